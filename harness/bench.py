@@ -1,0 +1,85 @@
+"""What a source of hosts must be able to do, and the five ways in which it may fail."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import ClassVar, Protocol
+
+from harness.errors import HarnessError
+from harness.model import Machine, Reason, Resource, Token
+
+Progress = Callable[[str], None]
+"""Takes one short line about what is being done now."""
+
+
+class BenchError(HarnessError):
+    """Provisioning did not give a host. `reason` is what the verdict then says."""
+
+    reason: ClassVar[Reason] = Reason.LAUNCH_FAILED
+
+
+class CapacityError(BenchError):
+    """There is no room for this type now; another time or place may have it."""
+
+    reason = Reason.CAPACITY
+
+
+class QuotaError(BenchError):
+    """The account may not have more of these."""
+
+    reason = Reason.QUOTA
+
+
+class NotOfferedError(BenchError):
+    """The type does not exist here."""
+
+    reason = Reason.NOT_OFFERED
+
+
+class TransientError(BenchError):
+    """It may work when tried again."""
+
+
+class FatalError(BenchError):
+    """Nothing more can be provisioned in this campaign (credentials, permissions)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InstanceType:
+    """A type that a bench can provide: one line for people, and the nominal role of the type."""
+
+    name: str
+    summary: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Check:
+    """One line of `doctor`: what was looked for, whether it is there, and how to get it."""
+
+    name: str
+    ok: bool
+    seen: str
+    remedy: str = ""
+
+
+class Bench(Protocol):
+    """A source of hosts. Every effect is named by its token, so it can be found and removed by anyone later."""
+
+    name: str
+
+    def types(self) -> Mapping[str, InstanceType]:
+        """The types that can be asked for."""
+
+    def checks(self) -> Sequence[Check]:
+        """What this bench needs of the machine that we run on."""
+
+    def prepare(self, types: Sequence[str], progress: Progress) -> None:
+        """Make what all hosts of a campaign share (images, snapshots). Raises SetupError."""
+
+    def provision(self, token: Token, instance_type: str, progress: Progress) -> Machine:
+        """A running host, found again by its token when it already exists. Raises BenchError."""
+
+    def release(self, token: Token) -> None:
+        """Remove all that carries the token, and verify it. Nothing there is success. Raises CleanupError."""
+
+    def resources(self) -> Sequence[Resource]:
+        """All that exists by this bench's own records, whoever made it and whether or not it is still wanted."""

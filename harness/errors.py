@@ -1,0 +1,84 @@
+"""The error family: an exception means that we could not find out; a bad clock is a result, never an exception."""
+
+from collections.abc import Sequence
+from enum import IntEnum
+from typing import ClassVar
+
+
+class ExitCode(IntEnum):
+    """What the command ends with."""
+
+    PASSED = 0
+    CLOCK_FAILED = 1
+    BAD_REQUEST = 2
+    NOT_CONCLUSIVE = 3
+    LEFT_RUNNING = 4
+    OUR_FAULT = 70
+    INTERRUPTED = 130
+
+
+class HarnessError(Exception):
+    """One sentence for a person: what was wrong and where; `next_step` says what to do about it."""
+
+    exit_code: ClassVar[ExitCode] = ExitCode.OUR_FAULT
+
+    def __init__(self, message: str, *, next_step: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.next_step = next_step
+
+    def __str__(self) -> str:
+        return f"{self.message} ({self.next_step})" if self.next_step else self.message
+
+
+class RequestError(HarnessError):
+    """What was asked for cannot be done as asked: the user must change the request."""
+
+    exit_code = ExitCode.BAD_REQUEST
+
+
+class SetupError(HarnessError):
+    """The machine that we run on lacks something: a tool, disk space, a writable directory, a free port."""
+
+    exit_code = ExitCode.BAD_REQUEST
+
+
+class CommandError(HarnessError):
+    """A program that we ran failed or did not end in time.
+
+    `status` is its exit status, negative for a signal, None when the deadline passed. Both tails are kept.
+    """
+
+    def __init__(self, argv: Sequence[str], status: int | None, stdout: str, stderr: str, *, after_s: float) -> None:
+        self.argv, self.status, self.stdout, self.stderr = tuple(argv), status, tail(stdout), tail(stderr)
+        ended = f"did not end within {after_s:.0f} s" if status is None else f"ended with status {status}"
+        words = last_line(stderr) or last_line(stdout)
+        super().__init__(f"{argv[0]} {ended}{': ' + words if words else ''}", next_step="command: " + " ".join(argv)[:500])
+
+
+class ParseError(HarnessError):
+    """A line of a tool's text that we do not understand, with its place."""
+
+    def __init__(self, where: str, line_number: int, line: str, expected: str) -> None:
+        self.where, self.line_number, self.line, self.expected = where, line_number, line, expected
+        super().__init__(f"{where}:{line_number}: {line[:200]!r} is not {expected}")
+
+
+class CleanupError(HarnessError):
+    """Something that we made could not be removed; it names each and the command that removes it."""
+
+    exit_code = ExitCode.LEFT_RUNNING
+
+    def __init__(self, left: Sequence[str], *, next_step: str) -> None:
+        self.left = tuple(left)
+        super().__init__(f"left running: {', '.join(left)}", next_step=next_step)
+
+
+def tail(text: str, characters: int = 4000) -> str:
+    """The end of a long text."""
+    return text if len(text) <= characters else "..." + text[-characters:]
+
+
+def last_line(text: str) -> str:
+    """The last line that is not empty, or an empty string."""
+    return next((line.strip() for line in reversed(text.splitlines()) if line.strip()), "")

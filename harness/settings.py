@@ -1,0 +1,68 @@
+"""Where things are kept and how patient to be: read once from the environment, then frozen."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from harness.errors import RequestError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """Directories and patience of one invocation.
+
+    `state_dir` holds the ledger, runs' evidence and lab hosts; `cache_dir` what can be made again; `assets_dir` the
+    roles, playbooks and lab recipes that travel with the package.
+    """
+
+    state_dir: Path
+    cache_dir: Path
+    assets_dir: Path
+    ssh_tries: int = 5
+    ssh_first_backoff_s: float = 1.0
+
+    @property
+    def runs_dir(self) -> Path:
+        return self.state_dir / "runs"
+
+    @property
+    def ledger_url(self) -> str:
+        return f"sqlite:///{self.state_dir / 'ledger.sqlite'}"
+
+
+def load(environ: Mapping[str, str] = os.environ) -> Settings:
+    """Settings from PTP_HARNESS_STATE_DIR, PTP_HARNESS_CACHE_DIR, PTP_HARNESS_SSH_TRIES and _SSH_BACKOFF (seconds).
+
+    Directories default to the XDG base directories. Raises RequestError on a value that is not a number.
+    """
+    home = Path(environ.get("HOME", "/"))
+    state_home = Path(environ.get("XDG_STATE_HOME") or home / ".local/state")
+    cache_home = Path(environ.get("XDG_CACHE_HOME") or home / ".cache")
+    return Settings(
+        state_dir=Path(environ.get("PTP_HARNESS_STATE_DIR") or state_home / "ptp-harness").absolute(),
+        cache_dir=Path(environ.get("PTP_HARNESS_CACHE_DIR") or cache_home / "ptp-harness").absolute(),
+        assets_dir=assets_dir(),
+        ssh_tries=int(_number(environ, "PTP_HARNESS_SSH_TRIES", 5, least=1)),
+        ssh_first_backoff_s=_number(environ, "PTP_HARNESS_SSH_BACKOFF", 1.0, least=0),
+    )
+
+
+def assets_dir() -> Path:
+    """The folder that holds roles/, playbooks/ and lab/: inside the installed package, or the checkout around it."""
+    package = Path(__file__).resolve().parent
+    installed = package / "_assets"
+    return installed if installed.is_dir() else package.parent
+
+
+def _number(environ: Mapping[str, str], name: str, default: float, *, least: float) -> float:
+    text = environ.get(name)
+    if text is None or not text.strip():
+        return default
+    try:
+        value = float(text)
+    except ValueError:
+        value = float("nan")
+    if not value >= least:
+        raise RequestError(f"{name}={text!r} is not a number of at least {least:g}")
+    return value
