@@ -1,0 +1,75 @@
+"""A run's folder of raw outputs: written whole or not at all, with checksums that show any later change."""
+
+import hashlib
+import os
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+from harness.errors import SetupError
+
+SUMS = "SHA256SUMS"
+
+
+@dataclass(frozen=True, slots=True)
+class Folder:
+    """A directory of evidence; `host()` gives the part of one host."""
+
+    path: Path
+
+    @classmethod
+    def create(cls, path: Path) -> "Folder":
+        """Make the directory. Raises SetupError when that is not allowed or there is no room."""
+        try:
+            path.mkdir(parents=True, exist_ok=True, mode=0o700)
+        except OSError as error:
+            raise SetupError(
+                f"cannot write evidence to {path}: {error.strerror}",
+                next_step="set PTP_HARNESS_STATE_DIR to a directory that you may write to",
+            ) from error
+        return cls(path)
+
+    def host(self, name: str) -> "Folder":
+        return Folder.create(self.path / name)
+
+    def write(self, name: str, content: str | bytes) -> Path:
+        """Write a file so that it is there whole or not at all, also when the machine stops in between."""
+        target = self.path / name
+        target.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        partial = target.with_name(f".{target.name}.partial")
+        data = content.encode() if isinstance(content, str) else content
+        try:
+            with partial.open("wb") as file:
+                os.fchmod(file.fileno(), 0o600)
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            partial.replace(target)
+        except OSError as error:
+            raise SetupError(f"cannot write {target}: {error.strerror}") from error
+        return target
+
+    def keep(self, source: Path) -> None:
+        """Copy a file that something else wrote, when it is there."""
+        if source.is_file():
+            shutil.copyfile(source, self.path / source.name)
+
+    def seal(self) -> None:
+        """Write the checksums of all files (the format of sha256sum(1))."""
+        self.write(SUMS, "".join(f"{_digest(path)}  {path.relative_to(self.path)}\n" for path in self._files()))
+
+    def changed(self) -> list[str]:
+        """Files that are not what they were when sealed: changed, missing, or new."""
+        lines = (self.path / SUMS).read_text().splitlines()
+        sealed = {name: digest for digest, name in (line.split("  ", 1) for line in lines)}
+        now = {str(path.relative_to(self.path)): _digest(path) for path in self._files()}
+        return sorted(name for name in sealed.keys() | now.keys() if sealed.get(name) != now.get(name))
+
+    def _files(self) -> list[Path]:
+        found = (path for path in self.path.rglob("*") if path.is_file() and not path.is_symlink())
+        return sorted(path for path in found if path != self.path / SUMS)
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,89 @@
+"""How we speak SSH to a host: pinned host key, our own key and nobody's configuration, patient at first contact."""
+
+import shutil
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from harness import proc
+from harness.errors import CommandError, last_line
+from harness.model import Machine, Reach
+
+CONNECT_TIMEOUT_S = 10
+
+
+def options(machine: Machine, known_hosts: Path) -> list[str]:
+    """OpenSSH options that trust the pinned key alone and never ask (ssh_config(5))."""
+    settings = {
+        "StrictHostKeyChecking": "yes",
+        "UserKnownHostsFile": str(known_hosts),
+        "GlobalKnownHostsFile": "/dev/null",
+        "IdentitiesOnly": "yes",
+        "IdentityFile": machine.private_key,
+        "PasswordAuthentication": "no",
+        "BatchMode": "yes",
+        "ConnectTimeout": str(CONNECT_TIMEOUT_S),
+        "ServerAliveInterval": "5",
+        "ServerAliveCountMax": "6",
+        "LogLevel": "ERROR",
+    }
+    return ["-F", "/dev/null", *(word for key, value in settings.items() for word in ("-o", f"{key}={value}"))]
+
+
+def command(machine: Machine, known_hosts: Path, *words: str) -> list[str]:
+    """The argv that runs `words` (or a shell, when there are none) on the host."""
+    return [
+        "ssh", *options(machine, known_hosts), "-p", str(machine.port), f"{machine.user}@{machine.address}", *words
+    ]  # fmt: skip
+
+
+def pin(machine: Machine, folder: Path) -> Path:
+    """Write the host's pinned key to a known_hosts file of its own and return its path."""
+    path = folder / "known_hosts"
+    path.write_text(machine.known_host.rstrip("\n") + "\n")
+    return path
+
+
+@contextmanager
+def control_directory() -> Iterator[Path]:
+    """A short-named directory for connection sharing sockets, of one host's way only.
+
+    Shared sockets outlive connections by a while; a later host at the same address must never be reached through them.
+    """
+    folder = Path(tempfile.mkdtemp(prefix="ptp-"))
+    try:
+        yield folder
+    finally:
+        for socket in folder.iterdir():
+            proc.run(["ssh", "-o", f"ControlPath={socket}", "-O", "exit", "none"], timeout_s=5, check=False)
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def reach(
+    machine: Machine,
+    known_hosts: Path,
+    *,
+    tries: int,
+    first_backoff_s: float,
+    progress: Callable[[str], None],
+    sleep: Callable[[float], None] = time.sleep,
+) -> Reach:
+    """Log in and run `true`, up to `tries` times with doubling pauses. A wrong host key is not tried again."""
+    pause_s, words = first_backoff_s, ""
+    for number in range(1, tries + 1):
+        try:
+            done = proc.run(command(machine, known_hosts, "true"), timeout_s=CONNECT_TIMEOUT_S + 20, check=False)
+            if done.status == 0:
+                return Reach(reached=True, tries=number, detail=f"SSH answered with the pinned key at try {number}")
+            words = last_line(done.stderr) or f"ssh ended with status {done.status}"
+            if "Host key verification failed" in done.stderr:
+                return Reach(reached=False, tries=number, detail="the host answered with a key that is not the pinned one")
+        except CommandError as error:
+            words = error.message
+        if number < tries:
+            progress(f"SSH try {number} of {tries}: {words}; next in {pause_s:g} s")
+            sleep(pause_s)
+            pause_s *= 2
+    return Reach(reached=False, tries=tries, detail=f"no SSH after {tries} tries: {words}")
