@@ -402,3 +402,32 @@ class Machine:
     offer: Offer
     evidence_files: tuple[str, ...] = ()  # to be copied into the run's evidence at release
     detail: str = ""
+
+
+# --- what a run leaves behind ---------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HostRecord:
+    """One host of a run, ended: its verdict, what was seen, how long each stage took (seconds), what became of it."""
+
+    name: str
+    instance_type: str
+    verdict: Verdict
+    facts: Facts | None
+    stages: Mapping[Stage, float]
+    state: HostState
+    address: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunRecord:
+    """A run, ended: its hosts in the order in which they were asked for, and whatever could not be removed."""
+
+    run: str
+    bench: str
+    started: str  # UTC, ISO 8601
+    seconds: float
+    interrupted: bool
+    hosts: tuple[HostRecord, ...]
+    leftovers: tuple[Resource, ...]

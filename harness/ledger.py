@@ -1,0 +1,263 @@
+"""What was meant and what was done: runs, hosts and steps, each intent committed before its effect.
+
+SQLite here, anything SQLAlchemy speaks by URL. Safe for several threads and several processes on one file.
+"""
+
+import os
+import secrets
+import socket
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sql
+from pydantic import TypeAdapter
+from sqlalchemy.exc import IntegrityError, OperationalError
+
+from harness.errors import RequestError, SetupError
+from harness.model import HostRecord, HostState, RunRecord, Stage, Token
+from harness.proc import ProcessId, identify
+
+SCHEMA = 1
+_LETTERS = "abcdefghjkmnpqrstuvwxyz23456789"  # none that look alike
+
+_tables = sql.MetaData()
+_runs = sql.Table(
+    "runs",
+    _tables,
+    sql.Column("run", sql.String(16), primary_key=True),
+    sql.Column("bench", sql.String(16), nullable=False),
+    sql.Column("campaign", sql.JSON, nullable=False),
+    sql.Column("started_ns", sql.BigInteger, nullable=False),
+    sql.Column("machine", sql.String(255), nullable=False),
+    sql.Column("pid", sql.Integer, nullable=False),
+    sql.Column("pid_start_ticks", sql.BigInteger, nullable=False),
+    sql.Column("record", sql.JSON),  # RunRecord without its hosts, once the run has ended
+)
+_hosts = sql.Table(
+    "hosts",
+    _tables,
+    sql.Column("run", sql.ForeignKey("runs.run"), primary_key=True),
+    sql.Column("host", sql.String(128), primary_key=True),
+    sql.Column("position", sql.Integer, nullable=False),
+    sql.Column("instance_type", sql.String(64), nullable=False),
+    sql.Column("state", sql.String(16)),
+    sql.Column("record", sql.JSON),  # HostRecord, once the host has its verdict
+)
+_steps = sql.Table(
+    "steps",
+    _tables,
+    sql.Column("id", sql.Integer, primary_key=True),
+    sql.Column("token", sql.String(160), nullable=False, index=True),
+    sql.Column("stage", sql.String(16), nullable=False),
+    sql.Column("begun_ns", sql.BigInteger, nullable=False),
+    sql.Column("ended_ns", sql.BigInteger),
+    sql.Column("result", sql.Text),
+)
+
+_HOST = TypeAdapter(HostRecord)
+_RUN = TypeAdapter(RunRecord)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunLine:
+    """A run as a list shows it. `owner` is the process that leads it; `ended` says that it closed its books."""
+
+    run: str
+    bench: str
+    started_ns: int
+    machine: str
+    owner: ProcessId
+    ended: bool
+
+    def alive(self) -> bool:
+        """Whether its process still works on it. A run of another machine counts as alive: we cannot know."""
+        return not self.ended and (self.machine != socket.gethostname() or self.owner.alive())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HostLine:
+    """A host as the ledger knows it: `record` is None before its verdict, `state` before its release."""
+
+    host: str
+    instance_type: str
+    state: HostState | None
+    record: HostRecord | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepLine:
+    """One step of one host: begun but never ended means that we do not know what its effect was."""
+
+    token: str
+    stage: Stage
+    begun_ns: int
+    ended_ns: int | None
+    result: str | None
+
+
+class Ledger:
+    """The books. Every method is one transaction, committed when it returns."""
+
+    def __init__(self, url: str) -> None:
+        if url.startswith("sqlite:///"):
+            _make_room(Path(url.removeprefix("sqlite:///")))
+        self._engine = sql.create_engine(url, connect_args={"timeout": 30} if url.startswith("sqlite") else {})
+        if url.startswith("sqlite"):
+            sql.event.listen(self._engine, "connect", _durable)
+        try:
+            _tables.create_all(self._engine)
+        except OperationalError as error:
+            raise SetupError(
+                f"cannot open the ledger {url}: {error.orig}",
+                next_step="set PTP_HARNESS_STATE_DIR to a directory that you may write to",
+            ) from error
+
+    # -- writing
+
+    def open_run(self, *, bench: str, campaign: Mapping[str, Any], hosts: Mapping[str, str]) -> str:
+        """Book a new run with all its hosts (name -> instance type, in order) and return its short name."""
+        owner = identify(os.getpid())
+        assert owner is not None
+        while True:
+            run = "".join(secrets.choice(_LETTERS) for _ in range(4))
+            row = {
+                "run": run,
+                "bench": bench,
+                "campaign": dict(campaign),
+                "started_ns": time.time_ns(),
+                "machine": socket.gethostname(),
+                "pid": owner.pid,
+                "pid_start_ticks": owner.start_ticks,
+            }
+            rows = [
+                {"run": run, "host": name, "position": position, "instance_type": kind}
+                for position, (name, kind) in enumerate(hosts.items())
+            ]
+            try:
+                with self._engine.begin() as db:
+                    db.execute(_runs.insert(), row)
+                    if rows:
+                        db.execute(_hosts.insert(), rows)
+                return run
+            except IntegrityError:
+                continue  # the name is taken: draw again
+
+    def begin(self, token: Token, stage: Stage) -> int:
+        """Book the intent of a step; call it before the effect. Returns the number to end it by."""
+        with self._engine.begin() as db:
+            row = {"token": str(token), "stage": stage, "begun_ns": time.time_ns()}
+            key = db.execute(_steps.insert(), row).inserted_primary_key
+        assert key is not None
+        return int(key[0])
+
+    def end(self, step: int, result: str) -> None:
+        """Book how a step ended."""
+        with self._engine.begin() as db:
+            db.execute(_steps.update().where(_steps.c.id == step).values(ended_ns=time.time_ns(), result=result))
+
+    def judge(self, run: str, record: HostRecord) -> None:
+        """Book a host's verdict, and its state as far as it is known."""
+        where = (_hosts.c.run == run) & (_hosts.c.host == record.name)
+        with self._engine.begin() as db:
+            db.execute(_hosts.update().where(where).values(record=_HOST.dump_python(record, mode="json")))
+
+    def settle(self, run: str, record: HostRecord) -> None:
+        """Book what became of a host, with its whole record."""
+        where = (_hosts.c.run == run) & (_hosts.c.host == record.name)
+        values = {"state": record.state, "record": _HOST.dump_python(record, mode="json")}
+        with self._engine.begin() as db:
+            db.execute(_hosts.update().where(where).values(**values))
+
+    def close_run(self, record: RunRecord) -> None:
+        """Book the end of a run."""
+        values = {"record": _RUN.dump_python(record, mode="json", exclude={"hosts"})}
+        with self._engine.begin() as db:
+            db.execute(_runs.update().where(_runs.c.run == record.run).values(**values))
+
+    # -- reading
+
+    def runs(self) -> list[RunLine]:
+        """All runs, newest first."""
+        with self._engine.connect() as db:
+            rows = db.execute(_runs.select().order_by(_runs.c.started_ns.desc())).all()
+        return [_run_line(row) for row in rows]
+
+    def find(self, run: str) -> RunLine:
+        """One run. Raises RequestError for a name that no run has, with the latest names."""
+        known = self.runs()
+        for line in known:
+            if line.run == run:
+                return line
+        latest = ", ".join(line.run for line in known[:5]) or "none yet"
+        raise RequestError(f"there is no run {run!r}", next_step=f"latest runs: {latest}; `ptp-harness runs` lists all")
+
+    def hosts(self, run: str) -> list[HostLine]:
+        """The hosts of a run, in the order in which they were asked for."""
+        with self._engine.connect() as db:
+            rows = db.execute(_hosts.select().where(_hosts.c.run == run).order_by(_hosts.c.position)).all()
+        return [
+            HostLine(
+                host=row.host,
+                instance_type=row.instance_type,
+                state=HostState(row.state) if row.state else None,
+                record=_HOST.validate_python(row.record) if row.record else None,
+            )
+            for row in rows
+        ]
+
+    def steps(self, run: str) -> list[StepLine]:
+        """All steps of a run in the order in which they were begun."""
+        with self._engine.connect() as db:
+            rows = db.execute(
+                _steps.select().where(_steps.c.token.startswith(f"{run}/")).order_by(_steps.c.id)
+            ).all()  # fmt: skip
+        return [
+            StepLine(
+                token=row.token, stage=Stage(row.stage), begun_ns=row.begun_ns, ended_ns=row.ended_ns, result=row.result
+            )
+            for row in rows
+        ]
+
+    def record(self, run: str) -> RunRecord | None:
+        """The whole record of a run that has ended, else None."""
+        self.find(run)
+        with self._engine.connect() as db:
+            record = db.execute(sql.select(_runs.c.record).where(_runs.c.run == run)).scalar_one()
+        if record is None:
+            return None
+        hosts = [line.record for line in self.hosts(run) if line.record is not None]
+        return _RUN.validate_python({**record, "hosts": [_HOST.dump_python(host, mode="json") for host in hosts]})
+
+    def close(self) -> None:
+        self._engine.dispose()
+
+
+def _run_line(row: Any) -> RunLine:
+    return RunLine(
+        run=row.run,
+        bench=row.bench,
+        started_ns=row.started_ns,
+        machine=row.machine,
+        owner=ProcessId(pid=row.pid, start_ticks=row.pid_start_ticks),
+        ended=row.record is not None,
+    )
+
+
+def _make_room(path: Path) -> None:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    except OSError as error:
+        raise SetupError(
+            f"cannot write to {path.parent}: {error.strerror}",
+            next_step="set PTP_HARNESS_STATE_DIR to a directory that you may write to",
+        ) from error
+
+
+def _durable(connection: Any, _record: Any) -> None:
+    """Write-ahead log, so that readers never wait; full sync, so that an intent survives the machine."""
+    connection.execute("PRAGMA journal_mode=WAL")
+    connection.execute("PRAGMA synchronous=FULL")
+    connection.execute("PRAGMA foreign_keys=ON")
