@@ -53,7 +53,9 @@ class CommandError(HarnessError):
         self.argv, self.status, self.stdout, self.stderr = tuple(argv), status, tail(stdout), tail(stderr)
         ended = f"did not end within {after_s:.0f} s" if status is None else f"ended with status {status}"
         words = last_line(stderr) or last_line(stdout)
-        super().__init__(f"{argv[0]} {ended}{': ' + words if words else ''}", next_step="command: " + " ".join(argv)[:500])
+        super().__init__(
+            f"{argv[0]} {ended}{': ' + words if words else ''}", next_step="command: " + " ".join(argv)[:500]
+        )
 
 
 class ParseError(HarnessError):

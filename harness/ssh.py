@@ -14,9 +14,13 @@ from harness.model import Machine, Reach
 CONNECT_TIMEOUT_S = 10
 
 
-def options(machine: Machine, known_hosts: Path) -> list[str]:
-    """OpenSSH options that trust the pinned key alone and never ask (ssh_config(5))."""
-    settings = {
+def options(machine: Machine, known_hosts: Path, control: Path | None = None) -> list[str]:
+    """OpenSSH options that trust the pinned key alone and never ask (ssh_config(5)).
+
+    With `control`, a socket path, all commands share one connection that ends when unused for a minute.
+    """
+    shared = {"ControlMaster": "auto", "ControlPath": str(control), "ControlPersist": "60"} if control else {}
+    settings = shared | {
         "StrictHostKeyChecking": "yes",
         "UserKnownHostsFile": str(known_hosts),
         "GlobalKnownHostsFile": "/dev/null",
@@ -32,11 +36,10 @@ def options(machine: Machine, known_hosts: Path) -> list[str]:
     return ["-F", "/dev/null", *(word for key, value in settings.items() for word in ("-o", f"{key}={value}"))]
 
 
-def command(machine: Machine, known_hosts: Path, *words: str) -> list[str]:
+def command(machine: Machine, known_hosts: Path, *words: str, control: Path | None = None) -> list[str]:
     """The argv that runs `words` (or a shell, when there are none) on the host."""
-    return [
-        "ssh", *options(machine, known_hosts), "-p", str(machine.port), f"{machine.user}@{machine.address}", *words
-    ]  # fmt: skip
+    there = ["-p", str(machine.port), f"{machine.user}@{machine.address}"]
+    return ["ssh", *options(machine, known_hosts, control), *there, *words]
 
 
 def pin(machine: Machine, folder: Path) -> Path:
@@ -47,17 +50,22 @@ def pin(machine: Machine, folder: Path) -> Path:
 
 
 @contextmanager
-def control_directory() -> Iterator[Path]:
-    """A short-named directory for connection sharing sockets, of one host's way only.
+def shared_connection() -> Iterator[Path]:
+    """A socket path (short: at most 107 bytes) for the shared connection of one host's way.
 
-    Shared sockets outlive connections by a while; a later host at the same address must never be reached through them.
+    A shared connection outlives its commands by a while; a later host at the same address must never be reached by it.
     """
     folder = Path(tempfile.mkdtemp(prefix="ptp-"))
+    socket = folder / "ssh"
     try:
-        yield folder
+        yield socket
     finally:
-        for socket in folder.iterdir():
-            proc.run(["ssh", "-o", f"ControlPath={socket}", "-O", "exit", "none"], timeout_s=5, check=False)
+        if socket.exists():
+            proc.run(
+                ["ssh", "-F", "/dev/null", "-o", f"ControlPath={socket}", "-O", "exit", "none"],
+                timeout_s=10,
+                check=False,
+            )
         shutil.rmtree(folder, ignore_errors=True)
 
 
@@ -79,7 +87,9 @@ def reach(
                 return Reach(reached=True, tries=number, detail=f"SSH answered with the pinned key at try {number}")
             words = last_line(done.stderr) or f"ssh ended with status {done.status}"
             if "Host key verification failed" in done.stderr:
-                return Reach(reached=False, tries=number, detail="the host answered with a key that is not the pinned one")
+                return Reach(
+                    reached=False, tries=number, detail="the host answered with a key that is not the pinned one"
+                )
         except CommandError as error:
             words = error.message
         if number < tries:

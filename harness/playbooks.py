@@ -1,0 +1,181 @@
+"""How a playbook is run on one host: ansible-runner in a new private directory, and its outcome checked for that host.
+
+A new directory per run, since a reused one brings the last run's extra variables back; host keys checked, since
+ansible-runner switches that off unless told; and statistics read, since a play that matched no host ends "successful".
+"""
+
+import json
+import os
+import shlex
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+import ansible_runner
+
+from harness import ssh
+from harness.errors import HarnessError, last_line
+from harness.model import Machine
+
+_ON_THE_WIRE = {"runner_on_ok", "runner_on_failed", "runner_on_unreachable", "runner_on_async_ok"}
+_LOCAL_ACTIONS = {"set_fact", "assert", "debug", "meta", "include_tasks", "import_tasks", "include_role", "import_role",
+                  "include_vars", "fail", "validate_argument_spec", "add_host", "group_by", "pause"}  # fmt: skip
+
+
+class PlayOutcome(StrEnum):
+    """How a play ended for its one host."""
+
+    OK = "ok"
+    FAILED = "failed"
+    UNREACHABLE = "unreachable"
+    CANCELLED = "cancelled"
+    TIMED_OUT = "timed out"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Played:
+    """A play that has ended. `results` maps task names to what their modules returned; `message` says why it failed."""
+
+    outcome: PlayOutcome
+    message: str
+    changed: int
+    tasks_on_wire: int
+    seconds: float
+    stdout: str
+    results: Mapping[str, Mapping[str, Any]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Target:
+    """A machine, its pinned key file, and the shared connection that all plays and commands to it use."""
+
+    machine: Machine
+    known_hosts: Path
+    control: Path
+
+    def command(self, *words: str) -> list[str]:
+        """The argv that runs `words` on the host."""
+        return ssh.command(self.machine, self.known_hosts, *words, control=self.control)
+
+
+@dataclass(slots=True)
+class _Watch:
+    """Gathers what the events of one play tell."""
+
+    on_task: Callable[[str], None]
+    results: dict[str, Mapping[str, Any]] = field(default_factory=dict)
+    on_wire: int = 0
+    message: str = ""
+
+    def __call__(self, event: Mapping[str, Any]) -> bool:
+        kind, data = event.get("event", ""), event.get("event_data", {})
+        task = str(data.get("task", ""))
+        if kind == "playbook_on_task_start":
+            self.on_task(task)
+        if kind in _ON_THE_WIRE:
+            result = data.get("res", {})
+            self.results[task] = result
+            self.on_wire += _bare(str(data.get("task_action", ""))) not in _LOCAL_ACTIONS
+            if kind != "runner_on_ok" and not data.get("ignore_errors"):
+                self.message = f"task {task!r}: {_words(result)}"
+        return False  # no event files: they would only be deleted with the directory
+
+
+def play(
+    playbook: Path,
+    target: Target,
+    variables: Mapping[str, Any],
+    *,
+    timeout_s: float,
+    on_task: Callable[[str], None],
+    cancelled: Callable[[], bool],
+) -> Played:
+    """Run `playbook` on one host. Ends early when `cancelled()` says so. Never raises for what happened on the host.
+
+    Raises HarnessError when Ansible itself could not run or no host was matched.
+    """
+    watch, begun = _Watch(on_task), time.monotonic()
+    name = target.machine.token.host
+    with tempfile.TemporaryDirectory(prefix="ptp-play-") as private:
+        runner = ansible_runner.run(
+            private_data_dir=private,
+            playbook=str(playbook),
+            inventory={"all": {"hosts": {name: _host_variables(target)}}},
+            extravars=dict(variables),
+            envvars=_environment(playbook, private),
+            quiet=True,
+            event_handler=watch,
+            cancel_callback=cancelled,
+            timeout=int(timeout_s),
+            suppress_env_files=True,
+        )
+        stdout = (Path(runner.config.artifact_dir) / "stdout").read_text(errors="replace")
+    stats = runner.stats or {}
+    outcome = _outcome(runner.status, stats, name)
+    if outcome is None:
+        raise HarnessError(f"{playbook.name} reached no host: {last_line(stdout) or runner.status}")
+    return Played(
+        outcome=outcome,
+        message="" if outcome is PlayOutcome.OK else watch.message or f"{playbook.name} ended {runner.status}",
+        changed=int(stats.get("changed", {}).get(name, 0)),
+        tasks_on_wire=watch.on_wire,
+        seconds=time.monotonic() - begun,
+        stdout=stdout,
+        results=watch.results,
+    )
+
+
+def _outcome(status: str, stats: Mapping[str, Any], name: str) -> PlayOutcome | None:
+    """The outcome for one host; None when the play did not touch it."""
+    if status == "canceled":
+        return PlayOutcome.CANCELLED
+    if status == "timeout":
+        return PlayOutcome.TIMED_OUT
+    if stats.get("dark", {}).get(name):
+        return PlayOutcome.UNREACHABLE
+    if stats.get("failures", {}).get(name):
+        return PlayOutcome.FAILED
+    if stats.get("ok", {}).get(name) and status == "successful":
+        return PlayOutcome.OK
+    return None
+
+
+def _host_variables(target: Target) -> dict[str, Any]:
+    machine = target.machine
+    return {
+        "ansible_host": machine.address,
+        "ansible_port": machine.port,
+        "ansible_user": machine.user,
+        "ansible_ssh_private_key_file": machine.private_key,
+        "ansible_ssh_args": "",
+        "ansible_control_path": str(target.control),
+        "ansible_ssh_common_args": shlex.join(ssh.options(machine, target.known_hosts, target.control)),
+        "ansible_python_interpreter": "/usr/bin/python3",
+    }
+
+
+def _environment(playbook: Path, private: str) -> dict[str, str]:
+    return {
+        "ANSIBLE_CONFIG": str(playbook.parent.parent / "ansible.cfg"),
+        "ANSIBLE_HOST_KEY_CHECKING": "True",
+        "ANSIBLE_HOME": f"{private}/ansible",
+        "ANSIBLE_NOCOLOR": "1",
+        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}",
+    }
+
+
+def _bare(action: str) -> str:
+    return action.rpartition(".")[2]
+
+
+def _words(result: Mapping[str, Any]) -> str:
+    """What a failed module says, in one line."""
+    for key in ("msg", "stderr", "stdout"):
+        if text := last_line(str(result.get(key) or "")):
+            return text[:300]
+    return json.dumps(dict(result))[:300]
