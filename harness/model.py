@@ -274,7 +274,7 @@ class Claim:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Launch:
-    """How provisioning ended. `failure` is None when a host runs; else CAPACITY, QUOTA, LAUNCH_FAILED or NOT_OFFERED."""
+    """How provisioning ended. `failure` is None when a host runs, else CAPACITY, QUOTA, LAUNCH_FAILED, NOT_OFFERED."""
 
     failure: Reason | None
     detail: str
@@ -368,6 +368,12 @@ class Token:
 
     def __str__(self) -> str:
         return f"{self.run}/{self.host}/{self.attempt}"
+
+    @classmethod
+    def parse(cls, text: str) -> "Token":
+        """The token that `str()` wrote. Raises ValueError on other text."""
+        run, host, attempt = text.split("/")
+        return cls(run=run, host=host, attempt=int(attempt))
 
     @property
     def slug(self) -> str:
