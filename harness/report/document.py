@@ -1,0 +1,46 @@
+"""The report as plain data: what `--json` prints, stable within one schema number."""
+
+from dataclasses import asdict
+from typing import Any
+
+from harness.model import HostRecord, RunRecord
+
+SCHEMA = 1
+
+
+def document(record: RunRecord) -> dict[str, Any]:
+    """The run as JSON-ready data. Members may be added within a schema number, never changed or removed."""
+    return {
+        "schema": SCHEMA,
+        "run": record.run,
+        "bench": record.bench,
+        "started": record.started,
+        "seconds": record.seconds,
+        "interrupted": record.interrupted,
+        "hosts": [_host(host) for host in record.hosts],
+        "leftovers": [asdict(resource) for resource in record.leftovers],
+    }
+
+
+def _host(host: HostRecord) -> dict[str, Any]:
+    verdict = host.verdict
+    return {
+        "name": host.name,
+        "instance_type": host.instance_type,
+        "outcome": verdict.outcome,
+        "reason": verdict.reason,
+        "sentence": verdict.sentence,
+        "remedy": verdict.remedy,
+        "rungs": [
+            {"rung": rung.name, "status": rung.status, "evidence": rung.evidence, "reason": rung.reason}
+            for rung in verdict.rungs
+        ],
+        "findings": [asdict(finding) for finding in verdict.findings],
+        "contradictions": list(verdict.contradictions),
+        "unobserved": list(verdict.unobserved),
+        "remarks": list(verdict.remarks),
+        "facts": None if host.facts is None else asdict(host.facts),
+        "stages": {stage.value: seconds for stage, seconds in host.stages.items()},
+        "state": host.state,
+        "address": host.address,
+    }

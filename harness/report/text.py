@@ -1,0 +1,90 @@
+"""The report for people: one table of verdicts with their evidence, then what became of the hosts."""
+
+import textwrap
+from collections import Counter
+from collections.abc import Iterable
+
+from harness.model import HostRecord, HostState, RungStatus, RunRecord
+
+_HEAD = ("HOST", "VERDICT", "WHY", "EVIDENCE")
+
+
+def summary(record: RunRecord, *, report_path: str | None = None, width: int = 120) -> str:
+    """The table of a whole run and its closing lines, at most `width` columns wide where words allow."""
+    rows = [
+        (host.name, host.verdict.outcome.value, host.verdict.reason.value, _evidence(host)) for host in record.hosts
+    ]
+    sizes = [max(len(row[column]) for row in [_HEAD, *rows]) for column in range(3)]
+    lines = list(_row(_HEAD[:3], [_HEAD[3]], sizes, width))
+    for name, outcome, reason, evidence in rows:
+        lines += _row((name, outcome, reason), evidence.splitlines(), sizes, width)
+    return "\n".join([*lines, *_closing(record, report_path)]) + "\n"
+
+
+def ladder(host: HostRecord, *, width: int = 120) -> str:
+    """One host in full: every rung, every finding, and what could not be seen."""
+    verdict = host.verdict
+    lines = [f"{host.name} ({host.instance_type}): {verdict.outcome} {verdict.reason}", f"  {verdict.sentence}"]
+    if verdict.remedy:
+        lines.append(f"  next: {verdict.remedy}")
+    for rung in verdict.rungs:
+        mark = _MARKS[rung.status]
+        lines += _row((f"  {mark}", rung.name.value, rung.status.value), [rung.evidence], [3, 15, 12], width)
+    for finding in verdict.findings:
+        observed = "not observed" if finding.observed is None else f"{finding.observed:g} {finding.unit}"
+        held = {True: "held", False: "BROKEN", None: "not judged"}[finding.held]
+        lines.append(
+            f"  {finding.quantity} {finding.statistic}: {observed} {finding.comparison} {finding.limit:g} {finding.unit}"
+            f" {held} ({finding.samples} samples; {finding.source})"
+        )
+    lines += [f"  contradiction: {text}" for text in verdict.contradictions]
+    lines += [f"  not observed: {text}" for text in verdict.unobserved]
+    lines += [f"  {text}" for text in verdict.remarks]
+    stages = ", ".join(f"{stage} {seconds:.1f} s" for stage, seconds in host.stages.items())
+    return "\n".join([*lines, f"  {host.state}; {stages}"]) + "\n"
+
+
+_MARKS = {
+    RungStatus.PROVEN: "+",
+    RungStatus.FAILED: "x",
+    RungStatus.NOT_OBSERVED: "?",
+    RungStatus.NOT_REACHED: ".",
+    RungStatus.RECORDED: "i",
+    RungStatus.NOT_REQUIRED: "-",
+}
+
+
+def _evidence(host: HostRecord) -> str:
+    verdict = host.verdict
+    lines = [verdict.sentence, *(f"contradiction: {text}" for text in verdict.contradictions)]
+    return "\n".join([*lines, f"next: {verdict.remedy}"] if verdict.remedy else lines)
+
+
+def _row(cells: Iterable[str], texts: Iterable[str], sizes: list[int], width: int) -> list[str]:
+    """Fixed cells, then wrapped text in the last column."""
+    start = "  ".join(cell.ljust(size) for cell, size in zip(cells, sizes, strict=True)) + "  "
+    room = max(width - len(start), 40)
+    wrapped = [line for text in texts for line in textwrap.wrap(text, room) or [""]] or [""]
+    return [(start if number == 0 else " " * len(start)) + line for number, line in enumerate(wrapped)]
+
+
+def _closing(record: RunRecord, report_path: str | None) -> list[str]:
+    states = Counter(host.state for host in record.hosts)
+    kept = [host.name for host in record.hosts if host.state is HostState.KEPT]
+    parts = [
+        f"released {states[HostState.RELEASED]} of {len(record.hosts)}, verified",
+        f"kept {', '.join(kept) or 'none'}",
+        f"report: {report_path}" if report_path else "",
+        _duration(record.seconds),
+        "interrupted" if record.interrupted else "",
+    ]
+    lines = ["   ".join(part for part in parts if part)]
+    if record.leftovers:
+        names = ", ".join(f"{left.kind} {left.name} of {left.token}" for left in record.leftovers)
+        lines.append(f"STILL RUNNING: {names}; remove with `ptp-harness sweep --yes`")
+    return lines
+
+
+def _duration(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest} s" if minutes else f"{rest} s"
