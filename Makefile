@@ -1,0 +1,51 @@
+# Two commands do it all: `make run` runs a lab campaign, `make test` runs every check that this machine can run.
+SHELL := /bin/bash
+VENV := .venv
+PYTHON ?= python3
+READY := $(VENV)/.ready
+CAMPAIGN := lab.phc lab.driver-off lab.no-phc lab.drifting
+
+.PHONY: run test check unit bench lock clean help system
+
+help:            ## these lines
+	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' Makefile
+
+run: $(READY)    ## set up, build the lab, run a campaign in it, and hold its verdicts against the lab's truth
+	$(VENV)/bin/ptp-harness lab build
+	@echo "--- ptp-harness run $(CAMPAIGN)"
+	@$(VENV)/bin/ptp-harness run $(CAMPAIGN) --save-run $(VENV)/last-run; code=$$?; \
+	  echo "--- the command ended with exit code $$code; the lab's truth decides whether that is right"; \
+	  $(VENV)/bin/ptp-harness lab truths --check "$$(cat $(VENV)/last-run)"
+
+test: $(READY) check    ## every check and every tier of tests that this machine can run
+	$(VENV)/bin/ptp-harness lab build
+	$(VENV)/bin/pytest
+
+check: $(READY)  ## the checks that read the code: style, types, playbooks
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/mypy
+	$(VENV)/bin/ansible-lint --offline -q
+
+unit: $(READY)   ## the tests that need no guest: seconds
+	$(VENV)/bin/pytest -m "not lab and not roles and not engine"
+
+bench: $(READY)  ## the figures in the documentation
+	$(VENV)/bin/python benchmarks/lab.py
+
+$(READY): requirements/dev.txt pyproject.toml tools/system-packages
+	@tools/system-packages
+	@echo "--- Python packages into $(VENV), as locked in requirements/dev.txt"
+	@test -x $(VENV)/bin/pip || $(PYTHON) -m venv $(VENV)
+	@$(VENV)/bin/pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.txt
+	@$(VENV)/bin/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $@
+
+lock:            ## renew the locked dependencies (needs uv)
+	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
+	  pyproject.toml -o requirements/run.txt
+	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
+	  pyproject.toml --group dev -o requirements/dev.txt
+
+clean:           ## remove the environment (the lab's cache stays)
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis dist

@@ -1,0 +1,68 @@
+"""What a person sees while hosts are on their way: a live table on a terminal, plain lines elsewhere."""
+
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from harness.model import Stage
+from harness.qualify import Listener
+
+_STYLES = {Stage.MEASURE: "cyan", Stage.RELEASE: "magenta"}
+
+
+@contextmanager
+def shown(console: Console) -> Iterator[Listener]:
+    """A listener whose news is shown on `console` for as long as the context lasts."""
+    if console.is_terminal:
+        board = _Board()
+        with Live(board, console=console, refresh_per_second=4, transient=True):
+            yield board.hear
+    else:
+        yield _Lines(console).hear
+
+
+class _Lines:
+    """One line for each piece of news: host, stage, time since the host's start, words."""
+
+    def __init__(self, console: Console) -> None:
+        self._console, self._begun = console, dict[str, float]()
+
+    def hear(self, host: str, stage: Stage, words: str) -> None:
+        begun = self._begun.setdefault(host, time.monotonic())
+        line = f"{host:<18} {stage:<10} {_clock(time.monotonic() - begun)}  {words}".rstrip()
+        self._console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+
+class _Board:
+    """The latest news of each host, drawn anew several times a second."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._begun: dict[str, float] = {}
+        self._now: dict[str, tuple[Stage, str]] = {}
+
+    def hear(self, host: str, stage: Stage, words: str) -> None:
+        with self._lock:
+            self._begun.setdefault(host, time.monotonic())
+            self._now[host] = (stage, words)
+
+    def __rich__(self) -> Table:
+        table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
+        for width in (18, 10, 6):
+            table.add_column(min_width=width, no_wrap=True)
+        table.add_column(no_wrap=True, overflow="ellipsis")
+        with self._lock:
+            for host, (stage, words) in self._now.items():
+                elapsed = _clock(time.monotonic() - self._begun[host])
+                table.add_row(Text(host), Text(stage, style=_STYLES.get(stage, "")), elapsed, Text(words))
+        return table
+
+
+def _clock(seconds: float) -> str:
+    return f"{int(seconds) // 60:02d}:{int(seconds) % 60:02d}"

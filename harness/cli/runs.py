@@ -1,0 +1,32 @@
+"""`runs`: all runs that the ledger knows."""
+
+import datetime
+from typing import Annotated
+
+import typer
+
+from harness import settings, wiring
+from harness.cli import output
+from harness.ledger import RunLine
+
+
+def runs(json: Annotated[bool, typer.Option("--json", help="Print JSON to standard output.")] = False) -> None:
+    """List runs, newest first."""
+    ledger = wiring.ledger(settings.load())
+    lines = ledger.runs()
+    if json:
+        output.emit([{"run": line.run, "bench": line.bench, "started": _started(line), "state": _state(line)} for line in lines])
+        return
+    if not lines:
+        output.say("no runs yet; `ptp-harness run lab.phc` makes one")
+    for line in lines:
+        types = ", ".join(host.instance_type for host in ledger.hosts(line.run))
+        output.say(f"{line.run}  {_started(line)}  {line.bench:<5}  {_state(line):<9}  {types}")
+
+
+def _started(line: RunLine) -> str:
+    return datetime.datetime.fromtimestamp(line.started_ns // 10**9, datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _state(line: RunLine) -> str:
+    return "ended" if line.ended else "under way" if line.alive() else "died"

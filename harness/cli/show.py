@@ -1,0 +1,32 @@
+"""`show`: one run in full, rung by rung."""
+
+from typing import Annotated
+
+import typer
+
+from harness import settings, wiring
+from harness.cli import output
+from harness.report import text
+
+
+def show(
+    run: Annotated[str, typer.Argument(help="The run's short name, as `ptp-harness runs` lists it.")],
+    host: Annotated[str | None, typer.Argument(help="Only this host.")] = None,
+) -> None:
+    """Show every rung, finding and step of a run's hosts.
+
+    Example: ptp-harness show k3f9 lab.phc
+    """
+    ledger = wiring.ledger(settings.load())
+    ledger.find(run)
+    for line in ledger.hosts(run):
+        if host not in (None, line.host):
+            continue
+        if line.record is None:
+            output.say(f"{line.host} ({line.instance_type}): no verdict yet")
+        else:
+            output.say(text.ladder(line.record))
+    for step in ledger.steps(run):
+        if host is None or step.token.split("/")[1] == host:
+            took = "not ended" if step.ended_ns is None else f"{(step.ended_ns - step.begun_ns) / 1e9:.1f} s"
+            output.say(f"  {step.token:<32} {step.stage:<10} {took:>9}  {step.result or ''}")

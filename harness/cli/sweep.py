@@ -1,0 +1,43 @@
+"""`sweep`: what runs left behind, and its removal."""
+
+from typing import Annotated
+
+import typer
+
+from harness import settings, wiring
+from harness import sweep as sweeping
+from harness.cli import output
+from harness.errors import CleanupError, ExitCode
+
+
+def sweep(
+    yes: Annotated[bool, typer.Option("--yes", help="Remove what is listed.")] = False,
+    bench: Annotated[str, typer.Option(help="The bench to look at.")] = "lab",
+) -> None:
+    """List what dead or ended runs left behind; remove it with --yes.
+
+    Hosts that were kept on purpose, those of runs under way and those of `ptp-harness lab up` are not touched.
+    """
+    configuration = settings.load()
+    ledger, source = wiring.ledger(configuration), wiring.bench(bench, configuration)
+    found = sweeping.left(ledger, source)
+    for item in found:
+        for resource in item.resources:
+            output.say(f"{item.token}  {resource.kind:<10} {resource.name}  {resource.detail}  ({item.why})")
+    if yes:
+        sweeping.remove(found, source)
+        closed = sweeping.close_dead_runs(ledger, source)
+        _verify(ledger, source)
+        output.say(f"removed {len(found)}, verified; closed the books of {', '.join(closed) or 'no run'}")
+    elif found:
+        output.say(f"{len(found)} left; `ptp-harness sweep --yes` removes them")
+        raise typer.Exit(ExitCode.LEFT_RUNNING)
+    else:
+        output.say("nothing is left")
+
+
+def _verify(ledger: wiring.Ledger, source: wiring.Bench) -> None:
+    again = sweeping.left(ledger, source)
+    if again:
+        names = [f"{resource.kind} {resource.name}" for item in again for resource in item.resources]
+        raise CleanupError(names, next_step="see their details with `ptp-harness sweep`")
