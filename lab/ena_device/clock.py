@@ -1,0 +1,110 @@
+"""What time does the device's clock show, and how is it bent?
+
+Settings is plain data and arithmetic. SharedClock keeps one Settings and the counters in memory that the process which
+watches the doorbell shares, so that a bend takes effect with the next answer.
+"""
+
+import mmap
+import struct
+from dataclasses import astuple, dataclass, replace
+from enum import IntEnum
+
+BILLION = 1_000_000_000
+
+
+class Mode(IntEnum):
+    """How a request is answered."""
+
+    ok = 0
+    silent = 1  # never
+    err_ts = 2  # with ENA_ADMIN_PHC_ERROR_FLAG_TIMESTAMP
+    err_eb = 3  # with ENA_ADMIN_PHC_ERROR_FLAG_ERROR_BOUND
+    err_both = 4
+    late = 5  # rightly, but late_us after the request
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """The clock as it is bent now. Shows base_utc_ns at base_mono_ns (CLOCK_MONOTONIC) and goes on from there."""
+
+    base_utc_ns: int
+    base_mono_ns: int
+    freq_ppb: int = 0  # how much faster than CLOCK_MONOTONIC
+    frozen: bool = False
+    error_bound_ns: int = 20_000
+    mode: Mode = Mode.ok
+    rate_per_s: int = 0  # requests above this are refused; 0: none
+    refuse_every: int = 0  # each Nth request is refused; 0: none
+    busy_us: int = 0  # computing time spent on each answer
+    late_us: int = 55_000
+    jitter_ns: int = 0  # each answer off by up to this, evenly
+
+    def at(self, mono_ns: int) -> int:
+        """The time shown at a moment of CLOCK_MONOTONIC, in ns of UTC, without jitter."""
+        if self.frozen:
+            return self.base_utc_ns
+        passed = mono_ns - self.base_mono_ns
+        return self.base_utc_ns + passed + passed * self.freq_ppb // BILLION
+
+    def shown(self, utc_ns: int, mono_ns: int) -> "Settings":
+        """The same clock set to show utc_ns at mono_ns."""
+        return replace(self, base_utc_ns=utc_ns, base_mono_ns=mono_ns)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Counts:
+    """What became of the requests since the device started: asked is the sum of the others."""
+
+    asked: int
+    answered: int
+    refused: int
+    silent: int
+    late: int
+    last_ns: int  # time of the last answer
+
+
+_SETTINGS = struct.Struct("@qqq?qqqqqqq")
+_COUNTS = struct.Struct("@6q")
+_GENERATION_AT, _COUNTS_AT, _SLOTS_AT = 0, 64, (128, 256)
+
+
+class SharedClock:
+    """One Settings and one Counts in anonymous shared memory: inherited over fork, written by one process each.
+
+    The settings lie in two slots; a change fills the unused one, then moves the generation by one 8-byte store. A
+    reader that finds the generation changed around its copy copies again: it never sees half a change.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self._memory = mmap.mmap(-1, mmap.PAGESIZE)
+        self._generation = memoryview(self._memory)[_GENERATION_AT : _GENERATION_AT + 8].cast("Q")
+        self._seen = -1
+        self._settings = settings
+        self.store(settings)
+
+    def store(self, settings: Settings) -> None:
+        generation = self._generation[0] + 1
+        _SETTINGS.pack_into(self._memory, _SLOTS_AT[generation & 1], *astuple(settings))
+        self._generation[0] = generation
+
+    def load(self) -> Settings:
+        while self._generation[0] != self._seen:
+            seen = self._generation[0]
+            values = _SETTINGS.unpack_from(self._memory, _SLOTS_AT[seen & 1])
+            if self._generation[0] == seen:
+                self._settings, self._seen = _settings(values), seen
+        return self._settings
+
+    def count(self, counts: list[int]) -> None:
+        """Take over new counts, in the order of Counts. Not one store: a reader may see one request half counted."""
+        _COUNTS.pack_into(self._memory, _COUNTS_AT, *counts)
+
+    def counts(self) -> Counts:
+        asked, answered, refused, silent, late, last_ns = _COUNTS.unpack_from(self._memory, _COUNTS_AT)
+        return Counts(asked=asked, answered=answered, refused=refused, silent=silent, late=late, last_ns=last_ns)
+
+
+def _settings(values: tuple[int, ...]) -> Settings:
+    names = tuple(Settings.__dataclass_fields__)
+    settings = dict(zip(names, values, strict=True))
+    return Settings(**{**settings, "mode": Mode(settings["mode"])})  # type: ignore[arg-type]

@@ -1,0 +1,231 @@
+"""What does the device do when a register is read or written?
+
+Source: ena_regs_defs.h, and for the order of things ena_com.c of the driver (ena_com_dev_reset, ena_com_admin_init).
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from ena_device import admin_layout as al
+from ena_device import features
+from ena_device import registers as reg
+from ena_device.admin_queue import AdminQueue
+from ena_device.doorbell import Doorbell
+from ena_device.errors import Refused, Rejected
+from ena_device.events import EventQueue
+from ena_device.guest_memory import GuestMemory, Window
+from ena_device.interrupts import Interrupts
+from ena_device.packets import PacketQueues
+from ena_device.pci_config import PciConfig
+from ena_device.phc import RESPONSE_SIZE
+from ena_device.rings import Ring
+
+BAR0_SIZE, BAR1_SIZE = 0x4000, 0x2000
+MANAGEMENT_VECTOR = 0
+_MMIO_RESPONSE_SIZE, _MMIO_VALUE_AT, _MMIO_OFFSET_AT = 8, 4, 2  # ena_admin_ena_mmio_req_read_less_resp
+_KEPT_RESETS = 64
+
+
+@dataclass(slots=True)
+class Totals:
+    """What outlives a reset: the record of one device process."""
+
+    resets: list[int]  # reasons the driver gave, the last 64
+    packets: int = 0
+    bytes: int = 0
+
+
+class Ena:
+    """The device. Everything made new in reset() is what a reset of the device forgets."""
+
+    def __init__(
+        self, *, offer: features.Offer, config: PciConfig, doorbell: Doorbell, log: Callable[[str], None]
+    ) -> None:
+        self.offer, self.config, self.doorbell, self.log = offer, config, doorbell, log
+        self.memory, self.interrupts = GuestMemory(), Interrupts()
+        self.totals = Totals([])
+        self.host: features.Host | None = None
+        self.mtu = 1500
+        self.link, self.keepalive = True, True
+        self._start_afresh()
+
+    def reset(self, why: str) -> None:
+        self.doorbell.stop()
+        self.totals.packets += self.queues.packets
+        self.totals.bytes += self.queues.bytes
+        self._start_afresh()
+        self.log(f"reset {why}")
+
+    def _start_afresh(self) -> None:
+        self._registers = {
+            reg.VERSION: reg.VERSION_VALUE,
+            reg.CONTROLLER_VERSION: reg.CONTROLLER_VERSION_VALUE,
+            reg.CAPS: reg.CAPS_VALUE,
+            reg.DEV_STS: reg.DEV_STS_READY,
+        }
+        self._admin: AdminQueue | None = None
+        self.events = EventQueue(self.memory)
+        self.queues = PacketQueues(self.memory, self.interrupts)
+        self._phc_address: int | None = None
+        self._phc_window: Window | None = None
+
+    @property
+    def phc_configured(self) -> bool:
+        return self._phc_address is not None
+
+    @property
+    def packets(self) -> int:
+        """Sent since the device process started."""
+        return self.totals.packets + self.queues.packets
+
+    def read_register(self, offset: int) -> int:
+        return self._registers.get(offset, 0)
+
+    def write_register(self, offset: int, value: int) -> None:
+        """Raises Refused when what the driver points to is out of reach or makes no sense."""
+        if offset in reg.KEPT:
+            self._registers[offset] = value
+        elif offset == reg.PHC_DOORBELL:
+            self.doorbell.ring(value & 0xFFFF)
+        elif offset == reg.MMIO_REG_READ:
+            self._read_by_memory(value)
+        elif offset == reg.DEV_CTL:
+            self._control(value)
+        elif offset == reg.AQ_DOORBELL:
+            self._run_admin_queue(value & 0xFFFF)
+        elif offset == reg.AENQ_HEAD_DOORBELL:
+            self._take_event_head(value)
+        elif reg.SQ_DOORBELLS <= offset < reg.SQ_DOORBELLS + reg.REGISTER_SIZE * reg.QUEUES:
+            self.queues.ring_doorbell((offset - reg.SQ_DOORBELLS) // reg.REGISTER_SIZE, value & 0xFFFF)
+        elif reg.CQ_UNMASKS <= offset < reg.CQ_UNMASKS + reg.REGISTER_SIZE * reg.QUEUES:
+            self.queues.unmask((offset - reg.CQ_UNMASKS) // reg.REGISTER_SIZE, value)
+
+    def memory_changed(self) -> None:
+        """QEMU mapped or unmapped guest memory: the clock's response may have moved, or gone."""
+        if self._phc_address is None:
+            return
+        try:
+            window = self.memory.window(self._phc_address, RESPONSE_SIZE)
+        except Refused:
+            self.doorbell.stop()
+            self._phc_window = None
+            return
+        if window != self._phc_window:
+            self._phc_window = window
+            self.doorbell.start(window)
+
+    def set_link(self, up: bool) -> None:
+        self.link = up
+        self.events.add(al.Group.LINK_CHANGE, al.LINK_CHANGE.pack(up))
+
+    def request_reset(self) -> None:
+        self.events.add(al.Group.DEVICE_REQUEST_RESET, b"")
+
+    def tick(self) -> None:
+        """Do what time alone brings: the sign of life, events that found no room, answers held back."""
+        self.events.beat(alive=self.keepalive)
+        if self.events.deliver():
+            self.interrupts.fire(MANAGEMENT_VECTOR)
+        self.doorbell.flush()
+
+    def _ring(self, low: int, high: int, caps: int) -> Ring:
+        base = al.address(self.read_register(low), self.read_register(high) & reg.BASE_HI_MASK)
+        return Ring(base=base, depth=self.read_register(caps) & reg.DEPTH_MASK, entry_size=al.ENTRY_SIZE)
+
+    def _read_by_memory(self, value: int) -> None:
+        """A register read whose answer goes to memory (ena_com_reg_bar_read32): the request number is written last."""
+        address = al.address(
+            self.read_register(reg.MMIO_RESP_LO), self.read_register(reg.MMIO_RESP_HI) & reg.BASE_HI_MASK
+        )
+        window = self.memory.window(address, _MMIO_RESPONSE_SIZE)
+        offset = value >> 16
+        window.write(_MMIO_VALUE_AT, self.read_register(offset).to_bytes(reg.REGISTER_SIZE, "little"))
+        window.publish_u16(_MMIO_OFFSET_AT, offset)
+        window.publish_u16(0, value & 0xFFFF)
+
+    def _control(self, value: int) -> None:
+        if not value & reg.DEV_CTL_RESET:
+            self._registers[reg.DEV_STS] = reg.DEV_STS_READY | reg.DEV_STS_RESET_DONE
+            return
+        reason = reg.reset_reason(value)
+        self.totals.resets = [*self.totals.resets, reason][-_KEPT_RESETS:]
+        self.reset(f"by the driver, reason {reason}")
+        self._registers[reg.DEV_STS] = reg.DEV_STS_READY | reg.DEV_STS_RESETTING
+
+    def _run_admin_queue(self, tail: int) -> None:
+        if self._admin is None:
+            commands = self._ring(reg.AQ_BASE_LO, reg.AQ_BASE_HI, reg.AQ_CAPS)
+            completions = self._ring(reg.ACQ_BASE_LO, reg.ACQ_BASE_HI, reg.ACQ_CAPS)
+            self._admin = AdminQueue(self.memory, commands, completions)
+        self._admin.run(tail, self._execute, self.log)
+        if not self.read_register(reg.INTR_MASK) & reg.INTR_MASK_ADMIN:
+            self.interrupts.fire(MANAGEMENT_VECTOR)
+
+    def _take_event_head(self, head: int) -> None:
+        if self.events.is_open:
+            self.events.take_head(head)
+        else:
+            self.events.open(self._ring(reg.AENQ_BASE_LO, reg.AENQ_BASE_HI, reg.AENQ_CAPS), head)
+
+    def _execute(self, opcode: int, command: bytes) -> bytes:
+        """Raises Rejected."""
+        act = self._commands().get(opcode)
+        if act is None:
+            raise Rejected(al.Status.BAD_OPCODE, f"no admin command {opcode}")
+        return act(command)
+
+    def _commands(self) -> dict[int, Callable[[bytes], bytes]]:
+        return {
+            al.Opcode.CREATE_SQ: self.queues.create_submission,
+            al.Opcode.DESTROY_SQ: self.queues.destroy_submission,
+            al.Opcode.CREATE_CQ: self.queues.create_completion,
+            al.Opcode.DESTROY_CQ: self.queues.destroy_completion,
+            al.Opcode.GET_FEATURE: self._get_feature,
+            al.Opcode.SET_FEATURE: self._set_feature,
+            al.Opcode.GET_STATS: self._get_statistics,
+        }
+
+    def _get_statistics(self, command: bytes) -> bytes:
+        if command[al.STATS_TYPE_AT] != al.STATS_BASIC:
+            raise Rejected(al.Status.UNSUPPORTED_OPCODE, f"statistics of type {command[al.STATS_TYPE_AT]}")
+        return self.queues.statistics()
+
+    def _get_feature(self, command: bytes) -> bytes:
+        feature = command[al.FEATURE_ID_AT]
+        groups = self.events.enabled_groups
+        return features.get(feature, command, self.offer, doorbell_offset=self.doorbell.offset, enabled_groups=groups)
+
+    def _set_feature(self, command: bytes) -> bytes:
+        feature = command[al.FEATURE_ID_AT]
+        features.check(feature, self.offer)
+        if feature == al.Feature.AENQ_CONFIG:
+            self.events.enabled_groups = al.AENQ.unpack_from(command, al.SET_VALUES_AT)[1]
+            self.set_link(self.link)
+        elif feature == al.Feature.MTU:
+            self.mtu = al.MTU.unpack_from(command, al.SET_VALUES_AT)[0]
+        elif feature == al.Feature.HOST_ATTR_CONFIG:
+            self._read_host(al.address(*al.HOST_ATTRIBUTES.unpack_from(command, al.SET_VALUES_AT)))
+        elif feature == al.Feature.PHC_CONFIG:
+            self._configure_phc(command)
+        return b""
+
+    def _read_host(self, address: int) -> None:
+        if address:
+            self.host = features.host(self._reachable(address, al.HOST_INFO_SIZE).read(al.HOST_INFO_SIZE))
+            self.log(f"driver {self.host}")
+
+    def _configure_phc(self, command: bytes) -> None:
+        low, high, _, length = al.PHC_SET.unpack_from(command, al.PHC_SET_AT)
+        if length != RESPONSE_SIZE:
+            raise Rejected(al.Status.ILLEGAL_PARAMETER, f"a clock response of {length} bytes, {RESPONSE_SIZE} expected")
+        address = al.address(low, high)
+        self._phc_window = self._reachable(address, RESPONSE_SIZE)
+        self._phc_address = address
+        self.doorbell.start(self._phc_window)
+        self.log("clock configured")
+
+    def _reachable(self, address: int, length: int) -> Window:
+        try:
+            return self.memory.window(address, length)
+        except Refused as e:
+            raise Rejected(al.Status.ILLEGAL_PARAMETER, str(e)) from e

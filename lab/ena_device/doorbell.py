@@ -1,0 +1,157 @@
+"""How does a request for the time reach the device? Two ways, of which the driver knows only the offset to write to.
+
+Socket: the write to the register is a vfio-user message like any other; tens of microseconds, milliseconds at times.
+Mapped: the guest has a page of shared memory for a doorbell and a process of its own watches that page; microseconds.
+"""
+
+import mmap
+import os
+import signal
+import time
+from dataclasses import dataclass
+from typing import Protocol
+
+from ena_device.clock import SharedClock
+from ena_device.guest_memory import Window
+from ena_device.lifetime import die_with_parent, kill_child
+from ena_device.phc import Responder
+from ena_device.registers import DOORBELL_PAGE, PHC_DOORBELL
+
+IDLE = 0xFFFFFFFF  # the driver writes 16-bit request numbers as 32-bit words, so never this
+PATIENCE_LOOKS = 50_000  # some 3 ms: longer than the gaps inside one burst of readings
+FIRST_REST_S = 100e-6
+REST_SHARE = 16  # rests last this part of the quiet time, up to the longest rest
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MappedArea:
+    """The part of BAR 0 that the guest may map; the offset in the region is the one in the file."""
+
+    fd: int
+    offset: int
+    size: int
+
+
+class Doorbell(Protocol):
+    offset: int  # in BAR 0, told to the driver
+    mapped_area: MappedArea | None
+
+    def start(self, window: Window) -> None: ...
+    def stop(self) -> None: ...
+    def ring(self, request_id: int) -> None: ...
+    def due_ns(self) -> int | None: ...
+    def flush(self) -> None: ...
+
+
+class SocketDoorbell:
+    """Answered by the process that serves the socket."""
+
+    offset = PHC_DOORBELL
+    mapped_area: MappedArea | None = None
+
+    def __init__(self, clock: SharedClock) -> None:
+        self._clock = clock
+        self._responder: Responder | None = None
+
+    def start(self, window: Window) -> None:
+        self._responder = Responder(self._clock, window)
+
+    def stop(self) -> None:
+        self._responder = None
+
+    def ring(self, request_id: int) -> None:
+        if self._responder:
+            self._responder.ring(request_id)
+
+    def due_ns(self) -> int | None:
+        return self._responder.due_ns if self._responder else None
+
+    def flush(self) -> None:
+        if self._responder:
+            self._responder.flush()
+
+
+class MappedDoorbell:
+    """Answered by a child process that lives as long as the driver has the clock configured."""
+
+    offset = DOORBELL_PAGE
+    mapped_area: MappedArea | None
+
+    def __init__(self, clock: SharedClock, longest_rest_us: int) -> None:
+        self._clock, self._longest_rest_s = clock, longest_rest_us / 1e6
+        fd = os.memfd_create("ena-doorbell")
+        os.ftruncate(fd, DOORBELL_PAGE + mmap.PAGESIZE)
+        self.mapped_area = MappedArea(fd=fd, offset=DOORBELL_PAGE, size=mmap.PAGESIZE)
+        self._page = mmap.mmap(fd, mmap.PAGESIZE, offset=DOORBELL_PAGE)
+        self._bell = memoryview(self._page).cast("I")
+        self._child: int | None = None
+        self._window: Window | None = None
+
+    def start(self, window: Window) -> None:
+        self.stop()
+        self._window = window
+        self._bell[0] = IDLE
+        parent = os.getpid()
+        self._child = os.fork() or None
+        if self._child is None:
+            try:
+                _become_watcher(parent)
+                watch(self._bell, Responder(self._clock, window), self._longest_rest_s)
+            finally:  # whatever happens, the child never runs the parent's code
+                os._exit(1)
+
+    def stop(self) -> None:
+        if self._child is not None:
+            kill_child(self._child)
+            self._child = None
+
+    def ring(self, request_id: int) -> None:
+        """A write to the register although the driver was told the page: nothing watches there."""
+
+    def due_ns(self) -> int | None:
+        return None
+
+    def flush(self) -> None:
+        """The child gives its answers itself; here one that was killed from outside is replaced."""
+        if self._child is not None and self._window and os.waitpid(self._child, os.WNOHANG) != (0, 0):
+            self._child = None
+            self.start(self._window)
+
+
+def _become_watcher(parent: int) -> None:
+    """Keep of the parent only the memory: an open socket here would hide from QEMU that the device is gone."""
+    signal.set_wakeup_fd(-1)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_DFL)
+    os.closerange(3, os.sysconf("SC_OPEN_MAX"))
+    die_with_parent(parent)
+
+
+def watch(bell: "memoryview[int]", responder: Responder, longest_rest_s: float) -> None:
+    """Answer each request that appears in bell[0]; never returns.
+
+    After a burst the pauses between two looks grow with the quiet time: a reader that comes back soon waits little, and
+    a clock that nobody reads costs next to nothing.
+    """
+    while True:
+        _answer_burst(bell, responder)
+        quiet_since = time.monotonic()
+        while bell[0] == IDLE:
+            if longest_rest_s:
+                rest_s = max(FIRST_REST_S, (time.monotonic() - quiet_since) / REST_SHARE)
+                time.sleep(min(rest_s, longest_rest_s))
+            responder.flush()
+
+
+def _answer_burst(bell: "memoryview[int]", responder: Responder) -> None:
+    """Answer until PATIENCE_LOOKS looks in a row found nothing."""
+    quiet = 0
+    while quiet < PATIENCE_LOOKS:
+        request = bell[0]
+        if request == IDLE:
+            quiet += 1
+            continue
+        bell[0] = IDLE
+        responder.ring(request & 0xFFFF)
+        quiet = 0
+    responder.flush()

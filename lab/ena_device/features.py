@@ -1,0 +1,107 @@
+"""What can the device do, as the driver asks for it and sets it?
+
+Source: enum ena_admin_aq_feature_id and the structures of admin_layout; how the driver reads them:
+ena_com_get_dev_attr_feat and ena_com_phc_config in its ena_com.c.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from ena_device import admin_layout as al
+from ena_device.errors import Rejected
+from ena_device.events import SUPPORTED_GROUPS
+
+IMPLEMENTATION, DEVICE_VERSION = 1, 0x10
+ADDRESS_BITS, VIRTUAL_BITS = 48, 64
+MAX_MTU = 9216
+QUEUE_PAIRS, QUEUE_DEPTH = 4, 1024
+MAX_HEADER, MAX_TX_DESCS, MAX_RX_DESCS = 96, 17, 16
+RSS_TABLE_LOG_SIZE = 7
+LINK_MBIT_PER_S = 25_000
+
+
+@dataclass(slots=True, kw_only=True)
+class Offer:
+    """What the device says of itself when the driver initialises it; a change shows at the next initialisation."""
+
+    mac: bytes
+    no_phc: bool = False
+    phc_version: int = 0
+    expire_us: int = 50_000  # 0: the driver's own default
+    block_us: int = 60_000
+
+    @property
+    def features(self) -> list[al.Feature]:
+        return [f for f in al.Feature if not (f is al.Feature.PHC_CONFIG and self.no_phc)]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Host:
+    """What the driver tells of itself and its system (struct ena_admin_host_info)."""
+
+    os: int
+    distribution: str
+    kernel: str
+    driver: str
+    module_type: int
+    features: int
+    phc: bool
+
+
+def get(feature: int, command: bytes, offer: Offer, *, doorbell_offset: int, enabled_groups: int) -> bytes:
+    """The data of a get-feature completion. Raises Rejected."""
+    check(feature, offer)
+    answers: dict[int, Callable[[], bytes]] = {
+        al.Feature.DEVICE_ATTRIBUTES: lambda: _attributes(offer),
+        al.Feature.MAX_QUEUES_EXT: lambda: _queues(command[al.FEATURE_VERSION_AT]),
+        al.Feature.STATELESS_OFFLOAD_CONFIG: lambda: al.OFFLOADS.pack(0, 0, 0),
+        al.Feature.RSS_INDIRECTION_TABLE_CONFIG: _rss_table,
+        al.Feature.AENQ_CONFIG: lambda: al.AENQ.pack(SUPPORTED_GROUPS, enabled_groups),
+        al.Feature.LINK_CONFIG: lambda: al.LINK.pack(LINK_MBIT_PER_S, al.LINK_25G, al.LINK_FULL_DUPLEX),
+        al.Feature.PHC_CONFIG: lambda: al.PHC_GET.pack(
+            offer.phc_version, doorbell_offset, offer.expire_us, offer.block_us
+        ),
+    }
+    if feature not in answers:
+        raise Rejected(al.Status.UNSUPPORTED_OPCODE, f"feature {feature} can only be set")
+    return answers[feature]()
+
+
+def check(feature: int, offer: Offer) -> None:
+    if feature not in offer.features:
+        raise Rejected(al.Status.UNSUPPORTED_OPCODE, f"no feature {feature}")
+
+
+def host(info: bytes) -> Host:
+    os, distribution, _, kernel, _, driver, _, _, _, _, _, _, features = al.HOST_INFO.unpack_from(info)
+    return Host(
+        os=os,
+        distribution=_text(distribution),
+        kernel=_text(kernel),
+        driver=f"{driver & 255}.{driver >> 8 & 255}.{driver >> 16 & 255}",
+        module_type=driver >> 24,
+        features=features,
+        phc=bool(features & al.HOST_SUPPORTS_PHC),
+    )
+
+
+def _text(field: bytes) -> str:
+    return field.split(b"\0")[0].decode("latin1")
+
+
+def _attributes(offer: Offer) -> bytes:
+    supported = sum(1 << f for f in offer.features)
+    return al.DEVICE_ATTRIBUTES.pack(
+        IMPLEMENTATION, DEVICE_VERSION, supported, 0, ADDRESS_BITS, VIRTUAL_BITS, offer.mac, 0, MAX_MTU
+    )
+
+
+def _queues(version: int) -> bytes:
+    numbers, depths = [QUEUE_PAIRS] * 4, [QUEUE_DEPTH] * 4
+    return al.MAX_QUEUES_EXT.pack(version, *numbers, *depths, MAX_HEADER, MAX_TX_DESCS, MAX_RX_DESCS)
+
+
+def _rss_table() -> bytes:
+    # The driver makes its receive queues from this table, so it must be there even where no packet ever arrives.
+    log_size = RSS_TABLE_LOG_SIZE
+    return al.RSS_TABLE.pack(log_size, log_size, log_size, 0, 0, 0xFFFFFFFF, 0, 0)

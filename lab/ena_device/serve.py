@@ -1,0 +1,245 @@
+"""How do the vfio-user socket, the control socket and time share one process? One poll loop in which nothing waits."""
+
+import contextlib
+import os
+import select
+import signal
+import socket
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict
+from typing import Any
+
+from ena_device import bends
+from ena_device import vfio_user as vu
+from ena_device.clock import SharedClock
+from ena_device.connection import Connection
+from ena_device.control import ControlServer
+from ena_device.device import Ena
+from ena_device.errors import BadRequest, BrokenPeer, Refused, SetupError
+from ena_device.lifetime import Watched
+from ena_device.phc import now_ns
+from ena_device.sockets import ListeningSocket
+from ena_device.vfio_commands import answer
+
+GREETING_WITHIN_S = 5.0
+LONGEST_WAIT_S = 1.0
+
+
+class Server:
+    """The device behind its two sockets; close() leaves nothing behind."""
+
+    def __init__(self, *, socket_path: str, control_path: str, device: Ena, clock: SharedClock) -> None:
+        self._device, self._clock = device, clock
+        self._log = device.log
+        self._listener = ListeningSocket(socket_path, 8)
+        self._connection: Connection | None = None
+        self._accepted_at = 0.0
+        self._messages: dict[str, int] = {}
+        self._watched: list[Watched] = []
+        self._ended = False
+        try:
+            self._control = ControlServer(control_path, self.control, self._log)
+        except SetupError:
+            self._listener.close()
+            raise
+
+    def end_with(self, pid: int) -> None:
+        """End once this process has ended. Raises SetupError when there is none."""
+        if all(w.pid != pid for w in self._watched):
+            self._watched.append(Watched(pid))
+            self._log(f"ends with process {pid}, started at tick {self._watched[-1].start_ticks}")
+
+    def run(self) -> None:
+        """Serve until SIGTERM, SIGINT, or the end of a process given to end_with."""
+        with _signals() as signal_fd:
+            while not self._ended:
+                for fd in self._wait(signal_fd):
+                    self._handle(fd, signal_fd)
+                self._check_greeting()
+                self._device.tick()
+
+    def close(self) -> None:
+        if self._connection:
+            self._hang_up("the device ends")
+        self._device.doorbell.stop()
+        self._control.close()
+        self._listener.close()
+        for watched in self._watched:
+            watched.close()
+
+    def control(self, request: object) -> dict[str, Any]:
+        """Do what one control line asks, wholly or not at all, and tell the state. Raises BadRequest."""
+        changes = bends.check(request)
+        device = self._device
+        if changes.request_reset and not device.events.listens(bends.RESET_GROUP):
+            raise BadRequest("request_reset: no driver listens for it now")
+        mono_ns, utc_ns = _both_clocks()
+        settings = bends.bend(self._clock.load(), changes, utc_ns=utc_ns, mono_ns=mono_ns)
+        if changes.end_with is not None:
+            try:
+                self.end_with(changes.end_with)
+            except SetupError as e:
+                raise BadRequest(f"end_with: {e}") from e
+        if changes != bends.Changes():
+            self._clock.store(settings)
+            self._log(f"control: {request}")
+        self._change_device(changes)
+        return self.state()
+
+    def state(self) -> dict[str, Any]:
+        """Everything a control client may want to know; README.md explains each key."""
+        device, settings = self._device, self._clock.load()
+        mono_ns, utc_ns = _both_clocks()
+        now = settings.at(mono_ns)
+        return {
+            **asdict(settings),
+            "mode": settings.mode.name,
+            **asdict(self._clock.counts()),
+            "now_ns": now,
+            "host_ns": utc_ns,
+            "offset_ns": now - utc_ns,
+            "no_phc": device.offer.no_phc,
+            "phc_version": device.offer.phc_version,
+            "expire_us": device.offer.expire_us,
+            "block_us": device.offer.block_us,
+            "link": device.link,
+            "keepalive": device.keepalive,
+            "connected": self._connection is not None,
+            "phc": device.phc_configured,
+            "resets": device.totals.resets,
+            "host": asdict(device.host) if device.host else None,
+            "mtu": device.mtu,
+            "tx_packets": device.packets,
+            "sqs": len(device.queues.submission),
+            "messages": dict(self._messages),
+            "pid": os.getpid(),
+            "end_with": [w.pid for w in self._watched],
+        }
+
+    def _change_device(self, changes: bends.Changes) -> None:
+        device = self._device
+        for name, value in changes.named("no_phc", "phc_version", "expire_us", "block_us").items():
+            setattr(device.offer, name, value)
+        if changes.keepalive is not None:
+            device.keepalive = changes.keepalive
+        if changes.link is not None:
+            device.set_link(changes.link)
+        if changes.request_reset:
+            device.request_reset()
+
+    def _wait(self, signal_fd: int) -> list[int]:
+        poll = select.poll()
+        connection = [self._connection.fileno()] if self._connection else []
+        watched = [w.fileno() for w in self._watched]
+        for fd in [signal_fd, self._listener.fileno(), *connection, *watched, *self._control.fds()]:
+            poll.register(fd, select.POLLIN)
+        return [fd for fd, _ in poll.poll(self._timeout_s() * 1000)]
+
+    def _timeout_s(self) -> float:
+        beat_s, due_ns = self._device.events.seconds_to_beat(), self._device.doorbell.due_ns()
+        due_s = None if due_ns is None else max(0.0, (due_ns - now_ns()) / 1e9)
+        return min(s for s in (LONGEST_WAIT_S, beat_s, due_s) if s is not None)
+
+    def _handle(self, fd: int, signal_fd: int) -> None:
+        if fd == signal_fd:
+            self._end("by signal")
+        elif fd == self._listener.fileno():
+            self._accept()
+        elif self._connection and fd == self._connection.fileno():
+            self._serve(self._connection)
+        elif gone := [w.pid for w in self._watched if w.fileno() == fd]:
+            self._end(f"with process {gone[0]}")
+        else:
+            self._control.ready(fd)
+
+    def _end(self, why: str) -> None:
+        self._log(f"ends {why}")
+        self._ended = True
+
+    def _accept(self) -> None:
+        sock = self._listener.accept()
+        if sock is None:
+            return
+        if self._connection:
+            self._log("a second connection is refused")
+            sock.close()
+            return
+        self._connection, self._accepted_at = Connection(sock), time.monotonic()
+        self._log("connected")
+
+    def _check_greeting(self) -> None:
+        silent = self._connection and not self._connection.greeted
+        if silent and time.monotonic() - self._accepted_at > GREETING_WITHIN_S:
+            self._hang_up(f"no greeting within {GREETING_WITHIN_S:g} s")
+
+    def _serve(self, connection: Connection) -> None:
+        try:
+            message = connection.receive()
+            if message is None:
+                return
+            try:
+                self._answer(connection, message)
+            finally:
+                for fd in message.fds:
+                    os.close(fd)
+        except BrokenPeer as e:
+            self._hang_up(str(e))
+
+    def _answer(self, connection: Connection, message: vu.Message) -> None:
+        """Raises BrokenPeer."""
+        name = _name(message.command)
+        if not connection.greeted and message.command != vu.Command.VERSION:
+            raise BrokenPeer(f"{name} before the greeting")
+        self._messages[name] = self._messages.get(name, 0) + 1
+        reply, error = vu.Reply(), 0
+        try:
+            reply = answer(self._device, message)
+        except Refused as e:
+            self._log(f"{name} refused: {e}")
+            error = e.error
+        if message.wants_reply:
+            connection.send(vu.reply_bytes(message, reply.body, error), reply.fds)
+        connection.greeted = True
+
+    def _hang_up(self, why: str) -> None:
+        """Back to the state before the connection: no memory, no interrupts, a device just switched on."""
+        assert self._connection
+        self._connection.close()
+        self._connection = None
+        self._log(f"disconnected: {why}")
+        self._device.reset("at the end of the connection")
+        self._device.memory.clear()
+        self._device.interrupts.clear()
+
+
+def _name(command: int) -> str:
+    return vu.Command(command).name if command in list(vu.Command) else "UNKNOWN"
+
+
+def _both_clocks() -> tuple[int, int]:
+    """CLOCK_MONOTONIC and the host's UTC at the same moment: the closest of a few pairs of readings."""
+    pairs = []
+    for _ in range(5):
+        before, utc_ns, after = now_ns(), time.time_ns(), now_ns()
+        pairs.append((after - before, (before + after) // 2, utc_ns))
+    _, mono_ns, utc_ns = min(pairs)
+    return mono_ns, utc_ns
+
+
+@contextlib.contextmanager
+def _signals() -> Iterator[int]:
+    """A descriptor that becomes readable on SIGTERM or SIGINT: the loop ends between two messages, never inside one."""
+    reader, writer = socket.socketpair()
+    writer.setblocking(False)
+    ignore: Callable[..., None] = lambda *_: None  # noqa: E731
+    before = {number: signal.signal(number, ignore) for number in (signal.SIGTERM, signal.SIGINT)}
+    fd_before = signal.set_wakeup_fd(writer.fileno())
+    try:
+        yield reader.fileno()
+    finally:
+        signal.set_wakeup_fd(fd_before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        reader.close()
+        writer.close()

@@ -1,0 +1,81 @@
+"""How does a unix socket appear at a path only once somebody listens there, and go away with us?"""
+
+import contextlib
+import os
+import socket
+from pathlib import Path
+
+from ena_device.errors import SetupError
+
+MAX_PATH = 107  # unix(7): sun_path holds 108 bytes, the last a zero
+
+
+class ListeningSocket:
+    """A listening socket at a path; close() removes the path if it is still ours."""
+
+    def __init__(self, path: str, backlog: int) -> None:
+        """Raises SetupError when the path cannot be used, or another process listens there."""
+        if len(os.fsencode(path)) > MAX_PATH:
+            raise SetupError(f"socket path of {len(os.fsencode(path))} bytes, at most {MAX_PATH} possible: {path}")
+        if _is_served(path):
+            raise SetupError(f"another process listens on {path}: end it, or use another path")
+        self._path = path
+        try:
+            self._sock = _bind(path, backlog)
+            self._identity = _identity(path)
+        except OSError as e:
+            raise SetupError(f"cannot listen on {path}: {e.strerror or e}") from e
+
+    def fileno(self) -> int:
+        return self._sock.fileno()
+
+    def accept(self) -> socket.socket | None:
+        """None: whoever knocked is gone again."""
+        try:
+            return self._sock.accept()[0]
+        except OSError:
+            return None
+
+    def close(self) -> None:
+        with contextlib.suppress(OSError):
+            if _identity(self._path) == self._identity:
+                os.unlink(self._path)
+        self._sock.close()
+
+
+def _bind(path: str, backlog: int) -> socket.socket:
+    """Bind beside the path and rename, so that the path's existence means listening."""
+    folder, name = os.path.split(path)
+    folder_fd = os.open(folder or ".", os.O_PATH | os.O_DIRECTORY)
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        hidden = f".{os.getpid()}.{sock.fileno()}"
+        sock.bind(f"/proc/self/fd/{folder_fd}/{hidden}")  # short whatever the folder's name
+        sock.listen(backlog)
+        sock.setblocking(False)
+        os.rename(hidden, name, src_dir_fd=folder_fd, dst_dir_fd=folder_fd)
+    except BaseException:
+        sock.close()
+        raise
+    finally:
+        os.close(folder_fd)
+    return sock
+
+
+def _is_served(path: str) -> bool:
+    if not Path(path).is_socket():
+        return False
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        probe.setblocking(False)
+        try:
+            probe.connect(path)
+        except BlockingIOError:
+            return True  # its backlog is full
+        except OSError:
+            return False  # left behind by a process that was killed
+    return True
+
+
+def _identity(path: str) -> tuple[int, int]:
+    found = os.lstat(path)
+    return found.st_dev, found.st_ino
