@@ -14,7 +14,7 @@ from typing import Any
 
 import sqlalchemy as sql
 from pydantic import TypeAdapter
-from sqlalchemy.exc import IntegrityError, OperationalError
+from sqlalchemy.exc import DatabaseError, IntegrityError
 
 from harness.errors import RequestError, SetupError
 from harness.model import HostRecord, HostState, RunRecord, Stage, Token
@@ -109,7 +109,7 @@ class Ledger:
             sql.event.listen(self._engine, "connect", _durable)
         try:
             _tables.create_all(self._engine)
-        except OperationalError as error:
+        except DatabaseError as error:
             raise SetupError(
                 f"cannot open the ledger {url}: {error.orig}",
                 next_step="set PTP_HARNESS_STATE_DIR to a directory that you may write to",

@@ -1,0 +1,298 @@
+"""One host's way: provision, reach, configure, measure, judge, release. Read `Qualification._observe` top to bottom.
+
+Whatever happens on the way, there is exactly one verdict, and whatever was made is released. Every step's intent is in
+the ledger before its effect.
+"""
+
+import threading
+import time
+import traceback
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field, replace
+from fnmatch import fnmatch
+from pathlib import Path
+from typing import Any
+
+from harness import ladder, proc, sampling, ssh
+from harness.bench import Bench, BenchError, FatalError
+from harness.campaign import Campaign, Keep
+from harness.errors import CleanupError, CommandError, HarnessError
+from harness.evidence import Folder
+from harness.ledger import Ledger
+from harness.limits import Requirement
+from harness.model import (
+    Evidence,
+    Facts,
+    HostRecord,
+    HostState,
+    Launch,
+    Machine,
+    Outcome,
+    Reason,
+    Stage,
+    Token,
+    Verdict,
+)
+from harness.plan import PlannedHost
+from harness.playbooks import Played, PlayOutcome, Target, play
+from harness.probes import facts as facts_probe
+from harness.probes import samples as samples_probe
+from harness.settings import Settings
+
+Listener = Callable[[str, Stage, str], None]
+"""Takes a host's name, its stage and one short line about what is done now."""
+
+COLLECT_TASK = "Collect clock facts"
+CONFIGURE_DEADLINE_S = 900.0
+COLLECT_DEADLINE_S = 60.0
+
+
+class Interrupted(Exception):
+    """We were asked to stop: not an error, and no news about the clock."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Way:
+    """What the ways of all hosts of one run share. `stop` ends them early; `fatal` means: provision nothing more."""
+
+    run: str
+    bench: Bench
+    campaign: Campaign
+    requirements: tuple[Requirement, ...]
+    ledger: Ledger
+    folder: Folder
+    settings: Settings
+    listener: Listener
+    stop: threading.Event = field(default_factory=threading.Event)
+    fatal: threading.Event = field(default_factory=threading.Event)
+
+
+def qualify(host: PlannedHost, way: Way) -> HostRecord:
+    """Take one host from nothing to a verdict and back to nothing (or keep it, when the campaign says so)."""
+    return Qualification(host, way).take()
+
+
+class Qualification:
+    """The state of one host on its way."""
+
+    def __init__(self, host: PlannedHost, way: Way) -> None:
+        self.host, self.way = host, way
+        self.token = Token(run=way.run, host=host.name)
+        self.folder = way.folder.host(host.name)
+        self.found = Evidence()
+        self.machine: Machine | None = None
+        self.seconds: dict[Stage, float] = {}
+
+    def take(self) -> HostRecord:
+        with ExitStack() as cleanup:
+            try:
+                self._observe(cleanup)
+            except Interrupted:
+                self.found = replace(self.found, interrupted=True)
+            except HarnessError as error:
+                self.found = replace(self.found, trouble=str(error))
+            except Exception as error:
+                self.folder.write("traceback.txt", traceback.format_exc())
+                self.found = replace(self.found, trouble=f"our fault: {type(error).__name__}: {error}")
+        verdict = self._judge()
+        return self._release(verdict)
+
+    # -- the way
+
+    def _observe(self, cleanup: ExitStack) -> None:
+        if not self._provision():
+            return
+        target = self._target(cleanup)
+        if not self._reach(target):
+            return
+        facts = self._configure(target)
+        if facts is not None and self._clock_to_measure(facts):
+            self._measure(target)
+
+    def _provision(self) -> bool:
+        with self._step(Stage.PROVISION) as tell:
+            if self.way.fatal.is_set():
+                detail = "not tried, since another host met an error that holds for all"
+                self.found = replace(self.found, launch=Launch(failure=Reason.LAUNCH_FAILED, detail=detail))
+                return False
+            try:
+                self.machine = machine = self.way.bench.provision(self.token, self.host.instance_type, tell)
+            except BenchError as error:
+                if isinstance(error, FatalError):
+                    self.way.fatal.set()
+                self.found = replace(self.found, launch=Launch(failure=error.reason, detail=str(error)))
+                return False
+            self.found = replace(
+                self.found,
+                offer=machine.offer,
+                claim=machine.claim,
+                placement=machine.placement,
+                launch=Launch(failure=None, detail=machine.detail or f"{machine.address} runs"),
+            )
+            return True
+
+    def _reach(self, target: Target) -> bool:
+        settings = self.way.settings
+        with self._step(Stage.REACH) as tell:
+            reached = ssh.reach(
+                target.machine,
+                target.known_hosts,
+                tries=settings.ssh_tries,
+                first_backoff_s=settings.ssh_first_backoff_s,
+                progress=tell,
+                sleep=self._pause,
+            )
+            self.found = replace(self.found, reach=reached)
+            return reached.reached
+
+    def _configure(self, target: Target) -> Facts | None:
+        name = "observe.yml" if self.way.campaign.read_only else "configure.yml"
+        with self._step(Stage.CONFIGURE) as tell:
+            played = self._play(name, target, self._role_variables(target.machine), tell)
+            if played.outcome is not PlayOutcome.OK:
+                self.found = replace(self.found, trouble=f"{name}: {played.message}")
+            collected = played.results.get(COLLECT_TASK, {}).get("stdout")
+            if not collected:
+                return None
+            self.folder.write("facts.json", collected)
+            facts, unparsed = facts_probe.read(collected, where="facts.json")
+            self.found = replace(self.found, facts=facts, unparsed=self.found.unparsed + unparsed)
+            return facts
+
+    def _measure(self, target: Target) -> None:
+        campaign = self.way.campaign
+        with self._step(Stage.MEASURE) as tell:
+            variables = self._role_variables(target.machine) | {
+                "clock_facts_mode": "sample",
+                "clock_facts_duration_s": campaign.measure_duration_s,
+                "clock_facts_interval_s": campaign.measure_interval_s,
+                "clock_facts_wait": False,
+            }
+            played = self._play("measure.yml", target, variables, tell)
+            if played.outcome is not PlayOutcome.OK:
+                self.found = replace(self.found, trouble=f"measure.yml: {played.message}")
+                return
+            text = sampling.follow(
+                target,
+                SAMPLES_PATH,
+                duration_s=campaign.measure_duration_s,
+                on_lines=lambda lines: tell(samples_probe.in_short(lines[-1])),
+                pause=self._pause,
+            )
+            self.folder.write("samples.jsonl", text)
+            samples, unparsed, _complete = samples_probe.read(text, where="samples.jsonl")
+            self.found = replace(self.found, samples=samples, unparsed=self.found.unparsed + unparsed)
+            self._look_again(target)
+
+    def _judge(self) -> Verdict:
+        with self._step(Stage.JUDGE, interruptible=False):
+            campaign = self.way.campaign
+            verdict = ladder.judge(
+                self.found,
+                self.way.requirements,
+                depth=campaign.depth,
+                clock_names=campaign.clock_names,
+                read_only=campaign.read_only,
+            )
+        self.way.ledger.judge(self.way.run, self._record(verdict, HostState.FAILED))
+        return verdict
+
+    def _release(self, verdict: Verdict) -> HostRecord:
+        with self._step(Stage.RELEASE, interruptible=False) as tell:
+            for path in self.machine.evidence_files if self.machine else ():
+                self.folder.keep(Path(path))
+            state = self._keep_or_remove(verdict, tell)
+        record = self._record(verdict, state)
+        self.way.ledger.settle(self.way.run, record)
+        return record
+
+    # -- what the steps need
+
+    def _keep_or_remove(self, verdict: Verdict, tell: Callable[[str], None]) -> HostState:
+        supported = self.machine is not None and verdict.outcome is Outcome.PASS
+        if supported and self.way.campaign.keep is Keep.SUPPORTED:
+            return HostState.KEPT
+        try:
+            self.way.bench.release(self.token)
+        except CleanupError as error:
+            tell(str(error))
+            return HostState.FAILED
+        return HostState.RELEASED
+
+    def _target(self, cleanup: ExitStack) -> Target:
+        assert self.machine is not None
+        control = cleanup.enter_context(ssh.shared_connection())
+        return Target(machine=self.machine, known_hosts=ssh.pin(self.machine, self.folder.path), control=control)
+
+    def _play(self, name: str, target: Target, variables: Mapping[str, Any], tell: Callable[[str], None]) -> Played:
+        played = play(
+            self.way.settings.assets_dir / "playbooks" / name,
+            target,
+            variables,
+            timeout_s=CONFIGURE_DEADLINE_S,
+            on_task=tell,
+            cancelled=self.way.stop.is_set,
+        )
+        self.folder.write(f"{name.removesuffix('.yml')}.log", played.stdout)
+        if played.outcome is PlayOutcome.CANCELLED:
+            raise Interrupted
+        return played
+
+    def _role_variables(self, machine: Machine) -> dict[str, Any]:
+        if machine.second_opinion is None:
+            return {}
+        address, port = machine.second_opinion.split()
+        return {"chrony_phc_second_opinion_address": address, "chrony_phc_second_opinion_port": int(port)}
+
+    def _clock_to_measure(self, facts: Facts) -> bool:
+        names = self.way.campaign.clock_names
+        return any(fnmatch(clock.name, name) for clock in facts.clocks or () for name in names)
+
+    def _look_again(self, target: Target) -> None:
+        """Facts after the last sample: what changed while we measured, and what the daemons logged."""
+        script = (self.way.settings.assets_dir / "roles/clock_facts/files/collect.py").read_text()
+        python = ("python3", "-") if target.machine.user == "root" else ("sudo", "-n", "python3", "-")
+        try:
+            collected = proc.run(target.command(*python), stdin=script, timeout_s=COLLECT_DEADLINE_S).stdout
+        except CommandError as error:
+            self.found = replace(self.found, trouble=f"the closing look at the host failed: {error.message}")
+            return
+        self.folder.write("facts-final.json", collected)
+        facts, unparsed = facts_probe.read(collected, where="facts-final.json")
+        self.found = replace(self.found, final_facts=facts, unparsed=self.found.unparsed + unparsed)
+
+    @contextmanager
+    def _step(self, stage: Stage, *, interruptible: bool = True) -> Iterator[Callable[[str], None]]:
+        """Book a step before and after, time it, and give a `tell` that passes news on, or stops us when asked to."""
+
+        def tell(text: str) -> None:
+            if interruptible and self.way.stop.is_set():
+                raise Interrupted
+            self.way.listener(self.host.name, stage, text)
+
+        number, begun, result = self.way.ledger.begin(self.token, stage), time.monotonic(), "done"
+        try:
+            tell("")
+            yield tell
+        except BaseException as error:
+            result = f"{type(error).__name__}: {error}"
+            raise
+        finally:
+            self.seconds[stage] = round(time.monotonic() - begun, 3)
+            self.way.ledger.end(number, result)
+
+    def _pause(self, seconds: float) -> None:
+        if self.way.stop.wait(seconds):
+            raise Interrupted
+
+    def _record(self, verdict: Verdict, state: HostState) -> HostRecord:
+        return HostRecord(
+            name=self.host.name,
+            instance_type=self.host.instance_type,
+            verdict=verdict,
+            facts=self.found.final_facts or self.found.facts,
+            stages=dict(self.seconds),
+            state=state,
+            address=self.machine.address if self.machine else None,
+        )

@@ -1,0 +1,77 @@
+"""Programs end when they should, and a process is never mistaken for another."""
+
+import os
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from harness import proc
+from harness.errors import CommandError, SetupError
+
+
+def test_both_outputs_and_the_status_come_back() -> None:
+    done = proc.run(["sh", "-c", "cat; echo no >&2; exit 3"], timeout_s=10, stdin="in", check=False)
+    assert (done.status, done.stdout, done.stderr) == (3, "in", "no\n")
+
+
+def test_a_failure_names_the_program_its_status_and_its_last_words() -> None:
+    with pytest.raises(CommandError, match=r"sh ended with status 3: the last word") as caught:
+        proc.run(["sh", "-c", "echo first; echo the last word >&2; exit 3"], timeout_s=10)
+    assert (caught.value.status, caught.value.stdout, caught.value.stderr) == (3, "first\n", "the last word\n")
+
+
+def test_past_the_deadline_the_whole_group_is_gone(tmp_path: Path) -> None:
+    pids = tmp_path / "pids"
+    with pytest.raises(CommandError, match="did not end within 1 s") as caught:
+        proc.run(["sh", "-c", f"sleep 60 & echo $! > {pids}; echo begun; wait"], timeout_s=1)
+    assert caught.value.status is None
+    assert caught.value.stdout == "begun\n"
+    assert proc.identify(int(pids.read_text())) is None
+
+
+def test_a_missing_program_is_one_sentence() -> None:
+    with pytest.raises(SetupError, match="no-such-program is not installed"):
+        proc.run(["no-such-program"], timeout_s=1)
+
+
+def test_a_spawned_process_lives_on_its_own_until_it_is_ended(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    words = (
+        "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('up', flush=True); time.sleep(60)"
+    )
+    child = proc.spawn([sys.executable, "-c", words], log=log)
+    while "up" not in log.read_text():
+        time.sleep(0.01)
+    assert child.alive()
+    assert os.getpgid(child.pid) == child.pid
+    assert proc.end(child, grace_s=0.2)
+    assert not child.alive()
+
+
+def test_a_recycled_pid_is_somebody_else() -> None:
+    me = proc.identify(os.getpid())
+    assert me is not None
+    assert me.alive()
+    other = proc.ProcessId(pid=me.pid, start_ticks=me.start_ticks + 1)
+    assert not other.alive()
+    assert proc.end(other), "not ours to end: nothing to do"
+
+
+def test_a_zombie_is_not_alive() -> None:
+    pid = os.fork()
+    if pid == 0:
+        os._exit(0)
+    os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
+    assert proc.identify(pid) is None
+    os.waitpid(pid, 0)
+
+
+def test_ending_asks_first(tmp_path: Path) -> None:
+    out = tmp_path / "log"
+    child = proc.spawn(["sh", "-c", "trap 'echo asked; exit 0' TERM; echo up; while :; do sleep 0.05; done"], log=out)
+    while "up" not in out.read_text():
+        time.sleep(0.01)
+    assert proc.end(child)
+    assert out.read_text().splitlines()[-1] == "asked"
