@@ -241,11 +241,15 @@ class Facts:
     driver_word_text: str | None
     remedy: str | None  # what the ena_driver role says would help
     error_bound_published: bool | None
+    counters_published: bool | None  # False: looked for in ethtool -S and debugfs, and in neither
+    reads: tuple[PhcRead, ...] | None  # one burst of 10
+    read_errors: int | None
     chrony_version: str | None
     tracking: Tracking | None
     sources: tuple[Source, ...] | None
     competitors: tuple[str, ...] | None  # running daemons that also steer the clock
     interference: bool | None
+    converged: bool | None  # how the role's wait ended; None: it did not wait
     converged_after_s: float | None
     ntp_stratum: int | None
     hardware_timestamping: bool | None  # transmit, receive and raw clock: ptp4l can run
@@ -308,6 +312,7 @@ class Evidence:
     placement: Placement | None = None
     facts: Facts | None = None
     samples: tuple[Sample, ...] | None = None
+    samples_complete: bool = False  # the sampler's closing line was read: no sample is missing at the end
     final_facts: Facts | None = None  # collected after the last sample
     rebooted: "Evidence | None" = None
     unparsed: tuple[Unparsed, ...] = ()

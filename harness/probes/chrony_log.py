@@ -1,0 +1,63 @@
+"""What did chronyd log, which version is it, and how did the role's wait for it end?"""
+
+import json
+import re
+from dataclasses import dataclass
+
+from harness.errors import ParseError
+
+_VERSION = re.compile(r"chronyd \(chrony\) version (\S+) \(.*\)")
+_STARTED = re.compile(r"chronyd version \S+ starting")
+_INTERFERENCE = "System clock interference detected"
+
+
+def interference(text: str) -> bool:
+    """Whether chronyd (4.7 or later) has seen another program steer the clock since it last started.
+
+    A log is free text: every other line is ignored.
+    """
+    seen = False
+    for line in text.splitlines():
+        seen = _INTERFERENCE in line or (seen and not _STARTED.search(line))
+    return seen
+
+
+def version(text: str, where: str) -> str:
+    """The version in `chronyd --version`. Raises ParseError."""
+    match = _VERSION.fullmatch(text.strip())
+    if match is None:
+        raise ParseError(where, 1, text, "chronyd --version")
+    return match[1]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Convergence:
+    """How `chronyc waitsync` ended: `after_s` is None when chronyd did not converge in the time it had."""
+
+    converged: bool
+    after_s: float | None
+
+
+def convergence(text: str, where: str) -> Convergence | None:
+    """Read the record of the role chrony_phc; None when it did not wait. Raises ParseError."""
+    try:
+        record = json.loads(text)
+        waited, converged, after_s = record["waited"], record["converged"], record["converged_after_s"]
+        if record["schema"] != 1 or not isinstance(waited, bool):
+            raise ValueError("unknown schema")
+        if not waited:
+            return None
+        if converged is True:
+            return Convergence(converged=True, after_s=_seconds(after_s))
+        if converged is False:
+            return Convergence(converged=False, after_s=None)
+        raise ValueError("neither converged nor not")
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        line = text[:200].split("\n")[0]
+        raise ParseError(where, 1, line, f"the record of the role chrony_phc ({type(error).__name__})") from error
+
+
+def _seconds(value: object) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < 1e9:
+        raise ValueError("not a number of seconds")
+    return float(value)

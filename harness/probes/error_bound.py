@@ -1,0 +1,35 @@
+"""What error bound does the device give for its clock? `/sys/bus/pci/devices/PCI/phc_error_bound`, in nanoseconds."""
+
+import errno
+from dataclasses import dataclass
+
+from harness.errors import ParseError
+from harness.model import Capture
+from harness.probes.numbers import integer
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ErrorBound:
+    """`published`: the driver has the file (Amazon's has, the in-tree one has not). `value_ns`: None when refused."""
+
+    published: bool
+    value_ns: int | None
+
+
+def parse(capture: Capture, where: str) -> ErrorBound | None:
+    """Read the file, or cat's words about it. None when nothing is known. Raises ParseError on other contents.
+
+    EBUSY: published, but the last reading of the clock failed. ENOENT: this driver does not publish it. Zero is what
+    the driver says before the first reading and is passed on as it is (2.17.0g).
+    """
+    words = f"{capture.out}\n{capture.err}"
+    if capture.rc == errno.ENOENT or "No such file or directory" in words:
+        return ErrorBound(published=False, value_ns=None)
+    if capture.rc == errno.EBUSY or "Device or resource busy" in words:
+        return ErrorBound(published=True, value_ns=None)
+    if capture.rc != 0:
+        return None
+    value = integer(capture.out.strip())
+    if value is None or value < 0:
+        raise ParseError(where, 1, capture.out, "an error bound in nanoseconds")
+    return ErrorBound(published=True, value_ns=value)

@@ -1,0 +1,194 @@
+"""What does one collection on a host show? Captures in, facts out; whatever was not understood stays not observed."""
+
+import errno
+import json
+from collections.abc import Mapping
+
+from harness.errors import ParseError
+from harness.model import Capture, Captures, Driver, DriverWord, Facts, Unparsed
+from harness.probes import (
+    chrony_log,
+    chronyc,
+    devlink,
+    driver_word,
+    error_bound,
+    ethtool,
+    kernel_log,
+    modinfo,
+    module,
+    ntp_probe,
+    phc_reads,
+    phc_stats,
+    ptp_sysfs,
+    services,
+    system,
+)
+from harness.probes.reading import Notes, capture, said
+
+LINK = "/dev/ptp_ena"
+
+
+def read(text: str, *, where: str) -> tuple[Facts, tuple[Unparsed, ...]]:
+    """Facts from collect.py's JSON, and the lines that no probe understood (`where` names the file in them)."""
+    notes = Notes(where)
+    captures = notes.read(_captures, text, "captures") or {}
+    return _facts(captures, notes), notes.unparsed
+
+
+def from_captures(captures: Captures, *, where: str) -> tuple[Facts, tuple[Unparsed, ...]]:
+    """The same from captures at hand."""
+    notes = Notes(where)
+    return _facts(captures, notes), notes.unparsed
+
+
+def _captures(text: str, where: str) -> dict[str, Capture]:
+    try:
+        collected = json.loads(text)
+        if not isinstance(collected, dict) or collected.get("schema") != 1:
+            raise ValueError("not schema 1")
+        return {str(name): capture(value) for name, value in dict(collected["captures"]).items()}
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise ParseError(where, 1, text[:200].split("\n")[0], "collect.py's JSON object, schema 1") from error
+
+
+def _facts(captures: Captures, notes: Notes) -> Facts:
+    clocks = notes.read(ptp_sysfs.clocks, said(captures, "ptp-class"), "ptp-class")
+    links = notes.read(ptp_sysfs.links, said(captures, "ptp-links"), "ptp-links")
+    chrony = notes.read(chronyc.parse, said(captures, "chronyc"), "chronyc")
+    answers = notes.read(ntp_probe.parse, said(captures, "ntp-probe"), "ntp-probe")
+    converged = notes.read(chrony_log.convergence, said(captures, "chrony-phc"), "chrony-phc")
+    boot_id = notes.read(system.boot_id, said(captures, "boot"), "boot")
+    record = notes.read(driver_word.parse, said(captures, "driver-word"), "driver-word")
+    burst = notes.read(_burst, said(captures, "phc-reads"), "phc-reads")
+    chronyd_log = said(captures, "chrony-log")
+    word, text = _word(record, boot_id, said(captures, "kernel-log"))
+    return Facts(
+        kernel=notes.read(system.kernel, said(captures, "uname"), "uname"),
+        os=notes.read(system.distribution, said(captures, "os-release"), "os-release"),
+        kernel_has_ptp=True
+        if clocks
+        else notes.read(system.kernel_has_ptp, said(captures, "kernel-config"), "kernel-config"),
+        drivers=_drivers(captures, notes),
+        clocks=clocks,
+        phc_link=links.get(LINK) if links is not None else None,
+        driver_word=word,
+        driver_word_text=text,
+        remedy=record.remedy if record else None,
+        error_bound_published=_error_bound_published(captures, notes),
+        counters_published=_counters_published(captures, notes),
+        reads=burst.reads if burst else None,
+        read_errors=burst.errors if burst else None,
+        chrony_version=notes.read(chrony_log.version, said(captures, "chrony-version"), "chrony-version"),
+        tracking=chrony.tracking if chrony else None,
+        sources=chrony.sources if chrony and chrony.tracking else None,
+        competitors=notes.read(services.competitors, said(captures, "services"), "services"),
+        interference=None if chronyd_log is None else chrony_log.interference(chronyd_log),
+        converged=converged.converged if converged else None,
+        converged_after_s=converged.after_s if converged else None,
+        ntp_stratum=ntp_probe.link_local_stratum(answers) if answers is not None else None,
+        hardware_timestamping=_hardware_timestamping(captures, notes),
+        boot_id=boot_id,
+    )
+
+
+def _parts(captures: Captures, kind: str) -> dict[str, Capture]:
+    """Captures of one kind by what follows the slash: `ethtool-i/eth1` -> eth1."""
+    return {name.partition("/")[2]: one for name, one in captures.items() if name.startswith(f"{kind}/")}
+
+
+def _burst(text: str, where: str) -> phc_reads.Burst | None:
+    try:
+        return phc_reads.burst(json.loads(text))
+    except (ValueError, RecursionError) as error:
+        raise ParseError(where, 1, text[:200], "a burst of readings as JSON") from error
+
+
+def _word(
+    record: driver_word.DriverRecord | None, boot_id: str | None, log: str | None
+) -> tuple[DriverWord | None, str | None]:
+    """The driver's word: in answer to the role when that was in this boot, else in the kernel log.
+
+    A refusal of devlink's request is in the role's record alone, so the record goes before the log.
+    """
+    same_boot = record is not None and (record.boot_id is None or boot_id is None or record.boot_id == boot_id)
+    if record is not None and same_boot and record.word is not None:
+        return record.word, record.text
+    return kernel_log.last_word((log or "").splitlines()) or (None, None)
+
+
+def _drivers(captures: Captures, notes: Notes) -> tuple[Driver, ...] | None:
+    functions = notes.read(system.pci_functions, said(captures, "pci"), "pci")
+    if functions is None:
+        return None
+    on_disk = notes.read(modinfo.parse, said(captures, "modinfo"), "modinfo")
+    loaded = notes.read(module.parse, said(captures, "module"), "module")
+    switches = notes.read(devlink.parse, said(captures, "devlink"), "devlink")
+    drivers: list[Driver] = []
+    for function in functions:
+        name = f"ethtool-i/{function.interface}"
+        info = notes.read(ethtool.driver_info, said(captures, name), name)
+        drivers.append(
+            Driver(
+                pci=function.address,
+                interface=function.interface,
+                name=function.driver or "none",
+                version=info.version if info else loaded.version if loaded else None,
+                phc_parameter=_has_parameter(on_disk, loaded),
+                phc_parameter_on=_parameter_on(loaded),
+                devlink_parameter=_devlink_has(switches, function.address),
+                devlink_on=switches.get(function.address) if switches is not None else None,
+            )
+        )
+    return tuple(drivers)
+
+
+def _has_parameter(on_disk: modinfo.Module | None, loaded: module.LoadedModule | None) -> bool | None:
+    if loaded is not None and "phc_enable" in loaded.parameters:
+        return True
+    return None if on_disk is None else "phc_enable" in on_disk.parameters
+
+
+def _parameter_on(loaded: module.LoadedModule | None) -> bool | None:
+    value = loaded.parameters.get("phc_enable") if loaded is not None else None
+    return None if value is None else value not in ("0", "N", "")
+
+
+def _devlink_has(switches: Mapping[str, bool | None] | None, address: str) -> bool | None:
+    return None if switches is None else switches.get(address) is not None
+
+
+def _error_bound_published(captures: Captures, notes: Notes) -> bool | None:
+    """True when one ENA function publishes it; False when every one was looked at and none does."""
+    bounds = [
+        notes.read(error_bound.parse, one, f"error-bound/{address}")
+        for address, one in _parts(captures, "error-bound").items()
+    ]
+    return _any([None if bound is None else bound.published for bound in bounds])
+
+
+def _counters_published(captures: Captures, notes: Notes) -> bool | None:
+    """True when ethtool -S or debugfs has phc_* counters; False when both were looked at and neither has."""
+    seen: list[bool | None] = []
+    for kind in ("ethtool-S", "phc-stats"):
+        parts = _parts(captures, kind)
+        for part, one in parts.items():
+            counters = notes.read(phc_stats.parse, one.out if one.rc == 0 else None, f"{kind}/{part}")
+            absent = one.rc == errno.ENOENT or (one.rc == 0 and counters is None)
+            seen.append(True if counters else False if absent else None)
+        seen += [] if parts else [None]
+    return _any(seen)
+
+
+def _hardware_timestamping(captures: Captures, notes: Notes) -> bool | None:
+    seen = [
+        notes.read(ethtool.timestamping, one.out if one.rc == 0 else None, f"ethtool-T/{part}")
+        for part, one in _parts(captures, "ethtool-T").items()
+    ]
+    return _any([None if one is None else one.full_hardware for one in seen])
+
+
+def _any(seen: list[bool | None]) -> bool | None:
+    """True when one is, False when all are known not to be, None when nothing or not everything was seen."""
+    if True in seen:
+        return True
+    return None if not seen or None in seen else False

@@ -1,0 +1,53 @@
+"""What did a burst of readings by PTP_SYS_OFFSET_EXTENDED give?"""
+
+from dataclasses import dataclass
+
+from harness.model import PhcRead
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Burst:
+    """The readings that came back, in order, and how many were refused. A device that did not open is one refusal."""
+
+    reads: tuple[PhcRead, ...]
+    errors: int
+
+
+def burst(value: object) -> Burst | None:
+    """Read `{"reads": [[before, phc, after]], "errors": {"EBUSY": 1}}` or `{"rc": 16, "err": "..."}`; null is None.
+
+    Raises ValueError on anything else.
+    """
+    if value is None:
+        return None
+    if not isinstance(value, dict):
+        raise ValueError("a burst is an object")
+    if "reads" not in value:
+        if not isinstance(value.get("rc"), int) or value["rc"] == 0:
+            raise ValueError("neither readings nor a refusal")
+        return Burst(reads=(), errors=1)
+    reads, errors = value["reads"], value.get("errors", {})
+    if not isinstance(reads, list) or not isinstance(errors, dict):
+        raise ValueError("reads is a list and errors an object")
+    return Burst(reads=tuple(_read(read) for read in reads), errors=sum(_count(count) for count in errors.values()))
+
+
+def _read(value: object) -> PhcRead:
+    if not isinstance(value, list) or len(value) != 3:
+        raise ValueError("a reading has three times")
+    before_ns, phc_ns, after_ns = (_ns(time) for time in value)
+    if after_ns < before_ns:
+        raise ValueError("a reading ends after it began")
+    return PhcRead(before_ns=before_ns, phc_ns=phc_ns, after_ns=after_ns)
+
+
+def _ns(value: object) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or abs(value) >= 2**63:
+        raise ValueError("a time is a whole number of nanoseconds")
+    return value
+
+
+def _count(value: object) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < 2**31:
+        raise ValueError("a count is a whole number")
+    return value

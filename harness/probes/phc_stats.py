@@ -1,0 +1,41 @@
+"""How many readings of the PHC did the driver serve and refuse? From `ethtool -S` or debugfs `phc_stats`."""
+
+import re
+
+from harness.errors import ParseError
+from harness.model import PhcCounters
+from harness.probes.numbers import integer
+
+_LINE = re.compile(r"\s*(\S.*?)\s*:\s*(-?[0-9]{1,20})\s*")
+_NAMES = ("phc_cnt", "phc_exp", "phc_skp", "phc_err_dv", "phc_err_ts")
+
+
+def parse(text: str, where: str) -> PhcCounters | None:
+    """Read the phc_* lines; None when there are none at all, which is what a driver without a clock prints.
+
+    Ignored: the head `NIC statistics:` and every other `name: number`. The in-tree driver has no phc_err_eb (kernel
+    7.2), Amazon's has (2.17.0g). Raises ParseError on any other line, and when some phc_* lines are there but not all.
+    """
+    found: dict[str, int] = {}
+    for number, line in enumerate(text.split("\n"), 1):
+        if not line.strip() or line.strip() == "NIC statistics:":
+            continue
+        match = _LINE.fullmatch(line)
+        value = integer(match[2]) if match else None
+        if match is None or value is None:
+            raise ParseError(where, number, line, "a `name: number` line of driver statistics")
+        if match[1].startswith("phc_"):
+            found[match[1]] = value
+    if not found:
+        return None
+    missing = [name for name in _NAMES if name not in found]
+    if missing or min(found.values()) < 0:
+        raise ParseError(where, text.count("\n") + 1, str(found), f"statistics with {' '.join(_NAMES)}, none negative")
+    return PhcCounters(
+        cnt=found["phc_cnt"],
+        exp=found["phc_exp"],
+        skp=found["phc_skp"],
+        err_dv=found["phc_err_dv"],
+        err_ts=found["phc_err_ts"],
+        err_eb=found.get("phc_err_eb"),
+    )
