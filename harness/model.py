@@ -343,6 +343,7 @@ class Finding:
     source: str  # where the limit comes from
     samples: int
     held: bool | None  # None: not enough samples, or not observed
+    note: str = ""  # how it was seen, or why not
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -26,7 +26,10 @@ def read(text: str, *, where: str) -> tuple[tuple[Sample, ...], tuple[Unparsed, 
         try:
             record = _record(line)
             if record["kind"] == "sample":
-                samples.append(_sample(record, notes, number))
+                sample = _sample(record, notes, number)
+                if samples and sample.seq <= samples[-1].seq:
+                    raise ValueError("numbers grow")
+                samples.append(sample)
             elif record["kind"] == "end":
                 closing = _whole(record["samples"])
             elif record["kind"] != "start":

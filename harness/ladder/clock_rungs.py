@@ -1,0 +1,248 @@
+"""Can the clock be read, does chronyd follow it, is it within limits, and is it all there again after a reboot?"""
+
+from collections.abc import Iterable, Sequence
+
+from harness import stats, units
+from harness.ladder import quantities
+from harness.ladder.case import Case, failed, proven, unseen
+from harness.ladder.findings import blocks
+from harness.model import Depth, Facts, Finding, PhcRead, Reason, Rung, RungName, RungStatus, Sample, Source
+
+PLAUSIBLE_NS = 1_000_000_000
+"""A PHC further than this from NTP shows another time (TAI is 37 s off), whatever the errors of both."""
+
+FOLLOWED_SHARE = 0.9
+"""chronyd follows the PHC when it is selected in this share of the second half of the samples."""
+
+QUICK_READS = 5
+"""Depth quick judges by the one burst of the collection."""
+
+
+# --- clock readable -------------------------------------------------------------------------------------------------
+
+
+def clock_readable(case: Case) -> Rung:
+    """Readings succeed, never go back, and agree with NTP to a second."""
+    return _readable_by_burst(case) if case.depth is Depth.QUICK else _readable_by_samples(case)
+
+
+def _readable_by_samples(case: Case) -> Rung:
+    name, samples = RungName.CLOCK_READABLE, case.evidence.samples
+    success = case.finding("phc_read_success")
+    if samples is None or success is None:
+        return unseen(name, "no samples were taken")
+    counted = f"{success.samples} readings, {_success(success)}"
+    if success.held is False:
+        return failed(name, Reason.PHC_UNREADABLE, f"{counted}; at least {units.with_unit(success.limit, 'ratio')}")
+    if not stats.monotonic(read.phc_ns for sample in samples for read in sample.reads or ()):
+        return failed(name, Reason.PHC_IMPLAUSIBLE, "the PHC went back in time between two readings")
+    apart = quantities.phc_against_second_opinion(case.evidence)
+    if not apart.points:
+        return unseen(name, "no NTP source answered beside the PHC, so its time could not be checked")
+    known = stats.quantile([abs(value) for value in apart.values], 0.5, missing=apart.missing)
+    if known.low > PLAUSIBLE_NS:
+        return failed(name, Reason.PHC_IMPLAUSIBLE, f"the PHC is {units.ns(known.value)} from NTP")
+    if success.held is None:
+        return unseen(name, f"{counted}: {success.note}", _few(success))
+    if known.high > PLAUSIBLE_NS or not _all_seen(case, samples):
+        return unseen(name, f"{counted}, but samples are missing")
+    return proven(name, f"{counted}, never back in time, {units.ns(known.value)} from NTP")
+
+
+def _success(success: Finding) -> str:
+    return "none counted" if success.observed is None else f"{success.observed * 100:.2f} % served {success.note}"
+
+
+def _few(finding: Finding) -> Reason:
+    return Reason.TOO_FEW_SAMPLES if finding.note.endswith("samples") else Reason.NOT_OBSERVED
+
+
+def _all_seen(case: Case, samples: Sequence[Sample]) -> bool:
+    """Whether no burst is missing: the one that went back in time could be among those."""
+    whole = case.evidence.samples_complete and not quantities.lost(samples)
+    return whole and all(sample.reads is not None for sample in samples)
+
+
+def _readable_by_burst(case: Case) -> Rung:
+    name, facts = RungName.CLOCK_READABLE, case.facts
+    if facts is None or facts.reads is None or facts.read_errors is None:
+        return unseen(name, "the clock was not read")
+    tried = len(facts.reads) + facts.read_errors
+    counted = f"{len(facts.reads)} of {tried} readings"
+    if facts.read_errors:
+        return failed(name, Reason.PHC_UNREADABLE, f"{counted} served")
+    if tried < QUICK_READS:
+        return unseen(name, f"only {counted}", Reason.TOO_FEW_SAMPLES)
+    if not stats.monotonic(read.phc_ns for read in facts.reads):
+        return failed(name, Reason.PHC_IMPLAUSIBLE, "the PHC went back in time between two readings")
+    apart_ns = _apart_once(facts, facts.reads)
+    if apart_ns is None:
+        return unseen(name, "no NTP source answered beside the PHC, so its time could not be checked")
+    words = f"the PHC is {units.ns(apart_ns)} from NTP"
+    if abs(apart_ns) > PLAUSIBLE_NS:
+        return failed(name, Reason.PHC_IMPLAUSIBLE, words)
+    return proven(name, f"{counted} served, never back in time, {words}")
+
+
+def _apart_once(facts: Facts, reads: Sequence[PhcRead]) -> int | None:
+    against = quantities.against_phc(reads)
+    answer = next((source for source in facts.sources or () if source.mode == "^" and source.reach), None)
+    return None if against is None or answer is None else answer.offset_ns - against
+
+
+# --- chrony follows -------------------------------------------------------------------------------------------------
+
+
+def chrony_follows(case: Case) -> Rung:
+    """The PHC is selected, was so in time, and nobody else steers the clock.
+
+    Quick judges by the collection; else also by the second half of the samples and by the closing collection.
+    """
+    looks = [case.facts] if case.depth is Depth.QUICK else [case.facts, case.evidence.final_facts]
+    rungs = [_undisturbed(looks), _converged(case), _selected_now(looks[-1])]
+    if case.depth is not Depth.QUICK:
+        rungs.append(_selected_throughout(case))
+    return _worst(rungs)
+
+
+def _worst(rungs: Sequence[Rung]) -> Rung:
+    """The first that failed, else the first that was not seen, else all in one."""
+    for status in (RungStatus.FAILED, RungStatus.NOT_OBSERVED):
+        found = next((rung for rung in rungs if rung.status is status), None)
+        if found is not None:
+            return found
+    words = ", ".join(rung.evidence for rung in rungs if rung.evidence)
+    return proven(rungs[0].name, words)
+
+
+def _undisturbed(looks: Sequence[Facts | None]) -> Rung:
+    name = RungName.CHRONY_FOLLOWS
+    running = {one for facts in looks if facts for one in facts.competitors or ()}
+    if running:
+        return failed(name, Reason.CLOCK_INTERFERENCE, f"{', '.join(sorted(running))} also steers the clock")
+    if any(facts.interference for facts in looks if facts):
+        return failed(name, Reason.CLOCK_INTERFERENCE, 'chronyd logged "System clock interference detected"')
+    if any(facts is None or facts.competitors is None or facts.interference is None for facts in looks):
+        return unseen(name, "whether another program steers the clock was not observed")
+    return proven(name, "nobody else steers")
+
+
+def _converged(case: Case) -> Rung:
+    name, facts = RungName.CHRONY_FOLLOWS, case.facts
+    if case.read_only:
+        return proven(name, "")
+    if facts is not None and facts.converged is False:
+        return failed(name, Reason.NOT_SYNCHRONISED, "chronyd did not converge in the time that it had")
+    if facts is None or facts.converged is None or facts.converged_after_s is None:
+        return unseen(name, "whether chronyd converged was not observed")
+    found = case.finding("convergence_s")
+    words = f"converged in {facts.converged_after_s:.1f} s"
+    if found is not None and found.held is False:
+        return failed(name, Reason.NOT_SYNCHRONISED, f"{words}, later than {found.limit:g} s")
+    return proven(name, words)
+
+
+def _selected_now(facts: Facts | None) -> Rung:
+    name = RungName.CHRONY_FOLLOWS
+    if facts is None or facts.sources is None:
+        return unseen(name, "chronyd's sources were not observed")
+    phc = next((source for source in facts.sources if _is_phc(source)), None)
+    if phc is not None and phc.state == "*":
+        return proven(name, f"{phc.name} selected")
+    other = next((f"{source.name} is selected instead" for source in facts.sources if source.state == "*"), "")
+    state = (
+        f"{phc.name} is in state {phc.state!r}, reach {phc.reach:o}" if phc else "chronyd has no PHC among its sources"
+    )
+    return failed(name, Reason.NOT_SYNCHRONISED, "; ".join(words for words in (state, other) if words))
+
+
+def _selected_throughout(case: Case) -> Rung:
+    name, samples = RungName.CHRONY_FOLLOWS, case.evidence.samples
+    if not samples:
+        return unseen(name, "no samples were taken")
+    last = max(sample.seq for sample in samples)
+    from_seq = (last + 1) // 2
+    late = [sample for sample in samples if sample.seq >= from_seq]
+    seen = [sample.sources for sample in late if sample.sources is not None]
+    total = last + 1 - from_seq
+    followed = sum(any(_is_phc(source) and source.state == "*" for source in sources) for sources in seen)
+    words = f"selected in {followed} of the last {total} samples"
+    if (followed + total - len(seen)) / total < FOLLOWED_SHARE:
+        return failed(name, Reason.NOT_SYNCHRONISED, f"the PHC was {words}")
+    if followed / total < FOLLOWED_SHARE or not case.evidence.samples_complete:
+        return unseen(name, f"the PHC was {words}, and others are missing")
+    return proven(name, words)
+
+
+def _is_phc(source: Source) -> bool:
+    """chronyd names a reference clock by its driver and number when the configuration gives no refid: PHC0."""
+    return source.mode == "#" and source.name.startswith("PHC")
+
+
+# --- within limits, survives reboot ---------------------------------------------------------------------------------
+
+
+def within_limits(case: Case) -> Rung:
+    """Every limit is held, with enough samples."""
+    name = RungName.WITHIN_LIMITS
+    if case.depth is Depth.QUICK:
+        words = "depth quick stops after chrony follows: limits were not measured"
+        return Rung(name=name, status=RungStatus.NOT_REQUIRED, evidence=words)
+    broken = [finding for finding in case.findings if finding.held is False]
+    if broken:
+        return failed(name, Reason.OUT_OF_LIMITS, ", ".join(sentence(finding) for finding in broken))
+    open_ones = [finding for finding in case.findings if blocks(finding)]
+    few = [finding for finding in open_ones if _few(finding) is Reason.TOO_FEW_SAMPLES]
+    if open_ones:
+        first = (few or open_ones)[0]
+        return unseen(name, f"{first.quantity}: {first.note}", _few(first))
+    if not case.findings:
+        return unseen(name, "there are no limits to hold it against")
+    return proven(name, in_limits(case.findings))
+
+
+def sentence(finding: Finding) -> str:
+    """One finding in words: `offset p99_abs 1.2 us > 1 us`."""
+    title = f"{plain(finding.quantity)} {finding.statistic}"
+    if finding.observed is None:
+        return f"{title} {finding.note}"
+    against = {True: finding.comparison, False: ">" if finding.comparison == "<=" else "<", None: "?"}[finding.held]
+    seen, limit = units.with_unit(finding.observed, finding.unit), units.with_unit(finding.limit, finding.unit)
+    return f"{title} {seen} {against} {limit}"
+
+
+def in_limits(findings: Iterable[Finding]) -> str:
+    """The values alone, for those that were held."""
+    return ", ".join(
+        f"{plain(one.quantity)} {one.statistic} {units.with_unit(one.observed, one.unit)}"
+        for one in findings
+        if one.observed is not None and one.held
+    )
+
+
+def plain(quantity: str) -> str:
+    """A quantity's name without its unit: `second_opinion_drift_ppb` -> `second opinion drift`."""
+    words = quantity.split("_")
+    return " ".join(words[:-1] if words[-1] in ("ns", "ppb", "s") else words)
+
+
+def survives_reboot(case: Case, after: Rung | None) -> Rung:
+    """All of it again after a reboot. `after` is the rung that ended the climb of the rebooted host, None: passed."""
+    name, facts = RungName.SURVIVES_REBOOT, case.facts
+    again = case.evidence.rebooted
+    if case.depth is not Depth.FULL:
+        words = f"depth {case.depth} does not reboot"
+        return Rung(name=name, status=RungStatus.NOT_REQUIRED, evidence=words)
+    if again is None:
+        return unseen(name, "it was not rebooted")
+    boots = (facts.boot_id if facts else None, again.facts.boot_id if again.facts else None)
+    if after is not None and after.status is RungStatus.FAILED and after.name not in _BEFORE_THE_CLOCK:
+        return failed(name, Reason.NOT_PERSISTENT, f"after a reboot {plain(after.name)} failed: {after.evidence}")
+    if after is not None:
+        return unseen(name, f"after a reboot: {after.evidence}", after.reason or Reason.NOT_OBSERVED)
+    if None in boots or boots[0] == boots[1]:
+        return unseen(name, "that it is another boot was not observed")
+    return proven(name, "all of it again after a reboot")
+
+
+_BEFORE_THE_CLOCK = (RungName.OFFERED, RungName.LAUNCHED, RungName.REACHABLE, RungName.PRECISION_HOST)

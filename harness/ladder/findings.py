@@ -1,0 +1,141 @@
+"""Is each limit held? One finding per requirement; what could not be seen never helps to hold one."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from harness import stats
+from harness.ladder import quantities
+from harness.limits import Requirement
+from harness.model import Evidence, Finding, Sample
+
+NOT_PUBLISHED = "not published by this driver"
+
+_SHARES = {"p99": 0.99, "p99_abs": 0.99, "median_abs": 0.5, "max": 1.0}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Observation:
+    """What is known of one quantity: an interval (None: nothing), from how many samples, and how or why not."""
+
+    known: stats.Interval | None
+    samples: int
+    note: str = ""
+
+
+def findings(
+    evidence: Evidence, requirements: Sequence[Requirement], *, read_only: bool = False
+) -> tuple[Finding, ...]:
+    """Hold every requirement against the evidence; read only, nobody waited for chronyd to converge."""
+    return tuple(
+        _finding(requirement, _OBSERVERS[requirement.quantity](evidence, requirement), evidence)
+        for requirement in requirements
+        if not (read_only and requirement.quantity == "convergence_s")
+    )
+
+
+def blocks(finding: Finding) -> bool:
+    """Whether a finding stands in the way of a pass. What a driver does not publish at all does not."""
+    return finding.held is not True and finding.note != NOT_PUBLISHED
+
+
+def _finding(requirement: Requirement, seen: Observation, evidence: Evidence) -> Finding:
+    held, note = _held(requirement, seen), seen.note
+    if held is None and not note:
+        if seen.samples < requirement.min_samples:
+            note = f"{seen.samples} of at least {requirement.min_samples} samples"
+        else:
+            note = "some samples are missing" if evidence.samples_complete else "the samples end too early"
+    return Finding(
+        quantity=requirement.quantity,
+        statistic=requirement.statistic,
+        observed=None if seen.known is None else seen.known.value,
+        comparison=requirement.comparison,
+        limit=requirement.value,
+        unit=requirement.unit,
+        source=requirement.source,
+        samples=seen.samples,
+        held=held,
+        note=note,
+    )
+
+
+def _held(requirement: Requirement, seen: Observation) -> bool | None:
+    """True when the limit is held at both ends of what is known, False when at neither, else None."""
+    if seen.known is None or seen.samples < requirement.min_samples:
+        return None
+    ends = {requirement.held_by(seen.known.low), requirement.held_by(seen.known.high)}
+    return ends.pop() if len(ends) == 1 else None
+
+
+def _summary(found: quantities.Series, requirement: Requirement, evidence: Evidence) -> Observation:
+    """The statistic of the sizes of a series. Samples that may be missing at the end make everything possible."""
+    if not found.points:
+        return Observation(known=None, samples=0)
+    sizes = [abs(value) for value in found.values]
+    known = stats.quantile(sizes, _SHARES[requirement.statistic], missing=found.missing)
+    return Observation(known=_unless_cut(known, evidence), samples=len(found.points))
+
+
+def _unless_cut(known: stats.Interval, evidence: Evidence) -> stats.Interval:
+    if evidence.samples_complete:
+        return known
+    return stats.Interval(value=known.value, low=-stats.INFINITY, high=stats.INFINITY)
+
+
+def _of_samples(value_of: Callable[[Sample], int | None]) -> "_Observer":
+    def observe(evidence: Evidence, requirement: Requirement) -> Observation:
+        return _summary(quantities.series(evidence.samples or (), value_of), requirement, evidence)
+
+    return observe
+
+
+def _error_bound(evidence: Evidence, requirement: Requirement) -> Observation:
+    published = evidence.facts.error_bound_published if evidence.facts else None
+    if published is False:
+        return Observation(known=None, samples=0, note=NOT_PUBLISHED)
+    if published is None:
+        return Observation(known=None, samples=0, note="not observed whether the driver publishes phc_error_bound")
+    return _of_samples(quantities.error_bound)(evidence, requirement)
+
+
+def _read_success(evidence: Evidence, _requirement: Requirement) -> Observation:
+    seen = quantities.reads(evidence)
+    if seen is None or not seen.requests:
+        return Observation(known=None, samples=0, note="no readings were counted")
+    ratio = seen.served / seen.requests
+    known = stats.Interval(value=ratio, low=ratio if seen.complete else 0.0, high=ratio)
+    return Observation(known=known, samples=seen.requests, note=f"by {seen.counted_by}")
+
+
+def _second_opinion_offset(evidence: Evidence, requirement: Requirement) -> Observation:
+    return _summary(quantities.second_opinion_series(evidence), requirement, evidence)
+
+
+def _second_opinion_drift(evidence: Evidence, _requirement: Requirement) -> Observation:
+    found = quantities.second_opinion_series(evidence)
+    slope = quantities.drift(found)
+    if slope is None:
+        return Observation(known=None, samples=len(found.points))
+    return Observation(known=_unless_cut(stats.size(slope), evidence), samples=len(found.points))
+
+
+def _convergence(evidence: Evidence, _requirement: Requirement) -> Observation:
+    facts = evidence.facts
+    if facts is None or facts.converged_after_s is None:
+        return Observation(known=None, samples=0, note="no convergence was observed")
+    after_s = facts.converged_after_s
+    return Observation(known=stats.Interval(value=after_s, low=after_s, high=after_s), samples=1)
+
+
+_Observer = Callable[[Evidence, Requirement], Observation]
+
+_OBSERVERS: Mapping[str, _Observer] = {
+    "offset_ns": _of_samples(quantities.last_offset),
+    "chrony_bound_ns": _of_samples(quantities.chrony_bound),
+    "error_bound_ns": _error_bound,
+    "phc_read_success": _read_success,
+    "phc_offset_ns": _of_samples(quantities.phc_offset),
+    "second_opinion_offset_ns": _second_opinion_offset,
+    "second_opinion_drift_ppb": _second_opinion_drift,
+    "convergence_s": _convergence,
+}

@@ -1,0 +1,86 @@
+"""What belongs beside a verdict: contradictions, what was not observed, remarks, and one sentence of remedy?"""
+
+from collections.abc import Mapping, Sequence
+
+from harness.ladder.case import Case
+from harness.ladder.clock_rungs import plain
+from harness.model import DriverWord, Facts, Reason, Rung, RungStatus
+
+MOST_UNPARSED = 20
+
+REMEDIES: Mapping[Reason, str | None] = {
+    Reason.SYNCHRONISED: None,
+    Reason.NOT_OFFERED: "ask in another zone or Region, or choose another type",
+    Reason.CAPACITY: "try again later, or in another zone",
+    Reason.QUOTA: "ask for a higher quota, or run fewer at once",
+    Reason.LAUNCH_FAILED: "see the bench's words, then run it again",
+    Reason.UNREACHABLE: "look at the host's serial log among the evidence, then run it again",
+    Reason.HOST_NOT_PRECISION: "place it in a precision-time placement group, then run it again",
+    Reason.DRIVER_NOT_CAPABLE: "boot a kernel >= 6.17 or install Amazon's ena driver built with ENA_PHC_INCLUDE=1",
+    Reason.DRIVER_OFF: "set ena.phc_enable=1, or devlink enable_phc and reload",
+    Reason.NO_PHC: "choose another instance type",
+    Reason.PHC_UNREADABLE: "stop other readers of the clock (its budget is 125 a second), then look at the phc_* counters",
+    Reason.PHC_IMPLAUSIBLE: "do not use this clock; replace the host",
+    Reason.NOT_SYNCHRONISED: "look at chronyd's log and `chronyc sources` on the host",
+    Reason.CLOCK_INTERFERENCE: "stop the other program that steers the clock, then restart chronyd",
+    Reason.OUT_OF_LIMITS: "do not trust this clock to these limits; measure longer or replace the host",
+    Reason.TOO_FEW_SAMPLES: "measure longer",
+    Reason.NOT_PERSISTENT: "look at what set the driver and chronyd up before the reboot and did not do so again",
+    Reason.NOT_OBSERVED: "see what was not observed, then run it again",
+    Reason.INTERRUPTED: "run it again",
+    Reason.HARNESS_ERROR: "see the evidence of the stage that failed, then run it again",
+}
+
+
+def remedy(case: Case, reason: Reason) -> str | None:
+    """What to do next, in one sentence: the role's, which saw the host, where the driver is the matter."""
+    told = case.facts.remedy if case.facts else None
+    if reason is Reason.DRIVER_OFF and case.read_only:
+        return "run it without --read-only, so that the role switches the clock on"
+    if reason in (Reason.DRIVER_NOT_CAPABLE, Reason.DRIVER_OFF, Reason.NO_PHC) and told:
+        return told
+    if reason is Reason.NO_PHC and not (case.facts and case.facts.driver_word is DriverWord.NOT_SUPPORTED_BY_DEVICE):
+        return "reload the driver with its debug messages on, so that it says why there is no clock"
+    return REMEDIES[reason]
+
+
+def contradictions(case: Case, rungs: Sequence[Rung]) -> tuple[str, ...]:
+    """Where an API's claim and what was measured do not agree."""
+    claim, clock = case.evidence.claim, case.clock
+    if claim is None:
+        return ()
+    said = f"{claim.source} said on {claim.date} that the PHC is"
+    if not claim.phc_supported and clock is not None:
+        return (f"{said} unsupported, and {clock.name} is there",)
+    without = any(rung.reason is Reason.NO_PHC and rung.status is RungStatus.FAILED for rung in rungs)
+    if claim.phc_supported and without:
+        return (f"{said} supported, and the driver says that the device has none",)
+    return ()
+
+
+def unobserved(case: Case, rungs: Sequence[Rung]) -> tuple[str, ...]:
+    """Every rung and quantity that could not be seen, and every line that no probe understood."""
+    lines = case.evidence.unparsed
+    more = len(lines) - MOST_UNPARSED
+    return (
+        *(f"{plain(rung.name)}: {rung.evidence}" for rung in rungs if rung.status is RungStatus.NOT_OBSERVED),
+        *(f"{plain(one.quantity)}: {one.note}" for one in case.findings if one.held is None and one.note),
+        *(f"{one.where}:{one.line_number}: {one.line[:120]!r} is not {one.expected}" for one in lines[:MOST_UNPARSED]),
+        *((f"and {more} more lines that were not understood",) if more > 0 else ()),
+    )
+
+
+def remarks(case: Case) -> tuple[str, ...]:
+    """Facts worth telling that decide nothing."""
+    found = [_about_ptp4l(case.facts)] if case.facts else []
+    if case.evidence.trouble:
+        found.append(case.evidence.trouble)
+    return tuple(remark for remark in found if remark)
+
+
+def _about_ptp4l(facts: Facts) -> str | None:
+    if facts.hardware_timestamping is False:
+        return "ptp4l: not applicable, the clock is read-only and there is no TX timestamping"
+    if facts.hardware_timestamping:
+        return "ptp4l: the card can timestamp in hardware, so the chain from ptp4l to chronyd applies"
+    return None

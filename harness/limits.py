@@ -1,0 +1,171 @@
+"""What is required of a clock? Tables of limits per bench, and what a campaign changes in them."""
+
+import difflib
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from harness.errors import RequestError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Requirement:
+    """One limit: `quantity`'s `statistic` must be `comparison` `value`. With fewer than `min_samples` it is not judged.
+
+    `valid_for` says under which conditions the limit means what it says, `source` where the number comes from.
+    """
+
+    quantity: str
+    statistic: str
+    comparison: str  # "<=" or ">="
+    value: float
+    unit: str  # "ns", "ppb", "s" or "ratio"
+    min_samples: int
+    valid_for: str
+    source: str
+
+    def held_by(self, observed: float) -> bool:
+        """Whether a value is within the limit; the limit itself is within."""
+        return observed <= self.value if self.comparison == "<=" else observed >= self.value
+
+
+STATISTICS: Mapping[str, tuple[str, ...]] = {
+    "offset_ns": ("p99_abs", "median_abs", "max"),
+    "chrony_bound_ns": ("p99", "max"),
+    "error_bound_ns": ("max", "p99"),
+    "phc_read_success": ("min",),
+    "phc_offset_ns": ("median_abs", "p99_abs"),
+    "second_opinion_offset_ns": ("median_abs", "p99_abs"),
+    "second_opinion_drift_ppb": ("max",),
+    "convergence_s": ("max",),
+}
+"""The statistics that make sense for each quantity. `max` of a signed quantity is its largest size."""
+
+_UNITS = {"phc_read_success": "ratio", "second_opinion_drift_ppb": "ppb", "convergence_s": "s"}
+
+
+def _limit(quantity: str, statistic: str, value: float, min_samples: int, valid_for: str, source: str) -> Requirement:
+    return Requirement(
+        quantity=quantity,
+        statistic=statistic,
+        comparison=">=" if statistic == "min" else "<=",
+        value=value,
+        unit=_UNITS.get(quantity, "ns"),
+        min_samples=min_samples,
+        valid_for=valid_for,
+        source=source,
+    )
+
+
+_EVERY_SECOND = "chronyd reads the PHC at least once a second, sampled once a second"
+_AWS = "default for EC2: "
+_LAB = "default for the lab, where everything but the silicon is real and emulation by software adds the noise: "
+_READS = "ENA driver: errors must stay below 1 % of requests (amzn-drivers, PHC section of README)"
+
+EC2: tuple[Requirement, ...] = (
+    _limit("phc_read_success", "min", 0.99, 100, "at most 125 readings a second in all", _READS),
+    _limit("offset_ns", "p99_abs", 1_000, 60, _EVERY_SECOND, _AWS + "public runs show 24-100 ns RMS"),
+    _limit("chrony_bound_ns", "p99", 25_000, 60, _EVERY_SECOND, _AWS + "half of the error bound's limit"),
+    _limit("error_bound_ns", "max", 50_000, 60, _EVERY_SECOND, _AWS + "public runs show 20-30 us"),
+    _limit("phc_offset_ns", "median_abs", 5_000, 60, "the fastest reading of each burst", _AWS + "half of delay 10 us"),
+    _limit(
+        "second_opinion_offset_ns",
+        "median_abs",
+        1_000_000,
+        5,
+        "NTP inside the Region",
+        _AWS + "NTP is good to some 100 us",
+    ),
+    _limit(
+        "second_opinion_drift_ppb",
+        "max",
+        1_000,
+        10,
+        "NTP inside the Region, over minutes",
+        _AWS + "100 us of NTP noise in 5 min",
+    ),
+    _limit("convergence_s", "max", 120, 1, "from chronyd's start", _AWS + "AWS's settings converge in some 10 s"),
+)
+
+LAB: tuple[Requirement, ...] = (
+    _limit("phc_read_success", "min", 0.99, 100, "at most 125 readings a second in all", _READS),
+    _limit("offset_ns", "p99_abs", 1_000_000, 30, _EVERY_SECOND, _LAB + "up to some 100 us with three busy guests"),
+    _limit("chrony_bound_ns", "p99", 2_000_000, 30, _EVERY_SECOND, _LAB + "twice the offset's limit"),
+    _limit(
+        "error_bound_ns",
+        "max",
+        5_000_000,
+        30,
+        _EVERY_SECOND,
+        _LAB + "chrony's bound and what the device is told to say",
+    ),
+    _limit(
+        "phc_offset_ns",
+        "median_abs",
+        500_000,
+        30,
+        "the fastest reading of each burst",
+        _LAB + "a reading takes 5-150 us",
+    ),
+    _limit(
+        "second_opinion_offset_ns",
+        "median_abs",
+        5_000_000,
+        5,
+        "NTP through user-mode networking",
+        _LAB + "NTP of an emulated guest is good to some ms",
+    ),
+    _limit(
+        "second_opinion_drift_ppb",
+        "max",
+        20_000,
+        8,
+        "NTP through user-mode networking, over a minute",
+        _LAB + "some 100 us of NTP noise in 60 s",
+    ),
+    _limit("convergence_s", "max", 120, 1, "from chronyd's start", _LAB + "emulated guests converge in 5-30 s"),
+)
+
+TABLES: Mapping[str, tuple[Requirement, ...]] = {"ec2": EC2, "hosts": EC2, "lab": LAB}
+
+
+def requirements(bench: str, overrides: Mapping[str, Mapping[str, float]] | None = None) -> tuple[Requirement, ...]:
+    """The bench's table, changed by a campaign's `limits: {quantity: {statistic: value}}`.
+
+    What a campaign says about a quantity takes the place of all that the table says about it. Raises RequestError that
+    names every unknown quantity and statistic, with the nearest known one.
+    """
+    table, wanted = TABLES[bench], overrides or {}
+    mistakes = [mistake for quantity, limits in wanted.items() for mistake in _mistakes(quantity, limits)]
+    if mistakes:
+        raise RequestError("; ".join(mistakes), next_step=f"quantities are {', '.join(STATISTICS)}")
+    kept = [limit for limit in table if limit.quantity not in wanted]
+    changed = [
+        _changed(next(limit for limit in table if limit.quantity == quantity), statistic, value)
+        for quantity, limits in wanted.items()
+        for statistic, value in limits.items()
+    ]
+    order = list(STATISTICS)
+    return tuple(sorted([*kept, *changed], key=lambda limit: order.index(limit.quantity)))
+
+
+def _changed(limit: Requirement, statistic: str, value: float) -> Requirement:
+    comparison = ">=" if statistic == "min" else "<="
+    return replace(limit, statistic=statistic, comparison=comparison, value=value, source="the campaign")
+
+
+def _mistakes(quantity: str, limits: Mapping[str, float]) -> list[str]:
+    known = STATISTICS.get(quantity)
+    if known is None:
+        return [f"unknown limit {quantity!r}{_nearest(quantity, tuple(STATISTICS))}"]
+    if not limits:
+        return [f"limit {quantity} names no statistic: {', '.join(known)}"]
+    return [
+        f"unknown statistic {statistic!r} of {quantity}{_nearest(statistic, known)}: {', '.join(known)}"
+        for statistic in limits
+        if statistic not in known
+    ]
+
+
+def _nearest(word: str, known: tuple[str, ...]) -> str:
+    near = difflib.get_close_matches(word, known, n=1, cutoff=0.5)
+    return f" (did you mean {near[0]!r}?)" if near else ""

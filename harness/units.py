@@ -1,0 +1,29 @@
+"""How is a quantity written for people?"""
+
+
+def ns(value: float) -> str:
+    """Nanoseconds with three significant digits and the unit that suits: 84 ns, 27.9 us, 1.2 ms, 3.4 s."""
+    size = abs(value)
+    for limit, divisor, unit in ((1_000, 1, "ns"), (1_000_000, 1_000, "us"), (1_000_000_000, 1_000_000, "ms")):
+        if size < limit:
+            return f"{_digits(value / divisor)} {unit}"
+    return f"{_digits(value / 1_000_000_000)} s"
+
+
+def with_unit(value: float, unit: str) -> str:
+    """A value in one of the units of limits: ns, ppb, s, or "ratio", which is written in percent."""
+    match unit:
+        case "ns":
+            return ns(value)
+        case "ratio":
+            return f"{value * 100:.2f} %"
+        case "ppb":
+            return f"{_digits(value / 1000)} ppm" if abs(value) >= 1_000 else f"{_digits(value)} ppb"
+        case _:
+            return f"{_digits(value)} {unit}"
+
+
+def _digits(value: float) -> str:
+    """Three significant digits below a thousand, no exponent, no trailing zeros."""
+    rounded = f"{value:.3g}" if abs(value) < 999.5 else f"{value:.0f}"
+    return f"{float(rounded):.10g}"

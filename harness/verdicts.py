@@ -1,0 +1,24 @@
+"""What do many verdicts come to? The worst of them, and the exit code of a campaign."""
+
+from collections.abc import Iterable
+
+from harness.errors import ExitCode
+from harness.model import Outcome
+
+WORST_LAST = (Outcome.PASS, Outcome.UNSUPPORTED, Outcome.INCONCLUSIVE, Outcome.FAIL)
+
+
+def worst(outcomes: Iterable[Outcome]) -> Outcome:
+    """The worst outcome; of no outcomes at all, INCONCLUSIVE: nothing was shown."""
+    return max(outcomes, key=WORST_LAST.index, default=Outcome.INCONCLUSIVE)
+
+
+def exit_code(outcomes: Iterable[Outcome]) -> ExitCode:
+    """0 when all passed, 1 when a clock failed, else 3."""
+    match worst(outcomes):
+        case Outcome.PASS:
+            return ExitCode.PASSED
+        case Outcome.FAIL:
+            return ExitCode.CLOCK_FAILED
+        case _:
+            return ExitCode.NOT_CONCLUSIVE
