@@ -1,0 +1,302 @@
+#!/usr/bin/python
+"""Does chrony follow the PTP hardware clock, alone, and how long did it take?
+
+One module instead of a row of tasks: each task costs seconds on a far or emulated host.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+
+from ansible.module_utils.basic import AnsibleModule
+
+DOCUMENTATION = r"""
+module: chrony_phc
+short_description: Make a PTP hardware clock chrony's source and wait for synchronisation
+description:
+  - Writes chrony's configuration, checked by chronyd itself, and orders the service after the clock's device.
+  - Stops and disables other daemons that would steer the system clock.
+  - Where there is no clock it records that and leaves everything as it was.
+options:
+  device:
+    description: The clock's device.
+    type: path
+    required: true
+  platforms:
+    description: Package, service and configuration file by the ID of os-release.
+    type: dict
+    required: true
+  config:
+    description: Text of chrony's configuration.
+    type: str
+    required: true
+  service_dropin:
+    description: Text of the drop-in for chrony's unit.
+    type: str
+    required: true
+  device_dropin:
+    description: Text of the drop-in for the device's unit.
+    type: str
+    required: true
+  device_unit:
+    description: Name of the device's unit.
+    type: str
+    required: true
+  competitors:
+    description: Units, or patterns of them, that are stopped and disabled.
+    type: list
+    elements: str
+    required: true
+  second_opinion:
+    description: The NTP server in the configuration, for the record.
+    type: str
+    required: true
+  wait_s:
+    description: Seconds to wait for synchronisation.
+    type: int
+    required: true
+  settled_correction_s:
+    description: Remaining correction in seconds at which synchronisation counts as reached.
+    type: float
+    required: true
+  record:
+    description: Where what was seen is written.
+    type: path
+    required: true
+author:
+  - PTP Harness (@ptp-harness)
+"""
+
+RETURN = r"""
+missing:
+  description: There is a clock, but no chronyd.
+  returned: always
+  type: bool
+package:
+  description: The package that has chronyd on this platform.
+  returned: always
+  type: str
+written:
+  description: Files that were created or changed.
+  returned: always
+  type: list
+  elements: str
+stopped:
+  description: Units that were stopped and disabled.
+  returned: always
+  type: list
+  elements: str
+restarted:
+  description: Whether chronyd was started anew.
+  returned: always
+  type: bool
+record:
+  description: What was seen.
+  returned: always
+  type: dict
+"""
+
+ORIGINAL = ".ptp-harness-original"
+
+
+def main() -> None:
+    module = AnsibleModule(
+        argument_spec={
+            "device": {"type": "path", "required": True},
+            "platforms": {"type": "dict", "required": True},
+            "config": {"type": "str", "required": True},
+            "service_dropin": {"type": "str", "required": True},
+            "device_dropin": {"type": "str", "required": True},
+            "device_unit": {"type": "str", "required": True},
+            "competitors": {"type": "list", "elements": "str", "required": True},
+            "second_opinion": {"type": "str", "required": True},
+            "wait_s": {"type": "int", "required": True},
+            "settled_correction_s": {"type": "float", "required": True},
+            "record": {"type": "path", "required": True},
+        },
+        supports_check_mode=True,
+    )
+    host = platform(module.params["platforms"])
+    result = {"missing": False, "package": host["package"], "written": [], "stopped": [], "restarted": False}
+    if not os.path.exists(module.params["device"]):
+        record = no_clock(module)
+        result["written"] = write(module, module.params["record"], dump(record))
+        module.exit_json(changed=bool(result["written"]), record=record, **result)
+    if module.get_bin_path("chronyd") is None:
+        module.exit_json(changed=True, record=None, **{**result, "missing": True})
+    follow(module, host, result)
+
+
+def follow(module: AnsibleModule, host: dict, result: dict) -> None:
+    """Configure, stop the others, restart where something changed, wait, record."""
+    params = module.params
+    written = write_config(module, host["config"], params["config"])
+    dropins = write(module, f"/etc/systemd/system/{host['service']}.d/ptp-harness.conf", params["service_dropin"])
+    dropins += write(module, f"/etc/systemd/system/{params['device_unit']}.d/ptp-harness.conf", params["device_dropin"])
+    stopped = stop_units(module, params["competitors"])
+    unit = show(module, [host["service"]])[0]
+    restarts = bool(written or dropins or stopped) or unit["ActiveState"] != "active" or holds_lost_device(unit)
+    if module.check_mode:
+        result.update(written=written + dropins, stopped=stopped, restarted=restarts)
+        module.exit_json(changed=restarts, record=read_json(params["record"]), **result)
+    if dropins:
+        systemctl(module, "daemon-reload")
+    if unit["UnitFileState"] != "enabled":
+        systemctl(module, "enable", host["service"])
+    if restarts:
+        systemctl(module, "restart", host["service"])
+    record = None if restarts else still_true(read_json(params["record"]))
+    if record is None:
+        record = wait(module, host["service"])
+    written += dropins + write(module, params["record"], dump(record))
+    result.update(written=written, stopped=stopped, restarted=restarts)
+    module.exit_json(changed=bool(written or stopped or restarts), record=record, **result)
+
+
+# --- chrony ----------------------------------------------------------------------------------------------------------
+
+
+def write_config(module: AnsibleModule, path: str, wanted: str) -> list[str]:
+    """Put the configuration in place once chronyd itself accepts it; the distribution's own is kept beside it."""
+    if text(path) == wanted:
+        return []
+    # Beside the real one: AppArmor lets chronyd read nothing elsewhere.
+    candidate = path + ".new"
+    if not module.check_mode:
+        with open(candidate, "w", encoding="utf-8") as file:
+            file.write(wanted)
+        os.chmod(candidate, 0o644)
+        rc, out, err = module.run_command([module.get_bin_path("chronyd"), "-p", "-f", candidate])
+        if rc != 0:
+            os.unlink(candidate)
+            module.fail_json(msg=f"chronyd does not accept the configuration: {(err or out).strip()[-500:]}")
+        if os.path.exists(path) and not os.path.exists(path + ORIGINAL):
+            shutil.copy2(path, path + ORIGINAL)
+        module.atomic_move(candidate, path)
+    return [path]
+
+
+def wait(module: AnsibleModule, service: str) -> dict:
+    """What chronyc says while chronyd synchronises; seconds are counted from chronyd's start."""
+    params = module.params
+    command = ["chronyc", "-n", "waitsync", str(params["wait_s"]), f"{params['settled_correction_s']:f}", "0", "1"]
+    rc, out, err = module.run_command(command)
+    after_s = process_age_s(show(module, [service])[0]["MainPID"])
+    return {
+        "schema": 1,
+        "boot_id": text("/proc/sys/kernel/random/boot_id").strip(),
+        "waited": True,
+        "converged": rc == 0,
+        "converged_after_s": after_s if rc == 0 else None,
+        "command": " ".join(command),
+        "out": out + err,
+        "second_opinion": params["second_opinion"],
+    }
+
+
+def no_clock(module: AnsibleModule) -> dict:
+    return {
+        "schema": 1,
+        "boot_id": text("/proc/sys/kernel/random/boot_id").strip(),
+        "waited": False,
+        "converged": False,
+        "converged_after_s": None,
+        "command": None,
+        "out": f"there is no clock at {module.params['device']}: the host's time service is left as it was",
+        "second_opinion": module.params["second_opinion"],
+    }
+
+
+def still_true(record: dict | None) -> dict | None:
+    """An earlier record of this boot that says chrony has synchronised."""
+    boot_id = text("/proc/sys/kernel/random/boot_id").strip()
+    return record if record and record.get("boot_id") == boot_id and record.get("converged") else None
+
+
+def holds_lost_device(unit: dict) -> bool:
+    """Whether chronyd has a clock open that was unbound since: it reads nothing from it ever after."""
+    folder = f"/proc/{unit['MainPID']}/fd"
+    try:
+        links = [os.readlink(f"{folder}/{name}") for name in os.listdir(folder)]
+    except OSError:
+        return False
+    return any(link.startswith("/dev/ptp") and link.endswith("(deleted)") for link in links)
+
+
+# --- the host --------------------------------------------------------------------------------------------------------
+
+
+def platform(platforms: dict) -> dict:
+    """The entry for this host's ID in os-release, else for the first of ID_LIKE, else the one named default."""
+    words = dict(re.findall(r'^(ID|ID_LIKE)="?([^"\n]*)"?$', text("/etc/os-release"), re.MULTILINE))
+    names = [words.get("ID", ""), *words.get("ID_LIKE", "").split(), "default"]
+    return next(platforms[name] for name in names if name in platforms)
+
+
+def show(module: AnsibleModule, units: list[str]) -> list[dict]:
+    """systemd's words on units; patterns match loaded units."""
+    out = systemctl(module, "show", "--property=Id,LoadState,ActiveState,UnitFileState,MainPID", *units)
+    return [dict(line.split("=", 1) for line in block.splitlines()) for block in out.split("\n\n") if block.strip()]
+
+
+def stop_units(module: AnsibleModule, units: list[str]) -> list[str]:
+    """Stop and disable those that run or would at the next boot."""
+    steering = [
+        unit["Id"]
+        for unit in show(module, units)
+        if unit["LoadState"] == "loaded"
+        and (unit["ActiveState"] not in ("inactive", "failed") or unit["UnitFileState"] == "enabled")
+    ]
+    if steering and not module.check_mode:
+        systemctl(module, "disable", "--now", *steering)
+    return steering
+
+
+def systemctl(module: AnsibleModule, *arguments: str) -> str:
+    return module.run_command([module.get_bin_path("systemctl", required=True), *arguments], check_rc=True)[1]
+
+
+def process_age_s(pid: str) -> float:
+    """Seconds since a process started: field 22 of proc_pid_stat(5), in clock ticks since boot."""
+    fields = text(f"/proc/{pid}/stat").rpartition(")")[2].split()
+    uptime = text("/proc/uptime").split()
+    return round(float(uptime[0]) - int(fields[19]) / os.sysconf("SC_CLK_TCK"), 2) if fields and uptime else 0.0
+
+
+def text(path: str) -> str:
+    try:
+        with open(path, encoding="utf-8", errors="replace") as file:
+            return file.read()
+    except OSError:
+        return ""
+
+
+def read_json(path: str) -> dict | None:
+    try:
+        return json.loads(text(path) or "null")
+    except ValueError:
+        return None
+
+
+def dump(record: dict) -> str:
+    return json.dumps(record, indent=1) + "\n"
+
+
+def write(module: AnsibleModule, path: str, wanted: str) -> list[str]:
+    """The path, when the file had to be written (in check mode: would have to be)."""
+    if text(path) == wanted:
+        return []
+    if not module.check_mode:
+        os.makedirs(os.path.dirname(path), mode=0o755, exist_ok=True)
+        with open(path + ".new", "w", encoding="utf-8") as file:
+            file.write(wanted)
+        os.chmod(path + ".new", 0o644)
+        module.atomic_move(path + ".new", path)
+    return [path]
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,268 @@
+#!/usr/bin/python3
+"""How does this host's clock do, second by second?
+
+    sample.py --output FILE --duration S [--interval S] [--device PATH] [--clock-name PATTERN] [--foreground]
+    sample.py --output FILE --stop
+
+Writes JSON lines as docs/evidence-format.md has them. Unless in the foreground it leaves its caller at once, so that a
+cut connection does not touch it, and says its process id. SIGTERM ends it with its closing line.
+It reads the clock at most 5 times a second: all readers of an ENA clock share 125 readings a second.
+Runs on the measured host as root, from standard input or a file: Python 3.9, standard library only.
+"""
+
+from __future__ import annotations
+
+import argparse
+import errno
+import fcntl
+import fnmatch
+import glob
+import json
+import os
+import shutil
+import signal
+import struct
+import subprocess
+import sys
+import time
+from typing import TextIO
+
+READS = 5
+READ_GAP_S = 0.04  # chrony reads 25 times in a row: readings this far apart cannot all meet it
+DEADLINE_S = 5.0
+STOPPING = (signal.SIGTERM, signal.SIGINT)
+CHRONYC = ("chronyc", "-n", "-c", "-m", "tracking", "sources", "sourcestats")
+PTP_SYS_OFFSET_EXTENDED = 0xC4C03D09  # _IOWR('=', 9, 1216 bytes): n_samples, 3 reserved, 25 x 3 x (s64 s, u32 ns, u32)
+TOOL_PATH = os.environ.get("PATH", "") + ":/usr/sbin:/sbin:/usr/bin:/bin"
+
+
+class Clock:
+    """The PTP clock at `link`, or the first with a matching name; followed when it comes anew under another number."""
+
+    def __init__(self, link: str, pattern: str) -> None:
+        self._link, self._pattern, self._fd = link, pattern, -1
+        self._identity: tuple[int, int, int] | None = None
+        self.device: str | None = None  # "ptp0"
+        self.pci: str | None = None
+
+    def path(self) -> str | None:
+        if os.path.exists(self._link):
+            return self._link
+        for name in sorted(glob.glob("/sys/class/ptp/ptp*/clock_name")):
+            if fnmatch.fnmatch(word(name) or "", self._pattern):
+                return f"/dev/{name.split('/')[4]}"
+        return None
+
+    def follow(self) -> None:
+        """Open the clock that is there now. Raises OSError."""
+        path = self.path()
+        if path is None:
+            self.close()
+            raise FileNotFoundError(errno.ENOENT, "there is no PTP clock")
+        now = os.stat(path)
+        if (now.st_dev, now.st_ino, now.st_rdev) != self._identity:
+            self.close()
+            self._fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+            self._identity = (now.st_dev, now.st_ino, now.st_rdev)
+            self.device = os.path.basename(os.path.realpath(path))
+            self.pci = os.path.basename(os.path.realpath(f"/sys/class/ptp/{self.device}/device"))
+
+    def close(self) -> None:
+        if self._fd >= 0:
+            os.close(self._fd)
+        self._fd, self._identity, self.device, self.pci = -1, None, None, None
+
+    def burst(self) -> dict[str, object]:
+        """Readings [system clock before, PHC, system clock after] in ns, and how many failed by errno's name."""
+        try:
+            self.follow()
+        except OSError as error:
+            return {"rc": error.errno, "err": str(error)}
+        reads: list[list[int]] = []
+        errors: dict[str, int] = {}
+        for number in range(READS):
+            if number:
+                time.sleep(READ_GAP_S)
+            try:
+                reads.append(self._read())
+            except OSError as error:
+                name = errno.errorcode.get(error.errno or 0, str(error.errno))
+                errors[name] = errors.get(name, 0) + 1
+        if "ENODEV" in errors:  # the device behind the open file is gone; look for it anew next time
+            self.close()
+        return {"device": self.device, "reads": reads, "errors": errors}
+
+    def _read(self) -> list[int]:
+        answer = bytearray(1216)
+        struct.pack_into("I", answer, 0, 1)
+        fcntl.ioctl(self._fd, PTP_SYS_OFFSET_EXTENDED, answer)
+        times = struct.unpack_from("qIIqIIqII", answer, 16)
+        return [times[i] * 10**9 + times[i + 1] for i in (0, 3, 6)]
+
+
+def word(path: str) -> str | None:
+    try:
+        with open(path, encoding="utf-8", errors="replace") as file:
+            return file.read().strip()
+    except OSError:
+        return None
+
+
+def file(path: str) -> dict[str, object] | None:
+    """What a driver's file says; None when the driver has none."""
+    try:
+        with open(path, encoding="utf-8", errors="replace") as opened:
+            return {"rc": 0, "out": opened.read().strip()}
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        return {"rc": error.errno, "out": "", "err": str(error)}
+
+
+def run(*argv: str) -> dict[str, object]:
+    path = shutil.which(argv[0], path=TOOL_PATH)
+    if path is None:
+        return {"rc": None, "out": "", "err": f"{argv[0]}: not found"}
+    try:
+        done = subprocess.run(
+            [path, *argv[1:]], capture_output=True, text=True, errors="replace", timeout=DEADLINE_S, check=False
+        )
+    except subprocess.TimeoutExpired:
+        return {"rc": None, "out": "", "err": f"did not end within {DEADLINE_S:g} s"}
+    return {"rc": done.returncode, "out": done.stdout, **({"err": done.stderr} if done.stderr else {})}
+
+
+def driver_statistics(pci: str | None) -> dict[str, object] | None:
+    """The driver's counters: from debugfs where it has them there, else from ethtool, which costs a process."""
+    if pci is None:
+        return None
+    cheap = file(f"/sys/kernel/debug/{pci}/phc_stats")
+    if cheap is not None:
+        return cheap
+    interface = next((os.path.basename(p) for p in sorted(glob.glob(f"/sys/bus/pci/devices/{pci}/net/*"))), None)
+    said = run("ethtool", "-S", interface) if interface else None
+    lines = [line.strip() for line in str(said["out"]).splitlines() if "phc_" in line] if said else []
+    return {**said, "out": "\n".join(lines)} if said and (lines or said["rc"] != 0) else None
+
+
+def sample(seq: int, clock: Clock) -> dict[str, object]:
+    stamped: dict[str, object] = {
+        "kind": "sample",
+        "seq": seq,
+        "mono_ns": time.monotonic_ns(),
+        "utc_ns": time.time_ns(),
+    }
+    stamped["phc"] = clock.burst()
+    stamped["error_bound"] = file(f"/sys/bus/pci/devices/{clock.pci}/phc_error_bound") if clock.pci else None
+    stamped["stats"] = driver_statistics(clock.pci)
+    stamped["chronyc"] = run(*CHRONYC)
+    return stamped
+
+
+def measure(output: TextIO, arguments: argparse.Namespace) -> None:
+    """One sample per interval at absolute deadlines. One missed by a whole interval is left out."""
+
+    def say(**line: object) -> None:
+        output.write(json.dumps(line) + "\n")
+
+    clock, slots = Clock(arguments.device, arguments.clock_name), max(1, round(arguments.duration / arguments.interval))
+    boot_id, written, slot, reason = word("/proc/sys/kernel/random/boot_id"), 0, 0, "done"
+    say(kind="start", schema=1, device=arguments.device, interval_s=arguments.interval, duration_s=arguments.duration,
+        boot_id=boot_id, pid=os.getpid())  # fmt: skip
+    begun = time.monotonic()
+    while slot < slots:
+        wait_s = max(0.0, begun + slot * arguments.interval - time.monotonic())
+        if signal.sigtimedwait(STOPPING, wait_s):
+            reason = "stopped"
+            break
+        say(**sample(written, clock))
+        written += 1
+        slot = max(slot + 1, int((time.monotonic() - begun) // arguments.interval))
+    say(kind="end", samples=written, reason=reason)
+
+
+def claim(path: str) -> TextIO:
+    """The output file, ours alone for as long as it is open. Raises SystemExit while another sampler has it."""
+    os.makedirs(os.path.dirname(os.path.abspath(path)), mode=0o755, exist_ok=True)
+    output = open(path, "a+", buffering=1, encoding="utf-8")  # noqa: SIM115 - closed when the process ends
+    try:
+        fcntl.flock(output, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        raise SystemExit(f"another sampler writes to {path}: stop it with --stop") from None
+    output.truncate(0)
+    return output
+
+
+def detach() -> bool:
+    """Go on in a session of our own, with no open end to the caller; true there, false in the caller.
+
+    The caller has told the new process id on its standard output by then.
+    """
+    read_end, write_end = os.pipe()
+    if os.fork():
+        os.close(write_end)
+        with os.fdopen(read_end, encoding="ascii") as told:
+            sys.stdout.write(told.read())
+        os.wait()
+        return False
+    os.setsid()
+    if os.fork():
+        os._exit(0)
+    nowhere = os.open(os.devnull, os.O_RDWR)
+    for standard in (0, 1, 2):
+        os.dup2(nowhere, standard)
+    os.close(read_end)
+    os.write(write_end, f"{os.getpid()}\n".encode())
+    os.close(write_end)
+    os.chdir("/")
+    return True
+
+
+def stop(path: str) -> None:
+    """End the sampler that writes to `path` and wait until it has."""
+    try:
+        with open(path, encoding="utf-8") as output:
+            pid = json.loads(output.readline() or "{}").get("pid")
+            for patience in range(100):
+                try:
+                    fcntl.flock(output, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    return
+                except OSError:
+                    if patience == 0 and pid:
+                        os.kill(pid, signal.SIGTERM)
+                    time.sleep(0.1)
+    except (FileNotFoundError, ValueError, ProcessLookupError):
+        return
+    raise SystemExit(f"the sampler that writes to {path} did not end within 10 s")
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description="Write down how this host's clock does, second by second.")
+    parser.add_argument("--output", required=True, type=os.path.abspath, metavar="FILE")
+    parser.add_argument("--duration", type=float, default=60.0, metavar="S")
+    parser.add_argument(
+        "--interval", type=float, default=1.0, metavar="S", help="at least 1: the clock's reads are few"
+    )
+    parser.add_argument("--device", default="/dev/ptp_ena", metavar="PATH")
+    parser.add_argument("--clock-name", default="ena-ptp-*", metavar="PATTERN", help="where the device is not there")
+    parser.add_argument("--foreground", action="store_true", help="stay with the caller until the end")
+    parser.add_argument("--stop", action="store_true", help="end the sampler that writes to FILE")
+    arguments = parser.parse_args()
+    if arguments.stop:
+        stop(arguments.output)
+        return 0
+    if not (arguments.interval >= 1 and arguments.duration > 0):
+        parser.error("--interval must be at least 1 and --duration above 0 seconds")
+    output = claim(arguments.output)
+    if arguments.foreground or detach():
+        signal.pthread_sigmask(signal.SIG_BLOCK, STOPPING)
+        try:
+            measure(output, arguments)
+        except Exception as error:
+            output.write(json.dumps({"kind": "error", "error": f"{type(error).__name__}: {error}"}) + "\n")
+            raise
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

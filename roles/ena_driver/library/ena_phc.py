@@ -1,0 +1,200 @@
+#!/usr/bin/python
+"""Does the host's ENA driver give a clock, is it kept on over reboots, and what did the driver say?
+
+One module instead of a row of tasks: each task costs seconds on a far or emulated host.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+
+from ansible.module_utils.basic import AnsibleModule
+
+DOCUMENTATION = r"""
+module: ena_phc
+short_description: Switch an ENA network card's PTP hardware clock on and keep it on
+description:
+  - Runs the given script, which probes what the driver can do, switches the clock on and records what was seen.
+  - Installs what keeps the clock on over reboots, and the link C(/dev/ptp_ena).
+  - A host whose driver or device has no clock is a result, not a failure.
+  - Where the ENA card carries the connection, the reload is left to systemd and C(pending) is returned; wait for the
+    connection and call again.
+options:
+  script:
+    description: Text of the script that probes, switches and records.
+    type: str
+    required: true
+  script_path:
+    description: Where the script is kept for the next boot.
+    type: path
+    required: true
+  record:
+    description: Where the script writes what was seen.
+    type: path
+    required: true
+  link_rules:
+    description: Path and text of the udev rules that make the link to the clock.
+    type: dict
+    required: true
+  boot_rules:
+    description: Path and text of the udev rules that start the unit when an ENA interface appears.
+    type: dict
+    required: true
+  unit:
+    description: Path and text of the systemd unit that runs the script.
+    type: dict
+    required: true
+  module_options:
+    description: Path and text of the modprobe configuration.
+    type: dict
+    required: true
+author:
+  - PTP Harness (@ptp-harness)
+"""
+
+RETURN = r"""
+record:
+  description: What was seen; null while pending, and in check mode before a first run.
+  returned: always
+  type: dict
+plan:
+  description: What was found before anything was done.
+  returned: always
+  type: dict
+written:
+  description: Files that were created or changed.
+  returned: always
+  type: list
+  elements: str
+pending:
+  description: The reload has been left to systemd because it cuts the connection.
+  returned: always
+  type: bool
+"""
+
+LINK = "/dev/ptp_ena"
+
+
+def main() -> None:
+    text_file = {"type": "dict", "required": True, "options": {"path": {"type": "path"}, "text": {"type": "str"}}}
+    module = AnsibleModule(
+        argument_spec={
+            "script": {"type": "str", "required": True},
+            "script_path": {"type": "path", "required": True},
+            "record": {"type": "path", "required": True},
+            "link_rules": text_file,
+            "boot_rules": text_file,
+            "unit": text_file,
+            "module_options": text_file,
+        },
+        supports_check_mode=True,
+    )
+    plan = script(module, "--plan")
+    written = [path for path, text in wanted_files(module.params, plan) if write(module, path, text)]
+    acts = plan["known"] is None
+    if module.check_mode:
+        module.exit_json(changed=bool(written) or acts, plan=plan, record=plan["known"], written=written, pending=False)
+    settle_files(module, written)
+    pending = acts and bool(plan["commands"]) and carries(plan) and os.path.isdir("/run/systemd/system")
+    if pending:
+        leave_to_systemd(module)
+    record = None if pending else script(module) if acts else plan["known"]
+    if record and record["clock"]:
+        wait_for_link(module)
+    module.exit_json(changed=bool(written) or acts, plan=plan, record=record, written=written, pending=pending)
+
+
+def wanted_files(params: dict, plan: dict) -> list[tuple[str, str]]:
+    """What must be on the host to keep its clock: nothing where the driver can have none."""
+    host = plan["host"]
+    by_parameter, by_devlink = host["parameter"] is not None, bool(host["devlink"])
+    files = []
+    if by_parameter or by_devlink or host["clock"]:
+        files.append((params["link_rules"]["path"], params["link_rules"]["text"]))
+    if by_parameter:
+        files.append((params["module_options"]["path"], params["module_options"]["text"]))
+    if by_parameter or by_devlink:
+        files.append((params["script_path"], params["script"]))
+        files.append((params["unit"]["path"], params["unit"]["text"]))
+    if by_devlink:
+        files.append((params["boot_rules"]["path"], params["boot_rules"]["text"]))
+    return files
+
+
+def script(module: AnsibleModule, *flags: str) -> dict:
+    """Run the script from standard input, so that probing leaves nothing on the host; its JSON."""
+    argv = [module.get_bin_path("python3", required=True), "-", "--record", module.params["record"], *flags]
+    rc, out, err = module.run_command(argv, data=module.params["script"])
+    if rc != 0:
+        module.fail_json(
+            msg=f"the ENA clock script ended with status {rc}: {err.strip()[-500:]}", stdout=out, stderr=err
+        )
+    return json.loads(out)
+
+
+def write(module: AnsibleModule, path: str, text: str) -> bool:
+    """Whether the file had to be written (in check mode: would have to be)."""
+    try:
+        with open(path, encoding="utf-8") as file:
+            if file.read() == text:
+                return False
+    except OSError:
+        pass
+    if not module.check_mode:
+        os.makedirs(os.path.dirname(path), mode=0o755, exist_ok=True)
+        with open(path + ".new", "w", encoding="utf-8") as file:
+            file.write(text)
+        os.chmod(path + ".new", 0o644)
+        module.atomic_move(path + ".new", path)
+    return True
+
+
+def settle_files(module: AnsibleModule, written: list[str]) -> None:
+    """Let udev, systemd and the initramfs know of what was written."""
+    params = module.params
+    if params["link_rules"]["path"] in written or params["boot_rules"]["path"] in written:
+        call(module, "udevadm", "control", "--reload")
+        call(module, "udevadm", "trigger", "--action=change", "--subsystem-match=ptp")
+    if params["unit"]["path"] in written:
+        call(module, "systemctl", "daemon-reload")
+    if params["module_options"]["path"] in written and not call(module, "update-initramfs", "-u"):
+        call(module, "dracut", "--force")
+
+
+def call(module: AnsibleModule, name: str, *arguments: str) -> bool:
+    """Run one of the system's own tools where it is there; whether it was. Fails the task when the tool fails."""
+    path = module.get_bin_path(name)
+    if path is not None:
+        module.run_command([path, *arguments], check_rc=True)
+    return path is not None
+
+
+def carries(plan: dict) -> bool:
+    return any(device["carries"] for device in plan["host"]["devices"].values())
+
+
+def leave_to_systemd(module: AnsibleModule) -> None:
+    """Reload in two seconds from now, apart from this connection, which the reload cuts."""
+    unit = os.path.basename(module.params["unit"]["path"])
+    call(
+        module,
+        "systemd-run",
+        "--collect",
+        "--on-active=2s",
+        "--timer-property=AccuracySec=100ms",
+        "systemctl",
+        "start",
+        unit,
+    )
+
+
+def wait_for_link(module: AnsibleModule) -> None:
+    """Return once udev has made the link, or warn that it has not."""
+    call(module, "udevadm", "settle", "--timeout=10", f"--exit-if-exists={LINK}")
+    if not os.path.exists(LINK):
+        module.warn(f"the clock is there, but udev made no link {LINK}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,168 @@
+#!/usr/bin/python
+"""Are linuxptp's tools here, does nothing of it steer a clock, and could ptp4l run on this host's cards?"""
+
+from __future__ import annotations
+
+import glob
+import json
+import os
+import re
+
+from ansible.module_utils.basic import AnsibleModule
+
+DOCUMENTATION = r"""
+module: linuxptp_tools
+short_description: Look for linuxptp's tools, stop its clients, and record whether ptp4l can run
+description:
+  - Stops and disables units of linuxptp that would steer a clock beside chrony.
+  - Records for each network card whether ptp4l with hardware timestamps can run on it, and why not.
+options:
+  tools:
+    description: Programs that must be there.
+    type: list
+    elements: str
+    required: true
+  units:
+    description: Units, or patterns of them, that are stopped and disabled.
+    type: list
+    elements: str
+    required: true
+  platforms:
+    description: Package names by the ID of os-release.
+    type: dict
+    required: true
+  record:
+    description: Where what was seen is written.
+    type: path
+    required: true
+author:
+  - PTP Harness (@ptp-harness)
+"""
+
+RETURN = r"""
+missing:
+  description: Tools that are not there.
+  returned: always
+  type: list
+  elements: str
+package:
+  description: The package that has them on this platform.
+  returned: always
+  type: str
+stopped:
+  description: Units that were stopped and disabled.
+  returned: always
+  type: list
+  elements: str
+record:
+  description: What was seen.
+  returned: always
+  type: dict
+"""
+
+NEEDED = ("hardware-transmit", "hardware-receive", "hardware-raw-clock")
+
+
+def main() -> None:
+    module = AnsibleModule(
+        argument_spec={
+            "tools": {"type": "list", "elements": "str", "required": True},
+            "units": {"type": "list", "elements": "str", "required": True},
+            "platforms": {"type": "dict", "required": True},
+            "record": {"type": "path", "required": True},
+        },
+        supports_check_mode=True,
+    )
+    params = module.params
+    tools = {name: module.get_bin_path(name) for name in params["tools"]}
+    missing = [name for name, path in tools.items() if path is None]
+    stopped = stop_units(module, params["units"]) if params["units"] else []
+    record = {"schema": 1, "tools": tools, "ptp4l": [ptp4l(module, name) for name in cards()]}
+    written = write(module, params["record"], json.dumps(record, indent=1) + "\n")
+    module.exit_json(
+        changed=bool(written or stopped or missing),
+        missing=missing,
+        package=platform(params["platforms"])["package"],
+        stopped=stopped,
+        record=record,
+    )
+
+
+def platform(platforms: dict) -> dict:
+    """The entry for this host's ID in os-release, else for the first of ID_LIKE, else the one named default."""
+    words = dict(re.findall(r'^(ID|ID_LIKE)="?([^"\n]*)"?$', text("/etc/os-release"), re.MULTILINE))
+    names = [words.get("ID", ""), *words.get("ID_LIKE", "").split(), "default"]
+    return next(platforms[name] for name in names if name in platforms)
+
+
+def stop_units(module: AnsibleModule, units: list[str]) -> list[str]:
+    """Stop and disable those that run or would at the next boot."""
+    systemctl = module.get_bin_path("systemctl")
+    if systemctl is None or not os.path.isdir("/run/systemd/system"):
+        return []
+    _, out, _ = module.run_command([systemctl, "show", "--property=Id,LoadState,ActiveState,UnitFileState", *units])
+    found = [dict(line.split("=", 1) for line in block.splitlines()) for block in out.split("\n\n") if block.strip()]
+    steering = [
+        unit["Id"]
+        for unit in found
+        if unit["LoadState"] == "loaded"
+        and (unit["ActiveState"] not in ("inactive", "failed") or unit["UnitFileState"] == "enabled")
+    ]
+    if steering and not module.check_mode:
+        module.run_command([systemctl, "disable", "--now", *steering], check_rc=True)
+    return steering
+
+
+def cards() -> list[str]:
+    """Network interfaces that are a device."""
+    return [path.split("/")[4] for path in sorted(glob.glob("/sys/class/net/*/device"))]
+
+
+def ptp4l(module: AnsibleModule, interface: str) -> dict:
+    """Whether ptp4l with hardware timestamps can run on a card: it stamps both ways and its clock can be steered."""
+    ethtool = module.get_bin_path("ethtool")
+    out = module.run_command([ethtool, "-T", interface])[1] if ethtool else ""
+    reasons = why_not(out, text) if out else ["ethtool does not say what the card can"]
+    reason = "ptp4l: not applicable, " + " and ".join(reasons) if reasons else None
+    return {"interface": interface, "applicable": not reasons if out else None, "reason": reason}
+
+
+def why_not(said: str, read) -> list[str]:
+    """From `ethtool -T` and the clock's max_adjustment. Newer kernels name the clock a provider with an index."""
+    index = re.search(r"^(?:PTP Hardware Clock|Hardware timestamp provider index): (\d+)$", said, re.MULTILINE)
+    if index is None:
+        return ["the card has no PTP hardware clock"]
+    reasons = []
+    if read(f"/sys/class/ptp/ptp{index[1]}/max_adjustment").strip() in ("", "0"):
+        reasons.append("the clock is read-only")
+    lacking = [name for name in NEEDED if name not in said.split()]
+    if "hardware-transmit" in lacking:
+        reasons.append("there is no TX timestamping")
+    elif lacking:
+        reasons.append(f"the card lacks {', '.join(lacking)}")
+    return reasons
+
+
+def text(path: str) -> str:
+    try:
+        with open(path, encoding="utf-8", errors="replace") as file:
+            return file.read()
+    except OSError:
+        return ""
+
+
+def write(module: AnsibleModule, path: str, wanted: str) -> bool:
+    """Whether the file had to be written (in check mode: would have to be)."""
+    if text(path) == wanted:
+        return False
+    if not module.check_mode:
+        os.makedirs(os.path.dirname(path), mode=0o755, exist_ok=True)
+        with open(path + ".new", "w", encoding="utf-8") as file:
+            file.write(wanted)
+        os.chmod(path + ".new", 0o644)
+        module.atomic_move(path + ".new", path)
+    return True
+
+
+if __name__ == "__main__":
+    main()
