@@ -13,9 +13,9 @@ help:            ## these lines
 run: $(READY)    ## set up, build the lab, run a campaign in it, and hold its verdicts against the lab's truth
 	$(VENV)/bin/ptp-harness lab build
 	@echo "--- ptp-harness run $(CAMPAIGN)"
-	@$(VENV)/bin/ptp-harness run $(CAMPAIGN) --save-run $(VENV)/last-run; code=$$?; \
-	  echo "--- the command ended with exit code $$code; the lab's truth decides whether that is right"; \
-	  $(VENV)/bin/ptp-harness lab truths --check "$$(cat $(VENV)/last-run)"
+	@$(VENV)/bin/ptp-harness run $(CAMPAIGN) --json > $(VENV)/last-run.json; \
+	  echo "--- that ended with exit code $$?; now its verdicts against the lab's truth:"
+	@$(VENV)/bin/ptp-harness lab truths --check $(VENV)/last-run.json
 
 test: $(READY) check    ## every check and every tier of tests that this machine can run
 	$(VENV)/bin/ptp-harness lab build

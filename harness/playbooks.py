@@ -69,6 +69,7 @@ class _Watch:
 
     on_task: Callable[[str], None]
     results: dict[str, Mapping[str, Any]] = field(default_factory=dict)
+    stats: Mapping[str, Any] = field(default_factory=dict)
     on_wire: int = 0
     message: str = ""
 
@@ -77,6 +78,8 @@ class _Watch:
         task = str(data.get("task", ""))
         if kind == "playbook_on_task_start":
             self.on_task(task)
+        if kind == "playbook_on_stats":
+            self.stats = data
         if kind in _ON_THE_WIRE:
             result = data.get("res", {})
             self.results[task] = result
@@ -115,14 +118,13 @@ def play(
             suppress_env_files=True,
         )
         stdout = (Path(runner.config.artifact_dir) / "stdout").read_text(errors="replace")
-    stats = runner.stats or {}
-    outcome = _outcome(runner.status, stats, name)
+    outcome = _outcome(runner.status, watch.stats, name)
     if outcome is None:
         raise HarnessError(f"{playbook.name} reached no host: {last_line(stdout) or runner.status}")
     return Played(
         outcome=outcome,
         message="" if outcome is PlayOutcome.OK else watch.message or f"{playbook.name} ended {runner.status}",
-        changed=int(stats.get("changed", {}).get(name, 0)),
+        changed=int(watch.stats.get("changed", {}).get(name, 0)),
         tasks_on_wire=watch.on_wire,
         seconds=time.monotonic() - begun,
         stdout=stdout,

@@ -1,4 +1,4 @@
-"""The one place that starts other programs: deadlines, process groups, and identities that a recycled pid cannot fake."""
+"""The one place that starts other programs: deadlines, process groups, identities that a recycled pid cannot fake."""
 
 import os
 import signal

@@ -163,10 +163,12 @@ class Qualification:
     def _measure(self, target: Target) -> None:
         campaign = self.way.campaign
         with self._step(Stage.MEASURE) as tell:
+            path = f"/run/ptp-harness-{self.token.slug}.jsonl"
             variables = self._role_variables(target.machine) | {
-                "clock_facts_mode": "sample",
+                "clock_facts_clock_name": campaign.clock_names[0],
                 "clock_facts_duration_s": campaign.measure_duration_s,
                 "clock_facts_interval_s": campaign.measure_interval_s,
+                "clock_facts_samples_path": path,
                 "clock_facts_wait": False,
             }
             played = self._play("measure.yml", target, variables, tell)
@@ -175,7 +177,7 @@ class Qualification:
                 return
             text = sampling.follow(
                 target,
-                SAMPLES_PATH,
+                path,
                 duration_s=campaign.measure_duration_s,
                 on_lines=lambda lines: tell(samples_probe.in_short(lines[-1])),
                 pause=self._pause,
@@ -243,7 +245,11 @@ class Qualification:
         if machine.second_opinion is None:
             return {}
         address, port = machine.second_opinion.split()
-        return {"chrony_phc_second_opinion_address": address, "chrony_phc_second_opinion_port": int(port)}
+        return {
+            "chrony_phc_second_opinion_address": address,
+            "chrony_phc_second_opinion_port": int(port),
+            "clock_facts_ntp_servers": [f"{address}:{port}"],
+        }
 
     def _clock_to_measure(self, facts: Facts) -> bool:
         names = self.way.campaign.clock_names
@@ -252,9 +258,13 @@ class Qualification:
     def _look_again(self, target: Target) -> None:
         """Facts after the last sample: what changed while we measured, and what the daemons logged."""
         script = (self.way.settings.assets_dir / "roles/clock_facts/files/collect.py").read_text()
-        python = ("python3", "-") if target.machine.user == "root" else ("sudo", "-n", "python3", "-")
+        as_root = () if target.machine.user == "root" else ("sudo", "-n")
+        servers = (
+            f"--ntp={server}" for server in self._role_variables(target.machine).get("clock_facts_ntp_servers", ())
+        )
         try:
-            collected = proc.run(target.command(*python), stdin=script, timeout_s=COLLECT_DEADLINE_S).stdout
+            collect = target.command(*as_root, "python3", "-", *servers)
+            collected = proc.run(collect, stdin=script, timeout_s=COLLECT_DEADLINE_S).stdout
         except CommandError as error:
             self.found = replace(self.found, trouble=f"the closing look at the host failed: {error.message}")
             return

@@ -1,4 +1,4 @@
-"""How the samples of a host are brought home while it measures: by following a file, so that a cut connection loses nothing.
+"""How samples come home while a host measures: by following a file, so that a cut connection loses nothing.
 
 The sampler runs by itself on the host and writes one JSON line a second; we ask for what is new every few seconds.
 """

@@ -6,8 +6,10 @@ import typer
 
 from harness import settings, wiring
 from harness import sweep as sweeping
+from harness.bench import Bench
 from harness.cli import output
 from harness.errors import CleanupError, ExitCode
+from harness.ledger import Ledger
 
 
 def sweep(
@@ -36,7 +38,7 @@ def sweep(
         output.say("nothing is left")
 
 
-def _verify(ledger: wiring.Ledger, source: wiring.Bench) -> None:
+def _verify(ledger: Ledger, source: Bench) -> None:
     again = sweeping.left(ledger, source)
     if again:
         names = [f"{resource.kind} {resource.name}" for item in again for resource in item.resources]

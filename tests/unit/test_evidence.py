@@ -48,5 +48,5 @@ def test_a_file_that_is_not_there_is_not_kept(tmp_path: Path) -> None:
 
 def test_an_unwritable_place_is_one_sentence(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(SetupError, match="cannot write evidence to .*PTP_HARNESS_STATE_DIR"):
+    with pytest.raises(SetupError, match=r"cannot write evidence to .*PTP_HARNESS_STATE_DIR"):
         Folder.create(tmp_path / "file" / "run")

@@ -126,7 +126,7 @@ def test_many_threads_write_at_once(ledger: Ledger) -> None:
 
 def test_a_directory_that_cannot_be_made_is_one_sentence(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(SetupError, match="cannot write to .*PTP_HARNESS_STATE_DIR"):
+    with pytest.raises(SetupError, match=r"cannot write to .*PTP_HARNESS_STATE_DIR"):
         Ledger(f"sqlite:///{tmp_path / 'file' / 'state' / 'ledger.sqlite'}")
 
 

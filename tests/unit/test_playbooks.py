@@ -1,0 +1,63 @@
+"""A play's outcome is that of its host: real Ansible, against a host that does not answer and against a broken play."""
+
+import time
+from pathlib import Path
+
+import pytest
+
+from harness.errors import HarnessError
+from harness.model import Machine
+from harness.playbooks import PlayOutcome, Target, play
+from harness.settings import assets_dir
+
+OBSERVE = assets_dir() / "playbooks" / "observe.yml"
+
+
+@pytest.fixture
+def target(silent_machine: Machine, tmp_path: Path) -> Target:
+    return Target(machine=silent_machine, known_hosts=tmp_path / "known_hosts", control=tmp_path / "control")
+
+
+def test_a_host_that_does_not_answer_is_unreachable_not_failed(target: Target) -> None:
+    tasks: list[str] = []
+    done = play(OBSERVE, target, {}, timeout_s=60, on_task=tasks.append, cancelled=lambda: False)
+    assert done.outcome is PlayOutcome.UNREACHABLE
+    assert "Connection refused" in done.message
+    assert "Collect clock facts" in tasks
+    assert done.results["Collect clock facts"]["unreachable"] is True
+
+
+def test_a_play_that_ran_no_task_on_the_host_is_an_error_not_a_success(target: Target, tmp_path: Path) -> None:
+    (tmp_path / "ansible.cfg").write_text("[defaults]\n")
+    playbook = tmp_path / "playbooks" / "nobody.yml"
+    playbook.parent.mkdir()
+    playbook.write_text("- hosts: nobody\n  gather_facts: false\n  tasks: []\n")
+    with pytest.raises(HarnessError, match=r"nobody\.yml reached no host"):
+        play(playbook, target, {}, timeout_s=60, on_task=lambda _: None, cancelled=lambda: False)
+
+
+def test_a_task_that_fails_is_named_with_its_words(target: Target, tmp_path: Path) -> None:
+    (tmp_path / "ansible.cfg").write_text("[defaults]\n")
+    playbook = tmp_path / "playbooks" / "broken.yml"
+    playbook.parent.mkdir()
+    playbook.write_text(
+        "- hosts: all\n  gather_facts: false\n  tasks:\n"
+        "    - name: Give up\n      ansible.builtin.fail: {msg: 'because of {{ why }}'}\n"
+    )
+    done = play(playbook, target, {"why": "a test"}, timeout_s=60, on_task=lambda _: None, cancelled=lambda: False)
+    assert (done.outcome, done.message, done.tasks_on_wire) == (
+        PlayOutcome.FAILED,
+        "task 'Give up': because of a test",
+        0,
+    )
+
+
+def test_a_play_ends_soon_after_it_is_cancelled(target: Target, tmp_path: Path) -> None:
+    (tmp_path / "ansible.cfg").write_text("[defaults]\n")
+    playbook = tmp_path / "playbooks" / "long.yml"
+    playbook.parent.mkdir()
+    playbook.write_text("- hosts: all\n  gather_facts: false\n  tasks:\n    - ansible.builtin.pause: {seconds: 60}\n")
+    begun, seen = time.monotonic(), list[str]()
+    done = play(playbook, target, {}, timeout_s=60, on_task=seen.append, cancelled=lambda: bool(seen))
+    assert done.outcome is PlayOutcome.CANCELLED
+    assert time.monotonic() - begun < 30

@@ -1,0 +1,43 @@
+"""Settings come from the environment, and a wrong value is named."""
+
+from pathlib import Path
+
+import pytest
+
+from harness import settings
+from harness.errors import RequestError
+
+
+def test_directories_follow_the_xdg_base_directories() -> None:
+    found = settings.load({"HOME": "/home/a", "XDG_CACHE_HOME": "/cache"})
+    assert (found.state_dir, found.cache_dir) == (
+        Path("/home/a/.local/state/ptp-harness"),
+        Path("/cache/ptp-harness"),
+    )
+    assert found.runs_dir == Path("/home/a/.local/state/ptp-harness/runs")
+    assert found.ledger_url == "sqlite:////home/a/.local/state/ptp-harness/ledger.sqlite"
+    assert (found.ssh_tries, found.ssh_first_backoff_s) == (5, 1.0)
+
+
+def test_our_own_variables_win() -> None:
+    environ = {
+        "HOME": "/home/a",
+        "PTP_HARNESS_STATE_DIR": "/s",
+        "PTP_HARNESS_CACHE_DIR": "/c",
+        "PTP_HARNESS_SSH_TRIES": "2",
+        "PTP_HARNESS_SSH_BACKOFF": "0.5",
+    }
+    found = settings.load(environ)
+    assert (found.state_dir, found.cache_dir, found.ssh_tries, found.ssh_first_backoff_s) == (
+        Path("/s"), Path("/c"), 2, 0.5,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "value"), [("TRIES", "0"), ("TRIES", "many"), ("TRIES", "nan"), ("BACKOFF", "-1")])
+def test_a_wrong_number_is_named(name: str, value: str) -> None:
+    with pytest.raises(RequestError, match=f"PTP_HARNESS_SSH_{name}='{value}' is not a number of at least"):
+        settings.load({f"PTP_HARNESS_SSH_{name}": value})
+
+
+def test_the_assets_are_where_the_playbooks_are() -> None:
+    assert (settings.assets_dir() / "playbooks" / "configure.yml").is_file()
