@@ -135,9 +135,9 @@ def requirements(bench: str, overrides: Mapping[str, Mapping[str, float]] | None
     names every unknown quantity and statistic, with the nearest known one.
     """
     table, wanted = TABLES[bench], overrides or {}
-    mistakes = [mistake for quantity, limits in wanted.items() for mistake in _mistakes(quantity, limits)]
-    if mistakes:
-        raise RequestError("; ".join(mistakes), next_step=f"quantities are {', '.join(STATISTICS)}")
+    found = mistakes(wanted)
+    if found:
+        raise RequestError("; ".join(found), next_step=f"quantities are {', '.join(STATISTICS)}")
     kept = [limit for limit in table if limit.quantity not in wanted]
     changed = [
         _changed(next(limit for limit in table if limit.quantity == quantity), statistic, value)
@@ -148,12 +148,17 @@ def requirements(bench: str, overrides: Mapping[str, Mapping[str, float]] | None
     return tuple(sorted([*kept, *changed], key=lambda limit: order.index(limit.quantity)))
 
 
+def mistakes(wanted: Mapping[str, Mapping[str, object]]) -> list[str]:
+    """Every quantity and statistic asked for that there is not, in words."""
+    return [mistake for quantity, limits in wanted.items() for mistake in _mistakes(quantity, limits)]
+
+
 def _changed(limit: Requirement, statistic: str, value: float) -> Requirement:
     comparison = ">=" if statistic == "min" else "<="
     return replace(limit, statistic=statistic, comparison=comparison, value=value, source="the campaign")
 
 
-def _mistakes(quantity: str, limits: Mapping[str, float]) -> list[str]:
+def _mistakes(quantity: str, limits: Mapping[str, object]) -> list[str]:
     known = STATISTICS.get(quantity)
     if known is None:
         return [f"unknown limit {quantity!r}{_nearest(quantity, tuple(STATISTICS))}"]

@@ -98,6 +98,10 @@ class Depth(StrEnum):
     FULL = "full"
 
 
+DEFAULT_CLOCK_NAMES = ("ena-ptp-*",)
+"""Patterns of the clock names that count, where a campaign names no other."""
+
+
 # --- what a tool said, and what we read in it ---------------------------------------------------------------------
 
 

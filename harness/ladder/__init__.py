@@ -10,10 +10,11 @@ from dataclasses import replace
 from harness.ladder import clock_rungs, driver_rungs, host_rungs, words
 from harness.ladder.case import Case, unseen
 from harness.ladder.findings import findings
+from harness.ladder.outcomes import exit_code, worst
 from harness.limits import Requirement
-from harness.model import Depth, Evidence, Outcome, Reason, Rung, RungName, RungStatus, Verdict
+from harness.model import DEFAULT_CLOCK_NAMES, Depth, Evidence, Outcome, Reason, Rung, RungName, RungStatus, Verdict
 
-DEFAULT_CLOCK_NAMES = ("ena-ptp-*",)
+__all__ = ["OUTCOMES", "exit_code", "judge", "worst"]
 
 _RUNGS: Mapping[RungName, Callable[[Case], Rung]] = {
     RungName.OFFERED: host_rungs.offered,

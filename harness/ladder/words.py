@@ -19,7 +19,7 @@ REMEDIES: Mapping[Reason, str | None] = {
     Reason.DRIVER_NOT_CAPABLE: "boot a kernel >= 6.17 or install Amazon's ena driver built with ENA_PHC_INCLUDE=1",
     Reason.DRIVER_OFF: "set ena.phc_enable=1, or devlink enable_phc and reload",
     Reason.NO_PHC: "choose another instance type",
-    Reason.PHC_UNREADABLE: "stop other readers of the clock (its budget is 125 a second), then look at the phc_* counters",
+    Reason.PHC_UNREADABLE: "stop other readers of the clock (its budget is 125/s), then look at the phc_* counters",
     Reason.PHC_IMPLAUSIBLE: "do not use this clock; replace the host",
     Reason.NOT_SYNCHRONISED: "look at chronyd's log and `chronyc sources` on the host",
     Reason.CLOCK_INTERFERENCE: "stop the other program that steers the clock, then restart chronyd",

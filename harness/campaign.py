@@ -1,0 +1,269 @@
+"""What was asked for? A campaign file or flags become one frozen Campaign, and every mistake is named at once.
+
+pydantic is used here and nowhere further in: it checks what people write.
+"""
+
+import difflib
+import math
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+
+from harness import limits
+from harness.errors import RequestError
+from harness.limits import Requirement
+from harness.model import DEFAULT_CLOCK_NAMES, Depth
+
+
+class Keep(StrEnum):
+    """Which hosts stay when the run ends: none, those that passed, or the ones that a person says yes to."""
+
+    NONE = "none"
+    SUPPORTED = "supported"
+    ASK = "ask"
+
+
+class DriverSource(StrEnum):
+    """Where the ENA driver comes from: the image's distribution, a release of Amazon's, or an archive at hand."""
+
+    DISTRIBUTION = "distribution"
+    RELEASE = "release"
+    ARCHIVE = "archive"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DriverChoice:
+    """`value` is the release's version or the archive's path or URL; `sha256` pins an archive."""
+
+    source: DriverSource
+    value: str | None = None
+    sha256: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Campaign:
+    """One request, complete: every default is filled in. Durations in seconds."""
+
+    bench: str
+    region: str | None
+    instance_types: tuple[str, ...]
+    image: str | None
+    placement: str
+    depth: Depth
+    driver: DriverChoice
+    measure_duration_s: float
+    measure_interval_s: float
+    requirements: tuple[Requirement, ...]
+    keep: Keep
+    lease_s: float
+    read_only: bool
+    parallel: int | None  # None: as many as the bench likes
+    clock_names: tuple[str, ...]
+
+
+MEASURE_S: Mapping[str, float] = {"lab": 60.0, "ec2": 300.0, "hosts": 300.0}
+LEASE_S = 7200.0
+BENCHES = tuple(MEASURE_S)
+
+_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+_DURATION = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,6})?) ?(ms|s|m|h|d)")
+
+
+def duration_s(value: object) -> float:
+    """Seconds in "500ms", "60s", "5m", "2h" or "1d". Raises ValueError, also on zero and on a number without unit."""
+    match = _DURATION.fullmatch(value.strip()) if isinstance(value, str) else None
+    seconds = float(match[1]) * _UNITS[match[2]] if match else 0.0
+    if not seconds > 0:
+        raise ValueError('must be a duration with its unit, such as "60s", "5m" or "2h"')
+    return seconds
+
+
+def _strict_number(value: object) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        raise ValueError("must be a number")
+    return float(value)
+
+
+Duration = Annotated[float, BeforeValidator(duration_s)]
+Number = Annotated[float, BeforeValidator(_strict_number)]
+Words = Annotated[str, Field(strict=True, min_length=1, pattern=r"^\S(.*\S)?$")]
+
+
+class _Edge(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class _Measure(_Edge):
+    duration: Duration | None = None
+    interval: Duration = 1.0
+
+
+class _Driver(_Edge):
+    source: DriverSource | None = None
+    release: Words | None = None
+    archive: Words | None = None
+    sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")] | None = None
+
+
+class _File(_Edge):
+    """The campaign file, key by key."""
+
+    bench: Literal["ec2", "lab", "hosts"] = "lab"
+    region: Words | None = None
+    instance_types: Annotated[tuple[Words, ...], Field(min_length=1)]
+    image: Words | None = None
+    placement: Words = "auto"
+    depth: Depth = Depth.STANDARD
+    driver: _Driver = _Driver()
+    measure: _Measure = _Measure()
+    limits: dict[str, dict[str, Number]] = {}
+    keep: Keep = Keep.NONE
+    lease: Duration = LEASE_S
+    read_only: Annotated[bool, Field(strict=True)] = False
+    parallel: Annotated[int, Field(strict=True, ge=1, le=1000)] | None = None
+    clock_names: Annotated[tuple[Words, ...], Field(min_length=1)] = DEFAULT_CLOCK_NAMES
+
+
+_NOT_YAML = (yaml.YAMLError, ValueError, KeyError, TypeError, AttributeError, IndexError, RecursionError, OverflowError)
+"""What yaml.safe_load raises on bad text; all but the first come from explicit tags such as `!!int x`."""
+
+
+def from_yaml(text: str, *, where: str, flags: Mapping[str, Any] | None = None) -> Campaign:
+    """The campaign in a file's text; `flags` (keys as in the file) take the place of what it says.
+
+    Raises RequestError: with line and column where the text is not YAML, else with every mistake at once.
+    """
+    try:
+        written = yaml.safe_load(text)
+    except yaml.MarkedYAMLError as error:
+        raise RequestError(f"{where}{_place(error)}: {error.problem or 'not YAML'}") from error
+    except _NOT_YAML as error:
+        raise RequestError(f"{where}: not YAML: {type(error).__name__} {error}") from error
+    if not isinstance(written, dict):
+        raise RequestError(f"{where}: a campaign is a list of `key: value` lines, such as `instance_types: [lab.phc]`")
+    return from_mapping({str(key): value for key, value in written.items()}, where=where, flags=flags)
+
+
+def from_mapping(
+    written: Mapping[str, Any], *, where: str = "the command line", flags: Mapping[str, Any] | None = None
+) -> Campaign:
+    """The campaign in plain data. Raises RequestError that names every mistake at once."""
+    merged = {**written, **(flags or {})}
+    try:
+        file = _File.model_validate(merged)
+    except ValidationError as error:
+        mistakes = [_mistake(one) for one in error.errors()]
+        raise RequestError(_together(where, mistakes + _mistakes_in_limits(merged))) from error
+    mistakes = _mistakes_in_driver(file.driver) + _mistakes_in_limits(merged) + _mistakes_in_measure(file)
+    if mistakes:
+        raise RequestError(_together(where, mistakes))
+    return Campaign(
+        bench=file.bench,
+        region=file.region,
+        instance_types=file.instance_types,
+        image=file.image,
+        placement=file.placement,
+        depth=file.depth,
+        driver=_driver(file.driver),
+        measure_duration_s=_measured_s(file),
+        measure_interval_s=file.measure.interval,
+        requirements=limits.requirements(file.bench, file.limits),
+        keep=file.keep,
+        lease_s=file.lease,
+        read_only=file.read_only,
+        parallel=file.parallel,
+        clock_names=file.clock_names,
+    )
+
+
+def _measured_s(file: _File) -> float:
+    return file.measure.duration or MEASURE_S[file.bench]
+
+
+def _driver(written: _Driver) -> DriverChoice:
+    if written.archive is not None:
+        return DriverChoice(source=DriverSource.ARCHIVE, value=written.archive, sha256=written.sha256)
+    if written.release is not None:
+        return DriverChoice(source=DriverSource.RELEASE, value=written.release)
+    return DriverChoice(source=DriverSource.DISTRIBUTION)
+
+
+# --- mistakes, in words ---------------------------------------------------------------------------------------------
+
+
+def _together(where: str, mistakes: Sequence[str]) -> str:
+    return f"{where}: " + "; ".join(dict.fromkeys(mistakes))
+
+
+def _place(error: yaml.MarkedYAMLError) -> str:
+    mark = error.problem_mark or error.context_mark
+    return f":{mark.line + 1}:{mark.column + 1}" if mark else ""
+
+
+def _mistake(error: Any) -> str:
+    """One of pydantic's errors as `key: what is wrong`."""
+    key = ".".join(str(part) for part in error["loc"]) or "campaign"
+    seen = error.get("input")
+    match error["type"]:
+        case "extra_forbidden":
+            return f"unknown key {key!r}{_nearest(error['loc'])}"
+        case "missing":
+            return f"{key} is missing"
+        case "enum" | "literal_error":
+            wanted = str(error["ctx"]["expected"]).replace("'", "")
+            return f"{key} is {seen!r}, not {wanted}"
+        case "value_error":
+            return f"{key} is {seen!r}: {str(error['msg']).removeprefix('Value error, ')}"
+        case "string_pattern_mismatch":
+            return f"{key} is {seen!r}, which does not match {error['ctx']['pattern']}"
+        case _:
+            return f"{key} is {seen!r}: {str(error['msg'])[:1].lower()}{str(error['msg'])[1:]}"
+
+
+_KEYS: Mapping[tuple[str, ...], tuple[str, ...]] = {
+    (): tuple(_File.model_fields),
+    ("measure",): tuple(_Measure.model_fields),
+    ("driver",): tuple(_Driver.model_fields),
+}
+
+
+def _nearest(place: Sequence[str | int]) -> str:
+    known = _KEYS.get(tuple(str(part) for part in place[:-1]), ())
+    near = difflib.get_close_matches(str(place[-1]), known, n=1, cutoff=0.5)
+    return f" (did you mean {near[0]!r}?)" if near else f" (keys are {', '.join(known)})"
+
+
+def _mistakes_in_limits(written: Mapping[str, Any]) -> list[str]:
+    """What `limits` asks for that there is not; what is not even a table of tables, pydantic has named already."""
+    asked = written.get("limits") or {}
+    if not isinstance(asked, dict):
+        return []
+    tables = {str(quantity): table for quantity, table in asked.items() if isinstance(table, dict)}
+    return limits.mistakes({name: {str(key): value for key, value in table.items()} for name, table in tables.items()})
+
+
+def _mistakes_in_driver(driver: _Driver) -> list[str]:
+    named = [name for name in ("release", "archive") if getattr(driver, name) is not None]
+    found: list[str] = []
+    if len(named) > 1:
+        found.append("driver names both a release and an archive")
+    if driver.source is not None and driver.source is not DriverSource.DISTRIBUTION and driver.source not in named:
+        found.append(f"driver.source is {driver.source.value} and driver.{driver.source.value} is missing")
+    if driver.source is DriverSource.DISTRIBUTION and named:
+        found.append(f"driver.source is distribution and driver.{named[0]} is given too")
+    if driver.sha256 is not None and driver.archive is None:
+        found.append("driver.sha256 is given without driver.archive")
+    if driver.archive is not None and driver.sha256 is None:
+        found.append("driver.archive is given without driver.sha256")
+    return found
+
+
+def _mistakes_in_measure(file: _File) -> list[str]:
+    if file.measure.interval <= _measured_s(file):
+        return []
+    return [f"measure.interval of {file.measure.interval:g} s is longer than the {_measured_s(file):g} s of measuring"]
