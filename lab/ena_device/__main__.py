@@ -8,7 +8,7 @@ from collections.abc import Callable
 from ena_device import bends
 from ena_device.clock import Settings, SharedClock
 from ena_device.device import Ena
-from ena_device.doorbell import Doorbell, MappedDoorbell, SocketDoorbell
+from ena_device.doorbell import Doorbell, MappedDoorbell, Rests, SocketDoorbell
 from ena_device.errors import BadRequest, SetupError
 from ena_device.features import Offer
 from ena_device.pci_config import PciConfig
@@ -57,7 +57,8 @@ def _server(options: argparse.Namespace) -> Server:
 def _doorbell(options: argparse.Namespace, clock: SharedClock) -> Doorbell:
     if options.doorbell == "socket":
         return SocketDoorbell(clock)
-    return MappedDoorbell(clock, options.longest_rest_us)
+    rests = Rests(in_use_s=options.rest_us / 1e6, idle_s=options.idle_rest_us / 1e6)
+    return MappedDoorbell(clock, rests)
 
 
 def _log(start: float) -> Callable[[str], None]:
@@ -73,7 +74,8 @@ def _parser() -> argparse.ArgumentParser:
     add("--revision", type=int, choices=range(256), default=0, metavar="N", help="PCI revision (0)")
     add("--mac", type=_mac, default="06:11:22:33:44:55", help="MAC address (06:11:22:33:44:55)")
     add("--doorbell", choices=("mapped", "socket"), default="mapped", help="how the clock is asked (mapped)")
-    add("--longest-rest-us", type=int, default=2000, metavar="US", help="mapped: longest pause between looks (2000)")
+    add("--rest-us", type=_pause_us, default=100, metavar="US", help="mapped: pause between two looks in use (100)")
+    add("--idle-rest-us", type=_pause_us, default=2000, metavar="US", help="mapped: the same when idle (2000)")
     add("--end-with", type=int, action="append", default=[], metavar="PID", help="end when this process ends")
     add("-v", "--verbose", action="store_true", help="one line an event to standard error")
     for name in bends.AT_START:
@@ -90,6 +92,13 @@ def _add_key(parser: argparse.ArgumentParser, name: str, key: bends.Key) -> None
             parser.add_argument(option, action="store_true", default=None, help=key.effect)
         case bends.Choice():
             parser.add_argument(option, choices=key.names, help=key.effect)
+
+
+def _pause_us(text: str) -> int:
+    pause_us = int(text)
+    if not 0 <= pause_us <= 1_000_000:
+        raise ValueError(text)
+    return pause_us
 
 
 def _mac(text: str) -> bytes:

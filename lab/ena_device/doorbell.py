@@ -18,9 +18,22 @@ from ena_device.phc import Responder
 from ena_device.registers import DOORBELL_PAGE, PHC_DOORBELL
 
 IDLE = 0xFFFFFFFF  # the driver writes 16-bit request numbers as 32-bit words, so never this
-PATIENCE_LOOKS = 50_000  # some 3 ms: longer than the gaps inside one burst of readings
-FIRST_REST_S = 100e-6
-REST_SHARE = 16  # rests last this part of the quiet time, up to the longest rest
+PATIENCE_LOOKS = (
+    3_000  # some 200 us, longer than the gaps in a burst; on a shared core the guest needs the rest to go on
+)
+IN_USE_S = 5.0  # after the last request; chrony and most samplers come back within seconds
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rests:
+    """Pauses between two looks at the mapped doorbell; 0: look all the time, for a whole core.
+
+    In use they bound how late the first reading of a burst is answered. That matters beyond this one reading: chrony's
+    filter of slow readings starts from the first ones and takes minutes to forget them.
+    """
+
+    in_use_s: float
+    idle_s: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,8 +90,8 @@ class MappedDoorbell:
     offset = DOORBELL_PAGE
     mapped_area: MappedArea | None
 
-    def __init__(self, clock: SharedClock, longest_rest_us: int) -> None:
-        self._clock, self._longest_rest_s = clock, longest_rest_us / 1e6
+    def __init__(self, clock: SharedClock, rests: Rests) -> None:
+        self._clock, self._rests = clock, rests
         fd = os.memfd_create("ena-doorbell")
         os.ftruncate(fd, DOORBELL_PAGE + mmap.PAGESIZE)
         self.mapped_area = MappedArea(fd=fd, offset=DOORBELL_PAGE, size=mmap.PAGESIZE)
@@ -96,7 +109,7 @@ class MappedDoorbell:
         if self._child is None:
             try:
                 _become_watcher(parent)
-                watch(self._bell, Responder(self._clock, window), self._longest_rest_s)
+                watch(self._bell, Responder(self._clock, window), self._rests)
             finally:  # whatever happens, the child never runs the parent's code
                 os._exit(1)
 
@@ -127,19 +140,16 @@ def _become_watcher(parent: int) -> None:
     die_with_parent(parent)
 
 
-def watch(bell: "memoryview[int]", responder: Responder, longest_rest_s: float) -> None:
-    """Answer each request that appears in bell[0]; never returns.
-
-    After a burst the pauses between two looks grow with the quiet time: a reader that comes back soon waits little, and
-    a clock that nobody reads costs next to nothing.
-    """
+def watch(bell: "memoryview[int]", responder: Responder, rests: Rests) -> None:
+    """Answer each request that appears in bell[0]; never returns."""
     while True:
         _answer_burst(bell, responder)
-        quiet_since = time.monotonic()
+        quiet_since_s = time.monotonic()
         while bell[0] == IDLE:
-            if longest_rest_s:
-                rest_s = max(FIRST_REST_S, (time.monotonic() - quiet_since) / REST_SHARE)
-                time.sleep(min(rest_s, longest_rest_s))
+            in_use = time.monotonic() - quiet_since_s < IN_USE_S
+            rest_s = rests.in_use_s if in_use else rests.idle_s
+            if rest_s:
+                time.sleep(rest_s)
             responder.flush()
 
 
