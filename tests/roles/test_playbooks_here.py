@@ -25,11 +25,7 @@ def _play(name: str, variables: dict[str, Any]) -> str:
         "-e", json.dumps({"ansible_python_interpreter": sys.executable} | variables),
         str(CHECKOUT / "playbooks" / name),
     ]  # fmt: skip
-    env = os.environ | {
-        "ANSIBLE_CONFIG": str(CHECKOUT / "ansible.cfg"),
-        "ANSIBLE_STDOUT_CALLBACK": "ansible.posix.json",
-    }
-    env |= {"ANSIBLE_STDOUT_CALLBACK": "minimal", "ANSIBLE_NOCOLOR": "1"}
+    env = os.environ | {"ANSIBLE_CONFIG": str(CHECKOUT / "ansible.cfg"), "ANSIBLE_NOCOLOR": "1"}
     done = subprocess.run(argv, capture_output=True, text=True, timeout=120, check=False, env=env)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
