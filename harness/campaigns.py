@@ -1,6 +1,7 @@
 """Many hosts at once: in the order given, up to a cap, none stopping another, all released, one record at the end."""
 
 import datetime
+import json
 import os
 import signal
 import sys
@@ -11,13 +12,48 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from types import FrameType
 
+from pydantic import TypeAdapter
+
 from harness.bench import Bench
+from harness.campaign import Campaign
 from harness.errors import ExitCode
-from harness.model import HostRecord, HostState, Resource, RunRecord, Token
+from harness.evidence import Folder
+from harness.ledger import Ledger
+from harness.model import HostRecord, HostState, Resource, RunRecord, Stage, Token
 from harness.plan import Plan
-from harness.qualify import Way, qualify
+from harness.qualify import Listener, Way, qualify
+from harness.report import text
+from harness.report.document import document
+from harness.settings import Settings
+
+_CAMPAIGN = TypeAdapter(Campaign)
 
 _ASK_TO_STOP = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+REPORT_TEXT = "report.txt"
+REPORT_JSON = "report.json"
+
+
+def start(plan: Plan, bench: Bench, ledger: Ledger, settings: Settings, listener: Listener) -> RunRecord:
+    """Make ready what the hosts share, book the run, take its hosts along their way, and write its report."""
+    campaign = plan.campaign
+    bench.prepare(campaign.instance_types, lambda words: listener(bench.name, Stage.PROVISION, words))
+    run = ledger.open_run(
+        bench=bench.name,
+        campaign=_CAMPAIGN.dump_python(campaign, mode="json"),
+        hosts={host.name: host.instance_type for host in plan.hosts},
+    )
+    folder = Folder.create(settings.runs_dir / run)
+    folder.write("campaign.json", _CAMPAIGN.dump_json(campaign, indent=2))
+    way = Way(
+        run=run, bench=bench, campaign=campaign, ledger=ledger, folder=folder, settings=settings, listener=listener
+    )
+    record = conduct(plan, way)
+    folder.write(REPORT_TEXT, text.summary(record) + "\n" + "\n".join(text.ladder(host) for host in record.hosts))
+    folder.write(REPORT_JSON, json.dumps(document(record), indent=2))
+    folder.seal()
+    return record
 
 
 def conduct(plan: Plan, way: Way) -> RunRecord:

@@ -102,6 +102,7 @@ class Ledger:
     """The books. Every method is one transaction, committed when it returns."""
 
     def __init__(self, url: str) -> None:
+        self.url = url
         if url.startswith("sqlite:///"):
             _make_room(Path(url.removeprefix("sqlite:///")))
         self._engine = sql.create_engine(url, connect_args={"timeout": 30} if url.startswith("sqlite") else {})

@@ -20,8 +20,8 @@ from harness.campaign import Campaign, Keep
 from harness.errors import CleanupError, CommandError, HarnessError
 from harness.evidence import Folder
 from harness.ledger import Ledger
-from harness.limits import Requirement
 from harness.model import (
+    Depth,
     Evidence,
     Facts,
     HostRecord,
@@ -59,7 +59,6 @@ class Way:
     run: str
     bench: Bench
     campaign: Campaign
-    requirements: tuple[Requirement, ...]
     ledger: Ledger
     folder: Folder
     settings: Settings
@@ -107,7 +106,7 @@ class Qualification:
         if not self._reach(target):
             return
         facts = self._configure(target)
-        if facts is not None and self._clock_to_measure(facts):
+        if facts is not None and self._clock_to_measure(facts) and self.way.campaign.depth is not Depth.QUICK:
             self._measure(target)
 
     def _provision(self) -> bool:
@@ -183,8 +182,13 @@ class Qualification:
                 pause=self._pause,
             )
             self.folder.write("samples.jsonl", text)
-            samples, unparsed, _complete = samples_probe.read(text, where="samples.jsonl")
-            self.found = replace(self.found, samples=samples, unparsed=self.found.unparsed + unparsed)
+            samples, unparsed, complete = samples_probe.read(text, where="samples.jsonl")
+            self.found = replace(
+                self.found,
+                samples=samples,
+                samples_complete=complete,
+                unparsed=self.found.unparsed + unparsed,
+            )
             self._look_again(target)
 
     def _judge(self) -> Verdict:
@@ -192,7 +196,7 @@ class Qualification:
             campaign = self.way.campaign
             verdict = ladder.judge(
                 self.found,
-                self.way.requirements,
+                campaign.requirements,
                 depth=campaign.depth,
                 clock_names=campaign.clock_names,
                 read_only=campaign.read_only,

@@ -41,7 +41,8 @@ def left(ledger: Ledger, bench: Bench) -> list[Left]:
 
 def remove(items: Sequence[Left], bench: Bench) -> list[str]:
     """Release each; go on past errors. Raises CleanupError that names what could not be removed."""
-    removed, failed = [], []
+    removed: list[str] = []
+    failed: list[str] = []
     for item in items:
         try:
             bench.release(item.token)
@@ -80,7 +81,7 @@ def _close_host(run: RunLine, host: HostLine, ledger: Ledger, bench: Bench) -> H
     record = host.record or HostRecord(
         name=host.host,
         instance_type=host.instance_type,
-        verdict=judge(Evidence(interrupted=True), (), depth=Depth.STANDARD),
+        verdict=judge(Evidence(interrupted=True), (), depth=Depth.STANDARD, read_only=False),
         facts=None,
         stages={},
         state=HostState.FAILED,

@@ -15,13 +15,19 @@ def runs(json: Annotated[bool, typer.Option("--json", help="Print JSON to standa
     ledger = wiring.ledger(settings.load())
     lines = ledger.runs()
     if json:
-        output.emit([{"run": line.run, "bench": line.bench, "started": _started(line), "state": _state(line)} for line in lines])
+        output.emit(
+            [{"run": line.run, "bench": line.bench, "started": _started(line), "state": _state(line)} for line in lines]
+        )
         return
     if not lines:
         output.say("no runs yet; `ptp-harness run lab.phc` makes one")
     for line in lines:
         types = ", ".join(host.instance_type for host in ledger.hosts(line.run))
         output.say(f"{line.run}  {_started(line)}  {line.bench:<5}  {_state(line):<9}  {types}")
+
+
+def _document(line: RunLine) -> dict[str, str]:
+    return {"run": line.run, "bench": line.bench, "started": _started(line), "state": _state(line)}
 
 
 def _started(line: RunLine) -> str:

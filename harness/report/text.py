@@ -33,10 +33,9 @@ def ladder(host: HostRecord, *, width: int = 120) -> str:
     for finding in verdict.findings:
         observed = "not observed" if finding.observed is None else f"{finding.observed:g} {finding.unit}"
         held = {True: "held", False: "BROKEN", None: "not judged"}[finding.held]
-        lines.append(
-            f"  {finding.quantity} {finding.statistic}: {observed} {finding.comparison} {finding.limit:g} {finding.unit}"
-            f" {held} ({finding.samples} samples; {finding.source})"
-        )
+        limit = f"{finding.comparison} {finding.limit:g} {finding.unit}"
+        seen = f"{finding.samples} samples{', ' + finding.note if finding.note else ''}"
+        lines.append(f"  {finding.quantity} {finding.statistic}: {observed} {limit} {held} ({seen}; {finding.source})")
     lines += [f"  contradiction: {text}" for text in verdict.contradictions]
     lines += [f"  not observed: {text}" for text in verdict.unobserved]
     lines += [f"  {text}" for text in verdict.remarks]

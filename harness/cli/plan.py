@@ -1,0 +1,63 @@
+"""`plan`: what a run would do, without doing it."""
+
+import datetime
+from typing import Annotated
+
+import typer
+
+from harness import plan as planning
+from harness import settings, wiring
+from harness.cli import output, request
+from harness.plan import Plan
+
+
+def plan(
+    targets: request.Targets,
+    bench: request.BenchName = None,
+    depth: request.DepthName = None,
+    keep: request.KeepWhich = None,
+    parallel: request.Parallel = None,
+    read_only: request.ReadOnly = False,
+    duration: request.Duration = None,
+    json: Annotated[bool, typer.Option("--json", help="Print JSON to standard output.")] = False,
+) -> None:
+    """Say what a run would do: hosts, order, limits, time. Nothing is made.
+
+    Examples: ptp-harness plan lab.phc lab.drifting;  ptp-harness plan campaign.yaml --json
+    """
+    asked = request.requested(
+        targets, bench=bench, depth=depth, keep=keep, parallel=parallel, read_only=read_only, duration=duration
+    )
+    source = wiring.bench(asked.bench, settings.load())
+    made = planning.make(asked, source.types(), now=datetime.datetime.now(datetime.UTC))
+    if json:
+        output.emit(_document(made))
+    for line in _lines(made, {name: kind.summary for name, kind in source.types().items()}):
+        output.say(line)
+
+
+def _document(made: Plan) -> dict[str, object]:
+    return {
+        "schema": 1,
+        "bench": made.campaign.bench,
+        "hosts": [{"name": host.name, "instance_type": host.instance_type} for host in made.hosts],
+        "parallel": made.parallel,
+        "expires": made.expires.isoformat(timespec="seconds"),
+        "estimated_s": made.estimated_s,
+        "warnings": list(made.warnings),
+    }
+
+
+def _lines(made: Plan, summaries: dict[str, str]) -> list[str]:
+    asked = made.campaign
+    hosts = [f"  {host.name:<18} {summaries[host.instance_type]}" for host in made.hosts]
+    limits = [
+        f"  {one.quantity} {one.statistic} {one.comparison} {one.value:g} {one.unit} ({one.source})"
+        for one in asked.requirements
+    ]
+    about = (
+        f"{len(hosts)} hosts on bench {asked.bench}, {made.parallel} at once, depth {asked.depth}"
+        f"{', read only' if asked.read_only else ''}, {asked.measure_duration_s:g} s of measuring each; "
+        f"about {made.estimated_s / 60:.0f} min"
+    )
+    return [about, *hosts, "limits:", *limits, *(f"warning: {text}" for text in made.warnings)]

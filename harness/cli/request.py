@@ -1,0 +1,64 @@
+"""What the words and flags of `plan` and `run` ask for: a campaign file or types, and flags that go before the file."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from harness import campaign
+from harness.campaign import Campaign, DriverSource, Keep
+from harness.errors import RequestError
+from harness.model import Depth
+
+Targets = Annotated[
+    list[str], typer.Argument(metavar="CAMPAIGN | TYPE...", help="A campaign file, or one or more instance types.")
+]
+BenchName = Annotated[str | None, typer.Option("--bench", help="Where hosts come from (default: lab).")]
+DepthName = Annotated[Depth | None, typer.Option("--depth", help="How far a host is taken (default: standard).")]
+KeepWhich = Annotated[Keep | None, typer.Option("--keep", help="Which hosts stay when the run ends (default: none).")]
+Parallel = Annotated[int | None, typer.Option("--parallel", min=1, metavar="N", help="Hosts at once; 1: in order.")]
+ReadOnly = Annotated[bool, typer.Option("--read-only", help="Change nothing on the hosts; judge what is there.")]
+Duration = Annotated[str | None, typer.Option("--duration", metavar="60s", help="How long to measure each host.")]
+
+
+def requested(targets: list[str], **flags: Any) -> Campaign:
+    """The campaign asked for. Raises RequestError that names every mistake."""
+    given = {key: value for key, value in flags.items() if value is not None and value is not False}
+    if "duration" in given:
+        given["measure"] = {"duration": given.pop("duration")}
+    asked = _from_file(targets[0], given) if _is_file(targets) else _from_types(targets, given)
+    _refuse_what_is_not_there_yet(asked)
+    return asked
+
+
+def _is_file(targets: list[str]) -> bool:
+    return len(targets) == 1 and (targets[0].endswith((".yaml", ".yml")) or "/" in targets[0])
+
+
+def _from_types(targets: list[str], flags: Mapping[str, Any]) -> Campaign:
+    return campaign.from_mapping({"instance_types": tuple(targets), **flags})
+
+
+def _from_file(name: str, flags: Mapping[str, Any]) -> Campaign:
+    try:
+        text = Path(name).read_text()
+    except OSError as error:
+        raise RequestError(f"cannot read the campaign file {name}: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise RequestError(f"the campaign file {name} is not text: {error.reason} at byte {error.start}") from error
+    return campaign.from_yaml(text, where=name, flags=flags)
+
+
+def _refuse_what_is_not_there_yet(asked: Campaign) -> None:
+    """Settings that the campaign's format has and this version cannot carry out: better no run than a lesser one."""
+    missing = {
+        "bench: ec2": asked.bench == "ec2",
+        "bench: hosts": asked.bench == "hosts",
+        "depth: full": asked.depth is Depth.FULL,
+        "keep: ask": asked.keep is Keep.ASK,
+        "driver from a release or an archive": asked.driver.source is not DriverSource.DISTRIBUTION,
+    }
+    named = [words for words, wanted in missing.items() if wanted]
+    if named:
+        raise RequestError(f"not in this version: {', '.join(named)}", next_step="leave it out")

@@ -1,0 +1,61 @@
+"""`run`: qualify hosts, report, and leave nothing running."""
+
+import datetime
+import shutil
+from typing import Annotated
+
+import typer
+
+from harness import campaigns, settings, wiring
+from harness import plan as planning
+from harness.cli import output, progress, request
+from harness.errors import ExitCode
+from harness.ladder.outcomes import exit_code
+from harness.model import RunRecord
+from harness.report import text
+from harness.report.document import document
+from harness.settings import Settings
+
+
+def run(
+    targets: request.Targets,
+    bench: request.BenchName = None,
+    depth: request.DepthName = None,
+    keep: request.KeepWhich = None,
+    parallel: request.Parallel = None,
+    read_only: request.ReadOnly = False,
+    duration: request.Duration = None,
+    json: Annotated[bool, typer.Option("--json", help="Print JSON to standard output.")] = False,
+) -> None:
+    """Provision, configure, measure and judge hosts; report; release.
+
+    Examples: ptp-harness run lab.phc lab.drifting;  ptp-harness run lab.driver-off --read-only;
+    ptp-harness run campaign.yaml --json > report.json
+    """
+    asked = request.requested(
+        targets, bench=bench, depth=depth, keep=keep, parallel=parallel, read_only=read_only, duration=duration
+    )
+    configuration = settings.load()
+    source = wiring.bench(asked.bench, configuration)
+    plan = planning.make(asked, source.types(), now=datetime.datetime.now(datetime.UTC))
+    with progress.shown(output.console()) as listener:
+        record = campaigns.start(plan, source, wiring.ledger(configuration), configuration, listener)
+    _tell(record, configuration)
+    if json:
+        output.emit(document(record))
+    raise typer.Exit(_exit_code(record))
+
+
+def _tell(record: RunRecord, configuration: Settings) -> None:
+    width = min(shutil.get_terminal_size((120, 40)).columns, 160)
+    path = configuration.runs_dir / record.run / campaigns.REPORT_TEXT
+    output.say(text.summary(record, report_path=str(path), width=width))
+
+
+def _exit_code(record: RunRecord) -> ExitCode:
+    """What is left running is the worst news, then that we were interrupted, then the verdicts."""
+    if record.leftovers:
+        return ExitCode.LEFT_RUNNING
+    if record.interrupted:
+        return ExitCode.INTERRUPTED
+    return exit_code(host.verdict.outcome for host in record.hosts)

@@ -1,0 +1,245 @@
+"""Many hosts: one verdict each, in the order given, none stopping another, and everything released."""
+
+import dataclasses
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
+
+from harness import campaign, campaigns, plan, sweep
+from harness.bench import (
+    BenchError,
+    CapacityError,
+    Check,
+    FatalError,
+    InstanceType,
+    NotOfferedError,
+    Progress,
+    QuotaError,
+)
+from harness.errors import CleanupError
+from harness.evidence import Folder
+from harness.ledger import Ledger
+from harness.model import HostState, Machine, Outcome, Reason, Resource, RunRecord, Stage, Token
+from harness.plan import Plan
+from harness.settings import Settings, assets_dir
+
+ERRORS: Mapping[str, Callable[[], BenchError]] = {
+    "full": lambda: CapacityError("no room for it"),
+    "quota": lambda: QuotaError("5 of 5 used"),
+    "nowhere": lambda: NotOfferedError("no such type here"),
+    "fatal": lambda: FatalError("credentials have expired"),
+}
+KINDS = ("silent", "broken", "stuck", *ERRORS)
+
+
+class ScriptedBench:
+    """Hosts that behave as their type says: no room, no answer, a bug of ours, a release that fails."""
+
+    name = "lab"
+
+    def __init__(self, machine: Machine) -> None:
+        self._machine = machine
+        self._lock = threading.Lock()
+        self.running: set[str] = set()
+        self.order: list[str] = []
+        self.most = 0
+        self.on_provision: Callable[[Token], None] = lambda _token: None
+
+    def types(self) -> Mapping[str, InstanceType]:
+        return {kind: InstanceType(name=kind, summary=kind) for kind in KINDS}
+
+    def checks(self) -> Sequence[Check]:
+        return ()
+
+    def prepare(self, types: Sequence[str], progress: Progress) -> None:
+        progress("ready")
+
+    def provision(self, token: Token, instance_type: str, progress: Progress) -> Machine:
+        with self._lock:
+            self.order.append(token.host)
+            self.running.add(str(token))
+            self.most = max(self.most, len(self.running))
+        self.on_provision(token)
+        progress("launching")
+        if instance_type in ERRORS:
+            raise ERRORS[instance_type]()
+        if instance_type == "broken":
+            raise ZeroDivisionError("a bug")
+        return dataclasses.replace(self._machine, token=token, instance_type=instance_type)
+
+    def release(self, token: Token) -> None:
+        if "/stuck" in str(token):
+            raise CleanupError([str(token)], next_step="pull the plug")
+        with self._lock:
+            self.running.discard(str(token))
+
+    def resources(self) -> Sequence[Resource]:
+        return [Resource(token=token, kind="machine", name=token, detail="") for token in sorted(self.running)]
+
+
+@dataclasses.dataclass
+class Lab:
+    """One run's surroundings."""
+
+    bench: ScriptedBench
+    ledger: Ledger
+    settings: Settings
+    news: list[tuple[str, Stage, str]]
+
+    def run(self, *types: str, parallel: int = 4) -> RunRecord:
+        return campaigns.start(planned(self.bench, types, parallel), self.bench, self.ledger, self.settings, self.hear)
+
+    def hear(self, host: str, stage: Stage, words: str) -> None:
+        self.news.append((host, stage, words))
+
+
+def planned(bench: ScriptedBench, types: Sequence[str], parallel: int) -> Plan:
+    asked = campaign.from_mapping({"instance_types": tuple(types), "parallel": parallel})
+    return plan.make(asked, bench.types(), now=datetime(2026, 11, 21, tzinfo=UTC))
+
+
+def lab_in(folder: Path, machine: Machine) -> Lab:
+    settings = Settings(
+        state_dir=folder, cache_dir=folder, assets_dir=assets_dir(), ssh_tries=1, ssh_first_backoff_s=0.0
+    )
+    return Lab(bench=ScriptedBench(machine), ledger=Ledger(settings.ledger_url), settings=settings, news=[])
+
+
+@pytest.fixture
+def lab(tmp_path: Path, silent_machine: Machine) -> Lab:
+    return lab_in(tmp_path, silent_machine)
+
+
+def verdicts(record: RunRecord) -> dict[str, tuple[Outcome, Reason, HostState]]:
+    return {host.name: (host.verdict.outcome, host.verdict.reason, host.state) for host in record.hosts}
+
+
+def test_every_kind_of_trouble_has_its_verdict_and_all_is_released(lab: Lab) -> None:
+    record = lab.run("silent", "full", "quota", "nowhere", "broken")
+    assert verdicts(record) == {
+        "silent": (Outcome.INCONCLUSIVE, Reason.UNREACHABLE, HostState.RELEASED),
+        "full": (Outcome.INCONCLUSIVE, Reason.CAPACITY, HostState.RELEASED),
+        "quota": (Outcome.INCONCLUSIVE, Reason.QUOTA, HostState.RELEASED),
+        "nowhere": (Outcome.UNSUPPORTED, Reason.NOT_OFFERED, HostState.RELEASED),
+        "broken": (Outcome.INCONCLUSIVE, Reason.HARNESS_ERROR, HostState.RELEASED),
+    }
+    assert lab.bench.running == set()
+    assert record.leftovers == ()
+    assert lab.ledger.record(record.run) == record
+
+
+def test_the_bug_of_ours_is_kept_as_evidence(lab: Lab) -> None:
+    record = lab.run("broken")
+    assert "ZeroDivisionError: a bug" in record.hosts[0].verdict.sentence
+    folder = lab.settings.runs_dir / record.run
+    assert "ZeroDivisionError: a bug" in (folder / "broken" / "traceback.txt").read_text()
+    assert Folder(folder).changed() == []
+
+
+def test_one_at_a_time_goes_in_the_order_given(lab: Lab) -> None:
+    names = ("quota", "silent", "full", "nowhere", "full")
+    record = lab.run(*names, parallel=1)
+    assert lab.bench.order == ["quota", "silent", "full", "nowhere", "full-2"]
+    assert [host.name for host in record.hosts] == lab.bench.order
+    assert lab.bench.most == 1
+
+
+def test_an_error_that_holds_for_all_stops_new_hosts_and_each_still_has_its_verdict(lab: Lab) -> None:
+    record = lab.run("fatal", "silent", "full", parallel=1)
+    assert lab.bench.order == ["fatal"]
+    assert [host.verdict.reason for host in record.hosts] == [Reason.LAUNCH_FAILED] * 3
+    assert "credentials have expired" in record.hosts[0].verdict.sentence
+    assert "not tried" in record.hosts[1].verdict.sentence
+
+
+def test_what_cannot_be_released_is_named_and_stays_in_the_books(lab: Lab) -> None:
+    record = lab.run("stuck", "silent")
+    assert verdicts(record)["stuck"][2] is HostState.FAILED
+    assert [left.token for left in record.leftovers] == [f"{record.run}/stuck/1"]
+    assert [str(item.token) for item in sweep.left(lab.ledger, lab.bench)] == [f"{record.run}/stuck/1"]
+    with pytest.raises(CleanupError, match="stuck"):
+        sweep.remove(sweep.left(lab.ledger, lab.bench), lab.bench)
+
+
+def test_asked_to_stop_hosts_are_judged_and_released(lab: Lab) -> None:
+    asked = planned(lab.bench, ("silent", "full", "silent"), 1)
+    run = lab.ledger.open_run(bench="lab", campaign={}, hosts={host.name: host.instance_type for host in asked.hosts})
+    way = campaigns.Way(
+        run=run,
+        bench=lab.bench,
+        campaign=asked.campaign,
+        ledger=lab.ledger,
+        folder=Folder.create(lab.settings.runs_dir / run),
+        settings=lab.settings,
+        listener=lab.hear,
+    )
+    lab.bench.on_provision = lambda _token: way.stop.set()
+    record = campaigns.conduct(asked, way)
+    assert record.interrupted
+    assert lab.bench.order == ["silent"], "nothing new once asked to stop"
+    assert [(host.verdict.outcome, host.verdict.reason, host.state) for host in record.hosts] == [
+        (Outcome.INCONCLUSIVE, Reason.INTERRUPTED, HostState.RELEASED)
+    ] * 3
+    assert lab.bench.running == set()
+
+
+def test_a_dead_runs_hosts_get_their_verdict_when_it_is_swept(lab: Lab) -> None:
+    run = dead_run(lab.ledger, {"a": "silent", "b": "full"})
+    lab.bench.running.add(f"{run}/a/1")
+    lab.bench.running.add("lab/by-hand/1")
+    found = sweep.left(lab.ledger, lab.bench)
+    assert [(str(item.token), item.why) for item in found] == [(f"{run}/a/1", "the process of its run died")]
+    assert sweep.remove(found, lab.bench) == [f"{run}/a/1"]
+    assert sweep.close_dead_runs(lab.ledger, lab.bench) == [run]
+    record = lab.ledger.record(run)
+    assert record is not None
+    assert verdicts(record) == dict.fromkeys(("a", "b"), (Outcome.INCONCLUSIVE, Reason.INTERRUPTED, HostState.RELEASED))
+    assert lab.bench.running == {"lab/by-hand/1"}, "what a person made by hand is not swept"
+
+
+def test_a_living_run_is_not_swept(lab: Lab) -> None:
+    run = lab.ledger.open_run(bench="lab", campaign={}, hosts={"a": "silent"})
+    lab.bench.running.add(f"{run}/a/1")
+    assert sweep.left(lab.ledger, lab.bench) == []
+    assert sweep.close_dead_runs(lab.ledger, lab.bench) == []
+
+
+def test_a_run_that_no_ledger_knows_is_swept(lab: Lab) -> None:
+    lab.bench.running.add("zzzz/a/1")
+    assert [item.why for item in sweep.left(lab.ledger, lab.bench)] == ["its run is in no ledger here"]
+
+
+@hypothesis_settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    kinds=st.lists(
+        st.sampled_from([kind for kind in KINDS if kind not in ("silent", "stuck")]), min_size=1, max_size=8
+    ),
+    parallel=st.integers(1, 4),
+)
+def test_any_campaign_keeps_order_and_loses_nobody(
+    kinds: list[str], parallel: int, silent_machine: Machine, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    lab = lab_in(tmp_path_factory.mktemp("lab"), silent_machine)
+    record = lab.run(*kinds, parallel=parallel)
+    assert [host.instance_type for host in record.hosts] == kinds
+    assert len({host.name for host in record.hosts}) == len(kinds)
+    assert all(host.state is HostState.RELEASED for host in record.hosts)
+    assert lab.bench.running == set()
+    assert lab.bench.most <= parallel
+    assert [line.record for line in lab.ledger.hosts(record.run)] == list(record.hosts)
+
+
+def dead_run(ledger: Ledger, hosts: Mapping[str, str]) -> str:
+    """A run whose process has died: booked by a child that ended."""
+    booking = f"open_run(bench='lab', campaign={{}}, hosts={dict(hosts)!r})"
+    words = f"from harness.ledger import Ledger; print(Ledger({ledger.url!r}).{booking})"
+    done = subprocess.run([sys.executable, "-c", words], check=True, capture_output=True, text=True)
+    return done.stdout.strip()
