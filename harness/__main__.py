@@ -1,0 +1,5 @@
+"""`python -m harness` is `ptp-harness`."""
+
+from harness.cli import main
+
+main()

@@ -1,0 +1,128 @@
+"""The command with real guests: the truths of the lab come out right, and nothing is left whatever ends a run."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harness.benches.lab.truths import TRUTHS, Truth
+
+pytestmark = [pytest.mark.lab, pytest.mark.timeout(1500)]
+
+COMMAND = [sys.executable, "-m", "harness"]
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def state(tmp_path: Path) -> Iterator[dict[str, str]]:
+    """An environment with a state directory of its own; whatever a test left in it is removed."""
+    environ = os.environ | {"PTP_HARNESS_STATE_DIR": str(tmp_path / "state")}
+    yield environ
+    call(environ, "sweep", "--yes")
+
+
+def call(environ: Mapping[str, str], *words: str) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run([*COMMAND, *words], env=environ, cwd=ROOT, capture_output=True, text=True, timeout=1400)
+
+
+def start(environ: Mapping[str, str], log: Path, *words: str) -> "subprocess.Popen[bytes]":
+    with log.open("wb") as out:
+        return subprocess.Popen([*COMMAND, *words], env=environ, cwd=ROOT, stdout=out, stderr=out)
+
+
+def wait_for(log: Path, words: str, child: "subprocess.Popen[bytes]", *, within_s: float = 300) -> None:
+    give_up = time.monotonic() + within_s
+    while words not in log.read_text():
+        assert child.poll() is None, log.read_text()
+        assert time.monotonic() < give_up, log.read_text()
+        time.sleep(0.2)
+
+
+def living(state_dir: str) -> list[str]:
+    """Processes of this machine that name the state directory in their command line or environment."""
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            words = (process / "cmdline").read_bytes() + (process / "environ").read_bytes()
+        except OSError:
+            continue
+        if state_dir.encode() in words and int(process.name) != os.getpid():
+            found.append(words.split(b"\0")[0].decode())
+    return found
+
+
+# --- the truths -----------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def report(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Any]]:
+    """One campaign over every type of the lab."""
+    environ = os.environ | {"PTP_HARNESS_STATE_DIR": str(tmp_path_factory.mktemp("truths"))}
+    done = call(environ, "run", *TRUTHS, "--json")
+    assert done.returncode == 1, done.stderr
+    yield json.loads(done.stdout)
+    assert living(environ["PTP_HARNESS_STATE_DIR"]) == []
+
+
+@pytest.mark.parametrize("truth", TRUTHS.values(), ids=TRUTHS)
+def test_the_verdict_is_the_one_that_the_truth_demands(report: dict[str, Any], truth: Truth) -> None:
+    host = next(host for host in report["hosts"] if host["name"] == truth.name)
+    assert (host["outcome"], host["reason"]) == (truth.outcome, truth.reason), json.dumps(host, indent=1)[:6000]
+    assert host["state"] == "released"
+    assert host["sentence"]
+
+
+def test_the_report_is_in_order_and_nothing_is_left(report: dict[str, Any]) -> None:
+    assert [host["name"] for host in report["hosts"]] == list(TRUTHS)
+    assert (report["schema"], report["bench"], report["leftovers"]) == (1, "lab", [])
+
+
+def test_a_read_only_run_changes_nothing_and_says_that_the_clock_is_off(state: dict[str, str]) -> None:
+    done = call(state, "run", "lab.driver-off", "--read-only", "--json")
+    host = json.loads(done.stdout)["hosts"][0]
+    assert (done.returncode, host["outcome"], host["reason"]) == (1, "FAIL", "driver_off"), done.stderr
+    assert "--read-only" in host["remedy"]
+
+
+# --- nothing is left ------------------------------------------------------------------------------------------------
+
+
+def test_ctrl_c_releases_judges_and_reports(state: dict[str, str], tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    child = start(state, log, "run", "lab.phc", "lab.no-phc")
+    wait_for(log, "configure", child)
+    child.send_signal(signal.SIGINT)
+    assert child.wait(120) == 130, log.read_text()
+    assert "INCONCLUSIVE  interrupted" in log.read_text()
+    assert "released 2 of 2" in log.read_text()
+    assert living(state["PTP_HARNESS_STATE_DIR"]) == []
+    assert call(state, "sweep").returncode == 0
+
+
+@pytest.mark.parametrize("moment", ["provision", "reach", "configure", "measure"])
+def test_after_kill_9_sweep_finds_all_and_removes_it(state: dict[str, str], tmp_path: Path, moment: str) -> None:
+    log = tmp_path / "log"
+    child = start(state, log, "run", "lab.phc")
+    wait_for(log, moment, child)
+    time.sleep(0.3)
+    child.send_signal(signal.SIGKILL)
+    child.wait()
+    listed = call(state, "sweep")
+    assert (listed.returncode, "the process of its run died" in listed.stderr) == (4, True), listed.stderr
+    removed = call(state, "sweep", "--yes")
+    assert removed.returncode == 0, removed.stderr
+    assert [name for name in living(state["PTP_HARNESS_STATE_DIR"]) if "ansible" not in name] == []
+    lab = Path(state["PTP_HARNESS_STATE_DIR"]) / "lab" / "hosts"
+    assert list(lab.iterdir()) == []
+    assert call(state, "sweep").stderr == "nothing is left\n"
+    runs = json.loads(call(state, "runs", "--json").stdout)
+    record = json.loads(call(state, "report", runs[0]["run"], "--json").stdout)
+    host = record["hosts"][0]
+    assert (host["outcome"], host["reason"], host["state"]) == ("INCONCLUSIVE", "interrupted", "released")
