@@ -219,6 +219,8 @@ def _mistake(error: Any) -> str:
             return f"{key} is {seen!r}, not {wanted}"
         case "value_error":
             return f"{key} is {seen!r}: {str(error['msg']).removeprefix('Value error, ')}"
+        case "tuple_type":
+            return f"{key} is {seen!r}, not a list such as [lab.phc, lab.no-phc]"
         case "string_pattern_mismatch":
             return f"{key} is {seen!r}, which does not match {error['ctx']['pattern']}"
         case _:

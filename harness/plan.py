@@ -8,7 +8,6 @@ from dataclasses import dataclass
 
 from harness.campaign import Campaign, Keep
 from harness.errors import RequestError
-from harness.limits import Requirement
 from harness.model import Depth
 
 
@@ -26,7 +25,6 @@ class Plan:
 
     campaign: Campaign
     hosts: tuple[PlannedHost, ...]
-    requirements: tuple[Requirement, ...]
     parallel: int
     expires: datetime.datetime
     estimated_s: float
@@ -34,7 +32,7 @@ class Plan:
 
 
 OVERHEAD_S: Mapping[str, float] = {"lab": 90.0, "ec2": 180.0, "hosts": 90.0}
-"""Roughly what a host takes beside measuring (provision, reach, configure, judge, release), to tell minutes from hours."""
+"""Roughly what a host takes beside measuring (provision, reach, configure, judge, release): minutes, not hours."""
 
 PARALLEL: Mapping[str, int] = {"lab": 2, "ec2": 8, "hosts": 8}
 """How many hosts at once when nobody says. The lab's disturb each other's clocks when they share few cores."""
@@ -59,7 +57,6 @@ def make(
     return Plan(
         campaign=campaign,
         hosts=hosts,
-        requirements=campaign.requirements,
         parallel=at_once,
         expires=now + datetime.timedelta(seconds=campaign.lease_s),
         estimated_s=seconds,

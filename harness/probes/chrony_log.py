@@ -32,8 +32,9 @@ def version(text: str, where: str) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Convergence:
-    """How `chronyc waitsync` ended: `after_s` is None when chronyd did not converge in the time it had."""
+    """How `chronyc waitsync` ended, in which boot: `after_s` is None when chronyd did not converge in time."""
 
+    boot_id: str | None
     converged: bool
     after_s: float | None
 
@@ -47,12 +48,15 @@ def convergence(text: str, where: str) -> Convergence | None:
             raise ValueError("unknown schema")
         if not waited:
             return None
+        boot_id = record.get("boot_id")
+        if boot_id is not None and not isinstance(boot_id, str):
+            raise ValueError("boot_id is text")
         if converged is True:
-            return Convergence(converged=True, after_s=_seconds(after_s))
+            return Convergence(boot_id=boot_id, converged=True, after_s=_seconds(after_s))
         if converged is False:
-            return Convergence(converged=False, after_s=None)
+            return Convergence(boot_id=boot_id, converged=False, after_s=None)
         raise ValueError("neither converged nor not")
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         line = text[:200].split("\n")[0]
         raise ParseError(where, 1, line, f"the record of the role chrony_phc ({type(error).__name__})") from error
 

@@ -52,12 +52,14 @@ def _captures(text: str, where: str) -> dict[str, Capture]:
 
 
 def _facts(captures: Captures, notes: Notes) -> Facts:
-    clocks = notes.read(ptp_sysfs.clocks, said(captures, "ptp-class"), "ptp-class")
+    clocks = notes.read(ptp_sysfs.clocks, _class(captures), "ptp-class")
     links = notes.read(ptp_sysfs.links, said(captures, "ptp-links"), "ptp-links")
     chrony = notes.read(chronyc.parse, said(captures, "chronyc"), "chronyc")
     answers = notes.read(ntp_probe.parse, said(captures, "ntp-probe"), "ntp-probe")
     converged = notes.read(chrony_log.convergence, said(captures, "chrony-phc"), "chrony-phc")
     boot_id = notes.read(system.boot_id, said(captures, "boot"), "boot")
+    if converged is not None and not _same_boot(converged.boot_id, boot_id):
+        converged = None
     record = notes.read(driver_word.parse, said(captures, "driver-word"), "driver-word")
     burst = notes.read(_burst, said(captures, "phc-reads"), "phc-reads")
     chronyd_log = said(captures, "chrony-log")
@@ -91,6 +93,17 @@ def _facts(captures: Captures, notes: Notes) -> Facts:
     )
 
 
+def _class(captures: Captures) -> str | None:
+    """/sys/class/ptp; a kernel that has no such folder has no clocks."""
+    found = captures.get("ptp-class")
+    return "" if found is not None and found.rc == errno.ENOENT else said(captures, "ptp-class")
+
+
+def _same_boot(recorded: str | None, boot_id: str | None) -> bool:
+    """Whether a role's record is of this boot, as far as both are known."""
+    return recorded is None or boot_id is None or recorded == boot_id
+
+
 def _parts(captures: Captures, kind: str) -> dict[str, Capture]:
     """Captures of one kind by what follows the slash: `ethtool-i/eth1` -> eth1."""
     return {name.partition("/")[2]: one for name, one in captures.items() if name.startswith(f"{kind}/")}
@@ -110,8 +123,7 @@ def _word(
 
     A refusal of devlink's request is in the role's record alone, so the record goes before the log.
     """
-    same_boot = record is not None and (record.boot_id is None or boot_id is None or record.boot_id == boot_id)
-    if record is not None and same_boot and record.word is not None:
+    if record is not None and record.word is not None and _same_boot(record.boot_id, boot_id):
         return record.word, record.text
     return kernel_log.last_word((log or "").splitlines()) or (None, None)
 

@@ -18,7 +18,7 @@ _LINK = re.compile(r"(/dev/\S+) -> (?:/dev/)?(ptp[0-9]{1,9})")
 
 
 def clocks(text: str, where: str) -> tuple[Clock, ...]:
-    """Read `/sys/class/ptp/ptp0/clock_name ena-ptp-05` lines (also max_adjustment and device), in order of number.
+    """Read `/sys/class/ptp/ptp0/clock_name ena-ptp-05` lines (also max_adjustment and device; `-` is none), by number.
 
     `ls -l /sys/class/ptp` lines are understood too. Ignored: their heads, device nodes, and the shell's words about a
     pattern that matched nothing. No lines at all: no clocks. Raises ParseError, also on a clock without a name.
@@ -34,7 +34,7 @@ def clocks(text: str, where: str) -> tuple[Clock, ...]:
                 names[device] = value
             elif what == "device" and _ADDRESS.fullmatch(value):
                 addresses[device] = value
-            elif what == "max_adjustment":
+            elif what == "max_adjustment" and value != "-":
                 limit = integer(value)
                 if limit is None:
                     raise ParseError(where, number, line, "a number of parts per billion")

@@ -16,7 +16,7 @@ _CONFIG = re.compile(r"CONFIG_\w+=\S+|# CONFIG_\w+ is not set")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PciFunction:
-    """An ENA PCI function; `driver` and `interface` are None where it has none."""
+    """An ENA PCI function; `driver` and (first) `interface` are None where it has none."""
 
     address: str
     driver: str | None
@@ -54,7 +54,7 @@ def boot_id(text: str, where: str) -> str | None:
 
 
 def pci_functions(text: str, where: str) -> tuple[PciFunction, ...]:
-    """Read `0000:01:00.0 0x1d0f 0xec20 driver=ena net=eth1` lines; `-` means none. Raises ParseError."""
+    """Read `0000:01:00.0 0x1d0f 0xec20 driver=ena net=eth1,eth2` lines; `-` means none. Raises ParseError."""
     found: list[PciFunction] = []
     for number, line in enumerate(text.split("\n"), 1):
         if not line.strip():
@@ -62,7 +62,7 @@ def pci_functions(text: str, where: str) -> tuple[PciFunction, ...]:
         match = _PCI.fullmatch(line.strip())
         if match is None:
             raise ParseError(where, number, line, "a PCI function with driver and interface")
-        driver, interface = (None if match[group] == "-" else match[group] for group in (2, 3))
+        driver, interface = (None if match[group] == "-" else match[group].split(",")[0] for group in (2, 3))
         found.append(PciFunction(address=match[1], driver=driver, interface=interface))
     return tuple(found)
 

@@ -1,0 +1,68 @@
+"""The driver's own counters: out of tree by ethtool -S, in tree by debugfs."""
+
+from collections.abc import Callable
+
+import pytest
+
+from harness.errors import ParseError
+from harness.model import PhcCounters
+from harness.probes import phc_stats
+
+Said = Callable[[str], str]
+
+
+def counters(cnt: int, exp: int = 0, err_dv: int = 0, err_ts: int = 0, err_eb: int | None = 0) -> PhcCounters:
+    return PhcCounters(cnt=cnt, exp=exp, skp=0, err_dv=err_dv, err_ts=err_ts, err_eb=err_eb)
+
+
+def test_every_captured_state(said: Said, states: tuple[str, ...]) -> None:
+    found = {state: phc_stats.parse(said(f"ena/{state}/ethtool-S.txt"), state) for state in states}
+    assert found == {
+        "in-tree-6.12": None,
+        "in-tree-7.2-phc-off": None,
+        "in-tree-7.2-phc-on": None,
+        "mode-err_both": counters(2),
+        "mode-err_eb": counters(2),
+        "mode-err_ts": counters(2),
+        "mode-silent": counters(2),
+        "no-phc-feature": None,
+        "phc-off": None,
+        "phc-on-debug": counters(0),
+        "spin": counters(6150, exp=3),
+    }
+
+
+@pytest.mark.parametrize(
+    ("mode", "wanted"),
+    [
+        ("silent", counters(6, err_dv=307)),
+        ("err_ts", counters(6, err_ts=307)),
+        ("err_eb", counters(6, err_eb=307)),
+        ("err_both", counters(6, err_ts=307, err_eb=307)),
+    ],
+)
+def test_what_each_kind_of_refusal_counts_as(said: Said, mode: str, wanted: PhcCounters) -> None:
+    """`err_both` is the reason why one refusal may count twice."""
+    lines = [line for line in said(f"ena/mode-{mode}/after-recovery.txt").splitlines() if "phc_" in line]
+    counted = "\n".join(line for line in lines if not line.startswith("phc_ctl"))
+    assert phc_stats.parse(counted, mode) == wanted
+
+
+def test_the_in_tree_form_has_no_error_bound_count(said: Said) -> None:
+    text = said("ena/in-tree-7.2-enable.txt").partition("/phc_stats\nphc_cnt")[2]
+    block = "phc_cnt" + text.split("reads ")[0]
+    assert phc_stats.parse(block, "debugfs") == counters(2, err_eb=None)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "phc_cnt: 2\n",
+        "phc_cnt: x\n",
+        "no stats available\n",
+        "phc_cnt: -1\nphc_exp: 0\nphc_skp: 0\nphc_err_dv: 0\nphc_err_ts: 0",
+    ],
+)
+def test_half_a_set_and_other_words_are_refused(text: str) -> None:
+    with pytest.raises(ParseError):
+        phc_stats.parse(text, "ethtool-S/eth1")
