@@ -74,7 +74,9 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Any]]
 @pytest.mark.parametrize("truth", TRUTHS.values(), ids=TRUTHS)
 def test_the_verdict_is_the_one_that_the_truth_demands(report: dict[str, Any], truth: Truth) -> None:
     host = next(host for host in report["hosts"] if host["name"] == truth.name)
-    assert (host["outcome"], host["reason"]) == (truth.outcome, truth.reason), json.dumps(host, indent=1)[:6000]
+    assert (host["outcome"], host["reason"]) == (truth.demand.outcome, truth.demand.reason), json.dumps(host, indent=1)[
+        :6000
+    ]
     assert host["state"] == "released"
     assert host["sentence"]
 
