@@ -153,7 +153,7 @@ def from_mapping(
     written: Mapping[str, Any], *, where: str = "the command line", flags: Mapping[str, Any] | None = None
 ) -> Campaign:
     """The campaign in plain data. Raises RequestError that names every mistake at once."""
-    merged = {**written, **(flags or {})}
+    merged = _merged(written, flags or {})
     try:
         file = _File.model_validate(merged)
     except ValidationError as error:
@@ -179,6 +179,16 @@ def from_mapping(
         parallel=file.parallel,
         clock_names=file.clock_names,
     )
+
+
+def _merged(written: Mapping[str, Any], flags: Mapping[str, Any]) -> dict[str, Any]:
+    """Flags before the file; within a group such as `measure`, key by key."""
+    both = {key: {**written[key], **flags[key]} for key in flags if _groups(written.get(key), flags[key])}
+    return {**written, **flags, **both}
+
+
+def _groups(*values: object) -> bool:
+    return all(isinstance(value, dict) for value in values)
 
 
 def _measured_s(file: _File) -> float:

@@ -26,7 +26,8 @@ def test_clocks_in_every_captured_state(said: Said, states: tuple[str, ...]) -> 
 
 def test_clocks_as_the_collector_writes_them() -> None:
     text = (
-        "/sys/class/ptp/ptp10/clock_name ptp_kvm\n/sys/class/ptp/ptp10/max_adjustment 0\n/sys/class/ptp/ptp10/device -\n"
+        "/sys/class/ptp/ptp10/clock_name ptp_kvm\n/sys/class/ptp/ptp10/max_adjustment 0\n"
+        "/sys/class/ptp/ptp10/device -\n"
         "/sys/class/ptp/ptp2/clock_name ena-ptp-05\n/sys/class/ptp/ptp2/max_adjustment -\n"
         "/sys/class/ptp/ptp2/device 0000:00:05.0\n"
     )

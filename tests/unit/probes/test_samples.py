@@ -1,0 +1,138 @@
+"""The sampler's JSON lines to samples: whole values, gaps, and an end that is missing."""
+
+import json
+from collections.abc import Callable
+
+import pytest
+
+from harness.model import PhcCounters, PhcRead, Sample, Unparsed
+from harness.probes import chronyc, samples
+
+Said = Callable[[str], str]
+
+START = json.dumps({"kind": "start", "schema": 1, "device": "/dev/ptp_ena", "interval_s": 1.0, "duration_s": 2.0})
+STATS = "phc_cnt: 20\nphc_exp: 1\nphc_skp: 0\nphc_err_dv: 0\nphc_err_ts: 2\nphc_err_eb: 0"
+
+
+def end(count: int) -> str:
+    return json.dumps({"kind": "end", "samples": count, "reason": "done"})
+
+
+@pytest.fixture(scope="module")
+def line(said: Said) -> Callable[..., str]:
+    def made(seq: int, **changes: object) -> str:
+        sample: dict[str, object] = {
+            "kind": "sample",
+            "seq": seq,
+            "mono_ns": 10**9 * seq,
+            "utc_ns": 1795233824 * 10**9 + 10**9 * seq,
+            "chronyc": {"rc": 0, "out": said("chronyc/reference-ahead/all.csv")},
+            "phc": {"device": "ptp0", "reads": [[100, 205, 110]], "errors": {"EBUSY": 1}},
+            "error_bound": {"rc": 0, "out": "20000"},
+            "stats": {"rc": 0, "out": STATS},
+        }
+        return json.dumps({**sample, **changes})
+
+    return made
+
+
+@pytest.fixture(scope="module")
+def sample(said: Said) -> Sample:
+    chrony = chronyc.parse(said("chronyc/reference-ahead/all.csv"), "")
+    return Sample(
+        seq=0,
+        mono_ns=0,
+        utc_ns=1795233824 * 10**9,
+        tracking=chrony.tracking,
+        sources=chrony.sources,
+        reads=(PhcRead(before_ns=100, phc_ns=205, after_ns=110),),
+        read_errors=1,
+        error_bound_ns=20_000,
+        counters=PhcCounters(cnt=20, exp=1, skp=0, err_dv=0, err_ts=2, err_eb=0),
+    )
+
+
+Line = Callable[..., str]
+
+
+def test_a_whole_file(line: Line, sample: Sample) -> None:
+    found, unparsed, complete = samples.read("\n".join([START, line(0), line(1), end(2), ""]), where="samples.jsonl")
+    assert (found[0], [one.seq for one in found], unparsed, complete) == (sample, [0, 1], (), True)
+
+
+@pytest.mark.parametrize(
+    ("changes", "part", "value"),
+    [
+        ({"chronyc": {"rc": 1, "out": "506 Cannot talk to daemon\n"}}, ("tracking", "sources"), None),
+        ({"chronyc": {"rc": None, "out": "", "err": "did not end within 5 s"}}, ("tracking", "sources"), None),
+        ({"phc": None}, ("reads", "read_errors"), None),
+        ({"phc": {"rc": 19, "err": "No such device"}}, ("reads",), ()),
+        ({"phc": {"rc": 19, "err": "No such device"}}, ("read_errors",), 1),
+        ({"error_bound": None}, ("error_bound_ns",), None),
+        ({"error_bound": {"rc": 16, "out": "", "err": "busy"}}, ("error_bound_ns",), None),
+        ({"stats": None}, ("counters",), None),
+    ],
+)
+def test_a_part_that_was_not_seen_is_none_in_its_sample(
+    line: Line, changes: dict[str, object], part: tuple[str, ...], value: object
+) -> None:
+    found, unparsed, _ = samples.read(line(0, **changes), where="s")
+    assert ([getattr(found[0], name) for name in part], unparsed) == ([value] * len(part), ())
+
+
+def test_a_part_that_was_not_understood_is_none_and_noted(line: Line) -> None:
+    text = "\n".join([line(0), line(1, chronyc={"rc": 0, "out": "what\n"}, error_bound={"rc": 0, "out": "much"})])
+    found, unparsed, _ = samples.read(text, where="samples.jsonl")
+    assert (found[1].tracking, found[1].sources, found[1].error_bound_ns) == (None, None, None)
+    assert unparsed == (
+        Unparsed(
+            where="samples.jsonl:2:chronyc",
+            line_number=1,
+            line="what",
+            expected="a line of chronyc -c tracking, sources, sourcestats or ntpdata",
+        ),
+        Unparsed(
+            where="samples.jsonl:2:error_bound",
+            line_number=1,
+            line="much",
+            expected="an error bound in nanoseconds",
+        ),
+    )
+
+
+def test_a_line_that_was_not_understood_leaves_a_gap(line: Line) -> None:
+    text = "\n".join([START, line(0), line(1)[:40], line(2), end(3)])
+    found, unparsed, complete = samples.read(text, where="samples.jsonl")
+    assert ([one.seq for one in found], complete) == ([0, 2], True)
+    assert [(one.where, one.line_number, one.expected) for one in unparsed] == [
+        ("samples.jsonl", 3, "a JSON line of sample.py")
+    ]
+
+
+@pytest.mark.parametrize("closing", [(), (end(3),), ('{"kind": "end"}',)])
+def test_without_a_fitting_end_it_is_not_complete(line: Line, closing: tuple[str, ...]) -> None:
+    assert samples.read("\n".join([START, line(0), line(1), *closing]), where="s")[2] is False
+
+
+@pytest.mark.parametrize(
+    "broken",
+    ["[]", '{"kind": "dream"}', '{"kind": "sample"}', '{"kind": "sample", "seq": -1, "mono_ns": 1, "utc_ns": 1}',
+     '{"kind": "sample", "seq": 0, "mono_ns": 1, "utc_ns": 1, "phc": {"reads": [[1, 2]]}}',
+     '{"kind": "sample", "seq": 0, "mono_ns": 1, "utc_ns": 1, "phc": {"reads": [[3, 2, 1]]}}',
+     '{"kind": "sample", "seq": 0, "mono_ns": 1, "utc_ns": 1, "phc": {"rc": 0}}',
+     '{"kind": "sample", "seq": 0, "mono_ns": 1, "utc_ns": 1, "chronyc": 7}'],
+)  # fmt: skip
+def test_lines_of_another_shape_are_refused(broken: str) -> None:
+    found, unparsed, complete = samples.read(broken, where="s")
+    assert (found, [one.line for one in unparsed], complete) == ((), [broken], False)
+
+
+def test_numbers_must_grow(line: Line) -> None:
+    found, unparsed, _ = samples.read("\n".join([line(1), line(1)]), where="s")
+    assert (len(found), len(unparsed)) == (1, 1)
+
+
+def test_in_short(line: Line) -> None:
+    assert samples.in_short(line(0)) == "PHC0 selected, offset +0 ns, 1 readings, 1 refused"
+    assert samples.in_short(line(0, chronyc=None, phc=None)) == "nothing selected"
+    assert samples.in_short("garbage") == ""
