@@ -14,6 +14,7 @@ from ena_device.sockets import ListeningSocket
 
 MAX_LINE = 16_384
 MAX_CLIENTS = 8
+BACKLOG = 64  # a full one refuses at once, so it is longer than any number of clients that makes sense
 Answer = Callable[[object], dict[str, Any]]  # a decoded line -> the reply; raises BadRequest
 
 
@@ -83,7 +84,7 @@ class ControlServer:
     """The control socket and its clients. Nothing here waits: a client that is silent or does not read harms nobody."""
 
     def __init__(self, path: str, answer: Answer, log: Callable[[str], None]) -> None:
-        self._listener = ListeningSocket(path, MAX_CLIENTS)
+        self._listener = ListeningSocket(path, BACKLOG)
         self._answer, self._log = answer, log
         self._clients: dict[int, _Client] = {}
 

@@ -1,0 +1,167 @@
+"""Each bend, as a driver sees it through both doorbells."""
+
+import time
+from collections.abc import Callable
+
+import pytest
+from ena_device.driver import Driver, Reading
+from ena_device.phc import ERROR_BOUND, ERROR_TIMESTAMP, NO_BOUND
+from ena_device.running import Device, wait_for
+from ena_device.truth import device_settings
+
+Start = Callable[..., Device]
+Connect = Callable[[Device], Driver]
+COUNTS = ("asked", "answered", "refused", "silent", "late")
+
+
+@pytest.fixture
+def driver(device: Device, connect: Connect) -> Driver:
+    """A driver that has the clock configured."""
+    driver = connect(device)
+    assert driver.configure_phc().status == 0
+    return driver
+
+
+def counts(device: Device) -> tuple[int, ...]:
+    state = device.ask()
+    return tuple(state[name] for name in COUNTS)
+
+
+def read(driver: Driver) -> Reading:
+    reading = driver.read_phc()
+    assert reading is not None
+    return reading
+
+
+def within(device: Device, reading: Reading, offset_ns: int) -> bool:
+    """Is the answer the device's time at some moment between asking and seeing, and that the host's UTC and offset?"""
+    clock = device_settings(device.control)
+    in_bracket = clock.at(reading.asked_ns) <= reading.time_ns <= clock.at(reading.seen_ns)
+    return in_bracket and abs(device.ask()["offset_ns"] - offset_ns) < 1_000_000  # two clocks read one after the other
+
+
+def test_clock_shows_the_host_utc(device: Device, driver: Driver) -> None:
+    readings = [read(driver) for _ in range(200)]
+    assert all(within(device, r, 0) for r in readings)
+    assert {(r.error_bound_ns, r.error_flags) for r in readings} == {(20_000, 0)}
+    assert [r.time_ns for r in readings] == sorted(r.time_ns for r in readings)
+    wait_for(lambda: counts(device) == (200, 200, 0, 0, 0), "200 requests are counted")
+
+
+@pytest.mark.parametrize("offset_ns", [5_000_000, -5_000_000, 37_000_000_000])
+def test_offset_and_step(device: Device, driver: Driver, offset_ns: int) -> None:
+    device.ask(offset_ns=offset_ns)
+    assert within(device, read(driver), offset_ns)
+    device.ask(step_ns=1_000_000)
+    assert within(device, read(driver), offset_ns + 1_000_000)
+    device.ask(offset_ns=0)
+    assert within(device, read(driver), 0)
+
+
+def test_frequency(device: Device, driver: Driver) -> None:
+    before = device.ask(freq_ppb=10**8)  # 10 % fast
+    time.sleep(0.2)
+    reading = read(driver)
+    expected_ns = before["base_utc_ns"] + (reading.seen_ns - before["base_mono_ns"]) * 11 // 10
+    assert 0 <= expected_ns - reading.time_ns <= (reading.seen_ns - reading.asked_ns) * 11 // 10
+
+
+def test_frozen(device: Device, driver: Driver) -> None:
+    stands_at = device.ask(frozen=True)["now_ns"]
+    assert {read(driver).time_ns for _ in range(20)} == {stands_at}
+    device.ask(frozen=False)
+    first, second = read(driver).time_ns, read(driver).time_ns
+    assert stands_at < first < second < stands_at + 5_000_000_000
+
+
+def test_jitter(device: Device, driver: Driver) -> None:
+    stands_at = device.ask(frozen=True, jitter_ns=1_000)["now_ns"]
+    off_by = [read(driver).time_ns - stands_at for _ in range(300)]
+    assert max(map(abs, off_by)) <= 1_000
+    assert min(off_by) < -500 < 500 < max(off_by)
+    assert len(set(off_by)) > 100
+
+
+def test_error_bound(device: Device, driver: Driver) -> None:
+    device.ask(error_bound_ns=750_000)
+    assert (read(driver).error_bound_ns, read(driver).error_flags) == (750_000, 0)
+
+
+@pytest.mark.parametrize(
+    ("mode", "flags"),
+    [
+        ("err_ts", ERROR_TIMESTAMP),
+        ("err_eb", ERROR_BOUND),
+        ("err_both", ERROR_TIMESTAMP | ERROR_BOUND),
+    ],
+)
+def test_error_flags(device: Device, driver: Driver, mode: str, flags: int) -> None:
+    device.ask(mode=mode)
+    reading = read(driver)
+    assert reading.error_flags == flags
+    assert reading.error_bound_ns == (NO_BOUND if flags & ERROR_BOUND else 20_000)
+    assert (reading.time_ns == 0) == bool(flags & ERROR_TIMESTAMP)
+    device.ask(mode="ok")
+    assert read(driver).error_flags == 0
+    wait_for(lambda: counts(device) == (2, 1, 1, 0, 0), "one refused, one answered")
+
+
+def test_silent(device: Device, driver: Driver) -> None:
+    device.ask(mode="silent")
+    assert driver.read_phc(timeout_s=0.2) is None
+    device.ask(mode="ok")
+    assert within(device, read(driver), 0)
+    wait_for(lambda: counts(device) == (2, 1, 0, 1, 0), "one silent, one answered")
+
+
+def test_late(device: Device, driver: Driver) -> None:
+    device.ask(mode="late", late_us=80_000)
+    reading = read(driver)
+    assert 80_000_000 <= reading.seen_ns - reading.asked_ns < 2_000_000_000
+    clock = device_settings(device.control)
+    assert clock.at(reading.asked_ns) <= reading.time_ns < clock.at(reading.asked_ns + 50_000_000)
+    wait_for(lambda: counts(device) == (1, 0, 0, 0, 1), "one late")
+
+
+def test_late_answer_is_dropped_for_a_new_request(device: Device, driver: Driver) -> None:
+    device.ask(mode="late", late_us=300_000)
+    assert driver.read_phc(timeout_s=0.05) is None
+    device.ask(mode="ok")
+    assert within(device, read(driver), 0)
+    time.sleep(0.4)
+    assert driver.memory[0x3000:0x3002] == (2).to_bytes(2, "little")
+
+
+def test_busy(device: Device, driver: Driver) -> None:
+    device.ask(busy_us=20_000)
+    reading = read(driver)
+    assert reading.seen_ns - reading.asked_ns >= 20_000_000
+    assert within(device, reading, 0)
+
+
+def test_rate(device: Device, driver: Driver) -> None:
+    device.ask(rate_per_s=5)
+    assert [read(driver).error_flags for _ in range(8)] == [0] * 5 + [ERROR_TIMESTAMP] * 3
+    time.sleep(0.45)
+    assert [read(driver).error_flags for _ in range(3)] == [0, 0, ERROR_TIMESTAMP]
+
+
+def test_refuse_every(device: Device, driver: Driver) -> None:
+    device.ask(refuse_every=4)
+    flags = [read(driver).error_flags for _ in range(12)]
+    assert flags == [0, 0, 0, ERROR_TIMESTAMP] * 3
+    wait_for(lambda: counts(device) == (12, 9, 3, 0, 0), "each fourth refused")
+
+
+def test_all_bends_at_the_start(start: Start, connect: Connect) -> None:
+    options = (
+        "--offset-ns 1000000000 --error-bound-ns 7 --mode err_eb --jitter-ns 3 --freq-ppb 9 --rate-per-s 8 --frozen"
+    )
+    more = "--refuse-every 6 --busy-us 1 --late-us 2 --no-phc --phc-version 1 --expire-us 4 --block-us 5"
+    state = start(*options.split(), *more.split()).ask()
+    bent = {"error_bound_ns": 7, "mode": "err_eb", "jitter_ns": 3, "freq_ppb": 9, "rate_per_s": 8, "refuse_every": 6}
+    bent |= {"busy_us": 1, "late_us": 2, "frozen": True}
+    bent |= {"no_phc": True, "phc_version": 1, "expire_us": 4, "block_us": 5}
+    assert {name: state[name] for name in bent} == bent
+    assert abs(state["base_utc_ns"] - 1_000_000_000 - time.time_ns()) < 60_000_000_000
+    assert state["now_ns"] == state["base_utc_ns"]
