@@ -21,6 +21,7 @@ class Settings:
     assets_dir: Path
     ssh_tries: int = 5
     ssh_first_backoff_s: float = 1.0
+    lab_guests: int = 3
 
     @property
     def runs_dir(self) -> Path:
@@ -32,7 +33,8 @@ class Settings:
 
 
 def load(environ: Mapping[str, str] = os.environ) -> Settings:
-    """Settings from PTP_HARNESS_STATE_DIR, PTP_HARNESS_CACHE_DIR, PTP_HARNESS_SSH_TRIES and _SSH_BACKOFF (seconds).
+    """Settings from PTP_HARNESS_STATE_DIR, PTP_HARNESS_CACHE_DIR, PTP_HARNESS_SSH_TRIES, _SSH_BACKOFF (seconds) and
+    _LAB_GUESTS (lab guests at a time on this machine, over all processes; one more than it has cores).
 
     Directories default to the XDG base directories. Raises RequestError on a value that is not a number.
     """
@@ -45,6 +47,7 @@ def load(environ: Mapping[str, str] = os.environ) -> Settings:
         assets_dir=assets_dir(),
         ssh_tries=int(_number(environ, "PTP_HARNESS_SSH_TRIES", 5, least=1)),
         ssh_first_backoff_s=_number(environ, "PTP_HARNESS_SSH_BACKOFF", 1.0, least=0),
+        lab_guests=int(_number(environ, "PTP_HARNESS_LAB_GUESTS", (os.cpu_count() or 1) + 1, least=1)),
     )
 
 

@@ -1,0 +1,1 @@
+"""Sources of hosts; they never import each other."""

@@ -1,0 +1,114 @@
+"""Which Debian mirror does this machine use, and which keys does it trust for it? Its own apt configuration says."""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from harness.errors import SetupError
+
+SUITE = "trixie"
+SUITES = (SUITE, f"{SUITE}-updates", f"{SUITE}-backports")
+DEFAULT_KEYRING = "/usr/share/keyrings/debian-archive-keyring.gpg"
+_ONE_LINE = re.compile(r"^\s*deb\s+(?:\[(?P<options>[^]]*)\]\s*)?(?P<uri>\S+)\s+(?P<suite>\S+)\s+(?P<components>.*)$")
+_DEBIAN_SUITE = re.compile(r"^(?:(?:old)*stable|testing|unstable|sid|bookworm|trixie|forky)(?:-updates|-backports)?$")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Source:
+    """One place that apt fetches from."""
+
+    uri: str
+    suites: tuple[str, ...]
+    components: tuple[str, ...]
+    keyring: str | None
+
+
+def parse_deb822(text: str) -> list[Source]:
+    """The enabled binary sources of a `.sources` file (sources.list(5), deb822 style)."""
+    return [source for stanza in re.split(r"\n\s*\n", _without_comments(text)) for source in _stanza(stanza)]
+
+
+def parse_one_line(text: str) -> list[Source]:
+    """The `deb` lines of a `.list` file (sources.list(5), one-line style)."""
+    found = (_ONE_LINE.match(line.partition("#")[0]) for line in text.splitlines())
+    return [
+        Source(
+            uri=match["uri"],
+            suites=(match["suite"],),
+            components=tuple(match["components"].split()),
+            keyring=_option(match["options"] or "", "signed-by"),
+        )
+        for match in found
+        if match is not None
+    ]
+
+
+def debian_mirror(sources: list[Source]) -> Source | None:
+    """The source that serves a Debian release's own packages: not security's, not a third party's, not a disc."""
+    able = [
+        source
+        for source in sources
+        if "main" in source.components
+        and any(_DEBIAN_SUITE.match(suite) for suite in source.suites)
+        and not source.uri.startswith("cdrom:")
+    ]
+    named_debian = [source for source in able if source.uri.rstrip("/").endswith("/debian")]
+    return next(iter(named_debian or able), None)
+
+
+def read(etc_apt: Path = Path("/etc/apt")) -> list[Source]:
+    """All sources of this machine, `sources.list` first."""
+    files = [etc_apt / "sources.list", *sorted((etc_apt / "sources.list.d").glob("*"))]
+    parse = {".list": parse_one_line, ".sources": parse_deb822}
+    return [
+        source
+        for path in files
+        if path.suffix in parse and path.is_file()
+        for source in parse[path.suffix](path.read_text(errors="replace"))
+    ]
+
+
+def lines(etc_apt: Path = Path("/etc/apt")) -> str:
+    """The apt lines for the lab's release on this machine's own mirror. Raises SetupError when it has none."""
+    mirror = debian_mirror(read(etc_apt))
+    if mirror is None:
+        raise SetupError(
+            f"no Debian mirror in {etc_apt}/sources.list or {etc_apt}/sources.list.d",
+            next_step="add one, such as the `deb` line of any Debian release with `main`, and run again",
+        )
+    keyring = mirror.keyring if mirror.keyring and mirror.keyring.startswith("/") else DEFAULT_KEYRING
+    if not Path(keyring).is_file():
+        raise SetupError(f"{keyring} is missing", next_step="install the package debian-archive-keyring")
+    return "".join(f"deb [signed-by={keyring}] {mirror.uri} {suite} main\n" for suite in SUITES)
+
+
+def _stanza(text: str) -> Iterator[Source]:
+    fields: dict[str, str] = {}
+    name = ""
+    for line in text.splitlines():
+        if line[:1].isspace():
+            fields[name] = fields.get(name, "") + "\n" + line
+        elif ":" in line:
+            name, _, value = line.partition(":")
+            name = name.strip().lower()
+            fields[name] = value
+    words = {key: value.split() for key, value in fields.items()}
+    if "deb" not in words.get("types", []) or fields.get("enabled", "yes").strip().lower() == "no":
+        return
+    for uri in words.get("uris", []):
+        yield Source(
+            uri=uri,
+            suites=tuple(words.get("suites", [])),
+            components=tuple(words.get("components", [])),
+            keyring=" ".join(words.get("signed-by", [])) or None,
+        )
+
+
+def _option(options: str, name: str) -> str | None:
+    found = (word.partition("=") for word in options.split())
+    return next((value for key, _, value in found if key.lower() == name), None)
+
+
+def _without_comments(text: str) -> str:
+    return "\n".join(line for line in text.splitlines() if not line.startswith("#"))

@@ -1,0 +1,163 @@
+"""The lab as a source of hosts: harness.bench.Bench over local virtual machines."""
+
+import datetime
+import difflib
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
+
+from harness.bench import BenchError, Check, InstanceType, Progress
+from harness.benches.lab import acceleration, built, checks, golden, guest, image, places, qemu, removal
+from harness.benches.lab.golden import Golden
+from harness.benches.lab.guest import Workshop
+from harness.benches.lab.qemu import Qemu
+from harness.benches.lab.records import HostRecord, Records
+from harness.benches.lab.truths import TRUTHS, Truth
+from harness.errors import CommandError, RequestError, SetupError
+from harness.model import Claim, Machine, Offer, Placement, Resource, Token
+from harness.settings import Settings
+
+_OVERLAY_MIB = 512
+
+
+class LabBench:
+    """Hosts are restored from golden guests; each is a folder of records, a QEMU, an ENA device and an NTP server."""
+
+    name = "lab"
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._cache = settings.cache_dir / "lab"
+        self.records = Records(settings.state_dir / "lab" / "hosts")
+
+    def types(self) -> Mapping[str, InstanceType]:
+        return {truth.name: InstanceType(name=truth.name, summary=truth.summary) for truth in TRUTHS.values()}
+
+    def checks(self) -> Sequence[Check]:
+        return checks.all_of(self._settings)
+
+    def prepare(self, types: Sequence[str], progress: Progress) -> None:
+        """Make QEMU, image and golden guests of these types, those that are not there yet; golden ones side by side."""
+        each = {(truth.kernel, truth.memory_mib): truth for truth in map(truth_of, types)}
+        wanted = [truth for truth in each.values() if _may_fit(truth)]
+        self._tools()
+        used, base, accelerator = self._foundations(progress)
+        with built.terminations_interrupt(), ThreadPoolExecutor(max_workers=2) as pool:
+            try:
+                golden_guest = partial(self._golden, used=used, base=base, accelerator=accelerator, progress=progress)
+                list(pool.map(golden_guest, wanted))
+            except BaseException:
+                golden.stop_builds()
+                raise
+
+    def provision(self, token: Token, instance_type: str, progress: Progress) -> Machine:
+        truth = truth_of(instance_type)
+        known = self._known(token)
+        if known is not None:
+            return machine(known, truth)
+        places.fits(truth.memory_mib)
+        workshop = self._workshop(truth, progress)
+        built.room(built.writable(self.records.root), _OVERLAY_MIB, "a lab host")
+        record = self.records.begin(guest.new_record(token, truth, self.records.folder(token)))
+        try:
+            return machine(guest.Restoration(record, truth, workshop, progress).run(), truth)
+        except CommandError as error:
+            words = _tail(record.folder / "qemu.log")
+            raise BenchError(f"the guest did not come up: {error.message}{words}", next_step=error.next_step) from error
+
+    def release(self, token: Token) -> None:
+        removal.remove(self.records.folder(token))
+
+    def resources(self) -> Sequence[Resource]:
+        return removal.resources(self.records)
+
+    # -- what hosts are made from
+
+    def _known(self, token: Token) -> HostRecord | None:
+        """The host of this token when it runs; what is left of one that does not is removed."""
+        record = self.records.find(token)
+        if record is not None and record.ready and record.processes["guest"].alive():
+            return record
+        removal.remove(self.records.folder(token))
+        return None
+
+    def _workshop(self, truth: Truth, progress: Progress) -> Workshop:
+        used, base, accelerator = self._foundations(progress)
+        return Workshop(
+            qemu=used,
+            golden=self._golden(truth, used=used, base=base, accelerator=accelerator, progress=progress),
+            assets=self._settings.assets_dir,
+            records=self.records,
+            most_guests=self._settings.lab_guests,
+        )
+
+    def _foundations(self, progress: Progress) -> tuple[Qemu, image.Image, str]:
+        cache = built.writable(self._cache)
+        found = qemu.ensure(cache, progress)
+        base = image.ensure(cache, self._settings.assets_dir, progress)
+        return found, base, acceleration.decide(cache, found, base, progress)
+
+    def _golden(self, truth: Truth, *, used: Qemu, base: image.Image, accelerator: str, progress: Progress) -> Golden:
+        return golden.ensure(
+            self._cache,
+            used,
+            base,
+            truth.kernel,
+            accelerator=accelerator,
+            memory_mib=truth.memory_mib,
+            progress=progress,
+        )
+
+    def _tools(self) -> None:
+        for tool, package in checks.TOOLS.items():
+            if checks.find(tool) is None:
+                raise SetupError(f"{tool} is not installed", next_step=f"apt-get install {package}")
+
+
+def truth_of(instance_type: str) -> Truth:
+    """Raises RequestError with the nearest names for a type that the lab has not."""
+    if instance_type in TRUTHS:
+        return TRUTHS[instance_type]
+    near = difflib.get_close_matches(instance_type, TRUTHS, n=3, cutoff=0.4) or list(TRUTHS)
+    raise RequestError(f"the lab has no type {instance_type!r}", next_step=f"nearest names: {', '.join(near)}")
+
+
+def machine(record: HostRecord, truth: Truth) -> Machine:
+    """The host as those see it who use it."""
+    if record.address is None or record.port is None:
+        raise BenchError(f"{record.token} has no address")
+    name = record.address if record.port == 22 else f"[{record.address}]:{record.port}"
+    key = record.host_key.with_suffix(".pub").read_text().split()
+    return Machine(
+        token=record.token,
+        instance_type=truth.name,
+        address=record.address,
+        port=record.port,
+        user="root",
+        private_key=str(record.private_key),
+        known_host=f"{name} {key[0]} {key[1]}",
+        second_opinion=record.second_opinion,
+        placement=Placement(precise=True, detail="lab: the emulated host gives the precision service"),
+        claim=Claim(
+            phc_supported=truth.phc_supported,
+            source="lab",
+            date=datetime.datetime.now(datetime.UTC).date().isoformat(),
+        ),
+        offer=Offer(available=True, where="lab"),
+        evidence_files=(str(record.serial_log), str(record.device_log)),
+        detail=truth.summary,
+    )
+
+
+def _may_fit(truth: Truth) -> bool:
+    try:
+        places.fits(truth.memory_mib)
+    except BenchError:
+        return False
+    return True
+
+
+def _tail(log: Path) -> str:
+    words = log.read_text(errors="replace").strip()[-300:] if log.exists() else ""
+    return f"; QEMU says {words!r}" if words else ""

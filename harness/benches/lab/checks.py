@@ -1,0 +1,81 @@
+"""What does the lab need of the machine that it runs on? The lines of `doctor`."""
+
+import os
+import platform
+import shutil
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from harness.bench import Check
+from harness.benches.lab import apt_sources, built, qemu, runtime
+from harness.errors import HarnessError
+from harness.settings import Settings
+
+NEEDED_MIB = 4096
+TOOLS = {
+    "mmdebstrap": "mmdebstrap",
+    "mke2fs": "e2fsprogs",
+    "ssh": "openssh-client",
+    "ssh-keygen": "openssh-client",
+}
+"""Programs that the lab runs, and the Debian package of each."""
+
+
+def find(tool: str) -> str | None:
+    """Where a program is; /usr/sbin is looked at too, as it is not on everybody's path."""
+    return shutil.which(tool, path=os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin", "/sbin"]))
+
+
+def all_of(settings: Settings) -> Sequence[Check]:
+    return [
+        _processor(),
+        *(_tool(tool, package) for tool, package in TOOLS.items()),
+        _qemu(),
+        _told("debian mirror", lambda: apt_sources.lines().split()[2]),
+        _told("state directory", lambda: str(built.writable(settings.state_dir))),
+        _told("cache directory", lambda: str(built.writable(settings.cache_dir))),
+        _told("sockets", lambda: str(runtime.root())),
+        _disk(settings.cache_dir),
+        _accelerator(),
+    ]
+
+
+def _processor() -> Check:
+    seen = platform.machine()
+    return Check(name="processor", ok=seen == "x86_64", seen=seen, remedy="lab guests need an x86-64 machine")
+
+
+def _tool(tool: str, package: str) -> Check:
+    path = find(tool)
+    return Check(name=tool, ok=path is not None, seen=path or "not there", remedy=f"apt-get install {package}")
+
+
+def _qemu() -> Check:
+    found = qemu.system_qemu()
+    least = ".".join(map(str, qemu.LEAST))
+    seen = f"{found.version}, {found.system[0]}" if found else f"none of {least} or later: a private copy will serve"
+    return Check(name="qemu", ok=True, seen=seen)
+
+
+def _told(name: str, look: Callable[[], str]) -> Check:
+    try:
+        return Check(name=name, ok=True, seen=look())
+    except HarnessError as error:
+        return Check(name=name, ok=False, seen=error.message, remedy=error.next_step)
+
+
+def _disk(folder: Path) -> Check:
+    there = next(path for path in (folder, *folder.parents) if path.exists())
+    free_mib = shutil.disk_usage(there).free // 2**20
+    return Check(
+        name="disk space",
+        ok=free_mib >= NEEDED_MIB,
+        seen=f"{free_mib} MiB free of {NEEDED_MIB} MiB needed in {there}",
+        remedy="free some space, or set PTP_HARNESS_CACHE_DIR to another disk",
+    )
+
+
+def _accelerator() -> Check:
+    there = os.access("/dev/kvm", os.R_OK | os.W_OK)
+    seen = "/dev/kvm is there: a trial boot decides" if there else "no /dev/kvm: software emulation"
+    return Check(name="acceleration", ok=True, seen=seen)

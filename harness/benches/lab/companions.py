@@ -1,0 +1,67 @@
+"""Which processes stand beside a guest? Its emulated ENA device, and the NTP server that is its second opinion."""
+
+import sys
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from harness import proc
+from harness.benches.lab import marks
+from harness.benches.lab.command_line import HOST_SEEN_BY_GUEST
+from harness.benches.lab.records import HostRecord
+from harness.errors import CommandError, last_line
+from harness.proc import ProcessId
+
+_DEADLINE_S = 20.0
+_POLL_S = 0.01
+
+
+def start_device(
+    record: HostRecord, socket: Path, control: Path, bends: Mapping[str, int | bool | str], *, guest: int, assets: Path
+) -> ProcessId:
+    """Start the ENA device that ends with the guest; it listens at `socket` before QEMU may be told of it."""
+    options = [word for name, value in bends.items() for word in _option(name, value)]
+    words = ["ena_device", "--socket", str(socket), "--control", str(control), "--mac", record.mac, *options]
+    return _start(words, record, record.device_log, guest, assets)
+
+
+def start_ntp_server(record: HostRecord, port_file: Path, *, guest: int, assets: Path) -> ProcessId:
+    """Start the NTP server that ends with the guest; it writes its port to `port_file`."""
+    return _start(["ntp_server", "--port-file", str(port_file)], record, record.folder / "ntp.log", guest, assets)
+
+
+def second_opinion(process: ProcessId, port_file: Path, log: Path) -> str:
+    """The NTP server as the guest sees it: "address port". Waits for the port to be known."""
+    _wait(port_file.exists, process, log, "ntp_server")
+    return f"{HOST_SEEN_BY_GUEST} {int(port_file.read_text())}"
+
+
+def listening(process: ProcessId, socket: Path, log: Path) -> None:
+    """Wait until the device listens."""
+    _wait(socket.exists, process, log, "ena_device")
+
+
+def _start(words: list[str], record: HostRecord, log: Path, guest: int, assets: Path) -> ProcessId:
+    environment = marks.environment(record.folder, words[0], str(record.token))
+    return proc.spawn(
+        [sys.executable, "-m", *words, "--end-with", str(guest)],
+        log=log,
+        env={**environment, "PYTHONPATH": str(assets / "lab"), "PYTHONUNBUFFERED": "1"},
+    )
+
+
+def _option(name: str, value: int | bool | str) -> list[str]:
+    option = "--" + name.replace("_", "-")
+    if isinstance(value, bool):
+        return [option] if value else []
+    return [option, str(value)]
+
+
+def _wait(ready: Callable[[], bool], process: ProcessId, log: Path, name: str) -> None:
+    give_up = time.monotonic() + _DEADLINE_S
+    while not ready():
+        ended = not process.alive()
+        if ended or time.monotonic() > give_up:
+            words = last_line(log.read_text(errors="replace")) if log.exists() else ""
+            raise CommandError([name], 1 if ended else None, "", words, after_s=_DEADLINE_S)
+        time.sleep(_POLL_S)

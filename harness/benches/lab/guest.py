@@ -1,0 +1,174 @@
+"""How does a host come to life? Restored from a golden guest, given its own identity, then its ENA device.
+
+`Restoration.run` reads top to bottom. Before each effect the record says what is about to be done.
+"""
+
+import datetime
+import hashlib
+import secrets
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from harness import proc
+from harness.bench import Progress
+from harness.benches.lab import addresses, agent, companions, golden, marks, places, qmp, runtime
+from harness.benches.lab.command_line import ENA_SLOT, Hardware, restored
+from harness.benches.lab.golden import Golden
+from harness.benches.lab.qemu import Qemu
+from harness.benches.lab.qmp import Qmp
+from harness.benches.lab.records import HostRecord, Records
+from harness.benches.lab.truths import Truth
+from harness.model import Token
+from harness.proc import ProcessId
+
+_RESTORE_DEADLINE_S = 60.0
+_IDENTITY_DEADLINE_S = 60.0
+_DRIVER_DEADLINE_S = 60.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Workshop:
+    """What all restorations of a bench share."""
+
+    qemu: Qemu
+    golden: Golden
+    assets: Path
+    records: Records
+    most_guests: int
+
+
+def new_record(token: Token, truth: Truth, folder: Path) -> HostRecord:
+    """A host that is not made yet."""
+    digest = hashlib.sha256(str(folder).encode()).hexdigest()
+    return HostRecord(
+        token=token,
+        instance_type=truth.name,
+        folder=folder,
+        sockets=runtime.path_for(folder),
+        intent="begin",
+        created_utc=datetime.datetime.now(datetime.UTC).isoformat(),
+        mac="06:" + ":".join(digest[i : i + 2] for i in range(0, 10, 2)),
+        processes={},
+    )
+
+
+class Restoration:
+    """One host on its way from nothing to running."""
+
+    def __init__(self, record: HostRecord, truth: Truth, workshop: Workshop, progress: Progress) -> None:
+        self.record, self.truth, self.workshop, self.progress = record, truth, workshop, progress
+        self.hardware: Hardware = workshop.golden.hardware(
+            disk=record.overlay, serial_log=record.serial_log, sockets=record.sockets
+        )
+
+    def run(self) -> HostRecord:
+        """Bring the host up. Raises CapacityError, SetupError or CommandError; the record then tells what was made."""
+        self._make_keys_and_disk()
+        with places.one(most=self.workshop.most_guests, memory_mib=self.truth.memory_mib, progress=self.progress):
+            guest = self._start("guest", self._start_guest)
+        ntp = self._start("ntp", lambda: self._start_ntp(guest))
+        device = self._start("device", lambda: self._start_device(guest))
+        with qmp.session(self.hardware.qmp) as monitor:
+            self._restore(monitor)
+            self._introduce()
+            self._add_device(monitor, device)
+        self._switch_clock_on()
+        opinion = companions.second_opinion(ntp, self._port_file, self.record.folder / "ntp.log")
+        return self._note("running", second_opinion=opinion, ready=True)
+
+    # -- steps
+
+    def _make_keys_and_disk(self) -> None:
+        self.progress("making its keys and disk")
+        self._note("make keys, disk and sockets")
+        for key in (self.record.private_key, self.record.host_key):
+            words = ("-q", "-t", "ed25519", "-N", "", "-C", self.record.token.slug, "-f", str(key))
+            proc.run(["ssh-keygen", *words], timeout_s=30)
+        golden.overlay(self.workshop.qemu, self.workshop.golden.disk, "qcow2", self.record.overlay)
+        runtime.private(self.record.sockets)
+
+    def _start_guest(self) -> ProcessId:
+        self.progress(f"restoring a guest from the golden one ({self.hardware.accelerator})")
+        environment = marks.environment(
+            self.record.folder, marks.GUEST, str(self.record.token), self.workshop.golden.folder
+        )
+        return golden.start(self.workshop.qemu, restored(self.hardware), self.record.folder, dict(environment))
+
+    def _start_ntp(self, guest: ProcessId) -> ProcessId:
+        return companions.start_ntp_server(self.record, self._port_file, guest=guest.pid, assets=self.workshop.assets)
+
+    def _start_device(self, guest: ProcessId) -> ProcessId:
+        return companions.start_device(
+            self.record,
+            self.hardware.device,
+            self.hardware.control,
+            self.truth.bends,
+            guest=guest.pid,
+            assets=self.workshop.assets,
+        )
+
+    def _restore(self, monitor: Qmp) -> None:
+        self._note("restore memory, take an address")
+        monitor.do("migrate-set-capabilities", capabilities=[{"capability": "mapped-ram", "state": True}])
+        monitor.do("migrate-incoming", uri=f"file:{self.workshop.golden.memory}")
+        address, port = addresses.take(monitor, str(self.record.folder))
+        monitor.migrated(deadline_s=_RESTORE_DEADLINE_S)
+        monitor.do("cont")
+        self._note("give it its identity", address=address, port=port)
+
+    def _introduce(self) -> None:
+        """Tell the guest who it is. sshd starts only after that, so the golden guest's name is never heard."""
+        self.progress("giving it its identity")
+        public = self.record.host_key.with_suffix(".pub").read_text().strip()
+        with agent.connected(self.hardware.agent) as port:
+            port.ask(
+                "identity",
+                deadline_s=_IDENTITY_DEADLINE_S,
+                utc_ns=time.time_ns(),
+                entropy=secrets.token_hex(64),
+                hostname=hostname(self.record.token),
+                machine_id=secrets.token_hex(16),
+                authorized_key=self.record.private_key.with_suffix(".pub").read_text().strip(),
+                host_key=self.record.host_key.read_text(),
+                host_key_public=public,
+                ssh=self.truth.ssh,
+            )
+
+    def _add_device(self, monitor: Qmp, device: ProcessId) -> None:
+        """Plug the ENA card in. It is never unplugged: QEMU 11.1.3 aborts on device_del of a vfio-user device."""
+        self.progress("plugging its ENA card in")
+        self._note("plug the ENA device in")
+        companions.listening(device, self.hardware.device, self.record.device_log)
+        socket = {"path": str(self.hardware.device), "type": "unix"}
+        monitor.do("device_add", driver="vfio-user-pci", id="ena", bus=ENA_SLOT, socket=socket)
+
+    def _switch_clock_on(self) -> None:
+        self._note("wait for the driver, switch the clock on")
+        with agent.connected(self.hardware.agent) as port:
+            port.ask("driver", deadline_s=_DRIVER_DEADLINE_S + 5, timeout_s=_DRIVER_DEADLINE_S)
+            if self.truth.clock_on:
+                self.progress("switching its clock on")
+                port.ask("enable_phc", deadline_s=_DRIVER_DEADLINE_S + 5, timeout_s=_DRIVER_DEADLINE_S)
+
+    # -- books
+
+    @property
+    def _port_file(self) -> Path:
+        return self.record.folder / "ntp.port"
+
+    def _start(self, name: str, start: Callable[[], ProcessId]) -> ProcessId:
+        self._note(f"start {name}")
+        process = start()
+        self._note(f"{name} runs", processes={**self.record.processes, name: process})
+        return process
+
+    def _note(self, intent: str, **changes: object) -> HostRecord:
+        self.record = self.workshop.records.write(self.record, intent=intent, **changes)
+        return self.record
+
+
+def hostname(token: Token) -> str:
+    """A host name of letters, digits and hyphens (RFC 1123) that tells the token."""
+    return "".join(letter if letter.isalnum() else "-" for letter in token.slug.lower())[:63].strip("-")

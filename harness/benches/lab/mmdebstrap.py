@@ -1,0 +1,48 @@
+"""How is a folder filled with Debian's packages? By mmdebstrap, from this machine's mirror, each downloaded once."""
+
+import os
+import shlex
+from collections.abc import Sequence
+from pathlib import Path
+
+from harness import proc
+from harness.benches.lab import apt_sources, built, marks
+
+_DEADLINE_S = 1800.0
+
+
+def run(root: Path, cache: Path, *, variant: str, include: Sequence[str], options: Sequence[str] = ()) -> None:
+    """Make `root`. Packages are kept in the cache and taken from there the next time."""
+    sources = root.with_name(root.name + ".sources.list")
+    sources.write_text(apt_sources.lines())
+    packages = shlex.quote(str(built.writable(cache / "packages")))
+    keep = [
+        "--skip=download/empty",
+        "--skip=essential/unlink",
+        '--setup-hook=mkdir -p "$1/var/cache/apt/archives/"',
+        f"--setup-hook=sync-in {packages} /var/cache/apt/archives/",
+        f"--customize-hook=sync-out /var/cache/apt/archives {packages}",
+        f"--customize-hook=rm -rf {packages}/lock {packages}/partial",
+    ]
+    proc.run(
+        [
+            "mmdebstrap",
+            "--quiet",
+            f"--variant={variant}",
+            "--format=directory",
+            '--aptopt=Acquire::Languages "none"',
+            f"--include={','.join(include)}",
+            *options,
+            *keep,
+            apt_sources.SUITE,
+            str(root),
+            str(sources),
+        ],
+        timeout_s=_DEADLINE_S,
+        env=marks.environment(root.parent, "build"),
+    )
+
+
+def inside() -> tuple[str, ...]:
+    """Words before a command that must see the users of a root as mmdebstrap made them: none for root itself."""
+    return () if os.geteuid() == 0 else ("unshare", "--map-auto", "--map-root-user")

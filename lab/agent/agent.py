@@ -1,0 +1,165 @@
+"""What does the host tell this guest about itself? One JSON object a line over a virtio-serial port, one reply each.
+
+Runs inside the guest from boot on and is saved with the golden snapshot, so that a restored guest hears at once who it
+is. Standard library only. Requests: hello, warm, identity, driver, enable_phc (see ANSWERS).
+"""
+
+import fcntl
+import json
+import os
+import socket
+import struct
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+PORT = "/dev/virtio-ports/lab.agent"
+HOST_KEY = "/etc/ssh/ssh_host_ed25519_key"
+ENA_DRIVER = "/sys/bus/pci/drivers/ena"
+PTP_CLASS = "/sys/class/ptp"
+RNDADDENTROPY, RNDRESEEDCRNG = 0x40085203, 0x5207  # <linux/random.h>
+EAGER_PAUSE_S, IDLE_PAUSE_S = 0.02, 0.5  # between looks while no host is connected: before and after the identity
+
+Request = dict[str, Any]
+Reply = dict[str, Any]
+
+
+def hello(request: Request) -> Reply:
+    """Which kernel runs here, and since which boot."""
+    with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
+        return {"kernel": os.uname().release, "boot_id": file.read().strip()}
+
+
+def warm(request: Request) -> Reply:
+    """Bring into memory what a restored guest needs first: sshd, run once with a throw-away key, and devlink."""
+    run("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", HOST_KEY)
+    run("systemctl", "start", "ssh.service")
+    with socket.create_connection(("127.0.0.1", 22), timeout=30) as connection:
+        connection.recv(64)
+    run("systemctl", "stop", "ssh.service")
+    for path in (HOST_KEY, HOST_KEY + ".pub"):
+        os.unlink(path)
+    run("modprobe", "ena")
+    run("devlink", "dev")
+    os.sync()
+    return {}
+
+
+def identity(request: Request) -> Reply:
+    """Take on a clock, random numbers, names and keys of one's own; only then let sshd speak."""
+    time.clock_settime_ns(time.CLOCK_REALTIME, request["utc_ns"])
+    stir(bytes.fromhex(request["entropy"]))
+    socket.sethostname(request["hostname"])
+    write("/etc/hostname", request["hostname"] + "\n")
+    write("/etc/hosts", f"127.0.0.1 localhost\n127.0.1.1 {request['hostname']}\n")
+    write("/etc/machine-id", request["machine_id"] + "\n")
+    os.makedirs("/root/.ssh", mode=0o700, exist_ok=True)
+    write("/root/.ssh/authorized_keys", request["authorized_key"] + "\n", mode=0o600)
+    if request["ssh"]:  # without a host key sshd does not start, now or after a reboot
+        write(HOST_KEY + ".pub", request["host_key_public"] + "\n")
+        write(HOST_KEY, request["host_key"], mode=0o600)
+        run("systemctl", "start", "ssh.service")
+    run("systemctl", "restart", "--no-block", "systemd-journald.service")  # else it writes under the old machine-id
+    return {}
+
+
+def driver(request: Request) -> Reply:
+    """Wait until the ENA driver serves a device; tell its PCI address and interface."""
+    wait_for(ena_devices, request["timeout_s"], "no device bound to the ena driver")
+    pci = ena_devices()[0]
+    interfaces = names(f"/sys/bus/pci/devices/{pci}/net")
+    return {"pci": pci, "interface": interfaces[0] if interfaces else None}
+
+
+def enable_phc(request: Request) -> Reply:
+    """Switch the device's clock on by devlink, as an image that comes with it switched on would, and wait for it."""
+    device = "pci/" + ena_devices()[0]
+    run("devlink", "dev", "param", "set", device, "name", "enable_phc", "value", "true", "cmode", "driverinit")
+    run("devlink", "dev", "reload", device)
+    wait_for(lambda: names(PTP_CLASS), request["timeout_s"], "no clock after devlink reload")
+    return {"clock": names(PTP_CLASS)[0]}
+
+
+ANSWERS: dict[str, Callable[[Request], Reply]] = {
+    "hello": hello,
+    "warm": warm,
+    "identity": identity,
+    "driver": driver,
+    "enable_phc": enable_phc,
+}
+
+
+def answer(line: bytes) -> Reply:
+    """The reply to one line, whatever it holds."""
+    try:
+        request = json.loads(line)
+        return {"ok": True, **ANSWERS[request["do"]](request)}
+    except subprocess.CalledProcessError as error:
+        return {"ok": False, "error": f"{' '.join(error.cmd)}: status {error.returncode}: {error.stderr.strip()}"}
+    except Exception as error:
+        return {"ok": False, "error": f"{type(error).__name__}: {error}"}
+
+
+def stir(seed: bytes) -> None:
+    """Give the kernel random numbers that no other clone has, and renew its generator from them (random(4))."""
+    fd = os.open("/dev/urandom", os.O_WRONLY)
+    try:
+        fcntl.ioctl(fd, RNDADDENTROPY, struct.pack("ii", len(seed) * 8, len(seed)) + seed)
+        fcntl.ioctl(fd, RNDRESEEDCRNG)
+    finally:
+        os.close(fd)
+
+
+def run(*argv: str) -> None:
+    subprocess.run(argv, check=True, capture_output=True, text=True, timeout=60)
+
+
+def write(path: str, text: str, *, mode: int = 0o644) -> None:
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
+    try:
+        os.write(fd, text.encode())
+    finally:
+        os.close(fd)
+
+
+def names(folder: str) -> list[str]:
+    return sorted(os.listdir(folder)) if os.path.isdir(folder) else []
+
+
+def ena_devices() -> list[str]:
+    return [name for name in names(ENA_DRIVER) if ":" in name]
+
+
+def wait_for(seen: Callable[[], object], timeout_s: float, otherwise: str) -> None:
+    give_up = time.monotonic() + timeout_s
+    while not seen():
+        if time.monotonic() > give_up:
+            raise TimeoutError(f"{otherwise} within {timeout_s:g} s")
+        time.sleep(0.02)
+
+
+def lines(port: int) -> Iterator[bytes]:
+    """Whole lines from the port for ever. While no host is connected a read gives nothing, at once."""
+    data, pause_s = b"", EAGER_PAUSE_S
+    while True:
+        part = os.read(port, 65536)
+        if not part:
+            data = b""
+            time.sleep(pause_s)
+        data += part
+        *whole, data = data.split(b"\n")
+        for line in whole:
+            yield line
+            if b'"identity"' in line:
+                pause_s = IDLE_PAUSE_S
+
+
+def main() -> None:
+    port = os.open(PORT, os.O_RDWR)
+    for line in lines(port):
+        os.write(port, json.dumps(answer(line)).encode() + b"\n")
+
+
+if __name__ == "__main__":
+    main()
