@@ -1,11 +1,10 @@
 """The command `ptp-harness`: its verbs, and the one boundary where errors become a sentence and an exit code."""
 
-import os
 import sys
 import tempfile
 import traceback
+from typing import Annotated
 
-import click
 import typer
 
 from harness import __version__
@@ -24,13 +23,19 @@ app = typer.Typer(
 )
 
 
-@app.callback()
-def _main(
-    version: bool = typer.Option(False, "--version", help="Print the version and end.", is_eager=True),
-) -> None:
-    if version:
+def _print_version(wanted: bool) -> None:
+    if wanted:
         typer.echo(f"ptp-harness {__version__}")
         raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version and end.", is_eager=True, callback=_print_version)
+    ] = False,
+) -> None:
+    """What goes before every verb."""
 
 
 app.command("doctor")(doctor.doctor)
@@ -45,29 +50,19 @@ app.add_typer(lab.app, name="lab")
 
 def main() -> None:
     """Run the command and end with its exit code."""
-    sys.exit(_guarded())
-
-
-def _guarded() -> int:
     try:
-        return int(app(standalone_mode=False) or 0)
-    except click.ClickException as error:
-        error.show()
-        return ExitCode.BAD_REQUEST
+        app()
     except HarnessError as error:
         output.say(f"ptp-harness: {error.message}")
         if error.next_step:
             output.say(f"  next: {error.next_step}")
-        return error.exit_code
-    except (KeyboardInterrupt, click.Abort):
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
         output.say("ptp-harness: interrupted")
-        return ExitCode.INTERRUPTED
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return ExitCode.OUR_FAULT
+        sys.exit(ExitCode.INTERRUPTED)
     except Exception as error:
         with tempfile.NamedTemporaryFile("w", prefix="ptp-harness-", suffix=".log", delete=False) as log:
             log.write(traceback.format_exc())
         output.say(f"ptp-harness: our fault: {type(error).__name__}: {error}")
         output.say(f"  next: please report this with the file {log.name}")
-        return ExitCode.OUR_FAULT
+        sys.exit(ExitCode.OUR_FAULT)

@@ -12,7 +12,7 @@ from harness.errors import RequestError
 from harness.model import Depth
 
 Targets = Annotated[
-    list[str], typer.Argument(metavar="CAMPAIGN | TYPE...", help="A campaign file, or one or more instance types.")
+    list[str], typer.Argument(metavar="CAMPAIGN|TYPE", help="A campaign file, or one or more instance types.")
 ]
 BenchName = Annotated[str | None, typer.Option("--bench", help="Where hosts come from (default: lab).")]
 DepthName = Annotated[Depth | None, typer.Option("--depth", help="How far a host is taken (default: standard).")]
