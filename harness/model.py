@@ -347,6 +347,7 @@ class Finding:
     source: str  # where the limit comes from
     samples: int
     held: bool | None  # None: not enough samples, or not observed
+    min_samples: int = 1
     note: str = ""  # how it was seen, or why not
 
 
@@ -413,6 +414,7 @@ class Machine:
     private_key: str  # path
     known_host: str
     second_opinion: str | None  # "address port" of an NTP server that is not the PHC
+    second_opinion_poll: int = 4  # how often it may be asked: log2 of seconds
     placement: Placement
     claim: Claim | None
     offer: Offer

@@ -133,9 +133,17 @@ def _after_reboot(case: Case) -> Rung | None:
 
 
 def _passed(case: Case, rungs: Sequence[Rung]) -> str:
+    """The passing sentence: how far off, how sure, how soon; for depth quick what was seen of following."""
     said = {rung.name: rung for rung in rungs}
-    parts = [said[RungName.CHRONY_FOLLOWS].evidence, said[RungName.WITHIN_LIMITS].evidence]
+    if case.depth is Depth.QUICK:
+        parts = [said[RungName.CHRONY_FOLLOWS].evidence, said[RungName.WITHIN_LIMITS].evidence]
+    else:
+        told = [case.finding(quantity) for quantity in ("offset_ns", "error_bound_ns", "chrony_bound_ns")]
+        seen = [finding for finding in told if finding is not None and finding.observed is not None]
+        parts = [clock_rungs.in_limits(seen[:2])]
+        parts += [f"{clock_rungs.plain(one.quantity)} {one.note}" for one in told if one and one.note]
+        if case.facts and case.facts.converged_after_s is not None:
+            parts.append(f"converged in {case.facts.converged_after_s:.1f} s")
     if case.evidence.claim is not None:
-        agrees = case.evidence.claim.phc_supported
-        parts.append("API claim agrees" if agrees else "API claim disagrees")
-    return "; ".join(part for part in parts if part)
+        parts.append("API claim agrees" if case.evidence.claim.phc_supported else "API claim disagrees")
+    return ", ".join(part for part in parts if part)

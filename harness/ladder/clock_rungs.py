@@ -43,7 +43,7 @@ def _readable_by_samples(case: Case) -> Rung:
     if known.low > PLAUSIBLE_NS:
         return failed(name, Reason.PHC_IMPLAUSIBLE, f"the PHC is {units.ns(known.value)} from NTP")
     if success.held is None:
-        return unseen(name, f"{counted}: {success.note}", _few(success))
+        return unseen(name, f"{counted}: too few, or not all were seen", _few(success))
     if known.high > PLAUSIBLE_NS or not _all_seen(case, samples):
         return unseen(name, f"{counted}, but samples are missing")
     return proven(name, f"{counted}, never back in time, {units.ns(known.value)} from NTP")
@@ -54,7 +54,9 @@ def _success(success: Finding) -> str:
 
 
 def _few(finding: Finding) -> Reason:
-    return Reason.TOO_FEW_SAMPLES if finding.note.endswith("samples") else Reason.NOT_OBSERVED
+    """Why a finding that is not known is not: when nothing at all could be seen, more samples would not help."""
+    some_but_few = 0 < finding.samples < finding.min_samples
+    return Reason.TOO_FEW_SAMPLES if some_but_few else Reason.NOT_OBSERVED
 
 
 def _all_seen(case: Case, samples: Sequence[Sample]) -> bool:
@@ -202,8 +204,8 @@ def within_limits(case: Case) -> Rung:
 
 
 def sentence(finding: Finding) -> str:
-    """One finding in words: `offset p99_abs 1.2 us > 1 us`."""
-    title = f"{plain(finding.quantity)} {finding.statistic}"
+    """One finding in words: `offset p99 1.2 us > 1 us`."""
+    title = titled(finding)
     if finding.observed is None:
         return f"{title} {finding.note}"
     against = {True: finding.comparison, False: ">" if finding.comparison == "<=" else "<", None: "?"}[finding.held]
@@ -214,10 +216,17 @@ def sentence(finding: Finding) -> str:
 def in_limits(findings: Iterable[Finding]) -> str:
     """The values alone, for those that were held."""
     return ", ".join(
-        f"{plain(one.quantity)} {one.statistic} {units.with_unit(one.observed, one.unit)}"
+        f"{titled(one)} {units.with_unit(one.observed, one.unit)}"
         for one in findings
         if one.observed is not None and one.held
     )
+
+
+def titled(finding: Finding) -> str:
+    """What a finding is about: `offset p99`; single values such as a drift need no statistic."""
+    statistic = finding.statistic.removesuffix("_abs")
+    single = finding.unit != "ns"
+    return plain(finding.quantity) if single else f"{plain(finding.quantity)} {statistic}"
 
 
 def plain(quantity: str) -> str:

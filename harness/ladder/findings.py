@@ -54,6 +54,7 @@ def _finding(requirement: Requirement, seen: Observation, evidence: Evidence) ->
         unit=requirement.unit,
         source=requirement.source,
         samples=seen.samples,
+        min_samples=requirement.min_samples,
         held=held,
         note=note,
     )

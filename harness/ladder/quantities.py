@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from harness import stats
-from harness.model import Evidence, Facts, PhcCounters, PhcRead, Sample, Source, Tracking
+from harness.model import Evidence, Facts, PhcCounters, PhcRead, Sample, Tracking
 
 FRESH_S = 1
 """A source's last answer is fresh up to this age: with one sample a second each answer is seen at least once."""
@@ -106,18 +106,16 @@ def _against_second_opinion(evidence: Evidence, value_of: Callable[[Sample, int]
             missing += 1
             continue
         answer = next((source for source in sample.sources if source.name == name), None)
-        if answer is None or not _fresh(answer):
+        if answer is None or answer.reach == 0:
             continue
-        value = value_of(sample, answer.offset_ns)
+        if answer.last_rx_s is not None and answer.last_rx_s > FRESH_S:
+            continue
+        value = value_of(sample, answer.offset_ns) if answer.last_rx_s is not None else None
         if value is None:
             missing += 1
         else:
             points.append((sample.mono_ns / 1e9, value))
     return Series(points=tuple(points), missing=missing)
-
-
-def _fresh(source: Source) -> bool:
-    return source.reach > 0 and source.last_rx_s is not None and source.last_rx_s <= FRESH_S
 
 
 def drift(found: Series) -> stats.Interval | None:

@@ -67,33 +67,12 @@ json_values = st.recursive(
 captures = st.fixed_dictionaries(
     {"command": st.just("x"), "rc": st.none() | st.sampled_from([0, 1, 2, 16]), "out": anything}
 )
-NAMES = [
-    "uname",
-    "os-release",
-    "boot",
-    "kernel-config",
-    "pci",
-    "modinfo",
-    "module",
-    "devlink",
-    "ethtool-i/eth1",
-    "ethtool-T/eth1",
-    "ethtool-S/eth1",
-    "phc-stats/0000:00:05.0",
-    "error-bound/0000:00:05.0",
-    "ptp-class",
-    "ptp-links",
-    "kernel-log",
-    "driver-word",
-    "chrony-version",
-    "chronyc",
-    "ntpdata",
-    "chrony-log",
-    "chrony-phc",
-    "services",
-    "ntp-probe",
-    "phc-reads",
-]
+NAMES = (
+    *("uname", "os-release", "boot", "kernel-config", "pci", "modinfo", "module", "devlink", "ptp-class", "ptp-links"),
+    *("ethtool-i/eth1", "ethtool-T/eth1", "ethtool-S/eth1", "phc-stats/0000:00:05.0", "error-bound/0000:00:05.0"),
+    *("kernel-log", "driver-word", "chrony-version", "chronyc", "ntpdata", "chrony-log", "chrony-phc", "services"),
+    *("ntp-probe", "phc-reads"),
+)
 
 
 def refusal(read: Callable[[], object]) -> ParseError | None:
