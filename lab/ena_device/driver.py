@@ -153,8 +153,8 @@ class Driver:
         else:
             self.write(self._doorbell_offset, self._request)
         while True:
-            seen_ns = time.monotonic_ns()
             answered, time_ns, _, bound_ns, flags = _PHC_RESPONSE.unpack_from(self.memory, PHC_AT)
+            seen_ns = time.monotonic_ns()
             if answered == self._request:
                 return Reading(time_ns, bound_ns, flags, asked_ns, seen_ns)
             if seen_ns - asked_ns > timeout_s * 1e9:
