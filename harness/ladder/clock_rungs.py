@@ -137,10 +137,11 @@ def _converged(case: Case) -> Rung:
         return failed(name, Reason.NOT_SYNCHRONISED, "chronyd did not converge in the time that it had")
     if facts is None or facts.converged is None or facts.converged_after_s is None:
         return unseen(name, "whether chronyd converged was not observed")
-    found = case.finding("convergence_s")
     words = f"converged in {facts.converged_after_s:.1f} s"
-    if found is not None and found.held is False:
-        return failed(name, Reason.NOT_SYNCHRONISED, f"{words}, later than {found.limit:g} s")
+    limits = [limit for limit in case.requirements if limit.quantity == "convergence_s"]
+    broken = next((limit for limit in limits if not limit.held_by(facts.converged_after_s)), None)
+    if broken is not None:
+        return failed(name, Reason.NOT_SYNCHRONISED, f"{words}, later than {broken.value:g} s")
     return proven(name, words)
 
 
