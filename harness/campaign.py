@@ -157,7 +157,7 @@ def from_mapping(
     try:
         file = _File.model_validate(merged)
     except ValidationError as error:
-        mistakes = [_mistake(one) for one in error.errors()]
+        mistakes = [_mistake(one) for one in _first_causes(error.errors())]
         raise RequestError(_together(where, mistakes + _mistakes_in_limits(merged))) from error
     mistakes = _mistakes_in_driver(file.driver) + _mistakes_in_limits(merged) + _mistakes_in_measure(file)
     if mistakes:
@@ -215,6 +215,12 @@ def _place(error: yaml.MarkedYAMLError) -> str:
     return f":{mark.line + 1}:{mark.column + 1}" if mark else ""
 
 
+def _first_causes(errors: Sequence[Any]) -> list[Any]:
+    """Without those that say a list is too short because its wrong items were left out."""
+    wrong_items = {error["loc"][:-1] for error in errors}
+    return [error for error in errors if error["type"] != "too_short" or error["loc"] not in wrong_items]
+
+
 def _mistake(error: Any) -> str:
     """One of pydantic's errors as `key: what is wrong`."""
     key = ".".join(str(part) for part in error["loc"]) or "campaign"
@@ -229,6 +235,8 @@ def _mistake(error: Any) -> str:
             return f"{key} is {seen!r}, not {wanted}"
         case "value_error":
             return f"{key} is {seen!r}: {str(error['msg']).removeprefix('Value error, ')}"
+        case "too_short":
+            return f"{key} is empty"
         case "tuple_type":
             return f"{key} is {seen!r}, not a list such as [lab.phc, lab.no-phc]"
         case "string_pattern_mismatch":

@@ -3,9 +3,8 @@
 
 def ns(value: float) -> str:
     """Nanoseconds with three significant digits and the unit that suits: 84 ns, 27.9 us, 1.2 ms, 3.4 s."""
-    size = abs(value)
-    for limit, divisor, unit in ((1_000, 1, "ns"), (1_000_000, 1_000, "us"), (1_000_000_000, 1_000_000, "ms")):
-        if size < limit:
+    for divisor, unit in ((1, "ns"), (1_000, "us"), (1_000_000, "ms")):
+        if abs(value) / divisor < 999.5:
             return f"{_digits(value / divisor)} {unit}"
     return f"{_digits(value / 1_000_000_000)} s"
 

@@ -1,0 +1,227 @@
+"""Campaign files and flags: whole values, and every mistake at once in one sentence."""
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from harness import limits
+from harness.campaign import Campaign, DriverChoice, DriverSource, Keep, duration_s, from_mapping, from_yaml
+from harness.errors import RequestError
+from harness.model import Depth
+
+FULL = """
+bench: ec2
+region: eu-north-1
+instance_types: [m7i.large, c8g.large]
+image: al2023
+placement: auto
+depth: full
+driver: {release: 2.17.0g}
+measure: {duration: 10m, interval: 2s}
+limits: {error_bound_ns: {max: 40_000}, offset_ns: {p99_abs: 500}}
+keep: supported
+lease: 90m
+read_only: true
+parallel: 3
+clock_names: [ena-ptp-*, igb-*]
+"""
+
+
+def test_every_key() -> None:
+    assert from_yaml(FULL, where="c.yaml") == Campaign(
+        bench="ec2",
+        region="eu-north-1",
+        instance_types=("m7i.large", "c8g.large"),
+        image="al2023",
+        placement="auto",
+        depth=Depth.FULL,
+        driver=DriverChoice(source=DriverSource.RELEASE, value="2.17.0g"),
+        measure_duration_s=600.0,
+        measure_interval_s=2.0,
+        requirements=limits.requirements("ec2", {"error_bound_ns": {"max": 40_000}, "offset_ns": {"p99_abs": 500}}),
+        keep=Keep.SUPPORTED,
+        lease_s=5400.0,
+        read_only=True,
+        parallel=3,
+        clock_names=("ena-ptp-*", "igb-*"),
+    )
+
+
+def test_defaults_of_the_lab() -> None:
+    assert from_mapping({"instance_types": ["lab.phc"]}) == Campaign(
+        bench="lab",
+        region=None,
+        instance_types=("lab.phc",),
+        image=None,
+        placement="auto",
+        depth=Depth.STANDARD,
+        driver=DriverChoice(source=DriverSource.DISTRIBUTION),
+        measure_duration_s=60.0,
+        measure_interval_s=1.0,
+        requirements=limits.LAB and limits.requirements("lab"),
+        keep=Keep.NONE,
+        lease_s=7200.0,
+        read_only=False,
+        parallel=None,
+        clock_names=("ena-ptp-*",),
+    )
+
+
+@pytest.mark.parametrize(("bench", "seconds"), [("lab", 60.0), ("ec2", 300.0), ("hosts", 300.0)])
+def test_how_long_to_measure_depends_on_the_bench(bench: str, seconds: float) -> None:
+    assert from_mapping({"bench": bench, "instance_types": ["x"]}).measure_duration_s == seconds
+
+
+def test_flags_go_before_the_file_key_by_key() -> None:
+    flags = {"keep": "none", "depth": "quick", "measure": {"duration": "30s"}}
+    found = from_yaml(FULL, where="c.yaml", flags=flags)
+    seen = (found.keep, found.depth, found.measure_duration_s, found.measure_interval_s, found.region)
+    assert seen == (Keep.NONE, Depth.QUICK, 30.0, 2.0, "eu-north-1")
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"), [("500ms", 0.5), ("60s", 60.0), ("5m", 300.0), ("1.5 h", 5400.0), ("1d", 86400.0)]
+)
+def test_durations(text: str, seconds: float) -> None:
+    assert duration_s(text) == seconds
+
+
+@pytest.mark.parametrize("value", ["", "60", "0s", "-5s", "5 minutes", "5mm", "s", "1e3s", "nan s", 60, None, True, []])
+def test_not_durations(value: object) -> None:
+    with pytest.raises(ValueError, match="duration"):
+        duration_s(value)
+
+
+DRIVERS: list[tuple[dict[str, Any], DriverChoice | str]] = [
+    ({}, DriverChoice(source=DriverSource.DISTRIBUTION)),
+    ({"source": "distribution"}, DriverChoice(source=DriverSource.DISTRIBUTION)),
+    (
+        {"archive": "ena.tar.gz", "sha256": "a" * 64},
+        DriverChoice(source=DriverSource.ARCHIVE, value="ena.tar.gz", sha256="a" * 64),
+    ),
+    ({"source": "release"}, "driver.source is release and driver.release is missing"),
+    ({"source": "distribution", "release": "2.17.0g"}, "driver.source is distribution and driver.release is given too"),
+    (
+        {"release": "2.17.0g", "archive": "x", "sha256": "a" * 64},
+        "driver names both a release and an archive",
+    ),
+    ({"archive": "ena.tar.gz"}, "driver.archive is given without driver.sha256"),
+    ({"sha256": "a" * 64}, "driver.sha256 is given without driver.archive"),
+]
+
+
+@pytest.mark.parametrize(("driver", "wanted"), DRIVERS)
+def test_drivers(driver: dict[str, Any], wanted: DriverChoice | str) -> None:
+    try:
+        found: object = from_mapping({"instance_types": ["x"], "driver": driver}).driver
+    except RequestError as refused:
+        found = refused.message.removeprefix("the command line: ")
+    assert found == wanted
+
+
+def refusal(text: str) -> str:
+    with pytest.raises(RequestError) as refused:
+        from_yaml(text, where="c.yaml")
+    return refused.value.message
+
+
+def test_every_mistake_at_once() -> None:
+    text = """
+bench: lap
+instance_type: [x]
+measure: {duraton: 60s, interval: 5}
+limits: {offset: {p99_abs: 3}, offset_ns: {p99abs: 2, max: x}}
+depth: deep
+parallel: 0
+"""
+    assert refusal(text) == (
+        "c.yaml: bench is 'lap', not ec2, lab or hosts; instance_types is missing; "
+        "depth is 'deep', not quick, standard or full; "
+        'measure.interval is 5: must be a duration with its unit, such as "60s", "5m" or "2h"; '
+        "unknown key 'measure.duraton' (did you mean 'duration'?); limits.offset_ns.max is 'x': must be a number; "
+        "parallel is 0: input should be greater than or equal to 1; "
+        "unknown key 'instance_type' (did you mean 'instance_types'?); "
+        "unknown limit 'offset' (did you mean 'offset_ns'?); "
+        "unknown statistic 'p99abs' of offset_ns (did you mean 'p99_abs'?): p99_abs, median_abs, max"
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "wanted"),
+    [
+        ("a: [1\nb: }", "c.yaml:2:2: expected ',' or ']', but got ':'"),
+        ("a: 'x", "c.yaml:1:6: found unexpected end of stream"),
+        ("a: @x", "c.yaml:1:4: found character '@' that cannot start any token"),
+        ("a: 1\n--- \nb: 2", "c.yaml:2:1: but found another document"),
+    ],
+)
+def test_yaml_errors_have_their_place(text: str, wanted: str) -> None:
+    assert refusal(text) == wanted
+
+
+@pytest.mark.parametrize("text", ["", "- lab.phc", "lab.phc", "7"])
+def test_a_file_that_is_no_campaign(text: str) -> None:
+    assert refusal(text) == "c.yaml: a campaign is a list of `key: value` lines, such as `instance_types: [lab.phc]`"
+
+
+@pytest.mark.parametrize(
+    ("text", "wanted"),
+    [
+        ("instance_types: lab.phc", "instance_types is 'lab.phc', not a list such as [lab.phc, lab.no-phc]"),
+        ("instance_types: [7]", "instance_types.0 is 7: input should be a valid string"),
+        ("{instance_types: [x], read_only: yes please}", "read_only is 'yes please': input should be a valid boolean"),
+        (
+            "{instance_types: [x], measure: {duration: 5s, interval: 10s}}",
+            "measure.interval of 10 s is longer than the 5 s of measuring",
+        ),
+        (
+            "{instance_types: [x], limits: {offset_ns: {p99_abs: .nan}}}",
+            "limits.offset_ns.p99_abs is nan: must be a number",
+        ),
+        (
+            "{instance_types: [x], lease: forever}",
+            'lease is \'forever\': must be a duration with its unit, such as "60s", "5m" or "2h"',
+        ),
+        ("instance_types: []", "instance_types is empty"),
+    ],
+)
+def test_single_mistakes(text: str, wanted: str) -> None:
+    assert refusal(text) == f"c.yaml: {wanted}"
+
+
+words = st.text(alphabet=st.sampled_from("abelnms_:[]{}-,.&*!#'\"\n 0123%@|>?"), max_size=60)
+
+
+@given(
+    text=st.one_of(
+        st.text(max_size=60), words, st.sampled_from(["a: !!int x", "!!timestamp x", "a: !!bool x", "? [a]: b"])
+    )
+)
+def test_any_text_is_a_campaign_or_refused_in_one_sentence(text: str) -> None:
+    try:
+        found: object = from_yaml(text, where="c.yaml")
+    except RequestError as refused:
+        found = refused
+    assert isinstance(found, Campaign | RequestError)
+
+
+keys = st.sampled_from(
+    ["bench", "instance_types", "measure", "limits", "driver", "lease", "depth", "keep", "parallel", "clock_names", "x"]
+)
+leaves = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=6) | st.sampled_from(["5m", "ec2"])
+trees = st.recursive(
+    leaves,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=6) | keys, inner, max_size=3),
+    max_leaves=8,
+)
+
+
+@given(written=st.dictionaries(keys, trees, max_size=6))
+def test_any_mapping_is_a_campaign_or_refused(written: dict[str, Any]) -> None:
+    try:
+        found: object = from_mapping(written)
+    except RequestError as refused:
+        found = refused
+    assert isinstance(found, Campaign | RequestError)

@@ -1,0 +1,145 @@
+"""The shape that everything stands on: who may import whom, how long a file may be, and what tests/ may hold."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+HARNESS = ROOT / "harness"
+
+LAYERS = (
+    # words
+    "errors",
+    "model",
+    "units",
+    # core: plain data in, plain data out. `limits` stands above `campaign`, which checks a campaign's limits by it.
+    "limits",
+    "campaign",
+    "plan",
+    "probes",
+    "stats",
+    "ladder",
+    "report",
+    # ports
+    "bench",
+    # effects
+    "proc",
+    "settings",
+    "ledger",
+    "evidence",
+    "ssh",
+    "playbooks",
+    "sampling",
+    "benches",
+    # action
+    "qualify",
+    "campaigns",
+    "sweep",
+    # entry
+    "wiring",
+    "cli",
+)
+"""Each may import what stands above it, and itself."""
+
+CORE = LAYERS[: LAYERS.index("bench")]
+IMPURE = {"os", "subprocess", "socket", "time", "pathlib", "shutil", "threading", "random", "tempfile", "signal", "sys"}
+
+
+def modules() -> list[Path]:
+    return sorted(path for path in HARNESS.rglob("*.py") if "_assets" not in path.parts)
+
+
+def layer(path: Path) -> str:
+    """The file's or package's name right below harness/."""
+    return path.relative_to(HARNESS).parts[0].removesuffix(".py")
+
+
+def imported(path: Path) -> set[str]:
+    """Full names of everything that a file imports, wherever in it."""
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: imports say where from in full"
+            found |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return found
+
+
+def below(path: Path) -> list[str]:
+    """What a file imports from its own layer's successors."""
+    own = LAYERS.index(layer(path))
+    names = {name.split(".")[1] for name in imported(path) if name.startswith("harness.")}
+    return sorted(name for name in names if name in LAYERS and LAYERS.index(name) > own)
+
+
+def test_every_module_has_its_layer() -> None:
+    found = {layer(path) for path in modules()} - {"__init__", "__main__"}
+    assert found - set(LAYERS) == set()
+
+
+@pytest.mark.parametrize("path", modules(), ids=lambda path: str(path.relative_to(ROOT)))
+def test_a_file_imports_only_files_above_it(path: Path) -> None:
+    if layer(path) in LAYERS:
+        assert below(path) == []
+
+
+def test_the_import_test_fails_where_it_must(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(globals(), "HARNESS", tmp_path)
+    wrong = tmp_path / "stats.py"
+    wrong.write_text("def f():\n    from harness.ladder import judge\n    import harness.cli.run\n")
+    assert below(wrong) == ["cli", "ladder"]
+
+
+@pytest.mark.parametrize(
+    "path", [path for path in modules() if layer(path) in CORE], ids=lambda path: str(path.relative_to(ROOT))
+)
+def test_the_core_has_no_effects(path: Path) -> None:
+    assert {name.split(".")[0] for name in imported(path)} & IMPURE == set()
+
+
+def test_benches_never_import_each_other() -> None:
+    wrong = []
+    for path in (path for path in modules() if layer(path) == "benches"):
+        inside = path.relative_to(HARNESS / "benches").parts
+        others = {name.split(".")[2] for name in imported(path) if name.startswith("harness.benches.")}
+        wrong += [(str(path), other) for other in others - {inside[0].removesuffix(".py")} if len(inside) > 1]
+    assert wrong == []
+
+
+def test_only_proc_starts_programs() -> None:
+    users = [layer(path) for path in modules() if any(name.split(".")[0] == "subprocess" for name in imported(path))]
+    assert users == ["proc"]
+
+
+def test_no_file_is_longer_than_400_lines() -> None:
+    """But the vocabulary, which is data without code."""
+    long = [path.name for path in modules() if len(path.read_text().splitlines()) > 400]
+    assert long in ([], ["model.py"])
+
+
+def test_every_module_says_which_question_it_answers() -> None:
+    silent = [str(path) for path in modules() if not ast.get_docstring(ast.parse(path.read_text()))]
+    assert silent == []
+
+
+def stray(folder: Path) -> list[str]:
+    """Files below tests/ that are neither tests, nor conftest.py, nor data: pytest would not collect them."""
+    code = [path for path in folder.rglob("*.py") if "__pycache__" not in path.parts]
+    return sorted(
+        str(path.relative_to(folder))
+        for path in code
+        if not path.name.startswith("test_") and path.name != "conftest.py" and "data" not in path.parts
+    )
+
+
+def test_tests_holds_tests_conftest_and_data() -> None:
+    assert stray(ROOT / "tests") == []
+
+
+def test_the_stray_test_fails_where_it_must(tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    for name in ("test_a.py", "conftest.py", "data/fixture.py", "check_b.py", "helpers.py"):
+        (tmp_path / name).write_text("")
+    assert stray(tmp_path) == ["check_b.py", "helpers.py"]

@@ -1,0 +1,43 @@
+"""Quantities for people."""
+
+import pytest
+
+from harness import units
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (0, "0 ns"),
+        (84, "84 ns"),
+        (-84, "-84 ns"),
+        (999, "999 ns"),
+        (1_000, "1 us"),
+        (27_900, "27.9 us"),
+        (1_234_567, "1.23 ms"),
+        (999_499, "999 us"),
+        (999_999, "1 ms"),
+        (3_400_000_000, "3.4 s"),
+        (37_000_000_000, "37 s"),
+        (12_345_000_000_000, "12345 s"),
+    ],
+)
+def test_nanoseconds(value: float, text: str) -> None:
+    assert units.ns(value) == text
+
+
+@pytest.mark.parametrize(
+    ("value", "unit", "text"),
+    [
+        (0.98765, "ratio", "98.77 %"),
+        (1.0, "ratio", "100.00 %"),
+        (999, "ppb", "999 ppb"),
+        (50_000, "ppb", "50 ppm"),
+        (-1_500, "ppb", "-1.5 ppm"),
+        (3.25, "s", "3.25 s"),
+        (120.0, "s", "120 s"),
+        (25_000, "ns", "25 us"),
+    ],
+)
+def test_with_unit(value: float, unit: str, text: str) -> None:
+    assert units.with_unit(value, unit) == text
