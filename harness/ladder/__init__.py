@@ -7,7 +7,7 @@ proves no failure, so taking evidence away never makes a verdict PASS.
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
-from harness.ladder import clock_rungs, driver_rungs, host_rungs, words
+from harness.ladder import clock_rungs, driver_rungs, host_rungs, limit_rungs, words
 from harness.ladder.case import Case, unseen
 from harness.ladder.findings import findings
 from harness.ladder.outcomes import exit_code, worst
@@ -27,8 +27,8 @@ _RUNGS: Mapping[RungName, Callable[[Case], Rung]] = {
     RungName.CLOCK_PRESENT: driver_rungs.clock_present,
     RungName.CLOCK_READABLE: clock_rungs.clock_readable,
     RungName.CHRONY_FOLLOWS: clock_rungs.chrony_follows,
-    RungName.WITHIN_LIMITS: clock_rungs.within_limits,
-    RungName.SURVIVES_REBOOT: lambda case: clock_rungs.survives_reboot(case, _after_reboot(case)),
+    RungName.WITHIN_LIMITS: limit_rungs.within_limits,
+    RungName.SURVIVES_REBOOT: lambda case: limit_rungs.survives_reboot(case, _after_reboot(case)),
 }
 
 OUTCOMES: Mapping[Reason, Outcome] = {
@@ -140,8 +140,8 @@ def _passed(case: Case, rungs: Sequence[Rung]) -> str:
     else:
         told = [case.finding(quantity) for quantity in ("offset_ns", "error_bound_ns", "chrony_bound_ns")]
         seen = [finding for finding in told if finding is not None and finding.observed is not None]
-        parts = [clock_rungs.in_limits(seen[:2])]
-        parts += [f"{clock_rungs.plain(one.quantity)} {one.note}" for one in told if one and one.note]
+        parts = [limit_rungs.in_limits(seen[:2])]
+        parts += [f"{limit_rungs.plain(one.quantity)} {one.note}" for one in told if one and one.note]
         if case.facts and case.facts.converged_after_s is not None:
             parts.append(f"converged in {case.facts.converged_after_s:.1f} s")
     if case.evidence.claim is not None:

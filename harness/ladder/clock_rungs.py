@@ -1,11 +1,11 @@
-"""Can the clock be read, does chronyd follow it, is it within limits, and is it all there again after a reboot?"""
+"""Can the clock be read and believed, and does chronyd follow it?"""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 from harness import stats, units
 from harness.ladder import quantities
 from harness.ladder.case import Case, failed, proven, unseen
-from harness.ladder.findings import blocks
+from harness.ladder.findings import why_open
 from harness.model import Depth, Facts, Finding, PhcRead, Reason, Rung, RungName, RungStatus, Sample, Source
 
 PLAUSIBLE_NS = 1_000_000_000
@@ -43,7 +43,7 @@ def _readable_by_samples(case: Case) -> Rung:
     if known.low > PLAUSIBLE_NS:
         return failed(name, Reason.PHC_IMPLAUSIBLE, f"the PHC is {units.ns(known.value)} from NTP")
     if success.held is None:
-        return unseen(name, f"{counted}: too few, or not all were seen", _few(success))
+        return unseen(name, f"{counted}: too few, or not all were seen", why_open(success))
     if known.high > PLAUSIBLE_NS or not _all_seen(case, samples):
         return unseen(name, f"{counted}, but samples are missing")
     return proven(name, f"{counted}, never back in time, {units.ns(known.value)} from NTP")
@@ -51,12 +51,6 @@ def _readable_by_samples(case: Case) -> Rung:
 
 def _success(success: Finding) -> str:
     return "none counted" if success.observed is None else f"{success.observed * 100:.2f} % served {success.note}"
-
-
-def _few(finding: Finding) -> Reason:
-    """Why a finding that is not known is not: when nothing at all could be seen, more samples would not help."""
-    some_but_few = 0 < finding.samples < finding.min_samples
-    return Reason.TOO_FEW_SAMPLES if some_but_few else Reason.NOT_OBSERVED
 
 
 def _all_seen(case: Case, samples: Sequence[Sample]) -> bool:
@@ -180,79 +174,3 @@ def _selected_throughout(case: Case) -> Rung:
 def _is_phc(source: Source) -> bool:
     """chronyd names a reference clock by its driver and number when the configuration gives no refid: PHC0."""
     return source.mode == "#" and source.name.startswith("PHC")
-
-
-# --- within limits, survives reboot ---------------------------------------------------------------------------------
-
-
-def within_limits(case: Case) -> Rung:
-    """Every limit is held, with enough samples."""
-    name = RungName.WITHIN_LIMITS
-    if case.depth is Depth.QUICK:
-        words = "depth quick stops after chrony follows: limits were not measured"
-        return Rung(name=name, status=RungStatus.NOT_REQUIRED, evidence=words)
-    broken = [finding for finding in case.findings if finding.held is False]
-    if broken:
-        return failed(name, Reason.OUT_OF_LIMITS, ", ".join(sentence(finding) for finding in broken))
-    open_ones = [finding for finding in case.findings if blocks(finding)]
-    few = [finding for finding in open_ones if _few(finding) is Reason.TOO_FEW_SAMPLES]
-    if open_ones:
-        first = (few or open_ones)[0]
-        return unseen(name, f"{first.quantity}: {first.note}", _few(first))
-    if not case.findings:
-        return unseen(name, "there are no limits to hold it against")
-    return proven(name, in_limits(case.findings))
-
-
-def sentence(finding: Finding) -> str:
-    """One finding in words: `offset p99 1.2 us > 1 us`."""
-    title = titled(finding)
-    if finding.observed is None:
-        return f"{title} {finding.note}"
-    against = {True: finding.comparison, False: ">" if finding.comparison == "<=" else "<", None: "?"}[finding.held]
-    seen, limit = units.with_unit(finding.observed, finding.unit), units.with_unit(finding.limit, finding.unit)
-    return f"{title} {seen} {against} {limit}"
-
-
-def in_limits(findings: Iterable[Finding]) -> str:
-    """The values alone, for those that were held."""
-    return ", ".join(
-        f"{titled(one)} {units.with_unit(one.observed, one.unit)}"
-        for one in findings
-        if one.observed is not None and one.held
-    )
-
-
-def titled(finding: Finding) -> str:
-    """What a finding is about: `offset p99`; single values such as a drift need no statistic."""
-    statistic = finding.statistic.removesuffix("_abs")
-    single = finding.unit != "ns"
-    return plain(finding.quantity) if single else f"{plain(finding.quantity)} {statistic}"
-
-
-def plain(quantity: str) -> str:
-    """A quantity's name without its unit: `second_opinion_drift_ppb` -> `second opinion drift`."""
-    words = quantity.split("_")
-    return " ".join(words[:-1] if words[-1] in ("ns", "ppb", "s") else words)
-
-
-def survives_reboot(case: Case, after: Rung | None) -> Rung:
-    """All of it again after a reboot. `after` is the rung that ended the climb of the rebooted host, None: passed."""
-    name, facts = RungName.SURVIVES_REBOOT, case.facts
-    again = case.evidence.rebooted
-    if case.depth is not Depth.FULL:
-        words = f"depth {case.depth} does not reboot"
-        return Rung(name=name, status=RungStatus.NOT_REQUIRED, evidence=words)
-    if again is None:
-        return unseen(name, "it was not rebooted")
-    boots = (facts.boot_id if facts else None, again.facts.boot_id if again.facts else None)
-    if after is not None and after.status is RungStatus.FAILED and after.name not in _BEFORE_THE_CLOCK:
-        return failed(name, Reason.NOT_PERSISTENT, f"after a reboot {plain(after.name)} failed: {after.evidence}")
-    if after is not None:
-        return unseen(name, f"after a reboot: {after.evidence}", after.reason or Reason.NOT_OBSERVED)
-    if None in boots or boots[0] == boots[1]:
-        return unseen(name, "that it is another boot was not observed")
-    return proven(name, "all of it again after a reboot")
-
-
-_BEFORE_THE_CLOCK = (RungName.OFFERED, RungName.LAUNCHED, RungName.REACHABLE, RungName.PRECISION_HOST)

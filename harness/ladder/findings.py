@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from harness import stats
 from harness.ladder import quantities
 from harness.limits import Requirement
-from harness.model import Evidence, Finding, Sample
+from harness.model import Evidence, Finding, Reason, Sample
 
 NOT_PUBLISHED = "not published by this driver"
 
@@ -36,6 +36,12 @@ def findings(
 def blocks(finding: Finding) -> bool:
     """Whether a finding stands in the way of a pass. What a driver does not publish at all does not."""
     return finding.held is not True and finding.note != NOT_PUBLISHED
+
+
+def why_open(finding: Finding) -> Reason:
+    """Why a finding that is not known is not: when nothing at all could be seen, more samples would not help."""
+    some_but_few = 0 < finding.samples < finding.min_samples
+    return Reason.TOO_FEW_SAMPLES if some_but_few else Reason.NOT_OBSERVED
 
 
 def _finding(requirement: Requirement, seen: Observation, evidence: Evidence) -> Finding:

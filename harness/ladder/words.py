@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 from harness.ladder.case import Case
-from harness.ladder.clock_rungs import plain
+from harness.ladder.limit_rungs import plain
 from harness.model import DriverWord, Facts, Reason, Rung, RungStatus
 
 MOST_UNPARSED = 20

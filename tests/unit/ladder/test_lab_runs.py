@@ -1,0 +1,55 @@
+"""Whole runs of lab guests, from the collected text to the verdict that their truth demands."""
+
+from pathlib import Path
+
+import pytest
+
+from harness import limits
+from harness.ladder import judge
+from harness.model import Depth, Evidence, Offer, Placement, Verdict
+from harness.probes import facts, samples
+
+LAB = Path(__file__).parents[2] / "data" / "lab"
+
+
+def verdict(run: str, *, read_only: bool = False) -> Verdict:
+    """The verdict on a run's folder. Every line in it is understood, or the test fails."""
+    first, unparsed = facts.read((LAB / run / "facts.json").read_text(), where="facts.json")
+    evidence = Evidence(
+        offer=Offer(available=True, where="this machine"),
+        placement=Placement(precise=True, detail="the lab gives every host its clock"),
+        facts=first,
+    )
+    assert unparsed == ()
+    if (LAB / run / "samples.jsonl").exists():
+        taken, refused, complete = samples.read((LAB / run / "samples.jsonl").read_text(), where="samples.jsonl")
+        last, strange = facts.read((LAB / run / "facts-final.json").read_text(), where="facts-final.json")
+        assert (refused, strange) == ((), ())
+        evidence = Evidence(
+            offer=evidence.offer,
+            placement=evidence.placement,
+            facts=first,
+            samples=taken,
+            samples_complete=complete,
+            final_facts=last,
+        )
+    return judge(evidence, limits.requirements("lab"), depth=Depth.STANDARD, read_only=read_only)
+
+
+def test_a_driver_that_the_role_switched_on() -> None:
+    found = verdict("driver-off")
+    assert (found.outcome, found.reason, found.sentence) == (
+        "PASS",
+        "synchronised",
+        "offset p99 38.6 us, chrony bound p99 74.1 us, error bound not published by this driver, converged in 4.9 s",
+    )
+    assert {one.quantity: (one.observed, one.samples) for one in found.findings} == {
+        "offset_ns": (38_578, 60),
+        "chrony_bound_ns": (74_086, 60),
+        "error_bound_ns": (None, 0),
+        "phc_read_success": (1.0, 1745),
+        "phc_offset_ns": (36_401, 60),
+        "second_opinion_offset_ns": (295_276, 34),
+        "second_opinion_drift_ppb": (pytest.approx(2_899.6, abs=0.1), 34),
+        "convergence_s": (4.92, 1),
+    }
