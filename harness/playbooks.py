@@ -18,11 +18,12 @@ from typing import Any
 
 import ansible_runner
 
-from harness import ssh
+from harness import proc, ssh
 from harness.errors import HarnessError, last_line
 from harness.model import Machine
 
 _ON_THE_WIRE = {"runner_on_ok", "runner_on_failed", "runner_on_unreachable", "runner_on_async_ok"}
+_VALIDATION = "Validating arguments against arg spec"
 _LOCAL_ACTIONS = {"set_fact", "assert", "debug", "meta", "include_tasks", "import_tasks", "include_role", "import_role",
                   "include_vars", "fail", "validate_argument_spec", "add_host", "group_by", "pause"}  # fmt: skip
 
@@ -76,7 +77,7 @@ class _Watch:
     def __call__(self, event: Mapping[str, Any]) -> bool:
         kind, data = event.get("event", ""), event.get("event_data", {})
         task = str(data.get("task", ""))
-        if kind == "playbook_on_task_start":
+        if kind == "playbook_on_task_start" and not task.startswith(_VALIDATION):
             self.on_task(task)
         if kind == "playbook_on_stats":
             self.stats = data
@@ -117,6 +118,8 @@ def play(
             timeout=int(timeout_s),
             suppress_env_files=True,
         )
+        if runner.status in ("canceled", "timeout"):
+            _end_workers(private)
         stdout = (Path(runner.config.artifact_dir) / "stdout").read_text(errors="replace")
     outcome = _outcome(runner.status, watch.stats, name)
     if outcome is None:
@@ -130,6 +133,16 @@ def play(
         stdout=stdout,
         results=watch.results,
     )
+
+
+def _end_workers(private: str) -> None:
+    """Ansible's workers are sessions of their own: they outlive a parent that was killed at a deadline or by us."""
+    for process in proc.with_environment("ANSIBLE_HOME", _home(private)):
+        proc.end(process, grace_s=1.0)
+
+
+def _home(private: str) -> str:
+    return f"{private}/ansible"
 
 
 def _outcome(status: str, stats: Mapping[str, Any], name: str) -> PlayOutcome | None:
@@ -165,7 +178,7 @@ def _environment(playbook: Path, private: str) -> dict[str, str]:
     return {
         "ANSIBLE_CONFIG": str(playbook.parent.parent / "ansible.cfg"),
         "ANSIBLE_HOST_KEY_CHECKING": "True",
-        "ANSIBLE_HOME": f"{private}/ansible",
+        "ANSIBLE_HOME": _home(private),
         "ANSIBLE_NOCOLOR": "1",
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}",
     }

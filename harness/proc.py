@@ -42,6 +42,13 @@ def identify(pid: int) -> ProcessId | None:
     return None if ticks is None else ProcessId(pid=pid, start_ticks=ticks)
 
 
+def with_environment(name: str, value: str) -> list[ProcessId]:
+    """The running processes that were started with this variable, as the kernel shows it in /proc/PID/environ."""
+    word = f"{name}={value}".encode()
+    found = (int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdigit())
+    return [process for pid in found if word in _environment(pid) and (process := identify(pid)) is not None]
+
+
 def run(
     argv: Sequence[str],
     *,
@@ -94,12 +101,13 @@ def spawn(
 
 
 def end(process: ProcessId, *, grace_s: float = 5.0) -> bool:
-    """End a process that we started: SIGTERM to its group, SIGKILL after `grace_s`. True when it is gone."""
+    """End a process that we started, with the group it leads: SIGTERM, SIGKILL after `grace_s`. True when it is gone."""
     for signal_number, wait_s in ((signal.SIGTERM, grace_s), (signal.SIGKILL, 5.0)):
         if not process.alive():
             break
         with suppress(ProcessLookupError):
-            os.killpg(process.pid, signal_number)
+            leads = os.getpgid(process.pid) == process.pid
+            (os.killpg if leads else os.kill)(process.pid, signal_number)
         give_up = time.monotonic() + wait_s
         while process.alive() and time.monotonic() < give_up:
             _reap(process.pid)
@@ -143,6 +151,13 @@ def _kill_group(pid: int) -> None:
 def _reap(pid: int) -> None:
     with suppress(ChildProcessError):
         os.waitpid(pid, os.WNOHANG)
+
+
+def _environment(pid: int) -> list[bytes]:
+    try:
+        return Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
+    except OSError:
+        return []
 
 
 def _start_ticks(pid: int) -> int | None:

@@ -252,6 +252,8 @@ class Qualification:
         return {
             "chrony_phc_second_opinion_address": address,
             "chrony_phc_second_opinion_port": int(port),
+            "chrony_phc_second_opinion_minpoll": machine.second_opinion_poll,
+            "chrony_phc_second_opinion_maxpoll": machine.second_opinion_poll,
             "clock_facts_ntp_servers": [f"{address}:{port}"],
         }
 

@@ -1,5 +1,6 @@
 """A play's outcome is that of its host: real Ansible, against a host that does not answer and against a broken play."""
 
+import contextlib
 import time
 from pathlib import Path
 
@@ -61,3 +62,13 @@ def test_a_play_ends_soon_after_it_is_cancelled(target: Target, tmp_path: Path) 
     done = play(playbook, target, {}, timeout_s=60, on_task=seen.append, cancelled=lambda: bool(seen))
     assert done.outcome is PlayOutcome.CANCELLED
     assert time.monotonic() - begun < 30
+    assert workers_of(playbook) == []
+
+
+def workers_of(playbook: Path) -> list[str]:
+    """The processes whose command line names a playbook: Ansible's own and its workers."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        with contextlib.suppress(OSError):
+            found.append(path.read_bytes().decode(errors="replace"))
+    return [line for line in found if str(playbook) in line]
