@@ -163,7 +163,9 @@ def reads(evidence: Evidence) -> Reads | None:
 def _by_counters(seen: Sequence[PhcCounters], *, complete: bool) -> Reads:
     """Growth of the counters, which return to 0 when the device is reset.
 
-    One refusal can be counted in err_ts and in err_eb at once (fixture mode-err_both), so the larger of both counts.
+    One refusal can be counted in err_ts and in err_eb at once, so the larger of both counts. An answer that came too
+    late (exp) and a request skipped while the clock was blocked (skp) gave the reader nothing either
+    (ena_com_phc_get_timestamp in ena_com.c).
     """
     exp, skp, err_dv = (stats.growth(getattr(one, name) for one in seen) for name in ("exp", "skp", "err_dv"))
     err_ts, err_eb = stats.growth(one.err_ts for one in seen), stats.growth(one.err_eb or 0 for one in seen)

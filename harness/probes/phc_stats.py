@@ -14,7 +14,8 @@ def parse(text: str, where: str) -> PhcCounters | None:
     """Read the phc_* lines; None when there are none at all, which is what a driver without a clock prints.
 
     Ignored: the head `NIC statistics:` and every other `name: number`. The in-tree driver has no phc_err_eb (kernel
-    7.2), Amazon's has (2.17.0g). Raises ParseError on any other line, and when some phc_* lines are there but not all.
+    7.2), Amazon's has (2.17.0g); its releases before 2.15 count every refusal by the device in phc_err, which is taken
+    as err_ts (ena_ethtool.c of 2.8.0 to 2.15.0). Raises ParseError on any other line, and on an incomplete set.
     """
     found: dict[str, int] = {}
     for number, line in enumerate(text.split("\n"), 1):
@@ -28,6 +29,8 @@ def parse(text: str, where: str) -> PhcCounters | None:
             found[match[1]] = value
     if not found:
         return None
+    if "phc_err" in found:
+        found = {"phc_err_dv": 0, "phc_err_ts": found["phc_err"], **found}
     missing = [name for name in _NAMES if name not in found]
     if missing or min(found.values()) < 0:
         raise ParseError(where, text.count("\n") + 1, str(found), f"statistics with {' '.join(_NAMES)}, none negative")

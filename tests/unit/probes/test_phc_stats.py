@@ -54,6 +54,11 @@ def test_the_in_tree_form_has_no_error_bound_count(said: Said) -> None:
     assert phc_stats.parse(block, "debugfs") == counters(2, err_eb=None)
 
 
+def test_releases_before_2_15_have_one_count_of_refusals() -> None:
+    text = "NIC statistics:\n     phc_cnt: 90\n     phc_exp: 1\n     phc_skp: 0\n     phc_err: 7\n"
+    assert phc_stats.parse(text, "2.14.1g") == counters(90, exp=1, err_ts=7, err_eb=None)
+
+
 @pytest.mark.parametrize(
     "text",
     [
