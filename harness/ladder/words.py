@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from harness.ladder.case import Case
 from harness.ladder.limit_rungs import plain
-from harness.model import DriverWord, Facts, Reason, Rung, RungStatus
+from harness.model import Clock, DriverWord, Facts, Reason, Rung, RungStatus
 
 MOST_UNPARSED = 20
 
@@ -72,15 +72,17 @@ def unobserved(case: Case, rungs: Sequence[Rung]) -> tuple[str, ...]:
 
 def remarks(case: Case) -> tuple[str, ...]:
     """Facts worth telling that decide nothing."""
-    found = [_about_ptp4l(case.facts)] if case.facts else []
+    found = [_about_ptp4l(case.facts, case.clock)] if case.facts and case.clock else []
     if case.evidence.trouble:
         found.append(case.evidence.trouble)
     return tuple(remark for remark in found if remark)
 
 
-def _about_ptp4l(facts: Facts) -> str | None:
-    if facts.hardware_timestamping is False:
+def _about_ptp4l(facts: Facts, clock: Clock) -> str | None:
+    if facts.hardware_timestamping is False and clock.max_adjustment_ppb == 0:
         return "ptp4l: not applicable, the clock is read-only and there is no TX timestamping"
+    if facts.hardware_timestamping is False:
+        return "ptp4l: not applicable, the card cannot timestamp in hardware what it sends and receives"
     if facts.hardware_timestamping:
         return "ptp4l: the card can timestamp in hardware, so the chain from ptp4l to chronyd applies"
     return None

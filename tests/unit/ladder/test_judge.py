@@ -535,6 +535,23 @@ def test_a_named_other_clock_counts(good: Evidence, required: Required) -> None:
     assert verdict(igb, required).outcome is not Outcome.PASS
 
 
+@pytest.mark.parametrize(
+    ("max_adjustment_ppb", "hardware", "remarks"),
+    [
+        (0, False, ("ptp4l: not applicable, the clock is read-only and there is no TX timestamping",)),
+        (999, False, ("ptp4l: not applicable, the card cannot timestamp in hardware what it sends and receives",)),
+        (999, True, ("ptp4l: the card can timestamp in hardware, so the chain from ptp4l to chronyd applies",)),
+        (0, None, ()),
+    ],
+)
+def test_what_is_said_of_ptp4l(
+    good: Evidence, required: Required, max_adjustment_ppb: int, hardware: bool | None, remarks: tuple[str, ...]
+) -> None:
+    clock = Clock(device="ptp0", name="ena-ptp-05", pci=None, max_adjustment_ppb=max_adjustment_ppb)
+    changed = facts(clocks=(clock,), hardware_timestamping=hardware)(good)
+    assert verdict(changed, required).remarks == remarks
+
+
 def test_trouble_does_not_undo_what_was_proven(good: Evidence, required: Required) -> None:
     found = verdict(replace(good, trouble="the archive was not kept"), required)
     assert (found.outcome, "the archive was not kept" in found.remarks) == (Outcome.PASS, True)

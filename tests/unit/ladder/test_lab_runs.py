@@ -53,3 +53,15 @@ def test_a_driver_that_the_role_switched_on() -> None:
         "second_opinion_drift_ppb": (pytest.approx(2_899.6, abs=0.1), 34),
         "convergence_s": (4.92, 1),
     }
+
+
+def test_a_driver_that_knows_no_clock() -> None:
+    found = verdict("old-driver")
+    assert (found.outcome, found.reason, found.sentence, found.remarks) == (
+        "FAIL",
+        "driver_not_capable",
+        "ena 6.12.107+deb13-cloud-amd64: modinfo lists no phc_enable and devlink no enable_phc",
+        (),
+    )
+    assert found.remedy is not None
+    assert found.remedy.startswith("the ena driver of kernel 6.12.107+deb13-cloud-amd64 has neither")
