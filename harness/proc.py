@@ -101,7 +101,7 @@ def spawn(
 
 
 def end(process: ProcessId, *, grace_s: float = 5.0) -> bool:
-    """End a process that we started, with the group it leads: SIGTERM, SIGKILL after `grace_s`. True when it is gone."""
+    """End a process of ours with the group it leads: SIGTERM, SIGKILL after `grace_s`. True when it is gone."""
     for signal_number, wait_s in ((signal.SIGTERM, grace_s), (signal.SIGKILL, 5.0)):
         if not process.alive():
             break

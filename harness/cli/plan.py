@@ -56,7 +56,8 @@ def _lines(made: Plan, summaries: dict[str, str]) -> list[str]:
         for one in asked.requirements
     ]
     about = (
-        f"{len(hosts)} hosts on bench {asked.bench}, {made.parallel} at once, depth {asked.depth}"
+        f"{len(hosts)} host{'s' if len(hosts) > 1 else ''} on bench {asked.bench}, {made.parallel} at once"
+        f", depth {asked.depth}"
         f"{', read only' if asked.read_only else ''}, {asked.measure_duration_s:g} s of measuring each; "
         f"about {made.estimated_s / 60:.0f} min"
     )

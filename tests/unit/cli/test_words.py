@@ -1,0 +1,91 @@
+"""What the command says to a bad request: one sentence that names it, what to do, exit code 2, and no traceback."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+Call = Callable[..., "subprocess.CompletedProcess[str]"]
+
+
+@pytest.fixture
+def call(tmp_path: Path) -> Call:
+    def run(*words: str, **environ: str) -> "subprocess.CompletedProcess[str]":
+        env = os.environ | {"PTP_HARNESS_STATE_DIR": str(tmp_path / "state"), "COLUMNS": "200"} | environ
+        argv = [sys.executable, "-m", "harness", *words]
+        return subprocess.run(argv, env=env, capture_output=True, text=True, timeout=60, cwd=tmp_path)
+
+    return run
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["run", "lab.fhc"], "no type 'lab.fhc' on bench lab (nearest: lab.phc"),
+        (["run", "lab.phc", "--depth", "full"], "not in this version: depth: full"),
+        (["run", "lab.phc", "--bench", "ec2"], "not in this version: bench: ec2"),
+        (["run", "lab.phc", "--bench", "moon"], "bench is 'moon', not ec2, lab or hosts"),
+        (["run", "lab.phc", "--duration", "soon"], "measure.duration is 'soon'"),
+        (["run", "nowhere.yaml"], "cannot read the campaign file nowhere.yaml: No such file or directory"),
+        (["plan", "lab.phc", "--parallel", "0"], "'--parallel'"),
+        (["report", "zzzz"], "there is no run 'zzzz'"),
+        (["show", "zzzz"], "there is no run 'zzzz'"),
+        (["lab", "up", "lab.fhc"], "the lab has no type 'lab.fhc'"),
+        (["lab", "ssh", "nobody"], "there is no lab host 'nobody'"),
+        (["lab", "down"], "say which hosts to remove"),
+        (["doctor", "--bench", "moon"], "there is no bench 'moon'"),
+        (["fly"], "No such command 'fly'"),
+    ],
+)
+def test_a_bad_request_is_one_sentence(call: Call, words: list[str], said: str) -> None:
+    done = call(*words)
+    assert said in done.stderr
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "Traceback" not in done.stderr
+
+
+def test_every_mistake_of_a_campaign_file_is_named_at_once(call: Call, tmp_path: Path) -> None:
+    (tmp_path / "c.yaml").write_text("instance_type: [lab.phc]\ninstance_types: [lab.phc]\nkeep: all\nparallel: 0\n")
+    done = call("plan", "c.yaml")
+    assert done.returncode == 2
+    for words in ("unknown key 'instance_type' (did you mean 'instance_types'?)", "keep is 'all'", "parallel is 0"):
+        assert words in done.stderr
+
+
+def test_a_broken_campaign_file_is_named_with_its_line(call: Call, tmp_path: Path) -> None:
+    (tmp_path / "c.yaml").write_text("instance_types: [lab.phc\nkeep: none\n")
+    done = call("run", "c.yaml")
+    assert done.returncode == 2
+    assert "c.yaml:2:" in done.stderr
+
+
+def test_a_state_directory_that_cannot_be_written_is_one_sentence(call: Call, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    done = call("runs", PTP_HARNESS_STATE_DIR=str(tmp_path / "file" / "state"))
+    assert done.returncode == 2
+    assert "cannot write to" in done.stderr
+    assert "PTP_HARNESS_STATE_DIR" in done.stderr
+
+
+def test_people_read_standard_error_and_programs_standard_output(call: Call) -> None:
+    done = call("plan", "lab.phc", "lab.phc", "lab.no-phc", "--json")
+    assert done.returncode == 0
+    made = json.loads(done.stdout)
+    assert [host["name"] for host in made["hosts"]] == ["lab.phc", "lab.phc-2", "lab.no-phc"]
+    assert "3 hosts on bench lab" in done.stderr
+
+
+def test_nothing_is_left_where_nothing_was_made(call: Call) -> None:
+    assert (call("sweep").stderr, call("runs").stderr) == (
+        "nothing is left\n",
+        "no runs yet; `ptp-harness run lab.phc` makes one\n",
+    )
+
+
+def test_help_has_examples(call: Call) -> None:
+    for verb in ("run", "plan", "show", "report"):
+        assert f"ptp-harness {verb}" in call(verb, "--help").stdout
