@@ -182,6 +182,7 @@ class Qualification:
                 pause=self._pause,
             )
             self.folder.write("samples.jsonl", text)
+            proc.run(target.command(*self._as_root(target), "rm", "-f", path), timeout_s=30, check=False)
             samples, unparsed, complete = samples_probe.read(text, where="samples.jsonl")
             self.found = replace(
                 self.found,
@@ -189,6 +190,7 @@ class Qualification:
                 samples_complete=complete,
                 unparsed=self.found.unparsed + unparsed,
             )
+            tell("looking at the host once more")
             self._look_again(target)
 
     def _judge(self) -> Verdict:
@@ -264,12 +266,11 @@ class Qualification:
     def _look_again(self, target: Target) -> None:
         """Facts after the last sample: what changed while we measured, and what the daemons logged."""
         script = (self.way.settings.assets_dir / "roles/clock_facts/files/collect.py").read_text()
-        as_root = () if target.machine.user == "root" else ("sudo", "-n")
         servers = (
             f"--ntp={server}" for server in self._role_variables(target.machine).get("clock_facts_ntp_servers", ())
         )
         try:
-            collect = target.command(*as_root, "python3", "-", *servers)
+            collect = target.command(*self._as_root(target), "python3", "-", *servers)
             collected = proc.run(collect, stdin=script, timeout_s=COLLECT_DEADLINE_S).stdout
         except CommandError as error:
             self.found = replace(self.found, trouble=f"the closing look at the host failed: {error.message}")
@@ -277,6 +278,10 @@ class Qualification:
         self.folder.write("facts-final.json", collected)
         facts, unparsed = facts_probe.read(collected, where="facts-final.json")
         self.found = replace(self.found, final_facts=facts, unparsed=self.found.unparsed + unparsed)
+
+    @staticmethod
+    def _as_root(target: Target) -> tuple[str, ...]:
+        return () if target.machine.user == "root" else ("sudo", "-n")
 
     @contextmanager
     def _step(self, stage: Stage, *, interruptible: bool = True) -> Iterator[Callable[[str], None]]:
