@@ -35,6 +35,11 @@ def host(script: ModuleType) -> Any:
     )  # fmt: skip
 
 
+BY_PARAMETER = [["modprobe ptp", "modprobe -r ena", "modprobe ena phc_enable=1 dyndbg=format PHC +p"]]
+# Never a reload that devlink's `set` has not allowed: where the in-tree driver cannot start the clock, it hangs the host.
+BY_DEVLINK = [[SET, f"devlink dev reload pci/{PCI}"]]
+
+
 @pytest.mark.parametrize(
     ("change", "decision", "commands"),
     [
@@ -42,31 +47,31 @@ def host(script: ModuleType) -> Any:
         ({}, "not_capable", []),
         ({"clock": "ptp0", "devlink": {PCI: True}}, "clock_present", []),
         ({"clock": "ptp0", "parameter": "1"}, "clock_present", []),
-        (
-            {"devlink": {PCI: False}},
-            "devlink",
-            [SET, f"devlink dev reload pci/{PCI}"],
-        ),
-        ({"devlink": {PCI: True}}, "already_on", [f"devlink dev reload pci/{PCI}"]),
+        ({"devlink": {PCI: False}}, "devlink", BY_DEVLINK),
+        ({"devlink": {PCI: True}}, "already_on", BY_DEVLINK),
         # The parameter goes before devlink in a driver that has both.
-        (
-            {"parameter": "0", "devlink": {PCI: False}},
-            "module_parameter",
-            ["modprobe ptp", "modprobe -r ena", "modprobe ena phc_enable=1 dyndbg=format PHC +p"],
-        ),
-        (
-            {"parameter": "1"},
-            "already_on",
-            ["modprobe ptp", "modprobe -r ena", "modprobe ena phc_enable=1 dyndbg=format PHC +p"],
-        ),
+        ({"parameter": "0", "devlink": {PCI: False}}, "module_parameter", BY_PARAMETER),
+        ({"parameter": "1"}, "already_on", BY_PARAMETER),
     ],
-)  # fmt: skip
+)
 def test_the_order_of_decisions(
-    script: ModuleType, host: Any, change: dict[str, Any], decision: str, commands: list[str]
+    script: ModuleType, host: Any, change: dict[str, Any], decision: str, commands: list[list[str]]
 ) -> None:
     seen = replace(host, **change)
     assert script.decide(seen) == decision
-    assert [" ".join(argv) for argv in script.plan_commands(seen, decision)] == commands
+    assert [[" ".join(argv) for argv in way] for way in script.plan_commands(seen, decision)] == commands
+
+
+def test_nothing_is_run_after_a_refusal(script: ModuleType, tmp_path: Path) -> None:
+    attempts: list[Any] = []
+    assert not script.run_in_order([["false"], ["touch", str(tmp_path / "ran")]], attempts)
+    assert [(attempt.command, attempt.rc) for attempt in attempts] == [("false", 1)]
+    assert not (tmp_path / "ran").exists()
+
+
+def test_a_command_that_does_not_end_is_left_behind(script: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(script, "COMMAND_DEADLINE_S", 1)
+    assert script.run(["sleep", "600"]) == script.Attempt("sleep 600", None, err="did not end within 1 s")
 
 
 @pytest.mark.parametrize(
@@ -134,6 +139,12 @@ def test_a_command_that_failed_is_quoted(script: ModuleType, host: Any) -> None:
         "the clock could not be switched on: `modprobe ena phc_enable=1` said "
         "\"modprobe: ERROR: could not insert 'ena': Key was rejected by service\""
     )
+
+
+def test_a_kernel_that_cannot_show_debug_messages_is_not_to_blame(script: ModuleType, host: Any) -> None:
+    tried = [script.Attempt("echo 'module ena format PHC +p' > /proc/dynamic_debug/control", 2, err="no such file")]
+    refused = [*tried, script.Attempt(*REFUSED)]
+    assert script.remedy(replace(host, devlink={PCI: False}), "devlink", refused, []) == NO_FEATURE
 
 
 def test_a_switch_that_is_on_without_a_clock_asks_for_the_log(script: ModuleType, host: Any) -> None:

@@ -142,10 +142,10 @@ def follow(module: AnsibleModule, host: dict, result: dict) -> None:
     if module.check_mode:
         result.update(written=written + dropins, stopped=stopped, restarted=restarts)
         module.exit_json(changed=restarts, record=read_json(params["record"]), **result)
+    if unit["UnitFileState"] != "enabled":
+        systemctl(module, "enable", "--no-reload", host["service"])
     if dropins:
         systemctl(module, "daemon-reload")
-    if unit["UnitFileState"] != "enabled":
-        systemctl(module, "enable", host["service"])
     if restarts:
         systemctl(module, "restart", host["service"])
     record = None if restarts else still_true(read_json(params["record"]))

@@ -49,14 +49,16 @@ def run(*argv: str) -> Capture:
     command, path = " ".join(argv), shutil.which(argv[0], path=TOOL_PATH)
     if path is None:
         return capture(command, None, err=f"{argv[0]}: not found")
+    child = subprocess.Popen(
+        [path, *argv[1:]], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        errors="replace", env={**os.environ, "LC_ALL": "C", "PATH": TOOL_PATH},
+    )  # fmt: skip
     try:
-        done = subprocess.run(
-            [path, *argv[1:]], capture_output=True, text=True, errors="replace", timeout=DEADLINE_S, check=False,
-            stdin=subprocess.DEVNULL, env={**os.environ, "LC_ALL": "C", "PATH": TOOL_PATH},
-        )  # fmt: skip
+        out, err = child.communicate(timeout=DEADLINE_S)
     except subprocess.TimeoutExpired:
+        child.kill()  # and not waited for: a command that the kernel holds does not even end by this
         return capture(command, None, err=f"did not end within {DEADLINE_S:g} s")
-    return capture(command, done.returncode, done.stdout, done.stderr)
+    return capture(command, child.returncode, out, err)
 
 
 def run_all(*commands: tuple[str, ...]) -> Capture:

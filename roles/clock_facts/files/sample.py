@@ -123,13 +123,15 @@ def run(*argv: str) -> dict[str, object]:
     path = shutil.which(argv[0], path=TOOL_PATH)
     if path is None:
         return {"rc": None, "out": "", "err": f"{argv[0]}: not found"}
+    child = subprocess.Popen(
+        [path, *argv[1:]], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, errors="replace"
+    )
     try:
-        done = subprocess.run(
-            [path, *argv[1:]], capture_output=True, text=True, errors="replace", timeout=DEADLINE_S, check=False
-        )
+        out, err = child.communicate(timeout=DEADLINE_S)
     except subprocess.TimeoutExpired:
+        child.kill()  # and not waited for: a command that the kernel holds does not even end by this
         return {"rc": None, "out": "", "err": f"did not end within {DEADLINE_S:g} s"}
-    return {"rc": done.returncode, "out": done.stdout, **({"err": done.stderr} if done.stderr else {})}
+    return {"rc": child.returncode, "out": out, **({"err": err} if err else {})}
 
 
 def driver_statistics(pci: str | None) -> dict[str, object] | None:

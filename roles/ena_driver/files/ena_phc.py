@@ -1,8 +1,8 @@
 #!/usr/bin/python3
 """Can this host's ENA driver give a PTP hardware clock, and what does it say when it is asked to?
 
-    ena_phc.py --plan           what would be done, as JSON; changes nothing
-    ena_phc.py --record FILE    switch the clock on where that is all it lacks, and write what was seen to FILE
+    ena_phc.py --record FILE            switch the clock on where that is all it lacks; write what was seen to FILE
+    ena_phc.py --record FILE --plan     say what would be done, as JSON, and change nothing
 
 A capability is probed, never derived from a version number. In this order: a clock named ena-ptp-* is there; the
 module lists the parameter phc_enable; devlink lists the parameter enable_phc; else the driver cannot.
@@ -108,27 +108,29 @@ def remedy(host: Host, decision: str, attempts: list[Attempt], kernel_log: list[
     if "PHC feature is not supported by the device" in said or "Device doesn't support PHC" in said:
         return "the device has no PHC feature: choose another instance type, or a placement that gives this one a clock"
     for attempt in attempts:
-        if attempt.rc != 0:
+        if attempt.rc != 0 and not attempt.command.startswith("echo "):  # a silent driver is no reason for no clock
             words = (attempt.err or attempt.out).strip().splitlines() or ["nothing"]
             return f"the clock could not be switched on: `{attempt.command}` said {words[-1]!r}"
     return "the clock is switched on and the driver registered none: read the kernel log of the ena driver"
 
 
-def plan_commands(host: Host, decision: str) -> list[list[str]]:
-    """The commands that switch the clock on, or make the driver say why not."""
+def plan_commands(host: Host, decision: str) -> list[list[list[str]]]:
+    """What switches the clock on: per device, commands of which each is run only when the one before succeeded.
+
+    devlink's `set` goes before every reload, since the driver checks there whether the device has the feature. Without
+    it a reload must not be tried: where the in-tree driver cannot start the clock, it waits for devlink's lock, which
+    the reload holds, and never lets the network go again (ena_phc_init, ena_devlink_disable_phc_param; seen in 7.2.12).
+    """
     if decision in ("no_device", "clock_present", "not_capable"):
         return []
     if host.parameter is not None:
         loaded = ["modprobe", "ena", "phc_enable=1", f"dyndbg={DEBUG_QUERY.partition('ena ')[2]} +p"]
-        return [["modprobe", "ptp"], ["modprobe", "-r", "ena"], loaded]
-    commands = []
-    for pci, on in host.devlink.items():
-        handle = f"pci/{pci}"
-        if not on:
-            enable = ["name", "enable_phc", "value", "true", "cmode", "driverinit"]
-            commands.append(["devlink", "dev", "param", "set", handle, *enable])
-        commands.append(["devlink", "dev", "reload", handle])
-    return commands
+        return [[["modprobe", "ptp"], ["modprobe", "-r", "ena"], loaded]]
+    enable = ["name", "enable_phc", "value", "true", "cmode", "driverinit"]
+    return [
+        [["devlink", "dev", "param", "set", f"pci/{pci}", *enable], ["devlink", "dev", "reload", f"pci/{pci}"]]
+        for pci in host.devlink
+    ]
 
 
 def parse_devlink(text: str) -> dict[str, bool]:
@@ -214,13 +216,15 @@ def run(argv: list[str]) -> Attempt:
     path = shutil.which(argv[0], path=os.environ.get("PATH", "") + ":/usr/sbin:/sbin:/usr/bin:/bin")
     if path is None:
         return Attempt(command, None, err=f"{argv[0]}: not found")
+    child = subprocess.Popen(
+        [path, *argv[1:]], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, errors="replace"
+    )
     try:
-        done = subprocess.run(
-            [path, *argv[1:]], capture_output=True, text=True, errors="replace", timeout=COMMAND_DEADLINE_S, check=False
-        )
-    except (OSError, subprocess.TimeoutExpired) as error:
-        return Attempt(command, None, err=str(error))
-    return Attempt(command, done.returncode, done.stdout, done.stderr)
+        out, err = child.communicate(timeout=COMMAND_DEADLINE_S)
+    except subprocess.TimeoutExpired:
+        child.kill()  # and not waited for: a command that the kernel holds does not even end by this
+        return Attempt(command, None, err=f"did not end within {COMMAND_DEADLINE_S} s")
+    return Attempt(command, child.returncode, out, err)
 
 
 # --- acting ----------------------------------------------------------------------------------------------------------
@@ -274,21 +278,31 @@ class KernelLog:
 
 
 def switch_on(host: Host, decision: str) -> tuple[list[Attempt], list[str]]:
-    """Carry the plan out; what each command said, and what the driver said in the kernel log."""
+    """Carry the plan out until there is a clock; what each command said, and the driver in the kernel log."""
     attempts: list[Attempt] = []
     log = KernelLog()
     with driver_debug(attempts):
-        attempts.extend(run(argv) for argv in plan_commands(host, decision))
+        for commands in plan_commands(host, decision):
+            if ena_clock() is None and run_in_order(commands, attempts):
+                wait_for_clock()
         if not os.path.isdir("/sys/module/ena"):  # never leave a host without its network driver
             attempts.append(run(["modprobe", "ena"]))
-        give_up = time.monotonic() + CLOCK_DEADLINE_S
-        while ena_clock() is None and not refused(attempts) and time.monotonic() < give_up:
-            time.sleep(0.1)
     return attempts, log.lines()
 
 
-def refused(attempts: list[Attempt]) -> bool:
-    return any(attempt.rc != 0 for attempt in attempts[1:])  # the first is the debug switch
+def run_in_order(commands: list[list[str]], attempts: list[Attempt]) -> bool:
+    """Run commands up to the first that fails; whether none did."""
+    for argv in commands:
+        attempts.append(run(argv))
+        if attempts[-1].rc != 0:
+            return False
+    return True
+
+
+def wait_for_clock() -> None:
+    give_up = time.monotonic() + CLOCK_DEADLINE_S
+    while ena_clock() is None and time.monotonic() < give_up:
+        time.sleep(0.05)
 
 
 def known(path: str, host: Host) -> dict[str, object] | None:
