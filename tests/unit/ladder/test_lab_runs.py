@@ -65,3 +65,24 @@ def test_a_driver_that_knows_no_clock() -> None:
     )
     assert found.remedy is not None
     assert found.remedy.startswith("the ena driver of kernel 6.12.107+deb13-cloud-amd64 has neither")
+
+
+def test_a_clock_that_drifts_by_100_ppm() -> None:
+    """chronyd follows it without a complaint; only the second opinion tells."""
+    found = verdict("drifting")
+    assert (found.outcome, found.reason, found.sentence) == (
+        "FAIL",
+        "out_of_limits",
+        "second opinion offset median 18.3 ms > 5 ms, second opinion drift 96.4 ppm > 20 ppm",
+    )
+    held = {one.quantity: one.held for one in found.findings}
+    assert held == {
+        "offset_ns": True,
+        "chrony_bound_ns": True,
+        "error_bound_ns": None,
+        "phc_read_success": True,
+        "phc_offset_ns": True,
+        "second_opinion_offset_ns": False,
+        "second_opinion_drift_ppb": False,
+        "convergence_s": True,
+    }
