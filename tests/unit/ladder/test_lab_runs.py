@@ -86,3 +86,12 @@ def test_a_clock_that_drifts_by_100_ppm() -> None:
         "second_opinion_drift_ppb": False,
         "convergence_s": True,
     }
+
+
+def test_a_clock_that_refuses_one_reading_in_fifty() -> None:
+    found = verdict("flaky-reads")
+    assert (found.outcome, found.reason, found.sentence) == (
+        "FAIL",
+        "phc_unreadable",
+        "1455 readings, 98.01 % served by the driver's counters; at least 99.00 %",
+    )

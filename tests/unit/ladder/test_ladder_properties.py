@@ -254,8 +254,12 @@ def test_no_single_part_of_a_harmed_host_hides_its_harm(
     small: Evidence, lenient: tuple[Requirement, ...], depth: Depth, read_only: bool
 ) -> None:
     """Every harm with every single loss: what random search could miss."""
+    host, number = small, SAMPLES - 2
+    if depth is Depth.FULL:  # twice as many parts: fewer samples, so that it ends soon
+        assert small.samples is not None
+        host, number = again(replace(small, samples=small.samples[:4]), 0), 2
     for harm in HARMS:
-        whole = harm(again(small, 0) if depth is Depth.FULL else small, SAMPLES - 2)
+        whole = harm(host, number)
         if verdict(whole, lenient, depth, read_only).outcome is Outcome.PASS:
             continue
         for path in removable(whole):
