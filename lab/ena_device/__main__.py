@@ -74,7 +74,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--revision", type=int, choices=range(256), default=0, metavar="N", help="PCI revision (0)")
     add("--mac", type=_mac, default="06:11:22:33:44:55", help="MAC address (06:11:22:33:44:55)")
     add("--doorbell", choices=("mapped", "socket"), default="mapped", help="how the clock is asked (mapped)")
-    add("--rest-us", type=_pause_us, default=100, metavar="US", help="mapped: pause between two looks in use (100)")
+    add("--rest-us", type=_pause_us, default=150, metavar="US", help="mapped: pause between two looks in use (150)")
     add("--idle-rest-us", type=_pause_us, default=2000, metavar="US", help="mapped: the same when idle (2000)")
     add("--end-with", type=int, action="append", default=[], metavar="PID", help="end when this process ends")
     add("-v", "--verbose", action="store_true", help="one line an event to standard error")

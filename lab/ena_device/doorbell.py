@@ -13,15 +13,14 @@ from typing import Protocol
 
 from ena_device.clock import SharedClock
 from ena_device.guest_memory import Window
-from ena_device.lifetime import die_with_parent, kill_child
+from ena_device.lifetime import die_with_parent, kill_child, run_ahead
 from ena_device.phc import Responder
 from ena_device.registers import DOORBELL_PAGE, PHC_DOORBELL
 
 IDLE = 0xFFFFFFFF  # the driver writes 16-bit request numbers as 32-bit words, so never this
-PATIENCE_LOOKS = (
-    3_000  # some 200 us, longer than the gaps in a burst; on a shared core the guest needs the rest to go on
-)
-IN_USE_S = 5.0  # after the last request; chrony and most samplers come back within seconds
+PATIENCE_LOOKS = 300  # some 20 us, longer than most gaps in a burst
+BURST_S, BURST_REST_S = 0.002, 10e-6  # the guest may need our core to ring again, so even in a burst there are rests
+IN_USE_S = 60.0  # after the last request, or after the driver configured the clock
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,6 +33,12 @@ class Rests:
 
     in_use_s: float
     idle_s: float
+
+    def after(self, quiet_s: float) -> float:
+        """How long to rest when there was no request for so long."""
+        if quiet_s > IN_USE_S:
+            return self.idle_s
+        return min(BURST_REST_S, self.in_use_s) if quiet_s < BURST_S else self.in_use_s
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,6 +114,8 @@ class MappedDoorbell:
         if self._child is None:
             try:
                 _become_watcher(parent)
+                if self._rests.in_use_s and self._rests.idle_s:
+                    run_ahead()
                 watch(self._bell, Responder(self._clock, window), self._rests)
             finally:  # whatever happens, the child never runs the parent's code
                 os._exit(1)
@@ -146,8 +153,7 @@ def watch(bell: "memoryview[int]", responder: Responder, rests: Rests) -> None:
         _answer_burst(bell, responder)
         quiet_since_s = time.monotonic()
         while bell[0] == IDLE:
-            in_use = time.monotonic() - quiet_since_s < IN_USE_S
-            rest_s = rests.in_use_s if in_use else rests.idle_s
+            rest_s = rests.after(time.monotonic() - quiet_since_s)
             if rest_s:
                 time.sleep(rest_s)
             responder.flush()

@@ -10,6 +10,7 @@ from typing import Any
 from ena_device.errors import SetupError
 
 _PR_SET_PDEATHSIG = 1  # <linux/prctl.h>
+_PR_SET_TIMERSLACK = 29
 _START_TIME_FIELD = 22  # proc_pid_stat(5), in clock ticks after boot
 _libc: Any = ctypes.CDLL(None, use_errno=True)
 
@@ -20,6 +21,16 @@ def die_with_parent(parent_pid: int) -> None:
         raise SetupError(f"prctl(PR_SET_PDEATHSIG): {os.strerror(ctypes.get_errno())}")
     if os.getppid() != parent_pid:
         os._exit(0)
+
+
+def run_ahead() -> None:
+    """Let this process wake up on time, and ahead of a guest on the same core. Only for one that rests often.
+
+    Without the privilege (CAP_SYS_NICE) it stays at ordinary priority: its answers are right, but late at times.
+    """
+    _libc.prctl(_PR_SET_TIMERSLACK, 1, 0, 0, 0)  # in ns; 50 us by default
+    with contextlib.suppress(OSError):
+        os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(1))
 
 
 def start_ticks(pid: int) -> int:
