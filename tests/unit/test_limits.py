@@ -53,8 +53,8 @@ def test_a_campaign_s_limit_takes_the_place_of_the_table_s() -> None:
         for one in after
         if one.quantity == "offset_ns"
     ] == [
-        ("median_abs", 500.0, "ns", 30, "the campaign"),
-        ("p99_abs", 900.0, "ns", 30, "the campaign"),
+        ("median_abs", 500.0, "ns", 20, "the campaign"),
+        ("p99_abs", 900.0, "ns", 20, "the campaign"),
     ]
 
 

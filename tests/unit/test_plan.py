@@ -79,9 +79,9 @@ def test_how_many_at_once(given_parallel: int | None, bench_says: int | None, ho
 @pytest.mark.parametrize(
     ("more", "warnings"),
     [
-        ({"measure": {"duration": "30s"}}, ()),
-        ({"measure": {"duration": "29s"}}, ("29 samples are fewer than the 30 that limits need: no host can pass",)),
-        ({"measure": {"duration": "29s"}, "depth": "quick"}, ()),
+        ({"measure": {"duration": "20s"}}, ()),
+        ({"measure": {"duration": "19s"}}, ("19 samples are fewer than the 20 that limits need: no host can pass",)),
+        ({"measure": {"duration": "19s"}, "depth": "quick"}, ()),
         ({"lease": "150s"}, ()),
         ({"lease": "149s"}, ("the run may take 150 s, longer than its lease of 149 s",)),
         ({"keep": "supported"}, ("hosts that pass are kept and cost until they are released or their lease ends",)),
