@@ -1,0 +1,60 @@
+"""The words that all parts speak in: frozen data and enums, nothing else.
+
+Absent is None and means "not observed"; it never stands for 0, "no" or a pass. Times are integers of nanoseconds
+(`_ns`) or floats of seconds (`_s`) as the name says.
+"""
+
+from harness.model.evidence import Claim, Evidence, Finding, Launch, Offer, Placement, Reach, Rung, Verdict
+from harness.model.hosts import HostRecord, Machine, Resource, RunRecord, Token
+from harness.model.observed import (
+    Capture,
+    Captures,
+    Clock,
+    Driver,
+    DriverWord,
+    Facts,
+    PhcCounters,
+    PhcRead,
+    Sample,
+    Source,
+    Tracking,
+    Unparsed,
+)
+from harness.model.words import DEFAULT_CLOCK_NAMES, Depth, HostState, Outcome, Reason, RungName, RungStatus, Stage
+
+__all__ = [
+    "DEFAULT_CLOCK_NAMES",
+    "Capture",
+    "Captures",
+    "Claim",
+    "Clock",
+    "Depth",
+    "Driver",
+    "DriverWord",
+    "Evidence",
+    "Facts",
+    "Finding",
+    "HostRecord",
+    "HostState",
+    "Launch",
+    "Machine",
+    "Offer",
+    "Outcome",
+    "PhcCounters",
+    "PhcRead",
+    "Placement",
+    "Reach",
+    "Reason",
+    "Resource",
+    "RunRecord",
+    "Rung",
+    "RungName",
+    "RungStatus",
+    "Sample",
+    "Source",
+    "Stage",
+    "Token",
+    "Tracking",
+    "Unparsed",
+    "Verdict",
+]

@@ -1,0 +1,109 @@
+"""All that is known about one host, the rungs that it proves, and the verdict."""
+
+from dataclasses import dataclass
+
+from harness.model.observed import Facts, Sample, Unparsed
+from harness.model.words import Outcome, Reason, RungName, RungStatus
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Offer:
+    """Whether the type can be had where it was asked for."""
+
+    available: bool
+    where: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Claim:
+    """What an API claims about the type's clock, and when it was asked."""
+
+    phc_supported: bool
+    source: str
+    date: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Launch:
+    """How provisioning ended. `failure` is None when a host runs, else CAPACITY, QUOTA, LAUNCH_FAILED, NOT_OFFERED."""
+
+    failure: Reason | None
+    detail: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reach:
+    """How SSH with the pinned host key ended."""
+
+    reached: bool
+    tries: int
+    detail: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Placement:
+    """Whether the host stands where the precision service is given; None where nobody can know."""
+
+    precise: bool | None
+    detail: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evidence:
+    """All that is known about one host. Every part may be absent; absence never counts in a clock's favour."""
+
+    offer: Offer | None = None
+    claim: Claim | None = None
+    launch: Launch | None = None
+    reach: Reach | None = None
+    placement: Placement | None = None
+    facts: Facts | None = None
+    samples: tuple[Sample, ...] | None = None
+    samples_complete: bool = False  # the sampler's closing line was read: no sample is missing at the end
+    final_facts: Facts | None = None  # collected after the last sample
+    rebooted: "Evidence | None" = None
+    unparsed: tuple[Unparsed, ...] = ()
+    trouble: str | None = None  # a stage that could not be carried out, in one sentence
+    interrupted: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rung:
+    """One rung of the ladder for one host, and the evidence in one sentence."""
+
+    name: RungName
+    status: RungStatus
+    evidence: str
+    reason: Reason | None = None  # why it failed
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """One measured quantity against one limit: enough to rebuild the report's sentence from the record alone."""
+
+    quantity: str
+    statistic: str
+    observed: float | None
+    comparison: str  # "<=" or ">="
+    limit: float
+    unit: str
+    source: str  # where the limit comes from
+    samples: int
+    held: bool | None  # None: not enough samples, or not observed
+    min_samples: int = 1
+    note: str = ""  # how it was seen, or why not
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """The first rung that is not proven, and what was seen."""
+
+    outcome: Outcome
+    reason: Reason
+    sentence: str
+    rungs: tuple[Rung, ...]
+    findings: tuple[Finding, ...]
+    contradictions: tuple[str, ...]
+    unobserved: tuple[str, ...]
+    remarks: tuple[str, ...]  # facts worth telling, "ptp4l: not applicable, ..."
+    remedy: str | None

@@ -1,0 +1,87 @@
+"""Hosts, what names them, and the records that they and their runs leave behind."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from harness.model.evidence import Claim, Offer, Placement, Verdict
+from harness.model.observed import Facts
+from harness.model.words import HostState, Stage
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Token:
+    """Names everything made for one attempt at one host: `run/host/attempt`."""
+
+    run: str
+    host: str
+    attempt: int = 1
+
+    def __str__(self) -> str:
+        return f"{self.run}/{self.host}/{self.attempt}"
+
+    @classmethod
+    def parse(cls, text: str) -> "Token":
+        """The token that `str()` wrote. Raises ValueError on other text."""
+        run, host, attempt = text.split("/")
+        return cls(run=run, host=host, attempt=int(attempt))
+
+    @property
+    def slug(self) -> str:
+        """The same as a file name."""
+        return f"{self.run}-{self.host}-{self.attempt}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Resource:
+    """Something that exists because of us and costs something: a machine, a process, a disk overlay."""
+
+    token: str
+    kind: str
+    name: str
+    detail: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Machine:
+    """A host that runs and how to speak to it. `known_host` is the pinned key line of known_hosts(5)."""
+
+    token: Token
+    instance_type: str
+    address: str
+    port: int
+    user: str
+    private_key: str  # path
+    known_host: str
+    second_opinion: str | None  # "address port" of an NTP server that is not the PHC
+    second_opinion_poll: int = 4  # how often it may be asked: log2 of seconds
+    placement: Placement
+    claim: Claim | None
+    offer: Offer
+    evidence_files: tuple[str, ...] = ()  # to be copied into the run's evidence at release
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HostRecord:
+    """One host of a run, ended: its verdict, what was seen, how long each stage took (seconds), what became of it."""
+
+    name: str
+    instance_type: str
+    verdict: Verdict
+    facts: Facts | None
+    stages: Mapping[Stage, float]
+    state: HostState
+    address: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunRecord:
+    """A run, ended: its hosts in the order in which they were asked for, and whatever could not be removed."""
+
+    run: str
+    bench: str
+    started: str  # UTC, ISO 8601
+    seconds: float
+    interrupted: bool
+    hosts: tuple[HostRecord, ...]
+    leftovers: tuple[Resource, ...]

@@ -1,0 +1,160 @@
+"""What a tool on a host said, and what we read in it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Capture:
+    """One command or file read on a host, in its own words. `rc` is None when it could not be started."""
+
+    command: str
+    rc: int | None
+    out: str
+    err: str = ""
+
+
+Captures = Mapping[str, Capture]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unparsed:
+    """A line that no probe understood: it makes what it would have shown "not observed"."""
+
+    where: str
+    line_number: int
+    line: str
+    expected: str
+
+
+class DriverWord(StrEnum):
+    """What the ENA driver itself says about the clock feature (kernel log at debug level, devlink's refusal)."""
+
+    ACTIVE = "active"
+    NOT_SUPPORTED_BY_DEVICE = "not_supported_by_device"
+    NOT_ENABLED = "not_enabled"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Driver:
+    """The network driver of one ENA device and what it can do about a clock."""
+
+    pci: str
+    interface: str | None
+    name: str
+    version: str | None
+    phc_parameter: bool | None  # modinfo lists phc_enable
+    phc_parameter_on: bool | None
+    devlink_parameter: bool | None  # devlink lists enable_phc
+    devlink_on: bool | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Clock:
+    """One /dev/ptpN."""
+
+    device: str  # "ptp0"
+    name: str  # clock_name, "ena-ptp-05"
+    pci: str | None
+    max_adjustment_ppb: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tracking:
+    """`chronyc -c tracking`. Offsets: positive is system clock ahead, in the tool's sense of "fast"."""
+
+    reference: str
+    stratum: int
+    reference_time_s: float
+    system_offset_ns: int
+    last_offset_ns: int
+    rms_offset_ns: int
+    frequency_ppm: float
+    residual_frequency_ppm: float
+    skew_ppm: float
+    root_delay_ns: int
+    root_dispersion_ns: int
+    update_interval_s: float
+    leap: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Source:
+    """A line of `chronyc -c sources`: mode `#` refclock, `^` server; state `*` selected, `?` unusable, ..."""
+
+    mode: str
+    state: str
+    name: str
+    stratum: int
+    poll: int
+    reach: int
+    last_rx_s: int | None
+    offset_ns: int
+    measured_offset_ns: int
+    error_ns: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PhcRead:
+    """One reading by PTP_SYS_OFFSET_EXTENDED: system clock before, PHC, system clock after."""
+
+    before_ns: int
+    phc_ns: int
+    after_ns: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PhcCounters:
+    """The driver's own statistics since it last started (ethtool -S or debugfs phc_stats). None: not in this driver."""
+
+    cnt: int
+    exp: int
+    skp: int
+    err_dv: int
+    err_ts: int
+    err_eb: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sample:
+    """What was seen in one second. A part that could not be read or parsed is None."""
+
+    seq: int
+    mono_ns: int
+    utc_ns: int
+    tracking: Tracking | None
+    sources: tuple[Source, ...] | None
+    reads: tuple[PhcRead, ...] | None
+    read_errors: int | None
+    error_bound_ns: int | None
+    counters: PhcCounters | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Facts:
+    """What one collection showed. None: not observed. An empty `clocks` is evidence: /sys/class/ptp was empty."""
+
+    kernel: str | None
+    os: str | None
+    kernel_has_ptp: bool | None
+    drivers: tuple[Driver, ...] | None
+    clocks: tuple[Clock, ...] | None
+    phc_link: str | None  # what /dev/ptp_ena points to, "ptp0"
+    driver_word: DriverWord | None
+    driver_word_text: str | None
+    remedy: str | None  # what the ena_driver role says would help
+    error_bound_published: bool | None
+    counters_published: bool | None  # False: looked for in ethtool -S and debugfs, and in neither
+    reads: tuple[PhcRead, ...] | None  # one burst of 10
+    read_errors: int | None
+    chrony_version: str | None
+    tracking: Tracking | None
+    sources: tuple[Source, ...] | None
+    competitors: tuple[str, ...] | None  # running daemons that also steer the clock
+    interference: bool | None
+    converged: bool | None  # how the role's wait ended; None: it did not wait
+    converged_after_s: float | None
+    ntp_stratum: int | None
+    hardware_timestamping: bool | None  # transmit, receive and raw clock: ptp4l can run
+    boot_id: str | None
