@@ -7,6 +7,7 @@ is. Standard library only. Requests: hello, warm, identity, driver, enable_phc (
 import fcntl
 import json
 import os
+import shutil
 import socket
 import struct
 import subprocess
@@ -16,6 +17,7 @@ from typing import Any
 
 PORT = "/dev/virtio-ports/lab.agent"
 HOST_KEY = "/etc/ssh/ssh_host_ed25519_key"
+AUTHORIZED_KEYS = "/root/.ssh/authorized_keys"
 ENA_DRIVER = "/sys/bus/pci/drivers/ena"
 PTP_CLASS = "/sys/class/ptp"
 RNDADDENTROPY, RNDRESEEDCRNG = 0x40085203, 0x5207  # <linux/random.h>
@@ -32,12 +34,14 @@ def hello(request: Request) -> Reply:
 
 
 def warm(request: Request) -> Reply:
-    """Bring into memory what a restored guest needs first: sshd, run once with a throw-away key, and devlink."""
+    """Bring into memory what a restored guest needs first: an SSH login, with a throw-away key, and devlink."""
+    os.makedirs("/root/.ssh", mode=0o700, exist_ok=True)
     run("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", HOST_KEY)
+    shutil.copy(HOST_KEY + ".pub", AUTHORIZED_KEYS)
     run("systemctl", "start", "ssh.service")
-    with socket.create_connection(("127.0.0.1", 22), timeout=30) as connection:
-        connection.recv(64)
+    run("ssh", "-q", "-o", "StrictHostKeyChecking=no", "-i", HOST_KEY, "root@127.0.0.1", "true")
     run("systemctl", "stop", "ssh.service")
+    shutil.rmtree("/root/.ssh")
     for path in (HOST_KEY, HOST_KEY + ".pub"):
         os.unlink(path)
     run("modprobe", "ena")
@@ -55,7 +59,7 @@ def identity(request: Request) -> Reply:
     write("/etc/hosts", f"127.0.0.1 localhost\n127.0.1.1 {request['hostname']}\n")
     write("/etc/machine-id", request["machine_id"] + "\n")
     os.makedirs("/root/.ssh", mode=0o700, exist_ok=True)
-    write("/root/.ssh/authorized_keys", request["authorized_key"] + "\n", mode=0o600)
+    write(AUTHORIZED_KEYS, request["authorized_key"] + "\n", mode=0o600)
     if request["ssh"]:  # without a host key sshd does not start, now or after a reboot
         write(HOST_KEY + ".pub", request["host_key_public"] + "\n")
         write(HOST_KEY, request["host_key"], mode=0o600)
@@ -65,16 +69,17 @@ def identity(request: Request) -> Reply:
 
 
 def driver(request: Request) -> Reply:
-    """Wait until the ENA driver serves a device; tell its PCI address and interface."""
-    wait_for(ena_devices, request["timeout_s"], "no device bound to the ena driver")
-    pci = ena_devices()[0]
-    interfaces = names(f"/sys/bus/pci/devices/{pci}/net")
-    return {"pci": pci, "interface": interfaces[0] if interfaces else None}
+    """Wait until the ENA driver serves a card; tell its PCI address and interface."""
+    wait_for(ena_cards, request["timeout_s"], "no network card of the ena driver")
+    pci, interface = ena_cards()[0]
+    return {"pci": pci, "interface": interface}
 
 
 def enable_phc(request: Request) -> Reply:
-    """Switch the device's clock on by devlink, as an image that comes with it switched on would, and wait for it."""
-    device = "pci/" + ena_devices()[0]
+    """Switch the card's clock on by devlink, as an image that comes with it switched on would, and wait for it."""
+    wait_for(ena_cards, request["timeout_s"], "no network card of the ena driver")
+    device = "pci/" + ena_cards()[0][0]
+    wait_for(lambda: devlink_has(device), request["timeout_s"], f"devlink does not know {device}")
     run("devlink", "dev", "param", "set", device, "name", "enable_phc", "value", "true", "cmode", "driverinit")
     run("devlink", "dev", "reload", device)
     wait_for(lambda: names(PTP_CLASS), request["timeout_s"], "no clock after devlink reload")
@@ -127,8 +132,15 @@ def names(folder: str) -> list[str]:
     return sorted(os.listdir(folder)) if os.path.isdir(folder) else []
 
 
-def ena_devices() -> list[str]:
-    return [name for name in names(ENA_DRIVER) if ":" in name]
+def ena_cards() -> list[tuple[str, str]]:
+    """PCI address and interface of each card whose driver is through with it; the address alone comes earlier."""
+    devices = [name for name in names(ENA_DRIVER) if ":" in name]
+    return [(pci, interface) for pci in devices for interface in names(f"/sys/bus/pci/devices/{pci}/net")]
+
+
+def devlink_has(device: str) -> bool:
+    """Whether the driver has told devlink of the device, which it does last."""
+    return subprocess.run(["devlink", "dev", "show", device], capture_output=True, timeout=60).returncode == 0
 
 
 def wait_for(seen: Callable[[], object], timeout_s: float, otherwise: str) -> None:

@@ -138,6 +138,7 @@ def machine(record: HostRecord, truth: Truth) -> Machine:
         private_key=str(record.private_key),
         known_host=f"{name} {key[0]} {key[1]}",
         second_opinion=record.second_opinion,
+        second_opinion_poll=1,
         placement=Placement(precise=True, detail="lab: the emulated host gives the precision service"),
         claim=Claim(
             phc_supported=truth.phc_supported,
