@@ -36,7 +36,7 @@ def host(script: ModuleType) -> Any:
 
 
 BY_PARAMETER = [["modprobe ptp", "modprobe -r ena", "modprobe ena phc_enable=1 dyndbg=format PHC +p"]]
-# Never a reload that devlink's `set` has not allowed: where the in-tree driver cannot start the clock, it hangs the host.
+# Never a reload that devlink's `set` has not allowed: where the in-tree driver cannot start the clock, it hangs.
 BY_DEVLINK = [[SET, f"devlink dev reload pci/{PCI}"]]
 
 

@@ -1,0 +1,329 @@
+"""Do the roles do on real guests, with the real drivers, what they say they do?
+
+One guest per test: a test reads as the story of one host. Seconds are not asserted, since colleagues' work on the same
+machine doubles them: benchmarks/configure.py prints them.
+"""
+
+import json
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harness import proc, settings, ssh, wiring
+from harness.model import Capture, DriverWord, Facts, Token
+from harness.playbooks import Played, PlayOutcome, Target, play
+from harness.probes import facts, samples
+
+pytestmark = [pytest.mark.roles, pytest.mark.timeout(1500)]
+
+ROOT = Path(__file__).parents[2]
+SAMPLES = "/run/samples.jsonl"
+REFUSAL = "Error: ena: Device doesn't support PHC."
+PLACES = ("/etc", "/usr/local", "/var/lib/ptp-harness")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Host:
+    """A lab guest and the ways to work on it."""
+
+    target: Target
+
+    def run(self, command: str) -> str:
+        """What a shell on the host prints; fails the test unless it ends with status 0."""
+        return proc.run(self.target.command(command), timeout_s=120).stdout
+
+    def play(self, name: str, variables: Mapping[str, Any] | None = None) -> Played:
+        """A play that must succeed."""
+        address, _, port = (self.target.machine.second_opinion or "").partition(" ")
+        mine = {"chrony_phc_second_opinion_address": address, "chrony_phc_second_opinion_port": int(port)}
+        played = play(
+            ROOT / "playbooks" / name,
+            self.target,
+            mine | dict(variables or {}),
+            timeout_s=600,
+            on_task=str,
+            cancelled=bool,
+        )
+        assert played.outcome is PlayOutcome.OK, f"{played.message}\n{played.stdout}"
+        print(f"{name}: {played.seconds:.1f} s, {played.tasks_on_wire} tasks on the wire, {played.changed} changed")
+        return played
+
+    def configure(self) -> tuple[Played, Facts]:
+        played = self.play("configure.yml")
+        assert played.tasks_on_wire <= 25
+        return played, understood(played)
+
+    def files(self) -> str:
+        """Names, sizes and times of all that the roles may touch."""
+        return self.run(f"find {' '.join(PLACES)} -type f -printf '%p %s %T@\\n' 2>/dev/null | sort; true")
+
+    def reboot(self) -> None:
+        """Reboot, and wait until SSH answers from the next boot."""
+        before = self.run("cat /proc/sys/kernel/random/boot_id")
+        proc.run(self.target.command("systemctl", "reboot"), timeout_s=60, check=False)
+        self.cut()
+        give_up = time.monotonic() + 300
+        while time.monotonic() < give_up:
+            try:
+                if self.run("cat /proc/sys/kernel/random/boot_id") != before:
+                    return
+            except Exception:  # SSH may fail in any way while a host reboots
+                time.sleep(2)
+        raise AssertionError("the guest did not come back from its reboot within 300 s")
+
+    def cut(self) -> None:
+        """Kill the shared connection, as when the network between us goes away."""
+        check = ["ssh", "-F", "/dev/null", "-o", f"ControlPath={self.target.control}", "-O", "check", "none"]
+        said = subprocess.run(check, capture_output=True, text=True, check=False).stderr  # "Master running (pid=123)"
+        if "pid=" in said:
+            os.kill(int(said.partition("pid=")[2].partition(")")[0]), signal.SIGKILL)
+        self.target.control.unlink(missing_ok=True)
+
+
+def understood(played: Played) -> Facts:
+    """The facts that the play collected; every line must have been understood."""
+    found, unparsed = facts.read(collected(played), where="facts.json")
+    assert unparsed == ()
+    return found
+
+
+def collected(played: Played) -> str:
+    return str(played.results["Collect clock facts"]["stdout"])
+
+
+def capture(played: Played, name: str) -> Capture:
+    said = json.loads(collected(played))["captures"][name]
+    return Capture(command=said["command"], rc=said["rc"], out=said["out"], err=said["err"])
+
+
+def driver_record(played: Played) -> dict[str, Any]:
+    return dict(json.loads(capture(played, "driver-word").out))
+
+
+def wait_until(seen: Callable[[], bool], within_s: float, what: str) -> None:
+    give_up = time.monotonic() + within_s
+    while not seen():
+        assert time.monotonic() < give_up, f"not within {within_s:g} s: {what}"
+        time.sleep(1)
+
+
+@pytest.fixture
+def bring_up(tmp_path: Path) -> Iterator[Callable[[str], Host]]:
+    """Make a guest of a lab type; it is gone after the test."""
+    state = settings.load(os.environ | {"PTP_HARNESS_STATE_DIR": str(tmp_path / "state")})
+    bench = wiring.lab_bench(state)
+    with ExitStack() as cleanup:
+
+        def make(instance_type: str) -> Host:
+            bench.prepare([instance_type], print)
+            token = Token(run="roles", host=instance_type)
+            cleanup.callback(bench.release, token)
+            machine = bench.provision(token, instance_type, print)
+            control = cleanup.enter_context(ssh.shared_connection())
+            host = Host(target=Target(machine=machine, known_hosts=ssh.pin(machine, tmp_path), control=control))
+            reached = ssh.reach(machine, host.target.known_hosts, tries=5, first_backoff_s=1, progress=print)
+            assert reached.reached, reached.detail
+            return host
+
+        yield make
+
+
+def follows_the_clock(found: Facts) -> bool:
+    """chrony has selected PHC0 and keeps the second opinion without following it."""
+    states = {source.name: (source.mode, source.state) for source in found.sources or ()}
+    others = [state for name, state in states.items() if name != "PHC0"]
+    return states.get("PHC0") == ("#", "*") and others == [("^", "?")]
+
+
+def test_a_clock_that_is_off_is_switched_on_and_stays_on(bring_up: Callable[[str], Host]) -> None:
+    host = bring_up("lab.driver-off")
+    assert host.run("ls /sys/class/ptp") == ""
+
+    first, found = host.configure()
+    record = driver_record(first)
+    assert (record["decision"], record["clock"], record["remedy"]) == ("devlink", "ptp0", None)
+    assert found.driver_word is DriverWord.ACTIVE
+    assert [clock.device for clock in found.clocks or ()] == ["ptp0"]
+    assert found.phc_link == "ptp0"
+    assert (found.converged, found.competitors) == (True, ())
+    assert follows_the_clock(found)
+    assert host.run("cat /proc/dynamic_debug/control | grep -c '\\[ena\\].*=p' ; true") == "0\n"
+
+    files = host.files()
+    second, found = host.configure()
+    assert second.changed == 0
+    assert host.files() == files
+    assert follows_the_clock(found)
+
+    host.reboot()
+    wait_until(lambda: "#* PHC0" in host.run("chronyc -n sources; true"), 120, "PHC0 selected after the reboot")
+    assert host.run("readlink /dev/ptp_ena") == "ptp0\n"
+    third, found = host.configure()
+    assert third.changed == 1  # the record of how long chrony took belongs to the last boot
+    assert driver_record(third)["boot_id"] == found.boot_id
+    assert (driver_record(third)["decision"], found.driver_word) == ("devlink", DriverWord.ACTIVE)
+    assert host.configure()[0].changed == 0
+
+
+def test_the_sampler_survives_a_cut_connection(bring_up: Callable[[str], Host]) -> None:
+    host = bring_up("lab.phc")
+    _, found = host.configure()
+    assert follows_the_clock(found)
+    variables = {"clock_facts_duration_s": 15, "clock_facts_wait": False, "clock_facts_samples_path": SAMPLES}
+    begun = time.monotonic()
+    host.play("measure.yml", variables)
+    host.cut()
+    wait_until(lambda: '"kind": "end"' in host.run(f"tail -n 1 {SAMPLES}"), 60, "the sampler's closing line")
+    assert time.monotonic() - begun > 14
+    taken, unparsed, complete = samples.read(host.run(f"cat {SAMPLES}"), where="samples.jsonl")
+    assert (unparsed, complete) == ((), True)
+    assert len(taken) >= 13
+    for sample in taken:
+        assert sample.reads is not None
+        assert sample.tracking is not None
+        assert sample.counters is not None
+        assert (len(sample.reads), sample.read_errors) == (5, 0)
+        assert sample.tracking.reference == "PHC0"
+    # All readers together stay within the clock's 125 readings a second.
+    first, last = taken[0], taken[-1]
+    assert first.counters is not None
+    assert last.counters is not None
+    per_s = (last.counters.cnt - first.counters.cnt) / ((last.mono_ns - first.mono_ns) / 1e9)
+    assert 25 < per_s < 40
+
+
+def test_a_clock_made_anew_is_followed(bring_up: Callable[[str], Host]) -> None:
+    """A driver that is reloaded while chronyd and the sampler hold its clock gives it back under another number."""
+    host = bring_up("lab.phc")
+    host.configure()
+    variables = {"clock_facts_duration_s": 600, "clock_facts_wait": False, "clock_facts_samples_path": SAMPLES}
+    host.play("measure.yml", variables)
+    host.run("sleep 3; devlink dev reload pci/$(basename $(readlink -f /sys/class/ptp/ptp0/device)); sleep 8")
+    host.play("measure.yml", variables | {"clock_facts_mode": "stop"})
+    written = host.run(f"cat {SAMPLES}")
+    taken, _, complete = samples.read(written, where="samples.jsonl")
+    assert complete
+    assert len(taken[0].reads or ()) == len(taken[-1].reads or ()) == 5
+    clocks = [json.loads(line)["phc"].get("device") for line in written.splitlines() if '"kind": "sample"' in line]
+    assert (clocks[0], clocks[-1]) == ("ptp0", "ptp1")
+
+    # chronyd keeps the clock that is gone, until the role restarts it.
+    played, found = host.configure()
+    assert played.results["Let chrony follow the clock"]["restarted"] is True
+    assert found.phc_link == "ptp1"
+    assert follows_the_clock(found)
+
+
+def test_another_daemon_is_stopped_and_a_stray_one_is_seen(bring_up: Callable[[str], Host]) -> None:
+    host = bring_up("lab.phc")
+    unit = "/etc/systemd/system/phc2sys-lab.service"
+    steer = "phc2sys -s /dev/ptp0 -c CLOCK_REALTIME -O 0 -R 1"
+    host.run(f"printf '[Service]\\nExecStart=/usr/sbin/{steer}\\n[Install]\\nWantedBy=multi-user.target\\n' > {unit}")
+    host.run("systemctl daemon-reload; systemctl enable --now phc2sys-lab.service 2>&1")
+    observed = understood(host.play("observe.yml"))
+    assert observed.competitors == ("phc2sys-lab",)
+
+    played, found = host.configure()
+    assert found.competitors == ()
+    assert [result["stopped"] for result in played.results.values() if result.get("stopped")] == [
+        ["phc2sys-lab.service"]
+    ]
+    assert host.run("systemctl is-active phc2sys-lab.service; systemctl is-enabled phc2sys-lab.service; true") == (
+        "inactive\ndisabled\n"
+    )
+
+    host.run(f"setsid {steer} >/dev/null 2>&1 </dev/null &")
+    stray = understood(host.play("observe.yml")).competitors
+    assert stray is not None
+    assert [name.partition("[")[0] for name in stray] == ["phc2sys"]
+
+
+def test_a_device_without_a_clock_says_so_itself(bring_up: Callable[[str], Host]) -> None:
+    host = bring_up("lab.no-phc")
+    time_service = "systemctl is-active chrony; systemctl is-enabled chrony; md5sum /etc/chrony/chrony.conf; true"
+    before = host.run(time_service)
+
+    first, found = host.configure()
+    record = driver_record(first)
+    assert (record["decision"], record["clock"]) == ("devlink", None)
+    assert [(a["rc"], a["err"]) for a in record["attempts"]][1:] == [
+        (1, f"{REFUSAL}\nkernel answers: Operation not supported\n")
+    ]
+    assert record["remedy"] == (
+        "the device has no PHC feature: choose another instance type, or a placement that gives this one a clock"
+    )
+    assert (found.driver_word, found.driver_word_text) == (DriverWord.NOT_SUPPORTED_BY_DEVICE, REFUSAL)
+    assert json.loads(capture(first, "chrony-phc").out)["waited"] is False
+    assert host.run(time_service) == before
+
+    files = host.files()
+    second, found = host.configure()
+    assert second.changed == 0
+    assert host.files() == files
+    assert found.driver_word is DriverWord.NOT_SUPPORTED_BY_DEVICE
+
+    host.reboot()  # the unit asks again at each boot, and must not hang the host
+    wait_until(lambda: host.run("systemctl is-system-running; true") != "starting\n", 120, "the boot's end")
+    third, found = host.configure()
+    assert found.driver_word is DriverWord.NOT_SUPPORTED_BY_DEVICE
+    assert driver_record(third)["boot_id"] == found.boot_id
+
+
+def test_an_old_driver_is_not_capable_and_the_remedy_says_what_would_be(bring_up: Callable[[str], Host]) -> None:
+    host = bring_up("lab.old-driver")
+    before = host.files()
+    first, found = host.configure()
+    record = driver_record(first)
+    assert (record["decision"], record["clock"], record["attempts"]) == ("not_capable", None, [])
+    assert record["remedy"] == (
+        f"the ena driver of kernel {found.kernel} has neither the parameter phc_enable nor devlink's enable_phc: "
+        "boot a kernel >= 6.17 (such as the one in the distribution's backports) or install Amazon's ena release "
+        ">= 2.10 built with ENA_PHC_INCLUDE=1"
+    )
+    assert found.driver_word is None
+    new = set(host.files().splitlines()) - set(before.splitlines())
+    assert sorted(line.split()[0] for line in new) == [
+        f"/var/lib/ptp-harness/{name}.json" for name in ("chrony_phc", "ena_driver", "linuxptp")
+    ]
+    assert host.configure()[0].changed == 0
+
+
+def test_check_mode_changes_nothing(bring_up: Callable[[str], Host], tmp_path: Path) -> None:
+    host = bring_up("lab.driver-off")
+    before = host.files()
+    played = host.play(str(in_check_mode("configure.yml", tmp_path / "checking")))
+    assert played.changed > 0
+    assert host.files() == before
+    assert host.run("ls /sys/class/ptp") == ""
+
+
+def in_check_mode(name: str, folder: Path) -> Path:
+    """A copy of a playbook whose every task only says what it would change."""
+    (folder / "playbooks").mkdir(parents=True)
+    (folder / "ansible.cfg").write_text((ROOT / "ansible.cfg").read_text().replace("= roles\n", f"= {ROOT}/roles\n"))
+    copy = folder / "playbooks" / name
+    text = (ROOT / "playbooks" / name).read_text()
+    assert "  gather_facts: false\n" in text
+    copy.write_text(text.replace("  gather_facts: false\n", "  gather_facts: false\n  check_mode: true\n"))
+    return copy
+
+
+def test_a_card_that_carries_the_connection_is_reloaded_apart_from_it(bring_up: Callable[[str], Host]) -> None:
+    host = bring_up("lab.driver-off")
+    card = host.run("basename /sys/bus/pci/drivers/ena/*/net/*").strip()
+    host.run(f"ip address add 192.0.2.1/24 dev {card}")
+    played, found = host.configure()
+    assert played.results["Switch the clock on where that is all it lacks"]["pending"] is True
+    record = driver_record(played)
+    assert (record["decision"], record["clock"]) == ("devlink", "ptp0")
+    assert found.phc_link == "ptp0"
+    assert follows_the_clock(found)
+    assert host.configure()[0].changed == 0
