@@ -15,14 +15,17 @@ from harness.proc import ProcessId
 _DEADLINE_S = 20.0
 _POLL_S = 0.01
 
+_PATIENCE = ("--expire-us", "200000", "--block-us", "250000")
+"""What the device tells the driver: a guest that lost its processor within a reading has not seen a broken clock."""
+
 
 def start_device(
     record: HostRecord, socket: Path, control: Path, bends: Mapping[str, int | bool | str], *, guest: int, assets: Path
 ) -> ProcessId:
     """Start the ENA device that ends with the guest; it listens at `socket` before QEMU may be told of it."""
     options = [word for name, value in bends.items() for word in _option(name, value)]
-    words = ["ena_device", "--socket", str(socket), "--control", str(control), "--mac", record.mac, *options]
-    return _start(words, record, record.device_log, guest, assets)
+    words = ["ena_device", "--verbose", "--socket", str(socket), "--control", str(control), "--mac", record.mac]
+    return _start([*words, *_PATIENCE, *options], record, record.device_log, guest, assets)
 
 
 def start_ntp_server(record: HostRecord, port_file: Path, *, guest: int, assets: Path) -> ProcessId:
