@@ -25,7 +25,7 @@ check: $(READY)  ## the checks that read the code: style, types, playbooks
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
-	$(VENV)/bin/ansible-lint --offline -q
+	PATH="$(CURDIR)/$(VENV)/bin:$$PATH" ansible-lint --offline -q
 
 unit: $(READY)   ## the tests that need no guest: seconds
 	$(VENV)/bin/pytest -m "not lab and not roles and not engine"
