@@ -1,7 +1,7 @@
 """What does the host tell this guest about itself? One JSON object a line over a virtio-serial port, one reply each.
 
 Runs inside the guest from boot on and is saved with the golden snapshot, so that a restored guest hears at once who it
-is. Standard library only. Requests: hello, warm, identity, driver, enable_phc (see ANSWERS).
+is. Standard library only. Requests: see ANSWERS.
 """
 
 import fcntl
@@ -18,9 +18,14 @@ from typing import Any
 PORT = "/dev/virtio-ports/lab.agent"
 HOST_KEY = "/etc/ssh/ssh_host_ed25519_key"
 AUTHORIZED_KEYS = "/root/.ssh/authorized_keys"
+ADDRESS = "10.0.2.15"  # lab/image/root/etc/systemd/network
+NAMED = "/run/lab-named"  # the pipe on which sshd-once-named waits
+JOURNALS = "/run/log/journal"
 ENA_DRIVER = "/sys/bus/pci/drivers/ena"
 PTP_CLASS = "/sys/class/ptp"
 RNDADDENTROPY, RNDRESEEDCRNG = 0x40085203, 0x5207  # <linux/random.h>
+PORT_DEADLINE_S = 900.0
+PAUSE_S = 0.02
 EAGER_PAUSE_S, IDLE_PAUSE_S = 0.02, 0.5  # between looks while no host is connected: before and after the identity
 
 Request = dict[str, Any]
@@ -34,16 +39,17 @@ def hello(request: Request) -> Reply:
 
 
 def warm(request: Request) -> Reply:
-    """Bring into memory what a restored guest needs first: an SSH login, with a throw-away key, and devlink."""
+    """Wait for the boot's end, then bring into memory what a restored guest needs first: an SSH login, and devlink."""
+    wait_for(settled, request["timeout_s"], "the boot does not end")
     os.makedirs("/root/.ssh", mode=0o700, exist_ok=True)
-    run("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", HOST_KEY)
-    shutil.copy(HOST_KEY + ".pub", AUTHORIZED_KEYS)
-    run("systemctl", "start", "ssh.service")
-    run("ssh", "-q", "-o", "StrictHostKeyChecking=no", "-i", HOST_KEY, "root@127.0.0.1", "true")
-    run("systemctl", "stop", "ssh.service")
+    key = "/root/.ssh/warm"
+    run("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", key)
+    shutil.copy(key + ".pub", AUTHORIZED_KEYS)
+    with subprocess.Popen(["/usr/sbin/sshd", "-D", "-h", key, "-p", "2222"]) as server:
+        wait_for(lambda: listens(2222), 30, "sshd does not listen")
+        run("ssh", "-q", "-o", "StrictHostKeyChecking=no", "-i", key, "-p", "2222", "root@127.0.0.1", "true")
+        server.terminate()
     shutil.rmtree("/root/.ssh")
-    for path in (HOST_KEY, HOST_KEY + ".pub"):
-        os.unlink(path)
     run("modprobe", "ena")
     run("devlink", "dev")
     os.sync()
@@ -60,11 +66,13 @@ def identity(request: Request) -> Reply:
     write("/etc/machine-id", request["machine_id"] + "\n")
     os.makedirs("/root/.ssh", mode=0o700, exist_ok=True)
     write(AUTHORIZED_KEYS, request["authorized_key"] + "\n", mode=0o600)
+    for older in names(JOURNALS):  # journalctl looks in the folder that is named like the machine
+        os.rename(f"{JOURNALS}/{older}", f"{JOURNALS}/{request['machine_id']}")
     if request["ssh"]:  # without a host key sshd does not start, now or after a reboot
         write(HOST_KEY + ".pub", request["host_key_public"] + "\n")
         write(HOST_KEY, request["host_key"], mode=0o600)
-        run("systemctl", "start", "ssh.service")
-    run("systemctl", "restart", "--no-block", "systemd-journald.service")  # else it writes under the old machine-id
+        write(NAMED, "now\n")
+        wait_for(lambda: listens(22), 60, "sshd does not listen")
     return {}
 
 
@@ -128,8 +136,24 @@ def write(path: str, text: str, *, mode: int = 0o644) -> None:
         os.close(fd)
 
 
+def listens(port: int) -> bool:
+    """Whether a socket listens on that TCP port (state 0A in /proc/net/tcp, proc_net_tcp.txt)."""
+    with open("/proc/net/tcp", encoding="ascii") as file:
+        sockets = [line.split() for line in file][1:]
+    return any(words[1].endswith(f":{port:04X}") and words[3] == "0A" for words in sockets)
+
+
 def names(folder: str) -> list[str]:
     return sorted(os.listdir(folder)) if os.path.isdir(folder) else []
+
+
+def settled() -> bool:
+    """Whether the network is up and systemd has no job under way but sshd's, which waits for this guest's name."""
+    with open("/proc/net/fib_trie", encoding="ascii") as file:
+        if ADDRESS not in file.read():
+            return False
+    jobs = subprocess.run(["systemctl", "list-jobs", "--no-legend"], capture_output=True, text=True, timeout=60).stdout
+    return {line.split()[1] for line in jobs.splitlines() if line.split()[3] == "running"} == {"ssh.service"}
 
 
 def ena_cards() -> list[tuple[str, str]]:
@@ -148,7 +172,7 @@ def wait_for(seen: Callable[[], object], timeout_s: float, otherwise: str) -> No
     while not seen():
         if time.monotonic() > give_up:
             raise TimeoutError(f"{otherwise} within {timeout_s:g} s")
-        time.sleep(0.02)
+        time.sleep(PAUSE_S)
 
 
 def lines(port: int) -> Iterator[bytes]:
@@ -168,6 +192,7 @@ def lines(port: int) -> Iterator[bytes]:
 
 
 def main() -> None:
+    wait_for(lambda: os.path.exists(PORT), PORT_DEADLINE_S, f"no {PORT}")
     port = os.open(PORT, os.O_RDWR)
     for line in lines(port):
         os.write(port, json.dumps(answer(line)).encode() + b"\n")

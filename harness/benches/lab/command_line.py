@@ -14,7 +14,7 @@ TRUTH_PAGE_BYTES = 4096
 # No AVX: emulated, the wide instructions that programs then prefer make sshd's start take twice as long as without.
 # A TSC that is known to be invariant remains the kernel's clocksource.
 _EMULATED_CPU = "Nehalem,+rdtscp,+invtsc"
-_KERNEL_WORDS = "root=LABEL=root console=ttyS0 mitigations=off nokaslr panic=-1 audit=0"
+_KERNEL_WORDS = "root=LABEL=root console=ttyS0 mitigations=off nokaslr panic=-1 audit=0 systemd.show_status=error"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -138,7 +138,7 @@ def _boot(hardware: Hardware, half: Path, what: str) -> None:
     try:
         with agent.connected(hardware.agent) as port:
             port.ask("hello", deadline_s=BOOT_DEADLINE_S)
-            port.ask("warm", deadline_s=60)
+            port.ask("warm", deadline_s=BOOT_DEADLINE_S + 60, timeout_s=BOOT_DEADLINE_S)
     except HarnessError as error:
         log = half / "serial.log"
         words = log.read_text(errors="replace")[-300:] if log.exists() else "(nothing)"

@@ -74,7 +74,7 @@ class Restoration:
             self._restore(monitor)
             self._introduce()
             self._add_device(monitor, device)
-        self._switch_clock_on()
+        self._finish()
         opinion = companions.second_opinion(ntp, self._port_file, self.record.folder / "ntp.log")
         return self._note("running", second_opinion=opinion, ready=True)
 
@@ -144,7 +144,7 @@ class Restoration:
         socket = {"path": str(self.hardware.device), "type": "unix"}
         monitor.do("device_add", driver="vfio-user-pci", id="ena", bus=ENA_SLOT, socket=socket)
 
-    def _switch_clock_on(self) -> None:
+    def _finish(self) -> None:
         self._note("wait for the driver, switch the clock on")
         with agent.connected(self.hardware.agent) as port:
             port.ask("driver", deadline_s=_DRIVER_DEADLINE_S + 5, timeout_s=_DRIVER_DEADLINE_S)
