@@ -2,8 +2,9 @@
 
 import datetime
 import difflib
+import time
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, as_completed, wait
 from functools import partial
 from pathlib import Path
 
@@ -43,13 +44,17 @@ class LabBench:
         wanted = [truth for truth in each.values() if _may_fit(truth)]
         self._tools()
         used, base, accelerator = self._foundations(progress)
+        golden_guest = partial(self._golden, used=used, base=base, accelerator=accelerator, progress=progress)
         with built.terminations_interrupt(), ThreadPoolExecutor(max_workers=2) as pool:
+            jobs = [pool.submit(golden_guest, truth) for truth in wanted]
             try:
-                golden_guest = partial(self._golden, used=used, base=base, accelerator=accelerator, progress=progress)
-                list(pool.map(golden_guest, wanted))
+                for job in as_completed(jobs):
+                    job.result()
             except BaseException:
-                golden.stop_builds()
+                while wait(jobs, timeout=0.2).not_done:
+                    golden.stop_builds()
                 raise
+        self._prune(progress)
 
     def provision(self, token: Token, instance_type: str, progress: Progress) -> Machine:
         truth = truth_of(instance_type)
@@ -108,6 +113,14 @@ class LabBench:
             memory_mib=truth.memory_mib,
             progress=progress,
         )
+
+    def _prune(self, progress: Progress) -> None:
+        """Remove images and golden guests that nobody has used for days; none while a guest runs that may need them."""
+        if places.guests():
+            return
+        for pattern in ("golden-*", "image-*", "qemu-*"):
+            for folder in built.prune(self._cache, pattern, time.time()):
+                progress(f"removed {folder.name} from the cache: not used for days")
 
     def _tools(self) -> None:
         for tool, package in checks.TOOLS.items():

@@ -19,11 +19,14 @@ from harness.benches.lab import marks
 from harness.errors import SetupError
 
 HALF = ".half"
+KEPT_UNUSED_S = 3 * 86_400
 
 
 def once(folder: Path, what: str, build: Callable[[Path], None], progress: Progress) -> Path:
     """The folder, built by `build(half)` if it is not there. Raises what `build` raises, and SetupError."""
     if folder.is_dir():
+        with suppress(OSError):
+            os.utime(folder)  # used today: prune() looks at this
         return folder
     writable(folder.parent)
     with _locked(folder.with_name(folder.name + ".lock"), what, progress), terminations_interrupt():
@@ -50,6 +53,15 @@ def discard(folder: Path) -> None:
     if folder.exists() or left:
         pids = ", ".join(str(marked.process.pid) for marked in left) or "none of ours"
         raise SetupError(f"cannot remove {folder} (processes in it: {pids})", next_step=f"rm -r {folder}")
+
+
+def prune(cache: Path, pattern: str, now_s: float) -> list[Path]:
+    """Remove what nobody has used for some days, such as the images of earlier recipes; returns what was removed."""
+    whole = [path for path in cache.glob(pattern) if path.is_dir() and path.suffix != HALF]
+    old = [path for path in whole if now_s - path.stat().st_mtime > KEPT_UNUSED_S]
+    for path in old:
+        shutil.rmtree(path, ignore_errors=True)
+    return old
 
 
 def writable(folder: Path) -> Path:

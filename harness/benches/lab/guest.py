@@ -91,9 +91,7 @@ class Restoration:
 
     def _start_guest(self) -> ProcessId:
         self.progress(f"restoring a guest from the golden one ({self.hardware.accelerator})")
-        environment = marks.environment(
-            self.record.folder, marks.GUEST, str(self.record.token), self.workshop.golden.folder
-        )
+        environment = marks.environment(self.record.folder, marks.GUEST, str(self.record.token))
         return golden.start(self.workshop.qemu, restored(self.hardware), self.record.folder, dict(environment))
 
     def _start_ntp(self, guest: ProcessId) -> ProcessId:

@@ -14,7 +14,7 @@ from pathlib import Path
 from harness import proc
 from harness.proc import ProcessId
 
-FOLDER, ROLE, TOKEN, GOLDEN = (f"PTP_HARNESS_LAB_{name}" for name in ("FOLDER", "ROLE", "TOKEN", "GOLDEN"))
+FOLDER, ROLE, TOKEN = (f"PTP_HARNESS_LAB_{name}" for name in ("FOLDER", "ROLE", "TOKEN"))
 GUEST = "guest"
 _SETTLE_S = 0.1  # longer than a child of a killed parent needs from fork to exec
 
@@ -27,12 +27,11 @@ class Marked:
     folder: Path
     role: str
     token: str
-    golden: Path | None
 
 
-def environment(folder: Path, role: str, token: str = "", golden: Path | None = None) -> Mapping[str, str]:
+def environment(folder: Path, role: str, token: str = "") -> Mapping[str, str]:
     """What to add to the environment of a process that works for `folder`."""
-    return {FOLDER: str(folder), ROLE: role, TOKEN: token, GOLDEN: str(golden or "")}
+    return {FOLDER: str(folder), ROLE: role, TOKEN: token}
 
 
 def running(wanted: Callable[[Marked], bool] = lambda _: True) -> list[Marked]:
@@ -77,5 +76,4 @@ def _marked(pid: int) -> Marked | None:
         folder=Path(found[FOLDER]),
         role=found.get(ROLE, ""),
         token=found.get(TOKEN, ""),
-        golden=Path(found[GOLDEN]) if found.get(GOLDEN) else None,
     )

@@ -15,6 +15,7 @@ from harness.benches.lab import marks, runtime
 
 WAIT_S = 900.0
 _POLL_S = 1.0
+_WORD_EVERY_S = 10.0  # also how soon somebody who wants to stop is heard, by an exception from `progress`
 _BESIDE_GUEST_MIB = 256  # QEMU itself, its device and the NTP server
 
 
@@ -52,15 +53,16 @@ def _free(lock: int, most: int) -> bool:
 
 
 def _wait(free: Callable[[], bool], most: int, progress: Progress, wait_s: float) -> None:
-    give_up, told = time.monotonic() + wait_s, ""
+    begun, next_word_s = time.monotonic(), 0.0
     while not free():
+        waited_s = time.monotonic() - begun
         holders = ", ".join(sorted(guest.token for guest in guests()))
-        if time.monotonic() > give_up:
+        if waited_s > wait_s:
             raise CapacityError(
                 f"all {most} places for lab guests stayed taken for {wait_s:.0f} s by {holders}",
                 next_step="`ptp-harness lab list` and `ptp-harness lab down`, or set PTP_HARNESS_LAB_GUESTS",
             )
-        if holders != told:
+        if waited_s >= next_word_s:
             progress(f"waiting for one of {most} places for guests, held by {holders}")
-            told = holders
+            next_word_s = waited_s + _WORD_EVERY_S
         time.sleep(_POLL_S)
