@@ -1,0 +1,66 @@
+"""How long does configuring one host take, and in how many tasks on the wire?
+
+    .venv/bin/python benchmarks/configure.py [TYPE]     lab.driver-off, unless named
+
+One lab guest, alone: the playbook configure.yml run twice (the second run must change nothing), then measure.yml's
+start of the sampler. What runs beside it on the machine is part of the figure, so the load is printed too.
+"""
+
+import os
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from harness import settings, ssh, wiring
+from harness.model import Token
+from harness.playbooks import Played, Target, play
+
+ROOT = Path(__file__).parents[1]
+
+
+def timed(name: str, target: Target, **variables: object) -> Played:
+    """Run a playbook and print the seconds of each task that took some."""
+    marks: list[tuple[float, str]] = []
+    address, port = (target.machine.second_opinion or "").split()
+    opinion = {"chrony_phc_second_opinion_address": address, "chrony_phc_second_opinion_port": int(port)}
+    played = play(
+        ROOT / "playbooks" / name,
+        target,
+        opinion | variables,
+        timeout_s=600,
+        on_task=lambda task: marks.append((time.monotonic(), task)),
+        cancelled=lambda: False,
+    )
+    print(
+        f"{name:<14} {played.outcome} {played.seconds:5.1f} s  {played.tasks_on_wire} tasks on the wire  "
+        f"{played.changed} changed  {played.message}"
+    )
+    for (begun, task), (ended, _) in zip(marks, [*marks[1:], (time.monotonic(), "")], strict=True):
+        if ended - begun >= 1:
+            print(f"{'':<14}    {ended - begun:5.1f} s  {task}")
+    return played
+
+
+def main() -> int:
+    instance_type = sys.argv[1] if len(sys.argv) > 1 else "lab.driver-off"
+    print(f"{instance_type}, load of this machine {os.getloadavg()[0]:.1f}")
+    with tempfile.TemporaryDirectory(prefix="ptp-configure-") as folder, ssh.shared_connection() as control:
+        state = settings.load(os.environ | {"PTP_HARNESS_STATE_DIR": folder})
+        bench = wiring.lab_bench(state)
+        bench.prepare([instance_type], print)
+        token = Token(run="benchmark", host=instance_type)
+        try:
+            machine = bench.provision(token, instance_type, lambda line: None)
+            target = Target(machine=machine, known_hosts=ssh.pin(machine, Path(folder)), control=control)
+            ssh.reach(machine, target.known_hosts, tries=5, first_backoff_s=1, progress=print)
+            timed("configure.yml", target)
+            again = timed("configure.yml", target)
+            timed("measure.yml", target, clock_facts_duration_s=5, clock_facts_wait=False)
+        finally:
+            bench.release(token)
+    return 0 if again.changed == 0 else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
