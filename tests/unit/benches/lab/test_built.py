@@ -1,0 +1,89 @@
+"""Folders of the cache are whole or not there, and a half-built one is built again."""
+
+import fcntl
+import os
+import signal
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from harness import proc
+from harness.benches.lab import built, marks
+from harness.errors import SetupError
+
+
+def build(half: Path) -> None:
+    (half / "content").write_text("whole")
+
+
+def refuse(half: Path) -> None:
+    raise AssertionError("built twice")
+
+
+def test_built_once_and_found_the_next_time(tmp_path: Path) -> None:
+    said: list[str] = []
+    folder = built.once(tmp_path / "x", "the thing", build, said.append)
+    assert built.once(tmp_path / "x", "the thing", refuse, said.append) == folder
+    assert ((folder / "content").read_text(), said) == ("whole", [])
+
+
+def test_a_half_built_one_is_thrown_away_with_whatever_works_on_it(tmp_path: Path) -> None:
+    half = tmp_path / "x.half"
+    half.mkdir()
+    worker = proc.spawn(["sleep", "600"], log=half / "log", env=marks.environment(half, "build"))
+    said: list[str] = []
+    folder = built.once(tmp_path / "x", "the thing", build, said.append)
+    assert said == ["the thing: an earlier build was left half done; it is thrown away and built again"]
+    assert [path.name for path in folder.iterdir()] == ["content"]
+    assert not worker.alive()
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, OSError, SetupError("no")])
+def test_a_build_that_fails_leaves_nothing(tmp_path: Path, error: type[BaseException] | BaseException) -> None:
+    def fail(half: Path) -> None:
+        build(half)
+        raise error
+
+    with pytest.raises(error if isinstance(error, type) else type(error)):
+        built.once(tmp_path / "x", "the thing", fail, print)
+    assert [path.name for path in tmp_path.iterdir()] == ["x.lock"]
+
+
+def test_sigterm_ends_a_build_like_ctrl_c(tmp_path: Path) -> None:
+    def be_terminated(half: Path) -> None:
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(5)
+
+    with pytest.raises(KeyboardInterrupt):
+        built.once(tmp_path / "x", "the thing", be_terminated, print)
+    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+
+
+def test_a_second_builder_waits_for_the_first(tmp_path: Path) -> None:
+    said: list[str] = []
+    with (tmp_path / "x.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        second = threading.Thread(target=built.once, args=(tmp_path / "x", "the thing", refuse, said.append))
+        second.start()
+        while not said:
+            time.sleep(0.01)
+        (tmp_path / "x").mkdir()
+    second.join(timeout=10)
+    assert (second.is_alive(), said) == (False, ["the thing: another process is building it; waiting"])
+
+
+def test_too_little_room_is_told_with_both_numbers(tmp_path: Path) -> None:
+    with pytest.raises(SetupError, match=r"the thing needs 1000000000 MiB of disk space and .* has \d+ MiB free"):
+        built.room(tmp_path, 10**9, "the thing")
+
+
+def test_only_what_is_whole_and_long_unused_is_pruned(tmp_path: Path) -> None:
+    for name in ("image-old", "image-new", "image-old.half"):
+        (tmp_path / name).mkdir()
+    for name in ("image-old", "image-old.half"):
+        os.utime(tmp_path / name, (0, 0))
+    now_s = (tmp_path / "image-new").stat().st_mtime
+    assert built.prune(tmp_path, "image-*", now_s) == [tmp_path / "image-old"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["image-new", "image-old.half"]
