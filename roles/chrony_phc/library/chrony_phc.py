@@ -143,7 +143,8 @@ def follow(module: AnsibleModule, host: dict, result: dict) -> None:
         result.update(written=written + dropins, stopped=stopped, restarted=restarts)
         module.exit_json(changed=restarts, record=read_json(params["record"]), **result)
     if unit["UnitFileState"] != "enabled":
-        systemctl(module, "enable", "--no-reload", host["service"])
+        # Without the hooks for System V scripts, which take seconds and change nothing where systemd runs.
+        systemctl(module, "enable", "--no-reload", host["service"], environment={"SYSTEMCTL_SKIP_SYSV": "1"})
     if dropins:
         systemctl(module, "daemon-reload")
     if restarts:
@@ -251,12 +252,13 @@ def stop_units(module: AnsibleModule, units: list[str]) -> list[str]:
         and (unit["ActiveState"] not in ("inactive", "failed") or unit["UnitFileState"] == "enabled")
     ]
     if steering and not module.check_mode:
-        systemctl(module, "disable", "--now", *steering)
+        systemctl(module, "disable", "--now", *steering, environment={"SYSTEMCTL_SKIP_SYSV": "1"})
     return steering
 
 
-def systemctl(module: AnsibleModule, *arguments: str) -> str:
-    return module.run_command([module.get_bin_path("systemctl", required=True), *arguments], check_rc=True)[1]
+def systemctl(module: AnsibleModule, *arguments: str, environment: dict | None = None) -> str:
+    argv = [module.get_bin_path("systemctl", required=True), *arguments]
+    return module.run_command(argv, check_rc=True, environ_update=environment)[1]
 
 
 def process_age_s(pid: str) -> float:

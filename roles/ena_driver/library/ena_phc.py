@@ -156,18 +156,20 @@ def settle_files(module: AnsibleModule, written: list[str]) -> None:
     if params["link_rules"]["path"] in written or params["boot_rules"]["path"] in written:
         call(module, "udevadm", "control", "--reload")
         call(module, "udevadm", "trigger", "--action=change", "--subsystem-match=ptp")
-    if params["unit"]["path"] in written:
+    unit = os.path.basename(params["unit"]["path"])
+    if params["unit"]["path"] in written and "yes" in call(
+        module, "systemctl", "show", "--property=NeedDaemonReload", unit
+    ):
         call(module, "systemctl", "daemon-reload")
-    if params["module_options"]["path"] in written and not call(module, "update-initramfs", "-u"):
-        call(module, "dracut", "--force")
+    if params["module_options"]["path"] in written:
+        debian = module.get_bin_path("update-initramfs") is not None
+        call(module, *(("update-initramfs", "-u") if debian else ("dracut", "--force")))
 
 
-def call(module: AnsibleModule, name: str, *arguments: str) -> bool:
-    """Run one of the system's own tools where it is there; whether it was. Fails the task when the tool fails."""
+def call(module: AnsibleModule, name: str, *arguments: str) -> str:
+    """What one of the system's own tools says; nothing where it is not there. Fails the task when the tool fails."""
     path = module.get_bin_path(name)
-    if path is not None:
-        module.run_command([path, *arguments], check_rc=True)
-    return path is not None
+    return module.run_command([path, *arguments], check_rc=True)[1] if path is not None else ""
 
 
 def carries(plan: dict) -> bool:
