@@ -100,6 +100,12 @@ def spawn(
     return identity
 
 
+def prefer(process: ProcessId, *, niceness: int) -> None:
+    """Let a process that was just spawned, and the threads that it will start, go before others; where we may."""
+    with suppress(PermissionError, ProcessLookupError):
+        os.setpriority(os.PRIO_PROCESS, process.pid, niceness)
+
+
 def end(process: ProcessId, *, grace_s: float = 5.0) -> bool:
     """End a process of ours with the group it leads: SIGTERM, SIGKILL after `grace_s`. True when it is gone."""
     for signal_number, wait_s in ((signal.SIGTERM, grace_s), (signal.SIGKILL, 5.0)):

@@ -96,4 +96,4 @@ def reach(
             progress(f"SSH try {number} of {tries}: {words}; next in {pause_s:g} s")
             sleep(pause_s)
             pause_s *= 2
-    return Reach(reached=False, tries=tries, detail=f"no SSH after {tries} tries: {words}")
+    return Reach(reached=False, tries=tries, detail=words)

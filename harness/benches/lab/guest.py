@@ -26,6 +26,7 @@ from harness.proc import ProcessId
 _RESTORE_DEADLINE_S = 60.0
 _IDENTITY_DEADLINE_S = 60.0
 _DRIVER_DEADLINE_S = 60.0
+_GUEST_NICENESS = -10  # before Ansible and others on the host: chrony drops a clock whose readings suddenly take long
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,7 +93,9 @@ class Restoration:
     def _start_guest(self) -> ProcessId:
         self.progress(f"restoring a guest from the golden one ({self.hardware.accelerator})")
         environment = marks.environment(self.record.folder, marks.GUEST, str(self.record.token))
-        return golden.start(self.workshop.qemu, restored(self.hardware), self.record.folder, dict(environment))
+        guest = golden.start(self.workshop.qemu, restored(self.hardware), self.record.folder, dict(environment))
+        proc.prefer(guest, niceness=_GUEST_NICENESS)
+        return guest
 
     def _start_ntp(self, guest: ProcessId) -> ProcessId:
         return companions.start_ntp_server(self.record, self._port_file, guest=guest.pid, assets=self.workshop.assets)
