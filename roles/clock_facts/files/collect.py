@@ -31,8 +31,10 @@ NTP_EPOCH_S = 2_208_988_800  # seconds from 1900 to 1970 (RFC 5905)
 ENA_IDS = ("0x0ec2", "0x1ec2", "0xec20", "0xec21", "0x0051")  # ena_pci_id_tbl.h; 0xefa0 is EFA, which has no clock
 STATE = "/var/lib/ptp-harness"
 TOOL_PATH = os.environ.get("PATH", "") + ":/usr/sbin:/sbin:/usr/bin:/bin"
-CHRONY_UNITS = ("chrony.service", "chronyd.service")
-OTHER_UNITS = ("systemd-timesyncd.service", "ntp.service", "ntpd.service", "ntpsec.service", "openntpd.service")
+NTP_UNITS = (
+    "chrony.service", "chronyd.service", "systemd-timesyncd.service", "ntp.service", "ntpd.service", "ntpsec.service",
+    "openntpd.service",
+)  # fmt: skip
 PTP_UNITS = ("ptp4l*", "phc2sys*", "ts2phc*", "timemaster*")
 CLOCK_PROCESSES = ("systemd-timesyn", "ntpd", "openntpd", "ptp4l", "phc2sys", "ts2phc", "timemaster")
 PTP_SYS_OFFSET_EXTENDED = 0xC4C03D09  # _IOWR('=', 9, 1216 bytes): n_samples, 3 reserved, 25 x 3 x (s64 s, u32 ns, u32)
@@ -136,8 +138,7 @@ def module_lines() -> str:
     if not os.path.isdir("/sys/module/ena"):
         raise FileNotFoundError(errno.ENOENT, "the module ena is not loaded")
     lines = [text(path).strip() for path in glob.glob("/sys/module/ena/version")]
-    for path in sorted(glob.glob("/sys/module/ena/parameters/*")):
-        lines.append(f"{os.path.basename(path)}={word(path)}")
+    lines += [f"{os.path.basename(path)}={word(path)}" for path in sorted(glob.glob("/sys/module/ena/parameters/*"))]
     lines += [
         f"{m[0]:<19} {m[1]:>8}  {m[2]} {m[3].rstrip(',').strip('-')}".rstrip() for m in loaded if m[0] in ("ena", "ptp")
     ]
@@ -174,14 +175,11 @@ def ptp_links() -> str:
 
 def services() -> Capture:
     """Units that could steer a clock and their states, then such processes that none of them runs."""
-    made = run(
-        "systemctl", "list-units", "--all", "--full", "--plain", "--no-legend", *CHRONY_UNITS, *OTHER_UNITS, *PTP_UNITS
-    )
-    units = [line.split() for line in str(made["out"]).splitlines()]
-    states = {unit[0]: unit[2] for unit in units if len(unit) > 2 and unit[1] == "loaded"}
-    strays = [stray for stray in processes() if stray[1] not in states]
-    lines = [f"{name} {state}\n" for name, state in states.items()] + [f"{name} running\n" for name, _ in strays]
-    return {**made, "out": "".join(lines)}
+    made = run("systemctl", "list-units", "--all", "--full", "--plain", "--no-legend", *NTP_UNITS, *PTP_UNITS)
+    units = map(str.split, str(made["out"]).splitlines())
+    states = {unit[0]: unit[2] for unit in units if unit[1:2] == ["loaded"]}
+    strays = {name: "running" for name, unit in processes() if unit not in states}
+    return {**made, "out": "".join(f"{name} {state}\n" for name, state in {**states, **strays}.items())}
 
 
 def processes() -> list[tuple[str, str]]:
@@ -190,8 +188,7 @@ def processes() -> list[tuple[str, str]]:
     for path in sorted(glob.glob("/proc/[0-9]*/comm")):
         name, folder = word(path), os.path.dirname(path)
         if name in CLOCK_PROCESSES:
-            unit = os.path.basename(word(f"{folder}/cgroup").splitlines()[-1])
-            found.append((f"{name}[{os.path.basename(folder)}]", unit))
+            found.append((f"{name}[{os.path.basename(folder)}]", os.path.basename(word(f"{folder}/cgroup"))))
     return found
 
 
@@ -200,28 +197,25 @@ def processes() -> list[tuple[str, str]]:
 
 def phc_reads(count: int = 10) -> str:
     """A burst of readings: [system clock before, PHC, system clock after] in ns."""
-    names = {p.split("/")[4]: word(p) for p in sorted(glob.glob("/sys/class/ptp/ptp*/clock_name"))}
-    ena = [f"/dev/{clock}" for clock, name in names.items() if name.startswith("ena-ptp-")]
-    device = next((p for p in ("/dev/ptp_ena", *ena, *(f"/dev/{clock}" for clock in names)) if os.path.exists(p)), None)
+    names = {f"/dev/{p.split('/')[4]}": word(p) for p in sorted(glob.glob("/sys/class/ptp/ptp*/clock_name"))}
+    ena = [path for path, name in names.items() if name.startswith("ena-ptp-")]
+    device = next((path for path in ("/dev/ptp_ena", *ena, *names) if os.path.exists(path)), None)
     if device is None:
         raise FileNotFoundError(errno.ENOENT, "there is no PTP clock")
     reads: list[list[int]] = []
     errors: dict[str, int] = {}
-    fd = os.open(device, os.O_RDWR | os.O_CLOEXEC)
-    try:
+    with open(device, "r+b", buffering=0) as clock:
         for _ in range(count):
             answer = bytearray(1216)
             struct.pack_into("I", answer, 0, 1)
             try:
-                fcntl.ioctl(fd, PTP_SYS_OFFSET_EXTENDED, answer)
+                fcntl.ioctl(clock, PTP_SYS_OFFSET_EXTENDED, answer)
                 times = struct.unpack_from("qIIqIIqII", answer, 16)
                 reads.append([times[i] * 10**9 + times[i + 1] for i in (0, 3, 6)])
             except OSError as error:
                 name = errno.errorcode.get(error.errno or 0, str(error.errno))
                 errors[name] = errors.get(name, 0) + 1
             time.sleep(0.002)
-    finally:
-        os.close(fd)
     return json.dumps({"reads": reads, "errors": errors})
 
 
