@@ -26,6 +26,7 @@ def run(root: Path, cache: Path, *, variant: str, include: Sequence[str], option
     ]
     proc.run(
         [
+            *_apart(),
             "mmdebstrap",
             "--quiet",
             f"--variant={variant}",
@@ -41,6 +42,11 @@ def run(root: Path, cache: Path, *, variant: str, include: Sequence[str], option
         timeout_s=_DEADLINE_S,
         env=marks.environment(root.parent, "build"),
     )
+
+
+def _apart() -> tuple[str, ...]:
+    """Words that give a root's build a mount namespace of its own: what it mounts is gone when it is killed."""
+    return ("unshare", "--mount") if os.geteuid() == 0 else ()
 
 
 def inside() -> tuple[str, ...]:
