@@ -66,6 +66,7 @@ TRUTHS: Mapping[str, Truth] = {
             bends={"no_phc": True},
             clock_on=False,
             demand=Demand(outcome=Outcome.UNSUPPORTED, reason=Reason.NO_PHC),
+            read_only=Demand(outcome=Outcome.FAIL, reason=Reason.DRIVER_OFF),
         ),
         Truth(
             name="lab.old-driver",
