@@ -9,6 +9,7 @@ import os
 import shutil
 import signal
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -20,6 +21,7 @@ from harness.errors import SetupError
 
 HALF = ".half"
 KEPT_UNUSED_S = 3 * 86_400
+_REMOVAL_DEADLINE_S = 15.0
 
 
 def once(folder: Path, what: str, build: Callable[[Path], None], progress: Progress) -> Path:
@@ -49,7 +51,10 @@ def once(folder: Path, what: str, build: Callable[[Path], None], progress: Progr
 def discard(folder: Path) -> None:
     """Remove a folder after ending whatever still works for it. Raises SetupError when it cannot be removed."""
     left = marks.end_all(folder)
-    shutil.rmtree(folder, ignore_errors=True)
+    give_up = time.monotonic() + _REMOVAL_DEADLINE_S
+    while folder.exists() and time.monotonic() < give_up:
+        shutil.rmtree(folder, ignore_errors=True)  # what was killed may write on for a moment
+        time.sleep(0.05)
     if folder.exists() or left:
         pids = ", ".join(str(marked.process.pid) for marked in left) or "none of ours"
         raise SetupError(f"cannot remove {folder} (processes in it: {pids})", next_step=f"rm -r {folder}")

@@ -45,8 +45,11 @@ def run(root: Path, cache: Path, *, variant: str, include: Sequence[str], option
 
 
 def _apart() -> tuple[str, ...]:
-    """Words that give a root's build a mount namespace of its own: what it mounts is gone when it is killed."""
-    return ("unshare", "--mount") if os.geteuid() == 0 else ()
+    """Words that give a root's build mounts and processes of its own: all of them are gone when it is killed.
+
+    Else /proc, /sys and /dev stay mounted in the folder, and whoever removes the folder removes through them.
+    """
+    return ("unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc") if os.geteuid() == 0 else ()
 
 
 def inside() -> tuple[str, ...]:
