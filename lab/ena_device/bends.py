@@ -47,6 +47,7 @@ KEYS: dict[str, Key] = {
     "rate_per_s": Whole(0, 10**6, "refuse requests above this rate, after a burst of as many; 0: none"),
     "refuse_every": Whole(0, 10**9, "refuse exactly each Nth request, counted by `asked`; 0: none"),
     "busy_us": Whole(0, 10**6, "spend this much computing time before each answer"),
+    "spread_us": Whole(0, 10**6, "let each answer take up to this much longer, by chance; its time is the middle"),
     "late_us": Whole(0, 10**7, "in mode late, answer this long after the request"),
     "no_phc": Flag("do not offer a PHC, from the driver's next initialisation"),
     "phc_version": Whole(0, 255, "PHC feature version, from the driver's next initialisation"),
@@ -75,6 +76,7 @@ class Changes:
     rate_per_s: int | None = None
     refuse_every: int | None = None
     busy_us: int | None = None
+    spread_us: int | None = None
     late_us: int | None = None
     no_phc: bool | None = None
     phc_version: int | None = None
@@ -128,6 +130,7 @@ def bend(clock: Settings, changes: Changes, *, utc_ns: int, mono_ns: int) -> Set
         "rate_per_s",
         "refuse_every",
         "busy_us",
+        "spread_us",
         "late_us",
     )
     mode = clock.mode if changes.mode is None else Mode[changes.mode]

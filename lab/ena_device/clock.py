@@ -36,6 +36,7 @@ class Settings:
     rate_per_s: int = 0  # requests above this are refused; 0: none
     refuse_every: int = 0  # each Nth request is refused; 0: none
     busy_us: int = 0  # computing time spent on each answer
+    spread_us: int = 0  # each answer takes up to this much longer, evenly: half before its time is taken, half after
     late_us: int = 55_000
     jitter_ns: int = 0  # each answer off by up to this, evenly
 
@@ -63,7 +64,7 @@ class Counts:
     last_ns: int  # time of the last answer
 
 
-_SETTINGS = struct.Struct("@qqq?qqqqqqq")
+_SETTINGS = struct.Struct("@qqq?qqqqqqqq")
 _COUNTS = struct.Struct("@6q")
 _GENERATION_AT, _COUNTS_AT, _SLOTS_AT = 0, 64, (128, 256)
 

@@ -13,13 +13,14 @@ from typing import Protocol
 
 from ena_device.clock import SharedClock
 from ena_device.guest_memory import Window
-from ena_device.lifetime import die_with_parent, kill_child, run_ahead
+from ena_device.lifetime import change_core, die_with_parent, kill_child, run_ahead
 from ena_device.phc import Responder
 from ena_device.registers import DOORBELL_PAGE, PHC_DOORBELL
 
 IDLE = 0xFFFFFFFF  # the driver writes 16-bit request numbers as 32-bit words, so never this
 PATIENCE_LOOKS = 300  # some 20 us, longer than most gaps in a burst
 BURST_S, BURST_REST_S = 0.002, 10e-6  # the guest may need our core to ring again, so even in a burst there are rests
+LATE_IN_A_ROW = 3  # requests that came only while we rested: the guest runs on our core
 IN_USE_S = 60.0  # after the last request, or after the driver configured the clock
 
 
@@ -149,19 +150,25 @@ def _become_watcher(parent: int) -> None:
 
 def watch(bell: "memoryview[int]", responder: Responder, rests: Rests) -> None:
     """Answer each request that appears in bell[0]; never returns."""
+    late = 0
     while True:
-        _answer_burst(bell, responder)
+        answered = _answer_burst(bell, responder)
         quiet_since_s = time.monotonic()
         while bell[0] == IDLE:
             rest_s = rests.after(time.monotonic() - quiet_since_s)
             if rest_s:
                 time.sleep(rest_s)
             responder.flush()
+        within_burst = time.monotonic() - quiet_since_s < BURST_S
+        late = late + 1 if within_burst and answered == 1 else 0
+        if late == LATE_IN_A_ROW:
+            change_core()
+            late = 0
 
 
-def _answer_burst(bell: "memoryview[int]", responder: Responder) -> None:
-    """Answer until PATIENCE_LOOKS looks in a row found nothing."""
-    quiet = 0
+def _answer_burst(bell: "memoryview[int]", responder: Responder) -> int:
+    """Answer until PATIENCE_LOOKS looks in a row found nothing; returns how many requests there were."""
+    quiet = answered = 0
     while quiet < PATIENCE_LOOKS:
         request = bell[0]
         if request == IDLE:
@@ -169,5 +176,6 @@ def _answer_burst(bell: "memoryview[int]", responder: Responder) -> None:
             continue
         bell[0] = IDLE
         responder.ring(request & 0xFFFF)
-        quiet = 0
+        quiet, answered = 0, answered + 1
     responder.flush()
+    return answered

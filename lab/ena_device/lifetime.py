@@ -33,6 +33,15 @@ def run_ahead() -> None:
         os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(1))
 
 
+def change_core() -> None:
+    """Go on on another core, where there is one: the kernel leaves a real-time process where it is."""
+    allowed = os.sched_getaffinity(0)
+    others = allowed - {_libc.sched_getcpu()}
+    if others:
+        os.sched_setaffinity(0, others)
+        os.sched_setaffinity(0, allowed)
+
+
 def start_ticks(pid: int) -> int:
     """When the process started. Raises SetupError when there is none of this number."""
     try:

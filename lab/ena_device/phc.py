@@ -32,6 +32,13 @@ def now_ns() -> int:
     return time.clock_gettime_ns(time.CLOCK_MONOTONIC)
 
 
+def _busy_until(mono_ns: int) -> int:
+    """Compute until a moment of CLOCK_MONOTONIC, and return the one that it became."""
+    while (now := now_ns()) < mono_ns:
+        pass
+    return now
+
+
 class RateLimit:
     """A bucket of one second's requests, filled again at the same rate."""
 
@@ -70,6 +77,8 @@ class Responder:
         """Answer one request, as the clock is bent now."""
         mono_ns = now_ns()
         settings = self._clock.load()
+        half_ns = self._random.randint(0, settings.spread_us * 1000) // 2
+        mono_ns = _busy_until(mono_ns + half_ns) if half_ns else mono_ns
         counts = self._counts
         counts[_ASKED] += 1
         flags = self._flags(settings, mono_ns)
@@ -84,13 +93,13 @@ class Responder:
             counts[_SILENT] += 1
         elif flags:
             counts[_REFUSED] += 1
-            self._publish(request_id, values, settings)
+            self._publish(request_id, values, mono_ns + half_ns + settings.busy_us * 1000)
         elif settings.mode is Mode.late:
             counts[_LATE] += 1
             self._held = mono_ns + settings.late_us * 1000, request_id, values
         else:
             counts[_ANSWERED] += 1
-            self._publish(request_id, values, settings)
+            self._publish(request_id, values, mono_ns + half_ns + settings.busy_us * 1000)
         self._clock.count(counts)
 
     def flush(self) -> None:
@@ -108,11 +117,8 @@ class Responder:
             flags |= ERROR_TIMESTAMP
         return flags
 
-    def _publish(self, request_id: int, values: bytes, settings: Settings) -> None:
-        if settings.busy_us:
-            end_ns = now_ns() + settings.busy_us * 1000
-            while now_ns() < end_ns:
-                pass
+    def _publish(self, request_id: int, values: bytes, due_ns: int) -> None:
+        _busy_until(due_ns)
         self._put(request_id, values)
 
     def _put(self, request_id: int, values: bytes) -> None:

@@ -139,6 +139,19 @@ def test_busy(device: Device, driver: Driver) -> None:
     assert within(device, reading, 0)
 
 
+def test_spread_answers_take_longer_by_chance_and_their_time_is_the_middle(device: Device, driver: Driver) -> None:
+    device.ask(spread_us=40_000)
+    readings = [read(driver) for _ in range(12)]
+    lasted = [reading.seen_ns - reading.asked_ns for reading in readings]
+    assert max(lasted) - min(lasted) > 5_000_000
+    assert max(lasted) < 140_000_000
+    clock = device_settings(device.control)
+    for reading, took in zip(readings, lasted, strict=True):
+        assert within(device, reading, 0)
+        if took > 15_000_000:
+            assert 0.25 < (reading.time_ns - clock.at(reading.asked_ns)) / took < 0.75
+
+
 def test_rate(device: Device, driver: Driver) -> None:
     device.ask(rate_per_s=5)
     assert [read(driver).error_flags for _ in range(8)] == [0] * 5 + [ERROR_TIMESTAMP] * 3
@@ -157,10 +170,10 @@ def test_all_bends_at_the_start(start: Start, connect: Connect) -> None:
     options = (
         "--offset-ns 1000000000 --error-bound-ns 7 --mode err_eb --jitter-ns 3 --freq-ppb 9 --rate-per-s 8 --frozen"
     )
-    more = "--refuse-every 6 --busy-us 1 --late-us 2 --no-phc --phc-version 1 --expire-us 4 --block-us 5"
+    more = "--refuse-every 6 --busy-us 1 --spread-us 9 --late-us 2 --no-phc --phc-version 1 --expire-us 4 --block-us 5"
     state = start(*options.split(), *more.split()).ask()
     bent = {"error_bound_ns": 7, "mode": "err_eb", "jitter_ns": 3, "freq_ppb": 9, "rate_per_s": 8, "refuse_every": 6}
-    bent |= {"busy_us": 1, "late_us": 2, "frozen": True}
+    bent |= {"busy_us": 1, "spread_us": 9, "late_us": 2, "frozen": True}
     bent |= {"no_phc": True, "phc_version": 1, "expire_us": 4, "block_us": 5}
     assert {name: state[name] for name in bent} == bent
     assert abs(state["base_utc_ns"] - 1_000_000_000 - time.time_ns()) < 60_000_000_000

@@ -52,7 +52,15 @@ def test_thawed_clock_goes_on_from_where_it_stood() -> None:
 
 def test_bend_takes_over_every_setting() -> None:
     changes = Changes(
-        jitter_ns=1, error_bound_ns=2, mode="late", rate_per_s=3, refuse_every=4, busy_us=5, late_us=6, freq_ppb=7
+        jitter_ns=1,
+        error_bound_ns=2,
+        mode="late",
+        rate_per_s=3,
+        refuse_every=4,
+        busy_us=5,
+        spread_us=8,
+        late_us=6,
+        freq_ppb=7,
     )
     assert bend(CLOCK, changes, utc_ns=0, mono_ns=500) == Settings(
         base_utc_ns=1_000_000_000_000,
@@ -63,6 +71,7 @@ def test_bend_takes_over_every_setting() -> None:
         rate_per_s=3,
         refuse_every=4,
         busy_us=5,
+        spread_us=8,
         late_us=6,
         jitter_ns=1,
     )

@@ -16,7 +16,19 @@ from ena_device.running import Device
 
 STATE_KEYS = {
     *("base_utc_ns", "base_mono_ns", "freq_ppb", "frozen", "error_bound_ns", "mode", "rate_per_s", "refuse_every"),
-    *("busy_us", "late_us", "jitter_ns", "asked", "answered", "refused", "silent", "late", "last_ns", "now_ns"),
+    *(
+        "busy_us",
+        "spread_us",
+        "late_us",
+        "jitter_ns",
+        "asked",
+        "answered",
+        "refused",
+        "silent",
+        "late",
+        "last_ns",
+        "now_ns",
+    ),
     *("host_ns", "offset_ns", "no_phc", "phc_version", "expire_us", "block_us", "link", "keepalive", "connected"),
     *("phc", "resets", "host", "mtu", "tx_packets", "sqs", "messages", "pid", "end_with"),
 }

@@ -27,6 +27,11 @@ def alive(pid: int) -> bool:
         return False
 
 
+def core_of(pid: int) -> int:
+    """The core that a process ran on last: field 39 of proc_pid_stat(5)."""
+    return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[36])
+
+
 def cpu_s(pid: int) -> float:
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / TICKS_PER_S
@@ -198,3 +203,23 @@ def test_costs_little_when_idle(start: Start, connect: Connect, options: list[st
     before = sum(map(cpu_s, processes))
     time.sleep(3)
     assert (sum(map(cpu_s, processes)) - before) / 3 < 0.04
+
+
+@pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="one core only")
+def test_the_watcher_leaves_the_core_of_its_guest(mapped_device: Device, connect: Connect) -> None:
+    """The kernel leaves a real-time process where it is: on one core the two would wait for each other's every step."""
+    driver = connect(mapped_device)
+    driver.configure_phc()
+    (watcher,) = mapped_device.children()
+    allowed = os.sched_getaffinity(0)
+    try:
+        for _ in range(3):
+            core = core_of(watcher)
+            os.sched_setaffinity(0, {core})
+            give_up = time.monotonic() + 10
+            while core_of(watcher) == core:
+                assert time.monotonic() < give_up
+                assert driver.read_phc() is not None
+            assert os.sched_getaffinity(watcher) == allowed
+    finally:
+        os.sched_setaffinity(0, allowed)

@@ -40,7 +40,7 @@ def run(root: Path, cache: Path, *, variant: str, include: Sequence[str], option
             str(sources),
         ],
         timeout_s=_DEADLINE_S,
-        env=marks.environment(root.parent, "build"),
+        env={**marks.environment(root.parent, "build"), "TMPDIR": str(root.parent)},  # what a kill leaves goes with it
     )
 
 

@@ -1,0 +1,132 @@
+"""How good is the emulated clock, and what does it cost? With the real driver and chrony in lab guests.
+
+    .venv/bin/python benchmarks/ena_device.py [--guests N] [--seconds S]     1 guest, 30 s
+
+Each guest is a lab.phc host whose system clock chrony steers by the emulated clock. How far that clock is from the
+device's is then seen through the truth page, one guest after another while the others run, without the PHC in between:
+the guest spins on one processor of this machine and the observer on another, so on two cores the figures are those of a
+busy machine. What the processes of a device cost is seen before that, from their computing time.
+"""
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+from harness import proc, settings, ssh, wiring
+from harness.benches.lab import marks
+from harness.benches.lab.bench import LabBench
+from harness.model import Machine, Token
+from harness.playbooks import Target, play
+
+ROOT = Path(__file__).parents[1]
+TYPE = "lab.phc"
+PAGE = "/sys/bus/pci/devices/$(basename $(dirname $(grep -l 0x1110 /sys/bus/pci/devices/*/device)))/resource2"
+UNUSED_S = 62.0  # a clock that nobody asked for 60 s is looked at less often
+
+
+@dataclass(frozen=True, kw_only=True)
+class Guest:
+    token: Token
+    machine: Machine
+    known_hosts: Path
+    sockets: Path
+
+    def run(self, words: str, *, timeout_s: float = 120) -> str:
+        return proc.run(ssh.command(self.machine, self.known_hosts, words), timeout_s=timeout_s).stdout.strip()
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--guests", type=int, default=1, metavar="N", help="running at once (1)")
+    parser.add_argument("--seconds", type=int, default=30, metavar="S", help="of each measurement (30)")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="ptp-device-") as folder, ExitStack() as cleanup:
+        bench = wiring.lab_bench(settings.load(os.environ | {"PTP_HARNESS_STATE_DIR": folder}))
+        bench.prepare([TYPE], print)
+        print(f"load before: {os.getloadavg()[0]:.2f}")
+        guests = [provision(bench, Path(folder), number, cleanup) for number in range(options.guests)]
+        print(f"waiting {UNUSED_S:.0f} s, in which nobody asks the clocks")
+        time.sleep(UNUSED_S)
+        tell_cost("nobody asks", guests, options.seconds)
+        for guest in guests:
+            configure(guest)
+        time.sleep(options.seconds)
+        tell_cost("chrony reads 25 times a second", guests, options.seconds)
+        for guest in guests:
+            tell_truth(guest, options.seconds)
+    return 0
+
+
+def provision(bench: LabBench, folder: Path, number: int, cleanup: ExitStack) -> Guest:
+    token = Token(run="benchmark", host=f"guest-{number}")
+    cleanup.callback(lambda: bench.release(token))
+    machine = bench.provision(token, TYPE, lambda line: None)
+    mine = folder / f"guest-{number}"
+    mine.mkdir()
+    record = bench.records.find(token)
+    assert record is not None
+    return Guest(token=token, machine=machine, known_hosts=ssh.pin(machine, mine), sockets=record.sockets)
+
+
+def configure(guest: Guest) -> None:
+    """By the playbook that a campaign uses."""
+    address, port = (guest.machine.second_opinion or "").split()
+    with ssh.shared_connection() as control:
+        played = play(
+            ROOT / "playbooks" / "configure.yml",
+            Target(machine=guest.machine, known_hosts=guest.known_hosts, control=control),
+            {"chrony_phc_second_opinion_address": address, "chrony_phc_second_opinion_port": int(port)},
+            timeout_s=600,
+            on_task=lambda task: None,
+            cancelled=lambda: False,
+        )
+    print(f"{guest.token.host}: configured, {played.outcome} in {played.seconds:.0f} s {played.message}")
+
+
+def tell_cost(when: str, guests: list[Guest], seconds: int) -> None:
+    """Computing time of every device's processes, in per cent of a core."""
+    before, begun = [computing_s(guest) for guest in guests], time.monotonic()
+    time.sleep(seconds)
+    passed = time.monotonic() - begun
+    for guest, used in zip(guests, before, strict=True):
+        print(f"{guest.token.host}: {when}: the device takes {(computing_s(guest) - used) / passed:.2%} of a core")
+
+
+def computing_s(guest: Guest) -> float:
+    """Seconds that the processes of the guest's device have computed: fields 14 and 15 of proc_pid_stat(5)."""
+    mine = marks.running(lambda marked: marked.token == str(guest.token) and marked.role == "ena_device")
+    fields = [Path(f"/proc/{marked.process.pid}/stat").read_text().rpartition(")")[2].split() for marked in mine]
+    return sum(int(field[11]) + int(field[12]) for field in fields) / os.sysconf("SC_CLK_TCK")
+
+
+def tell_truth(guest: Guest, seconds: int) -> None:
+    """The bounds of (guest's clock - device's clock), second by second."""
+    words = [sys.executable, "-m", "ena_device.truth", "--page", str(guest.sockets / "truth")]
+    words += ["--control", str(guest.sockets / "control"), "--seconds", str(seconds)]
+    environ = os.environ | {"PYTHONPATH": str(ROOT / "lab")}
+    with subprocess.Popen(words, env=environ, stdout=subprocess.PIPE, text=True) as observer:
+        guest.run(f"truth {PAGE} {seconds + 2}", timeout_s=seconds + 60)
+        out, _ = observer.communicate(timeout=seconds + 60)
+    found = [json.loads(line) for line in out.splitlines()]
+    both = [(bound["low_ns"], bound["high_ns"]) for bound in found if None not in (bound["low_ns"], bound["high_ns"])]
+    if not both:
+        raise SystemExit(f"{guest.token.host}: neither side saw the other through the page")
+    middles = [(low + high) / 2 for low, high in both]
+    tracking = guest.run("chronyc -c tracking").split(",")
+    print(
+        f"{guest.token.host}: guest - device over {len(both)} s: middles median {statistics.median(middles):+.0f} ns, "
+        f"{min(middles):+.0f}..{max(middles):+.0f}; bounds {min(map(min, both)):+d}..{max(map(max, both)):+d}; "
+        f"chrony's RMS offset {float(tracking[6]) * 1e9:.0f} ns"
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())
