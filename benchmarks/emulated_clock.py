@@ -1,6 +1,6 @@
 """How good is the emulated clock, and what does it cost? With the real driver and chrony in lab guests.
 
-    .venv/bin/python benchmarks/ena_device.py [--guests N] [--seconds S]     1 guest, 30 s
+    PYTHONPATH=lab .venv/bin/python benchmarks/emulated_clock.py [--guests N] [--seconds S] [--settle S] [--spread-us N]
 
 Each guest is a lab.phc host whose system clock chrony steers by the emulated clock. How far that clock is from the
 device's is then seen through the truth page, one guest after another while the others run, without the PHC in between:
@@ -19,6 +19,8 @@ import time
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
+
+from ena_device.control import ask
 
 from harness import proc, settings, ssh, wiring
 from harness.benches.lab import marks
@@ -47,6 +49,12 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--guests", type=int, default=1, metavar="N", help="running at once (1)")
     parser.add_argument("--seconds", type=int, default=30, metavar="S", help="of each measurement (30)")
+    parser.add_argument(
+        "--settle", type=int, default=180, metavar="S", help="for chrony, before its clock is looked at (180)"
+    )
+    parser.add_argument(
+        "--spread-us", type=int, metavar="N", help="how the device spreads its answers (as the lab does)"
+    )
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="ptp-device-") as folder, ExitStack() as cleanup:
         bench = wiring.lab_bench(settings.load(os.environ | {"PTP_HARNESS_STATE_DIR": folder}))
@@ -57,8 +65,11 @@ def main() -> int:
         time.sleep(UNUSED_S)
         tell_cost("nobody asks", guests, options.seconds)
         for guest in guests:
+            if options.spread_us is not None:
+                ask(str(guest.sockets / "control"), spread_us=options.spread_us)
             configure(guest)
-        time.sleep(options.seconds)
+        print(f"letting chrony settle for {options.settle} s")
+        time.sleep(options.settle)
         tell_cost("chrony reads 25 times a second", guests, options.seconds)
         for guest in guests:
             tell_truth(guest, options.seconds)
@@ -111,8 +122,7 @@ def tell_truth(guest: Guest, seconds: int) -> None:
     """The bounds of (guest's clock - device's clock), second by second."""
     words = [sys.executable, "-m", "ena_device.truth", "--page", str(guest.sockets / "truth")]
     words += ["--control", str(guest.sockets / "control"), "--seconds", str(seconds)]
-    environ = os.environ | {"PYTHONPATH": str(ROOT / "lab")}
-    with subprocess.Popen(words, env=environ, stdout=subprocess.PIPE, text=True) as observer:
+    with subprocess.Popen(words, stdout=subprocess.PIPE, text=True) as observer:
         guest.run(f"truth {PAGE} {seconds + 2}", timeout_s=seconds + 60)
         out, _ = observer.communicate(timeout=seconds + 60)
     found = [json.loads(line) for line in out.splitlines()]
