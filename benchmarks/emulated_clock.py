@@ -49,12 +49,8 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--guests", type=int, default=1, metavar="N", help="running at once (1)")
     parser.add_argument("--seconds", type=int, default=30, metavar="S", help="of each measurement (30)")
-    parser.add_argument(
-        "--settle", type=int, default=180, metavar="S", help="for chrony, before its clock is looked at (180)"
-    )
-    parser.add_argument(
-        "--spread-us", type=int, metavar="N", help="how the device spreads its answers (as the lab does)"
-    )
+    parser.add_argument("--settle", type=int, default=180, metavar="S", help="for chrony, before the look (180)")
+    parser.add_argument("--spread-us", type=int, metavar="N", help="of the device (as in the lab)")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="ptp-device-") as folder, ExitStack() as cleanup:
         bench = wiring.lab_bench(settings.load(os.environ | {"PTP_HARNESS_STATE_DIR": folder}))

@@ -15,6 +15,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
 
+from harness import proc
 from harness.bench import Progress
 from harness.benches.lab import marks
 from harness.errors import SetupError
@@ -51,6 +52,7 @@ def once(folder: Path, what: str, build: Callable[[Path], None], progress: Progr
 def discard(folder: Path) -> None:
     """Remove a folder after ending whatever still works for it. Raises SetupError when it cannot be removed."""
     left = marks.end_all(folder)
+    _unmount_within(folder)
     give_up = time.monotonic() + _REMOVAL_DEADLINE_S
     while folder.exists() and time.monotonic() < give_up:
         shutil.rmtree(folder, ignore_errors=True)  # what was killed may write on for a moment
@@ -58,6 +60,25 @@ def discard(folder: Path) -> None:
     if folder.exists() or left:
         pids = ", ".join(str(marked.process.pid) for marked in left) or "none of ours"
         raise SetupError(f"cannot remove {folder} (processes in it: {pids})", next_step=f"rm -r {folder}")
+
+
+def _unmount_within(folder: Path) -> None:
+    """Undo the mounts of a killed build: whoever removes a folder with /dev mounted in it removes the machine's own.
+
+    Raises SetupError when one stays.
+    """
+    for point in reversed(_mounts_within(folder)):  # the latest may lie in an earlier one
+        proc.run(["umount", "--lazy", str(point)], timeout_s=30, check=False)
+    if left := _mounts_within(folder):
+        points = " ".join(map(str, left))
+        raise SetupError(f"a killed build left mounts that cannot be undone: {points}", next_step=f"umount {points}")
+
+
+def _mounts_within(folder: Path) -> list[Path]:
+    """Mount points under a folder, in the order of their making: field 5 of proc_pid_mountinfo(5), blanks as \\040."""
+    lines = Path("/proc/self/mountinfo").read_text().splitlines()
+    points = [Path(line.split(" ")[4].replace("\\040", " ")) for line in lines]
+    return [point for point in points if folder.resolve() in point.parents]
 
 
 def prune(cache: Path, pattern: str, now_s: float) -> list[Path]:

@@ -47,9 +47,11 @@ def run(root: Path, cache: Path, *, variant: str, include: Sequence[str], option
 def _apart() -> tuple[str, ...]:
     """Words that give a root's build mounts and processes of its own: all of them are gone when it is killed.
 
-    Else /proc, /sys and /dev stay mounted in the folder, and whoever removes the folder removes through them.
+    None where that is not allowed, as in a chroot: there discard() finds the mounts that a kill leaves behind.
     """
-    return ("unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc") if os.geteuid() == 0 else ()
+    words = ("unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc")
+    allowed = os.geteuid() == 0 and proc.run([*words, "true"], timeout_s=30, check=False).status == 0
+    return words if allowed else ()
 
 
 def inside() -> tuple[str, ...]:

@@ -51,6 +51,21 @@ def test_a_build_that_fails_leaves_nothing(tmp_path: Path, error: type[BaseExcep
     assert [path.name for path in tmp_path.iterdir()] == ["x.lock"]
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="mounting needs root")
+def test_what_a_killed_build_left_mounted_is_not_removed_with_it(tmp_path: Path) -> None:
+    outside, inside = tmp_path / "the machine's own", tmp_path / "x.half" / "a root" / "dev"
+    outside.mkdir()
+    (outside / "null").touch()
+    (outside / "pts").mkdir()
+    inside.mkdir(parents=True)
+    for point in (inside, inside / "pts"):
+        proc.run(["mount", "--bind", str(outside), str(point)], timeout_s=30)
+    built.discard(tmp_path / "x.half")
+    assert not (tmp_path / "x.half").exists()
+    assert (outside / "null").exists()
+    assert str(tmp_path) not in Path("/proc/self/mountinfo").read_text()
+
+
 def test_sigterm_ends_a_build_like_ctrl_c(tmp_path: Path) -> None:
     def be_terminated(half: Path) -> None:
         os.kill(os.getpid(), signal.SIGTERM)
