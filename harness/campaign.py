@@ -12,7 +12,7 @@ from enum import StrEnum
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, WithJsonSchema
 
 from harness import limits
 from harness.errors import RequestError
@@ -89,9 +89,28 @@ def _strict_number(value: object) -> float:
     return float(value)
 
 
-Duration = Annotated[float, BeforeValidator(duration_s)]
+Duration = Annotated[
+    float,
+    BeforeValidator(duration_s),
+    WithJsonSchema({"type": "string", "pattern": f"^{_DURATION.pattern}$", "examples": ["60s", "5m", "2h"]}),
+]
 Number = Annotated[float, BeforeValidator(_strict_number)]
 Words = Annotated[str, Field(strict=True, min_length=1, pattern=r"^\S(.*\S)?$")]
+
+
+_LIMITS = {
+    "type": "object",
+    "description": "What is required of a clock, quantity by quantity, in ns, ppb, s or as a ratio",
+    "additionalProperties": False,
+    "properties": {
+        quantity: {
+            "type": "object",
+            "additionalProperties": False,
+            "properties": {statistic: {"type": "number"} for statistic in statistics},
+        }
+        for quantity, statistics in limits.STATISTICS.items()
+    },
+}
 
 
 class _Edge(BaseModel):
@@ -121,7 +140,7 @@ class _File(_Edge):
     depth: Depth = Depth.STANDARD
     driver: _Driver = _Driver()
     measure: _Measure = _Measure()
-    limits: dict[str, dict[str, Number]] = {}
+    limits: Annotated[dict[str, dict[str, Number]], WithJsonSchema(_LIMITS)] = {}
     keep: Keep = Keep.NONE
     lease: Duration = LEASE_S
     read_only: Annotated[bool, Field(strict=True)] = False
@@ -131,6 +150,12 @@ class _File(_Edge):
 
 _NOT_YAML = (yaml.YAMLError, ValueError, KeyError, TypeError, AttributeError, IndexError, RecursionError, OverflowError)
 """What yaml.safe_load raises on bad text; all but the first come from explicit tags such as `!!int x`."""
+
+
+def json_schema() -> dict[str, Any]:
+    """The JSON schema (draft 2020-12) of campaign files, for editors. What keys ask for together is checked later."""
+    about = {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "PTP Harness campaign"}
+    return about | {key: value for key, value in _File.model_json_schema().items() if key != "title"}
 
 
 def from_yaml(text: str, *, where: str, flags: Mapping[str, Any] | None = None) -> Campaign:

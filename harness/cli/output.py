@@ -20,6 +20,10 @@ def say(text: str) -> None:
 
 def emit(data: Any) -> None:
     """One JSON document for programs."""
-    json.dump(data, sys.stdout, indent=2, default=str)
-    sys.stdout.write("\n")
+    write(json.dumps(data, indent=2, default=str) + "\n")
+
+
+def write(text: str) -> None:
+    """A document for programs, whole."""
+    sys.stdout.write(text)
     sys.stdout.flush()

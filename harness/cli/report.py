@@ -1,4 +1,4 @@
-"""`report`: the report of a run that has ended, again."""
+"""`report`: the report of a run that has ended, again, in any of its forms."""
 
 from typing import Annotated
 
@@ -7,24 +7,37 @@ import typer
 from harness import settings, wiring
 from harness.cli import output
 from harness.errors import RequestError
+from harness.model import RunRecord
 from harness.report import text
-from harness.report.document import document
+from harness.report.formats import Format, render
+
+Form = Annotated[
+    Format | None, typer.Option("--format", "-f", help="Print the report in this form to standard output.")
+]
+Json = Annotated[bool, typer.Option("--json", help="The same as --format json.")]
 
 
 def report(
     run: Annotated[str, typer.Argument(help="The run's short name, as `ptp-harness runs` lists it.")],
-    json: Annotated[bool, typer.Option("--json", help="Print JSON to standard output.")] = False,
+    form: Form = None,
+    json: Json = False,
 ) -> None:
     """Print the report of a run that has ended.
 
-    Example: ptp-harness report k3f9 --json
+    Examples: ptp-harness report k3f9;  ptp-harness report k3f9 --format junit > report.xml
     """
     record = wiring.ledger(settings.load()).record(run)
     if record is None:
         raise RequestError(
             f"run {run} has not ended", next_step="wait for it, or `ptp-harness sweep --yes` when its process died"
         )
-    if json:
-        output.emit(document(record))
-    else:
+    if not print_out(record, form, json=json):
         output.say(text.summary(record))
+
+
+def print_out(record: RunRecord, form: Format | None, *, json: bool) -> bool:
+    """Print the report to standard output in the form asked for; returns whether one was."""
+    wanted = Format.JSON if json and form is None else form
+    if wanted is not None:
+        output.write(render(record, wanted))
+    return wanted is not None

@@ -27,7 +27,7 @@ def requested(targets: list[str], **flags: Any) -> Campaign:
     given = {key: value for key, value in flags.items() if value is not None and value is not False}
     if "duration" in given:
         given["measure"] = {"duration": given.pop("duration")}
-    asked = _from_file(targets[0], given) if _is_file(targets) else _from_types(targets, given)
+    asked = from_file(targets[0], given) if _is_file(targets) else _from_types(targets, given)
     _refuse_what_is_not_there_yet(asked)
     return asked
 
@@ -40,7 +40,8 @@ def _from_types(targets: list[str], flags: Mapping[str, Any]) -> Campaign:
     return campaign.from_mapping({"instance_types": tuple(targets), **flags})
 
 
-def _from_file(name: str, flags: Mapping[str, Any]) -> Campaign:
+def from_file(name: str, flags: Mapping[str, Any]) -> Campaign:
+    """The campaign in a file. Raises RequestError when it cannot be read, or with every mistake in it."""
     try:
         text = Path(name).read_text()
     except OSError as error:

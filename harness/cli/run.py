@@ -2,18 +2,16 @@
 
 import datetime
 import shutil
-from typing import Annotated
 
 import typer
 
 from harness import campaigns, settings, wiring
 from harness import plan as planning
-from harness.cli import output, progress, request
+from harness.cli import output, progress, report, request
 from harness.errors import ExitCode
 from harness.ladder.outcomes import exit_code
 from harness.model import RunRecord
 from harness.report import text
-from harness.report.document import document
 from harness.settings import Settings
 
 
@@ -25,7 +23,8 @@ def run(
     parallel: request.Parallel = None,
     read_only: request.ReadOnly = False,
     duration: request.Duration = None,
-    json: Annotated[bool, typer.Option("--json", help="Print JSON to standard output.")] = False,
+    form: report.Form = None,
+    json: report.Json = False,
 ) -> None:
     """Provision, configure, measure and judge hosts; report; release.
 
@@ -41,8 +40,7 @@ def run(
     with progress.shown(output.console()) as listener:
         record = campaigns.start(plan, source, wiring.ledger(configuration), configuration, listener)
     _tell(record, configuration)
-    if json:
-        output.emit(document(record))
+    report.print_out(record, form, json=json)
     raise typer.Exit(_exit_code(record))
 
 

@@ -2,12 +2,23 @@
 
 from typing import Any
 
+import jsonschema
 import pytest
+import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
 from harness import limits
-from harness.campaign import Campaign, DriverChoice, DriverSource, Keep, duration_s, from_mapping, from_yaml
+from harness.campaign import (
+    Campaign,
+    DriverChoice,
+    DriverSource,
+    Keep,
+    duration_s,
+    from_mapping,
+    from_yaml,
+    json_schema,
+)
 from harness.errors import RequestError
 from harness.model import Depth
 
@@ -225,3 +236,43 @@ def test_any_mapping_is_a_campaign_or_refused(written: dict[str, Any]) -> None:
     except RequestError as refused:
         found = refused
     assert isinstance(found, Campaign | RequestError)
+
+
+# --- the schema of campaign files -----------------------------------------------------------------------------------
+
+WHOLE = """
+bench: lab
+instance_types: [lab.phc, lab.driver-off]
+measure: {duration: 60s, interval: 1s}
+limits: {offset_ns: {p99_abs: 50_000}}
+keep: none
+lease: 2h
+"""
+
+
+def test_the_schema_takes_a_right_file() -> None:
+    schema = json_schema()
+    jsonschema.Draft202012Validator.check_schema(schema)
+    jsonschema.validate(yaml.safe_load(WHOLE), schema)
+    assert from_yaml(WHOLE, where="x").measure_duration_s == 60
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        "{}",
+        "{instance_types: []}",
+        "{instance_types: [x], measures: {}}",
+        "{instance_types: [x], lease: 7}",
+        "{instance_types: [x], lease: soon}",
+        "{instance_types: [x], limits: {offset: {max: 1}}}",
+        "{instance_types: [x], limits: {offset_ns: {mean: 1}}}",
+        "{instance_types: [x], keep: maybe}",
+        "{instance_types: [x], parallel: 0}",
+    ],
+)
+def test_the_schema_refuses_what_the_command_refuses(wrong: str) -> None:
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate(yaml.safe_load(wrong), json_schema())
+    with pytest.raises(RequestError):
+        from_yaml(wrong, where="x")

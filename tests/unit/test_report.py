@@ -1,6 +1,16 @@
 """The report says what the record says, and nothing else."""
 
 import json
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+import xmlschema
+import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from harness.model import (
     Finding,
@@ -18,6 +28,7 @@ from harness.model import (
 )
 from harness.report import text
 from harness.report.document import document
+from harness.report.formats import Format, render
 
 FINDING = Finding(
     quantity="offset_ns",
@@ -129,3 +140,63 @@ def test_the_document_has_the_promised_members() -> None:
     assert first["findings"][0]["observed"] == 1500.0
     assert first["stages"] == {"provision": 1.25, "measure": 60.0}
     assert first["facts"] is None
+
+
+# --- its forms: each holds what the record holds, whatever a host said
+
+SCHEMA = xmlschema.XMLSchema(Path(__file__).parents[1] / "data" / "report" / "junit.xsd")
+REASONS = {
+    Outcome.PASS: Reason.SYNCHRONISED,
+    Outcome.FAIL: Reason.OUT_OF_LIMITS,
+    Outcome.UNSUPPORTED: Reason.NO_PHC,
+    Outcome.INCONCLUSIVE: Reason.UNREACHABLE,
+}
+
+
+def record(names: Sequence[tuple[str, Outcome]]) -> RunRecord:
+    return replace(RECORD, hosts=tuple(host(name, outcome, REASONS[outcome]) for name, outcome in names))
+
+
+ONE_OF_EACH = record([(f"m7i.{outcome.lower()}", outcome) for outcome in Outcome])
+
+
+def test_junit_tells_every_outcome_as_pipelines_know_it() -> None:
+    text = render(ONE_OF_EACH, Format.JUNIT)
+    SCHEMA.validate(text)
+    suite = ElementTree.fromstring(text)[0]
+    assert [suite.get(name) for name in ("tests", "failures", "errors", "skipped")] == ["4", "1", "1", "1"]
+    children = {case.get("name"): case[0].tag for case in suite}
+    assert children == {
+        "m7i.pass": "system-out",
+        "m7i.fail": "failure",
+        "m7i.unsupported": "skipped",
+        "m7i.inconclusive": "error",
+    }
+    assert suite.find("testcase/failure[@type='out_of_limits']") is not None
+
+
+@settings(deadline=None)
+@given(st.lists(st.tuples(st.text(min_size=1), st.sampled_from(list(Outcome))), max_size=4))
+def test_whatever_a_host_said_every_form_is_well_formed(names: list[tuple[str, Outcome]]) -> None:
+    said = record(names)
+    SCHEMA.validate(render(said, Format.JUNIT))
+    as_json = json.loads(render(said, Format.JSON))
+    assert yaml.safe_load(render(said, Format.YAML)) == as_json
+    assert [one["name"] for one in as_json["hosts"]] == [name for name, _ in names]
+    assert render(said, Format.TEXT)
+
+
+@given(st.text(alphabet="|`*_<[\\\n\r a", min_size=1))
+def test_no_words_break_the_markdown_table(words: str) -> None:
+    lines = render(record([(words, Outcome.FAIL)]), Format.MARKDOWN).split("\n")
+    row = lines[4].replace("\\\\", "").replace("\\|", "")
+    assert row.count("|") == 7
+    assert lines[5] == ""
+
+
+@pytest.mark.parametrize("form", Format)
+def test_every_form_names_every_host_and_verdict(form: Format) -> None:
+    text = render(ONE_OF_EACH, form)
+    for one in ONE_OF_EACH.hosts:
+        assert one.name in text
+        assert one.verdict.reason.value in text

@@ -37,6 +37,8 @@ def call(tmp_path: Path) -> Call:
         (["lab", "up", "lab.fhc"], "the lab has no type 'lab.fhc'"),
         (["lab", "ssh", "nobody"], "there is no lab host 'nobody'"),
         (["lab", "down"], "say which hosts to remove"),
+        (["campaign", "check", "nowhere.yaml"], "cannot read the campaign file nowhere.yaml"),
+        (["report", "zzzz", "--format", "xml"], "'xml' is not one of"),
         (["doctor", "--bench", "moon"], "there is no bench 'moon'"),
         (["fly"], "No such command 'fly'"),
     ],

@@ -1,0 +1,49 @@
+"""The report as JUnit XML, which pipelines show as tests: one suite for the run, one case for each host.
+
+A clock that failed is a failure, one that could not be judged an error, one that the hardware lacks is skipped.
+"""
+
+import re
+from xml.etree import ElementTree
+from xml.etree.ElementTree import Element, SubElement
+
+from harness.model import HostRecord, Outcome, RunRecord
+from harness.report import text
+
+_NOT_XML = re.compile(r"[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+_CHILD = {Outcome.FAIL: "failure", Outcome.INCONCLUSIVE: "error", Outcome.UNSUPPORTED: "skipped"}
+
+
+def report(record: RunRecord) -> str:
+    """The run as XML text. Times are in seconds."""
+    outcomes = [host.verdict.outcome for host in record.hosts]
+    counts = {
+        "tests": len(outcomes),
+        "failures": outcomes.count(Outcome.FAIL),
+        "errors": outcomes.count(Outcome.INCONCLUSIVE),
+        "skipped": outcomes.count(Outcome.UNSUPPORTED),
+    }
+    told = {**{name: str(count) for name, count in counts.items()}, "time": f"{record.seconds:.3f}"}
+    root = Element("testsuites", {"name": "ptp-harness", **told})
+    suite = SubElement(root, "testsuite", {"name": f"{record.bench} {record.run}", "timestamp": record.started, **told})
+    for host in record.hosts:
+        _case(suite, host, record)
+    ElementTree.indent(root)
+    return ElementTree.tostring(root, encoding="unicode", xml_declaration=True) + "\n"
+
+
+def _case(suite: Element, host: HostRecord, record: RunRecord) -> None:
+    verdict = host.verdict
+    seconds = sum(host.stages.values())
+    names = {"classname": record.bench, "name": host.name, "time": f"{seconds:.3f}"}
+    case = SubElement(suite, "testcase", {name: _plain(value) for name, value in names.items()})
+    child = _CHILD.get(verdict.outcome)
+    if child is not None:
+        sentence = "; next: ".join(words for words in (verdict.sentence, verdict.remedy) if words)
+        SubElement(case, child, {"message": _plain(sentence), "type": verdict.reason.value})
+    SubElement(case, "system-out").text = _plain(text.ladder(host))
+
+
+def _plain(words: str) -> str:
+    """Without the characters that XML 1.0 has no way to write, such as those of a serial console."""
+    return _NOT_XML.sub("\N{REPLACEMENT CHARACTER}", words)
