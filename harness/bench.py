@@ -78,6 +78,9 @@ class Bench(Protocol):
     def provision(self, token: Token, instance_type: str, progress: Progress) -> Machine:
         """A running host, found again by its token when it already exists. Raises BenchError."""
 
+    def find(self, token: Token) -> Machine | None:
+        """The running host of this token; None when there is none, and none is made."""
+
     def release(self, token: Token) -> None:
         """Remove all that carries the token, and verify it. Nothing there is success. Raises CleanupError."""
 

@@ -15,9 +15,10 @@ from types import FrameType
 from pydantic import TypeAdapter
 
 from harness.bench import Bench
-from harness.campaign import Campaign
+from harness.campaign import Campaign, Keep
 from harness.errors import ExitCode
 from harness.evidence import Folder
+from harness.keeping import ASK_TO_STOP, Chooser, decide, keep_none
 from harness.ledger import Ledger
 from harness.model import HostRecord, HostState, Resource, RunRecord, Stage, Token
 from harness.plan import Plan
@@ -28,14 +29,13 @@ from harness.settings import Settings
 
 _CAMPAIGN = TypeAdapter(Campaign)
 
-_ASK_TO_STOP = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-
-
 REPORT_TEXT = "report.txt"
 REPORT_JSON = "report.json"
 
 
-def start(plan: Plan, bench: Bench, ledger: Ledger, settings: Settings, listener: Listener) -> RunRecord:
+def start(
+    plan: Plan, bench: Bench, ledger: Ledger, settings: Settings, listener: Listener, choose: Chooser = keep_none
+) -> RunRecord:
     """Make ready what the hosts share, book the run, take its hosts along their way, and write its report."""
     campaign = plan.campaign
     bench.prepare(campaign.instance_types, lambda words: listener(bench.name, Stage.PROVISION, words))
@@ -49,15 +49,15 @@ def start(plan: Plan, bench: Bench, ledger: Ledger, settings: Settings, listener
     way = Way(
         run=run, bench=bench, campaign=campaign, ledger=ledger, folder=folder, settings=settings, listener=listener
     )
-    record = conduct(plan, way)
+    record = conduct(plan, way, choose)
     folder.write(REPORT_TEXT, text.summary(record) + "\n" + "\n".join(text.ladder(host) for host in record.hosts))
     folder.write(REPORT_JSON, json.dumps(document(record), indent=2))
     folder.seal()
     return record
 
 
-def conduct(plan: Plan, way: Way) -> RunRecord:
-    """Take every host of the plan along its way and book the run's end.
+def conduct(plan: Plan, way: Way, choose: Chooser = keep_none) -> RunRecord:
+    """Take every host of the plan along its way, let `choose` say which stay if the campaign asks, and book the end.
 
     The first SIGINT, SIGTERM or SIGHUP ends hosts under way early: they are judged by what is known, and released. The
     second ends this process at once; the ledger knows the rest, and `sweep` removes it.
@@ -65,12 +65,16 @@ def conduct(plan: Plan, way: Way) -> RunRecord:
     started, begun = datetime.datetime.now(datetime.UTC), time.monotonic()
     with _signals_ask_to_stop(way.stop), ThreadPoolExecutor(plan.parallel, thread_name_prefix="host") as pool:
         records = tuple(pool.map(lambda host: qualify(host, way), plan.hosts))
+    interrupted = way.stop.is_set()
+    if way.campaign.keep is Keep.ASK:
+        records, refused = decide(records, way.run, way.bench, way.ledger, keep_none if interrupted else choose)
+        interrupted = interrupted or refused
     record = RunRecord(
         run=way.run,
         bench=way.bench.name,
         started=started.isoformat(timespec="seconds"),
         seconds=round(time.monotonic() - begun, 1),
-        interrupted=way.stop.is_set(),
+        interrupted=interrupted,
         hosts=records,
         leftovers=leftovers(way.bench, way.run, records),
     )
@@ -98,7 +102,7 @@ def _signals_ask_to_stop(stop: threading.Event) -> Iterator[None]:
         sys.stderr.write("\nstopping: hosts under way are released, then you get the report; once more stops at once\n")
         stop.set()
 
-    before = {number: signal.signal(number, asked) for number in _ASK_TO_STOP}
+    before = {number: signal.signal(number, asked) for number in ASK_TO_STOP}
     try:
         yield
     finally:

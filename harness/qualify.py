@@ -212,14 +212,15 @@ class Qualification:
                 self.folder.keep(Path(path))
             state = self._keep_or_remove(verdict, tell)
         record = self._record(verdict, state)
-        self.way.ledger.settle(self.way.run, record)
+        if not (state is HostState.KEPT and self.way.campaign.keep is Keep.ASK):  # that is settled by the answer
+            self.way.ledger.settle(self.way.run, record)
         return record
 
     # -- what the steps need
 
     def _keep_or_remove(self, verdict: Verdict, tell: Callable[[str], None]) -> HostState:
         supported = self.machine is not None and verdict.outcome is Outcome.PASS
-        if supported and self.way.campaign.keep is Keep.SUPPORTED:
+        if supported and self.way.campaign.keep is not Keep.NONE:
             return HostState.KEPT
         try:
             self.way.bench.release(self.token)

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from harness import __version__
-from harness.cli import campaign_files, doctor, lab, output, plan, report, run, runs, show, sweep
+from harness.cli import campaign_files, doctor, kept, lab, output, plan, report, run, runs, show, sweep
 from harness.errors import ExitCode, HarnessError
 
 app = typer.Typer(
@@ -44,6 +44,9 @@ app.command("run")(run.run)
 app.command("runs")(runs.runs)
 app.command("show")(show.show)
 app.command("report")(report.report)
+app.command("keep")(kept.keep)
+app.command("release")(kept.release)
+app.command("ssh", context_settings={"ignore_unknown_options": True})(kept.enter)
 app.command("sweep")(sweep.sweep)
 app.add_typer(campaign_files.app, name="campaign")
 app.add_typer(lab.app, name="lab")

@@ -12,9 +12,9 @@ def console() -> Console:
     return Console(stderr=True)
 
 
-def say(text: str) -> None:
+def say(text: str, *, end: str = "\n") -> None:
     """A line or more for people."""
-    sys.stderr.write(text if text.endswith("\n") else text + "\n")
+    sys.stderr.write(text if text.endswith("\n") else text + end)
     sys.stderr.flush()
 
 

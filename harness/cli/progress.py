@@ -2,8 +2,9 @@
 
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass
 
 from rich.console import Console
 from rich.live import Live
@@ -16,15 +17,32 @@ from harness.qualify import Listener
 _STYLES = {Stage.MEASURE: "cyan", Stage.RELEASE: "magenta"}
 
 
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """`hear` is the listener; within `aside()` the terminal is free for a question."""
+
+    hear: Listener
+    aside: Callable[[], AbstractContextManager[None]]
+
+
 @contextmanager
-def shown(console: Console) -> Iterator[Listener]:
+def shown(console: Console) -> Iterator[Shown]:
     """A listener whose news is shown on `console` for as long as the context lasts."""
     if console.is_terminal:
         board = _Board()
-        with Live(board, console=console, refresh_per_second=4, transient=True):
-            yield board.hear
+        with Live(board, console=console, refresh_per_second=4, transient=True) as live:
+            yield Shown(board.hear, lambda: _without(live))
     else:
-        yield _Lines(console).hear
+        yield Shown(_Lines(console).hear, nullcontext)
+
+
+@contextmanager
+def _without(live: Live) -> Iterator[None]:
+    live.stop()
+    try:
+        yield
+    finally:
+        live.start()
 
 
 class _Lines:

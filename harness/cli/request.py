@@ -57,7 +57,6 @@ def _refuse_what_is_not_there_yet(asked: Campaign) -> None:
         "bench: ec2": asked.bench == "ec2",
         "bench: hosts": asked.bench == "hosts",
         "depth: full": asked.depth is Depth.FULL,
-        "keep: ask": asked.keep is Keep.ASK,
         "driver from a release or an archive": asked.driver.source is not DriverSource.DISTRIBUTION,
     }
     named = [words for words, wanted in missing.items() if wanted]

@@ -7,8 +7,10 @@ import typer
 
 from harness import campaigns, settings, wiring
 from harness import plan as planning
-from harness.cli import output, progress, report, request
+from harness.campaign import Keep
+from harness.cli import kept, output, progress, report, request
 from harness.errors import ExitCode
+from harness.keeping import keep_none
 from harness.ladder.outcomes import exit_code
 from harness.model import RunRecord
 from harness.report import text
@@ -37,8 +39,9 @@ def run(
     configuration = settings.load()
     source = wiring.bench(asked.bench, configuration)
     plan = planning.make(asked, source.types(), now=datetime.datetime.now(datetime.UTC))
-    with progress.shown(output.console()) as listener:
-        record = campaigns.start(plan, source, wiring.ledger(configuration), configuration, listener)
+    with progress.shown(output.console()) as news:
+        choose = kept.asker(news.aside) if asked.keep is Keep.ASK else keep_none
+        record = campaigns.start(plan, source, wiring.ledger(configuration), configuration, news.hear, choose)
     _tell(record, configuration)
     report.print_out(record, form, json=json)
     raise typer.Exit(_exit_code(record))

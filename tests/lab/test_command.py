@@ -2,6 +2,8 @@
 
 import json
 import os
+import pty
+import select
 import signal
 import subprocess
 import sys
@@ -128,3 +130,42 @@ def test_after_kill_9_sweep_finds_all_and_removes_it(state: dict[str, str], tmp_
     record = json.loads(call(state, "report", runs[0]["run"], "--json").stdout)
     host = record["hosts"][0]
     assert (host["outcome"], host["reason"], host["state"]) == ("INCONCLUSIVE", "interrupted", "released")
+
+
+# --- what stays -----------------------------------------------------------------------------------------------------
+
+
+def test_asked_on_the_terminal_hosts_stay_are_entered_and_released(state: dict[str, str]) -> None:
+    ours, theirs = pty.openpty()
+    argv = [*COMMAND, "run", "lab.phc", "lab.no-phc", "--depth", "quick", "--keep", "ask"]
+    with subprocess.Popen(argv, env=state, cwd=ROOT, stdin=theirs, stdout=theirs, stderr=theirs) as child:
+        os.close(theirs)
+        said = read_until(ours, "keep which?", within_s=300)
+        assert "1  lab.phc" in said
+        assert "/dev/ptp0 ena-ptp-" in said
+        assert "2  lab" not in said, "a host without a clock goes at once"
+        os.write(ours, b"2\n")
+        read_until(ours, "'2' is not within 1-1; once more, please", within_s=30)
+        os.write(ours, b"1\n")
+        said = read_until(ours, "kept lab.phc", within_s=60)
+        assert "released 1 of 2" in said
+        assert child.wait(60) == 3
+    os.close(ours)
+    run = json.loads(call(state, "runs", "--json").stdout)[0]["run"]
+    assert call(state, "sweep").stderr == "nothing is left\n", "what was chosen is not swept"
+    assert call(state, "ssh", run, "lab.phc", "cat", "/sys/class/ptp/ptp0/clock_name").stdout.startswith("ena-ptp-")
+    refused = call(state, "ssh", run, "lab.no-phc", "true")
+    assert (refused.returncode, "lab.no-phc of run" in refused.stderr) == (2, True)
+    assert call(state, "release", run).stderr == "lab.phc is released\n"
+    assert living(state["PTP_HARNESS_STATE_DIR"]) == []
+    hosts = json.loads(call(state, "report", run, "--json").stdout)["hosts"]
+    assert [host["state"] for host in hosts] == ["released", "released"]
+
+
+def read_until(terminal: int, words: str, *, within_s: float) -> str:
+    said, give_up = "", time.monotonic() + within_s
+    while words not in said:
+        ready, _, _ = select.select([terminal], [], [], max(0.0, give_up - time.monotonic()))
+        assert ready, said
+        said += os.read(terminal, 4096).decode(errors="replace")
+    return said

@@ -75,6 +75,9 @@ class ScriptedBench:
             raise ZeroDivisionError("a bug")
         return dataclasses.replace(self._machine, token=token, instance_type=instance_type)
 
+    def find(self, token: Token) -> Machine | None:
+        return dataclasses.replace(self._machine, token=token) if str(token) in self.running else None
+
     def release(self, token: Token) -> None:
         if "/stuck" in str(token):
             raise CleanupError([str(token)], next_step="pull the plug")

@@ -34,6 +34,7 @@ LAYERS = (
     "benches",
     # action
     "qualify",
+    "keeping",
     "campaigns",
     "sweep",
     # entry

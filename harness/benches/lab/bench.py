@@ -71,6 +71,10 @@ class LabBench:
             words = _tail(record.folder / "qemu.log")
             raise BenchError(f"the guest did not come up: {error.message}{words}", next_step=error.next_step) from error
 
+    def find(self, token: Token) -> Machine | None:
+        record = self.records.find(token)
+        return machine(record, truth_of(record.instance_type)) if record is not None and _runs(record) else None
+
     def release(self, token: Token) -> None:
         removal.remove(self.records.folder(token))
 
@@ -82,7 +86,7 @@ class LabBench:
     def _known(self, token: Token) -> HostRecord | None:
         """The host of this token when it runs; what is left of one that does not is removed."""
         record = self.records.find(token)
-        if record is not None and record.ready and record.processes["guest"].alive():
+        if record is not None and _runs(record):
             return record
         removal.remove(self.records.folder(token))
         return None
@@ -162,6 +166,10 @@ def machine(record: HostRecord, truth: Truth) -> Machine:
         evidence_files=(str(record.serial_log), str(record.device_log)),
         detail=truth.summary,
     )
+
+
+def _runs(record: HostRecord) -> bool:
+    return record.ready and record.processes["guest"].alive()
 
 
 def _may_fit(truth: Truth) -> bool:

@@ -37,6 +37,7 @@ def call(tmp_path: Path) -> Call:
         (["lab", "up", "lab.fhc"], "the lab has no type 'lab.fhc'"),
         (["lab", "ssh", "nobody"], "there is no lab host 'nobody'"),
         (["lab", "down"], "say which hosts to remove"),
+        (["run", "lab.phc", "--keep", "ask"], "keep: ask needs a terminal to ask on"),
         (["campaign", "check", "nowhere.yaml"], "cannot read the campaign file nowhere.yaml"),
         (["report", "zzzz", "--format", "xml"], "'xml' is not one of"),
         (["doctor", "--bench", "moon"], "there is no bench 'moon'"),

@@ -1,0 +1,120 @@
+"""`keep`, `release`, `ssh`: hosts that stayed after a run. And the question that decides which do."""
+
+import sys
+from collections.abc import Callable, Collection, Sequence
+from contextlib import AbstractContextManager
+from typing import Annotated
+
+import typer
+
+from harness import keeping, proc, settings, ssh, wiring
+from harness.bench import Bench
+from harness.cli import output
+from harness.errors import CleanupError, RequestError
+from harness.keeping import Chooser
+from harness.ledger import Ledger
+from harness.model import HostRecord, HostState
+
+Run = Annotated[str, typer.Argument(help="The run's short name, as `ptp-harness runs` lists it.")]
+
+
+def keep(run: Run, host: Annotated[str, typer.Argument(help="A host of that run which still runs.")]) -> None:
+    """Keep a host that still runs: `sweep` leaves it alone from now on.
+
+    Example: ptp-harness keep k3f9 lab.phc
+    """
+    ledger, bench, _ = _parts(run)
+    keeping.keep(run, host, bench, ledger)
+    output.say(f"{host} of run {run} is kept; `ptp-harness release {run} {host}` removes it")
+
+
+def release(
+    run: Run, hosts: Annotated[list[str] | None, typer.Argument(metavar="[HOST...]", help="Only these.")] = None
+) -> None:
+    """Remove the hosts of a run that were kept, and verify that they are gone.
+
+    Examples: ptp-harness release k3f9;  ptp-harness release k3f9 lab.phc
+    """
+    ledger, bench, _ = _parts(run)
+    records = keeping.release(run, keeping.kept(ledger, run, hosts or ()), bench, ledger)
+    for record in records:
+        output.say(f"{record.name} is {record.state}")
+    if not records:
+        output.say(f"run {run} keeps no host")
+    left = [record.name for record in records if record.state is HostState.FAILED]
+    if left:
+        raise CleanupError(left, next_step="see what is left of them with `ptp-harness sweep`")
+
+
+def enter(
+    run: Run,
+    host: Annotated[str, typer.Argument(help="A host of that run which still runs.")],
+    command: Annotated[list[str] | None, typer.Argument(metavar="[COMMAND...]", help="Else a shell.")] = None,
+) -> None:
+    """Run a command on a host that was kept, or open a shell there, with its pinned host key.
+
+    Example: ptp-harness ssh k3f9 lab.phc chronyc sources
+    """
+    ledger, bench, configuration = _parts(run)
+    machine = keeping.machine(run, host, bench, ledger)
+    known_hosts = ssh.pin(machine, configuration.runs_dir / run / host)
+    raise typer.Exit(proc.interactive(ssh.command(machine, known_hosts, *(command or []))))
+
+
+def _parts(run: str) -> tuple[Ledger, Bench, settings.Settings]:
+    configuration = settings.load()
+    ledger = wiring.ledger(configuration)
+    return ledger, wiring.bench(ledger.find(run).bench, configuration), configuration
+
+
+# --- the question ---------------------------------------------------------------------------------------------------
+
+
+def asker(alone: Callable[[], AbstractContextManager[None]]) -> Chooser:
+    """A chooser that asks on the terminal; `alone` keeps the progress away from it meanwhile.
+
+    Raises RequestError when nobody can answer.
+    """
+    if not (sys.stdin.isatty() and sys.stderr.isatty()):
+        raise RequestError("keep: ask needs a terminal to ask on", next_step="--keep none, or --keep supported")
+
+    def ask(hosts: Sequence[HostRecord]) -> Collection[str]:
+        with alone():
+            for number, host in enumerate(hosts, 1):
+                output.say(f"{number:>3}  {in_short(host)}")
+            while True:
+                output.say("keep which? all, none (or just Enter), or numbers such as 1,3-5: ", end="")
+                answer = sys.stdin.readline()
+                if not answer:
+                    return ()
+                try:
+                    return [hosts[number - 1].name for number in chosen(answer, len(hosts))]
+                except ValueError as error:
+                    output.say(f"{error}; once more, please")
+
+    return ask
+
+
+def in_short(host: HostRecord) -> str:
+    """Name, type, address and clock."""
+    clocks = ", ".join(f"/dev/{clock.device} {clock.name}" for clock in (host.facts and host.facts.clocks) or ())
+    return f"{host.name:<18} {host.instance_type:<18} {host.address or '-':<16} {clocks}"
+
+
+def chosen(answer: str, count: int) -> list[int]:
+    """The numbers (1 to `count`, in order, each once) that "all", "none", "" or "1,3-5" names. Raises ValueError."""
+    words = answer.strip().lower()
+    if words in ("", "none", "n"):
+        return []
+    if words in ("all", "a"):
+        return list(range(1, count + 1))
+    numbers: set[int] = set()
+    for part in words.replace(",", " ").split():
+        first, dash, last = part.partition("-")
+        if not (first.isdecimal() and (last.isdecimal() if dash else True)):
+            raise ValueError(f"{part!r} is neither a number nor a range")
+        low, high = int(first), int(last or first)
+        if not 1 <= low <= high <= count:
+            raise ValueError(f"{part!r} is not within 1-{count}")
+        numbers.update(range(low, high + 1))
+    return sorted(numbers)

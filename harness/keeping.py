@@ -1,0 +1,132 @@
+"""Which hosts stay when a run ends, and what can be done with those that stayed: keep, release, find."""
+
+import signal
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from types import FrameType
+
+from harness.bench import Bench
+from harness.errors import CleanupError, RequestError
+from harness.ledger import HostLine, Ledger
+from harness.model import HostRecord, HostState, Machine, Stage, Token
+
+Chooser = Callable[[Sequence[HostRecord]], Collection[str]]
+"""Is shown hosts whose clock works, and returns the names of those that stay. KeyboardInterrupt means: none."""
+
+ASK_TO_STOP = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+def keep_none(_hosts: Sequence[HostRecord]) -> Collection[str]:
+    """The chooser of a run that asks nobody."""
+    return ()
+
+
+def decide(
+    records: Sequence[HostRecord], run: str, bench: Bench, ledger: Ledger, choose: Chooser
+) -> tuple[tuple[HostRecord, ...], bool]:
+    """Ask which of the hosts that wait for it stay, and release the others.
+
+    Returns all records in their order, and whether the question was interrupted. Until a host is settled here the
+    ledger does not call it kept, so that `sweep` removes it when this process dies before there is an answer.
+    """
+    waiting = [record for record in records if record.state is HostState.KEPT]
+    chosen, interrupted = _asked(waiting, choose)
+    settled = {record.name: _settle(record, record.name in chosen, run, bench, ledger) for record in waiting}
+    return tuple(settled.get(record.name, record) for record in records), interrupted
+
+
+def kept(ledger: Ledger, run: str, hosts: Collection[str] = ()) -> list[HostRecord]:
+    """The kept hosts of a run, or those named of them. Raises RequestError for a name that is not kept."""
+    ledger.find(run)
+    lines = {line.host: line for line in ledger.hosts(run)}
+    found = [line.record for line in lines.values() if line.record is not None and line.state is HostState.KEPT]
+    names = [record.name for record in found]
+    wrong = [f"{host} is {_standing(lines.get(host))}" for host in hosts if host not in names]
+    if wrong:
+        raise RequestError(
+            f"run {run}: {'; '.join(wrong)}", next_step=f"hosts that were kept: {', '.join(names) or 'none'}"
+        )
+    return [record for record in found if not hosts or record.name in hosts]
+
+
+def release(run: str, records: Sequence[HostRecord], bench: Bench, ledger: Ledger) -> list[HostRecord]:
+    """Remove kept hosts, going on past errors; returns their records, settled as released or failed."""
+    return [_settle(record, False, run, bench, ledger) for record in records]
+
+
+def keep(run: str, host: str, bench: Bench, ledger: Ledger) -> HostRecord:
+    """Keep a host that still runs though its run has ended, so that `sweep` leaves it alone. Raises RequestError."""
+    if ledger.find(run).alive():
+        raise RequestError(f"run {run} is still under way", next_step="wait for it; `run --keep` says what stays")
+    line = next((line for line in ledger.hosts(run) if line.host == host), None)
+    if line is None or line.record is None:
+        names = ", ".join(line.host for line in ledger.hosts(run))
+        raise RequestError(f"run {run} has no host {host!r} with a verdict", next_step=f"its hosts: {names}")
+    if bench.find(Token(run=run, host=host)) is None:
+        raise RequestError(f"{host} of run {run} does not run any more", next_step=f"`ptp-harness show {run} {host}`")
+    record = replace(line.record, state=HostState.KEPT)
+    ledger.settle(run, record)
+    return record
+
+
+def machine(run: str, host: str, bench: Bench, ledger: Ledger) -> Machine:
+    """A running host of a run. Raises RequestError when there is none of that name, or it does not run."""
+    ledger.find(run)
+    names = [line.host for line in ledger.hosts(run)]
+    if host not in names:
+        raise RequestError(f"run {run} has no host {host!r}", next_step=f"its hosts: {', '.join(names)}")
+    found = bench.find(Token(run=run, host=host))
+    if found is None:
+        raise RequestError(
+            f"{host} of run {run} does not run", next_step="`run --keep supported` keeps hosts that pass"
+        )
+    return found
+
+
+def _standing(line: HostLine | None) -> str:
+    if line is None:
+        return "no host of it"
+    return "not settled yet" if line.state is None else line.state.value
+
+
+def _asked(waiting: Sequence[HostRecord], choose: Chooser) -> tuple[Collection[str], bool]:
+    try:
+        with _signals_interrupt():
+            return (choose(waiting) if waiting else ()), False
+    except KeyboardInterrupt:
+        return (), True
+
+
+def _settle(record: HostRecord, stays: bool, run: str, bench: Bench, ledger: Ledger) -> HostRecord:
+    settled = replace(
+        record, state=HostState.KEPT if stays else _released(Token(run=run, host=record.name), bench, ledger)
+    )
+    ledger.settle(run, settled)
+    return settled
+
+
+def _released(token: Token, bench: Bench, ledger: Ledger) -> HostState:
+    step = ledger.begin(token, Stage.RELEASE)
+    try:
+        bench.release(token)
+    except CleanupError as error:
+        ledger.end(step, f"CleanupError: {error}")
+        return HostState.FAILED
+    ledger.end(step, "done")
+    return HostState.RELEASED
+
+
+@contextmanager
+def _signals_interrupt() -> Iterator[None]:
+    """Let every signal that asks us to stop end the question as Ctrl-C does."""
+
+    def interrupt(_number: int, _frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    before = {number: signal.signal(number, interrupt) for number in ASK_TO_STOP}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
