@@ -125,23 +125,6 @@ def test_a_host_whose_guest_died_is_made_anew(provision: Provision, bench: LabBe
     assert second.answers()
 
 
-def test_a_reboot_brings_the_same_host_back(provision: Provision) -> None:
-    host = provision("a", "lab.phc")
-    identity = "hostname; cat /etc/machine-id /etc/ssh/ssh_host_ed25519_key.pub; ls /sys/class/net"
-    before, boot = host.run(identity), host.boot()
-    host.run("systemd-run --on-active=1 systemctl reboot")
-    give_up = time.monotonic() + 400
-    while host.boot() in (None, boot):
-        assert time.monotonic() < give_up
-        time.sleep(1)
-    assert host.run(identity) == before
-    assert abs(float(host.run("date +%s.%N")) - time.time()) < 5
-    host.run("until [ -d /sys/bus/pci/drivers/ena/0000:01:00.0/net ]; do sleep 0.2; done; udevadm settle")
-    host.run("devlink dev param set pci/0000:01:00.0 name enable_phc value true cmode driverinit")
-    host.run("devlink dev reload pci/0000:01:00.0")
-    assert host.run("cat /sys/class/ptp/ptp0/clock_name").startswith("ena-ptp-")
-
-
 def test_release_is_complete_and_may_be_repeated(provision: Provision, bench: LabBench) -> None:
     host = provision("a", "lab.phc")
     kinds = sorted((left.kind, left.detail.split(" ")[0]) for left in bench.resources())

@@ -88,11 +88,15 @@ def test_the_report_is_in_order_and_nothing_is_left(report: dict[str, Any]) -> N
     assert (report["schema"], report["bench"], report["leftovers"]) == (1, "lab", [])
 
 
-def test_a_read_only_run_changes_nothing_and_says_that_the_clock_is_off(state: dict[str, str]) -> None:
-    done = call(state, "run", "lab.driver-off", "--read-only", "--json")
-    host = json.loads(done.stdout)["hosts"][0]
-    assert (done.returncode, host["outcome"], host["reason"]) == (1, "FAIL", "driver_off"), done.stderr
-    assert "--read-only" in host["remedy"]
+def test_a_read_only_run_changes_nothing_and_says_what_it_saw(state: dict[str, str]) -> None:
+    done = call(state, "run", "lab.driver-off", "lab.phc", "--read-only", "--duration", "20s", "--json")
+    off, on = json.loads(done.stdout)["hosts"]
+    assert done.returncode == 1, done.stderr
+    for host in (off, on):
+        demand = TRUTHS[host["name"]].read_only
+        assert demand is not None
+        assert (host["outcome"], host["reason"]) == (demand.outcome, demand.reason), host["sentence"]
+    assert "--read-only" in off["remedy"]
 
 
 # --- nothing is left ------------------------------------------------------------------------------------------------

@@ -26,6 +26,7 @@ pytestmark = [pytest.mark.roles, pytest.mark.timeout(1500)]
 
 ROOT = Path(__file__).parents[2]
 SAMPLES = "/run/samples.jsonl"
+IDENTITY = "hostname; cat /etc/machine-id /etc/ssh/ssh_host_ed25519_key.pub; ls /sys/class/net"
 REFUSAL = "Error: ena: Device doesn't support PHC."
 PLACES = ("/etc", "/usr/local", "/var/lib/ptp-harness")
 
@@ -66,18 +67,21 @@ class Host:
         return self.run(f"find {' '.join(PLACES)} -type f -printf '%p %s %T@\\n' 2>/dev/null | sort; true")
 
     def reboot(self) -> None:
-        """Reboot, and wait until SSH answers from the next boot."""
-        before = self.run("cat /proc/sys/kernel/random/boot_id")
+        """Reboot, and wait until SSH answers from the next boot: the same host, with the right time."""
+        before, identity = self.run("cat /proc/sys/kernel/random/boot_id"), self.run(IDENTITY)
         proc.run(self.target.command("systemctl", "reboot"), timeout_s=60, check=False)
         self.cut()
         give_up = time.monotonic() + 300
         while time.monotonic() < give_up:
             try:
                 if self.run("cat /proc/sys/kernel/random/boot_id") != before:
-                    return
+                    break
             except Exception:  # SSH may fail in any way while a host reboots
                 time.sleep(2)
-        raise AssertionError("the guest did not come back from its reboot within 300 s")
+        else:
+            raise AssertionError("the guest did not come back from its reboot within 300 s")
+        assert self.run(IDENTITY) == identity
+        assert abs(float(self.run("date +%s.%N")) - time.time()) < 5
 
     def cut(self) -> None:
         """Kill the shared connection, as when the network between us goes away."""

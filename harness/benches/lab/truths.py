@@ -44,6 +44,8 @@ class Truth:
 
 
 _PASS = Demand(outcome=Outcome.PASS, reason=Reason.SYNCHRONISED)
+_NOBODY_FOLLOWS = Demand(outcome=Outcome.INCONCLUSIVE, reason=Reason.NOT_OBSERVED)
+"""Of a host on which nobody has set chronyd up, and nothing may be changed."""
 
 TRUTHS: Mapping[str, Truth] = {
     truth.name: truth
@@ -52,6 +54,7 @@ TRUTHS: Mapping[str, Truth] = {
             name="lab.phc",
             summary="a good clock, switched on when the host starts",
             demand=_PASS,
+            read_only=_NOBODY_FOLLOWS,
         ),
         Truth(
             name="lab.driver-off",
@@ -80,6 +83,7 @@ TRUTHS: Mapping[str, Truth] = {
             summary="a clock that runs 100 ppm fast against UTC",
             bends={"freq_ppb": 100_000},
             demand=Demand(outcome=Outcome.FAIL, reason=Reason.OUT_OF_LIMITS),
+            read_only=_NOBODY_FOLLOWS,
         ),
         Truth(
             name="lab.flaky-reads",
