@@ -3,7 +3,6 @@
 import datetime
 import json
 import os
-import signal
 import sys
 import threading
 import time
@@ -18,7 +17,7 @@ from harness.bench import Bench
 from harness.campaign import Campaign, Keep
 from harness.errors import ExitCode
 from harness.evidence import Folder
-from harness.keeping import ASK_TO_STOP, Chooser, decide, keep_none
+from harness.keeping import Chooser, asked_to_stop, decide, keep_none
 from harness.ledger import Ledger
 from harness.model import HostRecord, HostState, Resource, RunRecord, Stage, Token
 from harness.plan import Plan
@@ -102,9 +101,5 @@ def _signals_ask_to_stop(stop: threading.Event) -> Iterator[None]:
         sys.stderr.write("\nstopping: hosts under way are released, then you get the report; once more stops at once\n")
         stop.set()
 
-    before = {number: signal.signal(number, asked) for number in ASK_TO_STOP}
-    try:
+    with asked_to_stop(asked):
         yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

@@ -14,7 +14,7 @@ from harness.model import HostRecord, HostState, Machine, Stage, Token
 Chooser = Callable[[Sequence[HostRecord]], Collection[str]]
 """Is shown hosts whose clock works, and returns the names of those that stay. KeyboardInterrupt means: none."""
 
-ASK_TO_STOP = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+_ASK_TO_STOP = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 def keep_none(_hosts: Sequence[HostRecord]) -> Collection[str]:
@@ -92,7 +92,7 @@ def _standing(line: HostLine | None) -> str:
 
 def _asked(waiting: Sequence[HostRecord], choose: Chooser) -> tuple[Collection[str], bool]:
     try:
-        with _signals_interrupt():
+        with asked_to_stop(_interrupt):
             return (choose(waiting) if waiting else ()), False
     except KeyboardInterrupt:
         return (), True
@@ -118,15 +118,15 @@ def _released(token: Token, bench: Bench, ledger: Ledger) -> HostState:
 
 
 @contextmanager
-def _signals_interrupt() -> Iterator[None]:
-    """Let every signal that asks us to stop end the question as Ctrl-C does."""
-
-    def interrupt(_number: int, _frame: FrameType | None) -> None:
-        raise KeyboardInterrupt
-
-    before = {number: signal.signal(number, interrupt) for number in ASK_TO_STOP}
+def asked_to_stop(handler: Callable[[int, FrameType | None], None]) -> Iterator[None]:
+    """Let `handler` take the signals that ask us to stop. In the main thread only, as signal.signal has it."""
+    before = {number: signal.signal(number, handler) for number in _ASK_TO_STOP}
     try:
         yield
     finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        for number, usual in before.items():
+            signal.signal(number, usual)
+
+
+def _interrupt(_number: int, _frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
