@@ -1,7 +1,6 @@
 """Many hosts at once: in the order given, up to a cap, none stopping another, all released, one record at the end."""
 
 import datetime
-import json
 import os
 import sys
 import threading
@@ -23,7 +22,7 @@ from harness.model import HostRecord, HostState, Resource, RunRecord, Stage, Tok
 from harness.plan import Plan
 from harness.qualify import Listener, Way, qualify
 from harness.report import text
-from harness.report.document import document
+from harness.report.formats import Format, render
 from harness.settings import Settings
 
 _CAMPAIGN = TypeAdapter(Campaign)
@@ -50,7 +49,7 @@ def start(
     )
     record = conduct(plan, way, choose)
     folder.write(REPORT_TEXT, text.summary(record) + "\n" + "\n".join(text.ladder(host) for host in record.hosts))
-    folder.write(REPORT_JSON, json.dumps(document(record), indent=2))
+    folder.write(REPORT_JSON, render(record, Format.JSON))
     folder.seal()
     return record
 
@@ -62,18 +61,19 @@ def conduct(plan: Plan, way: Way, choose: Chooser = keep_none) -> RunRecord:
     second ends this process at once; the ledger knows the rest, and `sweep` removes it.
     """
     started, begun = datetime.datetime.now(datetime.UTC), time.monotonic()
-    with _signals_ask_to_stop(way.stop), ThreadPoolExecutor(plan.parallel, thread_name_prefix="host") as pool:
-        records = tuple(pool.map(lambda host: qualify(host, way), plan.hosts))
-    interrupted = way.stop.is_set()
-    if way.campaign.keep is Keep.ASK:
-        records, refused = decide(records, way.run, way.bench, way.ledger, keep_none if interrupted else choose)
-        interrupted = interrupted or refused
+    with _signals_ask_to_stop(way.stop):
+        with ThreadPoolExecutor(plan.parallel, thread_name_prefix="host") as pool:
+            records = tuple(pool.map(lambda host: qualify(host, way), plan.hosts))
+        unanswered = False
+        if way.campaign.keep is Keep.ASK:
+            chooser = keep_none if way.stop.is_set() else choose
+            records, unanswered = decide(records, way.run, way.bench, way.ledger, chooser)
     record = RunRecord(
         run=way.run,
         bench=way.bench.name,
         started=started.isoformat(timespec="seconds"),
         seconds=round(time.monotonic() - begun, 1),
-        interrupted=interrupted,
+        interrupted=unanswered or way.stop.is_set(),
         hosts=records,
         leftovers=leftovers(way.bench, way.run, records),
     )

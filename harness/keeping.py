@@ -28,11 +28,15 @@ def decide(
     """Ask which of the hosts that wait for it stay, and release the others.
 
     Returns all records in their order, and whether the question was interrupted. Until a host is settled here the
-    ledger does not call it kept, so that `sweep` removes it when this process dies before there is an answer.
+    ledger does not call it kept, so that `sweep` removes it when this process dies before there is an answer. When the
+    question itself fails, all are released before the error goes on.
     """
     waiting = [record for record in records if record.state is HostState.KEPT]
-    chosen, interrupted = _asked(waiting, choose)
-    settled = {record.name: _settle(record, record.name in chosen, run, bench, ledger) for record in waiting}
+    chosen: Collection[str] = ()
+    try:
+        chosen, interrupted = _asked(waiting, choose)
+    finally:
+        settled = {record.name: _settle(record, record.name in chosen, run, bench, ledger) for record in waiting}
     return tuple(settled.get(record.name, record) for record in records), interrupted
 
 
@@ -59,13 +63,11 @@ def keep(run: str, host: str, bench: Bench, ledger: Ledger) -> HostRecord:
     """Keep a host that still runs though its run has ended, so that `sweep` leaves it alone. Raises RequestError."""
     if ledger.find(run).alive():
         raise RequestError(f"run {run} is still under way", next_step="wait for it; `run --keep` says what stays")
-    line = next((line for line in ledger.hosts(run) if line.host == host), None)
-    if line is None or line.record is None:
-        names = ", ".join(line.host for line in ledger.hosts(run))
-        raise RequestError(f"run {run} has no host {host!r} with a verdict", next_step=f"its hosts: {names}")
-    if bench.find(Token(run=run, host=host)) is None:
-        raise RequestError(f"{host} of run {run} does not run any more", next_step=f"`ptp-harness show {run} {host}`")
-    record = replace(line.record, state=HostState.KEPT)
+    machine(run, host, bench, ledger)
+    record = next(line.record for line in ledger.hosts(run) if line.host == host)
+    if record is None:
+        raise RequestError(f"{host} of run {run} has no verdict", next_step="`ptp-harness sweep --yes` removes it")
+    record = replace(record, state=HostState.KEPT)
     ledger.settle(run, record)
     return record
 

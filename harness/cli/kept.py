@@ -84,10 +84,10 @@ def asker(alone: Callable[[], AbstractContextManager[None]]) -> Chooser:
                 output.say(f"{number:>3}  {in_short(host)}")
             while True:
                 output.say("keep which? all, none (or just Enter), or numbers such as 1,3-5: ", end="")
-                answer = sys.stdin.readline()
-                if not answer:
-                    return ()
                 try:
+                    answer = sys.stdin.readline()
+                    if not answer:
+                        return ()
                     return [hosts[number - 1].name for number in chosen(answer, len(hosts))]
                 except ValueError as error:
                     output.say(f"{error}; once more, please")

@@ -1,5 +1,7 @@
 """The report as Markdown, for a page or a pull request: the table of verdicts, then each host's ladder, folded."""
 
+import html
+
 from harness.model import HostRecord, RunRecord
 from harness.report import text
 
@@ -32,11 +34,10 @@ def _cell(words: str) -> str:
 def _leftovers(record: RunRecord) -> list[str]:
     if not record.leftovers:
         return []
-    names = ", ".join(f"{left.kind} {left.name} of {left.token}" for left in record.leftovers)
-    return [f"**Still running:** {_cell(names)}; remove with `ptp-harness sweep --yes`", ""]
+    return [f"**Still running:** {_cell(text.left_running(record))}; remove with `ptp-harness sweep --yes`", ""]
 
 
 def _ladder(host: HostRecord) -> str:
     """Indented, not fenced: no text of a host can end the block."""
     lines = "\n".join(f"    {line}" for line in text.ladder(host).splitlines())
-    return f"<details><summary>{host.name}</summary>\n\n{lines}\n\n</details>\n"
+    return f"<details><summary>{html.escape(host.name)}</summary>\n\n{lines}\n\n</details>\n"

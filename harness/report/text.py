@@ -79,9 +79,13 @@ def _closing(record: RunRecord, report_path: str | None) -> list[str]:
     ]
     lines = ["   ".join(part for part in parts if part)]
     if record.leftovers:
-        names = ", ".join(f"{left.kind} {left.name} of {left.token}" for left in record.leftovers)
-        lines.append(f"STILL RUNNING: {names}; remove with `ptp-harness sweep --yes`")
+        lines.append(f"STILL RUNNING: {left_running(record)}; remove with `ptp-harness sweep --yes`")
     return lines
+
+
+def left_running(record: RunRecord) -> str:
+    """What could not be removed, each with its token; empty when all is gone."""
+    return ", ".join(f"{left.kind} {left.name} of {left.token}" for left in record.leftovers)
 
 
 def _duration(seconds: float) -> str:

@@ -77,8 +77,11 @@ class Responder:
         """Answer one request, as the clock is bent now."""
         mono_ns = now_ns()
         settings = self._clock.load()
-        half_ns = self._random.randint(0, settings.spread_us * 1000) // 2
-        mono_ns = _busy_until(mono_ns + half_ns) if half_ns else mono_ns
+        half_ns = 0
+        if settings.spread_us:
+            half_ns = self._random.randint(0, settings.spread_us * 1000) // 2
+            mono_ns = _busy_until(mono_ns + half_ns)
+        due_ns = mono_ns + half_ns + settings.busy_us * 1000
         counts = self._counts
         counts[_ASKED] += 1
         flags = self._flags(settings, mono_ns)
@@ -93,13 +96,13 @@ class Responder:
             counts[_SILENT] += 1
         elif flags:
             counts[_REFUSED] += 1
-            self._publish(request_id, values, mono_ns + half_ns + settings.busy_us * 1000)
+            self._publish(request_id, values, due_ns)
         elif settings.mode is Mode.late:
             counts[_LATE] += 1
             self._held = mono_ns + settings.late_us * 1000, request_id, values
         else:
             counts[_ANSWERED] += 1
-            self._publish(request_id, values, mono_ns + half_ns + settings.busy_us * 1000)
+            self._publish(request_id, values, due_ns)
         self._clock.count(counts)
 
     def flush(self) -> None:

@@ -120,6 +120,16 @@ def test_interrupted_at_the_question_nothing_stays(ledger: Ledger, rack: Rack, r
     assert rack.running == {f"{run}/stuck/1"}
 
 
+def test_when_the_question_fails_nothing_stays(ledger: Ledger, rack: Rack, run: str) -> None:
+    def choose(_hosts: Sequence[HostRecord]) -> Collection[str]:
+        raise OSError("the terminal is gone")
+
+    with pytest.raises(OSError, match="the terminal is gone"):
+        keeping.decide(WAITING, run, rack, ledger, choose)
+    assert rack.running == {f"{run}/stuck/1"}
+    assert keeping.kept(ledger, run) == []
+
+
 def test_nobody_is_asked_when_nothing_passed(ledger: Ledger, rack: Rack, run: str) -> None:
     def choose(_hosts: Sequence[HostRecord]) -> Collection[str]:
         raise AssertionError

@@ -76,9 +76,10 @@ def _unmount_within(folder: Path) -> None:
 
 def _mounts_within(folder: Path) -> list[Path]:
     """Mount points under a folder, in the order of their making: field 5 of proc_pid_mountinfo(5), blanks as \\040."""
+    whole = folder.resolve()
     lines = Path("/proc/self/mountinfo").read_text().splitlines()
     points = [Path(line.split(" ")[4].replace("\\040", " ")) for line in lines]
-    return [point for point in points if folder.resolve() in point.parents]
+    return [point for point in points if whole in point.parents]
 
 
 def prune(cache: Path, pattern: str, now_s: float) -> list[Path]:
