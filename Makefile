@@ -19,7 +19,7 @@ run: $(READY)    ## set up, build the lab, run a campaign in it, and hold its ve
 
 test: $(READY) check    ## every check and every tier of tests that this machine can run
 	$(VENV)/bin/ptp-harness lab build
-	$(VENV)/bin/pytest
+	$(VENV)/bin/pytest --numprocesses 2 --dist loadgroup
 
 check: $(READY)  ## the checks that read the code: style, types, playbooks
 	$(VENV)/bin/ruff check .

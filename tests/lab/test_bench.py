@@ -15,7 +15,7 @@ from harness.model import Claim, Token
 
 from .conftest import Host
 
-pytestmark = [pytest.mark.lab, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.lab, pytest.mark.timeout(900), pytest.mark.xdist_group("guests")]
 
 Provision = Callable[[str, str], Host]
 WHO = "hostname; cat /etc/machine-id; head -c 16 /dev/urandom | od -An -tx1; cat /etc/ssh/ssh_host_ed25519_key.pub"

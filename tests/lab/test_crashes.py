@@ -15,7 +15,7 @@ from harness.benches.lab import marks
 from harness.benches.lab.bench import LabBench
 from harness.model import Token
 
-pytestmark = [pytest.mark.lab, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.lab, pytest.mark.timeout(900), pytest.mark.xdist_group("guests")]
 
 ROOT = Path(__file__).parents[2]
 PROVISION = """

@@ -22,7 +22,7 @@ from harness.model import Capture, DriverWord, Facts, Token
 from harness.playbooks import Played, PlayOutcome, Target, play
 from harness.probes import facts, samples
 
-pytestmark = [pytest.mark.roles, pytest.mark.timeout(1500)]
+pytestmark = [pytest.mark.roles, pytest.mark.timeout(1500), pytest.mark.xdist_group("quiet")]
 
 ROOT = Path(__file__).parents[2]
 SAMPLES = "/run/samples.jsonl"

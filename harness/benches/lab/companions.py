@@ -15,9 +15,9 @@ from harness.proc import ProcessId
 _DEADLINE_S = 20.0
 _POLL_S = 0.01
 
-_SPREAD = ("--spread-us", "20")
+_SPREAD = ("--spread-us", "200")
 """chronyd takes only readings that last as long as the second fastest tenth did, and takes minutes to learn another
-one. Those of an emulated card get slower by a microsecond when the machine is busier, so they are spread wider."""
+one. Those of an emulated card get slower by tens of microseconds when the machine is busier: they are spread wider."""
 
 _PATIENCE = ("--expire-us", "200000", "--block-us", "250000")
 """What the device tells the driver: a guest that lost its processor within a reading has not seen a broken clock."""

@@ -62,6 +62,10 @@ options:
     description: Remaining correction in seconds at which synchronisation counts as reached.
     type: float
     required: true
+  settled_skew_ppm:
+    description: Error bound on the system clock's frequency, in ppm, at which synchronisation counts as reached.
+    type: float
+    required: true
   record:
     description: Where what was seen is written.
     type: path
@@ -115,6 +119,7 @@ def main() -> None:
             "second_opinion": {"type": "str", "required": True},
             "wait_s": {"type": "int", "required": True},
             "settled_correction_s": {"type": "float", "required": True},
+            "settled_skew_ppm": {"type": "float", "required": True},
             "record": {"type": "path", "required": True},
         },
         supports_check_mode=True,
@@ -183,7 +188,8 @@ def write_config(module: AnsibleModule, path: str, wanted: str) -> list[str]:
 def wait(module: AnsibleModule, service: str) -> dict:
     """What chronyc says while chronyd synchronises; seconds are counted from chronyd's start."""
     params = module.params
-    command = ["chronyc", "-n", "waitsync", str(params["wait_s"]), f"{params['settled_correction_s']:f}", "0", "1"]
+    reached = [f"{params['settled_correction_s']:f}", f"{params['settled_skew_ppm']:f}"]
+    command = ["chronyc", "-n", "waitsync", str(params["wait_s"]), *reached, "1"]
     rc, out, err = module.run_command(command)
     after_s = process_age_s(show(module, [service])[0]["MainPID"])
     return {
