@@ -114,10 +114,11 @@ def test_asked_for_again_it_is_the_same_host(provision: Provision, bench: LabBen
 
 def test_a_host_whose_guest_died_is_made_anew(provision: Provision, bench: LabBench) -> None:
     first = provision("a", "lab.driver-off")
-    [guest] = marks.running(lambda marked: marked.role == marks.GUEST and marked.token == "test/a/1")
+    folder = bench.records.folder(first.machine.token)
+    [guest] = [marked for marked in marks.of(folder) if marked.role == marks.GUEST]
     proc.end(guest.process)
     give_up = time.monotonic() + 20
-    while marks.running(lambda marked: marked.token == "test/a/1"):  # its device and NTP server end with it
+    while marks.of(folder):  # its device and NTP server end with it
         assert time.monotonic() < give_up
         time.sleep(0.1)
     second = provision("a", "lab.driver-off")
