@@ -150,15 +150,17 @@ def _become_watcher(parent: int) -> None:
 
 def watch(bell: "memoryview[int]", responder: Responder, rests: Rests) -> None:
     """Answer each request that appears in bell[0]; never returns."""
-    late = 0
+    late = unseen_ns = 0
     while True:
-        answered = _answer_burst(bell, responder)
+        answered = _answer_burst(bell, responder, unseen_ns)
         quiet_since_s = time.monotonic()
         while bell[0] == IDLE:
+            looked_ns = time.monotonic_ns()
             rest_s = rests.after(time.monotonic() - quiet_since_s)
             if rest_s:
                 time.sleep(rest_s)
             responder.flush()
+            unseen_ns = time.monotonic_ns() - looked_ns
         within_burst = time.monotonic() - quiet_since_s < BURST_S
         late = late + 1 if within_burst and answered == 1 else 0
         if late == LATE_IN_A_ROW:
@@ -166,8 +168,11 @@ def watch(bell: "memoryview[int]", responder: Responder, rests: Rests) -> None:
             late = 0
 
 
-def _answer_burst(bell: "memoryview[int]", responder: Responder) -> int:
-    """Answer until PATIENCE_LOOKS looks in a row found nothing; returns how many requests there were."""
+def _answer_burst(bell: "memoryview[int]", responder: Responder, unseen_ns: int) -> int:
+    """Answer until PATIENCE_LOOKS looks in a row found nothing; returns how many requests there were.
+
+    The first one may have come up to `unseen_ns` ago.
+    """
     quiet = answered = 0
     while quiet < PATIENCE_LOOKS:
         request = bell[0]
@@ -175,7 +180,7 @@ def _answer_burst(bell: "memoryview[int]", responder: Responder) -> int:
             quiet += 1
             continue
         bell[0] = IDLE
-        responder.ring(request & 0xFFFF)
+        responder.ring(request & 0xFFFF, unseen_ns=0 if answered else unseen_ns)
         quiet, answered = 0, answered + 1
     responder.flush()
     return answered

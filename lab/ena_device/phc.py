@@ -25,6 +25,7 @@ _MODE_FLAGS = {
     Mode.err_eb: ERROR_BOUND,
     Mode.err_both: ERROR_TIMESTAMP | ERROR_BOUND,
 }
+PAUSE_NS = 500_000_000  # longer than between the readings of one burst, shorter than between bursts
 _ASKED, _ANSWERED, _REFUSED, _SILENT, _LATE, _LAST = range(6)
 
 
@@ -66,6 +67,8 @@ class Responder:
         self._counts = list(astuple(clock.counts()))
         self._limit = RateLimit()
         self._random = random.Random()  # seeded anew by the system: two watchers never draw the same jitter
+        self._rung_ns = self._after_pause = 0  # the last request (CLOCK_MONOTONIC), and which one after a pause it was
+        self._giving_ns = 0  # how long it took to give the last answer
         self._held: tuple[int, int, bytes] | None = None  # due (CLOCK_MONOTONIC ns), request number, values
 
     @property
@@ -73,15 +76,17 @@ class Responder:
         """When flush wants to be called: an answer is held back until then."""
         return self._held[0] if self._held else None
 
-    def ring(self, request_id: int) -> None:
-        """Answer one request, as the clock is bent now."""
+    def ring(self, request_id: int, *, unseen_ns: int = 0) -> None:
+        """Answer one request, as the clock is bent now. It may have come up to `unseen_ns` before it was seen."""
         mono_ns = now_ns()
         settings = self._clock.load()
-        half_ns = 0
+        before_ns = after_ns = 0
         if settings.spread_us:
-            half_ns = self._random.randint(0, settings.spread_us * 1000) // 2
-            mono_ns = _busy_until(mono_ns + half_ns)
-        due_ns = mono_ns + half_ns + settings.busy_us * 1000
+            before_ns = self._spread_ns(settings, mono_ns) // 2
+            # So that the middle stays right, on the average: what giving the answer takes is part of it.
+            after_ns = max(before_ns + unseen_ns // 2 - self._giving_ns, 0)
+            mono_ns = _busy_until(mono_ns + before_ns)
+        due_ns = mono_ns + after_ns + settings.busy_us * 1000
         counts = self._counts
         counts[_ASKED] += 1
         flags = self._flags(settings, mono_ns)
@@ -112,6 +117,18 @@ class Responder:
             self._held = None
             self._put(request_id, values)
 
+    def _spread_ns(self, settings: Settings, mono_ns: int) -> int:
+        """How much longer this answer takes: by chance, but for the first two after a pause.
+
+        chronyd before 4.7 takes only readings that last as long as those that it has learned are fast, and it begins
+        with its very first two (HCL_ProcessReadings in hwclock.c, quantiles.c). The first takes the longest and the
+        second no longer than it must, so that it begins with all there are.
+        """
+        longest_ns = settings.spread_us * 1000
+        self._after_pause = 0 if mono_ns - self._rung_ns > PAUSE_NS else self._after_pause + 1
+        self._rung_ns = mono_ns
+        return (longest_ns, 0)[self._after_pause] if self._after_pause < 2 else self._random.randint(0, longest_ns)
+
     def _flags(self, settings: Settings, mono_ns: int) -> int:
         flags = _MODE_FLAGS[settings.mode]
         if settings.refuse_every and self._counts[_ASKED] % settings.refuse_every == 0:
@@ -121,8 +138,9 @@ class Responder:
         return flags
 
     def _publish(self, request_id: int, values: bytes, due_ns: int) -> None:
-        _busy_until(due_ns)
+        begun_ns = _busy_until(due_ns)
         self._put(request_id, values)
+        self._giving_ns = now_ns() - begun_ns
 
     def _put(self, request_id: int, values: bytes) -> None:
         self._window.write(VALUES_AT, values)

@@ -152,6 +152,18 @@ def test_spread_answers_take_longer_by_chance_and_their_time_is_the_middle(devic
             assert 0.25 < (reading.time_ns - clock.at(reading.asked_ns)) / took < 0.75
 
 
+def test_after_a_pause_the_first_of_spread_answers_takes_the_longest_and_the_second_no_longer(
+    device: Device, driver: Driver
+) -> None:
+    device.ask(spread_us=40_000)
+    for _ in range(2):
+        readings = [read(driver) for _ in range(3)]
+        lasted = [reading.seen_ns - reading.asked_ns for reading in readings]
+        assert lasted[0] >= 40_000_000
+        assert lasted[1] < 20_000_000
+        time.sleep(0.7)
+
+
 def test_rate(device: Device, driver: Driver) -> None:
     device.ask(rate_per_s=5)
     assert [read(driver).error_flags for _ in range(8)] == [0] * 5 + [ERROR_TIMESTAMP] * 3

@@ -22,7 +22,9 @@ from harness.model import Capture, DriverWord, Facts, Token
 from harness.playbooks import Played, PlayOutcome, Target, play
 from harness.probes import facts, samples
 
-pytestmark = [pytest.mark.roles, pytest.mark.timeout(1500), pytest.mark.xdist_group("quiet")]
+pytestmark = [pytest.mark.roles, pytest.mark.timeout(1500)]
+
+WITH_TRUTHS, WITH_LAB = pytest.mark.xdist_group("quiet"), pytest.mark.xdist_group("guests")  # half of the time each
 
 ROOT = Path(__file__).parents[2]
 SAMPLES = "/run/samples.jsonl"
@@ -147,6 +149,7 @@ def follows_the_clock(found: Facts) -> bool:
     return states.get("PHC0") == ("#", "*") and others == [("^", "?")]
 
 
+@WITH_TRUTHS
 def test_a_clock_that_is_off_is_switched_on_and_stays_on(bring_up: Callable[[str], Host]) -> None:
     host = bring_up("lab.driver-off")
     assert host.run("ls /sys/class/ptp") == ""
@@ -177,6 +180,7 @@ def test_a_clock_that_is_off_is_switched_on_and_stays_on(bring_up: Callable[[str
     assert host.configure()[0].changed == 0
 
 
+@WITH_LAB
 def test_the_sampler_survives_a_cut_connection(bring_up: Callable[[str], Host]) -> None:
     host = bring_up("lab.phc")
     _, found = host.configure()
@@ -204,6 +208,7 @@ def test_the_sampler_survives_a_cut_connection(bring_up: Callable[[str], Host]) 
     assert 25 < per_s < 40
 
 
+@WITH_LAB
 def test_a_clock_made_anew_is_followed(bring_up: Callable[[str], Host]) -> None:
     """A driver that is reloaded while chronyd and the sampler hold its clock gives it back under another number."""
     host = bring_up("lab.phc")
@@ -226,6 +231,7 @@ def test_a_clock_made_anew_is_followed(bring_up: Callable[[str], Host]) -> None:
     assert follows_the_clock(found)
 
 
+@WITH_LAB
 def test_another_daemon_is_stopped_and_a_stray_one_is_seen(bring_up: Callable[[str], Host]) -> None:
     host = bring_up("lab.phc")
     unit = "/etc/systemd/system/phc2sys-lab.service"
@@ -250,6 +256,7 @@ def test_another_daemon_is_stopped_and_a_stray_one_is_seen(bring_up: Callable[[s
     assert [name.partition("[")[0] for name in stray] == ["phc2sys"]
 
 
+@WITH_TRUTHS
 def test_a_device_without_a_clock_says_so_itself(bring_up: Callable[[str], Host]) -> None:
     host = bring_up("lab.no-phc")
     time_service = "systemctl is-active chrony; systemctl is-enabled chrony; md5sum /etc/chrony/chrony.conf; true"
@@ -281,6 +288,7 @@ def test_a_device_without_a_clock_says_so_itself(bring_up: Callable[[str], Host]
     assert driver_record(third)["boot_id"] == found.boot_id
 
 
+@WITH_LAB
 def test_an_old_driver_is_not_capable_and_the_remedy_says_what_would_be(bring_up: Callable[[str], Host]) -> None:
     host = bring_up("lab.old-driver")
     before = host.files()
@@ -300,6 +308,7 @@ def test_an_old_driver_is_not_capable_and_the_remedy_says_what_would_be(bring_up
     assert host.configure()[0].changed == 0
 
 
+@WITH_LAB
 def test_check_mode_changes_nothing(bring_up: Callable[[str], Host], tmp_path: Path) -> None:
     host = bring_up("lab.driver-off")
     before = host.files()
@@ -320,6 +329,7 @@ def in_check_mode(name: str, folder: Path) -> Path:
     return copy
 
 
+@WITH_LAB
 def test_a_card_that_carries_the_connection_is_reloaded_apart_from_it(bring_up: Callable[[str], Host]) -> None:
     host = bring_up("lab.driver-off")
     card = host.run("basename /sys/bus/pci/drivers/ena/*/net/*").strip()
