@@ -153,15 +153,16 @@ def watch(bell: "memoryview[int]", responder: Responder, rests: Rests) -> None:
     late = unseen_ns = 0
     while True:
         answered = _answer_burst(bell, responder, unseen_ns)
-        quiet_since_s = time.monotonic()
+        quiet_since_s = looked_s = time.monotonic()
         while bell[0] == IDLE:
-            looked_ns = time.monotonic_ns()
-            rest_s = rests.after(time.monotonic() - quiet_since_s)
+            looked_s = time.monotonic()
+            rest_s = rests.after(looked_s - quiet_since_s)
             if rest_s:
                 time.sleep(rest_s)
             responder.flush()
-            unseen_ns = time.monotonic_ns() - looked_ns
-        within_burst = time.monotonic() - quiet_since_s < BURST_S
+        seen_s = time.monotonic()
+        unseen_ns = round((seen_s - looked_s) * 1e9)
+        within_burst = seen_s - quiet_since_s < BURST_S
         late = late + 1 if within_burst and answered == 1 else 0
         if late == LATE_IN_A_ROW:
             change_core()
