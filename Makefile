@@ -5,7 +5,7 @@ PYTHON ?= python3
 READY := $(VENV)/.ready
 CAMPAIGN := lab.phc lab.driver-off lab.no-phc lab.drifting
 
-.PHONY: run test check unit bench lock clean help system
+.PHONY: run test truth check unit bench lock clean help system
 
 help:            ## these lines
 	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' Makefile
@@ -19,13 +19,17 @@ run: $(READY)    ## set up, build the lab, run a campaign in it, and hold its ve
 
 test: $(READY) check    ## every check and every tier of tests that this machine can run
 	$(VENV)/bin/ptp-harness lab build
-	$(VENV)/bin/pytest --numprocesses 2 --dist loadgroup
+	$(VENV)/bin/pytest --numprocesses 2 --dist loadgroup -m "not truth"
 
 check: $(READY)  ## the checks that read the code: style, types, playbooks
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
 	PATH="$(CURDIR)/$(VENV)/bin:$$PATH" ansible-lint --offline -q
+
+truth: $(READY)  ## every type of the lab against the verdict that its truth demands; half an hour
+	$(VENV)/bin/ptp-harness lab build
+	$(VENV)/bin/pytest tests/truths --verbose
 
 unit: $(READY)   ## the tests that need no guest: seconds
 	$(VENV)/bin/pytest -m "not lab and not roles and not engine"

@@ -69,6 +69,9 @@ class Bench(Protocol):
     def types(self) -> Mapping[str, InstanceType]:
         """The types that can be asked for."""
 
+    def expand(self, names: Sequence[str]) -> Sequence[str]:
+        """The types meant by what was asked for: groups and selections replaced by their members, in order."""
+
     def checks(self) -> Sequence[Check]:
         """What this bench needs of the machine that we run on."""
 

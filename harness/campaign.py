@@ -50,6 +50,7 @@ class Campaign:
     """One request, complete: every default is filled in. Durations in seconds."""
 
     bench: str
+    inventory: str | None
     region: str | None
     instance_types: tuple[str, ...]
     image: str | None
@@ -133,6 +134,7 @@ class _File(_Edge):
     """The campaign file, key by key."""
 
     bench: Literal["ec2", "lab", "hosts"] = "lab"
+    inventory: Words | None = None
     region: Words | None = None
     instance_types: Annotated[tuple[Words, ...], Field(min_length=1)]
     image: Words | None = None
@@ -185,10 +187,14 @@ def from_mapping(
         mistakes = [_mistake(one) for one in _first_causes(error.errors())]
         raise RequestError(_together(where, mistakes + _mistakes_in_limits(merged))) from error
     mistakes = _mistakes_in_driver(file.driver) + _mistakes_in_limits(merged) + _mistakes_in_measure(file)
+    mistakes += _mistakes_in_bench(file)
+    if file.read_only and file.depth is Depth.FULL:
+        mistakes.append("depth full reboots the hosts, which read_only does not allow")
     if mistakes:
         raise RequestError(_together(where, mistakes))
     return Campaign(
         bench=file.bench,
+        inventory=file.inventory,
         region=file.region,
         instance_types=file.instance_types,
         image=file.image,
@@ -306,6 +312,14 @@ def _mistakes_in_driver(driver: _Driver) -> list[str]:
     if driver.archive is not None and driver.sha256 is None:
         found.append("driver.archive is given without driver.sha256")
     return found
+
+
+def _mistakes_in_bench(file: _File) -> list[str]:
+    if file.bench == "hosts" and file.inventory is None:
+        return ["bench hosts needs an inventory"]
+    if file.bench != "hosts" and file.inventory is not None:
+        return [f"inventory is given, and the bench is {file.bench}, not hosts"]
+    return []
 
 
 def _mistakes_in_measure(file: _File) -> list[str]:

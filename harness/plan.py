@@ -94,8 +94,6 @@ def _warnings(campaign: Campaign, seconds: float) -> tuple[str, ...]:
         found.append(f"{samples} samples are fewer than the {few[0].min_samples} that limits need: no host can pass")
     if seconds > campaign.lease_s:
         found.append(f"the run may take {seconds:.0f} s, longer than its lease of {campaign.lease_s:.0f} s")
-    if campaign.read_only and campaign.depth is Depth.FULL:
-        found.append("depth full reboots hosts, though the campaign is read only")
     if campaign.keep is Keep.SUPPORTED:
         found.append("hosts that pass are kept and cost until they are released or their lease ends")
     return tuple(found)

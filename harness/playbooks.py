@@ -63,6 +63,11 @@ class Target:
         """The argv that runs `words` on the host."""
         return ssh.command(self.machine, self.known_hosts, *words, control=self.control)
 
+    def as_root(self, *words: str) -> list[str]:
+        """The argv that runs `words` on the host as root."""
+        sudo = () if self.machine.user == "root" else ("sudo", "-n")
+        return self.command(*sudo, *words)
+
 
 @dataclass(slots=True)
 class _Watch:
@@ -166,7 +171,7 @@ def _host_variables(target: Target) -> dict[str, Any]:
         "ansible_host": machine.address,
         "ansible_port": machine.port,
         "ansible_user": machine.user,
-        "ansible_ssh_private_key_file": machine.private_key,
+        **({"ansible_ssh_private_key_file": machine.private_key} if machine.private_key else {}),
         "ansible_ssh_args": "",
         "ansible_control_path": str(target.control),
         "ansible_ssh_common_args": shlex.join(ssh.options(machine, target.known_hosts, target.control)),

@@ -1,4 +1,4 @@
-"""One host's way: provision, reach, configure, measure, judge, release. Read `Qualification._observe` top to bottom.
+"""One host's way: provision, reach, configure, measure, reboot, judge, release. Read `_observe` from top to bottom.
 
 Whatever happens on the way, there is exactly one verdict, and whatever was made is released. Every step's intent is in
 the ledger before its effect.
@@ -14,7 +14,7 @@ from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
-from harness import ladder, proc, sampling, ssh
+from harness import ladder, proc, reboot, sampling, ssh
 from harness.bench import Bench, BenchError, FatalError
 from harness.campaign import Campaign, Keep
 from harness.errors import CleanupError, CommandError, HarnessError
@@ -82,6 +82,7 @@ class Qualification:
         self.found = Evidence()
         self.machine: Machine | None = None
         self.seconds: dict[Stage, float] = {}
+        self.prefix = ""  # of the names of evidence
 
     def take(self) -> HostRecord:
         with ExitStack() as cleanup:
@@ -106,8 +107,11 @@ class Qualification:
         if not self._reach(target):
             return
         facts = self._configure(target)
-        if facts is not None and self._clock_to_measure(facts) and self.way.campaign.depth is not Depth.QUICK:
-            self._measure(target)
+        if facts is None or not self._clock_to_measure(facts) or self.way.campaign.depth is Depth.QUICK:
+            return
+        self._measure(target)
+        if self.way.campaign.depth is Depth.FULL and self._judged(Depth.STANDARD).outcome is Outcome.PASS:
+            self._reboot(target)
 
     def _provision(self) -> bool:
         with self._step(Stage.PROVISION) as tell:
@@ -149,8 +153,6 @@ class Qualification:
         name = "observe.yml" if self.way.campaign.read_only else "configure.yml"
         with self._step(Stage.CONFIGURE) as tell:
             played = self._play(name, target, self._role_variables(target.machine), tell)
-            if played.outcome is not PlayOutcome.OK:
-                self.found = replace(self.found, trouble=f"{name}: {played.message}")
             collected = played.results.get(COLLECT_TASK, {}).get("stdout")
             if not collected:
                 return None
@@ -172,7 +174,6 @@ class Qualification:
             }
             played = self._play("measure.yml", target, variables, tell)
             if played.outcome is not PlayOutcome.OK:
-                self.found = replace(self.found, trouble=f"measure.yml: {played.message}")
                 return
             text = sampling.follow(
                 target,
@@ -181,9 +182,8 @@ class Qualification:
                 on_lines=lambda lines: tell(samples_probe.in_short(lines[-1])),
                 pause=self._pause,
             )
-            self.folder.write("samples.jsonl", text)
-            proc.run(target.command(*self._as_root(target), "rm", "-f", path), timeout_s=30, check=False)
-            samples, unparsed, complete = samples_probe.read(text, where="samples.jsonl")
+            name = self._written("samples.jsonl", text)
+            samples, unparsed, complete = samples_probe.read(text, where=name)
             self.found = replace(
                 self.found,
                 samples=samples,
@@ -191,18 +191,31 @@ class Qualification:
                 unparsed=self.found.unparsed + unparsed,
             )
             tell("looking at the host once more")
-            self._look_again(target)
+            proc.run(target.as_root("rm", "-f", path), timeout_s=30, check=False)
+            facts = self._collect(target, "facts-final.json", "the closing look at the host")
+            self.found = replace(self.found, final_facts=facts)
+
+    def _reboot(self, target: Target) -> None:
+        """All of it again after a reboot, with nothing changed in between: what was found goes into `rebooted`."""
+        before, self.prefix = self.found, "rebooted-"
+        self.found = Evidence(offer=before.offer, launch=before.launch, placement=before.placement)
+        try:
+            with self._step(Stage.REBOOT) as tell:
+                reach = reboot.reboot(target, progress=tell, pause=self._pause)
+                self.found = replace(self.found, reach=reach)
+                if reach.reached:
+                    tell("letting chronyd settle")
+                    reboot.settle(target)
+                    facts = self._collect(target, "facts.json", "the look at the host after its reboot")
+                    self.found = replace(self.found, facts=facts)
+            if self.found.facts is not None and self._clock_to_measure(self.found.facts):
+                self._measure(target)
+        finally:
+            self.found = replace(before, rebooted=self.found, unparsed=before.unparsed + self.found.unparsed)
 
     def _judge(self) -> Verdict:
         with self._step(Stage.JUDGE, interruptible=False):
-            campaign = self.way.campaign
-            verdict = ladder.judge(
-                self.found,
-                campaign.requirements,
-                depth=campaign.depth,
-                clock_names=campaign.clock_names,
-                read_only=campaign.read_only,
-            )
+            verdict = self._judged(self.way.campaign.depth)
         self.way.ledger.judge(self.way.run, self._record(verdict, HostState.FAILED))
         return verdict
 
@@ -217,6 +230,16 @@ class Qualification:
         return record
 
     # -- what the steps need
+
+    def _judged(self, depth: Depth) -> Verdict:
+        campaign = self.way.campaign
+        return ladder.judge(
+            self.found,
+            campaign.requirements,
+            depth=depth,
+            clock_names=campaign.clock_names,
+            read_only=campaign.read_only,
+        )
 
     def _keep_or_remove(self, verdict: Verdict, tell: Callable[[str], None]) -> HostState:
         supported = self.machine is not None and verdict.outcome is Outcome.PASS
@@ -243,16 +266,20 @@ class Qualification:
             on_task=tell,
             cancelled=self.way.stop.is_set,
         )
-        self.folder.write(f"{name.removesuffix('.yml')}.log", played.stdout)
+        self._written(f"{name.removesuffix('.yml')}.log", played.stdout)
         if played.outcome is PlayOutcome.CANCELLED:
             raise Interrupted
+        if played.outcome is PlayOutcome.UNREACHABLE:
+            self.found = replace(self.found, lost=f"the host was lost in {name}: {played.message}")
+        elif played.outcome is not PlayOutcome.OK:
+            self.found = replace(self.found, trouble=f"{name}: {played.message}")
         return played
 
     def _role_variables(self, machine: Machine) -> dict[str, Any]:
         if machine.second_opinion is None:
-            return {}
+            return dict(machine.role_variables)
         address, port = machine.second_opinion.split()
-        return {
+        return dict(machine.role_variables) | {
             "chrony_phc_second_opinion_address": address,
             "chrony_phc_second_opinion_port": int(port),
             "chrony_phc_second_opinion_minpoll": machine.second_opinion_poll,
@@ -264,25 +291,27 @@ class Qualification:
         names = self.way.campaign.clock_names
         return any(fnmatch(clock.name, name) for clock in facts.clocks or () for name in names)
 
-    def _look_again(self, target: Target) -> None:
-        """Facts after the last sample: what changed while we measured, and what the daemons logged."""
+    def _collect(self, target: Target, name: str, what: str) -> Facts | None:
+        """Facts without Ansible; None, and why, where the host cannot be asked."""
         script = (self.way.settings.assets_dir / "roles/clock_facts/files/collect.py").read_text()
-        servers = (
-            f"--ntp={server}" for server in self._role_variables(target.machine).get("clock_facts_ntp_servers", ())
-        )
+        servers = self._role_variables(target.machine).get("clock_facts_ntp_servers", ())
+        asked = target.as_root("python3", "-", *(f"--ntp={server}" for server in servers))
         try:
-            collect = target.command(*self._as_root(target), "python3", "-", *servers)
-            collected = proc.run(collect, stdin=script, timeout_s=COLLECT_DEADLINE_S).stdout
+            collected = proc.run(asked, stdin=script, timeout_s=COLLECT_DEADLINE_S).stdout
         except CommandError as error:
-            self.found = replace(self.found, trouble=f"the closing look at the host failed: {error.message}")
-            return
-        self.folder.write("facts-final.json", collected)
-        facts, unparsed = facts_probe.read(collected, where="facts-final.json")
-        self.found = replace(self.found, final_facts=facts, unparsed=self.found.unparsed + unparsed)
+            words = f"{what} failed: {error.message}"
+            lost = error.status in (None, ssh.FAILED)
+            self.found = replace(self.found, lost=words) if lost else replace(self.found, trouble=words)
+            return None
+        name = self._written(name, collected)
+        facts, unparsed = facts_probe.read(collected, where=name)
+        self.found = replace(self.found, unparsed=self.found.unparsed + unparsed)
+        return facts
 
-    @staticmethod
-    def _as_root(target: Target) -> tuple[str, ...]:
-        return () if target.machine.user == "root" else ("sudo", "-n")
+    def _written(self, name: str, text: str) -> str:
+        """Write a file of evidence; its name, which tells what was found after a reboot."""
+        self.folder.write(self.prefix + name, text)
+        return self.prefix + name
 
     @contextmanager
     def _step(self, stage: Stage, *, interruptible: bool = True) -> Iterator[Callable[[str], None]]:
@@ -301,7 +330,7 @@ class Qualification:
             result = f"{type(error).__name__}: {error}"
             raise
         finally:
-            self.seconds[stage] = round(time.monotonic() - begun, 3)
+            self.seconds[stage] = round(self.seconds.get(stage, 0.0) + time.monotonic() - begun, 3)
             self.way.ledger.end(number, result)
 
     def _pause(self, seconds: float) -> None:

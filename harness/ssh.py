@@ -12,6 +12,8 @@ from harness.errors import CommandError, last_line
 from harness.model import Machine, Reach
 
 CONNECT_TIMEOUT_S = 10
+FAILED = 255
+"""The exit status by which ssh(1) says that it could not connect, or lost the connection."""
 
 
 def options(machine: Machine, known_hosts: Path, control: Path | None = None) -> list[str]:
@@ -24,8 +26,6 @@ def options(machine: Machine, known_hosts: Path, control: Path | None = None) ->
         "StrictHostKeyChecking": "yes",
         "UserKnownHostsFile": str(known_hosts),
         "GlobalKnownHostsFile": "/dev/null",
-        "IdentitiesOnly": "yes",
-        "IdentityFile": machine.private_key,
         "PasswordAuthentication": "no",
         "BatchMode": "yes",
         "ConnectTimeout": str(CONNECT_TIMEOUT_S),
@@ -33,7 +33,10 @@ def options(machine: Machine, known_hosts: Path, control: Path | None = None) ->
         "ServerAliveCountMax": "6",
         "LogLevel": "ERROR",
     }
-    return ["-F", "/dev/null", *(word for key, value in settings.items() for word in ("-o", f"{key}={value}"))]
+    if machine.private_key is not None:
+        settings |= {"IdentitiesOnly": "yes", "IdentityFile": machine.private_key}
+    words = (word for key, value in settings.items() for word in ("-o", f"{key}={value}"))
+    return ["-F", "/dev/null", *words, *machine.ssh_options]
 
 
 def command(machine: Machine, known_hosts: Path, *words: str, control: Path | None = None) -> list[str]:
@@ -60,13 +63,16 @@ def shared_connection() -> Iterator[Path]:
     try:
         yield socket
     finally:
-        if socket.exists():
-            proc.run(
-                ["ssh", "-F", "/dev/null", "-o", f"ControlPath={socket}", "-O", "exit", "none"],
-                timeout_s=10,
-                check=False,
-            )
+        leave(socket)
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def leave(control: Path) -> None:
+    """End the shared connection, if there is one: the next command makes a new one."""
+    if control.exists():
+        close = ["ssh", "-F", "/dev/null", "-o", f"ControlPath={control}", "-O", "exit", "none"]
+        proc.run(close, timeout_s=10, check=False)
+        control.unlink(missing_ok=True)
 
 
 def reach(

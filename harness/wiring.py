@@ -1,8 +1,10 @@
 """From settings to working parts: the only place that names concrete benches."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from pathlib import Path
 
 from harness.bench import Bench, Check
+from harness.benches.hosts import HostsBench
 from harness.benches.lab.bench import LabBench
 from harness.errors import RequestError
 from harness.ledger import Ledger
@@ -14,19 +16,22 @@ def lab_bench(settings: Settings) -> LabBench:
     return LabBench(settings)
 
 
-_BENCHES: dict[str, Callable[[Settings], Bench]] = {"lab": lab_bench}
+def bench(name: str, settings: Settings, inventory: str | None = None) -> Bench:
+    """The bench of that name. Raises RequestError with the names that there are, or when it needs an inventory."""
+    match name:
+        case "lab":
+            return lab_bench(settings)
+        case "hosts":
+            if inventory is None:
+                raise RequestError("the bench hosts needs an inventory", next_step="--inventory FILE")
+            return HostsBench(Path(inventory))
+        case _:
+            raise RequestError(f"there is no bench {name!r}", next_step="benches: lab, hosts")
 
 
-def bench(name: str, settings: Settings) -> Bench:
-    """The bench of that name. Raises RequestError with the names that there are."""
-    if name not in _BENCHES:
-        raise RequestError(f"there is no bench {name!r}", next_step=f"benches: {', '.join(_BENCHES)}")
-    return _BENCHES[name](settings)
-
-
-def checks(name: str, settings: Settings) -> Sequence[Check]:
+def checks(name: str, settings: Settings, inventory: str | None = None) -> Sequence[Check]:
     """What that bench needs of this machine."""
-    return bench(name, settings).checks()
+    return bench(name, settings, inventory).checks()
 
 
 def ledger(settings: Settings) -> Ledger:

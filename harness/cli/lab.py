@@ -8,9 +8,10 @@ from typing import Annotated
 import typer
 
 from harness import proc, settings, ssh, wiring
-from harness.benches.lab import truths
+from harness.benches.lab import demands
 from harness.benches.lab.bench import LabBench
 from harness.benches.lab.records import HostRecord
+from harness.benches.lab.truths import TRUTHS
 from harness.cli import output
 from harness.errors import RequestError
 from harness.model import Machine, Token
@@ -28,7 +29,7 @@ def _bench() -> LabBench:
 @app.command()
 def build() -> None:
     """Make what all lab hosts share: QEMU, the guest image, the golden guests."""
-    _bench().prepare(list(truths.TRUTHS), output.say)
+    _bench().prepare(list(TRUTHS), output.say)
     output.say("the lab is ready")
 
 
@@ -90,9 +91,9 @@ def show_truths(
 ) -> None:
     """Print each lab type's truth and the verdict it demands; with --check, whether a run's verdicts are those."""
     if check is None:
-        output.say(truths.as_markdown())
+        output.say(demands.as_markdown())
         return
-    wrong = truths.differences(check.read_text())
+    wrong = demands.differences(check.read_text())
     for line in wrong:
         output.say(line)
     output.say("every verdict is the one that the lab's truth demands" if not wrong else f"{len(wrong)} differ")

@@ -1,6 +1,7 @@
 """`plan`: what a run would do, without doing it."""
 
 import datetime
+from dataclasses import replace
 from typing import Annotated
 
 import typer
@@ -14,6 +15,7 @@ from harness.plan import Plan
 def plan(
     targets: request.Targets,
     bench: request.BenchName = None,
+    inventory: request.Inventory = None,
     depth: request.DepthName = None,
     keep: request.KeepWhich = None,
     parallel: request.Parallel = None,
@@ -25,10 +27,10 @@ def plan(
 
     Examples: ptp-harness plan lab.phc lab.drifting;  ptp-harness plan campaign.yaml --json
     """
-    asked = request.requested(
-        targets, bench=bench, depth=depth, keep=keep, parallel=parallel, read_only=read_only, duration=duration
-    )
-    source = wiring.bench(asked.bench, settings.load())
+    flags = {"bench": bench, "inventory": inventory, "depth": depth, "keep": keep, "parallel": parallel}
+    asked = request.requested(targets, read_only=read_only, duration=duration, **flags)
+    source = wiring.bench(asked.bench, settings.load(), asked.inventory)
+    asked = replace(asked, instance_types=tuple(source.expand(asked.instance_types)))
     made = planning.make(asked, source.types(), now=datetime.datetime.now(datetime.UTC))
     if json:
         output.emit(_document(made))

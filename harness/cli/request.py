@@ -15,6 +15,10 @@ Targets = Annotated[
     list[str], typer.Argument(metavar="CAMPAIGN|TYPE", help="A campaign file, or one or more instance types.")
 ]
 BenchName = Annotated[str | None, typer.Option("--bench", help="Where hosts come from (default: lab).")]
+Inventory = Annotated[
+    str | None,
+    typer.Option("--inventory", "-i", metavar="FILE", help="Your own hosts, as Ansible has them (bench: hosts)."),
+]
 DepthName = Annotated[Depth | None, typer.Option("--depth", help="How far a host is taken (default: standard).")]
 KeepWhich = Annotated[Keep | None, typer.Option("--keep", help="Which hosts stay when the run ends (default: none).")]
 Parallel = Annotated[int | None, typer.Option("--parallel", min=1, metavar="N", help="Hosts at once; 1: in order.")]
@@ -25,6 +29,8 @@ Duration = Annotated[str | None, typer.Option("--duration", metavar="60s", help=
 def requested(targets: list[str], **flags: Any) -> Campaign:
     """The campaign asked for. Raises RequestError that names every mistake."""
     given = {key: value for key, value in flags.items() if value is not None and value is not False}
+    if "inventory" in given:
+        given.setdefault("bench", "hosts")
     if "duration" in given:
         given["measure"] = {"duration": given.pop("duration")}
     asked = from_file(targets[0], given) if _is_file(targets) else _from_types(targets, given)
@@ -55,8 +61,6 @@ def _refuse_what_is_not_there_yet(asked: Campaign) -> None:
     """Settings that the campaign's format has and this version cannot carry out: better no run than a lesser one."""
     missing = {
         "bench: ec2": asked.bench == "ec2",
-        "bench: hosts": asked.bench == "hosts",
-        "depth: full": asked.depth is Depth.FULL,
         "driver from a release or an archive": asked.driver.source is not DriverSource.DISTRIBUTION,
     }
     named = [words for words, wanted in missing.items() if wanted]

@@ -2,6 +2,7 @@
 
 import datetime
 import shutil
+from dataclasses import replace
 
 import typer
 
@@ -20,6 +21,7 @@ from harness.settings import Settings
 def run(
     targets: request.Targets,
     bench: request.BenchName = None,
+    inventory: request.Inventory = None,
     depth: request.DepthName = None,
     keep: request.KeepWhich = None,
     parallel: request.Parallel = None,
@@ -31,13 +33,13 @@ def run(
     """Provision, configure, measure and judge hosts; report; release.
 
     Examples: ptp-harness run lab.phc lab.drifting;  ptp-harness run lab.driver-off --read-only;
-    ptp-harness run campaign.yaml --json > report.json
+    ptp-harness run campaign.yaml --json > report.json;  ptp-harness run -i inventory.yaml all --read-only
     """
-    asked = request.requested(
-        targets, bench=bench, depth=depth, keep=keep, parallel=parallel, read_only=read_only, duration=duration
-    )
+    flags = {"bench": bench, "inventory": inventory, "depth": depth, "keep": keep, "parallel": parallel}
+    asked = request.requested(targets, read_only=read_only, duration=duration, **flags)
     configuration = settings.load()
-    source = wiring.bench(asked.bench, configuration)
+    source = wiring.bench(asked.bench, configuration, asked.inventory)
+    asked = replace(asked, instance_types=tuple(source.expand(asked.instance_types)))
     plan = planning.make(asked, source.types(), now=datetime.datetime.now(datetime.UTC))
     with progress.shown(output.console()) as news:
         choose = kept.asker(news.aside) if asked.keep is Keep.ASK else keep_none

@@ -118,18 +118,20 @@ def _excused(rung: Rung, evidence: Evidence) -> Rung:
         return rung
     if evidence.interrupted:
         return unseen(rung.name, f"interrupted before this was known: {rung.evidence}", Reason.INTERRUPTED)
+    if evidence.lost:
+        return unseen(rung.name, evidence.lost, Reason.UNREACHABLE)
     if evidence.trouble:
         return unseen(rung.name, evidence.trouble, Reason.HARNESS_ERROR)
     return rung
 
 
 def _after_reboot(case: Case) -> Rung | None:
-    """Where the climb of the rebooted host ends, judged like the first; None when it does not end below the top."""
+    """Where the climb of the rebooted host ends, judged as one on which nothing was changed; None for the top."""
     if case.evidence.rebooted is None:
         return None
     again = replace(case.evidence.rebooted, rebooted=None)
-    found = findings(again, case.requirements, read_only=case.read_only) if again.samples is not None else ()
-    return _climb(replace(case, evidence=again, findings=found, depth=Depth.STANDARD))[1]
+    found = findings(again, case.requirements, read_only=True) if again.samples is not None else ()
+    return _climb(replace(case, evidence=again, findings=found, depth=Depth.STANDARD, read_only=True))[1]
 
 
 def _passed(case: Case, rungs: Sequence[Rung]) -> str:

@@ -38,7 +38,7 @@ def _readable_by_samples(case: Case) -> Rung:
         return failed(name, Reason.PHC_IMPLAUSIBLE, "the PHC went back in time between two readings")
     apart = quantities.phc_against_second_opinion(case.evidence)
     if not apart.points:
-        return unseen(name, "no NTP source answered beside the PHC, so its time could not be checked")
+        return _readable_without_chronyd(case, samples, counted, success)
     known = stats.quantile([abs(value) for value in apart.values], 0.5, missing=apart.missing)
     if known.low > PLAUSIBLE_NS:
         return failed(name, Reason.PHC_IMPLAUSIBLE, f"the PHC is {units.ns(known.value)} from NTP")
@@ -47,6 +47,23 @@ def _readable_by_samples(case: Case) -> Rung:
     if known.high > PLAUSIBLE_NS or not _all_seen(case, samples):
         return unseen(name, f"{counted}, but samples are missing")
     return proven(name, f"{counted}, never back in time, {units.ns(known.value)} from NTP")
+
+
+def _readable_without_chronyd(case: Case, samples: Sequence[Sample], counted: str, success: Finding) -> Rung:
+    """Where no chronyd asks NTP, the questions before and after the samples tell whether the PHC is plausible."""
+    name = RungName.CLOCK_READABLE
+    looks = [facts for facts in (case.facts, case.evidence.final_facts) if facts is not None]
+    apart = [abs(value) for facts in looks if (value := _apart_once(facts, facts.reads or ())) is not None]
+    if not apart:
+        return unseen(name, "no NTP source answered beside the PHC, so its time could not be checked")
+    words = f"{units.ns(max(apart))} from NTP"
+    if max(apart) > PLAUSIBLE_NS:
+        return failed(name, Reason.PHC_IMPLAUSIBLE, f"the PHC is {words}")
+    if success.held is None:
+        return unseen(name, f"{counted}: too few, or not all were seen", why_open(success))
+    if not _all_seen(case, samples):
+        return unseen(name, f"{counted}, but samples are missing")
+    return proven(name, f"{counted}, never back in time, {words} by one question")
 
 
 def _success(success: Finding) -> str:
@@ -81,9 +98,11 @@ def _readable_by_burst(case: Case) -> Rung:
 
 
 def _apart_once(facts: Facts, reads: Sequence[PhcRead]) -> int | None:
+    """PHC minus NTP, by chronyd's last answer, else by our own question."""
     against = quantities.against_phc(reads)
     answer = next((source for source in facts.sources or () if source.mode == "^" and source.reach), None)
-    return None if against is None or answer is None else answer.offset_ns - against
+    ours = answer.offset_ns if answer is not None else facts.ntp_offset_ns
+    return None if against is None or ours is None else ours - against
 
 
 # --- chrony follows -------------------------------------------------------------------------------------------------
@@ -128,7 +147,8 @@ def _converged(case: Case) -> Rung:
     if case.read_only:
         return proven(name, "")
     if facts is not None and facts.converged is False:
-        return failed(name, Reason.NOT_SYNCHRONISED, "chronyd did not converge in the time that it had")
+        why = facts.why_not_converged or "chronyd did not converge in the time that it had"
+        return failed(name, Reason.NOT_SYNCHRONISED, why)
     if facts is None or facts.converged is None or facts.converged_after_s is None:
         return unseen(name, "whether chronyd converged was not observed")
     words = f"converged in {facts.converged_after_s:.1f} s"
@@ -141,6 +161,8 @@ def _converged(case: Case) -> Rung:
 
 def _selected_now(facts: Facts | None) -> Rung:
     name = RungName.CHRONY_FOLLOWS
+    if facts is not None and facts.sources is None and facts.chronyd_runs is False:
+        return failed(name, Reason.NOT_SYNCHRONISED, "chronyd does not run")
     if facts is None or facts.sources is None:
         return unseen(name, "chronyd's sources were not observed")
     phc = next((source for source in facts.sources if _is_phc(source)), None)

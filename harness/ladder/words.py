@@ -73,8 +73,7 @@ def unobserved(case: Case, rungs: Sequence[Rung]) -> tuple[str, ...]:
 def remarks(case: Case) -> tuple[str, ...]:
     """Facts worth telling that decide nothing."""
     found = [_about_ptp4l(case.facts, case.clock)] if case.facts and case.clock else []
-    if case.evidence.trouble:
-        found.append(case.evidence.trouble)
+    found += [words for words in (case.evidence.lost, case.evidence.trouble) if words]
     return tuple(remark for remark in found if remark)
 
 

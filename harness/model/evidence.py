@@ -63,6 +63,7 @@ class Evidence:
     final_facts: Facts | None = None  # collected after the last sample
     rebooted: "Evidence | None" = None
     unparsed: tuple[Unparsed, ...] = ()
+    lost: str | None = None  # it answered, and then no more: when and how, in one sentence
     trouble: str | None = None  # a stage that could not be carried out, in one sentence
     interrupted: bool = False
 

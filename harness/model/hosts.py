@@ -1,7 +1,8 @@
 """Hosts, what names them, and the records that they and their runs leave behind."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
 from harness.model.evidence import Claim, Offer, Placement, Verdict
 from harness.model.observed import Facts
@@ -43,17 +44,19 @@ class Resource:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Machine:
-    """A host that runs and how to speak to it. `known_host` is the pinned key line of known_hosts(5)."""
+    """A host that runs and how to speak to it. `known_host` are the lines of known_hosts(5) with its pinned keys."""
 
     token: Token
     instance_type: str
     address: str
     port: int
     user: str
-    private_key: str  # path
+    private_key: str | None  # path; None: what ssh finds by itself, or an agent's
     known_host: str
+    ssh_options: tuple[str, ...] = ()  # further words for ssh, such as a jump host
     second_opinion: str | None  # "address port" of an NTP server that is not the PHC
     second_opinion_poll: int = 4  # how often it may be asked: log2 of seconds
+    role_variables: Mapping[str, Any] = field(default_factory=dict)
     placement: Placement
     claim: Claim | None
     offer: Offer

@@ -151,10 +151,13 @@ class Facts:
     chrony_version: str | None
     tracking: Tracking | None
     sources: tuple[Source, ...] | None
+    chronyd_runs: bool | None
     competitors: tuple[str, ...] | None  # running daemons that also steer the clock
     interference: bool | None
     converged: bool | None  # how the role's wait ended; None: it did not wait
     converged_after_s: float | None
+    why_not_converged: str | None  # where chronyd could not even try
     ntp_stratum: int | None
+    ntp_offset_ns: int | None  # how far our clock is ahead of NTP, by one question
     hardware_timestamping: bool | None  # transmit, receive and raw clock: ptp4l can run
     boot_id: str | None

@@ -72,6 +72,7 @@ class Stage(StrEnum):
     REACH = "reach"
     CONFIGURE = "configure"
     MEASURE = "measure"
+    REBOOT = "reboot"
     JUDGE = "judge"
     RELEASE = "release"
 

@@ -32,11 +32,15 @@ def version(text: str, where: str) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Convergence:
-    """How `chronyc waitsync` ended, in which boot: `after_s` is None when chronyd did not converge in time."""
+    """How `chronyc waitsync` ended, in which boot: `after_s` is None when chronyd did not converge in time.
+
+    `why` is told where chronyd could not even try.
+    """
 
     boot_id: str | None
     converged: bool
     after_s: float | None
+    why: str | None = None
 
 
 def convergence(text: str, where: str) -> Convergence | None:
@@ -54,11 +58,17 @@ def convergence(text: str, where: str) -> Convergence | None:
         if converged is True:
             return Convergence(boot_id=boot_id, converged=True, after_s=_seconds(after_s))
         if converged is False:
-            return Convergence(boot_id=boot_id, converged=False, after_s=None)
+            return Convergence(boot_id=boot_id, converged=False, after_s=None, why=_words(record.get("why")))
         raise ValueError("neither converged nor not")
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         line = text[:200].split("\n")[0]
         raise ParseError(where, 1, line, f"the record of the role chrony_phc ({type(error).__name__})") from error
+
+
+def _words(value: object) -> str | None:
+    if value is not None and not isinstance(value, str):
+        raise ValueError("why is text")
+    return value
 
 
 def _seconds(value: object) -> float:

@@ -35,6 +35,12 @@ def parse(text: str, where: str) -> tuple[Answer, ...]:
     return tuple(answers)
 
 
+def best_offset_ns(answers: tuple[Answer, ...]) -> int | None:
+    """How far our clock is ahead of NTP by the fastest answer, None when there is none."""
+    fastest = min(answers, key=lambda answer: answer.delay_ns, default=None)
+    return -fastest.offset_ns if fastest is not None else None
+
+
 def link_local_stratum(answers: tuple[Answer, ...]) -> int | None:
     """The stratum of the link-local service, None when it did not answer."""
     return next((answer.stratum for answer in answers if answer.server in LINK_LOCAL), None)

@@ -11,6 +11,19 @@ _OURS = ("chrony", "chronyd")
 
 def competitors(text: str, where: str) -> tuple[str, ...]:
     """Read `name.service state` lines: those that run, beside chrony. Raises ParseError on any other line."""
+    return tuple(name for name in _running(text, where) if not _is_ours(name))
+
+
+def chronyd_runs(text: str, where: str) -> bool:
+    """Whether chronyd runs, as a service or started by hand. Raises ParseError like competitors."""
+    return any(_is_ours(name) for name in _running(text, where))
+
+
+def _is_ours(name: str) -> bool:
+    return name in _OURS or name.startswith("chronyd[")
+
+
+def _running(text: str, where: str) -> list[str]:
     running: list[str] = []
     for number, line in enumerate(text.split("\n"), 1):
         if not line.strip():
@@ -18,6 +31,6 @@ def competitors(text: str, where: str) -> tuple[str, ...]:
         match = _LINE.fullmatch(line.strip())
         if match is None:
             raise ParseError(where, number, line, "a service and its state")
-        if match[2] in _RUNNING and match[1] not in _OURS:
+        if match[2] in _RUNNING:
             running.append(match[1])
-    return tuple(running)
+    return running

@@ -70,9 +70,10 @@ def _row(cells: Iterable[str], texts: Iterable[str], sizes: list[int], width: in
 def _closing(record: RunRecord, report_path: str | None) -> list[str]:
     states = Counter(host.state for host in record.hosts)
     kept = [host.name for host in record.hosts if host.state is HostState.KEPT]
+    released = f"released {states[HostState.RELEASED]} of {len(record.hosts)}, verified"
+    what_became = [released, f"kept {', '.join(kept) or 'none'}"]
     parts = [
-        f"released {states[HostState.RELEASED]} of {len(record.hosts)}, verified",
-        f"kept {', '.join(kept) or 'none'}",
+        *(what_became if record.bench != "hosts" else ["no host made or removed"]),
         f"report: {report_path}" if report_path else "",
         _duration(record.seconds),
         "interrupted" if record.interrupted else "",

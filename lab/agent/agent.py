@@ -5,6 +5,7 @@ is. Standard library only. Requests: see ANSWERS.
 """
 
 import fcntl
+import glob
 import json
 import os
 import shutil
@@ -77,21 +78,32 @@ def identity(request: Request) -> Reply:
 
 
 def driver(request: Request) -> Reply:
-    """Wait until the ENA driver serves a card; tell its PCI address and interface."""
-    wait_for(ena_cards, request["timeout_s"], "no network card of the ena driver")
-    pci, interface = ena_cards()[0]
-    return {"pci": pci, "interface": interface}
+    """Wait until the ENA driver serves its cards."""
+    wait_for(lambda: len(ena_cards()) == request["cards"], request["timeout_s"], "too few network cards of ena")
+    return {}
 
 
 def enable_phc(request: Request) -> Reply:
-    """Switch the card's clock on by devlink, as an image that comes with it switched on would, and wait for it."""
-    wait_for(ena_cards, request["timeout_s"], "no network card of the ena driver")
-    device = "pci/" + ena_cards()[0][0]
+    """Switch a card's clock on by devlink, as an image that comes with it switched on would, and wait for it."""
+    device = "pci/" + next(pci for pci, interface in ena_cards() if has_mac(interface, request["mac"]))
     wait_for(lambda: devlink_has(device), request["timeout_s"], f"devlink does not know {device}")
     run("devlink", "dev", "param", "set", device, "name", "enable_phc", "value", "true", "cmode", "driverinit")
     run("devlink", "dev", "reload", device)
     wait_for(lambda: names(PTP_CLASS), request["timeout_s"], "no clock after devlink reload")
     return {"clock": names(PTP_CLASS)[0]}
+
+
+def exists(request: Request) -> Reply:
+    """Whether a path of that pattern is there."""
+    return {"found": bool(glob.glob(request["pattern"]))}
+
+
+def shell(request: Request) -> Reply:
+    """Run a script by root's shell: what a truth does to its host. What it leaves in the background goes on."""
+    done = subprocess.run(
+        ["/bin/sh", "-c", request["script"]], stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60
+    )
+    return {"status": done.returncode, "out": (done.stdout + done.stderr)[-2000:]}
 
 
 ANSWERS: dict[str, Callable[[Request], Reply]] = {
@@ -100,6 +112,8 @@ ANSWERS: dict[str, Callable[[Request], Reply]] = {
     "identity": identity,
     "driver": driver,
     "enable_phc": enable_phc,
+    "exists": exists,
+    "shell": shell,
 }
 
 
@@ -160,6 +174,11 @@ def ena_cards() -> list[tuple[str, str]]:
     """PCI address and interface of each card whose driver is through with it; the address alone comes earlier."""
     devices = [name for name in names(ENA_DRIVER) if ":" in name]
     return [(pci, interface) for pci in devices for interface in names(f"/sys/bus/pci/devices/{pci}/net")]
+
+
+def has_mac(interface: str, mac: str) -> bool:
+    with open(f"/sys/class/net/{interface}/address", encoding="ascii") as file:
+        return file.read().strip() == mac
 
 
 def devlink_has(device: str) -> bool:

@@ -1,13 +1,34 @@
-"""Machines for tests that need no guest."""
+"""A machine that never answers, and a host with everything proven, to be taken apart by the tests."""
 
 import socket
 from pathlib import Path
 
 import pytest
 
-from harness.model import Machine, Offer, Placement, Token
+from harness import limits
+from harness.limits import Requirement
+from harness.model import (
+    Claim,
+    Clock,
+    Driver,
+    Evidence,
+    Facts,
+    Launch,
+    Machine,
+    Offer,
+    PhcCounters,
+    PhcRead,
+    Placement,
+    Reach,
+    Sample,
+    Source,
+    Token,
+    Tracking,
+)
 
 KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIPlaceholderPlaceholderPlaceholderPlaceholder"
+UTC_NS = 1_795_233_824 * 10**9
+SECOND_NS = 10**9
 
 
 @pytest.fixture
@@ -29,3 +50,144 @@ def silent_machine(tmp_path: Path) -> Machine:
         claim=None,
         offer=Offer(available=True, where="here"),
     )
+
+
+def a_tracking(**changes: object) -> Tracking:
+    values: dict[str, object] = {
+        "reference": "PHC0",
+        "stratum": 1,
+        "reference_time_s": 1795233824.0,
+        "system_offset_ns": 20,
+        "last_offset_ns": -84,
+        "rms_offset_ns": 90,
+        "frequency_ppm": 0.3,
+        "residual_frequency_ppm": 0.0,
+        "skew_ppm": 0.003,
+        "root_delay_ns": 10_000,
+        "root_dispersion_ns": 1_300,
+        "update_interval_s": 1.0,
+        "leap": "Normal",
+    }
+    return Tracking(**{**values, **changes})  # type: ignore[arg-type]
+
+
+def a_refclock(state: str = "*") -> Source:
+    return Source(
+        mode="#",
+        state=state,
+        name="PHC0",
+        stratum=0,
+        poll=0,
+        reach=0o377,
+        last_rx_s=1,
+        offset_ns=8,
+        measured_offset_ns=9,
+        error_ns=5_108,
+    )
+
+
+def a_server(offset_ns: int = 40_000, last_rx_s: int | None = 1) -> Source:
+    return Source(
+        mode="^",
+        state="?",
+        name="169.254.169.123",
+        stratum=1,
+        poll=2,
+        reach=0o377,
+        last_rx_s=last_rx_s,
+        offset_ns=offset_ns,
+        measured_offset_ns=offset_ns,
+        error_ns=100_000,
+    )
+
+
+def a_burst(seq: int, *, phc_ahead_ns: int = 50) -> tuple[PhcRead, ...]:
+    """Five readings 40 ms apart, of which the third is the fastest and exact."""
+    begun = [UTC_NS + seq * SECOND_NS + number * 40_000_000 for number in range(5)]
+    took = [9_000, 8_000, 4_000, 7_000, 30_000]
+    return tuple(
+        PhcRead(
+            before_ns=at,
+            phc_ns=at + span // 2 + phc_ahead_ns + (0 if span == 4_000 else 900),
+            after_ns=at + span,
+        )
+        for at, span in zip(begun, took, strict=True)
+    )
+
+
+def a_sample(seq: int) -> Sample:
+    return Sample(
+        seq=seq,
+        mono_ns=90 * SECOND_NS + seq * SECOND_NS,
+        utc_ns=UTC_NS + seq * SECOND_NS,
+        tracking=a_tracking(),
+        sources=(a_refclock(), a_server(last_rx_s=seq % 4)),
+        reads=a_burst(seq),
+        read_errors=0,
+        error_bound_ns=20_000,
+        counters=PhcCounters(cnt=500 + 30 * seq, exp=0, skp=0, err_dv=0, err_ts=0, err_eb=0),
+    )
+
+
+def some_facts() -> Facts:
+    return Facts(
+        kernel="6.12.107+deb13-amd64",
+        os="Debian GNU/Linux 13 (trixie)",
+        kernel_has_ptp=True,
+        drivers=(
+            Driver(
+                pci="0000:00:05.0",
+                interface="eth1",
+                name="ena",
+                version="2.17.0g",
+                phc_parameter=True,
+                phc_parameter_on=True,
+                devlink_parameter=False,
+                devlink_on=None,
+            ),
+        ),
+        clocks=(Clock(device="ptp0", name="ena-ptp-05", pci="0000:00:05.0", max_adjustment_ppb=0),),
+        phc_link="ptp0",
+        driver_word=None,
+        driver_word_text=None,
+        remedy=None,
+        error_bound_published=True,
+        counters_published=True,
+        reads=a_burst(0) + a_burst(1),
+        read_errors=0,
+        chrony_version="4.6.1",
+        tracking=a_tracking(),
+        sources=(a_refclock(), a_server()),
+        chronyd_runs=True,
+        competitors=(),
+        interference=False,
+        converged=True,
+        converged_after_s=3.2,
+        why_not_converged=None,
+        ntp_stratum=1,
+        ntp_offset_ns=40_000,
+        hardware_timestamping=False,
+        boot_id="3f0e8d5e-1111-2222-3333-444444444444",
+    )
+
+
+@pytest.fixture(scope="session")
+def good() -> Evidence:
+    """Two minutes on a host where all is well."""
+    return Evidence(
+        offer=Offer(available=True, where="eu-north-1a"),
+        claim=Claim(phc_supported=True, source="DescribeInstanceTypes", date="2026-11-21"),
+        launch=Launch(failure=None, detail="10.0.0.5 runs"),
+        reach=Reach(reached=True, tries=1, detail=""),
+        placement=Placement(precise=True, detail="in a precision-time placement group"),
+        facts=some_facts(),
+        samples=tuple(a_sample(seq) for seq in range(120)),
+        samples_complete=True,
+        final_facts=some_facts(),
+    )
+
+
+@pytest.fixture(scope="session")
+def required() -> tuple[Requirement, ...]:
+    """EC2's limits."""
+    return limits.requirements("ec2")

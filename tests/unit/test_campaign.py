@@ -28,7 +28,7 @@ region: eu-north-1
 instance_types: [m7i.large, c8g.large]
 image: al2023
 placement: auto
-depth: full
+depth: quick
 driver: {release: 2.17.0g}
 measure: {duration: 10m, interval: 2s}
 limits: {error_bound_ns: {max: 40_000}, offset_ns: {p99_abs: 500}}
@@ -43,11 +43,12 @@ clock_names: [ena-ptp-*, igb-*]
 def test_every_key() -> None:
     assert from_yaml(FULL, where="c.yaml") == Campaign(
         bench="ec2",
+        inventory=None,
         region="eu-north-1",
         instance_types=("m7i.large", "c8g.large"),
         image="al2023",
         placement="auto",
-        depth=Depth.FULL,
+        depth=Depth.QUICK,
         driver=DriverChoice(source=DriverSource.RELEASE, value="2.17.0g"),
         measure_duration_s=600.0,
         measure_interval_s=2.0,
@@ -63,6 +64,7 @@ def test_every_key() -> None:
 def test_defaults_of_the_lab() -> None:
     assert from_mapping({"instance_types": ["lab.phc"]}) == Campaign(
         bench="lab",
+        inventory=None,
         region=None,
         instance_types=("lab.phc",),
         image=None,
@@ -82,7 +84,8 @@ def test_defaults_of_the_lab() -> None:
 
 @pytest.mark.parametrize(("bench", "seconds"), [("lab", 60.0), ("ec2", 300.0), ("hosts", 300.0)])
 def test_how_long_to_measure_depends_on_the_bench(bench: str, seconds: float) -> None:
-    assert from_mapping({"bench": bench, "instance_types": ["x"]}).measure_duration_s == seconds
+    inventory = {"inventory": "hosts.yaml"} if bench == "hosts" else {}
+    assert from_mapping({"bench": bench, "instance_types": ["x"], **inventory}).measure_duration_s == seconds
 
 
 def test_flags_go_before_the_file_key_by_key() -> None:
@@ -182,6 +185,12 @@ def test_a_file_that_is_no_campaign(text: str) -> None:
     [
         ("instance_types: lab.phc", "instance_types is 'lab.phc', not a list such as [lab.phc, lab.no-phc]"),
         ("instance_types: [7]", "instance_types.0 is 7: input should be a valid string"),
+        (
+            ("{instance_types: [x], bench: hosts}", "bench hosts needs an inventory"),
+            ("{instance_types: [x], inventory: i.yaml}", "inventory is given, and the bench is lab, not hosts"),
+            "{instance_types: [x], read_only: true, depth: full}",
+            "depth full reboots the hosts, which read_only",
+        ),
         ("{instance_types: [x], read_only: yes please}", "read_only is 'yes please': input should be a valid boolean"),
         (
             "{instance_types: [x], measure: {duration: 5s, interval: 10s}}",

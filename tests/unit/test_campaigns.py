@@ -1,10 +1,13 @@
 """Many hosts: one verdict each, in the order given, none stopping another, and everything released."""
 
 import dataclasses
+import json
+import re
 import subprocess
 import sys
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -13,7 +16,7 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from harness import campaign, campaigns, plan, sweep
+from harness import campaign, campaigns, plan, qualify, sweep
 from harness.bench import (
     BenchError,
     CapacityError,
@@ -24,11 +27,28 @@ from harness.bench import (
     Progress,
     QuotaError,
 )
+from harness.campaign import Keep
 from harness.errors import CleanupError
 from harness.evidence import Folder
 from harness.ledger import Ledger
-from harness.model import HostState, Machine, Outcome, Reason, Resource, RunRecord, Stage, Token
+from harness.model import (
+    DriverWord,
+    Evidence,
+    Facts,
+    HostState,
+    Machine,
+    Outcome,
+    Reach,
+    Reason,
+    Resource,
+    RungName,
+    RunRecord,
+    Stage,
+    Token,
+)
 from harness.plan import Plan
+from harness.report import text
+from harness.report.formats import Format, render
 from harness.settings import Settings, assets_dir
 
 ERRORS: Mapping[str, Callable[[], BenchError]] = {
@@ -37,7 +57,7 @@ ERRORS: Mapping[str, Callable[[], BenchError]] = {
     "nowhere": lambda: NotOfferedError("no such type here"),
     "fatal": lambda: FatalError("credentials have expired"),
 }
-KINDS = ("silent", "broken", "stuck", *ERRORS)
+KINDS = ("silent", "broken", "stuck", "good", "clockless", "unheard", *ERRORS)
 
 
 class ScriptedBench:
@@ -104,8 +124,8 @@ class Lab:
         self.news.append((host, stage, words))
 
 
-def planned(bench: ScriptedBench, types: Sequence[str], parallel: int) -> Plan:
-    asked = campaign.from_mapping({"instance_types": tuple(types), "parallel": parallel})
+def planned(bench: ScriptedBench, types: Sequence[str], parallel: int, **more: object) -> Plan:
+    asked = campaign.from_mapping({"instance_types": tuple(types), "parallel": parallel, **more})
     return plan.make(asked, bench.types(), now=datetime(2026, 11, 21, tzinfo=UTC))
 
 
@@ -220,24 +240,86 @@ def test_a_run_that_no_ledger_knows_is_swept(lab: Lab) -> None:
     assert [item.why for item in sweep.left(lab.ledger, lab.bench)] == ["its run is in no ledger here"]
 
 
-@hypothesis_settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+# --- any campaign at all --------------------------------------------------------------------------------------------
+
+SEEN: Mapping[str, Callable[[Evidence], Evidence]] = {
+    "good": lambda good: good,
+    "clockless": lambda good: dataclasses.replace(good, facts=clockless(good), samples=None, final_facts=None),
+    "unheard": lambda good: Evidence(launch=good.launch, reach=Reach(reached=False, tries=5, detail="silence")),
+}
+"""What is seen of hosts that come up, by their type: no host of this tier can be configured."""
+
+EXPECTED = {
+    "good": (Outcome.PASS, Reason.SYNCHRONISED),
+    "clockless": (Outcome.UNSUPPORTED, Reason.NO_PHC),
+    "unheard": (Outcome.INCONCLUSIVE, Reason.UNREACHABLE),
+    "full": (Outcome.INCONCLUSIVE, Reason.CAPACITY),
+    "quota": (Outcome.INCONCLUSIVE, Reason.QUOTA),
+    "nowhere": (Outcome.UNSUPPORTED, Reason.NOT_OFFERED),
+    "broken": (Outcome.INCONCLUSIVE, Reason.HARNESS_ERROR),
+}
+
+
+def clockless(good: Evidence) -> Facts:
+    assert good.facts is not None
+    word = DriverWord.NOT_SUPPORTED_BY_DEVICE
+    return dataclasses.replace(good.facts, clocks=(), driver_word=word, driver_word_text="said so", phc_link=None)
+
+
+@pytest.fixture
+def seen(monkeypatch: pytest.MonkeyPatch, good: Evidence) -> None:
+    """Hosts show what SEEN says, once they are there; all else on their way is the real thing."""
+
+    def observe(self: qualify.Qualification, _cleanup: ExitStack) -> None:
+        if self._provision():
+            self.found = SEEN[self.host.instance_type](good)
+
+    monkeypatch.setattr(qualify.Qualification, "_observe", observe)
+
+
+@hypothesis_settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
-    kinds=st.lists(
-        st.sampled_from([kind for kind in KINDS if kind not in ("silent", "stuck")]), min_size=1, max_size=8
-    ),
+    kinds=st.lists(st.sampled_from(list(EXPECTED)), min_size=1, max_size=8),
     parallel=st.integers(1, 4),
+    keep=st.sampled_from(list(Keep)),
+    wanted=st.frozensets(st.integers(0, 7)),
 )
-def test_any_campaign_keeps_order_and_loses_nobody(
-    kinds: list[str], parallel: int, silent_machine: Machine, tmp_path_factory: pytest.TempPathFactory
+def test_any_campaign(
+    kinds: list[str],
+    parallel: int,
+    keep: Keep,
+    wanted: frozenset[int],
+    seen: None,
+    silent_machine: Machine,
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> None:
+    """In the order given, one verdict each whatever befalls the others; exactly what was chosen stays; all is shown."""
     lab = lab_in(tmp_path_factory.mktemp("lab"), silent_machine)
-    record = lab.run(*kinds, parallel=parallel)
+    asked = planned(lab.bench, kinds, parallel, keep=keep.value)
+    names = [host.name for host in asked.hosts]
+    chosen = {name for number, name in enumerate(names) if number in wanted}
+    record = campaigns.start(asked, lab.bench, lab.ledger, lab.settings, lab.hear, lambda _hosts: chosen)
     assert [host.instance_type for host in record.hosts] == kinds
-    assert len({host.name for host in record.hosts}) == len(kinds)
-    assert all(host.state is HostState.RELEASED for host in record.hosts)
-    assert lab.bench.running == set()
-    assert lab.bench.most <= parallel
+    assert [host.name for host in record.hosts] == names
+    assert len(set(names)) == len(kinds)
+    for kind, host in zip(kinds, record.hosts, strict=True):
+        assert (host.verdict.outcome, host.verdict.reason) == EXPECTED[kind]
+        stays = kind == "good" and (keep is Keep.SUPPORTED or (keep is Keep.ASK and host.name in chosen))
+        assert host.state is (HostState.KEPT if stays else HostState.RELEASED)
+    assert lab.bench.running == {f"{record.run}/{host.name}/1" for host in record.hosts if host.state is HostState.KEPT}
+    assert lab.bench.most <= len(kinds) if keep is not Keep.NONE else lab.bench.most <= parallel
+    assert record.leftovers == ()
     assert [line.record for line in lab.ledger.hosts(record.run)] == list(record.hosts)
+    document = json.loads(render(record, Format.JSON))
+    for host, shown in zip(record.hosts, document["hosts"], strict=True):
+        assert (shown["name"], shown["instance_type"]) == (host.name, host.instance_type)
+        assert (shown["outcome"], shown["reason"], shown["state"]) == (*EXPECTED[host.instance_type], host.state)
+        assert len(shown["rungs"]) == len(RungName)
+        assert all(rung["evidence"] for rung in shown["rungs"])
+        assert {"provision", "judge", "release"} <= set(shown["stages"])
+    summary = text.summary(record)
+    for host in record.hosts:
+        assert re.search(rf"^{re.escape(host.name)} +{host.verdict.outcome} +{host.verdict.reason} ", summary, re.M)
 
 
 def dead_run(ledger: Ledger, hosts: Mapping[str, str]) -> str:

@@ -85,10 +85,6 @@ def test_how_many_at_once(given_parallel: int | None, bench_says: int | None, ho
         ({"lease": "150s"}, ()),
         ({"lease": "149s"}, ("the run may take 150 s, longer than its lease of 149 s",)),
         ({"keep": "supported"}, ("hosts that pass are kept and cost until they are released or their lease ends",)),
-        (
-            {"depth": "full", "read_only": True},
-            ("depth full reboots hosts, though the campaign is read only",),
-        ),
     ],
 )
 def test_warnings(more: dict[str, object], warnings: tuple[str, ...]) -> None:

@@ -31,6 +31,7 @@ LAYERS = (
     "ssh",
     "playbooks",
     "sampling",
+    "reboot",
     "benches",
     # action
     "qualify",

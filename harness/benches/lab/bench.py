@@ -14,7 +14,8 @@ from harness.benches.lab.golden import Golden
 from harness.benches.lab.guest import Workshop
 from harness.benches.lab.qemu import Qemu
 from harness.benches.lab.records import HostRecord, Records
-from harness.benches.lab.truths import TRUTHS, Truth
+from harness.benches.lab.truth import Truth
+from harness.benches.lab.truths import TRUTHS
 from harness.errors import CommandError, RequestError, SetupError
 from harness.model import Claim, Machine, Offer, Placement, Resource, Token
 from harness.settings import Settings
@@ -34,6 +35,9 @@ class LabBench:
 
     def types(self) -> Mapping[str, InstanceType]:
         return {truth.name: InstanceType(name=truth.name, summary=truth.summary) for truth in TRUTHS.values()}
+
+    def expand(self, names: Sequence[str]) -> Sequence[str]:
+        return names
 
     def checks(self) -> Sequence[Check]:
         return checks.all_of(self._settings)
@@ -163,9 +167,14 @@ def machine(record: HostRecord, truth: Truth) -> Machine:
             date=datetime.datetime.now(datetime.UTC).date().isoformat(),
         ),
         offer=Offer(available=True, where="lab"),
-        evidence_files=(str(record.serial_log), str(record.device_log)),
+        evidence_files=_evidence(record),
         detail=truth.summary,
     )
+
+
+def _evidence(record: HostRecord) -> tuple[str, ...]:
+    logs = (record.serial_log, record.device_log, record.other_device_log, record.faults_log)
+    return tuple(str(log) for log in logs if log.exists())
 
 
 def _runs(record: HostRecord) -> bool:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ENA_SLOT = "ena-slot"
+OTHER_SLOT = "other-slot"  # found before the first at boot
 NETWORK = "network"
 AGENT_PORT = "lab.agent"
 HOST_SEEN_BY_GUEST = "10.0.2.2"  # slirp's address for the machine's own 127.0.0.1
@@ -46,6 +47,14 @@ class Hardware:
         return self.sockets / "control"
 
     @property
+    def other_device(self) -> Path:
+        return self.sockets / "ena-other"
+
+    @property
+    def other_control(self) -> Path:
+        return self.sockets / "control-other"
+
+    @property
     def truth_page(self) -> Path:
         return self.sockets / "truth"
 
@@ -81,6 +90,7 @@ def guest(hardware: Hardware) -> list[str]:
         "virtio-serial-pci",
         f"virtserialport,chardev=agent,name={AGENT_PORT}",
         "ivshmem-plain,memdev=page,master=on",
+        f"pcie-root-port,id={OTHER_SLOT},chassis=2,slot=6",
         f"pcie-root-port,id={ENA_SLOT},chassis=1,slot=5",
     ]
     return [

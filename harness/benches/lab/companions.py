@@ -2,13 +2,15 @@
 
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 from harness import proc
 from harness.benches.lab import marks
 from harness.benches.lab.command_line import HOST_SEEN_BY_GUEST
 from harness.benches.lab.records import HostRecord
+from harness.benches.lab.truth import Bends
 from harness.errors import CommandError, last_line
 from harness.proc import ProcessId
 
@@ -23,18 +25,36 @@ _PATIENCE = ("--expire-us", "200000", "--block-us", "250000")
 """What the device tells the driver: a guest that lost its processor within a reading has not seen a broken clock."""
 
 
-def start_device(
-    record: HostRecord, socket: Path, control: Path, bends: Mapping[str, int | bool | str], *, guest: int, assets: Path
-) -> ProcessId:
-    """Start the ENA device that ends with the guest; it listens at `socket` before QEMU may be told of it."""
-    options = [word for name, value in bends.items() for word in _option(name, value)]
-    words = ["ena_device", "--verbose", "--socket", str(socket), "--control", str(control), "--mac", record.mac]
-    return _start([*words, *_SPREAD, *_PATIENCE, *options], record, record.device_log, guest, assets)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Card:
+    """One ENA device: its sockets, its hardware address, its truth, and where it tells of itself."""
+
+    socket: Path
+    control: Path
+    mac: str
+    bends: Bends
+    log: Path
+
+
+def start_device(record: HostRecord, card: Card, *, guest: int, assets: Path) -> ProcessId:
+    """Start the ENA device that ends with the guest; it listens at its socket before QEMU may be told of it."""
+    options = [word for name, value in card.bends.items() for word in _option(name, value)]
+    words = ["ena_device", "--verbose", "--socket", str(card.socket), "--control", str(card.control), "--mac", card.mac]
+    return _start([*words, *_SPREAD, *_PATIENCE, *options], record, card.log, guest, assets)
 
 
 def start_ntp_server(record: HostRecord, port_file: Path, *, guest: int, assets: Path) -> ProcessId:
     """Start the NTP server that ends with the guest; it writes its port to `port_file`."""
     return _start(["ntp_server", "--port-file", str(port_file)], record, record.folder / "ntp.log", guest, assets)
+
+
+def start_faults(record: HostRecord) -> ProcessId:
+    """Start what does to the host what its truth says. It ends with the guest."""
+    return proc.spawn(
+        [sys.executable, "-m", "harness.benches.lab.faults", str(record.folder)],
+        log=record.faults_log,
+        env={**marks.environment(record.folder, "faults", str(record.token)), "PYTHONUNBUFFERED": "1"},
+    )
 
 
 def second_opinion(process: ProcessId, port_file: Path, log: Path) -> str:

@@ -14,7 +14,7 @@ from harness.benches.lab import agent, built, marks, qmp, runtime
 from harness.benches.lab.command_line import Hardware, guest
 from harness.benches.lab.image import Image
 from harness.benches.lab.qemu import Qemu
-from harness.benches.lab.truths import Kernel
+from harness.benches.lab.truth import Kernel
 from harness.errors import HarnessError, SetupError
 from harness.proc import ProcessId
 

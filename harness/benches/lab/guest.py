@@ -7,19 +7,21 @@ import datetime
 import hashlib
 import secrets
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from harness import proc
 from harness.bench import Progress
 from harness.benches.lab import addresses, agent, companions, golden, marks, places, qmp, runtime
-from harness.benches.lab.command_line import ENA_SLOT, Hardware, restored
+from harness.benches.lab.command_line import ENA_SLOT, OTHER_SLOT, Hardware, restored
+from harness.benches.lab.companions import Card
 from harness.benches.lab.golden import Golden
 from harness.benches.lab.qemu import Qemu
 from harness.benches.lab.qmp import Qmp
 from harness.benches.lab.records import HostRecord, Records
-from harness.benches.lab.truths import Truth
+from harness.benches.lab.truth import Truth
 from harness.model import Token
 from harness.proc import ProcessId
 
@@ -70,13 +72,15 @@ class Restoration:
         with places.one(most=self.workshop.most_guests, memory_mib=self.truth.memory_mib, progress=self.progress):
             guest = self._start("guest", self._start_guest)
         ntp = self._start("ntp", lambda: self._start_ntp(guest))
-        device = self._start("device", lambda: self._start_device(guest))
+        cards = {name: self._start(name, partial(self._start_device, card, guest)) for name, card in self._cards()}
         with qmp.session(self.hardware.qmp) as monitor:
             self._restore(monitor)
             self._introduce()
-            self._add_device(monitor, device)
+            self._add_devices(monitor, cards)
         self._finish()
         opinion = companions.second_opinion(ntp, self._port_file, self.record.folder / "ntp.log")
+        if self.truth.faults:
+            self._start("faults", lambda: companions.start_faults(self.record))
         return self._note("running", second_opinion=opinion, ready=True)
 
     # -- steps
@@ -100,15 +104,30 @@ class Restoration:
     def _start_ntp(self, guest: ProcessId) -> ProcessId:
         return companions.start_ntp_server(self.record, self._port_file, guest=guest.pid, assets=self.workshop.assets)
 
-    def _start_device(self, guest: ProcessId) -> ProcessId:
-        return companions.start_device(
-            self.record,
-            self.hardware.device,
-            self.hardware.control,
-            self.truth.bends,
-            guest=guest.pid,
-            assets=self.workshop.assets,
+    def _cards(self) -> list[tuple[str, Card]]:
+        """The ENA cards in the order in which they are plugged in."""
+        hardware, record, truth = self.hardware, self.record, self.truth
+        cards = []
+        if truth.other_card is not None:
+            other = Card(
+                socket=hardware.other_device,
+                control=hardware.other_control,
+                mac=record.mac.replace("06:", "0a:", 1),
+                bends=truth.other_card,
+                log=record.other_device_log,
+            )
+            cards.append(("other device", other))
+        main = Card(
+            socket=hardware.device,
+            control=hardware.control,
+            mac=record.mac,
+            bends=truth.bends,
+            log=record.device_log,
         )
+        return [*cards, ("device", main)]
+
+    def _start_device(self, card: Card, guest: ProcessId) -> ProcessId:
+        return companions.start_device(self.record, card, guest=guest.pid, assets=self.workshop.assets)
 
     def _restore(self, monitor: Qmp) -> None:
         self._note("restore memory, take an address")
@@ -137,21 +156,28 @@ class Restoration:
                 ssh=self.truth.ssh,
             )
 
-    def _add_device(self, monitor: Qmp, device: ProcessId) -> None:
-        """Plug the ENA card in. It is never unplugged: QEMU 11.1.3 aborts on device_del of a vfio-user device."""
-        self.progress("plugging its ENA card in")
-        self._note("plug the ENA device in")
-        companions.listening(device, self.hardware.device, self.record.device_log)
-        socket = {"path": str(self.hardware.device), "type": "unix"}
-        monitor.do("device_add", driver="vfio-user-pci", id="ena", bus=ENA_SLOT, socket=socket)
+    def _add_devices(self, monitor: Qmp, running: Mapping[str, ProcessId]) -> None:
+        """Plug the ENA cards in. They are never unplugged: QEMU 11.1.3 aborts on device_del of a vfio-user device."""
+        for name, card in self._cards():
+            self.progress("plugging its ENA card in" if name == "device" else "plugging another ENA card in")
+            self._note(f"plug the {name} in")
+            companions.listening(running[name], card.socket, card.log)
+            slot = ENA_SLOT if name == "device" else OTHER_SLOT
+            socket = {"path": str(card.socket), "type": "unix"}
+            monitor.do("device_add", driver="vfio-user-pci", id=slot.removesuffix("-slot"), bus=slot, socket=socket)
 
     def _finish(self) -> None:
         self._note("wait for the driver, switch the clock on")
         with agent.connected(self.hardware.agent) as port:
-            port.ask("driver", deadline_s=_DRIVER_DEADLINE_S + 5, timeout_s=_DRIVER_DEADLINE_S)
+            cards = len(self._cards())
+            port.ask("driver", deadline_s=_DRIVER_DEADLINE_S + 5, timeout_s=_DRIVER_DEADLINE_S, cards=cards)
             if self.truth.clock_on:
                 self.progress("switching its clock on")
-                port.ask("enable_phc", deadline_s=_DRIVER_DEADLINE_S + 5, timeout_s=_DRIVER_DEADLINE_S)
+                mac = self.record.mac
+                port.ask("enable_phc", deadline_s=_DRIVER_DEADLINE_S + 5, timeout_s=_DRIVER_DEADLINE_S, mac=mac)
+            if self.truth.before:
+                self.progress("making it what it is")
+                port.ask("shell", deadline_s=_DRIVER_DEADLINE_S + 5, script=self.truth.before)
 
     # -- books
 

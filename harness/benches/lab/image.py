@@ -10,7 +10,7 @@ from pathlib import Path
 from harness import proc
 from harness.bench import Progress
 from harness.benches.lab import built, marks, mmdebstrap
-from harness.benches.lab.truths import Kernel
+from harness.benches.lab.truth import Kernel
 
 DISK_MIB = 3072
 _NEEDED_MIB = 1800  # root, disk and packages while it is made

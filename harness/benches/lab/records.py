@@ -53,6 +53,15 @@ class HostRecord:
     def device_log(self) -> Path:
         return self.folder / "device.log"
 
+    @property
+    def other_device_log(self) -> Path:
+        return self.folder / "device-other.log"
+
+    @property
+    def faults_log(self) -> Path:
+        """What was done to the host, and when."""
+        return self.folder / "faults.log"
+
 
 class Records:
     """The folders of all hosts of one state directory."""

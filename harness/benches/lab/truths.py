@@ -1,51 +1,49 @@
 """What is each lab type like, and which verdict does that demand? One table, for the bench, the tests and the docs."""
 
-import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from enum import StrEnum
 
+from harness.benches.lab.truth import Demand, Fault, Kernel, Moment, Truth
 from harness.model import Outcome, Reason
 
-
-class Kernel(StrEnum):
-    """The kernels of the guest image. STABLE's ENA driver knows no clock; BACKPORTS's has one, switched by devlink."""
-
-    STABLE = "stable"
-    BACKPORTS = "backports"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Demand:
-    """The verdict that the truth demands."""
-
-    outcome: Outcome
-    reason: Reason
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Truth:
-    """A lab type. `bends` are options of the emulated device; `read_only` is demanded where nothing may be changed."""
-
-    name: str
-    summary: str
-    kernel: Kernel = Kernel.BACKPORTS
-    memory_mib: int = 512
-    bends: Mapping[str, int | bool | str] = field(default_factory=dict)
-    clock_on: bool = True
-    ssh: bool = True
-    demand: Demand
-    read_only: Demand | None = None
-
-    @property
-    def phc_supported(self) -> bool:
-        """Whether the device has the feature, which is what an API would claim."""
-        return not self.bends.get("no_phc", False)
-
-
 _PASS = Demand(outcome=Outcome.PASS, reason=Reason.SYNCHRONISED)
-_NOBODY_FOLLOWS = Demand(outcome=Outcome.INCONCLUSIVE, reason=Reason.NOT_OBSERVED)
+_OUT_OF_LIMITS = Demand(outcome=Outcome.FAIL, reason=Reason.OUT_OF_LIMITS)
+_UNREADABLE = Demand(outcome=Outcome.FAIL, reason=Reason.PHC_UNREADABLE)
+_IMPLAUSIBLE = Demand(outcome=Outcome.FAIL, reason=Reason.PHC_IMPLAUSIBLE)
+_UNREACHABLE = Demand(outcome=Outcome.INCONCLUSIVE, reason=Reason.UNREACHABLE)
+_NOBODY_FOLLOWS = Demand(outcome=Outcome.FAIL, reason=Reason.NOT_SYNCHRONISED)
 """Of a host on which nobody has set chronyd up, and nothing may be changed."""
+
+_ASK_MORE = "sed -i 's/ dpoll 0 / dpoll -3 /' /etc/chrony/chrony.conf && systemctl restart chrony"
+_STEER = "systemd-run --unit=steer phc2sys -s /dev/ptp_ena -c CLOCK_REALTIME -O 0"
+_CHANGE_KEY = """
+rm /etc/ssh/ssh_host_ed25519_key*
+ssh-keygen -q -t ed25519 -N '' -f /etc/ssh/ssh_host_ed25519_key
+systemctl restart ssh
+pkill -KILL sshd-session
+"""
+_BREAK_CHRONY = """
+mkdir -p /etc/systemd/system/chrony.service.d
+printf '[Service]\\nExecStartPre=/bin/false\\n' > /etc/systemd/system/chrony.service.d/broken.conf
+systemctl daemon-reload
+"""
+_HOLD_NUMBER = """
+setsid sleep 1000 < /dev/ptp0 > /dev/null 2>&1 &
+devlink dev reload $(devlink dev | grep -m1 pci/)
+"""
+"""The number of a clock is free again once nobody has it open, so the clock comes back as /dev/ptp1."""
+_OFF_AT_BOOT = """
+cat > /etc/systemd/system/clock-off.service <<'UNIT'
+[Unit]
+After=multi-user.target
+[Service]
+Type=oneshot
+ExecStart=/bin/sh -c 'sleep 5; d=$(devlink dev | grep -m1 pci/); \\
+  devlink dev param set $d name enable_phc value false cmode driverinit && devlink dev reload $d'
+[Install]
+WantedBy=multi-user.target
+UNIT
+systemctl enable clock-off.service
+"""
 
 TRUTHS: Mapping[str, Truth] = {
     truth.name: truth
@@ -82,20 +80,20 @@ TRUTHS: Mapping[str, Truth] = {
             name="lab.drifting",
             summary="a clock that runs 100 ppm fast against UTC",
             bends={"freq_ppb": 100_000},
-            demand=Demand(outcome=Outcome.FAIL, reason=Reason.OUT_OF_LIMITS),
+            demand=_OUT_OF_LIMITS,
             read_only=_NOBODY_FOLLOWS,
         ),
         Truth(
             name="lab.flaky-reads",
             summary="a clock that refuses one reading in fifty",
             bends={"refuse_every": 50},
-            demand=Demand(outcome=Outcome.FAIL, reason=Reason.PHC_UNREADABLE),
+            demand=_UNREADABLE,
         ),
         Truth(
             name="lab.unreachable",
             summary="a host whose SSH server never answers",
             ssh=False,
-            demand=Demand(outcome=Outcome.INCONCLUSIVE, reason=Reason.UNREACHABLE),
+            demand=_UNREACHABLE,
         ),
         Truth(
             name="lab.no-capacity",
@@ -103,43 +101,140 @@ TRUTHS: Mapping[str, Truth] = {
             memory_mib=2**20,
             demand=Demand(outcome=Outcome.INCONCLUSIVE, reason=Reason.CAPACITY),
         ),
+        # --- in every `make truth`
+        Truth(
+            name="lab.two-cards",
+            summary="two cards, of which the second has a clock",
+            other_card={"no_phc": True},
+            demand=_PASS,
+        ),
+        Truth(
+            name="lab.offset",
+            summary="a clock that is 20 ms off UTC, steadily",
+            bends={"offset_ns": 20_000_000},
+            demand=_OUT_OF_LIMITS,
+        ),
+        Truth(
+            name="lab.hour-off",
+            summary="a clock that is an hour off UTC",
+            bends={"offset_ns": 3_600_000_000_000},
+            demand=_IMPLAUSIBLE,
+        ),
+        Truth(
+            name="lab.jitter",
+            summary="a clock whose readings scatter over 40 ms",
+            bends={"jitter_ns": 20_000_000},
+            demand=_OUT_OF_LIMITS,
+        ),
+        Truth(
+            name="lab.step",
+            summary="a clock that steps by 20 ms while it is measured",
+            faults=(Fault(at=Moment.MEASURING, after_s=25, device={"step_ns": 20_000_000}),),
+            demand=_OUT_OF_LIMITS,
+        ),
+        Truth(
+            name="lab.stuck",
+            summary="a clock that stands still from the middle on",
+            faults=(Fault(at=Moment.MEASURING, after_s=25, device={"frozen": True}),),
+            demand=_IMPLAUSIBLE,
+        ),
+        Truth(
+            name="lab.silent",
+            summary="a clock that answers no more from the middle on",
+            faults=(Fault(at=Moment.MEASURING, after_s=25, device={"mode": "silent"}),),
+            demand=_UNREADABLE,
+        ),
+        Truth(
+            name="lab.error-flags",
+            summary="a clock that answers with error flags from the middle on",
+            faults=(Fault(at=Moment.MEASURING, after_s=25, device={"mode": "err_both"}),),
+            demand=_UNREADABLE,
+        ),
+        Truth(
+            name="lab.reset",
+            summary="a good clock on a card that asks its driver for a reset while it is measured",
+            faults=(Fault(at=Moment.MEASURING, after_s=15, device={"request_reset": True}),),
+            demand=_PASS,
+        ),
+        Truth(
+            name="lab.card-dies",
+            summary="a card that is gone from the middle on",
+            faults=(Fault(at=Moment.MEASURING, after_s=25, ends="device"),),
+            demand=_UNREADABLE,
+        ),
+        Truth(
+            name="lab.over-budget",
+            summary="a clock that serves 125 readings a second, of which chrony is made to ask 200",
+            bends={"rate_per_s": 125},
+            faults=(Fault(at=Moment.MEASURING, after_s=2, guest=_ASK_MORE),),
+            demand=_UNREADABLE,
+        ),
+        Truth(
+            name="lab.other-daemon",
+            summary="a good clock on a host where somebody starts phc2sys beside chrony",
+            faults=(Fault(at=Moment.MEASURING, after_s=15, guest=_STEER),),
+            demand=Demand(outcome=Outcome.FAIL, reason=Reason.CLOCK_INTERFERENCE),
+        ),
+        Truth(
+            name="lab.no-chrony",
+            summary="a good clock on an image where chronyd cannot start",
+            before=_BREAK_CHRONY,
+            demand=Demand(outcome=Outcome.FAIL, reason=Reason.NOT_SYNCHRONISED),
+        ),
+        Truth(
+            name="lab.lost-second-opinion",
+            summary="a good clock, and an NTP server that is gone while it is measured",
+            faults=(Fault(at=Moment.MEASURING, after_s=5, ends="ntp"),),
+            demand=Demand(outcome=Outcome.INCONCLUSIVE, reason=Reason.TOO_FEW_SAMPLES),
+        ),
+        Truth(
+            name="lab.disk-full",
+            summary="a good clock on a host whose disk is full",
+            before="dd if=/dev/zero of=/var/full bs=1M; dd if=/dev/zero of=/var/fuller bs=1k; sync",
+            demand=Demand(outcome=Outcome.INCONCLUSIVE, reason=Reason.HARNESS_ERROR),
+        ),
+        Truth(
+            name="lab.read-only-root",
+            summary="a clock that nobody has switched on, on a host whose root file system is mounted read-only",
+            clock_on=False,
+            before="mount -o remount,ro /",
+            demand=Demand(outcome=Outcome.FAIL, reason=Reason.DRIVER_OFF),
+        ),
+        Truth(
+            name="lab.dies",
+            summary="a host that is gone while it is configured",
+            faults=(Fault(at=Moment.CONFIGURING, ends="guest"),),
+            demand=_UNREACHABLE,
+        ),
+        Truth(
+            name="lab.key-changed",
+            summary="a host that has another host key while it is measured",
+            faults=(Fault(at=Moment.MEASURING, after_s=15, guest=_CHANGE_KEY),),
+            demand=_UNREACHABLE,
+        ),
+        Truth(
+            name="lab.survives",
+            summary="a good clock that the role keeps on over a reboot",
+            clock_on=False,
+            campaign={"depth": "full"},
+            demand=_PASS,
+        ),
+        Truth(
+            name="lab.renumbered",
+            summary="a good clock that is /dev/ptp1 at first and /dev/ptp0 after a reboot",
+            before=_HOLD_NUMBER,
+            campaign={"depth": "full"},
+            demand=_PASS,
+        ),
+        Truth(
+            name="lab.not-persistent",
+            summary="a good clock that the image switches off at every boot",
+            before=_OFF_AT_BOOT,
+            campaign={"depth": "full"},
+            demand=Demand(outcome=Outcome.FAIL, reason=Reason.NOT_PERSISTENT),
+        ),
     )
 }
 
-
-def as_markdown() -> str:
-    """The table that docs/lab-truths.md holds."""
-    rows = [
-        f"| `{truth.name}` | {truth.summary} | {_kernel(truth)} | {_bends(truth)} | {_words(truth.demand)} | "
-        f"{_words(truth.read_only) if truth.read_only else 'the same'} |"
-        for truth in TRUTHS.values()
-    ]
-    head = "| type | what it is like | kernel | device | demanded verdict | with `--read-only` |"
-    return "\n".join([head, "|---|---|---|---|---|---|", *rows]) + "\n"
-
-
-def _kernel(truth: Truth) -> str:
-    return "Debian 13's own" if truth.kernel is Kernel.STABLE else "Debian 13 backports"
-
-
-def _bends(truth: Truth) -> str:
-    return ", ".join(f"`{key}={value}`" for key, value in truth.bends.items()) or "as it comes"
-
-
-def _words(demand: Demand) -> str:
-    return f"{demand.outcome} `{demand.reason}`"
-
-
-def differences(report: str, *, read_only: bool = False) -> list[str]:
-    """Where a run's JSON report says otherwise than the truth demands, one sentence each; none for a true report."""
-    hosts = json.loads(report)["hosts"]
-    wrong = [words for host in hosts if (words := _difference(host, read_only=read_only))]
-    return wrong or ([] if hosts else ["the report has no hosts"])
-
-
-def _difference(host: Mapping[str, str], *, read_only: bool) -> str | None:
-    truth = TRUTHS[host["instance_type"]]
-    demand = truth.read_only if read_only and truth.read_only else truth.demand
-    seen = f"{host['outcome']} {host['reason']}"
-    demanded = f"{demand.outcome} {demand.reason}"
-    return None if seen == demanded else f"{host['name']}: {seen}, but its truth demands {demanded}"
+USUAL = tuple(TRUTHS)[:8]
+"""Those that every run of the tests holds against their truth."""

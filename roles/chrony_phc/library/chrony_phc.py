@@ -152,10 +152,12 @@ def follow(module: AnsibleModule, host: dict, result: dict) -> None:
         systemctl(module, "enable", "--no-reload", host["service"], environment={"SYSTEMCTL_SKIP_SYSV": "1"})
     if dropins:
         systemctl(module, "daemon-reload")
-    if restarts:
-        systemctl(module, "restart", host["service"])
+    refusal = start(module, host["service"]) if restarts else ""
     record = None if restarts else still_true(read_json(params["record"]))
-    if record is None:
+    if refusal:
+        why = f"chronyd does not start: {refusal}"
+        record = not_converged(module, waited=True, command=None, words=refusal, why=why)
+    elif record is None:
         record = wait(module, host["service"])
     written += dropins + write(module, params["record"], dump(record))
     result.update(written=written, stopped=stopped, restarted=restarts)
@@ -192,27 +194,34 @@ def wait(module: AnsibleModule, service: str) -> dict:
     command = ["chronyc", "-n", "waitsync", str(params["wait_s"]), *reached, "1"]
     rc, out, err = module.run_command(command)
     after_s = process_age_s(show(module, [service])[0]["MainPID"])
-    return {
-        "schema": 1,
-        "boot_id": text("/proc/sys/kernel/random/boot_id").strip(),
-        "waited": True,
-        "converged": rc == 0,
-        "converged_after_s": after_s if rc == 0 else None,
-        "command": " ".join(command),
-        "out": out + err,
-        "second_opinion": params["second_opinion"],
-    }
+    record = not_converged(module, waited=True, command=" ".join(command), words=out + err, why=None)
+    return {**record, "converged": True, "converged_after_s": after_s} if rc == 0 else record
+
+
+def start(module: AnsibleModule, service: str) -> str:
+    """Start chronyd anew; why it does not start, or nothing. That is news about this host, so it fails no task."""
+    rc, _, err = module.run_command([module.get_bin_path("systemctl", required=True), "restart", service])
+    if rc == 0:
+        return ""
+    log = module.run_command(["journalctl", "-b", "-q", "--no-pager", "-o", "cat", "-n", "5", "-u", service])[1]
+    return " / ".join(line.strip() for line in (err.splitlines()[:1] + log.splitlines()) if line.strip())[-500:]
 
 
 def no_clock(module: AnsibleModule) -> dict:
+    words = f"there is no clock at {module.params['device']}: the host's time service is left as it was"
+    return not_converged(module, waited=False, command=None, words=words, why=None)
+
+
+def not_converged(module: AnsibleModule, *, waited: bool, command: str | None, words: str, why: str | None) -> dict:
     return {
         "schema": 1,
         "boot_id": text("/proc/sys/kernel/random/boot_id").strip(),
-        "waited": False,
+        "waited": waited,
         "converged": False,
         "converged_after_s": None,
-        "command": None,
-        "out": f"there is no clock at {module.params['device']}: the host's time service is left as it was",
+        "command": command,
+        "out": words,
+        "why": why,
         "second_opinion": module.params["second_opinion"],
     }
 

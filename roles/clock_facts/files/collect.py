@@ -36,7 +36,7 @@ NTP_UNITS = (
     "openntpd.service",
 )  # fmt: skip
 PTP_UNITS = ("ptp4l*", "phc2sys*", "ts2phc*", "timemaster*")
-CLOCK_PROCESSES = ("systemd-timesyn", "ntpd", "openntpd", "ptp4l", "phc2sys", "ts2phc", "timemaster")
+CLOCK_PROCESSES = ("chronyd", "systemd-timesyn", "ntpd", "openntpd", "ptp4l", "phc2sys", "ts2phc", "timemaster")
 PTP_SYS_OFFSET_EXTENDED = 0xC4C03D09  # _IOWR('=', 9, 1216 bytes): n_samples, 3 reserved, 25 x 3 x (s64 s, u32 ns, u32)
 
 Capture = dict[str, object]

@@ -26,7 +26,7 @@ def call(tmp_path: Path) -> Call:
     ("words", "said"),
     [
         (["run", "lab.fhc"], "no type 'lab.fhc' on bench lab (nearest: lab.phc"),
-        (["run", "lab.phc", "--depth", "full"], "not in this version: depth: full"),
+        (["run", "lab.phc", "--depth", "full", "--read-only"], "depth full reboots the hosts, which read_only"),
         (["run", "lab.phc", "--bench", "ec2"], "not in this version: bench: ec2"),
         (["run", "lab.phc", "--bench", "moon"], "bench is 'moon', not ec2, lab or hosts"),
         (["run", "lab.phc", "--duration", "soon"], "measure.duration is 'soon'"),

@@ -276,7 +276,8 @@ CASES: dict[str, tuple[Change, RungName | None, Outcome, Reason]] = {
         parts(samples=None), RungName.CLOCK_READABLE, Outcome.INCONCLUSIVE, Reason.NOT_OBSERVED,
     ),
     "no second opinion": (
-        facts(sources=()), RungName.CLOCK_READABLE, Outcome.INCONCLUSIVE, Reason.NOT_OBSERVED,
+        both(facts(sources=(), ntp_offset_ns=None), final(ntp_offset_ns=None)),
+        RungName.CLOCK_READABLE, Outcome.INCONCLUSIVE, Reason.NOT_OBSERVED,
     ),
     "a lost sample": (
         lambda good: replace(good, samples=good.samples[:50] + good.samples[51:] if good.samples else None),
@@ -428,6 +429,50 @@ def test_read_only_asks_for_no_convergence_and_says_how_to_switch_on(good: Evide
     )
 
 
+NO_CHRONYD = {"tracking": None, "sources": None, "chronyd_runs": False, "converged": None, "converged_after_s": None}
+
+
+def test_a_clock_that_is_good_and_that_no_chronyd_follows(good: Evidence, required: Required) -> None:
+    seen = both(facts(**NO_CHRONYD), final(**NO_CHRONYD), samples(every, tracking=None, sources=None))
+    found = verdict(seen(good), required, read_only=True)
+    assert (found.outcome, found.reason, found.sentence) == (
+        Outcome.FAIL,
+        Reason.NOT_SYNCHRONISED,
+        "chronyd does not run",
+    )
+    assert statuses(found)[RungName.CLOCK_READABLE] is RungStatus.PROVEN
+    hour = both(seen, facts(ntp_offset_ns=3_600_000_000_000), final(ntp_offset_ns=3_600_000_000_000))
+    assert verdict(hour(good), required, read_only=True).reason is Reason.PHC_IMPLAUSIBLE
+    unasked = both(seen, facts(ntp_offset_ns=None), final(ntp_offset_ns=None))
+    assert verdict(unasked(good), required, read_only=True).outcome is Outcome.INCONCLUSIVE
+
+
+def test_a_chronyd_that_cannot_start_says_why(good: Evidence, required: Required) -> None:
+    words = "chronyd does not start: Job for chrony.service failed"
+    found = verdict(facts(converged=False, converged_after_s=None, why_not_converged=words)(good), required)
+    assert (found.reason, found.sentence) == (Reason.NOT_SYNCHRONISED, words)
+
+
+def test_a_host_that_is_lost_on_the_way_has_not_failed(good: Evidence, required: Required) -> None:
+    found = verdict(parts(samples_complete=False, final_facts=None, lost="the network went away")(good), required)
+    assert (found.outcome, found.reason, found.sentence) == (
+        Outcome.INCONCLUSIVE,
+        Reason.UNREACHABLE,
+        "the network went away",
+    )
+
+
+def test_after_a_reboot_the_host_is_judged_as_it_is(good: Evidence, required: Required) -> None:
+    unwaited = facts(converged=None, converged_after_s=None, boot_id="another")(good)
+    assert verdict(replace(good, rebooted=unwaited), required, depth=Depth.FULL).outcome is Outcome.PASS
+    off = no_clock(CAPABLE_OFF, boot_id="another")(parts(samples=None, final_facts=None)(good))
+    found = verdict(replace(good, rebooted=off), required, depth=Depth.FULL)
+    assert (found.outcome, found.reason) == (Outcome.FAIL, Reason.NOT_PERSISTENT)
+    gone = Evidence(launch=good.launch, reach=Reach(reached=False, tries=9, detail="it did not come back"))
+    found = verdict(replace(good, rebooted=gone), required, depth=Depth.FULL)
+    assert (found.outcome, found.reason) == (Outcome.INCONCLUSIVE, Reason.UNREACHABLE)
+
+
 def test_quick_judges_by_the_collection_alone(good: Evidence, required: Required) -> None:
     bare = parts(samples=None, samples_complete=False, final_facts=None)(good)
     found = verdict(bare, required, depth=Depth.QUICK)
@@ -446,7 +491,8 @@ def test_quick_judges_by_the_collection_alone(good: Evidence, required: Required
         ({"reads": None}, Outcome.INCONCLUSIVE, Reason.NOT_OBSERVED),
         ({"reads": ()}, Outcome.INCONCLUSIVE, Reason.TOO_FEW_SAMPLES),
         ({"sources": None}, Outcome.INCONCLUSIVE, Reason.NOT_OBSERVED),
-        ({"sources": ()}, Outcome.INCONCLUSIVE, Reason.NOT_OBSERVED),
+        ({"sources": (), "ntp_offset_ns": None}, Outcome.INCONCLUSIVE, Reason.NOT_OBSERVED),
+        ({"sources": ()}, Outcome.FAIL, Reason.NOT_SYNCHRONISED),
     ],
 )
 def test_quick_needs_readings_and_a_second_opinion(

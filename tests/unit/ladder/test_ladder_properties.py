@@ -161,6 +161,7 @@ HARMS: tuple[Callable[[Evidence, int], Evidence], ...] = (
     in_all(placement=Placement(precise=False, detail="elsewhere")),
     in_all(claim=Claim(phc_supported=False, source="an API", date="2026-11-21")),
     in_all(trouble="a stage failed"),
+    in_all(lost="the network went away"),
     in_all(interrupted=True),
     again,
 )

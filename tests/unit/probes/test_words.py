@@ -84,8 +84,23 @@ def test_competitors() -> None:
     )
     assert services.competitors(text, "s") == ("phc2sys@ens5", "ntpd[812]", "ptp4l")
     assert services.competitors("", "s") == ()
+    assert services.competitors("chronyd[77] running\n", "s") == ()
     with pytest.raises(ParseError):
         services.competitors("Failed to connect to bus: No such file or directory\n", "s")
+
+
+@pytest.mark.parametrize(
+    ("text", "runs"),
+    [
+        ("chrony.service active\n", True),
+        ("chronyd.service activating\n", True),
+        ("chrony.service inactive\nntpd[7] running\n", False),
+        ("chrony.service failed\nchronyd[812] running\n", True),
+        ("", False),
+    ],
+)
+def test_whether_chronyd_runs(text: str, runs: bool) -> None:
+    assert services.chronyd_runs(text, "s") is runs
 
 
 def test_ntp_answers() -> None:
@@ -93,6 +108,10 @@ def test_ntp_answers() -> None:
     answers = ntp_probe.parse(text, "n")
     assert answers == (ntp_probe.Answer(server="169.254.169.123", stratum=1, offset_ns=-1200, delay_ns=340_000),)
     assert ntp_probe.link_local_stratum(answers) == 1
+    assert ntp_probe.best_offset_ns(answers) == 1200
+    assert ntp_probe.best_offset_ns(()) is None
+    slower = ntp_probe.Answer(server="10.0.2.2", stratum=2, offset_ns=5, delay_ns=900_000)
+    assert ntp_probe.best_offset_ns((slower, *answers)) == 1200
     elsewhere = ntp_probe.parse("10.0.2.2 stratum 1 offset_ns 0 delay_ns 0\n", "n")
     assert ntp_probe.link_local_stratum(elsewhere) is None
     with pytest.raises(ParseError):

@@ -3,19 +3,19 @@
 import json
 from pathlib import Path
 
-from harness.benches.lab import truths
-from harness.benches.lab.truths import TRUTHS
+from harness.benches.lab import demands
+from harness.benches.lab.truths import TRUTHS, USUAL
 from harness.model import Outcome, Reason
 
 DOCS = Path(__file__).parents[4] / "docs/lab-truths.md"
 
 
 def test_the_documentation_holds_this_very_table() -> None:
-    assert truths.as_markdown() in DOCS.read_text()
+    assert demands.as_markdown() in DOCS.read_text()
 
 
 def test_every_type_demands_the_verdict_that_was_agreed() -> None:
-    assert {name: (truth.demand.outcome, truth.demand.reason) for name, truth in TRUTHS.items()} == {
+    assert {name: (TRUTHS[name].demand.outcome, TRUTHS[name].demand.reason) for name in USUAL} == {
         "lab.phc": (Outcome.PASS, Reason.SYNCHRONISED),
         "lab.driver-off": (Outcome.PASS, Reason.SYNCHRONISED),
         "lab.no-phc": (Outcome.UNSUPPORTED, Reason.NO_PHC),
@@ -36,19 +36,19 @@ def report(instance_type: str, outcome: str, reason: str) -> str:
 
 
 def test_a_report_that_tells_the_truth_differs_nowhere() -> None:
-    assert truths.differences(report("lab.phc", "PASS", "synchronised")) == []
+    assert demands.differences(report("lab.phc", "PASS", "synchronised")) == []
 
 
 def test_a_report_that_differs_is_told_so_by_host() -> None:
     said = report("lab.drifting", "PASS", "synchronised")
-    assert truths.differences(said) == ["a: PASS synchronised, but its truth demands FAIL out_of_limits"]
+    assert demands.differences(said) == ["a: PASS synchronised, but its truth demands FAIL out_of_limits"]
 
 
 def test_a_report_without_hosts_proves_nothing() -> None:
-    assert truths.differences('{"hosts": []}') == ["the report has no hosts"]
+    assert demands.differences('{"hosts": []}') == ["the report has no hosts"]
 
 
 def test_read_only_demands_its_own_verdict_where_it_differs() -> None:
     said = report("lab.driver-off", "FAIL", "driver_off")
-    assert truths.differences(said, read_only=True) == []
-    assert truths.differences(said) == ["a: FAIL driver_off, but its truth demands PASS synchronised"]
+    assert demands.differences(said, read_only=True) == []
+    assert demands.differences(said) == ["a: FAIL driver_off, but its truth demands PASS synchronised"]

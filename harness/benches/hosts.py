@@ -1,0 +1,170 @@
+"""Machines that you already have, by an Ansible inventory, as a source of hosts. Nothing is created or destroyed."""
+
+import json
+import os
+import shlex
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from harness import proc
+from harness.bench import BenchError, Check, InstanceType, Progress
+from harness.errors import CommandError, RequestError
+from harness.model import Machine, Offer, Placement, Resource, Token
+
+ROLES = ("ena_driver_", "linuxptp_", "chrony_phc_", "clock_facts_")
+"""Variables of the inventory that are the roles' own go to the roles."""
+
+KNOWN_HOSTS = ("~/.ssh/known_hosts", "~/.ssh/known_hosts2", "/etc/ssh/ssh_known_hosts")
+_DEADLINE_S = 60.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """One host of the inventory with its variables."""
+
+    name: str
+    variables: Mapping[str, Any]
+
+    @property
+    def address(self) -> str:
+        return str(self.variables.get("ansible_host") or self.name)
+
+    @property
+    def port(self) -> int:
+        return int(self.variables.get("ansible_port") or 22)
+
+    @property
+    def user(self) -> str:
+        return str(self.variables.get("ansible_user") or os.environ.get("USER") or "root")
+
+    @property
+    def private_key(self) -> Path | None:
+        """None: whatever key ssh finds by itself, or an agent's."""
+        names = ("ansible_ssh_private_key_file", "ansible_private_key_file")
+        found = next((self.variables[name] for name in names if self.variables.get(name)), None)
+        return Path(str(found)).expanduser() if found else None
+
+    @property
+    def ssh_options(self) -> tuple[str, ...]:
+        names = ("ansible_ssh_common_args", "ansible_ssh_extra_args")
+        return tuple(word for name in names for word in shlex.split(str(self.variables.get(name) or "")))
+
+    @property
+    def known_as(self) -> str:
+        """How known_hosts names it."""
+        return self.address if self.port == 22 else f"[{self.address}]:{self.port}"
+
+
+class HostsBench:
+    """Every host of an inventory is a type of its own, of which there is one."""
+
+    name = "hosts"
+
+    def __init__(self, inventory: Path) -> None:
+        self._inventory = inventory
+
+    def types(self) -> Mapping[str, InstanceType]:
+        return {
+            name: InstanceType(name=name, summary=f"{entry.user}@{entry.known_as}")
+            for name, entry in self._entries.items()
+        }
+
+    def expand(self, names: Sequence[str]) -> Sequence[str]:
+        """Hosts for groups, each host once; what is neither stays as it is, to be told."""
+        found = dict.fromkeys(host for name in names for host in self._members.get(name, (name,)))
+        return tuple(found)
+
+    def checks(self) -> Sequence[Check]:
+        count = len(self._entries)
+        return (Check(name="inventory", ok=count > 0, seen=f"{count} hosts", remedy="name hosts in the inventory"),)
+
+    def prepare(self, types: Sequence[str], progress: Progress) -> None:
+        """They are there already."""
+
+    def provision(self, token: Token, instance_type: str, progress: Progress) -> Machine:
+        entry = self._entries[instance_type]
+        connection = str(entry.variables.get("ansible_connection") or "ssh")
+        if connection not in ("ssh", "smart"):
+            raise BenchError(f"its connection is {connection!r}, and only ssh is supported")
+        if entry.private_key is not None and not os.access(entry.private_key, os.R_OK):
+            raise BenchError(f"its SSH key {entry.private_key} cannot be read")
+        return Machine(
+            token=token,
+            instance_type=instance_type,
+            address=entry.address,
+            port=entry.port,
+            user=entry.user,
+            private_key=str(entry.private_key) if entry.private_key else None,
+            known_host=_known_host(entry),
+            ssh_options=entry.ssh_options,
+            second_opinion=None,
+            role_variables={key: value for key, value in entry.variables.items() if key.startswith(ROLES)},
+            placement=Placement(precise=None, detail="where it stands was not asked"),
+            claim=None,
+            offer=Offer(available=True, where=f"the inventory {self._inventory}"),
+            detail=f"{entry.known_as} is there already",
+        )
+
+    def find(self, token: Token) -> Machine | None:
+        return self.provision(token, token.host, lambda _: None) if token.host in self._entries else None
+
+    def release(self, token: Token) -> None:
+        """It stays as it is."""
+
+    def resources(self) -> Sequence[Resource]:
+        return ()
+
+    # -- the inventory
+
+    @cached_property
+    def _entries(self) -> Mapping[str, Entry]:
+        variables = self._listed.get("_meta", {}).get("hostvars", {})
+        hosts = self._members.get("all", ())
+        return {name: Entry(name=name, variables=variables.get(name, {})) for name in hosts}
+
+    @cached_property
+    def _members(self) -> Mapping[str, tuple[str, ...]]:
+        """The hosts of each group, in the inventory's order, with those of its children."""
+        groups = {name: group for name, group in self._listed.items() if name != "_meta"}
+
+        def members(name: str) -> list[str]:
+            group = groups.get(name, {})
+            below = [host for child in group.get("children", ()) for host in members(child)]
+            return list(dict.fromkeys([*group.get("hosts", ()), *below]))
+
+        return {name: tuple(members(name)) for name in groups}
+
+    @cached_property
+    def _listed(self) -> Mapping[str, Any]:
+        """What ansible-inventory makes of it. Raises RequestError when it cannot be read, or is none."""
+        if not self._inventory.exists():
+            raise RequestError(f"there is no inventory {self._inventory}")
+        strict = {"ANSIBLE_INVENTORY_ANY_UNPARSED_IS_FAILED": "True", "ANSIBLE_NOCOLOR": "1"}
+        command = [str(Path(sys.executable).parent / "ansible-inventory"), "-i", str(self._inventory), "--list"]
+        try:
+            listed = json.loads(proc.run(command, timeout_s=_DEADLINE_S, env=strict).stdout)
+        except CommandError as error:
+            words = " ".join(error.stderr.replace("[ERROR]:", "").split())[:400]
+            raise RequestError(f"the inventory {self._inventory} cannot be read: {words}") from error
+        return dict(listed)
+
+
+def _known_host(entry: Entry) -> str:
+    """The lines of known_hosts for it. Raises BenchError when its key is not known: it is never taken on trust."""
+    own = entry.variables.get("ptp_harness_known_hosts")
+    files = [Path(name).expanduser() for name in ([str(own)] if own else KNOWN_HOSTS)]
+    lines: list[str] = []
+    for file in files:
+        if file.is_file():
+            found = proc.run(["ssh-keygen", "-F", entry.known_as, "-f", str(file)], timeout_s=30, check=False).stdout
+            lines += [line for line in found.splitlines() if line and not line.startswith("#")]
+    if not lines:
+        raise BenchError(
+            f"the host key of {entry.known_as} is not known",
+            next_step="log in once by ssh and check the key, or name a file in ptp_harness_known_hosts",
+        )
+    return "\n".join(lines)

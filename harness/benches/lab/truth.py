@@ -1,0 +1,82 @@
+"""What can a lab type be like? The words of which the table of truths is made."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from harness.model import Outcome, Reason
+
+Bends = Mapping[str, int | bool | str]
+"""Options of the emulated ENA device, or keys of its control socket (lab/ena_device/README.md)."""
+
+
+class Kernel(StrEnum):
+    """The kernels of the guest image. STABLE's ENA driver knows no clock; BACKPORTS's has one, switched by devlink."""
+
+    STABLE = "stable"
+    BACKPORTS = "backports"
+
+
+class Moment(StrEnum):
+    """What a fault waits for: a pattern of paths in the guest, of which one comes to exist then."""
+
+    CONFIGURING = "/var/lib/ptp-harness/*"
+    MEASURING = "/run/ptp-harness-*.jsonl"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Demand:
+    """The verdict that the truth demands."""
+
+    outcome: Outcome
+    reason: Reason
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fault:
+    """What happens to a host while it is looked at, `after_s` after the moment: any of three things.
+
+    `device` bends its ENA device, `guest` is run by root's shell in it, `ends` kills one of its processes on this
+    machine: "guest", "device" or "ntp".
+    """
+
+    at: Moment
+    after_s: float = 0.0
+    device: Bends = field(default_factory=dict)
+    guest: str = ""
+    ends: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Truth:
+    """A lab type.
+
+    `bends` are options of the emulated device; `before` is run by root's shell before anybody may enter; `other_card`
+    are the options of a second ENA card, found before the first. `campaign` is what a campaign must say for the truth
+    to show (keys as in its file); `read_only` is demanded where nothing may be changed.
+    """
+
+    name: str
+    summary: str
+    kernel: Kernel = Kernel.BACKPORTS
+    memory_mib: int = 512
+    bends: Bends = field(default_factory=dict)
+    other_card: Bends | None = None
+    clock_on: bool = True
+    ssh: bool = True
+    before: str = ""
+    faults: tuple[Fault, ...] = ()
+    campaign: Mapping[str, object] = field(default_factory=dict)
+    demand: Demand
+    read_only: Demand | None = None
+
+    @property
+    def demand_read_only(self) -> Demand | None:
+        """What is demanded where nothing may be changed; None where that has not been thought through."""
+        plain = not (self.before or self.faults or self.campaign)
+        return self.read_only or (self.demand if plain else None)
+
+    @property
+    def phc_supported(self) -> bool:
+        """Whether the device has the feature, which is what an API would claim."""
+        return not self.bends.get("no_phc", False)
