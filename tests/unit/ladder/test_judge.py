@@ -276,7 +276,7 @@ CASES: dict[str, tuple[Change, RungName | None, Outcome, Reason]] = {
         parts(samples=None), RungName.CLOCK_READABLE, Outcome.INCONCLUSIVE, Reason.NOT_OBSERVED,
     ),
     "no second opinion": (
-        both(facts(sources=(), ntp_offset_ns=None), final(ntp_offset_ns=None)),
+        both(facts(sources=(), ntp_offset_ns=None), final(sources=(), ntp_offset_ns=None)),
         RungName.CLOCK_READABLE, Outcome.INCONCLUSIVE, Reason.NOT_OBSERVED,
     ),
     "a lost sample": (
