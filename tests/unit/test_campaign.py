@@ -187,7 +187,10 @@ def test_a_file_that_is_no_campaign(text: str) -> None:
         ("instance_types: [7]", "instance_types.0 is 7: input should be a valid string"),
         ("{instance_types: [x], bench: hosts}", "bench hosts needs an inventory"),
         ("{instance_types: [x], inventory: i.yaml}", "inventory is given, and the bench is lab, not hosts"),
-        ("{instance_types: [x], read_only: true, depth: full}", "depth full reboots the hosts, which read_only does not allow"),
+        (
+            "{instance_types: [x], read_only: true, depth: full}",
+            "depth full reboots the hosts, which read_only does not allow",
+        ),
         ("{instance_types: [x], read_only: yes please}", "read_only is 'yes please': input should be a valid boolean"),
         (
             "{instance_types: [x], measure: {duration: 5s, interval: 10s}}",
