@@ -38,7 +38,7 @@ class DriverSource(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DriverChoice:
-    """`value` is the release's version or the archive's path or URL; `sha256` pins an archive."""
+    """`value` is the release's version or the archive's path or URL; `sha256` pins the archive."""
 
     source: DriverSource
     value: str | None = None
@@ -125,7 +125,7 @@ class _Measure(_Edge):
 
 class _Driver(_Edge):
     source: DriverSource | None = None
-    release: Words | None = None
+    release: Annotated[str, Field(strict=True, pattern=r"^[0-9]+\.[0-9]+\.[0-9]+g?$")] | None = None
     archive: Words | None = None
     sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")] | None = None
 
@@ -190,6 +190,8 @@ def from_mapping(
     mistakes += _mistakes_in_bench(file)
     if file.read_only and file.depth is Depth.FULL:
         mistakes.append("depth full reboots the hosts, which read_only does not allow")
+    if file.read_only and _driver(file.driver).source is not DriverSource.DISTRIBUTION:
+        mistakes.append("driver asks for another one to be installed, which read_only does not allow")
     if mistakes:
         raise RequestError(_together(where, mistakes))
     return Campaign(
@@ -230,7 +232,7 @@ def _driver(written: _Driver) -> DriverChoice:
     if written.archive is not None:
         return DriverChoice(source=DriverSource.ARCHIVE, value=written.archive, sha256=written.sha256)
     if written.release is not None:
-        return DriverChoice(source=DriverSource.RELEASE, value=written.release)
+        return DriverChoice(source=DriverSource.RELEASE, value=written.release, sha256=written.sha256)
     return DriverChoice(source=DriverSource.DISTRIBUTION)
 
 
@@ -307,8 +309,8 @@ def _mistakes_in_driver(driver: _Driver) -> list[str]:
         found.append(f"driver.source is {driver.source.value} and driver.{driver.source.value} is missing")
     if driver.source is DriverSource.DISTRIBUTION and named:
         found.append(f"driver.source is distribution and driver.{named[0]} is given too")
-    if driver.sha256 is not None and driver.archive is None:
-        found.append("driver.sha256 is given without driver.archive")
+    if driver.sha256 is not None and not named:
+        found.append("driver.sha256 is given without driver.archive or driver.release")
     if driver.archive is not None and driver.sha256 is None:
         found.append("driver.archive is given without driver.sha256")
     return found

@@ -14,7 +14,7 @@ from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
-from harness import ladder, proc, reboot, sampling, ssh
+from harness import driver_archive, ladder, proc, reboot, sampling, ssh
 from harness.bench import Bench, BenchError, FatalError
 from harness.campaign import Campaign, Keep
 from harness.errors import CleanupError, CommandError, HarnessError
@@ -152,14 +152,24 @@ class Qualification:
     def _configure(self, target: Target) -> Facts | None:
         name = "observe.yml" if self.way.campaign.read_only else "configure.yml"
         with self._step(Stage.CONFIGURE) as tell:
-            played = self._play(name, target, self._role_variables(target.machine), tell)
+            driver = driver_archive.role_variables(self.way.campaign.driver, self.way.settings)
+            played = self._play(name, target, {**self._role_variables(target.machine), **driver}, tell)
             collected = played.results.get(COLLECT_TASK, {}).get("stdout")
             if not collected:
+                self._look_where_configuring_failed(target, played)
                 return None
             self.folder.write("facts.json", collected)
             facts, unparsed = facts_probe.read(collected, where="facts.json")
             self.found = replace(self.found, facts=facts, unparsed=self.found.unparsed + unparsed)
             return facts
+
+    def _look_where_configuring_failed(self, target: Target, played: Played) -> None:
+        """Such a host is not measured, yet what it says tells why it could not be configured."""
+        if played.outcome is not PlayOutcome.FAILED:
+            return
+        read_only = any(result.get("read_only_files") for result in played.results.values())
+        facts = self._collect(target, "facts.json", "the look at the host")
+        self.found = replace(self.found, facts=facts, read_only_files=read_only)
 
     def _measure(self, target: Target) -> None:
         campaign = self.way.campaign
@@ -301,7 +311,8 @@ class Qualification:
         except CommandError as error:
             words = f"{what} failed: {error.message}"
             lost = error.status in (None, ssh.FAILED)
-            self.found = replace(self.found, lost=words) if lost else replace(self.found, trouble=words)
+            trouble = self.found.trouble or words  # what failed first
+            self.found = replace(self.found, lost=words) if lost else replace(self.found, trouble=trouble)
             return None
         name = self._written(name, collected)
         facts, unparsed = facts_probe.read(collected, where=name)

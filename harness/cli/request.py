@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from harness import campaign
-from harness.campaign import Campaign, DriverSource, Keep
+from harness.campaign import Campaign, Keep
 from harness.errors import RequestError
 from harness.model import Depth
 
@@ -61,7 +61,6 @@ def _refuse_what_is_not_there_yet(asked: Campaign) -> None:
     """Settings that the campaign's format has and this version cannot carry out: better no run than a lesser one."""
     missing = {
         "bench: ec2": asked.bench == "ec2",
-        "driver from a release or an archive": asked.driver.source is not DriverSource.DISTRIBUTION,
     }
     named = [words for words, wanted in missing.items() if wanted]
     if named:

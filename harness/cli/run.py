@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import typer
 
-from harness import campaigns, settings, wiring
+from harness import campaigns, driver_archive, settings, wiring
 from harness import plan as planning
 from harness.campaign import Keep
 from harness.cli import kept, output, progress, report, request
@@ -40,6 +40,7 @@ def run(
     configuration = settings.load()
     source = wiring.bench(asked.bench, configuration, asked.inventory)
     asked = replace(asked, instance_types=tuple(source.expand(asked.instance_types)))
+    asked = replace(asked, driver=driver_archive.ensure(asked.driver, configuration))
     plan = planning.make(asked, source.types(), now=datetime.datetime.now(datetime.UTC))
     with progress.shown(output.console()) as news:
         choose = kept.asker(news.aside) if asked.keep is Keep.ASK else keep_none

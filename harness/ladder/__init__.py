@@ -120,6 +120,8 @@ def _excused(rung: Rung, evidence: Evidence) -> Rung:
         return unseen(rung.name, f"interrupted before this was known: {rung.evidence}", Reason.INTERRUPTED)
     if evidence.lost:
         return unseen(rung.name, evidence.lost, Reason.UNREACHABLE)
+    if evidence.read_only_files and rung.reason is Reason.DRIVER_OFF:
+        return replace(rung, evidence=f"{rung.evidence}; it could not be switched on: {evidence.trouble}")
     if evidence.trouble:
         return unseen(rung.name, evidence.trouble, Reason.HARNESS_ERROR)
     return rung

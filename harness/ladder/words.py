@@ -37,6 +37,8 @@ def remedy(case: Case, reason: Reason) -> str | None:
     told = case.facts.remedy if case.facts else None
     if reason is Reason.DRIVER_OFF and case.read_only:
         return "run it without --read-only, so that the role switches the clock on"
+    if reason is Reason.DRIVER_OFF and case.evidence.read_only_files:
+        return "`mount -o remount,rw /` on the host, or use another image; then run it again"
     if reason in (Reason.DRIVER_NOT_CAPABLE, Reason.DRIVER_OFF, Reason.NO_PHC) and told:
         return told
     if reason is Reason.NO_PHC and not (case.facts and case.facts.driver_word is DriverWord.NOT_SUPPORTED_BY_DEVICE):

@@ -65,6 +65,7 @@ class Evidence:
     unparsed: tuple[Unparsed, ...] = ()
     lost: str | None = None  # it answered, and then no more: when and how, in one sentence
     trouble: str | None = None  # a stage that could not be carried out, in one sentence
+    read_only_files: bool = False  # ... since the host's files cannot be changed
     interrupted: bool = False
 
 

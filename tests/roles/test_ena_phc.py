@@ -1,6 +1,7 @@
 """Does ena_phc.py find the way to a clock, and the right words where there is none?"""
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -30,7 +31,7 @@ def script(load: Callable[[str], ModuleType]) -> ModuleType:
 def host(script: ModuleType) -> Any:
     """A host with an ENA card whose driver has no switch (in-tree 6.12)."""
     return script.Host(
-        boot_id="b0", kernel="6.12.107+deb13-amd64", kernel_has_ptp=True, module="m0",
+        boot_id="b0", kernel="6.12.107+deb13-amd64", kernel_has_ptp=True, module="m0", outdated=False,
         devices={PCI: script.Device("ena", ["eth1"], False)}, clock=None, parameter=None, devlink={},
     )  # fmt: skip
 
@@ -52,6 +53,10 @@ BY_DEVLINK = [[SET, f"devlink dev reload pci/{PCI}"]]
         # The parameter goes before devlink in a driver that has both.
         ({"parameter": "0", "devlink": {PCI: False}}, "module_parameter", BY_PARAMETER),
         ({"parameter": "1"}, "already_on", BY_PARAMETER),
+        # Another driver has been installed since: it is loaded in place of this one.
+        ({"parameter": "", "outdated": True}, "module_parameter", BY_PARAMETER),
+        ({"parameter": "1", "outdated": True}, "module_parameter", BY_PARAMETER),
+        ({"clock": "ptp0", "parameter": "1", "outdated": True}, "module_parameter", BY_PARAMETER),
     ],
 )
 def test_the_order_of_decisions(
@@ -130,15 +135,46 @@ def test_the_kernel_logs_line_is_the_devices_word(script: ModuleType, host: Any)
 
 
 def test_a_command_that_failed_is_quoted(script: ModuleType, host: Any) -> None:
-    failed = [
-        script.Attempt(
-            "modprobe ena phc_enable=1", 1, "", "modprobe: ERROR: could not insert 'ena': Key was rejected by service\n"
-        )
-    ]
+    failed = [script.Attempt("modprobe -r ena", 1, "", "modprobe: FATAL: Module ena is in use.\n")]
     assert script.remedy(replace(host, parameter="0"), "module_parameter", failed, []) == (
-        "the clock could not be switched on: `modprobe ena phc_enable=1` said "
-        "\"modprobe: ERROR: could not insert 'ena': Key was rejected by service\""
+        "the clock could not be switched on: `modprobe -r ena` said 'modprobe: FATAL: Module ena is in use.'"
     )
+
+
+def test_a_module_that_secure_boot_refuses(script: ModuleType, host: Any) -> None:
+    words = "modprobe: ERROR: could not insert 'ena': Key was rejected by service\n"
+    failed = [script.Attempt("modprobe ena phc_enable=1", 1, "", words)]
+    assert script.remedy(replace(host, parameter="0"), "module_parameter", failed, []) == (
+        "Secure Boot refuses the module: sign it with a key that the firmware knows, or switch it off"
+    )
+
+
+@pytest.mark.parametrize(
+    ("change", "attempt", "helps"),
+    [
+        ({}, ("modprobe -r ena", 1), True),
+        ({}, (f"devlink dev reload pci/{PCI}", 1), True),
+        ({"clock": "ptp0", "outdated": True}, ("modprobe -r ena", 1), True),
+        ({"clock": "ptp0"}, ("modprobe -r ena", 0), False),
+        ({}, ("modprobe ena phc_enable=1", 1), False),
+        ({}, (SET, 95, "", "Error: ena: Device doesn't support PHC."), False),
+    ],
+)
+def test_a_reboot_helps_where_the_running_driver_does_not_let_go(
+    script: ModuleType, host: Any, change: dict[str, Any], attempt: tuple[Any, ...], helps: bool
+) -> None:
+    assert script.reboot_helps(replace(host, **change), [script.Attempt(*attempt)], []) is helps
+
+
+@pytest.mark.parametrize(
+    ("said", "identity"),
+    [
+        ("filename:  /x/ena.ko\nsrcversion:     1C1A6E9BD9\nparm:   phc_enable:Enable (int)\n", "1C1A6E9BD9"),
+        ("filename:  /x/ena.ko\nlicense:  GPL\n", os.uname().release),
+    ],
+)  # fmt: skip
+def test_the_identity_of_the_module_on_disk(script: ModuleType, said: str, identity: str) -> None:
+    assert script.identity_on_disk(said) == identity
 
 
 def test_a_kernel_that_cannot_show_debug_messages_is_not_to_blame(script: ModuleType, host: Any) -> None:
@@ -181,6 +217,7 @@ def test_the_record_says_what_was_seen_and_stays_while_it_is_true(roles: Path, w
     assert {key: value for key, value in said.items() if key not in ("boot_id", "module")} == {
         "schema": 1, "devices": [], "decision": "no_device", "clock": None, "attempts": [], "kernel_log": [],
         "remedy": "there is no ENA device in this machine: choose one that has an ENA network card",
+        "reboot": False,
     }  # fmt: skip
     written = without_ena.stat().st_mtime_ns
     assert _run(roles, "--record", str(without_ena)) == said

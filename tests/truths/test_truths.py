@@ -1,5 +1,6 @@
 """The command with real guests: every type of the lab gets the verdict that its truth demands."""
 
+import hashlib
 import json
 import os
 import subprocess
@@ -17,6 +18,7 @@ from harness.benches.lab.truths import TRUTHS, USUAL
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(3600), pytest.mark.xdist_group("quiet")]
 
 ROOT = Path(__file__).parents[2]
+ARCHIVE = "PTP_HARNESS_ENA_ARCHIVE"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,13 +63,14 @@ def campaign_of(tmp_path_factory: pytest.TempPathFactory) -> Campaigns:
 
 def shared_by(truth: Truth) -> str:
     """Types of which this is the same are looked at in one campaign."""
-    return json.dumps([truth.name in USUAL, dict(truth.campaign)])
+    return json.dumps([truth.name in USUAL, dict(truth.campaign), truth.amazon_driver])
 
 
 def run(truth: Truth, folder: Path) -> Campaign:
     names = [other.name for other in TRUTHS.values() if shared_by(other) == shared_by(truth)]
     file = folder / "campaign.yaml"
-    file.write_text(json.dumps({"bench": "lab", "instance_types": names, "parallel": 2, **truth.campaign}))
+    driver = {"driver": amazon_driver()} if truth.amazon_driver else {}
+    file.write_text(json.dumps({"bench": "lab", "instance_types": names, "parallel": 2, **truth.campaign, **driver}))
     environ = os.environ | {"PTP_HARNESS_STATE_DIR": str(folder)}
     command = [sys.executable, "-m", "harness", "run", str(file), "--json"]
     done = subprocess.run(command, env=environ, cwd=ROOT, capture_output=True, text=True, timeout=3500)
@@ -75,9 +78,21 @@ def run(truth: Truth, folder: Path) -> Campaign:
     return Campaign(report=json.loads(done.stdout), runs=folder / "runs")
 
 
+def amazon_driver() -> dict[str, str]:
+    """The archive of Amazon's driver that whoever runs the tests has given."""
+    path = Path(os.environ[ARCHIVE])
+    return {"archive": str(path), "sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
+
+
 def parameters() -> list[Any]:
-    marks = {name: () if name in USUAL else pytest.mark.truth for name in TRUTHS}
-    return [pytest.param(truth, id=name, marks=marks[name]) for name, truth in TRUTHS.items()]
+    return [pytest.param(truth, id=name, marks=marks(truth)) for name, truth in TRUTHS.items()]
+
+
+def marks(truth: Truth) -> list[Any]:
+    if truth.amazon_driver:
+        reason = f"{ARCHIVE} names no release archive of Amazon's ENA driver"
+        return [pytest.mark.real_driver, pytest.mark.skipif(ARCHIVE not in os.environ, reason=reason)]
+    return [] if truth.name in USUAL else [pytest.mark.truth]
 
 
 @pytest.mark.parametrize("truth", parameters())

@@ -34,7 +34,7 @@ measure: {duration: 10m, interval: 2s}
 limits: {error_bound_ns: {max: 40_000}, offset_ns: {p99_abs: 500}}
 keep: supported
 lease: 90m
-read_only: true
+read_only: false
 parallel: 3
 clock_names: [ena-ptp-*, igb-*]
 """
@@ -55,7 +55,7 @@ def test_every_key() -> None:
         requirements=limits.requirements("ec2", {"error_bound_ns": {"max": 40_000}, "offset_ns": {"p99_abs": 500}}),
         keep=Keep.SUPPORTED,
         lease_s=5400.0,
-        read_only=True,
+        read_only=False,
         parallel=3,
         clock_names=("ena-ptp-*", "igb-*"),
     )
@@ -122,7 +122,7 @@ DRIVERS: list[tuple[dict[str, Any], DriverChoice | str]] = [
         "driver names both a release and an archive",
     ),
     ({"archive": "ena.tar.gz"}, "driver.archive is given without driver.sha256"),
-    ({"sha256": "a" * 64}, "driver.sha256 is given without driver.archive"),
+    ({"sha256": "a" * 64}, "driver.sha256 is given without driver.archive or driver.release"),
 ]
 
 
@@ -187,6 +187,14 @@ def test_a_file_that_is_no_campaign(text: str) -> None:
         ("instance_types: [7]", "instance_types.0 is 7: input should be a valid string"),
         ("{instance_types: [x], bench: hosts}", "bench hosts needs an inventory"),
         ("{instance_types: [x], inventory: i.yaml}", "inventory is given, and the bench is lab, not hosts"),
+        (
+            "{instance_types: [x], read_only: true, driver: {release: 2.17.0}}",
+            "driver asks for another one to be installed, which read_only does not allow",
+        ),
+        (
+            "{instance_types: [x], driver: {release: newest}}",
+            "driver.release is 'newest', which does not match ^[0-9]+\\.[0-9]+\\.[0-9]+g?$",
+        ),
         (
             "{instance_types: [x], read_only: true, depth: full}",
             "depth full reboots the hosts, which read_only does not allow",

@@ -30,6 +30,7 @@ LAYERS = (
     "evidence",
     "ssh",
     "playbooks",
+    "driver_archive",
     "sampling",
     "reboot",
     "benches",

@@ -44,7 +44,7 @@ class LabBench:
 
     def prepare(self, types: Sequence[str], progress: Progress) -> None:
         """Make QEMU, image and golden guests of these types, those that are not there yet; golden ones side by side."""
-        each = {(truth.kernel, truth.memory_mib): truth for truth in map(truth_of, types)}
+        each = {(truth.kernel, truth.memory_mib, truth.on_wide_image): truth for truth in map(truth_of, types)}
         wanted = [truth for truth in each.values() if _may_fit(truth)]
         self._tools()
         used, base, accelerator = self._foundations(progress)
@@ -112,6 +112,8 @@ class LabBench:
         return found, base, acceleration.decide(cache, found, base, progress)
 
     def _golden(self, truth: Truth, *, used: Qemu, base: image.Image, accelerator: str, progress: Progress) -> Golden:
+        if truth.on_wide_image:
+            base = image.ensure(self._cache, self._settings.assets_dir, progress, wide=True)
         return golden.ensure(
             self._cache,
             used,
@@ -168,6 +170,7 @@ def machine(record: HostRecord, truth: Truth) -> Machine:
         ),
         offer=Offer(available=True, where="lab"),
         evidence_files=_evidence(record),
+        role_variables={"ena_driver_reboot": True},
         detail=truth.summary,
     )
 

@@ -6,6 +6,12 @@ from collections.abc import Mapping
 from harness.benches.lab.truth import Bends, Demand, Fault, Kernel, Moment, Truth
 from harness.benches.lab.truths import TRUTHS
 
+_KERNELS = {
+    Kernel.STABLE: "Debian 13's own",
+    Kernel.BACKPORTS: "Debian 13 backports",
+    Kernel.GENERIC: "Debian 13 backports, for all machines",
+}
+
 
 def as_markdown() -> str:
     """The table that docs/lab-truths.md holds."""
@@ -19,16 +25,19 @@ def as_markdown() -> str:
 
 
 def _kernel(truth: Truth) -> str:
-    return "Debian 13's own" if truth.kernel is Kernel.STABLE else "Debian 13 backports"
+    wide = ", wide image" if truth.on_wide_image else ""
+    return _KERNELS[truth.kernel] + wide
 
 
 def _how(truth: Truth) -> str:
     """What is done to have it so."""
     parts = [f"device {_bends(truth.bends)}"] if truth.bends else []
+    parts += ["an Intel card (igb) before it"] if truth.igb else []
     parts += [f"another card before it with {_bends(truth.other_card)}"] if truth.other_card is not None else []
     parts += ["a command before anybody enters"] if truth.before else []
     parts += [_fault(fault) for fault in truth.faults]
     parts += [f"campaign `{key}: {value}`" for key, value in truth.campaign.items()]
+    parts += ["campaign `driver: {archive: ...}`"] if truth.amazon_driver else []
     return "; ".join(parts) or "as it comes"
 
 

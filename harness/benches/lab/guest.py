@@ -13,7 +13,7 @@ from functools import partial
 from pathlib import Path
 
 from harness import proc
-from harness.bench import Progress
+from harness.bench import BenchError, Progress
 from harness.benches.lab import addresses, agent, companions, golden, marks, places, qmp, runtime
 from harness.benches.lab.command_line import ENA_SLOT, OTHER_SLOT, Hardware, restored
 from harness.benches.lab.companions import Card
@@ -77,8 +77,8 @@ class Restoration:
             self._restore(monitor)
             self._introduce()
             self._add_devices(monitor, cards)
-        self._finish()
         opinion = companions.second_opinion(ntp, self._port_file, self.record.folder / "ntp.log")
+        self._finish(opinion)
         if self.truth.faults:
             self._start("faults", lambda: companions.start_faults(self.record))
         return self._note("running", second_opinion=opinion, ready=True)
@@ -157,7 +157,12 @@ class Restoration:
             )
 
     def _add_devices(self, monitor: Qmp, running: Mapping[str, ProcessId]) -> None:
-        """Plug the ENA cards in. They are never unplugged: QEMU 11.1.3 aborts on device_del of a vfio-user device."""
+        """Plug the cards in. ENA cards are never unplugged: QEMU 11.1.3 aborts on device_del of a vfio-user device."""
+        if self.truth.igb:
+            self.progress("plugging an Intel card in")
+            self._note("plug the Intel card in")
+            mac = self.record.mac.replace("06:", "0e:", 1)
+            monitor.do("device_add", driver="igb", id="igb", bus=OTHER_SLOT, mac=mac)
         for name, card in self._cards():
             self.progress("plugging its ENA card in" if name == "device" else "plugging another ENA card in")
             self._note(f"plug the {name} in")
@@ -166,7 +171,7 @@ class Restoration:
             socket = {"path": str(card.socket), "type": "unix"}
             monitor.do("device_add", driver="vfio-user-pci", id=slot.removesuffix("-slot"), bus=slot, socket=socket)
 
-    def _finish(self) -> None:
+    def _finish(self, opinion: str) -> None:
         self._note("wait for the driver, switch the clock on")
         with agent.connected(self.hardware.agent) as port:
             cards = len(self._cards())
@@ -177,7 +182,11 @@ class Restoration:
                 port.ask("enable_phc", deadline_s=_DRIVER_DEADLINE_S + 5, timeout_s=_DRIVER_DEADLINE_S, mac=mac)
             if self.truth.before:
                 self.progress("making it what it is")
-                port.ask("shell", deadline_s=_DRIVER_DEADLINE_S + 5, script=self.truth.before)
+                host, number = opinion.split()
+                script = f"set -e\nNTP_HOST={host} NTP_PORT={number}\n{self.truth.before}"
+                done = port.ask("shell", deadline_s=_DRIVER_DEADLINE_S + 5, script=script)
+                if done["status"] != 0:
+                    raise BenchError(f"the host cannot be made what it is: {done['out']}")
 
     # -- books
 

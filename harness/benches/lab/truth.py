@@ -11,10 +11,15 @@ Bends = Mapping[str, int | bool | str]
 
 
 class Kernel(StrEnum):
-    """The kernels of the guest image. STABLE's ENA driver knows no clock; BACKPORTS's has one, switched by devlink."""
+    """The kernels of guests. STABLE's ENA driver knows no clock; BACKPORTS's has one, switched by devlink.
+
+    GENERIC is BACKPORTS built for all machines, not for clouds alone: it has other cards' drivers too. It is in the
+    wide image only.
+    """
 
     STABLE = "stable"
     BACKPORTS = "backports"
+    GENERIC = "generic"
 
 
 class Moment(StrEnum):
@@ -52,8 +57,10 @@ class Truth:
     """A lab type.
 
     `bends` are options of the emulated device; `before` is run by root's shell before anybody may enter; `other_card`
-    are the options of a second ENA card, found before the first. `campaign` is what a campaign must say for the truth
-    to show (keys as in its file); `read_only` is demanded where nothing may be changed.
+    are the options of a second ENA card, found before the first; with `igb` an Intel card with a clock is there before
+    it. `wide` asks for the image with a compiler and headers. `campaign` is what a campaign must say for the truth
+    to show (keys as in its file), and `amazon_driver` that it must name an archive of Amazon's driver; `read_only` is
+    demanded where nothing may be changed.
     """
 
     name: str
@@ -62,6 +69,9 @@ class Truth:
     memory_mib: int = 512
     bends: Bends = field(default_factory=dict)
     other_card: Bends | None = None
+    igb: bool = False
+    wide: bool = False
+    amazon_driver: bool = False
     clock_on: bool = True
     ssh: bool = True
     before: str = ""
@@ -73,8 +83,12 @@ class Truth:
     @property
     def demand_read_only(self) -> Demand | None:
         """What is demanded where nothing may be changed; None where that has not been thought through."""
-        plain = not (self.before or self.faults or self.campaign)
+        plain = not (self.before or self.faults or self.campaign or self.amazon_driver)
         return self.read_only or (self.demand if plain else None)
+
+    @property
+    def on_wide_image(self) -> bool:
+        return self.wide or self.kernel is Kernel.GENERIC
 
     @property
     def phc_supported(self) -> bool:

@@ -10,8 +10,7 @@ _OUT_OF_LIMITS = Demand(outcome=Outcome.FAIL, reason=Reason.OUT_OF_LIMITS)
 _UNREADABLE = Demand(outcome=Outcome.FAIL, reason=Reason.PHC_UNREADABLE)
 _IMPLAUSIBLE = Demand(outcome=Outcome.FAIL, reason=Reason.PHC_IMPLAUSIBLE)
 _UNREACHABLE = Demand(outcome=Outcome.INCONCLUSIVE, reason=Reason.UNREACHABLE)
-_NOBODY_FOLLOWS = Demand(outcome=Outcome.FAIL, reason=Reason.NOT_SYNCHRONISED)
-"""Of a host on which nobody has set chronyd up, and nothing may be changed."""
+_NOT_SYNCHRONISED = Demand(outcome=Outcome.FAIL, reason=Reason.NOT_SYNCHRONISED)
 
 _ASK_MORE = "sed -i 's/ dpoll 0 / dpoll -3 /' /etc/chrony/chrony.conf && systemctl restart chrony"
 _STEER = "systemd-run --unit=steer phc2sys -s /dev/ptp_ena -c CLOCK_REALTIME -O 0"
@@ -31,18 +30,40 @@ setsid sleep 1000 < /dev/ptp0 > /dev/null 2>&1 &
 devlink dev reload $(devlink dev | grep -m1 pci/)
 """
 """The number of a clock is free again once nobody has it open, so the clock comes back as /dev/ptp1."""
-_OFF_AT_BOOT = """
-cat > /etc/systemd/system/clock-off.service <<'UNIT'
+_RESET_AT_BOOT = """
+cat > /etc/systemd/system/reset.service <<'UNIT'
 [Unit]
-After=multi-user.target
+DefaultDependencies=no
+After=local-fs.target
+Before=systemd-udevd.service systemd-udev-trigger.service
 [Service]
 Type=oneshot
-ExecStart=/bin/sh -c 'sleep 5; d=$(devlink dev | grep -m1 pci/); \\
-  devlink dev param set $d name enable_phc value false cmode driverinit && devlink dev reload $d'
+ExecStart=/bin/rm -f /etc/udev/rules.d/54-ptp-harness-ena.rules
 [Install]
-WantedBy=multi-user.target
+WantedBy=sysinit.target
 UNIT
-systemctl enable clock-off.service
+systemctl enable reset.service
+"""
+_REFUSE_RELOADS = """
+cat > /run/devlink <<'END'
+#!/bin/sh
+case "$*" in *reload*) echo 'kernel answers: Device or resource busy' >&2; exit 16;; esac
+exec /run/devlink.real "$@"
+END
+devlink=$(realpath $(command -v devlink))
+cp $devlink /run/devlink.real
+chmod +x /run/devlink
+mount --bind /run/devlink $devlink
+"""
+"""Until the next boot, which has no such mount."""
+_SET_BY_NTP = """
+modprobe ptp
+chronyd -q "server $NTP_HOST port $NTP_PORT iburst maxsamples 4"
+for clock in /sys/class/ptp/ptp*; do phc_ctl /dev/${clock##*/} set; done
+"""
+_HIDE_BOUND = """
+touch /run/nothing
+mount --bind /run/nothing /sys/bus/pci/devices/$(basename $(realpath /sys/class/ptp/ptp0/device))/phc_error_bound
 """
 
 TRUTHS: Mapping[str, Truth] = {
@@ -52,7 +73,7 @@ TRUTHS: Mapping[str, Truth] = {
             name="lab.phc",
             summary="a good clock, switched on when the host starts",
             demand=_PASS,
-            read_only=_NOBODY_FOLLOWS,
+            read_only=_NOT_SYNCHRONISED,
         ),
         Truth(
             name="lab.driver-off",
@@ -81,7 +102,7 @@ TRUTHS: Mapping[str, Truth] = {
             summary="a clock that runs 100 ppm fast against UTC",
             bends={"freq_ppb": 100_000},
             demand=_OUT_OF_LIMITS,
-            read_only=_NOBODY_FOLLOWS,
+            read_only=_NOT_SYNCHRONISED,
         ),
         Truth(
             name="lab.flaky-reads",
@@ -122,9 +143,9 @@ TRUTHS: Mapping[str, Truth] = {
         ),
         Truth(
             name="lab.jitter",
-            summary="a clock whose readings scatter over 40 ms",
+            summary="a clock whose readings scatter over 40 ms, on which chronyd cannot settle",
             bends={"jitter_ns": 20_000_000},
-            demand=_OUT_OF_LIMITS,
+            demand=_NOT_SYNCHRONISED,
         ),
         Truth(
             name="lab.step",
@@ -179,7 +200,7 @@ TRUTHS: Mapping[str, Truth] = {
             name="lab.no-chrony",
             summary="a good clock on an image where chronyd cannot start",
             before=_BREAK_CHRONY,
-            demand=Demand(outcome=Outcome.FAIL, reason=Reason.NOT_SYNCHRONISED),
+            demand=_NOT_SYNCHRONISED,
         ),
         Truth(
             name="lab.lost-second-opinion",
@@ -190,7 +211,7 @@ TRUTHS: Mapping[str, Truth] = {
         Truth(
             name="lab.disk-full",
             summary="a good clock on a host whose disk is full",
-            before="dd if=/dev/zero of=/var/full bs=1M; dd if=/dev/zero of=/var/fuller bs=1k; sync",
+            before="dd if=/dev/zero of=/var/full bs=1M || dd if=/dev/zero of=/var/fuller bs=1k || sync",
             demand=Demand(outcome=Outcome.INCONCLUSIVE, reason=Reason.HARNESS_ERROR),
         ),
         Truth(
@@ -228,10 +249,68 @@ TRUTHS: Mapping[str, Truth] = {
         ),
         Truth(
             name="lab.not-persistent",
-            summary="a good clock that the image switches off at every boot",
-            before=_OFF_AT_BOOT,
+            summary="a good clock on an image that puts its own settings back at every boot",
+            before=_RESET_AT_BOOT,
             campaign={"depth": "full"},
             demand=Demand(outcome=Outcome.FAIL, reason=Reason.NOT_PERSISTENT),
+        ),
+        Truth(
+            name="lab.reboot-needed",
+            summary="a good clock that can be switched on with the next boot only",
+            clock_on=False,
+            before=_REFUSE_RELOADS,
+            demand=_PASS,
+        ),
+        # --- on the wide image
+        Truth(
+            name="lab.other-clock",
+            summary="an Intel card with a clock, which the campaign does not name, and an ENA card that has none",
+            kernel=Kernel.GENERIC,
+            bends={"no_phc": True},
+            igb=True,
+            clock_on=False,
+            demand=Demand(outcome=Outcome.UNSUPPORTED, reason=Reason.NO_PHC),
+        ),
+        Truth(
+            name="lab.other-clock-named",
+            summary="an Intel card with a clock, which the campaign names, and an ENA card that has none",
+            kernel=Kernel.GENERIC,
+            bends={"no_phc": True},
+            igb=True,
+            clock_on=False,
+            before=_SET_BY_NTP,
+            campaign={"clock_names": ["0e*"]},
+            demand=_PASS,
+        ),
+        # --- with Amazon's driver, whose archive is not ours to give
+        Truth(
+            name="lab.built-driver",
+            summary="a good clock under a kernel whose driver knows none, where Amazon's is built",
+            kernel=Kernel.STABLE,
+            wide=True,
+            clock_on=False,
+            amazon_driver=True,
+            demand=_PASS,
+        ),
+        Truth(
+            name="lab.error-bound",
+            summary="a clock that says itself that it may be 20 ms off",
+            kernel=Kernel.STABLE,
+            wide=True,
+            clock_on=False,
+            bends={"error_bound_ns": 20_000_000},
+            amazon_driver=True,
+            demand=_OUT_OF_LIMITS,
+        ),
+        Truth(
+            name="lab.no-error-bound",
+            summary="a good clock whose driver no longer says how far off it may be",
+            kernel=Kernel.STABLE,
+            wide=True,
+            clock_on=False,
+            faults=(Fault(at=Moment.MEASURING, after_s=2, guest=_HIDE_BOUND),),
+            amazon_driver=True,
+            demand=Demand(outcome=Outcome.INCONCLUSIVE, reason=Reason.TOO_FEW_SAMPLES),
         ),
     )
 }

@@ -27,7 +27,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 
 ENA_IDS = ("0x0ec2", "0x1ec2", "0xec20", "0xec21", "0x0051")  # ena_pci_id_tbl.h; 0xefa0 is EFA, which has no clock
 DEBUG_CONTROLS = ("/proc/dynamic_debug/control", "/sys/kernel/debug/dynamic_debug/control")
@@ -69,6 +69,7 @@ class Host:
     kernel: str
     kernel_has_ptp: bool | None
     module: str  # the loaded module's identity
+    outdated: bool  # modprobe would load another one
     devices: dict[str, Device]
     clock: str | None  # "ptp0"
     parameter: str | None
@@ -82,10 +83,11 @@ def decide(host: Host) -> str:
     """Which way leads to a clock on this host."""
     if not host.devices:
         return "no_device"
-    if host.clock:
+    if host.clock and not (host.outdated and host.parameter is not None):
         return "clock_present"
     if host.parameter is not None:
-        return "already_on" if host.parameter not in ("0", "N", "") else "module_parameter"
+        on = host.parameter not in ("0", "N", "") and not host.outdated
+        return "already_on" if on else "module_parameter"
     if host.devlink:
         return "already_on" if all(host.devlink.values()) else "devlink"
     return "not_capable"
@@ -93,7 +95,7 @@ def decide(host: Host) -> str:
 
 def remedy(host: Host, decision: str, attempts: list[Attempt], kernel_log: list[str]) -> str | None:
     """What would help, in one sentence; None when nothing has to be mended."""
-    if host.clock:
+    if host.clock and not host.outdated:
         return None
     if decision == "no_device":
         return "there is no ENA device in this machine: choose one that has an ENA network card"
@@ -104,14 +106,29 @@ def remedy(host: Host, decision: str, attempts: list[Attempt], kernel_log: list[
             f"the ena driver of kernel {host.kernel} has neither the parameter phc_enable nor devlink's enable_phc: "
             f"{NEWER_DRIVER}"
         )
-    said = "\n".join([*(a.out + a.err for a in attempts), *kernel_log])
-    if "PHC feature is not supported by the device" in said or "Device doesn't support PHC" in said:
+    if device_has_none(attempts, kernel_log):
         return "the device has no PHC feature: choose another instance type, or a placement that gives this one a clock"
     for attempt in attempts:
         if attempt.rc != 0 and not attempt.command.startswith("echo "):  # a silent driver is no reason for no clock
             words = (attempt.err or attempt.out).strip().splitlines() or ["nothing"]
+            if "Key was rejected" in words[-1]:
+                return "Secure Boot refuses the module: sign it with a key that the firmware knows, or switch it off"
             return f"the clock could not be switched on: `{attempt.command}` said {words[-1]!r}"
     return "the clock is switched on and the driver registered none: read the kernel log of the ena driver"
+
+
+def device_has_none(attempts: list[Attempt], kernel_log: list[str]) -> bool:
+    """Whether the driver said that it is the device that has no clock."""
+    said = "\n".join([*(a.out + a.err for a in attempts), *kernel_log])
+    return "PHC feature is not supported by the device" in said or "Device doesn't support PHC" in said
+
+
+def reboot_helps(host: Host, attempts: list[Attempt], kernel_log: list[str]) -> bool:
+    """Whether the clock may come with the next boot, since all that failed was letting the running driver go."""
+    lacking = host.clock is None or host.outdated
+    reloads = ("modprobe -r ", "devlink dev reload ")
+    stuck = any(attempt.rc != 0 and attempt.command.startswith(reloads) for attempt in attempts)
+    return lacking and stuck and not device_has_none(attempts, kernel_log)
 
 
 def plan_commands(host: Host, decision: str) -> list[list[list[str]]]:
@@ -155,13 +172,15 @@ def look() -> Host:
     """Read the host's state. Whatever cannot be read counts as not there."""
     devices = ena_devices()
     kernel = os.uname().release
-    listed = bool(devices) and "phc_enable:" in run(["modinfo", "-p", "ena"]).out
+    on_disk = run(["modinfo", "ena"]).out if devices else ""
+    listed = re.search(r"^parm:\s*phc_enable:", on_disk, re.MULTILINE) is not None
     devlink = parse_devlink(run(["devlink", "dev", "param", "show"]).out) if devices and not listed else {}
     return Host(
         boot_id=read("/proc/sys/kernel/random/boot_id"),
         kernel=kernel,
         kernel_has_ptp=kernel_has_ptp(kernel),
         module=module_identity(),
+        outdated=bool(on_disk) and identity_on_disk(on_disk) != module_identity(),
         devices=devices,
         clock=ena_clock(),
         parameter=read("/sys/module/ena/parameters/phc_enable") if listed else None,
@@ -184,6 +203,12 @@ def ena_devices() -> dict[str, Device]:
 def module_identity() -> str:
     """The loaded ena module's source checksum, or the kernel's release where there is none."""
     return read("/sys/module/ena/srcversion") or os.uname().release
+
+
+def identity_on_disk(modinfo: str) -> str:
+    """The same of the module that modprobe would load."""
+    found = re.search(r"^srcversion:\s*(\S+)$", modinfo, re.MULTILINE)
+    return found[1] if found else os.uname().release
 
 
 def ena_clock() -> str | None:
@@ -283,7 +308,7 @@ def switch_on(host: Host, decision: str) -> tuple[list[Attempt], list[str]]:
     log = KernelLog()
     with driver_debug(attempts):
         for commands in plan_commands(host, decision):
-            if ena_clock() is None and run_in_order(commands, attempts):
+            if (host.outdated or ena_clock() is None) and run_in_order(commands, attempts):
                 wait_for_clock()
         if not os.path.isdir("/sys/module/ena"):  # never leave a host without its network driver
             attempts.append(run(["modprobe", "ena"]))
@@ -305,31 +330,40 @@ def wait_for_clock() -> None:
         time.sleep(0.05)
 
 
-def known(path: str, host: Host) -> dict[str, object] | None:
-    """An earlier record, while it still tells the truth: same boot, same devices, same module, same clock."""
+def earlier(path: str) -> dict[str, object]:
+    """The record of an earlier run; empty where there is none."""
     try:
         record = json.loads(read(path) or "null")
     except ValueError:
-        return None
+        return {}
+    return record if isinstance(record, dict) else {}
+
+
+def known(path: str, host: Host) -> dict[str, object] | None:
+    """An earlier record, while it still tells the truth: same boot, same devices, same module, same clock."""
+    record = earlier(path)
     now = {"boot_id": host.boot_id, "devices": sorted(host.devices), "module": host.module, "clock": host.clock}
-    return record if isinstance(record, dict) and now.items() <= record.items() else None
+    return record if not host.outdated and now.items() <= record.items() else None
 
 
 def act(path: str, host: Host) -> dict[str, object]:
     """Switch on where that helps, and write the record."""
     decision = decide(host)
     attempts, kernel_log = switch_on(host, decision) if decision in SWITCHES else ([], [])
-    after = replace(host, clock=ena_clock())
+    after = look() if attempts else host
+    before = earlier(path)
+    tried = bool(before.get("reboot")) and before.get("boot_id") != host.boot_id  # a reboot did not help then
     record: dict[str, object] = {
         "schema": 1,
         "boot_id": host.boot_id,
         "devices": sorted(host.devices),
-        "module": module_identity(),
+        "module": after.module,
         "decision": decision,
         "clock": after.clock,
         "attempts": [asdict(attempt) for attempt in attempts],
         "kernel_log": kernel_log,
         "remedy": remedy(after, decision, attempts, kernel_log),
+        "reboot": reboot_helps(after, attempts, kernel_log) and not tried,
     }
     os.makedirs(os.path.dirname(path), mode=0o755, exist_ok=True)
     with open(f"{path}.new", "w", encoding="utf-8") as file:

@@ -6,6 +6,7 @@ One module instead of a row of tasks: each task costs seconds on a far or emulat
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 
@@ -49,6 +50,10 @@ options:
     description: Path and text of the modprobe configuration.
     type: dict
     required: true
+  module_installed:
+    description: Another module has just been installed, which the initramfs must hold too.
+    type: bool
+    default: false
 author:
   - PTP Harness (@ptp-harness)
 """
@@ -87,11 +92,12 @@ def main() -> None:
             "boot_rules": text_file,
             "unit": text_file,
             "module_options": text_file,
+            "module_installed": {"type": "bool", "default": False},
         },
         supports_check_mode=True,
     )
     plan = script(module, "--plan")
-    written = [path for path, text in wanted_files(module.params, plan) if write(module, path, text)]
+    written = write_all(module, wanted_files(module.params, plan))
     acts = plan["known"] is None
     if module.check_mode:
         module.exit_json(changed=bool(written) or acts, plan=plan, record=plan["known"], written=written, pending=False)
@@ -133,6 +139,16 @@ def script(module: AnsibleModule, *flags: str) -> dict:
     return json.loads(out)
 
 
+def write_all(module: AnsibleModule, files: list[tuple[str, str]]) -> list[str]:
+    """The files that had to be written. Fails the task, and says so, where the host's files cannot be changed."""
+    try:
+        return [path for path, text in files if write(module, path, text)]
+    except OSError as error:
+        if error.errno != errno.EROFS:
+            raise
+        module.fail_json(msg=f"{error.filename} cannot be written: {os.strerror(errno.EROFS)}", read_only_files=True)
+
+
 def write(module: AnsibleModule, path: str, text: str) -> bool:
     """Whether the file had to be written (in check mode: would have to be)."""
     try:
@@ -161,7 +177,7 @@ def settle_files(module: AnsibleModule, written: list[str]) -> None:
         module, "systemctl", "show", "--property=NeedDaemonReload", unit
     ):
         call(module, "systemctl", "daemon-reload")
-    if params["module_options"]["path"] in written:
+    if params["module_options"]["path"] in written or params["module_installed"]:
         debian = module.get_bin_path("update-initramfs") is not None
         call(module, *(("update-initramfs", "-u") if debian else ("dracut", "--force")))
 

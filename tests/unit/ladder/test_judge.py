@@ -227,6 +227,14 @@ CASES: dict[str, tuple[Change, RungName | None, Outcome, Reason]] = {
         both(no_clock(), facts(drivers=None)), RungName.DRIVER_CAPABLE, Outcome.INCONCLUSIVE, Reason.NOT_OBSERVED,
     ),
     "driver off, by devlink": (no_clock(CAPABLE_OFF), RungName.DRIVER_ON, Outcome.FAIL, Reason.DRIVER_OFF),
+    "driver off, and files that cannot be changed": (
+        both(no_clock(CAPABLE_OFF), parts(trouble="Read-only file system", read_only_files=True)),
+        RungName.DRIVER_ON, Outcome.FAIL, Reason.DRIVER_OFF,
+    ),
+    "a clock, and files that cannot be changed": (
+        parts(samples=None, final_facts=None, trouble="Read-only file system", read_only_files=True),
+        RungName.CLOCK_READABLE, Outcome.INCONCLUSIVE, Reason.HARNESS_ERROR,
+    ),
     "driver off, by parameter": (
         no_clock(a_driver(phc_parameter=True, phc_parameter_on=False)),
         RungName.DRIVER_ON, Outcome.FAIL, Reason.DRIVER_OFF,
