@@ -101,9 +101,15 @@ def spawn(
 
 
 def prefer(process: ProcessId, *, niceness: int) -> None:
-    """Let a process that was just spawned, and the threads that it will start, go before others; where we may."""
+    """Let a process that was just spawned, and the threads that it will start, go before others; where we may.
+
+    Many kernels share out processors among sessions first, and only within one by niceness (sched(7), autogroups). A
+    spawned process leads a session, whose niceness is set too.
+    """
     with suppress(PermissionError, ProcessLookupError):
         os.setpriority(os.PRIO_PROCESS, process.pid, niceness)
+    with suppress(OSError):  # a kernel without autogroups
+        Path(f"/proc/{process.pid}/autogroup").write_text(str(niceness))
 
 
 def end(process: ProcessId, *, grace_s: float = 5.0) -> bool:

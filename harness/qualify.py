@@ -45,6 +45,8 @@ Listener = Callable[[str, Stage, str], None]
 
 COLLECT_TASK = "Collect clock facts"
 CONFIGURE_DEADLINE_S = 900.0
+BUILD_DEADLINE_S = 1800.0
+"""Where a driver may have to be built first: an emulated host takes ten minutes for that."""
 COLLECT_DEADLINE_S = 60.0
 
 
@@ -272,7 +274,7 @@ class Qualification:
             self.way.settings.assets_dir / "playbooks" / name,
             target,
             variables,
-            timeout_s=CONFIGURE_DEADLINE_S,
+            timeout_s=BUILD_DEADLINE_S if "ena_driver_source" in variables else CONFIGURE_DEADLINE_S,
             on_task=tell,
             cancelled=self.way.stop.is_set,
         )

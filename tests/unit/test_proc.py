@@ -9,6 +9,7 @@ import pytest
 
 from harness import proc
 from harness.errors import CommandError, SetupError
+from harness.proc import ProcessId
 
 
 def test_both_outputs_and_the_status_come_back() -> None:
@@ -79,3 +80,21 @@ def test_ending_asks_first(tmp_path: Path) -> None:
         time.sleep(0.01)
     assert proc.end(child)
     assert out.read_text().splitlines()[-1] == "asked"
+
+
+def test_a_preferred_process_goes_before_one_of_another_session(tmp_path: Path) -> None:
+    core = min(os.sched_getaffinity(0))
+    loop = [sys.executable, "-c", f"import os; os.sched_setaffinity(0, {{{core}}})\nwhile True: pass"]
+    first, last = proc.spawn(loop, log=tmp_path / "first"), proc.spawn(loop, log=tmp_path / "last")
+    proc.prefer(last, niceness=15)  # that much is everybody's right
+    try:
+        time.sleep(2)
+        assert computed(first) > 3 * computed(last)
+    finally:
+        proc.end(first)
+        proc.end(last)
+
+
+def computed(process: ProcessId) -> int:
+    """Field 14 of proc_pid_stat(5): ticks in which it has computed."""
+    return int(Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()[11])

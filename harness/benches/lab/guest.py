@@ -28,7 +28,6 @@ from harness.proc import ProcessId
 _RESTORE_DEADLINE_S = 60.0
 _IDENTITY_DEADLINE_S = 60.0
 _DRIVER_DEADLINE_S = 60.0
-_GUEST_NICENESS = -10  # before Ansible and others on the host: chrony drops a clock whose readings suddenly take long
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,7 +97,7 @@ class Restoration:
         self.progress(f"restoring a guest from the golden one ({self.hardware.accelerator})")
         environment = marks.environment(self.record.folder, marks.GUEST, str(self.record.token))
         guest = golden.start(self.workshop.qemu, restored(self.hardware), self.record.folder, dict(environment))
-        proc.prefer(guest, niceness=_GUEST_NICENESS)
+        proc.prefer(guest, niceness=companions.NICENESS)
         return guest
 
     def _start_ntp(self, guest: ProcessId) -> ProcessId:

@@ -1,0 +1,155 @@
+"""Does the estimated error bound cover the true error? A table by condition: the truth is known in the lab.
+
+    PYTHONPATH=lab .venv/bin/python benchmarks/coverage.py [--seconds S] [--settle S]
+
+One lab.phc host follows its emulated clock. For each condition the card is bent, chrony settles, and then, second by
+second, the guest's true error against UTC (through the truth page, and what the card was bent by) is held against the
+bound that the harness would report: chrony's |offset| + root dispersion + root delay / 2, and the card's own word.
+The true error is known as an interval. A second counts as covered when the whole interval is within the bound, and as
+not covered when any of it is not: a wide interval speaks against the bound, never for it.
+"""
+
+import argparse
+import json
+import multiprocessing
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from emulated_clock import PAGE, TYPE, Guest, configure, provision
+from ena_device.control import ask
+
+from harness import settings, wiring
+from harness.errors import HarnessError
+from harness.ladder import quantities
+from harness.probes import chronyc
+
+STRAIGHT: Mapping[str, int] = {"offset_ns": 0, "jitter_ns": 0, "error_bound_ns": 20_000, "spread_us": 100}
+APART_NS = 1_500_000_000
+
+
+@dataclass(frozen=True, kw_only=True)
+class Condition:
+    """How the card is bent, and how many busy programs share this machine."""
+
+    name: str
+    bends: Mapping[str, int]
+    busy: int = 0
+
+
+CONDITIONS = (
+    Condition(name="a good clock", bends={}),
+    Condition(name="15 us off, and says 20 us", bends={"offset_ns": 15_000}),
+    Condition(name="-15 us off, and says 20 us", bends={"offset_ns": -15_000}),
+    Condition(name="readings scatter over 10 us", bends={"jitter_ns": 5_000}),
+    Condition(name="readings scatter over 100 us", bends={"jitter_ns": 50_000}),
+    Condition(name="answers that take up to 1 ms", bends={"spread_us": 1_000}),
+    Condition(name="one busy program beside it", bends={}, busy=1),
+    Condition(name="two busy programs beside it", bends={}, busy=2),
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Second:
+    """What was true in one second, as an interval, and what would have been reported."""
+
+    low_ns: float
+    high_ns: float
+    bound_ns: float
+
+    @property
+    def covered(self) -> bool:
+        return max(abs(self.low_ns), abs(self.high_ns)) <= self.bound_ns
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seconds", type=int, default=120, metavar="S", help="of each condition (120)")
+    parser.add_argument("--settle", type=int, default=60, metavar="S", help="for chrony, before each (60)")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="ptp-coverage-") as folder, ExitStack() as cleanup:
+        bench = wiring.lab_bench(settings.load(os.environ | {"PTP_HARNESS_STATE_DIR": folder}))
+        bench.prepare([TYPE], print)
+        print(f"load before: {os.getloadavg()[0]:.2f}", file=sys.stderr)
+        guest = provision(bench, Path(folder), 0, cleanup)
+        configure(guest)
+        print("| condition | seconds | covered | true error, largest | bound, median | bound, least |")
+        print("|---|---|---|---|---|---|")
+        found = [tell(condition, guest, options.settle, options.seconds) for condition in CONDITIONS]
+    covered, seconds = (sum(counts) for counts in zip(*found, strict=True))
+    print(f"| all | {seconds} | {covered / seconds:.2%} | | | |")
+    return 0 if covered / seconds >= 0.99 else 1
+
+
+def tell(condition: Condition, guest: Guest, settle_s: int, seconds: int) -> tuple[int, int]:
+    """Print a row; how many seconds were covered, of how many."""
+    bends = {**STRAIGHT, **condition.bends}
+    ask(str(guest.sockets / "control"), **bends)
+    with busy(condition.busy):
+        time.sleep(settle_s)
+        found = list(looks(guest, bends, seconds))
+    if not found:
+        raise SystemExit(f"{condition.name}: no second of which both the truth and the bound are known")
+    largest = max(max(abs(one.low_ns), abs(one.high_ns)) for one in found)
+    covered, bounds = sum(one.covered for one in found), [one.bound_ns for one in found]
+    print(
+        f"| {condition.name} | {len(found)} | {covered / len(found):.1%} | {largest / 1e3:.1f} us "
+        f"| {statistics.median(bounds) / 1e3:.1f} us | {min(bounds) / 1e3:.1f} us |",
+        flush=True,
+    )
+    return covered, len(found)
+
+
+def looks(guest: Guest, bends: Mapping[str, int], seconds: int) -> Iterator[Second]:
+    words = [sys.executable, "-m", "ena_device.truth", "--page", str(guest.sockets / "truth")]
+    words += ["--control", str(guest.sockets / "control"), "--seconds", str(seconds)]
+    script = (
+        f"truth {PAGE} {seconds + 2} & for i in $(seq {seconds}); do date +%s%N; chronyc -c tracking; sleep 1; done"
+    )
+    with subprocess.Popen(words, stdout=subprocess.PIPE, text=True) as observer:
+        said = guest.run(script, timeout_s=3 * seconds + 60).splitlines()
+        out, _ = observer.communicate(timeout=seconds + 60)
+    truths = [json.loads(line) for line in out.splitlines()]
+    for at, line in zip(said[::2], said[1::2], strict=False):
+        tracked = chronyc.parse(line, "tracking").tracking
+        near = min(truths, key=lambda truth: abs(truth["at"] - int(at)))
+        if tracked is None or None in (near["low_ns"], near["high_ns"]) or abs(near["at"] - int(at)) > APART_NS:
+            continue
+        yield Second(
+            low_ns=near["low_ns"] + bends["offset_ns"],
+            high_ns=near["high_ns"] + bends["offset_ns"],
+            bound_ns=quantities.bound(tracked) + bends["error_bound_ns"],
+        )
+
+
+@contextmanager
+def busy(programs: int) -> Iterator[None]:
+    """So many programs that compute as long as this lasts."""
+    running = [multiprocessing.Process(target=compute, daemon=True) for _ in range(programs)]
+    for process in running:
+        process.start()
+    try:
+        yield
+    finally:
+        for process in running:
+            process.terminate()
+            process.join()
+
+
+def compute() -> None:
+    while True:
+        sum(range(100_000))
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main())
+    except HarnessError as error:
+        sys.exit(str(error))
