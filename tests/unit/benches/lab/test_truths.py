@@ -27,8 +27,12 @@ def test_every_type_demands_the_verdict_that_was_agreed() -> None:
     }
 
 
-def test_only_the_device_without_the_feature_is_claimed_to_have_none() -> None:
-    assert [name for name, truth in TRUTHS.items() if not truth.phc_supported] == ["lab.no-phc"]
+def test_only_devices_without_the_feature_are_claimed_to_have_none() -> None:
+    assert [name for name, truth in TRUTHS.items() if not truth.phc_supported] == [
+        "lab.no-phc",
+        "lab.other-clock",
+        "lab.other-clock-named",
+    ]
 
 
 def report(instance_type: str, outcome: str, reason: str) -> str:
