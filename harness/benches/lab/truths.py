@@ -45,15 +45,15 @@ UNIT
 systemctl enable reset.service
 """
 _REFUSE_RELOADS = """
-cat > /run/devlink <<'END'
+cat > /opt/devlink <<'END'
 #!/bin/sh
 case "$*" in *reload*) echo 'kernel answers: Device or resource busy' >&2; exit 16;; esac
-exec /run/devlink.real "$@"
+exec /opt/devlink.real "$@"
 END
 devlink=$(realpath $(command -v devlink))
-cp $devlink /run/devlink.real
-chmod +x /run/devlink
-mount --bind /run/devlink $devlink
+cp $devlink /opt/devlink.real
+chmod +x /opt/devlink
+mount --bind /opt/devlink $devlink
 """
 """Until the next boot, which has no such mount."""
 _SET_BY_NTP = """

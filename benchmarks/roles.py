@@ -1,0 +1,195 @@
+"""How do our roles do beside others', and with a faster Ansible? On lab guests, each contender on fresh ones.
+
+    .venv/bin/python benchmarks/roles.py --timesync DIR [--mitogen DIR] [--rounds N]
+
+The role chrony_phc beside linux-system-roles' timesync (DIR is a checkout of it), both told to follow the same clock
+with the same second opinion: seconds of a first run and of a second one, what the second changed, and how long after the
+first chronyd had selected the clock. Then the whole configure stage with and without Mitogen (DIR is the folder that
+holds its ansible_mitogen), in turns. A machine that does other things meanwhile is part of the figures.
+"""
+
+import argparse
+import os
+import shutil
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from harness import proc, settings, ssh, wiring
+from harness.benches.lab.bench import LabBench
+from harness.model import Token
+from harness.playbooks import Played, PlayOutcome, Target, play
+
+ROOT = Path(__file__).parents[1]
+SELECTED_DEADLINE_S = 120.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Contender:
+    """A playbook, its variables for a host, and what Ansible is told by its environment."""
+
+    name: str
+    playbook: Path
+    variables: Callable[[Target], dict[str, Any]]
+    environment: dict[str, str]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Round:
+    first_s: float
+    again_s: float
+    changed_again: int
+    selected_after_s: float | None
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--timesync", type=Path, metavar="DIR", help="a checkout of linux-system-roles/timesync")
+    parser.add_argument("--mitogen", type=Path, metavar="DIR", help="the folder that holds ansible_mitogen")
+    parser.add_argument("--rounds", type=int, default=3, metavar="N", help="of each contender (3)")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="ptp-roles-") as folder:
+        bench = wiring.lab_bench(settings.load(os.environ | {"PTP_HARNESS_STATE_DIR": folder}))
+        bench.prepare(["lab.phc", "lab.driver-off"], print)
+        print(f"load before: {os.getloadavg()[0]:.2f}")
+        print("| contender | first run | second run | changed by the second | clock selected after the first |")
+        print("|---|---|---|---|---|")
+        chrony = [ours(Path(folder))] + ([timesync(Path(folder), options.timesync)] if options.timesync else [])
+        compare(chrony, bench, "lab.phc", options.rounds, Path(folder))
+        stages = [configure({}, "configure stage")]
+        if options.mitogen:
+            plugins = {"ANSIBLE_STRATEGY_PLUGINS": str(options.mitogen / "ansible_mitogen/plugins/strategy")}
+            stages.append(configure({"ANSIBLE_STRATEGY": "mitogen_linear", **plugins}, "configure stage with Mitogen"))
+        compare(stages, bench, "lab.driver-off", options.rounds, Path(folder))
+    return 0
+
+
+# --- contenders
+
+
+def ours(folder: Path) -> Contender:
+    playbook = written(folder / "ours", str(ROOT / "roles/chrony_phc"))
+    return Contender(name="chrony_phc", playbook=playbook, variables=second_opinion, environment={})
+
+
+def timesync(folder: Path, checkout: Path) -> Contender:
+    playbook = written(folder / "timesync", str(checkout.absolute()))
+    return Contender(name="timesync", playbook=playbook, variables=timesync_variables, environment={})
+
+
+def configure(environment: dict[str, str], name: str) -> Contender:
+    playbook = ROOT / "playbooks/configure.yml"
+    return Contender(name=name, playbook=playbook, variables=second_opinion, environment=environment)
+
+
+def second_opinion(target: Target) -> dict[str, Any]:
+    address, port = (target.machine.second_opinion or "").split()
+    return {"chrony_phc_second_opinion_address": address, "chrony_phc_second_opinion_port": int(port)}
+
+
+def timesync_variables(target: Target) -> dict[str, Any]:
+    address, port = (target.machine.second_opinion or "").split()
+    return {
+        "timesync_ntp_provider": "chrony",
+        "timesync_chrony_custom_settings": [
+            "refclock PHC /dev/ptp0 poll 0 dpoll 0 delay 0.000010 prefer",
+            f"server {address} port {port} iburst minpoll 4 maxpoll 4 noselect",
+        ],
+    }
+
+
+def written(folder: Path, role: str) -> Path:
+    """A playbook of that role alone, with our ansible.cfg where play() looks for it."""
+    (folder / "playbooks").mkdir(parents=True)
+    shutil.copy(ROOT / "ansible.cfg", folder / "ansible.cfg")
+    playbook = folder / "playbooks/alone.yml"
+    playbook.write_text(yaml.safe_dump([{"hosts": "all", "gather_facts": False, "roles": [role]}]))
+    return playbook
+
+
+# --- rounds
+
+
+def compare(contenders: Sequence[Contender], bench: LabBench, kind: str, rounds: int, folder: Path) -> None:
+    """In turns, so that all of them have met the same moods of this machine."""
+    found: dict[str, list[Round]] = {contender.name: [] for contender in contenders}
+    for number in range(rounds):
+        for contender in contenders:
+            with host(bench, kind, f"{contender.name.replace(' ', '-')}-{number}", folder) as target:
+                found[contender.name].append(one_round(contender, target))
+    for name, all_rounds in found.items():
+        selected = [one.selected_after_s for one in all_rounds if one.selected_after_s is not None]
+        print(
+            f"| {name} | {spread([one.first_s for one in all_rounds])} | {spread([one.again_s for one in all_rounds])} "
+            f"| {max(one.changed_again for one in all_rounds)} "
+            f"| {spread(selected)}, {len(selected)} of {len(all_rounds)} |",
+            flush=True,
+        )
+
+
+@contextmanager
+def host(bench: LabBench, kind: str, name: str, folder: Path) -> Iterator[Target]:
+    token = Token(run="benchmark", host=name)
+    (folder / name).mkdir()
+    try:
+        machine = bench.provision(token, kind, lambda line: None)
+        with ssh.shared_connection() as control:
+            known_hosts = ssh.pin(machine, folder / name)
+            ssh.reach(machine, known_hosts, tries=5, first_backoff_s=1, progress=lambda line: None)
+            yield Target(machine=machine, known_hosts=known_hosts, control=control)
+    finally:
+        bench.release(token)
+
+
+def one_round(contender: Contender, target: Target) -> Round:
+    first = played(contender, target)
+    selected = selected_after_s(target)
+    again = played(contender, target)
+    return Round(first_s=first.seconds, again_s=again.seconds, changed_again=again.changed, selected_after_s=selected)
+
+
+def played(contender: Contender, target: Target) -> Played:
+    os.environ.update(contender.environment)
+    try:
+        done = play(
+            contender.playbook,
+            target,
+            contender.variables(target),
+            timeout_s=900,
+            on_task=lambda task: None,
+            cancelled=lambda: False,
+        )
+    finally:
+        for name in contender.environment:
+            del os.environ[name]
+    if done.outcome is not PlayOutcome.OK:
+        raise SystemExit(f"{contender.name}: {done.message}\n{done.stdout[-2000:]}")
+    return done
+
+
+def selected_after_s(target: Target) -> float | None:
+    """Seconds until chronyd has selected a PHC; None when it has not within the deadline."""
+    begun = time.monotonic()
+    while time.monotonic() < begun + SELECTED_DEADLINE_S:
+        said = proc.run(target.command("chronyc", "-c", "sources"), timeout_s=30, check=False).stdout
+        if any(line.startswith("#,*,PHC") for line in said.splitlines()):
+            return time.monotonic() - begun
+        time.sleep(0.5)
+    return None
+
+
+def spread(values: Sequence[float]) -> str:
+    """Median, least and most."""
+    return f"{statistics.median(values):.1f} s ({min(values):.1f}..{max(values):.1f})" if values else "never"
+
+
+if __name__ == "__main__":
+    sys.exit(main())
