@@ -3,7 +3,7 @@
     .venv/bin/python benchmarks/roles.py --timesync DIR [--mitogen DIR] [--rounds N]
 
 The role chrony_phc beside linux-system-roles' timesync (DIR is a checkout of it), both told to follow the same clock
-with the same second opinion: seconds of a first run and of a second one, what the second changed, and how long after the
+with the same second opinion: seconds of a first run and of a second, what the second changed, and how long after the
 first chronyd had selected the clock. Then the whole configure stage with and without Mitogen (DIR is the folder that
 holds its ansible_mitogen), in turns. A machine that does other things meanwhile is part of the figures.
 """
