@@ -359,4 +359,5 @@ class Qualification:
             stages=dict(self.seconds),
             state=state,
             address=self.machine.address if self.machine else None,
+            zone=self.machine.zone if self.machine else None,
         )

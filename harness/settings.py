@@ -28,8 +28,12 @@ class Settings:
         return self.state_dir / "runs"
 
     @property
+    def ledger_path(self) -> Path:
+        return self.state_dir / "ledger.sqlite"
+
+    @property
     def ledger_url(self) -> str:
-        return f"sqlite:///{self.state_dir / 'ledger.sqlite'}"
+        return f"sqlite:///{self.ledger_path}"
 
 
 def load(environ: Mapping[str, str] = os.environ) -> Settings:

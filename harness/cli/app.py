@@ -8,24 +8,39 @@ from typing import Annotated
 import typer
 
 from harness import __version__
-from harness.cli import campaign_files, doctor, kept, lab, output, plan, report, run, runs, show, sweep
+from harness.cli import campaign_files, doctor, kept, lab, manual, output, plan, report, run, runs, show, sweep
+from harness.cli.manual import Manual
 from harness.errors import ExitCode, HarnessError
 
+NAME = "ptp-harness"
+
+_EPILOG = """\b
+Exit codes:
+  0    every clock passed
+  1    a clock failed
+  2    a bad request, or this machine lacks something
+  3    inconclusive or unsupported
+  4    something is left running
+  70   our fault
+  130  interrupted
+
+`ptp-harness COMMAND --help` explains each command, with examples."""
+"""By \\b, lines stay as they are."""
+
 app = typer.Typer(
-    name="ptp-harness",
+    name=NAME,
     no_args_is_help=True,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
     help="Which machines give a precision clock that can be trusted, how good is it, and why not where not?",
-    epilog="Exit codes: 0 all passed, 1 a clock failed, 2 bad request, 3 inconclusive or unsupported, "
-    "4 something is left running, 70 our fault, 130 interrupted.",
+    epilog=_EPILOG,
 )
 
 
 def _print_version(wanted: bool) -> None:
     if wanted:
-        typer.echo(f"ptp-harness {__version__}")
+        typer.echo(f"{NAME} {__version__}")
         raise typer.Exit
 
 
@@ -38,16 +53,16 @@ def _options(
     """What goes before every verb."""
 
 
-app.command("doctor")(doctor.doctor)
-app.command("plan")(plan.plan)
-app.command("run")(run.run)
-app.command("runs")(runs.runs)
-app.command("show")(show.show)
-app.command("report")(report.report)
-app.command("keep")(kept.keep)
-app.command("release")(kept.release)
-app.command("ssh", context_settings={"ignore_unknown_options": True})(kept.enter)
-app.command("sweep")(sweep.sweep)
+app.command("doctor", cls=Manual)(doctor.doctor)
+app.command("plan", cls=Manual)(plan.plan)
+app.command("run", cls=Manual)(run.run)
+app.command("runs", cls=Manual)(runs.runs)
+app.command("show", cls=Manual)(show.show)
+app.command("report", cls=Manual)(report.report)
+app.command("keep", cls=Manual)(kept.keep)
+app.command("release", cls=Manual)(kept.release)
+app.command("ssh", cls=Manual, context_settings=manual.TAKES_A_COMMAND)(kept.enter)
+app.command("sweep", cls=Manual)(sweep.sweep)
 app.add_typer(campaign_files.app, name="campaign")
 app.add_typer(lab.app, name="lab")
 
@@ -55,7 +70,7 @@ app.add_typer(lab.app, name="lab")
 def main() -> None:
     """Run the command and end with its exit code."""
     try:
-        app()
+        app(prog_name=NAME)
     except HarnessError as error:
         output.say(f"ptp-harness: {error.message}")
         if error.next_step:

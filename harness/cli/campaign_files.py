@@ -6,25 +6,33 @@ import typer
 
 from harness import campaign
 from harness.cli import output, request
+from harness.cli.manual import Manual
 
 app = typer.Typer(no_args_is_help=True, help="Campaign files: their schema, and whether one is right.")
 
 
-@app.command()
+@app.command(cls=Manual)
 def schema() -> None:
     """Print the JSON schema of campaign files.
 
-    Example: ptp-harness campaign schema > campaign.schema.json; then begin a campaign file with the line
-    "# yaml-language-server: $schema=campaign.schema.json", and the editor knows its keys.
+    Begin a campaign file with the line "# yaml-language-server: $schema=campaign.schema.json", and an editor that
+    knows the schema offers the keys and marks mistakes.
+
+    Examples:
+        ptp-harness campaign schema
+        ptp-harness campaign schema > campaign.schema.json
     """
     output.emit(campaign.json_schema())
 
 
-@app.command()
+@app.command(cls=Manual)
 def check(file: Annotated[str, typer.Argument(metavar="FILE", help="A campaign file.")]) -> None:
-    """Say every mistake in a campaign file at once; exit code 2 when there is one.
+    """Say every mistake in a campaign file at once.
 
-    Example: ptp-harness campaign check campaign.yaml
+    Exit code 2 when there is one. Whether its instance types exist is what `plan` says.
+
+    Examples:
+        ptp-harness campaign check campaign.yaml
     """
     asked = request.from_file(file, {})
     output.say(f"{file} is right: bench {asked.bench}, {len(asked.instance_types)} hosts, depth {asked.depth}")

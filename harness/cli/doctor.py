@@ -11,10 +11,17 @@ from harness.errors import ExitCode
 
 
 def doctor(
-    bench: Annotated[str, typer.Option(help="The bench to look at.")] = "lab",
+    bench: Annotated[str, typer.Option(metavar="NAME", help="The bench to look at.")] = "lab",
     json: Annotated[bool, typer.Option("--json", help="Print JSON to standard output.")] = False,
 ) -> None:
-    """Say what is missing on this machine, and how to get it."""
+    """Say what is missing on this machine, and how to get it.
+
+    Exit code 2 when something is. Nothing is installed and nothing made.
+
+    Examples:
+        ptp-harness doctor
+        ptp-harness doctor --json
+    """
     checks = wiring.checks(bench, settings.load())
     if json:
         output.emit([asdict(check) for check in checks])

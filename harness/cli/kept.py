@@ -9,19 +9,25 @@ import typer
 
 from harness import keeping, proc, settings, ssh, wiring
 from harness.bench import Bench
-from harness.cli import output
+from harness.cli import completion, output, request
 from harness.errors import CleanupError, RequestError
 from harness.keeping import Chooser
 from harness.ledger import Ledger
 from harness.model import HostRecord, HostState
+from harness.report import text
 
-Run = Annotated[str, typer.Argument(help="The run's short name, as `ptp-harness runs` lists it.")]
 
+def keep(
+    run: request.Run,
+    host: Annotated[str, typer.Argument(help="A host of that run which still runs.", autocompletion=completion.hosts)],
+) -> None:
+    """Keep a host that still runs.
 
-def keep(run: Run, host: Annotated[str, typer.Argument(help="A host of that run which still runs.")]) -> None:
-    """Keep a host that still runs: `sweep` leaves it alone from now on.
+    For a run that has ended or died: `sweep` leaves the host alone from now on. What a run keeps by itself is said by
+    its --keep.
 
-    Example: ptp-harness keep k3f9 lab.phc
+    Examples:
+        ptp-harness keep k3f9 lab.phc
     """
     ledger, bench, _ = _parts(run)
     keeping.keep(run, host, bench, ledger)
@@ -29,11 +35,19 @@ def keep(run: Run, host: Annotated[str, typer.Argument(help="A host of that run 
 
 
 def release(
-    run: Run, hosts: Annotated[list[str] | None, typer.Argument(metavar="[HOST...]", help="Only these.")] = None
+    run: request.Run,
+    hosts: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="HOST", help="Only these.", autocompletion=completion.kept_hosts),
+    ] = None,
 ) -> None:
-    """Remove the hosts of a run that were kept, and verify that they are gone.
+    """Remove hosts that were kept, and verify it.
 
-    Examples: ptp-harness release k3f9;  ptp-harness release k3f9 lab.phc
+    All of the run's, or those that are named. Exit code 4 when one could not be removed.
+
+    Examples:
+        ptp-harness release k3f9
+        ptp-harness release k3f9 lab.phc lab.driver-off
     """
     ledger, bench, _ = _parts(run)
     records = keeping.release(run, keeping.kept(ledger, run, hosts or ()), bench, ledger)
@@ -47,13 +61,19 @@ def release(
 
 
 def enter(
-    run: Run,
-    host: Annotated[str, typer.Argument(help="A host of that run which still runs.")],
-    command: Annotated[list[str] | None, typer.Argument(metavar="[COMMAND...]", help="Else a shell.")] = None,
+    run: request.Run,
+    host: Annotated[
+        str, typer.Argument(help="A host of that run which still runs.", autocompletion=completion.kept_hosts)
+    ],
+    command: Annotated[list[str] | None, typer.Argument(metavar="COMMAND", help="Else a shell.")] = None,
 ) -> None:
-    """Run a command on a host that was kept, or open a shell there, with its pinned host key.
+    """Run a command on a kept host, or open a shell there.
 
-    Example: ptp-harness ssh k3f9 lab.phc chronyc sources
+    Only the host key that the run pinned is trusted. Ends with the exit code of the command.
+
+    Examples:
+        ptp-harness ssh k3f9 lab.phc
+        ptp-harness ssh k3f9 lab.phc chronyc -n sources
     """
     ledger, bench, configuration = _parts(run)
     machine = keeping.machine(run, host, bench, ledger)
@@ -80,8 +100,10 @@ def asker(alone: Callable[[], AbstractContextManager[None]]) -> Chooser:
 
     def ask(hosts: Sequence[HostRecord]) -> Collection[str]:
         with alone():
-            for number, host in enumerate(hosts, 1):
-                output.say(f"{number:>3}  {in_short(host)}")
+            head, *rows = text.places(hosts)
+            output.say(f"     {head}")
+            for number, row in enumerate(rows, 1):
+                output.say(f"{number:>3}  {row}")
             while True:
                 output.say("keep which? all, none (or just Enter), or numbers such as 1,3-5: ", end="")
                 try:
@@ -93,12 +115,6 @@ def asker(alone: Callable[[], AbstractContextManager[None]]) -> Chooser:
                     output.say(f"{error}; once more, please")
 
     return ask
-
-
-def in_short(host: HostRecord) -> str:
-    """Name, type, address and clock."""
-    clocks = ", ".join(f"/dev/{clock.device} {clock.name}" for clock in (host.facts and host.facts.clocks) or ())
-    return f"{host.name:<18} {host.instance_type:<18} {host.address or '-':<16} {clocks}"
 
 
 def chosen(answer: str, count: int) -> list[int]:

@@ -12,7 +12,8 @@ from harness.benches.lab import demands
 from harness.benches.lab.bench import LabBench
 from harness.benches.lab.records import HostRecord
 from harness.benches.lab.truths import TRUTHS
-from harness.cli import output
+from harness.cli import completion, manual, output
+from harness.cli.manual import Manual
 from harness.errors import RequestError
 from harness.model import Machine, Token
 
@@ -26,16 +27,34 @@ def _bench() -> LabBench:
     return wiring.lab_bench(settings.load())
 
 
-@app.command()
+@app.command(cls=Manual)
 def build() -> None:
-    """Make what all lab hosts share: QEMU, the guest image, the golden guests."""
+    """Make what all lab hosts share.
+
+    QEMU (where the system's is too old), the guest image with its kernels, and the golden guests. What is there
+    already stays; all goes to the cache directory and can be made again.
+
+    Examples:
+        ptp-harness lab build
+    """
     _bench().prepare(list(TRUTHS), output.say)
     output.say("the lab is ready")
 
 
-@app.command()
-def up(types: Annotated[list[str], typer.Argument(metavar="TYPE...")], json: Json = False) -> None:
-    """Bring up a host of each type; they run until `lab down`."""
+@app.command(cls=Manual)
+def up(
+    types: Annotated[
+        list[str],
+        typer.Argument(metavar="TYPE", help="As `lab truths` lists them.", autocompletion=completion.lab_types),
+    ],
+    json: Json = False,
+) -> None:
+    """Bring up a host of each type, until `lab down`.
+
+    Examples:
+        ptp-harness lab up lab.phc
+        ptp-harness lab up lab.phc lab.drifting --json
+    """
     bench = _bench()
     bench.prepare(types, output.say)
     tokens = _free_tokens(bench, types)
@@ -47,9 +66,14 @@ def up(types: Annotated[list[str], typer.Argument(metavar="TYPE...")], json: Jso
         output.say(f"{machine.token.host} is up: ptp-harness lab ssh {machine.token.host}")
 
 
-@app.command("list")
+@app.command("list", cls=Manual)
 def list_hosts(json: Json = False) -> None:
-    """List the lab hosts that were made by hand, and those of runs."""
+    """List lab hosts, those made by hand and those of runs.
+
+    Examples:
+        ptp-harness lab list
+        ptp-harness lab list --json
+    """
     records = _bench().records.all()
     if json:
         output.emit([asdict(record) for record in records])
@@ -60,9 +84,22 @@ def list_hosts(json: Json = False) -> None:
         output.say("no lab hosts")
 
 
-@app.command("ssh", context_settings={"ignore_unknown_options": True})
-def enter(name: str, command: Annotated[list[str] | None, typer.Argument(metavar="[COMMAND...]")] = None) -> None:
-    """Run a command on a lab host, or open a shell there."""
+@app.command("ssh", cls=Manual, context_settings=manual.TAKES_A_COMMAND)
+def enter(
+    name: Annotated[
+        str,
+        typer.Argument(help="A host of `lab up`, or RUN/HOST/1 of a run.", autocompletion=completion.lab_hosts),
+    ],
+    command: Annotated[list[str] | None, typer.Argument(metavar="COMMAND", help="Else a shell.")] = None,
+) -> None:
+    """Run a command on a lab host, or open a shell there.
+
+    Ends with the exit code of the command.
+
+    Examples:
+        ptp-harness lab ssh lab.phc
+        ptp-harness lab ssh lab.phc chronyc -n sources
+    """
     bench = _bench()
     record = _named(bench, name)
     machine = bench.provision(record.token, record.instance_type, output.say)
@@ -70,12 +107,20 @@ def enter(name: str, command: Annotated[list[str] | None, typer.Argument(metavar
     raise typer.Exit(proc.interactive(ssh.command(machine, known_hosts, *(command or []))))
 
 
-@app.command()
+@app.command(cls=Manual)
 def down(
-    names: Annotated[list[str] | None, typer.Argument(metavar="[NAME...]")] = None,
+    names: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="NAME", help="As `lab list` has them.", autocompletion=completion.lab_hosts),
+    ] = None,
     every: Annotated[bool, typer.Option("--all", help="All hosts that were made by hand.")] = False,
 ) -> None:
-    """Remove lab hosts that were made by hand."""
+    """Remove lab hosts that were made by hand.
+
+    Examples:
+        ptp-harness lab down lab.phc
+        ptp-harness lab down --all
+    """
     bench = _bench()
     if bool(names) == every:
         raise RequestError("say which hosts to remove", next_step="`ptp-harness lab list`; NAME... or --all")
@@ -85,11 +130,20 @@ def down(
         output.say(f"{token.host} is gone")
 
 
-@app.command("truths")
+@app.command("truths", cls=Manual)
 def show_truths(
-    check: Annotated[Path | None, typer.Option(metavar="FILE", help="A run's JSON report to hold against it.")] = None,
+    check: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="A run's JSON report to hold against them.")
+    ] = None,
 ) -> None:
-    """Print each lab type's truth and the verdict it demands; with --check, whether a run's verdicts are those."""
+    """Print each lab type's truth and the verdict it demands.
+
+    With --check: whether a run's verdicts are those. Exit code 1 when one differs.
+
+    Examples:
+        ptp-harness lab truths
+        ptp-harness lab truths --check report.json
+    """
     if check is None:
         output.say(demands.as_markdown())
         return

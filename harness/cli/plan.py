@@ -23,9 +23,14 @@ def plan(
     duration: request.Duration = None,
     json: Annotated[bool, typer.Option("--json", help="Print JSON to standard output.")] = False,
 ) -> None:
-    """Say what a run would do: hosts, order, limits, time. Nothing is made.
+    """Say what a run would do: hosts, order, limits, time.
 
-    Examples: ptp-harness plan lab.phc lab.drifting;  ptp-harness plan campaign.yaml --json
+    Nothing is made. Warnings say what to mind beforehand; a run says them too.
+
+    Examples:
+        ptp-harness plan lab.phc lab.drifting
+        ptp-harness plan campaign.yaml --json
+        ptp-harness plan --inventory hosts.yaml all --read-only
     """
     flags = {"bench": bench, "inventory": inventory, "depth": depth, "keep": keep, "parallel": parallel}
     asked = request.requested(targets, read_only=read_only, duration=duration, **flags)

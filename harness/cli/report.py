@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from harness import settings, wiring
-from harness.cli import output
+from harness.cli import output, request
 from harness.errors import RequestError
 from harness.model import RunRecord
 from harness.report import text
@@ -18,13 +18,19 @@ Json = Annotated[bool, typer.Option("--json", help="The same as --format json.")
 
 
 def report(
-    run: Annotated[str, typer.Argument(help="The run's short name, as `ptp-harness runs` lists it.")],
+    run: request.Run,
     form: Form = None,
     json: Json = False,
 ) -> None:
     """Print the report of a run that has ended.
 
-    Examples: ptp-harness report k3f9;  ptp-harness report k3f9 --format junit > report.xml
+    For people to standard error; with --format or --json to standard output. json and yaml hold all that is known,
+    junit is for pipelines, markdown for a page or a pull request.
+
+    Examples:
+        ptp-harness report k3f9
+        ptp-harness report k3f9 --format junit > report.xml
+        ptp-harness report k3f9 --format markdown > report.md
     """
     record = wiring.ledger(settings.load()).record(run)
     if record is None:

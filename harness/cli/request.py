@@ -8,22 +8,45 @@ import typer
 
 from harness import campaign
 from harness.campaign import Campaign, Keep
+from harness.cli import completion
 from harness.errors import RequestError
 from harness.model import Depth
 
 Targets = Annotated[
-    list[str], typer.Argument(metavar="CAMPAIGN|TYPE", help="A campaign file, or one or more instance types.")
+    list[str],
+    typer.Argument(
+        metavar="CAMPAIGN|TYPE",
+        help="A campaign file, or one or more instance types (of your own hosts: their names, or those of groups).",
+        autocompletion=completion.targets,
+    ),
 ]
-BenchName = Annotated[str | None, typer.Option("--bench", help="Where hosts come from (default: lab).")]
+BenchName = Annotated[
+    str | None, typer.Option("--bench", metavar="NAME", help="Where hosts come from: lab, hosts (default: lab).")
+]
 Inventory = Annotated[
     str | None,
     typer.Option("--inventory", "-i", metavar="FILE", help="Your own hosts, as Ansible has them (bench: hosts)."),
 ]
-DepthName = Annotated[Depth | None, typer.Option("--depth", help="How far a host is taken (default: standard).")]
-KeepWhich = Annotated[Keep | None, typer.Option("--keep", help="Which hosts stay when the run ends (default: none).")]
-Parallel = Annotated[int | None, typer.Option("--parallel", min=1, metavar="N", help="Hosts at once; 1: in order.")]
-ReadOnly = Annotated[bool, typer.Option("--read-only", help="Change nothing on the hosts; judge what is there.")]
-Duration = Annotated[str | None, typer.Option("--duration", metavar="60s", help="How long to measure each host.")]
+Run = Annotated[
+    str,
+    typer.Argument(help="The run's short name, as `ptp-harness runs` lists it.", autocompletion=completion.runs),
+]
+DepthName = Annotated[
+    Depth | None,
+    typer.Option(
+        "--depth",
+        help="quick: until chrony follows; standard: measured too; full: rebooted, and all again (default: standard).",
+    ),
+]
+KeepWhich = Annotated[
+    Keep | None,
+    typer.Option("--keep", help="What stays at the end: none, all that passed, or what you choose (default: none)."),
+]
+Parallel = Annotated[int | None, typer.Option("--parallel", min=1, metavar="N", help="Hosts at once (lab: 2).")]
+ReadOnly = Annotated[bool, typer.Option("--read-only", help="Change nothing on hosts; judge what is there.")]
+Duration = Annotated[
+    str | None, typer.Option("--duration", metavar="60s", help="How long to measure each host (lab: 60s).")
+]
 
 
 def requested(targets: list[str], **flags: Any) -> Campaign:

@@ -30,10 +30,21 @@ def run(
     form: report.Form = None,
     json: report.Json = False,
 ) -> None:
-    """Provision, configure, measure and judge hosts; report; release.
+    """Make hosts, measure and judge their clocks, report, release.
 
-    Examples: ptp-harness run lab.phc lab.drifting;  ptp-harness run lab.driver-off --read-only;
-    ptp-harness run campaign.yaml --json > report.json;  ptp-harness run -i inventory.yaml all --read-only
+    Every host gets exactly one verdict: PASS, FAIL, UNSUPPORTED or INCONCLUSIVE. One host's failure stops no other.
+    Flags go before what a campaign file says.
+
+    Ctrl-C once ends hosts under way early, releases them and still reports. Twice stops at once; `sweep` removes
+    the rest.
+
+    Examples:
+        ptp-harness run lab.phc lab.drifting
+        ptp-harness run lab.driver-off --read-only
+        ptp-harness run lab.phc lab.phc --keep ask
+        ptp-harness run campaign.yaml --json > report.json
+        ptp-harness run --inventory hosts.yaml all --read-only
+        ptp-harness run --inventory hosts.yaml rack7 --depth full
     """
     flags = {"bench": bench, "inventory": inventory, "depth": depth, "keep": keep, "parallel": parallel}
     asked = request.requested(targets, read_only=read_only, duration=duration, **flags)

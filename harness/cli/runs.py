@@ -11,13 +11,18 @@ from harness.ledger import RunLine
 
 
 def runs(json: Annotated[bool, typer.Option("--json", help="Print JSON to standard output.")] = False) -> None:
-    """List runs, newest first."""
+    """List runs, newest first.
+
+    A run has ended, is under way, or died: then `sweep --yes` removes what it left and closes its books.
+
+    Examples:
+        ptp-harness runs
+        ptp-harness runs --json
+    """
     ledger = wiring.ledger(settings.load())
     lines = ledger.runs()
     if json:
-        output.emit(
-            [{"run": line.run, "bench": line.bench, "started": _started(line), "state": _state(line)} for line in lines]
-        )
+        output.emit([_document(line) for line in lines])
         return
     if not lines:
         output.say("no runs yet; `ptp-harness run lab.phc` makes one")

@@ -5,17 +5,21 @@ from typing import Annotated
 import typer
 
 from harness import settings, wiring
-from harness.cli import output
+from harness.cli import completion, output, request
 from harness.report import text
 
 
 def show(
-    run: Annotated[str, typer.Argument(help="The run's short name, as `ptp-harness runs` lists it.")],
-    host: Annotated[str | None, typer.Argument(help="Only this host.")] = None,
+    run: request.Run,
+    host: Annotated[str | None, typer.Argument(help="Only this host.", autocompletion=completion.hosts)] = None,
 ) -> None:
     """Show every rung, finding and step of a run's hosts.
 
-    Example: ptp-harness show k3f9 lab.phc
+    Also of a run that is under way or died: what is known so far.
+
+    Examples:
+        ptp-harness show k3f9
+        ptp-harness show k3f9 lab.phc
     """
     ledger = wiring.ledger(settings.load())
     ledger.find(run)

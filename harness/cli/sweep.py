@@ -14,11 +14,18 @@ from harness.ledger import Ledger
 
 def sweep(
     yes: Annotated[bool, typer.Option("--yes", help="Remove what is listed.")] = False,
-    bench: Annotated[str, typer.Option(help="The bench to look at.")] = "lab",
+    bench: Annotated[str, typer.Option(metavar="NAME", help="The bench to look at.")] = "lab",
 ) -> None:
-    """List what dead or ended runs left behind; remove it with --yes.
+    """List what dead or ended runs left; --yes removes it.
 
-    Hosts that were kept on purpose, those of runs under way and those of `ptp-harness lab up` are not touched.
+    Hosts that were kept on purpose, those of runs under way and those of `ptp-harness lab up` are not touched. With
+    --yes, hosts of dead runs get their verdict, and what was removed is looked for once more.
+
+    Exit code 4 when something is left.
+
+    Examples:
+        ptp-harness sweep
+        ptp-harness sweep --yes
     """
     configuration = settings.load()
     ledger, source = wiring.ledger(configuration), wiring.bench(bench, configuration)

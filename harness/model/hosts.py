@@ -60,6 +60,7 @@ class Machine:
     placement: Placement
     claim: Claim | None
     offer: Offer
+    zone: str | None = None  # where it stands, where its bench knows zones
     evidence_files: tuple[str, ...] = ()  # to be copied into the run's evidence at release
     detail: str = ""
 
@@ -75,6 +76,7 @@ class HostRecord:
     stages: Mapping[Stage, float]
     state: HostState
     address: str | None
+    zone: str | None = None  # not in the records of early versions
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

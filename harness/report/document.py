@@ -43,4 +43,5 @@ def _host(host: HostRecord) -> dict[str, Any]:
         "stages": {stage.value: seconds for stage, seconds in host.stages.items()},
         "state": host.state,
         "address": host.address,
+        "zone": host.zone,
     }

@@ -2,7 +2,7 @@
 
 import textwrap
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from harness.model import HostRecord, HostState, RungStatus, RunRecord
 
@@ -67,11 +67,27 @@ def _row(cells: Iterable[str], texts: Iterable[str], sizes: list[int], width: in
     return [(start if number == 0 else " " * len(start)) + line for number, line in enumerate(wrapped)]
 
 
+def places(hosts: Sequence[HostRecord]) -> list[str]:
+    """Where each host is and which clock it has: a heading, then a line for each. "-" is what nobody knows."""
+    rows = [("HOST", "TYPE", "ADDRESS", "ZONE", "CLOCK"), *map(_place, hosts)]
+    sizes = [max(len(row[column]) for row in rows) for column in range(5)]
+    return ["  ".join(cell.ljust(size) for cell, size in zip(row, sizes, strict=True)).rstrip() for row in rows]
+
+
+def _place(host: HostRecord) -> tuple[str, str, str, str, str]:
+    clocks = ", ".join(f"/dev/{clock.device} {clock.name}" for clock in (host.facts and host.facts.clocks) or ())
+    return host.name, host.instance_type, host.address or "-", host.zone or "-", clocks or "-"
+
+
 def _closing(record: RunRecord, report_path: str | None) -> list[str]:
     states = Counter(host.state for host in record.hosts)
-    kept = [host.name for host in record.hosts if host.state is HostState.KEPT]
-    released = f"released {states[HostState.RELEASED]} of {len(record.hosts)}, verified"
-    what_became = [released, f"kept {', '.join(kept) or 'none'}"]
+    kept = [host for host in record.hosts if host.state is HostState.KEPT]
+    failed = [host.name for host in record.hosts if host.state is HostState.FAILED]
+    what_became = [
+        f"released {states[HostState.RELEASED]} of {len(record.hosts)}, verified",
+        f"kept {', '.join(host.name for host in kept) or 'none'}",
+        f"NOT RELEASED {', '.join(failed)}" if failed else "",
+    ]
     parts = [
         *(what_became if record.bench != "hosts" else ["no host made or removed"]),
         f"report: {report_path}" if report_path else "",
@@ -79,6 +95,9 @@ def _closing(record: RunRecord, report_path: str | None) -> list[str]:
         "interrupted" if record.interrupted else "",
     ]
     lines = ["   ".join(part for part in parts if part)]
+    if kept and record.bench != "hosts":
+        lines += [f"  {line}" for line in places(kept)]
+        lines.append(f"enter one: ptp-harness ssh {record.run} HOST   remove them: ptp-harness release {record.run}")
     if record.leftovers:
         lines.append(f"STILL RUNNING: {left_running(record)}; remove with `ptp-harness sweep --yes`")
     return lines

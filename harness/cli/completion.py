@@ -1,0 +1,90 @@
+"""What could the word be that is being typed? Instance types, runs and hosts, for the shell's completion.
+
+Completion never fails and never makes anything: what cannot be known completes to nothing.
+"""
+
+from collections.abc import Callable, Iterable
+
+from typer import Context
+
+from harness import settings, wiring
+from harness.errors import HarnessError
+from harness.ledger import Ledger, RunLine
+from harness.model import HostState
+
+MOST_RUNS = 50
+
+Found = list[tuple[str, str]]
+"""Words, and one line about each."""
+
+
+def lab_types(incomplete: str) -> Found:
+    """Types of the lab, for `lab up`."""
+    return _begun(_lab_types, incomplete)
+
+
+def targets(ctx: Context, incomplete: str) -> Found:
+    """What `plan` and `run` take: types of the lab, or hosts and groups of the inventory that is named."""
+    inventory = ctx.params.get("inventory")
+    return _begun(lambda: _inventory(str(inventory)) if inventory else _lab_types(), incomplete)
+
+
+def lab_hosts(incomplete: str) -> Found:
+    """Hosts of `lab up`, for `lab ssh` and `lab down`."""
+    return _begun(_lab_hosts, incomplete)
+
+
+def runs(incomplete: str) -> Found:
+    """The latest runs."""
+    return _begun(_runs, incomplete)
+
+
+def hosts(ctx: Context, incomplete: str) -> Found:
+    """Hosts of the run that was named before."""
+    return _begun(lambda: _hosts(ctx, lambda _: True), incomplete)
+
+
+def kept_hosts(ctx: Context, incomplete: str) -> Found:
+    """Those of them that were kept."""
+    return _begun(lambda: _hosts(ctx, lambda state: state is HostState.KEPT), incomplete)
+
+
+def _begun(look: Callable[[], Iterable[tuple[str, str]]], incomplete: str) -> Found:
+    try:
+        return [(word, about) for word, about in look() if word.startswith(incomplete)]
+    except (HarnessError, OSError):
+        return []
+
+
+def _lab_types() -> Found:
+    return [(kind.name, kind.summary) for kind in wiring.lab_bench(settings.load()).types().values()]
+
+
+def _inventory(file: str) -> Found:
+    return [(kind.name, kind.summary) for kind in wiring.bench("hosts", settings.load(), file).types().values()]
+
+
+def _lab_hosts() -> Found:
+    records = wiring.lab_bench(settings.load()).records.all()
+    return [(record.token.host, record.instance_type) for record in records if record.token.run == "lab"]
+
+
+def _runs() -> Found:
+    ledger = _books()
+    return [(line.run, _about(line, ledger)) for line in ledger.runs()[:MOST_RUNS]] if ledger else []
+
+
+def _about(line: RunLine, ledger: Ledger) -> str:
+    return f"{line.bench}: {', '.join(host.instance_type for host in ledger.hosts(line.run))}"
+
+
+def _hosts(ctx: Context, wanted: Callable[[HostState | None], bool]) -> Found:
+    ledger, run = _books(), ctx.params.get("run")
+    lines = ledger.hosts(str(run)) if ledger and run else []
+    return [(line.host, line.instance_type) for line in lines if wanted(line.state)]
+
+
+def _books() -> Ledger | None:
+    """The ledger, if there is one: looking must not make it."""
+    configuration = settings.load()
+    return wiring.ledger(configuration) if configuration.ledger_path.exists() else None

@@ -1,0 +1,63 @@
+"""How does a command explain itself? By its docstring: prose first, and its examples last, one per line."""
+
+import inspect
+from typing import Any
+
+from typer.core import TyperCommand
+
+_EXAMPLES = "\n\nExamples:\n"
+
+
+TAKES_A_COMMAND = {"ignore_unknown_options": True, "allow_interspersed_args": False}
+"""Of a command whose last words are another program's: their options are that program's, also -h."""
+
+
+class Manual(TyperCommand):
+    """A command whose docstring ends with `Examples:` and indented command lines, which are shown as they stand."""
+
+    def examples(self) -> list[str]:
+        """The command lines of the examples, in order."""
+        _, _, lines = self._told().partition(_EXAMPLES)
+        return [line.strip() for line in lines.splitlines() if line.strip()]
+
+    def collect_usage_pieces(self, ctx: Any) -> list[str]:
+        arguments = [one for one in self.get_params(ctx) if one.param_type_name == "argument"]
+        return ["[OPTIONS]", *map(_usage, arguments)]
+
+    def format_help_text(self, ctx: Any, formatter: Any) -> None:
+        prose, _, _ = self._told().partition(_EXAMPLES)
+        formatter.write_paragraph()
+        with formatter.indentation():
+            formatter.write_text(prose)
+
+    def format_options(self, ctx: Any, formatter: Any) -> None:
+        """As usual, but that an argument is shown by its name alone: its usage line says whether there may be more."""
+        shown = [one for one in self.get_params(ctx) if not getattr(one, "hidden", False)]
+        arguments = [one for one in shown if one.param_type_name == "argument"]
+        records = [one.get_help_record(ctx) for one in shown if one not in arguments]
+        sections = {
+            "Arguments": [(_name(one), getattr(one, "help", None) or "") for one in arguments],
+            "Options": [record for record in records if record is not None],
+        }
+        for title, rows in sections.items():
+            if rows:
+                with formatter.section(title):
+                    formatter.write_dl(rows)
+
+    def format_epilog(self, ctx: Any, formatter: Any) -> None:
+        lines = self.examples()
+        if lines:
+            with formatter.section("Examples"):
+                formatter.write("".join(f"  {line}\n" for line in lines))
+
+    def _told(self) -> str:
+        return inspect.cleandoc(self.help or "")
+
+
+def _name(argument: Any) -> str:
+    return str(argument.metavar or argument.name.upper())
+
+
+def _usage(argument: Any) -> str:
+    name = _name(argument) if argument.required else f"[{_name(argument)}]"
+    return name if argument.nargs == 1 else f"{name}..."
