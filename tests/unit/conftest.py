@@ -1,11 +1,16 @@
 """A machine that never answers, and a host with everything proven, to be taken apart by the tests."""
 
+import shlex
 import socket
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
+import typer
 
 from harness import limits
+from harness.cli.app import NAME, app
 from harness.limits import Requirement
 from harness.model import (
     Claim,
@@ -191,3 +196,29 @@ def good() -> Evidence:
 def required() -> tuple[Requirement, ...]:
     """EC2's limits."""
     return limits.requirements("ec2")
+
+
+@pytest.fixture(scope="session")
+def parsed() -> Callable[[str], None]:
+    """Takes a command line apart as the command does, up to where a shell would send its output; AssertionError."""
+    root = typer.main.get_command(app)
+
+    def parse(line: str) -> None:
+        words = shlex.split(line, comments=True)
+        assert words[0] == NAME
+        ends = [number for number, word in enumerate(words) if word in (">", "2>", "|", "&&", ";", "||")]
+        try:
+            _parse(root, words[1 : min(ends, default=len(words))])
+        except Exception as error:
+            if type(error).__name__ != "Exit":  # of --version and its like
+                raise AssertionError(f"{line}: {getattr(error, 'message', error)}") from error
+
+    return parse
+
+
+def _parse(command: Any, words: list[str]) -> None:
+    context = command.make_context(NAME, words)
+    while hasattr(context.command, "commands"):
+        rest = [*context._protected_args, *context.args]
+        name, verb, rest = context.command.resolve_command(context, rest)
+        context = verb.make_context(name, rest, parent=context)

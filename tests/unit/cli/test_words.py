@@ -1,25 +1,13 @@
 """What the command says to a bad request: one sentence that names it, what to do, exit code 2, and no traceback."""
 
 import json
-import os
 import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 Call = Callable[..., "subprocess.CompletedProcess[str]"]
-
-
-@pytest.fixture
-def call(tmp_path: Path) -> Call:
-    def run(*words: str, **environ: str) -> "subprocess.CompletedProcess[str]":
-        env = os.environ | {"PTP_HARNESS_STATE_DIR": str(tmp_path / "state"), "COLUMNS": "200"} | environ
-        argv = [sys.executable, "-m", "harness", *words]
-        return subprocess.run(argv, env=env, capture_output=True, text=True, timeout=60, cwd=tmp_path)
-
-    return run
 
 
 @pytest.mark.parametrize(
@@ -87,8 +75,3 @@ def test_nothing_is_left_where_nothing_was_made(call: Call) -> None:
         "nothing is left\n",
         "no runs yet; `ptp-harness run lab.phc` makes one\n",
     )
-
-
-def test_help_has_examples(call: Call) -> None:
-    for verb in ("run", "plan", "show", "report"):
-        assert f"ptp-harness {verb}" in call(verb, "--help").stdout

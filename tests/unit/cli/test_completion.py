@@ -1,0 +1,134 @@
+"""What the shell offers while a command is typed: types, runs and hosts that there are, and never an error."""
+
+import os
+import shlex
+import subprocess
+import sys
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import get_type_hints
+
+import pytest
+
+from harness.benches.lab.truths import TRUTHS
+from harness.cli import completion, kept, lab, plan, report, show
+from harness.cli import run as run_verb
+from harness.ladder import judge
+from harness.ledger import Ledger
+from harness.model import Depth, Evidence, HostRecord, HostState
+
+INVENTORY = "all:\n  children:\n    rack7:\n      hosts: {a1: {}, b1: {}}\n"
+
+
+@pytest.fixture
+def environ(tmp_path: Path) -> dict[str, str]:
+    """State of its own, and the command on the path."""
+    program = tmp_path / "bin" / "ptp-harness"
+    program.parent.mkdir()
+    program.write_text(f'#!/bin/sh\nexec {sys.executable} -m harness "$@"\n')
+    program.chmod(0o755)
+    path = f"{program.parent}:{os.environ['PATH']}"
+    return os.environ | {"PTP_HARNESS_STATE_DIR": str(tmp_path / "state"), "PATH": path}
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> str:
+    """A run with two hosts, of which the second was kept."""
+    ledger = Ledger(f"sqlite:///{tmp_path}/state/ledger.sqlite")
+    run = ledger.open_run(bench="lab", campaign={}, hosts={"lab.phc": "lab.phc", "lab.phc-2": "lab.phc"})
+    for name, state in {"lab.phc": HostState.RELEASED, "lab.phc-2": HostState.KEPT}.items():
+        verdict = judge(Evidence(interrupted=True), (), depth=Depth.QUICK, read_only=False)
+        record = HostRecord(
+            name=name, instance_type="lab.phc", verdict=verdict, facts=None, stages={}, state=state, address=None
+        )
+        ledger.settle(run, record)
+    ledger.close()
+    return run
+
+
+def offered(environ: dict[str, str], folder: Path, lines: Iterable[Sequence[str]]) -> list[list[str]]:
+    """What bash offers for the last word of each line, by the script that --show-completion prints."""
+    typed = [f"COMP_WORDS=({shlex.join(['ptp-harness', *line])}) COMP_CWORD={len(line)}" for line in lines]
+    script = "\n".join(
+        [
+            'eval "$(_PTP_HARNESS_COMPLETE=source_bash ptp-harness)"',
+            *(f'{words}; _ptp_harness_completion ptp-harness; echo "${{COMPREPLY[*]}}"' for words in typed),
+        ]
+    )
+    done = subprocess.run(
+        ["bash", "-c", script], env=environ, cwd=folder, capture_output=True, text=True, timeout=120, check=True
+    )
+    assert done.stderr == ""
+    return [line.split() for line in done.stdout.splitlines()]
+
+
+def test_bash_offers_what_there_is(environ: dict[str, str], run: str, tmp_path: Path) -> None:
+    (tmp_path / "hosts.yaml").write_text(INVENTORY)
+    wanted: dict[tuple[str, ...], list[str]] = {
+        ("lab", "d"): ["down"],
+        ("run", "--depth", "q"): ["quick"],
+        ("run", "lab.phc", "lab.d"): [name for name in TRUTHS if name.startswith("lab.d")],
+        ("lab", "up", "lab.old"): ["lab.old-driver"],
+        ("plan", "--inventory", "hosts.yaml", "b"): ["b1"],
+        ("report", run[:2]): [run],
+        ("show", run, "lab"): ["lab.phc", "lab.phc-2"],
+        ("ssh", run, ""): ["lab.phc-2"],
+    }
+    assert dict(zip(wanted, offered(environ, tmp_path, wanted), strict=True)) == wanted
+
+
+@pytest.mark.parametrize(
+    ("path", "arguments"),
+    [
+        ("run", {"targets": completion.targets}),
+        ("plan", {"targets": completion.targets}),
+        ("lab up", {"types": completion.lab_types}),
+        ("lab ssh", {"name": completion.lab_hosts}),
+        ("lab down", {"names": completion.lab_hosts}),
+        ("show", {"run": completion.runs, "host": completion.hosts}),
+        ("report", {"run": completion.runs}),
+        ("keep", {"run": completion.runs, "host": completion.hosts}),
+        ("release", {"run": completion.runs, "hosts": completion.kept_hosts}),
+        ("ssh", {"run": completion.runs, "host": completion.kept_hosts}),
+    ],
+)
+def test_every_argument_that_names_something_completes(path: str, arguments: dict[str, object]) -> None:
+    verb = {"lab up": lab.up, "lab ssh": lab.enter, "lab down": lab.down, "ssh": kept.enter, "keep": kept.keep,
+            "release": kept.release, "run": run_verb.run, "plan": plan.plan, "show": show.show,
+            "report": report.report}[path]  # fmt: skip
+    hints = get_type_hints(verb, include_extras=True)
+    assert {name: hints[name].__metadata__[0].autocompletion for name in arguments} == arguments
+
+
+@pytest.mark.parametrize(
+    ("shell", "answer"),
+    [("zsh", '_arguments \'*: :(("lab.two-cards":'), ("fish", "lab.two-cards\t")],
+)
+def test_zsh_and_fish_ask_the_same(environ: dict[str, str], shell: str, answer: str) -> None:
+    def asked(**more: str) -> str:
+        done = subprocess.run(
+            ["ptp-harness"], env=environ | more, capture_output=True, text=True, timeout=60, check=True
+        )
+        return done.stdout
+
+    assert f"_PTP_HARNESS_COMPLETE=complete_{shell}" in asked(_PTP_HARNESS_COMPLETE=f"source_{shell}")
+    said = asked(
+        _PTP_HARNESS_COMPLETE=f"complete_{shell}",
+        _TYPER_COMPLETE_ARGS="ptp-harness run lab.tw",
+        _TYPER_COMPLETE_FISH_ACTION="get-args",
+    )
+    assert said.startswith(answer)
+
+
+def test_where_nothing_is_known_nothing_is_offered_and_nothing_made(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("PTP_HARNESS_STATE_DIR", str(tmp_path / "state"))
+    assert completion.runs("") == []
+    assert completion.lab_hosts("") == []
+    assert list(tmp_path.iterdir()) == []
+    (tmp_path / "state").mkdir()
+    (tmp_path / "state" / "ledger.sqlite").write_text("no books, but words that are long enough to be looked at" * 20)
+    assert completion.runs("") == []
+    monkeypatch.setenv("PTP_HARNESS_SSH_TRIES", "many")
+    assert completion.lab_types("") == []
