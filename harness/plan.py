@@ -34,6 +34,12 @@ class Plan:
 OVERHEAD_S: Mapping[str, float] = {"lab": 90.0, "ec2": 180.0, "hosts": 90.0}
 """Roughly what a host takes beside measuring (provision, reach, configure, judge, release): minutes, not hours."""
 
+CLOUDS = frozenset({"ec2"})
+"""Benches whose hosts cost money while they run."""
+
+MOST_TYPES_UNWARNED = 3
+"""More cloud types than these at once are worth a word beforehand."""
+
 PARALLEL: Mapping[str, int] = {"lab": 2, "ec2": 8, "hosts": 8}
 """How many hosts at once when nobody says. The lab's disturb each other's clocks when they share few cores."""
 
@@ -60,7 +66,7 @@ def make(
         parallel=at_once,
         expires=now + datetime.timedelta(seconds=campaign.lease_s),
         estimated_s=seconds,
-        warnings=_warnings(campaign, seconds),
+        warnings=_warnings(campaign, at_once, seconds),
     )
 
 
@@ -86,8 +92,14 @@ def _host_s(campaign: Campaign) -> float:
     return once * 2 if campaign.depth is Depth.FULL else once
 
 
-def _warnings(campaign: Campaign, seconds: float) -> tuple[str, ...]:
+def _warnings(campaign: Campaign, at_once: int, seconds: float) -> tuple[str, ...]:
     found: list[str] = []
+    types = min(len(set(campaign.instance_types)), at_once)
+    if campaign.bench in CLOUDS and types > MOST_TYPES_UNWARNED:
+        found.append(
+            f"{types} cloud types run at once, and each costs until it is released; "
+            f"parallel: {MOST_TYPES_UNWARNED} has fewer at a time"
+        )
     samples = int(campaign.measure_duration_s / campaign.measure_interval_s)
     few = [limit for limit in campaign.requirements if limit.quantity == "offset_ns" and samples < limit.min_samples]
     if few and campaign.depth is not Depth.QUICK:

@@ -53,6 +53,8 @@ def run(
     asked = replace(asked, instance_types=tuple(source.expand(asked.instance_types)))
     asked = replace(asked, driver=driver_archive.ensure(asked.driver, configuration))
     plan = planning.make(asked, source.types(), now=datetime.datetime.now(datetime.UTC))
+    for words in plan.warnings:
+        output.say(f"warning: {words}")
     with progress.shown(output.console()) as news:
         choose = kept.asker(news.aside) if asked.keep is Keep.ASK else keep_none
         record = campaigns.start(plan, source, wiring.ledger(configuration), configuration, news.hear, choose)

@@ -4,7 +4,7 @@ from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harness import keeping
@@ -182,7 +182,22 @@ def test_a_wrong_answer_is_no_answer(answer: str) -> None:
         chosen(answer, 4)
 
 
-@given(st.text())
+@settings(max_examples=200)
+@given(st.integers(1, 40).flatmap(lambda count: st.tuples(st.just(count), st.sets(st.integers(1, count)))), st.data())
+def test_however_numbers_are_written_these_are_chosen(asked: tuple[int, set[int]], data: st.DataObject) -> None:
+    count, wanted = asked
+    parts = [str(number) for number in wanted]
+    for first in wanted:
+        last = first
+        while last + 1 in wanted and data.draw(st.booleans()):
+            last += 1
+        parts.append(f"{first}-{last}")
+    answer = data.draw(st.sampled_from([",", ", ", " "])).join(data.draw(st.permutations(parts)))
+    assert chosen(f" {answer}\n", count) == sorted(wanted)
+
+
+@settings(max_examples=200)
+@given(st.text() | st.text(alphabet="0123456789-, alnoe"))
 def test_any_answer_chooses_some_hosts_or_is_refused(answer: str) -> None:
     try:
         numbers = chosen(answer, 3)

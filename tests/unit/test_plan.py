@@ -1,6 +1,7 @@
 """Hosts in the order given, their names, and what is said beforehand."""
 
 import datetime
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -74,6 +75,30 @@ def test_every_unknown_type_is_named_with_the_nearest() -> None:
 def test_how_many_at_once(given_parallel: int | None, bench_says: int | None, hosts: int, wanted: int) -> None:
     more = {} if given_parallel is None else {"parallel": given_parallel}
     assert plan.make(asked(*["lab.phc"] * hosts, **more), TYPES, now=NOW, parallel=bench_says).parallel == wanted
+
+
+CLOUD = {f"m7i.{size}large": InstanceType(name=f"m7i.{size}large", summary="") for size in ("", "x", "2x", "4x", "8x")}
+
+
+@pytest.mark.parametrize(
+    ("types", "more", "said"),
+    [
+        (3, {}, None),
+        (4, {}, 4),
+        (5, {}, 5),
+        (5, {"parallel": 3}, None),
+        (5, {"parallel": 4}, 4),
+        (1, {"copies": 5}, None),
+        (5, {"bench": "lab"}, None),
+        (5, {"bench": "hosts", "inventory": "hosts.yaml"}, None),
+    ],
+)
+def test_more_than_three_cloud_types_at_once_are_warned_of(types: int, more: dict[str, Any], said: int | None) -> None:
+    names = list(CLOUD)[:types] * more.pop("copies", 1)
+    made = plan.make(asked(*names, **{"bench": "ec2", "parallel": 8, **more}), CLOUD, now=NOW)
+    warned = [words for words in made.warnings if "cloud types" in words]
+    words = f"{said} cloud types run at once, and each costs until it is released; parallel: 3 has fewer at a time"
+    assert warned == ([] if said is None else [words])
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """The report says what the record says, and nothing else."""
 
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -13,6 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harness.model import (
+    Clock,
+    Evidence,
     Finding,
     HostRecord,
     HostState,
@@ -26,7 +29,7 @@ from harness.model import (
     Stage,
     Verdict,
 )
-from harness.report import text
+from harness.report import junit, text
 from harness.report.document import document
 from harness.report.formats import Format, render
 
@@ -91,7 +94,38 @@ def test_the_table() -> None:
         "                                   contradiction: the API says otherwise\n"
         "                                   next: try another\n"
         "released 1 of 2, verified   kept long-name   report: runs/k3f9/report.txt   2 min 58 s\n"
+        "  HOST       TYPE       ADDRESS    ZONE  CLOCK\n"
+        "  long-name  m7i.large  127.0.1.1  -     -\n"
+        "enter one: ptp-harness ssh k3f9 HOST   remove them: ptp-harness release k3f9\n"
     )
+
+
+def test_where_a_host_is_and_its_clocks(good: Evidence) -> None:
+    assert good.facts is not None
+    clocks = tuple(
+        Clock(device=device, name=f"ena-ptp-0{number}", pci=None, max_adjustment_ppb=0)
+        for number, device in enumerate(("ptp0", "ptp1"))
+    )
+    here = replace(RECORD.hosts[0], facts=replace(good.facts, clocks=clocks), zone="eu-north-1a")
+    assert text.places([here, RECORD.hosts[1]]) == [
+        "HOST       TYPE       ADDRESS    ZONE         CLOCK",
+        "a          m7i.large  127.0.1.1  eu-north-1a  /dev/ptp0 ena-ptp-00, /dev/ptp1 ena-ptp-01",
+        "long-name  m7i.large  127.0.1.1  -            -",
+    ]
+
+
+def test_own_hosts_are_neither_kept_nor_released() -> None:
+    closing = text.summary(replace(RECORD, bench="hosts")).splitlines()[-1]
+    assert closing == "no host made or removed   2 min 58 s"
+
+
+def test_what_became_of_every_host_is_said() -> None:
+    hosts = [
+        host(name, Outcome.PASS, Reason.SYNCHRONISED, state)
+        for name, state in (("a", HostState.RELEASED), ("b", HostState.KEPT), ("c", HostState.FAILED))
+    ]
+    said = text.summary(replace(RECORD, hosts=tuple(hosts)))
+    assert "released 1 of 3, verified   kept b   NOT RELEASED c   2 min 58 s\n" in said
 
 
 def test_what_still_runs_is_named_with_its_removal() -> None:
@@ -192,6 +226,133 @@ def test_no_words_break_the_markdown_table(words: str) -> None:
     row = lines[4].replace("\\\\", "").replace("\\|", "")
     assert row.count("|") == 7
     assert lines[5] == ""
+
+
+# --- complete: what a run's record says of a host is in every form, whatever it says
+
+said = st.text(max_size=30)
+name = st.text(alphabet="abcxyz0123456789.-", min_size=1, max_size=30)
+verdicts = st.builds(
+    Verdict,
+    outcome=st.sampled_from(Outcome),
+    reason=st.sampled_from(Reason),
+    sentence=said,
+    rungs=st.lists(
+        st.builds(Rung, name=st.sampled_from(RungName), status=st.sampled_from(RungStatus), evidence=said), max_size=3
+    ).map(tuple),
+    findings=st.sampled_from([(), (FINDING,)]),
+    contradictions=st.lists(said, max_size=2).map(tuple),
+    unobserved=st.lists(said, max_size=2).map(tuple),
+    remarks=st.lists(said, max_size=2).map(tuple),
+    remedy=st.none() | said,
+)
+host_records = st.builds(
+    HostRecord,
+    name=name,
+    instance_type=name,
+    verdict=verdicts,
+    facts=st.none(),
+    stages=st.dictionaries(st.sampled_from(Stage), st.floats(0, 9999), max_size=3),
+    state=st.sampled_from(HostState),
+    address=st.none() | st.just("127.0.1.1"),
+    zone=st.none() | name,
+)
+run_records = st.lists(host_records, max_size=4).map(lambda hosts: replace(RECORD, hosts=tuple(hosts)))
+
+
+def bare(words: str) -> str:
+    """Without white space, which wrapping changes, and without what XML cannot write."""
+    return "".join(junit.plain(words).replace("\N{REPLACEMENT CHARACTER}", "").split())
+
+
+def told(verdict: Verdict) -> list[str]:
+    """What every form shows of a verdict."""
+    return [verdict.outcome, verdict.reason, verdict.sentence, *verdict.contradictions, verdict.remedy or ""]
+
+
+def in_full(one: HostRecord) -> list[str]:
+    """What those forms show that hold each host's ladder."""
+    verdict = one.verdict
+    rungs = [words for rung in verdict.rungs for words in (rung.name, rung.status, rung.evidence)]
+    findings = [words for finding in verdict.findings for words in (finding.quantity, finding.source)]
+    more = [*rungs, *findings, *verdict.unobserved, *verdict.remarks, *one.stages]
+    return [one.name, one.instance_type, one.state, *told(verdict), *more]
+
+
+@settings(max_examples=150, deadline=None)
+@given(run_records)
+def test_text_is_complete(made: RunRecord) -> None:
+    shown = text.summary(made)
+    everything = bare(shown)
+    for one in made.hosts:
+        assert all(bare(words) in everything for words in [one.name, *told(one.verdict)])
+    closing = next(line for line in shown.splitlines() if line.startswith("released "))
+    states = {state: [one.name for one in made.hosts if one.state is state] for state in HostState}
+    assert f"released {len(states[HostState.RELEASED])} of {len(made.hosts)}" in closing
+    assert f"kept {', '.join(states[HostState.KEPT]) or 'none'}" in closing
+    assert ("NOT RELEASED" in closing) == bool(states[HostState.FAILED])
+    assert all(one in closing for one in states[HostState.FAILED])
+    for one in made.hosts:
+        if one.state is HostState.KEPT:
+            assert text.places([one])[1].split() == [
+                one.name, one.instance_type, one.address or "-", one.zone or "-", "-",
+            ]  # fmt: skip
+            assert (one.zone or "-") in shown
+
+
+@settings(max_examples=150, deadline=None)
+@given(host_records)
+def test_a_ladder_is_complete(one: HostRecord) -> None:
+    shown = bare(text.ladder(one))
+    assert [words for words in in_full(one) if bare(words) not in shown] == []
+
+
+@settings(max_examples=150, deadline=None)
+@given(run_records)
+def test_junit_is_complete(made: RunRecord) -> None:
+    written = render(made, Format.JUNIT)
+    SCHEMA.validate(written)
+    cases = ElementTree.fromstring(written).findall("testsuite/testcase")
+    for one, case in zip(made.hosts, cases, strict=True):
+        shown = bare("".join([*case.attrib.values(), *(case.findtext("system-out") or "")]))
+        assert [words for words in in_full(one) if bare(words) not in shown] == []
+        results = [child for child in case if child.tag != "system-out"]
+        assert [child.get("type") for child in results] == [one.verdict.reason] * (one.verdict.outcome != "PASS")
+        assert all(bare(one.verdict.sentence) in bare(child.get("message") or "") for child in results)
+
+
+@settings(max_examples=150, deadline=None)
+@given(run_records)
+def test_markdown_is_complete(made: RunRecord) -> None:
+    lines = render(made, Format.MARKDOWN).split("\n")
+    rows = lines[4 : 4 + len(made.hosts)]
+    for one, row in zip(made.hosts, rows, strict=True):
+        shown = bare(re.sub(r"\\(.)", r"\1", row))
+        assert [words for words in [one.name, one.state, *told(one.verdict)] if bare(words) not in shown] == []
+    folded = bare("\n".join(lines[4 + len(made.hosts) :]))
+    assert [words for one in made.hosts for words in in_full(one) if bare(words) not in folded] == []
+
+
+@settings(max_examples=150, deadline=None)
+@given(run_records)
+def test_json_and_yaml_hold_everything(made: RunRecord) -> None:
+    as_json = json.loads(render(made, Format.JSON))
+    assert yaml.safe_load(render(made, Format.YAML)) == as_json
+    for one, shown in zip(made.hosts, as_json["hosts"], strict=True):
+        verdict = one.verdict
+        assert {key: shown[key] for key in ("name", "instance_type", "state", "address", "zone")} == {
+            "name": one.name, "instance_type": one.instance_type, "state": one.state,
+            "address": one.address, "zone": one.zone,
+        }  # fmt: skip
+        for key in ("outcome", "reason", "sentence", "remedy"):
+            assert shown[key] == getattr(verdict, key)
+        for key in ("contradictions", "unobserved", "remarks"):
+            assert shown[key] == list(getattr(verdict, key))
+        assert [(rung["rung"], rung["status"], rung["evidence"]) for rung in shown["rungs"]] == [
+            (rung.name, rung.status, rung.evidence) for rung in verdict.rungs
+        ]
+        assert [finding["observed"] for finding in shown["findings"]] == [one.observed for one in verdict.findings]
+        assert shown["stages"] == dict(one.stages)
 
 
 @pytest.mark.parametrize("form", Format)
