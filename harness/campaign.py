@@ -71,6 +71,9 @@ MEASURE_S: Mapping[str, float] = {"lab": 60.0, "ec2": 300.0, "hosts": 300.0}
 LEASE_S = 7200.0
 BENCHES = tuple(MEASURE_S)
 
+COMMAND_LINE = "the command line"
+_SCHEMA_HELPS = "`ptp-harness campaign schema` prints every key with its values"
+
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _DURATION = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,6})?) ?(ms|s|m|h|d)")
 
@@ -168,16 +171,22 @@ def from_yaml(text: str, *, where: str, flags: Mapping[str, Any] | None = None) 
     try:
         written = yaml.safe_load(text)
     except yaml.MarkedYAMLError as error:
-        raise RequestError(f"{where}{_place(error)}: {error.problem or 'not YAML'}") from error
+        raise RequestError(
+            f"{where}{_place(error)}: {error.problem or 'not YAML'}",
+            next_step="look at that place and the line before it: brackets, quotes, `key: value` with a space",
+        ) from error
     except _NOT_YAML as error:
-        raise RequestError(f"{where}: not YAML: {type(error).__name__} {error}") from error
+        raise RequestError(f"{where}: not YAML: {type(error).__name__} {error}", next_step=_SCHEMA_HELPS) from error
     if not isinstance(written, dict):
-        raise RequestError(f"{where}: a campaign is a list of `key: value` lines, such as `instance_types: [lab.phc]`")
+        raise RequestError(
+            f"{where}: a campaign is a list of `key: value` lines, such as `instance_types: [lab.phc]`",
+            next_step=_SCHEMA_HELPS,
+        )
     return from_mapping({str(key): value for key, value in written.items()}, where=where, flags=flags)
 
 
 def from_mapping(
-    written: Mapping[str, Any], *, where: str = "the command line", flags: Mapping[str, Any] | None = None
+    written: Mapping[str, Any], *, where: str = COMMAND_LINE, flags: Mapping[str, Any] | None = None
 ) -> Campaign:
     """The campaign in plain data. Raises RequestError that names every mistake at once."""
     merged = _merged(written, flags or {})
@@ -185,7 +194,7 @@ def from_mapping(
         file = _File.model_validate(merged)
     except ValidationError as error:
         mistakes = [_mistake(one) for one in _first_causes(error.errors())]
-        raise RequestError(_together(where, mistakes + _mistakes_in_limits(merged))) from error
+        raise _refused(where, mistakes + _mistakes_in_limits(merged)) from error
     mistakes = _mistakes_in_driver(file.driver) + _mistakes_in_limits(merged) + _mistakes_in_measure(file)
     mistakes += _mistakes_in_bench(file)
     if file.read_only and file.depth is Depth.FULL:
@@ -193,7 +202,7 @@ def from_mapping(
     if file.read_only and _driver(file.driver).source is not DriverSource.DISTRIBUTION:
         mistakes.append("driver asks for another one to be installed, which read_only does not allow")
     if mistakes:
-        raise RequestError(_together(where, mistakes))
+        raise _refused(where, mistakes)
     return Campaign(
         bench=file.bench,
         inventory=file.inventory,
@@ -239,8 +248,11 @@ def _driver(written: _Driver) -> DriverChoice:
 # --- mistakes, in words ---------------------------------------------------------------------------------------------
 
 
-def _together(where: str, mistakes: Sequence[str]) -> str:
-    return f"{where}: " + "; ".join(dict.fromkeys(mistakes))
+def _refused(where: str, mistakes: Sequence[str]) -> RequestError:
+    return RequestError(
+        f"{where}: " + "; ".join(dict.fromkeys(mistakes)),
+        next_step="`ptp-harness run --help` explains the flags" if where == COMMAND_LINE else _SCHEMA_HELPS,
+    )
 
 
 def _place(error: yaml.MarkedYAMLError) -> str:

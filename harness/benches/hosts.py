@@ -89,9 +89,12 @@ class HostsBench:
         entry = self._entries[instance_type]
         connection = str(entry.variables.get("ansible_connection") or "ssh")
         if connection not in ("ssh", "smart"):
-            raise BenchError(f"its connection is {connection!r}, and only ssh is supported")
-        if entry.private_key is not None and not os.access(entry.private_key, os.R_OK):
-            raise BenchError(f"its SSH key {entry.private_key} cannot be read")
+            raise BenchError(
+                f"its connection is {connection!r}, and only ssh is supported",
+                next_step=f"take ansible_connection out of {self._inventory}, or leave the host out",
+            )
+        if entry.private_key is not None:
+            _readable(entry.private_key, self._inventory)
         return Machine(
             token=token,
             instance_type=instance_type,
@@ -151,6 +154,18 @@ class HostsBench:
             words = " ".join(error.stderr.replace("[ERROR]:", "").split())[:400]
             raise RequestError(f"the inventory {self._inventory} cannot be read: {words}") from error
         return dict(listed)
+
+
+def _readable(key: Path, inventory: Path) -> None:
+    """Raises BenchError when a private key is not there, is no file, or is not for us to read."""
+    try:
+        with key.open("rb"):
+            return
+    except OSError as error:
+        raise BenchError(
+            f"its SSH key {key} cannot be read: {error.strerror}",
+            next_step=f"mend the key's path or mode, or ansible_ssh_private_key_file in {inventory}",
+        ) from error
 
 
 def _known_host(entry: Entry) -> str:

@@ -7,6 +7,7 @@ import typer
 from harness import settings, wiring
 from harness.cli import output, request
 from harness.errors import RequestError
+from harness.ledger import RunLine
 from harness.model import RunRecord
 from harness.report import text
 from harness.report.formats import Format, render
@@ -32,13 +33,22 @@ def report(
         ptp-harness report k3f9 --format junit > report.xml
         ptp-harness report k3f9 --format markdown > report.md
     """
-    record = wiring.ledger(settings.load()).record(run)
+    ledger = wiring.ledger(settings.load())
+    record = ledger.record(run)
     if record is None:
-        raise RequestError(
-            f"run {run} has not ended", next_step="wait for it, or `ptp-harness sweep --yes` when its process died"
-        )
+        raise _no_report(ledger.find(run))
     if not print_out(record, form, json=json):
         output.say(text.summary(record))
+
+
+def _no_report(line: RunLine) -> RequestError:
+    if line.alive():
+        who = f"process {line.owner.pid} on {line.machine} works on it"
+        return RequestError(f"run {line.run} has not ended: {who}", next_step=f"`ptp-harness show {line.run}` so far")
+    return RequestError(
+        f"run {line.run} has no report: its process {line.owner.pid} died",
+        next_step="`ptp-harness sweep --yes` removes what it left and closes its books; then there is one",
+    )
 
 
 def print_out(record: RunRecord, form: Format | None, *, json: bool) -> bool:

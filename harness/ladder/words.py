@@ -14,7 +14,7 @@ REMEDIES: Mapping[Reason, str | None] = {
     Reason.CAPACITY: "try again later, or in another zone",
     Reason.QUOTA: "ask for a higher quota, or run fewer at once",
     Reason.LAUNCH_FAILED: "see the bench's words, then run it again",
-    Reason.UNREACHABLE: "look at the host's serial log among the evidence, then run it again",
+    Reason.UNREACHABLE: "see whether it runs and answers SSH (evidence may hold its serial log), then run it again",
     Reason.HOST_NOT_PRECISION: "place it in a precision-time placement group, then run it again",
     Reason.DRIVER_NOT_CAPABLE: "boot a kernel >= 6.17 or install Amazon's ena driver built with ENA_PHC_INCLUDE=1",
     Reason.DRIVER_OFF: "set ena.phc_enable=1, or devlink enable_phc and reload",

@@ -110,6 +110,17 @@ def test_after_kill_9_sweep_finds_all_and_removes_it(state: dict[str, str], tmp_
     assert (host["outcome"], host["reason"], host["state"]) == ("INCONCLUSIVE", "interrupted", "released")
 
 
+def test_two_runs_at_once_share_one_state_directory(state: dict[str, str], tmp_path: Path) -> None:
+    words = ("run", "lab.no-capacity", "--json")
+    logs = [tmp_path / "first", tmp_path / "second"]
+    children = [start(state, log, *words) for log in logs]
+    assert [child.wait(600) for child in children] == [3, 3], [log.read_text() for log in logs]
+    assert all("released 1 of 1" in log.read_text() for log in logs)
+    runs = json.loads(call(state, "runs", "--json").stdout)
+    assert ([run["state"] for run in runs], len({run["run"] for run in runs})) == (["ended", "ended"], 2)
+    assert call(state, "sweep").stderr == "nothing is left\n"
+
+
 # --- what stays -----------------------------------------------------------------------------------------------------
 
 

@@ -3,6 +3,8 @@
 import fcntl
 import os
 import signal
+import subprocess
+import sys
 import threading
 import time
 from pathlib import Path
@@ -87,6 +89,24 @@ def test_a_second_builder_waits_for_the_first(tmp_path: Path) -> None:
         (tmp_path / "x").mkdir()
     second.join(timeout=10)
     assert (second.is_alive(), said) == (False, ["the thing: another process is building it; waiting"])
+
+
+def test_the_lock_of_a_killed_builder_holds_nobody_up(tmp_path: Path) -> None:
+    lock = tmp_path / "x.lock"
+    holds = f"import fcntl, time; f = open({str(lock)!r}, 'w'); fcntl.flock(f, fcntl.LOCK_EX); print(1, flush=True); "
+    argv = [sys.executable, "-c", holds + "time.sleep(600)"]
+    said: list[str] = []
+    with subprocess.Popen(argv, stdout=subprocess.PIPE) as holder:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == b"1\n"
+        second = threading.Thread(target=built.once, args=(tmp_path / "x", "the thing", build, said.append))
+        second.start()
+        while not said:
+            time.sleep(0.01)
+        assert said == ["the thing: another process is building it; waiting"]
+        holder.kill()
+    second.join(timeout=10)
+    assert ((tmp_path / "x" / "content").read_text(), lock.exists()) == ("whole", True), "the stale file may stay"
 
 
 def test_too_little_room_is_told_with_both_numbers(tmp_path: Path) -> None:

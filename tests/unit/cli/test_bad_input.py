@@ -1,0 +1,173 @@
+"""What goes wrong around a run: each time a sentence that names what, where and what to do, and never a traceback.
+
+The hosts are an inventory's, at an address of this machine where nobody listens: whole runs, without guests.
+"""
+
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from harness.ledger import Ledger
+
+Call = Callable[..., "subprocess.CompletedProcess[str]"]
+KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIPlaceholderPlaceholderPlaceholderPlaceholder"
+RUN = ("run", "--inventory", "hosts.yaml", "all", "--read-only", "--json")
+
+
+@pytest.fixture
+def port() -> int:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        return int(taken.getsockname()[1])
+
+
+@pytest.fixture
+def inventory(tmp_path: Path, port: int) -> Callable[..., None]:
+    """Writes hosts.yaml with the host `mine`, with such variables."""
+    (tmp_path / "known_hosts").write_text(f"[127.0.0.1]:{port} {KEY}\n")
+
+    def write(**variables: object) -> None:
+        mine = {
+            "ansible_host": "127.0.0.1",
+            "ansible_port": port,
+            "ptp_harness_known_hosts": str(tmp_path / "known_hosts"),
+            **variables,
+        }
+        (tmp_path / "hosts.yaml").write_text(json.dumps({"all": {"hosts": {"mine": mine}}}))
+
+    return write
+
+
+def only_host(done: "subprocess.CompletedProcess[str]") -> dict[str, str]:
+    assert done.returncode == 3, done.stderr
+    assert "Traceback" not in done.stderr
+    (host,) = json.loads(done.stdout)["hosts"]
+    return dict(host)
+
+
+def said_next(done: "subprocess.CompletedProcess[str]") -> str:
+    """The last line of a refusal: what to do."""
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "Traceback" not in done.stderr
+    what, following = done.stderr.splitlines()
+    assert what.startswith("ptp-harness: ")
+    assert following.startswith("  next: ")
+    return following.removeprefix("  next: ")
+
+
+@pytest.mark.parametrize(
+    ("text", "what", "following"),
+    [
+        ("instance_types: [lab.phc\nkeep: none\n", "c.yaml:2:5: expected ',' or ']'", "look at that place"),
+        ("instance_type: [lab.phc]\n", "unknown key 'instance_type' (did you mean 'instance_types'?)", "schema"),
+        (
+            "instance_types: [lab.phc]\nread_only: true\ndepth: full\n",
+            "c.yaml: depth full reboots the hosts, which read_only does not allow",
+            "schema",
+        ),
+        ("{instance_types: [a], bench: lab, inventory: hosts.yaml}", "the bench is lab, not hosts", "schema"),
+    ],
+)
+def test_a_campaign_file(call: Call, tmp_path: Path, text: str, what: str, following: str) -> None:
+    (tmp_path / "c.yaml").write_text(text)
+    done = call("run", "c.yaml")
+    assert following in said_next(done)
+    assert what in done.stderr
+
+
+def test_contradictory_flags(call: Call) -> None:
+    done = call("run", "lab.phc", "--depth", "full", "--read-only")
+    assert "ptp-harness run --help" in said_next(done)
+
+
+@pytest.mark.parametrize(("key", "why"), [("nowhere/key", "No such file or directory"), (".", "Is a directory")])
+def test_an_ssh_key_that_cannot_be_read(
+    call: Call, inventory: Callable[..., None], tmp_path: Path, key: str, why: str
+) -> None:
+    inventory(ansible_ssh_private_key_file=str(tmp_path / key))
+    host = only_host(call(*RUN))
+    assert (host["outcome"], host["reason"]) == ("INCONCLUSIVE", "launch_failed")
+    assert f"its SSH key {tmp_path / key} cannot be read: {why}" in host["sentence"]
+    assert "mend the key's path or mode, or ansible_ssh_private_key_file in hosts.yaml" in host["sentence"]
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
+def test_an_ssh_key_of_somebody_else(call: Call, inventory: Callable[..., None], tmp_path: Path) -> None:
+    (tmp_path / "key").touch(mode=0)
+    inventory(ansible_ssh_private_key_file=str(tmp_path / "key"))
+    assert "cannot be read: Permission denied" in only_host(call(*RUN))["sentence"]
+
+
+def test_a_host_that_does_not_answer(call: Call, inventory: Callable[..., None], port: int) -> None:
+    inventory()
+    host = only_host(call(*RUN, PTP_HARNESS_SSH_TRIES="2", PTP_HARNESS_SSH_BACKOFF="0.1"))
+    assert (host["outcome"], host["reason"]) == ("INCONCLUSIVE", "unreachable")
+    assert f"127.0.0.1 port {port}: Connection refused" in host["sentence"]
+    assert "see whether it runs and answers SSH" in host["remedy"]
+
+
+def test_two_runs_at_once_on_one_state_directory(call: Call, inventory: Callable[..., None], tmp_path: Path) -> None:
+    inventory()
+    environ = os.environ | {"PTP_HARNESS_STATE_DIR": str(tmp_path / "state"), "PTP_HARNESS_SSH_TRIES": "2"}
+    argv = [sys.executable, "-m", "harness", *RUN]
+    children = [
+        subprocess.Popen(argv, env=environ, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        for _ in range(2)
+    ]
+    reports = []
+    for child in children:
+        out, err = child.communicate(timeout=120)
+        assert child.returncode == 3, err
+        reports.append(json.loads(out))
+    assert [report["hosts"][0]["reason"] for report in reports] == ["unreachable", "unreachable"]
+    runs = {report["run"] for report in reports}
+    assert len(runs) == 2
+    listed = json.loads(call("runs", "--json").stdout)
+    assert {line["run"]: line["state"] for line in listed} == dict.fromkeys(runs, "ended")
+    for run in runs:
+        evidence = tmp_path / "state" / "runs" / run
+        check = subprocess.run(["sha256sum", "--check", "--quiet", "SHA256SUMS"], cwd=evidence, check=False)
+        assert check.returncode == 0
+
+
+@pytest.fixture
+def died(tmp_path: Path) -> str:
+    """A run whose process was killed while it worked on its host."""
+    program = (
+        "import sys, time; from harness.ledger import Ledger; from harness.model import Stage, Token\n"
+        f"books = Ledger('sqlite:///{tmp_path}/state/ledger.sqlite')\n"
+        "run = books.open_run(bench='lab', campaign={}, hosts={'lab.phc': 'lab.phc'})\n"
+        "books.begin(Token(run=run, host='lab.phc'), Stage.MEASURE); print(run, flush=True); time.sleep(600)\n"
+    )
+    with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True) as child:
+        assert child.stdout is not None
+        run = child.stdout.readline().strip()
+        child.send_signal(signal.SIGKILL)
+    return run
+
+
+def test_a_dead_run_is_named_and_closed(call: Call, inventory: Callable[..., None], died: str, tmp_path: Path) -> None:
+    inventory()
+    assert only_host(call(*RUN, PTP_HARNESS_SSH_TRIES="1"))["reason"] == "unreachable", "it stops no other run"
+    done = call("report", died)
+    assert "`ptp-harness sweep --yes`" in said_next(done)
+    assert re.search(rf"run {died} has no report: its process \d+ died", done.stderr)
+    assert f"closed the books of {died}" in call("sweep", "--yes").stderr
+    (host,) = json.loads(call("report", died, "--json").stdout)["hosts"]
+    assert (host["outcome"], host["reason"], host["state"]) == ("INCONCLUSIVE", "interrupted", "released")
+
+
+def test_a_run_under_way_is_named(call: Call, tmp_path: Path) -> None:
+    ledger = Ledger(f"sqlite:///{tmp_path}/state/ledger.sqlite")
+    run = ledger.open_run(bench="lab", campaign={}, hosts={"lab.phc": "lab.phc"})
+    done = call("report", run)
+    assert f"`ptp-harness show {run}`" in said_next(done)
+    assert f"has not ended: process {os.getpid()} on" in done.stderr
