@@ -32,7 +32,7 @@ truth: $(READY)  ## every type of the lab against the verdict that its truth dem
 	$(VENV)/bin/pytest tests/truths --verbose
 
 unit: $(READY)   ## the tests that need no guest: seconds
-	$(VENV)/bin/pytest -m "not lab and not roles and not engine"
+	$(VENV)/bin/pytest -m "not lab and not roles and not engine and not packaging"
 
 bench: $(READY)  ## the figures in the documentation
 	$(VENV)/bin/python benchmarks/lab.py
