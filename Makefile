@@ -5,7 +5,7 @@ PYTHON ?= python3
 READY := $(VENV)/.ready
 CAMPAIGN := lab.phc lab.driver-off lab.no-phc lab.drifting
 
-.PHONY: run test truth check unit bench lock clean help system
+.PHONY: run test truth check unit bench wheel audit lock clean help system
 
 help:            ## these lines
 	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' Makefile
@@ -36,6 +36,12 @@ unit: $(READY)   ## the tests that need no guest: seconds
 
 bench: $(READY)  ## the figures in the documentation
 	$(VENV)/bin/python benchmarks/lab.py
+
+wheel: $(READY)  ## the package, whole: dist/*.whl
+	$(VENV)/bin/python -m pip wheel --quiet --no-deps --no-build-isolation --wheel-dir dist .
+
+audit:           ## known vulnerabilities of the locked packages (needs pip-audit, and the network)
+	pip-audit --strict --require-hashes --disable-pip --requirement requirements/run.txt
 
 $(READY): requirements/dev.txt pyproject.toml tools/system-packages
 	@tools/system-packages

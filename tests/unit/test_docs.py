@@ -1,0 +1,124 @@
+"""The documentation is true: links lead somewhere, commands parse, and every refusal that there is has its entry."""
+
+import ast
+import re
+import shlex
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from harness import errors, wiring
+from harness.benches.lab.truths import TRUTHS
+from harness.errors import ExitCode, HarnessError
+from harness.ladder import OUTCOMES
+from harness.model import Reason
+
+ROOT = Path(__file__).parents[2]
+PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("roles/*/README.md"), *ROOT.glob("lab/*/*.md")])
+TROUBLE = (ROOT / "docs" / "troubleshooting.md").read_text()
+
+
+def named(path: Path) -> str:
+    return str(path.relative_to(ROOT))
+
+
+def anchors(page: Path) -> set[str]:
+    """The fragments that a page's headings can be linked by, as GitHub makes them."""
+    titles = re.findall(r"^#+ (.+)$", page.read_text(), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=named)
+def test_every_link_leads_somewhere(page: Path) -> None:
+    for target in re.findall(r"\]\(([^)\s]+)\)", page.read_text()):
+        file, _, fragment = target.partition("#")
+        if not re.match(r"https?:", target):
+            there = (page.parent / file).resolve() if file else page
+            assert there.exists(), target
+            assert not fragment or fragment in anchors(there), target
+
+
+def test_the_index_names_every_page() -> None:
+    index = (ROOT / "docs" / "README.md").read_text()
+    pages = [page.name for page in (ROOT / "docs").glob("*.md") if page.name != "README.md"]
+    assert [name for name in pages if f"]({name})" not in index] == []
+
+
+def commands(page: Path) -> Iterator[str]:
+    """The command lines of ours in a page's code blocks, and between backticks in its text."""
+    text = page.read_text()
+    for block in re.findall(r"^```\w*\n(.*?)^```", text, re.MULTILINE | re.DOTALL):
+        yield from (line.removeprefix("$ ") for line in block.splitlines() if re.match(r"(\$ )?ptp-harness ", line))
+    prose = re.sub(r"^```.*?^```", "", text, flags=re.MULTILINE | re.DOTALL)
+    yield from re.findall(r"`(ptp-harness [^`]+)`", prose)
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if list(commands(page))], ids=named)
+def test_every_command_in_a_page_parses(page: Path, parsed: Callable[[str], None]) -> None:
+    for line in commands(page):
+        words = shlex.split(line, comments=True)[1:]
+        if not set(words) & {"...", "COMMAND"}:
+            parsed(line)
+
+
+# --- troubleshooting ------------------------------------------------------------------------------------------------
+
+
+def entry(title: str) -> str:
+    """What stands below a heading of the third level; fails where there is none."""
+    found = re.search(rf"^### {re.escape(title)}\n(.*?)(?=^##|\Z)", TROUBLE, re.MULTILINE | re.DOTALL)
+    assert found is not None, f"docs/troubleshooting.md has no entry {title!r}"
+    return found[1]
+
+
+@pytest.mark.parametrize("reason", Reason)
+def test_every_reason_has_its_entry(reason: Reason) -> None:
+    told = entry(f"`{reason}`")
+    assert OUTCOMES[reason] in told
+    for name in re.findall(r"ptp-harness run (lab\.[\w-]+)", told):
+        assert TRUTHS[name].demand.reason is reason, f"{name} is no example of {reason}"
+
+
+def family(kind: type[HarnessError] = HarnessError) -> Iterator[type[HarnessError]]:
+    for child in kind.__subclasses__():
+        yield child
+        yield from family(child)
+
+
+def test_every_kind_of_error_has_its_entry() -> None:
+    assert wiring.__name__, "all of them are imported"
+    ours = [kind.__name__ for kind in family() if kind.__module__.startswith("harness")]
+    assert {"RequestError", "CapacityError", "FatalError"} <= set(ours)
+    assert [name for name in ours if f"`{name}`" not in TROUBLE] == []
+
+
+def test_every_exit_code_has_its_entry() -> None:
+    assert [int(code) for code in ExitCode if not re.search(rf"^\| {int(code)} \| \S", TROUBLE, re.MULTILINE)] == []
+
+
+def fragments(source: str) -> list[str]:
+    """The longest fixed part of each message with which an error of the family is made."""
+    kinds = {kind.__name__ for kind in family()}
+    found = []
+    for node in ast.walk(ast.parse(source)):
+        if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in kinds and node.args):
+            continue
+        message = node.args[0]
+        parts = message.values if isinstance(message, ast.JoinedStr) else [message]
+        fixed = [part.value.strip(" ;:,(") for part in parts if isinstance(part, ast.Constant)]
+        found += [max(fixed, key=len)] if fixed else []
+    return [words for words in found if len(words) > 4]
+
+
+def test_the_fixed_part_of_a_message_is_found() -> None:
+    assert fragments("raise RequestError(f'run {run} has no host {host!r}', next_step='x')") == ["has no host"]
+    assert fragments("raise ValueError('a mistake of ours')") == []
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "harness").rglob("*.py")), ids=named)
+def test_every_message_has_its_entry(path: Path) -> None:
+    if path == Path(errors.__file__):
+        return
+    flat = " ".join(TROUBLE.split())
+    assert [words for words in fragments(path.read_text()) if " ".join(words.split()) not in flat] == []
