@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from harness import plan as planning
-from harness import settings, wiring
+from harness import settings, units, wiring
 from harness.cli import output, request
 from harness.plan import Plan
 
@@ -59,7 +59,7 @@ def _lines(made: Plan, summaries: dict[str, str]) -> list[str]:
     asked = made.campaign
     hosts = [f"  {host.name:<18} {summaries[host.instance_type]}" for host in made.hosts]
     limits = [
-        f"  {one.quantity} {one.statistic} {one.comparison} {one.value:g} {one.unit} ({one.source})"
+        f"  {one.quantity} {one.statistic} {one.comparison} {units.with_unit(one.value, one.unit)} ({one.source})"
         for one in asked.requirements
     ]
     about = (

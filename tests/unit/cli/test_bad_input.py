@@ -114,6 +114,14 @@ def test_a_host_that_does_not_answer(call: Call, inventory: Callable[..., None],
     assert "see whether it runs and answers SSH" in host["remedy"]
 
 
+def test_a_run_says_beforehand_what_its_plan_warns_of(call: Call, inventory: Callable[..., None]) -> None:
+    inventory()
+    done = call(*RUN, "--duration", "10s", "--keep", "supported", PTP_HARNESS_SSH_TRIES="1")
+    first, second, *_ = done.stderr.splitlines()
+    assert first == "warning: 10 samples are fewer than the 60 that limits need: no host can pass"
+    assert second.startswith("warning: hosts that pass are kept")
+
+
 def test_two_runs_at_once_on_one_state_directory(call: Call, inventory: Callable[..., None], tmp_path: Path) -> None:
     inventory()
     environ = os.environ | {"PTP_HARNESS_STATE_DIR": str(tmp_path / "state"), "PTP_HARNESS_SSH_TRIES": "2"}
