@@ -3,11 +3,13 @@
 SQLite here, anything SQLAlchemy speaks by URL. Safe for several threads and several processes on one file.
 """
 
+import fcntl
 import os
 import secrets
 import socket
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -103,13 +105,16 @@ class Ledger:
 
     def __init__(self, url: str) -> None:
         self.url = url
-        if url.startswith("sqlite:///"):
-            _make_room(Path(url.removeprefix("sqlite:///")))
+        file = Path(url.removeprefix("sqlite:///")) if url.startswith("sqlite:///") else None
         self._engine = sql.create_engine(url, connect_args={"timeout": 30} if url.startswith("sqlite") else {})
         if url.startswith("sqlite"):
             sql.event.listen(self._engine, "connect", _durable)
         try:
-            _tables.create_all(self._engine)
+            with _alone_with(file) if file else nullcontext(), self._engine.begin() as db:
+                for table in _tables.sorted_tables:
+                    db.execute(sql.schema.CreateTable(table, if_not_exists=True))
+                    for index in table.indexes:
+                        db.execute(sql.schema.CreateIndex(index, if_not_exists=True))
         except DatabaseError as error:
             raise SetupError(
                 f"cannot open the ledger {url}: {error.orig}",
@@ -247,14 +252,20 @@ def _run_line(row: Any) -> RunLine:
     )
 
 
-def _make_room(path: Path) -> None:
+@contextmanager
+def _alone_with(path: Path) -> Iterator[None]:
+    """Open a SQLite file while no other process does: SQLite itself refuses two that switch its log on at once."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        lock = path.with_name(path.name + ".lock").open("w")
     except OSError as error:
         raise SetupError(
             f"cannot write to {path.parent}: {error.strerror}",
             next_step="set PTP_HARNESS_STATE_DIR to a directory that you may write to",
         ) from error
+    with lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 def _durable(connection: Any, _record: Any) -> None:

@@ -124,6 +124,34 @@ def test_many_threads_write_at_once(ledger: Ledger) -> None:
     assert all(step.result == "done" for step in ledger.steps("abcd"))
 
 
+OPENS_EACH = """
+import sys
+from harness.ledger import Ledger
+for line in sys.stdin:
+    try:
+        books = Ledger(line.strip())
+        print(books.open_run(bench="lab", campaign={}, hosts={}), flush=True)
+    except Exception as error:
+        print(error, flush=True)
+"""
+
+
+def test_several_processes_may_be_the_first_at_once(tmp_path: Path) -> None:
+    argv = [sys.executable, "-c", OPENS_EACH]
+    children = [
+        subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1) for _ in range(3)
+    ]
+    for number in range(20):
+        url = f"sqlite:///{tmp_path}/{number}/ledger.sqlite"
+        for child in children:
+            assert child.stdin is not None
+            child.stdin.write(url + "\n")
+        said = {child.stdout.readline().strip() for child in children if child.stdout}
+        assert {line.run for line in Ledger(url).runs()} == said
+    for child in children:
+        child.communicate()
+
+
 def test_a_directory_that_cannot_be_made_is_one_sentence(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(SetupError, match=r"cannot write to .*PTP_HARNESS_STATE_DIR"):
