@@ -98,7 +98,7 @@ def enter(
 
     Examples:
         ptp-harness lab ssh lab.phc
-        ptp-harness lab ssh lab.phc chronyc -n sources
+        ptp-harness lab ssh lab.phc cat /sys/class/ptp/ptp0/clock_name
     """
     bench = _bench()
     record = _named(bench, name)
