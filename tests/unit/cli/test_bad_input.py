@@ -99,13 +99,6 @@ def test_an_ssh_key_that_cannot_be_read(
     assert "mend the key's path or mode, or ansible_ssh_private_key_file in hosts.yaml" in host["sentence"]
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
-def test_an_ssh_key_of_somebody_else(call: Call, inventory: Callable[..., None], tmp_path: Path) -> None:
-    (tmp_path / "key").touch(mode=0)
-    inventory(ansible_ssh_private_key_file=str(tmp_path / "key"))
-    assert "cannot be read: Permission denied" in only_host(call(*RUN))["sentence"]
-
-
 def test_a_host_that_does_not_answer(call: Call, inventory: Callable[..., None], port: int) -> None:
     inventory()
     host = only_host(call(*RUN, PTP_HARNESS_SSH_TRIES="2", PTP_HARNESS_SSH_BACKOFF="0.1"))
