@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from harness import proc, settings, ssh, wiring
-from harness.benches.lab import demands
+from harness.benches.lab import demands, wire
 from harness.benches.lab.bench import LabBench
 from harness.benches.lab.records import HostRecord
 from harness.benches.lab.truths import TRUTHS
@@ -105,6 +105,23 @@ def enter(
     machine = bench.provision(record.token, record.instance_type, output.say)
     known_hosts = ssh.pin(machine, record.folder)
     raise typer.Exit(proc.interactive(ssh.command(machine, known_hosts, *(command or []))))
+
+
+@app.command(cls=Manual)
+def join(
+    one: Annotated[str, typer.Argument(help="A host of `lab up`.", autocompletion=completion.lab_hosts)],
+    other: Annotated[str, typer.Argument(help="Another one.", autocompletion=completion.lab_hosts)],
+) -> None:
+    """Lay a cable between two lab hosts: a network of their own, for protocols that need a neighbour.
+
+    Examples:
+        ptp-harness lab join lab.phc lab.phc-2
+    """
+    bench = _bench()
+    ends = [wire.end(_named(bench, name)) for name in (one, other)]
+    wire.join(*ends)
+    for name, end in zip((one, other), ends, strict=True):
+        output.say(f"{name}: the card with the address {end.mac}")
 
 
 @app.command(cls=Manual)

@@ -62,6 +62,7 @@ def _chrony_conf(changes: dict[str, object]) -> str:
     role = CHECKOUT / "roles/chrony_phc"
     variables = yaml.safe_load((role / "defaults/main.yml").read_text())
     variables["__chrony_phc_managed"] = yaml.safe_load((role / "vars/main.yml").read_text())["__chrony_phc_managed"]
+    variables |= yaml.safe_load((role / "vars/debian.yml").read_text())
     environment = jinja2.Environment(undefined=jinja2.StrictUndefined)
     return environment.from_string((role / "templates/chrony.conf.j2").read_text()).render(variables | changes)
 
@@ -93,7 +94,7 @@ def test_the_clock_is_preferred_and_the_second_opinion_is_never_followed() -> No
         "refclock PHC /dev/ptp_ena poll 0 dpoll 0 delay 0.000010000 prefer",
         "server 169.254.169.123 port 123 iburst minpoll 4 maxpoll 4 noselect",
         "makestep 0.1 3",
-        "driftfile /var/lib/chrony/drift",
+        "driftfile /var/lib/chrony/chrony.drift",
         "rtcsync",
     ]
 

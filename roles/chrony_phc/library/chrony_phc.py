@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import shutil
 
 from ansible.module_utils.basic import AnsibleModule
@@ -25,9 +24,13 @@ options:
     description: The clock's device.
     type: path
     required: true
-  platforms:
-    description: Package, service and configuration file by the ID of os-release.
-    type: dict
+  service:
+    description: chrony's unit on this platform.
+    type: str
+    required: true
+  config_path:
+    description: chrony's configuration file on this platform.
+    type: path
     required: true
   config:
     description: Text of chrony's configuration.
@@ -79,10 +82,6 @@ missing:
   description: There is a clock, but no chronyd.
   returned: always
   type: bool
-package:
-  description: The package that has chronyd on this platform.
-  returned: always
-  type: str
 written:
   description: Files that were created or changed.
   returned: always
@@ -110,7 +109,8 @@ def main() -> None:
     module = AnsibleModule(
         argument_spec={
             "device": {"type": "path", "required": True},
-            "platforms": {"type": "dict", "required": True},
+            "service": {"type": "str", "required": True},
+            "config_path": {"type": "path", "required": True},
             "config": {"type": "str", "required": True},
             "service_dropin": {"type": "str", "required": True},
             "device_dropin": {"type": "str", "required": True},
@@ -124,41 +124,40 @@ def main() -> None:
         },
         supports_check_mode=True,
     )
-    host = platform(module.params["platforms"])
-    result = {"missing": False, "package": host["package"], "written": [], "stopped": [], "restarted": False}
+    result = {"missing": False, "written": [], "stopped": [], "restarted": False}
     if not os.path.exists(module.params["device"]):
         record = no_clock(module)
         result["written"] = write(module, module.params["record"], dump(record))
         module.exit_json(changed=bool(result["written"]), record=record, **result)
     if module.get_bin_path("chronyd") is None:
         module.exit_json(changed=True, record=None, **{**result, "missing": True})
-    follow(module, host, result)
+    follow(module, result)
 
 
-def follow(module: AnsibleModule, host: dict, result: dict) -> None:
+def follow(module: AnsibleModule, result: dict) -> None:
     """Configure, stop the others, restart where something changed, wait, record."""
-    params = module.params
-    written = write_config(module, host["config"], params["config"])
-    dropins = write(module, f"/etc/systemd/system/{host['service']}.d/ptp-harness.conf", params["service_dropin"])
+    params, service = module.params, module.params["service"]
+    written = write_config(module, params["config_path"], params["config"])
+    dropins = write(module, f"/etc/systemd/system/{service}.d/ptp-harness.conf", params["service_dropin"])
     dropins += write(module, f"/etc/systemd/system/{params['device_unit']}.d/ptp-harness.conf", params["device_dropin"])
     stopped = stop_units(module, params["competitors"])
-    unit = show(module, [host["service"]])[0]
+    unit = show(module, [service])[0]
     restarts = bool(written or dropins or stopped) or unit["ActiveState"] != "active" or holds_lost_device(unit)
     if module.check_mode:
         result.update(written=written + dropins, stopped=stopped, restarted=restarts)
         module.exit_json(changed=restarts, record=read_json(params["record"]), **result)
     if unit["UnitFileState"] != "enabled":
         # Without the hooks for System V scripts, which take seconds and change nothing where systemd runs.
-        systemctl(module, "enable", "--no-reload", host["service"], environment={"SYSTEMCTL_SKIP_SYSV": "1"})
+        systemctl(module, "enable", "--no-reload", service, environment={"SYSTEMCTL_SKIP_SYSV": "1"})
     if dropins:
         systemctl(module, "daemon-reload")
-    refusal = start(module, host["service"]) if restarts else ""
+    refusal = start(module, service) if restarts else ""
     record = None if restarts else still_true(read_json(params["record"]))
     if refusal:
         why = f"chronyd does not start: {refusal}"
         record = not_converged(module, waited=True, command=None, words=refusal, why=why)
     elif record is None:
-        record = wait(module, host["service"])
+        record = wait(module, service)
     written += dropins + write(module, params["record"], dump(record))
     result.update(written=written, stopped=stopped, restarted=restarts)
     module.exit_json(changed=bool(written or stopped or restarts), record=record, **result)
@@ -243,13 +242,6 @@ def holds_lost_device(unit: dict) -> bool:
 
 
 # --- the host --------------------------------------------------------------------------------------------------------
-
-
-def platform(platforms: dict) -> dict:
-    """The entry for this host's ID in os-release, else for the first of ID_LIKE, else the one named default."""
-    words = dict(re.findall(r'^(ID|ID_LIKE)="?([^"\n]*)"?$', text("/etc/os-release"), re.MULTILINE))
-    names = [words.get("ID", ""), *words.get("ID_LIKE", "").split(), "default"]
-    return next(platforms[name] for name in names if name in platforms)
 
 
 def show(module: AnsibleModule, units: list[str]) -> list[dict]:

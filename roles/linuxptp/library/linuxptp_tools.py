@@ -27,10 +27,6 @@ options:
     type: list
     elements: str
     required: true
-  platforms:
-    description: Package names by the ID of os-release.
-    type: dict
-    required: true
   record:
     description: Where what was seen is written.
     type: path
@@ -45,10 +41,6 @@ missing:
   returned: always
   type: list
   elements: str
-package:
-  description: The package that has them on this platform.
-  returned: always
-  type: str
 stopped:
   description: Units that were stopped and disabled.
   returned: always
@@ -68,7 +60,6 @@ def main() -> None:
         argument_spec={
             "tools": {"type": "list", "elements": "str", "required": True},
             "units": {"type": "list", "elements": "str", "required": True},
-            "platforms": {"type": "dict", "required": True},
             "record": {"type": "path", "required": True},
         },
         supports_check_mode=True,
@@ -82,17 +73,9 @@ def main() -> None:
     module.exit_json(
         changed=bool(written or stopped or missing),
         missing=missing,
-        package=platform(params["platforms"])["package"],
         stopped=stopped,
         record=record,
     )
-
-
-def platform(platforms: dict) -> dict:
-    """The entry for this host's ID in os-release, else for the first of ID_LIKE, else the one named default."""
-    words = dict(re.findall(r'^(ID|ID_LIKE)="?([^"\n]*)"?$', text("/etc/os-release"), re.MULTILINE))
-    names = [words.get("ID", ""), *words.get("ID_LIKE", "").split(), "default"]
-    return next(platforms[name] for name in names if name in platforms)
 
 
 def stop_units(module: AnsibleModule, units: list[str]) -> list[str]:

@@ -1,0 +1,141 @@
+"""Does the role linuxptp make one host follow another by PTP? Two guests on a cable, with software timestamps.
+
+States are asserted and never microseconds: between emulated guests an offset is milliseconds.
+"""
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harness import proc, settings, ssh, wiring
+from harness.benches.lab import wire
+from harness.model import Token
+from harness.playbooks import Played, PlayOutcome, Target, play
+
+pytestmark = [pytest.mark.roles, pytest.mark.timeout(1500), pytest.mark.xdist_group("guests")]
+
+ROOT = Path(__file__).parents[2]
+ASKED = "Ask ptp4l for its ports"
+CHAIN = {
+    "linuxptp_chain": "auto",
+    "linuxptp_timestamping": "software",
+    "linuxptp_transport": "L2",
+    # The system clocks of emulated guests jitter: with ptp4l's own constants it takes minutes instead of seconds.
+    "linuxptp_settings": {"pi_proportional_const": 0.7, "pi_integral_const": 0.3},
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Host:
+    """A guest at one end of the cable."""
+
+    target: Target
+    card: str
+
+    def run(self, command: str) -> str:
+        return proc.run(self.target.command(command), timeout_s=120).stdout
+
+    def configure(self, **variables: Any) -> Played:
+        """The play that must succeed."""
+        played = play(
+            ROOT / "playbooks/configure.yml",
+            self.target,
+            CHAIN | {"linuxptp_interfaces": [self.card]} | variables,
+            timeout_s=600,
+            on_task=str,
+            cancelled=bool,
+        )
+        assert played.outcome is PlayOutcome.OK, f"{played.message}\n{played.stdout}"
+        return played
+
+    def states(self) -> list[str]:
+        """What pmc says of the ports."""
+        said = self.run("pmc -u -b 0 'GET PORT_DATA_SET'")
+        return [line.split()[1] for line in said.splitlines() if line.split()[:1] == ["portState"]]
+
+    def active(self, *units: str) -> list[str]:
+        return self.run(f"systemctl is-active {' '.join(units)}; true").split()
+
+
+@pytest.fixture
+def pair(tmp_path: Path) -> Iterator[tuple[Host, Host]]:
+    """Two hosts without a hardware clock, joined by a cable."""
+    bench = wiring.lab_bench(settings.load(os.environ | {"PTP_HARNESS_STATE_DIR": str(tmp_path / "state")}))
+    bench.prepare(["lab.old-driver"], print)
+    tokens = [Token(run="roles", host=name) for name in ("server", "client")]
+    with ExitStack() as cleanup:
+        machines = []
+        for token in tokens:
+            cleanup.callback(bench.release, token)
+            machines.append(bench.provision(token, "lab.old-driver", print))
+        ends = [wire.end(record) for token in tokens if (record := bench.records.find(token)) is not None]
+        wire.join(*ends)
+        hosts = []
+        for machine, end in zip(machines, ends, strict=True):
+            (folder := tmp_path / machine.token.host).mkdir()
+            control = cleanup.enter_context(ssh.shared_connection())
+            target = Target(machine=machine, known_hosts=ssh.pin(machine, folder), control=control)
+            hosts.append(Host(target=target, card=_card(target, end.mac)))
+        yield hosts[0], hosts[1]
+
+
+def _card(target: Target, mac: str) -> str:
+    """The kernel's name of the card with this address, which is up from now on."""
+    find = f"for try in $(seq 50); do grep -l {mac} /sys/class/net/*/address && break; sleep 0.2; done"
+    card = proc.run(target.command(find), timeout_s=60).stdout.split("/")[4]
+    proc.run(target.command(f"ip link set {card} up"), timeout_s=60)
+    return card
+
+
+def test_one_host_follows_another(pair: tuple[Host, Host]) -> None:
+    server, client = pair
+    alone = client.configure(linuxptp_wait_s=2)
+    assert "no port is SLAVE: LISTENING" in alone.stdout
+    assert client.states() == ["LISTENING"]
+    assert client.active("ptp-harness-ptp4l", "chrony") == ["active", "inactive"]
+
+    assert "portState" in str(server.configure(linuxptp_part="server").results[ASKED]["stdout"])
+    assert server.states() in (["MASTER"], ["GRAND_MASTER"])
+    assert server.active("ptp-harness-ptp4l", "chrony") == ["active", "active"]  # it is followed and steers nothing
+
+    again = client.configure(linuxptp_wait_s=120)
+    assert again.changed == 0
+    assert client.states() == ["SLAVE"]
+    # Software timestamps steer the system clock: phc2sys would be one too many.
+    assert client.active("ptp-harness-phc2sys") == ["inactive"]
+
+    off = client.configure(linuxptp_chain="off")
+    stopped = off.results["Look for the tools, stop the clients, record whether ptp4l can run"]["stopped"]
+    assert stopped == ["ptp-harness-ptp4l.service"]
+    assert client.active("ptp-harness-ptp4l") == ["inactive"]
+    assert client.configure(linuxptp_chain="off").changed == 0
+
+
+def test_a_card_that_cannot_is_refused_by_name(pair: tuple[Host, Host]) -> None:
+    _, client = pair
+    variables = CHAIN | {"linuxptp_timestamping": "hardware", "linuxptp_interfaces": [client.card]}
+    played = play(
+        ROOT / "playbooks/configure.yml", client.target, variables, timeout_s=600, on_task=str, cancelled=bool
+    )
+    assert played.outcome is PlayOutcome.FAILED
+    assert f"ptp4l cannot run with hardware timestamps on {client.card}" in played.message
+
+
+def test_a_setting_that_ptp4l_refuses_is_quoted(pair: tuple[Host, Host]) -> None:
+    _, client = pair
+    variables = CHAIN | {
+        "linuxptp_interfaces": [client.card],
+        "linuxptp_settings": {"no_such_setting": 1},
+        "linuxptp_wait_s": 3,
+    }
+    played = play(
+        ROOT / "playbooks/configure.yml", client.target, variables, timeout_s=600, on_task=str, cancelled=bool
+    )
+    assert played.outcome is PlayOutcome.FAILED
+    assert "ptp4l does not run" in played.message
+    assert "no_such_setting" in played.message
