@@ -1,0 +1,1 @@
+../../roles/chrony_phc/library/chrony_phc.py

@@ -1,0 +1,1 @@
+../../roles/ena_driver/library/ena_phc.py

@@ -1,0 +1,1 @@
+../../roles/linuxptp/library/linuxptp_tools.py
