@@ -5,7 +5,7 @@ PYTHON ?= python3
 READY := $(VENV)/.ready
 CAMPAIGN := lab.phc lab.driver-off lab.no-phc lab.drifting
 
-.PHONY: run test truth check unit bench wheel audit lock clean help system
+.PHONY: run test truth check molecule unit bench wheel audit lock clean help system
 
 help:            ## these lines
 	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' Makefile
@@ -30,6 +30,10 @@ check: $(READY)  ## the checks that read the code: style, types, playbooks
 truth: $(READY)  ## every type of the lab against the verdict that its truth demands; half an hour
 	$(VENV)/bin/ptp-harness lab build
 	$(VENV)/bin/pytest tests/truths --verbose
+
+molecule: $(READY)  ## every role's scenario on lab hosts; some ten minutes
+	$(VENV)/bin/ptp-harness lab build
+	PATH="$(CURDIR)/$(VENV)/bin:$$PATH" molecule test --all
 
 unit: $(READY)   ## the tests that need no guest: seconds
 	$(VENV)/bin/pytest -m "not lab and not roles and not engine and not packaging"

@@ -4,7 +4,7 @@ States are asserted and never microseconds: between emulated guests an offset is
 """
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path

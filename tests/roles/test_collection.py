@@ -68,7 +68,7 @@ def test_it_has_the_harness_s_version() -> None:
 
 
 def test_every_module_of_a_role_is_one_of_the_collection() -> None:
-    """By a link, so that there is one file: roles find it under their own name, playbooks and ansible-doc by its full one."""
+    """By a link, so that there is one file: a role finds it by its short name, all others by its full one."""
     linked = {path.name: path.resolve() for path in (CHECKOUT / "plugins/modules").iterdir()}
     assert linked == {path.name: path.resolve() for path in CHECKOUT.glob("roles/*/library/*.py")}
 

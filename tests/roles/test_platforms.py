@@ -48,7 +48,7 @@ DECISIONS = {
 
 @pytest.fixture(scope="module")
 def decide(tmp_path_factory: pytest.TempPathFactory) -> Any:
-    """What the roles decide for hosts of these os-release files: ansible-playbook's words, and the decisions by host."""
+    """What the roles decide for hosts of these os-release files: Ansible's words, and the decisions by host."""
 
     def ask(files: dict[str, Path]) -> tuple[str, dict[str, Any]]:
         folder = tmp_path_factory.mktemp("decisions")

@@ -11,7 +11,8 @@ ROLES = Path(__file__).parents[2] / "roles"
 NAMES = sorted(path.name for path in ROLES.iterdir())
 ON_HOSTS = sorted([*ROLES.glob("*/files/*.py"), *ROLES.glob("*/library/*.py")])
 TYPES: dict[str, tuple[type, ...]] = {
-    "str": (str,), "path": (str,), "bool": (bool,), "int": (int,), "float": (int, float), "list": (list,), "dict": (dict,),
+    "str": (str,), "path": (str,), "bool": (bool,), "int": (int,), "float": (int, float), "list": (list,),
+    "dict": (dict,),
 }  # fmt: skip
 
 
