@@ -46,7 +46,7 @@ class Host:
             ROOT / "playbooks/configure.yml",
             self.target,
             CHAIN | {"linuxptp_interfaces": [self.card]} | variables,
-            timeout_s=600,
+            timeout_s=240,
             on_task=str,
             cancelled=bool,
         )
@@ -120,7 +120,7 @@ def test_a_card_that_cannot_is_refused_by_name(pair: tuple[Host, Host]) -> None:
     _, client = pair
     variables = CHAIN | {"linuxptp_timestamping": "hardware", "linuxptp_interfaces": [client.card]}
     played = play(
-        ROOT / "playbooks/configure.yml", client.target, variables, timeout_s=600, on_task=str, cancelled=bool
+        ROOT / "playbooks/configure.yml", client.target, variables, timeout_s=240, on_task=str, cancelled=bool
     )
     assert played.outcome is PlayOutcome.FAILED
     assert f"ptp4l cannot run with hardware timestamps on {client.card}" in played.message
@@ -134,7 +134,7 @@ def test_a_setting_that_ptp4l_refuses_is_quoted(pair: tuple[Host, Host]) -> None
         "linuxptp_wait_s": 3,
     }
     played = play(
-        ROOT / "playbooks/configure.yml", client.target, variables, timeout_s=600, on_task=str, cancelled=bool
+        ROOT / "playbooks/configure.yml", client.target, variables, timeout_s=240, on_task=str, cancelled=bool
     )
     assert played.outcome is PlayOutcome.FAILED
     assert "ptp4l does not run" in played.message
