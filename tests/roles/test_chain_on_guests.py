@@ -123,7 +123,8 @@ def test_a_card_that_cannot_is_refused_by_name(pair: tuple[Host, Host]) -> None:
         ROOT / "playbooks/configure.yml", client.target, variables, timeout_s=240, on_task=str, cancelled=bool
     )
     assert played.outcome is PlayOutcome.FAILED
-    assert f"ptp4l cannot run with hardware timestamps on {client.card}" in played.message
+    why = "ptp4l: not applicable, the card has no PTP hardware clock"
+    assert f"ptp4l cannot run with hardware timestamps on {client.card} ({why})" in played.message
 
 
 def test_a_setting_that_ptp4l_refuses_is_quoted(pair: tuple[Host, Host]) -> None:
