@@ -24,6 +24,7 @@ Call = Callable[..., "subprocess.CompletedProcess[str]"]
         (["show", "zzzz"], "there is no run 'zzzz'"),
         (["lab", "up", "lab.fhc"], "the lab has no type 'lab.fhc'"),
         (["lab", "ssh", "nobody"], "there is no lab host 'nobody'"),
+        (["lab", "join", "nobody", "nobody"], "there is no lab host 'nobody'"),
         (["lab", "down"], "say which hosts to remove"),
         (["run", "lab.phc", "--keep", "ask"], "keep: ask needs a terminal to ask on"),
         (["campaign", "check", "nowhere.yaml"], "cannot read the campaign file nowhere.yaml"),
