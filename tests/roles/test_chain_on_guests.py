@@ -102,6 +102,8 @@ def _card(target: Target, mac: str) -> str:
 
 def test_one_host_follows_another(pair: tuple[Host, Host]) -> None:
     server, client = pair
+    for host in pair:
+        host.run("systemctl start chrony")
     alone = client.configure(linuxptp_wait_s=2)
     assert "no port is SLAVE: LISTENING" in alone.stdout
     assert client.states() == ["LISTENING"]
