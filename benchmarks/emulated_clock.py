@@ -90,7 +90,11 @@ def configure(guest: Guest) -> None:
         played = play(
             ROOT / "playbooks" / "configure.yml",
             Target(machine=guest.machine, known_hosts=guest.known_hosts, control=control),
-            {"chrony_phc_second_opinion_address": address, "chrony_phc_second_opinion_port": int(port)},
+            {
+                "chrony_phc_second_opinion_address": address,
+                "chrony_phc_second_opinion_port": int(port),
+                **guest.machine.role_variables,
+            },
             timeout_s=600,
             on_task=lambda task: None,
             cancelled=lambda: False,

@@ -21,6 +21,7 @@ from harness.errors import CleanupError, CommandError, HarnessError
 from harness.evidence import Folder
 from harness.ledger import Ledger
 from harness.model import (
+    DEFAULT_CLOCK_NAMES,
     Depth,
     Evidence,
     Facts,
@@ -155,7 +156,8 @@ class Qualification:
         name = "observe.yml" if self.way.campaign.read_only else "configure.yml"
         with self._step(Stage.CONFIGURE) as tell:
             driver = driver_archive.role_variables(self.way.campaign.driver, self.way.settings)
-            played = self._play(name, target, {**self._role_variables(target.machine), **driver}, tell)
+            variables = {**self._role_variables(target.machine), **self._clock_variables(), **driver}
+            played = self._play(name, target, variables, tell)
             collected = played.results.get(COLLECT_TASK, {}).get("stdout")
             if not collected:
                 self._look_where_configuring_failed(target, played)
@@ -298,6 +300,11 @@ class Qualification:
             "chrony_phc_second_opinion_maxpoll": machine.second_opinion_poll,
             "clock_facts_ntp_servers": [f"{address}:{port}"],
         }
+
+    def _clock_variables(self) -> dict[str, Any]:
+        """Which clock chrony follows: the ENA card's, to which a role makes a link, or one that the campaign names."""
+        names = self.way.campaign.clock_names
+        return {} if names == DEFAULT_CLOCK_NAMES else {"chrony_phc_clock_name": "|".join(names)}
 
     def _clock_to_measure(self, facts: Facts) -> bool:
         names = self.way.campaign.clock_names

@@ -64,6 +64,7 @@ def _chrony_conf(changes: dict[str, object]) -> str:
     variables["__chrony_phc_managed"] = yaml.safe_load((role / "vars/main.yml").read_text())["__chrony_phc_managed"]
     variables |= yaml.safe_load((role / "vars/debian.yml").read_text())
     environment = jinja2.Environment(undefined=jinja2.StrictUndefined)
+    variables["chrony_phc_device"] = environment.from_string(variables["chrony_phc_device"]).render(variables | changes)
     return environment.from_string((role / "templates/chrony.conf.j2").read_text()).render(variables | changes)
 
 

@@ -21,6 +21,8 @@ from harness.model import Claim, Machine, Offer, Placement, Resource, Token
 from harness.settings import Settings
 
 _OVERLAY_MIB = 512
+_READING_S = 0.0003
+"""How long a reading of an emulated card's clock takes that chronyd takes: half of it is how far its time can be off."""
 
 
 class LabBench:
@@ -170,7 +172,7 @@ def machine(record: HostRecord, truth: Truth) -> Machine:
         ),
         offer=Offer(available=True, where="lab"),
         evidence_files=_evidence(record),
-        role_variables={"ena_driver_reboot": True},
+        role_variables={"ena_driver_reboot": True, "chrony_phc_delay_s": _READING_S},
         detail=truth.summary,
     )
 

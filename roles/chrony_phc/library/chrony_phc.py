@@ -24,6 +24,10 @@ options:
     description: The clock's device.
     type: path
     required: true
+  link_rules:
+    description: Text of udev rules that make the device a link to the clock; empty where somebody else makes it.
+    type: str
+    default: ''
   service:
     description: chrony's unit on this platform.
     type: str
@@ -103,12 +107,14 @@ record:
 """
 
 ORIGINAL = ".ptp-harness-original"
+LINK_RULES = "/etc/udev/rules.d/53-ptp-chrony.rules"
 
 
 def main() -> None:
     module = AnsibleModule(
         argument_spec={
             "device": {"type": "path", "required": True},
+            "link_rules": {"type": "str", "default": ""},
             "service": {"type": "str", "required": True},
             "config_path": {"type": "path", "required": True},
             "config": {"type": "str", "required": True},
@@ -124,10 +130,10 @@ def main() -> None:
         },
         supports_check_mode=True,
     )
-    result = {"missing": False, "written": [], "stopped": [], "restarted": False}
+    result = {"missing": False, "written": link(module), "stopped": [], "restarted": False}
     if not os.path.exists(module.params["device"]):
         record = no_clock(module)
-        result["written"] = write(module, module.params["record"], dump(record))
+        result["written"] += write(module, module.params["record"], dump(record))
         module.exit_json(changed=bool(result["written"]), record=record, **result)
     if module.get_bin_path("chronyd") is None:
         module.exit_json(changed=True, record=None, **{**result, "missing": True})
@@ -144,7 +150,7 @@ def follow(module: AnsibleModule, result: dict) -> None:
     unit = show(module, [service])[0]
     restarts = bool(written or dropins or stopped) or unit["ActiveState"] != "active" or holds_lost_device(unit)
     if module.check_mode:
-        result.update(written=written + dropins, stopped=stopped, restarted=restarts)
+        result.update(written=result["written"] + written + dropins, stopped=stopped, restarted=restarts)
         module.exit_json(changed=restarts, record=read_json(params["record"]), **result)
     if unit["UnitFileState"] != "enabled":
         # Without the hooks for System V scripts, which take seconds and change nothing where systemd runs.
@@ -158,9 +164,19 @@ def follow(module: AnsibleModule, result: dict) -> None:
         record = not_converged(module, waited=True, command=None, words=refusal, why=why)
     elif record is None:
         record = wait(module, service)
-    written += dropins + write(module, params["record"], dump(record))
+    written += result["written"] + dropins + write(module, params["record"], dump(record))
     result.update(written=written, stopped=stopped, restarted=restarts)
     module.exit_json(changed=bool(written or stopped or restarts), record=record, **result)
+
+
+def link(module: AnsibleModule) -> list[str]:
+    """Have udev make the device a link to the clock; what was written for that."""
+    written = write(module, LINK_RULES, module.params["link_rules"]) if module.params["link_rules"] else []
+    if written and not module.check_mode:
+        udevadm = module.get_bin_path("udevadm", required=True)
+        module.run_command([udevadm, "control", "--reload"], check_rc=True)
+        module.run_command([udevadm, "trigger", "--settle", "--action=change", "--subsystem-match=ptp"], check_rc=True)
+    return written
 
 
 # --- chrony ----------------------------------------------------------------------------------------------------------
