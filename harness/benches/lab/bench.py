@@ -22,7 +22,7 @@ from harness.settings import Settings
 
 _OVERLAY_MIB = 512
 _READING_S = 0.0003
-"""How long a reading of an emulated card's clock takes that chronyd takes: half of it is how far its time can be off."""
+"""How long a reading of an emulated clock takes that chronyd takes: half of it is how far its time can be off."""
 
 
 class LabBench:
