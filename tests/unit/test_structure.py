@@ -25,6 +25,7 @@ LAYERS = (
     "bench",
     # effects
     "proc",
+    "keeper",
     "settings",
     "ledger",
     "evidence",
