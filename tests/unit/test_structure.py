@@ -30,6 +30,7 @@ LAYERS = (
     "ledger",
     "evidence",
     "ssh",
+    "files",
     "playbooks",
     "driver_archive",
     "sampling",

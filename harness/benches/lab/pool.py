@@ -14,7 +14,7 @@ from typing import Generic, Protocol, TypeVar
 
 from harness.bench import BenchError, CapacityError, Progress
 from harness.benches.lab.stock import Action, Look, Make, Pause, Remove, Rules, Stock, decide, given_up
-from harness.errors import CleanupError, HarnessError, RequestError
+from harness.errors import CleanupError, HarnessError
 
 G = TypeVar("G")
 
@@ -65,8 +65,6 @@ class WarmPool(Generic[G]):
         now: Callable[[], float] = time.monotonic,
         makers: int = 1,
     ) -> None:
-        if not 1 <= rules.size <= rules.most:
-            raise RequestError(f"a pool of {rules.size} warm guests cannot be kept with at most {rules.most} at once")
         self._rules, self._source, self._progress, self._now = rules, source, progress, now
         self._stock = Stock()
         self._guests: dict[int, G] = {}

@@ -7,6 +7,8 @@ each of its methods returns the stock after one event. Times are seconds of one 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
+from harness.errors import RequestError
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rules:
@@ -24,6 +26,10 @@ class Rules:
     give_up_after: int = 3
     first_backoff_s: float = 1.0
     longest_backoff_s: float = 60.0
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.size <= self.most:
+            raise RequestError(f"a pool of {self.size} warm guests cannot be kept with at most {self.most} at once")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

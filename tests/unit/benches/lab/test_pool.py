@@ -12,7 +12,7 @@ import pytest
 from harness.bench import BenchError, CapacityError, Progress
 from harness.benches.lab.pool import PoolClosed, WarmPool
 from harness.benches.lab.stock import Rules
-from harness.errors import CleanupError, HarnessError, RequestError
+from harness.errors import CleanupError, HarnessError
 
 RULES = Rules(size=2, most=3, ttl_s=60.0, look_every_s=60.0, first_backoff_s=0.001)
 
@@ -253,12 +253,6 @@ def test_what_cannot_be_removed_is_named_at_the_end(source: Numbers) -> None:
             until(lambda: numbers(pool) == [1, 2])
     assert told.value.next_step == "`ptp-harness sweep --yes`"
     source.stuck = ""
-
-
-def test_a_pool_that_cannot_be_kept_is_refused(source: Numbers) -> None:
-    for size in (0, 4):
-        with pytest.raises(RequestError, match=f"a pool of {size} warm guests cannot be kept with at most 3 at once"):
-            WarmPool(replace(RULES, size=size), source)
 
 
 def test_many_threads_many_deaths_and_failures_leave_nothing_and_serve_each_guest_once(source: Numbers) -> None:

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from harness.benches.lab.stock import Look, Make, Pause, Remove, Rules, Stock, Warm, decide, given_up
+from harness.errors import RequestError
 
 RULES = Rules(size=2, most=3, ttl_s=100.0, look_every_s=10.0, give_up_after=3, first_backoff_s=1.0)
 
@@ -68,6 +69,12 @@ def test_those_who_wait_are_told_after_some_failures_in_a_row_and_a_success_forg
     stock = Stock(failures=1).begun(Make()).not_made(5.0)
     assert (given_up(stock, RULES), given_up(replace(stock, failures=3), RULES)) == (False, True)
     assert stock.begun(Make()).made(1, 6.0).failures == 0
+
+
+@pytest.mark.parametrize("size", [0, 4])
+def test_a_pool_that_cannot_be_kept_is_refused(size: int) -> None:
+    with pytest.raises(RequestError, match=f"a pool of {size} warm guests cannot be kept with at most 3 at once"):
+        replace(RULES, size=size)
 
 
 class AnyOrder(RuleBasedStateMachine):

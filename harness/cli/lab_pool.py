@@ -1,0 +1,67 @@
+"""`lab pool` and `lab exec`: hosts that are kept warm, and a command on a fresh host that is gone afterwards."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import Annotated
+
+import typer
+
+from harness import keeper, proc, settings, ssh
+from harness.benches.lab import built, counter, warm
+from harness.benches.lab.bench import LabBench
+from harness.benches.lab.stock import Rules
+from harness.cli import lab, output
+from harness.errors import CleanupError
+from harness.model import Machine, Token
+
+Type = Annotated[str, typer.Argument(metavar="TYPE")]
+
+
+def pool(
+    instance_type: Type,
+    size: Annotated[int, typer.Option(help="How many hosts wait.", min=1)] = 1,
+    ttl: Annotated[float, typer.Option(help="Replace a host that has waited for so many seconds.", min=1)] = 600.0,
+) -> None:
+    """Keep fresh hosts of a type waiting for `lab exec`, until Ctrl-C; then all of them are removed.
+
+    Each of them takes a place for a guest on this machine, whether it is used or not.
+    """
+    bench = lab.lab_bench()
+    rules = Rules(size=size, most=settings.load().lab_guests, ttl_s=ttl)
+    opened = warm.open_pool(bench, instance_type, rules, output.say)
+    desk = counter.Counter(opened, counter.place(bench, instance_type))
+    with built.terminations_interrupt(), desk, opened, suppress(KeyboardInterrupt):
+        output.say(f"{size} of {instance_type} will be kept warm; Ctrl-C ends it")
+        desk.serve()
+    if desk.left:
+        raise CleanupError(desk.left, next_step="`ptp-harness sweep --yes`")
+
+
+def execute(
+    instance_type: Type,
+    command: Annotated[list[str], typer.Argument(metavar="COMMAND...")],
+    wait: Annotated[float, typer.Option(help="Seconds to wait for a host of a pool.", min=0)] = 900.0,
+) -> None:
+    """Run a command on a fresh host of a type, then remove it: a warm one where `lab pool` keeps some, else a new one.
+
+    Ends with the command's own exit status.
+    """
+    bench = lab.lab_bench()
+    with _fresh(bench, instance_type, wait) as machine:
+        known_hosts = ssh.pin(machine, bench.records.folder(machine.token))
+        status = proc.interactive(ssh.command(machine, known_hosts, *command))
+    raise typer.Exit(status)
+
+
+@contextmanager
+def _fresh(bench: LabBench, instance_type: str, wait_s: float) -> Iterator[Machine]:
+    with counter.guest(bench, instance_type, timeout_s=wait_s) as machine:
+        if machine is not None:
+            yield machine
+            return
+    bench.prepare([instance_type], output.say)
+    token = Token(run=keeper.run_name(), host=instance_type)
+    try:
+        yield bench.provision(token, instance_type, lambda line: output.say(f"{token.host}: {line}"))
+    finally:
+        bench.release(token)
