@@ -32,7 +32,7 @@ def pool(
     desk = counter.Counter(opened, counter.place(bench, instance_type))
     with built.terminations_interrupt(), desk, opened, suppress(KeyboardInterrupt):
         output.say(f"{size} of {instance_type} will be kept warm; Ctrl-C ends it")
-        desk.serve()
+        desk.serve(until=lambda: False)
     if desk.left:
         raise CleanupError(desk.left, next_step="`ptp-harness sweep --yes`")
 

@@ -8,7 +8,7 @@ import json
 import select
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -56,9 +56,9 @@ class Counter:
         for thread in threads:
             thread.join()
 
-    def serve(self) -> None:
-        """Serve whoever comes, until an exception such as KeyboardInterrupt ends it."""
-        while True:
+    def serve(self, *, until: Callable[[], bool]) -> None:
+        """Serve whoever comes; `until` is asked twice a second, and a KeyboardInterrupt ends it too."""
+        while not until():
             ready, _, _ = select.select([self._server], [], [], _POLL_S)
             if ready:
                 connection, _ = self._server.accept()
