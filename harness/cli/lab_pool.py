@@ -47,7 +47,7 @@ def execute(
     Ends with the command's own exit status.
     """
     bench = lab.lab_bench()
-    with _fresh(bench, instance_type, wait) as machine:
+    with built.terminations_interrupt(), _fresh(bench, instance_type, wait) as machine:
         known_hosts = ssh.pin(machine, bench.records.folder(machine.token))
         status = proc.interactive(ssh.command(machine, known_hosts, *command))
     raise typer.Exit(status)
