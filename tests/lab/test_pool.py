@@ -54,7 +54,7 @@ def opened(bench: LabBench) -> Iterator[WarmPool[WarmHost]]:
     assert bench.resources() == []
 
 
-def test_a_warm_guest_is_a_whole_host_at_once_and_its_clock_is_set(opened: WarmPool[WarmHost], tmp_path: Path) -> None:
+def test_a_warm_guest_is_a_whole_host_at_once(opened: WarmPool[WarmHost], tmp_path: Path) -> None:
     until(lambda: len(opened.stock.warm) == 2)
     begun = time.monotonic()
     held = opened.acquire(timeout_s=30)
@@ -63,7 +63,7 @@ def test_a_warm_guest_is_a_whole_host_at_once_and_its_clock_is_set(opened: WarmP
         assert seconds < 0.5  # `make bench` tells how long it takes; here others may have the processor
         asked = time.time()
         off_s = float(say(held.guest, tmp_path / "a", "date", "+%s.%N")) - asked
-        assert -0.05 < off_s < 10
+        assert -0.05 < off_s < 5
         assert say(held.guest, tmp_path / "a", "cat", "/sys/class/ptp/ptp0/clock_name").startswith("ena-ptp-")
     finally:
         opened.release(held)

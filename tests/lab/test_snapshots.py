@@ -57,10 +57,9 @@ def test_a_host_is_made_from_a_snapshot_of_another(bench: LabBench, tmp_path: Pa
     assert list((tmp_path / "state" / "lab" / "snapshots").glob("noted*/*")) == []
 
 
-def test_a_restored_hosts_clock_goes_on_after_a_reboot_of_its_own(
+def test_a_restored_host_can_be_kept_again_and_needs_no_earlier_one(
     provision: Callable[[str, str], Host], bench: LabBench, tmp_path: Path
 ) -> None:
-    """A snapshot of a snapshot's host, with one key and one name each."""
     first = provision("a", "lab.driver-off")
     first.run("echo one > /root/one")
     record = bench.records.find(first.machine.token)

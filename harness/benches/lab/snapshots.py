@@ -1,8 +1,8 @@
 """What was kept of a lab host, to make other hosts from? Its disk, whole, with the kernel that it booted.
 
-A snapshot holds no memory: a vfio-user device cannot be migrated, nor unplugged before (QEMU 11.1.3 aborts), so a host
-with its ENA card cannot be saved while it runs. It needs nothing of the host, the image or the golden guest that it
-comes from, all of which may be gone when it is used.
+A snapshot holds no memory. The state of a host's ENA card is that of another process, which QEMU (11.1.3) leaves out
+when it saves a guest, without a word; and it aborts when the card is unplugged before. A snapshot needs nothing of the
+host, the image or the golden guest that it comes from, all of which may be gone when it is used.
 """
 
 import datetime
