@@ -10,8 +10,9 @@ from harness import keeper, proc, settings, ssh
 from harness.benches.lab import built, counter, warm
 from harness.benches.lab.bench import LabBench
 from harness.benches.lab.stock import Rules
+from harness.campaign import duration_s
 from harness.cli import lab, output
-from harness.errors import CleanupError
+from harness.errors import CleanupError, RequestError
 from harness.model import Machine, Token
 
 Type = Annotated[str, typer.Argument(metavar="TYPE")]
@@ -20,14 +21,14 @@ Type = Annotated[str, typer.Argument(metavar="TYPE")]
 def pool(
     instance_type: Type,
     size: Annotated[int, typer.Option(help="How many hosts wait.", min=1)] = 1,
-    ttl: Annotated[float, typer.Option(help="Replace a host that has waited for so many seconds.", min=1)] = 600.0,
+    ttl: Annotated[str, typer.Option(metavar="10m", help="Replace a host that has waited so long.")] = "10m",
 ) -> None:
     """Keep fresh hosts of a type waiting for `lab exec`, until Ctrl-C; then all of them are removed.
 
     Each of them takes a place for a guest on this machine, whether it is used or not.
     """
     bench = lab.lab_bench()
-    rules = Rules(size=size, most=settings.load().lab_guests, ttl_s=ttl)
+    rules = Rules(size=size, most=settings.load().lab_guests, ttl_s=_seconds("--ttl", ttl))
     opened = warm.open_pool(bench, instance_type, rules, output.say)
     desk = counter.Counter(opened, counter.place(bench, instance_type))
     with built.terminations_interrupt(), desk, opened, suppress(KeyboardInterrupt):
@@ -40,17 +41,24 @@ def pool(
 def execute(
     instance_type: Type,
     command: Annotated[list[str], typer.Argument(metavar="COMMAND...")],
-    wait: Annotated[float, typer.Option(help="Seconds to wait for a host of a pool.", min=0)] = 900.0,
+    wait: Annotated[str, typer.Option(metavar="15m", help="How long to wait for a host of a pool.")] = "15m",
 ) -> None:
     """Run a command on a fresh host of a type, then remove it: a warm one where `lab pool` keeps some, else a new one.
 
     Ends with the command's own exit status.
     """
-    bench = lab.lab_bench()
-    with built.terminations_interrupt(), _fresh(bench, instance_type, wait) as machine:
+    bench, wait_s = lab.lab_bench(), _seconds("--wait", wait)
+    with built.terminations_interrupt(), _fresh(bench, instance_type, wait_s) as machine:
         known_hosts = ssh.pin(machine, bench.records.folder(machine.token))
         status = proc.interactive(ssh.command(machine, known_hosts, *command))
     raise typer.Exit(status)
+
+
+def _seconds(option: str, text: str) -> float:
+    try:
+        return duration_s(text)
+    except ValueError as error:
+        raise RequestError(f"{option} is {text!r}: it {error}") from error
 
 
 @contextmanager

@@ -33,6 +33,8 @@ Call = Callable[..., "subprocess.CompletedProcess[str]"]
         (["lab", "pool", "lab.fhc"], "the lab has no type 'lab.fhc'"),
         (["lab", "pool", "lab.phc", "--size", "99"], "a pool of 99 warm guests cannot be kept with at most"),
         (["lab", "pool", "lab.unreachable"], "lab.unreachable lets nobody in"),
+        (["lab", "pool", "lab.phc", "--ttl", "10"], "--ttl is '10': it must be a duration with its unit"),
+        (["lab", "exec", "--wait", "soon", "lab.phc", "true"], "--wait is 'soon': it must be a duration"),
         (["lab", "exec", "lab.fhc", "true"], "the lab has no type 'lab.fhc'"),
         (["lab", "down"], "say which hosts to remove"),
         (["run", "lab.phc", "--keep", "ask"], "keep: ask needs a terminal to ask on"),
