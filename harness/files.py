@@ -7,7 +7,7 @@ that exists goes into it. In a path on the host `*`, `?` and `[` are patterns, a
 from pathlib import Path
 
 from harness import proc, ssh
-from harness.errors import CommandError, RequestError, last_line
+from harness.errors import CommandError, RequestError
 from harness.model import Machine
 
 _DEADLINE_S = 3600.0
@@ -36,7 +36,7 @@ def _scp(machine: Machine, known_hosts: Path, source: str, target: str) -> None:
     done = proc.run(argv, timeout_s=_DEADLINE_S, check=False)
     if done.status == 0:
         return
-    words = last_line(done.stderr).removeprefix("scp: ")
+    words = next((line for line in done.stderr.splitlines() if line.strip()), "").removeprefix("scp: ")
     if done.status == ssh.FAILED or words.startswith(("Connection", "lost connection")):
         raise CommandError(argv, done.status, done.stdout, done.stderr, after_s=done.seconds)
     raise RequestError(f"cannot copy: {words}")

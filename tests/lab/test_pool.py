@@ -61,9 +61,9 @@ def test_a_warm_guest_is_a_whole_host_at_once(opened: WarmPool[WarmHost], tmp_pa
     seconds = time.monotonic() - begun
     try:
         assert seconds < 0.5  # `make bench` tells how long it takes; here others may have the processor
-        asked = time.time()
-        off_s = float(say(held.guest, tmp_path / "a", "date", "+%s.%N")) - asked
-        assert -0.05 < off_s < 5
+        before = time.time()
+        seen = float(say(held.guest, tmp_path / "a", "date", "+%s.%N"))
+        assert before - 0.1 < seen < time.time() + 0.1  # nobody set it since the restore
         assert say(held.guest, tmp_path / "a", "cat", "/sys/class/ptp/ptp0/clock_name").startswith("ena-ptp-")
     finally:
         opened.release(held)

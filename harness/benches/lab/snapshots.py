@@ -203,14 +203,14 @@ def _copy_disk(monitor: Qmp, target: Path) -> None:
     try:
         while (job := _job(monitor))["status"] != "concluded":
             if time.monotonic() > give_up:
-                raise CommandError(["qmp", "drive-backup"], None, "", "", after_s=_COPY_DEADLINE_S)
+                raise CommandError(["drive-backup"], None, "", "", after_s=_COPY_DEADLINE_S)
             time.sleep(_POLL_S)
     except BaseException:
         monitor.do("block-job-cancel", device=_JOB, force=True)
         raise
     monitor.do("job-dismiss", id=_JOB)
     if "error" in job:
-        raise CommandError(["qmp", "drive-backup"], 1, "", job["error"], after_s=0)
+        raise CommandError(["drive-backup"], 1, "", job["error"], after_s=0)
 
 
 def _job(monitor: Qmp) -> dict[str, str]:
