@@ -38,5 +38,5 @@ def _scp(machine: Machine, known_hosts: Path, source: str, target: str) -> None:
         return
     words = next((line for line in done.stderr.splitlines() if line.strip()), "").removeprefix("scp: ")
     if done.status == ssh.FAILED or words.startswith(("Connection", "lost connection")):
-        raise CommandError(argv, done.status, done.stdout, done.stderr, after_s=done.seconds)
+        raise CommandError(argv, done.status, done.stdout, words, after_s=done.seconds)
     raise RequestError(f"cannot copy: {words}")

@@ -13,7 +13,7 @@ import shutil
 import struct
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -24,7 +24,7 @@ from harness.benches.lab.image import Image
 from harness.benches.lab.qmp import Qmp
 from harness.benches.lab.records import HostRecord, Records
 from harness.benches.lab.truth import Kernel, Truth
-from harness.errors import CommandError, RequestError
+from harness.errors import CommandError, HarnessError, RequestError
 from harness.proc import ProcessId
 
 _FILE = "snapshot.json"
@@ -33,6 +33,7 @@ _JOB = "snapshot"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _SYNC_DEADLINE_S = 70.0
 _COPY_DEADLINE_S = 600.0
+_CANCEL_DEADLINE_S = 20.0
 _POLL_S = 0.05
 _NEEDED_MIB = 2500  # a disk of the wide image that drivers were built on
 
@@ -173,8 +174,14 @@ def _fill(half: Path, name: str, record: HostRecord) -> None:
     shutil.copy(initrd, half / f"initrd.img-{release}")
     with agent.connected(record.sockets / "agent") as port:
         port.ask("shell", deadline_s=_SYNC_DEADLINE_S, script="sync")
-    with qmp.session(record.sockets / "qmp") as monitor:
-        _copy_disk(monitor, half / "disk.qcow2")
+    try:
+        with qmp.session(record.sockets / "qmp") as monitor:
+            _cancel(monitor)
+            _copy_disk(monitor, half / "disk.qcow2")
+    except BaseException:
+        with suppress(HarnessError), qmp.session(record.sockets / "qmp") as monitor:
+            _cancel(monitor)
+        raise
     snapshot = Snapshot(
         name=name,
         folder=half,
@@ -199,23 +206,33 @@ def _copy_disk(monitor: Qmp, target: Path) -> None:
         sync="full",
         auto_dismiss=False,
     )
-    give_up = time.monotonic() + _COPY_DEADLINE_S
-    try:
-        while (job := _job(monitor))["status"] != "concluded":
-            if time.monotonic() > give_up:
-                raise CommandError(["drive-backup"], None, "", "", after_s=_COPY_DEADLINE_S)
-            time.sleep(_POLL_S)
-    except BaseException:
-        monitor.do("block-job-cancel", device=_JOB, force=True)
-        raise
+    job = _concluded(monitor, _COPY_DEADLINE_S)
     monitor.do("job-dismiss", id=_JOB)
     if "error" in job:
         raise CommandError(["drive-backup"], 1, "", job["error"], after_s=0)
 
 
-def _job(monitor: Qmp) -> dict[str, str]:
-    [job] = [job for job in monitor.do("query-jobs") if job["id"] == _JOB]
-    return dict(job)
+def _cancel(monitor: Qmp) -> None:
+    """End a copy that nobody waits for any more. QEMU serves one session at a time, so this is nobody else's."""
+    if _job(monitor) is not None:
+        with suppress(CommandError):  # it has concluded meanwhile
+            monitor.do("job-cancel", id=_JOB)
+        _concluded(monitor, _CANCEL_DEADLINE_S)
+        monitor.do("job-dismiss", id=_JOB)
+
+
+def _concluded(monitor: Qmp, deadline_s: float) -> dict[str, str]:
+    give_up = time.monotonic() + deadline_s
+    while (job := _job(monitor)) is not None and job["status"] != "concluded":
+        if time.monotonic() > give_up:
+            raise CommandError(["drive-backup"], None, "", "", after_s=deadline_s)
+        time.sleep(_POLL_S)
+    return job or {"error": "somebody dismissed it"}
+
+
+def _job(monitor: Qmp) -> dict[str, str] | None:
+    """The copy that a host's QEMU knows of."""
+    return next((dict(job) for job in monitor.do("query-jobs") if job["id"] == _JOB), None)
 
 
 def _booted(guest: ProcessId) -> tuple[Path, Path]:
