@@ -17,7 +17,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from harness import files, proc, settings, ssh, wiring
-from harness.benches.lab import warm
+from harness.benches.lab import built, warm
 from harness.benches.lab.bench import LabBench, machine
 from harness.benches.lab.pool import WarmPool
 from harness.benches.lab.stock import Rules
@@ -61,7 +61,7 @@ def main() -> None:
     parser.add_argument("--only", choices=PARTS, action="append", help="this part alone; may be repeated")
     parser.add_argument("--golden", action="store_true", help="also build a golden guest, in a cache of its own")
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder:
+    with built.terminations_interrupt(), tempfile.TemporaryDirectory() as folder:
         mine = replace(settings.load(), state_dir=Path(folder) / "state")
         lab = Lab(bench=wiring.lab_bench(mine), settings=mine, folder=Path(folder), rounds=options.rounds)
         lab.bench.prepare([TYPE], print)
