@@ -52,7 +52,7 @@ class Counter:
             threads = list(self._open.values())
             for connection in self._open:
                 with suppress(OSError):
-                    connection.shutdown(socket.SHUT_RDWR)
+                    connection.shutdown(socket.SHUT_RD)  # what is to be said to them still is
         for thread in threads:
             thread.join()
 
