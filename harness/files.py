@@ -32,7 +32,7 @@ def _there(machine: Machine, path: str) -> str:
 
 
 def _scp(machine: Machine, known_hosts: Path, source: str, target: str) -> None:
-    argv = ["scp", *ssh.options(machine, known_hosts), "-P", str(machine.port), "-p", "-q", "-r", "--", source, target]
+    argv = ["scp", *ssh.options(machine, known_hosts), "-P", str(machine.port), "-p", "-r", "--", source, target]
     done = proc.run(argv, timeout_s=_DEADLINE_S, check=False)
     if done.status == 0:
         return

@@ -14,7 +14,15 @@ def copy(
     source: Annotated[str, typer.Argument(metavar="SOURCE", help="PATH here, or HOST:PATH on a lab host.")],
     target: Annotated[str, typer.Argument(metavar="TARGET", help="HOST:PATH, or PATH here.")],
 ) -> None:
-    """Copy a file or folder onto a lab host or back, with its mode and times: lab copy HOST:PATH PATH."""
+    """Copy files onto a lab host or back.
+
+    Content, mode and times are kept, folders are copied whole, links are followed. A PATH here that holds a colon
+    begins with `/` or `./`.
+
+    Examples:
+        ptp-harness lab copy lab.phc:/var/log/chrony ./chrony
+        ptp-harness lab copy chrony.conf lab.phc:/etc/chrony/chrony.conf
+    """
     there, here = _parted(source), _parted(target)
     if (there is None) == (here is None):
         raise RequestError("one of SOURCE and TARGET is on a lab host", next_step="HOST:PATH, as `lab list` names HOST")

@@ -11,11 +11,14 @@ from harness.benches.lab import built, counter, warm
 from harness.benches.lab.bench import LabBench
 from harness.benches.lab.stock import Rules
 from harness.campaign import duration_s
-from harness.cli import lab, output
+from harness.cli import completion, lab, output
 from harness.errors import CleanupError, RequestError
 from harness.model import Machine, Token
 
-Type = Annotated[str, typer.Argument(metavar="TYPE")]
+Type = Annotated[
+    str,
+    typer.Argument(metavar="TYPE", help="As `lab truths` lists them.", autocompletion=completion.lab_types),
+]
 
 
 def pool(
@@ -23,9 +26,13 @@ def pool(
     size: Annotated[int, typer.Option(help="How many hosts wait.", min=1)] = 1,
     ttl: Annotated[str, typer.Option(metavar="10m", help="Replace a host that has waited so long.")] = "10m",
 ) -> None:
-    """Keep fresh hosts of a type waiting for `lab exec`, until Ctrl-C; then all of them are removed.
+    """Keep fresh hosts waiting for `lab exec`.
 
-    Each of them takes a place for a guest on this machine, whether it is used or not.
+    Until Ctrl-C; then all of them are removed. Each takes a place for a guest on this machine, used or not.
+
+    Examples:
+        ptp-harness lab pool lab.phc
+        ptp-harness lab pool --size 2 --ttl 5m lab.drifting
     """
     bench = lab.lab_bench()
     rules = Rules(size=size, most=settings.load().lab_guests, ttl_s=_seconds("--ttl", ttl))
@@ -40,12 +47,17 @@ def pool(
 
 def execute(
     instance_type: Type,
-    command: Annotated[list[str], typer.Argument(metavar="COMMAND...")],
+    command: Annotated[list[str], typer.Argument(metavar="COMMAND", help="For its shell.")],
     wait: Annotated[str, typer.Option(metavar="15m", help="How long to wait for a host of a pool.")] = "15m",
 ) -> None:
-    """Run a command on a fresh host of a type, then remove it: a warm one where `lab pool` keeps some, else a new one.
+    """Run a command on a fresh lab host.
 
-    Ends with the command's own exit status.
+    A warm one where `lab pool` keeps some, else a new one; it is removed afterwards. Ends with the exit code of the
+    command.
+
+    Examples:
+        ptp-harness lab exec lab.phc cat /sys/class/ptp/ptp0/clock_name
+        ptp-harness lab exec --wait 1m lab.drifting 'uname -r; ethtool -i enp1s0'
     """
     bench, wait_s = lab.lab_bench(), _seconds("--wait", wait)
     with built.terminations_interrupt(), _fresh(bench, instance_type, wait_s) as machine:

@@ -5,25 +5,47 @@ from typing import Annotated
 
 import typer
 
-from harness.cli import lab, output
+from harness.cli import completion, lab, output
 from harness.cli.lab import Json
+from harness.cli.manual import Manual
 
-app = typer.Typer(no_args_is_help=True, help="Keep lab hosts' disks, and make hosts from them.")
+app = typer.Typer(no_args_is_help=True, help="Keep lab hosts' disks, make hosts from them.")
 
-Name = Annotated[str, typer.Argument(metavar="SNAPSHOT")]
+Name = Annotated[
+    str,
+    typer.Argument(metavar="SNAPSHOT", help="As `lab snapshot list` has it.", autocompletion=completion.lab_snapshots),
+]
 
 
-@app.command()
-def create(host: Annotated[str, typer.Argument(metavar="HOST")], name: Name) -> None:
-    """Keep the disk of a running lab host, as it is now, under a name. The host runs on."""
+@app.command(cls=Manual)
+def create(
+    host: Annotated[
+        str, typer.Argument(metavar="HOST", help="A running lab host.", autocompletion=completion.lab_hosts)
+    ],
+    name: Annotated[str, typer.Argument(metavar="SNAPSHOT", help="A new name for it.")],
+) -> None:
+    """Keep the disk of a running lab host.
+
+    All that was written up to now is in it; what runs on the host is not. The host runs on.
+
+    Examples:
+        ptp-harness lab snapshot create lab.phc tuned
+    """
     bench = lab.lab_bench()
     snapshot = bench.snapshots.create(name, lab.named(bench, host), output.say)
     output.say(f"snapshot {name} of {host}: {snapshot.bytes / 2**20:.0f} MiB")
 
 
-@app.command("list")
+@app.command("list", cls=Manual)
 def list_snapshots(json: Json = False) -> None:
-    """List the snapshots."""
+    """List the snapshots.
+
+    Name, type, size, when it was made, and of which host.
+
+    Examples:
+        ptp-harness lab snapshot list
+        ptp-harness lab snapshot list --json
+    """
     snapshots = lab.lab_bench().snapshots.all()
     if json:
         output.emit([asdict(one) | {"bytes": one.bytes} for one in snapshots])
@@ -34,9 +56,15 @@ def list_snapshots(json: Json = False) -> None:
         output.say("no snapshots")
 
 
-@app.command()
+@app.command(cls=Manual)
 def restore(name: Name, json: Json = False) -> None:
-    """Make a new lab host of the snapshot's type that boots from its disk; it runs until `lab down`."""
+    """Make a new lab host from a snapshot.
+
+    It has the snapshot's type and disk, and a name and keys of its own; it boots, and runs until `lab down`.
+
+    Examples:
+        ptp-harness lab snapshot restore tuned
+    """
     bench = lab.lab_bench()
     snapshot = bench.snapshots.named(name)
     [token] = lab.free_tokens(bench, [snapshot.instance_type])
@@ -46,9 +74,22 @@ def restore(name: Name, json: Json = False) -> None:
     output.say(f"{token.host} is up: ptp-harness lab ssh {token.host}")
 
 
-@app.command()
-def delete(names: Annotated[list[str], typer.Argument(metavar="SNAPSHOT...")]) -> None:
-    """Remove snapshots. Refused while a host stands on one's disk."""
+@app.command(cls=Manual)
+def delete(
+    names: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="SNAPSHOT", help="As `lab snapshot list` has it.", autocompletion=completion.lab_snapshots
+        ),
+    ],
+) -> None:
+    """Remove snapshots.
+
+    Refused while a host stands on the disk of one.
+
+    Examples:
+        ptp-harness lab snapshot delete tuned
+    """
     bench = lab.lab_bench()
     for name in names:
         bench.snapshots.delete(name, bench.records)
