@@ -5,6 +5,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from harness import keeper
 from harness.bench import Bench
 from harness.campaigns import leftovers
 from harness.errors import CleanupError
@@ -96,6 +97,8 @@ def _why(token: Token, runs: Mapping[str, RunLine], ledger: Ledger) -> str | Non
     """Why what carries this token may be removed; None when it may not."""
     if token.run == BY_HAND:
         return None
+    if (owner := keeper.of(token.run)) is not None:
+        return None if owner.alive() else "the process that kept it warm died"
     run = runs.get(token.run)
     if run is None:
         return "its run is in no ledger here"

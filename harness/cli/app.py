@@ -8,7 +8,23 @@ from typing import Annotated
 import typer
 
 from harness import __version__
-from harness.cli import campaign_files, doctor, kept, lab, manual, output, plan, report, run, runs, show, sweep
+from harness.cli import (
+    campaign_files,
+    doctor,
+    kept,
+    lab,
+    lab_copy,
+    lab_pool,
+    lab_snapshots,
+    manual,
+    output,
+    plan,
+    report,
+    run,
+    runs,
+    show,
+    sweep,
+)
 from harness.cli.manual import Manual
 from harness.errors import ExitCode, HarnessError
 
@@ -64,6 +80,10 @@ app.command("release", cls=Manual)(kept.release)
 app.command("ssh", cls=Manual, context_settings=manual.TAKES_A_COMMAND)(kept.enter)
 app.command("sweep", cls=Manual)(sweep.sweep)
 app.add_typer(campaign_files.app, name="campaign")
+lab.app.command("copy", cls=Manual)(lab_copy.copy)
+lab.app.command("pool", cls=Manual)(lab_pool.pool)
+lab.app.command("exec", cls=Manual, context_settings=manual.TAKES_A_COMMAND)(lab_pool.execute)
+lab.app.add_typer(lab_snapshots.app, name="snapshot")
 app.add_typer(lab.app, name="lab")
 
 

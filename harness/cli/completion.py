@@ -34,6 +34,11 @@ def lab_hosts(incomplete: str) -> Found:
     return _begun(_lab_hosts, incomplete)
 
 
+def lab_snapshots(incomplete: str) -> Found:
+    """Snapshots of lab hosts."""
+    return _begun(_lab_snapshots, incomplete)
+
+
 def runs(incomplete: str) -> Found:
     """The latest runs."""
     return _begun(_runs, incomplete)
@@ -67,6 +72,11 @@ def _inventory(file: str) -> Found:
 def _lab_hosts() -> Found:
     records = wiring.lab_bench(settings.load()).records.all()
     return [(record.token.host, record.instance_type) for record in records if record.token.run == "lab"]
+
+
+def _lab_snapshots() -> Found:
+    snapshots = wiring.lab_bench(settings.load()).snapshots.all()
+    return [(one.name, f"{one.instance_type}, {one.created_utc}") for one in snapshots]
 
 
 def _runs() -> Found:

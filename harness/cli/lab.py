@@ -1,13 +1,16 @@
 """`lab`: build the lab's parts, and make, list, enter and remove lab hosts by hand."""
 
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from harness import proc, settings, ssh, wiring
+from harness.bench import Progress
 from harness.benches.lab import demands, wire
 from harness.benches.lab.bench import LabBench
 from harness.benches.lab.records import HostRecord
@@ -23,7 +26,7 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON to standard outpu
 RUN = "lab"
 
 
-def _bench() -> LabBench:
+def lab_bench() -> LabBench:
     return wiring.lab_bench(settings.load())
 
 
@@ -37,7 +40,7 @@ def build() -> None:
     Examples:
         ptp-harness lab build
     """
-    _bench().prepare(list(TRUTHS), output.say)
+    lab_bench().prepare(list(TRUTHS), output.say)
     output.say("the lab is ready")
 
 
@@ -55,13 +58,14 @@ def up(
         ptp-harness lab up lab.phc
         ptp-harness lab up lab.phc lab.drifting --json
     """
-    bench = _bench()
+    bench = lab_bench()
     bench.prepare(types, output.say)
-    tokens = _free_tokens(bench, types)
+    tokens = free_tokens(bench, types)
     with ThreadPoolExecutor(max_workers=len(tokens)) as pool:
-        machines = list(pool.map(lambda token, name: _up(bench, token, name), tokens, types))
+        ways = [partial(bench.provision, token, name) for token, name in zip(tokens, types, strict=True)]
+        machines = list(pool.map(partial(or_nothing, bench), tokens, ways))
     if json:
-        output.emit([_document(machine) for machine in machines])
+        output.emit([document(machine) for machine in machines])
     for machine in machines:
         output.say(f"{machine.token.host} is up: ptp-harness lab ssh {machine.token.host}")
 
@@ -74,7 +78,7 @@ def list_hosts(json: Json = False) -> None:
         ptp-harness lab list
         ptp-harness lab list --json
     """
-    records = _bench().records.all()
+    records = lab_bench().records.all()
     if json:
         output.emit([asdict(record) for record in records])
     for record in records:
@@ -100,8 +104,8 @@ def enter(
         ptp-harness lab ssh lab.phc
         ptp-harness lab ssh lab.phc cat /sys/class/ptp/ptp0/clock_name
     """
-    bench = _bench()
-    record = _named(bench, name)
+    bench = lab_bench()
+    record = named(bench, name)
     machine = bench.provision(record.token, record.instance_type, output.say)
     known_hosts = ssh.pin(machine, record.folder)
     raise typer.Exit(proc.interactive(ssh.command(machine, known_hosts, *(command or []))))
@@ -117,8 +121,8 @@ def join(
     Examples:
         ptp-harness lab join lab.phc lab.phc-2
     """
-    bench = _bench()
-    ends = [wire.end(_named(bench, name)) for name in (one, other)]
+    bench = lab_bench()
+    ends = [wire.end(named(bench, name)) for name in (one, other)]
     wire.join(*ends)
     for name, end in zip((one, other), ends, strict=True):
         output.say(f"{name}: the card with the address {end.mac}")
@@ -138,11 +142,11 @@ def down(
         ptp-harness lab down lab.phc
         ptp-harness lab down --all
     """
-    bench = _bench()
+    bench = lab_bench()
     if bool(names) == every:
         raise RequestError("say which hosts to remove", next_step="`ptp-harness lab list`; NAME... or --all")
     mine = [record.token for record in bench.records.all() if record.token.run == RUN]
-    for token in mine if every else [_named(bench, name).token for name in names or []]:
+    for token in mine if every else [named(bench, name).token for name in names or []]:
         bench.release(token)
         output.say(f"{token.host} is gone")
 
@@ -171,7 +175,7 @@ def show_truths(
     raise typer.Exit(1 if wrong else 0)
 
 
-def _free_tokens(bench: LabBench, types: list[str]) -> list[Token]:
+def free_tokens(bench: LabBench, types: list[str]) -> list[Token]:
     """A token for each type: its name, with a number where that is taken."""
     taken = {record.token.host for record in bench.records.all() if record.token.run == RUN}
     tokens = []
@@ -182,16 +186,16 @@ def _free_tokens(bench: LabBench, types: list[str]) -> list[Token]:
     return tokens
 
 
-def _up(bench: LabBench, token: Token, instance_type: str) -> Machine:
+def or_nothing(bench: LabBench, token: Token, make: Callable[[Progress], Machine]) -> Machine:
     """A host, or nothing at all of it."""
     try:
-        return bench.provision(token, instance_type, lambda line: output.say(f"{token.host}: {line}"))
+        return make(lambda line: output.say(f"{token.host}: {line}"))
     except BaseException:
         bench.release(token)
         raise
 
 
-def _named(bench: LabBench, name: str) -> HostRecord:
+def named(bench: LabBench, name: str) -> HostRecord:
     """The host of that name, made by hand, or of that token."""
     records = bench.records.all()
     for record in records:
@@ -201,7 +205,7 @@ def _named(bench: LabBench, name: str) -> HostRecord:
     raise RequestError(f"there is no lab host {name!r}", next_step=f"hosts: {known or 'none'}")
 
 
-def _document(machine: Machine) -> dict[str, object]:
+def document(machine: Machine) -> dict[str, object]:
     return {**asdict(machine), "name": machine.token.host}
 
 

@@ -16,7 +16,7 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from harness import campaign, campaigns, plan, qualify, sweep
+from harness import campaign, campaigns, keeper, plan, qualify, sweep
 from harness.bench import (
     BenchError,
     CapacityError,
@@ -238,6 +238,15 @@ def test_a_living_run_is_not_swept(lab: Lab) -> None:
 def test_a_run_that_no_ledger_knows_is_swept(lab: Lab) -> None:
     lab.bench.running.add("zzzz/a/1")
     assert [item.why for item in sweep.left(lab.ledger, lab.bench)] == ["its run is in no ledger here"]
+
+
+def test_what_a_process_keeps_warm_is_swept_once_that_process_died(lab: Lab) -> None:
+    program = "from harness import keeper; print(keeper.run_name())"
+    dead = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout.strip()
+    lab.bench.running |= {f"{keeper.run_name()}/lab.phc/1", f"{dead}/lab.phc/1"}
+    assert [(item.token.run, item.why) for item in sweep.left(lab.ledger, lab.bench)] == [
+        (dead, "the process that kept it warm died")
+    ]
 
 
 # --- any campaign at all --------------------------------------------------------------------------------------------

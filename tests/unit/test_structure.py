@@ -25,10 +25,12 @@ LAYERS = (
     "bench",
     # effects
     "proc",
+    "keeper",
     "settings",
     "ledger",
     "evidence",
     "ssh",
+    "files",
     "playbooks",
     "driver_archive",
     "sampling",

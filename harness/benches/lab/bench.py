@@ -10,10 +10,12 @@ from pathlib import Path
 
 from harness.bench import BenchError, Check, InstanceType, Progress
 from harness.benches.lab import acceleration, built, checks, golden, guest, image, places, qemu, removal
+from harness.benches.lab.cold import ColdStart
 from harness.benches.lab.golden import Golden
-from harness.benches.lab.guest import Workshop
+from harness.benches.lab.guest import Restoration, Workshop
 from harness.benches.lab.qemu import Qemu
 from harness.benches.lab.records import HostRecord, Records
+from harness.benches.lab.snapshots import Snapshot, Snapshots
 from harness.benches.lab.truth import Truth
 from harness.benches.lab.truths import TRUTHS
 from harness.errors import CommandError, RequestError, SetupError
@@ -34,6 +36,7 @@ class LabBench:
         self._settings = settings
         self._cache = settings.cache_dir / "lab"
         self.records = Records(settings.state_dir / "lab" / "hosts")
+        self.snapshots = Snapshots(settings.state_dir / "lab" / "snapshots")
 
     def types(self) -> Mapping[str, InstanceType]:
         return {truth.name: InstanceType(name=truth.name, summary=truth.summary) for truth in TRUTHS.values()}
@@ -68,14 +71,16 @@ class LabBench:
         if known is not None:
             return machine(known, truth)
         places.fits(truth.memory_mib)
-        workshop = self._workshop(truth, progress)
-        built.room(built.writable(self.records.root), _OVERLAY_MIB, "a lab host")
-        record = self.records.begin(guest.new_record(token, truth, self.records.folder(token)))
-        try:
-            return machine(guest.Restoration(record, truth, workshop, progress).run(), truth)
-        except CommandError as error:
-            words = _tail(record.folder / "qemu.log")
-            raise BenchError(f"the guest did not come up: {error.message}{words}", next_step=error.next_step) from error
+        return self._bring_up(token, truth, self._workshop(truth, progress), Restoration, progress)
+
+    def restore(self, token: Token, snapshot: Snapshot, progress: Progress) -> Machine:
+        """A new host of a snapshot's type that boots from its disk. Raises RequestError and BenchError."""
+        truth = truth_of(snapshot.instance_type)
+        places.fits(truth.memory_mib)
+        used, _, accelerator = self._foundations(progress)
+        workshop = self._shop(used, snapshot.bootable(truth, accelerator))
+        with self.snapshots.in_use():
+            return self._bring_up(token, truth, workshop, ColdStart, progress)
 
     def find(self, token: Token) -> Machine | None:
         record = self.records.find(token)
@@ -97,11 +102,26 @@ class LabBench:
         removal.remove(self.records.folder(token))
         return None
 
+    def _bring_up(
+        self, token: Token, truth: Truth, workshop: Workshop, way: type[Restoration], progress: Progress
+    ) -> Machine:
+        built.room(built.writable(self.records.root), _OVERLAY_MIB, "a lab host")
+        record = self.records.begin(guest.new_record(token, truth, self.records.folder(token)))
+        try:
+            return machine(way(record, truth, workshop, progress).run(), truth)
+        except CommandError as error:
+            words = _tail(record.folder / "qemu.log")
+            raise BenchError(f"the guest did not come up: {error.message}{words}", next_step=error.next_step) from error
+
     def _workshop(self, truth: Truth, progress: Progress) -> Workshop:
         used, base, accelerator = self._foundations(progress)
+        saved = self._golden(truth, used=used, base=base, accelerator=accelerator, progress=progress)
+        return self._shop(used, saved)
+
+    def _shop(self, used: Qemu, saved: Golden) -> Workshop:
         return Workshop(
             qemu=used,
-            golden=self._golden(truth, used=used, base=base, accelerator=accelerator, progress=progress),
+            golden=saved,
             assets=self._settings.assets_dir,
             records=self.records,
             most_guests=self._settings.lab_guests,

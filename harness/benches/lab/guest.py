@@ -15,6 +15,7 @@ from pathlib import Path
 from harness import proc
 from harness.bench import BenchError, Progress
 from harness.benches.lab import addresses, agent, companions, golden, marks, places, qmp, runtime
+from harness.benches.lab.agent import Agent
 from harness.benches.lab.command_line import ENA_SLOT, OTHER_SLOT, Hardware, restored
 from harness.benches.lab.companions import Card
 from harness.benches.lab.golden import Golden
@@ -73,9 +74,7 @@ class Restoration:
         ntp = self._start("ntp", lambda: self._start_ntp(guest))
         cards = {name: self._start(name, partial(self._start_device, card, guest)) for name, card in self._cards()}
         with qmp.session(self.hardware.qmp) as monitor:
-            self._restore(monitor)
-            self._introduce()
-            self._add_devices(monitor, cards)
+            self._come_up(monitor, cards)
         opinion = companions.second_opinion(ntp, self._port_file, self.record.folder / "ntp.log")
         self._finish(opinion)
         if self.truth.faults:
@@ -95,8 +94,11 @@ class Restoration:
 
     def _start_guest(self) -> ProcessId:
         self.progress(f"restoring a guest from the golden one ({self.hardware.accelerator})")
+        return self._start_qemu(restored(self.hardware))
+
+    def _start_qemu(self, words: list[str]) -> ProcessId:
         environment = marks.environment(self.record.folder, marks.GUEST, str(self.record.token))
-        guest = golden.start(self.workshop.qemu, restored(self.hardware), self.record.folder, dict(environment))
+        guest = golden.start(self.workshop.qemu, words, self.record.folder, dict(environment))
         proc.prefer(guest, niceness=companions.NICENESS)
         return guest
 
@@ -127,6 +129,11 @@ class Restoration:
 
     def _start_device(self, card: Card, guest: ProcessId) -> ProcessId:
         return companions.start_device(self.record, card, guest=guest.pid, assets=self.workshop.assets)
+
+    def _come_up(self, monitor: Qmp, cards: Mapping[str, ProcessId]) -> None:
+        self._restore(monitor)
+        self._introduce()
+        self._add_devices(monitor, cards)
 
     def _restore(self, monitor: Qmp) -> None:
         self._note("restore memory, take an address")
@@ -176,9 +183,7 @@ class Restoration:
             cards = len(self._cards())
             port.ask("driver", deadline_s=_DRIVER_DEADLINE_S + 5, timeout_s=_DRIVER_DEADLINE_S, cards=cards)
             if self.truth.clock_on:
-                self.progress("switching its clock on")
-                mac = self.record.mac
-                port.ask("enable_phc", deadline_s=_DRIVER_DEADLINE_S + 5, timeout_s=_DRIVER_DEADLINE_S, mac=mac)
+                self._switch_clock_on(port)
             if self.truth.before:
                 self.progress("making it what it is")
                 host, number = opinion.split()
@@ -186,6 +191,11 @@ class Restoration:
                 done = port.ask("shell", deadline_s=_DRIVER_DEADLINE_S + 5, script=script)
                 if done["status"] != 0:
                     raise BenchError(f"the host cannot be made what it is: {done['out']}")
+
+    def _switch_clock_on(self, port: Agent) -> None:
+        self.progress("switching its clock on")
+        mac = self.record.mac
+        port.ask("enable_phc", deadline_s=_DRIVER_DEADLINE_S + 5, timeout_s=_DRIVER_DEADLINE_S, mac=mac)
 
     # -- books
 

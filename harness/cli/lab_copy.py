@@ -1,0 +1,45 @@
+"""`lab copy`: files onto a lab host and back."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from harness import files, ssh
+from harness.cli import lab
+from harness.errors import RequestError
+
+
+def copy(
+    source: Annotated[str, typer.Argument(metavar="SOURCE", help="PATH here, or HOST:PATH on a lab host.")],
+    target: Annotated[str, typer.Argument(metavar="TARGET", help="HOST:PATH, or PATH here.")],
+) -> None:
+    """Copy files onto a lab host or back.
+
+    Content, mode and times are kept, folders are copied whole, links are followed. A PATH here that holds a colon
+    begins with `/` or `./`.
+
+    Examples:
+        ptp-harness lab copy lab.phc:/var/log/chrony ./chrony
+        ptp-harness lab copy chrony.conf lab.phc:/etc/chrony/chrony.conf
+    """
+    there, here = _parted(source), _parted(target)
+    if (there is None) == (here is None):
+        raise RequestError("one of SOURCE and TARGET is on a lab host", next_step="HOST:PATH, as `lab list` names HOST")
+    bench = lab.lab_bench()
+    host, path = there or here or ("", "")
+    record = lab.named(bench, host)
+    machine = bench.find(record.token)
+    if machine is None:
+        raise RequestError(f"{host} does not run", next_step="`ptp-harness lab list`")
+    known_hosts = ssh.pin(machine, record.folder)
+    if there:
+        files.fetch(machine, known_hosts, path, Path(target))
+    else:
+        files.put(machine, known_hosts, Path(source), path)
+
+
+def _parted(text: str) -> tuple[str, str] | None:
+    """Host and path of HOST:PATH; None for a path here, which begins with `/` or `.` where it holds a colon."""
+    host, colon, path = text.partition(":")
+    return (host, path) if colon and host and not text.startswith(("/", ".")) else None

@@ -1,0 +1,87 @@
+"""`lab pool` and `lab exec`: hosts that are kept warm, and a command on a fresh host that is gone afterwards."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import Annotated
+
+import typer
+
+from harness import keeper, proc, settings, ssh
+from harness.benches.lab import built, counter, warm
+from harness.benches.lab.bench import LabBench
+from harness.benches.lab.stock import Rules
+from harness.campaign import duration_s
+from harness.cli import completion, lab, output
+from harness.errors import CleanupError, RequestError
+from harness.model import Machine, Token
+
+Type = Annotated[
+    str,
+    typer.Argument(metavar="TYPE", help="As `lab truths` lists them.", autocompletion=completion.lab_types),
+]
+
+
+def pool(
+    instance_type: Type,
+    size: Annotated[int, typer.Option(help="How many hosts wait.", min=1)] = 1,
+    ttl: Annotated[str, typer.Option(metavar="10m", help="Replace a host that has waited so long.")] = "10m",
+) -> None:
+    """Keep fresh hosts waiting for `lab exec`.
+
+    Until Ctrl-C; then all of them are removed. Each takes a place for a guest on this machine, used or not.
+
+    Examples:
+        ptp-harness lab pool lab.phc
+        ptp-harness lab pool --size 2 --ttl 5m lab.drifting
+    """
+    bench = lab.lab_bench()
+    rules = Rules(size=size, most=settings.load().lab_guests, ttl_s=_seconds("--ttl", ttl))
+    opened = warm.open_pool(bench, instance_type, rules, output.say)
+    desk = counter.Counter(opened, counter.place(bench, instance_type))
+    with built.terminations_interrupt(), desk, opened, suppress(KeyboardInterrupt):
+        output.say(f"{size} of {instance_type} will be kept warm; Ctrl-C ends it")
+        desk.serve(until=lambda: False)
+    if desk.left:
+        raise CleanupError(desk.left, next_step="`ptp-harness sweep --yes`")
+
+
+def execute(
+    instance_type: Type,
+    command: Annotated[list[str], typer.Argument(metavar="COMMAND", help="For its shell.")],
+    wait: Annotated[str, typer.Option(metavar="15m", help="How long to wait for a host of a pool.")] = "15m",
+) -> None:
+    """Run a command on a fresh lab host.
+
+    A warm one where `lab pool` keeps some, else a new one; it is removed afterwards. Ends with the exit code of the
+    command.
+
+    Examples:
+        ptp-harness lab exec lab.phc cat /sys/class/ptp/ptp0/clock_name
+        ptp-harness lab exec --wait 1m lab.drifting 'uname -r; ethtool -i enp1s0'
+    """
+    bench, wait_s = lab.lab_bench(), _seconds("--wait", wait)
+    with built.terminations_interrupt(), _fresh(bench, instance_type, wait_s) as machine:
+        known_hosts = ssh.pin(machine, bench.records.folder(machine.token))
+        status = proc.interactive(ssh.command(machine, known_hosts, *command))
+    raise typer.Exit(status)
+
+
+def _seconds(option: str, text: str) -> float:
+    try:
+        return duration_s(text)
+    except ValueError as error:
+        raise RequestError(f"{option} is {text!r}: it {error}") from error
+
+
+@contextmanager
+def _fresh(bench: LabBench, instance_type: str, wait_s: float) -> Iterator[Machine]:
+    with counter.guest(bench, instance_type, timeout_s=wait_s) as machine:
+        if machine is not None:
+            yield machine
+            return
+    bench.prepare([instance_type], output.say)
+    token = Token(run=keeper.run_name(), host=instance_type)
+    try:
+        yield bench.provision(token, instance_type, lambda line: output.say(f"{token.host}: {line}"))
+    finally:
+        bench.release(token)
