@@ -116,7 +116,9 @@ def join(
     one: Annotated[str, typer.Argument(help="A host of `lab up`.", autocompletion=completion.lab_hosts)],
     other: Annotated[str, typer.Argument(help="Another one.", autocompletion=completion.lab_hosts)],
 ) -> None:
-    """Lay a cable between two lab hosts: a network of their own, for protocols that need a neighbour.
+    """Lay a cable between two lab hosts.
+
+    It is a network of their own, for protocols that need a neighbour.
 
     Examples:
         ptp-harness lab join lab.phc lab.phc-2
