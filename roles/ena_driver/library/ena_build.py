@@ -125,7 +125,8 @@ def packages(platforms: dict, os_release: str, kernel: str) -> list[str]:
     words = dict(re.findall(r'^(ID|ID_LIKE)="?([^"\n]*)"?$', os_release, re.MULTILINE))
     names = [words.get("ID", ""), *words.get("ID_LIKE", "").split()]
     wanted = next((platforms[name] for name in names if name in platforms), [])
-    return [name.replace("KERNEL", kernel) for name in wanted]
+    series = ".".join(kernel.split(".")[:2])
+    return [name.replace("SERIES", "" if series == "6.1" else series).replace("KERNEL", kernel) for name in wanted]
 
 
 def installed(module: AnsibleModule, kernel: str) -> str | None:
