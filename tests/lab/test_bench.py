@@ -41,7 +41,7 @@ def test_two_at_once_differ_in_all_that_tells_machines_apart(provision: Provisio
         assert abs(float(host.run("date +%s.%N")) - time.time()) < 5
         assert host.machine.address.startswith("127.0.")
     assert first.machine.address != second.machine.address
-    macs = {host.run("cat /sys/class/net/enp1s0/address") for host in (first, second)}
+    macs = {host.run("cat /sys/class/net/enp2s0/address") for host in (first, second)}
     assert len(macs) == 2
 
 
@@ -60,7 +60,7 @@ def test_a_host_is_trusted_by_its_own_key_only(provision: Provision, tmp_path: P
 def test_a_host_has_its_card_its_clock_and_a_second_opinion(provision: Provision, bench: LabBench) -> None:
     host = provision("a", "lab.phc")
     assert host.run("cat /sys/class/ptp/ptp0/clock_name").startswith("ena-ptp-")
-    assert host.run("cat /sys/class/net/management/operstate /sys/class/net/enp1s0/operstate").split() == ["up", "up"]
+    assert host.run("cat /sys/class/net/management/operstate /sys/class/net/enp2s0/operstate").split() == ["up", "up"]
     assert host.run("cat /sys/devices/system/clocksource/clocksource0/current_clocksource") in ("tsc", "kvm-clock")
     assert host.run("ip", "route") == "10.0.2.0/24 dev management proto kernel scope link src 10.0.2.15"  # no way out
     assert host.machine.second_opinion is not None
@@ -81,7 +81,7 @@ def test_the_journal_goes_on_under_the_hosts_own_machine_id(provision: Provision
 
 def test_a_device_without_the_feature_is_refused_by_its_driver(provision: Provision) -> None:
     host = provision("a", "lab.no-phc")
-    words = host.run("devlink dev param set pci/0000:01:00.0 name enable_phc value true cmode driverinit 2>&1 || true")
+    words = host.run("devlink dev param set pci/0000:02:00.0 name enable_phc value true cmode driverinit 2>&1 || true")
     assert "Device doesn't support PHC" in words
     assert host.machine.claim is not None
     assert host.machine.claim.phc_supported is False
@@ -90,7 +90,7 @@ def test_a_device_without_the_feature_is_refused_by_its_driver(provision: Provis
 def test_the_old_driver_has_the_card_and_knows_no_clock(provision: Provision) -> None:
     host = provision("a", "lab.old-driver")
     assert host.run("uname", "-r").startswith("6.12.")
-    assert host.run("basename $(readlink /sys/class/net/enp1s0/device/driver)") == "ena"
+    assert host.run("basename $(readlink /sys/class/net/enp2s0/device/driver)") == "ena"
     assert host.run("ls /sys/class/ptp; devlink dev param show") == ""
 
 

@@ -64,7 +64,7 @@ def living(state_dir: str) -> list[str]:
 
 
 def test_a_read_only_run_changes_nothing_and_says_what_it_saw(state: dict[str, str]) -> None:
-    done = call(state, "run", "lab.driver-off", "lab.phc", "--read-only", "--duration", "20s", "--json")
+    done = call(state, "run", "lab.driver-off", "lab.phc", "--read-only", "--duration", "30s", "--json")
     off, on = json.loads(done.stdout)["hosts"]
     assert done.returncode == 1, done.stderr
     for host in (off, on):

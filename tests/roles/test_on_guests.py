@@ -24,7 +24,7 @@ from harness.probes import facts, samples
 
 pytestmark = [pytest.mark.roles, pytest.mark.timeout(1500)]
 
-WITH_TRUTHS, WITH_LAB = pytest.mark.xdist_group("quiet"), pytest.mark.xdist_group("guests")  # half of the time each
+WITH_TRUTHS, WITH_LAB = pytest.mark.xdist_group("quiet"), pytest.mark.xdist_group("guests")  # so that both take as long
 
 ROOT = Path(__file__).parents[2]
 SAMPLES = "/run/samples.jsonl"
@@ -180,7 +180,7 @@ def test_a_clock_that_is_off_is_switched_on_and_stays_on(bring_up: Callable[[str
     assert host.configure()[0].changed == 0
 
 
-@WITH_LAB
+@WITH_TRUTHS
 def test_the_sampler_survives_a_cut_connection(bring_up: Callable[[str], Host]) -> None:
     host = bring_up("lab.phc")
     _, found = host.configure()
@@ -208,7 +208,7 @@ def test_the_sampler_survives_a_cut_connection(bring_up: Callable[[str], Host]) 
     assert 25 < per_s < 40
 
 
-@WITH_LAB
+@WITH_TRUTHS
 def test_a_clock_made_anew_is_followed(bring_up: Callable[[str], Host]) -> None:
     """A driver that is reloaded while chronyd and the sampler hold its clock gives it back under another number."""
     host = bring_up("lab.phc")
@@ -231,7 +231,7 @@ def test_a_clock_made_anew_is_followed(bring_up: Callable[[str], Host]) -> None:
     assert follows_the_clock(found)
 
 
-@WITH_LAB
+@WITH_TRUTHS
 def test_another_daemon_is_stopped_and_a_stray_one_is_seen(bring_up: Callable[[str], Host]) -> None:
     host = bring_up("lab.phc")
     unit = "/etc/systemd/system/phc2sys-lab.service"
@@ -288,7 +288,7 @@ def test_a_device_without_a_clock_says_so_itself(bring_up: Callable[[str], Host]
     assert driver_record(third)["boot_id"] == found.boot_id
 
 
-@WITH_LAB
+@WITH_TRUTHS
 def test_an_old_driver_is_not_capable_and_the_remedy_says_what_would_be(bring_up: Callable[[str], Host]) -> None:
     host = bring_up("lab.old-driver")
     before = host.files()
