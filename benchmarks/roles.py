@@ -125,6 +125,7 @@ def compare(contenders: Sequence[Contender], bench: LabBench, kind: str, rounds:
         for contender in contenders:
             with host(bench, kind, f"{contender.name.replace(' ', '-')}-{number}", folder) as target:
                 found[contender.name].append(one_round(contender, target))
+                print(f"{contender.name}: {found[contender.name][-1]}", file=sys.stderr)
     for name, all_rounds in found.items():
         selected = [one.selected_after_s for one in all_rounds if one.selected_after_s is not None]
         print(
@@ -144,7 +145,9 @@ def host(bench: LabBench, kind: str, name: str, folder: Path) -> Iterator[Target
         with ssh.shared_connection() as control:
             known_hosts = ssh.pin(machine, folder / name)
             ssh.reach(machine, known_hosts, tries=5, first_backoff_s=1, progress=lambda line: None)
-            yield Target(machine=machine, known_hosts=known_hosts, control=control)
+            target = Target(machine=machine, known_hosts=known_hosts, control=control)
+            proc.run(target.command("systemctl", "enable", "chrony"), timeout_s=120)  # as the package leaves it
+            yield target
     finally:
         bench.release(token)
 

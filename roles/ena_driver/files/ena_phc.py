@@ -86,8 +86,7 @@ def decide(host: Host) -> str:
     if host.clock and not (host.outdated and host.parameter is not None):
         return "clock_present"
     if host.parameter is not None:
-        on = host.parameter not in ("0", "N", "") and not host.outdated
-        return "already_on" if on else "module_parameter"
+        return "module_parameter" if host.outdated or host.parameter in ("0", "N", "") else "already_on"
     if host.devlink:
         return "already_on" if all(host.devlink.values()) else "devlink"
     return "not_capable"
@@ -125,10 +124,8 @@ def device_has_none(attempts: list[Attempt], kernel_log: list[str]) -> bool:
 
 def reboot_helps(host: Host, attempts: list[Attempt], kernel_log: list[str]) -> bool:
     """Whether the clock may come with the next boot, since all that failed was letting the running driver go."""
-    lacking = host.clock is None or host.outdated
-    reloads = ("modprobe -r ", "devlink dev reload ")
-    stuck = any(attempt.rc != 0 and attempt.command.startswith(reloads) for attempt in attempts)
-    return lacking and stuck and not device_has_none(attempts, kernel_log)
+    stuck = any(one.rc != 0 and one.command.startswith(("modprobe -r ", "devlink dev reload ")) for one in attempts)
+    return stuck and (host.clock is None or host.outdated) and not device_has_none(attempts, kernel_log)
 
 
 def plan_commands(host: Host, decision: str) -> list[list[list[str]]]:
@@ -213,10 +210,8 @@ def identity_on_disk(modinfo: str) -> str:
 
 def ena_clock() -> str | None:
     """The first PTP clock that an ENA device registered."""
-    for path in sorted(glob.glob("/sys/class/ptp/ptp*/clock_name")):
-        if read(path).startswith("ena-ptp-"):
-            return path.split("/")[4]
-    return None
+    names = sorted(glob.glob("/sys/class/ptp/ptp*/clock_name"))
+    return next((path.split("/")[4] for path in names if read(path).startswith("ena-ptp-")), None)
 
 
 def kernel_has_ptp(kernel: str) -> bool | None:
@@ -394,12 +389,9 @@ def main() -> int:
         host = look()
         record = known(arguments.record, host)
         if arguments.plan:
-            decision = decide(host)
-            said: dict[str, object] = {"decision": decision, "commands": plan_commands(host, decision)}
-            said.update(known=record, host=asdict(host))
-        else:
-            said = record or act(arguments.record, host)
-    json.dump(said, sys.stdout)
+            commands = plan_commands(host, decide(host))
+            record = {"decision": decide(host), "commands": commands, "known": record, "host": asdict(host)}
+        json.dump(record or act(arguments.record, host), sys.stdout)
     return 0
 
 
