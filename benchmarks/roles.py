@@ -77,7 +77,7 @@ def main() -> int:
 
 def ours(folder: Path) -> Contender:
     playbook = written(folder / "ours", str(ROOT / "roles/chrony_phc"))
-    return Contender(name="chrony_phc", playbook=playbook, variables=second_opinion, environment={})
+    return Contender(name="chrony_phc", playbook=playbook, variables=alone, environment={})
 
 
 def timesync(folder: Path, checkout: Path) -> Contender:
@@ -93,6 +93,11 @@ def configure(environment: dict[str, str], name: str) -> Contender:
 def second_opinion(target: Target) -> dict[str, Any]:
     address, port = (target.machine.second_opinion or "").split()
     return {"chrony_phc_second_opinion_address": address, "chrony_phc_second_opinion_port": int(port)}
+
+
+def alone(target: Target) -> dict[str, Any]:
+    """Where the role ena_driver has not made a link to the clock."""
+    return {**second_opinion(target), "chrony_phc_clock_name": "ena-ptp-*"}
 
 
 def timesync_variables(target: Target) -> dict[str, Any]:
