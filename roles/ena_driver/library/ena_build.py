@@ -135,18 +135,21 @@ def installed(module: AnsibleModule, kernel: str) -> str | None:
         record = json.loads(text(module.params["record"]) or "null")
     except ValueError:
         return None
+    now = as_it_is(module, kernel)
+    return now["file"] if now["file"] and record == now else None
+
+
+def as_it_is(module: AnsibleModule, kernel: str) -> dict[str, str]:
+    """What ties the archive to the module that the kernel would load."""
     file = found(module, kernel)
-    now = {"sha256": module.params["sha256"], "kernel": kernel, "file": file, "file_sha256": checksum(file)}
-    return file if file and record == now else None
+    return {"sha256": module.params["sha256"], "kernel": kernel, "file": file, "file_sha256": checksum(file)}
 
 
 def write_down(module: AnsibleModule, kernel: str) -> None:
-    file = found(module, kernel)
-    record = {"sha256": module.params["sha256"], "kernel": kernel, "file": file, "file_sha256": checksum(file)}
     path = module.params["record"]
     os.makedirs(os.path.dirname(path), mode=0o755, exist_ok=True)
     with open(path + ".new", "w", encoding="utf-8") as out:
-        json.dump(record, out)
+        json.dump(as_it_is(module, kernel), out)
     os.replace(path + ".new", path)
 
 
