@@ -147,7 +147,7 @@ def _passed(case: Case, rungs: Sequence[Rung]) -> str:
         parts = [limit_rungs.in_limits(seen[:2])]
         parts += [f"{limit_rungs.plain(one.quantity)} {one.note}" for one in told if one and one.note]
         if case.facts and case.facts.converged_after_s is not None:
-            parts.append(f"converged in {case.facts.converged_after_s:.1f} s")
+            parts.append(clock_rungs.converged_words(case.facts, case.facts.converged_after_s))
     if case.evidence.claim is not None:
         parts.append("API claim agrees" if case.evidence.claim.phc_supported else "API claim disagrees")
     return ", ".join(part for part in parts if part)

@@ -151,12 +151,18 @@ def _converged(case: Case) -> Rung:
         return failed(name, Reason.NOT_SYNCHRONISED, why)
     if facts is None or facts.converged is None or facts.converged_after_s is None:
         return unseen(name, "whether chronyd converged was not observed")
-    words = f"converged in {facts.converged_after_s:.1f} s"
+    words = converged_words(facts, facts.converged_after_s)
     limits = [limit for limit in case.requirements if limit.quantity == "convergence_s"]
     broken = next((limit for limit in limits if not limit.held_by(facts.converged_after_s)), None)
     if broken is not None:
         return failed(name, Reason.NOT_SYNCHRONISED, f"{words}, later than {broken.value:g} s")
     return proven(name, words)
+
+
+def converged_words(facts: Facts, after_s: float) -> str:
+    """How soon chronyd converged, and at which start unless the first."""
+    again = f" at start {facts.chronyd_starts}" if facts.chronyd_starts not in (None, 1) else ""
+    return f"converged in {after_s:.1f} s{again}"
 
 
 def _selected_now(facts: Facts | None) -> Rung:

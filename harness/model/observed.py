@@ -155,7 +155,8 @@ class Facts:
     competitors: tuple[str, ...] | None  # running daemons that also steer the clock
     interference: bool | None
     converged: bool | None  # how the role's wait ended; None: it did not wait
-    converged_after_s: float | None
+    converged_after_s: float | None  # since the last of chronyd's starts
+    chronyd_starts: int | None  # by the role: 2 where at first it dropped nearly all of the clock's readings
     why_not_converged: str | None  # where chronyd could not even try
     ntp_stratum: int | None
     ntp_offset_ns: int | None  # how far our clock is ahead of NTP, by one question

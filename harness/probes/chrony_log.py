@@ -34,12 +34,14 @@ def version(text: str, where: str) -> str:
 class Convergence:
     """How `chronyc waitsync` ended, in which boot: `after_s` is None when chronyd did not converge in time.
 
+    `after_s` counts from the last of chronyd's `starts`: the role starts it again where it drops the clock's readings.
     `why` is told where chronyd could not even try.
     """
 
     boot_id: str | None
     converged: bool
     after_s: float | None
+    starts: int = 1
     why: str | None = None
 
 
@@ -55,10 +57,14 @@ def convergence(text: str, where: str) -> Convergence | None:
         boot_id = record.get("boot_id")
         if boot_id is not None and not isinstance(boot_id, str):
             raise ValueError("boot_id is text")
+        starts = record.get("starts", 1)
+        if isinstance(starts, bool) or not isinstance(starts, int) or starts < 1:
+            raise ValueError("not a number of starts")
         if converged is True:
-            return Convergence(boot_id=boot_id, converged=True, after_s=_seconds(after_s))
+            return Convergence(boot_id=boot_id, converged=True, after_s=_seconds(after_s), starts=starts)
         if converged is False:
-            return Convergence(boot_id=boot_id, converged=False, after_s=None, why=_words(record.get("why")))
+            why = _words(record.get("why"))
+            return Convergence(boot_id=boot_id, converged=False, after_s=None, starts=starts, why=why)
         raise ValueError("neither converged nor not")
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         line = text[:200].split("\n")[0]

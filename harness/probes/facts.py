@@ -88,6 +88,7 @@ def _facts(captures: Captures, notes: Notes) -> Facts:
         interference=None if chronyd_log is None else chrony_log.interference(chronyd_log),
         converged=converged.converged if converged else None,
         converged_after_s=converged.after_s if converged else None,
+        chronyd_starts=converged.starts if converged else None,
         why_not_converged=converged.why if converged else None,
         ntp_stratum=ntp_probe.link_local_stratum(answers) if answers is not None else None,
         ntp_offset_ns=ntp_probe.best_offset_ns(answers) if answers is not None else None,

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ena_device.control import ask
 
 from harness import proc, settings, ssh, wiring
 from harness.model import Capture, DriverWord, Facts, Token
@@ -38,6 +39,7 @@ class Host:
     """A lab guest and the ways to work on it."""
 
     target: Target
+    control: Path  # its ENA card's control socket
 
     def run(self, command: str) -> str:
         """What a shell on the host prints; fails the test unless it ends with status 0."""
@@ -134,7 +136,11 @@ def bring_up(tmp_path: Path) -> Iterator[Callable[[str], Host]]:
             cleanup.callback(bench.release, token)
             machine = bench.provision(token, instance_type, print)
             control = cleanup.enter_context(ssh.shared_connection())
-            host = Host(target=Target(machine=machine, known_hosts=ssh.pin(machine, tmp_path), control=control))
+            [record] = [one for one in bench.records.all() if one.token == token]
+            host = Host(
+                target=Target(machine=machine, known_hosts=ssh.pin(machine, tmp_path), control=control),
+                control=record.sockets / "control",
+            )
             reached = ssh.reach(machine, host.target.known_hosts, tries=5, first_backoff_s=1, progress=print)
             assert reached.reached, reached.detail
             return host
@@ -143,10 +149,13 @@ def bring_up(tmp_path: Path) -> Iterator[Callable[[str], Host]]:
 
 
 def follows_the_clock(found: Facts) -> bool:
-    """chrony has selected PHC0 and keeps the second opinion without following it."""
+    """chrony has selected PHC0 and keeps the second opinion without following it; else prints what chrony says."""
     states = {source.name: (source.mode, source.state) for source in found.sources or ()}
     others = [state for name, state in states.items() if name != "PHC0"]
-    return states.get("PHC0") == ("#", "*") and others == [("^", "?")]
+    follows = states.get("PHC0") == ("#", "*") and others == [("^", "?")]
+    if not follows:
+        print(found.tracking, *(found.sources or ()), found.chronyd_starts, found.why_not_converged, sep="\n")
+    return follows
 
 
 @WITH_TRUTHS
@@ -229,6 +238,26 @@ def test_a_clock_made_anew_is_followed(bring_up: Callable[[str], Host]) -> None:
     assert played.results["Let chrony follow the clock"]["restarted"] is True
     assert found.phc_link == "ptp1"
     assert follows_the_clock(found)
+
+
+@WITH_TRUTHS
+def test_a_chronyd_that_drops_the_readings_is_started_again(bring_up: Callable[[str], Host]) -> None:
+    """chronyd takes only readings as fast as those that it began with (docs/lab.md); here all become slower."""
+    host = bring_up("lab.phc")
+    ask(str(host.control), spread_us=0)
+    host.configure()
+    ask(str(host.control), busy_us=1000, step_ns=500_000)  # all end later, and their middle stays right
+    wait_until(lambda: int(clock_source(host)[5], 8).bit_count() < 3, 60, "chronyd drops the readings")
+
+    played, found = host.configure()
+    assert (played.results["Let chrony follow the clock"]["restarted"], found.chronyd_starts) == (True, 2)
+    assert follows_the_clock(found)
+    assert host.configure()[0].changed == 0
+
+
+def clock_source(host: Host) -> list[str]:
+    """chronyd's line on PHC0, as `chronyc -c sources` has it."""
+    return next(line.split(",") for line in host.run("chronyc -n -c sources").splitlines() if line[0] == "#")
 
 
 @WITH_TRUTHS

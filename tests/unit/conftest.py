@@ -168,6 +168,7 @@ def some_facts() -> Facts:
         interference=False,
         converged=True,
         converged_after_s=3.2,
+        chronyd_starts=1,
         why_not_converged=None,
         ntp_stratum=1,
         ntp_offset_ns=40_000,

@@ -64,7 +64,8 @@ def guest(hardware: Hardware) -> list[str]:
 
     Memory is shared since the ENA device, another process, reads and writes it. The network has no `restrict=on`: that
     would also cut the guest off from the NTP server on this machine, as slirp forwards no UDP to a `guestfwd`. The
-    guest has no route beyond its own network instead (lab/image/root/etc/systemd/network).
+    guest has no route beyond its own network instead (lab/image/root/etc/systemd/network). What the guest has flushed
+    to its disk need not outlive this machine: a flush that waits for a busy disk would only hold the guest up.
     """
     cpu = "host" if hardware.accelerator == "kvm" else _EMULATED_CPU
     memory = f"memory-backend-memfd,id=memory,size={hardware.memory_mib}M,share=on"
@@ -98,7 +99,7 @@ def guest(hardware: Hardware) -> list[str]:
         "-no-user-config",
         *(word for name, value in words.items() for word in (f"-{name}", value)),
         *(word for value in objects for word in ("-object", value)),
-        *("-drive", f"file={hardware.disk},format=qcow2,if=none,id=disk,discard=unmap"),
+        *("-drive", f"file={hardware.disk},format=qcow2,if=none,id=disk,discard=unmap,cache=unsafe"),
         *("-netdev", f"user,id={NETWORK}"),
         *("-chardev", f"socket,id=agent,path={hardware.agent},server=on,wait=off"),
         *(word for value in devices for word in ("-device", value)),

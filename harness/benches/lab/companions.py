@@ -20,7 +20,7 @@ NICENESS = -10
 _DEADLINE_S = 20.0
 _POLL_S = 0.01
 
-_SPREAD = ("--spread-us", "100")
+_SPREAD = ("--spread-us", "200")
 """chronyd takes only readings that last as long as the second fastest tenth did, and takes minutes to learn another
 one. Those of an emulated card get slower by tens of microseconds when the machine is busier: they are spread wider."""
 

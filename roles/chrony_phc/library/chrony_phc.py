@@ -18,6 +18,7 @@ short_description: Make a PTP hardware clock chrony's source and wait for synchr
 description:
   - Writes chrony's configuration, checked by chronyd itself, and orders the service after the clock's device.
   - Stops and disables other daemons that would steer the system clock.
+  - Starts chronyd a second time where it drops nearly all of the clock's readings.
   - Where there is no clock it records that and leaves everything as it was.
 options:
   device:
@@ -107,6 +108,8 @@ record:
 """
 
 ORIGINAL = ".ptp-harness-original"
+LOOK_AFTER_S = 20  # by then a chronyd that takes the clock's readings has synchronised, or is about to
+STARTS_WITHIN_S = 3  # until chronyd's first poll of the clock
 LINK_RULES = "/etc/udev/rules.d/53-ptp-chrony.rules"
 
 
@@ -159,11 +162,12 @@ def follow(module: AnsibleModule, result: dict) -> None:
         systemctl(module, "daemon-reload")
     refusal = start(module, service) if restarts else ""
     record = None if restarts else still_true(read_json(params["record"]))
+    if not refusal and (record is None or drops_readings(module, service)):
+        record, again, refusal = settle(module, service)
+        restarts = restarts or again
     if refusal:
         why = f"chronyd does not start: {refusal}"
         record = not_converged(module, waited=True, command=None, words=refusal, why=why)
-    elif record is None:
-        record = wait(module, service)
     written += result["written"] + dropins + write(module, params["record"], dump(record))
     result.update(written=written, stopped=stopped, restarted=restarts)
     module.exit_json(changed=bool(written or stopped or restarts), record=record, **result)
@@ -202,11 +206,44 @@ def write_config(module: AnsibleModule, path: str, wanted: str) -> list[str]:
     return [path]
 
 
-def wait(module: AnsibleModule, service: str) -> dict:
-    """What chronyc says while chronyd synchronises; seconds are counted from chronyd's start."""
+def settle(module: AnsibleModule, service: str) -> tuple[dict, bool, str]:
+    """Wait for chronyd to synchronise: the record, whether chronyd was started a second time, and why that failed.
+
+    chronyd before 4.7 takes only readings that last as long as those that it has learned are fast. It begins with its
+    very first two and learns others by nanoseconds, so that by bad luck it drops nearly all readings of a good clock
+    for minutes (its hwclock.c, quantiles.c). A second start is a second chance.
+    """
+    seconds = module.params["wait_s"]
+    look_after_s = min(LOOK_AFTER_S, seconds)
+    record = wait(module, service, look_after_s)
+    if drops_readings(module, service):
+        refusal = start(module, service)
+        return {**wait(module, service, seconds), "starts": 2}, True, refusal
+    if not record["converged"] and seconds > look_after_s:
+        record = wait(module, service, seconds - look_after_s)
+    return record, False, ""
+
+
+def drops_readings(module: AnsibleModule, service: str) -> bool:
+    sources = module.run_command(["chronyc", "-n", "-c", "sources"])[1]
+    return hardly_any(sources, process_age_s(show(module, [service])[0]["MainPID"]))
+
+
+def hardly_any(sources: str, age_s: float) -> bool:
+    """Whether chronyd has had a sample of the clock in fewer than half of its last polls (eight, or since it runs)."""
+    clock = next((line.split(",") for line in sources.splitlines() if line.startswith("#,")), None)
+    if clock is None:
+        return False
+    poll, reach = int(clock[4]), int(clock[5], 8)
+    polls = int((age_s - STARTS_WITHIN_S) / 2**poll)
+    return bin(reach).count("1") < min(polls, 8) // 2
+
+
+def wait(module: AnsibleModule, service: str, seconds: int) -> dict:
+    """What chronyc says while chronyd synchronises; its own seconds are counted from chronyd's start."""
     params = module.params
     reached = [f"{params['settled_correction_s']:f}", f"{params['settled_skew_ppm']:f}"]
-    command = ["chronyc", "-n", "waitsync", str(params["wait_s"]), *reached, "1"]
+    command = ["chronyc", "-n", "waitsync", str(seconds), *reached, "1"]
     rc, out, err = module.run_command(command)
     after_s = process_age_s(show(module, [service])[0]["MainPID"])
     record = not_converged(module, waited=True, command=" ".join(command), words=out + err, why=None)
@@ -234,6 +271,7 @@ def not_converged(module: AnsibleModule, *, waited: bool, command: str | None, w
         "waited": waited,
         "converged": False,
         "converged_after_s": None,
+        "starts": 1,
         "command": command,
         "out": words,
         "why": why,

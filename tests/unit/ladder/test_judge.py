@@ -395,6 +395,10 @@ def test_the_sentence_of_a_pass(good: Evidence, required: Required) -> None:
     )
 
 
+def test_the_sentence_tells_of_a_chronyd_that_was_started_again(good: Evidence, required: Required) -> None:
+    assert "converged in 3.2 s at start 2" in verdict(facts(chronyd_starts=2)(good), required).sentence
+
+
 def test_a_driver_that_publishes_no_error_bound_can_pass(good: Evidence, required: Required) -> None:
     found = verdict(facts(error_bound_published=False)(good), required)
     assert (found.outcome, found.sentence, found.unobserved) == (

@@ -147,6 +147,7 @@ def convergence(**changes: object) -> str:
     [
         (convergence(), chrony_log.Convergence(boot_id="b", converged=True, after_s=3.2)),
         (convergence(converged=False), chrony_log.Convergence(boot_id="b", converged=False, after_s=None)),
+        (convergence(starts=2), chrony_log.Convergence(boot_id="b", converged=True, after_s=3.2, starts=2)),
         (convergence(waited=False, converged=False), None),
     ],
 )
@@ -157,7 +158,8 @@ def test_convergence(text: str, wanted: object) -> None:
 @pytest.mark.parametrize(
     "text",
     ["", "7", convergence(schema=2), convergence(converged="yes"), convergence(converged_after_s=-1),
-     convergence(converged_after_s=float("nan")), convergence(converged_after_s=True), convergence(waited=None)],
+     convergence(converged_after_s=float("nan")), convergence(converged_after_s=True), convergence(waited=None),
+     convergence(starts=0), convergence(starts="2")],
 )  # fmt: skip
 def test_another_record_of_convergence_is_refused(text: str) -> None:
     with pytest.raises(ParseError):

@@ -1,0 +1,38 @@
+"""Does the role chrony_phc see a chronyd that drops the clock's readings?"""
+
+from collections.abc import Callable
+from types import ModuleType
+
+import pytest
+
+SERVER = "^,?,10.0.2.2,1,1,377,2,-0.001161911,-0.001161911,0.000898655"
+
+
+@pytest.mark.parametrize(
+    ("poll", "reach", "age_s", "hardly"),
+    [
+        (0, "0", 1.0, False),  # chronyd has only just started
+        (0, "0", 4.9, False),
+        (0, "0", 5.0, True),
+        (0, "1", 5.0, False),
+        (0, "377", 3600.0, False),
+        (0, "360", 3600.0, False),
+        (0, "120", 3600.0, True),
+        (0, "0", 3600.0, True),
+        (3, "1", 20.0, False),
+        (3, "0", 20.0, True),
+        (-2, "7", 20.0, True),
+        (-2, "17", 20.0, False),
+    ],
+)
+def test_readings_that_are_hardly_taken(
+    load: Callable[[str], ModuleType], poll: int, reach: str, age_s: float, hardly: bool
+) -> None:
+    module = load("chrony_phc/library/chrony_phc.py")
+    line = f"#,?,PHC0,0,{poll},{reach},12,-0.000035113,-0.000057847,0.000005110"
+    assert module.hardly_any(f"{line}\n{SERVER}\n", age_s) is hardly
+
+
+@pytest.mark.parametrize("sources", ["", "506 Cannot talk to daemon\n", f"{SERVER}\n"])
+def test_no_clock_among_the_sources_is_not_for_this_to_say(load: Callable[[str], ModuleType], sources: str) -> None:
+    assert load("chrony_phc/library/chrony_phc.py").hardly_any(sources, 3600.0) is False
