@@ -1,0 +1,111 @@
+"""How is AWS asked? One place for clients, patience and the count of calls: a Region's budget is shared by all hosts."""
+
+import random
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import boto3
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError, NoRegionError
+
+from harness.bench import BenchError, FatalError, TransientError
+from harness.benches.ec2 import trouble
+from harness.benches.ec2.trouble import Kind
+
+TRIES = 6
+_FIRST_BACKOFF_S = 1.0
+_MOST_BACKOFF_S = 20.0
+_CONNECT_S, _READ_S = 5, 20
+
+
+class Api:
+    """The calls to one Region. Threads share it: who is throttled holds all others back too.
+
+    Endpoint, profile and credentials are boto3's own (AWS_ENDPOINT_URL, AWS_PROFILE, ...).
+    """
+
+    def __init__(self, region: str | None = None, *, pause: Callable[[float], None] = time.sleep) -> None:
+        """`pause` may raise, to end early. Raises FatalError when no Region is known."""
+        self._session = boto3.Session(region_name=region)
+        if self._session.region_name is None:
+            raise FatalError("no Region is known", next_step="--region NAME, `region:` in the campaign, or AWS_REGION")
+        self.region: str = self._session.region_name
+        self.calls: Counter[tuple[str, str]] = Counter()  # ("ec2.DescribeInstances", host; "" where for all) -> times
+        self._clients: dict[tuple[str, str], Any] = {}
+        self._lock = threading.Lock()
+        self._not_before = 0.0
+        self._pause = pause
+
+    def call(self, service: str, operation: str, *, what: str, host: str = "", region: str = "", **parameters: Any) -> Any:
+        """One answer, as a dictionary. `operation` is boto3's method, `what` begins the error's sentence.
+
+        Tries again what is transient, with all other callers held back meanwhile. Raises BenchError of its kind;
+        another Region than ours may be asked (prices are kept in a few only).
+        """
+        client = self._client(service, region or self.region)
+        for attempt in range(1, TRIES + 1):
+            self._wait()
+            self._count(service, client, operation, host)
+            try:
+                return getattr(client, operation)(**parameters)
+            except ClientError as caught:
+                error = trouble.of(caught, what)
+                code = str(caught.response.get("Error", {}).get("Code", ""))
+                if trouble.kind(code) is not Kind.TRANSIENT or attempt == TRIES:
+                    raise error from caught
+                self._hold_back(attempt)
+            except BotoCoreError as caught:
+                raise _not_even_asked(caught, what, self.region) from caught
+        raise AssertionError("the last try raises")
+
+    def pages(self, service: str, operation: str, key: str, *, what: str, **parameters: Any) -> Iterator[Any]:
+        """Every item of `key` over all pages (NextToken)."""
+        token: dict[str, str] = {}
+        while True:
+            answer = self.call(service, operation, what=what, **parameters, **token)
+            yield from answer.get(key, ())
+            if not answer.get("NextToken"):
+                return
+            token = {"NextToken": answer["NextToken"]}
+
+    def calls_for(self, host: str) -> int:
+        """How often AWS was asked for this host alone."""
+        with self._lock:
+            return sum(times for (_, name), times in self.calls.items() if name == host)
+
+    def _client(self, service: str, region: str) -> Any:
+        with self._lock:
+            if (service, region) not in self._clients:
+                config = Config(
+                    retries={"total_max_attempts": 1}, connect_timeout=_CONNECT_S, read_timeout=_READ_S, max_pool_connections=32
+                )
+                self._clients[service, region] = self._session.client(service, region_name=region, config=config)
+            return self._clients[service, region]
+
+    def _count(self, service: str, client: Any, operation: str, host: str) -> None:
+        with self._lock:
+            self.calls[f"{service}.{client.meta.method_to_api_mapping[operation]}", host] += 1
+
+    def _wait(self) -> None:
+        while (left := self._not_before - time.monotonic()) > 0:
+            self._pause(left)
+
+    def _hold_back(self, attempt: int) -> None:
+        seconds = min(_FIRST_BACKOFF_S * 2 ** (attempt - 1), _MOST_BACKOFF_S) * random.uniform(0.5, 1.0)
+        with self._lock:
+            self._not_before = max(self._not_before, time.monotonic() + seconds)
+
+
+def _not_even_asked(caught: BotoCoreError, what: str, region: str) -> BenchError:
+    if isinstance(caught, NoCredentialsError):
+        return FatalError(f"{what}: there are no AWS credentials", next_step="`aws configure`, AWS_PROFILE, or a role")
+    if isinstance(caught, NoRegionError):
+        return FatalError(f"{what}: no Region is known", next_step="--region NAME or AWS_REGION")
+    name = type(caught).__name__
+    if name in ("EndpointConnectionError", "ConnectTimeoutError", "ConnectionClosedError", "ReadTimeoutError"):
+        words = f"{what}: AWS in {region} does not answer: {caught}"
+        return TransientError(words, next_step="is the Region's name right, and is there a way to the internet?")
+    return FatalError(f"{what}: {caught}", next_step="`ptp-harness doctor --bench ec2` says what is missing")
