@@ -10,6 +10,7 @@ from typing import Any
 import boto3
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError, NoRegionError
+from botocore.parsers import ResponseParserError
 
 from harness.bench import BenchError, FatalError, TransientError
 from harness.benches.ec2 import trouble
@@ -59,7 +60,7 @@ class Api:
                 if trouble.kind(code) is not Kind.TRANSIENT or attempt == TRIES:
                     raise error from caught
                 self._hold_back(attempt)
-            except BotoCoreError as caught:
+            except (BotoCoreError, ResponseParserError) as caught:
                 raise _not_even_asked(caught, what, self.region) from caught
         raise AssertionError("the last try raises")
 
@@ -108,11 +109,14 @@ class Api:
             self._not_before = max(self._not_before, time.monotonic() + seconds)
 
 
-def _not_even_asked(caught: BotoCoreError, what: str, region: str) -> BenchError:
+def _not_even_asked(caught: Exception, what: str, region: str) -> BenchError:
     if isinstance(caught, NoCredentialsError):
         return FatalError(f"{what}: there are no AWS credentials", next_step="`aws configure`, AWS_PROFILE, or a role")
     if isinstance(caught, NoRegionError):
         return FatalError(f"{what}: no Region is known", next_step="--region NAME or AWS_REGION")
+    if isinstance(caught, ResponseParserError):
+        words = f"{what}: what answers for AWS in {region} speaks another language"
+        return TransientError(words, next_step="is a proxy in between, or AWS_ENDPOINT_URL set?")
     name = type(caught).__name__
     if name in ("EndpointConnectionError", "ConnectTimeoutError", "ConnectionClosedError", "ReadTimeoutError"):
         words = f"{what}: AWS in {region} does not answer: {caught}"
