@@ -3,7 +3,6 @@
 pydantic is used here and nowhere further in: it checks what people write.
 """
 
-import difflib
 import math
 import re
 from collections.abc import Mapping, Sequence
@@ -14,10 +13,11 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, WithJsonSchema
 
-from harness import limits
+from harness import limits, mistakes, selection
 from harness.errors import RequestError
 from harness.limits import Requirement
 from harness.model import DEFAULT_CLOCK_NAMES, Depth
+from harness.selection import Phc, Select
 
 
 class Keep(StrEnum):
@@ -47,12 +47,16 @@ class DriverChoice:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Campaign:
-    """One request, complete: every default is filled in. Durations in seconds."""
+    """One request, complete: every default is filled in. Durations in seconds.
+
+    The types are those of `instance_types`, which may be none, and those of the Region that `select` chooses.
+    """
 
     bench: str
     inventory: str | None
     region: str | None
     instance_types: tuple[str, ...]
+    select: Select | None
     image: str | None
     placement: str
     depth: Depth
@@ -99,7 +103,17 @@ Duration = Annotated[
     WithJsonSchema({"type": "string", "pattern": f"^{_DURATION.pattern}$", "examples": ["60s", "5m", "2h"]}),
 ]
 Number = Annotated[float, BeforeValidator(_strict_number)]
+Amount = Annotated[Number, Field(gt=0)]
+Whole = Annotated[int, Field(strict=True, ge=1)]
 Words = Annotated[str, Field(strict=True, min_length=1, pattern=r"^\S(.*\S)?$")]
+_PATTERN = {"type": "string", "pattern": r"^[a-z0-9.*?\[\]!-]+$"}
+Patterns = Annotated[
+    tuple[Annotated[str, Field(strict=True, pattern=_PATTERN["pattern"])], ...],
+    BeforeValidator(lambda value: [value] if isinstance(value, str) else value),
+    Field(min_length=1),
+    WithJsonSchema({"anyOf": [_PATTERN, {"type": "array", "items": _PATTERN, "minItems": 1}]}),
+]
+"""One pattern or a list of them, such as `m7i` or `[c8*, r?i]`."""
 
 
 _LIMITS = {
@@ -133,13 +147,30 @@ class _Driver(_Edge):
     sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")] | None = None
 
 
+class _Select(_Edge):
+    phc: Phc = Phc.ANY
+    family: Patterns = ()
+    size: Patterns = ()
+    arch: Literal["x86_64", "arm64"] | None = None
+    min_vcpus: Whole | None = None
+    max_vcpus: Whole | None = None
+    min_memory_gib: Amount | None = None
+    max_memory_gib: Amount | None = None
+    max_price_per_hour: Amount | None = None
+    current_generation: Annotated[bool, Field(strict=True)] = False
+    exclude: Patterns = ()
+    one_size_per_family: Annotated[bool, Field(strict=True)] = False
+    limit: Whole | None = None
+
+
 class _File(_Edge):
     """The campaign file, key by key."""
 
     bench: Literal["ec2", "lab", "hosts"] = "lab"
     inventory: Words | None = None
     region: Words | None = None
-    instance_types: Annotated[tuple[Words, ...], Field(min_length=1)]
+    instance_types: Annotated[tuple[Words, ...], Field(min_length=1)] = ()
+    select: _Select | None = None
     image: Words | None = None
     placement: Words = "auto"
     depth: Depth = Depth.STANDARD
@@ -160,7 +191,8 @@ _NOT_YAML = (yaml.YAMLError, ValueError, KeyError, TypeError, AttributeError, In
 def json_schema() -> dict[str, Any]:
     """The JSON schema (draft 2020-12) of campaign files, for editors. What keys ask for together is checked later."""
     about = {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "PTP Harness campaign"}
-    return about | {key: value for key, value in _File.model_json_schema().items() if key != "title"}
+    named = {"anyOf": [{"required": ["instance_types"]}, {"required": ["select"]}]}
+    return about | {key: value for key, value in _File.model_json_schema().items() if key != "title"} | named
 
 
 def from_yaml(text: str, *, where: str, flags: Mapping[str, Any] | None = None) -> Campaign:
@@ -193,21 +225,22 @@ def from_mapping(
     try:
         file = _File.model_validate(merged)
     except ValidationError as error:
-        mistakes = [_mistake(one) for one in _first_causes(error.errors())]
-        raise _refused(where, mistakes + _mistakes_in_limits(merged)) from error
-    mistakes = _mistakes_in_driver(file.driver) + _mistakes_in_limits(merged) + _mistakes_in_measure(file)
-    mistakes += _mistakes_in_bench(file)
+        found = mistakes.in_words(error.errors(), _KEYS) + _mistakes_in_limits(merged) + _nothing_named(merged)
+        raise _refused(where, found) from error
+    found = _mistakes_in_driver(file.driver) + _mistakes_in_limits(merged) + _mistakes_in_measure(file)
+    found += _mistakes_in_bench(file) + _mistakes_in_select(file) + _nothing_named(merged)
     if file.read_only and file.depth is Depth.FULL:
-        mistakes.append("depth full reboots the hosts, which read_only does not allow")
+        found.append("depth full reboots the hosts, which read_only does not allow")
     if file.read_only and _driver(file.driver).source is not DriverSource.DISTRIBUTION:
-        mistakes.append("driver asks for another one to be installed, which read_only does not allow")
-    if mistakes:
-        raise _refused(where, mistakes)
+        found.append("driver asks for another one to be installed, which read_only does not allow")
+    if found:
+        raise _refused(where, found)
     return Campaign(
         bench=file.bench,
         inventory=file.inventory,
         region=file.region,
         instance_types=file.instance_types,
+        select=_select(file),
         image=file.image,
         placement=file.placement,
         depth=file.depth,
@@ -237,6 +270,10 @@ def _measured_s(file: _File) -> float:
     return file.measure.duration or MEASURE_S[file.bench]
 
 
+def _select(file: _File) -> Select | None:
+    return None if file.select is None else Select(**dict(file.select))
+
+
 def _driver(written: _Driver) -> DriverChoice:
     if written.archive is not None:
         return DriverChoice(source=DriverSource.ARCHIVE, value=written.archive, sha256=written.sha256)
@@ -248,9 +285,9 @@ def _driver(written: _Driver) -> DriverChoice:
 # --- mistakes, in words ---------------------------------------------------------------------------------------------
 
 
-def _refused(where: str, mistakes: Sequence[str]) -> RequestError:
+def _refused(where: str, found: Sequence[str]) -> RequestError:
     return RequestError(
-        f"{where}: " + "; ".join(dict.fromkeys(mistakes)),
+        f"{where}: " + "; ".join(dict.fromkeys(found)),
         next_step="`ptp-harness run --help` explains the flags" if where == COMMAND_LINE else _SCHEMA_HELPS,
     )
 
@@ -260,47 +297,12 @@ def _place(error: yaml.MarkedYAMLError) -> str:
     return f":{mark.line + 1}:{mark.column + 1}" if mark else ""
 
 
-def _first_causes(errors: Sequence[Any]) -> list[Any]:
-    """Without those that say a list is too short because its wrong items were left out."""
-    wrong_items = {error["loc"][:-1] for error in errors}
-    return [error for error in errors if error["type"] != "too_short" or error["loc"] not in wrong_items]
-
-
-def _mistake(error: Any) -> str:
-    """One of pydantic's errors as `key: what is wrong`."""
-    key = ".".join(str(part) for part in error["loc"]) or "campaign"
-    seen = error.get("input")
-    match error["type"]:
-        case "extra_forbidden":
-            return f"unknown key {key!r}{_nearest(error['loc'])}"
-        case "missing":
-            return f"{key} is missing"
-        case "enum" | "literal_error":
-            wanted = str(error["ctx"]["expected"]).replace("'", "")
-            return f"{key} is {seen!r}, not {wanted}"
-        case "value_error":
-            return f"{key} is {seen!r}: {str(error['msg']).removeprefix('Value error, ')}"
-        case "too_short":
-            return f"{key} is empty"
-        case "tuple_type":
-            return f"{key} is {seen!r}, not a list such as [lab.phc, lab.no-phc]"
-        case "string_pattern_mismatch":
-            return f"{key} is {seen!r}, which does not match {error['ctx']['pattern']}"
-        case _:
-            return f"{key} is {seen!r}: {str(error['msg'])[:1].lower()}{str(error['msg'])[1:]}"
-
-
-_KEYS: Mapping[tuple[str, ...], tuple[str, ...]] = {
+_KEYS: mistakes.Keys = {
     (): tuple(_File.model_fields),
     ("measure",): tuple(_Measure.model_fields),
     ("driver",): tuple(_Driver.model_fields),
+    ("select",): tuple(_Select.model_fields),
 }
-
-
-def _nearest(place: Sequence[str | int]) -> str:
-    known = _KEYS.get(tuple(str(part) for part in place[:-1]), ())
-    near = difflib.get_close_matches(str(place[-1]), known, n=1, cutoff=0.5)
-    return f" (did you mean {near[0]!r}?)" if near else f" (keys are {', '.join(known)})"
 
 
 def _mistakes_in_limits(written: Mapping[str, Any]) -> list[str]:
@@ -334,6 +336,25 @@ def _mistakes_in_bench(file: _File) -> list[str]:
     if file.bench != "hosts" and file.inventory is not None:
         return [f"inventory is given, and the bench is {file.bench}, not hosts"]
     return []
+
+
+def _mistakes_in_select(file: _File) -> list[str]:
+    select = _select(file)
+    if select is None or file.select is None:
+        return []
+    if file.bench != "ec2":
+        return [f"select is given, and the bench is {file.bench}, not ec2"]
+    if not file.select.model_fields_set:
+        return ["select asks for nothing: `select: {phc: any}` takes every type of the Region"]
+    return selection.mistakes(select)
+
+
+def _nothing_named(written: Mapping[str, Any]) -> list[str]:
+    if "instance_types" in written or "select" in written:
+        return []
+    return [
+        "instance_types is missing" if written.get("bench") != "ec2" else "neither instance_types nor select is given"
+    ]
 
 
 def _mistakes_in_measure(file: _File) -> list[str]:

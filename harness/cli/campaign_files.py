@@ -35,4 +35,6 @@ def check(file: Annotated[str, typer.Argument(metavar="FILE", help="A campaign f
         ptp-harness campaign check campaign.yaml
     """
     asked = request.from_file(file, {})
-    output.say(f"{file} is right: bench {asked.bench}, {len(asked.instance_types)} hosts, depth {asked.depth}")
+    hosts = [f"{len(asked.instance_types)} hosts"] if asked.instance_types else []
+    hosts += ["what select chooses"] if asked.select else []
+    output.say(f"{file} is right: bench {asked.bench}, {' and '.join(hosts)}, depth {asked.depth}")

@@ -1,8 +1,10 @@
 """A machine that never answers, and a host with everything proven, to be taken apart by the tests."""
 
+import os
 import shlex
 import socket
-from collections.abc import Callable
+import urllib.request
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +32,32 @@ from harness.model import (
     Token,
     Tracking,
 )
+
+
+@pytest.fixture(scope="session")
+def moto() -> Iterator[str]:
+    """The address of an EC2 that costs nothing, on this machine."""
+    from moto.server import ThreadedMotoServer  # half a minute to import where cores are busy: only who needs it waits
+
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    yield f"http://{host}:{port}"
+    server.stop()
+
+
+@pytest.fixture
+def aws(moto: str, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The environment of somebody whose AWS is `moto`, with nothing in their account; its address."""
+    for name in [name for name in os.environ if name.startswith("AWS_")]:
+        monkeypatch.delenv(name)
+    nowhere = {"AWS_CONFIG_FILE": os.devnull, "AWS_SHARED_CREDENTIALS_FILE": os.devnull}
+    mine = {"AWS_ACCESS_KEY_ID": "testing", "AWS_SECRET_ACCESS_KEY": "testing", "AWS_EC2_METADATA_DISABLED": "true"}
+    for name, value in {**nowhere, **mine, "AWS_ENDPOINT_URL": moto}.items():
+        monkeypatch.setenv(name, value)
+    urllib.request.urlopen(urllib.request.Request(f"{moto}/moto-api/reset", method="POST")).close()
+    return moto
+
 
 KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIPlaceholderPlaceholderPlaceholderPlaceholder"
 UTC_NS = 1_795_233_824 * 10**9

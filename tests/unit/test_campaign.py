@@ -21,6 +21,7 @@ from harness.campaign import (
 )
 from harness.errors import RequestError
 from harness.model import Depth
+from harness.selection import Phc, Select
 
 FULL = """
 bench: ec2
@@ -46,6 +47,7 @@ def test_every_key() -> None:
         inventory=None,
         region="eu-north-1",
         instance_types=("m7i.large", "c8g.large"),
+        select=None,
         image="al2023",
         placement="auto",
         depth=Depth.QUICK,
@@ -67,6 +69,7 @@ def test_defaults_of_the_lab() -> None:
         inventory=None,
         region=None,
         instance_types=("lab.phc",),
+        select=None,
         image=None,
         placement="auto",
         depth=Depth.STANDARD,
@@ -151,14 +154,15 @@ depth: deep
 parallel: 0
 """
     assert refusal(text) == (
-        "c.yaml: bench is 'lap', not ec2, lab or hosts; instance_types is missing; "
+        "c.yaml: bench is 'lap', not ec2, lab or hosts; "
         "depth is 'deep', not quick, standard or full; "
         'measure.interval is 5: must be a duration with its unit, such as "60s", "5m" or "2h"; '
         "unknown key 'measure.duraton' (did you mean 'duration'?); limits.offset_ns.max is 'x': must be a number; "
         "parallel is 0: input should be greater than or equal to 1; "
         "unknown key 'instance_type' (did you mean 'instance_types'?); "
         "unknown limit 'offset' (did you mean 'offset_ns'?); "
-        "unknown statistic 'p99abs' of offset_ns (did you mean 'p99_abs'?): p99_abs, median_abs, max"
+        "unknown statistic 'p99abs' of offset_ns (did you mean 'p99_abs'?): p99_abs, median_abs, max; "
+        "instance_types is missing"
     )
 
 
@@ -255,6 +259,92 @@ def test_any_mapping_is_a_campaign_or_refused(written: dict[str, Any]) -> None:
     assert isinstance(found, Campaign | RequestError)
 
 
+# --- select ---------------------------------------------------------------------------------------------------------
+
+SELECT = """
+bench: ec2
+instance_types: [m7i.large]
+select:
+  phc: supported
+  family: [c8*, r7i]
+  size: large
+  arch: arm64
+  min_vcpus: 2
+  max_vcpus: 8
+  min_memory_gib: 4
+  max_memory_gib: 64
+  max_price_per_hour: 0.5
+  current_generation: true
+  exclude: [c8gn, "*.metal*"]
+  one_size_per_family: true
+  limit: 5
+"""
+
+
+def test_every_key_of_select() -> None:
+    found = from_yaml(SELECT, where="c.yaml")
+    assert (found.instance_types, found.select) == (
+        ("m7i.large",),
+        Select(
+            phc=Phc.SUPPORTED,
+            family=("c8*", "r7i"),
+            size=("large",),
+            arch="arm64",
+            min_vcpus=2,
+            max_vcpus=8,
+            min_memory_gib=4.0,
+            max_memory_gib=64.0,
+            max_price_per_hour=0.5,
+            current_generation=True,
+            exclude=("c8gn", "*.metal*"),
+            one_size_per_family=True,
+            limit=5,
+        ),
+    )
+    jsonschema.validate(yaml.safe_load(SELECT), json_schema())
+
+
+def test_select_may_stand_without_types() -> None:
+    text = "{bench: ec2, select: {phc: any}}"
+    found = from_yaml(text, where="c.yaml")
+    assert (found.instance_types, found.select) == ((), Select())
+    jsonschema.validate(yaml.safe_load(text), json_schema())
+
+
+@pytest.mark.parametrize(
+    ("text", "wanted"),
+    [
+        ("{bench: ec2}", "neither instance_types nor select is given"),
+        ("{select: {phc: any}}", "select is given, and the bench is lab, not ec2"),
+        (
+            "{bench: ec2, select: {}}",
+            "select asks for nothing: `select: {phc: any}` takes every type of the Region",
+        ),
+        (
+            "{bench: ec2, select: {phc: yes, familly: m7i, arch: mips, limit: 0, max_price_per_hour: cheap}}",
+            "select.phc is True, not supported, unsupported, unknown or any; "
+            "select.arch is 'mips', not x86_64 or arm64; "
+            "select.max_price_per_hour is 'cheap': must be a number; "
+            "select.limit is 0: input should be greater than or equal to 1; "
+            "unknown key 'select.familly' (did you mean 'family'?)",
+        ),
+        (
+            "{bench: ec2, select: {min_vcpus: 8, max_vcpus: 4, min_memory_gib: 8, max_memory_gib: 7.5}}",
+            "select.min_vcpus of 8 is more than select.max_vcpus of 4; "
+            "select.min_memory_gib of 8 is more than select.max_memory_gib of 7.5",
+        ),
+        (
+            "{bench: ec2, select: {family: [M7i]}}",
+            "select.family.0 is 'M7i', which does not match ^[a-z0-9.*?\\[\\]!-]+$",
+        ),
+        ("{bench: ec2, select: {family: []}}", "select.family is empty"),
+        ("{bench: ec2, select: phc}", "select is 'phc', not a group of `key: value` lines"),
+    ],
+)
+def test_mistakes_in_select(text: str, wanted: str) -> None:
+    assert refusal(text) == f"c.yaml: {wanted}"
+
+
 # --- the schema of campaign files -----------------------------------------------------------------------------------
 
 WHOLE = """
@@ -286,6 +376,8 @@ def test_the_schema_takes_a_right_file() -> None:
         "{instance_types: [x], limits: {offset_ns: {mean: 1}}}",
         "{instance_types: [x], keep: maybe}",
         "{instance_types: [x], parallel: 0}",
+        "{bench: ec2, select: {phc: perhaps}}",
+        "{bench: ec2, select: {family: [M7i]}}",
     ],
 )
 def test_the_schema_refuses_what_the_command_refuses(wrong: str) -> None:

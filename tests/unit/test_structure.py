@@ -15,6 +15,8 @@ LAYERS = (
     "units",
     # core: plain data in, plain data out. `limits` stands above `campaign`, which checks a campaign's limits by it.
     "limits",
+    "selection",
+    "mistakes",
     "campaign",
     "plan",
     "probes",

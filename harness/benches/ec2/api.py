@@ -1,4 +1,4 @@
-"""How is AWS asked? One place for clients, patience and the count of calls: a Region's budget is shared by all hosts."""
+"""How is AWS asked? One place for clients, patience and the count of calls: all hosts share a Region's budget."""
 
 import random
 import threading
@@ -10,6 +10,7 @@ from typing import Any
 import boto3
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError, NoRegionError
+from botocore.parsers import ResponseParserError
 
 from harness.bench import BenchError, FatalError, TransientError
 from harness.benches.ec2 import trouble
@@ -29,7 +30,7 @@ class Api:
 
     def __init__(self, region: str | None = None, *, pause: Callable[[float], None] = time.sleep) -> None:
         """`pause` may raise, to end early. Raises FatalError when no Region is known."""
-        self._session = boto3.Session(region_name=region)
+        self._session: Any = boto3.Session(region_name=region)
         if self._session.region_name is None:
             raise FatalError("no Region is known", next_step="--region NAME, `region:` in the campaign, or AWS_REGION")
         self.region: str = self._session.region_name
@@ -39,7 +40,9 @@ class Api:
         self._not_before = 0.0
         self._pause = pause
 
-    def call(self, service: str, operation: str, *, what: str, host: str = "", region: str = "", **parameters: Any) -> Any:
+    def call(
+        self, service: str, operation: str, *, what: str, host: str = "", region: str = "", **parameters: Any
+    ) -> Any:
         """One answer, as a dictionary. `operation` is boto3's method, `what` begins the error's sentence.
 
         Tries again what is transient, with all other callers held back meanwhile. Raises BenchError of its kind;
@@ -57,7 +60,7 @@ class Api:
                 if trouble.kind(code) is not Kind.TRANSIENT or attempt == TRIES:
                     raise error from caught
                 self._hold_back(attempt)
-            except BotoCoreError as caught:
+            except (BotoCoreError, ResponseParserError) as caught:
                 raise _not_even_asked(caught, what, self.region) from caught
         raise AssertionError("the last try raises")
 
@@ -71,6 +74,10 @@ class Api:
                 return
             token = {"NextToken": answer["NextToken"]}
 
+    def endpoint(self, service: str) -> str:
+        """The address that a service is asked at: AWS's own, or that of AWS_ENDPOINT_URL and its kin."""
+        return str(self._client(service, self.region).meta.endpoint_url)
+
     def calls_for(self, host: str) -> int:
         """How often AWS was asked for this host alone."""
         with self._lock:
@@ -80,7 +87,10 @@ class Api:
         with self._lock:
             if (service, region) not in self._clients:
                 config = Config(
-                    retries={"total_max_attempts": 1}, connect_timeout=_CONNECT_S, read_timeout=_READ_S, max_pool_connections=32
+                    retries={"total_max_attempts": 1},
+                    connect_timeout=_CONNECT_S,
+                    read_timeout=_READ_S,
+                    max_pool_connections=32,
                 )
                 self._clients[service, region] = self._session.client(service, region_name=region, config=config)
             return self._clients[service, region]
@@ -99,11 +109,14 @@ class Api:
             self._not_before = max(self._not_before, time.monotonic() + seconds)
 
 
-def _not_even_asked(caught: BotoCoreError, what: str, region: str) -> BenchError:
+def _not_even_asked(caught: Exception, what: str, region: str) -> BenchError:
     if isinstance(caught, NoCredentialsError):
         return FatalError(f"{what}: there are no AWS credentials", next_step="`aws configure`, AWS_PROFILE, or a role")
     if isinstance(caught, NoRegionError):
         return FatalError(f"{what}: no Region is known", next_step="--region NAME or AWS_REGION")
+    if isinstance(caught, ResponseParserError):
+        words = f"{what}: what answers for AWS in {region} speaks another language"
+        return TransientError(words, next_step="is a proxy in between, or AWS_ENDPOINT_URL set?")
     name = type(caught).__name__
     if name in ("EndpointConnectionError", "ConnectTimeoutError", "ConnectionClosedError", "ReadTimeoutError"):
         words = f"{what}: AWS in {region} does not answer: {caught}"

@@ -1,0 +1,40 @@
+"""What a cloud says of its instance types and of what an account may run of them: what tables and plans are made of."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TypeInfo:
+    """One instance type of one Region. `phc` is the API's claim: None where it says nothing, which is not "no"."""
+
+    name: str
+    family: str
+    size: str
+    architecture: str  # "x86_64" or "arm64"
+    vcpus: int
+    memory_mib: int
+    phc: bool | None
+    ena: str  # "required", "supported", "unsupported"
+    zones: tuple[str, ...]  # those that offer it
+    price_per_hour_usd: float | None
+    bare_metal: bool
+    current_generation: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Quota:
+    """How many vCPUs of a kind an account may run at once, and how many it runs. None is unknown, for `why_unknown`."""
+
+    code: str
+    name: str
+    families: frozenset[str]  # of the types asked about that count against it
+    limit_vcpus: int | None
+    used_vcpus: int | None
+    why_unknown: str = ""
+
+    @property
+    def left_vcpus(self) -> int | None:
+        """What may still be started; None as soon as one of both is unknown."""
+        if self.limit_vcpus is None or self.used_vcpus is None:
+            return None
+        return max(self.limit_vcpus - self.used_vcpus, 0)
