@@ -1,0 +1,193 @@
+"""Which image does a host boot, and who logs in to it? By a name's public parameter, or by an image's id.
+
+What a name means moves from day to day: it is resolved once per campaign and stored with it.
+"""
+
+import datetime
+import difflib
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from harness.bench import BenchError
+from harness.benches.ec2 import trouble
+from harness.benches.ec2.api import Api
+from harness.errors import RequestError
+
+USER_TAG = "ptp-harness:user"
+"""On images that we baked: who logs in."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Named:
+    """A name's public SSM parameter per architecture, and who logs in."""
+
+    parameters: Mapping[str, str]
+    user: str
+
+
+def _named(pattern: str, x86_64: str, user: str) -> Named:
+    return Named(parameters={"x86_64": pattern.format(x86_64), "arm64": pattern.format("arm64")}, user=user)
+
+
+_UBUNTU = "/aws/service/canonical/ubuntu/server/{}/stable/current/{{}}/hvm/ebs-{}/ami-id"
+
+NAMED: Mapping[str, Named] = {
+    "al2023": _named("/aws/service/ami-amazon-linux-latest/al2023-ami-kernel-default-{}", "x86_64", "ec2-user"),
+    "debian-12": _named("/aws/service/debian/release/12/latest/{}", "amd64", "admin"),
+    "debian-13": _named("/aws/service/debian/release/13/latest/{}", "amd64", "admin"),
+    "ubuntu-22.04": _named(_UBUNTU.format("22.04", "gp2"), "amd64", "ubuntu"),
+    "ubuntu-24.04": _named(_UBUNTU.format("24.04", "gp3"), "amd64", "ubuntu"),
+}
+"""Canonical publishes gp3 images from 23.10 on. The volume is gp3 either way: the stack says so."""
+
+_OWNERS = {
+    "amazon": "ec2-user",
+    "137112412989": "ec2-user",  # Amazon Linux
+    "099720109477": "ubuntu",
+    "136693071363": "admin",  # Debian
+    "309956199498": "ec2-user",  # Red Hat
+    "013907871322": "ec2-user",  # SUSE
+    "792107900819": "rocky",
+    "764336703387": "ec2-user",  # AlmaLinux
+}
+"""Who publishes images, and whom they are made for."""
+
+_PREFIXES = {"al2023-": "ec2-user", "amzn2-": "ec2-user", "ubuntu": "ubuntu", "debian-": "admin", "RHEL-": "ec2-user"}
+"""The same by an image's name, which a copy keeps."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Image:
+    """One image, as it was when it was asked for. `parameter` is None for one that was given by its id."""
+
+    name: str
+    ami: str
+    architecture: str  # x86_64 or arm64
+    user: str
+    parameter: str | None
+    taken: str  # UTC, ISO 8601
+    title: str  # its own name: al2023-ami-2023.9.20261111.0-kernel-6.12-x86_64
+    root_device: str | None
+    volume_gib: int | None  # the least that the root volume can be
+
+
+class Images:
+    """What each name means in one campaign: asked once, the same for all hosts. Threads share it."""
+
+    def __init__(self, api: Api) -> None:
+        self._api = api
+        self._known: dict[tuple[str, str, str | None], Image] = {}
+        self._lock = threading.Lock()
+
+    def of(self, name: str, architecture: str, user: str | None = None) -> Image:
+        """As `resolve`."""
+        with self._lock:
+            key = (name, architecture, user)
+            if key not in self._known:
+                self._known[key] = resolve(self._api, name, architecture, user=user)
+            return self._known[key]
+
+
+def check_name(name: str) -> None:
+    """Raises RequestError, with the nearest names, for one that is neither ours nor an image's id."""
+    if name in NAMED or name.startswith("ami-"):
+        return
+    near = difflib.get_close_matches(name, NAMED, n=3, cutoff=0.4) or sorted(NAMED)
+    raise RequestError(
+        f"there is no image {name!r}", next_step=f"nearest: {', '.join(near)}; or an image's id, ami-..."
+    )
+
+
+def resolve(api: Api, name: str, architecture: str, *, user: str | None = None) -> Image:
+    """The image of that name (or id) for an architecture. `user` overrides whom it is made for.
+
+    Raises RequestError for a name or id that is not there or does not fit, BenchError as Api does.
+    """
+    check_name(name)
+    if name.startswith("ami-"):
+        return _described(api, name, name, None, architecture, user)
+    parameter = NAMED[name].parameters[architecture]
+    return _described(api, name, _ami_of(api, name, architecture), parameter, architecture, user or NAMED[name].user)
+
+
+def _ami_of(api: Api, name: str, architecture: str) -> str:
+    """The id behind a name. All names are asked for at once: where one is missing, those that are there are told."""
+    by_parameter = {named.parameters[architecture]: each for each, named in NAMED.items()}
+    answer = api.call("ssm", "get_parameters", Names=list(by_parameter), what="looking up the image")
+    found = {by_parameter[one["Name"]]: str(one["Value"]) for one in answer["Parameters"]}
+    if name in found:
+        return found[name]
+    near = difflib.get_close_matches(name, found, n=5, cutoff=0.0)
+    there = f"there for {architecture} are {', '.join(near)}" if near else "name an image by its id: `image: ami-...`"
+    raise RequestError(f"{api.region} has no image {name} for {architecture}", next_step=there)
+
+
+def _described(api: Api, name: str, ami: str, parameter: str | None, architecture: str, user: str | None) -> Image:
+    said = _ask(api, ami)
+    wrong = _unfit(said, ami, architecture)
+    if wrong:
+        raise RequestError(wrong, next_step="choose another `image:`, or types that fit it")
+    user = user or user_of(said)
+    if user is None:
+        raise RequestError(
+            f"who logs in to {ami} ({said.get('Name', 'without a name')}) is not known", next_step="set `user:`"
+        )
+    return Image(
+        name=name,
+        ami=ami,
+        architecture=architecture,
+        user=user,
+        parameter=parameter,
+        taken=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        title=str(said.get("Name", "")),
+        root_device=said.get("RootDeviceName"),
+        volume_gib=_root_gib(said),
+    )
+
+
+def _ask(api: Api, ami: str) -> Mapping[str, Any]:
+    try:
+        answer = api.call("ec2", "describe_images", ImageIds=[ami], what=f"looking at the image {ami}")
+    except BenchError as error:
+        if str(trouble.code_of(error)).startswith("InvalidAMIID"):
+            answer = {"Images": []}
+        else:
+            raise
+    if not answer["Images"]:
+        raise RequestError(
+            f"{api.region} has no image {ami}, or this account may not see it",
+            next_step=f"an image's id is of one Region; by name: {', '.join(sorted(NAMED))}",
+        )
+    return dict(answer["Images"][0])
+
+
+def _unfit(said: Mapping[str, Any], ami: str, architecture: str) -> str | None:
+    """Why an image cannot be used, in one sentence."""
+    if said.get("Architecture") != architecture:
+        return f"the image {ami} is for {said.get('Architecture')}, and the type's architecture is {architecture}"
+    if said.get("State") != "available":
+        return f"the image {ami} cannot be launched: its state is {said.get('State')}"
+    if "windows" in str(said.get("Platform", "")).lower():
+        return f"the image {ami} is Windows: only Linux can be qualified"
+    if said.get("RootDeviceType", "ebs") != "ebs":
+        return f"the image {ami} has no EBS root volume, which the stack makes"
+    return None
+
+
+def user_of(said: Mapping[str, Any]) -> str | None:
+    """Who logs in to an image that DescribeImages described: by our tag, its name, or its owner."""
+    tags = {tag["Key"]: tag["Value"] for tag in said.get("Tags", ())}
+    if USER_TAG in tags:
+        return str(tags[USER_TAG])
+    name = str(said.get("Name", "")).rpartition("/")[2]
+    by_name = next((user for prefix, user in _PREFIXES.items() if name.startswith(prefix)), None)
+    return by_name or _OWNERS.get(str(said.get("OwnerId"))) or _OWNERS.get(str(said.get("ImageOwnerAlias")))
+
+
+def _root_gib(said: Mapping[str, Any]) -> int | None:
+    for one in said.get("BlockDeviceMappings", ()):
+        if "Ebs" in one and one.get("DeviceName") == said.get("RootDeviceName"):
+            return int(one["Ebs"]["VolumeSize"]) if "VolumeSize" in one["Ebs"] else None
+    return None
