@@ -28,7 +28,7 @@ pytestmark = [
 ]
 
 ASSETS = "harness/_assets/"
-CARRIED = {"harness", "lab", "playbooks", "roles", "ansible.cfg"}
+CARRIED = {"harness", "infra", "lab", "playbooks", "roles", "ansible.cfg", "Pulumi.yaml"}
 FOLDERS_LEFT_OUT = {"tests", "docs", "benchmarks", "tools", "requirements", "extensions", "meta", "plugins"}
 FILES_LEFT_OUT = {"Makefile", "LICENSE", "pyproject.toml", "galaxy.yml", "*.md", ".*"}
 SCENARIOS = ("roles/*/molecule/*", "roles/*/tests/*")

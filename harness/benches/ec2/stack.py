@@ -50,6 +50,8 @@ class StackSettings:
     token: str
     owner: str
     volume_gib: int
+    user: str | None = None
+    instance_profile: str | None = None
 
     def __repr__(self) -> str:
         return f"StackSettings(token={self.token!r}, instance_type={self.instance_type!r}, region={self.region!r})"
@@ -74,6 +76,8 @@ class StackSettings:
             "token": self.token,
             "owner": self.owner,
             "volumeGib": str(self.volume_gib),
+            "user": self.user,
+            "instanceProfile": self.instance_profile,
         }
         values = {
             f"{PROJECT}:{key}": ConfigValue(value=value, secret=key == "hostKey")

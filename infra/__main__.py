@@ -1,0 +1,23 @@
+"""One stack: read the configuration, make one precision host, tell where it is."""
+
+import sys
+from pathlib import Path
+
+import pulumi
+
+sys.path.insert(
+    0, str(Path(__file__).resolve().parents[1])
+)  # Pulumi runs this folder, which is a package in its parent
+
+from infra.defaults import completed
+from infra.precision_host import PrecisionHost
+from infra.settings import SettingsError, read
+
+try:
+    settings = completed(read(pulumi.Config().get, region=pulumi.Config("aws").get("region")), stack=pulumi.get_stack())
+    host = PrecisionHost("host", settings)
+except SettingsError as error:
+    raise pulumi.RunError(str(error)) from None
+
+for name, value in host.outputs.items():
+    pulumi.export(name, value)

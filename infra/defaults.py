@@ -1,0 +1,82 @@
+"""What is meant by a setting that was left empty? Asked of this machine, so that `pulumi up` needs few settings."""
+
+import getpass
+import ipaddress
+import os
+import subprocess
+import urllib.error
+import urllib.request
+from dataclasses import replace
+from pathlib import Path
+
+from infra.settings import Settings, SettingsError
+
+CHECK_IP = "https://checkip.amazonaws.com"
+_CHECK_IP_S = 5.0
+_PUBLIC_KEYS = ("id_ed25519.pub", "id_ecdsa.pub", "id_rsa.pub")
+
+
+def completed(settings: Settings, *, stack: str) -> Settings:
+    """The settings with nothing left to find out on this machine. Raises SettingsError for what it does not have."""
+    host = settings.host or stack
+    return replace(
+        settings,
+        host=host,
+        token=settings.token or f"{settings.run}/{host}/1",
+        owner=settings.owner or _owner(),
+        public_key=settings.public_key or public_key(Path.home() / ".ssh"),
+        host_key=settings.host_key or host_key(_state_dir() / "host-keys" / stack),
+        controller_cidr=settings.controller_cidr or (own_address() if settings.access == "ssh" else ""),
+    )
+
+
+def public_key(folder: Path) -> str:
+    """The key that one's own ssh offers first."""
+    for name in _PUBLIC_KEYS:
+        if (folder / name).is_file():
+            return (folder / name).read_text().strip()
+    raise SettingsError(
+        f"publicKey: none of {', '.join(_PUBLIC_KEYS)} is in {folder}: make one with `ssh-keygen -t ed25519`, or "
+        '`pulumi config set publicKey "ssh-ed25519 AAAA..."`'
+    )
+
+
+def host_key(path: Path) -> str:
+    """The private key that this stack's host is first known by: made once, then the same at each `up`."""
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        making = ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "", "-f", str(path)]
+        try:
+            subprocess.run(making, check=True, capture_output=True, text=True, stdin=subprocess.DEVNULL)
+        except FileNotFoundError:
+            raise SettingsError("hostKey: ssh-keygen is not installed (OpenSSH's client has it)") from None
+        except subprocess.CalledProcessError as error:
+            raise SettingsError(f"hostKey: ssh-keygen could not make {path}: {error.stderr.strip()}") from None
+    return path.read_text()
+
+
+def own_address(url: str = CHECK_IP) -> str:
+    """The address by which the internet knows us, as a network of one."""
+    remedy = "say it: `pulumi config set controllerCidr 192.0.2.7/32`"
+    try:
+        with urllib.request.urlopen(url, timeout=_CHECK_IP_S) as answer:
+            text = answer.read(100).decode("ascii", "replace").strip()
+        return f"{ipaddress.IPv4Address(text)}/32"
+    except ipaddress.AddressValueError:
+        raise SettingsError(f"controllerCidr: {url} said {text!r}, which is no IPv4 address; {remedy}") from None
+    except (urllib.error.URLError, OSError) as error:
+        reason = getattr(error, "reason", error)
+        raise SettingsError(f"controllerCidr: {url} does not say our address ({reason}); {remedy}") from None
+
+
+def _owner() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return "unknown"
+
+
+def _state_dir() -> Path:
+    own = os.environ.get("PTP_HARNESS_STATE_DIR")
+    home = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local/state"
+    return Path(own) if own else Path(home) / "ptp-harness"

@@ -1,0 +1,102 @@
+"""What will stand in EC2? Everything that can be decided before anything is made, as plain data."""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from harness.model.ec2 import PRECISION_STRATEGY, needs_precision_group
+from infra.settings import GROUP, Settings, SettingsError
+
+SSH_PORT = 22
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Group:
+    """The placement group to be in: one to be made with a strategy, or one that exists by its name."""
+
+    strategy: str | None
+    existing: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Image:
+    """Where the id of a named image is found, and who logs in to it."""
+
+    parameter: str
+    user: str
+
+
+_IMAGES = {
+    "al2023": ("/aws/service/ami-amazon-linux-latest/al2023-ami-kernel-default-{}", "ec2-user"),
+    "debian-12": ("/aws/service/debian/release/12/latest/{}", "admin"),
+    "debian-13": ("/aws/service/debian/release/13/latest/{}", "admin"),
+    "ubuntu-22.04": ("/aws/service/canonical/ubuntu/server/22.04/stable/current/{}/hvm/ebs-gp2/ami-id", "ubuntu"),
+    "ubuntu-24.04": ("/aws/service/canonical/ubuntu/server/24.04/stable/current/{}/hvm/ebs-gp3/ami-id", "ubuntu"),
+}
+"""Public SSM parameters. Amazon says x86_64, Debian and Canonical say amd64; Canonical's 22.04 has gp2 alone."""
+
+
+def image(name: str, architecture: str) -> Image:
+    """A named image for "x86_64" or "arm64"."""
+    parameter, user = _IMAGES[name]
+    word = "amd64" if architecture == "x86_64" and name != "al2023" else architecture
+    return Image(parameter=parameter.format(word), user=user)
+
+
+def architecture(supported: list[str], instance_type: str) -> str:
+    """The one to use of what EC2 says of a type ("i386" may stand first). Raises SettingsError when it has neither."""
+    for name in ("x86_64", "arm64"):
+        if name in supported:
+            return name
+    raise SettingsError(f"{instance_type} runs on {', '.join(supported) or 'nothing known'}: neither x86_64 nor arm64")
+
+
+def group(settings: Settings) -> Group | None:
+    """The placement group, or None. Raises SettingsError for one in which the type would show no clock."""
+    if settings.placement.startswith(GROUP):
+        return Group(strategy=None, existing=settings.placement.removeprefix(GROUP))
+    needed = needs_precision_group(settings.region, settings.instance_type)
+    if settings.placement == "cluster" and needed:
+        raise SettingsError(
+            f"placement: in {settings.region} a {settings.instance_type} has its clock in a cluster only when that has "
+            "a precision-time parent, which Pulumi cannot make yet: `aws ec2 create-placement-group --strategy cluster "
+            "--group-name NAME --parent-group-id pg-...`, then `pulumi config set placement group:NAME`"
+        )
+    if settings.placement == "precision-time" or (settings.placement == "auto" and needed):
+        return Group(strategy=PRECISION_STRATEGY, existing=None)
+    return Group(strategy="cluster", existing=None) if settings.placement == "cluster" else None
+
+
+def tags(settings: Settings, now: datetime) -> dict[str, str]:
+    """The tags of everything that is made. Sweeping goes by them."""
+    expires = settings.expires or (now.astimezone(UTC) + timedelta(minutes=settings.lease_minutes)).isoformat(
+        timespec="seconds"
+    )
+    return {
+        "Name": f"ptp-harness {settings.host}",
+        "ptp-harness:run": settings.run,
+        "ptp-harness:host": settings.host,
+        "ptp-harness:token": settings.token,
+        "ptp-harness:owner": settings.owner,
+        "ptp-harness:expires": expires,
+    }
+
+
+def ingress(settings: Settings) -> list[dict[str, object]]:
+    """Who may connect: the controller's one address by SSH, or nobody."""
+    if settings.access == "ssm":
+        return []
+    return [
+        {
+            "protocol": "tcp",
+            "from_port": SSH_PORT,
+            "to_port": SSH_PORT,
+            "cidr_blocks": [settings.controller_cidr],
+            "description": "SSH from the controller",
+        }
+    ]
+
+
+EGRESS: list[dict[str, object]] = [
+    {"protocol": "-1", "from_port": 0, "to_port": 0, "cidr_blocks": ["0.0.0.0/0"], "ipv6_cidr_blocks": ["::/0"]}
+]
+"""Out to anywhere: packages, kernels' headers, the driver's source."""

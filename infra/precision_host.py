@@ -1,0 +1,129 @@
+"""One EC2 instance with a precision clock, and what it needs: firewall, key, placement group. All of it is tagged."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+import pulumi
+from pulumi_aws import ec2, ssm
+
+from infra import layout
+from infra.settings import Settings
+from infra.user_data import cloud_config, public_part
+
+_EXPIRES = '["ptp-harness:expires"]'
+_WAIT = pulumi.CustomTimeouts(create="10m", update="10m", delete="15m")
+
+
+class PrecisionHost(pulumi.ComponentResource):
+    """A host by complete settings. `outputs` is what a stack tells of it.
+
+    Image, user data and the default expiry are of the moment when the instance is made: a later `up` leaves them.
+    """
+
+    def __init__(self, name: str, settings: Settings, opts: pulumi.ResourceOptions | None = None) -> None:
+        super().__init__("ptp:infra:PrecisionHost", name, None, opts)
+        self._name, self._settings = name, settings
+        self._tags = layout.tags(settings, datetime.now(UTC))
+        group = layout.group(settings)
+        known = ec2.get_instance_type(instance_type=settings.instance_type)
+        architecture = layout.architecture(list(known.supported_architectures), settings.instance_type)
+        image, user = self._image(architecture)
+        firewall = self._firewall()
+        key = ec2.KeyPair(f"{name}-key", public_key=settings.public_key, tags=self._tags, opts=self._child("tags"))
+        placed = self._placed(group)
+        instance = self._instance(image, firewall, key, placed)
+        self.outputs: dict[str, pulumi.Input[Any]] = {
+            "instanceId": instance.id,
+            "address": pulumi.Output.all(instance.public_ip, instance.private_ip).apply(lambda ips: ips[0] or ips[1]),
+            "zone": instance.availability_zone,
+            "image": instance.ami,
+            "architecture": architecture,
+            "user": user,
+            "placementGroup": placed,
+            "securityGroup": firewall.id,
+        }
+        self.outputs |= _for_ssh(settings, user, self.outputs["address"])
+        self.register_outputs(self.outputs)
+
+    def _child(self, *expiring: str, kept: tuple[str, ...] = (), **more: Any) -> pulumi.ResourceOptions:
+        """Options of a child; `expiring` are its properties with tags, whose default expiry is of the first `up`."""
+        fixed = [] if self._settings.expires else [f"{tags}{_EXPIRES}" for tags in expiring]
+        return pulumi.ResourceOptions(parent=self, ignore_changes=[*fixed, *kept], **more)
+
+    def _image(self, architecture: str) -> tuple[str, str]:
+        """The image's id, and who logs in to it."""
+        if self._settings.image_is_given:
+            return self._settings.image, self._settings.user or "ec2-user"
+        image = layout.image(self._settings.image, architecture)
+        return ssm.get_parameter(name=image.parameter).value, self._settings.user or image.user
+
+    def _firewall(self) -> ec2.SecurityGroup:
+        subnet = self._settings.subnet_id
+        return ec2.SecurityGroup(
+            f"{self._name}-firewall",
+            description="ptp-harness: SSH from its controller, nothing else",
+            vpc_id=ec2.get_subnet(id=subnet).vpc_id if subnet else None,
+            ingress=[ec2.SecurityGroupIngressArgs(**rule) for rule in layout.ingress(self._settings)],  # type: ignore[arg-type]
+            egress=[ec2.SecurityGroupEgressArgs(**rule) for rule in layout.EGRESS],  # type: ignore[arg-type]
+            tags=self._tags,
+            opts=self._child("tags"),
+        )
+
+    def _placed(self, group: layout.Group | None) -> pulumi.Input[str] | None:
+        if group is None or group.strategy is None:
+            return group.existing if group else None
+        made = ec2.PlacementGroup(
+            f"{self._name}-placement", strategy=group.strategy, tags=self._tags, opts=self._child("tags")
+        )
+        return made.name
+
+    def _instance(
+        self, image: str, firewall: ec2.SecurityGroup, key: ec2.KeyPair, placed: pulumi.Input[str] | None
+    ) -> ec2.Instance:
+        settings = self._settings
+        # A named image is of the day when the instance was made. Its name is part of ours: another name, another host.
+        name = self._name if settings.image_is_given else f"{self._name}-{settings.image}"
+        kept = ("userData",) if settings.image_is_given else ("userData", "ami")
+        return ec2.Instance(
+            name,
+            instance_type=settings.instance_type,
+            ami=image,
+            availability_zone=settings.zone or None,
+            subnet_id=settings.subnet_id or None,
+            key_name=key.key_name,
+            vpc_security_group_ids=[firewall.id],
+            placement_group=placed,
+            iam_instance_profile=settings.instance_profile or None,
+            user_data=pulumi.Output.secret(cloud_config(settings.host_key, settings.lease_minutes)),
+            metadata_options=ec2.InstanceMetadataOptionsArgs(
+                http_endpoint="enabled", http_tokens="required", http_put_response_hop_limit=1
+            ),
+            root_block_device=ec2.InstanceRootBlockDeviceArgs(
+                encrypted=True,
+                volume_type="gp3",
+                volume_size=settings.volume_gib,
+                delete_on_termination=True,
+                tags=self._tags,
+            ),
+            instance_initiated_shutdown_behavior="terminate",
+            instance_market_options=_spot() if settings.market == "spot" else None,
+            tags=self._tags,
+            opts=self._child("tags", "rootBlockDevice.tags", kept=kept, custom_timeouts=_WAIT),
+        )
+
+
+def _spot() -> ec2.InstanceInstanceMarketOptionsArgs:
+    once = ec2.InstanceInstanceMarketOptionsSpotOptionsArgs(
+        spot_instance_type="one-time", instance_interruption_behavior="terminate"
+    )
+    return ec2.InstanceInstanceMarketOptionsArgs(market_type="spot", spot_options=once)
+
+
+def _for_ssh(settings: Settings, user: str, address: pulumi.Input[str]) -> dict[str, pulumi.Output[str]]:
+    """An inventory for Ansible with this one host, and its line for known_hosts."""
+    line = public_part(settings.host_key)
+    inventory = "all:\n  hosts:\n    {}:\n      ansible_host: {}\n      ansible_user: {}\n"
+    return {
+        "inventory": pulumi.Output.from_input(address).apply(lambda ip: inventory.format(settings.host, ip, user)),
+        "knownHosts": pulumi.Output.from_input(address).apply(lambda ip: f"{ip} {line}"),
+    }

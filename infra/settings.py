@@ -1,0 +1,144 @@
+"""What is asked of a stack? Its configuration as one frozen object, with every mistake in it named at once."""
+
+import ipaddress
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, field, fields
+from datetime import datetime
+from typing import Literal, cast
+
+Access = Literal["ssh", "ssm"]
+Market = Literal["on-demand", "spot"]
+
+GROUP = "group:"
+"""`placement: group:NAME` is a placement group that exists."""
+
+PLACEMENTS = ("auto", "none", "precision-time", "cluster")
+IMAGES = ("al2023", "debian-12", "debian-13", "ubuntu-22.04", "ubuntu-24.04")
+
+
+class SettingsError(Exception):
+    """A setting that cannot be, or one that is missing; the words name it and the command that sets it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """The configuration as Pulumi.yaml describes it. An empty text means that it was not set."""
+
+    region: str
+    instance_type: str
+    image: str
+    user: str
+    placement: str
+    zone: str
+    subnet_id: str
+    access: Access
+    controller_cidr: str
+    public_key: str
+    host_key: str = field(repr=False)
+    instance_profile: str
+    market: Market
+    volume_gib: int
+    lease_minutes: int
+    expires: str
+    run: str
+    host: str
+    token: str
+    owner: str
+
+    @property
+    def image_is_given(self) -> bool:
+        """Whether the image is an id, and not a name whose newest image is looked for."""
+        return self.image.startswith("ami-")
+
+
+def key(name: str) -> str:
+    """The configuration key of a field: `volumeGib` of `volume_gib`."""
+    first, *rest = name.split("_")
+    return first + "".join(word.capitalize() for word in rest)
+
+
+KEYS = {each.name: key(each.name) for each in fields(Settings) if each.name != "region"}
+
+
+def read(get: Callable[[str], str | None], *, region: str | None) -> Settings:
+    """The settings that `get` has by their keys. Raises SettingsError with a line for every one that cannot be."""
+    texts = {name: (get(key) or "").strip() for name, key in KEYS.items()}
+    wrong = [
+        f"{KEYS[name]}: {texts[name]!r} is not {expected}; set it with `pulumi config set {KEYS[name]} VALUE`"
+        for name, expected in _EXPECTED.items()
+        if not _FITS[name](texts[name])
+    ]
+    if not region:
+        wrong.insert(0, "no Region is set: `pulumi config set aws:region eu-north-1`")
+    if wrong:
+        raise SettingsError("\n".join(wrong))
+    return Settings(
+        region=cast(str, region),
+        **{name: texts[name] for name in texts if name not in ("access", "market", "volume_gib", "lease_minutes")},
+        access=cast(Access, texts["access"]),
+        market=cast(Market, texts["market"]),
+        volume_gib=int(texts["volume_gib"]),
+        lease_minutes=int(texts["lease_minutes"]),
+    )
+
+
+def _one_address(text: str) -> bool:
+    try:
+        return ipaddress.IPv4Network(text).prefixlen == 32 and "/" in text
+    except ValueError:
+        return False
+
+
+def _moment(text: str) -> bool:
+    try:
+        return datetime.fromisoformat(text) is not None
+    except ValueError:
+        return False
+
+
+def _number(text: str, least: int, most: int) -> bool:
+    return text.isascii() and text.isdigit() and least <= int(text) <= most
+
+
+_FITS: dict[str, Callable[[str], bool]] = {
+    "instance_type": lambda text: re.fullmatch(r"[a-z0-9-]+\.[a-z0-9-]+", text) is not None,
+    "image": lambda text: text in IMAGES or re.fullmatch(r"ami-[0-9a-f]+", text) is not None,
+    "placement": lambda text: text in PLACEMENTS or (text.startswith(GROUP) and text != GROUP),
+    "access": lambda text: text in ("ssh", "ssm"),
+    "market": lambda text: text in ("on-demand", "spot"),
+    "controller_cidr": lambda text: not text or _one_address(text),
+    "subnet_id": lambda text: not text or text.startswith("subnet-"),
+    "host_key": lambda text: not text or text.startswith("-----BEGIN OPENSSH PRIVATE KEY-----"),
+    "public_key": lambda text: not text or re.match(r"(ssh|ecdsa)-\S+ \S", text) is not None,
+    "volume_gib": lambda text: _number(text, 8, 16384),
+    "lease_minutes": lambda text: _number(text, 1, 43200),
+    "expires": lambda text: not text or _moment(text),
+    "run": lambda text: _fits_tag(text) and text != "",
+    "host": lambda text: _fits_tag(text),
+    "token": lambda text: _fits_tag(text),
+    "owner": lambda text: _fits_tag(text),
+}
+
+_EXPECTED = {
+    "instance_type": "an instance type such as m7i.large",
+    "image": f"one of {', '.join(IMAGES)}, or an image's id (ami-...)",
+    "placement": f"one of {', '.join(PLACEMENTS)}, or {GROUP}NAME",
+    "access": "ssh or ssm",
+    "market": "on-demand or spot",
+    "controller_cidr": "one IPv4 address such as 192.0.2.7/32",
+    "subnet_id": "a subnet's id (subnet-...)",
+    "host_key": "an OpenSSH private key",
+    "public_key": "an OpenSSH public key (ssh-ed25519 AAAA...)",
+    "volume_gib": "a whole number from 8 to 16384",
+    "lease_minutes": "a whole number from 1 to 43200",
+    "expires": "an ISO date and time such as 2027-01-31T12:00:00+00:00",
+    "run": "a tag's value: letters, digits, spaces and + - = . _ : / @, at most 256",
+    "host": "a tag's value",
+    "token": "a tag's value",
+    "owner": "a tag's value",
+}
+
+
+def _fits_tag(text: str) -> bool:
+    return len(text) <= 256 and re.fullmatch(r"[\w +\-=.:/@]*", text) is not None

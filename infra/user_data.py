@@ -1,0 +1,65 @@
+"""What does the host do first? Its cloud-init text: the key it is known by, and the end of its lease."""
+
+import base64
+import json
+import struct
+
+LEASE_BOOK = "/var/lib/ptp-harness/lease-end"
+
+
+def cloud_config(host_key: str, lease_minutes: int) -> str:
+    """The user data. JSON is YAML, so nothing in a key can break out of its place."""
+    return "#cloud-config\n" + json.dumps(
+        {
+            "ssh_deletekeys": True,
+            "ssh_keys": {"ed25519_private": host_key.strip() + "\n", "ed25519_public": public_part(host_key)},
+            "bootcmd": [["sh", "-c", lease_script(lease_minutes * 60)]],
+        },
+        indent=1,
+    )
+
+
+def lease_script(lease_s: int, book: str = LEASE_BOOK) -> str:
+    """Powers the host off when its lease ends, by a timer that no step of the clock moves; run early at each boot.
+
+    The end is written down at the first boot, so a reboot does not begin the lease again; a clock that is wrong then
+    can neither make it longer nor shorter than a minute. `--no-block`, since systemd is still starting up here.
+    """
+    return f"""set -eu
+now=$(date +%s)
+mkdir -p {book.rpartition("/")[0]}
+[ -s {book} ] || echo $((now + {lease_s})) > {book}
+left=$(($(cat {book}) - now))
+[ $left -le {lease_s} ] || left={lease_s}
+[ $left -ge 60 ] || left=60
+exec systemd-run --no-block --unit=ptp-harness-lease --timer-property=AccuracySec=1s \\
+  --on-active=$left systemctl poweroff
+"""
+
+
+def public_part(private_key: str) -> str:
+    """The public line of an OpenSSH private key, as ssh-keygen -y says it. Raises ValueError on other text.
+
+    The file's layout: "openssh-key-v1", three strings on its encryption, the number of keys, the public one
+    (PROTOCOL.key in OpenSSH's source).
+    """
+    lines = private_key.strip().splitlines()
+    if len(lines) < 3 or "OPENSSH PRIVATE KEY" not in lines[0]:
+        raise ValueError("not an OpenSSH private key")
+    data = base64.b64decode("".join(lines[1:-1]))
+    if not data.startswith(b"openssh-key-v1\0"):
+        raise ValueError("not an OpenSSH private key")
+    place = len(b"openssh-key-v1\0")
+    for _ in range(3):
+        _, place = _string(data, place)
+    blob, _ = _string(data, place + 4)
+    name, _ = _string(blob, 0)
+    return f"{name.decode('ascii')} {base64.b64encode(blob).decode('ascii')}"
+
+
+def _string(data: bytes, place: int) -> tuple[bytes, int]:
+    (length,) = struct.unpack_from(">I", data, place)
+    end = place + 4 + length
+    if end > len(data):
+        raise ValueError("an OpenSSH private key that is cut off")
+    return data[place + 4 : end], end
