@@ -40,7 +40,7 @@ def _case(suite: Element, host: HostRecord, record: RunRecord) -> None:
     child = _CHILD.get(verdict.outcome)
     if child is not None:
         sentence = "; next: ".join(words for words in (verdict.sentence, verdict.remedy) if words)
-        SubElement(case, child, {"message": plain(sentence), "type": verdict.reason.value})
+        SubElement(case, child, {"message": plain(text.printable(sentence)), "type": verdict.reason.value})
     SubElement(case, "system-out").text = plain(text.ladder(host))
 
 

@@ -1,9 +1,11 @@
 """The report for people: one table of verdicts with their evidence, then what became of the hosts."""
 
 import textwrap
+import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
+from harness import units
 from harness.model import HostRecord, HostState, RungStatus, RunRecord
 
 _HEAD = ("HOST", "VERDICT", "WHY", "EVIDENCE")
@@ -18,7 +20,7 @@ def summary(record: RunRecord, *, report_path: str | None = None, width: int = 1
     lines = list(_row(_HEAD[:3], [_HEAD[3]], sizes, width))
     for name, outcome, reason, evidence in rows:
         lines += _row((name, outcome, reason), evidence.splitlines(), sizes, width)
-    return "\n".join([*lines, *_closing(record, report_path)]) + "\n"
+    return printable("\n".join([*lines, *_closing(record, report_path)])) + "\n"
 
 
 def ladder(host: HostRecord, *, width: int = 120) -> str:
@@ -31,16 +33,25 @@ def ladder(host: HostRecord, *, width: int = 120) -> str:
         mark = _MARKS[rung.status]
         lines += _row((f"  {mark}", rung.name.value, rung.status.value), [rung.evidence], [3, 15, 12], width)
     for finding in verdict.findings:
-        observed = "not observed" if finding.observed is None else f"{finding.observed:g} {finding.unit}"
+        observed = "not observed" if finding.observed is None else units.with_unit(finding.observed, finding.unit)
         held = {True: "held", False: "BROKEN", None: "not judged"}[finding.held]
-        limit = f"{finding.comparison} {finding.limit:g} {finding.unit}"
+        limit = f"{finding.comparison} {units.with_unit(finding.limit, finding.unit)}"
         seen = f"{finding.samples} samples{', ' + finding.note if finding.note else ''}"
         lines.append(f"  {finding.quantity} {finding.statistic}: {observed} {limit} {held} ({seen}; {finding.source})")
     lines += [f"  contradiction: {text}" for text in verdict.contradictions]
     lines += [f"  not observed: {text}" for text in verdict.unobserved]
     lines += [f"  {text}" for text in verdict.remarks]
     stages = ", ".join(f"{stage} {seconds:.1f} s" for stage, seconds in host.stages.items())
-    return "\n".join([*lines, f"  {host.state}; {stages}"]) + "\n"
+    return printable("\n".join([*lines, f"  {host.state}; {stages}"])) + "\n"
+
+
+def printable(words: str) -> str:
+    """Lines in which nothing steers a terminal, whatever a host said: control characters are written out, as \\x1b."""
+    return "".join("\n" if one == "\n" else " " if one.isspace() else _shown(one) for one in words)
+
+
+def _shown(one: str) -> str:
+    return one.encode("unicode_escape").decode() if unicodedata.category(one) == "Cc" else one
 
 
 _MARKS = {
@@ -71,7 +82,8 @@ def places(hosts: Sequence[HostRecord]) -> list[str]:
     """Where each host is and which clock it has: a heading, then a line for each. "-" is what nobody knows."""
     rows = [("HOST", "TYPE", "ADDRESS", "ZONE", "CLOCK"), *map(_place, hosts)]
     sizes = [max(len(row[column]) for row in rows) for column in range(5)]
-    return ["  ".join(cell.ljust(size) for cell, size in zip(row, sizes, strict=True)).rstrip() for row in rows]
+    lines = ["  ".join(cell.ljust(size) for cell, size in zip(row, sizes, strict=True)) for row in rows]
+    return [printable(line.rstrip()) for line in lines]
 
 
 def _place(host: HostRecord) -> tuple[str, str, str, str, str]:

@@ -145,12 +145,20 @@ def test_one_host_in_full() -> None:
         "  next: try another",
         "  +  offered          proven        it runs",
         "  x  within_limits    failed        too far",
-        "  offset_ns p99_abs: 1500 ns <= 1000 ns BROKEN (60 samples; default for EC2)",
+        "  offset_ns p99_abs: 1.5 us <= 1 us BROKEN (60 samples; default for EC2)",
         "  contradiction: the API says otherwise",
         "  not observed: the weather",
         "  ptp4l: not applicable",
         "  kept; provision 1.2 s, measure 60.0 s",
     ]
+
+
+def test_what_a_host_said_steers_no_terminal() -> None:
+    said = replace(RECORD.hosts[1].verdict, sentence="a\x1b[2Jb\rc\x9bd", remedy="e\x07")
+    one = replace(RECORD.hosts[1], verdict=said)
+    assert "  a\\x1b[2Jb c\\x9bd\n  next: e\\x07\n" in text.ladder(one)
+    for shown in (text.ladder(one), text.summary(replace(RECORD, hosts=(one,)))):
+        assert not re.search(r"[\x00-\x09\x0b-\x1f\x7f-\x9f]", shown)
 
 
 def test_words_wrap_in_their_own_column() -> None:
@@ -261,8 +269,8 @@ run_records = st.lists(host_records, max_size=4).map(lambda hosts: replace(RECOR
 
 
 def bare(words: str) -> str:
-    """Without white space, which wrapping changes, and without what XML cannot write."""
-    return "".join(junit.plain(words).replace("\N{REPLACEMENT CHARACTER}", "").split())
+    """As it is shown, without white space, which wrapping changes, and without what XML cannot write."""
+    return "".join(junit.plain(text.printable(words)).replace("\N{REPLACEMENT CHARACTER}", "").split())
 
 
 def told(verdict: Verdict) -> list[str]:
