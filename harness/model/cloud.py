@@ -1,6 +1,7 @@
 """What a cloud says of its instance types and of what an account may run of them: what tables and plans are made of."""
 
 from dataclasses import dataclass
+from typing import Literal
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,3 +39,23 @@ class Quota:
         if self.limit_vcpus is None or self.used_vcpus is None:
             return None
         return max(self.limit_vcpus - self.used_vcpus, 0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CloudWishes:
+    """What a campaign wants of the hosts that it makes in a cloud, beside their types."""
+
+    region: str | None = None  # None: as the environment has it
+    image: str = "al2023"
+    user: str | None = None  # None: whom the image is made for
+    placement: str = "auto"
+    zones: tuple[str, ...] = ()  # in this order; none: all that offer the type
+    subnet: str | None = None  # None: the default one of each zone
+    access: Literal["ssh", "ssm"] = "ssh"
+    controller_cidr: str | None = None  # None: the address by which the internet knows us
+    instance_profile: str | None = None
+    market: Literal["on-demand", "spot"] = "on-demand"
+    other_sizes: bool = False  # of the same family, where there is no room for the one that was asked for
+    volume_gib: int = 12
+    owner: str | None = None
+    lease_s: float = 7200.0

@@ -14,6 +14,7 @@ from typing import Any
 from harness.bench import BenchError, FatalError, TransientError
 from harness.benches.ec2 import trouble
 from harness.benches.ec2.api import Api
+from harness.benches.ec2.things import TOKEN_TAG
 
 EVERY_S = 1.0
 BATCH = 100
@@ -34,6 +35,8 @@ class Instance:
     """One instance as EC2 showed it last."""
 
     id: str
+    token: str
+    launched: str  # when, as EC2 says it: to tell the newest
     state: str  # pending, running, shutting-down, terminated, stopping, stopped
     reason_code: str
     reason: str
@@ -49,10 +52,14 @@ class Instance:
 
 @dataclass(eq=False, slots=True)
 class _Waiter:
-    """Somebody who waits for one instance. What was seen of it is written by the watch's thread."""
+    """Somebody who waits for the newest instance of a token, but for those that ended before.
 
-    instance_id: str
+    What was seen of it is written by the watch's thread.
+    """
+
+    token: str
     host: str
+    without: frozenset[str] = frozenset()
     seen: Instance | None = None
     looks: int = 0
     unseen: int = 0  # looks in a row
@@ -71,9 +78,18 @@ class Watch:
         self._shares: defaultdict[str, float] = defaultdict(float)
 
     def running(
-        self, instance_id: str, *, host: str, deadline_s: float, cancelled: threading.Event, public: bool = True
+        self,
+        token: str,
+        *,
+        host: str,
+        deadline_s: float,
+        cancelled: threading.Event,
+        public: bool = True,
+        without: frozenset[str] = frozenset(),
     ) -> Instance:
-        """The instance once it runs and has an address: a public one, unless a private one will do.
+        """The token's instance once it runs and has an address: a public one, unless a private one will do.
+
+        Instances of earlier attempts, by their ids in `without`, do not count.
 
         Raises the error of its StateReason when it ended instead (CapacityError for what EC2 finds out late),
         TransientError past the deadline, Cancelled.
@@ -85,17 +101,17 @@ class Watch:
                 return False
             if seen.state != "running":
                 raise trouble.error(
-                    seen.reason_code or seen.state, seen.reason, f"the instance {instance_id} did not come to run"
+                    seen.reason_code or seen.state, seen.reason, f"the instance {seen.id} did not come to run"
                 )
             return (seen.public_address if public else seen.address) is not None
 
-        waiter = self._wait(instance_id, host, done, deadline_s, cancelled, "to run")
+        waiter = self._wait(_Waiter(token, host, without), done, deadline_s, cancelled, "to run")
         assert waiter.seen is not None
         return waiter.seen
 
     def ended(
         self,
-        instance_id: str,
+        token: str,
         *,
         host: str,
         deadline_s: float,
@@ -114,7 +130,7 @@ class Watch:
             return waiter.unseen >= (1 if waiter.ever_seen else _UNSEEN_LOOKS)
 
         goal = "to be terminated" if terminated else "to shut down"
-        self._wait(instance_id, host, done, deadline_s, cancelled or threading.Event(), goal)
+        self._wait(_Waiter(token, host), done, deadline_s, cancelled or threading.Event(), goal)
 
     def share(self, host: str) -> float:
         """A host's share of the calls: each call counts for one, over all hosts that waited for it."""
@@ -123,14 +139,13 @@ class Watch:
 
     def _wait(
         self,
-        instance_id: str,
-        host: str,
+        waiter: _Waiter,
         done: Callable[[_Waiter], bool],
         deadline_s: float,
         cancelled: threading.Event,
         goal: str,
     ) -> _Waiter:
-        waiter, give_up = _Waiter(instance_id, host), time.monotonic() + deadline_s
+        give_up = time.monotonic() + deadline_s
         with self._changed:
             self._waiters.append(waiter)
             self._start()
@@ -169,10 +184,10 @@ class Watch:
 
     def _look(self, waiting: Sequence[_Waiter]) -> None:
         """One call for these; what it says, or why it failed, is handed to each, and all are woken."""
-        found: Mapping[str, Instance] = {}
+        found: Sequence[Instance] = ()
         error: BenchError | None = None
         try:
-            found = describe(self._api, sorted({waiter.instance_id for waiter in waiting}))
+            found = describe(self._api, sorted({waiter.token for waiter in waiting}))
         except BenchError as caught:
             error = caught
         except Exception as caught:  # whatever it is, it must not end the thread while others wait for it
@@ -182,27 +197,32 @@ class Watch:
                 self._shares[waiter.host] += 1 / len(waiting)
                 waiter.error = error
                 if error is None:
-                    waiter.seen = found.get(waiter.instance_id)
+                    waiter.seen = _newest(found, waiter)
                     waiter.looks += 1
                     waiter.unseen = 0 if waiter.seen else waiter.unseen + 1
                     waiter.ever_seen = waiter.ever_seen or waiter.seen is not None
             self._changed.notify_all()
 
 
-def describe(api: Api, ids: Sequence[str]) -> Mapping[str, Instance]:
-    """These instances, by their ids; one that EC2 does not show (yet, or any more) is left out.
-
-    Asked by filter, not by id: an id that is not there yet would fail the call for all others.
-    """
-    where = [{"Name": "instance-id", "Values": list(ids)}]
+def describe(api: Api, tokens: Sequence[str]) -> Sequence[Instance]:
+    """All instances of these tokens that EC2 shows, also those that ended within the last hour."""
+    where = [{"Name": f"tag:{TOKEN_TAG}", "Values": list(tokens)}]
     pages = api.pages("ec2", "describe_instances", "Reservations", Filters=where, what="looking at the instances")
-    return {said["InstanceId"]: _instance(said) for group in pages for said in group["Instances"]}
+    return [_instance(said) for group in pages for said in group["Instances"]]
+
+
+def _newest(found: Sequence[Instance], waiter: _Waiter) -> Instance | None:
+    ours = [one for one in found if one.token == waiter.token and one.id not in waiter.without]
+    return max(ours, key=lambda one: one.launched, default=None)
 
 
 def _instance(said: Mapping[str, Any]) -> Instance:
     reason, placement = said.get("StateReason") or {}, said.get("Placement") or {}
+    tags = {tag["Key"]: tag["Value"] for tag in said.get("Tags", ())}
     return Instance(
         id=said["InstanceId"],
+        token=tags.get(TOKEN_TAG, ""),
+        launched=str(said.get("LaunchTime", "")),
         state=said["State"]["Name"],
         reason_code=reason.get("Code", ""),
         reason=reason.get("Message", "") or said.get("StateTransitionReason", ""),
@@ -223,6 +243,6 @@ def _too_long(waiter: _Waiter, goal: str, deadline_s: float) -> BenchError:
         address = "" if seen.public_address else " without a public address"
         state = f"it is {seen.state}{address if seen.state == 'running' else ''}"
     return TransientError(
-        f"the instance {waiter.instance_id} took longer than {deadline_s:g} s {goal}: {state}",
+        f"the instance of {waiter.token} took longer than {deadline_s:g} s {goal}: {state}",
         next_step="run it again; `ptp-harness sweep` shows what is left",
     )

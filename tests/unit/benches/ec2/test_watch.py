@@ -28,7 +28,7 @@ class Script:
 
     def __call__(self, Filters: list[dict[str, Any]]) -> dict[str, Any]:  # noqa: N803
         [condition] = Filters
-        assert condition["Name"] == "instance-id"
+        assert condition["Name"] == "tag:ptp-harness:token"
         self.asked.append(condition["Values"])
         if self.error is not None:
             raise self.error
@@ -36,7 +36,8 @@ class Script:
         return {"Reservations": [{"Instances": [one]} for one in shown]}
 
     def show(self, name: str, state: str, **changes: Any) -> None:
-        self.instances[name] = {"InstanceId": name, "State": {"Name": state}, **changes}
+        tags = [{"Key": "ptp-harness:token", "Value": name}]  # here each is called as its token
+        self.instances[name] = {"InstanceId": name, "State": {"Name": state}, "Tags": tags, **changes}
 
 
 @pytest.fixture
@@ -70,6 +71,8 @@ def test_a_host_is_woken_when_it_runs(watching: Watch, script: Script) -> None:
     found = watching.running("i-1", host="a", deadline_s=10, cancelled=NEVER)
     assert found == Instance(
         id="i-1",
+        token="i-1",
+        launched="",
         state="running",
         reason_code="",
         reason="",
@@ -92,7 +95,7 @@ def test_a_public_address_is_waited_for_unless_a_private_one_will_do(watching: W
     with pytest.raises(TransientError) as caught:
         watching.running("i-1", host="a", deadline_s=0.3, cancelled=NEVER)
     assert caught.value.message == (
-        "the instance i-1 took longer than 0.3 s to run: it is running without a public address"
+        "the instance of i-1 took longer than 0.3 s to run: it is running without a public address"
     )
 
 
@@ -134,7 +137,7 @@ def test_one_that_ends_instead(
 def test_a_deadline(watching: Watch, script: Script) -> None:
     with pytest.raises(TransientError) as caught:
         watching.running("i-1", host="a", deadline_s=0.2, cancelled=NEVER)
-    assert caught.value.message == "the instance i-1 took longer than 0.2 s to run: EC2 does not show it"
+    assert caught.value.message == "the instance of i-1 took longer than 0.2 s to run: EC2 does not show it"
 
 
 def test_who_is_told_to_stop_stops(watching: Watch, script: Script) -> None:
@@ -246,16 +249,27 @@ def test_one_that_does_not_end(watching: Watch, script: Script) -> None:
     script.show("i-1", "running", **RUNS)
     with pytest.raises(TransientError) as caught:
         watching.ended("i-1", host="a", deadline_s=0.3)
-    assert caught.value.message == "the instance i-1 took longer than 0.3 s to shut down: it is running"
+    assert caught.value.message == "the instance of i-1 took longer than 0.3 s to shut down: it is running"
 
 
 def test_motos_instances(moto_api: Api, ec2: Any) -> None:
+    token = "k3f9/m7i.large/1"
+
+    def make() -> str:
+        tags = [{"ResourceType": "instance", "Tags": [{"Key": "ptp-harness:token", "Value": token}]}]
+        asked = {"ImageId": image, "MinCount": 1, "MaxCount": 1, "TagSpecifications": tags}
+        return str(ec2.run_instances(**asked)["Instances"][0]["InstanceId"])
+
     image = ec2.describe_images(Filters=[{"Name": "name", "Values": ["al2023-ami-2023*"]}])["Images"][0]["ImageId"]
-    made = ec2.run_instances(ImageId=image, MinCount=1, MaxCount=1)["Instances"][0]["InstanceId"]
+    first = make()
     looks = Watch(moto_api, every_s=TICK_S)
-    found = looks.running(made, host="a", deadline_s=60, cancelled=NEVER)
-    assert (found.state, found.zone) == ("running", "eu-north-1a")
+    found = looks.running(token, host="a", deadline_s=60, cancelled=NEVER)
+    assert (found.id, found.token, found.state, found.zone) == (first, token, "running", "eu-north-1a")
     assert found.address
-    ec2.terminate_instances(InstanceIds=[made])
-    looks.ended(made, host="a", deadline_s=60, terminated=True)
-    assert watch.describe(moto_api, [made, "i-0123456789abcdef0"])[made].state == "terminated"
+    ec2.terminate_instances(InstanceIds=[first])
+    looks.ended(token, host="a", deadline_s=60, terminated=True)
+    assert [one.state for one in watch.describe(moto_api, [token, "nobody"])] == ["terminated"]
+
+    second = make()  # the next attempt, whose stack has the same token
+    found = looks.running(token, host="a", deadline_s=60, cancelled=NEVER, without=frozenset({first}))
+    assert found.id == second

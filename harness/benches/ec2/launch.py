@@ -1,0 +1,149 @@
+"""How does one host come to run? Place by place: a stack is brought up, and our own eyes see its instance first.
+
+`Launch.run` reads from top to bottom. Before each effect the host's record says what is about to be done.
+"""
+
+import threading
+from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
+from dataclasses import dataclass, field
+
+from harness.bench import BenchError, Progress
+from harness.benches.ec2 import groups, identity, places, trouble, watch
+from harness.benches.ec2.engine import Engine, EngineError
+from harness.benches.ec2.places import Place
+from harness.benches.ec2.records import HostRecord, Records
+from harness.benches.ec2.region import Region
+from harness.benches.ec2.stack import StackOutputs, StackSettings
+from harness.benches.ec2.watch import Instance, Watch
+
+RUNS_WITHIN_S = 300.0
+"""From the request for an instance until it runs: seconds where there is room."""
+
+_LOOK_S = 0.5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Workshop:
+    """What all launches of a campaign share."""
+
+    region: Region
+    records: Records
+    engine: Engine
+    watch: Watch
+    threads: Executor
+    controller_cidr: str | None
+
+
+@dataclass(slots=True, kw_only=True)
+class Launch:
+    """One host on its way from nothing to running."""
+
+    record: HostRecord
+    workshop: Workshop
+    progress: Progress
+    up: Future[StackOutputs] | None = None  # also after `run`: Pulumi learns later than we do that the instance runs
+    _news: str = field(default="", init=False)
+    _ended: frozenset[str] = field(default=frozenset(), init=False)  # instances of earlier attempts
+
+    def run(self) -> HostRecord:
+        """Bring the host up: the record with its address. Raises BenchError; the record then tells what was made."""
+        region, failures = self.workshop.region, []
+        info = region.info(self.record.instance_type)
+        self._note("making its keys")
+        identity.make(self.record.keys)
+        for place in region.attempts(info):
+            try:
+                return self._try(place)
+            except BenchError as error:
+                if not places.goes_on(error):
+                    raise
+                self.progress(f"{place}: {error.message}")
+                failures.append((place, error))
+                tried = watch.describe(region.api, [str(self.record.token)])
+                self._ended = frozenset(one.id for one in tried)
+        raise places.nowhere(info.name, failures)
+
+    def _try(self, place: Place) -> HostRecord:
+        """One place. Whatever this attempt leaves, the stack holds it, and the next `up` replaces it."""
+        region, wishes = self.workshop.region, self.workshop.region.wishes
+        decision = region.decision(place.instance_type)
+        image = region.image(region.info(place.instance_type).architecture)
+        self._note(f"launching {place}", launched_type=place.instance_type, zone=place.zone, image=image.ami, user=image.user)
+        token = self.record.token
+        keys = identity.read(self.record.keys)
+        settings = StackSettings(
+            instance_type=place.instance_type,
+            region=region.api.region,
+            zone=place.zone,
+            subnet=place.subnet,
+            image=image.ami,
+            user=image.user,
+            placement=decision.setting,
+            access=wishes.access,
+            controller_cidr=self.workshop.controller_cidr,
+            instance_profile=wishes.instance_profile,
+            public_key=keys.public_key,
+            host_key=keys.host_key,
+            market=wishes.market,
+            lease_s=wishes.lease_s,
+            expires=self.record.expires_utc,
+            run=token.run,
+            host=token.host,
+            token=str(token),
+            owner=wishes.owner or identity.owner(),
+            volume_gib=max(wishes.volume_gib, image.volume_gib or 0),
+        )
+        seen = self._bring_up(settings)
+        return self._note(
+            "runs",
+            instance_id=seen.id,
+            address=seen.public_address if wishes.access == "ssh" else seen.address,
+            zone=seen.zone or place.zone,
+            placement=groups.observed(decision, seen.placement_group),
+        )
+
+    def _bring_up(self, settings: StackSettings) -> Instance:
+        """The running instance: as soon as EC2 shows it, which is before Pulumi looks again."""
+        stop = threading.Event()
+        self.up = self.workshop.threads.submit(self.workshop.engine.up, self.record.stack, settings, self._hear, stop)
+        eyes = self.workshop.threads.submit(
+            self.workshop.watch.running,
+            settings.token,
+            host=settings.host,
+            deadline_s=RUNS_WITHIN_S + self.workshop.engine.patience_s,
+            cancelled=stop,
+            public=settings.access == "ssh",
+            without=self._ended,
+        )
+        try:
+            while not eyes.done():
+                wait([eyes, self.up] if not self.up.done() else [eyes], timeout=_LOOK_S, return_when=FIRST_COMPLETED)
+                self.progress(self._news)
+                if self.up.done() and (error := self.up.exception()) is not None:
+                    raise _in_our_words(error, settings)
+            return eyes.result()
+        except BaseException:
+            stop.set()
+            wait([eyes, self.up])
+            raise
+
+    def _hear(self, words: str) -> None:
+        """News from the engine's thread; told by ours, which may be stopped by it."""
+        self._news = words
+
+    def _note(self, intent: str, **changes: object) -> HostRecord:
+        self.progress(intent)
+        self.record = self.workshop.records.write(self.record, intent=intent, **changes)
+        return self.record
+
+
+def _in_our_words(error: BaseException, settings: StackSettings) -> BaseException:
+    """What the engine's failure means for the campaign: by the code of EC2 that a resource's message has."""
+    if not isinstance(error, EngineError):
+        return error
+    what = f"{settings.instance_type} in {settings.zone}"
+    for failure in error.failures:
+        code = trouble.code_in(failure.message)
+        if code is not None:
+            return trouble.error(code, failure.message, what)
+    return BenchError(f"{what}: {error.message}", next_step=error.next_step)
