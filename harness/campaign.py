@@ -17,6 +17,7 @@ from harness import limits, mistakes, selection
 from harness.errors import RequestError
 from harness.limits import Requirement
 from harness.model import DEFAULT_CLOCK_NAMES, Depth
+from harness.model.cloud import CloudWishes
 from harness.selection import Phc, Select
 
 
@@ -58,7 +59,7 @@ class Campaign:
     instance_types: tuple[str, ...]
     select: Select | None
     image: str | None
-    placement: str
+    cloud: CloudWishes  # region and image are in it too
     depth: Depth
     driver: DriverChoice
     measure_duration_s: float
@@ -69,6 +70,10 @@ class Campaign:
     read_only: bool
     parallel: int | None  # None: as many as the bench likes
     clock_names: tuple[str, ...]
+
+    @property
+    def placement(self) -> str:
+        return self.cloud.placement
 
 
 MEASURE_S: Mapping[str, float] = {"lab": 60.0, "ec2": 300.0, "hosts": 300.0}
@@ -163,6 +168,19 @@ class _Select(_Edge):
     limit: Whole | None = None
 
 
+class _Ec2(_Edge):
+    zones: Annotated[tuple[Words, ...], Field(min_length=1)] = ()
+    subnet: Annotated[str, Field(strict=True, pattern="^subnet-[0-9a-f]+$")] | None = None
+    access: Literal["ssh", "ssm"] = "ssh"
+    controller_cidr: Annotated[str, Field(strict=True, pattern=r"^[0-9.]+/32$")] | None = None
+    instance_profile: Words | None = None
+    user: Words | None = None
+    market: Literal["on-demand", "spot"] = "on-demand"
+    other_sizes: Annotated[bool, Field(strict=True)] = False
+    volume_gib: Annotated[int, Field(strict=True, ge=8, le=16384)] = 12
+    owner: Words | None = None
+
+
 class _File(_Edge):
     """The campaign file, key by key."""
 
@@ -173,6 +191,7 @@ class _File(_Edge):
     select: _Select | None = None
     image: Words | None = None
     placement: Words = "auto"
+    ec2: _Ec2 = _Ec2()
     depth: Depth = Depth.STANDARD
     driver: _Driver = _Driver()
     measure: _Measure = _Measure()
@@ -242,7 +261,7 @@ def from_mapping(
         instance_types=file.instance_types,
         select=_select(file),
         image=file.image,
-        placement=file.placement,
+        cloud=_cloud(file),
         depth=file.depth,
         driver=_driver(file.driver),
         measure_duration_s=_measured_s(file),
@@ -274,6 +293,13 @@ def _select(file: _File) -> Select | None:
     return None if file.select is None else Select(**dict(file.select))
 
 
+def _cloud(file: _File) -> CloudWishes:
+    image = {} if file.image is None else {"image": file.image}
+    return CloudWishes(
+        region=file.region, placement=file.placement, lease_s=file.lease, **image, **dict(file.ec2)
+    )
+
+
 def _driver(written: _Driver) -> DriverChoice:
     if written.archive is not None:
         return DriverChoice(source=DriverSource.ARCHIVE, value=written.archive, sha256=written.sha256)
@@ -302,6 +328,7 @@ _KEYS: mistakes.Keys = {
     ("measure",): tuple(_Measure.model_fields),
     ("driver",): tuple(_Driver.model_fields),
     ("select",): tuple(_Select.model_fields),
+    ("ec2",): tuple(_Ec2.model_fields),
 }
 
 
@@ -335,7 +362,8 @@ def _mistakes_in_bench(file: _File) -> list[str]:
         return ["bench hosts needs an inventory"]
     if file.bench != "hosts" and file.inventory is not None:
         return [f"inventory is given, and the bench is {file.bench}, not hosts"]
-    return []
+    ours = {"region", "image", "placement", "ec2"} & file.model_fields_set if file.bench != "ec2" else ()
+    return [f"{key} is given, and the bench is {file.bench}, not ec2" for key in sorted(ours)]
 
 
 def _mistakes_in_select(file: _File) -> list[str]:

@@ -21,6 +21,7 @@ from harness.campaign import (
 )
 from harness.errors import RequestError
 from harness.model import Depth
+from harness.model.cloud import CloudWishes
 from harness.selection import Phc, Select
 
 FULL = """
@@ -28,7 +29,18 @@ bench: ec2
 region: eu-north-1
 instance_types: [m7i.large, c8g.large]
 image: al2023
-placement: auto
+placement: precision-time
+ec2:
+  zones: [eu-north-1b, eu-north-1a]
+  subnet: subnet-0a1b
+  access: ssm
+  controller_cidr: 192.0.2.7/32
+  instance_profile: session-manager
+  user: admin
+  market: spot
+  other_sizes: true
+  volume_gib: 20
+  owner: ada
 depth: quick
 driver: {release: 2.17.0g}
 measure: {duration: 10m, interval: 2s}
@@ -49,7 +61,22 @@ def test_every_key() -> None:
         instance_types=("m7i.large", "c8g.large"),
         select=None,
         image="al2023",
-        placement="auto",
+        cloud=CloudWishes(
+            region="eu-north-1",
+            image="al2023",
+            user="admin",
+            placement="precision-time",
+            zones=("eu-north-1b", "eu-north-1a"),
+            subnet="subnet-0a1b",
+            access="ssm",
+            controller_cidr="192.0.2.7/32",
+            instance_profile="session-manager",
+            market="spot",
+            other_sizes=True,
+            volume_gib=20,
+            owner="ada",
+            lease_s=5400.0,
+        ),
         depth=Depth.QUICK,
         driver=DriverChoice(source=DriverSource.RELEASE, value="2.17.0g"),
         measure_duration_s=600.0,
@@ -71,7 +98,7 @@ def test_defaults_of_the_lab() -> None:
         instance_types=("lab.phc",),
         select=None,
         image=None,
-        placement="auto",
+        cloud=CloudWishes(),
         depth=Depth.STANDARD,
         driver=DriverChoice(source=DriverSource.DISTRIBUTION),
         measure_duration_s=60.0,
@@ -385,3 +412,25 @@ def test_the_schema_refuses_what_the_command_refuses(wrong: str) -> None:
         jsonschema.validate(yaml.safe_load(wrong), json_schema())
     with pytest.raises(RequestError):
         from_yaml(wrong, where="x")
+
+
+@pytest.mark.parametrize("key", ["region: eu-north-1", "image: al2023", "placement: none", "ec2: {market: spot}"])
+def test_what_only_ec2_knows_is_refused_elsewhere(key: str) -> None:
+    with pytest.raises(RequestError, match=f"{key.partition(':')[0]} is given, and the bench is lab, not ec2"):
+        from_yaml(f"instance_types: [lab.phc]\n{key}\n", where="c.yaml")
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("{zone: [a]}", "unknown key 'ec2.zone' (did you mean 'zones'?)"),
+        ("{market: auction}", "ec2.market is 'auction', not on-demand or spot"),
+        ("{controller_cidr: 0.0.0.0/0}", "ec2.controller_cidr is '0.0.0.0/0', which does not match"),
+        ("{volume_gib: 4}", "ec2.volume_gib is 4"),
+        ("spot", "ec2 is 'spot', not a group of `key: value` lines"),
+    ],
+)
+def test_mistakes_in_what_ec2_is_told(text: str, words: str) -> None:
+    with pytest.raises(RequestError) as caught:
+        from_yaml(f"bench: ec2\ninstance_types: [m7i.large]\nec2: {text}\n", where="c.yaml")
+    assert words in str(caught.value)
