@@ -1,16 +1,20 @@
 """The one place that starts other programs: deadlines, process groups, identities that a recycled pid cannot fake."""
 
 import os
+import queue
 import signal
 import subprocess
+import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
 from harness.errors import CommandError, SetupError
+
+_TICK_S = 0.05
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,6 +44,12 @@ def identify(pid: int) -> ProcessId | None:
     """The identity of a running process, or None when there is none with that number."""
     ticks = _start_ticks(pid)
     return None if ticks is None else ProcessId(pid=pid, start_ticks=ticks)
+
+
+def began(process: ProcessId) -> float:
+    """When a process started, in seconds since the epoch, as its number of ticks since boot says."""
+    boot = next(line for line in Path("/proc/stat").read_text().splitlines() if line.startswith("btime "))
+    return int(boot.split()[1]) + process.start_ticks / os.sysconf("SC_CLK_TCK")
 
 
 def with_environment(name: str, value: str) -> list[ProcessId]:
@@ -78,6 +88,69 @@ def run(
     if check and child.returncode != 0:
         raise CommandError(argv, child.returncode, out, err, after_s=seconds)
     return Completed(argv=tuple(argv), status=child.returncode, stdout=out, stderr=err, seconds=seconds)
+
+
+def converse(
+    argv: Sequence[str],
+    *,
+    stdin: str,
+    timeout_s: float,
+    grace_s: float,
+    on_line: Callable[[str], None],
+    cancelled: Callable[[], bool] = lambda: False,
+    env: Mapping[str, str] | None = None,
+    cwd: Path | None = None,
+) -> Completed:
+    """Run a program that says line by line what it does, in a session of its own; nothing of that session outlives us.
+
+    Its standard input stays open until it ends, so that it can notice when we are gone. Past `timeout_s`, or once it is
+    `cancelled`, its group is interrupted (SIGINT), after `grace_s` once more, and after that its session is killed.
+    Raises CommandError past the deadline; what a program that was cancelled made of it is in its status.
+    """
+    begun = time.monotonic()
+    with _start(argv, env=env, cwd=cwd, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as child:
+        assert child.stdin is not None and child.stdout is not None
+        assert child.stderr is not None
+        lines: queue.SimpleQueue[str] = queue.SimpleQueue()
+        errors: list[str] = []
+        outputs = ((child.stdout, lines.put), (child.stderr, errors.append))
+        readers = [threading.Thread(target=_drain, args=each, daemon=True) for each in outputs]
+        for reader in readers:
+            reader.start()
+        late, steps, next_step_s = False, 0, begun + timeout_s
+        try:
+            with suppress(BrokenPipeError):
+                child.stdin.write(stdin)
+                child.stdin.flush()
+            while child.poll() is None:
+                with suppress(queue.Empty):
+                    on_line(lines.get(timeout=_TICK_S))
+                now = time.monotonic()
+                if steps == 0 and cancelled():
+                    next_step_s = now
+                if now >= next_step_s:
+                    late = late or now >= begun + timeout_s
+                    _press(child.pid, steps)
+                    steps, next_step_s = steps + 1, now + grace_s
+        finally:
+            end_session(child.pid)
+            child.wait(timeout=10)
+            for reader in readers:
+                reader.join(timeout=2)
+        while not lines.empty():
+            on_line(lines.get())
+    seconds = time.monotonic() - begun
+    if late:
+        raise CommandError(argv, None, "", "".join(errors), after_s=seconds)
+    return Completed(argv=tuple(argv), status=child.returncode, stdout="", stderr="".join(errors), seconds=seconds)
+
+
+def end_session(leader: int) -> None:
+    """Kill whatever is left of a session, whichever groups its members made; ourselves excepted."""
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit() and int(entry.name) != os.getpid() and _session(int(entry.name)) == leader:
+            with suppress(ProcessLookupError, PermissionError):
+                os.kill(int(entry.name), signal.SIGKILL)
 
 
 def interactive(argv: Sequence[str]) -> int:
@@ -153,6 +226,30 @@ def _start(
         raise SetupError(f"{argv[0]} is not installed", next_step="`ptp-harness doctor` says how to get it") from error
     except PermissionError as error:
         raise SetupError(f"{argv[0]} may not be run: {error.strerror}") from error
+
+
+def _drain(stream: IO[str], put: Callable[[str], object]) -> None:
+    with suppress(ValueError):  # closed under our hands once the program has ended
+        for line in stream:
+            put(line)
+
+
+def _press(pid: int, step: int) -> None:
+    """Two requests to stop, then no more requests."""
+    if step < 2:
+        with suppress(ProcessLookupError):
+            os.killpg(pid, signal.SIGINT)
+    else:
+        end_session(pid)
+
+
+def _session(pid: int) -> int | None:
+    """Field 6 of /proc/PID/stat; None for a process that is gone or a zombie."""
+    try:
+        after_name = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+    return None if after_name[0] in "ZX" else int(after_name[3])
 
 
 def _kill_group(pid: int) -> None:

@@ -132,12 +132,14 @@ def test_every_module_says_which_question_it_answers() -> None:
 
 
 def stray(folder: Path) -> list[str]:
-    """Files below tests/ that are neither tests, nor conftest.py, nor data: pytest would not collect them."""
+    """Files below tests/ that are no tests, conftest.py, data or doubles: pytest would not collect them."""
     code = [path for path in folder.rglob("*.py") if "__pycache__" not in path.parts]
     return sorted(
         str(path.relative_to(folder))
         for path in code
-        if not path.name.startswith("test_") and path.name != "conftest.py" and "data" not in path.parts
+        if not path.name.startswith("test_")
+        and path.name != "conftest.py"
+        and not {"data", "doubles"} & set(path.parts)
     )
 
 

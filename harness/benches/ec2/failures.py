@@ -1,0 +1,79 @@
+"""Why did the engine fail? Its own events tell: which resource, in EC2's code and words. Its text is never parsed."""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from harness.bench import BenchError
+from harness.benches.ec2 import trouble
+from harness.benches.ec2.trouble import Kind
+from harness.errors import HarnessError
+
+_COLOURS = re.compile(r"<\{%[^%]*%\}>|\x1b\[[0-9;]*m")
+_FRAME = re.compile(r"\A(?:error: )?(?:\d+ errors? occurred:\s*)?(?:\* )?")
+_API = re.compile(r"api error (?P<code>[\w.]+): (?P<words>.*)", re.DOTALL)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ResourceFailure:
+    """One resource that could not be made, changed or removed. `kind` is what EC2's code means, None without one."""
+
+    urn: str
+    kind: Kind | None
+    message: str
+
+    @property
+    def code(self) -> str | None:
+        """EC2's code in the message, when it has one."""
+        return trouble.code_in(self.message)
+
+
+class EngineError(HarnessError):
+    """An operation of the engine that did not succeed; `failures` are what its events said, in their order."""
+
+    def __init__(
+        self, message: str, *, failures: Sequence[ResourceFailure] = (), cancelled: bool = False, next_step: str = ""
+    ) -> None:
+        super().__init__(message, next_step=next_step)
+        self.failures, self.cancelled = tuple(failures), cancelled
+
+    def cause(self, what: str) -> BenchError | None:
+        """EC2's first known refusal as the bench's own error; None when EC2 refused nothing."""
+        for failure in self.failures:
+            found = _API.search(failure.message)
+            if found:
+                return trouble.error(found["code"], found["words"].strip(), what)
+        return None
+
+
+def failure(urn: str, message: str) -> ResourceFailure | None:
+    """What a diagnostic of severity "error" says; None for one that only repeats that something failed."""
+    words = _FRAME.sub("", _COLOURS.sub("", message).strip()).strip()
+    if (
+        not words
+        or not urn
+        or words in ("update failed", "resource monitor shut down while waiting on step's done channel")
+    ):
+        return None
+    code = trouble.code_in(words)
+    return ResourceFailure(urn=urn, kind=trouble.kind(code, words) if code else None, message=words)
+
+
+def short(urn: str) -> str:
+    """A resource as people name it: "Instance host-al2023"."""
+    types, _, name = urn.rpartition("::")
+    return f"{types.rpartition(':')[2]} {name}"
+
+
+def progress(event: Mapping[str, Any]) -> str | None:
+    """One line about a resource that is begun or done, from a worker's event; None for what nobody waits for."""
+    words = _DOING if event["begun"] else _DONE
+    verb = words.get(event["operation"])
+    return f"{verb} {short(event['urn'])}" if verb else None
+
+
+_DOING = {"create": "creating", "delete": "removing", "update": "changing", "refresh": "looking at"}
+_DOING |= {"create-replacement": "creating", "delete-replaced": "removing", "discard-replaced": "removing"}
+_DONE = {"create": "created", "delete": "removed", "update": "changed"}
+_DONE |= {"create-replacement": "created", "delete-replaced": "removed"}

@@ -1,0 +1,121 @@
+"""What of ours is in EC2, whatever Pulumi's state says? Found by tag, removed in the order in which EC2 lets go."""
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from harness.benches.ec2.api import Api
+from harness.errors import CleanupError
+
+RUN, TOKEN = "ptp-harness:run", "ptp-harness:token"
+_GONE_S = 300.0
+_POLL_S = 1.0
+_GONE = ("terminated",)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Orphan:
+    """One thing that carries our tags. `kind` is EC2's word: instance, volume, placement-group, security-group, key-pair."""
+
+    kind: str
+    ident: str
+    tags: Mapping[str, str]
+
+    @property
+    def token(self) -> str:
+        return self.tags.get(TOKEN, "")
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.ident}"
+
+
+def find(api: Api, *, run: str | None = None, token: str | None = None, host: str = "") -> list[Orphan]:
+    """All that carries our tags in this Region: of one run, of one token, or of anybody. Most costly first.
+
+    A volume that is attached goes with its instance and is not listed beside it. An empty name is no selector.
+    """
+    if run == "" or token == "":
+        raise ValueError("an empty name would select what is not ours")
+    wanted = {RUN: run, TOKEN: token}
+    filters = [{"Name": f"tag:{key}", "Values": [value]} for key, value in wanted.items() if value is not None]
+    filters = filters or [{"Name": "tag-key", "Values": [TOKEN]}]
+    return [found for listing in _LISTINGS for found in listing(api, filters, host)]
+
+
+def remove(api: Api, orphans: Sequence[Orphan], *, host: str = "", pause: Callable[[float], None] = time.sleep) -> None:
+    """Remove them, and be sure of it: what was ended is waited for, since the rest can go only after it.
+
+    Raises BenchError for what EC2 refuses, CleanupError for instances that do not end within five minutes.
+    """
+    instances = [each.ident for each in orphans if each.kind == "instance"]
+    if instances:
+        api.call("ec2", "terminate_instances", what=f"ending {', '.join(instances)}", host=host, InstanceIds=instances)
+        _until_gone(api, instances, host, pause)
+    for each in orphans:
+        if each.kind in _REMOVALS:
+            operation, parameter = _REMOVALS[each.kind]
+            api.call("ec2", operation, what=f"removing {each}", host=host, **{parameter: each.ident})
+
+
+_REMOVALS = {
+    "volume": ("delete_volume", "VolumeId"),
+    "placement-group": ("delete_placement_group", "GroupName"),
+    "security-group": ("delete_security_group", "GroupId"),
+    "key-pair": ("delete_key_pair", "KeyName"),
+}
+
+
+def _until_gone(api: Api, instances: list[str], host: str, pause: Callable[[float], None]) -> None:
+    give_up = time.monotonic() + _GONE_S
+    while True:
+        pages = api.pages(
+            "ec2", "describe_instances", "Reservations", what="watching instances end", host=host, InstanceIds=instances
+        )
+        states = {each["InstanceId"]: each["State"]["Name"] for page in pages for each in page["Instances"]}
+        left = [ident for ident, state in states.items() if state not in _GONE]
+        if not left:
+            return
+        if time.monotonic() > give_up:
+            raise CleanupError(left, next_step=f"aws ec2 terminate-instances --instance-ids {' '.join(left)}")
+        pause(_POLL_S)
+
+
+def _instances(api: Api, filters: list[dict[str, Any]], host: str) -> Iterator[Orphan]:
+    what = "listing our instances"
+    for page in api.pages("ec2", "describe_instances", "Reservations", what=what, host=host, Filters=filters):
+        for each in page["Instances"]:
+            if each["State"]["Name"] not in _GONE:
+                yield Orphan(kind="instance", ident=each["InstanceId"], tags=_tags(each))
+
+
+def _volumes(api: Api, filters: list[dict[str, Any]], host: str) -> Iterator[Orphan]:
+    loose = [*filters, {"Name": "status", "Values": ["available"]}]
+    for each in api.pages("ec2", "describe_volumes", "Volumes", what="listing our volumes", host=host, Filters=loose):
+        yield Orphan(kind="volume", ident=each["VolumeId"], tags=_tags(each))
+
+
+def _placement_groups(api: Api, filters: list[dict[str, Any]], host: str) -> Iterator[Orphan]:
+    what = "listing our placement groups"
+    answer = api.call("ec2", "describe_placement_groups", what=what, host=host, Filters=filters)
+    for each in answer["PlacementGroups"]:
+        yield Orphan(kind="placement-group", ident=each["GroupName"], tags=_tags(each))
+
+
+def _security_groups(api: Api, filters: list[dict[str, Any]], host: str) -> Iterator[Orphan]:
+    what = "listing our security groups"
+    for each in api.pages("ec2", "describe_security_groups", "SecurityGroups", what=what, host=host, Filters=filters):
+        yield Orphan(kind="security-group", ident=each["GroupId"], tags=_tags(each))
+
+
+def _key_pairs(api: Api, filters: list[dict[str, Any]], host: str) -> Iterator[Orphan]:
+    answer = api.call("ec2", "describe_key_pairs", what="listing our key pairs", host=host, Filters=filters)
+    for each in answer["KeyPairs"]:
+        yield Orphan(kind="key-pair", ident=each["KeyName"], tags=_tags(each))
+
+
+_LISTINGS = (_instances, _volumes, _placement_groups, _security_groups, _key_pairs)
+
+
+def _tags(thing: Mapping[str, Any]) -> dict[str, str]:
+    return {each["Key"]: each["Value"] for each in thing.get("Tags", ())}

@@ -1,0 +1,200 @@
+"""moto's server, and what it does not model but our instances need: placement groups, client tokens, named images.
+
+Run it as a program: it prints its port and serves until it is ended. `reset` of moto's own API forgets groups too.
+"""
+
+import argparse
+import hashlib
+import logging
+import sys
+from typing import Any
+
+from moto.core.responses import ActionResult
+from moto.ec2.exceptions import EC2ClientError
+from moto.ec2.models import EC2Backend
+from moto.ec2.models.amis import Ami
+from moto.ec2.models.instances import Instance, Reservation
+from moto.ec2.responses import EC2Response
+from moto.server import ThreadedMotoServer
+from moto.ssm.models import Parameter, SimpleSystemManagerBackend
+
+STRATEGIES = ("cluster", "spread", "partition", "precision-time")
+IMAGES = ("/aws/service/ami-amazon-linux-latest/", "/aws/service/canonical/", "/aws/service/debian/release/")
+
+
+def install() -> None:
+    """Teach moto, in this process, what it lacks."""
+    ours = (create_placement_group, describe_placement_groups, delete_placement_group)
+    for action in ours:
+        setattr(EC2Response, action.__name__, action)
+    EC2Response.run_instances = run_instances  # type: ignore[method-assign]
+    SimpleSystemManagerBackend.get_parameter = get_parameter  # type: ignore[method-assign]
+    SimpleSystemManagerBackend.get_parameters = get_parameters  # type: ignore[method-assign]
+
+
+# --- placement groups ------------------------------------------------------------------------------------------------
+
+
+def groups(backend: EC2Backend) -> dict[str, dict[str, Any]]:
+    """A Region's placement groups by name. They stand in the backend, so that a reset forgets them."""
+    found: dict[str, dict[str, Any]] = backend.__dict__.setdefault("placement_groups_of_ours", {})
+    return found
+
+
+def create_placement_group(self: EC2Response) -> ActionResult:
+    name, strategy = self._get_param("GroupName"), self._get_param("Strategy")
+    self.error_on_dryrun()
+    if name in groups(self.ec2_backend):
+        raise EC2ClientError("InvalidPlacementGroup.Duplicate", f"The placement group '{name}' already exists.")
+    if strategy not in STRATEGIES:
+        raise EC2ClientError("InvalidParameterValue", f"Value ({strategy}) for parameter strategy is invalid.")
+    tags = self._parse_tag_specification("placement-group").get("placement-group", {})
+    made = {
+        "GroupName": name,
+        "State": "available",
+        "Strategy": strategy,
+        "GroupId": "pg-" + hashlib.sha256(name.encode()).hexdigest()[:17],
+        "ParentGroupId": self._get_param("ParentGroupId"),
+        "Tags": [{"Key": key, "Value": value} for key, value in tags.items()],
+    }
+    groups(self.ec2_backend)[name] = made
+    return ActionResult({"PlacementGroup": made})
+
+
+def describe_placement_groups(self: EC2Response) -> ActionResult:
+    names, ids = self._get_param("GroupNames", []), self._get_param("GroupIds", [])
+    known = groups(self.ec2_backend)
+    for name in names:
+        if name not in known:
+            raise _unknown(name)
+    filters = self._filters_from_querystring()
+    found = [
+        each
+        for each in known.values()
+        if (not names or each["GroupName"] in names)
+        and (not ids or each["GroupId"] in ids)
+        and all(_matches(each, name, values) for name, values in filters.items())
+    ]
+    return ActionResult({"PlacementGroups": found})
+
+
+def delete_placement_group(self: EC2Response) -> ActionResult:
+    name = self._get_param("GroupName")
+    self.error_on_dryrun()
+    if name not in groups(self.ec2_backend):
+        raise _unknown(name)
+    if any(each.placement.group_name == name and each.state != "terminated" for each in _instances(self.ec2_backend)):
+        raise EC2ClientError("InvalidPlacementGroup.InUse", f"The placement group '{name}' is in use.")
+    del groups(self.ec2_backend)[name]
+    return ActionResult({})
+
+
+def _unknown(name: str) -> EC2ClientError:
+    return EC2ClientError("InvalidPlacementGroup.Unknown", f"The placement group '{name}' is unknown.")
+
+
+def _matches(group: dict[str, Any], name: str, values: list[str]) -> bool:
+    tags = {each["Key"]: each["Value"] for each in group["Tags"]}
+    if name.startswith("tag:"):
+        return tags.get(name.removeprefix("tag:")) in values
+    if name == "tag-key":
+        return bool(tags.keys() & set(values))
+    own = {"group-name": "GroupName", "strategy": "Strategy", "state": "State", "group-id": "GroupId"}
+    return group[own[name]] in values
+
+
+# --- instances -------------------------------------------------------------------------------------------------------
+
+_run_instances = EC2Response.run_instances
+
+
+def run_instances(self: EC2Response) -> ActionResult:
+    """As moto's; a client token that was seen gives the same instance, a placement group has to exist."""
+    token, group = self._get_param("ClientToken"), self._get_param("Placement.GroupName")
+    again = [each for each in _reservations(self.ec2_backend) if token and each.instances[0].client_token == token]
+    if again:
+        return ActionResult(again[0])
+    if group and group not in groups(self.ec2_backend):
+        raise _unknown(group)
+    answer = _run_instances(self)
+    for each in answer.result.instances:  # type: ignore[attr-defined]
+        each.placement.group_name = group or ""
+    return answer
+
+
+def _reservations(backend: EC2Backend) -> list[Reservation]:
+    return [each for each in backend.reservations.values() if each.instances]
+
+
+def _instances(backend: EC2Backend) -> list[Instance]:
+    return [instance for each in _reservations(backend) for instance in each.instances]
+
+
+# --- named images ----------------------------------------------------------------------------------------------------
+
+_get_parameter = SimpleSystemManagerBackend.get_parameter
+_get_parameters = SimpleSystemManagerBackend.get_parameters
+
+
+def get_parameter(self: SimpleSystemManagerBackend, name: str) -> Parameter | None:
+    """As moto's; the images' public parameters are there in every Region, with an image behind each."""
+    _publish(self, name)
+    return _get_parameter(self, name)
+
+
+def get_parameters(self: SimpleSystemManagerBackend, names: list[str]) -> dict[str, Parameter]:
+    for name in names:
+        _publish(self, name)
+    return _get_parameters(self, names)
+
+
+def _publish(self: SimpleSystemManagerBackend, name: str) -> None:
+    if not name.startswith(IMAGES) or name in self._parameters:
+        return
+    from moto.ec2.models import ec2_backends
+
+    ami = "ami-" + hashlib.sha256(f"{self.region_name}{name}".encode()).hexdigest()[:17]
+    architecture = "arm64" if "arm64" in name else "x86_64"
+    backend = ec2_backends[self.account_id][self.region_name]
+    backend.amis[ami] = Ami(
+        backend,
+        ami,
+        name=name.rpartition("/")[2],
+        architecture=architecture,
+        public=True,
+        virtualization_type="hvm",
+        root_device_name="/dev/xvda",
+        root_device_type="ebs",
+        region_name=self.region_name,
+    )
+    self._parameters[name].append(
+        Parameter(
+            account_id=self.account_id,
+            name=name,
+            value=ami,
+            parameter_type="String",
+            description="",
+            allowed_pattern=None,
+            keyid=None,
+            last_modified_date=backend.amis[ami].creation_date,
+            version=1,
+            data_type="aws:ec2:image",
+        )
+    )
+
+
+def main() -> None:
+    """Serve on 127.0.0.1. The port is the only word on standard output."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--port", type=int, default=0)
+    install()
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)
+    server = ThreadedMotoServer("127.0.0.1", parser.parse_args().port, verbose=False)
+    server.start()
+    print(server.get_host_and_port()[1], flush=True)
+    sys.stdin.read()  # until whoever started us closes it
+    server.stop()
+
+
+if __name__ == "__main__":
+    main()

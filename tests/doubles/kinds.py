@@ -1,0 +1,345 @@
+"""How does each resource of our program become calls to EC2? One class per type: create, read, update, delete."""
+
+import time
+import uuid
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+from botocore.exceptions import ClientError
+
+Properties = dict[str, Any]
+Client = Any
+
+
+class Kind(Protocol):
+    """A type of resource. `named` is the property that is made up when it is not given; `fixed` need a new resource."""
+
+    named: str | None
+    fixed: frozenset[str]
+
+    def create(self, ec2: Client, inputs: Properties) -> str:
+        """Make it and return its id."""
+
+    def read(self, ec2: Client, ident: str) -> Properties | None:
+        """What is true of it now, or None when it is gone."""
+
+    def update(self, ec2: Client, ident: str, olds: Properties, news: Properties) -> None:
+        """Bring it from one set of inputs to another."""
+
+    def delete(self, ec2: Client, ident: str) -> None:
+        """Remove it and wait until it is gone; nothing there is success."""
+
+
+def tag_list(tags: Mapping[str, str] | None) -> list[dict[str, str]]:
+    return [{"Key": key, "Value": value} for key, value in (tags or {}).items()]
+
+
+def tag_map(tags: list[dict[str, str]] | None) -> dict[str, str]:
+    return {each["Key"]: each["Value"] for each in tags or []}
+
+
+def retag(ec2: Client, ident: str, olds: Properties, news: Properties) -> None:
+    before, after = olds.get("tags") or {}, news.get("tags") or {}
+    gone = [{"Key": key} for key in before if key not in after]
+    if gone:
+        ec2.delete_tags(Resources=[ident], Tags=gone)
+    if after and before != after:
+        ec2.create_tags(Resources=[ident], Tags=tag_list(after))
+
+
+def absent(error: ClientError) -> bool:
+    return error.response["Error"]["Code"].endswith((".NotFound", ".Unknown", "NotFound"))
+
+
+class Firewall:
+    """aws:ec2/securityGroup:SecurityGroup, with its rules inline."""
+
+    named = "name"
+    fixed = frozenset({"name", "description", "vpcId"})
+
+    def create(self, ec2: Client, inputs: Properties) -> str:
+        vpc = (
+            inputs.get("vpcId")
+            or ec2.describe_vpcs(Filters=[{"Name": "is-default", "Values": ["true"]}])["Vpcs"][0]["VpcId"]
+        )
+        tags = [{"ResourceType": "security-group", "Tags": tag_list(inputs.get("tags"))}]
+        made = ec2.create_security_group(
+            GroupName=inputs["name"], Description=inputs["description"], VpcId=vpc, TagSpecifications=tags
+        )
+        ident = str(made["GroupId"])
+        group = ec2.describe_security_groups(GroupIds=[ident])["SecurityGroups"][0]
+        if group["IpPermissionsEgress"]:  # "allow all" is there from the start; the provider takes it away first
+            ec2.revoke_security_group_egress(GroupId=ident, IpPermissions=group["IpPermissionsEgress"])
+        self._open(ec2, ident, inputs)
+        return ident
+
+    def read(self, ec2: Client, ident: str) -> Properties | None:
+        try:
+            group = ec2.describe_security_groups(GroupIds=[ident])["SecurityGroups"][0]
+        except ClientError as error:
+            if absent(error):
+                return None
+            raise
+        return {
+            "name": group["GroupName"],
+            "description": group["Description"],
+            "vpcId": group["VpcId"],
+            "ownerId": group["OwnerId"],
+            "ingress": [_rule(each) for each in group["IpPermissions"]],
+            "egress": [_rule(each) for each in group["IpPermissionsEgress"]],
+            "tags": tag_map(group.get("Tags")),
+        }
+
+    def update(self, ec2: Client, ident: str, olds: Properties, news: Properties) -> None:
+        retag(ec2, ident, olds, news)
+        now = ec2.describe_security_groups(GroupIds=[ident])["SecurityGroups"][0]
+        if now["IpPermissions"]:
+            ec2.revoke_security_group_ingress(GroupId=ident, IpPermissions=now["IpPermissions"])
+        if now["IpPermissionsEgress"]:
+            ec2.revoke_security_group_egress(GroupId=ident, IpPermissions=now["IpPermissionsEgress"])
+        self._open(ec2, ident, news)
+
+    def delete(self, ec2: Client, ident: str) -> None:
+        ec2.delete_security_group(GroupId=ident)
+
+    def _open(self, ec2: Client, ident: str, inputs: Properties) -> None:
+        if inputs.get("ingress"):
+            permissions = [_permission(each) for each in inputs["ingress"]]
+            ec2.authorize_security_group_ingress(GroupId=ident, IpPermissions=permissions)
+        if inputs.get("egress"):
+            permissions = [_permission(each) for each in inputs["egress"]]
+            ec2.authorize_security_group_egress(GroupId=ident, IpPermissions=permissions)
+
+
+def _permission(rule: Properties) -> dict[str, Any]:
+    word = {"Description": rule["description"]} if rule.get("description") else {}
+    made: dict[str, Any] = {
+        "IpProtocol": rule["protocol"],
+        "IpRanges": [{"CidrIp": cidr, **word} for cidr in rule.get("cidrBlocks") or []],
+        "Ipv6Ranges": [{"CidrIpv6": cidr, **word} for cidr in rule.get("ipv6CidrBlocks") or []],
+    }
+    if rule["protocol"] != "-1":
+        made |= {"FromPort": rule["fromPort"], "ToPort": rule["toPort"]}
+    return made
+
+
+def _rule(permission: Mapping[str, Any]) -> Properties:
+    ranges = [*permission.get("IpRanges", []), *permission.get("Ipv6Ranges", [])]
+    rule: Properties = {
+        "protocol": permission["IpProtocol"],
+        "fromPort": permission.get("FromPort", 0),
+        "toPort": permission.get("ToPort", 0),
+        "cidrBlocks": [each["CidrIp"] for each in permission.get("IpRanges", [])],
+        "ipv6CidrBlocks": [each["CidrIpv6"] for each in permission.get("Ipv6Ranges", [])],
+    }
+    word = next((each["Description"] for each in ranges if each.get("Description")), None)
+    return {key: value for key, value in (rule | {"description": word}).items() if value not in (None, [])}
+
+
+class Key:
+    """aws:ec2/keyPair:KeyPair; its id is its name, as the real provider has it."""
+
+    named = "keyName"
+    fixed = frozenset({"keyName", "publicKey"})
+
+    def create(self, ec2: Client, inputs: Properties) -> str:
+        tags = [{"ResourceType": "key-pair", "Tags": tag_list(inputs.get("tags"))}]
+        ec2.import_key_pair(
+            KeyName=inputs["keyName"], PublicKeyMaterial=inputs["publicKey"].encode(), TagSpecifications=tags
+        )
+        return str(inputs["keyName"])
+
+    def read(self, ec2: Client, ident: str) -> Properties | None:
+        found = self._find(ec2, ident)
+        if found is None:
+            return None
+        return {
+            "keyName": ident,
+            "keyPairId": found["KeyPairId"],
+            "fingerprint": found.get("KeyFingerprint", ""),
+            "tags": tag_map(found.get("Tags")),
+        }
+
+    def update(self, ec2: Client, ident: str, olds: Properties, news: Properties) -> None:
+        found = self._find(ec2, ident)
+        assert found is not None
+        retag(ec2, found["KeyPairId"], olds, news)
+
+    def delete(self, ec2: Client, ident: str) -> None:
+        ec2.delete_key_pair(KeyName=ident)
+
+    def _find(self, ec2: Client, ident: str) -> Mapping[str, Any] | None:
+        try:
+            found: list[Mapping[str, Any]] = ec2.describe_key_pairs(KeyNames=[ident])["KeyPairs"]
+        except ClientError as error:
+            if absent(error):
+                return None
+            raise
+        return found[0] if found else None
+
+
+class Placement:
+    """aws:ec2/placementGroup:PlacementGroup; its id is its name."""
+
+    named = "name"
+    fixed = frozenset({"name", "strategy"})
+
+    def create(self, ec2: Client, inputs: Properties) -> str:
+        tags = [{"ResourceType": "placement-group", "Tags": tag_list(inputs.get("tags"))}]
+        ec2.create_placement_group(GroupName=inputs["name"], Strategy=inputs["strategy"], TagSpecifications=tags)
+        return str(inputs["name"])
+
+    def read(self, ec2: Client, ident: str) -> Properties | None:
+        try:
+            group = ec2.describe_placement_groups(GroupNames=[ident])["PlacementGroups"][0]
+        except ClientError as error:
+            if absent(error):
+                return None
+            raise
+        return {
+            "name": ident,
+            "strategy": group["Strategy"],
+            "placementGroupId": group["GroupId"],
+            "tags": tag_map(group.get("Tags")),
+        }
+
+    def update(self, ec2: Client, ident: str, olds: Properties, news: Properties) -> None:
+        raise NotImplementedError("the program never changes a placement group's tags")
+
+    def delete(self, ec2: Client, ident: str) -> None:
+        ec2.delete_placement_group(GroupName=ident)
+
+
+class Instance:
+    """aws:ec2/instance:Instance."""
+
+    named = None
+    fixed = frozenset({"ami", "availabilityZone", "subnetId", "keyName", "placementGroup", "instanceMarketOptions"})
+
+    def create(self, ec2: Client, inputs: Properties) -> str:
+        disk = inputs["rootBlockDevice"]
+        request: dict[str, Any] = {
+            "ImageId": inputs["ami"],
+            "InstanceType": inputs["instanceType"],
+            "MinCount": 1,
+            "MaxCount": 1,
+            "ClientToken": uuid.uuid4().hex,
+            "KeyName": inputs["keyName"],
+            "SecurityGroupIds": inputs["vpcSecurityGroupIds"],
+            "UserData": inputs.get("userData", ""),
+            "InstanceInitiatedShutdownBehavior": inputs["instanceInitiatedShutdownBehavior"],
+            "MetadataOptions": {
+                "HttpEndpoint": inputs["metadataOptions"]["httpEndpoint"],
+                "HttpTokens": inputs["metadataOptions"]["httpTokens"],
+                "HttpPutResponseHopLimit": inputs["metadataOptions"]["httpPutResponseHopLimit"],
+            },
+            "BlockDeviceMappings": [
+                {
+                    "DeviceName": "/dev/xvda",
+                    "Ebs": {
+                        "Encrypted": disk["encrypted"],
+                        "VolumeType": disk["volumeType"],
+                        "VolumeSize": disk["volumeSize"],
+                        "DeleteOnTermination": disk["deleteOnTermination"],
+                    },
+                }
+            ],
+            "TagSpecifications": [{"ResourceType": "instance", "Tags": tag_list(inputs.get("tags"))}],
+        }
+        place = {"AvailabilityZone": inputs.get("availabilityZone"), "GroupName": inputs.get("placementGroup")}
+        request["Placement"] = {key: value for key, value in place.items() if value}
+        if inputs.get("subnetId"):
+            request["SubnetId"] = inputs["subnetId"]
+        if inputs.get("iamInstanceProfile"):
+            request["IamInstanceProfile"] = {"Name": inputs["iamInstanceProfile"]}
+        if inputs.get("instanceMarketOptions"):
+            request["InstanceMarketOptions"] = {"MarketType": inputs["instanceMarketOptions"]["marketType"]}
+        made = ec2.run_instances(**request)["Instances"][0]
+        self._tag_disks(ec2, made["InstanceId"], disk.get("tags"))
+        return str(made["InstanceId"])
+
+    def read(self, ec2: Client, ident: str) -> Properties | None:
+        found = self._find(ec2, ident)
+        if found is None or found["State"]["Name"] in ("shutting-down", "terminated"):
+            return None
+        options = found.get("MetadataOptions", {})
+        return {
+            "ami": found["ImageId"],
+            "instanceType": found["InstanceType"],
+            "instanceState": found["State"]["Name"],
+            "availabilityZone": found["Placement"]["AvailabilityZone"],
+            "placementGroup": found["Placement"].get("GroupName", ""),
+            "publicIp": found.get("PublicIpAddress", ""),
+            "privateIp": found.get("PrivateIpAddress", ""),
+            "subnetId": found.get("SubnetId", ""),
+            "keyName": found.get("KeyName", ""),
+            "vpcSecurityGroupIds": [each["GroupId"] for each in found.get("SecurityGroups", [])],
+            "metadataOptions": {
+                "httpEndpoint": options.get("HttpEndpoint"),
+                "httpTokens": options.get("HttpTokens"),
+                "httpPutResponseHopLimit": options.get("HttpPutResponseHopLimit"),
+            },
+            "tags": tag_map(found.get("Tags")),
+        }
+
+    def update(self, ec2: Client, ident: str, olds: Properties, news: Properties) -> None:
+        retag(ec2, ident, olds, news)
+        if olds.get("instanceType") != news.get("instanceType"):  # in place: stop, change, start
+            ec2.stop_instances(InstanceIds=[ident])
+            ec2.modify_instance_attribute(InstanceId=ident, InstanceType={"Value": news["instanceType"]})
+            ec2.start_instances(InstanceIds=[ident])
+
+    def delete(self, ec2: Client, ident: str) -> None:
+        ec2.terminate_instances(InstanceIds=[ident])
+        while (found := self._find(ec2, ident)) is not None and found["State"]["Name"] != "terminated":
+            time.sleep(0.05)
+
+    def _find(self, ec2: Client, ident: str) -> Mapping[str, Any] | None:
+        try:
+            found: Mapping[str, Any] = ec2.describe_instances(InstanceIds=[ident])["Reservations"][0]["Instances"][0]
+        except ClientError as error:
+            if absent(error):
+                return None
+            raise
+        return found
+
+    def _tag_disks(self, ec2: Client, ident: str, tags: Mapping[str, str] | None) -> None:
+        """moto reads the first of RunInstances' tag specifications only; EC2 tags disks by the second."""
+        volumes = ec2.describe_volumes(Filters=[{"Name": "attachment.instance-id", "Values": [ident]}])["Volumes"]
+        if volumes and tags:
+            ec2.create_tags(Resources=[each["VolumeId"] for each in volumes], Tags=tag_list(tags))
+
+
+KINDS: dict[str, Kind] = {
+    "aws:ec2/securityGroup:SecurityGroup": Firewall(),
+    "aws:ec2/keyPair:KeyPair": Key(),
+    "aws:ec2/placementGroup:PlacementGroup": Placement(),
+    "aws:ec2/instance:Instance": Instance(),
+}
+
+
+def get_instance_type(clients: Mapping[str, Client], args: Properties) -> Properties:
+    found = clients["ec2"].describe_instance_types(InstanceTypes=[args["instanceType"]])["InstanceTypes"][0]
+    return {
+        "id": found["InstanceType"],
+        "instanceType": found["InstanceType"],
+        "supportedArchitectures": found["ProcessorInfo"]["SupportedArchitectures"],
+        "phcSupport": found.get("PhcSupport", ""),
+    }
+
+
+def get_parameter(clients: Mapping[str, Client], args: Properties) -> Properties:
+    found = clients["ssm"].get_parameter(Name=args["name"])["Parameter"]
+    return {"id": args["name"], "name": args["name"], "value": found["Value"], "type": found["Type"]}
+
+
+def get_subnet(clients: Mapping[str, Client], args: Properties) -> Properties:
+    found = clients["ec2"].describe_subnets(SubnetIds=[args["id"]])["Subnets"][0]
+    return {"id": args["id"], "vpcId": found["VpcId"], "availabilityZone": found["AvailabilityZone"]}
+
+
+INVOKES = {
+    "aws:ec2/getInstanceType:getInstanceType": get_instance_type,
+    "aws:ssm/getParameter:getParameter": get_parameter,
+    "aws:ec2/getSubnet:getSubnet": get_subnet,
+}
