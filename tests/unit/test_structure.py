@@ -27,6 +27,7 @@ LAYERS = (
     "bench",
     # effects
     "proc",
+    "keys",
     "keeper",
     "settings",
     "ledger",
@@ -37,6 +38,7 @@ LAYERS = (
     "driver_archive",
     "sampling",
     "reboot",
+    "host_key",
     "benches",
     # action
     "qualify",

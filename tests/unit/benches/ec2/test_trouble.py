@@ -84,6 +84,15 @@ def test_a_quota_is_named(code: str) -> None:
     assert made.reason is Reason.QUOTA
 
 
+def test_the_quota_of_a_type_is_named_where_it_is_known() -> None:
+    name = "Running On-Demand P instances"
+    made = trouble.told("api error VcpuLimitExceeded: More than 0.", "launching p5.48xlarge", quota=name)
+    assert made.message == (
+        "launching p5.48xlarge: the quota of Running On-Demand P instances is used up: VcpuLimitExceeded: More than 0."
+    )
+    assert QUOTAS["VolumeLimitExceeded"] in trouble.error("VolumeLimitExceeded", "x", "launching", quota=name).message
+
+
 ZONE = "Your requested instance type (m7i.large) is not supported in your requested Availability Zone (us-east-1e)."
 RUN = "operation error EC2: RunInstances, https response error StatusCode: 400, RequestID: 7d6a-4b, "
 
