@@ -100,6 +100,18 @@ class StepLine:
     result: str | None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VerdictLine:
+    """A host with its verdict, and of its run when it began, its bench, and what the campaign says of Region and image."""
+
+    run: str
+    bench: str
+    started_ns: int
+    region: str | None
+    image: str | None
+    record: HostRecord
+
+
 class Ledger:
     """The books. Every method is one transaction, committed when it returns."""
 
@@ -210,6 +222,24 @@ class Ledger:
                 instance_type=row.instance_type,
                 state=HostState(row.state) if row.state else None,
                 record=_HOST.validate_python(row.record) if row.record else None,
+            )
+            for row in rows
+        ]
+
+    def verdicts(self, bench: str) -> list[VerdictLine]:
+        """Every verdict on that bench, newest run first. Records of early versions tell less of themselves."""
+        both = sql.select(_runs.c.run, _runs.c.started_ns, _runs.c.campaign, _hosts.c.record).join(_hosts)
+        wanted = both.where(_runs.c.bench == bench, _hosts.c.record.is_not(sql.JSON.NULL), _hosts.c.record.is_not(None))
+        with self._engine.connect() as db:
+            rows = db.execute(wanted.order_by(_runs.c.started_ns.desc(), _hosts.c.position)).all()
+        return [
+            VerdictLine(
+                run=row.run,
+                bench=bench,
+                started_ns=row.started_ns,
+                region=row.campaign.get("region"),
+                image=row.campaign.get("image"),
+                record=_HOST.validate_python(row.record),
             )
             for row in rows
         ]

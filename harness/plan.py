@@ -59,7 +59,7 @@ def make(
         )
     hosts = _hosts(campaign.instance_types)
     at_once = min(campaign.parallel or parallel or PARALLEL[campaign.bench], len(hosts))
-    seconds = _host_s(campaign) * -(-len(hosts) // at_once)
+    seconds = host_s(campaign) * -(-len(hosts) // at_once)
     return Plan(
         campaign=campaign,
         hosts=hosts,
@@ -86,7 +86,8 @@ def _hosts(instance_types: Sequence[str]) -> tuple[PlannedHost, ...]:
     return tuple(hosts)
 
 
-def _host_s(campaign: Campaign) -> float:
+def host_s(campaign: Campaign) -> float:
+    """Roughly how long one host is needed."""
     measured = 0.0 if campaign.depth is Depth.QUICK else campaign.measure_duration_s
     once = OVERHEAD_S[campaign.bench] + measured
     return once * 2 if campaign.depth is Depth.FULL else once

@@ -373,4 +373,7 @@ class Qualification:
             state=state,
             address=self.machine.address if self.machine else None,
             zone=self.machine.zone if self.machine else None,
+            region=self.machine.region if self.machine else self.way.campaign.region,
+            image=self.machine.image if self.machine else self.way.campaign.image,
+            claim=self.found.claim,
         )

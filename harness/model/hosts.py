@@ -61,7 +61,9 @@ class Machine:
     placement: Placement
     claim: Claim | None
     offer: Offer
-    zone: str | None = None  # where it stands, where its bench knows zones
+    region: str | None = None  # where it stands, where its bench knows Regions ...
+    zone: str | None = None  # ... and zones
+    image: str | None = None  # what it was started from, by its bench's name
     evidence_files: tuple[str, ...] = ()  # to be copied into the run's evidence at release
     detail: str = ""
 
@@ -77,7 +79,10 @@ class HostRecord:
     stages: Mapping[Stage, float]
     state: HostState
     address: str | None
-    zone: str | None = None  # not in the records of early versions
+    zone: str | None = None  # this and the following: not in the records of early versions
+    region: str | None = None
+    image: str | None = None
+    claim: Claim | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -44,4 +44,7 @@ def _host(host: HostRecord) -> dict[str, Any]:
         "state": host.state,
         "address": host.address,
         "zone": host.zone,
+        "region": host.region,
+        "image": host.image,
+        "claim": None if host.claim is None else asdict(host.claim),
     }

@@ -19,6 +19,8 @@ LAYERS = (
     "mistakes",
     "campaign",
     "plan",
+    "outlook",
+    "knowledge",
     "probes",
     "stats",
     "ladder",

@@ -31,6 +31,7 @@ def first(moto: str, cache: Path) -> Iterator[tuple[Catalogue, Api]]:
             patch.setenv(name, "testing")
         patch.setenv("AWS_ENDPOINT_URL", moto)
         patch.setenv("AWS_CONFIG_FILE", os.devnull)
+        patch.setattr("harness.benches.ec2.api._READ_S", 300)
         api = Api(REGION)
         yield catalogue.load(api, cache), api
 
