@@ -346,7 +346,7 @@ def _mistakes_in_select(file: _File) -> list[str]:
         return [f"select is given, and the bench is {file.bench}, not ec2"]
     if not file.select.model_fields_set:
         return ["select asks for nothing: `select: {phc: any}` takes every type of the Region"]
-    return selection.mistakes(select)
+    return [f"select: {words}" for words in selection.mistakes(select)]
 
 
 def _nothing_named(written: Mapping[str, Any]) -> list[str]:

@@ -1,4 +1,4 @@
-"""What is known of each type's clock: what the API claims, what was measured, and where the two contradict each other?"""
+"""What is known of each type's clock: the API's claim, what was measured, and where the two contradict each other?"""
 
 import datetime
 from collections.abc import Iterable, Mapping, Sequence
@@ -91,8 +91,14 @@ def join(claims: Mapping[str, bool | None], found: Iterable[Measured]) -> tuple[
     )
 
 
+def last_claims(names: Iterable[str], found: Iterable[Measured]) -> dict[str, bool | None]:
+    """Where no catalogue tells: what was claimed of each type when it was measured last."""
+    last = {one.instance_type: one.claim for one in sorted(found, key=lambda one: one.date) if one.claim}
+    return {name: last[name].phc_supported if name in last else None for name in names}
+
+
 def contradiction(claim: bool | None, seen: Measured | None) -> str | None:
-    """Where claim and measurement do not agree. What was not found out, and what is not claimed, contradicts nothing."""
+    """Where claim and measurement do not agree. What was not found out, or is not claimed, contradicts nothing."""
     if claim is None or seen is None or seen.clock is None or seen.clock is claim:
         return None
     where = f"on {seen.date[:10]}" + (f" in {seen.zone}" if seen.zone else "") + f" (run {seen.run})"

@@ -102,7 +102,7 @@ class StepLine:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VerdictLine:
-    """A host with its verdict, and of its run when it began, its bench, and what the campaign says of Region and image."""
+    """A host with its verdict, and its run: when it began, its bench, and its campaign's Region and image."""
 
     run: str
     bench: str

@@ -8,7 +8,7 @@ from harness.model import ec2
 from harness.model.cloud import Quota, TypeInfo
 from harness.plan import Plan
 
-AUTO = "auto"
+AUTO, NONE = "auto", "none"
 _HOUR_S = 3600.0
 
 
@@ -61,7 +61,7 @@ def make(
 ) -> Outlook:
     """The outlook of a plan whose types are all in `types` (`plan.make` sees to that).
 
-    `zones` are those that the campaign may use, None for all; `actions` the IAM actions that the bench calls.
+    `zones` are those that the campaign may use, in its order, None for all; `actions` the IAM actions that it takes.
     """
     hosts = tuple(_host(one.name, types[one.instance_type], made, quotas, region, zones) for one in made.hosts)
     prices = [one.price_per_hour_usd for one in hosts if one.price_per_hour_usd is not None]
@@ -81,6 +81,7 @@ def make(
         actions=tuple(sorted(actions)),
         warnings=(
             *_about_types(hosts, types),
+            *_about_placement(hosts, region, made.campaign.placement),
             *(words for quota in quotas for words in _about_quota(quota, hosts, made.parallel)),
             *([f"no price is known of {_named(unpriced)}{_because(why_unpriced)}"] if unpriced else []),
         ),
@@ -89,6 +90,10 @@ def make(
 
 def placement(region: str, one: TypeInfo, asked: str) -> tuple[bool | None, str]:
     """Whether a host is placed in a precision-time placement group, and why."""
+    if asked == ec2.PRECISION_STRATEGY:
+        return True, "in a precision-time placement group, as the campaign asks"
+    if asked == NONE:
+        return False, "in no placement group, as the campaign asks"
     if asked != AUTO:
         return None, f"the campaign asks for placement {asked}"
     if ec2.needs_precision_group(region, one.name):
@@ -107,7 +112,7 @@ def _host(
         architecture=one.architecture,
         vcpus=one.vcpus,
         phc=one.phc,
-        zones=tuple(zone for zone in one.zones if zones is None or zone in zones),
+        zones=one.zones if zones is None else tuple(zone for zone in zones if zone in one.zones),
         precision_group=group,
         placement_why=why,
         price_per_hour_usd=one.price_per_hour_usd,
@@ -129,6 +134,12 @@ def _about_types(hosts: Sequence[HostOutlook], types: Mapping[str, TypeInfo]) ->
         yield f"bare metal takes ten minutes and more to come up: {metal}"
     if nowhere := _named(host.instance_type for host in hosts if not host.zones):
         yield f"no zone that may be used offers {nowhere}"
+
+
+def _about_placement(hosts: Sequence[HostOutlook], region: str, asked: str) -> Iterator[str]:
+    needing = _named(one.instance_type for one in hosts if ec2.needs_precision_group(region, one.instance_type))
+    if asked == NONE and needing:
+        yield f"outside a precision-time placement group {region} shows no PHC on {needing}: placement auto makes one"
 
 
 def _about_quota(quota: Quota, hosts: Sequence[HostOutlook], parallel: int) -> Iterator[str]:

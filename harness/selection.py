@@ -90,7 +90,7 @@ def mistakes(select: Select) -> list[str]:
     for least, most in (("min_vcpus", "max_vcpus"), ("min_memory_gib", "max_memory_gib")):
         low, high = getattr(select, least), getattr(select, most)
         if low is not None and high is not None and low > high:
-            found.append(f"select.{least} of {low:g} is more than select.{most} of {high:g}")
+            found.append(f"{least} of {low:g} is more than {most} of {high:g}")
     return found
 
 
@@ -110,7 +110,9 @@ def conditions(select: Select) -> Mapping[str, Condition]:
         (select.exclude, f"exclude {', '.join(select.exclude)}", lambda one: not _excluded(one, select.exclude)),
         *_bounds(select),
     ]
-    return {words: meets for wanted, words, meets in asked if wanted not in (None, False, ())}
+    return {
+        words: meets for wanted, words, meets in asked if wanted is not None and wanted is not False and wanted != ()
+    }
 
 
 def claim(one: TypeInfo) -> Phc:

@@ -2,13 +2,17 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from harness.bench import Bench, Check
+from harness.bench import Bench, BenchError, Check
 from harness.benches.hosts import HostsBench
 from harness.benches.lab.bench import LabBench
 from harness.errors import RequestError
 from harness.ledger import Ledger
 from harness.settings import Settings
+
+if TYPE_CHECKING:
+    from harness.benches.ec2.listing import Listing
 
 
 def lab_bench(settings: Settings) -> LabBench:
@@ -52,3 +56,17 @@ def ec2_steps(region: str | None) -> str:
     from harness.benches.ec2.api import Api
 
     return live.text(Api(region).region)
+
+
+def ec2_types(
+    settings: Settings, region: str | None, *, market: str = "on-demand", offline: bool = False, refresh: bool = False
+) -> "Listing":
+    """What a Region offers and what it costs. Raises RequestError or SetupError where that cannot be known."""
+    from harness.benches.ec2 import listing  # the AWS SDK takes its time to load: only who needs it waits
+    from harness.benches.ec2.api import Api
+
+    try:
+        api = Api(region)
+    except BenchError as error:
+        raise RequestError(error.message, next_step=error.next_step) from error
+    return listing.load(api, settings.cache_dir, market=market, offline=offline, refresh=refresh)

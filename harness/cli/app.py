@@ -24,6 +24,7 @@ from harness.cli import (
     runs,
     show,
     sweep,
+    types,
 )
 from harness.cli.manual import Manual
 from harness.errors import ExitCode, HarnessError
@@ -70,6 +71,7 @@ def _options(
 
 
 app.command("doctor", cls=Manual)(doctor.doctor)
+app.command("types", cls=Manual)(types.types)
 app.command("plan", cls=Manual)(plan.plan)
 app.command("run", cls=Manual)(run.run)
 app.command("runs", cls=Manual)(runs.runs)

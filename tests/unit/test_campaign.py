@@ -330,8 +330,8 @@ def test_select_may_stand_without_types() -> None:
         ),
         (
             "{bench: ec2, select: {min_vcpus: 8, max_vcpus: 4, min_memory_gib: 8, max_memory_gib: 7.5}}",
-            "select.min_vcpus of 8 is more than select.max_vcpus of 4; "
-            "select.min_memory_gib of 8 is more than select.max_memory_gib of 7.5",
+            "select: min_vcpus of 8 is more than max_vcpus of 4; "
+            "select: min_memory_gib of 8 is more than max_memory_gib of 7.5",
         ),
         (
             "{bench: ec2, select: {family: [M7i]}}",

@@ -1,6 +1,7 @@
 """The books: what is committed is what comes back, and nobody's run is mistaken for another's."""
 
 import os
+import sqlite3
 import subprocess
 import sys
 import threading
@@ -93,6 +94,32 @@ def test_a_verdict_without_release_leaves_the_state_open(ledger: Ledger) -> None
     line = ledger.hosts(run)[0]
     assert line.state is None
     assert line.record == host("a", HostState.FAILED)
+
+
+def test_every_verdict_of_a_bench_newest_run_first(ledger: Ledger) -> None:
+    campaign = {"region": "eu-north-1", "image": "al2023"}
+    first = ledger.open_run(bench="lab", campaign=campaign, hosts={"a": "lab.phc", "b": "lab.phc"})
+    second = ledger.open_run(bench="lab", campaign={}, hosts={"c": "lab.phc"})
+    ledger.open_run(bench="hosts", campaign={}, hosts={"d": "d"})
+    ledger.settle(first, host("a"))
+    ledger.judge(second, host("c"))
+    found = ledger.verdicts("lab")
+    assert [(line.run, line.region, line.image, line.record) for line in found] == [
+        (second, None, None, host("c")),
+        (first, "eu-north-1", "al2023", host("a")),
+    ]
+    assert found[0].started_ns >= found[1].started_ns
+    assert ledger.verdicts("hosts") == []
+
+
+def test_a_record_of_an_early_version_can_be_read(ledger: Ledger) -> None:
+    """One without zone, Region, image and claim."""
+    run = ledger.open_run(bench="lab", campaign={}, hosts={"a": "lab.phc"})
+    ledger.settle(run, host("a"))
+    early = ", ".join(f"'$.{name}'" for name in ("zone", "region", "image", "claim"))
+    with sqlite3.connect(ledger.url.removeprefix("sqlite:///")) as db:
+        db.execute(f"UPDATE hosts SET record = json_remove(record, {early})")
+    assert ledger.hosts(run)[0].record == ledger.verdicts("lab")[0].record == host("a")
 
 
 def test_a_run_of_a_process_that_died_is_not_alive(tmp_path: Path) -> None:

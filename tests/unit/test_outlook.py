@@ -52,7 +52,7 @@ def look(
 def test_a_whole_outlook() -> None:
     """300 s of measuring and 180 s beside it: 480 s of each host's hour."""
     found = look("m7i.large", "c8g.large", zones=("eu-west-1b", "eu-west-1a"), actions=("b:C", "a:B"))
-    common: dict[str, Any] = {"vcpus": 2, "phc": True, "zones": ("eu-west-1a", "eu-west-1b"), "quota": "L-1"}
+    common: dict[str, Any] = {"vcpus": 2, "phc": True, "zones": ("eu-west-1b", "eu-west-1a"), "quota": "L-1"}
     assert found == Outlook(
         region="eu-west-1",
         market="on-demand",
@@ -93,7 +93,9 @@ def test_a_whole_outlook() -> None:
         ("eu-west-1", "c8g.large", "auto", True, "eu-west-1 shows the PHC of c8g only there"),
         ("eu-west-1", "m7i.large", "auto", False, "m7i in every Region shows its PHC without one"),
         ("eu-north-1", "c8g.large", "auto", False, "eu-north-1 shows its PHC without one"),
-        ("eu-west-1", "c8g.large", "none", None, "the campaign asks for placement none"),
+        ("eu-west-1", "c8g.large", "none", False, "in no placement group, as the campaign asks"),
+        ("eu-north-1", "m7i.large", "precision-time", True, "placement group, as the campaign asks"),
+        ("eu-west-1", "c8g.large", "group:mine", None, "the campaign asks for placement group:mine"),
     ],
 )
 def test_placement(region: str, name: str, placement: str, group: bool | None, why: str) -> None:
@@ -144,6 +146,13 @@ def test_a_quota_that_is_unknown_says_why() -> None:
 def test_zones_of_the_campaign_alone() -> None:
     found = look("m7i.large", zones=("eu-west-1z",))
     assert (found.hosts[0].zones, found.warnings) == ((), ("no zone that may be used offers m7i.large",))
+
+
+def test_a_placement_that_hides_the_clock_is_warned_of() -> None:
+    assert look("m7i.large", "c8g.large", placement="none").warnings == (
+        "outside a precision-time placement group eu-west-1 shows no PHC on c8g.large: placement auto makes one",
+    )
+    assert look("m7i.large", "c8g.large", placement="none", region="eu-north-1").warnings == ()
 
 
 def test_a_lease_shorter_than_the_estimate_bounds_the_cost() -> None:

@@ -3,7 +3,7 @@
 import json
 import re
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -340,9 +340,11 @@ def test_json_and_yaml_hold_everything(made: RunRecord) -> None:
     assert yaml.safe_load(render(made, Format.YAML)) == as_json
     for one, shown in zip(made.hosts, as_json["hosts"], strict=True):
         verdict = one.verdict
-        assert {key: shown[key] for key in ("name", "instance_type", "state", "address", "zone")} == {
+        own = ("name", "instance_type", "state", "address", "zone", "region", "image", "claim")
+        assert {key: shown[key] for key in own} == {
             "name": one.name, "instance_type": one.instance_type, "state": one.state,
-            "address": one.address, "zone": one.zone,
+            "address": one.address, "zone": one.zone, "region": one.region, "image": one.image,
+            "claim": one.claim and asdict(one.claim),
         }  # fmt: skip
         for key in ("outcome", "reason", "sentence", "remedy"):
             assert shown[key] == getattr(verdict, key)

@@ -1,5 +1,6 @@
 """How is AWS asked? One place for clients, patience and the count of calls: all hosts share a Region's budget."""
 
+import os
 import random
 import threading
 import time
@@ -31,11 +32,12 @@ class Api:
 
     def __init__(self, region: str | None = None, *, pause: Callable[[float], None] = time.sleep) -> None:
         """`pause` may raise, to end early. Raises FatalError when no Region is known."""
+        named = region or os.environ.get("AWS_REGION")  # as every other SDK and Pulumi read it; boto3 does not
         try:
-            self._session: Any = boto3.Session(region_name=region)
+            self._session: Any = boto3.Session(region_name=named or None)
         except BotoCoreError as caught:  # a profile that is not there
-            raise _not_even_asked(caught, "reading the AWS settings", region or "") from caught
-        if self._session.region_name is None:
+            raise _not_even_asked(caught, "reading the AWS settings", named or "") from caught
+        if not self._session.region_name:
             raise FatalError("no Region is known", next_step="--region NAME, `region:` in the campaign, or AWS_REGION")
         self.region: str = self._session.region_name
         self.calls: Counter[tuple[str, str]] = Counter()  # ("ec2.DescribeInstances", host; "" where for all) -> times

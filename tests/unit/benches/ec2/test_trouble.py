@@ -106,8 +106,8 @@ RUN = "operation error EC2: RunInstances, https response error StatusCode: 400, 
             f"up: Unsupported: {ZONE} Please retry your request.",
         ),
         (
-            "operation error EC2: RunInstances, exceeded maximum number of attempts, 4, https response error StatusCode: "
-            "500, RequestID: 1, api error InsufficientInstanceCapacity: We do not have sufficient m7i.large capacity",
+            "operation error EC2: RunInstances, exceeded maximum number of attempts, 4, https response error "
+            "StatusCode: 500, RequestID: 1, api error InsufficientInstanceCapacity: We do not have sufficient m7i.large capacity",
             CapacityError,
             "up: InsufficientInstanceCapacity: We do not have sufficient m7i.large capacity",
         ),

@@ -1,0 +1,178 @@
+"""`types`: the instance types that there are, what the API claims of their clocks, and what was measured."""
+
+import datetime
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from harness import knowledge, selection, settings, wiring
+from harness.cli import output
+from harness.errors import RequestError
+from harness.evidence import Folder
+from harness.knowledge import Known, Measured
+from harness.model.cloud import TypeInfo
+from harness.report import types as rendered
+from harness.report.types import Form
+from harness.selection import Phc, Select
+from harness.settings import Settings
+
+if TYPE_CHECKING:
+    from harness.benches.ec2.listing import Listing
+
+
+class Order(StrEnum):
+    """What the list is sorted by. What is not known comes last."""
+
+    NAME = "name"
+    VCPUS = "vcpus"
+    MEMORY = "memory"
+    PRICE = "price"
+
+
+class Arch(StrEnum):
+    """The processors that images of ours are for."""
+
+    X86_64 = "x86_64"
+    ARM64 = "arm64"
+
+
+_ORDERS: Mapping[Order, Callable[[TypeInfo], Any]] = {
+    Order.NAME: lambda one: 0,  # as the catalogue stands: by family and size
+    Order.VCPUS: lambda one: one.vcpus,
+    Order.MEMORY: lambda one: one.memory_mib,
+    Order.PRICE: lambda one: (one.price_per_hour_usd is None, one.price_per_hour_usd or 0.0),
+}
+
+Patterns = list[str] | None
+
+
+def types(
+    bench: Annotated[str, typer.Option(metavar="NAME", help="ec2 or lab.")] = "ec2",
+    region: Annotated[str | None, typer.Option(metavar="NAME", help="Else that of AWS's own settings.")] = None,
+    phc: Annotated[Phc, typer.Option(help="What the API must claim of the clock.")] = Phc.ANY,
+    family: Annotated[Patterns, typer.Option(metavar="PATTERN", help="m7i, 'c8*'; again for more.")] = None,
+    size: Annotated[Patterns, typer.Option(metavar="PATTERN", help="large, '*xlarge'; again for more.")] = None,
+    arch: Annotated[Arch | None, typer.Option(help="The processor's kind.")] = None,
+    min_vcpus: Annotated[int | None, typer.Option(min=1, metavar="N", help="No fewer.")] = None,
+    max_vcpus: Annotated[int | None, typer.Option(min=1, metavar="N", help="No more.")] = None,
+    min_memory: Annotated[float | None, typer.Option(min=0, metavar="GIB", help="No less memory.")] = None,
+    max_memory: Annotated[float | None, typer.Option(min=0, metavar="GIB", help="No more memory.")] = None,
+    max_price: Annotated[float | None, typer.Option(min=0, metavar="USD", help="Per hour.")] = None,
+    current: Annotated[bool, typer.Option("--current", help="Only the current generation.")] = False,
+    one_size: Annotated[bool, typer.Option("--one-size", help="The smallest of each family.")] = False,
+    exclude: Annotated[Patterns, typer.Option(metavar="PATTERN", help="Types or families; again for more.")] = None,
+    limit: Annotated[int | None, typer.Option(min=1, metavar="N", help="The first so many.")] = None,
+    spot: Annotated[bool, typer.Option("--spot", help="With the prices of spot instances.")] = False,
+    sort: Annotated[Order, typer.Option(help="What to sort by.")] = Order.NAME,
+    measured: Annotated[bool, typer.Option("--measured", help="With the verdicts of your own runs.")] = False,
+    offline: Annotated[bool, typer.Option("--offline", help="Ask nobody: the list as last kept.")] = False,
+    refresh: Annotated[bool, typer.Option("--refresh", help="Ask anew, however young the list is.")] = False,
+    export: Annotated[
+        tuple[Form, Path] | None,
+        typer.Option(metavar="csv|json FILE", help="Write claims and all verdicts to a file."),
+    ] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print JSON to standard output.")] = False,
+) -> None:
+    """List instance types and what the API claims of their clocks.
+
+    Types are kept for a day and prices for a week, and shown with their age. A claim is no proof: --measured puts the
+    verdicts of your own runs beside it, and says where the two contradict each other.
+
+    Examples:
+        ptp-harness types --region eu-north-1 --phc supported
+        ptp-harness types --phc supported --arch arm64 --max-vcpus 4 --sort price
+        ptp-harness types --family m7i --family 'c8*' --one-size --json
+        ptp-harness types --offline --measured --export csv phc.csv
+        ptp-harness types --bench lab --measured
+    """
+    asked = Select(
+        phc=phc,
+        family=tuple(family or ()),
+        size=tuple(size or ()),
+        arch=arch,
+        min_vcpus=min_vcpus,
+        max_vcpus=max_vcpus,
+        min_memory_gib=min_memory,
+        max_memory_gib=max_memory,
+        max_price_per_hour=max_price,
+        current_generation=current,
+        exclude=tuple(exclude or ()),
+        one_size_per_family=one_size,
+        limit=limit,
+    )
+    if wrong := selection.mistakes(asked):
+        raise RequestError("; ".join(wrong), next_step="`ptp-harness types --help` explains the options")
+    configuration = settings.load()
+    if bench == "ec2":
+        market = "spot" if spot else "on-demand"
+        listing = wiring.ec2_types(configuration, region, market=market, offline=offline, refresh=refresh)
+        verdicts = _verdicts(configuration, bench, listing.catalogue.region) if measured or export else []
+        claims = {name: one.phc for name, one in listing.catalogue.types.items()}
+        _show_ec2(listing, asked, sort, knowledge.join(claims, verdicts) if measured else None, json=json)
+        rows = knowledge.table(claims, verdicts, region=listing.catalogue.region, taken=listing.catalogue.taken)
+    elif asked != Select() or region:
+        raise RequestError(f"the types of bench {bench} are not chosen by conditions", next_step="list them all")
+    else:
+        summaries = {name: kind.summary for name, kind in wiring.bench(bench, configuration).types().items()}
+        verdicts = _verdicts(configuration, bench, None) if measured or export else []
+        claims = knowledge.last_claims(summaries, verdicts)
+        _show_plain(bench, summaries, knowledge.join(claims, verdicts) if measured else None, json=json)
+        rows = knowledge.table(claims, verdicts, region=bench, taken=None)
+    if export:
+        _write(rows, *export)
+
+
+def _show_ec2(listing: "Listing", asked: Select, sort: Order, joined: Iterable[Known] | None, *, json: bool) -> None:
+    every = listing.catalogue.types
+    choice = selection.choose(every.values(), asked)
+    shown = sorted(choice.types, key=_ORDERS[sort])
+    known = None if joined is None else {one.instance_type: one for one in joined}
+    if json:
+        output.emit(_document(listing, rendered.document(shown, known)))
+    for line in [*([] if json else rendered.lines(shown, known)), *listing.ages]:
+        output.say(line)
+    removed = ", ".join(f"{words} {number}" for words, number in choice.removed.items() if number)
+    output.say(f"{len(shown)} of {len(every)} types{f'; left out by {removed}' if removed else ''}")
+
+
+def _document(listing: "Listing", types: list[dict[str, Any]]) -> dict[str, Any]:
+    catalogue, prices = listing.catalogue, listing.prices
+    taken = prices.taken and prices.taken.isoformat()
+    return {
+        "schema": rendered.SCHEMA,
+        "bench": "ec2",
+        "region": catalogue.region,
+        "taken": catalogue.taken.isoformat(),
+        "prices": {"market": prices.market, "taken": taken, "why_unknown": prices.why_unknown},
+        "types": types,
+    }
+
+
+def _show_plain(bench: str, summaries: Mapping[str, str], joined: Iterable[Known] | None, *, json: bool) -> None:
+    known = None if joined is None else {one.instance_type: one for one in joined if one.instance_type in summaries}
+    if json:
+        types = rendered.plain_document(summaries, known)
+        output.emit({"schema": rendered.SCHEMA, "bench": bench, "types": types})
+        return
+    for line in rendered.plain_lines(summaries, known):
+        output.say(line)
+
+
+def _verdicts(configuration: Settings, bench: str, region: str | None) -> list[Measured]:
+    """Those of the ledger, of that Region where one is named."""
+    every = [
+        knowledge.measured(line.record, run=line.run, started_ns=line.started_ns, region=line.region, image=line.image)
+        for line in wiring.ledger(configuration).verdicts(bench)
+    ]
+    return [one for one in every if region is None or one.region == region]
+
+
+def _write(rows: Sequence[Mapping[str, str]], form: Form, path: Path) -> None:
+    folder = path.absolute().parent
+    if not folder.is_dir():
+        raise RequestError(f"there is no folder {path.parent} here")
+    Folder(folder).write(path.name, rendered.export(rows, form, exported=datetime.datetime.now(datetime.UTC)))
+    output.say(f"{path}: {len(rows)} rows")
