@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Protocol
 
-from harness.errors import HarnessError
+from harness.errors import ExitCode, HarnessError
 from harness.model import Machine, Reason, Resource, Token
 
 Progress = Callable[[str], None]
@@ -12,8 +12,9 @@ Progress = Callable[[str], None]
 
 
 class BenchError(HarnessError):
-    """Provisioning did not give a host. `reason` is what the verdict then says."""
+    """Provisioning did not give a host. `reason` is what the verdict then says; the code is for where no run is."""
 
+    exit_code = ExitCode.NOT_CONCLUSIVE
     reason: ClassVar[Reason] = Reason.LAUNCH_FAILED
 
 
@@ -32,6 +33,7 @@ class QuotaError(BenchError):
 class NotOfferedError(BenchError):
     """The type does not exist here."""
 
+    exit_code = ExitCode.BAD_REQUEST
     reason = Reason.NOT_OFFERED
 
 
@@ -41,6 +43,8 @@ class TransientError(BenchError):
 
 class FatalError(BenchError):
     """Nothing more can be provisioned in this campaign (credentials, permissions)."""
+
+    exit_code = ExitCode.BAD_REQUEST
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

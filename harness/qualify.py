@@ -14,7 +14,7 @@ from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
-from harness import driver_archive, ladder, proc, reboot, sampling, ssh
+from harness import driver_archive, host_key, ladder, proc, reboot, sampling, ssh
 from harness.bench import Bench, BenchError, FatalError
 from harness.campaign import Campaign, Keep
 from harness.errors import CleanupError, CommandError, HarnessError
@@ -106,8 +106,8 @@ class Qualification:
     def _observe(self, cleanup: ExitStack) -> None:
         if not self._provision():
             return
-        target = self._target(cleanup)
-        if not self._reach(target):
+        target = self._reach(self._target(cleanup))
+        if target is None:
             return
         facts = self._configure(target)
         if facts is None or not self._clock_to_measure(facts) or self.way.campaign.depth is Depth.QUICK:
@@ -138,7 +138,8 @@ class Qualification:
             )
             return True
 
-    def _reach(self, target: Target) -> bool:
+    def _reach(self, target: Target) -> Target | None:
+        """The host, by a key of its own where it was first known by one that others may have seen."""
         settings = self.way.settings
         with self._step(Stage.REACH) as tell:
             reached = ssh.reach(
@@ -150,7 +151,12 @@ class Qualification:
                 sleep=self._pause,
             )
             self.found = replace(self.found, reach=reached)
-            return reached.reached
+            if not reached.reached:
+                return None
+            if target.machine.rotated_key is not None:
+                target = host_key.rotate(target, progress=tell, pause=self._pause)
+                self.machine = target.machine
+            return target
 
     def _configure(self, target: Target) -> Facts | None:
         name = "observe.yml" if self.way.campaign.read_only else "configure.yml"

@@ -22,6 +22,7 @@ class Settings:
     ssh_tries: int = 5
     ssh_first_backoff_s: float = 1.0
     lab_guests: int = 3
+    pulumi: str | None = None  # the command of the ec2 bench; None: the one on PATH
 
     @property
     def runs_dir(self) -> Path:
@@ -37,8 +38,8 @@ class Settings:
 
 
 def load(environ: Mapping[str, str] = os.environ) -> Settings:
-    """Settings from PTP_HARNESS_STATE_DIR, PTP_HARNESS_CACHE_DIR, PTP_HARNESS_SSH_TRIES, _SSH_BACKOFF (seconds) and
-    _LAB_GUESTS (lab guests at a time on this machine, over all processes; one more than it has cores).
+    """Settings from PTP_HARNESS_STATE_DIR, PTP_HARNESS_CACHE_DIR, PTP_HARNESS_SSH_TRIES, _SSH_BACKOFF (seconds),
+    _LAB_GUESTS (lab guests at a time on this machine, over all processes; one more than it has cores) and _PULUMI.
 
     Directories default to the XDG base directories. Raises RequestError on a value that is not a number.
     """
@@ -52,6 +53,7 @@ def load(environ: Mapping[str, str] = os.environ) -> Settings:
         ssh_tries=int(_number(environ, "PTP_HARNESS_SSH_TRIES", 5, least=1)),
         ssh_first_backoff_s=_number(environ, "PTP_HARNESS_SSH_BACKOFF", 1.0, least=0),
         lab_guests=int(_number(environ, "PTP_HARNESS_LAB_GUESTS", (os.cpu_count() or 1) + 1, least=1)),
+        pulumi=environ.get("PTP_HARNESS_PULUMI") or None,
     )
 
 

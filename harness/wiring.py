@@ -33,14 +33,29 @@ def bench(name: str, settings: Settings, inventory: str | None = None) -> Bench:
             raise RequestError(f"there is no bench {name!r}", next_step="benches: lab, hosts")
 
 
-def checks(name: str, settings: Settings, inventory: str | None = None) -> Sequence[Check]:
-    """What that bench needs of this machine."""
+def checks(
+    name: str, settings: Settings, inventory: str | None = None, *, region: str | None = None
+) -> Sequence[Check]:
+    """What that bench needs of this machine, and of an AWS account where it is ec2."""
+    if name == "ec2":
+        from harness.benches.ec2 import checks as ec2_checks  # the AWS SDK takes its time to load
+        from harness.benches.ec2.installed import Installed
+
+        return ec2_checks.all_of(region, Installed(settings.pulumi))
     return bench(name, settings, inventory).checks()
 
 
 def ledger(settings: Settings) -> Ledger:
     """The books."""
     return Ledger(settings.ledger_url)
+
+
+def ec2_steps(region: str | None) -> str:
+    """What only an AWS account can prove, as steps for a person who has one."""
+    from harness.benches.ec2 import live
+    from harness.benches.ec2.api import Api
+
+    return live.text(Api(region).region)
 
 
 def ec2_types(

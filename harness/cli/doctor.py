@@ -7,27 +7,34 @@ import typer
 
 from harness import settings, wiring
 from harness.cli import output
-from harness.errors import ExitCode
+from harness.errors import ExitCode, RequestError
 
 
 def doctor(
     bench: Annotated[str, typer.Option(metavar="NAME", help="The bench to look at.")] = "lab",
+    region: Annotated[str | None, typer.Option(metavar="NAME", help="The AWS Region; of bench ec2.")] = None,
+    live: Annotated[bool, typer.Option("--live", help="Also what only an AWS account can prove, as steps.")] = False,
     json: Annotated[bool, typer.Option("--json", help="Print JSON to standard output.")] = False,
 ) -> None:
     """Say what is missing on this machine, and how to get it.
 
-    Exit code 2 when something is. Nothing is installed and nothing made.
+    Exit code 2 when something is. Nothing is installed and nothing made; AWS is asked, and tried by dry runs alone.
 
     Examples:
         ptp-harness doctor
         ptp-harness doctor --json
+        ptp-harness doctor --bench ec2 --region eu-north-1 --live
     """
-    checks = wiring.checks(bench, settings.load())
+    if bench != "ec2" and (region is not None or live):
+        raise RequestError("--region and --live go with the bench ec2 alone", next_step="--bench ec2")
+    checks = wiring.checks(bench, settings.load(), region=region)
     if json:
         output.emit([asdict(check) for check in checks])
     for check in checks:
-        output.say(f"{'ok     ' if check.ok else 'MISSING'}  {check.name:<16} {check.seen}")
+        output.say(f"{'ok     ' if check.ok else 'MISSING'}  {check.name:<20} {check.seen}")
         if not check.ok:
-            output.say(f"         {'':<16} next: {check.remedy}")
+            output.say(f"         {'':<20} next: {check.remedy}")
+    if live:
+        output.say("\n" + wiring.ec2_steps(region))
     if not all(check.ok for check in checks):
         raise typer.Exit(ExitCode.BAD_REQUEST)

@@ -53,6 +53,7 @@ class Machine:
     user: str
     private_key: str | None  # path; None: what ssh finds by itself, or an agent's
     known_host: str
+    rotated_key: str | None = None  # path: its host key is changed at first contact, and its lines are kept there
     ssh_options: tuple[str, ...] = ()  # further words for ssh, such as a jump host
     second_opinion: str | None  # "address port" of an NTP server that is not the PHC
     second_opinion_poll: int = 4  # how often it may be asked: log2 of seconds

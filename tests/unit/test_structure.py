@@ -29,6 +29,7 @@ LAYERS = (
     "bench",
     # effects
     "proc",
+    "keys",
     "keeper",
     "settings",
     "ledger",
@@ -39,6 +40,7 @@ LAYERS = (
     "driver_archive",
     "sampling",
     "reboot",
+    "host_key",
     "benches",
     # action
     "qualify",

@@ -20,6 +20,7 @@ from harness.benches.ec2.trouble import Kind
 TRIES = 6
 _FIRST_BACKOFF_S = 1.0
 _MOST_BACKOFF_S = 20.0
+_LOGGED_OUT = ("SSOTokenLoadError", "UnauthorizedSSOTokenError", "TokenRetrievalError", "CredentialRetrievalError")
 _CONNECT_S, _READ_S = 5, 20
 
 
@@ -32,7 +33,10 @@ class Api:
     def __init__(self, region: str | None = None, *, pause: Callable[[float], None] = time.sleep) -> None:
         """`pause` may raise, to end early. Raises FatalError when no Region is known."""
         named = region or os.environ.get("AWS_REGION")  # as every other SDK and Pulumi read it; boto3 does not
-        self._session: Any = boto3.Session(region_name=named or None)
+        try:
+            self._session: Any = boto3.Session(region_name=named or None)
+        except BotoCoreError as caught:  # a profile that is not there
+            raise _not_even_asked(caught, "reading the AWS settings", named or "") from caught
         if not self._session.region_name:
             raise FatalError("no Region is known", next_step="--region NAME, `region:` in the campaign, or AWS_REGION")
         self.region: str = self._session.region_name
@@ -120,6 +124,10 @@ def _not_even_asked(caught: Exception, what: str, region: str) -> BenchError:
         words = f"{what}: what answers for AWS in {region} speaks another language"
         return TransientError(words, next_step="is a proxy in between, or AWS_ENDPOINT_URL set?")
     name = type(caught).__name__
+    if name in _LOGGED_OUT:
+        return FatalError(f"{what}: {caught}", next_step="log in again: `aws sso login`, or new temporary keys")
+    if name == "ProfileNotFound":
+        return FatalError(f"{what}: {caught}", next_step="`aws configure list-profiles` lists those that are there")
     if name in ("EndpointConnectionError", "ConnectTimeoutError", "ConnectionClosedError", "ReadTimeoutError"):
         words = f"{what}: AWS in {region} does not answer: {caught}"
         return TransientError(words, next_step="is the Region's name right, and is there a way to the internet?")

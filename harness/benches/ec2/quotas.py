@@ -53,7 +53,7 @@ def load(api: Api, wanted: Iterable[TypeInfo], known: Mapping[str, TypeInfo], *,
     used, why_used = _used(api, known, market)
     quotas = []
     for (code, name), its in families.items():
-        limit, why_limit = _limit(api, code)
+        limit, why_limit = limit_of(api, code)
         quotas.append(
             Quota(
                 code=code,
@@ -67,7 +67,7 @@ def load(api: Api, wanted: Iterable[TypeInfo], known: Mapping[str, TypeInfo], *,
     return tuple(quotas)
 
 
-def _limit(api: Api, code: str) -> tuple[int | None, str]:
+def limit_of(api: Api, code: str) -> tuple[int | None, str]:
     """The account's own value, else AWS's default; an account that never asked for more may have none of its own."""
     why = ""
     for operation in ("get_service_quota", "get_aws_default_service_quota"):

@@ -110,6 +110,8 @@ QUOTAS = {
 }
 """What may not be had more of, of each code of that kind."""
 
+_VCPUS = ("VcpuLimitExceeded", "MaxSpotInstanceCountExceeded", "limit-exceeded")
+
 _NEXT_STEPS = {
     Kind.TRANSIENT: "run it again in a few minutes",
     Kind.CAPACITY: "run it again later, in another Region, or with another size",
@@ -178,27 +180,31 @@ def code_in(text: str) -> str | None:
     return found[0] if found else None
 
 
-def error(code: str, message: str, what: str) -> BenchError:
-    """The error that says what was tried, EC2's code and its words. One with an unknown code fails this host alone."""
+def error(code: str, message: str, what: str, quota: str | None = None) -> BenchError:
+    """The error that says what was tried, EC2's code and its words. One with an unknown code fails this host alone.
+
+    `quota` names the one of vCPUs that a type counts against, where that is known.
+    """
     found = kind(code, message)
     made = _ERRORS[found] if found else BenchError
     words = _ENCODED.sub("", message).strip()
     said = words if words.startswith(code) else f"{code}: {words}".rstrip(": ")
-    quota = f"the quota of {QUOTAS[code]} is used up: " if found is Kind.QUOTA and code in QUOTAS else ""
+    limited = (quota if code in _VCPUS else None) or QUOTAS.get(code)
+    used_up = f"the quota of {limited} is used up: " if found is Kind.QUOTA else ""
     next_step = _BY_CODE.get(code) or (_NEXT_STEPS[found] if found else "")
-    return made(f"{what}: {quota}{said}", next_step=next_step)
+    return made(f"{what}: {used_up}{said}", next_step=next_step)
 
 
-def of(caught: ClientError, what: str) -> BenchError:
+def of(caught: ClientError, what: str, quota: str | None = None) -> BenchError:
     """The same, of what botocore raised."""
     said = caught.response.get("Error", {})
-    return error(str(said.get("Code", "")), str(said.get("Message", "")), what)
+    return error(str(said.get("Code", "")), str(said.get("Message", "")), what, quota)
 
 
-def told(text: str, what: str) -> BenchError:
+def told(text: str, what: str, quota: str | None = None) -> BenchError:
     """The same, of a tool's text: by the code that is in it, else with the text's last line."""
     found = _said_in(text)
-    return error(*found, what) if found else BenchError(f"{what}: {last_line(text)}")
+    return error(*found, what, quota) if found else BenchError(f"{what}: {last_line(text)}")
 
 
 def code_of(raised: BenchError) -> str | None:

@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor, as_completed, wait
 from functools import partial
 from pathlib import Path
 
+from harness import keys
 from harness.bench import BenchError, Check, InstanceType, Progress
 from harness.benches.lab import acceleration, built, checks, golden, guest, image, places, qemu, removal
 from harness.benches.lab.cold import ColdStart
@@ -172,8 +173,6 @@ def machine(record: HostRecord, truth: Truth) -> Machine:
     """The host as those see it who use it."""
     if record.address is None or record.port is None:
         raise BenchError(f"{record.token} has no address")
-    name = record.address if record.port == 22 else f"[{record.address}]:{record.port}"
-    key = record.host_key.with_suffix(".pub").read_text().split()
     return Machine(
         token=record.token,
         instance_type=truth.name,
@@ -181,7 +180,7 @@ def machine(record: HostRecord, truth: Truth) -> Machine:
         port=record.port,
         user="root",
         private_key=str(record.private_key),
-        known_host=f"{name} {key[0]} {key[1]}",
+        known_host=keys.known_host(record.address, record.port, keys.public(record.host_key)),
         second_opinion=record.second_opinion,
         second_opinion_poll=1,
         placement=Placement(precise=True, detail="lab: the emulated host gives the precision service"),

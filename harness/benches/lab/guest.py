@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from harness import proc
+from harness import keys, proc
 from harness.bench import BenchError, Progress
 from harness.benches.lab import addresses, agent, companions, golden, marks, places, qmp, runtime
 from harness.benches.lab.agent import Agent
@@ -86,9 +86,8 @@ class Restoration:
     def _make_keys_and_disk(self) -> None:
         self.progress("making its keys and disk")
         self._note("make keys, disk and sockets")
-        for key in (self.record.private_key, self.record.host_key):
-            words = ("-q", "-t", "ed25519", "-N", "", "-C", self.record.token.slug, "-f", str(key))
-            proc.run(["ssh-keygen", *words], timeout_s=30)
+        for path in (self.record.private_key, self.record.host_key):
+            keys.generate(path, self.record.token.slug)
         golden.overlay(self.workshop.qemu, self.workshop.golden.disk, "qcow2", self.record.overlay)
         runtime.private(self.record.sockets)
 

@@ -1,4 +1,4 @@
-"""Every code means one thing, whoever says it: botocore, the AWS provider, an instance's StateReason, a Spot request."""
+"""Every code means one thing, whoever says it: botocore, the AWS provider, a StateReason, a Spot request."""
 
 import pytest
 from botocore.exceptions import ClientError
@@ -39,12 +39,12 @@ MEANT: dict[type[BenchError], tuple[str, ...]] = {
     ),
     NotOfferedError: ("InvalidInstanceType",),
     BenchError: (
-        "InvalidAMIID.NotFound InvalidAMIID.Malformed InvalidAMIID.Unavailable InvalidSubnetID.NotFound "
-        "InvalidKeyPair.NotFound InvalidGroup.NotFound InvalidSubnetID.Malformed InvalidSubnet InvalidVpcID.NotFound InvalidPlacementGroup.Unknown "
-        "InvalidPlacementGroupId.Unknown InvalidBlockDeviceMapping InvalidUserData.Malformed VPCIdNotSpecified "
-        "DefaultVpcDoesNotExist MissingInput MissingParameter InvalidParameter IdempotentParameterMismatch "
-        "IdempotentInstanceTerminated TagPolicyViolation EncryptedVolumesNotSupported CustomerKeyHasBeenRevoked",
-        "Client.InternalError Client.InvalidSnapshot.NotFound bad-parameters",
+        "InvalidAMIID.NotFound InvalidAMIID.Malformed InvalidAMIID.Unavailable InvalidKeyPair.NotFound",
+        "InvalidGroup.NotFound InvalidSubnetID.NotFound InvalidSubnetID.Malformed InvalidSubnet InvalidVpcID.NotFound",
+        "InvalidPlacementGroup.Unknown InvalidPlacementGroupId.Unknown VPCIdNotSpecified DefaultVpcDoesNotExist",
+        "InvalidBlockDeviceMapping InvalidUserData.Malformed MissingInput MissingParameter InvalidParameter",
+        "IdempotentParameterMismatch IdempotentInstanceTerminated TagPolicyViolation EncryptedVolumesNotSupported",
+        "CustomerKeyHasBeenRevoked Client.InternalError Client.InvalidSnapshot.NotFound bad-parameters",
     ),
     FatalError: (
         "UnauthorizedOperation AccessDenied AccessDeniedException AuthFailure OptInRequired RegionDisabledException "
@@ -84,6 +84,15 @@ def test_a_quota_is_named(code: str) -> None:
     assert made.reason is Reason.QUOTA
 
 
+def test_the_quota_of_a_type_is_named_where_it_is_known() -> None:
+    name = "Running On-Demand P instances"
+    made = trouble.told("api error VcpuLimitExceeded: More than 0.", "launching p5.48xlarge", quota=name)
+    assert made.message == (
+        "launching p5.48xlarge: the quota of Running On-Demand P instances is used up: VcpuLimitExceeded: More than 0."
+    )
+    assert QUOTAS["VolumeLimitExceeded"] in trouble.error("VolumeLimitExceeded", "x", "launching", quota=name).message
+
+
 ZONE = "Your requested instance type (m7i.large) is not supported in your requested Availability Zone (us-east-1e)."
 RUN = "operation error EC2: RunInstances, https response error StatusCode: 400, RequestID: 7d6a-4b, "
 
@@ -97,21 +106,21 @@ RUN = "operation error EC2: RunInstances, https response error StatusCode: 400, 
             f"up: Unsupported: {ZONE} Please retry your request.",
         ),
         (
-            "operation error EC2: RunInstances, exceeded maximum number of attempts, 4, https response error StatusCode: 500, "
-            "RequestID: 1, api error InsufficientInstanceCapacity: We currently do not have sufficient m7i.large capacity",
+            "operation error EC2: RunInstances, exceeded maximum number of attempts, 4, https response error "
+            "StatusCode: 500, RequestID: 1, api error InsufficientInstanceCapacity: We do not have sufficient m7i.large capacity",
             CapacityError,
-            "up: InsufficientInstanceCapacity: We currently do not have sufficient m7i.large capacity",
+            "up: InsufficientInstanceCapacity: We do not have sufficient m7i.large capacity",
         ),
         (
-            "An error occurred (VcpuLimitExceeded) when calling the RunInstances operation: You have requested more vCPU "
-            "capacity than your current vCPU limit of 0 allows for the instance bucket",
+            "An error occurred (VcpuLimitExceeded) when calling the RunInstances operation: You have requested more "
+            "vCPU capacity than your current vCPU limit of 0 allows for the instance bucket",
             QuotaError,
-            f"up: the quota of {QUOTAS['VcpuLimitExceeded']} is used up: VcpuLimitExceeded: You have requested more vCPU "
-            "capacity than your current vCPU limit of 0 allows for the instance bucket",
+            f"up: the quota of {QUOTAS['VcpuLimitExceeded']} is used up: VcpuLimitExceeded: You have requested more "
+            "vCPU capacity than your current vCPU limit of 0 allows for the instance bucket",
         ),
         (
-            "waiting for EC2 Instance (i-0a1b) create: unexpected state 'terminated', wanted target 'running'. last error: "
-            "Server.InsufficientInstanceCapacity: Insufficient capacity to satisfy instance request",
+            "waiting for EC2 Instance (i-0a1b) create: unexpected state 'terminated', wanted target 'running'. last "
+            "error: Server.InsufficientInstanceCapacity: Insufficient capacity to satisfy instance request",
             CapacityError,
             "up: Server.InsufficientInstanceCapacity: Insufficient capacity to satisfy instance request",
         ),
@@ -121,14 +130,14 @@ RUN = "operation error EC2: RunInstances, https response error StatusCode: 400, 
             "up: Client.InternalError: Client error on launch",
         ),
         (
-            "Spot request sir-1 ended: capacity-not-available: There is no Spot capacity available that matches your request.",
+            "Spot request sir-1 ended: capacity-not-available: There is no Spot capacity for your request.",
             CapacityError,
-            "up: capacity-not-available: There is no Spot capacity available that matches your request.",
+            "up: capacity-not-available: There is no Spot capacity for your request.",
         ),
         (
-            "error launching: AuthFailure: AWS was not able to validate the provided access credentials\n\tstatus code: 401",
+            "error launching: AuthFailure: AWS could not validate the provided access credentials\n\tstatus code: 401",
             FatalError,
-            "up: AuthFailure: AWS was not able to validate the provided access credentials",
+            "up: AuthFailure: AWS could not validate the provided access credentials",
         ),
         (
             f"{RUN}api error InvalidParameterValue: Invalid value 'm99.huge' for InstanceType.",
@@ -136,8 +145,8 @@ RUN = "operation error EC2: RunInstances, https response error StatusCode: 400, 
             "up: InvalidParameterValue: Invalid value 'm99.huge' for InstanceType.",
         ),
         (
-            f"{RUN}api error InvalidParameterValue: The architecture 'x86_64' of the specified instance type does not match "
-            "the architecture 'arm64' of the specified AMI.",
+            f"{RUN}api error InvalidParameterValue: The architecture 'x86_64' of the specified instance type does not "
+            "match the architecture 'arm64' of the specified AMI.",
             BenchError,
             "up: InvalidParameterValue: The architecture 'x86_64' of the specified instance type does not match "
             "the architecture 'arm64' of the specified AMI.",

@@ -1,0 +1,81 @@
+"""What can only a real account prove? Ten minutes' steps for a person who has one: `doctor --bench ec2 --live`."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+LEGACY_TYPE, GROUPED_TYPE, CLOCKLESS_TYPE = "m7i.large", "c8g.large", "t3.micro"
+GROUPED_REGION = "eu-west-1"
+TAG = "ptp-harness:run"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    """What to do, in one command line, what to expect of it, and what that proves. Prices are of on-demand hours."""
+
+    title: str
+    command: str
+    expect: str
+    minutes: int
+
+
+def steps(region: str) -> Sequence[Step]:
+    """In order. Those of no minutes cost nothing; each other one some cents at most."""
+    return (
+        Step(
+            title="what it will cost",
+            command=f"ptp-harness plan {LEGACY_TYPE} --bench ec2 --region {region}",
+            expect="a zone, the image, a price per hour, quota enough, and whether a placement group is made",
+            minutes=0,
+        ),
+        Step(
+            title="one type from nothing to a verdict",
+            command=f"ptp-harness run {LEGACY_TYPE} --bench ec2 --region {region} --depth quick",
+            expect="PASS synchronised; SSH answers some 10 s after the launch; released 1 of 1, verified",
+            minutes=3,
+        ),
+        Step(
+            title="while it runs, in a second terminal: what is made is closed, tagged, and ends by itself",
+            command=(
+                f"aws ec2 describe-instances --region {region} --filters Name=tag-key,Values={TAG} "
+                "--query 'Reservations[].Instances[].[InstanceId,State.Name,MetadataOptions.HttpTokens,Tags]'"
+            ),
+            expect="running, required, and the tags of run, host, token, owner and expiry",
+            minutes=0,
+        ),
+        Step(
+            title="a type without a clock",
+            command=f"ptp-harness run {CLOCKLESS_TYPE} --bench ec2 --region {region} --depth quick",
+            expect="UNSUPPORTED no_phc with the driver's own word, or INCONCLUSIVE host_not_precision; never FAIL",
+            minutes=2,
+        ),
+        Step(
+            title="a Region that gives the clock in precision-time placement groups alone",
+            command=f"ptp-harness run {GROUPED_TYPE} --bench ec2 --region {GROUPED_REGION} --depth quick",
+            expect="PASS; `show` says that the host is in a precision-time placement group",
+            minutes=3,
+        ),
+        Step(
+            title="interrupted: Ctrl-C once the line says that the instance runs",
+            command=f"ptp-harness run {LEGACY_TYPE} --bench ec2 --region {region} --depth quick",
+            expect="exit code 130 and released 1 of 1, verified",
+            minutes=1,
+        ),
+        Step(
+            title="nothing is left",
+            command="ptp-harness sweep",
+            expect="nothing is left; the command of the third step lists terminated instances alone",
+            minutes=0,
+        ),
+    )
+
+
+def text(region: str) -> str:
+    """The steps as lines for a terminal."""
+    lines = [
+        f"Seven steps in {region}, {sum(step.minutes for step in steps(region))} minutes of waiting, a few cents:",
+        "",
+    ]
+    for number, step in enumerate(steps(region), start=1):
+        cost = f"{step.minutes} min" if step.minutes else "free"
+        lines += [f"{number}. {step.title} ({cost})", f"   $ {step.command}", f"   expect: {step.expect}", ""]
+    return "\n".join(lines)
