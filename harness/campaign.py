@@ -294,10 +294,8 @@ def _select(file: _File) -> Select | None:
 
 
 def _cloud(file: _File) -> CloudWishes:
-    image = {} if file.image is None else {"image": file.image}
-    return CloudWishes(
-        region=file.region, placement=file.placement, lease_s=file.lease, **image, **dict(file.ec2)
-    )
+    image: dict[str, Any] = {} if file.image is None else {"image": file.image}
+    return CloudWishes(region=file.region, placement=file.placement, lease_s=file.lease, **image, **dict(file.ec2))
 
 
 def _driver(written: _Driver) -> DriverChoice:

@@ -23,6 +23,7 @@ class Settings:
     ssh_first_backoff_s: float = 1.0
     lab_guests: int = 3
     pulumi: str | None = None  # the command of the ec2 bench; None: the one on PATH
+    pulumi_backend: str | None = None  # any that Pulumi knows; None: files in state_dir
 
     @property
     def runs_dir(self) -> Path:
@@ -39,7 +40,8 @@ class Settings:
 
 def load(environ: Mapping[str, str] = os.environ) -> Settings:
     """Settings from PTP_HARNESS_STATE_DIR, PTP_HARNESS_CACHE_DIR, PTP_HARNESS_SSH_TRIES, _SSH_BACKOFF (seconds),
-    _LAB_GUESTS (lab guests at a time on this machine, over all processes; one more than it has cores) and _PULUMI.
+    _LAB_GUESTS (lab guests at a time on this machine, over all processes; one more than it has cores),
+    _PULUMI (the command) and _PULUMI_BACKEND (where stacks are kept).
 
     Directories default to the XDG base directories. Raises RequestError on a value that is not a number.
     """
@@ -54,6 +56,7 @@ def load(environ: Mapping[str, str] = os.environ) -> Settings:
         ssh_first_backoff_s=_number(environ, "PTP_HARNESS_SSH_BACKOFF", 1.0, least=0),
         lab_guests=int(_number(environ, "PTP_HARNESS_LAB_GUESTS", (os.cpu_count() or 1) + 1, least=1)),
         pulumi=environ.get("PTP_HARNESS_PULUMI") or None,
+        pulumi_backend=environ.get("PTP_HARNESS_PULUMI_BACKEND") or None,
     )
 
 

@@ -32,7 +32,8 @@ def left(ledger: Ledger, bench: Bench) -> list[Left]:
     found: dict[str, list[Resource]] = {}
     for resource in bench.resources():
         found.setdefault(resource.token, []).append(resource)
-    reasons = {token: _why(Token.parse(token), runs, ledger) for token in found}
+    now = datetime.datetime.now(datetime.UTC)
+    reasons = {token: _why(Token.parse(token), resources, runs, ledger, now) for token, resources in found.items()}
     return [
         Left(token=Token.parse(token), resources=tuple(found[token]), why=why)
         for token, why in reasons.items()
@@ -93,15 +94,39 @@ def _close_host(run: RunLine, host: HostLine, ledger: Ledger, bench: Bench) -> H
     return record
 
 
-def _why(token: Token, runs: Mapping[str, RunLine], ledger: Ledger) -> str | None:
-    """Why what carries this token may be removed; None when it may not."""
+def _leased(resource: Resource, now: datetime.datetime) -> bool:
+    """Whether it has a lease that goes on. One whose end cannot be read is nobody's to remove."""
+    if resource.expires is None:
+        return False
+    try:
+        ends = datetime.datetime.fromisoformat(resource.expires)
+    except ValueError:
+        return True
+    return now < (ends if ends.tzinfo else ends.replace(tzinfo=datetime.UTC))
+
+
+def _why(
+    token: Token,
+    resources: Sequence[Resource],
+    runs: Mapping[str, RunLine],
+    ledger: Ledger,
+    now: datetime.datetime,
+) -> str | None:
+    """Why what carries this token may be removed; None when it may not.
+
+    In an account that others use too there are hosts that are in no ledger here: theirs, until their lease has ended.
+    """
     if token.run == BY_HAND:
         return None
     if (owner := keeper.of(token.run)) is not None:
         return None if owner.alive() else "the process that kept it warm died"
     run = runs.get(token.run)
     if run is None:
-        return "its run is in no ledger here"
+        if any(_leased(resource, now) for resource in resources):
+            return None
+        return "its run is in no ledger here" + (
+            ", and its lease has ended" if any(resource.expires for resource in resources) else ""
+        )
     if run.alive():
         return None
     states = {host.host: host.state for host in ledger.hosts(token.run)}

@@ -4,11 +4,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from harness import selection
 from harness.bench import Bench, BenchError, Check
 from harness.benches.hosts import HostsBench
 from harness.benches.lab.bench import LabBench
+from harness.campaign import Campaign
 from harness.errors import RequestError
 from harness.ledger import Ledger
+from harness.model.cloud import CloudWishes
 from harness.settings import Settings
 
 if TYPE_CHECKING:
@@ -20,7 +23,7 @@ def lab_bench(settings: Settings) -> LabBench:
     return LabBench(settings)
 
 
-def bench(name: str, settings: Settings, inventory: str | None = None) -> Bench:
+def bench(name: str, settings: Settings, inventory: str | None = None, wishes: CloudWishes | None = None) -> Bench:
     """The bench of that name. Raises RequestError with the names that there are, or when it needs an inventory."""
     match name:
         case "lab":
@@ -29,8 +32,12 @@ def bench(name: str, settings: Settings, inventory: str | None = None) -> Bench:
             if inventory is None:
                 raise RequestError("the bench hosts needs an inventory", next_step="--inventory FILE")
             return HostsBench(Path(inventory))
+        case "ec2":
+            from harness.benches.ec2.bench import Ec2Bench  # the AWS SDK takes its time to load
+
+            return Ec2Bench(settings, wishes or CloudWishes())
         case _:
-            raise RequestError(f"there is no bench {name!r}", next_step="benches: lab, hosts")
+            raise RequestError(f"there is no bench {name!r}", next_step="benches: lab, hosts, ec2")
 
 
 def checks(
@@ -43,6 +50,14 @@ def checks(
 
         return ec2_checks.all_of(region, Installed(settings.pulumi))
     return bench(name, settings, inventory).checks()
+
+
+def meant(named: Sequence[str], asked: Campaign, settings: Settings) -> tuple[str, ...]:
+    """The types that a campaign names, then those that its conditions choose. Raises RequestError when they choose none."""
+    if asked.select is None:
+        return tuple(named)
+    found = ec2_types(settings, asked.region, market=asked.cloud.market).catalogue
+    return selection.names(named, asked.select, found.types, where=found.region)
 
 
 def ledger(settings: Settings) -> Ledger:

@@ -1,13 +1,12 @@
 """`plan`: what a run would do, without doing it."""
 
 import datetime
-from dataclasses import replace
 from typing import Annotated
 
 import typer
 
 from harness import plan as planning
-from harness import settings, units, wiring
+from harness import settings, units
 from harness.cli import output, request
 from harness.plan import Plan
 
@@ -16,6 +15,8 @@ def plan(
     targets: request.Targets,
     bench: request.BenchName = None,
     inventory: request.Inventory = None,
+    region: request.Region = None,
+    image: request.ImageName = None,
     depth: request.DepthName = None,
     keep: request.KeepWhich = None,
     parallel: request.Parallel = None,
@@ -30,12 +31,13 @@ def plan(
     Examples:
         ptp-harness plan lab.phc lab.drifting
         ptp-harness plan campaign.yaml --json
+        ptp-harness plan m7i.large c7g.large --region eu-north-1
         ptp-harness plan --inventory hosts.yaml all --read-only
     """
-    flags = {"bench": bench, "inventory": inventory, "depth": depth, "keep": keep, "parallel": parallel}
+    where = {"bench": bench, "inventory": inventory, "region": region, "image": image}
+    flags = where | {"depth": depth, "keep": keep, "parallel": parallel}
     asked = request.requested(targets, read_only=read_only, duration=duration, **flags)
-    source = wiring.bench(asked.bench, settings.load(), asked.inventory)
-    asked = replace(asked, instance_types=tuple(source.expand(asked.instance_types)))
+    asked, source = request.ready(asked, settings.load())
     made = planning.make(asked, source.types(), now=datetime.datetime.now(datetime.UTC))
     if json:
         output.emit(_document(made))

@@ -1,16 +1,19 @@
 """What the words and flags of `plan` and `run` ask for: a campaign file or types, and flags that go before the file."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from harness import campaign
+from harness import campaign, wiring
+from harness.bench import Bench
 from harness.campaign import Campaign, Keep
 from harness.cli import completion
 from harness.errors import RequestError
 from harness.model import Depth
+from harness.settings import Settings
 
 Targets = Annotated[
     list[str],
@@ -21,11 +24,16 @@ Targets = Annotated[
     ),
 ]
 BenchName = Annotated[
-    str | None, typer.Option("--bench", metavar="NAME", help="Where hosts come from: lab, hosts (default: lab).")
+    str | None, typer.Option("--bench", metavar="NAME", help="Where hosts come from: lab, hosts, ec2 (default: lab).")
 ]
 Inventory = Annotated[
     str | None,
     typer.Option("--inventory", "-i", metavar="FILE", help="Your own hosts, as Ansible has them (bench: hosts)."),
+]
+Region = Annotated[str | None, typer.Option("--region", metavar="NAME", help="The Region of EC2 (bench: ec2).")]
+ImageName = Annotated[
+    str | None,
+    typer.Option("--image", metavar="NAME", help="al2023, ubuntu-24.04, debian-13, ... or ami-... (default: al2023)."),
 ]
 Run = Annotated[
     str,
@@ -54,11 +62,18 @@ def requested(targets: list[str], **flags: Any) -> Campaign:
     given = {key: value for key, value in flags.items() if value is not None and value is not False}
     if "inventory" in given:
         given.setdefault("bench", "hosts")
+    if "region" in given:
+        given.setdefault("bench", "ec2")
     if "duration" in given:
         given["measure"] = {"duration": given.pop("duration")}
-    asked = from_file(targets[0], given) if _is_file(targets) else _from_types(targets, given)
-    _refuse_what_is_not_there_yet(asked)
-    return asked
+    return from_file(targets[0], given) if _is_file(targets) else _from_types(targets, given)
+
+
+def ready(asked: Campaign, configuration: Settings) -> tuple[Campaign, Bench]:
+    """The campaign with all its types by name, and the bench that has them. Raises RequestError."""
+    source = wiring.bench(asked.bench, configuration, asked.inventory, asked.cloud)
+    named = wiring.meant(source.expand(asked.instance_types), asked, configuration)
+    return replace(asked, instance_types=named), source
 
 
 def _is_file(targets: list[str]) -> bool:
@@ -78,13 +93,3 @@ def from_file(name: str, flags: Mapping[str, Any]) -> Campaign:
     except UnicodeDecodeError as error:
         raise RequestError(f"the campaign file {name} is not text: {error.reason} at byte {error.start}") from error
     return campaign.from_yaml(text, where=name, flags=flags)
-
-
-def _refuse_what_is_not_there_yet(asked: Campaign) -> None:
-    """Settings that the campaign's format has and this version cannot carry out: better no run than a lesser one."""
-    missing = {
-        "bench: ec2": asked.bench == "ec2",
-    }
-    named = [words for words, wanted in missing.items() if wanted]
-    if named:
-        raise RequestError(f"not in this version: {', '.join(named)}", next_step="leave it out")

@@ -22,6 +22,8 @@ def run(
     targets: request.Targets,
     bench: request.BenchName = None,
     inventory: request.Inventory = None,
+    region: request.Region = None,
+    image: request.ImageName = None,
     depth: request.DepthName = None,
     keep: request.KeepWhich = None,
     parallel: request.Parallel = None,
@@ -43,14 +45,15 @@ def run(
         ptp-harness run lab.driver-off --read-only
         ptp-harness run lab.phc lab.phc --keep ask
         ptp-harness run campaign.yaml --json > report.json
+        ptp-harness run m7i.large c7g.large --region eu-north-1
         ptp-harness run --inventory hosts.yaml all --read-only
         ptp-harness run --inventory hosts.yaml rack7 --depth full
     """
-    flags = {"bench": bench, "inventory": inventory, "depth": depth, "keep": keep, "parallel": parallel}
+    where = {"bench": bench, "inventory": inventory, "region": region, "image": image}
+    flags = where | {"depth": depth, "keep": keep, "parallel": parallel}
     asked = request.requested(targets, read_only=read_only, duration=duration, **flags)
     configuration = settings.load()
-    source = wiring.bench(asked.bench, configuration, asked.inventory)
-    asked = replace(asked, instance_types=tuple(source.expand(asked.instance_types)))
+    asked, source = request.ready(asked, configuration)
     asked = replace(asked, driver=driver_archive.ensure(asked.driver, configuration))
     plan = planning.make(asked, source.types(), now=datetime.datetime.now(datetime.UTC))
     for words in plan.warnings:

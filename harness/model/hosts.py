@@ -40,6 +40,7 @@ class Resource:
     kind: str
     name: str
     detail: str
+    expires: str | None = None  # ISO 8601: until then it may belong to somebody whose books are not ours
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,10 +6,12 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from functools import cached_property
 
-from harness.bench import Check, InstanceType, Progress
-from harness.benches.ec2 import access, checks, identity, things
+from harness.bench import Check, FatalError, InstanceType, Progress
+from harness.benches.ec2 import access, checks, orphans, watch
 from harness.benches.ec2.api import Api
 from harness.benches.ec2.engine import Engine
+from harness.benches.ec2.engine_home import EngineHome
+from harness.benches.ec2.identity import Identity
 from harness.benches.ec2.launch import Launch, Workshop
 from harness.benches.ec2.records import HostRecord, Records
 from harness.benches.ec2.region import Region
@@ -32,7 +34,7 @@ class Ec2Bench:
     def __init__(self, settings: Settings, wishes: CloudWishes) -> None:
         self._settings, self.wishes = settings, wishes
         self.records = Records(settings.state_dir / "ec2" / "hosts")
-        self._engine = Engine(settings)
+        self._engine = Engine(home(settings))
         self._apis: dict[str | None, Api] = {}
         self._lock = threading.Lock()
         self._threads = ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="ec2")
@@ -64,12 +66,13 @@ class Ec2Bench:
         return names
 
     def checks(self) -> Sequence[Check]:
-        return checks.all_of(self._settings, self.wishes)
+        wishes = self.wishes
+        return checks.all_of(wishes.region, home(self._settings), subnet=wishes.subnet, access=wishes.access)
 
     # -- hosts
 
     def prepare(self, types: Sequence[str], progress: Progress) -> None:
-        self._engine.check()
+        self._engine.prepare(progress)
         progress(f"asking {self.region.api.region} for images, subnets and placement groups")
         self.region.check(types)
         assert self._controller_cidr or self.wishes.access == "ssm"
@@ -78,7 +81,7 @@ class Ec2Bench:
         known = self.find(token)
         if known is not None:
             return known
-        launch = Launch(record=self._begin(token, instance_type), workshop=self._workshop, progress=progress)
+        launch = Launch(record=self._begin(token, instance_type), workshop=self._workshop(token.run), progress=progress)
         try:
             return self._machine(launch.run())
         finally:
@@ -89,8 +92,9 @@ class Ec2Bench:
         record = self.records.find(token)
         if record is None or record.instance_id is None:
             return None
-        alive = [one for one in things.tagged(self._api(record.region), token) if one.id == record.instance_id]
-        return self._machine(record) if any(one.state == "running" for one in alive) else None
+        seen = watch.describe(self._api(record.region), [str(token)])
+        runs = any(one.id == record.instance_id and one.state == "running" for one in seen)
+        return self._machine(record) if runs else None
 
     def release(self, token: Token) -> None:
         if (up := self._ups.pop(token, None)) is not None:
@@ -98,22 +102,23 @@ class Ec2Bench:
         record = self.records.find(token)
         words = "" if record is None else self._destroy(record)
         for region in [record.region] if record is not None else self._regions():
-            left = things.remove(self._api(region), token)
-            if left:
-                names = [f"{thing.kind} {thing.id} in {region}" for thing in left]
-                raise CleanupError(names, next_step=f"`ptp-harness sweep --bench ec2 --yes` tries again{words}")
+            self._verify(token, region, words)
         if record is not None:
             self._engine.remove(record.stack)
-            self.records.forget(record)
+            self._forget(record)
 
     def resources(self) -> Sequence[Resource]:
-        return [things.resource(thing) for region in self._regions() for thing in things.tagged(self._api(region))]
+        return [
+            Resource(token=one.token, kind=one.kind, name=one.ident, detail=one.detail, expires=one.expires)
+            for region in self._regions()
+            for one in orphans.find(self._api(region))
+        ]
 
     # -- parts
 
-    @cached_property
-    def _workshop(self) -> Workshop:
+    def _workshop(self, run: str) -> Workshop:
         return Workshop(
+            identity=self._identity(run),
             region=self.region,
             records=self.records,
             engine=self._engine,
@@ -147,21 +152,44 @@ class Ec2Bench:
             return f"; Pulumi says: {error.message}"
         return ""
 
+    def _verify(self, token: Token, region: str, words: str) -> None:
+        """Ask EC2 what there is of a token, remove it, and ask once more. Raises CleanupError."""
+        api = self._api(region)
+        left = orphans.find(api, token=str(token), host=token.host)
+        if not left:
+            return
+        orphans.remove(api, left, host=token.host)
+        if still := orphans.find(api, token=str(token), host=token.host):
+            names = [f"{one} in {region}" for one in still]
+            raise CleanupError(names, next_step=f"`ptp-harness sweep --bench ec2 --yes` tries again{words}")
+
+    def _forget(self, record: HostRecord) -> None:
+        """Delete the host's keys and record, and with the run's last host the run's keys."""
+        self._identity(record.token.run).forget_host(record.token)
+        self.records.forget(record)
+        if not any(other.token.run == record.token.run for other in self.records.all()):
+            self._identity(record.token.run).forget()
+
+    def _identity(self, run: str) -> Identity:
+        return Identity(self._settings.state_dir / "ec2" / "keys" / run)
+
     def _machine(self, record: HostRecord) -> Machine:
         assert record.address is not None
         assert record.user is not None
-        keys = identity.read(record.keys)
+        assert record.instance_id is not None
+        identity = self._identity(record.token.run)
         return Machine(
             token=record.token,
             instance_type=record.launched_type or record.instance_type,
             address=record.address,
             port=22,
             user=record.user,
-            private_key=str(keys.private_key_path),
-            known_host=keys.known_host(record.address),
+            private_key=str(identity.user_key),
+            known_host=identity.known_host(record.token, record.address),
             ssh_options=access.ssh_options(record.access, record.instance_id, record.region),
             second_opinion=None,  # the roles' default: the link-local server that every instance has
-            rotate_host_key=True,
+            rotated_key=str(identity.rotated_key(record.token)),
+            role_variables={"ena_driver_reboot": True},
             placement=record.placement or Placement(precise=None, detail="not observed"),
             claim=record.claim,
             offer=Offer(available=True, where=record.zone or record.region),
@@ -172,8 +200,14 @@ class Ec2Bench:
         )
 
     def _regions(self) -> list[str]:
-        """The campaign's or environment's Region, and every one in which our records have a host."""
-        return sorted({self.region.api.region, *(record.region for record in self.records.all())})
+        """Every Region in which our records have a host, and the campaign's or environment's."""
+        there = {record.region for record in self.records.all()}
+        try:
+            return sorted({self.region.api.region, *there})
+        except FatalError:
+            if not there:
+                raise
+            return sorted(there)
 
     def _api(self, region: str | None) -> Api:
         with self._lock:
@@ -186,6 +220,16 @@ class Ec2Bench:
 def _summary(info: TypeInfo) -> str:
     phc = {True: "PHC", False: "no PHC", None: "PHC unknown"}[info.phc]
     return f"{info.architecture}, {info.vcpus} vCPUs, {info.memory_mib / 1024:g} GiB, {phc} by the API"
+
+
+def home(settings: Settings) -> EngineHome:
+    """Where the engine keeps its things."""
+    return EngineHome(
+        folder=settings.state_dir / "ec2",
+        project=settings.assets_dir,
+        backend=settings.pulumi_backend,
+        command=settings.pulumi,
+    )
 
 
 def _silent(_words: str) -> None:

@@ -3,13 +3,17 @@
 `Launch.run` reads from top to bottom. Before each effect the host's record says what is about to be done.
 """
 
+import getpass
 import threading
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
 from dataclasses import dataclass, field
+from typing import Any
 
 from harness.bench import BenchError, Progress
-from harness.benches.ec2 import groups, identity, places, trouble, watch
-from harness.benches.ec2.engine import Engine, EngineError
+from harness.benches.ec2 import groups, places, watch
+from harness.benches.ec2.engine import Engine
+from harness.benches.ec2.failures import EngineError
+from harness.benches.ec2.identity import Identity
 from harness.benches.ec2.places import Place
 from harness.benches.ec2.records import HostRecord, Records
 from harness.benches.ec2.region import Region
@@ -30,6 +34,7 @@ class Workshop:
     records: Records
     engine: Engine
     watch: Watch
+    identity: Identity
     threads: Executor
     controller_cidr: str | None
 
@@ -49,8 +54,6 @@ class Launch:
         """Bring the host up: the record with its address. Raises BenchError; the record then tells what was made."""
         region, failures = self.workshop.region, []
         info = region.info(self.record.instance_type)
-        self._note("making its keys")
-        identity.make(self.record.keys)
         for place in region.attempts(info):
             try:
                 return self._try(place)
@@ -68,9 +71,9 @@ class Launch:
         region, wishes = self.workshop.region, self.workshop.region.wishes
         decision = region.decision(place.instance_type)
         image = region.image(region.info(place.instance_type).architecture)
-        self._note(f"launching {place}", launched_type=place.instance_type, zone=place.zone, image=image.ami, user=image.user)
+        known = {"launched_type": place.instance_type, "zone": place.zone, "image": image.ami, "user": image.user}
+        self._note(f"launching {place}", **known)
         token = self.record.token
-        keys = identity.read(self.record.keys)
         settings = StackSettings(
             instance_type=place.instance_type,
             region=region.api.region,
@@ -82,15 +85,15 @@ class Launch:
             access=wishes.access,
             controller_cidr=self.workshop.controller_cidr,
             instance_profile=wishes.instance_profile,
-            public_key=keys.public_key,
-            host_key=keys.host_key,
+            public_key=self.workshop.identity.public_key,
+            host_key=self.workshop.identity.first_host_key(token),
             market=wishes.market,
             lease_s=wishes.lease_s,
             expires=self.record.expires_utc,
             run=token.run,
             host=token.host,
             token=str(token),
-            owner=wishes.owner or identity.owner(),
+            owner=wishes.owner or getpass.getuser(),
             volume_gib=max(wishes.volume_gib, image.volume_gib or 0),
         )
         seen = self._bring_up(settings)
@@ -104,27 +107,29 @@ class Launch:
 
     def _bring_up(self, settings: StackSettings) -> Instance:
         """The running instance: as soon as EC2 shows it, which is before Pulumi looks again."""
-        stop = threading.Event()
-        self.up = self.workshop.threads.submit(self.workshop.engine.up, self.record.stack, settings, self._hear, stop)
-        eyes = self.workshop.threads.submit(
-            self.workshop.watch.running,
+        stop, shop, name = threading.Event(), self.workshop, self.record.stack
+        self.up = shop.threads.submit(shop.engine.up, name, settings, self._hear, stop.is_set)
+        eyes = shop.threads.submit(
+            shop.watch.running,
             settings.token,
             host=settings.host,
-            deadline_s=RUNS_WITHIN_S + self.workshop.engine.patience_s,
+            deadline_s=RUNS_WITHIN_S,
             cancelled=stop,
             public=settings.access == "ssh",
             without=self._ended,
         )
         try:
             while not eyes.done():
-                wait([eyes, self.up] if not self.up.done() else [eyes], timeout=_LOOK_S, return_when=FIRST_COMPLETED)
+                waiting: list[Future[Any]] = [eyes, *([] if self.up.done() else [self.up])]
+                wait(waiting, timeout=_LOOK_S, return_when=FIRST_COMPLETED)
                 self.progress(self._news)
                 if self.up.done() and (error := self.up.exception()) is not None:
                     raise _in_our_words(error, settings)
             return eyes.result()
         except BaseException:
             stop.set()
-            wait([eyes, self.up])
+            both: list[Future[Any]] = [eyes, self.up]
+            wait(both)
             raise
 
     def _hear(self, words: str) -> None:
@@ -138,12 +143,8 @@ class Launch:
 
 
 def _in_our_words(error: BaseException, settings: StackSettings) -> BaseException:
-    """What the engine's failure means for the campaign: by the code of EC2 that a resource's message has."""
+    """What the engine's failure means for the campaign: by the code of EC2 in what a resource's events say."""
     if not isinstance(error, EngineError):
         return error
     what = f"{settings.instance_type} in {settings.zone}"
-    for failure in error.failures:
-        code = trouble.code_in(failure.message)
-        if code is not None:
-            return trouble.error(code, failure.message, what)
-    return BenchError(f"{what}: {error.message}", next_step=error.next_step)
+    return error.cause(what) or BenchError(f"{what}: {error.message}", next_step=error.next_step)

@@ -5,10 +5,11 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from harness.bench import BenchError, FatalError
 from harness.benches.ec2.api import Api
 from harness.errors import CleanupError
 
-RUN, TOKEN = "ptp-harness:run", "ptp-harness:token"
+RUN, TOKEN, EXPIRES = "ptp-harness:run", "ptp-harness:token", "ptp-harness:expires"
 _GONE_S = 300.0
 _POLL_S = 1.0
 _GONE = ("terminated",)
@@ -16,15 +17,25 @@ _GONE = ("terminated",)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Orphan:
-    """One thing that carries our tags. `kind` is EC2's word: instance, volume, placement-group, security-group, key-pair."""
+    """One thing that carries our tags. `kind`: instance, volume, placement-group, security-group, key-pair."""
 
     kind: str
     ident: str
     tags: Mapping[str, str]
+    state: str = ""
 
     @property
     def token(self) -> str:
         return self.tags.get(TOKEN, "")
+
+    @property
+    def expires(self) -> str | None:
+        return self.tags.get(EXPIRES)
+
+    @property
+    def detail(self) -> str:
+        """Its state and the end of its lease, where there are such."""
+        return ", ".join(words for words in (self.state, self.expires and f"expires {self.expires}") if words)
 
     def __str__(self) -> str:
         return f"{self.kind} {self.ident}"
@@ -46,16 +57,25 @@ def find(api: Api, *, run: str | None = None, token: str | None = None, host: st
 def remove(api: Api, orphans: Sequence[Orphan], *, host: str = "", pause: Callable[[float], None] = time.sleep) -> None:
     """Remove them, and be sure of it: what was ended is waited for, since the rest can go only after it.
 
-    Raises BenchError for what EC2 refuses, CleanupError for instances that do not end within five minutes.
+    What EC2 refuses does not keep the others. Raises CleanupError for what could not be removed, BenchError when EC2
+    cannot be asked.
     """
     instances = [each.ident for each in orphans if each.kind == "instance"]
     if instances:
         api.call("ec2", "terminate_instances", what=f"ending {', '.join(instances)}", host=host, InstanceIds=instances)
         _until_gone(api, instances, host, pause)
+    refused: list[str] = []
     for each in orphans:
         if each.kind in _REMOVALS:
             operation, parameter = _REMOVALS[each.kind]
-            api.call("ec2", operation, what=f"removing {each}", host=host, **{parameter: each.ident})
+            try:
+                api.call("ec2", operation, what=f"removing {each}", host=host, **{parameter: each.ident})
+            except FatalError:
+                raise
+            except BenchError as error:
+                refused.append(f"{each} ({error.message})")
+    if refused:
+        raise CleanupError(refused, next_step="`ptp-harness sweep --bench ec2 --yes` tries again")
 
 
 _REMOVALS = {
@@ -86,7 +106,7 @@ def _instances(api: Api, filters: list[dict[str, Any]], host: str) -> Iterator[O
     for page in api.pages("ec2", "describe_instances", "Reservations", what=what, host=host, Filters=filters):
         for each in page["Instances"]:
             if each["State"]["Name"] not in _GONE:
-                yield Orphan(kind="instance", ident=each["InstanceId"], tags=_tags(each))
+                yield Orphan(kind="instance", ident=each["InstanceId"], tags=_tags(each), state=each["State"]["Name"])
 
 
 def _volumes(api: Api, filters: list[dict[str, Any]], host: str) -> Iterator[Orphan]:

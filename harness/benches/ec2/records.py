@@ -1,4 +1,4 @@
-"""What was made for a host, and where? A folder for each with its keys and a record that is written before each effect."""
+"""What was made for a host, and where? A folder for each with a record that is written before each effect."""
 
 import json
 import shutil
@@ -37,11 +37,6 @@ class HostRecord:
     placement: Placement | None = None
     claim: Claim | None = None
 
-    @property
-    def keys(self) -> Path:
-        """Where the keys of the host lie."""
-        return self.folder / "keys"
-
 
 class Records:
     """The folders of all hosts of one state directory."""
@@ -74,7 +69,7 @@ class Records:
         return sorted((record for record in found if record is not None), key=lambda record: record.created_utc)
 
     def forget(self, record: HostRecord) -> None:
-        """Delete the folder with the keys in it: all that they opened is gone."""
+        """Delete the folder: nothing of the host is left."""
         shutil.rmtree(record.folder, ignore_errors=True)
 
 

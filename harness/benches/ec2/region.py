@@ -77,6 +77,4 @@ class Region:
         """Where to try, in order. Raises NotOfferedError before the first."""
         with self._lock:
             types, subnets = self.catalogue.types, self.subnets
-        return places.attempts(
-            info, types, subnets, zones=self.wishes.zones, other_sizes=self.wishes.other_sizes
-        )
+        return places.attempts(info, types, subnets, zones=self.wishes.zones, other_sizes=self.wishes.other_sizes)

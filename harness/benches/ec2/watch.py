@@ -14,7 +14,7 @@ from typing import Any
 from harness.bench import BenchError, FatalError, TransientError
 from harness.benches.ec2 import trouble
 from harness.benches.ec2.api import Api
-from harness.benches.ec2.things import TOKEN_TAG
+from harness.benches.ec2.orphans import TOKEN
 
 EVERY_S = 1.0
 BATCH = 100
@@ -206,7 +206,7 @@ class Watch:
 
 def describe(api: Api, tokens: Sequence[str]) -> Sequence[Instance]:
     """All instances of these tokens that EC2 shows, also those that ended within the last hour."""
-    where = [{"Name": f"tag:{TOKEN_TAG}", "Values": list(tokens)}]
+    where = [{"Name": f"tag:{TOKEN}", "Values": list(tokens)}]
     pages = api.pages("ec2", "describe_instances", "Reservations", Filters=where, what="looking at the instances")
     return [_instance(said) for group in pages for said in group["Instances"]]
 
@@ -221,7 +221,7 @@ def _instance(said: Mapping[str, Any]) -> Instance:
     tags = {tag["Key"]: tag["Value"] for tag in said.get("Tags", ())}
     return Instance(
         id=said["InstanceId"],
-        token=tags.get(TOKEN_TAG, ""),
+        token=tags.get(TOKEN, ""),
         launched=str(said.get("LaunchTime", "")),
         state=said["State"]["Name"],
         reason_code=reason.get("Code", ""),

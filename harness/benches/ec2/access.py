@@ -1,0 +1,34 @@
+"""How does SSH get to a host? From one address alone, or through Session Manager, by which nobody else can either."""
+
+import ipaddress
+import urllib.error
+import urllib.request
+
+from harness.errors import SetupError
+
+CHECK_IP = "https://checkip.amazonaws.com"
+"""AWS's own answer to who asks it."""
+
+_CHECK_IP_S = 5.0
+
+
+def own_cidr(url: str = CHECK_IP) -> str:
+    """The address by which the internet knows us, as a network of one. Raises SetupError when nobody says it."""
+    remedy = "say it in the campaign: `ec2: {controller_cidr: 192.0.2.7/32}`, or use `ec2: {access: ssm}`"
+    try:
+        with urllib.request.urlopen(url, timeout=_CHECK_IP_S) as answer:
+            said = answer.read(100).decode("ascii", "replace").strip()
+        return f"{ipaddress.IPv4Address(said)}/32"
+    except ipaddress.AddressValueError:
+        raise SetupError(f"{url} says that we are {said!r}, which is no IPv4 address", next_step=remedy) from None
+    except (urllib.error.URLError, OSError) as error:
+        reason = getattr(error, "reason", error)
+        raise SetupError(f"{url} does not say which address we have: {reason}", next_step=remedy) from error
+
+
+def ssh_options(access: str, instance_id: str, region: str) -> tuple[str, ...]:
+    """Further words for ssh: none, or the session that AWS's command opens (Session Manager's documentation)."""
+    if access == "ssh":
+        return ()
+    session = f"aws ssm start-session --region {region} --target {instance_id} --document-name AWS-StartSSHSession"
+    return ("-o", f"ProxyCommand={session} --parameters portNumber=%p")
