@@ -343,10 +343,14 @@ class Qualification:
     def _step(self, stage: Stage, *, interruptible: bool = True) -> Iterator[Callable[[str], None]]:
         """Book a step before and after, time it, and give a `tell` that passes news on, or stops us when asked to."""
 
+        last: list[str] = []
+
         def tell(text: str) -> None:
             if interruptible and self.way.stop.is_set():
                 raise Interrupted
-            self.way.listener(self.host.name, stage, text)
+            if last != [text]:
+                last[:] = [text]
+                self.way.listener(self.host.name, stage, text)
 
         number, begun, result = self.way.ledger.begin(self.token, stage), time.monotonic(), "done"
         try:

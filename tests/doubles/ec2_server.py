@@ -28,6 +28,7 @@ def install() -> None:
     for action in ours:
         setattr(EC2Response, action.__name__, action)
     EC2Response.run_instances = run_instances  # type: ignore[method-assign]
+    EC2Response.describe_route_tables = describe_route_tables  # type: ignore[method-assign]
     SimpleSystemManagerBackend.get_parameter = get_parameter  # type: ignore[method-assign]
     SimpleSystemManagerBackend.get_parameters = get_parameters  # type: ignore[method-assign]
 
@@ -128,6 +129,23 @@ def _reservations(backend: EC2Backend) -> list[Reservation]:
 
 def _instances(backend: EC2Backend) -> list[Instance]:
     return [instance for each in _reservations(backend) for instance in each.instances]
+
+
+# --- the default network ---------------------------------------------------------------------------------------------
+
+_describe_route_tables = EC2Response.describe_route_tables
+
+
+def describe_route_tables(self: EC2Response) -> Any:
+    """As moto's; the default network leads to the internet, as it does in every account."""
+    backend = self.ec2_backend
+    vpc = next((each for each in backend.vpcs.values() if each.is_default), None)
+    if vpc is not None and not any(each.vpc is vpc for each in backend.internet_gateways.values()):
+        gateway = backend.create_internet_gateway()
+        backend.attach_internet_gateway(gateway.id, vpc.id)
+        main = next(each for each in backend.route_tables.values() if each.vpc_id == vpc.id)
+        backend.create_route(main.id, "0.0.0.0/0", None, gateway_id=gateway.id)
+    return _describe_route_tables(self)
 
 
 # --- named images ----------------------------------------------------------------------------------------------------
