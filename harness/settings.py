@@ -22,6 +22,8 @@ class Settings:
     ssh_tries: int = 5
     ssh_first_backoff_s: float = 1.0
     lab_guests: int = 3
+    pulumi: str | None = None
+    pulumi_backend: str | None = None
 
     @property
     def runs_dir(self) -> Path:
@@ -38,7 +40,8 @@ class Settings:
 
 def load(environ: Mapping[str, str] = os.environ) -> Settings:
     """Settings from PTP_HARNESS_STATE_DIR, PTP_HARNESS_CACHE_DIR, PTP_HARNESS_SSH_TRIES, _SSH_BACKOFF (seconds) and
-    _LAB_GUESTS (lab guests at a time on this machine, over all processes; one more than it has cores).
+    _LAB_GUESTS (lab guests at a time on this machine, over all processes; one more than it has cores), _PULUMI (the
+    engine's program) and _PULUMI_BACKEND (where stacks are kept, by default files in the state directory).
 
     Directories default to the XDG base directories. Raises RequestError on a value that is not a number.
     """
@@ -52,6 +55,8 @@ def load(environ: Mapping[str, str] = os.environ) -> Settings:
         ssh_tries=int(_number(environ, "PTP_HARNESS_SSH_TRIES", 5, least=1)),
         ssh_first_backoff_s=_number(environ, "PTP_HARNESS_SSH_BACKOFF", 1.0, least=0),
         lab_guests=int(_number(environ, "PTP_HARNESS_LAB_GUESTS", (os.cpu_count() or 1) + 1, least=1)),
+        pulumi=environ.get("PTP_HARNESS_PULUMI") or None,
+        pulumi_backend=environ.get("PTP_HARNESS_PULUMI_BACKEND") or None,
     )
 
 

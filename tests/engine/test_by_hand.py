@@ -1,4 +1,4 @@
-"""The chapter "By hand" of docs/ec2.md, run as it stands: its commands, in a copy of the repository, by the real pulumi."""
+"""The chapter "By hand" of docs/ec2.md, run as it stands: in a copy of the repository, by the real pulumi."""
 
 import os
 import re
