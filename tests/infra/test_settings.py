@@ -136,3 +136,13 @@ def test_what_is_no_address_opens_nothing(says: str) -> None:
 def test_without_a_network_it_says_what_to_set() -> None:
     with pytest.raises(SettingsError, match=r"does not say our address \(.*refused.*\); say it"):
         own_address("http://127.0.0.1:1")
+
+
+def test_the_documentation_s_table_is_what_pulumi_yaml_says(project: Mapping[str, Any]) -> None:
+    page = (ROOT / "docs/ec2.md").read_text()
+    rows = re.findall(r"^\| `(\w+)` \| (\w+) \| (?:`(.*?)`)? ?\| (.+) \|$", page, re.MULTILINE)
+    assert rows == [
+        (key, each["type"], str(each.get("default", "")), each["description"])
+        for key, each in project["config"].items()
+        if ":" not in key
+    ]

@@ -4,6 +4,7 @@ import os
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -98,3 +99,58 @@ def test_a_preferred_process_goes_before_one_of_another_session(tmp_path: Path) 
 def computed(process: ProcessId) -> int:
     """Field 14 of proc_pid_stat(5): ticks in which it has computed."""
     return int(Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()[11])
+
+
+WORKER = """
+import signal, subprocess, sys, time
+signal.signal(signal.SIGINT, lambda *_: print("asked to stop", flush=True) or {ending})
+print("told", sys.stdin.readline().strip(), flush=True)
+subprocess.Popen(["sleep", "60"], process_group=0, stdout=subprocess.DEVNULL)
+print("ready", flush=True)
+time.sleep({seconds})
+"""
+
+
+def converse(lines: list[str], ending: str, seconds: float, **more: Any) -> proc.Completed:
+    words = [sys.executable, "-c", WORKER.format(ending=ending, seconds=seconds)]
+    patience = {"timeout_s": 20.0, "grace_s": 0.3} | more
+    return proc.converse(words, stdin="the word\n", on_line=lambda line: lines.append(line.strip()), **patience)
+
+
+def test_a_conversation_is_heard_line_by_line_and_leaves_nothing() -> None:
+    lines: list[str] = []
+    begun = time.time()
+    assert converse(lines, "None", 0).status == 0
+    assert lines == ["told the word", "ready"]
+    assert not [one for one in sleepers() if proc.began(one) >= begun - 1]
+
+
+def test_a_conversation_that_is_cancelled_is_asked_first() -> None:
+    lines: list[str] = []
+    done = converse(lines, "sys.exit(7)", 60, cancelled=lambda: "ready" in lines)
+    assert (done.status, lines[-1]) == (7, "asked to stop")
+
+
+def test_one_that_does_not_stop_is_asked_twice_and_then_killed() -> None:
+    lines: list[str] = []
+    begun = time.time()
+    done = converse(lines, "None", 60, cancelled=lambda: "ready" in lines)
+    assert (done.status, lines.count("asked to stop")) == (-9, 2)
+    assert not [one for one in sleepers() if proc.began(one) >= begun - 1]
+
+
+def test_past_the_deadline_a_conversation_is_an_error() -> None:
+    with pytest.raises(CommandError, match="did not end within"):
+        converse([], "None", 60, timeout_s=1.0)
+
+
+def sleepers() -> list[ProcessId]:
+    """The processes that run `sleep 60` now."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        try:
+            if (entry / "cmdline").read_bytes() == b"sleep\x0060\x00" and (one := proc.identify(int(entry.name))):
+                found.append(one)
+        except OSError:
+            continue
+    return found

@@ -9,7 +9,7 @@ from harness.errors import RequestError
 
 
 def test_directories_follow_the_xdg_base_directories() -> None:
-    found = settings.load({"HOME": "/home/a", "XDG_CACHE_HOME": "/cache"})
+    found = settings.settings.load({"HOME": "/home/a", "XDG_CACHE_HOME": "/cache"})
     assert (found.state_dir, found.cache_dir) == (
         Path("/home/a/.local/state/ptp-harness"),
         Path("/cache/ptp-harness"),
@@ -36,8 +36,14 @@ def test_our_own_variables_win() -> None:
 @pytest.mark.parametrize(("name", "value"), [("TRIES", "0"), ("TRIES", "many"), ("TRIES", "nan"), ("BACKOFF", "-1")])
 def test_a_wrong_number_is_named(name: str, value: str) -> None:
     with pytest.raises(RequestError, match=f"PTP_HARNESS_SSH_{name}='{value}' is not a number of at least"):
-        settings.load({f"PTP_HARNESS_SSH_{name}": value})
+        settings.settings.load({f"PTP_HARNESS_SSH_{name}": value})
 
 
 def test_the_assets_are_where_the_playbooks_are() -> None:
     assert (settings.assets_dir() / "playbooks" / "configure.yml").is_file()
+
+
+def test_pulumi_s_program_and_backend_are_settings() -> None:
+    told = settings.load({"PTP_HARNESS_PULUMI": "/opt/pulumi", "PTP_HARNESS_PULUMI_BACKEND": "s3://states"})
+    assert (told.pulumi, told.pulumi_backend) == ("/opt/pulumi", "s3://states")
+    assert (settings.load({}).pulumi, settings.load({"PTP_HARNESS_PULUMI_BACKEND": ""}).pulumi_backend) == (None, None)

@@ -200,7 +200,8 @@ def _failed(stack: str, operation: str, told: _Told, stderr: str, *, cancelled: 
         )
     if told.failures:
         first = told.failures[0]
-        words = f"stack {stack}: {operation}: {failures.short(first.urn)}: {first.message}"
+        where = f"{failures.short(first.urn)}: " if first.urn else ""
+        words = f"stack {stack}: {operation}: {where}{first.message}"
         return EngineError(words, failures=told.failures, next_step=ANYWAY)
     words = told.last.get("message") or last_line(stderr) or "its process was killed"
     return EngineError(f"stack {stack}: {operation}: {words}", next_step=ANYWAY)

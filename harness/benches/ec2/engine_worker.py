@@ -52,7 +52,10 @@ def up(request: dict[str, Any]) -> dict[str, Any]:
     """Bring a stack, which is made when it is not there, to its configuration. Its outputs."""
     workspace = _workspace(request)
     stack = automation.Stack.create_or_select(request["stack"], workspace)
-    settings = workspace.stack_settings(request["stack"])
+    try:
+        settings = workspace.stack_settings(request["stack"])
+    except FileNotFoundError:  # a backend that encrypts by itself writes none
+        settings = automation.StackSettings()
     settings.config = {key: one["value"] for key, one in request["config"].items() if not one["secret"]}
     workspace.save_stack_settings(request["stack"], settings)
     for key, one in request["config"].items():

@@ -12,6 +12,9 @@ from harness.errors import HarnessError
 
 _COLOURS = re.compile(r"<\{%[^%]*%\}>|\x1b\[[0-9;]*m")
 _FRAME = re.compile(r"\A(?:error: )?(?:\d+ errors? occurred:\s*)?(?:\* )?")
+_REPEATS = re.compile(
+    r"(update|destroy|refresh) failed$|an unhandled error occurred: program exited|resource monitor shut"
+)
 _API = re.compile(r"api error (?P<code>[\w.]+): (?P<words>.*)", re.DOTALL)
 
 
@@ -48,13 +51,12 @@ class EngineError(HarnessError):
 
 
 def failure(urn: str, message: str) -> ResourceFailure | None:
-    """What a diagnostic of severity "error" says; None for one that only repeats that something failed."""
+    """What a diagnostic of severity "error" says; None for one that only repeats that something failed.
+
+    The program's own refusals come without a resource: their `urn` is empty.
+    """
     words = _FRAME.sub("", _COLOURS.sub("", message).strip()).strip()
-    if (
-        not words
-        or not urn
-        or words in ("update failed", "resource monitor shut down while waiting on step's done channel")
-    ):
+    if not words or _REPEATS.match(words):
         return None
     code = trouble.code_in(words)
     return ResourceFailure(urn=urn, kind=trouble.kind(code, words) if code else None, message=words)

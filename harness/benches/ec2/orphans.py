@@ -17,7 +17,7 @@ _GONE = ("terminated",)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Orphan:
-    """One thing that carries our tags. `kind`: instance, volume, placement-group, security-group, key-pair."""
+    """One thing that carries our tags. `kind` is EC2's word, such as instance, volume or security-group."""
 
     kind: str
     ident: str
