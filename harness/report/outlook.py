@@ -57,7 +57,7 @@ def cost(outlook: Outlook) -> str:
 
 def usd(amount: float) -> str:
     """Dollars, never rounded down to nothing."""
-    return "$0.00" if amount == 0 else "under $0.01" if amount < 0.01 else f"${amount:,.2f}"
+    return f"${max(amount, 0.0001):.4f}" if 0 < amount < 0.01 else f"${amount:,.2f}"
 
 
 def phc(claim: bool | None) -> str:

@@ -118,9 +118,8 @@ class Guests:
         image = backend.amis[instance.image_id]
         user = images.user_of({"Name": image.name, "OwnerId": image.owner_id}) or "admin"
         script = _first_boot(user, key, document["ssh_keys"], machine)
-        proc.run(ssh.command(machine, known, "sh", "-s"), stdin=script, timeout_s=120)
-        for words in document["bootcmd"]:
-            proc.run(ssh.command(machine, known, "sh", "-s"), stdin=words[-1], timeout_s=120)
+        for words in [*(command[-1] for command in document["bootcmd"]), script]:  # last what changes the host key
+            proc.run(ssh.command(machine, known, "sh", "-s"), stdin=words, timeout_s=120)
 
 
 def _first_boot(user: str, key: str, host_keys: Mapping[str, str], machine: Machine) -> str:

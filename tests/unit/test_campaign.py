@@ -267,7 +267,21 @@ def test_any_text_is_a_campaign_or_refused_in_one_sentence(text: str) -> None:
 
 
 keys = st.sampled_from(
-    ["bench", "instance_types", "measure", "limits", "driver", "lease", "depth", "keep", "parallel", "clock_names", "x"]
+    [
+        "bench",
+        "instance_types",
+        "select",
+        "phc",
+        "family",
+        "limit",
+        "measure",
+        "limits",
+        "driver",
+        "lease",
+        "depth",
+        "keep",
+        "x",
+    ]
 )
 leaves = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=6) | st.sampled_from(["5m", "ec2"])
 trees = st.recursive(

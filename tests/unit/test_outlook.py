@@ -189,7 +189,7 @@ def test_cost_in_words(names: list[str], types: dict[str, TypeInfo], words: str)
 
 @pytest.mark.parametrize(
     ("amount", "words"),
-    [(0.0, "$0.00"), (0.004, "under $0.01"), (0.01, "$0.01"), (1234.5, "$1,234.50")],
+    [(0.0, "$0.00"), (0.004, "$0.0040"), (0.000001, "$0.0001"), (0.01, "$0.01"), (1234.5, "$1,234.50")],
 )
 def test_dollars(amount: float, words: str) -> None:
     assert rendered.usd(amount) == words

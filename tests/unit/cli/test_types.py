@@ -9,9 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import Result
+from typer.testing import CliRunner
 
 from harness import ladder, limits
 from harness.benches.ec2 import answers
+from harness.cli.app import app
 from harness.ledger import Ledger
 from harness.model import Claim, Depth, Evidence, HostRecord, HostState, Launch, Reason
 from harness.model.cloud import TypeInfo
@@ -189,8 +192,8 @@ def test_measured_beside_claimed(kept: Call, books: Mapping[str, str]) -> None:
     done = kept("types", "--region", REGION, "--offline", "--measured", "--size", "large", "--size", "micro")
     lines = done.stderr.splitlines()
     day = answers.now().date().isoformat()
-    assert lines[0].endswith("ZONES           MEASURED               WHEN AND WHERE")
-    assert lines[1].endswith("eu-north-1a b   -                      -")
+    assert lines[0].endswith("ZONES          MEASURED               WHEN AND WHERE")
+    assert lines[1].endswith("eu-north-1a b  -                      -")
     assert lines[3].endswith(f"INCONCLUSIVE capacity  {day} eu-north-1 al2023")
     assert lines[4].endswith(f"PASS synchronised      {day} eu-north-1a al2023")
     assert lines[5] == (
@@ -242,15 +245,27 @@ def test_the_labs_types(call: Call) -> None:
 # --- against moto ---------------------------------------------------------------------------------------------------
 
 
-def test_asked_of_moto_then_offline(call: Call, moto: str, tmp_path: Path) -> None:
-    mine = {"AWS_ACCESS_KEY_ID": "testing", "AWS_SECRET_ACCESS_KEY": "testing", "AWS_ENDPOINT_URL": moto}
-    run = away(call, tmp_path, **mine, AWS_REGION="me-south-1")
-    asked = run("types", "--phc", "any", "--json")
-    assert asked.returncode == 0, asked.stderr
-    told = json.loads(asked.stdout)
+@pytest.fixture
+def here(aws: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., Result]:
+    """The command within this process, whose patience with moto is longer than a user's with AWS."""
+    monkeypatch.setenv("PTP_HARNESS_CACHE_DIR", str(tmp_path / "cache"))
+    monkeypatch.setenv("PTP_HARNESS_STATE_DIR", str(tmp_path / "state"))
+    monkeypatch.setenv("AWS_REGION", "me-south-1")
+    return lambda *words: CliRunner().invoke(app, ["types", *words], catch_exceptions=False)
+
+
+def document(done: Result) -> dict[str, Any]:
+    """What was printed, without the words of moto, which speaks within this process."""
+    return dict(json.loads(done.stdout[done.stdout.index("{\n") :]))
+
+
+def test_asked_of_moto_then_offline(here: Callable[..., Result]) -> None:
+    asked = here("--phc", "any", "--json")
+    assert asked.exit_code == 0, asked.output
+    told = document(asked)
     assert (told["region"], len(told["types"]) > 200) == ("me-south-1", True)
     assert "on-demand prices unknown: AWS was asked and did not tell" in asked.stderr
-    again = json.loads(run("types", "--offline", "--json").stdout)
+    again = document(here("--offline", "--json"))
     assert (again["types"], again["taken"]) == (told["types"], told["taken"])
-    priced = json.loads(run("types", "--spot", "--json", "--family", "m5", "--limit", "1").stdout)
+    priced = document(here("--spot", "--json", "--family", "m5", "--limit", "1"))
     assert priced["types"][0]["price_per_hour_usd"] == 0.00001
