@@ -46,9 +46,9 @@ def checks(
     """What that bench needs of this machine, and of an AWS account where it is ec2."""
     if name == "ec2":
         from harness.benches.ec2 import checks as ec2_checks  # the AWS SDK takes its time to load
-        from harness.benches.ec2.installed import Installed
+        from harness.benches.ec2 import engine_home
 
-        return ec2_checks.all_of(region, Installed(settings.pulumi))
+        return ec2_checks.all_of(region, engine_home.of(settings))
     return bench(name, settings, inventory).checks()
 
 

@@ -18,12 +18,12 @@ def doctor(
 ) -> None:
     """Say what is missing on this machine, and how to get it.
 
-    Exit code 2 when something is. Nothing is installed and nothing made; AWS is asked, and tried by dry runs alone.
+    Exit code 2 when something is. Nothing is installed and nothing made; with `--bench ec2` AWS is asked, and
+    tried by dry runs alone.
 
     Examples:
         ptp-harness doctor
         ptp-harness doctor --json
-        ptp-harness doctor --bench ec2 --region eu-north-1 --live
     """
     if bench != "ec2" and (region is not None or live):
         raise RequestError("--region and --live go with the bench ec2 alone", next_step="--bench ec2")

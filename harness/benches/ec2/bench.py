@@ -7,10 +7,9 @@ from concurrent.futures import Future, ThreadPoolExecutor, wait
 from functools import cached_property
 
 from harness.bench import Check, FatalError, InstanceType, Progress
-from harness.benches.ec2 import access, checks, orphans, watch
+from harness.benches.ec2 import access, checks, engine_home, orphans, watch
 from harness.benches.ec2.api import Api
 from harness.benches.ec2.engine import Engine
-from harness.benches.ec2.engine_home import EngineHome
 from harness.benches.ec2.identity import Identity
 from harness.benches.ec2.launch import Launch, Workshop
 from harness.benches.ec2.records import HostRecord, Records
@@ -34,7 +33,7 @@ class Ec2Bench:
     def __init__(self, settings: Settings, wishes: CloudWishes) -> None:
         self._settings, self.wishes = settings, wishes
         self.records = Records(settings.state_dir / "ec2" / "hosts")
-        self._engine = Engine(home(settings))
+        self._engine = Engine(engine_home.of(settings))
         self._apis: dict[str | None, Api] = {}
         self._lock = threading.Lock()
         self._threads = ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="ec2")
@@ -67,7 +66,7 @@ class Ec2Bench:
 
     def checks(self) -> Sequence[Check]:
         wishes = self.wishes
-        return checks.all_of(wishes.region, home(self._settings), subnet=wishes.subnet, access=wishes.access)
+        return checks.all_of(wishes.region, engine_home.of(self._settings), subnet=wishes.subnet, access=wishes.access)
 
     # -- hosts
 
@@ -220,16 +219,6 @@ class Ec2Bench:
 def _summary(info: TypeInfo) -> str:
     phc = {True: "PHC", False: "no PHC", None: "PHC unknown"}[info.phc]
     return f"{info.architecture}, {info.vcpus} vCPUs, {info.memory_mib / 1024:g} GiB, {phc} by the API"
-
-
-def home(settings: Settings) -> EngineHome:
-    """Where the engine keeps its things."""
-    return EngineHome(
-        folder=settings.state_dir / "ec2",
-        project=settings.assets_dir,
-        backend=settings.pulumi_backend,
-        command=settings.pulumi,
-    )
 
 
 def _silent(_words: str) -> None:

@@ -15,6 +15,7 @@ import yaml
 from harness import proc
 from harness.benches.ec2.stack import PROJECT
 from harness.errors import CommandError, SetupError
+from harness.settings import Settings
 
 MINIMUM = (3, 206, 0)
 """From here on the engine sends its events over gRPC, which the Automation API then expects."""
@@ -148,6 +149,16 @@ class EngineHome:
         with suppress(FileExistsError):
             os.link(fresh, self.passphrase)
         fresh.unlink()
+
+
+def of(settings: Settings) -> EngineHome:
+    """The one of an invocation."""
+    return EngineHome(
+        folder=settings.state_dir / "ec2",
+        project=settings.assets_dir,
+        backend=settings.pulumi_backend,
+        command=settings.pulumi,
+    )
 
 
 def _package_folder() -> list[str]:

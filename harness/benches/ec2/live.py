@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 LEGACY_TYPE, GROUPED_TYPE, CLOCKLESS_TYPE = "m7i.large", "c8g.large", "t3.micro"
 GROUPED_REGION = "eu-west-1"
-TAG = "ptp-harness:run"
+TAGS = "ptp-harness*"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,7 +36,7 @@ def steps(region: str) -> Sequence[Step]:
         Step(
             title="while it runs, in a second terminal: what is made is closed, tagged, and ends by itself",
             command=(
-                f"aws ec2 describe-instances --region {region} --filters Name=tag-key,Values={TAG} "
+                f"aws ec2 describe-instances --region {region} --filters Name=tag-key,Values='{TAGS}' "
                 "--query 'Reservations[].Instances[].[InstanceId,State.Name,MetadataOptions.HttpTokens,Tags]'"
             ),
             expect="running, required, and the tags of run, host, token, owner and expiry",

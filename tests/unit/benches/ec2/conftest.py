@@ -5,7 +5,9 @@ import urllib.request
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import boto3
 import pytest
+from botocore.config import Config
 from botocore.stub import Stubber
 
 from harness.benches.ec2.api import Api
@@ -51,10 +53,12 @@ def moto_api(moto: str) -> Iterator[Api]:
     with pytest.MonkeyPatch.context() as patch:
         _account(patch, moto)
         urllib.request.urlopen(urllib.request.Request(f"{moto}/moto-api/reset", method="POST")).close()
+        patient = boto3.client("ec2", REGION, config=Config(read_timeout=300, retries={"total_max_attempts": 1}))
+        patient.describe_images(Owners=["self"])  # the first question takes moto long
         yield Api(REGION)
 
 
 @pytest.fixture(scope="module")
 def ec2(moto_api: Api) -> Any:
     """Its client, to prepare what the tests look at."""
-    return moto_api._client("ec2", REGION)
+    return boto3.client("ec2", REGION, config=Config(read_timeout=300))

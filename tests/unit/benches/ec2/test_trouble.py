@@ -107,9 +107,9 @@ RUN = "operation error EC2: RunInstances, https response error StatusCode: 400, 
         ),
         (
             "operation error EC2: RunInstances, exceeded maximum number of attempts, 4, https response error "
-            "StatusCode: 500, RequestID: 1, api error InsufficientInstanceCapacity: We do not have sufficient m7i.large capacity",
+            "StatusCode: 500, api error InsufficientInstanceCapacity: No m7i.large here",
             CapacityError,
-            "up: InsufficientInstanceCapacity: We do not have sufficient m7i.large capacity",
+            "up: InsufficientInstanceCapacity: No m7i.large here",
         ),
         (
             "An error occurred (VcpuLimitExceeded) when calling the RunInstances operation: You have requested more "
