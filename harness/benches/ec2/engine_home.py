@@ -21,7 +21,7 @@ MINIMUM = (3, 206, 0)
 """From here on the engine sends its events over gRPC, which the Automation API then expects."""
 
 PLUGIN = "aws"
-_GET_IT = "curl -fsSL https://get.pulumi.com | sh, then put ~/.pulumi/bin on PATH; or name it by PTP_HARNESS_PULUMI"
+GET_IT = "curl -fsSL https://get.pulumi.com | sh, then put ~/.pulumi/bin on PATH; or name it by PTP_HARNESS_PULUMI"
 _VERSION_S, _INSTALL_S = 30.0, 900.0
 
 
@@ -92,7 +92,7 @@ class EngineHome:
         """The engine's program. Raises SetupError when there is none."""
         found = shutil.which(self.command or "pulumi")
         if found is None:
-            raise SetupError(f"{self.command or 'pulumi'} is not installed: the ec2 bench needs it", next_step=_GET_IT)
+            raise SetupError(f"{self.command or 'pulumi'} is not installed: the ec2 bench needs it", next_step=GET_IT)
         return Path(found).absolute()
 
     def version(self) -> str:
@@ -101,12 +101,12 @@ class EngineHome:
         try:
             said = proc.run([str(found), "version"], timeout_s=_VERSION_S, env={"PULUMI_SKIP_UPDATE_CHECK": "true"})
         except CommandError as error:
-            raise SetupError(f"{found} does not work: {error.message}", next_step=_GET_IT) from error
+            raise SetupError(f"{found} does not work: {error.message}", next_step=GET_IT) from error
         text = said.stdout.strip()
         parts = re.match(r"v?(\d+)\.(\d+)\.(\d+)", text)
         if parts is None or tuple(map(int, parts.groups())) < MINIMUM:
             least = ".".join(map(str, MINIMUM))
-            raise SetupError(f"{found} is {text or 'of no version'}, and {least} is the least", next_step=_GET_IT)
+            raise SetupError(f"{found} is {text or 'of no version'}, and {least} is the least", next_step=GET_IT)
         return text
 
     def plugin(self) -> str | None:

@@ -11,7 +11,7 @@ from botocore.stub import Stubber
 from harness.bench import Check, FatalError
 from harness.benches.ec2 import checks, live
 from harness.benches.ec2.api import Api
-from harness.benches.ec2.engine_home import EngineHome
+from harness.benches.ec2.engine_home import GET_IT, EngineHome
 from harness.errors import ExitCode
 
 REGION = "eu-north-1"
