@@ -59,14 +59,16 @@ class Guests:
 
     def install(self) -> None:
         """Let moto's instances be guests, from RunInstances to TerminateInstances."""
-        run = EC2Response.run_instances
-        terminate = Instance.terminate
+        run, begin, terminate = EC2Response.run_instances, Instance.__init__, Instance.terminate
+
+        def begun(instance: Instance, *words: Any, **named: Any) -> None:
+            begin(instance, *words, **named)
+            _show(instance, "pending")
 
         def run_instances(response: EC2Response) -> ActionResult:
             answer = run(response)
             for instance in answer.result.instances:  # type: ignore[attr-defined]
                 if instance.id not in self._booting:
-                    _show(instance, "pending")
                     self._booting[instance.id] = threading.Thread(target=self._boot, args=(instance,), daemon=True)
                     self._booting[instance.id].start()
             return answer
@@ -79,6 +81,7 @@ class Guests:
             return before
 
         EC2Response.run_instances = run_instances  # type: ignore[method-assign]
+        Instance.__init__ = begun  # type: ignore[method-assign]
         Instance.terminate = terminated  # type: ignore[method-assign]
 
     def close(self) -> None:
@@ -126,7 +129,7 @@ def _first_boot(user: str, key: str, host_keys: Mapping[str, str], machine: Mach
     host, _, port = (machine.second_opinion or "").partition(" ")
     relay = "systemd-run --unit=link-local-time --collect python3 -c"
     return f"""set -eu
-useradd -m -s /bin/bash {user}
+useradd -m -s /bin/bash -p '*' {user}
 echo '{user} ALL=(ALL) NOPASSWD:ALL' > /etc/sudoers.d/90-cloud-init-users
 install -d -m 700 -o {user} -g {user} /home/{user}/.ssh
 echo '{key.strip()}' > /home/{user}/.ssh/authorized_keys
