@@ -5,7 +5,7 @@ PYTHON ?= python3
 READY := $(VENV)/.ready
 CAMPAIGN := lab.phc lab.driver-off lab.no-phc lab.drifting
 
-.PHONY: run test truth check molecule unit bench wheel audit lock clean help system
+.PHONY: run test truth check molecule rehearse unit bench wheel audit lock clean help system
 
 help:            ## these lines
 	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' Makefile
@@ -34,6 +34,10 @@ truth: $(READY)  ## every type of the lab against the verdict that its truth dem
 molecule: $(READY)  ## every role's scenario on lab hosts; some ten minutes
 	$(VENV)/bin/ptp-harness lab build
 	PATH="$(CURDIR)/$(VENV)/bin:$$PATH" molecule test --all
+
+rehearse: $(READY)  ## a campaign on EC2 without an account: Pulumi's engine, a model of EC2's API, lab guests for instances
+	$(VENV)/bin/ptp-harness lab build
+	$(VENV)/bin/python tests/doubles/rehearsal.py
 
 unit: $(READY)   ## the tests that need no guest: seconds
 	$(VENV)/bin/pytest -m "not lab and not roles and not engine and not packaging"

@@ -53,7 +53,7 @@ def checks(
 
 
 def meant(named: Sequence[str], asked: Campaign, settings: Settings) -> tuple[str, ...]:
-    """The types that a campaign names, then those that its conditions choose. Raises RequestError when they choose none."""
+    """The types that a campaign names, then those that it selects. Raises RequestError when it selects none."""
     if asked.select is None:
         return tuple(named)
     found = ec2_types(settings, asked.region, market=asked.cloud.market).catalogue

@@ -10,25 +10,31 @@ from harness.bench import Bench
 from harness.cli import output
 from harness.errors import CleanupError, ExitCode
 from harness.ledger import Ledger
+from harness.model.cloud import CloudWishes
 
 
 def sweep(
     yes: Annotated[bool, typer.Option("--yes", help="Remove what is listed.")] = False,
-    bench: Annotated[str, typer.Option(metavar="NAME", help="The bench to look at.")] = "lab",
+    bench: Annotated[str, typer.Option(metavar="NAME", help="The bench to look at: lab, ec2.")] = "lab",
+    region: Annotated[
+        str | None, typer.Option(metavar="NAME", help="A Region of EC2 to look at, beside those of our own hosts.")
+    ] = None,
 ) -> None:
     """List what dead or ended runs left; --yes removes it.
 
     Hosts that were kept on purpose, those of runs under way and those of `ptp-harness lab up` are not touched. With
-    --yes, hosts of dead runs get their verdict, and what was removed is looked for once more.
+    --yes, hosts of dead runs get their verdict, and what was removed is looked for once more. In EC2 a host of
+    somebody else, whose run is in no ledger here, is left alone until its lease has ended.
 
     Exit code 4 when something is left.
 
     Examples:
         ptp-harness sweep
         ptp-harness sweep --yes
+        ptp-harness sweep --bench ec2 --region eu-north-1
     """
     configuration = settings.load()
-    ledger, source = wiring.ledger(configuration), wiring.bench(bench, configuration)
+    ledger, source = wiring.ledger(configuration), wiring.bench(bench, configuration, wishes=CloudWishes(region=region))
     found = sweeping.left(ledger, source)
     for item in found:
         for resource in item.resources:

@@ -1,7 +1,7 @@
 """Instances that are real machines: each one that moto runs is a lab guest, booted as cloud-init boots an image.
 
-The guest gets what its instance was asked for: the image's user with the key pair's public key, the host key and the
-boot commands of the user data, and the link-local time server of EC2, which is the lab's. Its address is the public one.
+The guest gets what its instance was asked for: the image's user with the key pair's public key, and the host key and
+boot commands of the user data. EC2's link-local time server is the lab's, its address the instance's public one.
 """
 
 import argparse

@@ -1,0 +1,141 @@
+"""Hosts of the ec2 bench: where they are tried, how they are found again, and that EC2 itself says they are gone."""
+
+import shutil
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harness import settings as configuration
+from harness.bench import CapacityError, FatalError, NotOfferedError
+from harness.benches.ec2.bench import Ec2Bench
+from harness.model import Machine, Token
+from harness.model.cloud import CloudWishes
+
+from .conftest import REGION, Double, left
+
+WISHES = CloudWishes(region=REGION, controller_cidr="192.0.2.7/32", owner="ada")
+NO_ROOM = {
+    "method": "Create",
+    "type": "Instance",
+    "code": "InsufficientInstanceCapacity",
+    "message": "We currently do not have sufficient capacity in the Availability Zone you requested.",
+}
+Make = Callable[..., Ec2Bench]
+
+
+@pytest.fixture
+def make(double: Double, tmp_path: Path) -> Make:
+    """The bench as the command has it, its state in the test's folder."""
+    found = configuration.load()
+
+    def bench(**wishes: Any) -> Ec2Bench:
+        ours = replace(found, state_dir=tmp_path / "state", cache_dir=tmp_path / "cache")
+        return Ec2Bench(ours, replace(WISHES, **wishes))
+
+    return bench
+
+
+def silent(_words: str) -> None:
+    """Nobody listens."""
+
+
+def token(run: str) -> Token:
+    return Token(run=run, host="a")
+
+
+def launched(bench: Ec2Bench, run: str, instance_type: str = "m7i.large") -> Machine:
+    bench.prepare([instance_type], silent)
+    return bench.provision(token(run), instance_type, silent)
+
+
+def test_a_host_comes_to_run_is_found_and_goes(make: Make, double: Double) -> None:
+    bench, said = make(), []
+    bench.prepare(["m7i.large"], silent)
+    made = bench.provision(token("b1"), "m7i.large", said.append)
+    assert (made.user, made.region, made.zone, made.offer.available) == ("ec2-user", REGION, "eu-north-1a", True)
+    assert (made.placement.precise, made.claim and made.claim.phc_supported) == (True, True)
+    assert made.known_host.startswith(f"{made.address} ssh-ed25519 ")
+    assert Path(made.private_key or "").stat().st_mode & 0o777 == 0o600
+    assert said[0] == "launching m7i.large in eu-north-1a"
+    assert bench.provision(token("b1"), "m7i.large", silent) == made
+    other = make()  # another process, which knows what is on disk
+    assert other.find(token("b1")) == made
+    kinds = sorted(one.kind for one in other.resources() if one.token == "b1/a/1")
+    assert kinds == ["instance", "key-pair", "security-group"]
+    assert {one.expires for one in other.resources() if one.token == "b1/a/1"} == {bench.records.all()[0].expires_utc}
+    other.release(token("b1"))
+    assert left(double.ec2(), "b1") == []
+    assert other.find(token("b1")) is None
+    assert [path for path in (other.records.root.parent / "keys").iterdir()] == []
+    assert (bench.region.api.calls_for("a"), other.region.api.calls_for("a") <= 20) == (0, True)
+    other.release(token("b1"))  # nothing there is success
+
+
+def test_without_room_the_next_zone_is_tried(make: Make, double: Double) -> None:
+    double.shall(NO_ROOM | {"times": 2})
+    bench, said = make(), []
+    bench.prepare(["m7i.large"], silent)
+    made = bench.provision(token("b2"), "m7i.large", said.append)
+    assert (made.zone, made.instance_type) == ("eu-north-1c", "m7i.large")
+    refused = [words for words in said if "InsufficientInstanceCapacity" in words]
+    assert [words.partition(":")[0] for words in refused] == ["m7i.large in eu-north-1a", "m7i.large in eu-north-1b"]
+    assert len([one for one in left(double.ec2(), "b2") if one.startswith("i-")]) == 1
+    bench.release(token("b2"))
+    assert left(double.ec2(), "b2") == []
+
+
+def test_another_size_is_taken_where_the_campaign_allows_that(make: Make, double: Double) -> None:
+    double.shall(NO_ROOM | {"times": 3})
+    bench = make(other_sizes=True)
+    made = launched(bench, "b3")
+    assert (made.instance_type, made.zone) == ("m7i.xlarge", "eu-north-1a")
+    bench.release(token("b3"))
+    assert left(double.ec2(), "b3") == []
+
+
+def test_no_room_anywhere_is_no_capacity_and_leaves_nothing(make: Make, double: Double) -> None:
+    double.shall(NO_ROOM)
+    bench = make()
+    with pytest.raises(CapacityError, match="no capacity for m7i.large: tried m7i.large in eu-north-1a, m7i.large in"):
+        launched(bench, "b4")
+    bench.release(token("b4"))
+    assert left(double.ec2(), "b4") == []
+    assert bench.records.all() == []
+
+
+def test_a_missing_permission_is_not_tried_elsewhere(make: Make, double: Double) -> None:
+    double.shall(NO_ROOM | {"code": "UnauthorizedOperation", "message": "You are not authorized."})
+    bench = make()
+    with pytest.raises(FatalError, match="m7i.large in eu-north-1a: UnauthorizedOperation: You are not authorized"):
+        launched(bench, "b5")
+    assert len([urn for urn in double.calls("Create", "refused") if "Instance" in urn]) == 1
+    bench.release(token("b5"))
+    assert left(double.ec2(), "b5") == []
+
+
+def test_a_type_that_the_region_has_not(make: Make) -> None:
+    bench = make()
+    with pytest.raises(NotOfferedError, match="eu-north-1 does not offer x9z.large"):
+        bench.provision(token("b6"), "x9z.large", silent)
+    bench.release(token("b6"))
+
+
+def test_a_host_whose_stack_is_lost_is_removed_by_its_tags(make: Make, double: Double) -> None:
+    bench = make()
+    launched(bench, "b7")
+    bench._ups.pop(token("b7")).result()
+    shutil.rmtree(bench.records.root.parent / "backend")
+    make().release(token("b7"))
+    assert left(double.ec2(), "b7") == []
+
+
+def test_a_host_of_which_only_the_tags_are_left(make: Make, double: Double) -> None:
+    bench = make()
+    launched(bench, "b8")
+    bench._ups.pop(token("b8")).result()
+    shutil.rmtree(bench.records.root.parent)
+    make().release(token("b8"))
+    assert left(double.ec2(), "b8") == []
