@@ -80,7 +80,7 @@ class Api:
 
     def pages(self, service: str, operation: str, key: str, *, what: str, **parameters: Any) -> Iterator[Any]:
         """Every item of `key` over all pages (NextToken)."""
-        token: dict[str, str] = {}
+        token: dict[str, Any] = {}
         while True:
             answer = self.call(service, operation, what=what, **parameters, **token)
             yield from answer.get(key, ())
