@@ -1,14 +1,19 @@
 """A host comes by a key of its own, on a guest with a real sshd, and through every cut."""
 
+import os
 import stat
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
-from harness import host_key, proc, ssh
+from harness import campaign, campaigns, host_key, plan, proc, settings, ssh, wiring
+from harness.bench import Progress
+from harness.benches.lab.bench import LabBench
 from harness.errors import HarnessError
+from harness.model import Machine, Token
 from harness.playbooks import Target
 
 from .conftest import Host
@@ -120,3 +125,28 @@ def test_a_host_that_cannot_is_told_of(target: Target) -> None:
         rotated(target)
     assert target.known_hosts.read_text() == before
     assert not store(target).exists()
+
+
+class Telling(LabBench):
+    """A lab whose hosts begin with a key that others may have seen, as those of EC2 do."""
+
+    kept: Path
+
+    def provision(self, token: Token, instance_type: str, progress: Progress) -> Machine:
+        return replace(super().provision(token, instance_type, progress), rotated_key=str(self.kept))
+
+
+def test_a_run_goes_on_by_the_new_key(tmp_path: Path) -> None:
+    configuration = settings.load(os.environ | {"PTP_HARNESS_STATE_DIR": str(tmp_path / "state")})
+    bench, ledger = Telling(configuration), wiring.ledger(configuration)
+    bench.kept = tmp_path / "identity" / "known_hosts"
+    asked = campaign.from_mapping({"instance_types": ["lab.phc"], "depth": "quick", "read_only": True}, where="here")
+    record = campaigns.start(
+        plan.make(asked, bench.types(), now=datetime.now(UTC)), bench, ledger, configuration, print
+    )
+    [host] = record.hosts
+    assert host.facts is not None, host.verdict.sentence
+    pinned = bench.kept.read_text()
+    assert len(pinned.splitlines()) == 1
+    assert (configuration.runs_dir / record.run / host.name / "known_hosts").read_text() == pinned
+    assert bench.resources() == []

@@ -47,7 +47,15 @@ class Api:
         self._pause = pause
 
     def call(
-        self, service: str, operation: str, *, what: str, host: str = "", region: str = "", **parameters: Any
+        self,
+        service: str,
+        operation: str,
+        *,
+        what: str,
+        host: str = "",
+        region: str = "",
+        tries: int = TRIES,
+        **parameters: Any,
     ) -> Any:
         """One answer, as a dictionary. `operation` is boto3's method, `what` begins the error's sentence.
 
@@ -55,7 +63,7 @@ class Api:
         another Region than ours may be asked (prices are kept in a few only).
         """
         client = self._client(service, region or self.region)
-        for attempt in range(1, TRIES + 1):
+        for attempt in range(1, tries + 1):
             self._wait()
             self._count(service, client, operation, host)
             try:
@@ -63,7 +71,7 @@ class Api:
             except ClientError as caught:
                 error = trouble.of(caught, what)
                 code = str(caught.response.get("Error", {}).get("Code", ""))
-                if trouble.kind(code) is not Kind.TRANSIENT or attempt == TRIES:
+                if trouble.kind(code) is not Kind.TRANSIENT or attempt == tries:
                     raise error from caught
                 self._hold_back(attempt)
             except (BotoCoreError, ResponseParserError) as caught:
@@ -72,7 +80,7 @@ class Api:
 
     def pages(self, service: str, operation: str, key: str, *, what: str, **parameters: Any) -> Iterator[Any]:
         """Every item of `key` over all pages (NextToken)."""
-        token: dict[str, str] = {}
+        token: dict[str, Any] = {}
         while True:
             answer = self.call(service, operation, what=what, **parameters, **token)
             yield from answer.get(key, ())

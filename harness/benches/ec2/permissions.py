@@ -194,7 +194,12 @@ def trials(api: Api, *, image: str, instance_type: str, subnet: str, vpc: str) -
             DryRun=True,
         ),
         "ec2:TerminateInstances": lambda: api.call(
-            "ec2", "terminate_instances", what="trying TerminateInstances", InstanceIds=[_NO_INSTANCE], DryRun=True
+            "ec2",
+            "terminate_instances",
+            what="trying TerminateInstances",
+            tries=1,
+            InstanceIds=[_NO_INSTANCE],
+            DryRun=True,
         ),
     }
     return [_try(action, ask) for action, ask in tried.items()]

@@ -116,7 +116,7 @@ def test_a_trial_of_each(api: Api, stub: Callable[[str], Stubber]) -> None:
         "create_security_group": "UnauthorizedOperation",
         "import_key_pair": "DryRunOperation",
         "create_placement_group": "InvalidParameterValue",
-        "terminate_instances": "InvalidParameterCombination",
+        "terminate_instances": "InvalidInstanceID.NotFound",
     }
     for call in CALLS:
         stub("ec2").add_client_error(call, answers[call], "EC2's words")
@@ -136,7 +136,7 @@ def test_a_trial_of_each(api: Api, stub: Callable[[str], Stubber]) -> None:
         Trial(
             action="ec2:TerminateInstances",
             allowed=None,
-            words="trying TerminateInstances: InvalidParameterCombination: EC2's words",
+            words="trying TerminateInstances: InvalidInstanceID.NotFound: EC2's words",
         ),
     ]
 
