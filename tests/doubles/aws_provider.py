@@ -67,7 +67,10 @@ def worded(method: str, kind: str, code: str, message: str, operation: str = "")
 
 
 class Provider(provider_pb2_grpc.ResourceProviderServicer):
-    """The protocol of pulumi/proto/provider.proto, over `KINDS` and `INVOKES`."""
+    """The protocol of pulumi/proto/provider.proto, over `KINDS` and `INVOKES`.
+
+    Without Handshake: one that shakes hands has to answer previews of Create and Update.
+    """
 
     def __init__(self, faults: Faults, log: Path | None) -> None:
         self._faults, self._log, self._lock = faults, log, threading.Lock()
@@ -75,9 +78,6 @@ class Provider(provider_pb2_grpc.ResourceProviderServicer):
         self._clients: dict[tuple[str, str], Any] = {}
 
     # --- the provider itself ------------------------------------------------------------------------------------------
-
-    def Handshake(self, request: Any, context: Any) -> Any:  # noqa: N802
-        return provider_pb2.ProviderHandshakeResponse()
 
     def Attach(self, request: Any, context: Any) -> Any:  # noqa: N802
         return empty_pb2.Empty()
@@ -139,6 +139,7 @@ class Provider(provider_pb2_grpc.ResourceProviderServicer):
 
     def Create(self, request: Any, context: Any) -> Any:  # noqa: N802
         kind_name, _ = type_and_name(request.urn)
+        assert not request.preview, "Configure says that previews are not answered"
         inputs, ident = plain(request.properties), ""
         ec2 = self._client("ec2", inputs["region"])
         with self._answering(context, "Create", kind_name, request.urn) as fault:

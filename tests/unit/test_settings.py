@@ -9,7 +9,7 @@ from harness.errors import RequestError
 
 
 def test_directories_follow_the_xdg_base_directories() -> None:
-    found = settings.settings.load({"HOME": "/home/a", "XDG_CACHE_HOME": "/cache"})
+    found = settings.load({"HOME": "/home/a", "XDG_CACHE_HOME": "/cache"})
     assert (found.state_dir, found.cache_dir) == (
         Path("/home/a/.local/state/ptp-harness"),
         Path("/cache/ptp-harness"),
@@ -36,7 +36,7 @@ def test_our_own_variables_win() -> None:
 @pytest.mark.parametrize(("name", "value"), [("TRIES", "0"), ("TRIES", "many"), ("TRIES", "nan"), ("BACKOFF", "-1")])
 def test_a_wrong_number_is_named(name: str, value: str) -> None:
     with pytest.raises(RequestError, match=f"PTP_HARNESS_SSH_{name}='{value}' is not a number of at least"):
-        settings.settings.load({f"PTP_HARNESS_SSH_{name}": value})
+        settings.load({f"PTP_HARNESS_SSH_{name}": value})
 
 
 def test_the_assets_are_where_the_playbooks_are() -> None:

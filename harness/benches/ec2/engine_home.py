@@ -59,11 +59,10 @@ class EngineHome:
         found = self.find()
         return {
             "PATH": f"{found.parent}{os.pathsep}{os.environ.get('PATH', '')}",
-            "PULUMI_HOME": str(self.folder / "home"),
+            **self._quiet(),
             "PULUMI_BACKEND_URL": self.backend_url,
             "PULUMI_CONFIG_PASSPHRASE_FILE": str(self.passphrase),
             "PULUMI_PYTHON_CMD": sys.executable,
-            "PULUMI_SKIP_UPDATE_CHECK": "true",
             "PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION": "true",
             "PYTHONPATH": os.pathsep.join([*_package_folder(), *filter(None, [os.environ.get("PYTHONPATH")])]),
         }
@@ -99,7 +98,7 @@ class EngineHome:
         """The engine's version. Raises SetupError when it is missing, does not answer or is too old."""
         found = self.find()
         try:
-            said = proc.run([str(found), "version"], timeout_s=_VERSION_S, env={"PULUMI_SKIP_UPDATE_CHECK": "true"})
+            said = proc.run([str(found), "version"], timeout_s=_VERSION_S, env=self._quiet())
         except CommandError as error:
             raise SetupError(f"{found} does not work: {error.message}", next_step=GET_IT) from error
         text = said.stdout.strip()
@@ -138,6 +137,10 @@ class EngineHome:
                     next_step="is there a way to the internet? Later: " + " ".join(argv),
                 ) from error
         return str(ours)
+
+    def _quiet(self) -> dict[str, str]:
+        """What keeps even `pulumi version` out of the user's own folder, and off the network."""
+        return {"PULUMI_HOME": str(self.folder / "home"), "PULUMI_SKIP_UPDATE_CHECK": "true"}
 
     def _make_passphrase(self) -> None:
         """What encrypts the secrets in the state: made once, readable by us alone. Two that make it agree on one."""
