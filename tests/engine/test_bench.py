@@ -64,7 +64,7 @@ def test_a_host_comes_to_run_is_found_and_goes(make: Make, double: Double) -> No
     other = make()  # another process, which knows what is on disk
     assert other.find(token("b1")) == made
     kinds = sorted(one.kind for one in other.resources() if one.token == "b1/a/1")
-    assert kinds == ["instance", "key-pair", "security-group"]
+    assert kinds == ["instance", "key-pair", "security-group", "stack"]
     assert {one.expires for one in other.resources() if one.token == "b1/a/1"} == {bench.records.all()[0].expires_utc}
     other.release(token("b1"))
     assert left(double.ec2(), "b1") == []

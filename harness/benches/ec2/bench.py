@@ -107,7 +107,18 @@ class Ec2Bench:
             self._forget(record)
 
     def resources(self) -> Sequence[Resource]:
-        return [
+        """Our stacks, in which an engine may still be making something, and all in EC2 that carries our tags."""
+        stacks = [
+            Resource(
+                token=str(record.token),
+                kind="stack",
+                name=record.stack,
+                detail=f"{record.region}, {record.intent}",
+                expires=record.expires_utc,
+            )
+            for record in self.records.all()
+        ]
+        return stacks + [
             Resource(token=one.token, kind=one.kind, name=one.ident, detail=one.detail, expires=one.expires)
             for region in self._regions()
             for one in orphans.find(self._api(region))
