@@ -69,7 +69,7 @@ def test_a_host_comes_to_run_is_found_and_goes(make: Make, double: Double) -> No
     other.release(token("b1"))
     assert left(double.ec2(), "b1") == []
     assert other.find(token("b1")) is None
-    assert [path for path in (other.records.root.parent / "keys").iterdir()] == []
+    assert list((other.records.root.parent / "keys").iterdir()) == []
     assert (bench.region.api.calls_for("a"), other.region.api.calls_for("a") <= 20) == (0, True)
     other.release(token("b1"))  # nothing there is success
 
@@ -99,7 +99,9 @@ def test_another_size_is_taken_where_the_campaign_allows_that(make: Make, double
 def test_no_room_anywhere_is_no_capacity_and_leaves_nothing(make: Make, double: Double) -> None:
     double.shall(NO_ROOM)
     bench = make()
-    with pytest.raises(CapacityError, match="no capacity for m7i.large: tried m7i.large in eu-north-1a, m7i.large in"):
+    with pytest.raises(
+        CapacityError, match=r"no capacity for m7i\.large: tried m7i\.large in eu-north-1a, m7i\.large in"
+    ):
         launched(bench, "b4")
     bench.release(token("b4"))
     assert left(double.ec2(), "b4") == []
@@ -109,7 +111,7 @@ def test_no_room_anywhere_is_no_capacity_and_leaves_nothing(make: Make, double: 
 def test_a_missing_permission_is_not_tried_elsewhere(make: Make, double: Double) -> None:
     double.shall(NO_ROOM | {"code": "UnauthorizedOperation", "message": "You are not authorized."})
     bench = make()
-    with pytest.raises(FatalError, match="m7i.large in eu-north-1a: UnauthorizedOperation: You are not authorized"):
+    with pytest.raises(FatalError, match=r"m7i\.large in eu-north-1a: UnauthorizedOperation: You are not authorized"):
         launched(bench, "b5")
     assert len([urn for urn in double.calls("Create", "refused") if "Instance" in urn]) == 1
     bench.release(token("b5"))
@@ -118,7 +120,7 @@ def test_a_missing_permission_is_not_tried_elsewhere(make: Make, double: Double)
 
 def test_a_type_that_the_region_has_not(make: Make) -> None:
     bench = make()
-    with pytest.raises(NotOfferedError, match="eu-north-1 does not offer x9z.large"):
+    with pytest.raises(NotOfferedError, match=r"eu-north-1 does not offer x9z\.large"):
         bench.provision(token("b6"), "x9z.large", silent)
     bench.release(token("b6"))
 

@@ -68,8 +68,9 @@ def remove(api: Api, orphans: Sequence[Orphan], *, host: str = "", pause: Callab
     for each in orphans:
         if each.kind in _REMOVALS:
             operation, parameter = _REMOVALS[each.kind]
+            named: dict[str, Any] = {parameter: each.ident}
             try:
-                api.call("ec2", operation, what=f"removing {each}", host=host, **{parameter: each.ident})
+                api.call("ec2", operation, what=f"removing {each}", host=host, **named)
             except FatalError:
                 raise
             except BenchError as error:
