@@ -1,4 +1,8 @@
-"""What of ours is in EC2, whatever Pulumi's state says? Found by tag, removed in the order in which EC2 lets go."""
+"""What of ours is in EC2, whatever Pulumi's state says? Found by tag, removed in the order in which EC2 lets go.
+
+After a killed engine an instance may be in no state and in the stack's placement group and security group, which can
+then not be destroyed: end a token's instances first, then destroy its stack, then look for the rest.
+"""
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
