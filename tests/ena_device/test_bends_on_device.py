@@ -148,7 +148,7 @@ def test_spread_answers_take_longer_by_chance_and_their_time_is_the_middle(devic
     clock = device_settings(device.control)
     for reading, took in zip(readings, lasted, strict=True):
         assert within(device, reading, 0)
-        if took > 15_000_000:
+        if 15_000_000 < took < 60_000_000:  # what takes longer was held up by others
             assert 0.25 < (reading.time_ns - clock.at(reading.asked_ns)) / took < 0.75
 
 

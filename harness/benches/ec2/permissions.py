@@ -19,11 +19,14 @@ CALLED = (
     "ec2:DescribeInstanceTypeOfferings",
     "ec2:DescribeInstanceTypes",
     "ec2:DescribeInstances",
+    "ec2:DescribeKeyPairs",
     "ec2:DescribePlacementGroups",
     "ec2:DescribeRegions",
     "ec2:DescribeRouteTables",
+    "ec2:DescribeSecurityGroups",
     "ec2:DescribeSpotPriceHistory",
     "ec2:DescribeSubnets",
+    "ec2:DescribeVolumes",
     "pricing:GetProducts",
     "servicequotas:GetAWSDefaultServiceQuota",
     "servicequotas:GetServiceQuota",
@@ -36,12 +39,9 @@ READ_BY_PROVIDER = (
     "ec2:DescribeIamInstanceProfileAssociations",
     "ec2:DescribeInstanceAttribute",
     "ec2:DescribeInstanceCreditSpecifications",
-    "ec2:DescribeKeyPairs",
     "ec2:DescribeNetworkInterfaces",
     "ec2:DescribeSecurityGroupRules",
-    "ec2:DescribeSecurityGroups",
     "ec2:DescribeTags",
-    "ec2:DescribeVolumes",
     "ec2:DescribeVpcs",
     "ssm:GetParameter",
 )
@@ -56,7 +56,7 @@ MADE = {
 """What each resource of the Pulumi program is made by."""
 
 CHANGED = {
-    "aws:ec2/instance:Instance": ("ec2:ModifyInstanceAttribute", "ec2:TerminateInstances"),
+    "aws:ec2/instance:Instance": ("ec2:DeleteVolume", "ec2:ModifyInstanceAttribute", "ec2:TerminateInstances"),
     "aws:ec2/securityGroup:SecurityGroup": (
         "ec2:AuthorizeSecurityGroupEgress",
         "ec2:AuthorizeSecurityGroupIngress",

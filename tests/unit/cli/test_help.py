@@ -73,7 +73,9 @@ CHEAP = {"doctor", "plan", "runs", "sweep", "campaign", "lab list", "lab truths"
 
 
 @pytest.mark.parametrize(
-    "line", [line for path, line in EXAMPLES if {path[0], " ".join(path)} & CHEAP], ids=lambda line: line[12:]
+    "line",
+    [line for path, line in EXAMPLES if {path[0], " ".join(path)} & CHEAP and "eu-north-1" not in line],
+    ids=lambda line: line[12:],
 )
 def test_cheap_examples_work_as_they_stand(call: Call, tmp_path: Path, line: str) -> None:
     (tmp_path / "campaign.yaml").write_text("instance_types: [lab.phc, lab.drifting]\n")

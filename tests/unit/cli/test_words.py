@@ -15,7 +15,7 @@ Call = Callable[..., "subprocess.CompletedProcess[str]"]
     [
         (["run", "lab.fhc"], "no type 'lab.fhc' on bench lab (nearest: lab.phc"),
         (["run", "lab.phc", "--depth", "full", "--read-only"], "depth full reboots the hosts, which read_only"),
-        (["run", "lab.phc", "--bench", "ec2"], "not in this version: bench: ec2"),
+        (["run", "m7i.large", "--bench", "ec2"], "no Region is known"),
         (["run", "lab.phc", "--bench", "moon"], "bench is 'moon', not ec2, lab or hosts"),
         (["run", "lab.phc", "--duration", "soon"], "measure.duration is 'soon'"),
         (["run", "nowhere.yaml"], "cannot read the campaign file nowhere.yaml: No such file or directory"),

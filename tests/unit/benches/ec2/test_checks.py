@@ -72,7 +72,7 @@ def test_no_credentials(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("AWS_ACCESS_KEY_ID")
     monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
     missing, credentials = checks.all_of(REGION, NO_PULUMI)
-    assert (missing.ok, missing.seen) == (False, "no-such-pulumi is not there, and the ec2 bench runs it")
+    assert (missing.ok, missing.seen) == (False, "no-such-pulumi is not installed: the ec2 bench needs it")
     assert missing.remedy == GET_IT
     assert credentials == Check(
         name="credentials",

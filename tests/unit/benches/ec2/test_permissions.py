@@ -11,7 +11,7 @@ from botocore import xform_name
 from botocore.session import get_session
 from botocore.stub import Stubber
 
-from harness.benches.ec2 import permissions
+from harness.benches.ec2 import orphans, permissions
 from harness.benches.ec2.api import Api
 from harness.benches.ec2.permissions import RUN_TAG, Trial
 
@@ -64,6 +64,12 @@ def test_the_policy_is_what_the_code_needs() -> None:
     stack = {action for table in (permissions.MADE, permissions.CHANGED) for each in table.values() for action in each}
     needed = {*permissions.CALLED, *permissions.READ_BY_PROVIDER, *stack}
     assert set(permissions.actions()) == needed | {"ec2:CreateTags", "iam:CreateServiceLinkedRole"}
+
+
+def test_whatever_is_left_may_be_removed() -> None:
+    names = operations("ec2")
+    removals = {f"ec2:{names[operation]}" for operation, _ in orphans._REMOVALS.values()}
+    assert removals <= set(permissions.actions())
 
 
 def test_every_action_exists() -> None:
