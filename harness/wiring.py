@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from harness import selection
+from harness import outlook, selection
 from harness.bench import Bench, BenchError, Check
 from harness.benches.hosts import HostsBench
 from harness.benches.lab.bench import LabBench
@@ -12,6 +12,8 @@ from harness.campaign import Campaign
 from harness.errors import RequestError
 from harness.ledger import Ledger
 from harness.model.cloud import CloudWishes
+from harness.outlook import Outlook
+from harness.plan import Plan
 from harness.settings import Settings
 
 if TYPE_CHECKING:
@@ -63,6 +65,27 @@ def meant(named: Sequence[str], asked: Campaign, settings: Settings) -> tuple[st
 def ledger(settings: Settings) -> Ledger:
     """The books."""
     return Ledger(settings.ledger_url)
+
+
+def ec2_outlook(made: Plan, settings: Settings) -> Outlook:
+    """What a plan asks of EC2 and costs there. What nobody may tell is unknown. Raises RequestError or SetupError."""
+    from harness.benches.ec2 import permissions, quotas
+    from harness.benches.ec2.api import Api
+
+    wishes = made.campaign.cloud
+    listing = ec2_types(settings, wishes.region, market=wishes.market)
+    types, region = listing.catalogue.types, listing.catalogue.region
+    wanted = [types[host.instance_type] for host in made.hosts]
+    return outlook.make(
+        made,
+        types,
+        quotas.load(Api(region), wanted, types, market=wishes.market),
+        region=region,
+        market=wishes.market,
+        zones=wishes.zones or None,
+        actions=permissions.actions(),
+        why_unpriced=listing.prices.why_unknown,
+    )
 
 
 def ec2_steps(region: str | None) -> str:

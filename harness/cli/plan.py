@@ -6,9 +6,10 @@ from typing import Annotated
 import typer
 
 from harness import plan as planning
-from harness import settings, units
+from harness import settings, units, wiring
 from harness.cli import output, request
 from harness.plan import Plan
+from harness.report import outlook as rendered
 
 
 def plan(
@@ -24,7 +25,7 @@ def plan(
     duration: request.Duration = None,
     json: Annotated[bool, typer.Option("--json", help="Print JSON to standard output.")] = False,
 ) -> None:
-    """Say what a run would do: hosts, order, limits, time.
+    """Say what a run would do: hosts, order, limits, time, and on EC2 zones, placement, quotas, cost and permissions.
 
     Nothing is made. Warnings say what to mind beforehand; a run says them too.
 
@@ -37,11 +38,14 @@ def plan(
     where = {"bench": bench, "inventory": inventory, "region": region, "image": image}
     flags = where | {"depth": depth, "keep": keep, "parallel": parallel}
     asked = request.requested(targets, read_only=read_only, duration=duration, **flags)
-    asked, source = request.ready(asked, settings.load())
+    configuration = settings.load()
+    asked, source = request.ready(asked, configuration)
     made = planning.make(asked, source.types(), now=datetime.datetime.now(datetime.UTC))
+    outlook = wiring.ec2_outlook(made, configuration) if asked.bench == "ec2" else None
     if json:
-        output.emit(_document(made))
-    for line in _lines(made, {name: kind.summary for name, kind in source.types().items()}):
+        output.emit(_document(made) | ({"ec2": rendered.document(outlook)} if outlook else {}))
+    lines = _lines(made, {name: kind.summary for name, kind in source.types().items()})
+    for line in [*lines, *(rendered.lines(outlook) if outlook else ())]:
         output.say(line)
 
 

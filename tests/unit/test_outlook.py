@@ -219,7 +219,7 @@ def test_for_people() -> None:
         "  Standard (L-1): 10 vCPUs left of 16, in use 6",
         "cost: about $0.06, at most $0.48 when every host stays for its whole lease "
         "(instances; volumes and addresses add cents)",
-        "IAM actions: ec2:RunInstances",
+        "IAM actions: 1, those of docs/iam-policy.json",
     ]
 
 
