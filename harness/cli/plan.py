@@ -25,9 +25,9 @@ def plan(
     duration: request.Duration = None,
     json: Annotated[bool, typer.Option("--json", help="Print JSON to standard output.")] = False,
 ) -> None:
-    """Say what a run would do: hosts, order, limits, time, and on EC2 zones, placement, quotas, cost and permissions.
+    """Say what a run would do: hosts, order, limits, time, cost.
 
-    Nothing is made. Warnings say what to mind beforehand; a run says them too.
+    Nothing is made. For EC2 it says zones, placement, quotas and permissions too, and what it could not ask. Warnings say what to mind beforehand; a run says them too.
 
     Examples:
         ptp-harness plan lab.phc lab.drifting
