@@ -27,7 +27,8 @@ def plan(
 ) -> None:
     """Say what a run would do: hosts, order, limits, time, cost.
 
-    Nothing is made. For EC2 it says zones, placement, quotas and permissions too, and what it could not ask. Warnings say what to mind beforehand; a run says them too.
+    Nothing is made. For EC2 it says zones, placement, quotas and permissions too, and what could not be asked.
+    Warnings say what to mind beforehand; a run says them too.
 
     Examples:
         ptp-harness plan lab.phc lab.drifting
