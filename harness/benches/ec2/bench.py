@@ -3,13 +3,14 @@
 import datetime
 import threading
 from collections.abc import Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor, wait
+from concurrent.futures import Future, ThreadPoolExecutor
 from functools import cached_property
 
 from harness.bench import Check, FatalError, InstanceType, Progress
 from harness.benches.ec2 import access, checks, engine_home, orphans, watch
 from harness.benches.ec2.api import Api
 from harness.benches.ec2.engine import Engine
+from harness.benches.ec2.failures import EngineError
 from harness.benches.ec2.identity import Identity
 from harness.benches.ec2.launch import Launch, Workshop
 from harness.benches.ec2.records import HostRecord, Records
@@ -96,14 +97,14 @@ class Ec2Bench:
         return self._machine(record) if runs else None
 
     def release(self, token: Token) -> None:
-        if (up := self._ups.pop(token, None)) is not None:
-            wait([up])  # one command at a time can work on a stack
+        up = self._ups.pop(token, None)
+        whole = up is not None and up.exception() is None  # waits: one operation at a time can work on a stack
         record = self.records.find(token)
-        words = "" if record is None else self._destroy(record)
+        words = "" if record is None else self._destroy(record, whole=whole)
         for region in [record.region] if record is not None else self._regions():
             self._verify(token, region, words)
         if record is not None:
-            self._engine.remove(record.stack)
+            self._forget_stack(record)
             self._forget(record)
 
     def resources(self) -> Sequence[Resource]:
@@ -153,10 +154,18 @@ class Ec2Bench:
         )
         return self.records.write(record)
 
-    def _destroy(self, record: HostRecord) -> str:
-        """Have Pulumi destroy the stack; what it could not do, in words: EC2 is asked for what is left either way."""
+    def _destroy(self, record: HostRecord, *, whole: bool) -> str:
+        """Have Pulumi destroy the stack; what it could not do, in words: EC2 is asked for what is left either way.
+
+        Where the stack did not come up as a whole, an instance may be in EC2 that no state knows: it goes first, since
+        its placement group and firewall cannot go before it.
+        """
         try:
-            self._engine.recover(record.stack)
+            if not whole:
+                self._engine.recover(record.stack)
+                api, host = self._api(record.region), record.token.host
+                found = orphans.find(api, token=str(record.token), host=host)
+                orphans.remove(api, [one for one in found if one.kind == "instance"], host=host)
             self._engine.destroy(record.stack, _silent)
         except HarnessError as error:
             return f"; Pulumi says: {error.message}"
@@ -172,6 +181,19 @@ class Ec2Bench:
         if still := orphans.find(api, token=str(token), host=token.host):
             names = [f"{one} in {region}" for one in still]
             raise CleanupError(names, next_step=f"`ptp-harness sweep --bench ec2 --yes` tries again{words}")
+
+    def _forget_stack(self, record: HostRecord) -> None:
+        """Remove the stack, whose state may name what EC2 says is gone. Raises CleanupError."""
+        try:
+            try:
+                self._engine.remove(record.stack)
+            except EngineError:
+                self._engine.recover(record.stack)
+                self._engine.destroy(record.stack, _silent)
+                self._engine.remove(record.stack)
+        except HarnessError as error:
+            names = [f"stack {record.stack}, of which nothing is left in EC2 ({error.message})"]
+            raise CleanupError(names, next_step="`ptp-harness sweep --bench ec2 --yes` tries again") from error
 
     def _forget(self, record: HostRecord) -> None:
         """Delete the host's keys and record, and with the run's last host the run's keys."""
