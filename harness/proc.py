@@ -109,7 +109,8 @@ def converse(
     """
     begun = time.monotonic()
     with _start(argv, env=env, cwd=cwd, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as child:
-        assert child.stdin is not None and child.stdout is not None
+        assert child.stdin is not None
+        assert child.stdout is not None
         assert child.stderr is not None
         lines: queue.SimpleQueue[str] = queue.SimpleQueue()
         errors: list[str] = []
