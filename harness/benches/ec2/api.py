@@ -10,7 +10,14 @@ from typing import Any
 
 import boto3
 from botocore.config import Config
-from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError, NoRegionError
+from botocore.exceptions import (
+    BotoCoreError,
+    ClientError,
+    ConnectionClosedError,
+    NoCredentialsError,
+    NoRegionError,
+    ReadTimeoutError,
+)
 from botocore.parsers import ResponseParserError
 
 from harness.bench import BenchError, FatalError, TransientError
@@ -73,6 +80,10 @@ class Api:
                 code = str(caught.response.get("Error", {}).get("Code", ""))
                 if trouble.kind(code) is not Kind.TRANSIENT or attempt == tries:
                     raise error from caught
+                self._hold_back(attempt)
+            except (ReadTimeoutError, ConnectionClosedError) as caught:  # it was there a moment ago
+                if attempt == tries:
+                    raise _not_even_asked(caught, what, self.region) from caught
                 self._hold_back(attempt)
             except (BotoCoreError, ResponseParserError) as caught:
                 raise _not_even_asked(caught, what, self.region) from caught
