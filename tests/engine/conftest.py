@@ -4,7 +4,6 @@ import json
 import os
 import shutil
 import subprocess
-import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -18,6 +17,7 @@ import pytest
 from harness.benches.ec2.engine import Engine, Patience
 from harness.benches.ec2.engine_home import EngineHome
 from harness.benches.ec2.stack import StackSettings
+from tests.doubles import rehearsal
 
 ROOT = Path(__file__).parents[2]
 REGION = "eu-north-1"
@@ -55,22 +55,6 @@ class Double:
         return boto3.client("ec2", region_name=region)
 
 
-@contextmanager
-def _served(program: str, *words: str) -> Iterator[str]:
-    """A double's program and its port; it ends when its standard input closes."""
-    argv = [sys.executable, str(ROOT / "tests/doubles" / program), *words]
-    with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as child:
-        assert child.stdout is not None
-        assert child.stdin is not None
-        port = child.stdout.readline().strip()
-        assert port, f"{program} did not start"
-        try:
-            yield port
-        finally:
-            child.stdin.close()
-            child.terminate()
-
-
 @pytest.fixture(scope="session")
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Double]:
     folder = tmp_path_factory.mktemp("double")
@@ -81,7 +65,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Double]:
         "AWS_EC2_METADATA_DISABLED": "true",
         "HOME": str(folder),
     }
-    with pytest.MonkeyPatch.context() as patch, _served("ec2_server.py") as moto:
+    with pytest.MonkeyPatch.context() as patch, rehearsal.served("ec2_server.py", environ=os.environ) as moto:
         for name in (
             "AWS_PROFILE",
             "AWS_SESSION_TOKEN",
@@ -92,7 +76,9 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Double]:
             patch.delenv(name, raising=False)
         for name, value in (environ | {"AWS_ENDPOINT_URL": f"http://127.0.0.1:{moto}"}).items():
             patch.setenv(name, value)
-        with _served("aws_provider.py", "--faults", str(double.faults), "--log", str(double.log)) as port:
+        with rehearsal.served(
+            "aws_provider.py", "--faults", str(double.faults), "--log", str(double.log), environ=os.environ
+        ) as port:
             patch.setenv("PULUMI_DEBUG_PROVIDERS", f"aws:{port}")
             yield double
 
