@@ -14,7 +14,7 @@ from pydantic import TypeAdapter
 
 from harness.bench import Bench
 from harness.campaign import Campaign, Keep
-from harness.errors import ExitCode
+from harness.errors import ExitCode, HarnessError
 from harness.evidence import Folder
 from harness.keeping import Chooser, asked_to_stop, decide, keep_none
 from harness.ledger import Ledger
@@ -82,12 +82,19 @@ def conduct(plan: Plan, way: Way, choose: Chooser = keep_none) -> RunRecord:
 
 
 def leftovers(bench: Bench, run: str, records: Sequence[HostRecord]) -> tuple[Resource, ...]:
-    """What the bench still has of this run, beside the hosts that were kept on purpose."""
+    """What the bench still has of this run, beside the hosts that were kept on purpose.
+
+    Where it cannot be asked, that itself is what is left: nobody knows, and the report goes on.
+    """
+    try:
+        resources = bench.resources()
+    except HarnessError as error:
+        host = records[0].name if records else bench.name
+        unknown = f"cannot be listed ({error.message})"
+        return (Resource(token=str(Token(run=run, host=host)), kind="resources", name=unknown, detail=""),)
     kept = {str(Token(run=run, host=record.name)) for record in records if record.state is HostState.KEPT}
     return tuple(
-        resource
-        for resource in bench.resources()
-        if resource.token.startswith(f"{run}/") and resource.token not in kept
+        resource for resource in resources if resource.token.startswith(f"{run}/") and resource.token not in kept
     )
 
 

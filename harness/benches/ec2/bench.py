@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import cached_property
 
-from harness.bench import Check, FatalError, InstanceType, Progress
+from harness.bench import BenchError, Check, FatalError, InstanceType, Progress
 from harness.benches.ec2 import access, checks, engine_home, orphans, watch
 from harness.benches.ec2.api import Api
 from harness.benches.ec2.engine import Engine
@@ -101,8 +101,12 @@ class Ec2Bench:
         whole = up is not None and up.exception() is None  # waits: one operation at a time can work on a stack
         record = self.records.find(token)
         words = "" if record is None else self._destroy(record, whole=whole)
-        for region in [record.region] if record is not None else self._regions():
-            self._verify(token, region, words)
+        try:
+            for region in [record.region] if record is not None else self._regions():
+                self._verify(token, region, words)
+        except BenchError as error:  # nobody could look: it counts as left
+            names = [f"what carries {token}, since EC2 cannot be asked ({error.message})"]
+            raise CleanupError(names, next_step=f"`ptp-harness sweep --bench ec2 --yes` tries again{words}") from error
         if record is not None:
             self._forget_stack(record)
             self._forget(record)
