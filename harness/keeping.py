@@ -11,13 +11,13 @@ from harness.errors import CleanupError, RequestError
 from harness.ledger import HostLine, Ledger
 from harness.model import HostRecord, HostState, Machine, Stage, Token
 
-Chooser = Callable[[Sequence[HostRecord]], Collection[str]]
-"""Is shown hosts whose clock works, and returns the names of those that stay. KeyboardInterrupt means: none."""
+Chooser = Callable[[str, Sequence[HostRecord]], Collection[str]]
+"""Is shown a run's hosts whose clock works, and returns the names of those that stay. KeyboardInterrupt means: none."""
 
 _ASK_TO_STOP = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
-def keep_none(_hosts: Sequence[HostRecord]) -> Collection[str]:
+def keep_none(_run: str, _hosts: Sequence[HostRecord]) -> Collection[str]:
     """The chooser of a run that asks nobody."""
     return ()
 
@@ -34,7 +34,7 @@ def decide(
     waiting = [record for record in records if record.state is HostState.KEPT]
     chosen: Collection[str] = ()
     try:
-        chosen, interrupted = _asked(waiting, choose)
+        chosen, interrupted = _asked(run, waiting, choose)
     finally:
         settled = {record.name: _settle(record, record.name in chosen, run, bench, ledger) for record in waiting}
     return tuple(settled.get(record.name, record) for record in records), interrupted
@@ -92,10 +92,10 @@ def _standing(line: HostLine | None) -> str:
     return "not settled yet" if line.state is None else line.state.value
 
 
-def _asked(waiting: Sequence[HostRecord], choose: Chooser) -> tuple[Collection[str], bool]:
+def _asked(run: str, waiting: Sequence[HostRecord], choose: Chooser) -> tuple[Collection[str], bool]:
     try:
         with asked_to_stop(_interrupt):
-            return (choose(waiting) if waiting else ()), False
+            return (choose(run, waiting) if waiting else ()), False
     except KeyboardInterrupt:
         return (), True
 

@@ -1,22 +1,25 @@
 """From settings to working parts: the only place that names concrete benches."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from harness import outlook, selection
+from harness.baking import Bakery, Kitchen
 from harness.bench import Bench, BenchError, Check
 from harness.benches.hosts import HostsBench
 from harness.benches.lab.bench import LabBench
 from harness.campaign import Campaign
 from harness.errors import RequestError
 from harness.ledger import Ledger
-from harness.model.cloud import CloudWishes
+from harness.model.cloud import BakedImage, CloudWishes
 from harness.outlook import Outlook
 from harness.plan import Plan
+from harness.qualify import Listener
 from harness.settings import Settings
 
 if TYPE_CHECKING:
+    from harness.benches.ec2.api import Api
     from harness.benches.ec2.listing import Listing
 
 
@@ -88,6 +91,40 @@ def ec2_outlook(made: Plan, settings: Settings) -> Outlook:
     )
 
 
+def kitchen(settings: Settings, listener: Listener) -> Kitchen:
+    """What a bake works with in EC2, the one bench that makes images."""
+
+    def bakery_of(source: Bench, pause: Callable[[float], None]) -> Bakery:
+        from harness.benches.ec2 import bakery
+        from harness.benches.ec2.bench import Ec2Bench
+
+        assert isinstance(source, Ec2Bench)
+        return bakery.Bakery(bench=source, pause=pause)
+
+    return Kitchen(
+        bench_of=lambda asked: bench(asked.bench, settings, wishes=asked.cloud),
+        bakery_of=bakery_of,
+        ledger=ledger(settings),
+        settings=settings,
+        listener=listener,
+    )
+
+
+def baked_images(region: str | None) -> tuple[str, Sequence[BakedImage]]:
+    """The Region, and our images in it, oldest first. Raises RequestError or what its bench raises."""
+    from harness.benches.ec2 import baked
+
+    api = _api(region)
+    return api.region, baked.every(api)
+
+
+def remove_images(region: str, images: Sequence[BakedImage]) -> None:
+    """Remove images of ours and their snapshots. Raises CleanupError."""
+    from harness.benches.ec2 import baked
+
+    baked.remove(_api(region), images)
+
+
 def ec2_steps(region: str | None) -> str:
     """What only an AWS account can prove, as steps for a person who has one."""
     from harness.benches.ec2 import live
@@ -101,10 +138,14 @@ def ec2_types(
 ) -> "Listing":
     """What a Region offers and what it costs. Raises RequestError or SetupError where that cannot be known."""
     from harness.benches.ec2 import listing  # the AWS SDK takes its time to load: only who needs it waits
+
+    return listing.load(_api(region), settings.cache_dir, market=market, offline=offline, refresh=refresh)
+
+
+def _api(region: str | None) -> "Api":
     from harness.benches.ec2.api import Api
 
     try:
-        api = Api(region)
+        return Api(region)
     except BenchError as error:
         raise RequestError(error.message, next_step=error.next_step) from error
-    return listing.load(api, settings.cache_dir, market=market, offline=offline, refresh=refresh)

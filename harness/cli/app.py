@@ -11,6 +11,7 @@ from harness import __version__
 from harness.cli import (
     campaign_files,
     doctor,
+    image,
     kept,
     lab,
     lab_copy,
@@ -81,6 +82,7 @@ app.command("keep", cls=Manual)(kept.keep)
 app.command("release", cls=Manual)(kept.release)
 app.command("ssh", cls=Manual, context_settings=manual.TAKES_A_COMMAND)(kept.enter)
 app.command("sweep", cls=Manual)(sweep.sweep)
+app.add_typer(image.app, name="image")
 app.add_typer(campaign_files.app, name="campaign")
 lab.app.command("copy", cls=Manual)(lab_copy.copy)
 lab.app.command("pool", cls=Manual)(lab_pool.pool)

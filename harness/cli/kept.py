@@ -98,7 +98,7 @@ def asker(alone: Callable[[], AbstractContextManager[None]]) -> Chooser:
     if not (sys.stdin.isatty() and sys.stderr.isatty()):
         raise RequestError("keep: ask needs a terminal to ask on", next_step="--keep none, or --keep supported")
 
-    def ask(hosts: Sequence[HostRecord]) -> Collection[str]:
+    def ask(_run: str, hosts: Sequence[HostRecord]) -> Collection[str]:
         with alone():
             head, *rows = text.places(hosts)
             output.say(f"     {head}")

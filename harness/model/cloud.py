@@ -42,6 +42,23 @@ class Quota:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class BakedImage:
+    """An image that we made of a host's disk. Campaigns call it `baked:NAME`, once a host made from it has passed."""
+
+    ident: str
+    name: str
+    architecture: str  # "x86_64" or "arm64"
+    user: str  # who logs in
+    base: str  # the image that its host was made from
+    driver: str  # "distribution", or the release or archive that was installed
+    run: str  # that of the host whose disk it is
+    proof: str | None  # the run in which a host made from it passed; None for one that nothing proves
+    created: str  # UTC, ISO 8601
+    state: str  # pending, available, failed, ...
+    snapshots: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CloudWishes:
     """What a campaign wants of the hosts that it makes in a cloud, beside their types."""
 

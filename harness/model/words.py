@@ -66,7 +66,7 @@ class Reason(StrEnum):
 
 
 class Stage(StrEnum):
-    """One host's way, in order."""
+    """One host's way, in order. Only a host whose disk becomes an image is baked."""
 
     PROVISION = "provision"
     REACH = "reach"
@@ -74,6 +74,7 @@ class Stage(StrEnum):
     MEASURE = "measure"
     REBOOT = "reboot"
     JUDGE = "judge"
+    BAKE = "bake"
     RELEASE = "release"
 
 

@@ -81,9 +81,13 @@ def _row(cells: Iterable[str], texts: Iterable[str], sizes: list[int], width: in
 def places(hosts: Sequence[HostRecord]) -> list[str]:
     """Where each host is and which clock it has: a heading, then a line for each. "-" is what nobody knows."""
     rows = [("HOST", "TYPE", "ADDRESS", "ZONE", "CLOCK"), *map(_place, hosts)]
-    sizes = [max(len(row[column]) for row in rows) for column in range(5)]
-    lines = ["  ".join(cell.ljust(size) for cell, size in zip(row, sizes, strict=True)) for row in rows]
-    return [printable(line.rstrip()) for line in lines]
+    return [printable(line) for line in aligned(rows)]
+
+
+def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
+    """Rows of the same length as lines whose columns stand below each other."""
+    sizes = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    return ["  ".join(cell.ljust(size) for cell, size in zip(row, sizes, strict=True)).rstrip() for row in rows]
 
 
 def _place(host: HostRecord) -> tuple[str, str, str, str, str]:

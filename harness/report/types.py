@@ -12,6 +12,7 @@ from typing import Any
 from harness.knowledge import COLUMNS, Known, Measured
 from harness.model.cloud import TypeInfo
 from harness.report.outlook import phc, price, zones
+from harness.report.text import aligned
 
 SCHEMA = 1
 _HEAD = ("TYPE", "ARCH", "VCPU", "MEMORY", "PHC", "$/HOUR", "ENA", "ZONES")
@@ -29,7 +30,7 @@ def lines(types: Sequence[TypeInfo], known: Mapping[str, Known] | None = None) -
     """One line per type; with `known` also what was measured, and a line more where that contradicts the claim."""
     head = _HEAD if known is None else _HEAD + _MEASURED
     rows = [(*_row(one), *([] if known is None else _seen(known[one.name].measured))) for one in types]
-    table = _aligned([head, *rows])
+    table = aligned([head, *rows])
     if known is None:
         return table
     return [*table, *contradictions([known[one.name] for one in types])]
@@ -38,9 +39,9 @@ def lines(types: Sequence[TypeInfo], known: Mapping[str, Known] | None = None) -
 def plain_lines(summaries: Mapping[str, str], known: Mapping[str, Known] | None = None) -> list[str]:
     """The same of a bench whose types have no more than a summary."""
     if known is None:
-        return _aligned([("TYPE", "WHAT IT IS LIKE"), *summaries.items()])
+        return aligned([("TYPE", "WHAT IT IS LIKE"), *summaries.items()])
     rows = [(name, *_seen(known[name].measured), summary) for name, summary in summaries.items()]
-    return [*_aligned([("TYPE", *_MEASURED, "WHAT IT IS LIKE"), *rows]), *contradictions(list(known.values()))]
+    return [*aligned([("TYPE", *_MEASURED, "WHAT IT IS LIKE"), *rows]), *contradictions(list(known.values()))]
 
 
 def contradictions(known: Sequence[Known]) -> list[str]:
@@ -87,8 +88,3 @@ def _seen(measured: Measured | None) -> tuple[str, str]:
         return "-", "-"
     where = [measured.date[:10], *(word for word in (measured.zone or measured.region, measured.image) if word)]
     return f"{measured.outcome} {measured.reason}", " ".join(where)
-
-
-def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:
-    sizes = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    return ["  ".join(cell.ljust(size) for cell, size in zip(row, sizes, strict=True)).rstrip() for row in rows]

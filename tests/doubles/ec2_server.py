@@ -29,6 +29,7 @@ def install() -> None:
         setattr(EC2Response, action.__name__, action)
     EC2Response.run_instances = run_instances  # type: ignore[method-assign]
     EC2Response.describe_route_tables = describe_route_tables  # type: ignore[method-assign]
+    EC2Backend.create_image = create_image  # type: ignore[method-assign]
     SimpleSystemManagerBackend.get_parameter = get_parameter  # type: ignore[method-assign]
     SimpleSystemManagerBackend.get_parameters = get_parameters  # type: ignore[method-assign]
 
@@ -129,6 +130,26 @@ def _reservations(backend: EC2Backend) -> list[Reservation]:
 
 def _instances(backend: EC2Backend) -> list[Instance]:
     return [instance for each in _reservations(backend) for instance in each.instances]
+
+
+# --- images of instances ----------------------------------------------------------------------------------------------
+
+_create_image = EC2Backend.create_image
+
+
+def create_image(
+    self: EC2Backend, instance_id: str, name: str, description: str, tag_specifications: list[dict[str, Any]]
+) -> Ami:
+    """As moto's; a name is given once, and the snapshot gets its tags, its root device and its volume's size too."""
+    if any(each.name == name for each in self.amis.values()):
+        raise EC2ClientError("InvalidAMIName.Duplicate", f"AMI name {name} is already in use")
+    by_kind = {each["ResourceType"]: each["Tags"] for each in tag_specifications}
+    ours = [{"ResourceType": "image", "Tags": by_kind.get("image", [])}]
+    made = _create_image(self, instance_id, name, description, ours)
+    for tag in by_kind.get("snapshot", []):
+        made.ebs_snapshot.add_tag(tag["Key"], tag["Value"])
+    made.root_device_name, made.root_device_type = "/dev/xvda", "ebs"
+    return made
 
 
 # --- the default network ---------------------------------------------------------------------------------------------

@@ -97,7 +97,7 @@ def states(records: Sequence[HostRecord]) -> dict[str, HostState]:
 def test_what_is_chosen_stays_and_the_rest_goes(ledger: Ledger, rack: Rack, run: str) -> None:
     shown: list[str] = []
 
-    def choose(hosts: Sequence[HostRecord]) -> Collection[str]:
+    def choose(_run: str, hosts: Sequence[HostRecord]) -> Collection[str]:
         shown.extend(host.name for host in hosts)
         return ["a"]
 
@@ -111,7 +111,7 @@ def test_what_is_chosen_stays_and_the_rest_goes(ledger: Ledger, rack: Rack, run:
 
 
 def test_interrupted_at_the_question_nothing_stays(ledger: Ledger, rack: Rack, run: str) -> None:
-    def choose(_hosts: Sequence[HostRecord]) -> Collection[str]:
+    def choose(_run: str, _hosts: Sequence[HostRecord]) -> Collection[str]:
         raise KeyboardInterrupt
 
     records, interrupted = keeping.decide(WAITING, run, rack, ledger, choose)
@@ -121,7 +121,7 @@ def test_interrupted_at_the_question_nothing_stays(ledger: Ledger, rack: Rack, r
 
 
 def test_when_the_question_fails_nothing_stays(ledger: Ledger, rack: Rack, run: str) -> None:
-    def choose(_hosts: Sequence[HostRecord]) -> Collection[str]:
+    def choose(_run: str, _hosts: Sequence[HostRecord]) -> Collection[str]:
         raise OSError("the terminal is gone")
 
     with pytest.raises(OSError, match="the terminal is gone"):
@@ -131,7 +131,7 @@ def test_when_the_question_fails_nothing_stays(ledger: Ledger, rack: Rack, run: 
 
 
 def test_nobody_is_asked_when_nothing_passed(ledger: Ledger, rack: Rack, run: str) -> None:
-    def choose(_hosts: Sequence[HostRecord]) -> Collection[str]:
+    def choose(_run: str, _hosts: Sequence[HostRecord]) -> Collection[str]:
         raise AssertionError
 
     assert keeping.decide(WAITING[3:], run, rack, ledger, choose) == (tuple(WAITING[3:]), False)

@@ -47,6 +47,7 @@ LAYERS = (
     "keeping",
     "campaigns",
     "sweep",
+    "baking",
     # entry
     "wiring",
     "cli",

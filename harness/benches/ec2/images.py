@@ -5,18 +5,19 @@ What a name means moves from day to day: it is resolved once per campaign and st
 
 import datetime
 import difflib
+import re
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from harness.bench import BenchError
-from harness.benches.ec2 import trouble
+from harness.benches.ec2 import baked, trouble
 from harness.benches.ec2.api import Api
 from harness.errors import RequestError
 
-USER_TAG = "ptp-harness:user"
-"""On images that we baked: who logs in."""
+_BAKED = re.compile(r"baked:([a-z0-9][a-z0-9._-]{0,62})(?:@([a-z0-9]+))?")
+"""The newest of that name which is proven, or what a run made of its host."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,12 +92,12 @@ class Images:
 
 
 def check_name(name: str) -> None:
-    """Raises RequestError, with the nearest names, for one that is neither ours nor an image's id."""
-    if name in NAMED or name.startswith("ami-"):
+    """Raises RequestError, with the nearest names, for one that is neither ours, nor baked, nor an image's id."""
+    if name in NAMED or name.startswith("ami-") or _BAKED.fullmatch(name):
         return
     near = difflib.get_close_matches(name, NAMED, n=3, cutoff=0.4) or sorted(NAMED)
     raise RequestError(
-        f"there is no image {name!r}", next_step=f"nearest: {', '.join(near)}; or an image's id, ami-..."
+        f"there is no image {name!r}", next_step=f"nearest: {', '.join(near)}; or baked:NAME; or an image's id, ami-..."
     )
 
 
@@ -108,6 +109,8 @@ def resolve(api: Api, name: str, architecture: str, *, user: str | None = None) 
     check_name(name)
     if name.startswith("ami-"):
         return _described(api, name, name, None, architecture, user)
+    if meant := _BAKED.fullmatch(name):
+        return _described(api, name, _baked(api, meant[1], architecture, run=meant[2] or ""), None, architecture, user)
     parameter = NAMED[name].parameters[architecture]
     return _described(api, name, _ami_of(api, name, architecture), parameter, architecture, user or NAMED[name].user)
 
@@ -122,6 +125,18 @@ def _ami_of(api: Api, name: str, architecture: str) -> str:
     near = difflib.get_close_matches(name, found, n=5, cutoff=0.0)
     there = f"there for {architecture} are {', '.join(near)}" if near else "name an image by its id: `image: ami-...`"
     raise RequestError(f"{api.region} has no image {name} for {architecture}", next_step=there)
+
+
+def _baked(api: Api, name: str, architecture: str, *, run: str) -> str:
+    there = baked.every(api)
+    found = baked.newest(there, name, architecture, run=run)
+    if found is None:
+        names = ", ".join(sorted({f"baked:{one.name} for {one.architecture}" for one in there if one.proof}))
+        raise RequestError(
+            f"{api.region} has no proven image baked:{name} for {architecture}",
+            next_step=f"`ptp-harness image bake` makes one; there are {names or 'none'}",
+        )
+    return found.ident
 
 
 def _described(api: Api, name: str, ami: str, parameter: str | None, architecture: str, user: str | None) -> Image:
@@ -179,8 +194,8 @@ def _unfit(said: Mapping[str, Any], ami: str, architecture: str) -> str | None:
 def user_of(said: Mapping[str, Any]) -> str | None:
     """Who logs in to an image that DescribeImages described: by our tag, its name, or its owner."""
     tags = {tag["Key"]: tag["Value"] for tag in said.get("Tags", ())}
-    if USER_TAG in tags:
-        return str(tags[USER_TAG])
+    if baked.USER in tags:
+        return str(tags[baked.USER])
     name = str(said.get("Name", "")).rpartition("/")[2]
     by_name = next((user for prefix, user in _PREFIXES.items() if name.startswith(prefix)), None)
     return by_name or _OWNERS.get(str(said.get("OwnerId"))) or _OWNERS.get(str(said.get("ImageOwnerAlias")))

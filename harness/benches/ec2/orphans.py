@@ -14,6 +14,9 @@ from harness.benches.ec2.api import Api
 from harness.errors import CleanupError
 
 RUN, TOKEN, EXPIRES = "ptp-harness:run", "ptp-harness:token", "ptp-harness:expires"
+IMAGE = "image-"
+"""What stands before the host's name in the token of the image that is made of it."""
+
 _GONE_S = 300.0
 _POLL_S = 1.0
 _GONE = ("terminated",)
@@ -48,14 +51,17 @@ class Orphan:
 def find(api: Api, *, run: str | None = None, token: str | None = None, host: str = "") -> list[Orphan]:
     """All that carries our tags in this Region: of one run, of one token, or of anybody. Most costly first.
 
-    A volume that is attached goes with its instance and is not listed beside it. An empty name is no selector.
+    A volume that is attached goes with its instance and is not listed beside it. An empty name is no selector. Images
+    have tokens of their own, so that who looks for a host's things need not ask for images, nor the other way round.
     """
     if run == "" or token == "":
         raise ValueError("an empty name would select what is not ours")
     wanted = {RUN: run, TOKEN: token}
     filters = [{"Name": f"tag:{key}", "Values": [value]} for key, value in wanted.items() if value is not None]
     filters = filters or [{"Name": "tag-key", "Values": [TOKEN]}]
-    return [found for listing in _LISTINGS for found in listing(api, filters, host)]
+    is_image = token is not None and token.partition("/")[2].startswith(IMAGE)
+    listings = _LISTINGS if token is None else _OF_IMAGES if is_image else _OF_HOSTS
+    return [found for listing in listings for found in listing(api, filters, host)]
 
 
 def remove(api: Api, orphans: Sequence[Orphan], *, host: str = "", pause: Callable[[float], None] = time.sleep) -> None:
@@ -88,6 +94,8 @@ _REMOVALS = {
     "placement-group": ("delete_placement_group", "GroupName"),
     "security-group": ("delete_security_group", "GroupId"),
     "key-pair": ("delete_key_pair", "KeyName"),
+    "image": ("deregister_image", "ImageId"),
+    "snapshot": ("delete_snapshot", "SnapshotId"),  # after its image, which holds it
 }
 
 
@@ -139,7 +147,23 @@ def _key_pairs(api: Api, filters: list[dict[str, Any]], host: str) -> Iterator[O
         yield Orphan(kind="key-pair", ident=each["KeyName"], tags=_tags(each))
 
 
-_LISTINGS = (_instances, _volumes, _placement_groups, _security_groups, _key_pairs)
+def _images(api: Api, filters: list[dict[str, Any]], host: str) -> Iterator[Orphan]:
+    ours = {"Owners": ["self"], "Filters": filters}
+    for each in api.pages("ec2", "describe_images", "Images", what="listing our images", host=host, **ours):
+        if TOKEN in _tags(each):  # what is published has none, and is no orphan of its run
+            yield Orphan(kind="image", ident=each["ImageId"], tags=_tags(each), state=each.get("State", ""))
+
+
+def _snapshots(api: Api, filters: list[dict[str, Any]], host: str) -> Iterator[Orphan]:
+    ours = {"OwnerIds": ["self"], "Filters": filters}
+    for each in api.pages("ec2", "describe_snapshots", "Snapshots", what="listing our snapshots", host=host, **ours):
+        if TOKEN in _tags(each):
+            yield Orphan(kind="snapshot", ident=each["SnapshotId"], tags=_tags(each), state=each.get("State", ""))
+
+
+_OF_HOSTS = (_instances, _volumes, _placement_groups, _security_groups, _key_pairs)
+_OF_IMAGES = (_images, _snapshots)
+_LISTINGS = _OF_HOSTS + _OF_IMAGES
 
 
 def _tags(thing: Mapping[str, Any]) -> dict[str, str]:

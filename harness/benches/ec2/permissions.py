@@ -24,6 +24,7 @@ CALLED = (
     "ec2:DescribeRegions",
     "ec2:DescribeRouteTables",
     "ec2:DescribeSecurityGroups",
+    "ec2:DescribeSnapshots",
     "ec2:DescribeSpotPriceHistory",
     "ec2:DescribeSubnets",
     "ec2:DescribeVolumes",
@@ -69,6 +70,11 @@ CHANGED = {
 }
 """What each is changed and deleted by. The provider lifts the protection from termination before it terminates."""
 
+BAKED = ("ec2:CreateImage", "ec2:CreateTags", "ec2:DeleteTags", "ec2:DeregisterImage", "ec2:DeleteSnapshot")
+"""What `image bake` makes images by, publishes and removes them, beside stopping a host of ours."""
+
+STOPPED = "ec2:StopInstances"
+
 _IMAGE_NAMES = ("ssm:GetParameter", "ssm:GetParameters")
 _OURS_TO_MAKE = {"StringLike": {f"aws:RequestTag/{RUN_TAG}": "*"}}
 _OURS = {"StringLike": {f"aws:ResourceTag/{RUN_TAG}": "*"}}
@@ -77,6 +83,7 @@ _OURS = {"StringLike": {f"aws:ResourceTag/{RUN_TAG}": "*"}}
 def policy() -> Mapping[str, Any]:
     """The policy as IAM reads it."""
     making = sorted(action for actions in MADE.values() for action in actions)
+    images = ["arn:aws:ec2:*::image/*", "arn:aws:ec2:*::snapshot/*"]
     return {
         "Version": "2012-10-17",
         "Statement": [
@@ -90,19 +97,21 @@ def policy() -> Mapping[str, Any]:
                 ["ec2:RunInstances"],
                 [
                     *_arns("subnet", "network-interface", "security-group", "key-pair", "placement-group", "volume"),
-                    "arn:aws:ec2:*::image/*",
-                    "arn:aws:ec2:*::snapshot/*",
+                    *images,
                 ],
             ),
             _allow("MakeInVpc", ["ec2:CreateSecurityGroup"], _arns("vpc")),
             _allow(
                 "TagWhatIsBeingMade",
                 ["ec2:CreateTags"],
-                _arns("*"),
-                {"StringEquals": {"ec2:CreateAction": [action.removeprefix("ec2:") for action in making]}},
+                [*_arns("*"), *images],
+                {"StringEquals": {"ec2:CreateAction": [a.removeprefix("ec2:") for a in [*making, "ec2:CreateImage"]]}},
             ),
             _allow("TagTheRootVolume", ["ec2:CreateTags"], _arns("volume"), _OURS_TO_MAKE),
             _allow("ChangeAndDeleteOurs", sorted(a for actions in CHANGED.values() for a in actions), "*", _OURS),
+            _allow("StopOursAndCopyTheirDisks", ["ec2:CreateImage", STOPPED], _arns("instance"), _OURS),
+            _allow("MakeImagesTagged", ["ec2:CreateImage"], images, _OURS_TO_MAKE),
+            _allow("PublishAndRemoveOurImages", [one for one in BAKED if one != "ec2:CreateImage"], images, _OURS),
             _allow(
                 "FirstSpotInstanceOfTheAccount",
                 ["iam:CreateServiceLinkedRole"],

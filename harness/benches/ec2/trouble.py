@@ -33,7 +33,8 @@ _CODES = {
         InternalError InternalFailure InternalServerError ServerInternal Server.InternalError Unavailable
         ServiceUnavailable ServiceUnavailableException RequestTimeout RequestTimeoutException PriorRequestNotComplete
         ConcurrentTagAccess ConcurrentCreateImageNoRebootLimitExceeded InvalidInstanceID.NotFound
-        InvalidGroup.InUse InvalidPlacementGroup.InUse DependencyViolation IncorrectInstanceState system-error""",
+        InvalidGroup.InUse InvalidPlacementGroup.InUse InvalidSnapshot.InUse DependencyViolation
+        IncorrectInstanceState system-error""",
     Kind.CAPACITY: """
         InsufficientInstanceCapacity Server.InsufficientInstanceCapacity InsufficientHostCapacity
         InsufficientReservedInstanceCapacity InsufficientCapacity InsufficientCapacityOnHost

@@ -1,0 +1,153 @@
+"""How does a host's disk become an image? The host is stopped, so that its disk is whole, and EC2 copies it."""
+
+import datetime
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from harness.bench import BenchError, Progress, TransientError
+from harness.benches.ec2 import baked, trouble
+from harness.benches.ec2.api import Api
+from harness.benches.ec2.bench import Ec2Bench
+from harness.benches.ec2.orphans import EXPIRES, IMAGE, RUN, TOKEN
+from harness.benches.ec2.records import HostRecord
+from harness.model import Token
+from harness.model.cloud import BakedImage
+
+STOPPED_WITHIN_S = 300.0
+COPIED_WITHIN_S = 3600.0
+"""EC2 copies some ten minutes on an ordinary root volume, longer on a large one."""
+
+_LOOK_S, _LOOK_AT_COPY_S = 1.0, 5.0
+_TAKEN = "InvalidAMIName.Duplicate"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bakery:
+    """Makes images of a bench's hosts. `pause` may raise, to end early."""
+
+    bench: Ec2Bench
+    pause: Callable[[float], None]
+
+    @property
+    def api(self) -> Api:
+        return self.bench.region.api
+
+    def make(self, token: Token, *, name: str, driver: str, progress: Progress) -> BakedImage:
+        """An image of a running host, which is a candidate until it is published. The host is stopped, and stays so.
+
+        Raises BenchError; what was made then carries the token that `image_token` tells.
+        """
+        host = self.bench.records.find(token)
+        if host is None or host.instance_id is None or host.user is None:
+            raise BenchError(f"{token} has no instance in EC2")
+        progress(f"stopping {host.instance_id}, so that its disk is whole")
+        self._stop(host)
+        now = datetime.datetime.now(datetime.UTC)
+        tags = {
+            "Name": f"ptp-harness {name}",
+            baked.NAME: name,
+            baked.USER: host.user,
+            baked.BASE: host.image or "",
+            baked.DRIVER: driver,
+            RUN: host.token.run,
+            TOKEN: str(image_token(host.token)),
+            EXPIRES: host.expires_utc,
+        }
+        ident = self._create(host, f"ptp-harness-{name}-{host.token.slug}-{now:%Y%m%d%H%M%S}", tags)
+        return self._copied(host, ident, progress)
+
+    def publish(self, image: BakedImage, *, proof: str) -> None:
+        """Let campaigns start from it: a host made from it has passed in the run `proof`."""
+        baked.publish(self.api, image, proof=proof)
+
+    def retire(self, image: BakedImage, *, older: int) -> list[BakedImage]:
+        """Remove the proven ones of the same name and architecture that are older, but for the newest `older` of them.
+
+        Returns those removed. Raises CleanupError, BenchError.
+        """
+        same = [
+            one
+            for one in baked.every(self.api)
+            if (one.name, one.architecture) == (image.name, image.architecture) and one.proof
+        ]
+        before = [one for one in same if one.created < image.created and one.ident != image.ident]
+        retired = before[: len(before) - older] if older else before
+        if retired:
+            baked.remove(self.api, retired)
+        return retired
+
+    def drop(self, host: Token) -> None:
+        """Remove what became no published image of that host. Raises CleanupError."""
+        self.bench.release(image_token(host))
+
+    def _stop(self, host: HostRecord) -> None:
+        idents, who = [host.instance_id], host.token.host
+        self.api.call("ec2", "stop_instances", what=f"stopping {host.instance_id}", host=who, InstanceIds=idents)
+
+        def state() -> str:
+            what = f"watching {host.instance_id} stop"
+            answer = self.api.call("ec2", "describe_instances", what=what, host=who, InstanceIds=idents)
+            return str(answer["Reservations"][0]["Instances"][0]["State"]["Name"])
+
+        found = self._until(state, ("stopped", "terminated"), _LOOK_S, STOPPED_WITHIN_S, f"{host.instance_id} to stop")
+        if found != "stopped":
+            raise BenchError(f"{host.instance_id} is {found}: its disk is gone", next_step="bake it again")
+
+    def _create(self, host: HostRecord, title: str, tags: Mapping[str, str]) -> str:
+        """Ask for the image; its id. An answer that was lost is asked for again, and then the title is taken: by us."""
+        told = [{"Key": key, "Value": value} for key, value in tags.items()]
+        try:
+            answer = self.api.call(
+                "ec2",
+                "create_image",
+                what=f"making an image of {host.instance_id}",
+                host=host.token.host,
+                InstanceId=host.instance_id,
+                Name=title,
+                Description=f"{tags[baked.NAME]} with a PTP hardware clock ready to use; {tags[baked.BASE]} before",
+                TagSpecifications=[{"ResourceType": kind, "Tags": told} for kind in ("image", "snapshot")],
+            )
+            return str(answer["ImageId"])
+        except BenchError as error:
+            if trouble.code_of(error) != _TAKEN:
+                raise
+            named = [{"Name": "name", "Values": [title]}]
+            what = "looking for the image that was asked for"
+            there = self.api.call("ec2", "describe_images", what=what, Owners=["self"], Filters=named)["Images"]
+            if not there:
+                raise
+            return str(there[0]["ImageId"])
+
+    def _copied(self, host: HostRecord, ident: str, progress: Progress) -> BakedImage:
+        """The image, once EC2 has copied the disk."""
+        progress(f"EC2 copies the disk into {ident}, which takes some minutes")
+        seen: dict[str, Any] = {}
+
+        def state() -> str:
+            answer = self.api.call(
+                "ec2", "describe_images", what=f"watching {ident}", host=host.token.host, ImageIds=[ident]
+            )
+            seen.update(answer["Images"][0] if answer["Images"] else {"State": "pending"})
+            return str(seen["State"])
+
+        ends = ("available", "failed", "error", "invalid", "deregistered")
+        found = self._until(state, ends, _LOOK_AT_COPY_S, COPIED_WITHIN_S, f"{ident} to be copied")
+        if found != "available":
+            why = seen.get("StateReason", {}).get("Message") or "EC2 does not say why"
+            raise BenchError(f"the image {ident} is {found}: {why}", next_step="bake it again")
+        return baked.of(seen)
+
+    def _until(
+        self, state: Callable[[], str], ends: tuple[str, ...], every_s: float, within_s: float, goal: str
+    ) -> str:
+        for _ in range(int(within_s / every_s)):
+            if (found := state()) in ends:
+                return found
+            self.pause(every_s)
+        raise TransientError(f"waited {within_s:g} s for {goal}", next_step="`ptp-harness sweep --bench ec2` looks")
+
+
+def image_token(host: Token) -> Token:
+    """The token of the image that is made of a host, and of its snapshots."""
+    return Token(run=host.run, host=f"{IMAGE}{host.host}")

@@ -1,0 +1,176 @@
+"""`image`: machine images of our own, with driver, chrony and linuxptp in place, for campaigns to start from."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from typing import Annotated, Any
+
+import typer
+
+from harness import baking, driver_archive, settings, wiring
+from harness.baking import Order, Result
+from harness.cli import output, progress, request
+from harness.cli.manual import Manual
+from harness.errors import ExitCode, RequestError
+from harness.ladder.outcomes import exit_code
+from harness.model import Outcome, RunRecord, Stage
+from harness.model.cloud import BakedImage
+from harness.report import text
+from harness.settings import Settings
+
+SCHEMA = 1
+
+app = typer.Typer(no_args_is_help=True, help="Machine images of your own to start campaigns from (EC2).")
+
+Json = Annotated[bool, typer.Option("--json", help="Print JSON to standard output.")]
+
+
+@app.command(cls=Manual)
+def bake(
+    targets: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="CAMPAIGN|TYPE", help="A campaign file, or a type for each architecture (default: the smallest)."
+        ),
+    ] = None,
+    region: request.Region = None,
+    image: request.ImageName = None,
+    name: Annotated[
+        str | None, typer.Option("--name", metavar="NAME", help="What campaigns call it (default: the image's name).")
+    ] = None,
+    depth: request.DepthName = None,
+    duration: request.Duration = None,
+    older: Annotated[
+        int, typer.Option("--older", min=0, metavar="N", help="How many older ones of this name stay.")
+    ] = 1,
+    json: Json = False,
+) -> None:
+    """Make an image of a host that passed, if a host made from it passes too.
+
+    One for each architecture: a host is made, configured and qualified as `run` does it; what belongs to it alone is
+    removed, it is stopped, and its disk becomes an image. A second run qualifies a host made from that. Only then is
+    the image there for campaigns, as `image: baked:NAME`, and older ones of the name go. One that does not pass is
+    removed. Ctrl-C leaves nothing.
+
+    Examples:
+        ptp-harness image bake --region eu-north-1
+        ptp-harness image bake m7i.large m7g.large --region eu-north-1 --image debian-13
+        ptp-harness image bake campaign.yaml --region eu-north-1 --name al2023-ena-2.17
+    """
+    configuration = settings.load()
+    named = targets or list(_on(region, configuration))
+    flags = {"region": region, "image": image, "depth": depth, "bench": "ec2"}
+    asked, _ = request.ready(request.requested(named, duration=duration, **flags), configuration)
+    asked = replace(asked, driver=driver_archive.ensure(asked.driver, configuration))
+    order = Order(campaign=asked, name=name or baking.default_name(asked), older=older)
+    baking.check(order, wiring.ec2_types(configuration, asked.region).catalogue.types)
+    with progress.shown(output.console()) as news:
+        record, results = baking.bake(order, wiring.kitchen(configuration, news.hear))
+    if json:
+        output.emit({"schema": SCHEMA, "run": record.run, "images": [_document(one) for one in results]})
+    for line in [line for one in results for line in _lines(record.run, one)]:
+        output.say(line)
+    for one in record.leftovers:
+        output.say(f"LEFT: {one.kind} {one.name} ({one.token}); `ptp-harness sweep --bench ec2 --yes` removes it")
+    raise typer.Exit(_exit_code(record, results))
+
+
+@app.command("list", cls=Manual)
+def list_images(region: request.Region = None, json: Json = False) -> None:
+    """List the images that were baked in a Region.
+
+    What campaigns call each, its architecture and id, what it was made of, and the run in which a host made from it
+    passed. One that nothing proves is of a bake under way, or one that died: `sweep --bench ec2` removes it.
+
+    Examples:
+        ptp-harness image list --region eu-north-1
+        ptp-harness image list --region eu-north-1 --json
+    """
+    where, images = wiring.baked_images(region)
+    if json:
+        output.emit({"schema": SCHEMA, "region": where, "images": [asdict(one) for one in images]})
+    rows = [(f"baked:{one.name}", one.architecture, one.ident, one.created[:19], _standing(one)) for one in images]
+    for line in text.aligned([("IMAGE", "ARCH", "ID", "MADE (UTC)", "FROM"), *rows]) if rows else ():
+        output.say(text.printable(line))
+    if not rows:
+        output.say(f"no baked images in {where}; `ptp-harness image bake` makes one")
+
+
+@app.command(cls=Manual)
+def delete(
+    images: Annotated[
+        list[str], typer.Argument(metavar="IMAGE", help="baked:NAME for all of that name, or an image's id.")
+    ],
+    region: request.Region = None,
+) -> None:
+    """Remove baked images and their snapshots, and verify it.
+
+    Only images that were baked; hosts that run from one go on.
+
+    Examples:
+        ptp-harness image delete baked:al2023 --region eu-north-1
+        ptp-harness image delete ami-0123456789abcdef0 --region eu-north-1
+    """
+    where, there = wiring.baked_images(region)
+    meant = [one for one in there if one.ident in images or f"baked:{one.name}" in images]
+    unknown = [word for word in images if not any(word in (one.ident, f"baked:{one.name}") for one in meant)]
+    if unknown:
+        names = ", ".join(sorted({f"baked:{one.name}" for one in there})) or "none"
+        raise RequestError(
+            f"no image that was baked in {where} is {', '.join(unknown)}", next_step=f"there are {names}; `image list`"
+        )
+    wiring.remove_images(where, meant)
+    for one in meant:
+        output.say(f"{one.ident} (baked:{one.name}, {one.architecture}) is gone")
+
+
+def _on(region: str | None, configuration: Settings) -> Sequence[str]:
+    return baking.smallest_with_clock(wiring.ec2_types(configuration, region).catalogue.types)
+
+
+def _standing(one: BakedImage) -> str:
+    proven = f"proven by run {one.proof}" if one.proof else f"nothing proves it yet (run {one.run})"
+    return f"{one.base}, driver {one.driver}, {proven}"
+
+
+def _lines(run: str, one: Result) -> list[str]:
+    """What became of one host, for people."""
+    verdict = one.host.verdict
+    if one.image is None:
+        deciding = one.proof.verdict if one.proof else verdict
+        lines = [f"{one.host.name}: no image: {one.why}"]
+        if deciding.outcome is not Outcome.PASS:
+            lines.append(f"  {deciding.outcome} {deciding.reason}: {deciding.sentence}")
+            lines.append(f"  next: `ptp-harness show {one.proof_run or run}`")
+        return [text.printable(line) for line in lines]
+    assert one.proof is not None
+    before, after = (host.stages.get(Stage.CONFIGURE, 0.0) for host in (one.host, one.proof))
+    lines = [
+        f"{one.host.name}: {one.image.ident} is baked:{one.image.name} for {one.image.architecture}, proven by run "
+        f"{one.proof_run}: {one.proof.verdict.sentence}",
+        f"  configuring a host took {before:.0f} s, and takes {after:.0f} s from it",
+        *([f"  removed what it takes the place of: {', '.join(one.retired)}"] if one.retired else []),
+        *([f"  what it takes the place of stays: {one.not_retired}"] if one.not_retired else []),
+    ]
+    return [text.printable(line) for line in lines]
+
+
+def _document(one: Result) -> dict[str, Any]:
+    return {
+        "host": one.host.name,
+        "instance_type": one.host.instance_type,
+        "outcome": one.outcome.value,
+        "image": asdict(one.image) if one.image else None,
+        "proof": one.proof_run or None,
+        "why": one.why or None,
+        "retired": list(one.retired),
+        "not_retired": one.not_retired or None,
+    }
+
+
+def _exit_code(record: RunRecord, results: Sequence[Result]) -> ExitCode:
+    """What is left running is the worst news, then that we were interrupted, then the verdicts."""
+    if record.leftovers or any(one.not_retired for one in results):
+        return ExitCode.LEFT_RUNNING
+    if record.interrupted:
+        return ExitCode.INTERRUPTED
+    return exit_code(one.outcome for one in results)
