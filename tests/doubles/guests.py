@@ -1,7 +1,10 @@
 """Instances that are real machines: each one that moto runs is a lab guest, booted as cloud-init boots an image.
 
 The guest gets what its instance was asked for: the image's user with the key pair's public key, and the host key and
-boot commands of the user data. EC2's link-local time server is the lab's, its address the instance's public one.
+boot commands of the user data. EC2's link-local time server is the lab's, its address the instance's public one. An
+image that is made of a guest is a snapshot of its disk, and instances of it boot from that. A guest that is stopped
+goes on, since the lab copies the disks of running guests only, which write down first all that they have; with the copy
+it is gone, since nobody starts a stopped instance here.
 """
 
 import argparse
@@ -20,6 +23,8 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from moto.core.responses import ActionResult
+from moto.ec2.models import EC2Backend
+from moto.ec2.models.amis import Ami
 from moto.ec2.models.instances import Instance, StateReason
 from moto.ec2.responses import EC2Response
 from moto.server import ThreadedMotoServer
@@ -56,10 +61,12 @@ class Guests:
         self._bench, self._kinds, self._folder = bench, kinds, folder
         self._tokens: dict[str, Token] = {}
         self._booting: dict[str, threading.Thread] = {}
+        self._copying: list[threading.Thread] = []
 
     def install(self) -> None:
         """Let moto's instances be guests, from RunInstances to TerminateInstances."""
         run, begin, terminate = EC2Response.run_instances, Instance.__init__, Instance.terminate
+        copy = EC2Backend.create_image
 
         def begun(instance: Instance, *words: Any, **named: Any) -> None:
             begin(instance, *words, **named)
@@ -80,21 +87,37 @@ class Guests:
                 threading.Thread(target=self._end, args=(instance, booting), daemon=True).start()
             return before
 
+        def create_image(backend: EC2Backend, instance_id: str, *words: Any, **named: Any) -> Ami:
+            made = copy(backend, instance_id, *words, **named)
+            made.state = "pending"
+            self._copying.append(threading.Thread(target=self._copy, args=(instance_id, made), daemon=True))
+            self._copying[-1].start()
+            return made
+
+        EC2Backend.create_image = create_image  # type: ignore[method-assign]
         EC2Response.run_instances = run_instances  # type: ignore[method-assign]
         Instance.__init__ = begun  # type: ignore[method-assign]
         Instance.terminate = terminated  # type: ignore[method-assign]
 
     def close(self) -> None:
-        """Remove whatever guest is left."""
+        """Remove whatever guest is left, and whatever disk was copied."""
+        for copying in self._copying:
+            copying.join()
         for left in self._bench.resources():
             self._bench.release(Token.parse(left.token))
+        for snapshot in self._bench.snapshots.all():
+            self._bench.snapshots.delete(snapshot.name, self._bench.records)
 
     def _boot(self, instance: Instance) -> None:
         kind = self._kinds.get(str(instance.instance_type), USUAL)
         self._tokens[instance.id] = token = Token(run="instances", host=instance.id)
         try:
-            self._bench.prepare([kind], _say)
-            machine = self._bench.provision(token, kind, _say)
+            copied = {snapshot.name: snapshot for snapshot in self._bench.snapshots.all()}.get(instance.image_id)
+            if copied is None:
+                self._bench.prepare([kind], _say)
+                machine = self._bench.provision(token, kind, _say)
+            else:
+                machine = self._bench.restore(token, copied, _say)
             self._begin(instance, machine)
             instance.nics[0].public_ip = machine.address
             _show(instance, "running")
@@ -102,6 +125,13 @@ class Guests:
             _say(f"{instance.id} does not start: {error}")
             instance.state_reason = StateReason("Server.InternalError: internal error", "Server.InternalError")
             _show(instance, "terminated")
+
+    def _copy(self, instance_id: str, made: Ami) -> None:
+        record = self._bench.records.find(self._tokens[instance_id])
+        assert record is not None
+        self._bench.snapshots.create(made.id, record, _say)
+        self._bench.release(record.token)
+        made.state = "available"
 
     def _end(self, instance: Instance, booting: threading.Thread) -> None:
         booting.join()
@@ -129,7 +159,7 @@ def _first_boot(user: str, key: str, host_keys: Mapping[str, str], machine: Mach
     host, _, port = (machine.second_opinion or "").partition(" ")
     relay = "systemd-run --unit=link-local-time --collect python3 -c"
     return f"""set -eu
-useradd -m -s /bin/bash -p '*' {user}
+id {user} > /dev/null 2>&1 || useradd -m -s /bin/bash -p '*' {user}
 echo '{user} ALL=(ALL) NOPASSWD:ALL' > /etc/sudoers.d/90-cloud-init-users
 install -d -m 700 -o {user} -g {user} /home/{user}/.ssh
 echo '{key.strip()}' > /home/{user}/.ssh/authorized_keys

@@ -161,6 +161,6 @@ def test_what_stays_is_named(api: Api, stub: Callable[[str], Stubber]) -> None:
     ec2.add_response("delete_snapshot", {})
     ec2.add_response("describe_images", {"Images": [said]})
     ec2.add_response("describe_snapshots", {"Snapshots": []})
-    with pytest.raises(CleanupError, match="image ami-1 .*OperationNotPermitted: it is protected") as caught:
+    with pytest.raises(CleanupError, match=r"image ami-1 .*OperationNotPermitted: it is protected") as caught:
         baked.remove(api, [replace(baked.of(said), snapshots=("snap-1",))])
     assert "snap-1" not in str(caught.value)
