@@ -121,8 +121,12 @@ def _released(token: Token, bench: Bench, ledger: Ledger) -> HostState:
 
 @contextmanager
 def asked_to_stop(handler: Callable[[int, FrameType | None], None]) -> Iterator[None]:
-    """Let `handler` take the signals that ask us to stop. In the main thread only, as signal.signal has it."""
-    before = {number: signal.signal(number, handler) for number in _ASK_TO_STOP}
+    """Let `handler` take the signals that ask us to stop. In the main thread only, as signal.signal has it.
+
+    Where a hangup is ignored, as nohup(1) does it, it stays so.
+    """
+    taken = [one for one in _ASK_TO_STOP if one != signal.SIGHUP or signal.getsignal(one) is not signal.SIG_IGN]
+    before = {number: signal.signal(number, handler) for number in taken}
     try:
         yield
     finally:
