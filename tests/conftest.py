@@ -1,4 +1,4 @@
-"""Signals for all tests: those that ask to stop work also where the tests were started by nohup or in the background."""
+"""Signals for all tests: what asks to stop is heard also where the tests run in the background, or under nohup."""
 
 import signal
 

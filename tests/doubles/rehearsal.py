@@ -56,7 +56,8 @@ def cloud(folder: Path, kinds: Mapping[str, str] = KINDS) -> Iterator[dict[str, 
     words = [word for type_and_kind in kinds.items() for word in ("--kind", "=".join(type_and_kind))]
     with served("guests.py", *words, environ=environ) as moto:
         environ["AWS_ENDPOINT_URL"] = f"http://127.0.0.1:{moto}"
-        with served("aws_provider.py", "--log", str(folder / "calls.jsonl"), environ=environ) as port:
+        files = ("--log", str(folder / "calls.jsonl"), "--faults", str(folder / "faults.json"))
+        with served("aws_provider.py", *files, environ=environ) as port:
             yield environ | {"PULUMI_DEBUG_PROVIDERS": f"aws:{port}"}
 
 

@@ -140,7 +140,7 @@ def test_nobody_is_asked_when_nothing_passed(ledger: Ledger, rack: Rack, run: st
 
 
 def test_kept_hosts_are_released_later(ledger: Ledger, rack: Rack, run: str) -> None:
-    keeping.decide(WAITING, run, rack, ledger, lambda hosts: [host.name for host in hosts])
+    keeping.decide(WAITING, run, rack, ledger, lambda _run, hosts: [host.name for host in hosts])
     with pytest.raises(RequestError, match="gone is released; x is no host of it"):
         keeping.kept(ledger, run, ["a", "gone", "x"])
     done = keeping.release(run, keeping.kept(ledger, run, ["a", "stuck"]), rack, ledger)
