@@ -33,11 +33,10 @@ class ColdStart(Restoration):
         monitor.do("cont")
         with agent.connected(self.hardware.agent) as guest:
             guest.ask("hello", deadline_s=golden.BOOT_DEADLINE_S)
-            if self.truth.ssh:  # without a key, sshd waits for one and the boot never ends
-                _settled(guest)
-        self._introduce()
+        self._introduce()  # first: without a key, sshd waits for one and the boot never ends
         if self.truth.ssh:
             with agent.connected(self.hardware.agent) as guest:
+                _settled(guest)
                 _done(guest, "systemctl restart ssh")
 
     def _switch_clock_on(self, port: Agent) -> None:
