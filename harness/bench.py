@@ -93,3 +93,9 @@ class Bench(Protocol):
 
     def resources(self) -> Sequence[Resource]:
         """All that exists by this bench's own records, whoever made it and whether or not it is still wanted."""
+
+    def api_calls(self, token: Token | None = None) -> float | None:
+        """How often a cloud's API was asked for one host, or in all, by this process. None: there is none to ask.
+
+        A call that served several hosts counts for each in part.
+        """

@@ -68,6 +68,8 @@ def conduct(plan: Plan, way: Way, choose: Chooser = keep_none) -> RunRecord:
         if way.campaign.keep is Keep.ASK:
             chooser = keep_none if way.stop.is_set() else choose
             records, unanswered = decide(records, way.run, way.bench, way.ledger, chooser)
+    left = leftovers(way.bench, way.run, records)
+    asked = way.bench.api_calls()
     record = RunRecord(
         run=way.run,
         bench=way.bench.name,
@@ -75,7 +77,8 @@ def conduct(plan: Plan, way: Way, choose: Chooser = keep_none) -> RunRecord:
         seconds=round(time.monotonic() - begun, 1),
         interrupted=unanswered or way.stop.is_set(),
         hosts=records,
-        leftovers=leftovers(way.bench, way.run, records),
+        leftovers=left,
+        api_calls=None if asked is None else round(asked),
     )
     way.ledger.close_run(record)
     return record

@@ -380,4 +380,9 @@ class Qualification:
             region=self.machine.region if self.machine else self.way.campaign.region,
             image=self.machine.image if self.machine else self.way.campaign.image,
             claim=self.found.claim,
+            api_calls=self._api_calls(),
         )
+
+    def _api_calls(self) -> float | None:
+        asked = self.way.bench.api_calls(self.token)
+        return None if asked is None else round(asked, 1)

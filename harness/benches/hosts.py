@@ -121,6 +121,9 @@ class HostsBench:
     def resources(self) -> Sequence[Resource]:
         return ()
 
+    def api_calls(self, token: Token | None = None) -> None:
+        """Nobody is asked."""
+
     # -- the inventory
 
     @cached_property

@@ -84,6 +84,7 @@ class HostRecord:
     region: str | None = None
     image: str | None = None
     claim: Claim | None = None
+    api_calls: float | None = None  # what we asked a cloud for it; a call for several hosts counts in part
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,3 +98,4 @@ class RunRecord:
     interrupted: bool
     hosts: tuple[HostRecord, ...]
     leftovers: tuple[Resource, ...]
+    api_calls: int | None = None  # in all; not in the records of early versions

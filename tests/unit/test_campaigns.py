@@ -107,6 +107,9 @@ class ScriptedBench:
     def resources(self) -> Sequence[Resource]:
         return [Resource(token=token, kind="machine", name=token, detail="") for token in sorted(self.running)]
 
+    def api_calls(self, token: Token | None = None) -> None:
+        return None
+
 
 @dataclasses.dataclass
 class Lab:

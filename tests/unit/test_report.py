@@ -153,6 +153,16 @@ def test_one_host_in_full() -> None:
     ]
 
 
+def test_how_often_a_cloud_was_asked_is_said_where_one_was() -> None:
+    asked = replace(RECORD, hosts=(replace(RECORD.hosts[0], api_calls=8.3),), api_calls=47)
+    assert text.ladder(asked.hosts[0]).endswith("measure 60.0 s; 8.3 API calls\n")
+    assert text.summary(asked).endswith("2 min 58 s   47 API calls\n")
+    for record, calls in ((asked, (47, 8.3)), (RECORD, (None, None))):
+        made = document(record)
+        assert (made["api_calls"], made["hosts"][0]["api_calls"]) == calls
+    assert "API calls" not in text.summary(RECORD) + text.ladder(RECORD.hosts[0])
+
+
 def test_what_a_host_said_steers_no_terminal() -> None:
     said = replace(RECORD.hosts[1].verdict, sentence="a\x1b[2Jb\rc\x9bd", remedy="e\x07")
     one = replace(RECORD.hosts[1], verdict=said)

@@ -92,7 +92,7 @@ class Ec2Bench:
         record = self.records.find(token)
         if record is None or record.instance_id is None:
             return None
-        seen = watch.describe(self._api(record.region), [str(token)])
+        seen = watch.describe(self._api(record.region), [str(token)], hosts=[token.host])
         runs = any(one.id == record.instance_id and one.state == "running" for one in seen)
         return self._machine(record) if runs else None
 
@@ -128,6 +128,12 @@ class Ec2Bench:
             for region in self._regions()
             for one in orphans.find(self._api(region))
         ]
+
+    def api_calls(self, token: Token | None = None) -> float:
+        """Our own calls; what Pulumi's AWS plugin asks beside them, in a process of its own, nobody can count here."""
+        with self._lock:
+            apis = set(self._apis.values())
+        return float(sum(api.asked(token.host if token else None) for api in apis))
 
     # -- parts
 

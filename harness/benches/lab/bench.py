@@ -93,6 +93,9 @@ class LabBench:
     def resources(self) -> Sequence[Resource]:
         return removal.resources(self.records)
 
+    def api_calls(self, token: Token | None = None) -> None:
+        """Nobody is asked."""
+
     # -- what hosts are made from
 
     def _known(self, token: Token) -> HostRecord | None:

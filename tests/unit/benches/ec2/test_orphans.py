@@ -79,7 +79,7 @@ def test_a_run_s_orphans_are_found_and_removed_and_no_other_s(ec2) -> None:  # t
     orphans.remove(api, found, host="m7i.large")
     assert orphans.find(api, run="k3f9") == []
     assert {str(each) for each in orphans.find(api)} == other
-    assert api.calls_for("m7i.large") == 6
+    assert api.asked("m7i.large") == 6
 
 
 def test_a_token_selects_one_host_s(ec2) -> None:  # type: ignore[no-untyped-def]
