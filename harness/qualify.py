@@ -149,6 +149,7 @@ class Qualification:
                 first_backoff_s=settings.ssh_first_backoff_s,
                 progress=tell,
                 sleep=self._pause,
+                control=target.control,
             )
             self.found = replace(self.found, reach=reached)
             if not reached.reached:

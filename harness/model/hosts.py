@@ -55,6 +55,7 @@ class Machine:
     private_key: str | None  # path; None: what ssh finds by itself, or an agent's
     known_host: str
     rotated_key: str | None = None  # path: its host key is changed at first contact, and its lines are kept there
+    boots_within_s: float = 0.0  # from when it runs: so long its SSH server may not answer yet
     ssh_options: tuple[str, ...] = ()  # further words for ssh, such as a jump host
     second_opinion: str | None  # "address port" of an NTP server that is not the PHC
     second_opinion_poll: int = 4  # how often it may be asked: log2 of seconds

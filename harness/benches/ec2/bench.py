@@ -231,6 +231,7 @@ class Ec2Bench:
             ssh_options=access.ssh_options(record.access, record.instance_id, record.region),
             second_opinion=None,  # the roles' default: the link-local server that every instance has
             rotated_key=str(identity.rotated_key(record.token)),
+            boots_within_s=access.boots_within_s(record.launched_type or record.instance_type),
             role_variables={"ena_driver_reboot": True},
             placement=record.placement or Placement(precise=None, detail="not observed"),
             claim=record.claim,
