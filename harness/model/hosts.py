@@ -66,6 +66,7 @@ class Machine:
     region: str | None = None  # where it stands, where its bench knows Regions ...
     zone: str | None = None  # ... and zones
     image: str | None = None  # what it was started from, by its bench's name
+    usd_per_hour: float | None = None  # None: nobody knows, or it costs nothing
     evidence_files: tuple[str, ...] = ()  # to be copied into the run's evidence at release
     detail: str = ""
 
@@ -86,6 +87,7 @@ class HostRecord:
     image: str | None = None
     claim: Claim | None = None
     api_calls: float | None = None  # what we asked a cloud for it; a call for several hosts counts in part
+    cost_usd: float | None = None  # of the instance until the end of the record, where its price is known
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,3 +102,10 @@ class RunRecord:
     hosts: tuple[HostRecord, ...]
     leftovers: tuple[Resource, ...]
     api_calls: int | None = None  # in all; not in the records of early versions
+
+    @property
+    def cost_usd(self) -> float | None:
+        """Of all hosts that came to run; None as soon as the price of one is not known."""
+        costs = [host.cost_usd for host in self.hosts if host.address is not None]
+        known = [cost for cost in costs if cost is not None]
+        return sum(known) if known and len(known) == len(costs) else None

@@ -20,6 +20,7 @@ def document(record: RunRecord) -> dict[str, Any]:
         "hosts": [_host(host) for host in record.hosts],
         "leftovers": [asdict(resource) for resource in record.leftovers],
         "api_calls": record.api_calls,
+        "cost_usd": record.cost_usd,
     }
 
 
@@ -49,4 +50,5 @@ def _host(host: HostRecord) -> dict[str, Any]:
         "image": host.image,
         "claim": None if host.claim is None else asdict(host.claim),
         "api_calls": host.api_calls,
+        "cost_usd": host.cost_usd,
     }

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 
 from harness import units
 from harness.model import HostRecord, HostState, RungStatus, RunRecord
+from harness.report.outlook import usd
 
 _HEAD = ("HOST", "VERDICT", "WHY", "EVIDENCE")
 
@@ -106,6 +107,7 @@ def _closing(record: RunRecord, report_path: str | None) -> list[str]:
         f"report: {report_path}" if report_path else "",
         _duration(record.seconds),
         "" if record.api_calls is None else f"{record.api_calls} API calls",
+        "" if record.cost_usd is None else f"about {usd(record.cost_usd)}",
         "interrupted" if record.interrupted else "",
     ]
     lines = ["   ".join(part for part in parts if part)]

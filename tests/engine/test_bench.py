@@ -54,6 +54,8 @@ def launched(bench: Ec2Bench, run: str, instance_type: str = "m7i.large") -> Mac
 def test_a_host_comes_to_run_is_found_and_goes(make: Make, double: Double) -> None:
     bench, said = make(), []
     bench.prepare(["m7i.large"], silent)
+    terms = bench.terms(["m7i.large"])
+    assert (terms.placement, terms.usd_per_hour, len(terms.images)) == ("no placement group", {}, 1)
     made = bench.provision(token("b1"), "m7i.large", said.append)
     assert (made.user, made.region, made.zone, made.offer.available) == ("ec2-user", REGION, "eu-north-1a", True)
     assert (made.placement.precise, made.claim and made.claim.phc_supported) == (True, True)

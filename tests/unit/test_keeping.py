@@ -35,6 +35,9 @@ class Rack:
 
     def prepare(self, types: Sequence[str], progress: Progress) -> None: ...
 
+    def terms(self, types: Sequence[str]) -> None:
+        return None
+
     def provision(self, token: Token, instance_type: str, progress: Progress) -> Machine:
         raise AssertionError(f"{token} must not be made again")
 

@@ -121,7 +121,7 @@ def test_a_record_of_an_early_version_can_be_read(ledger: Ledger) -> None:
         run=run, bench="lab", started="", seconds=5, interrupted=False, hosts=(host("a"),), leftovers=(), api_calls=40
     )
     ledger.close_run(whole)
-    early = ", ".join(f"'$.{name}'" for name in ("zone", "region", "image", "claim", "api_calls"))
+    early = ", ".join(f"'$.{name}'" for name in ("zone", "region", "image", "claim", "api_calls", "cost_usd"))
     with sqlite3.connect(ledger.url.removeprefix("sqlite:///")) as db:
         db.execute(f"UPDATE hosts SET record = json_remove(record, {early})")
         db.execute("UPDATE runs SET record = json_remove(record, '$.api_calls')")

@@ -7,7 +7,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from functools import cached_property
 
 from harness.bench import BenchError, Check, FatalError, InstanceType, Progress
-from harness.benches.ec2 import access, checks, engine_home, orphans, watch
+from harness.benches.ec2 import access, checks, engine_home, orphans, prices, terms, watch
 from harness.benches.ec2.api import Api
 from harness.benches.ec2.engine import Engine
 from harness.benches.ec2.failures import EngineError
@@ -19,7 +19,7 @@ from harness.benches.ec2.stack import StackOutputs
 from harness.benches.ec2.watch import Watch
 from harness.errors import CleanupError, HarnessError
 from harness.model import Machine, Offer, Placement, Resource, Token
-from harness.model.cloud import CloudWishes, TypeInfo
+from harness.model.cloud import CloudWishes, Terms, TypeInfo
 from harness.settings import Settings
 
 _AT_ONCE = 128
@@ -68,6 +68,9 @@ class Ec2Bench:
     def checks(self) -> Sequence[Check]:
         wishes = self.wishes
         return checks.all_of(wishes.region, engine_home.of(self._settings), subnet=wishes.subnet, access=wishes.access)
+
+    def terms(self, types: Sequence[str]) -> Terms:
+        return terms.of(self.region, types)
 
     # -- hosts
 
@@ -239,8 +242,13 @@ class Ec2Bench:
             region=record.region,
             zone=record.zone,
             image=record.image,
+            usd_per_hour=self._usd_per_hour(record),
             detail=f"{record.instance_id} runs in {record.zone} at {record.address}",
         )
+
+    def _usd_per_hour(self, record: HostRecord) -> float | None:
+        known = prices.kept(self._api(record.region), self._settings.cache_dir, market=self.wishes.market)
+        return known.get(record.launched_type or record.instance_type)
 
     def _regions(self) -> list[str]:
         """Every Region in which our records have a host, and the campaign's or environment's."""
