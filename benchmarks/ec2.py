@@ -4,9 +4,9 @@
 
 campaign: 30 hosts that only take their time, 30 at once, beside the slowest of them alone. contact: from the first
 greeting of an SSH server, which begins late on this machine, until the harness is logged in, beside one login alone;
-then, on a lab guest, the change of its host key. stacks: the real engine and program with the doubles of tests/, one stack and six
-at once, and the peak of each process's memory. Nothing leaves this machine. What else runs on it is part of the
-figures, so its load is printed too; exit code 1 says that a limit was not held.
+then, on a lab guest, the change of its host key. stacks: the real engine and program with the doubles of tests/, one
+stack and six at once, and the peak of each process's memory. Nothing leaves this machine. What else runs on it is part
+of the figures, so its load is printed too; exit code 1 says that a limit was not held.
 """
 
 import argparse
