@@ -22,7 +22,8 @@ def of(region: Region, types: Sequence[str]) -> Terms:
 
 
 def _image(image: Image) -> str:
-    return f"{image.title or image.name} ({image.ami})"
+    words = [word for word in (image.ami, image.title) if word and word != image.name]
+    return f"{image.name} ({', '.join(words)})" if words else image.name
 
 
 def _placement(settings: Sequence[str]) -> str:
