@@ -109,11 +109,21 @@ class Launch:
     def _bring_up(self, settings: StackSettings) -> Instance:
         """The running instance: as soon as EC2 shows it, which is before Pulumi looks again.
 
-        Nobody looks for it before the engine asks for it: until then it may wait for room, or for other hosts.
+        Nobody looks for it before the engine asks for it: until then it may wait for room, or for other hosts. And
+        nobody does once the engine was refused something, which it takes a while to say as a whole.
         """
-        stop, asked, shop, name = threading.Event(), threading.Event(), self.workshop, self.record.stack
-        self.up = shop.threads.submit(shop.engine.up, name, settings, self._hear, stop.is_set, asked.set)
-        self.up.add_done_callback(lambda _: asked.set())
+        shop, name = self.workshop, self.record.stack
+        stop, asked, refused = threading.Event(), threading.Event(), threading.Event()
+
+        def hear(due: bool) -> None:
+            (asked if due else refused).set()
+
+        def ended(_: object) -> None:
+            asked.set()
+            refused.clear()
+
+        self.up = shop.threads.submit(shop.engine.up, name, settings, self._hear, stop.is_set, hear)
+        self.up.add_done_callback(ended)
         eyes = shop.threads.submit(
             self._look_for,
             asked,
@@ -123,6 +133,7 @@ class Launch:
             cancelled=stop,
             public=settings.access == "ssh",
             without=self._ended,
+            idle=refused.is_set,
         )
         try:
             while not eyes.done():

@@ -6,7 +6,7 @@ every 15 s: here one call serves up to 100 hosts, and nothing is asked while nob
 
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -56,6 +56,7 @@ class _Waiter:
     token: str
     host: str
     without: frozenset[str] = frozenset()
+    idle: Callable[[], bool] = lambda: False
     since: float = field(default_factory=time.monotonic)
     seen: Instance | None = None
     error: BenchError | None = None
@@ -79,16 +80,17 @@ class Watch:
         cancelled: threading.Event,
         public: bool = True,
         without: frozenset[str] = frozenset(),
+        idle: Callable[[], bool] = lambda: False,
     ) -> Instance:
         """The token's instance once it runs and has an address: a public one, unless a private one will do.
 
-        Instances of earlier attempts, by their ids in `without`, do not count.
+        Instances of earlier attempts, by their ids in `without`, do not count. EC2 is not asked while it is `idle`.
 
         Raises the error of its StateReason when it ended instead (CapacityError for what EC2 finds out late),
         TransientError past the deadline, Cancelled.
         """
 
-        waiter = _Waiter(token, host, without)
+        waiter = _Waiter(token, host, without, idle)
         with self._changed:
             self._waiters.append(waiter)
             self._start()
@@ -123,8 +125,9 @@ class Watch:
                 if not waiting:
                     self._thread = None
                     return
-            for first in range(0, len(waiting), BATCH):
-                self._look(waiting[first : first + BATCH])
+            due = [waiter for waiter in waiting if not waiter.idle()]
+            for first in range(0, len(due), BATCH):
+                self._look(due[first : first + BATCH])
             with self._changed:
                 while (left := begun + self._interval_s(begun) - time.monotonic()) > 0:
                     self._changed.wait(left)

@@ -26,15 +26,6 @@ def test_a_release_that_cannot_be_verified_is_none(bench: Ec2Bench) -> None:
         bench.release(Token(run="k3f9", host="a"))
 
 
-def test_who_looks_for_what_is_left_of_a_host_asks_five_times_for_it(moto_api: Api, tmp_path: Path) -> None:
-    bench = Ec2Bench(replace(settings.load(), state_dir=tmp_path), CloudWishes(region=moto_api.region))
-    assert bench.api_calls() == 0
-    gone = Token(run="k3f9", host="a")
-    bench.release(gone)
-    assert bench.resources() == []
-    assert (bench.api_calls(gone), bench.api_calls(Token(run="k3f9", host="b")), bench.api_calls()) == (5, 0, 10)
-
-
 def test_what_cannot_be_listed_may_still_run(bench: Ec2Bench) -> None:
     (left,) = campaigns.leftovers(bench, "k3f9", ())
     assert (left.token, left.kind) == ("k3f9/ec2/1", "resources")

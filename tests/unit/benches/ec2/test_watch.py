@@ -191,6 +191,18 @@ def test_nothing_is_asked_while_nobody_waits(watching: Watch, script: Script) ->
     assert len(script.asked) > asked
 
 
+def test_who_is_idle_is_not_looked_for(watching: Watch, script: Script, api: Api) -> None:
+    script.show("i-1", "running", **RUNS)
+    resting = threading.Event()
+    resting.set()
+    with ThreadPoolExecutor(max_workers=1) as pool:
+        wait = pool.submit(watching.running, "i-1", host="a", deadline_s=30, cancelled=NEVER, idle=resting.is_set)
+        time.sleep(6 * TICK_S)
+        assert api.asked() == 0
+        resting.clear()
+        assert wait.result().id == "i-1"
+
+
 def test_a_missing_permission_ends_every_wait(watching: Watch, script: Script, monkeypatch: pytest.MonkeyPatch) -> None:
     def refused(*_: object, **__: object) -> None:
         raise FatalError("not allowed")
