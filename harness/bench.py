@@ -6,6 +6,7 @@ from typing import ClassVar, Protocol
 
 from harness.errors import ExitCode, HarnessError
 from harness.model import Machine, Reason, Resource, Token
+from harness.model.cloud import Terms
 
 Progress = Callable[[str], None]
 """Takes one short line about what is being done now."""
@@ -82,6 +83,9 @@ class Bench(Protocol):
     def prepare(self, types: Sequence[str], progress: Progress) -> None:
         """Make what all hosts of a campaign share (images, snapshots). Raises SetupError."""
 
+    def terms(self, types: Sequence[str]) -> Terms | None:
+        """What hosts of these types are made from and cost, once `prepare` is done. None where they cost nothing."""
+
     def provision(self, token: Token, instance_type: str, progress: Progress) -> Machine:
         """A running host, found again by its token when it already exists. Raises BenchError."""
 
@@ -93,3 +97,9 @@ class Bench(Protocol):
 
     def resources(self) -> Sequence[Resource]:
         """All that exists by this bench's own records, whoever made it and whether or not it is still wanted."""
+
+    def api_calls(self, token: Token | None = None) -> float | None:
+        """How often a cloud's API was asked for one host, or in all, by this process. None: there is none to ask.
+
+        A call that served several hosts counts for each in part.
+        """

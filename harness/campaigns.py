@@ -5,7 +5,7 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from types import FrameType
@@ -21,7 +21,7 @@ from harness.ledger import Ledger
 from harness.model import HostRecord, HostState, Resource, RunRecord, Stage, Token
 from harness.plan import Plan
 from harness.qualify import Listener, Way, qualify
-from harness.report import text
+from harness.report import beginning, text
 from harness.report.formats import Format, render
 from harness.settings import Settings
 
@@ -32,9 +32,18 @@ REPORT_JSON = "report.json"
 
 
 def start(
-    plan: Plan, bench: Bench, ledger: Ledger, settings: Settings, listener: Listener, choose: Chooser = keep_none
+    plan: Plan,
+    bench: Bench,
+    ledger: Ledger,
+    settings: Settings,
+    listener: Listener,
+    choose: Chooser = keep_none,
+    announce: Callable[[str], None] = lambda _: None,
 ) -> RunRecord:
-    """Make ready what the hosts share, book the run, take its hosts along their way, and write its report."""
+    """Make ready what the hosts share, book the run, take its hosts along their way, and write its report.
+
+    What hosts of a cloud are had for is told to `announce`, before the first of them is made.
+    """
     campaign = plan.campaign
     bench.prepare(campaign.instance_types, lambda words: listener(bench.name, Stage.PROVISION, words))
     run = ledger.open_run(
@@ -42,6 +51,8 @@ def start(
         campaign=_CAMPAIGN.dump_python(campaign, mode="json"),
         hosts={host.name: host.instance_type for host in plan.hosts},
     )
+    if (terms := bench.terms(campaign.instance_types)) is not None:
+        announce(beginning.line(run, plan, terms, datetime.datetime.now().astimezone()))
     folder = Folder.create(settings.runs_dir / run)
     folder.write("campaign.json", _CAMPAIGN.dump_json(campaign, indent=2))
     way = Way(
@@ -68,6 +79,8 @@ def conduct(plan: Plan, way: Way, choose: Chooser = keep_none) -> RunRecord:
         if way.campaign.keep is Keep.ASK:
             chooser = keep_none if way.stop.is_set() else choose
             records, unanswered = decide(records, way.run, way.bench, way.ledger, chooser)
+    left = leftovers(way.bench, way.run, records)
+    asked = way.bench.api_calls()
     record = RunRecord(
         run=way.run,
         bench=way.bench.name,
@@ -75,7 +88,8 @@ def conduct(plan: Plan, way: Way, choose: Chooser = keep_none) -> RunRecord:
         seconds=round(time.monotonic() - begun, 1),
         interrupted=unanswered or way.stop.is_set(),
         hosts=records,
-        leftovers=leftovers(way.bench, way.run, records),
+        leftovers=left,
+        api_calls=None if asked is None else round(asked),
     )
     way.ledger.close_run(record)
     return record

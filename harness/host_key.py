@@ -42,10 +42,12 @@ def rotate(target: Target, *, progress: Callable[[str], None], pause: Callable[[
     for number in range(1, _TRIES + 1):
         words = _serve(target)
         ssh.leave(target.control)
-        new = replace(machine, known_host=f"{name} {own}")
+        new = replace(machine, known_host=f"{name} {own}", boots_within_s=0.0)  # it has booted
         alone = store.with_name(f"{store.name}.new")
         _pin(replace(target, known_hosts=alone), alone, new.known_host)
-        reached = ssh.reach(new, alone, tries=3, first_backoff_s=0.2, progress=progress, sleep=pause)
+        reached = ssh.reach(
+            new, alone, tries=3, first_backoff_s=0.2, progress=progress, sleep=pause, control=target.control
+        )
         alone.unlink()
         if reached.reached:
             _pin(target, store, new.known_host)

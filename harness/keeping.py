@@ -101,11 +101,17 @@ def _asked(run: str, waiting: Sequence[HostRecord], choose: Chooser) -> tuple[Co
 
 
 def _settle(record: HostRecord, stays: bool, run: str, bench: Bench, ledger: Ledger) -> HostRecord:
-    settled = replace(
-        record, state=HostState.KEPT if stays else _released(Token(run=run, host=record.name), bench, ledger)
-    )
+    token = Token(run=run, host=record.name)
+    before = bench.api_calls(token)
+    state = HostState.KEPT if stays else _released(token, bench, ledger)
+    settled = replace(record, state=state, api_calls=_more(record.api_calls, before, bench.api_calls(token)))
     ledger.settle(run, settled)
     return settled
+
+
+def _more(known: float | None, before: float | None, after: float | None) -> float | None:
+    """The calls for a host with those of its release, which may be another process's than the run's."""
+    return known if before is None or after is None else round((known or 0.0) + after - before, 1)
 
 
 def _released(token: Token, bench: Bench, ledger: Ledger) -> HostState:

@@ -49,6 +49,7 @@ CONFIGURE_DEADLINE_S = 900.0
 BUILD_DEADLINE_S = 1800.0
 """Where a driver may have to be built first: an emulated host takes ten minutes for that."""
 COLLECT_DEADLINE_S = 60.0
+_LEAST_BILLED_S = 60.0
 
 
 class Interrupted(Exception):
@@ -149,6 +150,7 @@ class Qualification:
                 first_backoff_s=settings.ssh_first_backoff_s,
                 progress=tell,
                 sleep=self._pause,
+                control=target.control,
             )
             self.found = replace(self.found, reach=reached)
             if not reached.reached:
@@ -380,4 +382,16 @@ class Qualification:
             region=self.machine.region if self.machine else self.way.campaign.region,
             image=self.machine.image if self.machine else self.way.campaign.image,
             claim=self.found.claim,
+            api_calls=self._api_calls(),
+            cost_usd=self._cost_usd(),
         )
+
+    def _cost_usd(self) -> float | None:
+        """By the time since it was asked for, which is a little more than what is billed; a minute at least is."""
+        if self.machine is None or self.machine.usd_per_hour is None:
+            return None
+        return round(self.machine.usd_per_hour * max(sum(self.seconds.values()), _LEAST_BILLED_S) / 3600, 4)
+
+    def _api_calls(self) -> float | None:
+        asked = self.way.bench.api_calls(self.token)
+        return None if asked is None else round(asked, 1)

@@ -1,6 +1,7 @@
 """How we speak SSH to a host: pinned host key, our own key and nobody's configuration, patient at first contact."""
 
 import shutil
+import socket
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -12,6 +13,8 @@ from harness.errors import CommandError, last_line
 from harness.model import Machine, Reach
 
 CONNECT_TIMEOUT_S = 10
+_PROBE_S = 0.5
+_PROBE_PAUSE_S = 0.1
 FAILED = 255
 """The exit status by which ssh(1) says that it could not connect, or lost the connection."""
 
@@ -83,12 +86,19 @@ def reach(
     first_backoff_s: float,
     progress: Callable[[str], None],
     sleep: Callable[[float], None] = time.sleep,
+    control: Path | None = None,
 ) -> Reach:
-    """Log in and run `true`, up to `tries` times with doubling pauses. A wrong host key is not tried again."""
+    """Log in and run `true`, up to `tries` times with doubling pauses. A wrong host key is not tried again.
+
+    A host that may still boot is given its time first. With `control`, the connection is there for whoever is next.
+    """
+    if machine.boots_within_s:
+        _boot(machine, known_hosts, progress, sleep)
     pause_s, words = first_backoff_s, ""
     for number in range(1, tries + 1):
         try:
-            done = proc.run(command(machine, known_hosts, "true"), timeout_s=CONNECT_TIMEOUT_S + 20, check=False)
+            argv = command(machine, known_hosts, "true", control=control)
+            done = proc.run(argv, timeout_s=CONNECT_TIMEOUT_S + 20, check=False)
             if done.status == 0:
                 return Reach(reached=True, tries=number, detail=f"SSH answered with the pinned key at try {number}")
             words = last_line(done.stderr) or f"ssh ended with status {done.status}"
@@ -103,3 +113,33 @@ def reach(
             sleep(pause_s)
             pause_s *= 2
     return Reach(reached=False, tries=tries, detail=words)
+
+
+def _boot(machine: Machine, known_hosts: Path, progress: Callable[[str], None], sleep: Callable[[float], None]) -> None:
+    """Return as soon as its SSH server answers, or when its time to boot is over."""
+    give_up = time.monotonic() + machine.boots_within_s
+    answers = _says_ssh if not machine.ssh_options else _lets_ssh_through
+    while not answers(machine, known_hosts) and time.monotonic() < give_up:
+        progress("waiting for its SSH server")
+        sleep(_PROBE_PAUSE_S)
+
+
+def _says_ssh(machine: Machine, _known_hosts: Path) -> bool:
+    """Whether the greeting of RFC 4253, section 4.2 comes at once.
+
+    A new question each time: TCP repeats one that was dropped, since the host had no network, after 1, 3 and 7 s.
+    """
+    try:
+        with socket.create_connection((machine.address, machine.port), timeout=_PROBE_S) as there:
+            return there.recv(4) == b"SSH-"
+    except OSError:
+        return False
+
+
+def _lets_ssh_through(machine: Machine, known_hosts: Path) -> bool:
+    """The same where a command is the way to the host: nobody but ssh itself can tell."""
+    try:
+        done = proc.run(command(machine, known_hosts, "true"), timeout_s=CONNECT_TIMEOUT_S + 20, check=False)
+    except CommandError:
+        return False
+    return done.status != FAILED or "Host key verification failed" in done.stderr

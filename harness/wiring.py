@@ -125,6 +125,27 @@ def remove_images(region: str, images: Sequence[BakedImage]) -> None:
     baked.remove(_api(region), images)
 
 
+def ec2_kept_types(settings: Settings, region: str | None) -> list[tuple[str, str]]:
+    """Types of the Region, or of the one asked about last, with a line about each: from what was kept, in no time."""
+    from harness.benches.ec2 import kept
+
+    return kept.types(settings.cache_dir, region)
+
+
+def ec2_kept_families(settings: Settings, region: str | None) -> list[tuple[str, str]]:
+    """Their families."""
+    from harness.benches.ec2 import kept
+
+    return kept.families(settings.cache_dir, region)
+
+
+def ec2_kept_regions(settings: Settings) -> list[tuple[str, str]]:
+    """Regions of which a list of types was kept."""
+    from harness.benches.ec2 import kept
+
+    return kept.regions(settings.cache_dir)
+
+
 def ec2_steps(region: str | None) -> str:
     """What only an AWS account can prove, as steps for a person who has one."""
     from harness.benches.ec2 import live

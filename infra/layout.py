@@ -17,31 +17,6 @@ class Group:
     existing: str | None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Image:
-    """Where the id of a named image is found, and who logs in to it."""
-
-    parameter: str
-    user: str
-
-
-_IMAGES = {
-    "al2023": ("/aws/service/ami-amazon-linux-latest/al2023-ami-kernel-default-{}", "ec2-user"),
-    "debian-12": ("/aws/service/debian/release/12/latest/{}", "admin"),
-    "debian-13": ("/aws/service/debian/release/13/latest/{}", "admin"),
-    "ubuntu-22.04": ("/aws/service/canonical/ubuntu/server/22.04/stable/current/{}/hvm/ebs-gp2/ami-id", "ubuntu"),
-    "ubuntu-24.04": ("/aws/service/canonical/ubuntu/server/24.04/stable/current/{}/hvm/ebs-gp3/ami-id", "ubuntu"),
-}
-"""Public SSM parameters. Amazon says x86_64, Debian and Canonical say amd64; Canonical's 22.04 has gp2 alone."""
-
-
-def image(name: str, architecture: str) -> Image:
-    """A named image for "x86_64" or "arm64"."""
-    parameter, user = _IMAGES[name]
-    word = "amd64" if architecture == "x86_64" and name != "al2023" else architecture
-    return Image(parameter=parameter.format(word), user=user)
-
-
 def architecture(supported: list[str], instance_type: str) -> str:
     """The one to use of what EC2 says of a type ("i386" may stand first). Raises SettingsError when it has neither."""
     for name in ("x86_64", "arm64"):

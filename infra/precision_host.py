@@ -6,6 +6,7 @@ from typing import Any
 import pulumi
 from pulumi_aws import ec2, ssm
 
+from harness.model.images import NAMED
 from infra import layout
 from infra.settings import Settings
 from infra.user_data import cloud_config, public_part
@@ -54,8 +55,9 @@ class PrecisionHost(pulumi.ComponentResource):
         """The image's id, and who logs in to it."""
         if self._settings.image_is_given:
             return self._settings.image, self._settings.user or "ec2-user"
-        image = layout.image(self._settings.image, architecture)
-        return ssm.get_parameter(name=image.parameter).value, self._settings.user or image.user
+        named = NAMED[self._settings.image]
+        parameter = ssm.get_parameter(name=named.parameters[architecture])
+        return parameter.value, self._settings.user or named.user
 
     def _firewall(self) -> ec2.SecurityGroup:
         subnet = self._settings.subnet_id

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field, fields
 from datetime import datetime
 from typing import Literal, cast
 
+from harness.model.images import NAMED
+
 Access = Literal["ssh", "ssm"]
 Market = Literal["on-demand", "spot"]
 
@@ -14,7 +16,6 @@ GROUP = "group:"
 """`placement: group:NAME` is a placement group that exists."""
 
 PLACEMENTS = ("auto", "none", "precision-time", "cluster")
-IMAGES = ("al2023", "debian-12", "debian-13", "ubuntu-22.04", "ubuntu-24.04")
 
 
 class SettingsError(Exception):
@@ -103,7 +104,7 @@ def _number(text: str, least: int, most: int) -> bool:
 
 _FITS: dict[str, Callable[[str], bool]] = {
     "instance_type": lambda text: re.fullmatch(r"[a-z0-9-]+\.[a-z0-9-]+", text) is not None,
-    "image": lambda text: text in IMAGES or re.fullmatch(r"ami-[0-9a-f]+", text) is not None,
+    "image": lambda text: text in NAMED or re.fullmatch(r"ami-[0-9a-f]+", text) is not None,
     "placement": lambda text: text in PLACEMENTS or (text.startswith(GROUP) and text != GROUP),
     "access": lambda text: text in ("ssh", "ssm"),
     "market": lambda text: text in ("on-demand", "spot"),
@@ -122,7 +123,7 @@ _FITS: dict[str, Callable[[str], bool]] = {
 
 _EXPECTED = {
     "instance_type": "an instance type such as m7i.large",
-    "image": f"one of {', '.join(IMAGES)}, or an image's id (ami-...)",
+    "image": f"one of {', '.join(NAMED)}, or an image's id (ami-...)",
     "placement": f"one of {', '.join(PLACEMENTS)}, or {GROUP}NAME",
     "access": "ssh or ssm",
     "market": "on-demand or spot",

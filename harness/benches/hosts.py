@@ -85,6 +85,9 @@ class HostsBench:
     def prepare(self, types: Sequence[str], progress: Progress) -> None:
         """They are there already."""
 
+    def terms(self, types: Sequence[str]) -> None:
+        """They cost nothing."""
+
     def provision(self, token: Token, instance_type: str, progress: Progress) -> Machine:
         entry = self._entries[instance_type]
         connection = str(entry.variables.get("ansible_connection") or "ssh")
@@ -120,6 +123,9 @@ class HostsBench:
 
     def resources(self) -> Sequence[Resource]:
         return ()
+
+    def api_calls(self, token: Token | None = None) -> None:
+        """Nobody is asked."""
 
     # -- the inventory
 

@@ -24,9 +24,27 @@ def lab_types(incomplete: str) -> Found:
 
 
 def targets(ctx: Context, incomplete: str) -> Found:
-    """What `plan` and `run` take: types of the lab, or hosts and groups of the inventory that is named."""
-    inventory = ctx.params.get("inventory")
-    return _begun(lambda: _inventory(str(inventory)) if inventory else _lab_types(), incomplete)
+    """What `plan` and `run` take: types of the lab and of EC2, or hosts and groups of the inventory that is named.
+
+    EC2 has hundreds: they are offered where the bench or Region says so, or as soon as something of one is typed.
+    """
+    inventory, bench, region = (ctx.params.get(name) for name in ("inventory", "bench", "region"))
+    if inventory:
+        return _begun(lambda: _inventory(str(inventory)), incomplete)
+    if region or bench == "ec2":
+        return _begun(lambda: _ec2_types(region), incomplete)
+    lab = _begun(_lab_types, incomplete) if bench in (None, "lab") else []
+    return lab or (_begun(lambda: _ec2_types(None), incomplete) if incomplete and bench is None else [])
+
+
+def regions(incomplete: str) -> Found:
+    """Regions that were asked for their types."""
+    return _begun(lambda: wiring.ec2_kept_regions(settings.load()), incomplete)
+
+
+def families(ctx: Context, incomplete: str) -> Found:
+    """Families of the Region's types, for `types`."""
+    return _begun(lambda: wiring.ec2_kept_families(settings.load(), ctx.params.get("region")), incomplete)
 
 
 def lab_hosts(incomplete: str) -> Found:
@@ -63,6 +81,10 @@ def _begun(look: Callable[[], Iterable[tuple[str, str]]], incomplete: str) -> Fo
 
 def _lab_types() -> Found:
     return [(kind.name, kind.summary) for kind in wiring.lab_bench(settings.load()).types().values()]
+
+
+def _ec2_types(region: str | None) -> Found:
+    return wiring.ec2_kept_types(settings.load(), region)
 
 
 def _inventory(file: str) -> Found:

@@ -6,13 +6,16 @@ from typing import Annotated
 import typer
 
 from harness import settings, wiring
-from harness.cli import output
+from harness.cli import completion, output
 from harness.errors import ExitCode, RequestError
 
 
 def doctor(
     bench: Annotated[str, typer.Option(metavar="NAME", help="The bench to look at.")] = "lab",
-    region: Annotated[str | None, typer.Option(metavar="NAME", help="The AWS Region; of bench ec2.")] = None,
+    region: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="The AWS Region; of bench ec2.", autocompletion=completion.regions),
+    ] = None,
     live: Annotated[bool, typer.Option("--live", help="Also what only an AWS account can prove, as steps.")] = False,
     json: Annotated[bool, typer.Option("--json", help="Print JSON to standard output.")] = False,
 ) -> None:

@@ -19,21 +19,26 @@ _STYLES = {Stage.MEASURE: "cyan", Stage.RELEASE: "magenta"}
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """`hear` is the listener; within `aside()` the terminal is free for a question."""
+    """`hear` is the listener, `say` prints a line that stays; within `aside()` the terminal is free for a question."""
 
     hear: Listener
+    say: Callable[[str], None]
     aside: Callable[[], AbstractContextManager[None]]
 
 
 @contextmanager
 def shown(console: Console) -> Iterator[Shown]:
     """A listener whose news is shown on `console` for as long as the context lasts."""
+
+    def say(line: str) -> None:
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
+
     if console.is_terminal:
         board = _Board()
         with Live(board, console=console, refresh_per_second=4, transient=True) as live:
-            yield Shown(board.hear, lambda: _without(live))
+            yield Shown(board.hear, say, lambda: _without(live))
     else:
-        yield Shown(_Lines(console).hear, nullcontext)
+        yield Shown(_Lines(console).hear, say, nullcontext)
 
 
 @contextmanager

@@ -30,7 +30,10 @@ Inventory = Annotated[
     str | None,
     typer.Option("--inventory", "-i", metavar="FILE", help="Your own hosts, as Ansible has them (bench: hosts)."),
 ]
-Region = Annotated[str | None, typer.Option("--region", metavar="NAME", help="The Region of EC2 (bench: ec2).")]
+Region = Annotated[
+    str | None,
+    typer.Option("--region", metavar="NAME", help="The Region of EC2 (bench: ec2).", autocompletion=completion.regions),
+]
 ImageName = Annotated[
     str | None,
     typer.Option("--image", metavar="NAME", help="al2023, ubuntu-24.04, debian-13, ... or ami-... (default: al2023)."),

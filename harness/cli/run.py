@@ -60,7 +60,7 @@ def run(
         output.say(f"warning: {words}")
     with progress.shown(output.console()) as news:
         choose = kept.asker(news.aside) if asked.keep is Keep.ASK else keep_none
-        record = campaigns.start(plan, source, wiring.ledger(configuration), configuration, news.hear, choose)
+        record = campaigns.start(plan, source, wiring.ledger(configuration), configuration, news.hear, choose, news.say)
     _tell(record, configuration)
     report.print_out(record, form, json=json)
     raise typer.Exit(_exit_code(record))

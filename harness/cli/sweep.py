@@ -7,7 +7,7 @@ import typer
 from harness import settings, wiring
 from harness import sweep as sweeping
 from harness.bench import Bench
-from harness.cli import output
+from harness.cli import completion, output
 from harness.errors import CleanupError, ExitCode
 from harness.ledger import Ledger
 from harness.model.cloud import CloudWishes
@@ -17,7 +17,12 @@ def sweep(
     yes: Annotated[bool, typer.Option("--yes", help="Remove what is listed.")] = False,
     bench: Annotated[str, typer.Option(metavar="NAME", help="The bench to look at: lab, ec2.")] = "lab",
     region: Annotated[
-        str | None, typer.Option(metavar="NAME", help="A Region of EC2 to look at, beside those of our own hosts.")
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="A Region of EC2 to look at, beside those of our own hosts.",
+            autocompletion=completion.regions,
+        ),
     ] = None,
 ) -> None:
     """List what dead or ended runs left; --yes removes it.

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from harness import knowledge, selection, settings, wiring
-from harness.cli import output
+from harness.cli import completion, output
 from harness.errors import RequestError
 from harness.evidence import Folder
 from harness.knowledge import Known, Measured
@@ -51,9 +51,15 @@ Patterns = list[str] | None
 
 def types(
     bench: Annotated[str, typer.Option(metavar="NAME", help="ec2 or lab.")] = "ec2",
-    region: Annotated[str | None, typer.Option(metavar="NAME", help="Else that of AWS's own settings.")] = None,
+    region: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="Else that of AWS's own settings.", autocompletion=completion.regions),
+    ] = None,
     phc: Annotated[Phc, typer.Option(help="What the API must claim of the clock.")] = Phc.ANY,
-    family: Annotated[Patterns, typer.Option(metavar="PATTERN", help="m7i, 'c8*'; again for more.")] = None,
+    family: Annotated[
+        Patterns,
+        typer.Option(metavar="PATTERN", help="m7i, 'c8*'; again for more.", autocompletion=completion.families),
+    ] = None,
     size: Annotated[Patterns, typer.Option(metavar="PATTERN", help="large, '*xlarge'; again for more.")] = None,
     arch: Annotated[Arch | None, typer.Option(help="The processor's kind.")] = None,
     min_vcpus: Annotated[int | None, typer.Option(min=1, metavar="N", help="No fewer.")] = None,

@@ -1,5 +1,6 @@
 """What a cloud says of its instance types and of what an account may run of them: what tables and plans are made of."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -76,3 +77,13 @@ class CloudWishes:
     volume_gib: int = 12
     owner: str | None = None
     lease_s: float = 7200.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Terms:
+    """What a campaign's hosts are made from and cost, as is known once it is prepared, and how long one may last."""
+
+    images: tuple[str, ...]
+    placement: str
+    usd_per_hour: Mapping[str, float]  # by type; one that is not in it has no price that is known
+    lasts_s: float

@@ -55,6 +55,7 @@ class Machine:
     private_key: str | None  # path; None: what ssh finds by itself, or an agent's
     known_host: str
     rotated_key: str | None = None  # path: its host key is changed at first contact, and its lines are kept there
+    boots_within_s: float = 0.0  # from when it runs: so long its SSH server may not answer yet
     ssh_options: tuple[str, ...] = ()  # further words for ssh, such as a jump host
     second_opinion: str | None  # "address port" of an NTP server that is not the PHC
     second_opinion_poll: int = 4  # how often it may be asked: log2 of seconds
@@ -65,6 +66,7 @@ class Machine:
     region: str | None = None  # where it stands, where its bench knows Regions ...
     zone: str | None = None  # ... and zones
     image: str | None = None  # what it was started from, by its bench's name
+    usd_per_hour: float | None = None  # None: nobody knows, or it costs nothing
     evidence_files: tuple[str, ...] = ()  # to be copied into the run's evidence at release
     detail: str = ""
 
@@ -84,6 +86,8 @@ class HostRecord:
     region: str | None = None
     image: str | None = None
     claim: Claim | None = None
+    api_calls: float | None = None  # what we asked a cloud for it; a call for several hosts counts in part
+    cost_usd: float | None = None  # of the instance until the end of the record, where its price is known
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,3 +101,11 @@ class RunRecord:
     interrupted: bool
     hosts: tuple[HostRecord, ...]
     leftovers: tuple[Resource, ...]
+    api_calls: int | None = None  # in all; not in the records of early versions
+
+    @property
+    def cost_usd(self) -> float | None:
+        """Of all hosts that came to run; None as soon as the price of one is not known."""
+        costs = [host.cost_usd for host in self.hosts if host.address is not None]
+        known = [cost for cost in costs if cost is not None]
+        return sum(known) if known and len(known) == len(costs) else None

@@ -19,6 +19,8 @@ def document(record: RunRecord) -> dict[str, Any]:
         "interrupted": record.interrupted,
         "hosts": [_host(host) for host in record.hosts],
         "leftovers": [asdict(resource) for resource in record.leftovers],
+        "api_calls": record.api_calls,
+        "cost_usd": record.cost_usd,
     }
 
 
@@ -47,4 +49,6 @@ def _host(host: HostRecord) -> dict[str, Any]:
         "region": host.region,
         "image": host.image,
         "claim": None if host.claim is None else asdict(host.claim),
+        "api_calls": host.api_calls,
+        "cost_usd": host.cost_usd,
     }

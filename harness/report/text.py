@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 
 from harness import units
 from harness.model import HostRecord, HostState, RungStatus, RunRecord
+from harness.report.outlook import usd
 
 _HEAD = ("HOST", "VERDICT", "WHY", "EVIDENCE")
 
@@ -42,7 +43,8 @@ def ladder(host: HostRecord, *, width: int = 120) -> str:
     lines += [f"  not observed: {text}" for text in verdict.unobserved]
     lines += [f"  {text}" for text in verdict.remarks]
     stages = ", ".join(f"{stage} {seconds:.1f} s" for stage, seconds in host.stages.items())
-    return printable("\n".join([*lines, f"  {host.state}; {stages}"])) + "\n"
+    asked = "" if host.api_calls is None else f"; {host.api_calls:g} API calls"
+    return printable("\n".join([*lines, f"  {host.state}; {stages}{asked}"])) + "\n"
 
 
 def printable(words: str) -> str:
@@ -108,6 +110,8 @@ def _closing(record: RunRecord, report_path: str | None) -> list[str]:
         *(what_became if record.bench != "hosts" else ["no host made or removed"]),
         f"report: {report_path}" if report_path else "",
         _duration(record.seconds),
+        "" if record.api_calls is None else f"{record.api_calls} API calls",
+        "" if record.cost_usd is None else f"about {usd(record.cost_usd)}",
         "interrupted" if record.interrupted else "",
     ]
     lines = ["   ".join(part for part in parts if part)]

@@ -46,6 +46,7 @@ from harness.model import (
     Stage,
     Token,
 )
+from harness.model.cloud import Terms
 from harness.plan import Plan
 from harness.report import text
 from harness.report.formats import Format, render
@@ -82,6 +83,9 @@ class ScriptedBench:
     def prepare(self, types: Sequence[str], progress: Progress) -> None:
         progress("ready")
 
+    def terms(self, types: Sequence[str]) -> Terms | None:
+        return None
+
     def provision(self, token: Token, instance_type: str, progress: Progress) -> Machine:
         with self._lock:
             self.order.append(token.host)
@@ -106,6 +110,9 @@ class ScriptedBench:
 
     def resources(self) -> Sequence[Resource]:
         return [Resource(token=token, kind="machine", name=token, detail="") for token in sorted(self.running)]
+
+    def api_calls(self, token: Token | None = None) -> float | None:
+        return None
 
 
 @dataclasses.dataclass
@@ -156,6 +163,31 @@ def test_every_kind_of_trouble_has_its_verdict_and_all_is_released(lab: Lab) -> 
     }
     assert lab.bench.running == set()
     assert record.leftovers == ()
+    assert lab.ledger.record(record.run) == record
+
+
+class PricedBench(ScriptedBench):
+    """The same in a cloud: six dollars an hour, and two questions for each host."""
+
+    def terms(self, types: Sequence[str]) -> Terms:
+        return Terms(images=(), placement="anywhere", usd_per_hour={"silent": 6.0}, lasts_s=3600.0)
+
+    def api_calls(self, token: Token | None = None) -> float:
+        return 2.04 * len(self.order) if token is None else 2.04
+
+
+def test_what_a_cloud_was_asked_and_costs_is_in_the_record(lab: Lab, silent_machine: Machine) -> None:
+    bench = PricedBench(dataclasses.replace(silent_machine, usd_per_hour=6.0))
+    said: list[tuple[str, int]] = []
+    asked = planned(bench, ["silent", "full"], 1, lease="1h")
+    record = campaigns.start(
+        asked, bench, lab.ledger, lab.settings, lab.hear, announce=lambda words: said.append((words, len(bench.order)))
+    )
+    [(words, made)] = said
+    assert words.startswith(f"run {record.run}: 2 hosts, anywhere, cost unknown (")
+    assert made == 0, "said before the first host is made"
+    assert [(host.api_calls, host.cost_usd) for host in record.hosts] == [(2.0, 0.1), (2.0, None)], "a minute at least"
+    assert (record.api_calls, record.cost_usd) == (4, 0.1)
     assert lab.ledger.record(record.run) == record
 
 

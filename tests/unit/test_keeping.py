@@ -3,6 +3,7 @@
 import os
 import signal
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -36,6 +37,9 @@ class Rack:
 
     def prepare(self, types: Sequence[str], progress: Progress) -> None: ...
 
+    def terms(self, types: Sequence[str]) -> None:
+        return None
+
     def provision(self, token: Token, instance_type: str, progress: Progress) -> Machine:
         raise AssertionError(f"{token} must not be made again")
 
@@ -49,6 +53,24 @@ class Rack:
 
     def resources(self) -> Sequence[Resource]:
         return [Resource(token=token, kind="machine", name=token, detail="") for token in sorted(self.running)]
+
+    def api_calls(self, token: Token | None = None) -> float | None:
+        return None
+
+
+class Cloud(Rack):
+    """A rack behind an API, which was asked once before, and which each release asks twice."""
+
+    def __init__(self, machine: Machine) -> None:
+        super().__init__(machine)
+        self.asked = 1.0
+
+    def release(self, token: Token) -> None:
+        self.asked += 2
+        super().release(token)
+
+    def api_calls(self, token: Token | None = None) -> float:
+        return self.asked
 
 
 def record(name: str, state: HostState) -> HostRecord:
@@ -110,6 +132,17 @@ def test_what_is_chosen_stays_and_the_rest_goes(ledger: Ledger, rack: Rack, run:
     assert {line.host: line.state for line in ledger.hosts(run)} == wanted
     assert rack.running == {f"{run}/a/1", f"{run}/stuck/1"}
     assert [host.name for host in keeping.kept(ledger, run)] == ["a"]
+
+
+def test_what_a_release_asks_is_added_to_the_calls_for_its_host(
+    ledger: Ledger, silent_machine: Machine, run: str
+) -> None:
+    there = Cloud(silent_machine)
+    kept = [replace(record("a", HostState.KEPT), api_calls=3.5), record("b", HostState.KEPT)]
+    assert [one.api_calls for one in keeping.release(run, kept, there, ledger)] == [5.5, 2.0]
+    assert {line.host: line.record and line.record.api_calls for line in ledger.hosts(run)}["a"] == 5.5
+    chosen, _ = keeping.decide(kept, run, there, ledger, lambda _hosts: ["a", "b"])
+    assert [one.api_calls for one in chosen] == [3.5, 0.0]
 
 
 def test_interrupted_at_the_question_nothing_stays(ledger: Ledger, rack: Rack, run: str) -> None:

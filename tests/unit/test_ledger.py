@@ -5,6 +5,7 @@ import sqlite3
 import subprocess
 import sys
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -113,13 +114,19 @@ def test_every_verdict_of_a_bench_newest_run_first(ledger: Ledger) -> None:
 
 
 def test_a_record_of_an_early_version_can_be_read(ledger: Ledger) -> None:
-    """One without zone, Region, image and claim."""
+    """One without zone, Region, image, claim and calls."""
     run = ledger.open_run(bench="lab", campaign={}, hosts={"a": "lab.phc"})
-    ledger.settle(run, host("a"))
-    early = ", ".join(f"'$.{name}'" for name in ("zone", "region", "image", "claim"))
+    ledger.settle(run, replace(host("a"), api_calls=8.5))
+    whole = RunRecord(
+        run=run, bench="lab", started="", seconds=5, interrupted=False, hosts=(host("a"),), leftovers=(), api_calls=40
+    )
+    ledger.close_run(whole)
+    early = ", ".join(f"'$.{name}'" for name in ("zone", "region", "image", "claim", "api_calls", "cost_usd"))
     with sqlite3.connect(ledger.url.removeprefix("sqlite:///")) as db:
         db.execute(f"UPDATE hosts SET record = json_remove(record, {early})")
+        db.execute("UPDATE runs SET record = json_remove(record, '$.api_calls')")
     assert ledger.hosts(run)[0].record == ledger.verdicts("lab")[0].record == host("a")
+    assert ledger.record(run) == replace(whole, api_calls=None)
 
 
 def test_a_run_of_a_process_that_died_is_not_alive(tmp_path: Path) -> None:

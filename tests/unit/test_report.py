@@ -4,6 +4,7 @@ import json
 import re
 from collections.abc import Sequence
 from dataclasses import asdict, replace
+from datetime import UTC, datetime
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -13,6 +14,8 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from harness import campaign, plan
+from harness.bench import InstanceType
 from harness.model import (
     Clock,
     Evidence,
@@ -29,7 +32,8 @@ from harness.model import (
     Stage,
     Verdict,
 )
-from harness.report import junit, text
+from harness.model.cloud import Terms
+from harness.report import beginning, junit, text
 from harness.report.document import document
 from harness.report.formats import Format, render
 
@@ -151,6 +155,70 @@ def test_one_host_in_full() -> None:
         "  ptp4l: not applicable",
         "  kept; provision 1.2 s, measure 60.0 s",
     ]
+
+
+def test_how_often_a_cloud_was_asked_is_said_where_one_was() -> None:
+    asked = replace(RECORD, hosts=(replace(RECORD.hosts[0], api_calls=8.3),), api_calls=47)
+    assert text.ladder(asked.hosts[0]).endswith("measure 60.0 s; 8.3 API calls\n")
+    assert text.summary(asked).endswith("2 min 58 s   47 API calls\n")
+    for record, calls in ((asked, (47, 8.3)), (RECORD, (None, None))):
+        made = document(record)
+        assert (made["api_calls"], made["hosts"][0]["api_calls"]) == calls
+    assert "API calls" not in text.summary(RECORD) + text.ladder(RECORD.hosts[0])
+
+
+def test_the_cost_is_said_where_every_price_is_known() -> None:
+    first, second = (replace(one, cost_usd=cost) for one, cost in zip(RECORD.hosts, (0.0123, 0.002), strict=True))
+    never_ran = replace(second, address=None, cost_usd=None)
+    unpriced = replace(second, cost_usd=None)
+    assert replace(RECORD, hosts=(first, second)).cost_usd == pytest.approx(0.0143)
+    assert replace(RECORD, hosts=(first, never_ran)).cost_usd == 0.0123
+    assert [replace(RECORD, hosts=hosts).cost_usd for hosts in ((first, unpriced), (never_ran,))] == [None, None]
+    assert "2 min 58 s   about $0.01\n" in text.summary(replace(RECORD, hosts=(first, second)))
+    assert "$" not in text.summary(RECORD)
+    assert document(replace(RECORD, hosts=(first,)))["hosts"][0]["cost_usd"] == 0.0123
+    assert document(RECORD)["cost_usd"] is None
+
+
+NOW = datetime(2026, 11, 21, 12, 5, tzinfo=UTC)
+TERMS = Terms(
+    images=("al2023-ami-2023.9 (ami-0f1e)",),
+    placement="placement precision-time",
+    usd_per_hour={"lab.phc": 0.1, "lab.drifting": 0.11},
+    lasts_s=7200.0,
+)
+
+
+@pytest.mark.parametrize(
+    ("types", "parallel", "terms", "said"),
+    [
+        (
+            ("lab.phc", "lab.drifting"),
+            2,
+            TERMS,
+            "run k3f9: 2 hosts, al2023-ami-2023.9 (ami-0f1e), placement precision-time, at most $0.42, "
+            "every host off by 14:05 at the latest",
+        ),
+        (
+            ("lab.phc",) * 7,
+            1,
+            replace(TERMS, images=(), usd_per_hour={}),
+            "run k3f9: 7 hosts, placement precision-time, cost unknown (`ptp-harness plan` asks for prices), "
+            "every host off by 2026-11-22 02:05 at the latest",
+        ),
+        (
+            ("lab.phc", "lab.no-phc"),
+            2,
+            replace(TERMS, images=("a", "b")),
+            "run k3f9: 2 hosts, a and b, placement precision-time, cost unknown (`ptp-harness plan` asks for prices), "
+            "every host off by 14:05 at the latest",
+        ),
+    ],
+)
+def test_what_is_said_before_a_run(types: tuple[str, ...], parallel: int, terms: Terms, said: str) -> None:
+    known = {name: InstanceType(name=name, summary="") for name in types}
+    asked = campaign.from_mapping({"instance_types": types, "parallel": parallel, "lease": "2h"})
+    assert beginning.line("k3f9", plan.make(asked, known, now=NOW), terms, NOW) == said
 
 
 def test_what_a_host_said_steers_no_terminal() -> None:

@@ -1,7 +1,12 @@
 """First contact: patient, strict about the key, and clear about why it failed."""
 
 import dataclasses
+import socket
+import threading
+import time
 from pathlib import Path
+
+import pytest
 
 from harness import ssh
 from harness.model import Machine
@@ -22,6 +27,54 @@ def test_it_tries_as_often_as_told_with_doubling_pauses(silent_machine: Machine,
     assert (found.reached, found.tries) == (False, 4)
     assert "Connection refused" in found.detail
     assert len(news) == 3
+
+
+def test_a_host_that_boots_is_tried_once_it_answers(silent_machine: Machine, tmp_path: Path) -> None:
+    """By one who greets as an SSH server does, from the third question on."""
+    booting = dataclasses.replace(silent_machine, boots_within_s=30.0)
+    news: list[str] = []
+    greeted: list[float] = []
+
+    def greet(server: socket.socket) -> None:
+        for _ in range(2):
+            there, _ = server.accept()
+            greeted.append(time.monotonic())
+            there.sendall(b"SSH-2.0-nobody\r\n")
+            there.close()
+
+    with socket.socket() as server:
+        server.bind((booting.address, booting.port))
+
+        def sleep(_seconds: float) -> None:
+            if len(news) == 3 and not greeted:
+                server.listen()
+                threading.Thread(target=greet, args=(server,), daemon=True).start()
+
+        known = ssh.pin(booting, tmp_path)
+        found = ssh.reach(booting, known, tries=1, first_backoff_s=9, progress=news.append, sleep=sleep)
+    assert news == ["waiting for its SSH server"] * 3
+    assert (found.reached, found.tries, len(greeted)) == (False, 1, 2), "asked by the probe and by ssh"
+
+
+def test_a_host_that_does_not_boot_gets_its_tries_in_the_end(silent_machine: Machine, tmp_path: Path) -> None:
+    news: list[str] = []
+    booting = dataclasses.replace(silent_machine, boots_within_s=0.3)
+    found = ssh.reach(booting, ssh.pin(booting, tmp_path), tries=2, first_backoff_s=0, progress=news.append)
+    assert (found.reached, found.tries, news[-1][:10]) == (False, 2, "SSH try 1 ")
+    assert set(news[:-1]) == {"waiting for its SSH server"}
+
+
+def test_where_a_command_leads_to_the_host_ssh_itself_is_asked(silent_machine: Machine, tmp_path: Path) -> None:
+    mark = tmp_path / "asked"
+    way = ("-o", f"ProxyCommand=echo x >> {mark}; exit 1")
+    booting = dataclasses.replace(silent_machine, boots_within_s=30.0, ssh_options=way)
+
+    def sleep(_seconds: float) -> None:
+        if len(mark.read_text().split()) == 2:
+            raise InterruptedError
+
+    with pytest.raises(InterruptedError):
+        ssh.reach(booting, ssh.pin(booting, tmp_path), tries=1, first_backoff_s=9, progress=print, sleep=sleep)
 
 
 def test_only_the_pinned_key_counts(silent_machine: Machine, tmp_path: Path) -> None:

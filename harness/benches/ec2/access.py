@@ -10,6 +10,7 @@ CHECK_IP = "https://checkip.amazonaws.com"
 """AWS's own answer to who asks it."""
 
 _CHECK_IP_S = 5.0
+_BOOTS_S, _METAL_BOOTS_S = 180.0, 900.0
 
 
 def own_cidr(url: str = CHECK_IP) -> str:
@@ -24,6 +25,11 @@ def own_cidr(url: str = CHECK_IP) -> str:
     except (urllib.error.URLError, OSError) as error:
         reason = getattr(error, "reason", error)
         raise SetupError(f"{url} does not say which address we have: {reason}", next_step=remedy) from error
+
+
+def boots_within_s(instance_type: str) -> float:
+    """How long a host that EC2 calls running may be silent: bare metal goes through its firmware first."""
+    return _METAL_BOOTS_S if ".metal" in instance_type else _BOOTS_S
 
 
 def ssh_options(access: str, instance_id: str, region: str) -> tuple[str, ...]:

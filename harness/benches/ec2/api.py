@@ -4,8 +4,9 @@ import os
 import random
 import threading
 import time
-from collections import Counter
-from collections.abc import Callable, Iterator
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from fractions import Fraction
 from typing import Any
 
 import boto3
@@ -47,7 +48,8 @@ class Api:
         if not self._session.region_name:
             raise FatalError("no Region is known", next_step="--region NAME, `region:` in the campaign, or AWS_REGION")
         self.region: str = self._session.region_name
-        self.calls: Counter[tuple[str, str]] = Counter()  # ("ec2.DescribeInstances", host; "" where for all) -> times
+        self.calls: defaultdict[tuple[str, str], Fraction] = defaultdict(Fraction)
+        """By operation ("ec2.DescribeInstances") and host, "" for what serves all: how often."""
         self._clients: dict[tuple[str, str], Any] = {}
         self._lock = threading.Lock()
         self._not_before = 0.0
@@ -59,7 +61,7 @@ class Api:
         operation: str,
         *,
         what: str,
-        host: str = "",
+        host: str | Sequence[str] = "",
         region: str = "",
         tries: int = TRIES,
         **parameters: Any,
@@ -67,7 +69,8 @@ class Api:
         """One answer, as a dictionary. `operation` is boto3's method, `what` begins the error's sentence.
 
         Tries again what is transient, with all other callers held back meanwhile. Raises BenchError of its kind;
-        another Region than ours may be asked (prices are kept in a few only).
+        another Region than ours may be asked (prices are kept in a few only). For several hosts, the call counts for
+        each in part.
         """
         client = self._client(service, region or self.region)
         for attempt in range(1, tries + 1):
@@ -103,10 +106,10 @@ class Api:
         """The address that a service is asked at: AWS's own, or that of AWS_ENDPOINT_URL and its kin."""
         return str(self._client(service, self.region).meta.endpoint_url)
 
-    def calls_for(self, host: str) -> int:
-        """How often AWS was asked for this host alone."""
+    def asked(self, host: str | None = None) -> Fraction:
+        """How often AWS was asked for a host, whole calls and its parts of others; without a name: in all."""
         with self._lock:
-            return sum(times for (_, name), times in self.calls.items() if name == host)
+            return sum((times for (_, name), times in self.calls.items() if host in (None, name)), Fraction())
 
     def _client(self, service: str, region: str) -> Any:
         with self._lock:
@@ -120,9 +123,11 @@ class Api:
                 self._clients[service, region] = self._session.client(service, region_name=region, config=config)
             return self._clients[service, region]
 
-    def _count(self, service: str, client: Any, operation: str, host: str) -> None:
+    def _count(self, service: str, client: Any, operation: str, host: str | Sequence[str]) -> None:
+        hosts = [host] if isinstance(host, str) else host
         with self._lock:
-            self.calls[f"{service}.{client.meta.method_to_api_mapping[operation]}", host] += 1
+            for name in hosts:
+                self.calls[f"{service}.{client.meta.method_to_api_mapping[operation]}", name] += Fraction(1, len(hosts))
 
     def _wait(self) -> None:
         while (left := self._not_before - time.monotonic()) > 0:

@@ -7,7 +7,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from functools import cached_property
 
 from harness.bench import BenchError, Check, FatalError, InstanceType, Progress
-from harness.benches.ec2 import access, checks, engine_home, orphans, watch
+from harness.benches.ec2 import access, checks, engine_home, orphans, prices, terms, watch
 from harness.benches.ec2.api import Api
 from harness.benches.ec2.engine import Engine
 from harness.benches.ec2.failures import EngineError
@@ -19,7 +19,7 @@ from harness.benches.ec2.stack import StackOutputs
 from harness.benches.ec2.watch import Watch
 from harness.errors import CleanupError, HarnessError
 from harness.model import Machine, Offer, Placement, Resource, Token
-from harness.model.cloud import CloudWishes, TypeInfo
+from harness.model.cloud import CloudWishes, Terms, TypeInfo
 from harness.settings import Settings
 
 _AT_ONCE = 128
@@ -69,6 +69,9 @@ class Ec2Bench:
         wishes = self.wishes
         return checks.all_of(wishes.region, engine_home.of(self._settings), subnet=wishes.subnet, access=wishes.access)
 
+    def terms(self, types: Sequence[str]) -> Terms:
+        return terms.of(self.region, types)
+
     # -- hosts
 
     def prepare(self, types: Sequence[str], progress: Progress) -> None:
@@ -92,7 +95,7 @@ class Ec2Bench:
         record = self.records.find(token)
         if record is None or record.instance_id is None:
             return None
-        seen = watch.describe(self._api(record.region), [str(token)])
+        seen = watch.describe(self._api(record.region), [str(token)], hosts=[token.host])
         runs = any(one.id == record.instance_id and one.state == "running" for one in seen)
         return self._machine(record) if runs else None
 
@@ -128,6 +131,12 @@ class Ec2Bench:
             for region in self._regions()
             for one in orphans.find(self._api(region))
         ]
+
+    def api_calls(self, token: Token | None = None) -> float:
+        """Our own calls; what Pulumi's AWS plugin asks beside them, in a process of its own, nobody can count here."""
+        with self._lock:
+            apis = set(self._apis.values())
+        return float(sum(api.asked(token.host if token else None) for api in apis))
 
     # -- parts
 
@@ -225,6 +234,7 @@ class Ec2Bench:
             ssh_options=access.ssh_options(record.access, record.instance_id, record.region),
             second_opinion=None,  # the roles' default: the link-local server that every instance has
             rotated_key=str(identity.rotated_key(record.token)),
+            boots_within_s=access.boots_within_s(record.launched_type or record.instance_type),
             role_variables={"ena_driver_reboot": True},
             placement=record.placement or Placement(precise=None, detail="not observed"),
             claim=record.claim,
@@ -232,8 +242,13 @@ class Ec2Bench:
             region=record.region,
             zone=record.zone,
             image=record.image,
+            usd_per_hour=self._usd_per_hour(record),
             detail=f"{record.instance_id} runs in {record.zone} at {record.address}",
         )
+
+    def _usd_per_hour(self, record: HostRecord) -> float | None:
+        known = prices.kept(self._api(record.region), self._settings.cache_dir, market=self.wishes.market)
+        return known.get(record.launched_type or record.instance_type)
 
     def _regions(self) -> list[str]:
         """Every Region in which our records have a host, and the campaign's or environment's."""

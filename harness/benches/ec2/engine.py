@@ -53,6 +53,7 @@ class _Told:
 
     failures: list[ResourceFailure] = field(default_factory=list)
     last: Mapping[str, Any] = field(default_factory=dict)
+    instance: Callable[[bool], None] = lambda _: None
 
 
 class Engine:
@@ -82,11 +83,15 @@ class Engine:
         settings: StackSettings,
         progress: Progress,
         cancelled: Callable[[], bool] = lambda: False,
+        instance: Callable[[bool], None] = lambda _: None,
     ) -> StackOutputs:
-        """Make or complete a stack. Raises EngineError; what was made until then is in the stack's state."""
+        """Make or complete a stack. Raises EngineError; what was made until then is in the stack's state.
+
+        `instance` is told True when one is asked for, some seconds after the beginning, and False when anything fails.
+        """
         self.prepare(progress)
         config = {key: {"value": one.value, "secret": one.secret} for key, one in settings.config().items()}
-        outputs = self._do("up", stack, self._patience.up_s, progress, cancelled, config=config)
+        outputs = self._do("up", stack, self._patience.up_s, progress, cancelled, instance, config=config)
         return StackOutputs.of(stack, outputs)
 
     def destroy(self, stack: str, progress: Progress) -> None:
@@ -146,11 +151,12 @@ class Engine:
         timeout_s: float,
         progress: Progress = lambda _: None,
         cancelled: Callable[[], bool] = lambda: False,
+        instance: Callable[[bool], None] = lambda _: None,
         **more: Any,
     ) -> Any:
         """One operation in a worker. Its value; None for a stack that is not there."""
         request = {"operation": operation, "stack": stack, "folder": str(self._home.make(stack)), **more}
-        told = _Told()
+        told = _Told(instance=instance)
         with self._room:
             if cancelled():
                 raise EngineError(f"stack {stack}: {operation} was cancelled before it began", cancelled=True)
@@ -181,11 +187,14 @@ def _hear(line: str, told: _Told, progress: Progress) -> None:
     except ValueError:
         return
     if event["event"] == "step":
+        if failures.asks_for_instance(event):
+            told.instance(True)
         if (words := failures.progress(event)) is not None:
             progress(words)
     elif event["event"] == "error":
         if (failed := failures.failure(event["urn"], event["message"])) is not None:
             told.failures.append(failed)
+            told.instance(False)
     else:
         told.last = event
 

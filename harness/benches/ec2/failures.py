@@ -75,6 +75,15 @@ def progress(event: Mapping[str, Any]) -> str | None:
     return f"{verb} {short(event['urn'])}" if verb else None
 
 
+def asks_for_instance(event: Mapping[str, Any]) -> bool:
+    """Whether a worker's event is the beginning of an instance."""
+    makes = event["begun"] and event["operation"] in _MAKING
+    return bool(makes and event["urn"].rpartition("::")[0].endswith(_INSTANCE))
+
+
+_INSTANCE = "aws:ec2/instance:Instance"
+_MAKING = ("create", "create-replacement")
+
 _DOING = {"create": "creating", "delete": "removing", "update": "changing", "refresh": "looking at"}
 _DOING |= {"create-replacement": "creating", "delete-replaced": "removing", "discard-replaced": "removing"}
 _DONE = {"create": "created", "delete": "removed", "update": "changed"}

@@ -15,33 +15,10 @@ from harness.bench import BenchError
 from harness.benches.ec2 import baked, trouble
 from harness.benches.ec2.api import Api
 from harness.errors import RequestError
+from harness.model.images import NAMED
 
 _BAKED = re.compile(r"baked:([a-z0-9][a-z0-9._-]{0,62})(?:@([a-z0-9]+))?")
 """The newest of that name which is proven, or what a run made of its host."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Named:
-    """A name's public SSM parameter per architecture, and who logs in."""
-
-    parameters: Mapping[str, str]
-    user: str
-
-
-def _named(pattern: str, x86_64: str, user: str) -> Named:
-    return Named(parameters={"x86_64": pattern.format(x86_64), "arm64": pattern.format("arm64")}, user=user)
-
-
-_UBUNTU = "/aws/service/canonical/ubuntu/server/{}/stable/current/{{}}/hvm/ebs-{}/ami-id"
-
-NAMED: Mapping[str, Named] = {
-    "al2023": _named("/aws/service/ami-amazon-linux-latest/al2023-ami-kernel-default-{}", "x86_64", "ec2-user"),
-    "debian-12": _named("/aws/service/debian/release/12/latest/{}", "amd64", "admin"),
-    "debian-13": _named("/aws/service/debian/release/13/latest/{}", "amd64", "admin"),
-    "ubuntu-22.04": _named(_UBUNTU.format("22.04", "gp2"), "amd64", "ubuntu"),
-    "ubuntu-24.04": _named(_UBUNTU.format("24.04", "gp3"), "amd64", "ubuntu"),
-}
-"""Canonical publishes gp3 images from 23.10 on. The volume is gp3 either way: the stack says so."""
 
 _OWNERS = {
     "amazon": "ec2-user",

@@ -18,7 +18,7 @@ from harness.benches.ec2.places import Place
 from harness.benches.ec2.records import HostRecord, Records
 from harness.benches.ec2.region import Region
 from harness.benches.ec2.stack import StackOutputs, StackSettings
-from harness.benches.ec2.watch import Instance, Watch
+from harness.benches.ec2.watch import Cancelled, Instance, Watch
 
 RUNS_WITHIN_S = 300.0
 """From the request for an instance until it runs: seconds where there is room."""
@@ -62,7 +62,8 @@ class Launch:
                     raise
                 self.progress(f"{place}: {error.message}")
                 failures.append((place, error))
-                tried = watch.describe(region.api, [str(self.record.token)])
+                token = self.record.token
+                tried = watch.describe(region.api, [str(token)], hosts=[token.host])
                 self._ended = frozenset(one.id for one in tried)
         raise places.nowhere(info.name, failures)
 
@@ -106,17 +107,33 @@ class Launch:
         )
 
     def _bring_up(self, settings: StackSettings) -> Instance:
-        """The running instance: as soon as EC2 shows it, which is before Pulumi looks again."""
-        stop, shop, name = threading.Event(), self.workshop, self.record.stack
-        self.up = shop.threads.submit(shop.engine.up, name, settings, self._hear, stop.is_set)
+        """The running instance: as soon as EC2 shows it, which is before Pulumi looks again.
+
+        Nobody looks for it before the engine asks for it: until then it may wait for room, or for other hosts. And
+        nobody does once the engine was refused something, which it takes a while to say as a whole.
+        """
+        shop, name = self.workshop, self.record.stack
+        stop, asked, refused = threading.Event(), threading.Event(), threading.Event()
+
+        def hear(due: bool) -> None:
+            (asked if due else refused).set()
+
+        def ended(_: object) -> None:
+            asked.set()
+            refused.clear()
+
+        self.up = shop.threads.submit(shop.engine.up, name, settings, self._hear, stop.is_set, hear)
+        self.up.add_done_callback(ended)
         eyes = shop.threads.submit(
-            shop.watch.running,
+            self._look_for,
+            asked,
             settings.token,
             host=settings.host,
             deadline_s=RUNS_WITHIN_S,
             cancelled=stop,
             public=settings.access == "ssh",
             without=self._ended,
+            idle=refused.is_set,
         )
         try:
             while not eyes.done():
@@ -131,6 +148,12 @@ class Launch:
             both: list[Future[Any]] = [eyes, self.up]
             wait(both)
             raise
+
+    def _look_for(self, asked: threading.Event, token: str, *, cancelled: threading.Event, **more: Any) -> Instance:
+        while not asked.wait(_LOOK_S):
+            if cancelled.is_set():
+                raise Cancelled
+        return self.workshop.watch.running(token, cancelled=cancelled, **more)
 
     def _hear(self, words: str) -> None:
         """News from the engine's thread; told by ours, which may be stopped by it."""

@@ -2,7 +2,7 @@
 
 import datetime
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -54,7 +54,7 @@ def load(
 
     Never raises for want of prices: who may not ask for them still gets the older ones, or none with the reason.
     """
-    ask, usual_s = (_spot, SPOT_MAX_AGE_S) if market == "spot" else (_on_demand, ON_DEMAND_MAX_AGE_S)
+    ask, usual_s = _usual(market)
     path = answers.place(cache_dir, f"prices-{market}", api.region, api.endpoint("ec2"))
     kept = answers.read(path)
     if kept is not None and (offline or kept.age_s() < (usual_s if max_age_s is None else max_age_s)):
@@ -70,6 +70,17 @@ def load(
     if not found:
         return Prices(market=market, taken=None, per_hour_usd={}, why_unknown=f"there are none for {api.region}")
     return Prices(market=market, taken=answers.keep(path, found).taken, per_hour_usd=found)
+
+
+def kept(api: Api, cache_dir: Path, *, market: str) -> Mapping[str, float]:
+    """Those that were kept and are not too old to go by. Nobody is asked."""
+    found = answers.read(answers.place(cache_dir, f"prices-{market}", api.region, api.endpoint("ec2")))
+    return found.content if found is not None and found.age_s() < _usual(market)[1] else {}
+
+
+def _usual(market: str) -> tuple[Callable[[Api], dict[str, float]], float]:
+    """How prices of a market are asked for, and how long they hold."""
+    return (_spot, SPOT_MAX_AGE_S) if market == "spot" else (_on_demand, ON_DEMAND_MAX_AGE_S)
 
 
 def priced(catalogue: Catalogue, prices: Prices) -> Catalogue:

@@ -6,7 +6,7 @@ from functools import cached_property
 from pathlib import Path
 
 from harness.bench import NotOfferedError
-from harness.benches.ec2 import catalogue, groups, networks, places
+from harness.benches.ec2 import catalogue, groups, networks, places, prices
 from harness.benches.ec2.api import Api
 from harness.benches.ec2.catalogue import Catalogue
 from harness.benches.ec2.groups import Decision, Group
@@ -40,6 +40,11 @@ class Region:
     def groups(self) -> Mapping[str, Group]:
         """The placement groups that exist, by name."""
         return groups.load(self.api)
+
+    @cached_property
+    def prices(self) -> Mapping[str, float]:
+        """USD per hour by type, as far as it was asked lately; see prices.kept."""
+        return prices.kept(self.api, self._cache_dir, market=self.wishes.market)
 
     def check(self, types: Sequence[str]) -> None:
         """Ask for all that hosts of these types will need. Raises RequestError and BenchError for what cannot be.

@@ -1,4 +1,4 @@
-"""When does an instance run, and when is it gone? One thread asks for all who wait, once a second, and wakes each.
+"""When does an instance run? One thread asks for all who wait, once a second at first, and wakes each.
 
 DescribeInstances is one budget for the whole account (100 calls, 20 more each second), and boto3's own waiters look
 every 15 s: here one call serves up to 100 hosts, and nothing is asked while nobody waits.
@@ -6,9 +6,8 @@ every 15 s: here one call serves up to 100 hosts, and nothing is asked while nob
 
 import threading
 import time
-from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from harness.bench import BenchError, FatalError, TransientError
@@ -18,12 +17,9 @@ from harness.benches.ec2.orphans import TOKEN
 
 EVERY_S = 1.0
 BATCH = 100
-_UNSEEN_LOOKS = 10
-"""An instance that was never seen is taken for gone after so many looks: a new one appears within a few seconds."""
+PART = 4
+"""Who waited long is looked for after a quarter of that again: one that comes to run late answers SSH later still."""
 _LOOK_AT_CANCELLED_S = 0.1
-
-ENDED = ("shutting-down", "terminated")
-"""Billing ends with the first; a security group can be deleted after the second."""
 
 
 class Cancelled(Exception):
@@ -60,10 +56,9 @@ class _Waiter:
     token: str
     host: str
     without: frozenset[str] = frozenset()
+    idle: Callable[[], bool] = lambda: False
+    since: float = field(default_factory=time.monotonic)
     seen: Instance | None = None
-    looks: int = 0
-    unseen: int = 0  # looks in a row
-    ever_seen: bool = False
     error: BenchError | None = None
 
 
@@ -75,7 +70,6 @@ class Watch:
         self._changed = threading.Condition()
         self._waiters: list[_Waiter] = []
         self._thread: threading.Thread | None = None
-        self._shares: defaultdict[str, float] = defaultdict(float)
 
     def running(
         self,
@@ -86,83 +80,36 @@ class Watch:
         cancelled: threading.Event,
         public: bool = True,
         without: frozenset[str] = frozenset(),
+        idle: Callable[[], bool] = lambda: False,
     ) -> Instance:
         """The token's instance once it runs and has an address: a public one, unless a private one will do.
 
-        Instances of earlier attempts, by their ids in `without`, do not count.
+        Instances of earlier attempts, by their ids in `without`, do not count. EC2 is not asked while it is `idle`.
 
         Raises the error of its StateReason when it ended instead (CapacityError for what EC2 finds out late),
         TransientError past the deadline, Cancelled.
         """
 
-        def done(waiter: _Waiter) -> bool:
-            seen = waiter.seen
-            if seen is None or seen.state == "pending":
-                return False
-            if seen.state != "running":
-                raise trouble.error(
-                    seen.reason_code or seen.state, seen.reason, f"the instance {seen.id} did not come to run"
-                )
-            return (seen.public_address if public else seen.address) is not None
-
-        waiter = self._wait(_Waiter(token, host, without), done, deadline_s, cancelled, "to run")
-        assert waiter.seen is not None
-        return waiter.seen
-
-    def ended(
-        self,
-        token: str,
-        *,
-        host: str,
-        deadline_s: float,
-        cancelled: threading.Event | None = None,
-        terminated: bool = False,
-    ) -> None:
-        """Return once it is shutting down (billing has ended), with `terminated` once it is gone altogether.
-
-        Raises TransientError past the deadline, Cancelled.
-        """
-        states = ENDED[1:] if terminated else ENDED
-
-        def done(waiter: _Waiter) -> bool:
-            if waiter.seen is not None:
-                return waiter.seen.state in states
-            return waiter.unseen >= (1 if waiter.ever_seen else _UNSEEN_LOOKS)
-
-        goal = "to be terminated" if terminated else "to shut down"
-        self._wait(_Waiter(token, host), done, deadline_s, cancelled or threading.Event(), goal)
-
-    def share(self, host: str) -> float:
-        """A host's share of the calls: each call counts for one, over all hosts that waited for it."""
-        with self._changed:
-            return self._shares[host]
-
-    def _wait(
-        self,
-        waiter: _Waiter,
-        done: Callable[[_Waiter], bool],
-        deadline_s: float,
-        cancelled: threading.Event,
-        goal: str,
-    ) -> _Waiter:
-        give_up = time.monotonic() + deadline_s
+        waiter = _Waiter(token, host, without, idle)
         with self._changed:
             self._waiters.append(waiter)
             self._start()
+            self._changed.notify_all()
             try:
                 while True:
                     if cancelled.is_set():
                         raise Cancelled
                     if isinstance(waiter.error, FatalError):
                         raise waiter.error
-                    if done(waiter):
-                        return waiter
-                    left = give_up - time.monotonic()
+                    if waiter.seen is not None and _runs(waiter.seen, public=public):
+                        return waiter.seen
+                    left = waiter.since + deadline_s - time.monotonic()
                     if left <= 0:
-                        raise _too_long(waiter, goal, deadline_s)
+                        raise _too_long(waiter, deadline_s)
                     self._changed.wait(min(left, _LOOK_AT_CANCELLED_S))
             finally:
                 self._waiters.remove(waiter)
+                self._changed.notify_all()
 
     def _start(self) -> None:
         if self._thread is None:
@@ -170,7 +117,7 @@ class Watch:
             self._thread.start()
 
     def _look_on(self) -> None:
-        """Look once each interval until nobody waits."""
+        """Look after each interval until nobody waits."""
         while True:
             begun = time.monotonic()
             with self._changed:
@@ -178,37 +125,53 @@ class Watch:
                 if not waiting:
                     self._thread = None
                     return
-            for first in range(0, len(waiting), BATCH):
-                self._look(waiting[first : first + BATCH])
-            time.sleep(max(0.0, begun + self._every_s - time.monotonic()))
+            due = [waiter for waiter in waiting if not waiter.idle()]
+            for first in range(0, len(due), BATCH):
+                self._look(due[first : first + BATCH])
+            with self._changed:
+                while (left := begun + self._interval_s(begun) - time.monotonic()) > 0:
+                    self._changed.wait(left)
+
+    def _interval_s(self, last: float) -> float:
+        """From the last look to the next: by who had waited for the shortest time."""
+        waited_s = min((last - waiter.since for waiter in self._waiters), default=0.0)
+        return max(self._every_s, waited_s / PART)
 
     def _look(self, waiting: Sequence[_Waiter]) -> None:
         """One call for these; what it says, or why it failed, is handed to each, and all are woken."""
         found: Sequence[Instance] = ()
         error: BenchError | None = None
         try:
-            found = describe(self._api, sorted({waiter.token for waiter in waiting}))
+            tokens = sorted({waiter.token for waiter in waiting})
+            found = describe(self._api, tokens, hosts=[waiter.host for waiter in waiting])
         except BenchError as caught:
             error = caught
         except Exception as caught:  # whatever it is, it must not end the thread while others wait for it
             error = FatalError(f"watching the instances: {type(caught).__name__}: {caught}")
         with self._changed:
             for waiter in waiting:
-                self._shares[waiter.host] += 1 / len(waiting)
                 waiter.error = error
                 if error is None:
                     waiter.seen = _newest(found, waiter)
-                    waiter.looks += 1
-                    waiter.unseen = 0 if waiter.seen else waiter.unseen + 1
-                    waiter.ever_seen = waiter.ever_seen or waiter.seen is not None
             self._changed.notify_all()
 
 
-def describe(api: Api, tokens: Sequence[str]) -> Sequence[Instance]:
-    """All instances of these tokens that EC2 shows, also those that ended within the last hour."""
+def describe(api: Api, tokens: Sequence[str], *, hosts: Sequence[str]) -> Sequence[Instance]:
+    """All instances of these tokens that EC2 shows, also those that ended within the last hour; asked for `hosts`."""
     where = [{"Name": f"tag:{TOKEN}", "Values": list(tokens)}]
-    pages = api.pages("ec2", "describe_instances", "Reservations", Filters=where, what="looking at the instances")
+    what = "looking at the instances"
+    pages = api.pages("ec2", "describe_instances", "Reservations", Filters=where, what=what, host=hosts)
     return [_instance(said) for group in pages for said in group["Instances"]]
+
+
+def _runs(seen: Instance, *, public: bool) -> bool:
+    """Whether it runs and has its address. Raises the error of its StateReason when it ended instead."""
+    if seen.state == "pending":
+        return False
+    if seen.state != "running":
+        words = f"the instance {seen.id} did not come to run"
+        raise trouble.error(seen.reason_code or seen.state, seen.reason, words)
+    return (seen.public_address if public else seen.address) is not None
 
 
 def _newest(found: Sequence[Instance], waiter: _Waiter) -> Instance | None:
@@ -233,7 +196,7 @@ def _instance(said: Mapping[str, Any]) -> Instance:
     )
 
 
-def _too_long(waiter: _Waiter, goal: str, deadline_s: float) -> BenchError:
+def _too_long(waiter: _Waiter, deadline_s: float) -> BenchError:
     seen = waiter.seen
     if waiter.error is not None:
         state = f"the last look failed: {waiter.error.message}"
@@ -243,6 +206,6 @@ def _too_long(waiter: _Waiter, goal: str, deadline_s: float) -> BenchError:
         address = "" if seen.public_address else " without a public address"
         state = f"it is {seen.state}{address if seen.state == 'running' else ''}"
     return TransientError(
-        f"the instance of {waiter.token} took longer than {deadline_s:g} s {goal}: {state}",
+        f"the instance of {waiter.token} took longer than {deadline_s:g} s to run: {state}",
         next_step="run it again; `ptp-harness sweep` shows what is left",
     )

@@ -66,6 +66,9 @@ class LabBench:
                 raise
         self._prune(progress)
 
+    def terms(self, types: Sequence[str]) -> None:
+        """They cost nothing."""
+
     def provision(self, token: Token, instance_type: str, progress: Progress) -> Machine:
         truth = truth_of(instance_type)
         known = self._known(token)
@@ -92,6 +95,9 @@ class LabBench:
 
     def resources(self) -> Sequence[Resource]:
         return removal.resources(self.records)
+
+    def api_calls(self, token: Token | None = None) -> None:
+        """Nobody is asked."""
 
     # -- what hosts are made from
 

@@ -1,15 +1,18 @@
 """What the shell offers while a command is typed: types, runs and hosts that there are, and never an error."""
 
+import json
 import os
 import shlex
 import subprocess
 import sys
 from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import get_type_hints
 
 import pytest
 
+from harness.benches.ec2 import kept as ec2_kept
 from harness.benches.lab.truths import TRUTHS
 from harness.cli import completion, kept, lab, plan, report, show
 from harness.cli import run as run_verb
@@ -17,6 +20,7 @@ from harness.ladder import judge
 from harness.ledger import Ledger
 from harness.model import Depth, Evidence, HostRecord, HostState
 
+NOW = "2026-11-21T00:00:00+00:00"
 INVENTORY = "all:\n  children:\n    rack7:\n      hosts: {a1: {}, b1: {}}\n"
 
 
@@ -28,7 +32,19 @@ def environ(tmp_path: Path) -> dict[str, str]:
     program.write_text(f'#!/bin/sh\nexec {sys.executable} -m harness "$@"\n')
     program.chmod(0o755)
     path = f"{program.parent}:{os.environ['PATH']}"
-    return os.environ | {"PTP_HARNESS_STATE_DIR": str(tmp_path / "state"), "PATH": path}
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
+    ours = {"STATE_DIR": str(tmp_path / "state"), "CACHE_DIR": str(tmp_path / "cache")}
+    return kept | {f"PTP_HARNESS_{name}": value for name, value in ours.items()} | {"PATH": path}
+
+
+def keep_types(cache: Path, region: str, types: Sequence[str], taken: str = "", at: str = "") -> Path:
+    """The list of a Region's types as `types` keeps it."""
+    path = cache / "ec2" / f"types-{region}{at}.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    content = [{"name": name, "architecture": "arm64", "vcpus": 2, "phc": None} for name in types]
+    when = taken or datetime.now(UTC).isoformat()
+    path.write_text(json.dumps({"schema": 1, "taken": when, "content": content}))
+    return path
 
 
 @pytest.fixture
@@ -64,6 +80,8 @@ def offered(environ: dict[str, str], folder: Path, lines: Iterable[Sequence[str]
 
 def test_bash_offers_what_there_is(environ: dict[str, str], run: str, tmp_path: Path) -> None:
     (tmp_path / "hosts.yaml").write_text(INVENTORY)
+    for region, types in {"eu-west-1": ["m8g.large"], "eu-north-1": ["c7g.large", "m7i.large", "m7i.xlarge"]}.items():
+        keep_types(tmp_path / "cache", region, types)
     wanted: dict[tuple[str, ...], list[str]] = {
         ("lab", "d"): ["down"],
         ("run", "--depth", "q"): ["quick"],
@@ -71,6 +89,13 @@ def test_bash_offers_what_there_is(environ: dict[str, str], run: str, tmp_path: 
         ("lab", "up", "lab.old"): ["lab.old-driver"],
         ("plan", "--inventory", "hosts.yaml", "b"): ["b1"],
         ("report", run[:2]): [run],
+        ("run", "m7i"): ["m7i.large", "m7i.xlarge"],
+        ("run", "--bench", "lab", "m7i"): [],
+        ("plan", "--region", "eu-west-1", "m"): ["m8g.large"],
+        ("run", "--bench", "ec2", ""): ["c7g.large", "m7i.large", "m7i.xlarge"],
+        ("run", "lab.phc", "--region", "eu"): ["eu-north-1", "eu-west-1"],
+        ("types", "--family", ""): ["c7g", "m7i"],
+        ("types", "--region", "eu-west-1", "--family", ""): ["m8g"],
         ("show", run, "lab"): ["lab.phc", "lab.phc-2"],
         ("ssh", run, ""): ["lab.phc-2"],
     }
@@ -120,12 +145,43 @@ def test_zsh_and_fish_ask_the_same(environ: dict[str, str], shell: str, answer: 
     assert said.startswith(answer)
 
 
+def test_the_newest_list_of_the_endpoint_that_would_be_asked_counts(tmp_path: Path) -> None:
+    keep_types(tmp_path, "eu-west-1", ["m8g.large", "m8g.xlarge"], "2026-11-20T00:00:00+00:00")
+    keep_types(tmp_path, "eu-north-1", ["m7i.large"], "2026-11-19T00:00:00+00:00")
+    model = {"AWS_ENDPOINT_URL": "http://127.0.0.1:5000"}
+    keep_types(tmp_path, "eu-south-1", ["x1.large"], "2026-11-21T00:00:00+00:00", "@http-127-0-0-1-5000")
+    (tmp_path / "ec2" / "types-us-east-1.json").write_text("{")
+
+    def names(region: str | None = None, **environ: str) -> list[str]:
+        return [name for name, _ in ec2_kept.types(tmp_path, region, environ)]
+
+    assert names() == ["m8g.large", "m8g.xlarge"]
+    assert (
+        names("eu-north-1") == names(AWS_REGION="eu-north-1") == names(AWS_DEFAULT_REGION="eu-north-1") == ["m7i.large"]
+    )
+    assert names("us-east-1") == names("eu-south-1") == []
+    assert names(**model) == ["x1.large"]
+    assert [region for region, _ in ec2_kept.regions(tmp_path, {})] == ["eu-west-1", "eu-north-1"]
+    assert ec2_kept.families(tmp_path, None, {}) == [("m8g", "2 sizes")]
+    assert ec2_kept.types(tmp_path, None, {})[0] == ("m8g.large", "arm64, 2 vCPUs, PHC unknown by the API")
+    keep_types(tmp_path, "eu-north-1", []).write_text(json.dumps({"schema": 1, "taken": NOW, "content": [{}]}))
+    assert names("eu-north-1") == []
+
+
+def test_completion_of_types_never_loads_the_aws_sdk() -> None:
+    program = "import sys; from harness.cli import completion; completion.regions(''); print('boto3' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=True)
+    assert done.stdout.split() == ["False"]
+
+
 def test_where_nothing_is_known_nothing_is_offered_and_nothing_made(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("PTP_HARNESS_STATE_DIR", str(tmp_path / "state"))
+    monkeypatch.setenv("PTP_HARNESS_CACHE_DIR", str(tmp_path / "cache"))
     assert completion.runs("") == []
     assert completion.lab_hosts("") == []
+    assert completion.regions("") == []
     assert list(tmp_path.iterdir()) == []
     (tmp_path / "state").mkdir()
     (tmp_path / "state" / "ledger.sqlite").write_text("no books, but words that are long enough to be looked at" * 20)

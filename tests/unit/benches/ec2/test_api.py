@@ -38,7 +38,7 @@ def test_who_is_throttled_waits_longer_each_time(api: Api, stub: Stubs) -> None:
     stub("ec2").add_response("describe_images", IMAGES)
     assert ask(api, "a") == []
     assert api.calls == {("ec2.DescribeImages", "a"): 4}
-    assert (api.calls_for("a"), api.calls_for("b")) == (4, 0)
+    assert (api.asked("a"), api.asked("b"), api.asked()) == (4, 0, 4)
     assert len(pauses.seconds) == 3
     for number, seconds in enumerate(pauses.seconds):
         assert 0.45 * 2**number < seconds <= 2**number
@@ -69,7 +69,7 @@ def test_what_will_not_change_is_asked_once(api: Api, stub: Stubs, code: str, er
     stub("ec2").add_client_error("describe_images", code, "No.")
     with pytest.raises(error, match=f"looking: {code}: No"):
         ask(api)
-    assert api.calls_for("") == 1
+    assert api.asked("") == 1
 
 
 @pytest.mark.parametrize("caught", [ReadTimeoutError(endpoint_url="x"), ConnectionClosedError(endpoint_url="x")])

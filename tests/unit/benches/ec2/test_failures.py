@@ -3,6 +3,7 @@
 import pytest
 
 from harness.bench import CapacityError, FatalError, QuotaError
+from harness.benches.ec2 import failures
 from harness.benches.ec2.failures import EngineError, failure, progress, short
 from harness.benches.ec2.trouble import Kind
 
@@ -56,6 +57,21 @@ def test_without_a_refusal_there_is_no_cause() -> None:
 
 def test_a_resource_is_named_as_people_do() -> None:
     assert short(URN) == "Instance host-al2023"
+
+
+@pytest.mark.parametrize(
+    ("operation", "begun", "urn", "asks"),
+    [
+        ("create", True, URN, True),
+        ("create-replacement", True, URN, True),
+        ("create", False, URN, False),
+        ("delete-replaced", True, URN, False),
+        ("same", True, URN, False),
+        ("create", True, URN.replace("instance:Instance", "keyPair:KeyPair"), False),
+    ],
+)
+def test_when_an_instance_is_asked_for(operation: str, begun: bool, urn: str, asks: bool) -> None:
+    assert failures.asks_for_instance({"operation": operation, "urn": urn, "begun": begun}) is asks
 
 
 @pytest.mark.parametrize(

@@ -8,8 +8,9 @@ from botocore.stub import Stubber
 
 from harness.benches.ec2 import images
 from harness.benches.ec2.api import Api
-from harness.benches.ec2.images import NAMED, Images
+from harness.benches.ec2.images import Images
 from harness.errors import RequestError
+from harness.model.images import NAMED
 
 
 def answered(stub: Stubber, architecture: str, found: dict[str, str]) -> None:

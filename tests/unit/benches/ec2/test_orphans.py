@@ -2,14 +2,20 @@
 
 import urllib.request
 from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
 
 import boto3
 import pytest
 from moto.server import ThreadedMotoServer
 
+from harness import settings
 from harness.benches.ec2 import orphans
 from harness.benches.ec2.api import Api
+from harness.benches.ec2.bench import Ec2Bench
 from harness.errors import CleanupError
+from harness.model import Token
+from harness.model.cloud import CloudWishes
 from tests.doubles import ec2_server
 
 REGION = "eu-west-1"
@@ -79,7 +85,7 @@ def test_a_run_s_orphans_are_found_and_removed_and_no_other_s(ec2) -> None:  # t
     orphans.remove(api, found, host="m7i.large")
     assert orphans.find(api, run="k3f9") == []
     assert {str(each) for each in orphans.find(api)} == other
-    assert api.calls_for("m7i.large") == 6
+    assert api.asked("m7i.large") == 6
 
 
 def test_a_token_selects_one_host_s(ec2) -> None:  # type: ignore[no-untyped-def]
@@ -102,3 +108,12 @@ def test_an_instance_that_does_not_end_is_named_with_the_command(ec2, monkeypatc
     monkeypatch.setattr(orphans, "_GONE", ("never",))
     with pytest.raises(CleanupError, match=rf"left running: {found[0].ident} \(aws ec2 terminate-instances"):
         orphans.remove(api, found)
+
+
+def test_to_see_that_nothing_is_left_of_a_host_takes_five_calls(ec2, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    bench = Ec2Bench(replace(settings.load(), state_dir=tmp_path), CloudWishes(region=REGION))
+    assert bench.api_calls() == 0
+    gone = Token(run="k3f9", host="a")
+    bench.release(gone)
+    assert bench.resources() == []
+    assert (bench.api_calls(gone), bench.api_calls(Token(run="k3f9", host="b")), bench.api_calls()) == (5, 0, 10)

@@ -166,8 +166,8 @@ def test_thirty_hosts_share_the_calls(watching: Watch, script: Script, api: Api)
     calls = len(script.asked)
     assert max(map(len, script.asked)) == 30
     assert calls < 30, "fewer than hosts"
-    assert sum(watching.share(name) for name in names) == pytest.approx(calls)
-    assert api.calls[("ec2.DescribeInstances", "")] == calls
+    assert sum(api.asked(name) for name in names) == api.asked() == calls
+    assert api.asked("") == 0
 
 
 def test_a_hundred_at_most_in_one_call(watching: Watch, script: Script, api: Api) -> None:
@@ -189,6 +189,18 @@ def test_nothing_is_asked_while_nobody_waits(watching: Watch, script: Script) ->
     assert len(script.asked) == asked
     watching.running("i-1", host="a", deadline_s=5, cancelled=NEVER)
     assert len(script.asked) > asked
+
+
+def test_who_is_idle_is_not_looked_for(watching: Watch, script: Script, api: Api) -> None:
+    script.show("i-1", "running", **RUNS)
+    resting = threading.Event()
+    resting.set()
+    with ThreadPoolExecutor(max_workers=1) as pool:
+        wait = pool.submit(watching.running, "i-1", host="a", deadline_s=30, cancelled=NEVER, idle=resting.is_set)
+        time.sleep(6 * TICK_S)
+        assert api.asked() == 0
+        resting.clear()
+        assert wait.result().id == "i-1"
 
 
 def test_a_missing_permission_ends_every_wait(watching: Watch, script: Script, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -224,32 +236,28 @@ def test_a_fault_of_ours_is_told_and_ends_no_thread(watching: Watch, script: Scr
         watching.running("i-1", host="a", deadline_s=10, cancelled=NEVER)
 
 
-def test_the_end_is_waited_for(watching: Watch, script: Script) -> None:
-    script.show("i-1", "running", **RUNS)
-    later(0.15, lambda: script.show("i-1", "shutting-down"))
-    watching.ended("i-1", host="a", deadline_s=10)
-    assert script.instances["i-1"]["State"]["Name"] == "shutting-down"
-    later(0.15, lambda: script.show("i-1", "terminated"))
-    watching.ended("i-1", host="a", deadline_s=10, terminated=True)
-    assert script.instances["i-1"]["State"]["Name"] == "terminated"
+def test_one_that_comes_late_is_looked_for_less_often(watching: Watch, script: Script, api: Api) -> None:
+    script.show("i-1", "pending")
+    late_s = 40 * TICK_S
+    later(late_s, lambda: script.show("i-1", "running", **RUNS))
+    begun = time.monotonic()
+    watching.running("i-1", host="a", deadline_s=60, cancelled=NEVER)
+    assert api.asked("a") == len(script.asked) <= 16
+    assert time.monotonic() - begun < late_s * (1 + 2 / watch.PART) + 1
 
 
-def test_one_that_vanished_has_ended(watching: Watch, script: Script) -> None:
-    script.show("i-1", "shutting-down")
-    later(0.2, lambda: script.instances.clear())
-    watching.ended("i-1", host="a", deadline_s=10, terminated=True)
-
-
-def test_one_that_was_never_seen_is_looked_for_a_while(watching: Watch, script: Script) -> None:
-    watching.ended("i-0", host="a", deadline_s=10)
-    assert len(script.asked) == 10
-
-
-def test_one_that_does_not_end(watching: Watch, script: Script) -> None:
-    script.show("i-1", "running", **RUNS)
-    with pytest.raises(TransientError) as caught:
-        watching.ended("i-1", host="a", deadline_s=0.3)
-    assert caught.value.message == "the instance of i-1 took longer than 0.3 s to shut down: it is running"
+def test_one_that_begins_to_wait_meanwhile_is_looked_for_soon(watching: Watch, script: Script) -> None:
+    script.show("i-2", "running", **RUNS)
+    with ThreadPoolExecutor(max_workers=1) as pool:
+        stop = threading.Event()
+        first = pool.submit(watching.running, "i-1", host="a", deadline_s=60, cancelled=stop)
+        watching._every_s = 30.0
+        time.sleep(4 * TICK_S)
+        watching._every_s = TICK_S
+        assert watching.running("i-2", host="b", deadline_s=10, cancelled=NEVER).id == "i-2"
+        stop.set()
+        with pytest.raises(Cancelled):
+            first.result()
 
 
 def test_motos_instances(moto_api: Api, ec2: Any) -> None:
@@ -267,8 +275,7 @@ def test_motos_instances(moto_api: Api, ec2: Any) -> None:
     assert (found.id, found.token, found.state, found.zone) == (first, token, "running", "eu-north-1a")
     assert found.address
     ec2.terminate_instances(InstanceIds=[first])
-    looks.ended(token, host="a", deadline_s=60, terminated=True)
-    assert [one.state for one in watch.describe(moto_api, [token, "nobody"])] == ["terminated"]
+    assert [one.state for one in watch.describe(moto_api, [token, "nobody"], hosts=["a"])] == ["terminated"]
 
     second = make()  # the next attempt, whose stack has the same token
     found = looks.running(token, host="a", deadline_s=60, cancelled=NEVER, without=frozenset({first}))

@@ -1,0 +1,394 @@
+"""What does the harness itself cost on EC2, beside what EC2 takes?
+
+    .venv/bin/python benchmarks/ec2.py [campaign] [contact] [stacks] [--rounds N]       all of them, unless named
+
+campaign: 30 hosts that only take their time, 30 at once, beside the slowest of them alone. contact: from the first
+greeting of an SSH server, which begins late on this machine, until the harness is logged in, beside one login alone;
+then, on a lab guest, the change of its host key. stacks: the real engine and program with the doubles of tests/, one
+stack and six at once, and the peak of each process's memory. Nothing leaves this machine. What else runs on it is part
+of the figures, so its load is printed too; exit code 1 says that a limit was not held.
+"""
+
+import argparse
+import dataclasses
+import datetime
+import os
+import resource
+import shutil
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+
+from harness import campaign, campaigns, host_key, keys, plan, proc, settings, ssh, wiring
+from harness.bench import Check, InstanceType, Progress
+from harness.benches.ec2.engine import Engine
+from harness.benches.ec2.engine_home import EngineHome
+from harness.benches.ec2.stack import StackSettings
+from harness.ledger import Ledger
+from harness.model import Machine, Offer, Placement, Resource, RunRecord, Token
+from harness.playbooks import Target
+
+ROOT = Path(__file__).parents[1]
+sys.path.insert(0, str(ROOT))
+
+from tests.doubles import rehearsal  # noqa: E402
+
+HOSTS, MOST_RATIO = 30, 1.2
+SECONDS = {f"slow.{number}": 7.0 + number / 10 for number in range(1, HOSTS + 1)}
+SLOWEST = f"slow.{HOSTS}"
+MOST_CONTACT_S = 1.0
+AT_ONCE = 6
+PROGRAMS = {
+    "harness.benches.ec2.engine_worker": "worker",
+    "pulumi-language-python-exec": "program",
+    "pulumi-language-python": "language host",
+    "pulumi": "engine",
+}
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("only", nargs="*", choices=[*PARTS, []], help="these parts alone")
+    parser.add_argument("--rounds", type=int, default=5, metavar="N", help="of each figure (5)")
+    options = parser.parse_args()
+    print(f"load before: {os.getloadavg()[0]:.2f}, {os.cpu_count()} cores\n")
+    print("| what | median | least | most | rounds |\n|---|---|---|---|---|", flush=True)
+    with tempfile.TemporaryDirectory(prefix="ptp-ec2-") as folder:
+        held = [PARTS[name](Path(folder), options.rounds) for name in options.only or PARTS]
+    return 0 if all(held) else 1
+
+
+# --- a campaign ------------------------------------------------------------------------------------------------------
+
+
+class SlowBench:
+    """Hosts that take their seconds to come up, and then never answer: all of them nearly at once."""
+
+    name = "lab"
+
+    def __init__(self, silent: Machine) -> None:
+        self._silent = silent
+
+    def types(self) -> Mapping[str, InstanceType]:
+        return {name: InstanceType(name=name, summary=name) for name in SECONDS}
+
+    def expand(self, names: Sequence[str]) -> Sequence[str]:
+        return names
+
+    def checks(self) -> Sequence[Check]:
+        return ()
+
+    def prepare(self, types: Sequence[str], progress: Progress) -> None:
+        progress("ready")
+
+    def terms(self, types: Sequence[str]) -> None:
+        return None
+
+    def provision(self, token: Token, instance_type: str, progress: Progress) -> Machine:
+        ready = time.monotonic() + SECONDS[instance_type]
+        while (left := ready - time.monotonic()) > 0:
+            progress(f"{left:.0f} s more")
+            time.sleep(min(left, 0.5))
+        return dataclasses.replace(self._silent, token=token, instance_type=instance_type)
+
+    def find(self, token: Token) -> Machine | None:
+        return None
+
+    def release(self, token: Token) -> None:
+        pass
+
+    def resources(self) -> Sequence[Resource]:
+        return ()
+
+    def api_calls(self, token: Token | None = None) -> None:
+        return None
+
+
+def campaigns_at_once(folder: Path, rounds: int) -> bool:
+    """From the beginning to the end of the run, so releases and books are in it, beside its slowest host alone."""
+    ratios = []
+    for number in range(rounds):
+        with free_port() as port:
+            bench = SlowBench(machine(port))
+        state = dataclasses.replace(
+            settings.load(), state_dir=folder / f"campaign-{number}", ssh_tries=1, ssh_first_backoff_s=0.0
+        )
+        alone = timed(lambda bench=bench, state=state: run(bench, [SLOWEST], state))
+        whole = timed(lambda bench=bench, state=state: run(bench, list(bench.types()), state))
+        ratios.append(whole / alone)
+    tell(f"{HOSTS} hosts at once / the slowest alone ({SECONDS[SLOWEST]:g} s)", ratios, "")
+    return max(ratios) <= MOST_RATIO
+
+
+def run(bench: SlowBench, types: Sequence[str], state: settings.Settings) -> RunRecord:
+    asked = campaign.from_mapping({"instance_types": tuple(types), "parallel": HOSTS})
+    made = plan.make(asked, bench.types(), now=datetime.datetime.now(datetime.UTC))
+    record = campaigns.start(made, bench, Ledger(state.ledger_url), state, lambda *_: None)
+    assert [host.verdict.reason.value for host in record.hosts] == ["unreachable"] * len(types)
+    return record
+
+
+# --- first contact ---------------------------------------------------------------------------------------------------
+
+
+def first_contacts(folder: Path, rounds: int) -> bool:
+    """What passes after SSH answers: until it is noticed, and what is done before Ansible begins."""
+    noticed, logins = zip(*(noticing(folder / f"contact-{number}") for number in range(rounds)), strict=True)
+    added = [late - login for late, login in zip(noticed, logins, strict=True)]
+    tell("from the first greeting until logged in", noticed, " s")
+    tell("one login alone", logins, " s")
+    tell("what the harness adds to it", added, " s")
+    state = dataclasses.replace(settings.load(), state_dir=folder / "contact")
+    bench = wiring.lab_bench(state)
+    bench.prepare(["lab.phc"], quiet)
+    token, there_logins, changed = Token(run="benchmark", host="a"), [], []
+    try:
+        for number in range(rounds):
+            there = bench.provision(token, "lab.phc", quiet)
+            for kept, seconds in zip((there_logins, changed), changing(there, folder / f"{number}"), strict=True):
+                kept.append(seconds)
+            bench.release(token)
+    finally:
+        bench.release(token)
+    tell("one login to a lab guest", there_logins, " s")
+    tell("the change of its host key, with the second login", changed, " s")
+    return statistics.median(added) <= MOST_CONTACT_S
+
+
+def noticing(folder: Path) -> tuple[float, float]:
+    """Seconds from when an SSH server of ours, begun two seconds late, greets until the harness is logged in to it.
+
+    And those of one more login, which nobody has to notice.
+    """
+    folder.mkdir()
+    for name in ("host", "user"):
+        keys.generate(folder / name, name)
+    shutil.copy(keys.public_file(folder / "user"), folder / "authorized")
+    greeted: list[float] = []
+    with free_port() as port:
+        pass
+    there = machine(port, user_key=folder / "user", host_key=keys.public(folder / "host"))
+    argv = ["/usr/sbin/sshd", "-D", "-e", "-f", "/dev/null", "-p", str(port), "-h", str(folder / "host")]
+    options = {"ListenAddress": "127.0.0.1", "AuthorizedKeysFile": folder / "authorized", "StrictModes": "no"}
+    argv += [word for name, value in (options | {"PidFile": "none"}).items() for word in ("-o", f"{name}={value}")]
+
+    def serve() -> "subprocess.Popen[bytes]":
+        time.sleep(2)
+        server = subprocess.Popen(argv, stderr=subprocess.DEVNULL)
+        while not ssh._says_ssh(there, folder):
+            time.sleep(0.005)
+        greeted.append(time.monotonic())
+        return server
+
+    with ThreadPoolExecutor(1) as pool, ssh.shared_connection() as control:
+        server = pool.submit(serve)
+        try:
+            known = ssh.pin(there, folder)
+            done = ssh.reach(there, known, tries=1, first_backoff_s=1, progress=quiet, control=control)
+            logged_in = time.monotonic()
+            assert done.reached, done.detail
+            login_s = timed(lambda: proc.run(ssh.command(there, known, "true"), timeout_s=60))
+        finally:
+            server.result().terminate()
+            server.result().wait(10)
+    return max(0.0, logged_in - greeted[0]), login_s
+
+
+def changing(there: Machine, folder: Path) -> tuple[float, float]:
+    """Seconds of the login to a host that answers, and of what is done after that until Ansible can begin."""
+    folder.mkdir()
+    there = dataclasses.replace(there, rotated_key=str(folder / "own"))
+    with ssh.shared_connection() as control:
+        target = Target(machine=there, known_hosts=ssh.pin(there, folder), control=control)
+        known = target.known_hosts
+        login_s = timed(lambda: ssh.reach(there, known, tries=5, first_backoff_s=1, progress=quiet, control=control))
+        return login_s, timed(lambda: host_key.rotate(target, progress=quiet, pause=time.sleep))
+
+
+def machine(port: int, *, user_key: Path | None = None, host_key: str = "ssh-ed25519 AAAA") -> Machine:
+    """A host on this machine, which may still have to begin."""
+    return Machine(
+        token=Token(run="benchmark", host="a"),
+        instance_type="slow",
+        address="127.0.0.1",
+        port=port,
+        user=os.environ.get("USER") or "root",
+        private_key=str(user_key) if user_key else None,
+        known_host=keys.known_host("127.0.0.1", port, host_key) if user_key else f"[127.0.0.1]:{port} {host_key}",
+        boots_within_s=60.0 if user_key else 0.0,
+        second_opinion=None,
+        placement=Placement(precise=None, detail=""),
+        claim=None,
+        offer=Offer(available=True, where="here"),
+    )
+
+
+# --- stacks ----------------------------------------------------------------------------------------------------------
+
+
+def stacks(folder: Path, rounds: int) -> bool:
+    """Seconds up and down, with nothing to wait for in EC2's place, and how much memory each process had at most."""
+    if shutil.which("pulumi") is None:
+        print(f"the engine is not on PATH: {rehearsal.GET_PULUMI}", file=sys.stderr)
+        return False
+    for name in ("host", "user"):
+        keys.generate(folder / name, name)
+    with doubles(folder):
+        engine = Engine(EngineHome(folder=folder / "stacks", project=ROOT), at_once=AT_ONCE)
+        engine.prepare(quiet)
+        for at_once, times in ((1, rounds), (AT_ONCE, max(1, rounds // 2))):
+            ups, downs, cpu, peaks = several(engine, folder, at_once, times)
+            name = "one stack" if at_once == 1 else f"{at_once} stacks at once, the last of them"
+            tell(f"{name}: up", ups, " s")
+            tell(f"{name}: down", downs, " s")
+            tell(f"{name}: CPU time of each, up and down", [seconds / at_once for seconds in cpu], " s")
+            for program, mib in peaks.items():
+                tell(f"{name}: memory of the {program}", mib, " MiB")
+    return True
+
+
+def several(
+    engine: Engine, folder: Path, at_once: int, times: int
+) -> tuple[list[float], list[float], list[float], Mapping[str, list[float]]]:
+    ups, downs, cpu = [], [], []
+    with peaks_of_children() as peaks, ThreadPoolExecutor(at_once) as pool:
+        for number in range(times):
+            before = cpu_of_children()
+            names = [f"b{at_once}-{number}-{each}" for each in range(at_once)]
+            asked = [stack(folder, name) for name in names]
+            ups.append(
+                timed(lambda names=names, asked=asked: list(pool.map(engine.up, names, asked, [quiet] * at_once)))
+            )
+            downs.append(timed(lambda names=names: list(pool.map(engine.destroy, names, [quiet] * at_once))))
+            cpu.append(cpu_of_children() - before)
+            for name in names:
+                engine.remove(name)
+    return ups, downs, cpu, peaks
+
+
+def cpu_of_children() -> float:
+    """Seconds of everything that we started and that has ended; the doubles have not."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
+def stack(folder: Path, name: str) -> StackSettings:
+    return StackSettings(
+        instance_type="m7i.large",
+        region="eu-north-1",
+        zone=None,
+        subnet=None,
+        image="al2023",
+        placement="precision-time",
+        access="ssh",
+        controller_cidr="192.0.2.7/32",
+        public_key=keys.public(folder / "user"),
+        host_key=(folder / "host").read_text(),
+        market="on-demand",
+        lease_s=3600,
+        expires="2030-01-31T12:00:00+00:00",
+        run="bench",
+        host=name,
+        token=f"bench/{name}/1",
+        owner="benchmark",
+        volume_gib=12,
+    )
+
+
+@contextmanager
+def doubles(folder: Path) -> Iterator[None]:
+    """EC2 and the AWS provider, for as long as the context lasts, in our environment."""
+    mine = {"AWS_ACCESS_KEY_ID": "b", "AWS_SECRET_ACCESS_KEY": "b", "AWS_EC2_METADATA_DISABLED": "true"}
+    os.environ.update(mine | {"HOME": str(folder)})
+    for name in ("AWS_PROFILE", "AWS_REGION", "AWS_DEFAULT_REGION"):
+        os.environ.pop(name, None)
+    with rehearsal.served("ec2_server.py", environ=os.environ) as moto:
+        os.environ["AWS_ENDPOINT_URL"] = f"http://127.0.0.1:{moto}"
+        with rehearsal.served("aws_provider.py", environ=os.environ) as port:
+            os.environ["PULUMI_DEBUG_PROVIDERS"] = f"aws:{port}"
+            yield
+
+
+@contextmanager
+def peaks_of_children() -> Iterator[Mapping[str, list[float]]]:
+    """The most memory (VmHWM, MiB) of each process below us that is one of PROGRAMS, by program."""
+    most: dict[int, tuple[str, float]] = {}
+    found: defaultdict[str, list[float]] = defaultdict(list)
+    stop = threading.Event()
+
+    def look() -> None:
+        while not stop.wait(0.1):
+            for path in Path("/proc").glob("[0-9]*"):
+                if (seen := peak(path)) is not None:
+                    most[int(path.name)] = seen
+
+    looking = threading.Thread(target=look, daemon=True)
+    looking.start()
+    try:
+        yield found
+    finally:
+        stop.set()
+        looking.join()
+        for program, mib in most.values():
+            found[program].append(mib)
+
+
+def peak(process: Path) -> tuple[str, float] | None:
+    """Of a process that is ours, by the state directory in its environment."""
+    try:
+        if f"HOME={os.environ['HOME']}\0".encode() not in (process / "environ").read_bytes():
+            return None
+        words = (process / "cmdline").read_bytes().decode().split("\0")
+        status = (process / "status").read_text()
+    except OSError:
+        return None
+    names = {Path(word).name for word in words[:4]}
+    program = next((ours for name, ours in PROGRAMS.items() if name in names), None)
+    line = next((line for line in status.splitlines() if line.startswith("VmHWM:")), None)
+    return (program, int(line.split()[1]) / 1024) if program and line else None
+
+
+# --- what they need --------------------------------------------------------------------------------------------------
+
+
+def tell(name: str, seen: Sequence[float], unit: str) -> None:
+    figures = " | ".join(f"{figure(seen):.2f}{unit}" for figure in (statistics.median, min, max))
+    print(f"| {name} | {figures} | {len(seen)} |", flush=True)
+
+
+def quiet(*_words: object) -> None:
+    """Takes progress and says nothing."""
+
+
+def timed(act: Callable[[], object]) -> float:
+    begun = time.monotonic()
+    act()
+    return time.monotonic() - begun
+
+
+@contextmanager
+def free_port() -> Iterator[int]:
+    """A port of this machine on which nobody listens."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        yield taken.getsockname()[1]
+
+
+PARTS: dict[str, Callable[[Path, int], bool]] = {
+    "campaign": campaigns_at_once,
+    "contact": first_contacts,
+    "stacks": stacks,
+}
+
+
+if __name__ == "__main__":
+    sys.exit(main())
