@@ -5,21 +5,22 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from types import FrameType
+from dataclasses import replace
+from types import FrameType, MappingProxyType
 
-from pydantic import TypeAdapter
+from pydantic import TypeAdapter, ValidationError
 
 from harness.bench import Bench
 from harness.campaign import Campaign, Keep
-from harness.errors import ExitCode, HarnessError
+from harness.errors import ExitCode, HarnessError, RequestError
 from harness.evidence import Folder
-from harness.keeping import Chooser, asked_to_stop, decide, keep_none
+from harness.keeping import Chooser, asked_to_stop, decide, keep_none, settled
 from harness.ledger import Ledger
 from harness.model import HostRecord, HostState, Resource, RunRecord, Stage, Token
-from harness.plan import Plan
+from harness.plan import Plan, PlannedHost
 from harness.qualify import Listener, Way, qualify
 from harness.report import beginning, text
 from harness.report.formats import Format, render
@@ -58,23 +59,68 @@ def start(
     way = Way(
         run=run, bench=bench, campaign=campaign, ledger=ledger, folder=folder, settings=settings, listener=listener
     )
-    record = conduct(plan, way, choose)
-    folder.write(REPORT_TEXT, text.summary(record) + "\n" + "\n".join(text.ladder(host) for host in record.hosts))
-    folder.write(REPORT_JSON, render(record, Format.JSON))
-    folder.seal()
-    return record
+    return _reported(conduct(plan, way, choose), folder)
 
 
-def conduct(plan: Plan, way: Way, choose: Chooser = keep_none) -> RunRecord:
+def asked_of_dead(run: str, ledger: Ledger) -> Campaign:
+    """What a run whose process died was asked for. Raises RequestError for another run, or one of another version."""
+    ledger.dead(run)
+    try:
+        return _CAMPAIGN.validate_python(ledger.campaign(run))
+    except ValidationError as error:
+        raise RequestError(
+            f"run {run} was booked by another version of ptp-harness", next_step="`ptp-harness sweep --yes` ends it"
+        ) from error
+
+
+def resume(
+    run: str,
+    plan: Plan,
+    bench: Bench,
+    ledger: Ledger,
+    settings: Settings,
+    listener: Listener,
+    choose: Chooser = keep_none,
+) -> RunRecord:
+    """Go on with a run whose process died: hosts that have their verdict keep it, the others begin anew.
+
+    What the first attempt at a host left is removed before the second: nobody knows how far it came. Raises
+    RequestError for a run that has ended or is under way.
+    """
+    ledger.take_over(run)
+    campaign = plan.campaign
+    bench.prepare(campaign.instance_types, lambda words: listener(bench.name, Stage.PROVISION, words))
+    folder = Folder.create(settings.runs_dir / run)
+    way = Way(
+        run=run,
+        bench=bench,
+        campaign=campaign,
+        ledger=ledger,
+        folder=folder,
+        settings=settings,
+        listener=listener,
+        afresh=True,
+    )
+    lines = ledger.hosts(run)
+    judged = {line.host: settled(line, run, campaign.keep, bench, ledger) for line in lines if line.record is not None}
+    hosts = tuple(PlannedHost(name=line.host, instance_type=line.instance_type) for line in lines)
+    return _reported(conduct(replace(plan, hosts=hosts), way, choose, judged), folder)
+
+
+def conduct(
+    plan: Plan, way: Way, choose: Chooser = keep_none, judged: Mapping[str, HostRecord] = MappingProxyType({})
+) -> RunRecord:
     """Take every host of the plan along its way, let `choose` say which stay if the campaign asks, and book the end.
+
+    Those that are `judged` have theirs behind them.
 
     The first SIGINT, SIGTERM or SIGHUP ends hosts under way early: they are judged by what is known, and released. The
     second ends this process at once; the ledger knows the rest, and `sweep` removes it.
     """
-    started, begun = datetime.datetime.now(datetime.UTC), time.monotonic()
+    begun_ns = way.ledger.find(way.run).started_ns
     with _signals_ask_to_stop(way.stop):
         with ThreadPoolExecutor(plan.parallel, thread_name_prefix="host") as pool:
-            records = tuple(pool.map(lambda host: qualify(host, way), plan.hosts))
+            records = tuple(pool.map(lambda host: judged.get(host.name) or qualify(host, way), plan.hosts))
         unanswered = False
         if way.campaign.keep is Keep.ASK:
             chooser = keep_none if way.stop.is_set() else choose
@@ -84,14 +130,21 @@ def conduct(plan: Plan, way: Way, choose: Chooser = keep_none) -> RunRecord:
     record = RunRecord(
         run=way.run,
         bench=way.bench.name,
-        started=started.isoformat(timespec="seconds"),
-        seconds=round(time.monotonic() - begun, 1),
+        started=datetime.datetime.fromtimestamp(begun_ns // 10**9, datetime.UTC).isoformat(),
+        seconds=round((time.time_ns() - begun_ns) / 1e9, 1),
         interrupted=unanswered or way.stop.is_set(),
         hosts=records,
         leftovers=left,
         api_calls=None if asked is None else round(asked),
     )
     way.ledger.close_run(record)
+    return record
+
+
+def _reported(record: RunRecord, folder: Folder) -> RunRecord:
+    folder.write(REPORT_TEXT, text.summary(record) + "\n" + "\n".join(text.ladder(host) for host in record.hosts))
+    folder.write(REPORT_JSON, render(record, Format.JSON))
+    folder.seal()
     return record
 
 

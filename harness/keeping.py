@@ -7,9 +7,10 @@ from dataclasses import replace
 from types import FrameType
 
 from harness.bench import Bench
+from harness.campaign import Keep
 from harness.errors import CleanupError, RequestError
 from harness.ledger import HostLine, Ledger
-from harness.model import HostRecord, HostState, Machine, Stage, Token
+from harness.model import HostRecord, HostState, Machine, Outcome, Stage, Token
 
 Chooser = Callable[[str, Sequence[HostRecord]], Collection[str]]
 """Is shown a run's hosts whose clock works, and returns the names of those that stay. KeyboardInterrupt means: none."""
@@ -70,6 +71,22 @@ def keep(run: str, host: str, bench: Bench, ledger: Ledger) -> HostRecord:
     record = replace(record, state=HostState.KEPT)
     ledger.settle(run, record)
     return record
+
+
+def settled(line: HostLine, run: str, keep: Keep, bench: Bench, ledger: Ledger) -> HostRecord:
+    """A host that has its verdict, with what becomes of it where its run died before that was booked.
+
+    One that passed and still runs stays, where the campaign keeps those; where it asks, the question comes later.
+    """
+    assert line.record is not None
+    if line.state is not None:
+        return line.record
+    passed = line.record.verdict.outcome is Outcome.PASS
+    if not (passed and keep is not Keep.NONE and bench.find(Token(run=run, host=line.host)) is not None):
+        return _settle(line.record, False, run, bench, ledger)
+    if keep is Keep.ASK:
+        return replace(line.record, state=HostState.KEPT)
+    return _settle(line.record, True, run, bench, ledger)
 
 
 def machine(run: str, host: str, bench: Bench, ledger: Ledger) -> Machine:

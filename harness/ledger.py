@@ -163,6 +163,16 @@ class Ledger:
             except IntegrityError:
                 continue  # the name is taken: draw again
 
+    def take_over(self, run: str) -> None:
+        """Make this process the one that leads a run whose own has died. Raises RequestError for any other run."""
+        line, owner = self.dead(run), identify(os.getpid())
+        assert owner is not None
+        same = (_runs.c.pid == line.owner.pid) & (_runs.c.pid_start_ticks == line.owner.start_ticks)
+        ours = {"machine": socket.gethostname(), "pid": owner.pid, "pid_start_ticks": owner.start_ticks}
+        with self._engine.begin() as db:
+            if db.execute(_runs.update().where((_runs.c.run == run) & same).values(**ours)).rowcount == 0:
+                raise RequestError(f"another process goes on with run {run}", next_step="wait for its end")
+
     def begin(self, token: Token, stage: Stage) -> int:
         """Book the intent of a step; call it before the effect. Returns the number to end it by."""
         with self._engine.begin() as db:
@@ -211,6 +221,24 @@ class Ledger:
                 return line
         latest = ", ".join(line.run for line in known[:5]) or "none yet"
         raise RequestError(f"there is no run {run!r}", next_step=f"latest runs: {latest}; `ptp-harness runs` lists all")
+
+    def dead(self, run: str) -> RunLine:
+        """A run whose process died before it closed its books. Raises RequestError for any other run."""
+        line = self.find(run)
+        if line.ended:
+            raise RequestError(f"run {run} has ended", next_step=f"`ptp-harness show {run}` shows it")
+        if line.alive():
+            where = "" if line.machine == socket.gethostname() else f" on {line.machine}"
+            raise RequestError(
+                f"run {run} is under way{where}: process {line.owner.pid} leads it", next_step="wait for its end"
+            )
+        return line
+
+    def campaign(self, run: str) -> Mapping[str, Any]:
+        """What a run was asked for, as it was booked. Raises RequestError for a name that no run has."""
+        self.find(run)
+        with self._engine.connect() as db:
+            return dict(db.execute(sql.select(_runs.c.campaign).where(_runs.c.run == run)).scalar_one())
 
     def hosts(self, run: str) -> list[HostLine]:
         """The hosts of a run, in the order in which they were asked for."""

@@ -69,6 +69,20 @@ class Target:
         return self.command(*sudo, *words)
 
 
+def role_variables(machine: Machine) -> dict[str, Any]:
+    """What the roles are told of a machine: its own variables, and the time server that gives the second opinion."""
+    if machine.second_opinion is None:
+        return dict(machine.role_variables)
+    address, port = machine.second_opinion.split()
+    return dict(machine.role_variables) | {
+        "chrony_phc_second_opinion_address": address,
+        "chrony_phc_second_opinion_port": int(port),
+        "chrony_phc_second_opinion_minpoll": machine.second_opinion_poll,
+        "chrony_phc_second_opinion_maxpoll": machine.second_opinion_poll,
+        "clock_facts_ntp_servers": [f"{address}:{port}"],
+    }
+
+
 @dataclass(slots=True)
 class _Watch:
     """Gathers what the events of one play tell."""

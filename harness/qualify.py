@@ -36,7 +36,7 @@ from harness.model import (
     Verdict,
 )
 from harness.plan import PlannedHost
-from harness.playbooks import Played, PlayOutcome, Target, play
+from harness.playbooks import Played, PlayOutcome, Target, play, role_variables
 from harness.probes import facts as facts_probe
 from harness.probes import samples as samples_probe
 from harness.settings import Settings
@@ -58,7 +58,10 @@ class Interrupted(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Way:
-    """What the ways of all hosts of one run share. `stop` ends them early; `fatal` means: provision nothing more."""
+    """What the ways of all hosts of one run share. `stop` ends them early; `fatal` means: provision nothing more.
+
+    `afresh`: an earlier attempt may have left something of them, which is removed first.
+    """
 
     run: str
     bench: Bench
@@ -67,6 +70,7 @@ class Way:
     folder: Folder
     settings: Settings
     listener: Listener
+    afresh: bool = False
     stop: threading.Event = field(default_factory=threading.Event)
     fatal: threading.Event = field(default_factory=threading.Event)
 
@@ -123,6 +127,9 @@ class Qualification:
                 detail = "not tried, since another host met an error that holds for all"
                 self.found = replace(self.found, launch=Launch(failure=Reason.LAUNCH_FAILED, detail=detail))
                 return False
+            if self.way.afresh:
+                tell("removing what an earlier attempt left")
+                self.way.bench.release(self.token)
             try:
                 self.machine = machine = self.way.bench.provision(self.token, self.host.instance_type, tell)
             except BenchError as error:
@@ -164,7 +171,7 @@ class Qualification:
         name = "observe.yml" if self.way.campaign.read_only else "configure.yml"
         with self._step(Stage.CONFIGURE) as tell:
             driver = driver_archive.role_variables(self.way.campaign.driver, self.way.settings)
-            variables = {**self._role_variables(target.machine), **self._clock_variables(), **driver}
+            variables = {**role_variables(target.machine), **self._clock_variables(), **driver}
             played = self._play(name, target, variables, tell)
             collected = played.results.get(COLLECT_TASK, {}).get("stdout")
             if not collected:
@@ -187,7 +194,7 @@ class Qualification:
         campaign = self.way.campaign
         with self._step(Stage.MEASURE) as tell:
             path = f"/run/ptp-harness-{self.token.slug}.jsonl"
-            variables = self._role_variables(target.machine) | {
+            variables = role_variables(target.machine) | {
                 "clock_facts_clock_name": campaign.clock_names[0],
                 "clock_facts_duration_s": campaign.measure_duration_s,
                 "clock_facts_interval_s": campaign.measure_interval_s,
@@ -297,18 +304,6 @@ class Qualification:
             self.found = replace(self.found, trouble=f"{name}: {played.message}")
         return played
 
-    def _role_variables(self, machine: Machine) -> dict[str, Any]:
-        if machine.second_opinion is None:
-            return dict(machine.role_variables)
-        address, port = machine.second_opinion.split()
-        return dict(machine.role_variables) | {
-            "chrony_phc_second_opinion_address": address,
-            "chrony_phc_second_opinion_port": int(port),
-            "chrony_phc_second_opinion_minpoll": machine.second_opinion_poll,
-            "chrony_phc_second_opinion_maxpoll": machine.second_opinion_poll,
-            "clock_facts_ntp_servers": [f"{address}:{port}"],
-        }
-
     def _clock_variables(self) -> dict[str, Any]:
         """Which clock chrony follows: the ENA card's, to which a role makes a link, or one that the campaign names."""
         names = self.way.campaign.clock_names
@@ -321,7 +316,7 @@ class Qualification:
     def _collect(self, target: Target, name: str, what: str) -> Facts | None:
         """Facts without Ansible; None, and why, where the host cannot be asked."""
         script = (self.way.settings.assets_dir / "roles/clock_facts/files/collect.py").read_text()
-        servers = self._role_variables(target.machine).get("clock_facts_ntp_servers", ())
+        servers = role_variables(target.machine).get("clock_facts_ntp_servers", ())
         asked = target.as_root("python3", "-", *(f"--ntp={server}" for server in servers))
         try:
             collected = proc.run(asked, stdin=script, timeout_s=COLLECT_DEADLINE_S).stdout

@@ -21,6 +21,7 @@ from harness.cli import (
     output,
     plan,
     report,
+    resume,
     run,
     runs,
     show,
@@ -75,6 +76,7 @@ app.command("doctor", cls=Manual)(doctor.doctor)
 app.command("types", cls=Manual)(types.types)
 app.command("plan", cls=Manual)(plan.plan)
 app.command("run", cls=Manual)(run.run)
+app.command("resume", cls=Manual)(resume.resume)
 app.command("runs", cls=Manual)(runs.runs)
 app.command("show", cls=Manual)(show.show)
 app.command("report", cls=Manual)(report.report)

@@ -62,6 +62,11 @@ def runs(incomplete: str) -> Found:
     return _begun(_runs, incomplete)
 
 
+def dead_runs(incomplete: str) -> Found:
+    """The latest of which the process died."""
+    return _begun(lambda: _runs(lambda line: not line.ended and not line.alive()), incomplete)
+
+
 def hosts(ctx: Context, incomplete: str) -> Found:
     """Hosts of the run that was named before."""
     return _begun(lambda: _hosts(ctx, lambda _: True), incomplete)
@@ -101,9 +106,9 @@ def _lab_snapshots() -> Found:
     return [(one.name, f"{one.instance_type}, {one.created_utc}") for one in snapshots]
 
 
-def _runs() -> Found:
+def _runs(wanted: Callable[[RunLine], bool] = lambda _: True) -> Found:
     ledger = _books()
-    return [(line.run, _about(line, ledger)) for line in ledger.runs()[:MOST_RUNS]] if ledger else []
+    return [(line.run, _about(line, ledger)) for line in ledger.runs()[:MOST_RUNS] if wanted(line)] if ledger else []
 
 
 def _about(line: RunLine, ledger: Ledger) -> str:

@@ -42,6 +42,10 @@ Run = Annotated[
     str,
     typer.Argument(help="The run's short name, as `ptp-harness runs` lists it.", autocompletion=completion.runs),
 ]
+DeadRun = Annotated[
+    str,
+    typer.Argument(metavar="RUN", help="A run whose process died, by its name.", autocompletion=completion.dead_runs),
+]
 DepthName = Annotated[
     Depth | None,
     typer.Option(

@@ -61,18 +61,19 @@ def run(
     with progress.shown(output.console()) as news:
         choose = kept.asker(news.aside) if asked.keep is Keep.ASK else keep_none
         record = campaigns.start(plan, source, wiring.ledger(configuration), configuration, news.hear, choose, news.say)
-    _tell(record, configuration)
+    tell(record, configuration)
     report.print_out(record, form, json=json)
-    raise typer.Exit(_exit_code(record))
+    raise typer.Exit(code_of(record))
 
 
-def _tell(record: RunRecord, configuration: Settings) -> None:
+def tell(record: RunRecord, configuration: Settings) -> None:
+    """The report for people, whole."""
     width = min(shutil.get_terminal_size((120, 40)).columns, 160)
     path = configuration.runs_dir / record.run / campaigns.REPORT_TEXT
     output.say(text.summary(record, report_path=str(path), width=width))
 
 
-def _exit_code(record: RunRecord) -> ExitCode:
+def code_of(record: RunRecord) -> ExitCode:
     """What is left running is the worst news, then that we were interrupted, then the verdicts."""
     if record.leftovers:
         return ExitCode.LEFT_RUNNING

@@ -13,7 +13,8 @@ from harness.ledger import RunLine
 def runs(json: Annotated[bool, typer.Option("--json", help="Print JSON to standard output.")] = False) -> None:
     """List runs, newest first.
 
-    A run has ended, is under way, or died: then `sweep --yes` removes what it left and closes its books.
+    A run has ended, is under way, or died: then `resume` goes on with it, and `sweep --yes` removes what it left and
+    closes its books.
 
     Examples:
         ptp-harness runs

@@ -339,7 +339,7 @@ def test_any_campaign(
     asked = planned(lab.bench, kinds, parallel, keep=keep.value)
     names = [host.name for host in asked.hosts]
     chosen = {name for number, name in enumerate(names) if number in wanted}
-    record = campaigns.start(asked, lab.bench, lab.ledger, lab.settings, lab.hear, lambda _hosts: chosen)
+    record = campaigns.start(asked, lab.bench, lab.ledger, lab.settings, lab.hear, lambda _run, _hosts: chosen)
     assert [host.instance_type for host in record.hosts] == kinds
     assert [host.name for host in record.hosts] == names
     assert len(set(names)) == len(kinds)

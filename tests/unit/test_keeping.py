@@ -141,7 +141,7 @@ def test_what_a_release_asks_is_added_to_the_calls_for_its_host(
     kept = [replace(record("a", HostState.KEPT), api_calls=3.5), record("b", HostState.KEPT)]
     assert [one.api_calls for one in keeping.release(run, kept, there, ledger)] == [5.5, 2.0]
     assert {line.host: line.record and line.record.api_calls for line in ledger.hosts(run)}["a"] == 5.5
-    chosen, _ = keeping.decide(kept, run, there, ledger, lambda _hosts: ["a", "b"])
+    chosen, _ = keeping.decide(kept, run, there, ledger, lambda _run, _hosts: ["a", "b"])
     assert [one.api_calls for one in chosen] == [3.5, 0.0]
 
 

@@ -1,0 +1,37 @@
+"""`resume`: go on with a run whose process died."""
+
+import datetime
+from dataclasses import replace
+
+import typer
+
+from harness import campaigns, driver_archive, settings, wiring
+from harness import plan as planning
+from harness.campaign import Keep
+from harness.cli import kept, output, progress, report, request, run
+from harness.keeping import keep_none
+
+
+def resume(run_name: request.DeadRun, form: report.Form = None, json: report.Json = False) -> None:
+    """Go on with a run whose process died.
+
+    By kill -9, a power cut, or the second Ctrl-C. Hosts that have their verdict keep it; what the first attempt at the
+    others left is removed, and they begin anew. What the campaign asked for holds on. `sweep --yes` ends such a run
+    instead.
+
+    Examples:
+        ptp-harness resume k3f9
+        ptp-harness resume k3f9 --json > report.json
+    """
+    configuration = settings.load()
+    ledger = wiring.ledger(configuration)
+    asked = campaigns.asked_of_dead(run_name, ledger)
+    asked = replace(asked, driver=driver_archive.ensure(asked.driver, configuration))
+    source = wiring.bench(asked.bench, configuration, asked.inventory, asked.cloud)
+    plan = planning.make(asked, source.types(), now=datetime.datetime.now(datetime.UTC))
+    with progress.shown(output.console()) as news:
+        choose = kept.asker(news.aside) if asked.keep is Keep.ASK else keep_none
+        record = campaigns.resume(run_name, plan, source, ledger, configuration, news.hear, choose)
+    run.tell(record, configuration)
+    report.print_out(record, form, json=json)
+    raise typer.Exit(run.code_of(record))
