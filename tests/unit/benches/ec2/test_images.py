@@ -103,7 +103,8 @@ def test_a_misspelt_name_has_neighbours(api: Api) -> None:
     with pytest.raises(RequestError) as caught:
         images.resolve(api, "ubunt-24.04", "x86_64")
     assert str(caught.value) == (
-        "there is no image 'ubunt-24.04' (nearest: ubuntu-24.04, ubuntu-22.04, debian-12; or an image's id, ami-...)"
+        "there is no image 'ubunt-24.04' (nearest: ubuntu-24.04, ubuntu-22.04, debian-12; or baked:NAME; "
+        "or an image's id, ami-...)"
     )
     assert not api.calls
 

@@ -116,4 +116,4 @@ def test_to_see_that_nothing_is_left_of_a_host_takes_five_calls(ec2, tmp_path: P
     gone = Token(run="k3f9", host="a")
     bench.release(gone)
     assert bench.resources() == []
-    assert (bench.api_calls(gone), bench.api_calls(Token(run="k3f9", host="b")), bench.api_calls()) == (5, 0, 10)
+    assert (bench.api_calls(gone), bench.api_calls(Token(run="k3f9", host="b")), bench.api_calls()) == (5, 0, 12)
