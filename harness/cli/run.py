@@ -37,8 +37,8 @@ def run(
     Every host gets exactly one verdict: PASS, FAIL, UNSUPPORTED or INCONCLUSIVE. One host's failure stops no other.
     Flags go before what a campaign file says.
 
-    Ctrl-C once ends hosts under way early, releases them and still reports. Twice stops at once; `sweep` removes
-    the rest.
+    Ctrl-C once ends hosts under way early, releases them and still reports. Twice stops at once; `resume` goes on,
+    or `sweep` removes the rest.
 
     Examples:
         ptp-harness run lab.phc lab.drifting

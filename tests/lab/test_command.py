@@ -111,6 +111,27 @@ def test_after_kill_9_sweep_finds_all_and_removes_it(state: dict[str, str], tmp_
     assert (host["outcome"], host["reason"], host["state"]) == ("INCONCLUSIVE", "interrupted", "released")
 
 
+def test_after_kill_9_resume_ends_what_was_begun(state: dict[str, str], tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    child = start(state, log, "run", "lab.no-capacity", "lab.no-phc", "--depth", "quick", "--parallel", "1")
+    wait_for(log, "configure", child)
+    child.send_signal(signal.SIGKILL)
+    child.wait()
+    run = json.loads(call(state, "runs", "--json").stdout)[0]
+    assert run["state"] == "died"
+    resumed = call(state, "resume", run["run"], "--json")
+    record = json.loads(resumed.stdout)
+    seen = {host["name"]: (host["outcome"], host["reason"], host["state"]) for host in record["hosts"]}
+    assert seen == {
+        "lab.no-capacity": ("INCONCLUSIVE", "capacity", "released"),
+        "lab.no-phc": ("UNSUPPORTED", "no_phc", "released"),
+    }, resumed.stderr
+    assert "lab.no-capacity    provision" not in resumed.stderr, "it had its verdict"
+    assert (resumed.returncode, record["leftovers"], call(state, "sweep").stderr) == (3, [], "nothing is left\n")
+    again = call(state, "resume", run["run"])
+    assert (again.returncode, "has ended" in again.stderr) == (2, True)
+
+
 def test_two_runs_at_once_share_one_state_directory(state: dict[str, str], tmp_path: Path) -> None:
     words = ("run", "lab.no-capacity", "--json")
     logs = [tmp_path / "first", tmp_path / "second"]

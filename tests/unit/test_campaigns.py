@@ -1,13 +1,14 @@
 """Many hosts: one verdict each, in the order given, none stopping another, and everything released."""
 
 import dataclasses
+import itertools
 import json
 import re
 import subprocess
 import sys
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -28,7 +29,7 @@ from harness.bench import (
     QuotaError,
 )
 from harness.campaign import Keep
-from harness.errors import CleanupError
+from harness.errors import CleanupError, RequestError
 from harness.evidence import Folder
 from harness.ledger import Ledger
 from harness.model import (
@@ -361,6 +362,104 @@ def test_any_campaign(
     summary = text.summary(record)
     for host in record.hosts:
         assert re.search(rf"^{re.escape(host.name)} +{host.verdict.outcome} +{host.verdict.reason} ", summary, re.M)
+
+
+class Died(BaseException):
+    """What kill -9 is to the code that it hits: nothing after it is done."""
+
+
+def mortal(ledger: Ledger, moment: int, death: threading.Event) -> None:
+    """From the `moment`-th booking on, whoever books anything dies."""
+    count = itertools.count()
+
+    def dying(usual: Callable[..., object]) -> Callable[..., object]:
+        def booked(*words: object, **more: object) -> object:
+            if death.is_set() or next(count) >= moment:
+                death.set()
+                raise Died
+            return usual(*words, **more)
+
+        return booked
+
+    for name in BOOKINGS:
+        setattr(ledger, name, dying(getattr(ledger, name)))
+
+
+BOOKINGS = ("begin", "end", "judge", "settle", "close_run")
+
+
+def disown(ledger: Ledger) -> None:
+    """As if the process that books had ended."""
+    with ledger._engine.begin() as db:
+        db.exec_driver_sql("UPDATE runs SET pid_start_ticks = 0")
+
+
+@hypothesis_settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    kinds=st.lists(st.sampled_from(list(EXPECTED)), min_size=1, max_size=4),
+    parallel=st.integers(1, 3),
+    keep=st.sampled_from(list(Keep)),
+    wanted=st.frozensets(st.integers(0, 3)),
+    moment=st.integers(0, 40),
+)
+def test_a_run_that_died_at_any_moment_is_resumed_to_the_same_end(
+    kinds: list[str],
+    parallel: int,
+    keep: Keep,
+    wanted: frozenset[int],
+    moment: int,
+    seen: None,
+    silent_machine: Machine,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
+    lab = lab_in(tmp_path_factory.mktemp("lab"), silent_machine)
+    asked = planned(lab.bench, kinds, parallel, keep=keep.value)
+    chosen = {host.name for number, host in enumerate(asked.hosts) if number in wanted}
+    mortal(lab.ledger, moment, threading.Event())
+    with suppress(Died):
+        campaigns.start(asked, lab.bench, lab.ledger, lab.settings, lab.hear, lambda _run, _hosts: chosen)
+    for name in BOOKINGS:
+        delattr(lab.ledger, name)
+    [line] = lab.ledger.runs()
+    if line.ended:
+        with pytest.raises(RequestError, match="has ended"):
+            campaigns.asked_of_dead(line.run, lab.ledger)
+        return
+    with pytest.raises(RequestError, match="is under way"):
+        campaigns.asked_of_dead(line.run, lab.ledger)
+    disown(lab.ledger)
+    before = {host.host: host.record for host in lab.ledger.hosts(line.run) if host.state is not None}
+    assert campaigns.asked_of_dead(line.run, lab.ledger) == asked.campaign
+    record = campaigns.resume(
+        line.run, asked, lab.bench, lab.ledger, lab.settings, lab.hear, lambda _run, _hosts: chosen
+    )
+    assert [host.name for host in record.hosts] == [host.name for host in asked.hosts]
+    for kind, host in zip(kinds, record.hosts, strict=True):
+        assert (host.verdict.outcome, host.verdict.reason) == EXPECTED[kind]
+        stays = kind == "good" and (keep is Keep.SUPPORTED or (keep is Keep.ASK and host.name in chosen))
+        assert host.state is (HostState.KEPT if stays else HostState.RELEASED)
+        assert host.name not in before or host == before[host.name]
+    assert lab.bench.running == {f"{record.run}/{host.name}/1" for host in record.hosts if host.state is HostState.KEPT}
+    assert (record.leftovers, record.interrupted) == ((), False)
+    assert lab.ledger.record(record.run) == record
+
+
+def test_of_two_that_resume_a_run_one_does(lab: Lab) -> None:
+    run = dead_run(lab.ledger, {"silent": "silent"})
+    assert [line.alive() for line in lab.ledger.runs()] == [False]
+    seen = lab.ledger.dead(run)
+    lab.ledger.take_over(run)
+    with pytest.raises(RequestError, match=r"is under way: process \d+ leads it"):
+        lab.ledger.take_over(run)
+    late = Ledger(lab.ledger.url)
+    late.dead = lambda _run: seen  # type: ignore[method-assign]  # looked before the other took it over
+    with pytest.raises(RequestError, match="another process goes on with run"):
+        late.take_over(run)
+
+
+def test_a_run_of_another_version_is_not_guessed_at(lab: Lab) -> None:
+    with pytest.raises(RequestError, match="was booked by another version"):
+        campaigns.asked_of_dead(dead_run(lab.ledger, {"silent": "silent"}), lab.ledger)
 
 
 def dead_run(ledger: Ledger, hosts: Mapping[str, str]) -> str:
