@@ -86,7 +86,7 @@ def ec2_outlook(made: Plan, settings: Settings) -> Outlook:
         region=region,
         market=wishes.market,
         zones=wishes.zones or None,
-        actions=permissions.actions(),
+        actions=permissions.actions_of_runs(),
         why_unpriced=listing.prices.why_unknown,
     )
 

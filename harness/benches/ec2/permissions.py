@@ -127,6 +127,11 @@ def actions() -> Sequence[str]:
     return sorted({action for statement in policy()["Statement"] for action in statement["Action"]})
 
 
+def actions_of_runs() -> Sequence[str]:
+    """Those that campaigns need: all but what makes, publishes and removes images."""
+    return sorted({*actions()} - {*BAKED, STOPPED} | {"ec2:CreateTags"})
+
+
 def _allow(
     name: str, allowed: Sequence[str], resource: str | Sequence[str], condition: Mapping[str, Any] | None = None
 ) -> Mapping[str, Any]:
