@@ -20,9 +20,11 @@ from harness.bench import Bench, BenchError, Progress
 from harness.campaign import Campaign, DriverSource, Keep
 from harness.errors import CleanupError, HarnessError, RequestError
 from harness.evidence import Folder
+from harness.keeping import Chooser
 from harness.ledger import Ledger
 from harness.model import HostRecord, Outcome, RunRecord, Stage, Token
 from harness.model.cloud import BakedImage, TypeInfo
+from harness.plan import Plan
 from harness.playbooks import Target
 from harness.qualify import Interrupted, Listener
 from harness.selection import size_order
@@ -68,6 +70,11 @@ class Kitchen:
     ledger: Ledger
     settings: Settings
     listener: Listener
+    announce: Callable[[str], None]  # takes what each run begins with
+
+    def start(self, plan: Plan, bench: Bench, choose: Chooser = keeping.keep_none) -> RunRecord:
+        """Lead one run to its end."""
+        return campaigns.start(plan, bench, self.ledger, self.settings, self.listener, choose, self.announce)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -140,7 +147,7 @@ def bake(order: Order, kitchen: Kitchen) -> tuple[RunRecord, Sequence[Result]]:
     bench = kitchen.bench_of(campaign)
     plan = planning.make(campaign, bench.types(), now=datetime.now(UTC))
     oven = _Oven(order, kitchen, bench)
-    record = campaigns.start(plan, bench, kitchen.ledger, kitchen.settings, kitchen.listener, oven.bake)
+    record = kitchen.start(plan, bench, oven.bake)
     return record, [oven.result(host) for host in record.hosts]
 
 
@@ -229,7 +236,7 @@ class _Oven:
         )
         bench = self.kitchen.bench_of(campaign)
         plan = planning.make(campaign, bench.types(), now=datetime.now(UTC))
-        record = campaigns.start(plan, bench, self.kitchen.ledger, self.kitchen.settings, self.kitchen.listener)
+        record = self.kitchen.start(plan, bench)
         for result, proof in zip(baked, record.hosts, strict=True):
             passed = proof.verdict.outcome is Outcome.PASS
             why = "" if passed else f"a host made from it does not pass (run {record.run})"

@@ -91,7 +91,7 @@ def ec2_outlook(made: Plan, settings: Settings) -> Outlook:
     )
 
 
-def kitchen(settings: Settings, listener: Listener) -> Kitchen:
+def kitchen(settings: Settings, listener: Listener, announce: Callable[[str], None]) -> Kitchen:
     """What a bake works with in EC2, the one bench that makes images."""
 
     def bakery_of(source: Bench, pause: Callable[[float], None]) -> Bakery:
@@ -107,6 +107,7 @@ def kitchen(settings: Settings, listener: Listener) -> Kitchen:
         ledger=ledger(settings),
         settings=settings,
         listener=listener,
+        announce=announce,
     )
 
 

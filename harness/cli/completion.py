@@ -37,6 +37,11 @@ def targets(ctx: Context, incomplete: str) -> Found:
     return lab or (_begun(lambda: _ec2_types(None), incomplete) if incomplete and bench is None else [])
 
 
+def ec2_types(ctx: Context, incomplete: str) -> Found:
+    """Types of EC2 alone, for `image bake`."""
+    return _begun(lambda: _ec2_types(ctx.params.get("region")), incomplete)
+
+
 def regions(incomplete: str) -> Found:
     """Regions that were asked for their types."""
     return _begun(lambda: wiring.ec2_kept_regions(settings.load()), incomplete)

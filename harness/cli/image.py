@@ -8,7 +8,7 @@ import typer
 
 from harness import baking, driver_archive, settings, wiring
 from harness.baking import Order, Result
-from harness.cli import output, progress, request
+from harness.cli import completion, output, progress, request
 from harness.cli.manual import Manual
 from harness.errors import ExitCode, RequestError
 from harness.ladder.outcomes import exit_code
@@ -29,7 +29,9 @@ def bake(
     targets: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="CAMPAIGN|TYPE", help="A campaign file, or a type for each architecture (default: the smallest)."
+            metavar="CAMPAIGN|TYPE",
+            help="A campaign file, or a type for each architecture (default: the smallest).",
+            autocompletion=completion.ec2_types,
         ),
     ] = None,
     region: request.Region = None,
@@ -53,7 +55,7 @@ def bake(
 
     Examples:
         ptp-harness image bake --region eu-north-1
-        ptp-harness image bake m7i.large m7g.large --region eu-north-1 --image debian-13
+        ptp-harness image bake m7g.large --region eu-north-1 --image debian-13
         ptp-harness image bake campaign.yaml --region eu-north-1 --name al2023-ena-2.17
     """
     configuration = settings.load()
@@ -64,7 +66,7 @@ def bake(
     order = Order(campaign=asked, name=name or baking.default_name(asked), older=older)
     baking.check(order, wiring.ec2_types(configuration, asked.region).catalogue.types)
     with progress.shown(output.console()) as news:
-        record, results = baking.bake(order, wiring.kitchen(configuration, news.hear))
+        record, results = baking.bake(order, wiring.kitchen(configuration, news.hear, news.say))
     if json:
         output.emit({"schema": SCHEMA, "run": record.run, "images": [_document(one) for one in results]})
     for line in [line for one in results for line in _lines(record.run, one)]:
