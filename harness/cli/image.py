@@ -56,7 +56,7 @@ def bake(
     Examples:
         ptp-harness image bake --region eu-north-1
         ptp-harness image bake m7g.large --region eu-north-1 --image debian-13
-        ptp-harness image bake campaign.yaml --region eu-north-1 --name al2023-ena-2.17
+        ptp-harness image bake campaign.yaml --region eu-north-1 --name al2023-ena
     """
     configuration = settings.load()
     named = targets or list(_on(region, configuration))
