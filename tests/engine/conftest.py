@@ -22,7 +22,7 @@ from tests.doubles import rehearsal
 ROOT = Path(__file__).parents[2]
 REGION = "eu-north-1"
 NOBODY = "127.0.0.1"
-"""Where all instances are, and nobody answers SSH."""
+"""Where all instances are, and nobody can log in."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

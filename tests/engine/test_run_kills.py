@@ -1,6 +1,6 @@
 """The command itself, stopped at many moments: Ctrl-C ends it in order, and after `kill -9` `sweep` does that for it.
 
-A whole `run` of two hosts whose instances do not answer SSH, over the real engine. Each moment has types of its own, by
+A whole `run` of two hosts whose instances let nobody in, over the real engine. Each moment has types of its own, by
 which its stacks are told apart; several moments happen at once, each with books of its own in one Region.
 """
 
@@ -8,10 +8,12 @@ import json
 import os
 import signal
 import socket
+import socketserver
 import subprocess
 import sys
+import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -81,6 +83,27 @@ class Run:
     def ours(self) -> list[proc.ProcessId]:
         """Every process that was started for this run, also those whose parent is gone."""
         return proc.with_environment("PTP_HARNESS_STATE_DIR", self.environ["PTP_HARNESS_STATE_DIR"])
+
+
+class _Door(socketserver.BaseRequestHandler):
+    """Greets as an SSH server does, and closes."""
+
+    def handle(self) -> None:
+        self.request.sendall(b"SSH-2.0-closed\r\n")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def door() -> Iterator[None]:
+    """All instances have booted and let nobody in; so does an SSH server that has the port, and nobody at all."""
+    try:
+        server = socketserver.ThreadingTCPServer((NOBODY, 22), _Door)
+    except OSError:
+        yield
+        return
+    with server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield
+        server.shutdown()
 
 
 @pytest.fixture(scope="module")
