@@ -125,19 +125,19 @@ def conduct(
         if way.campaign.keep is Keep.ASK:
             chooser = keep_none if way.stop.is_set() else choose
             records, unanswered = decide(records, way.run, way.bench, way.ledger, chooser)
-    left = leftovers(way.bench, way.run, records)
-    asked = way.bench.api_calls()
-    record = RunRecord(
-        run=way.run,
-        bench=way.bench.name,
-        started=datetime.datetime.fromtimestamp(begun_ns // 10**9, datetime.UTC).isoformat(),
-        seconds=round((time.time_ns() - begun_ns) / 1e9, 1),
-        interrupted=unanswered or way.stop.is_set(),
-        hosts=records,
-        leftovers=left,
-        api_calls=None if asked is None else round(asked),
-    )
-    way.ledger.close_run(record)
+        left = leftovers(way.bench, way.run, records)
+        asked = way.bench.api_calls()
+        record = RunRecord(
+            run=way.run,
+            bench=way.bench.name,
+            started=datetime.datetime.fromtimestamp(begun_ns // 10**9, datetime.UTC).isoformat(),
+            seconds=round((time.time_ns() - begun_ns) / 1e9, 1),
+            interrupted=unanswered or way.stop.is_set(),
+            hosts=records,
+            leftovers=left,
+            api_calls=None if asked is None else round(asked),
+        )
+        way.ledger.close_run(record)
     return record
 
 

@@ -10,8 +10,8 @@ _DEADLINE_S = 30.0
 
 def generate(path: Path, comment: str) -> None:
     """Make a key pair without a passphrase: `path`, and its public part in `path`.pub. Both are ours alone (0600)."""
-    proc.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", comment, "-f", str(path)], timeout_s=_DEADLINE_S)
-    public_file(path).chmod(0o600)
+    argv = ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", comment, "-f", str(path)]
+    proc.run(argv, timeout_s=_DEADLINE_S, private=True)
 
 
 def public_file(path: Path) -> Path:

@@ -67,14 +67,17 @@ def run(
     env: Mapping[str, str] | None = None,
     cwd: Path | None = None,
     check: bool = True,
+    private: bool = False,
 ) -> Completed:
     """Run a program to its end, with both outputs captured.
 
-    `env` is added to our own environment. Past `timeout_s` its whole process group is killed. Raises SetupError when
-    the program is not there, CommandError past the deadline and, with `check`, on a status other than 0.
+    `env` is added to our own environment; files that a `private` program makes are ours alone. Past `timeout_s` its
+    whole process group is killed. Raises SetupError when the program is not there, CommandError past the deadline and,
+    with `check`, on a status other than 0.
     """
     begun = time.monotonic()
-    with _start(argv, env=env, cwd=cwd, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as child:
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with _start(argv, env=env, cwd=cwd, umask=0o077 if private else -1, **pipes) as child:
         try:
             out, err = child.communicate(stdin, timeout=timeout_s)
         except subprocess.TimeoutExpired:
@@ -210,6 +213,7 @@ def _start(
     stdin: int,
     stdout: int | IO[bytes],
     stderr: int | IO[bytes],
+    umask: int = -1,
 ) -> "subprocess.Popen[str]":
     try:
         return subprocess.Popen(
@@ -222,6 +226,7 @@ def _start(
             text=True,
             errors="replace",
             start_new_session=True,
+            umask=umask,
         )
     except FileNotFoundError as error:
         raise SetupError(f"{argv[0]} is not installed", next_step="`ptp-harness doctor` says how to get it") from error

@@ -32,7 +32,7 @@ from google.protobuf import any_pb2, empty_pb2, json_format, struct_pb2
 from pulumi.runtime.proto import plugin_pb2, provider_pb2, provider_pb2_grpc, status_pb2
 
 from tests.doubles.faults import Fault, Faults
-from tests.doubles.kinds import INVOKES, KINDS, Properties, absent
+from tests.doubles.kinds import INVOKES, KINDS, ComeToNothing, Properties, absent
 
 UNKNOWN = "04da6b54-80e4-46f7-96ec-b56ff0331ba9"
 """How the engine writes a value that is not known yet (sdk/go/common/resource/plugin/rpc.go)."""
@@ -143,7 +143,10 @@ class Provider(provider_pb2_grpc.ResourceProviderServicer):
         inputs, ident = plain(request.properties), ""
         ec2 = self._client("ec2", inputs["region"])
         with self._answering(context, "Create", kind_name, request.urn) as fault:
-            ident = KINDS[kind_name].create(ec2, inputs)
+            try:
+                ident = KINDS[kind_name].create(ec2, inputs)
+            except ComeToNothing as error:
+                raise Refused(f"1 error occurred:\n\t* {error}\n\n", made=(error.ident, inputs)) from error
             state = inputs | (KINDS[kind_name].read(ec2, ident) or {})
             self._afterwards(fault, "Create", kind_name, (ident, state))
             return provider_pb2.CreateResponse(id=ident, properties=struct(state))

@@ -1,33 +1,43 @@
 """moto's server, and what it does not model but our instances need: placement groups, client tokens, named images.
 
 Run it as a program: it prints its port and serves until it is ended. `reset` of moto's own API forgets groups too.
+By rules (`faults`) for the method RunInstances, with an instance's type and zone for type and name, an instance is
+pending for `delay_s` and then terminated with `code` for its reason: how EC2 tells what it finds out late.
 """
 
 import argparse
 import hashlib
 import logging
 import sys
+import threading
+from pathlib import Path
 from typing import Any
+
+sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from moto.core.responses import ActionResult
 from moto.ec2.exceptions import EC2ClientError
 from moto.ec2.models import EC2Backend
 from moto.ec2.models.amis import Ami
-from moto.ec2.models.instances import Instance, Reservation
+from moto.ec2.models.instances import Instance, Reservation, StateReason
 from moto.ec2.responses import EC2Response
 from moto.server import ThreadedMotoServer
 from moto.ssm.models import Parameter, SimpleSystemManagerBackend
+
+from tests.doubles.faults import Faults
 
 STRATEGIES = ("cluster", "spread", "partition", "precision-time")
 IMAGES = ("/aws/service/ami-amazon-linux-latest/", "/aws/service/canonical/", "/aws/service/debian/release/")
 
 
-def install() -> None:
-    """Teach moto, in this process, what it lacks."""
+def install(address: str | None = None, faults: Path | None = None) -> None:
+    """Teach moto, in this process, what it lacks. All instances have that public address, where one is given."""
     ours = (create_placement_group, describe_placement_groups, delete_placement_group)
     for action in ours:
         setattr(EC2Response, action.__name__, action)
     EC2Response.run_instances = run_instances  # type: ignore[method-assign]
+    if address or faults:
+        EC2Response.run_instances = _fated(address, Faults(faults))  # type: ignore[method-assign]
     EC2Response.describe_route_tables = describe_route_tables  # type: ignore[method-assign]
     EC2Backend.create_image = create_image  # type: ignore[method-assign]
     SimpleSystemManagerBackend.get_parameter = get_parameter  # type: ignore[method-assign]
@@ -122,6 +132,37 @@ def run_instances(self: EC2Response) -> ActionResult:
     for each in answer.result.instances:  # type: ignore[attr-defined]
         each.placement.group_name = group or ""
     return answer
+
+
+def _fated(address: str | None, faults: Faults) -> Any:
+    """The same, of instances at an address, some of which come to nothing."""
+
+    def fated(self: EC2Response) -> ActionResult:
+        answer = run_instances(self)
+        for each in answer.result.instances:  # type: ignore[attr-defined]
+            each.nics[0].public_ip = address or each.nics[0].public_ip
+            fault = faults.of("RunInstances", str(each.instance_type), str(each.placement.zone))
+            if fault.code:
+                show(each, "pending")
+                reason = StateReason(f"{fault.code}: {fault.message}", fault.code)
+                threading.Timer(fault.delay_s, _come_to_nothing, (each, reason)).start()
+        return answer
+
+    return fated
+
+
+def _come_to_nothing(instance: Instance, reason: StateReason) -> None:
+    if instance.state == "pending":
+        instance.terminate()
+        instance.state_reason = reason
+
+
+def show(instance: Instance, state: str) -> None:
+    """Let an instance be seen in that state."""
+    instance._state.name, instance._state.code = state, _CODES[state]
+
+
+_CODES = {"pending": 0, "running": 16, "shutting-down": 32, "terminated": 48}
 
 
 def _reservations(backend: EC2Backend) -> list[Reservation]:
@@ -226,9 +267,12 @@ def main() -> None:
     """Serve on 127.0.0.1. The port is the only word on standard output."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--port", type=int, default=0)
-    install()
+    parser.add_argument("--address", help="the public address of all instances; moto makes them up")
+    parser.add_argument("--faults", type=Path)
+    asked = parser.parse_args()
+    install(asked.address, asked.faults)
     logging.getLogger("werkzeug").setLevel(logging.ERROR)
-    server = ThreadedMotoServer("127.0.0.1", parser.parse_args().port, verbose=False)
+    server = ThreadedMotoServer("127.0.0.1", asked.port, verbose=False)
     server.start()
     print(server.get_host_and_port()[1], flush=True)
     sys.stdin.read()  # until whoever started us closes it

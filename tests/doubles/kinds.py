@@ -11,6 +11,14 @@ Properties = dict[str, Any]
 Client = Any
 
 
+class ComeToNothing(Exception):
+    """It was made, and EC2 gave it up by itself: its id, and why in the words of the real provider."""
+
+    def __init__(self, ident: str, words: str) -> None:
+        super().__init__(words)
+        self.ident = ident
+
+
 class Kind(Protocol):
     """A type of resource. `named` is the property that is made up when it is not given; `fixed` need a new resource."""
 
@@ -18,7 +26,7 @@ class Kind(Protocol):
     fixed: frozenset[str]
 
     def create(self, ec2: Client, inputs: Properties) -> str:
-        """Make it and return its id."""
+        """Make it and return its id. Raises ComeToNothing."""
 
     def read(self, ec2: Client, ident: str) -> Properties | None:
         """What is true of it now, or None when it is gone."""
@@ -256,6 +264,7 @@ class Instance:
             request["InstanceMarketOptions"] = {"MarketType": inputs["instanceMarketOptions"]["marketType"]}
         made = ec2.run_instances(**request)["Instances"][0]
         self._tag_disks(ec2, made["InstanceId"], disk.get("tags"))
+        self._comes_to_run(ec2, made["InstanceId"])
         return str(made["InstanceId"])
 
     def read(self, ec2: Client, ident: str) -> Properties | None:
@@ -302,6 +311,14 @@ class Instance:
                 return None
             raise
         return found
+
+    def _comes_to_run(self, ec2: Client, ident: str) -> None:
+        while (found := self._find(ec2, ident)) is not None and found["State"]["Name"] == "pending":
+            time.sleep(0.5)
+        if found is not None and found["State"]["Name"] == "terminated":
+            why = found.get("StateReason", {}).get("Message")
+            state = "unexpected state 'terminated', wanted target 'running'"
+            raise ComeToNothing(ident, f"waiting for EC2 Instance ({ident}) create: {state}. last error: {why}")
 
     def _tag_disks(self, ec2: Client, ident: str, tags: Mapping[str, str] | None) -> None:
         """moto reads the first of RunInstances' tag specifications only; EC2 tags disks by the second."""

@@ -21,6 +21,8 @@ from tests.doubles import rehearsal
 
 ROOT = Path(__file__).parents[2]
 REGION = "eu-north-1"
+NOBODY = "127.0.0.1"
+"""Where all instances are, and nobody can log in."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -65,7 +67,12 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Double]:
         "AWS_EC2_METADATA_DISABLED": "true",
         "HOME": str(folder),
     }
-    with pytest.MonkeyPatch.context() as patch, rehearsal.served("ec2_server.py", environ=os.environ) as moto:
+    with (
+        pytest.MonkeyPatch.context() as patch,
+        rehearsal.served(
+            "ec2_server.py", "--address", NOBODY, "--faults", str(double.faults), environ=os.environ
+        ) as moto,
+    ):
         for name in (
             "AWS_PROFILE",
             "AWS_SESSION_TOKEN",

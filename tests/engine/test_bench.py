@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from harness import settings as configuration
-from harness.bench import CapacityError, FatalError, NotOfferedError
+from harness.bench import CapacityError, FatalError, NotOfferedError, QuotaError
 from harness.benches.ec2.bench import Ec2Bench
 from harness.model import Machine, Token
 from harness.model.cloud import CloudWishes
@@ -109,6 +109,68 @@ def test_no_room_anywhere_is_no_capacity_and_leaves_nothing(make: Make, double: 
     bench.release(token("b4"))
     assert left(double.ec2(), "b4") == []
     assert bench.records.all() == []
+
+
+NO_ROOM_LATER = {
+    "method": "RunInstances",
+    "type": "m7i.large",
+    "delay_s": 2.0,
+    "code": "Server.InsufficientInstanceCapacity",
+    "message": "There was insufficient capacity available to satisfy the launch request.",
+}
+
+
+def test_no_room_that_is_found_out_late_is_the_next_zone_s_turn(make: Make, double: Double) -> None:
+    double.shall(NO_ROOM_LATER | {"times": 1})
+    bench, said = make(), []
+    bench.prepare(["m7i.large"], silent)
+    made = bench.provision(token("b9"), "m7i.large", said.append)
+    assert made.zone == "eu-north-1b"
+    refused = [words for words in said if "Server.InsufficientInstanceCapacity" in words]
+    assert len(refused) == 1
+    assert refused[0].startswith("m7i.large in eu-north-1a: ")
+    assert len([one for one in left(double.ec2(), "b9") if one.startswith("i-")]) == 1
+    bench.release(token("b9"))
+    assert left(double.ec2(), "b9") == []
+
+
+def test_no_room_anywhere_that_is_found_out_late_is_no_capacity(make: Make, double: Double) -> None:
+    double.shall(NO_ROOM_LATER)
+    bench = make(zones=("eu-north-1c", "eu-north-1a"))
+    with pytest.raises(
+        CapacityError, match=r"no capacity for .*: tried m7i\.large in eu-north-1c, m7i\.large in"
+    ) as told:
+        launched(bench, "b10")
+    assert "Server.InsufficientInstanceCapacity: There was insufficient capacity" in told.value.message
+    bench.release(token("b10"))
+    assert left(double.ec2(), "b10") == []
+    assert bench.records.all() == []
+
+
+def test_a_quota_of_zero_is_not_tried_elsewhere(make: Make, double: Double) -> None:
+    words = "You have requested more vCPU capacity than your current vCPU limit of 0 allows for the instance bucket."
+    double.shall(NO_ROOM | {"code": "VcpuLimitExceeded", "message": words})
+    bench = make()
+    with pytest.raises(QuotaError, match=r"m7i\.large in eu-north-1a: the quota of vCPUs .* is used up: .*limit of 0"):
+        launched(bench, "b11")
+    assert len([urn for urn in double.calls("Create", "refused") if "Instance" in urn]) == 1
+    bench.release(token("b11"))
+    assert left(double.ec2(), "b11") == []
+
+
+def test_a_host_that_somebody_else_ended_is_not_found_and_can_be_released(make: Make, double: Double) -> None:
+    bench = make()
+    launched(bench, "b12")
+    instance = bench.records.all()[0].instance_id
+    bench._ups.pop(token("b12")).result()
+    double.ec2().terminate_instances(InstanceIds=[instance])
+    later = make()
+    assert later.find(token("b12")) is None
+    kinds = sorted(one.kind for one in later.resources() if one.token == "b12/a/1")
+    assert kinds == ["key-pair", "security-group", "stack"]
+    later.release(token("b12"))
+    assert left(double.ec2(), "b12") == []
+    assert later.records.all() == []
 
 
 def test_a_missing_permission_is_not_tried_elsewhere(make: Make, double: Double) -> None:

@@ -2,30 +2,39 @@
 
 import json
 import os
+import pty
 import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import boto3
 import pytest
+import yaml
 
+from harness import keys
 from tests.doubles import rehearsal
+from tests.doubles.witness import Witness, holding
+
+from .conftest import ROOT
 
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(1800), pytest.mark.xdist_group("guests")]
 
 REGION = "eu-north-1"
 CANARY = "-----BEGIN OPENSSH PRIVATE KEY-----"
+SECRET = "canary+of+the+AWS+secret+access+key/kept"
 
 
 @pytest.fixture(scope="module")
 def environ(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
     with rehearsal.cloud(tmp_path_factory.mktemp("rehearsal")) as made:
-        yield made
+        yield made | {"AWS_SECRET_ACCESS_KEY": SECRET}
 
 
 def state(environ: Mapping[str, str]) -> Path:
@@ -55,21 +64,124 @@ def command(environ: Mapping[str, str], *words: str) -> "subprocess.CompletedPro
     return subprocess.run(argv, env=environ, cwd=state(environ).parent, capture_output=True, text=True, timeout=1200)
 
 
-def test_a_campaign_from_stacks_to_verdicts_and_back(environ: dict[str, str]) -> None:
-    done = command(environ, "run", str(rehearsal.CAMPAIGN), "--depth", "quick", "--json")
-    report = json.loads(done.stdout)
+def on_a_terminal(environ: Mapping[str, str], question: str, answer: str, *words: str) -> tuple[int, str, str]:
+    """The command with somebody who reads its news and answers one question: its exit code, its output and its news."""
+    ours, theirs = pty.openpty()
+    argv = [sys.executable, "-m", "harness", *words]
+    with (
+        tempfile.TemporaryFile("w+") as out,
+        subprocess.Popen(
+            argv,
+            env=environ,
+            cwd=state(environ).parent,
+            stdin=theirs,
+            stdout=out,
+            stderr=theirs,
+            start_new_session=True,
+        ) as child,
+    ):
+        os.close(theirs)
+        news, asked = "", False
+        with suppress(OSError):  # EIO: the other end is closed
+            while data := os.read(ours, 65536):
+                news += data.decode(errors="replace")
+                if question in news and not asked:
+                    asked = True
+                    os.write(ours, answer.encode() + b"\n")
+        code = child.wait(timeout=60)
+        os.close(ours)
+        out.seek(0)
+        return code, out.read(), news
+
+
+@pytest.fixture(scope="module")
+def kept(environ: dict[str, str]) -> Iterator[tuple[int, dict[str, Any], str, Witness]]:
+    """A campaign whose user keeps what passed: its exit code, report and news, and who looked on."""
+    with Witness(state(environ)) as witness:
+        words = ("run", str(rehearsal.CAMPAIGN), "--depth", "quick", "--keep", "ask", "--json")
+        code, out, news = on_a_terminal(environ, "keep which?", "all", *words)
+    assert out, news
+    report = json.loads(out)
+    yield code, report, news, witness
+    assert command(environ, "release", report["run"]).returncode == 0
+    nothing_is_left(environ)
+
+
+Kept = tuple[int, dict[str, Any], str, Witness]
+
+
+def test_a_campaign_from_stacks_to_verdicts(kept: Kept) -> None:
+    code, report, news, _ = kept
     seen = {host["name"]: (host["outcome"], host["reason"], host["state"]) for host in report["hosts"]}
     assert seen == {
-        "m7i.large": ("PASS", "synchronised", "released"),
+        "m7i.large": ("PASS", "synchronised", "kept"),
         "r7i.large": ("UNSUPPORTED", "no_phc", "released"),
         "c7i.large": ("FAIL", "driver_not_capable", "released"),
-    }, done.stderr
-    assert (done.returncode, report["leftovers"]) == (1, [])
+    }, news
+    assert (code, report["leftovers"]) == (1, [])
+
+
+def test_no_secret_is_told_or_left_open(kept: Kept, environ: dict[str, str]) -> None:
+    _, report, news, witness = kept
+    assert len(witness.secrets) == 5, "the passphrase, the run's key, and that of each host"
+    assert witness.told(beside=SECRET) == []
+    assert witness.open_to_others == set()
+    own = {"ec2/passphrase", *(str(path.relative_to(state(environ))) for path in state(environ).glob("ec2/keys/**/*"))}
+    assert set(holding(state(environ), {*witness.secrets, SECRET})) - own == set()
+    said = news + json.dumps(report)
+    assert [secret for secret in (*witness.secrets, SECRET, CANARY) if secret in said] == []
+
+
+def test_a_kept_host_can_be_looked_at_until_it_is_released(kept: Kept, environ: dict[str, str]) -> None:
+    run = kept[1]["run"]
+    assert json.loads(command(environ, "runs", "--json").stdout)[0]["state"] == "ended"
+    shown = command(environ, "show", run, "m7i.large")
+    assert (shown.returncode, "synchronised" in shown.stderr) == (0, True), shown.stderr
+    entered = command(environ, "ssh", run, "m7i.large", "--", "cat", "/sys/class/ptp/ptp0/clock_name")
+    assert (entered.returncode, entered.stdout.startswith("ena-ptp-")) == (0, True), entered.stderr
+    assert command(environ, "ssh", run, "m7i.large", "--", "false").returncode == 1
+    first = state(environ) / "ec2/keys" / run / "m7i.large-1"
+    assert keys.public(first / "first_key") not in (first / "known_hosts").read_text(), "it made a host key of its own"
+    swept = command(environ, "sweep", "--bench", "ec2", "--region", REGION, "--yes")
+    assert (swept.returncode, "removed 0" in swept.stderr) == (0, True), swept.stderr
+    released = command(environ, "release", run, "m7i.large")
+    assert (released.returncode, "m7i.large is released" in released.stderr) == (0, True), released.stderr
+    gone = command(environ, "ssh", run, "m7i.large", "--", "true")
+    assert (gone.returncode, f"m7i.large of run {run} does not run" in gone.stderr) == (2, True), gone.stderr
     nothing_is_left(environ)
-    assert "its host key" in done.stderr
-    written = [path for path in state(environ).rglob("*") if path.is_file() and b"\0" not in path.read_bytes()]
-    assert [path for path in written if CANARY in path.read_text(errors="replace")] == []
-    assert CANARY not in done.stderr + done.stdout
+
+
+def test_where_the_api_claims_a_clock_that_is_not_there_types_says_so(kept: Kept, environ: dict[str, str]) -> None:
+    families = [word for name in ("m7i", "r7i", "c7i", "t3") for word in ("--family", name)]
+    done = command(environ, "types", "--region", REGION, *families, "--size", "large", "--measured", "--json")
+    told = {one["name"]: one for one in json.loads(done.stdout)["types"]}
+    assert {name: (one["phc"], one["measured"] and one["measured"]["clock"]) for name, one in told.items()} == {
+        "m7i.large": (True, True),
+        "r7i.large": (True, False),
+        "c7i.large": (True, None),  # its driver cannot tell
+        "t3.large": (False, None),
+    }
+    words = "the API says supported, and the driver said that the device has none on "
+    assert {name for name, one in told.items() if one["contradiction"]} == {"r7i.large"}
+    assert told["r7i.large"]["contradiction"].startswith(words)
+    assert told["r7i.large"]["contradiction"].endswith(f"(run {kept[1]['run']})")
+    assert told["t3.large"]["measured"] is None
+
+
+def test_through_session_manager_nobody_else_gets_in(environ: dict[str, str], tmp_path: Path) -> None:
+    sessions, program = tmp_path / "sessions", tmp_path / "bin/aws"
+    program.parent.mkdir()
+    double = ROOT / "tests/doubles/session_manager.py"
+    program.write_text(f'#!/bin/sh\nexec "{sys.executable}" "{double}" --log "{sessions}" "$@"\n')
+    program.chmod(0o755)
+    told = yaml.safe_load(rehearsal.CAMPAIGN.read_text()) | {"instance_types": ["m7i.xlarge"], "ec2": {"access": "ssm"}}
+    (tmp_path / "campaign.yaml").write_text(yaml.safe_dump(told))
+    with_aws = environ | {"PATH": f"{program.parent}{os.pathsep}{environ['PATH']}"}
+    done = command(with_aws, "run", str(tmp_path / "campaign.yaml"), "--depth", "quick", "--json")
+    (host,) = json.loads(done.stdout)["hosts"]
+    assert (done.returncode, host["outcome"], host["state"]) == (0, "PASS", "released"), done.stderr
+    assert len(set(sessions.read_text().split())) == 1, "all through sessions of the one instance"
+    nothing_is_left(environ)
 
 
 def test_ctrl_c_in_the_middle_leaves_nothing(environ: dict[str, str]) -> None:

@@ -4,6 +4,7 @@ import dataclasses
 import itertools
 import json
 import re
+import signal
 import subprocess
 import sys
 import threading
@@ -245,6 +246,21 @@ def test_asked_to_stop_hosts_are_judged_and_released(lab: Lab) -> None:
         (Outcome.INCONCLUSIVE, Reason.INTERRUPTED, HostState.RELEASED)
     ] * 3
     assert lab.bench.running == set()
+
+
+def test_asked_to_stop_while_it_looks_for_leftovers_a_run_still_closes_its_books(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    look = lab.bench.resources
+
+    def stopped() -> Sequence[Resource]:
+        signal.raise_signal(signal.SIGINT)
+        return look()
+
+    monkeypatch.setattr(lab.bench, "resources", stopped)
+    record = lab.run("silent")
+    assert record.interrupted
+    assert lab.ledger.record(record.run) == record
 
 
 def test_a_dead_runs_hosts_get_their_verdict_when_it_is_swept(lab: Lab) -> None:

@@ -1,5 +1,6 @@
 """How is AWS asked? One place for clients, patience and the count of calls: all hosts share a Region's budget."""
 
+import difflib
 import os
 import random
 import threading
@@ -120,7 +121,11 @@ class Api:
                     read_timeout=_READ_S,
                     max_pool_connections=32,
                 )
-                self._clients[service, region] = self._session.client(service, region_name=region, config=config)
+                try:
+                    made = self._session.client(service, region_name=region, config=config)
+                except (BotoCoreError, ValueError) as caught:  # a Region or an endpoint that can be none
+                    raise _not_even_asked(caught, "reading the AWS settings", region) from caught
+                self._clients[service, region] = made
             return self._clients[service, region]
 
     def _count(self, service: str, client: Any, operation: str, host: str | Sequence[str]) -> None:
@@ -152,7 +157,20 @@ def _not_even_asked(caught: Exception, what: str, region: str) -> BenchError:
         return FatalError(f"{what}: {caught}", next_step="log in again: `aws sso login`, or new temporary keys")
     if name == "ProfileNotFound":
         return FatalError(f"{what}: {caught}", next_step="`aws configure list-profiles` lists those that are there")
+    if name == "InvalidRegionError":
+        return FatalError(f"{what}: there can be no Region {region!r}", next_step=f"--region NAME{_nearest(region)}")
     if name in ("EndpointConnectionError", "ConnectTimeoutError", "ConnectionClosedError", "ReadTimeoutError"):
         words = f"{what}: AWS in {region} does not answer: {caught}"
-        return TransientError(words, next_step="is the Region's name right, and is there a way to the internet?")
+        right = f"is the Region's name right{_nearest(region)}"
+        return TransientError(words, next_step=f"{right}, and is there a way to the internet?")
+    if name == "ProxyConnectionError":
+        return TransientError(f"{what}: {caught}", next_step="is the proxy right that HTTPS_PROXY names?")
     return FatalError(f"{what}: {caught}", next_step="`ptp-harness doctor --bench ec2` says what is missing")
+
+
+def _nearest(region: str) -> str:
+    """The nearest names of the SDK's own list, in brackets, for one that is not in it; there may be younger ones."""
+    session = boto3.Session()
+    known = [one for where in session.get_available_partitions() for one in session.get_available_regions("ec2", where)]
+    near = [] if region in known else difflib.get_close_matches(region, known, n=3, cutoff=0.7)
+    return f" (nearest: {', '.join(near)})" if near else ""

@@ -10,7 +10,7 @@ from harness.bench import BenchError, Check, FatalError, InstanceType, Progress
 from harness.benches.ec2 import access, checks, engine_home, orphans, prices, terms, watch
 from harness.benches.ec2.api import Api
 from harness.benches.ec2.engine import Engine
-from harness.benches.ec2.failures import EngineError
+from harness.benches.ec2.failures import EngineError, LockedError
 from harness.benches.ec2.identity import Identity
 from harness.benches.ec2.launch import Launch, Workshop
 from harness.benches.ec2.records import HostRecord, Records
@@ -103,7 +103,7 @@ class Ec2Bench:
         up = self._ups.pop(token, None)
         whole = up is not None and up.exception() is None  # waits: one operation at a time can work on a stack
         record = self.records.find(token)
-        words = "" if record is None else self._destroy(record, whole=whole)
+        words = self._destroy(record, whole=whole) if record is not None and record.begun else ""
         try:
             for region in [record.region] if record is not None else self._regions():
                 self._verify(token, region, words)
@@ -111,7 +111,8 @@ class Ec2Bench:
             names = [f"what carries {token}, since EC2 cannot be asked ({error.message})"]
             raise CleanupError(names, next_step=f"`ptp-harness sweep --bench ec2 --yes` tries again{words}") from error
         if record is not None:
-            self._forget_stack(record)
+            if record.begun:
+                self._forget_stack(record)
             self._forget(record)
 
     def resources(self) -> Sequence[Resource]:
@@ -171,7 +172,7 @@ class Ec2Bench:
         """Have Pulumi destroy the stack; what it could not do, in words: EC2 is asked for what is left either way.
 
         Where the stack did not come up as a whole, an instance may be in EC2 that no state knows: it goes first, since
-        its placement group and firewall cannot go before it.
+        its placement group and firewall cannot go before it. Raises CleanupError where somebody else works on it.
         """
         try:
             if not whole:
@@ -180,6 +181,8 @@ class Ec2Bench:
                 found = orphans.find(api, token=str(record.token), host=host)
                 orphans.remove(api, [one for one in found if one.kind == "instance"], host=host)
             self._engine.destroy(record.stack, _silent)
+        except LockedError as error:
+            raise CleanupError([f"all of {record.token} ({error.message})"], next_step=error.next_step) from error
         except HarnessError as error:
             return f"; Pulumi says: {error.message}"
         return ""

@@ -13,7 +13,7 @@ from harness import proc
 from harness.bench import Progress
 from harness.benches.ec2 import engine_locks, failures
 from harness.benches.ec2.engine_home import EngineHome
-from harness.benches.ec2.failures import EngineError, ResourceFailure
+from harness.benches.ec2.failures import EngineError, LockedError, ResourceFailure
 from harness.benches.ec2.stack import PROJECT, StackOutputs, StackSettings
 from harness.errors import CommandError, last_line
 
@@ -111,8 +111,8 @@ class Engine:
     def recover(self, stack: str, progress: Progress = lambda _: None) -> None:
         """Make a stack usable again whose engine was killed: dead locks go, the state is brought to what is true.
 
-        What was being made at that moment may exist and be in no state: look for it by its tags. Raises EngineError
-        for a lock whose holder lives.
+        What was being made at that moment may exist and be in no state: look for it by its tags. Raises LockedError
+        for a lock whose holder lives, EngineError.
         """
         self.prepare(progress)
         self._release_locks(stack)
@@ -138,7 +138,7 @@ class Engine:
             if not held:
                 return
             if time.monotonic() > give_up or not held[0].here:
-                raise EngineError(
+                raise LockedError(
                     f"stack {stack} is locked by {held[0]}, which still runs",
                     next_step="wait for it or end it; if that machine is gone for good: `pulumi cancel`",
                 )

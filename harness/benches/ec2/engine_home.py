@@ -69,7 +69,8 @@ class EngineHome:
 
     def make(self, stack: str) -> Path:
         """The folders, the passphrase and the stack's project file, where they are not there yet."""
-        for folder in (self.folder, self.folder / "home", self.backend_folder, self.workspace(stack)):
+        ours = (self.folder, self.folder / "home", self.folder / "stacks", self.workspace(stack))
+        for folder in (*ours, self.backend_folder):
             if folder is not None:
                 folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._make_passphrase()
@@ -77,6 +78,7 @@ class EngineHome:
         project |= {"main": str(self.project / "infra"), "runtime": {"name": "python", "options": {"toolchain": "pip"}}}
         written = self.workspace(stack) / "Pulumi.yaml"
         fresh = written.with_suffix(f".{os.getpid()}.{secrets.token_hex(4)}")
+        fresh.touch(mode=0o600)
         fresh.write_text(yaml.safe_dump(project, sort_keys=False))
         fresh.replace(written)
         return self.workspace(stack)
@@ -92,13 +94,18 @@ class EngineHome:
         found = shutil.which(self.command or "pulumi")
         if found is None:
             raise SetupError(f"{self.command or 'pulumi'} is not installed: the ec2 bench needs it", next_step=GET_IT)
+        if Path(found).name != "pulumi":
+            raise SetupError(
+                f"{found} is not named pulumi, by which alone Pulumi's own library finds it",
+                next_step="have PTP_HARNESS_PULUMI name a program `pulumi`, in whichever folder",
+            )
         return Path(found).absolute()
 
     def version(self) -> str:
         """The engine's version. Raises SetupError when it is missing, does not answer or is too old."""
         found = self.find()
         try:
-            said = proc.run([str(found), "version"], timeout_s=_VERSION_S, env=self._quiet())
+            said = proc.run([str(found), "version"], timeout_s=_VERSION_S, env=self._quiet(), private=True)
         except CommandError as error:
             raise SetupError(f"{found} does not work: {error.message}", next_step=GET_IT) from error
         text = said.stdout.strip()

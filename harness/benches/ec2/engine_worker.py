@@ -26,6 +26,7 @@ _CONFIG_S = 60.0
 def main() -> int:
     """Do what the first line asks for. 0: done; 1: it failed, and the last line says how."""
     signal.signal(signal.SIGINT, lambda *_: None)  # the engine, in our group, hears it too and ends in its own way
+    os.umask(0o077)  # state and logs of the engine are ours alone
     os.environ.pop("PULUMI_CONFIG_PASSPHRASE", None)
     request = json.loads(sys.stdin.readline())
     threading.Thread(target=_outlive_nobody, daemon=True).start()

@@ -15,7 +15,6 @@ _FRAME = re.compile(r"\A(?:error: )?(?:\d+ errors? occurred:\s*)?(?:\* )?")
 _REPEATS = re.compile(
     r"(update|destroy|refresh) failed$|an unhandled error occurred: program exited|resource monitor shut"
 )
-_API = re.compile(r"api error (?P<code>[\w.]+): (?P<words>.*)", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,12 +41,13 @@ class EngineError(HarnessError):
         self.failures, self.cancelled = tuple(failures), cancelled
 
     def cause(self, what: str) -> BenchError | None:
-        """EC2's first known refusal as the bench's own error; None when EC2 refused nothing."""
-        for failure in self.failures:
-            found = _API.search(failure.message)
-            if found:
-                return trouble.error(found["code"], found["words"].strip(), what)
-        return None
+        """EC2's first refusal as the bench's own error, also one that it found out late; None where there is none."""
+        refused = next((failure for failure in self.failures if failure.code is not None), None)
+        return None if refused is None else trouble.told(refused.message, what)
+
+
+class LockedError(EngineError):
+    """A stack that another process, which lives, works on: what it makes could be missed by whoever goes on now."""
 
 
 def failure(urn: str, message: str) -> ResourceFailure | None:

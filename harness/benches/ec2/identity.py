@@ -65,7 +65,8 @@ def _pair(path: Path, comment: str) -> Path:
         if not path.exists():
             new = path.with_name(f".{path.name}.new")
             try:
-                path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+                for folder in reversed(path.parents[:3]):
+                    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
                 for left in (new, keys.public_file(new)):  # by a process that was killed
                     left.unlink(missing_ok=True)
                 keys.generate(new, comment)

@@ -37,6 +37,11 @@ class HostRecord:
     placement: Placement | None = None
     claim: Claim | None = None
 
+    @property
+    def begun(self) -> bool:
+        """Whether a stack of it may be there: the record says what is launched before anything is made."""
+        return self.launched_type is not None
+
 
 class Records:
     """The folders of all hosts of one state directory."""
@@ -54,6 +59,7 @@ class Records:
         """Replace the record on disk by the changed one, whole or not at all. Raises SetupError."""
         changed = replace(record, **changes)
         document = asdict(changed) | {"schema": _SCHEMA, "folder": str(changed.folder)}
+        Folder.create(self.root)
         Folder.create(changed.folder).write(_FILE, json.dumps(document, indent=1) + "\n")
         return changed
 

@@ -51,6 +51,20 @@ def test_the_cause_is_the_bench_s_own_error(code: str, error: type[Exception]) -
     assert f"{code}: We currently do not have sufficient capacity." in str(cause)
 
 
+def test_what_ec2_finds_out_late_is_a_cause_too() -> None:
+    """In the words of the AWS provider: it waits, and tells why the instance ended."""
+    reason = "Server.InsufficientInstanceCapacity: There was insufficient capacity available."
+    told = failure(
+        URN,
+        "1 error occurred:\n\t* waiting for EC2 Instance (i-0a1b2c3d) create: unexpected state 'terminated', wanted "
+        f"target 'running'. last error: {reason}\n\n",
+    )
+    assert told is not None
+    cause = EngineError("stack", failures=[told]).cause("m7i.large in eu-north-1a")
+    assert type(cause) is CapacityError
+    assert cause.message == f"m7i.large in eu-north-1a: {reason}"
+
+
 def test_without_a_refusal_there_is_no_cause() -> None:
     assert EngineError("stack").cause("launching") is None
 
