@@ -303,3 +303,50 @@ def test_a_quota_of_zero_is_told_by_the_plan(account: Account) -> None:
         "warning: quota Running On-Demand Standard (A, C, D, H, I, M, R, T, Z) instances (L-1216C47A) allows 0 vCPUs, "
         "too few for m5.large"
     ]
+
+
+@pytest.mark.parametrize(
+    ("words", "what", "following"),
+    [
+        (
+            ["bake", "m5.large", "m5.xlarge", "--region", REGION],
+            "one image is made for each architecture, and m5.large and m5.xlarge are all x86_64",
+            "name one of them",
+        ),
+        (
+            ["bake", "m5.large", "--region", REGION, "--name", "My image"],
+            "'My image' cannot name an image",
+            "up to 63 of a-z, 0-9",
+        ),
+        (
+            ["bake", "m5.large", "--region", REGION, "--image", "baked:debian-12"],
+            f"{REGION} has no proven image baked:debian-12 for x86_64",
+            "`ptp-harness image bake` makes one; there are none",
+        ),
+        (
+            ["delete", "baked:debian-12", "ami-0123456789abcdef0", "--region", REGION],
+            f"no image that was baked in {REGION} is baked:debian-12, ami-0123456789abcdef0",
+            "there are none",
+        ),
+        (["list"], "no Region is known", "AWS_REGION"),
+    ],
+    ids=["two of one kind", "name", "not baked", "not ours", "no Region"],
+)
+def test_images_of_ours(account: Account, words: list[str], what: str, following: str) -> None:
+    said, then = refused(account, account.call("image", *words))
+    assert what in said
+    assert following in then
+
+
+def test_a_spot_instance_is_not_baked(account: Account) -> None:
+    said, then = refused(account, account.call("image", "bake", account.campaign(market="spot")))
+    assert (said, then) == (
+        "a spot instance cannot be stopped for its disk to be copied",
+        "bake with `market: on-demand`",
+    )
+
+
+def test_an_account_without_images_of_ours_says_so(account: Account) -> None:
+    done = account.call("image", "list", "--region", REGION, "--json")
+    assert (done.returncode, json.loads(done.stdout)["images"]) == (0, [])
+    assert done.stderr == f"no baked images in {REGION}; `ptp-harness image bake` makes one\n"
