@@ -10,6 +10,7 @@ import hashlib
 import logging
 import sys
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -30,18 +31,25 @@ STRATEGIES = ("cluster", "spread", "partition", "precision-time")
 IMAGES = ("/aws/service/ami-amazon-linux-latest/", "/aws/service/canonical/", "/aws/service/debian/release/")
 
 
-def install(address: str | None = None, faults: Path | None = None) -> None:
-    """Teach moto, in this process, what it lacks. All instances have that public address, where one is given."""
-    ours = (create_placement_group, describe_placement_groups, delete_placement_group)
-    for action in ours:
-        setattr(EC2Response, action.__name__, action)
-    EC2Response.run_instances = run_instances  # type: ignore[method-assign]
-    if address or faults:
-        EC2Response.run_instances = _fated(address, Faults(faults))  # type: ignore[method-assign]
-    EC2Response.describe_route_tables = describe_route_tables  # type: ignore[method-assign]
-    EC2Backend.create_image = create_image  # type: ignore[method-assign]
-    SimpleSystemManagerBackend.get_parameter = get_parameter  # type: ignore[method-assign]
-    SimpleSystemManagerBackend.get_parameters = get_parameters  # type: ignore[method-assign]
+Put = Callable[[Any, str, Any], None]
+"""As setattr."""
+
+
+def install(address: str | None = None, faults: Path | None = None, *, put: Put = setattr) -> None:
+    """Teach moto, in this process, what it lacks. All instances have that public address, where one is given.
+
+    Who puts the lessons where they belong can take them back: moto's classes are those of every test.
+    """
+    run = _fated(address, Faults(faults)) if address or faults else run_instances
+    lessons = {
+        EC2Response: (create_placement_group, describe_placement_groups, delete_placement_group, describe_route_tables),
+        EC2Backend: (create_image,),
+        SimpleSystemManagerBackend: (get_parameter, get_parameters),
+    }
+    for pupil, actions in lessons.items():
+        for action in actions:
+            put(pupil, action.__name__, action)
+    put(EC2Response, "run_instances", run)
 
 
 # --- placement groups ------------------------------------------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -28,8 +29,8 @@ pytestmark = pytest.mark.usefixtures("moto_api")
 
 
 @pytest.fixture(autouse=True)
-def _taught() -> None:
-    ec2_server.install()
+def _taught(monkeypatch: pytest.MonkeyPatch) -> None:
+    ec2_server.install(put=partial(monkeypatch.setattr, raising=False))
 
 
 @pytest.fixture
@@ -118,14 +119,17 @@ def test_older_ones_of_the_same_name_go_and_no_others(
         oven.publish(image, proof="z7y8")
     dated = {one.ident: f"2026-11-{day:02d}T00:00:00.000Z" for day, one in enumerate([*every, other, candidate], 1)}
     listed = baked.every
-    monkeypatch.setattr(
-        baked, "every", lambda api: [replace(one, created=dated[one.ident]) for one in listed(api)]
-    )  # moto's clock gives all the same second
-    newest = replace(every[3], created=dated[every[3].ident])
-    assert [one.ident for one in oven.retire(newest, older=1)] == [every[0].ident, every[1].ident]
-    assert snapshots(ec2, every[0]) == []
-    assert {one.ident for one in listed(oven.api)} == {every[2].ident, every[3].ident, other.ident, candidate.ident}
-    assert [one.ident for one in oven.retire(newest, older=0)] == [every[2].ident]
+    with monkeypatch.context() as patch:  # moto's clock gives all the same second
+
+        def dated_every(api: Api) -> list[BakedImage]:
+            return sorted((replace(one, created=dated[one.ident]) for one in listed(api)), key=lambda one: one.created)
+
+        patch.setattr(baked, "every", dated_every)
+        newest = replace(every[3], created=dated[every[3].ident])
+        assert [one.ident for one in oven.retire(newest, older=1)] == [every[0].ident, every[1].ident]
+        assert snapshots(ec2, every[0]) == []
+        assert {one.ident for one in listed(oven.api)} == {every[2].ident, every[3].ident, other.ident, candidate.ident}
+        assert [one.ident for one in oven.retire(newest, older=0)] == [every[2].ident]
 
 
 def test_an_answer_that_was_lost_makes_no_second_image(ec2: Any, bench: Ec2Bench, oven: Bakery) -> None:
@@ -143,9 +147,10 @@ def test_an_image_that_fails_says_why(ec2: Any, bench: Ec2Bench, oven: Bakery, m
         return said if operation == "describe_images" else call(self, service, operation, **words)
 
     host = running(ec2, bench)
-    monkeypatch.setattr(Api, "call", answer)
-    with pytest.raises(BenchError, match=r"is failed: Client\.InternalError: the key is disabled"):
-        oven._copied(host, "ami-0123", lambda _words: None)
+    with monkeypatch.context() as patch:
+        patch.setattr(Api, "call", answer)
+        with pytest.raises(BenchError, match=r"is failed: Client\.InternalError: the key is disabled"):
+            oven._copied(host, "ami-0123", lambda _words: None)
 
 
 def test_what_is_gone_already_is_no_failure(ec2: Any, bench: Ec2Bench, oven: Bakery) -> None:
