@@ -72,6 +72,7 @@ class Engine:
             if self._checked:
                 return
             self._home.version()
+            self._home.forget_old_logs()
             if self._home.plugin() is None:
                 progress("fetching Pulumi's AWS plugin, once")
                 self._home.fetch_plugin()

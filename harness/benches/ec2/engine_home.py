@@ -6,6 +6,7 @@ import re
 import secrets
 import shutil
 import sys
+import time
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +24,7 @@ MINIMUM = (3, 206, 0)
 PLUGIN = "aws"
 GET_IT = "curl -fsSL https://get.pulumi.com | sh, then put ~/.pulumi/bin on PATH; or name it by PTP_HARNESS_PULUMI"
 _VERSION_S, _INSTALL_S = 30.0, 900.0
+_LOGS_STAY_S = 7 * 86400.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -144,6 +146,13 @@ class EngineHome:
                     next_step="is there a way to the internet? Later: " + " ".join(argv),
                 ) from error
         return str(ours)
+
+    def forget_old_logs(self) -> None:
+        """Delete the engine's logs of more than a week ago: it writes one for each command, and deletes none."""
+        for log in (self.folder / "home/logs").glob("*.log"):
+            with suppress(FileNotFoundError):  # another process was quicker
+                if time.time() - log.stat().st_mtime > _LOGS_STAY_S:
+                    log.unlink()
 
     def _quiet(self) -> dict[str, str]:
         """What keeps even `pulumi version` out of the user's own folder, and off the network."""

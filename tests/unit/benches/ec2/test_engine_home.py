@@ -3,6 +3,7 @@
 import os
 import stat
 import sys
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -85,6 +86,16 @@ def test_the_engine_s_environment_points_to_nothing_of_the_user_s(home: EngineHo
     assert told["PULUMI_HOME"].startswith(str(home.folder))
     assert told["PULUMI_PYTHON_CMD"] == sys.executable
     assert told["PATH"].split(os.pathsep)[0] == str(Path(home.command or "").parent)
+
+
+def test_old_logs_go(home: EngineHome) -> None:
+    logs = home.folder / "home/logs"
+    logs.mkdir(parents=True)
+    for name, days in (("young.log", 6), ("old.log", 8), ("old.txt", 8)):
+        (logs / name).touch()
+        os.utime(logs / name, (time.time() - days * 86400,) * 2)
+    home.forget_old_logs()
+    assert sorted(path.name for path in logs.iterdir()) == ["old.txt", "young.log"]
 
 
 def test_any_backend_may_be_named(tmp_path: Path, home: EngineHome) -> None:
