@@ -183,8 +183,9 @@ class _Oven:
 
     def result(self, host: HostRecord) -> Result:
         """What became of a host of the first run."""
-        known = self.results.get(host.name, Result(host=host, why="its host did not pass"))
-        return replace(known, host=host)
+        passed = host.verdict.outcome is Outcome.PASS
+        unasked = Result(host=host, why="interrupted" if passed else "its host did not pass")
+        return replace(self.results.get(host.name, unasked), host=host)
 
     def _copy(self, run: str, bakery: Bakery) -> None:
         """A candidate of each host, side by side."""
@@ -199,13 +200,14 @@ class _Oven:
             one.result()
 
     def _make(self, host: Token, bakery: Bakery) -> None:
-        step, ended = self.kitchen.ledger.begin(host, Stage.BAKE), "done"
+        step, ended = self.kitchen.ledger.begin(host, Stage.BAKE), "our fault"
         tell = self._teller(host.host)
         try:
             tell("sealing it: what belongs to this one host goes")
             self._seal(host)
             driver = driver_words(self.order.campaign)
             self.candidates[host.host] = bakery.make(host, name=self.order.name, driver=driver, progress=tell)
+            ended = "done"
         except Interrupted:
             ended = "interrupted"
         except HarnessError as error:
