@@ -1,4 +1,4 @@
-"""The command itself, stopped at many moments: Ctrl-C ends it in order, and after `kill -9` `sweep` does that for it.
+"""The command itself, stopped at many moments: Ctrl-C ends it, `kill -9` leaves that to `sweep`, or `resume` goes on.
 
 A whole `run` of two hosts whose instances let nobody in, over the real engine. Each moment has types of its own, by
 which its stacks are told apart; several moments happen at once, each with books of its own in one Region.
@@ -117,17 +117,18 @@ def types(served: Double) -> Sequence[Sequence[str]]:
     return [there[2 * number : 2 * number + 2] for number in range(len(MOMENTS))]
 
 
-@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL], ids=["Ctrl-C", "kill -9"])
-def test_at_every_moment(how: signal.Signals, double: Double, types: Sequence[Sequence[str]], tmp_path: Path) -> None:
+@pytest.mark.parametrize("how", ["Ctrl-C", "kill -9, sweep", "kill -9, resume"])
+def test_at_every_moment(how: str, double: Double, types: Sequence[Sequence[str]], tmp_path: Path) -> None:
     rules = [rule(moment, types[number]) for number, moment in enumerate(MOMENTS) if moment.method]
-    double.shall(*(one | {"message": how.name} for one in rules))  # rules of the other way are others
+    double.shall(*(one | {"message": how} for one in rules))  # rules of the other ways are others
+    ended = {"Ctrl-C": stopped, "kill -9, sweep": killed_and_swept, "kill -9, resume": killed_and_resumed}[how]
 
     def through(number: int) -> str:
         began, moment = time.monotonic(), MOMENTS[number]
         run = start(tmp_path / str(number), types[number], slow_ssh=moment.step is Stage.REACH)
         try:
             come(double, moment, run)
-            books = stopped(run) if how is signal.SIGINT else killed_and_swept(run)
+            books = ended(run)
         finally:
             run.process.kill()
         gone(run)
@@ -135,7 +136,7 @@ def test_at_every_moment(how: signal.Signals, double: Double, types: Sequence[Se
         return f"{moment}: {time.monotonic() - began:.0f} s"
 
     with ThreadPoolExecutor(SIDE_BY_SIDE) as pool:
-        for line in pool.map(through, range(len(MOMENTS))):
+        for line in pool.map(through, range(0, len(MOMENTS), 2 if ended is killed_and_resumed else 1)):
             print(line)
     assert everything(double.ec2(REGION)) == []
 
@@ -174,6 +175,17 @@ def killed_and_swept(run: Run) -> str:
     run.process.wait(timeout=60)
     swept = sweep(run)
     assert (swept.returncode, "Traceback" in swept.stderr) == (0, False), swept.stderr
+    return in_the_books(run)
+
+
+def killed_and_resumed(run: Run) -> str:
+    """The same by `resume`, which takes the hosts without a verdict along their way once more."""
+    run.process.kill()
+    run.process.wait(timeout=60)
+    (line,) = run.ledger.runs()
+    argv = [sys.executable, "-m", "harness", "resume", line.run]
+    resumed = subprocess.run(argv, cwd=run.folder, env=run.environ, capture_output=True, text=True, timeout=600)
+    assert (resumed.returncode, "Traceback" in resumed.stderr) == (3, False), resumed.stderr
     return in_the_books(run)
 
 
