@@ -46,7 +46,7 @@ def bake(
     ] = 1,
     json: Json = False,
 ) -> None:
-    """Make an image of a host that passed, if a host made from it passes too.
+    """Make an image whose hosts pass, of a host that passed.
 
     One for each architecture: a host is made, configured and qualified as `run` does it; what belongs to it alone is
     removed, it is stopped, and its disk becomes an image. A second run qualifies a host made from that. Only then is

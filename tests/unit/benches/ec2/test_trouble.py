@@ -15,7 +15,7 @@ MEANT: dict[type[BenchError], tuple[str, ...]] = {
         "InternalError InternalFailure InternalServerError ServerInternal Server.InternalError Unavailable "
         "ServiceUnavailable ServiceUnavailableException RequestTimeout RequestTimeoutException system-error",
         "InvalidInstanceID.NotFound",
-        "InvalidPlacementGroup.InUse InvalidGroup.InUse DependencyViolation IncorrectInstanceState",
+        "InvalidPlacementGroup.InUse InvalidGroup.InUse InvalidSnapshot.InUse DependencyViolation IncorrectInstanceState",
         "PriorRequestNotComplete ConcurrentTagAccess ConcurrentCreateImageNoRebootLimitExceeded",
     ),
     CapacityError: (
