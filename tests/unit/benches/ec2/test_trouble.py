@@ -15,8 +15,8 @@ MEANT: dict[type[BenchError], tuple[str, ...]] = {
         "InternalError InternalFailure InternalServerError ServerInternal Server.InternalError Unavailable "
         "ServiceUnavailable ServiceUnavailableException RequestTimeout RequestTimeoutException system-error",
         "InvalidInstanceID.NotFound",
-        "InvalidPlacementGroup.InUse InvalidGroup.InUse InvalidSnapshot.InUse DependencyViolation IncorrectInstanceState",
-        "PriorRequestNotComplete ConcurrentTagAccess ConcurrentCreateImageNoRebootLimitExceeded",
+        "InvalidPlacementGroup.InUse InvalidGroup.InUse InvalidSnapshot.InUse DependencyViolation",
+        "IncorrectInstanceState PriorRequestNotComplete ConcurrentTagAccess ConcurrentCreateImageNoRebootLimitExceeded",
     ),
     CapacityError: (
         "InsufficientInstanceCapacity Server.InsufficientInstanceCapacity InsufficientHostCapacity "
