@@ -54,6 +54,9 @@ while True:
 """
 
 
+_terminate = Instance.terminate
+
+
 class Guests:
     """The lab's guests behind moto's instances. `kinds` says which lab type an instance type is."""
 
@@ -114,7 +117,6 @@ class Guests:
         try:
             copied = {snapshot.name: snapshot for snapshot in self._bench.snapshots.all()}.get(instance.image_id)
             if copied is None:
-                self._bench.prepare([kind], _say)
                 machine = self._bench.provision(token, kind, _say)
             else:
                 machine = self._bench.restore(token, copied, _say)
@@ -122,7 +124,8 @@ class Guests:
             instance.nics[0].public_ip = machine.address
             _show(instance, "running")
         except Exception as error:  # what an instance does that comes to nothing
-            _say(f"{instance.id} does not start: {error}")
+            _say(f"{instance.id} does not start: {type(error).__name__}: {error}")
+            _terminate(instance)  # its volume goes with it
             instance.state_reason = StateReason("Server.InternalError: internal error", "Server.InternalError")
             _show(instance, "terminated")
 
@@ -194,7 +197,9 @@ def main() -> None:
     kinds = dict(one.split("=", 1) for one in parser.parse_args().kind)
     with tempfile.TemporaryDirectory(prefix="ptp-instances-") as folder:
         found = settings.load({**os.environ, "PTP_HARNESS_STATE_DIR": folder})
-        guests = Guests(wiring.lab_bench(found), kinds, Path(folder) / "boot")
+        bench = wiring.lab_bench(found)
+        bench.prepare(sorted({USUAL, *kinds.values()}), _say)
+        guests = Guests(bench, kinds, Path(folder) / "boot")
         ec2_server.install()
         guests.install()
         logging.getLogger("werkzeug").setLevel(logging.ERROR)

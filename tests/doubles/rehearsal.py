@@ -42,8 +42,11 @@ def served(program: str, *words: str, environ: Mapping[str, str]) -> Iterator[st
 
 
 @contextmanager
-def cloud(folder: Path, kinds: Mapping[str, str] = KINDS) -> Iterator[dict[str, str]]:
-    """The environment in which ptp-harness finds an account on this machine, with its state in the folder."""
+def cloud(folder: Path, kinds: Mapping[str, str] = KINDS, **more: str) -> Iterator[dict[str, str]]:
+    """The environment in which ptp-harness finds an account on this machine, with its state in the folder.
+
+    `more` goes before our own environment.
+    """
     ours = {
         "AWS_ACCESS_KEY_ID": "rehearsal",
         "AWS_SECRET_ACCESS_KEY": "rehearsal",
@@ -52,7 +55,7 @@ def cloud(folder: Path, kinds: Mapping[str, str] = KINDS) -> Iterator[dict[str, 
         "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "lab")]),
     }
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "PULUMI_"))}
-    environ = kept | ours
+    environ = kept | ours | more
     words = [word for type_and_kind in kinds.items() for word in ("--kind", "=".join(type_and_kind))]
     with served("guests.py", *words, environ=environ) as moto:
         environ["AWS_ENDPOINT_URL"] = f"http://127.0.0.1:{moto}"

@@ -21,6 +21,8 @@ from tests.doubles import rehearsal
 
 ROOT = Path(__file__).parents[2]
 REGION = "eu-north-1"
+HOME = os.environ.get("HOME", "/")
+"""Before `served` hides it: where the lab keeps what its guests are made of."""
 NOBODY = "127.0.0.1"
 """Where all instances are, and nobody can log in."""
 

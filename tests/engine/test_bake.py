@@ -13,7 +13,9 @@ import pytest
 import yaml
 
 from tests.doubles import rehearsal
-from tests.engine.test_chain import REGION, command, ec2, nothing_is_left, state
+
+from .conftest import HOME
+from .test_chain import REGION, command, ec2, nothing_is_left, state
 
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(1800), pytest.mark.xdist_group("guests")]
 
@@ -24,7 +26,7 @@ NO_ROOM = {"method": "Create", "type": "ec2/instance", "skip": 1, "code": "Insuf
 
 @pytest.fixture(scope="module")
 def environ(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
-    with rehearsal.cloud(tmp_path_factory.mktemp("baking")) as made:
+    with rehearsal.cloud(tmp_path_factory.mktemp("baking"), HOME=HOME) as made:
         yield made
 
 

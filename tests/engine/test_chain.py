@@ -22,7 +22,7 @@ from harness import keys
 from tests.doubles import rehearsal
 from tests.doubles.witness import Witness, holding
 
-from .conftest import ROOT
+from .conftest import HOME, ROOT
 
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(1800), pytest.mark.xdist_group("guests")]
 
@@ -33,7 +33,7 @@ SECRET = "canary+of+the+AWS+secret+access+key/kept"
 
 @pytest.fixture(scope="module")
 def environ(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
-    with rehearsal.cloud(tmp_path_factory.mktemp("rehearsal")) as made:
+    with rehearsal.cloud(tmp_path_factory.mktemp("rehearsal"), HOME=HOME) as made:
         yield made | {"AWS_SECRET_ACCESS_KEY": SECRET}
 
 
