@@ -5,7 +5,6 @@ run qualifies a host made from that. Only then is the image published; otherwise
 under way meanwhile, so that whatever a bake makes belongs to a run that `sweep` knows to be alive or dead.
 """
 
-import re
 import threading
 from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
@@ -24,6 +23,7 @@ from harness.keeping import Chooser
 from harness.ledger import Ledger
 from harness.model import HostRecord, Outcome, RunRecord, Stage, Token
 from harness.model.cloud import BakedImage, TypeInfo
+from harness.model.images import BAKED, BAKED_NAME
 from harness.plan import Plan
 from harness.playbooks import Target
 from harness.qualify import Interrupted, Listener
@@ -33,7 +33,6 @@ from harness.settings import Settings
 SEAL = Path(__file__).with_name("seal.sh")
 _SEAL_DEADLINE_S = 120.0
 ARCHITECTURES = ("x86_64", "arm64")
-_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
 
 
 class Bakery(Protocol):
@@ -112,13 +111,14 @@ def smallest_with_clock(types: Mapping[str, TypeInfo]) -> tuple[str, ...]:
 
 def default_name(campaign: Campaign) -> str:
     """The name of the image that hosts start from: one that is baked again keeps its name."""
-    return campaign.cloud.image.removeprefix("baked:").partition("@")[0]
+    meant = BAKED.fullmatch(campaign.cloud.image)
+    return meant[1] if meant else campaign.cloud.image
 
 
 def check(order: Order, types: Mapping[str, TypeInfo]) -> None:
     """Raises RequestError for what cannot be baked, before anything is made."""
     campaign = order.campaign
-    if not _NAME.fullmatch(order.name):
+    if not BAKED_NAME.fullmatch(order.name):
         raise RequestError(
             f"{order.name!r} cannot name an image",
             next_step="up to 63 of a-z, 0-9, `.`, `_` and `-`, of which the first is a letter or digit",

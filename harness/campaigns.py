@@ -54,12 +54,9 @@ def start(
     )
     if (terms := bench.terms(campaign.instance_types)) is not None:
         announce(beginning.line(run, plan, terms, datetime.datetime.now().astimezone()))
-    folder = Folder.create(settings.runs_dir / run)
-    folder.write("campaign.json", _CAMPAIGN.dump_json(campaign, indent=2))
-    way = Way(
-        run=run, bench=bench, campaign=campaign, ledger=ledger, folder=folder, settings=settings, listener=listener
-    )
-    return _reported(conduct(plan, way, choose), folder)
+    way = _way(run, plan, bench, ledger, settings, listener)
+    way.folder.write("campaign.json", _CAMPAIGN.dump_json(campaign, indent=2))
+    return _reported(conduct(plan, way, choose), way.folder)
 
 
 def asked_of_dead(run: str, ledger: Ledger) -> Campaign:
@@ -90,21 +87,26 @@ def resume(
     ledger.take_over(run)
     campaign = plan.campaign
     bench.prepare(campaign.instance_types, lambda words: listener(bench.name, Stage.PROVISION, words))
-    folder = Folder.create(settings.runs_dir / run)
-    way = Way(
-        run=run,
-        bench=bench,
-        campaign=campaign,
-        ledger=ledger,
-        folder=folder,
-        settings=settings,
-        listener=listener,
-        afresh=True,
-    )
+    way = _way(run, plan, bench, ledger, settings, listener, afresh=True)
     lines = ledger.hosts(run)
     judged = {line.host: settled(line, run, campaign.keep, bench, ledger) for line in lines if line.record is not None}
     hosts = tuple(PlannedHost(name=line.host, instance_type=line.instance_type) for line in lines)
-    return _reported(conduct(replace(plan, hosts=hosts), way, choose, judged), folder)
+    return _reported(conduct(replace(plan, hosts=hosts), way, choose, judged), way.folder)
+
+
+def _way(
+    run: str, plan: Plan, bench: Bench, ledger: Ledger, settings: Settings, listener: Listener, *, afresh: bool = False
+) -> Way:
+    return Way(
+        run=run,
+        bench=bench,
+        campaign=plan.campaign,
+        ledger=ledger,
+        folder=Folder.create(settings.runs_dir / run),
+        settings=settings,
+        listener=listener,
+        afresh=afresh,
+    )
 
 
 def conduct(

@@ -78,6 +78,10 @@ class RunLine:
         """Whether its process still works on it. A run of another machine counts as alive: we cannot know."""
         return not self.ended and (self.machine != socket.gethostname() or self.owner.alive())
 
+    def died(self) -> bool:
+        """Whether its process ended before it closed its books."""
+        return not self.ended and not self.alive()
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HostLine:

@@ -58,7 +58,7 @@ def remove(items: Sequence[Left], bench: Bench) -> list[str]:
 
 def close_dead_runs(ledger: Ledger, bench: Bench) -> list[str]:
     """Give every host of a run whose process died its verdict, and close that run's books. Returns the runs."""
-    dead = [line for line in ledger.runs() if line.bench == bench.name and not line.ended and not line.alive()]
+    dead = [line for line in ledger.runs() if line.bench == bench.name and line.died()]
     for line in dead:
         records = tuple(_close_host(line, host, ledger, bench) for host in ledger.hosts(line.run))
         ledger.close_run(

@@ -69,7 +69,7 @@ def runs(incomplete: str) -> Found:
 
 def dead_runs(incomplete: str) -> Found:
     """The latest of which the process died."""
-    return _begun(lambda: _runs(lambda line: not line.ended and not line.alive()), incomplete)
+    return _begun(lambda: _runs(RunLine.died), incomplete)
 
 
 def hosts(ctx: Context, incomplete: str) -> Found:

@@ -8,10 +8,9 @@ import typer
 
 from harness import baking, driver_archive, settings, wiring
 from harness.baking import Order, Result
-from harness.cli import completion, output, progress, request
+from harness.cli import completion, output, progress, request, run
 from harness.cli.manual import Manual
 from harness.errors import ExitCode, RequestError
-from harness.ladder.outcomes import exit_code
 from harness.model import Outcome, RunRecord, Stage
 from harness.model.cloud import BakedImage
 from harness.report import text
@@ -134,7 +133,7 @@ def _standing(one: BakedImage) -> str:
     return f"{one.base}, driver {one.driver}, {proven}"
 
 
-def _lines(run: str, one: Result) -> list[str]:
+def _lines(first: str, one: Result) -> list[str]:
     """What became of one host, for people."""
     verdict = one.host.verdict
     if one.image is None:
@@ -142,7 +141,7 @@ def _lines(run: str, one: Result) -> list[str]:
         lines = [f"{one.host.name}: no image: {one.why}"]
         if deciding.outcome is not Outcome.PASS:
             lines.append(f"  {deciding.outcome} {deciding.reason}: {deciding.sentence}")
-            lines.append(f"  next: `ptp-harness show {one.proof_run or run}`")
+            lines.append(f"  next: `ptp-harness show {one.proof_run or first}`")
         return [text.printable(line) for line in lines]
     assert one.proof is not None
     before, after = (host.stages.get(Stage.CONFIGURE, 0.0) for host in (one.host, one.proof))
@@ -170,9 +169,7 @@ def _document(one: Result) -> dict[str, Any]:
 
 
 def _exit_code(record: RunRecord, results: Sequence[Result]) -> ExitCode:
-    """What is left running is the worst news, then that we were interrupted, then the verdicts."""
-    if record.leftovers or any(one.not_retired for one in results):
+    """As of a run, by the verdicts that decided; an image that should have gone is left too."""
+    if any(one.not_retired for one in results):
         return ExitCode.LEFT_RUNNING
-    if record.interrupted:
-        return ExitCode.INTERRUPTED
-    return exit_code(one.outcome for one in results)
+    return run.code_of(record, [one.outcome for one in results])

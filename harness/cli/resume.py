@@ -3,8 +3,6 @@
 import datetime
 from dataclasses import replace
 
-import typer
-
 from harness import campaigns, driver_archive, settings, wiring
 from harness import plan as planning
 from harness.campaign import Keep
@@ -32,6 +30,4 @@ def resume(run_name: request.DeadRun, form: report.Form = None, json: report.Jso
     with progress.shown(output.console()) as news:
         choose = kept.asker(news.aside) if asked.keep is Keep.ASK else keep_none
         record = campaigns.resume(run_name, plan, source, ledger, configuration, news.hear, choose)
-    run.tell(record, configuration)
-    report.print_out(record, form, json=json)
-    raise typer.Exit(run.code_of(record))
+    run.end(record, configuration, form, json=json)

@@ -2,7 +2,9 @@
 
 import datetime
 import shutil
+from collections.abc import Iterable
 from dataclasses import replace
+from typing import NoReturn
 
 import typer
 
@@ -13,7 +15,7 @@ from harness.cli import kept, output, progress, report, request
 from harness.errors import ExitCode
 from harness.keeping import keep_none
 from harness.ladder.outcomes import exit_code
-from harness.model import RunRecord
+from harness.model import Outcome, RunRecord
 from harness.report import text
 from harness.settings import Settings
 
@@ -61,22 +63,22 @@ def run(
     with progress.shown(output.console()) as news:
         choose = kept.asker(news.aside) if asked.keep is Keep.ASK else keep_none
         record = campaigns.start(plan, source, wiring.ledger(configuration), configuration, news.hear, choose, news.say)
-    tell(record, configuration)
-    report.print_out(record, form, json=json)
-    raise typer.Exit(code_of(record))
+    end(record, configuration, form, json=json)
 
 
-def tell(record: RunRecord, configuration: Settings) -> None:
-    """The report for people, whole."""
+def end(record: RunRecord, configuration: Settings, form: report.Form, *, json: bool) -> NoReturn:
+    """The report for people, the one for programs where that is asked for, and the exit code."""
     width = min(shutil.get_terminal_size((120, 40)).columns, 160)
     path = configuration.runs_dir / record.run / campaigns.REPORT_TEXT
     output.say(text.summary(record, report_path=str(path), width=width))
+    report.print_out(record, form, json=json)
+    raise typer.Exit(code_of(record, (host.verdict.outcome for host in record.hosts)))
 
 
-def code_of(record: RunRecord) -> ExitCode:
-    """What is left running is the worst news, then that we were interrupted, then the verdicts."""
+def code_of(record: RunRecord, outcomes: Iterable[Outcome]) -> ExitCode:
+    """What is left running is the worst news, then that we were interrupted, then the verdicts' outcomes."""
     if record.leftovers:
         return ExitCode.LEFT_RUNNING
     if record.interrupted:
         return ExitCode.INTERRUPTED
-    return exit_code(host.verdict.outcome for host in record.hosts)
+    return exit_code(outcomes)

@@ -1,5 +1,6 @@
 """Which images have a name, where does EC2 say which one is the newest of each, and who logs in to it?"""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -26,3 +27,7 @@ NAMED: Mapping[str, Named] = {
     "ubuntu-24.04": _named(_UBUNTU.format("24.04", "gp3"), "amd64", "ubuntu"),
 }
 """Canonical publishes gp3 images from 23.10 on. The volume is gp3 either way: the stack says so."""
+
+BAKED_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
+BAKED = re.compile(rf"baked:({BAKED_NAME.pattern})(?:@([a-z0-9]+))?")
+"""Images of our own: the newest of that name which is proven, or what a run made of its host."""

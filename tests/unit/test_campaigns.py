@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -335,6 +335,18 @@ def seen(monkeypatch: pytest.MonkeyPatch, good: Evidence) -> None:
     monkeypatch.setattr(qualify.Qualification, "_observe", observe)
 
 
+def as_expected(record: RunRecord, kinds: Sequence[str], keep: Keep, chosen: Collection[str]) -> None:
+    """Each host has its kind's verdict, and stays just where the campaign or whoever was asked wanted that."""
+    for kind, host in zip(kinds, record.hosts, strict=True):
+        assert (host.verdict.outcome, host.verdict.reason) == EXPECTED[kind]
+        stays = kind == "good" and (keep is Keep.SUPPORTED or (keep is Keep.ASK and host.name in chosen))
+        assert host.state is (HostState.KEPT if stays else HostState.RELEASED)
+
+
+def still_there(record: RunRecord) -> set[str]:
+    return {f"{record.run}/{host.name}/1" for host in record.hosts if host.state is HostState.KEPT}
+
+
 @hypothesis_settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     kinds=st.lists(st.sampled_from(list(EXPECTED)), min_size=1, max_size=8),
@@ -360,11 +372,8 @@ def test_any_campaign(
     assert [host.instance_type for host in record.hosts] == kinds
     assert [host.name for host in record.hosts] == names
     assert len(set(names)) == len(kinds)
-    for kind, host in zip(kinds, record.hosts, strict=True):
-        assert (host.verdict.outcome, host.verdict.reason) == EXPECTED[kind]
-        stays = kind == "good" and (keep is Keep.SUPPORTED or (keep is Keep.ASK and host.name in chosen))
-        assert host.state is (HostState.KEPT if stays else HostState.RELEASED)
-    assert lab.bench.running == {f"{record.run}/{host.name}/1" for host in record.hosts if host.state is HostState.KEPT}
+    as_expected(record, kinds, keep, chosen)
+    assert lab.bench.running == still_there(record)
     assert lab.bench.most <= len(kinds) if keep is not Keep.NONE else lab.bench.most <= parallel
     assert record.leftovers == ()
     assert [line.record for line in lab.ledger.hosts(record.run)] == list(record.hosts)
@@ -450,12 +459,9 @@ def test_a_run_that_died_at_any_moment_is_resumed_to_the_same_end(
         line.run, asked, lab.bench, lab.ledger, lab.settings, lab.hear, lambda _run, _hosts: chosen
     )
     assert [host.name for host in record.hosts] == [host.name for host in asked.hosts]
-    for kind, host in zip(kinds, record.hosts, strict=True):
-        assert (host.verdict.outcome, host.verdict.reason) == EXPECTED[kind]
-        stays = kind == "good" and (keep is Keep.SUPPORTED or (keep is Keep.ASK and host.name in chosen))
-        assert host.state is (HostState.KEPT if stays else HostState.RELEASED)
-        assert host.name not in before or host == before[host.name]
-    assert lab.bench.running == {f"{record.run}/{host.name}/1" for host in record.hosts if host.state is HostState.KEPT}
+    as_expected(record, kinds, keep, chosen)
+    assert all(host == before[host.name] for host in record.hosts if host.name in before)
+    assert lab.bench.running == still_there(record)
     assert (record.leftovers, record.interrupted) == ((), False)
     assert lab.ledger.record(record.run) == record
 

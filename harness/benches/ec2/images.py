@@ -5,7 +5,6 @@ What a name means moves from day to day: it is resolved once per campaign and st
 
 import datetime
 import difflib
-import re
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,10 +14,7 @@ from harness.bench import BenchError
 from harness.benches.ec2 import baked, trouble
 from harness.benches.ec2.api import Api
 from harness.errors import RequestError
-from harness.model.images import NAMED
-
-_BAKED = re.compile(r"baked:([a-z0-9][a-z0-9._-]{0,62})(?:@([a-z0-9]+))?")
-"""The newest of that name which is proven, or what a run made of its host."""
+from harness.model.images import BAKED, NAMED
 
 _OWNERS = {
     "amazon": "ec2-user",
@@ -70,7 +66,7 @@ class Images:
 
 def check_name(name: str) -> None:
     """Raises RequestError, with the nearest names, for one that is neither ours, nor baked, nor an image's id."""
-    if name in NAMED or name.startswith("ami-") or _BAKED.fullmatch(name):
+    if name in NAMED or name.startswith("ami-") or BAKED.fullmatch(name):
         return
     near = difflib.get_close_matches(name, NAMED, n=3, cutoff=0.4) or sorted(NAMED)
     raise RequestError(
@@ -86,7 +82,7 @@ def resolve(api: Api, name: str, architecture: str, *, user: str | None = None) 
     check_name(name)
     if name.startswith("ami-"):
         return _described(api, name, name, None, architecture, user)
-    if meant := _BAKED.fullmatch(name):
+    if meant := BAKED.fullmatch(name):
         return _described(api, name, _baked(api, meant[1], architecture, run=meant[2] or ""), None, architecture, user)
     parameter = NAMED[name].parameters[architecture]
     return _described(api, name, _ami_of(api, name, architecture), parameter, architecture, user or NAMED[name].user)

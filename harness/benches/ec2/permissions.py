@@ -70,10 +70,9 @@ CHANGED = {
 }
 """What each is changed and deleted by. The provider lifts the protection from termination before it terminates."""
 
-BAKED = ("ec2:CreateImage", "ec2:CreateTags", "ec2:DeleteTags", "ec2:DeregisterImage", "ec2:DeleteSnapshot")
-"""What `image bake` makes images by, publishes and removes them, beside stopping a host of ours."""
-
-STOPPED = "ec2:StopInstances"
+COPIED = ("ec2:CreateImage", "ec2:StopInstances")
+PUBLISHED = ("ec2:CreateTags", "ec2:DeleteTags", "ec2:DeregisterImage", "ec2:DeleteSnapshot")
+"""What `image bake` makes images of our hosts by, and then publishes and removes them by."""
 
 _IMAGE_NAMES = ("ssm:GetParameter", "ssm:GetParameters")
 _OURS_TO_MAKE = {"StringLike": {f"aws:RequestTag/{RUN_TAG}": "*"}}
@@ -109,9 +108,9 @@ def policy() -> Mapping[str, Any]:
             ),
             _allow("TagTheRootVolume", ["ec2:CreateTags"], _arns("volume"), _OURS_TO_MAKE),
             _allow("ChangeAndDeleteOurs", sorted(a for actions in CHANGED.values() for a in actions), "*", _OURS),
-            _allow("StopOursAndCopyTheirDisks", ["ec2:CreateImage", STOPPED], _arns("instance"), _OURS),
+            _allow("StopOursAndCopyTheirDisks", COPIED, _arns("instance"), _OURS),
             _allow("MakeImagesTagged", ["ec2:CreateImage"], images, _OURS_TO_MAKE),
-            _allow("PublishAndRemoveOurImages", [one for one in BAKED if one != "ec2:CreateImage"], images, _OURS),
+            _allow("PublishAndRemoveOurImages", PUBLISHED, images, _OURS),
             _allow(
                 "FirstSpotInstanceOfTheAccount",
                 ["iam:CreateServiceLinkedRole"],
@@ -129,7 +128,7 @@ def actions() -> Sequence[str]:
 
 def actions_of_runs() -> Sequence[str]:
     """Those that campaigns need: all but what makes, publishes and removes images."""
-    return sorted({*actions()} - {*BAKED, STOPPED} | {"ec2:CreateTags"})
+    return sorted({*actions()} - {*COPIED, *PUBLISHED} | {"ec2:CreateTags"})
 
 
 def _allow(

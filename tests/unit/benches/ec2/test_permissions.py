@@ -22,7 +22,7 @@ IAM_NAMES = {"service-quotas": "servicequotas"}
 """Where IAM calls a service otherwise than botocore does."""
 
 
-BAKING = {*permissions.BAKED, permissions.STOPPED}
+BAKING = {*permissions.COPIED, *permissions.PUBLISHED}
 
 
 def operations(service: str) -> dict[str, str]:
