@@ -91,7 +91,7 @@ def list_images(region: request.Region = None, json: Json = False) -> None:
         output.emit({"schema": SCHEMA, "region": where, "images": [asdict(one) for one in images]})
     rows = [(f"baked:{one.name}", one.architecture, one.ident, one.created[:19], _standing(one)) for one in images]
     for line in text.aligned([("IMAGE", "ARCH", "ID", "MADE (UTC)", "FROM"), *rows]) if rows else ():
-        output.say(text.printable(line))
+        output.say(line)
     if not rows:
         output.say(f"no baked images in {where}; `ptp-harness image bake` makes one")
 
@@ -142,17 +142,16 @@ def _lines(first: str, one: Result) -> list[str]:
         if deciding.outcome is not Outcome.PASS:
             lines.append(f"  {deciding.outcome} {deciding.reason}: {deciding.sentence}")
             lines.append(f"  next: `ptp-harness show {one.proof_run or first}`")
-        return [text.printable(line) for line in lines]
+        return lines
     assert one.proof is not None
     before, after = (host.stages.get(Stage.CONFIGURE, 0.0) for host in (one.host, one.proof))
-    lines = [
+    return [
         f"{one.host.name}: {one.image.ident} is baked:{one.image.name} for {one.image.architecture}, proven by run "
         f"{one.proof_run}: {one.proof.verdict.sentence}",
         f"  configuring a host took {before:.0f} s, and takes {after:.0f} s from it",
         *([f"  removed what it takes the place of: {', '.join(one.retired)}"] if one.retired else []),
         *([f"  what it takes the place of stays: {one.not_retired}"] if one.not_retired else []),
     ]
-    return [text.printable(line) for line in lines]
 
 
 def _document(one: Result) -> dict[str, Any]:

@@ -6,6 +6,8 @@ from typing import Any
 
 from rich.console import Console
 
+from harness.plain_text import printable
+
 
 def console() -> Console:
     """The people's side."""
@@ -13,8 +15,9 @@ def console() -> Console:
 
 
 def say(text: str, *, end: str = "\n") -> None:
-    """A line or more for people."""
-    sys.stderr.write(text if text.endswith("\n") else text + end)
+    """A line or more for people; nothing in it steers their terminal, whoever it came from."""
+    shown = printable(text)
+    sys.stderr.write(shown if shown.endswith("\n") else shown + end)
     sys.stderr.flush()
 
 

@@ -7,6 +7,7 @@ from typing import Any
 from harness.model.evidence import Claim, Offer, Placement, Verdict
 from harness.model.observed import Facts
 from harness.model.words import HostState, Stage
+from harness.names import TOKEN
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,9 +23,11 @@ class Token:
 
     @classmethod
     def parse(cls, text: str) -> "Token":
-        """The token that `str()` wrote. Raises ValueError on other text."""
-        run, host, attempt = text.split("/")
-        return cls(run=run, host=host, attempt=int(attempt))
+        """The token that `str()` wrote. Raises ValueError on any other text: a tag's value may be anybody's."""
+        match = TOKEN.fullmatch(text)
+        if match is None:
+            raise ValueError(f"not a token: {text[:100]!r}")
+        return cls(run=match[1], host=match[2], attempt=int(match[3]))
 
     @property
     def slug(self) -> str:

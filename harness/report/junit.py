@@ -8,6 +8,7 @@ from xml.etree import ElementTree
 from xml.etree.ElementTree import Element, SubElement
 
 from harness.model import HostRecord, Outcome, RunRecord
+from harness.plain_text import printable
 from harness.report import text
 
 _NOT_XML = re.compile(r"[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
@@ -40,7 +41,7 @@ def _case(suite: Element, host: HostRecord, record: RunRecord) -> None:
     child = _CHILD.get(verdict.outcome)
     if child is not None:
         sentence = "; next: ".join(words for words in (verdict.sentence, verdict.remedy) if words)
-        SubElement(case, child, {"message": plain(text.printable(sentence)), "type": verdict.reason.value})
+        SubElement(case, child, {"message": plain(printable(sentence)), "type": verdict.reason.value})
     SubElement(case, "system-out").text = plain(text.ladder(host))
 
 

@@ -1,12 +1,12 @@
 """The report for people: one table of verdicts with their evidence, then what became of the hosts."""
 
 import textwrap
-import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
 from harness import units
 from harness.model import HostRecord, HostState, RungStatus, RunRecord
+from harness.plain_text import printable
 from harness.report.outlook import usd
 
 _HEAD = ("HOST", "VERDICT", "WHY", "EVIDENCE")
@@ -45,15 +45,6 @@ def ladder(host: HostRecord, *, width: int = 120) -> str:
     stages = ", ".join(f"{stage} {seconds:.1f} s" for stage, seconds in host.stages.items())
     asked = "" if host.api_calls is None else f"; {host.api_calls:g} API calls"
     return printable("\n".join([*lines, f"  {host.state}; {stages}{asked}"])) + "\n"
-
-
-def printable(words: str) -> str:
-    """Lines in which nothing steers a terminal, whatever a host said: control characters are written out, as \\x1b."""
-    return "".join("\n" if one == "\n" else " " if one.isspace() else _shown(one) for one in words)
-
-
-def _shown(one: str) -> str:
-    return one.encode("unicode_escape").decode() if unicodedata.category(one) == "Cc" else one
 
 
 _MARKS = {

@@ -33,6 +33,7 @@ from harness.model import (
     Verdict,
 )
 from harness.model.cloud import Terms
+from harness.plain_text import printable
 from harness.report import beginning, junit, text
 from harness.report.document import document
 from harness.report.formats import Format, render
@@ -338,7 +339,7 @@ run_records = st.lists(host_records, max_size=4).map(lambda hosts: replace(RECOR
 
 def bare(words: str) -> str:
     """As it is shown, without white space, which wrapping changes, and without what XML cannot write."""
-    return "".join(junit.plain(text.printable(words)).replace("\N{REPLACEMENT CHARACTER}", "").split())
+    return "".join(junit.plain(printable(words)).replace("\N{REPLACEMENT CHARACTER}", "").split())
 
 
 def told(verdict: Verdict) -> list[str]:

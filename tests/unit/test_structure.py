@@ -11,6 +11,8 @@ HARNESS = ROOT / "harness"
 LAYERS = (
     # words
     "errors",
+    "plain_text",
+    "names",
     "model",
     "units",
     # core: plain data in, plain data out. `limits` stands above `campaign`, which checks a campaign's limits by it.
