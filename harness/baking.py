@@ -26,9 +26,9 @@ from harness.model.cloud import BakedImage, TypeInfo
 from harness.model.images import BAKED, BAKED_NAME
 from harness.plan import Plan
 from harness.playbooks import Target
-from harness.qualify import Interrupted, Listener
 from harness.selection import size_order
 from harness.settings import Settings
+from harness.way import Interrupted, Listener
 
 SEAL = Path(__file__).with_name("seal.sh")
 _SEAL_DEADLINE_S = 120.0

@@ -18,13 +18,16 @@ from harness.campaign import Campaign, Keep
 from harness.errors import ExitCode, HarnessError, RequestError
 from harness.evidence import Folder
 from harness.keeping import Chooser, asked_to_stop, decide, keep_none, settled
+from harness.ladder import judge
 from harness.ledger import Ledger
-from harness.model import HostRecord, HostState, Resource, RunRecord, Stage, Token
+from harness.model import Depth, Evidence, HostRecord, HostState, Resource, RunRecord, Stage, Token
+from harness.plain_text import bounded
 from harness.plan import Plan, PlannedHost
-from harness.qualify import Listener, Way, qualify
+from harness.qualify import qualify
 from harness.report import beginning, text
 from harness.report.formats import Format, render
 from harness.settings import Settings
+from harness.way import Listener, Way
 
 _CAMPAIGN = TypeAdapter(Campaign)
 
@@ -56,7 +59,7 @@ def start(
         announce(beginning.line(run, plan, terms, datetime.datetime.now().astimezone()))
     way = _way(run, plan, bench, ledger, settings, listener)
     way.folder.write("campaign.json", _CAMPAIGN.dump_json(campaign, indent=2))
-    return _reported(conduct(plan, way, choose), way.folder)
+    return _closed(conduct(plan, way, choose), way)
 
 
 def asked_of_dead(run: str, ledger: Ledger) -> Campaign:
@@ -89,9 +92,13 @@ def resume(
     bench.prepare(campaign.instance_types, lambda words: listener(bench.name, Stage.PROVISION, words))
     way = _way(run, plan, bench, ledger, settings, listener, afresh=True)
     lines = ledger.hosts(run)
-    judged = {line.host: settled(line, run, campaign.keep, bench, ledger) for line in lines if line.record is not None}
+    judged = {
+        line.host: settled(line, run, campaign.keep, bench, ledger, way.failures)
+        for line in lines
+        if line.record is not None
+    }
     hosts = tuple(PlannedHost(name=line.host, instance_type=line.instance_type) for line in lines)
-    return _reported(conduct(replace(plan, hosts=hosts), way, choose, judged), way.folder)
+    return _closed(conduct(replace(plan, hosts=hosts), way, choose, judged), way)
 
 
 def _way(
@@ -122,13 +129,13 @@ def conduct(
     begun_ns = way.ledger.find(way.run).started_ns
     with _signals_ask_to_stop(way.stop):
         with ThreadPoolExecutor(plan.parallel, thread_name_prefix="host") as pool:
-            records = tuple(pool.map(lambda host: judged.get(host.name) or qualify(host, way), plan.hosts))
+            records = tuple(pool.map(lambda host: judged.get(host.name) or _qualified(host, way), plan.hosts))
         unanswered = False
         if way.campaign.keep is Keep.ASK:
             chooser = keep_none if way.stop.is_set() else choose
-            records, unanswered = decide(records, way.run, way.bench, way.ledger, chooser)
+            records, unanswered = decide(records, way.run, way.bench, way.ledger, chooser, way.failures)
         left = leftovers(way.bench, way.run, records)
-        asked = way.bench.api_calls()
+        asked = way.failures.attempt("counting the calls of the API", way.bench.api_calls)
         record = RunRecord(
             run=way.run,
             bench=way.bench.name,
@@ -138,16 +145,54 @@ def conduct(
             hosts=records,
             leftovers=left,
             api_calls=None if asked is None else round(asked),
+            failures=way.failures.noted,
         )
-        way.ledger.close_run(record)
-    return record
+        way.failures.attempt(f"closing the books of run {way.run}", way.ledger.close_run, record)
+    return replace(record, failures=way.failures.noted)
 
 
-def _reported(record: RunRecord, folder: Folder) -> RunRecord:
-    folder.write(REPORT_TEXT, text.summary(record) + "\n" + "\n".join(text.ladder(host) for host in record.hosts))
-    folder.write(REPORT_JSON, render(record, Format.JSON))
-    folder.seal()
-    return record
+def _qualified(host: PlannedHost, way: Way) -> HostRecord:
+    """The host's record, also where not even its folder can be made: the host is released, nothing is known of it."""
+    try:
+        return qualify(host, way)
+    except Exception as error:
+        token = Token(run=way.run, host=host.name)
+        way.failures.note(f"qualifying {token}", error)
+        gone = way.failures.release(way.bench, token) is None
+        record = unknown(host.name, host.instance_type, f"our fault: {type(error).__name__}: {error}")
+        record = replace(record, state=HostState.RELEASED if gone else HostState.FAILED)
+        way.failures.attempt(f"booking what became of {token}", way.ledger.settle, way.run, record)
+        return record
+
+
+def unknown(name: str, instance_type: str, trouble: str | None) -> HostRecord:
+    """The record of a host of which nothing is known: since of a trouble, or None where its run was cut off."""
+    evidence = Evidence(interrupted=trouble is None, trouble=trouble)
+    return HostRecord(
+        name=name,
+        instance_type=instance_type,
+        verdict=bounded(judge(evidence, (), depth=Depth.STANDARD, read_only=False)),
+        facts=None,
+        stages={},
+        state=HostState.FAILED,
+        address=None,
+    )
+
+
+def _closed(record: RunRecord, way: Way) -> RunRecord:
+    """Write the report in both forms and the checksums. What cannot be written is in the record that is returned."""
+    for name, form in ((REPORT_TEXT, _report_text), (REPORT_JSON, _report_json)):
+        way.failures.attempt(f"writing {name}", lambda name=name, form=form: way.folder.write(name, form(record)))
+    way.failures.attempt("writing the checksums", way.folder.seal)
+    return replace(record, failures=way.failures.noted)
+
+
+def _report_text(record: RunRecord) -> str:
+    return text.summary(record) + "\n" + "\n".join(text.ladder(host) for host in record.hosts)
+
+
+def _report_json(record: RunRecord) -> str:
+    return render(record, Format.JSON)
 
 
 def leftovers(bench: Bench, run: str, records: Sequence[HostRecord]) -> tuple[Resource, ...]:
@@ -157,10 +202,11 @@ def leftovers(bench: Bench, run: str, records: Sequence[HostRecord]) -> tuple[Re
     """
     try:
         resources = bench.resources()
-    except HarnessError as error:
+    except Exception as error:
         host = records[0].name if records else bench.name
-        unknown = f"cannot be listed ({error.message})"
-        return (Resource(token=str(Token(run=run, host=host)), kind="resources", name=unknown, detail=""),)
+        words = error.message if isinstance(error, HarnessError) else f"our fault: {type(error).__name__}: {error}"
+        unlisted = f"cannot be listed ({words})"
+        return (Resource(token=str(Token(run=run, host=host)), kind="resources", name=unlisted, detail=""),)
     kept = {str(Token(run=run, host=record.name)) for record in records if record.state is HostState.KEPT}
     return tuple(
         resource for resource in resources if resource.token.startswith(f"{run}/") and resource.token not in kept

@@ -46,16 +46,29 @@ class SetupError(HarnessError):
 class CommandError(HarnessError):
     """A program that we ran failed or did not end in time.
 
-    `status` is its exit status, negative for a signal, None when the deadline passed. Both tails are kept.
+    `status` is its exit status, negative for a signal, None when it was ended: since the deadline passed, or for what
+    `ended` says. Both tails are kept.
     """
 
-    def __init__(self, argv: Sequence[str], status: int | None, stdout: str, stderr: str, *, after_s: float) -> None:
+    def __init__(
+        self, argv: Sequence[str], status: int | None, stdout: str, stderr: str, *, after_s: float, ended: str = ""
+    ) -> None:
         self.argv, self.status, self.stdout, self.stderr = tuple(argv), status, tail(stdout), tail(stderr)
-        ended = f"did not end within {after_s:.0f} s" if status is None else f"ended with status {status}"
+        if not ended:
+            ended = f"did not end within {after_s:.0f} s" if status is None else f"ended with status {status}"
         words = last_line(stderr) or last_line(stdout)
         super().__init__(
             f"{argv[0]} {ended}{': ' + words if words else ''}", next_step="command: " + " ".join(argv)[:500]
         )
+
+
+class FloodError(CommandError):
+    """A program printed more than may be kept, and was ended. The program may be ssh: then a host sent it."""
+
+    def __init__(
+        self, argv: Sequence[str], ended: str, *, stdout: str = "", stderr: str = "", after_s: float = 0.0
+    ) -> None:
+        super().__init__(argv, None, stdout, stderr, after_s=after_s, ended=ended)
 
 
 class ParseError(HarnessError):

@@ -2,13 +2,16 @@
 
 import hashlib
 import os
-import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 from harness.errors import SetupError
 
 SUMS = "SHA256SUMS"
+_KEPT_BYTES = 4 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +40,7 @@ class Folder:
         target = self.path / name
         target.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         partial = target.with_name(f".{target.name}.partial")
-        data = content.encode() if isinstance(content, str) else content
+        data = content.encode(errors="backslashreplace") if isinstance(content, str) else content
         try:
             with partial.open("wb") as file:
                 os.fchmod(file.fileno(), 0o600)
@@ -49,10 +52,40 @@ class Folder:
             raise SetupError(f"cannot write {target}: {error.strerror}") from error
         return target
 
+    @contextmanager
+    def stream(self, name: str) -> Iterator[BinaryIO]:
+        """A file to be written bit by bit. It is there once the block ends, by an error too: what came is evidence."""
+        target = self.path / name
+        partial = target.with_name(f".{target.name}.partial")
+        try:
+            with partial.open("wb") as file:
+                os.fchmod(file.fileno(), 0o600)
+                try:
+                    yield file
+                finally:
+                    file.flush()
+                    os.fsync(file.fileno())
+                    partial.replace(target)
+        except OSError as error:
+            raise SetupError(f"cannot write {target}: {error.strerror}") from error
+
     def keep(self, source: Path) -> None:
-        """Copy a file that something else wrote, when it is there."""
-        if source.is_file():
-            shutil.copyfile(source, self.path / source.name)
+        """Copy a file that something else wrote, when it is there: of a long one its beginning and its end.
+
+        A guest decides how long its console's log is.
+        """
+        if not source.is_file():
+            return
+        with source.open("rb") as file:
+            size = os.fstat(file.fileno()).st_size
+            if size <= 2 * _KEPT_BYTES:
+                content = file.read(2 * _KEPT_BYTES)
+            else:
+                begin = file.read(_KEPT_BYTES)
+                file.seek(-_KEPT_BYTES, os.SEEK_END)
+                left_out = f"\n... {size - 2 * _KEPT_BYTES} bytes left out ...\n".encode()
+                content = begin + left_out + file.read(_KEPT_BYTES)
+        self.write(source.name, content)
 
     def seal(self) -> None:
         """Write the checksums of all files (the format of sha256sum(1))."""

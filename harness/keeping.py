@@ -8,7 +8,8 @@ from types import FrameType
 
 from harness.bench import Bench
 from harness.campaign import Keep
-from harness.errors import CleanupError, RequestError
+from harness.errors import RequestError
+from harness.failures import Failures
 from harness.ledger import HostLine, Ledger
 from harness.model import HostRecord, HostState, Machine, Outcome, Stage, Token
 
@@ -24,7 +25,12 @@ def keep_none(_run: str, _hosts: Sequence[HostRecord]) -> Collection[str]:
 
 
 def decide(
-    records: Sequence[HostRecord], run: str, bench: Bench, ledger: Ledger, choose: Chooser
+    records: Sequence[HostRecord],
+    run: str,
+    bench: Bench,
+    ledger: Ledger,
+    choose: Chooser,
+    failures: Failures,
 ) -> tuple[tuple[HostRecord, ...], bool]:
     """Ask which of the hosts that wait for it stay, and release the others.
 
@@ -37,7 +43,9 @@ def decide(
     try:
         chosen, interrupted = _asked(run, waiting, choose)
     finally:
-        settled = {record.name: _settle(record, record.name in chosen, run, bench, ledger) for record in waiting}
+        settled = {
+            record.name: _settle(record, record.name in chosen, run, bench, ledger, failures) for record in waiting
+        }
     return tuple(settled.get(record.name, record) for record in records), interrupted
 
 
@@ -56,8 +64,14 @@ def kept(ledger: Ledger, run: str, hosts: Collection[str] = ()) -> list[HostReco
 
 
 def release(run: str, records: Sequence[HostRecord], bench: Bench, ledger: Ledger) -> list[HostRecord]:
-    """Remove kept hosts, going on past errors; returns their records, settled as released or failed."""
-    return [_settle(record, False, run, bench, ledger) for record in records]
+    """Remove kept hosts, going on past errors; returns their records, settled as released or failed.
+
+    Raises SetupError, once all are dealt with, when what became of one could not be booked.
+    """
+    failures = Failures()
+    settled = [_settle(record, False, run, bench, ledger, failures) for record in records]
+    failures.raise_noted()
+    return settled
 
 
 def keep(run: str, host: str, bench: Bench, ledger: Ledger) -> HostRecord:
@@ -73,7 +87,7 @@ def keep(run: str, host: str, bench: Bench, ledger: Ledger) -> HostRecord:
     return record
 
 
-def settled(line: HostLine, run: str, keep: Keep, bench: Bench, ledger: Ledger) -> HostRecord:
+def settled(line: HostLine, run: str, keep: Keep, bench: Bench, ledger: Ledger, failures: Failures) -> HostRecord:
     """A host that has its verdict, with what becomes of it where its run died before that was booked.
 
     One that passed and still runs stays, where the campaign keeps those; where it asks, the question comes later.
@@ -83,10 +97,10 @@ def settled(line: HostLine, run: str, keep: Keep, bench: Bench, ledger: Ledger) 
         return line.record
     passed = line.record.verdict.outcome is Outcome.PASS
     if not (passed and keep is not Keep.NONE and bench.find(Token(run=run, host=line.host)) is not None):
-        return _settle(line.record, False, run, bench, ledger)
+        return _settle(line.record, False, run, bench, ledger, failures)
     if keep is Keep.ASK:
         return replace(line.record, state=HostState.KEPT)
-    return _settle(line.record, True, run, bench, ledger)
+    return _settle(line.record, True, run, bench, ledger, failures)
 
 
 def machine(run: str, host: str, bench: Bench, ledger: Ledger) -> Machine:
@@ -117,12 +131,14 @@ def _asked(run: str, waiting: Sequence[HostRecord], choose: Chooser) -> tuple[Co
         return (), True
 
 
-def _settle(record: HostRecord, stays: bool, run: str, bench: Bench, ledger: Ledger) -> HostRecord:
+def _settle(record: HostRecord, stays: bool, run: str, bench: Bench, ledger: Ledger, failures: Failures) -> HostRecord:
+    """The record with what becomes of its host. What cannot be booked keeps no host from being removed."""
     token = Token(run=run, host=record.name)
-    before = bench.api_calls(token)
-    state = HostState.KEPT if stays else _released(token, bench, ledger)
-    settled = replace(record, state=state, api_calls=_more(record.api_calls, before, bench.api_calls(token)))
-    ledger.settle(run, settled)
+    before = failures.attempt(f"counting the calls for {token}", bench.api_calls, token)
+    state = HostState.KEPT if stays else _released(token, bench, ledger, failures)
+    after = failures.attempt(f"counting the calls for {token}", bench.api_calls, token)
+    settled = replace(record, state=state, api_calls=_more(record.api_calls, before, after))
+    failures.attempt(f"booking what became of {token}", ledger.settle, run, settled)
     return settled
 
 
@@ -131,15 +147,12 @@ def _more(known: float | None, before: float | None, after: float | None) -> flo
     return known if before is None or after is None else round((known or 0.0) + after - before, 1)
 
 
-def _released(token: Token, bench: Bench, ledger: Ledger) -> HostState:
-    step = ledger.begin(token, Stage.RELEASE)
-    try:
-        bench.release(token)
-    except CleanupError as error:
-        ledger.end(step, f"CleanupError: {error}")
-        return HostState.FAILED
-    ledger.end(step, "done")
-    return HostState.RELEASED
+def _released(token: Token, bench: Bench, ledger: Ledger, failures: Failures) -> HostState:
+    step = failures.attempt(f"booking the release of {token}", ledger.begin, token, Stage.RELEASE)
+    error = failures.release(bench, token)
+    if step is not None:
+        failures.attempt(f"booking the end of {token}", ledger.end, step, error or "done")
+    return HostState.RELEASED if error is None else HostState.FAILED
 
 
 @contextmanager

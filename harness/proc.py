@@ -12,9 +12,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
-from harness.errors import CommandError, SetupError
+from harness import capped
+from harness.capped import Ended, Lines, Pipes
+from harness.errors import CommandError, FloodError, SetupError
 
 _TICK_S = 0.05
+_KILLED_S = 5.0
+_DRAIN_S = 2.0
+_LINES_AHEAD = 1000
+_ERRORS_KEPT = 1 << 16
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,6 +32,7 @@ class Completed:
     stdout: str
     stderr: str
     seconds: float
+    stdout_bytes: bytes = b""  # as they came, where it matters how many there are
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,29 +75,57 @@ def run(
     cwd: Path | None = None,
     check: bool = True,
     private: bool = False,
+    most_out: int = capped.MOST_OUT,
+    most_err: int = capped.MOST_ERR,
 ) -> Completed:
     """Run a program to its end, with both outputs captured.
 
-    `env` is added to our own environment; files that a `private` program makes are ours alone. Past `timeout_s` its
-    whole process group is killed. Raises SetupError when the program is not there, CommandError past the deadline and,
-    with `check`, on a status other than 0.
+    `env` is added to our own environment; files that a `private` program makes are ours alone. Past `timeout_s`, or
+    when the program prints more bytes than its caps, its whole process group is killed. Raises SetupError when the
+    program is not there, FloodError past a cap, CommandError past the deadline and, with `check`, on a status other
+    than 0.
     """
     begun = time.monotonic()
-    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-    with _start(argv, env=env, cwd=cwd, umask=0o077 if private else -1, **pipes) as child:
-        try:
-            out, err = child.communicate(stdin, timeout=timeout_s)
-        except subprocess.TimeoutExpired:
+    child = _start(
+        argv,
+        env=env,
+        cwd=cwd,
+        stdin=subprocess.DEVNULL if stdin is None else subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        umask=0o077 if private else -1,
+    )
+    try:
+        words = (stdin or "").encode(errors="replace")
+        assert child.stdout is not None
+        assert child.stderr is not None
+        outputs = capped.exchange(
+            Pipes(words=child.stdin, out=child.stdout, err=child.stderr),
+            words,
+            deadline=begun + timeout_s,
+            runs=lambda: child.poll() is None,
+            most_out=most_out,
+            most_err=most_err,
+        )
+        ended = outputs.ended
+        if ended is Ended.CLOSED and not _waited(child, begun + timeout_s - time.monotonic()):
+            ended = Ended.LATE
+    finally:
+        if child.returncode is None:
             _kill_group(child.pid)
-            out, err = child.communicate()
-            raise CommandError(argv, None, out, err, after_s=timeout_s) from None
-        except BaseException:
-            _kill_group(child.pid)
-            raise
-    seconds = time.monotonic() - begun
+            _waited(child, _KILLED_S)
+        _close(child)
+    seconds, out, err = time.monotonic() - begun, _text(outputs.out), _text(outputs.err)
+    if ended is Ended.TOO_MUCH:
+        cap = f"printed more than {most_out} bytes, or {most_err} of errors, and was ended"
+        raise FloodError(argv, cap, stdout=out, stderr=err, after_s=seconds)
+    if ended is Ended.LATE:
+        raise CommandError(argv, None, out, err, after_s=timeout_s)
     if check and child.returncode != 0:
         raise CommandError(argv, child.returncode, out, err, after_s=seconds)
-    return Completed(argv=tuple(argv), status=child.returncode, stdout=out, stderr=err, seconds=seconds)
+    return Completed(
+        argv=tuple(argv), status=child.returncode, stdout=out, stderr=err, seconds=seconds, stdout_bytes=outputs.out
+    )
 
 
 def converse(
@@ -108,45 +143,49 @@ def converse(
 
     Its standard input stays open until it ends, so that it can notice when we are gone. Past `timeout_s`, or once it is
     `cancelled`, its group is interrupted (SIGINT), after `grace_s` once more, and after that its session is killed.
+    `on_line` takes lines without their newlines; of a long line its beginning, and of the errors their end is kept.
     Raises CommandError past the deadline; what a program that was cancelled made of it is in its status.
     """
     begun = time.monotonic()
-    with _start(argv, env=env, cwd=cwd, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as child:
-        assert child.stdin is not None
-        assert child.stdout is not None
-        assert child.stderr is not None
-        lines: queue.SimpleQueue[str] = queue.SimpleQueue()
-        errors: list[str] = []
-        outputs = ((child.stdout, lines.put), (child.stderr, errors.append))
-        readers = [threading.Thread(target=_drain, args=each, daemon=True) for each in outputs]
-        for reader in readers:
-            reader.start()
-        late, steps, next_step_s = False, 0, begun + timeout_s
-        try:
-            with suppress(BrokenPipeError):
-                child.stdin.write(stdin)
-                child.stdin.flush()
-            while child.poll() is None:
-                with suppress(queue.Empty):
-                    on_line(lines.get(timeout=_TICK_S))
-                now = time.monotonic()
-                if steps == 0 and cancelled():
-                    next_step_s = now
-                if now >= next_step_s:
-                    late = late or now >= begun + timeout_s
-                    _press(child.pid, steps)
-                    steps, next_step_s = steps + 1, now + grace_s
-        finally:
-            end_session(child.pid)
-            child.wait(timeout=10)
-            for reader in readers:
-                reader.join(timeout=2)
-        while not lines.empty():
-            on_line(lines.get())
-    seconds = time.monotonic() - begun
+    child = _start(argv, env=env, cwd=cwd, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    assert child.stdin is not None
+    assert child.stdout is not None
+    assert child.stderr is not None
+    lines: queue.Queue[str] = queue.Queue(_LINES_AHEAD)
+    errors = bytearray()
+    readers = [
+        threading.Thread(target=_drain, args=(child.stdout, Lines(lines.put)), daemon=True),
+        threading.Thread(target=_keep_end, args=(child.stderr, errors), daemon=True),
+    ]
+    for reader in readers:
+        reader.start()
+    late, steps, next_step_s = False, 0, begun + timeout_s
+    try:
+        with suppress(BrokenPipeError):
+            child.stdin.write(stdin.encode(errors="replace"))
+            child.stdin.flush()
+        while child.poll() is None:
+            with suppress(queue.Empty):
+                on_line(lines.get(timeout=_TICK_S))
+            now = time.monotonic()
+            if steps == 0 and cancelled():
+                next_step_s = now
+            if now >= next_step_s:
+                late = late or now >= begun + timeout_s
+                _press(child.pid, steps)
+                steps, next_step_s = steps + 1, now + grace_s
+    finally:
+        end_session(child.pid)
+        child.wait(timeout=10)
+        give_up = time.monotonic() + _DRAIN_S
+        while time.monotonic() < give_up and (any(reader.is_alive() for reader in readers) or not lines.empty()):
+            with suppress(queue.Empty):
+                on_line(lines.get(timeout=_TICK_S))
+        _close(child)
+    seconds, words = time.monotonic() - begun, _text(bytes(errors))
     if late:
-        raise CommandError(argv, None, "", "".join(errors), after_s=seconds)
-    return Completed(argv=tuple(argv), status=child.returncode, stdout="", stderr="".join(errors), seconds=seconds)
+        raise CommandError(argv, None, "", words, after_s=seconds)
+    return Completed(argv=tuple(argv), status=child.returncode, stdout="", stderr=words, seconds=seconds)
 
 
 def end_session(leader: int) -> None:
@@ -214,7 +253,7 @@ def _start(
     stdout: int | IO[bytes],
     stderr: int | IO[bytes],
     umask: int = -1,
-) -> "subprocess.Popen[str]":
+) -> "subprocess.Popen[bytes]":
     try:
         return subprocess.Popen(
             list(argv),
@@ -223,8 +262,6 @@ def _start(
             stdin=stdin,
             stdout=stdout,
             stderr=stderr,
-            text=True,
-            errors="replace",
             start_new_session=True,
             umask=umask,
         )
@@ -234,10 +271,39 @@ def _start(
         raise SetupError(f"{argv[0]} may not be run: {error.strerror}") from error
 
 
-def _drain(stream: IO[str], put: Callable[[str], object]) -> None:
-    with suppress(ValueError):  # closed under our hands once the program has ended
-        for line in stream:
-            put(line)
+def _drain(stream: IO[bytes], lines: Lines) -> None:
+    with suppress(ValueError, OSError):  # closed under our hands once the program has ended
+        while chunk := os.read(stream.fileno(), _ERRORS_KEPT):
+            lines.feed(chunk)
+        lines.end()
+
+
+def _keep_end(stream: IO[bytes], kept: bytearray) -> None:
+    with suppress(ValueError, OSError):
+        while chunk := os.read(stream.fileno(), _ERRORS_KEPT):
+            kept += chunk
+            del kept[:-_ERRORS_KEPT]
+
+
+def _waited(child: "subprocess.Popen[bytes]", timeout_s: float) -> bool:
+    """Whether it has ended within that time."""
+    try:
+        child.wait(max(timeout_s, 0.0))
+    except subprocess.TimeoutExpired:
+        return False
+    return True
+
+
+def _close(child: "subprocess.Popen[bytes]") -> None:
+    for stream in (child.stdin, child.stdout, child.stderr):
+        if stream is not None:
+            with suppress(OSError):
+                stream.close()
+
+
+def _text(said: bytes) -> str:
+    """As text, with the line ends of this system."""
+    return said.decode(errors="replace").replace("\r\n", "\n").replace("\r", "\n")
 
 
 def _press(pid: int, step: int) -> None:

@@ -4,22 +4,19 @@ Whatever happens on the way, there is exactly one verdict, and whatever was made
 the ledger before its effect.
 """
 
-import threading
 import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
 from harness import driver_archive, host_key, ladder, proc, reboot, sampling, ssh
-from harness.bench import Bench, BenchError, FatalError
-from harness.campaign import Campaign, Keep
-from harness.errors import CleanupError, CommandError, HarnessError
-from harness.evidence import Folder
-from harness.ledger import Ledger
+from harness.bench import BenchError, FatalError
+from harness.campaign import Keep
+from harness.errors import CommandError, HarnessError
 from harness.model import (
     DEFAULT_CLOCK_NAMES,
     Depth,
@@ -35,44 +32,20 @@ from harness.model import (
     Token,
     Verdict,
 )
+from harness.plain_text import bounded, clip, well_formed
 from harness.plan import PlannedHost
 from harness.playbooks import Played, PlayOutcome, Target, play, role_variables
 from harness.probes import facts as facts_probe
-from harness.probes import samples as samples_probe
-from harness.settings import Settings
-
-Listener = Callable[[str, Stage, str], None]
-"""Takes a host's name, its stage and one short line about what is done now."""
+from harness.probes.samples import Reader, in_short
+from harness.way import Interrupted, Way
 
 COLLECT_TASK = "Collect clock facts"
 CONFIGURE_DEADLINE_S = 900.0
 BUILD_DEADLINE_S = 1800.0
 """Where a driver may have to be built first: an emulated host takes ten minutes for that."""
 COLLECT_DEADLINE_S = 60.0
-_LEAST_BILLED_S = 60.0
-
-
-class Interrupted(Exception):
-    """We were asked to stop: not an error, and no news about the clock."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Way:
-    """What the ways of all hosts of one run share. `stop` ends them early; `fatal` means: provision nothing more.
-
-    `afresh`: an earlier attempt may have left something of them, which is removed first.
-    """
-
-    run: str
-    bench: Bench
-    campaign: Campaign
-    ledger: Ledger
-    folder: Folder
-    settings: Settings
-    listener: Listener
-    afresh: bool = False
-    stop: threading.Event = field(default_factory=threading.Event)
-    fatal: threading.Event = field(default_factory=threading.Event)
+_MOST_COLLECTED = 4 << 20
+_LONGEST_SENTENCE = 2000
 
 
 def qualify(host: PlannedHost, way: Way) -> HostRecord:
@@ -93,18 +66,26 @@ class Qualification:
         self.prefix = ""  # of the names of evidence
 
     def take(self) -> HostRecord:
+        """Climb, judge, release. Whatever raises on the way, the host is released and its record is there."""
+        verdict: Verdict | None = None
+        try:
+            self._climb()
+            verdict = self._judge()
+        finally:
+            record = self._release(verdict or self._unjudged())
+        return record
+
+    def _climb(self) -> None:
+        """Find out what can be found out; what stopped us is in the evidence."""
         with ExitStack() as cleanup:
             try:
                 self._observe(cleanup)
             except Interrupted:
                 self.found = replace(self.found, interrupted=True)
             except HarnessError as error:
-                self.found = replace(self.found, trouble=str(error))
+                self.found = replace(self.found, trouble=clip(well_formed(str(error))))
             except Exception as error:
-                self.folder.write("traceback.txt", traceback.format_exc())
-                self.found = replace(self.found, trouble=f"our fault: {type(error).__name__}: {error}")
-        verdict = self._judge()
-        return self._release(verdict)
+                self._our_fault(error)
 
     # -- the way
 
@@ -204,25 +185,33 @@ class Qualification:
             played = self._play("measure.yml", target, variables, tell)
             if played.outcome is not PlayOutcome.OK:
                 return
-            text = sampling.follow(
-                target,
-                path,
-                duration_s=campaign.measure_duration_s,
-                on_lines=lambda lines: tell(samples_probe.in_short(lines[-1])),
-                pause=self._pause,
-            )
-            name = self._written("samples.jsonl", text)
-            samples, unparsed, complete = samples_probe.read(text, where=name)
-            self.found = replace(
-                self.found,
-                samples=samples,
-                samples_complete=complete,
-                unparsed=self.found.unparsed + unparsed,
-            )
+            self._follow_samples(target, path, tell)
             tell("looking at the host once more")
             proc.run(target.as_root("rm", "-f", path), timeout_s=30, check=False)
             facts = self._collect(target, "facts-final.json", "the closing look at the host")
             self.found = replace(self.found, final_facts=facts)
+
+    def _follow_samples(self, target: Target, path: str, tell: Callable[[str], None]) -> None:
+        """Keep the samples' text as evidence and read each line as it comes."""
+        duration_s, name = self.way.campaign.measure_duration_s, f"{self.prefix}samples.jsonl"
+        most = sampling.most_samples(duration_s, self.way.campaign.measure_interval_s)
+        reader = Reader(name, most=most)
+        with self.folder.stream(name) as file:
+            sampling.follow(
+                target,
+                path,
+                reader,
+                file,
+                duration_s=duration_s,
+                on_sample=lambda sample: tell(in_short(sample)),
+                pause=self._pause,
+            )
+        self.found = replace(
+            self.found,
+            samples=reader.samples,
+            samples_complete=reader.complete,
+            unparsed=self.found.unparsed + reader.unparsed,
+        )
 
     def _reboot(self, target: Target) -> None:
         """All of it again after a reboot, with nothing changed in between: what was found goes into `rebooted`."""
@@ -243,19 +232,42 @@ class Qualification:
             self.found = replace(before, rebooted=self.found, unparsed=before.unparsed + self.found.unparsed)
 
     def _judge(self) -> Verdict:
-        with self._step(Stage.JUDGE, interruptible=False):
-            verdict = self._judged(self.way.campaign.depth)
-        self.way.ledger.judge(self.way.run, self._record(verdict, HostState.FAILED))
+        """The verdict. Where judging itself fails, that is what the verdict says."""
+        try:
+            with self._step(Stage.JUDGE, interruptible=False):
+                verdict = bounded(self._judged(self.way.campaign.depth), characters=_LONGEST_SENTENCE)
+        except Exception as error:
+            self._our_fault(error)
+            verdict = self._unjudged()
+        booked = self._record(verdict, HostState.FAILED)
+        self.way.failures.attempt(f"booking the verdict of {self.token}", self.way.ledger.judge, self.way.run, booked)
         return verdict
 
+    def _unjudged(self) -> Verdict:
+        """The verdict of a host that cannot be judged: inconclusive, by a fault of ours, or as it was interrupted."""
+        found = Evidence(trouble=self.found.trouble or "it was not judged", interrupted=self.found.interrupted)
+        return ladder.judge(found, (), depth=Depth.STANDARD, read_only=False)
+
+    def _our_fault(self, error: Exception) -> None:
+        text = traceback.format_exc()
+        self.way.failures.attempt(f"keeping the traceback of {self.token}", self.folder.write, "traceback.txt", text)
+        self.found = replace(self.found, trouble=clip(well_formed(f"our fault: {type(error).__name__}: {error}")))
+
     def _release(self, verdict: Verdict) -> HostRecord:
-        with self._step(Stage.RELEASE, interruptible=False) as tell:
-            for path in self.machine.evidence_files if self.machine else ():
-                self.folder.keep(Path(path))
-            state = self._keep_or_remove(verdict, tell)
+        """Keep or remove the host. Nothing that cannot be told, kept or booked keeps it from being removed."""
+        failures, ledger, begun = self.way.failures, self.way.ledger, time.monotonic()
+        step = failures.attempt(f"booking the release of {self.token}", ledger.begin, self.token, Stage.RELEASE)
+        self._tell_release("")
+        for path in self.machine.evidence_files if self.machine else ():
+            failures.attempt(f"keeping {path}", self.folder.keep, Path(path))
+        state = self._keep_or_remove(verdict)
+        self.seconds[Stage.RELEASE] = round(time.monotonic() - begun, 3)
         record = self._record(verdict, state)
+        if step is not None:
+            words = "done" if state is not HostState.FAILED else "failed"
+            failures.attempt(f"booking the end of {self.token}", ledger.end, step, words)
         if not (state is HostState.KEPT and self.way.campaign.keep is Keep.ASK):  # that is settled by the answer
-            self.way.ledger.settle(self.way.run, record)
+            failures.attempt(f"booking what became of {self.token}", ledger.settle, self.way.run, record)
         return record
 
     # -- what the steps need
@@ -270,16 +282,18 @@ class Qualification:
             read_only=campaign.read_only,
         )
 
-    def _keep_or_remove(self, verdict: Verdict, tell: Callable[[str], None]) -> HostState:
+    def _keep_or_remove(self, verdict: Verdict) -> HostState:
         supported = self.machine is not None and verdict.outcome is Outcome.PASS
         if supported and self.way.campaign.keep is not Keep.NONE:
             return HostState.KEPT
-        try:
-            self.way.bench.release(self.token)
-        except CleanupError as error:
-            tell(str(error))
-            return HostState.FAILED
-        return HostState.RELEASED
+        error = self.way.failures.release(self.way.bench, self.token)
+        if error is not None:
+            self._tell_release(error)
+        return HostState.RELEASED if error is None else HostState.FAILED
+
+    def _tell_release(self, words: str) -> None:
+        news = (self.host.name, Stage.RELEASE, words)
+        self.way.failures.attempt(f"telling of {self.token}", self.way.listener, *news)
 
     def _target(self, cleanup: ExitStack) -> Target:
         assert self.machine is not None
@@ -319,7 +333,7 @@ class Qualification:
         servers = role_variables(target.machine).get("clock_facts_ntp_servers", ())
         asked = target.as_root("python3", "-", *(f"--ntp={server}" for server in servers))
         try:
-            collected = proc.run(asked, stdin=script, timeout_s=COLLECT_DEADLINE_S).stdout
+            collected = proc.run(asked, stdin=script, timeout_s=COLLECT_DEADLINE_S, most_out=_MOST_COLLECTED).stdout
         except CommandError as error:
             words = f"{what} failed: {error.message}"
             lost = error.status in (None, ssh.FAILED)
@@ -378,15 +392,9 @@ class Qualification:
             image=self.machine.image if self.machine else self.way.campaign.image,
             claim=self.found.claim,
             api_calls=self._api_calls(),
-            cost_usd=self._cost_usd(),
+            cost_usd=self.machine.cost_usd(sum(self.seconds.values())) if self.machine else None,
         )
 
-    def _cost_usd(self) -> float | None:
-        """By the time since it was asked for, which is a little more than what is billed; a minute at least is."""
-        if self.machine is None or self.machine.usd_per_hour is None:
-            return None
-        return round(self.machine.usd_per_hour * max(sum(self.seconds.values()), _LEAST_BILLED_S) / 3600, 4)
-
     def _api_calls(self) -> float | None:
-        asked = self.way.bench.api_calls(self.token)
+        asked = self.way.failures.attempt("counting calls of the API", self.way.bench.api_calls, self.token)
         return None if asked is None else round(asked, 1)

@@ -28,21 +28,28 @@ def nearest_rank(values: Sequence[float], share: float) -> float:
     Always one of the values; share 0.5 is the lower median, share 1 the maximum. Source: Hyndman and Fan 1996, type 1.
     Raises ValueError without values or with a share outside (0, 1].
     """
-    if not values or not 0 < share <= 1:
-        raise ValueError("a quantile needs values and a share in (0, 1]")
-    ordered = sorted(values)
-    # The rounding keeps 0.99 * 100 at rank 99, though its float is a little above it for some shares.
-    return ordered[max(math.ceil(round(share * len(ordered), 9)), 1) - 1]
+    return sorted(values)[_rank(len(values), share) - 1]
 
 
 def quantile(values: Sequence[float], share: float, *, missing: int = 0) -> Interval:
-    """The nearest-rank quantile of the values, and its ends with `missing` more of them unknown."""
-    unknown = [math.inf] * missing
+    """The nearest-rank quantile of the values, and its ends with `missing` more of them unknown.
+
+    The missing are counted, never listed: there may be as many as a host cares to claim.
+    """
+    ordered, rank = sorted(values), _rank(len(values) + missing, share)
     return Interval(
-        value=nearest_rank(values, share),
-        low=nearest_rank([*values, *(-one for one in unknown)], share),
-        high=nearest_rank([*values, *unknown], share),
+        value=ordered[_rank(len(ordered), share) - 1],
+        low=ordered[rank - missing - 1] if rank > missing else -INFINITY,
+        high=ordered[rank - 1] if rank <= len(ordered) else INFINITY,
     )
+
+
+def _rank(count: int, share: float) -> int:
+    """The place, from 1, of the quantile among so many ordered values."""
+    if count < 1 or not 0 < share <= 1:
+        raise ValueError("a quantile needs values and a share in (0, 1]")
+    # The rounding keeps 0.99 * 100 at rank 99, though its float is a little above it for some shares.
+    return min(max(math.ceil(round(share * count, 9)), 1), count)
 
 
 def size(signed: Interval) -> Interval:

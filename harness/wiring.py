@@ -15,8 +15,8 @@ from harness.ledger import Ledger
 from harness.model.cloud import BakedImage, CloudWishes
 from harness.outlook import Outlook
 from harness.plan import Plan
-from harness.qualify import Listener
 from harness.settings import Settings
+from harness.way import Listener
 
 if TYPE_CHECKING:
     from harness.benches.ec2.api import Api

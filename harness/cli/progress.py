@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from harness.model import Stage
-from harness.qualify import Listener
+from harness.way import Listener
 
 _STYLES = {Stage.MEASURE: "cyan", Stage.RELEASE: "magenta"}
 

@@ -76,9 +76,11 @@ def end(record: RunRecord, configuration: Settings, form: report.Form, *, json: 
 
 
 def code_of(record: RunRecord, outcomes: Iterable[Outcome]) -> ExitCode:
-    """What is left running is the worst news, then that we were interrupted, then the verdicts' outcomes."""
+    """What is left running is the worst news, then faults of ours, that we were interrupted, the verdicts' outcomes."""
     if record.leftovers:
         return ExitCode.LEFT_RUNNING
+    if record.failures:
+        return ExitCode.OUR_FAULT
     if record.interrupted:
         return ExitCode.INTERRUPTED
     return exit_code(outcomes)

@@ -119,10 +119,13 @@ def _against_second_opinion(evidence: Evidence, value_of: Callable[[Sample, int]
 
 
 def drift(found: Series) -> stats.Interval | None:
-    """The slope of a series of nanoseconds, in ppb; None with fewer than two points in time."""
+    """The slope of a series of nanoseconds, in ppb; None with fewer than two points in time.
+
+    Where the points are thinned out, so are the missing ones, rounded up.
+    """
     step = -(-len(found.points) // MOST_POINTS) or 1
-    points = found.points[::step]
-    return stats.slope(points, missing=found.missing) if len({time_s for time_s, _value in points}) > 1 else None
+    points, missing = found.points[::step], -(-found.missing // step)
+    return stats.slope(points, missing=missing) if len({time_s for time_s, _value in points}) > 1 else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

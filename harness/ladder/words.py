@@ -63,7 +63,7 @@ def contradictions(case: Case, rungs: Sequence[Rung]) -> tuple[str, ...]:
 def unobserved(case: Case, rungs: Sequence[Rung]) -> tuple[str, ...]:
     """Every rung and quantity that could not be seen, and every line that no probe understood."""
     lines = case.evidence.unparsed
-    more = len(lines) - MOST_UNPARSED
+    more = len(lines) - MOST_UNPARSED + sum(one.more for one in lines)
     return (
         *(f"{plain(rung.name)}: {rung.evidence}" for rung in rungs if rung.status is RungStatus.NOT_OBSERVED),
         *(f"{plain(one.quantity)}: {one.note}" for one in case.findings if one.held is None and one.note),

@@ -9,6 +9,8 @@ from harness.model.observed import Facts
 from harness.model.words import HostState, Stage
 from harness.names import TOKEN
 
+LEAST_BILLED_S = 60.0
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Token:
@@ -73,6 +75,12 @@ class Machine:
     evidence_files: tuple[str, ...] = ()  # to be copied into the run's evidence at release
     detail: str = ""
 
+    def cost_usd(self, seconds: float) -> float | None:
+        """By the time since it was asked for, which is a little more than what is billed; a minute at least is."""
+        if self.usd_per_hour is None:
+            return None
+        return round(self.usd_per_hour * max(seconds, LEAST_BILLED_S) / 3600, 4)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HostRecord:
@@ -105,6 +113,7 @@ class RunRecord:
     hosts: tuple[HostRecord, ...]
     leftovers: tuple[Resource, ...]
     api_calls: int | None = None  # in all; not in the records of early versions
+    failures: tuple[str, ...] = ()  # of ours, that kept something from being written, booked or released
 
     @property
     def cost_usd(self) -> float | None:

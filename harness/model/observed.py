@@ -26,6 +26,7 @@ class Unparsed:
     line_number: int
     line: str
     expected: str
+    more: int = 0  # lines of the same file that were not understood either, and are not kept
 
 
 class DriverWord(StrEnum):

@@ -1,10 +1,10 @@
 """What did chronyd log, which version is it, and how did the role's wait for it end?"""
 
-import json
 import re
 from dataclasses import dataclass
 
 from harness.errors import ParseError
+from harness.probes.reading import json_object
 
 _VERSION = re.compile(r"chronyd \(chrony\) version (\S+) \(.*\)")
 _STARTED = re.compile(r"chronyd version \S+ starting")
@@ -48,7 +48,7 @@ class Convergence:
 def convergence(text: str, where: str) -> Convergence | None:
     """Read the record of the role chrony_phc; None when it did not wait. Raises ParseError."""
     try:
-        record = json.loads(text)
+        record = json_object(text)
         waited, converged, after_s = record["waited"], record["converged"], record["converged_after_s"]
         if record["schema"] != 1 or not isinstance(waited, bool):
             raise ValueError("unknown schema")

@@ -1,12 +1,12 @@
 """What did the role ena_driver do, and what did the driver answer? Its record `ena_driver.json`."""
 
-import json
 from dataclasses import dataclass
 from typing import Any
 
 from harness.errors import ParseError
 from harness.model import DriverWord
 from harness.probes.kernel_log import last_word
+from harness.probes.reading import json_object
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,7 +26,7 @@ DECISIONS = ("devlink", "module_parameter", "already_on", "clock_present", "not_
 def parse(text: str, where: str) -> DriverRecord:
     """Read the record. Raises ParseError when it is not the JSON that docs/evidence-format.md describes."""
     try:
-        record = json.loads(text)
+        record = json_object(text)
         return _read(record)
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         line = text[:200].split("\n")[0]

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from harness.errors import ParseError
 from harness.model import Capture, Captures, Driver, DriverWord, Facts, Unparsed
+from harness.plain_text import bounded
 from harness.probes import (
     chrony_log,
     chronyc,
@@ -23,7 +24,7 @@ from harness.probes import (
     services,
     system,
 )
-from harness.probes.reading import Notes, capture, said
+from harness.probes.reading import LONGEST_COLLECTION, LONGEST_RECORD, Notes, capture, json_object, said
 
 LINK = "/dev/ptp_ena"
 
@@ -31,20 +32,20 @@ LINK = "/dev/ptp_ena"
 def read(text: str, *, where: str) -> tuple[Facts, tuple[Unparsed, ...]]:
     """Facts from collect.py's JSON, and the lines that no probe understood (`where` names the file in them)."""
     notes = Notes(where)
-    captures = notes.read(_captures, text, "captures") or {}
-    return _facts(captures, notes), notes.unparsed
+    captures = notes.read(_captures, text, "captures", longest_line=LONGEST_COLLECTION) or {}
+    return bounded(_facts(captures, notes)), notes.unparsed
 
 
 def from_captures(captures: Captures, *, where: str) -> tuple[Facts, tuple[Unparsed, ...]]:
     """The same from captures at hand."""
     notes = Notes(where)
-    return _facts(captures, notes), notes.unparsed
+    return bounded(_facts(captures, notes)), notes.unparsed
 
 
 def _captures(text: str, where: str) -> dict[str, Capture]:
     try:
-        collected = json.loads(text)
-        if not isinstance(collected, dict) or collected.get("schema") != 1:
+        collected = json_object(text)
+        if collected.get("schema") != 1:
             raise ValueError("not schema 1")
         return {str(name): capture(value) for name, value in dict(collected["captures"]).items()}
     except (ValueError, KeyError, TypeError, RecursionError) as error:
@@ -56,12 +57,14 @@ def _facts(captures: Captures, notes: Notes) -> Facts:
     links = notes.read(ptp_sysfs.links, said(captures, "ptp-links"), "ptp-links")
     chrony = notes.read(chronyc.parse, said(captures, "chronyc"), "chronyc")
     answers = notes.read(ntp_probe.parse, said(captures, "ntp-probe"), "ntp-probe")
-    converged = notes.read(chrony_log.convergence, said(captures, "chrony-phc"), "chrony-phc")
+    converged = notes.read(
+        chrony_log.convergence, said(captures, "chrony-phc"), "chrony-phc", longest_line=LONGEST_RECORD
+    )
     boot_id = notes.read(system.boot_id, said(captures, "boot"), "boot")
     if converged is not None and not _same_boot(converged.boot_id, boot_id):
         converged = None
-    record = notes.read(driver_word.parse, said(captures, "driver-word"), "driver-word")
-    burst = notes.read(_burst, said(captures, "phc-reads"), "phc-reads")
+    record = notes.read(driver_word.parse, said(captures, "driver-word"), "driver-word", longest_line=LONGEST_RECORD)
+    burst = notes.read(_burst, said(captures, "phc-reads"), "phc-reads", longest_line=LONGEST_RECORD)
     chronyd_log = said(captures, "chrony-log")
     word, text = _word(record, boot_id, said(captures, "kernel-log"))
     return Facts(

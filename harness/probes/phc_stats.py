@@ -1,12 +1,9 @@
 """How many readings of the PHC did the driver serve and refuse? From `ethtool -S` or debugfs `phc_stats`."""
 
-import re
-
 from harness.errors import ParseError
 from harness.model import PhcCounters
 from harness.probes.numbers import integer
 
-_LINE = re.compile(r"\s*(\S.*?)\s*:\s*(-?[0-9]{1,20})\s*")
 _NAMES = ("phc_cnt", "phc_exp", "phc_skp", "phc_err_dv", "phc_err_ts")
 
 
@@ -21,12 +18,12 @@ def parse(text: str, where: str) -> PhcCounters | None:
     for number, line in enumerate(text.split("\n"), 1):
         if not line.strip() or line.strip() == "NIC statistics:":
             continue
-        match = _LINE.fullmatch(line)
-        value = integer(match[2]) if match else None
-        if match is None or value is None:
+        name, _, digits = line.rpartition(":")
+        value = integer(digits.strip())
+        if not name.strip() or value is None:
             raise ParseError(where, number, line, "a `name: number` line of driver statistics")
-        if match[1].startswith("phc_"):
-            found[match[1]] = value
+        if name.strip().startswith("phc_"):
+            found[name.strip()] = value
     if not found:
         return None
     if "phc_err" in found:

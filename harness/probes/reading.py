@@ -1,13 +1,30 @@
-"""How does a parser's refusal become "not observed"? By being noted, and giving None."""
+"""How does a parser's refusal become "not observed"? By being noted, and giving None.
 
+All text of a host passes here before any parser: what is longer than an honest tool would write is refused unread.
+"""
+
+import json
 from collections.abc import Callable, Mapping
-from typing import TypeVar
+from dataclasses import replace
+from typing import Any, TypeVar
 
 from harness.errors import ParseError
 from harness.model import Capture, Unparsed
+from harness.plain_text import clip, well_formed
 
 S = TypeVar("S")
 T = TypeVar("T")
+
+LONGEST_LINE = 4096
+LONGEST_TEXT = 1 << 20
+LONGEST_RECORD = 1 << 18
+LONGEST_COLLECTION = 1 << 22
+LONGEST_SAMPLE = 1 << 14
+"""In characters: of one line of a tool's text, of the whole of it, of a role's record, of all that collect.py says, and
+of one sample. The last three are one line of JSON each."""
+
+MOST_REFUSED = 100
+"""Lines of one file that are kept as not understood; of more only their number is."""
 
 
 class Notes:
@@ -16,26 +33,69 @@ class Notes:
     def __init__(self, where: str) -> None:
         self.where = where
         self._unparsed: list[Unparsed] = []
+        self._more = 0
 
     @property
     def unparsed(self) -> tuple[Unparsed, ...]:
-        return tuple(self._unparsed)
+        """The first lines that were refused; the last of them tells how many more there were."""
+        if not self._more:
+            return tuple(self._unparsed)
+        return (*self._unparsed[:-1], replace(self._unparsed[-1], more=self._more))
 
-    def read(self, parse: Callable[[S, str], T], said: S | None, part: str) -> T | None:
+    def read(
+        self, parse: Callable[[S, str], T], said: S | None, part: str, *, longest_line: int = LONGEST_LINE
+    ) -> T | None:
         """What `parse` reads in what was said, None when it refuses or when nothing was said."""
         if said is None:
             return None
+        where = f"{self.where}:{part}"
         try:
-            return parse(said, f"{self.where}:{part}")
+            for text in (said.out, said.err) if isinstance(said, Capture) else (said,):
+                if isinstance(text, str):
+                    _check_size(text, where, longest_line)
+            return parse(said, where)
         except ParseError as error:
             self.refuse(error)
             return None
 
     def refuse(self, error: ParseError) -> None:
         """Note a line that no parser understood."""
+        if len(self._unparsed) >= MOST_REFUSED:
+            self._more += 1
+            return
+        line = clip(well_formed(error.line))
         self._unparsed.append(
-            Unparsed(where=error.where, line_number=error.line_number, line=error.line[:500], expected=error.expected)
+            Unparsed(where=error.where, line_number=error.line_number, line=line, expected=error.expected)
         )
+
+
+def _check_size(text: str, where: str, longest_line: int) -> None:
+    """Raises ParseError for a text or a line that is longer than any honest one."""
+    if len(text) > (longest := max(LONGEST_TEXT, longest_line)):
+        raise ParseError(where, 1, clip(text), f"a text of at most {longest} characters")
+    if len(text) <= longest_line:
+        return
+    for number, line in enumerate(text.split("\n"), 1):
+        if len(line) > longest_line:
+            raise ParseError(where, number, clip(line), f"a line of at most {longest_line} characters")
+
+
+def json_object(text: str) -> dict[str, Any]:
+    """One JSON object, every text in it well formed. Raises ValueError, also on other JSON, and RecursionError."""
+    value = json.loads(text)
+    if not isinstance(value, dict):
+        raise ValueError("not an object")
+    return value if "\\u" not in text else _well_formed(value)
+
+
+def _well_formed(value: Any) -> Any:
+    if isinstance(value, str):
+        return well_formed(value)
+    if isinstance(value, list):
+        return [_well_formed(one) for one in value]
+    if isinstance(value, dict):
+        return {well_formed(name): _well_formed(one) for name, one in value.items()}
+    return value
 
 
 def capture(value: object) -> Capture:

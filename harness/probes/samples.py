@@ -1,51 +1,88 @@
 """What was seen second by second? The sampler's JSON lines in, samples out."""
 
-import json
 from typing import Any
 
 from harness.errors import ParseError
 from harness.model import PhcCounters, Sample, Unparsed
 from harness.probes import chronyc, error_bound, phc_reads, phc_stats
-from harness.probes.reading import Notes, capture
+from harness.probes.reading import LONGEST_LINE, LONGEST_SAMPLE, Notes, capture, json_object
+
+MOST_SAMPLES = 1_000_000
+MOST_SOURCES = 64
+MOST_READS = 100
+"""Of one file, where nobody says how many were asked for; and of one sample."""
 
 _LINE = "a JSON line of sample.py"
 
 
-def read(text: str, *, where: str) -> tuple[tuple[Sample, ...], tuple[Unparsed, ...], bool]:
-    """Samples in the order of their lines, what was not understood, and whether the file is complete.
+class Reader:
+    """Reads the sampler's lines one by one, as they come, so that their text need not be kept.
 
-    Complete: its closing line is there and counts as many samples as the last one's number says. A part of a sample
-    that was not understood is None in it; a line that was not understood gives no sample, which leaves a gap in `seq`.
+    A part of a sample that was not understood is None in it; a line that was not understood gives no sample, which
+    leaves a gap in `seq`. No sample counts beyond the `most` that were asked for: the number of one says how many are
+    missing before it.
     """
-    notes = Notes(where)
-    samples: list[Sample] = []
-    closing: int | None = None
-    for number, line in enumerate(text.split("\n"), 1):
+
+    def __init__(self, where: str, *, most: int = MOST_SAMPLES) -> None:
+        self.most = most
+        self._notes, self._number = Notes(where), 0
+        self._samples: list[Sample] = []
+        self._closing: int | None = None
+
+    @property
+    def samples(self) -> tuple[Sample, ...]:
+        """In the order of their lines."""
+        return tuple(self._samples)
+
+    @property
+    def unparsed(self) -> tuple[Unparsed, ...]:
+        return self._notes.unparsed
+
+    @property
+    def complete(self) -> bool:
+        """Whether the closing line is there and counts as many samples as the last one's number says."""
+        last = self._samples[-1].seq + 1 if self._samples else 0
+        return self._closing is not None and self._closing == last
+
+    def take(self, line: str) -> Sample | None:
+        """The sample in the next line; None for the lines around them, and for one that is not understood."""
+        self._number += 1
         if not line.strip():
-            continue
+            return None
         try:
-            record = _record(line)
+            if len(line) > LONGEST_SAMPLE:
+                raise ValueError("too long")
+            record = json_object(line)
             if record["kind"] == "sample":
-                sample = _sample(record, notes, number)
-                if samples and sample.seq <= samples[-1].seq:
-                    raise ValueError("numbers grow")
-                samples.append(sample)
-            elif record["kind"] == "end":
-                closing = _whole(record["samples"])
+                return self._take_sample(record)
+            if record["kind"] == "end":
+                self._closing = _whole(record["samples"])
             elif record["kind"] != "start":
                 raise ValueError("unknown kind")
         except (ValueError, KeyError, TypeError, RecursionError):
-            notes.refuse(ParseError(where, number, line, _LINE))
-    last = samples[-1].seq + 1 if samples else 0
-    return tuple(samples), notes.unparsed, closing is not None and closing == last
+            self._notes.refuse(ParseError(self._notes.where, self._number, line[:LONGEST_LINE], _LINE))
+        return None
+
+    def _take_sample(self, record: dict[str, Any]) -> Sample:
+        sample = _sample(record, self._notes, self._number)
+        if self._samples and sample.seq <= self._samples[-1].seq:
+            raise ValueError("numbers grow")
+        if sample.seq >= self.most:
+            raise ValueError("more samples than were asked for")
+        self._samples.append(sample)
+        return sample
 
 
-def in_short(line: str) -> str:
-    """One line of the sampler for people who watch: what chronyd follows, how far off, how sure."""
-    samples, _unparsed, _complete = read(line, where="sample")
-    if not samples:
-        return ""
-    sample = samples[0]
+def read(text: str, *, where: str, most: int = MOST_SAMPLES) -> tuple[tuple[Sample, ...], tuple[Unparsed, ...], bool]:
+    """Samples in the order of their lines, what was not understood, and whether the file is complete (see Reader)."""
+    reader = Reader(where, most=most)
+    for line in text.split("\n"):
+        reader.take(line)
+    return reader.samples, reader.unparsed, reader.complete
+
+
+def in_short(sample: Sample) -> str:
+    """One sample for people who watch: what chronyd follows, how far off, how sure."""
     selected = next((source.name for source in sample.sources or () if source.state == "*"), None)
     words = [f"{selected} selected" if selected else "nothing selected"]
     if sample.tracking is not None:
@@ -57,16 +94,13 @@ def in_short(line: str) -> str:
     return ", ".join(words)
 
 
-def _record(line: str) -> dict[str, Any]:
-    record = json.loads(line)
-    if not isinstance(record, dict):
-        raise ValueError("not an object")
-    return record
-
-
 def _sample(record: dict[str, Any], notes: Notes, number: int) -> Sample:
     chrony = _chronyc(record.get("chronyc"), notes, number)
     burst = phc_reads.burst(record.get("phc"))
+    if burst is not None and len(burst.reads) > MOST_READS:
+        raise ValueError("more readings than are asked for")
+    if chrony is not None and len(chrony.sources) > MOST_SOURCES:
+        raise ValueError("more sources than can be kept")
     return Sample(
         seq=_whole(record["seq"]),
         mono_ns=_whole(record["mono_ns"]),

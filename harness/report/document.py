@@ -21,6 +21,7 @@ def document(record: RunRecord) -> dict[str, Any]:
         "leftovers": [asdict(resource) for resource in record.leftovers],
         "api_calls": record.api_calls,
         "cost_usd": record.cost_usd,
+        "failures": list(record.failures),
     }
 
 

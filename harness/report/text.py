@@ -109,6 +109,7 @@ def _closing(record: RunRecord, report_path: str | None) -> list[str]:
     if kept and record.bench != "hosts":
         lines += [f"  {line}" for line in places(kept)]
         lines.append(f"enter one: ptp-harness ssh {record.run} HOST   remove them: ptp-harness release {record.run}")
+    lines += [f"our fault: {words}" for words in record.failures]
     if record.leftovers:
         lines.append(f"STILL RUNNING: {left_running(record)}; remove with `ptp-harness sweep --yes`")
     return lines

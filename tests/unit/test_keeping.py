@@ -14,6 +14,7 @@ from harness import keeping
 from harness.bench import Check, InstanceType, Progress
 from harness.cli.kept import chosen
 from harness.errors import CleanupError, RequestError
+from harness.failures import Failures
 from harness.ledger import Ledger
 from harness.model import HostRecord, HostState, Machine, Outcome, Reason, Resource, Token, Verdict
 
@@ -125,7 +126,7 @@ def test_what_is_chosen_stays_and_the_rest_goes(ledger: Ledger, rack: Rack, run:
         shown.extend(host.name for host in hosts)
         return ["a"]
 
-    records, interrupted = keeping.decide(WAITING, run, rack, ledger, choose)
+    records, interrupted = keeping.decide(WAITING, run, rack, ledger, choose, Failures())
     assert shown == ["a", "b", "stuck"], "what went at once is not asked about"
     wanted = {"a": HostState.KEPT, "b": HostState.RELEASED, "stuck": HostState.FAILED, "gone": HostState.RELEASED}
     assert (states(records), interrupted) == (wanted, False)
@@ -141,7 +142,7 @@ def test_what_a_release_asks_is_added_to_the_calls_for_its_host(
     kept = [replace(record("a", HostState.KEPT), api_calls=3.5), record("b", HostState.KEPT)]
     assert [one.api_calls for one in keeping.release(run, kept, there, ledger)] == [5.5, 2.0]
     assert {line.host: line.record and line.record.api_calls for line in ledger.hosts(run)}["a"] == 5.5
-    chosen, _ = keeping.decide(kept, run, there, ledger, lambda _run, _hosts: ["a", "b"])
+    chosen, _ = keeping.decide(kept, run, there, ledger, lambda _run, _hosts: ["a", "b"], Failures())
     assert [one.api_calls for one in chosen] == [3.5, 0.0]
 
 
@@ -149,7 +150,7 @@ def test_interrupted_at_the_question_nothing_stays(ledger: Ledger, rack: Rack, r
     def choose(_run: str, _hosts: Sequence[HostRecord]) -> Collection[str]:
         raise KeyboardInterrupt
 
-    records, interrupted = keeping.decide(WAITING, run, rack, ledger, choose)
+    records, interrupted = keeping.decide(WAITING, run, rack, ledger, choose, Failures())
     assert interrupted
     assert HostState.KEPT not in states(records).values()
     assert rack.running == {f"{run}/stuck/1"}
@@ -160,7 +161,7 @@ def test_when_the_question_fails_nothing_stays(ledger: Ledger, rack: Rack, run: 
         raise OSError("the terminal is gone")
 
     with pytest.raises(OSError, match="the terminal is gone"):
-        keeping.decide(WAITING, run, rack, ledger, choose)
+        keeping.decide(WAITING, run, rack, ledger, choose, Failures())
     assert rack.running == {f"{run}/stuck/1"}
     assert keeping.kept(ledger, run) == []
 
@@ -169,11 +170,11 @@ def test_nobody_is_asked_when_nothing_passed(ledger: Ledger, rack: Rack, run: st
     def choose(_run: str, _hosts: Sequence[HostRecord]) -> Collection[str]:
         raise AssertionError
 
-    assert keeping.decide(WAITING[3:], run, rack, ledger, choose) == (tuple(WAITING[3:]), False)
+    assert keeping.decide(WAITING[3:], run, rack, ledger, choose, Failures()) == (tuple(WAITING[3:]), False)
 
 
 def test_kept_hosts_are_released_later(ledger: Ledger, rack: Rack, run: str) -> None:
-    keeping.decide(WAITING, run, rack, ledger, lambda _run, hosts: [host.name for host in hosts])
+    keeping.decide(WAITING, run, rack, ledger, lambda _run, hosts: [host.name for host in hosts], Failures())
     with pytest.raises(RequestError, match="gone is released; x is no host of it"):
         keeping.kept(ledger, run, ["a", "gone", "x"])
     done = keeping.release(run, keeping.kept(ledger, run, ["a", "stuck"]), rack, ledger)

@@ -154,3 +154,75 @@ def sleepers() -> list[ProcessId]:
         except OSError:
             continue
     return found
+
+
+# --- programs that print what a hostile host sends ------------------------------------------------------------------
+
+FLOOD = "import sys\nwhile True: sys.{0}.buffer.write(b'x' * 65536)"
+DRIP = "import sys, time\nwhile True: sys.stdout.write('x'); sys.stdout.flush(); time.sleep(0.05)"
+
+
+@pytest.mark.parametrize(("stream", "most"), [("stdout", 16 << 20), ("stderr", 1 << 18)])
+def test_a_program_that_floods_an_output_is_killed_at_its_cap(stream: str, most: int) -> None:
+    with pytest.raises(CommandError, match=r"printed more than \d+ bytes, or \d+ of errors, and was ended") as caught:
+        proc.run([sys.executable, "-c", FLOOD.format(stream)], timeout_s=60)
+    assert caught.value.status is None
+    assert str(most) in caught.value.message
+
+
+def test_a_flood_costs_us_little_more_memory_than_its_cap() -> None:
+    words = (
+        "import resource, sys\n"
+        "from harness import proc\n"
+        "from harness.errors import CommandError\n"
+        "before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
+        f"try: proc.run([sys.executable, '-c', {FLOOD.format('stdout')!r}], timeout_s=60)\n"
+        "except CommandError: print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)\n"
+    )
+    more_kib = int(proc.run([sys.executable, "-c", words], timeout_s=60, cwd=Path(__file__).parents[2]).stdout)
+    assert more_kib < 100 * 1024
+
+
+def test_one_byte_at_a_time_does_not_move_the_deadline() -> None:
+    begun = time.monotonic()
+    with pytest.raises(CommandError, match="did not end within 1 s"):
+        proc.run([sys.executable, "-c", DRIP], timeout_s=1)
+    assert time.monotonic() - begun < 5
+
+
+def test_a_child_that_holds_the_outputs_open_is_not_waited_for(tmp_path: Path) -> None:
+    words = f"setsid sleep 30 & echo $! > {tmp_path}/pid; echo said"
+    begun = time.monotonic()
+    done = proc.run(["sh", "-c", words], timeout_s=20)
+    assert done.stdout == "said\n"
+    assert time.monotonic() - begun < 10
+    child = proc.identify(int((tmp_path / "pid").read_text()))
+    assert child is not None
+    assert proc.end(child)
+
+
+def test_a_program_that_closes_its_outputs_and_goes_on_meets_its_deadline() -> None:
+    with pytest.raises(CommandError, match="did not end within 1 s"):
+        proc.run(["sh", "-c", "exec sleep 60 >&- 2>&-"], timeout_s=1)
+
+
+def test_much_input_and_much_output_go_side_by_side() -> None:
+    text = "0123456789abcdef" * (1 << 19)
+    assert proc.run(["cat"], timeout_s=30, stdin=text).stdout == text
+
+
+def test_input_that_is_not_read_harms_nobody() -> None:
+    assert proc.run(["true"], timeout_s=30, stdin="x" * (1 << 20)).status == 0
+
+
+def test_the_bytes_are_there_as_they_came() -> None:
+    done = proc.run(["printf", r"a\r\n\377\376b"], timeout_s=10)
+    assert done.stdout_bytes == b"a\r\n\xff\xfeb"
+    assert done.stdout == "a\n\ufffd\ufffdb"
+
+
+def test_an_endless_line_of_a_conversation_is_cut(tmp_path: Path) -> None:
+    lines: list[str] = []
+    words = "import sys\nfor _ in range(64): sys.stdout.write('x' * (1 << 20))\nprint(); print('after')"
+    proc.converse([sys.executable, "-c", words], stdin="go\n", timeout_s=60, grace_s=1, on_line=lines.append)
+    assert [len(line) for line in lines] == [1 << 20, 5]

@@ -30,6 +30,8 @@ LAYERS = (
     # ports
     "bench",
     # effects
+    "failures",
+    "capped",
     "proc",
     "keys",
     "keeper",
@@ -45,6 +47,7 @@ LAYERS = (
     "host_key",
     "benches",
     # action
+    "way",
     "qualify",
     "keeping",
     "campaigns",

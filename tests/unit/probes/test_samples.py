@@ -133,6 +133,45 @@ def test_numbers_must_grow(line: Line) -> None:
 
 
 def test_in_short(line: Line) -> None:
-    assert samples.in_short(line(0)) == "PHC0 selected, offset +0 ns, 1 readings, 1 refused"
-    assert samples.in_short(line(0, chronyc=None, phc=None)) == "nothing selected"
-    assert samples.in_short("garbage") == ""
+    def told(text: str) -> str:
+        return samples.in_short(samples.read(text, where="s")[0][0])
+
+    assert told(line(0)) == "PHC0 selected, offset +0 ns, 1 readings, 1 refused"
+    assert told(line(0, chronyc=None, phc=None)) == "nothing selected"
+
+
+# --- what a hostile host writes ---------------------------------------------------------------------------------------
+
+
+def test_no_sample_has_a_number_beyond_those_that_were_asked_for(line: Line) -> None:
+    found, unparsed, complete = samples.read("\n".join([line(0), line(59), line(60), end(61)]), where="s", most=60)
+    assert ([one.seq for one in found], len(unparsed), complete) == ([0, 59], 1, False)
+
+
+@pytest.mark.parametrize("length", [samples.LONGEST_SAMPLE + 1, 1 << 20])
+def test_a_line_that_is_longer_than_a_sample_is_not_even_read(line: Line, length: int) -> None:
+    found, unparsed, _ = samples.read(line(0)[:-1] + " " * length + "}", where="s")
+    assert found == ()
+    assert len(unparsed[0].line) < 600
+
+
+def test_of_many_lines_that_nobody_understands_the_first_are_kept_and_the_rest_is_counted() -> None:
+    _, unparsed, _ = samples.read("x\n" * 250, where="s")
+    assert len(unparsed) == 100
+    assert [one.more for one in unparsed if one.more] == [150]
+    assert unparsed[-1].more == 150
+
+
+def test_more_readings_or_sources_than_are_asked_for_are_no_sample(line: Line, said: Said) -> None:
+    reads = {"device": "ptp0", "reads": [[1, 2, 3]] * 101, "errors": {}}
+    source = said("chronyc/reference-ahead/sources.csv").splitlines()[0]
+    many = {"rc": 0, "out": said("chronyc/reference-ahead/tracking.csv") + f"{source}\n" * 65}
+    found, unparsed, _ = samples.read("\n".join([line(0, phc=reads), line(1, chronyc=many)]), where="s")
+    assert (found, len(unparsed)) == ((), 2)
+
+
+def test_lone_surrogates_in_a_sample_go_no_further(line: Line) -> None:
+    text = line(0).replace("PHC0", "PH\\ud800")
+    (one,), _, _ = samples.read(text, where="s")
+    assert one.sources is not None
+    "".join(source.name for source in one.sources).encode()
