@@ -11,7 +11,7 @@ _DEADLINE_S = 30.0
 def generate(path: Path, comment: str) -> None:
     """Make a key pair without a passphrase: `path`, and its public part in `path`.pub. Both are ours alone (0600)."""
     argv = ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", comment, "-f", str(path)]
-    proc.run(argv, timeout_s=_DEADLINE_S, private=True)
+    proc.run(argv, timeout_s=_DEADLINE_S, umask=0o077)
 
 
 def public_file(path: Path) -> Path:

@@ -18,11 +18,14 @@ from typing import Any
 
 import ansible_runner
 
-from harness import proc, ssh
+from harness import ansible_memory, proc, ssh
 from harness.errors import HarnessError, last_line
 from harness.model import Machine
+from harness.plain_text import clip, well_formed
 
 _ON_THE_WIRE = {"runner_on_ok", "runner_on_failed", "runner_on_unreachable", "runner_on_async_ok"}
+_OUR_PROGRAMS = (str(Path(sys.executable).parent),)
+_LONGEST_MESSAGE = 300
 _VALIDATION = "Validating arguments against arg spec"
 _LOCAL_ACTIONS = {"set_fact", "assert", "debug", "meta", "include_tasks", "import_tasks", "include_role", "import_role",
                   "include_vars", "fail", "validate_argument_spec", "add_host", "group_by", "pause"}  # fmt: skip
@@ -139,7 +142,7 @@ def play(
         )
         if runner.status in ("canceled", "timeout"):
             _end_workers(private)
-        stdout = (Path(runner.config.artifact_dir) / "stdout").read_text(errors="replace")
+        stdout = ansible_memory.words(Path(runner.config.artifact_dir) / "stdout")
     outcome = _outcome(runner.status, watch.stats, name)
     if outcome is None:
         raise HarnessError(f"{playbook.name} reached no host: {last_line(stdout) or runner.status}")
@@ -199,7 +202,9 @@ def _environment(playbook: Path, private: str) -> dict[str, str]:
         "ANSIBLE_HOST_KEY_CHECKING": "True",
         "ANSIBLE_HOME": _home(private),
         "ANSIBLE_NOCOLOR": "1",
-        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}",
+        "PATH": os.pathsep.join(
+            [str(ansible_memory.folder(Path(private))), *_OUR_PROGRAMS, os.environ.get("PATH", os.defpath)]
+        ),
     }
 
 
@@ -211,5 +216,5 @@ def _words(result: Mapping[str, Any]) -> str:
     """What a failed module says, in one line."""
     for key in ("msg", "stderr", "stdout"):
         if text := last_line(str(result.get(key) or "")):
-            return text[:300]
-    return json.dumps(dict(result))[:300]
+            return clip(well_formed(text), _LONGEST_MESSAGE)
+    return clip(json.dumps(dict(result)), _LONGEST_MESSAGE)

@@ -74,14 +74,14 @@ def run(
     env: Mapping[str, str] | None = None,
     cwd: Path | None = None,
     check: bool = True,
-    private: bool = False,
+    umask: int = -1,
     most_out: int = capped.MOST_OUT,
     most_err: int = capped.MOST_ERR,
 ) -> Completed:
     """Run a program to its end, with both outputs captured.
 
-    `env` is added to our own environment; files that a `private` program makes are ours alone. Past `timeout_s`, or
-    when the program prints more bytes than its caps, its whole process group is killed. Raises SetupError when the
+    `env` is added to our own environment, and `umask` takes the place of ours. Past `timeout_s`, or when the program
+    prints more bytes than its caps, its whole process group is killed. Raises SetupError when the
     program is not there, FloodError past a cap, CommandError past the deadline and, with `check`, on a status other
     than 0.
     """
@@ -93,7 +93,7 @@ def run(
         stdin=subprocess.DEVNULL if stdin is None else subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
-        umask=0o077 if private else -1,
+        umask=umask,
     )
     try:
         words = (stdin or "").encode(errors="replace")

@@ -32,7 +32,7 @@ from harness.model import (
     Token,
     Verdict,
 )
-from harness.plain_text import bounded, clip, well_formed
+from harness.plain_text import bounded, clip, printable, well_formed
 from harness.plan import PlannedHost
 from harness.playbooks import Played, PlayOutcome, Target, play, role_variables
 from harness.probes import facts as facts_probe
@@ -155,7 +155,7 @@ class Qualification:
             variables = {**role_variables(target.machine), **self._clock_variables(), **driver}
             played = self._play(name, target, variables, tell)
             collected = played.results.get(COLLECT_TASK, {}).get("stdout")
-            if not collected:
+            if not isinstance(collected, str) or not collected:
                 self._look_where_configuring_failed(target, played)
                 return None
             self.folder.write("facts.json", collected)
@@ -249,7 +249,7 @@ class Qualification:
         return ladder.judge(found, (), depth=Depth.STANDARD, read_only=False)
 
     def _our_fault(self, error: Exception) -> None:
-        text = traceback.format_exc()
+        text = printable(traceback.format_exc())
         self.way.failures.attempt(f"keeping the traceback of {self.token}", self.folder.write, "traceback.txt", text)
         self.found = replace(self.found, trouble=clip(well_formed(f"our fault: {type(error).__name__}: {error}")))
 
@@ -309,7 +309,7 @@ class Qualification:
             on_task=tell,
             cancelled=self.way.stop.is_set,
         )
-        self._written(f"{name.removesuffix('.yml')}.log", played.stdout)
+        self._written(f"{name.removesuffix('.yml')}.log", printable(played.stdout))
         if played.outcome is PlayOutcome.CANCELLED:
             raise Interrupted
         if played.outcome is PlayOutcome.UNREACHABLE:

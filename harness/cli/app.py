@@ -1,5 +1,6 @@
 """The command `ptp-harness`: its verbs, and the one boundary where errors become a sentence and an exit code."""
 
+import os
 import sys
 import tempfile
 import traceback
@@ -30,6 +31,7 @@ from harness.cli import (
 )
 from harness.cli.manual import Manual
 from harness.errors import ExitCode, HarnessError
+from harness.plain_text import printable
 
 NAME = "ptp-harness"
 
@@ -94,7 +96,8 @@ app.add_typer(lab.app, name="lab")
 
 
 def main() -> None:
-    """Run the command and end with its exit code."""
+    """Run the command and end with its exit code. Files that it makes are its user's alone."""
+    os.umask(0o077)
     try:
         app(prog_name=NAME)
     except HarnessError as error:
@@ -106,8 +109,8 @@ def main() -> None:
         output.say("ptp-harness: interrupted")
         sys.exit(ExitCode.INTERRUPTED)
     except Exception as error:
-        with tempfile.NamedTemporaryFile("w", prefix="ptp-harness-", suffix=".log", delete=False) as log:
-            log.write(traceback.format_exc())
+        with tempfile.NamedTemporaryFile("wb", prefix="ptp-harness-", suffix=".log", delete=False) as log:
+            log.write(printable(traceback.format_exc()).encode())
         output.say(f"ptp-harness: our fault: {type(error).__name__}: {error}")
         output.say(f"  next: please report this with the file {log.name}")
         sys.exit(ExitCode.OUR_FAULT)

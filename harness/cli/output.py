@@ -27,6 +27,7 @@ def emit(data: Any) -> None:
 
 
 def write(text: str) -> None:
-    """A document for programs, whole."""
-    sys.stdout.write(text)
+    """A document for programs, whole, in UTF-8 whatever the locale is."""
     sys.stdout.flush()
+    sys.stdout.buffer.write(text.encode(errors="backslashreplace"))
+    sys.stdout.buffer.flush()

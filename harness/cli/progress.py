@@ -12,8 +12,10 @@ from rich.table import Table
 from rich.text import Text
 
 from harness.model import Stage
+from harness.plain_text import clip, printable
 from harness.way import Listener
 
+_LONGEST_NEWS = 300
 _STYLES = {Stage.MEASURE: "cyan", Stage.RELEASE: "magenta"}
 
 
@@ -31,7 +33,7 @@ def shown(console: Console) -> Iterator[Shown]:
     """A listener whose news is shown on `console` for as long as the context lasts."""
 
     def say(line: str) -> None:
-        console.print(line, markup=False, highlight=False, soft_wrap=True)
+        console.print(printable(line), markup=False, highlight=False, soft_wrap=True)
 
     if console.is_terminal:
         board = _Board()
@@ -58,7 +60,7 @@ class _Lines:
 
     def hear(self, host: str, stage: Stage, words: str) -> None:
         begun = self._begun.setdefault(host, time.monotonic())
-        line = f"{host:<18} {stage:<10} {_clock(time.monotonic() - begun)}  {words}".rstrip()
+        line = f"{host:<18} {stage:<10} {_clock(time.monotonic() - begun)}  {_one_line(words)}".rstrip()
         self._console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
@@ -73,7 +75,7 @@ class _Board:
     def hear(self, host: str, stage: Stage, words: str) -> None:
         with self._lock:
             self._begun.setdefault(host, time.monotonic())
-            self._now[host] = (stage, words)
+            self._now[host] = (stage, _one_line(words))
 
     def __rich__(self) -> Table:
         table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
@@ -85,6 +87,11 @@ class _Board:
                 elapsed = _clock(time.monotonic() - self._begun[host])
                 table.add_row(Text(host), Text(stage, style=_STYLES.get(stage, "")), elapsed, Text(words))
         return table
+
+
+def _one_line(words: str) -> str:
+    """News in one line, whoever's words are in it."""
+    return clip(printable(" ".join(words.split())), _LONGEST_NEWS)
 
 
 def _clock(seconds: float) -> str:

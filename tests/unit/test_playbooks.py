@@ -1,11 +1,15 @@
 """A play's outcome is that of its host: real Ansible, against a host that does not answer and against a broken play."""
 
 import contextlib
+import json
+import pickle
+import sys
 import time
 from pathlib import Path
 
 import pytest
 
+from harness import ansible_memory, proc
 from harness.errors import HarnessError
 from harness.model import Machine
 from harness.playbooks import PlayOutcome, Target, play
@@ -72,3 +76,57 @@ def workers_of(playbook: Path) -> list[str]:
         with contextlib.suppress(OSError):
             found.append(path.read_bytes().decode(errors="replace"))
     return [line for line in found if str(playbook) in line]
+
+
+# --- a host that answers without an end -------------------------------------------------------------------------------
+
+FLOODING_SSH = """#!/bin/sh
+case "$*" in
+    *-O*) exit 0 ;;
+esac
+exec 3<&0
+cat <&3 > /dev/null &
+exec tr '\\000' 'x' < /dev/zero
+"""
+
+PLAY_AND_TELL = """
+import json, pickle, resource, sys, time
+from pathlib import Path
+from harness.errors import HarnessError
+from harness.playbooks import play
+target, playbook, variables = pickle.load(open(sys.argv[1], "rb"))
+most_kib = 0
+
+def look():
+    global most_kib
+    for path in Path("/proc").glob("[0-9]*"):
+        try:
+            if str(playbook).encode() in (path / "cmdline").read_bytes():
+                lines = (path / "status").read_text().splitlines()
+                most_kib = max([most_kib, *(int(line.split()[1]) for line in lines if line.startswith("VmHWM"))])
+        except OSError:
+            pass
+    return False
+
+before, begun = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.monotonic()
+try:
+    outcome = play(playbook, target, variables, timeout_s=12, on_task=lambda _: None, cancelled=look).outcome
+except HarnessError as error:
+    outcome = str(error)
+more_kib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
+print(json.dumps([outcome, more_kib, most_kib, time.monotonic() - begun]))
+"""
+
+
+def test_a_host_that_floods_ansible_costs_bounded_memory_and_time(target: Target, tmp_path: Path) -> None:
+    ssh = tmp_path / "ssh"
+    ssh.write_text(FLOODING_SSH)
+    ssh.chmod(0o755)
+    (tmp_path / "request").write_bytes(pickle.dumps((target, OBSERVE, {"ansible_ssh_executable": str(ssh)})))
+    words = [sys.executable, "-c", PLAY_AND_TELL, str(tmp_path / "request")]
+    said = proc.run(words, timeout_s=180, cwd=Path(__file__).parents[2]).stdout
+    outcome, more_kib, ansible_kib, seconds = json.loads(said.splitlines()[-1])
+    assert outcome != PlayOutcome.OK
+    assert more_kib < 100 * 1024, "our own process"
+    assert 100 * 1024 < ansible_kib <= ansible_memory.MOST_KIB, "Ansible's, which was flooded"
+    assert seconds < 60

@@ -40,6 +40,7 @@ LAYERS = (
     "evidence",
     "ssh",
     "files",
+    "ansible_memory",
     "playbooks",
     "driver_archive",
     "sampling",

@@ -107,7 +107,7 @@ class EngineHome:
         """The engine's version. Raises SetupError when it is missing, does not answer or is too old."""
         found = self.find()
         try:
-            said = proc.run([str(found), "version"], timeout_s=_VERSION_S, env=self._quiet(), private=True)
+            said = proc.run([str(found), "version"], timeout_s=_VERSION_S, env=self._quiet(), umask=0o077)
         except CommandError as error:
             raise SetupError(f"{found} does not work: {error.message}", next_step=GET_IT) from error
         text = said.stdout.strip()

@@ -40,6 +40,7 @@ def run(root: Path, cache: Path, *, variant: str, include: Sequence[str], option
             str(sources),
         ],
         timeout_s=_DEADLINE_S,
+        umask=0o022,  # what it makes is a system's root
         most_err=capped.MOST_OUT,  # it is our own, and apt has much to say
         env={**marks.environment(root.parent, "build"), "TMPDIR": str(root.parent)},  # what a kill leaves goes with it
     )
