@@ -63,8 +63,8 @@ class Target:
     control: Path
 
     def command(self, *words: str) -> list[str]:
-        """The argv that runs `words` on the host."""
-        return ssh.command(self.machine, self.known_hosts, *words, control=self.control)
+        """The argv that runs `words` on the host, each of them as it is: ssh hands all of them to a shell there."""
+        return ssh.command(self.machine, self.known_hosts, shlex.join(words), control=self.control)
 
     def as_root(self, *words: str) -> list[str]:
         """The argv that runs `words` on the host as root."""

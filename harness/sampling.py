@@ -17,6 +17,7 @@ from harness.probes.samples import Reader
 
 ASK_EVERY_S = 5.0
 PATIENCE_S = 30.0
+ASK_DEADLINE_S = 20.0
 BYTES_PER_SAMPLE = 4096
 BYTES_BESIDE = 1 << 20
 """A sample has 1.3 KB, with thirty NTP sources 4: what the file may have at most, beside its first and last line."""
@@ -80,7 +81,7 @@ def _ask(target: Target, remote_path: str, *, skip: int) -> bytes:
     """What the file has beyond so many bytes, a part of it at most; nothing where the host cannot be asked now."""
     asked = target.command("sh", "-c", _READ_PART, "sh", str(skip + 1), remote_path, str(_PART))
     try:
-        return proc.run(asked, timeout_s=20, check=False, most_out=2 * _PART).stdout_bytes
+        return proc.run(asked, timeout_s=ASK_DEADLINE_S, check=False, most_out=2 * _PART).stdout_bytes
     except FloodError:
         raise
     except CommandError:

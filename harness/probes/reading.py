@@ -58,6 +58,13 @@ class Notes:
             self.refuse(error)
             return None
 
+    def refuse_line(self, number: int, line: str, expected: str) -> None:
+        """Note a line of the text itself that is not understood. Of many the most are only counted, which is cheap."""
+        if len(self._unparsed) >= MOST_REFUSED:
+            self._more += 1
+        else:
+            self.refuse(ParseError(self.where, number, line, expected))
+
     def refuse(self, error: ParseError) -> None:
         """Note a line that no parser understood."""
         if len(self._unparsed) >= MOST_REFUSED:

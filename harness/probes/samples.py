@@ -2,7 +2,6 @@
 
 from typing import Any
 
-from harness.errors import ParseError
 from harness.model import PhcCounters, Sample, Unparsed
 from harness.probes import chronyc, error_bound, phc_reads, phc_stats
 from harness.probes.reading import LONGEST_LINE, LONGEST_SAMPLE, Notes, capture, json_object
@@ -60,7 +59,7 @@ class Reader:
             elif record["kind"] != "start":
                 raise ValueError("unknown kind")
         except (ValueError, KeyError, TypeError, RecursionError):
-            self._notes.refuse(ParseError(self._notes.where, self._number, line[:LONGEST_LINE], _LINE))
+            self._notes.refuse_line(self._number, line[:LONGEST_LINE], _LINE)
         return None
 
     def _take_sample(self, record: dict[str, Any]) -> Sample:
