@@ -1,12 +1,14 @@
 """`python -m harness` is `ptp-harness`. Loading it takes a second or two: Ctrl-C then has nothing to tidy up."""
 
+import os
 import sys
 
 from harness.errors import ExitCode
 
 
 def main() -> None:
-    """The command."""
+    """The command. What it writes is for its user alone: ledger, evidence, keys and logs."""
+    os.umask(0o077)
     try:
         from harness.cli.app import main as run
     except KeyboardInterrupt:

@@ -1,20 +1,18 @@
 """What was asked for? A campaign file or flags become one frozen Campaign, and every mistake is named at once.
 
-pydantic is used here and nowhere further in: it checks what people write.
+pydantic is used here and in `fields` and nowhere further in: it checks what people write.
 """
 
-import math
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Annotated, Any, Literal
 
-import yaml
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, WithJsonSchema
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, WithJsonSchema
 
-from harness import limits, mistakes, selection
+from harness import fields, input_checks, limits, mistakes, selection, strict_yaml
 from harness.errors import RequestError
+from harness.fields import Amount, Duration, Number, Patterns, Whole, YesNo
 from harness.limits import Requirement
 from harness.model import DEFAULT_CLOCK_NAMES, Depth
 from harness.model.cloud import CloudWishes
@@ -83,44 +81,6 @@ BENCHES = tuple(MEASURE_S)
 COMMAND_LINE = "the command line"
 _SCHEMA_HELPS = "`ptp-harness campaign schema` prints every key with its values"
 
-_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
-_DURATION = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,6})?) ?(ms|s|m|h|d)")
-
-
-def duration_s(value: object) -> float:
-    """Seconds in "500ms", "60s", "5m", "2h" or "1d". Raises ValueError, also on zero and on a number without unit."""
-    match = _DURATION.fullmatch(value.strip()) if isinstance(value, str) else None
-    seconds = float(match[1]) * _UNITS[match[2]] if match else 0.0
-    if not seconds > 0:
-        raise ValueError('must be a duration with its unit, such as "60s", "5m" or "2h"')
-    return seconds
-
-
-def _strict_number(value: object) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-        raise ValueError("must be a number")
-    return float(value)
-
-
-Duration = Annotated[
-    float,
-    BeforeValidator(duration_s),
-    WithJsonSchema({"type": "string", "pattern": f"^{_DURATION.pattern}$", "examples": ["60s", "5m", "2h"]}),
-]
-Number = Annotated[float, BeforeValidator(_strict_number)]
-Amount = Annotated[Number, Field(gt=0)]
-Whole = Annotated[int, Field(strict=True, ge=1)]
-Words = Annotated[str, Field(strict=True, min_length=1, pattern=r"^\S(.*\S)?$")]
-_PATTERN = {"type": "string", "pattern": r"^[a-z0-9.*?\[\]!-]+$"}
-Patterns = Annotated[
-    tuple[Annotated[str, Field(strict=True, pattern=_PATTERN["pattern"])], ...],
-    BeforeValidator(lambda value: [value] if isinstance(value, str) else value),
-    Field(min_length=1),
-    WithJsonSchema({"anyOf": [_PATTERN, {"type": "array", "items": _PATTERN, "minItems": 1}]}),
-]
-"""One pattern or a list of them, such as `m7i` or `[c8*, r?i]`."""
-
-
 _LIMITS = {
     "type": "object",
     "description": "What is required of a clock, quantity by quantity, in ns, ppb, s or as a ratio",
@@ -147,9 +107,9 @@ class _Measure(_Edge):
 
 class _Driver(_Edge):
     source: DriverSource | None = None
-    release: Annotated[str, Field(strict=True, pattern=r"^[0-9]+\.[0-9]+\.[0-9]+g?$")] | None = None
-    archive: Words | None = None
-    sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")] | None = None
+    release: fields.Release | None = None
+    archive: fields.PathOrUrl | None = None
+    sha256: fields.Sha256 | None = None
 
 
 class _Select(_Edge):
@@ -162,35 +122,35 @@ class _Select(_Edge):
     min_memory_gib: Amount | None = None
     max_memory_gib: Amount | None = None
     max_price_per_hour: Amount | None = None
-    current_generation: Annotated[bool, Field(strict=True)] = False
+    current_generation: YesNo = False
     exclude: Patterns = ()
-    one_size_per_family: Annotated[bool, Field(strict=True)] = False
+    one_size_per_family: YesNo = False
     limit: Whole | None = None
 
 
 class _Ec2(_Edge):
-    zones: Annotated[tuple[Words, ...], Field(min_length=1)] = ()
-    subnet: Annotated[str, Field(strict=True, pattern="^subnet-[0-9a-f]+$")] | None = None
+    zones: Annotated[tuple[fields.Zone, ...], Field(min_length=1, max_length=50)] = ()
+    subnet: fields.Subnet | None = None
     access: Literal["ssh", "ssm"] = "ssh"
-    controller_cidr: Annotated[str, Field(strict=True, pattern=r"^[0-9.]+/32$")] | None = None
-    instance_profile: Words | None = None
-    user: Words | None = None
+    controller_cidr: fields.Address32 | None = None
+    instance_profile: fields.Profile | None = None
+    user: fields.User | None = None
     market: Literal["on-demand", "spot"] = "on-demand"
-    other_sizes: Annotated[bool, Field(strict=True)] = False
+    other_sizes: YesNo = False
     volume_gib: Annotated[int, Field(strict=True, ge=8, le=16384)] = 12
-    owner: Words | None = None
+    owner: fields.Owner | None = None
 
 
 class _File(_Edge):
     """The campaign file, key by key."""
 
     bench: Literal["ec2", "lab", "hosts"] = "lab"
-    inventory: Words | None = None
-    region: Words | None = None
-    instance_types: Annotated[tuple[Words, ...], Field(min_length=1)] = ()
+    inventory: fields.Path | None = None
+    region: fields.Region | None = None
+    instance_types: Annotated[tuple[fields.Host, ...], Field(min_length=1, max_length=2000)] = ()
     select: _Select | None = None
-    image: Words | None = None
-    placement: Words = "auto"
+    image: fields.Image | None = None
+    placement: fields.Placement = "auto"
     ec2: _Ec2 = _Ec2()
     depth: Depth = Depth.STANDARD
     driver: _Driver = _Driver()
@@ -198,13 +158,9 @@ class _File(_Edge):
     limits: Annotated[dict[str, dict[str, Number]], WithJsonSchema(_LIMITS)] = {}
     keep: Keep = Keep.NONE
     lease: Duration = LEASE_S
-    read_only: Annotated[bool, Field(strict=True)] = False
+    read_only: YesNo = False
     parallel: Annotated[int, Field(strict=True, ge=1, le=1000)] | None = None
-    clock_names: Annotated[tuple[Words, ...], Field(min_length=1)] = DEFAULT_CLOCK_NAMES
-
-
-_NOT_YAML = (yaml.YAMLError, ValueError, KeyError, TypeError, AttributeError, IndexError, RecursionError, OverflowError)
-"""What yaml.safe_load raises on bad text; all but the first come from explicit tags such as `!!int x`."""
+    clock_names: Annotated[tuple[fields.Clock, ...], Field(min_length=1, max_length=20)] = DEFAULT_CLOCK_NAMES
 
 
 def json_schema() -> dict[str, Any]:
@@ -219,21 +175,13 @@ def from_yaml(text: str, *, where: str, flags: Mapping[str, Any] | None = None) 
 
     Raises RequestError: with line and column where the text is not YAML, else with every mistake at once.
     """
-    try:
-        written = yaml.safe_load(text)
-    except yaml.MarkedYAMLError as error:
-        raise RequestError(
-            f"{where}{_place(error)}: {error.problem or 'not YAML'}",
-            next_step="look at that place and the line before it: brackets, quotes, `key: value` with a space",
-        ) from error
-    except _NOT_YAML as error:
-        raise RequestError(f"{where}: not YAML: {type(error).__name__} {error}", next_step=_SCHEMA_HELPS) from error
+    written = strict_yaml.load(text, where=where, helps=_SCHEMA_HELPS)
     if not isinstance(written, dict):
         raise RequestError(
             f"{where}: a campaign is a list of `key: value` lines, such as `instance_types: [lab.phc]`",
             next_step=_SCHEMA_HELPS,
         )
-    return from_mapping({str(key): value for key, value in written.items()}, where=where, flags=flags)
+    return from_mapping({_key(key): value for key, value in written.items()}, where=where, flags=flags)
 
 
 def from_mapping(
@@ -241,10 +189,16 @@ def from_mapping(
 ) -> Campaign:
     """The campaign in plain data. Raises RequestError that names every mistake at once."""
     merged = _merged(written, flags or {})
+    if unfit := input_checks.mistakes(merged):
+        raise _refused(where, unfit)
     try:
         file = _File.model_validate(merged)
     except ValidationError as error:
-        found = mistakes.in_words(error.errors(), _KEYS) + _mistakes_in_limits(merged) + _nothing_named(merged)
+        found = (
+            mistakes.in_words(error.errors(), _KEYS, fields.MEANINGS)
+            + _mistakes_in_limits(merged)
+            + _nothing_named(merged)
+        )
         raise _refused(where, found) from error
     found = _mistakes_in_driver(file.driver) + _mistakes_in_limits(merged) + _mistakes_in_measure(file)
     found += _mistakes_in_bench(file) + _mistakes_in_select(file) + _nothing_named(merged)
@@ -281,6 +235,10 @@ def _merged(written: Mapping[str, Any], flags: Mapping[str, Any]) -> dict[str, A
     return {**written, **flags, **both}
 
 
+def _key(key: object) -> str:
+    return key if isinstance(key, str) else input_checks.shown(key)
+
+
 def _groups(*values: object) -> bool:
     return all(isinstance(value, dict) for value in values)
 
@@ -311,14 +269,9 @@ def _driver(written: _Driver) -> DriverChoice:
 
 def _refused(where: str, found: Sequence[str]) -> RequestError:
     return RequestError(
-        f"{where}: " + "; ".join(dict.fromkeys(found)),
+        f"{where}: " + "; ".join(input_checks.limited(found)),
         next_step="`ptp-harness run --help` explains the flags" if where == COMMAND_LINE else _SCHEMA_HELPS,
     )
-
-
-def _place(error: yaml.MarkedYAMLError) -> str:
-    mark = error.problem_mark or error.context_mark
-    return f":{mark.line + 1}:{mark.column + 1}" if mark else ""
 
 
 _KEYS: mistakes.Keys = {

@@ -1,5 +1,6 @@
 """The error family: an exception means that we could not find out; a bad clock is a result, never an exception."""
 
+import re
 from collections.abc import Sequence
 from enum import IntEnum
 from typing import ClassVar
@@ -47,7 +48,7 @@ class CommandError(HarnessError):
     """A program that we ran failed or did not end in time.
 
     `status` is its exit status, negative for a signal, None when it was ended: since the deadline passed, or for what
-    `ended` says. Both tails are kept.
+    `ended` says. Both tails are kept. The message goes into reports: `argv` is told in it without what may be a secret.
     """
 
     def __init__(
@@ -58,7 +59,7 @@ class CommandError(HarnessError):
             ended = f"did not end within {after_s:.0f} s" if status is None else f"ended with status {status}"
         words = last_line(stderr) or last_line(stdout)
         super().__init__(
-            f"{argv[0]} {ended}{': ' + words if words else ''}", next_step="command: " + " ".join(argv)[:500]
+            f"{argv[0]} {ended}{': ' + words if words else ''}", next_step="command: " + without_secrets(argv)[:500]
         )
 
 
@@ -87,6 +88,34 @@ class CleanupError(HarnessError):
     def __init__(self, left: Sequence[str], *, next_step: str) -> None:
         self.left = tuple(left)
         super().__init__(f"left running: {', '.join(left)}", next_step=next_step)
+
+
+_SPEAK_SSH = ("ssh", "scp", "sftp")
+_SECRET_OPTION = re.compile(r"(?i)^--?[a-z-]*(?:pass|secret|token|key)[a-z-]*(?:=|$)")
+_SECRET_IN_URL = re.compile(r"(?<=://)[^/?#\s]*@|\?\S*")
+
+
+def without_secrets(argv: Sequence[str]) -> str:
+    """A command line that may be told to anybody.
+
+    Of ssh's only what stands behind `--`, the destination and the words for it: its options may hold a ProxyCommand
+    with a password. Of others not the values of options that are called passwords, nor users and queries of URLs.
+    """
+    program, *words = argv
+    if program.rpartition("/")[2] in _SPEAK_SSH:
+        behind = max((number for number, word in enumerate(words) if word == "--"), default=len(words))
+        options = words[:behind]
+        return " ".join([program, *(["..."] if options else []), *words[len(options) :]])
+    told, hidden = [program], False
+    for word in words:
+        option = _SECRET_OPTION.match(word)
+        told.append("..." if hidden else f"{option[0]}..." if option and option[0].endswith("=") else _url(word))
+        hidden = option is not None and not option[0].endswith("=")
+    return " ".join(told)
+
+
+def _url(word: str) -> str:
+    return _SECRET_IN_URL.sub("...", word) if "://" in word else word
 
 
 def tail(text: str, characters: int = 4000) -> str:

@@ -8,7 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from harness.errors import SetupError
+from harness import names
+from harness.errors import HarnessError, SetupError
+from harness.input_checks import shown
+from harness.plain_text import well_formed
 
 SUMS = "SHA256SUMS"
 _KEPT_BYTES = 4 << 20
@@ -33,16 +36,23 @@ class Folder:
         return cls(path)
 
     def host(self, name: str) -> "Folder":
-        return Folder.create(self.path / name)
+        """The part of one host. Raises HarnessError where its name is no name of a host."""
+        if not names.fits(names.HOST, name):
+            raise HarnessError(f"{shown(name)} is no name of a folder of evidence")
+        return Folder.create(self._inside(name))
 
     def write(self, name: str, content: str | bytes) -> Path:
-        """Write a file so that it is there whole or not at all, also when the machine stops in between."""
-        target = self.path / name
+        """Write a file so that it is there whole or not at all, also when the machine stops in between.
+
+        Raises HarnessError where it would lie outside the folder.
+        """
+        target = self._inside(name)
         target.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         partial = target.with_name(f".{target.name}.partial")
-        data = content.encode(errors="backslashreplace") if isinstance(content, str) else content
+        data = well_formed(content).encode() if isinstance(content, str) else content
         try:
-            with partial.open("wb") as file:
+            partial.unlink(missing_ok=True)  # of a process that was killed, or a link that leads elsewhere
+            with partial.open("xb") as file:
                 os.fchmod(file.fileno(), 0o600)
                 file.write(data)
                 file.flush()
@@ -55,10 +65,11 @@ class Folder:
     @contextmanager
     def stream(self, name: str) -> Iterator[BinaryIO]:
         """A file to be written bit by bit. It is there once the block ends, by an error too: what came is evidence."""
-        target = self.path / name
+        target = self._inside(name)
         partial = target.with_name(f".{target.name}.partial")
         try:
-            with partial.open("wb") as file:
+            partial.unlink(missing_ok=True)
+            with partial.open("xb") as file:
                 os.fchmod(file.fileno(), 0o600)
                 try:
                     yield file
@@ -97,6 +108,14 @@ class Folder:
         sealed = {name: digest for digest, name in (line.split("  ", 1) for line in lines)}
         now = {str(path.relative_to(self.path)): _digest(path) for path in self._files()}
         return sorted(name for name in sealed.keys() | now.keys() if sealed.get(name) != now.get(name))
+
+    def _inside(self, name: str) -> Path:
+        """The place of a name, which neither `..` nor a link leads out of here."""
+        whole = self.path.resolve()
+        target = self.path / name
+        if whole not in (target.parent.resolve() / target.name).parents or target.name in ("", "..") or "\0" in name:
+            raise HarnessError(f"{shown(name)} would lie outside the folder of evidence {self.path}")
+        return target
 
     def _files(self) -> list[Path]:
         found = (path for path in self.path.rglob("*") if path.is_file() and not path.is_symlink())

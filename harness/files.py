@@ -28,7 +28,9 @@ def fetch(machine: Machine, known_hosts: Path, remote: str, local: Path) -> None
 
 
 def _there(machine: Machine, path: str) -> str:
-    return f"{machine.user}@{machine.address}:{path}"
+    """USER@HOST:PATH, with an IPv6 address in brackets; without a path, which would be a file here, the home folder."""
+    user, _, address = ssh.login(machine).rpartition("@")
+    return f"{user}@{f'[{address}]' if ':' in address else address}:{path}"
 
 
 def _scp(machine: Machine, known_hosts: Path, source: str, target: str) -> None:

@@ -29,3 +29,31 @@ TEMPLATE_MARKS = ("{{", "{%", "{#")
 def fits(pattern: str, text: str) -> bool:
     """Whether the whole text is such a name."""
     return re.fullmatch(pattern, text) is not None
+
+
+ZONE = r"[a-z]{2,4}[a-z0-9-]{2,60}"
+"""An availability zone's, a local zone's, or an identifier of one."""
+
+CLOCK = r"[A-Za-z0-9_*?\[](?:[A-Za-z0-9 ._*?\[\]!:()+-]{0,62}[A-Za-z0-9_*?\].!)+])?"
+"""A pattern of a clock's name: the kernel has `ena-ptp-05`, `0e:11:22:33:44:55`, `mlx5_ptp`, `KVM virtual PTP`.
+
+No quotes and no `|`: it stands between quotes in a udev rule, where `|` parts alternatives (udev(7)).
+"""
+
+IMAGE = r"(?:baked:)?[A-Za-z0-9][A-Za-z0-9._-]{0,62}(?:@[a-z0-9]{1,48})?"
+"""A name of ours, an image's id, or baked:NAME."""
+
+PLACEMENT = r"(?:group:)?[A-Za-z0-9_](?:[A-Za-z0-9 ._:/@+=#()-]{0,253}[A-Za-z0-9._:/@+=#()-])?"
+"""A keyword, or a placement group's name."""
+
+PROFILE = r"[A-Za-z0-9_+=,.@][A-Za-z0-9_+=,.@-]{0,127}"
+"""An instance profile's (IAM and STS quotas, name requirements)."""
+
+OWNER = r"[^\x00-/:-@\[-^`{-\x7f](?:[^\x00-\x1f!\"$%'*;<>?\[-^`{-\x7f]{0,253}[^\x00-(*-\-/:-@\[-^`{-\x7f])?"
+"""A person or team, as the value of a tag: letters of any script, digits, and few signs between them."""
+
+PATH = r"[^\s{}\x00-\x1f\x7f-](?:[^{}\x00-\x1f\x7f]{0,1022}[^\s{}\x00-\x1f\x7f])?"
+"""A path or URL that a program is given as an argument: no option, no template, no control characters."""
+
+LOGIN = r"[A-Za-z0-9_][A-Za-z0-9._@+-]{0,63}"
+"""Who logs in to a host of one's own: directories have users such as first.last@example.org."""

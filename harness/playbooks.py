@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import ansible_runner
+import yaml
 
 from harness import ansible_memory, proc, ssh
 from harness.errors import HarnessError, last_line
@@ -63,11 +64,11 @@ class Target:
     control: Path
 
     def command(self, *words: str) -> list[str]:
-        """The argv that runs `words` on the host, each of them as it is: ssh hands all of them to a shell there."""
+        """The argv that runs a program on the host with these words, whatever they hold: its shell sees them quoted."""
         return ssh.command(self.machine, self.known_hosts, shlex.join(words), control=self.control)
 
     def as_root(self, *words: str) -> list[str]:
-        """The argv that runs `words` on the host as root."""
+        """The same as root."""
         sudo = () if self.machine.user == "root" else ("sudo", "-n")
         return self.command(*sudo, *words)
 
@@ -128,11 +129,13 @@ def play(
     watch, begun = _Watch(on_task), time.monotonic()
     name = target.machine.token.host
     with tempfile.TemporaryDirectory(prefix="ptp-play-") as private:
+        hosts = Path(private, "inventory", "hosts.yaml")
+        _write(hosts, {"all": {"hosts": {name: _host_variables(target)}}})
+        _write(Path(private, "env", "extravars"), variables)  # where ansible-runner looks for them
         runner = ansible_runner.run(
             private_data_dir=private,
             playbook=str(playbook),
-            inventory={"all": {"hosts": {name: _host_variables(target)}}},
-            extravars=dict(variables),
+            inventory=str(hosts),
             envvars=_environment(playbook, private),
             quiet=True,
             event_handler=watch,
@@ -155,6 +158,37 @@ def play(
         stdout=stdout,
         results=watch.results,
     )
+
+
+class _Unsafe(str):
+    """A text that Ansible never takes for a template."""
+
+    __slots__ = ()
+
+
+class _Dumper(yaml.SafeDumper):
+    """Writes `_Unsafe` as Ansible's `!unsafe`, which its documentation has for what comes from elsewhere."""
+
+
+_Dumper.add_representer(_Unsafe, lambda dumper, text: dumper.represent_scalar("!unsafe", str(text), style='"'))
+
+
+def _write(path: Path, variables: Mapping[str, Any]) -> None:
+    """A file of variables for Ansible, each text of which stays as it is.
+
+    Ansible trusts what a user names as inventory and extra variables, and fills in templates in it, which may run
+    anything here. Ours hold what campaigns, inventories and clouds say.
+    """
+    path.parent.mkdir(exist_ok=True, mode=0o700)
+    path.write_text(yaml.dump(_unsafe(variables), Dumper=_Dumper, allow_unicode=False))
+
+
+def _unsafe(value: object) -> Any:
+    if isinstance(value, Mapping):
+        return {str(key): _unsafe(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_unsafe(inner) for inner in value]
+    return _Unsafe(value) if isinstance(value, str) else value
 
 
 def _end_workers(private: str) -> None:
@@ -183,7 +217,9 @@ def _outcome(status: str, stats: Mapping[str, Any], name: str) -> PlayOutcome | 
 
 
 def _host_variables(target: Target) -> dict[str, Any]:
+    """How Ansible speaks to the host. Raises HarnessError where user or address are no names: it hands them to ssh."""
     machine = target.machine
+    ssh.login(machine)
     return {
         "ansible_host": machine.address,
         "ansible_port": machine.port,

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from harness import input_checks, names
 from harness.errors import RequestError
 
 
@@ -43,20 +44,20 @@ def load(environ: Mapping[str, str] = os.environ) -> Settings:
     _LAB_GUESTS (lab guests at a time on this machine, over all processes; one more than it has cores),
     _PULUMI (the command) and _PULUMI_BACKEND (where stacks are kept).
 
-    Directories default to the XDG base directories. Raises RequestError on a value that is not a number.
+    Directories default to the XDG base directories. Raises RequestError on a value that is not what it should be.
     """
-    home = Path(environ.get("HOME", "/"))
-    state_home = Path(environ.get("XDG_STATE_HOME") or home / ".local/state")
-    cache_home = Path(environ.get("XDG_CACHE_HOME") or home / ".cache")
+    home = _folder(environ, "HOME", Path("/"))
+    state_home = _folder(environ, "XDG_STATE_HOME", home / ".local/state")
+    cache_home = _folder(environ, "XDG_CACHE_HOME", home / ".cache")
     return Settings(
-        state_dir=Path(environ.get("PTP_HARNESS_STATE_DIR") or state_home / "ptp-harness").absolute(),
-        cache_dir=Path(environ.get("PTP_HARNESS_CACHE_DIR") or cache_home / "ptp-harness").absolute(),
+        state_dir=_folder(environ, "PTP_HARNESS_STATE_DIR", state_home / "ptp-harness"),
+        cache_dir=_folder(environ, "PTP_HARNESS_CACHE_DIR", cache_home / "ptp-harness"),
         assets_dir=assets_dir(),
-        ssh_tries=int(_number(environ, "PTP_HARNESS_SSH_TRIES", 5, least=1)),
-        ssh_first_backoff_s=_number(environ, "PTP_HARNESS_SSH_BACKOFF", 1.0, least=0),
-        lab_guests=int(_number(environ, "PTP_HARNESS_LAB_GUESTS", (os.cpu_count() or 1) + 1, least=1)),
-        pulumi=environ.get("PTP_HARNESS_PULUMI") or None,
-        pulumi_backend=environ.get("PTP_HARNESS_PULUMI_BACKEND") or None,
+        ssh_tries=int(_number(environ, "PTP_HARNESS_SSH_TRIES", 5, least=1, most=100)),
+        ssh_first_backoff_s=_number(environ, "PTP_HARNESS_SSH_BACKOFF", 1.0, least=0, most=3600),
+        lab_guests=int(_number(environ, "PTP_HARNESS_LAB_GUESTS", (os.cpu_count() or 1) + 1, least=1, most=1000)),
+        pulumi=_word(environ, "PTP_HARNESS_PULUMI", names.PATH, "a command's name or path"),
+        pulumi_backend=_word(environ, "PTP_HARNESS_PULUMI_BACKEND", _BACKEND, "a URL such as s3://BUCKET"),
     )
 
 
@@ -67,7 +68,7 @@ def assets_dir() -> Path:
     return installed if installed.is_dir() else package.parent
 
 
-def _number(environ: Mapping[str, str], name: str, default: float, *, least: float) -> float:
+def _number(environ: Mapping[str, str], name: str, default: float, *, least: float, most: float) -> float:
     text = environ.get(name)
     if text is None or not text.strip():
         return default
@@ -75,6 +76,30 @@ def _number(environ: Mapping[str, str], name: str, default: float, *, least: flo
         value = float(text)
     except ValueError:
         value = float("nan")
-    if not value >= least:
-        raise RequestError(f"{name}={text!r} is not a number of at least {least:g}")
+    if not least <= value <= most:
+        raise RequestError(
+            f"{name}={input_checks.shown(text)} is not a number of at least {least:g} and at most {most:g}",
+            next_step=_MEND.format(name=name),
+        )
     return value
+
+
+def _folder(environ: Mapping[str, str], name: str, default: Path) -> Path:
+    """The folder that a variable names, from wherever it is looked at."""
+    text = environ.get(name)
+    if not text:
+        return default
+    if why := input_checks.unfit(text):
+        raise RequestError(f"{name} names no folder: it {why}", next_step=_MEND.format(name=name))
+    return Path(text).absolute()
+
+
+def _word(environ: Mapping[str, str], name: str, pattern: str, what: str) -> str | None:
+    text = environ.get(name) or None
+    if text is not None and (input_checks.unfit(text) or not names.fits(pattern, text)):
+        raise RequestError(f"{name}={input_checks.shown(text)} is not {what}", next_step=_MEND.format(name=name))
+    return text
+
+
+_BACKEND = rf"[a-z][a-z0-9+.-]{{0,20}}://{names.PATH}"
+_MEND = "mend the variable {name}, or unset it"

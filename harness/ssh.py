@@ -1,5 +1,6 @@
 """How we speak SSH to a host: pinned host key, our own key and nobody's configuration, patient at first contact."""
 
+import re
 import shutil
 import socket
 import tempfile
@@ -8,8 +9,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from harness import proc
-from harness.errors import CommandError, last_line
+from harness import names, proc
+from harness.errors import CommandError, HarnessError, last_line
+from harness.input_checks import shown
 from harness.model import Machine, Reach
 
 CONNECT_TIMEOUT_S = 10
@@ -27,7 +29,7 @@ def options(machine: Machine, known_hosts: Path, control: Path | None = None) ->
     shared = {"ControlMaster": "auto", "ControlPath": str(control), "ControlPersist": "60"} if control else {}
     settings = shared | {
         "StrictHostKeyChecking": "yes",
-        "UserKnownHostsFile": str(known_hosts),
+        "UserKnownHostsFile": _quoted(str(known_hosts)),
         "GlobalKnownHostsFile": "/dev/null",
         "PasswordAuthentication": "no",
         "BatchMode": "yes",
@@ -37,15 +39,30 @@ def options(machine: Machine, known_hosts: Path, control: Path | None = None) ->
         "LogLevel": "ERROR",
     }
     if machine.private_key is not None:
-        settings |= {"IdentitiesOnly": "yes", "IdentityFile": machine.private_key}
+        settings |= {"IdentitiesOnly": "yes", "IdentityFile": _quoted(machine.private_key)}
     words = (word for key, value in settings.items() for word in ("-o", f"{key}={value}"))
     return ["-F", "/dev/null", *words, *machine.ssh_options]
 
 
 def command(machine: Machine, known_hosts: Path, *words: str, control: Path | None = None) -> list[str]:
-    """The argv that runs `words` (or a shell, when there are none) on the host."""
-    there = ["-p", str(machine.port), f"{machine.user}@{machine.address}"]
-    return ["ssh", *options(machine, known_hosts, control), *there, *words]
+    """The argv that gives `words`, joined by blanks, to a shell on the host; a shell of one's own where there are none.
+
+    Raises HarnessError where user or address are no names: ssh would take them for options or for a URI.
+    """
+    return ["ssh", *options(machine, known_hosts, control), "-p", str(machine.port), "--", login(machine), *words]
+
+
+def login(machine: Machine) -> str:
+    """USER@ADDRESS. Raises HarnessError where one of them is no name."""
+    for what, pattern, name in (("user", names.LOGIN, machine.user), ("address", names.ADDRESS, machine.address)):
+        if not names.fits(pattern, name):
+            raise HarnessError(f"the {what} {shown(name)} of {machine.token.host} is no name that ssh is given")
+    return f"{machine.user}@{machine.address}"
+
+
+def _quoted(path: str) -> str:
+    """A path as the value of an option, where blanks part files and `%` begins a token (ssh_config(5))."""
+    return f'"{path.replace("%", "%%")}"' if re.search(r"[\s%]", path) else path
 
 
 def pin(machine: Machine, folder: Path) -> Path:
@@ -73,7 +90,7 @@ def shared_connection() -> Iterator[Path]:
 def leave(control: Path) -> None:
     """End the shared connection, if there is one: the next command makes a new one."""
     if control.exists():
-        close = ["ssh", "-F", "/dev/null", "-o", f"ControlPath={control}", "-O", "exit", "none"]
+        close = ["ssh", "-F", "/dev/null", "-o", f"ControlPath={control}", "-O", "exit", "--", "none"]
         proc.run(close, timeout_s=10, check=False)
         control.unlink(missing_ok=True)
 

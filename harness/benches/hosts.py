@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shlex
 import sys
 from collections.abc import Mapping, Sequence
@@ -10,16 +11,20 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from harness import proc
+from harness import input_checks, names, proc
 from harness.bench import BenchError, Check, InstanceType, Progress
 from harness.errors import CommandError, RequestError
+from harness.input_checks import shown
 from harness.model import Machine, Offer, Placement, Resource, Token
+from harness.plain_text import clip, printable
 
 ROLES = ("ena_driver_", "linuxptp_", "chrony_phc_", "clock_facts_")
 """Variables of the inventory that are the roles' own go to the roles."""
 
 KNOWN_HOSTS = ("~/.ssh/known_hosts", "~/.ssh/known_hosts2", "/etc/ssh/ssh_known_hosts")
+_KEYS = ("ansible_ssh_private_key_file", "ansible_private_key_file")
 _DEADLINE_S = 60.0
+_MOST = 10_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,24 +39,47 @@ class Entry:
         return str(self.variables.get("ansible_host") or self.name)
 
     @property
-    def port(self) -> int:
-        return int(self.variables.get("ansible_port") or 22)
+    def port(self) -> int | None:
+        """None: what the inventory says is no port."""
+        text = str(self.variables.get("ansible_port") or 22)
+        return int(text) if re.fullmatch("[0-9]{1,5}", text) and 0 < int(text) < 65536 else None
 
     @property
     def user(self) -> str:
         return str(self.variables.get("ansible_user") or os.environ.get("USER") or "root")
 
     @property
+    def role_variables(self) -> Mapping[str, Any]:
+        return {key: value for key, value in self.variables.items() if key.startswith(ROLES)}
+
+    @property
+    def wrong(self) -> str:
+        """What of it cannot be handed to ssh and to the roles; empty where all can."""
+        for name, pattern, text in (
+            ("ansible_host", names.ADDRESS, self.address),
+            ("ansible_user", names.LOGIN, self.user),
+        ):
+            if not names.fits(pattern, text):
+                return f"its {name} is {shown(text)}, which is no name that ssh is given"
+        if self.port is None:
+            return f"its ansible_port is {shown(self.variables['ansible_port'])}, which is no port"
+        paths = (*_KEYS, "ptp_harness_known_hosts")
+        for name in (name for name in paths if self.variables.get(name)):
+            if not _is_path(str(self.variables[name])):
+                return f"its {name} is {shown(self.variables[name])}, which is no path"
+        unfit = input_checks.mistakes(self.role_variables)
+        return f"its variable {unfit[0]}" if unfit else ""
+
+    @property
     def private_key(self) -> Path | None:
         """None: whatever key ssh finds by itself, or an agent's."""
-        names = ("ansible_ssh_private_key_file", "ansible_private_key_file")
-        found = next((self.variables[name] for name in names if self.variables.get(name)), None)
+        found = next((self.variables[name] for name in _KEYS if self.variables.get(name)), None)
         return Path(str(found)).expanduser() if found else None
 
     @property
     def ssh_options(self) -> tuple[str, ...]:
-        names = ("ansible_ssh_common_args", "ansible_ssh_extra_args")
-        return tuple(word for name in names for word in shlex.split(str(self.variables.get(name) or "")))
+        texts = (str(self.variables.get(name) or "") for name in ("ansible_ssh_common_args", "ansible_ssh_extra_args"))
+        return tuple(word for text in texts for word in shlex.split(text))
 
     @property
     def known_as(self) -> str:
@@ -69,7 +97,7 @@ class HostsBench:
 
     def types(self) -> Mapping[str, InstanceType]:
         return {
-            name: InstanceType(name=name, summary=f"{entry.user}@{entry.known_as}")
+            name: InstanceType(name=name, summary=clip(printable(f"{entry.user}@{entry.known_as}")))
             for name, entry in self._entries.items()
         }
 
@@ -93,9 +121,12 @@ class HostsBench:
         connection = str(entry.variables.get("ansible_connection") or "ssh")
         if connection not in ("ssh", "smart"):
             raise BenchError(
-                f"its connection is {connection!r}, and only ssh is supported",
+                f"its connection is {shown(connection)}, and only ssh is supported",
                 next_step=f"take ansible_connection out of {self._inventory}, or leave the host out",
             )
+        if (wrong := entry.wrong) or entry.port is None:
+            raise BenchError(wrong, next_step=f"mend it in {self._inventory}, or leave the host out")
+        options = _options(entry, self._inventory)
         if entry.private_key is not None:
             _readable(entry.private_key, self._inventory)
         return Machine(
@@ -106,9 +137,9 @@ class HostsBench:
             user=entry.user,
             private_key=str(entry.private_key) if entry.private_key else None,
             known_host=_known_host(entry),
-            ssh_options=entry.ssh_options,
+            ssh_options=options,
             second_opinion=None,
-            role_variables={key: value for key, value in entry.variables.items() if key.startswith(ROLES)},
+            role_variables=entry.role_variables,
             placement=Placement(precise=None, detail="where it stands was not asked"),
             claim=None,
             offer=Offer(available=True, where=f"the inventory {self._inventory}"),
@@ -139,13 +170,7 @@ class HostsBench:
     def _members(self) -> Mapping[str, tuple[str, ...]]:
         """The hosts of each group, in the inventory's order, with those of its children."""
         groups = {name: group for name, group in self._listed.items() if name != "_meta"}
-
-        def members(name: str) -> list[str]:
-            group = groups.get(name, {})
-            below = [host for child in group.get("children", ()) for host in members(child)]
-            return list(dict.fromkeys([*group.get("hosts", ()), *below]))
-
-        return {name: tuple(members(name)) for name in groups}
+        return {name: tuple(_members(name, groups)) for name in groups}
 
     @cached_property
     def _listed(self) -> Mapping[str, Any]:
@@ -153,13 +178,61 @@ class HostsBench:
         if not self._inventory.exists():
             raise RequestError(f"there is no inventory {self._inventory}")
         strict = {"ANSIBLE_INVENTORY_ANY_UNPARSED_IS_FAILED": "True", "ANSIBLE_NOCOLOR": "1"}
-        command = [str(Path(sys.executable).parent / "ansible-inventory"), "-i", str(self._inventory), "--list"]
+        command = [str(Path(sys.executable).parent / "ansible-inventory"), f"--inventory={self._inventory}", "--list"]
         try:
             listed = json.loads(proc.run(command, timeout_s=_DEADLINE_S, env=strict).stdout)
         except CommandError as error:
             words = " ".join(error.stderr.replace("[ERROR]:", "").split())[:400]
             raise RequestError(f"the inventory {self._inventory} cannot be read: {words}") from error
+        _check(listed, self._inventory)
         return dict(listed)
+
+
+def _check(listed: Any, inventory: Path) -> None:
+    """Raises RequestError where a host has a name that could be a path or an option, or there are too many of them."""
+    groups = {name: group for name, group in listed.items() if name != "_meta"}
+    hosts = {host for group in groups.values() for host in group.get("hosts", ())}
+    if len(hosts) + len(groups) > _MOST:
+        raise RequestError(
+            f"the inventory {inventory} has more than {_MOST} hosts and groups", next_step="part it into smaller ones"
+        )
+    wrong = sorted(name for name in hosts if not names.fits(names.HOST, name))
+    if wrong:
+        raise RequestError(
+            f"the inventory {inventory} has {', '.join(map(shown, wrong[:5]))}, which cannot name a host",
+            next_step="letters, digits, `.`, `_`, `:` and `-`, of which the first is a letter, a digit or `_`; the "
+            "address goes into ansible_host",
+        )
+
+
+def _members(name: str, groups: Mapping[str, Any]) -> list[str]:
+    """The hosts of a group and of those below it, each group and host once, its own first."""
+    below, hosts, waiting = set[str](), dict[str, None](), [name]
+    while waiting:
+        group = waiting.pop()
+        if group not in below:
+            below.add(group)
+            hosts |= dict.fromkeys(groups.get(group, {}).get("hosts", ()))
+            waiting += reversed(groups.get(group, {}).get("children", ()))
+    return list(hosts)
+
+
+def _options(entry: Entry, inventory: Path) -> tuple[str, ...]:
+    """Words for ssh as they stand. Raises BenchError where quotes are open."""
+    try:
+        return entry.ssh_options
+    except ValueError as error:
+        raise BenchError(
+            f"its SSH arguments cannot be read: {error}", next_step=f"mend ansible_ssh_common_args in {inventory}"
+        ) from error
+
+
+def _is_path(text: str) -> bool:
+    try:
+        Path(text).expanduser()
+    except RuntimeError:  # of a user who is not there
+        return False
+    return names.fits(names.PATH, text)
 
 
 def _readable(key: Path, inventory: Path) -> None:

@@ -10,9 +10,9 @@ from harness import keeper, proc, settings, ssh
 from harness.benches.lab import built, counter, warm
 from harness.benches.lab.bench import LabBench
 from harness.benches.lab.stock import Rules
-from harness.campaign import duration_s
 from harness.cli import completion, lab, output
 from harness.errors import CleanupError, RequestError
+from harness.fields import duration_s
 from harness.model import Machine, Token
 
 Type = Annotated[

@@ -5,6 +5,9 @@ from typing import Any
 
 from typer.core import TyperCommand
 
+from harness.errors import RequestError
+from harness.input_checks import shown, unfit
+
 _EXAMPLES = "\n\nExamples:\n"
 
 
@@ -19,6 +22,14 @@ class Manual(TyperCommand):
         """The command lines of the examples, in order."""
         _, _, lines = self._told().partition(_EXAMPLES)
         return [line.strip() for line in lines.splitlines() if line.strip()]
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """The words as they stand, once every one is a text that can be shown, stored and cut. Raises RequestError."""
+        ends = self.context_settings.get("allow_interspersed_args", True)  # else another program's words follow
+        _take(args if ends else [])
+        rest = super().parse_args(ctx, args)
+        _take([str(value) for name, value in ctx.params.items() if name != "command" and value is not None])
+        return rest
 
     def collect_usage_pieces(self, ctx: Any) -> list[str]:
         arguments = [one for one in self.get_params(ctx) if one.param_type_name == "argument"]
@@ -52,6 +63,14 @@ class Manual(TyperCommand):
 
     def _told(self) -> str:
         return inspect.cleandoc(self.help or "")
+
+
+def _take(words: list[str]) -> None:
+    for word in words:
+        if why := unfit(word, templates=False):
+            raise RequestError(
+                f"the word {shown(word)} of the command line {why}", next_step="`ptp-harness COMMAND --help`"
+            )
 
 
 def _name(argument: Any) -> str:

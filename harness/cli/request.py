@@ -12,6 +12,7 @@ from harness.bench import Bench
 from harness.campaign import Campaign, Keep
 from harness.cli import completion
 from harness.errors import RequestError
+from harness.input_checks import MOST_BYTES
 from harness.model import Depth
 from harness.settings import Settings
 
@@ -94,7 +95,11 @@ def _from_types(targets: list[str], flags: Mapping[str, Any]) -> Campaign:
 def from_file(name: str, flags: Mapping[str, Any]) -> Campaign:
     """The campaign in a file. Raises RequestError when it cannot be read, or with every mistake in it."""
     try:
-        text = Path(name).read_text()
+        with Path(name).open("rb") as file:
+            content = file.read(MOST_BYTES + 1)
+        if len(content) > MOST_BYTES:
+            raise RequestError(f"{name}: more than {MOST_BYTES} bytes are no campaign", next_step="split the file")
+        text = content.decode()
     except OSError as error:
         raise RequestError(f"cannot read the campaign file {name}: {error.strerror}") from error
     except UnicodeDecodeError as error:

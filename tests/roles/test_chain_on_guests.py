@@ -39,7 +39,7 @@ class Host:
     playbook: Path
 
     def run(self, command: str) -> str:
-        return proc.run(self.target.command(command), timeout_s=120).stdout
+        return proc.run(self.target.command("sh", "-c", command), timeout_s=120).stdout
 
     def play(self, **variables: Any) -> Played:
         given = CHAIN | {"linuxptp_interfaces": [self.card]} | variables
@@ -95,8 +95,8 @@ def _playbook(folder: Path) -> Path:
 def _card(target: Target, mac: str) -> str:
     """The kernel's name of the card with this address, which is up from now on."""
     find = f"for try in $(seq 50); do grep -l {mac} /sys/class/net/*/address && break; sleep 0.2; done"
-    card = proc.run(target.command(find), timeout_s=60).stdout.split("/")[4]
-    proc.run(target.command(f"ip link set {card} up"), timeout_s=60)
+    card = proc.run(target.command("sh", "-c", find), timeout_s=60).stdout.split("/")[4]
+    proc.run(target.command("ip", "link", "set", card, "up"), timeout_s=60)
     return card
 
 

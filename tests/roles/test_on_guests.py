@@ -43,7 +43,7 @@ class Host:
 
     def run(self, command: str) -> str:
         """What a shell on the host prints; fails the test unless it ends with status 0."""
-        return proc.run(self.target.command(command), timeout_s=120).stdout
+        return proc.run(self.target.command("sh", "-c", command), timeout_s=120).stdout
 
     def play(self, name: str, variables: Mapping[str, Any] | None = None) -> Played:
         """A play that must succeed."""

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.errors import SetupError
+from harness.errors import HarnessError, SetupError
 from harness.evidence import Folder
 
 
@@ -50,3 +50,36 @@ def test_an_unwritable_place_is_one_sentence(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(SetupError, match=r"cannot write evidence to .*PTP_HARNESS_STATE_DIR"):
         Folder.create(tmp_path / "file" / "run")
+
+
+@pytest.mark.parametrize("name", ["../x", "..", ".", "", "/etc", "a/b", "-x", "a\nb", "a b", "x" * 200])
+def test_a_host_s_part_lies_inside(tmp_path: Path, name: str) -> None:
+    folder = Folder.create(tmp_path / "run")
+    with pytest.raises(HarnessError, match="is no name of a folder of evidence"):
+        folder.host(name)
+    assert [path.name for path in tmp_path.iterdir()] == ["run"]
+
+
+@pytest.mark.parametrize("name", ["../x", "a/../../x", "/x", "..", "", "a\0b", "link/x"])
+def test_a_file_lies_inside(tmp_path: Path, name: str) -> None:
+    folder = Folder.create(tmp_path / "run")
+    (folder.path / "link").symlink_to(tmp_path)
+    with pytest.raises(HarnessError, match="would lie outside the folder of evidence"):
+        folder.write(name, "words")
+    assert [path.name for path in tmp_path.iterdir()] == ["run"]
+
+
+def test_no_link_is_written_through(tmp_path: Path) -> None:
+    folder, elsewhere = Folder.create(tmp_path / "run"), tmp_path / "elsewhere"
+    elsewhere.write_text("mine")
+    for name in ("a", ".a.partial", "device.log"):
+        (folder.path / name).symlink_to(elsewhere)
+    (tmp_path / "device.log").write_text("log")
+    folder.write("a", "words")
+    folder.keep(tmp_path / "device.log")
+    assert elsewhere.read_text() == "mine"
+    assert [(folder.path / name).read_text() for name in ("a", "device.log")] == ["words", "log"]
+
+
+def test_text_that_no_encoding_can_write_is_written(tmp_path: Path) -> None:
+    assert Folder.create(tmp_path).write("a", "x\ud800y").read_text() == "x\ufffdy"

@@ -5,14 +5,16 @@ import re
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
+from html.parser import HTMLParser
 from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
 import xmlschema
 import yaml
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from markdown_it import MarkdownIt
 
 from harness import campaign, plan
 from harness.bench import InstanceType
@@ -305,6 +307,57 @@ def test_no_words_break_the_markdown_table(words: str) -> None:
     assert lines[5] == ""
 
 
+CALLS = re.compile(r"@\w|\w@|://|(?i:www\.|\bgh-[0-9]|mailto:|xmpp:)|#[0-9]")
+"""What GitHub makes mentions, links and references of, within one piece of a page's text (GFM, 6.9)."""
+
+
+class Pieces(HTMLParser):
+    """The pieces of text of a page, without those of code, and the elements that it has."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.pieces, self.elements, self._code = list[str](), set[str](), 0
+        self.feed(page)
+
+    def handle_starttag(self, tag: str, attrs: object) -> None:
+        self.elements.add(tag)
+        self._code += tag == "pre"
+
+    def handle_endtag(self, tag: str) -> None:
+        self._code -= tag == "pre"
+
+    def handle_data(self, data: str) -> None:
+        if not self._code:
+            self.pieces.append(data)
+
+
+PIECES = (
+    "@ada", "a@example.org", "https://x.example", "www.x.example", "WWW.x", "#12", "GH-3", "mailto:a", "~~x~~", "<b>",
+    "<!--", "-->", "&#64;", "[a](b)", "![a](b)", "http&#58;//x", "*", "_x_", ">", "#", "-", "|", "\\", "\\@",
+    "@@a", "`@a`",
+)  # fmt: skip
+TABLE = {"table", "thead", "tbody", "tr", "th", "td"}
+OURS = {"h1", "p", "strong", "code", "span", "details", "summary", "pre", *TABLE}
+
+
+@settings(deadline=None)
+@given(
+    st.lists(
+        st.sampled_from(PIECES) | st.text(alphabet="@:/w.#<>&;[]()!~*_`|\\a1 \n", max_size=8),
+        max_size=6,
+    ).map(" ".join)
+)
+@example("@ada https://x.example www.x.example #12")
+def test_no_words_become_markup_mentions_or_links_in_markdown(words: str) -> None:
+    made = replace(record([("a", Outcome.FAIL)]), leftovers=(Resource(token=words, kind="k", name=words, detail=""),))
+    one = made.hosts[0]
+    made = replace(made, hosts=(replace(one, verdict=replace(one.verdict, sentence=words, remedy=words)),))
+    page = Pieces(MarkdownIt("commonmark").enable("table").render(render(made, Format.MARKDOWN)))
+    assert [piece for piece in page.pieces if CALLS.search(piece)] == []
+    assert page.elements <= OURS
+    assert " ".join(words.split()) in " ".join("".join(page.pieces).split())
+
+
 # --- complete: what a run's record says of a host is in every form, whatever it says
 
 said = st.text(max_size=30)
@@ -404,7 +457,7 @@ def test_markdown_is_complete(made: RunRecord) -> None:
     lines = render(made, Format.MARKDOWN).split("\n")
     rows = lines[4 : 4 + len(made.hosts)]
     for one, row in zip(made.hosts, rows, strict=True):
-        shown = bare(re.sub(r"\\(.)", r"\1", row))
+        shown = bare(re.sub(r"\\(.)", r"\1", re.sub("</?span>", "", row)))
         assert [words for words in [one.name, one.state, *told(one.verdict)] if bare(words) not in shown] == []
     folded = bare("\n".join(lines[4 + len(made.hosts) :]))
     assert [words for one in made.hosts for words in in_full(one) if bare(words) not in folded] == []

@@ -2,13 +2,14 @@
 
 import dataclasses
 import socket
+import subprocess
 import threading
 import time
 from pathlib import Path
 
 import pytest
 
-from harness import ssh
+from harness import files, ssh
 from harness.model import Machine
 
 
@@ -80,7 +81,7 @@ def test_where_a_command_leads_to_the_host_ssh_itself_is_asked(silent_machine: M
 def test_only_the_pinned_key_counts(silent_machine: Machine, tmp_path: Path) -> None:
     argv = ssh.command(silent_machine, ssh.pin(silent_machine, tmp_path), "true")
     assert (tmp_path / "known_hosts").read_text() == silent_machine.known_host + "\n"
-    assert argv[-2:] == ["root@127.0.0.1", "true"]
+    assert argv[-3:] == ["--", "root@127.0.0.1", "true"]
     for word in ("StrictHostKeyChecking=yes", f"UserKnownHostsFile={tmp_path}/known_hosts", "BatchMode=yes"):
         assert word in argv
 
@@ -98,3 +99,30 @@ def test_connections_are_shared_only_where_asked(silent_machine: Machine, tmp_pa
 def test_an_odd_port_is_used(silent_machine: Machine, tmp_path: Path) -> None:
     argv = ssh.command(dataclasses.replace(silent_machine, port=2222), tmp_path, "true")
     assert argv[argv.index("-p") + 1] == "2222"
+
+
+def test_what_stands_behind_the_end_of_options_is_none(tmp_path: Path) -> None:
+    """OpenSSH itself says so: the same word before `--` runs a command here."""
+    for words, runs in ((["--", f"-oProxyCommand=touch {tmp_path}/a"], False), (["--", "x@nowhere.invalid"], False)):
+        ended = subprocess.run(["ssh", "-F", "/dev/null", "-o", "BatchMode=yes", *words], capture_output=True)
+        assert ended.returncode == 255
+        assert (tmp_path / "a").exists() is runs
+
+
+def test_a_path_with_blanks_and_percent_signs_is_one_path(silent_machine: Machine, tmp_path: Path) -> None:
+    """As ssh reads its own options (ssh -G)."""
+    folder = tmp_path / "My files %h"
+    folder.mkdir()
+    argv = ssh.command(dataclasses.replace(silent_machine, private_key=f"{folder}/key"), folder / "known_hosts", "true")
+    said = subprocess.run(["ssh", "-G", *argv[1:]], capture_output=True, text=True, check=True).stdout
+    told = dict(line.split(" ", 1) for line in said.splitlines() if " " in line)
+    assert told["userknownhostsfile"] == f"{folder}/known_hosts"
+    assert told["identityfile"].replace("%%", "%") == f"{folder}/key"  # shown before its tokens are filled in
+
+
+@pytest.mark.parametrize(
+    ("address", "there"),
+    [("::1", "root@[::1]:/x"), ("fe80::1%lo", "root@[fe80::1%lo]:/x"), ("h.example", "root@h.example:/x")],
+)
+def test_scp_is_told_an_address_of_colons_in_brackets(silent_machine: Machine, address: str, there: str) -> None:
+    assert files._there(dataclasses.replace(silent_machine, address=address), "/x") == there

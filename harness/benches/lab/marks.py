@@ -35,7 +35,7 @@ def environment(folder: Path, role: str, token: str = "") -> Mapping[str, str]:
 
 
 def running(wanted: Callable[[Marked], bool] = lambda _: True) -> list[Marked]:
-    """The marked processes of this user (of all users, for root) that are wanted."""
+    """The marked processes of this user that are wanted. Root could see all users': their marks are their own word."""
     found = (_marked(int(entry.name)) for entry in Path("/proc").iterdir() if entry.name.isdigit())
     return [marked for marked in found if marked is not None and wanted(marked)]
 
@@ -65,6 +65,8 @@ def end_all(folder: Path) -> list[Marked]:
 def _marked(pid: int) -> Marked | None:
     process = proc.identify(pid)
     try:
+        if not _ours(pid):
+            return None
         words = Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
     except OSError:
         return None
@@ -77,3 +79,10 @@ def _marked(pid: int) -> Marked | None:
         role=found.get(ROLE, ""),
         token=found.get(TOKEN, ""),
     )
+
+
+def _ours(pid: int) -> bool:
+    """Whether our user started it: the first of its ids in /proc/PID/status. The owner of /proc/PID is root's for
+    whoever hides its memory (PR_SET_DUMPABLE of prctl(2)), and the other ids change in a program that is setuid."""
+    line = next(line for line in Path(f"/proc/{pid}/status").read_text().splitlines() if line.startswith("Uid:"))
+    return int(line.split()[1]) == os.getuid()

@@ -3,6 +3,7 @@
 import os
 import shlex
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from harness import capped, proc
@@ -13,6 +14,7 @@ _DEADLINE_S = 1800.0
 
 def run(root: Path, cache: Path, *, variant: str, include: Sequence[str], options: Sequence[str] = ()) -> None:
     """Make `root`. Packages are kept in the cache and taken from there the next time."""
+    _passable(cache.parent, cache, root.parent)
     sources = root.with_name(root.name + ".sources.list")
     sources.write_text(apt_sources.lines())
     packages = shlex.quote(str(built.writable(cache / "packages")))
@@ -44,6 +46,13 @@ def run(root: Path, cache: Path, *, variant: str, include: Sequence[str], option
         most_err=capped.MOST_OUT,  # it is our own, and apt has much to say
         env={**marks.environment(root.parent, "build"), "TMPDIR": str(root.parent)},  # what a kill leaves goes with it
     )
+
+
+def _passable(*folders: Path) -> None:
+    """Let the users of a root, who are others than ours for whoever is not root, pass through folders that it is in."""
+    for folder in folders if os.geteuid() != 0 else ():
+        with suppress(PermissionError):
+            folder.chmod(folder.stat().st_mode | 0o011)
 
 
 def _apart() -> tuple[str, ...]:

@@ -1,12 +1,13 @@
 """An inventory as a source of hosts: read by Ansible itself, every host key pinned, nothing made."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from harness.bench import BenchError
-from harness.benches.hosts import HostsBench
+from harness.benches.hosts import HostsBench, _members
 from harness.errors import RequestError
 from harness.model import Token
 
@@ -81,6 +82,15 @@ def test_nothing_is_made_and_nothing_removed(made: Made) -> None:
         ("c: {}", "the host key of c is not known"),
         ("c: {ansible_connection: local}", "its connection is 'local', and only ssh is supported"),
         ("c: {ansible_ssh_private_key_file: /nowhere/key}", "its SSH key /nowhere/key cannot be read"),
+        ("c: {ansible_port: x}", "its ansible_port is 'x', which is no port"),
+        ("c: {ansible_port: 65536}", "its ansible_port is 65536, which is no port"),
+        ("c: {ansible_port: -1}", "its ansible_port is -1, which is no port"),
+        ("c: {ansible_user: -oProxyCommand=x}", "its ansible_user is '-oProxyCommand=x', which is no name"),
+        ("c: {ansible_host: '{{ x }}'}", "its ansible_host is '{{ x }}', which is no name that ssh is given"),
+        ("c: {ansible_ssh_private_key_file: ~nobody.at.all/k}", "its ansible_ssh_private_key_file is .* is no path"),
+        ('c: {ansible_ssh_common_args: "-o \'x"}', "its SSH arguments cannot be read: No closing quotation"),
+        ("c: {chrony_phc_device: '{{ x }}'}", "its variable chrony_phc_device holds '{{', which begins a template"),
+        ('c: {clock_facts_ntp_servers: [a, "b\\nc"]}', r"its variable clock_facts_ntp_servers\.1 holds U\+000A"),
     ],
 )
 def test_a_host_that_cannot_be_spoken_to_says_why(made: Made, host: str, words: str) -> None:
@@ -98,3 +108,25 @@ def test_a_broken_inventory_is_one_sentence(made: Made, text: str) -> None:
 def test_no_inventory() -> None:
     with pytest.raises(RequestError, match="there is no inventory /nowhere"):
         HostsBench(Path("/nowhere")).types()
+
+
+@pytest.mark.parametrize("user", ["first.last", "ada@example.org", "Ada", "svc+ptp"])
+def test_directories_have_users_like_that(made: Made, user: str) -> None:
+    bench = made(INVENTORY.replace("ansible_user: admin", f"ansible_user: {user}"))
+    assert bench.provision(Token(run="r", host="a"), "a", print).user == user
+
+
+@pytest.mark.parametrize("name", ["../../x", "-x", "a b", "a;b", ".a"])
+def test_a_host_s_name_is_no_path_and_no_option(made: Made, name: str) -> None:
+    with pytest.raises(
+        RequestError, match=r"the inventory .*inventory\.yaml has .*, which cannot name a host"
+    ) as refused:
+        made(f"all: {{hosts: {{ok: {{}}, {json.dumps(name)}: {{}}}}}}").types()
+    assert repr(name) in refused.value.message
+
+
+def test_groups_that_stand_below_each_other_in_a_circle_end() -> None:
+    groups = {
+        f"g{number}": {"children": [f"g{(number + 1) % 5000}"], "hosts": [f"h{number}"]} for number in range(5000)
+    }
+    assert _members("g", {"g": {"children": ["g0", "g0"]}, **groups}) == [f"h{number}" for number in range(5000)]

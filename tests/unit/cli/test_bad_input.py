@@ -83,6 +83,40 @@ def test_a_campaign_file(call: Call, tmp_path: Path, text: str, what: str, follo
     assert what in done.stderr
 
 
+@pytest.mark.parametrize("word", ["a\x1b[2J", "a\nb", os.fsdecode(b"\xff"), "x" * 5000], ids=ascii)
+@pytest.mark.parametrize("verb", [["show"], ["run"], ["plan", "lab.phc", "--region"], ["campaign", "check"]])
+def test_a_word_of_the_command_line_can_be_shown(call: Call, verb: list[str], word: str) -> None:
+    done = call(*verb, word)
+    assert said_next(done) == "`ptp-harness COMMAND --help`"
+    assert "of the command line h" in done.stderr
+    assert len(done.stderr) < 500
+
+
+def test_a_command_for_a_host_may_hold_anything(call: Call) -> None:
+    done = call("ssh", "k3f9", "lab.phc", "echo a\nb")
+    assert "there is no run 'k3f9'" in done.stderr
+
+
+def test_a_template_in_a_flag_is_refused(call: Call) -> None:
+    done = call("plan", "{{ lookup('pipe', 'id') }}")
+    assert "instance_types.0 holds '{{', which begins a template" in done.stderr
+    assert said_next(done)
+
+
+def test_a_campaign_file_that_never_ends(call: Call) -> None:
+    done = call("campaign", "check", "/dev/zero")
+    assert "/dev/zero: more than 262144 bytes are no campaign" in done.stderr
+    assert said_next(done) == "split the file"
+
+
+def test_what_is_written_is_for_its_user_alone(call: Call, inventory: Callable[..., None], tmp_path: Path) -> None:
+    inventory()
+    call(*RUN, PTP_HARNESS_SSH_TRIES="1")
+    written = list((tmp_path / "state").rglob("*"))
+    assert {path.name for path in written} >= {"ledger.sqlite", "campaign.json"}
+    assert [path for path in written if path.stat().st_mode & 0o077] == []
+
+
 def test_contradictory_flags(call: Call) -> None:
     done = call("run", "lab.phc", "--depth", "full", "--read-only")
     assert "ptp-harness run --help" in said_next(done)

@@ -1,5 +1,9 @@
 """Places for guests are counted over all processes, and memory is looked at before anything is started."""
 
+import os
+import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -42,3 +46,29 @@ def test_a_full_machine_is_told_with_who_fills_it(tmp_path: Path) -> None:
         removal.remove(folder)
     assert len(said) == 1
     assert said[0].startswith(f"waiting for one of {taken} places for guests, held by ")
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root sees the environment of other users' processes")
+@pytest.mark.parametrize("hidden", [False, True], ids=["as it is", "owned by root in /proc"])
+def test_another_user_takes_no_place_and_is_not_ended(tmp_path: Path, hidden: bool) -> None:
+    """A process that cannot be read by its own user (prctl(2), PR_SET_DUMPABLE) belongs to root in /proc."""
+    hide = "libc.prctl(4, 0, 0, 0, 0); " if hidden else ""
+    nobody = f"import ctypes, os, time; libc = ctypes.CDLL(None); os.setuid(65534); {hide}time.sleep(600)"
+    before = len(places.guests())
+    process = proc.spawn(
+        [sys.executable, "-c", nobody], log=tmp_path / "log", env=marks.environment(tmp_path, marks.GUEST, "theirs/a/1")
+    )
+    try:
+        assert eventually(lambda: "65534" in Path(f"/proc/{process.pid}/status").read_text())
+        assert len(places.guests()) == before
+        assert marks.end_all(tmp_path) == []
+        assert process.alive()
+    finally:
+        proc.end(process)
+
+
+def eventually(true: Callable[[], bool]) -> bool:
+    give_up = time.monotonic() + 20
+    while not true() and time.monotonic() < give_up:
+        time.sleep(0.05)
+    return true()
