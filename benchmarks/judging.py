@@ -1,0 +1,130 @@
+"""How long do reading, judging and reporting take, and how much memory do 24 hours of samples take?
+
+    .venv/bin/python benchmarks/judging.py [--other CHECKOUT] [--samples N] [--rounds N]
+
+Each round is a process of its own: the samples of a real minute of the lab, read, judged, and reported in every form
+for ten hosts; and a host with 24 h of samples, one a second (86,400 unless told), read and judged. With `--other`,
+another checkout of the project does the same in turns with this one, and the ratio of the medians is printed: a machine
+that does other things meanwhile slows both alike.
+"""
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parents[1]
+FIGURES = ("read_ms", "judge_ms", "report_ms", "day_judge_s", "day_peak_mib")
+
+WORK = """
+import json, resource, sys, time
+from pathlib import Path
+from harness import ladder, limits
+from harness.ledger import Ledger
+from harness.model import Depth, Evidence, HostRecord, HostState, RunRecord
+from harness.probes import facts, samples
+from harness.report.formats import Format, render
+
+data, day = Path(sys.argv[1]), Path(sys.argv[2])
+required = limits.requirements("lab")
+figures = {}
+
+def timed(name, work, times):
+    begun = time.process_time()
+    for _ in range(times):
+        made = work()
+    figures[name] = (time.process_time() - begun) / times * 1000
+    return made
+
+def read():
+    found, refused = facts.read((data / "facts.json").read_text(), where="facts.json")
+    taken, also, complete = samples.read((data / "samples.jsonl").read_text(), where="samples.jsonl")
+    return Evidence(facts=found, final_facts=found, samples=taken, samples_complete=complete, unparsed=refused + also)
+
+def judge():
+    return ladder.judge(evidence, required, depth=Depth.STANDARD, read_only=False)
+
+def report():
+    host = HostRecord(name="a", instance_type="a", verdict=verdict, facts=evidence.facts, stages={},
+                      state=HostState.RELEASED, address=None)
+    record = RunRecord(run="abcd", bench="lab", started="", seconds=1.0, interrupted=False, hosts=(host,) * 10,
+                       leftovers=())
+    return [render(record, form) for form in Format]
+
+evidence = timed("read_ms", read, 5)
+verdict = timed("judge_ms", judge, 20)
+timed("report_ms", report, 3)
+if day.exists():
+    found = evidence.facts
+    if hasattr(samples, "Reader"):
+        reader = samples.Reader("samples.jsonl")
+        with day.open() as lines:
+            for line in lines:
+                reader.take(line)
+        taken, complete = reader.samples, reader.complete
+    else:
+        taken, _, complete = samples.read(day.read_text(), where="samples.jsonl")
+    evidence = Evidence(facts=found, final_facts=found, samples=taken, samples_complete=complete)
+    begun = time.process_time()
+    judge()
+    figures["day_judge_s"] = time.process_time() - begun
+    figures["day_peak_mib"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+print(json.dumps(figures))
+"""
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--other", type=Path, metavar="CHECKOUT", help="another checkout of this project")
+    parser.add_argument("--samples", type=int, default=86_400, metavar="N", help="of the long run (86400)")
+    parser.add_argument("--rounds", type=int, default=3, metavar="N", help="of each (3)")
+    options = parser.parse_args()
+    data, day = ROOT / "tests/data/lab/driver-off", ROOT / "benchmarks/.day.jsonl"
+    checkouts = {"this": ROOT, **({"other": options.other.absolute()} if options.other else {})}
+    seen: dict[str, list[dict[str, float]]] = {name: [] for name in checkouts}
+    try:
+        with day.open("w") as file:
+            file.writelines(long_run(data, options.samples))
+        for _ in range(options.rounds):
+            for name, checkout in checkouts.items():
+                seen[name].append(measured(checkout, data, day))
+    finally:
+        day.unlink(missing_ok=True)
+    for figure in FIGURES:
+        medians = {name: statistics.median(one[figure] for one in rounds) for name, rounds in seen.items()}
+        ratio = f"   this / other {medians['this'] / medians['other']:.2f}" if "other" in medians else ""
+        print(f"{figure:<14}" + "".join(f"{name} {value:10.2f}  " for name, value in medians.items()) + ratio)
+    return 0
+
+
+def measured(checkout: Path, data: Path, day: Path) -> dict[str, float]:
+    words = [sys.executable, "-c", WORK, str(data), str(day)]
+    env = os.environ | {"PYTHONPATH": str(checkout)}
+    done = subprocess.run(words, env=env, cwd=checkout, check=True, stdout=subprocess.PIPE, text=True)
+    return dict(json.loads(done.stdout))
+
+
+def long_run(data: Path, count: int) -> Iterator[str]:
+    """A real minute over and over, its times going on."""
+    real = [json.loads(line) for line in (data / "samples.jsonl").read_text().splitlines()]
+    minute = [one for one in real if one["kind"] == "sample"]
+    yield json.dumps(real[0]) + "\n"
+    for seq in range(count):
+        yield json.dumps(later(minute[seq % len(minute)], seq, minute[0])) + "\n"
+    yield json.dumps({"kind": "end", "samples": count, "reason": "done"}) + "\n"
+
+
+def later(sample: dict[str, Any], seq: int, first: dict[str, Any]) -> dict[str, Any]:
+    ahead_ns = (seq - sample["seq"]) * 10**9
+    reads = [[time_ns + ahead_ns for time_ns in read] for read in sample["phc"]["reads"]]
+    times = {name: first[name] + seq * 10**9 for name in ("mono_ns", "utc_ns")}
+    return sample | times | {"seq": seq, "phc": sample["phc"] | {"reads": reads}}
+
+
+if __name__ == "__main__":
+    sys.exit(main())
