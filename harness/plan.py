@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from harness.campaign import Campaign, Keep
 from harness.errors import RequestError
+from harness.input_checks import MOST_MISTAKES
 from harness.model import Depth
 
 
@@ -49,12 +50,14 @@ def make(
 ) -> Plan:
     """Lay out a campaign over the types that its bench has; `parallel` is the bench's own limit.
 
-    Raises RequestError that names every unknown type with its nearest known names.
+    Raises RequestError that names unknown types, the first of many, with their nearest known names.
     """
     unknown = [name for name in dict.fromkeys(campaign.instance_types) if name not in types]
     if unknown:
+        told = [_unknown(name, list(types), campaign.bench) for name in unknown[:MOST_MISTAKES]]
+        more = [f"and {len(unknown) - len(told)} more"] if len(unknown) > len(told) else []
         raise RequestError(
-            "; ".join(_unknown(name, list(types), campaign.bench) for name in unknown),
+            "; ".join([*told, *more]),
             next_step=f"there are {len(types)} types on bench {campaign.bench}" + _listed(list(types)),
         )
     hosts = _hosts(campaign.instance_types)

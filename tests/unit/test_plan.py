@@ -114,3 +114,12 @@ def test_more_than_three_cloud_types_at_once_are_warned_of(types: int, more: dic
 )
 def test_warnings(more: dict[str, object], warnings: tuple[str, ...]) -> None:
     assert plan.make(asked("lab.phc", **more), TYPES, now=NOW).warnings == warnings
+
+
+def test_of_many_unknown_types_the_first_are_named() -> None:
+    """Each is compared with every known one: of thousands that takes minutes."""
+    known = {f"m{number}.large": object() for number in range(900)}
+    with pytest.raises(RequestError) as refused:
+        plan.make(asked(*(f"unknown.{number}" for number in range(2000))), known, now=NOW)
+    assert refused.value.message.startswith("there is no type 'unknown.0' on bench lab")
+    assert refused.value.message.endswith("; and 1980 more")

@@ -194,7 +194,7 @@ AWS_CLI = "`aws configure`, AWS_PROFILE, or a role"
         ),
         (["--bench", "ec2"], {}, "no Region is known", "--region NAME, `region:` in the campaign, or AWS_REGION"),
         (["--region", "eu-nroth-1"], NOWHERE, "AWS in eu-nroth-1 does not answer", "name right (nearest: eu-north-1"),
-        (["--region", "eu north 1"], {}, "there can be no Region 'eu north 1'", "(nearest: eu-north-1"),
+        (["--region", "eu north 1"], {}, "region is 'eu north 1', not a Region such as eu-north-1", "run --help"),
         (
             ["--region", REGION],
             {"AWS_ENDPOINT_URL": "there", "PTP_HARNESS_CACHE_DIR": "fresh"},
