@@ -367,6 +367,46 @@ def test_linuxptp(place: Place) -> None:
     assert "honest" not in failed(said)
 
 
+# --- names that inventories and campaigns give
+
+INJECTED = 'RUN+="/bin/touch'
+
+
+def test_a_name_does_not_become_a_line_of_a_configuration(place: Place) -> None:
+    lines = (
+        f'x", {INJECTED} x"',
+        f"x\n{INJECTED}",
+        f"x\r{INJECTED}",
+        f"x\\\n{INJECTED}",
+        "x\n",
+        "x\0",
+        f"${{x}}{INJECTED}",
+    )
+    honest = {"slurp": os_release("debian"), "chrony_phc": FOLLOWED}
+    place.add("honest", honest, chrony_phc_clock_name="ena-ptp-*|KVM virtual PTP|ptp[0-9]_dev:0000:00:1f.6")
+    for number, line in enumerate(lines):
+        place.add(f"clock-{number}", honest, chrony_phc_clock_name=line)
+        place.add(f"device-{number}", honest, chrony_phc_device=f"/dev/{line}")
+        place.add(f"server-{number}", honest, chrony_phc_second_opinion_address=line)
+    said = played(place, {"roles": ["chrony_phc"]}, {})
+    assert failed(said) == place.hosts.keys() - {"honest"}
+    assert INJECTED.replace('"', '\\"') not in place.received()
+    assert "KVM virtual PTP" in place.received()
+
+
+def test_a_setting_of_ptp4l_is_one_line(place: Place) -> None:
+    honest = {"linuxptp_tools": LOOKED | {"missing": []}, "command": COMMON | {"stdout": "portState  SLAVE"}}
+    place.add("honest", honest, linuxptp_settings={"logSyncInterval": -3, "message_tag": "{level}"})
+    place.add("card", honest, linuxptp_interfaces=["eth0"])
+    for number, line in enumerate((f"x\n{INJECTED}", "x\n", "x\r", "]\n[y")):
+        place.add(f"card-{number}", honest, linuxptp_interfaces=[line])
+        place.add(f"name-{number}", honest, linuxptp_settings={line: 1})
+        place.add(f"value-{number}", honest, linuxptp_settings={"x": line})
+    said = played(place, {"roles": ["linuxptp"]}, {"linuxptp_chain": "auto", "linuxptp_wait_s": 1})
+    assert failed(said) == place.hosts.keys() - {"honest", "card"}
+    assert "/bin/touch" not in place.received()
+
+
 # --- no JSON at all
 
 

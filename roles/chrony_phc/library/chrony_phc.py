@@ -157,8 +157,10 @@ def refuse(module: AnsibleModule) -> None:
     for name, form in FORMS.items():
         if not form.fullmatch(module.params[name]):
             module.fail_json(msg=f"{name} cannot be {module.params[name][:100]!r}")
-    rules = [line for line in module.params["link_rules"].split("\n") if line and not line.startswith("#")]
-    if len(rules) > 1 or not all(LINK_RULE.fullmatch(rule) for rule in rules):
+    lines = module.params["link_rules"].split("\n")
+    rules = [line for line in lines if line and not line.startswith("#")]
+    plain = all(line.isprintable() for line in lines)  # udev ends a line at a carriage return too
+    if not plain or len(rules) > 1 or not all(LINK_RULE.fullmatch(rule) for rule in rules):
         module.fail_json(msg=f"link_rules must be one rule that makes the link, got: {rules[:2]!r}"[:500])
 
 
