@@ -151,7 +151,7 @@ class Qualification:
     def _configure(self, target: Target) -> Facts | None:
         name = "observe.yml" if self.way.campaign.read_only else "configure.yml"
         with self._step(Stage.CONFIGURE) as tell:
-            driver = driver_archive.role_variables(self.way.campaign.driver, self.way.settings)
+            driver = driver_archive.role_variables(self.way.campaign, target.machine, self.way.settings)
             variables = {**role_variables(target.machine), **self._clock_variables(), **driver}
             played = self._play(name, target, variables, tell)
             collected = played.results.get(COLLECT_TASK, {}).get("stdout")

@@ -36,3 +36,47 @@ def test_readings_that_are_hardly_taken(
 @pytest.mark.parametrize("sources", ["", "506 Cannot talk to daemon\n", f"{SERVER}\n"])
 def test_no_clock_among_the_sources_is_not_for_this_to_say(load: Callable[[str], ModuleType], sources: str) -> None:
     assert load("chrony_phc/library/chrony_phc.py").hardly_any(sources, 3600.0) is False
+
+
+class Task(Exception):
+    """A task that failed."""
+
+
+class Asked:
+    """What the module sees of Ansible."""
+
+    def __init__(self, **params: str) -> None:
+        good = {"device": "/dev/ptp_ena", "device_unit": r"dev-ptp\x2dena.device", "service": "chrony.service"}
+        self.params = good | {"link_rules": ""} | params
+
+    def fail_json(self, msg: str) -> None:
+        raise Task(msg)
+
+
+RULE = 'SUBSYSTEM=="ptp", ATTR{clock_name}=="%s", SYMLINK+="ptp_chrony", TAG+="systemd"'
+
+
+@pytest.mark.parametrize("rules", ["", "# words\n" + RULE % "ena-ptp-*|KVM virtual PTP" + "\n"])
+def test_rules_that_make_the_link(load: Callable[[str], ModuleType], rules: str) -> None:
+    load("chrony_phc/library/chrony_phc.py").refuse(Asked(link_rules=rules))
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("link_rules", RULE % 'x", RUN+="/bin/touch /x'),
+        ("link_rules", RULE % "x\n" + RULE % "y"),
+        ("link_rules", RULE % "x" + "\n" + RULE % "y"),
+        ("link_rules", 'RUN+="/bin/touch /x"'),
+        ("link_rules", "# words\r" + 'RUN+="/bin/touch /x"'),
+        ("device", "/dev/x\n"),
+        ("device", "x"),
+        ("device_unit", "../x.device"),
+        ("device_unit", "x/y.device"),
+        ("service", "--root=/x.service"),
+        ("service", "x.service\n"),
+    ],
+)
+def test_what_is_more_than_a_name_is_refused(load: Callable[[str], ModuleType], name: str, value: str) -> None:
+    with pytest.raises(Task, match=name):
+        load("chrony_phc/library/chrony_phc.py").refuse(Asked(**{name: value}))

@@ -1,5 +1,8 @@
 """What does a build of the driver need on each platform, and where does it take its source from?"""
 
+import hashlib
+import io
+import tarfile
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
@@ -48,3 +51,83 @@ def test_a_platform_that_nobody_knows_has_to_have_it_all(module: ModuleType) -> 
 )
 def test_the_archives_top_folder_does_not_count(module: ModuleType, name: str, found: str) -> None:
     assert module.inside(name) == found
+
+
+class Task(Exception):
+    """A task that failed."""
+
+
+class Asked:
+    """What the module sees of Ansible."""
+
+    def __init__(self, **params: object) -> None:
+        self.params = {"version": "2.17.0", "sha256": "a" * 64, "built": None} | params
+
+    def fail_json(self, msg: str) -> None:
+        raise Task(msg)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"version": "../../x"}, {"version": ""}, {"version": "2.17.0\n"}, {"version": "-1.2"}, {"sha256": "a"},
+        {"sha256": "A" * 64}, {"built": "/x/ena.ko.sh"}, {"built": "/x/ena.ko/../x"}, {"built": "/x/ena.ko.xz\n"},
+    ],
+    ids=str,
+)  # fmt: skip
+def test_what_would_become_another_path_is_refused(module: ModuleType, wrong: dict[str, str]) -> None:
+    module.refuse(Asked())
+    module.refuse(Asked(built="/var/lib/ptp-harness/ena-2.17.0.ko.xz"))
+    with pytest.raises(Task):
+        module.refuse(Asked(**wrong))
+
+
+def packed(folder: Path) -> Path:
+    """An archive with more in it than the driver."""
+    path = folder / "ena.tar.gz"
+    with tarfile.open(path, "w:gz") as out:
+
+        def add(name: str, text: str = "", kind: bytes = tarfile.REGTYPE, link: str = "", mode: int = 0o644) -> None:
+            member = tarfile.TarInfo(name)
+            member.size, member.type, member.linkname, member.mode = len(text), kind, link, mode
+            out.addfile(member, io.BytesIO(text.encode()))
+
+        add("top/kernel/linux/ena/Makefile", "all:\n")
+        add("top/kernel/linux/ena/configure", "#!/bin/sh\n", mode=0o4777)
+        add("top/kernel/linux/ena/../../../../escaped", "x")
+        add("/kernel/linux/ena/absolute", "x")
+        add("top/kernel/linux/ena/link", kind=tarfile.SYMTYPE, link=str(folder / "elsewhere"))
+        add("top/kernel/linux/ena/link/x", "x")
+        add("top/kernel/linux/common/hard", kind=tarfile.LNKTYPE, link="top/kernel/linux/ena/Makefile")
+        add("top/kernel/linux/ena/pipe", kind=tarfile.FIFOTYPE)
+        add("top/kernel/linux/efa/other", "x")
+    return path
+
+
+def test_only_the_drivers_own_files_are_unpacked(module: ModuleType, tmp_path: Path) -> None:
+    path, source = packed(tmp_path), tmp_path / "source"
+    (tmp_path / "elsewhere").mkdir()
+    sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
+    module.unpack(Asked(sha256=sha256), str(path), str(source))
+    found = {str(p.relative_to(tmp_path)): p.stat().st_mode & 0o7777 for p in tmp_path.rglob("*") if p.is_file()}
+    del found["ena.tar.gz"]
+    assert found == {
+        "source/kernel/linux/ena/Makefile": 0o644,
+        "source/kernel/linux/ena/absolute": 0o644,
+        "source/kernel/linux/ena/configure": 0o755,
+        "source/kernel/linux/ena/link/x": 0o644,
+    }
+    assert not (source / "kernel/linux/ena/link").is_symlink()
+
+
+def test_another_archive_than_was_looked_at_is_not_unpacked(module: ModuleType, tmp_path: Path) -> None:
+    with pytest.raises(Task, match="has another checksum on this host"):
+        module.unpack(Asked(), str(packed(tmp_path)), str(tmp_path / "source"))
+    assert not (tmp_path / "source").exists()
+
+
+def test_what_is_unpacked_is_bounded(module: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = packed(tmp_path)
+    monkeypatch.setattr(module, "MOST_BYTES", 10)
+    with pytest.raises(Task, match="unpacks to more than 10 bytes"):
+        module.unpack(Asked(sha256=hashlib.sha256(path.read_bytes()).hexdigest()), str(path), str(tmp_path / "source"))

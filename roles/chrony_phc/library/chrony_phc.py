@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 
 from ansible.module_utils.basic import AnsibleModule
@@ -111,6 +112,13 @@ ORIGINAL = ".ptp-harness-original"
 LOOK_AFTER_S = 20  # by then a chronyd that takes the clock's readings has synchronised, or is about to
 STARTS_WITHIN_S = 3  # until chronyd's first poll of the clock
 LINK_RULES = "/etc/udev/rules.d/53-ptp-chrony.rules"
+LINK_RULE = re.compile(r'SUBSYSTEM=="ptp", ATTR\{clock_name\}=="[^"\\]*", SYMLINK\+="ptp_chrony", TAG\+="systemd"')
+FORMS = {
+    "device": re.compile(r"/[A-Za-z0-9_.+:@/-]+"),
+    "device_unit": re.compile(r"[A-Za-z0-9_.+:@\\-]+\.device"),
+    "service": re.compile(r"[A-Za-z0-9_.:@-]+\.service"),
+}
+"""What may become part of a path or an argument."""
 
 
 def main() -> None:
@@ -133,6 +141,7 @@ def main() -> None:
         },
         supports_check_mode=True,
     )
+    refuse(module)
     result = {"missing": False, "written": link(module), "stopped": [], "restarted": False}
     if not os.path.exists(module.params["device"]):
         record = no_clock(module)
@@ -141,6 +150,18 @@ def main() -> None:
     if module.get_bin_path("chronyd") is None:
         module.exit_json(changed=True, record=None, **{**result, "missing": True})
     follow(module, result)
+
+
+def refuse(module: AnsibleModule) -> None:
+    """Fail the task where a name has another form than its kind has, or where the udev rules are more than the link."""
+    for name, form in FORMS.items():
+        if not form.fullmatch(module.params[name]):
+            module.fail_json(msg=f"{name} cannot be {module.params[name][:100]!r}")
+    lines = module.params["link_rules"].split("\n")
+    rules = [line for line in lines if line and not line.startswith("#")]
+    plain = all(line.isprintable() for line in lines)  # udev ends a line at a carriage return too
+    if not plain or len(rules) > 1 or not all(LINK_RULE.fullmatch(rule) for rule in rules):
+        module.fail_json(msg=f"link_rules must be one rule that makes the link, got: {rules[:2]!r}"[:500])
 
 
 def follow(module: AnsibleModule, result: dict) -> None:

@@ -1,11 +1,14 @@
 #!/usr/bin/python3
 """Is this an archive of Amazon's ENA driver, the very one that was meant, and where is it on this machine?
 
-    ena_archive.py --archive PATH|URL --sha256 HEX --cache DIR     an archive at hand, or one to download
-    ena_archive.py --release 2.17.0 --cache DIR                    a release by its number, from Amazon's repository
+    ena_archive.py --archive=PATH|URL --sha256=HEX --cache=DIR     an archive at hand, or one to download
+    ena_archive.py --release=2.17.0 --cache=DIR                    a release by its number, from Amazon's repository
 
 Prints {"path", "sha256", "version"} as JSON. A download is kept in DIR and made once. Ends with 1 and one sentence when
 the archive cannot be had, is another than its checksum says, or holds no ENA driver with a clock.
+
+URLs and archives may be somebody else's: a download comes by https from a public address only, at every redirect, and
+size, memory and time of all that is read are bounded.
 
 Runs on the machine that runs Ansible: Python 3.9, standard library only.
 """
@@ -13,60 +16,171 @@ Runs on the machine that runs Ansible: Python 3.9, standard library only.
 from __future__ import annotations
 
 import argparse
+import bz2
+import contextlib
 import fcntl
+import gzip
 import hashlib
+import http.client
+import ipaddress
 import json
+import lzma
 import os
 import re
+import resource
+import signal
+import socket
+import stat
 import sys
 import tarfile
 import tempfile
+import urllib.error
+import urllib.parse
 import urllib.request
+import zlib
+from typing import IO, Any
 
 RELEASES = "https://github.com/amzn/amzn-drivers/archive/refs/tags/ena_linux_{}.tar.gz"
+RELEASE = re.compile(r"[0-9]{1,4}(\.[0-9]{1,4}){2}g?")
 SOURCE = "kernel/linux/ena"
-VERSION = re.compile(r"#define\s+DRV_MODULE_(?:GEN|VER)_(MAJOR|MINOR|SUBMINOR)\s+([0-9]+)")
-DOWNLOAD_DEADLINE_S = 60
-MOST_BYTES = 200_000_000
+VERSION = re.compile(r"#define\s+DRV_MODULE_(?:GEN|VER)_(MAJOR|MINOR|SUBMINOR)\s+([0-9]{1,4})\b")
+URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
+DEADLINE_S = 240.0  # for everything together; the harness waits for 300 s
+SILENCE_S = 60.0  # a server that says nothing for so long is given up
+CHUNK = 1 << 20
+MOST_URL_CHARACTERS = 2000
+MOST_BYTES = 64 << 20  # of an archive; Amazon's have about one megabyte
+MOST_UNPACKED_BYTES = 256 << 20
+MOST_MEMBERS = 50_000
+MOST_HEADER_BYTES = 1 << 20  # of ena_netdev.h
+MOST_EXTENDED_BYTES = 64 << 10  # of a member's long name or extended header, which tarfile reads into memory
+MOST_MEMORY_BYTES = 1 << 30
+EXTENDED = (
+    tarfile.XHDTYPE,
+    tarfile.XGLTYPE,
+    tarfile.SOLARIS_XHDTYPE,
+    tarfile.GNUTYPE_LONGNAME,
+    tarfile.GNUTYPE_LONGLINK,
+)
+NAT64 = ipaddress.ip_network("64:ff9b::/96")
 
 
 class Unusable(Exception):
     """What is wrong with the archive, and what to do."""
 
 
-def examine(path: str, sha256: str | None) -> dict[str, str]:
-    """The archive's path, checksum and driver version. Raises Unusable."""
+# --- an archive at hand ----------------------------------------------------------------------------------------------
+
+
+def examine(path: str, sha256: str | None, called: str) -> dict[str, str]:
+    """The archive's path, checksum and driver version; `called` names it in messages. Raises Unusable."""
+    with opened(path, called) as file:
+        seen = checksum(file, called)
+        if sha256 is not None and seen != sha256.lower():
+            raise Unusable(f"the driver archive {called} is another one: its sha256 is {seen}, not {sha256.lower()}")
+        file.seek(0)
+        return {"path": os.path.abspath(path), "sha256": seen, "version": version(file, called)}
+
+
+def opened(path: str, called: str) -> IO[bytes]:
+    """Open a regular file of a bounded size. A pipe does not hold us up, and a device is not read. Raises Unusable."""
     try:
-        with open(path, "rb") as file:
-            seen = hashlib.sha256(file.read()).hexdigest()
+        file = open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb")  # noqa: SIM115 - the caller's
+        status = os.fstat(file.fileno())
     except OSError as error:
-        raise Unusable(f"the driver archive {path} cannot be read: {error.strerror}") from error
-    if sha256 is not None and seen != sha256.lower():
-        raise Unusable(f"the driver archive {path} is another one: its sha256 is {seen}, not {sha256.lower()}")
-    return {"path": os.path.abspath(path), "sha256": seen, "version": version(path)}
+        raise Unusable(f"the driver archive {called} cannot be read: {error.strerror}") from error
+    except ValueError as error:
+        raise Unusable(f"the driver archive {called!r} cannot be read: {error}") from error
+    if not stat.S_ISREG(status.st_mode):
+        file.close()
+        raise Unusable(f"the driver archive {called} cannot be read: it is not a regular file")
+    return file
 
 
-def version(path: str) -> str:
+def checksum(file: IO[bytes], called: str) -> str:
+    """The SHA-256 of a file that has no more than MOST_BYTES. Raises Unusable."""
+    digest, got = hashlib.sha256(), 0
+    while chunk := file.read(CHUNK):
+        got += len(chunk)
+        if got > MOST_BYTES:
+            raise Unusable(f"{called} is no driver archive: it has more than {MOST_BYTES} bytes")
+        digest.update(chunk)
+    return digest.hexdigest()
+
+
+def version(file: IO[bytes], called: str) -> str:
     """The driver's version by its own source. Raises Unusable when the archive holds no ENA driver with a clock."""
+    names: set[str] = set()
+    text = ""
     try:
-        with tarfile.open(path) as archive:
-            names = {inside(name): name for name in archive.getnames()}
-            header = names.get(f"{SOURCE}/ena_netdev.h")
-            file = archive.extractfile(header) if header else None
-            text = file.read().decode("utf-8", errors="replace") if file else ""
-    except (tarfile.TarError, EOFError, OSError, ValueError) as error:
-        words = str(error).splitlines()[0].rstrip(":")
-        raise Unusable(f"the driver archive {path} is no tar archive: {words}") from error
+        with tarfile.open(fileobj=Unpacked(file, called), mode="r|", tarinfo=Entry) as archive:
+            for number, member in enumerate(archive, start=1):
+                if number > MOST_MEMBERS:
+                    raise Unusable(f"{called} is no driver archive: it has more than {MOST_MEMBERS} members")
+                name = inside(member.name)
+                if name in (f"{SOURCE}/Makefile", f"{SOURCE}/ena_phc.c"):
+                    names.add(name)
+                if name == f"{SOURCE}/ena_netdev.h" and member.isreg():
+                    if member.size > MOST_HEADER_BYTES:
+                        raise Unusable(f"{called} is no driver archive: its ena_netdev.h has {member.size} bytes")
+                    content = archive.extractfile(member)
+                    text = content.read(MOST_HEADER_BYTES).decode("utf-8", errors="replace") if content else ""
+    except MemoryError as error:
+        raise Unusable(f"{called} is no driver archive: reading it takes too much memory") from error
+    except (tarfile.TarError, EOFError, OSError, ValueError, OverflowError, zlib.error, lzma.LZMAError) as error:
+        words = (str(error).splitlines() or [type(error).__name__])[0].rstrip(":")
+        raise Unusable(f"the driver archive {called} is no tar archive: {words}") from error
+    return told(names, text, called)
+
+
+def told(names: set[str], text: str, called: str) -> str:
+    """The version in the text of ena_netdev.h, of a source that has a Makefile and a clock. Raises Unusable."""
     numbers = dict(VERSION.findall(text))
     if len(numbers) != 3 or f"{SOURCE}/Makefile" not in names:
         raise Unusable(
-            f"the archive {path} is not a release of the ENA driver: it has no {SOURCE} with a Makefile and"
+            f"the archive {called} is not a release of the ENA driver: it has no {SOURCE} with a Makefile and"
             " ena_netdev.h; take one of the ena_linux_* releases of amzn/amzn-drivers"
         )
     found = ".".join(numbers[part] for part in ("MAJOR", "MINOR", "SUBMINOR"))
     if f"{SOURCE}/ena_phc.c" not in names:
-        raise Unusable(f"ena {found} in {path} knows no clock: take a release >= 2.10")
+        raise Unusable(f"ena {found} in {called} knows no clock: take a release >= 2.10")
     return found
+
+
+class Entry(tarfile.TarInfo):
+    """A member's header. tarfile reads what extends a header into memory, whatever size the header claims."""
+
+    @classmethod
+    def frombuf(cls, buf: bytes, encoding: str, errors: str) -> tarfile.TarInfo:
+        made = super().frombuf(buf, encoding, errors)
+        if made.size < 0 or (made.type in EXTENDED and made.size > MOST_EXTENDED_BYTES):
+            raise Unusable(f"the driver archive is no release of Amazon's: a header in it claims {made.size} bytes")
+        if made.type == tarfile.GNUTYPE_SPARSE:
+            raise Unusable("the driver archive is no release of Amazon's: it has a sparse file")
+        return made
+
+
+class Unpacked:
+    """What is in a file that may be compressed, read bit by bit and counted."""
+
+    def __init__(self, file: IO[bytes], called: str) -> None:
+        begin = file.read(6)
+        file.seek(0)
+        self.called, self.got = called, 0
+        self.file: Any = file
+        if begin.startswith(b"\x1f\x8b"):
+            self.file = gzip.GzipFile(fileobj=file)
+        elif begin.startswith(b"BZh"):
+            self.file = bz2.BZ2File(file)
+        elif begin == b"\xfd7zXZ\x00":
+            self.file = lzma.LZMAFile(file)  # noqa: SIM115 - its file is the caller's
+
+    def read(self, size: int) -> bytes:
+        chunk: bytes = self.file.read(size)
+        self.got += len(chunk)
+        if self.got > MOST_UNPACKED_BYTES:
+            raise Unusable(f"{self.called} is no driver archive: it unpacks to more than {MOST_UNPACKED_BYTES} bytes")
+        return chunk
 
 
 def inside(name: str) -> str:
@@ -75,56 +189,234 @@ def inside(name: str) -> str:
     return "/".join(parts if parts[:1] == ["kernel"] else parts[1:])
 
 
-def downloaded(url: str, cache: str, sha256: str | None) -> str:
-    """The file of a URL in the cache, downloaded unless it is there. Raises Unusable."""
-    os.makedirs(cache, mode=0o755, exist_ok=True)
-    name = hashlib.sha256(url.encode()).hexdigest()[:12] + "-" + re.sub(r"[^\w.-]", "_", url.rpartition("/")[2])
+# --- an archive to be downloaded -------------------------------------------------------------------------------------
+
+
+def downloaded(url: str, cache: str, sha256: str | None, *, here: bool) -> dict[str, str]:
+    """The archive of a URL in the cache, downloaded unless a usable one is there. Raises Unusable."""
+    check(url, here=here)
+    os.makedirs(cache, exist_ok=True)
+    with contextlib.suppress(OSError):  # an earlier version made it for all to read
+        os.chmod(cache, 0o700)
+    name = hashlib.sha256(url.encode()).hexdigest()[:12] + "-" + re.sub(r"[^\w.-]", "_", url.rpartition("/")[2])[-100:]
     path = os.path.join(cache, name)
     with open(path + ".lock", "w", encoding="ascii") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        if not (os.path.exists(path) and matches(path, sha256)):
-            download(url, path)
-    return path
+        if os.path.lexists(path):
+            try:
+                return examine(path, sha256, path)
+            except Unusable:  # another one, or broken: the URL may give the right one by now
+                os.unlink(path)
+        return download(url, path, sha256, here=here)
 
 
-def matches(path: str, sha256: str | None) -> bool:
-    with open(path, "rb") as file:
-        return sha256 is None or hashlib.sha256(file.read()).hexdigest() == sha256.lower()
-
-
-def download(url: str, path: str) -> None:
-    """Write the URL's content to the path, whole or not at all. Raises Unusable."""
-    part = tempfile.NamedTemporaryFile(dir=os.path.dirname(path), delete=False)  # noqa: SIM115 - closed below
+def download(url: str, path: str, sha256: str | None, *, here: bool) -> dict[str, str]:
+    """Put the URL's content at the path once it is found usable, whole or not at all. Raises Unusable."""
+    part = tempfile.NamedTemporaryFile(dir=os.path.dirname(path), prefix="part-", delete=False)  # noqa: SIM115
     try:
-        with part, urllib.request.urlopen(url, timeout=DOWNLOAD_DEADLINE_S) as answer:
-            got = 0
-            while chunk := answer.read(1 << 20):
-                got += len(chunk)
-                if got > MOST_BYTES:
-                    raise Unusable(f"{url} is no driver archive: it has more than {MOST_BYTES} bytes")
-                part.write(chunk)
+        with part:
+            with opener(here=here).open(url, timeout=SILENCE_S) as answer:
+                got = 0
+                while chunk := answer.read(CHUNK):
+                    got += len(chunk)
+                    if got > MOST_BYTES:
+                        raise Unusable(f"{url} is no driver archive: it has more than {MOST_BYTES} bytes")
+                    part.write(chunk)
+            part.flush()
+            os.fsync(part.fileno())
+        said = examine(part.name, sha256, url)
         os.replace(part.name, path)
-    except (OSError, ValueError) as error:  # urllib's errors are OSErrors
-        why = getattr(error, "reason", None) or error
-        raise Unusable(f"{url} cannot be downloaded: {why}") from error
+    except (OSError, ValueError, http.client.HTTPException) as error:  # urllib's errors are OSErrors
+        why = str(getattr(error, "reason", None) or error)
+        raise Unusable(f"{url} cannot be downloaded: {why[:MOST_URL_CHARACTERS]}") from error
     finally:
         if os.path.exists(part.name):
             os.unlink(part.name)
+    return {**said, "path": os.path.abspath(path)}
+
+
+def check(url: str, *, here: bool) -> None:
+    """Refuse a URL that is not https, or has a password in it, which would be written down. Raises Unusable."""
+    if len(url) > MOST_URL_CHARACTERS:
+        raise Unusable(f"the URL of the driver archive has more than {MOST_URL_CHARACTERS} characters")
+    try:
+        parts = urllib.parse.urlsplit(url)
+        host, _ = parts.hostname, parts.port
+    except ValueError as error:
+        raise Unusable(f"the URL of the driver archive cannot be understood: {error}") from error
+    if "@" in parts.netloc:
+        raise Unusable(
+            "the URL of the driver archive has a user name or password in it, which would end in records and logs:"
+            " download the archive by yourself and name the file"
+        )
+    if not url.isprintable() or " " in url:
+        raise Unusable(f"the URL of the driver archive has characters in it that no URL has: {url!r}")
+    if parts.scheme.lower() not in (("https", "http") if here else ("https",)):
+        raise Unusable(f"{url} is not downloaded: a driver archive comes by https:// or is a file at hand")
+    if not host:
+        raise Unusable(f"{url} names no host to download the driver archive from")
+
+
+def opener(*, here: bool) -> urllib.request.OpenerDirector:
+    """What opens https URLs and nothing else, by the proxy that the environment names, if it names one."""
+    made = urllib.request.OpenerDirector()
+    handlers: list[urllib.request.BaseHandler] = [
+        urllib.request.UnknownHandler(),
+        urllib.request.HTTPDefaultErrorHandler(),
+        urllib.request.HTTPErrorProcessor(),
+        Redirects(here=here),
+        Secure(here=here),
+    ]
+    handlers += [Plain(here=here)] if here else [urllib.request.ProxyHandler()]
+    for handler in handlers:
+        made.add_handler(handler)
+    return made
+
+
+class Redirects(urllib.request.HTTPRedirectHandler):
+    """Goes where a server sends us, as long as we would go there by ourselves."""
+
+    def __init__(self, *, here: bool) -> None:
+        self.here = here
+
+    def redirect_request(self, req: Any, fp: Any, code: int, msg: str, headers: Any, newurl: str) -> Any:
+        check(newurl, here=self.here)
+        return super().redirect_request(req, fp, code, msg, headers, newurl)
+
+
+class Secure(urllib.request.HTTPSHandler):
+    """https, over connections to public addresses."""
+
+    def __init__(self, *, here: bool) -> None:
+        super().__init__()
+        self.here = here
+
+    def https_open(self, req: Any) -> Any:
+        def connection(host: str, **more: Any) -> http.client.HTTPSConnection:
+            made = http.client.HTTPSConnection(host, **more)
+            if not by_proxy:
+                made._create_connection = guarded(self.here)
+            return made
+
+        # The connection is the proxy's then, and the proxy decides which addresses a name leads to.
+        by_proxy = getattr(req, "_tunnel_host", None)
+        if by_proxy and literal(by_proxy) and not public(by_proxy.strip("[]"), here=self.here):
+            raise Unusable(not_public(by_proxy, by_proxy))
+        return self.do_open(connection, req)
+
+
+class Plain(urllib.request.HTTPHandler):
+    """http, for tests with servers on this machine."""
+
+    def __init__(self, *, here: bool) -> None:
+        super().__init__()
+        self.here = here
+
+    def http_open(self, req: Any) -> Any:
+        def connection(host: str, **more: Any) -> http.client.HTTPConnection:
+            made = http.client.HTTPConnection(host, **more)
+            made._create_connection = guarded(self.here)
+            return made
+
+        return self.do_open(connection, req)
+
+
+def guarded(here: bool) -> Any:
+    """Connect like socket.create_connection to public addresses only: the checked one is the one connected to."""
+
+    def connect(address: tuple[str, int], timeout: Any = None, source_address: Any = None, **_: Any) -> socket.socket:
+        host, port = address
+        error: OSError = OSError(f"{host} has no address")
+        for family, kind, protocol, _name, where in socket.getaddrinfo(host, port, 0, socket.SOCK_STREAM):
+            if not public(str(where[0]), here=here):
+                raise Unusable(not_public(host, str(where[0])))
+            made = socket.socket(family, kind, protocol)
+            try:
+                made.settimeout(timeout if isinstance(timeout, (int, float)) else SILENCE_S)
+                made.connect(where)
+            except OSError as failed:
+                made.close()
+                error = failed
+            else:
+                return made
+        raise error
+
+    return connect
+
+
+def not_public(host: str, address: str) -> str:
+    return (
+        f"the driver archive is not downloaded from {host}: its address {address} is not a public one;"
+        " download the archive by yourself and name the file"
+    )
+
+
+def literal(host: str) -> bool:
+    """Whether a URL's host is an address, not a name."""
+    try:
+        ipaddress.ip_address(host.strip("[]").partition("%")[0])
+    except ValueError:
+        return False
+    return True
+
+
+def public(text: str, *, here: bool) -> bool:
+    """Whether an address belongs to the internet at large; `here` takes this machine's own for one."""
+    address = ipaddress.ip_address(text.partition("%")[0])
+    if isinstance(address, ipaddress.IPv6Address):
+        within = ipaddress.IPv4Address(int(address) & 0xFFFFFFFF) if address in NAT64 else None
+        address = address.ipv4_mapped or address.sixtofour or within or address
+    if here and address.is_loopback:
+        return True
+    return address.is_global and not address.is_multicast
+
+
+# --- the command -----------------------------------------------------------------------------------------------------
+
+
+def bound(deadline_s: float) -> None:
+    """End by ourselves, with a sentence, before we take too long or too much memory; files are for us alone."""
+
+    def late(number: int, frame: object) -> None:
+        raise Unusable(f"the driver archive was given up: reading it took more than {deadline_s:g} s")
+
+    os.umask(0o077)
+    signal.signal(signal.SIGALRM, late)
+    signal.setitimer(signal.ITIMER_REAL, deadline_s)
+    with contextlib.suppress(OSError, ValueError):  # a lower limit is there already, or none can be set
+        resource.setrlimit(resource.RLIMIT_AS, (MOST_MEMORY_BYTES, resource.getrlimit(resource.RLIMIT_AS)[1]))
+
+
+def find(arguments: argparse.Namespace) -> dict[str, str]:
+    """Where the archive is that was asked for. Raises Unusable."""
+    place = arguments.archive
+    if arguments.release is not None:
+        if not RELEASE.fullmatch(arguments.release):
+            raise Unusable(f"{arguments.release!r} is no release of the ENA driver: they are called like 2.17.0")
+        place = RELEASES.format(arguments.release.rstrip("g"))
+    if URL.match(place):
+        cache = os.path.expanduser(arguments.cache)
+        return downloaded(place, cache, arguments.sha256, here=arguments.from_this_machine)
+    return examine(os.path.expanduser(place), arguments.sha256, os.path.expanduser(place))
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description="Is this an archive of Amazon's ENA driver, and where is it?")
+    parser = argparse.ArgumentParser(
+        description="Is this an archive of Amazon's ENA driver, and where is it?", allow_abbrev=False
+    )
     asked = parser.add_mutually_exclusive_group(required=True)
     asked.add_argument("--archive", metavar="PATH|URL", help="the archive, at hand or to be downloaded")
     asked.add_argument("--release", metavar="X.Y.Z", help="a release of amzn/amzn-drivers")
     parser.add_argument("--sha256", metavar="HEX", help="the archive's checksum")
     parser.add_argument("--cache", metavar="DIR", required=True, help="where downloads are kept")
+    parser.add_argument("--deadline", metavar="S", type=float, default=DEADLINE_S, help="seconds for all of it")
+    parser.add_argument(
+        "--from-this-machine", action="store_true", help="for tests: also http, and servers on this machine"
+    )
     arguments = parser.parse_args()
-    place = arguments.archive or RELEASES.format((arguments.release or "").rstrip("g"))
+    bound(arguments.deadline)
     try:
-        if re.match(r"[a-z][a-z0-9+.-]*://", place):
-            place = downloaded(place, os.path.expanduser(arguments.cache), arguments.sha256)
-        print(json.dumps(examine(os.path.expanduser(place), arguments.sha256)))
+        print(json.dumps(find(arguments)))
     except Unusable as mistake:
         print(mistake, file=sys.stderr)
         return 1

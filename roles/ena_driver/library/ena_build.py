@@ -64,8 +64,8 @@ kernel:
   description: The running kernel's release.
   returned: always
   type: str
-name:
-  description: A name for the built module that tells version, archive, kernel and architecture.
+machine:
+  description: The machine's architecture, as uname tells it.
   returned: always
   type: str
 packages:
@@ -81,6 +81,8 @@ module:
 
 NAME = "amzn-drivers"
 PARTS = ("kernel/linux/ena/", "kernel/linux/common/")
+ENDS = (".ko", ".ko.xz", ".ko.zst", ".ko.gz")
+MOST_BYTES = 256 << 20  # of the driver's parts of an archive, unpacked
 TAIL = 400
 
 
@@ -99,9 +101,10 @@ def main() -> None:
         supports_check_mode=True,
     )
     params, kernel = module.params, os.uname().release
+    refuse(module)
     said = {
         "kernel": kernel,
-        "name": f"ena-{params['version']}-{params['sha256'][:12]}-{kernel}-{platform.machine()}",
+        "machine": platform.machine(),
         "packages": packages(params["platforms"], text("/etc/os-release"), kernel),
     }
     before = installed(module, kernel)
@@ -118,6 +121,15 @@ def main() -> None:
                 msg=f"ena {params['version']} was installed, and modprobe would load {found(module, kernel)}"
             )
     module.exit_json(changed=acts, installed=before is not None, module=before, **said)
+
+
+def refuse(module: AnsibleModule) -> None:
+    """Fail the task where version, checksum or module have another form than theirs: they become parts of paths."""
+    for name, pattern in (("version", r"[0-9]+(\.[0-9]+){1,3}"), ("sha256", r"[0-9a-f]{64}")):
+        if not re.fullmatch(pattern, module.params[name]):
+            module.fail_json(msg=f"{name} must be like {pattern}, got: {module.params[name]!r}")
+    if module.params["built"] and not module.params["built"].endswith(ENDS):
+        module.fail_json(msg=f"the file of a built module ends with one of {', '.join(ENDS)}: {module.params['built']}")
 
 
 def packages(platforms: dict, os_release: str, kernel: str) -> list[str]:
@@ -181,12 +193,18 @@ def build(module: AnsibleModule, kernel: str) -> None:
 
 
 def unpack(module: AnsibleModule, archive: str, source: str) -> None:
-    """The driver's own parts of the archive, and nothing that leads out of them."""
+    """Write the driver's own parts of the archive below `source`: regular files only, none with ".." in its name."""
+    if checksum(archive) != module.params["sha256"]:
+        module.fail_json(msg=f"{archive} has another checksum on this host than {module.params['sha256']}")
+    left = MOST_BYTES
     with tarfile.open(archive) as whole:
-        for member in whole.getmembers():
+        for member in whole:
             name = inside(member.name)
             if not member.isreg() or not name.startswith(PARTS) or ".." in name.split("/"):
                 continue
+            left -= member.size
+            if left < 0:
+                module.fail_json(msg=f"{archive} unpacks to more than {MOST_BYTES} bytes")
             path = os.path.join(source, name)
             os.makedirs(os.path.dirname(path), mode=0o755, exist_ok=True)
             with open(path, "wb") as file:
@@ -208,7 +226,7 @@ def take(module: AnsibleModule, kernel: str) -> None:
     folder = f"/lib/modules/{kernel}/updates"
     os.makedirs(folder, mode=0o755, exist_ok=True)
     name = "ena.ko" + built.rpartition(".ko")[2]
-    for other in (".ko", ".ko.xz", ".ko.zst", ".ko.gz"):
+    for other in ENDS:
         if os.path.exists(f"{folder}/ena{other}"):
             os.unlink(f"{folder}/ena{other}")
     shutil.copyfile(built, f"{folder}/{name}.new")
