@@ -8,7 +8,7 @@ from pathlib import Path
 
 from harness import proc
 from harness.benches.lab import marks
-from harness.benches.lab.command_line import HOST_SEEN_BY_GUEST
+from harness.benches.lab.command_line import NTP_PORT, NTP_SERVER, Hardware
 from harness.benches.lab.records import HostRecord
 from harness.benches.lab.truth import Bends
 from harness.errors import CommandError, last_line
@@ -46,9 +46,10 @@ def start_device(record: HostRecord, card: Card, *, guest: int, assets: Path) ->
     return _start([*words, *_SPREAD, *_PATIENCE, *options], record, card.log, guest, assets)
 
 
-def start_ntp_server(record: HostRecord, port_file: Path, *, guest: int, assets: Path) -> ProcessId:
-    """Start the NTP server that ends with the guest; it writes its port to `port_file`."""
-    return _start(["ntp_server", "--port-file", str(port_file)], record, record.folder / "ntp.log", guest, assets)
+def start_ntp_server(record: HostRecord, hardware: Hardware, *, guest: int, assets: Path) -> ProcessId:
+    """Start the NTP server on the guest's network. It ends with the guest."""
+    ends = ["--socket", str(hardware.ntp), "--peer", str(hardware.network)]
+    return _start(["ntp_server", *ends, "--address", NTP_SERVER], record, ntp_log(record), guest, assets)
 
 
 def start_faults(record: HostRecord) -> ProcessId:
@@ -60,10 +61,15 @@ def start_faults(record: HostRecord) -> ProcessId:
     )
 
 
-def second_opinion(process: ProcessId, port_file: Path, log: Path) -> str:
-    """The NTP server as the guest sees it: "address port". Waits for the port to be known."""
-    _wait(port_file.exists, process, log, "ntp_server")
-    return f"{HOST_SEEN_BY_GUEST} {int(port_file.read_text())}"
+def ntp_log(record: HostRecord) -> Path:
+    """What the NTP server says of itself."""
+    return record.folder / "ntp.log"
+
+
+def second_opinion(process: ProcessId, socket: Path, log: Path) -> str:
+    """The NTP server as the guest sees it: "address port". Waits until it listens."""
+    _wait(socket.exists, process, log, "ntp_server")
+    return f"{NTP_SERVER} {NTP_PORT}"
 
 
 def listening(process: ProcessId, socket: Path, log: Path) -> None:

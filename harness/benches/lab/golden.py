@@ -91,7 +91,8 @@ def overlay(qemu: Qemu, backing: Path, backing_format: str, target: Path) -> Non
 
 def start(qemu: Qemu, arguments: list[str], folder: Path, environment: dict[str, str]) -> ProcessId:
     """Start QEMU in the background. Its words go to qemu.log."""
-    return proc.spawn([*qemu.system, *arguments], log=folder / "qemu.log", env={**qemu.environment, **environment})
+    words = [*qemu.system, *qemu.sandbox, *arguments]
+    return proc.spawn(words, log=folder / "qemu.log", env={**qemu.environment, **environment})
 
 
 def _key(qemu: Qemu, image: Image, kernel: Kernel, accelerator: str, memory_mib: int) -> str:

@@ -75,7 +75,7 @@ class Restoration:
         cards = {name: self._start(name, partial(self._start_device, card, guest)) for name, card in self._cards()}
         with qmp.session(self.hardware.qmp) as monitor:
             self._come_up(monitor, cards)
-        opinion = companions.second_opinion(ntp, self._port_file, self.record.folder / "ntp.log")
+        opinion = companions.second_opinion(ntp, self.hardware.ntp, companions.ntp_log(self.record))
         self._finish(opinion)
         if self.truth.faults:
             self._start("faults", lambda: companions.start_faults(self.record))
@@ -102,7 +102,7 @@ class Restoration:
         return guest
 
     def _start_ntp(self, guest: ProcessId) -> ProcessId:
-        return companions.start_ntp_server(self.record, self._port_file, guest=guest.pid, assets=self.workshop.assets)
+        return companions.start_ntp_server(self.record, self.hardware, guest=guest.pid, assets=self.workshop.assets)
 
     def _cards(self) -> list[tuple[str, Card]]:
         """The ENA cards in the order in which they are plugged in."""
@@ -197,10 +197,6 @@ class Restoration:
         port.ask("enable_phc", deadline_s=_DRIVER_DEADLINE_S + 5, timeout_s=_DRIVER_DEADLINE_S, mac=mac)
 
     # -- books
-
-    @property
-    def _port_file(self) -> Path:
-        return self.record.folder / "ntp.port"
 
     def _start(self, name: str, start: Callable[[], ProcessId]) -> ProcessId:
         self._note(f"start {name}")

@@ -10,6 +10,7 @@ from pathlib import Path
 from harness import proc
 from harness.bench import Progress
 from harness.benches.lab import apt_sources, built, mmdebstrap
+from harness.benches.lab.command_line import SANDBOX
 from harness.errors import HarnessError, SetupError
 
 PROGRAM = "qemu-system-x86_64"
@@ -20,11 +21,16 @@ _NEEDED_MIB = 700
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Qemu:
-    """How to start QEMU and its image tool: words to put before their arguments, and what to add to the environment."""
+    """How to start QEMU and its image tool: words to put before their arguments, and what to add to the environment.
+
+    `sandbox` are the words that let QEMU give up the system calls that it has no need of; none where it was built
+    without seccomp.
+    """
 
     system: tuple[str, ...]
     img: tuple[str, ...]
     version: str
+    sandbox: tuple[str, ...] = ()
     environment: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -38,7 +44,9 @@ def system_qemu() -> Qemu | None:
     system, img = shutil.which(PROGRAM), shutil.which("qemu-img")
     if system is None or img is None:
         return None
-    found = Qemu(system=(system,), img=(img,), version=_version((system,), {}))
+    found = Qemu(
+        system=(system,), img=(img,), version=_version((system,), {}), sandbox=sandbox_words((system,), {})
+    )
     return found if _able(found) else None
 
 
@@ -54,8 +62,16 @@ def private_qemu(folder: Path) -> Qemu:
         system=system,
         img=(*start, str(folder / "usr/bin/qemu-img")),
         version=_version(system, environment),
+        sandbox=sandbox_words(system, environment),
         environment=environment,
     )
+
+
+def sandbox_words(system: tuple[str, ...], environment: Mapping[str, str]) -> tuple[str, ...]:
+    """QEMU's words for its seccomp filter, where it has one: without, it knows no such option."""
+    words = ("-sandbox", SANDBOX)
+    tried = proc.run([*system, *words, "-version"], timeout_s=30, env=environment, check=False)
+    return words if tried.status == 0 else ()
 
 
 def _private_folder(cache: Path, progress: Progress) -> Path:
