@@ -187,9 +187,9 @@ class Restoration:
                 self.progress("making it what it is")
                 host, number = opinion.split()
                 script = f"set -e\nNTP_HOST={host} NTP_PORT={number}\n{self.truth.before}"
-                done = port.ask("shell", deadline_s=_DRIVER_DEADLINE_S + 5, script=script)
-                if done["status"] != 0:
-                    raise BenchError(f"the host cannot be made what it is: {done['out']}")
+                done = port.shell(script, deadline_s=_DRIVER_DEADLINE_S + 5)
+                if done.status != 0:
+                    raise BenchError(f"the host cannot be made what it is: {done.out}")
 
     def _switch_clock_on(self, port: Agent) -> None:
         self.progress("switching its clock on")

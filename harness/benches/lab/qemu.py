@@ -44,9 +44,7 @@ def system_qemu() -> Qemu | None:
     system, img = shutil.which(PROGRAM), shutil.which("qemu-img")
     if system is None or img is None:
         return None
-    found = Qemu(
-        system=(system,), img=(img,), version=_version((system,), {}), sandbox=sandbox_words((system,), {})
-    )
+    found = Qemu(system=(system,), img=(img,), version=_version((system,), {}), sandbox=sandbox_words((system,), {}))
     return found if _able(found) else None
 
 

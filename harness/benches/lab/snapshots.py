@@ -173,7 +173,7 @@ def _fill(half: Path, name: str, record: HostRecord) -> None:
     shutil.copy(kernel, half / f"vmlinuz-{release}")
     shutil.copy(initrd, half / f"initrd.img-{release}")
     with agent.connected(record.sockets / "agent") as port:
-        port.ask("shell", deadline_s=_SYNC_DEADLINE_S, script="sync")
+        port.shell("sync", deadline_s=_SYNC_DEADLINE_S)
     try:
         with qmp.session(record.sockets / "qmp") as monitor:
             _cancel(monitor)

@@ -23,9 +23,8 @@ def test_every_network_of_a_guest_is_a_hub_a_restricted_one_or_the_ntp_servers()
         assert [set(options) for kind, *options in networks if kind == "user"] == [
             {"id=ssh", "restrict=on", "ipv6=off"}
         ]
-        assert ["local.path=/s/net", "remote.path=/s/ntp"] == [
-            option for _, *options in networks for option in options if ".path=" in option
-        ]
+        paths = [option for _, *options in networks for option in options if ".path=" in option]
+        assert paths == ["local.path=/s/net", "remote.path=/s/ntp"]
         assert not {"-net", "-nic"} & set(words)
 
 
