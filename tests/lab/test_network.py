@@ -14,6 +14,8 @@ from dataclasses import dataclass, field
 import pytest
 
 from harness import proc, ssh
+from harness.benches.lab import qemu_process
+from harness.benches.lab.bench import LabBench
 
 from .conftest import Host
 from .test_bench import ASK_NTP
@@ -154,3 +156,16 @@ def test_root_in_a_guest_reaches_its_ntp_server_and_nothing_of_this_machine(prov
         assert heard == []
         ntp = ssh.command(host.machine, host.known_hosts, "python3", "-", str(host.machine.second_opinion))
         assert proc.run(ntp, stdin=ASK_NTP, timeout_s=60).stdout == "True\n"
+
+
+def test_a_console_that_is_written_to_without_end_does_not_fill_the_disk(
+    provision: Provision, bench: LabBench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(qemu_process, "MOST_CONSOLE_BYTES", 100_000)
+    host = provision("a", "lab.driver-off")
+    host.run("dd if=/dev/zero of=/dev/ttyS0 bs=1000 count=300")
+    record = bench.records.find(host.machine.token)
+    assert record is not None
+    assert record.serial_log.stat().st_size == 100_000
+    assert host.answers()
+    assert record.processes["guest"].alive()

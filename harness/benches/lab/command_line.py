@@ -59,6 +59,11 @@ class Hardware:
         return self.sockets / "control-other"
 
     @property
+    def console(self) -> Path:
+        """A pipe: what is read from it goes to `serial_log`, up to a size."""
+        return self.sockets / "console"
+
+    @property
     def network(self) -> Path:
         """Where the guest's frames go out to the NTP server, and come in from it."""
         return self.sockets / "net"
@@ -95,7 +100,7 @@ def guest(hardware: Hardware) -> list[str]:
         "kernel": str(hardware.kernel),
         "initrd": str(hardware.initrd),
         "append": _KERNEL_WORDS,
-        "serial": f"file:{hardware.serial_log}",
+        "serial": f"file:{hardware.console}",
         "qmp": f"unix:{hardware.qmp},server=on,wait=off",
         "display": "none",
     }

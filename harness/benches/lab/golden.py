@@ -10,13 +10,12 @@ from pathlib import Path
 
 from harness import proc
 from harness.bench import Progress
-from harness.benches.lab import agent, built, marks, qmp, runtime
+from harness.benches.lab import agent, built, marks, qemu_process, qmp, runtime
 from harness.benches.lab.command_line import Hardware, guest
 from harness.benches.lab.image import Image
 from harness.benches.lab.qemu import Qemu
 from harness.benches.lab.truth import Kernel
 from harness.errors import HarnessError, SetupError
-from harness.proc import ProcessId
 
 BOOT_DEADLINE_S = 300.0
 _SAVE_DEADLINE_S = 120.0
@@ -89,12 +88,6 @@ def overlay(qemu: Qemu, backing: Path, backing_format: str, target: Path) -> Non
     proc.run([*qemu.img, *words], timeout_s=60, env=qemu.environment)
 
 
-def start(qemu: Qemu, arguments: list[str], folder: Path, environment: dict[str, str]) -> ProcessId:
-    """Start QEMU in the background. Its words go to qemu.log."""
-    words = [*qemu.system, *qemu.sandbox, *arguments]
-    return proc.spawn(words, log=folder / "qemu.log", env={**qemu.environment, **environment})
-
-
 def _key(qemu: Qemu, image: Image, kernel: Kernel, accelerator: str, memory_mib: int) -> str:
     """Changes with all that a saved guest depends on, the processor included: its clock counts in its ticks."""
     nowhere = Path("/nowhere")
@@ -124,8 +117,7 @@ def _build(half: Path, wanted: Golden, qemu: Qemu, what: str, progress: Progress
     overlay(qemu, wanted.image.disk, "raw", disk)
     sockets = runtime.private(runtime.path_for(half))
     hardware = wanted.hardware(disk=disk, serial_log=half / "serial.log", sockets=sockets)
-    environment = dict(marks.environment(half, _ROLE, _token()))
-    process = start(qemu, guest(hardware), half, environment)
+    process = qemu_process.start(qemu, hardware, guest(hardware), folder=half, role=_ROLE, token=_token())
     try:
         _boot(hardware, half, what)
         progress(f"{what}: saving it with its memory")

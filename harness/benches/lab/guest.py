@@ -14,7 +14,7 @@ from pathlib import Path
 
 from harness import keys, proc
 from harness.bench import BenchError, Progress
-from harness.benches.lab import addresses, agent, companions, golden, marks, places, qmp, runtime
+from harness.benches.lab import addresses, agent, companions, golden, marks, places, qemu_process, qmp, runtime
 from harness.benches.lab.agent import Agent
 from harness.benches.lab.command_line import ENA_SLOT, OTHER_SLOT, Hardware, restored
 from harness.benches.lab.companions import Card
@@ -96,8 +96,10 @@ class Restoration:
         return self._start_qemu(restored(self.hardware))
 
     def _start_qemu(self, words: list[str]) -> ProcessId:
-        environment = marks.environment(self.record.folder, marks.GUEST, str(self.record.token))
-        guest = golden.start(self.workshop.qemu, words, self.record.folder, dict(environment))
+        record = self.record
+        guest = qemu_process.start(
+            self.workshop.qemu, self.hardware, words, folder=record.folder, role=marks.GUEST, token=str(record.token)
+        )
         proc.prefer(guest, niceness=companions.NICENESS)
         return guest
 
