@@ -10,11 +10,12 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import pytest
 
 from harness import proc, ssh
-from harness.benches.lab import qemu_process
+from harness.benches.lab import confinement, marks, qemu_process, runtime
 from harness.benches.lab.bench import LabBench
 
 from .conftest import Host
@@ -156,6 +157,45 @@ def test_root_in_a_guest_reaches_its_ntp_server_and_nothing_of_this_machine(prov
         assert heard == []
         ntp = ssh.command(host.machine, host.known_hosts, "python3", "-", str(host.machine.second_opinion))
         assert proc.run(ntp, stdin=ASK_NTP, timeout_s=60).stdout == "True\n"
+
+
+@pytest.mark.skipif(not confinement.confines(), reason=f"needs root's rights: {confinement.why_not()}")
+def test_what_reads_a_guests_words_is_not_root_and_sees_that_guest_alone(provision: Provision, bench: LabBench) -> None:
+    host, other = provision("a", "lab.phc"), provision("b", "lab.driver-off")
+    record, others = (bench.records.find(each.machine.token) for each in (host, other))
+    assert record is not None
+    assert others is not None
+    roles = {}
+    for marked in marks.of(record.folder):
+        status = Path(f"/proc/{marked.process.pid}/status").read_text()
+        words = dict(line.split(":\t", 1) for line in status.splitlines() if ":\t" in line)
+        root = Path(f"/proc/{marked.process.pid}/root")
+        roles[marked.role] = int(words["Uid"].split()[0])
+        if marked.role == "console":
+            continue  # copies bytes, and looks at none
+        assert set(words["Uid"].split()) == {str(confinement.user_of(record.folder))}
+        assert words["NoNewPrivs"] == "1"
+        assert int(words["CapBnd"], 16).bit_count() <= 1
+        assert (root / str(record.sockets)[1:]).is_dir()
+        for hidden in (others.folder, others.sockets, record.private_key, Path("/etc/shadow"), Path("/root/.ssh")):
+            assert marked.role == marks.GUEST or not (root / str(hidden)[1:]).exists()
+        if marked.role == marks.GUEST:
+            assert words["Seccomp"] == "2"
+            assert not (root / str(others.folder)[1:]).exists()
+            assert record.private_key.stat().st_uid == 0
+            assert record.private_key.stat().st_mode & 0o077 == 0
+    assert set(roles) == {"guest", "console", "ena_device", "ntp_server"}
+    assert host.machine.port == other.machine.port == 22  # it may still listen there
+
+
+def test_a_guests_files_are_its_own(provision: Provision, bench: LabBench) -> None:
+    host = provision("a", "lab.driver-off")
+    record = bench.records.find(host.machine.token)
+    assert record is not None
+    owner = confinement.user_of(record.folder) if confinement.confines() else os.geteuid()
+    for path in (record.overlay, record.sockets / "truth", *record.sockets.iterdir()):
+        assert (path.lstat().st_uid, path.lstat().st_mode & 0o077) == (owner, 0), path
+    assert runtime.root().stat().st_mode & 0o077 == 0
 
 
 def test_a_console_that_is_written_to_without_end_does_not_fill_the_disk(

@@ -71,7 +71,7 @@ def _hello(qemu: Qemu, image: Image, folder: Path, sockets: Path) -> bool:
         sockets=sockets,
     )
     token = f"lab/try-kvm/{os.getpid()}"
-    process = qemu_process.start(qemu, hardware, guest(hardware), folder=folder, role="try-kvm", token=token)
+    process = qemu_process.start(qemu, hardware, guest(hardware), folder=folder, role="try-kvm", token=token, read=())
     try:
         with agent.connected(hardware.agent, deadline_s=5) as port:
             port.ask("hello", deadline_s=_DEADLINE_S)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from harness.bench import Check
-from harness.benches.lab import apt_sources, built, qemu, runtime
+from harness.benches.lab import apt_sources, built, confinement, qemu, runtime
 from harness.errors import HarnessError
 from harness.settings import Settings
 
@@ -37,6 +37,7 @@ def all_of(settings: Settings) -> Sequence[Check]:
         _told("sockets", lambda: str(runtime.root())),
         _disk(settings.cache_dir),
         _accelerator(),
+        Check(name="lab processes", ok=True, seen=confinement.described()),
     ]
 
 

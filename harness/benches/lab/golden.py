@@ -10,7 +10,7 @@ from pathlib import Path
 
 from harness import proc
 from harness.bench import Progress
-from harness.benches.lab import agent, built, marks, qemu_process, qmp, runtime
+from harness.benches.lab import agent, built, confinement, marks, qemu_process, qmp, runtime
 from harness.benches.lab.command_line import Hardware, guest
 from harness.benches.lab.image import Image
 from harness.benches.lab.qemu import Qemu
@@ -36,6 +36,11 @@ class Golden:
     @property
     def disk(self) -> Path:
         return self.folder / "disk.qcow2"
+
+    @property
+    def made_of(self) -> tuple[Path, ...]:
+        """The folders of the disk that it stands on, and of what was saved."""
+        return self.image.folder, self.folder
 
     @property
     def memory(self) -> Path:
@@ -117,13 +122,17 @@ def _build(half: Path, wanted: Golden, qemu: Qemu, what: str, progress: Progress
     overlay(qemu, wanted.image.disk, "raw", disk)
     sockets = runtime.private(runtime.path_for(half))
     hardware = wanted.hardware(disk=disk, serial_log=half / "serial.log", sockets=sockets)
-    process = qemu_process.start(qemu, hardware, guest(hardware), folder=half, role=_ROLE, token=_token())
+    process = qemu_process.start(qemu, hardware, guest(hardware), folder=half, role=_ROLE, token=_token(), read=())
     try:
         _boot(hardware, half, what)
         progress(f"{what}: saving it with its memory")
-        _save(hardware, half / "memory")
+        memory = half / "memory"
+        memory.touch(mode=0o600)
+        confinement.give(half, memory)
+        _save(hardware, memory)
     finally:
         proc.end(process)
+        marks.end_all(half)
         shutil.rmtree(sockets, ignore_errors=True)
 
 

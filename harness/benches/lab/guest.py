@@ -98,7 +98,13 @@ class Restoration:
     def _start_qemu(self, words: list[str]) -> ProcessId:
         record = self.record
         guest = qemu_process.start(
-            self.workshop.qemu, self.hardware, words, folder=record.folder, role=marks.GUEST, token=str(record.token)
+            self.workshop.qemu,
+            self.hardware,
+            words,
+            folder=record.folder,
+            role=marks.GUEST,
+            token=str(record.token),
+            read=self.workshop.golden.made_of,
         )
         proc.prefer(guest, niceness=companions.NICENESS)
         return guest

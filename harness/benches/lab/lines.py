@@ -4,8 +4,10 @@ A guest may send anything, for as long as it likes: the memory and the time that
 """
 
 import json
+import os
 import socket
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +33,7 @@ class JsonLines:
         give_up = time.monotonic() + deadline_s
         while True:
             try:
-                self._socket.connect(str(path))
+                _connect(self._socket, path)
                 return
             except OSError as error:
                 if time.monotonic() > give_up:
@@ -39,10 +41,14 @@ class JsonLines:
                     raise self._error(f"cannot connect: {error.strerror}", deadline_s) from error
                 time.sleep(_RETRY_S)
 
-    def send(self, message: dict[str, Any]) -> None:
+    def send(self, message: dict[str, Any], descriptors: Sequence[int] = ()) -> None:
+        """Send one object, with open files for the other side (unix(7), SCM_RIGHTS)."""
+        data = json.dumps(message).encode() + b"\n"
         try:
             self._socket.settimeout(_SEND_DEADLINE_S)
-            self._socket.sendall(json.dumps(message).encode() + b"\n")
+            if descriptors:
+                data = data[socket.send_fds(self._socket, [data], descriptors) :]
+            self._socket.sendall(data)
         except TimeoutError as error:
             raise self._late(_SEND_DEADLINE_S) from error
         except OSError as error:
@@ -92,6 +98,15 @@ class JsonLines:
 
     def _error(self, words: str, after_s: float) -> CommandError:
         return CommandError([str(self.path)], 1, "", words, after_s=after_s)
+
+
+def _connect(ours: socket.socket, path: Path) -> None:
+    """Connect to a socket, never to what a link of that name leads to: a guest's user may make names in its folder."""
+    fd = os.open(path, os.O_PATH | os.O_NOFOLLOW)
+    try:
+        ours.connect(f"/proc/self/fd/{fd}")
+    finally:
+        os.close(fd)
 
 
 def _object(line: bytes) -> dict[str, Any] | None:

@@ -23,6 +23,7 @@ _NEEDED_MIB = 700
 class Qemu:
     """How to start QEMU and its image tool: words to put before their arguments, and what to add to the environment.
 
+    `folders` are those that a private copy lies in, the one with all of it first; none where it is the system's.
     `sandbox` are the words that let QEMU give up the system calls that it has no need of; none where it was built
     without seccomp.
     """
@@ -30,6 +31,7 @@ class Qemu:
     system: tuple[str, ...]
     img: tuple[str, ...]
     version: str
+    folders: tuple[Path, ...] = ()
     sandbox: tuple[str, ...] = ()
     environment: Mapping[str, str] = field(default_factory=dict)
 
@@ -60,6 +62,7 @@ def private_qemu(folder: Path) -> Qemu:
         system=system,
         img=(*start, str(folder / "usr/bin/qemu-img")),
         version=_version(system, environment),
+        folders=(folder, folder / "usr"),
         sandbox=sandbox_words(system, environment),
         environment=environment,
     )

@@ -25,6 +25,9 @@ class Qmp:
         """Run one command; underscores in argument names stand for hyphens. Raises CommandError with QEMU's words."""
         named = {key.replace("_", "-"): value for key, value in arguments.items()}
         self._lines.send({"execute": command, "arguments": named})
+        return self._answer(command)
+
+    def _answer(self, command: str) -> Any:
         while True:
             reply = self._lines.receive(deadline_s=_ANSWER_DEADLINE_S)
             if "return" in reply:
@@ -33,6 +36,11 @@ class Qmp:
                 error = reply["error"]
                 words = error.get("desc") if isinstance(error, dict) else error
                 raise CommandError(["qmp", command], 1, "", str(words), after_s=0)
+
+    def pass_file(self, name: str, descriptor: int) -> None:
+        """Give QEMU an open file under a name, for a later command to take."""
+        self._lines.send({"execute": "getfd", "arguments": {"fdname": name}}, [descriptor])
+        self._answer("getfd")
 
     def monitor(self, line: str) -> str:
         """Run one line of the human monitor and return its words (empty means done)."""

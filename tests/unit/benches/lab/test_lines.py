@@ -168,6 +168,17 @@ def test_nobody_there_is_told_after_the_deadline(tmp_path: Path) -> None:
         JsonLines(tmp_path / "s", deadline_s=0.05)
 
 
+def test_a_link_in_a_sockets_place_leads_nowhere(tmp_path: Path) -> None:
+    """Who is a guest's user may make names in its folder, and we speak as somebody who may speak to other sockets."""
+    with socket.socket(socket.AF_UNIX) as secret:
+        secret.bind(str(tmp_path / "secret"))
+        secret.listen()
+        (tmp_path / "agent").symlink_to("secret")
+        with pytest.raises(CommandError, match="cannot connect"):
+            JsonLines(tmp_path / "agent", deadline_s=0.05)
+        JsonLines(tmp_path / "secret", deadline_s=5).close()
+
+
 def test_the_agents_own_words_reach_the_caller(tmp_path: Path) -> None:
     def act(connection: socket.socket) -> None:
         assert connection.recv(100) == b'{"do": "driver", "timeout_s": 1}\n'
