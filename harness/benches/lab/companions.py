@@ -86,7 +86,7 @@ def _start(words: list[str], record: HostRecord, log: Path, guest: int, assets: 
     view = replace(
         view,
         read=(*confinement.python(), *view.read),
-        copy=(assets / "lab" / words[0],),
+        copy=(confinement.compiled(assets / "lab" / words[0]),),
         write=(record.sockets,),
     )
     program = [sys.executable, "-m", *words, "--end-with", str(guest)]

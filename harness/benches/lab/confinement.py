@@ -5,6 +5,7 @@ of their own, without root's rights, and see nothing but the files that they nee
 that user. `confine.py` does it; here stands who they are and what they see.
 """
 
+import compileall
 import functools
 import hashlib
 import json
@@ -52,6 +53,14 @@ class View:
 def python() -> tuple[Path, ...]:
     """What a Python program must see of this very Python."""
     return Path(sys.prefix), Path(sys.base_prefix)
+
+
+@functools.cache
+def compiled(package: Path) -> Path:
+    """The package, compiled where it lies: whoever is confined sees a copy, and would compile that at each start."""
+    if confines():
+        compileall.compile_dir(package, quiet=2)
+    return package
 
 
 def command(program: Sequence[str], folder: Path, view: View) -> list[str]:
