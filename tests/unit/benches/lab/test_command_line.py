@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+import pytest
+
 from harness.benches.lab import qemu
 from harness.benches.lab.command_line import Hardware, guest, restored
 
@@ -28,9 +30,18 @@ def test_every_network_of_a_guest_is_a_hub_a_restricted_one_or_the_ntp_servers()
         assert not {"-net", "-nic"} & set(words)
 
 
-def test_a_qemu_that_knows_no_sandbox_is_run_without() -> None:
-    assert qemu.sandbox_words(("false",), {}) == ()
-    words = qemu.sandbox_words(("true",), {})
+@pytest.mark.parametrize("seccomp", [True, False])
+def test_a_qemu_that_knows_no_sandbox_is_run_without(tmp_path: Path, seccomp: bool) -> None:
+    """A program that says what QEMU says, built with seccomp or without."""
+    refusal = "" if seccomp else 'case "$*" in *sandbox*) exit 1;; esac\n'
+    program = tmp_path / "qemu"
+    program.write_text(f"#!/bin/sh\n{refusal}echo QEMU emulator version 11.1.3\n")
+    program.chmod(0o700)
+    version, words = qemu.version_and_sandbox((str(program),), {})
+    assert version == "11.1.3"
+    if not seccomp:
+        assert words == ()
+        return
     assert words[0] == "-sandbox"
     assert set(words[1].split(",")) == {
         "on",
