@@ -50,7 +50,7 @@ def _boots(cache: Path, qemu: Qemu, image: Image, progress: Progress) -> bool:
     folder = cache / f"try-kvm{built.HALF}-{os.getpid()}"
     built.discard(folder)
     folder.mkdir()
-    sockets = runtime.private(runtime.path_for(folder))
+    sockets = runtime.empty(runtime.path_for(folder))
     try:
         return _hello(qemu, image, folder, sockets)
     finally:

@@ -64,8 +64,13 @@ def compiled(package: Path) -> Path:
 
 
 def command(program: Sequence[str], folder: Path, view: View) -> list[str]:
-    """The command line that starts a program for the guest whose folder it is: confined, where that is possible."""
-    return _confined(program, user_of(folder), view) if confines() else list(program)
+    """The command line that starts a program for the guest whose folder it is: confined, where that is possible.
+
+    Where it is not, the program gains no rights at least.
+    """
+    if confines():
+        return _confined(program, user_of(folder), view)
+    return [_setpriv(), "--no-new-privs", "--", *program]
 
 
 def user_of(folder: Path) -> int:
@@ -150,6 +155,10 @@ def _share(path: Path) -> None:
         path.chmod(wanted)
 
 
+def _setpriv() -> str:
+    return shutil.which("setpriv") or "/usr/bin/setpriv"
+
+
 def _has_account(uid: int) -> bool:
     try:
         pwd.getpwuid(uid)
@@ -161,7 +170,7 @@ def _has_account(uid: int) -> bool:
 def _confined(program: Sequence[str], user: int, view: View) -> list[str]:
     specification = {
         "stage": str(runtime.private(runtime.root() / "new-root")),
-        "setpriv": shutil.which("setpriv") or "/usr/bin/setpriv",
+        "setpriv": _setpriv(),
         "uid": user,
         "group": SHARED_GROUP,
         "read": [str(path) for path in (*_SYSTEM, *view.read)],

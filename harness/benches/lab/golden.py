@@ -120,7 +120,7 @@ def _build(half: Path, wanted: Golden, qemu: Qemu, what: str, progress: Progress
     progress(f"{what}: booting it once ({wanted.accelerator}), half a minute to a minute")
     disk = half / "disk.qcow2"
     overlay(qemu, wanted.image.disk, "raw", disk)
-    sockets = runtime.private(runtime.path_for(half))
+    sockets = runtime.empty(runtime.path_for(half))
     hardware = wanted.hardware(disk=disk, serial_log=half / "serial.log", sockets=sockets)
     process = qemu_process.start(qemu, hardware, guest(hardware), folder=half, role=_ROLE, token=_token(), read=())
     try:

@@ -89,7 +89,7 @@ class Restoration:
         for path in (self.record.private_key, self.record.host_key):
             keys.generate(path, self.record.token.slug)
         golden.overlay(self.workshop.qemu, self.workshop.golden.disk, "qcow2", self.record.overlay)
-        runtime.private(self.record.sockets)
+        runtime.empty(self.record.sockets)
 
     def _start_guest(self) -> ProcessId:
         self.progress(f"restoring a guest from the golden one ({self.hardware.accelerator})")

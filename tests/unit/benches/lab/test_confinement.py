@@ -108,7 +108,7 @@ def test_root_that_may_not_mount_says_so_and_runs_programs_as_they_are(tmp_path:
     sentence, command = done.stdout.splitlines()
     assert sentence.startswith("guests run as root, as this machine lets nobody confine them: confine: ")
     assert sentence.endswith("Operation not permitted")
-    assert command == "['a', 'b']"
+    assert command == "['/usr/bin/setpriv', '--no-new-privs', '--', 'a', 'b']"
 
 
 def test_each_guest_has_a_user_without_an_account(monkeypatch: pytest.MonkeyPatch) -> None:
