@@ -1,1 +1,1 @@
-"""A small NTP server, the lab's second opinion: it serves the host's own UTC to guests and has no part in the PHC."""
+"""A small NTP server, the lab's second opinion: it serves this machine's own UTC to a guest, without a PHC."""

@@ -1,31 +1,39 @@
-"""How are requests taken and answered? One UDP socket on a loopback address, for as long as another process lives."""
+"""How are frames taken and answered? One datagram socket, a frame a datagram, for as long as another process lives.
 
+The socket stands on the guest's own network (QEMU's `-netdev dgram`), so the guest reaches this server and, by it,
+nothing of the machine that it runs on. The kernel drops the frames that are for others before they wake this process.
+"""
+
+import ctypes
 import os
 import select
 import socket
 import struct
 import time
+from pathlib import Path
 
+from ntp_server.frames import ARP, IPV4, UDP, Station, answer
 from ntp_server.packet import reply
 
+_SO_ATTACH_FILTER = 26  # <asm-generic/socket.h>
 _SO_TIMESTAMPNS = 35  # <asm-generic/socket.h>: the kernel's time of arrival comes with each datagram
 _TIMESPEC = struct.Struct("qq")
-_LARGEST_DATAGRAM = 2048
+_LARGEST_FRAME = 2048
+_LOAD_WORD, _LOAD_HALF, _LOAD_BYTE, _JUMP_IF_EQUAL, _RETURN = 0x20, 0x28, 0x30, 0x15, 0x06  # <linux/filter.h>
+_INSTRUCTION = struct.Struct("HBBI")
 
 
 class Server:
-    """Answers NTP requests with the host's CLOCK_REALTIME."""
+    """Answers a guest's NTP requests with this machine's CLOCK_REALTIME."""
 
-    def __init__(self, address: str = "127.0.0.1", port: int = 0) -> None:
-        """Raises OSError when the port is taken."""
-        self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    def __init__(self, path: Path, peer: Path, station: Station) -> None:
+        """Listen at `path` and answer to the socket at `peer`. Raises OSError when the path is taken."""
+        self._peer, self._station = str(peer), station
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self._socket.setsockopt(socket.SOL_SOCKET, _SO_TIMESTAMPNS, 1)
-        self._socket.bind((address, port))
+        _attach(self._socket, station)
+        self._socket.bind(str(path))
         self._socket.setblocking(False)
-
-    @property
-    def port(self) -> int:
-        return int(self._socket.getsockname()[1])
 
     def run(self, end_with: int | None = None) -> None:
         """Serve until the process `end_with` ends (its pid), or for ever. Raises ProcessLookupError when it is gone."""
@@ -42,11 +50,16 @@ class Server:
 
     def _answer(self) -> None:
         try:
-            request, ancillary, _, sender = self._socket.recvmsg(_LARGEST_DATAGRAM, socket.CMSG_SPACE(_TIMESPEC.size))
-            answer = reply(request, received_utc_ns=_arrival_ns(ancillary), sent_utc_ns=time.time_ns())
-            if answer is not None:
-                self._socket.sendto(answer, sender)
-        except OSError:  # nothing there after all, or the asker's port is closed: neither harms the next one
+            frame, ancillary, _, _ = self._socket.recvmsg(_LARGEST_FRAME, socket.CMSG_SPACE(_TIMESPEC.size))
+            received_utc_ns = _arrival_ns(ancillary)
+
+            def service(request: bytes) -> bytes | None:
+                return reply(request, received_utc_ns=received_utc_ns, sent_utc_ns=time.time_ns())
+
+            answered = answer(frame, self._station, service)
+            if answered is not None:
+                self._socket.sendto(answered, self._peer)
+        except OSError:  # nothing there after all, or the guest takes no more: neither harms the next one
             return
 
 
@@ -56,3 +69,26 @@ def _arrival_ns(ancillary: list[tuple[int, int, bytes]]) -> int:
             seconds, ns = _TIMESPEC.unpack_from(data)
             return int(seconds) * 10**9 + int(ns)
     return time.time_ns()
+
+
+def _attach(receiver: socket.socket, station: Station) -> None:
+    """Let the kernel keep ARP and UDP for this station alone (bpf(4)'s instructions; offsets are those of a frame).
+
+    Without it each frame of an SSH session would wake this process, and a request would wait behind them.
+    """
+    address = int.from_bytes(station.address, "big")
+    program = [
+        (_LOAD_HALF, 0, 0, 12),  # 0: what the frame carries
+        (_JUMP_IF_EQUAL, 0, 2, ARP),  # 1: no: go to 4
+        (_LOAD_WORD, 0, 0, 38),  # 2: the address that is asked for
+        (_JUMP_IF_EQUAL, 5, 6, address),  # 3
+        (_JUMP_IF_EQUAL, 0, 5, IPV4),  # 4
+        (_LOAD_BYTE, 0, 0, 23),  # 5: the protocol
+        (_JUMP_IF_EQUAL, 0, 3, UDP),  # 6
+        (_LOAD_WORD, 0, 0, 30),  # 7: the destination
+        (_JUMP_IF_EQUAL, 0, 1, address),  # 8
+        (_RETURN, 0, 0, 0xFFFFFFFF),  # 9: keep it whole
+        (_RETURN, 0, 0, 0),  # 10: drop it
+    ]
+    code = ctypes.create_string_buffer(b"".join(_INSTRUCTION.pack(*each) for each in program))
+    receiver.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, struct.pack("HL", len(program), ctypes.addressof(code)))

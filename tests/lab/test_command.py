@@ -89,7 +89,7 @@ def test_ctrl_c_releases_judges_and_reports(state: dict[str, str], tmp_path: Pat
     assert call(state, "sweep").returncode == 0
 
 
-@pytest.mark.parametrize("moment", ["provision", "reach", "configure", "measure"])
+@pytest.mark.parametrize("moment", ["making its keys", "reach", "configure", "measure"])
 def test_after_kill_9_sweep_finds_all_and_removes_it(state: dict[str, str], tmp_path: Path, moment: str) -> None:
     log = tmp_path / "log"
     child = start(state, log, "run", "lab.phc")

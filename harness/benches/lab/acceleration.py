@@ -8,7 +8,7 @@ from pathlib import Path
 
 from harness import proc
 from harness.bench import Progress
-from harness.benches.lab import agent, built, golden, marks, runtime
+from harness.benches.lab import agent, built, golden, qemu_process, runtime
 from harness.benches.lab.command_line import Hardware, guest
 from harness.benches.lab.image import Image
 from harness.benches.lab.qemu import Qemu
@@ -50,7 +50,7 @@ def _boots(cache: Path, qemu: Qemu, image: Image, progress: Progress) -> bool:
     folder = cache / f"try-kvm{built.HALF}-{os.getpid()}"
     built.discard(folder)
     folder.mkdir()
-    sockets = runtime.private(runtime.path_for(folder))
+    sockets = runtime.empty(runtime.path_for(folder))
     try:
         return _hello(qemu, image, folder, sockets)
     finally:
@@ -70,9 +70,8 @@ def _hello(qemu: Qemu, image: Image, folder: Path, sockets: Path) -> bool:
         serial_log=folder / "serial.log",
         sockets=sockets,
     )
-    process = golden.start(
-        qemu, guest(hardware), folder, dict(marks.environment(folder, "try-kvm", f"lab/try-kvm/{os.getpid()}"))
-    )
+    token = f"lab/try-kvm/{os.getpid()}"
+    process = qemu_process.start(qemu, hardware, guest(hardware), folder=folder, role="try-kvm", token=token, read=())
     try:
         with agent.connected(hardware.agent, deadline_s=5) as port:
             port.ask("hello", deadline_s=_DEADLINE_S)

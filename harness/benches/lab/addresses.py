@@ -3,7 +3,7 @@
 import hashlib
 from collections.abc import Iterator
 
-from harness.benches.lab.command_line import NETWORK
+from harness.benches.lab.command_line import SSH
 from harness.benches.lab.qmp import Qmp
 from harness.errors import SetupError
 
@@ -24,7 +24,7 @@ def take(monitor: Qmp, name: str) -> tuple[str, int]:
     words = ""
     for port in (SSH_PORT, HIGH_PORT):
         for address in candidates(name, 4 if port == SSH_PORT else _TRIES):
-            words = monitor.monitor(f"hostfwd_add {NETWORK} tcp:{address}:{port}-:{SSH_PORT}")
+            words = monitor.monitor(f"hostfwd_add {SSH} tcp:{address}:{port}-:{SSH_PORT}")
             if not words:
                 return address, port
     raise SetupError(

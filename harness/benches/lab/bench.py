@@ -10,7 +10,7 @@ from pathlib import Path
 
 from harness import keys
 from harness.bench import BenchError, Check, InstanceType, Progress
-from harness.benches.lab import acceleration, built, checks, golden, guest, image, places, qemu, removal
+from harness.benches.lab import acceleration, built, checks, confinement, golden, guest, image, places, qemu, removal
 from harness.benches.lab.cold import ColdStart
 from harness.benches.lab.golden import Golden
 from harness.benches.lab.guest import Restoration, Workshop
@@ -53,6 +53,8 @@ class LabBench:
         each = {(truth.kernel, truth.memory_mib, truth.on_wide_image): truth for truth in map(truth_of, types)}
         wanted = [truth for truth in each.values() if _may_fit(truth)]
         self._tools()
+        if words := confinement.warning():
+            progress(words)
         used, base, accelerator = self._foundations(progress)
         golden_guest = partial(self._golden, used=used, base=base, accelerator=accelerator, progress=progress)
         with built.terminations_interrupt(), ThreadPoolExecutor(max_workers=2) as pool:

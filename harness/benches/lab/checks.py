@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from harness.bench import Check
-from harness.benches.lab import apt_sources, built, qemu, runtime
+from harness.benches.lab import apt_sources, built, confinement, qemu, runtime
 from harness.errors import HarnessError
 from harness.settings import Settings
 
@@ -37,6 +37,7 @@ def all_of(settings: Settings) -> Sequence[Check]:
         _told("sockets", lambda: str(runtime.root())),
         _disk(settings.cache_dir),
         _accelerator(),
+        Check(name="lab processes", ok=True, seen=confinement.described()),
     ]
 
 
@@ -54,6 +55,8 @@ def _qemu() -> Check:
     found = qemu.system_qemu()
     least = ".".join(map(str, qemu.LEAST))
     seen = f"{found.version}, {found.system[0]}" if found else f"none of {least} or later: a private copy will serve"
+    if found and not found.sandbox:
+        seen += "; built without seccomp: guests' QEMUs keep system calls that they have no need of"
     return Check(name="qemu", ok=True, seen=seen)
 
 

@@ -41,7 +41,7 @@ class ColdStart(Restoration):
 
     def _switch_clock_on(self, port: Agent) -> None:
         """Unless it is on since the boot: switched on again, it would come back as another device."""
-        if not port.ask("exists", deadline_s=_SSH_DEADLINE_S, pattern="/sys/class/ptp/ptp*")["found"]:
+        if not port.exists("/sys/class/ptp/ptp*", deadline_s=_SSH_DEADLINE_S):
             super()._switch_clock_on(port)
 
 
@@ -55,10 +55,10 @@ def _settled(guest: Agent) -> None:
 
 
 def _out(guest: Agent, script: str) -> str:
-    return str(guest.ask("shell", deadline_s=_SSH_DEADLINE_S, script=script)["out"]).strip()
+    return guest.shell(script, deadline_s=_SSH_DEADLINE_S).out.strip()
 
 
 def _done(guest: Agent, script: str) -> None:
-    reply = guest.ask("shell", deadline_s=_SSH_DEADLINE_S, script=script)
-    if reply["status"] != 0:
-        raise CommandError(["lab-agent", script], reply["status"], "", reply["out"], after_s=0)
+    done = guest.shell(script, deadline_s=_SSH_DEADLINE_S)
+    if done.status != 0:
+        raise CommandError(["lab-agent", script], done.status, "", done.out, after_s=0)

@@ -9,8 +9,12 @@ from pathlib import Path
 ENA_SLOT = "ena-slot"
 OTHER_SLOT = "other-slot"  # found before the first at boot
 NETWORK = "network"
+SSH = "ssh"
+NTP = "ntp"
 AGENT_PORT = "lab.agent"
-HOST_SEEN_BY_GUEST = "10.0.2.2"  # slirp's address for the machine's own 127.0.0.1
+NTP_SERVER = "10.0.2.123"  # on the guest's own network (lab/image/root/etc/systemd/network), served by lab/ntp_server
+NTP_PORT = 123
+SANDBOX = "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny"
 TRUTH_PAGE_BYTES = 4096
 # No AVX: emulated, the wide instructions that programs then prefer make sshd's start take twice as long as without.
 # The TSC stays the kernel's clocksource with it.
@@ -55,6 +59,21 @@ class Hardware:
         return self.sockets / "control-other"
 
     @property
+    def console(self) -> Path:
+        """A pipe: what is read from it goes to `serial_log`, up to a size."""
+        return self.sockets / "console"
+
+    @property
+    def network(self) -> Path:
+        """Where the guest's frames go out to the NTP server, and come in from it."""
+        return self.sockets / "net"
+
+    @property
+    def ntp(self) -> Path:
+        """The NTP server's end of the same."""
+        return self.sockets / "ntp"
+
+    @property
     def truth_page(self) -> Path:
         return self.sockets / "truth"
 
@@ -62,10 +81,12 @@ class Hardware:
 def guest(hardware: Hardware) -> list[str]:
     """QEMU's arguments for a guest that boots.
 
-    Memory is shared since the ENA device, another process, reads and writes it. The network has no `restrict=on`: that
-    would also cut the guest off from the NTP server on this machine, as slirp forwards no UDP to a `guestfwd`. The
-    guest has no route beyond its own network instead (lab/image/root/etc/systemd/network). What the guest has flushed
-    to its disk need not outlive this machine: a flush that waits for a busy disk would only hold the guest up.
+    Memory is shared since the ENA device, another process, reads and writes it. What the guest has flushed to its disk
+    need not outlive this machine: a flush that waits for a busy disk would only hold the guest up.
+
+    The guest's card stands on a hub with two others. One is QEMU's user-mode network, which lets SSH in and nothing out
+    (`restrict=on`). That cuts off NTP too, as no UDP can be let out of it, so the other is a datagram socket to an NTP
+    server that stands on the guest's network and on no other.
     """
     cpu = "host" if hardware.accelerator == "kvm" else _EMULATED_CPU
     memory = f"memory-backend-memfd,id=memory,size={hardware.memory_mib}M,share=on"
@@ -79,7 +100,7 @@ def guest(hardware: Hardware) -> list[str]:
         "kernel": str(hardware.kernel),
         "initrd": str(hardware.initrd),
         "append": _KERNEL_WORDS,
-        "serial": f"file:{hardware.serial_log}",
+        "serial": f"file:{hardware.console}",
         "qmp": f"unix:{hardware.qmp},server=on,wait=off",
         "display": "none",
     }
@@ -100,9 +121,20 @@ def guest(hardware: Hardware) -> list[str]:
         *(word for name, value in words.items() for word in (f"-{name}", value)),
         *(word for value in objects for word in ("-object", value)),
         *("-drive", f"file={hardware.disk},format=qcow2,if=none,id=disk,discard=unmap,cache=unsafe"),
-        *("-netdev", f"user,id={NETWORK}"),
+        *(word for value in _network(hardware) for word in ("-netdev", value)),
         *("-chardev", f"socket,id=agent,path={hardware.agent},server=on,wait=off"),
         *(word for value in devices for word in ("-device", value)),
+    ]
+
+
+def _network(hardware: Hardware) -> list[str]:
+    ends = f"local.type=unix,local.path={hardware.network},remote.type=unix,remote.path={hardware.ntp}"
+    return [
+        f"hubport,id={NETWORK},hubid=0",
+        f"user,id={SSH},restrict=on,ipv6=off",
+        f"dgram,id={NTP},{ends}",
+        f"hubport,id=hub-{SSH},hubid=0,netdev={SSH}",
+        f"hubport,id=hub-{NTP},hubid=0,netdev={NTP}",
     ]
 
 

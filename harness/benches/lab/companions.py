@@ -3,12 +3,13 @@
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from harness import proc
-from harness.benches.lab import marks
-from harness.benches.lab.command_line import HOST_SEEN_BY_GUEST
+from harness.benches.lab import confinement, marks
+from harness.benches.lab.command_line import NTP_PORT, NTP_SERVER, Hardware
+from harness.benches.lab.confinement import View
 from harness.benches.lab.records import HostRecord
 from harness.benches.lab.truth import Bends
 from harness.errors import CommandError, last_line
@@ -43,12 +44,16 @@ def start_device(record: HostRecord, card: Card, *, guest: int, assets: Path) ->
     """Start the ENA device that ends with the guest; it listens at its socket before QEMU may be told of it."""
     options = [word for name, value in card.bends.items() for word in _option(name, value)]
     words = ["ena_device", "--verbose", "--socket", str(card.socket), "--control", str(card.control), "--mac", card.mac]
-    return _start([*words, *_SPREAD, *_PATIENCE, *options], record, card.log, guest, assets)
+    view = View(
+        read=(Path("/proc"),), capabilities=("sys_nice",)
+    )  # it binds by /proc/self/fd, and runs ahead of guests
+    return _start([*words, *_SPREAD, *_PATIENCE, *options], record, card.log, guest, assets, view)
 
 
-def start_ntp_server(record: HostRecord, port_file: Path, *, guest: int, assets: Path) -> ProcessId:
-    """Start the NTP server that ends with the guest; it writes its port to `port_file`."""
-    return _start(["ntp_server", "--port-file", str(port_file)], record, record.folder / "ntp.log", guest, assets)
+def start_ntp_server(record: HostRecord, hardware: Hardware, *, guest: int, assets: Path) -> ProcessId:
+    """Start the NTP server on the guest's network. It ends with the guest."""
+    ends = ["--socket", str(hardware.ntp), "--peer", str(hardware.network)]
+    return _start(["ntp_server", *ends, "--address", NTP_SERVER], record, ntp_log(record), guest, assets, View())
 
 
 def start_faults(record: HostRecord) -> ProcessId:
@@ -60,10 +65,15 @@ def start_faults(record: HostRecord) -> ProcessId:
     )
 
 
-def second_opinion(process: ProcessId, port_file: Path, log: Path) -> str:
-    """The NTP server as the guest sees it: "address port". Waits for the port to be known."""
-    _wait(port_file.exists, process, log, "ntp_server")
-    return f"{HOST_SEEN_BY_GUEST} {int(port_file.read_text())}"
+def ntp_log(record: HostRecord) -> Path:
+    """What the NTP server says of itself."""
+    return record.folder / "ntp.log"
+
+
+def second_opinion(process: ProcessId, socket: Path, log: Path) -> str:
+    """The NTP server as the guest sees it: "address port". Waits until it listens."""
+    _wait(socket.exists, process, log, "ntp_server")
+    return f"{NTP_SERVER} {NTP_PORT}"
 
 
 def listening(process: ProcessId, socket: Path, log: Path) -> None:
@@ -71,10 +81,17 @@ def listening(process: ProcessId, socket: Path, log: Path) -> None:
     _wait(socket.exists, process, log, "ena_device")
 
 
-def _start(words: list[str], record: HostRecord, log: Path, guest: int, assets: Path) -> ProcessId:
+def _start(words: list[str], record: HostRecord, log: Path, guest: int, assets: Path, view: View) -> ProcessId:
     environment = marks.environment(record.folder, words[0], str(record.token))
+    view = replace(
+        view,
+        read=(*confinement.python(), *view.read),
+        copy=(confinement.compiled(assets / "lab" / words[0]),),
+        write=(record.sockets,),
+    )
+    program = [sys.executable, "-m", *words, "--end-with", str(guest)]
     process = proc.spawn(
-        [sys.executable, "-m", *words, "--end-with", str(guest)],
+        confinement.command(program, record.folder, view),
         log=log,
         env={**environment, "PYTHONPATH": str(assets / "lab"), "PYTHONUNBUFFERED": "1"},
     )

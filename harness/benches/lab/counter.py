@@ -5,6 +5,7 @@ connection stands, so that of whoever ends, however they end, no guest is left. 
 """
 
 import json
+import math
 import select
 import socket
 import threading
@@ -25,6 +26,8 @@ from harness.model import Machine, Token
 _CONNECT_DEADLINE_S = 1.0
 _MARGIN_S = 30.0  # beyond what the pool itself waits
 _POLL_S = 0.5
+_LONGEST_LINE = 4096
+_LONGEST_WAIT_S = 7 * 86_400.0
 
 
 class Counter:
@@ -70,8 +73,8 @@ class Counter:
     def _attend(self, connection: socket.socket) -> None:
         try:
             with connection, connection.makefile("rw") as lines:
-                self._hand_over(lines, float(json.loads(lines.readline())["timeout_s"]))
-        except (OSError, ValueError, KeyError, TypeError):
+                self._hand_over(lines, _patience(lines.readline(_LONGEST_LINE)))
+        except (OSError, ValueError, KeyError, TypeError, RecursionError):
             pass  # they went away, or speak something else
         except CleanupError as error:
             self.left += error.left
@@ -87,7 +90,8 @@ class Counter:
             return
         try:
             _say(lines, {"token": str(held.guest.machine.token)})
-            lines.read()  # ends when they are done
+            while lines.read(_LONGEST_LINE):  # ends when they are done
+                pass
         finally:
             self._pool.release(held)
 
@@ -106,9 +110,10 @@ def guest(bench: LabBench, instance_type: str, *, timeout_s: float) -> Iterator[
     try:
         lines.send({"timeout_s": timeout_s})
         reply = lines.receive(deadline_s=timeout_s + _MARGIN_S)
-        if "error" in reply:
-            raise BenchError(str(reply["error"]), next_step=str(reply.get("next_step", "")))
-        machine = bench.find(Token.parse(reply["token"]))
+        if "token" not in reply:
+            words = str(reply.get("error", "the pool names no guest"))
+            raise BenchError(words, next_step=str(reply.get("next_step", "")))
+        machine = bench.find(Token.parse(str(reply["token"])))
         if machine is None:
             raise BenchError(f"the guest {reply['token']} is gone already")
         yield machine
@@ -119,6 +124,14 @@ def guest(bench: LabBench, instance_type: str, *, timeout_s: float) -> Iterator[
 def place(bench: LabBench, instance_type: str) -> Path:
     """The counter's socket: one for each type and state directory."""
     return runtime.path_for(bench.records.root.parent / f"pool-{instance_type}").with_suffix(".pool")
+
+
+def _patience(line: str) -> float:
+    """How long somebody is willing to wait. Raises what reading other words raises."""
+    timeout_s = float(json.loads(line)["timeout_s"])
+    if math.isnan(timeout_s):
+        raise ValueError(line)
+    return min(timeout_s, _LONGEST_WAIT_S)
 
 
 def _connected(path: Path) -> bool:

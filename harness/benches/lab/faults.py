@@ -43,7 +43,7 @@ def _wait(fault: Fault, record: HostRecord) -> bool:
     """Return after the fault's moment; False when the guest ended before it."""
     while record.processes["guest"].alive():
         with agent.connected(record.sockets / "agent") as port:
-            if port.ask("exists", deadline_s=_DEADLINE_S, pattern=str(fault.at.value))["found"]:
+            if port.exists(str(fault.at.value), deadline_s=_DEADLINE_S):
                 _tell(f"{fault.at.name.lower()} has begun")
                 time.sleep(fault.after_s)
                 return record.processes["guest"].alive()
@@ -68,8 +68,8 @@ def _do(fault: Fault, record: HostRecord) -> None:
 
 def shell(port: Agent, script: str) -> str:
     """What root's shell in the guest prints and its exit status, whatever that is."""
-    done = port.ask("shell", deadline_s=_DEADLINE_S, script=script)
-    return f"status {done['status']} {done['out']}".strip()
+    done = port.shell(script, deadline_s=_DEADLINE_S)
+    return f"status {done.status} {done.out}".strip()
 
 
 def _bend(control: Path, bends: Bends) -> None:

@@ -10,13 +10,12 @@ from pathlib import Path
 
 from harness import proc
 from harness.bench import Progress
-from harness.benches.lab import agent, built, marks, qmp, runtime
+from harness.benches.lab import agent, built, confinement, marks, qemu_process, qmp, runtime
 from harness.benches.lab.command_line import Hardware, guest
 from harness.benches.lab.image import Image
 from harness.benches.lab.qemu import Qemu
 from harness.benches.lab.truth import Kernel
 from harness.errors import HarnessError, SetupError
-from harness.proc import ProcessId
 
 BOOT_DEADLINE_S = 300.0
 _SAVE_DEADLINE_S = 120.0
@@ -37,6 +36,11 @@ class Golden:
     @property
     def disk(self) -> Path:
         return self.folder / "disk.qcow2"
+
+    @property
+    def made_of(self) -> tuple[Path, ...]:
+        """The folders of the disk that it stands on, and of what was saved."""
+        return self.image.folder, self.folder
 
     @property
     def memory(self) -> Path:
@@ -89,11 +93,6 @@ def overlay(qemu: Qemu, backing: Path, backing_format: str, target: Path) -> Non
     proc.run([*qemu.img, *words], timeout_s=60, env=qemu.environment)
 
 
-def start(qemu: Qemu, arguments: list[str], folder: Path, environment: dict[str, str]) -> ProcessId:
-    """Start QEMU in the background. Its words go to qemu.log."""
-    return proc.spawn([*qemu.system, *arguments], log=folder / "qemu.log", env={**qemu.environment, **environment})
-
-
 def _key(qemu: Qemu, image: Image, kernel: Kernel, accelerator: str, memory_mib: int) -> str:
     """Changes with all that a saved guest depends on, the processor included: its clock counts in its ticks."""
     nowhere = Path("/nowhere")
@@ -121,16 +120,19 @@ def _build(half: Path, wanted: Golden, qemu: Qemu, what: str, progress: Progress
     progress(f"{what}: booting it once ({wanted.accelerator}), half a minute to a minute")
     disk = half / "disk.qcow2"
     overlay(qemu, wanted.image.disk, "raw", disk)
-    sockets = runtime.private(runtime.path_for(half))
+    sockets = runtime.empty(runtime.path_for(half))
     hardware = wanted.hardware(disk=disk, serial_log=half / "serial.log", sockets=sockets)
-    environment = dict(marks.environment(half, _ROLE, _token()))
-    process = start(qemu, guest(hardware), half, environment)
+    process = qemu_process.start(qemu, hardware, guest(hardware), folder=half, role=_ROLE, token=_token(), read=())
     try:
         _boot(hardware, half, what)
         progress(f"{what}: saving it with its memory")
-        _save(hardware, half / "memory")
+        memory = half / "memory"
+        memory.touch(mode=0o600)
+        confinement.give(half, memory)
+        _save(hardware, memory)
     finally:
         proc.end(process)
+        marks.end_all(half)
         shutil.rmtree(sockets, ignore_errors=True)
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from harness import keys, proc
 from harness.bench import BenchError, Progress
-from harness.benches.lab import addresses, agent, companions, golden, marks, places, qmp, runtime
+from harness.benches.lab import addresses, agent, companions, golden, marks, places, qemu_process, qmp, runtime
 from harness.benches.lab.agent import Agent
 from harness.benches.lab.command_line import ENA_SLOT, OTHER_SLOT, Hardware, restored
 from harness.benches.lab.companions import Card
@@ -75,7 +75,7 @@ class Restoration:
         cards = {name: self._start(name, partial(self._start_device, card, guest)) for name, card in self._cards()}
         with qmp.session(self.hardware.qmp) as monitor:
             self._come_up(monitor, cards)
-        opinion = companions.second_opinion(ntp, self._port_file, self.record.folder / "ntp.log")
+        opinion = companions.second_opinion(ntp, self.hardware.ntp, companions.ntp_log(self.record))
         self._finish(opinion)
         if self.truth.faults:
             self._start("faults", lambda: companions.start_faults(self.record))
@@ -89,20 +89,28 @@ class Restoration:
         for path in (self.record.private_key, self.record.host_key):
             keys.generate(path, self.record.token.slug)
         golden.overlay(self.workshop.qemu, self.workshop.golden.disk, "qcow2", self.record.overlay)
-        runtime.private(self.record.sockets)
+        runtime.empty(self.record.sockets)
 
     def _start_guest(self) -> ProcessId:
         self.progress(f"restoring a guest from the golden one ({self.hardware.accelerator})")
         return self._start_qemu(restored(self.hardware))
 
     def _start_qemu(self, words: list[str]) -> ProcessId:
-        environment = marks.environment(self.record.folder, marks.GUEST, str(self.record.token))
-        guest = golden.start(self.workshop.qemu, words, self.record.folder, dict(environment))
+        record = self.record
+        guest = qemu_process.start(
+            self.workshop.qemu,
+            self.hardware,
+            words,
+            folder=record.folder,
+            role=marks.GUEST,
+            token=str(record.token),
+            read=self.workshop.golden.made_of,
+        )
         proc.prefer(guest, niceness=companions.NICENESS)
         return guest
 
     def _start_ntp(self, guest: ProcessId) -> ProcessId:
-        return companions.start_ntp_server(self.record, self._port_file, guest=guest.pid, assets=self.workshop.assets)
+        return companions.start_ntp_server(self.record, self.hardware, guest=guest.pid, assets=self.workshop.assets)
 
     def _cards(self) -> list[tuple[str, Card]]:
         """The ENA cards in the order in which they are plugged in."""
@@ -187,9 +195,9 @@ class Restoration:
                 self.progress("making it what it is")
                 host, number = opinion.split()
                 script = f"set -e\nNTP_HOST={host} NTP_PORT={number}\n{self.truth.before}"
-                done = port.ask("shell", deadline_s=_DRIVER_DEADLINE_S + 5, script=script)
-                if done["status"] != 0:
-                    raise BenchError(f"the host cannot be made what it is: {done['out']}")
+                done = port.shell(script, deadline_s=_DRIVER_DEADLINE_S + 5)
+                if done.status != 0:
+                    raise BenchError(f"the host cannot be made what it is: {done.out}")
 
     def _switch_clock_on(self, port: Agent) -> None:
         self.progress("switching its clock on")
@@ -197,10 +205,6 @@ class Restoration:
         port.ask("enable_phc", deadline_s=_DRIVER_DEADLINE_S + 5, timeout_s=_DRIVER_DEADLINE_S, mac=mac)
 
     # -- books
-
-    @property
-    def _port_file(self) -> Path:
-        return self.record.folder / "ntp.port"
 
     def _start(self, name: str, start: Callable[[], ProcessId]) -> ProcessId:
         self._note(f"start {name}")

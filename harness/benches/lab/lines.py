@@ -1,14 +1,24 @@
-"""How are JSON lines exchanged with a guest or with QEMU over a unix socket, within a deadline?"""
+"""How are JSON lines exchanged with a guest or with QEMU over a unix socket, within a deadline?
+
+A guest may send anything, for as long as it likes: the memory and the time that are spent on it are bounded.
+"""
 
 import json
+import os
 import socket
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from harness.errors import CommandError
 
+MOST_BYTES = 2**20
+"""Of one line. The longest honest ones are some kilobytes: a guest agent's replies hold 2000 characters of output."""
+
 _RETRY_S = 0.01
+_SEND_DEADLINE_S = 30.0
+_PART_BYTES = 65536
 
 
 class JsonLines:
@@ -17,12 +27,13 @@ class JsonLines:
     def __init__(self, path: Path, *, deadline_s: float) -> None:
         """Connect, waiting up to `deadline_s` for the other side to listen."""
         self.path = path
-        self._data = b""
+        self._data = bytearray()
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self._socket.settimeout(max(deadline_s, _RETRY_S))
         give_up = time.monotonic() + deadline_s
         while True:
             try:
-                self._socket.connect(str(path))
+                _connect(self._socket, path)
                 return
             except OSError as error:
                 if time.monotonic() > give_up:
@@ -30,40 +41,77 @@ class JsonLines:
                     raise self._error(f"cannot connect: {error.strerror}", deadline_s) from error
                 time.sleep(_RETRY_S)
 
-    def send(self, message: dict[str, Any]) -> None:
+    def send(self, message: dict[str, Any], descriptors: Sequence[int] = ()) -> None:
+        """Send one object, with open files for the other side (unix(7), SCM_RIGHTS)."""
+        data = json.dumps(message).encode() + b"\n"
         try:
-            self._socket.sendall(json.dumps(message).encode() + b"\n")
+            self._socket.settimeout(_SEND_DEADLINE_S)
+            if descriptors:
+                data = data[socket.send_fds(self._socket, [data], descriptors) :]
+            self._socket.sendall(data)
+        except TimeoutError as error:
+            raise self._late(_SEND_DEADLINE_S) from error
         except OSError as error:
             raise self._error(f"cannot write: {error.strerror}", 0) from error
 
     def receive(self, *, deadline_s: float) -> dict[str, Any]:
-        """The next object; lines that are no JSON objects (a console's noise) are passed over."""
+        """The next object; lines that are no JSON objects (a console's noise) are passed over, until the deadline."""
         give_up = time.monotonic() + deadline_s
         while True:
-            while b"\n" not in self._data:
-                self._data += self._read(give_up - time.monotonic(), deadline_s)
-            line, self._data = self._data.split(b"\n", 1)
-            try:
-                message = json.loads(line)
-            except ValueError:
-                continue
-            if isinstance(message, dict):
+            message = _object(self._line(give_up, deadline_s))
+            if message is not None:
                 return message
 
     def close(self) -> None:
         self._socket.close()
 
+    def _line(self, give_up: float, deadline_s: float) -> bytes:
+        """The next line. What came without a line feed was looked through already and is not looked through again."""
+        looked_at = 0
+        while (end := self._data.find(b"\n", looked_at)) < 0:
+            looked_at = len(self._data)
+            if looked_at > MOST_BYTES:
+                raise self._error(f"a line of more than {MOST_BYTES} bytes", deadline_s)
+            self._data += self._read(give_up - time.monotonic(), deadline_s)
+        if time.monotonic() > give_up:
+            raise self._late(deadline_s)
+        line = bytes(self._data[:end])
+        del self._data[: end + 1]
+        return line
+
     def _read(self, left_s: float, deadline_s: float) -> bytes:
+        if left_s <= 0:
+            raise self._late(deadline_s)
         try:
-            self._socket.settimeout(max(left_s, 0.001))
-            part = self._socket.recv(65536)
+            self._socket.settimeout(left_s)
+            part = self._socket.recv(_PART_BYTES)
         except TimeoutError as error:
-            raise CommandError([str(self.path)], None, "", "", after_s=deadline_s) from error
+            raise self._late(deadline_s) from error
         except OSError as error:
             raise self._error(f"cannot read: {error.strerror}", deadline_s) from error
         if not part:
             raise self._error("the other side hung up", deadline_s)
         return part
 
+    def _late(self, deadline_s: float) -> CommandError:
+        return CommandError([str(self.path)], None, "", "", after_s=deadline_s)
+
     def _error(self, words: str, after_s: float) -> CommandError:
         return CommandError([str(self.path)], 1, "", words, after_s=after_s)
+
+
+def _connect(ours: socket.socket, path: Path) -> None:
+    """Connect to a socket, never to what a link of that name leads to: a guest's user may make names in its folder."""
+    fd = os.open(path, os.O_PATH | os.O_NOFOLLOW)
+    try:
+        ours.connect(f"/proc/self/fd/{fd}")
+    finally:
+        os.close(fd)
+
+
+def _object(line: bytes) -> dict[str, Any] | None:
+    try:
+        message = json.loads(line)
+    except (ValueError, RecursionError):  # no JSON, or nested deeper than Python follows
+        return None
+    return message if isinstance(message, dict) else None

@@ -10,6 +10,7 @@ from pathlib import Path
 from harness import proc
 from harness.bench import Progress
 from harness.benches.lab import apt_sources, built, mmdebstrap
+from harness.benches.lab.command_line import SANDBOX
 from harness.errors import HarnessError, SetupError
 
 PROGRAM = "qemu-system-x86_64"
@@ -20,11 +21,18 @@ _NEEDED_MIB = 700
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Qemu:
-    """How to start QEMU and its image tool: words to put before their arguments, and what to add to the environment."""
+    """How to start QEMU and its image tool: words to put before their arguments, and what to add to the environment.
+
+    `folders` are those that a private copy lies in, the one with all of it first; none where it is the system's.
+    `sandbox` are the words that let QEMU give up the system calls that it has no need of; none where it was built
+    without seccomp.
+    """
 
     system: tuple[str, ...]
     img: tuple[str, ...]
     version: str
+    folders: tuple[Path, ...] = ()
+    sandbox: tuple[str, ...] = ()
     environment: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -38,7 +46,8 @@ def system_qemu() -> Qemu | None:
     system, img = shutil.which(PROGRAM), shutil.which("qemu-img")
     if system is None or img is None:
         return None
-    found = Qemu(system=(system,), img=(img,), version=_version((system,), {}))
+    version, sandbox = version_and_sandbox((system,), {})
+    found = Qemu(system=(system,), img=(img,), version=version, sandbox=sandbox)
     return found if _able(found) else None
 
 
@@ -50,12 +59,24 @@ def private_qemu(folder: Path) -> Qemu:
     share = folder / "usr/share"
     environment = {"QEMU_MODULE_DIR": str(libraries / "qemu")}
     system = (*start, str(folder / "usr/bin" / PROGRAM), "-L", str(share / "seabios"), "-L", str(share / "qemu"))
+    version, sandbox = version_and_sandbox(system, environment)
     return Qemu(
         system=system,
         img=(*start, str(folder / "usr/bin/qemu-img")),
-        version=_version(system, environment),
+        version=version,
+        folders=(folder, folder / "usr"),
+        sandbox=sandbox,
         environment=environment,
     )
+
+
+def version_and_sandbox(system: tuple[str, ...], environment: Mapping[str, str]) -> tuple[str, tuple[str, ...]]:
+    """Which release it is, and its words for its seccomp filter where it has one: without, it knows no such option."""
+    for words in (("-sandbox", SANDBOX), ()):
+        done = proc.run([*system, *words, "-version"], timeout_s=30, env=environment, check=not words)
+        if done.status == 0:
+            break
+    return _version(done.stdout), words
 
 
 def _private_folder(cache: Path, progress: Progress) -> Path:
@@ -94,11 +115,10 @@ def _number(version: str) -> tuple[int, ...]:
     return tuple(map(int, found.groups())) if found else (0, 0)
 
 
-def _version(system: tuple[str, ...], environment: Mapping[str, str]) -> str:
-    out = proc.run([*system, "--version"], timeout_s=30, env=environment).stdout
+def _version(out: str) -> str:
     found = re.search(r"version (\S+)", out)
     if found is None:
-        raise SetupError(f"{PROGRAM} --version says {out[:80]!r}, which names no version")
+        raise SetupError(f"{PROGRAM} -version says {out[:80]!r}, which names no version")
     return found[1]
 
 

@@ -25,12 +25,22 @@ class Qmp:
         """Run one command; underscores in argument names stand for hyphens. Raises CommandError with QEMU's words."""
         named = {key.replace("_", "-"): value for key, value in arguments.items()}
         self._lines.send({"execute": command, "arguments": named})
+        return self._answer(command)
+
+    def _answer(self, command: str) -> Any:
         while True:
             reply = self._lines.receive(deadline_s=_ANSWER_DEADLINE_S)
             if "return" in reply:
                 return reply["return"]
             if "error" in reply:
-                raise CommandError(["qmp", command], 1, "", str(reply["error"].get("desc")), after_s=0)
+                error = reply["error"]
+                words = error.get("desc") if isinstance(error, dict) else error
+                raise CommandError(["qmp", command], 1, "", str(words), after_s=0)
+
+    def pass_file(self, name: str, descriptor: int) -> None:
+        """Give QEMU an open file under a name, for a later command to take."""
+        self._lines.send({"execute": "getfd", "arguments": {"fdname": name}}, [descriptor])
+        self._answer("getfd")
 
     def monitor(self, line: str) -> str:
         """Run one line of the human monitor and return its words (empty means done)."""
@@ -39,12 +49,18 @@ class Qmp:
     def migrated(self, *, deadline_s: float) -> None:
         """Wait until a migration, either way, is complete. Raises CommandError when it failed or takes too long."""
         give_up = time.monotonic() + deadline_s
-        while (state := self.do("query-migrate")).get("status") != "completed":
+        while (state := self._migration()).get("status") != "completed":
             failed = state.get("status") in ("failed", "cancelled")
             if failed or time.monotonic() > give_up:
                 words = str(state.get("error-desc", state))
                 raise CommandError(["qmp", "migrate"], 1 if failed else None, "", words, after_s=deadline_s)
             time.sleep(_POLL_S)
+
+    def _migration(self) -> dict[str, Any]:
+        state = self.do("query-migrate")
+        if not isinstance(state, dict):
+            raise CommandError(["qmp", "query-migrate"], 1, "", f"no state of a migration: {state!r}", after_s=0)
+        return state
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import shutil
 import stat
 from collections.abc import Mapping
 from pathlib import Path
@@ -34,6 +35,12 @@ def private(folder: Path) -> Path:
             next_step=f"look at what it is, then `rm -r {folder}` or `chmod 700 {folder}`",
         )
     return folder
+
+
+def empty(folder: Path) -> Path:
+    """The directory, private and empty: what somebody who was killed left of it is removed. Raises SetupError."""
+    shutil.rmtree(folder, ignore_errors=True)
+    return private(folder)
 
 
 def path_for(folder: Path, environ: Mapping[str, str] = os.environ) -> Path:

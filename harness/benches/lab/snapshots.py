@@ -8,6 +8,7 @@ host, the image or the golden guest that it comes from, all of which may be gone
 import datetime
 import fcntl
 import json
+import os
 import re
 import shutil
 import struct
@@ -35,6 +36,7 @@ _SYNC_DEADLINE_S = 70.0
 _COPY_DEADLINE_S = 600.0
 _CANCEL_DEADLINE_S = 20.0
 _POLL_S = 0.05
+_LONGEST_NAME = 1023  # of a disk that another stands on, in bytes (the same)
 _NEEDED_MIB = 2500  # a disk of the wide image that drivers were built on
 
 
@@ -162,7 +164,7 @@ def backing(disk: Path) -> Path | None:
         with disk.open("rb") as file:
             offset, length = struct.unpack(">QI", file.read(20)[8:])
             file.seek(offset)
-            return Path(file.read(length).decode()) if length else None
+            return Path(file.read(min(length, _LONGEST_NAME)).decode()) if length else None
     except (OSError, struct.error, UnicodeDecodeError):
         return None
 
@@ -173,14 +175,17 @@ def _fill(half: Path, name: str, record: HostRecord) -> None:
     shutil.copy(kernel, half / f"vmlinuz-{release}")
     shutil.copy(initrd, half / f"initrd.img-{release}")
     with agent.connected(record.sockets / "agent") as port:
-        port.ask("shell", deadline_s=_SYNC_DEADLINE_S, script="sync")
+        port.shell("sync", deadline_s=_SYNC_DEADLINE_S)
+    copy = _room_for_copy(record)
     try:
         with qmp.session(record.sockets / "qmp") as monitor:
             _cancel(monitor)
-            _copy_disk(monitor, half / "disk.qcow2")
+            _copy_disk(monitor, copy)
+        shutil.move(copy, half / "disk.qcow2")
     except BaseException:
         with suppress(HarnessError), qmp.session(record.sockets / "qmp") as monitor:
             _cancel(monitor)
+        copy.unlink(missing_ok=True)
         raise
     snapshot = Snapshot(
         name=name,
@@ -192,6 +197,17 @@ def _fill(half: Path, name: str, record: HostRecord) -> None:
     )
     document = {key: value for key, value in asdict(snapshot).items() if key not in ("folder", "name")}
     (half / _FILE).write_text(json.dumps(document | {"schema": _SCHEMA}, indent=1))
+
+
+def _room_for_copy(record: HostRecord) -> Path:
+    """A file for the copy where the host's QEMU sees it, owned as the host's disk is."""
+    copy = record.folder / "copy.qcow2"
+    copy.unlink(missing_ok=True)
+    copy.touch(mode=0o600)
+    disk = record.overlay.stat()
+    if disk.st_uid != os.geteuid():
+        os.chown(copy, disk.st_uid, disk.st_gid)
+    return copy
 
 
 def _copy_disk(monitor: Qmp, target: Path) -> None:

@@ -1,10 +1,11 @@
 """How are two running lab hosts joined by a network of their own? Each gets a card, and the two cards form one cable.
 
 The cards are virtio's, plugged into the slot that another ENA card would take: the golden guest stays as it is. In the
-guest such a card is down and has no address; the kernel names it. The cable is a pair of datagram sockets in the hosts'
-private directories, so nobody else hears it, and it goes away with the hosts.
+guest such a card is down and has no address; the kernel names it. The cable is a pair of datagram sockets in the QEMUs'
+hands alone, without a name, so nobody else hears it, and it goes away with the hosts.
 """
 
+import socket
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,11 +21,10 @@ _NAME = "wire"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class End:
-    """One end of a cable: the host's QMP socket, its end of the socket pair, and its card's hardware address."""
+    """One end of a cable: the host's QMP socket, and its card's hardware address."""
 
     token: Token
     monitor: Path
-    socket: Path
     mac: str
 
 
@@ -33,7 +33,6 @@ def end(record: HostRecord) -> End:
     return End(
         token=record.token,
         monitor=record.sockets / "qmp",
-        socket=record.sockets / _NAME,
         mac=record.mac.replace("06:", "0e:", 1),
     )
 
@@ -42,10 +41,11 @@ def join(one: End, other: End) -> None:
     """Lay a cable between two running hosts. Raises RequestError where one has a cable or another card already."""
     if one.token == other.token:
         raise RequestError(f"{one.token} cannot be joined with itself", next_step="name two hosts")
-    for here, there in ((one, other), (other, one)):
-        with qmp.session(here.monitor) as monitor:
+    sockets = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
+    for here, ours in zip((one, other), sockets, strict=True):
+        with ours, qmp.session(here.monitor) as monitor:
             try:
-                _plug(monitor, here, there)
+                _plug(monitor, here, ours)
             except CommandError as error:
                 raise RequestError(
                     f"{here.token} takes no second card: {error.message}",
@@ -53,9 +53,9 @@ def join(one: End, other: End) -> None:
                 ) from error
 
 
-def _plug(monitor: Qmp, here: End, there: End) -> None:
-    local, remote = ({"type": "unix", "path": str(path)} for path in (here.socket, there.socket))
-    monitor.do("netdev_add", type="dgram", id=_NAME, local=local, remote=remote)
+def _plug(monitor: Qmp, here: End, ours: socket.socket) -> None:
+    monitor.pass_file(_NAME, ours.fileno())
+    monitor.do("netdev_add", type="dgram", id=_NAME, local={"type": "fd", "str": _NAME})
     try:
         card = {"driver": "virtio-net-pci", "id": _NAME, "mac": here.mac, "romfile": ""}
         monitor.do("device_add", netdev=_NAME, bus=OTHER_SLOT, **card)

@@ -34,7 +34,7 @@ def test_the_first_free_address_is_taken_and_the_taken_ones_are_passed() -> None
     first, second, *_ = addresses.candidates("h")
     monitor = Monitor(free_port=22, taken=(first,))
     assert addresses.take(monitor, "h") == (second, 22)  # type: ignore[arg-type]
-    assert monitor.asked == [f"hostfwd_add network tcp:{address}:22-:22" for address in (first, second)]
+    assert monitor.asked == [f"hostfwd_add ssh tcp:{address}:22-:22" for address in (first, second)]
 
 
 def test_where_port_22_may_not_be_used_a_high_one_is() -> None:
