@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from harness import proc
+from harness.benches.lab import confinement
 from harness.proc import ProcessId
 
 FOLDER, ROLE, TOKEN = (f"PTP_HARNESS_LAB_{name}" for name in ("FOLDER", "ROLE", "TOKEN"))
@@ -82,7 +83,10 @@ def _marked(pid: int) -> Marked | None:
 
 
 def _ours(pid: int) -> bool:
-    """Whether our user started it: the first of its ids in /proc/PID/status. The owner of /proc/PID is root's for
-    whoever hides its memory (PR_SET_DUMPABLE of prctl(2)), and the other ids change in a program that is setuid."""
+    """Whether our user, or one of this lab's guests, started it: by the first of its ids in /proc/PID/status.
+
+    The owner of /proc/PID is root's for whoever hides its memory (PR_SET_DUMPABLE of prctl(2)), and the other ids
+    change in a program that is setuid.
+    """
     line = next(line for line in Path(f"/proc/{pid}/status").read_text().splitlines() if line.startswith("Uid:"))
-    return int(line.split()[1]) == os.getuid()
+    return confinement.ours(int(line.split()[1]))
