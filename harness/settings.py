@@ -24,6 +24,7 @@ class Settings:
     lab_guests: int = 3
     pulumi: str | None = None  # the command of the ec2 bench; None: the one on PATH
     pulumi_backend: str | None = None  # any that Pulumi knows; None: files in state_dir
+    signing_key: Path | None = None  # of what the ec2 bench makes; None: a key of state_dir
 
     @property
     def runs_dir(self) -> Path:
@@ -41,7 +42,7 @@ class Settings:
 def load(environ: Mapping[str, str] = os.environ) -> Settings:
     """Settings from PTP_HARNESS_STATE_DIR, PTP_HARNESS_CACHE_DIR, PTP_HARNESS_SSH_TRIES, _SSH_BACKOFF (seconds),
     _LAB_GUESTS (lab guests at a time on this machine, over all processes; one more than it has cores),
-    _PULUMI (the command) and _PULUMI_BACKEND (where stacks are kept).
+    _PULUMI (the command), _PULUMI_BACKEND (where stacks are kept) and _SIGNING_KEY (a file that controllers share).
 
     Directories default to the XDG base directories. Raises RequestError on a value that is not a number.
     """
@@ -57,6 +58,7 @@ def load(environ: Mapping[str, str] = os.environ) -> Settings:
         lab_guests=int(_number(environ, "PTP_HARNESS_LAB_GUESTS", (os.cpu_count() or 1) + 1, least=1)),
         pulumi=environ.get("PTP_HARNESS_PULUMI") or None,
         pulumi_backend=environ.get("PTP_HARNESS_PULUMI_BACKEND") or None,
+        signing_key=Path(key).absolute() if (key := environ.get("PTP_HARNESS_SIGNING_KEY")) else None,
     )
 
 

@@ -27,6 +27,7 @@ LAYERS = (
     "stats",
     "ladder",
     "report",
+    "ownership",
     # ports
     "bench",
     # effects

@@ -19,6 +19,7 @@ from harness.benches.ec2.records import HostRecord
 from harness.errors import CleanupError, RequestError
 from harness.model import Token
 from harness.model.cloud import BakedImage, CloudWishes
+from harness.ownership import NOBODY, Signer
 from harness.settings import Settings, load
 from tests.doubles import ec2_server
 
@@ -52,7 +53,10 @@ def oven(bench: Ec2Bench) -> Bakery:
 def ec2(moto_api: Api) -> Iterator[Any]:
     """Whatever a test left is gone for the next one."""
     yield boto3.client("ec2", REGION)
-    baked.remove(moto_api, baked.every(moto_api))
+    for image in baked.every(moto_api):
+        boto3.client("ec2", REGION).deregister_image(ImageId=image.ident)
+        for snapshot in image.snapshots:
+            boto3.client("ec2", REGION).delete_snapshot(SnapshotId=snapshot)
 
 
 def running(ec2: Any, bench: Ec2Bench, token: Token = HOST) -> HostRecord:
@@ -82,15 +86,15 @@ def test_a_candidate_is_no_image_for_campaigns_until_it_is_published(ec2: Any, b
     states = ec2.describe_instances(InstanceIds=[record.instance_id])["Reservations"][0]["Instances"][0]["State"]
     assert states["Name"] == "stopped"
     with pytest.raises(RequestError, match="no proven image baked:al2023 for x86_64"):
-        images.resolve(oven.api, "baked:al2023", "x86_64")
-    assert images.resolve(oven.api, "baked:al2023@k3f9", "x86_64").ami == image.ident
+        images.resolve(oven.api, "baked:al2023", "x86_64", signer=oven.signer)
+    assert images.resolve(oven.api, "baked:al2023@k3f9", "x86_64", signer=oven.signer).ami == image.ident
 
     oven.publish(image, proof="z7y8")
-    found = images.resolve(oven.api, "baked:al2023", "x86_64")
+    found = images.resolve(oven.api, "baked:al2023", "x86_64", signer=oven.signer)
     assert (found.ami, found.user, found.name) == (image.ident, "ec2-user", "baked:al2023")
-    assert baked.every(oven.api) == [replace(image, proof="z7y8")]
+    assert baked.every(oven.api, oven.signer) == [replace(image, proof="z7y8")]
     with pytest.raises(RequestError, match=r"for arm64 .*there are baked:al2023 for x86_64"):
-        images.resolve(oven.api, "baked:al2023", "arm64")
+        images.resolve(oven.api, "baked:al2023", "arm64", signer=oven.signer)
 
 
 def test_a_candidate_is_swept_and_a_published_one_is_not(ec2: Any, bench: Ec2Bench, oven: Bakery) -> None:
@@ -121,8 +125,9 @@ def test_older_ones_of_the_same_name_go_and_no_others(
     listed = baked.every
     with monkeypatch.context() as patch:  # moto's clock gives all the same second
 
-        def dated_every(api: Api) -> list[BakedImage]:
-            return sorted((replace(one, created=dated[one.ident]) for one in listed(api)), key=lambda one: one.created)
+        def dated_every(api: Api, signer: Signer = NOBODY) -> list[BakedImage]:
+            there = [replace(one, created=dated[one.ident]) for one in listed(api, signer)]
+            return sorted(there, key=lambda one: one.created)
 
         patch.setattr(baked, "every", dated_every)
         newest = replace(every[3], created=dated[every[3].ident])
@@ -167,5 +172,5 @@ def test_what_stays_is_named(api: Api, stub: Callable[[str], Stubber]) -> None:
     ec2.add_response("describe_images", {"Images": [said]})
     ec2.add_response("describe_snapshots", {"Snapshots": []})
     with pytest.raises(CleanupError, match=r"image ami-1 .*OperationNotPermitted: it is protected") as caught:
-        baked.remove(api, [replace(baked.of(said), snapshots=("snap-1",))])
+        baked.remove(api, [replace(baked.of(said), snapshots=("snap-1",), signed=True)])
     assert "snap-1" not in str(caught.value)
