@@ -1,4 +1,7 @@
-"""Which process keeps hosts that belong to no run of the ledger? The name of their run tells it, without any books."""
+"""Which process keeps hosts that belong to no run of the ledger? The name of their run tells it, without any books.
+
+Only where names are made on this machine, which is in the lab: in a cloud, whoever may tag can write such a name.
+"""
 
 import os
 import re

@@ -25,6 +25,7 @@ class Settings:
     lab_guests: int = 3
     pulumi: str | None = None  # the command of the ec2 bench; None: the one on PATH
     pulumi_backend: str | None = None  # any that Pulumi knows; None: files in state_dir
+    signing_key: Path | None = None  # of what the ec2 bench makes; None: a key of state_dir
 
     @property
     def runs_dir(self) -> Path:
@@ -42,7 +43,7 @@ class Settings:
 def load(environ: Mapping[str, str] = os.environ) -> Settings:
     """Settings from PTP_HARNESS_STATE_DIR, PTP_HARNESS_CACHE_DIR, PTP_HARNESS_SSH_TRIES, _SSH_BACKOFF (seconds),
     _LAB_GUESTS (lab guests at a time on this machine, over all processes; one more than it has cores),
-    _PULUMI (the command) and _PULUMI_BACKEND (where stacks are kept).
+    _PULUMI (the command), _PULUMI_BACKEND (where stacks are kept) and _SIGNING_KEY (a file that controllers share).
 
     Directories default to the XDG base directories. Raises RequestError on a value that is not what it should be.
     """
@@ -58,6 +59,7 @@ def load(environ: Mapping[str, str] = os.environ) -> Settings:
         lab_guests=int(_number(environ, "PTP_HARNESS_LAB_GUESTS", (os.cpu_count() or 1) + 1, least=1, most=1000)),
         pulumi=_word(environ, "PTP_HARNESS_PULUMI", names.PATH, "a command's name or path"),
         pulumi_backend=_word(environ, "PTP_HARNESS_PULUMI_BACKEND", _BACKEND, "a URL such as s3://BUCKET"),
+        signing_key=_path(environ, "PTP_HARNESS_SIGNING_KEY"),
     )
 
 
@@ -85,12 +87,16 @@ def _number(environ: Mapping[str, str], name: str, default: float, *, least: flo
 
 
 def _folder(environ: Mapping[str, str], name: str, default: Path) -> Path:
-    """The folder that a variable names, from wherever it is looked at."""
+    return _path(environ, name) or default
+
+
+def _path(environ: Mapping[str, str], name: str) -> Path | None:
+    """The file or folder that a variable names, from wherever it is looked at."""
     text = environ.get(name)
     if not text:
-        return default
+        return None
     if why := input_checks.unfit(text):
-        raise RequestError(f"{name} names no folder: it {why}", next_step=_MEND.format(name=name))
+        raise RequestError(f"{name} names no file or folder: it {why}", next_step=_MEND.format(name=name))
     return Path(text).absolute()
 
 

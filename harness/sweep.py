@@ -1,20 +1,27 @@
-"""What is left of runs that ended or died, and its removal. Nothing that a living run still uses is removed."""
+"""What is left of runs that ended or died, and its removal. Nothing that a living run still uses is removed.
+
+What only carries tags of ours, or a token that cannot be read, is told and left alone (ownership.decide).
+"""
 
 import datetime
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from harness import keeper
+from harness import keeper, ownership
 from harness.bench import Bench
 from harness.campaigns import leftovers
 from harness.errors import CleanupError
 from harness.ladder import judge
 from harness.ledger import HostLine, Ledger, RunLine
 from harness.model import Depth, Evidence, HostRecord, HostState, Resource, RunRecord, Token
+from harness.ownership import Removal, RemovalDecision, RunState
 
 BY_HAND = "lab"
 """The run name of hosts that a person made and will remove (`ptp-harness lab up`, `lab down`): never swept."""
+
+LOCAL = "lab"
+"""The bench whose resources are files and processes of this machine. A name of a run tells something there alone."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,19 +33,55 @@ class Left:
     why: str
 
 
-def left(ledger: Ledger, bench: Bench) -> list[Left]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LeftAlone:
+    """Something that nobody here may end, and why. `names_our_run`: its token names a run of this ledger."""
+
+    resource: Resource
+    why: str
+    names_our_run: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Survey:
+    """What may be removed, and what is told and stays."""
+
+    removable: tuple[Left, ...]
+    left_alone: tuple[LeftAlone, ...]
+
+
+def survey(ledger: Ledger, bench: Bench) -> Survey:
     """Everything of the bench that no living run, no kept host and no hand-made lab host accounts for."""
-    runs = {line.run: line for line in ledger.runs()}
-    found: dict[str, list[Resource]] = {}
+    runs = {line.run: line for line in ledger.runs() if line.bench == bench.name}
+    by_token: dict[str, list[Resource]] = {}
     for resource in bench.resources():
-        found.setdefault(resource.token, []).append(resource)
+        by_token.setdefault(resource.token, []).append(resource)
     now = datetime.datetime.now(datetime.UTC)
-    reasons = {token: _why(Token.parse(token), resources, runs, ledger, now) for token, resources in found.items()}
-    return [
-        Left(token=Token.parse(token), resources=tuple(found[token]), why=why)
-        for token, why in reasons.items()
-        if why is not None
-    ]
+    removable: list[Left] = []
+    left_alone: list[LeftAlone] = []
+    for text, resources in by_token.items():
+        try:
+            token = Token.parse(text)
+        except ValueError as error:
+            left_alone += [
+                LeftAlone(resource=one, why=one.unproven or str(error), names_our_run=False) for one in resources
+            ]
+            continue
+        state = _run_state(token, bench, runs, ledger)
+        decided = [(one, ownership.decide(one, state, now=now)) for one in resources]
+        if (item := _removable(token, decided)) is not None:
+            removable.append(item)
+        left_alone += [
+            LeftAlone(resource=one, why=decision.why, names_our_run=token.run in runs)
+            for one, decision in decided
+            if decision.removal is Removal.LEAVE
+        ]
+    return Survey(removable=tuple(removable), left_alone=tuple(left_alone))
+
+
+def left(ledger: Ledger, bench: Bench) -> list[Left]:
+    """What of it may be removed."""
+    return list(survey(ledger, bench).removable)
 
 
 def remove(items: Sequence[Left], bench: Bench) -> list[str]:
@@ -79,7 +122,8 @@ def _close_host(run: RunLine, host: HostLine, ledger: Ledger, bench: Bench) -> H
     """A host's record as its dead run left it, or the verdict that nothing is known; with what became of it."""
     if host.record is not None and host.state is not None:
         return host.record
-    still = any(resource.token == str(Token(run=run.run, host=host.host)) for resource in bench.resources())
+    token = str(Token(run=run.run, host=host.host))
+    still = any(resource.token == token and resource.unproven is None for resource in bench.resources())
     record = host.record or HostRecord(
         name=host.host,
         instance_type=host.instance_type,
@@ -94,42 +138,28 @@ def _close_host(run: RunLine, host: HostLine, ledger: Ledger, bench: Bench) -> H
     return record
 
 
-def _leased(resource: Resource, now: datetime.datetime) -> bool:
-    """Whether it has a lease that goes on. One whose end cannot be read is nobody's to remove."""
-    if resource.expires is None:
-        return False
-    try:
-        ends = datetime.datetime.fromisoformat(resource.expires)
-    except ValueError:
-        return True
-    return now < (ends if ends.tzinfo else ends.replace(tzinfo=datetime.UTC))
-
-
-def _why(
-    token: Token,
-    resources: Sequence[Resource],
-    runs: Mapping[str, RunLine],
-    ledger: Ledger,
-    now: datetime.datetime,
-) -> str | None:
-    """Why what carries this token may be removed; None when it may not.
-
-    In an account that others use too there are hosts that are in no ledger here: theirs, until their lease has ended.
-    """
-    if token.run == BY_HAND:
+def _removable(token: Token, decided: Sequence[tuple[Resource, RemovalDecision]]) -> Left | None:
+    """What of a token may go: nothing while something else that is proven to be ours is in use by it."""
+    ending = [(one, decision.why) for one, decision in decided if decision.removal is Removal.END]
+    in_use = any(decision.removal is Removal.IN_USE and one.unproven is None for one, decision in decided)
+    if in_use or not ending:
         return None
-    if (owner := keeper.of(token.run)) is not None:
-        return None if owner.alive() else "the process that kept it warm died"
+    why = max((why for _, why in ending), key=len)  # the one that tells of a lease, too
+    return Left(token=token, resources=tuple(one for one, _ in ending), why=why)
+
+
+def _run_state(token: Token, bench: Bench, runs: Mapping[str, RunLine], ledger: Ledger) -> RunState:
+    """What is known here of the run, or the process, that a token names."""
+    if bench.name == LOCAL and token.run == BY_HAND:
+        return RunState.BY_HAND
+    if bench.name == LOCAL and (owner := keeper.of(token.run)) is not None:
+        return RunState.KEEPER_ALIVE if owner.alive() else RunState.KEEPER_DIED
     run = runs.get(token.run)
     if run is None:
-        if any(_leased(resource, now) for resource in resources):
-            return None
-        return "its run is in no ledger here" + (
-            ", and its lease has ended" if any(resource.expires for resource in resources) else ""
-        )
+        return RunState.UNKNOWN
     if run.alive():
-        return None
+        return RunState.ALIVE
     states = {host.host: host.state for host in ledger.hosts(token.run)}
     if states.get(token.host) is HostState.KEPT:
-        return None
-    return "its run has ended" if run.ended else "the process of its run died"
+        return RunState.KEPT
+    return RunState.ENDED if run.ended else RunState.DIED

@@ -111,12 +111,12 @@ def kitchen(settings: Settings, listener: Listener, announce: Callable[[str], No
     )
 
 
-def baked_images(region: str | None) -> tuple[str, Sequence[BakedImage]]:
+def baked_images(region: str | None, settings: Settings) -> tuple[str, Sequence[BakedImage]]:
     """The Region, and our images in it, oldest first. Raises RequestError or what its bench raises."""
-    from harness.benches.ec2 import baked
+    from harness.benches.ec2 import baked, signing
 
     api = _api(region)
-    return api.region, baked.every(api)
+    return api.region, baked.every(api, signing.load(settings))
 
 
 def remove_images(region: str, images: Sequence[BakedImage]) -> None:

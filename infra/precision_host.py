@@ -30,7 +30,13 @@ class PrecisionHost(pulumi.ComponentResource):
         architecture = layout.architecture(list(known.supported_architectures), settings.instance_type)
         image, user = self._image(architecture)
         firewall = self._firewall()
-        key = ec2.KeyPair(f"{name}-key", public_key=settings.public_key, tags=self._tags, opts=self._child("tags"))
+        key = ec2.KeyPair(
+            f"{name}-key",
+            key_name=settings.resource_name or None,
+            public_key=settings.public_key,
+            tags=self._tags,
+            opts=self._child("tags"),
+        )
         placed = self._placed(group)
         instance = self._instance(image, firewall, key, placed)
         self.outputs: dict[str, pulumi.Input[Any]] = {
@@ -63,6 +69,7 @@ class PrecisionHost(pulumi.ComponentResource):
         subnet = self._settings.subnet_id
         return ec2.SecurityGroup(
             f"{self._name}-firewall",
+            name=self._settings.resource_name or None,
             description="ptp-harness: SSH from its controller, nothing else",
             vpc_id=ec2.get_subnet(id=subnet).vpc_id if subnet else None,
             ingress=[ec2.SecurityGroupIngressArgs(**rule) for rule in layout.ingress(self._settings)],  # type: ignore[arg-type]
@@ -75,7 +82,11 @@ class PrecisionHost(pulumi.ComponentResource):
         if group is None or group.strategy is None:
             return group.existing if group else None
         made = ec2.PlacementGroup(
-            f"{self._name}-placement", strategy=group.strategy, tags=self._tags, opts=self._child("tags")
+            f"{self._name}-placement",
+            name=self._settings.resource_name or None,
+            strategy=group.strategy,
+            tags=self._tags,
+            opts=self._child("tags"),
         )
         return made.name
 

@@ -46,6 +46,7 @@ class Settings:
     host: str
     token: str
     owner: str
+    resource_name: str
 
     @property
     def image_is_given(self) -> bool:
@@ -119,6 +120,7 @@ _FITS: dict[str, Callable[[str], bool]] = {
     "host": lambda text: _fits_tag(text),
     "token": lambda text: _fits_tag(text),
     "owner": lambda text: _fits_tag(text),
+    "resource_name": lambda text: re.fullmatch(r"([A-Za-z0-9][A-Za-z0-9._:-]{0,249})?", text) is not None,
 }
 
 _EXPECTED = {
@@ -138,6 +140,7 @@ _EXPECTED = {
     "host": "a tag's value",
     "token": "a tag's value",
     "owner": "a tag's value",
+    "resource_name": "at most 250 letters, digits and . _ : -, the first one a letter or digit",
 }
 
 

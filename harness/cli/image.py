@@ -80,13 +80,15 @@ def list_images(region: request.Region = None, json: Json = False) -> None:
     """List the images that were baked in a Region.
 
     What campaigns call each, its architecture and id, what it was made of, and the run in which a host made from it
-    passed. One that nothing proves is of a bake under way, or one that died: `sweep --bench ec2` removes it.
+    passed. One that nothing proves is of a bake under way, or one that died: `sweep --bench ec2` removes it. One that
+    is not signed by this controller's key was published elsewhere, or only carries such tags: campaigns start from it
+    by its id alone.
 
     Examples:
         ptp-harness image list --region eu-north-1
         ptp-harness image list --region eu-north-1 --json
     """
-    where, images = wiring.baked_images(region)
+    where, images = wiring.baked_images(region, settings.load())
     if json:
         output.emit({"schema": SCHEMA, "region": where, "images": [asdict(one) for one in images]})
     rows = [(f"baked:{one.name}", one.architecture, one.ident, one.created[:19], _standing(one)) for one in images]
@@ -105,21 +107,25 @@ def delete(
 ) -> None:
     """Remove baked images and their snapshots, and verify it.
 
-    Only images that were baked; hosts that run from one go on.
+    Only images that were baked, and are signed by this controller's key; hosts that run from one go on.
 
     Examples:
         ptp-harness image delete baked:al2023 --region eu-north-1
         ptp-harness image delete ami-0123456789abcdef0 --region eu-north-1
     """
-    where, there = wiring.baked_images(region)
-    meant = [one for one in there if one.ident in images or f"baked:{one.name}" in images]
-    unknown = [word for word in images if not any(word in (one.ident, f"baked:{one.name}") for one in meant)]
+    where, there = wiring.baked_images(region, settings.load())
+    named = [one for one in there if one.ident in images or f"baked:{one.name}" in images]
+    unknown = [word for word in images if not any(word in (one.ident, f"baked:{one.name}") for one in named)]
     if unknown:
         names = ", ".join(sorted({f"baked:{one.name}" for one in there})) or "none"
         raise RequestError(
             f"no image that was baked in {where} is {', '.join(unknown)}", next_step=f"there are {names}; `image list`"
         )
-    wiring.remove_images(where, meant)
+    meant = [one for one in named if one.signed or one.ident in images]  # by its id, one that is not ours is refused
+    wiring.remove_images(where, meant or named)
+    for one in named:
+        if one not in meant:
+            output.say(f"{one.ident} is called baked:{one.name} too, and stays: it is not proven to be ours")
     for one in meant:
         output.say(f"{one.ident} (baked:{one.name}, {one.architecture}) is gone")
 
@@ -130,6 +136,7 @@ def _on(region: str | None, configuration: Settings) -> Sequence[str]:
 
 def _standing(one: BakedImage) -> str:
     proven = f"proven by run {one.proof}" if one.proof else f"nothing proves it yet (run {one.run})"
+    proven += "" if one.signed else ", not signed by our key"
     return f"{one.base}, driver {one.driver}, {proven}"
 
 

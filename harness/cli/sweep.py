@@ -11,6 +11,8 @@ from harness.cli import completion, output
 from harness.errors import CleanupError, ExitCode
 from harness.ledger import Ledger
 from harness.model.cloud import CloudWishes
+from harness.plain_text import clip
+from harness.sweep import LeftAlone
 
 
 def sweep(
@@ -28,10 +30,13 @@ def sweep(
     """List what dead or ended runs left; --yes removes it.
 
     Hosts that were kept on purpose, those of runs under way and those of `ptp-harness lab up` are not touched. With
-    --yes, hosts of dead runs get their verdict, and what was removed is looked for once more. In EC2 a host of
-    somebody else, whose run is in no ledger here, is left alone until its lease has ended.
+    --yes, hosts of dead runs get their verdict, and what was removed is looked for once more.
 
-    Exit code 4 when something is left.
+    In EC2 a tag proves nothing. Only what is signed by this controller's key, or in its records, is removed; of a run
+    that is in no ledger here, only once its lease has ended. The rest is listed as left alone, with the command that
+    removes it, unless it looks like a host of somebody else whose lease goes on.
+
+    Exit code 4 when something is left, also when what is left alone names a run of this ledger.
 
     Examples:
         ptp-harness sweep
@@ -40,10 +45,13 @@ def sweep(
     """
     configuration = settings.load()
     ledger, source = wiring.ledger(configuration), wiring.bench(bench, configuration, wishes=CloudWishes(region=region))
-    found = sweeping.left(ledger, source)
+    survey = sweeping.survey(ledger, source)
+    found = survey.removable
     for item in found:
         for resource in item.resources:
             output.say(f"{item.token}  {resource.kind:<10} {resource.name}  {resource.detail}  ({item.why})")
+    for alone in survey.left_alone:
+        output.say(_line_of(alone))
     if yes:
         sweeping.remove(found, source)
         closed = sweeping.close_dead_runs(ledger, source)
@@ -51,9 +59,16 @@ def sweep(
         output.say(f"removed {len(found)}, verified; closed the books of {', '.join(closed) or 'no run'}")
     elif found:
         output.say(f"{len(found)} left; `ptp-harness sweep --yes` removes them")
-        raise typer.Exit(ExitCode.LEFT_RUNNING)
     else:
-        output.say("nothing is left")
+        output.say("nothing is left" + (" that is ours" if survey.left_alone else ""))
+    if (found and not yes) or any(alone.names_our_run for alone in survey.left_alone):
+        raise typer.Exit(ExitCode.LEFT_RUNNING)
+
+
+def _line_of(alone: LeftAlone) -> str:
+    resource = alone.resource
+    words = [clip(resource.token) or "without a token", f"{resource.kind:<10} {resource.name}", clip(resource.detail)]
+    return "  ".join([*filter(None, words), f"(left alone: {alone.why})"])
 
 
 def _verify(ledger: Ledger, source: Bench) -> None:

@@ -57,6 +57,7 @@ class BakedImage:
     created: str  # UTC, ISO 8601
     state: str  # pending, available, failed, ...
     snapshots: tuple[str, ...]
+    signed: bool = False  # by our key, with all that its tags tell: whoever may tag can write the tags of any image
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

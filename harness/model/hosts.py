@@ -46,6 +46,7 @@ class Resource:
     name: str
     detail: str
     expires: str | None = None  # ISO 8601: until then it may belong to somebody whose books are not ours
+    unproven: str | None = None  # why it is not proven to be ours, although it carries a token: then it is never ended
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

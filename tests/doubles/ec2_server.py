@@ -1,4 +1,5 @@
-"""moto's server, and what it does not model but our instances need: placement groups, client tokens, named images.
+"""moto's server, and what it does not model but our instances need: placement groups, client tokens, named images,
+and filters with wildcards.
 
 Run it as a program: it prints its port and serves until it is ended. `reset` of moto's own API forgets groups too.
 By rules (`faults`) for the method RunInstances, with an instance's type and zone for type and name, an instance is
@@ -25,6 +26,7 @@ from moto.ec2.responses import EC2Response
 from moto.server import ThreadedMotoServer
 from moto.ssm.models import Parameter, SimpleSystemManagerBackend
 
+from tests.doubles import ec2_filters
 from tests.doubles.faults import Faults
 
 STRATEGIES = ("cluster", "spread", "partition", "precision-time")
@@ -50,6 +52,7 @@ def install(address: str | None = None, faults: Path | None = None, *, put: Put 
         for action in actions:
             put(pupil, action.__name__, action)
     put(EC2Response, "run_instances", run)
+    ec2_filters.install(put)
 
 
 # --- placement groups ------------------------------------------------------------------------------------------------
@@ -116,11 +119,12 @@ def _unknown(name: str) -> EC2ClientError:
 def _matches(group: dict[str, Any], name: str, values: list[str]) -> bool:
     tags = {each["Key"]: each["Value"] for each in group["Tags"]}
     if name.startswith("tag:"):
-        return tags.get(name.removeprefix("tag:")) in values
+        key = name.removeprefix("tag:")
+        return key in tags and ec2_filters.any_matches([tags[key]], values)
     if name == "tag-key":
-        return bool(tags.keys() & set(values))
+        return ec2_filters.any_matches(tags, values)
     own = {"group-name": "GroupName", "strategy": "Strategy", "state": "State", "group-id": "GroupId"}
-    return group[own[name]] in values
+    return ec2_filters.any_matches([group[own[name]]], values)
 
 
 # --- instances -------------------------------------------------------------------------------------------------------

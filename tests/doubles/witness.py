@@ -46,7 +46,7 @@ class Witness:
             said = path.lstat().st_mode
             if not stat.S_ISLNK(said) and stat.S_IMODE(said) & ~mode & 0o077:
                 self.open_to_others.add(str(path.relative_to(self._ours.parent)))
-            if path.name == "passphrase":
+            if path.name in ("passphrase", "signing-key"):
                 self.secrets.add(path.read_text().strip())
             elif "keys" in path.parts and stat.S_ISREG(said) and (text := path.read_text()).startswith(_KEY):
                 self.secrets.add(text.splitlines()[4])  # one of the lines with the key itself

@@ -199,10 +199,19 @@ def test_a_host_whose_stack_is_lost_is_removed_by_its_tags(make: Make, double: D
     assert left(double.ec2(), "b7") == []
 
 
-def test_a_host_of_which_only_the_tags_are_left(make: Make, double: Double) -> None:
+def test_a_host_of_which_only_tags_and_our_key_are_left_goes_and_without_the_key_it_stays(
+    make: Make, double: Double
+) -> None:
     bench = make()
     launched(bench, "b8")
     bench._ups.pop(token("b8")).result()
-    shutil.rmtree(bench.records.root.parent)
+    folder = bench.records.root.parent
+    key = (folder / "signing-key").read_bytes()
+    shutil.rmtree(folder)
+    there = left(double.ec2(), "b8")
+    make().release(token("b8"))
+    assert left(double.ec2(), "b8") == there, "nothing but tags says whose it is"
+    assert {one.unproven is None for one in make().resources()} == {False}
+    (folder / "signing-key").write_bytes(key)
     make().release(token("b8"))
     assert left(double.ec2(), "b8") == []

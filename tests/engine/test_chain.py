@@ -123,10 +123,14 @@ def test_a_campaign_from_stacks_to_verdicts(kept: Kept) -> None:
 
 def test_no_secret_is_told_or_left_open(kept: Kept, environ: dict[str, str]) -> None:
     _, report, news, witness = kept
-    assert len(witness.secrets) == 5, "the passphrase, the run's key, and that of each host"
+    assert len(witness.secrets) == 6, "the passphrase, the signing key, the run's key, and that of each host"
     assert witness.told(beside=SECRET) == []
     assert witness.open_to_others == set()
-    own = {"ec2/passphrase", *(str(path.relative_to(state(environ))) for path in state(environ).glob("ec2/keys/**/*"))}
+    own = {
+        "ec2/passphrase",
+        "ec2/signing-key",
+        *(str(path.relative_to(state(environ))) for path in state(environ).glob("ec2/keys/**/*")),
+    }
     assert set(holding(state(environ), {*witness.secrets, SECRET})) - own == set()
     said = news + json.dumps(report)
     assert [secret for secret in (*witness.secrets, SECRET, CANARY) if secret in said] == []

@@ -112,6 +112,13 @@ def test_the_placement_group(
     assert record.outputs.get("placementGroup") == group
 
 
+def test_a_name_that_is_given_is_that_of_all_that_has_a_name(run_program: Program) -> None:
+    record = run_program(region="eu-west-1", instanceType="c8g.large", resourceName="ptp-harness-k3f9-signed")
+    named = {FIREWALL: "name", KEY: "keyName", PLACEMENT: "name"}
+    assert {record.one(kind).inputs.get(word) for kind, word in named.items()} == {"ptp-harness-k3f9-signed"}
+    assert all(word not in run_program().one(kind).inputs for kind, word in named.items() if kind != PLACEMENT)
+
+
 def test_a_cluster_that_would_hide_the_clock_is_refused(run_program: Program) -> None:
     with pytest.raises(pulumi.RunError, match="--parent-group-id"):
         run_program(region="eu-west-1", instanceType="c8g.large", placement="cluster")

@@ -59,7 +59,7 @@ def test_a_number_has_an_upper_bound(value: str) -> None:
 @pytest.mark.parametrize("name", ["PTP_HARNESS_STATE_DIR", "PTP_HARNESS_CACHE_DIR", "HOME", "XDG_STATE_HOME"])
 @pytest.mark.parametrize("value", ["/a\nb", "/\x1b[2J", "/\udcff", "/{{ x }}", "/" + "x" * 5000], ids=ascii)
 def test_a_folder_is_a_path_that_can_be_shown(name: str, value: str) -> None:
-    with pytest.raises(RequestError, match=f"^{name} names no folder: it ") as refused:
+    with pytest.raises(RequestError, match=f"^{name} names no file or folder: it ") as refused:
         settings.load({name: value})
     assert refused.value.message.isprintable()
 

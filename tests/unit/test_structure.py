@@ -30,6 +30,7 @@ LAYERS = (
     "stats",
     "ladder",
     "report",
+    "ownership",
     # ports
     "bench",
     # effects

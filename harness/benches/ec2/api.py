@@ -3,6 +3,7 @@
 import difflib
 import os
 import random
+import re
 import threading
 import time
 from collections import defaultdict
@@ -31,6 +32,14 @@ _FIRST_BACKOFF_S = 1.0
 _MOST_BACKOFF_S = 20.0
 _LOGGED_OUT = ("SSOTokenLoadError", "UnauthorizedSSOTokenError", "TokenRetrievalError", "CredentialRetrievalError")
 _CONNECT_S, _READ_S = 5, 20
+
+
+def exactly(name: str, *values: str) -> dict[str, Any]:
+    """An EC2 filter (for `Filters`) that selects these values alone: `*`, `?` and `\\` in them are no wildcards.
+
+    Source: Amazon EC2 User Guide, "List and filter your resources", on wildcards.
+    """
+    return {"Name": name, "Values": [re.sub(r"([\\*?])", r"\\\1", value) for value in values]}
 
 
 class Api:

@@ -2,17 +2,18 @@
 
 import datetime
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from harness.bench import BenchError, Progress, TransientError
 from harness.benches.ec2 import baked, trouble
-from harness.benches.ec2.api import Api
+from harness.benches.ec2.api import Api, exactly
 from harness.benches.ec2.bench import Ec2Bench
-from harness.benches.ec2.orphans import EXPIRES, IMAGE, RUN, TOKEN
+from harness.benches.ec2.orphans import IMAGE, RUN
 from harness.benches.ec2.records import HostRecord
 from harness.model import Token
 from harness.model.cloud import BakedImage
+from harness.ownership import EXPIRES, TOKEN, Signer
 
 STOPPED_WITHIN_S = 300.0
 COPIED_WITHIN_S = 3600.0
@@ -33,6 +34,10 @@ class Bakery:
     def api(self) -> Api:
         return self.bench.region.api
 
+    @property
+    def signer(self) -> Signer:
+        return self.bench.proofs.signer
+
     def make(self, token: Token, *, name: str, driver: str, progress: Progress) -> BakedImage:
         """An image of a running host, which is a candidate until it is published. The host is stopped, and stays so.
 
@@ -43,33 +48,40 @@ class Bakery:
             raise BenchError(f"{token} has no instance in EC2")
         progress(f"stopping {host.instance_id}, so that its disk is whole")
         self._stop(host)
-        now = datetime.datetime.now(datetime.UTC)
+        own_token, now = str(image_token(token)), datetime.datetime.now(datetime.UTC)
+        title = f"ptp-harness-{name}-{host.token.run}-{now:%Y%m%d%H%M%S}"
         tags = {
-            "Name": f"ptp-harness {name}",
             baked.NAME: name,
             baked.USER: host.user,
             baked.BASE: host.image or "",
             baked.DRIVER: driver,
             RUN: host.token.run,
-            TOKEN: str(image_token(host.token)),
+            TOKEN: own_token,
             EXPIRES: host.expires_utc,
         }
-        ident = self._create(host, f"ptp-harness-{name}-{host.token.slug}-{now:%Y%m%d%H%M%S}", tags)
-        return self._copied(host, ident, progress)
+        signed = self.signer.name(title, token=own_token, expires=host.expires_utc)  # 124 characters at most, of 128
+        image = self._copied(host, self._create(host, signed, tags), progress)
+        for snapshot in image.snapshots:  # it has no name for its proof once its image is gone
+            what = f"signing {snapshot}"
+            baked.sign(self.api, "snapshot", snapshot, tags, self.signer, what=what)
+        # As we wrote the tags, whoever has changed them since.
+        return replace(image, name=name, user=host.user, base=host.image or "", driver=driver, run=host.token.run)
 
     def publish(self, image: BakedImage, *, proof: str) -> None:
         """Let campaigns start from it: a host made from it has passed in the run `proof`."""
-        baked.publish(self.api, image, proof=proof)
+        baked.publish(self.api, image, self.signer, proof=proof)
 
     def retire(self, image: BakedImage, *, older: int) -> list[BakedImage]:
         """Remove the proven ones of the same name and architecture that are older, but for the newest `older` of them.
+
+        Only those that we signed: neither what others published nor what only carries such tags.
 
         Returns those removed. Raises CleanupError, BenchError.
         """
         same = [
             one
-            for one in baked.every(self.api)
-            if (one.name, one.architecture) == (image.name, image.architecture) and one.proof
+            for one in baked.every(self.api, self.signer)
+            if (one.name, one.architecture) == (image.name, image.architecture) and one.proof and one.signed
         ]
         before = [one for one in same if one.created < image.created and one.ident != image.ident]
         retired = before[: len(before) - older] if older else before
@@ -96,7 +108,8 @@ class Bakery:
 
     def _create(self, host: HostRecord, title: str, tags: Mapping[str, str]) -> str:
         """Ask for the image; its id. An answer that was lost is asked for again, and then the title is taken: by us."""
-        told = [{"Key": key, "Value": value} for key, value in tags.items()]
+        named = {"Name": f"ptp-harness {tags[baked.NAME]}", **tags}
+        told = [{"Key": key, "Value": value} for key, value in named.items()]
         try:
             answer = self.api.call(
                 "ec2",
@@ -112,12 +125,12 @@ class Bakery:
         except BenchError as error:
             if trouble.code_of(error) != _TAKEN:
                 raise
-            named = [{"Name": "name", "Values": [title]}]
-            what = "looking for the image that was asked for"
-            there = self.api.call("ec2", "describe_images", what=what, Owners=["self"], Filters=named)["Images"]
-            if not there:
+            wanted, what = [exactly("name", title)], "looking for the image that was asked for"
+            there = self.api.call("ec2", "describe_images", what=what, Owners=["self"], Filters=wanted)["Images"]
+            same = [one for one in there if one["Name"] == title]
+            if not same:
                 raise
-            return str(there[0]["ImageId"])
+            return str(same[0]["ImageId"])
 
     def _copied(self, host: HostRecord, ident: str, progress: Progress) -> BakedImage:
         """The image, once EC2 has copied the disk."""
@@ -136,7 +149,7 @@ class Bakery:
         if found != "available":
             why = seen.get("StateReason", {}).get("Message") or "EC2 does not say why"
             raise BenchError(f"the image {ident} is {found}: {why}", next_step="bake it again")
-        return baked.of(seen)
+        return baked.of(seen, self.signer)
 
     def _until(
         self, state: Callable[[], str], ends: tuple[str, ...], every_s: float, within_s: float, goal: str

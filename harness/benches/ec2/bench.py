@@ -1,18 +1,21 @@
 """Where do hosts come from that EC2 gives? From a Pulumi stack each; EC2 itself is asked whether they are gone."""
 
 import datetime
+import secrets
 import threading
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import cached_property
 
 from harness.bench import BenchError, Check, FatalError, InstanceType, Progress
-from harness.benches.ec2 import access, checks, engine_home, orphans, prices, terms, watch
+from harness.benches.ec2 import access, checks, engine_home, orphans, prices, signing, terms, watch
 from harness.benches.ec2.api import Api
 from harness.benches.ec2.engine import Engine
 from harness.benches.ec2.failures import EngineError, LockedError
 from harness.benches.ec2.identity import Identity
 from harness.benches.ec2.launch import Launch, Workshop
+from harness.benches.ec2.orphans import Orphan
+from harness.benches.ec2.proofs import Proofs
 from harness.benches.ec2.records import HostRecord, Records
 from harness.benches.ec2.region import Region
 from harness.benches.ec2.stack import StackOutputs
@@ -45,7 +48,12 @@ class Ec2Bench:
     @cached_property
     def region(self) -> Region:
         """The Region of the campaign. Raises FatalError when none is known."""
-        return Region(self._api(self.wishes.region), self.wishes, self._settings.cache_dir)
+        return Region(self._api(self.wishes.region), self.wishes, self._settings.cache_dir, self.proofs.signer)
+
+    @cached_property
+    def proofs(self) -> Proofs:
+        """What tells our own from what only carries our tags. Raises SetupError."""
+        return Proofs(signing.load(self._settings), self.records)
 
     @cached_property
     def _watch(self) -> Watch:
@@ -116,7 +124,10 @@ class Ec2Bench:
             self._forget(record)
 
     def resources(self) -> Sequence[Resource]:
-        """Our stacks, in which an engine may still be making something, and all in EC2 that carries our tags."""
+        """Our stacks, in which an engine may still be making something, and all in EC2 that carries our tags.
+
+        What only the tags tell to be ours says so.
+        """
         stacks = [
             Resource(
                 token=str(record.token),
@@ -127,11 +138,8 @@ class Ec2Bench:
             )
             for record in self.records.all()
         ]
-        return stacks + [
-            Resource(token=one.token, kind=one.kind, name=one.ident, detail=one.detail, expires=one.expires)
-            for region in self._regions()
-            for one in orphans.find(self._api(region))
-        ]
+        there = [self.proofs.resources(orphans.find(self._api(region)), region) for region in self._regions()]
+        return [*stacks, *(one for resources in there for one in resources)]
 
     def api_calls(self, token: Token | None = None) -> float:
         """Our own calls; what Pulumi's AWS plugin asks beside them, in a process of its own, nobody can count here."""
@@ -154,6 +162,8 @@ class Ec2Bench:
 
     def _begin(self, token: Token, instance_type: str) -> HostRecord:
         now = datetime.datetime.now(datetime.UTC).replace(microsecond=0)
+        expires = (now + datetime.timedelta(seconds=self.wishes.lease_s)).isoformat()
+        title = f"ptp-harness-{token.slug}-{secrets.token_hex(4)}"  # another one for each attempt
         record = HostRecord(
             token=token,
             instance_type=instance_type,
@@ -162,7 +172,8 @@ class Ec2Bench:
             stack=token.slug,
             intent="begin",
             created_utc=now.isoformat(),
-            expires_utc=(now + datetime.timedelta(seconds=self.wishes.lease_s)).isoformat(),
+            expires_utc=expires,
+            resource_name=self.proofs.signer.name(title, token=str(token), expires=expires),
             access=self.wishes.access,
             claim=self.region.catalogue.claim(instance_type),
         )
@@ -177,9 +188,9 @@ class Ec2Bench:
         try:
             if not whole:
                 self._engine.recover(record.stack)
-                api, host = self._api(record.region), record.token.host
-                found = orphans.find(api, token=str(record.token), host=host)
-                orphans.remove(api, [one for one in found if one.kind == "instance"], host=host)
+                found = self._ours(record.token, record.region)
+                instances = [one for one in found if one.kind == "instance"]
+                orphans.remove(self._api(record.region), instances, host=record.token.host)
             self._engine.destroy(record.stack, _silent)
         except LockedError as error:
             raise CleanupError([f"all of {record.token} ({error.message})"], next_step=error.next_step) from error
@@ -188,15 +199,18 @@ class Ec2Bench:
         return ""
 
     def _verify(self, token: Token, region: str, words: str) -> None:
-        """Ask EC2 what there is of a token, remove it, and ask once more. Raises CleanupError."""
-        api = self._api(region)
-        left = orphans.find(api, token=str(token), host=token.host)
+        """Ask EC2 what there is of a token that is ours, remove it, and ask once more. Raises CleanupError."""
+        left = self._ours(token, region)
         if not left:
             return
-        orphans.remove(api, left, host=token.host)
-        if still := orphans.find(api, token=str(token), host=token.host):
+        orphans.remove(self._api(region), left, host=token.host)
+        if still := self._ours(token, region):
             names = [f"{one} in {region}" for one in still]
             raise CleanupError(names, next_step=f"`ptp-harness sweep --bench ec2 --yes` tries again{words}")
+
+    def _ours(self, token: Token, region: str) -> list[Orphan]:
+        found = orphans.find(self._api(region), token=str(token), host=token.host)
+        return self.proofs.ours(found, region)
 
     def _forget_stack(self, record: HostRecord) -> None:
         """Remove the stack, whose state may name what EC2 says is gone. Raises CleanupError."""

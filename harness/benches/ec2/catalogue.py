@@ -11,7 +11,7 @@ from typing import Any
 from harness.bench import BenchError
 from harness.benches.ec2 import answers
 from harness.benches.ec2.answers import Answer
-from harness.benches.ec2.api import Api
+from harness.benches.ec2.api import Api, exactly
 from harness.errors import RequestError, SetupError
 from harness.model import Claim
 from harness.model.cloud import TypeInfo
@@ -92,7 +92,7 @@ def _described(api: Api, names: Sequence[str]) -> Iterable[Any]:
     """What the API says of each type, some hundreds at a time: by name a page does not wait for the one before it."""
 
     def some(start: int) -> list[Any]:
-        wanted = [{"Name": "instance-type", "Values": list(names[start : start + _PER_CALL])}]
+        wanted = [exactly("instance-type", *names[start : start + _PER_CALL])]
         what = "describing instance types"
         pages = api.pages(
             "ec2", "describe_instance_types", "InstanceTypes", what=what, Filters=wanted, MaxResults=_PER_CALL

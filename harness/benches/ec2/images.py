@@ -5,16 +5,19 @@ What a name means moves from day to day: it is resolved once per campaign and st
 
 import datetime
 import difflib
+import re
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from harness import names
 from harness.bench import BenchError
 from harness.benches.ec2 import baked, trouble
 from harness.benches.ec2.api import Api
 from harness.errors import RequestError
 from harness.model.images import BAKED, NAMED
+from harness.ownership import NOBODY, Signer
 
 _OWNERS = {
     "amazon": "ec2-user",
@@ -50,8 +53,8 @@ class Image:
 class Images:
     """What each name means in one campaign: asked once, the same for all hosts. Threads share it."""
 
-    def __init__(self, api: Api) -> None:
-        self._api = api
+    def __init__(self, api: Api, signer: Signer = NOBODY) -> None:
+        self._api, self._signer = api, signer
         self._known: dict[tuple[str, str, str | None], Image] = {}
         self._lock = threading.Lock()
 
@@ -60,7 +63,7 @@ class Images:
         with self._lock:
             key = (name, architecture, user)
             if key not in self._known:
-                self._known[key] = resolve(self._api, name, architecture, user=user)
+                self._known[key] = resolve(self._api, name, architecture, user=user, signer=self._signer)
             return self._known[key]
 
 
@@ -74,8 +77,10 @@ def check_name(name: str) -> None:
     )
 
 
-def resolve(api: Api, name: str, architecture: str, *, user: str | None = None) -> Image:
+def resolve(api: Api, name: str, architecture: str, *, user: str | None = None, signer: Signer = NOBODY) -> Image:
     """The image of that name (or id) for an architecture. `user` overrides whom it is made for.
+
+    Of baked images, only what the signer's key has signed is meant.
 
     Raises RequestError for a name or id that is not there or does not fit, BenchError as Api does.
     """
@@ -83,7 +88,7 @@ def resolve(api: Api, name: str, architecture: str, *, user: str | None = None) 
     if name.startswith("ami-"):
         return _described(api, name, name, None, architecture, user)
     if meant := BAKED.fullmatch(name):
-        return _described(api, name, _baked(api, meant[1], architecture, run=meant[2] or ""), None, architecture, user)
+        return _described(api, name, _baked(api, meant, architecture, signer), None, architecture, user)
     parameter = NAMED[name].parameters[architecture]
     return _described(api, name, _ami_of(api, name, architecture), parameter, architecture, user or NAMED[name].user)
 
@@ -100,14 +105,23 @@ def _ami_of(api: Api, name: str, architecture: str) -> str:
     raise RequestError(f"{api.region} has no image {name} for {architecture}", next_step=there)
 
 
-def _baked(api: Api, name: str, architecture: str, *, run: str) -> str:
-    there = baked.every(api)
-    found = baked.newest(there, name, architecture, run=run)
+def _baked(api: Api, meant: re.Match[str], architecture: str, signer: Signer) -> str:
+    name, there = meant[1], baked.every(api, signer)
+    found = baked.newest(there, name, architecture, run=meant[2] or "")
     if found is None:
-        names = ", ".join(sorted({f"baked:{one.name} for {one.architecture}" for one in there if one.proof}))
+        same = [one for one in there if (one.name, one.architecture) == (name, architecture) and one.proof]
+        if same and meant[2] is None:
+            raise RequestError(
+                f"no image baked:{name} for {architecture} in {api.region} was published from here: {same[-1].ident} "
+                "carries that name, which whoever may tag images can give it",
+                next_step=f"where you trust it, `image: {same[-1].ident}`; controllers with the same signing key use "
+                "each other's images (PTP_HARNESS_SIGNING_KEY)",
+            )
+        proven = [one for one in there if one.proof and one.signed]
+        known = ", ".join(sorted({f"baked:{one.name} for {one.architecture}" for one in proven}))
         raise RequestError(
             f"{api.region} has no proven image baked:{name} for {architecture}",
-            next_step=f"`ptp-harness image bake` makes one; there are {names or 'none'}",
+            next_step=f"`ptp-harness image bake` makes one; there are {known or 'none'}",
         )
     return found.ident
 
@@ -165,9 +179,12 @@ def _unfit(said: Mapping[str, Any], ami: str, architecture: str) -> str | None:
 
 
 def user_of(said: Mapping[str, Any]) -> str | None:
-    """Who logs in to an image that DescribeImages described: by our tag, its name, or its owner."""
+    """Who logs in to an image that DescribeImages described: by our tag, its name, or its owner.
+
+    Whoever may tag images writes our tag: what cannot be a user's name counts as if it were not there.
+    """
     tags = {tag["Key"]: tag["Value"] for tag in said.get("Tags", ())}
-    if baked.USER in tags:
+    if names.fits(names.USER, tags.get(baked.USER, "")):
         return str(tags[baked.USER])
     name = str(said.get("Name", "")).rpartition("/")[2]
     by_name = next((user for prefix, user in _PREFIXES.items() if name.startswith(prefix)), None)

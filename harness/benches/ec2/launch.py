@@ -96,11 +96,13 @@ class Launch:
             token=str(token),
             owner=wishes.owner or getpass.getuser(),
             volume_gib=max(wishes.volume_gib, image.volume_gib or 0),
+            resource_name=self.record.resource_name,
         )
         seen = self._bring_up(settings)
         return self._note(
             "runs",
             instance_id=seen.id,
+            volume_ids=seen.volumes,
             address=seen.public_address if wishes.access == "ssh" else seen.address,
             zone=seen.zone or place.zone,
             placement=groups.observed(decision, seen.placement_group),
@@ -129,6 +131,7 @@ class Launch:
             asked,
             settings.token,
             host=settings.host,
+            key_pair=self.record.resource_name or "",
             deadline_s=RUNS_WITHIN_S,
             cancelled=stop,
             public=settings.access == "ssh",

@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from harness.bench import BenchError
 from harness.benches.ec2 import trouble
-from harness.benches.ec2.api import Api
+from harness.benches.ec2.api import Api, exactly
 from harness.errors import RequestError
 
 Access = Literal["ssh", "ssm"]
@@ -38,7 +38,7 @@ def load(api: Api, subnet: str | None = None) -> Sequence[Subnet]:
     """The default VPC's default subnets, or the one that was given. Raises RequestError when it is not there."""
     said = _given(api, subnet) if subnet else _default(api)
     vpc = said[0]["VpcId"]
-    where = [{"Name": "vpc-id", "Values": [vpc]}]
+    where = [exactly("vpc-id", vpc)]
     tables = list(api.pages("ec2", "describe_route_tables", "RouteTables", Filters=where, what="looking at its routes"))
     return tuple(sorted((_subnet(one, tables) for one in said), key=lambda one: (one.zone, one.id)))
 
@@ -84,7 +84,7 @@ def _given(api: Api, subnet: str) -> list[Any]:
 
 
 def _default(api: Api) -> list[Any]:
-    ours = [{"Name": "default-for-az", "Values": ["true"]}]
+    ours = [exactly("default-for-az", "true")]
     found = list(api.pages("ec2", "describe_subnets", "Subnets", Filters=ours, what="looking at the default subnets"))
     if not found:
         raise RequestError(

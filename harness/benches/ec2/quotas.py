@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from harness.bench import BenchError
-from harness.benches.ec2.api import Api
+from harness.benches.ec2.api import Api, exactly
 from harness.model.cloud import Quota, TypeInfo
 
 _STANDARD = ("a", "c", "d", "h", "i", "im", "is", "m", "r", "t", "z")
@@ -84,7 +84,7 @@ def limit_of(api: Api, code: str) -> tuple[int | None, str]:
 def _used(api: Api, known: Mapping[str, TypeInfo], market: str) -> tuple[dict[str, int] | None, str]:
     """The vCPUs that run, by quota. Those on dedicated hosts count against other quotas."""
     used: dict[str, int] = {}
-    states = [{"Name": "instance-state-name", "Values": _COUNTED}]
+    states = [exactly("instance-state-name", *_COUNTED)]
     try:
         for reservation in api.pages(
             "ec2", "describe_instances", "Reservations", what="counting what runs", Filters=states, MaxResults=1000

@@ -28,7 +28,9 @@ class HostRecord:
     created_utc: str
     expires_utc: str
     launched_type: str | None = None  # another size, where the campaign allowed that
+    resource_name: str | None = None  # the signed name of what is made; not in the records of early versions
     instance_id: str | None = None
+    volume_ids: tuple[str, ...] = ()  # the disks that go with the instance
     address: str | None = None
     zone: str | None = None
     image: str | None = None
@@ -87,6 +89,7 @@ def read(folder: Path) -> HostRecord | None:
             return None
         parts = {"token": Token, "placement": Placement, "claim": Claim}
         made = {name: _made(kind, document.pop(name)) for name, kind in parts.items()}
+        made["volume_ids"] = tuple(document.pop("volume_ids", ()))
         return HostRecord(**document | made | {"folder": Path(document["folder"])})
     except (OSError, ValueError, TypeError, KeyError, AttributeError):
         return None

@@ -14,15 +14,16 @@ from harness.benches.ec2.images import Image, Images
 from harness.benches.ec2.networks import Subnet
 from harness.benches.ec2.places import Place
 from harness.model.cloud import CloudWishes, TypeInfo
+from harness.ownership import NOBODY, Signer
 
 
 class Region:
     """One Region and what a campaign wants there. Threads share it."""
 
-    def __init__(self, api: Api, wishes: CloudWishes, cache_dir: Path) -> None:
+    def __init__(self, api: Api, wishes: CloudWishes, cache_dir: Path, signer: Signer = NOBODY) -> None:
         self.api, self.wishes = api, wishes
         self._cache_dir = cache_dir
-        self._images = Images(api)
+        self._images = Images(api, signer)
         self._lock = threading.RLock()
 
     @cached_property

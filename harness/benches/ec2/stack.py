@@ -29,6 +29,7 @@ class ConfigValue:
 class StackSettings:
     """One host's stack. `host_key` is the OpenSSH private key that the host is first known by, until it is rotated.
 
+    `resource_name` names the key pair and the groups that are made; None leaves that to Pulumi.
     `placement` is what Pulumi.yaml says of it. `expires` is an ISO date and time; `lease_s` arms the timer in the host.
     """
 
@@ -52,6 +53,7 @@ class StackSettings:
     volume_gib: int
     user: str | None = None
     instance_profile: str | None = None
+    resource_name: str | None = None
 
     def __repr__(self) -> str:
         return f"StackSettings(token={self.token!r}, instance_type={self.instance_type!r}, region={self.region!r})"
@@ -78,6 +80,7 @@ class StackSettings:
             "volumeGib": str(self.volume_gib),
             "user": self.user,
             "instanceProfile": self.instance_profile,
+            "resourceName": self.resource_name,
         }
         values = {
             f"{PROJECT}:{key}": ConfigValue(value=value, secret=key == "hostKey")

@@ -12,8 +12,9 @@ from typing import Any
 
 from harness.bench import BenchError, FatalError, TransientError
 from harness.benches.ec2 import trouble
-from harness.benches.ec2.api import Api
-from harness.benches.ec2.orphans import TOKEN
+from harness.benches.ec2.api import Api, exactly
+from harness.benches.ec2.orphans import volumes_of
+from harness.ownership import TOKEN
 
 EVERY_S = 1.0
 BATCH = 100
@@ -40,6 +41,8 @@ class Instance:
     private_address: str | None
     zone: str | None
     placement_group: str | None
+    key_pair: str | None  # that it was launched with
+    volumes: tuple[str, ...]  # that go with it
 
     @property
     def address(self) -> str | None:
@@ -48,13 +51,14 @@ class Instance:
 
 @dataclass(eq=False, slots=True)
 class _Waiter:
-    """Somebody who waits for the newest instance of a token, but for those that ended before.
+    """Somebody who waits for the newest instance of a token and a key pair, but for those that ended before.
 
     What was seen of it is written by the watch's thread.
     """
 
     token: str
     host: str
+    key_pair: str
     without: frozenset[str] = frozenset()
     idle: Callable[[], bool] = lambda: False
     since: float = field(default_factory=time.monotonic)
@@ -76,6 +80,7 @@ class Watch:
         token: str,
         *,
         host: str,
+        key_pair: str,
         deadline_s: float,
         cancelled: threading.Event,
         public: bool = True,
@@ -84,13 +89,14 @@ class Watch:
     ) -> Instance:
         """The token's instance once it runs and has an address: a public one, unless a private one will do.
 
+        Only one that was launched with that key pair: anybody's instance may carry the token, since it is a tag.
         Instances of earlier attempts, by their ids in `without`, do not count. EC2 is not asked while it is `idle`.
 
         Raises the error of its StateReason when it ended instead (CapacityError for what EC2 finds out late),
         TransientError past the deadline, Cancelled.
         """
 
-        waiter = _Waiter(token, host, without, idle)
+        waiter = _Waiter(token, host, key_pair, without, idle)
         with self._changed:
             self._waiters.append(waiter)
             self._start()
@@ -158,10 +164,11 @@ class Watch:
 
 def describe(api: Api, tokens: Sequence[str], *, hosts: Sequence[str]) -> Sequence[Instance]:
     """All instances of these tokens that EC2 shows, also those that ended within the last hour; asked for `hosts`."""
-    where = [{"Name": f"tag:{TOKEN}", "Values": list(tokens)}]
+    where = [exactly(f"tag:{TOKEN}", *tokens)]
     what = "looking at the instances"
     pages = api.pages("ec2", "describe_instances", "Reservations", Filters=where, what=what, host=hosts)
-    return [_instance(said) for group in pages for said in group["Instances"]]
+    found = [_instance(said) for group in pages for said in group["Instances"]]
+    return [one for one in found if one.token in tokens]
 
 
 def _runs(seen: Instance, *, public: bool) -> bool:
@@ -175,7 +182,8 @@ def _runs(seen: Instance, *, public: bool) -> bool:
 
 
 def _newest(found: Sequence[Instance], waiter: _Waiter) -> Instance | None:
-    ours = [one for one in found if one.token == waiter.token and one.id not in waiter.without]
+    named = (waiter.token, waiter.key_pair)
+    ours = [one for one in found if (one.token, one.key_pair) == named and one.id not in waiter.without]
     return max(ours, key=lambda one: one.launched, default=None)
 
 
@@ -193,6 +201,8 @@ def _instance(said: Mapping[str, Any]) -> Instance:
         private_address=said.get("PrivateIpAddress") or None,
         zone=placement.get("AvailabilityZone"),
         placement_group=placement.get("GroupName") or None,
+        key_pair=said.get("KeyName"),
+        volumes=volumes_of(said),
     )
 
 

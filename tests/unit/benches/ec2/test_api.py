@@ -2,14 +2,19 @@
 
 import threading
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from botocore.exceptions import ConnectionClosedError, EndpointConnectionError, ReadTimeoutError
 from botocore.stub import Stubber
+from hypothesis import example, given
+from hypothesis import strategies as st
 
 from harness.bench import CapacityError, FatalError, TransientError
-from harness.benches.ec2.api import TRIES, Api
+from harness.benches.ec2.api import TRIES, Api, exactly
+from tests.doubles import ec2_filters
 
+ROOT = Path(__file__).parents[4]
 Stubs = Callable[[str], Stubber]
 IMAGES = {"Images": []}
 
@@ -102,3 +107,23 @@ def test_every_page_is_read(api: Api, stub: Stubs) -> None:
     stub("ec2").add_response("describe_subnets", pages[1], {"NextToken": "more"})
     found = api.pages("ec2", "describe_subnets", "Subnets", what="looking")
     assert [one["SubnetId"] for one in found] == ["a", "b"]
+
+
+TEXT = st.text(max_size=20) | st.text(st.sampled_from("*?\\[]!ab/1"), max_size=12)
+
+
+@given(wanted=TEXT, value=TEXT)
+@example(wanted="*/*/1", value="k3f9/m7i.large/1")
+@example(wanted="k3f9/a/?", value="k3f9/a/1")
+@example(wanted="k3f9\\*", value="k3f9*")
+@example(wanted="[ab]", value="a")
+def test_a_filter_selects_the_very_text_and_nothing_else(wanted: str, value: str) -> None:
+    asked = exactly("tag:x", wanted)
+    assert asked["Name"] == "tag:x"
+    assert ec2_filters.any_matches([wanted], asked["Values"])
+    assert ec2_filters.any_matches([value], asked["Values"]) is (value == wanted)
+
+
+def test_every_filter_of_ec2_is_made_so() -> None:
+    made = [path.name for path in (ROOT / "harness").rglob("*.py") if '"Values"' in path.read_text()]
+    assert made == ["api.py"]

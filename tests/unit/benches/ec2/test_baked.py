@@ -19,6 +19,7 @@ from harness.benches.ec2.records import HostRecord
 from harness.errors import CleanupError, RequestError
 from harness.model import Token
 from harness.model.cloud import BakedImage, CloudWishes
+from harness.ownership import NOBODY, Signer
 from harness.settings import Settings, load
 from tests.doubles import ec2_server
 
@@ -52,7 +53,10 @@ def oven(bench: Ec2Bench) -> Bakery:
 def ec2(moto_api: Api) -> Iterator[Any]:
     """Whatever a test left is gone for the next one."""
     yield boto3.client("ec2", REGION)
-    baked.remove(moto_api, baked.every(moto_api))
+    for image in baked.every(moto_api):
+        boto3.client("ec2", REGION).deregister_image(ImageId=image.ident)
+        for snapshot in image.snapshots:
+            boto3.client("ec2", REGION).delete_snapshot(SnapshotId=snapshot)
 
 
 def running(ec2: Any, bench: Ec2Bench, token: Token = HOST) -> HostRecord:
@@ -82,15 +86,15 @@ def test_a_candidate_is_no_image_for_campaigns_until_it_is_published(ec2: Any, b
     states = ec2.describe_instances(InstanceIds=[record.instance_id])["Reservations"][0]["Instances"][0]["State"]
     assert states["Name"] == "stopped"
     with pytest.raises(RequestError, match="no proven image baked:al2023 for x86_64"):
-        images.resolve(oven.api, "baked:al2023", "x86_64")
-    assert images.resolve(oven.api, "baked:al2023@k3f9", "x86_64").ami == image.ident
+        images.resolve(oven.api, "baked:al2023", "x86_64", signer=oven.signer)
+    assert images.resolve(oven.api, "baked:al2023@k3f9", "x86_64", signer=oven.signer).ami == image.ident
 
     oven.publish(image, proof="z7y8")
-    found = images.resolve(oven.api, "baked:al2023", "x86_64")
+    found = images.resolve(oven.api, "baked:al2023", "x86_64", signer=oven.signer)
     assert (found.ami, found.user, found.name) == (image.ident, "ec2-user", "baked:al2023")
-    assert baked.every(oven.api) == [replace(image, proof="z7y8")]
+    assert baked.every(oven.api, oven.signer) == [replace(image, proof="z7y8")]
     with pytest.raises(RequestError, match=r"for arm64 .*there are baked:al2023 for x86_64"):
-        images.resolve(oven.api, "baked:al2023", "arm64")
+        images.resolve(oven.api, "baked:al2023", "arm64", signer=oven.signer)
 
 
 def test_a_candidate_is_swept_and_a_published_one_is_not(ec2: Any, bench: Ec2Bench, oven: Bakery) -> None:
@@ -109,6 +113,70 @@ def test_a_candidate_is_swept_and_a_published_one_is_not(ec2: Any, bench: Ec2Ben
     assert orphans.find(oven.api, run="q2w3", token=None) == []
 
 
+def copied_tags(ec2: Any, image: BakedImage, onto: str) -> None:
+    (said,) = ec2.describe_images(ImageIds=[image.ident])["Images"]
+    ec2.create_tags(Resources=[onto], Tags=said["Tags"])
+
+
+def theirs(ec2: Any) -> str:
+    """An image that somebody else in the account made."""
+    base = ec2.describe_images(Owners=["amazon"])["Images"][0]["ImageId"]
+    launched = ec2.run_instances(ImageId=base, InstanceType="m7i.large", MinCount=1, MaxCount=1)["Instances"][0]
+    return str(ec2.create_image(InstanceId=launched["InstanceId"], Name="theirs")["ImageId"])
+
+
+def test_an_image_with_a_copy_of_all_our_tags_is_none_of_ours(ec2: Any, bench: Ec2Bench, oven: Bakery) -> None:
+    candidate = made(ec2, bench, oven)
+    forged = theirs(ec2)
+    copied_tags(ec2, candidate, forged)
+    token = bakery.image_token(HOST)
+    assert images.resolve(oven.api, "baked:al2023@k3f9", "x86_64", signer=oven.signer).ami == candidate.ident
+    assert {one.name for one in bench.resources() if one.unproven and one.kind == "image"} == {forged}
+    bench.release(token)
+    assert [one.ident for one in baked.every(oven.api, oven.signer)] == [forged], "ours is gone, and only ours"
+
+    published = made(ec2, bench, oven, Token(run="q2w3", host="m7i.large"))
+    oven.publish(published, proof="z7y8")
+    copied_tags(ec2, published, forged)
+    ec2.delete_tags(Resources=[forged], Tags=[{"Key": "ptp-harness:token"}, {"Key": "ptp-harness:expires"}])
+    seen = {one.ident: (one.proof, one.signed) for one in baked.every(oven.api, oven.signer)}
+    assert seen == {forged: ("z7y8", False), published.ident: ("z7y8", True)}
+    assert images.resolve(oven.api, "baked:al2023", "x86_64", signer=oven.signer).ami == published.ident
+    [false] = [one for one in baked.every(oven.api, oven.signer) if not one.signed]
+    with pytest.raises(RequestError, match=f"the image {forged} is not proven to be ours"):
+        baked.remove(oven.api, [false])
+    newer = replace(published, created="2999")
+    assert [one.ident for one in oven.retire(newer, older=0)] == []  # `published` itself stays, and so does theirs
+    baked.remove(oven.api, [published])
+    with pytest.raises(RequestError, match=rf"was published from here: {forged} carries that name.*`image: {forged}`"):
+        images.resolve(oven.api, "baked:al2023", "x86_64", signer=oven.signer)
+
+
+def test_a_tag_that_was_changed_since_takes_the_image_out_of_campaigns(ec2: Any, bench: Ec2Bench, oven: Bakery) -> None:
+    image = made(ec2, bench, oven)
+    ec2.create_tags(Resources=[image.ident], Tags=[{"Key": baked.USER, "Value": "-oProxyCommand=x"}])
+    oven.publish(image, proof="z7y8")
+    assert images.resolve(oven.api, "baked:al2023", "x86_64", signer=oven.signer).user == "ec2-user", "as we made it"
+    ec2.create_tags(Resources=[image.ident], Tags=[{"Key": baked.USER, "Value": "root"}])
+    with pytest.raises(RequestError, match="was published from here"):
+        images.resolve(oven.api, "baked:al2023", "x86_64", signer=oven.signer)
+
+
+def test_what_stays_of_an_image_is_swept_by_its_own_signature(ec2: Any, bench: Ec2Bench, oven: Bakery) -> None:
+    image = made(ec2, bench, oven)
+    ec2.deregister_image(ImageId=image.ident)
+    (told,) = [one for one in bench.resources() if one.kind == "snapshot"]
+    assert told.unproven is None
+    oven.drop(HOST)
+    assert snapshots(ec2, image) == []
+
+
+def test_the_longest_name_of_an_image_fits(ec2: Any, bench: Ec2Bench, oven: Bakery) -> None:
+    image = made(ec2, bench, oven, name="x" * 63)
+    (said,) = ec2.describe_images(ImageIds=[image.ident])["Images"]
+    assert len(said["Name"]) <= 128
+
+
 def test_older_ones_of_the_same_name_go_and_no_others(
     ec2: Any, bench: Ec2Bench, oven: Bakery, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -121,8 +189,9 @@ def test_older_ones_of_the_same_name_go_and_no_others(
     listed = baked.every
     with monkeypatch.context() as patch:  # moto's clock gives all the same second
 
-        def dated_every(api: Api) -> list[BakedImage]:
-            return sorted((replace(one, created=dated[one.ident]) for one in listed(api)), key=lambda one: one.created)
+        def dated_every(api: Api, signer: Signer = NOBODY) -> list[BakedImage]:
+            there = [replace(one, created=dated[one.ident]) for one in listed(api, signer)]
+            return sorted(there, key=lambda one: one.created)
 
         patch.setattr(baked, "every", dated_every)
         newest = replace(every[3], created=dated[every[3].ident])
@@ -167,5 +236,5 @@ def test_what_stays_is_named(api: Api, stub: Callable[[str], Stubber]) -> None:
     ec2.add_response("describe_images", {"Images": [said]})
     ec2.add_response("describe_snapshots", {"Snapshots": []})
     with pytest.raises(CleanupError, match=r"image ami-1 .*OperationNotPermitted: it is protected") as caught:
-        baked.remove(api, [replace(baked.of(said), snapshots=("snap-1",))])
+        baked.remove(api, [replace(baked.of(said), snapshots=("snap-1",), signed=True)])
     assert "snap-1" not in str(caught.value)

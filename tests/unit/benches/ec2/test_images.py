@@ -139,6 +139,19 @@ def test_nobody_knows_who_logs_in(api: Api, stub: Stubs) -> None:
         ({"Name": "Rocky-9-EC2", "OwnerId": "792107900819"}, "rocky"),
         ({"Name": "whatever", "ImageOwnerAlias": "amazon", "OwnerId": "898082745236"}, "ec2-user"),
         ({"Name": "ours", "Tags": [{"Key": "ptp-harness:user", "Value": "admin"}]}, "admin"),
+        *(
+            ({"Name": name, "Tags": [{"Key": "ptp-harness:user", "Value": forged}]}, user)
+            for forged in (
+                "-oProxyCommand=touch x",
+                "{{ lookup('pipe', 'id') }}",
+                "a b",
+                "root\n",
+                "",
+                "x" * 33,
+                "Root",
+            )
+            for name, user in (("ours", None), ("debian-13-amd64", "admin"))
+        ),
         ({"Name": "ours"}, None),
     ],
 )

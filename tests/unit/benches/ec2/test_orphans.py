@@ -118,3 +118,16 @@ def test_to_see_that_nothing_is_left_of_a_host_takes_five_calls(ec2, tmp_path: P
     bench.release(gone)
     assert bench.resources() == []
     assert (bench.api_calls(gone), bench.api_calls(Token(run="k3f9", host="b")), bench.api_calls()) == (5, 0, 12)
+
+
+def test_a_token_is_no_pattern(ec2) -> None:  # type: ignore[no-untyped-def]
+    mine = made(ec2, "k3f9")
+    theirs = [{"Name": "tag:ptp-harness:token", "Values": ["*/*/1"]}]
+    assert ec2.describe_security_groups(Filters=theirs)["SecurityGroups"] != [], "a double whose filters have wildcards"
+    assert ec2.describe_key_pairs(Filters=theirs)["KeyPairs"] != []
+    assert ec2.describe_placement_groups(Filters=theirs)["PlacementGroups"] != []
+    assert ec2.describe_volumes(Filters=theirs)["Volumes"] != []
+    assert ec2.describe_instances(Filters=theirs)["Reservations"] != []
+    for pattern in ("*", "*/*/1", "k3f9/*", "????/m7i.large/1", "k3f9/m7i.large/?", "\\k3f9/m7i.large/1"):
+        assert orphans.find(Api(REGION), token=pattern) == orphans.find(Api(REGION), run=pattern) == []
+    assert {str(each) for each in orphans.find(Api(REGION), run="k3f9")} == mine

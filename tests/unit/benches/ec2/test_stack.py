@@ -26,6 +26,7 @@ SETTINGS = StackSettings(
     token="k3f9/m7i.large/1",
     owner="ada",
     volume_gib=12,
+    resource_name="ptp-harness-k3f9-m7i.large-1-0a1b2c3d-0123456789abcdef01234567",
 )
 
 OUTPUTS = {
@@ -59,6 +60,7 @@ def test_settings_become_configuration_with_full_keys() -> None:
         "ptp-harness:token": ConfigValue(value="k3f9/m7i.large/1"),
         "ptp-harness:owner": ConfigValue(value="ada"),
         "ptp-harness:volumeGib": ConfigValue(value="12"),
+        "ptp-harness:resourceName": ConfigValue(value=SETTINGS.resource_name or ""),
     }
 
 

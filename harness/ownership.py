@@ -1,0 +1,184 @@
+"""May a resource be ended? Only one that is proven to be ours, and that its run does not need any more.
+
+A tag proves nothing: whoever may write tags can write or copy any of them onto anybody's machine. A resource of a cloud
+is proven by what only its maker could choose and nobody can change afterwards:
+
+- the name that it was made with (of an instance: the name of its key pair), signed for its token and its lease;
+- a signature of its id and of all its tags of ours, for images and snapshots, which is written once the id is known;
+- a record of this state directory that names its id.
+
+What remains: somebody who may launch instances or make images in the same account can, once one of our names is free
+again, make a resource of that name and tag it as ours was tagged. It is theirs, made for this purpose, and is ended.
+Somebody who may change the tags of our own resources can hide them from us; a host still ends itself with its lease.
+"""
+
+import datetime
+import hashlib
+import hmac
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from types import MappingProxyType
+
+from harness.model import Resource, Token
+
+TAGS = "ptp-harness:"
+"""What each tag of ours begins with."""
+
+TOKEN, EXPIRES, SIGNATURE = f"{TAGS}token", f"{TAGS}expires", f"{TAGS}signature"
+_DIGITS = 24
+
+
+class Signer:
+    """Signs what we make, with the secret key of a state directory or of a team. Without a key nothing is proven."""
+
+    def __init__(self, key: bytes | None) -> None:
+        self._key = key or None
+
+    def __repr__(self) -> str:
+        return f"Signer({'[secret]' if self._key else 'no key'})"
+
+    def name(self, title: str, *, token: str, expires: str) -> str:
+        """The title with a signature behind it: the name of a resource with that token and that lease."""
+        return f"{title}-{self._sign('name', title, token, expires)}"
+
+    def tag(self, kind: str, ident: str, tags: Mapping[str, str]) -> str:
+        """The value of the tag SIGNATURE for the resource of that id, which is to have exactly these tags of ours."""
+        return self._sign("tags", kind, ident, *(word for tag in sorted(_ours(tags).items()) for word in tag))
+
+    def made(self, name: str, *, token: str, expires: str) -> bool:
+        """Whether a name was signed by us for this token and this lease."""
+        title, _, _ = name.rpartition("-")
+        return self._key is not None and _same(name, self.name(title, token=token, expires=expires))
+
+    def tagged(self, kind: str, ident: str, tags: Mapping[str, str]) -> bool:
+        """Whether these are the tags that we signed for this id."""
+        return self._key is not None and _same(tags.get(SIGNATURE, ""), self.tag(kind, ident, tags))
+
+    def _sign(self, *words: str) -> str:
+        assert self._key is not None, "nothing can be signed without a key"
+        message = b"".join(len(data).to_bytes(4) + data for data in map(_encoded, words))
+        return hmac.new(self._key, message, hashlib.sha256).hexdigest()[:_DIGITS]
+
+
+NOBODY = Signer(None)
+"""Proves nothing."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tagged:
+    """A resource as a cloud describes it. `given_name`: what its maker called it, where nobody can change that."""
+
+    kind: str
+    ident: str
+    tags: Mapping[str, str]
+    given_name: str | None
+
+
+def why_not_ours(
+    tagged: Tagged, signer: Signer, recorded: Mapping[str, Collection[str]] = MappingProxyType({})
+) -> str | None:
+    """Why a resource is not proven to be ours; None where it is. `recorded`: ids and names of our records by token."""
+    token, expires = tagged.tags.get(TOKEN), tagged.tags.get(EXPIRES)
+    if signer.tagged(tagged.kind, tagged.ident, tagged.tags):
+        return None
+    if token is None or not _is_token(token):
+        return "its tag is no token of a host"
+    if expires is None:
+        return "it has no lease"
+    if _moment(expires) is None:
+        return "the end of its lease cannot be read"
+    if {tagged.ident, tagged.given_name} & {*recorded.get(token, ())}:
+        return None
+    if tagged.given_name and signer.made(tagged.given_name, token=token, expires=expires):
+        return None
+    return "nothing but tags says that it is ours"
+
+
+class RunState(StrEnum):
+    """What is known of the run, or the process, that a resource's token names."""
+
+    RELEASED = "its owner ends it"
+    ALIVE = "its run is under way"
+    KEPT = "it was kept on purpose"
+    BY_HAND = "a person made it, and removes it"
+    KEEPER_ALIVE = "a process keeps it"
+    ENDED = "its run has ended"
+    DIED = "the process of its run died"
+    KEEPER_DIED = "the process that kept it warm died"
+    UNKNOWN = "its run is in no ledger here"
+
+
+class Removal(StrEnum):
+    """What becomes of a resource."""
+
+    END = "end"
+    IN_USE = "in use"  # left alone, and not worth a word
+    LEAVE = "leave"  # left alone, and told
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RemovalDecision:
+    """What becomes of a resource, and why."""
+
+    removal: Removal
+    why: str
+
+
+_NEEDED = (RunState.ALIVE, RunState.KEPT, RunState.BY_HAND, RunState.KEEPER_ALIVE)
+
+
+def decide(resource: Resource, run: RunState, *, now: datetime.datetime) -> RemovalDecision:
+    """Whether a resource may be ended. Every removal by `sweep`, by a release and of images is decided here.
+
+    What is not proven to be ours is never ended. Where its run is in no ledger here and its lease goes on, it is most
+    likely a host of somebody else, and not told.
+    """
+    if resource.unproven is not None:
+        theirs = run is RunState.UNKNOWN and _is_token(resource.token) and _leased(resource.expires, now)
+        return RemovalDecision(removal=Removal.IN_USE if theirs else Removal.LEAVE, why=resource.unproven)
+    if run in _NEEDED:
+        return RemovalDecision(removal=Removal.IN_USE, why=run.value)
+    if run is not RunState.UNKNOWN:
+        return RemovalDecision(removal=Removal.END, why=run.value)
+    if resource.expires is None:
+        return RemovalDecision(removal=Removal.END, why=run.value)
+    if _moment(resource.expires) is None:
+        return RemovalDecision(removal=Removal.LEAVE, why="the end of its lease cannot be read")
+    if _leased(resource.expires, now):
+        return RemovalDecision(removal=Removal.IN_USE, why="its lease goes on")
+    return RemovalDecision(removal=Removal.END, why=f"{run.value}, and its lease has ended")
+
+
+def _leased(expires: str | None, now: datetime.datetime) -> bool:
+    ends = _moment(expires)
+    return ends is not None and now < ends
+
+
+def _moment(text: str | None) -> datetime.datetime | None:
+    """An ISO date and time, of UTC where it names no zone; None for any other text."""
+    try:
+        moment = datetime.datetime.fromisoformat(text or "")
+    except ValueError:
+        return None
+    return moment if moment.tzinfo else moment.replace(tzinfo=datetime.UTC)
+
+
+def _is_token(text: str) -> bool:
+    try:
+        Token.parse(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _ours(tags: Mapping[str, str]) -> dict[str, str]:
+    return {key: value for key, value in tags.items() if key.startswith(TAGS) and key != SIGNATURE}
+
+
+def _same(one: str, other: str) -> bool:
+    return hmac.compare_digest(_encoded(one), _encoded(other))
+
+
+def _encoded(text: str) -> bytes:
+    return text.encode("utf-8", "surrogatepass")
