@@ -10,11 +10,10 @@ from dataclasses import dataclass, replace
 
 from harness import keeper, ownership
 from harness.bench import Bench
-from harness.campaigns import leftovers
-from harness.errors import CleanupError
-from harness.ladder import judge
+from harness.campaigns import leftovers, unknown
+from harness.errors import CleanupError, HarnessError
 from harness.ledger import HostLine, Ledger, RunLine
-from harness.model import Depth, Evidence, HostRecord, HostState, Resource, RunRecord, Token
+from harness.model import HostRecord, HostState, Resource, RunRecord, Token
 from harness.ownership import Removal, RemovalDecision, RunState
 
 BY_HAND = "lab"
@@ -94,6 +93,8 @@ def remove(items: Sequence[Left], bench: Bench) -> list[str]:
             removed.append(str(item.token))
         except CleanupError as error:
             failed += error.left
+        except HarnessError as error:
+            failed.append(f"{item.token} ({error.message})")
     if failed:
         raise CleanupError(failed, next_step="end these processes by hand, then run `ptp-harness sweep --yes` again")
     return removed
@@ -124,15 +125,7 @@ def _close_host(run: RunLine, host: HostLine, ledger: Ledger, bench: Bench) -> H
         return host.record
     token = str(Token(run=run.run, host=host.host))
     still = any(resource.token == token and resource.unproven is None for resource in bench.resources())
-    record = host.record or HostRecord(
-        name=host.host,
-        instance_type=host.instance_type,
-        verdict=judge(Evidence(interrupted=True), (), depth=Depth.STANDARD, read_only=False),
-        facts=None,
-        stages={},
-        state=HostState.FAILED,
-        address=None,
-    )
+    record = host.record or unknown(host.host, host.instance_type, None)
     record = replace(record, state=HostState.FAILED if still else HostState.RELEASED)
     ledger.settle(run.run, record)
     return record
