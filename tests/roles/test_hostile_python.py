@@ -112,9 +112,9 @@ class Place:
                 found[str(path.relative_to(self.home))] = path.read_text(errors="replace")
         return found
 
-    def received(self) -> str:
-        """All that came to any host."""
-        return "".join(path.read_text() for path in sorted((self.folder / "hosts").glob("*.received")))
+    def received(self, name: str = "*") -> str:
+        """All that came to any host, or to one."""
+        return "".join(path.read_text() for path in sorted((self.folder / "hosts").glob(f"{name}.received")))
 
 
 COMMON = {"changed": False, "rc": 0, "stdout": "", "stderr": ""}
@@ -214,17 +214,35 @@ def test_ena_driver(place: Place) -> None:
     assert json.loads((place.cache / f"{stem}.json").read_text())["host"] in place.hosts
 
 
-def test_ena_driver_keeps_nothing_unless_told_to(place: Place) -> None:
-    path = archive(place.folder)
-    place.add("honest", ena_answers())
+def test_a_kept_module_goes_to_the_next_such_host_while_it_fits_its_record(place: Place) -> None:
+    path, modules = archive(place.folder), place.cache / "modules/lab"
     variables = {
         "ena_driver_source": "archive",
         "ena_driver_archive": str(path),
         "ena_driver_cache": str(place.cache),
+        "ena_driver_modules_origin": "k3f9/first/1",
     }
-    said = played(place, {"roles": ["ena_driver"]}, variables)
-    assert failed(said) == set(), said
+    shared = {"ena_driver_modules_cache": str(modules)}
+    place.add("alone", ena_answers())
+    assert failed(played(place, {"roles": ["ena_driver"]}, variables)) == set()
     assert [path for path in place.cache.rglob("*") if path.is_file()] == []
+    place.add("first", ena_answers(), **shared)
+    assert failed(played(place, {"roles": ["ena_driver"]}, variables)) == set()
+    (kept,) = modules.glob("*.ko.xz")
+    record = json.loads(Path(f"{kept}.json").read_text())
+    assert (record["host"], record["origin"], record["kernel"]) == ("first", "k3f9/first/1", KERNEL)
+    place.hosts = {}
+    place.add("second", ena_answers(), **shared)
+    place.add("another-kernel", ena_answers(SEEN | {"kernel": "6.1.0"}, MADE), **shared)
+    assert failed(played(place, {"roles": ["ena_driver"]}, variables)) == set()
+    built = f'"built": "/var/lib/ptp-harness/{kept.name}"'
+    assert built in place.received("second")
+    assert built not in place.received("another-kernel")
+    kept.write_bytes(kept.read_bytes() + b"!")
+    place.hosts = {}
+    place.add("third", ena_answers(), **shared)
+    assert failed(played(place, {"roles": ["ena_driver"]}, variables)) == set()
+    assert built not in place.received("third")
 
 
 # --- clock_facts
@@ -362,7 +380,8 @@ def test_linuxptp(place: Place) -> None:
     place.add("names", honest | {"slurp": os_release("../" * 20 + f"{place.home}/secret")})
     for name, value in place.values().items():
         place.add(f"{name}-looked", honest | {"linuxptp_tools": instead(LOOKED, value)})
-        place.add(f"{name}-said", honest | {"command": COMMON | {"stdout": value, "stdout_lines": [value]}})
+        if name in ("template", "nothing"):
+            place.add(f"{name}-said", honest | {"command": COMMON | {"stdout": value, "stdout_lines": [value]}})
     said = played(place, {"roles": ["linuxptp"]}, {"linuxptp_chain": "auto", "linuxptp_wait_s": 1})
     assert "honest" not in failed(said)
 
