@@ -236,6 +236,7 @@ def _environment(playbook: Path, private: str) -> dict[str, str]:
     return {
         "ANSIBLE_CONFIG": str(playbook.parent.parent / "ansible.cfg"),
         "ANSIBLE_HOST_KEY_CHECKING": "True",
+        "ANSIBLE_INJECT_FACT_VARS": "False",  # a host's facts are no variables, whatever the user's environment says
         "ANSIBLE_HOME": _home(private),
         "ANSIBLE_NOCOLOR": "1",
         "PATH": os.pathsep.join(

@@ -28,6 +28,7 @@ from harness.errors import ExitCode
 from harness.ledger import Ledger
 from harness.model import HostState, RunRecord, Token
 from harness.model.cloud import CloudWishes
+from harness.plain_text import printable
 from tests.doubles import ec2_server
 
 REGION = "eu-north-1"
@@ -296,3 +297,17 @@ def test_a_kept_host_stays_and_a_dead_run_s_does_not(account: Account) -> None:
         book.settle(run, replace(record, state=state))
     assert account.sweep("--yes")[0] == 0
     assert account.there() == made[kept]
+
+
+def test_tags_of_images_steer_no_terminal(account: Account) -> None:
+    canary = "\x9b2J\u202egnp.exe\u200b\U000e0041"  # ESC is no character of XML, in which EC2 answers
+    image = account.ec2.register_image(Name="theirs", Architecture="x86_64", RootDeviceName="/dev/xvda")["ImageId"]
+    names = ("image", "user", "base", "driver", "proof", "run", "token")
+    account.ec2.create_tags(Resources=[image], Tags=[{"Key": f"ptp-harness:{name}", "Value": canary} for name in names])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PTP_HARNESS_STATE_DIR", str(account.folder))
+        for words in (["list"], ["list", "--json"], ["delete", f"baked:{canary}"], ["delete", image]):
+            done = CliRunner().invoke(app, ["image", *words, "--region", REGION])
+            assert image in done.output + str(done.exception) or words[0] == "delete"
+            assert done.output == printable(done.output)
+    account.ec2.deregister_image(ImageId=image)
