@@ -17,13 +17,14 @@ from harness import campaigns, keeping, proc, ssh
 from harness import plan as planning
 from harness.bench import Bench, BenchError, Progress
 from harness.campaign import Campaign, DriverSource, Keep
-from harness.errors import CleanupError, HarnessError, RequestError
+from harness.errors import HarnessError, RequestError
 from harness.evidence import Folder
 from harness.keeping import Chooser
 from harness.ledger import Ledger
 from harness.model import HostRecord, Outcome, RunRecord, Stage, Token
 from harness.model.cloud import BakedImage, TypeInfo
 from harness.model.images import BAKED, BAKED_NAME
+from harness.plain_text import printable
 from harness.plan import Plan
 from harness.playbooks import Target
 from harness.selection import size_order
@@ -223,7 +224,7 @@ class _Oven:
         with ssh.shared_connection() as control:
             target = Target(machine=machine, known_hosts=known_hosts, control=control)
             done = proc.run(target.as_root("sh", "-s"), stdin=SEAL.read_text(), timeout_s=_SEAL_DEADLINE_S)
-        folder.write("seal.log", done.stdout + done.stderr)
+        folder.write("seal.log", printable(done.stdout + done.stderr))
 
     def _prove(self, run: str) -> None:
         """Qualify a host made from each candidate, in one run."""
@@ -269,7 +270,7 @@ class _Oven:
             if result.image is None:
                 try:
                     bakery.drop(Token(run=run, host=name))
-                except CleanupError as error:
+                except Exception as error:  # the other hosts' candidates go all the same
                     self._note(name, why="; ".join(words for words in (result.why, str(error)) if words))
 
     def _note(self, name: str, **changes: Any) -> None:

@@ -44,6 +44,8 @@ def main(specification: dict[str, Any], program: list[str]) -> None:
     _mount("tmpfs", stage, "tmpfs", NO_SETUID, "mode=755,size=16m")
     _show(stage, specification["read"], specification["write"])
     for folder in specification["copy"]:
+        if os.path.isdir(stage + folder):  # in one that is shown, as an installed package is
+            _mount("tmpfs", stage + folder, "tmpfs", NO_SETUID, "mode=755,size=16m")
         _copy(folder, stage)
     _make_devices(stage, specification["devices"], specification["uid"])
     _enter(stage)
@@ -93,7 +95,7 @@ def _bind(stage: str, path: str, flags: int) -> None:
 def _copy(folder: str, stage: str) -> None:
     """Show copies that the user may read whatever the originals' modes. Times stay: Python's cache goes by them."""
     for path, _, names in os.walk(folder):
-        os.makedirs(stage + path)
+        os.makedirs(stage + path, exist_ok=True)
         for name in names:
             source = f"{path}/{name}"
             with open(source, "rb") as original, open(stage + source, "wb") as copy:

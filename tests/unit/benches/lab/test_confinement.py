@@ -83,6 +83,21 @@ def test_a_confined_program_has_a_user_of_its_own_and_sees_what_it_was_shown(tmp
 
 
 @as_root
+def test_a_package_in_a_folder_that_is_shown_is_seen_whatever_its_modes(tmp_path: Path) -> None:
+    """As of the installed command, whose Python has the package of the emulated card in its own folder."""
+    shown = tmp_path / "shown"
+    package = shown / "package"
+    package.mkdir(parents=True)
+    (package / "file").write_text("copied")
+    (package / "file").chmod(0o600)
+    view = View(read=(*confinement.python(), shown, Path("/proc")), copy=(package,))
+    seen = told(tmp_path, view, read=[package / "file"], write=[package / "file"])
+    assert seen["reads"] == {str(package / "file"): "copied"}
+    assert seen["writes"] == {str(package / "file"): "Permission denied"}
+    assert (package / "file").read_text() == "copied"
+
+
+@as_root
 def test_a_capability_that_was_asked_for_is_the_only_one(tmp_path: Path) -> None:
     view = View(read=(*confinement.python(), Path("/proc")), network=True, capabilities=("net_bind_service",))
     seen = told(tmp_path, view, read=[], write=[])
