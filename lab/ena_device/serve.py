@@ -38,7 +38,7 @@ class Server:
         self._accepted_at = 0.0
         self._messages: dict[str, int] = {}
         self._watched: list[Watched] = []
-        self._ended = False
+        self.ended = False  # asked to end: the loop goes round no more
         try:
             self._control = ControlServer(control_path, self.control, self._log)
         except SetupError:
@@ -56,7 +56,7 @@ class Server:
     def run(self) -> None:
         """Serve until SIGTERM, SIGINT, or the end of a process given to end_with."""
         with _signals() as signal_fd:
-            while not self._ended:
+            while not self.ended:
                 self.turn(signal_fd)
 
     def turn(self, signal_fd: int | None = None, *, longest_wait_s: float = LONGEST_WAIT_S) -> bool:
@@ -168,7 +168,7 @@ class Server:
 
     def _end(self, why: str) -> None:
         self._log(f"ends {why}")
-        self._ended = True
+        self.ended = True
 
     def _accept(self) -> None:
         sock = self._listener.accept()

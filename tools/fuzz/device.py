@@ -1,0 +1,81 @@
+"""Target: the emulated device's vfio-user socket, as QEMU and a guest behind it may use it.
+
+An input is a row of steps (see steps.py). Whatever they are, the device goes on: it tells its state, takes the next
+connection, and keeps no descriptor.
+"""
+
+import functools
+import json
+import time
+from pathlib import Path
+
+from ena_device import registers as reg
+from ena_device import vfio_user as vu
+from ena_device.peer import CAPABILITIES
+
+from tools.fuzz.replay import MOST_CPU_S
+from tools.fuzz.steps import Bench, Kind, Step, bench, decoded, recorded_session
+
+WORDS = [
+    *(vu.HEADER.pack(1, command, 16 + 32, 0, 0) for command in vu.Command),
+    *(bytes((Kind.REGISTER,)) + register.to_bytes(2, "little") for register in sorted(reg.KEPT)),
+    *(
+        Step(kind=Kind.REGISTER, at=at, value=value).encoded()
+        for at, value in (
+            (reg.AQ_DOORBELL, 1),
+            (reg.AQ_DOORBELL, 0xFFFF),
+            (reg.AENQ_HEAD_DOORBELL, 32),
+            (reg.PHC_DOORBELL, 7),
+            (reg.MMIO_REG_READ, 7),
+            (reg.DEV_CTL, reg.DEV_CTL_RESET),
+            (reg.SQ_DOORBELLS, 0x20),
+            (reg.CQ_UNMASKS, reg.UNMASK_ARM),
+        )
+    ),
+    Step(kind=Kind.MESSAGE, command=vu.Command.VERSION, data=vu.VERSION.pack(0, 1) + CAPABILITIES).encoded(),
+    Step(kind=Kind.CONNECT).encoded(),
+]
+
+
+@functools.cache
+def _session() -> tuple[Step, ...]:
+    return tuple(recorded_session())
+
+
+def seeds() -> list[bytes]:
+    """A recorded session of a driver, whole and in its beginnings, and single messages after a greeting."""
+    session = [step.encoded() for step in _session()]
+    beginnings = [b"".join(session[:count]) for count in range(4, len(session) + 8, 8)]
+    greeting = session[0]
+    return [*beginnings, *(greeting + step for step in session[1:])]
+
+
+def run(data: bytes) -> None:
+    """Do the steps, as many as half of the computing time allows; then ask whether the device is whole."""
+    enough_s = time.process_time() + MOST_CPU_S / 2
+    with bench() as device:
+        for step in decoded(data):
+            device.do(step)
+            if time.process_time() > enough_s:
+                break
+        check(device)
+
+
+def check(device: Bench) -> None:
+    """Raises AssertionError where the device is not as before its last peer came."""
+    json.dumps(device.server.state())
+    device.do(Step(kind=Kind.CONNECT))
+    assert device.device.interrupts.vectors == []
+    assert list(device.device.memory) == []
+    greeting = Step(kind=Kind.MESSAGE, command=vu.Command.VERSION, data=vu.VERSION.pack(0, 1) + CAPABILITIES)
+    before = device.server.state()["messages"].get("VERSION", 0)
+    device.do(greeting)
+    assert device.server.state()["messages"]["VERSION"] == before + 1, "the device takes no new peer"
+    open_fds = _open_fds()
+    device.do(Step(kind=Kind.CONNECT))
+    device.do(greeting)
+    assert _open_fds() <= open_fds, "descriptors are kept"
+
+
+def _open_fds() -> int:
+    return len(list(Path("/proc/self/fd").iterdir()))
