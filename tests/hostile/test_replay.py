@@ -15,12 +15,12 @@ from typing import cast
 import pytest
 
 from tools.fuzz import TARGETS
-from tools.fuzz.replay import MOST_CPU_S, Target, TooSlow, mutations, run_within
-from tools.fuzz.steps import Kind, Step, bench, decoded, recorded_session
+from tools.fuzz.replay import MOST_CPU_S, FuzzTarget, TooSlow, mutations, run_within
+from tools.fuzz.steps import DeviceStep, StepKind, decoded, recorded_session, rig
 
 ROOT = Path(__file__).parents[2]
 COUNTS = {"probes": 20_000, "verdicts": 60, "device": 1500, "control": 600}
-MODULES = {name: cast(Target, importlib.import_module(module)) for name, module in TARGETS.items()}
+MODULES = {name: cast(FuzzTarget, importlib.import_module(module)) for name, module in TARGETS.items()}
 
 
 @pytest.mark.usefixtures("memory_limit")
@@ -69,21 +69,21 @@ def test_what_takes_too_long_is_found() -> None:
 
 def test_steps_are_read_as_they_were_written() -> None:
     steps = [
-        Step(kind=Kind.MESSAGE, command=9, flags=16, descriptors=0x21, data=b"abc"),
-        Step(kind=Kind.RAW, descriptors=0x10, data=b"\xff" * 300),
-        Step(kind=Kind.MEMORY, at=0x12345, data=b"x"),
-        Step(kind=Kind.REGISTER, at=0x2C, value=0xFFFFFFFF),
-        Step(kind=Kind.CONNECT),
-        Step(kind=Kind.LINE, data=b'{"state": true}'),
-        Step(kind=Kind.CHUNK, data=b"{"),
-        Step(kind=Kind.CLIENT),
+        DeviceStep(kind=StepKind.MESSAGE, command=9, flags=16, descriptors=0x21, data=b"abc"),
+        DeviceStep(kind=StepKind.RAW, descriptors=0x10, data=b"\xff" * 300),
+        DeviceStep(kind=StepKind.MEMORY, at=0x12345, data=b"x"),
+        DeviceStep(kind=StepKind.REGISTER, at=0x2C, value=0xFFFFFFFF),
+        DeviceStep(kind=StepKind.CONNECT),
+        DeviceStep(kind=StepKind.LINE, data=b'{"state": true}'),
+        DeviceStep(kind=StepKind.CHUNK, data=b"{"),
+        DeviceStep(kind=StepKind.CLIENT),
     ]
     assert list(decoded(b"".join(step.encoded() for step in steps))) == steps
 
 
 def test_a_recorded_session_reaches_the_clock_and_the_queues() -> None:
     """Else its mutations would all end at the door."""
-    with bench() as device:
+    with rig() as device:
         configured = False
         for step in recorded_session():
             device.do(step)

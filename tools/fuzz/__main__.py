@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import cast
 
 from tools.fuzz import TARGETS
-from tools.fuzz.replay import MOST_BYTES, Target, mutations, run_within
+from tools.fuzz.replay import MOST_BYTES, FuzzTarget, mutations, run_within
 
 ROOT = Path(__file__).parents[2]
 SLOWEST_S = 20
@@ -52,8 +52,8 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _loaded(name: str) -> Target:
-    return cast(Target, importlib.import_module(TARGETS[name]))
+def _loaded(name: str) -> FuzzTarget:
+    return cast(FuzzTarget, importlib.import_module(TARGETS[name]))
 
 
 def _replay(name: str, count: int, number: int) -> int:

@@ -12,7 +12,7 @@ from ena_device.phc import RESPONSE_SIZE
 from ena_device.registers import PHC_DOORBELL
 
 from tools.fuzz.device import check
-from tools.fuzz.steps import Bench, Kind, Step, bench
+from tools.fuzz.steps import DeviceStep, Rig, StepKind, rig
 
 MOST_LOG_PER_LINE, MOST_REPLY = 600, 20_000
 _QUICK = {"busy_us": 0, "spread_us": 0}
@@ -41,9 +41,9 @@ def seeds() -> list[bytes]:
 
 def run(data: bytes) -> None:
     """Send the lines; then read the clock as the driver does."""
-    with bench() as device:
+    with rig() as device:
         for piece in data.split(b"\0"):
-            device.do(Step(kind=Kind.CHUNK, data=piece))
+            device.do(DeviceStep(kind=StepKind.CHUNK, data=piece))
         assert len(device.log.getvalue()) < MOST_LOG_PER_LINE * (data.count(b"\n") + 10), "long lines in the log"
         for reply in bytes(device.replies).split(b"\n")[:-1]:
             assert isinstance(json.loads(reply), dict)
@@ -52,7 +52,7 @@ def run(data: bytes) -> None:
         check(device)
 
 
-def _read_clock(device: Bench) -> None:
+def _read_clock(device: Rig) -> None:
     device.server.control(_QUICK)
     device.device.memory.map(address=MEMORY_AT, size=0x10000, fd=device.memory_fd, offset=0, writable=True)
     command = bytes(al.PHC_SET_AT) + al.PHC_SET.pack(MEMORY_AT + PHC_AT, 0, 0, RESPONSE_SIZE)

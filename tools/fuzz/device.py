@@ -14,13 +14,13 @@ from ena_device import vfio_user as vu
 from ena_device.peer import CAPABILITIES
 
 from tools.fuzz.replay import MOST_CPU_S
-from tools.fuzz.steps import Bench, Kind, Step, bench, decoded, recorded_session
+from tools.fuzz.steps import DeviceStep, Rig, StepKind, decoded, recorded_session, rig
 
 WORDS = [
     *(vu.HEADER.pack(1, command, 16 + 32, 0, 0) for command in vu.Command),
-    *(bytes((Kind.REGISTER,)) + register.to_bytes(2, "little") for register in sorted(reg.KEPT)),
+    *(bytes((StepKind.REGISTER,)) + register.to_bytes(2, "little") for register in sorted(reg.KEPT)),
     *(
-        Step(kind=Kind.REGISTER, at=at, value=value).encoded()
+        DeviceStep(kind=StepKind.REGISTER, at=at, value=value).encoded()
         for at, value in (
             (reg.AQ_DOORBELL, 1),
             (reg.AQ_DOORBELL, 0xFFFF),
@@ -32,13 +32,13 @@ WORDS = [
             (reg.CQ_UNMASKS, reg.UNMASK_ARM),
         )
     ),
-    Step(kind=Kind.MESSAGE, command=vu.Command.VERSION, data=vu.VERSION.pack(0, 1) + CAPABILITIES).encoded(),
-    Step(kind=Kind.CONNECT).encoded(),
+    DeviceStep(kind=StepKind.MESSAGE, command=vu.Command.VERSION, data=vu.VERSION.pack(0, 1) + CAPABILITIES).encoded(),
+    DeviceStep(kind=StepKind.CONNECT).encoded(),
 ]
 
 
 @functools.cache
-def _session() -> tuple[Step, ...]:
+def _session() -> tuple[DeviceStep, ...]:
     return tuple(recorded_session())
 
 
@@ -53,7 +53,7 @@ def seeds() -> list[bytes]:
 def run(data: bytes) -> None:
     """Do the steps, as many as half of the computing time allows; then ask whether the device is whole."""
     enough_s = time.process_time() + MOST_CPU_S / 2
-    with bench() as device:
+    with rig() as device:
         for step in decoded(data):
             device.do(step)
             if time.process_time() > enough_s:
@@ -61,18 +61,18 @@ def run(data: bytes) -> None:
         check(device)
 
 
-def check(device: Bench) -> None:
+def check(device: Rig) -> None:
     """Raises AssertionError where the device is not as before its last peer came."""
     json.dumps(device.server.state())
-    device.do(Step(kind=Kind.CONNECT))
+    device.do(DeviceStep(kind=StepKind.CONNECT))
     assert device.device.interrupts.vectors == []
     assert list(device.device.memory) == []
-    greeting = Step(kind=Kind.MESSAGE, command=vu.Command.VERSION, data=vu.VERSION.pack(0, 1) + CAPABILITIES)
+    greeting = DeviceStep(kind=StepKind.MESSAGE, command=vu.Command.VERSION, data=vu.VERSION.pack(0, 1) + CAPABILITIES)
     before = device.server.state()["messages"].get("VERSION", 0)
     device.do(greeting)
     assert device.server.state()["messages"]["VERSION"] == before + 1, "the device takes no new peer"
     open_fds = _open_fds()
-    device.do(Step(kind=Kind.CONNECT))
+    device.do(DeviceStep(kind=StepKind.CONNECT))
     device.do(greeting)
     assert _open_fds() <= open_fds, "descriptors are kept"
 

@@ -12,7 +12,7 @@ MOST_BYTES = 16_384
 _EXTREMES = (b"\0", b"\xff", b"\x7f", b"\x80", b"\xff\xff", b"\xff\xff\xff\xff", b"\0\0\0\x80", b"\xff" * 8)
 
 
-class Target(Protocol):
+class FuzzTarget(Protocol):
     """A module of this package that is fuzzed."""
 
     WORDS: Sequence[bytes]
@@ -25,7 +25,7 @@ class TooSlow(Exception):
     """One input took more computing time than any may."""
 
 
-def run_within(target: Target, data: bytes) -> None:
+def run_within(target: FuzzTarget, data: bytes) -> None:
     """Run one input. Raises whatever the target raises, and TooSlow."""
     begun_s = time.process_time()
     target.run(data)

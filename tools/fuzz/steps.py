@@ -34,7 +34,7 @@ MOST_TURNS = 5000
 _REGISTER = struct.Struct("<HI")
 
 
-class Kind(IntEnum):
+class StepKind(IntEnum):
     """What is done in a step, and its fields."""
 
     MESSAGE = 0  # a whole vfio-user message: command, flags, descriptors (one byte each), length (two), body
@@ -48,10 +48,10 @@ class Kind(IntEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Step:
+class DeviceStep:
     """One step; the fields that its kind does not have are zero and empty."""
 
-    kind: Kind
+    kind: StepKind
     command: int = 0
     flags: int = 0
     descriptors: int = 0  # low half: which one of the menu; high half: how many times
@@ -62,15 +62,15 @@ class Step:
     def encoded(self) -> bytes:
         long = struct.pack("<H", len(self.data)) + self.data
         match self.kind:
-            case Kind.MESSAGE:
+            case StepKind.MESSAGE:
                 fields = bytes((self.command & 0xFF, self.flags & 0xFF, self.descriptors)) + long
-            case Kind.RAW:
+            case StepKind.RAW:
                 fields = bytes((self.descriptors,)) + long
-            case Kind.MEMORY:
+            case StepKind.MEMORY:
                 fields = struct.pack("<I", self.at) + long
-            case Kind.REGISTER:
+            case StepKind.REGISTER:
                 fields = _REGISTER.pack(self.at, self.value)
-            case Kind.LINE | Kind.CHUNK:
+            case StepKind.LINE | StepKind.CHUNK:
                 fields = long
             case _:
                 fields = b""
@@ -98,27 +98,27 @@ class _Fields:
         return self.take(self.number(2))
 
 
-def decoded(data: bytes) -> Iterator[Step]:
+def decoded(data: bytes) -> Iterator[DeviceStep]:
     """The steps in any bytes."""
     fields = _Fields(data)
     while fields.left():
-        match kind := Kind(fields.number(1) % len(Kind)):
-            case Kind.MESSAGE:
+        match kind := StepKind(fields.number(1) % len(StepKind)):
+            case StepKind.MESSAGE:
                 command, flags, descriptors = fields.number(1), fields.number(1), fields.number(1)
-                yield Step(kind=kind, command=command, flags=flags, descriptors=descriptors, data=fields.long())
-            case Kind.RAW:
-                yield Step(kind=kind, descriptors=fields.number(1), data=fields.long())
-            case Kind.MEMORY:
-                yield Step(kind=kind, at=fields.number(4), data=fields.long())
-            case Kind.REGISTER:
-                yield Step(kind=kind, at=fields.number(2), value=fields.number(4))
-            case Kind.LINE | Kind.CHUNK:
-                yield Step(kind=kind, data=fields.long())
+                yield DeviceStep(kind=kind, command=command, flags=flags, descriptors=descriptors, data=fields.long())
+            case StepKind.RAW:
+                yield DeviceStep(kind=kind, descriptors=fields.number(1), data=fields.long())
+            case StepKind.MEMORY:
+                yield DeviceStep(kind=kind, at=fields.number(4), data=fields.long())
+            case StepKind.REGISTER:
+                yield DeviceStep(kind=kind, at=fields.number(2), value=fields.number(4))
+            case StepKind.LINE | StepKind.CHUNK:
+                yield DeviceStep(kind=kind, data=fields.long())
             case _:
-                yield Step(kind=kind)
+                yield DeviceStep(kind=kind)
 
 
-class Bench:
+class Rig:
     """A device with its two sockets, QEMU's and a client's side of them, and a guest's memory. All in one thread."""
 
     def __init__(self, folder: Path) -> None:
@@ -149,29 +149,29 @@ class Bench:
         for fd in self._menu:
             os.close(fd)
 
-    def do(self, step: Step) -> None:
+    def do(self, step: DeviceStep) -> None:
         """Do one step, and let the device do all that follows from it. Raises whatever the device raises."""
         match step.kind:
-            case Kind.MESSAGE:
+            case StepKind.MESSAGE:
                 self._next_id = self._next_id + 1 & 0xFFFF
                 size = vu.HEADER.size + len(step.data)
                 header = vu.HEADER.pack(self._next_id, step.command, size, step.flags, 0)
                 self._tell_device(header + step.data, step.descriptors)
-            case Kind.RAW:
+            case StepKind.RAW:
                 self._tell_device(step.data, step.descriptors)
-            case Kind.MEMORY:
+            case StepKind.MEMORY:
                 with suppress(OSError):
                     os.pwrite(self.memory_fd, step.data, step.at % MEMORY_SIZE)
                 os.ftruncate(self.memory_fd, MEMORY_SIZE)
-            case Kind.REGISTER:
+            case StepKind.REGISTER:
                 self.register(step.at, step.value)
-            case Kind.CONNECT:
+            case StepKind.CONNECT:
                 self.unplug()
                 self._qemu = _connected(self.socket_path)
-            case Kind.LINE | Kind.CHUNK:
+            case StepKind.LINE | StepKind.CHUNK:
                 with suppress(OSError):
-                    self._clients[-1].send(step.data + (b"\n" if step.kind is Kind.LINE else b""))
-            case Kind.CLIENT:
+                    self._clients[-1].send(step.data + (b"\n" if step.kind is StepKind.LINE else b""))
+            case StepKind.CLIENT:
                 self._clients.append(_connected(self._control_path))
         self.settle()
 
@@ -186,7 +186,7 @@ class Bench:
     def register(self, offset: int, value: int) -> None:
         """The guest writes a register."""
         body = vu.ACCESS.pack(offset, vu.BAR0, 4) + struct.pack("<I", value)
-        self.do(Step(kind=Kind.MESSAGE, command=vu.Command.REGION_WRITE, data=body))
+        self.do(DeviceStep(kind=StepKind.MESSAGE, command=vu.Command.REGION_WRITE, data=body))
 
     def settle(self) -> None:
         """Let the device work until it waits for nothing but time, and read what it sends."""
@@ -236,11 +236,11 @@ def _connected(path: str) -> socket.socket:
 
 
 @contextmanager
-def bench() -> Iterator[Bench]:
+def rig() -> Iterator[Rig]:
     """A device of its own, with its sockets in a folder of its own."""
     folder = Path(tempfile.mkdtemp(prefix="ena-"))
     try:
-        made = Bench(folder)
+        made = Rig(folder)
         try:
             yield made
         finally:
@@ -272,7 +272,7 @@ class _Recorder(Peer):
 
     def __init__(self, path: str) -> None:
         super().__init__(path)
-        self.steps: list[Step] = []
+        self.steps: list[DeviceStep] = []
         self.driver: Driver | None = None
         self._before = bytes(MEMORY_SIZE)
 
@@ -280,7 +280,7 @@ class _Recorder(Peer):
         self._keep_writes()
         descriptors = 0 if not fds else len(fds) << 4 | (0 if self.driver and fds == [self.driver.fd] else 1)
         self.steps.append(
-            Step(kind=Kind.MESSAGE, command=command, flags=flags, descriptors=descriptors, data=body[:0xFFFF])
+            DeviceStep(kind=StepKind.MESSAGE, command=command, flags=flags, descriptors=descriptors, data=body[:0xFFFF])
         )
         super().send(command, body, fds=fds, flags=flags)
 
@@ -291,13 +291,13 @@ class _Recorder(Peer):
             return
         for at in range(0, MEMORY_SIZE, 64):
             if now[at : at + 64] != self._before[at : at + 64]:
-                self.steps.append(Step(kind=Kind.MEMORY, at=at, data=now[at : at + 64]))
+                self.steps.append(DeviceStep(kind=StepKind.MEMORY, at=at, data=now[at : at + 64]))
         self._before = now
 
 
-def recorded_session() -> list[Step]:
+def recorded_session() -> list[DeviceStep]:
     """What a driver and its QEMU do: greeting, memory, queues, interrupts, the clock, packets, a reset, the end."""
-    with bench() as device:
+    with rig() as device:
         device.unplug()
         done = threading.Event()
         server = threading.Thread(target=lambda: _serve_until(device.server, done))
@@ -315,7 +315,7 @@ def _serve_until(server: Server, done: threading.Event) -> None:
         server.turn(longest_wait_s=0.01)
 
 
-def _session(peer: _Recorder) -> list[Step]:
+def _session(peer: _Recorder) -> list[DeviceStep]:
     driver = peer.driver = Driver(peer)
     eventfd = os.eventfd(0)
     try:
