@@ -43,11 +43,21 @@ def _session() -> tuple[DeviceStep, ...]:
 
 
 def seeds() -> list[bytes]:
-    """A recorded session of a driver, whole and in its beginnings, and single messages after a greeting."""
+    """A recorded session of a driver, whole and in its beginnings; after a greeting, its messages one by one, and each
+    kind of descriptor where memory or an eventfd is expected.
+    """
     session = [step.encoded() for step in _session()]
     beginnings = [b"".join(session[:count]) for count in range(4, len(session) + 8, 8)]
     greeting = session[0]
-    return [*beginnings, *(greeting + step for step in session[1:])]
+    handed = [
+        DeviceStep(kind=StepKind.MESSAGE, command=command, descriptors=1 << 4 | which, data=data)
+        for which in range(16)
+        for command, data in (
+            (vu.Command.DMA_MAP, vu.DMA_MAP.pack(vu.DMA_MAP.size, 3, 0, 0x10000, 0x1000)),
+            (vu.Command.SET_IRQS, vu.IRQ_SET.pack(vu.IRQ_SET.size, vu.IRQ_DATA_EVENTFD, vu.IRQ_MSIX, 0, 1)),
+        )
+    ]
+    return [*beginnings, *(greeting + step for step in [*session[1:], *(step.encoded() for step in handed)])]
 
 
 def run(data: bytes) -> None:
