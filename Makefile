@@ -5,7 +5,10 @@ PYTHON ?= python3
 READY := $(VENV)/.ready
 CAMPAIGN := lab.phc lab.driver-off lab.no-phc lab.drifting
 
-.PHONY: run test truth check molecule rehearse unit bench wheel audit lock clean help system
+FUZZ := probes verdicts device control
+SOAK_SECONDS ?= 600
+
+.PHONY: run test truth soak check molecule rehearse unit bench wheel audit lock clean help system
 
 help:            ## these lines
 	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' Makefile
@@ -30,6 +33,17 @@ check: $(READY)  ## the checks that read the code: style, types, playbooks
 truth: $(READY)  ## every type of the lab against the verdict that its truth demands; half an hour
 	$(VENV)/bin/ptp-harness lab build
 	$(VENV)/bin/pytest tests/truths --verbose
+
+soak: $(READY)   ## look for faults at length: property tests with 50 times the examples, each fuzz target for SOAK_SECONDS (600)
+	@echo "--- atheris into $(VENV), as locked in requirements/soak.txt"
+	@$(VENV)/bin/pip install --quiet --disable-pip-version-check --require-hashes -r requirements/soak.txt
+	@echo "--- hostile hosts, and the properties of probes and ladder: 50 times as many examples"
+	$(VENV)/bin/pytest --hypothesis-profile=soak --timeout=7200 --numprocesses 2 tests/hostile tests/unit/probes tests/unit/ladder
+	@for target in $(FUZZ); do \
+	  echo "--- fuzzing $$target for $(SOAK_SECONDS) s; what is found stays in .fuzz/$$target"; \
+	  $(VENV)/bin/python -m tools.fuzz $$target --seconds $(SOAK_SECONDS) || exit 1; \
+	done
+	@echo "--- nothing was found"
 
 molecule: $(READY)  ## every role's scenario on lab hosts; some ten minutes
 	$(VENV)/bin/ptp-harness lab build
@@ -64,6 +78,8 @@ lock:            ## renew the locked dependencies (needs uv)
 	  pyproject.toml -o requirements/run.txt
 	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
 	  pyproject.toml --group dev -o requirements/dev.txt
+	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
+	  --group soak -o requirements/soak.txt
 
 clean:           ## remove the environment (the lab's cache stays)
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis dist
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .fuzz dist

@@ -1,6 +1,16 @@
-"""Signals for all tests: what asks to stop is heard also where the tests run in the background, or under nohup."""
+"""Signals and property tests for all tests.
+
+What asks to stop is heard also where the tests run in the background, or under nohup. An example of a property test may
+take long where the machine is busy: tests that bound its time measure computing time.
+"""
 
 import signal
 
+from hypothesis import HealthCheck, settings
+
 signal.signal(signal.SIGHUP, signal.SIG_DFL)
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+settings.register_profile("usual", deadline=None)
+settings.register_profile("soak", deadline=None, max_examples=5000, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("usual")  # the option --hypothesis-profile comes later, and wins

@@ -10,6 +10,7 @@ from ena_device.clock import Settings, SharedClock
 from ena_device.device import Ena
 from ena_device.doorbell import Doorbell, MappedDoorbell, Rests, SocketDoorbell
 from ena_device.errors import BadRequest, SetupError
+from ena_device.event_log import EventLog
 from ena_device.features import Offer
 from ena_device.pci_config import PciConfig
 from ena_device.phc import now_ns
@@ -62,7 +63,8 @@ def _doorbell(options: argparse.Namespace, clock: SharedClock) -> Doorbell:
 
 
 def _log(start: float) -> Callable[[str], None]:
-    return lambda text: print(f"{time.monotonic() - start:9.3f} {text}", file=sys.stderr, flush=True)
+    log = EventLog(sys.stderr)
+    return lambda text: log.write(f"{time.monotonic() - start:9.3f} {text}")
 
 
 def _parser() -> argparse.ArgumentParser:

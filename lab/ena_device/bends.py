@@ -87,6 +87,10 @@ class Changes:
     request_reset: bool | None = None
     end_with: int | None = None
 
+    def asked(self) -> dict[str, int | bool | str]:
+        """All that are asked for."""
+        return self.named(*KEYS)
+
     def named(self, *keys: str) -> dict[str, int | bool | str]:
         """Those of the keys that are asked for."""
         return {k: v for k, v in asdict(self).items() if k in keys and v is not None}

@@ -13,6 +13,9 @@ from ena_device.errors import BadRequest
 from ena_device.sockets import ListeningSocket
 
 MAX_LINE = 16_384
+MAX_REPLY = 1 << 20
+CHUNK = 2_048  # read from one client before the others have their turn: each line in it costs a reply
+LONGEST_ERROR = 2_000
 MAX_CLIENTS = 8
 BACKLOG = 64  # a full one refuses at once, so it is longer than any number of clients that makes sense
 Answer = Callable[[object], dict[str, Any]]  # a decoded line -> the reply; raises BadRequest
@@ -36,15 +39,17 @@ def ask(path: str, *, timeout_s: float = 5.0, **changes: int | bool | str) -> di
             reply = json.loads(_line(sock, end))
     except TimeoutError as e:
         raise ControlError(f"{path}: no answer within {timeout_s:g} s") from e
-    except (OSError, ValueError) as e:
+    except (OSError, ValueError, RecursionError) as e:
         raise ControlError(f"{path}: {e}") from e
+    if not isinstance(reply, dict):
+        raise ControlError(f"{path}: no device answers there, but something else")
     if "error" in reply:
         raise ControlError(f"{path}: {reply['error']}")
     return dict(reply)
 
 
 def _line(sock: socket.socket, end: float) -> bytes:
-    data = b""
+    data = bytearray()
     while not data.endswith(b"\n"):
         left = end - time.monotonic()
         if left <= 0:
@@ -54,7 +59,9 @@ def _line(sock: socket.socket, end: float) -> bytes:
         if not part:
             raise ConnectionError("closed without an answer")
         data += part
-    return data
+        if len(data) > MAX_REPLY:
+            raise ConnectionError(f"an answer of more than {MAX_REPLY} bytes")
+    return bytes(data)
 
 
 class _Client:
@@ -66,7 +73,7 @@ class _Client:
 
     def lines(self) -> Iterator[bytes]:
         """The whole lines that have come. Raises OSError or EOFError when the client is to be dropped."""
-        part = self.sock.recv(MAX_LINE)
+        part = self.sock.recv(CHUNK)
         if not part:
             raise EOFError
         self.heard_at = time.monotonic()
@@ -89,7 +96,8 @@ class ControlServer:
         self._clients: dict[int, _Client] = {}
 
     def fds(self) -> list[int]:
-        return [self._listener.fileno(), *self._clients]
+        """The listening socket last: a new client may take the place of one that has something to say."""
+        return [*self._clients, self._listener.fileno()]
 
     def ready(self, fd: int) -> None:
         """Something has come on one of fds()."""
@@ -128,7 +136,7 @@ class ControlServer:
         try:
             return self._answer(json.loads(line))
         except BadRequest as e:
-            error = str(e)
+            error = _cut(str(e))
         except (ValueError, RecursionError) as e:
             error = f"not a line of JSON: {e}"
         self._log(f"control: {error}")
@@ -136,3 +144,7 @@ class ControlServer:
 
     def _drop(self, fd: int) -> None:
         self._clients.pop(fd).sock.close()
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= LONGEST_ERROR else f"{text[:LONGEST_ERROR]}... ({len(text)} characters)"

@@ -113,6 +113,7 @@ class Ena:
         if window != self._phc_window:
             self._phc_window = window
             self.doorbell.start(window)
+            self.doorbell.flush()
 
     def set_link(self, up: bool) -> None:
         self.link = up
@@ -158,6 +159,7 @@ class Ena:
             completions = self._ring(reg.ACQ_BASE_LO, reg.ACQ_BASE_HI, reg.ACQ_CAPS)
             self._admin = AdminQueue(self.memory, commands, completions)
         self._admin.run(tail, self._execute, self.log)
+        self.doorbell.flush()
         if not self.read_register(reg.INTR_MASK) & reg.INTR_MASK_ADMIN:
             self.interrupts.fire(MANAGEMENT_VECTOR)
 

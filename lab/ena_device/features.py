@@ -10,11 +10,12 @@ from dataclasses import dataclass
 from ena_device import admin_layout as al
 from ena_device.errors import Rejected
 from ena_device.events import SUPPORTED_GROUPS
+from ena_device.rings import MAX_DEPTH
 
 IMPLEMENTATION, DEVICE_VERSION = 1, 0x10
 ADDRESS_BITS, VIRTUAL_BITS = 48, 64
 MAX_MTU = 9216
-QUEUE_PAIRS, QUEUE_DEPTH = 4, 1024
+QUEUE_PAIRS = 4
 MAX_HEADER, MAX_TX_DESCS, MAX_RX_DESCS = 96, 17, 16
 RSS_TABLE_LOG_SIZE = 7
 LINK_MBIT_PER_S = 25_000
@@ -97,7 +98,7 @@ def _attributes(offer: Offer) -> bytes:
 
 
 def _queues(version: int) -> bytes:
-    numbers, depths = [QUEUE_PAIRS] * 4, [QUEUE_DEPTH] * 4
+    numbers, depths = [QUEUE_PAIRS] * 4, [MAX_DEPTH] * 4
     return al.MAX_QUEUES_EXT.pack(version, *numbers, *depths, MAX_HEADER, MAX_TX_DESCS, MAX_RX_DESCS)
 
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 from ena_device.errors import Refused
 
-MAX_REGIONS = 1024
+MAX_REGIONS = 512  # each keeps a descriptor open, of 1024 that a process usually may have
 _U16 = struct.Struct("@H")
 
 
@@ -79,10 +79,10 @@ class GuestMemory:
 
     def unmap(self, *, address: int, size: int) -> None:
         """Forget each range that lies wholly inside; its memory is unmapped with the last window. Raises Refused."""
-        inside = [r for r in self._regions if address <= r.address and r.end <= address + size]
-        if not inside:
+        outside = [r for r in self._regions if not (address <= r.address and r.end <= address + size)]
+        if len(outside) == len(self._regions):
             raise Refused(errno.EINVAL, f"no mapping inside {address:#x}+{size:#x}")
-        self._regions = [r for r in self._regions if r not in inside]
+        self._regions = outside
 
     def clear(self) -> None:
         self._regions = []

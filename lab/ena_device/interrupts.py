@@ -20,14 +20,14 @@ class Interrupts:
         return sorted(self._fds)
 
     def set(self, first: int, fds: list[int | None]) -> None:
-        """Replace the eventfds of the vectors from `first`; None switches one off. Raises Refused."""
+        """Replace the eventfds of the vectors from `first` by copies; None switches one off. Raises Refused."""
         if first + len(fds) > VECTORS:
             raise Refused(errno.EINVAL, f"vectors {first}..{first + len(fds) - 1}, the device has {VECTORS}")
         for vector, fd in enumerate(fds, first):
+            copy = None if fd is None else _copy(fd)
             self._drop(vector)
-            if fd is not None:
-                os.set_blocking(fd, False)  # a peer that never reads must not stop the device
-                self._fds[vector] = fd
+            if copy is not None:
+                self._fds[vector] = copy
 
     def clear(self) -> None:
         for vector in self.vectors:
@@ -47,3 +47,12 @@ class Interrupts:
         fd = self._fds.pop(vector, None)
         if fd is not None:
             os.close(fd)
+
+
+def _copy(fd: int) -> int:
+    """Another descriptor for the same eventfd. Raises Refused for one that cannot be written without waiting."""
+    try:
+        os.set_blocking(fd, False)  # a peer that never reads must not stop the device
+        return os.dup(fd)
+    except OSError as e:
+        raise Refused(e.errno or errno.EINVAL, f"a descriptor that cannot interrupt: {e.strerror}") from e

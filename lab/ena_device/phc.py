@@ -92,7 +92,7 @@ class Responder:
         flags = self._flags(settings, mono_ns)
         time_ns = settings.at(mono_ns)
         if settings.jitter_ns:
-            time_ns += self._random.randint(-settings.jitter_ns, settings.jitter_ns)
+            time_ns = max(time_ns + self._random.randint(-settings.jitter_ns, settings.jitter_ns), 0)
         counts[_LAST] = time_ns
         bound_ns = NO_BOUND if flags & ERROR_BOUND else settings.error_bound_ns
         values = _VALUES.pack(0 if flags & ERROR_TIMESTAMP else time_ns, 0, bound_ns, flags)

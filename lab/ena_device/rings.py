@@ -5,6 +5,8 @@ from dataclasses import dataclass
 
 from ena_device.errors import Refused
 
+MAX_DEPTH = 1024  # what the device offers for its queues; all of a ring may be worked off at one doorbell
+
 
 @dataclass(slots=True, kw_only=True)
 class Ring:
@@ -16,8 +18,8 @@ class Ring:
     count: int = 0
 
     def __post_init__(self) -> None:
-        if self.depth < 1 or self.depth & self.depth - 1 or self.depth > 1 << 15:
-            raise Refused(errno.EINVAL, f"ring of {self.depth} entries, a power of two up to 32768 expected")
+        if self.depth < 1 or self.depth & self.depth - 1 or self.depth > MAX_DEPTH:
+            raise Refused(errno.EINVAL, f"ring of {self.depth} entries, a power of two up to {MAX_DEPTH} expected")
 
     @property
     def address(self) -> int:

@@ -24,6 +24,7 @@ from ena_device.vfio_commands import answer
 
 GREETING_WITHIN_S = 5.0
 LONGEST_WAIT_S = 1.0
+MAX_WATCHED = 64  # each keeps a descriptor open
 
 
 class Server:
@@ -37,7 +38,7 @@ class Server:
         self._accepted_at = 0.0
         self._messages: dict[str, int] = {}
         self._watched: list[Watched] = []
-        self._ended = False
+        self.ended = False  # asked to end: the loop goes round no more
         try:
             self._control = ControlServer(control_path, self.control, self._log)
         except SetupError:
@@ -45,19 +46,30 @@ class Server:
             raise
 
     def end_with(self, pid: int) -> None:
-        """End once this process has ended. Raises SetupError when there is none."""
+        """End once this process has ended. Raises SetupError when there is none, or when there are too many."""
         if all(w.pid != pid for w in self._watched):
+            if len(self._watched) >= MAX_WATCHED:
+                raise SetupError(f"more than {MAX_WATCHED} processes to end with")
             self._watched.append(Watched(pid))
             self._log(f"ends with process {pid}, started at tick {self._watched[-1].start_ticks}")
 
     def run(self) -> None:
         """Serve until SIGTERM, SIGINT, or the end of a process given to end_with."""
         with _signals() as signal_fd:
-            while not self._ended:
-                for fd in self._wait(signal_fd):
-                    self._handle(fd, signal_fd)
-                self._check_greeting()
-                self._device.tick()
+            while not self.ended:
+                self.turn(signal_fd)
+
+    def turn(self, signal_fd: int | None = None, *, longest_wait_s: float = LONGEST_WAIT_S) -> bool:
+        """Handle what is ready on the sockets and what is due by time; False where no socket was ready.
+
+        Waits for either, at most so long. `signal_fd` becomes readable when the process is asked to end.
+        """
+        ready = self._wait(signal_fd, longest_wait_s)
+        for fd in ready:
+            self._handle(fd, signal_fd)
+        self._check_greeting()
+        self._device.tick()
+        return bool(ready)
 
     def close(self) -> None:
         if self._connection:
@@ -83,7 +95,7 @@ class Server:
                 raise BadRequest(f"end_with: {e}") from e
         if changes != bends.Changes():
             self._clock.store(settings)
-            self._log(f"control: {request}")
+            self._log(f"control: {changes.asked()}")
         self._change_device(changes)
         return self.state()
 
@@ -128,20 +140,21 @@ class Server:
         if changes.request_reset:
             device.request_reset()
 
-    def _wait(self, signal_fd: int) -> list[int]:
+    def _wait(self, signal_fd: int | None, longest_s: float) -> list[int]:
         poll = select.poll()
+        signals = [] if signal_fd is None else [signal_fd]
         connection = [self._connection.fileno()] if self._connection else []
         watched = [w.fileno() for w in self._watched]
-        for fd in [signal_fd, self._listener.fileno(), *connection, *watched, *self._control.fds()]:
+        for fd in [*signals, self._listener.fileno(), *connection, *watched, *self._control.fds()]:
             poll.register(fd, select.POLLIN)
-        return [fd for fd, _ in poll.poll(self._timeout_s() * 1000)]
+        return [fd for fd, _ in poll.poll(self._timeout_s(longest_s) * 1000)]
 
-    def _timeout_s(self) -> float:
+    def _timeout_s(self, longest_s: float) -> float:
         beat_s, due_ns = self._device.events.seconds_to_beat(), self._device.doorbell.due_ns()
         due_s = None if due_ns is None else max(0.0, (due_ns - now_ns()) / 1e9)
-        return min(s for s in (LONGEST_WAIT_S, beat_s, due_s) if s is not None)
+        return min(s for s in (longest_s, beat_s, due_s) if s is not None)
 
-    def _handle(self, fd: int, signal_fd: int) -> None:
+    def _handle(self, fd: int, signal_fd: int | None) -> None:
         if fd == signal_fd:
             self._end("by signal")
         elif fd == self._listener.fileno():
@@ -155,7 +168,7 @@ class Server:
 
     def _end(self, why: str) -> None:
         self._log(f"ends {why}")
-        self._ended = True
+        self.ended = True
 
     def _accept(self) -> None:
         sock = self._listener.accept()
@@ -200,7 +213,7 @@ class Server:
             error = e.error
         if message.wants_reply:
             connection.send(vu.reply_bytes(message, reply.body, error), reply.fds)
-        connection.greeted = True
+        connection.greeted |= not error
 
     def _hang_up(self, why: str) -> None:
         """Back to the state before the connection: no memory, no interrupts, a device just switched on."""

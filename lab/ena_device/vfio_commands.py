@@ -4,7 +4,6 @@ Source: docs/interop/vfio-user.rst in the QEMU tree. Commands with a row in ANSW
 """
 
 import errno
-import os
 from collections.abc import Callable
 
 from ena_device import vfio_user as vu
@@ -98,8 +97,7 @@ def _set_irqs(device: Ena, message: vu.Message) -> vu.Reply:
     elif flags & vu.IRQ_DATA_EVENTFD:
         if start + count > VECTORS or len(message.fds) > count:
             raise Refused(errno.EINVAL, f"vectors {start}+{count} with {len(message.fds)} eventfds, {VECTORS} vectors")
-        fds: list[int | None] = [os.dup(fd) for fd in message.fds]  # the message's own are closed with it
-        device.interrupts.set(start, fds + [None] * (count - len(fds)))
+        device.interrupts.set(start, [*message.fds, *[None] * (count - len(message.fds))])
     return vu.Reply()
 
 
@@ -120,6 +118,8 @@ def _region_write(device: Ena, message: vu.Message) -> vu.Reply:
 
 def _write_multi(device: Ena, message: vu.Message) -> vu.Reply:
     (count,) = vu.unpack(vu.MULTI_COUNT, message.body)
+    if count > vu.MAX_WRITES:  # each may be a doorbell, and nothing else is served until all are done
+        raise Refused(errno.EINVAL, f"{count} writes, at most {vu.MAX_WRITES} expected")
     writes = message.body[vu.MULTI_COUNT.size :]
     if len(writes) != count * vu.MULTI_WRITE.size:
         raise Refused(errno.EINVAL, f"{count} writes in {len(writes)} bytes")

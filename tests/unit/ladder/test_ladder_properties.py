@@ -212,7 +212,9 @@ def without(value: Any, paths: set[Path], path: Path = ()) -> Any:
 harms = st.lists(st.tuples(st.sampled_from(HARMS), st.integers(0, SAMPLES - 1)), max_size=5)
 how = st.fixed_dictionaries({"depth": st.sampled_from(list(Depth)), "read_only": st.booleans()})
 with_fixtures = settings(
-    max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture]
+    max_examples=3 * settings.default.max_examples,
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
 )
 
 

@@ -10,52 +10,12 @@ from hypothesis import strategies as st
 
 from harness.errors import ParseError
 from harness.model import Capture, Facts, Sample, Unparsed
-from harness.probes import (
-    chrony_log,
-    chronyc,
-    devlink,
-    driver_word,
-    error_bound,
-    ethtool,
-    facts,
-    kernel_log,
-    modinfo,
-    module,
-    ntp_probe,
-    phc_stats,
-    ptp_sysfs,
-    samples,
-    services,
-    system,
-)
+from harness.probes import error_bound, facts, samples
+from tools.fuzz.probes import PARSERS
 
 DATA = Path(__file__).parents[2] / "data"
 REAL = [path.read_text() for path in sorted(DATA.glob("[ec]*/**/*")) if path.suffix in (".csv", ".txt")]
 LINES = sorted({line for text in REAL for line in text.split("\n")})
-
-PARSERS: dict[str, Callable[[str, str], object]] = {
-    "chronyc": chronyc.parse,
-    "convergence": chrony_log.convergence,
-    "devlink": devlink.parse,
-    "driver_info": ethtool.driver_info,
-    "driver_word": driver_word.parse,
-    "interference": lambda text, _where: chrony_log.interference(text),
-    "kernel_log": lambda text, _where: kernel_log.last_word(text.splitlines()),
-    "modinfo": modinfo.parse,
-    "module": module.parse,
-    "ntp_probe": ntp_probe.parse,
-    "phc_stats": phc_stats.parse,
-    "ptp_clocks": ptp_sysfs.clocks,
-    "ptp_links": ptp_sysfs.links,
-    "services": services.competitors,
-    "boot_id": system.boot_id,
-    "distribution": system.distribution,
-    "kernel": system.kernel,
-    "kernel_has_ptp": system.kernel_has_ptp,
-    "pci_functions": system.pci_functions,
-    "timestamping": ethtool.timestamping,
-    "version": chrony_log.version,
-}
 
 mixed = st.lists(st.one_of(st.sampled_from(LINES), st.text(max_size=30)), max_size=12).map("\n".join)
 anything = st.one_of(st.text(), mixed)

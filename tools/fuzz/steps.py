@@ -1,0 +1,339 @@
+"""How is what guests, QEMU and control clients do to an emulated device written as bytes, and how is it done?
+
+A step is one byte that chooses its kind, then the fields of that kind; what is missing at the end counts as zeros.
+"""
+
+import io
+import os
+import select
+import shutil
+import socket
+import struct
+import tempfile
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from enum import IntEnum
+from pathlib import Path
+
+from ena_device import vfio_user as vu
+from ena_device.clock import Settings, SharedClock
+from ena_device.device import Ena
+from ena_device.doorbell import SocketDoorbell
+from ena_device.driver import MEMORY_SIZE, Driver
+from ena_device.event_log import EventLog
+from ena_device.features import Offer
+from ena_device.pci_config import PciConfig
+from ena_device.peer import Peer
+from ena_device.serve import Server
+
+START_NS = 1_800_000_000_000_000_000
+MAC = bytes.fromhex("061122334455")
+MOST_TURNS = 5000
+_REGISTER = struct.Struct("<HI")
+
+
+class StepKind(IntEnum):
+    """What is done in a step, and its fields."""
+
+    MESSAGE = 0  # a whole vfio-user message: command, flags, descriptors (one byte each), length (two), body
+    RAW = 1  # bytes on the vfio-user socket: descriptors, length, bytes
+    MEMORY = 2  # the guest writes to its memory: address (four bytes), length, bytes
+    REGISTER = 3  # the guest writes a register: offset (two bytes), value (four)
+    CONNECT = 4  # QEMU is gone and comes again
+    LINE = 5  # a line on the control socket: length, bytes
+    CHUNK = 6  # bytes without a newline on it: length, bytes
+    CLIENT = 7  # another control client comes; the last one stays
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeviceStep:
+    """One step; the fields that its kind does not have are zero and empty."""
+
+    kind: StepKind
+    command: int = 0
+    flags: int = 0
+    descriptors: int = 0  # low half: which one of the menu; high half: how many times
+    at: int = 0
+    value: int = 0
+    data: bytes = b""
+
+    def encoded(self) -> bytes:
+        long = struct.pack("<H", len(self.data)) + self.data
+        match self.kind:
+            case StepKind.MESSAGE:
+                fields = bytes((self.command & 0xFF, self.flags & 0xFF, self.descriptors)) + long
+            case StepKind.RAW:
+                fields = bytes((self.descriptors,)) + long
+            case StepKind.MEMORY:
+                fields = struct.pack("<I", self.at) + long
+            case StepKind.REGISTER:
+                fields = _REGISTER.pack(self.at, self.value)
+            case StepKind.LINE | StepKind.CHUNK:
+                fields = long
+            case _:
+                fields = b""
+        return bytes((self.kind,)) + fields
+
+
+class _Fields:
+    """Reads fields from bytes that may end anywhere."""
+
+    def __init__(self, data: bytes) -> None:
+        self._data, self._at = data, 0
+
+    def left(self) -> bool:
+        return self._at < len(self._data)
+
+    def take(self, count: int) -> bytes:
+        part = self._data[self._at : self._at + count]
+        self._at += count
+        return part.ljust(count, b"\0") if count <= 4 else part
+
+    def number(self, count: int) -> int:
+        return int.from_bytes(self.take(count), "little")
+
+    def long(self) -> bytes:
+        return self.take(self.number(2))
+
+
+def decoded(data: bytes) -> Iterator[DeviceStep]:
+    """The steps in any bytes."""
+    fields = _Fields(data)
+    while fields.left():
+        match kind := StepKind(fields.number(1) % len(StepKind)):
+            case StepKind.MESSAGE:
+                command, flags, descriptors = fields.number(1), fields.number(1), fields.number(1)
+                yield DeviceStep(kind=kind, command=command, flags=flags, descriptors=descriptors, data=fields.long())
+            case StepKind.RAW:
+                yield DeviceStep(kind=kind, descriptors=fields.number(1), data=fields.long())
+            case StepKind.MEMORY:
+                yield DeviceStep(kind=kind, at=fields.number(4), data=fields.long())
+            case StepKind.REGISTER:
+                yield DeviceStep(kind=kind, at=fields.number(2), value=fields.number(4))
+            case StepKind.LINE | StepKind.CHUNK:
+                yield DeviceStep(kind=kind, data=fields.long())
+            case _:
+                yield DeviceStep(kind=kind)
+
+
+class Rig:
+    """A device with its two sockets, QEMU's and a client's side of them, and a guest's memory. All in one thread."""
+
+    def __init__(self, folder: Path) -> None:
+        self.log = io.StringIO()
+        self.clock = SharedClock(Settings(base_utc_ns=START_NS, base_mono_ns=0))
+        self.device = Ena(
+            offer=Offer(mac=MAC),
+            config=PciConfig(device_id=0xEC20, revision=0),
+            doorbell=SocketDoorbell(self.clock),
+            log=EventLog(self.log).write,
+        )
+        self.socket_path, self._control_path = str(folder / "ena.sock"), str(folder / "ena.ctl")
+        self.server = Server(
+            socket_path=self.socket_path, control_path=self._control_path, device=self.device, clock=self.clock
+        )
+        self.memory_fd = os.memfd_create("guest-memory")
+        os.ftruncate(self.memory_fd, MEMORY_SIZE)
+        self._menu = _descriptors(self.memory_fd)
+        self._qemu = _connected(self.socket_path)
+        self._clients = [_connected(self._control_path)]
+        self._next_id = 0
+        self.replies = bytearray()
+
+    def close(self) -> None:
+        self.server.close()
+        for sock in (self._qemu, *self._clients):
+            sock.close()
+        for fd in self._menu:
+            os.close(fd)
+
+    def do(self, step: DeviceStep) -> None:
+        """Do one step, and let the device do all that follows from it. Raises whatever the device raises."""
+        match step.kind:
+            case StepKind.MESSAGE:
+                self._next_id = self._next_id + 1 & 0xFFFF
+                size = vu.HEADER.size + len(step.data)
+                header = vu.HEADER.pack(self._next_id, step.command, size, step.flags, 0)
+                self._tell_device(header + step.data, step.descriptors)
+            case StepKind.RAW:
+                self._tell_device(step.data, step.descriptors)
+            case StepKind.MEMORY:
+                with suppress(OSError):
+                    os.pwrite(self.memory_fd, step.data, step.at % MEMORY_SIZE)
+                os.ftruncate(self.memory_fd, MEMORY_SIZE)
+            case StepKind.REGISTER:
+                self.register(step.at, step.value)
+            case StepKind.CONNECT:
+                self.unplug()
+                self._qemu = _connected(self.socket_path)
+            case StepKind.LINE | StepKind.CHUNK:
+                with suppress(OSError):
+                    self._clients[-1].send(step.data + (b"\n" if step.kind is StepKind.LINE else b""))
+            case StepKind.CLIENT:
+                self._clients.append(_connected(self._control_path))
+        self.settle()
+
+    def unplug(self) -> None:
+        """QEMU is gone, and the device has seen it."""
+        self._qemu.close()
+        for _ in range(MOST_TURNS):
+            if not self.server.turn(longest_wait_s=0):
+                return
+        raise AssertionError(f"still busy after {MOST_TURNS} rounds")
+
+    def register(self, offset: int, value: int) -> None:
+        """The guest writes a register."""
+        body = vu.ACCESS.pack(offset, vu.BAR0, 4) + struct.pack("<I", value)
+        self.do(DeviceStep(kind=StepKind.MESSAGE, command=vu.Command.REGION_WRITE, data=body))
+
+    def settle(self) -> None:
+        """Let the device work until it waits for nothing but time, and read what it sends."""
+        for _ in range(MOST_TURNS):
+            busy = self.server.turn(longest_wait_s=0)
+            self._drain()
+            if not busy or self.server.ended:
+                return
+        raise AssertionError(f"still busy after {MOST_TURNS} rounds")
+
+    def _tell_device(self, data: bytes, descriptors: int) -> None:
+        fds = [self._menu[(descriptors & 0xF) % len(self._menu)]] * (descriptors >> 4)
+        with suppress(OSError):  # it has hung up, or reads no more
+            socket.send_fds(self._qemu, [data], fds)
+
+    def _drain(self) -> None:
+        ready, _, _ = select.select([self._qemu, *self._clients], [], [], 0)
+        for sock in ready:
+            self._read(sock)
+
+    def _read(self, sock: socket.socket) -> None:
+        try:
+            data, fds, _, _ = socket.recv_fds(sock, 1 << 20, vu.MAX_FDS)
+        except BlockingIOError:
+            return
+        except OSError:
+            data, fds = b"", []
+        for fd in fds:
+            os.close(fd)
+        if sock in self._clients:
+            self.replies += data
+        if data:
+            return
+        sock.close()  # the device has hung up
+        if sock is self._qemu:
+            self._qemu = _connected(self.socket_path)
+        else:
+            self._clients.remove(sock)
+            self._clients = self._clients or [_connected(self._control_path)]
+
+
+def _connected(path: str) -> socket.socket:
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    sock.connect(path)
+    sock.setblocking(False)
+    return sock
+
+
+@contextmanager
+def rig() -> Iterator[Rig]:
+    """A device of its own, with its sockets in a folder of its own."""
+    folder = Path(tempfile.mkdtemp(prefix="ena-"))
+    try:
+        made = Rig(folder)
+        try:
+            yield made
+        finally:
+            made.close()
+    finally:
+        shutil.rmtree(folder)
+
+
+def _descriptors(memory_fd: int) -> list[int]:
+    """Of each kind that a peer may hand over, one: what is right, and what only looks like it."""
+    small = os.memfd_create("small")
+    os.ftruncate(small, 100)
+    reader, writer = os.pipe()
+    os.close(reader)
+    return [
+        memory_fd,
+        os.eventfd(0),
+        small,
+        writer,
+        os.open("/", os.O_PATH),
+        os.open("/dev/null", os.O_RDWR),
+        os.open("/dev/zero", os.O_RDWR),
+        os.open("/", os.O_RDONLY),
+    ]
+
+
+class _Recorder(Peer):
+    """QEMU's side of a real exchange, which keeps its messages and what the driver wrote into memory before each."""
+
+    def __init__(self, path: str) -> None:
+        super().__init__(path)
+        self.steps: list[DeviceStep] = []
+        self.driver: Driver | None = None
+        self._before = bytes(MEMORY_SIZE)
+
+    def send(self, command: int, body: bytes = b"", *, fds: list[int] | None = None, flags: int = 0) -> None:
+        self._keep_writes()
+        descriptors = 0 if not fds else len(fds) << 4 | (0 if self.driver and fds == [self.driver.fd] else 1)
+        self.steps.append(
+            DeviceStep(kind=StepKind.MESSAGE, command=command, flags=flags, descriptors=descriptors, data=body[:0xFFFF])
+        )
+        super().send(command, body, fds=fds, flags=flags)
+
+    def _keep_writes(self) -> None:
+        assert self.driver is not None
+        now = self.driver.memory[:]
+        if now == self._before:
+            return
+        for at in range(0, MEMORY_SIZE, 64):
+            if now[at : at + 64] != self._before[at : at + 64]:
+                self.steps.append(DeviceStep(kind=StepKind.MEMORY, at=at, data=now[at : at + 64]))
+        self._before = now
+
+
+def recorded_session() -> list[DeviceStep]:
+    """What a driver and its QEMU do: greeting, memory, queues, interrupts, the clock, packets, a reset, the end."""
+    with rig() as device:
+        device.unplug()
+        done = threading.Event()
+        server = threading.Thread(target=lambda: _serve_until(device.server, done))
+        server.start()
+        try:
+            steps = _session(_Recorder(device.socket_path))
+        finally:
+            done.set()
+            server.join()
+    return steps
+
+
+def _serve_until(server: Server, done: threading.Event) -> None:
+    while not done.is_set():
+        server.turn(longest_wait_s=0.01)
+
+
+def _session(peer: _Recorder) -> list[DeviceStep]:
+    driver = peer.driver = Driver(peer)
+    eventfd = os.eventfd(0)
+    try:
+        with peer:
+            driver.start()
+            peer.set_eventfds(0, [eventfd, eventfd])
+            driver.configure_phc()
+            driver.read_phc()
+            doorbell, unmask = driver.make_send_queue()
+            driver.put_packet(0, request=1, length=60)
+            driver.write(unmask, 1 << 30)
+            driver.write(doorbell, 1)
+            driver.events()
+            for feature in (1, 7, 11, 12, 26, 27, 29):
+                driver.get_feature(feature)
+            driver.reset(reason=3)
+            peer.unmap_memory(address=0, size=0, flags=vu.UNMAP_ALL)
+    finally:
+        os.close(eventfd)
+        driver.close()
+    return peer.steps

@@ -1,0 +1,105 @@
+"""Target: the way of a host's words to a verdict, a report in every form, the ledger, and back. Nothing may raise.
+
+An input is four texts, parted by zero bytes: facts, later facts, the sampler's lines, and an error's message.
+"""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import yaml
+
+from harness import ladder, limits
+from harness.ledger import Ledger
+from harness.model import Depth, Evidence, HostRecord, HostState, RunRecord
+from harness.plain_text import bounded, printable
+from harness.probes import facts, samples
+from harness.report.formats import Format, render
+from tools.fuzz import probes
+
+LAB = Path(__file__).parents[2] / "tests" / "data" / "lab"
+MOST_SAMPLES = 60
+LONGEST_REPORT = 200_000
+_YAML = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # the same, written in C where PyYAML has it
+WORDS = [
+    *probes.WORDS,
+    *(b"\\u001b[2J", b"\\u202e", b"{{ 7*7 }}", b"]]>", b"<script>", b"@user", b"|||", b"https://a.example/", b"\0"),
+]
+
+
+def seeds() -> list[bytes]:
+    """What each recorded host of the lab said, whole."""
+    found = []
+    for folder in sorted(path for path in LAB.iterdir() if path.is_dir()):
+        first = (folder / "facts.json").read_text()
+        later, lines = folder / "facts-final.json", folder / "samples.jsonl"
+        sampled = lines.read_text().splitlines() if lines.exists() else []
+        found.append(_input(first, later.read_text() if later.exists() else "", "\n".join(sampled[:6]), ""))
+    return [*found, _input("{}", "", "nonsense", "ssh: connect to host lab port 22: Connection refused")]
+
+
+def run(data: bytes) -> None:
+    """Judge and report what a host said."""
+    parts = data.split(b"\0", 3) + [b""] * 4
+    said, later, lines, trouble = (part.decode(errors="surrogateescape") for part in parts[:4])
+    judge_and_report(said, later, lines, trouble or None, ledger_url="sqlite://")
+
+
+def judge_and_report(said: str, later: str, lines: str, trouble: str | None, *, ledger_url: str) -> None:
+    """Raises AssertionError where a report says something else than the verdict, or may harm whoever reads it."""
+    first, refused = facts.read(said, where="facts.json")
+    last, refused_later = facts.read(later, where="facts-final.json")
+    taken, refused_samples, complete = samples.read(lines, where="samples.jsonl", most=MOST_SAMPLES)
+    evidence = Evidence(
+        facts=first,
+        final_facts=last,
+        samples=taken,
+        samples_complete=complete,
+        unparsed=refused + refused_later + refused_samples,
+        trouble=None if trouble is None else bounded(trouble),
+    )
+    evidence = replace(evidence, rebooted=replace(evidence, facts=last))
+    for depth in Depth:
+        verdict = ladder.judge(evidence, limits.requirements("lab"), depth=depth, read_only=False)
+    host = HostRecord(
+        name="lab.phc",
+        instance_type="lab.phc",
+        verdict=bounded(verdict, characters=2000),
+        facts=last,
+        stages={},
+        state=HostState.RELEASED,
+        address=None,
+    )
+    check_reports(settled(host, ledger_url))
+
+
+def settled(host: HostRecord, ledger_url: str) -> RunRecord:
+    """A run with this host, as the ledger tells it after it was closed."""
+    ledger = Ledger(ledger_url)
+    try:
+        run = ledger.open_run(bench="lab", campaign={}, hosts={host.name: host.instance_type})
+        ledger.settle(run, host)
+        ledger.close_run(
+            RunRecord(run=run, bench="lab", started="", seconds=1.0, interrupted=False, hosts=(host,), leftovers=())
+        )
+        record = ledger.record(run)
+    finally:
+        ledger.close()
+    assert record is not None
+    return record
+
+
+def check_reports(record: RunRecord) -> None:
+    """Every form can be written and holds the verdict; the text is short and steers no terminal."""
+    reports = {form: render(record, form) for form in Format}
+    for report in reports.values():
+        report.encode()
+    expected = record.hosts[0].verdict.outcome
+    assert json.loads(reports[Format.JSON])["hosts"][0]["outcome"] == expected
+    assert yaml.load(reports[Format.YAML], _YAML)["hosts"][0]["outcome"] == expected
+    assert reports[Format.TEXT] == printable(reports[Format.TEXT])
+    assert len(reports[Format.TEXT]) < LONGEST_REPORT
+
+
+def _input(*texts: str) -> bytes:
+    return b"\0".join(text.encode() for text in texts)
