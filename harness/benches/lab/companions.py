@@ -89,7 +89,7 @@ def _start(words: list[str], record: HostRecord, log: Path, guest: int, assets: 
         copy=(confinement.compiled(assets / "lab" / words[0]),),
         write=(record.sockets,),
     )
-    program = [sys.executable, "-m", *words, "--end-with", str(guest)]
+    program = [str(confinement.INTERPRETER), "-m", *words, "--end-with", str(guest)]
     process = proc.spawn(
         confinement.command(program, record.folder, view),
         log=log,

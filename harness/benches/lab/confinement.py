@@ -50,9 +50,13 @@ class View:
     capabilities: tuple[str, ...] = ()
 
 
+INTERPRETER = Path(sys.base_prefix) / "bin" / f"python{sys.version_info.major}.{sys.version_info.minor}"
+"""The Python that a virtual environment is made from: guests' users may not be allowed into the environment itself."""
+
+
 def python() -> tuple[Path, ...]:
-    """What a Python program must see of this very Python."""
-    return Path(sys.prefix), Path(sys.base_prefix)
+    """What a Python program must see of it, where it needs the standard library alone."""
+    return (Path(sys.base_prefix),)
 
 
 @functools.cache
@@ -95,7 +99,7 @@ def confines() -> bool:
 def why_not() -> str:
     """Why root cannot start a program that is confined on this machine: what a trial says, or nothing."""
     try:
-        trial = _confined([sys.executable, "-c", "pass"], FIRST_USER, View(read=python()))
+        trial = _confined([str(INTERPRETER), "-c", "pass"], FIRST_USER, View(read=python()))
         done = proc.run(trial, timeout_s=_TRIAL_DEADLINE_S, check=False)
     except HarnessError as error:
         return error.message

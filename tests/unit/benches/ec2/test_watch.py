@@ -314,8 +314,10 @@ def test_a_token_with_wildcards_selects_no_other_s_instances(
     moto_api: Api, ec2: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ec2_filters.install(monkeypatch.setattr)
+    tags = [{"ResourceType": "instance", "Tags": [{"Key": "ptp-harness:token", "Value": "w2c4/m7i.large/1"}]}]
+    ec2.run_instances(ImageId="ami-0123456789abcdef0", MinCount=1, MaxCount=1, TagSpecifications=tags)
     everybody_s = [{"Name": "tag:ptp-harness:token", "Values": ["*/*/1"]}]
     assert ec2.describe_instances(Filters=everybody_s)["Reservations"] != []
-    assert watch.describe(moto_api, ["k3f9/m7i.large/1"], hosts=["a"]) != []
-    for token in ("*", "*/*/1", "k3f9/m7i.large/?", "k3f9/*"):
+    assert watch.describe(moto_api, ["w2c4/m7i.large/1"], hosts=["a"]) != []
+    for token in ("*", "*/*/1", "w2c4/m7i.large/?", "w2c4/*"):
         assert watch.describe(moto_api, [token], hosts=["a"]) == []

@@ -40,7 +40,7 @@ print(json.dumps({
 
 def told(folder: Path, view: View, *, read: list[Path], write: list[Path]) -> dict[str, object]:
     """What a confined program finds out about itself and those paths."""
-    program = [sys.executable, "-c", TELL, " ".join(map(str, read)), " ".join(map(str, write))]
+    program = [str(confinement.INTERPRETER), "-c", TELL, " ".join(map(str, read)), " ".join(map(str, write))]
     done = subprocess.run(confinement.command(program, folder, view), capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (0, "")
     return dict(json.loads(done.stdout))
