@@ -44,6 +44,10 @@ class SetupError(HarnessError):
     exit_code = ExitCode.BAD_REQUEST
 
 
+MOST_WORDS = 500
+"""Characters of a program's last line that an error tells; the program may be ssh, and the line a host's."""
+
+
 class CommandError(HarnessError):
     """A program that we ran failed or did not end in time.
 
@@ -57,7 +61,7 @@ class CommandError(HarnessError):
         self.argv, self.status, self.stdout, self.stderr = tuple(argv), status, tail(stdout), tail(stderr)
         if not ended:
             ended = f"did not end within {after_s:.0f} s" if status is None else f"ended with status {status}"
-        words = last_line(stderr) or last_line(stdout)
+        words = (last_line(stderr) or last_line(stdout))[:MOST_WORDS]
         super().__init__(
             f"{argv[0]} {ended}{': ' + words if words else ''}", next_step="command: " + without_secrets(argv)[:500]
         )
