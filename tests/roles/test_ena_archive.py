@@ -281,7 +281,7 @@ def test_the_address_that_is_checked_is_the_one_that_is_connected_to(
     load: Callable[[str], ModuleType], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A name that leads to a public address when it is looked up first and to this machine afterwards."""
-    module = load("ena_driver/files/ena_archive.py")
+    module = load("ena_driver/files/ena_archive_urls.py")
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
         taken_for_public = "127.0.0.2"
