@@ -12,9 +12,11 @@ import tempfile
 import time
 from pathlib import Path
 
-from harness import settings, ssh, wiring
+from harness import wiring
+from harness.host import ssh
+from harness.host.playbooks import Played, Target, play
 from harness.model import Token
-from harness.playbooks import Played, Target, play
+from harness.system import settings
 
 ROOT = Path(__file__).parents[1]
 

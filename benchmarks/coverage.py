@@ -26,10 +26,11 @@ from pathlib import Path
 from emulated_clock import PAGE, TYPE, Guest, configure, provision
 from ena_device.control import ask
 
-from harness import settings, wiring
+from harness import wiring
 from harness.errors import HarnessError
 from harness.ladder import quantities
 from harness.probes import chronyc
+from harness.system import settings
 
 STRAIGHT: Mapping[str, int] = {"offset_ns": 0, "jitter_ns": 0, "error_bound_ns": 20_000, "spread_us": 100}
 APART_NS = 1_500_000_000

@@ -28,14 +28,18 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
-from harness import campaign, campaigns, host_key, keys, plan, proc, settings, ssh, wiring
-from harness.bench import Check, InstanceType, Progress
-from harness.benches.ec2.engine import Engine
-from harness.benches.ec2.engine_home import EngineHome
-from harness.benches.ec2.stack import StackSettings
-from harness.ledger import Ledger
+from harness import wiring
+from harness.benches.bench import Check, InstanceType, Progress
+from harness.benches.ec2.engine.engine import Engine
+from harness.benches.ec2.engine.engine_home import EngineHome
+from harness.benches.ec2.engine.stack import StackSettings
+from harness.campaign import campaign, plan
+from harness.host import host_key, keys, ssh
+from harness.host.playbooks import Target
 from harness.model import Machine, Offer, Placement, Resource, RunRecord, Token
-from harness.playbooks import Target
+from harness.runs import campaigns
+from harness.store.ledger import Ledger
+from harness.system import proc, settings
 
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
@@ -48,7 +52,7 @@ SLOWEST = f"slow.{HOSTS}"
 MOST_CONTACT_S = 1.0
 AT_ONCE = 6
 PROGRAMS = {
-    "harness.benches.ec2.engine_worker": "worker",
+    "harness.benches.ec2.engine.engine_worker": "worker",
     "pulumi-language-python-exec": "program",
     "pulumi-language-python": "language host",
     "pulumi": "engine",

@@ -22,11 +22,13 @@ from pathlib import Path
 
 from ena_device.control import ask
 
-from harness import proc, settings, ssh, wiring
-from harness.benches.lab import marks
+from harness import wiring
 from harness.benches.lab.bench import LabBench
+from harness.benches.lab.processes import marks
+from harness.host import ssh
+from harness.host.playbooks import Target, play
 from harness.model import Machine, Token
-from harness.playbooks import Target, play
+from harness.system import proc, settings
 
 ROOT = Path(__file__).parents[1]
 TYPE = "lab.phc"

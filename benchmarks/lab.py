@@ -16,15 +16,18 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from harness import files, proc, settings, ssh, wiring
-from harness.benches.lab import built, warm
+from harness import wiring
 from harness.benches.lab.bench import LabBench, machine
-from harness.benches.lab.pool import WarmPool
-from harness.benches.lab.stock import Rules
-from harness.benches.lab.truths import TRUTHS
-from harness.benches.lab.warm import WarmHost
+from harness.benches.lab.parts import built
+from harness.benches.lab.pool import warm
+from harness.benches.lab.pool.pool import WarmPool
+from harness.benches.lab.pool.stock import Rules
+from harness.benches.lab.pool.warm import WarmHost
+from harness.benches.lab.truths.truths import TRUTHS
+from harness.host import files, ssh
 from harness.model import Machine, Token
-from harness.settings import Settings
+from harness.system import proc, settings
+from harness.system.settings import Settings
 
 TYPE = "lab.phc"
 TOKEN = Token(run="benchmark", host="lab")

@@ -23,10 +23,12 @@ from typing import Any
 
 import yaml
 
-from harness import proc, settings, ssh, wiring
+from harness import wiring
 from harness.benches.lab.bench import LabBench
+from harness.host import ssh
+from harness.host.playbooks import Played, PlayOutcome, Target, play
 from harness.model import Token
-from harness.playbooks import Played, PlayOutcome, Target, play
+from harness.system import proc, settings
 
 ROOT = Path(__file__).parents[1]
 SELECTED_DEADLINE_S = 120.0

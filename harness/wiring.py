@@ -4,23 +4,23 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from harness import outlook, selection
-from harness.baking import Bakery, Kitchen
-from harness.bench import Bench, BenchError, Check
+from harness.benches.bench import Bench, BenchError, Check
 from harness.benches.hosts import HostsBench
 from harness.benches.lab.bench import LabBench
-from harness.campaign import Campaign
+from harness.campaign import outlook, selection
+from harness.campaign.campaign import Campaign
+from harness.campaign.outlook import Outlook
+from harness.campaign.plan import Plan
 from harness.errors import RequestError
-from harness.ledger import Ledger
 from harness.model.cloud import BakedImage, CloudWishes
-from harness.outlook import Outlook
-from harness.plan import Plan
-from harness.settings import Settings
-from harness.way import Listener
+from harness.runs.baking import Bakery, Kitchen
+from harness.runs.way import Listener
+from harness.store.ledger import Ledger
+from harness.system.settings import Settings
 
 if TYPE_CHECKING:
-    from harness.benches.ec2.api import Api
-    from harness.benches.ec2.listing import Listing
+    from harness.benches.ec2.api.api import Api
+    from harness.benches.ec2.market.listing import Listing
 
 
 def lab_bench(settings: Settings) -> LabBench:
@@ -51,7 +51,7 @@ def checks(
     """What that bench needs of this machine, and of an AWS account where it is ec2."""
     if name == "ec2":
         from harness.benches.ec2 import checks as ec2_checks  # the AWS SDK takes its time to load
-        from harness.benches.ec2 import engine_home
+        from harness.benches.ec2.engine import engine_home
 
         return ec2_checks.all_of(region, engine_home.of(settings))
     return bench(name, settings, inventory).checks()
@@ -72,8 +72,8 @@ def ledger(settings: Settings) -> Ledger:
 
 def ec2_outlook(made: Plan, settings: Settings) -> Outlook:
     """What a plan asks of EC2 and costs there. What nobody may tell is unknown. Raises RequestError or SetupError."""
-    from harness.benches.ec2 import permissions, quotas
-    from harness.benches.ec2.api import Api
+    from harness.benches.ec2.account import permissions, quotas
+    from harness.benches.ec2.api.api import Api
 
     wishes = made.campaign.cloud
     listing = ec2_types(settings, wishes.region, market=wishes.market)
@@ -113,7 +113,8 @@ def kitchen(settings: Settings, listener: Listener, announce: Callable[[str], No
 
 def baked_images(region: str | None, settings: Settings) -> tuple[str, Sequence[BakedImage]]:
     """The Region, and our images in it, oldest first. Raises RequestError or what its bench raises."""
-    from harness.benches.ec2 import baked, signing
+    from harness.benches.ec2.account import signing
+    from harness.benches.ec2.images import baked
 
     api = _api(region)
     return api.region, baked.every(api, signing.load(settings))
@@ -121,36 +122,36 @@ def baked_images(region: str | None, settings: Settings) -> tuple[str, Sequence[
 
 def remove_images(region: str, images: Sequence[BakedImage]) -> None:
     """Remove images of ours and their snapshots. Raises CleanupError."""
-    from harness.benches.ec2 import baked
+    from harness.benches.ec2.images import baked
 
     baked.remove(_api(region), images)
 
 
 def ec2_kept_types(settings: Settings, region: str | None) -> list[tuple[str, str]]:
     """Types of the Region, or of the one asked about last, with a line about each: from what was kept, in no time."""
-    from harness.benches.ec2 import kept
+    from harness.benches.ec2.market import kept
 
     return kept.types(settings.cache_dir, region)
 
 
 def ec2_kept_families(settings: Settings, region: str | None) -> list[tuple[str, str]]:
     """Their families."""
-    from harness.benches.ec2 import kept
+    from harness.benches.ec2.market import kept
 
     return kept.families(settings.cache_dir, region)
 
 
 def ec2_kept_regions(settings: Settings) -> list[tuple[str, str]]:
     """Regions of which a list of types was kept."""
-    from harness.benches.ec2 import kept
+    from harness.benches.ec2.market import kept
 
     return kept.regions(settings.cache_dir)
 
 
 def ec2_steps(region: str | None) -> str:
     """What only an AWS account can prove, as steps for a person who has one."""
-    from harness.benches.ec2 import live
-    from harness.benches.ec2.api import Api
+    from harness.benches.ec2.account import live
+    from harness.benches.ec2.api.api import Api
 
     return live.text(Api(region).region)
 
@@ -159,13 +160,13 @@ def ec2_types(
     settings: Settings, region: str | None, *, market: str = "on-demand", offline: bool = False, refresh: bool = False
 ) -> "Listing":
     """What a Region offers and what it costs. Raises RequestError or SetupError where that cannot be known."""
-    from harness.benches.ec2 import listing  # the AWS SDK takes its time to load: only who needs it waits
+    from harness.benches.ec2.market import listing  # the AWS SDK takes its time to load: only who needs it waits
 
     return listing.load(_api(region), settings.cache_dir, market=market, offline=offline, refresh=refresh)
 
 
 def _api(region: str | None) -> "Api":
-    from harness.benches.ec2.api import Api
+    from harness.benches.ec2.api.api import Api
 
     try:
         return Api(region)

@@ -11,12 +11,13 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from harness import input_checks, names, proc
-from harness.bench import BenchError, Check, InstanceType, Progress
+from harness.benches.bench import BenchError, Check, InstanceType, Progress
 from harness.errors import CommandError, RequestError
-from harness.input_checks import shown
 from harness.model import Machine, Offer, Placement, Resource, Token
-from harness.plain_text import clip, printable
+from harness.system import proc
+from harness.untrusted import input_checks, names
+from harness.untrusted.input_checks import shown
+from harness.untrusted.plain_text import clip, printable
 
 ROLES = ("ena_driver_", "linuxptp_", "chrony_phc_", "clock_facts_")
 """Variables of the inventory that are the roles' own go to the roles."""

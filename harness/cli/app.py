@@ -31,7 +31,7 @@ from harness.cli import (
 )
 from harness.cli.manual import Manual
 from harness.errors import ExitCode, HarnessError
-from harness.plain_text import printable
+from harness.untrusted.plain_text import printable
 
 NAME = "ptp-harness"
 

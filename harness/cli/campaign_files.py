@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from harness import campaign
+from harness.campaign import campaign
 from harness.cli import output, request
 from harness.cli.manual import Manual
 

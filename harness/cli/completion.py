@@ -7,10 +7,11 @@ from collections.abc import Callable, Iterable
 
 from typer import Context
 
-from harness import settings, wiring
+from harness import wiring
 from harness.errors import HarnessError
-from harness.ledger import Ledger, RunLine
 from harness.model import HostState
+from harness.store.ledger import Ledger, RunLine
+from harness.system import settings
 
 MOST_RUNS = 50
 

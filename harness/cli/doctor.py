@@ -5,9 +5,10 @@ from typing import Annotated
 
 import typer
 
-from harness import settings, wiring
+from harness import wiring
 from harness.cli import completion, output
 from harness.errors import ExitCode, RequestError
+from harness.system import settings
 
 
 def doctor(

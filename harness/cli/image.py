@@ -6,15 +6,18 @@ from typing import Annotated, Any
 
 import typer
 
-from harness import baking, driver_archive, settings, wiring
-from harness.baking import Order, Result
+from harness import wiring
 from harness.cli import completion, output, progress, request, run
 from harness.cli.manual import Manual
 from harness.errors import ExitCode, RequestError
+from harness.host import driver_archive
 from harness.model import Outcome, RunRecord, Stage
 from harness.model.cloud import BakedImage
 from harness.report import text
-from harness.settings import Settings
+from harness.runs import baking
+from harness.runs.baking import Order, Result
+from harness.system import settings
+from harness.system.settings import Settings
 
 SCHEMA = 1
 

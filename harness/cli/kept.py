@@ -7,14 +7,17 @@ from typing import Annotated
 
 import typer
 
-from harness import keeping, proc, settings, ssh, wiring
-from harness.bench import Bench
+from harness import wiring
+from harness.benches.bench import Bench
 from harness.cli import completion, output, request
 from harness.errors import CleanupError, RequestError
-from harness.keeping import Chooser
-from harness.ledger import Ledger
+from harness.host import ssh
 from harness.model import HostRecord, HostState
 from harness.report import text
+from harness.runs import keeping
+from harness.runs.keeping import Chooser
+from harness.store.ledger import Ledger
+from harness.system import proc, settings
 
 
 def keep(

@@ -9,16 +9,19 @@ from typing import Annotated
 
 import typer
 
-from harness import proc, settings, ssh, wiring
-from harness.bench import Progress
-from harness.benches.lab import demands, wire
+from harness import wiring
+from harness.benches.bench import Progress
 from harness.benches.lab.bench import LabBench
-from harness.benches.lab.records import HostRecord
-from harness.benches.lab.truths import TRUTHS
+from harness.benches.lab.guests import wire
+from harness.benches.lab.guests.records import HostRecord
+from harness.benches.lab.truths import demands
+from harness.benches.lab.truths.truths import TRUTHS
 from harness.cli import completion, manual, output
 from harness.cli.manual import Manual
 from harness.errors import RequestError
+from harness.host import ssh
 from harness.model import Machine, Token
+from harness.system import proc, settings
 
 app = typer.Typer(no_args_is_help=True, help="Local virtual machines whose clocks' truth is known.")
 

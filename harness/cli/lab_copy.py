@@ -5,9 +5,9 @@ from typing import Annotated
 
 import typer
 
-from harness import files, ssh
 from harness.cli import lab
 from harness.errors import RequestError
+from harness.host import files, ssh
 
 
 def copy(

@@ -6,14 +6,17 @@ from typing import Annotated
 
 import typer
 
-from harness import keeper, proc, settings, ssh
-from harness.benches.lab import built, counter, warm
 from harness.benches.lab.bench import LabBench
-from harness.benches.lab.stock import Rules
+from harness.benches.lab.parts import built
+from harness.benches.lab.pool import counter, warm
+from harness.benches.lab.pool.stock import Rules
+from harness.campaign.fields import duration_s
 from harness.cli import completion, lab, output
 from harness.errors import CleanupError, RequestError
-from harness.fields import duration_s
+from harness.host import ssh
 from harness.model import Machine, Token
+from harness.store import keeper
+from harness.system import proc, settings
 
 Type = Annotated[
     str,

@@ -6,7 +6,7 @@ from typing import Any
 from typer.core import TyperCommand
 
 from harness.errors import RequestError
-from harness.input_checks import shown, unfit
+from harness.untrusted.input_checks import shown, unfit
 
 _EXAMPLES = "\n\nExamples:\n"
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from rich.console import Console
 
-from harness.plain_text import printable
+from harness.untrusted.plain_text import printable
 
 
 def console() -> Console:

@@ -5,11 +5,12 @@ from typing import Annotated
 
 import typer
 
-from harness import plan as planning
-from harness import settings, units, wiring
+from harness import units, wiring
+from harness.campaign import plan as planning
+from harness.campaign.plan import Plan
 from harness.cli import output, request
-from harness.plan import Plan
 from harness.report import outlook as rendered
+from harness.system import settings
 
 
 def plan(

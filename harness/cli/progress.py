@@ -12,8 +12,8 @@ from rich.table import Table
 from rich.text import Text
 
 from harness.model import Stage
-from harness.plain_text import clip, printable
-from harness.way import Listener
+from harness.runs.way import Listener
+from harness.untrusted.plain_text import clip, printable
 
 _LONGEST_NEWS = 300
 _STYLES = {Stage.MEASURE: "cyan", Stage.RELEASE: "magenta"}

@@ -4,13 +4,14 @@ from typing import Annotated
 
 import typer
 
-from harness import settings, wiring
+from harness import wiring
 from harness.cli import output, request
 from harness.errors import RequestError
-from harness.ledger import RunLine
 from harness.model import RunRecord
 from harness.report import text
 from harness.report.formats import Format, render
+from harness.store.ledger import RunLine
+from harness.system import settings
 
 Form = Annotated[
     Format | None, typer.Option("--format", "-f", help="Print the report in this form to standard output.")

@@ -7,14 +7,15 @@ from typing import Annotated, Any
 
 import typer
 
-from harness import campaign, wiring
-from harness.bench import Bench
-from harness.campaign import Campaign, Keep
+from harness import wiring
+from harness.benches.bench import Bench
+from harness.campaign import campaign
+from harness.campaign.campaign import Campaign, Keep
 from harness.cli import completion
 from harness.errors import RequestError
-from harness.input_checks import MOST_BYTES
 from harness.model import Depth
-from harness.settings import Settings
+from harness.system.settings import Settings
+from harness.untrusted.input_checks import MOST_BYTES
 
 Targets = Annotated[
     list[str],

@@ -3,11 +3,14 @@
 import datetime
 from dataclasses import replace
 
-from harness import campaigns, driver_archive, settings, wiring
-from harness import plan as planning
-from harness.campaign import Keep
+from harness import wiring
+from harness.campaign import plan as planning
+from harness.campaign.campaign import Keep
 from harness.cli import kept, output, progress, report, request, run
-from harness.keeping import keep_none
+from harness.host import driver_archive
+from harness.runs import campaigns
+from harness.runs.keeping import keep_none
+from harness.system import settings
 
 
 def resume(run_name: request.DeadRun, form: report.Form = None, json: report.Json = False) -> None:

@@ -8,16 +8,19 @@ from typing import NoReturn
 
 import typer
 
-from harness import campaigns, driver_archive, settings, wiring
-from harness import plan as planning
-from harness.campaign import Keep
+from harness import wiring
+from harness.campaign import plan as planning
+from harness.campaign.campaign import Keep
 from harness.cli import kept, output, progress, report, request
 from harness.errors import ExitCode
-from harness.keeping import keep_none
+from harness.host import driver_archive
 from harness.ladder.outcomes import exit_code
 from harness.model import Outcome, RunRecord
 from harness.report import text
-from harness.settings import Settings
+from harness.runs import campaigns
+from harness.runs.keeping import keep_none
+from harness.system import settings
+from harness.system.settings import Settings
 
 
 def run(

@@ -5,9 +5,10 @@ from typing import Annotated
 
 import typer
 
-from harness import settings, wiring
+from harness import wiring
 from harness.cli import output
-from harness.ledger import RunLine
+from harness.store.ledger import RunLine
+from harness.system import settings
 
 
 def runs(json: Annotated[bool, typer.Option("--json", help="Print JSON to standard output.")] = False) -> None:

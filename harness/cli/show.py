@@ -4,9 +4,10 @@ from typing import Annotated
 
 import typer
 
-from harness import settings, wiring
+from harness import wiring
 from harness.cli import completion, output, request
 from harness.report import text
+from harness.system import settings
 
 
 def show(

@@ -4,15 +4,16 @@ from typing import Annotated
 
 import typer
 
-from harness import settings, wiring
-from harness import sweep as sweeping
-from harness.bench import Bench
+from harness import wiring
+from harness.benches.bench import Bench
 from harness.cli import completion, output
 from harness.errors import CleanupError, ExitCode
-from harness.ledger import Ledger
 from harness.model.cloud import CloudWishes
-from harness.plain_text import clip
-from harness.sweep import LeftAlone
+from harness.runs import sweep as sweeping
+from harness.runs.sweep import LeftAlone
+from harness.store.ledger import Ledger
+from harness.system import settings
+from harness.untrusted.plain_text import clip
 
 
 def sweep(

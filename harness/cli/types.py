@@ -8,19 +8,22 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from harness import knowledge, selection, settings, wiring
+from harness import wiring
+from harness.analysis import knowledge
+from harness.analysis.knowledge import Known, Measured
+from harness.campaign import selection
+from harness.campaign.selection import Phc, Select
 from harness.cli import completion, output
 from harness.errors import RequestError
-from harness.evidence import Folder
-from harness.knowledge import Known, Measured
 from harness.model.cloud import TypeInfo
 from harness.report import types as rendered
 from harness.report.types import Form
-from harness.selection import Phc, Select
-from harness.settings import Settings
+from harness.store.evidence import Folder
+from harness.system import settings
+from harness.system.settings import Settings
 
 if TYPE_CHECKING:
-    from harness.benches.ec2.listing import Listing
+    from harness.benches.ec2.market.listing import Listing
 
 
 class Order(StrEnum):

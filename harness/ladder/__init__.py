@@ -7,11 +7,11 @@ proves no failure, so taking evidence away never makes a verdict PASS.
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
+from harness.campaign.limits import Requirement
 from harness.ladder import clock_rungs, driver_rungs, host_rungs, limit_rungs, words
 from harness.ladder.case import Case, unseen
 from harness.ladder.findings import findings
 from harness.ladder.outcomes import exit_code, worst
-from harness.limits import Requirement
 from harness.model import DEFAULT_CLOCK_NAMES, Depth, Evidence, Outcome, Reason, Rung, RungName, RungStatus, Verdict
 
 __all__ = ["OUTCOMES", "exit_code", "judge", "worst"]

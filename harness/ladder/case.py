@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
-from harness.limits import Requirement
+from harness.campaign.limits import Requirement
 from harness.model import Clock, Depth, Evidence, Facts, Finding, Reason, Rung, RungName, RungStatus
 
 

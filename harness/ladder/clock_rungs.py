@@ -2,7 +2,8 @@
 
 from collections.abc import Sequence
 
-from harness import stats, units
+from harness import units
+from harness.analysis import stats
 from harness.ladder import quantities
 from harness.ladder.case import Case, failed, proven, unseen
 from harness.ladder.findings import why_open

@@ -3,9 +3,9 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from harness import stats
+from harness.analysis import stats
+from harness.campaign.limits import Requirement
 from harness.ladder import quantities
-from harness.limits import Requirement
 from harness.model import Evidence, Finding, Reason, Sample
 
 NOT_PUBLISHED = "not published by this driver"

@@ -6,7 +6,7 @@ Offsets are positive when our clock is ahead of what it is compared with.
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from harness import stats
+from harness.analysis import stats
 from harness.model import Evidence, Facts, PhcCounters, PhcRead, Sample, Tracking
 
 FRESH_S = 1

@@ -7,7 +7,7 @@ from typing import Any
 from harness.model.evidence import Claim, Offer, Placement, Verdict
 from harness.model.observed import Facts
 from harness.model.words import HostState, Stage
-from harness.names import TOKEN
+from harness.untrusted.names import TOKEN
 
 LEAST_BILLED_S = 60.0
 

@@ -6,7 +6,6 @@ from collections.abc import Mapping
 
 from harness.errors import ParseError
 from harness.model import Capture, Captures, Driver, DriverWord, Facts, Unparsed
-from harness.plain_text import bounded
 from harness.probes import (
     chrony_log,
     chronyc,
@@ -25,6 +24,7 @@ from harness.probes import (
     system,
 )
 from harness.probes.reading import LONGEST_COLLECTION, LONGEST_RECORD, Notes, capture, json_object, said
+from harness.untrusted.plain_text import bounded
 
 LINK = "/dev/ptp_ena"
 

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 from harness.errors import ParseError
 from harness.model import Capture, Unparsed
-from harness.plain_text import clip, well_formed
+from harness.untrusted.plain_text import clip, well_formed
 
 S = TypeVar("S")
 T = TypeVar("T")

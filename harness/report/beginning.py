@@ -2,8 +2,8 @@
 
 import datetime
 
+from harness.campaign.plan import Plan
 from harness.model.cloud import Terms
-from harness.plan import Plan
 from harness.report.outlook import usd
 
 _HOUR_S = 3600.0

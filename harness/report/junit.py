@@ -8,8 +8,8 @@ from xml.etree import ElementTree
 from xml.etree.ElementTree import Element, SubElement
 
 from harness.model import HostRecord, Outcome, RunRecord
-from harness.plain_text import printable
 from harness.report import text
+from harness.untrusted.plain_text import printable
 
 _NOT_XML = re.compile(r"[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 _CHILD = {Outcome.FAIL: "failure", Outcome.INCONCLUSIVE: "error", Outcome.UNSUPPORTED: "skipped"}

@@ -4,8 +4,8 @@ import html
 import re
 
 from harness.model import HostRecord, RunRecord
-from harness.plain_text import printable
 from harness.report import text
+from harness.untrusted.plain_text import printable
 
 
 def report(record: RunRecord) -> str:

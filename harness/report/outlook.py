@@ -3,8 +3,8 @@
 from dataclasses import asdict
 from typing import Any
 
+from harness.campaign.outlook import HostOutlook, Outlook
 from harness.model.cloud import Quota
-from harness.outlook import HostOutlook, Outlook
 
 _HEAD = ("HOST", "ARCH", "VCPU", "PHC", "$/HOUR", "ZONES")
 UNKNOWN = "unknown"

@@ -6,8 +6,8 @@ from collections.abc import Iterable, Sequence
 
 from harness import units
 from harness.model import HostRecord, HostState, RungStatus, RunRecord
-from harness.plain_text import printable
 from harness.report.outlook import usd
+from harness.untrusted.plain_text import printable
 
 _HEAD = ("HOST", "VERDICT", "WHY", "EVIDENCE")
 

@@ -9,7 +9,7 @@ from dataclasses import asdict
 from enum import StrEnum
 from typing import Any
 
-from harness.knowledge import COLUMNS, Known, Measured
+from harness.analysis.knowledge import COLUMNS, Known, Measured
 from harness.model.cloud import TypeInfo
 from harness.report.outlook import phc, price, zones
 from harness.report.text import aligned

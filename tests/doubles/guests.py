@@ -29,10 +29,12 @@ from moto.ec2.models.instances import Instance, StateReason
 from moto.ec2.responses import EC2Response
 from moto.server import ThreadedMotoServer
 
-from harness import proc, settings, ssh, wiring
-from harness.benches.ec2 import images
+from harness import wiring
+from harness.benches.ec2.images import images
 from harness.benches.lab.bench import LabBench
+from harness.host import ssh
 from harness.model import Machine, Token
+from harness.system import proc, settings
 from tests.doubles import ec2_server
 
 USUAL = "lab.phc"

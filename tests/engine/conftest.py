@@ -14,9 +14,9 @@ from typing import Any
 import boto3
 import pytest
 
-from harness.benches.ec2.engine import Engine, Patience
-from harness.benches.ec2.engine_home import EngineHome
-from harness.benches.ec2.stack import StackSettings
+from harness.benches.ec2.engine.engine import Engine, Patience
+from harness.benches.ec2.engine.engine_home import EngineHome
+from harness.benches.ec2.engine.stack import StackSettings
 from tests.doubles import rehearsal
 
 ROOT = Path(__file__).parents[2]

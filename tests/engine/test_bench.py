@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from harness import settings as configuration
-from harness.bench import CapacityError, FatalError, NotOfferedError, QuotaError
+from harness.benches.bench import CapacityError, FatalError, NotOfferedError, QuotaError
 from harness.benches.ec2.bench import Ec2Bench
 from harness.model import Machine, Token
 from harness.model.cloud import CloudWishes
+from harness.system import settings as configuration
 
 from .conftest import REGION, Double, left
 

@@ -18,7 +18,7 @@ import boto3
 import pytest
 import yaml
 
-from harness import keys
+from harness.host import keys
 from tests.doubles import rehearsal
 from tests.doubles.witness import Witness, holding
 

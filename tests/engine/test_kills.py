@@ -18,11 +18,11 @@ from typing import Any
 
 import pytest
 
-from harness.benches.ec2 import orphans
-from harness.benches.ec2.api import Api
-from harness.benches.ec2.engine import Engine, Patience
-from harness.benches.ec2.engine_home import EngineHome
-from harness.benches.ec2.stack import StackSettings
+from harness.benches.ec2.account import orphans
+from harness.benches.ec2.api.api import Api
+from harness.benches.ec2.engine.engine import Engine, Patience
+from harness.benches.ec2.engine.engine_home import EngineHome
+from harness.benches.ec2.engine.stack import StackSettings
 
 from .conftest import ROOT, Double, Settings, left
 

@@ -22,9 +22,9 @@ from typing import Any
 
 import pytest
 
-from harness import proc
-from harness.ledger import Ledger
 from harness.model import HostState, Outcome, Stage
+from harness.store.ledger import Ledger
+from harness.system import proc
 
 from .conftest import NOBODY, Double, left
 

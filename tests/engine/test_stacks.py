@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from harness.bench import CapacityError
-from harness.benches.ec2 import orphans
-from harness.benches.ec2.api import Api
-from harness.benches.ec2.engine import Engine, Patience
-from harness.benches.ec2.engine_home import EngineHome
-from harness.benches.ec2.failures import EngineError
-from harness.benches.ec2.trouble import Kind
+from harness.benches.bench import CapacityError
+from harness.benches.ec2.account import orphans
+from harness.benches.ec2.api.api import Api
+from harness.benches.ec2.api.trouble import Kind
+from harness.benches.ec2.engine.engine import Engine, Patience
+from harness.benches.ec2.engine.engine_home import EngineHome
+from harness.benches.ec2.engine.failures import EngineError
 
 from .conftest import REGION, Double, Settings, left
 

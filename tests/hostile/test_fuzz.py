@@ -13,7 +13,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from harness import ladder, limits
+from harness import ladder
+from harness.campaign import limits
 from harness.model import Depth, Evidence
 from harness.probes import facts, samples
 from tools.fuzz.replay import MOST_CPU_S

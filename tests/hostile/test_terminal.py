@@ -13,12 +13,13 @@ from xml.etree import ElementTree
 import pytest
 import yaml
 
-from harness import ladder, limits
+from harness import ladder
+from harness.campaign import limits
 from harness.cli import app
-from harness.ledger import Ledger
 from harness.model import Claim, Depth, Evidence, HostRecord, HostState, Resource, RunRecord
-from harness.plain_text import bounded, printable
 from harness.probes import facts, samples
+from harness.store.ledger import Ledger
+from harness.untrusted.plain_text import bounded, printable
 
 DATA = Path(__file__).parents[1] / "data" / "lab"
 CANARY = "\x1b]52;c;cHduZWQ=\x07\x1b[2J\x9b2J\u202egnp.exe\u2066\u200b\U000e0041\ud800"

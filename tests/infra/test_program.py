@@ -8,7 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from harness.benches.ec2.stack import OUTPUTS, StackOutputs, StackSettings
+from harness.benches.ec2.engine.stack import OUTPUTS, StackOutputs, StackSettings
 from harness.model.ec2 import needs_precision_group
 
 from .conftest import Program, Record, Registered, is_secret

@@ -8,9 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from harness import proc, settings, ssh, wiring
+from harness import wiring
 from harness.benches.lab.bench import LabBench
+from harness.host import ssh
 from harness.model import Machine, Token
+from harness.system import proc, settings
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,10 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from harness import proc, ssh
-from harness.benches.lab import marks
 from harness.benches.lab.bench import LabBench
+from harness.benches.lab.processes import marks
+from harness.host import ssh
 from harness.model import Claim, Token
+from harness.system import proc
 
 from .conftest import Host
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.benches.lab.truths import TRUTHS
+from harness.benches.lab.truths.truths import TRUTHS
 
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(1500), pytest.mark.xdist_group("guests")]
 

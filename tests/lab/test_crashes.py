@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from harness import settings
-from harness.benches.lab import marks
 from harness.benches.lab.bench import LabBench
+from harness.benches.lab.processes import marks
 from harness.model import Token
+from harness.system import settings
 
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(900), pytest.mark.xdist_group("guests")]
 

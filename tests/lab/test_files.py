@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from harness import files
 from harness.errors import CommandError, RequestError
+from harness.host import files
 
 from .conftest import Host
 

@@ -9,12 +9,16 @@ from pathlib import Path
 
 import pytest
 
-from harness import campaign, campaigns, host_key, plan, proc, settings, ssh, wiring
-from harness.bench import Progress
+from harness import wiring
+from harness.benches.bench import Progress
 from harness.benches.lab.bench import LabBench
+from harness.campaign import campaign, plan
 from harness.errors import HarnessError
+from harness.host import host_key, ssh
+from harness.host.playbooks import Target
 from harness.model import Machine, Token
-from harness.playbooks import Target
+from harness.runs import campaigns
+from harness.system import proc, settings
 
 from .conftest import Host
 

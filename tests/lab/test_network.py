@@ -14,9 +14,11 @@ from pathlib import Path
 
 import pytest
 
-from harness import proc, ssh
-from harness.benches.lab import confinement, marks, qemu_process, runtime
 from harness.benches.lab.bench import LabBench
+from harness.benches.lab.parts import qemu_process
+from harness.benches.lab.processes import confinement, marks, runtime
+from harness.host import ssh
+from harness.system import proc
 
 from .conftest import Host
 from .test_bench import ASK_NTP

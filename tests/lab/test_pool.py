@@ -12,12 +12,14 @@ from pathlib import Path
 
 import pytest
 
-from harness import proc, settings, ssh
-from harness.benches.lab import marks, warm
 from harness.benches.lab.bench import LabBench
-from harness.benches.lab.pool import PoolClosed, WarmPool
-from harness.benches.lab.stock import Rules
-from harness.benches.lab.warm import WarmHost
+from harness.benches.lab.pool import warm
+from harness.benches.lab.pool.pool import PoolClosed, WarmPool
+from harness.benches.lab.pool.stock import Rules
+from harness.benches.lab.pool.warm import WarmHost
+from harness.benches.lab.processes import marks
+from harness.host import ssh
+from harness.system import proc, settings
 
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(1500), pytest.mark.xdist_group("guests")]
 

@@ -8,12 +8,15 @@ from pathlib import Path
 
 import pytest
 
-from harness import settings
-from harness.benches.lab import built, qemu, qmp, runtime, wire
-from harness.benches.lab.command_line import OTHER_SLOT
-from harness.benches.lab.wire import End
+from harness.benches.lab.guests import wire
+from harness.benches.lab.guests.wire import End
+from harness.benches.lab.io import qmp
+from harness.benches.lab.parts import built, qemu
+from harness.benches.lab.parts.command_line import OTHER_SLOT
+from harness.benches.lab.processes import runtime
 from harness.errors import RequestError
 from harness.model import Token
+from harness.system import settings
 
 pytestmark = [pytest.mark.lab, pytest.mark.xdist_group("guests")]
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from harness import __version__
-from harness.benches.lab.truths import TRUTHS
+from harness.benches.lab.truths.truths import TRUTHS
 
 ROOT = Path(__file__).parents[2]
 
@@ -141,7 +141,11 @@ def test_every_folder_is_either_carried_or_left_out_on_purpose() -> None:
 def test_the_installed_command_is_the_installed_one(installed: Path, command: Command) -> None:
     said = command("--version")
     assert (said.returncode, said.stdout, said.stderr) == (0, f"ptp-harness {__version__}\n", "")
-    where = [str(installed / "python"), "-c", "import harness.settings as s; print(s.__file__); print(s.assets_dir())"]
+    where = [
+        str(installed / "python"),
+        "-c",
+        "import harness, harness.system.settings as s; print(harness.__file__); print(s.assets_dir())",
+    ]
     done = subprocess.run(where, env=clean(), cwd=installed, capture_output=True, text=True, check=True, timeout=60)
     package, assets = map(Path, done.stdout.splitlines())
     assert package.is_relative_to(installed.parent)

@@ -12,10 +12,12 @@ from typing import Any
 
 import pytest
 
-from harness import proc, settings, ssh, wiring
-from harness.benches.lab import wire
+from harness import wiring
+from harness.benches.lab.guests import wire
+from harness.host import ssh
+from harness.host.playbooks import Played, PlayOutcome, Target, play
 from harness.model import Token
-from harness.playbooks import Played, PlayOutcome, Target, play
+from harness.system import proc, settings
 
 pytestmark = [pytest.mark.roles, pytest.mark.timeout(1500), pytest.mark.xdist_group("guests")]
 

@@ -18,10 +18,12 @@ from typing import Any
 import pytest
 from ena_device.control import ask
 
-from harness import proc, settings, ssh, wiring
+from harness import wiring
+from harness.host import ssh
+from harness.host.playbooks import Played, PlayOutcome, Target, play
 from harness.model import Capture, DriverWord, Facts, Token
-from harness.playbooks import Played, PlayOutcome, Target, play
 from harness.probes import facts, samples
+from harness.system import proc, settings
 
 pytestmark = [pytest.mark.roles, pytest.mark.timeout(1500)]
 

@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from harness.benches.lab.truth import Truth
-from harness.benches.lab.truths import TRUTHS, USUAL
+from harness.benches.lab.truths.truth import Truth
+from harness.benches.lab.truths.truths import TRUTHS, USUAL
 
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(3600), pytest.mark.xdist_group("quiet")]
 

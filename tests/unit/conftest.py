@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 import typer
 
-from harness import limits
+from harness.campaign import limits
+from harness.campaign.limits import Requirement
 from harness.cli.app import NAME, app
-from harness.limits import Requirement
 from harness.model import (
     Claim,
     Clock,
@@ -55,7 +55,8 @@ def aws(moto: str, monkeypatch: pytest.MonkeyPatch) -> str:
     mine = {"AWS_ACCESS_KEY_ID": "testing", "AWS_SECRET_ACCESS_KEY": "testing", "AWS_EC2_METADATA_DISABLED": "true"}
     for name, value in {**nowhere, **mine, "AWS_ENDPOINT_URL": moto}.items():
         monkeypatch.setenv(name, value)
-    monkeypatch.setattr("harness.benches.ec2.api._READ_S", 300)  # this AWS shares its cores with everybody else's tests
+    # This AWS shares its cores with everybody else's tests.
+    monkeypatch.setattr("harness.benches.ec2.api.api._READ_S", 300)
     urllib.request.urlopen(urllib.request.Request(f"{moto}/moto-api/reset", method="POST")).close()
     return moto
 

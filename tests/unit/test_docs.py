@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from harness import errors, wiring
-from harness.benches.lab.truths import TRUTHS
+from harness.benches.lab.truths.truths import TRUTHS
 from harness.errors import ExitCode, HarnessError
 from harness.ladder import OUTCOMES
 from harness.model import Reason

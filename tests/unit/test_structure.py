@@ -9,62 +9,30 @@ ROOT = Path(__file__).parents[2]
 HARNESS = ROOT / "harness"
 
 LAYERS = (
-    # words
     "errors",
-    "plain_text",
-    "names",
-    "input_checks",
-    "model",
     "units",
-    # core: plain data in, plain data out. `limits` stands above `campaign`, which checks a campaign's limits by it.
-    "limits",
-    "selection",
-    "mistakes",
-    "strict_yaml",
-    "fields",
+    "untrusted",
+    "model",
+    # core: plain data in, plain data out
     "campaign",
-    "plan",
-    "outlook",
-    "knowledge",
     "probes",
-    "stats",
+    "analysis",
     "ladder",
     "report",
-    "ownership",
-    # ports
-    "bench",
     # effects
-    "failures",
-    "capped",
-    "proc",
-    "keys",
-    "keeper",
-    "settings",
-    "ledger",
-    "evidence",
-    "ssh",
-    "files",
-    "ansible_memory",
-    "playbooks",
-    "driver_archive",
-    "sampling",
-    "reboot",
-    "host_key",
+    "system",
+    "store",
+    "host",
     "benches",
     # action
-    "way",
-    "qualify",
-    "keeping",
-    "campaigns",
-    "sweep",
-    "baking",
+    "runs",
     # entry
     "wiring",
     "cli",
 )
 """Each may import what stands above it, and itself."""
 
-CORE = LAYERS[: LAYERS.index("bench")]
+CORE = LAYERS[: LAYERS.index("system")]
 IMPURE = {"os", "subprocess", "socket", "time", "pathlib", "shutil", "threading", "random", "tempfile", "signal", "sys"}
 
 
@@ -109,7 +77,7 @@ def test_a_file_imports_only_files_above_it(path: Path) -> None:
 
 def test_the_import_test_fails_where_it_must(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(globals(), "HARNESS", tmp_path)
-    wrong = tmp_path / "stats.py"
+    wrong = tmp_path / "probes.py"
     wrong.write_text("def f():\n    from harness.ladder import judge\n    import harness.cli.run\n")
     assert below(wrong) == ["cli", "ladder"]
 
@@ -131,8 +99,8 @@ def test_benches_never_import_each_other() -> None:
 
 
 def test_only_proc_starts_programs() -> None:
-    users = [layer(path) for path in modules() if any(name.split(".")[0] == "subprocess" for name in imported(path))]
-    assert users == ["proc"]
+    users = [path.name for path in modules() if any(name.split(".")[0] == "subprocess" for name in imported(path))]
+    assert users == ["proc.py"]
 
 
 def test_no_file_is_longer_than_400_lines() -> None:

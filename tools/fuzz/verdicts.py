@@ -9,12 +9,13 @@ from pathlib import Path
 
 import yaml
 
-from harness import ladder, limits
-from harness.ledger import Ledger
+from harness import ladder
+from harness.campaign import limits
 from harness.model import Depth, Evidence, HostRecord, HostState, RunRecord
-from harness.plain_text import bounded, printable
 from harness.probes import facts, samples
 from harness.report.formats import Format, render
+from harness.store.ledger import Ledger
+from harness.untrusted.plain_text import bounded, printable
 from tools.fuzz import probes
 
 LAB = Path(__file__).parents[2] / "tests" / "data" / "lab"

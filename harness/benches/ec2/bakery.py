@@ -5,15 +5,16 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from harness.bench import BenchError, Progress, TransientError
-from harness.benches.ec2 import baked, trouble
-from harness.benches.ec2.api import Api, exactly
+from harness.benches.bench import BenchError, Progress, TransientError
+from harness.benches.ec2.account.orphans import IMAGE, RUN
+from harness.benches.ec2.api import trouble
+from harness.benches.ec2.api.api import Api, exactly
 from harness.benches.ec2.bench import Ec2Bench
-from harness.benches.ec2.orphans import IMAGE, RUN
-from harness.benches.ec2.records import HostRecord
+from harness.benches.ec2.images import baked
+from harness.benches.ec2.instances.records import HostRecord
 from harness.model import Token
 from harness.model.cloud import BakedImage
-from harness.ownership import EXPIRES, TOKEN, Signer
+from harness.model.ownership import EXPIRES, TOKEN, Signer
 
 STOPPED_WITHIN_S = 300.0
 COPIED_WITHIN_S = 3600.0

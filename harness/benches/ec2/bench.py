@@ -7,23 +7,27 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import cached_property
 
-from harness.bench import BenchError, Check, FatalError, InstanceType, Progress
-from harness.benches.ec2 import access, checks, engine_home, orphans, prices, signing, terms, watch
-from harness.benches.ec2.api import Api
-from harness.benches.ec2.engine import Engine
-from harness.benches.ec2.failures import EngineError, LockedError
-from harness.benches.ec2.identity import Identity
-from harness.benches.ec2.launch import Launch, Workshop
-from harness.benches.ec2.orphans import Orphan
-from harness.benches.ec2.proofs import Proofs
-from harness.benches.ec2.records import HostRecord, Records
-from harness.benches.ec2.region import Region
-from harness.benches.ec2.stack import StackOutputs
-from harness.benches.ec2.watch import Watch
+from harness.benches.bench import BenchError, Check, FatalError, InstanceType, Progress
+from harness.benches.ec2 import checks, terms
+from harness.benches.ec2.account import access, orphans, signing
+from harness.benches.ec2.account.orphans import Orphan
+from harness.benches.ec2.api.api import Api
+from harness.benches.ec2.engine import engine_home
+from harness.benches.ec2.engine.engine import Engine
+from harness.benches.ec2.engine.failures import EngineError, LockedError
+from harness.benches.ec2.engine.stack import StackOutputs
+from harness.benches.ec2.instances import watch
+from harness.benches.ec2.instances.identity import Identity
+from harness.benches.ec2.instances.launch import Launch, Workshop
+from harness.benches.ec2.instances.proofs import Proofs
+from harness.benches.ec2.instances.records import HostRecord, Records
+from harness.benches.ec2.instances.region import Region
+from harness.benches.ec2.instances.watch import Watch
+from harness.benches.ec2.market import prices
 from harness.errors import CleanupError, HarnessError
 from harness.model import Machine, Offer, Placement, Resource, Token
 from harness.model.cloud import CloudWishes, Terms, TypeInfo
-from harness.settings import Settings
+from harness.system.settings import Settings
 
 _AT_ONCE = 128
 """Threads: two for each host that is on its way."""

@@ -6,10 +6,12 @@ from collections.abc import Callable, Mapping, Sequence
 from email.utils import parsedate_to_datetime
 from typing import Any, Protocol
 
-from harness.bench import BenchError, Check, FatalError
-from harness.benches.ec2 import groups, images, networks, permissions, quotas
-from harness.benches.ec2.api import Api
-from harness.benches.ec2.networks import Access, Subnet
+from harness.benches.bench import BenchError, Check, FatalError
+from harness.benches.ec2.account import networks, permissions, quotas
+from harness.benches.ec2.account.networks import Access, Subnet
+from harness.benches.ec2.api.api import Api
+from harness.benches.ec2.images import images
+from harness.benches.ec2.market import groups
 from harness.errors import HarnessError
 
 IMAGE, ARCHITECTURE = "al2023", "x86_64"

@@ -3,9 +3,9 @@
 from collections import Counter
 from collections.abc import Sequence
 
-from harness.benches.ec2.engine import Patience
-from harness.benches.ec2.images import Image
-from harness.benches.ec2.region import Region
+from harness.benches.ec2.engine.engine import Patience
+from harness.benches.ec2.images.images import Image
+from harness.benches.ec2.instances.region import Region
 from harness.model.cloud import Terms
 
 

@@ -1,4 +1,4 @@
-"""The lab as a source of hosts: harness.bench.Bench over local virtual machines."""
+"""The lab as a source of hosts: harness.benches.bench.Bench over local virtual machines."""
 
 import datetime
 import difflib
@@ -8,20 +8,23 @@ from concurrent.futures import ThreadPoolExecutor, as_completed, wait
 from functools import partial
 from pathlib import Path
 
-from harness import keys
-from harness.bench import BenchError, Check, InstanceType, Progress
-from harness.benches.lab import acceleration, built, checks, confinement, golden, guest, image, places, qemu, removal
-from harness.benches.lab.cold import ColdStart
-from harness.benches.lab.golden import Golden
-from harness.benches.lab.guest import Restoration, Workshop
-from harness.benches.lab.qemu import Qemu
-from harness.benches.lab.records import HostRecord, Records
-from harness.benches.lab.snapshots import Snapshot, Snapshots
-from harness.benches.lab.truth import Truth
-from harness.benches.lab.truths import TRUTHS
+from harness.benches.bench import BenchError, Check, InstanceType, Progress
+from harness.benches.lab import checks
+from harness.benches.lab.guests import guest, places, removal
+from harness.benches.lab.guests.cold import ColdStart
+from harness.benches.lab.guests.guest import Restoration, Workshop
+from harness.benches.lab.guests.records import HostRecord, Records
+from harness.benches.lab.guests.snapshots import Snapshot, Snapshots
+from harness.benches.lab.parts import acceleration, built, golden, image, qemu
+from harness.benches.lab.parts.golden import Golden
+from harness.benches.lab.parts.qemu import Qemu
+from harness.benches.lab.processes import confinement
+from harness.benches.lab.truths.truth import Truth
+from harness.benches.lab.truths.truths import TRUTHS
 from harness.errors import CommandError, RequestError, SetupError
+from harness.host import keys
 from harness.model import Claim, Machine, Offer, Placement, Resource, Token
-from harness.settings import Settings
+from harness.system.settings import Settings
 
 _OVERLAY_MIB = 512
 _READING_S = 0.0003

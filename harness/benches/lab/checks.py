@@ -6,10 +6,11 @@ import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from harness.bench import Check
-from harness.benches.lab import apt_sources, built, confinement, qemu, runtime
+from harness.benches.bench import Check
+from harness.benches.lab.parts import apt_sources, built, qemu
+from harness.benches.lab.processes import confinement, runtime
 from harness.errors import HarnessError
-from harness.settings import Settings
+from harness.system.settings import Settings
 
 NEEDED_MIB = 4096
 TOOLS = {

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.bench import BenchError
+from harness.benches.bench import BenchError
 from harness.benches.hosts import HostsBench, _members
 from harness.errors import RequestError
 from harness.model import Token

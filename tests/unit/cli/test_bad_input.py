@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.ledger import Ledger
+from harness.store.ledger import Ledger
 
 Call = Callable[..., "subprocess.CompletedProcess[str]"]
 KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIPlaceholderPlaceholderPlaceholderPlaceholder"
@@ -177,7 +177,7 @@ def test_two_runs_at_once_on_one_state_directory(call: Call, inventory: Callable
 def died(tmp_path: Path) -> str:
     """A run whose process was killed while it worked on its host."""
     program = (
-        "import sys, time; from harness.ledger import Ledger; from harness.model import Stage, Token\n"
+        "import sys, time; from harness.store.ledger import Ledger; from harness.model import Stage, Token\n"
         f"books = Ledger('sqlite:///{tmp_path}/state/ledger.sqlite')\n"
         "run = books.open_run(bench='lab', campaign={}, hosts={'lab.phc': 'lab.phc'})\n"
         "books.begin(Token(run=run, host='lab.phc'), Stage.MEASURE); print(run, flush=True); time.sleep(600)\n"

@@ -12,13 +12,13 @@ from typing import get_type_hints
 
 import pytest
 
-from harness.benches.ec2 import kept as ec2_kept
-from harness.benches.lab.truths import TRUTHS
+from harness.benches.ec2.market import kept as ec2_kept
+from harness.benches.lab.truths.truths import TRUTHS
 from harness.cli import completion, kept, lab, plan, report, show
 from harness.cli import run as run_verb
 from harness.ladder import judge
-from harness.ledger import Ledger
 from harness.model import Depth, Evidence, HostRecord, HostState
+from harness.store.ledger import Ledger
 
 NOW = "2026-11-21T00:00:00+00:00"
 INVENTORY = "all:\n  children:\n    rack7:\n      hosts: {a1: {}, b1: {}}\n"

@@ -12,12 +12,13 @@ import pytest
 from click.testing import Result
 from typer.testing import CliRunner
 
-from harness import ladder, limits
-from harness.benches.ec2 import answers
+from harness import ladder
+from harness.benches.ec2.api import answers
+from harness.campaign import limits
 from harness.cli.app import app
-from harness.ledger import Ledger
 from harness.model import Claim, Depth, Evidence, HostRecord, HostState, Launch, Reason
 from harness.model.cloud import TypeInfo
+from harness.store.ledger import Ledger
 
 Call = Callable[..., "subprocess.CompletedProcess[str]"]
 REGION = "eu-north-1"

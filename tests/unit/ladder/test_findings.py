@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
+from harness.campaign.limits import Requirement
 from harness.ladder.findings import findings
-from harness.limits import Requirement
 from harness.model import Evidence, Finding, Sample
 
 Required = tuple[Requirement, ...]

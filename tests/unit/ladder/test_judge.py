@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
+from harness.campaign.limits import Requirement
 from harness.ladder import judge
-from harness.limits import Requirement
 from harness.model import (
     Claim,
     Clock,

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from harness import limits
+from harness.campaign import limits
 from harness.ladder import judge
 from harness.model import Depth, Evidence, Offer, Placement, Verdict
 from harness.probes import facts, samples

@@ -16,8 +16,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from harness.campaign.limits import Requirement
 from harness.ladder import judge
-from harness.limits import Requirement
 from harness.model import (
     Claim,
     Depth,

@@ -10,7 +10,7 @@ import pytest
 from botocore.config import Config
 from botocore.stub import Stubber
 
-from harness.benches.ec2.api import Api
+from harness.benches.ec2.api.api import Api
 
 REGION = "eu-north-1"
 

@@ -5,12 +5,13 @@ from pathlib import Path
 
 import pytest
 
-from harness import campaigns, settings
-from harness.benches.ec2.api import Api
+from harness.benches.ec2.api.api import Api
 from harness.benches.ec2.bench import Ec2Bench
 from harness.errors import CleanupError
 from harness.model import Token
 from harness.model.cloud import CloudWishes
+from harness.runs import campaigns
+from harness.system import settings
 
 
 @pytest.fixture

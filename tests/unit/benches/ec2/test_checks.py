@@ -8,10 +8,11 @@ from typing import Any
 import pytest
 from botocore.stub import Stubber
 
-from harness.bench import Check, FatalError
-from harness.benches.ec2 import checks, live
-from harness.benches.ec2.api import Api
-from harness.benches.ec2.engine_home import GET_IT, EngineHome
+from harness.benches.bench import Check, FatalError
+from harness.benches.ec2 import checks
+from harness.benches.ec2.account import live
+from harness.benches.ec2.api.api import Api
+from harness.benches.ec2.engine.engine_home import GET_IT, EngineHome
 from harness.errors import ExitCode
 
 REGION = "eu-north-1"

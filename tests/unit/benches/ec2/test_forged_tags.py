@@ -17,18 +17,19 @@ import pytest
 from botocore.config import Config
 from typer.testing import CliRunner
 
-from harness import settings, sweep
-from harness.benches.ec2 import orphans
-from harness.benches.ec2.api import Api
+from harness.benches.ec2.account import orphans
+from harness.benches.ec2.account.orphans import EXPIRES, RUN, TOKEN
+from harness.benches.ec2.api.api import Api
 from harness.benches.ec2.bench import Ec2Bench
-from harness.benches.ec2.orphans import EXPIRES, RUN, TOKEN
-from harness.benches.ec2.records import HostRecord
+from harness.benches.ec2.instances.records import HostRecord
 from harness.cli.app import app
 from harness.errors import ExitCode
-from harness.ledger import Ledger
 from harness.model import HostState, RunRecord, Token
 from harness.model.cloud import CloudWishes
-from harness.plain_text import printable
+from harness.runs import sweep
+from harness.store.ledger import Ledger
+from harness.system import settings
+from harness.untrusted.plain_text import printable
 from tests.doubles import ec2_server
 
 REGION = "eu-north-1"

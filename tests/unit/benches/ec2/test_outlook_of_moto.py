@@ -4,10 +4,11 @@ import datetime
 from dataclasses import replace
 from pathlib import Path
 
-from harness import outlook, plan, selection
-from harness.benches.ec2 import listing, quotas
-from harness.benches.ec2.api import Api
-from harness.campaign import from_yaml
+from harness.benches.ec2.account import quotas
+from harness.benches.ec2.api.api import Api
+from harness.benches.ec2.market import listing
+from harness.campaign import outlook, plan, selection
+from harness.campaign.campaign import from_yaml
 from harness.report import outlook as rendered
 
 REGION = "me-south-1"  # no legacy Region, and the fewest types

@@ -5,11 +5,13 @@ from pathlib import Path
 
 import pytest
 
-from harness.benches.ec2 import answers, prices, terms
-from harness.benches.ec2.api import Api
-from harness.benches.ec2.catalogue import Catalogue
-from harness.benches.ec2.images import Image
-from harness.benches.ec2.region import Region
+from harness.benches.ec2 import terms
+from harness.benches.ec2.api import answers
+from harness.benches.ec2.api.api import Api
+from harness.benches.ec2.images.images import Image
+from harness.benches.ec2.instances.region import Region
+from harness.benches.ec2.market import prices
+from harness.benches.ec2.market.catalogue import Catalogue
 from harness.model.cloud import CloudWishes, Terms, TypeInfo
 
 

@@ -6,13 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from harness import settings
-from harness.bench import CapacityError
-from harness.benches.lab import checks, runtime
+from harness.benches.bench import CapacityError
+from harness.benches.lab import checks
 from harness.benches.lab.bench import LabBench, truth_of
-from harness.benches.lab.truths import TRUTHS
+from harness.benches.lab.processes import runtime
+from harness.benches.lab.truths.truths import TRUTHS
 from harness.errors import RequestError, SetupError
 from harness.model import Token
+from harness.system import settings
 
 TOKEN = Token(run="unit", host="a")
 

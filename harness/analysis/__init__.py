@@ -1,0 +1,1 @@
+"""Samples and recorded claims -> numbers. Pure."""

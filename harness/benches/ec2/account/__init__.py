@@ -1,0 +1,1 @@
+"""The AWS account: permissions, quotas, networks, resources that carry our tags."""

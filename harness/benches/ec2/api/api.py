@@ -1,0 +1,185 @@
+"""How is AWS asked? One place for clients, patience and the count of calls: all hosts share a Region's budget."""
+
+import difflib
+import os
+import random
+import re
+import threading
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from fractions import Fraction
+from typing import Any
+
+import boto3
+from botocore.config import Config
+from botocore.exceptions import (
+    BotoCoreError,
+    ClientError,
+    ConnectionClosedError,
+    NoCredentialsError,
+    NoRegionError,
+    ReadTimeoutError,
+)
+from botocore.parsers import ResponseParserError
+
+from harness.benches.bench import BenchError, FatalError, TransientError
+from harness.benches.ec2.api import trouble
+from harness.benches.ec2.api.trouble import Kind
+
+TRIES = 6
+_FIRST_BACKOFF_S = 1.0
+_MOST_BACKOFF_S = 20.0
+_LOGGED_OUT = ("SSOTokenLoadError", "UnauthorizedSSOTokenError", "TokenRetrievalError", "CredentialRetrievalError")
+_CONNECT_S, _READ_S = 5, 20
+
+
+def exactly(name: str, *values: str) -> dict[str, Any]:
+    """An EC2 filter (for `Filters`) that selects these values alone: `*`, `?` and `\\` in them are no wildcards.
+
+    Source: Amazon EC2 User Guide, "List and filter your resources", on wildcards.
+    """
+    return {"Name": name, "Values": [re.sub(r"([\\*?])", r"\\\1", value) for value in values]}
+
+
+class Api:
+    """The calls to one Region. Threads share it: who is throttled holds all others back too.
+
+    Endpoint, profile and credentials are boto3's own (AWS_ENDPOINT_URL, AWS_PROFILE, ...).
+    """
+
+    def __init__(self, region: str | None = None, *, pause: Callable[[float], None] = time.sleep) -> None:
+        """`pause` may raise, to end early. Raises FatalError when no Region is known."""
+        named = region or os.environ.get("AWS_REGION")  # as every other SDK and Pulumi read it; boto3 does not
+        try:
+            self._session: Any = boto3.Session(region_name=named or None)
+        except BotoCoreError as caught:  # a profile that is not there
+            raise _not_even_asked(caught, "reading the AWS settings", named or "") from caught
+        if not self._session.region_name:
+            raise FatalError("no Region is known", next_step="--region NAME, `region:` in the campaign, or AWS_REGION")
+        self.region: str = self._session.region_name
+        self.calls: defaultdict[tuple[str, str], Fraction] = defaultdict(Fraction)
+        """By operation ("ec2.DescribeInstances") and host, "" for what serves all: how often."""
+        self._clients: dict[tuple[str, str], Any] = {}
+        self._lock = threading.Lock()
+        self._not_before = 0.0
+        self._pause = pause
+
+    def call(
+        self,
+        service: str,
+        operation: str,
+        *,
+        what: str,
+        host: str | Sequence[str] = "",
+        region: str = "",
+        tries: int = TRIES,
+        **parameters: Any,
+    ) -> Any:
+        """One answer, as a dictionary. `operation` is boto3's method, `what` begins the error's sentence.
+
+        Tries again what is transient, with all other callers held back meanwhile. Raises BenchError of its kind;
+        another Region than ours may be asked (prices are kept in a few only). For several hosts, the call counts for
+        each in part.
+        """
+        client = self._client(service, region or self.region)
+        for attempt in range(1, tries + 1):
+            self._wait()
+            self._count(service, client, operation, host)
+            try:
+                return getattr(client, operation)(**parameters)
+            except ClientError as caught:
+                error = trouble.of(caught, what)
+                code = str(caught.response.get("Error", {}).get("Code", ""))
+                if trouble.kind(code) is not Kind.TRANSIENT or attempt == tries:
+                    raise error from caught
+                self._hold_back(attempt)
+            except (ReadTimeoutError, ConnectionClosedError) as caught:  # it was there a moment ago
+                if attempt == tries:
+                    raise _not_even_asked(caught, what, self.region) from caught
+                self._hold_back(attempt)
+            except (BotoCoreError, ResponseParserError) as caught:
+                raise _not_even_asked(caught, what, self.region) from caught
+        raise AssertionError("the last try raises")
+
+    def pages(self, service: str, operation: str, key: str, *, what: str, **parameters: Any) -> Iterator[Any]:
+        """Every item of `key` over all pages (NextToken)."""
+        token: dict[str, Any] = {}
+        while True:
+            answer = self.call(service, operation, what=what, **parameters, **token)
+            yield from answer.get(key, ())
+            if not answer.get("NextToken"):
+                return
+            token = {"NextToken": answer["NextToken"]}
+
+    def endpoint(self, service: str) -> str:
+        """The address that a service is asked at: AWS's own, or that of AWS_ENDPOINT_URL and its kin."""
+        return str(self._client(service, self.region).meta.endpoint_url)
+
+    def asked(self, host: str | None = None) -> Fraction:
+        """How often AWS was asked for a host, whole calls and its parts of others; without a name: in all."""
+        with self._lock:
+            return sum((times for (_, name), times in self.calls.items() if host in (None, name)), Fraction())
+
+    def _client(self, service: str, region: str) -> Any:
+        with self._lock:
+            if (service, region) not in self._clients:
+                config = Config(
+                    retries={"total_max_attempts": 1},
+                    connect_timeout=_CONNECT_S,
+                    read_timeout=_READ_S,
+                    max_pool_connections=32,
+                )
+                try:
+                    made = self._session.client(service, region_name=region, config=config)
+                except (BotoCoreError, ValueError) as caught:  # a Region or an endpoint that can be none
+                    raise _not_even_asked(caught, "reading the AWS settings", region) from caught
+                self._clients[service, region] = made
+            return self._clients[service, region]
+
+    def _count(self, service: str, client: Any, operation: str, host: str | Sequence[str]) -> None:
+        hosts = [host] if isinstance(host, str) else host
+        with self._lock:
+            for name in hosts:
+                self.calls[f"{service}.{client.meta.method_to_api_mapping[operation]}", name] += Fraction(1, len(hosts))
+
+    def _wait(self) -> None:
+        while (left := self._not_before - time.monotonic()) > 0:
+            self._pause(left)
+
+    def _hold_back(self, attempt: int) -> None:
+        seconds = min(_FIRST_BACKOFF_S * 2 ** (attempt - 1), _MOST_BACKOFF_S) * random.uniform(0.5, 1.0)
+        with self._lock:
+            self._not_before = max(self._not_before, time.monotonic() + seconds)
+
+
+def _not_even_asked(caught: Exception, what: str, region: str) -> BenchError:
+    if isinstance(caught, NoCredentialsError):
+        return FatalError(f"{what}: there are no AWS credentials", next_step="`aws configure`, AWS_PROFILE, or a role")
+    if isinstance(caught, NoRegionError):
+        return FatalError(f"{what}: no Region is known", next_step="--region NAME or AWS_REGION")
+    if isinstance(caught, ResponseParserError):
+        words = f"{what}: what answers for AWS in {region} speaks another language"
+        return TransientError(words, next_step="is a proxy in between, or AWS_ENDPOINT_URL set?")
+    name = type(caught).__name__
+    if name in _LOGGED_OUT:
+        return FatalError(f"{what}: {caught}", next_step="log in again: `aws sso login`, or new temporary keys")
+    if name == "ProfileNotFound":
+        return FatalError(f"{what}: {caught}", next_step="`aws configure list-profiles` lists those that are there")
+    if name == "InvalidRegionError":
+        return FatalError(f"{what}: there can be no Region {region!r}", next_step=f"--region NAME{_nearest(region)}")
+    if name in ("EndpointConnectionError", "ConnectTimeoutError", "ConnectionClosedError", "ReadTimeoutError"):
+        words = f"{what}: AWS in {region} does not answer: {caught}"
+        right = f"is the Region's name right{_nearest(region)}"
+        return TransientError(words, next_step=f"{right}, and is there a way to the internet?")
+    if name == "ProxyConnectionError":
+        return TransientError(f"{what}: {caught}", next_step="is the proxy right that HTTPS_PROXY names?")
+    return FatalError(f"{what}: {caught}", next_step="`ptp-harness doctor --bench ec2` says what is missing")
+
+
+def _nearest(region: str) -> str:
+    """The nearest names of the SDK's own list, in brackets, for one that is not in it; there may be younger ones."""
+    session = boto3.Session()
+    known = [one for where in session.get_available_partitions() for one in session.get_available_regions("ec2", where)]
+    near = [] if region in known else difflib.get_close_matches(region, known, n=3, cutoff=0.7)
+    return f" (nearest: {', '.join(near)})" if near else ""

@@ -1,0 +1,1 @@
+"""Pulumi's engine: its home, locks and workers; one stack per instance."""

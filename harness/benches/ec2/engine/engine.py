@@ -1,0 +1,217 @@
+"""How is a stack brought up and taken down? One worker process per operation, with a deadline and room in memory."""
+
+import json
+import sys
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from harness.benches.bench import Progress
+from harness.benches.ec2.engine import engine_locks, failures
+from harness.benches.ec2.engine.engine_home import EngineHome
+from harness.benches.ec2.engine.failures import EngineError, LockedError, ResourceFailure
+from harness.benches.ec2.engine.stack import PROJECT, StackOutputs, StackSettings
+from harness.errors import CommandError, last_line
+from harness.system import proc
+
+PER_STACK_MIB = 750
+"""What one operation takes: engine 120, AWS plugin 430, program 110, worker 60, and some air."""
+
+LEFT_FREE_MIB = 512
+ANYWAY = "its stack is kept: `ptp-harness sweep --yes` removes it"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Patience:
+    """Deadlines in seconds; `grace_s` is what the engine gets after each request to stop."""
+
+    up_s: float = 900.0
+    destroy_s: float = 1200.0
+    recover_s: float = 600.0
+    short_s: float = 120.0
+    grace_s: float = 20.0
+    lock_s: float = 60.0
+
+
+def slots(available_mib: int) -> int:
+    """How many operations may run at once in so much memory; one always may."""
+    return max(1, (available_mib - LEFT_FREE_MIB) // PER_STACK_MIB)
+
+
+def available_mib(meminfo: Path = Path("/proc/meminfo")) -> int:
+    """What the kernel says could be had without swapping."""
+    line = next(line for line in meminfo.read_text().splitlines() if line.startswith("MemAvailable:"))
+    return int(line.split()[1]) // 1024
+
+
+@dataclass(slots=True)
+class _Told:
+    """What a worker said so far."""
+
+    failures: list[ResourceFailure] = field(default_factory=list)
+    last: Mapping[str, Any] = field(default_factory=dict)
+    instance: Callable[[bool], None] = lambda _: None
+
+
+class Engine:
+    """The real Pulumi engine over one folder. Threads share it; operations on different stacks run side by side."""
+
+    def __init__(self, home: EngineHome, *, patience: Patience | None = None, at_once: int | None = None) -> None:
+        """`at_once` overrides what the memory of this machine allows now."""
+        self._home, self._patience = home, patience or Patience()
+        self._room = threading.BoundedSemaphore(at_once or slots(available_mib()))
+        self._ready = threading.Lock()
+        self._checked = False
+
+    def prepare(self, progress: Progress) -> None:
+        """Find the engine, and fetch the AWS plugin when it is not there. Raises SetupError. Done once."""
+        with self._ready:
+            if self._checked:
+                return
+            self._home.version()
+            self._home.forget_old_logs()
+            if self._home.plugin() is None:
+                progress("fetching Pulumi's AWS plugin, once")
+                self._home.fetch_plugin()
+            self._checked = True
+
+    def up(
+        self,
+        stack: str,
+        settings: StackSettings,
+        progress: Progress,
+        cancelled: Callable[[], bool] = lambda: False,
+        instance: Callable[[bool], None] = lambda _: None,
+    ) -> StackOutputs:
+        """Make or complete a stack. Raises EngineError; what was made until then is in the stack's state.
+
+        `instance` is told True when one is asked for, some seconds after the beginning, and False when anything fails.
+        """
+        self.prepare(progress)
+        config = {key: {"value": one.value, "secret": one.secret} for key, one in settings.config().items()}
+        outputs = self._do("up", stack, self._patience.up_s, progress, cancelled, instance, config=config)
+        return StackOutputs.of(stack, outputs)
+
+    def destroy(self, stack: str, progress: Progress) -> None:
+        """Remove all that a stack's state knows of. A stack that is not there is success. Raises EngineError."""
+        self.prepare(progress)
+        self._do("destroy", stack, self._patience.destroy_s, progress)
+
+    def outputs(self, stack: str) -> StackOutputs | None:
+        """What a stack that is up tells; None where there is none, or nothing in it."""
+        found = self._do("outputs", stack, self._patience.short_s)
+        return StackOutputs.of(stack, found) if found else None
+
+    def stacks(self) -> list[str]:
+        """The names of all stacks of the backend that are ours, whoever made them."""
+        return sorted(self._do("stacks", "_", self._patience.short_s) or [])
+
+    def recover(self, stack: str, progress: Progress = lambda _: None) -> None:
+        """Make a stack usable again whose engine was killed: dead locks go, the state is brought to what is true.
+
+        What was being made at that moment may exist and be in no state: look for it by its tags. Raises LockedError
+        for a lock whose holder lives, EngineError.
+        """
+        self.prepare(progress)
+        self._release_locks(stack)
+        self._do("recover", stack, self._patience.recover_s, progress)
+
+    def remove(self, stack: str) -> None:
+        """Forget a stack that is empty. One that is not there is success. Raises EngineError for one that is not."""
+        self._do("remove", stack, self._patience.short_s)
+        self._home.forget(stack)
+
+    def _release_locks(self, stack: str) -> None:
+        """Remove the locks of processes that are gone; an engine that is just ending gets time for it."""
+        backend = self._home.backend_folder
+        if backend is None:
+            return
+        give_up = time.monotonic() + self._patience.lock_s
+        while True:
+            locks = engine_locks.of(backend, PROJECT, stack)
+            held = [lock for lock in locks if lock.held()]
+            for lock in locks:
+                if lock not in held:
+                    engine_locks.remove(lock.path)
+            if not held:
+                return
+            if time.monotonic() > give_up or not held[0].here:
+                raise LockedError(
+                    f"stack {stack} is locked by {held[0]}, which still runs",
+                    next_step="wait for it or end it; if that machine is gone for good: `pulumi cancel`",
+                )
+            time.sleep(0.2)
+
+    def _do(
+        self,
+        operation: str,
+        stack: str,
+        timeout_s: float,
+        progress: Progress = lambda _: None,
+        cancelled: Callable[[], bool] = lambda: False,
+        instance: Callable[[bool], None] = lambda _: None,
+        **more: Any,
+    ) -> Any:
+        """One operation in a worker. Its value; None for a stack that is not there."""
+        request = {"operation": operation, "stack": stack, "folder": str(self._home.make(stack)), **more}
+        told = _Told(instance=instance)
+        with self._room:
+            if cancelled():
+                raise EngineError(f"stack {stack}: {operation} was cancelled before it began", cancelled=True)
+            try:
+                ended = proc.converse(
+                    [sys.executable, "-m", "harness.benches.ec2.engine.engine_worker"],
+                    stdin=json.dumps(request) + "\n",
+                    timeout_s=timeout_s,
+                    grace_s=self._patience.grace_s,
+                    on_line=lambda line: _hear(line, told, progress),
+                    cancelled=cancelled,
+                    env=self._home.environment(),
+                )
+            except CommandError as error:
+                words = f"stack {stack}: {operation} did not end within {timeout_s:.0f} s, and was ended"
+                raise EngineError(words, failures=told.failures, next_step=ANYWAY) from error
+        if told.last.get("event") == "done":
+            return told.last["value"]
+        if told.last.get("event") == "absent":
+            return None
+        raise _failed(stack, operation, told, ended.stderr, cancelled=cancelled())
+
+
+def _hear(line: str, told: _Told, progress: Progress) -> None:
+    """One line of a worker. What is no JSON is not its own word (a library's), and passed over."""
+    try:
+        event = json.loads(line)
+    except ValueError:
+        return
+    if event["event"] == "step":
+        if failures.asks_for_instance(event):
+            told.instance(True)
+        if (words := failures.progress(event)) is not None:
+            progress(words)
+    elif event["event"] == "error":
+        if (failed := failures.failure(event["urn"], event["message"])) is not None:
+            told.failures.append(failed)
+            told.instance(False)
+    else:
+        told.last = event
+
+
+def _failed(stack: str, operation: str, told: _Told, stderr: str, *, cancelled: bool) -> EngineError:
+    if cancelled:
+        words = f"stack {stack}: {operation} was cancelled"
+        return EngineError(words, failures=told.failures, cancelled=True, next_step=ANYWAY)
+    if told.last.get("event") == "locked":
+        return EngineError(
+            f"stack {stack} is locked by another operation", next_step="wait for it, or `resume` the run"
+        )
+    if told.failures:
+        first = told.failures[0]
+        where = f"{failures.short(first.urn)}: " if first.urn else ""
+        words = f"stack {stack}: {operation}: {where}{first.message}"
+        return EngineError(words, failures=told.failures, next_step=ANYWAY)
+    words = told.last.get("message") or last_line(stderr) or "its process was killed"
+    return EngineError(f"stack {stack}: {operation}: {words}", next_step=ANYWAY)

@@ -1,0 +1,126 @@
+"""What is one stack told, and what does it tell? The border between the harness and the Pulumi program in infra/."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from harness.benches.bench import BenchError
+
+PROJECT = "ptp-harness"
+"""The name in Pulumi.yaml, which each of our configuration keys begins with."""
+
+OUTPUTS = ("instanceId", "address", "zone", "image", "architecture", "user")
+OPTIONAL_OUTPUTS = ("placementGroup", "securityGroup")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConfigValue:
+    """One value of a stack's configuration; a secret one is kept encrypted by Pulumi."""
+
+    value: str
+    secret: bool = False
+
+    def __repr__(self) -> str:
+        return f"ConfigValue({'[secret]' if self.secret else repr(self.value)})"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StackSettings:
+    """One host's stack. `host_key` is the OpenSSH private key that the host is first known by, until it is rotated.
+
+    `resource_name` names the key pair and the groups that are made; None leaves that to Pulumi.
+    `placement` is what Pulumi.yaml says of it. `expires` is an ISO date and time; `lease_s` arms the timer in the host.
+    """
+
+    instance_type: str
+    region: str
+    zone: str | None
+    subnet: str | None
+    image: str
+    placement: str
+    access: Literal["ssh", "ssm"]
+    controller_cidr: str | None
+    public_key: str
+    host_key: str
+    market: Literal["on-demand", "spot"]
+    lease_s: float
+    expires: str
+    run: str
+    host: str
+    token: str
+    owner: str
+    volume_gib: int
+    user: str | None = None
+    instance_profile: str | None = None
+    resource_name: str | None = None
+
+    def __repr__(self) -> str:
+        return f"StackSettings(token={self.token!r}, instance_type={self.instance_type!r}, region={self.region!r})"
+
+    def config(self) -> Mapping[str, ConfigValue]:
+        """Pulumi's configuration with full keys. What is None is left out, and the program's default holds."""
+        ours = {
+            "instanceType": self.instance_type,
+            "zone": self.zone,
+            "subnetId": self.subnet,
+            "image": self.image,
+            "placement": self.placement,
+            "access": self.access,
+            "controllerCidr": self.controller_cidr,
+            "publicKey": self.public_key,
+            "hostKey": self.host_key,
+            "market": self.market,
+            "leaseMinutes": str(max(1, math.ceil(self.lease_s / 60))),
+            "expires": self.expires,
+            "run": self.run,
+            "host": self.host,
+            "token": self.token,
+            "owner": self.owner,
+            "volumeGib": str(self.volume_gib),
+            "user": self.user,
+            "instanceProfile": self.instance_profile,
+            "resourceName": self.resource_name,
+        }
+        values = {
+            f"{PROJECT}:{key}": ConfigValue(value=value, secret=key == "hostKey")
+            for key, value in ours.items()
+            if value is not None
+        }
+        return {"aws:region": ConfigValue(value=self.region), **values}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StackOutputs:
+    """What a stack that is up says of its host. `address` is private where the subnet gives no public one."""
+
+    instance_id: str
+    address: str
+    zone: str
+    image: str
+    architecture: str
+    user: str
+    placement_group: str | None
+    security_group: str | None
+
+    @classmethod
+    def of(cls, stack: str, outputs: Mapping[str, Any]) -> "StackOutputs":
+        """Read from a stack's outputs; others beside them are ignored. Raises BenchError that names what is wrong."""
+        wrong = [name for name in OUTPUTS if not isinstance(outputs.get(name), str) or not outputs[name]]
+        wrong += [name for name in OPTIONAL_OUTPUTS if not isinstance(outputs.get(name), str | None)]
+        if wrong:
+            seen = ", ".join(f"{name}={outputs.get(name)!r}" for name in wrong)
+            raise BenchError(
+                f"stack {stack}: its outputs do not tell the host: {seen}",
+                next_step="was it made by another version? `ptp-harness sweep --yes` removes it",
+            )
+        return cls(
+            instance_id=outputs["instanceId"],
+            address=outputs["address"],
+            zone=outputs["zone"],
+            image=outputs["image"],
+            architecture=outputs["architecture"],
+            user=outputs["user"],
+            placement_group=outputs.get("placementGroup") or None,
+            security_group=outputs.get("securityGroup") or None,
+        )

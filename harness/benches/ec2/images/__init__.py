@@ -1,0 +1,1 @@
+"""Machine images: by alias, by id, and those that this tool baked."""

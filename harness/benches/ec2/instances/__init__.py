@@ -1,0 +1,1 @@
+"""One instance: its launch, boot, records, and the proofs that it is ours."""

@@ -1,0 +1,87 @@
+"""What does a campaign know of its Region? Asked once, before anything is made, and the same for all hosts."""
+
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+
+from harness.benches.bench import NotOfferedError
+from harness.benches.ec2.account import networks
+from harness.benches.ec2.account.networks import Subnet
+from harness.benches.ec2.api.api import Api
+from harness.benches.ec2.images.images import Image, Images
+from harness.benches.ec2.market import catalogue, groups, places, prices
+from harness.benches.ec2.market.catalogue import Catalogue
+from harness.benches.ec2.market.groups import Decision, Group
+from harness.benches.ec2.market.places import Place
+from harness.model.cloud import CloudWishes, TypeInfo
+from harness.model.ownership import NOBODY, Signer
+
+
+class Region:
+    """One Region and what a campaign wants there. Threads share it."""
+
+    def __init__(self, api: Api, wishes: CloudWishes, cache_dir: Path, signer: Signer = NOBODY) -> None:
+        self.api, self.wishes = api, wishes
+        self._cache_dir = cache_dir
+        self._images = Images(api, signer)
+        self._lock = threading.RLock()
+
+    @cached_property
+    def catalogue(self) -> Catalogue:
+        """What the Region offers, not older than a day."""
+        return catalogue.load(self.api, self._cache_dir)
+
+    @cached_property
+    def subnets(self) -> Mapping[str, Subnet]:
+        """A subnet per zone in which hosts can be reached. Raises RequestError."""
+        found = networks.load(self.api, self.wishes.subnet)
+        return networks.usable(found, access=self.wishes.access, zones=self.wishes.zones)
+
+    @cached_property
+    def groups(self) -> Mapping[str, Group]:
+        """The placement groups that exist, by name."""
+        return groups.load(self.api)
+
+    @cached_property
+    def prices(self) -> Mapping[str, float]:
+        """USD per hour by type, as far as it was asked lately; see prices.kept."""
+        return prices.kept(self.api, self._cache_dir, market=self.wishes.market)
+
+    def check(self, types: Sequence[str]) -> None:
+        """Ask for all that hosts of these types will need. Raises RequestError and BenchError for what cannot be.
+
+        A type that no zone of ours offers is no mistake here: it gets its own verdict.
+        """
+        with self._lock:
+            infos = [self.info(name) for name in types if name in self.catalogue.types]
+            for architecture in sorted({info.architecture for info in infos}):
+                self.image(architecture)
+            groups.room_for(self.groups, [self.decision(info.name) for info in infos])
+            assert self.subnets
+
+    def info(self, instance_type: str) -> TypeInfo:
+        """Raises NotOfferedError for a type that the Region has not."""
+        with self._lock:
+            found = self.catalogue.types.get(instance_type)
+        if found is None:
+            raise NotOfferedError(
+                f"{self.api.region} does not offer {instance_type}",
+                next_step=f"`ptp-harness types --region {self.api.region}` lists what it has",
+            )
+        return found
+
+    def image(self, architecture: str) -> Image:
+        """The image for an architecture. Raises RequestError, BenchError."""
+        return self._images.of(self.wishes.image, architecture, self.wishes.user)
+
+    def decision(self, instance_type: str) -> Decision:
+        """Which placement group a host goes into."""
+        with self._lock:
+            return groups.decide(self.wishes.placement, self.api.region, instance_type, self.groups)
+
+    def attempts(self, info: TypeInfo) -> Iterator[Place]:
+        """Where to try, in order. Raises NotOfferedError before the first."""
+        with self._lock:
+            types, subnets = self.catalogue.types, self.subnets
+        return places.attempts(info, types, subnets, zones=self.wishes.zones, other_sizes=self.wishes.other_sizes)

@@ -1,0 +1,1 @@
+"""What a Region offers: types, prices, zones, placement groups."""

@@ -1,0 +1,1 @@
+"""One guest: its restore, identity, network, records, snapshots and removal."""

@@ -1,0 +1,91 @@
+"""Bend a guest's device or system at the moments that its truth names.
+
+`python -m harness.benches.lab.guests.faults FOLDER` runs beside the guest.
+It waits for each fault's moment through the guest's agent, does what the truth says, and tells both on its output. It
+ends with the guest; killed, it leaves nothing.
+"""
+
+import datetime
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+
+from harness.benches.lab.guests.records import HostRecord, read
+from harness.benches.lab.io import agent
+from harness.benches.lab.io.agent import Agent
+from harness.benches.lab.io.lines import JsonLines
+from harness.benches.lab.truths.truth import Bends, Fault
+from harness.benches.lab.truths.truths import TRUTHS
+from harness.errors import HarnessError
+
+_LOOK_EVERY_S = 0.25
+_DEADLINE_S = 30.0
+
+
+def main() -> int:
+    record = read(Path(sys.argv[1]))
+    if record is None:
+        print(f"{sys.argv[1]} holds no record of a lab host", file=sys.stderr)
+        return 2
+    for fault in TRUTHS[record.instance_type].faults:
+        try:
+            if not _wait(fault, record):
+                return 0
+            _do(fault, record)
+        except HarnessError as error:
+            _tell(f"failed: {error}")
+            return 1
+    return 0
+
+
+def _wait(fault: Fault, record: HostRecord) -> bool:
+    """Return after the fault's moment; False when the guest ended before it."""
+    while record.processes["guest"].alive():
+        with agent.connected(record.sockets / "agent") as port:
+            if port.exists(str(fault.at.value), deadline_s=_DEADLINE_S):
+                _tell(f"{fault.at.name.lower()} has begun")
+                time.sleep(fault.after_s)
+                return record.processes["guest"].alive()
+        time.sleep(_LOOK_EVERY_S)
+    return False
+
+
+def _do(fault: Fault, record: HostRecord) -> None:
+    if fault.device:
+        _tell(f"bending the device: {dict(fault.device)}")
+        _bend(record.sockets / "control", fault.device)
+    if fault.guest:
+        with agent.connected(record.sockets / "agent") as port:
+            _tell(f"in the guest: {fault.guest.strip()}")
+            _tell(shell(port, fault.guest))
+    if fault.ends:
+        process = record.processes[fault.ends]
+        _tell(f"killing the {fault.ends} process {process.pid}")
+        if process.alive():
+            os.kill(process.pid, signal.SIGKILL)
+
+
+def shell(port: Agent, script: str) -> str:
+    """What root's shell in the guest prints and its exit status, whatever that is."""
+    done = port.shell(script, deadline_s=_DEADLINE_S)
+    return f"status {done.status} {done.out}".strip()
+
+
+def _bend(control: Path, bends: Bends) -> None:
+    lines = JsonLines(control, deadline_s=_DEADLINE_S)
+    try:
+        lines.send(dict(bends))
+        reply = lines.receive(deadline_s=_DEADLINE_S)
+    finally:
+        lines.close()
+    _tell(f"the device refuses: {reply['error']}" if "error" in reply else "done")
+
+
+def _tell(words: str) -> None:
+    print(f"{datetime.datetime.now(datetime.UTC):%H:%M:%S} {words}", flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

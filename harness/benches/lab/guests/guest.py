@@ -1,0 +1,226 @@
+"""How does a host come to life? Restored from a golden guest, given its own identity, then its ENA device.
+
+`Restoration.run` reads top to bottom. Before each effect the record says what is about to be done.
+"""
+
+import datetime
+import hashlib
+import secrets
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from harness.benches.bench import BenchError, Progress
+from harness.benches.lab.guests import addresses, companions, places
+from harness.benches.lab.guests.companions import Card
+from harness.benches.lab.guests.records import HostRecord, Records
+from harness.benches.lab.io import agent, qmp
+from harness.benches.lab.io.agent import Agent
+from harness.benches.lab.io.qmp import Qmp
+from harness.benches.lab.parts import golden, qemu_process
+from harness.benches.lab.parts.command_line import ENA_SLOT, OTHER_SLOT, Hardware, restored
+from harness.benches.lab.parts.golden import Golden
+from harness.benches.lab.parts.qemu import Qemu
+from harness.benches.lab.processes import marks, runtime
+from harness.benches.lab.truths.truth import Truth
+from harness.host import keys
+from harness.model import Token
+from harness.system import proc
+from harness.system.proc import ProcessId
+
+_RESTORE_DEADLINE_S = 60.0
+_IDENTITY_DEADLINE_S = 60.0
+_DRIVER_DEADLINE_S = 60.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Workshop:
+    """What all restorations of a bench share."""
+
+    qemu: Qemu
+    golden: Golden
+    assets: Path
+    records: Records
+    most_guests: int
+
+
+def new_record(token: Token, truth: Truth, folder: Path) -> HostRecord:
+    """A host that is not made yet."""
+    digest = hashlib.sha256(str(folder).encode()).hexdigest()
+    return HostRecord(
+        token=token,
+        instance_type=truth.name,
+        folder=folder,
+        sockets=runtime.path_for(folder),
+        intent="begin",
+        created_utc=datetime.datetime.now(datetime.UTC).isoformat(),
+        mac="06:" + ":".join(digest[i : i + 2] for i in range(0, 10, 2)),
+        processes={},
+    )
+
+
+class Restoration:
+    """One host on its way from nothing to running."""
+
+    def __init__(self, record: HostRecord, truth: Truth, workshop: Workshop, progress: Progress) -> None:
+        self.record, self.truth, self.workshop, self.progress = record, truth, workshop, progress
+        self.hardware: Hardware = workshop.golden.hardware(
+            disk=record.overlay, serial_log=record.serial_log, sockets=record.sockets
+        )
+
+    def run(self) -> HostRecord:
+        """Bring the host up. Raises CapacityError, SetupError or CommandError; the record then tells what was made."""
+        self._make_keys_and_disk()
+        with places.one(most=self.workshop.most_guests, memory_mib=self.truth.memory_mib, progress=self.progress):
+            guest = self._start("guest", self._start_guest)
+        ntp = self._start("ntp", lambda: self._start_ntp(guest))
+        cards = {name: self._start(name, partial(self._start_device, card, guest)) for name, card in self._cards()}
+        with qmp.session(self.hardware.qmp) as monitor:
+            self._come_up(monitor, cards)
+        opinion = companions.second_opinion(ntp, self.hardware.ntp, companions.ntp_log(self.record))
+        self._finish(opinion)
+        if self.truth.faults:
+            self._start("faults", lambda: companions.start_faults(self.record))
+        return self._note("running", second_opinion=opinion, ready=True)
+
+    # -- steps
+
+    def _make_keys_and_disk(self) -> None:
+        self.progress("making its keys and disk")
+        self._note("make keys, disk and sockets")
+        for path in (self.record.private_key, self.record.host_key):
+            keys.generate(path, self.record.token.slug)
+        golden.overlay(self.workshop.qemu, self.workshop.golden.disk, "qcow2", self.record.overlay)
+        runtime.empty(self.record.sockets)
+
+    def _start_guest(self) -> ProcessId:
+        self.progress(f"restoring a guest from the golden one ({self.hardware.accelerator})")
+        return self._start_qemu(restored(self.hardware))
+
+    def _start_qemu(self, words: list[str]) -> ProcessId:
+        record = self.record
+        guest = qemu_process.start(
+            self.workshop.qemu,
+            self.hardware,
+            words,
+            folder=record.folder,
+            role=marks.GUEST,
+            token=str(record.token),
+            read=self.workshop.golden.made_of,
+        )
+        proc.prefer(guest, niceness=companions.NICENESS)
+        return guest
+
+    def _start_ntp(self, guest: ProcessId) -> ProcessId:
+        return companions.start_ntp_server(self.record, self.hardware, guest=guest.pid, assets=self.workshop.assets)
+
+    def _cards(self) -> list[tuple[str, Card]]:
+        """The ENA cards in the order in which they are plugged in."""
+        hardware, record, truth = self.hardware, self.record, self.truth
+        cards = []
+        if truth.other_card is not None:
+            other = Card(
+                socket=hardware.other_device,
+                control=hardware.other_control,
+                mac=record.mac.replace("06:", "0a:", 1),
+                bends=truth.other_card,
+                log=record.other_device_log,
+            )
+            cards.append(("other device", other))
+        main = Card(
+            socket=hardware.device,
+            control=hardware.control,
+            mac=record.mac,
+            bends=truth.bends,
+            log=record.device_log,
+        )
+        return [*cards, ("device", main)]
+
+    def _start_device(self, card: Card, guest: ProcessId) -> ProcessId:
+        return companions.start_device(self.record, card, guest=guest.pid, assets=self.workshop.assets)
+
+    def _come_up(self, monitor: Qmp, cards: Mapping[str, ProcessId]) -> None:
+        self._restore(monitor)
+        self._introduce()
+        self._add_devices(monitor, cards)
+
+    def _restore(self, monitor: Qmp) -> None:
+        self._note("restore memory, take an address")
+        monitor.do("migrate-set-capabilities", capabilities=[{"capability": "mapped-ram", "state": True}])
+        monitor.do("migrate-incoming", uri=f"file:{self.workshop.golden.memory}")
+        address, port = addresses.take(monitor, str(self.record.folder))
+        monitor.migrated(deadline_s=_RESTORE_DEADLINE_S)
+        monitor.do("cont")
+        self._note("give it its identity", address=address, port=port)
+
+    def _introduce(self) -> None:
+        """Tell the guest who it is. sshd starts only after that, so the golden guest's name is never heard."""
+        self.progress("giving it its identity")
+        public = self.record.host_key.with_suffix(".pub").read_text().strip()
+        with agent.connected(self.hardware.agent) as port:
+            port.ask(
+                "identity",
+                deadline_s=_IDENTITY_DEADLINE_S,
+                utc_ns=time.time_ns(),
+                entropy=secrets.token_hex(64),
+                hostname=hostname(self.record.token),
+                machine_id=secrets.token_hex(16),
+                authorized_key=self.record.private_key.with_suffix(".pub").read_text().strip(),
+                host_key=self.record.host_key.read_text(),
+                host_key_public=public,
+                ssh=self.truth.ssh,
+            )
+
+    def _add_devices(self, monitor: Qmp, running: Mapping[str, ProcessId]) -> None:
+        """Plug the cards in. ENA cards are never unplugged: QEMU 11.1.3 aborts on device_del of a vfio-user device."""
+        if self.truth.igb:
+            self.progress("plugging an Intel card in")
+            self._note("plug the Intel card in")
+            mac = self.record.mac.replace("06:", "0e:", 1)
+            monitor.do("device_add", driver="igb", id="igb", bus=OTHER_SLOT, mac=mac)
+        for name, card in self._cards():
+            self.progress("plugging its ENA card in" if name == "device" else "plugging another ENA card in")
+            self._note(f"plug the {name} in")
+            companions.listening(running[name], card.socket, card.log)
+            slot = ENA_SLOT if name == "device" else OTHER_SLOT
+            socket = {"path": str(card.socket), "type": "unix"}
+            monitor.do("device_add", driver="vfio-user-pci", id=slot.removesuffix("-slot"), bus=slot, socket=socket)
+
+    def _finish(self, opinion: str) -> None:
+        self._note("wait for the driver, switch the clock on")
+        with agent.connected(self.hardware.agent) as port:
+            cards = len(self._cards())
+            port.ask("driver", deadline_s=_DRIVER_DEADLINE_S + 5, timeout_s=_DRIVER_DEADLINE_S, cards=cards)
+            if self.truth.clock_on:
+                self._switch_clock_on(port)
+            if self.truth.before:
+                self.progress("making it what it is")
+                host, number = opinion.split()
+                script = f"set -e\nNTP_HOST={host} NTP_PORT={number}\n{self.truth.before}"
+                done = port.shell(script, deadline_s=_DRIVER_DEADLINE_S + 5)
+                if done.status != 0:
+                    raise BenchError(f"the host cannot be made what it is: {done.out}")
+
+    def _switch_clock_on(self, port: Agent) -> None:
+        self.progress("switching its clock on")
+        mac = self.record.mac
+        port.ask("enable_phc", deadline_s=_DRIVER_DEADLINE_S + 5, timeout_s=_DRIVER_DEADLINE_S, mac=mac)
+
+    # -- books
+
+    def _start(self, name: str, start: Callable[[], ProcessId]) -> ProcessId:
+        self._note(f"start {name}")
+        process = start()
+        self._note(f"{name} runs", processes={**self.record.processes, name: process})
+        return process
+
+    def _note(self, intent: str, **changes: object) -> HostRecord:
+        self.record = self.workshop.records.write(self.record, intent=intent, **changes)
+        return self.record
+
+
+def hostname(token: Token) -> str:
+    """A host name of letters, digits and hyphens (RFC 1123) that tells the token."""
+    return "".join(letter if letter.isalnum() else "-" for letter in token.slug.lower())[:63].strip("-")

@@ -1,0 +1,268 @@
+"""What was kept of a lab host, to make other hosts from? Its disk, whole, with the kernel that it booted.
+
+A snapshot holds no memory. The state of a host's ENA card is that of another process, which QEMU (11.1.3) leaves out
+when it saves a guest, without a word; and it aborts when the card is unplugged before. A snapshot needs nothing of the
+host, the image or the golden guest that it comes from, all of which may be gone when it is used.
+"""
+
+import datetime
+import fcntl
+import json
+import os
+import re
+import shutil
+import struct
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from harness.benches.bench import Progress
+from harness.benches.lab.guests.records import HostRecord, Records
+from harness.benches.lab.io import agent, qmp
+from harness.benches.lab.io.qmp import Qmp
+from harness.benches.lab.parts import built
+from harness.benches.lab.parts.golden import Golden
+from harness.benches.lab.parts.image import Image
+from harness.benches.lab.truths.truth import Kernel, Truth
+from harness.errors import CommandError, HarnessError, RequestError
+from harness.system.proc import ProcessId
+
+_FILE = "snapshot.json"
+_SCHEMA = 1
+_JOB = "snapshot"
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+_SYNC_DEADLINE_S = 70.0
+_COPY_DEADLINE_S = 600.0
+_CANCEL_DEADLINE_S = 20.0
+_POLL_S = 0.05
+_LONGEST_NAME = 1023  # of a disk that another stands on, in bytes (the same)
+_NEEDED_MIB = 2500  # a disk of the wide image that drivers were built on
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Snapshot:
+    """A host's disk as it was. `release` is the kernel that the host ran, as `uname -r` says it."""
+
+    name: str
+    folder: Path
+    instance_type: str
+    host: str
+    created_utc: str
+    release: str
+
+    @property
+    def disk(self) -> Path:
+        return self.folder / "disk.qcow2"
+
+    @property
+    def bytes(self) -> int:
+        """What it takes on this machine's disk."""
+        return sum(path.stat().st_blocks * 512 for path in self.folder.iterdir())
+
+    def bootable(self, truth: Truth, accelerator: str) -> Golden:
+        """What a host of this snapshot is made from: laid out as a golden guest, without memory."""
+        return Golden(
+            folder=self.folder,
+            image=Image(folder=self.folder, releases=dict.fromkeys(Kernel, self.release)),
+            kernel=truth.kernel,
+            accelerator=accelerator,
+            memory_mib=truth.memory_mib,
+        )
+
+
+class Snapshots:
+    """The snapshots of one state directory, a folder each."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def all(self) -> list[Snapshot]:
+        """Every whole snapshot, oldest first."""
+        folders = sorted(self.root.iterdir()) if self.root.is_dir() else []
+        found = (_read(folder) for folder in folders if folder.suffix != built.HALF)
+        return sorted((one for one in found if one is not None), key=lambda one: one.created_utc)
+
+    def named(self, name: str) -> Snapshot:
+        """Raises RequestError with the names that there are."""
+        known = {one.name: one for one in self.all()}
+        if name not in known:
+            there = ", ".join(known) or "none; `ptp-harness lab snapshot create` makes one"
+            raise RequestError(f"there is no snapshot {name!r}", next_step=f"snapshots: {there}")
+        return known[name]
+
+    def create(self, name: str, record: HostRecord, progress: Progress) -> Snapshot:
+        """Keep a running host's disk as it is now, with all that was written. Raises RequestError, CommandError.
+
+        The host runs on; what it writes while its disk is copied does not go into the snapshot.
+        """
+        self._free(name)
+        if not (record.ready and record.processes["guest"].alive()):
+            raise RequestError(f"{record.token.host} does not run: its disk may not be whole")
+        built.room(built.writable(self.root), _NEEDED_MIB, f"snapshot {name}")
+        made = []
+
+        def build(half: Path) -> None:
+            made.append(half)
+            progress(f"copying the disk of {record.token.host}")
+            _fill(half, name, record)
+
+        folder = built.once(self.root / name, f"snapshot {name}", build, progress)
+        if not made:
+            self._free(name)  # another process was quicker
+        snapshot = _read(folder)
+        assert snapshot is not None
+        return snapshot
+
+    @contextmanager
+    def in_use(self) -> Iterator[None]:
+        """Nothing is deleted within this block."""
+        with (built.writable(self.root) / ".lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_SH)
+            yield
+
+    def delete(self, name: str, records: Records) -> None:
+        """Remove a snapshot, also one that was left half made. Raises RequestError while a host stands on its disk."""
+        half = self.root / (name + built.HALF)
+        if _NAME.fullmatch(name) and half.is_dir() and not (self.root / name).is_dir():
+            built.discard(half)
+            return
+        snapshot = self.named(name)
+        with (self.root / ".lock").open("w") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                raise RequestError(
+                    "a host is being restored from a snapshot just now", next_step="try again in a minute"
+                ) from error
+            hosts = users(snapshot, records)
+            if hosts:
+                raise RequestError(
+                    f"snapshot {name} is the disk of {', '.join(hosts)}",
+                    next_step=f"remove what was restored from it first: `ptp-harness lab down {' '.join(hosts)}`",
+                )
+            snapshot.folder.rename(half)
+        built.discard(half)
+
+    def _free(self, name: str) -> None:
+        if not _NAME.fullmatch(name) or name.endswith((built.HALF, ".lock")):
+            raise RequestError(f"{name!r} cannot name a snapshot", next_step="letters, digits, `.`, `_` and `-`")
+        if (self.root / name).exists():
+            raise RequestError(
+                f"there is a snapshot {name} already", next_step=f"`ptp-harness lab snapshot delete {name}`"
+            )
+
+
+def users(snapshot: Snapshot, records: Records) -> Sequence[str]:
+    """The hosts whose disks stand on this snapshot's, by the disks themselves."""
+    return [record.token.host for record in records.all() if backing(record.overlay) == snapshot.disk]
+
+
+def backing(disk: Path) -> Path | None:
+    """The disk that a qcow2 disk stands on (docs/interop/qcow2 in QEMU's source: offset at byte 8, length at 16)."""
+    try:
+        with disk.open("rb") as file:
+            offset, length = struct.unpack(">QI", file.read(20)[8:])
+            file.seek(offset)
+            return Path(file.read(min(length, _LONGEST_NAME)).decode()) if length else None
+    except (OSError, struct.error, UnicodeDecodeError):
+        return None
+
+
+def _fill(half: Path, name: str, record: HostRecord) -> None:
+    kernel, initrd = _booted(record.processes["guest"])
+    release = kernel.name.removeprefix("vmlinuz-")
+    shutil.copy(kernel, half / f"vmlinuz-{release}")
+    shutil.copy(initrd, half / f"initrd.img-{release}")
+    with agent.connected(record.sockets / "agent") as port:
+        port.shell("sync", deadline_s=_SYNC_DEADLINE_S)
+    copy = _room_for_copy(record)
+    try:
+        with qmp.session(record.sockets / "qmp") as monitor:
+            _cancel(monitor)
+            _copy_disk(monitor, copy)
+        shutil.move(copy, half / "disk.qcow2")
+    except BaseException:
+        with suppress(HarnessError), qmp.session(record.sockets / "qmp") as monitor:
+            _cancel(monitor)
+        copy.unlink(missing_ok=True)
+        raise
+    snapshot = Snapshot(
+        name=name,
+        folder=half,
+        instance_type=record.instance_type,
+        host=str(record.token),
+        created_utc=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        release=release,
+    )
+    document = {key: value for key, value in asdict(snapshot).items() if key not in ("folder", "name")}
+    (half / _FILE).write_text(json.dumps(document | {"schema": _SCHEMA}, indent=1))
+
+
+def _room_for_copy(record: HostRecord) -> Path:
+    """A file for the copy where the host's QEMU sees it, owned as the host's disk is."""
+    copy = record.folder / "copy.qcow2"
+    copy.unlink(missing_ok=True)
+    copy.touch(mode=0o600)
+    disk = record.overlay.stat()
+    if disk.st_uid != os.geteuid():
+        os.chown(copy, disk.st_uid, disk.st_gid)
+    return copy
+
+
+def _copy_disk(monitor: Qmp, target: Path) -> None:
+    """Copy the disk as it is at this moment, whole; whatever the guest overwrites later is copied before (QEMU's
+    docs/interop/live-block-operations, drive-backup)."""
+    monitor.do(
+        "drive-backup",
+        job_id=_JOB,
+        device="disk",
+        target=str(target),
+        format="qcow2",
+        sync="full",
+        auto_dismiss=False,
+    )
+    job = _concluded(monitor, _COPY_DEADLINE_S)
+    monitor.do("job-dismiss", id=_JOB)
+    if "error" in job:
+        raise CommandError(["drive-backup"], 1, "", job["error"], after_s=0)
+
+
+def _cancel(monitor: Qmp) -> None:
+    """End a copy that nobody waits for any more. QEMU serves one session at a time, so this is nobody else's."""
+    if _job(monitor) is not None:
+        with suppress(CommandError):  # it has concluded meanwhile
+            monitor.do("job-cancel", id=_JOB)
+        _concluded(monitor, _CANCEL_DEADLINE_S)
+        monitor.do("job-dismiss", id=_JOB)
+
+
+def _concluded(monitor: Qmp, deadline_s: float) -> dict[str, str]:
+    give_up = time.monotonic() + deadline_s
+    while (job := _job(monitor)) is not None and job["status"] != "concluded":
+        if time.monotonic() > give_up:
+            raise CommandError(["drive-backup"], None, "", "", after_s=deadline_s)
+        time.sleep(_POLL_S)
+    return job or {"error": "somebody dismissed it"}
+
+
+def _job(monitor: Qmp) -> dict[str, str] | None:
+    """The copy that a host's QEMU knows of."""
+    return next((dict(job) for job in monitor.do("query-jobs") if job["id"] == _JOB), None)
+
+
+def _booted(guest: ProcessId) -> tuple[Path, Path]:
+    """The kernel and initial RAM disk that a guest was started with."""
+    words = Path(f"/proc/{guest.pid}/cmdline").read_bytes().decode().split("\0")
+    return Path(words[words.index("-kernel") + 1]), Path(words[words.index("-initrd") + 1])
+
+
+def _read(folder: Path) -> Snapshot | None:
+    try:
+        document = json.loads((folder / _FILE).read_text())
+        if document.pop("schema") != _SCHEMA:
+            return None
+        return Snapshot(name=folder.name, folder=folder, **document)
+    except (OSError, ValueError, TypeError, KeyError, AttributeError):
+        return None

@@ -1,0 +1,1 @@
+"""What guests are made from: packages, QEMU, images, golden snapshots."""

@@ -1,0 +1,84 @@
+"""Can this machine run guests by KVM? Only a guest that comes up proves it: /dev/kvm may open and hang every guest."""
+
+import json
+import os
+import platform
+import shutil
+from pathlib import Path
+
+from harness.benches.bench import Progress
+from harness.benches.lab.io import agent
+from harness.benches.lab.parts import built, golden, qemu_process
+from harness.benches.lab.parts.command_line import Hardware, guest
+from harness.benches.lab.parts.image import Image
+from harness.benches.lab.parts.qemu import Qemu
+from harness.benches.lab.processes import runtime
+from harness.benches.lab.truths.truth import Kernel
+from harness.errors import HarnessError
+from harness.system import proc
+
+KVM, EMULATION = "kvm", "tcg"
+_DEADLINE_S = 15.0  # a guest under KVM is up in three to five seconds
+
+
+def decide(cache: Path, qemu: Qemu, image: Image, progress: Progress) -> str:
+    """`kvm` or `tcg`; tried once for each host kernel and QEMU, then remembered in the cache."""
+    if not os.access("/dev/kvm", os.R_OK | os.W_OK):
+        return EMULATION
+    memory = cache / "acceleration.json"
+    asked = {"host_kernel": platform.release(), "processor": golden.processor(), "qemu": qemu.version}
+    known = _known(memory)
+    if known.get("asked") == asked and known.get("answer") in (KVM, EMULATION):
+        return str(known["answer"])
+    answer = KVM if _boots(cache, qemu, image, progress) else EMULATION
+    progress(
+        f"guests run by {'KVM' if answer == KVM else 'software emulation: /dev/kvm is there but does not boot one'}"
+    )
+    new = memory.with_suffix(".new")
+    new.write_text(json.dumps({"asked": asked, "answer": answer}))
+    new.rename(memory)
+    return answer
+
+
+def _known(memory: Path) -> dict[str, object]:
+    try:
+        return dict(json.loads(memory.read_text()))
+    except (OSError, ValueError, TypeError):
+        return {}
+
+
+def _boots(cache: Path, qemu: Qemu, image: Image, progress: Progress) -> bool:
+    progress(f"trying whether KVM boots a guest within {_DEADLINE_S:.0f} s")
+    folder = cache / f"try-kvm{built.HALF}-{os.getpid()}"
+    built.discard(folder)
+    folder.mkdir()
+    sockets = runtime.empty(runtime.path_for(folder))
+    try:
+        return _hello(qemu, image, folder, sockets)
+    finally:
+        shutil.rmtree(sockets, ignore_errors=True)
+        built.discard(folder)
+
+
+def _hello(qemu: Qemu, image: Image, folder: Path, sockets: Path) -> bool:
+    disk = folder / "disk.qcow2"
+    golden.overlay(qemu, image.disk, "raw", disk)
+    hardware = Hardware(
+        accelerator=KVM,
+        memory_mib=512,
+        disk=disk,
+        kernel=image.kernel(Kernel.STABLE),
+        initrd=image.initrd(Kernel.STABLE),
+        serial_log=folder / "serial.log",
+        sockets=sockets,
+    )
+    token = f"lab/try-kvm/{os.getpid()}"
+    process = qemu_process.start(qemu, hardware, guest(hardware), folder=folder, role="try-kvm", token=token, read=())
+    try:
+        with agent.connected(hardware.agent, deadline_s=5) as port:
+            port.ask("hello", deadline_s=_DEADLINE_S)
+        return True
+    except HarnessError:
+        return False
+    finally:
+        proc.end(process, grace_s=1)

@@ -1,0 +1,160 @@
+"""How is a guest booted once and saved with its memory, so that hosts are restored from it in seconds?"""
+
+import hashlib
+import os
+import platform
+import re
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+from harness.benches.bench import Progress
+from harness.benches.lab.io import agent, qmp
+from harness.benches.lab.parts import built, qemu_process
+from harness.benches.lab.parts.command_line import Hardware, guest
+from harness.benches.lab.parts.image import Image
+from harness.benches.lab.parts.qemu import Qemu
+from harness.benches.lab.processes import confinement, marks, runtime
+from harness.benches.lab.truths.truth import Kernel
+from harness.errors import HarnessError, SetupError
+from harness.system import proc
+
+BOOT_DEADLINE_S = 300.0
+_SAVE_DEADLINE_S = 120.0
+_NEEDED_MIB = 800
+_ROLE = "golden"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Golden:
+    """A saved guest: its disk and memory, and the hardware that it must be restored on."""
+
+    folder: Path
+    image: Image
+    kernel: Kernel
+    accelerator: str
+    memory_mib: int
+
+    @property
+    def disk(self) -> Path:
+        return self.folder / "disk.qcow2"
+
+    @property
+    def made_of(self) -> tuple[Path, ...]:
+        """The folders of the disk that it stands on, and of what was saved."""
+        return self.image.folder, self.folder
+
+    @property
+    def memory(self) -> Path:
+        return self.folder / "memory"
+
+    def hardware(self, *, disk: Path, serial_log: Path, sockets: Path) -> Hardware:
+        """This golden guest's hardware with another disk, log and sockets."""
+        return Hardware(
+            accelerator=self.accelerator,
+            memory_mib=self.memory_mib,
+            disk=disk,
+            kernel=self.image.kernel(self.kernel),
+            initrd=self.image.initrd(self.kernel),
+            serial_log=serial_log,
+            sockets=sockets,
+        )
+
+
+def ensure(
+    cache: Path, qemu: Qemu, image: Image, kernel: Kernel, *, accelerator: str, memory_mib: int, progress: Progress
+) -> Golden:
+    """The golden guest, booted and saved if there is none for this image, QEMU and machine. Raises CommandError."""
+    key = _key(qemu, image, kernel, accelerator, memory_mib)
+    wanted = Golden(
+        folder=cache / f"golden-{kernel}-{key}",
+        image=image,
+        kernel=kernel,
+        accelerator=accelerator,
+        memory_mib=memory_mib,
+    )
+    what = f"golden guest with kernel {image.releases[kernel]}"
+    built.once(wanted.folder, what, lambda half: _build(half, wanted, qemu, what, progress), progress)
+    return wanted
+
+
+def stop_builds() -> None:
+    """End the golden guests that this process is booting, so that the threads that wait for them give up."""
+    for marked in marks.running(lambda marked: marked.role == _ROLE and marked.token == _token()):
+        proc.end(marked.process)
+
+
+def _token() -> str:
+    """Names a build by the process that builds."""
+    return f"lab/golden/{os.getpid()}"
+
+
+def overlay(qemu: Qemu, backing: Path, backing_format: str, target: Path) -> None:
+    """A thin disk over another one, which must never change any more."""
+    words = ("create", "-q", "-f", "qcow2", "-b", str(backing), "-F", backing_format, str(target))
+    proc.run([*qemu.img, *words], timeout_s=60, env=qemu.environment)
+
+
+def _key(qemu: Qemu, image: Image, kernel: Kernel, accelerator: str, memory_mib: int) -> str:
+    """Changes with all that a saved guest depends on, the processor included: its clock counts in its ticks."""
+    nowhere = Path("/nowhere")
+    machine = Hardware(
+        accelerator=accelerator,
+        memory_mib=memory_mib,
+        disk=nowhere,
+        kernel=image.kernel(kernel),
+        initrd=image.initrd(kernel),
+        serial_log=nowhere,
+        sockets=nowhere,
+    )
+    parts = [qemu.version, image.folder.name, *guest(machine), processor()]
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:12]
+
+
+def processor(cpuinfo: Path = Path("/proc/cpuinfo")) -> str:
+    """The name of this machine's processor."""
+    found = re.search(r"^model name\s*:\s*(.*)$", cpuinfo.read_text(), re.MULTILINE)
+    return found[1] if found else platform.machine()
+
+
+def _build(half: Path, wanted: Golden, qemu: Qemu, what: str, progress: Progress) -> None:
+    built.room(half, _NEEDED_MIB, what)
+    progress(f"{what}: booting it once ({wanted.accelerator}), half a minute to a minute")
+    disk = half / "disk.qcow2"
+    overlay(qemu, wanted.image.disk, "raw", disk)
+    sockets = runtime.empty(runtime.path_for(half))
+    hardware = wanted.hardware(disk=disk, serial_log=half / "serial.log", sockets=sockets)
+    process = qemu_process.start(qemu, hardware, guest(hardware), folder=half, role=_ROLE, token=_token(), read=())
+    try:
+        _boot(hardware, half, what)
+        progress(f"{what}: saving it with its memory")
+        memory = half / "memory"
+        memory.touch(mode=0o600)
+        confinement.give(half, memory)
+        _save(hardware, memory)
+    finally:
+        proc.end(process)
+        marks.end_all(half)
+        shutil.rmtree(sockets, ignore_errors=True)
+
+
+def _boot(hardware: Hardware, half: Path, what: str) -> None:
+    try:
+        with agent.connected(hardware.agent) as port:
+            port.ask("hello", deadline_s=BOOT_DEADLINE_S)
+            port.ask("warm", deadline_s=BOOT_DEADLINE_S + 60, timeout_s=BOOT_DEADLINE_S)
+    except HarnessError as error:
+        log = half / "serial.log"
+        words = log.read_text(errors="replace")[-300:] if log.exists() else "(nothing)"
+        raise SetupError(f"{what} does not come up: {error.message}; its console ends with {words!r}") from error
+
+
+def _save(hardware: Hardware, memory: Path) -> None:
+    """Stop the guest and save its memory, each page at its own place in the file (QEMU's docs/devel/migration)."""
+    with qmp.session(hardware.qmp) as monitor:
+        monitor.do("stop")
+        monitor.do("migrate-set-capabilities", capabilities=[{"capability": "mapped-ram", "state": True}])
+        monitor.do("migrate-set-parameters", max_bandwidth=0)
+        monitor.do("migrate", uri=f"file:{memory}")
+        monitor.migrated(deadline_s=_SAVE_DEADLINE_S)
+        monitor.do("quit")

@@ -1,0 +1,129 @@
+"""Which QEMU runs the guests? The machine's own where it can serve vfio-user, else a private copy in the cache."""
+
+import hashlib
+import re
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from harness.benches.bench import Progress
+from harness.benches.lab.parts import apt_sources, built, mmdebstrap
+from harness.benches.lab.parts.command_line import SANDBOX
+from harness.errors import HarnessError, SetupError
+from harness.system import proc
+
+PROGRAM = "qemu-system-x86_64"
+LEAST = (10, 1)  # the first release with vfio-user-pci
+PACKAGES = ("qemu-system-x86", "qemu-utils", "seabios")
+_NEEDED_MIB = 700
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Qemu:
+    """How to start QEMU and its image tool: words to put before their arguments, and what to add to the environment.
+
+    `folders` are those that a private copy lies in, the one with all of it first; none where it is the system's.
+    `sandbox` are the words that let QEMU give up the system calls that it has no need of; none where it was built
+    without seccomp.
+    """
+
+    system: tuple[str, ...]
+    img: tuple[str, ...]
+    version: str
+    folders: tuple[Path, ...] = ()
+    sandbox: tuple[str, ...] = ()
+    environment: Mapping[str, str] = field(default_factory=dict)
+
+
+def ensure(cache: Path, progress: Progress) -> Qemu:
+    """A QEMU that can serve vfio-user devices. Raises SetupError when there is none and none can be made."""
+    return system_qemu() or private_qemu(_private_folder(cache, progress))
+
+
+def system_qemu() -> Qemu | None:
+    """The machine's own QEMU, when it is able."""
+    system, img = shutil.which(PROGRAM), shutil.which("qemu-img")
+    if system is None or img is None:
+        return None
+    version, sandbox = version_and_sandbox((system,), {})
+    found = Qemu(system=(system,), img=(img,), version=version, sandbox=sandbox)
+    return found if _able(found) else None
+
+
+def private_qemu(folder: Path) -> Qemu:
+    """The QEMU unpacked in `folder`, run with the loader and libraries that were unpacked beside it."""
+    libraries = next((folder / "usr/lib").glob("*-linux-gnu"))
+    loader = next(libraries.glob("ld-linux-*.so.*"))
+    start = (str(loader), "--library-path", str(libraries))
+    share = folder / "usr/share"
+    environment = {"QEMU_MODULE_DIR": str(libraries / "qemu")}
+    system = (*start, str(folder / "usr/bin" / PROGRAM), "-L", str(share / "seabios"), "-L", str(share / "qemu"))
+    version, sandbox = version_and_sandbox(system, environment)
+    return Qemu(
+        system=system,
+        img=(*start, str(folder / "usr/bin/qemu-img")),
+        version=version,
+        folders=(folder, folder / "usr"),
+        sandbox=sandbox,
+        environment=environment,
+    )
+
+
+def version_and_sandbox(system: tuple[str, ...], environment: Mapping[str, str]) -> tuple[str, tuple[str, ...]]:
+    """Which release it is, and its words for its seccomp filter where it has one: without, it knows no such option."""
+    for words in (("-sandbox", SANDBOX), ()):
+        done = proc.run([*system, *words, "-version"], timeout_s=30, env=environment, check=not words)
+        if done.status == 0:
+            break
+    return _version(done.stdout), words
+
+
+def _private_folder(cache: Path, progress: Progress) -> Path:
+    recipe = hashlib.sha256(repr((PACKAGES, apt_sources.SUITES)).encode()).hexdigest()[:12]
+    return built.once(
+        cache / f"qemu-{recipe}", "private copy of QEMU", lambda half: _unpack(half, cache, progress), progress
+    )
+
+
+def _unpack(half: Path, cache: Path, progress: Progress) -> None:
+    """Debian's own packages and what they depend on, unpacked and not installed."""
+    built.room(half, _NEEDED_MIB, "the private copy of QEMU")
+    progress(f"QEMU {LEAST[0]}.{LEAST[1]} or later is not installed: unpacking a private copy from Debian's packages")
+    root = half / "root"
+    mmdebstrap.run(
+        root,
+        cache,
+        variant="extract",
+        include=PACKAGES,
+        options=(f'--aptopt=APT::Default-Release "{apt_sources.SUITES[-1]}"',),
+    )
+    for part in (root / "usr").iterdir():
+        (half / "usr").mkdir(exist_ok=True)
+        part.rename(half / "usr" / part.name)
+    shutil.rmtree(root)
+    if not _able(private_qemu(half)):
+        raise SetupError("the QEMU in Debian's packages cannot serve vfio-user devices")
+
+
+def _able(qemu: Qemu) -> bool:
+    return _number(qemu.version) >= LEAST and "vfio-user-pci" in _devices(qemu)
+
+
+def _number(version: str) -> tuple[int, ...]:
+    found = re.match(r"(\d+)\.(\d+)", version)
+    return tuple(map(int, found.groups())) if found else (0, 0)
+
+
+def _version(out: str) -> str:
+    found = re.search(r"version (\S+)", out)
+    if found is None:
+        raise SetupError(f"{PROGRAM} -version says {out[:80]!r}, which names no version")
+    return found[1]
+
+
+def _devices(qemu: Qemu) -> str:
+    try:
+        return proc.run([*qemu.system, "-device", "help"], timeout_s=30, env=qemu.environment).stdout
+    except HarnessError:
+        return ""

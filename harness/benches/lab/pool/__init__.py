@@ -1,0 +1,1 @@
+"""Guests that are started before they are asked for."""

@@ -1,0 +1,1 @@
+"""The types of the lab, and the verdict that the truth of each demands."""

@@ -1,0 +1,319 @@
+"""What is each lab type like, and which verdict does that demand? One table, for the bench, the tests and the docs."""
+
+from collections.abc import Mapping
+
+from harness.benches.lab.truths.truth import Demand, Fault, Kernel, Moment, Truth
+from harness.model import Outcome, Reason
+
+_PASS = Demand(outcome=Outcome.PASS, reason=Reason.SYNCHRONISED)
+_OUT_OF_LIMITS = Demand(outcome=Outcome.FAIL, reason=Reason.OUT_OF_LIMITS)
+_UNREADABLE = Demand(outcome=Outcome.FAIL, reason=Reason.PHC_UNREADABLE)
+_IMPLAUSIBLE = Demand(outcome=Outcome.FAIL, reason=Reason.PHC_IMPLAUSIBLE)
+_UNREACHABLE = Demand(outcome=Outcome.INCONCLUSIVE, reason=Reason.UNREACHABLE)
+_NOT_SYNCHRONISED = Demand(outcome=Outcome.FAIL, reason=Reason.NOT_SYNCHRONISED)
+
+_ASK_MORE = "sed -i 's/ dpoll 0 / dpoll -3 /' /etc/chrony/chrony.conf && systemctl restart chrony"
+_STEER = "systemd-run --unit=steer phc2sys -s /dev/ptp_ena -c CLOCK_REALTIME -O 0"
+_CHANGE_KEY = """
+rm /etc/ssh/ssh_host_ed25519_key*
+ssh-keygen -q -t ed25519 -N '' -f /etc/ssh/ssh_host_ed25519_key
+systemctl restart ssh
+pkill -KILL sshd-session
+"""
+_BREAK_CHRONY = """
+mkdir -p /etc/systemd/system/chrony.service.d
+printf '[Service]\\nExecStartPre=/bin/false\\n' > /etc/systemd/system/chrony.service.d/broken.conf
+systemctl daemon-reload
+"""
+_HOLD_NUMBER = """
+setsid sleep 1000 < /dev/ptp0 > /dev/null 2>&1 &
+devlink dev reload $(devlink dev | grep -m1 pci/)
+"""
+"""The number of a clock is free again once nobody has it open, so the clock comes back as /dev/ptp1."""
+_RESET_AT_BOOT = """
+cat > /etc/systemd/system/reset.service <<'UNIT'
+[Unit]
+DefaultDependencies=no
+After=local-fs.target
+Before=systemd-udevd.service systemd-udev-trigger.service
+[Service]
+Type=oneshot
+ExecStart=/bin/rm -f /etc/udev/rules.d/54-ptp-harness-ena.rules
+[Install]
+WantedBy=sysinit.target
+UNIT
+systemctl enable reset.service
+"""
+_REFUSE_RELOADS = """
+cat > /opt/devlink <<'END'
+#!/bin/sh
+case "$*" in *reload*) echo 'kernel answers: Device or resource busy' >&2; exit 16;; esac
+exec /opt/devlink.real "$@"
+END
+devlink=$(realpath $(command -v devlink))
+cp $devlink /opt/devlink.real
+chmod +x /opt/devlink
+mount --bind /opt/devlink $devlink
+"""
+"""Until the next boot, which has no such mount."""
+_SET_BY_NTP = """
+modprobe ptp
+chronyd -q "server $NTP_HOST port $NTP_PORT iburst maxsamples 4"
+for clock in /sys/class/ptp/ptp*; do phc_ctl /dev/${clock##*/} set; done
+"""
+_HIDE_BOUND = """
+touch /run/nothing
+mount --bind /run/nothing /sys/bus/pci/devices/$(basename $(realpath /sys/class/ptp/ptp0/device))/phc_error_bound
+"""
+
+TRUTHS: Mapping[str, Truth] = {
+    truth.name: truth
+    for truth in (
+        Truth(
+            name="lab.phc",
+            summary="a good clock, switched on when the host starts",
+            demand=_PASS,
+            read_only=_NOT_SYNCHRONISED,
+        ),
+        Truth(
+            name="lab.driver-off",
+            summary="a good clock that the driver knows and nobody has switched on",
+            clock_on=False,
+            demand=_PASS,
+            read_only=Demand(outcome=Outcome.FAIL, reason=Reason.DRIVER_OFF),
+        ),
+        Truth(
+            name="lab.no-phc",
+            summary="an able driver on a device without the clock",
+            bends={"no_phc": True},
+            clock_on=False,
+            demand=Demand(outcome=Outcome.UNSUPPORTED, reason=Reason.NO_PHC),
+            read_only=Demand(outcome=Outcome.FAIL, reason=Reason.DRIVER_OFF),
+        ),
+        Truth(
+            name="lab.old-driver",
+            summary="a device with a clock under a kernel whose driver knows none",
+            kernel=Kernel.STABLE,
+            clock_on=False,
+            demand=Demand(outcome=Outcome.FAIL, reason=Reason.DRIVER_NOT_CAPABLE),
+        ),
+        Truth(
+            name="lab.drifting",
+            summary="a clock that runs 100 ppm fast against UTC",
+            bends={"freq_ppb": 100_000},
+            demand=_OUT_OF_LIMITS,
+            read_only=_NOT_SYNCHRONISED,
+        ),
+        Truth(
+            name="lab.flaky-reads",
+            summary="a clock that refuses one reading in fifty",
+            bends={"refuse_every": 50},
+            demand=_UNREADABLE,
+        ),
+        Truth(
+            name="lab.unreachable",
+            summary="a host whose SSH server never answers",
+            ssh=False,
+            demand=_UNREACHABLE,
+        ),
+        Truth(
+            name="lab.no-capacity",
+            summary="a type that needs more memory than any machine has",
+            memory_mib=2**20,
+            demand=Demand(outcome=Outcome.INCONCLUSIVE, reason=Reason.CAPACITY),
+        ),
+        # --- in every `make truth`
+        Truth(
+            name="lab.two-cards",
+            summary="two cards, of which the second has a clock",
+            other_card={"no_phc": True},
+            demand=_PASS,
+        ),
+        Truth(
+            name="lab.offset",
+            summary="a clock that is 20 ms off UTC, steadily",
+            bends={"offset_ns": 20_000_000},
+            demand=_OUT_OF_LIMITS,
+        ),
+        Truth(
+            name="lab.hour-off",
+            summary="a clock that is an hour off UTC",
+            bends={"offset_ns": 3_600_000_000_000},
+            demand=_IMPLAUSIBLE,
+        ),
+        Truth(
+            name="lab.jitter",
+            summary="a clock whose readings scatter over 40 ms, on which chronyd cannot settle",
+            bends={"jitter_ns": 20_000_000},
+            demand=_NOT_SYNCHRONISED,
+        ),
+        Truth(
+            name="lab.step",
+            summary="a clock that steps by 20 ms while it is measured",
+            faults=(Fault(at=Moment.MEASURING, after_s=25, device={"step_ns": 20_000_000}),),
+            demand=_OUT_OF_LIMITS,
+        ),
+        Truth(
+            name="lab.stuck",
+            summary="a clock that stands still from the middle on",
+            faults=(Fault(at=Moment.MEASURING, after_s=25, device={"frozen": True}),),
+            demand=_IMPLAUSIBLE,
+        ),
+        Truth(
+            name="lab.silent",
+            summary="a clock that answers no more from the middle on",
+            faults=(Fault(at=Moment.MEASURING, after_s=25, device={"mode": "silent"}),),
+            demand=_UNREADABLE,
+        ),
+        Truth(
+            name="lab.error-flags",
+            summary="a clock that answers with error flags from the middle on",
+            faults=(Fault(at=Moment.MEASURING, after_s=25, device={"mode": "err_both"}),),
+            demand=_UNREADABLE,
+        ),
+        Truth(
+            name="lab.reset",
+            summary="a good clock on a card that asks its driver for a reset while it is measured",
+            faults=(Fault(at=Moment.MEASURING, after_s=15, device={"request_reset": True}),),
+            demand=_PASS,
+        ),
+        Truth(
+            name="lab.card-dies",
+            summary="a card that is gone from the middle on",
+            faults=(Fault(at=Moment.MEASURING, after_s=25, ends="device"),),
+            demand=_UNREADABLE,
+        ),
+        Truth(
+            name="lab.over-budget",
+            summary="a clock that serves 125 readings a second, of which chrony is made to ask 200",
+            bends={"rate_per_s": 125},
+            faults=(Fault(at=Moment.MEASURING, after_s=2, guest=_ASK_MORE),),
+            demand=_UNREADABLE,
+        ),
+        Truth(
+            name="lab.other-daemon",
+            summary="a good clock on a host where somebody starts phc2sys beside chrony",
+            faults=(Fault(at=Moment.MEASURING, after_s=15, guest=_STEER),),
+            demand=Demand(outcome=Outcome.FAIL, reason=Reason.CLOCK_INTERFERENCE),
+        ),
+        Truth(
+            name="lab.no-chrony",
+            summary="a good clock on an image where chronyd cannot start",
+            before=_BREAK_CHRONY,
+            demand=_NOT_SYNCHRONISED,
+        ),
+        Truth(
+            name="lab.lost-second-opinion",
+            summary="a good clock, and an NTP server that is gone while it is measured",
+            faults=(Fault(at=Moment.MEASURING, after_s=5, ends="ntp"),),
+            demand=Demand(outcome=Outcome.INCONCLUSIVE, reason=Reason.TOO_FEW_SAMPLES),
+        ),
+        Truth(
+            name="lab.disk-full",
+            summary="a good clock on a host whose disk is full",
+            before="dd if=/dev/zero of=/var/full bs=1M || dd if=/dev/zero of=/var/fuller bs=1k || sync",
+            demand=Demand(outcome=Outcome.INCONCLUSIVE, reason=Reason.HARNESS_ERROR),
+        ),
+        Truth(
+            name="lab.read-only-root",
+            summary="a clock that nobody has switched on, on a host whose root file system is mounted read-only",
+            clock_on=False,
+            before="mount -o remount,ro /",
+            demand=Demand(outcome=Outcome.FAIL, reason=Reason.DRIVER_OFF),
+        ),
+        Truth(
+            name="lab.dies",
+            summary="a host that is gone while it is configured",
+            faults=(Fault(at=Moment.CONFIGURING, ends="guest"),),
+            demand=_UNREACHABLE,
+        ),
+        Truth(
+            name="lab.key-changed",
+            summary="a host that has another host key while it is measured",
+            faults=(Fault(at=Moment.MEASURING, after_s=15, guest=_CHANGE_KEY),),
+            demand=_UNREACHABLE,
+        ),
+        Truth(
+            name="lab.survives",
+            summary="a good clock that the role keeps on over a reboot",
+            clock_on=False,
+            campaign={"depth": "full"},
+            demand=_PASS,
+        ),
+        Truth(
+            name="lab.renumbered",
+            summary="a good clock that is /dev/ptp1 at first and /dev/ptp0 after a reboot",
+            before=_HOLD_NUMBER,
+            campaign={"depth": "full"},
+            demand=_PASS,
+        ),
+        Truth(
+            name="lab.not-persistent",
+            summary="a good clock on an image that puts its own settings back at every boot",
+            before=_RESET_AT_BOOT,
+            campaign={"depth": "full"},
+            demand=Demand(outcome=Outcome.FAIL, reason=Reason.NOT_PERSISTENT),
+        ),
+        Truth(
+            name="lab.reboot-needed",
+            summary="a good clock that can be switched on with the next boot only",
+            clock_on=False,
+            before=_REFUSE_RELOADS,
+            demand=_PASS,
+        ),
+        # --- on the wide image
+        Truth(
+            name="lab.other-clock",
+            summary="an Intel card with a clock, which the campaign does not name, and an ENA card that has none",
+            kernel=Kernel.GENERIC,
+            bends={"no_phc": True},
+            igb=True,
+            clock_on=False,
+            demand=Demand(outcome=Outcome.UNSUPPORTED, reason=Reason.NO_PHC),
+        ),
+        Truth(
+            name="lab.other-clock-named",
+            summary="an Intel card with a clock, which the campaign names, and an ENA card that has none",
+            kernel=Kernel.GENERIC,
+            bends={"no_phc": True},
+            igb=True,
+            clock_on=False,
+            before=_SET_BY_NTP,
+            campaign={"clock_names": ["0e*"]},
+            demand=_PASS,
+        ),
+        # --- with Amazon's driver, whose archive is not ours to give
+        Truth(
+            name="lab.built-driver",
+            summary="a good clock under a kernel whose driver knows none, where Amazon's is built",
+            kernel=Kernel.STABLE,
+            wide=True,
+            clock_on=False,
+            amazon_driver=True,
+            demand=_PASS,
+        ),
+        Truth(
+            name="lab.error-bound",
+            summary="a clock that says itself that it may be 20 ms off",
+            kernel=Kernel.STABLE,
+            wide=True,
+            clock_on=False,
+            bends={"error_bound_ns": 20_000_000},
+            amazon_driver=True,
+            demand=_OUT_OF_LIMITS,
+        ),
+        Truth(
+            name="lab.no-error-bound",
+            summary="a good clock whose driver no longer says how far off it may be",
+            kernel=Kernel.STABLE,
+            wide=True,
+            clock_on=False,
+            faults=(Fault(at=Moment.MEASURING, after_s=2, guest=_HIDE_BOUND),),
+            amazon_driver=True,
+            demand=Demand(outcome=Outcome.INCONCLUSIVE, reason=Reason.TOO_FEW_SAMPLES),
+        ),
+    )
+}
+
+USUAL = tuple(TRUTHS)[:8]
+"""Those that every run of the tests holds against their truth."""

@@ -1,0 +1,343 @@
+"""What was asked for? A campaign file or flags become one frozen Campaign, and every mistake is named at once.
+
+pydantic is used here and in `fields` and nowhere further in: it checks what people write.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, WithJsonSchema
+
+from harness.campaign import fields, limits, mistakes, selection, strict_yaml
+from harness.campaign.fields import Amount, Duration, Number, Patterns, Whole, YesNo
+from harness.campaign.limits import Requirement
+from harness.campaign.selection import Phc, Select
+from harness.errors import RequestError
+from harness.model import DEFAULT_CLOCK_NAMES, Depth
+from harness.model.cloud import CloudWishes
+from harness.untrusted import input_checks
+
+
+class Keep(StrEnum):
+    """Which hosts stay when the run ends: none, those that passed, or the ones that a person says yes to."""
+
+    NONE = "none"
+    SUPPORTED = "supported"
+    ASK = "ask"
+
+
+class DriverSource(StrEnum):
+    """Where the ENA driver comes from: the image's distribution, a release of Amazon's, or an archive at hand."""
+
+    DISTRIBUTION = "distribution"
+    RELEASE = "release"
+    ARCHIVE = "archive"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DriverChoice:
+    """`value` is the release's version or the archive's path or URL; `sha256` pins the archive."""
+
+    source: DriverSource
+    value: str | None = None
+    sha256: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Campaign:
+    """One request, complete: every default is filled in. Durations in seconds.
+
+    The types are those of `instance_types`, which may be none, and those of the Region that `select` chooses.
+    """
+
+    bench: str
+    inventory: str | None
+    region: str | None
+    instance_types: tuple[str, ...]
+    select: Select | None
+    image: str | None
+    cloud: CloudWishes  # region and image are in it too
+    depth: Depth
+    driver: DriverChoice
+    measure_duration_s: float
+    measure_interval_s: float
+    requirements: tuple[Requirement, ...]
+    keep: Keep
+    lease_s: float
+    read_only: bool
+    parallel: int | None  # None: as many as the bench likes
+    clock_names: tuple[str, ...]
+
+    @property
+    def placement(self) -> str:
+        return self.cloud.placement
+
+
+MEASURE_S: Mapping[str, float] = {"lab": 60.0, "ec2": 300.0, "hosts": 300.0}
+LEASE_S = 7200.0
+BENCHES = tuple(MEASURE_S)
+
+COMMAND_LINE = "the command line"
+_SCHEMA_HELPS = "`ptp-harness campaign schema` prints every key with its values"
+
+_LIMITS = {
+    "type": "object",
+    "description": "What is required of a clock, quantity by quantity, in ns, ppb, s or as a ratio",
+    "additionalProperties": False,
+    "properties": {
+        quantity: {
+            "type": "object",
+            "additionalProperties": False,
+            "properties": {statistic: {"type": "number"} for statistic in statistics},
+        }
+        for quantity, statistics in limits.STATISTICS.items()
+    },
+}
+
+
+class _Edge(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class _Measure(_Edge):
+    duration: Duration | None = None
+    interval: Duration = 1.0
+
+
+class _Driver(_Edge):
+    source: DriverSource | None = None
+    release: fields.Release | None = None
+    archive: fields.PathOrUrl | None = None
+    sha256: fields.Sha256 | None = None
+
+
+class _Select(_Edge):
+    phc: Phc = Phc.ANY
+    family: Patterns = ()
+    size: Patterns = ()
+    arch: Literal["x86_64", "arm64"] | None = None
+    min_vcpus: Whole | None = None
+    max_vcpus: Whole | None = None
+    min_memory_gib: Amount | None = None
+    max_memory_gib: Amount | None = None
+    max_price_per_hour: Amount | None = None
+    current_generation: YesNo = False
+    exclude: Patterns = ()
+    one_size_per_family: YesNo = False
+    limit: Whole | None = None
+
+
+class _Ec2(_Edge):
+    zones: Annotated[tuple[fields.Zone, ...], Field(min_length=1, max_length=50)] = ()
+    subnet: fields.Subnet | None = None
+    access: Literal["ssh", "ssm"] = "ssh"
+    controller_cidr: fields.Address32 | None = None
+    instance_profile: fields.Profile | None = None
+    user: fields.User | None = None
+    market: Literal["on-demand", "spot"] = "on-demand"
+    other_sizes: YesNo = False
+    volume_gib: Annotated[int, Field(strict=True, ge=8, le=16384)] = 12
+    owner: fields.Owner | None = None
+
+
+class _File(_Edge):
+    """The campaign file, key by key."""
+
+    bench: Literal["ec2", "lab", "hosts"] = "lab"
+    inventory: fields.Path | None = None
+    region: fields.Region | None = None
+    instance_types: Annotated[tuple[fields.Host, ...], Field(min_length=1, max_length=2000)] = ()
+    select: _Select | None = None
+    image: fields.Image | None = None
+    placement: fields.Placement = "auto"
+    ec2: _Ec2 = _Ec2()
+    depth: Depth = Depth.STANDARD
+    driver: _Driver = _Driver()
+    measure: _Measure = _Measure()
+    limits: Annotated[dict[str, dict[str, Number]], WithJsonSchema(_LIMITS)] = {}
+    keep: Keep = Keep.NONE
+    lease: Duration = LEASE_S
+    read_only: YesNo = False
+    parallel: Annotated[int, Field(strict=True, ge=1, le=1000)] | None = None
+    clock_names: Annotated[tuple[fields.Clock, ...], Field(min_length=1, max_length=20)] = DEFAULT_CLOCK_NAMES
+
+
+def json_schema() -> dict[str, Any]:
+    """The JSON schema (draft 2020-12) of campaign files, for editors. What keys ask for together is checked later."""
+    about = {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "PTP Harness campaign"}
+    named = {"anyOf": [{"required": ["instance_types"]}, {"required": ["select"]}]}
+    return about | {key: value for key, value in _File.model_json_schema().items() if key != "title"} | named
+
+
+def from_yaml(text: str, *, where: str, flags: Mapping[str, Any] | None = None) -> Campaign:
+    """The campaign in a file's text; `flags` (keys as in the file) take the place of what it says.
+
+    Raises RequestError: with line and column where the text is not YAML, else with every mistake at once.
+    """
+    written = strict_yaml.load(text, where=where, helps=_SCHEMA_HELPS)
+    if not isinstance(written, dict):
+        raise RequestError(
+            f"{where}: a campaign is a list of `key: value` lines, such as `instance_types: [lab.phc]`",
+            next_step=_SCHEMA_HELPS,
+        )
+    return from_mapping({_key(key): value for key, value in written.items()}, where=where, flags=flags)
+
+
+def from_mapping(
+    written: Mapping[str, Any], *, where: str = COMMAND_LINE, flags: Mapping[str, Any] | None = None
+) -> Campaign:
+    """The campaign in plain data. Raises RequestError that names every mistake at once."""
+    merged = _merged(written, flags or {})
+    if unfit := input_checks.mistakes(merged):
+        raise _refused(where, unfit)
+    try:
+        file = _File.model_validate(merged)
+    except ValidationError as error:
+        found = (
+            mistakes.in_words(error.errors(), _KEYS, fields.MEANINGS)
+            + _mistakes_in_limits(merged)
+            + _nothing_named(merged)
+        )
+        raise _refused(where, found) from error
+    found = _mistakes_in_driver(file.driver) + _mistakes_in_limits(merged) + _mistakes_in_measure(file)
+    found += _mistakes_in_bench(file) + _mistakes_in_select(file) + _nothing_named(merged)
+    if file.read_only and file.depth is Depth.FULL:
+        found.append("depth full reboots the hosts, which read_only does not allow")
+    if file.read_only and _driver(file.driver).source is not DriverSource.DISTRIBUTION:
+        found.append("driver asks for another one to be installed, which read_only does not allow")
+    if found:
+        raise _refused(where, found)
+    return Campaign(
+        bench=file.bench,
+        inventory=file.inventory,
+        region=file.region,
+        instance_types=file.instance_types,
+        select=_select(file),
+        image=file.image,
+        cloud=_cloud(file),
+        depth=file.depth,
+        driver=_driver(file.driver),
+        measure_duration_s=_measured_s(file),
+        measure_interval_s=file.measure.interval,
+        requirements=limits.requirements(file.bench, file.limits),
+        keep=file.keep,
+        lease_s=file.lease,
+        read_only=file.read_only,
+        parallel=file.parallel,
+        clock_names=file.clock_names,
+    )
+
+
+def _merged(written: Mapping[str, Any], flags: Mapping[str, Any]) -> dict[str, Any]:
+    """Flags before the file; within a group such as `measure`, key by key."""
+    both = {key: {**written[key], **flags[key]} for key in flags if _groups(written.get(key), flags[key])}
+    return {**written, **flags, **both}
+
+
+def _key(key: object) -> str:
+    return key if isinstance(key, str) else input_checks.shown(key)
+
+
+def _groups(*values: object) -> bool:
+    return all(isinstance(value, dict) for value in values)
+
+
+def _measured_s(file: _File) -> float:
+    return file.measure.duration or MEASURE_S[file.bench]
+
+
+def _select(file: _File) -> Select | None:
+    return None if file.select is None else Select(**dict(file.select))
+
+
+def _cloud(file: _File) -> CloudWishes:
+    image: dict[str, Any] = {} if file.image is None else {"image": file.image}
+    return CloudWishes(region=file.region, placement=file.placement, lease_s=file.lease, **image, **dict(file.ec2))
+
+
+def _driver(written: _Driver) -> DriverChoice:
+    if written.archive is not None:
+        return DriverChoice(source=DriverSource.ARCHIVE, value=written.archive, sha256=written.sha256)
+    if written.release is not None:
+        return DriverChoice(source=DriverSource.RELEASE, value=written.release, sha256=written.sha256)
+    return DriverChoice(source=DriverSource.DISTRIBUTION)
+
+
+# --- mistakes, in words ---------------------------------------------------------------------------------------------
+
+
+def _refused(where: str, found: Sequence[str]) -> RequestError:
+    return RequestError(
+        f"{where}: " + "; ".join(input_checks.limited(found)),
+        next_step="`ptp-harness run --help` explains the flags" if where == COMMAND_LINE else _SCHEMA_HELPS,
+    )
+
+
+_KEYS: mistakes.Keys = {
+    (): tuple(_File.model_fields),
+    ("measure",): tuple(_Measure.model_fields),
+    ("driver",): tuple(_Driver.model_fields),
+    ("select",): tuple(_Select.model_fields),
+    ("ec2",): tuple(_Ec2.model_fields),
+}
+
+
+def _mistakes_in_limits(written: Mapping[str, Any]) -> list[str]:
+    """What `limits` asks for that there is not; what is not even a table of tables, pydantic has named already."""
+    asked = written.get("limits") or {}
+    if not isinstance(asked, dict):
+        return []
+    tables = {str(quantity): table for quantity, table in asked.items() if isinstance(table, dict)}
+    return limits.mistakes({name: {str(key): value for key, value in table.items()} for name, table in tables.items()})
+
+
+def _mistakes_in_driver(driver: _Driver) -> list[str]:
+    named = [name for name in ("release", "archive") if getattr(driver, name) is not None]
+    found: list[str] = []
+    if len(named) > 1:
+        found.append("driver names both a release and an archive")
+    if driver.source is not None and driver.source is not DriverSource.DISTRIBUTION and driver.source not in named:
+        found.append(f"driver.source is {driver.source.value} and driver.{driver.source.value} is missing")
+    if driver.source is DriverSource.DISTRIBUTION and named:
+        found.append(f"driver.source is distribution and driver.{named[0]} is given too")
+    if driver.sha256 is not None and not named:
+        found.append("driver.sha256 is given without driver.archive or driver.release")
+    if driver.archive is not None and driver.sha256 is None:
+        found.append("driver.archive is given without driver.sha256")
+    return found
+
+
+def _mistakes_in_bench(file: _File) -> list[str]:
+    if file.bench == "hosts" and file.inventory is None:
+        return ["bench hosts needs an inventory"]
+    if file.bench != "hosts" and file.inventory is not None:
+        return [f"inventory is given, and the bench is {file.bench}, not hosts"]
+    ours = {"region", "image", "placement", "ec2"} & file.model_fields_set if file.bench != "ec2" else ()
+    return [f"{key} is given, and the bench is {file.bench}, not ec2" for key in sorted(ours)]
+
+
+def _mistakes_in_select(file: _File) -> list[str]:
+    select = _select(file)
+    if select is None or file.select is None:
+        return []
+    if file.bench != "ec2":
+        return [f"select is given, and the bench is {file.bench}, not ec2"]
+    if not file.select.model_fields_set:
+        return ["select asks for nothing: `select: {phc: any}` takes every type of the Region"]
+    return [f"select: {words}" for words in selection.mistakes(select)]
+
+
+def _nothing_named(written: Mapping[str, Any]) -> list[str]:
+    if "instance_types" in written or "select" in written:
+        return []
+    return [
+        "instance_types is missing" if written.get("bench") != "ec2" else "neither instance_types nor select is given"
+    ]
+
+
+def _mistakes_in_measure(file: _File) -> list[str]:
+    if file.measure.interval <= _measured_s(file):
+        return []
+    return [f"measure.interval of {file.measure.interval:g} s is longer than the {_measured_s(file):g} s of measuring"]

@@ -1,0 +1,107 @@
+"""What may stand behind a campaign's keys? A pydantic type for each kind of value, with its pattern and its length."""
+
+import re
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
+from pydantic_core import PydanticCustomError
+
+from harness.campaign import mistakes
+from harness.untrusted import names
+
+_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+_DURATION = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,6})?) ?(ms|s|m|h|d)")
+
+
+def duration_s(value: object) -> float:
+    """Seconds in "500ms", "60s", "5m", "2h" or "1d". Raises ValueError, also on zero and on a number without unit."""
+    match = _DURATION.fullmatch(value.strip()) if isinstance(value, str) else None
+    seconds = float(match[1]) * _UNITS[match[2]] if match else 0.0
+    if not seconds > 0:
+        raise ValueError('must be a duration with its unit, such as "60s", "5m" or "2h"')
+    return seconds
+
+
+def _strict_number(value: object) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) < _MOST:
+        raise ValueError("must be a number")
+    return float(value)
+
+
+_MOST = 2.0**63
+"""No quantity of ours is so large; larger integers have no float."""
+
+
+def _without_password(value: str) -> str:
+    if _USER_IN_URL.match(value):
+        raise PydanticCustomError(
+            mistakes.UNSHOWN,
+            "holds a user or password, which would stand in the ledger and in reports: download it and give its path",
+        )
+    return value
+
+
+_USER_IN_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:/{2,}[^/?#]*@")
+
+
+def _named(pattern: str) -> Any:
+    return Field(strict=True, pattern=f"^(?:{pattern})$")
+
+
+Duration = Annotated[
+    float,
+    BeforeValidator(duration_s),
+    WithJsonSchema({"type": "string", "pattern": f"^{_DURATION.pattern}$", "examples": ["60s", "5m", "2h"]}),
+]
+Number = Annotated[float, BeforeValidator(_strict_number)]
+Amount = Annotated[Number, Field(gt=0)]
+Whole = Annotated[int, Field(strict=True, ge=1, le=1_000_000)]
+YesNo = Annotated[bool, Field(strict=True)]
+
+_SUBNET = "subnet-[0-9a-f]{1,32}"
+_ADDRESS_32 = "[0-9.]{7,15}/32"
+_RELEASE = r"[0-9]{1,4}\.[0-9]{1,4}\.[0-9]{1,4}g?"
+_SHA256 = "[0-9a-f]{64}"
+
+Host = Annotated[str, _named(names.HOST)]
+Region = Annotated[str, _named(names.REGION)]
+Zone = Annotated[str, _named(names.ZONE)]
+User = Annotated[str, _named(names.USER)]
+Image = Annotated[str, _named(names.IMAGE)]
+Placement = Annotated[str, _named(names.PLACEMENT)]
+Profile = Annotated[str, _named(names.PROFILE)]
+Owner = Annotated[str, _named(names.OWNER)]
+Clock = Annotated[str, _named(names.CLOCK)]
+Subnet = Annotated[str, _named(_SUBNET)]
+Address32 = Annotated[str, _named(_ADDRESS_32)]
+Release = Annotated[str, _named(_RELEASE)]
+Sha256 = Annotated[str, _named(_SHA256)]
+Path = Annotated[str, _named(names.PATH)]
+PathOrUrl = Annotated[Path, AfterValidator(_without_password)]
+
+_PATTERN = {"type": "string", "pattern": r"^[a-z0-9.*?\[\]!-]{1,64}$"}
+Patterns = Annotated[
+    tuple[Annotated[str, Field(strict=True, pattern=_PATTERN["pattern"])], ...],
+    BeforeValidator(lambda value: [value] if isinstance(value, str) else value),
+    Field(min_length=1, max_length=200),
+    WithJsonSchema({"anyOf": [_PATTERN, {"type": "array", "items": _PATTERN, "minItems": 1, "maxItems": 200}]}),
+]
+"""One pattern or a list of them, such as `m7i` or `[c8*, r?i]`."""
+
+MEANINGS = {
+    names.HOST: "the name of a type, host or group",
+    names.REGION: "a Region such as eu-north-1",
+    names.ZONE: "a zone such as eu-north-1a",
+    names.USER: "the name of a user such as ec2-user",
+    names.IMAGE: "an image such as al2023, ami-... or baked:NAME",
+    names.PLACEMENT: "auto, none, precision-time, cluster or group:NAME",
+    names.PROFILE: "the name of an instance profile",
+    names.OWNER: "the name of a person or team",
+    names.CLOCK: "a clock's name or a pattern of one, such as ena-ptp-*",
+    _SUBNET: "the id of a subnet, subnet-...",
+    _ADDRESS_32: "one address such as 192.0.2.7/32",
+    _RELEASE: "the number of a release such as 2.17.0g",
+    _SHA256: "64 hexadecimal digits in lower case",
+    names.PATH: "a path or URL that does not begin with -, without {, } and white space at its ends",
+}
+"""What a pattern asks for, in words."""

@@ -1,0 +1,166 @@
+"""What does a plan ask of EC2? Zones, placement, quotas, cost and permissions, from what is known; unknown is None."""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from harness.campaign import plan
+from harness.campaign.plan import Plan
+from harness.model import ec2
+from harness.model.cloud import Quota, TypeInfo
+
+AUTO, NONE = "auto", "none"
+_HOUR_S = 3600.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HostOutlook:
+    """One host to be. `precision_group` says whether its placement is to be one of strategy precision-time."""
+
+    name: str
+    instance_type: str
+    architecture: str
+    vcpus: int
+    phc: bool | None
+    zones: tuple[str, ...]  # in which it may be tried
+    precision_group: bool | None  # None: the placement is the campaign's own
+    placement_why: str
+    price_per_hour_usd: float | None
+    quota: str | None  # the code of the one that it counts against
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outlook:
+    """The whole. Costs are None as soon as one host's price is unknown; `priced_*` are those of the others alone.
+
+    About: the estimated time of each host. At most: its whole lease. Volumes, addresses and traffic are not in them.
+    """
+
+    region: str
+    market: str
+    hosts: tuple[HostOutlook, ...]
+    quotas: tuple[Quota, ...]
+    about_usd: float | None
+    at_most_usd: float | None
+    priced_about_usd: float
+    priced_at_most_usd: float
+    unpriced: tuple[str, ...]
+    actions: tuple[str, ...]
+    warnings: tuple[str, ...]
+
+
+def make(
+    made: Plan,
+    types: Mapping[str, TypeInfo],
+    quotas: Sequence[Quota],
+    *,
+    region: str,
+    market: str = "on-demand",
+    zones: Sequence[str] | None = None,
+    actions: Sequence[str] = (),
+    why_unpriced: str = "",
+) -> Outlook:
+    """The outlook of a plan whose types are all in `types` (`plan.make` sees to that).
+
+    `zones` are those that the campaign may use, in its order, None for all; `actions` the IAM actions that it takes.
+    """
+    hosts = tuple(_host(one.name, types[one.instance_type], made, quotas, region, zones) for one in made.hosts)
+    prices = [one.price_per_hour_usd for one in hosts if one.price_per_hour_usd is not None]
+    about_s = min(plan.host_s(made.campaign), made.campaign.lease_s)
+    about, at_most = (sum(prices) * seconds / _HOUR_S for seconds in (about_s, made.campaign.lease_s))
+    unpriced = tuple(one.name for one in hosts if one.price_per_hour_usd is None)
+    return Outlook(
+        region=region,
+        market=market,
+        hosts=hosts,
+        quotas=tuple(quotas),
+        about_usd=None if unpriced else about,
+        at_most_usd=None if unpriced else at_most,
+        priced_about_usd=about,
+        priced_at_most_usd=at_most,
+        unpriced=unpriced,
+        actions=tuple(sorted(actions)),
+        warnings=(
+            *_about_types(hosts, types),
+            *_about_placement(hosts, region, made.campaign.placement),
+            *(words for quota in quotas for words in _about_quota(quota, hosts, made.parallel)),
+            *([f"no price is known of {_named(unpriced)}{_because(why_unpriced)}"] if unpriced else []),
+        ),
+    )
+
+
+def placement(region: str, one: TypeInfo, asked: str) -> tuple[bool | None, str]:
+    """Whether a host is placed in a precision-time placement group, and why."""
+    if asked == ec2.PRECISION_STRATEGY:
+        return True, "in a precision-time placement group, as the campaign asks"
+    if asked == NONE:
+        return False, "in no placement group, as the campaign asks"
+    if asked != AUTO:
+        return None, f"the campaign asks for placement {asked}"
+    if ec2.needs_precision_group(region, one.name):
+        return True, f"in a precision-time placement group: {region} shows the PHC of {one.family} only there"
+    where = region if region in ec2.LEGACY_REGIONS else f"{one.family} in every Region"
+    return False, f"no precision-time placement group needed: {where} shows its PHC without one"
+
+
+def _host(
+    name: str, one: TypeInfo, made: Plan, quotas: Sequence[Quota], region: str, zones: Sequence[str] | None
+) -> HostOutlook:
+    group, why = placement(region, one, made.campaign.placement)
+    return HostOutlook(
+        name=name,
+        instance_type=one.name,
+        architecture=one.architecture,
+        vcpus=one.vcpus,
+        phc=one.phc,
+        zones=one.zones if zones is None else tuple(zone for zone in zones if zone in one.zones),
+        precision_group=group,
+        placement_why=why,
+        price_per_hour_usd=one.price_per_hour_usd,
+        quota=next((quota.code for quota in quotas if one.family in quota.families), None),
+    )
+
+
+def _about_types(hosts: Sequence[HostOutlook], types: Mapping[str, TypeInfo]) -> Iterator[str]:
+    def those(wanted: Callable[[TypeInfo], bool]) -> str:
+        return _named(host.instance_type for host in hosts if wanted(types[host.instance_type]))
+
+    if unsupported := those(lambda one: one.phc is False):
+        yield f"the API says that there is no PHC on {unsupported}: what is measured will be held against its word"
+    if unclaimed := those(lambda one: one.phc is None):
+        yield f"the API does not say whether there is a PHC on {unclaimed}"
+    if without := those(lambda one: one.ena == "unsupported"):
+        yield f"there is no ENA card on {without}, and it is that card which carries the PHC"
+    if metal := those(lambda one: one.bare_metal):
+        yield f"bare metal takes ten minutes and more to come up: {metal}"
+    if nowhere := _named(host.instance_type for host in hosts if not host.zones):
+        yield f"no zone that may be used offers {nowhere}"
+
+
+def _about_placement(hosts: Sequence[HostOutlook], region: str, asked: str) -> Iterator[str]:
+    needing = _named(one.instance_type for one in hosts if ec2.needs_precision_group(region, one.instance_type))
+    if asked == NONE and needing:
+        yield f"outside a precision-time placement group {region} shows no PHC on {needing}: placement auto makes one"
+
+
+def _about_quota(quota: Quota, hosts: Sequence[HostOutlook], parallel: int) -> Iterator[str]:
+    """What it does not let through. As many hosts as run at once may be its largest."""
+    needs = sorted((host.vcpus for host in hosts if host.quota == quota.code), reverse=True)
+    at_once, left, limit = sum(needs[:parallel]), quota.left_vcpus, quota.limit_vcpus
+    words = f"quota {quota.name} ({quota.code})"
+    if limit is not None and (large := [one for one in hosts if one.quota == quota.code and one.vcpus > limit]):
+        yield f"{words} allows {limit} vCPUs, too few for {_named(one.instance_type for one in large)}"
+    elif left is None:
+        yield f"{words} is unknown{_because(quota.why_unknown)}"
+    elif at_once > left:
+        yield (
+            f"{words} leaves {left} of {limit} vCPUs, and up to {at_once} are wanted at once: ask for more in Service "
+            "Quotas, or run fewer at once (parallel)"
+        )
+
+
+def _named(names: Iterable[str]) -> str:
+    return ", ".join(dict.fromkeys(names))
+
+
+def _because(why: str) -> str:
+    return f" ({why})" if why else ""

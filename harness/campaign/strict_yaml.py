@@ -1,0 +1,68 @@
+"""How is YAML that people wrote read? As plain data of bounded size, without aliases, and no key stands twice.
+
+An alias lets a few lines stand for gigabytes, and a key that stands twice hides one of its two values.
+"""
+
+from typing import Any
+
+import yaml
+
+from harness.errors import RequestError
+from harness.untrusted.input_checks import MOST_BYTES, MOST_CHARACTERS, MOST_DEPTH, shown
+
+_NOT_YAML = (yaml.YAMLError, ValueError, KeyError, TypeError, AttributeError, IndexError, RecursionError, OverflowError)
+"""What yaml.load raises on bad text; all but the first come from explicit tags such as `!!int x`."""
+
+
+def load(text: str, *, where: str, helps: str) -> Any:
+    """The data in a text. Raises RequestError, with line and column where there is one; `helps` is the next step."""
+    if len(text.encode(errors="replace")) > MOST_BYTES:
+        raise RequestError(f"{where}: more than {MOST_BYTES} bytes are no campaign", next_step=helps)
+    try:
+        return yaml.load(text, _Strict)
+    except yaml.MarkedYAMLError as error:
+        raise RequestError(
+            f"{where}{_place(error)}: {(error.problem or 'not YAML')[:300]}",
+            next_step="look at that place and the line before it: brackets, quotes, `key: value` with a space",
+        ) from error
+    except _NOT_YAML as error:
+        words = f"{where}: not YAML: {type(error).__name__} {error}"
+        raise RequestError(words[:500], next_step=helps) from error
+
+
+class _Strict(yaml.SafeLoader):
+    """What the safe loader takes, without what makes its result larger than its text, or unlike what it looks like."""
+
+    depth = 0
+
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        event: Any = self.peek_event()  # type: ignore[no-untyped-call]
+        if isinstance(event, yaml.AliasEvent) or getattr(event, "anchor", None) is not None:
+            name = f"{'*' if isinstance(event, yaml.AliasEvent) else '&'}{event.anchor}"
+            raise _refused(f"aliases such as {shown(name)} are not taken: write the value out", event.start_mark)
+        if self.depth > MOST_DEPTH:
+            raise _refused(f"nested more than {MOST_DEPTH} deep", event.start_mark)
+        if len(getattr(event, "value", "")) > MOST_CHARACTERS:
+            raise _refused(f"a text of more than {MOST_CHARACTERS} characters", event.start_mark)
+        self.depth += 1
+        node = super().compose_node(parent, index)
+        self.depth -= 1
+        return node
+
+    def construct_mapping(self, node: Any, deep: bool = False) -> Any:
+        keys: set[str] = set()
+        for key, _ in node.value if isinstance(node, yaml.MappingNode) else ():
+            if isinstance(key, yaml.ScalarNode):
+                if key.value in keys:
+                    raise _refused(f"the key {shown(key.value)} stands twice", key.start_mark)
+                keys.add(key.value)
+        return super().construct_mapping(node, deep)
+
+
+def _refused(problem: str, place: Any) -> yaml.MarkedYAMLError:
+    return yaml.MarkedYAMLError(None, None, problem, place)
+
+
+def _place(error: yaml.MarkedYAMLError) -> str:
+    mark = error.problem_mark or error.context_mark
+    return f":{mark.line + 1}:{mark.column + 1}" if mark else ""

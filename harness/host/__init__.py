@@ -1,0 +1,1 @@
+"""One host by SSH: login, host key, file copy, playbooks, sampling, reboot."""

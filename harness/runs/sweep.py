@@ -1,0 +1,158 @@
+"""What is left of runs that ended or died, and its removal. Nothing that a living run still uses is removed.
+
+What only carries tags of ours, or a token that cannot be read, is told and left alone (ownership.decide).
+"""
+
+import datetime
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from harness.benches.bench import Bench
+from harness.errors import CleanupError, HarnessError
+from harness.model import HostRecord, HostState, Resource, RunRecord, Token, ownership
+from harness.model.ownership import Removal, RemovalDecision, RunState
+from harness.runs.campaigns import leftovers, unknown
+from harness.store import keeper
+from harness.store.ledger import HostLine, Ledger, RunLine
+
+BY_HAND = "lab"
+"""The run name of hosts that a person made and will remove (`ptp-harness lab up`, `lab down`): never swept."""
+
+LOCAL = "lab"
+"""The bench whose resources are files and processes of this machine. A name of a run tells something there alone."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Left:
+    """All that one token still names, and why it may go."""
+
+    token: Token
+    resources: tuple[Resource, ...]
+    why: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LeftAlone:
+    """Something that nobody here may end, and why. `names_our_run`: its token names a run of this ledger."""
+
+    resource: Resource
+    why: str
+    names_our_run: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Survey:
+    """What may be removed, and what is told and stays."""
+
+    removable: tuple[Left, ...]
+    left_alone: tuple[LeftAlone, ...]
+
+
+def survey(ledger: Ledger, bench: Bench) -> Survey:
+    """Everything of the bench that no living run, no kept host and no hand-made lab host accounts for."""
+    runs = {line.run: line for line in ledger.runs() if line.bench == bench.name}
+    by_token: dict[str, list[Resource]] = {}
+    for resource in bench.resources():
+        by_token.setdefault(resource.token, []).append(resource)
+    now = datetime.datetime.now(datetime.UTC)
+    removable: list[Left] = []
+    left_alone: list[LeftAlone] = []
+    for text, resources in by_token.items():
+        try:
+            token = Token.parse(text)
+        except ValueError as error:
+            left_alone += [
+                LeftAlone(resource=one, why=one.unproven or str(error), names_our_run=False) for one in resources
+            ]
+            continue
+        state = _run_state(token, bench, runs, ledger)
+        decided = [(one, ownership.decide(one, state, now=now)) for one in resources]
+        if (item := _removable(token, decided)) is not None:
+            removable.append(item)
+        left_alone += [
+            LeftAlone(resource=one, why=decision.why, names_our_run=token.run in runs)
+            for one, decision in decided
+            if decision.removal is Removal.LEAVE
+        ]
+    return Survey(removable=tuple(removable), left_alone=tuple(left_alone))
+
+
+def left(ledger: Ledger, bench: Bench) -> list[Left]:
+    """What of it may be removed."""
+    return list(survey(ledger, bench).removable)
+
+
+def remove(items: Sequence[Left], bench: Bench) -> list[str]:
+    """Release each; go on past errors. Raises CleanupError that names what could not be removed."""
+    removed: list[str] = []
+    failed: list[str] = []
+    for item in items:
+        try:
+            bench.release(item.token)
+            removed.append(str(item.token))
+        except CleanupError as error:
+            failed += error.left
+        except HarnessError as error:
+            failed.append(f"{item.token} ({error.message})")
+    if failed:
+        raise CleanupError(failed, next_step="end these processes by hand, then run `ptp-harness sweep --yes` again")
+    return removed
+
+
+def close_dead_runs(ledger: Ledger, bench: Bench) -> list[str]:
+    """Give every host of a run whose process died its verdict, and close that run's books. Returns the runs."""
+    dead = [line for line in ledger.runs() if line.bench == bench.name and line.died()]
+    for line in dead:
+        records = tuple(_close_host(line, host, ledger, bench) for host in ledger.hosts(line.run))
+        ledger.close_run(
+            RunRecord(
+                run=line.run,
+                bench=line.bench,
+                started=datetime.datetime.fromtimestamp(line.started_ns // 10**9, datetime.UTC).isoformat(),
+                seconds=round((time.time_ns() - line.started_ns) / 1e9, 1),
+                interrupted=True,
+                hosts=records,
+                leftovers=leftovers(bench, line.run, records),
+            )
+        )
+    return [line.run for line in dead]
+
+
+def _close_host(run: RunLine, host: HostLine, ledger: Ledger, bench: Bench) -> HostRecord:
+    """A host's record as its dead run left it, or the verdict that nothing is known; with what became of it."""
+    if host.record is not None and host.state is not None:
+        return host.record
+    token = str(Token(run=run.run, host=host.host))
+    still = any(resource.token == token and resource.unproven is None for resource in bench.resources())
+    record = host.record or unknown(host.host, host.instance_type, None)
+    record = replace(record, state=HostState.FAILED if still else HostState.RELEASED)
+    ledger.settle(run.run, record)
+    return record
+
+
+def _removable(token: Token, decided: Sequence[tuple[Resource, RemovalDecision]]) -> Left | None:
+    """What of a token may go: nothing while something else that is proven to be ours is in use by it."""
+    ending = [(one, decision.why) for one, decision in decided if decision.removal is Removal.END]
+    in_use = any(decision.removal is Removal.IN_USE and one.unproven is None for one, decision in decided)
+    if in_use or not ending:
+        return None
+    why = max((why for _, why in ending), key=len)  # the one that tells of a lease, too
+    return Left(token=token, resources=tuple(one for one, _ in ending), why=why)
+
+
+def _run_state(token: Token, bench: Bench, runs: Mapping[str, RunLine], ledger: Ledger) -> RunState:
+    """What is known here of the run, or the process, that a token names."""
+    if bench.name == LOCAL and token.run == BY_HAND:
+        return RunState.BY_HAND
+    if bench.name == LOCAL and (owner := keeper.of(token.run)) is not None:
+        return RunState.KEEPER_ALIVE if owner.alive() else RunState.KEEPER_DIED
+    run = runs.get(token.run)
+    if run is None:
+        return RunState.UNKNOWN
+    if run.alive():
+        return RunState.ALIVE
+    states = {host.host: host.state for host in ledger.hosts(token.run)}
+    if states.get(token.host) is HostState.KEPT:
+        return RunState.KEPT
+    return RunState.ENDED if run.ended else RunState.DIED

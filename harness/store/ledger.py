@@ -1,0 +1,337 @@
+"""What was meant and what was done: runs, hosts and steps, each intent committed before its effect.
+
+SQLite here, anything SQLAlchemy speaks by URL. Safe for several threads and several processes on one file.
+"""
+
+import fcntl
+import os
+import secrets
+import socket
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sql
+from pydantic import TypeAdapter
+from sqlalchemy.exc import DatabaseError, IntegrityError
+
+from harness.errors import RequestError, SetupError
+from harness.model import HostRecord, HostState, RunRecord, Stage, Token
+from harness.system.proc import ProcessId, identify
+
+SCHEMA = 1
+_LETTERS = "abcdefghjkmnpqrstuvwxyz23456789"  # none that look alike
+
+_tables = sql.MetaData()
+_runs = sql.Table(
+    "runs",
+    _tables,
+    sql.Column("run", sql.String(16), primary_key=True),
+    sql.Column("bench", sql.String(16), nullable=False),
+    sql.Column("campaign", sql.JSON, nullable=False),
+    sql.Column("started_ns", sql.BigInteger, nullable=False),
+    sql.Column("machine", sql.String(255), nullable=False),
+    sql.Column("pid", sql.Integer, nullable=False),
+    sql.Column("pid_start_ticks", sql.BigInteger, nullable=False),
+    sql.Column("record", sql.JSON),  # RunRecord without its hosts, once the run has ended
+)
+_hosts = sql.Table(
+    "hosts",
+    _tables,
+    sql.Column("run", sql.ForeignKey("runs.run"), primary_key=True),
+    sql.Column("host", sql.String(128), primary_key=True),
+    sql.Column("position", sql.Integer, nullable=False),
+    sql.Column("instance_type", sql.String(64), nullable=False),
+    sql.Column("state", sql.String(16)),
+    sql.Column("record", sql.JSON),  # HostRecord, once the host has its verdict
+)
+_steps = sql.Table(
+    "steps",
+    _tables,
+    sql.Column("id", sql.Integer, primary_key=True),
+    sql.Column("token", sql.String(160), nullable=False, index=True),
+    sql.Column("stage", sql.String(16), nullable=False),
+    sql.Column("begun_ns", sql.BigInteger, nullable=False),
+    sql.Column("ended_ns", sql.BigInteger),
+    sql.Column("result", sql.Text),
+)
+
+_HOST = TypeAdapter(HostRecord)
+_RUN = TypeAdapter(RunRecord)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunLine:
+    """A run as a list shows it. `owner` is the process that leads it; `ended` says that it closed its books."""
+
+    run: str
+    bench: str
+    started_ns: int
+    machine: str
+    owner: ProcessId
+    ended: bool
+
+    def alive(self) -> bool:
+        """Whether its process still works on it. A run of another machine counts as alive: we cannot know."""
+        return not self.ended and (self.machine != socket.gethostname() or self.owner.alive())
+
+    def died(self) -> bool:
+        """Whether its process ended before it closed its books."""
+        return not self.ended and not self.alive()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HostLine:
+    """A host as the ledger knows it: `record` is None before its verdict, `state` before its release."""
+
+    host: str
+    instance_type: str
+    state: HostState | None
+    record: HostRecord | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepLine:
+    """One step of one host: begun but never ended means that we do not know what its effect was."""
+
+    token: str
+    stage: Stage
+    begun_ns: int
+    ended_ns: int | None
+    result: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VerdictLine:
+    """A host with its verdict, and its run: when it began, its bench, and its campaign's Region and image."""
+
+    run: str
+    bench: str
+    started_ns: int
+    region: str | None
+    image: str | None
+    record: HostRecord
+
+
+class Ledger:
+    """The books. Every method is one transaction, committed when it returns."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        file = Path(url.removeprefix("sqlite:///")) if url.startswith("sqlite:///") else None
+        self._engine = sql.create_engine(url, connect_args={"timeout": 30} if url.startswith("sqlite") else {})
+        if url.startswith("sqlite"):
+            sql.event.listen(self._engine, "connect", _durable)
+        try:
+            with _alone_with(file) if file else nullcontext(), self._engine.begin() as db:
+                for table in _tables.sorted_tables:
+                    db.execute(sql.schema.CreateTable(table, if_not_exists=True))
+                    for index in table.indexes:
+                        db.execute(sql.schema.CreateIndex(index, if_not_exists=True))
+        except DatabaseError as error:
+            raise SetupError(
+                f"cannot open the ledger {url}: {error.orig}",
+                next_step="set PTP_HARNESS_STATE_DIR to a directory that you may write to",
+            ) from error
+
+    # -- writing
+
+    def open_run(self, *, bench: str, campaign: Mapping[str, Any], hosts: Mapping[str, str]) -> str:
+        """Book a new run with all its hosts (name -> instance type, in order) and return its short name."""
+        owner = identify(os.getpid())
+        assert owner is not None
+        while True:
+            run = "".join(secrets.choice(_LETTERS) for _ in range(4))
+            row = {
+                "run": run,
+                "bench": bench,
+                "campaign": dict(campaign),
+                "started_ns": time.time_ns(),
+                "machine": socket.gethostname(),
+                "pid": owner.pid,
+                "pid_start_ticks": owner.start_ticks,
+            }
+            rows = [
+                {"run": run, "host": name, "position": position, "instance_type": kind}
+                for position, (name, kind) in enumerate(hosts.items())
+            ]
+            try:
+                with self._engine.begin() as db:
+                    db.execute(_runs.insert(), row)
+                    if rows:
+                        db.execute(_hosts.insert(), rows)
+                return run
+            except IntegrityError:
+                continue  # the name is taken: draw again
+
+    def take_over(self, run: str) -> None:
+        """Make this process the one that leads a run whose own has died. Raises RequestError for any other run."""
+        line, owner = self.dead(run), identify(os.getpid())
+        assert owner is not None
+        same = (_runs.c.pid == line.owner.pid) & (_runs.c.pid_start_ticks == line.owner.start_ticks)
+        ours = {"machine": socket.gethostname(), "pid": owner.pid, "pid_start_ticks": owner.start_ticks}
+        with self._engine.begin() as db:
+            if db.execute(_runs.update().where((_runs.c.run == run) & same).values(**ours)).rowcount == 0:
+                raise RequestError(f"another process goes on with run {run}", next_step="wait for its end")
+
+    def begin(self, token: Token, stage: Stage) -> int:
+        """Book the intent of a step; call it before the effect. Returns the number to end it by."""
+        with self._engine.begin() as db:
+            row = {"token": str(token), "stage": stage, "begun_ns": time.time_ns()}
+            key = db.execute(_steps.insert(), row).inserted_primary_key
+        assert key is not None
+        return int(key[0])
+
+    def end(self, step: int, result: str) -> None:
+        """Book how a step ended."""
+        with self._engine.begin() as db:
+            db.execute(_steps.update().where(_steps.c.id == step).values(ended_ns=time.time_ns(), result=result))
+
+    def judge(self, run: str, record: HostRecord) -> None:
+        """Book a host's verdict, and its state as far as it is known."""
+        where = (_hosts.c.run == run) & (_hosts.c.host == record.name)
+        with self._engine.begin() as db:
+            db.execute(_hosts.update().where(where).values(record=_HOST.dump_python(record, mode="json")))
+
+    def settle(self, run: str, record: HostRecord) -> None:
+        """Book what became of a host, with its whole record."""
+        where = (_hosts.c.run == run) & (_hosts.c.host == record.name)
+        values = {"state": record.state, "record": _HOST.dump_python(record, mode="json")}
+        with self._engine.begin() as db:
+            db.execute(_hosts.update().where(where).values(**values))
+
+    def close_run(self, record: RunRecord) -> None:
+        """Book the end of a run."""
+        values = {"record": _RUN.dump_python(record, mode="json", exclude={"hosts"})}
+        with self._engine.begin() as db:
+            db.execute(_runs.update().where(_runs.c.run == record.run).values(**values))
+
+    # -- reading
+
+    def runs(self) -> list[RunLine]:
+        """All runs, newest first."""
+        with self._engine.connect() as db:
+            rows = db.execute(_runs.select().order_by(_runs.c.started_ns.desc())).all()
+        return [_run_line(row) for row in rows]
+
+    def find(self, run: str) -> RunLine:
+        """One run. Raises RequestError for a name that no run has, with the latest names."""
+        known = self.runs()
+        for line in known:
+            if line.run == run:
+                return line
+        latest = ", ".join(line.run for line in known[:5]) or "none yet"
+        raise RequestError(f"there is no run {run!r}", next_step=f"latest runs: {latest}; `ptp-harness runs` lists all")
+
+    def dead(self, run: str) -> RunLine:
+        """A run whose process died before it closed its books. Raises RequestError for any other run."""
+        line = self.find(run)
+        if line.ended:
+            raise RequestError(f"run {run} has ended", next_step=f"`ptp-harness show {run}` shows it")
+        if line.alive():
+            where = "" if line.machine == socket.gethostname() else f" on {line.machine}"
+            raise RequestError(
+                f"run {run} is under way{where}: process {line.owner.pid} leads it", next_step="wait for its end"
+            )
+        return line
+
+    def campaign(self, run: str) -> Mapping[str, Any]:
+        """What a run was asked for, as it was booked. Raises RequestError for a name that no run has."""
+        self.find(run)
+        with self._engine.connect() as db:
+            return dict(db.execute(sql.select(_runs.c.campaign).where(_runs.c.run == run)).scalar_one())
+
+    def hosts(self, run: str) -> list[HostLine]:
+        """The hosts of a run, in the order in which they were asked for."""
+        with self._engine.connect() as db:
+            rows = db.execute(_hosts.select().where(_hosts.c.run == run).order_by(_hosts.c.position)).all()
+        return [
+            HostLine(
+                host=row.host,
+                instance_type=row.instance_type,
+                state=HostState(row.state) if row.state else None,
+                record=_HOST.validate_python(row.record) if row.record else None,
+            )
+            for row in rows
+        ]
+
+    def verdicts(self, bench: str) -> list[VerdictLine]:
+        """Every verdict on that bench, newest run first. Records of early versions tell less of themselves."""
+        both = sql.select(_runs.c.run, _runs.c.started_ns, _runs.c.campaign, _hosts.c.record).join(_hosts)
+        wanted = both.where(_runs.c.bench == bench, _hosts.c.record.is_not(sql.JSON.NULL), _hosts.c.record.is_not(None))
+        with self._engine.connect() as db:
+            rows = db.execute(wanted.order_by(_runs.c.started_ns.desc(), _hosts.c.position)).all()
+        return [
+            VerdictLine(
+                run=row.run,
+                bench=bench,
+                started_ns=row.started_ns,
+                region=row.campaign.get("region"),
+                image=row.campaign.get("image"),
+                record=_HOST.validate_python(row.record),
+            )
+            for row in rows
+        ]
+
+    def steps(self, run: str) -> list[StepLine]:
+        """All steps of a run in the order in which they were begun."""
+        with self._engine.connect() as db:
+            rows = db.execute(
+                _steps.select().where(_steps.c.token.startswith(f"{run}/")).order_by(_steps.c.id)
+            ).all()  # fmt: skip
+        return [
+            StepLine(
+                token=row.token, stage=Stage(row.stage), begun_ns=row.begun_ns, ended_ns=row.ended_ns, result=row.result
+            )
+            for row in rows
+        ]
+
+    def record(self, run: str) -> RunRecord | None:
+        """The whole record of a run that has ended, else None."""
+        self.find(run)
+        with self._engine.connect() as db:
+            record = db.execute(sql.select(_runs.c.record).where(_runs.c.run == run)).scalar_one()
+        if record is None:
+            return None
+        hosts = [line.record for line in self.hosts(run) if line.record is not None]
+        return _RUN.validate_python({**record, "hosts": [_HOST.dump_python(host, mode="json") for host in hosts]})
+
+    def close(self) -> None:
+        self._engine.dispose()
+
+
+def _run_line(row: Any) -> RunLine:
+    return RunLine(
+        run=row.run,
+        bench=row.bench,
+        started_ns=row.started_ns,
+        machine=row.machine,
+        owner=ProcessId(pid=row.pid, start_ticks=row.pid_start_ticks),
+        ended=row.record is not None,
+    )
+
+
+@contextmanager
+def _alone_with(path: Path) -> Iterator[None]:
+    """Open a SQLite file while no other process does: SQLite itself refuses two that switch its log on at once."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        lock = path.with_name(path.name + ".lock").open("w")
+    except OSError as error:
+        raise SetupError(
+            f"cannot write to {path.parent}: {error.strerror}",
+            next_step="set PTP_HARNESS_STATE_DIR to a directory that you may write to",
+        ) from error
+    with lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def _durable(connection: Any, _record: Any) -> None:
+    """Write-ahead log, so that readers never wait; full sync, so that an intent survives the machine."""
+    connection.execute("PRAGMA journal_mode=WAL")
+    connection.execute("PRAGMA synchronous=FULL")
+    connection.execute("PRAGMA foreign_keys=ON")

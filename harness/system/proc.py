@@ -1,0 +1,350 @@
+"""The one place that starts other programs: deadlines, process groups, identities that a recycled pid cannot fake."""
+
+import os
+import queue
+import signal
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+from harness.errors import CommandError, FloodError, SetupError
+from harness.system import capped
+from harness.system.capped import Ended, Lines, Pipes
+
+_TICK_S = 0.05
+_KILLED_S = 5.0
+_DRAIN_S = 2.0
+_LINES_AHEAD = 1000
+_ERRORS_KEPT = 1 << 16
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Completed:
+    """A program that has ended: `status` is its exit status, negative for a signal."""
+
+    argv: tuple[str, ...]
+    status: int
+    stdout: str
+    stderr: str
+    seconds: float
+    stdout_bytes: bytes = b""  # as they came, where it matters how many there are
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProcessId:
+    """A process told apart from any later one with the same number by its start time (clock ticks since boot)."""
+
+    pid: int
+    start_ticks: int
+
+    def alive(self) -> bool:
+        """Whether this very process still runs; a zombie does not."""
+        return _start_ticks(self.pid) == self.start_ticks
+
+
+def identify(pid: int) -> ProcessId | None:
+    """The identity of a running process, or None when there is none with that number."""
+    ticks = _start_ticks(pid)
+    return None if ticks is None else ProcessId(pid=pid, start_ticks=ticks)
+
+
+def began(process: ProcessId) -> float:
+    """When a process started, in seconds since the epoch, as its number of ticks since boot says."""
+    boot = next(line for line in Path("/proc/stat").read_text().splitlines() if line.startswith("btime "))
+    return int(boot.split()[1]) + process.start_ticks / os.sysconf("SC_CLK_TCK")
+
+
+def with_environment(name: str, value: str) -> list[ProcessId]:
+    """The running processes that were started with this variable, as the kernel shows it in /proc/PID/environ."""
+    word = f"{name}={value}".encode()
+    found = (int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdigit())
+    return [process for pid in found if word in _environment(pid) and (process := identify(pid)) is not None]
+
+
+def run(
+    argv: Sequence[str],
+    *,
+    timeout_s: float,
+    stdin: str | None = None,
+    env: Mapping[str, str] | None = None,
+    cwd: Path | None = None,
+    check: bool = True,
+    umask: int = -1,
+    most_out: int = capped.MOST_OUT,
+    most_err: int = capped.MOST_ERR,
+) -> Completed:
+    """Run a program to its end, with both outputs captured.
+
+    `env` is added to our own environment, and `umask` takes the place of ours. Past `timeout_s`, or when the program
+    prints more bytes than its caps, its whole process group is killed. Raises SetupError when the
+    program is not there, FloodError past a cap, CommandError past the deadline and, with `check`, on a status other
+    than 0.
+    """
+    begun = time.monotonic()
+    child = _start(
+        argv,
+        env=env,
+        cwd=cwd,
+        stdin=subprocess.DEVNULL if stdin is None else subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        umask=umask,
+    )
+    try:
+        words = (stdin or "").encode(errors="replace")
+        assert child.stdout is not None
+        assert child.stderr is not None
+        outputs = capped.exchange(
+            Pipes(words=child.stdin, out=child.stdout, err=child.stderr),
+            words,
+            deadline=begun + timeout_s,
+            runs=lambda: child.poll() is None,
+            most_out=most_out,
+            most_err=most_err,
+        )
+        ended = outputs.ended
+        if ended is Ended.CLOSED and not _waited(child, begun + timeout_s - time.monotonic()):
+            ended = Ended.LATE
+    finally:
+        if child.returncode is None:
+            _kill_group(child.pid)
+            _waited(child, _KILLED_S)
+        _close(child)
+    seconds, out, err = time.monotonic() - begun, _text(outputs.out), _text(outputs.err)
+    if ended is Ended.TOO_MUCH:
+        cap = f"printed more than {most_out} bytes, or {most_err} of errors, and was ended"
+        raise FloodError(argv, cap, stdout=out, stderr=err, after_s=seconds)
+    if ended is Ended.LATE:
+        raise CommandError(argv, None, out, err, after_s=timeout_s)
+    if check and child.returncode != 0:
+        raise CommandError(argv, child.returncode, out, err, after_s=seconds)
+    return Completed(
+        argv=tuple(argv), status=child.returncode, stdout=out, stderr=err, seconds=seconds, stdout_bytes=outputs.out
+    )
+
+
+def converse(
+    argv: Sequence[str],
+    *,
+    stdin: str,
+    timeout_s: float,
+    grace_s: float,
+    on_line: Callable[[str], None],
+    cancelled: Callable[[], bool] = lambda: False,
+    env: Mapping[str, str] | None = None,
+    cwd: Path | None = None,
+) -> Completed:
+    """Run a program that says line by line what it does, in a session of its own; nothing of that session outlives us.
+
+    Its standard input stays open until it ends, so that it can notice when we are gone. Past `timeout_s`, or once it is
+    `cancelled`, its group is interrupted (SIGINT), after `grace_s` once more, and after that its session is killed.
+    `on_line` takes lines without their newlines; of a long line its beginning, and of the errors their end is kept.
+    Raises CommandError past the deadline; what a program that was cancelled made of it is in its status.
+    """
+    begun = time.monotonic()
+    child = _start(argv, env=env, cwd=cwd, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    assert child.stdin is not None
+    assert child.stdout is not None
+    assert child.stderr is not None
+    lines: queue.Queue[str] = queue.Queue(_LINES_AHEAD)
+    errors = bytearray()
+    readers = [
+        threading.Thread(target=_drain, args=(child.stdout, Lines(lines.put)), daemon=True),
+        threading.Thread(target=_keep_end, args=(child.stderr, errors), daemon=True),
+    ]
+    for reader in readers:
+        reader.start()
+    late, steps, next_step_s = False, 0, begun + timeout_s
+    try:
+        with suppress(BrokenPipeError):
+            child.stdin.write(stdin.encode(errors="replace"))
+            child.stdin.flush()
+        while child.poll() is None:
+            with suppress(queue.Empty):
+                on_line(lines.get(timeout=_TICK_S))
+            now = time.monotonic()
+            if steps == 0 and cancelled():
+                next_step_s = now
+            if now >= next_step_s:
+                late = late or now >= begun + timeout_s
+                _press(child.pid, steps)
+                steps, next_step_s = steps + 1, now + grace_s
+    finally:
+        end_session(child.pid)
+        child.wait(timeout=10)
+        give_up = time.monotonic() + _DRAIN_S
+        while time.monotonic() < give_up and (any(reader.is_alive() for reader in readers) or not lines.empty()):
+            with suppress(queue.Empty):
+                on_line(lines.get(timeout=_TICK_S))
+        _close(child)
+    seconds, words = time.monotonic() - begun, _text(bytes(errors))
+    if late:
+        raise CommandError(argv, None, "", words, after_s=seconds)
+    return Completed(argv=tuple(argv), status=child.returncode, stdout="", stderr=words, seconds=seconds)
+
+
+def end_session(leader: int) -> None:
+    """Kill whatever is left of a session, whichever groups its members made; ourselves excepted."""
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit() and int(entry.name) != os.getpid() and _session(int(entry.name)) == leader:
+            with suppress(ProcessLookupError, PermissionError):
+                os.kill(int(entry.name), signal.SIGKILL)
+
+
+def interactive(argv: Sequence[str]) -> int:
+    """Run a program on our own terminal (an SSH session) and return its status."""
+    try:
+        return subprocess.call(list(argv))
+    except FileNotFoundError as error:
+        raise SetupError(f"{argv[0]} is not installed", next_step="`ptp-harness doctor` says how to get it") from error
+
+
+def spawn(
+    argv: Sequence[str], *, log: Path, env: Mapping[str, str] | None = None, cwd: Path | None = None
+) -> ProcessId:
+    """Start a program that outlives us, in a session of its own, its output appended to `log`."""
+    with log.open("ab") as out:
+        child = _start(argv, env=env, cwd=cwd, stdin=subprocess.DEVNULL, stdout=out, stderr=out)
+    identity = identify(child.pid)
+    if identity is None:
+        raise CommandError(argv, child.poll(), "", log.read_text(errors="replace"), after_s=0)
+    return identity
+
+
+def prefer(process: ProcessId, *, niceness: int) -> None:
+    """Let a process that was just spawned, and the threads that it will start, go before others; where we may.
+
+    Many kernels share out processors among sessions first, and only within one by niceness (sched(7), autogroups). A
+    spawned process leads a session, whose niceness is set too.
+    """
+    with suppress(PermissionError, ProcessLookupError):
+        os.setpriority(os.PRIO_PROCESS, process.pid, niceness)
+    with suppress(OSError):  # a kernel without autogroups
+        Path(f"/proc/{process.pid}/autogroup").write_text(str(niceness))
+
+
+def end(process: ProcessId, *, grace_s: float = 5.0) -> bool:
+    """End a process of ours with the group it leads: SIGTERM, SIGKILL after `grace_s`. True when it is gone."""
+    for signal_number, wait_s in ((signal.SIGTERM, grace_s), (signal.SIGKILL, 5.0)):
+        if not process.alive():
+            break
+        with suppress(ProcessLookupError):
+            leads = os.getpgid(process.pid) == process.pid
+            (os.killpg if leads else os.kill)(process.pid, signal_number)
+        give_up = time.monotonic() + wait_s
+        while process.alive() and time.monotonic() < give_up:
+            _reap(process.pid)
+            time.sleep(0.02)
+    _reap(process.pid)
+    return not process.alive()
+
+
+def _start(
+    argv: Sequence[str],
+    *,
+    env: Mapping[str, str] | None,
+    cwd: Path | None,
+    stdin: int,
+    stdout: int | IO[bytes],
+    stderr: int | IO[bytes],
+    umask: int = -1,
+) -> "subprocess.Popen[bytes]":
+    try:
+        return subprocess.Popen(
+            list(argv),
+            env={**os.environ, **(env or {})},
+            cwd=cwd,
+            stdin=stdin,
+            stdout=stdout,
+            stderr=stderr,
+            start_new_session=True,
+            umask=umask,
+        )
+    except FileNotFoundError as error:
+        raise SetupError(f"{argv[0]} is not installed", next_step="`ptp-harness doctor` says how to get it") from error
+    except PermissionError as error:
+        raise SetupError(f"{argv[0]} may not be run: {error.strerror}") from error
+
+
+def _drain(stream: IO[bytes], lines: Lines) -> None:
+    with suppress(ValueError, OSError):  # closed under our hands once the program has ended
+        while chunk := os.read(stream.fileno(), _ERRORS_KEPT):
+            lines.feed(chunk)
+        lines.end()
+
+
+def _keep_end(stream: IO[bytes], kept: bytearray) -> None:
+    with suppress(ValueError, OSError):
+        while chunk := os.read(stream.fileno(), _ERRORS_KEPT):
+            kept += chunk
+            del kept[:-_ERRORS_KEPT]
+
+
+def _waited(child: "subprocess.Popen[bytes]", timeout_s: float) -> bool:
+    """Whether it has ended within that time."""
+    try:
+        child.wait(max(timeout_s, 0.0))
+    except subprocess.TimeoutExpired:
+        return False
+    return True
+
+
+def _close(child: "subprocess.Popen[bytes]") -> None:
+    for stream in (child.stdin, child.stdout, child.stderr):
+        if stream is not None:
+            with suppress(OSError):
+                stream.close()
+
+
+def _text(said: bytes) -> str:
+    """As text, with the line ends of this system."""
+    return said.decode(errors="replace").replace("\r\n", "\n").replace("\r", "\n")
+
+
+def _press(pid: int, step: int) -> None:
+    """Two requests to stop, then no more requests."""
+    if step < 2:
+        with suppress(ProcessLookupError):
+            os.killpg(pid, signal.SIGINT)
+    else:
+        end_session(pid)
+
+
+def _session(pid: int) -> int | None:
+    """Field 6 of /proc/PID/stat; None for a process that is gone or a zombie."""
+    try:
+        after_name = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+    return None if after_name[0] in "ZX" else int(after_name[3])
+
+
+def _kill_group(pid: int) -> None:
+    with suppress(ProcessLookupError):
+        os.killpg(pid, signal.SIGKILL)
+
+
+def _reap(pid: int) -> None:
+    with suppress(ChildProcessError):
+        os.waitpid(pid, os.WNOHANG)
+
+
+def _environment(pid: int) -> list[bytes]:
+    try:
+        return Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
+    except OSError:
+        return []
+
+
+def _start_ticks(pid: int) -> int | None:
+    """Field 22 of /proc/PID/stat (proc_pid_stat(5)); None for a process that is gone or a zombie."""
+    try:
+        after_name = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+    return None if after_name[0] in "ZX" else int(after_name[19])

@@ -1,0 +1,111 @@
+"""Where things are kept and how patient to be: read once from the environment, then frozen."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from harness.errors import RequestError
+from harness.untrusted import input_checks, names
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """Directories and patience of one invocation.
+
+    `state_dir` holds the ledger, runs' evidence and lab hosts; `cache_dir` what can be made again; `assets_dir` the
+    roles, playbooks and lab recipes that travel with the package.
+    """
+
+    state_dir: Path
+    cache_dir: Path
+    assets_dir: Path
+    ssh_tries: int = 5
+    ssh_first_backoff_s: float = 1.0
+    lab_guests: int = 3
+    pulumi: str | None = None  # the command of the ec2 bench; None: the one on PATH
+    pulumi_backend: str | None = None  # any that Pulumi knows; None: files in state_dir
+    signing_key: Path | None = None  # of what the ec2 bench makes; None: a key of state_dir
+
+    @property
+    def runs_dir(self) -> Path:
+        return self.state_dir / "runs"
+
+    @property
+    def ledger_path(self) -> Path:
+        return self.state_dir / "ledger.sqlite"
+
+    @property
+    def ledger_url(self) -> str:
+        return f"sqlite:///{self.ledger_path}"
+
+
+def load(environ: Mapping[str, str] = os.environ) -> Settings:
+    """Settings from PTP_HARNESS_STATE_DIR, PTP_HARNESS_CACHE_DIR, PTP_HARNESS_SSH_TRIES, _SSH_BACKOFF (seconds),
+    _LAB_GUESTS (lab guests at a time on this machine, over all processes; one more than it has cores),
+    _PULUMI (the command), _PULUMI_BACKEND (where stacks are kept) and _SIGNING_KEY (a file that controllers share).
+
+    Directories default to the XDG base directories. Raises RequestError on a value that is not what it should be.
+    """
+    home = _folder(environ, "HOME", Path("/"))
+    state_home = _folder(environ, "XDG_STATE_HOME", home / ".local/state")
+    cache_home = _folder(environ, "XDG_CACHE_HOME", home / ".cache")
+    return Settings(
+        state_dir=_folder(environ, "PTP_HARNESS_STATE_DIR", state_home / "ptp-harness"),
+        cache_dir=_folder(environ, "PTP_HARNESS_CACHE_DIR", cache_home / "ptp-harness"),
+        assets_dir=assets_dir(),
+        ssh_tries=int(_number(environ, "PTP_HARNESS_SSH_TRIES", 5, least=1, most=100)),
+        ssh_first_backoff_s=_number(environ, "PTP_HARNESS_SSH_BACKOFF", 1.0, least=0, most=3600),
+        lab_guests=int(_number(environ, "PTP_HARNESS_LAB_GUESTS", (os.cpu_count() or 1) + 1, least=1, most=1000)),
+        pulumi=_word(environ, "PTP_HARNESS_PULUMI", names.PATH, "a command's name or path"),
+        pulumi_backend=_word(environ, "PTP_HARNESS_PULUMI_BACKEND", _BACKEND, "a URL such as s3://BUCKET"),
+        signing_key=_path(environ, "PTP_HARNESS_SIGNING_KEY"),
+    )
+
+
+def assets_dir() -> Path:
+    """The folder that holds roles/, playbooks/ and lab/: inside the installed package, or the checkout around it."""
+    package = Path(__file__).resolve().parents[1]
+    installed = package / "_assets"
+    return installed if installed.is_dir() else package.parent
+
+
+def _number(environ: Mapping[str, str], name: str, default: float, *, least: float, most: float) -> float:
+    text = environ.get(name)
+    if text is None or not text.strip():
+        return default
+    try:
+        value = float(text)
+    except ValueError:
+        value = float("nan")
+    if not least <= value <= most:
+        raise RequestError(
+            f"{name}={input_checks.shown(text)} is not a number of at least {least:g} and at most {most:g}",
+            next_step=_MEND.format(name=name),
+        )
+    return value
+
+
+def _folder(environ: Mapping[str, str], name: str, default: Path) -> Path:
+    return _path(environ, name) or default
+
+
+def _path(environ: Mapping[str, str], name: str) -> Path | None:
+    """The file or folder that a variable names, from wherever it is looked at."""
+    text = environ.get(name)
+    if not text:
+        return None
+    if why := input_checks.unfit(text):
+        raise RequestError(f"{name} names no file or folder: it {why}", next_step=_MEND.format(name=name))
+    return Path(text).absolute()
+
+
+def _word(environ: Mapping[str, str], name: str, pattern: str, what: str) -> str | None:
+    text = environ.get(name) or None
+    if text is not None and (input_checks.unfit(text) or not names.fits(pattern, text)):
+        raise RequestError(f"{name}={input_checks.shown(text)} is not {what}", next_step=_MEND.format(name=name))
+    return text
+
+
+_BACKEND = rf"[a-z][a-z0-9+.-]{{0,20}}://{names.PATH}"
+_MEND = "mend the variable {name}, or unset it"

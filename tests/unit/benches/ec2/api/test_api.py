@@ -1,0 +1,129 @@
+"""How AWS is asked: again where that helps, all callers held back together, every call counted."""
+
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from botocore.exceptions import ConnectionClosedError, EndpointConnectionError, ReadTimeoutError
+from botocore.stub import Stubber
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from harness.benches.bench import CapacityError, FatalError, TransientError
+from harness.benches.ec2.api.api import TRIES, Api, exactly
+from tests.doubles import ec2_filters
+
+ROOT = Path(__file__).parents[5]
+Stubs = Callable[[str], Stubber]
+IMAGES = {"Images": []}
+
+
+class Pauses:
+    """Takes the place of sleeping: what is waited for is over at once."""
+
+    def __init__(self, api: Api) -> None:
+        self.seconds: list[float] = []
+        self._api = api
+        api._pause = self
+
+    def __call__(self, seconds: float) -> None:
+        self.seconds.append(seconds)
+        self._api._not_before = 0.0
+
+
+def ask(api: Api, host: str = "") -> object:
+    return api.call("ec2", "describe_images", what="looking", host=host)["Images"]
+
+
+def test_who_is_throttled_waits_longer_each_time(api: Api, stub: Stubs) -> None:
+    pauses = Pauses(api)
+    for _ in range(3):
+        stub("ec2").add_client_error("describe_images", "RequestLimitExceeded", "Slow down.")
+    stub("ec2").add_response("describe_images", IMAGES)
+    assert ask(api, "a") == []
+    assert api.calls == {("ec2.DescribeImages", "a"): 4}
+    assert (api.asked("a"), api.asked("b"), api.asked()) == (4, 0, 4)
+    assert len(pauses.seconds) == 3
+    for number, seconds in enumerate(pauses.seconds):
+        assert 0.45 * 2**number < seconds <= 2**number
+
+
+def test_all_callers_wait_for_who_is_throttled(api: Api, stub: Stubs) -> None:
+    pauses = Pauses(api)
+    stub("ec2").add_response("describe_images", IMAGES)
+    api._hold_back(1)
+    other = threading.Thread(target=ask, args=(api,))
+    other.start()
+    other.join()
+    assert len(pauses.seconds) == 1
+
+
+def test_it_gives_up_in_the_end(api: Api, stub: Stubs) -> None:
+    Pauses(api)
+    for _ in range(TRIES):
+        stub("ec2").add_client_error("describe_images", "Unavailable", "Not now.")
+    with pytest.raises(TransientError, match="looking: Unavailable: Not now"):
+        ask(api)
+
+
+@pytest.mark.parametrize(
+    ("code", "error"), [("UnauthorizedOperation", FatalError), ("InsufficientInstanceCapacity", CapacityError)]
+)
+def test_what_will_not_change_is_asked_once(api: Api, stub: Stubs, code: str, error: type[Exception]) -> None:
+    stub("ec2").add_client_error("describe_images", code, "No.")
+    with pytest.raises(error, match=f"looking: {code}: No"):
+        ask(api)
+    assert api.asked("") == 1
+
+
+@pytest.mark.parametrize("caught", [ReadTimeoutError(endpoint_url="x"), ConnectionClosedError(endpoint_url="x")])
+def test_an_answer_that_is_lost_is_asked_for_again(
+    api: Api, monkeypatch: pytest.MonkeyPatch, caught: Exception
+) -> None:
+    pauses, answers = Pauses(api), [caught, caught, IMAGES]
+
+    def describe_images() -> object:
+        answer = answers.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    monkeypatch.setattr(api._client("ec2", api.region), "describe_images", describe_images)
+    assert ask(api) == []
+    assert len(pauses.seconds) == 2
+
+
+def test_where_nobody_answers_the_sentence_says_where(api: Api) -> None:
+    with pytest.raises(TransientError, match="looking: AWS in eu-north-1 does not answer: Could not connect") as caught:
+        ask(api)
+    assert isinstance(caught.value.__cause__, EndpointConnectionError)
+    assert "is the Region's name right" in caught.value.next_step
+
+
+def test_every_page_is_read(api: Api, stub: Stubs) -> None:
+    pages = [{"Subnets": [{"SubnetId": "a"}], "NextToken": "more"}, {"Subnets": [{"SubnetId": "b"}]}]
+    stub("ec2").add_response("describe_subnets", pages[0], {})
+    stub("ec2").add_response("describe_subnets", pages[1], {"NextToken": "more"})
+    found = api.pages("ec2", "describe_subnets", "Subnets", what="looking")
+    assert [one["SubnetId"] for one in found] == ["a", "b"]
+
+
+TEXT = st.text(max_size=20) | st.text(st.sampled_from("*?\\[]!ab/1"), max_size=12)
+
+
+@given(wanted=TEXT, value=TEXT)
+@example(wanted="*/*/1", value="k3f9/m7i.large/1")
+@example(wanted="k3f9/a/?", value="k3f9/a/1")
+@example(wanted="k3f9\\*", value="k3f9*")
+@example(wanted="[ab]", value="a")
+def test_a_filter_selects_the_very_text_and_nothing_else(wanted: str, value: str) -> None:
+    asked = exactly("tag:x", wanted)
+    assert asked["Name"] == "tag:x"
+    assert ec2_filters.any_matches([wanted], asked["Values"])
+    assert ec2_filters.any_matches([value], asked["Values"]) is (value == wanted)
+
+
+def test_every_filter_of_ec2_is_made_so() -> None:
+    made = [path.name for path in (ROOT / "harness").rglob("*.py") if '"Values"' in path.read_text()]
+    assert made == ["api.py"]

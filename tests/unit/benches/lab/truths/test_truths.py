@@ -1,0 +1,58 @@
+"""The table of truths: what the documentation shows is what the lab does, and a report is held against it."""
+
+import json
+from pathlib import Path
+
+from harness.benches.lab.truths import demands
+from harness.benches.lab.truths.truths import TRUTHS, USUAL
+from harness.model import Outcome, Reason
+
+DOCS = Path(__file__).parents[5] / "docs/lab-truths.md"
+
+
+def test_the_documentation_holds_this_very_table() -> None:
+    assert demands.as_markdown() in DOCS.read_text()
+
+
+def test_every_type_demands_the_verdict_that_was_agreed() -> None:
+    assert {name: (TRUTHS[name].demand.outcome, TRUTHS[name].demand.reason) for name in USUAL} == {
+        "lab.phc": (Outcome.PASS, Reason.SYNCHRONISED),
+        "lab.driver-off": (Outcome.PASS, Reason.SYNCHRONISED),
+        "lab.no-phc": (Outcome.UNSUPPORTED, Reason.NO_PHC),
+        "lab.old-driver": (Outcome.FAIL, Reason.DRIVER_NOT_CAPABLE),
+        "lab.drifting": (Outcome.FAIL, Reason.OUT_OF_LIMITS),
+        "lab.flaky-reads": (Outcome.FAIL, Reason.PHC_UNREADABLE),
+        "lab.unreachable": (Outcome.INCONCLUSIVE, Reason.UNREACHABLE),
+        "lab.no-capacity": (Outcome.INCONCLUSIVE, Reason.CAPACITY),
+    }
+
+
+def test_only_devices_without_the_feature_are_claimed_to_have_none() -> None:
+    assert [name for name, truth in TRUTHS.items() if not truth.phc_supported] == [
+        "lab.no-phc",
+        "lab.other-clock",
+        "lab.other-clock-named",
+    ]
+
+
+def report(instance_type: str, outcome: str, reason: str) -> str:
+    return json.dumps({"hosts": [{"name": "a", "instance_type": instance_type, "outcome": outcome, "reason": reason}]})
+
+
+def test_a_report_that_tells_the_truth_differs_nowhere() -> None:
+    assert demands.differences(report("lab.phc", "PASS", "synchronised")) == []
+
+
+def test_a_report_that_differs_is_told_so_by_host() -> None:
+    said = report("lab.drifting", "PASS", "synchronised")
+    assert demands.differences(said) == ["a: PASS synchronised, but its truth demands FAIL out_of_limits"]
+
+
+def test_a_report_without_hosts_proves_nothing() -> None:
+    assert demands.differences('{"hosts": []}') == ["the report has no hosts"]
+
+
+def test_read_only_demands_its_own_verdict_where_it_differs() -> None:
+    said = report("lab.driver-off", "FAIL", "driver_off")
+    assert demands.differences(said, read_only=True) == []
+    assert demands.differences(said) == ["a: FAIL driver_off, but its truth demands PASS synchronised"]

@@ -1,0 +1,199 @@
+"""The books: what is committed is what comes back, and nobody's run is mistaken for another's."""
+
+import os
+import sqlite3
+import subprocess
+import sys
+import threading
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from harness.errors import RequestError, SetupError
+from harness.model import (
+    HostRecord,
+    HostState,
+    Outcome,
+    Reason,
+    Rung,
+    RungName,
+    RungStatus,
+    RunRecord,
+    Stage,
+    Token,
+    Verdict,
+)
+from harness.store.ledger import Ledger, StepLine
+
+VERDICT = Verdict(
+    outcome=Outcome.PASS,
+    reason=Reason.SYNCHRONISED,
+    sentence="all proven",
+    rungs=(Rung(name=RungName.OFFERED, status=RungStatus.PROVEN, evidence="lab"),),
+    findings=(),
+    contradictions=("the API says unsupported",),
+    unobserved=(),
+    remarks=(),
+    remedy=None,
+)
+
+
+def host(name: str, state: HostState = HostState.RELEASED) -> HostRecord:
+    return HostRecord(
+        name=name,
+        instance_type="lab.phc",
+        verdict=VERDICT,
+        facts=None,
+        stages={Stage.PROVISION: 1.5},
+        state=state,
+        address="127.0.1.1",
+    )
+
+
+@pytest.fixture
+def ledger(tmp_path: Path) -> Ledger:
+    return Ledger(f"sqlite:///{tmp_path / 'deep' / 'ledger.sqlite'}")
+
+
+def test_a_run_comes_back_whole(ledger: Ledger) -> None:
+    run = ledger.open_run(bench="lab", campaign={}, hosts={"b": "lab.phc", "a": "lab.phc"})
+    assert ledger.record(run) is None
+    for name in ("a", "b"):
+        ledger.settle(run, host(name))
+    record = RunRecord(
+        run=run,
+        bench="lab",
+        started="2026-11-21T00:00:00+00:00",
+        seconds=2.0,
+        interrupted=False,
+        hosts=(host("b"), host("a")),
+        leftovers=(),
+    )
+    ledger.close_run(record)
+    assert ledger.record(run) == record
+    assert [line.ended for line in ledger.runs()] == [True]
+
+
+def test_the_intent_is_there_before_the_effect(ledger: Ledger) -> None:
+    token = Token(run="abcd", host="a")
+    step = ledger.begin(token, Stage.PROVISION)
+    begun = ledger.steps("abcd")[0]
+    assert (begun.token, begun.stage, begun.ended_ns, begun.result) == ("abcd/a/1", Stage.PROVISION, None, None)
+    ledger.end(step, "done")
+    ended = ledger.steps("abcd")[0]
+    assert ended == StepLine(
+        token="abcd/a/1", stage=Stage.PROVISION, begun_ns=begun.begun_ns, ended_ns=ended.ended_ns, result="done"
+    )
+    assert ended.ended_ns is not None
+    assert ended.ended_ns >= begun.begun_ns
+
+
+def test_a_verdict_without_release_leaves_the_state_open(ledger: Ledger) -> None:
+    run = ledger.open_run(bench="lab", campaign={}, hosts={"a": "lab.phc"})
+    ledger.judge(run, host("a", HostState.FAILED))
+    line = ledger.hosts(run)[0]
+    assert line.state is None
+    assert line.record == host("a", HostState.FAILED)
+
+
+def test_every_verdict_of_a_bench_newest_run_first(ledger: Ledger) -> None:
+    campaign = {"region": "eu-north-1", "image": "al2023"}
+    first = ledger.open_run(bench="lab", campaign=campaign, hosts={"a": "lab.phc", "b": "lab.phc"})
+    second = ledger.open_run(bench="lab", campaign={}, hosts={"c": "lab.phc"})
+    ledger.open_run(bench="hosts", campaign={}, hosts={"d": "d"})
+    ledger.settle(first, host("a"))
+    ledger.judge(second, host("c"))
+    found = ledger.verdicts("lab")
+    assert [(line.run, line.region, line.image, line.record) for line in found] == [
+        (second, None, None, host("c")),
+        (first, "eu-north-1", "al2023", host("a")),
+    ]
+    assert found[0].started_ns >= found[1].started_ns
+    assert ledger.verdicts("hosts") == []
+
+
+def test_a_record_of_an_early_version_can_be_read(ledger: Ledger) -> None:
+    """One without zone, Region, image, claim and calls."""
+    run = ledger.open_run(bench="lab", campaign={}, hosts={"a": "lab.phc"})
+    ledger.settle(run, replace(host("a"), api_calls=8.5))
+    whole = RunRecord(
+        run=run, bench="lab", started="", seconds=5, interrupted=False, hosts=(host("a"),), leftovers=(), api_calls=40
+    )
+    ledger.close_run(whole)
+    early = ", ".join(f"'$.{name}'" for name in ("zone", "region", "image", "claim", "api_calls", "cost_usd"))
+    with sqlite3.connect(ledger.url.removeprefix("sqlite:///")) as db:
+        db.execute(f"UPDATE hosts SET record = json_remove(record, {early})")
+        db.execute("UPDATE runs SET record = json_remove(record, '$.api_calls')")
+    assert ledger.hosts(run)[0].record == ledger.verdicts("lab")[0].record == host("a")
+    assert ledger.record(run) == replace(whole, api_calls=None)
+
+
+def test_a_run_of_a_process_that_died_is_not_alive(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 'ledger.sqlite'}"
+    words = f"from harness.store.ledger import Ledger; Ledger({url!r}).open_run(bench='lab', campaign={{}}, hosts={{}})"
+    subprocess.run([sys.executable, "-c", words], check=True, cwd=Path(__file__).parents[3])
+    ledger = Ledger(url)
+    mine = ledger.open_run(bench="lab", campaign={}, hosts={})
+    assert {line.run == mine: line.alive() for line in ledger.runs()} == {True: True, False: False}
+
+
+def test_an_unknown_run_names_the_latest(ledger: Ledger) -> None:
+    run = ledger.open_run(bench="lab", campaign={}, hosts={})
+    with pytest.raises(RequestError, match=rf"no run 'zzzz'.*{run}"):
+        ledger.find("zzzz")
+
+
+def test_many_threads_write_at_once(ledger: Ledger) -> None:
+    def work(number: int) -> None:
+        for _ in range(10):
+            ledger.end(ledger.begin(Token(run="abcd", host=str(number)), Stage.REACH), "done")
+
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(ledger.steps("abcd")) == 80
+    assert all(step.result == "done" for step in ledger.steps("abcd"))
+
+
+OPENS_EACH = """
+import sys
+from harness.ledger import Ledger
+for line in sys.stdin:
+    try:
+        books = Ledger(line.strip())
+        print(books.open_run(bench="lab", campaign={}, hosts={}), flush=True)
+    except Exception as error:
+        print(error, flush=True)
+"""
+
+
+def test_several_processes_may_be_the_first_at_once(tmp_path: Path) -> None:
+    argv = [sys.executable, "-c", OPENS_EACH]
+    children = [
+        subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1) for _ in range(3)
+    ]
+    for number in range(20):
+        url = f"sqlite:///{tmp_path}/{number}/ledger.sqlite"
+        for child in children:
+            assert child.stdin is not None
+            child.stdin.write(url + "\n")
+        said = {child.stdout.readline().strip() for child in children if child.stdout}
+        assert {line.run for line in Ledger(url).runs()} == said
+    for child in children:
+        child.communicate()
+
+
+def test_a_directory_that_cannot_be_made_is_one_sentence(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(SetupError, match=r"cannot write to .*PTP_HARNESS_STATE_DIR"):
+        Ledger(f"sqlite:///{tmp_path / 'file' / 'state' / 'ledger.sqlite'}")
+
+
+def test_a_file_that_is_no_ledger_is_one_sentence(tmp_path: Path) -> None:
+    path = tmp_path / "ledger.sqlite"
+    path.write_bytes(os.urandom(4096))
+    with pytest.raises(SetupError, match="cannot open the ledger"):
+        Ledger(f"sqlite:///{path}")
