@@ -37,7 +37,7 @@ from harness.campaign import campaign, plan
 from harness.host import host_key, keys, ssh
 from harness.host.playbooks import Target
 from harness.model import Machine, Offer, Placement, Resource, RunRecord, Token
-from harness.runs import campaigns
+from harness.runs import campaign_run
 from harness.store.ledger import Ledger
 from harness.system import proc, settings
 
@@ -136,7 +136,7 @@ def campaigns_at_once(folder: Path, rounds: int) -> bool:
 def run(bench: SlowBench, types: Sequence[str], state: settings.Settings) -> RunRecord:
     asked = campaign.from_mapping({"instance_types": tuple(types), "parallel": HOSTS})
     made = plan.make(asked, bench.types(), now=datetime.datetime.now(datetime.UTC))
-    record = campaigns.start(made, bench, Ledger(state.ledger_url), state, lambda *_: None)
+    record = campaign_run.start(made, bench, Ledger(state.ledger_url), state, lambda *_: None)
     assert [host.verdict.reason.value for host in record.hosts] == ["unreachable"] * len(types)
     return record
 

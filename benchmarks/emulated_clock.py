@@ -24,7 +24,7 @@ from ena_device.control import ask
 
 from harness import wiring
 from harness.benches.lab.bench import LabBench
-from harness.benches.lab.processes import marks
+from harness.benches.lab.processes import process_tags
 from harness.host import ssh
 from harness.host.playbooks import Target, play
 from harness.model import Machine, Token
@@ -115,7 +115,7 @@ def tell_cost(when: str, guests: list[Guest], seconds: int) -> None:
 
 def computing_s(guest: Guest) -> float:
     """Seconds that the processes of the guest's device have computed: fields 14 and 15 of proc_pid_stat(5)."""
-    mine = marks.running(lambda marked: marked.token == str(guest.token) and marked.role == "ena_device")
+    mine = process_tags.running(lambda marked: marked.token == str(guest.token) and marked.role == "ena_device")
     fields = [Path(f"/proc/{marked.process.pid}/stat").read_text().rpartition(")")[2].split() for marked in mine]
     return sum(int(field[11]) + int(field[12]) for field in fields) / os.sysconf("SC_CLK_TCK")
 

@@ -18,13 +18,13 @@ from pathlib import Path
 
 from harness import wiring
 from harness.benches.lab.bench import LabBench, machine
-from harness.benches.lab.parts import built
-from harness.benches.lab.pool import warm
+from harness.benches.lab.parts import cache_build
+from harness.benches.lab.pool import lab_source
+from harness.benches.lab.pool.lab_source import WarmHost
 from harness.benches.lab.pool.pool import WarmPool
-from harness.benches.lab.pool.stock import Rules
-from harness.benches.lab.pool.warm import WarmHost
+from harness.benches.lab.pool.pool_state import Rules
 from harness.benches.lab.truths.truths import TRUTHS
-from harness.host import files, ssh
+from harness.host import file_copy, ssh
 from harness.model import Machine, Token
 from harness.system import proc, settings
 from harness.system.settings import Settings
@@ -64,7 +64,7 @@ def main() -> None:
     parser.add_argument("--only", choices=PARTS, action="append", help="this part alone; may be repeated")
     parser.add_argument("--golden", action="store_true", help="also build a golden guest, in a cache of its own")
     options = parser.parse_args()
-    with built.terminations_interrupt(), tempfile.TemporaryDirectory() as folder:
+    with cache_build.terminations_interrupt(), tempfile.TemporaryDirectory() as folder:
         mine = replace(settings.load(), state_dir=Path(folder) / "state")
         lab = Lab(bench=wiring.lab_bench(mine), settings=mine, folder=Path(folder), rounds=options.rounds)
         lab.bench.prepare([TYPE], print)
@@ -115,9 +115,9 @@ def copies(lab: Lab) -> None:
         known_hosts, mine = ssh.pin(there, lab.folder), lab.folder / "file"
         mine.write_bytes(os.urandom(COPIED_BYTES))
         back = lab.folder / "back"
-        to = [timed(lambda: files.put(there, known_hosts, mine, "/root/file")) for _ in range(lab.rounds)]
+        to = [timed(lambda: file_copy.put(there, known_hosts, mine, "/root/file")) for _ in range(lab.rounds)]
         lab.tell("copy 10 MiB onto a host", to)
-        fro = [timed(lambda: files.fetch(there, known_hosts, "/root/file", back)) for _ in range(lab.rounds)]
+        fro = [timed(lambda: file_copy.fetch(there, known_hosts, "/root/file", back)) for _ in range(lab.rounds)]
         lab.tell("copy 10 MiB from a host", fro)
         assert back.read_bytes() == mine.read_bytes()
 
@@ -195,7 +195,7 @@ def host(lab: Lab) -> Iterator[Machine]:
 
 
 def pool(lab: Lab) -> WarmPool[WarmHost]:
-    return warm.open_pool(lab.bench, TYPE, Rules(size=2, most=lab.settings.lab_guests), quiet)
+    return lab_source.open_pool(lab.bench, TYPE, Rules(size=2, most=lab.settings.lab_guests), quiet)
 
 
 def fill(warm_ones: WarmPool[WarmHost]) -> None:

@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING
 from harness.benches.bench import Bench, BenchError, Check
 from harness.benches.hosts import HostsBench
 from harness.benches.lab.bench import LabBench
-from harness.campaign import outlook, selection
+from harness.campaign import ec2_forecast, selection
 from harness.campaign.campaign import Campaign
-from harness.campaign.outlook import Outlook
+from harness.campaign.ec2_forecast import Outlook
 from harness.campaign.plan import Plan
 from harness.errors import RequestError
 from harness.model.cloud import BakedImage, CloudWishes
-from harness.runs.baking import Bakery, Kitchen
-from harness.runs.way import Listener
+from harness.runs.bake import Bakery, Kitchen
+from harness.runs.context import Listener
 from harness.store.ledger import Ledger
 from harness.system.settings import Settings
 
@@ -79,7 +79,7 @@ def ec2_outlook(made: Plan, settings: Settings) -> Outlook:
     listing = ec2_types(settings, wishes.region, market=wishes.market)
     types, region = listing.catalogue.types, listing.catalogue.region
     wanted = [types[host.instance_type] for host in made.hosts]
-    return outlook.make(
+    return ec2_forecast.make(
         made,
         types,
         quotas.load(Api(region), wanted, types, market=wishes.market),
@@ -95,11 +95,11 @@ def kitchen(settings: Settings, listener: Listener, announce: Callable[[str], No
     """What a bake works with in EC2, the one bench that makes images."""
 
     def bakery_of(source: Bench, pause: Callable[[float], None]) -> Bakery:
-        from harness.benches.ec2 import bakery
+        from harness.benches.ec2 import image_maker
         from harness.benches.ec2.bench import Ec2Bench
 
         assert isinstance(source, Ec2Bench)
-        return bakery.Bakery(bench=source, pause=pause)
+        return image_maker.Bakery(bench=source, pause=pause)
 
     return Kitchen(
         bench_of=lambda asked: bench(asked.bench, settings, wishes=asked.cloud),
@@ -114,46 +114,46 @@ def kitchen(settings: Settings, listener: Listener, announce: Callable[[str], No
 def baked_images(region: str | None, settings: Settings) -> tuple[str, Sequence[BakedImage]]:
     """The Region, and our images in it, oldest first. Raises RequestError or what its bench raises."""
     from harness.benches.ec2.account import signing
-    from harness.benches.ec2.images import baked
+    from harness.benches.ec2.images import baked_images as ours
 
     api = _api(region)
-    return api.region, baked.every(api, signing.load(settings))
+    return api.region, ours.every(api, signing.load(settings))
 
 
 def remove_images(region: str, images: Sequence[BakedImage]) -> None:
     """Remove images of ours and their snapshots. Raises CleanupError."""
-    from harness.benches.ec2.images import baked
+    from harness.benches.ec2.images import baked_images as ours
 
-    baked.remove(_api(region), images)
+    ours.remove(_api(region), images)
 
 
 def ec2_kept_types(settings: Settings, region: str | None) -> list[tuple[str, str]]:
     """Types of the Region, or of the one asked about last, with a line about each: from what was kept, in no time."""
-    from harness.benches.ec2.market import kept
+    from harness.benches.ec2.market import offline
 
-    return kept.types(settings.cache_dir, region)
+    return offline.types(settings.cache_dir, region)
 
 
 def ec2_kept_families(settings: Settings, region: str | None) -> list[tuple[str, str]]:
     """Their families."""
-    from harness.benches.ec2.market import kept
+    from harness.benches.ec2.market import offline
 
-    return kept.families(settings.cache_dir, region)
+    return offline.families(settings.cache_dir, region)
 
 
 def ec2_kept_regions(settings: Settings) -> list[tuple[str, str]]:
     """Regions of which a list of types was kept."""
-    from harness.benches.ec2.market import kept
+    from harness.benches.ec2.market import offline
 
-    return kept.regions(settings.cache_dir)
+    return offline.regions(settings.cache_dir)
 
 
 def ec2_steps(region: str | None) -> str:
     """What only an AWS account can prove, as steps for a person who has one."""
-    from harness.benches.ec2.account import live
+    from harness.benches.ec2.account import account_steps
     from harness.benches.ec2.api.api import Api
 
-    return live.text(Api(region).region)
+    return account_steps.text(Api(region).region)
 
 
 def ec2_types(

@@ -6,7 +6,7 @@ from typing import Any
 import pulumi
 from pulumi_aws import ec2, ssm
 
-from harness.model.images import NAMED
+from harness.model.image_aliases import NAMED
 from infra import layout
 from infra.settings import Settings
 from infra.user_data import cloud_config, public_part

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, fields
 from datetime import datetime
 from typing import Literal, cast
 
-from harness.model.images import NAMED
+from harness.model.image_aliases import NAMED
 
 Access = Literal["ssh", "ssm"]
 Market = Literal["on-demand", "spot"]

@@ -12,13 +12,13 @@ from harness import __version__
 from harness.cli import (
     campaign_files,
     doctor,
+    help_text,
     image,
-    kept,
+    kept_hosts,
     lab,
     lab_copy,
     lab_pool,
     lab_snapshots,
-    manual,
     output,
     plan,
     report,
@@ -29,7 +29,7 @@ from harness.cli import (
     sweep,
     types,
 )
-from harness.cli.manual import Manual
+from harness.cli.help_text import Manual
 from harness.errors import ExitCode, HarnessError
 from harness.untrusted.plain_text import printable
 
@@ -82,15 +82,15 @@ app.command("resume", cls=Manual)(resume.resume)
 app.command("runs", cls=Manual)(runs.runs)
 app.command("show", cls=Manual)(show.show)
 app.command("report", cls=Manual)(report.report)
-app.command("keep", cls=Manual)(kept.keep)
-app.command("release", cls=Manual)(kept.release)
-app.command("ssh", cls=Manual, context_settings=manual.TAKES_A_COMMAND)(kept.enter)
+app.command("keep", cls=Manual)(kept_hosts.keep)
+app.command("release", cls=Manual)(kept_hosts.release)
+app.command("ssh", cls=Manual, context_settings=help_text.TAKES_A_COMMAND)(kept_hosts.enter)
 app.command("sweep", cls=Manual)(sweep.sweep)
 app.add_typer(image.app, name="image")
 app.add_typer(campaign_files.app, name="campaign")
 lab.app.command("copy", cls=Manual)(lab_copy.copy)
 lab.app.command("pool", cls=Manual)(lab_pool.pool)
-lab.app.command("exec", cls=Manual, context_settings=manual.TAKES_A_COMMAND)(lab_pool.execute)
+lab.app.command("exec", cls=Manual, context_settings=help_text.TAKES_A_COMMAND)(lab_pool.execute)
 lab.app.add_typer(lab_snapshots.app, name="snapshot")
 app.add_typer(lab.app, name="lab")
 

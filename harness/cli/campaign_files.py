@@ -5,8 +5,8 @@ from typing import Annotated
 import typer
 
 from harness.campaign import campaign
-from harness.cli import output, request
-from harness.cli.manual import Manual
+from harness.cli import campaign_options, output
+from harness.cli.help_text import Manual
 
 app = typer.Typer(no_args_is_help=True, help="Campaign files: their schema, and whether one is right.")
 
@@ -34,7 +34,7 @@ def check(file: Annotated[str, typer.Argument(metavar="FILE", help="A campaign f
     Examples:
         ptp-harness campaign check campaign.yaml
     """
-    asked = request.from_file(file, {})
+    asked = campaign_options.from_file(file, {})
     hosts = [f"{len(asked.instance_types)} hosts"] if asked.instance_types else []
     hosts += ["what select chooses"] if asked.select else []
     output.say(f"{file} is right: bench {asked.bench}, {' and '.join(hosts)}, depth {asked.depth}")

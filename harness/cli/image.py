@@ -7,15 +7,15 @@ from typing import Annotated, Any
 import typer
 
 from harness import wiring
-from harness.cli import completion, output, progress, request, run
-from harness.cli.manual import Manual
+from harness.cli import campaign_options, completion, output, progress, run
+from harness.cli.help_text import Manual
 from harness.errors import ExitCode, RequestError
 from harness.host import driver_archive
 from harness.model import Outcome, RunRecord, Stage
 from harness.model.cloud import BakedImage
 from harness.report import text
-from harness.runs import baking
-from harness.runs.baking import Order, Result
+from harness.runs import bake
+from harness.runs.bake import Order, Result
 from harness.system import settings
 from harness.system.settings import Settings
 
@@ -26,8 +26,8 @@ app = typer.Typer(no_args_is_help=True, help="Machine images of your own to star
 Json = Annotated[bool, typer.Option("--json", help="Print JSON to standard output.")]
 
 
-@app.command(cls=Manual)
-def bake(
+@app.command("bake", cls=Manual)
+def bake_image(
     targets: Annotated[
         list[str] | None,
         typer.Argument(
@@ -36,13 +36,13 @@ def bake(
             autocompletion=completion.ec2_types,
         ),
     ] = None,
-    region: request.Region = None,
-    image: request.ImageName = None,
+    region: campaign_options.Region = None,
+    image: campaign_options.ImageName = None,
     name: Annotated[
         str | None, typer.Option("--name", metavar="NAME", help="What campaigns call it (default: the image's name).")
     ] = None,
-    depth: request.DepthName = None,
-    duration: request.Duration = None,
+    depth: campaign_options.DepthName = None,
+    duration: campaign_options.Duration = None,
     older: Annotated[
         int, typer.Option("--older", min=0, metavar="N", help="How many older ones of this name stay.")
     ] = 1,
@@ -63,12 +63,12 @@ def bake(
     configuration = settings.load()
     named = targets or list(_on(region, configuration))
     flags = {"region": region, "image": image, "depth": depth, "bench": "ec2"}
-    asked, _ = request.ready(request.requested(named, duration=duration, **flags), configuration)
+    asked, _ = campaign_options.ready(campaign_options.requested(named, duration=duration, **flags), configuration)
     asked = replace(asked, driver=driver_archive.ensure(asked.driver, configuration))
-    order = Order(campaign=asked, name=name or baking.default_name(asked), older=older)
-    baking.check(order, wiring.ec2_types(configuration, asked.region).catalogue.types)
+    order = Order(campaign=asked, name=name or bake.default_name(asked), older=older)
+    bake.check(order, wiring.ec2_types(configuration, asked.region).catalogue.types)
     with progress.shown(output.console()) as news:
-        record, results = baking.bake(order, wiring.kitchen(configuration, news.hear, news.say))
+        record, results = bake.bake(order, wiring.kitchen(configuration, news.hear, news.say))
     if json:
         output.emit({"schema": SCHEMA, "run": record.run, "images": [_document(one) for one in results]})
     for line in [line for one in results for line in _lines(record.run, one)]:
@@ -79,7 +79,7 @@ def bake(
 
 
 @app.command("list", cls=Manual)
-def list_images(region: request.Region = None, json: Json = False) -> None:
+def list_images(region: campaign_options.Region = None, json: Json = False) -> None:
     """List the images that were baked in a Region.
 
     What campaigns call each, its architecture and id, what it was made of, and the run in which a host made from it
@@ -106,7 +106,7 @@ def delete(
     images: Annotated[
         list[str], typer.Argument(metavar="IMAGE", help="baked:NAME for all of that name, or an image's id.")
     ],
-    region: request.Region = None,
+    region: campaign_options.Region = None,
 ) -> None:
     """Remove baked images and their snapshots, and verify it.
 
@@ -134,7 +134,7 @@ def delete(
 
 
 def _on(region: str | None, configuration: Settings) -> Sequence[str]:
-    return baking.smallest_with_clock(wiring.ec2_types(configuration, region).catalogue.types)
+    return bake.smallest_with_clock(wiring.ec2_types(configuration, region).catalogue.types)
 
 
 def _standing(one: BakedImage) -> str:

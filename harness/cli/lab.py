@@ -12,12 +12,12 @@ import typer
 from harness import wiring
 from harness.benches.bench import Progress
 from harness.benches.lab.bench import LabBench
-from harness.benches.lab.guests import wire
-from harness.benches.lab.guests.records import HostRecord
-from harness.benches.lab.truths import demands
+from harness.benches.lab.guests import cable
+from harness.benches.lab.guests.guest_records import HostRecord
+from harness.benches.lab.truths import truth_check
 from harness.benches.lab.truths.truths import TRUTHS
-from harness.cli import completion, manual, output
-from harness.cli.manual import Manual
+from harness.cli import completion, help_text, output
+from harness.cli.help_text import Manual
 from harness.errors import RequestError
 from harness.host import ssh
 from harness.model import Machine, Token
@@ -91,7 +91,7 @@ def list_hosts(json: Json = False) -> None:
         output.say("no lab hosts")
 
 
-@app.command("ssh", cls=Manual, context_settings=manual.TAKES_A_COMMAND)
+@app.command("ssh", cls=Manual, context_settings=help_text.TAKES_A_COMMAND)
 def enter(
     name: Annotated[
         str,
@@ -127,8 +127,8 @@ def join(
         ptp-harness lab join lab.phc lab.phc-2
     """
     bench = lab_bench()
-    ends = [wire.end(named(bench, name)) for name in (one, other)]
-    wire.join(*ends)
+    ends = [cable.end(named(bench, name)) for name in (one, other)]
+    cable.join(*ends)
     for name, end in zip((one, other), ends, strict=True):
         output.say(f"{name}: the card with the address {end.mac}")
 
@@ -171,9 +171,9 @@ def show_truths(
         ptp-harness lab truths --check report.json
     """
     if check is None:
-        output.say(demands.as_markdown())
+        output.say(truth_check.as_markdown())
         return
-    wrong = demands.differences(check.read_text())
+    wrong = truth_check.differences(check.read_text())
     for line in wrong:
         output.say(line)
     output.say("every verdict is the one that the lab's truth demands" if not wrong else f"{len(wrong)} differ")

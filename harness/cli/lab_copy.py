@@ -7,7 +7,7 @@ import typer
 
 from harness.cli import lab
 from harness.errors import RequestError
-from harness.host import files, ssh
+from harness.host import file_copy, ssh
 
 
 def copy(
@@ -34,9 +34,9 @@ def copy(
         raise RequestError(f"{host} does not run", next_step="`ptp-harness lab list`")
     known_hosts = ssh.pin(machine, record.folder)
     if there:
-        files.fetch(machine, known_hosts, path, Path(target))
+        file_copy.fetch(machine, known_hosts, path, Path(target))
     else:
-        files.put(machine, known_hosts, Path(source), path)
+        file_copy.put(machine, known_hosts, Path(source), path)
 
 
 def _parted(text: str) -> tuple[str, str] | None:

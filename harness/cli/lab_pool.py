@@ -7,15 +7,15 @@ from typing import Annotated
 import typer
 
 from harness.benches.lab.bench import LabBench
-from harness.benches.lab.parts import built
-from harness.benches.lab.pool import counter, warm
-from harness.benches.lab.pool.stock import Rules
+from harness.benches.lab.parts import cache_build
+from harness.benches.lab.pool import lab_source, pool_server
+from harness.benches.lab.pool.pool_state import Rules
 from harness.campaign.fields import duration_s
 from harness.cli import completion, lab, output
 from harness.errors import CleanupError, RequestError
 from harness.host import ssh
 from harness.model import Machine, Token
-from harness.store import keeper
+from harness.store import adhoc_runs
 from harness.system import proc, settings
 
 Type = Annotated[
@@ -39,9 +39,9 @@ def pool(
     """
     bench = lab.lab_bench()
     rules = Rules(size=size, most=settings.load().lab_guests, ttl_s=_seconds("--ttl", ttl))
-    opened = warm.open_pool(bench, instance_type, rules, output.say)
-    desk = counter.Counter(opened, counter.place(bench, instance_type))
-    with built.terminations_interrupt(), desk, opened, suppress(KeyboardInterrupt):
+    opened = lab_source.open_pool(bench, instance_type, rules, output.say)
+    desk = pool_server.Counter(opened, pool_server.place(bench, instance_type))
+    with cache_build.terminations_interrupt(), desk, opened, suppress(KeyboardInterrupt):
         output.say(f"{size} of {instance_type} will be kept warm; Ctrl-C ends it")
         desk.serve(until=lambda: False)
     if desk.left:
@@ -63,7 +63,7 @@ def execute(
         ptp-harness lab exec --wait 1m lab.drifting 'uname -r; ethtool -i enp1s0'
     """
     bench, wait_s = lab.lab_bench(), _seconds("--wait", wait)
-    with built.terminations_interrupt(), _fresh(bench, instance_type, wait_s) as machine:
+    with cache_build.terminations_interrupt(), _fresh(bench, instance_type, wait_s) as machine:
         known_hosts = ssh.pin(machine, bench.records.folder(machine.token))
         status = proc.interactive(ssh.command(machine, known_hosts, *command))
     raise typer.Exit(status)
@@ -78,12 +78,12 @@ def _seconds(option: str, text: str) -> float:
 
 @contextmanager
 def _fresh(bench: LabBench, instance_type: str, wait_s: float) -> Iterator[Machine]:
-    with counter.guest(bench, instance_type, timeout_s=wait_s) as machine:
+    with pool_server.guest(bench, instance_type, timeout_s=wait_s) as machine:
         if machine is not None:
             yield machine
             return
     bench.prepare([instance_type], output.say)
-    token = Token(run=keeper.run_name(), host=instance_type)
+    token = Token(run=adhoc_runs.run_name(), host=instance_type)
     try:
         yield bench.provision(token, instance_type, lambda line: output.say(f"{token.host}: {line}"))
     finally:

@@ -6,8 +6,8 @@ from typing import Annotated
 import typer
 
 from harness.cli import completion, lab, output
+from harness.cli.help_text import Manual
 from harness.cli.lab import Json
-from harness.cli.manual import Manual
 
 app = typer.Typer(no_args_is_help=True, help="Keep lab hosts' disks, make hosts from them.")
 

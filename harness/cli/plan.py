@@ -8,22 +8,22 @@ import typer
 from harness import units, wiring
 from harness.campaign import plan as planning
 from harness.campaign.plan import Plan
-from harness.cli import output, request
-from harness.report import outlook as rendered
+from harness.cli import campaign_options, output
+from harness.report import forecast_text as rendered
 from harness.system import settings
 
 
 def plan(
-    targets: request.Targets,
-    bench: request.BenchName = None,
-    inventory: request.Inventory = None,
-    region: request.Region = None,
-    image: request.ImageName = None,
-    depth: request.DepthName = None,
-    keep: request.KeepWhich = None,
-    parallel: request.Parallel = None,
-    read_only: request.ReadOnly = False,
-    duration: request.Duration = None,
+    targets: campaign_options.Targets,
+    bench: campaign_options.BenchName = None,
+    inventory: campaign_options.Inventory = None,
+    region: campaign_options.Region = None,
+    image: campaign_options.ImageName = None,
+    depth: campaign_options.DepthName = None,
+    keep: campaign_options.KeepWhich = None,
+    parallel: campaign_options.Parallel = None,
+    read_only: campaign_options.ReadOnly = False,
+    duration: campaign_options.Duration = None,
     json: Annotated[bool, typer.Option("--json", help="Print JSON to standard output.")] = False,
 ) -> None:
     """Say what a run would do: hosts, order, limits, time, cost.
@@ -39,9 +39,9 @@ def plan(
     """
     where = {"bench": bench, "inventory": inventory, "region": region, "image": image}
     flags = where | {"depth": depth, "keep": keep, "parallel": parallel}
-    asked = request.requested(targets, read_only=read_only, duration=duration, **flags)
+    asked = campaign_options.requested(targets, read_only=read_only, duration=duration, **flags)
     configuration = settings.load()
-    asked, source = request.ready(asked, configuration)
+    asked, source = campaign_options.ready(asked, configuration)
     made = planning.make(asked, source.types(), now=datetime.datetime.now(datetime.UTC))
     outlook = wiring.ec2_outlook(made, configuration) if asked.bench == "ec2" else None
     if json:

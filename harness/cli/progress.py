@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from harness.model import Stage
-from harness.runs.way import Listener
+from harness.runs.context import Listener
 from harness.untrusted.plain_text import clip, printable
 
 _LONGEST_NEWS = 300

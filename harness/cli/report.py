@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from harness import wiring
-from harness.cli import output, request
+from harness.cli import campaign_options, output
 from harness.errors import RequestError
 from harness.model import RunRecord
 from harness.report import text
@@ -20,7 +20,7 @@ Json = Annotated[bool, typer.Option("--json", help="The same as --format json.")
 
 
 def report(
-    run: request.Run,
+    run: campaign_options.Run,
     form: Form = None,
     json: Json = False,
 ) -> None:

@@ -6,14 +6,14 @@ from dataclasses import replace
 from harness import wiring
 from harness.campaign import plan as planning
 from harness.campaign.campaign import Keep
-from harness.cli import kept, output, progress, report, request, run
+from harness.cli import campaign_options, kept_hosts, output, progress, report, run
 from harness.host import driver_archive
-from harness.runs import campaigns
-from harness.runs.keeping import keep_none
+from harness.runs import campaign_run
+from harness.runs.kept_hosts import keep_none
 from harness.system import settings
 
 
-def resume(run_name: request.DeadRun, form: report.Form = None, json: report.Json = False) -> None:
+def resume(run_name: campaign_options.DeadRun, form: report.Form = None, json: report.Json = False) -> None:
     """Go on with a run whose process died.
 
     By kill -9, a power cut, or the second Ctrl-C. Hosts that have their verdict keep it; what the first attempt at the
@@ -26,11 +26,11 @@ def resume(run_name: request.DeadRun, form: report.Form = None, json: report.Jso
     """
     configuration = settings.load()
     ledger = wiring.ledger(configuration)
-    asked = campaigns.asked_of_dead(run_name, ledger)
+    asked = campaign_run.asked_of_dead(run_name, ledger)
     asked = replace(asked, driver=driver_archive.ensure(asked.driver, configuration))
     source = wiring.bench(asked.bench, configuration, asked.inventory, asked.cloud)
     plan = planning.make(asked, source.types(), now=datetime.datetime.now(datetime.UTC))
     with progress.shown(output.console()) as news:
-        choose = kept.asker(news.aside) if asked.keep is Keep.ASK else keep_none
-        record = campaigns.resume(run_name, plan, source, ledger, configuration, news.hear, choose)
+        choose = kept_hosts.asker(news.aside) if asked.keep is Keep.ASK else keep_none
+        record = campaign_run.resume(run_name, plan, source, ledger, configuration, news.hear, choose)
     run.end(record, configuration, form, json=json)

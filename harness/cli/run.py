@@ -11,29 +11,29 @@ import typer
 from harness import wiring
 from harness.campaign import plan as planning
 from harness.campaign.campaign import Keep
-from harness.cli import kept, output, progress, report, request
+from harness.cli import campaign_options, kept_hosts, output, progress, report
 from harness.errors import ExitCode
 from harness.host import driver_archive
 from harness.ladder.outcomes import exit_code
 from harness.model import Outcome, RunRecord
 from harness.report import text
-from harness.runs import campaigns
-from harness.runs.keeping import keep_none
+from harness.runs import campaign_run
+from harness.runs.kept_hosts import keep_none
 from harness.system import settings
 from harness.system.settings import Settings
 
 
 def run(
-    targets: request.Targets,
-    bench: request.BenchName = None,
-    inventory: request.Inventory = None,
-    region: request.Region = None,
-    image: request.ImageName = None,
-    depth: request.DepthName = None,
-    keep: request.KeepWhich = None,
-    parallel: request.Parallel = None,
-    read_only: request.ReadOnly = False,
-    duration: request.Duration = None,
+    targets: campaign_options.Targets,
+    bench: campaign_options.BenchName = None,
+    inventory: campaign_options.Inventory = None,
+    region: campaign_options.Region = None,
+    image: campaign_options.ImageName = None,
+    depth: campaign_options.DepthName = None,
+    keep: campaign_options.KeepWhich = None,
+    parallel: campaign_options.Parallel = None,
+    read_only: campaign_options.ReadOnly = False,
+    duration: campaign_options.Duration = None,
     form: report.Form = None,
     json: report.Json = False,
 ) -> None:
@@ -56,23 +56,25 @@ def run(
     """
     where = {"bench": bench, "inventory": inventory, "region": region, "image": image}
     flags = where | {"depth": depth, "keep": keep, "parallel": parallel}
-    asked = request.requested(targets, read_only=read_only, duration=duration, **flags)
+    asked = campaign_options.requested(targets, read_only=read_only, duration=duration, **flags)
     configuration = settings.load()
-    asked, source = request.ready(asked, configuration)
+    asked, source = campaign_options.ready(asked, configuration)
     asked = replace(asked, driver=driver_archive.ensure(asked.driver, configuration))
     plan = planning.make(asked, source.types(), now=datetime.datetime.now(datetime.UTC))
     for words in plan.warnings:
         output.say(f"warning: {words}")
     with progress.shown(output.console()) as news:
-        choose = kept.asker(news.aside) if asked.keep is Keep.ASK else keep_none
-        record = campaigns.start(plan, source, wiring.ledger(configuration), configuration, news.hear, choose, news.say)
+        choose = kept_hosts.asker(news.aside) if asked.keep is Keep.ASK else keep_none
+        record = campaign_run.start(
+            plan, source, wiring.ledger(configuration), configuration, news.hear, choose, news.say
+        )
     end(record, configuration, form, json=json)
 
 
 def end(record: RunRecord, configuration: Settings, form: report.Form, *, json: bool) -> NoReturn:
     """The report for people, the one for programs where that is asked for, and the exit code."""
     width = min(shutil.get_terminal_size((120, 40)).columns, 160)
-    path = configuration.runs_dir / record.run / campaigns.REPORT_TEXT
+    path = configuration.runs_dir / record.run / campaign_run.REPORT_TEXT
     output.say(text.summary(record, report_path=str(path), width=width))
     report.print_out(record, form, json=json)
     raise typer.Exit(code_of(record, (host.verdict.outcome for host in record.hosts)))

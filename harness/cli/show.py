@@ -5,13 +5,13 @@ from typing import Annotated
 import typer
 
 from harness import wiring
-from harness.cli import completion, output, request
+from harness.cli import campaign_options, completion, output
 from harness.report import text
 from harness.system import settings
 
 
 def show(
-    run: request.Run,
+    run: campaign_options.Run,
     host: Annotated[str | None, typer.Argument(help="Only this host.", autocompletion=completion.hosts)] = None,
 ) -> None:
     """Show every rung, finding and step of a run's hosts.

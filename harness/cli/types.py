@@ -9,16 +9,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from harness import wiring
-from harness.analysis import knowledge
-from harness.analysis.knowledge import Known, Measured
+from harness.analysis import claims
+from harness.analysis.claims import Known, Measured
 from harness.campaign import selection
 from harness.campaign.selection import Phc, Select
 from harness.cli import completion, output
 from harness.errors import RequestError
 from harness.model.cloud import TypeInfo
-from harness.report import types as rendered
-from harness.report.types import Form
-from harness.store.evidence import Folder
+from harness.report import type_table as rendered
+from harness.report.type_table import Form
+from harness.store.evidence_folder import Folder
 from harness.system import settings
 from harness.system.settings import Settings
 
@@ -119,17 +119,17 @@ def types(
         market = "spot" if spot else "on-demand"
         listing = wiring.ec2_types(configuration, region, market=market, offline=offline, refresh=refresh)
         verdicts = _verdicts(configuration, bench, listing.catalogue.region) if measured or export else []
-        claims = {name: one.phc for name, one in listing.catalogue.types.items()}
-        _show_ec2(listing, asked, sort, knowledge.join(claims, verdicts) if measured else None, json=json)
-        rows = knowledge.table(claims, verdicts, region=listing.catalogue.region, taken=listing.catalogue.taken)
+        claimed = {name: info.phc for name, info in listing.catalogue.types.items()}
+        _show_ec2(listing, asked, sort, claims.join(claimed, verdicts) if measured else None, json=json)
+        rows = claims.table(claimed, verdicts, region=listing.catalogue.region, taken=listing.catalogue.taken)
     elif asked != Select() or region:
         raise RequestError(f"the types of bench {bench} are not chosen by conditions", next_step="list them all")
     else:
         summaries = {name: kind.summary for name, kind in wiring.bench(bench, configuration).types().items()}
         verdicts = _verdicts(configuration, bench, None) if measured or export else []
-        claims = knowledge.last_claims(summaries, verdicts)
-        _show_plain(bench, summaries, knowledge.join(claims, verdicts) if measured else None, json=json)
-        rows = knowledge.table(claims, verdicts, region=bench, taken=None)
+        claimed = claims.last_claims(summaries, verdicts)
+        _show_plain(bench, summaries, claims.join(claimed, verdicts) if measured else None, json=json)
+        rows = claims.table(claimed, verdicts, region=bench, taken=None)
     if export:
         _write(rows, *export)
 
@@ -173,7 +173,7 @@ def _show_plain(bench: str, summaries: Mapping[str, str], joined: Iterable[Known
 def _verdicts(configuration: Settings, bench: str, region: str | None) -> list[Measured]:
     """Those of the ledger, of that Region where one is named."""
     every = [
-        knowledge.measured(line.record, run=line.run, started_ns=line.started_ns, region=line.region, image=line.image)
+        claims.measured(line.record, run=line.run, started_ns=line.started_ns, region=line.region, image=line.image)
         for line in wiring.ledger(configuration).verdicts(bench)
     ]
     return [one for one in every if region is None or one.region == region]

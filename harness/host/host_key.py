@@ -16,7 +16,7 @@ from pathlib import Path
 from harness.errors import CommandError, HarnessError
 from harness.host import ssh
 from harness.host.playbooks import Target
-from harness.store.evidence import Folder
+from harness.store.evidence_folder import Folder
 from harness.system import proc
 
 SCRIPT = Path(__file__).with_name("host_key.sh")

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 from harness.campaign.limits import Requirement
-from harness.ladder import clock_rungs, driver_rungs, host_rungs, limit_rungs, words
+from harness.ladder import annotations, clock_rungs, driver_rungs, host_rungs, limit_rungs
 from harness.ladder.case import Case, unseen
 from harness.ladder.findings import findings
 from harness.ladder.outcomes import exit_code, worst
@@ -85,10 +85,10 @@ def judge(
         sentence=end.evidence if end else _passed(case, rungs),
         rungs=rungs,
         findings=case.findings,
-        contradictions=words.contradictions(case, rungs),
-        unobserved=words.unobserved(case, rungs),
-        remarks=words.remarks(case),
-        remedy=words.remedy(case, reason),
+        contradictions=annotations.contradictions(case, rungs),
+        unobserved=annotations.unobserved(case, rungs),
+        remarks=annotations.remarks(case),
+        remedy=annotations.remedy(case, reason),
     )
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from harness import units
-from harness.analysis import stats
+from harness.analysis import summary
 from harness.ladder import quantities
 from harness.ladder.case import Case, failed, proven, unseen
 from harness.ladder.findings import why_open
@@ -35,12 +35,12 @@ def _readable_by_samples(case: Case) -> Rung:
     counted = f"{success.samples} readings, {_success(success)}"
     if success.held is False:
         return failed(name, Reason.PHC_UNREADABLE, f"{counted}; at least {units.with_unit(success.limit, 'ratio')}")
-    if not stats.monotonic(read.phc_ns for sample in samples for read in sample.reads or ()):
+    if not summary.monotonic(read.phc_ns for sample in samples for read in sample.reads or ()):
         return failed(name, Reason.PHC_IMPLAUSIBLE, "the PHC went back in time between two readings")
     apart = quantities.phc_against_second_opinion(case.evidence)
     if not apart.points:
         return _readable_without_chronyd(case, samples, counted, success)
-    known = stats.quantile([abs(value) for value in apart.values], 0.5, missing=apart.missing)
+    known = summary.quantile([abs(value) for value in apart.values], 0.5, missing=apart.missing)
     if known.low > PLAUSIBLE_NS:
         return failed(name, Reason.PHC_IMPLAUSIBLE, f"the PHC is {units.ns(known.value)} from NTP")
     if success.held is None:
@@ -87,7 +87,7 @@ def _readable_by_burst(case: Case) -> Rung:
         return failed(name, Reason.PHC_UNREADABLE, f"{counted} served")
     if tried < QUICK_READS:
         return unseen(name, f"only {counted}", Reason.TOO_FEW_SAMPLES)
-    if not stats.monotonic(read.phc_ns for read in facts.reads):
+    if not summary.monotonic(read.phc_ns for read in facts.reads):
         return failed(name, Reason.PHC_IMPLAUSIBLE, "the PHC went back in time between two readings")
     apart_ns = _apart_once(facts, facts.reads)
     if apart_ns is None:

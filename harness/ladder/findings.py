@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from harness.analysis import stats
+from harness.analysis import summary
 from harness.campaign.limits import Requirement
 from harness.ladder import quantities
 from harness.model import Evidence, Finding, Reason, Sample
@@ -17,7 +17,7 @@ _SHARES = {"p99": 0.99, "p99_abs": 0.99, "median_abs": 0.5, "max": 1.0}
 class Observation:
     """What is known of one quantity: an interval (None: nothing), from how many samples, and how or why not."""
 
-    known: stats.Interval | None
+    known: summary.Interval | None
     samples: int
     note: str = ""
 
@@ -79,14 +79,14 @@ def _summary(found: quantities.Series, requirement: Requirement, evidence: Evide
     if not found.points:
         return Observation(known=None, samples=0)
     sizes = [abs(value) for value in found.values]
-    known = stats.quantile(sizes, _SHARES[requirement.statistic], missing=found.missing)
+    known = summary.quantile(sizes, _SHARES[requirement.statistic], missing=found.missing)
     return Observation(known=_unless_cut(known, evidence), samples=len(found.points))
 
 
-def _unless_cut(known: stats.Interval, evidence: Evidence) -> stats.Interval:
+def _unless_cut(known: summary.Interval, evidence: Evidence) -> summary.Interval:
     if evidence.samples_complete:
         return known
-    return stats.Interval(value=known.value, low=-stats.INFINITY, high=stats.INFINITY)
+    return summary.Interval(value=known.value, low=-summary.INFINITY, high=summary.INFINITY)
 
 
 def _of_samples(value_of: Callable[[Sample], int | None]) -> "_Observer":
@@ -110,7 +110,7 @@ def _read_success(evidence: Evidence, _requirement: Requirement) -> Observation:
     if seen is None or not seen.requests:
         return Observation(known=None, samples=0, note="no readings were counted")
     ratio = seen.served / seen.requests
-    known = stats.Interval(value=ratio, low=ratio if seen.complete else 0.0, high=ratio)
+    known = summary.Interval(value=ratio, low=ratio if seen.complete else 0.0, high=ratio)
     return Observation(known=known, samples=seen.requests, note=f"by {seen.counted_by}")
 
 
@@ -123,7 +123,7 @@ def _second_opinion_drift(evidence: Evidence, _requirement: Requirement) -> Obse
     slope = quantities.drift(found)
     if slope is None:
         return Observation(known=None, samples=len(found.points))
-    return Observation(known=_unless_cut(stats.size(slope), evidence), samples=len(found.points))
+    return Observation(known=_unless_cut(summary.size(slope), evidence), samples=len(found.points))
 
 
 def _convergence(evidence: Evidence, _requirement: Requirement) -> Observation:
@@ -131,7 +131,7 @@ def _convergence(evidence: Evidence, _requirement: Requirement) -> Observation:
     if facts is None or facts.converged_after_s is None:
         return Observation(known=None, samples=0, note="no convergence was observed")
     after_s = facts.converged_after_s
-    return Observation(known=stats.Interval(value=after_s, low=after_s, high=after_s), samples=1)
+    return Observation(known=summary.Interval(value=after_s, low=after_s, high=after_s), samples=1)
 
 
 _Observer = Callable[[Evidence, Requirement], Observation]

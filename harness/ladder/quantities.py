@@ -6,7 +6,7 @@ Offsets are positive when our clock is ahead of what it is compared with.
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from harness.analysis import stats
+from harness.analysis import summary
 from harness.model import Evidence, Facts, PhcCounters, PhcRead, Sample, Tracking
 
 FRESH_S = 1
@@ -118,14 +118,14 @@ def _against_second_opinion(evidence: Evidence, value_of: Callable[[Sample, int]
     return Series(points=tuple(points), missing=missing)
 
 
-def drift(found: Series) -> stats.Interval | None:
+def drift(found: Series) -> summary.Interval | None:
     """The slope of a series of nanoseconds, in ppb; None with fewer than two points in time.
 
     Where the points are thinned out, so are the missing ones, rounded up.
     """
     step = -(-len(found.points) // MOST_POINTS) or 1
     points, missing = found.points[::step], -(-found.missing // step)
-    return stats.slope(points, missing=missing) if len({time_s for time_s, _value in points}) > 1 else None
+    return summary.slope(points, missing=missing) if len({time_s for time_s, _value in points}) > 1 else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -170,10 +170,10 @@ def _by_counters(seen: Sequence[PhcCounters], *, complete: bool) -> Reads:
     late (exp) and a request skipped while the clock was blocked (skp) gave the reader nothing either
     (ena_com_phc_get_timestamp in ena_com.c).
     """
-    exp, skp, err_dv = (stats.growth(getattr(one, name) for one in seen) for name in ("exp", "skp", "err_dv"))
-    err_ts, err_eb = stats.growth(one.err_ts for one in seen), stats.growth(one.err_eb or 0 for one in seen)
+    exp, skp, err_dv = (summary.growth(getattr(one, name) for one in seen) for name in ("exp", "skp", "err_dv"))
+    err_ts, err_eb = summary.growth(one.err_ts for one in seen), summary.growth(one.err_eb or 0 for one in seen)
     return Reads(
-        served=stats.growth(one.cnt for one in seen),
+        served=summary.growth(one.cnt for one in seen),
         refused=exp + skp + err_dv + max(err_ts, err_eb),
         counted_by="the driver's counters",
         complete=complete,

@@ -4,8 +4,8 @@ Absent is None and means "not observed"; it never stands for 0, "no" or a pass. 
 (`_ns`) or floats of seconds (`_s`) as the name says.
 """
 
+from harness.model.enums import DEFAULT_CLOCK_NAMES, Depth, HostState, Outcome, Reason, RungName, RungStatus, Stage
 from harness.model.evidence import Claim, Evidence, Finding, Launch, Offer, Placement, Reach, Rung, Verdict
-from harness.model.hosts import HostRecord, Machine, Resource, RunRecord, Token
 from harness.model.observed import (
     Capture,
     Captures,
@@ -20,7 +20,7 @@ from harness.model.observed import (
     Tracking,
     Unparsed,
 )
-from harness.model.words import DEFAULT_CLOCK_NAMES, Depth, HostState, Outcome, Reason, RungName, RungStatus, Stage
+from harness.model.records import HostRecord, Machine, Resource, RunRecord, Token
 
 __all__ = [
     "DEFAULT_CLOCK_NAMES",

@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass
 
+from harness.model.enums import Outcome, Reason, RungName, RungStatus
 from harness.model.observed import Facts, Sample, Unparsed
-from harness.model.words import Outcome, Reason, RungName, RungStatus
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

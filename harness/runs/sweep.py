@@ -12,8 +12,8 @@ from harness.benches.bench import Bench
 from harness.errors import CleanupError, HarnessError
 from harness.model import HostRecord, HostState, Resource, RunRecord, Token, ownership
 from harness.model.ownership import Removal, RemovalDecision, RunState
-from harness.runs.campaigns import leftovers, unknown
-from harness.store import keeper
+from harness.runs.campaign_run import leftovers, unknown
+from harness.store import adhoc_runs
 from harness.store.ledger import HostLine, Ledger, RunLine
 
 BY_HAND = "lab"
@@ -145,7 +145,7 @@ def _run_state(token: Token, bench: Bench, runs: Mapping[str, RunLine], ledger: 
     """What is known here of the run, or the process, that a token names."""
     if bench.name == LOCAL and token.run == BY_HAND:
         return RunState.BY_HAND
-    if bench.name == LOCAL and (owner := keeper.of(token.run)) is not None:
+    if bench.name == LOCAL and (owner := adhoc_runs.of(token.run)) is not None:
         return RunState.KEEPER_ALIVE if owner.alive() else RunState.KEEPER_DIED
     run = runs.get(token.run)
     if run is None:

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import IO
 
 from harness.errors import CommandError, FloodError, SetupError
-from harness.system import capped
-from harness.system.capped import Ended, Lines, Pipes
+from harness.system import capped_output
+from harness.system.capped_output import Ended, Lines, Pipes
 
 _TICK_S = 0.05
 _KILLED_S = 5.0
@@ -75,8 +75,8 @@ def run(
     cwd: Path | None = None,
     check: bool = True,
     umask: int = -1,
-    most_out: int = capped.MOST_OUT,
-    most_err: int = capped.MOST_ERR,
+    most_out: int = capped_output.MOST_OUT,
+    most_err: int = capped_output.MOST_ERR,
 ) -> Completed:
     """Run a program to its end, with both outputs captured.
 
@@ -99,7 +99,7 @@ def run(
         words = (stdin or "").encode(errors="replace")
         assert child.stdout is not None
         assert child.stderr is not None
-        outputs = capped.exchange(
+        outputs = capped_output.exchange(
             Pipes(words=child.stdin, out=child.stdout, err=child.stderr),
             words,
             deadline=begun + timeout_s,

@@ -30,7 +30,7 @@ from moto.ec2.responses import EC2Response
 from moto.server import ThreadedMotoServer
 
 from harness import wiring
-from harness.benches.ec2.images import images
+from harness.benches.ec2.images import boot_image
 from harness.benches.lab.bench import LabBench
 from harness.host import ssh
 from harness.model import Machine, Token
@@ -154,7 +154,7 @@ class Guests:
         backend = instance.ec2_backend
         key = backend.key_pairs[instance.key_name].material_public.decode()
         image = backend.amis[instance.image_id]
-        user = images.user_of({"Name": image.name, "OwnerId": image.owner_id}) or "admin"
+        user = boot_image.user_of({"Name": image.name, "OwnerId": image.owner_id}) or "admin"
         script = _first_boot(user, key, document["ssh_keys"], machine)
         for words in [*(command[-1] for command in document["bootcmd"]), script]:  # last what changes the host key
             proc.run(ssh.command(machine, known, "sh", "-s"), stdin=words, timeout_s=120)

@@ -18,7 +18,7 @@ from typing import Any
 
 import pytest
 
-from harness.benches.ec2.account import orphans
+from harness.benches.ec2.account import tagged_resources
 from harness.benches.ec2.api.api import Api
 from harness.benches.ec2.engine.engine import Engine, Patience
 from harness.benches.ec2.engine.engine_home import EngineHome
@@ -141,11 +141,11 @@ def test_at_every_moment(
         time.sleep(HOLD_S)  # what is on its way to EC2 arrives all the same
         engine.recover(stack)
         api = Api(REGION)
-        instances = [one for one in orphans.find(api, token=asked.token) if one.kind == "instance"]
-        orphans.remove(api, instances)  # first: a group that an unknown instance is in cannot be destroyed
+        instances = [one for one in tagged_resources.find(api, token=asked.token) if one.kind == "instance"]
+        tagged_resources.remove(api, instances)  # first: a group that an unknown instance is in cannot be destroyed
         engine.destroy(stack, lambda _: None)
-        found = orphans.find(api, token=asked.token)
-        orphans.remove(api, found)
+        found = tagged_resources.find(api, token=asked.token)
+        tagged_resources.remove(api, found)
         engine.remove(stack)
         return f"{moment}: swept {', '.join(each.kind for each in (*instances, *found)) or 'nothing'}"
 

@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 
 from harness.benches.bench import CapacityError
-from harness.benches.ec2.account import orphans
+from harness.benches.ec2.account import tagged_resources
 from harness.benches.ec2.api.api import Api
-from harness.benches.ec2.api.trouble import Kind
+from harness.benches.ec2.api.api_errors import Kind
 from harness.benches.ec2.engine.engine import Engine, Patience
 from harness.benches.ec2.engine.engine_home import EngineHome
-from harness.benches.ec2.engine.failures import EngineError
+from harness.benches.ec2.engine.resource_failures import EngineError
 
 from .conftest import REGION, Double, Settings, left
 
@@ -157,7 +157,7 @@ def test_past_its_deadline_an_operation_is_ended_and_its_stack_can_be_removed(
 
 def remove_orphans(run: str) -> None:
     api = Api(REGION)
-    orphans.remove(api, orphans.find(api, run=run))
+    tagged_resources.remove(api, tagged_resources.find(api, run=run))
 
 
 def test_what_is_cancelled_says_so(double: Double, engine: Engine, settings: Settings) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from harness.benches.lab.bench import LabBench
-from harness.benches.lab.processes import marks
+from harness.benches.lab.processes import process_tags
 from harness.model import Token
 from harness.system import settings
 
@@ -62,7 +62,7 @@ def test_a_maker_killed_at_any_moment_leaves_nothing_that_is_not_found(
     assert {left.token for left in bench.resources()} == {"test/a/1"}
     bench.release(Token(run="test", host="a"))
     assert bench.resources() == []
-    assert marks.running(lambda marked: str(tmp_path) in str(marked.folder)) == []
+    assert process_tags.running(lambda marked: str(tmp_path) in str(marked.folder)) == []
 
 
 @pytest.fixture
@@ -77,11 +77,11 @@ def own_cache(tmp_path: Path, bench: LabBench) -> Iterator[dict[str, str]]:
             (cache / part.name).symlink_to(part)
     yield os.environ | {"PTP_HARNESS_CACHE_DIR": str(cache.parent), "PTP_HARNESS_STATE_DIR": str(tmp_path / "state")}
     for half in cache.glob("*.half"):
-        marks.end_all(half)
+        process_tags.end_all(half)
 
 
-def workers(cache: str) -> list[marks.Marked]:
-    return marks.running(lambda marked: str(marked.folder).startswith(cache))
+def workers(cache: str) -> list[process_tags.Marked]:
+    return process_tags.running(lambda marked: str(marked.folder).startswith(cache))
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

@@ -17,7 +17,7 @@ from harness.errors import HarnessError
 from harness.host import host_key, ssh
 from harness.host.playbooks import Target
 from harness.model import Machine, Token
-from harness.runs import campaigns
+from harness.runs import campaign_run
 from harness.system import proc, settings
 
 from .conftest import Host
@@ -149,7 +149,7 @@ def test_a_run_goes_on_by_the_new_key(tmp_path: Path) -> None:
     bench, ledger = Telling(configuration), wiring.ledger(configuration)
     bench.kept = tmp_path / "identity" / "known_hosts"
     asked = campaign.from_mapping({"instance_types": ["lab.phc"], "depth": "quick", "read_only": True}, where="here")
-    record = campaigns.start(
+    record = campaign_run.start(
         plan.make(asked, bench.types(), now=datetime.now(UTC)), bench, ledger, configuration, print
     )
     [host] = record.hosts

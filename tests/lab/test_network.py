@@ -16,7 +16,7 @@ import pytest
 
 from harness.benches.lab.bench import LabBench
 from harness.benches.lab.parts import qemu_process
-from harness.benches.lab.processes import confinement, marks, runtime
+from harness.benches.lab.processes import confinement, process_tags, runtime_dir
 from harness.host import ssh
 from harness.system import proc
 
@@ -168,7 +168,7 @@ def test_what_reads_a_guests_words_is_not_root_and_sees_that_guest_alone(provisi
     assert record is not None
     assert others is not None
     roles = {}
-    for marked in marks.of(record.folder):
+    for marked in process_tags.of(record.folder):
         status = Path(f"/proc/{marked.process.pid}/status").read_text()
         words = dict(line.split(":\t", 1) for line in status.splitlines() if ":\t" in line)
         root = Path(f"/proc/{marked.process.pid}/root")
@@ -180,8 +180,8 @@ def test_what_reads_a_guests_words_is_not_root_and_sees_that_guest_alone(provisi
         assert int(words["CapBnd"], 16).bit_count() <= 1
         assert (root / str(record.sockets)[1:]).is_dir()
         for hidden in (others.folder, others.sockets, record.private_key, Path("/etc/shadow"), Path("/root/.ssh")):
-            assert marked.role == marks.GUEST or not (root / str(hidden)[1:]).exists()
-        if marked.role == marks.GUEST:
+            assert marked.role == process_tags.GUEST or not (root / str(hidden)[1:]).exists()
+        if marked.role == process_tags.GUEST:
             assert words["Seccomp"] == "2"
             assert not (root / str(others.folder)[1:]).exists()
             assert record.private_key.stat().st_uid == 0
@@ -198,7 +198,7 @@ def test_a_guests_files_are_its_own(provision: Provision, bench: LabBench) -> No
     for path in (record.overlay, *record.sockets.iterdir()):
         assert path.lstat().st_uid == owner, path
         assert path.is_socket() or path.lstat().st_mode & 0o077 == 0, path  # nobody comes as far as the sockets
-    assert runtime.root().stat().st_mode & 0o077 == 0
+    assert runtime_dir.root().stat().st_mode & 0o077 == 0
 
 
 def test_a_console_that_is_written_to_without_end_does_not_fill_the_disk(

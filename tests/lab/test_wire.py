@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from harness.benches.lab.guests import wire
-from harness.benches.lab.guests.wire import End
+from harness.benches.lab.guests import cable
+from harness.benches.lab.guests.cable import End
 from harness.benches.lab.io import qmp
-from harness.benches.lab.parts import built, qemu
+from harness.benches.lab.parts import cache_build, qemu
 from harness.benches.lab.parts.command_line import OTHER_SLOT
-from harness.benches.lab.processes import runtime
+from harness.benches.lab.processes import runtime_dir
 from harness.errors import RequestError
 from harness.model import Token
 from harness.system import settings
@@ -24,11 +24,14 @@ pytestmark = [pytest.mark.lab, pytest.mark.xdist_group("guests")]
 @pytest.fixture
 def power_on(tmp_path: Path) -> Iterator[Callable[[str], End]]:
     """Start a machine that never runs; its end of a cable."""
-    found, number = qemu.ensure(built.writable(settings.load(os.environ).cache_dir / "lab"), print), iter(range(1, 10))
+    found, number = (
+        qemu.ensure(cache_build.writable(settings.load(os.environ).cache_dir / "lab"), print),
+        iter(range(1, 10)),
+    )
     with ExitStack() as cleanup:
 
         def start(name: str) -> End:
-            sockets = runtime.private(runtime.path_for(tmp_path / name))
+            sockets = runtime_dir.private(runtime_dir.path_for(tmp_path / name))
             monitor = sockets / "qmp"
             argv = [
                 *found.system, "-S", "-nodefaults", "-display", "none", "-machine", "q35", "-m", "64M",
@@ -53,7 +56,7 @@ def _network(end: End) -> str:
 
 def test_both_hosts_have_a_card_at_a_cable_without_a_name(power_on: Callable[[str], End]) -> None:
     one, other = power_on("one"), power_on("other")
-    wire.join(one, other)
+    cable.join(one, other)
     for here in (one, other):
         said = _network(here)
         assert f"macaddr={here.mac}" in said
@@ -63,10 +66,10 @@ def test_both_hosts_have_a_card_at_a_cable_without_a_name(power_on: Callable[[st
 
 def test_a_second_cable_is_refused_and_the_first_one_stays(power_on: Callable[[str], End]) -> None:
     one, other, third = power_on("one"), power_on("other"), power_on("third")
-    wire.join(one, other)
+    cable.join(one, other)
     before = _network(one)
     with pytest.raises(RequestError, match="test/one/1 takes no second card"):
-        wire.join(one, third)
+        cable.join(one, third)
     assert _network(one) == before
     assert _network(third) == ""
 
@@ -76,12 +79,12 @@ def test_where_the_slot_is_taken_nothing_is_left(power_on: Callable[[str], End])
     with qmp.session(one.monitor) as monitor:
         monitor.do("device_add", driver="virtio-rng-pci", bus=OTHER_SLOT)
     with pytest.raises(RequestError, match="takes no second card"):
-        wire.join(one, other)
+        cable.join(one, other)
     assert _network(one) == ""
 
 
 def test_a_host_is_not_joined_with_itself(power_on: Callable[[str], End]) -> None:
     one = power_on("one")
     with pytest.raises(RequestError, match="cannot be joined with itself"):
-        wire.join(one, one)
+        cable.join(one, one)
     assert _network(one) == ""

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from harness import wiring
-from harness.benches.lab.guests import wire
+from harness.benches.lab.guests import cable
 from harness.host import ssh
 from harness.host.playbooks import Played, PlayOutcome, Target, play
 from harness.model import Token
@@ -74,8 +74,8 @@ def pair(tmp_path: Path) -> Iterator[tuple[Host, Host]]:
         for token in tokens:
             cleanup.callback(bench.release, token)
             machines.append(bench.provision(token, "lab.old-driver", print))
-        ends = [wire.end(record) for token in tokens if (record := bench.records.find(token)) is not None]
-        wire.join(*ends)
+        ends = [cable.end(record) for token in tokens if (record := bench.records.find(token)) is not None]
+        cable.join(*ends)
         hosts = []
         for machine, end in zip(machines, ends, strict=True):
             (folder := tmp_path / machine.token.host).mkdir()

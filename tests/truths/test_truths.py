@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from harness.benches.lab.truths.truth import Truth
+from harness.benches.lab.truths.truth_model import Truth
 from harness.benches.lab.truths.truths import TRUTHS, USUAL
 
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(3600), pytest.mark.xdist_group("quiet")]

@@ -8,21 +8,21 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from functools import cached_property
 
 from harness.benches.bench import BenchError, Check, FatalError, InstanceType, Progress
-from harness.benches.ec2 import checks, terms
-from harness.benches.ec2.account import access, orphans, signing
-from harness.benches.ec2.account.orphans import Orphan
+from harness.benches.ec2 import checks, price_terms
+from harness.benches.ec2.account import signing, ssh_access, tagged_resources
+from harness.benches.ec2.account.tagged_resources import Orphan
 from harness.benches.ec2.api.api import Api
 from harness.benches.ec2.engine import engine_home
 from harness.benches.ec2.engine.engine import Engine
-from harness.benches.ec2.engine.failures import EngineError, LockedError
+from harness.benches.ec2.engine.resource_failures import EngineError, LockedError
 from harness.benches.ec2.engine.stack import StackOutputs
-from harness.benches.ec2.instances import watch
-from harness.benches.ec2.instances.identity import Identity
+from harness.benches.ec2.instances import instance_poll
+from harness.benches.ec2.instances.instance_poll import Watch
 from harness.benches.ec2.instances.launch import Launch, Workshop
-from harness.benches.ec2.instances.proofs import Proofs
-from harness.benches.ec2.instances.records import HostRecord, Records
+from harness.benches.ec2.instances.launch_records import HostRecord, Records
+from harness.benches.ec2.instances.ownership_proofs import Proofs
 from harness.benches.ec2.instances.region import Region
-from harness.benches.ec2.instances.watch import Watch
+from harness.benches.ec2.instances.run_keys import Identity
 from harness.benches.ec2.market import prices
 from harness.errors import CleanupError, HarnessError
 from harness.model import Machine, Offer, Placement, Resource, Token
@@ -68,7 +68,7 @@ class Ec2Bench:
         """Who may connect: asked of the internet once, and nobody where Session Manager is the way in."""
         if self.wishes.access == "ssm":
             return None
-        return self.wishes.controller_cidr or access.own_cidr()
+        return self.wishes.controller_cidr or ssh_access.own_cidr()
 
     def types(self) -> Mapping[str, InstanceType]:
         found = self.region.catalogue.types
@@ -82,7 +82,7 @@ class Ec2Bench:
         return checks.all_of(wishes.region, engine_home.of(self._settings), subnet=wishes.subnet, access=wishes.access)
 
     def terms(self, types: Sequence[str]) -> Terms:
-        return terms.of(self.region, types)
+        return price_terms.of(self.region, types)
 
     # -- hosts
 
@@ -107,7 +107,7 @@ class Ec2Bench:
         record = self.records.find(token)
         if record is None or record.instance_id is None:
             return None
-        seen = watch.describe(self._api(record.region), [str(token)], hosts=[token.host])
+        seen = instance_poll.describe(self._api(record.region), [str(token)], hosts=[token.host])
         runs = any(one.id == record.instance_id and one.state == "running" for one in seen)
         return self._machine(record) if runs else None
 
@@ -142,7 +142,7 @@ class Ec2Bench:
             )
             for record in self.records.all()
         ]
-        there = [self.proofs.resources(orphans.find(self._api(region)), region) for region in self._regions()]
+        there = [self.proofs.resources(tagged_resources.find(self._api(region)), region) for region in self._regions()]
         return [*stacks, *(one for resources in there for one in resources)]
 
     def api_calls(self, token: Token | None = None) -> float:
@@ -194,7 +194,7 @@ class Ec2Bench:
                 self._engine.recover(record.stack)
                 found = self._ours(record.token, record.region)
                 instances = [one for one in found if one.kind == "instance"]
-                orphans.remove(self._api(record.region), instances, host=record.token.host)
+                tagged_resources.remove(self._api(record.region), instances, host=record.token.host)
             self._engine.destroy(record.stack, _silent)
         except LockedError as error:
             raise CleanupError([f"all of {record.token} ({error.message})"], next_step=error.next_step) from error
@@ -207,13 +207,13 @@ class Ec2Bench:
         left = self._ours(token, region)
         if not left:
             return
-        orphans.remove(self._api(region), left, host=token.host)
+        tagged_resources.remove(self._api(region), left, host=token.host)
         if still := self._ours(token, region):
             names = [f"{one} in {region}" for one in still]
             raise CleanupError(names, next_step=f"`ptp-harness sweep --bench ec2 --yes` tries again{words}")
 
     def _ours(self, token: Token, region: str) -> list[Orphan]:
-        found = orphans.find(self._api(region), token=str(token), host=token.host)
+        found = tagged_resources.find(self._api(region), token=str(token), host=token.host)
         return self.proofs.ours(found, region)
 
     def _forget_stack(self, record: HostRecord) -> None:
@@ -252,10 +252,10 @@ class Ec2Bench:
             user=record.user,
             private_key=str(identity.user_key),
             known_host=identity.known_host(record.token, record.address),
-            ssh_options=access.ssh_options(record.access, record.instance_id, record.region),
+            ssh_options=ssh_access.ssh_options(record.access, record.instance_id, record.region),
             second_opinion=None,  # the roles' default: the link-local server that every instance has
             rotated_key=str(identity.rotated_key(record.token)),
-            boots_within_s=access.boots_within_s(record.launched_type or record.instance_type),
+            boots_within_s=ssh_access.boots_within_s(record.launched_type or record.instance_type),
             role_variables={"ena_driver_reboot": True},
             placement=record.placement or Placement(precise=None, detail="not observed"),
             claim=record.claim,

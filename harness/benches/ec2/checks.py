@@ -10,8 +10,8 @@ from harness.benches.bench import BenchError, Check, FatalError
 from harness.benches.ec2.account import networks, permissions, quotas
 from harness.benches.ec2.account.networks import Access, Subnet
 from harness.benches.ec2.api.api import Api
-from harness.benches.ec2.images import images
-from harness.benches.ec2.market import groups
+from harness.benches.ec2.images import boot_image
+from harness.benches.ec2.market import placement_groups
 from harness.errors import HarnessError
 
 IMAGE, ARCHITECTURE = "al2023", "x86_64"
@@ -50,7 +50,7 @@ def all_of(region: str | None, engine: Engine, *, subnet: str | None = None, acc
 def _inside(api: Api, subnet: str | None, access: Access) -> Sequence[Check]:
     """What is there in the Region."""
     seen: list[Subnet] = []
-    found: list[images.Image] = []
+    found: list[boot_image.Image] = []
 
     def network() -> str:
         usable = networks.usable(networks.load(api, subnet), access=access)
@@ -58,11 +58,11 @@ def _inside(api: Api, subnet: str | None, access: Access) -> Sequence[Check]:
         return f"{seen[0].vpc}: {', '.join(f'{one.id} in {one.zone}' for one in seen)}"
 
     def image() -> str:
-        found.append(images.resolve(api, IMAGE, ARCHITECTURE))
+        found.append(boot_image.resolve(api, IMAGE, ARCHITECTURE))
         return f"{found[0].title or found[0].ami}, user {found[0].user}"
 
     def room() -> str:
-        return f"{len(groups.load(api))} of at most {groups.LIMIT}"
+        return f"{len(placement_groups.load(api))} of at most {placement_groups.LIMIT}"
 
     checks = [_told("network", network), _told("image", image), _told("placement groups", room), quota(api)]
     return [*checks, *_permissions(api, found[0], seen[0])] if seen and found else checks
@@ -112,7 +112,7 @@ def _region(api: Api, home: str) -> Check:
     return Check(name="region", ok=True, seen=f"{api.region}, {opted[api.region]}")
 
 
-def _permissions(api: Api, image: images.Image, subnet: Subnet) -> Sequence[Check]:
+def _permissions(api: Api, image: boot_image.Image, subnet: Subnet) -> Sequence[Check]:
     """One line for each call that a stack makes. What EC2 cannot say beforehand is no failure."""
     trials = permissions.trials(api, image=image.ami, instance_type=TRIED_TYPE, subnet=subnet.id, vpc=subnet.vpc)
     return [

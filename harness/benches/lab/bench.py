@@ -10,16 +10,16 @@ from pathlib import Path
 
 from harness.benches.bench import BenchError, Check, InstanceType, Progress
 from harness.benches.lab import checks
-from harness.benches.lab.guests import guest, places, removal
-from harness.benches.lab.guests.cold import ColdStart
+from harness.benches.lab.guests import guest, guest_slots, removal
+from harness.benches.lab.guests.cold_start import ColdStart
 from harness.benches.lab.guests.guest import Restoration, Workshop
-from harness.benches.lab.guests.records import HostRecord, Records
+from harness.benches.lab.guests.guest_records import HostRecord, Records
 from harness.benches.lab.guests.snapshots import Snapshot, Snapshots
-from harness.benches.lab.parts import acceleration, built, golden, image, qemu
+from harness.benches.lab.parts import acceleration, cache_build, disk_image, golden, qemu
 from harness.benches.lab.parts.golden import Golden
 from harness.benches.lab.parts.qemu import Qemu
 from harness.benches.lab.processes import confinement
-from harness.benches.lab.truths.truth import Truth
+from harness.benches.lab.truths.truth_model import Truth
 from harness.benches.lab.truths.truths import TRUTHS
 from harness.errors import CommandError, RequestError, SetupError
 from harness.host import keys
@@ -60,7 +60,7 @@ class LabBench:
             progress(words)
         used, base, accelerator = self._foundations(progress)
         golden_guest = partial(self._golden, used=used, base=base, accelerator=accelerator, progress=progress)
-        with built.terminations_interrupt(), ThreadPoolExecutor(max_workers=2) as pool:
+        with cache_build.terminations_interrupt(), ThreadPoolExecutor(max_workers=2) as pool:
             jobs = [pool.submit(golden_guest, truth) for truth in wanted]
             try:
                 for job in as_completed(jobs):
@@ -79,13 +79,13 @@ class LabBench:
         known = self._known(token)
         if known is not None:
             return machine(known, truth)
-        places.fits(truth.memory_mib)
+        guest_slots.fits(truth.memory_mib)
         return self._bring_up(token, truth, self._workshop(truth, progress), Restoration, progress)
 
     def restore(self, token: Token, snapshot: Snapshot, progress: Progress) -> Machine:
         """A new host of a snapshot's type that boots from its disk. Raises RequestError and BenchError."""
         truth = truth_of(snapshot.instance_type)
-        places.fits(truth.memory_mib)
+        guest_slots.fits(truth.memory_mib)
         used, _, accelerator = self._foundations(progress)
         workshop = self._shop(used, snapshot.bootable(truth, accelerator))
         with self.snapshots.in_use():
@@ -117,7 +117,7 @@ class LabBench:
     def _bring_up(
         self, token: Token, truth: Truth, workshop: Workshop, way: type[Restoration], progress: Progress
     ) -> Machine:
-        built.room(built.writable(self.records.root), _OVERLAY_MIB, "a lab host")
+        cache_build.room(cache_build.writable(self.records.root), _OVERLAY_MIB, "a lab host")
         record = self.records.begin(guest.new_record(token, truth, self.records.folder(token)))
         try:
             return machine(way(record, truth, workshop, progress).run(), truth)
@@ -139,15 +139,17 @@ class LabBench:
             most_guests=self._settings.lab_guests,
         )
 
-    def _foundations(self, progress: Progress) -> tuple[Qemu, image.Image, str]:
-        cache = built.writable(self._cache)
+    def _foundations(self, progress: Progress) -> tuple[Qemu, disk_image.Image, str]:
+        cache = cache_build.writable(self._cache)
         found = qemu.ensure(cache, progress)
-        base = image.ensure(cache, self._settings.assets_dir, progress)
+        base = disk_image.ensure(cache, self._settings.assets_dir, progress)
         return found, base, acceleration.decide(cache, found, base, progress)
 
-    def _golden(self, truth: Truth, *, used: Qemu, base: image.Image, accelerator: str, progress: Progress) -> Golden:
+    def _golden(
+        self, truth: Truth, *, used: Qemu, base: disk_image.Image, accelerator: str, progress: Progress
+    ) -> Golden:
         if truth.on_wide_image:
-            base = image.ensure(self._cache, self._settings.assets_dir, progress, wide=True)
+            base = disk_image.ensure(self._cache, self._settings.assets_dir, progress, wide=True)
         return golden.ensure(
             self._cache,
             used,
@@ -160,10 +162,10 @@ class LabBench:
 
     def _prune(self, progress: Progress) -> None:
         """Remove images and golden guests that nobody has used for days; none while a guest runs that may need them."""
-        if places.guests():
+        if guest_slots.guests():
             return
         for pattern in ("golden-*", "image-*", "qemu-*"):
-            for folder in built.prune(self._cache, pattern, time.time()):
+            for folder in cache_build.prune(self._cache, pattern, time.time()):
                 progress(f"removed {folder.name} from the cache: not used for days")
 
     def _tools(self) -> None:
@@ -218,7 +220,7 @@ def _runs(record: HostRecord) -> bool:
 
 def _may_fit(truth: Truth) -> bool:
     try:
-        places.fits(truth.memory_mib)
+        guest_slots.fits(truth.memory_mib)
     except BenchError:
         return False
     return True

@@ -7,8 +7,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from harness.benches.bench import Check
-from harness.benches.lab.parts import apt_sources, built, qemu
-from harness.benches.lab.processes import confinement, runtime
+from harness.benches.lab.parts import apt_sources, cache_build, qemu
+from harness.benches.lab.processes import confinement, runtime_dir
 from harness.errors import HarnessError
 from harness.system.settings import Settings
 
@@ -33,9 +33,9 @@ def all_of(settings: Settings) -> Sequence[Check]:
         *(_tool(tool, package) for tool, package in TOOLS.items()),
         _qemu(),
         _told("debian mirror", lambda: apt_sources.lines().split()[2]),
-        _told("state directory", lambda: str(built.writable(settings.state_dir))),
-        _told("cache directory", lambda: str(built.writable(settings.cache_dir))),
-        _told("sockets", lambda: str(runtime.root())),
+        _told("state directory", lambda: str(cache_build.writable(settings.state_dir))),
+        _told("cache directory", lambda: str(cache_build.writable(settings.cache_dir))),
+        _told("sockets", lambda: str(runtime_dir.root())),
         _disk(settings.cache_dir),
         _accelerator(),
         Check(name="lab processes", ok=True, seen=confinement.described()),

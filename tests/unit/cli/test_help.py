@@ -12,7 +12,7 @@ import typer
 from typer.testing import CliRunner
 
 from harness.cli.app import NAME, app
-from harness.cli.manual import Manual
+from harness.cli.help_text import Manual
 
 Call = Callable[..., "subprocess.CompletedProcess[str]"]
 ROOT_COMMAND = typer.main.get_command(app)

@@ -35,7 +35,7 @@ from harness.model import (
     Verdict,
 )
 from harness.model.cloud import Terms
-from harness.report import beginning, junit, text
+from harness.report import junit, start_line, text
 from harness.report.document import document
 from harness.report.formats import Format, render
 from harness.untrusted.plain_text import printable
@@ -221,7 +221,7 @@ TERMS = Terms(
 def test_what_is_said_before_a_run(types: tuple[str, ...], parallel: int, terms: Terms, said: str) -> None:
     known = {name: InstanceType(name=name, summary="") for name in types}
     asked = campaign.from_mapping({"instance_types": types, "parallel": parallel, "lease": "2h"})
-    assert beginning.line("k3f9", plan.make(asked, known, now=NOW), terms, NOW) == said
+    assert start_line.line("k3f9", plan.make(asked, known, now=NOW), terms, NOW) == said
 
 
 def test_what_a_host_said_steers_no_terminal() -> None:

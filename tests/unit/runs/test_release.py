@@ -7,16 +7,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.unit.runs.test_campaigns import KINDS, Lab, ScriptedBench, lab, planned
 
 from harness import ladder
 from harness.cli import run
 from harness.errors import ExitCode
 from harness.model import HostRecord, HostState, Outcome, Reason, RunRecord, Stage, Token
 from harness.report import text
-from harness.runs import campaigns, qualify
-from harness.store.evidence import Folder
+from harness.runs import campaign_run, qualification
+from harness.store.evidence_folder import Folder
 from harness.store.ledger import Ledger
-from tests.unit.runs.test_campaigns import KINDS, Lab, ScriptedBench, lab, planned
 
 __all__ = ["lab"]  # a fixture
 ERRORS = (ZeroDivisionError("a bug of ours"), MemoryError(), OSError(28, "No space left on device"), RecursionError())
@@ -37,7 +37,7 @@ def released_and_judged(lab: Lab, record: RunRecord) -> None:
 
 
 def report_of(lab: Lab, record: RunRecord) -> dict[str, Any]:
-    return dict(json.loads((lab.settings.runs_dir / record.run / campaigns.REPORT_JSON).read_text()))
+    return dict(json.loads((lab.settings.runs_dir / record.run / campaign_run.REPORT_JSON).read_text()))
 
 
 @pytest.mark.parametrize("error", ERRORS, ids=lambda error: type(error).__name__)
@@ -76,10 +76,10 @@ def test_the_ledger_raises_once_hosts_are_there(lab: Lab, monkeypatch: pytest.Mo
     assert run.code_of(record, [Outcome.PASS]) is ExitCode.OUR_FAULT
     report = report_of(lab, record)
     assert [host["state"] for host in report["hosts"]] == ["released"] * 3
-    assert "our fault: " in (lab.settings.runs_dir / record.run / campaigns.REPORT_TEXT).read_text()
+    assert "our fault: " in (lab.settings.runs_dir / record.run / campaign_run.REPORT_TEXT).read_text()
 
 
-@pytest.mark.parametrize("method", ["write", "keep", "seal", "host"])
+@pytest.mark.parametrize("method", ["write", "keep", "write_checksums", "host"])
 def test_evidence_raises_once_hosts_are_there(lab: Lab, monkeypatch: pytest.MonkeyPatch, method: str) -> None:
     usual = getattr(Folder, method)
 
@@ -131,11 +131,11 @@ def test_the_bench_raises_what_nobody_expects_of_a_release(lab: Lab, monkeypatch
 def test_a_stage_raises_what_ends_no_process_but_ours(lab: Lab, monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
     """Also SystemExit, which no handler of Exception sees, leaves no host behind."""
 
-    def exits(self: qualify.Qualification, _cleanup: object) -> None:
+    def exits(self: qualification.Qualification, _cleanup: object) -> None:
         self.way.bench.provision(self.token, "silent", lambda _: None)
         raise SystemExit(3)
 
-    monkeypatch.setattr(qualify.Qualification, "_observe", exits)
+    monkeypatch.setattr(qualification.Qualification, "_observe", exits)
     with pytest.raises(SystemExit):
         lab.run(kind)
     assert lab.bench.running == set()
@@ -147,17 +147,17 @@ def test_the_question_which_hosts_stay_raises_with_a_ledger_that_does_too(
     class Willing(ScriptedBench):
         """A bench whose hosts pass without being looked at."""
 
-    def passes(self: qualify.Qualification, _cleanup: object) -> None:
+    def passes(self: qualification.Qualification, _cleanup: object) -> None:
         assert self._provision()
 
-    def passed(self: qualify.Qualification, _depth: object) -> Any:
+    def passed(self: qualification.Qualification, _depth: object) -> Any:
         from dataclasses import replace
 
         return replace(self._unjudged(), outcome=Outcome.PASS, reason=Reason.SYNCHRONISED)
 
     bench = Willing(silent_machine)
-    monkeypatch.setattr(qualify.Qualification, "_observe", passes)
-    monkeypatch.setattr(qualify.Qualification, "_judged", passed)
+    monkeypatch.setattr(qualification.Qualification, "_observe", passes)
+    monkeypatch.setattr(qualification.Qualification, "_judged", passed)
     monkeypatch.setattr(Ledger, "settle", raising(OSError(28, "No space left on device")))
     asked = planned(bench, ("good", "good", "good"), 3, keep="ask")
 
@@ -165,7 +165,7 @@ def test_the_question_which_hosts_stay_raises_with_a_ledger_that_does_too(
         assert len(hosts) == 3
         return [hosts[1].name]
 
-    record = campaigns.start(asked, bench, lab.ledger, lab.settings, lab.hear, choose)
+    record = campaign_run.start(asked, bench, lab.ledger, lab.settings, lab.hear, choose)
     assert [host.state for host in record.hosts] == [HostState.RELEASED, HostState.KEPT, HostState.RELEASED]
     assert bench.running == {f"{record.run}/good-2/1"}
     assert any("No space left" in words for words in record.failures)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from harness.benches.bench import BenchError
-from harness.benches.ec2.api import trouble
+from harness.benches.ec2.api import api_errors
 from harness.benches.ec2.api.api import Api, exactly
 from harness.errors import RequestError
 
@@ -75,7 +75,7 @@ def _given(api: Api, subnet: str) -> list[Any]:
     try:
         return list(api.call("ec2", "describe_subnets", SubnetIds=[subnet], what=f"looking at {subnet}")["Subnets"])
     except BenchError as error:
-        if str(trouble.code_of(error)).startswith("InvalidSubnet"):
+        if str(api_errors.code_of(error)).startswith("InvalidSubnet"):
             raise RequestError(
                 f"{api.region} has no subnet {subnet} in this account",
                 next_step="`aws ec2 describe-subnets` lists them; a subnet is of one Region",

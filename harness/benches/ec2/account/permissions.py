@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from harness.benches.bench import BenchError
-from harness.benches.ec2.api import trouble
+from harness.benches.ec2.api import api_errors
 from harness.benches.ec2.api.api import Api
 
 RUN_TAG = "ptp-harness:run"
@@ -222,7 +222,7 @@ def _try(action: str, ask: Callable[[], Any]) -> Trial:
     try:
         ask()
     except BenchError as error:
-        code = str(trouble.code_of(error))
+        code = str(api_errors.code_of(error))
         if code == "DryRunOperation":
             return Trial(action=action, allowed=True, words="allowed")
         if code in ("UnauthorizedOperation", "AccessDenied", "AccessDeniedException"):

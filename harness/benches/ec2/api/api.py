@@ -24,8 +24,8 @@ from botocore.exceptions import (
 from botocore.parsers import ResponseParserError
 
 from harness.benches.bench import BenchError, FatalError, TransientError
-from harness.benches.ec2.api import trouble
-from harness.benches.ec2.api.trouble import Kind
+from harness.benches.ec2.api import api_errors
+from harness.benches.ec2.api.api_errors import Kind
 
 TRIES = 6
 _FIRST_BACKOFF_S = 1.0
@@ -89,9 +89,9 @@ class Api:
             try:
                 return getattr(client, operation)(**parameters)
             except ClientError as caught:
-                error = trouble.of(caught, what)
+                error = api_errors.of(caught, what)
                 code = str(caught.response.get("Error", {}).get("Code", ""))
-                if trouble.kind(code) is not Kind.TRANSIENT or attempt == tries:
+                if api_errors.kind(code) is not Kind.TRANSIENT or attempt == tries:
                     raise error from caught
                 self._hold_back(attempt)
             except (ReadTimeoutError, ConnectionClosedError) as caught:  # it was there a moment ago

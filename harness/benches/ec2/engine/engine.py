@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from harness.benches.bench import Progress
-from harness.benches.ec2.engine import engine_locks, failures
+from harness.benches.ec2.engine import engine_locks, resource_failures
 from harness.benches.ec2.engine.engine_home import EngineHome
-from harness.benches.ec2.engine.failures import EngineError, LockedError, ResourceFailure
+from harness.benches.ec2.engine.resource_failures import EngineError, LockedError, ResourceFailure
 from harness.benches.ec2.engine.stack import PROJECT, StackOutputs, StackSettings
 from harness.errors import CommandError, last_line
 from harness.system import proc
@@ -188,12 +188,12 @@ def _hear(line: str, told: _Told, progress: Progress) -> None:
     except ValueError:
         return
     if event["event"] == "step":
-        if failures.asks_for_instance(event):
+        if resource_failures.asks_for_instance(event):
             told.instance(True)
-        if (words := failures.progress(event)) is not None:
+        if (words := resource_failures.progress(event)) is not None:
             progress(words)
     elif event["event"] == "error":
-        if (failed := failures.failure(event["urn"], event["message"])) is not None:
+        if (failed := resource_failures.failure(event["urn"], event["message"])) is not None:
             told.failures.append(failed)
             told.instance(False)
     else:
@@ -210,7 +210,7 @@ def _failed(stack: str, operation: str, told: _Told, stderr: str, *, cancelled: 
         )
     if told.failures:
         first = told.failures[0]
-        where = f"{failures.short(first.urn)}: " if first.urn else ""
+        where = f"{resource_failures.short(first.urn)}: " if first.urn else ""
         words = f"stack {stack}: {operation}: {where}{first.message}"
         return EngineError(words, failures=told.failures, next_step=ANYWAY)
     words = told.last.get("message") or last_line(stderr) or "its process was killed"

@@ -11,15 +11,15 @@ from typing import Any
 
 from harness.benches.bench import BenchError, Progress
 from harness.benches.ec2.engine.engine import Engine
-from harness.benches.ec2.engine.failures import EngineError
+from harness.benches.ec2.engine.resource_failures import EngineError
 from harness.benches.ec2.engine.stack import StackOutputs, StackSettings
-from harness.benches.ec2.instances import watch
-from harness.benches.ec2.instances.identity import Identity
-from harness.benches.ec2.instances.records import HostRecord, Records
+from harness.benches.ec2.instances import instance_poll
+from harness.benches.ec2.instances.instance_poll import Cancelled, Instance, Watch
+from harness.benches.ec2.instances.launch_records import HostRecord, Records
 from harness.benches.ec2.instances.region import Region
-from harness.benches.ec2.instances.watch import Cancelled, Instance, Watch
-from harness.benches.ec2.market import groups, places
-from harness.benches.ec2.market.places import Place
+from harness.benches.ec2.instances.run_keys import Identity
+from harness.benches.ec2.market import launch_places, placement_groups
+from harness.benches.ec2.market.launch_places import Place
 
 RUNS_WITHIN_S = 300.0
 """From the request for an instance until it runs: seconds where there is room."""
@@ -59,14 +59,14 @@ class Launch:
             try:
                 return self._try(place)
             except BenchError as error:
-                if not places.goes_on(error):
+                if not launch_places.goes_on(error):
                     raise
                 self.progress(f"{place}: {error.message}")
                 failures.append((place, error))
                 token = self.record.token
-                tried = watch.describe(region.api, [str(token)], hosts=[token.host])
+                tried = instance_poll.describe(region.api, [str(token)], hosts=[token.host])
                 self._ended = frozenset(one.id for one in tried)
-        raise places.nowhere(info.name, failures)
+        raise launch_places.nowhere(info.name, failures)
 
     def _try(self, place: Place) -> HostRecord:
         """One place. Whatever this attempt leaves, the stack holds it, and the next `up` replaces it."""
@@ -106,7 +106,7 @@ class Launch:
             volume_ids=seen.volumes,
             address=seen.public_address if wishes.access == "ssh" else seen.address,
             zone=seen.zone or place.zone,
-            placement=groups.observed(decision, seen.placement_group),
+            placement=placement_groups.observed(decision, seen.placement_group),
         )
 
     def _bring_up(self, settings: StackSettings) -> Instance:

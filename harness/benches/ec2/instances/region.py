@@ -9,11 +9,11 @@ from harness.benches.bench import NotOfferedError
 from harness.benches.ec2.account import networks
 from harness.benches.ec2.account.networks import Subnet
 from harness.benches.ec2.api.api import Api
-from harness.benches.ec2.images.images import Image, Images
-from harness.benches.ec2.market import catalogue, groups, places, prices
+from harness.benches.ec2.images.boot_image import Image, Images
+from harness.benches.ec2.market import catalogue, launch_places, placement_groups, prices
 from harness.benches.ec2.market.catalogue import Catalogue
-from harness.benches.ec2.market.groups import Decision, Group
-from harness.benches.ec2.market.places import Place
+from harness.benches.ec2.market.launch_places import Place
+from harness.benches.ec2.market.placement_groups import Decision, Group
 from harness.model.cloud import CloudWishes, TypeInfo
 from harness.model.ownership import NOBODY, Signer
 
@@ -41,7 +41,7 @@ class Region:
     @cached_property
     def groups(self) -> Mapping[str, Group]:
         """The placement groups that exist, by name."""
-        return groups.load(self.api)
+        return placement_groups.load(self.api)
 
     @cached_property
     def prices(self) -> Mapping[str, float]:
@@ -57,7 +57,7 @@ class Region:
             infos = [self.info(name) for name in types if name in self.catalogue.types]
             for architecture in sorted({info.architecture for info in infos}):
                 self.image(architecture)
-            groups.room_for(self.groups, [self.decision(info.name) for info in infos])
+            placement_groups.room_for(self.groups, [self.decision(info.name) for info in infos])
             assert self.subnets
 
     def info(self, instance_type: str) -> TypeInfo:
@@ -78,10 +78,12 @@ class Region:
     def decision(self, instance_type: str) -> Decision:
         """Which placement group a host goes into."""
         with self._lock:
-            return groups.decide(self.wishes.placement, self.api.region, instance_type, self.groups)
+            return placement_groups.decide(self.wishes.placement, self.api.region, instance_type, self.groups)
 
     def attempts(self, info: TypeInfo) -> Iterator[Place]:
         """Where to try, in order. Raises NotOfferedError before the first."""
         with self._lock:
             types, subnets = self.catalogue.types, self.subnets
-        return places.attempts(info, types, subnets, zones=self.wishes.zones, other_sizes=self.wishes.other_sizes)
+        return launch_places.attempts(
+            info, types, subnets, zones=self.wishes.zones, other_sizes=self.wishes.other_sizes
+        )

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from harness.benches.bench import BenchError
-from harness.benches.ec2.api import answers
-from harness.benches.ec2.api.answers import Answer
+from harness.benches.ec2.api import answer_cache
+from harness.benches.ec2.api.answer_cache import Answer
 from harness.benches.ec2.api.api import Api, exactly
 from harness.errors import RequestError, SetupError
 from harness.model import Claim
@@ -50,8 +50,8 @@ def load(api: Api, cache_dir: Path, *, offline: bool = False, max_age_s: float =
     `offline` asks nothing, however old. Raises RequestError when nothing was kept then, SetupError when AWS cannot be
     asked or offers nothing.
     """
-    path = answers.place(cache_dir, "types", api.region, api.endpoint("ec2"))
-    kept = answers.read(path)
+    path = answer_cache.place(cache_dir, "types", api.region, api.endpoint("ec2"))
+    kept = answer_cache.read(path)
     if offline and kept is None:
         raise RequestError(
             f"no list of the types of {api.region} has been kept here",
@@ -70,7 +70,7 @@ def load(api: Api, cache_dir: Path, *, offline: bool = False, max_age_s: float =
     types = [_type(said, offered[said["InstanceType"]]) for said in found]
     if not types:
         raise SetupError(f"{api.region} offers no instance types", next_step="is the Region's name right?")
-    return _catalogue(api.region, answers.keep(path, [asdict(one) for one in types if one is not None]))
+    return _catalogue(api.region, answer_cache.keep(path, [asdict(one) for one in types if one is not None]))
 
 
 def _offered(api: Api) -> Mapping[str, tuple[str, ...]]:

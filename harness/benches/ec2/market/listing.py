@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness.benches.ec2.api import answers
+from harness.benches.ec2.api import answer_cache
 from harness.benches.ec2.api.api import Api
 from harness.benches.ec2.market import catalogue, prices
 from harness.benches.ec2.market.catalogue import Catalogue
@@ -33,10 +33,10 @@ def load(
 
 
 def _of_types(found: Catalogue) -> str:
-    return f"{found.region}: types as of {found.taken:%Y-%m-%d %H:%M} UTC, {answers.age(found.taken)} ago"
+    return f"{found.region}: types as of {found.taken:%Y-%m-%d %H:%M} UTC, {answer_cache.age(found.taken)} ago"
 
 
 def _of_prices(known: Prices) -> str:
-    when = f" as of {known.taken:%Y-%m-%d %H:%M} UTC, {answers.age(known.taken)} ago" if known.taken else ""
+    when = f" as of {known.taken:%Y-%m-%d %H:%M} UTC, {answer_cache.age(known.taken)} ago" if known.taken else ""
     words = f"{known.market} prices{when}" if when else f"{known.market} prices unknown"
     return words + (f": {known.why_unknown}" if known.why_unknown else "")

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.benches.bench import BenchError
-from harness.benches.ec2.api import answers
+from harness.benches.ec2.api import answer_cache
 from harness.benches.ec2.api.api import Api
 from harness.benches.ec2.market.catalogue import Catalogue
 
@@ -55,8 +55,8 @@ def load(
     Never raises for want of prices: who may not ask for them still gets the older ones, or none with the reason.
     """
     ask, usual_s = _usual(market)
-    path = answers.place(cache_dir, f"prices-{market}", api.region, api.endpoint("ec2"))
-    kept = answers.read(path)
+    path = answer_cache.place(cache_dir, f"prices-{market}", api.region, api.endpoint("ec2"))
+    kept = answer_cache.read(path)
     if kept is not None and (offline or kept.age_s() < (usual_s if max_age_s is None else max_age_s)):
         return Prices(market=market, taken=kept.taken, per_hour_usd=kept.content)
     if offline:
@@ -69,12 +69,12 @@ def load(
         return Prices(market=market, taken=taken, per_hour_usd=older, why_unknown=why)
     if not found:
         return Prices(market=market, taken=None, per_hour_usd={}, why_unknown=f"there are none for {api.region}")
-    return Prices(market=market, taken=answers.keep(path, found).taken, per_hour_usd=found)
+    return Prices(market=market, taken=answer_cache.keep(path, found).taken, per_hour_usd=found)
 
 
 def kept(api: Api, cache_dir: Path, *, market: str) -> Mapping[str, float]:
     """Those that were kept and are not too old to go by. Nobody is asked."""
-    found = answers.read(answers.place(cache_dir, f"prices-{market}", api.region, api.endpoint("ec2")))
+    found = answer_cache.read(answer_cache.place(cache_dir, f"prices-{market}", api.region, api.endpoint("ec2")))
     return found.content if found is not None and found.age_s() < _usual(market)[1] else {}
 
 
@@ -153,7 +153,7 @@ def _spot(api: Api) -> dict[str, float]:
         "SpotPriceHistory",
         what="asking for spot prices",
         ProductDescriptions=[_SPOT_PRODUCT],
-        StartTime=answers.now(),
+        StartTime=answer_cache.now(),
         MaxResults=_PER_SPOT_PAGE,
     )
     newest: dict[tuple[str, str], tuple[datetime.datetime, float]] = {}

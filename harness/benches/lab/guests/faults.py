@@ -12,11 +12,11 @@ import sys
 import time
 from pathlib import Path
 
-from harness.benches.lab.guests.records import HostRecord, read
-from harness.benches.lab.io import agent
-from harness.benches.lab.io.agent import Agent
-from harness.benches.lab.io.lines import JsonLines
-from harness.benches.lab.truths.truth import Bends, Fault
+from harness.benches.lab.guests.guest_records import HostRecord, read
+from harness.benches.lab.io import guest_agent
+from harness.benches.lab.io.guest_agent import Agent
+from harness.benches.lab.io.json_lines import JsonLines
+from harness.benches.lab.truths.truth_model import Bends, Fault
 from harness.benches.lab.truths.truths import TRUTHS
 from harness.errors import HarnessError
 
@@ -43,7 +43,7 @@ def main() -> int:
 def _wait(fault: Fault, record: HostRecord) -> bool:
     """Return after the fault's moment; False when the guest ended before it."""
     while record.processes["guest"].alive():
-        with agent.connected(record.sockets / "agent") as port:
+        with guest_agent.connected(record.sockets / "agent") as port:
             if port.exists(str(fault.at.value), deadline_s=_DEADLINE_S):
                 _tell(f"{fault.at.name.lower()} has begun")
                 time.sleep(fault.after_s)
@@ -57,7 +57,7 @@ def _do(fault: Fault, record: HostRecord) -> None:
         _tell(f"bending the device: {dict(fault.device)}")
         _bend(record.sockets / "control", fault.device)
     if fault.guest:
-        with agent.connected(record.sockets / "agent") as port:
+        with guest_agent.connected(record.sockets / "agent") as port:
             _tell(f"in the guest: {fault.guest.strip()}")
             _tell(shell(port, fault.guest))
     if fault.ends:

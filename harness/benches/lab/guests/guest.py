@@ -13,18 +13,18 @@ from functools import partial
 from pathlib import Path
 
 from harness.benches.bench import BenchError, Progress
-from harness.benches.lab.guests import addresses, companions, places
-from harness.benches.lab.guests.companions import Card
-from harness.benches.lab.guests.records import HostRecord, Records
-from harness.benches.lab.io import agent, qmp
-from harness.benches.lab.io.agent import Agent
+from harness.benches.lab.guests import guest_slots, loopback_address, side_processes
+from harness.benches.lab.guests.guest_records import HostRecord, Records
+from harness.benches.lab.guests.side_processes import Card
+from harness.benches.lab.io import guest_agent, qmp
+from harness.benches.lab.io.guest_agent import Agent
 from harness.benches.lab.io.qmp import Qmp
 from harness.benches.lab.parts import golden, qemu_process
 from harness.benches.lab.parts.command_line import ENA_SLOT, OTHER_SLOT, Hardware, restored
 from harness.benches.lab.parts.golden import Golden
 from harness.benches.lab.parts.qemu import Qemu
-from harness.benches.lab.processes import marks, runtime
-from harness.benches.lab.truths.truth import Truth
+from harness.benches.lab.processes import process_tags, runtime_dir
+from harness.benches.lab.truths.truth_model import Truth
 from harness.host import keys
 from harness.model import Token
 from harness.system import proc
@@ -53,7 +53,7 @@ def new_record(token: Token, truth: Truth, folder: Path) -> HostRecord:
         token=token,
         instance_type=truth.name,
         folder=folder,
-        sockets=runtime.path_for(folder),
+        sockets=runtime_dir.path_for(folder),
         intent="begin",
         created_utc=datetime.datetime.now(datetime.UTC).isoformat(),
         mac="06:" + ":".join(digest[i : i + 2] for i in range(0, 10, 2)),
@@ -73,16 +73,16 @@ class Restoration:
     def run(self) -> HostRecord:
         """Bring the host up. Raises CapacityError, SetupError or CommandError; the record then tells what was made."""
         self._make_keys_and_disk()
-        with places.one(most=self.workshop.most_guests, memory_mib=self.truth.memory_mib, progress=self.progress):
+        with guest_slots.one(most=self.workshop.most_guests, memory_mib=self.truth.memory_mib, progress=self.progress):
             guest = self._start("guest", self._start_guest)
         ntp = self._start("ntp", lambda: self._start_ntp(guest))
         cards = {name: self._start(name, partial(self._start_device, card, guest)) for name, card in self._cards()}
         with qmp.session(self.hardware.qmp) as monitor:
             self._come_up(monitor, cards)
-        opinion = companions.second_opinion(ntp, self.hardware.ntp, companions.ntp_log(self.record))
+        opinion = side_processes.second_opinion(ntp, self.hardware.ntp, side_processes.ntp_log(self.record))
         self._finish(opinion)
         if self.truth.faults:
-            self._start("faults", lambda: companions.start_faults(self.record))
+            self._start("faults", lambda: side_processes.start_faults(self.record))
         return self._note("running", second_opinion=opinion, ready=True)
 
     # -- steps
@@ -93,7 +93,7 @@ class Restoration:
         for path in (self.record.private_key, self.record.host_key):
             keys.generate(path, self.record.token.slug)
         golden.overlay(self.workshop.qemu, self.workshop.golden.disk, "qcow2", self.record.overlay)
-        runtime.empty(self.record.sockets)
+        runtime_dir.empty(self.record.sockets)
 
     def _start_guest(self) -> ProcessId:
         self.progress(f"restoring a guest from the golden one ({self.hardware.accelerator})")
@@ -106,15 +106,15 @@ class Restoration:
             self.hardware,
             words,
             folder=record.folder,
-            role=marks.GUEST,
+            role=process_tags.GUEST,
             token=str(record.token),
             read=self.workshop.golden.made_of,
         )
-        proc.prefer(guest, niceness=companions.NICENESS)
+        proc.prefer(guest, niceness=side_processes.NICENESS)
         return guest
 
     def _start_ntp(self, guest: ProcessId) -> ProcessId:
-        return companions.start_ntp_server(self.record, self.hardware, guest=guest.pid, assets=self.workshop.assets)
+        return side_processes.start_ntp_server(self.record, self.hardware, guest=guest.pid, assets=self.workshop.assets)
 
     def _cards(self) -> list[tuple[str, Card]]:
         """The ENA cards in the order in which they are plugged in."""
@@ -139,7 +139,7 @@ class Restoration:
         return [*cards, ("device", main)]
 
     def _start_device(self, card: Card, guest: ProcessId) -> ProcessId:
-        return companions.start_device(self.record, card, guest=guest.pid, assets=self.workshop.assets)
+        return side_processes.start_device(self.record, card, guest=guest.pid, assets=self.workshop.assets)
 
     def _come_up(self, monitor: Qmp, cards: Mapping[str, ProcessId]) -> None:
         self._restore(monitor)
@@ -150,7 +150,7 @@ class Restoration:
         self._note("restore memory, take an address")
         monitor.do("migrate-set-capabilities", capabilities=[{"capability": "mapped-ram", "state": True}])
         monitor.do("migrate-incoming", uri=f"file:{self.workshop.golden.memory}")
-        address, port = addresses.take(monitor, str(self.record.folder))
+        address, port = loopback_address.take(monitor, str(self.record.folder))
         monitor.migrated(deadline_s=_RESTORE_DEADLINE_S)
         monitor.do("cont")
         self._note("give it its identity", address=address, port=port)
@@ -159,7 +159,7 @@ class Restoration:
         """Tell the guest who it is. sshd starts only after that, so the golden guest's name is never heard."""
         self.progress("giving it its identity")
         public = self.record.host_key.with_suffix(".pub").read_text().strip()
-        with agent.connected(self.hardware.agent) as port:
+        with guest_agent.connected(self.hardware.agent) as port:
             port.ask(
                 "identity",
                 deadline_s=_IDENTITY_DEADLINE_S,
@@ -183,14 +183,14 @@ class Restoration:
         for name, card in self._cards():
             self.progress("plugging its ENA card in" if name == "device" else "plugging another ENA card in")
             self._note(f"plug the {name} in")
-            companions.listening(running[name], card.socket, card.log)
+            side_processes.listening(running[name], card.socket, card.log)
             slot = ENA_SLOT if name == "device" else OTHER_SLOT
             socket = {"path": str(card.socket), "type": "unix"}
             monitor.do("device_add", driver="vfio-user-pci", id=slot.removesuffix("-slot"), bus=slot, socket=socket)
 
     def _finish(self, opinion: str) -> None:
         self._note("wait for the driver, switch the clock on")
-        with agent.connected(self.hardware.agent) as port:
+        with guest_agent.connected(self.hardware.agent) as port:
             cards = len(self._cards())
             port.ask("driver", deadline_s=_DRIVER_DEADLINE_S + 5, timeout_s=_DRIVER_DEADLINE_S, cards=cards)
             if self.truth.clock_on:

@@ -3,8 +3,8 @@
 import shutil
 from pathlib import Path
 
-from harness.benches.lab.guests.records import HostRecord, Records, read
-from harness.benches.lab.processes import marks, runtime
+from harness.benches.lab.guests.guest_records import HostRecord, Records, read
+from harness.benches.lab.processes import process_tags, runtime_dir
 from harness.errors import CleanupError
 from harness.model import Resource, Token
 
@@ -14,8 +14,8 @@ def remove(folder: Path) -> None:
 
     Nothing there is success. It does not matter whose host it was, how far it came, or whether its record can be read.
     """
-    sockets = runtime.path_for(folder)
-    left = [f"process {marked.process.pid} ({marked.role})" for marked in marks.end_all(folder)]
+    sockets = runtime_dir.path_for(folder)
+    left = [f"process {marked.process.pid} ({marked.role})" for marked in process_tags.end_all(folder)]
     for path in (sockets, folder):
         shutil.rmtree(path, ignore_errors=True)
         if path.exists():
@@ -29,7 +29,7 @@ def resources(records: Records) -> list[Resource]:
     folders = records.folders()
     found = [resource for folder in folders for resource in _resources_of(folder)]
     known = {resource.name for resource in found}
-    for marked in marks.running(lambda marked: marked.folder.parent == records.root):
+    for marked in process_tags.running(lambda marked: marked.folder.parent == records.root):
         if str(marked.process.pid) not in known:
             token = str(token_of(marked.folder))
             found.append(Resource(token=token, kind="process", name=str(marked.process.pid), detail=marked.role))
@@ -47,12 +47,12 @@ def token_of(folder: Path) -> Token:
 
 
 def _resources_of(folder: Path) -> list[Resource]:
-    token, record, sockets = str(token_of(folder)), read(folder), runtime.path_for(folder)
+    token, record, sockets = str(token_of(folder)), read(folder), runtime_dir.path_for(folder)
     detail = _told(record) if record else "its maker was killed before its first record"
     found = [Resource(token=token, kind="folder", name=str(folder), detail=detail)]
     if sockets.exists():
         found.append(Resource(token=token, kind="folder", name=str(sockets), detail="sockets"))
-    for marked in marks.of(folder):
+    for marked in process_tags.of(folder):
         found.append(Resource(token=token, kind="process", name=str(marked.process.pid), detail=marked.role))
     return found
 

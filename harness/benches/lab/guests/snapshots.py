@@ -19,13 +19,13 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from harness.benches.bench import Progress
-from harness.benches.lab.guests.records import HostRecord, Records
-from harness.benches.lab.io import agent, qmp
+from harness.benches.lab.guests.guest_records import HostRecord, Records
+from harness.benches.lab.io import guest_agent, qmp
 from harness.benches.lab.io.qmp import Qmp
-from harness.benches.lab.parts import built
+from harness.benches.lab.parts import cache_build
+from harness.benches.lab.parts.disk_image import Image
 from harness.benches.lab.parts.golden import Golden
-from harness.benches.lab.parts.image import Image
-from harness.benches.lab.truths.truth import Kernel, Truth
+from harness.benches.lab.truths.truth_model import Kernel, Truth
 from harness.errors import CommandError, HarnessError, RequestError
 from harness.system.proc import ProcessId
 
@@ -81,7 +81,7 @@ class Snapshots:
     def all(self) -> list[Snapshot]:
         """Every whole snapshot, oldest first."""
         folders = sorted(self.root.iterdir()) if self.root.is_dir() else []
-        found = (_read(folder) for folder in folders if folder.suffix != built.HALF)
+        found = (_read(folder) for folder in folders if folder.suffix != cache_build.HALF)
         return sorted((one for one in found if one is not None), key=lambda one: one.created_utc)
 
     def named(self, name: str) -> Snapshot:
@@ -100,7 +100,7 @@ class Snapshots:
         self._free(name)
         if not (record.ready and record.processes["guest"].alive()):
             raise RequestError(f"{record.token.host} does not run: its disk may not be whole")
-        built.room(built.writable(self.root), _NEEDED_MIB, f"snapshot {name}")
+        cache_build.room(cache_build.writable(self.root), _NEEDED_MIB, f"snapshot {name}")
         made = []
 
         def build(half: Path) -> None:
@@ -108,7 +108,7 @@ class Snapshots:
             progress(f"copying the disk of {record.token.host}")
             _fill(half, name, record)
 
-        folder = built.once(self.root / name, f"snapshot {name}", build, progress)
+        folder = cache_build.once(self.root / name, f"snapshot {name}", build, progress)
         if not made:
             self._free(name)  # another process was quicker
         snapshot = _read(folder)
@@ -118,15 +118,15 @@ class Snapshots:
     @contextmanager
     def in_use(self) -> Iterator[None]:
         """Nothing is deleted within this block."""
-        with (built.writable(self.root) / ".lock").open("w") as lock:
+        with (cache_build.writable(self.root) / ".lock").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_SH)
             yield
 
     def delete(self, name: str, records: Records) -> None:
         """Remove a snapshot, also one that was left half made. Raises RequestError while a host stands on its disk."""
-        half = self.root / (name + built.HALF)
+        half = self.root / (name + cache_build.HALF)
         if _NAME.fullmatch(name) and half.is_dir() and not (self.root / name).is_dir():
-            built.discard(half)
+            cache_build.discard(half)
             return
         snapshot = self.named(name)
         with (self.root / ".lock").open("w") as lock:
@@ -143,10 +143,10 @@ class Snapshots:
                     next_step=f"remove what was restored from it first: `ptp-harness lab down {' '.join(hosts)}`",
                 )
             snapshot.folder.rename(half)
-        built.discard(half)
+        cache_build.discard(half)
 
     def _free(self, name: str) -> None:
-        if not _NAME.fullmatch(name) or name.endswith((built.HALF, ".lock")):
+        if not _NAME.fullmatch(name) or name.endswith((cache_build.HALF, ".lock")):
             raise RequestError(f"{name!r} cannot name a snapshot", next_step="letters, digits, `.`, `_` and `-`")
         if (self.root / name).exists():
             raise RequestError(
@@ -175,7 +175,7 @@ def _fill(half: Path, name: str, record: HostRecord) -> None:
     release = kernel.name.removeprefix("vmlinuz-")
     shutil.copy(kernel, half / f"vmlinuz-{release}")
     shutil.copy(initrd, half / f"initrd.img-{release}")
-    with agent.connected(record.sockets / "agent") as port:
+    with guest_agent.connected(record.sockets / "agent") as port:
         port.shell("sync", deadline_s=_SYNC_DEADLINE_S)
     copy = _room_for_copy(record)
     try:

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from harness.benches.lab.io.lines import JsonLines
+from harness.benches.lab.io.json_lines import JsonLines
 from harness.errors import CommandError
 
 _ANSWER_DEADLINE_S = 30.0

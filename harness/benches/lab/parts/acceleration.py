@@ -7,13 +7,13 @@ import shutil
 from pathlib import Path
 
 from harness.benches.bench import Progress
-from harness.benches.lab.io import agent
-from harness.benches.lab.parts import built, golden, qemu_process
+from harness.benches.lab.io import guest_agent
+from harness.benches.lab.parts import cache_build, golden, qemu_process
 from harness.benches.lab.parts.command_line import Hardware, guest
-from harness.benches.lab.parts.image import Image
+from harness.benches.lab.parts.disk_image import Image
 from harness.benches.lab.parts.qemu import Qemu
-from harness.benches.lab.processes import runtime
-from harness.benches.lab.truths.truth import Kernel
+from harness.benches.lab.processes import runtime_dir
+from harness.benches.lab.truths.truth_model import Kernel
 from harness.errors import HarnessError
 from harness.system import proc
 
@@ -49,15 +49,15 @@ def _known(memory: Path) -> dict[str, object]:
 
 def _boots(cache: Path, qemu: Qemu, image: Image, progress: Progress) -> bool:
     progress(f"trying whether KVM boots a guest within {_DEADLINE_S:.0f} s")
-    folder = cache / f"try-kvm{built.HALF}-{os.getpid()}"
-    built.discard(folder)
+    folder = cache / f"try-kvm{cache_build.HALF}-{os.getpid()}"
+    cache_build.discard(folder)
     folder.mkdir()
-    sockets = runtime.empty(runtime.path_for(folder))
+    sockets = runtime_dir.empty(runtime_dir.path_for(folder))
     try:
         return _hello(qemu, image, folder, sockets)
     finally:
         shutil.rmtree(sockets, ignore_errors=True)
-        built.discard(folder)
+        cache_build.discard(folder)
 
 
 def _hello(qemu: Qemu, image: Image, folder: Path, sockets: Path) -> bool:
@@ -75,7 +75,7 @@ def _hello(qemu: Qemu, image: Image, folder: Path, sockets: Path) -> bool:
     token = f"lab/try-kvm/{os.getpid()}"
     process = qemu_process.start(qemu, hardware, guest(hardware), folder=folder, role="try-kvm", token=token, read=())
     try:
-        with agent.connected(hardware.agent, deadline_s=5) as port:
+        with guest_agent.connected(hardware.agent, deadline_s=5) as port:
             port.ask("hello", deadline_s=_DEADLINE_S)
         return True
     except HarnessError:

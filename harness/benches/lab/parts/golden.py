@@ -9,13 +9,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from harness.benches.bench import Progress
-from harness.benches.lab.io import agent, qmp
-from harness.benches.lab.parts import built, qemu_process
+from harness.benches.lab.io import guest_agent, qmp
+from harness.benches.lab.parts import cache_build, qemu_process
 from harness.benches.lab.parts.command_line import Hardware, guest
-from harness.benches.lab.parts.image import Image
+from harness.benches.lab.parts.disk_image import Image
 from harness.benches.lab.parts.qemu import Qemu
-from harness.benches.lab.processes import confinement, marks, runtime
-from harness.benches.lab.truths.truth import Kernel
+from harness.benches.lab.processes import confinement, process_tags, runtime_dir
+from harness.benches.lab.truths.truth_model import Kernel
 from harness.errors import HarnessError, SetupError
 from harness.system import proc
 
@@ -74,13 +74,13 @@ def ensure(
         memory_mib=memory_mib,
     )
     what = f"golden guest with kernel {image.releases[kernel]}"
-    built.once(wanted.folder, what, lambda half: _build(half, wanted, qemu, what, progress), progress)
+    cache_build.once(wanted.folder, what, lambda half: _build(half, wanted, qemu, what, progress), progress)
     return wanted
 
 
 def stop_builds() -> None:
     """End the golden guests that this process is booting, so that the threads that wait for them give up."""
-    for marked in marks.running(lambda marked: marked.role == _ROLE and marked.token == _token()):
+    for marked in process_tags.running(lambda marked: marked.role == _ROLE and marked.token == _token()):
         proc.end(marked.process)
 
 
@@ -118,11 +118,11 @@ def processor(cpuinfo: Path = Path("/proc/cpuinfo")) -> str:
 
 
 def _build(half: Path, wanted: Golden, qemu: Qemu, what: str, progress: Progress) -> None:
-    built.room(half, _NEEDED_MIB, what)
+    cache_build.room(half, _NEEDED_MIB, what)
     progress(f"{what}: booting it once ({wanted.accelerator}), half a minute to a minute")
     disk = half / "disk.qcow2"
     overlay(qemu, wanted.image.disk, "raw", disk)
-    sockets = runtime.empty(runtime.path_for(half))
+    sockets = runtime_dir.empty(runtime_dir.path_for(half))
     hardware = wanted.hardware(disk=disk, serial_log=half / "serial.log", sockets=sockets)
     process = qemu_process.start(qemu, hardware, guest(hardware), folder=half, role=_ROLE, token=_token(), read=())
     try:
@@ -134,13 +134,13 @@ def _build(half: Path, wanted: Golden, qemu: Qemu, what: str, progress: Progress
         _save(hardware, memory)
     finally:
         proc.end(process)
-        marks.end_all(half)
+        process_tags.end_all(half)
         shutil.rmtree(sockets, ignore_errors=True)
 
 
 def _boot(hardware: Hardware, half: Path, what: str) -> None:
     try:
-        with agent.connected(hardware.agent) as port:
+        with guest_agent.connected(hardware.agent) as port:
             port.ask("hello", deadline_s=BOOT_DEADLINE_S)
             port.ask("warm", deadline_s=BOOT_DEADLINE_S + 60, timeout_s=BOOT_DEADLINE_S)
     except HarnessError as error:

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from harness.benches.lab.parts import apt_sources, built
-from harness.benches.lab.processes import marks
-from harness.system import capped, proc
+from harness.benches.lab.parts import apt_sources, cache_build
+from harness.benches.lab.processes import process_tags
+from harness.system import capped_output, proc
 
 _DEADLINE_S = 1800.0
 
@@ -18,7 +18,7 @@ def run(root: Path, cache: Path, *, variant: str, include: Sequence[str], option
     _passable(cache.parent, cache, root.parent)
     sources = root.with_name(root.name + ".sources.list")
     sources.write_text(apt_sources.lines())
-    packages = shlex.quote(str(built.writable(cache / "packages")))
+    packages = shlex.quote(str(cache_build.writable(cache / "packages")))
     keep = [
         "--skip=download/empty",
         "--skip=essential/unlink",
@@ -44,8 +44,11 @@ def run(root: Path, cache: Path, *, variant: str, include: Sequence[str], option
         ],
         timeout_s=_DEADLINE_S,
         umask=0o022,  # what it makes is a system's root
-        most_err=capped.MOST_OUT,  # it is our own, and apt has much to say
-        env={**marks.environment(root.parent, "build"), "TMPDIR": str(root.parent)},  # what a kill leaves goes with it
+        most_err=capped_output.MOST_OUT,  # it is our own, and apt has much to say
+        env={
+            **process_tags.environment(root.parent, "build"),
+            "TMPDIR": str(root.parent),
+        },  # what a kill leaves goes with it
     )
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from harness.benches.bench import Progress
-from harness.benches.lab.parts import apt_sources, built, mmdebstrap
+from harness.benches.lab.parts import apt_sources, cache_build, mmdebstrap
 from harness.benches.lab.parts.command_line import SANDBOX
 from harness.errors import HarnessError, SetupError
 from harness.system import proc
@@ -81,14 +81,14 @@ def version_and_sandbox(system: tuple[str, ...], environment: Mapping[str, str])
 
 def _private_folder(cache: Path, progress: Progress) -> Path:
     recipe = hashlib.sha256(repr((PACKAGES, apt_sources.SUITES)).encode()).hexdigest()[:12]
-    return built.once(
+    return cache_build.once(
         cache / f"qemu-{recipe}", "private copy of QEMU", lambda half: _unpack(half, cache, progress), progress
     )
 
 
 def _unpack(half: Path, cache: Path, progress: Progress) -> None:
     """Debian's own packages and what they depend on, unpacked and not installed."""
-    built.room(half, _NEEDED_MIB, "the private copy of QEMU")
+    cache_build.room(half, _NEEDED_MIB, "the private copy of QEMU")
     progress(f"QEMU {LEAST[0]}.{LEAST[1]} or later is not installed: unpacking a private copy from Debian's packages")
     root = half / "root"
     mmdebstrap.run(

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from harness.benches.lab.parts.command_line import TRUTH_PAGE_BYTES, Hardware
 from harness.benches.lab.parts.qemu import Qemu
-from harness.benches.lab.processes import confinement, marks
+from harness.benches.lab.processes import confinement, process_tags
 from harness.benches.lab.processes.confinement import View
 from harness.system import proc
 from harness.system.proc import ProcessId
@@ -49,7 +49,7 @@ def start(
     return proc.spawn(
         confinement.command([*qemu.system, *qemu.sandbox, *arguments], folder, view),
         log=folder / "qemu.log",
-        env={**qemu.environment, **marks.environment(folder, role, token)},
+        env={**qemu.environment, **process_tags.environment(folder, role, token)},
     )
 
 
@@ -59,5 +59,5 @@ def _keep_console(hardware: Hardware, folder: Path, token: str) -> None:
     proc.spawn(
         ["stdbuf", "-o0", "head", "-c", str(MOST_CONSOLE_BYTES), str(hardware.console)],
         log=hardware.serial_log,
-        env=marks.environment(folder, "console", token),
+        env=process_tags.environment(folder, "console", token),
     )

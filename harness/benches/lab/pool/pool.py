@@ -13,7 +13,7 @@ from types import TracebackType
 from typing import Generic, Protocol, TypeVar
 
 from harness.benches.bench import BenchError, CapacityError, Progress
-from harness.benches.lab.pool.stock import Action, Look, Make, Pause, Remove, Rules, Stock, decide, given_up
+from harness.benches.lab.pool.pool_state import Action, Look, Make, Pause, Remove, Rules, Stock, decide, given_up
 from harness.errors import CleanupError, HarnessError
 
 G = TypeVar("G")

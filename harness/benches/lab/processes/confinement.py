@@ -19,7 +19,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness.benches.lab.processes import confine, runtime
+from harness.benches.lab.processes import confine, runtime_dir
 from harness.errors import HarnessError
 from harness.system import proc
 
@@ -173,7 +173,7 @@ def _has_account(uid: int) -> bool:
 
 def _confined(program: Sequence[str], user: int, view: View) -> list[str]:
     specification = {
-        "stage": str(runtime.private(runtime.root() / "new-root")),
+        "stage": str(runtime_dir.private(runtime_dir.root() / "new-root")),
         "setpriv": _setpriv(),
         "uid": user,
         "group": SHARED_GROUP,

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from harness.benches.lab.truths.truth import Demand, Fault, Kernel, Moment, Truth
+from harness.benches.lab.truths.truth_model import Demand, Fault, Kernel, Moment, Truth
 from harness.model import Outcome, Reason
 
 _PASS = Demand(outcome=Outcome.PASS, reason=Reason.SYNCHRONISED)

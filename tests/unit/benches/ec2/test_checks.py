@@ -10,7 +10,7 @@ from botocore.stub import Stubber
 
 from harness.benches.bench import Check, FatalError
 from harness.benches.ec2 import checks
-from harness.benches.ec2.account import live
+from harness.benches.ec2.account import account_steps
 from harness.benches.ec2.api.api import Api
 from harness.benches.ec2.engine.engine_home import GET_IT, EngineHome
 from harness.errors import ExitCode
@@ -191,9 +191,9 @@ def test_a_quota_that_may_not_be_asked_for_is_no_failure(api: Api, stub: Stubs) 
 
 
 def test_the_steps_for_a_person_with_an_account() -> None:
-    said = live.text("eu-north-1")
+    said = account_steps.text("eu-north-1")
     assert said.startswith(
         "Seven steps in eu-north-1, 9 minutes of waiting, a few cents:\n\n1. what it will cost (free)"
     )
-    assert len(live.steps("eu-north-1")) == 7
+    assert len(account_steps.steps("eu-north-1")) == 7
     assert "   $ ptp-harness run c8g.large --bench ec2 --region eu-west-1 --depth quick\n   expect: PASS; " in said

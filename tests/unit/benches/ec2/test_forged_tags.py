@@ -17,11 +17,11 @@ import pytest
 from botocore.config import Config
 from typer.testing import CliRunner
 
-from harness.benches.ec2.account import orphans
-from harness.benches.ec2.account.orphans import EXPIRES, RUN, TOKEN
+from harness.benches.ec2.account import tagged_resources
+from harness.benches.ec2.account.tagged_resources import EXPIRES, RUN, TOKEN
 from harness.benches.ec2.api.api import Api
 from harness.benches.ec2.bench import Ec2Bench
-from harness.benches.ec2.instances.records import HostRecord
+from harness.benches.ec2.instances.launch_records import HostRecord
 from harness.cli.app import app
 from harness.errors import ExitCode
 from harness.model import HostState, RunRecord, Token
@@ -278,14 +278,14 @@ def test_a_disk_goes_with_the_instance_that_it_was_to_be_deleted_with(account: A
     record = begun(bench, "q2w3")
     ours, theirs = account.disk(tags_of(record)), account.disk(tags_of(record))
     bench.records.write(record, volume_ids=(ours,))
-    found = bench.proofs.resources(orphans.find(bench.region.api), REGION)
+    found = bench.proofs.resources(tagged_resources.find(bench.region.api), REGION)
     assert {one.name: one.unproven is None for one in found} == {ours: True, theirs: False}
     later = account.bench()
-    seen = orphans.Orphan(
+    seen = tagged_resources.Orphan(
         kind="instance", ident="i-1", tags=tags_of(record), given_name=record.resource_name, parts=(theirs,)
     )
     assert [one.ident for one in later.proofs.ours([seen], REGION)] == ["i-1"]
-    assert {one.ident for one in later.proofs.ours(orphans.find(bench.region.api), REGION)} == {ours, theirs}
+    assert {one.ident for one in later.proofs.ours(tagged_resources.find(bench.region.api), REGION)} == {ours, theirs}
 
 
 def test_a_kept_host_stays_and_a_dead_run_s_does_not(account: Account) -> None:

@@ -7,9 +7,9 @@ from pathlib import Path
 from harness.benches.ec2.account import quotas
 from harness.benches.ec2.api.api import Api
 from harness.benches.ec2.market import listing
-from harness.campaign import outlook, plan, selection
+from harness.campaign import ec2_forecast, plan, selection
 from harness.campaign.campaign import from_yaml
-from harness.report import outlook as rendered
+from harness.report import forecast_text as rendered
 
 REGION = "me-south-1"  # no legacy Region, and the fewest types
 NOW = datetime.datetime(2026, 11, 21, 12, 0, tzinfo=datetime.UTC)
@@ -30,7 +30,7 @@ def test_from_campaign_to_outlook(aws: str, tmp_path: Path) -> None:
     names = selection.names(campaign.instance_types, campaign.select, types, where=REGION)
     made = plan.make(replace(campaign, instance_types=names), types, now=NOW)
     limits = quotas.load(api, [types[name] for name in names], types, market="spot")
-    seen = outlook.make(made, types, limits, region=REGION, market="spot", why_unpriced=found.prices.why_unknown)
+    seen = ec2_forecast.make(made, types, limits, region=REGION, market="spot", why_unpriced=found.prices.why_unknown)
     assert [(host.name, host.architecture, host.phc, host.precision_group, host.zones) for host in seen.hosts] == [
         ("m6g.large", "arm64", False, True, ("me-south-1a", "me-south-1b", "me-south-1c")),
         ("c5.large", "x86_64", False, True, ("me-south-1a", "me-south-1b", "me-south-1c")),

@@ -9,7 +9,7 @@ import pytest
 from harness.benches.bench import CapacityError
 from harness.benches.lab import checks
 from harness.benches.lab.bench import LabBench, truth_of
-from harness.benches.lab.processes import runtime
+from harness.benches.lab.processes import runtime_dir
 from harness.benches.lab.truths.truths import TRUTHS
 from harness.errors import RequestError, SetupError
 from harness.model import Token
@@ -65,16 +65,16 @@ def test_an_unwritable_cache_is_named(tmp_path: Path) -> None:
 
 
 def test_sockets_go_where_only_this_user_may_enter(tmp_path: Path) -> None:
-    assert runtime.private(tmp_path / "mine").stat().st_mode & 0o777 == 0o700
+    assert runtime_dir.private(tmp_path / "mine").stat().st_mode & 0o777 == 0o700
     (tmp_path / "open").mkdir()
     (tmp_path / "open").chmod(0o755)
     with pytest.raises(SetupError, match=r"open is not a directory of this user's alone"):
-        runtime.private(tmp_path / "open")
+        runtime_dir.private(tmp_path / "open")
     (tmp_path / "link").symlink_to(tmp_path / "mine")
     with pytest.raises(SetupError, match=r"link is not a directory of this user's alone"):
-        runtime.private(tmp_path / "link")
+        runtime_dir.private(tmp_path / "link")
 
 
 def test_the_longest_socket_path_fits() -> None:
-    longest = runtime.path_for(Path("/x" * 500), {"XDG_RUNTIME_DIR": "/run/user/4294967295"}) / "control"
+    longest = runtime_dir.path_for(Path("/x" * 500), {"XDG_RUNTIME_DIR": "/run/user/4294967295"}) / "control"
     assert len(os.fsencode(longest)) < 108

@@ -11,7 +11,7 @@ from botocore import xform_name
 from botocore.session import get_session
 from botocore.stub import Stubber
 
-from harness.benches.ec2.account import orphans, permissions
+from harness.benches.ec2.account import permissions, tagged_resources
 from harness.benches.ec2.account.permissions import RUN_TAG, Trial
 from harness.benches.ec2.api.api import Api
 
@@ -52,7 +52,7 @@ def called(source: str) -> Iterator[str]:
 def removals() -> set[str]:
     """The actions by which what is left is removed: called by a table."""
     names = operations("ec2")
-    return {f"ec2:{names[operation]}" for operation, _ in orphans._REMOVALS.values()}
+    return {f"ec2:{names[operation]}" for operation, _ in tagged_resources._REMOVALS.values()}
 
 
 def test_the_calls_of_a_source_are_found() -> None:

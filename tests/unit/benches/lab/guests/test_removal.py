@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from harness.benches.lab.guests import removal
-from harness.benches.lab.guests.records import Records
-from harness.benches.lab.processes import marks, runtime
+from harness.benches.lab.guests.guest_records import Records
+from harness.benches.lab.processes import process_tags, runtime_dir
 from harness.errors import CleanupError
 from harness.model import Resource, Token
 from harness.system import proc
@@ -34,7 +34,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def start(folder: Path, argv: list[str]) -> proc.ProcessId:
-    return proc.spawn(argv, log=folder / "log", env=marks.environment(folder, marks.GUEST, str(TOKEN)))
+    return proc.spawn(argv, log=folder / "log", env=process_tags.environment(folder, process_tags.GUEST, str(TOKEN)))
 
 
 def test_nothing_there_is_success(tmp_path: Path) -> None:
@@ -43,7 +43,7 @@ def test_nothing_there_is_success(tmp_path: Path) -> None:
 
 
 def test_processes_sockets_and_folder_go_though_no_record_was_written(folder: Path) -> None:
-    sockets = runtime.private(runtime.path_for(folder))
+    sockets = runtime_dir.private(runtime_dir.path_for(folder))
     (sockets / "qmp").touch()
     child = start(folder, SLEEP)
     assert removal.resources(Records(folder.parent)) == [
@@ -75,9 +75,9 @@ def test_a_process_that_ignores_sigterm_and_its_child_are_killed(folder: Path) -
     while (folder / "log").read_text() != "x\nx\n":
         assert time.monotonic() < give_up
         time.sleep(0.02)
-    assert len(marks.of(folder)) == 2
+    assert len(process_tags.of(folder)) == 2
     removal.remove(folder)
-    assert marks.of(folder) == []
+    assert process_tags.of(folder) == []
 
 
 def test_another_hosts_processes_are_left_alone(folder: Path, tmp_path: Path) -> None:
@@ -105,4 +105,4 @@ def test_the_token_of_a_folder_without_record_has_the_same_folder(tmp_path: Path
 
 
 def test_our_own_process_is_never_among_the_marked() -> None:
-    assert os.getpid() not in [marked.process.pid for marked in marks.running()]
+    assert os.getpid() not in [marked.process.pid for marked in process_tags.running()]

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from harness.benches.lab.guests.guest import new_record
-from harness.benches.lab.guests.records import HostRecord, Records
+from harness.benches.lab.guests.guest_records import HostRecord, Records
 from harness.benches.lab.guests.snapshots import Snapshot, Snapshots, backing, users
 from harness.benches.lab.truths.truths import TRUTHS
 from harness.errors import RequestError

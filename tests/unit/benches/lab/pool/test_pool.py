@@ -11,7 +11,7 @@ import pytest
 
 from harness.benches.bench import BenchError, CapacityError, Progress
 from harness.benches.lab.pool.pool import PoolClosed, WarmPool
-from harness.benches.lab.pool.stock import Rules
+from harness.benches.lab.pool.pool_state import Rules
 from harness.errors import CleanupError, HarnessError
 
 RULES = Rules(size=2, most=3, ttl_s=60.0, look_every_s=60.0, first_backoff_s=0.001)

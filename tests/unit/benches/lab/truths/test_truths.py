@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 
-from harness.benches.lab.truths import demands
+from harness.benches.lab.truths import truth_check
 from harness.benches.lab.truths.truths import TRUTHS, USUAL
 from harness.model import Outcome, Reason
 
@@ -11,7 +11,7 @@ DOCS = Path(__file__).parents[5] / "docs/lab-truths.md"
 
 
 def test_the_documentation_holds_this_very_table() -> None:
-    assert demands.as_markdown() in DOCS.read_text()
+    assert truth_check.as_markdown() in DOCS.read_text()
 
 
 def test_every_type_demands_the_verdict_that_was_agreed() -> None:
@@ -40,19 +40,19 @@ def report(instance_type: str, outcome: str, reason: str) -> str:
 
 
 def test_a_report_that_tells_the_truth_differs_nowhere() -> None:
-    assert demands.differences(report("lab.phc", "PASS", "synchronised")) == []
+    assert truth_check.differences(report("lab.phc", "PASS", "synchronised")) == []
 
 
 def test_a_report_that_differs_is_told_so_by_host() -> None:
     said = report("lab.drifting", "PASS", "synchronised")
-    assert demands.differences(said) == ["a: PASS synchronised, but its truth demands FAIL out_of_limits"]
+    assert truth_check.differences(said) == ["a: PASS synchronised, but its truth demands FAIL out_of_limits"]
 
 
 def test_a_report_without_hosts_proves_nothing() -> None:
-    assert demands.differences('{"hosts": []}') == ["the report has no hosts"]
+    assert truth_check.differences('{"hosts": []}') == ["the report has no hosts"]
 
 
 def test_read_only_demands_its_own_verdict_where_it_differs() -> None:
     said = report("lab.driver-off", "FAIL", "driver_off")
-    assert demands.differences(said, read_only=True) == []
-    assert demands.differences(said) == ["a: FAIL driver_off, but its truth demands PASS synchronised"]
+    assert truth_check.differences(said, read_only=True) == []
+    assert truth_check.differences(said) == ["a: FAIL driver_off, but its truth demands PASS synchronised"]

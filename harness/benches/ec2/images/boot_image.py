@@ -1,0 +1,199 @@
+"""Which image does a host boot, and who logs in to it? By a name's public parameter, or by an image's id.
+
+What a name means moves from day to day: it is resolved once per campaign and stored with it.
+"""
+
+import datetime
+import difflib
+import re
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from harness.benches.bench import BenchError
+from harness.benches.ec2.api import api_errors
+from harness.benches.ec2.api.api import Api
+from harness.benches.ec2.images import baked_images
+from harness.errors import RequestError
+from harness.model.image_aliases import BAKED, NAMED
+from harness.model.ownership import NOBODY, Signer
+from harness.untrusted import names
+
+_OWNERS = {
+    "amazon": "ec2-user",
+    "137112412989": "ec2-user",  # Amazon Linux
+    "099720109477": "ubuntu",
+    "136693071363": "admin",  # Debian
+    "309956199498": "ec2-user",  # Red Hat
+    "013907871322": "ec2-user",  # SUSE
+    "792107900819": "rocky",
+    "764336703387": "ec2-user",  # AlmaLinux
+}
+"""Who publishes images, and whom they are made for."""
+
+_PREFIXES = {"al2023-": "ec2-user", "amzn2-": "ec2-user", "ubuntu": "ubuntu", "debian-": "admin", "RHEL-": "ec2-user"}
+"""The same by an image's name, which a copy keeps."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Image:
+    """One image, as it was when it was asked for. `parameter` is None for one that was given by its id."""
+
+    name: str
+    ami: str
+    architecture: str  # x86_64 or arm64
+    user: str
+    parameter: str | None
+    taken: str  # UTC, ISO 8601
+    title: str  # its own name: al2023-ami-2023.9.20261111.0-kernel-6.12-x86_64
+    root_device: str | None
+    volume_gib: int | None  # the least that the root volume can be
+
+
+class Images:
+    """What each name means in one campaign: asked once, the same for all hosts. Threads share it."""
+
+    def __init__(self, api: Api, signer: Signer = NOBODY) -> None:
+        self._api, self._signer = api, signer
+        self._known: dict[tuple[str, str, str | None], Image] = {}
+        self._lock = threading.Lock()
+
+    def of(self, name: str, architecture: str, user: str | None = None) -> Image:
+        """As `resolve`."""
+        with self._lock:
+            key = (name, architecture, user)
+            if key not in self._known:
+                self._known[key] = resolve(self._api, name, architecture, user=user, signer=self._signer)
+            return self._known[key]
+
+
+def check_name(name: str) -> None:
+    """Raises RequestError, with the nearest names, for one that is neither ours, nor baked, nor an image's id."""
+    if name in NAMED or name.startswith("ami-") or BAKED.fullmatch(name):
+        return
+    near = difflib.get_close_matches(name, NAMED, n=3, cutoff=0.4) or sorted(NAMED)
+    raise RequestError(
+        f"there is no image {name!r}", next_step=f"nearest: {', '.join(near)}; or baked:NAME; or an image's id, ami-..."
+    )
+
+
+def resolve(api: Api, name: str, architecture: str, *, user: str | None = None, signer: Signer = NOBODY) -> Image:
+    """The image of that name (or id) for an architecture. `user` overrides whom it is made for.
+
+    Of baked images, only what the signer's key has signed is meant.
+
+    Raises RequestError for a name or id that is not there or does not fit, BenchError as Api does.
+    """
+    check_name(name)
+    if name.startswith("ami-"):
+        return _described(api, name, name, None, architecture, user)
+    if meant := BAKED.fullmatch(name):
+        return _described(api, name, _baked(api, meant, architecture, signer), None, architecture, user)
+    parameter = NAMED[name].parameters[architecture]
+    return _described(api, name, _ami_of(api, name, architecture), parameter, architecture, user or NAMED[name].user)
+
+
+def _ami_of(api: Api, name: str, architecture: str) -> str:
+    """The id behind a name. All names are asked for at once: where one is missing, those that are there are told."""
+    by_parameter = {named.parameters[architecture]: each for each, named in NAMED.items()}
+    answer = api.call("ssm", "get_parameters", Names=list(by_parameter), what="looking up the image")
+    found = {by_parameter[one["Name"]]: str(one["Value"]) for one in answer["Parameters"]}
+    if name in found:
+        return found[name]
+    near = difflib.get_close_matches(name, found, n=5, cutoff=0.0)
+    there = f"there for {architecture} are {', '.join(near)}" if near else "name an image by its id: `image: ami-...`"
+    raise RequestError(f"{api.region} has no image {name} for {architecture}", next_step=there)
+
+
+def _baked(api: Api, meant: re.Match[str], architecture: str, signer: Signer) -> str:
+    name, there = meant[1], baked_images.every(api, signer)
+    found = baked_images.newest(there, name, architecture, run=meant[2] or "")
+    if found is None:
+        same = [one for one in there if (one.name, one.architecture) == (name, architecture) and one.proof]
+        if same and meant[2] is None:
+            raise RequestError(
+                f"no image baked:{name} for {architecture} in {api.region} was published from here: {same[-1].ident} "
+                "carries that name, which whoever may tag images can give it",
+                next_step=f"where you trust it, `image: {same[-1].ident}`; controllers with the same signing key use "
+                "each other's images (PTP_HARNESS_SIGNING_KEY)",
+            )
+        proven = [one for one in there if one.proof and one.signed]
+        known = ", ".join(sorted({f"baked:{one.name} for {one.architecture}" for one in proven}))
+        raise RequestError(
+            f"{api.region} has no proven image baked:{name} for {architecture}",
+            next_step=f"`ptp-harness image bake` makes one; there are {known or 'none'}",
+        )
+    return found.ident
+
+
+def _described(api: Api, name: str, ami: str, parameter: str | None, architecture: str, user: str | None) -> Image:
+    said = _ask(api, ami)
+    wrong = _unfit(said, ami, architecture)
+    if wrong:
+        raise RequestError(wrong, next_step="choose another `image:`, or types that fit it")
+    user = user or user_of(said)
+    if user is None:
+        raise RequestError(
+            f"who logs in to {ami} ({said.get('Name', 'without a name')}) is not known", next_step="set `user:`"
+        )
+    return Image(
+        name=name,
+        ami=ami,
+        architecture=architecture,
+        user=user,
+        parameter=parameter,
+        taken=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        title=str(said.get("Name", "")),
+        root_device=said.get("RootDeviceName"),
+        volume_gib=_root_gib(said),
+    )
+
+
+def _ask(api: Api, ami: str) -> Mapping[str, Any]:
+    try:
+        answer = api.call("ec2", "describe_images", ImageIds=[ami], what=f"looking at the image {ami}")
+    except BenchError as error:
+        if str(api_errors.code_of(error)).startswith("InvalidAMIID"):
+            answer = {"Images": []}
+        else:
+            raise
+    if not answer["Images"]:
+        raise RequestError(
+            f"{api.region} has no image {ami}, or this account may not see it",
+            next_step=f"an image's id is of one Region; by name: {', '.join(sorted(NAMED))}",
+        )
+    return dict(answer["Images"][0])
+
+
+def _unfit(said: Mapping[str, Any], ami: str, architecture: str) -> str | None:
+    """Why an image cannot be used, in one sentence."""
+    if said.get("Architecture") != architecture:
+        return f"the image {ami} is for {said.get('Architecture')}, and the type's architecture is {architecture}"
+    if said.get("State") != "available":
+        return f"the image {ami} cannot be launched: its state is {said.get('State')}"
+    if "windows" in str(said.get("Platform", "")).lower():
+        return f"the image {ami} is Windows: only Linux can be qualified"
+    if said.get("RootDeviceType", "ebs") != "ebs":
+        return f"the image {ami} has no EBS root volume, which the stack makes"
+    return None
+
+
+def user_of(said: Mapping[str, Any]) -> str | None:
+    """Who logs in to an image that DescribeImages described: by our tag, its name, or its owner.
+
+    Whoever may tag images writes our tag: what cannot be a user's name counts as if it were not there.
+    """
+    tags = {tag["Key"]: tag["Value"] for tag in said.get("Tags", ())}
+    if names.fits(names.USER, tags.get(baked_images.USER, "")):
+        return str(tags[baked_images.USER])
+    name = str(said.get("Name", "")).rpartition("/")[2]
+    by_name = next((user for prefix, user in _PREFIXES.items() if name.startswith(prefix)), None)
+    return by_name or _OWNERS.get(str(said.get("OwnerId"))) or _OWNERS.get(str(said.get("ImageOwnerAlias")))
+
+
+def _root_gib(said: Mapping[str, Any]) -> int | None:
+    for one in said.get("BlockDeviceMappings", ()):
+        if "Ebs" in one and one.get("DeviceName") == said.get("RootDeviceName"):
+            return int(one["Ebs"]["VolumeSize"]) if "VolumeSize" in one["Ebs"] else None
+    return None

@@ -1,0 +1,221 @@
+"""When does an instance run? One thread asks for all who wait, once a second at first, and wakes each.
+
+DescribeInstances is one budget for the whole account (100 calls, 20 more each second), and boto3's own waiters look
+every 15 s: here one call serves up to 100 hosts, and nothing is asked while nobody waits.
+"""
+
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from harness.benches.bench import BenchError, FatalError, TransientError
+from harness.benches.ec2.account.tagged_resources import volumes_of
+from harness.benches.ec2.api import api_errors
+from harness.benches.ec2.api.api import Api, exactly
+from harness.model.ownership import TOKEN
+
+EVERY_S = 1.0
+BATCH = 100
+PART = 4
+"""Who waited long is looked for after a quarter of that again: one that comes to run late answers SSH later still."""
+_LOOK_AT_CANCELLED_S = 0.1
+
+
+class Cancelled(Exception):
+    """Who waited was told to stop."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Instance:
+    """One instance as EC2 showed it last."""
+
+    id: str
+    token: str
+    launched: str  # when, as EC2 says it: to tell the newest
+    state: str  # pending, running, shutting-down, terminated, stopping, stopped
+    reason_code: str
+    reason: str
+    public_address: str | None
+    private_address: str | None
+    zone: str | None
+    placement_group: str | None
+    key_pair: str | None  # that it was launched with
+    volumes: tuple[str, ...]  # that go with it
+
+    @property
+    def address(self) -> str | None:
+        return self.public_address or self.private_address
+
+
+@dataclass(eq=False, slots=True)
+class _Waiter:
+    """Somebody who waits for the newest instance of a token and a key pair, but for those that ended before.
+
+    What was seen of it is written by the watch's thread.
+    """
+
+    token: str
+    host: str
+    key_pair: str
+    without: frozenset[str] = frozenset()
+    idle: Callable[[], bool] = lambda: False
+    since: float = field(default_factory=time.monotonic)
+    seen: Instance | None = None
+    error: BenchError | None = None
+
+
+class Watch:
+    """Waits for instances of one Region; threads share it. Its own thread lives only while somebody waits."""
+
+    def __init__(self, api: Api, *, every_s: float = EVERY_S) -> None:
+        self._api, self._every_s = api, every_s
+        self._changed = threading.Condition()
+        self._waiters: list[_Waiter] = []
+        self._thread: threading.Thread | None = None
+
+    def running(
+        self,
+        token: str,
+        *,
+        host: str,
+        key_pair: str,
+        deadline_s: float,
+        cancelled: threading.Event,
+        public: bool = True,
+        without: frozenset[str] = frozenset(),
+        idle: Callable[[], bool] = lambda: False,
+    ) -> Instance:
+        """The token's instance once it runs and has an address: a public one, unless a private one will do.
+
+        Only one that was launched with that key pair: anybody's instance may carry the token, since it is a tag.
+        Instances of earlier attempts, by their ids in `without`, do not count. EC2 is not asked while it is `idle`.
+
+        Raises the error of its StateReason when it ended instead (CapacityError for what EC2 finds out late),
+        TransientError past the deadline, Cancelled.
+        """
+
+        waiter = _Waiter(token, host, key_pair, without, idle)
+        with self._changed:
+            self._waiters.append(waiter)
+            self._start()
+            self._changed.notify_all()
+            try:
+                while True:
+                    if cancelled.is_set():
+                        raise Cancelled
+                    if isinstance(waiter.error, FatalError):
+                        raise waiter.error
+                    if waiter.seen is not None and _runs(waiter.seen, public=public):
+                        return waiter.seen
+                    left = waiter.since + deadline_s - time.monotonic()
+                    if left <= 0:
+                        raise _too_long(waiter, deadline_s)
+                    self._changed.wait(min(left, _LOOK_AT_CANCELLED_S))
+            finally:
+                self._waiters.remove(waiter)
+                self._changed.notify_all()
+
+    def _start(self) -> None:
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._look_on, name="ec2-watch", daemon=True)
+            self._thread.start()
+
+    def _look_on(self) -> None:
+        """Look after each interval until nobody waits."""
+        while True:
+            begun = time.monotonic()
+            with self._changed:
+                waiting = list(self._waiters)
+                if not waiting:
+                    self._thread = None
+                    return
+            due = [waiter for waiter in waiting if not waiter.idle()]
+            for first in range(0, len(due), BATCH):
+                self._look(due[first : first + BATCH])
+            with self._changed:
+                while (left := begun + self._interval_s(begun) - time.monotonic()) > 0:
+                    self._changed.wait(left)
+
+    def _interval_s(self, last: float) -> float:
+        """From the last look to the next: by who had waited for the shortest time."""
+        waited_s = min((last - waiter.since for waiter in self._waiters), default=0.0)
+        return max(self._every_s, waited_s / PART)
+
+    def _look(self, waiting: Sequence[_Waiter]) -> None:
+        """One call for these; what it says, or why it failed, is handed to each, and all are woken."""
+        found: Sequence[Instance] = ()
+        error: BenchError | None = None
+        try:
+            tokens = sorted({waiter.token for waiter in waiting})
+            found = describe(self._api, tokens, hosts=[waiter.host for waiter in waiting])
+        except BenchError as caught:
+            error = caught
+        except Exception as caught:  # whatever it is, it must not end the thread while others wait for it
+            error = FatalError(f"watching the instances: {type(caught).__name__}: {caught}")
+        with self._changed:
+            for waiter in waiting:
+                waiter.error = error
+                if error is None:
+                    waiter.seen = _newest(found, waiter)
+            self._changed.notify_all()
+
+
+def describe(api: Api, tokens: Sequence[str], *, hosts: Sequence[str]) -> Sequence[Instance]:
+    """All instances of these tokens that EC2 shows, also those that ended within the last hour; asked for `hosts`."""
+    where = [exactly(f"tag:{TOKEN}", *tokens)]
+    what = "looking at the instances"
+    pages = api.pages("ec2", "describe_instances", "Reservations", Filters=where, what=what, host=hosts)
+    found = [_instance(said) for group in pages for said in group["Instances"]]
+    return [one for one in found if one.token in tokens]
+
+
+def _runs(seen: Instance, *, public: bool) -> bool:
+    """Whether it runs and has its address. Raises the error of its StateReason when it ended instead."""
+    if seen.state == "pending":
+        return False
+    if seen.state != "running":
+        words = f"the instance {seen.id} did not come to run"
+        raise api_errors.error(seen.reason_code or seen.state, seen.reason, words)
+    return (seen.public_address if public else seen.address) is not None
+
+
+def _newest(found: Sequence[Instance], waiter: _Waiter) -> Instance | None:
+    named = (waiter.token, waiter.key_pair)
+    ours = [one for one in found if (one.token, one.key_pair) == named and one.id not in waiter.without]
+    return max(ours, key=lambda one: one.launched, default=None)
+
+
+def _instance(said: Mapping[str, Any]) -> Instance:
+    reason, placement = said.get("StateReason") or {}, said.get("Placement") or {}
+    tags = {tag["Key"]: tag["Value"] for tag in said.get("Tags", ())}
+    return Instance(
+        id=said["InstanceId"],
+        token=tags.get(TOKEN, ""),
+        launched=str(said.get("LaunchTime", "")),
+        state=said["State"]["Name"],
+        reason_code=reason.get("Code", ""),
+        reason=reason.get("Message", "") or said.get("StateTransitionReason", ""),
+        public_address=said.get("PublicIpAddress") or None,
+        private_address=said.get("PrivateIpAddress") or None,
+        zone=placement.get("AvailabilityZone"),
+        placement_group=placement.get("GroupName") or None,
+        key_pair=said.get("KeyName"),
+        volumes=volumes_of(said),
+    )
+
+
+def _too_long(waiter: _Waiter, deadline_s: float) -> BenchError:
+    seen = waiter.seen
+    if waiter.error is not None:
+        state = f"the last look failed: {waiter.error.message}"
+    elif seen is None:
+        state = "EC2 does not show it"
+    else:
+        address = "" if seen.public_address else " without a public address"
+        state = f"it is {seen.state}{address if seen.state == 'running' else ''}"
+    return TransientError(
+        f"the instance of {waiter.token} took longer than {deadline_s:g} s to run: {state}",
+        next_step="run it again; `ptp-harness sweep` shows what is left",
+    )

@@ -1,0 +1,99 @@
+"""What was made for a host, and where? A folder for each with a record that is written before each effect."""
+
+import json
+import shutil
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from harness.errors import RequestError
+from harness.model import Claim, Placement, Token
+from harness.store.evidence_folder import Folder
+
+_FILE = "record.json"
+_SCHEMA = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HostRecord:
+    """One host in EC2. `intent` is what was about to be done when it was written; absent parts are not known yet."""
+
+    token: Token
+    instance_type: str  # as asked for
+    folder: Path
+    region: str
+    stack: str
+    intent: str
+    created_utc: str
+    expires_utc: str
+    launched_type: str | None = None  # another size, where the campaign allowed that
+    resource_name: str | None = None  # the signed name of what is made; not in the records of early versions
+    instance_id: str | None = None
+    volume_ids: tuple[str, ...] = ()  # the disks that go with the instance
+    address: str | None = None
+    zone: str | None = None
+    image: str | None = None
+    user: str | None = None
+    access: str = "ssh"
+    placement: Placement | None = None
+    claim: Claim | None = None
+
+    @property
+    def begun(self) -> bool:
+        """Whether a stack of it may be there: the record says what is launched before anything is made."""
+        return self.launched_type is not None
+
+
+class Records:
+    """The folders of all hosts of one state directory."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def folder(self, token: Token) -> Path:
+        """Raises RequestError for a token that is no plain file name."""
+        if "/" in token.slug or token.slug.startswith("."):
+            raise RequestError(f"{token.slug!r} cannot name a host")
+        return self.root / token.slug
+
+    def write(self, record: HostRecord, **changes: Any) -> HostRecord:
+        """Replace the record on disk by the changed one, whole or not at all. Raises SetupError."""
+        changed = replace(record, **changes)
+        document = asdict(changed) | {"schema": _SCHEMA, "folder": str(changed.folder)}
+        Folder.create(self.root)
+        Folder.create(changed.folder).write(_FILE, json.dumps(document, indent=1) + "\n")
+        return changed
+
+    def find(self, token: Token) -> HostRecord | None:
+        """The record of that token, if it is there and whole."""
+        found = read(self.folder(token))
+        return found if found is not None and found.token == token else None
+
+    def all(self) -> list[HostRecord]:
+        """Every whole record, oldest first."""
+        folders = self.root.iterdir() if self.root.is_dir() else ()
+        found = (read(folder) for folder in folders)
+        return sorted((record for record in found if record is not None), key=lambda record: record.created_utc)
+
+    def forget(self, record: HostRecord) -> None:
+        """Delete the folder: nothing of the host is left."""
+        shutil.rmtree(record.folder, ignore_errors=True)
+
+
+def read(folder: Path) -> HostRecord | None:
+    """The record in a folder, or None when there is none that can be read."""
+    try:
+        document = json.loads((folder / _FILE).read_text())
+        if document.pop("schema") != _SCHEMA:
+            return None
+        parts = {"token": Token, "placement": Placement, "claim": Claim}
+        made = {name: _made(kind, document.pop(name)) for name, kind in parts.items()}
+        made["volume_ids"] = tuple(document.pop("volume_ids", ()))
+        return HostRecord(**document | made | {"folder": Path(document["folder"])})
+    except (OSError, ValueError, TypeError, KeyError, AttributeError):
+        return None
+
+
+def _made(kind: Any, words: Mapping[str, Any] | None) -> Any:
+    return None if words is None else kind(**words)

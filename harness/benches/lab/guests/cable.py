@@ -1,0 +1,64 @@
+"""How are two running lab hosts joined by a network of their own? Each gets a card, and the two cards form one cable.
+
+The cards are virtio's, plugged into the slot that another ENA card would take: the golden guest stays as it is. In the
+guest such a card is down and has no address; the kernel names it. The cable is a pair of datagram sockets in the QEMUs'
+hands alone, without a name, so nobody else hears it, and it goes away with the hosts.
+"""
+
+import socket
+from dataclasses import dataclass
+from pathlib import Path
+
+from harness.benches.lab.guests.guest_records import HostRecord
+from harness.benches.lab.io import qmp
+from harness.benches.lab.io.qmp import Qmp
+from harness.benches.lab.parts.command_line import OTHER_SLOT
+from harness.errors import CommandError, RequestError
+from harness.model import Token
+
+_NAME = "wire"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class End:
+    """One end of a cable: the host's QMP socket, and its card's hardware address."""
+
+    token: Token
+    monitor: Path
+    mac: str
+
+
+def end(record: HostRecord) -> End:
+    """The end that a host would have."""
+    return End(
+        token=record.token,
+        monitor=record.sockets / "qmp",
+        mac=record.mac.replace("06:", "0e:", 1),
+    )
+
+
+def join(one: End, other: End) -> None:
+    """Lay a cable between two running hosts. Raises RequestError where one has a cable or another card already."""
+    if one.token == other.token:
+        raise RequestError(f"{one.token} cannot be joined with itself", next_step="name two hosts")
+    sockets = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
+    for here, ours in zip((one, other), sockets, strict=True):
+        with ours, qmp.session(here.monitor) as monitor:
+            try:
+                _plug(monitor, here, ours)
+            except CommandError as error:
+                raise RequestError(
+                    f"{here.token} takes no second card: {error.message}",
+                    next_step="join hosts that are not joined yet, of types without another ENA card",
+                ) from error
+
+
+def _plug(monitor: Qmp, here: End, ours: socket.socket) -> None:
+    monitor.pass_file(_NAME, ours.fileno())
+    monitor.do("netdev_add", type="dgram", id=_NAME, local={"type": "fd", "str": _NAME})
+    try:
+        card = {"driver": "virtio-net-pci", "id": _NAME, "mac": here.mac, "romfile": ""}
+        monitor.do("device_add", netdev=_NAME, bus=OTHER_SLOT, **card)
+    except CommandError:
+        monitor.do("netdev_del", id=_NAME)
+        raise

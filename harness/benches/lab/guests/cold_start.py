@@ -1,0 +1,66 @@
+"""How does a host come to life from a snapshot's disk? It boots, card and all, and is then told who it is."""
+
+import time
+from collections.abc import Mapping
+
+from harness.benches.lab.guests import loopback_address
+from harness.benches.lab.guests.guest import Restoration
+from harness.benches.lab.io import guest_agent
+from harness.benches.lab.io.guest_agent import Agent
+from harness.benches.lab.io.qmp import Qmp
+from harness.benches.lab.parts import command_line, golden
+from harness.errors import CommandError
+from harness.system.proc import ProcessId
+
+_SETTLED_DEADLINE_S = 300.0
+_SSH_DEADLINE_S = 70.0
+_POLL_S = 0.5
+
+
+class ColdStart(Restoration):
+    """A host that boots from the disk that its workshop's golden guest names, instead of being filled with memory.
+
+    What the disk says of another host's identity is replaced; sshd, which started with that, is started again.
+    """
+
+    def _start_guest(self) -> ProcessId:
+        self.progress(f"starting a guest from the snapshot's disk ({self.hardware.accelerator})")
+        return self._start_qemu([*command_line.guest(self.hardware), "-S"])
+
+    def _come_up(self, monitor: Qmp, cards: Mapping[str, ProcessId]) -> None:
+        address, port = loopback_address.take(monitor, str(self.record.folder))
+        self._note("plug its cards in and boot it", address=address, port=port)
+        self._add_devices(monitor, cards)
+        self.progress("booting it, half a minute to a minute")
+        monitor.do("cont")
+        with guest_agent.connected(self.hardware.agent) as guest:
+            guest.ask("hello", deadline_s=golden.BOOT_DEADLINE_S)
+        self._introduce()  # first: without a key, sshd waits for one and the boot never ends
+        if self.truth.ssh:
+            with guest_agent.connected(self.hardware.agent) as guest:
+                _settled(guest)
+                _done(guest, "systemctl restart ssh")
+
+    def _switch_clock_on(self, port: Agent) -> None:
+        """Unless it is on since the boot: switched on again, it would come back as another device."""
+        if not port.exists("/sys/class/ptp/ptp*", deadline_s=_SSH_DEADLINE_S):
+            super()._switch_clock_on(port)
+
+
+def _settled(guest: Agent) -> None:
+    """Wait for the boot's end: units of the host's own may switch its clock on."""
+    give_up = time.monotonic() + _SETTLED_DEADLINE_S
+    while (state := _out(guest, "systemctl is-system-running || true")) in ("initializing", "starting"):
+        if time.monotonic() > give_up:
+            raise CommandError(["boot"], None, state, "", after_s=_SETTLED_DEADLINE_S)
+        time.sleep(_POLL_S)
+
+
+def _out(guest: Agent, script: str) -> str:
+    return guest.shell(script, deadline_s=_SSH_DEADLINE_S).out.strip()
+
+
+def _done(guest: Agent, script: str) -> None:
+    done = guest.shell(script, deadline_s=_SSH_DEADLINE_S)
+    if done.status != 0:
+        raise CommandError(["lab-agent", script], done.status, "", done.out, after_s=0)

@@ -1,0 +1,122 @@
+"""What exists because of a host? One folder for each, with a record that is written before and after each effect."""
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from harness.benches.lab.parts import cache_build
+from harness.errors import RequestError
+from harness.model import Token
+from harness.system.proc import ProcessId
+
+_FILE = "record.json"
+_SCHEMA = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HostRecord:
+    """A lab host. `intent` is what was about to be done when it was written; absent parts are not made yet."""
+
+    token: Token
+    instance_type: str
+    folder: Path
+    sockets: Path
+    intent: str
+    created_utc: str
+    mac: str
+    processes: Mapping[str, ProcessId]
+    address: str | None = None
+    port: int | None = None
+    second_opinion: str | None = None
+    ready: bool = False
+
+    @property
+    def overlay(self) -> Path:
+        return self.folder / "disk.qcow2"
+
+    @property
+    def private_key(self) -> Path:
+        return self.folder / "user_key"
+
+    @property
+    def host_key(self) -> Path:
+        return self.folder / "host_key"
+
+    @property
+    def serial_log(self) -> Path:
+        return self.folder / "serial.log"
+
+    @property
+    def device_log(self) -> Path:
+        return self.folder / "device.log"
+
+    @property
+    def other_device_log(self) -> Path:
+        return self.folder / "device-other.log"
+
+    @property
+    def faults_log(self) -> Path:
+        """What was done to the host, and when."""
+        return self.folder / "faults.log"
+
+
+class Records:
+    """The folders of all hosts of one state directory."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def folder(self, token: Token) -> Path:
+        """Raises RequestError for a token that is no plain file name."""
+        if "/" in token.slug or token.slug.startswith("."):
+            raise RequestError(f"{token.slug!r} cannot name a host")
+        return self.root / token.slug
+
+    def begin(self, record: HostRecord) -> HostRecord:
+        """Make the host's folder and write its first record. Raises FileExistsError when the folder is there."""
+        cache_build.writable(self.root)
+        record.folder.mkdir()
+        return self.write(record)
+
+    def write(self, record: HostRecord, **changes: Any) -> HostRecord:
+        """Replace the record on disk by the changed one, whole or not at all."""
+        changed = replace(record, **changes)
+        document = asdict(changed) | {"schema": _SCHEMA, "folder": str(changed.folder), "sockets": str(changed.sockets)}
+        new = changed.folder / (_FILE + ".new")
+        with new.open("w") as file:
+            json.dump(document, file, indent=1)
+            file.flush()
+            os.fsync(file.fileno())
+        new.rename(changed.folder / _FILE)
+        return changed
+
+    def find(self, token: Token) -> HostRecord | None:
+        """The record of that token, if it is there and whole."""
+        found = read(self.folder(token))
+        return found if found is not None and found.token == token else None
+
+    def all(self) -> list[HostRecord]:
+        """Every whole record, oldest first."""
+        found = (read(folder) for folder in self.folders())
+        return sorted((record for record in found if record is not None), key=lambda record: record.created_utc)
+
+    def folders(self) -> list[Path]:
+        """Every host's folder, also one whose maker was killed before its first record."""
+        return sorted(path for path in self.root.iterdir() if path.is_dir()) if self.root.is_dir() else []
+
+
+def read(folder: Path) -> HostRecord | None:
+    """The record in a folder, or None when there is none that can be read."""
+    try:
+        document = json.loads((folder / _FILE).read_text())
+        if document.pop("schema") != _SCHEMA:
+            return None
+        processes = {name: ProcessId(**words) for name, words in document.pop("processes").items()}
+        token = Token(**document.pop("token"))
+        document |= {"folder": Path(document["folder"]), "sockets": Path(document["sockets"])}
+        return HostRecord(token=token, processes=processes, **document)
+    except (OSError, ValueError, TypeError, KeyError, AttributeError):
+        return None

@@ -1,0 +1,116 @@
+"""Which processes stand beside a guest? Its emulated ENA device, and the NTP server that is its second opinion."""
+
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from harness.benches.lab.guests.guest_records import HostRecord
+from harness.benches.lab.parts.command_line import NTP_PORT, NTP_SERVER, Hardware
+from harness.benches.lab.processes import confinement, process_tags
+from harness.benches.lab.processes.confinement import View
+from harness.benches.lab.truths.truth_model import Bends
+from harness.errors import CommandError, last_line
+from harness.system import proc
+from harness.system.proc import ProcessId
+
+NICENESS = -10
+"""Of guests and their cards, before Ansible and others: chrony drops a clock whose readings suddenly take long."""
+
+_DEADLINE_S = 20.0
+_POLL_S = 0.01
+
+_SPREAD = ("--spread-us", "200")
+"""chronyd takes only readings that last as long as the second fastest tenth did, and takes minutes to learn another
+one. Those of an emulated card get slower by tens of microseconds when the machine is busier: they are spread wider."""
+
+_PATIENCE = ("--expire-us", "200000", "--block-us", "250000")
+"""What the device tells the driver: a guest that lost its processor within a reading has not seen a broken clock."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Card:
+    """One ENA device: its sockets, its hardware address, its truth, and where it tells of itself."""
+
+    socket: Path
+    control: Path
+    mac: str
+    bends: Bends
+    log: Path
+
+
+def start_device(record: HostRecord, card: Card, *, guest: int, assets: Path) -> ProcessId:
+    """Start the ENA device that ends with the guest; it listens at its socket before QEMU may be told of it."""
+    options = [word for name, value in card.bends.items() for word in _option(name, value)]
+    words = ["ena_device", "--verbose", "--socket", str(card.socket), "--control", str(card.control), "--mac", card.mac]
+    view = View(
+        read=(Path("/proc"),), capabilities=("sys_nice",)
+    )  # it binds by /proc/self/fd, and runs ahead of guests
+    return _start([*words, *_SPREAD, *_PATIENCE, *options], record, card.log, guest, assets, view)
+
+
+def start_ntp_server(record: HostRecord, hardware: Hardware, *, guest: int, assets: Path) -> ProcessId:
+    """Start the NTP server on the guest's network. It ends with the guest."""
+    ends = ["--socket", str(hardware.ntp), "--peer", str(hardware.network)]
+    return _start(["ntp_server", *ends, "--address", NTP_SERVER], record, ntp_log(record), guest, assets, View())
+
+
+def start_faults(record: HostRecord) -> ProcessId:
+    """Start what does to the host what its truth says. It ends with the guest."""
+    return proc.spawn(
+        [sys.executable, "-m", "harness.benches.lab.guests.faults", str(record.folder)],
+        log=record.faults_log,
+        env={**process_tags.environment(record.folder, "faults", str(record.token)), "PYTHONUNBUFFERED": "1"},
+    )
+
+
+def ntp_log(record: HostRecord) -> Path:
+    """What the NTP server says of itself."""
+    return record.folder / "ntp.log"
+
+
+def second_opinion(process: ProcessId, socket: Path, log: Path) -> str:
+    """The NTP server as the guest sees it: "address port". Waits until it listens."""
+    _wait(socket.exists, process, log, "ntp_server")
+    return f"{NTP_SERVER} {NTP_PORT}"
+
+
+def listening(process: ProcessId, socket: Path, log: Path) -> None:
+    """Wait until the device listens."""
+    _wait(socket.exists, process, log, "ena_device")
+
+
+def _start(words: list[str], record: HostRecord, log: Path, guest: int, assets: Path, view: View) -> ProcessId:
+    environment = process_tags.environment(record.folder, words[0], str(record.token))
+    view = replace(
+        view,
+        read=(*confinement.python(), *view.read),
+        copy=(confinement.compiled(assets / "lab" / words[0]),),
+        write=(record.sockets,),
+    )
+    program = [str(confinement.INTERPRETER), "-m", *words, "--end-with", str(guest)]
+    process = proc.spawn(
+        confinement.command(program, record.folder, view),
+        log=log,
+        env={**environment, "PYTHONPATH": str(assets / "lab"), "PYTHONUNBUFFERED": "1"},
+    )
+    proc.prefer(process, niceness=NICENESS)
+    return process
+
+
+def _option(name: str, value: int | bool | str) -> list[str]:
+    option = "--" + name.replace("_", "-")
+    if isinstance(value, bool):
+        return [option] if value else []
+    return [option, str(value)]
+
+
+def _wait(ready: Callable[[], bool], process: ProcessId, log: Path, name: str) -> None:
+    give_up = time.monotonic() + _DEADLINE_S
+    while not ready():
+        ended = not process.alive()
+        if ended or time.monotonic() > give_up:
+            words = last_line(log.read_text(errors="replace")) if log.exists() else ""
+            raise CommandError([name], 1 if ended else None, "", words, after_s=_DEADLINE_S)
+        time.sleep(_POLL_S)

@@ -1,0 +1,123 @@
+"""What do lab guests boot from? A Debian root with two kernels on one disk, rebuilt only when its recipe changes.
+
+A few types need more: the wide image has a compiler, the kernel's headers, and a third kernel with many cards' drivers.
+"""
+
+import hashlib
+import json
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from harness.benches.bench import Progress
+from harness.benches.lab.parts import cache_build, mmdebstrap
+from harness.benches.lab.processes import process_tags
+from harness.benches.lab.truths.truth_model import Kernel
+from harness.system import proc
+
+DISK_MIB = 3072
+_NEEDED_MIB = 1800  # root, disk and packages while it is made
+_WIDER_MIB = 1200  # what the wide image has beside that
+_DEADLINE_S = 600.0
+_LEFT_OUT = ("/usr/share/man/*", "/usr/share/doc/*", "/usr/share/locale/*")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Image:
+    """A whole image. `releases` names each kernel's release, as `uname -r` says it."""
+
+    folder: Path
+    releases: dict[Kernel, str]
+
+    @property
+    def disk(self) -> Path:
+        return self.folder / "disk.raw"
+
+    def kernel(self, kernel: Kernel) -> Path:
+        return self.folder / f"vmlinuz-{self.releases[kernel]}"
+
+    def initrd(self, kernel: Kernel) -> Path:
+        return self.folder / f"initrd.img-{self.releases[kernel]}"
+
+
+def ensure(cache: Path, assets: Path, progress: Progress, *, wide: bool = False) -> Image:
+    """The image of the recipe in `assets`. Raises SetupError or CommandError."""
+    what, name = ("wide guest image", "image-wide-") if wide else ("guest image", "image-")
+    folder = cache / (name + recipe_hash(assets, wide=wide))
+    cache_build.once(folder, what, lambda half: _build(half, cache, assets, progress, wide=wide), progress)
+    releases = json.loads((folder / "kernels.json").read_text())
+    return Image(folder=folder, releases={Kernel(kernel): release for kernel, release in releases.items()})
+
+
+def recipe_hash(assets: Path, *, wide: bool = False) -> str:
+    """Changes with every file that goes into the image, and with nothing else."""
+    digest = hashlib.sha256(f"{DISK_MIB + wide * _WIDER_MIB} {_LEFT_OUT}".encode())
+    for path in _recipe_files(assets, wide=wide):
+        digest.update(f"{path.relative_to(assets)} {path.stat().st_mode & 0o111:o}\n".encode())
+        digest.update(hashlib.sha256(path.read_bytes()).digest())
+    return digest.hexdigest()[:12]
+
+
+def _recipe_files(assets: Path, *, wide: bool) -> Iterator[Path]:
+    for part in ("lab/image", "lab/agent", *(["lab/image-wide"] if wide else [])):
+        for path in sorted((assets / part).rglob("*")):
+            if path.is_file() and path.suffix not in (".md", ".pyc"):
+                yield path
+
+
+def _build(half: Path, cache: Path, assets: Path, progress: Progress, *, wide: bool) -> None:
+    what, pattern, long = "guest image", "image-[!w]*", "about a minute"
+    if wide:
+        what, pattern, long = "wide guest image", "image-wide-*", "about two minutes"
+    cache_build.room(half, _NEEDED_MIB + wide * _WIDER_MIB, f"the {what}")
+    others = [path.name for path in cache.glob(pattern) if path.is_dir() and path != half]
+    progress(f"building the {what} ({'its recipe changed' if others else 'there is none yet'}), {long}")
+    root, recipes = half / "root", [assets / "lab/image", *([assets / "lab/image-wide"] if wide else [])]
+    packages = [package for recipe in recipes for package in _packages(recipe)]
+    mmdebstrap.run(root, cache, variant="minbase", include=packages, options=_options(recipes))
+    kernels = _kernels([path.name.removeprefix("vmlinuz-") for path in (root / "boot").glob("vmlinuz-*")])
+    for release in kernels.values():
+        for name in (f"vmlinuz-{release}", f"initrd.img-{release}"):
+            (half / name).write_bytes((root / "boot" / name).read_bytes())
+    size = f"{DISK_MIB + wide * _WIDER_MIB}M"
+    _inside(half, "mke2fs", "-q", "-t", "ext4", "-d", str(root), "-L", "root", str(half / "disk.raw"), size)
+    _inside(half, "rm", "-rf", str(root))
+    (half / "kernels.json").write_text(json.dumps(kernels))
+
+
+def _kernels(releases: Sequence[str]) -> dict[Kernel, str]:
+    """The release of each kernel: the cloud's older and newer one, and the one for all machines where there is one."""
+    cloud = sorted((release for release in releases if "cloud" in release), key=_numbers)
+    others = [release for release in releases if "cloud" not in release]
+    return {
+        Kernel.STABLE: cloud[0],
+        Kernel.BACKPORTS: cloud[-1],
+        **({Kernel.GENERIC: others[0]} if others else {}),
+    }
+
+
+def _inside(half: Path, *argv: str) -> None:
+    proc.run(
+        [*mmdebstrap.inside(), *argv], timeout_s=_DEADLINE_S, env={**process_tags.environment(half, "build"), **_SBIN}
+    )
+
+
+_SBIN = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"}  # mke2fs is not on everybody's path
+
+
+def _packages(recipe: Path) -> list[str]:
+    lines = (recipe / "packages.txt").read_text().splitlines()
+    return [line.strip() for line in lines if line.strip() and not line.startswith("#")]
+
+
+def _options(recipes: Sequence[Path]) -> list[str]:
+    return [
+        *(f"--dpkgopt=path-exclude={pattern}" for pattern in _LEFT_OUT),
+        f'--essential-hook=sync-in "{recipes[0]}/root" /',
+        *(f'--customize-hook="{recipe}/customize" "$1" "{recipe}"' for recipe in recipes),
+    ]
+
+
+def _numbers(release: str) -> list[int]:
+    return [int(number) for number in re.findall(r"\d+", release)]

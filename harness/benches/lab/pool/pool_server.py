@@ -1,0 +1,149 @@
+"""How does another process get a warm guest? At a counter: a socket of the process that keeps the pool.
+
+Who wants a guest connects and says how long to wait; the reply names the guest. It is theirs for as long as the
+connection stands, so that of whoever ends, however they end, no guest is left. One JSON object a line each way.
+"""
+
+import json
+import math
+import select
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from harness.benches.bench import BenchError
+from harness.benches.lab.bench import LabBench
+from harness.benches.lab.io.json_lines import JsonLines
+from harness.benches.lab.pool.lab_source import WarmHost
+from harness.benches.lab.pool.pool import WarmPool
+from harness.benches.lab.processes import runtime_dir
+from harness.errors import CleanupError, HarnessError, RequestError
+from harness.model import Machine, Token
+
+_CONNECT_DEADLINE_S = 1.0
+_MARGIN_S = 30.0  # beyond what the pool itself waits
+_POLL_S = 0.5
+_LONGEST_LINE = 4096
+_LONGEST_WAIT_S = 7 * 86_400.0
+
+
+class Counter:
+    """Hands a pool's guests to other processes. A context manager: at its end all of them have come back."""
+
+    def __init__(self, pool: WarmPool[WarmHost], path: Path) -> None:
+        self._pool, self._path = pool, path
+        self._server = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self._open: dict[socket.socket, threading.Thread] = {}
+        self._lock = threading.Lock()
+        self.left: list[str] = []
+
+    def __enter__(self) -> "Counter":
+        if _connected(self._path):
+            raise RequestError("a pool of this type is kept already", next_step="end it by Ctrl-C where it runs")
+        self._path.unlink(missing_ok=True)
+        self._server.bind(str(self._path))
+        self._server.listen(64)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._server.close()
+        self._path.unlink(missing_ok=True)
+        with self._lock:
+            threads = list(self._open.values())
+            for connection in self._open:
+                with suppress(OSError):
+                    connection.shutdown(socket.SHUT_RD)  # what is to be said to them still is
+        for thread in threads:
+            thread.join()
+
+    def serve(self, *, until: Callable[[], bool]) -> None:
+        """Serve whoever comes; `until` is asked twice a second, and a KeyboardInterrupt ends it too."""
+        while not until():
+            ready, _, _ = select.select([self._server], [], [], _POLL_S)
+            if ready:
+                connection, _ = self._server.accept()
+                thread = threading.Thread(target=self._attend, args=(connection,), daemon=True)
+                with self._lock:
+                    self._open[connection] = thread
+                thread.start()
+
+    def _attend(self, connection: socket.socket) -> None:
+        try:
+            with connection, connection.makefile("rw") as lines:
+                self._hand_over(lines, _patience(lines.readline(_LONGEST_LINE)))
+        except (OSError, ValueError, KeyError, TypeError, RecursionError):
+            pass  # they went away, or speak something else
+        except CleanupError as error:
+            self.left += error.left
+        finally:
+            with self._lock:
+                self._open.pop(connection, None)
+
+    def _hand_over(self, lines: Any, timeout_s: float) -> None:
+        try:
+            held = self._pool.acquire(timeout_s=timeout_s)
+        except HarnessError as error:
+            _say(lines, {"error": error.message, "next_step": error.next_step})
+            return
+        try:
+            _say(lines, {"token": str(held.guest.machine.token)})
+            while lines.read(_LONGEST_LINE):  # ends when they are done
+                pass
+        finally:
+            self._pool.release(held)
+
+
+@contextmanager
+def guest(bench: LabBench, instance_type: str, *, timeout_s: float) -> Iterator[Machine | None]:
+    """A warm guest of the pool that some process keeps, for the time of this block; None where none is kept.
+
+    Raises BenchError with the pool's words.
+    """
+    path = place(bench, instance_type)
+    if not _connected(path):
+        yield None
+        return
+    lines = JsonLines(path, deadline_s=_CONNECT_DEADLINE_S)
+    try:
+        lines.send({"timeout_s": timeout_s})
+        reply = lines.receive(deadline_s=timeout_s + _MARGIN_S)
+        if "token" not in reply:
+            words = str(reply.get("error", "the pool names no guest"))
+            raise BenchError(words, next_step=str(reply.get("next_step", "")))
+        machine = bench.find(Token.parse(str(reply["token"])))
+        if machine is None:
+            raise BenchError(f"the guest {reply['token']} is gone already")
+        yield machine
+    finally:
+        lines.close()
+
+
+def place(bench: LabBench, instance_type: str) -> Path:
+    """The counter's socket: one for each type and state directory."""
+    return runtime_dir.path_for(bench.records.root.parent / f"pool-{instance_type}").with_suffix(".pool")
+
+
+def _patience(line: str) -> float:
+    """How long somebody is willing to wait. Raises what reading other words raises."""
+    timeout_s = float(json.loads(line)["timeout_s"])
+    if math.isnan(timeout_s):
+        raise ValueError(line)
+    return min(timeout_s, _LONGEST_WAIT_S)
+
+
+def _connected(path: Path) -> bool:
+    """Whether somebody listens there."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        try:
+            probe.connect(str(path))
+        except OSError:
+            return False
+        return True
+
+
+def _say(lines: Any, message: dict[str, str]) -> None:
+    lines.write(json.dumps(message) + "\n")
+    lines.flush()

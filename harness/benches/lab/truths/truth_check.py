@@ -1,0 +1,79 @@
+"""Does a report say what the lab's truth demands? And the table of truths in words."""
+
+import json
+from collections.abc import Mapping
+
+from harness.benches.lab.truths.truth_model import Bends, Demand, Fault, Kernel, Moment, Truth
+from harness.benches.lab.truths.truths import TRUTHS
+
+_KERNELS = {
+    Kernel.STABLE: "Debian 13's own",
+    Kernel.BACKPORTS: "Debian 13 backports",
+    Kernel.GENERIC: "Debian 13 backports, for all machines",
+}
+
+
+def as_markdown() -> str:
+    """The table that docs/lab-truths.md holds."""
+    rows = [
+        f"| `{truth.name}` | {truth.summary} | {_kernel(truth)} | {_how(truth)} | {_words(truth.demand)} | "
+        f"{_read_only(truth)} |"
+        for truth in TRUTHS.values()
+    ]
+    head = "| type | what it is like | kernel | how | demanded verdict | with `--read-only` |"
+    return "\n".join([head, "|---|---|---|---|---|---|", *rows]) + "\n"
+
+
+def _kernel(truth: Truth) -> str:
+    wide = ", wide image" if truth.on_wide_image else ""
+    return _KERNELS[truth.kernel] + wide
+
+
+def _how(truth: Truth) -> str:
+    """What is done to have it so."""
+    parts = [f"device {_bends(truth.bends)}"] if truth.bends else []
+    parts += ["an Intel card (igb) before it"] if truth.igb else []
+    parts += [f"another card before it with {_bends(truth.other_card)}"] if truth.other_card is not None else []
+    parts += ["a command before anybody enters"] if truth.before else []
+    parts += [_fault(fault) for fault in truth.faults]
+    parts += [f"campaign `{key}: {value}`" for key, value in truth.campaign.items()]
+    parts += ["campaign `driver: {archive: ...}`"] if truth.amazon_driver else []
+    return "; ".join(parts) or "as it comes"
+
+
+def _bends(bends: Bends) -> str:
+    return ", ".join(f"`{key}={value}`" for key, value in bends.items())
+
+
+def _fault(fault: Fault) -> str:
+    begun = "configuring" if fault.at is Moment.CONFIGURING else "measuring"
+    what = [f"device {_bends(fault.device)}"] if fault.device else []
+    what += ["a command in the guest"] if fault.guest else []
+    what += [f"the end of its {fault.ends} process"] if fault.ends else []
+    return f"{fault.after_s:g} s into {begun}: {', '.join(what)}"
+
+
+def _read_only(truth: Truth) -> str:
+    demand = truth.demand_read_only
+    return "-" if demand is None else "the same" if demand == truth.demand else _words(demand)
+
+
+def _words(demand: Demand) -> str:
+    return f"{demand.outcome} `{demand.reason}`"
+
+
+def differences(report: str, *, read_only: bool = False) -> list[str]:
+    """Where a run's JSON report says otherwise than the truth demands, one sentence each; none for a true report."""
+    hosts = json.loads(report)["hosts"]
+    wrong = [words for host in hosts if (words := _difference(host, read_only=read_only))]
+    return wrong or ([] if hosts else ["the report has no hosts"])
+
+
+def _difference(host: Mapping[str, str], *, read_only: bool) -> str | None:
+    truth = TRUTHS[host["instance_type"]]
+    demand = truth.demand_read_only if read_only else truth.demand
+    if demand is None:
+        return None
+    seen = f"{host['outcome']} {host['reason']}"
+    demanded = f"{demand.outcome} {demand.reason}"
+    return None if seen == demanded else f"{host['name']}: {seen}, but its truth demands {demanded}"

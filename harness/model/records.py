@@ -1,0 +1,124 @@
+"""Hosts, what names them, and the records that they and their runs leave behind."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from harness.model.enums import HostState, Stage
+from harness.model.evidence import Claim, Offer, Placement, Verdict
+from harness.model.observed import Facts
+from harness.untrusted.names import TOKEN
+
+LEAST_BILLED_S = 60.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Token:
+    """Names everything made for one attempt at one host: `run/host/attempt`."""
+
+    run: str
+    host: str
+    attempt: int = 1
+
+    def __str__(self) -> str:
+        return f"{self.run}/{self.host}/{self.attempt}"
+
+    @classmethod
+    def parse(cls, text: str) -> "Token":
+        """The token that `str()` wrote. Raises ValueError on any other text: a tag's value may be anybody's."""
+        match = TOKEN.fullmatch(text)
+        if match is None:
+            raise ValueError(f"not a token: {text[:100]!r}")
+        return cls(run=match[1], host=match[2], attempt=int(match[3]))
+
+    @property
+    def slug(self) -> str:
+        """The same as a file name."""
+        return f"{self.run}-{self.host}-{self.attempt}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Resource:
+    """Something that exists because of us and costs something: a machine, a process, a disk overlay."""
+
+    token: str
+    kind: str
+    name: str
+    detail: str
+    expires: str | None = None  # ISO 8601: until then it may belong to somebody whose books are not ours
+    unproven: str | None = None  # why it is not proven to be ours, although it carries a token: then it is never ended
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Machine:
+    """A host that runs and how to speak to it. `known_host` are the lines of known_hosts(5) with its pinned keys."""
+
+    token: Token
+    instance_type: str
+    address: str
+    port: int
+    user: str
+    private_key: str | None  # path; None: what ssh finds by itself, or an agent's
+    known_host: str
+    rotated_key: str | None = None  # path: its host key is changed at first contact, and its lines are kept there
+    boots_within_s: float = 0.0  # from when it runs: so long its SSH server may not answer yet
+    ssh_options: tuple[str, ...] = ()  # further words for ssh, such as a jump host
+    second_opinion: str | None  # "address port" of an NTP server that is not the PHC
+    second_opinion_poll: int = 4  # how often it may be asked: log2 of seconds
+    role_variables: Mapping[str, Any] = field(default_factory=dict)
+    placement: Placement
+    claim: Claim | None
+    offer: Offer
+    region: str | None = None  # where it stands, where its bench knows Regions ...
+    zone: str | None = None  # ... and zones
+    image: str | None = None  # what it was started from, by its bench's name
+    usd_per_hour: float | None = None  # None: nobody knows, or it costs nothing
+    evidence_files: tuple[str, ...] = ()  # to be copied into the run's evidence at release
+    detail: str = ""
+
+    def cost_usd(self, seconds: float) -> float | None:
+        """By the time since it was asked for, which is a little more than what is billed; a minute at least is."""
+        if self.usd_per_hour is None:
+            return None
+        return round(self.usd_per_hour * max(seconds, LEAST_BILLED_S) / 3600, 4)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HostRecord:
+    """One host of a run, ended: its verdict, what was seen, how long each stage took (seconds), what became of it."""
+
+    name: str
+    instance_type: str
+    verdict: Verdict
+    facts: Facts | None
+    stages: Mapping[Stage, float]
+    state: HostState
+    address: str | None
+    zone: str | None = None  # this and the following: not in the records of early versions
+    region: str | None = None
+    image: str | None = None
+    claim: Claim | None = None
+    api_calls: float | None = None  # what we asked a cloud for it; a call for several hosts counts in part
+    cost_usd: float | None = None  # of the instance until the end of the record, where its price is known
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunRecord:
+    """A run, ended: its hosts in the order in which they were asked for, and whatever could not be removed."""
+
+    run: str
+    bench: str
+    started: str  # UTC, ISO 8601
+    seconds: float
+    interrupted: bool
+    hosts: tuple[HostRecord, ...]
+    leftovers: tuple[Resource, ...]
+    api_calls: int | None = None  # in all; not in the records of early versions
+    failures: tuple[str, ...] = ()  # of ours, that kept something from being written, booked or released
+
+    @property
+    def cost_usd(self) -> float | None:
+        """Of all hosts that came to run; None as soon as the price of one is not known."""
+        costs = [host.cost_usd for host in self.hosts if host.address is not None]
+        known = [cost for cost in costs if cost is not None]
+        return sum(known) if known and len(known) == len(costs) else None

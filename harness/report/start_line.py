@@ -1,0 +1,36 @@
+"""What is said as a run on a cloud begins: what it makes, where, for how much, and when all of it is gone at last."""
+
+import datetime
+
+from harness.campaign.plan import Plan
+from harness.model.cloud import Terms
+from harness.report.forecast_text import usd
+
+_HOUR_S = 3600.0
+
+
+def line(run: str, made: Plan, terms: Terms, now: datetime.datetime) -> str:
+    """One line for people. `now` has the time zone that they read the clock by."""
+    hosts = len(made.hosts)
+    one_after_another = -(-hosts // made.parallel)
+    end = now + datetime.timedelta(seconds=terms.lasts_s * one_after_another)
+    parts = (
+        f"{hosts} host{'s' if hosts > 1 else ''}",
+        *([" and ".join(terms.images)] if terms.images else []),
+        terms.placement,
+        _cost(made, terms),
+        f"every host off by {_clock(end, now)} at the latest",
+    )
+    return f"run {run}: {', '.join(part for part in parts if part)}"
+
+
+def _cost(made: Plan, terms: Terms) -> str:
+    prices = [terms.usd_per_hour.get(host.instance_type) for host in made.hosts]
+    known = [price for price in prices if price is not None]
+    if len(known) < len(prices):
+        return "cost unknown (`ptp-harness plan` asks for prices)"
+    return f"at most {usd(sum(known) * made.campaign.lease_s / _HOUR_S)}"
+
+
+def _clock(end: datetime.datetime, now: datetime.datetime) -> str:
+    return f"{end:%H:%M}" if end.date() == now.date() else f"{end:%Y-%m-%d %H:%M}"

@@ -1,0 +1,299 @@
+"""How does an image come to be from which campaigns can start? From a host that passed, and proven by one that passes.
+
+A bake is a run whose hosts are not kept but copied: each host that passed is anonymised, its disk becomes an image, and
+a second run qualifies a host made from that image. Only then is the image published; otherwise it is removed. The first
+run stays open meanwhile, so that whatever a bake makes belongs to a run that `sweep` knows to be alive or dead.
+"""
+
+import threading
+from collections.abc import Callable, Collection, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor, wait
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Protocol
+
+from harness.benches.bench import Bench, BenchError, Progress
+from harness.campaign import plan as planning
+from harness.campaign.campaign import Campaign, DriverSource, Keep
+from harness.campaign.plan import Plan
+from harness.campaign.selection import size_order
+from harness.errors import HarnessError, RequestError
+from harness.host import ssh
+from harness.host.playbooks import Target
+from harness.model import HostRecord, Outcome, RunRecord, Stage, Token
+from harness.model.cloud import BakedImage, TypeInfo
+from harness.model.image_aliases import BAKED, BAKED_NAME
+from harness.runs import campaign_run, kept_hosts
+from harness.runs.context import Interrupted, Listener
+from harness.runs.kept_hosts import Chooser
+from harness.store.evidence_folder import Folder
+from harness.store.ledger import Ledger
+from harness.system import proc
+from harness.system.settings import Settings
+from harness.untrusted.plain_text import printable
+
+ANONYMISE = Path(__file__).parents[1] / "host" / "anonymise.sh"
+_ANONYMISE_DEADLINE_S = 120.0
+ARCHITECTURES = ("x86_64", "arm64")
+
+
+class Bakery(Protocol):
+    """What makes images of running hosts."""
+
+    def make(self, host: Token, *, name: str, driver: str, progress: Progress) -> BakedImage:
+        """A candidate: an image of that host, which does not run any more then. Raises BenchError."""
+
+    def publish(self, image: BakedImage, *, proof: str) -> None:
+        """Let campaigns start from it. Raises BenchError."""
+
+    def retire(self, image: BakedImage, *, older: int) -> Sequence[BakedImage]:
+        """Remove proven ones of its name and architecture that are older, but for the newest `older` of them."""
+
+    def drop(self, host: Token) -> None:
+        """Remove what became no published image of that host. Raises CleanupError."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Order:
+    """What is to be baked: hosts of a campaign, one for each architecture, into images of this name."""
+
+    campaign: Campaign
+    name: str
+    older: int  # how many that were published before stay
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Kitchen:
+    """What a bake works with. `bench_of` gives the bench of a campaign, `bakery_of` what makes images there."""
+
+    bench_of: Callable[[Campaign], Bench]
+    bakery_of: Callable[[Bench, Callable[[float], None]], Bakery]
+    ledger: Ledger
+    settings: Settings
+    listener: Listener
+    announce: Callable[[str], None]  # takes what each run begins with
+
+    def start(self, plan: Plan, bench: Bench, choose: Chooser = kept_hosts.keep_none) -> RunRecord:
+        """Lead one run to its end."""
+        return campaign_run.start(plan, bench, self.ledger, self.settings, self.listener, choose, self.announce)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Result:
+    """What became of one host: its image, or why there is none. `proof` is the host that was made from the image."""
+
+    host: HostRecord
+    image: BakedImage | None = None
+    proof: HostRecord | None = None
+    proof_run: str = ""
+    why: str = ""
+    retired: tuple[str, ...] = ()
+    not_retired: str = ""
+
+    @property
+    def outcome(self) -> Outcome:
+        """The verdict that decided: the host's own, else that of the one made from its image."""
+        if self.host.verdict.outcome is not Outcome.PASS:
+            return self.host.verdict.outcome
+        if self.proof is not None and self.proof.verdict.outcome is not Outcome.PASS:
+            return self.proof.verdict.outcome
+        return Outcome.PASS if self.image is not None else Outcome.INCONCLUSIVE
+
+
+def smallest_with_clock(types: Mapping[str, TypeInfo]) -> tuple[str, ...]:
+    """The smallest type of each architecture of which the API claims a clock. Raises RequestError for none at all."""
+    with_clock = sorted((one for one in types.values() if one.phc and one.current_generation), key=size_order)
+    found = [next((one.name for one in with_clock if one.architecture == arch), None) for arch in ARCHITECTURES]
+    if not any(found):
+        raise RequestError(
+            "the API claims a PTP hardware clock of no type of this Region", next_step="name the types to bake on"
+        )
+    return tuple(name for name in found if name is not None)
+
+
+def default_name(campaign: Campaign) -> str:
+    """The name of the image that hosts start from: one that is baked again keeps its name."""
+    meant = BAKED.fullmatch(campaign.cloud.image)
+    return meant[1] if meant else campaign.cloud.image
+
+
+def check(order: Order, types: Mapping[str, TypeInfo]) -> None:
+    """Raises RequestError for what cannot be baked, before anything is made."""
+    campaign = order.campaign
+    if not BAKED_NAME.fullmatch(order.name):
+        raise RequestError(
+            f"{order.name!r} cannot name an image",
+            next_step="up to 63 of a-z, 0-9, `.`, `_` and `-`, of which the first is a letter or digit",
+        )
+    if campaign.read_only:
+        raise RequestError(
+            "a read-only campaign changes nothing on its hosts, so there is nothing to bake",
+            next_step="remove `read_only` from the campaign",
+        )
+    if campaign.cloud.market == "spot":
+        raise RequestError(
+            "a spot instance cannot be stopped for its disk to be copied", next_step="bake with `market: on-demand`"
+        )
+    for architecture in ARCHITECTURES:
+        same = [name for name in campaign.instance_types if name in types and types[name].architecture == architecture]
+        if len(same) > 1:
+            raise RequestError(
+                f"one image is made for each architecture, and {' and '.join(same)} are all {architecture}",
+                next_step="name one of them",
+            )
+
+
+def bake(order: Order, kitchen: Kitchen) -> tuple[RunRecord, Sequence[Result]]:
+    """Qualify, copy, qualify the copies, publish: the first run's record, and what became of each of its hosts."""
+    campaign = replace(order.campaign, keep=Keep.ASK)
+    bench = kitchen.bench_of(campaign)
+    plan = planning.make(campaign, bench.types(), now=datetime.now(UTC))
+    oven = _Oven(order, kitchen, bench)
+    record = kitchen.start(plan, bench, oven.bake)
+    return record, [oven.result(host) for host in record.hosts]
+
+
+@dataclass(slots=True)
+class _Oven:
+    """A bake under way. Each host has its result from the beginning, without a candidate that is not published."""
+
+    order: Order
+    kitchen: Kitchen
+    bench: Bench
+    results: dict[str, Result] = field(default_factory=dict)
+    candidates: dict[str, BakedImage] = field(default_factory=dict)
+    stop: threading.Event = field(default_factory=threading.Event)
+
+    def bake(self, run: str, hosts: Sequence[HostRecord]) -> Collection[str]:
+        """The chooser of the first run: makes images of its hosts, and lets none of them stay."""
+        self.results = {host.name: Result(host=host) for host in hosts}
+        bakery = self.kitchen.bakery_of(self.bench, self._pause)
+        try:
+            self._copy(run, bakery)
+            if self.candidates:
+                self._prove(run)
+            for name in self.candidates:
+                self._publish(name, bakery)
+        except KeyboardInterrupt:
+            self.stop.set()
+            for name, result in self.results.items():
+                self._note(name, why=result.why or ("" if result.image else "interrupted"))
+            raise
+        finally:
+            self._drop(run, bakery)
+        return ()
+
+    def result(self, host: HostRecord) -> Result:
+        """What became of a host of the first run."""
+        passed = host.verdict.outcome is Outcome.PASS
+        unasked = Result(host=host, why="interrupted" if passed else "its host did not pass")
+        return replace(self.results.get(host.name, unasked), host=host)
+
+    def _copy(self, run: str, bakery: Bakery) -> None:
+        """A candidate of each host, side by side."""
+        with ThreadPoolExecutor(len(self.results), thread_name_prefix="bake") as pool:
+            making = [pool.submit(self._make, Token(run=run, host=name), bakery) for name in self.results]
+            try:
+                wait(making)
+            except KeyboardInterrupt:
+                self.stop.set()
+                raise
+        for one in making:
+            one.result()
+
+    def _make(self, host: Token, bakery: Bakery) -> None:
+        step, ended = self.kitchen.ledger.begin(host, Stage.BAKE), "our fault"
+        tell = self._teller(host.host)
+        try:
+            tell("anonymising it: keys, logs, leases and the machine id go")
+            self._anonymise(host)
+            driver = driver_words(self.order.campaign)
+            self.candidates[host.host] = bakery.make(host, name=self.order.name, driver=driver, progress=tell)
+            ended = "done"
+        except Interrupted:
+            ended = "interrupted"
+        except HarnessError as error:
+            ended = str(error)
+        finally:
+            self.kitchen.ledger.end(step, ended)
+        self._note(host.host, why="" if ended == "done" else ended)
+
+    def _anonymise(self, host: Token) -> None:
+        machine = kept_hosts.machine(host.run, host.host, self.bench, self.kitchen.ledger)
+        folder = Folder.create(self.kitchen.settings.runs_dir / host.run / host.host)
+        known_hosts = ssh.pin(machine, folder.path)
+        with ssh.shared_connection() as control:
+            target = Target(machine=machine, known_hosts=known_hosts, control=control)
+            done = proc.run(target.as_root("sh", "-s"), stdin=ANONYMISE.read_text(), timeout_s=_ANONYMISE_DEADLINE_S)
+        folder.write("anonymise.log", printable(done.stdout + done.stderr))
+
+    def _prove(self, run: str) -> None:
+        """Qualify a host made from each candidate, in one run."""
+        asked, image = self.order.campaign, f"baked:{self.order.name}@{run}"
+        baked = [result for name, result in self.results.items() if name in self.candidates]
+        campaign = replace(
+            asked,
+            image=image,
+            cloud=replace(asked.cloud, image=image),
+            instance_types=tuple(result.host.instance_type for result in baked),
+            keep=Keep.NONE,
+        )
+        bench = self.kitchen.bench_of(campaign)
+        plan = planning.make(campaign, bench.types(), now=datetime.now(UTC))
+        record = self.kitchen.start(plan, bench)
+        for result, proof in zip(baked, record.hosts, strict=True):
+            passed = proof.verdict.outcome is Outcome.PASS
+            why = "" if passed else f"a host made from it does not pass (run {record.run})"
+            self._note(result.host.name, proof=proof, proof_run=record.run, why=why)
+        if record.interrupted:
+            raise KeyboardInterrupt
+
+    def _publish(self, name: str, bakery: Bakery) -> None:
+        """Only what is proven; then those that it takes the place of go."""
+        result, image = self.results[name], self.candidates[name]
+        if result.proof is None or result.proof.verdict.outcome is not Outcome.PASS:
+            return
+        self._teller(name)(f"publishing {image.ident}")
+        try:
+            bakery.publish(image, proof=result.proof_run)
+        except BenchError as error:
+            self._note(name, why=str(error))
+            return
+        self._note(name, image=replace(image, proof=result.proof_run))
+        try:
+            self._note(name, retired=tuple(one.ident for one in bakery.retire(image, older=self.order.older)))
+        except HarnessError as error:
+            self._note(name, not_retired=str(error))
+
+    def _drop(self, run: str, bakery: Bakery) -> None:
+        """Whatever is not published goes; what does not is found once more when the run ends, and named."""
+        for name, result in self.results.items():
+            if result.image is None:
+                try:
+                    bakery.drop(Token(run=run, host=name))
+                except Exception as error:  # the other hosts' candidates go all the same
+                    self._note(name, why="; ".join(words for words in (result.why, str(error)) if words))
+
+    def _note(self, name: str, **changes: Any) -> None:
+        self.results[name] = replace(self.results[name], **changes)
+
+    def _teller(self, name: str) -> Progress:
+        def tell(words: str) -> None:
+            if self.stop.is_set():
+                raise Interrupted
+            self.kitchen.listener(name, Stage.BAKE, words)
+
+        return tell
+
+    def _pause(self, seconds: float) -> None:
+        if self.stop.wait(seconds):
+            raise Interrupted
+
+
+def driver_words(campaign: Campaign) -> str:
+    """Which driver an image carries, for its tag."""
+    driver = campaign.driver
+    if driver.source is DriverSource.ARCHIVE:
+        return Path(driver.value or "").name
+    return driver.value or driver.source.value

@@ -1,0 +1,135 @@
+"""What can be baked, what an image is called, and what anonymising takes from a disk."""
+
+import subprocess
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harness.campaign import campaign
+from harness.campaign.campaign import Campaign
+from harness.errors import RequestError
+from harness.model.cloud import TypeInfo
+from harness.runs import bake
+from harness.runs.bake import Order
+
+
+def kind(name: str, architecture: str = "x86_64", **changes: Any) -> TypeInfo:
+    family, _, size = name.partition(".")
+    known = {
+        "name": name,
+        "family": family,
+        "size": size,
+        "architecture": architecture,
+        "vcpus": 2,
+        "memory_mib": 8192,
+        "phc": True,
+        "ena": "required",
+        "zones": ("eu-north-1a",),
+        "price_per_hour_usd": None,
+        "bare_metal": False,
+        "current_generation": True,
+    }
+    return TypeInfo(**(known | changes))
+
+
+TYPES = {
+    one.name: one
+    for one in (
+        kind("m7i.xlarge", vcpus=4),
+        kind("m7i.large"),
+        kind("c7i.large", memory_mib=4096, phc=None),
+        kind("m6i.large", memory_mib=2048, current_generation=False),
+        kind("m7g.large", "arm64"),
+        kind("m7g.medium", "arm64", vcpus=1, phc=False),
+    )
+}
+
+
+def asked(*types: str, **words: Any) -> Campaign:
+    return campaign.from_mapping({"bench": "ec2", "instance_types": types or ("m7i.large",), **words})
+
+
+def refusal(name: str = "al2023", *types: str, **words: Any) -> str:
+    with pytest.raises(RequestError) as caught:
+        bake.check(Order(campaign=asked(*types, **words), name=name, older=1), TYPES)
+    return str(caught.value)
+
+
+def test_by_default_the_smallest_with_a_clock_of_each_architecture_is_baked_on() -> None:
+    assert bake.smallest_with_clock(TYPES) == ("m7i.large", "m7g.large")
+    assert bake.smallest_with_clock({"m7g.large": TYPES["m7g.large"]}) == ("m7g.large",)
+    with pytest.raises(RequestError, match="clock of no type"):
+        bake.smallest_with_clock({"c7i.large": TYPES["c7i.large"]})
+
+
+def test_an_image_keeps_the_name_of_what_it_was_made_of() -> None:
+    assert bake.default_name(asked(image="debian-13")) == "debian-13"
+    assert bake.default_name(asked(image="baked:debian-13")) == "debian-13"
+    assert bake.default_name(asked(image="baked:debian-13@k3f9")) == "debian-13"
+
+
+def test_what_cannot_be_baked_is_refused_before_anything_is_made() -> None:
+    bake.check(Order(campaign=asked("m7i.large", "m7g.large"), name="al2023-ena-2.17", older=0), TYPES)
+    assert "m7i.large and m7i.xlarge are all x86_64" in refusal("al2023", "m7i.large", "m7i.xlarge")
+    assert "m7i.large and m7i.large are all x86_64" in refusal("al2023", "m7i.large", "m7i.large")
+    assert "changes nothing on its hosts" in refusal(read_only=True)
+    assert "spot instance cannot be stopped" in refusal(ec2={"market": "spot"})
+    for name in ("", "Über", "a b", "-x", "x" * 64, "baked:x", "x@y"):
+        assert f"{name!r} cannot name an image" in refusal(name)
+
+
+def test_the_tag_says_which_driver_the_image_has() -> None:
+    assert bake.driver_words(asked()) == "distribution"
+    assert bake.driver_words(asked(driver={"release": "2.17.0"})) == "2.17.0"
+    there = asked()
+    archive = replace(there.driver, source=campaign.DriverSource.ARCHIVE, value="/home/me/ena-2.17.0.tar.gz")
+    assert bake.driver_words(replace(there, driver=archive)) == "ena-2.17.0.tar.gz"
+
+
+KEPT = {
+    "etc/chrony/chrony.conf": "refclock PHC /dev/ptp_ena\n",
+    "etc/modprobe.d/ptp-harness-ena.conf": "options ena phc_enable=1\n",
+    "etc/udev/rules.d/53-ptp-ena.rules": "rules\n",
+    "etc/ssh/sshd_config": "config\n",
+    "var/lib/ptp-harness/ena_build.json": "{}\n",
+    "usr/local/lib/ptp-harness/ena_phc.py": "script\n",
+    "home/admin/.profile": "profile\n",
+    "home/admin/.ssh/config": "config\n",
+}
+GONE = (
+    "etc/ssh/ssh_host_ed25519_key",
+    "etc/ssh/ssh_host_ed25519_key.pub",
+    "root/.ssh/authorized_keys",
+    "home/admin/.ssh/authorized_keys",
+    "home/admin/.ansible/tmp/x",
+    "home/admin/.bash_history",
+    "var/lib/dbus/machine-id",
+    "var/lib/ptp-harness/lease-end",
+    "var/lib/ptp-harness/chrony_phc.json",
+    "var/lib/ptp-harness/ena_driver.json",
+    "var/lib/chrony/chrony.drift",
+    "var/log/chrony/tracking.log",
+    "var/log/journal/0123/system.journal",
+    "var/lib/dhcp/dhclient.leases",
+    "var/lib/systemd/random-seed",
+)
+EMPTY = ("etc/machine-id", "var/log/syslog", "var/log/apt/history.log")
+
+
+def test_anonymising_takes_what_is_one_host_s_and_leaves_what_was_configured(tmp_path: Path) -> None:
+    for name in (*KEPT, *GONE, *EMPTY):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(KEPT.get(name, "of this host\n"))
+    for _ in range(2):  # an image may be baked again
+        subprocess.run(["sh", str(bake.ANONYMISE), str(tmp_path)], check=True, timeout=60)
+        left = {str(path.relative_to(tmp_path)): path.read_text() for path in tmp_path.rglob("*") if path.is_file()}
+        assert left == KEPT | dict.fromkeys(EMPTY, "")
+
+
+def test_anonymising_a_disk_that_has_none_of_it_is_no_failure(tmp_path: Path) -> None:
+    (tmp_path / "etc").mkdir()
+    (tmp_path / "var/log").mkdir(parents=True)
+    subprocess.run(["sh", str(bake.ANONYMISE), str(tmp_path)], check=True, timeout=60)
+    assert (tmp_path / "etc/machine-id").read_text() == ""

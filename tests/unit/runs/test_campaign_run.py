@@ -1,0 +1,496 @@
+"""Many hosts: one verdict each, in the order given, none stopping another, and everything released."""
+
+import dataclasses
+import itertools
+import json
+import re
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import ExitStack, suppress
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
+
+from harness.benches.bench import (
+    BenchError,
+    CapacityError,
+    Check,
+    FatalError,
+    InstanceType,
+    NotOfferedError,
+    Progress,
+    QuotaError,
+)
+from harness.campaign import campaign, plan
+from harness.campaign.campaign import Keep
+from harness.campaign.plan import Plan
+from harness.errors import CleanupError, RequestError
+from harness.model import (
+    DriverWord,
+    Evidence,
+    Facts,
+    HostState,
+    Machine,
+    Outcome,
+    Reach,
+    Reason,
+    Resource,
+    RungName,
+    RunRecord,
+    Stage,
+    Token,
+)
+from harness.model.cloud import Terms
+from harness.report import text
+from harness.report.formats import Format, render
+from harness.runs import campaign_run, qualification, sweep
+from harness.store import adhoc_runs
+from harness.store.evidence_folder import Folder
+from harness.store.ledger import Ledger
+from harness.system.settings import Settings, assets_dir
+
+ERRORS: Mapping[str, Callable[[], BenchError]] = {
+    "full": lambda: CapacityError("no room for it"),
+    "quota": lambda: QuotaError("5 of 5 used"),
+    "nowhere": lambda: NotOfferedError("no such type here"),
+    "fatal": lambda: FatalError("credentials have expired"),
+}
+KINDS = ("silent", "broken", "stuck", "good", "clockless", "unheard", *ERRORS)
+
+
+class ScriptedBench:
+    """Hosts that behave as their type says: no room, no answer, a bug of ours, a release that fails."""
+
+    name = "lab"
+
+    def __init__(self, machine: Machine) -> None:
+        self._machine = machine
+        self._lock = threading.Lock()
+        self.running: set[str] = set()
+        self.order: list[str] = []
+        self.most = 0
+        self.on_provision: Callable[[Token], None] = lambda _token: None
+
+    def types(self) -> Mapping[str, InstanceType]:
+        return {kind: InstanceType(name=kind, summary=kind) for kind in KINDS}
+
+    def checks(self) -> Sequence[Check]:
+        return ()
+
+    def prepare(self, types: Sequence[str], progress: Progress) -> None:
+        progress("ready")
+
+    def terms(self, types: Sequence[str]) -> Terms | None:
+        return None
+
+    def provision(self, token: Token, instance_type: str, progress: Progress) -> Machine:
+        with self._lock:
+            self.order.append(token.host)
+            self.running.add(str(token))
+            self.most = max(self.most, len(self.running))
+        self.on_provision(token)
+        progress("launching")
+        if instance_type in ERRORS:
+            raise ERRORS[instance_type]()
+        if instance_type == "broken":
+            raise ZeroDivisionError("a bug")
+        return dataclasses.replace(self._machine, token=token, instance_type=instance_type)
+
+    def find(self, token: Token) -> Machine | None:
+        return dataclasses.replace(self._machine, token=token) if str(token) in self.running else None
+
+    def release(self, token: Token) -> None:
+        if "/stuck" in str(token):
+            raise CleanupError([str(token)], next_step="pull the plug")
+        with self._lock:
+            self.running.discard(str(token))
+
+    def resources(self) -> Sequence[Resource]:
+        return [Resource(token=token, kind="machine", name=token, detail="") for token in sorted(self.running)]
+
+    def api_calls(self, token: Token | None = None) -> float | None:
+        return None
+
+
+@dataclasses.dataclass
+class Lab:
+    """One run's surroundings."""
+
+    bench: ScriptedBench
+    ledger: Ledger
+    settings: Settings
+    news: list[tuple[str, Stage, str]]
+
+    def run(self, *types: str, parallel: int = 4) -> RunRecord:
+        return campaign_run.start(
+            planned(self.bench, types, parallel), self.bench, self.ledger, self.settings, self.hear
+        )
+
+    def hear(self, host: str, stage: Stage, words: str) -> None:
+        self.news.append((host, stage, words))
+
+
+def planned(bench: ScriptedBench, types: Sequence[str], parallel: int, **more: object) -> Plan:
+    asked = campaign.from_mapping({"instance_types": tuple(types), "parallel": parallel, **more})
+    return plan.make(asked, bench.types(), now=datetime(2026, 11, 21, tzinfo=UTC))
+
+
+def lab_in(folder: Path, machine: Machine) -> Lab:
+    settings = Settings(
+        state_dir=folder, cache_dir=folder, assets_dir=assets_dir(), ssh_tries=1, ssh_first_backoff_s=0.0
+    )
+    return Lab(bench=ScriptedBench(machine), ledger=Ledger(settings.ledger_url), settings=settings, news=[])
+
+
+@pytest.fixture
+def lab(tmp_path: Path, silent_machine: Machine) -> Lab:
+    return lab_in(tmp_path, silent_machine)
+
+
+def verdicts(record: RunRecord) -> dict[str, tuple[Outcome, Reason, HostState]]:
+    return {host.name: (host.verdict.outcome, host.verdict.reason, host.state) for host in record.hosts}
+
+
+def test_every_kind_of_trouble_has_its_verdict_and_all_is_released(lab: Lab) -> None:
+    record = lab.run("silent", "full", "quota", "nowhere", "broken")
+    assert verdicts(record) == {
+        "silent": (Outcome.INCONCLUSIVE, Reason.UNREACHABLE, HostState.RELEASED),
+        "full": (Outcome.INCONCLUSIVE, Reason.CAPACITY, HostState.RELEASED),
+        "quota": (Outcome.INCONCLUSIVE, Reason.QUOTA, HostState.RELEASED),
+        "nowhere": (Outcome.UNSUPPORTED, Reason.NOT_OFFERED, HostState.RELEASED),
+        "broken": (Outcome.INCONCLUSIVE, Reason.HARNESS_ERROR, HostState.RELEASED),
+    }
+    assert lab.bench.running == set()
+    assert record.leftovers == ()
+    assert lab.ledger.record(record.run) == record
+
+
+class PricedBench(ScriptedBench):
+    """The same in a cloud: six dollars an hour, and two questions for each host."""
+
+    def terms(self, types: Sequence[str]) -> Terms:
+        return Terms(images=(), placement="anywhere", usd_per_hour={"silent": 6.0}, lasts_s=3600.0)
+
+    def api_calls(self, token: Token | None = None) -> float:
+        return 2.04 * len(self.order) if token is None else 2.04
+
+
+def test_what_a_cloud_was_asked_and_costs_is_in_the_record(lab: Lab, silent_machine: Machine) -> None:
+    bench = PricedBench(dataclasses.replace(silent_machine, usd_per_hour=6.0))
+    said: list[tuple[str, int]] = []
+    asked = planned(bench, ["silent", "full"], 1, lease="1h")
+    record = campaign_run.start(
+        asked, bench, lab.ledger, lab.settings, lab.hear, announce=lambda words: said.append((words, len(bench.order)))
+    )
+    [(words, made)] = said
+    assert words.startswith(f"run {record.run}: 2 hosts, anywhere, cost unknown (")
+    assert made == 0, "said before the first host is made"
+    assert [(host.api_calls, host.cost_usd) for host in record.hosts] == [(2.0, 0.1), (2.0, None)], "a minute at least"
+    assert (record.api_calls, record.cost_usd) == (4, 0.1)
+    assert lab.ledger.record(record.run) == record
+
+
+def test_the_bug_of_ours_is_kept_as_evidence(lab: Lab) -> None:
+    record = lab.run("broken")
+    assert "ZeroDivisionError: a bug" in record.hosts[0].verdict.sentence
+    folder = lab.settings.runs_dir / record.run
+    assert "ZeroDivisionError: a bug" in (folder / "broken" / "traceback.txt").read_text()
+    assert Folder(folder).changed() == []
+
+
+def test_one_at_a_time_goes_in_the_order_given(lab: Lab) -> None:
+    names = ("quota", "silent", "full", "nowhere", "full")
+    record = lab.run(*names, parallel=1)
+    assert lab.bench.order == ["quota", "silent", "full", "nowhere", "full-2"]
+    assert [host.name for host in record.hosts] == lab.bench.order
+    assert lab.bench.most == 1
+
+
+def test_an_error_that_holds_for_all_stops_new_hosts_and_each_still_has_its_verdict(lab: Lab) -> None:
+    record = lab.run("fatal", "silent", "full", parallel=1)
+    assert lab.bench.order == ["fatal"]
+    assert [host.verdict.reason for host in record.hosts] == [Reason.LAUNCH_FAILED] * 3
+    assert "credentials have expired" in record.hosts[0].verdict.sentence
+    assert "not tried" in record.hosts[1].verdict.sentence
+
+
+def test_what_cannot_be_released_is_named_and_stays_in_the_books(lab: Lab) -> None:
+    record = lab.run("stuck", "silent")
+    assert verdicts(record)["stuck"][2] is HostState.FAILED
+    assert [left.token for left in record.leftovers] == [f"{record.run}/stuck/1"]
+    assert [str(item.token) for item in sweep.left(lab.ledger, lab.bench)] == [f"{record.run}/stuck/1"]
+    with pytest.raises(CleanupError, match="stuck"):
+        sweep.remove(sweep.left(lab.ledger, lab.bench), lab.bench)
+
+
+def test_asked_to_stop_hosts_are_judged_and_released(lab: Lab) -> None:
+    asked = planned(lab.bench, ("silent", "full", "silent"), 1)
+    run = lab.ledger.open_run(bench="lab", campaign={}, hosts={host.name: host.instance_type for host in asked.hosts})
+    way = campaign_run.Way(
+        run=run,
+        bench=lab.bench,
+        campaign=asked.campaign,
+        ledger=lab.ledger,
+        folder=Folder.create(lab.settings.runs_dir / run),
+        settings=lab.settings,
+        listener=lab.hear,
+    )
+    lab.bench.on_provision = lambda _token: way.stop.set()
+    record = campaign_run.conduct(asked, way)
+    assert record.interrupted
+    assert lab.bench.order == ["silent"], "nothing new once asked to stop"
+    assert [(host.verdict.outcome, host.verdict.reason, host.state) for host in record.hosts] == [
+        (Outcome.INCONCLUSIVE, Reason.INTERRUPTED, HostState.RELEASED)
+    ] * 3
+    assert lab.bench.running == set()
+
+
+def test_asked_to_stop_while_it_looks_for_leftovers_a_run_still_closes_its_books(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    look = lab.bench.resources
+
+    def stopped() -> Sequence[Resource]:
+        signal.raise_signal(signal.SIGINT)
+        return look()
+
+    monkeypatch.setattr(lab.bench, "resources", stopped)
+    record = lab.run("silent")
+    assert record.interrupted
+    assert lab.ledger.record(record.run) == record
+
+
+def test_a_dead_runs_hosts_get_their_verdict_when_it_is_swept(lab: Lab) -> None:
+    run = dead_run(lab.ledger, {"a": "silent", "b": "full"})
+    lab.bench.running.add(f"{run}/a/1")
+    lab.bench.running.add("lab/by-hand/1")
+    found = sweep.left(lab.ledger, lab.bench)
+    assert [(str(item.token), item.why) for item in found] == [(f"{run}/a/1", "the process of its run died")]
+    assert sweep.remove(found, lab.bench) == [f"{run}/a/1"]
+    assert sweep.close_dead_runs(lab.ledger, lab.bench) == [run]
+    record = lab.ledger.record(run)
+    assert record is not None
+    assert verdicts(record) == dict.fromkeys(("a", "b"), (Outcome.INCONCLUSIVE, Reason.INTERRUPTED, HostState.RELEASED))
+    assert lab.bench.running == {"lab/by-hand/1"}, "what a person made by hand is not swept"
+
+
+def test_a_living_run_is_not_swept(lab: Lab) -> None:
+    run = lab.ledger.open_run(bench="lab", campaign={}, hosts={"a": "silent"})
+    lab.bench.running.add(f"{run}/a/1")
+    assert sweep.left(lab.ledger, lab.bench) == []
+    assert sweep.close_dead_runs(lab.ledger, lab.bench) == []
+
+
+def test_a_run_that_no_ledger_knows_is_swept(lab: Lab) -> None:
+    lab.bench.running.add("zzzz/a/1")
+    assert [item.why for item in sweep.left(lab.ledger, lab.bench)] == ["its run is in no ledger here"]
+
+
+def test_what_a_process_keeps_warm_is_swept_once_that_process_died(lab: Lab) -> None:
+    program = "from harness import keeper; print(keeper.run_name())"
+    dead = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout.strip()
+    lab.bench.running |= {f"{adhoc_runs.run_name()}/lab.phc/1", f"{dead}/lab.phc/1"}
+    assert [(item.token.run, item.why) for item in sweep.left(lab.ledger, lab.bench)] == [
+        (dead, "the process that kept it warm died")
+    ]
+
+
+# --- any campaign at all --------------------------------------------------------------------------------------------
+
+SEEN: Mapping[str, Callable[[Evidence], Evidence]] = {
+    "good": lambda good: good,
+    "clockless": lambda good: dataclasses.replace(good, facts=clockless(good), samples=None, final_facts=None),
+    "unheard": lambda good: Evidence(launch=good.launch, reach=Reach(reached=False, tries=5, detail="silence")),
+}
+"""What is seen of hosts that come up, by their type: no host of this tier can be configured."""
+
+EXPECTED = {
+    "good": (Outcome.PASS, Reason.SYNCHRONISED),
+    "clockless": (Outcome.UNSUPPORTED, Reason.NO_PHC),
+    "unheard": (Outcome.INCONCLUSIVE, Reason.UNREACHABLE),
+    "full": (Outcome.INCONCLUSIVE, Reason.CAPACITY),
+    "quota": (Outcome.INCONCLUSIVE, Reason.QUOTA),
+    "nowhere": (Outcome.UNSUPPORTED, Reason.NOT_OFFERED),
+    "broken": (Outcome.INCONCLUSIVE, Reason.HARNESS_ERROR),
+}
+
+
+def clockless(good: Evidence) -> Facts:
+    assert good.facts is not None
+    word = DriverWord.NOT_SUPPORTED_BY_DEVICE
+    return dataclasses.replace(good.facts, clocks=(), driver_word=word, driver_word_text="said so", phc_link=None)
+
+
+@pytest.fixture
+def seen(monkeypatch: pytest.MonkeyPatch, good: Evidence) -> None:
+    """Hosts show what SEEN says, once they are there; all else on their way is the real thing."""
+
+    def observe(self: qualification.Qualification, _cleanup: ExitStack) -> None:
+        if self._provision():
+            self.found = SEEN[self.host.instance_type](good)
+
+    monkeypatch.setattr(qualification.Qualification, "_observe", observe)
+
+
+def as_expected(record: RunRecord, kinds: Sequence[str], keep: Keep, chosen: Collection[str]) -> None:
+    """Each host has its kind's verdict, and stays just where the campaign or whoever was asked wanted that."""
+    for kind, host in zip(kinds, record.hosts, strict=True):
+        assert (host.verdict.outcome, host.verdict.reason) == EXPECTED[kind]
+        stays = kind == "good" and (keep is Keep.SUPPORTED or (keep is Keep.ASK and host.name in chosen))
+        assert host.state is (HostState.KEPT if stays else HostState.RELEASED)
+
+
+def still_there(record: RunRecord) -> set[str]:
+    return {f"{record.run}/{host.name}/1" for host in record.hosts if host.state is HostState.KEPT}
+
+
+@hypothesis_settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    kinds=st.lists(st.sampled_from(list(EXPECTED)), min_size=1, max_size=8),
+    parallel=st.integers(1, 4),
+    keep=st.sampled_from(list(Keep)),
+    wanted=st.frozensets(st.integers(0, 7)),
+)
+def test_any_campaign(
+    kinds: list[str],
+    parallel: int,
+    keep: Keep,
+    wanted: frozenset[int],
+    seen: None,
+    silent_machine: Machine,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
+    """In the order given, one verdict each whatever befalls the others; exactly what was chosen stays; all is shown."""
+    lab = lab_in(tmp_path_factory.mktemp("lab"), silent_machine)
+    asked = planned(lab.bench, kinds, parallel, keep=keep.value)
+    names = [host.name for host in asked.hosts]
+    chosen = {name for number, name in enumerate(names) if number in wanted}
+    record = campaign_run.start(asked, lab.bench, lab.ledger, lab.settings, lab.hear, lambda _run, _hosts: chosen)
+    assert [host.instance_type for host in record.hosts] == kinds
+    assert [host.name for host in record.hosts] == names
+    assert len(set(names)) == len(kinds)
+    as_expected(record, kinds, keep, chosen)
+    assert lab.bench.running == still_there(record)
+    assert lab.bench.most <= len(kinds) if keep is not Keep.NONE else lab.bench.most <= parallel
+    assert record.leftovers == ()
+    assert [line.record for line in lab.ledger.hosts(record.run)] == list(record.hosts)
+    document = json.loads(render(record, Format.JSON))
+    for host, shown in zip(record.hosts, document["hosts"], strict=True):
+        assert (shown["name"], shown["instance_type"]) == (host.name, host.instance_type)
+        assert (shown["outcome"], shown["reason"], shown["state"]) == (*EXPECTED[host.instance_type], host.state)
+        assert len(shown["rungs"]) == len(RungName)
+        assert all(rung["evidence"] for rung in shown["rungs"])
+        assert {"provision", "judge", "release"} <= set(shown["stages"])
+    summary = text.summary(record)
+    for host in record.hosts:
+        assert re.search(rf"^{re.escape(host.name)} +{host.verdict.outcome} +{host.verdict.reason} ", summary, re.M)
+
+
+class Died(BaseException):
+    """What kill -9 is to the code that it hits: nothing after it is done."""
+
+
+def mortal(ledger: Ledger, moment: int, death: threading.Event) -> None:
+    """From the `moment`-th booking on, whoever books anything dies."""
+    count = itertools.count()
+
+    def dying(usual: Callable[..., object]) -> Callable[..., object]:
+        def booked(*words: object, **more: object) -> object:
+            if death.is_set() or next(count) >= moment:
+                death.set()
+                raise Died
+            return usual(*words, **more)
+
+        return booked
+
+    for name in BOOKINGS:
+        setattr(ledger, name, dying(getattr(ledger, name)))
+
+
+BOOKINGS = ("begin", "end", "judge", "settle", "close_run")
+
+
+def disown(ledger: Ledger) -> None:
+    """As if the process that books had ended."""
+    with ledger._engine.begin() as db:
+        db.exec_driver_sql("UPDATE runs SET pid_start_ticks = 0")
+
+
+@hypothesis_settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    kinds=st.lists(st.sampled_from(list(EXPECTED)), min_size=1, max_size=4),
+    parallel=st.integers(1, 3),
+    keep=st.sampled_from(list(Keep)),
+    wanted=st.frozensets(st.integers(0, 3)),
+    moment=st.integers(0, 40),
+)
+def test_a_run_that_died_at_any_moment_is_resumed_to_the_same_end(
+    kinds: list[str],
+    parallel: int,
+    keep: Keep,
+    wanted: frozenset[int],
+    moment: int,
+    seen: None,
+    silent_machine: Machine,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
+    lab = lab_in(tmp_path_factory.mktemp("lab"), silent_machine)
+    asked = planned(lab.bench, kinds, parallel, keep=keep.value)
+    chosen = {host.name for number, host in enumerate(asked.hosts) if number in wanted}
+    mortal(lab.ledger, moment, threading.Event())
+    with suppress(Died):
+        campaign_run.start(asked, lab.bench, lab.ledger, lab.settings, lab.hear, lambda _run, _hosts: chosen)
+    for name in BOOKINGS:
+        delattr(lab.ledger, name)
+    [line] = lab.ledger.runs()
+    if line.ended:
+        with pytest.raises(RequestError, match="has ended"):
+            campaign_run.asked_of_dead(line.run, lab.ledger)
+        return
+    with pytest.raises(RequestError, match="is under way"):
+        campaign_run.asked_of_dead(line.run, lab.ledger)
+    disown(lab.ledger)
+    before = {host.host: host.record for host in lab.ledger.hosts(line.run) if host.state is not None}
+    assert campaign_run.asked_of_dead(line.run, lab.ledger) == asked.campaign
+    record = campaign_run.resume(
+        line.run, asked, lab.bench, lab.ledger, lab.settings, lab.hear, lambda _run, _hosts: chosen
+    )
+    assert [host.name for host in record.hosts] == [host.name for host in asked.hosts]
+    as_expected(record, kinds, keep, chosen)
+    assert all(host == before[host.name] for host in record.hosts if host.name in before)
+    assert lab.bench.running == still_there(record)
+    assert (record.leftovers, record.interrupted) == ((), False)
+    assert lab.ledger.record(record.run) == record
+
+
+def test_of_two_that_resume_a_run_one_does(lab: Lab) -> None:
+    run = dead_run(lab.ledger, {"silent": "silent"})
+    assert [line.alive() for line in lab.ledger.runs()] == [False]
+    seen = lab.ledger.dead(run)
+    lab.ledger.take_over(run)
+    with pytest.raises(RequestError, match=r"is under way: process \d+ leads it"):
+        lab.ledger.take_over(run)
+    late = Ledger(lab.ledger.url)
+    late.dead = lambda _run: seen  # type: ignore[method-assign]  # looked before the other took it over
+    with pytest.raises(RequestError, match="another process goes on with run"):
+        late.take_over(run)
+
+
+def test_a_run_of_another_version_is_not_guessed_at(lab: Lab) -> None:
+    with pytest.raises(RequestError, match="was booked by another version"):
+        campaign_run.asked_of_dead(dead_run(lab.ledger, {"silent": "silent"}), lab.ledger)
+
+
+def dead_run(ledger: Ledger, hosts: Mapping[str, str]) -> str:
+    """A run whose process has died: booked by a child that ended."""
+    booking = f"open_run(bench='lab', campaign={{}}, hosts={dict(hosts)!r})"
+    words = f"from harness.store.ledger import Ledger; print(Ledger({ledger.url!r}).{booking})"
+    done = subprocess.run([sys.executable, "-c", words], check=True, capture_output=True, text=True)
+    return done.stdout.strip()

@@ -1,0 +1,257 @@
+"""What stays after a run: exactly what was chosen, and nothing that the books do not name."""
+
+import os
+import signal
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from harness.benches.bench import Check, InstanceType, Progress
+from harness.cli.kept_hosts import chosen
+from harness.errors import CleanupError, RequestError
+from harness.model import HostRecord, HostState, Machine, Outcome, Reason, Resource, Token, Verdict
+from harness.runs import kept_hosts
+from harness.runs.release_failures import Failures
+from harness.store.ledger import Ledger
+
+NAMES = ("a", "b", "stuck", "gone")
+
+
+class Rack:
+    """A bench whose hosts already stand there; the one called `stuck` cannot be removed."""
+
+    name = "lab"
+
+    def __init__(self, machine: Machine) -> None:
+        self.machine = machine
+        self.running: set[str] = set()
+
+    def types(self) -> Mapping[str, InstanceType]:
+        return {}
+
+    def checks(self) -> Sequence[Check]:
+        return ()
+
+    def prepare(self, types: Sequence[str], progress: Progress) -> None: ...
+
+    def terms(self, types: Sequence[str]) -> None:
+        return None
+
+    def provision(self, token: Token, instance_type: str, progress: Progress) -> Machine:
+        raise AssertionError(f"{token} must not be made again")
+
+    def find(self, token: Token) -> Machine | None:
+        return self.machine if str(token) in self.running else None
+
+    def release(self, token: Token) -> None:
+        if token.host == "stuck":
+            raise CleanupError([str(token)], next_step="pull the plug")
+        self.running.discard(str(token))
+
+    def resources(self) -> Sequence[Resource]:
+        return [Resource(token=token, kind="machine", name=token, detail="") for token in sorted(self.running)]
+
+    def api_calls(self, token: Token | None = None) -> float | None:
+        return None
+
+
+class Cloud(Rack):
+    """A rack behind an API, which was asked once before, and which each release asks twice."""
+
+    def __init__(self, machine: Machine) -> None:
+        super().__init__(machine)
+        self.asked = 1.0
+
+    def release(self, token: Token) -> None:
+        self.asked += 2
+        super().release(token)
+
+    def api_calls(self, token: Token | None = None) -> float:
+        return self.asked
+
+
+def record(name: str, state: HostState) -> HostRecord:
+    verdict = Verdict(
+        outcome=Outcome.PASS,
+        reason=Reason.SYNCHRONISED,
+        sentence="",
+        rungs=(),
+        findings=(),
+        contradictions=(),
+        unobserved=(),
+        remarks=(),
+        remedy=None,
+    )
+    return HostRecord(
+        name=name, instance_type="lab.phc", verdict=verdict, facts=None, stages={}, state=state, address="127.0.1.1"
+    )
+
+
+@pytest.fixture
+def ledger(tmp_path: Path) -> Ledger:
+    return Ledger(f"sqlite:///{tmp_path}/ledger.sqlite")
+
+
+@pytest.fixture
+def rack(silent_machine: Machine) -> Rack:
+    return Rack(silent_machine)
+
+
+@pytest.fixture
+def run(ledger: Ledger, rack: Rack) -> str:
+    """A run whose hosts passed and wait for an answer, but for `gone`, which was released at once."""
+    run = ledger.open_run(bench="lab", campaign={}, hosts=dict.fromkeys(NAMES, "lab.phc"))
+    rack.running = {f"{run}/{name}/1" for name in NAMES if name != "gone"}
+    for name in NAMES:
+        ledger.judge(run, record(name, HostState.FAILED))
+    ledger.settle(run, record("gone", HostState.RELEASED))
+    return run
+
+
+WAITING = [record(name, HostState.RELEASED if name == "gone" else HostState.KEPT) for name in NAMES]
+
+
+def states(records: Sequence[HostRecord]) -> dict[str, HostState]:
+    return {one.name: one.state for one in records}
+
+
+def test_what_is_chosen_stays_and_the_rest_goes(ledger: Ledger, rack: Rack, run: str) -> None:
+    shown: list[str] = []
+
+    def choose(_run: str, hosts: Sequence[HostRecord]) -> Collection[str]:
+        shown.extend(host.name for host in hosts)
+        return ["a"]
+
+    records, interrupted = kept_hosts.decide(WAITING, run, rack, ledger, choose, Failures())
+    assert shown == ["a", "b", "stuck"], "what went at once is not asked about"
+    wanted = {"a": HostState.KEPT, "b": HostState.RELEASED, "stuck": HostState.FAILED, "gone": HostState.RELEASED}
+    assert (states(records), interrupted) == (wanted, False)
+    assert {line.host: line.state for line in ledger.hosts(run)} == wanted
+    assert rack.running == {f"{run}/a/1", f"{run}/stuck/1"}
+    assert [host.name for host in kept_hosts.kept(ledger, run)] == ["a"]
+
+
+def test_what_a_release_asks_is_added_to_the_calls_for_its_host(
+    ledger: Ledger, silent_machine: Machine, run: str
+) -> None:
+    there = Cloud(silent_machine)
+    kept = [replace(record("a", HostState.KEPT), api_calls=3.5), record("b", HostState.KEPT)]
+    assert [one.api_calls for one in kept_hosts.release(run, kept, there, ledger)] == [5.5, 2.0]
+    assert {line.host: line.record and line.record.api_calls for line in ledger.hosts(run)}["a"] == 5.5
+    chosen, _ = kept_hosts.decide(kept, run, there, ledger, lambda _run, _hosts: ["a", "b"], Failures())
+    assert [one.api_calls for one in chosen] == [3.5, 0.0]
+
+
+def test_interrupted_at_the_question_nothing_stays(ledger: Ledger, rack: Rack, run: str) -> None:
+    def choose(_run: str, _hosts: Sequence[HostRecord]) -> Collection[str]:
+        raise KeyboardInterrupt
+
+    records, interrupted = kept_hosts.decide(WAITING, run, rack, ledger, choose, Failures())
+    assert interrupted
+    assert HostState.KEPT not in states(records).values()
+    assert rack.running == {f"{run}/stuck/1"}
+
+
+def test_when_the_question_fails_nothing_stays(ledger: Ledger, rack: Rack, run: str) -> None:
+    def choose(_run: str, _hosts: Sequence[HostRecord]) -> Collection[str]:
+        raise OSError("the terminal is gone")
+
+    with pytest.raises(OSError, match="the terminal is gone"):
+        kept_hosts.decide(WAITING, run, rack, ledger, choose, Failures())
+    assert rack.running == {f"{run}/stuck/1"}
+    assert kept_hosts.kept(ledger, run) == []
+
+
+def test_nobody_is_asked_when_nothing_passed(ledger: Ledger, rack: Rack, run: str) -> None:
+    def choose(_run: str, _hosts: Sequence[HostRecord]) -> Collection[str]:
+        raise AssertionError
+
+    assert kept_hosts.decide(WAITING[3:], run, rack, ledger, choose, Failures()) == (tuple(WAITING[3:]), False)
+
+
+def test_kept_hosts_are_released_later(ledger: Ledger, rack: Rack, run: str) -> None:
+    kept_hosts.decide(WAITING, run, rack, ledger, lambda _run, hosts: [host.name for host in hosts], Failures())
+    with pytest.raises(RequestError, match="gone is released; x is no host of it"):
+        kept_hosts.kept(ledger, run, ["a", "gone", "x"])
+    done = kept_hosts.release(run, kept_hosts.kept(ledger, run, ["a", "stuck"]), rack, ledger)
+    assert states(done) == {"a": HostState.RELEASED, "stuck": HostState.FAILED}
+    assert [host.name for host in kept_hosts.kept(ledger, run)] == ["b"]
+
+
+def test_before_the_answer_no_host_counts_as_kept(ledger: Ledger, rack: Rack, run: str) -> None:
+    assert kept_hosts.kept(ledger, run) == []
+
+
+def test_only_running_hosts_of_the_run_are_found(ledger: Ledger, rack: Rack, run: str) -> None:
+    assert kept_hosts.machine(run, "a", rack, ledger) == rack.machine
+    for host, words in {"gone": "does not run", "x": "has no host 'x'"}.items():
+        with pytest.raises(RequestError, match=words):
+            kept_hosts.machine(run, host, rack, ledger)
+    with pytest.raises(RequestError, match="still under way"):
+        kept_hosts.keep(run, "a", rack, ledger)
+
+
+@pytest.mark.parametrize(
+    ("answer", "numbers"),
+    [
+        ("all\n", [1, 2, 3, 4]),
+        ("\n", []),
+        (" None ", []),
+        ("2", [2]),
+        ("4,1", [1, 4]),
+        ("2-3, 2", [2, 3]),
+        ("1 3", [1, 3]),
+        ("1-4", [1, 2, 3, 4]),
+    ],
+)
+def test_answers(answer: str, numbers: list[int]) -> None:
+    assert chosen(answer, 4) == numbers
+
+
+@pytest.mark.parametrize("answer", ["0", "5", "3-2", "1-5", "x", "-1", "1-", "1--2", "1.5", "yes"])
+def test_a_wrong_answer_is_no_answer(answer: str) -> None:
+    with pytest.raises(ValueError, match=answer.split(",", maxsplit=1)[0]):
+        chosen(answer, 4)
+
+
+@settings(max_examples=200)
+@given(st.integers(1, 40).flatmap(lambda count: st.tuples(st.just(count), st.sets(st.integers(1, count)))), st.data())
+def test_however_numbers_are_written_these_are_chosen(asked: tuple[int, set[int]], data: st.DataObject) -> None:
+    count, wanted = asked
+    parts = [str(number) for number in wanted]
+    for first in wanted:
+        last = first
+        while last + 1 in wanted and data.draw(st.booleans()):
+            last += 1
+        parts.append(f"{first}-{last}")
+    answer = data.draw(st.sampled_from([",", ", ", " "])).join(data.draw(st.permutations(parts)))
+    assert chosen(f" {answer}\n", count) == sorted(wanted)
+
+
+@settings(max_examples=200)
+@given(st.text() | st.text(alphabet="0123456789-, alnoe"))
+def test_any_answer_chooses_some_hosts_or_is_refused(answer: str) -> None:
+    try:
+        numbers = chosen(answer, 3)
+    except ValueError:
+        return
+    assert numbers == sorted(set(numbers))
+    assert set(numbers) <= {1, 2, 3}
+
+
+def test_a_hangup_asks_to_stop_unless_it_is_ignored() -> None:
+    heard: list[int] = []
+    usual = signal.getsignal(signal.SIGHUP)
+    try:
+        for ignored in (False, True):
+            signal.signal(signal.SIGHUP, signal.SIG_IGN if ignored else signal.SIG_DFL)
+            with kept_hosts.asked_to_stop(lambda number, _frame: heard.append(number)):
+                os.kill(os.getpid(), signal.SIGTERM)
+                os.kill(os.getpid(), signal.SIGHUP)
+    finally:
+        signal.signal(signal.SIGHUP, usual)
+    assert heard == [signal.SIGTERM, signal.SIGHUP, signal.SIGTERM]
