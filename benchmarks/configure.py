@@ -14,14 +14,14 @@ from pathlib import Path
 
 from harness import wiring
 from harness.host import ssh
-from harness.host.playbooks import Played, Target, play
+from harness.host.playbooks import PlayResult, Target, play
 from harness.model import Token
 from harness.system import settings
 
 ROOT = Path(__file__).parents[1]
 
 
-def timed(name: str, target: Target, **variables: object) -> Played:
+def timed(name: str, target: Target, **variables: object) -> PlayResult:
     """Run a playbook and print the seconds of each task that took some."""
     marks: list[tuple[float, str]] = []
     address, port = (target.machine.second_opinion or "").split()

@@ -22,7 +22,7 @@ from harness.benches.lab.parts import cache_build
 from harness.benches.lab.pool import lab_source
 from harness.benches.lab.pool.lab_source import WarmHost
 from harness.benches.lab.pool.pool import WarmPool
-from harness.benches.lab.pool.pool_state import Rules
+from harness.benches.lab.pool.pool_state import PoolRules
 from harness.benches.lab.truths.truths import TRUTHS
 from harness.host import file_copy, ssh
 from harness.model import Machine, Token
@@ -195,7 +195,7 @@ def host(lab: Lab) -> Iterator[Machine]:
 
 
 def pool(lab: Lab) -> WarmPool[WarmHost]:
-    return lab_source.open_pool(lab.bench, TYPE, Rules(size=2, most=lab.settings.lab_guests), quiet)
+    return lab_source.open_pool(lab.bench, TYPE, PoolRules(size=2, most=lab.settings.lab_guests), quiet)
 
 
 def fill(warm_ones: WarmPool[WarmHost]) -> None:

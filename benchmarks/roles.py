@@ -26,7 +26,7 @@ import yaml
 from harness import wiring
 from harness.benches.lab.bench import LabBench
 from harness.host import ssh
-from harness.host.playbooks import Played, PlayOutcome, Target, play
+from harness.host.playbooks import PlayOutcome, PlayResult, Target, play
 from harness.model import Token
 from harness.system import proc, settings
 
@@ -166,7 +166,7 @@ def one_round(contender: Contender, target: Target) -> Round:
     return Round(first_s=first.seconds, again_s=again.seconds, changed_again=again.changed, selected_after_s=selected)
 
 
-def played(contender: Contender, target: Target) -> Played:
+def played(contender: Contender, target: Target) -> PlayResult:
     os.environ.update(contender.environment)
     try:
         done = play(

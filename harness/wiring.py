@@ -9,11 +9,11 @@ from harness.benches.hosts import HostsBench
 from harness.benches.lab.bench import LabBench
 from harness.campaign import ec2_forecast, selection
 from harness.campaign.campaign import Campaign
-from harness.campaign.ec2_forecast import Outlook
+from harness.campaign.ec2_forecast import Ec2Forecast
 from harness.campaign.plan import Plan
 from harness.errors import RequestError
-from harness.model.cloud import BakedImage, CloudWishes
-from harness.runs.bake import Bakery, Kitchen
+from harness.model.cloud import BakedImage, CloudOptions
+from harness.runs.bake import BakeContext, ImageMaker
 from harness.runs.context import Listener
 from harness.store.ledger import Ledger
 from harness.system.settings import Settings
@@ -28,7 +28,7 @@ def lab_bench(settings: Settings) -> LabBench:
     return LabBench(settings)
 
 
-def bench(name: str, settings: Settings, inventory: str | None = None, wishes: CloudWishes | None = None) -> Bench:
+def bench(name: str, settings: Settings, inventory: str | None = None, wishes: CloudOptions | None = None) -> Bench:
     """The bench of that name. Raises RequestError with the names that there are, or when it needs an inventory."""
     match name:
         case "lab":
@@ -40,7 +40,7 @@ def bench(name: str, settings: Settings, inventory: str | None = None, wishes: C
         case "ec2":
             from harness.benches.ec2.bench import Ec2Bench  # the AWS SDK takes its time to load
 
-            return Ec2Bench(settings, wishes or CloudWishes())
+            return Ec2Bench(settings, wishes or CloudOptions())
         case _:
             raise RequestError(f"there is no bench {name!r}", next_step="benches: lab, hosts, ec2")
 
@@ -70,7 +70,7 @@ def ledger(settings: Settings) -> Ledger:
     return Ledger(settings.ledger_url)
 
 
-def ec2_outlook(made: Plan, settings: Settings) -> Outlook:
+def ec2_outlook(made: Plan, settings: Settings) -> Ec2Forecast:
     """What a plan asks of EC2 and costs there. What nobody may tell is unknown. Raises RequestError or SetupError."""
     from harness.benches.ec2.account import permissions, quotas
     from harness.benches.ec2.api.api import Api
@@ -91,17 +91,17 @@ def ec2_outlook(made: Plan, settings: Settings) -> Outlook:
     )
 
 
-def kitchen(settings: Settings, listener: Listener, announce: Callable[[str], None]) -> Kitchen:
+def kitchen(settings: Settings, listener: Listener, announce: Callable[[str], None]) -> BakeContext:
     """What a bake works with in EC2, the one bench that makes images."""
 
-    def bakery_of(source: Bench, pause: Callable[[float], None]) -> Bakery:
+    def bakery_of(source: Bench, pause: Callable[[float], None]) -> ImageMaker:
         from harness.benches.ec2 import image_maker
         from harness.benches.ec2.bench import Ec2Bench
 
         assert isinstance(source, Ec2Bench)
-        return image_maker.Bakery(bench=source, pause=pause)
+        return image_maker.Ec2ImageMaker(bench=source, pause=pause)
 
-    return Kitchen(
+    return BakeContext(
         bench_of=lambda asked: bench(asked.bench, settings, wishes=asked.cloud),
         bakery_of=bakery_of,
         ledger=ledger(settings),

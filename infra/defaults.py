@@ -9,14 +9,14 @@ import urllib.request
 from dataclasses import replace
 from pathlib import Path
 
-from infra.settings import Settings, SettingsError
+from infra.settings import ProgramSettings, SettingsError
 
 CHECK_IP = "https://checkip.amazonaws.com"
 _CHECK_IP_S = 5.0
 _PUBLIC_KEYS = ("id_ed25519.pub", "id_ecdsa.pub", "id_rsa.pub")
 
 
-def completed(settings: Settings, *, stack: str) -> Settings:
+def completed(settings: ProgramSettings, *, stack: str) -> ProgramSettings:
     """The settings with nothing left to find out on this machine. Raises SettingsError for what it does not have."""
     host = settings.host or stack
     return replace(

@@ -4,13 +4,13 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from harness.model.ec2 import PRECISION_STRATEGY, needs_precision_group
-from infra.settings import GROUP, Settings, SettingsError
+from infra.settings import GROUP, ProgramSettings, SettingsError
 
 SSH_PORT = 22
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Group:
+class GroupLayout:
     """The placement group to be in: one to be made with a strategy, or one that exists by its name."""
 
     strategy: str | None
@@ -25,10 +25,10 @@ def architecture(supported: list[str], instance_type: str) -> str:
     raise SettingsError(f"{instance_type} runs on {', '.join(supported) or 'nothing known'}: neither x86_64 nor arm64")
 
 
-def group(settings: Settings) -> Group | None:
+def group(settings: ProgramSettings) -> GroupLayout | None:
     """The placement group, or None. Raises SettingsError for one in which the type would show no clock."""
     if settings.placement.startswith(GROUP):
-        return Group(strategy=None, existing=settings.placement.removeprefix(GROUP))
+        return GroupLayout(strategy=None, existing=settings.placement.removeprefix(GROUP))
     needed = needs_precision_group(settings.region, settings.instance_type)
     if settings.placement == "cluster" and needed:
         raise SettingsError(
@@ -37,11 +37,11 @@ def group(settings: Settings) -> Group | None:
             "--group-name NAME --parent-group-id pg-...`, then `pulumi config set placement group:NAME`"
         )
     if settings.placement == "precision-time" or (settings.placement == "auto" and needed):
-        return Group(strategy=PRECISION_STRATEGY, existing=None)
-    return Group(strategy="cluster", existing=None) if settings.placement == "cluster" else None
+        return GroupLayout(strategy=PRECISION_STRATEGY, existing=None)
+    return GroupLayout(strategy="cluster", existing=None) if settings.placement == "cluster" else None
 
 
-def tags(settings: Settings, now: datetime) -> dict[str, str]:
+def tags(settings: ProgramSettings, now: datetime) -> dict[str, str]:
     """The tags of everything that is made. Sweeping goes by them."""
     expires = settings.expires or (now.astimezone(UTC) + timedelta(minutes=settings.lease_minutes)).isoformat(
         timespec="seconds"
@@ -56,7 +56,7 @@ def tags(settings: Settings, now: datetime) -> dict[str, str]:
     }
 
 
-def ingress(settings: Settings) -> list[dict[str, object]]:
+def ingress(settings: ProgramSettings) -> list[dict[str, object]]:
     """Who may connect: the controller's one address by SSH, or nobody."""
     if settings.access == "ssm":
         return []

@@ -8,7 +8,7 @@ from pulumi_aws import ec2, ssm
 
 from harness.model.image_aliases import NAMED
 from infra import layout
-from infra.settings import Settings
+from infra.settings import ProgramSettings
 from infra.user_data import cloud_config, public_part
 
 _EXPIRES = '["ptp-harness:expires"]'
@@ -21,7 +21,7 @@ class PrecisionHost(pulumi.ComponentResource):
     Image, user data and the default expiry are of the moment when the instance is made: a later `up` leaves them.
     """
 
-    def __init__(self, name: str, settings: Settings, opts: pulumi.ResourceOptions | None = None) -> None:
+    def __init__(self, name: str, settings: ProgramSettings, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("ptp:infra:PrecisionHost", name, None, opts)
         self._name, self._settings = name, settings
         self._tags = layout.tags(settings, datetime.now(UTC))
@@ -78,7 +78,7 @@ class PrecisionHost(pulumi.ComponentResource):
             opts=self._child("tags"),
         )
 
-    def _placed(self, group: layout.Group | None) -> pulumi.Input[str] | None:
+    def _placed(self, group: layout.GroupLayout | None) -> pulumi.Input[str] | None:
         if group is None or group.strategy is None:
             return group.existing if group else None
         made = ec2.PlacementGroup(
@@ -132,7 +132,7 @@ def _spot() -> ec2.InstanceInstanceMarketOptionsArgs:
     return ec2.InstanceInstanceMarketOptionsArgs(market_type="spot", spot_options=once)
 
 
-def _for_ssh(settings: Settings, user: str, address: pulumi.Input[str]) -> dict[str, pulumi.Output[str]]:
+def _for_ssh(settings: ProgramSettings, user: str, address: pulumi.Input[str]) -> dict[str, pulumi.Output[str]]:
     """An inventory for Ansible with this one host, and its line for known_hosts."""
     line = public_part(settings.host_key)
     inventory = "all:\n  hosts:\n    {}:\n      ansible_host: {}\n      ansible_user: {}\n"

@@ -23,7 +23,7 @@ class SettingsError(Exception):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Settings:
+class ProgramSettings:
     """The configuration as Pulumi.yaml describes it. An empty text means that it was not set."""
 
     region: str
@@ -60,10 +60,10 @@ def key(name: str) -> str:
     return first + "".join(word.capitalize() for word in rest)
 
 
-KEYS = {each.name: key(each.name) for each in fields(Settings) if each.name != "region"}
+KEYS = {each.name: key(each.name) for each in fields(ProgramSettings) if each.name != "region"}
 
 
-def read(get: Callable[[str], str | None], *, region: str | None) -> Settings:
+def read(get: Callable[[str], str | None], *, region: str | None) -> ProgramSettings:
     """The settings that `get` has by their keys. Raises SettingsError with a line for every one that cannot be."""
     texts = {name: (get(key) or "").strip() for name, key in KEYS.items()}
     wrong = [
@@ -75,7 +75,7 @@ def read(get: Callable[[str], str | None], *, region: str | None) -> Settings:
         wrong.insert(0, "no Region is set: `pulumi config set aws:region eu-north-1`")
     if wrong:
         raise SettingsError("\n".join(wrong))
-    return Settings(
+    return ProgramSettings(
         region=cast(str, region),
         **{name: texts[name] for name in texts if name not in ("access", "market", "volume_gib", "lease_minutes")},
         access=cast(Access, texts["access"]),

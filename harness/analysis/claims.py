@@ -10,7 +10,7 @@ ENA = "ena"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Measured:
+class Measurement:
     """One verdict with what it stands for. None: not known, in the words of the version that recorded it."""
 
     instance_type: str
@@ -29,21 +29,21 @@ class Measured:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Known:
+class TypeKnowledge:
     """One type: the claim of now, the measurement that says most, and the sentence when they do not agree."""
 
     instance_type: str
     claim: bool | None
-    measured: Measured | None
+    measured: Measurement | None
     contradiction: str | None
 
 
-def measured(record: HostRecord, *, run: str, started_ns: int, region: str | None, image: str | None) -> Measured:
+def measured(record: HostRecord, *, run: str, started_ns: int, region: str | None, image: str | None) -> Measurement:
     """A host's record in these words; Region and image of the campaign stand in where it has none itself."""
     facts = record.facts
     drivers = [one for one in (facts.drivers if facts else None) or () if one.name == ENA]
     began = datetime.datetime.fromtimestamp(started_ns // 10**9, datetime.UTC)
-    return Measured(
+    return Measurement(
         instance_type=record.instance_type,
         region=record.region or region,
         zone=record.zone,
@@ -68,20 +68,20 @@ def _clock(record: HostRecord) -> bool | None:
     return False if (record.verdict.outcome, record.verdict.reason) == (Outcome.UNSUPPORTED, Reason.NO_PHC) else None
 
 
-def newest(found: Iterable[Measured]) -> Mapping[str, Measured]:
+def newest(found: Iterable[Measurement]) -> Mapping[str, Measurement]:
     """The measurement of each type that counts: the newest that found out whether there is a clock, else the newest."""
-    best: dict[str, Measured] = {}
+    best: dict[str, Measurement] = {}
     for one in sorted(found, key=lambda one: (one.clock is not None, one.date)):
         best[one.instance_type] = one
     return best
 
 
-def join(claims: Mapping[str, bool | None], found: Iterable[Measured]) -> tuple[Known, ...]:
+def join(claims: Mapping[str, bool | None], found: Iterable[Measurement]) -> tuple[TypeKnowledge, ...]:
     """Every type of `claims`, in its order, then those that were measured and are claimed nothing about any more."""
     best = newest(found)
     gone = {name: None for name in best if name not in claims}
     return tuple(
-        Known(
+        TypeKnowledge(
             instance_type=name,
             claim=claim,
             measured=best.get(name),
@@ -91,13 +91,13 @@ def join(claims: Mapping[str, bool | None], found: Iterable[Measured]) -> tuple[
     )
 
 
-def last_claims(names: Iterable[str], found: Iterable[Measured]) -> dict[str, bool | None]:
+def last_claims(names: Iterable[str], found: Iterable[Measurement]) -> dict[str, bool | None]:
     """Where no catalogue tells: what was claimed of each type when it was measured last."""
     last = {one.instance_type: one.claim for one in sorted(found, key=lambda one: one.date) if one.claim}
     return {name: last[name].phc_supported if name in last else None for name in names}
 
 
-def contradiction(claim: bool | None, seen: Measured | None) -> str | None:
+def contradiction(claim: bool | None, seen: Measurement | None) -> str | None:
     """Where claim and measurement do not agree. What was not found out, or is not claimed, contradicts nothing."""
     if claim is None or seen is None or seen.clock is None or seen.clock is claim:
         return None
@@ -130,18 +130,18 @@ COLUMNS = (
 
 
 def table(
-    claims: Mapping[str, bool | None], found: Sequence[Measured], *, region: str, taken: datetime.datetime | None
+    claims: Mapping[str, bool | None], found: Sequence[Measurement], *, region: str, taken: datetime.datetime | None
 ) -> list[dict[str, str]]:
     """The rows, oldest verdict of a type first; an empty word is what nobody knows."""
     names = [*claims, *(one.instance_type for one in found if one.instance_type not in claims)]
-    of_type: dict[str, list[Measured | None]] = {name: [] for name in names}
+    of_type: dict[str, list[Measurement | None]] = {name: [] for name in names}
     for one in sorted(found, key=lambda one: one.date):
         of_type[one.instance_type].append(one)
     date = taken.date().isoformat() if taken else ""
     return [_row(name, claims.get(name), one, region, date) for name, its in of_type.items() for one in its or [None]]
 
 
-def _row(name: str, claim: bool | None, one: Measured | None, region: str, date: str) -> dict[str, str]:
+def _row(name: str, claim: bool | None, one: Measurement | None, region: str, date: str) -> dict[str, str]:
     row = dict.fromkeys(COLUMNS, "")
     row |= {"region": region, "instance_type": name, "claim": _claimed(claim)}
     row |= {"claim_date": date if claim is not None else ""}

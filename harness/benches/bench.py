@@ -6,7 +6,7 @@ from typing import ClassVar, Protocol
 
 from harness.errors import ExitCode, HarnessError
 from harness.model import Machine, Reason, Resource, Token
-from harness.model.cloud import Terms
+from harness.model.cloud import PriceTerms
 
 Progress = Callable[[str], None]
 """Takes one short line about what is being done now."""
@@ -83,7 +83,7 @@ class Bench(Protocol):
     def prepare(self, types: Sequence[str], progress: Progress) -> None:
         """Make what all hosts of a campaign share (images, snapshots). Raises SetupError."""
 
-    def terms(self, types: Sequence[str]) -> Terms | None:
+    def terms(self, types: Sequence[str]) -> PriceTerms | None:
         """What hosts of these types are made from and cost, once `prepare` is done. None where they cost nothing."""
 
     def provision(self, token: Token, instance_type: str, progress: Progress) -> Machine:

@@ -29,7 +29,7 @@ _MOST = 10_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Entry:
+class InventoryHost:
     """One host of the inventory with its variables."""
 
     name: str
@@ -162,10 +162,10 @@ class HostsBench:
     # -- the inventory
 
     @cached_property
-    def _entries(self) -> Mapping[str, Entry]:
+    def _entries(self) -> Mapping[str, InventoryHost]:
         variables = self._listed.get("_meta", {}).get("hostvars", {})
         hosts = self._members.get("all", ())
-        return {name: Entry(name=name, variables=variables.get(name, {})) for name in hosts}
+        return {name: InventoryHost(name=name, variables=variables.get(name, {})) for name in hosts}
 
     @cached_property
     def _members(self) -> Mapping[str, tuple[str, ...]]:
@@ -218,7 +218,7 @@ def _members(name: str, groups: Mapping[str, Any]) -> list[str]:
     return list(hosts)
 
 
-def _options(entry: Entry, inventory: Path) -> tuple[str, ...]:
+def _options(entry: InventoryHost, inventory: Path) -> tuple[str, ...]:
     """Words for ssh as they stand. Raises BenchError where quotes are open."""
     try:
         return entry.ssh_options
@@ -248,7 +248,7 @@ def _readable(key: Path, inventory: Path) -> None:
         ) from error
 
 
-def _known_host(entry: Entry) -> str:
+def _known_host(entry: InventoryHost) -> str:
     """The lines of known_hosts for it. Raises BenchError when its key is not known: it is never taken on trust."""
     own = entry.variables.get("ptp_harness_known_hosts")
     files = [Path(name).expanduser() for name in ([str(own)] if own else KNOWN_HOSTS)]

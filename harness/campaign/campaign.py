@@ -13,10 +13,10 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, WithJsonSche
 from harness.campaign import fields, limits, mistakes, selection, strict_yaml
 from harness.campaign.fields import Amount, Duration, Number, Patterns, Whole, YesNo
 from harness.campaign.limits import Requirement
-from harness.campaign.selection import Phc, Select
+from harness.campaign.selection import PhcClaim, Selection
 from harness.errors import RequestError
 from harness.model import DEFAULT_CLOCK_NAMES, Depth
-from harness.model.cloud import CloudWishes
+from harness.model.cloud import CloudOptions
 from harness.untrusted import input_checks
 
 
@@ -56,9 +56,9 @@ class Campaign:
     inventory: str | None
     region: str | None
     instance_types: tuple[str, ...]
-    select: Select | None
+    select: Selection | None
     image: str | None
-    cloud: CloudWishes  # region and image are in it too
+    cloud: CloudOptions  # region and image are in it too
     depth: Depth
     driver: DriverChoice
     measure_duration_s: float
@@ -97,24 +97,24 @@ _LIMITS = {
 }
 
 
-class _Edge(BaseModel):
+class _FileModel(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class _Measure(_Edge):
+class _Measure(_FileModel):
     duration: Duration | None = None
     interval: Duration = 1.0
 
 
-class _Driver(_Edge):
+class _Driver(_FileModel):
     source: DriverSource | None = None
     release: fields.Release | None = None
     archive: fields.PathOrUrl | None = None
     sha256: fields.Sha256 | None = None
 
 
-class _Select(_Edge):
-    phc: Phc = Phc.ANY
+class _Select(_FileModel):
+    phc: PhcClaim = PhcClaim.ANY
     family: Patterns = ()
     size: Patterns = ()
     arch: Literal["x86_64", "arm64"] | None = None
@@ -129,7 +129,7 @@ class _Select(_Edge):
     limit: Whole | None = None
 
 
-class _Ec2(_Edge):
+class _Ec2(_FileModel):
     zones: Annotated[tuple[fields.Zone, ...], Field(min_length=1, max_length=50)] = ()
     subnet: fields.Subnet | None = None
     access: Literal["ssh", "ssm"] = "ssh"
@@ -142,7 +142,7 @@ class _Ec2(_Edge):
     owner: fields.Owner | None = None
 
 
-class _File(_Edge):
+class _File(_FileModel):
     """The campaign file, key by key."""
 
     bench: Literal["ec2", "lab", "hosts"] = "lab"
@@ -248,13 +248,13 @@ def _measured_s(file: _File) -> float:
     return file.measure.duration or MEASURE_S[file.bench]
 
 
-def _select(file: _File) -> Select | None:
-    return None if file.select is None else Select(**dict(file.select))
+def _select(file: _File) -> Selection | None:
+    return None if file.select is None else Selection(**dict(file.select))
 
 
-def _cloud(file: _File) -> CloudWishes:
+def _cloud(file: _File) -> CloudOptions:
     image: dict[str, Any] = {} if file.image is None else {"image": file.image}
-    return CloudWishes(region=file.region, placement=file.placement, lease_s=file.lease, **image, **dict(file.ec2))
+    return CloudOptions(region=file.region, placement=file.placement, lease_s=file.lease, **image, **dict(file.ec2))
 
 
 def _driver(written: _Driver) -> DriverChoice:

@@ -13,7 +13,7 @@ _HOUR_S = 3600.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class HostOutlook:
+class HostForecast:
     """One host to be. `precision_group` says whether its placement is to be one of strategy precision-time."""
 
     name: str
@@ -29,7 +29,7 @@ class HostOutlook:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Outlook:
+class Ec2Forecast:
     """The whole. Costs are None as soon as one host's price is unknown; `priced_*` are those of the others alone.
 
     About: the estimated time of each host. At most: its whole lease. Volumes, addresses and traffic are not in them.
@@ -37,7 +37,7 @@ class Outlook:
 
     region: str
     market: str
-    hosts: tuple[HostOutlook, ...]
+    hosts: tuple[HostForecast, ...]
     quotas: tuple[Quota, ...]
     about_usd: float | None
     at_most_usd: float | None
@@ -58,7 +58,7 @@ def make(
     zones: Sequence[str] | None = None,
     actions: Sequence[str] = (),
     why_unpriced: str = "",
-) -> Outlook:
+) -> Ec2Forecast:
     """The outlook of a plan whose types are all in `types` (`plan.make` sees to that).
 
     `zones` are those that the campaign may use, in its order, None for all; `actions` the IAM actions that it takes.
@@ -68,7 +68,7 @@ def make(
     about_s = min(plan.host_s(made.campaign), made.campaign.lease_s)
     about, at_most = (sum(prices) * seconds / _HOUR_S for seconds in (about_s, made.campaign.lease_s))
     unpriced = tuple(one.name for one in hosts if one.price_per_hour_usd is None)
-    return Outlook(
+    return Ec2Forecast(
         region=region,
         market=market,
         hosts=hosts,
@@ -104,9 +104,9 @@ def placement(region: str, one: TypeInfo, asked: str) -> tuple[bool | None, str]
 
 def _host(
     name: str, one: TypeInfo, made: Plan, quotas: Sequence[Quota], region: str, zones: Sequence[str] | None
-) -> HostOutlook:
+) -> HostForecast:
     group, why = placement(region, one, made.campaign.placement)
-    return HostOutlook(
+    return HostForecast(
         name=name,
         instance_type=one.name,
         architecture=one.architecture,
@@ -120,7 +120,7 @@ def _host(
     )
 
 
-def _about_types(hosts: Sequence[HostOutlook], types: Mapping[str, TypeInfo]) -> Iterator[str]:
+def _about_types(hosts: Sequence[HostForecast], types: Mapping[str, TypeInfo]) -> Iterator[str]:
     def those(wanted: Callable[[TypeInfo], bool]) -> str:
         return _named(host.instance_type for host in hosts if wanted(types[host.instance_type]))
 
@@ -136,13 +136,13 @@ def _about_types(hosts: Sequence[HostOutlook], types: Mapping[str, TypeInfo]) ->
         yield f"no zone that may be used offers {nowhere}"
 
 
-def _about_placement(hosts: Sequence[HostOutlook], region: str, asked: str) -> Iterator[str]:
+def _about_placement(hosts: Sequence[HostForecast], region: str, asked: str) -> Iterator[str]:
     needing = _named(one.instance_type for one in hosts if ec2.needs_precision_group(region, one.instance_type))
     if asked == NONE and needing:
         yield f"outside a precision-time placement group {region} shows no PHC on {needing}: placement auto makes one"
 
 
-def _about_quota(quota: Quota, hosts: Sequence[HostOutlook], parallel: int) -> Iterator[str]:
+def _about_quota(quota: Quota, hosts: Sequence[HostForecast], parallel: int) -> Iterator[str]:
     """What it does not let through. As many hosts as run at once may be its largest."""
     needs = sorted((host.vcpus for host in hosts if host.quota == quota.code), reverse=True)
     at_once, left, limit = sum(needs[:parallel]), quota.left_vcpus, quota.limit_vcpus

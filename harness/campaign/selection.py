@@ -12,7 +12,7 @@ from harness.model.cloud import TypeInfo
 MIB_PER_GIB = 1024
 
 
-class Phc(StrEnum):
+class PhcClaim(StrEnum):
     """What the API must claim of a type's clock; unknown: it says nothing."""
 
     SUPPORTED = "supported"
@@ -22,13 +22,13 @@ class Phc(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Select:
+class Selection:
     """Conditions, all of which a type must meet. Patterns are those of shells; an empty tuple or None asks nothing.
 
     `one_size_per_family` takes the smallest type of each family that meets the rest, and `limit` the first so many.
     """
 
-    phc: Phc = Phc.ANY
+    phc: PhcClaim = PhcClaim.ANY
     family: tuple[str, ...] = ()
     size: tuple[str, ...] = ()
     arch: str | None = None
@@ -44,7 +44,7 @@ class Select:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Choice:
+class SelectedTypes:
     """What is left, in the order given, and how many types each condition left out, in the order applied."""
 
     types: tuple[TypeInfo, ...]
@@ -54,7 +54,7 @@ class Choice:
 Condition = Callable[[TypeInfo], bool]
 
 
-def choose(types: Iterable[TypeInfo], select: Select) -> Choice:
+def choose(types: Iterable[TypeInfo], select: Selection) -> SelectedTypes:
     """The types that meet every condition. A price that is not known meets no ceiling."""
     left, removed = list(types), {}
     for words, meets in conditions(select).items():
@@ -68,10 +68,12 @@ def choose(types: Iterable[TypeInfo], select: Select) -> Choice:
     if select.limit is not None:
         removed[f"limit {select.limit}"] = max(len(left) - select.limit, 0)
         left = left[: select.limit]
-    return Choice(types=tuple(left), removed=removed)
+    return SelectedTypes(types=tuple(left), removed=removed)
 
 
-def names(named: Sequence[str], select: Select | None, types: Mapping[str, TypeInfo], *, where: str) -> tuple[str, ...]:
+def names(
+    named: Sequence[str], select: Selection | None, types: Mapping[str, TypeInfo], *, where: str
+) -> tuple[str, ...]:
     """What a campaign means: the types that it names, in that order, then those selected that it does not name.
 
     Raises RequestError, with what each condition left out, when `select` leaves nothing.
@@ -84,7 +86,7 @@ def names(named: Sequence[str], select: Select | None, types: Mapping[str, TypeI
     return (*named, *(one.name for one in chosen if one.name not in set(named)))
 
 
-def mistakes(select: Select) -> list[str]:
+def mistakes(select: Selection) -> list[str]:
     """What a selection asks for that no type can meet, one sentence each."""
     found = []
     for least, most in (("min_vcpus", "max_vcpus"), ("min_memory_gib", "max_memory_gib")):
@@ -99,12 +101,12 @@ def size_order(one: TypeInfo) -> tuple[int, int, bool, str]:
     return one.vcpus, one.memory_mib, one.bare_metal, one.name
 
 
-def conditions(select: Select) -> Mapping[str, Condition]:
+def conditions(select: Selection) -> Mapping[str, Condition]:
     """Each condition that is asked for, in words, in the order in which they are applied."""
     asked: list[tuple[object, str, Condition]] = [
         (select.current_generation, "current generation", lambda one: one.current_generation),
         (select.arch, f"arch {select.arch}", lambda one: one.architecture == select.arch),
-        (select.phc is not Phc.ANY, f"phc {select.phc}", lambda one: claim(one) is select.phc),
+        (select.phc is not PhcClaim.ANY, f"phc {select.phc}", lambda one: claim(one) is select.phc),
         (select.family, f"family {', '.join(select.family)}", lambda one: _like(one.family, select.family)),
         (select.size, f"size {', '.join(select.size)}", lambda one: _like(one.size, select.size)),
         (select.exclude, f"exclude {', '.join(select.exclude)}", lambda one: not _excluded(one, select.exclude)),
@@ -115,12 +117,12 @@ def conditions(select: Select) -> Mapping[str, Condition]:
     }
 
 
-def claim(one: TypeInfo) -> Phc:
+def claim(one: TypeInfo) -> PhcClaim:
     """What the API says of a type's clock."""
-    return Phc.UNKNOWN if one.phc is None else Phc.SUPPORTED if one.phc else Phc.UNSUPPORTED
+    return PhcClaim.UNKNOWN if one.phc is None else PhcClaim.SUPPORTED if one.phc else PhcClaim.UNSUPPORTED
 
 
-def _bounds(select: Select) -> list[tuple[object, str, Condition]]:
+def _bounds(select: Selection) -> list[tuple[object, str, Condition]]:
     few, many = select.min_vcpus or 0, select.max_vcpus or 0
     little, much = select.min_memory_gib or 0, select.max_memory_gib or 0
     price = select.max_price_per_hour or 0
@@ -149,7 +151,7 @@ def _smallest_of_each_family(types: Iterable[TypeInfo]) -> Iterable[TypeInfo]:
     return smallest.values()
 
 
-def _nothing_left(types: Mapping[str, TypeInfo], select: Select, where: str) -> RequestError:
+def _nothing_left(types: Mapping[str, TypeInfo], select: Selection, where: str) -> RequestError:
     removed = choose(types.values(), select).removed
     told = ", ".join(f"{words} removed {number}" for words, number in removed.items() if number)
     defaults: list[dict[str, Any]] = [{field.name: field.default} for field in fields(select)]

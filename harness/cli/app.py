@@ -29,7 +29,7 @@ from harness.cli import (
     sweep,
     types,
 )
-from harness.cli.help_text import Manual
+from harness.cli.help_text import HelpCommand
 from harness.errors import ExitCode, HarnessError
 from harness.untrusted.plain_text import printable
 
@@ -74,23 +74,23 @@ def _options(
     """What goes before every verb."""
 
 
-app.command("doctor", cls=Manual)(doctor.doctor)
-app.command("types", cls=Manual)(types.types)
-app.command("plan", cls=Manual)(plan.plan)
-app.command("run", cls=Manual)(run.run)
-app.command("resume", cls=Manual)(resume.resume)
-app.command("runs", cls=Manual)(runs.runs)
-app.command("show", cls=Manual)(show.show)
-app.command("report", cls=Manual)(report.report)
-app.command("keep", cls=Manual)(kept_hosts.keep)
-app.command("release", cls=Manual)(kept_hosts.release)
-app.command("ssh", cls=Manual, context_settings=help_text.TAKES_A_COMMAND)(kept_hosts.enter)
-app.command("sweep", cls=Manual)(sweep.sweep)
+app.command("doctor", cls=HelpCommand)(doctor.doctor)
+app.command("types", cls=HelpCommand)(types.types)
+app.command("plan", cls=HelpCommand)(plan.plan)
+app.command("run", cls=HelpCommand)(run.run)
+app.command("resume", cls=HelpCommand)(resume.resume)
+app.command("runs", cls=HelpCommand)(runs.runs)
+app.command("show", cls=HelpCommand)(show.show)
+app.command("report", cls=HelpCommand)(report.report)
+app.command("keep", cls=HelpCommand)(kept_hosts.keep)
+app.command("release", cls=HelpCommand)(kept_hosts.release)
+app.command("ssh", cls=HelpCommand, context_settings=help_text.TAKES_A_COMMAND)(kept_hosts.enter)
+app.command("sweep", cls=HelpCommand)(sweep.sweep)
 app.add_typer(image.app, name="image")
 app.add_typer(campaign_files.app, name="campaign")
-lab.app.command("copy", cls=Manual)(lab_copy.copy)
-lab.app.command("pool", cls=Manual)(lab_pool.pool)
-lab.app.command("exec", cls=Manual, context_settings=help_text.TAKES_A_COMMAND)(lab_pool.execute)
+lab.app.command("copy", cls=HelpCommand)(lab_copy.copy)
+lab.app.command("pool", cls=HelpCommand)(lab_pool.pool)
+lab.app.command("exec", cls=HelpCommand, context_settings=help_text.TAKES_A_COMMAND)(lab_pool.execute)
 lab.app.add_typer(lab_snapshots.app, name="snapshot")
 app.add_typer(lab.app, name="lab")
 

@@ -15,7 +15,7 @@ TAKES_A_COMMAND = {"ignore_unknown_options": True, "allow_interspersed_args": Fa
 """Of a command whose last words are another program's: their options are that program's, also -h."""
 
 
-class Manual(TyperCommand):
+class HelpCommand(TyperCommand):
     """A command whose docstring ends with `Examples:` and indented command lines, which are shown as they stand."""
 
     def examples(self) -> list[str]:

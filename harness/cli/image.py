@@ -8,14 +8,14 @@ import typer
 
 from harness import wiring
 from harness.cli import campaign_options, completion, output, progress, run
-from harness.cli.help_text import Manual
+from harness.cli.help_text import HelpCommand
 from harness.errors import ExitCode, RequestError
 from harness.host import driver_archive
 from harness.model import Outcome, RunRecord, Stage
 from harness.model.cloud import BakedImage
 from harness.report import text
 from harness.runs import bake
-from harness.runs.bake import Order, Result
+from harness.runs.bake import BakeRequest, BakeResult
 from harness.system import settings
 from harness.system.settings import Settings
 
@@ -26,7 +26,7 @@ app = typer.Typer(no_args_is_help=True, help="Machine images of your own to star
 Json = Annotated[bool, typer.Option("--json", help="Print JSON to standard output.")]
 
 
-@app.command("bake", cls=Manual)
+@app.command("bake", cls=HelpCommand)
 def bake_image(
     targets: Annotated[
         list[str] | None,
@@ -65,7 +65,7 @@ def bake_image(
     flags = {"region": region, "image": image, "depth": depth, "bench": "ec2"}
     asked, _ = campaign_options.ready(campaign_options.requested(named, duration=duration, **flags), configuration)
     asked = replace(asked, driver=driver_archive.ensure(asked.driver, configuration))
-    order = Order(campaign=asked, name=name or bake.default_name(asked), older=older)
+    order = BakeRequest(campaign=asked, name=name or bake.default_name(asked), older=older)
     bake.check(order, wiring.ec2_types(configuration, asked.region).catalogue.types)
     with progress.shown(output.console()) as news:
         record, results = bake.bake(order, wiring.kitchen(configuration, news.hear, news.say))
@@ -78,7 +78,7 @@ def bake_image(
     raise typer.Exit(_exit_code(record, results))
 
 
-@app.command("list", cls=Manual)
+@app.command("list", cls=HelpCommand)
 def list_images(region: campaign_options.Region = None, json: Json = False) -> None:
     """List the images that were baked in a Region.
 
@@ -101,7 +101,7 @@ def list_images(region: campaign_options.Region = None, json: Json = False) -> N
         output.say(f"no baked images in {where}; `ptp-harness image bake` makes one")
 
 
-@app.command(cls=Manual)
+@app.command(cls=HelpCommand)
 def delete(
     images: Annotated[
         list[str], typer.Argument(metavar="IMAGE", help="baked:NAME for all of that name, or an image's id.")
@@ -143,7 +143,7 @@ def _standing(one: BakedImage) -> str:
     return f"{one.base}, driver {one.driver}, {proven}"
 
 
-def _lines(first: str, one: Result) -> list[str]:
+def _lines(first: str, one: BakeResult) -> list[str]:
     """What became of one host, for people."""
     verdict = one.host.verdict
     if one.image is None:
@@ -164,7 +164,7 @@ def _lines(first: str, one: Result) -> list[str]:
     ]
 
 
-def _document(one: Result) -> dict[str, Any]:
+def _document(one: BakeResult) -> dict[str, Any]:
     return {
         "host": one.host.name,
         "instance_type": one.host.instance_type,
@@ -177,7 +177,7 @@ def _document(one: Result) -> dict[str, Any]:
     }
 
 
-def _exit_code(record: RunRecord, results: Sequence[Result]) -> ExitCode:
+def _exit_code(record: RunRecord, results: Sequence[BakeResult]) -> ExitCode:
     """As of a run, by the verdicts that decided; an image that should have gone is left too."""
     if any(one.not_retired for one in results):
         return ExitCode.LEFT_RUNNING

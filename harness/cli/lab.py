@@ -13,11 +13,11 @@ from harness import wiring
 from harness.benches.bench import Progress
 from harness.benches.lab.bench import LabBench
 from harness.benches.lab.guests import cable
-from harness.benches.lab.guests.guest_records import HostRecord
+from harness.benches.lab.guests.guest_records import GuestRecord
 from harness.benches.lab.truths import truth_check
 from harness.benches.lab.truths.truths import TRUTHS
 from harness.cli import completion, help_text, output
-from harness.cli.help_text import Manual
+from harness.cli.help_text import HelpCommand
 from harness.errors import RequestError
 from harness.host import ssh
 from harness.model import Machine, Token
@@ -33,7 +33,7 @@ def lab_bench() -> LabBench:
     return wiring.lab_bench(settings.load())
 
 
-@app.command(cls=Manual)
+@app.command(cls=HelpCommand)
 def build() -> None:
     """Make what all lab hosts share.
 
@@ -47,7 +47,7 @@ def build() -> None:
     output.say("the lab is ready")
 
 
-@app.command(cls=Manual)
+@app.command(cls=HelpCommand)
 def up(
     types: Annotated[
         list[str],
@@ -73,7 +73,7 @@ def up(
         output.say(f"{machine.token.host} is up: ptp-harness lab ssh {machine.token.host}")
 
 
-@app.command("list", cls=Manual)
+@app.command("list", cls=HelpCommand)
 def list_hosts(json: Json = False) -> None:
     """List lab hosts, those made by hand and those of runs.
 
@@ -91,7 +91,7 @@ def list_hosts(json: Json = False) -> None:
         output.say("no lab hosts")
 
 
-@app.command("ssh", cls=Manual, context_settings=help_text.TAKES_A_COMMAND)
+@app.command("ssh", cls=HelpCommand, context_settings=help_text.TAKES_A_COMMAND)
 def enter(
     name: Annotated[
         str,
@@ -114,7 +114,7 @@ def enter(
     raise typer.Exit(proc.interactive(ssh.command(machine, known_hosts, *(command or []))))
 
 
-@app.command(cls=Manual)
+@app.command(cls=HelpCommand)
 def join(
     one: Annotated[str, typer.Argument(help="A host of `lab up`.", autocompletion=completion.lab_hosts)],
     other: Annotated[str, typer.Argument(help="Another one.", autocompletion=completion.lab_hosts)],
@@ -133,7 +133,7 @@ def join(
         output.say(f"{name}: the card with the address {end.mac}")
 
 
-@app.command(cls=Manual)
+@app.command(cls=HelpCommand)
 def down(
     names: Annotated[
         list[str] | None,
@@ -156,7 +156,7 @@ def down(
         output.say(f"{token.host} is gone")
 
 
-@app.command("truths", cls=Manual)
+@app.command("truths", cls=HelpCommand)
 def show_truths(
     check: Annotated[
         Path | None, typer.Option(metavar="FILE", help="A run's JSON report to hold against them.")
@@ -200,7 +200,7 @@ def or_nothing(bench: LabBench, token: Token, make: Callable[[Progress], Machine
         raise
 
 
-def named(bench: LabBench, name: str) -> HostRecord:
+def named(bench: LabBench, name: str) -> GuestRecord:
     """The host of that name, made by hand, or of that token."""
     records = bench.records.all()
     for record in records:

@@ -9,7 +9,7 @@ import typer
 from harness.benches.lab.bench import LabBench
 from harness.benches.lab.parts import cache_build
 from harness.benches.lab.pool import lab_source, pool_server
-from harness.benches.lab.pool.pool_state import Rules
+from harness.benches.lab.pool.pool_state import PoolRules
 from harness.campaign.fields import duration_s
 from harness.cli import completion, lab, output
 from harness.errors import CleanupError, RequestError
@@ -38,9 +38,9 @@ def pool(
         ptp-harness lab pool --size 2 --ttl 5m lab.drifting
     """
     bench = lab.lab_bench()
-    rules = Rules(size=size, most=settings.load().lab_guests, ttl_s=_seconds("--ttl", ttl))
+    rules = PoolRules(size=size, most=settings.load().lab_guests, ttl_s=_seconds("--ttl", ttl))
     opened = lab_source.open_pool(bench, instance_type, rules, output.say)
-    desk = pool_server.Counter(opened, pool_server.place(bench, instance_type))
+    desk = pool_server.PoolServer(opened, pool_server.place(bench, instance_type))
     with cache_build.terminations_interrupt(), desk, opened, suppress(KeyboardInterrupt):
         output.say(f"{size} of {instance_type} will be kept warm; Ctrl-C ends it")
         desk.serve(until=lambda: False)

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from harness.cli import completion, lab, output
-from harness.cli.help_text import Manual
+from harness.cli.help_text import HelpCommand
 from harness.cli.lab import Json
 
 app = typer.Typer(no_args_is_help=True, help="Keep lab hosts' disks, make hosts from them.")
@@ -17,7 +17,7 @@ Name = Annotated[
 ]
 
 
-@app.command(cls=Manual)
+@app.command(cls=HelpCommand)
 def create(
     host: Annotated[
         str, typer.Argument(metavar="HOST", help="A running lab host.", autocompletion=completion.lab_hosts)
@@ -36,7 +36,7 @@ def create(
     output.say(f"snapshot {name} of {host}: {snapshot.bytes / 2**20:.0f} MiB")
 
 
-@app.command("list", cls=Manual)
+@app.command("list", cls=HelpCommand)
 def list_snapshots(json: Json = False) -> None:
     """List the snapshots.
 
@@ -56,7 +56,7 @@ def list_snapshots(json: Json = False) -> None:
         output.say("no snapshots")
 
 
-@app.command(cls=Manual)
+@app.command(cls=HelpCommand)
 def restore(name: Name, json: Json = False) -> None:
     """Make a new lab host from a snapshot.
 
@@ -74,7 +74,7 @@ def restore(name: Name, json: Json = False) -> None:
     output.say(f"{token.host} is up: ptp-harness lab ssh {token.host}")
 
 
-@app.command(cls=Manual)
+@app.command(cls=HelpCommand)
 def delete(
     names: Annotated[
         list[str],

@@ -20,7 +20,7 @@ _STYLES = {Stage.MEASURE: "cyan", Stage.RELEASE: "magenta"}
 
 
 @dataclass(frozen=True, slots=True)
-class Shown:
+class ProgressDisplay:
     """`hear` is the listener, `say` prints a line that stays; within `aside()` the terminal is free for a question."""
 
     hear: Listener
@@ -29,18 +29,18 @@ class Shown:
 
 
 @contextmanager
-def shown(console: Console) -> Iterator[Shown]:
+def shown(console: Console) -> Iterator[ProgressDisplay]:
     """A listener whose news is shown on `console` for as long as the context lasts."""
 
     def say(line: str) -> None:
         console.print(printable(line), markup=False, highlight=False, soft_wrap=True)
 
     if console.is_terminal:
-        board = _Board()
+        board = _LiveTable()
         with Live(board, console=console, refresh_per_second=4, transient=True) as live:
-            yield Shown(board.hear, say, lambda: _without(live))
+            yield ProgressDisplay(board.hear, say, lambda: _without(live))
     else:
-        yield Shown(_Lines(console).hear, say, nullcontext)
+        yield ProgressDisplay(_LineDisplay(console).hear, say, nullcontext)
 
 
 @contextmanager
@@ -52,7 +52,7 @@ def _without(live: Live) -> Iterator[None]:
         live.start()
 
 
-class _Lines:
+class _LineDisplay:
     """One line for each piece of news: host, stage, time since the host's start, words."""
 
     def __init__(self, console: Console) -> None:
@@ -64,7 +64,7 @@ class _Lines:
         self._console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
-class _Board:
+class _LiveTable:
     """The latest news of each host, drawn anew several times a second."""
 
     def __init__(self) -> None:

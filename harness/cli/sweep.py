@@ -8,9 +8,9 @@ from harness import wiring
 from harness.benches.bench import Bench
 from harness.cli import completion, output
 from harness.errors import CleanupError, ExitCode
-from harness.model.cloud import CloudWishes
+from harness.model.cloud import CloudOptions
 from harness.runs import sweep as sweeping
-from harness.runs.sweep import LeftAlone
+from harness.runs.sweep import UntouchedResource
 from harness.store.ledger import Ledger
 from harness.system import settings
 from harness.untrusted.plain_text import clip
@@ -45,7 +45,10 @@ def sweep(
         ptp-harness sweep --bench ec2 --region eu-north-1
     """
     configuration = settings.load()
-    ledger, source = wiring.ledger(configuration), wiring.bench(bench, configuration, wishes=CloudWishes(region=region))
+    ledger, source = (
+        wiring.ledger(configuration),
+        wiring.bench(bench, configuration, wishes=CloudOptions(region=region)),
+    )
     survey = sweeping.survey(ledger, source)
     found = survey.removable
     for item in found:
@@ -66,7 +69,7 @@ def sweep(
         raise typer.Exit(ExitCode.LEFT_RUNNING)
 
 
-def _line_of(alone: LeftAlone) -> str:
+def _line_of(alone: UntouchedResource) -> str:
     resource = alone.resource
     words = [clip(resource.token) or "without a token", f"{resource.kind:<10} {resource.name}", clip(resource.detail)]
     return "  ".join([*filter(None, words), f"(left alone: {alone.why})"])

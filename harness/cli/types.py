@@ -10,15 +10,15 @@ import typer
 
 from harness import wiring
 from harness.analysis import claims
-from harness.analysis.claims import Known, Measured
+from harness.analysis.claims import Measurement, TypeKnowledge
 from harness.campaign import selection
-from harness.campaign.selection import Phc, Select
+from harness.campaign.selection import PhcClaim, Selection
 from harness.cli import completion, output
 from harness.errors import RequestError
 from harness.model.cloud import TypeInfo
 from harness.report import type_table as rendered
-from harness.report.type_table import Form
-from harness.store.evidence_folder import Folder
+from harness.report.type_table import ExportForm
+from harness.store.evidence_folder import EvidenceFolder
 from harness.system import settings
 from harness.system.settings import Settings
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from harness.benches.ec2.market.listing import Listing
 
 
-class Order(StrEnum):
+class SortOrder(StrEnum):
     """What the list is sorted by. What is not known comes last."""
 
     NAME = "name"
@@ -35,18 +35,18 @@ class Order(StrEnum):
     PRICE = "price"
 
 
-class Arch(StrEnum):
+class ArchitectureOption(StrEnum):
     """The processors that images of ours are for."""
 
     X86_64 = "x86_64"
     ARM64 = "arm64"
 
 
-_ORDERS: Mapping[Order, Callable[[TypeInfo], Any]] = {
-    Order.NAME: lambda one: 0,  # as the catalogue stands: by family and size
-    Order.VCPUS: lambda one: one.vcpus,
-    Order.MEMORY: lambda one: one.memory_mib,
-    Order.PRICE: lambda one: (one.price_per_hour_usd is None, one.price_per_hour_usd or 0.0),
+_ORDERS: Mapping[SortOrder, Callable[[TypeInfo], Any]] = {
+    SortOrder.NAME: lambda one: 0,  # as the catalogue stands: by family and size
+    SortOrder.VCPUS: lambda one: one.vcpus,
+    SortOrder.MEMORY: lambda one: one.memory_mib,
+    SortOrder.PRICE: lambda one: (one.price_per_hour_usd is None, one.price_per_hour_usd or 0.0),
 }
 
 Patterns = list[str] | None
@@ -58,13 +58,13 @@ def types(
         str | None,
         typer.Option(metavar="NAME", help="Else that of AWS's own settings.", autocompletion=completion.regions),
     ] = None,
-    phc: Annotated[Phc, typer.Option(help="What the API must claim of the clock.")] = Phc.ANY,
+    phc: Annotated[PhcClaim, typer.Option(help="What the API must claim of the clock.")] = PhcClaim.ANY,
     family: Annotated[
         Patterns,
         typer.Option(metavar="PATTERN", help="m7i, 'c8*'; again for more.", autocompletion=completion.families),
     ] = None,
     size: Annotated[Patterns, typer.Option(metavar="PATTERN", help="large, '*xlarge'; again for more.")] = None,
-    arch: Annotated[Arch | None, typer.Option(help="The processor's kind.")] = None,
+    arch: Annotated[ArchitectureOption | None, typer.Option(help="The processor's kind.")] = None,
     min_vcpus: Annotated[int | None, typer.Option(min=1, metavar="N", help="No fewer.")] = None,
     max_vcpus: Annotated[int | None, typer.Option(min=1, metavar="N", help="No more.")] = None,
     min_memory: Annotated[float | None, typer.Option(min=0, metavar="GIB", help="No less memory.")] = None,
@@ -75,12 +75,12 @@ def types(
     exclude: Annotated[Patterns, typer.Option(metavar="PATTERN", help="Types or families; again for more.")] = None,
     limit: Annotated[int | None, typer.Option(min=1, metavar="N", help="The first so many.")] = None,
     spot: Annotated[bool, typer.Option("--spot", help="With the prices of spot instances.")] = False,
-    sort: Annotated[Order, typer.Option(help="What to sort by.")] = Order.NAME,
+    sort: Annotated[SortOrder, typer.Option(help="What to sort by.")] = SortOrder.NAME,
     measured: Annotated[bool, typer.Option("--measured", help="With the verdicts of your own runs.")] = False,
     offline: Annotated[bool, typer.Option("--offline", help="Ask nobody: the list as last kept.")] = False,
     refresh: Annotated[bool, typer.Option("--refresh", help="Ask anew, however young the list is.")] = False,
     export: Annotated[
-        tuple[Form, Path] | None,
+        tuple[ExportForm, Path] | None,
         typer.Option(metavar="csv|json FILE", help="Write claims and all verdicts to a file."),
     ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print JSON to standard output.")] = False,
@@ -97,7 +97,7 @@ def types(
         ptp-harness types --offline --measured --export csv phc.csv
         ptp-harness types --bench lab --measured
     """
-    asked = Select(
+    asked = Selection(
         phc=phc,
         family=tuple(family or ()),
         size=tuple(size or ()),
@@ -122,7 +122,7 @@ def types(
         claimed = {name: info.phc for name, info in listing.catalogue.types.items()}
         _show_ec2(listing, asked, sort, claims.join(claimed, verdicts) if measured else None, json=json)
         rows = claims.table(claimed, verdicts, region=listing.catalogue.region, taken=listing.catalogue.taken)
-    elif asked != Select() or region:
+    elif asked != Selection() or region:
         raise RequestError(f"the types of bench {bench} are not chosen by conditions", next_step="list them all")
     else:
         summaries = {name: kind.summary for name, kind in wiring.bench(bench, configuration).types().items()}
@@ -134,7 +134,9 @@ def types(
         _write(rows, *export)
 
 
-def _show_ec2(listing: "Listing", asked: Select, sort: Order, joined: Iterable[Known] | None, *, json: bool) -> None:
+def _show_ec2(
+    listing: "Listing", asked: Selection, sort: SortOrder, joined: Iterable[TypeKnowledge] | None, *, json: bool
+) -> None:
     every = listing.catalogue.types
     choice = selection.choose(every.values(), asked)
     shown = sorted(choice.types, key=_ORDERS[sort])
@@ -160,7 +162,9 @@ def _document(listing: "Listing", types: list[dict[str, Any]]) -> dict[str, Any]
     }
 
 
-def _show_plain(bench: str, summaries: Mapping[str, str], joined: Iterable[Known] | None, *, json: bool) -> None:
+def _show_plain(
+    bench: str, summaries: Mapping[str, str], joined: Iterable[TypeKnowledge] | None, *, json: bool
+) -> None:
     known = None if joined is None else {one.instance_type: one for one in joined if one.instance_type in summaries}
     if json:
         types = rendered.plain_document(summaries, known)
@@ -170,7 +174,7 @@ def _show_plain(bench: str, summaries: Mapping[str, str], joined: Iterable[Known
         output.say(line)
 
 
-def _verdicts(configuration: Settings, bench: str, region: str | None) -> list[Measured]:
+def _verdicts(configuration: Settings, bench: str, region: str | None) -> list[Measurement]:
     """Those of the ledger, of that Region where one is named."""
     every = [
         claims.measured(line.record, run=line.run, started_ns=line.started_ns, region=line.region, image=line.image)
@@ -179,9 +183,9 @@ def _verdicts(configuration: Settings, bench: str, region: str | None) -> list[M
     return [one for one in every if region is None or one.region == region]
 
 
-def _write(rows: Sequence[Mapping[str, str]], form: Form, path: Path) -> None:
+def _write(rows: Sequence[Mapping[str, str]], form: ExportForm, path: Path) -> None:
     folder = path.absolute().parent
     if not folder.is_dir():
         raise RequestError(f"there is no folder {path.parent} here")
-    Folder(folder).write(path.name, rendered.export(rows, form, exported=datetime.datetime.now(datetime.UTC)))
+    EvidenceFolder(folder).write(path.name, rendered.export(rows, form, exported=datetime.datetime.now(datetime.UTC)))
     output.say(f"{path}: {len(rows)} rows")

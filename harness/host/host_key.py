@@ -16,7 +16,7 @@ from pathlib import Path
 from harness.errors import CommandError, HarnessError
 from harness.host import ssh
 from harness.host.playbooks import Target
-from harness.store.evidence_folder import Folder
+from harness.store.evidence_folder import EvidenceFolder
 from harness.system import proc
 
 SCRIPT = Path(__file__).with_name("host_key.sh")
@@ -83,6 +83,6 @@ def _run(target: Target, *words: str) -> str:
 
 def _pin(target: Target, store: Path, lines: str) -> None:
     """Trust these lines alone from now on, here and wherever the host is asked for later."""
-    Folder.create(store.parent).write(store.name, lines + "\n")
+    EvidenceFolder.create(store.parent).write(store.name, lines + "\n")
     if target.known_hosts != store:
         target.known_hosts.write_text(lines + "\n")

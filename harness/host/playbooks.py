@@ -44,7 +44,7 @@ class PlayOutcome(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Played:
+class PlayResult:
     """A play that has ended. `results` maps task names to what their modules returned; `message` says why it failed."""
 
     outcome: PlayOutcome
@@ -89,7 +89,7 @@ def role_variables(machine: Machine) -> dict[str, Any]:
 
 
 @dataclass(slots=True)
-class _Watch:
+class _PlayEvents:
     """Gathers what the events of one play tell."""
 
     on_task: Callable[[str], None]
@@ -122,12 +122,12 @@ def play(
     timeout_s: float,
     on_task: Callable[[str], None],
     cancelled: Callable[[], bool],
-) -> Played:
+) -> PlayResult:
     """Run `playbook` on one host. Ends early when `cancelled()` says so. Never raises for what happened on the host.
 
     Raises HarnessError when Ansible itself could not run or no host was matched.
     """
-    watch, begun = _Watch(on_task), time.monotonic()
+    watch, begun = _PlayEvents(on_task), time.monotonic()
     name = target.machine.token.host
     with tempfile.TemporaryDirectory(prefix="ptp-play-") as private:
         hosts = Path(private, "inventory", "hosts.yaml")
@@ -150,7 +150,7 @@ def play(
     outcome = _outcome(runner.status, watch.stats, name)
     if outcome is None:
         raise HarnessError(f"{playbook.name} reached no host: {last_line(stdout) or runner.status}")
-    return Played(
+    return PlayResult(
         outcome=outcome,
         message="" if outcome is PlayOutcome.OK else watch.message or f"{playbook.name} ended {runner.status}",
         changed=int(watch.stats.get("changed", {}).get(name, 0)),

@@ -12,7 +12,7 @@ from typing import BinaryIO
 from harness.errors import CommandError, FloodError
 from harness.host.playbooks import Target
 from harness.model import Sample
-from harness.probes.samples import Reader
+from harness.probes.samples import SampleReader
 from harness.system import proc
 
 ASK_EVERY_S = 5.0
@@ -35,7 +35,7 @@ def most_samples(duration_s: float, interval_s: float) -> int:
 def follow(
     target: Target,
     remote_path: str,
-    reader: Reader,
+    reader: SampleReader,
     file: BinaryIO,
     *,
     duration_s: float,

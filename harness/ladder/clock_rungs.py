@@ -7,7 +7,7 @@ from harness.analysis import summary
 from harness.ladder import quantities
 from harness.ladder.case import Case, failed, proven, unseen
 from harness.ladder.findings import why_open
-from harness.model import Depth, Facts, Finding, PhcRead, Reason, Rung, RungName, RungStatus, Sample, Source
+from harness.model import ChronySource, Depth, Facts, Finding, PhcRead, Reason, Rung, RungName, RungStatus, Sample
 
 PLAUSIBLE_NS = 1_000_000_000
 """A PHC further than this from NTP shows another time (TAI is 37 s off), whatever the errors of both."""
@@ -200,6 +200,6 @@ def _selected_throughout(case: Case) -> Rung:
     return proven(name, words)
 
 
-def _is_phc(source: Source) -> bool:
+def _is_phc(source: ChronySource) -> bool:
     """chronyd names a reference clock by its driver and number when the configuration gives no refid: PHC0."""
     return source.mode == "#" and source.name.startswith("PHC")

@@ -9,6 +9,7 @@ from harness.model.evidence import Claim, Evidence, Finding, Launch, Offer, Plac
 from harness.model.observed import (
     Capture,
     Captures,
+    ChronySource,
     Clock,
     Driver,
     DriverWord,
@@ -16,7 +17,6 @@ from harness.model.observed import (
     PhcCounters,
     PhcRead,
     Sample,
-    Source,
     Tracking,
     Unparsed,
 )
@@ -26,6 +26,7 @@ __all__ = [
     "DEFAULT_CLOCK_NAMES",
     "Capture",
     "Captures",
+    "ChronySource",
     "Claim",
     "Clock",
     "Depth",
@@ -51,7 +52,6 @@ __all__ = [
     "RungName",
     "RungStatus",
     "Sample",
-    "Source",
     "Stage",
     "Token",
     "Tracking",

@@ -61,7 +61,7 @@ class BakedImage:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class CloudWishes:
+class CloudOptions:
     """What a campaign wants of the hosts that it makes in a cloud, beside their types."""
 
     region: str | None = None  # None: as the environment has it
@@ -81,7 +81,7 @@ class CloudWishes:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Terms:
+class PriceTerms:
     """What a campaign's hosts are made from and cost, as is known once it is prepared, and how long one may last."""
 
     images: tuple[str, ...]

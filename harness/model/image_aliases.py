@@ -6,20 +6,20 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Named:
+class ImageAlias:
     """A name's public SSM parameter per architecture, and who logs in."""
 
     parameters: Mapping[str, str]
     user: str
 
 
-def _named(pattern: str, x86_64: str, user: str) -> Named:
-    return Named(parameters={"x86_64": pattern.format(x86_64), "arm64": pattern.format("arm64")}, user=user)
+def _named(pattern: str, x86_64: str, user: str) -> ImageAlias:
+    return ImageAlias(parameters={"x86_64": pattern.format(x86_64), "arm64": pattern.format("arm64")}, user=user)
 
 
 _UBUNTU = "/aws/service/canonical/ubuntu/server/{}/stable/current/{{}}/hvm/ebs-{}/ami-id"
 
-NAMED: Mapping[str, Named] = {
+NAMED: Mapping[str, ImageAlias] = {
     "al2023": _named("/aws/service/ami-amazon-linux-latest/al2023-ami-kernel-default-{}", "x86_64", "ec2-user"),
     "debian-12": _named("/aws/service/debian/release/12/latest/{}", "amd64", "admin"),
     "debian-13": _named("/aws/service/debian/release/13/latest/{}", "amd64", "admin"),

@@ -81,7 +81,7 @@ class Tracking:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Source:
+class ChronySource:
     """A line of `chronyc -c sources`: mode `#` refclock, `^` server; state `*` selected, `?` unusable, ..."""
 
     mode: str
@@ -125,7 +125,7 @@ class Sample:
     mono_ns: int
     utc_ns: int
     tracking: Tracking | None
-    sources: tuple[Source, ...] | None
+    sources: tuple[ChronySource, ...] | None
     reads: tuple[PhcRead, ...] | None
     read_errors: int | None
     error_bound_ns: int | None
@@ -151,7 +151,7 @@ class Facts:
     read_errors: int | None
     chrony_version: str | None
     tracking: Tracking | None
-    sources: tuple[Source, ...] | None
+    sources: tuple[ChronySource, ...] | None
     chronyd_runs: bool | None
     competitors: tuple[str, ...] | None  # running daemons that also steer the clock
     interference: bool | None

@@ -66,7 +66,7 @@ NOBODY = Signer(None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Tagged:
+class DescribedResource:
     """A resource as a cloud describes it. `given_name`: what its maker called it, where nobody can change that."""
 
     kind: str
@@ -76,7 +76,7 @@ class Tagged:
 
 
 def why_not_ours(
-    tagged: Tagged, signer: Signer, recorded: Mapping[str, Collection[str]] = MappingProxyType({})
+    tagged: DescribedResource, signer: Signer, recorded: Mapping[str, Collection[str]] = MappingProxyType({})
 ) -> str | None:
     """Why a resource is not proven to be ours; None where it is. `recorded`: ids and names of our records by token."""
     token, expires = tagged.tags.get(TOKEN), tagged.tags.get(EXPIRES)

@@ -18,7 +18,7 @@ import re
 from dataclasses import dataclass
 
 from harness.errors import ParseError
-from harness.model import Source, Tracking
+from harness.model import ChronySource, Tracking
 from harness.probes.numbers import decimal, integer, seconds_as_ns
 
 NEVER = 4294967295  # LastRx of a source that never answered: UINT32_MAX, printed "-" in text mode
@@ -61,7 +61,7 @@ class Chronyc:
     """All that one `chronyc -c -m ...` printed; what was not asked for is None or empty."""
 
     tracking: Tracking | None = None
-    sources: tuple[Source, ...] = ()
+    sources: tuple[ChronySource, ...] = ()
     statistics: tuple[SourceStatistics, ...] = ()
     ntpdata: tuple[NtpData, ...] = ()
 
@@ -69,7 +69,7 @@ class Chronyc:
 def parse(text: str, where: str) -> Chronyc:
     """Read CSV lines of any of the four reports, in any order. Empty lines are ignored; the last tracking counts."""
     tracking: Tracking | None = None
-    sources: list[Source] = []
+    sources: list[ChronySource] = []
     statistics: list[SourceStatistics] = []
     ntpdata: list[NtpData] = []
     for number, line in enumerate(text.split("\n"), 1):
@@ -79,7 +79,7 @@ def parse(text: str, where: str) -> Chronyc:
         match _read(fields):
             case Tracking() as one:
                 tracking = one
-            case Source() as one:
+            case ChronySource() as one:
                 sources.append(one)
             case SourceStatistics() as one:
                 statistics.append(one)
@@ -90,7 +90,7 @@ def parse(text: str, where: str) -> Chronyc:
     return Chronyc(tracking=tracking, sources=tuple(sources), statistics=tuple(statistics), ntpdata=tuple(ntpdata))
 
 
-def _read(fields: list[str]) -> Tracking | Source | SourceStatistics | NtpData | None:
+def _read(fields: list[str]) -> Tracking | ChronySource | SourceStatistics | NtpData | None:
     if len(fields) == _TRACKING_FIELDS:
         return _tracking(fields)
     if len(fields) == _SOURCE_FIELDS:
@@ -133,7 +133,7 @@ def _tracking(fields: list[str]) -> Tracking | None:
     )
 
 
-def _source(fields: list[str]) -> Source | None:
+def _source(fields: list[str]) -> ChronySource | None:
     mode, state, name = fields[:3]
     stratum, poll, last_rx = (integer(field) for field in (fields[3], fields[4], fields[6]))
     offset, measured, error = (seconds_as_ns(field) for field in fields[7:10])
@@ -143,7 +143,7 @@ def _source(fields: list[str]) -> Source | None:
         return None
     if offset is None or measured is None or error is None:
         return None
-    return Source(
+    return ChronySource(
         mode=mode,
         state=state,
         name=name,

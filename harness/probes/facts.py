@@ -23,7 +23,7 @@ from harness.probes import (
     services,
     system,
 )
-from harness.probes.reading import LONGEST_COLLECTION, LONGEST_RECORD, Notes, capture, json_object, said
+from harness.probes.reading import LONGEST_COLLECTION, LONGEST_RECORD, ParseNotes, capture, json_object, said
 from harness.untrusted.plain_text import bounded
 
 LINK = "/dev/ptp_ena"
@@ -31,14 +31,14 @@ LINK = "/dev/ptp_ena"
 
 def read(text: str, *, where: str) -> tuple[Facts, tuple[Unparsed, ...]]:
     """Facts from collect.py's JSON, and the lines that no probe understood (`where` names the file in them)."""
-    notes = Notes(where)
+    notes = ParseNotes(where)
     captures = notes.read(_captures, text, "captures", longest_line=LONGEST_COLLECTION) or {}
     return bounded(_facts(captures, notes)), notes.unparsed
 
 
 def from_captures(captures: Captures, *, where: str) -> tuple[Facts, tuple[Unparsed, ...]]:
     """The same from captures at hand."""
-    notes = Notes(where)
+    notes = ParseNotes(where)
     return bounded(_facts(captures, notes)), notes.unparsed
 
 
@@ -52,7 +52,7 @@ def _captures(text: str, where: str) -> dict[str, Capture]:
         raise ParseError(where, 1, text[:200].split("\n")[0], "collect.py's JSON object, schema 1") from error
 
 
-def _facts(captures: Captures, notes: Notes) -> Facts:
+def _facts(captures: Captures, notes: ParseNotes) -> Facts:
     clocks = notes.read(ptp_sysfs.clocks, _class(captures), "ptp-class")
     links = notes.read(ptp_sysfs.links, said(captures, "ptp-links"), "ptp-links")
     chrony = notes.read(chronyc.parse, said(captures, "chronyc"), "chronyc")
@@ -116,7 +116,7 @@ def _parts(captures: Captures, kind: str) -> dict[str, Capture]:
     return {name.partition("/")[2]: one for name, one in captures.items() if name.startswith(f"{kind}/")}
 
 
-def _burst(text: str, where: str) -> phc_reads.Burst | None:
+def _burst(text: str, where: str) -> phc_reads.PhcBurst | None:
     try:
         return phc_reads.burst(json.loads(text))
     except (ValueError, RecursionError) as error:
@@ -135,7 +135,7 @@ def _word(
     return kernel_log.last_word((log or "").splitlines()) or (None, None)
 
 
-def _drivers(captures: Captures, notes: Notes) -> tuple[Driver, ...] | None:
+def _drivers(captures: Captures, notes: ParseNotes) -> tuple[Driver, ...] | None:
     functions = notes.read(system.pci_functions, said(captures, "pci"), "pci")
     if functions is None:
         return None
@@ -161,7 +161,7 @@ def _drivers(captures: Captures, notes: Notes) -> tuple[Driver, ...] | None:
     return tuple(drivers)
 
 
-def _has_parameter(on_disk: modinfo.Module | None, loaded: module.LoadedModule | None) -> bool | None:
+def _has_parameter(on_disk: modinfo.ModuleFile | None, loaded: module.LoadedModule | None) -> bool | None:
     if loaded is not None and "phc_enable" in loaded.parameters:
         return True
     return None if on_disk is None else "phc_enable" in on_disk.parameters
@@ -176,7 +176,7 @@ def _devlink_has(switches: Mapping[str, bool | None] | None, address: str) -> bo
     return None if switches is None else switches.get(address) is not None
 
 
-def _error_bound_published(captures: Captures, notes: Notes) -> bool | None:
+def _error_bound_published(captures: Captures, notes: ParseNotes) -> bool | None:
     """True when one ENA function publishes it; False when every one was looked at and none does."""
     bounds = [
         notes.read(error_bound.parse, one, f"error-bound/{address}")
@@ -185,7 +185,7 @@ def _error_bound_published(captures: Captures, notes: Notes) -> bool | None:
     return _any([None if bound is None else bound.published for bound in bounds])
 
 
-def _counters_published(captures: Captures, notes: Notes) -> bool | None:
+def _counters_published(captures: Captures, notes: ParseNotes) -> bool | None:
     """True when ethtool -S or debugfs has phc_* counters; False when both were looked at and neither has."""
     seen: list[bool | None] = []
     for kind in ("ethtool-S", "phc-stats"):
@@ -198,7 +198,7 @@ def _counters_published(captures: Captures, notes: Notes) -> bool | None:
     return _any(seen)
 
 
-def _hardware_timestamping(captures: Captures, notes: Notes) -> bool | None:
+def _hardware_timestamping(captures: Captures, notes: ParseNotes) -> bool | None:
     seen = [
         notes.read(ethtool.timestamping, one.out if one.rc == 0 else None, f"ethtool-T/{part}")
         for part, one in _parts(captures, "ethtool-T").items()

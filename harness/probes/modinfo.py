@@ -7,7 +7,7 @@ from harness.errors import ParseError
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Module:
+class ModuleFile:
     """A module file. In-tree drivers have no version."""
 
     version: str | None
@@ -18,7 +18,7 @@ _FIELD = re.compile(r"([a-z_]+):(?:\s+(.*))?")
 _CONTINUED = re.compile(r"\s+(\S.*)?")
 
 
-def parse(text: str, where: str) -> Module:
+def parse(text: str, where: str) -> ModuleFile:
     """Read `modinfo ena`. Ignored: all fields but version and parm, and indented lines, which continue a signature.
 
     Raises ParseError on any other line, and on a text without `filename:`.
@@ -40,4 +40,4 @@ def parse(text: str, where: str) -> Module:
             parameters.append(value.partition(":")[0])
     if not seen_file:
         raise ParseError(where, text.count("\n") + 1, "", "modinfo's text with a line `filename:`")
-    return Module(version=version, parameters=tuple(parameters))
+    return ModuleFile(version=version, parameters=tuple(parameters))

@@ -13,7 +13,7 @@ LINK_LOCAL = ("169.254.169.123", "fd00:ec2::123")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Answer:
+class NtpAnswer:
     """One server's answer. `offset_ns` as written by the probe: positive, the server is ahead."""
 
     server: str
@@ -22,25 +22,25 @@ class Answer:
     delay_ns: int
 
 
-def parse(text: str, where: str) -> tuple[Answer, ...]:
+def parse(text: str, where: str) -> tuple[NtpAnswer, ...]:
     """Read the answers; `server error words` lines are accepted and give none. Raises ParseError on any other line."""
-    answers: list[Answer] = []
+    answers: list[NtpAnswer] = []
     for number, line in enumerate(text.split("\n"), 1):
         stripped = line.strip()
         if match := _ANSWER.fullmatch(stripped):
             stratum, offset_ns, delay_ns = (int(match[group]) for group in (2, 3, 4))
-            answers.append(Answer(server=match[1], stratum=stratum, offset_ns=offset_ns, delay_ns=delay_ns))
+            answers.append(NtpAnswer(server=match[1], stratum=stratum, offset_ns=offset_ns, delay_ns=delay_ns))
         elif stripped and not _SILENCE.fullmatch(stripped):
             raise ParseError(where, number, line, "an NTP server's answer")
     return tuple(answers)
 
 
-def best_offset_ns(answers: tuple[Answer, ...]) -> int | None:
+def best_offset_ns(answers: tuple[NtpAnswer, ...]) -> int | None:
     """How far our clock is ahead of NTP by the fastest answer, None when there is none."""
     fastest = min(answers, key=lambda answer: answer.delay_ns, default=None)
     return -fastest.offset_ns if fastest is not None else None
 
 
-def link_local_stratum(answers: tuple[Answer, ...]) -> int | None:
+def link_local_stratum(answers: tuple[NtpAnswer, ...]) -> int | None:
     """The stratum of the link-local service, None when it did not answer."""
     return next((answer.stratum for answer in answers if answer.server in LINK_LOCAL), None)

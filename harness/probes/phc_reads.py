@@ -6,14 +6,14 @@ from harness.model import PhcRead
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Burst:
+class PhcBurst:
     """The readings that came back, in order, and how many were refused. A device that did not open is one refusal."""
 
     reads: tuple[PhcRead, ...]
     errors: int
 
 
-def burst(value: object) -> Burst | None:
+def burst(value: object) -> PhcBurst | None:
     """Read `{"reads": [[before, phc, after]], "errors": {"EBUSY": 1}}` or `{"rc": 16, "err": "..."}`; null is None.
 
     Raises ValueError on anything else.
@@ -25,11 +25,11 @@ def burst(value: object) -> Burst | None:
     if "reads" not in value:
         if not isinstance(value.get("rc"), int) or value["rc"] == 0:
             raise ValueError("neither readings nor a refusal")
-        return Burst(reads=(), errors=1)
+        return PhcBurst(reads=(), errors=1)
     reads, errors = value["reads"], value.get("errors", {})
     if not isinstance(reads, list) or not isinstance(errors, dict):
         raise ValueError("reads is a list and errors an object")
-    return Burst(reads=tuple(_read(read) for read in reads), errors=sum(_count(count) for count in errors.values()))
+    return PhcBurst(reads=tuple(_read(read) for read in reads), errors=sum(_count(count) for count in errors.values()))
 
 
 def _read(value: object) -> PhcRead:

@@ -27,7 +27,7 @@ MOST_REFUSED = 100
 """Lines of one file that are kept as not understood; of more only their number is."""
 
 
-class Notes:
+class ParseNotes:
     """Runs parsers over one text and collects the lines that they refused."""
 
     def __init__(self, where: str) -> None:

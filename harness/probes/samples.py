@@ -4,7 +4,7 @@ from typing import Any
 
 from harness.model import PhcCounters, Sample, Unparsed
 from harness.probes import chronyc, error_bound, phc_reads, phc_stats
-from harness.probes.reading import LONGEST_LINE, LONGEST_SAMPLE, Notes, capture, json_object
+from harness.probes.reading import LONGEST_LINE, LONGEST_SAMPLE, ParseNotes, capture, json_object
 
 MOST_SAMPLES = 1_000_000
 MOST_SOURCES = 64
@@ -14,7 +14,7 @@ MOST_READS = 100
 _LINE = "a JSON line of sample.py"
 
 
-class Reader:
+class SampleReader:
     """Reads the sampler's lines one by one, as they come, so that their text need not be kept.
 
     A part of a sample that was not understood is None in it; a line that was not understood gives no sample, which
@@ -24,7 +24,7 @@ class Reader:
 
     def __init__(self, where: str, *, most: int = MOST_SAMPLES) -> None:
         self.most = most
-        self._notes, self._number = Notes(where), 0
+        self._notes, self._number = ParseNotes(where), 0
         self._samples: list[Sample] = []
         self._closing: int | None = None
 
@@ -74,7 +74,7 @@ class Reader:
 
 def read(text: str, *, where: str, most: int = MOST_SAMPLES) -> tuple[tuple[Sample, ...], tuple[Unparsed, ...], bool]:
     """Samples in the order of their lines, what was not understood, and whether the file is complete (see Reader)."""
-    reader = Reader(where, most=most)
+    reader = SampleReader(where, most=most)
     for line in text.split("\n"):
         reader.take(line)
     return reader.samples, reader.unparsed, reader.complete
@@ -93,7 +93,7 @@ def in_short(sample: Sample) -> str:
     return ", ".join(words)
 
 
-def _sample(record: dict[str, Any], notes: Notes, number: int) -> Sample:
+def _sample(record: dict[str, Any], notes: ParseNotes, number: int) -> Sample:
     chrony = _chronyc(record.get("chronyc"), notes, number)
     burst = phc_reads.burst(record.get("phc"))
     if burst is not None and len(burst.reads) > MOST_READS:
@@ -113,21 +113,21 @@ def _sample(record: dict[str, Any], notes: Notes, number: int) -> Sample:
     )
 
 
-def _chronyc(value: object, notes: Notes, number: int) -> chronyc.Chronyc | None:
+def _chronyc(value: object, notes: ParseNotes, number: int) -> chronyc.Chronyc | None:
     if value is None:
         return None
     said = capture(value)
     return notes.read(chronyc.parse, said.out if said.rc == 0 else None, f"{number}:chronyc")
 
 
-def _error_bound(value: object, notes: Notes, number: int) -> int | None:
+def _error_bound(value: object, notes: ParseNotes, number: int) -> int | None:
     if value is None:
         return None
     bound = notes.read(error_bound.parse, capture(value), f"{number}:error_bound")
     return bound.value_ns if bound else None
 
 
-def _counters(value: object, notes: Notes, number: int) -> PhcCounters | None:
+def _counters(value: object, notes: ParseNotes, number: int) -> PhcCounters | None:
     if value is None:
         return None
     said = capture(value)

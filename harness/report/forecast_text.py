@@ -3,14 +3,14 @@
 from dataclasses import asdict
 from typing import Any
 
-from harness.campaign.ec2_forecast import HostOutlook, Outlook
+from harness.campaign.ec2_forecast import Ec2Forecast, HostForecast
 from harness.model.cloud import Quota
 
 _HEAD = ("HOST", "ARCH", "VCPU", "PHC", "$/HOUR", "ZONES")
 UNKNOWN = "unknown"
 
 
-def document(outlook: Outlook) -> dict[str, Any]:
+def document(outlook: Ec2Forecast) -> dict[str, Any]:
     """As JSON-ready data. What is unknown is null."""
     return {
         "region": outlook.region,
@@ -27,7 +27,7 @@ def document(outlook: Outlook) -> dict[str, Any]:
     }
 
 
-def lines(outlook: Outlook) -> list[str]:
+def lines(outlook: Ec2Forecast) -> list[str]:
     """A table of hosts, why they are placed so, the quotas, the cost, and what permission it takes."""
     rows = [_HEAD, *map(_row, outlook.hosts)]
     sizes = [max(len(row[column]) for row in rows) for column in range(len(_HEAD))]
@@ -44,7 +44,7 @@ def lines(outlook: Outlook) -> list[str]:
     ]
 
 
-def cost(outlook: Outlook) -> str:
+def cost(outlook: Ec2Forecast) -> str:
     """One sentence; the instances alone."""
     about, at_most = usd(outlook.priced_about_usd), usd(outlook.priced_at_most_usd)
     known = f"about {about}, at most {at_most} when every host stays for its whole lease"
@@ -77,12 +77,12 @@ def zones(names: tuple[str, ...]) -> str:
     return " ".join([names[0], *(name[len(names[0]) - 1 :] for name in names[1:])])
 
 
-def _row(host: HostOutlook) -> tuple[str, ...]:
+def _row(host: HostForecast) -> tuple[str, ...]:
     told = price(host.price_per_hour_usd)
     return host.name, host.architecture, str(host.vcpus), phc(host.phc), told, zones(host.zones)
 
 
-def _by_placement(hosts: tuple[HostOutlook, ...]) -> dict[str, list[str]]:
+def _by_placement(hosts: tuple[HostForecast, ...]) -> dict[str, list[str]]:
     found: dict[str, list[str]] = {}
     for host in hosts:
         found.setdefault(host.placement_why, []).append(host.name)

@@ -3,13 +3,13 @@
 import datetime
 
 from harness.campaign.plan import Plan
-from harness.model.cloud import Terms
+from harness.model.cloud import PriceTerms
 from harness.report.forecast_text import usd
 
 _HOUR_S = 3600.0
 
 
-def line(run: str, made: Plan, terms: Terms, now: datetime.datetime) -> str:
+def line(run: str, made: Plan, terms: PriceTerms, now: datetime.datetime) -> str:
     """One line for people. `now` has the time zone that they read the clock by."""
     hosts = len(made.hosts)
     one_after_another = -(-hosts // made.parallel)
@@ -24,7 +24,7 @@ def line(run: str, made: Plan, terms: Terms, now: datetime.datetime) -> str:
     return f"run {run}: {', '.join(part for part in parts if part)}"
 
 
-def _cost(made: Plan, terms: Terms) -> str:
+def _cost(made: Plan, terms: PriceTerms) -> str:
     prices = [terms.usd_per_hour.get(host.instance_type) for host in made.hosts]
     known = [price for price in prices if price is not None]
     if len(known) < len(prices):

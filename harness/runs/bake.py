@@ -27,7 +27,7 @@ from harness.model.image_aliases import BAKED, BAKED_NAME
 from harness.runs import campaign_run, kept_hosts
 from harness.runs.context import Interrupted, Listener
 from harness.runs.kept_hosts import Chooser
-from harness.store.evidence_folder import Folder
+from harness.store.evidence_folder import EvidenceFolder
 from harness.store.ledger import Ledger
 from harness.system import proc
 from harness.system.settings import Settings
@@ -38,7 +38,7 @@ _ANONYMISE_DEADLINE_S = 120.0
 ARCHITECTURES = ("x86_64", "arm64")
 
 
-class Bakery(Protocol):
+class ImageMaker(Protocol):
     """What makes images of running hosts."""
 
     def make(self, host: Token, *, name: str, driver: str, progress: Progress) -> BakedImage:
@@ -55,7 +55,7 @@ class Bakery(Protocol):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Order:
+class BakeRequest:
     """What is to be baked: hosts of a campaign, one for each architecture, into images of this name."""
 
     campaign: Campaign
@@ -64,11 +64,11 @@ class Order:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Kitchen:
+class BakeContext:
     """What a bake works with. `bench_of` gives the bench of a campaign, `bakery_of` what makes images there."""
 
     bench_of: Callable[[Campaign], Bench]
-    bakery_of: Callable[[Bench, Callable[[float], None]], Bakery]
+    bakery_of: Callable[[Bench, Callable[[float], None]], ImageMaker]
     ledger: Ledger
     settings: Settings
     listener: Listener
@@ -80,7 +80,7 @@ class Kitchen:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Result:
+class BakeResult:
     """What became of one host: its image, or why there is none. `proof` is the host that was made from the image."""
 
     host: HostRecord
@@ -118,7 +118,7 @@ def default_name(campaign: Campaign) -> str:
     return meant[1] if meant else campaign.cloud.image
 
 
-def check(order: Order, types: Mapping[str, TypeInfo]) -> None:
+def check(order: BakeRequest, types: Mapping[str, TypeInfo]) -> None:
     """Raises RequestError for what cannot be baked, before anything is made."""
     campaign = order.campaign
     if not BAKED_NAME.fullmatch(order.name):
@@ -144,30 +144,30 @@ def check(order: Order, types: Mapping[str, TypeInfo]) -> None:
             )
 
 
-def bake(order: Order, kitchen: Kitchen) -> tuple[RunRecord, Sequence[Result]]:
+def bake(order: BakeRequest, kitchen: BakeContext) -> tuple[RunRecord, Sequence[BakeResult]]:
     """Qualify, copy, qualify the copies, publish: the first run's record, and what became of each of its hosts."""
     campaign = replace(order.campaign, keep=Keep.ASK)
     bench = kitchen.bench_of(campaign)
     plan = planning.make(campaign, bench.types(), now=datetime.now(UTC))
-    oven = _Oven(order, kitchen, bench)
+    oven = _Bake(order, kitchen, bench)
     record = kitchen.start(plan, bench, oven.bake)
     return record, [oven.result(host) for host in record.hosts]
 
 
 @dataclass(slots=True)
-class _Oven:
+class _Bake:
     """A bake under way. Each host has its result from the beginning, without a candidate that is not published."""
 
-    order: Order
-    kitchen: Kitchen
+    order: BakeRequest
+    kitchen: BakeContext
     bench: Bench
-    results: dict[str, Result] = field(default_factory=dict)
+    results: dict[str, BakeResult] = field(default_factory=dict)
     candidates: dict[str, BakedImage] = field(default_factory=dict)
     stop: threading.Event = field(default_factory=threading.Event)
 
     def bake(self, run: str, hosts: Sequence[HostRecord]) -> Collection[str]:
         """The chooser of the first run: makes images of its hosts, and lets none of them stay."""
-        self.results = {host.name: Result(host=host) for host in hosts}
+        self.results = {host.name: BakeResult(host=host) for host in hosts}
         bakery = self.kitchen.bakery_of(self.bench, self._pause)
         try:
             self._copy(run, bakery)
@@ -184,13 +184,13 @@ class _Oven:
             self._drop(run, bakery)
         return ()
 
-    def result(self, host: HostRecord) -> Result:
+    def result(self, host: HostRecord) -> BakeResult:
         """What became of a host of the first run."""
         passed = host.verdict.outcome is Outcome.PASS
-        unasked = Result(host=host, why="interrupted" if passed else "its host did not pass")
+        unasked = BakeResult(host=host, why="interrupted" if passed else "its host did not pass")
         return replace(self.results.get(host.name, unasked), host=host)
 
-    def _copy(self, run: str, bakery: Bakery) -> None:
+    def _copy(self, run: str, bakery: ImageMaker) -> None:
         """A candidate of each host, side by side."""
         with ThreadPoolExecutor(len(self.results), thread_name_prefix="bake") as pool:
             making = [pool.submit(self._make, Token(run=run, host=name), bakery) for name in self.results]
@@ -202,7 +202,7 @@ class _Oven:
         for one in making:
             one.result()
 
-    def _make(self, host: Token, bakery: Bakery) -> None:
+    def _make(self, host: Token, bakery: ImageMaker) -> None:
         step, ended = self.kitchen.ledger.begin(host, Stage.BAKE), "our fault"
         tell = self._teller(host.host)
         try:
@@ -221,7 +221,7 @@ class _Oven:
 
     def _anonymise(self, host: Token) -> None:
         machine = kept_hosts.machine(host.run, host.host, self.bench, self.kitchen.ledger)
-        folder = Folder.create(self.kitchen.settings.runs_dir / host.run / host.host)
+        folder = EvidenceFolder.create(self.kitchen.settings.runs_dir / host.run / host.host)
         known_hosts = ssh.pin(machine, folder.path)
         with ssh.shared_connection() as control:
             target = Target(machine=machine, known_hosts=known_hosts, control=control)
@@ -249,7 +249,7 @@ class _Oven:
         if record.interrupted:
             raise KeyboardInterrupt
 
-    def _publish(self, name: str, bakery: Bakery) -> None:
+    def _publish(self, name: str, bakery: ImageMaker) -> None:
         """Only what is proven; then those that it takes the place of go."""
         result, image = self.results[name], self.candidates[name]
         if result.proof is None or result.proof.verdict.outcome is not Outcome.PASS:
@@ -266,7 +266,7 @@ class _Oven:
         except HarnessError as error:
             self._note(name, not_retired=str(error))
 
-    def _drop(self, run: str, bakery: Bakery) -> None:
+    def _drop(self, run: str, bakery: ImageMaker) -> None:
         """Whatever is not published goes; what does not is found once more when the run ends, and named."""
         for name, result in self.results.items():
             if result.image is None:

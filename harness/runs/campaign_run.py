@@ -21,10 +21,10 @@ from harness.ladder import judge
 from harness.model import Depth, Evidence, HostRecord, HostState, Resource, RunRecord, Stage, Token
 from harness.report import start_line, text
 from harness.report.formats import Format, render
-from harness.runs.context import Listener, Way
+from harness.runs.context import Listener, RunContext
 from harness.runs.kept_hosts import Chooser, asked_to_stop, decide, keep_none, settled
 from harness.runs.qualification import qualify
-from harness.store.evidence_folder import Folder
+from harness.store.evidence_folder import EvidenceFolder
 from harness.store.ledger import Ledger
 from harness.system.settings import Settings
 from harness.untrusted.plain_text import bounded
@@ -103,13 +103,13 @@ def resume(
 
 def _way(
     run: str, plan: Plan, bench: Bench, ledger: Ledger, settings: Settings, listener: Listener, *, afresh: bool = False
-) -> Way:
-    return Way(
+) -> RunContext:
+    return RunContext(
         run=run,
         bench=bench,
         campaign=plan.campaign,
         ledger=ledger,
-        folder=Folder.create(settings.runs_dir / run),
+        folder=EvidenceFolder.create(settings.runs_dir / run),
         settings=settings,
         listener=listener,
         afresh=afresh,
@@ -117,7 +117,7 @@ def _way(
 
 
 def conduct(
-    plan: Plan, way: Way, choose: Chooser = keep_none, judged: Mapping[str, HostRecord] = MappingProxyType({})
+    plan: Plan, way: RunContext, choose: Chooser = keep_none, judged: Mapping[str, HostRecord] = MappingProxyType({})
 ) -> RunRecord:
     """Take every host of the plan along its way, let `choose` say which stay if the campaign asks, and book the end.
 
@@ -151,7 +151,7 @@ def conduct(
     return replace(record, failures=way.failures.noted)
 
 
-def _qualified(host: PlannedHost, way: Way) -> HostRecord:
+def _qualified(host: PlannedHost, way: RunContext) -> HostRecord:
     """The host's record, also where not even its folder can be made: the host is released, nothing is known of it."""
     try:
         return qualify(host, way)
@@ -179,7 +179,7 @@ def unknown(name: str, instance_type: str, trouble: str | None) -> HostRecord:
     )
 
 
-def _closed(record: RunRecord, way: Way) -> RunRecord:
+def _closed(record: RunRecord, way: RunContext) -> RunRecord:
     """Write the report in both forms and the checksums. What cannot be written is in the record that is returned."""
     for name, form in ((REPORT_TEXT, _report_text), (REPORT_JSON, _report_json)):
         way.failures.attempt(f"writing {name}", lambda name=name, form=form: way.folder.write(name, form(record)))

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from harness.benches.bench import Bench
 from harness.campaign.campaign import Campaign
 from harness.model import Stage
-from harness.runs.release_failures import Failures
-from harness.store.evidence_folder import Folder
+from harness.runs.release_failures import ReleaseFailures
+from harness.store.evidence_folder import EvidenceFolder
 from harness.store.ledger import Ledger
 from harness.system.settings import Settings
 
@@ -21,7 +21,7 @@ class Interrupted(Exception):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Way:
+class RunContext:
     """What the ways of all hosts of one run share. `stop` ends them early; `fatal` means: provision nothing more.
 
     `afresh`: an earlier attempt may have left something of them, which is removed first.
@@ -31,10 +31,10 @@ class Way:
     bench: Bench
     campaign: Campaign
     ledger: Ledger
-    folder: Folder
+    folder: EvidenceFolder
     settings: Settings
     listener: Listener
     afresh: bool = False
     stop: threading.Event = field(default_factory=threading.Event)
     fatal: threading.Event = field(default_factory=threading.Event)
-    failures: Failures = field(default_factory=Failures)
+    failures: ReleaseFailures = field(default_factory=ReleaseFailures)

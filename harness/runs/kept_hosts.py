@@ -10,7 +10,7 @@ from harness.benches.bench import Bench
 from harness.campaign.campaign import Keep
 from harness.errors import RequestError
 from harness.model import HostRecord, HostState, Machine, Outcome, Stage, Token
-from harness.runs.release_failures import Failures
+from harness.runs.release_failures import ReleaseFailures
 from harness.store.ledger import HostLine, Ledger
 
 Chooser = Callable[[str, Sequence[HostRecord]], Collection[str]]
@@ -30,7 +30,7 @@ def decide(
     bench: Bench,
     ledger: Ledger,
     choose: Chooser,
-    failures: Failures,
+    failures: ReleaseFailures,
 ) -> tuple[tuple[HostRecord, ...], bool]:
     """Ask which of the hosts that wait for it stay, and release the others.
 
@@ -68,7 +68,7 @@ def release(run: str, records: Sequence[HostRecord], bench: Bench, ledger: Ledge
 
     Raises SetupError, once all are dealt with, when what became of one could not be booked.
     """
-    failures = Failures()
+    failures = ReleaseFailures()
     settled = [_settle(record, False, run, bench, ledger, failures) for record in records]
     failures.raise_noted()
     return settled
@@ -87,7 +87,9 @@ def keep(run: str, host: str, bench: Bench, ledger: Ledger) -> HostRecord:
     return record
 
 
-def settled(line: HostLine, run: str, keep: Keep, bench: Bench, ledger: Ledger, failures: Failures) -> HostRecord:
+def settled(
+    line: HostLine, run: str, keep: Keep, bench: Bench, ledger: Ledger, failures: ReleaseFailures
+) -> HostRecord:
     """A host that has its verdict, with what becomes of it where its run died before that was booked.
 
     One that passed and still runs stays, where the campaign keeps those; where it asks, the question comes later.
@@ -131,7 +133,9 @@ def _asked(run: str, waiting: Sequence[HostRecord], choose: Chooser) -> tuple[Co
         return (), True
 
 
-def _settle(record: HostRecord, stays: bool, run: str, bench: Bench, ledger: Ledger, failures: Failures) -> HostRecord:
+def _settle(
+    record: HostRecord, stays: bool, run: str, bench: Bench, ledger: Ledger, failures: ReleaseFailures
+) -> HostRecord:
     """The record with what becomes of its host. What cannot be booked keeps no host from being removed."""
     token = Token(run=run, host=record.name)
     before = failures.attempt(f"counting the calls for {token}", bench.api_calls, token)
@@ -147,7 +151,7 @@ def _more(known: float | None, before: float | None, after: float | None) -> flo
     return known if before is None or after is None else round((known or 0.0) + after - before, 1)
 
 
-def _released(token: Token, bench: Bench, ledger: Ledger, failures: Failures) -> HostState:
+def _released(token: Token, bench: Bench, ledger: Ledger, failures: ReleaseFailures) -> HostState:
     step = failures.attempt(f"booking the release of {token}", ledger.begin, token, Stage.RELEASE)
     error = failures.release(bench, token)
     if step is not None:

@@ -19,7 +19,7 @@ from harness.campaign.campaign import Keep
 from harness.campaign.plan import PlannedHost
 from harness.errors import CommandError, HarnessError
 from harness.host import driver_archive, host_key, reboot, sampling, ssh
-from harness.host.playbooks import Played, PlayOutcome, Target, play, role_variables
+from harness.host.playbooks import PlayOutcome, PlayResult, Target, play, role_variables
 from harness.model import (
     DEFAULT_CLOCK_NAMES,
     Depth,
@@ -36,8 +36,8 @@ from harness.model import (
     Verdict,
 )
 from harness.probes import facts as facts_probe
-from harness.probes.samples import Reader, in_short
-from harness.runs.context import Interrupted, Way
+from harness.probes.samples import SampleReader, in_short
+from harness.runs.context import Interrupted, RunContext
 from harness.system import proc
 from harness.untrusted.plain_text import bounded, clip, printable, well_formed
 
@@ -50,7 +50,7 @@ _MOST_COLLECTED = 4 << 20
 _LONGEST_SENTENCE = 2000
 
 
-def qualify(host: PlannedHost, way: Way) -> HostRecord:
+def qualify(host: PlannedHost, way: RunContext) -> HostRecord:
     """Take one host from nothing to a verdict and back to nothing (or keep it, when the campaign says so)."""
     return Qualification(host, way).take()
 
@@ -58,7 +58,7 @@ def qualify(host: PlannedHost, way: Way) -> HostRecord:
 class Qualification:
     """The state of one host on its way."""
 
-    def __init__(self, host: PlannedHost, way: Way) -> None:
+    def __init__(self, host: PlannedHost, way: RunContext) -> None:
         self.host, self.way = host, way
         self.token = Token(run=way.run, host=host.name)
         self.folder = way.folder.host(host.name)
@@ -165,7 +165,7 @@ class Qualification:
             self.found = replace(self.found, facts=facts, unparsed=self.found.unparsed + unparsed)
             return facts
 
-    def _look_where_configuring_failed(self, target: Target, played: Played) -> None:
+    def _look_where_configuring_failed(self, target: Target, played: PlayResult) -> None:
         """Such a host is not measured, yet what it says tells why it could not be configured."""
         if played.outcome is not PlayOutcome.FAILED:
             return
@@ -197,7 +197,7 @@ class Qualification:
         """Keep the samples' text as evidence and read each line as it comes."""
         duration_s, name = self.way.campaign.measure_duration_s, f"{self.prefix}samples.jsonl"
         most = sampling.most_samples(duration_s, self.way.campaign.measure_interval_s)
-        reader = Reader(name, most=most)
+        reader = SampleReader(name, most=most)
         with self.folder.stream(name) as file:
             sampling.follow(
                 target,
@@ -302,7 +302,7 @@ class Qualification:
         control = cleanup.enter_context(ssh.shared_connection())
         return Target(machine=self.machine, known_hosts=ssh.pin(self.machine, self.folder.path), control=control)
 
-    def _play(self, name: str, target: Target, variables: Mapping[str, Any], tell: Callable[[str], None]) -> Played:
+    def _play(self, name: str, target: Target, variables: Mapping[str, Any], tell: Callable[[str], None]) -> PlayResult:
         played = play(
             self.way.settings.assets_dir / "playbooks" / name,
             target,

@@ -15,7 +15,7 @@ from harness.untrusted.plain_text import bounded
 T = TypeVar("T")
 
 
-class Failures:
+class ReleaseFailures:
     """Does what must not keep the next step from being done. Threads share it."""
 
     def __init__(self) -> None:

@@ -24,7 +24,7 @@ LOCAL = "lab"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Left:
+class Leftover:
     """All that one token still names, and why it may go."""
 
     token: Token
@@ -33,7 +33,7 @@ class Left:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class LeftAlone:
+class UntouchedResource:
     """Something that nobody here may end, and why. `names_our_run`: its token names a run of this ledger."""
 
     resource: Resource
@@ -45,8 +45,8 @@ class LeftAlone:
 class Survey:
     """What may be removed, and what is told and stays."""
 
-    removable: tuple[Left, ...]
-    left_alone: tuple[LeftAlone, ...]
+    removable: tuple[Leftover, ...]
+    left_alone: tuple[UntouchedResource, ...]
 
 
 def survey(ledger: Ledger, bench: Bench) -> Survey:
@@ -56,14 +56,15 @@ def survey(ledger: Ledger, bench: Bench) -> Survey:
     for resource in bench.resources():
         by_token.setdefault(resource.token, []).append(resource)
     now = datetime.datetime.now(datetime.UTC)
-    removable: list[Left] = []
-    left_alone: list[LeftAlone] = []
+    removable: list[Leftover] = []
+    left_alone: list[UntouchedResource] = []
     for text, resources in by_token.items():
         try:
             token = Token.parse(text)
         except ValueError as error:
             left_alone += [
-                LeftAlone(resource=one, why=one.unproven or str(error), names_our_run=False) for one in resources
+                UntouchedResource(resource=one, why=one.unproven or str(error), names_our_run=False)
+                for one in resources
             ]
             continue
         state = _run_state(token, bench, runs, ledger)
@@ -71,19 +72,19 @@ def survey(ledger: Ledger, bench: Bench) -> Survey:
         if (item := _removable(token, decided)) is not None:
             removable.append(item)
         left_alone += [
-            LeftAlone(resource=one, why=decision.why, names_our_run=token.run in runs)
+            UntouchedResource(resource=one, why=decision.why, names_our_run=token.run in runs)
             for one, decision in decided
             if decision.removal is Removal.LEAVE
         ]
     return Survey(removable=tuple(removable), left_alone=tuple(left_alone))
 
 
-def left(ledger: Ledger, bench: Bench) -> list[Left]:
+def left(ledger: Ledger, bench: Bench) -> list[Leftover]:
     """What of it may be removed."""
     return list(survey(ledger, bench).removable)
 
 
-def remove(items: Sequence[Left], bench: Bench) -> list[str]:
+def remove(items: Sequence[Leftover], bench: Bench) -> list[str]:
     """Release each; go on past errors. Raises CleanupError that names what could not be removed."""
     removed: list[str] = []
     failed: list[str] = []
@@ -131,14 +132,14 @@ def _close_host(run: RunLine, host: HostLine, ledger: Ledger, bench: Bench) -> H
     return record
 
 
-def _removable(token: Token, decided: Sequence[tuple[Resource, RemovalDecision]]) -> Left | None:
+def _removable(token: Token, decided: Sequence[tuple[Resource, RemovalDecision]]) -> Leftover | None:
     """What of a token may go: nothing while something else that is proven to be ours is in use by it."""
     ending = [(one, decision.why) for one, decision in decided if decision.removal is Removal.END]
     in_use = any(decision.removal is Removal.IN_USE and one.unproven is None for one, decision in decided)
     if in_use or not ending:
         return None
     why = max((why for _, why in ending), key=len)  # the one that tells of a lease, too
-    return Left(token=token, resources=tuple(one for one, _ in ending), why=why)
+    return Leftover(token=token, resources=tuple(one for one, _ in ending), why=why)
 
 
 def _run_state(token: Token, bench: Bench, runs: Mapping[str, RunLine], ledger: Ledger) -> RunState:

@@ -18,13 +18,13 @@ _KEPT_BYTES = 4 << 20
 
 
 @dataclass(frozen=True, slots=True)
-class Folder:
+class EvidenceFolder:
     """A directory of evidence; `host()` gives the part of one host."""
 
     path: Path
 
     @classmethod
-    def create(cls, path: Path) -> "Folder":
+    def create(cls, path: Path) -> "EvidenceFolder":
         """Make the directory. Raises SetupError when that is not allowed or there is no room."""
         try:
             path.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -35,11 +35,11 @@ class Folder:
             ) from error
         return cls(path)
 
-    def host(self, name: str) -> "Folder":
+    def host(self, name: str) -> "EvidenceFolder":
         """The part of one host. Raises HarnessError where its name is no name of a host."""
         if not names.fits(names.HOST, name):
             raise HarnessError(f"{shown(name)} is no name of a folder of evidence")
-        return Folder.create(self._inside(name))
+        return EvidenceFolder.create(self._inside(name))
 
     def write(self, name: str, content: str | bytes) -> Path:
         """Write a file so that it is there whole or not at all, also when the machine stops in between.

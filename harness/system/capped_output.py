@@ -22,7 +22,7 @@ _TICK_S = 0.05
 _LINGER_S = 0.2
 
 
-class Ended(StrEnum):
+class EndReason(StrEnum):
     """Why reading ended: the outputs were closed, the deadline passed, or a cap was reached."""
 
     CLOSED = "closed"
@@ -31,7 +31,7 @@ class Ended(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Pipes:
+class ProgramPipes:
     """The ends that we hold of a program's standard streams; `words` is its input, None where it has none."""
 
     words: IO[bytes] | None
@@ -40,17 +40,17 @@ class Pipes:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Outputs:
+class CappedOutputs:
     """What was read until then, at most a chunk above the caps."""
 
     out: bytes
     err: bytes
-    ended: Ended
+    ended: EndReason
 
 
 def exchange(
-    pipes: Pipes, words: bytes, *, deadline: float, runs: Callable[[], bool], most_out: int, most_err: int
-) -> Outputs:
+    pipes: ProgramPipes, words: bytes, *, deadline: float, runs: Callable[[], bool], most_out: int, most_err: int
+) -> CappedOutputs:
     """Feed a program its input and read both outputs until both are closed. `deadline` is of time.monotonic().
 
     A program that `runs` no more, while a child of its own holds its outputs open, is not waited for beyond a moment.
@@ -58,7 +58,7 @@ def exchange(
     out, err = pipes.out.fileno(), pipes.err.fileno()
     read: dict[int, bytearray] = {out: bytearray(), err: bytearray()}
     caps = {out: most_out, err: most_err}
-    pending, ended, gone_since = memoryview(words), Ended.CLOSED, None
+    pending, ended, gone_since = memoryview(words), EndReason.CLOSED, None
     with selectors.DefaultSelector() as selector:
         for stream in read:
             os.set_blocking(stream, False)
@@ -69,7 +69,7 @@ def exchange(
         while selector.get_map():
             now = time.monotonic()
             if now >= deadline:
-                ended = Ended.LATE
+                ended = EndReason.LATE
                 break
             if gone_since is not None and now > gone_since + _LINGER_S:
                 break
@@ -80,7 +80,7 @@ def exchange(
                 elif chunk := _read(key.fd):
                     read[key.fd] += chunk
                     if len(read[key.fd]) > caps[key.fd]:
-                        return _outputs(read, Ended.TOO_MUCH)
+                        return _outputs(read, EndReason.TOO_MUCH)
                 elif chunk is not None:
                     selector.unregister(key.fd)
             if not ready and gone_since is None and not runs():
@@ -88,7 +88,7 @@ def exchange(
     return _outputs(read, ended)
 
 
-class Lines:
+class LineCutter:
     """Cuts what a program prints into lines. One above `LONGEST_LINE` bytes is passed on in its beginning alone."""
 
     def __init__(self, put: Callable[[str], object]) -> None:
@@ -136,6 +136,6 @@ def _feed(selector: selectors.BaseSelector, words: IO[bytes] | None, pending: me
     return pending
 
 
-def _outputs(read: dict[int, bytearray], ended: Ended) -> Outputs:
+def _outputs(read: dict[int, bytearray], ended: EndReason) -> CappedOutputs:
     out, err = read.values()
-    return Outputs(out=bytes(out), err=bytes(err), ended=ended)
+    return CappedOutputs(out=bytes(out), err=bytes(err), ended=ended)

@@ -14,7 +14,7 @@ from typing import IO
 
 from harness.errors import CommandError, FloodError, SetupError
 from harness.system import capped_output
-from harness.system.capped_output import Ended, Lines, Pipes
+from harness.system.capped_output import EndReason, LineCutter, ProgramPipes
 
 _TICK_S = 0.05
 _KILLED_S = 5.0
@@ -100,7 +100,7 @@ def run(
         assert child.stdout is not None
         assert child.stderr is not None
         outputs = capped_output.exchange(
-            Pipes(words=child.stdin, out=child.stdout, err=child.stderr),
+            ProgramPipes(words=child.stdin, out=child.stdout, err=child.stderr),
             words,
             deadline=begun + timeout_s,
             runs=lambda: child.poll() is None,
@@ -108,18 +108,18 @@ def run(
             most_err=most_err,
         )
         ended = outputs.ended
-        if ended is Ended.CLOSED and not _waited(child, begun + timeout_s - time.monotonic()):
-            ended = Ended.LATE
+        if ended is EndReason.CLOSED and not _waited(child, begun + timeout_s - time.monotonic()):
+            ended = EndReason.LATE
     finally:
         if child.returncode is None:
             _kill_group(child.pid)
             _waited(child, _KILLED_S)
         _close(child)
     seconds, out, err = time.monotonic() - begun, _text(outputs.out), _text(outputs.err)
-    if ended is Ended.TOO_MUCH:
+    if ended is EndReason.TOO_MUCH:
         cap = f"printed more than {most_out} bytes, or {most_err} of errors, and was ended"
         raise FloodError(argv, cap, stdout=out, stderr=err, after_s=seconds)
-    if ended is Ended.LATE:
+    if ended is EndReason.LATE:
         raise CommandError(argv, None, out, err, after_s=timeout_s)
     if check and child.returncode != 0:
         raise CommandError(argv, child.returncode, out, err, after_s=seconds)
@@ -154,7 +154,7 @@ def converse(
     lines: queue.Queue[str] = queue.Queue(_LINES_AHEAD)
     errors = bytearray()
     readers = [
-        threading.Thread(target=_drain, args=(child.stdout, Lines(lines.put)), daemon=True),
+        threading.Thread(target=_drain, args=(child.stdout, LineCutter(lines.put)), daemon=True),
         threading.Thread(target=_keep_end, args=(child.stderr, errors), daemon=True),
     ]
     for reader in readers:
@@ -271,7 +271,7 @@ def _start(
         raise SetupError(f"{argv[0]} may not be run: {error.strerror}") from error
 
 
-def _drain(stream: IO[bytes], lines: Lines) -> None:
+def _drain(stream: IO[bytes], lines: LineCutter) -> None:
     with suppress(ValueError, OSError):  # closed under our hands once the program has ended
         while chunk := os.read(stream.fileno(), _ERRORS_KEPT):
             lines.feed(chunk)

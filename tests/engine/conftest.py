@@ -14,7 +14,7 @@ from typing import Any
 import boto3
 import pytest
 
-from harness.benches.ec2.engine.engine import Engine, Patience
+from harness.benches.ec2.engine.engine import Deadlines, Engine
 from harness.benches.ec2.engine.engine_home import EngineHome
 from harness.benches.ec2.engine.stack import StackSettings
 from tests.doubles import rehearsal
@@ -108,7 +108,7 @@ def home(tmp_path: Path) -> EngineHome:
 
 @pytest.fixture
 def engine(home: EngineHome) -> Engine:
-    return Engine(home, patience=Patience(grace_s=5, lock_s=30))
+    return Engine(home, patience=Deadlines(grace_s=5, lock_s=30))
 
 
 @pytest.fixture(scope="session")

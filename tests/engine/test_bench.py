@@ -11,12 +11,12 @@ import pytest
 from harness.benches.bench import CapacityError, FatalError, NotOfferedError, QuotaError
 from harness.benches.ec2.bench import Ec2Bench
 from harness.model import Machine, Token
-from harness.model.cloud import CloudWishes
+from harness.model.cloud import CloudOptions
 from harness.system import settings as configuration
 
 from .conftest import REGION, Double, left
 
-WISHES = CloudWishes(region=REGION, controller_cidr="192.0.2.7/32", owner="ada")
+WISHES = CloudOptions(region=REGION, controller_cidr="192.0.2.7/32", owner="ada")
 NO_ROOM = {
     "method": "Create",
     "type": "Instance",

@@ -20,7 +20,7 @@ import pytest
 
 from harness.benches.ec2.account import tagged_resources
 from harness.benches.ec2.api.api import Api
-from harness.benches.ec2.engine.engine import Engine, Patience
+from harness.benches.ec2.engine.engine import Deadlines, Engine
 from harness.benches.ec2.engine.engine_home import EngineHome
 from harness.benches.ec2.engine.stack import StackSettings
 
@@ -124,7 +124,7 @@ def as_us(home: EngineHome, operation: str, stack: str, settings: StackSettings)
 def test_at_every_moment(
     who: str, how: Callable[[str, Any], None], double: Double, home: EngineHome, settings: Settings
 ) -> None:
-    engine = Engine(home, patience=Patience(grace_s=3, lock_s=60), at_once=3)
+    engine = Engine(home, patience=Deadlines(grace_s=3, lock_s=60), at_once=3)
     engine.prepare(lambda _: None)
     rules = [rule(moment, f"{who}-{number}") for number, moment in enumerate(MOMENTS) if moment.method]
     double.shall(*rules)

@@ -11,8 +11,8 @@ import pytest
 from harness.benches.bench import CapacityError
 from harness.benches.ec2.account import tagged_resources
 from harness.benches.ec2.api.api import Api
-from harness.benches.ec2.api.api_errors import Kind
-from harness.benches.ec2.engine.engine import Engine, Patience
+from harness.benches.ec2.api.api_errors import ErrorKind
+from harness.benches.ec2.engine.engine import Deadlines, Engine
 from harness.benches.ec2.engine.engine_home import EngineHome
 from harness.benches.ec2.engine.resource_failures import EngineError
 
@@ -93,7 +93,7 @@ def test_no_capacity_is_told_in_ec2_s_code_and_what_was_made_goes(
     with pytest.raises(EngineError, match=r"stack nocap-a: up: Instance host-al2023: creating EC2 Instance") as caught:
         engine.up("nocap-a", settings("nocap", "a"), lambda _: None)
     (failure,) = caught.value.failures
-    assert failure.kind is Kind.CAPACITY
+    assert failure.kind is ErrorKind.CAPACITY
     cause = caught.value.cause("launching m7i.large")
     assert isinstance(cause, CapacityError)
     assert cause.message == (
@@ -142,7 +142,7 @@ def test_past_its_deadline_an_operation_is_ended_and_its_stack_can_be_removed(
     double: Double, home: EngineHome, settings: Settings
 ) -> None:
     double.shall({"method": "Create", "type": "Instance", "delay_s": 4})
-    hasty = Engine(home, patience=Patience(up_s=6, grace_s=1))
+    hasty = Engine(home, patience=Deadlines(up_s=6, grace_s=1))
     Engine(home).prepare(lambda _: None)
     with pytest.raises(EngineError, match=r"up did not end within 6 s, and was ended"):
         hasty.up("late-a", settings("late", "a"), lambda _: None)

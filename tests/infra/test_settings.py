@@ -13,7 +13,7 @@ import pulumi
 import pytest
 
 from infra.defaults import host_key, own_address, public_key
-from infra.settings import KEYS, Settings, SettingsError, read
+from infra.settings import KEYS, ProgramSettings, SettingsError, read
 
 from .conftest import Program
 
@@ -30,7 +30,7 @@ def test_pulumi_yaml_describes_every_setting_that_the_program_reads(project: Map
 def test_a_key_never_shows(complete: Mapping[str, str], project: Mapping[str, Any]) -> None:
     values = {key: str(each.get("default", "")) for key, each in project["config"].items()} | complete
     settings = read(values.get, region="eu-north-1")
-    assert isinstance(settings, Settings)
+    assert isinstance(settings, ProgramSettings)
     assert len(fields(settings)) == len(KEYS) + 1
     assert complete["hostKey"].splitlines()[1] not in repr(settings)
 

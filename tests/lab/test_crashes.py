@@ -80,7 +80,7 @@ def own_cache(tmp_path: Path, bench: LabBench) -> Iterator[dict[str, str]]:
         process_tags.end_all(half)
 
 
-def workers(cache: str) -> list[process_tags.Marked]:
+def workers(cache: str) -> list[process_tags.TaggedProcess]:
     return process_tags.running(lambda marked: str(marked.folder).startswith(cache))
 
 

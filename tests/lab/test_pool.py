@@ -16,7 +16,7 @@ from harness.benches.lab.bench import LabBench
 from harness.benches.lab.pool import lab_source
 from harness.benches.lab.pool.lab_source import WarmHost
 from harness.benches.lab.pool.pool import PoolClosed, WarmPool
-from harness.benches.lab.pool.pool_state import Rules
+from harness.benches.lab.pool.pool_state import PoolRules
 from harness.benches.lab.processes import process_tags
 from harness.host import ssh
 from harness.system import proc, settings
@@ -36,7 +36,7 @@ def until(seen: Callable[[], object], within_s: float = 500.0) -> None:
         time.sleep(0.02)
 
 
-def guests_of(bench: LabBench) -> list[process_tags.Marked]:
+def guests_of(bench: LabBench) -> list[process_tags.TaggedProcess]:
     return process_tags.running(
         lambda marked: marked.role == process_tags.GUEST and str(marked.folder).startswith(str(bench.records.root))
     )
@@ -49,7 +49,7 @@ def say(guest: WarmHost, folder: Path, *words: str) -> str:
 
 @pytest.fixture
 def opened(bench: LabBench) -> Iterator[WarmPool[WarmHost]]:
-    with lab_source.open_pool(bench, "lab.phc", Rules(size=2, most=MOST, look_every_s=1.0), print) as pool:
+    with lab_source.open_pool(bench, "lab.phc", PoolRules(size=2, most=MOST, look_every_s=1.0), print) as pool:
         yield pool
         for number in pool.stock.out:
             pytest.fail(f"guest {number} was not released")
@@ -123,7 +123,7 @@ def test_ten_at_once_are_served_in_order_with_three_guests(opened: WarmPool[Warm
 
 
 def test_old_guests_are_replaced(bench: LabBench) -> None:
-    with lab_source.open_pool(bench, "lab.driver-off", Rules(size=1, most=MOST, ttl_s=6.0), print) as pool:
+    with lab_source.open_pool(bench, "lab.driver-off", PoolRules(size=1, most=MOST, ttl_s=6.0), print) as pool:
         until(lambda: pool.stock.warm)
         first = pool.stock.warm[0].number
         until(lambda: pool.stock.warm and pool.stock.warm[0].number > first)
@@ -133,7 +133,7 @@ def test_old_guests_are_replaced(bench: LabBench) -> None:
 
 def test_closing_ends_a_guest_on_its_way_and_wakes_who_waits(bench: LabBench) -> None:
     with ThreadPoolExecutor() as threads:
-        with lab_source.open_pool(bench, "lab.phc", Rules(size=1, most=MOST), print) as pool:
+        with lab_source.open_pool(bench, "lab.phc", PoolRules(size=1, most=MOST), print) as pool:
             waiting = threads.submit(pool.acquire, timeout_s=60)
             until(lambda: guests_of(bench))
         with pytest.raises(PoolClosed):

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from harness.benches.lab.guests import cable
-from harness.benches.lab.guests.cable import End
+from harness.benches.lab.guests.cable import CableEnd
 from harness.benches.lab.io import qmp
 from harness.benches.lab.parts import cache_build, qemu
 from harness.benches.lab.parts.command_line import OTHER_SLOT
@@ -22,7 +22,7 @@ pytestmark = [pytest.mark.lab, pytest.mark.xdist_group("guests")]
 
 
 @pytest.fixture
-def power_on(tmp_path: Path) -> Iterator[Callable[[str], End]]:
+def power_on(tmp_path: Path) -> Iterator[Callable[[str], CableEnd]]:
     """Start a machine that never runs; its end of a cable."""
     found, number = (
         qemu.ensure(cache_build.writable(settings.load(os.environ).cache_dir / "lab"), print),
@@ -30,7 +30,7 @@ def power_on(tmp_path: Path) -> Iterator[Callable[[str], End]]:
     )
     with ExitStack() as cleanup:
 
-        def start(name: str) -> End:
+        def start(name: str) -> CableEnd:
             sockets = runtime_dir.private(runtime_dir.path_for(tmp_path / name))
             monitor = sockets / "qmp"
             argv = [
@@ -44,17 +44,17 @@ def power_on(tmp_path: Path) -> Iterator[Callable[[str], End]]:
             cleanup.callback(machine.wait, 10)
             cleanup.callback(machine.terminate)
             mac = f"0e:00:00:00:00:0{next(number)}"
-            return End(token=Token(run="test", host=name), monitor=monitor, mac=mac)
+            return CableEnd(token=Token(run="test", host=name), monitor=monitor, mac=mac)
 
         yield start
 
 
-def _network(end: End) -> str:
+def _network(end: CableEnd) -> str:
     with qmp.session(end.monitor) as monitor:
         return monitor.monitor("info network")
 
 
-def test_both_hosts_have_a_card_at_a_cable_without_a_name(power_on: Callable[[str], End]) -> None:
+def test_both_hosts_have_a_card_at_a_cable_without_a_name(power_on: Callable[[str], CableEnd]) -> None:
     one, other = power_on("one"), power_on("other")
     cable.join(one, other)
     for here in (one, other):
@@ -64,7 +64,7 @@ def test_both_hosts_have_a_card_at_a_cable_without_a_name(power_on: Callable[[st
         assert [path.name for path in here.monitor.parent.iterdir()] == ["qmp"]
 
 
-def test_a_second_cable_is_refused_and_the_first_one_stays(power_on: Callable[[str], End]) -> None:
+def test_a_second_cable_is_refused_and_the_first_one_stays(power_on: Callable[[str], CableEnd]) -> None:
     one, other, third = power_on("one"), power_on("other"), power_on("third")
     cable.join(one, other)
     before = _network(one)
@@ -74,7 +74,7 @@ def test_a_second_cable_is_refused_and_the_first_one_stays(power_on: Callable[[s
     assert _network(third) == ""
 
 
-def test_where_the_slot_is_taken_nothing_is_left(power_on: Callable[[str], End]) -> None:
+def test_where_the_slot_is_taken_nothing_is_left(power_on: Callable[[str], CableEnd]) -> None:
     one, other = power_on("one"), power_on("other")
     with qmp.session(one.monitor) as monitor:
         monitor.do("device_add", driver="virtio-rng-pci", bus=OTHER_SLOT)
@@ -83,7 +83,7 @@ def test_where_the_slot_is_taken_nothing_is_left(power_on: Callable[[str], End])
     assert _network(one) == ""
 
 
-def test_a_host_is_not_joined_with_itself(power_on: Callable[[str], End]) -> None:
+def test_a_host_is_not_joined_with_itself(power_on: Callable[[str], CableEnd]) -> None:
     one = power_on("one")
     with pytest.raises(RequestError, match="cannot be joined with itself"):
         cable.join(one, one)

@@ -15,7 +15,7 @@ import pytest
 from harness import wiring
 from harness.benches.lab.guests import cable
 from harness.host import ssh
-from harness.host.playbooks import Played, PlayOutcome, Target, play
+from harness.host.playbooks import PlayOutcome, PlayResult, Target, play
 from harness.model import Token
 from harness.system import proc, settings
 
@@ -43,11 +43,11 @@ class Host:
     def run(self, command: str) -> str:
         return proc.run(self.target.command("sh", "-c", command), timeout_s=120).stdout
 
-    def play(self, **variables: Any) -> Played:
+    def play(self, **variables: Any) -> PlayResult:
         given = CHAIN | {"linuxptp_interfaces": [self.card]} | variables
         return play(self.playbook, self.target, given, timeout_s=300, on_task=str, cancelled=bool)
 
-    def configure(self, **variables: Any) -> Played:
+    def configure(self, **variables: Any) -> PlayResult:
         """The play that must succeed."""
         played = self.play(**variables)
         assert played.outcome is PlayOutcome.OK, f"{played.message}\n{played.stdout}"

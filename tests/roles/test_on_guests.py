@@ -20,7 +20,7 @@ from ena_device.control import ask
 
 from harness import wiring
 from harness.host import ssh
-from harness.host.playbooks import Played, PlayOutcome, Target, play
+from harness.host.playbooks import PlayOutcome, PlayResult, Target, play
 from harness.model import Capture, DriverWord, Facts, Token
 from harness.probes import facts, samples
 from harness.system import proc, settings
@@ -47,7 +47,7 @@ class Host:
         """What a shell on the host prints; fails the test unless it ends with status 0."""
         return proc.run(self.target.command("sh", "-c", command), timeout_s=120).stdout
 
-    def play(self, name: str, variables: Mapping[str, Any] | None = None) -> Played:
+    def play(self, name: str, variables: Mapping[str, Any] | None = None) -> PlayResult:
         """A play that must succeed."""
         address, _, port = (self.target.machine.second_opinion or "").partition(" ")
         mine = {"chrony_phc_second_opinion_address": address, "chrony_phc_second_opinion_port": int(port)}
@@ -63,7 +63,7 @@ class Host:
         print(f"{name}: {played.seconds:.1f} s, {played.tasks_on_wire} tasks on the wire, {played.changed} changed")
         return played
 
-    def configure(self) -> tuple[Played, Facts]:
+    def configure(self) -> tuple[PlayResult, Facts]:
         played = self.play("configure.yml")
         assert played.tasks_on_wire <= 25
         return played, understood(played)
@@ -98,23 +98,23 @@ class Host:
         self.target.control.unlink(missing_ok=True)
 
 
-def understood(played: Played) -> Facts:
+def understood(played: PlayResult) -> Facts:
     """The facts that the play collected; every line must have been understood."""
     found, unparsed = facts.read(collected(played), where="facts.json")
     assert unparsed == ()
     return found
 
 
-def collected(played: Played) -> str:
+def collected(played: PlayResult) -> str:
     return str(played.results["Collect clock facts"]["stdout"])
 
 
-def capture(played: Played, name: str) -> Capture:
+def capture(played: PlayResult, name: str) -> Capture:
     said = json.loads(collected(played))["captures"][name]
     return Capture(command=said["command"], rc=said["rc"], out=said["out"], err=said["err"])
 
 
-def driver_record(played: Played) -> dict[str, Any]:
+def driver_record(played: PlayResult) -> dict[str, Any]:
     return dict(json.loads(capture(played, "driver-word").out))
 
 

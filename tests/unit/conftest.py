@@ -15,6 +15,7 @@ from harness.campaign import limits
 from harness.campaign.limits import Requirement
 from harness.cli.app import NAME, app
 from harness.model import (
+    ChronySource,
     Claim,
     Clock,
     Driver,
@@ -28,7 +29,6 @@ from harness.model import (
     Placement,
     Reach,
     Sample,
-    Source,
     Token,
     Tracking,
 )
@@ -106,8 +106,8 @@ def a_tracking(**changes: object) -> Tracking:
     return Tracking(**{**values, **changes})  # type: ignore[arg-type]
 
 
-def a_refclock(state: str = "*") -> Source:
-    return Source(
+def a_refclock(state: str = "*") -> ChronySource:
+    return ChronySource(
         mode="#",
         state=state,
         name="PHC0",
@@ -121,8 +121,8 @@ def a_refclock(state: str = "*") -> Source:
     )
 
 
-def a_server(offset_ns: int = 40_000, last_rx_s: int | None = 1) -> Source:
-    return Source(
+def a_server(offset_ns: int = 40_000, last_rx_s: int | None = 1) -> ChronySource:
+    return ChronySource(
         mode="^",
         state="?",
         name="169.254.169.123",

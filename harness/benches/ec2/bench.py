@@ -10,23 +10,23 @@ from functools import cached_property
 from harness.benches.bench import BenchError, Check, FatalError, InstanceType, Progress
 from harness.benches.ec2 import checks, price_terms
 from harness.benches.ec2.account import signing, ssh_access, tagged_resources
-from harness.benches.ec2.account.tagged_resources import Orphan
+from harness.benches.ec2.account.tagged_resources import TaggedResource
 from harness.benches.ec2.api.api import Api
 from harness.benches.ec2.engine import engine_home
 from harness.benches.ec2.engine.engine import Engine
 from harness.benches.ec2.engine.resource_failures import EngineError, LockedError
 from harness.benches.ec2.engine.stack import StackOutputs
 from harness.benches.ec2.instances import instance_poll
-from harness.benches.ec2.instances.instance_poll import Watch
-from harness.benches.ec2.instances.launch import Launch, Workshop
-from harness.benches.ec2.instances.launch_records import HostRecord, Records
-from harness.benches.ec2.instances.ownership_proofs import Proofs
+from harness.benches.ec2.instances.instance_poll import InstancePoll
+from harness.benches.ec2.instances.launch import HostLaunch, LaunchContext
+from harness.benches.ec2.instances.launch_records import LaunchRecord, LaunchRecords
+from harness.benches.ec2.instances.ownership_proofs import OwnershipProofs
 from harness.benches.ec2.instances.region import Region
-from harness.benches.ec2.instances.run_keys import Identity
+from harness.benches.ec2.instances.run_keys import RunKeys
 from harness.benches.ec2.market import prices
 from harness.errors import CleanupError, HarnessError
 from harness.model import Machine, Offer, Placement, Resource, Token
-from harness.model.cloud import CloudWishes, Terms, TypeInfo
+from harness.model.cloud import CloudOptions, PriceTerms, TypeInfo
 from harness.system.settings import Settings
 
 _AT_ONCE = 128
@@ -38,9 +38,9 @@ class Ec2Bench:
 
     name = "ec2"
 
-    def __init__(self, settings: Settings, wishes: CloudWishes) -> None:
+    def __init__(self, settings: Settings, wishes: CloudOptions) -> None:
         self._settings, self.wishes = settings, wishes
-        self.records = Records(settings.state_dir / "ec2" / "hosts")
+        self.records = LaunchRecords(settings.state_dir / "ec2" / "hosts")
         self._engine = Engine(engine_home.of(settings))
         self._apis: dict[str | None, Api] = {}
         self._lock = threading.Lock()
@@ -55,13 +55,13 @@ class Ec2Bench:
         return Region(self._api(self.wishes.region), self.wishes, self._settings.cache_dir, self.proofs.signer)
 
     @cached_property
-    def proofs(self) -> Proofs:
+    def proofs(self) -> OwnershipProofs:
         """What tells our own from what only carries our tags. Raises SetupError."""
-        return Proofs(signing.load(self._settings), self.records)
+        return OwnershipProofs(signing.load(self._settings), self.records)
 
     @cached_property
-    def _watch(self) -> Watch:
-        return Watch(self.region.api)
+    def _watch(self) -> InstancePoll:
+        return InstancePoll(self.region.api)
 
     @cached_property
     def _controller_cidr(self) -> str | None:
@@ -81,7 +81,7 @@ class Ec2Bench:
         wishes = self.wishes
         return checks.all_of(wishes.region, engine_home.of(self._settings), subnet=wishes.subnet, access=wishes.access)
 
-    def terms(self, types: Sequence[str]) -> Terms:
+    def terms(self, types: Sequence[str]) -> PriceTerms:
         return price_terms.of(self.region, types)
 
     # -- hosts
@@ -96,7 +96,9 @@ class Ec2Bench:
         known = self.find(token)
         if known is not None:
             return known
-        launch = Launch(record=self._begin(token, instance_type), workshop=self._workshop(token.run), progress=progress)
+        launch = HostLaunch(
+            record=self._begin(token, instance_type), workshop=self._workshop(token.run), progress=progress
+        )
         try:
             return self._machine(launch.run())
         finally:
@@ -153,8 +155,8 @@ class Ec2Bench:
 
     # -- parts
 
-    def _workshop(self, run: str) -> Workshop:
-        return Workshop(
+    def _workshop(self, run: str) -> LaunchContext:
+        return LaunchContext(
             identity=self._identity(run),
             region=self.region,
             records=self.records,
@@ -164,11 +166,11 @@ class Ec2Bench:
             controller_cidr=self._controller_cidr,
         )
 
-    def _begin(self, token: Token, instance_type: str) -> HostRecord:
+    def _begin(self, token: Token, instance_type: str) -> LaunchRecord:
         now = datetime.datetime.now(datetime.UTC).replace(microsecond=0)
         expires = (now + datetime.timedelta(seconds=self.wishes.lease_s)).isoformat()
         title = f"ptp-harness-{token.slug}-{secrets.token_hex(4)}"  # another one for each attempt
-        record = HostRecord(
+        record = LaunchRecord(
             token=token,
             instance_type=instance_type,
             folder=self.records.folder(token),
@@ -183,7 +185,7 @@ class Ec2Bench:
         )
         return self.records.write(record)
 
-    def _destroy(self, record: HostRecord, *, whole: bool) -> str:
+    def _destroy(self, record: LaunchRecord, *, whole: bool) -> str:
         """Have Pulumi destroy the stack; what it could not do, in words: EC2 is asked for what is left either way.
 
         Where the stack did not come up as a whole, an instance may be in EC2 that no state knows: it goes first, since
@@ -212,11 +214,11 @@ class Ec2Bench:
             names = [f"{one} in {region}" for one in still]
             raise CleanupError(names, next_step=f"`ptp-harness sweep --bench ec2 --yes` tries again{words}")
 
-    def _ours(self, token: Token, region: str) -> list[Orphan]:
+    def _ours(self, token: Token, region: str) -> list[TaggedResource]:
         found = tagged_resources.find(self._api(region), token=str(token), host=token.host)
         return self.proofs.ours(found, region)
 
-    def _forget_stack(self, record: HostRecord) -> None:
+    def _forget_stack(self, record: LaunchRecord) -> None:
         """Remove the stack, whose state may name what EC2 says is gone. Raises CleanupError."""
         try:
             try:
@@ -229,17 +231,17 @@ class Ec2Bench:
             names = [f"stack {record.stack}, of which nothing is left in EC2 ({error.message})"]
             raise CleanupError(names, next_step="`ptp-harness sweep --bench ec2 --yes` tries again") from error
 
-    def _forget(self, record: HostRecord) -> None:
+    def _forget(self, record: LaunchRecord) -> None:
         """Delete the host's keys and record, and with the run's last host the run's keys."""
         self._identity(record.token.run).forget_host(record.token)
         self.records.forget(record)
         if not any(other.token.run == record.token.run for other in self.records.all()):
             self._identity(record.token.run).forget()
 
-    def _identity(self, run: str) -> Identity:
-        return Identity(self._settings.state_dir / "ec2" / "keys" / run)
+    def _identity(self, run: str) -> RunKeys:
+        return RunKeys(self._settings.state_dir / "ec2" / "keys" / run)
 
-    def _machine(self, record: HostRecord) -> Machine:
+    def _machine(self, record: LaunchRecord) -> Machine:
         assert record.address is not None
         assert record.user is not None
         assert record.instance_id is not None
@@ -267,7 +269,7 @@ class Ec2Bench:
             detail=f"{record.instance_id} runs in {record.zone} at {record.address}",
         )
 
-    def _usd_per_hour(self, record: HostRecord) -> float | None:
+    def _usd_per_hour(self, record: LaunchRecord) -> float | None:
         known = prices.kept(self._api(record.region), self._settings.cache_dir, market=self.wishes.market)
         return known.get(record.launched_type or record.instance_type)
 

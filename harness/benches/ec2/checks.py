@@ -22,7 +22,7 @@ _ALL_ACCOUNTS = {"cn-": "cn-north-1", "us-gov-": "us-gov-west-1"}
 """A Region that every account of a partition has: it is asked about the others, which may be disabled or misspelt."""
 
 
-class Engine(Protocol):
+class EngineCommand(Protocol):
     """The pulumi command as `doctor` sees it. Both raise SetupError, which says how to get it."""
 
     def version(self) -> str: ...
@@ -30,7 +30,9 @@ class Engine(Protocol):
     def plugin(self) -> str | None: ...
 
 
-def all_of(region: str | None, engine: Engine, *, subnet: str | None = None, access: Access = "ssh") -> Sequence[Check]:
+def all_of(
+    region: str | None, engine: EngineCommand, *, subnet: str | None = None, access: Access = "ssh"
+) -> Sequence[Check]:
     """Every line. What an earlier failure makes pointless is left out: without credentials nothing can be asked."""
     checks = [*_pulumi(engine)]
     try:
@@ -50,7 +52,7 @@ def all_of(region: str | None, engine: Engine, *, subnet: str | None = None, acc
 def _inside(api: Api, subnet: str | None, access: Access) -> Sequence[Check]:
     """What is there in the Region."""
     seen: list[Subnet] = []
-    found: list[boot_image.Image] = []
+    found: list[boot_image.BootImage] = []
 
     def network() -> str:
         usable = networks.usable(networks.load(api, subnet), access=access)
@@ -112,7 +114,7 @@ def _region(api: Api, home: str) -> Check:
     return Check(name="region", ok=True, seen=f"{api.region}, {opted[api.region]}")
 
 
-def _permissions(api: Api, image: boot_image.Image, subnet: Subnet) -> Sequence[Check]:
+def _permissions(api: Api, image: boot_image.BootImage, subnet: Subnet) -> Sequence[Check]:
     """One line for each call that a stack makes. What EC2 cannot say beforehand is no failure."""
     trials = permissions.trials(api, image=image.ami, instance_type=TRIED_TYPE, subnet=subnet.id, vpc=subnet.vpc)
     return [
@@ -136,7 +138,7 @@ def quota(api: Api, family: str = TRIED_FAMILY) -> Check:
     return Check(name="quota", ok=limit != 0, seen=seen, remedy=remedy)
 
 
-def _pulumi(engine: Engine) -> Sequence[Check]:
+def _pulumi(engine: EngineCommand) -> Sequence[Check]:
     """The command and its AWS plugin; the plugin is looked for where there is a command."""
 
     def plugin() -> str:

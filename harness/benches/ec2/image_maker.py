@@ -11,7 +11,7 @@ from harness.benches.ec2.api import api_errors
 from harness.benches.ec2.api.api import Api, exactly
 from harness.benches.ec2.bench import Ec2Bench
 from harness.benches.ec2.images import baked_images
-from harness.benches.ec2.instances.launch_records import HostRecord
+from harness.benches.ec2.instances.launch_records import LaunchRecord
 from harness.model import Token
 from harness.model.cloud import BakedImage
 from harness.model.ownership import EXPIRES, TOKEN, Signer
@@ -25,7 +25,7 @@ _TAKEN = "InvalidAMIName.Duplicate"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Bakery:
+class Ec2ImageMaker:
     """Makes images of a bench's hosts. `pause` may raise, to end early."""
 
     bench: Ec2Bench
@@ -94,7 +94,7 @@ class Bakery:
         """Remove what became no published image of that host. Raises CleanupError."""
         self.bench.release(image_token(host))
 
-    def _stop(self, host: HostRecord) -> None:
+    def _stop(self, host: LaunchRecord) -> None:
         idents, who = [host.instance_id], host.token.host
         self.api.call("ec2", "stop_instances", what=f"stopping {host.instance_id}", host=who, InstanceIds=idents)
 
@@ -107,7 +107,7 @@ class Bakery:
         if found != "stopped":
             raise BenchError(f"{host.instance_id} is {found}: its disk is gone", next_step="bake it again")
 
-    def _create(self, host: HostRecord, title: str, tags: Mapping[str, str]) -> str:
+    def _create(self, host: LaunchRecord, title: str, tags: Mapping[str, str]) -> str:
         """Ask for the image; its id. An answer that was lost is asked for again, and then the title is taken: by us."""
         named = {"Name": f"ptp-harness {tags[baked_images.NAME]}", **tags}
         told = [{"Key": key, "Value": value} for key, value in named.items()]
@@ -134,7 +134,7 @@ class Bakery:
                 raise
             return str(same[0]["ImageId"])
 
-    def _copied(self, host: HostRecord, ident: str, progress: Progress) -> BakedImage:
+    def _copied(self, host: LaunchRecord, ident: str, progress: Progress) -> BakedImage:
         """The image, once EC2 has copied the disk."""
         progress(f"EC2 copies the disk into {ident}, which takes some minutes")
         seen: dict[str, Any] = {}

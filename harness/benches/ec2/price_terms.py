@@ -3,25 +3,25 @@
 from collections import Counter
 from collections.abc import Sequence
 
-from harness.benches.ec2.engine.engine import Patience
-from harness.benches.ec2.images.boot_image import Image
+from harness.benches.ec2.engine.engine import Deadlines
+from harness.benches.ec2.images.boot_image import BootImage
 from harness.benches.ec2.instances.region import Region
-from harness.model.cloud import Terms
+from harness.model.cloud import PriceTerms
 
 
-def of(region: Region, types: Sequence[str]) -> Terms:
+def of(region: Region, types: Sequence[str]) -> PriceTerms:
     """By what was asked when the campaign was prepared, and prices that were kept: nobody is asked anything more."""
     infos = [region.info(name) for name in types if name in region.catalogue.types]
     images = [region.image(architecture) for architecture in sorted({info.architecture for info in infos})]
-    return Terms(
+    return PriceTerms(
         images=tuple(map(_image, images)),
         placement=_placement([region.decision(info.name).setting for info in infos]),
         usd_per_hour=region.prices,
-        lasts_s=region.wishes.lease_s + Patience().up_s,
+        lasts_s=region.wishes.lease_s + Deadlines().up_s,
     )
 
 
-def _image(image: Image) -> str:
+def _image(image: BootImage) -> str:
     words = [word for word in (image.ami, image.title) if word and word != image.name]
     return f"{image.name} ({', '.join(words)})" if words else image.name
 

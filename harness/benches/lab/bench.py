@@ -12,11 +12,11 @@ from harness.benches.bench import BenchError, Check, InstanceType, Progress
 from harness.benches.lab import checks
 from harness.benches.lab.guests import guest, guest_slots, removal
 from harness.benches.lab.guests.cold_start import ColdStart
-from harness.benches.lab.guests.guest import Restoration, Workshop
-from harness.benches.lab.guests.guest_records import HostRecord, Records
+from harness.benches.lab.guests.guest import GuestContext, Restoration
+from harness.benches.lab.guests.guest_records import GuestRecord, GuestRecords
 from harness.benches.lab.guests.snapshots import Snapshot, Snapshots
 from harness.benches.lab.parts import acceleration, cache_build, disk_image, golden, qemu
-from harness.benches.lab.parts.golden import Golden
+from harness.benches.lab.parts.golden import GoldenGuest
 from harness.benches.lab.parts.qemu import Qemu
 from harness.benches.lab.processes import confinement
 from harness.benches.lab.truths.truth_model import Truth
@@ -39,7 +39,7 @@ class LabBench:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._cache = settings.cache_dir / "lab"
-        self.records = Records(settings.state_dir / "lab" / "hosts")
+        self.records = GuestRecords(settings.state_dir / "lab" / "hosts")
         self.snapshots = Snapshots(settings.state_dir / "lab" / "snapshots")
 
     def types(self) -> Mapping[str, InstanceType]:
@@ -106,7 +106,7 @@ class LabBench:
 
     # -- what hosts are made from
 
-    def _known(self, token: Token) -> HostRecord | None:
+    def _known(self, token: Token) -> GuestRecord | None:
         """The host of this token when it runs; what is left of one that does not is removed."""
         record = self.records.find(token)
         if record is not None and _runs(record):
@@ -115,7 +115,7 @@ class LabBench:
         return None
 
     def _bring_up(
-        self, token: Token, truth: Truth, workshop: Workshop, way: type[Restoration], progress: Progress
+        self, token: Token, truth: Truth, workshop: GuestContext, way: type[Restoration], progress: Progress
     ) -> Machine:
         cache_build.room(cache_build.writable(self.records.root), _OVERLAY_MIB, "a lab host")
         record = self.records.begin(guest.new_record(token, truth, self.records.folder(token)))
@@ -125,13 +125,13 @@ class LabBench:
             words = _tail(record.folder / "qemu.log")
             raise BenchError(f"the guest did not come up: {error.message}{words}", next_step=error.next_step) from error
 
-    def _workshop(self, truth: Truth, progress: Progress) -> Workshop:
+    def _workshop(self, truth: Truth, progress: Progress) -> GuestContext:
         used, base, accelerator = self._foundations(progress)
         saved = self._golden(truth, used=used, base=base, accelerator=accelerator, progress=progress)
         return self._shop(used, saved)
 
-    def _shop(self, used: Qemu, saved: Golden) -> Workshop:
-        return Workshop(
+    def _shop(self, used: Qemu, saved: GoldenGuest) -> GuestContext:
+        return GuestContext(
             qemu=used,
             golden=saved,
             assets=self._settings.assets_dir,
@@ -139,15 +139,15 @@ class LabBench:
             most_guests=self._settings.lab_guests,
         )
 
-    def _foundations(self, progress: Progress) -> tuple[Qemu, disk_image.Image, str]:
+    def _foundations(self, progress: Progress) -> tuple[Qemu, disk_image.DiskImage, str]:
         cache = cache_build.writable(self._cache)
         found = qemu.ensure(cache, progress)
         base = disk_image.ensure(cache, self._settings.assets_dir, progress)
         return found, base, acceleration.decide(cache, found, base, progress)
 
     def _golden(
-        self, truth: Truth, *, used: Qemu, base: disk_image.Image, accelerator: str, progress: Progress
-    ) -> Golden:
+        self, truth: Truth, *, used: Qemu, base: disk_image.DiskImage, accelerator: str, progress: Progress
+    ) -> GoldenGuest:
         if truth.on_wide_image:
             base = disk_image.ensure(self._cache, self._settings.assets_dir, progress, wide=True)
         return golden.ensure(
@@ -182,7 +182,7 @@ def truth_of(instance_type: str) -> Truth:
     raise RequestError(f"the lab has no type {instance_type!r}", next_step=f"nearest names: {', '.join(near)}")
 
 
-def machine(record: HostRecord, truth: Truth) -> Machine:
+def machine(record: GuestRecord, truth: Truth) -> Machine:
     """The host as those see it who use it."""
     if record.address is None or record.port is None:
         raise BenchError(f"{record.token} has no address")
@@ -209,12 +209,12 @@ def machine(record: HostRecord, truth: Truth) -> Machine:
     )
 
 
-def _evidence(record: HostRecord) -> tuple[str, ...]:
+def _evidence(record: GuestRecord) -> tuple[str, ...]:
     logs = (record.serial_log, record.device_log, record.other_device_log, record.faults_log)
     return tuple(str(log) for log in logs if log.exists())
 
 
-def _runs(record: HostRecord) -> bool:
+def _runs(record: GuestRecord) -> bool:
     return record.ready and record.processes["guest"].alive()
 
 

@@ -9,14 +9,14 @@ from hypothesis import strategies as st
 
 from harness import ladder
 from harness.analysis import claims
-from harness.analysis.claims import COLUMNS, Known, Measured
+from harness.analysis.claims import COLUMNS, Measurement, TypeKnowledge
 from harness.campaign import limits
 from harness.model import Claim, Depth, Evidence, HostRecord, HostState, Outcome, Reason
 
 START_NS = 1_795_233_824 * 10**9
 
 
-def seen(name: str = "m7i.large", **changes: Any) -> Measured:
+def seen(name: str = "m7i.large", **changes: Any) -> Measurement:
     values: dict[str, Any] = {
         "instance_type": name,
         "region": "eu-north-1",
@@ -32,7 +32,7 @@ def seen(name: str = "m7i.large", **changes: Any) -> Measured:
         "chrony": "4.6.1",
         "claim": None,
     }
-    return Measured(**(values | changes))
+    return Measurement(**(values | changes))
 
 
 NO_PHC: dict[str, Any] = {"outcome": Outcome.UNSUPPORTED, "reason": Reason.NO_PHC, "clock": False}
@@ -63,7 +63,7 @@ NO_ROOM: dict[str, Any] = {"outcome": Outcome.INCONCLUSIVE, "reason": Reason.CAP
         (True, None, None),
     ],
 )
-def test_contradictions(claim: bool | None, measured: Measured | None, words: str | None) -> None:
+def test_contradictions(claim: bool | None, measured: Measurement | None, words: str | None) -> None:
     assert claims.contradiction(claim, measured) == words
 
 
@@ -78,14 +78,14 @@ def test_what_found_nothing_out_hides_nothing() -> None:
 def test_every_type_and_what_is_claimed_no_more() -> None:
     gone = seen("x1.large")
     assert claims.join({"a.b": True, "m7i.large": False}, [seen(), gone]) == (
-        Known(instance_type="a.b", claim=True, measured=None, contradiction=None),
-        Known(
+        TypeKnowledge(instance_type="a.b", claim=True, measured=None, contradiction=None),
+        TypeKnowledge(
             instance_type="m7i.large",
             claim=False,
             measured=seen(),
             contradiction="the API says unsupported, and a clock was there on 2026-11-21 in eu-north-1a (run k3f9)",
         ),
-        Known(instance_type="x1.large", claim=None, measured=gone, contradiction=None),
+        TypeKnowledge(instance_type="x1.large", claim=None, measured=gone, contradiction=None),
     )
 
 
@@ -106,7 +106,7 @@ def record(evidence: Evidence, **changes: Any) -> HostRecord:
 def test_a_record_in_these_words(good: Evidence) -> None:
     whole = record(good, zone="eu-north-1a", region="eu-north-1", image="ami-1", claim=good.claim)
     found = claims.measured(whole, run="k3f9", started_ns=START_NS, region="eu-west-1", image="al2023")
-    assert found == Measured(
+    assert found == Measurement(
         instance_type="m7i.large",
         region="eu-north-1",
         zone="eu-north-1a",
@@ -174,7 +174,7 @@ def test_the_table_has_every_verdict_and_every_type() -> None:
 
 
 def test_what_was_claimed_last() -> None:
-    def claimed(date: str, phc: bool) -> Measured:
+    def claimed(date: str, phc: bool) -> Measurement:
         return seen(date=date, claim=Claim(phc_supported=phc, source="lab", date=date))
 
     found = [claimed("2026-11-02", False), claimed("2026-11-01", True), seen(date="2026-11-03")]
@@ -193,7 +193,7 @@ measurements = st.lists(
 
 
 @given(found=measurements, claimed=st.dictionaries(st.sampled_from(["a.b", "c.d", "e.f"]), st.none() | st.booleans()))
-def test_no_verdict_and_no_type_gets_lost(found: list[Measured], claimed: dict[str, bool | None]) -> None:
+def test_no_verdict_and_no_type_gets_lost(found: list[Measurement], claimed: dict[str, bool | None]) -> None:
     rows = claims.table(claimed, found, region="r", taken=None)
     assert all(tuple(row) == COLUMNS for row in rows)
     assert sum(row["run"] != "" for row in rows) == len(found)

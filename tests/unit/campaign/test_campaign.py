@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 from harness.campaign import limits
 from harness.campaign.campaign import Campaign, DriverChoice, DriverSource, Keep, from_mapping, from_yaml, json_schema
 from harness.campaign.fields import duration_s
-from harness.campaign.selection import Phc, Select
+from harness.campaign.selection import PhcClaim, Selection
 from harness.errors import RequestError
 from harness.model import Depth
-from harness.model.cloud import CloudWishes
+from harness.model.cloud import CloudOptions
 
 FULL = """
 bench: ec2
@@ -54,7 +54,7 @@ def test_every_key() -> None:
         instance_types=("m7i.large", "c8g.large"),
         select=None,
         image="al2023",
-        cloud=CloudWishes(
+        cloud=CloudOptions(
             region="eu-north-1",
             image="al2023",
             user="admin",
@@ -91,7 +91,7 @@ def test_defaults_of_the_lab() -> None:
         instance_types=("lab.phc",),
         select=None,
         image=None,
-        cloud=CloudWishes(),
+        cloud=CloudOptions(),
         depth=Depth.STANDARD,
         driver=DriverChoice(source=DriverSource.DISTRIBUTION),
         measure_duration_s=60.0,
@@ -359,8 +359,8 @@ def test_every_key_of_select() -> None:
     found = from_yaml(SELECT, where="c.yaml")
     assert (found.instance_types, found.select) == (
         ("m7i.large",),
-        Select(
-            phc=Phc.SUPPORTED,
+        Selection(
+            phc=PhcClaim.SUPPORTED,
             family=("c8*", "r7i"),
             size=("large",),
             arch="arm64",
@@ -381,7 +381,7 @@ def test_every_key_of_select() -> None:
 def test_select_may_stand_without_types() -> None:
     text = "{bench: ec2, select: {phc: any}}"
     found = from_yaml(text, where="c.yaml")
-    assert (found.instance_types, found.select) == ((), Select())
+    assert (found.instance_types, found.select) == ((), Selection())
     jsonschema.validate(yaml.safe_load(text), json_schema())
 
 

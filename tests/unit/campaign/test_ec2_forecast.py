@@ -8,7 +8,7 @@ import pytest
 
 from harness.campaign import ec2_forecast, plan
 from harness.campaign.campaign import from_mapping
-from harness.campaign.ec2_forecast import HostOutlook, Outlook
+from harness.campaign.ec2_forecast import Ec2Forecast, HostForecast
 from harness.model.cloud import Quota, TypeInfo
 from harness.report import forecast_text as rendered
 
@@ -42,7 +42,7 @@ TYPES = {
 
 def look(
     *names: str, types: dict[str, TypeInfo] = TYPES, quotas: tuple[Quota, ...] = (STANDARD,), **more: Any
-) -> Outlook:
+) -> Ec2Forecast:
     asked = {key: more.pop(key) for key in ("placement", "lease", "parallel", "measure") if key in more}
     campaign = from_mapping({"bench": "ec2", "instance_types": list(names), "lease": "1h", **asked})
     made = plan.make(campaign, types, now=NOW)
@@ -53,11 +53,11 @@ def test_a_whole_outlook() -> None:
     """300 s of measuring and 180 s beside it: 480 s of each host's hour."""
     found = look("m7i.large", "c8g.large", zones=("eu-west-1b", "eu-west-1a"), actions=("b:C", "a:B"))
     common: dict[str, Any] = {"vcpus": 2, "phc": True, "zones": ("eu-west-1b", "eu-west-1a"), "quota": "L-1"}
-    assert found == Outlook(
+    assert found == Ec2Forecast(
         region="eu-west-1",
         market="on-demand",
         hosts=(
-            HostOutlook(
+            HostForecast(
                 name="m7i.large",
                 instance_type="m7i.large",
                 architecture="x86_64",
@@ -66,7 +66,7 @@ def test_a_whole_outlook() -> None:
                 price_per_hour_usd=0.12,
                 **common,
             ),
-            HostOutlook(
+            HostForecast(
                 name="c8g.large",
                 instance_type="c8g.large",
                 architecture="arm64",

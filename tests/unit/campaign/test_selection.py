@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.campaign import selection
-from harness.campaign.selection import Phc, Select
+from harness.campaign.selection import PhcClaim, Selection
 from harness.errors import RequestError
 from harness.model.cloud import TypeInfo
 
@@ -48,16 +48,16 @@ TYPES = [
 
 
 def chosen(**select: Any) -> list[str]:
-    return [one.name for one in selection.choose(TYPES, Select(**select)).types]
+    return [one.name for one in selection.choose(TYPES, Selection(**select)).types]
 
 
 @pytest.mark.parametrize(
     ("select", "names"),
     [
         ({}, [one.name for one in TYPES]),
-        ({"phc": Phc.SUPPORTED}, ["c8g.medium", "c8g.large", "c8g.metal", "m7i.large", "r7i.4xlarge"]),
-        ({"phc": Phc.UNSUPPORTED}, ["m4.large"]),
-        ({"phc": Phc.UNKNOWN}, ["m7i.xlarge"]),
+        ({"phc": PhcClaim.SUPPORTED}, ["c8g.medium", "c8g.large", "c8g.metal", "m7i.large", "r7i.4xlarge"]),
+        ({"phc": PhcClaim.UNSUPPORTED}, ["m4.large"]),
+        ({"phc": PhcClaim.UNKNOWN}, ["m7i.xlarge"]),
         ({"family": ("m7i", "r7?")}, ["m7i.large", "m7i.xlarge", "r7i.4xlarge"]),
         ({"family": ("m",)}, []),
         ({"size": ("*xlarge",)}, ["m7i.xlarge", "r7i.4xlarge"]),
@@ -96,7 +96,7 @@ def test_the_smallest_is_by_vcpus_memory_then_virtual_before_metal() -> None:
 
 
 def test_what_each_condition_left_out() -> None:
-    select = Select(phc=Phc.SUPPORTED, max_price_per_hour=0.1, one_size_per_family=True, limit=1)
+    select = Selection(phc=PhcClaim.SUPPORTED, max_price_per_hour=0.1, one_size_per_family=True, limit=1)
     assert selection.choose(TYPES, select).removed == {
         "phc supported": 2,
         "a price that is known": 1,
@@ -110,7 +110,7 @@ KNOWN = {one.name: one for one in TYPES}
 
 
 def test_named_types_come_first_and_no_type_twice() -> None:
-    select = Select(family=("m7i",))
+    select = Selection(family=("m7i",))
     assert selection.names(["m7i.xlarge", "x1.large"], select, KNOWN, where="r") == (
         "m7i.xlarge",
         "x1.large",
@@ -123,24 +123,24 @@ def test_named_types_come_first_and_no_type_twice() -> None:
     ("select", "message", "following"),
     [
         (
-            Select(phc=Phc.SUPPORTED, arch="arm64", max_vcpus=8, min_memory_gib=32),
+            Selection(phc=PhcClaim.SUPPORTED, arch="arm64", max_vcpus=8, min_memory_gib=32),
             "select leaves none of the 7 types of eu-north-1: arch arm64 removed 4, at most 8 vCPUs removed 1, "
             "at least 32 GiB removed 2",
             "without max_vcpus there are 1; without min_memory_gib there are 2",
         ),
         (
-            Select(family=("zz9",), size=("nano",)),
+            Selection(family=("zz9",), size=("nano",)),
             "select leaves none of the 7 types of eu-north-1: family zz9 removed 7",
             "loosen several conditions: none alone is to blame",
         ),
         (
-            Select(arch="x86_64", size=("metal",)),
+            Selection(arch="x86_64", size=("metal",)),
             "select leaves none of the 7 types of eu-north-1: arch x86_64 removed 3, size metal removed 4",
             "without size there are 4; without arch there are 1",
         ),
     ],
 )
-def test_nothing_left_says_what_removed_how_many(select: Select, message: str, following: str) -> None:
+def test_nothing_left_says_what_removed_how_many(select: Selection, message: str, following: str) -> None:
     with pytest.raises(RequestError) as refused:
         selection.names([], select, KNOWN, where="eu-north-1")
     assert refused.value.message == message
@@ -161,7 +161,7 @@ catalogues = st.lists(infos, max_size=12, unique_by=lambda one: one.name)
 conditions = st.fixed_dictionaries(
     {},
     optional={
-        "phc": st.sampled_from(Phc),
+        "phc": st.sampled_from(PhcClaim),
         "family": st.sampled_from([("m7i",), ("c8*", "t3"), ("*",)]),
         "size": st.sampled_from([("large",), ("*xlarge",)]),
         "arch": st.sampled_from(["x86_64", "arm64"]),
@@ -179,7 +179,7 @@ conditions = st.fixed_dictionaries(
 def test_order_is_kept_and_every_chosen_type_meets_every_condition(
     types: Sequence[TypeInfo], asked: dict[str, Any], one_size: bool, limit: int | None
 ) -> None:
-    select = Select(**asked, one_size_per_family=one_size, limit=limit)
+    select = Selection(**asked, one_size_per_family=one_size, limit=limit)
     made = selection.choose(types, select)
     assert [one for one in types if one in made.types] == list(made.types)
     assert all(meets(one) for meets in selection.conditions(select).values() for one in made.types)
@@ -191,14 +191,14 @@ def test_order_is_kept_and_every_chosen_type_meets_every_condition(
 @given(types=catalogues, asked=conditions, dropped=st.integers(0, 9))
 def test_one_condition_less_never_leaves_fewer(types: Sequence[TypeInfo], asked: dict[str, Any], dropped: int) -> None:
     fewer = {key: asked[key] for number, key in enumerate(sorted(asked)) if number != dropped}
-    strict = selection.choose(types, Select(**asked)).types
-    loose = selection.choose(types, Select(**fewer)).types
+    strict = selection.choose(types, Selection(**asked)).types
+    loose = selection.choose(types, Selection(**fewer)).types
     assert set(strict) <= set(loose)
 
 
 @given(types=catalogues, asked=conditions)
 def test_the_one_size_of_a_family_is_its_smallest(types: Sequence[TypeInfo], asked: dict[str, Any]) -> None:
-    select = Select(**asked)
+    select = Selection(**asked)
     every = selection.choose(types, select).types
     for one in selection.choose(types, replace(select, one_size_per_family=True)).types:
         assert one == min((other for other in every if other.family == one.family), key=selection.size_order)

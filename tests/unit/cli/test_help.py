@@ -12,7 +12,7 @@ import typer
 from typer.testing import CliRunner
 
 from harness.cli.app import NAME, app
-from harness.cli.help_text import Manual
+from harness.cli.help_text import HelpCommand
 
 Call = Callable[..., "subprocess.CompletedProcess[str]"]
 ROOT_COMMAND = typer.main.get_command(app)
@@ -40,7 +40,7 @@ def test_all_verbs_are_looked_at() -> None:
 @pytest.mark.parametrize("path", VERBS, ids=" ".join)
 def test_every_command_has_examples_of_its_own(path: tuple[str, ...]) -> None:
     command = VERBS[path]
-    assert isinstance(command, Manual), "made without cls=Manual"
+    assert isinstance(command, HelpCommand), "made without cls=Manual"
     assert command.examples()
     for line in command.examples():
         assert line.startswith(" ".join(("ptp-harness", *path)))

@@ -13,7 +13,7 @@ from harness.errors import FloodError
 from harness.host import sampling
 from harness.host.playbooks import Target
 from harness.model import Machine, Sample
-from harness.probes.samples import Reader
+from harness.probes.samples import SampleReader
 
 SSH = """#!/bin/sh
 # ssh as far as words go: those after the destination are one text for a shell over there, which is here.
@@ -50,8 +50,8 @@ def follow(
     most: int = 60,
     pause: Callable[[float], None] = lambda _: None,
     duration_s: float = 5,
-) -> tuple[Reader, bytes, list[Sample]]:
-    reader, file, seen = Reader("samples.jsonl", most=most), io.BytesIO(), list[Sample]()
+) -> tuple[SampleReader, bytes, list[Sample]]:
+    reader, file, seen = SampleReader("samples.jsonl", most=most), io.BytesIO(), list[Sample]()
     sampling.follow(target, str(path), reader, file, duration_s=duration_s, on_sample=seen.append, pause=pause)
     return reader, file.getvalue(), seen
 

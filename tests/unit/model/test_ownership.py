@@ -9,7 +9,7 @@ from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
 from harness.model import Resource, Token, ownership
-from harness.model.ownership import EXPIRES, NOBODY, SIGNATURE, TOKEN, Removal, RunState, Signer, Tagged
+from harness.model.ownership import EXPIRES, NOBODY, SIGNATURE, TOKEN, DescribedResource, Removal, RunState, Signer
 
 SIGNER, OTHER = Signer(b"a" * 32), Signer(b"b" * 32)
 NOW = datetime.datetime(2026, 11, 28, 12, tzinfo=datetime.UTC)
@@ -18,16 +18,16 @@ OURS = "k3f9/m7i.large/1"
 TITLE = "ptp-harness-k3f9-m7i.large-1-0a1b2c3d"
 NAME = SIGNER.name(TITLE, token=OURS, expires=ENDED)
 TAGS = {TOKEN: OURS, EXPIRES: ENDED, "ptp-harness:run": "k3f9", "ptp-harness:owner": "ada", "Name": "x"}
-HOST = Tagged(kind="instance", ident="i-1", tags=TAGS, given_name=NAME)
+HOST = DescribedResource(kind="instance", ident="i-1", tags=TAGS, given_name=NAME)
 DATABASE = replace(HOST, ident="i-9", given_name="somebody-s-key")
 """Of somebody else, with a copy of every tag of ours."""
 
 
-def why_not(tagged: Tagged, signer: Signer = SIGNER, **recorded: set[str]) -> str | None:
+def why_not(tagged: DescribedResource, signer: Signer = SIGNER, **recorded: set[str]) -> str | None:
     return ownership.why_not_ours(tagged, signer, {OURS: recorded["ids"]} if recorded else {})
 
 
-def tagged_as(**changes: str | None) -> Tagged:
+def tagged_as(**changes: str | None) -> DescribedResource:
     tags = TAGS | {f"ptp-harness:{key}": value for key, value in changes.items()}
     return replace(HOST, tags={key: value for key, value in tags.items() if value is not None})
 
@@ -60,7 +60,7 @@ TAGS_ALONE = "nothing but tags says that it is ours"
         (tagged_as(owner="eve"), None),  # what is not signed proves nothing, and takes nothing away
     ],
 )
-def test_what_proves_that_it_is_ours(tagged: Tagged, expected: str | None) -> None:
+def test_what_proves_that_it_is_ours(tagged: DescribedResource, expected: str | None) -> None:
     assert why_not(tagged) == expected
 
 
@@ -76,7 +76,7 @@ def test_our_records_prove_an_id_for_its_own_token_alone() -> None:
 def test_a_signature_of_an_id_holds_for_that_id_and_those_tags_alone() -> None:
     tags = {"ptp-harness:image": "al2023", "ptp-harness:proof": "z7y8", "Name": "x"}
     signed = tags | {SIGNATURE: SIGNER.tag("image", "ami-1", tags)}
-    ours = Tagged(kind="image", ident="ami-1", tags=signed, given_name="whatever")
+    ours = DescribedResource(kind="image", ident="ami-1", tags=signed, given_name="whatever")
     assert why_not(ours) is None
     assert why_not(replace(ours, tags=signed | {"Name": "another", "team": "x"})) is None, "they are not ours"
     for forged in (
@@ -147,7 +147,7 @@ RUNS = st.text(string.ascii_lowercase + string.digits, min_size=1, max_size=8)
 TOKENS = st.builds(lambda run, host: str(Token(run=run, host=host)), RUNS, RUNS)
 
 
-def ends(tagged: Tagged, state: RunState, recorded: dict[str, set[str]] | None = None) -> bool:
+def ends(tagged: DescribedResource, state: RunState, recorded: dict[str, set[str]] | None = None) -> bool:
     """As the bench and the sweep put both halves together."""
     thing = Resource(
         token=tagged.tags.get(TOKEN, ""),
@@ -167,7 +167,7 @@ def test_no_tags_whatever_end_what_we_did_not_name(
     tags: dict[str, str], name: str | None, ident: str, state: RunState
 ) -> None:
     assume(name != NAME or tags.get(TOKEN) != OURS or tags.get(EXPIRES) != ENDED)
-    assert not ends(Tagged(kind="instance", ident=ident, tags=tags, given_name=name), state)
+    assert not ends(DescribedResource(kind="instance", ident=ident, tags=tags, given_name=name), state)
 
 
 @given(token=TOKENS, other=TOKENS, expires=st.datetimes(), moved=st.datetimes(), state=STATES)
@@ -175,7 +175,9 @@ def test_a_name_proves_its_own_token_and_lease_alone(
     token: str, other: str, expires: datetime.datetime, moved: datetime.datetime, state: RunState
 ) -> None:
     name = SIGNER.name(TITLE, token=token, expires=expires.isoformat())
-    ours = Tagged(kind="instance", ident="i-1", tags={TOKEN: token, EXPIRES: expires.isoformat()}, given_name=name)
+    ours = DescribedResource(
+        kind="instance", ident="i-1", tags={TOKEN: token, EXPIRES: expires.isoformat()}, given_name=name
+    )
     assert ownership.why_not_ours(ours, SIGNER) is None
     assert ownership.why_not_ours(ours, OTHER) == TAGS_ALONE
     if other != token:
@@ -187,10 +189,10 @@ def test_a_name_proves_its_own_token_and_lease_alone(
 @given(tags=TAG_SETS, missing=KEYS, state=STATES)
 def test_what_is_missing_never_ends_more(tags: dict[str, str], missing: str, state: RunState) -> None:
     less = {key: value for key, value in tags.items() if key != missing}
-    before = ends(Tagged(kind="instance", ident="i-1", tags=tags, given_name=NAME), state)
-    after = ends(Tagged(kind="instance", ident="i-1", tags=less, given_name=NAME), state)
+    before = ends(DescribedResource(kind="instance", ident="i-1", tags=tags, given_name=NAME), state)
+    after = ends(DescribedResource(kind="instance", ident="i-1", tags=less, given_name=NAME), state)
     assert before or not after
-    assert not ends(Tagged(kind="instance", ident="i-1", tags=tags, given_name=None), state)
+    assert not ends(DescribedResource(kind="instance", ident="i-1", tags=tags, given_name=None), state)
 
 
 @given(expires=st.none() | TEXT | st.datetimes(timezones=st.timezones() | st.none()).map(datetime.datetime.isoformat))

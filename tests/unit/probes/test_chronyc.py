@@ -5,12 +5,12 @@ from collections.abc import Callable
 import pytest
 
 from harness.errors import ParseError
-from harness.model import Source, Tracking
+from harness.model import ChronySource, Tracking
 from harness.probes import chronyc
 
 Said = Callable[[str], str]
 
-SILENT = Source(
+SILENT = ChronySource(
     mode="^",
     state="?",
     name="127.0.0.77",
@@ -42,7 +42,7 @@ def test_everything_at_once(said: Said) -> None:
             leap="Normal",
         ),
         sources=(
-            Source(
+            ChronySource(
                 mode="#",
                 state="*",
                 name="PHC0",
@@ -54,7 +54,7 @@ def test_everything_at_once(said: Said) -> None:
                 measured_offset_ns=0,
                 error_ns=5_020,
             ),
-            Source(
+            ChronySource(
                 mode="^",
                 state="?",
                 name="127.0.0.9",

@@ -90,10 +90,10 @@ def test_a_strange_module_line_is_refused() -> None:
 
 OUT_OF_TREE = ("debug", "rx_queue_size", "force_large_llq_header", "num_io_queues", "enable_bql", "enable_frag_bypass")
 MODINFO = {
-    "in-tree-6.12": modinfo.Module(version=None, parameters=()),
-    "in-tree-7.2": modinfo.Module(version=None, parameters=()),
-    "2.17.0g-phc": modinfo.Module(version="2.17.0g", parameters=(*OUT_OF_TREE, "lpc_size", "phc_enable")),
-    "2.17.0g-no-phc": modinfo.Module(version="2.17.0g", parameters=(*OUT_OF_TREE, "lpc_size")),
+    "in-tree-6.12": modinfo.ModuleFile(version=None, parameters=()),
+    "in-tree-7.2": modinfo.ModuleFile(version=None, parameters=()),
+    "2.17.0g-phc": modinfo.ModuleFile(version="2.17.0g", parameters=(*OUT_OF_TREE, "lpc_size", "phc_enable")),
+    "2.17.0g-no-phc": modinfo.ModuleFile(version="2.17.0g", parameters=(*OUT_OF_TREE, "lpc_size")),
 }
 
 

@@ -106,11 +106,11 @@ def test_whether_chronyd_runs(text: str, runs: bool) -> None:
 def test_ntp_answers() -> None:
     text = "169.254.169.123 stratum 1 offset_ns -1200 delay_ns 340000\n10.0.2.2:11123 error timed out\n"
     answers = ntp_probe.parse(text, "n")
-    assert answers == (ntp_probe.Answer(server="169.254.169.123", stratum=1, offset_ns=-1200, delay_ns=340_000),)
+    assert answers == (ntp_probe.NtpAnswer(server="169.254.169.123", stratum=1, offset_ns=-1200, delay_ns=340_000),)
     assert ntp_probe.link_local_stratum(answers) == 1
     assert ntp_probe.best_offset_ns(answers) == 1200
     assert ntp_probe.best_offset_ns(()) is None
-    slower = ntp_probe.Answer(server="10.0.2.2", stratum=2, offset_ns=5, delay_ns=900_000)
+    slower = ntp_probe.NtpAnswer(server="10.0.2.2", stratum=2, offset_ns=5, delay_ns=900_000)
     assert ntp_probe.best_offset_ns((slower, *answers)) == 1200
     elsewhere = ntp_probe.parse("10.0.2.2 stratum 1 offset_ns 0 delay_ns 0\n", "n")
     assert ntp_probe.link_local_stratum(elsewhere) is None

@@ -34,7 +34,7 @@ from harness.model import (
     Stage,
     Verdict,
 )
-from harness.model.cloud import Terms
+from harness.model.cloud import PriceTerms
 from harness.report import junit, start_line, text
 from harness.report.document import document
 from harness.report.formats import Format, render
@@ -184,7 +184,7 @@ def test_the_cost_is_said_where_every_price_is_known() -> None:
 
 
 NOW = datetime(2026, 11, 21, 12, 5, tzinfo=UTC)
-TERMS = Terms(
+TERMS = PriceTerms(
     images=("al2023-ami-2023.9 (ami-0f1e)",),
     placement="placement precision-time",
     usd_per_hour={"lab.phc": 0.1, "lab.drifting": 0.11},
@@ -218,7 +218,7 @@ TERMS = Terms(
         ),
     ],
 )
-def test_what_is_said_before_a_run(types: tuple[str, ...], parallel: int, terms: Terms, said: str) -> None:
+def test_what_is_said_before_a_run(types: tuple[str, ...], parallel: int, terms: PriceTerms, said: str) -> None:
     known = {name: InstanceType(name=name, summary="") for name in types}
     asked = campaign.from_mapping({"instance_types": types, "parallel": parallel, "lease": "2h"})
     assert start_line.line("k3f9", plan.make(asked, known, now=NOW), terms, NOW) == said

@@ -12,7 +12,7 @@ from harness.campaign.campaign import Campaign
 from harness.errors import RequestError
 from harness.model.cloud import TypeInfo
 from harness.runs import bake
-from harness.runs.bake import Order
+from harness.runs.bake import BakeRequest
 
 
 def kind(name: str, architecture: str = "x86_64", **changes: Any) -> TypeInfo:
@@ -53,7 +53,7 @@ def asked(*types: str, **words: Any) -> Campaign:
 
 def refusal(name: str = "al2023", *types: str, **words: Any) -> str:
     with pytest.raises(RequestError) as caught:
-        bake.check(Order(campaign=asked(*types, **words), name=name, older=1), TYPES)
+        bake.check(BakeRequest(campaign=asked(*types, **words), name=name, older=1), TYPES)
     return str(caught.value)
 
 
@@ -71,7 +71,7 @@ def test_an_image_keeps_the_name_of_what_it_was_made_of() -> None:
 
 
 def test_what_cannot_be_baked_is_refused_before_anything_is_made() -> None:
-    bake.check(Order(campaign=asked("m7i.large", "m7g.large"), name="al2023-ena-2.17", older=0), TYPES)
+    bake.check(BakeRequest(campaign=asked("m7i.large", "m7g.large"), name="al2023-ena-2.17", older=0), TYPES)
     assert "m7i.large and m7i.xlarge are all x86_64" in refusal("al2023", "m7i.large", "m7i.xlarge")
     assert "m7i.large and m7i.large are all x86_64" in refusal("al2023", "m7i.large", "m7i.large")
     assert "changes nothing on its hosts" in refusal(read_only=True)

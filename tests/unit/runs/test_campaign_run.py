@@ -47,12 +47,12 @@ from harness.model import (
     Stage,
     Token,
 )
-from harness.model.cloud import Terms
+from harness.model.cloud import PriceTerms
 from harness.report import text
 from harness.report.formats import Format, render
 from harness.runs import campaign_run, qualification, sweep
 from harness.store import adhoc_runs
-from harness.store.evidence_folder import Folder
+from harness.store.evidence_folder import EvidenceFolder
 from harness.store.ledger import Ledger
 from harness.system.settings import Settings, assets_dir
 
@@ -87,7 +87,7 @@ class ScriptedBench:
     def prepare(self, types: Sequence[str], progress: Progress) -> None:
         progress("ready")
 
-    def terms(self, types: Sequence[str]) -> Terms | None:
+    def terms(self, types: Sequence[str]) -> PriceTerms | None:
         return None
 
     def provision(self, token: Token, instance_type: str, progress: Progress) -> Machine:
@@ -175,8 +175,8 @@ def test_every_kind_of_trouble_has_its_verdict_and_all_is_released(lab: Lab) -> 
 class PricedBench(ScriptedBench):
     """The same in a cloud: six dollars an hour, and two questions for each host."""
 
-    def terms(self, types: Sequence[str]) -> Terms:
-        return Terms(images=(), placement="anywhere", usd_per_hour={"silent": 6.0}, lasts_s=3600.0)
+    def terms(self, types: Sequence[str]) -> PriceTerms:
+        return PriceTerms(images=(), placement="anywhere", usd_per_hour={"silent": 6.0}, lasts_s=3600.0)
 
     def api_calls(self, token: Token | None = None) -> float:
         return 2.04 * len(self.order) if token is None else 2.04
@@ -202,7 +202,7 @@ def test_the_bug_of_ours_is_kept_as_evidence(lab: Lab) -> None:
     assert "ZeroDivisionError: a bug" in record.hosts[0].verdict.sentence
     folder = lab.settings.runs_dir / record.run
     assert "ZeroDivisionError: a bug" in (folder / "broken" / "traceback.txt").read_text()
-    assert Folder(folder).changed() == []
+    assert EvidenceFolder(folder).changed() == []
 
 
 def test_one_at_a_time_goes_in_the_order_given(lab: Lab) -> None:
@@ -233,12 +233,12 @@ def test_what_cannot_be_released_is_named_and_stays_in_the_books(lab: Lab) -> No
 def test_asked_to_stop_hosts_are_judged_and_released(lab: Lab) -> None:
     asked = planned(lab.bench, ("silent", "full", "silent"), 1)
     run = lab.ledger.open_run(bench="lab", campaign={}, hosts={host.name: host.instance_type for host in asked.hosts})
-    way = campaign_run.Way(
+    way = campaign_run.RunContext(
         run=run,
         bench=lab.bench,
         campaign=asked.campaign,
         ledger=lab.ledger,
-        folder=Folder.create(lab.settings.runs_dir / run),
+        folder=EvidenceFolder.create(lab.settings.runs_dir / run),
         settings=lab.settings,
         listener=lab.hear,
     )

@@ -15,7 +15,7 @@ from harness.cli.kept_hosts import chosen
 from harness.errors import CleanupError, RequestError
 from harness.model import HostRecord, HostState, Machine, Outcome, Reason, Resource, Token, Verdict
 from harness.runs import kept_hosts
-from harness.runs.release_failures import Failures
+from harness.runs.release_failures import ReleaseFailures
 from harness.store.ledger import Ledger
 
 NAMES = ("a", "b", "stuck", "gone")
@@ -126,7 +126,7 @@ def test_what_is_chosen_stays_and_the_rest_goes(ledger: Ledger, rack: Rack, run:
         shown.extend(host.name for host in hosts)
         return ["a"]
 
-    records, interrupted = kept_hosts.decide(WAITING, run, rack, ledger, choose, Failures())
+    records, interrupted = kept_hosts.decide(WAITING, run, rack, ledger, choose, ReleaseFailures())
     assert shown == ["a", "b", "stuck"], "what went at once is not asked about"
     wanted = {"a": HostState.KEPT, "b": HostState.RELEASED, "stuck": HostState.FAILED, "gone": HostState.RELEASED}
     assert (states(records), interrupted) == (wanted, False)
@@ -142,7 +142,7 @@ def test_what_a_release_asks_is_added_to_the_calls_for_its_host(
     kept = [replace(record("a", HostState.KEPT), api_calls=3.5), record("b", HostState.KEPT)]
     assert [one.api_calls for one in kept_hosts.release(run, kept, there, ledger)] == [5.5, 2.0]
     assert {line.host: line.record and line.record.api_calls for line in ledger.hosts(run)}["a"] == 5.5
-    chosen, _ = kept_hosts.decide(kept, run, there, ledger, lambda _run, _hosts: ["a", "b"], Failures())
+    chosen, _ = kept_hosts.decide(kept, run, there, ledger, lambda _run, _hosts: ["a", "b"], ReleaseFailures())
     assert [one.api_calls for one in chosen] == [3.5, 0.0]
 
 
@@ -150,7 +150,7 @@ def test_interrupted_at_the_question_nothing_stays(ledger: Ledger, rack: Rack, r
     def choose(_run: str, _hosts: Sequence[HostRecord]) -> Collection[str]:
         raise KeyboardInterrupt
 
-    records, interrupted = kept_hosts.decide(WAITING, run, rack, ledger, choose, Failures())
+    records, interrupted = kept_hosts.decide(WAITING, run, rack, ledger, choose, ReleaseFailures())
     assert interrupted
     assert HostState.KEPT not in states(records).values()
     assert rack.running == {f"{run}/stuck/1"}
@@ -161,7 +161,7 @@ def test_when_the_question_fails_nothing_stays(ledger: Ledger, rack: Rack, run: 
         raise OSError("the terminal is gone")
 
     with pytest.raises(OSError, match="the terminal is gone"):
-        kept_hosts.decide(WAITING, run, rack, ledger, choose, Failures())
+        kept_hosts.decide(WAITING, run, rack, ledger, choose, ReleaseFailures())
     assert rack.running == {f"{run}/stuck/1"}
     assert kept_hosts.kept(ledger, run) == []
 
@@ -170,11 +170,11 @@ def test_nobody_is_asked_when_nothing_passed(ledger: Ledger, rack: Rack, run: st
     def choose(_run: str, _hosts: Sequence[HostRecord]) -> Collection[str]:
         raise AssertionError
 
-    assert kept_hosts.decide(WAITING[3:], run, rack, ledger, choose, Failures()) == (tuple(WAITING[3:]), False)
+    assert kept_hosts.decide(WAITING[3:], run, rack, ledger, choose, ReleaseFailures()) == (tuple(WAITING[3:]), False)
 
 
 def test_kept_hosts_are_released_later(ledger: Ledger, rack: Rack, run: str) -> None:
-    kept_hosts.decide(WAITING, run, rack, ledger, lambda _run, hosts: [host.name for host in hosts], Failures())
+    kept_hosts.decide(WAITING, run, rack, ledger, lambda _run, hosts: [host.name for host in hosts], ReleaseFailures())
     with pytest.raises(RequestError, match="gone is released; x is no host of it"):
         kept_hosts.kept(ledger, run, ["a", "gone", "x"])
     done = kept_hosts.release(run, kept_hosts.kept(ledger, run, ["a", "stuck"]), rack, ledger)

@@ -15,7 +15,7 @@ from harness.errors import ExitCode
 from harness.model import HostRecord, HostState, Outcome, Reason, RunRecord, Stage, Token
 from harness.report import text
 from harness.runs import campaign_run, qualification
-from harness.store.evidence_folder import Folder
+from harness.store.evidence_folder import EvidenceFolder
 from harness.store.ledger import Ledger
 
 __all__ = ["lab"]  # a fixture
@@ -81,12 +81,12 @@ def test_the_ledger_raises_once_hosts_are_there(lab: Lab, monkeypatch: pytest.Mo
 
 @pytest.mark.parametrize("method", ["write", "keep", "write_checksums", "host"])
 def test_evidence_raises_once_hosts_are_there(lab: Lab, monkeypatch: pytest.MonkeyPatch, method: str) -> None:
-    usual = getattr(Folder, method)
+    usual = getattr(EvidenceFolder, method)
 
-    def failing(self: Folder, *arguments: Any) -> Any:
+    def failing(self: EvidenceFolder, *arguments: Any) -> Any:
         return raising(OSError(28, "No space left on device"))() if lab.bench.order else usual(self, *arguments)
 
-    monkeypatch.setattr(Folder, method, failing)
+    monkeypatch.setattr(EvidenceFolder, method, failing)
     record = lab.run("silent", "broken", "silent", parallel=1)
     released_and_judged(lab, record)
     assert len(record.hosts) == 3
@@ -180,7 +180,7 @@ def test_a_traceback_that_cannot_be_kept_costs_no_verdict(lab: Lab, monkeypatch:
 def test_the_console_of_a_guest_is_kept_in_its_beginning_and_its_end(tmp_path: Path) -> None:
     console = tmp_path / "serial.log"
     console.write_bytes(b"begin" + b"x" * (20 << 20) + b"end")
-    folder = Folder.create(tmp_path / "evidence")
+    folder = EvidenceFolder.create(tmp_path / "evidence")
     folder.keep(console)
     kept = (folder.path / "serial.log").read_bytes()
     assert kept.startswith(b"begin")

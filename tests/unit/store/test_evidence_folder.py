@@ -6,11 +6,11 @@ from pathlib import Path
 import pytest
 
 from harness.errors import HarnessError, SetupError
-from harness.store.evidence_folder import Folder
+from harness.store.evidence_folder import EvidenceFolder
 
 
 def test_a_file_is_written_whole_and_for_us_alone(tmp_path: Path) -> None:
-    folder = Folder.create(tmp_path / "run").host("lab.phc")
+    folder = EvidenceFolder.create(tmp_path / "run").host("lab.phc")
     path = folder.write("facts.json", "{}")
     assert path == tmp_path / "run/lab.phc/facts.json"
     assert path.read_text() == "{}"
@@ -19,7 +19,7 @@ def test_a_file_is_written_whole_and_for_us_alone(tmp_path: Path) -> None:
 
 
 def test_changes_after_the_checksums_show(tmp_path: Path) -> None:
-    folder = Folder.create(tmp_path)
+    folder = EvidenceFolder.create(tmp_path)
     for name in ("same", "edited", "gone"):
         folder.host("a").write(name, name)
     folder.write_checksums()
@@ -31,7 +31,7 @@ def test_changes_after_the_checksums_show(tmp_path: Path) -> None:
 
 
 def test_the_checksums_are_those_of_sha256sum(tmp_path: Path) -> None:
-    folder = Folder.create(tmp_path)
+    folder = EvidenceFolder.create(tmp_path)
     folder.write("empty", b"")
     folder.write_checksums()
     digest = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
@@ -39,7 +39,7 @@ def test_the_checksums_are_those_of_sha256sum(tmp_path: Path) -> None:
 
 
 def test_a_file_that_is_not_there_is_not_kept(tmp_path: Path) -> None:
-    folder = Folder.create(tmp_path / "to")
+    folder = EvidenceFolder.create(tmp_path / "to")
     folder.keep(tmp_path / "serial.log")
     (tmp_path / "device.log").write_text("words")
     folder.keep(tmp_path / "device.log")
@@ -49,12 +49,12 @@ def test_a_file_that_is_not_there_is_not_kept(tmp_path: Path) -> None:
 def test_an_unwritable_place_is_one_sentence(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(SetupError, match=r"cannot write evidence to .*PTP_HARNESS_STATE_DIR"):
-        Folder.create(tmp_path / "file" / "run")
+        EvidenceFolder.create(tmp_path / "file" / "run")
 
 
 @pytest.mark.parametrize("name", ["../x", "..", ".", "", "/etc", "a/b", "-x", "a\nb", "a b", "x" * 200])
 def test_a_host_s_part_lies_inside(tmp_path: Path, name: str) -> None:
-    folder = Folder.create(tmp_path / "run")
+    folder = EvidenceFolder.create(tmp_path / "run")
     with pytest.raises(HarnessError, match="is no name of a folder of evidence"):
         folder.host(name)
     assert [path.name for path in tmp_path.iterdir()] == ["run"]
@@ -62,7 +62,7 @@ def test_a_host_s_part_lies_inside(tmp_path: Path, name: str) -> None:
 
 @pytest.mark.parametrize("name", ["../x", "a/../../x", "/x", "..", "", "a\0b", "link/x"])
 def test_a_file_lies_inside(tmp_path: Path, name: str) -> None:
-    folder = Folder.create(tmp_path / "run")
+    folder = EvidenceFolder.create(tmp_path / "run")
     (folder.path / "link").symlink_to(tmp_path)
     with pytest.raises(HarnessError, match="would lie outside the folder of evidence"):
         folder.write(name, "words")
@@ -70,7 +70,7 @@ def test_a_file_lies_inside(tmp_path: Path, name: str) -> None:
 
 
 def test_no_link_is_written_through(tmp_path: Path) -> None:
-    folder, elsewhere = Folder.create(tmp_path / "run"), tmp_path / "elsewhere"
+    folder, elsewhere = EvidenceFolder.create(tmp_path / "run"), tmp_path / "elsewhere"
     elsewhere.write_text("mine")
     for name in ("a", ".a.partial", "device.log"):
         (folder.path / name).symlink_to(elsewhere)
@@ -82,4 +82,4 @@ def test_no_link_is_written_through(tmp_path: Path) -> None:
 
 
 def test_text_that_no_encoding_can_write_is_written(tmp_path: Path) -> None:
-    assert Folder.create(tmp_path).write("a", "x\ud800y").read_text() == "x\ufffdy"
+    assert EvidenceFolder.create(tmp_path).write("a", "x\ud800y").read_text() == "x\ufffdy"

@@ -9,7 +9,7 @@ TAGS = "ptp-harness*"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Step:
+class AccountStep:
     """What to do, in one command line, what to expect of it, and what that proves. Prices are of on-demand hours."""
 
     title: str
@@ -18,22 +18,22 @@ class Step:
     minutes: int
 
 
-def steps(region: str) -> Sequence[Step]:
+def steps(region: str) -> Sequence[AccountStep]:
     """In order. Those of no minutes cost nothing; each other one some cents at most."""
     return (
-        Step(
+        AccountStep(
             title="what it will cost",
             command=f"ptp-harness plan {LEGACY_TYPE} --bench ec2 --region {region}",
             expect="a zone, the image, a price per hour, quota enough, and whether a placement group is made",
             minutes=0,
         ),
-        Step(
+        AccountStep(
             title="one type from nothing to a verdict",
             command=f"ptp-harness run {LEGACY_TYPE} --bench ec2 --region {region} --depth quick",
             expect="PASS synchronised; SSH answers some 10 s after the launch; released 1 of 1, verified",
             minutes=3,
         ),
-        Step(
+        AccountStep(
             title="while it runs, in a second terminal: what is made is closed, tagged, and ends by itself",
             command=(
                 f"aws ec2 describe-instances --region {region} --filters Name=tag-key,Values='{TAGS}' "
@@ -42,25 +42,25 @@ def steps(region: str) -> Sequence[Step]:
             expect="running, required, and the tags of run, host, token, owner and expiry",
             minutes=0,
         ),
-        Step(
+        AccountStep(
             title="a type without a clock",
             command=f"ptp-harness run {CLOCKLESS_TYPE} --bench ec2 --region {region} --depth quick",
             expect="UNSUPPORTED no_phc with the driver's own word, or INCONCLUSIVE host_not_precision; never FAIL",
             minutes=2,
         ),
-        Step(
+        AccountStep(
             title="a Region that gives the clock in precision-time placement groups alone",
             command=f"ptp-harness run {GROUPED_TYPE} --bench ec2 --region {GROUPED_REGION} --depth quick",
             expect="PASS; `show` says that the host is in a precision-time placement group",
             minutes=3,
         ),
-        Step(
+        AccountStep(
             title="interrupted: Ctrl-C once the line says that the instance runs",
             command=f"ptp-harness run {LEGACY_TYPE} --bench ec2 --region {region} --depth quick",
             expect="exit code 130 and released 1 of 1, verified",
             minutes=1,
         ),
-        Step(
+        AccountStep(
             title="nothing is left",
             command="ptp-harness sweep",
             expect="nothing is left; the command of the third step lists terminated instances alone",

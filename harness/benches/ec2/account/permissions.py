@@ -146,7 +146,7 @@ def _arns(*kinds: str) -> list[str]:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Trial:
+class PermissionTrial:
     """What EC2 says when it is asked whether it would. `allowed` is None where that could not be told."""
 
     action: str
@@ -159,7 +159,7 @@ _PUBLIC_KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAAAAAAAAAAAAAAAAAAAAAAAAAAAA
 _NO_INSTANCE = "i-0123456789abcdef0"
 
 
-def trials(api: Api, *, image: str, instance_type: str, subnet: str, vpc: str) -> Sequence[Trial]:
+def trials(api: Api, *, image: str, instance_type: str, subnet: str, vpc: str) -> Sequence[PermissionTrial]:
     """Ask EC2 by DryRun whether it would do what a stack needs. Nothing is made."""
 
     def tags(kind: str) -> list[Any]:
@@ -218,14 +218,14 @@ def trials(api: Api, *, image: str, instance_type: str, subnet: str, vpc: str) -
     return [_try(action, ask) for action, ask in tried.items()]
 
 
-def _try(action: str, ask: Callable[[], Any]) -> Trial:
+def _try(action: str, ask: Callable[[], Any]) -> PermissionTrial:
     try:
         ask()
     except BenchError as error:
         code = str(api_errors.code_of(error))
         if code == "DryRunOperation":
-            return Trial(action=action, allowed=True, words="allowed")
+            return PermissionTrial(action=action, allowed=True, words="allowed")
         if code in ("UnauthorizedOperation", "AccessDenied", "AccessDeniedException"):
-            return Trial(action=action, allowed=False, words=error.message)
-        return Trial(action=action, allowed=None, words=error.message)
-    return Trial(action=action, allowed=None, words="EC2 did not say")
+            return PermissionTrial(action=action, allowed=False, words=error.message)
+        return PermissionTrial(action=action, allowed=None, words=error.message)
+    return PermissionTrial(action=action, allowed=None, words="EC2 did not say")

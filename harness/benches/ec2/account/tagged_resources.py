@@ -26,7 +26,7 @@ _GONE = ("terminated",)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Orphan:
+class TaggedResource:
     """One thing that carries our tags. `kind` is EC2's word, such as instance, volume or security-group.
 
     `given_name`: what its maker called it, which EC2 lets nobody change; of an instance the name of its key pair.
@@ -57,7 +57,7 @@ class Orphan:
         return f"{self.kind} {self.ident}"
 
 
-def find(api: Api, *, run: str | None = None, token: str | None = None, host: str = "") -> list[Orphan]:
+def find(api: Api, *, run: str | None = None, token: str | None = None, host: str = "") -> list[TaggedResource]:
     """All that carries our tags in this Region: of exactly one run or token, or of anybody. Most costly first.
 
     A volume that is attached goes with its instance and is not listed beside it. An empty name is no selector. Images
@@ -73,7 +73,9 @@ def find(api: Api, *, run: str | None = None, token: str | None = None, host: st
     return [each for each in found if all(each.tags.get(key) == value for key, value in wanted.items())]
 
 
-def remove(api: Api, orphans: Sequence[Orphan], *, host: str = "", pause: Callable[[float], None] = time.sleep) -> None:
+def remove(
+    api: Api, orphans: Sequence[TaggedResource], *, host: str = "", pause: Callable[[float], None] = time.sleep
+) -> None:
     """Remove them, and be sure of it: what was ended is waited for, since the rest can go only after it.
 
     What EC2 refuses does not keep the others. Raises CleanupError for what could not be removed, BenchError when EC2
@@ -135,12 +137,12 @@ def _until_gone(api: Api, instances: list[str], host: str, pause: Callable[[floa
         pause(_POLL_S)
 
 
-def _instances(api: Api, filters: list[dict[str, Any]], host: str) -> Iterator[Orphan]:
+def _instances(api: Api, filters: list[dict[str, Any]], host: str) -> Iterator[TaggedResource]:
     what = "listing our instances"
     for page in api.pages("ec2", "describe_instances", "Reservations", what=what, host=host, Filters=filters):
         for each in page["Instances"]:
             if each["State"]["Name"] not in _GONE:
-                yield Orphan(
+                yield TaggedResource(
                     kind="instance",
                     ident=each["InstanceId"],
                     tags=_tags(each),
@@ -150,54 +152,56 @@ def _instances(api: Api, filters: list[dict[str, Any]], host: str) -> Iterator[O
                 )
 
 
-def _volumes(api: Api, filters: list[dict[str, Any]], host: str) -> Iterator[Orphan]:
+def _volumes(api: Api, filters: list[dict[str, Any]], host: str) -> Iterator[TaggedResource]:
     loose = [*filters, exactly("status", "available")]
     for each in api.pages("ec2", "describe_volumes", "Volumes", what="listing our volumes", host=host, Filters=loose):
-        yield Orphan(kind="volume", ident=each["VolumeId"], tags=_tags(each))
+        yield TaggedResource(kind="volume", ident=each["VolumeId"], tags=_tags(each))
 
 
-def _placement_groups(api: Api, filters: list[dict[str, Any]], host: str) -> Iterator[Orphan]:
+def _placement_groups(api: Api, filters: list[dict[str, Any]], host: str) -> Iterator[TaggedResource]:
     what = "listing our placement groups"
     answer = api.call("ec2", "describe_placement_groups", what=what, host=host, Filters=filters)
     for each in answer["PlacementGroups"]:
         name = each["GroupName"]
-        yield Orphan(kind="placement-group", ident=name, tags=_tags(each), given_name=name)
+        yield TaggedResource(kind="placement-group", ident=name, tags=_tags(each), given_name=name)
 
 
-def _security_groups(api: Api, filters: list[dict[str, Any]], host: str) -> Iterator[Orphan]:
+def _security_groups(api: Api, filters: list[dict[str, Any]], host: str) -> Iterator[TaggedResource]:
     what = "listing our security groups"
     for each in api.pages("ec2", "describe_security_groups", "SecurityGroups", what=what, host=host, Filters=filters):
         name = each.get("GroupName")
-        yield Orphan(kind="security-group", ident=each["GroupId"], tags=_tags(each), given_name=name)
+        yield TaggedResource(kind="security-group", ident=each["GroupId"], tags=_tags(each), given_name=name)
 
 
-def _key_pairs(api: Api, filters: list[dict[str, Any]], host: str) -> Iterator[Orphan]:
+def _key_pairs(api: Api, filters: list[dict[str, Any]], host: str) -> Iterator[TaggedResource]:
     answer = api.call("ec2", "describe_key_pairs", what="listing our key pairs", host=host, Filters=filters)
     for each in answer["KeyPairs"]:
         name = each["KeyName"]
-        yield Orphan(kind="key-pair", ident=name, tags=_tags(each), given_name=name)
+        yield TaggedResource(kind="key-pair", ident=name, tags=_tags(each), given_name=name)
 
 
-def _images(api: Api, filters: list[dict[str, Any]], host: str) -> Iterator[Orphan]:
+def _images(api: Api, filters: list[dict[str, Any]], host: str) -> Iterator[TaggedResource]:
     ours = {"Owners": ["self"], "Filters": filters}
     for each in api.pages("ec2", "describe_images", "Images", what="listing our images", host=host, **ours):
         if TOKEN in _tags(each):  # what is published has none, and is no orphan of its run
             yield image(each)
 
 
-def _snapshots(api: Api, filters: list[dict[str, Any]], host: str) -> Iterator[Orphan]:
+def _snapshots(api: Api, filters: list[dict[str, Any]], host: str) -> Iterator[TaggedResource]:
     ours = {"OwnerIds": ["self"], "Filters": filters}
     for each in api.pages("ec2", "describe_snapshots", "Snapshots", what="listing our snapshots", host=host, **ours):
         if TOKEN in _tags(each):
-            yield Orphan(kind="snapshot", ident=each["SnapshotId"], tags=_tags(each), state=each.get("State", ""))
+            yield TaggedResource(
+                kind="snapshot", ident=each["SnapshotId"], tags=_tags(each), state=each.get("State", "")
+            )
 
 
-def image(said: Mapping[str, Any]) -> Orphan:
+def image(said: Mapping[str, Any]) -> TaggedResource:
     """An image as DescribeImages tells it."""
     disks = [
         one["Ebs"]["SnapshotId"] for one in said.get("BlockDeviceMappings", ()) if one.get("Ebs", {}).get("SnapshotId")
     ]
-    return Orphan(
+    return TaggedResource(
         kind="image",
         ident=said["ImageId"],
         tags=_tags(said),

@@ -18,7 +18,7 @@ _AWS = re.compile(r"https://[a-z0-9.-]+\.amazonaws\.com(\.cn)?/?")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Answer:
+class CachedAnswer:
     """`content` is plain JSON data; `taken` is when AWS said it (UTC)."""
 
     taken: datetime.datetime
@@ -38,20 +38,20 @@ def place(cache_dir: Path, kind: str, region: str, endpoint: str) -> Path:
     return cache_dir / "ec2" / f"{kind}-{region}{elsewhere}.json"
 
 
-def read(path: Path) -> Answer | None:
+def read(path: Path) -> CachedAnswer | None:
     """What was kept; None when there is nothing, or nothing that this version understands."""
     try:
         kept = json.loads(path.read_text())
         if kept["schema"] != SCHEMA:
             return None
-        return Answer(taken=datetime.datetime.fromisoformat(kept["taken"]), content=kept["content"])
+        return CachedAnswer(taken=datetime.datetime.fromisoformat(kept["taken"]), content=kept["content"])
     except (OSError, ValueError, KeyError, TypeError):
         return None
 
 
-def keep(path: Path, content: Any) -> Answer:
+def keep(path: Path, content: Any) -> CachedAnswer:
     """Keep what AWS just said. A cache that cannot be written costs only the next question."""
-    answer = Answer(taken=now().replace(microsecond=0), content=content)
+    answer = CachedAnswer(taken=now().replace(microsecond=0), content=content)
     data = {"schema": SCHEMA, "taken": answer.taken.isoformat(), "content": content}
     with suppress(OSError):
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)

@@ -25,7 +25,7 @@ from botocore.parsers import ResponseParserError
 
 from harness.benches.bench import BenchError, FatalError, TransientError
 from harness.benches.ec2.api import api_errors
-from harness.benches.ec2.api.api_errors import Kind
+from harness.benches.ec2.api.api_errors import ErrorKind
 
 TRIES = 6
 _FIRST_BACKOFF_S = 1.0
@@ -91,7 +91,7 @@ class Api:
             except ClientError as caught:
                 error = api_errors.of(caught, what)
                 code = str(caught.response.get("Error", {}).get("Code", ""))
-                if api_errors.kind(code) is not Kind.TRANSIENT or attempt == tries:
+                if api_errors.kind(code) is not ErrorKind.TRANSIENT or attempt == tries:
                     raise error from caught
                 self._hold_back(attempt)
             except (ReadTimeoutError, ConnectionClosedError) as caught:  # it was there a moment ago

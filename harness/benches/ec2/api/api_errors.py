@@ -9,7 +9,7 @@ from harness.benches.bench import BenchError, CapacityError, FatalError, NotOffe
 from harness.errors import last_line
 
 
-class Kind(StrEnum):
+class ErrorKind(StrEnum):
     """What to do: try again; try another place; give up on this type; mend the settings; stop the campaign."""
 
     TRANSIENT = "transient"
@@ -27,7 +27,7 @@ class PlaceError(BenchError):
 
 _CODES = {
     # Throttling, what AWS calls its own fault, and what settles by itself; NotFound just after the instance was made.
-    Kind.TRANSIENT: """
+    ErrorKind.TRANSIENT: """
         RequestLimitExceeded Throttling ThrottlingException ThrottledException RequestThrottled
         RequestThrottledException TooManyRequestsException EC2ThrottledException SlowDown BandwidthLimitExceeded
         InternalError InternalFailure InternalServerError ServerInternal Server.InternalError Unavailable
@@ -35,24 +35,24 @@ _CODES = {
         ConcurrentTagAccess ConcurrentCreateImageNoRebootLimitExceeded InvalidInstanceID.NotFound
         InvalidGroup.InUse InvalidPlacementGroup.InUse InvalidSnapshot.InUse DependencyViolation
         IncorrectInstanceState system-error""",
-    Kind.CAPACITY: """
+    ErrorKind.CAPACITY: """
         InsufficientInstanceCapacity Server.InsufficientInstanceCapacity InsufficientHostCapacity
         InsufficientReservedInstanceCapacity InsufficientCapacity InsufficientCapacityOnHost
         InsufficientVolumeCapacity InsufficientAddressCapacity UnfulfillableCapacity ReservationCapacityExceeded
         SpotMaxPriceTooLow Server.SpotInstanceTermination Server.SpotInstanceShutdown
         capacity-not-available capacity-oversubscribed price-too-low instance-terminated-by-price
         instance-terminated-no-capacity instance-terminated-capacity-oversubscribed""",
-    Kind.QUOTA: """
+    ErrorKind.QUOTA: """
         InstanceLimitExceeded VcpuLimitExceeded MaxSpotInstanceCountExceeded PlacementGroupLimitExceeded
         SecurityGroupLimitExceeded RulesPerSecurityGroupLimitExceeded KeyPairLimitExceeded VolumeLimitExceeded
         Client.VolumeLimitExceeded NetworkInterfaceLimitExceeded AddressLimitExceeded limit-exceeded
         ConcurrentSnapshotLimitExceeded SnapshotLimitExceeded""",
-    Kind.PLACE: """
+    ErrorKind.PLACE: """
         Unsupported UnsupportedOperation UnsupportedTenancy InvalidParameterCombination InvalidParameterValue
         InvalidAvailabilityZone InsufficientFreeAddressesInSubnet VolumeTypeNotAvailableInZone ZonesMismatched
         az-group-constraint placement-group-constraint constraint-not-fulfillable""",
-    Kind.NOT_OFFERED: "InvalidInstanceType",
-    Kind.SETTING: """
+    ErrorKind.NOT_OFFERED: "InvalidInstanceType",
+    ErrorKind.SETTING: """
         InvalidAMIID.NotFound InvalidAMIID.Malformed InvalidAMIID.Unavailable InvalidSubnetID.NotFound
         InvalidSubnetID.Malformed InvalidSubnet InvalidVpcID.NotFound InvalidGroup.NotFound InvalidKeyPair.NotFound
         InvalidPlacementGroup.Unknown InvalidPlacementGroupId.Unknown InvalidBlockDeviceMapping
@@ -60,7 +60,7 @@ _CODES = {
         DefaultVpcDoesNotExist MissingInput MissingParameter InvalidParameter IdempotentParameterMismatch
         IdempotentInstanceTerminated TagPolicyViolation EncryptedVolumesNotSupported CustomerKeyHasBeenRevoked
         Client.InternalError Client.InvalidSnapshot.NotFound bad-parameters""",
-    Kind.FATAL: """
+    ErrorKind.FATAL: """
         UnauthorizedOperation AccessDenied AccessDeniedException AuthFailure
         AuthFailure.ServiceLinkedRoleCreationNotPermitted OptInRequired SubscriptionRequiredException Blocked
         AccountDisabled PendingVerification RegionDisabledException ExpiredToken ExpiredTokenException
@@ -76,21 +76,21 @@ Client.InternalError, "Client error on launch", is a volume's key that may not b
 """
 
 _IN_WORDS = (
-    ("not supported in your requested Availability Zone", Kind.PLACE),
-    ("for InstanceType", Kind.NOT_OFFERED),  # RunInstances: "Invalid value 'm99.huge' for InstanceType."
-    ("does not match the architecture", Kind.SETTING),
-    ("different networks", Kind.SETTING),  # a subnet and a security group of two VPCs
+    ("not supported in your requested Availability Zone", ErrorKind.PLACE),
+    ("for InstanceType", ErrorKind.NOT_OFFERED),  # RunInstances: "Invalid value 'm99.huge' for InstanceType."
+    ("does not match the architecture", ErrorKind.SETTING),
+    ("different networks", ErrorKind.SETTING),  # a subnet and a security group of two VPCs
 )
 """Where one code has several meanings, EC2's words tell which."""
 
-_ERRORS: dict[Kind, type[BenchError]] = {
-    Kind.TRANSIENT: TransientError,
-    Kind.CAPACITY: CapacityError,
-    Kind.QUOTA: QuotaError,
-    Kind.PLACE: PlaceError,
-    Kind.NOT_OFFERED: NotOfferedError,
-    Kind.SETTING: BenchError,
-    Kind.FATAL: FatalError,
+_ERRORS: dict[ErrorKind, type[BenchError]] = {
+    ErrorKind.TRANSIENT: TransientError,
+    ErrorKind.CAPACITY: CapacityError,
+    ErrorKind.QUOTA: QuotaError,
+    ErrorKind.PLACE: PlaceError,
+    ErrorKind.NOT_OFFERED: NotOfferedError,
+    ErrorKind.SETTING: BenchError,
+    ErrorKind.FATAL: FatalError,
 }
 
 QUOTAS = {
@@ -114,13 +114,13 @@ QUOTAS = {
 _VCPUS = ("VcpuLimitExceeded", "MaxSpotInstanceCountExceeded", "limit-exceeded")
 
 _NEXT_STEPS = {
-    Kind.TRANSIENT: "run it again in a few minutes",
-    Kind.CAPACITY: "run it again later, in another Region, or with another size",
-    Kind.QUOTA: "ask for more in Service Quotas, or run fewer at once (parallel)",
-    Kind.PLACE: "another zone or another size may do",
-    Kind.NOT_OFFERED: "`ptp-harness types` lists what the Region has",
-    Kind.SETTING: "mend the campaign's settings; `ptp-harness doctor --bench ec2` looks at them",
-    Kind.FATAL: "`ptp-harness doctor --bench ec2` says what is missing",
+    ErrorKind.TRANSIENT: "run it again in a few minutes",
+    ErrorKind.CAPACITY: "run it again later, in another Region, or with another size",
+    ErrorKind.QUOTA: "ask for more in Service Quotas, or run fewer at once (parallel)",
+    ErrorKind.PLACE: "another zone or another size may do",
+    ErrorKind.NOT_OFFERED: "`ptp-harness types` lists what the Region has",
+    ErrorKind.SETTING: "mend the campaign's settings; `ptp-harness doctor --bench ec2` looks at them",
+    ErrorKind.FATAL: "`ptp-harness doctor --bench ec2` says what is missing",
 }
 
 _LOG_IN = "the session has ended: log in again (`aws sso login`, or new temporary keys)"
@@ -167,10 +167,10 @@ _IN_TEXT = (
 _ENCODED = re.compile(r"\s*Encoded authorization failure message:\s*\S+")
 
 
-def kind(code: str, message: str = "") -> Kind | None:
+def kind(code: str, message: str = "") -> ErrorKind | None:
     """What a code means; None for one that is not known. The message tells a zone's refusals apart."""
     found = KINDS.get(code) or KINDS.get(code.removeprefix("Server.").removeprefix("Client."))
-    if found in (Kind.PLACE, Kind.NOT_OFFERED, Kind.SETTING, None):
+    if found in (ErrorKind.PLACE, ErrorKind.NOT_OFFERED, ErrorKind.SETTING, None):
         return next((meant for words, meant in _IN_WORDS if words in message), found)
     return found
 
@@ -191,7 +191,7 @@ def error(code: str, message: str, what: str, quota: str | None = None) -> Bench
     words = _ENCODED.sub("", message).strip()
     said = words if words.startswith(code) else f"{code}: {words}".rstrip(": ")
     limited = (quota if code in _VCPUS else None) or QUOTAS.get(code)
-    used_up = f"the quota of {limited} is used up: " if found is Kind.QUOTA else ""
+    used_up = f"the quota of {limited} is used up: " if found is ErrorKind.QUOTA else ""
     next_step = _BY_CODE.get(code) or (_NEXT_STEPS[found] if found else "")
     return made(f"{what}: {used_up}{said}", next_step=next_step)
 

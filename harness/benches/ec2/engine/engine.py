@@ -25,7 +25,7 @@ ANYWAY = "its stack is kept: `ptp-harness sweep --yes` removes it"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Patience:
+class Deadlines:
     """Deadlines in seconds; `grace_s` is what the engine gets after each request to stop."""
 
     up_s: float = 900.0
@@ -48,7 +48,7 @@ def available_mib(meminfo: Path = Path("/proc/meminfo")) -> int:
 
 
 @dataclass(slots=True)
-class _Told:
+class _WorkerEvents:
     """What a worker said so far."""
 
     failures: list[ResourceFailure] = field(default_factory=list)
@@ -59,9 +59,9 @@ class _Told:
 class Engine:
     """The real Pulumi engine over one folder. Threads share it; operations on different stacks run side by side."""
 
-    def __init__(self, home: EngineHome, *, patience: Patience | None = None, at_once: int | None = None) -> None:
+    def __init__(self, home: EngineHome, *, patience: Deadlines | None = None, at_once: int | None = None) -> None:
         """`at_once` overrides what the memory of this machine allows now."""
-        self._home, self._patience = home, patience or Patience()
+        self._home, self._patience = home, patience or Deadlines()
         self._room = threading.BoundedSemaphore(at_once or slots(available_mib()))
         self._ready = threading.Lock()
         self._checked = False
@@ -157,7 +157,7 @@ class Engine:
     ) -> Any:
         """One operation in a worker. Its value; None for a stack that is not there."""
         request = {"operation": operation, "stack": stack, "folder": str(self._home.make(stack)), **more}
-        told = _Told(instance=instance)
+        told = _WorkerEvents(instance=instance)
         with self._room:
             if cancelled():
                 raise EngineError(f"stack {stack}: {operation} was cancelled before it began", cancelled=True)
@@ -181,7 +181,7 @@ class Engine:
         raise _failed(stack, operation, told, ended.stderr, cancelled=cancelled())
 
 
-def _hear(line: str, told: _Told, progress: Progress) -> None:
+def _hear(line: str, told: _WorkerEvents, progress: Progress) -> None:
     """One line of a worker. What is no JSON is not its own word (a library's), and passed over."""
     try:
         event = json.loads(line)
@@ -200,7 +200,7 @@ def _hear(line: str, told: _Told, progress: Progress) -> None:
         told.last = event
 
 
-def _failed(stack: str, operation: str, told: _Told, stderr: str, *, cancelled: bool) -> EngineError:
+def _failed(stack: str, operation: str, told: _WorkerEvents, stderr: str, *, cancelled: bool) -> EngineError:
     if cancelled:
         words = f"stack {stack}: {operation} was cancelled"
         return EngineError(words, failures=told.failures, cancelled=True, next_step=ANYWAY)

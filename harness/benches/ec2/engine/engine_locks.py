@@ -12,7 +12,7 @@ _SLACK_S = 2.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Lock:
+class StackLock:
     """One lock file of a backend that is made of files, as the engine wrote it (pkg/backend/diy/lock.go)."""
 
     path: Path
@@ -36,7 +36,7 @@ class Lock:
         return f"process {self.pid} of {self.user} on {self.host}, since {self.taken.isoformat(timespec='seconds')}"
 
 
-def of(backend: Path, project: str, stack: str) -> list[Lock]:
+def of(backend: Path, project: str, stack: str) -> list[StackLock]:
     """The locks on one stack. A file that the engine had not finished writing is nobody's: it is removed."""
     found = []
     for path in sorted((backend / ".pulumi/locks").glob(f"*/{project}/{stack}/*.json")):
@@ -44,7 +44,7 @@ def of(backend: Path, project: str, stack: str) -> list[Lock]:
             told = json.loads(path.read_text())
             taken = datetime.fromisoformat(_microseconds(told["timestamp"]))
             found.append(
-                Lock(path=path, pid=int(told["pid"]), host=told["hostname"], user=told["username"], taken=taken)
+                StackLock(path=path, pid=int(told["pid"]), host=told["hostname"], user=told["username"], taken=taken)
             )
         except FileNotFoundError:
             continue

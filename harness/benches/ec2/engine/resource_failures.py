@@ -7,7 +7,7 @@ from typing import Any
 
 from harness.benches.bench import BenchError
 from harness.benches.ec2.api import api_errors
-from harness.benches.ec2.api.api_errors import Kind
+from harness.benches.ec2.api.api_errors import ErrorKind
 from harness.errors import HarnessError
 
 _COLOURS = re.compile(r"<\{%[^%]*%\}>|\x1b\[[0-9;]*m")
@@ -22,7 +22,7 @@ class ResourceFailure:
     """One resource that could not be made, changed or removed. `kind` is what EC2's code means, None without one."""
 
     urn: str
-    kind: Kind | None
+    kind: ErrorKind | None
     message: str
 
     @property

@@ -9,12 +9,22 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from harness.benches.ec2.account import tagged_resources
-from harness.benches.ec2.account.tagged_resources import RUN, Orphan
+from harness.benches.ec2.account.tagged_resources import RUN, TaggedResource
 from harness.benches.ec2.api.api import Api, exactly
 from harness.errors import CleanupError, RequestError
 from harness.model import Resource, ownership
 from harness.model.cloud import BakedImage
-from harness.model.ownership import EXPIRES, NOBODY, SIGNATURE, TAGS, TOKEN, Removal, RunState, Signer, Tagged
+from harness.model.ownership import (
+    EXPIRES,
+    NOBODY,
+    SIGNATURE,
+    TAGS,
+    TOKEN,
+    DescribedResource,
+    Removal,
+    RunState,
+    Signer,
+)
 from harness.untrusted import names
 
 NAME, USER, BASE = f"{TAGS}image", f"{TAGS}user", f"{TAGS}base"
@@ -41,7 +51,7 @@ def of(said: Mapping[str, Any], signer: Signer = NOBODY) -> BakedImage:
     """An image as DescribeImages tells it. One that carries a token is proven by nothing, whatever else it says."""
     image = tagged_resources.image(said)
     tags, user = image.tags, image.tags.get(USER, "")
-    tagged = Tagged(kind="image", ident=image.ident, tags=tags, given_name=image.given_name)
+    tagged = DescribedResource(kind="image", ident=image.ident, tags=tags, given_name=image.given_name)
     return BakedImage(
         ident=image.ident,
         name=tags.get(NAME, ""),
@@ -98,8 +108,8 @@ def remove(api: Api, images: Sequence[BakedImage]) -> None:
     """
     for image in images:
         check_ours(image)
-    things = [Orphan(kind="image", ident=one.ident, tags={}) for one in images]
-    things += [Orphan(kind="snapshot", ident=ident, tags={}) for one in images for ident in one.snapshots]
+    things = [TaggedResource(kind="image", ident=one.ident, tags={}) for one in images]
+    things += [TaggedResource(kind="snapshot", ident=ident, tags={}) for one in images for ident in one.snapshots]
     why = ""
     try:
         tagged_resources.remove(api, things)

@@ -37,7 +37,7 @@ _PREFIXES = {"al2023-": "ec2-user", "amzn2-": "ec2-user", "ubuntu": "ubuntu", "d
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Image:
+class BootImage:
     """One image, as it was when it was asked for. `parameter` is None for one that was given by its id."""
 
     name: str
@@ -51,15 +51,15 @@ class Image:
     volume_gib: int | None  # the least that the root volume can be
 
 
-class Images:
+class BootImages:
     """What each name means in one campaign: asked once, the same for all hosts. Threads share it."""
 
     def __init__(self, api: Api, signer: Signer = NOBODY) -> None:
         self._api, self._signer = api, signer
-        self._known: dict[tuple[str, str, str | None], Image] = {}
+        self._known: dict[tuple[str, str, str | None], BootImage] = {}
         self._lock = threading.Lock()
 
-    def of(self, name: str, architecture: str, user: str | None = None) -> Image:
+    def of(self, name: str, architecture: str, user: str | None = None) -> BootImage:
         """As `resolve`."""
         with self._lock:
             key = (name, architecture, user)
@@ -78,7 +78,7 @@ def check_name(name: str) -> None:
     )
 
 
-def resolve(api: Api, name: str, architecture: str, *, user: str | None = None, signer: Signer = NOBODY) -> Image:
+def resolve(api: Api, name: str, architecture: str, *, user: str | None = None, signer: Signer = NOBODY) -> BootImage:
     """The image of that name (or id) for an architecture. `user` overrides whom it is made for.
 
     Of baked images, only what the signer's key has signed is meant.
@@ -127,7 +127,7 @@ def _baked(api: Api, meant: re.Match[str], architecture: str, signer: Signer) ->
     return found.ident
 
 
-def _described(api: Api, name: str, ami: str, parameter: str | None, architecture: str, user: str | None) -> Image:
+def _described(api: Api, name: str, ami: str, parameter: str | None, architecture: str, user: str | None) -> BootImage:
     said = _ask(api, ami)
     wrong = _unfit(said, ami, architecture)
     if wrong:
@@ -137,7 +137,7 @@ def _described(api: Api, name: str, ami: str, parameter: str | None, architectur
         raise RequestError(
             f"who logs in to {ami} ({said.get('Name', 'without a name')}) is not known", next_step="set `user:`"
         )
-    return Image(
+    return BootImage(
         name=name,
         ami=ami,
         architecture=architecture,

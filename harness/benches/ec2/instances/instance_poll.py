@@ -66,7 +66,7 @@ class _Waiter:
     error: BenchError | None = None
 
 
-class Watch:
+class InstancePoll:
     """Waits for instances of one Region; threads share it. Its own thread lives only while somebody waits."""
 
     def __init__(self, api: Api, *, every_s: float = EVERY_S) -> None:

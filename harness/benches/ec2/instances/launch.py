@@ -14,12 +14,12 @@ from harness.benches.ec2.engine.engine import Engine
 from harness.benches.ec2.engine.resource_failures import EngineError
 from harness.benches.ec2.engine.stack import StackOutputs, StackSettings
 from harness.benches.ec2.instances import instance_poll
-from harness.benches.ec2.instances.instance_poll import Cancelled, Instance, Watch
-from harness.benches.ec2.instances.launch_records import HostRecord, Records
+from harness.benches.ec2.instances.instance_poll import Cancelled, Instance, InstancePoll
+from harness.benches.ec2.instances.launch_records import LaunchRecord, LaunchRecords
 from harness.benches.ec2.instances.region import Region
-from harness.benches.ec2.instances.run_keys import Identity
+from harness.benches.ec2.instances.run_keys import RunKeys
 from harness.benches.ec2.market import launch_places, placement_groups
-from harness.benches.ec2.market.launch_places import Place
+from harness.benches.ec2.market.launch_places import LaunchPlace
 
 RUNS_WITHIN_S = 300.0
 """From the request for an instance until it runs: seconds where there is room."""
@@ -28,30 +28,30 @@ _LOOK_S = 0.5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Workshop:
+class LaunchContext:
     """What all launches of a campaign share."""
 
     region: Region
-    records: Records
+    records: LaunchRecords
     engine: Engine
-    watch: Watch
-    identity: Identity
+    watch: InstancePoll
+    identity: RunKeys
     threads: Executor
     controller_cidr: str | None
 
 
 @dataclass(slots=True, kw_only=True)
-class Launch:
+class HostLaunch:
     """One host on its way from nothing to running."""
 
-    record: HostRecord
-    workshop: Workshop
+    record: LaunchRecord
+    workshop: LaunchContext
     progress: Progress
     up: Future[StackOutputs] | None = None  # also after `run`: Pulumi learns later than we do that the instance runs
     _news: str = field(default="", init=False)
     _ended: frozenset[str] = field(default=frozenset(), init=False)  # instances of earlier attempts
 
-    def run(self) -> HostRecord:
+    def run(self) -> LaunchRecord:
         """Bring the host up: the record with its address. Raises BenchError; the record then tells what was made."""
         region, failures = self.workshop.region, []
         info = region.info(self.record.instance_type)
@@ -68,7 +68,7 @@ class Launch:
                 self._ended = frozenset(one.id for one in tried)
         raise launch_places.nowhere(info.name, failures)
 
-    def _try(self, place: Place) -> HostRecord:
+    def _try(self, place: LaunchPlace) -> LaunchRecord:
         """One place. Whatever this attempt leaves, the stack holds it, and the next `up` replaces it."""
         region, wishes = self.workshop.region, self.workshop.region.wishes
         decision = region.decision(place.instance_type)
@@ -163,7 +163,7 @@ class Launch:
         """News from the engine's thread; told by ours, which may be stopped by it."""
         self._news = words
 
-    def _note(self, intent: str, **changes: object) -> HostRecord:
+    def _note(self, intent: str, **changes: object) -> LaunchRecord:
         self.progress(intent)
         self.record = self.workshop.records.write(self.record, intent=intent, **changes)
         return self.record

@@ -9,14 +9,14 @@ from typing import Any
 
 from harness.errors import RequestError
 from harness.model import Claim, Placement, Token
-from harness.store.evidence_folder import Folder
+from harness.store.evidence_folder import EvidenceFolder
 
 _FILE = "record.json"
 _SCHEMA = 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class HostRecord:
+class LaunchRecord:
     """One host in EC2. `intent` is what was about to be done when it was written; absent parts are not known yet."""
 
     token: Token
@@ -45,7 +45,7 @@ class HostRecord:
         return self.launched_type is not None
 
 
-class Records:
+class LaunchRecords:
     """The folders of all hosts of one state directory."""
 
     def __init__(self, root: Path) -> None:
@@ -57,31 +57,31 @@ class Records:
             raise RequestError(f"{token.slug!r} cannot name a host")
         return self.root / token.slug
 
-    def write(self, record: HostRecord, **changes: Any) -> HostRecord:
+    def write(self, record: LaunchRecord, **changes: Any) -> LaunchRecord:
         """Replace the record on disk by the changed one, whole or not at all. Raises SetupError."""
         changed = replace(record, **changes)
         document = asdict(changed) | {"schema": _SCHEMA, "folder": str(changed.folder)}
-        Folder.create(self.root)
-        Folder.create(changed.folder).write(_FILE, json.dumps(document, indent=1) + "\n")
+        EvidenceFolder.create(self.root)
+        EvidenceFolder.create(changed.folder).write(_FILE, json.dumps(document, indent=1) + "\n")
         return changed
 
-    def find(self, token: Token) -> HostRecord | None:
+    def find(self, token: Token) -> LaunchRecord | None:
         """The record of that token, if it is there and whole."""
         found = read(self.folder(token))
         return found if found is not None and found.token == token else None
 
-    def all(self) -> list[HostRecord]:
+    def all(self) -> list[LaunchRecord]:
         """Every whole record, oldest first."""
         folders = self.root.iterdir() if self.root.is_dir() else ()
         found = (read(folder) for folder in folders)
         return sorted((record for record in found if record is not None), key=lambda record: record.created_utc)
 
-    def forget(self, record: HostRecord) -> None:
+    def forget(self, record: LaunchRecord) -> None:
         """Delete the folder: nothing of the host is left."""
         shutil.rmtree(record.folder, ignore_errors=True)
 
 
-def read(folder: Path) -> HostRecord | None:
+def read(folder: Path) -> LaunchRecord | None:
     """The record in a folder, or None when there is none that can be read."""
     try:
         document = json.loads((folder / _FILE).read_text())
@@ -90,7 +90,7 @@ def read(folder: Path) -> HostRecord | None:
         parts = {"token": Token, "placement": Placement, "claim": Claim}
         made = {name: _made(kind, document.pop(name)) for name, kind in parts.items()}
         made["volume_ids"] = tuple(document.pop("volume_ids", ()))
-        return HostRecord(**document | made | {"folder": Path(document["folder"])})
+        return LaunchRecord(**document | made | {"folder": Path(document["folder"])})
     except (OSError, ValueError, TypeError, KeyError, AttributeError):
         return None
 

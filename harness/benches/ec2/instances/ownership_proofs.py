@@ -9,22 +9,22 @@ import shlex
 import threading
 from collections.abc import Mapping, Sequence
 
-from harness.benches.ec2.account.tagged_resources import BY_HAND, Orphan
-from harness.benches.ec2.instances.launch_records import Records
+from harness.benches.ec2.account.tagged_resources import BY_HAND, TaggedResource
+from harness.benches.ec2.instances.launch_records import LaunchRecords
 from harness.model import Resource, ownership
-from harness.model.ownership import Removal, RunState, Signer, Tagged
+from harness.model.ownership import DescribedResource, Removal, RunState, Signer
 
 
-class Proofs:
+class OwnershipProofs:
     """What one state directory can prove. Threads share it."""
 
-    def __init__(self, signer: Signer, records: Records) -> None:
+    def __init__(self, signer: Signer, records: LaunchRecords) -> None:
         self.signer = signer
         self._records = records
         self._parts: dict[str, set[str]] = {}  # by token: disks of instances and images that were proven
         self._lock = threading.Lock()
 
-    def resources(self, orphans: Sequence[Orphan], region: str) -> list[Resource]:
+    def resources(self, orphans: Sequence[TaggedResource], region: str) -> list[Resource]:
         """The same, each with what is missing for its proof, and how a person removes it in that case."""
         recorded = self._recorded()
         for one in orphans:
@@ -34,14 +34,14 @@ class Proofs:
         recorded = self._recorded()
         return [_resource(one, region, self._why_not_ours(one, recorded)) for one in orphans]
 
-    def ours(self, orphans: Sequence[Orphan], region: str) -> list[Orphan]:
+    def ours(self, orphans: Sequence[TaggedResource], region: str) -> list[TaggedResource]:
         """Those that a release of their token may end."""
         now = datetime.datetime.now(datetime.UTC)
         decided = [ownership.decide(one, RunState.RELEASED, now=now).removal for one in self.resources(orphans, region)]
         return [one for one, removal in zip(orphans, decided, strict=True) if removal is Removal.END]
 
-    def _why_not_ours(self, orphan: Orphan, recorded: Mapping[str, set[str]]) -> str | None:
-        tagged = Tagged(kind=orphan.kind, ident=orphan.ident, tags=orphan.tags, given_name=orphan.given_name)
+    def _why_not_ours(self, orphan: TaggedResource, recorded: Mapping[str, set[str]]) -> str | None:
+        tagged = DescribedResource(kind=orphan.kind, ident=orphan.ident, tags=orphan.tags, given_name=orphan.given_name)
         return ownership.why_not_ours(tagged, self.signer, recorded)
 
     def _recorded(self) -> dict[str, set[str]]:
@@ -54,7 +54,7 @@ class Proofs:
         return found
 
 
-def _resource(orphan: Orphan, region: str, why: str | None) -> Resource:
+def _resource(orphan: TaggedResource, region: str, why: str | None) -> Resource:
     command = f"aws ec2 {BY_HAND[orphan.kind]} {shlex.quote(orphan.ident)} --region {region}"
     return Resource(
         token=orphan.token,

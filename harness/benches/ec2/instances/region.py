@@ -9,22 +9,22 @@ from harness.benches.bench import NotOfferedError
 from harness.benches.ec2.account import networks
 from harness.benches.ec2.account.networks import Subnet
 from harness.benches.ec2.api.api import Api
-from harness.benches.ec2.images.boot_image import Image, Images
+from harness.benches.ec2.images.boot_image import BootImage, BootImages
 from harness.benches.ec2.market import catalogue, launch_places, placement_groups, prices
 from harness.benches.ec2.market.catalogue import Catalogue
-from harness.benches.ec2.market.launch_places import Place
-from harness.benches.ec2.market.placement_groups import Decision, Group
-from harness.model.cloud import CloudWishes, TypeInfo
+from harness.benches.ec2.market.launch_places import LaunchPlace
+from harness.benches.ec2.market.placement_groups import GroupDecision, PlacementGroup
+from harness.model.cloud import CloudOptions, TypeInfo
 from harness.model.ownership import NOBODY, Signer
 
 
 class Region:
     """One Region and what a campaign wants there. Threads share it."""
 
-    def __init__(self, api: Api, wishes: CloudWishes, cache_dir: Path, signer: Signer = NOBODY) -> None:
+    def __init__(self, api: Api, wishes: CloudOptions, cache_dir: Path, signer: Signer = NOBODY) -> None:
         self.api, self.wishes = api, wishes
         self._cache_dir = cache_dir
-        self._images = Images(api, signer)
+        self._images = BootImages(api, signer)
         self._lock = threading.RLock()
 
     @cached_property
@@ -39,7 +39,7 @@ class Region:
         return networks.usable(found, access=self.wishes.access, zones=self.wishes.zones)
 
     @cached_property
-    def groups(self) -> Mapping[str, Group]:
+    def groups(self) -> Mapping[str, PlacementGroup]:
         """The placement groups that exist, by name."""
         return placement_groups.load(self.api)
 
@@ -71,16 +71,16 @@ class Region:
             )
         return found
 
-    def image(self, architecture: str) -> Image:
+    def image(self, architecture: str) -> BootImage:
         """The image for an architecture. Raises RequestError, BenchError."""
         return self._images.of(self.wishes.image, architecture, self.wishes.user)
 
-    def decision(self, instance_type: str) -> Decision:
+    def decision(self, instance_type: str) -> GroupDecision:
         """Which placement group a host goes into."""
         with self._lock:
             return placement_groups.decide(self.wishes.placement, self.api.region, instance_type, self.groups)
 
-    def attempts(self, info: TypeInfo) -> Iterator[Place]:
+    def attempts(self, info: TypeInfo) -> Iterator[LaunchPlace]:
         """Where to try, in order. Raises NotOfferedError before the first."""
         with self._lock:
             types, subnets = self.catalogue.types, self.subnets

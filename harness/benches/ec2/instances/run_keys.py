@@ -16,7 +16,7 @@ _MAKING = threading.Lock()
 """Threads of one process may ask for the same key at once. A run belongs to one process."""
 
 
-class Identity:
+class RunKeys:
     """The keys of one run, below a folder of its own (0700); files in it are 0600."""
 
     def __init__(self, folder: Path) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 from harness.benches.bench import BenchError
 from harness.benches.ec2.api import answer_cache
-from harness.benches.ec2.api.answer_cache import Answer
+from harness.benches.ec2.api.answer_cache import CachedAnswer
 from harness.benches.ec2.api.api import Api, exactly
 from harness.errors import RequestError, SetupError
 from harness.model import Claim
@@ -128,7 +128,7 @@ def _type(said: Mapping[str, Any], zones: tuple[str, ...]) -> TypeInfo | None:
     )
 
 
-def _catalogue(region: str, kept: Answer) -> Catalogue:
+def _catalogue(region: str, kept: CachedAnswer) -> Catalogue:
     found = [TypeInfo(**{**one, "zones": tuple(one["zones"])}) for one in kept.content]
     ordered = sorted(found, key=lambda one: (one.family, one.vcpus, one.memory_mib, one.name))
     return Catalogue(region=region, taken=kept.taken, types={one.name: one for one in ordered})

@@ -10,7 +10,7 @@ from harness.model.cloud import TypeInfo
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Place:
+class LaunchPlace:
     """One attempt: this type in this zone's subnet."""
 
     instance_type: str
@@ -27,7 +27,7 @@ def order(offered: Sequence[str], subnets: Mapping[str, Subnet], zones: Sequence
     return [zone for zone in zones if zone in there] if zones else sorted(there)
 
 
-def places(wanted: TypeInfo, subnets: Mapping[str, Subnet], zones: Sequence[str] = ()) -> Sequence[Place]:
+def places(wanted: TypeInfo, subnets: Mapping[str, Subnet], zones: Sequence[str] = ()) -> Sequence[LaunchPlace]:
     """Every place of one type, in order. Raises NotOfferedError when there is none."""
     found = order(wanted.zones, subnets, zones)
     if not found:
@@ -37,7 +37,7 @@ def places(wanted: TypeInfo, subnets: Mapping[str, Subnet], zones: Sequence[str]
             f"{asked} does not offer {wanted.name}{offers}",
             next_step="mend `zones:` or `subnet:`" if wanted.zones else "`ptp-harness types` lists what the Region has",
         )
-    return [Place(instance_type=wanted.name, zone=zone, subnet=subnets[zone].id) for zone in found]
+    return [LaunchPlace(instance_type=wanted.name, zone=zone, subnet=subnets[zone].id) for zone in found]
 
 
 def siblings(wanted: TypeInfo, types: Mapping[str, TypeInfo]) -> Sequence[TypeInfo]:
@@ -60,7 +60,7 @@ def attempts(
     *,
     zones: Sequence[str] = (),
     other_sizes: bool = False,
-) -> Iterator[Place]:
+) -> Iterator[LaunchPlace]:
     """Zone by zone, then the same of other sizes of the family where the campaign allows that.
 
     Raises NotOfferedError, before the first, when the type itself is offered nowhere here.
@@ -68,7 +68,7 @@ def attempts(
     yield from places(wanted, subnets, zones)
     for other in siblings(wanted, types) if other_sizes else ():
         for zone in order(other.zones, subnets, zones):
-            yield Place(instance_type=other.name, zone=zone, subnet=subnets[zone].id)
+            yield LaunchPlace(instance_type=other.name, zone=zone, subnet=subnets[zone].id)
 
 
 def goes_on(error: BenchError) -> bool:
@@ -76,7 +76,7 @@ def goes_on(error: BenchError) -> bool:
     return isinstance(error, CapacityError | PlaceError | NotOfferedError)
 
 
-def nowhere(wanted: str, failures: Sequence[tuple[Place, BenchError]]) -> BenchError:
+def nowhere(wanted: str, failures: Sequence[tuple[LaunchPlace, BenchError]]) -> BenchError:
     """The one error of all that was tried: "no capacity" as soon as one place had no room, else the last refusal."""
     tried = ", ".join(str(place) for place, _ in failures)
     full = [error for _, error in failures if isinstance(error, CapacityError)]

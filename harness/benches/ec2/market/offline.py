@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.benches.ec2.api import answer_cache
-from harness.benches.ec2.api.answer_cache import Answer
+from harness.benches.ec2.api.answer_cache import CachedAnswer
 
 _AWS = "https://ec2.{}.amazonaws.com"
 _REGION = re.compile(r"types-(?P<region>[a-z0-9-]+)(@.*)?\.json")
@@ -44,7 +44,7 @@ def _about(one: Mapping[str, Any]) -> str:
     return f"{one['architecture']}, {one['vcpus']} vCPUs, {phc} by the API"
 
 
-def _lists(cache_dir: Path, environ: Mapping[str, str]) -> Iterator[tuple[str, Answer]]:
+def _lists(cache_dir: Path, environ: Mapping[str, str]) -> Iterator[tuple[str, CachedAnswer]]:
     """What was kept of the endpoint that would be asked now."""
     endpoint = environ.get("AWS_ENDPOINT_URL_EC2") or environ.get("AWS_ENDPOINT_URL") or _AWS
     for path in sorted((cache_dir / "ec2").glob("types-*.json")):

@@ -21,7 +21,7 @@ LIMIT = 500
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Group:
+class PlacementGroup:
     """A placement group that exists."""
 
     id: str
@@ -32,7 +32,7 @@ class Group:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Decision:
+class GroupDecision:
     """What the stack is told (`setting`), whether it makes a group, and what that proves of the host."""
 
     setting: str
@@ -41,11 +41,11 @@ class Decision:
     evidence: Placement
 
 
-def load(api: Api) -> Mapping[str, Group]:
+def load(api: Api) -> Mapping[str, PlacementGroup]:
     """Every placement group of the Region, by its name."""
     answer = api.call("ec2", "describe_placement_groups", what="listing the placement groups")
     groups = [
-        Group(
+        PlacementGroup(
             id=one.get("GroupId", ""),
             name=one["GroupName"],
             strategy=one.get("Strategy", ""),
@@ -57,14 +57,14 @@ def load(api: Api) -> Mapping[str, Group]:
     return {group.name: group for group in groups}
 
 
-def decide(placement: str, region: str, instance_type: str, groups: Mapping[str, Group]) -> Decision:
+def decide(placement: str, region: str, instance_type: str, groups: Mapping[str, PlacementGroup]) -> GroupDecision:
     """What to do about one host. Raises RequestError for a group that is not there or that cannot be made."""
     if placement not in KEYWORDS:
         return _join(placement.removeprefix(EXISTING), region, instance_type, groups)
     needed = needs_precision_group(region, instance_type)
     if placement == PRECISION_STRATEGY or (placement == "auto" and needed):
         evidence = Placement(precise=True, detail="in a precision-time placement group")
-        return Decision(setting=PRECISION_STRATEGY, makes=PRECISION_STRATEGY, joins=None, evidence=evidence)
+        return GroupDecision(setting=PRECISION_STRATEGY, makes=PRECISION_STRATEGY, joins=None, evidence=evidence)
     if placement == "cluster" and needed:
         raise RequestError(
             f"placement: in {region} a {instance_type} has its clock in a cluster only below a precision-time parent",
@@ -72,10 +72,10 @@ def decide(placement: str, region: str, instance_type: str, groups: Mapping[str,
             "then `placement: group:NAME`",
         )
     made = "cluster" if placement == "cluster" else None
-    return Decision(setting=made or "none", makes=made, joins=None, evidence=_outside(region, instance_type))
+    return GroupDecision(setting=made or "none", makes=made, joins=None, evidence=_outside(region, instance_type))
 
 
-def room_for(groups: Mapping[str, Group], decisions: list[Decision]) -> None:
+def room_for(groups: Mapping[str, PlacementGroup], decisions: list[GroupDecision]) -> None:
     """Raises QuotaError when the groups that would be made do not fit below the Region's limit."""
     made = sum(decision.makes is not None for decision in decisions)
     if made and len(groups) + made > LIMIT:
@@ -86,7 +86,7 @@ def room_for(groups: Mapping[str, Group], decisions: list[Decision]) -> None:
         )
 
 
-def observed(decision: Decision, group_name: str | None) -> Placement:
+def observed(decision: GroupDecision, group_name: str | None) -> Placement:
     """The evidence once the host runs: EC2's own word on the group that it is in outweighs what we meant to do."""
     if (decision.makes or decision.joins) and not group_name:
         words = f"meant to be {decision.evidence.detail}, and EC2 shows it in no placement group"
@@ -97,7 +97,7 @@ def observed(decision: Decision, group_name: str | None) -> Placement:
     return decision.evidence
 
 
-def _join(name: str, region: str, instance_type: str, groups: Mapping[str, Group]) -> Decision:
+def _join(name: str, region: str, instance_type: str, groups: Mapping[str, PlacementGroup]) -> GroupDecision:
     if name not in groups:
         near = difflib.get_close_matches(name, groups, n=3, cutoff=0.4) or sorted(groups)[:3]
         there = f"nearest: {', '.join(near)}" if near else "the Region has none"
@@ -110,10 +110,10 @@ def _join(name: str, region: str, instance_type: str, groups: Mapping[str, Group
             f"the placement group {name} cannot be used: it is {group.state}", next_step="name another one"
         )
     evidence = _inside(group, region, instance_type, {one.id: one for one in groups.values()})
-    return Decision(setting=f"{EXISTING}{name}", makes=None, joins=name, evidence=evidence)
+    return GroupDecision(setting=f"{EXISTING}{name}", makes=None, joins=name, evidence=evidence)
 
 
-def _inside(group: Group, region: str, instance_type: str, by_id: Mapping[str, Group]) -> Placement:
+def _inside(group: PlacementGroup, region: str, instance_type: str, by_id: Mapping[str, PlacementGroup]) -> Placement:
     if group.strategy == PRECISION_STRATEGY:
         return Placement(precise=True, detail="in a precision-time placement group")
     if group.parent is not None:

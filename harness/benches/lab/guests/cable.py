@@ -9,7 +9,7 @@ import socket
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness.benches.lab.guests.guest_records import HostRecord
+from harness.benches.lab.guests.guest_records import GuestRecord
 from harness.benches.lab.io import qmp
 from harness.benches.lab.io.qmp import Qmp
 from harness.benches.lab.parts.command_line import OTHER_SLOT
@@ -20,7 +20,7 @@ _NAME = "wire"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class End:
+class CableEnd:
     """One end of a cable: the host's QMP socket, and its card's hardware address."""
 
     token: Token
@@ -28,16 +28,16 @@ class End:
     mac: str
 
 
-def end(record: HostRecord) -> End:
+def end(record: GuestRecord) -> CableEnd:
     """The end that a host would have."""
-    return End(
+    return CableEnd(
         token=record.token,
         monitor=record.sockets / "qmp",
         mac=record.mac.replace("06:", "0e:", 1),
     )
 
 
-def join(one: End, other: End) -> None:
+def join(one: CableEnd, other: CableEnd) -> None:
     """Lay a cable between two running hosts. Raises RequestError where one has a cable or another card already."""
     if one.token == other.token:
         raise RequestError(f"{one.token} cannot be joined with itself", next_step="name two hosts")
@@ -53,7 +53,7 @@ def join(one: End, other: End) -> None:
                 ) from error
 
 
-def _plug(monitor: Qmp, here: End, ours: socket.socket) -> None:
+def _plug(monitor: Qmp, here: CableEnd, ours: socket.socket) -> None:
     monitor.pass_file(_NAME, ours.fileno())
     monitor.do("netdev_add", type="dgram", id=_NAME, local={"type": "fd", "str": _NAME})
     try:

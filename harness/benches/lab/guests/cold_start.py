@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from harness.benches.lab.guests import loopback_address
 from harness.benches.lab.guests.guest import Restoration
 from harness.benches.lab.io import guest_agent
-from harness.benches.lab.io.guest_agent import Agent
+from harness.benches.lab.io.guest_agent import GuestAgent
 from harness.benches.lab.io.qmp import Qmp
 from harness.benches.lab.parts import command_line, golden
 from harness.errors import CommandError
@@ -41,13 +41,13 @@ class ColdStart(Restoration):
                 _settled(guest)
                 _done(guest, "systemctl restart ssh")
 
-    def _switch_clock_on(self, port: Agent) -> None:
+    def _switch_clock_on(self, port: GuestAgent) -> None:
         """Unless it is on since the boot: switched on again, it would come back as another device."""
         if not port.exists("/sys/class/ptp/ptp*", deadline_s=_SSH_DEADLINE_S):
             super()._switch_clock_on(port)
 
 
-def _settled(guest: Agent) -> None:
+def _settled(guest: GuestAgent) -> None:
     """Wait for the boot's end: units of the host's own may switch its clock on."""
     give_up = time.monotonic() + _SETTLED_DEADLINE_S
     while (state := _out(guest, "systemctl is-system-running || true")) in ("initializing", "starting"):
@@ -56,11 +56,11 @@ def _settled(guest: Agent) -> None:
         time.sleep(_POLL_S)
 
 
-def _out(guest: Agent, script: str) -> str:
+def _out(guest: GuestAgent, script: str) -> str:
     return guest.shell(script, deadline_s=_SSH_DEADLINE_S).out.strip()
 
 
-def _done(guest: Agent, script: str) -> None:
+def _done(guest: GuestAgent, script: str) -> None:
     done = guest.shell(script, deadline_s=_SSH_DEADLINE_S)
     if done.status != 0:
         raise CommandError(["lab-agent", script], done.status, "", done.out, after_s=0)

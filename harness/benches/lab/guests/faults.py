@@ -12,9 +12,9 @@ import sys
 import time
 from pathlib import Path
 
-from harness.benches.lab.guests.guest_records import HostRecord, read
+from harness.benches.lab.guests.guest_records import GuestRecord, read
 from harness.benches.lab.io import guest_agent
-from harness.benches.lab.io.guest_agent import Agent
+from harness.benches.lab.io.guest_agent import GuestAgent
 from harness.benches.lab.io.json_lines import JsonLines
 from harness.benches.lab.truths.truth_model import Bends, Fault
 from harness.benches.lab.truths.truths import TRUTHS
@@ -40,7 +40,7 @@ def main() -> int:
     return 0
 
 
-def _wait(fault: Fault, record: HostRecord) -> bool:
+def _wait(fault: Fault, record: GuestRecord) -> bool:
     """Return after the fault's moment; False when the guest ended before it."""
     while record.processes["guest"].alive():
         with guest_agent.connected(record.sockets / "agent") as port:
@@ -52,7 +52,7 @@ def _wait(fault: Fault, record: HostRecord) -> bool:
     return False
 
 
-def _do(fault: Fault, record: HostRecord) -> None:
+def _do(fault: Fault, record: GuestRecord) -> None:
     if fault.device:
         _tell(f"bending the device: {dict(fault.device)}")
         _bend(record.sockets / "control", fault.device)
@@ -67,7 +67,7 @@ def _do(fault: Fault, record: HostRecord) -> None:
             os.kill(process.pid, signal.SIGKILL)
 
 
-def shell(port: Agent, script: str) -> str:
+def shell(port: GuestAgent, script: str) -> str:
     """What root's shell in the guest prints and its exit status, whatever that is."""
     done = port.shell(script, deadline_s=_DEADLINE_S)
     return f"status {done.status} {done.out}".strip()

@@ -14,14 +14,14 @@ from pathlib import Path
 
 from harness.benches.bench import BenchError, Progress
 from harness.benches.lab.guests import guest_slots, loopback_address, side_processes
-from harness.benches.lab.guests.guest_records import HostRecord, Records
-from harness.benches.lab.guests.side_processes import Card
+from harness.benches.lab.guests.guest_records import GuestRecord, GuestRecords
+from harness.benches.lab.guests.side_processes import EnaCard
 from harness.benches.lab.io import guest_agent, qmp
-from harness.benches.lab.io.guest_agent import Agent
+from harness.benches.lab.io.guest_agent import GuestAgent
 from harness.benches.lab.io.qmp import Qmp
 from harness.benches.lab.parts import golden, qemu_process
 from harness.benches.lab.parts.command_line import ENA_SLOT, OTHER_SLOT, Hardware, restored
-from harness.benches.lab.parts.golden import Golden
+from harness.benches.lab.parts.golden import GoldenGuest
 from harness.benches.lab.parts.qemu import Qemu
 from harness.benches.lab.processes import process_tags, runtime_dir
 from harness.benches.lab.truths.truth_model import Truth
@@ -36,20 +36,20 @@ _DRIVER_DEADLINE_S = 60.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Workshop:
+class GuestContext:
     """What all restorations of a bench share."""
 
     qemu: Qemu
-    golden: Golden
+    golden: GoldenGuest
     assets: Path
-    records: Records
+    records: GuestRecords
     most_guests: int
 
 
-def new_record(token: Token, truth: Truth, folder: Path) -> HostRecord:
+def new_record(token: Token, truth: Truth, folder: Path) -> GuestRecord:
     """A host that is not made yet."""
     digest = hashlib.sha256(str(folder).encode()).hexdigest()
-    return HostRecord(
+    return GuestRecord(
         token=token,
         instance_type=truth.name,
         folder=folder,
@@ -64,13 +64,13 @@ def new_record(token: Token, truth: Truth, folder: Path) -> HostRecord:
 class Restoration:
     """One host on its way from nothing to running."""
 
-    def __init__(self, record: HostRecord, truth: Truth, workshop: Workshop, progress: Progress) -> None:
+    def __init__(self, record: GuestRecord, truth: Truth, workshop: GuestContext, progress: Progress) -> None:
         self.record, self.truth, self.workshop, self.progress = record, truth, workshop, progress
         self.hardware: Hardware = workshop.golden.hardware(
             disk=record.overlay, serial_log=record.serial_log, sockets=record.sockets
         )
 
-    def run(self) -> HostRecord:
+    def run(self) -> GuestRecord:
         """Bring the host up. Raises CapacityError, SetupError or CommandError; the record then tells what was made."""
         self._make_keys_and_disk()
         with guest_slots.one(most=self.workshop.most_guests, memory_mib=self.truth.memory_mib, progress=self.progress):
@@ -116,12 +116,12 @@ class Restoration:
     def _start_ntp(self, guest: ProcessId) -> ProcessId:
         return side_processes.start_ntp_server(self.record, self.hardware, guest=guest.pid, assets=self.workshop.assets)
 
-    def _cards(self) -> list[tuple[str, Card]]:
+    def _cards(self) -> list[tuple[str, EnaCard]]:
         """The ENA cards in the order in which they are plugged in."""
         hardware, record, truth = self.hardware, self.record, self.truth
         cards = []
         if truth.other_card is not None:
-            other = Card(
+            other = EnaCard(
                 socket=hardware.other_device,
                 control=hardware.other_control,
                 mac=record.mac.replace("06:", "0a:", 1),
@@ -129,7 +129,7 @@ class Restoration:
                 log=record.other_device_log,
             )
             cards.append(("other device", other))
-        main = Card(
+        main = EnaCard(
             socket=hardware.device,
             control=hardware.control,
             mac=record.mac,
@@ -138,7 +138,7 @@ class Restoration:
         )
         return [*cards, ("device", main)]
 
-    def _start_device(self, card: Card, guest: ProcessId) -> ProcessId:
+    def _start_device(self, card: EnaCard, guest: ProcessId) -> ProcessId:
         return side_processes.start_device(self.record, card, guest=guest.pid, assets=self.workshop.assets)
 
     def _come_up(self, monitor: Qmp, cards: Mapping[str, ProcessId]) -> None:
@@ -203,7 +203,7 @@ class Restoration:
                 if done.status != 0:
                     raise BenchError(f"the host cannot be made what it is: {done.out}")
 
-    def _switch_clock_on(self, port: Agent) -> None:
+    def _switch_clock_on(self, port: GuestAgent) -> None:
         self.progress("switching its clock on")
         mac = self.record.mac
         port.ask("enable_phc", deadline_s=_DRIVER_DEADLINE_S + 5, timeout_s=_DRIVER_DEADLINE_S, mac=mac)
@@ -216,7 +216,7 @@ class Restoration:
         self._note(f"{name} runs", processes={**self.record.processes, name: process})
         return process
 
-    def _note(self, intent: str, **changes: object) -> HostRecord:
+    def _note(self, intent: str, **changes: object) -> GuestRecord:
         self.record = self.workshop.records.write(self.record, intent=intent, **changes)
         return self.record
 

@@ -17,7 +17,7 @@ _SCHEMA = 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class HostRecord:
+class GuestRecord:
     """A lab host. `intent` is what was about to be done when it was written; absent parts are not made yet."""
 
     token: Token
@@ -63,7 +63,7 @@ class HostRecord:
         return self.folder / "faults.log"
 
 
-class Records:
+class GuestRecords:
     """The folders of all hosts of one state directory."""
 
     def __init__(self, root: Path) -> None:
@@ -75,13 +75,13 @@ class Records:
             raise RequestError(f"{token.slug!r} cannot name a host")
         return self.root / token.slug
 
-    def begin(self, record: HostRecord) -> HostRecord:
+    def begin(self, record: GuestRecord) -> GuestRecord:
         """Make the host's folder and write its first record. Raises FileExistsError when the folder is there."""
         cache_build.writable(self.root)
         record.folder.mkdir()
         return self.write(record)
 
-    def write(self, record: HostRecord, **changes: Any) -> HostRecord:
+    def write(self, record: GuestRecord, **changes: Any) -> GuestRecord:
         """Replace the record on disk by the changed one, whole or not at all."""
         changed = replace(record, **changes)
         document = asdict(changed) | {"schema": _SCHEMA, "folder": str(changed.folder), "sockets": str(changed.sockets)}
@@ -93,12 +93,12 @@ class Records:
         new.rename(changed.folder / _FILE)
         return changed
 
-    def find(self, token: Token) -> HostRecord | None:
+    def find(self, token: Token) -> GuestRecord | None:
         """The record of that token, if it is there and whole."""
         found = read(self.folder(token))
         return found if found is not None and found.token == token else None
 
-    def all(self) -> list[HostRecord]:
+    def all(self) -> list[GuestRecord]:
         """Every whole record, oldest first."""
         found = (read(folder) for folder in self.folders())
         return sorted((record for record in found if record is not None), key=lambda record: record.created_utc)
@@ -108,7 +108,7 @@ class Records:
         return sorted(path for path in self.root.iterdir() if path.is_dir()) if self.root.is_dir() else []
 
 
-def read(folder: Path) -> HostRecord | None:
+def read(folder: Path) -> GuestRecord | None:
     """The record in a folder, or None when there is none that can be read."""
     try:
         document = json.loads((folder / _FILE).read_text())
@@ -117,6 +117,6 @@ def read(folder: Path) -> HostRecord | None:
         processes = {name: ProcessId(**words) for name, words in document.pop("processes").items()}
         token = Token(**document.pop("token"))
         document |= {"folder": Path(document["folder"]), "sockets": Path(document["sockets"])}
-        return HostRecord(token=token, processes=processes, **document)
+        return GuestRecord(token=token, processes=processes, **document)
     except (OSError, ValueError, TypeError, KeyError, AttributeError):
         return None

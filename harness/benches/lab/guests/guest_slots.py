@@ -38,7 +38,7 @@ def fits(memory_mib: int, meminfo: Path = Path("/proc/meminfo")) -> None:
         raise CapacityError(f"the guest needs {needed_mib} MiB of memory and this machine has {free_mib} MiB available")
 
 
-def guests() -> list[process_tags.Marked]:
+def guests() -> list[process_tags.TaggedProcess]:
     """The guests that run on this machine now."""
     return process_tags.running(lambda marked: marked.role == process_tags.GUEST)
 

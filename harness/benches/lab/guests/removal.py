@@ -3,7 +3,7 @@
 import shutil
 from pathlib import Path
 
-from harness.benches.lab.guests.guest_records import HostRecord, Records, read
+from harness.benches.lab.guests.guest_records import GuestRecord, GuestRecords, read
 from harness.benches.lab.processes import process_tags, runtime_dir
 from harness.errors import CleanupError
 from harness.model import Resource, Token
@@ -24,7 +24,7 @@ def remove(folder: Path) -> None:
         raise CleanupError(left, next_step=f"end these processes by `kill -9`, then `rm -r {folder} {sockets}`")
 
 
-def resources(records: Records) -> list[Resource]:
+def resources(records: GuestRecords) -> list[Resource]:
     """All that exists of any host: each folder with its record, disk and sockets, and each running process."""
     folders = records.folders()
     found = [resource for folder in folders for resource in _resources_of(folder)]
@@ -57,6 +57,6 @@ def _resources_of(folder: Path) -> list[Resource]:
     return found
 
 
-def _told(record: HostRecord) -> str:
+def _told(record: GuestRecord) -> str:
     where = f" at {record.address}:{record.port}" if record.address else ""
     return f"{record.instance_type}{where}, {record.intent}"

@@ -6,10 +6,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from harness.benches.lab.guests.guest_records import HostRecord
+from harness.benches.lab.guests.guest_records import GuestRecord
 from harness.benches.lab.parts.command_line import NTP_PORT, NTP_SERVER, Hardware
 from harness.benches.lab.processes import confinement, process_tags
-from harness.benches.lab.processes.confinement import View
+from harness.benches.lab.processes.confinement import FileView
 from harness.benches.lab.truths.truth_model import Bends
 from harness.errors import CommandError, last_line
 from harness.system import proc
@@ -30,7 +30,7 @@ _PATIENCE = ("--expire-us", "200000", "--block-us", "250000")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Card:
+class EnaCard:
     """One ENA device: its sockets, its hardware address, its truth, and where it tells of itself."""
 
     socket: Path
@@ -40,23 +40,23 @@ class Card:
     log: Path
 
 
-def start_device(record: HostRecord, card: Card, *, guest: int, assets: Path) -> ProcessId:
+def start_device(record: GuestRecord, card: EnaCard, *, guest: int, assets: Path) -> ProcessId:
     """Start the ENA device that ends with the guest; it listens at its socket before QEMU may be told of it."""
     options = [word for name, value in card.bends.items() for word in _option(name, value)]
     words = ["ena_device", "--verbose", "--socket", str(card.socket), "--control", str(card.control), "--mac", card.mac]
-    view = View(
+    view = FileView(
         read=(Path("/proc"),), capabilities=("sys_nice",)
     )  # it binds by /proc/self/fd, and runs ahead of guests
     return _start([*words, *_SPREAD, *_PATIENCE, *options], record, card.log, guest, assets, view)
 
 
-def start_ntp_server(record: HostRecord, hardware: Hardware, *, guest: int, assets: Path) -> ProcessId:
+def start_ntp_server(record: GuestRecord, hardware: Hardware, *, guest: int, assets: Path) -> ProcessId:
     """Start the NTP server on the guest's network. It ends with the guest."""
     ends = ["--socket", str(hardware.ntp), "--peer", str(hardware.network)]
-    return _start(["ntp_server", *ends, "--address", NTP_SERVER], record, ntp_log(record), guest, assets, View())
+    return _start(["ntp_server", *ends, "--address", NTP_SERVER], record, ntp_log(record), guest, assets, FileView())
 
 
-def start_faults(record: HostRecord) -> ProcessId:
+def start_faults(record: GuestRecord) -> ProcessId:
     """Start what does to the host what its truth says. It ends with the guest."""
     return proc.spawn(
         [sys.executable, "-m", "harness.benches.lab.guests.faults", str(record.folder)],
@@ -65,7 +65,7 @@ def start_faults(record: HostRecord) -> ProcessId:
     )
 
 
-def ntp_log(record: HostRecord) -> Path:
+def ntp_log(record: GuestRecord) -> Path:
     """What the NTP server says of itself."""
     return record.folder / "ntp.log"
 
@@ -81,7 +81,7 @@ def listening(process: ProcessId, socket: Path, log: Path) -> None:
     _wait(socket.exists, process, log, "ena_device")
 
 
-def _start(words: list[str], record: HostRecord, log: Path, guest: int, assets: Path, view: View) -> ProcessId:
+def _start(words: list[str], record: GuestRecord, log: Path, guest: int, assets: Path, view: FileView) -> ProcessId:
     environment = process_tags.environment(record.folder, words[0], str(record.token))
     view = replace(
         view,

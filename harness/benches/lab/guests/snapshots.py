@@ -19,12 +19,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from harness.benches.bench import Progress
-from harness.benches.lab.guests.guest_records import HostRecord, Records
+from harness.benches.lab.guests.guest_records import GuestRecord, GuestRecords
 from harness.benches.lab.io import guest_agent, qmp
 from harness.benches.lab.io.qmp import Qmp
 from harness.benches.lab.parts import cache_build
-from harness.benches.lab.parts.disk_image import Image
-from harness.benches.lab.parts.golden import Golden
+from harness.benches.lab.parts.disk_image import DiskImage
+from harness.benches.lab.parts.golden import GoldenGuest
 from harness.benches.lab.truths.truth_model import Kernel, Truth
 from harness.errors import CommandError, HarnessError, RequestError
 from harness.system.proc import ProcessId
@@ -61,11 +61,11 @@ class Snapshot:
         """What it takes on this machine's disk."""
         return sum(path.stat().st_blocks * 512 for path in self.folder.iterdir())
 
-    def bootable(self, truth: Truth, accelerator: str) -> Golden:
+    def bootable(self, truth: Truth, accelerator: str) -> GoldenGuest:
         """What a host of this snapshot is made from: laid out as a golden guest, without memory."""
-        return Golden(
+        return GoldenGuest(
             folder=self.folder,
-            image=Image(folder=self.folder, releases=dict.fromkeys(Kernel, self.release)),
+            image=DiskImage(folder=self.folder, releases=dict.fromkeys(Kernel, self.release)),
             kernel=truth.kernel,
             accelerator=accelerator,
             memory_mib=truth.memory_mib,
@@ -92,7 +92,7 @@ class Snapshots:
             raise RequestError(f"there is no snapshot {name!r}", next_step=f"snapshots: {there}")
         return known[name]
 
-    def create(self, name: str, record: HostRecord, progress: Progress) -> Snapshot:
+    def create(self, name: str, record: GuestRecord, progress: Progress) -> Snapshot:
         """Keep a running host's disk as it is now, with all that was written. Raises RequestError, CommandError.
 
         The host runs on; what it writes while its disk is copied does not go into the snapshot.
@@ -122,7 +122,7 @@ class Snapshots:
             fcntl.flock(lock, fcntl.LOCK_SH)
             yield
 
-    def delete(self, name: str, records: Records) -> None:
+    def delete(self, name: str, records: GuestRecords) -> None:
         """Remove a snapshot, also one that was left half made. Raises RequestError while a host stands on its disk."""
         half = self.root / (name + cache_build.HALF)
         if _NAME.fullmatch(name) and half.is_dir() and not (self.root / name).is_dir():
@@ -154,7 +154,7 @@ class Snapshots:
             )
 
 
-def users(snapshot: Snapshot, records: Records) -> Sequence[str]:
+def users(snapshot: Snapshot, records: GuestRecords) -> Sequence[str]:
     """The hosts whose disks stand on this snapshot's, by the disks themselves."""
     return [record.token.host for record in records.all() if backing(record.overlay) == snapshot.disk]
 
@@ -170,7 +170,7 @@ def backing(disk: Path) -> Path | None:
         return None
 
 
-def _fill(half: Path, name: str, record: HostRecord) -> None:
+def _fill(half: Path, name: str, record: GuestRecord) -> None:
     kernel, initrd = _booted(record.processes["guest"])
     release = kernel.name.removeprefix("vmlinuz-")
     shutil.copy(kernel, half / f"vmlinuz-{release}")
@@ -200,7 +200,7 @@ def _fill(half: Path, name: str, record: HostRecord) -> None:
     (half / _FILE).write_text(json.dumps(document | {"schema": _SCHEMA}, indent=1))
 
 
-def _room_for_copy(record: HostRecord) -> Path:
+def _room_for_copy(record: GuestRecord) -> Path:
     """A file for the copy where the host's QEMU sees it, owned as the host's disk is."""
     copy = record.folder / "copy.qcow2"
     copy.unlink(missing_ok=True)

@@ -19,14 +19,14 @@ _MOST_CHARACTERS = 2000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Done:
+class ScriptResult:
     """What became of a script: its exit status, and the end of what it printed."""
 
     status: int
     out: str
 
 
-class Agent:
+class GuestAgent:
     """Requests to one guest, one at a time."""
 
     def __init__(self, lines: JsonLines) -> None:
@@ -41,13 +41,13 @@ class Agent:
             raise _refused(request, _words(reply.get("error", reply)), time.monotonic() - begun)
         return reply
 
-    def shell(self, script: str, *, deadline_s: float) -> Done:
+    def shell(self, script: str, *, deadline_s: float) -> ScriptResult:
         """Run a script by root's shell in the guest, whatever its status."""
         reply = self.ask("shell", deadline_s=deadline_s, script=script)
         status, out = reply.get("status"), reply.get("out")
         if type(status) is not int or not isinstance(out, str):
             raise _refused("shell", f"a reply of another kind: {_words(reply)}", 0)
-        return Done(status=status, out=_words(out))
+        return ScriptResult(status=status, out=_words(out))
 
     def exists(self, pattern: str, *, deadline_s: float) -> bool:
         """Whether a path of that pattern is there."""
@@ -58,11 +58,11 @@ class Agent:
 
 
 @contextmanager
-def connected(path: Path, *, deadline_s: float = 10.0) -> Iterator[Agent]:
+def connected(path: Path, *, deadline_s: float = 10.0) -> Iterator[GuestAgent]:
     """A connection to the guest's port. The agent may start to listen later: it then finds the request waiting."""
     lines = JsonLines(path, deadline_s=deadline_s)
     try:
-        yield Agent(lines)
+        yield GuestAgent(lines)
     finally:
         lines.close()
 

@@ -10,7 +10,7 @@ from harness.benches.bench import Progress
 from harness.benches.lab.io import guest_agent
 from harness.benches.lab.parts import cache_build, golden, qemu_process
 from harness.benches.lab.parts.command_line import Hardware, guest
-from harness.benches.lab.parts.disk_image import Image
+from harness.benches.lab.parts.disk_image import DiskImage
 from harness.benches.lab.parts.qemu import Qemu
 from harness.benches.lab.processes import runtime_dir
 from harness.benches.lab.truths.truth_model import Kernel
@@ -21,7 +21,7 @@ KVM, EMULATION = "kvm", "tcg"
 _DEADLINE_S = 15.0  # a guest under KVM is up in three to five seconds
 
 
-def decide(cache: Path, qemu: Qemu, image: Image, progress: Progress) -> str:
+def decide(cache: Path, qemu: Qemu, image: DiskImage, progress: Progress) -> str:
     """`kvm` or `tcg`; tried once for each host kernel and QEMU, then remembered in the cache."""
     if not os.access("/dev/kvm", os.R_OK | os.W_OK):
         return EMULATION
@@ -47,7 +47,7 @@ def _known(memory: Path) -> dict[str, object]:
         return {}
 
 
-def _boots(cache: Path, qemu: Qemu, image: Image, progress: Progress) -> bool:
+def _boots(cache: Path, qemu: Qemu, image: DiskImage, progress: Progress) -> bool:
     progress(f"trying whether KVM boots a guest within {_DEADLINE_S:.0f} s")
     folder = cache / f"try-kvm{cache_build.HALF}-{os.getpid()}"
     cache_build.discard(folder)
@@ -60,7 +60,7 @@ def _boots(cache: Path, qemu: Qemu, image: Image, progress: Progress) -> bool:
         cache_build.discard(folder)
 
 
-def _hello(qemu: Qemu, image: Image, folder: Path, sockets: Path) -> bool:
+def _hello(qemu: Qemu, image: DiskImage, folder: Path, sockets: Path) -> bool:
     disk = folder / "disk.qcow2"
     golden.overlay(qemu, image.disk, "raw", disk)
     hardware = Hardware(

@@ -15,7 +15,7 @@ _DEBIAN_SUITE = re.compile(r"^(?:(?:old)*stable|testing|unstable|sid|bookworm|tr
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Source:
+class AptSource:
     """One place that apt fetches from."""
 
     uri: str
@@ -24,16 +24,16 @@ class Source:
     keyring: str | None
 
 
-def parse_deb822(text: str) -> list[Source]:
+def parse_deb822(text: str) -> list[AptSource]:
     """The enabled binary sources of a `.sources` file (sources.list(5), deb822 style)."""
     return [source for stanza in re.split(r"\n\s*\n", _without_comments(text)) for source in _stanza(stanza)]
 
 
-def parse_one_line(text: str) -> list[Source]:
+def parse_one_line(text: str) -> list[AptSource]:
     """The `deb` lines of a `.list` file (sources.list(5), one-line style)."""
     found = (_ONE_LINE.match(line.partition("#")[0]) for line in text.splitlines())
     return [
-        Source(
+        AptSource(
             uri=match["uri"],
             suites=(match["suite"],),
             components=tuple(match["components"].split()),
@@ -44,7 +44,7 @@ def parse_one_line(text: str) -> list[Source]:
     ]
 
 
-def debian_mirror(sources: list[Source]) -> Source | None:
+def debian_mirror(sources: list[AptSource]) -> AptSource | None:
     """The source that serves a Debian release's own packages: not security's, not a third party's, not a disc."""
     able = [
         source
@@ -57,7 +57,7 @@ def debian_mirror(sources: list[Source]) -> Source | None:
     return next(iter(named_debian or able), None)
 
 
-def read(etc_apt: Path = Path("/etc/apt")) -> list[Source]:
+def read(etc_apt: Path = Path("/etc/apt")) -> list[AptSource]:
     """All sources of this machine, `sources.list` first."""
     files = [etc_apt / "sources.list", *sorted((etc_apt / "sources.list.d").glob("*"))]
     parse = {".list": parse_one_line, ".sources": parse_deb822}
@@ -83,7 +83,7 @@ def lines(etc_apt: Path = Path("/etc/apt")) -> str:
     return "".join(f"deb [signed-by={keyring}] {mirror.uri} {suite} main\n" for suite in SUITES)
 
 
-def _stanza(text: str) -> Iterator[Source]:
+def _stanza(text: str) -> Iterator[AptSource]:
     fields: dict[str, str] = {}
     name = ""
     for line in text.splitlines():
@@ -97,7 +97,7 @@ def _stanza(text: str) -> Iterator[Source]:
     if "deb" not in words.get("types", []) or fields.get("enabled", "yes").strip().lower() == "no":
         return
     for uri in words.get("uris", []):
-        yield Source(
+        yield AptSource(
             uri=uri,
             suites=tuple(words.get("suites", [])),
             components=tuple(words.get("components", [])),

@@ -24,7 +24,7 @@ _LEFT_OUT = ("/usr/share/man/*", "/usr/share/doc/*", "/usr/share/locale/*")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Image:
+class DiskImage:
     """A whole image. `releases` names each kernel's release, as `uname -r` says it."""
 
     folder: Path
@@ -41,13 +41,13 @@ class Image:
         return self.folder / f"initrd.img-{self.releases[kernel]}"
 
 
-def ensure(cache: Path, assets: Path, progress: Progress, *, wide: bool = False) -> Image:
+def ensure(cache: Path, assets: Path, progress: Progress, *, wide: bool = False) -> DiskImage:
     """The image of the recipe in `assets`. Raises SetupError or CommandError."""
     what, name = ("wide guest image", "image-wide-") if wide else ("guest image", "image-")
     folder = cache / (name + recipe_hash(assets, wide=wide))
     cache_build.once(folder, what, lambda half: _build(half, cache, assets, progress, wide=wide), progress)
     releases = json.loads((folder / "kernels.json").read_text())
-    return Image(folder=folder, releases={Kernel(kernel): release for kernel, release in releases.items()})
+    return DiskImage(folder=folder, releases={Kernel(kernel): release for kernel, release in releases.items()})
 
 
 def recipe_hash(assets: Path, *, wide: bool = False) -> str:

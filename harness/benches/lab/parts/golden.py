@@ -12,7 +12,7 @@ from harness.benches.bench import Progress
 from harness.benches.lab.io import guest_agent, qmp
 from harness.benches.lab.parts import cache_build, qemu_process
 from harness.benches.lab.parts.command_line import Hardware, guest
-from harness.benches.lab.parts.disk_image import Image
+from harness.benches.lab.parts.disk_image import DiskImage
 from harness.benches.lab.parts.qemu import Qemu
 from harness.benches.lab.processes import confinement, process_tags, runtime_dir
 from harness.benches.lab.truths.truth_model import Kernel
@@ -26,11 +26,11 @@ _ROLE = "golden"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Golden:
+class GoldenGuest:
     """A saved guest: its disk and memory, and the hardware that it must be restored on."""
 
     folder: Path
-    image: Image
+    image: DiskImage
     kernel: Kernel
     accelerator: str
     memory_mib: int
@@ -62,11 +62,11 @@ class Golden:
 
 
 def ensure(
-    cache: Path, qemu: Qemu, image: Image, kernel: Kernel, *, accelerator: str, memory_mib: int, progress: Progress
-) -> Golden:
+    cache: Path, qemu: Qemu, image: DiskImage, kernel: Kernel, *, accelerator: str, memory_mib: int, progress: Progress
+) -> GoldenGuest:
     """The golden guest, booted and saved if there is none for this image, QEMU and machine. Raises CommandError."""
     key = _key(qemu, image, kernel, accelerator, memory_mib)
-    wanted = Golden(
+    wanted = GoldenGuest(
         folder=cache / f"golden-{kernel}-{key}",
         image=image,
         kernel=kernel,
@@ -95,7 +95,7 @@ def overlay(qemu: Qemu, backing: Path, backing_format: str, target: Path) -> Non
     proc.run([*qemu.img, *words], timeout_s=60, env=qemu.environment)
 
 
-def _key(qemu: Qemu, image: Image, kernel: Kernel, accelerator: str, memory_mib: int) -> str:
+def _key(qemu: Qemu, image: DiskImage, kernel: Kernel, accelerator: str, memory_mib: int) -> str:
     """Changes with all that a saved guest depends on, the processor included: its clock counts in its ticks."""
     nowhere = Path("/nowhere")
     machine = Hardware(
@@ -117,7 +117,7 @@ def processor(cpuinfo: Path = Path("/proc/cpuinfo")) -> str:
     return found[1] if found else platform.machine()
 
 
-def _build(half: Path, wanted: Golden, qemu: Qemu, what: str, progress: Progress) -> None:
+def _build(half: Path, wanted: GoldenGuest, qemu: Qemu, what: str, progress: Progress) -> None:
     cache_build.room(half, _NEEDED_MIB, what)
     progress(f"{what}: booting it once ({wanted.accelerator}), half a minute to a minute")
     disk = half / "disk.qcow2"

@@ -10,7 +10,7 @@ from pathlib import Path
 from harness.benches.lab.parts.command_line import TRUTH_PAGE_BYTES, Hardware
 from harness.benches.lab.parts.qemu import Qemu
 from harness.benches.lab.processes import confinement, process_tags
-from harness.benches.lab.processes.confinement import View
+from harness.benches.lab.processes.confinement import FileView
 from harness.system import proc
 from harness.system.proc import ProcessId
 
@@ -39,7 +39,7 @@ def start(
     confinement.give(folder, hardware.disk, hardware.console, hardware.truth_page)
     made_of = (hardware.kernel.parent, *read)
     confinement.share(*made_of, *qemu.folders)
-    view = View(
+    view = FileView(
         read=(*made_of, *qemu.folders[:1]),
         write=(folder, hardware.sockets),
         devices=("/dev/kvm",),

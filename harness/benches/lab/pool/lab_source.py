@@ -10,11 +10,11 @@ from dataclasses import dataclass
 
 from harness.benches.bench import Progress
 from harness.benches.lab.bench import LabBench, truth_of
-from harness.benches.lab.guests.guest_records import HostRecord
-from harness.benches.lab.io.guest_agent import Agent
+from harness.benches.lab.guests.guest_records import GuestRecord
+from harness.benches.lab.io.guest_agent import GuestAgent
 from harness.benches.lab.io.json_lines import JsonLines
 from harness.benches.lab.pool.pool import WarmPool
-from harness.benches.lab.pool.pool_state import Rules
+from harness.benches.lab.pool.pool_state import PoolRules
 from harness.errors import RequestError
 from harness.model import Machine, Token
 from harness.store import adhoc_runs
@@ -32,7 +32,7 @@ class WarmHost:
     """
 
     machine: Machine
-    record: HostRecord
+    record: GuestRecord
     lines: JsonLines | None
 
 
@@ -60,7 +60,7 @@ class LabSource:
             return False
         lines = guest.lines or _connect(guest.record)
         try:
-            Agent(lines).ask("hello", deadline_s=_ANSWER_DEADLINE_S)
+            GuestAgent(lines).ask("hello", deadline_s=_ANSWER_DEADLINE_S)
         finally:
             if guest.lines is None:
                 lines.close()
@@ -78,7 +78,7 @@ class LabSource:
         self._bench.release(guest.machine.token)
 
 
-def open_pool(bench: LabBench, instance_type: str, rules: Rules, progress: Progress) -> WarmPool[WarmHost]:
+def open_pool(bench: LabBench, instance_type: str, rules: PoolRules, progress: Progress) -> WarmPool[WarmHost]:
     """A pool of hosts of one type, once all that they are made from is there. Raises RequestError and SetupError."""
     if not truth_of(instance_type).ssh:
         raise RequestError(f"{instance_type} lets nobody in: warm hosts of it are of no use")
@@ -86,10 +86,10 @@ def open_pool(bench: LabBench, instance_type: str, rules: Rules, progress: Progr
     return WarmPool(rules, LabSource(bench, instance_type), progress=progress)
 
 
-def _alive(record: HostRecord) -> bool:
+def _alive(record: GuestRecord) -> bool:
     """Whether the guest and all that stands beside it run; what happens to it by its truth may be over."""
     return all(process.alive() for name, process in record.processes.items() if name != "faults")
 
 
-def _connect(record: HostRecord) -> JsonLines:
+def _connect(record: GuestRecord) -> JsonLines:
     return JsonLines(record.sockets / "agent", deadline_s=_CONNECT_DEADLINE_S)

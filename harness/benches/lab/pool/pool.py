@@ -13,13 +13,23 @@ from types import TracebackType
 from typing import Generic, Protocol, TypeVar
 
 from harness.benches.bench import BenchError, CapacityError, Progress
-from harness.benches.lab.pool.pool_state import Action, Look, Make, Pause, Remove, Rules, Stock, decide, given_up
+from harness.benches.lab.pool.pool_state import (
+    Action,
+    CheckGuest,
+    MakeGuest,
+    Pause,
+    PoolRules,
+    PoolState,
+    RemoveGuest,
+    decide,
+    given_up,
+)
 from harness.errors import CleanupError, HarnessError
 
 G = TypeVar("G")
 
 
-class Source(Protocol[G]):
+class GuestSource(Protocol[G]):
     """Where guests come from and go to."""
 
     def make(self, number: int, progress: Progress) -> G:
@@ -43,7 +53,7 @@ class PoolClosed(BenchError):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Held(Generic[G]):
+class HeldGuest(Generic[G]):
     """A guest that was handed out."""
 
     number: int
@@ -58,15 +68,15 @@ class WarmPool(Generic[G]):
 
     def __init__(
         self,
-        rules: Rules,
-        source: Source[G],
+        rules: PoolRules,
+        source: GuestSource[G],
         *,
         progress: Progress = lambda line: None,
         now: Callable[[], float] = time.monotonic,
         makers: int = 1,
     ) -> None:
         self._rules, self._source, self._progress, self._now = rules, source, progress, now
-        self._stock = Stock()
+        self._stock = PoolState()
         self._guests: dict[int, G] = {}
         self._changed = threading.Condition()
         self._tickets, self._numbers = itertools.count(1), itertools.count(1)
@@ -86,7 +96,7 @@ class WarmPool(Generic[G]):
         self.close()
 
     @property
-    def stock(self) -> Stock:
+    def stock(self) -> PoolState:
         """What there is at this moment."""
         with self._changed:
             return self._stock
@@ -102,7 +112,7 @@ class WarmPool(Generic[G]):
         finally:
             self.release(held)
 
-    def acquire(self, *, timeout_s: float) -> Held[G]:
+    def acquire(self, *, timeout_s: float) -> HeldGuest[G]:
         """The oldest warm guest, after a look at it; those who asked before are served before.
 
         Raises CapacityError when none comes free in time, PoolClosed, and BenchError when none comes up.
@@ -118,11 +128,11 @@ class WarmPool(Generic[G]):
                 self._bury(number)
                 raise
             if well:
-                return Held(number=number, guest=guest)
+                return HeldGuest(number=number, guest=guest)
             self._progress(f"guest {number} does not answer: another one is handed out")
             self._bury(number)
 
-    def release(self, held: Held[G]) -> None:
+    def release(self, held: HeldGuest[G]) -> None:
         """Remove a guest that was handed out, also after the pool was closed. Again is nothing. Raises CleanupError."""
         with self._changed:
             if held.number not in self._stock.out:
@@ -195,13 +205,13 @@ class WarmPool(Generic[G]):
     def _keep(self) -> None:
         while (action := self._next()) is not None:
             match action:
-                case Make():
+                case MakeGuest():
                     self._make()
-                case Look(number=number):
+                case CheckGuest(number=number):
                     answers = _well(self._source.answers, self._guests[number])
                     with self._changed:
                         self._note(self._stock.looked(number, self._now(), answers=answers))
-                case Remove(number=number, why=why):
+                case RemoveGuest(number=number, why=why):
                     self._progress(f"removing guest {number}: {why}")
                     self._take_away(number)
                 case Pause():
@@ -252,7 +262,7 @@ class WarmPool(Generic[G]):
 
     def _discard(self, number: int, why: str) -> None:
         with self._changed:
-            self._note(self._stock.begun(Remove(number=number, why=why)))
+            self._note(self._stock.begun(RemoveGuest(number=number, why=why)))
         self._take_away(number)
 
     def _take_away(self, number: int) -> None:
@@ -269,7 +279,7 @@ class WarmPool(Generic[G]):
             del self._guests[number]
             self._note(self._stock.gone(number))
 
-    def _note(self, stock: Stock) -> None:
+    def _note(self, stock: PoolState) -> None:
         """The stock changed: wake all who wait for it. The lock is held."""
         self._stock = stock
         self._changed.notify_all()

@@ -30,7 +30,7 @@ _LONGEST_LINE = 4096
 _LONGEST_WAIT_S = 7 * 86_400.0
 
 
-class Counter:
+class PoolServer:
     """Hands a pool's guests to other processes. A context manager: at its end all of them have come back."""
 
     def __init__(self, pool: WarmPool[WarmHost], path: Path) -> None:
@@ -40,7 +40,7 @@ class Counter:
         self._lock = threading.Lock()
         self.left: list[str] = []
 
-    def __enter__(self) -> "Counter":
+    def __enter__(self) -> "PoolServer":
         if _connected(self._path):
             raise RequestError("a pool of this type is kept already", next_step="end it by Ctrl-C where it runs")
         self._path.unlink(missing_ok=True)

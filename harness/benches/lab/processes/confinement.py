@@ -36,7 +36,7 @@ _TRIAL_DEADLINE_S = 30.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class View:
+class FileView:
     """What a program sees beside the system's programs and libraries, and the capabilities that it keeps.
 
     Of what is in `copy` it sees copies, so that their modes do not matter.
@@ -67,7 +67,7 @@ def compiled(package: Path) -> Path:
     return package
 
 
-def command(program: Sequence[str], folder: Path, view: View) -> list[str]:
+def command(program: Sequence[str], folder: Path, view: FileView) -> list[str]:
     """The command line that starts a program for the guest whose folder it is: confined, where that is possible.
 
     Where it is not, the program gains no rights at least.
@@ -99,7 +99,7 @@ def confines() -> bool:
 def why_not() -> str:
     """Why root cannot start a program that is confined on this machine: what a trial says, or nothing."""
     try:
-        trial = _confined([str(INTERPRETER), "-c", "pass"], FIRST_USER, View(read=python()))
+        trial = _confined([str(INTERPRETER), "-c", "pass"], FIRST_USER, FileView(read=python()))
         done = proc.run(trial, timeout_s=_TRIAL_DEADLINE_S, check=False)
     except HarnessError as error:
         return error.message
@@ -171,7 +171,7 @@ def _has_account(uid: int) -> bool:
     return True
 
 
-def _confined(program: Sequence[str], user: int, view: View) -> list[str]:
+def _confined(program: Sequence[str], user: int, view: FileView) -> list[str]:
     specification = {
         "stage": str(runtime_dir.private(runtime_dir.root() / "new-root")),
         "setpriv": _setpriv(),

@@ -21,7 +21,7 @@ _SETTLE_S = 0.1  # longer than a child of a killed parent needs from fork to exe
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Marked:
+class TaggedProcess:
     """A running process of the lab."""
 
     process: ProcessId
@@ -35,18 +35,18 @@ def environment(folder: Path, role: str, token: str = "") -> Mapping[str, str]:
     return {FOLDER: str(folder), ROLE: role, TOKEN: token}
 
 
-def running(wanted: Callable[[Marked], bool] = lambda _: True) -> list[Marked]:
+def running(wanted: Callable[[TaggedProcess], bool] = lambda _: True) -> list[TaggedProcess]:
     """The marked processes of this user that are wanted. Root could see all users': their marks are their own word."""
     found = (_marked(int(entry.name)) for entry in Path("/proc").iterdir() if entry.name.isdigit())
     return [marked for marked in found if marked is not None and wanted(marked)]
 
 
-def of(folder: Path) -> list[Marked]:
+def of(folder: Path) -> list[TaggedProcess]:
     """The processes that work for this folder."""
     return running(lambda marked: marked.folder == folder)
 
 
-def end_all(folder: Path) -> list[Marked]:
+def end_all(folder: Path) -> list[TaggedProcess]:
     """End every process of a folder, until two looks in a row find none; returns those that could not be ended."""
     clean_looks, tries = 0, 0
     while clean_looks < 2:
@@ -63,7 +63,7 @@ def end_all(folder: Path) -> list[Marked]:
     return []
 
 
-def _marked(pid: int) -> Marked | None:
+def _marked(pid: int) -> TaggedProcess | None:
     process = proc.identify(pid)
     try:
         if not _ours(pid):
@@ -74,7 +74,7 @@ def _marked(pid: int) -> Marked | None:
     found = dict(word.decode(errors="replace").split("=", 1) for word in words if b"=" in word)
     if process is None or FOLDER not in found or pid == os.getpid():
         return None
-    return Marked(
+    return TaggedProcess(
         process=process,
         folder=Path(found[FOLDER]),
         role=found.get(ROLE, ""),

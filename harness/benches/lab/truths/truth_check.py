@@ -3,7 +3,7 @@
 import json
 from collections.abc import Mapping
 
-from harness.benches.lab.truths.truth_model import Bends, Demand, Fault, Kernel, Moment, Truth
+from harness.benches.lab.truths.truth_model import Bends, DemandedVerdict, Fault, Kernel, Moment, Truth
 from harness.benches.lab.truths.truths import TRUTHS
 
 _KERNELS = {
@@ -58,7 +58,7 @@ def _read_only(truth: Truth) -> str:
     return "-" if demand is None else "the same" if demand == truth.demand else _words(demand)
 
 
-def _words(demand: Demand) -> str:
+def _words(demand: DemandedVerdict) -> str:
     return f"{demand.outcome} `{demand.reason}`"
 
 

@@ -30,7 +30,7 @@ class Moment(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Demand:
+class DemandedVerdict:
     """The verdict that the truth demands."""
 
     outcome: Outcome
@@ -77,11 +77,11 @@ class Truth:
     before: str = ""
     faults: tuple[Fault, ...] = ()
     campaign: Mapping[str, object] = field(default_factory=dict)
-    demand: Demand
-    read_only: Demand | None = None
+    demand: DemandedVerdict
+    read_only: DemandedVerdict | None = None
 
     @property
-    def demand_read_only(self) -> Demand | None:
+    def demand_read_only(self) -> DemandedVerdict | None:
         """What is demanded where nothing may be changed; None where that has not been thought through."""
         plain = not (self.before or self.faults or self.campaign or self.amazon_driver)
         return self.read_only or (self.demand if plain else None)

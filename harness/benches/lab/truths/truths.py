@@ -2,15 +2,15 @@
 
 from collections.abc import Mapping
 
-from harness.benches.lab.truths.truth_model import Demand, Fault, Kernel, Moment, Truth
+from harness.benches.lab.truths.truth_model import DemandedVerdict, Fault, Kernel, Moment, Truth
 from harness.model import Outcome, Reason
 
-_PASS = Demand(outcome=Outcome.PASS, reason=Reason.SYNCHRONISED)
-_OUT_OF_LIMITS = Demand(outcome=Outcome.FAIL, reason=Reason.OUT_OF_LIMITS)
-_UNREADABLE = Demand(outcome=Outcome.FAIL, reason=Reason.PHC_UNREADABLE)
-_IMPLAUSIBLE = Demand(outcome=Outcome.FAIL, reason=Reason.PHC_IMPLAUSIBLE)
-_UNREACHABLE = Demand(outcome=Outcome.INCONCLUSIVE, reason=Reason.UNREACHABLE)
-_NOT_SYNCHRONISED = Demand(outcome=Outcome.FAIL, reason=Reason.NOT_SYNCHRONISED)
+_PASS = DemandedVerdict(outcome=Outcome.PASS, reason=Reason.SYNCHRONISED)
+_OUT_OF_LIMITS = DemandedVerdict(outcome=Outcome.FAIL, reason=Reason.OUT_OF_LIMITS)
+_UNREADABLE = DemandedVerdict(outcome=Outcome.FAIL, reason=Reason.PHC_UNREADABLE)
+_IMPLAUSIBLE = DemandedVerdict(outcome=Outcome.FAIL, reason=Reason.PHC_IMPLAUSIBLE)
+_UNREACHABLE = DemandedVerdict(outcome=Outcome.INCONCLUSIVE, reason=Reason.UNREACHABLE)
+_NOT_SYNCHRONISED = DemandedVerdict(outcome=Outcome.FAIL, reason=Reason.NOT_SYNCHRONISED)
 
 _ASK_MORE = "sed -i 's/ dpoll 0 / dpoll -3 /' /etc/chrony/chrony.conf && systemctl restart chrony"
 _STEER = "systemd-run --unit=steer phc2sys -s /dev/ptp_ena -c CLOCK_REALTIME -O 0"
@@ -80,22 +80,22 @@ TRUTHS: Mapping[str, Truth] = {
             summary="a good clock that the driver knows and nobody has switched on",
             clock_on=False,
             demand=_PASS,
-            read_only=Demand(outcome=Outcome.FAIL, reason=Reason.DRIVER_OFF),
+            read_only=DemandedVerdict(outcome=Outcome.FAIL, reason=Reason.DRIVER_OFF),
         ),
         Truth(
             name="lab.no-phc",
             summary="an able driver on a device without the clock",
             bends={"no_phc": True},
             clock_on=False,
-            demand=Demand(outcome=Outcome.UNSUPPORTED, reason=Reason.NO_PHC),
-            read_only=Demand(outcome=Outcome.FAIL, reason=Reason.DRIVER_OFF),
+            demand=DemandedVerdict(outcome=Outcome.UNSUPPORTED, reason=Reason.NO_PHC),
+            read_only=DemandedVerdict(outcome=Outcome.FAIL, reason=Reason.DRIVER_OFF),
         ),
         Truth(
             name="lab.old-driver",
             summary="a device with a clock under a kernel whose driver knows none",
             kernel=Kernel.STABLE,
             clock_on=False,
-            demand=Demand(outcome=Outcome.FAIL, reason=Reason.DRIVER_NOT_CAPABLE),
+            demand=DemandedVerdict(outcome=Outcome.FAIL, reason=Reason.DRIVER_NOT_CAPABLE),
         ),
         Truth(
             name="lab.drifting",
@@ -120,7 +120,7 @@ TRUTHS: Mapping[str, Truth] = {
             name="lab.no-capacity",
             summary="a type that needs more memory than any machine has",
             memory_mib=2**20,
-            demand=Demand(outcome=Outcome.INCONCLUSIVE, reason=Reason.CAPACITY),
+            demand=DemandedVerdict(outcome=Outcome.INCONCLUSIVE, reason=Reason.CAPACITY),
         ),
         # --- in every `make truth`
         Truth(
@@ -194,7 +194,7 @@ TRUTHS: Mapping[str, Truth] = {
             name="lab.other-daemon",
             summary="a good clock on a host where somebody starts phc2sys beside chrony",
             faults=(Fault(at=Moment.MEASURING, after_s=15, guest=_STEER),),
-            demand=Demand(outcome=Outcome.FAIL, reason=Reason.CLOCK_INTERFERENCE),
+            demand=DemandedVerdict(outcome=Outcome.FAIL, reason=Reason.CLOCK_INTERFERENCE),
         ),
         Truth(
             name="lab.no-chrony",
@@ -206,20 +206,20 @@ TRUTHS: Mapping[str, Truth] = {
             name="lab.lost-second-opinion",
             summary="a good clock, and an NTP server that is gone while it is measured",
             faults=(Fault(at=Moment.MEASURING, after_s=5, ends="ntp"),),
-            demand=Demand(outcome=Outcome.INCONCLUSIVE, reason=Reason.TOO_FEW_SAMPLES),
+            demand=DemandedVerdict(outcome=Outcome.INCONCLUSIVE, reason=Reason.TOO_FEW_SAMPLES),
         ),
         Truth(
             name="lab.disk-full",
             summary="a good clock on a host whose disk is full",
             before="dd if=/dev/zero of=/var/full bs=1M || dd if=/dev/zero of=/var/fuller bs=1k || sync",
-            demand=Demand(outcome=Outcome.INCONCLUSIVE, reason=Reason.HARNESS_ERROR),
+            demand=DemandedVerdict(outcome=Outcome.INCONCLUSIVE, reason=Reason.HARNESS_ERROR),
         ),
         Truth(
             name="lab.read-only-root",
             summary="a clock that nobody has switched on, on a host whose root file system is mounted read-only",
             clock_on=False,
             before="mount -o remount,ro /",
-            demand=Demand(outcome=Outcome.FAIL, reason=Reason.DRIVER_OFF),
+            demand=DemandedVerdict(outcome=Outcome.FAIL, reason=Reason.DRIVER_OFF),
         ),
         Truth(
             name="lab.dies",
@@ -252,7 +252,7 @@ TRUTHS: Mapping[str, Truth] = {
             summary="a good clock on an image that puts its own settings back at every boot",
             before=_RESET_AT_BOOT,
             campaign={"depth": "full"},
-            demand=Demand(outcome=Outcome.FAIL, reason=Reason.NOT_PERSISTENT),
+            demand=DemandedVerdict(outcome=Outcome.FAIL, reason=Reason.NOT_PERSISTENT),
         ),
         Truth(
             name="lab.reboot-needed",
@@ -269,7 +269,7 @@ TRUTHS: Mapping[str, Truth] = {
             bends={"no_phc": True},
             igb=True,
             clock_on=False,
-            demand=Demand(outcome=Outcome.UNSUPPORTED, reason=Reason.NO_PHC),
+            demand=DemandedVerdict(outcome=Outcome.UNSUPPORTED, reason=Reason.NO_PHC),
         ),
         Truth(
             name="lab.other-clock-named",
@@ -310,7 +310,7 @@ TRUTHS: Mapping[str, Truth] = {
             clock_on=False,
             faults=(Fault(at=Moment.MEASURING, after_s=2, guest=_HIDE_BOUND),),
             amazon_driver=True,
-            demand=Demand(outcome=Outcome.INCONCLUSIVE, reason=Reason.TOO_FEW_SAMPLES),
+            demand=DemandedVerdict(outcome=Outcome.INCONCLUSIVE, reason=Reason.TOO_FEW_SAMPLES),
         ),
     )
 }

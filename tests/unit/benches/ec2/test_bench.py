@@ -9,7 +9,7 @@ from harness.benches.ec2.api.api import Api
 from harness.benches.ec2.bench import Ec2Bench
 from harness.errors import CleanupError
 from harness.model import Token
-from harness.model.cloud import CloudWishes
+from harness.model.cloud import CloudOptions
 from harness.runs import campaign_run
 from harness.system import settings
 
@@ -17,7 +17,7 @@ from harness.system import settings
 @pytest.fixture
 def bench(api: Api, tmp_path: Path) -> Ec2Bench:
     """One whose EC2 does not answer."""
-    return Ec2Bench(replace(settings.load(), state_dir=tmp_path), CloudWishes(region=api.region))
+    return Ec2Bench(replace(settings.load(), state_dir=tmp_path), CloudOptions(region=api.region))
 
 
 def test_a_release_that_cannot_be_verified_is_none(bench: Ec2Bench) -> None:

@@ -21,11 +21,11 @@ from harness.benches.ec2.account import tagged_resources
 from harness.benches.ec2.account.tagged_resources import EXPIRES, RUN, TOKEN
 from harness.benches.ec2.api.api import Api
 from harness.benches.ec2.bench import Ec2Bench
-from harness.benches.ec2.instances.launch_records import HostRecord
+from harness.benches.ec2.instances.launch_records import LaunchRecord
 from harness.cli.app import app
 from harness.errors import ExitCode
 from harness.model import HostState, RunRecord, Token
-from harness.model.cloud import CloudWishes
+from harness.model.cloud import CloudOptions
 from harness.runs import sweep
 from harness.store.ledger import Ledger
 from harness.system import settings
@@ -45,7 +45,7 @@ class Account:
 
     def bench(self, folder: Path | None = None, **wishes: Any) -> Ec2Bench:
         ours = replace(settings.load(), state_dir=folder or self.folder, signing_key=None)
-        return Ec2Bench(ours, CloudWishes(region=REGION, **wishes))
+        return Ec2Bench(ours, CloudOptions(region=REGION, **wishes))
 
     @property
     def ledger(self) -> Ledger:
@@ -120,11 +120,11 @@ def account(moto_api: Api, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> I
         ec2.delete_key_pair(KeyName=key["KeyName"])
 
 
-def tags_of(record: HostRecord) -> dict[str, str]:
+def tags_of(record: LaunchRecord) -> dict[str, str]:
     return {RUN: record.token.run, TOKEN: str(record.token), EXPIRES: record.expires_utc, "ptp-harness:owner": "ada"}
 
 
-def begun(bench: Ec2Bench, run: str, *, expires: str | None = None) -> HostRecord:
+def begun(bench: Ec2Bench, run: str, *, expires: str | None = None) -> LaunchRecord:
     """The record of a host that is about to be launched; with another lease, as one of long ago."""
     record = bench._begin(Token(run=run, host="m7i.large"), "m7i.large")
     if expires is None:
@@ -281,7 +281,7 @@ def test_a_disk_goes_with_the_instance_that_it_was_to_be_deleted_with(account: A
     found = bench.proofs.resources(tagged_resources.find(bench.region.api), REGION)
     assert {one.name: one.unproven is None for one in found} == {ours: True, theirs: False}
     later = account.bench()
-    seen = tagged_resources.Orphan(
+    seen = tagged_resources.TaggedResource(
         kind="instance", ident="i-1", tags=tags_of(record), given_name=record.resource_name, parts=(theirs,)
     )
     assert [one.ident for one in later.proofs.ours([seen], REGION)] == ["i-1"]

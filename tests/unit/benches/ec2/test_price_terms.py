@@ -8,15 +8,15 @@ import pytest
 from harness.benches.ec2 import price_terms
 from harness.benches.ec2.api import answer_cache
 from harness.benches.ec2.api.api import Api
-from harness.benches.ec2.images.boot_image import Image
+from harness.benches.ec2.images.boot_image import BootImage
 from harness.benches.ec2.instances.region import Region
 from harness.benches.ec2.market import prices
 from harness.benches.ec2.market.catalogue import Catalogue
-from harness.model.cloud import CloudWishes, Terms, TypeInfo
+from harness.model.cloud import CloudOptions, PriceTerms, TypeInfo
 
 
-def image(architecture: str, title: str) -> Image:
-    return Image(
+def image(architecture: str, title: str) -> BootImage:
+    return BootImage(
         name="al2023",
         ami=f"ami-{architecture}",
         architecture=architecture,
@@ -50,7 +50,7 @@ def kind(name: str, architecture: str) -> TypeInfo:
 @pytest.fixture
 def region(api: Api, tmp_path: Path) -> Region:
     """One in which all was asked that a campaign asks for; nobody answers now."""
-    found = Region(Api("eu-west-1", pause=api._pause), CloudWishes(lease_s=3600.0), tmp_path)
+    found = Region(Api("eu-west-1", pause=api._pause), CloudOptions(lease_s=3600.0), tmp_path)
     types = {one.name: one for one in (kind("m7i.large", "x86_64"), kind("c8g.large", "arm64"))}
     found.__dict__["catalogue"] = Catalogue(region="eu-west-1", taken=answer_cache.now(), types=types)
     found.__dict__["groups"] = {}
@@ -62,7 +62,7 @@ def region(api: Api, tmp_path: Path) -> Region:
 def test_what_hosts_are_made_from_where_and_for_how_much(region: Region, tmp_path: Path) -> None:
     path = answer_cache.place(tmp_path, "prices-on-demand", "eu-west-1", region.api.endpoint("ec2"))
     answer_cache.keep(path, {"m7i.large": 0.1})
-    assert price_terms.of(region, ["m7i.large", "c8g.large", "x9z.large"]) == Terms(
+    assert price_terms.of(region, ["m7i.large", "c8g.large", "x9z.large"]) == PriceTerms(
         images=("al2023 (ami-arm64)", "al2023 (ami-x86_64, al2023-ami-2023.9-x86_64)"),
         placement="no placement group for 1, placement precision-time for 1",
         usd_per_hour={"m7i.large": 0.1},

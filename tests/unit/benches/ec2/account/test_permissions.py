@@ -12,7 +12,7 @@ from botocore.session import get_session
 from botocore.stub import Stubber
 
 from harness.benches.ec2.account import permissions, tagged_resources
-from harness.benches.ec2.account.permissions import RUN_TAG, Trial
+from harness.benches.ec2.account.permissions import RUN_TAG, PermissionTrial
 from harness.benches.ec2.api.api import Api
 
 ROOT = Path(__file__).parents[5]
@@ -142,19 +142,19 @@ def test_a_trial_of_each(api: Api, stub: Callable[[str], Stubber]) -> None:
     for call in CALLS:
         stub("ec2").add_client_error(call, answers[call], "EC2's words")
     assert list(permissions.trials(api, **WHERE)) == [
-        Trial(action="ec2:RunInstances", allowed=True, words="allowed"),
-        Trial(
+        PermissionTrial(action="ec2:RunInstances", allowed=True, words="allowed"),
+        PermissionTrial(
             action="ec2:CreateSecurityGroup",
             allowed=False,
             words="trying CreateSecurityGroup: UnauthorizedOperation: EC2's words",
         ),
-        Trial(action="ec2:ImportKeyPair", allowed=True, words="allowed"),
-        Trial(
+        PermissionTrial(action="ec2:ImportKeyPair", allowed=True, words="allowed"),
+        PermissionTrial(
             action="ec2:CreatePlacementGroup",
             allowed=None,
             words="trying CreatePlacementGroup: InvalidParameterValue: EC2's words",
         ),
-        Trial(
+        PermissionTrial(
             action="ec2:TerminateInstances",
             allowed=None,
             words="trying TerminateInstances: InvalidInstanceID.NotFound: EC2's words",

@@ -15,7 +15,7 @@ from harness.benches.ec2.api.api import Api
 from harness.benches.ec2.bench import Ec2Bench
 from harness.errors import CleanupError
 from harness.model import Token
-from harness.model.cloud import CloudWishes
+from harness.model.cloud import CloudOptions
 from harness.system import settings
 from tests.doubles import ec2_server
 
@@ -112,7 +112,7 @@ def test_an_instance_that_does_not_end_is_named_with_the_command(ec2, monkeypatc
 
 
 def test_to_see_that_nothing_is_left_of_a_host_takes_five_calls(ec2, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
-    bench = Ec2Bench(replace(settings.load(), state_dir=tmp_path), CloudWishes(region=REGION))
+    bench = Ec2Bench(replace(settings.load(), state_dir=tmp_path), CloudOptions(region=REGION))
     assert bench.api_calls() == 0
     gone = Token(run="k3f9", host="a")
     bench.release(gone)

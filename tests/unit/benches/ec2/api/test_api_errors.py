@@ -5,7 +5,7 @@ from botocore.exceptions import ClientError
 
 from harness.benches.bench import BenchError, CapacityError, FatalError, NotOfferedError, QuotaError, TransientError
 from harness.benches.ec2.api import api_errors
-from harness.benches.ec2.api.api_errors import KINDS, QUOTAS, Kind, PlaceError
+from harness.benches.ec2.api.api_errors import KINDS, QUOTAS, ErrorKind, PlaceError
 from harness.model import Reason
 
 MEANT: dict[type[BenchError], tuple[str, ...]] = {
@@ -77,7 +77,7 @@ def test_a_code_that_nobody_knows_fails_one_host_alone() -> None:
     assert str(made) == "launching m7i.large: Surprise: words"
 
 
-@pytest.mark.parametrize("code", [code for code, kind in KINDS.items() if kind is Kind.QUOTA])
+@pytest.mark.parametrize("code", [code for code, kind in KINDS.items() if kind is ErrorKind.QUOTA])
 def test_a_quota_is_named(code: str) -> None:
     made = api_errors.error(code, "words", "launching c7g.large")
     assert str(made).startswith(f"launching c7g.large: the quota of {QUOTAS[code]} is used up: {code}: words")
@@ -167,8 +167,8 @@ def test_a_code_is_not_seen_where_there_is_none() -> None:
 
 
 def test_a_zone_that_refuses_is_a_place_whatever_its_code() -> None:
-    assert api_errors.kind("InvalidSomething", ZONE) is Kind.PLACE
-    assert api_errors.kind("UnauthorizedOperation", ZONE) is Kind.FATAL
+    assert api_errors.kind("InvalidSomething", ZONE) is ErrorKind.PLACE
+    assert api_errors.kind("UnauthorizedOperation", ZONE) is ErrorKind.FATAL
 
 
 def test_the_encoded_part_of_a_refusal_is_left_out() -> None:

@@ -25,7 +25,7 @@ def lock(backend: Path, **others: object) -> Path:
     return path
 
 
-def only(backend: Path) -> engine_locks.Lock:
+def only(backend: Path) -> engine_locks.StackLock:
     (found,) = engine_locks.of(backend, "ptp-harness", "k3f9-m7i.large")
     return found
 

@@ -3,7 +3,7 @@
 import pytest
 
 from harness.benches.bench import CapacityError, FatalError, QuotaError
-from harness.benches.ec2.api.api_errors import Kind
+from harness.benches.ec2.api.api_errors import ErrorKind
 from harness.benches.ec2.engine import resource_failures
 from harness.benches.ec2.engine.resource_failures import EngineError, failure, progress, short
 
@@ -18,7 +18,7 @@ REFUSED = (
 def test_ec2_s_refusal_is_told_by_code_and_words() -> None:
     told = failure(URN, REFUSED)
     assert told is not None
-    assert (told.urn, told.kind, told.code) == (URN, Kind.CAPACITY, "InsufficientInstanceCapacity")
+    assert (told.urn, told.kind, told.code) == (URN, ErrorKind.CAPACITY, "InsufficientInstanceCapacity")
     assert told.message.startswith("creating EC2 Instance: operation error")
     assert "<{%" not in told.message
 

@@ -15,12 +15,12 @@ from harness.benches.ec2 import image_maker
 from harness.benches.ec2.account import tagged_resources
 from harness.benches.ec2.api.api import Api
 from harness.benches.ec2.bench import Ec2Bench
-from harness.benches.ec2.image_maker import Bakery
+from harness.benches.ec2.image_maker import Ec2ImageMaker
 from harness.benches.ec2.images import baked_images, boot_image
-from harness.benches.ec2.instances.launch_records import HostRecord
+from harness.benches.ec2.instances.launch_records import LaunchRecord
 from harness.errors import CleanupError, RequestError
 from harness.model import Token
-from harness.model.cloud import BakedImage, CloudWishes
+from harness.model.cloud import BakedImage, CloudOptions
 from harness.model.ownership import NOBODY, Signer
 from harness.system.settings import Settings, load
 from tests.doubles import ec2_server
@@ -43,12 +43,12 @@ def settings(tmp_path: Path) -> Settings:
 
 @pytest.fixture
 def bench(settings: Settings) -> Ec2Bench:
-    return Ec2Bench(settings, CloudWishes(region=REGION))
+    return Ec2Bench(settings, CloudOptions(region=REGION))
 
 
 @pytest.fixture
-def oven(bench: Ec2Bench) -> Bakery:
-    return Bakery(bench=bench, pause=lambda _seconds: None)
+def oven(bench: Ec2Bench) -> Ec2ImageMaker:
+    return Ec2ImageMaker(bench=bench, pause=lambda _seconds: None)
 
 
 @pytest.fixture
@@ -61,7 +61,7 @@ def ec2(moto_api: Api) -> Iterator[Any]:
             boto3.client("ec2", REGION).delete_snapshot(SnapshotId=snapshot)
 
 
-def running(ec2: Any, bench: Ec2Bench, token: Token = HOST) -> HostRecord:
+def running(ec2: Any, bench: Ec2Bench, token: Token = HOST) -> LaunchRecord:
     """A host of ours that runs."""
     base = boot_image.resolve(bench.region.api, "al2023", "x86_64").ami
     launched = ec2.run_instances(ImageId=base, InstanceType="m7i.large", MinCount=1, MaxCount=1)["Instances"][0]
@@ -69,7 +69,7 @@ def running(ec2: Any, bench: Ec2Bench, token: Token = HOST) -> HostRecord:
     return bench.records.write(record, instance_id=launched["InstanceId"], image=base, user="ec2-user")
 
 
-def made(ec2: Any, bench: Ec2Bench, oven: Bakery, token: Token = HOST, name: str = "al2023") -> BakedImage:
+def made(ec2: Any, bench: Ec2Bench, oven: Ec2ImageMaker, token: Token = HOST, name: str = "al2023") -> BakedImage:
     running(ec2, bench, token)
     return oven.make(token, name=name, driver="distribution", progress=lambda _words: None)
 
@@ -79,7 +79,9 @@ def snapshots(ec2: Any, image: BakedImage) -> list[dict[str, Any]]:
     return list(ec2.describe_snapshots(Filters=wanted)["Snapshots"])
 
 
-def test_a_candidate_is_no_image_for_campaigns_until_it_is_published(ec2: Any, bench: Ec2Bench, oven: Bakery) -> None:
+def test_a_candidate_is_no_image_for_campaigns_until_it_is_published(
+    ec2: Any, bench: Ec2Bench, oven: Ec2ImageMaker
+) -> None:
     image = made(ec2, bench, oven)
     assert (image.name, image.architecture, image.user, image.proof) == ("al2023", "x86_64", "ec2-user", None)
     assert (image.run, image.driver, image.base[:4]) == ("k3f9", "distribution", "ami-")
@@ -99,7 +101,7 @@ def test_a_candidate_is_no_image_for_campaigns_until_it_is_published(ec2: Any, b
         boot_image.resolve(oven.api, "baked:al2023", "arm64", signer=oven.signer)
 
 
-def test_a_candidate_is_swept_and_a_published_one_is_not(ec2: Any, bench: Ec2Bench, oven: Bakery) -> None:
+def test_a_candidate_is_swept_and_a_published_one_is_not(ec2: Any, bench: Ec2Bench, oven: Ec2ImageMaker) -> None:
     token = str(image_maker.image_token(HOST))
     candidate = made(ec2, bench, oven)
     assert {one.kind for one in tagged_resources.find(oven.api, token=token)} == {"image", "snapshot"}
@@ -127,7 +129,7 @@ def theirs(ec2: Any) -> str:
     return str(ec2.create_image(InstanceId=launched["InstanceId"], Name="theirs")["ImageId"])
 
 
-def test_an_image_with_a_copy_of_all_our_tags_is_none_of_ours(ec2: Any, bench: Ec2Bench, oven: Bakery) -> None:
+def test_an_image_with_a_copy_of_all_our_tags_is_none_of_ours(ec2: Any, bench: Ec2Bench, oven: Ec2ImageMaker) -> None:
     candidate = made(ec2, bench, oven)
     forged = theirs(ec2)
     copied_tags(ec2, candidate, forged)
@@ -154,7 +156,9 @@ def test_an_image_with_a_copy_of_all_our_tags_is_none_of_ours(ec2: Any, bench: E
         boot_image.resolve(oven.api, "baked:al2023", "x86_64", signer=oven.signer)
 
 
-def test_a_tag_that_was_changed_since_takes_the_image_out_of_campaigns(ec2: Any, bench: Ec2Bench, oven: Bakery) -> None:
+def test_a_tag_that_was_changed_since_takes_the_image_out_of_campaigns(
+    ec2: Any, bench: Ec2Bench, oven: Ec2ImageMaker
+) -> None:
     image = made(ec2, bench, oven)
     ec2.create_tags(Resources=[image.ident], Tags=[{"Key": baked_images.USER, "Value": "-oProxyCommand=x"}])
     oven.publish(image, proof="z7y8")
@@ -166,7 +170,7 @@ def test_a_tag_that_was_changed_since_takes_the_image_out_of_campaigns(ec2: Any,
         boot_image.resolve(oven.api, "baked:al2023", "x86_64", signer=oven.signer)
 
 
-def test_what_stays_of_an_image_is_swept_by_its_own_signature(ec2: Any, bench: Ec2Bench, oven: Bakery) -> None:
+def test_what_stays_of_an_image_is_swept_by_its_own_signature(ec2: Any, bench: Ec2Bench, oven: Ec2ImageMaker) -> None:
     image = made(ec2, bench, oven)
     ec2.deregister_image(ImageId=image.ident)
     (told,) = [one for one in bench.resources() if one.kind == "snapshot"]
@@ -175,14 +179,14 @@ def test_what_stays_of_an_image_is_swept_by_its_own_signature(ec2: Any, bench: E
     assert snapshots(ec2, image) == []
 
 
-def test_the_longest_name_of_an_image_fits(ec2: Any, bench: Ec2Bench, oven: Bakery) -> None:
+def test_the_longest_name_of_an_image_fits(ec2: Any, bench: Ec2Bench, oven: Ec2ImageMaker) -> None:
     image = made(ec2, bench, oven, name="x" * 63)
     (said,) = ec2.describe_images(ImageIds=[image.ident])["Images"]
     assert len(said["Name"]) <= 128
 
 
 def test_older_ones_of_the_same_name_go_and_no_others(
-    ec2: Any, bench: Ec2Bench, oven: Bakery, monkeypatch: pytest.MonkeyPatch
+    ec2: Any, bench: Ec2Bench, oven: Ec2ImageMaker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     every = [made(ec2, bench, oven, Token(run=run, host="m7i.large")) for run in ("aaaa", "bbbb", "cccc", "dddd")]
     other = made(ec2, bench, oven, Token(run="eeee", host="m7i.large"), name="debian-13")
@@ -205,14 +209,16 @@ def test_older_ones_of_the_same_name_go_and_no_others(
         assert [one.ident for one in oven.retire(newest, older=0)] == [every[2].ident]
 
 
-def test_an_answer_that_was_lost_makes_no_second_image(ec2: Any, bench: Ec2Bench, oven: Bakery) -> None:
+def test_an_answer_that_was_lost_makes_no_second_image(ec2: Any, bench: Ec2Bench, oven: Ec2ImageMaker) -> None:
     host = running(ec2, bench)
     tags = {baked_images.NAME: "al2023", baked_images.BASE: "ami-1"}
     first = oven._create(host, "ptp-harness-al2023-title", tags)
     assert oven._create(host, "ptp-harness-al2023-title", tags) == first
 
 
-def test_an_image_that_fails_says_why(ec2: Any, bench: Ec2Bench, oven: Bakery, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_image_that_fails_says_why(
+    ec2: Any, bench: Ec2Bench, oven: Ec2ImageMaker, monkeypatch: pytest.MonkeyPatch
+) -> None:
     said = {"Images": [{"State": "failed", "StateReason": {"Message": "Client.InternalError: the key is disabled"}}]}
     call = Api.call
 
@@ -226,7 +232,7 @@ def test_an_image_that_fails_says_why(ec2: Any, bench: Ec2Bench, oven: Bakery, m
             oven._copied(host, "ami-0123", lambda _words: None)
 
 
-def test_what_is_gone_already_is_no_failure(ec2: Any, bench: Ec2Bench, oven: Bakery) -> None:
+def test_what_is_gone_already_is_no_failure(ec2: Any, bench: Ec2Bench, oven: Ec2ImageMaker) -> None:
     image = made(ec2, bench, oven)
     baked_images.remove(oven.api, [image, replace(image, ident="ami-00000000000000000", snapshots=())])
     assert (baked_images.every(oven.api), snapshots(ec2, image)) == ([], [])

@@ -8,7 +8,7 @@ from botocore.stub import Stubber
 
 from harness.benches.ec2.api.api import Api
 from harness.benches.ec2.images import boot_image
-from harness.benches.ec2.images.boot_image import Images
+from harness.benches.ec2.images.boot_image import BootImages
 from harness.errors import RequestError
 from harness.model.image_aliases import NAMED
 
@@ -44,7 +44,7 @@ Stubs = Callable[[str], Stubber]
 
 
 def test_amazon_linux_by_its_name_and_by_its_id(moto_api: Api) -> None:
-    known = Images(moto_api)
+    known = BootImages(moto_api)
     found = known.of("al2023", "arm64")
     assert (found.name, found.architecture, found.user) == ("al2023", "arm64", "ec2-user")
     assert found.parameter == "/aws/service/ami-amazon-linux-latest/al2023-ami-kernel-default-arm64"

@@ -11,7 +11,7 @@ import pytest
 from harness.benches.bench import BenchError, CapacityError, FatalError, TransientError
 from harness.benches.ec2.api.api import Api
 from harness.benches.ec2.instances import instance_poll
-from harness.benches.ec2.instances.instance_poll import Cancelled, Instance, Watch
+from harness.benches.ec2.instances.instance_poll import Cancelled, Instance, InstancePoll
 from tests.doubles import ec2_filters
 
 TICK_S = 0.05
@@ -50,8 +50,8 @@ def script(api: Api) -> Script:
 
 
 @pytest.fixture
-def watching(api: Api) -> Iterator[Watch]:
-    made = Watch(api, every_s=TICK_S)
+def watching(api: Api) -> Iterator[InstancePoll]:
+    made = InstancePoll(api, every_s=TICK_S)
     yield made
     give_up = time.monotonic() + 5
     while made._thread is not None:
@@ -68,7 +68,7 @@ def later(seconds: float, act: Callable[[], object]) -> None:
 RUNS = {"PublicIpAddress": "192.0.2.1", "PrivateIpAddress": "10.0.0.1"}
 
 
-def test_a_host_is_woken_when_it_runs(watching: Watch, script: Script) -> None:
+def test_a_host_is_woken_when_it_runs(watching: InstancePoll, script: Script) -> None:
     placed = {"Placement": {"AvailabilityZone": "eu-north-1a", "GroupName": "pg"}}
     script.show("i-1", "pending", PrivateIpAddress="10.0.0.1")
     later(0.3, lambda: script.show("i-1", "running", **RUNS, **placed))
@@ -90,12 +90,12 @@ def test_a_host_is_woken_when_it_runs(watching: Watch, script: Script) -> None:
     assert found.address == "192.0.2.1"
 
 
-def test_one_that_is_not_shown_yet_fails_nobody(watching: Watch, script: Script) -> None:
+def test_one_that_is_not_shown_yet_fails_nobody(watching: InstancePoll, script: Script) -> None:
     later(0.2, lambda: script.show("i-1", "running", **RUNS))
     assert watching.running("i-1", host="a", key_pair=KEY, deadline_s=10, cancelled=NEVER).state == "running"
 
 
-def test_a_public_address_is_waited_for_unless_a_private_one_will_do(watching: Watch, script: Script) -> None:
+def test_a_public_address_is_waited_for_unless_a_private_one_will_do(watching: InstancePoll, script: Script) -> None:
     script.show("i-1", "running", PrivateIpAddress="10.0.0.1")
     assert (
         watching.running("i-1", host="a", key_pair=KEY, deadline_s=5, cancelled=NEVER, public=False).address
@@ -133,7 +133,7 @@ def test_a_public_address_is_waited_for_unless_a_private_one_will_do(watching: W
     ],
 )
 def test_one_that_ends_instead(
-    watching: Watch, script: Script, reason: dict[str, str], kind: type[BenchError], words: str
+    watching: InstancePoll, script: Script, reason: dict[str, str], kind: type[BenchError], words: str
 ) -> None:
     script.show("i-1", "pending")
     later(0.2, lambda: script.show("i-1", "terminated", StateReason=reason))
@@ -143,13 +143,13 @@ def test_one_that_ends_instead(
     assert caught.value.message == f"the instance i-1 did not come to run: {words}"
 
 
-def test_a_deadline(watching: Watch, script: Script) -> None:
+def test_a_deadline(watching: InstancePoll, script: Script) -> None:
     with pytest.raises(TransientError) as caught:
         watching.running("i-1", host="a", key_pair=KEY, deadline_s=0.2, cancelled=NEVER)
     assert caught.value.message == "the instance of i-1 took longer than 0.2 s to run: EC2 does not show it"
 
 
-def test_who_is_told_to_stop_stops(watching: Watch, script: Script) -> None:
+def test_who_is_told_to_stop_stops(watching: InstancePoll, script: Script) -> None:
     script.show("i-1", "pending")
     stop = threading.Event()
     later(0.2, stop.set)
@@ -159,7 +159,7 @@ def test_who_is_told_to_stop_stops(watching: Watch, script: Script) -> None:
     assert time.monotonic() - begun < 5
 
 
-def test_thirty_hosts_share_the_calls(watching: Watch, script: Script, api: Api) -> None:
+def test_thirty_hosts_share_the_calls(watching: InstancePoll, script: Script, api: Api) -> None:
     names = [f"i-{number:02}" for number in range(30)]
     for name in names:
         script.show(name, "pending")
@@ -182,7 +182,7 @@ def test_thirty_hosts_share_the_calls(watching: Watch, script: Script, api: Api)
     assert api.asked("") == 0
 
 
-def test_a_hundred_at_most_in_one_call(watching: Watch, script: Script, api: Api) -> None:
+def test_a_hundred_at_most_in_one_call(watching: InstancePoll, script: Script, api: Api) -> None:
     waiters = [instance_poll._Waiter(f"i-{number}", "a", KEY) for number in range(250)]
     watching._waiters.extend(waiters)
     watching._start()
@@ -192,7 +192,7 @@ def test_a_hundred_at_most_in_one_call(watching: Watch, script: Script, api: Api
     assert {len(asked) for asked in script.asked} == {100, 50}
 
 
-def test_nothing_is_asked_while_nobody_waits(watching: Watch, script: Script) -> None:
+def test_nothing_is_asked_while_nobody_waits(watching: InstancePoll, script: Script) -> None:
     script.show("i-1", "running", **RUNS)
     watching.running("i-1", host="a", key_pair=KEY, deadline_s=5, cancelled=NEVER)
     time.sleep(4 * TICK_S)
@@ -203,7 +203,7 @@ def test_nothing_is_asked_while_nobody_waits(watching: Watch, script: Script) ->
     assert len(script.asked) > asked
 
 
-def test_who_is_idle_is_not_looked_for(watching: Watch, script: Script, api: Api) -> None:
+def test_who_is_idle_is_not_looked_for(watching: InstancePoll, script: Script, api: Api) -> None:
     script.show("i-1", "running", **RUNS)
     resting = threading.Event()
     resting.set()
@@ -217,7 +217,9 @@ def test_who_is_idle_is_not_looked_for(watching: Watch, script: Script, api: Api
         assert wait.result().id == "i-1"
 
 
-def test_a_missing_permission_ends_every_wait(watching: Watch, script: Script, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_permission_ends_every_wait(
+    watching: InstancePoll, script: Script, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def refused(*_: object, **__: object) -> None:
         raise FatalError("not allowed")
 
@@ -232,7 +234,7 @@ def test_a_missing_permission_ends_every_wait(watching: Watch, script: Script, m
                 wait.result()
 
 
-def test_a_passing_fault_is_waited_out(watching: Watch, script: Script, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_passing_fault_is_waited_out(watching: InstancePoll, script: Script, monkeypatch: pytest.MonkeyPatch) -> None:
     asked = watching._api.pages
     faults = [TransientError("busy")] * 3
 
@@ -247,13 +249,13 @@ def test_a_passing_fault_is_waited_out(watching: Watch, script: Script, monkeypa
     assert faults == []
 
 
-def test_a_fault_of_ours_is_told_and_ends_no_thread(watching: Watch, script: Script) -> None:
+def test_a_fault_of_ours_is_told_and_ends_no_thread(watching: InstancePoll, script: Script) -> None:
     script.error = RuntimeError("surprise")
     with pytest.raises(FatalError, match="RuntimeError: surprise"):
         watching.running("i-1", host="a", key_pair=KEY, deadline_s=10, cancelled=NEVER)
 
 
-def test_one_that_comes_late_is_looked_for_less_often(watching: Watch, script: Script, api: Api) -> None:
+def test_one_that_comes_late_is_looked_for_less_often(watching: InstancePoll, script: Script, api: Api) -> None:
     script.show("i-1", "pending")
     late_s = 40 * TICK_S
     later(late_s, lambda: script.show("i-1", "running", **RUNS))
@@ -263,7 +265,7 @@ def test_one_that_comes_late_is_looked_for_less_often(watching: Watch, script: S
     assert time.monotonic() - begun < late_s * (1 + 2 / instance_poll.PART) + 1
 
 
-def test_one_that_begins_to_wait_meanwhile_is_looked_for_soon(watching: Watch, script: Script) -> None:
+def test_one_that_begins_to_wait_meanwhile_is_looked_for_soon(watching: InstancePoll, script: Script) -> None:
     script.show("i-2", "running", **RUNS)
     with ThreadPoolExecutor(max_workers=1) as pool:
         stop = threading.Event()
@@ -289,7 +291,7 @@ def test_motos_instances(moto_api: Api, ec2: Any) -> None:
     for key in (KEY, "theirs"):
         ec2.create_key_pair(KeyName=key)
     first = make()
-    looks = Watch(moto_api, every_s=TICK_S)
+    looks = InstancePoll(moto_api, every_s=TICK_S)
     found = looks.running(token, host="a", key_pair=KEY, deadline_s=60, cancelled=NEVER)
     assert (found.id, found.token, found.state, found.zone) == (first, token, "running", "eu-north-1a")
     assert found.address
@@ -302,7 +304,7 @@ def test_motos_instances(moto_api: Api, ec2: Any) -> None:
     assert found.id == second
 
 
-def test_an_instance_with_a_copy_of_the_token_is_not_taken_for_ours(watching: Watch, script: Script) -> None:
+def test_an_instance_with_a_copy_of_the_token_is_not_taken_for_ours(watching: InstancePoll, script: Script) -> None:
     script.show("i-1", "running", **RUNS, KeyName="theirs", LaunchTime="2099")
     with pytest.raises(TransientError, match="EC2 does not show it"):
         watching.running("i-1", host="a", key_pair=KEY, deadline_s=0.3, cancelled=NEVER)

@@ -9,7 +9,7 @@ from harness.benches.ec2.account.networks import Subnet
 from harness.benches.ec2.api import api_errors
 from harness.benches.ec2.api.api_errors import PlaceError
 from harness.benches.ec2.market import launch_places
-from harness.benches.ec2.market.launch_places import Place
+from harness.benches.ec2.market.launch_places import LaunchPlace
 from harness.model.cloud import TypeInfo
 
 
@@ -56,7 +56,7 @@ def tried(name: str, **arguments: Any) -> list[str]:
 
 def test_zone_by_zone() -> None:
     assert tried("m7i.large") == ["m7i.large/a", "m7i.large/b"]
-    assert next(launch_places.attempts(TYPES["m7i.large"], TYPES, SUBNETS)) == Place(
+    assert next(launch_places.attempts(TYPES["m7i.large"], TYPES, SUBNETS)) == LaunchPlace(
         instance_type="m7i.large", zone="a", subnet="subnet-a"
     )
 
@@ -109,7 +109,7 @@ def test_what_another_place_may_mend(error: BenchError, on: bool) -> None:
     assert launch_places.goes_on(error) is on
 
 
-A, B = (Place(instance_type="m7i.large", zone=zone, subnet=f"subnet-{zone}") for zone in "ab")
+A, B = (LaunchPlace(instance_type="m7i.large", zone=zone, subnet=f"subnet-{zone}") for zone in "ab")
 
 
 def test_no_room_anywhere_is_no_capacity() -> None:

@@ -8,7 +8,7 @@ from botocore.stub import Stubber
 from harness.benches.bench import QuotaError
 from harness.benches.ec2.api.api import Api
 from harness.benches.ec2.market import placement_groups
-from harness.benches.ec2.market.placement_groups import Decision, Group
+from harness.benches.ec2.market.placement_groups import GroupDecision, PlacementGroup
 from harness.errors import RequestError
 from harness.model import Placement
 
@@ -16,8 +16,8 @@ NEEDS, LEGACY = ("eu-west-1", "c8g.large"), ("eu-north-1", "c8g.large")
 OLD_FAMILY = ("eu-west-1", "m7i.large")
 
 
-def a_group(name: str, strategy: str, parent: str | None = None, state: str = "available") -> Group:
-    return Group(id=f"pg-{name}", name=name, strategy=strategy, parent=parent, state=state)
+def a_group(name: str, strategy: str, parent: str | None = None, state: str = "available") -> PlacementGroup:
+    return PlacementGroup(id=f"pg-{name}", name=name, strategy=strategy, parent=parent, state=state)
 
 
 THERE = {
@@ -138,7 +138,7 @@ OUTSIDE = placement_groups.decide("none", *NEEDS, {})
         (OUTSIDE, None, OUTSIDE.evidence),
     ],
 )
-def test_ec2s_own_word_counts(decision: Decision, seen: str | None, evidence: Placement) -> None:
+def test_ec2s_own_word_counts(decision: GroupDecision, seen: str | None, evidence: Placement) -> None:
     assert placement_groups.observed(decision, seen) == evidence
 
 
@@ -148,5 +148,7 @@ def test_those_that_exist(api: Api, stub: Callable[[str], Stubber]) -> None:
     answer = {"PlacementGroups": [mine, below | {"ParentGroupId": "pg-1"}]}
     stub("ec2").add_response("describe_placement_groups", answer, {})
     found = placement_groups.load(api)
-    assert found["mine"] == Group(id="pg-1", name="mine", strategy="precision-time", parent=None, state="available")
+    assert found["mine"] == PlacementGroup(
+        id="pg-1", name="mine", strategy="precision-time", parent=None, state="available"
+    )
     assert placement_groups.decide("below", *NEEDS, found).evidence.precise is True

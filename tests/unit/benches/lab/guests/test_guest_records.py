@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from harness.benches.lab.guests import removal
-from harness.benches.lab.guests.guest_records import HostRecord, Records, read
+from harness.benches.lab.guests.guest_records import GuestRecord, GuestRecords, read
 from harness.errors import RequestError, SetupError
 from harness.model import Resource, Token
 from harness.system.proc import ProcessId
@@ -14,8 +14,8 @@ from harness.system.proc import ProcessId
 TOKEN = Token(run="r", host="lab.driver-off-2", attempt=3)
 
 
-def record(records: Records, token: Token = TOKEN) -> HostRecord:
-    return HostRecord(
+def record(records: GuestRecords, token: Token = TOKEN) -> GuestRecord:
+    return GuestRecord(
         token=token,
         instance_type="lab.driver-off",
         folder=records.folder(token),
@@ -28,7 +28,7 @@ def record(records: Records, token: Token = TOKEN) -> HostRecord:
 
 
 def test_what_is_written_is_read_back(tmp_path: Path) -> None:
-    records = Records(tmp_path / "hosts")
+    records = GuestRecords(tmp_path / "hosts")
     begun = records.begin(record(records))
     ready = records.write(
         begun,
@@ -53,7 +53,7 @@ def test_what_is_written_is_read_back(tmp_path: Path) -> None:
 
 
 def test_a_second_maker_of_the_same_host_is_refused(tmp_path: Path) -> None:
-    records = Records(tmp_path)
+    records = GuestRecords(tmp_path)
     records.begin(record(records))
     with pytest.raises(FileExistsError):
         records.begin(record(records))
@@ -61,7 +61,7 @@ def test_a_second_maker_of_the_same_host_is_refused(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "{}", '{"schema": 2}', '{"schema": 1, "token": 5, "processes": {}}'])
 def test_a_record_that_cannot_be_read_is_none_but_its_folder_counts(tmp_path: Path, text: str) -> None:
-    records = Records(tmp_path)
+    records = GuestRecords(tmp_path)
     folder = records.folder(TOKEN)
     folder.mkdir()
     (folder / "record.json").write_text(text)
@@ -74,7 +74,7 @@ def test_a_record_that_cannot_be_read_is_none_but_its_folder_counts(tmp_path: Pa
 
 
 def test_another_tokens_record_is_not_ours(tmp_path: Path) -> None:
-    records = Records(tmp_path)
+    records = GuestRecords(tmp_path)
     other = Token(run="r-lab.driver", host="off-2", attempt=3)  # the same file name
     assert other.slug == TOKEN.slug
     records.begin(record(records, other))
@@ -83,11 +83,11 @@ def test_another_tokens_record_is_not_ours(tmp_path: Path) -> None:
 
 def test_a_token_that_would_leave_the_directory_is_refused(tmp_path: Path) -> None:
     with pytest.raises(RequestError, match=r"'\.\./x-a-1' cannot name a host"):
-        Records(tmp_path).folder(Token(run="../x", host="a"))
+        GuestRecords(tmp_path).folder(Token(run="../x", host="a"))
 
 
 def test_a_directory_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    records = Records(tmp_path / "file" / "hosts")
+    records = GuestRecords(tmp_path / "file" / "hosts")
     with pytest.raises(SetupError, match=r"file/hosts cannot be written: .*PTP_HARNESS_STATE_DIR"):
         records.begin(record(records))

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from harness.benches.lab.guests import removal
-from harness.benches.lab.guests.guest_records import Records
+from harness.benches.lab.guests.guest_records import GuestRecords
 from harness.benches.lab.processes import process_tags, runtime_dir
 from harness.errors import CleanupError
 from harness.model import Resource, Token
@@ -28,7 +28,7 @@ STUBBORN = [sys.executable, "-c", STUBBORN_PROGRAM]
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    made = Records(tmp_path / "hosts").folder(TOKEN)
+    made = GuestRecords(tmp_path / "hosts").folder(TOKEN)
     made.mkdir(parents=True)
     return made
 
@@ -46,7 +46,7 @@ def test_processes_sockets_and_folder_go_though_no_record_was_written(folder: Pa
     sockets = runtime_dir.private(runtime_dir.path_for(folder))
     (sockets / "qmp").touch()
     child = start(folder, SLEEP)
-    assert removal.resources(Records(folder.parent)) == [
+    assert removal.resources(GuestRecords(folder.parent)) == [
         Resource(
             token=str(TOKEN), kind="folder", name=str(folder), detail="its maker was killed before its first record"
         ),
@@ -55,14 +55,14 @@ def test_processes_sockets_and_folder_go_though_no_record_was_written(folder: Pa
     ]
     removal.remove(folder)
     assert (child.alive(), sockets.exists(), folder.exists()) == (False, False, False)
-    assert removal.resources(Records(folder.parent)) == []
+    assert removal.resources(GuestRecords(folder.parent)) == []
 
 
 def test_a_process_whose_folder_is_gone_is_still_found_and_ended(folder: Path) -> None:
     child = start(folder, SLEEP)
     (folder / "log").unlink()
     folder.rmdir()
-    assert removal.resources(Records(folder.parent)) == [
+    assert removal.resources(GuestRecords(folder.parent)) == [
         Resource(token=str(TOKEN), kind="process", name=str(child.pid), detail="guest")
     ]
     removal.remove(folder)
@@ -99,7 +99,7 @@ def test_what_cannot_be_removed_is_named(folder: Path, monkeypatch: pytest.Monke
 
 
 def test_the_token_of_a_folder_without_record_has_the_same_folder(tmp_path: Path) -> None:
-    records = Records(tmp_path)
+    records = GuestRecords(tmp_path)
     for token in (TOKEN, Token(run="k3f9", host="lab.no-phc-2", attempt=12)):
         assert records.folder(removal.token_of(records.folder(token))) == records.folder(token)
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from harness.benches.lab.guests.guest import new_record
-from harness.benches.lab.guests.guest_records import HostRecord, Records
+from harness.benches.lab.guests.guest_records import GuestRecord, GuestRecords
 from harness.benches.lab.guests.snapshots import Snapshot, Snapshots, backing, users
 from harness.benches.lab.truths.truths import TRUTHS
 from harness.errors import RequestError
@@ -31,7 +31,7 @@ def keep(snapshots: Snapshots, name: str, created: str = "2026-01-01T00:00:00+00
     return snapshots.named(name)
 
 
-def begin(records: Records, host: str) -> HostRecord:
+def begin(records: GuestRecords, host: str) -> GuestRecord:
     token = Token(run="lab", host=host)
     return records.begin(new_record(token, TRUTHS["lab.phc"], records.folder(token)))
 
@@ -42,8 +42,8 @@ def snapshots(tmp_path: Path) -> Snapshots:
 
 
 @pytest.fixture
-def records(tmp_path: Path) -> Records:
-    return Records(tmp_path / "hosts")
+def records(tmp_path: Path) -> GuestRecords:
+    return GuestRecords(tmp_path / "hosts")
 
 
 def test_whole_ones_are_listed_oldest_first_and_half_made_ones_are_not(snapshots: Snapshots) -> None:
@@ -67,12 +67,14 @@ def test_an_unknown_one_is_answered_with_those_that_there_are(snapshots: Snapsho
 
 
 @pytest.mark.parametrize("name", ["", "../x", "/x", ".x", "a b", "x.half", "x.lock", "x" * 65])
-def test_names_that_cannot_be_folders_are_refused(snapshots: Snapshots, records: Records, name: str) -> None:
+def test_names_that_cannot_be_folders_are_refused(snapshots: Snapshots, records: GuestRecords, name: str) -> None:
     with pytest.raises(RequestError, match="cannot name a snapshot"):
         snapshots.create(name, begin(records, "a"), print)
 
 
-def test_neither_a_taken_name_nor_a_host_that_does_not_run_makes_one(snapshots: Snapshots, records: Records) -> None:
+def test_neither_a_taken_name_nor_a_host_that_does_not_run_makes_one(
+    snapshots: Snapshots, records: GuestRecords
+) -> None:
     keep(snapshots, "taken")
     record = begin(records, "a")
     with pytest.raises(RequestError, match=r"there is a snapshot taken already \(`ptp-harness lab snapshot delete"):
@@ -81,7 +83,7 @@ def test_neither_a_taken_name_nor_a_host_that_does_not_run_makes_one(snapshots: 
         snapshots.create("free", record, print)
 
 
-def test_one_is_not_deleted_while_a_host_stands_on_its_disk(snapshots: Snapshots, records: Records) -> None:
+def test_one_is_not_deleted_while_a_host_stands_on_its_disk(snapshots: Snapshots, records: GuestRecords) -> None:
     mine, other = keep(snapshots, "mine"), keep(snapshots, "other")
     qcow2(begin(records, "a").overlay, str(mine.disk))
     qcow2(begin(records, "b").overlay, "/somewhere/else")
@@ -96,7 +98,7 @@ def test_one_is_not_deleted_while_a_host_stands_on_its_disk(snapshots: Snapshots
     assert [path.name for path in snapshots.root.iterdir()] == [".lock"]
 
 
-def test_none_is_deleted_while_a_host_is_made_from_one(snapshots: Snapshots, records: Records) -> None:
+def test_none_is_deleted_while_a_host_is_made_from_one(snapshots: Snapshots, records: GuestRecords) -> None:
     keep(snapshots, "a")
     with snapshots.in_use(), snapshots.in_use(), pytest.raises(RequestError, match="being restored from a snapshot"):
         snapshots.delete("a", records)
@@ -106,7 +108,7 @@ def test_none_is_deleted_while_a_host_is_made_from_one(snapshots: Snapshots, rec
     assert snapshots.all() == []
 
 
-def test_one_that_was_left_half_made_can_be_deleted(snapshots: Snapshots, records: Records) -> None:
+def test_one_that_was_left_half_made_can_be_deleted(snapshots: Snapshots, records: GuestRecords) -> None:
     (snapshots.root / "a.half").mkdir(parents=True)
     snapshots.delete("a", records)
     assert list(snapshots.root.iterdir()) == []

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from harness.benches.lab.io import guest_agent, qmp
-from harness.benches.lab.io.guest_agent import Done
+from harness.benches.lab.io.guest_agent import ScriptResult
 from harness.benches.lab.io.json_lines import MOST_BYTES, JsonLines
 from harness.errors import CommandError
 
@@ -159,7 +159,7 @@ def test_an_honest_guests_replies_are_what_they_are(tmp_path: Path) -> None:
         connection.sendall(b'{"ok": true, "found": true}\n')
 
     with other_side(tmp_path / "s", act), guest_agent.connected(tmp_path / "s") as port:
-        assert port.shell("false", deadline_s=5) == Done(status=3, out="words\n")
+        assert port.shell("false", deadline_s=5) == ScriptResult(status=3, out="words\n")
         assert port.exists("/*", deadline_s=5) is True
 
 

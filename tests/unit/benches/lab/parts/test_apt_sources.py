@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from harness.benches.lab.parts import apt_sources
-from harness.benches.lab.parts.apt_sources import Source, debian_mirror, parse_deb822, parse_one_line
+from harness.benches.lab.parts.apt_sources import AptSource, debian_mirror, parse_deb822, parse_one_line
 from harness.errors import SetupError
 
 DEB822 = """\
@@ -40,19 +40,19 @@ Signed-By:
 
 def test_deb822_gives_enabled_binary_sources_with_their_keyrings() -> None:
     assert parse_deb822(DEB822) == [
-        Source(
+        AptSource(
             uri="http://mirror.example/debian",
             suites=("bookworm", "bookworm-updates"),
             components=("main", "contrib"),
             keyring="/usr/share/keyrings/debian-archive-keyring.gpg",
         ),
-        Source(
+        AptSource(
             uri="http://mirror.example/debian-security",
             suites=("bookworm-security",),
             components=("main",),
             keyring=None,
         ),
-        Source(
+        AptSource(
             uri="https://inline.example/debian",
             suites=("trixie",),
             components=("main",),
@@ -70,18 +70,18 @@ deb cdrom:[Debian]/ bookworm main
 not a line of apt
 """
     assert parse_one_line(text) == [
-        Source(
+        AptSource(
             uri="http://a.example/debian",
             suites=("bookworm",),
             components=("main", "non-free"),
             keyring="/etc/apt/keyrings/k.gpg",
         ),
-        Source(uri="cdrom:[Debian]/", suites=("bookworm",), components=("main",), keyring=None),
+        AptSource(uri="cdrom:[Debian]/", suites=("bookworm",), components=("main",), keyring=None),
     ]
 
 
-def source(uri: str, suite: str, component: str = "main") -> Source:
-    return Source(uri=uri, suites=(suite,), components=(component,), keyring=None)
+def source(uri: str, suite: str, component: str = "main") -> AptSource:
+    return AptSource(uri=uri, suites=(suite,), components=(component,), keyring=None)
 
 
 def test_the_mirror_is_debians_own_release_and_nothing_else() -> None:

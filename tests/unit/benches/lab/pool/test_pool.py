@@ -11,10 +11,10 @@ import pytest
 
 from harness.benches.bench import BenchError, CapacityError, Progress
 from harness.benches.lab.pool.pool import PoolClosed, WarmPool
-from harness.benches.lab.pool.pool_state import Rules
+from harness.benches.lab.pool.pool_state import PoolRules
 from harness.errors import CleanupError, HarnessError
 
-RULES = Rules(size=2, most=3, ttl_s=60.0, look_every_s=60.0, first_backoff_s=0.001)
+RULES = PoolRules(size=2, most=3, ttl_s=60.0, look_every_s=60.0, first_backoff_s=0.001)
 
 
 class Numbers:

@@ -13,8 +13,8 @@ import pytest
 from harness.benches.bench import Progress
 from harness.benches.lab.io.json_lines import JsonLines
 from harness.benches.lab.pool.pool import WarmPool
-from harness.benches.lab.pool.pool_server import Counter
-from harness.benches.lab.pool.pool_state import Rules
+from harness.benches.lab.pool.pool_server import PoolServer
+from harness.benches.lab.pool.pool_state import PoolRules
 from harness.errors import CommandError, RequestError
 from harness.model import Token
 
@@ -58,9 +58,9 @@ def source() -> Names:
 @contextmanager
 def served(source: Names, path: Path) -> Iterator[WarmPool[Named]]:
     """A counter over a pool of one guest, served by a thread; at the end nothing of it is left."""
-    pool = WarmPool(Rules(size=1, most=1), source)
+    pool = WarmPool(PoolRules(size=1, most=1), source)
     stop = threading.Event()
-    with Counter(pool, path) as counter, pool:  # type: ignore[arg-type]
+    with PoolServer(pool, path) as counter, pool:  # type: ignore[arg-type]
         thread = threading.Thread(target=lambda: counter.serve(until=stop.is_set))
         thread.start()
         try:
@@ -139,7 +139,10 @@ def test_closing_it_takes_all_back_and_tells_who_waits(tmp_path: Path, source: N
 
 
 def test_there_is_one_of_each(desk: Path, source: Names) -> None:
-    with pytest.raises(RequestError, match="kept already"), Counter(WarmPool(Rules(size=1, most=1), source), desk):  # type: ignore[arg-type]
+    with (
+        pytest.raises(RequestError, match="kept already"),
+        PoolServer(WarmPool(PoolRules(size=1, most=1), source), desk),
+    ):  # type: ignore[arg-type]
         pytest.fail("two counters at one place")
 
 
@@ -147,5 +150,5 @@ def test_what_a_killed_one_left_is_no_hindrance(tmp_path: Path, source: Names) -
     path = tmp_path / "socket"
     with socket.socket(socket.AF_UNIX) as dead:
         dead.bind(str(path))
-    with Counter(WarmPool(Rules(size=1, most=1), source), path):  # type: ignore[arg-type]
+    with PoolServer(WarmPool(PoolRules(size=1, most=1), source), path):  # type: ignore[arg-type]
         JsonLines(path, deadline_s=5).close()

@@ -7,50 +7,60 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from harness.benches.lab.pool.pool_state import Look, Make, Pause, Remove, Rules, Stock, Warm, decide, given_up
+from harness.benches.lab.pool.pool_state import (
+    CheckGuest,
+    MakeGuest,
+    Pause,
+    PoolRules,
+    PoolState,
+    RemoveGuest,
+    WarmGuest,
+    decide,
+    given_up,
+)
 from harness.errors import RequestError
 
-RULES = Rules(size=2, most=3, ttl_s=100.0, look_every_s=10.0, give_up_after=3, first_backoff_s=1.0)
+RULES = PoolRules(size=2, most=3, ttl_s=100.0, look_every_s=10.0, give_up_after=3, first_backoff_s=1.0)
 
 
-def warm(number: int, made_s: float = 0.0, looked_s: float | None = None) -> Warm:
-    return Warm(number=number, made_s=made_s, looked_s=made_s if looked_s is None else looked_s)
+def warm(number: int, made_s: float = 0.0, looked_s: float | None = None) -> WarmGuest:
+    return WarmGuest(number=number, made_s=made_s, looked_s=made_s if looked_s is None else looked_s)
 
 
 @pytest.mark.parametrize(
     ("stock", "now_s", "action"),
     [
-        (Stock(), 0.0, Make()),
-        (Stock(coming=1), 0.0, Make()),
-        (Stock(coming=2), 0.0, Pause(until_s=None)),
-        (Stock(coming=2, queue=(1,)), 0.0, Make()),
-        (Stock(coming=2, queue=(1,), out=frozenset({9})), 0.0, Pause(until_s=None)),
-        (Stock(coming=1, leaving=frozenset({8}), out=frozenset({9})), 0.0, Pause(until_s=None)),
-        (Stock(warm=(warm(1), warm(2))), 9.9, Pause(until_s=10.0)),
-        (Stock(warm=(warm(1), warm(2))), 10.0, Look(number=1)),
-        (Stock(warm=(warm(1, 0, 95), warm(2, 0, 92))), 96.0, Pause(until_s=100.0)),
-        (Stock(warm=(warm(1, 0, 95), warm(2, 0, 92))), 100.0, Remove(number=1, why="it has waited for 100 s")),
-        (Stock(warm=(warm(1), warm(2)), dead=(7,)), 100.0, Remove(number=7, why="it does not answer")),
-        (Stock(failures=1, failed_s=5.0), 5.9, Pause(until_s=6.0)),
-        (Stock(failures=1, failed_s=5.0), 6.0, Make()),
-        (Stock(failures=3, failed_s=5.0), 8.9, Pause(until_s=9.0)),
-        (Stock(failures=50, failed_s=5.0), 64.9, Pause(until_s=65.0)),
-        (Stock(warm=(warm(1, 5.0),), failures=1, failed_s=5.0), 5.5, Pause(until_s=6.0)),
+        (PoolState(), 0.0, MakeGuest()),
+        (PoolState(coming=1), 0.0, MakeGuest()),
+        (PoolState(coming=2), 0.0, Pause(until_s=None)),
+        (PoolState(coming=2, queue=(1,)), 0.0, MakeGuest()),
+        (PoolState(coming=2, queue=(1,), out=frozenset({9})), 0.0, Pause(until_s=None)),
+        (PoolState(coming=1, leaving=frozenset({8}), out=frozenset({9})), 0.0, Pause(until_s=None)),
+        (PoolState(warm=(warm(1), warm(2))), 9.9, Pause(until_s=10.0)),
+        (PoolState(warm=(warm(1), warm(2))), 10.0, CheckGuest(number=1)),
+        (PoolState(warm=(warm(1, 0, 95), warm(2, 0, 92))), 96.0, Pause(until_s=100.0)),
+        (PoolState(warm=(warm(1, 0, 95), warm(2, 0, 92))), 100.0, RemoveGuest(number=1, why="it has waited for 100 s")),
+        (PoolState(warm=(warm(1), warm(2)), dead=(7,)), 100.0, RemoveGuest(number=7, why="it does not answer")),
+        (PoolState(failures=1, failed_s=5.0), 5.9, Pause(until_s=6.0)),
+        (PoolState(failures=1, failed_s=5.0), 6.0, MakeGuest()),
+        (PoolState(failures=3, failed_s=5.0), 8.9, Pause(until_s=9.0)),
+        (PoolState(failures=50, failed_s=5.0), 64.9, Pause(until_s=65.0)),
+        (PoolState(warm=(warm(1, 5.0),), failures=1, failed_s=5.0), 5.5, Pause(until_s=6.0)),
     ],
 )
-def test_what_is_done_next(stock: Stock, now_s: float, action: object) -> None:
+def test_what_is_done_next(stock: PoolState, now_s: float, action: object) -> None:
     assert decide(stock, RULES, now_s) == action
 
 
 def test_one_that_is_too_old_is_not_handed_out_even_if_nobody_had_the_time_to_remove_it() -> None:
-    stock = Stock(warm=(warm(1), warm(2, 50.0))).asked(7)
+    stock = PoolState(warm=(warm(1), warm(2, 50.0))).asked(7)
     assert stock.handed_out(7, RULES, 99.9)[1] == 1
     assert stock.handed_out(7, RULES, 100.0)[1] == 2
     assert stock.handed_out(7, RULES, 150.0) == (stock, None)
 
 
 def test_whoever_got_a_dead_guest_is_first_again() -> None:
-    stock = Stock(warm=(warm(1), warm(2))).asked(1).asked(2).asked(3)
+    stock = PoolState(warm=(warm(1), warm(2))).asked(1).asked(2).asked(3)
     stock, dead = stock.handed_out(1, RULES, 0.0)
     stock, second = stock.handed_out(2, RULES, 0.0)
     assert (dead, second, stock.queue) == (1, 2, (3,))
@@ -58,17 +68,17 @@ def test_whoever_got_a_dead_guest_is_first_again() -> None:
 
 
 def test_looking_at_a_guest_does_not_make_another_one_and_keeps_their_order() -> None:
-    stock = Stock(warm=(warm(1), warm(2))).begun(Look(number=1))
+    stock = PoolState(warm=(warm(1), warm(2))).begun(CheckGuest(number=1))
     assert decide(stock, RULES, 1.0) == Pause(until_s=10.0)
     back = stock.looked(1, 10.0, answers=True)
     assert back.warm == (warm(1, 0.0, 10.0), warm(2))
-    assert stock.looked(1, 10.0, answers=False) == Stock(warm=(warm(2),), dead=(1,))
+    assert stock.looked(1, 10.0, answers=False) == PoolState(warm=(warm(2),), dead=(1,))
 
 
 def test_those_who_wait_are_told_after_some_failures_in_a_row_and_a_success_forgets_them() -> None:
-    stock = Stock(failures=1).begun(Make()).not_made(5.0)
+    stock = PoolState(failures=1).begun(MakeGuest()).not_made(5.0)
     assert (given_up(stock, RULES), given_up(replace(stock, failures=3), RULES)) == (False, True)
-    assert stock.begun(Make()).made(1, 6.0).failures == 0
+    assert stock.begun(MakeGuest()).made(1, 6.0).failures == 0
 
 
 @pytest.mark.parametrize("size", [0, 4])
@@ -83,9 +93,9 @@ class AnyOrder(RuleBasedStateMachine):
     @initialize(size=st.integers(1, 3), spare=st.integers(0, 2))
     def open(self, size: int, spare: int) -> None:
         self.rules = replace(RULES, size=size, most=size + spare)
-        self.stock, self.now_s = Stock(), 0.0
+        self.stock, self.now_s = PoolState(), 0.0
         self.numbers, self.tickets = 0, 0
-        self.under_way: list[Make | Look | Remove] = []
+        self.under_way: list[MakeGuest | CheckGuest | RemoveGuest] = []
         self.served: list[int] = []
         self.handed: list[int] = []
 
@@ -140,14 +150,14 @@ class AnyOrder(RuleBasedStateMachine):
     def a_thread_is_done(self, data: st.DataObject, well: bool) -> None:
         action = self.under_way.pop(data.draw(st.integers(0, len(self.under_way) - 1)))
         match action:
-            case Make() if well:
+            case MakeGuest() if well:
                 self.numbers += 1
                 self.stock = self.stock.made(self.numbers, self.now_s)
-            case Make():
+            case MakeGuest():
                 self.stock = self.stock.not_made(self.now_s)
-            case Look(number=number):
+            case CheckGuest(number=number):
                 self.stock = self.stock.looked(number, self.now_s, answers=well)
-            case Remove(number=number):
+            case RemoveGuest(number=number):
                 self.stock = self.stock.gone(number)
 
     @invariant()
@@ -187,11 +197,11 @@ class AnyOrder(RuleBasedStateMachine):
                 continue
             stock = stock.begun(action)
             match action:
-                case Make():
+                case MakeGuest():
                     stock = stock.made(number, now_s)
-                case Look(number=looked):
+                case CheckGuest(number=looked):
                     stock = stock.looked(looked, now_s, answers=True)
-                case Remove(number=removed):
+                case RemoveGuest(number=removed):
                     stock = stock.gone(removed)
         pytest.fail(f"the stock does not settle: {stock}")
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from harness.benches.lab.processes import confinement
-from harness.benches.lab.processes.confinement import FIRST_USER, SHARED_GROUP, USERS, View
+from harness.benches.lab.processes.confinement import FIRST_USER, SHARED_GROUP, USERS, FileView
 
 ROOT = Path(__file__).parents[5]
 as_root = pytest.mark.skipif(not confinement.confines(), reason=f"needs root's rights: {confinement.why_not()}")
@@ -38,7 +38,7 @@ print(json.dumps({
 """
 
 
-def told(folder: Path, view: View, *, read: list[Path], write: list[Path]) -> dict[str, object]:
+def told(folder: Path, view: FileView, *, read: list[Path], write: list[Path]) -> dict[str, object]:
     """What a confined program finds out about itself and those paths."""
     program = [str(confinement.INTERPRETER), "-c", TELL, " ".join(map(str, read)), " ".join(map(str, write))]
     done = subprocess.run(confinement.command(program, folder, view), capture_output=True, text=True)
@@ -57,7 +57,7 @@ def test_a_confined_program_has_a_user_of_its_own_and_sees_what_it_was_shown(tmp
     confinement.give(own, own / "file")
     (own / "roots").write_text("root's")
     (own / "roots").chmod(0o600)
-    view = View(read=(*confinement.python(), shown, Path("/proc")), write=(own,), copy=(copied,))
+    view = FileView(read=(*confinement.python(), shown, Path("/proc")), write=(own,), copy=(copied,))
     files = [folder / "file" for folder in (shown, own, hidden, copied)]
     seen = told(own, view, read=[*files, own / "roots", Path("/etc/shadow")], write=[*files, own / "new"])
     user = confinement.user_of(own)
@@ -90,7 +90,7 @@ def test_a_package_in_a_folder_that_is_shown_is_seen_whatever_its_modes(tmp_path
     package.mkdir(parents=True)
     (package / "file").write_text("copied")
     (package / "file").chmod(0o600)
-    view = View(read=(*confinement.python(), shown, Path("/proc")), copy=(package,))
+    view = FileView(read=(*confinement.python(), shown, Path("/proc")), copy=(package,))
     seen = told(tmp_path, view, read=[package / "file"], write=[package / "file"])
     assert seen["reads"] == {str(package / "file"): "copied"}
     assert seen["writes"] == {str(package / "file"): "Permission denied"}
@@ -99,7 +99,7 @@ def test_a_package_in_a_folder_that_is_shown_is_seen_whatever_its_modes(tmp_path
 
 @as_root
 def test_a_capability_that_was_asked_for_is_the_only_one(tmp_path: Path) -> None:
-    view = View(read=(*confinement.python(), Path("/proc")), network=True, capabilities=("net_bind_service",))
+    view = FileView(read=(*confinement.python(), Path("/proc")), network=True, capabilities=("net_bind_service",))
     seen = told(tmp_path, view, read=[], write=[])
     assert seen["rights"] == ["0000000000000400"] * 5 + ["1"]
     assert seen["listen"] is None
@@ -108,7 +108,7 @@ def test_a_capability_that_was_asked_for_is_the_only_one(tmp_path: Path) -> None
 @as_root
 def test_nothing_of_it_is_left_on_the_machine(tmp_path: Path) -> None:
     before = Path("/proc/self/mountinfo").read_text()
-    told(tmp_path, View(read=(*confinement.python(), Path("/proc"))), read=[], write=[])
+    told(tmp_path, FileView(read=(*confinement.python(), Path("/proc"))), read=[], write=[])
     assert Path("/proc/self/mountinfo").read_text() == before
 
 
