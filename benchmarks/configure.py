@@ -55,7 +55,7 @@ def main() -> int:
         try:
             machine = bench.provision(token, instance_type, lambda line: None)
             target = Target(machine=machine, known_hosts=ssh.pin(machine, Path(folder)), control=control)
-            ssh.reach(machine, target.known_hosts, tries=5, first_backoff_s=1, progress=print)
+            ssh.wait_for_login(machine, target.known_hosts, tries=5, first_backoff_s=1, progress=print)
             timed("configure.yml", target)
             again = timed("configure.yml", target)
             timed("measure.yml", target, clock_facts_duration_s=5, clock_facts_wait=False)

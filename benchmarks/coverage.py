@@ -126,7 +126,7 @@ def looks(guest: Guest, bends: Mapping[str, int], seconds: int) -> Iterator[Seco
         yield Second(
             low_ns=near["low_ns"] + bends["offset_ns"],
             high_ns=near["high_ns"] + bends["offset_ns"],
-            bound_ns=quantities.bound(tracked) + bends["error_bound_ns"],
+            bound_ns=quantities.root_distance_bound(tracked) + bends["error_bound_ns"],
         )
 
 

@@ -135,7 +135,7 @@ def campaigns_at_once(folder: Path, rounds: int) -> bool:
 
 def run(bench: SlowBench, types: Sequence[str], state: settings.Settings) -> RunRecord:
     asked = campaign.from_mapping({"instance_types": tuple(types), "parallel": HOSTS})
-    made = plan.make(asked, bench.types(), now=datetime.datetime.now(datetime.UTC))
+    made = plan.make_plan(asked, bench.types(), now=datetime.datetime.now(datetime.UTC))
     record = campaign_run.start(made, bench, Ledger(state.ledger_url), state, lambda *_: None)
     assert [host.verdict.reason.value for host in record.hosts] == ["unreachable"] * len(types)
     return record
@@ -180,7 +180,7 @@ def noticing(folder: Path) -> tuple[float, float]:
     greeted: list[float] = []
     with free_port() as port:
         pass
-    there = machine(port, user_key=folder / "user", host_key=keys.public(folder / "host"))
+    there = machine(port, user_key=folder / "user", host_key=keys.public_key(folder / "host"))
     argv = ["/usr/sbin/sshd", "-D", "-e", "-f", "/dev/null", "-p", str(port), "-h", str(folder / "host")]
     options = {"ListenAddress": "127.0.0.1", "AuthorizedKeysFile": folder / "authorized", "StrictModes": "no"}
     argv += [word for name, value in (options | {"PidFile": "none"}).items() for word in ("-o", f"{name}={value}")]
@@ -197,7 +197,7 @@ def noticing(folder: Path) -> tuple[float, float]:
         server = pool.submit(serve)
         try:
             known = ssh.pin(there, folder)
-            done = ssh.reach(there, known, tries=1, first_backoff_s=1, progress=quiet, control=control)
+            done = ssh.wait_for_login(there, known, tries=1, first_backoff_s=1, progress=quiet, control=control)
             logged_in = time.monotonic()
             assert done.reached, done.detail
             login_s = timed(lambda: proc.run(ssh.command(there, known, "true"), timeout_s=60))
@@ -214,8 +214,10 @@ def changing(there: Machine, folder: Path) -> tuple[float, float]:
     with ssh.shared_connection() as control:
         target = Target(machine=there, known_hosts=ssh.pin(there, folder), control=control)
         known = target.known_hosts
-        login_s = timed(lambda: ssh.reach(there, known, tries=5, first_backoff_s=1, progress=quiet, control=control))
-        return login_s, timed(lambda: host_key.rotate(target, progress=quiet, pause=time.sleep))
+        login_s = timed(
+            lambda: ssh.wait_for_login(there, known, tries=5, first_backoff_s=1, progress=quiet, control=control)
+        )
+        return login_s, timed(lambda: host_key.rotate_host_key(target, progress=quiet, pause=time.sleep))
 
 
 def machine(port: int, *, user_key: Path | None = None, host_key: str = "ssh-ed25519 AAAA") -> Machine:
@@ -227,7 +229,7 @@ def machine(port: int, *, user_key: Path | None = None, host_key: str = "ssh-ed2
         port=port,
         user=os.environ.get("USER") or "root",
         private_key=str(user_key) if user_key else None,
-        known_host=keys.known_host("127.0.0.1", port, host_key) if user_key else f"[127.0.0.1]:{port} {host_key}",
+        known_host=keys.known_hosts_line("127.0.0.1", port, host_key) if user_key else f"[127.0.0.1]:{port} {host_key}",
         boots_within_s=60.0 if user_key else 0.0,
         second_opinion=None,
         placement=Placement(precise=None, detail=""),
@@ -295,7 +297,7 @@ def stack(folder: Path, name: str) -> StackSettings:
         placement="precision-time",
         access="ssh",
         controller_cidr="192.0.2.7/32",
-        public_key=keys.public(folder / "user"),
+        public_key=keys.public_key(folder / "user"),
         host_key=(folder / "host").read_text(),
         market="on-demand",
         lease_s=3600,

@@ -115,7 +115,9 @@ def tell_cost(when: str, guests: list[Guest], seconds: int) -> None:
 
 def computing_s(guest: Guest) -> float:
     """Seconds that the processes of the guest's device have computed: fields 14 and 15 of proc_pid_stat(5)."""
-    mine = process_tags.running(lambda marked: marked.token == str(guest.token) and marked.role == "ena_device")
+    mine = process_tags.running_processes(
+        lambda marked: marked.token == str(guest.token) and marked.role == "ena_device"
+    )
     fields = [Path(f"/proc/{marked.process.pid}/stat").read_text().rpartition(")")[2].split() for marked in mine]
     return sum(int(field[11]) + int(field[12]) for field in fields) / os.sysconf("SC_CLK_TCK")
 

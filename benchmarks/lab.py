@@ -17,7 +17,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from harness import wiring
-from harness.benches.lab.bench import LabBench, machine
+from harness.benches.lab.bench import LabBench, make_machine
 from harness.benches.lab.parts import cache_build
 from harness.benches.lab.pool import lab_source
 from harness.benches.lab.pool.lab_source import WarmHost
@@ -115,9 +115,11 @@ def copies(lab: Lab) -> None:
         known_hosts, mine = ssh.pin(there, lab.folder), lab.folder / "file"
         mine.write_bytes(os.urandom(COPIED_BYTES))
         back = lab.folder / "back"
-        to = [timed(lambda: file_copy.put(there, known_hosts, mine, "/root/file")) for _ in range(lab.rounds)]
+        to = [timed(lambda: file_copy.copy_to_host(there, known_hosts, mine, "/root/file")) for _ in range(lab.rounds)]
         lab.tell("copy 10 MiB onto a host", to)
-        fro = [timed(lambda: file_copy.fetch(there, known_hosts, "/root/file", back)) for _ in range(lab.rounds)]
+        fro = [
+            timed(lambda: file_copy.copy_from_host(there, known_hosts, "/root/file", back)) for _ in range(lab.rounds)
+        ]
         lab.tell("copy 10 MiB from a host", fro)
         assert back.read_bytes() == mine.read_bytes()
 
@@ -178,7 +180,7 @@ def first_login(lab: Lab) -> float:
     while time.monotonic() < give_up:
         record = lab.bench.records.find(TOKEN)
         if record is not None and record.intent.startswith(("plug", "wait", "running")):
-            there = machine(record, TRUTHS[TYPE])
+            there = make_machine(record, TRUTHS[TYPE])
             words = ssh.command(there, ssh.pin(there, lab.folder), "true")
             if proc.run(words, timeout_s=60, check=False).status == 0:
                 return time.monotonic()

@@ -151,7 +151,7 @@ def host(bench: LabBench, kind: str, name: str, folder: Path) -> Iterator[Target
         machine = bench.provision(token, kind, lambda line: None)
         with ssh.shared_connection() as control:
             known_hosts = ssh.pin(machine, folder / name)
-            ssh.reach(machine, known_hosts, tries=5, first_backoff_s=1, progress=lambda line: None)
+            ssh.wait_for_login(machine, known_hosts, tries=5, first_backoff_s=1, progress=lambda line: None)
             target = Target(machine=machine, known_hosts=known_hosts, control=control)
             proc.run(target.command("systemctl", "enable", "chrony"), timeout_s=120)  # as the package leaves it
             yield target

@@ -53,16 +53,16 @@ def checks(
         from harness.benches.ec2 import checks as ec2_checks  # the AWS SDK takes its time to load
         from harness.benches.ec2.engine import engine_home
 
-        return ec2_checks.all_of(region, engine_home.of(settings))
+        return ec2_checks.run_checks(region, engine_home.load_engine_home(settings))
     return bench(name, settings, inventory).checks()
 
 
-def meant(named: Sequence[str], asked: Campaign, settings: Settings) -> tuple[str, ...]:
+def resolve_types(named: Sequence[str], asked: Campaign, settings: Settings) -> tuple[str, ...]:
     """The types that a campaign names, then those that it selects. Raises RequestError when it selects none."""
     if asked.select is None:
         return tuple(named)
     found = ec2_types(settings, asked.region, market=asked.cloud.market).catalogue
-    return selection.names(named, asked.select, found.types, where=found.region)
+    return selection.resolve_types(named, asked.select, found.types, where=found.region)
 
 
 def ledger(settings: Settings) -> Ledger:
@@ -70,7 +70,7 @@ def ledger(settings: Settings) -> Ledger:
     return Ledger(settings.ledger_url)
 
 
-def ec2_outlook(made: Plan, settings: Settings) -> Ec2Forecast:
+def forecast_on_ec2(made: Plan, settings: Settings) -> Ec2Forecast:
     """What a plan asks of EC2 and costs there. What nobody may tell is unknown. Raises RequestError or SetupError."""
     from harness.benches.ec2.account import permissions, quotas
     from harness.benches.ec2.api.api import Api
@@ -79,7 +79,7 @@ def ec2_outlook(made: Plan, settings: Settings) -> Ec2Forecast:
     listing = ec2_types(settings, wishes.region, market=wishes.market)
     types, region = listing.catalogue.types, listing.catalogue.region
     wanted = [types[host.instance_type] for host in made.hosts]
-    return ec2_forecast.make(
+    return ec2_forecast.forecast(
         made,
         types,
         quotas.load(Api(region), wanted, types, market=wishes.market),
@@ -91,7 +91,7 @@ def ec2_outlook(made: Plan, settings: Settings) -> Ec2Forecast:
     )
 
 
-def kitchen(settings: Settings, listener: Listener, announce: Callable[[str], None]) -> BakeContext:
+def bake_context(settings: Settings, listener: Listener, announce: Callable[[str], None]) -> BakeContext:
     """What a bake works with in EC2, the one bench that makes images."""
 
     def bakery_of(source: Bench, pause: Callable[[float], None]) -> ImageMaker:
@@ -117,7 +117,7 @@ def baked_images(region: str | None, settings: Settings) -> tuple[str, Sequence[
     from harness.benches.ec2.images import baked_images as ours
 
     api = _api(region)
-    return api.region, ours.every(api, signing.load(settings))
+    return api.region, ours.list_images(api, signing.load(settings))
 
 
 def remove_images(region: str, images: Sequence[BakedImage]) -> None:

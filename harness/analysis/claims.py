@@ -38,7 +38,9 @@ class TypeKnowledge:
     contradiction: str | None
 
 
-def measured(record: HostRecord, *, run: str, started_ns: int, region: str | None, image: str | None) -> Measurement:
+def measurement_of(
+    record: HostRecord, *, run: str, started_ns: int, region: str | None, image: str | None
+) -> Measurement:
     """A host's record in these words; Region and image of the campaign stand in where it has none itself."""
     facts = record.facts
     drivers = [one for one in (facts.drivers if facts else None) or () if one.name == ENA]
@@ -68,7 +70,7 @@ def _clock(record: HostRecord) -> bool | None:
     return False if (record.verdict.outcome, record.verdict.reason) == (Outcome.UNSUPPORTED, Reason.NO_PHC) else None
 
 
-def newest(found: Iterable[Measurement]) -> Mapping[str, Measurement]:
+def newest_by_type(found: Iterable[Measurement]) -> Mapping[str, Measurement]:
     """The measurement of each type that counts: the newest that found out whether there is a clock, else the newest."""
     best: dict[str, Measurement] = {}
     for one in sorted(found, key=lambda one: (one.clock is not None, one.date)):
@@ -76,9 +78,9 @@ def newest(found: Iterable[Measurement]) -> Mapping[str, Measurement]:
     return best
 
 
-def join(claims: Mapping[str, bool | None], found: Iterable[Measurement]) -> tuple[TypeKnowledge, ...]:
+def join_measurements(claims: Mapping[str, bool | None], found: Iterable[Measurement]) -> tuple[TypeKnowledge, ...]:
     """Every type of `claims`, in its order, then those that were measured and are claimed nothing about any more."""
-    best = newest(found)
+    best = newest_by_type(found)
     gone = {name: None for name in best if name not in claims}
     return tuple(
         TypeKnowledge(
@@ -129,7 +131,7 @@ COLUMNS = (
 """Of the exported knowledge: a row for every verdict, and one for every type that has none."""
 
 
-def table(
+def export_rows(
     claims: Mapping[str, bool | None], found: Sequence[Measurement], *, region: str, taken: datetime.datetime | None
 ) -> list[dict[str, str]]:
     """The rows, oldest verdict of a type first; an empty word is what nobody knows."""

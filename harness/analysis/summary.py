@@ -52,7 +52,7 @@ def _rank(count: int, share: float) -> int:
     return min(max(math.ceil(round(share * count, 9)), 1), count)
 
 
-def size(signed: Interval) -> Interval:
+def absolute(signed: Interval) -> Interval:
     """The same without its sign: an interval that holds 0 may be 0."""
     ends = (abs(signed.low), abs(signed.high))
     low = 0.0 if signed.low <= 0 <= signed.high else min(ends)

@@ -16,7 +16,7 @@ from harness.errors import CommandError, RequestError
 from harness.model import Machine, Offer, Placement, Resource, Token
 from harness.system import proc
 from harness.untrusted import input_checks, names
-from harness.untrusted.input_checks import shown
+from harness.untrusted.input_checks import shorten_value
 from harness.untrusted.plain_text import clip, printable
 
 ROLES = ("ena_driver_", "linuxptp_", "chrony_phc_", "clock_facts_")
@@ -61,14 +61,14 @@ class InventoryHost:
             ("ansible_user", names.LOGIN, self.user),
         ):
             if not names.fits(pattern, text):
-                return f"its {name} is {shown(text)}, which is no name that ssh is given"
+                return f"its {name} is {shorten_value(text)}, which is no name that ssh is given"
         if self.port is None:
-            return f"its ansible_port is {shown(self.variables['ansible_port'])}, which is no port"
+            return f"its ansible_port is {shorten_value(self.variables['ansible_port'])}, which is no port"
         paths = (*_KEYS, "ptp_harness_known_hosts")
         for name in (name for name in paths if self.variables.get(name)):
             if not _is_path(str(self.variables[name])):
-                return f"its {name} is {shown(self.variables[name])}, which is no path"
-        unfit = input_checks.mistakes(self.role_variables)
+                return f"its {name} is {shorten_value(self.variables[name])}, which is no path"
+        unfit = input_checks.text_mistakes(self.role_variables)
         return f"its variable {unfit[0]}" if unfit else ""
 
     @property
@@ -122,7 +122,7 @@ class HostsBench:
         connection = str(entry.variables.get("ansible_connection") or "ssh")
         if connection not in ("ssh", "smart"):
             raise BenchError(
-                f"its connection is {shown(connection)}, and only ssh is supported",
+                f"its connection is {shorten_value(connection)}, and only ssh is supported",
                 next_step=f"take ansible_connection out of {self._inventory}, or leave the host out",
             )
         if (wrong := entry.wrong) or entry.port is None:
@@ -200,7 +200,7 @@ def _check(listed: Any, inventory: Path) -> None:
     wrong = sorted(name for name in hosts if not names.fits(names.HOST, name))
     if wrong:
         raise RequestError(
-            f"the inventory {inventory} has {', '.join(map(shown, wrong[:5]))}, which cannot name a host",
+            f"the inventory {inventory} has {', '.join(map(shorten_value, wrong[:5]))}, which cannot name a host",
             next_step="letters, digits, `.`, `_`, `:` and `-`, of which the first is a letter, a digit or `_`; the "
             "address goes into ansible_host",
         )

@@ -190,13 +190,13 @@ def from_mapping(
 ) -> Campaign:
     """The campaign in plain data. Raises RequestError that names every mistake at once."""
     merged = _merged(written, flags or {})
-    if unfit := input_checks.mistakes(merged):
+    if unfit := input_checks.text_mistakes(merged):
         raise _refused(where, unfit)
     try:
         file = _File.model_validate(merged)
     except ValidationError as error:
         found = (
-            mistakes.in_words(error.errors(), _KEYS, fields.MEANINGS)
+            mistakes.describe_mistakes(error.errors(), _KEYS, fields.MEANINGS)
             + _mistakes_in_limits(merged)
             + _nothing_named(merged)
         )
@@ -237,7 +237,7 @@ def _merged(written: Mapping[str, Any], flags: Mapping[str, Any]) -> dict[str, A
 
 
 def _key(key: object) -> str:
-    return key if isinstance(key, str) else input_checks.shown(key)
+    return key if isinstance(key, str) else input_checks.shorten_value(key)
 
 
 def _groups(*values: object) -> bool:
@@ -270,7 +270,7 @@ def _driver(written: _Driver) -> DriverChoice:
 
 def _refused(where: str, found: Sequence[str]) -> RequestError:
     return RequestError(
-        f"{where}: " + "; ".join(input_checks.limited(found)),
+        f"{where}: " + "; ".join(input_checks.limit_mistakes(found)),
         next_step="`ptp-harness run --help` explains the flags" if where == COMMAND_LINE else _SCHEMA_HELPS,
     )
 
@@ -290,7 +290,9 @@ def _mistakes_in_limits(written: Mapping[str, Any]) -> list[str]:
     if not isinstance(asked, dict):
         return []
     tables = {str(quantity): table for quantity, table in asked.items() if isinstance(table, dict)}
-    return limits.mistakes({name: {str(key): value for key, value in table.items()} for name, table in tables.items()})
+    return limits.limit_mistakes(
+        {name: {str(key): value for key, value in table.items()} for name, table in tables.items()}
+    )
 
 
 def _mistakes_in_driver(driver: _Driver) -> list[str]:
@@ -326,7 +328,7 @@ def _mistakes_in_select(file: _File) -> list[str]:
         return [f"select is given, and the bench is {file.bench}, not ec2"]
     if not file.select.model_fields_set:
         return ["select asks for nothing: `select: {phc: any}` takes every type of the Region"]
-    return [f"select: {words}" for words in selection.mistakes(select)]
+    return [f"select: {words}" for words in selection.selection_mistakes(select)]
 
 
 def _nothing_named(written: Mapping[str, Any]) -> list[str]:

@@ -48,7 +48,7 @@ class Ec2Forecast:
     warnings: tuple[str, ...]
 
 
-def make(
+def forecast(
     made: Plan,
     types: Mapping[str, TypeInfo],
     quotas: Sequence[Quota],

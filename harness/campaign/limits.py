@@ -111,7 +111,7 @@ def requirements(bench: str, overrides: Mapping[str, Mapping[str, float]] | None
     names every unknown quantity and statistic, with the nearest known one.
     """
     table, wanted = TABLES[bench], overrides or {}
-    found = mistakes(wanted)
+    found = limit_mistakes(wanted)
     if found:
         raise RequestError("; ".join(found), next_step=f"quantities are {', '.join(STATISTICS)}")
     kept = [limit for limit in table if limit.quantity not in wanted]
@@ -124,7 +124,7 @@ def requirements(bench: str, overrides: Mapping[str, Mapping[str, float]] | None
     return tuple(sorted([*kept, *changed], key=lambda limit: order.index(limit.quantity)))
 
 
-def mistakes(wanted: Mapping[str, Mapping[str, object]]) -> list[str]:
+def limit_mistakes(wanted: Mapping[str, Mapping[str, object]]) -> list[str]:
     """Every quantity and statistic asked for that there is not, in words."""
     return [mistake for quantity, limits in wanted.items() for mistake in _mistakes(quantity, limits)]
 

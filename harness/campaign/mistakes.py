@@ -4,7 +4,7 @@ import difflib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from harness.untrusted.input_checks import shown
+from harness.untrusted.input_checks import shorten_value
 
 UNSHOWN = "unshown"
 """The type of a mistake whose value is not to be told: it may be a password."""
@@ -13,7 +13,7 @@ Keys = Mapping[tuple[str, ...], tuple[str, ...]]
 """The keys that there are, by the place of their table: `()` is the file's own."""
 
 
-def in_words(errors: Sequence[Any], keys: Keys, meanings: Mapping[str, str]) -> list[str]:
+def describe_mistakes(errors: Sequence[Any], keys: Keys, meanings: Mapping[str, str]) -> list[str]:
     """One sentence for each mistake; an unknown key with the nearest that there is.
 
     `meanings` says in words what a pattern asks for. A value that is large is told by its beginning.
@@ -29,7 +29,7 @@ def _first_causes(errors: Sequence[Any]) -> list[Any]:
 
 def _mistake(error: Any, keys: Keys, meanings: Mapping[str, str]) -> str:
     key = ".".join(str(part) for part in error["loc"]) or "campaign"
-    seen = shown(error.get("input"))
+    seen = shorten_value(error.get("input"))
     match error["type"]:
         case "extra_forbidden":
             return f"unknown key {key!r}{_nearest(error['loc'], keys)}"

@@ -45,7 +45,7 @@ PARALLEL: Mapping[str, int] = {"lab": 2, "ec2": 8, "hosts": 8}
 """How many hosts at once when nobody says. The lab's disturb each other's clocks when they share few cores."""
 
 
-def make(
+def make_plan(
     campaign: Campaign, types: Mapping[str, object], *, now: datetime.datetime, parallel: int | None = None
 ) -> Plan:
     """Lay out a campaign over the types that its bench has; `parallel` is the bench's own limit.

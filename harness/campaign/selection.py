@@ -54,10 +54,10 @@ class SelectedTypes:
 Condition = Callable[[TypeInfo], bool]
 
 
-def choose(types: Iterable[TypeInfo], select: Selection) -> SelectedTypes:
+def select_types(types: Iterable[TypeInfo], select: Selection) -> SelectedTypes:
     """The types that meet every condition. A price that is not known meets no ceiling."""
     left, removed = list(types), {}
-    for words, meets in conditions(select).items():
+    for words, meets in describe_conditions(select).items():
         kept = [one for one in left if meets(one)]
         removed[words] = len(left) - len(kept)
         left = kept
@@ -71,7 +71,7 @@ def choose(types: Iterable[TypeInfo], select: Selection) -> SelectedTypes:
     return SelectedTypes(types=tuple(left), removed=removed)
 
 
-def names(
+def resolve_types(
     named: Sequence[str], select: Selection | None, types: Mapping[str, TypeInfo], *, where: str
 ) -> tuple[str, ...]:
     """What a campaign means: the types that it names, in that order, then those selected that it does not name.
@@ -80,13 +80,13 @@ def names(
     """
     if select is None:
         return tuple(named)
-    chosen = choose(types.values(), select).types
+    chosen = select_types(types.values(), select).types
     if not chosen:
         raise _nothing_left(types, select, where)
     return (*named, *(one.name for one in chosen if one.name not in set(named)))
 
 
-def mistakes(select: Selection) -> list[str]:
+def selection_mistakes(select: Selection) -> list[str]:
     """What a selection asks for that no type can meet, one sentence each."""
     found = []
     for least, most in (("min_vcpus", "max_vcpus"), ("min_memory_gib", "max_memory_gib")):
@@ -101,12 +101,12 @@ def size_order(one: TypeInfo) -> tuple[int, int, bool, str]:
     return one.vcpus, one.memory_mib, one.bare_metal, one.name
 
 
-def conditions(select: Selection) -> Mapping[str, Condition]:
+def describe_conditions(select: Selection) -> Mapping[str, Condition]:
     """Each condition that is asked for, in words, in the order in which they are applied."""
     asked: list[tuple[object, str, Condition]] = [
         (select.current_generation, "current generation", lambda one: one.current_generation),
         (select.arch, f"arch {select.arch}", lambda one: one.architecture == select.arch),
-        (select.phc is not PhcClaim.ANY, f"phc {select.phc}", lambda one: claim(one) is select.phc),
+        (select.phc is not PhcClaim.ANY, f"phc {select.phc}", lambda one: describe_claim(one) is select.phc),
         (select.family, f"family {', '.join(select.family)}", lambda one: _like(one.family, select.family)),
         (select.size, f"size {', '.join(select.size)}", lambda one: _like(one.size, select.size)),
         (select.exclude, f"exclude {', '.join(select.exclude)}", lambda one: not _excluded(one, select.exclude)),
@@ -117,7 +117,7 @@ def conditions(select: Selection) -> Mapping[str, Condition]:
     }
 
 
-def claim(one: TypeInfo) -> PhcClaim:
+def describe_claim(one: TypeInfo) -> PhcClaim:
     """What the API says of a type's clock."""
     return PhcClaim.UNKNOWN if one.phc is None else PhcClaim.SUPPORTED if one.phc else PhcClaim.UNSUPPORTED
 
@@ -152,11 +152,11 @@ def _smallest_of_each_family(types: Iterable[TypeInfo]) -> Iterable[TypeInfo]:
 
 
 def _nothing_left(types: Mapping[str, TypeInfo], select: Selection, where: str) -> RequestError:
-    removed = choose(types.values(), select).removed
+    removed = select_types(types.values(), select).removed
     told = ", ".join(f"{words} removed {number}" for words, number in removed.items() if number)
     defaults: list[dict[str, Any]] = [{field.name: field.default} for field in fields(select)]
     loosened = {key: replace(select, **default) for default in defaults for key in default}
-    without = {key: len(choose(types.values(), one).types) for key, one in loosened.items() if one != select}
+    without = {key: len(select_types(types.values(), one).types) for key, one in loosened.items() if one != select}
     helps = [f"without {key} there are {number}" for key, number in without.items() if number]
     return RequestError(
         f"select leaves none of the {len(types)} types of {where}: {told}",

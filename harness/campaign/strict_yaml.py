@@ -8,7 +8,7 @@ from typing import Any
 import yaml
 
 from harness.errors import RequestError
-from harness.untrusted.input_checks import MOST_BYTES, MOST_CHARACTERS, MOST_DEPTH, shown
+from harness.untrusted.input_checks import MOST_BYTES, MOST_CHARACTERS, MOST_DEPTH, shorten_value
 
 _NOT_YAML = (yaml.YAMLError, ValueError, KeyError, TypeError, AttributeError, IndexError, RecursionError, OverflowError)
 """What yaml.load raises on bad text; all but the first come from explicit tags such as `!!int x`."""
@@ -39,7 +39,9 @@ class _Strict(yaml.SafeLoader):
         event: Any = self.peek_event()  # type: ignore[no-untyped-call]
         if isinstance(event, yaml.AliasEvent) or getattr(event, "anchor", None) is not None:
             name = f"{'*' if isinstance(event, yaml.AliasEvent) else '&'}{event.anchor}"
-            raise _refused(f"aliases such as {shown(name)} are not taken: write the value out", event.start_mark)
+            raise _refused(
+                f"aliases such as {shorten_value(name)} are not taken: write the value out", event.start_mark
+            )
         if self.depth > MOST_DEPTH:
             raise _refused(f"nested more than {MOST_DEPTH} deep", event.start_mark)
         if len(getattr(event, "value", "")) > MOST_CHARACTERS:
@@ -54,7 +56,7 @@ class _Strict(yaml.SafeLoader):
         for key, _ in node.value if isinstance(node, yaml.MappingNode) else ():
             if isinstance(key, yaml.ScalarNode):
                 if key.value in keys:
-                    raise _refused(f"the key {shown(key.value)} stands twice", key.start_mark)
+                    raise _refused(f"the key {shorten_value(key.value)} stands twice", key.start_mark)
                 keys.add(key.value)
         return super().construct_mapping(node, deep)
 

@@ -34,7 +34,7 @@ def check(file: Annotated[str, typer.Argument(metavar="FILE", help="A campaign f
     Examples:
         ptp-harness campaign check campaign.yaml
     """
-    asked = campaign_options.from_file(file, {})
+    asked = campaign_options.read_campaign_file(file, {})
     hosts = [f"{len(asked.instance_types)} hosts"] if asked.instance_types else []
     hosts += ["what select chooses"] if asked.select else []
     output.say(f"{file} is right: bench {asked.bench}, {' and '.join(hosts)}, depth {asked.depth}")

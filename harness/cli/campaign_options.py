@@ -66,7 +66,7 @@ Duration = Annotated[
 ]
 
 
-def requested(targets: list[str], **flags: Any) -> Campaign:
+def load_campaign(targets: list[str], **flags: Any) -> Campaign:
     """The campaign asked for. Raises RequestError that names every mistake."""
     given = {key: value for key, value in flags.items() if value is not None and value is not False}
     if "inventory" in given:
@@ -75,13 +75,13 @@ def requested(targets: list[str], **flags: Any) -> Campaign:
         given.setdefault("bench", "ec2")
     if "duration" in given:
         given["measure"] = {"duration": given.pop("duration")}
-    return from_file(targets[0], given) if _is_file(targets) else _from_types(targets, given)
+    return read_campaign_file(targets[0], given) if _is_file(targets) else _from_types(targets, given)
 
 
-def ready(asked: Campaign, configuration: Settings) -> tuple[Campaign, Bench]:
+def resolve_campaign(asked: Campaign, configuration: Settings) -> tuple[Campaign, Bench]:
     """The campaign with all its types by name, and the bench that has them. Raises RequestError."""
     source = wiring.bench(asked.bench, configuration, asked.inventory, asked.cloud)
-    named = wiring.meant(source.expand(asked.instance_types), asked, configuration)
+    named = wiring.resolve_types(source.expand(asked.instance_types), asked, configuration)
     return replace(asked, instance_types=named), source
 
 
@@ -93,7 +93,7 @@ def _from_types(targets: list[str], flags: Mapping[str, Any]) -> Campaign:
     return campaign.from_mapping({"instance_types": tuple(targets), **flags})
 
 
-def from_file(name: str, flags: Mapping[str, Any]) -> Campaign:
+def read_campaign_file(name: str, flags: Mapping[str, Any]) -> Campaign:
     """The campaign in a file. Raises RequestError when it cannot be read, or with every mistake in it."""
     try:
         with Path(name).open("rb") as file:

@@ -6,7 +6,7 @@ from typing import Any
 from typer.core import TyperCommand
 
 from harness.errors import RequestError
-from harness.untrusted.input_checks import shown, unfit
+from harness.untrusted.input_checks import shorten_value, why_unfit
 
 _EXAMPLES = "\n\nExamples:\n"
 
@@ -28,6 +28,13 @@ class HelpCommand(TyperCommand):
         ends = self.context_settings.get("allow_interspersed_args", True)  # else another program's words follow
         _take(args if ends else [])
         rest = super().parse_args(ctx, args)
+        command = ctx.params.get("command")
+        if (
+            not ends and command and command[0] == "--"
+        ):  # ssh would give it to the host's shell, as a word of the command
+            if not command[1:]:
+                raise RequestError("no command follows `--`", next_step="`ptp-harness COMMAND --help`")
+            ctx.params["command"] = command[1:]
         _take([str(value) for name, value in ctx.params.items() if name != "command" and value is not None])
         return rest
 
@@ -67,9 +74,9 @@ class HelpCommand(TyperCommand):
 
 def _take(words: list[str]) -> None:
     for word in words:
-        if why := unfit(word, templates=False):
+        if why := why_unfit(word, templates=False):
             raise RequestError(
-                f"the word {shown(word)} of the command line {why}", next_step="`ptp-harness COMMAND --help`"
+                f"the word {shorten_value(word)} of the command line {why}", next_step="`ptp-harness COMMAND --help`"
             )
 
 

@@ -63,12 +63,14 @@ def bake_image(
     configuration = settings.load()
     named = targets or list(_on(region, configuration))
     flags = {"region": region, "image": image, "depth": depth, "bench": "ec2"}
-    asked, _ = campaign_options.ready(campaign_options.requested(named, duration=duration, **flags), configuration)
+    asked, _ = campaign_options.resolve_campaign(
+        campaign_options.load_campaign(named, duration=duration, **flags), configuration
+    )
     asked = replace(asked, driver=driver_archive.ensure(asked.driver, configuration))
     order = BakeRequest(campaign=asked, name=name or bake.default_name(asked), older=older)
-    bake.check(order, wiring.ec2_types(configuration, asked.region).catalogue.types)
-    with progress.shown(output.console()) as news:
-        record, results = bake.bake(order, wiring.kitchen(configuration, news.hear, news.say))
+    bake.check_request(order, wiring.ec2_types(configuration, asked.region).catalogue.types)
+    with progress.show_progress(output.console()) as news:
+        record, results = bake.bake(order, wiring.bake_context(configuration, news.hear, news.say))
     if json:
         output.emit({"schema": SCHEMA, "run": record.run, "images": [_document(one) for one in results]})
     for line in [line for one in results for line in _lines(record.run, one)]:
@@ -181,4 +183,4 @@ def _exit_code(record: RunRecord, results: Sequence[BakeResult]) -> ExitCode:
     """As of a run, by the verdicts that decided; an image that should have gone is left too."""
     if any(one.not_retired for one in results):
         return ExitCode.LEFT_RUNNING
-    return run.code_of(record, [one.outcome for one in results])
+    return run.run_exit_code(record, [one.outcome for one in results])

@@ -33,7 +33,7 @@ def keep(
         ptp-harness keep k3f9 lab.phc
     """
     ledger, bench, _ = _parts(run)
-    kept_hosts.keep(run, host, bench, ledger)
+    kept_hosts.keep_host(run, host, bench, ledger)
     output.say(f"{host} of run {run} is kept; `ptp-harness release {run} {host}` removes it")
 
 
@@ -53,7 +53,7 @@ def release(
         ptp-harness release k3f9 lab.phc lab.driver-off
     """
     ledger, bench, _ = _parts(run)
-    records = kept_hosts.release(run, kept_hosts.kept(ledger, run, hosts or ()), bench, ledger)
+    records = kept_hosts.release_kept(run, kept_hosts.find_kept(ledger, run, hosts or ()), bench, ledger)
     for record in records:
         output.say(f"{record.name} is {record.state}")
     if not records:
@@ -79,7 +79,7 @@ def enter(
         ptp-harness ssh k3f9 lab.phc chronyc -n sources
     """
     ledger, bench, configuration = _parts(run)
-    machine = kept_hosts.machine(run, host, bench, ledger)
+    machine = kept_hosts.find_machine(run, host, bench, ledger)
     known_hosts = ssh.pin(machine, configuration.runs_dir / run / host)
     raise typer.Exit(proc.interactive(ssh.command(machine, known_hosts, *(command or []))))
 
@@ -93,7 +93,7 @@ def _parts(run: str) -> tuple[Ledger, Bench, settings.Settings]:
 # --- the question ---------------------------------------------------------------------------------------------------
 
 
-def asker(alone: Callable[[], AbstractContextManager[None]]) -> Chooser:
+def make_chooser(alone: Callable[[], AbstractContextManager[None]]) -> Chooser:
     """A chooser that asks on the terminal; `alone` keeps the progress away from it meanwhile.
 
     Raises RequestError when nobody can answer.
@@ -103,7 +103,7 @@ def asker(alone: Callable[[], AbstractContextManager[None]]) -> Chooser:
 
     def ask(_run: str, hosts: Sequence[HostRecord]) -> Collection[str]:
         with alone():
-            head, *rows = text.places(hosts)
+            head, *rows = text.describe_places(hosts)
             output.say(f"     {head}")
             for number, row in enumerate(rows, 1):
                 output.say(f"{number:>3}  {row}")
@@ -113,14 +113,14 @@ def asker(alone: Callable[[], AbstractContextManager[None]]) -> Chooser:
                     answer = sys.stdin.readline()
                     if not answer:
                         return ()
-                    return [hosts[number - 1].name for number in chosen(answer, len(hosts))]
+                    return [hosts[number - 1].name for number in parse_choice(answer, len(hosts))]
                 except ValueError as error:
                     output.say(f"{error}; once more, please")
 
     return ask
 
 
-def chosen(answer: str, count: int) -> list[int]:
+def parse_choice(answer: str, count: int) -> list[int]:
     """The numbers (1 to `count`, in order, each once) that "all", "none", "" or "1,3-5" names. Raises ValueError."""
     words = answer.strip().lower()
     if words in ("", "none", "n"):

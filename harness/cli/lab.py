@@ -66,7 +66,7 @@ def up(
     tokens = free_tokens(bench, types)
     with ThreadPoolExecutor(max_workers=len(tokens)) as pool:
         ways = [partial(bench.provision, token, name) for token, name in zip(tokens, types, strict=True)]
-        machines = list(pool.map(partial(or_nothing, bench), tokens, ways))
+        machines = list(pool.map(partial(provision_or_remove, bench), tokens, ways))
     if json:
         output.emit([document(machine) for machine in machines])
     for machine in machines:
@@ -108,7 +108,7 @@ def enter(
         ptp-harness lab ssh lab.phc cat /sys/class/ptp/ptp0/clock_name
     """
     bench = lab_bench()
-    record = named(bench, name)
+    record = find_host(bench, name)
     machine = bench.provision(record.token, record.instance_type, output.say)
     known_hosts = ssh.pin(machine, record.folder)
     raise typer.Exit(proc.interactive(ssh.command(machine, known_hosts, *(command or []))))
@@ -127,8 +127,8 @@ def join(
         ptp-harness lab join lab.phc lab.phc-2
     """
     bench = lab_bench()
-    ends = [cable.end(named(bench, name)) for name in (one, other)]
-    cable.join(*ends)
+    ends = [cable.cable_end(find_host(bench, name)) for name in (one, other)]
+    cable.lay_cable(*ends)
     for name, end in zip((one, other), ends, strict=True):
         output.say(f"{name}: the card with the address {end.mac}")
 
@@ -151,7 +151,7 @@ def down(
     if bool(names) == every:
         raise RequestError("say which hosts to remove", next_step="`ptp-harness lab list`; NAME... or --all")
     mine = [record.token for record in bench.records.all() if record.token.run == RUN]
-    for token in mine if every else [named(bench, name).token for name in names or []]:
+    for token in mine if every else [find_host(bench, name).token for name in names or []]:
         bench.release(token)
         output.say(f"{token.host} is gone")
 
@@ -191,7 +191,7 @@ def free_tokens(bench: LabBench, types: list[str]) -> list[Token]:
     return tokens
 
 
-def or_nothing(bench: LabBench, token: Token, make: Callable[[Progress], Machine]) -> Machine:
+def provision_or_remove(bench: LabBench, token: Token, make: Callable[[Progress], Machine]) -> Machine:
     """A host, or nothing at all of it."""
     try:
         return make(lambda line: output.say(f"{token.host}: {line}"))
@@ -200,7 +200,7 @@ def or_nothing(bench: LabBench, token: Token, make: Callable[[Progress], Machine
         raise
 
 
-def named(bench: LabBench, name: str) -> GuestRecord:
+def find_host(bench: LabBench, name: str) -> GuestRecord:
     """The host of that name, made by hand, or of that token."""
     records = bench.records.all()
     for record in records:

@@ -28,15 +28,15 @@ def copy(
         raise RequestError("one of SOURCE and TARGET is on a lab host", next_step="HOST:PATH, as `lab list` names HOST")
     bench = lab.lab_bench()
     host, path = there or here or ("", "")
-    record = lab.named(bench, host)
+    record = lab.find_host(bench, host)
     machine = bench.find(record.token)
     if machine is None:
         raise RequestError(f"{host} does not run", next_step="`ptp-harness lab list`")
     known_hosts = ssh.pin(machine, record.folder)
     if there:
-        file_copy.fetch(machine, known_hosts, path, Path(target))
+        file_copy.copy_from_host(machine, known_hosts, path, Path(target))
     else:
-        file_copy.put(machine, known_hosts, Path(source), path)
+        file_copy.copy_to_host(machine, known_hosts, Path(source), path)
 
 
 def _parted(text: str) -> tuple[str, str] | None:

@@ -40,7 +40,7 @@ def pool(
     bench = lab.lab_bench()
     rules = PoolRules(size=size, most=settings.load().lab_guests, ttl_s=_seconds("--ttl", ttl))
     opened = lab_source.open_pool(bench, instance_type, rules, output.say)
-    desk = pool_server.PoolServer(opened, pool_server.place(bench, instance_type))
+    desk = pool_server.PoolServer(opened, pool_server.socket_path(bench, instance_type))
     with cache_build.terminations_interrupt(), desk, opened, suppress(KeyboardInterrupt):
         output.say(f"{size} of {instance_type} will be kept warm; Ctrl-C ends it")
         desk.serve(until=lambda: False)
@@ -78,7 +78,7 @@ def _seconds(option: str, text: str) -> float:
 
 @contextmanager
 def _fresh(bench: LabBench, instance_type: str, wait_s: float) -> Iterator[Machine]:
-    with pool_server.guest(bench, instance_type, timeout_s=wait_s) as machine:
+    with pool_server.pooled_guest(bench, instance_type, timeout_s=wait_s) as machine:
         if machine is not None:
             yield machine
             return

@@ -32,7 +32,7 @@ def create(
         ptp-harness lab snapshot create lab.phc tuned
     """
     bench = lab.lab_bench()
-    snapshot = bench.snapshots.create(name, lab.named(bench, host), output.say)
+    snapshot = bench.snapshots.create(name, lab.find_host(bench, host), output.say)
     output.say(f"snapshot {name} of {host}: {snapshot.bytes / 2**20:.0f} MiB")
 
 
@@ -68,7 +68,7 @@ def restore(name: Name, json: Json = False) -> None:
     bench = lab.lab_bench()
     snapshot = bench.snapshots.named(name)
     [token] = lab.free_tokens(bench, [snapshot.instance_type])
-    machine = lab.or_nothing(bench, token, lambda progress: bench.restore(token, snapshot, progress))
+    machine = lab.provision_or_remove(bench, token, lambda progress: bench.restore(token, snapshot, progress))
     if json:
         output.emit(lab.document(machine))
     output.say(f"{token.host} is up: ptp-harness lab ssh {token.host}")

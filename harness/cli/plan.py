@@ -39,11 +39,11 @@ def plan(
     """
     where = {"bench": bench, "inventory": inventory, "region": region, "image": image}
     flags = where | {"depth": depth, "keep": keep, "parallel": parallel}
-    asked = campaign_options.requested(targets, read_only=read_only, duration=duration, **flags)
+    asked = campaign_options.load_campaign(targets, read_only=read_only, duration=duration, **flags)
     configuration = settings.load()
-    asked, source = campaign_options.ready(asked, configuration)
-    made = planning.make(asked, source.types(), now=datetime.datetime.now(datetime.UTC))
-    outlook = wiring.ec2_outlook(made, configuration) if asked.bench == "ec2" else None
+    asked, source = campaign_options.resolve_campaign(asked, configuration)
+    made = planning.make_plan(asked, source.types(), now=datetime.datetime.now(datetime.UTC))
+    outlook = wiring.forecast_on_ec2(made, configuration) if asked.bench == "ec2" else None
     if json:
         output.emit(_document(made) | ({"ec2": rendered.document(outlook)} if outlook else {}))
     lines = _lines(made, {name: kind.summary for name, kind in source.types().items()})

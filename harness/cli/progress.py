@@ -29,7 +29,7 @@ class ProgressDisplay:
 
 
 @contextmanager
-def shown(console: Console) -> Iterator[ProgressDisplay]:
+def show_progress(console: Console) -> Iterator[ProgressDisplay]:
     """A listener whose news is shown on `console` for as long as the context lasts."""
 
     def say(line: str) -> None:

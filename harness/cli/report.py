@@ -38,7 +38,7 @@ def report(
     record = ledger.record(run)
     if record is None:
         raise _no_report(ledger.find(run))
-    if not print_out(record, form, json=json):
+    if not print_report(record, form, json=json):
         output.say(text.summary(record))
 
 
@@ -52,7 +52,7 @@ def _no_report(line: RunLine) -> RequestError:
     )
 
 
-def print_out(record: RunRecord, form: Format | None, *, json: bool) -> bool:
+def print_report(record: RunRecord, form: Format | None, *, json: bool) -> bool:
     """Print the report to standard output in the form asked for; returns whether one was."""
     wanted = Format.JSON if json and form is None else form
     if wanted is not None:

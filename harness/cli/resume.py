@@ -26,11 +26,11 @@ def resume(run_name: campaign_options.DeadRun, form: report.Form = None, json: r
     """
     configuration = settings.load()
     ledger = wiring.ledger(configuration)
-    asked = campaign_run.asked_of_dead(run_name, ledger)
+    asked = campaign_run.read_dead_campaign(run_name, ledger)
     asked = replace(asked, driver=driver_archive.ensure(asked.driver, configuration))
     source = wiring.bench(asked.bench, configuration, asked.inventory, asked.cloud)
-    plan = planning.make(asked, source.types(), now=datetime.datetime.now(datetime.UTC))
-    with progress.shown(output.console()) as news:
-        choose = kept_hosts.asker(news.aside) if asked.keep is Keep.ASK else keep_none
+    plan = planning.make_plan(asked, source.types(), now=datetime.datetime.now(datetime.UTC))
+    with progress.show_progress(output.console()) as news:
+        choose = kept_hosts.make_chooser(news.aside) if asked.keep is Keep.ASK else keep_none
         record = campaign_run.resume(run_name, plan, source, ledger, configuration, news.hear, choose)
-    run.end(record, configuration, form, json=json)
+    run.end_command(record, configuration, form, json=json)

@@ -56,31 +56,31 @@ def run(
     """
     where = {"bench": bench, "inventory": inventory, "region": region, "image": image}
     flags = where | {"depth": depth, "keep": keep, "parallel": parallel}
-    asked = campaign_options.requested(targets, read_only=read_only, duration=duration, **flags)
+    asked = campaign_options.load_campaign(targets, read_only=read_only, duration=duration, **flags)
     configuration = settings.load()
-    asked, source = campaign_options.ready(asked, configuration)
+    asked, source = campaign_options.resolve_campaign(asked, configuration)
     asked = replace(asked, driver=driver_archive.ensure(asked.driver, configuration))
-    plan = planning.make(asked, source.types(), now=datetime.datetime.now(datetime.UTC))
+    plan = planning.make_plan(asked, source.types(), now=datetime.datetime.now(datetime.UTC))
     for words in plan.warnings:
         output.say(f"warning: {words}")
-    with progress.shown(output.console()) as news:
-        choose = kept_hosts.asker(news.aside) if asked.keep is Keep.ASK else keep_none
+    with progress.show_progress(output.console()) as news:
+        choose = kept_hosts.make_chooser(news.aside) if asked.keep is Keep.ASK else keep_none
         record = campaign_run.start(
             plan, source, wiring.ledger(configuration), configuration, news.hear, choose, news.say
         )
-    end(record, configuration, form, json=json)
+    end_command(record, configuration, form, json=json)
 
 
-def end(record: RunRecord, configuration: Settings, form: report.Form, *, json: bool) -> NoReturn:
+def end_command(record: RunRecord, configuration: Settings, form: report.Form, *, json: bool) -> NoReturn:
     """The report for people, the one for programs where that is asked for, and the exit code."""
     width = min(shutil.get_terminal_size((120, 40)).columns, 160)
     path = configuration.runs_dir / record.run / campaign_run.REPORT_TEXT
     output.say(text.summary(record, report_path=str(path), width=width))
-    report.print_out(record, form, json=json)
-    raise typer.Exit(code_of(record, (host.verdict.outcome for host in record.hosts)))
+    report.print_report(record, form, json=json)
+    raise typer.Exit(run_exit_code(record, (host.verdict.outcome for host in record.hosts)))
 
 
-def code_of(record: RunRecord, outcomes: Iterable[Outcome]) -> ExitCode:
+def run_exit_code(record: RunRecord, outcomes: Iterable[Outcome]) -> ExitCode:
     """What is left running is the worst news, then faults of ours, that we were interrupted, the verdicts' outcomes."""
     if record.leftovers:
         return ExitCode.LEFT_RUNNING

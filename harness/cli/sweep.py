@@ -76,7 +76,7 @@ def _line_of(alone: UntouchedResource) -> str:
 
 
 def _verify(ledger: Ledger, source: Bench) -> None:
-    again = sweeping.left(ledger, source)
+    again = sweeping.list_removable(ledger, source)
     if again:
         names = [f"{resource.kind} {resource.name}" for item in again for resource in item.resources]
         raise CleanupError(names, next_step="see their details with `ptp-harness sweep`")

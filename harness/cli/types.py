@@ -112,7 +112,7 @@ def types(
         one_size_per_family=one_size,
         limit=limit,
     )
-    if wrong := selection.mistakes(asked):
+    if wrong := selection.selection_mistakes(asked):
         raise RequestError("; ".join(wrong), next_step="`ptp-harness types --help` explains the options")
     configuration = settings.load()
     if bench == "ec2":
@@ -120,16 +120,16 @@ def types(
         listing = wiring.ec2_types(configuration, region, market=market, offline=offline, refresh=refresh)
         verdicts = _verdicts(configuration, bench, listing.catalogue.region) if measured or export else []
         claimed = {name: info.phc for name, info in listing.catalogue.types.items()}
-        _show_ec2(listing, asked, sort, claims.join(claimed, verdicts) if measured else None, json=json)
-        rows = claims.table(claimed, verdicts, region=listing.catalogue.region, taken=listing.catalogue.taken)
+        _show_ec2(listing, asked, sort, claims.join_measurements(claimed, verdicts) if measured else None, json=json)
+        rows = claims.export_rows(claimed, verdicts, region=listing.catalogue.region, taken=listing.catalogue.taken)
     elif asked != Selection() or region:
         raise RequestError(f"the types of bench {bench} are not chosen by conditions", next_step="list them all")
     else:
         summaries = {name: kind.summary for name, kind in wiring.bench(bench, configuration).types().items()}
         verdicts = _verdicts(configuration, bench, None) if measured or export else []
         claimed = claims.last_claims(summaries, verdicts)
-        _show_plain(bench, summaries, claims.join(claimed, verdicts) if measured else None, json=json)
-        rows = claims.table(claimed, verdicts, region=bench, taken=None)
+        _show_plain(bench, summaries, claims.join_measurements(claimed, verdicts) if measured else None, json=json)
+        rows = claims.export_rows(claimed, verdicts, region=bench, taken=None)
     if export:
         _write(rows, *export)
 
@@ -138,7 +138,7 @@ def _show_ec2(
     listing: "Listing", asked: Selection, sort: SortOrder, joined: Iterable[TypeKnowledge] | None, *, json: bool
 ) -> None:
     every = listing.catalogue.types
-    choice = selection.choose(every.values(), asked)
+    choice = selection.select_types(every.values(), asked)
     shown = sorted(choice.types, key=_ORDERS[sort])
     known = None if joined is None else {one.instance_type: one for one in joined}
     if json:
@@ -177,7 +177,9 @@ def _show_plain(
 def _verdicts(configuration: Settings, bench: str, region: str | None) -> list[Measurement]:
     """Those of the ledger, of that Region where one is named."""
     every = [
-        claims.measured(line.record, run=line.run, started_ns=line.started_ns, region=line.region, image=line.image)
+        claims.measurement_of(
+            line.record, run=line.run, started_ns=line.started_ns, region=line.region, image=line.image
+        )
         for line in wiring.ledger(configuration).verdicts(bench)
     ]
     return [one for one in every if region is None or one.region == region]

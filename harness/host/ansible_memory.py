@@ -16,7 +16,7 @@ MOST_STDOUT = 4 << 20
 """Bytes of a play's words that are kept as evidence."""
 
 
-def folder(private: Path) -> Path:
+def limited_ansible_folder(private: Path) -> Path:
     """A folder to put first on PATH, in which `ansible-playbook` is the real one within its limit."""
     made = private / "bin"
     made.mkdir(exist_ok=True)
@@ -27,7 +27,7 @@ def folder(private: Path) -> Path:
     return made
 
 
-def words(stdout: Path) -> str:
+def clip_output(stdout: Path) -> str:
     """What a play said, its beginning alone where it is long."""
     with stdout.open("rb") as file:
         return file.read(MOST_STDOUT).decode(errors="replace")

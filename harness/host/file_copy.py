@@ -14,14 +14,14 @@ from harness.system import proc
 _DEADLINE_S = 3600.0
 
 
-def put(machine: Machine, known_hosts: Path, local: Path, remote: str) -> None:
+def copy_to_host(machine: Machine, known_hosts: Path, local: Path, remote: str) -> None:
     """Copy a file or folder to the host. Raises RequestError when it cannot be read or written, CommandError."""
     if not local.exists():
         raise RequestError(f"there is no {local} here")
     _scp(machine, known_hosts, str(local.absolute()), _there(machine, remote))
 
 
-def fetch(machine: Machine, known_hosts: Path, remote: str, local: Path) -> None:
+def copy_from_host(machine: Machine, known_hosts: Path, remote: str, local: Path) -> None:
     """Copy a file or folder from the host. Raises RequestError when it cannot be read or written, CommandError."""
     if not local.absolute().parent.is_dir():
         raise RequestError(f"there is no folder {local.parent} here")

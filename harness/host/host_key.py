@@ -25,7 +25,7 @@ _TRIES = 3
 _KEY = re.compile(r"ssh-ed25519 [A-Za-z0-9+/]+=*")
 
 
-def rotate(target: Target, *, progress: Callable[[str], None], pause: Callable[[float], None]) -> Target:
+def rotate_host_key(target: Target, *, progress: Callable[[str], None], pause: Callable[[float], None]) -> Target:
     """The same host by its own new key, which is kept in the file that its machine names. `pause` may raise.
 
     Where that was done before, nothing is; where it was cut off, it is ended. Raises HarnessError when the host cannot
@@ -42,11 +42,11 @@ def rotate(target: Target, *, progress: Callable[[str], None], pause: Callable[[
     _pin(target, store, f"{lines[0]}\n{name} {own}")
     for number in range(1, _TRIES + 1):
         words = _serve(target)
-        ssh.leave(target.control)
+        ssh.close_connection(target.control)
         new = replace(machine, known_host=f"{name} {own}", boots_within_s=0.0)  # it has booted
         alone = store.with_name(f"{store.name}.new")
         _pin(replace(target, known_hosts=alone), alone, new.known_host)
-        reached = ssh.reach(
+        reached = ssh.wait_for_login(
             new, alone, tries=3, first_backoff_s=0.2, progress=progress, sleep=pause, control=target.control
         )
         alone.unlink()

@@ -18,11 +18,11 @@ def public_file(path: Path) -> Path:
     return path.with_name(f"{path.name}.pub")
 
 
-def public(path: Path) -> str:
+def public_key(path: Path) -> str:
     """The type and the key of a pair, without its comment."""
     return " ".join(public_file(path).read_text().split()[:2])
 
 
-def known_host(address: str, port: int, key: str) -> str:
+def known_hosts_line(address: str, port: int, key: str) -> str:
     """The line of known_hosts(5) by which a host with this public key is known."""
     return f"{address if port == 22 else f'[{address}]:{port}'} {key}"

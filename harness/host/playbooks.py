@@ -146,7 +146,7 @@ def play(
         )
         if runner.status in ("canceled", "timeout"):
             _end_workers(private)
-        stdout = ansible_memory.words(Path(runner.config.artifact_dir) / "stdout")
+        stdout = ansible_memory.clip_output(Path(runner.config.artifact_dir) / "stdout")
     outcome = _outcome(runner.status, watch.stats, name)
     if outcome is None:
         raise HarnessError(f"{playbook.name} reached no host: {last_line(stdout) or runner.status}")
@@ -241,7 +241,11 @@ def _environment(playbook: Path, private: str) -> dict[str, str]:
         "ANSIBLE_HOME": _home(private),
         "ANSIBLE_NOCOLOR": "1",
         "PATH": os.pathsep.join(
-            [str(ansible_memory.folder(Path(private))), *_OUR_PROGRAMS, os.environ.get("PATH", os.defpath)]
+            [
+                str(ansible_memory.limited_ansible_folder(Path(private))),
+                *_OUR_PROGRAMS,
+                os.environ.get("PATH", os.defpath),
+            ]
         ),
     }
 

@@ -25,7 +25,7 @@ def reboot(target: Target, *, progress: Callable[[str], None], pause: Callable[[
     asked = proc.run(target.as_root("systemctl", "reboot"), timeout_s=30, check=False)
     if asked.status not in (0, ssh.FAILED):  # which it is when the host went down before it could answer
         raise HarnessError(f"the host cannot be rebooted: {asked.stderr.strip() or asked.stdout.strip()}")
-    ssh.leave(target.control)
+    ssh.close_connection(target.control)
     begun, tries, words = time.monotonic(), 0, ""
     while time.monotonic() - begun < DEADLINE_S:
         pause(_ASK_EVERY_S)
@@ -39,7 +39,7 @@ def reboot(target: Target, *, progress: Callable[[str], None], pause: Callable[[
     return Reach(reached=False, tries=tries, detail=f"it did not come back from a reboot in {DEADLINE_S:g} s: {words}")
 
 
-def settle(target: Target) -> None:
+def wait_until_settled(target: Target) -> None:
     """Give chronyd the time to follow the clock again. Whether it does, the samples tell."""
     try:
         wait = target.command("chronyc", "-n", "waitsync", str(SETTLE_S), "0.0001", "100", "1")

@@ -32,7 +32,7 @@ def most_samples(duration_s: float, interval_s: float) -> int:
     return max(1, round(duration_s / interval_s))
 
 
-def follow(
+def follow_samples(
     target: Target,
     remote_path: str,
     reader: SampleReader,
@@ -64,10 +64,10 @@ def follow(
         taken = [reader.take(line.decode(errors="replace")) for line in lines]
         if latest := [sample for sample in taken if sample is not None]:
             on_sample(latest[-1])
-        complete = bool(lines) and ended(lines[-1])
+        complete = bool(lines) and is_closing_line(lines[-1])
 
 
-def ended(line: bytes) -> bool:
+def is_closing_line(line: bytes) -> bool:
     """Whether a whole line is the sampler's closing one."""
     if len(line) > _LONGEST_END:
         return False

@@ -13,7 +13,7 @@ from harness.errors import CommandError, HarnessError, last_line
 from harness.model import Machine, Reach
 from harness.system import proc
 from harness.untrusted import names
-from harness.untrusted.input_checks import shown
+from harness.untrusted.input_checks import shorten_value
 
 CONNECT_TIMEOUT_S = 10
 _PROBE_S = 0.5
@@ -57,7 +57,7 @@ def login(machine: Machine) -> str:
     """USER@ADDRESS. Raises HarnessError where one of them is no name."""
     for what, pattern, name in (("user", names.LOGIN, machine.user), ("address", names.ADDRESS, machine.address)):
         if not names.fits(pattern, name):
-            raise HarnessError(f"the {what} {shown(name)} of {machine.token.host} is no name that ssh is given")
+            raise HarnessError(f"the {what} {shorten_value(name)} of {machine.token.host} is no name that ssh is given")
     return f"{machine.user}@{machine.address}"
 
 
@@ -84,11 +84,11 @@ def shared_connection() -> Iterator[Path]:
     try:
         yield socket
     finally:
-        leave(socket)
+        close_connection(socket)
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def leave(control: Path) -> None:
+def close_connection(control: Path) -> None:
     """End the shared connection, if there is one: the next command makes a new one."""
     if control.exists():
         close = ["ssh", "-F", "/dev/null", "-o", f"ControlPath={control}", "-O", "exit", "--", "none"]
@@ -96,7 +96,7 @@ def leave(control: Path) -> None:
         control.unlink(missing_ok=True)
 
 
-def reach(
+def wait_for_login(
     machine: Machine,
     known_hosts: Path,
     *,

@@ -9,12 +9,12 @@ from dataclasses import replace
 
 from harness.campaign.limits import Requirement
 from harness.ladder import annotations, clock_rungs, driver_rungs, host_rungs, limit_rungs
-from harness.ladder.case import Case, unseen
+from harness.ladder.case import Case, unseen_rung
 from harness.ladder.findings import findings
-from harness.ladder.outcomes import exit_code, worst
+from harness.ladder.outcomes import exit_code, worst_outcome
 from harness.model import DEFAULT_CLOCK_NAMES, Depth, Evidence, Outcome, Reason, Rung, RungName, RungStatus, Verdict
 
-__all__ = ["OUTCOMES", "exit_code", "judge", "worst"]
+__all__ = ["OUTCOMES", "exit_code", "judge", "worst_outcome"]
 
 _RUNGS: Mapping[RungName, Callable[[Case], Rung]] = {
     RungName.OFFERED: host_rungs.offered,
@@ -117,13 +117,13 @@ def _excused(rung: Rung, evidence: Evidence) -> Rung:
     if rung.status is RungStatus.FAILED and rung.name in (RungName.OFFERED, RungName.LAUNCHED, RungName.REACHABLE):
         return rung
     if evidence.interrupted:
-        return unseen(rung.name, f"interrupted before this was known: {rung.evidence}", Reason.INTERRUPTED)
+        return unseen_rung(rung.name, f"interrupted before this was known: {rung.evidence}", Reason.INTERRUPTED)
     if evidence.lost:
-        return unseen(rung.name, evidence.lost, Reason.UNREACHABLE)
+        return unseen_rung(rung.name, evidence.lost, Reason.UNREACHABLE)
     if evidence.read_only_files and rung.reason is Reason.DRIVER_OFF:
         return replace(rung, evidence=f"{rung.evidence}; it could not be switched on: {evidence.trouble}")
     if evidence.trouble:
-        return unseen(rung.name, evidence.trouble, Reason.HARNESS_ERROR)
+        return unseen_rung(rung.name, evidence.trouble, Reason.HARNESS_ERROR)
     return rung
 
 
@@ -145,7 +145,7 @@ def _passed(case: Case, rungs: Sequence[Rung]) -> str:
         told = [case.finding(quantity) for quantity in ("offset_ns", "error_bound_ns", "chrony_bound_ns")]
         seen = [finding for finding in told if finding is not None and finding.observed is not None]
         parts = [limit_rungs.in_limits(seen[:2])]
-        parts += [f"{limit_rungs.plain(one.quantity)} {one.note}" for one in told if one and one.note]
+        parts += [f"{limit_rungs.quantity_title(one.quantity)} {one.note}" for one in told if one and one.note]
         if case.facts and case.facts.converged_after_s is not None:
             parts.append(clock_rungs.converged_words(case.facts, case.facts.converged_after_s))
     if case.evidence.claim is not None:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 from harness.ladder.case import Case
-from harness.ladder.limit_rungs import plain
+from harness.ladder.limit_rungs import quantity_title
 from harness.model import Clock, DriverWord, Facts, Reason, Rung, RungStatus
 
 MOST_UNPARSED = 20
@@ -65,8 +65,8 @@ def unobserved(case: Case, rungs: Sequence[Rung]) -> tuple[str, ...]:
     lines = case.evidence.unparsed
     more = len(lines) - MOST_UNPARSED + sum(one.more for one in lines)
     return (
-        *(f"{plain(rung.name)}: {rung.evidence}" for rung in rungs if rung.status is RungStatus.NOT_OBSERVED),
-        *(f"{plain(one.quantity)}: {one.note}" for one in case.findings if one.held is None and one.note),
+        *(f"{quantity_title(rung.name)}: {rung.evidence}" for rung in rungs if rung.status is RungStatus.NOT_OBSERVED),
+        *(f"{quantity_title(one.quantity)}: {one.note}" for one in case.findings if one.held is None and one.note),
         *(f"{one.where}:{one.line_number}: {one.line[:120]!r} is not {one.expected}" for one in lines[:MOST_UNPARSED]),
         *((f"and {more} more lines that were not understood",) if more > 0 else ()),
     )

@@ -39,13 +39,13 @@ class Case:
         return next((finding for finding in self.findings if finding.quantity == quantity), None)
 
 
-def proven(name: RungName, evidence: str) -> Rung:
+def proven_rung(name: RungName, evidence: str) -> Rung:
     return Rung(name=name, status=RungStatus.PROVEN, evidence=evidence)
 
 
-def failed(name: RungName, reason: Reason, evidence: str) -> Rung:
+def failed_rung(name: RungName, reason: Reason, evidence: str) -> Rung:
     return Rung(name=name, status=RungStatus.FAILED, evidence=evidence, reason=reason)
 
 
-def unseen(name: RungName, evidence: str, reason: Reason = Reason.NOT_OBSERVED) -> Rung:
+def unseen_rung(name: RungName, evidence: str, reason: Reason = Reason.NOT_OBSERVED) -> Rung:
     return Rung(name=name, status=RungStatus.NOT_OBSERVED, evidence=evidence, reason=reason)

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from harness import units
 from harness.analysis import summary
 from harness.ladder import quantities
-from harness.ladder.case import Case, failed, proven, unseen
-from harness.ladder.findings import why_open
+from harness.ladder.case import Case, failed_rung, proven_rung, unseen_rung
+from harness.ladder.findings import why_undecided
 from harness.model import ChronySource, Depth, Facts, Finding, PhcRead, Reason, Rung, RungName, RungStatus, Sample
 
 PLAUSIBLE_NS = 1_000_000_000
@@ -31,23 +31,25 @@ def _readable_by_samples(case: Case) -> Rung:
     name, samples = RungName.CLOCK_READABLE, case.evidence.samples
     success = case.finding("phc_read_success")
     if samples is None or success is None:
-        return unseen(name, "no samples were taken")
+        return unseen_rung(name, "no samples were taken")
     counted = f"{success.samples} readings, {_success(success)}"
     if success.held is False:
-        return failed(name, Reason.PHC_UNREADABLE, f"{counted}; at least {units.with_unit(success.limit, 'ratio')}")
+        return failed_rung(
+            name, Reason.PHC_UNREADABLE, f"{counted}; at least {units.with_unit(success.limit, 'ratio')}"
+        )
     if not summary.monotonic(read.phc_ns for sample in samples for read in sample.reads or ()):
-        return failed(name, Reason.PHC_IMPLAUSIBLE, "the PHC went back in time between two readings")
+        return failed_rung(name, Reason.PHC_IMPLAUSIBLE, "the PHC went back in time between two readings")
     apart = quantities.phc_against_second_opinion(case.evidence)
     if not apart.points:
         return _readable_without_chronyd(case, samples, counted, success)
     known = summary.quantile([abs(value) for value in apart.values], 0.5, missing=apart.missing)
     if known.low > PLAUSIBLE_NS:
-        return failed(name, Reason.PHC_IMPLAUSIBLE, f"the PHC is {units.ns(known.value)} from NTP")
+        return failed_rung(name, Reason.PHC_IMPLAUSIBLE, f"the PHC is {units.ns(known.value)} from NTP")
     if success.held is None:
-        return unseen(name, f"{counted}: too few, or not all were seen", why_open(success))
+        return unseen_rung(name, f"{counted}: too few, or not all were seen", why_undecided(success))
     if known.high > PLAUSIBLE_NS or not _all_seen(case, samples):
-        return unseen(name, f"{counted}, but samples are missing")
-    return proven(name, f"{counted}, never back in time, {units.ns(known.value)} from NTP")
+        return unseen_rung(name, f"{counted}, but samples are missing")
+    return proven_rung(name, f"{counted}, never back in time, {units.ns(known.value)} from NTP")
 
 
 def _readable_without_chronyd(case: Case, samples: Sequence[Sample], counted: str, success: Finding) -> Rung:
@@ -56,15 +58,15 @@ def _readable_without_chronyd(case: Case, samples: Sequence[Sample], counted: st
     looks = [facts for facts in (case.facts, case.evidence.final_facts) if facts is not None]
     apart = [abs(value) for facts in looks if (value := _apart_once(facts, facts.reads or ())) is not None]
     if not apart:
-        return unseen(name, "no NTP source answered beside the PHC, so its time could not be checked")
+        return unseen_rung(name, "no NTP source answered beside the PHC, so its time could not be checked")
     words = f"{units.ns(max(apart))} from NTP"
     if max(apart) > PLAUSIBLE_NS:
-        return failed(name, Reason.PHC_IMPLAUSIBLE, f"the PHC is {words}")
+        return failed_rung(name, Reason.PHC_IMPLAUSIBLE, f"the PHC is {words}")
     if success.held is None:
-        return unseen(name, f"{counted}: too few, or not all were seen", why_open(success))
+        return unseen_rung(name, f"{counted}: too few, or not all were seen", why_undecided(success))
     if not _all_seen(case, samples):
-        return unseen(name, f"{counted}, but samples are missing")
-    return proven(name, f"{counted}, never back in time, {words} by one question")
+        return unseen_rung(name, f"{counted}, but samples are missing")
+    return proven_rung(name, f"{counted}, never back in time, {words} by one question")
 
 
 def _success(success: Finding) -> str:
@@ -73,29 +75,29 @@ def _success(success: Finding) -> str:
 
 def _all_seen(case: Case, samples: Sequence[Sample]) -> bool:
     """Whether no burst is missing: the one that went back in time could be among those."""
-    whole = case.evidence.samples_complete and not quantities.lost(samples)
+    whole = case.evidence.samples_complete and not quantities.count_lost(samples)
     return whole and all(sample.reads is not None for sample in samples)
 
 
 def _readable_by_burst(case: Case) -> Rung:
     name, facts = RungName.CLOCK_READABLE, case.facts
     if facts is None or facts.reads is None or facts.read_errors is None:
-        return unseen(name, "the clock was not read")
+        return unseen_rung(name, "the clock was not read")
     tried = len(facts.reads) + facts.read_errors
     counted = f"{len(facts.reads)} of {tried} readings"
     if facts.read_errors:
-        return failed(name, Reason.PHC_UNREADABLE, f"{counted} served")
+        return failed_rung(name, Reason.PHC_UNREADABLE, f"{counted} served")
     if tried < QUICK_READS:
-        return unseen(name, f"only {counted}", Reason.TOO_FEW_SAMPLES)
+        return unseen_rung(name, f"only {counted}", Reason.TOO_FEW_SAMPLES)
     if not summary.monotonic(read.phc_ns for read in facts.reads):
-        return failed(name, Reason.PHC_IMPLAUSIBLE, "the PHC went back in time between two readings")
+        return failed_rung(name, Reason.PHC_IMPLAUSIBLE, "the PHC went back in time between two readings")
     apart_ns = _apart_once(facts, facts.reads)
     if apart_ns is None:
-        return unseen(name, "no NTP source answered beside the PHC, so its time could not be checked")
+        return unseen_rung(name, "no NTP source answered beside the PHC, so its time could not be checked")
     words = f"the PHC is {units.ns(apart_ns)} from NTP"
     if abs(apart_ns) > PLAUSIBLE_NS:
-        return failed(name, Reason.PHC_IMPLAUSIBLE, words)
-    return proven(name, f"{counted} served, never back in time, {words}")
+        return failed_rung(name, Reason.PHC_IMPLAUSIBLE, words)
+    return proven_rung(name, f"{counted} served, never back in time, {words}")
 
 
 def _apart_once(facts: Facts, reads: Sequence[PhcRead]) -> int | None:
@@ -128,36 +130,36 @@ def _worst(rungs: Sequence[Rung]) -> Rung:
         if found is not None:
             return found
     words = ", ".join(rung.evidence for rung in rungs if rung.evidence)
-    return proven(rungs[0].name, words)
+    return proven_rung(rungs[0].name, words)
 
 
 def _undisturbed(looks: Sequence[Facts | None]) -> Rung:
     name = RungName.CHRONY_FOLLOWS
     running = {one for facts in looks if facts for one in facts.competitors or ()}
     if running:
-        return failed(name, Reason.CLOCK_INTERFERENCE, f"{', '.join(sorted(running))} also steers the clock")
+        return failed_rung(name, Reason.CLOCK_INTERFERENCE, f"{', '.join(sorted(running))} also steers the clock")
     if any(facts.interference for facts in looks if facts):
-        return failed(name, Reason.CLOCK_INTERFERENCE, 'chronyd logged "System clock interference detected"')
+        return failed_rung(name, Reason.CLOCK_INTERFERENCE, 'chronyd logged "System clock interference detected"')
     if any(facts is None or facts.competitors is None or facts.interference is None for facts in looks):
-        return unseen(name, "whether another program steers the clock was not observed")
-    return proven(name, "nobody else steers")
+        return unseen_rung(name, "whether another program steers the clock was not observed")
+    return proven_rung(name, "nobody else steers")
 
 
 def _converged(case: Case) -> Rung:
     name, facts = RungName.CHRONY_FOLLOWS, case.facts
     if case.read_only:
-        return proven(name, "")
+        return proven_rung(name, "")
     if facts is not None and facts.converged is False:
         why = facts.why_not_converged or "chronyd did not converge in the time that it had"
-        return failed(name, Reason.NOT_SYNCHRONISED, why)
+        return failed_rung(name, Reason.NOT_SYNCHRONISED, why)
     if facts is None or facts.converged is None or facts.converged_after_s is None:
-        return unseen(name, "whether chronyd converged was not observed")
+        return unseen_rung(name, "whether chronyd converged was not observed")
     words = converged_words(facts, facts.converged_after_s)
     limits = [limit for limit in case.requirements if limit.quantity == "convergence_s"]
     broken = next((limit for limit in limits if not limit.held_by(facts.converged_after_s)), None)
     if broken is not None:
-        return failed(name, Reason.NOT_SYNCHRONISED, f"{words}, later than {broken.value:g} s")
-    return proven(name, words)
+        return failed_rung(name, Reason.NOT_SYNCHRONISED, f"{words}, later than {broken.value:g} s")
+    return proven_rung(name, words)
 
 
 def converged_words(facts: Facts, after_s: float) -> str:
@@ -169,23 +171,23 @@ def converged_words(facts: Facts, after_s: float) -> str:
 def _selected_now(facts: Facts | None) -> Rung:
     name = RungName.CHRONY_FOLLOWS
     if facts is not None and facts.sources is None and facts.chronyd_runs is False:
-        return failed(name, Reason.NOT_SYNCHRONISED, "chronyd does not run")
+        return failed_rung(name, Reason.NOT_SYNCHRONISED, "chronyd does not run")
     if facts is None or facts.sources is None:
-        return unseen(name, "chronyd's sources were not observed")
+        return unseen_rung(name, "chronyd's sources were not observed")
     phc = next((source for source in facts.sources if _is_phc(source)), None)
     if phc is not None and phc.state == "*":
-        return proven(name, f"{phc.name} selected")
+        return proven_rung(name, f"{phc.name} selected")
     other = next((f"{source.name} is selected instead" for source in facts.sources if source.state == "*"), "")
     state = (
         f"{phc.name} is in state {phc.state!r}, reach {phc.reach:o}" if phc else "chronyd has no PHC among its sources"
     )
-    return failed(name, Reason.NOT_SYNCHRONISED, "; ".join(words for words in (state, other) if words))
+    return failed_rung(name, Reason.NOT_SYNCHRONISED, "; ".join(words for words in (state, other) if words))
 
 
 def _selected_throughout(case: Case) -> Rung:
     name, samples = RungName.CHRONY_FOLLOWS, case.evidence.samples
     if not samples:
-        return unseen(name, "no samples were taken")
+        return unseen_rung(name, "no samples were taken")
     last = max(sample.seq for sample in samples)
     from_seq = (last + 1) // 2
     late = [sample for sample in samples if sample.seq >= from_seq]
@@ -194,10 +196,10 @@ def _selected_throughout(case: Case) -> Rung:
     followed = sum(any(_is_phc(source) and source.state == "*" for source in sources) for sources in seen)
     words = f"selected in {followed} of the last {total} samples"
     if (followed + total - len(seen)) / total < FOLLOWED_SHARE:
-        return failed(name, Reason.NOT_SYNCHRONISED, f"the PHC was {words}")
+        return failed_rung(name, Reason.NOT_SYNCHRONISED, f"the PHC was {words}")
     if followed / total < FOLLOWED_SHARE or not case.evidence.samples_complete:
-        return unseen(name, f"the PHC was {words}, and others are missing")
-    return proven(name, words)
+        return unseen_rung(name, f"the PHC was {words}, and others are missing")
+    return proven_rung(name, words)
 
 
 def _is_phc(source: ChronySource) -> bool:

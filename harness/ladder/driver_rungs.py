@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from harness.ladder.case import Case, failed, proven, unseen
+from harness.ladder.case import Case, failed_rung, proven_rung, unseen_rung
 from harness.ladder.host_rungs import precision_host
 from harness.model import Driver, DriverWord, Facts, Reason, Rung, RungName, RungStatus
 
@@ -14,20 +14,20 @@ def driver_capable(case: Case) -> Rung:
     """
     name, facts = RungName.DRIVER_CAPABLE, case.facts
     if case.clock is not None:
-        return proven(name, f"it made {case.clock.name}")
+        return proven_rung(name, f"it made {case.clock.name}")
     if facts is None or facts.drivers is None:
-        return unseen(name, "the driver was not observed")
+        return unseen_rung(name, "the driver was not observed")
     shown = _capability(facts, facts.drivers)
     if shown is not None:
-        return proven(name, shown)
+        return proven_rung(name, shown)
     if facts.kernel_has_ptp is False:
-        return failed(name, Reason.DRIVER_NOT_CAPABLE, f"kernel {facts.kernel} is built without PTP clocks")
+        return failed_rung(name, Reason.DRIVER_NOT_CAPABLE, f"kernel {facts.kernel} is built without PTP clocks")
     if not facts.drivers:
-        return unseen(name, "no ENA device was found on this host")
+        return unseen_rung(name, "no ENA device was found on this host")
     if all(one.phc_parameter is False and one.devlink_parameter is False for one in facts.drivers):
         words = f"{_named(facts.drivers[0])}: modinfo lists no phc_enable and devlink no enable_phc"
-        return failed(name, Reason.DRIVER_NOT_CAPABLE, words)
-    return unseen(name, f"{_named(facts.drivers[0])}: not both of modinfo and devlink could be read")
+        return failed_rung(name, Reason.DRIVER_NOT_CAPABLE, words)
+    return unseen_rung(name, f"{_named(facts.drivers[0])}: not both of modinfo and devlink could be read")
 
 
 def _capability(facts: Facts, drivers: Sequence[Driver]) -> str | None:
@@ -45,24 +45,24 @@ def driver_on(case: Case) -> Rung:
     """Whether the driver was told to give a clock. Where it answers that the device has none, that is recorded."""
     name, facts = RungName.DRIVER_ON, case.facts
     if case.clock is not None:
-        return proven(name, f"it made {case.clock.name}")
+        return proven_rung(name, f"it made {case.clock.name}")
     if facts is None or facts.drivers is None:
-        return unseen(name, "the driver was not observed")
+        return unseen_rung(name, "the driver was not observed")
     switches = [switch for one in facts.drivers for switch in _switches(one)]
     on = [words for words, value in switches if value]
     off = [words for words, value in switches if value is False]
     if on:
-        return proven(name, f"{on[0]} is on")
+        return proven_rung(name, f"{on[0]} is on")
     if facts.driver_word is DriverWord.ACTIVE:
-        return proven(name, f'the driver says "{facts.driver_word_text}"')
+        return proven_rung(name, f'the driver says "{facts.driver_word_text}"')
     if facts.driver_word is DriverWord.NOT_SUPPORTED_BY_DEVICE:
         words = "the driver was asked, and says that the device has no clock"
         return Rung(name=name, status=RungStatus.RECORDED, evidence=words)
     if off and len(off) == len(switches):
-        return failed(name, Reason.DRIVER_OFF, f"{', '.join(off)} is off, and there is no clock")
+        return failed_rung(name, Reason.DRIVER_OFF, f"{', '.join(off)} is off, and there is no clock")
     if facts.driver_word is DriverWord.NOT_ENABLED:
-        return failed(name, Reason.DRIVER_OFF, f'the driver says "{facts.driver_word_text}"')
-    return unseen(name, "how the driver is set could not be read")
+        return failed_rung(name, Reason.DRIVER_OFF, f'the driver says "{facts.driver_word_text}"')
+    return unseen_rung(name, "how the driver is set could not be read")
 
 
 def _switches(one: Driver) -> list[tuple[str, bool | None]]:
@@ -84,17 +84,17 @@ def clock_present(case: Case) -> Rung:
     name, facts = RungName.CLOCK_PRESENT, case.facts
     if case.clock is not None:
         link = f", /dev/ptp_ena -> {facts.phc_link}" if facts and facts.phc_link else ""
-        return proven(name, f"/dev/{case.clock.device} is {case.clock.name}{link}")
+        return proven_rung(name, f"/dev/{case.clock.device} is {case.clock.name}{link}")
     if facts is None or facts.clocks is None:
-        return unseen(name, "its clocks were not observed")
+        return unseen_rung(name, "its clocks were not observed")
     others = ", ".join(f"{one.device} {one.name}" for one in facts.clocks)
     seen = f"/sys/class/ptp has only {others}" if others else "/sys/class/ptp is empty"
     if facts.driver_word is not DriverWord.NOT_SUPPORTED_BY_DEVICE:
-        return unseen(name, f"{seen}, without the driver's word that the device has none", Reason.NO_PHC)
+        return unseen_rung(name, f"{seen}, without the driver's word that the device has none", Reason.NO_PHC)
     said = f'{seen}; the driver\'s own word: "{facts.driver_word_text}"'
     if precision_host(case).status is not RungStatus.PROVEN:
-        return unseen(name, f"{said}; whether the host stands where clocks are given is not known", Reason.NO_PHC)
-    return failed(name, Reason.NO_PHC, said)
+        return unseen_rung(name, f"{said}; whether the host stands where clocks are given is not known", Reason.NO_PHC)
+    return failed_rung(name, Reason.NO_PHC, said)
 
 
 def _named(one: Driver) -> str:

@@ -33,12 +33,12 @@ def findings(
     )
 
 
-def blocks(finding: Finding) -> bool:
+def blocks_pass(finding: Finding) -> bool:
     """Whether a finding stands in the way of a pass. What a driver does not publish at all does not."""
     return finding.held is not True and finding.note != NOT_PUBLISHED
 
 
-def why_open(finding: Finding) -> Reason:
+def why_undecided(finding: Finding) -> Reason:
     """Why a finding that is not known is not: when nothing at all could be seen, more samples would not help."""
     some_but_few = 0 < finding.samples < finding.min_samples
     return Reason.TOO_FEW_SAMPLES if some_but_few else Reason.NOT_OBSERVED
@@ -106,7 +106,7 @@ def _error_bound(evidence: Evidence, requirement: Requirement) -> Observation:
 
 
 def _read_success(evidence: Evidence, _requirement: Requirement) -> Observation:
-    seen = quantities.reads(evidence)
+    seen = quantities.count_reads(evidence)
     if seen is None or not seen.requests:
         return Observation(known=None, samples=0, note="no readings were counted")
     ratio = seen.served / seen.requests
@@ -123,7 +123,7 @@ def _second_opinion_drift(evidence: Evidence, _requirement: Requirement) -> Obse
     slope = quantities.drift(found)
     if slope is None:
         return Observation(known=None, samples=len(found.points))
-    return Observation(known=_unless_cut(summary.size(slope), evidence), samples=len(found.points))
+    return Observation(known=_unless_cut(summary.absolute(slope), evidence), samples=len(found.points))
 
 
 def _convergence(evidence: Evidence, _requirement: Requirement) -> Observation:

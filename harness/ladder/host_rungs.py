@@ -1,6 +1,6 @@
 """Was there a host to ask, and does it stand where the precision service is given? The first five rungs."""
 
-from harness.ladder.case import Case, failed, proven, unseen
+from harness.ladder.case import Case, failed_rung, proven_rung, unseen_rung
 from harness.model import Reason, Rung, RungName, RungStatus
 
 
@@ -9,14 +9,14 @@ def offered(case: Case) -> Rung:
     offer, launch = case.evidence.offer, case.evidence.launch
     if case.heard or (launch is not None and launch.failure is None):
         where = f" in {offer.where}" if offer is not None and offer.available else ""
-        return proven(RungName.OFFERED, f"a host runs{where}")
+        return proven_rung(RungName.OFFERED, f"a host runs{where}")
     if launch is not None and launch.failure is Reason.NOT_OFFERED:
-        return failed(RungName.OFFERED, Reason.NOT_OFFERED, launch.detail)
+        return failed_rung(RungName.OFFERED, Reason.NOT_OFFERED, launch.detail)
     if offer is not None and not offer.available:
-        return failed(RungName.OFFERED, Reason.NOT_OFFERED, f"not offered in {offer.where}")
+        return failed_rung(RungName.OFFERED, Reason.NOT_OFFERED, f"not offered in {offer.where}")
     if offer is not None:
-        return proven(RungName.OFFERED, f"offered in {offer.where}")
-    return unseen(RungName.OFFERED, "nobody asked whether it is offered")
+        return proven_rung(RungName.OFFERED, f"offered in {offer.where}")
+    return unseen_rung(RungName.OFFERED, "nobody asked whether it is offered")
 
 
 def claimed(case: Case) -> Rung:
@@ -32,12 +32,14 @@ def launched(case: Case) -> Rung:
     """Whether the bench has a running host."""
     launch = case.evidence.launch
     if case.heard:
-        return proven(RungName.LAUNCHED, launch.detail if launch and launch.failure is None else "the host answered")
+        return proven_rung(
+            RungName.LAUNCHED, launch.detail if launch and launch.failure is None else "the host answered"
+        )
     if launch is None:
-        return unseen(RungName.LAUNCHED, "no attempt to launch it was recorded")
+        return unseen_rung(RungName.LAUNCHED, "no attempt to launch it was recorded")
     if launch.failure is not None:
-        return failed(RungName.LAUNCHED, launch.failure, launch.detail)
-    return proven(RungName.LAUNCHED, launch.detail)
+        return failed_rung(RungName.LAUNCHED, launch.failure, launch.detail)
+    return proven_rung(RungName.LAUNCHED, launch.detail)
 
 
 def reachable(case: Case) -> Rung:
@@ -45,27 +47,27 @@ def reachable(case: Case) -> Rung:
     reach = case.evidence.reach
     if case.heard:
         tries = f" at try {reach.tries}" if reach and reach.reached else ""
-        return proven(RungName.REACHABLE, f"SSH with the pinned host key{tries}")
+        return proven_rung(RungName.REACHABLE, f"SSH with the pinned host key{tries}")
     if reach is None:
-        return unseen(RungName.REACHABLE, "no attempt to reach it was recorded")
+        return unseen_rung(RungName.REACHABLE, "no attempt to reach it was recorded")
     if not reach.reached:
-        return failed(RungName.REACHABLE, Reason.UNREACHABLE, f"no SSH after {reach.tries} tries: {reach.detail}")
-    return proven(RungName.REACHABLE, f"SSH with the pinned host key at try {reach.tries}")
+        return failed_rung(RungName.REACHABLE, Reason.UNREACHABLE, f"no SSH after {reach.tries} tries: {reach.detail}")
+    return proven_rung(RungName.REACHABLE, f"SSH with the pinned host key at try {reach.tries}")
 
 
 def precision_host(case: Case) -> Rung:
     """Whether the host stands where clocks are given. A clock proves it; not knowing it stops nothing."""
     name, placement, facts = RungName.PRECISION_HOST, case.evidence.placement, case.facts
     if case.clock is not None:
-        return proven(name, f"it has the clock {case.clock.name}")
+        return proven_rung(name, f"it has the clock {case.clock.name}")
     precise = placement.precise if placement is not None else None
     if placement is not None and precise:
-        return proven(name, placement.detail)
+        return proven_rung(name, placement.detail)
     if facts is None or facts.clocks is None:
-        return unseen(name, "its clocks were not observed")
+        return unseen_rung(name, "its clocks were not observed")
     if placement is not None and precise is False:
-        return failed(name, Reason.HOST_NOT_PRECISION, f"{placement.detail}, and it has no clock")
+        return failed_rung(name, Reason.HOST_NOT_PRECISION, f"{placement.detail}, and it has no clock")
     if facts.ntp_stratum is None:
-        return unseen(name, "neither its placement nor the link-local NTP service tells")
+        return unseen_rung(name, "neither its placement nor the link-local NTP service tells")
     seen = f"the link-local NTP service answers with stratum {facts.ntp_stratum}"
-    return proven(name, seen) if facts.ntp_stratum == 1 else failed(name, Reason.HOST_NOT_PRECISION, seen)
+    return proven_rung(name, seen) if facts.ntp_stratum == 1 else failed_rung(name, Reason.HOST_NOT_PRECISION, seen)

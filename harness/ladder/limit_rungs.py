@@ -3,8 +3,8 @@
 from collections.abc import Iterable
 
 from harness import units
-from harness.ladder.case import Case, failed, proven, unseen
-from harness.ladder.findings import blocks, why_open
+from harness.ladder.case import Case, failed_rung, proven_rung, unseen_rung
+from harness.ladder.findings import blocks_pass, why_undecided
 from harness.model import Depth, Finding, Reason, Rung, RungName, RungStatus
 
 
@@ -16,20 +16,20 @@ def within_limits(case: Case) -> Rung:
         return Rung(name=name, status=RungStatus.NOT_REQUIRED, evidence=words)
     broken = [finding for finding in case.findings if finding.held is False]
     if broken:
-        return failed(name, Reason.OUT_OF_LIMITS, ", ".join(sentence(finding) for finding in broken))
-    open_ones = [finding for finding in case.findings if blocks(finding)]
-    few = [finding for finding in open_ones if why_open(finding) is Reason.TOO_FEW_SAMPLES]
+        return failed_rung(name, Reason.OUT_OF_LIMITS, ", ".join(finding_sentence(finding) for finding in broken))
+    open_ones = [finding for finding in case.findings if blocks_pass(finding)]
+    few = [finding for finding in open_ones if why_undecided(finding) is Reason.TOO_FEW_SAMPLES]
     if open_ones:
         first = (few or open_ones)[0]
-        return unseen(name, f"{titled(first)}: {first.note}", why_open(first))
+        return unseen_rung(name, f"{finding_title(first)}: {first.note}", why_undecided(first))
     if not case.findings:
-        return unseen(name, "there are no limits to hold it against")
-    return proven(name, in_limits(case.findings))
+        return unseen_rung(name, "there are no limits to hold it against")
+    return proven_rung(name, in_limits(case.findings))
 
 
-def sentence(finding: Finding) -> str:
+def finding_sentence(finding: Finding) -> str:
     """One finding in words: `offset p99 1.2 us > 1 us`."""
-    title = titled(finding)
+    title = finding_title(finding)
     if finding.observed is None:
         return f"{title} {finding.note}"
     against = {True: finding.comparison, False: ">" if finding.comparison == "<=" else "<", None: "?"}[finding.held]
@@ -40,20 +40,20 @@ def sentence(finding: Finding) -> str:
 def in_limits(findings: Iterable[Finding]) -> str:
     """The values alone, for those that were held."""
     return ", ".join(
-        f"{titled(one)} {units.with_unit(one.observed, one.unit)}"
+        f"{finding_title(one)} {units.with_unit(one.observed, one.unit)}"
         for one in findings
         if one.observed is not None and one.held
     )
 
 
-def titled(finding: Finding) -> str:
+def finding_title(finding: Finding) -> str:
     """What a finding is about: `offset p99`; single values such as a drift need no statistic."""
     statistic = finding.statistic.removesuffix("_abs")
     single = finding.unit != "ns"
-    return plain(finding.quantity) if single else f"{plain(finding.quantity)} {statistic}"
+    return quantity_title(finding.quantity) if single else f"{quantity_title(finding.quantity)} {statistic}"
 
 
-def plain(quantity: str) -> str:
+def quantity_title(quantity: str) -> str:
     """A quantity's name without its unit: `second_opinion_drift_ppb` -> `second opinion drift`."""
     words = quantity.split("_")
     return " ".join(words[:-1] if words[-1] in ("ns", "ppb", "s") else words)
@@ -67,15 +67,17 @@ def survives_reboot(case: Case, after: Rung | None) -> Rung:
         words = f"depth {case.depth} does not reboot"
         return Rung(name=name, status=RungStatus.NOT_REQUIRED, evidence=words)
     if again is None:
-        return unseen(name, "it was not rebooted")
+        return unseen_rung(name, "it was not rebooted")
     boots = (facts.boot_id if facts else None, again.facts.boot_id if again.facts else None)
     if after is not None and after.status is RungStatus.FAILED and after.name not in _BEFORE_THE_CLOCK:
-        return failed(name, Reason.NOT_PERSISTENT, f"after a reboot {plain(after.name)} failed: {after.evidence}")
+        return failed_rung(
+            name, Reason.NOT_PERSISTENT, f"after a reboot {quantity_title(after.name)} failed: {after.evidence}"
+        )
     if after is not None:
-        return unseen(name, f"after a reboot: {after.evidence}", after.reason or Reason.NOT_OBSERVED)
+        return unseen_rung(name, f"after a reboot: {after.evidence}", after.reason or Reason.NOT_OBSERVED)
     if None in boots or boots[0] == boots[1]:
-        return unseen(name, "that it is another boot was not observed")
-    return proven(name, "all of it again after a reboot")
+        return unseen_rung(name, "that it is another boot was not observed")
+    return proven_rung(name, "all of it again after a reboot")
 
 
 _BEFORE_THE_CLOCK = (RungName.OFFERED, RungName.LAUNCHED, RungName.REACHABLE, RungName.PRECISION_HOST)

@@ -8,14 +8,14 @@ from harness.model import Outcome
 WORST_LAST = (Outcome.PASS, Outcome.UNSUPPORTED, Outcome.INCONCLUSIVE, Outcome.FAIL)
 
 
-def worst(outcomes: Iterable[Outcome]) -> Outcome:
+def worst_outcome(outcomes: Iterable[Outcome]) -> Outcome:
     """The worst outcome; of no outcomes at all, INCONCLUSIVE: nothing was shown."""
     return max(outcomes, key=WORST_LAST.index, default=Outcome.INCONCLUSIVE)
 
 
 def exit_code(outcomes: Iterable[Outcome]) -> ExitCode:
     """0 when all passed, 1 when a clock failed, else 3."""
-    match worst(outcomes):
+    match worst_outcome(outcomes):
         case Outcome.PASS:
             return ExitCode.PASSED
         case Outcome.FAIL:

@@ -28,7 +28,7 @@ class Series:
         return tuple(value for _time_s, value in self.points)
 
 
-def lost(samples: Sequence[Sample]) -> int:
+def count_lost(samples: Sequence[Sample]) -> int:
     """How many samples are missing between number 0 and the last one."""
     return max((sample.seq for sample in samples), default=-1) + 1 - len({sample.seq for sample in samples})
 
@@ -37,7 +37,7 @@ def series(samples: Sequence[Sample], value_of: Callable[[Sample], float | None]
     """A quantity that every sample should show: None, and every lost sample, is missing."""
     seen = [(sample.mono_ns / 1e9, value_of(sample)) for sample in samples]
     points = tuple((time_s, value) for time_s, value in seen if value is not None)
-    return Series(points=points, missing=len(seen) - len(points) + lost(samples))
+    return Series(points=points, missing=len(seen) - len(points) + count_lost(samples))
 
 
 def last_offset(sample: Sample) -> int | None:
@@ -47,10 +47,10 @@ def last_offset(sample: Sample) -> int | None:
 
 def chrony_bound(sample: Sample) -> int | None:
     """How far chronyd says the system clock can be from its reference's time, rounded up."""
-    return bound(sample.tracking) if sample.tracking else None
+    return root_distance_bound(sample.tracking) if sample.tracking else None
 
 
-def bound(tracking: Tracking) -> int:
+def root_distance_bound(tracking: Tracking) -> int:
     """|system time offset| + root dispersion + root delay / 2 (chronyc(1), Root dispersion), rounded up."""
     return abs(tracking.system_offset_ns) + tracking.root_dispersion_ns + (tracking.root_delay_ns + 1) // 2
 
@@ -100,7 +100,7 @@ def phc_against_second_opinion(evidence: Evidence) -> Series:
 def _against_second_opinion(evidence: Evidence, value_of: Callable[[Sample, int], int | None]) -> Series:
     samples, name = evidence.samples or (), second_opinion(evidence.facts)
     points: list[tuple[float, float]] = []
-    missing = lost(samples)
+    missing = count_lost(samples)
     for sample in samples:
         if sample.sources is None or name is None:
             missing += 1
@@ -142,7 +142,7 @@ class Reads:
         return self.served + self.refused
 
 
-def reads(evidence: Evidence) -> Reads | None:
+def count_reads(evidence: Evidence) -> Reads | None:
     """By the driver's counters where it has them, which hold every reader's requests; else by our own readings.
 
     None when it was not observed whether the driver has counters.
@@ -150,7 +150,7 @@ def reads(evidence: Evidence) -> Reads | None:
     samples, published = evidence.samples or (), evidence.facts.counters_published if evidence.facts else None
     if published is None or not samples:
         return None
-    whole = evidence.samples_complete and not lost(samples)
+    whole = evidence.samples_complete and not count_lost(samples)
     if published:
         seen = [sample.counters for sample in samples if sample.counters is not None]
         return _by_counters(seen, complete=whole and len(seen) == len(samples))

@@ -128,7 +128,7 @@ class RemovalDecision:
 _NEEDED = (RunState.ALIVE, RunState.KEPT, RunState.BY_HAND, RunState.KEEPER_ALIVE)
 
 
-def decide(resource: Resource, run: RunState, *, now: datetime.datetime) -> RemovalDecision:
+def decide_removal(resource: Resource, run: RunState, *, now: datetime.datetime) -> RemovalDecision:
     """Whether a resource may be ended. Every removal by `sweep`, by a release and of images is decided here.
 
     What is not proven to be ours is never ended. Where its run is in no ledger here and its lease goes on, it is most

@@ -23,13 +23,13 @@ from harness.probes import (
     services,
     system,
 )
-from harness.probes.reading import LONGEST_COLLECTION, LONGEST_RECORD, ParseNotes, capture, json_object, said
+from harness.probes.reading import LONGEST_COLLECTION, LONGEST_RECORD, ParseNotes, json_object, output_of, parse_capture
 from harness.untrusted.plain_text import bounded
 
 LINK = "/dev/ptp_ena"
 
 
-def read(text: str, *, where: str) -> tuple[Facts, tuple[Unparsed, ...]]:
+def read_facts(text: str, *, where: str) -> tuple[Facts, tuple[Unparsed, ...]]:
     """Facts from collect.py's JSON, and the lines that no probe understood (`where` names the file in them)."""
     notes = ParseNotes(where)
     captures = notes.read(_captures, text, "captures", longest_line=LONGEST_COLLECTION) or {}
@@ -47,32 +47,34 @@ def _captures(text: str, where: str) -> dict[str, Capture]:
         collected = json_object(text)
         if collected.get("schema") != 1:
             raise ValueError("not schema 1")
-        return {str(name): capture(value) for name, value in dict(collected["captures"]).items()}
+        return {str(name): parse_capture(value) for name, value in dict(collected["captures"]).items()}
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise ParseError(where, 1, text[:200].split("\n")[0], "collect.py's JSON object, schema 1") from error
 
 
 def _facts(captures: Captures, notes: ParseNotes) -> Facts:
     clocks = notes.read(ptp_sysfs.clocks, _class(captures), "ptp-class")
-    links = notes.read(ptp_sysfs.links, said(captures, "ptp-links"), "ptp-links")
-    chrony = notes.read(chronyc.parse, said(captures, "chronyc"), "chronyc")
-    answers = notes.read(ntp_probe.parse, said(captures, "ntp-probe"), "ntp-probe")
+    links = notes.read(ptp_sysfs.links, output_of(captures, "ptp-links"), "ptp-links")
+    chrony = notes.read(chronyc.parse, output_of(captures, "chronyc"), "chronyc")
+    answers = notes.read(ntp_probe.parse, output_of(captures, "ntp-probe"), "ntp-probe")
     converged = notes.read(
-        chrony_log.convergence, said(captures, "chrony-phc"), "chrony-phc", longest_line=LONGEST_RECORD
+        chrony_log.convergence, output_of(captures, "chrony-phc"), "chrony-phc", longest_line=LONGEST_RECORD
     )
-    boot_id = notes.read(system.boot_id, said(captures, "boot"), "boot")
+    boot_id = notes.read(system.boot_id, output_of(captures, "boot"), "boot")
     if converged is not None and not _same_boot(converged.boot_id, boot_id):
         converged = None
-    record = notes.read(driver_word.parse, said(captures, "driver-word"), "driver-word", longest_line=LONGEST_RECORD)
-    burst = notes.read(_burst, said(captures, "phc-reads"), "phc-reads", longest_line=LONGEST_RECORD)
-    chronyd_log = said(captures, "chrony-log")
-    word, text = _word(record, boot_id, said(captures, "kernel-log"))
+    record = notes.read(
+        driver_word.parse, output_of(captures, "driver-word"), "driver-word", longest_line=LONGEST_RECORD
+    )
+    burst = notes.read(_burst, output_of(captures, "phc-reads"), "phc-reads", longest_line=LONGEST_RECORD)
+    chronyd_log = output_of(captures, "chrony-log")
+    word, text = _word(record, boot_id, output_of(captures, "kernel-log"))
     return Facts(
-        kernel=notes.read(system.kernel, said(captures, "uname"), "uname"),
-        os=notes.read(system.distribution, said(captures, "os-release"), "os-release"),
+        kernel=notes.read(system.kernel, output_of(captures, "uname"), "uname"),
+        os=notes.read(system.distribution, output_of(captures, "os-release"), "os-release"),
         kernel_has_ptp=True
         if clocks
-        else notes.read(system.kernel_has_ptp, said(captures, "kernel-config"), "kernel-config"),
+        else notes.read(system.kernel_has_ptp, output_of(captures, "kernel-config"), "kernel-config"),
         drivers=_drivers(captures, notes),
         clocks=clocks,
         phc_link=links.get(LINK) if links is not None else None,
@@ -83,11 +85,11 @@ def _facts(captures: Captures, notes: ParseNotes) -> Facts:
         counters_published=_counters_published(captures, notes),
         reads=burst.reads if burst else None,
         read_errors=burst.errors if burst else None,
-        chrony_version=notes.read(chrony_log.version, said(captures, "chrony-version"), "chrony-version"),
+        chrony_version=notes.read(chrony_log.version, output_of(captures, "chrony-version"), "chrony-version"),
         tracking=chrony.tracking if chrony else None,
         sources=chrony.sources if chrony and chrony.tracking else None,
-        chronyd_runs=notes.read(services.chronyd_runs, said(captures, "services"), "services"),
-        competitors=notes.read(services.competitors, said(captures, "services"), "services"),
+        chronyd_runs=notes.read(services.chronyd_runs, output_of(captures, "services"), "services"),
+        competitors=notes.read(services.competitors, output_of(captures, "services"), "services"),
         interference=None if chronyd_log is None else chrony_log.interference(chronyd_log),
         converged=converged.converged if converged else None,
         converged_after_s=converged.after_s if converged else None,
@@ -103,7 +105,7 @@ def _facts(captures: Captures, notes: ParseNotes) -> Facts:
 def _class(captures: Captures) -> str | None:
     """/sys/class/ptp; a kernel that has no such folder has no clocks."""
     found = captures.get("ptp-class")
-    return "" if found is not None and found.rc == errno.ENOENT else said(captures, "ptp-class")
+    return "" if found is not None and found.rc == errno.ENOENT else output_of(captures, "ptp-class")
 
 
 def _same_boot(recorded: str | None, boot_id: str | None) -> bool:
@@ -136,16 +138,16 @@ def _word(
 
 
 def _drivers(captures: Captures, notes: ParseNotes) -> tuple[Driver, ...] | None:
-    functions = notes.read(system.pci_functions, said(captures, "pci"), "pci")
+    functions = notes.read(system.pci_functions, output_of(captures, "pci"), "pci")
     if functions is None:
         return None
-    on_disk = notes.read(modinfo.parse, said(captures, "modinfo"), "modinfo")
-    loaded = notes.read(module.parse, said(captures, "module"), "module")
-    switches = notes.read(devlink.parse, said(captures, "devlink"), "devlink")
+    on_disk = notes.read(modinfo.parse, output_of(captures, "modinfo"), "modinfo")
+    loaded = notes.read(module.parse, output_of(captures, "module"), "module")
+    switches = notes.read(devlink.parse, output_of(captures, "devlink"), "devlink")
     drivers: list[Driver] = []
     for function in functions:
         name = f"ethtool-i/{function.interface}"
-        info = notes.read(ethtool.driver_info, said(captures, name), name)
+        info = notes.read(ethtool.driver_info, output_of(captures, name), name)
         drivers.append(
             Driver(
                 pci=function.address,

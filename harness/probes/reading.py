@@ -105,7 +105,7 @@ def _well_formed(value: Any) -> Any:
     return value
 
 
-def capture(value: object) -> Capture:
+def parse_capture(value: object) -> Capture:
     """One capture of collect.py. Raises ValueError when it is not one."""
     if not isinstance(value, dict):
         raise ValueError("a capture is an object")
@@ -117,7 +117,7 @@ def capture(value: object) -> Capture:
     return Capture(command=str(command or ""), rc=rc, out=out or "", err=err or "")
 
 
-def said(captures: Mapping[str, Capture], name: str) -> str | None:
+def output_of(captures: Mapping[str, Capture], name: str) -> str | None:
     """What a command printed, None when it was not run or did not succeed."""
     found = captures.get(name)
     return found.out if found is not None and found.rc == 0 else None

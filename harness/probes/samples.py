@@ -4,7 +4,7 @@ from typing import Any
 
 from harness.model import PhcCounters, Sample, Unparsed
 from harness.probes import chronyc, error_bound, phc_reads, phc_stats
-from harness.probes.reading import LONGEST_LINE, LONGEST_SAMPLE, ParseNotes, capture, json_object
+from harness.probes.reading import LONGEST_LINE, LONGEST_SAMPLE, ParseNotes, json_object, parse_capture
 
 MOST_SAMPLES = 1_000_000
 MOST_SOURCES = 64
@@ -72,7 +72,9 @@ class SampleReader:
         return sample
 
 
-def read(text: str, *, where: str, most: int = MOST_SAMPLES) -> tuple[tuple[Sample, ...], tuple[Unparsed, ...], bool]:
+def read_samples(
+    text: str, *, where: str, most: int = MOST_SAMPLES
+) -> tuple[tuple[Sample, ...], tuple[Unparsed, ...], bool]:
     """Samples in the order of their lines, what was not understood, and whether the file is complete (see Reader)."""
     reader = SampleReader(where, most=most)
     for line in text.split("\n"):
@@ -80,7 +82,7 @@ def read(text: str, *, where: str, most: int = MOST_SAMPLES) -> tuple[tuple[Samp
     return reader.samples, reader.unparsed, reader.complete
 
 
-def in_short(sample: Sample) -> str:
+def describe_sample(sample: Sample) -> str:
     """One sample for people who watch: what chronyd follows, how far off, how sure."""
     selected = next((source.name for source in sample.sources or () if source.state == "*"), None)
     words = [f"{selected} selected" if selected else "nothing selected"]
@@ -116,21 +118,21 @@ def _sample(record: dict[str, Any], notes: ParseNotes, number: int) -> Sample:
 def _chronyc(value: object, notes: ParseNotes, number: int) -> chronyc.Chronyc | None:
     if value is None:
         return None
-    said = capture(value)
+    said = parse_capture(value)
     return notes.read(chronyc.parse, said.out if said.rc == 0 else None, f"{number}:chronyc")
 
 
 def _error_bound(value: object, notes: ParseNotes, number: int) -> int | None:
     if value is None:
         return None
-    bound = notes.read(error_bound.parse, capture(value), f"{number}:error_bound")
+    bound = notes.read(error_bound.parse, parse_capture(value), f"{number}:error_bound")
     return bound.value_ns if bound else None
 
 
 def _counters(value: object, notes: ParseNotes, number: int) -> PhcCounters | None:
     if value is None:
         return None
-    said = capture(value)
+    said = parse_capture(value)
     return notes.read(phc_stats.parse, said.out if said.rc == 0 else None, f"{number}:stats")
 
 

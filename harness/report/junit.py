@@ -37,14 +37,14 @@ def _case(suite: Element, host: HostRecord, record: RunRecord) -> None:
     verdict = host.verdict
     seconds = sum(host.stages.values())
     names = {"classname": record.bench, "name": host.name, "time": f"{seconds:.3f}"}
-    case = SubElement(suite, "testcase", {name: plain(value) for name, value in names.items()})
+    case = SubElement(suite, "testcase", {name: xml_text(value) for name, value in names.items()})
     child = _CHILD.get(verdict.outcome)
     if child is not None:
         sentence = "; next: ".join(words for words in (verdict.sentence, verdict.remedy) if words)
-        SubElement(case, child, {"message": plain(printable(sentence)), "type": verdict.reason.value})
-    SubElement(case, "system-out").text = plain(text.ladder(host))
+        SubElement(case, child, {"message": xml_text(printable(sentence)), "type": verdict.reason.value})
+    SubElement(case, "system-out").text = xml_text(text.ladder(host))
 
 
-def plain(words: str) -> str:
+def xml_text(words: str) -> str:
     """Text without the characters that XML 1.0 has no way to write, such as those of a serial console."""
     return _NOT_XML.sub("\N{REPLACEMENT CHARACTER}", words)

@@ -71,7 +71,7 @@ def _row(cells: Iterable[str], texts: Iterable[str], sizes: list[int], width: in
     return [(start if number == 0 else " " * len(start)) + line for number, line in enumerate(wrapped)]
 
 
-def places(hosts: Sequence[HostRecord]) -> list[str]:
+def describe_places(hosts: Sequence[HostRecord]) -> list[str]:
     """Where each host is and which clock it has: a heading, then a line for each. "-" is what nobody knows."""
     rows = [("HOST", "TYPE", "ADDRESS", "ZONE", "CLOCK"), *map(_place, hosts)]
     return [printable(line) for line in aligned(rows)]
@@ -107,7 +107,7 @@ def _closing(record: RunRecord, report_path: str | None) -> list[str]:
     ]
     lines = ["   ".join(part for part in parts if part)]
     if kept and record.bench != "hosts":
-        lines += [f"  {line}" for line in places(kept)]
+        lines += [f"  {line}" for line in describe_places(kept)]
         lines.append(f"enter one: ptp-harness ssh {record.run} HOST   remove them: ptp-harness release {record.run}")
     lines += [f"our fault: {words}" for words in record.failures]
     if record.leftovers:

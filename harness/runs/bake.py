@@ -118,7 +118,7 @@ def default_name(campaign: Campaign) -> str:
     return meant[1] if meant else campaign.cloud.image
 
 
-def check(order: BakeRequest, types: Mapping[str, TypeInfo]) -> None:
+def check_request(order: BakeRequest, types: Mapping[str, TypeInfo]) -> None:
     """Raises RequestError for what cannot be baked, before anything is made."""
     campaign = order.campaign
     if not BAKED_NAME.fullmatch(order.name):
@@ -148,7 +148,7 @@ def bake(order: BakeRequest, kitchen: BakeContext) -> tuple[RunRecord, Sequence[
     """Qualify, copy, qualify the copies, publish: the first run's record, and what became of each of its hosts."""
     campaign = replace(order.campaign, keep=Keep.ASK)
     bench = kitchen.bench_of(campaign)
-    plan = planning.make(campaign, bench.types(), now=datetime.now(UTC))
+    plan = planning.make_plan(campaign, bench.types(), now=datetime.now(UTC))
     oven = _Bake(order, kitchen, bench)
     record = kitchen.start(plan, bench, oven.bake)
     return record, [oven.result(host) for host in record.hosts]
@@ -208,7 +208,7 @@ class _Bake:
         try:
             tell("anonymising it: keys, logs, leases and the machine id go")
             self._anonymise(host)
-            driver = driver_words(self.order.campaign)
+            driver = driver_name(self.order.campaign)
             self.candidates[host.host] = bakery.make(host, name=self.order.name, driver=driver, progress=tell)
             ended = "done"
         except Interrupted:
@@ -220,7 +220,7 @@ class _Bake:
         self._note(host.host, why="" if ended == "done" else ended)
 
     def _anonymise(self, host: Token) -> None:
-        machine = kept_hosts.machine(host.run, host.host, self.bench, self.kitchen.ledger)
+        machine = kept_hosts.find_machine(host.run, host.host, self.bench, self.kitchen.ledger)
         folder = EvidenceFolder.create(self.kitchen.settings.runs_dir / host.run / host.host)
         known_hosts = ssh.pin(machine, folder.path)
         with ssh.shared_connection() as control:
@@ -240,7 +240,7 @@ class _Bake:
             keep=Keep.NONE,
         )
         bench = self.kitchen.bench_of(campaign)
-        plan = planning.make(campaign, bench.types(), now=datetime.now(UTC))
+        plan = planning.make_plan(campaign, bench.types(), now=datetime.now(UTC))
         record = self.kitchen.start(plan, bench)
         for result, proof in zip(baked, record.hosts, strict=True):
             passed = proof.verdict.outcome is Outcome.PASS
@@ -291,7 +291,7 @@ class _Bake:
             raise Interrupted
 
 
-def driver_words(campaign: Campaign) -> str:
+def driver_name(campaign: Campaign) -> str:
     """Which driver an image carries, for its tag."""
     driver = campaign.driver
     if driver.source is DriverSource.ARCHIVE:

@@ -22,7 +22,7 @@ from harness.model import Depth, Evidence, HostRecord, HostState, Resource, RunR
 from harness.report import start_line, text
 from harness.report.formats import Format, render
 from harness.runs.context import Listener, RunContext
-from harness.runs.kept_hosts import Chooser, asked_to_stop, decide, keep_none, settled
+from harness.runs.kept_hosts import Chooser, asked_to_stop, keep_none, settle_choice, settle_judged
 from harness.runs.qualification import qualify
 from harness.store.evidence_folder import EvidenceFolder
 from harness.store.ledger import Ledger
@@ -59,10 +59,10 @@ def start(
         announce(start_line.line(run, plan, terms, datetime.datetime.now().astimezone()))
     way = _way(run, plan, bench, ledger, settings, listener)
     way.folder.write("campaign.json", _CAMPAIGN.dump_json(campaign, indent=2))
-    return _closed(conduct(plan, way, choose), way)
+    return _closed(lead_hosts(plan, way, choose), way)
 
 
-def asked_of_dead(run: str, ledger: Ledger) -> Campaign:
+def read_dead_campaign(run: str, ledger: Ledger) -> Campaign:
     """What a run whose process died was asked for. Raises RequestError for another run, or one of another version."""
     ledger.dead(run)
     try:
@@ -93,12 +93,12 @@ def resume(
     way = _way(run, plan, bench, ledger, settings, listener, afresh=True)
     lines = ledger.hosts(run)
     judged = {
-        line.host: settled(line, run, campaign.keep, bench, ledger, way.failures)
+        line.host: settle_judged(line, run, campaign.keep, bench, ledger, way.failures)
         for line in lines
         if line.record is not None
     }
     hosts = tuple(PlannedHost(name=line.host, instance_type=line.instance_type) for line in lines)
-    return _closed(conduct(replace(plan, hosts=hosts), way, choose, judged), way)
+    return _closed(lead_hosts(replace(plan, hosts=hosts), way, choose, judged), way)
 
 
 def _way(
@@ -116,7 +116,7 @@ def _way(
     )
 
 
-def conduct(
+def lead_hosts(
     plan: Plan, way: RunContext, choose: Chooser = keep_none, judged: Mapping[str, HostRecord] = MappingProxyType({})
 ) -> RunRecord:
     """Take every host of the plan along its way, let `choose` say which stay if the campaign asks, and book the end.
@@ -133,8 +133,8 @@ def conduct(
         unanswered = False
         if way.campaign.keep is Keep.ASK:
             chooser = keep_none if way.stop.is_set() else choose
-            records, unanswered = decide(records, way.run, way.bench, way.ledger, chooser, way.failures)
-        left = leftovers(way.bench, way.run, records)
+            records, unanswered = settle_choice(records, way.run, way.bench, way.ledger, chooser, way.failures)
+        left = list_leftovers(way.bench, way.run, records)
         asked = way.failures.attempt("counting the calls of the API", way.bench.api_calls)
         record = RunRecord(
             run=way.run,
@@ -159,13 +159,13 @@ def _qualified(host: PlannedHost, way: RunContext) -> HostRecord:
         token = Token(run=way.run, host=host.name)
         way.failures.note(f"qualifying {token}", error)
         gone = way.failures.release(way.bench, token) is None
-        record = unknown(host.name, host.instance_type, f"our fault: {type(error).__name__}: {error}")
+        record = unknown_host_record(host.name, host.instance_type, f"our fault: {type(error).__name__}: {error}")
         record = replace(record, state=HostState.RELEASED if gone else HostState.FAILED)
         way.failures.attempt(f"booking what became of {token}", way.ledger.settle, way.run, record)
         return record
 
 
-def unknown(name: str, instance_type: str, trouble: str | None) -> HostRecord:
+def unknown_host_record(name: str, instance_type: str, trouble: str | None) -> HostRecord:
     """The record of a host of which nothing is known: since of a trouble, or None where its run was cut off."""
     evidence = Evidence(interrupted=trouble is None, trouble=trouble)
     return HostRecord(
@@ -195,7 +195,7 @@ def _report_json(record: RunRecord) -> str:
     return render(record, Format.JSON)
 
 
-def leftovers(bench: Bench, run: str, records: Sequence[HostRecord]) -> tuple[Resource, ...]:
+def list_leftovers(bench: Bench, run: str, records: Sequence[HostRecord]) -> tuple[Resource, ...]:
     """What the bench still has of this run, beside the hosts that were kept on purpose.
 
     Where it cannot be asked, that itself is what is left: nobody knows, and the report goes on.

@@ -24,7 +24,7 @@ def keep_none(_run: str, _hosts: Sequence[HostRecord]) -> Collection[str]:
     return ()
 
 
-def decide(
+def settle_choice(
     records: Sequence[HostRecord],
     run: str,
     bench: Bench,
@@ -49,7 +49,7 @@ def decide(
     return tuple(settled.get(record.name, record) for record in records), interrupted
 
 
-def kept(ledger: Ledger, run: str, hosts: Collection[str] = ()) -> list[HostRecord]:
+def find_kept(ledger: Ledger, run: str, hosts: Collection[str] = ()) -> list[HostRecord]:
     """The kept hosts of a run, or those named of them. Raises RequestError for a name that is not kept."""
     ledger.find(run)
     lines = {line.host: line for line in ledger.hosts(run)}
@@ -63,7 +63,7 @@ def kept(ledger: Ledger, run: str, hosts: Collection[str] = ()) -> list[HostReco
     return [record for record in found if not hosts or record.name in hosts]
 
 
-def release(run: str, records: Sequence[HostRecord], bench: Bench, ledger: Ledger) -> list[HostRecord]:
+def release_kept(run: str, records: Sequence[HostRecord], bench: Bench, ledger: Ledger) -> list[HostRecord]:
     """Remove kept hosts, going on past errors; returns their records, settled as released or failed.
 
     Raises SetupError, once all are dealt with, when what became of one could not be booked.
@@ -74,11 +74,11 @@ def release(run: str, records: Sequence[HostRecord], bench: Bench, ledger: Ledge
     return settled
 
 
-def keep(run: str, host: str, bench: Bench, ledger: Ledger) -> HostRecord:
+def keep_host(run: str, host: str, bench: Bench, ledger: Ledger) -> HostRecord:
     """Keep a host that still runs though its run has ended, so that `sweep` leaves it alone. Raises RequestError."""
     if ledger.find(run).alive():
         raise RequestError(f"run {run} is still under way", next_step="wait for it; `run --keep` says what stays")
-    machine(run, host, bench, ledger)
+    find_machine(run, host, bench, ledger)
     record = next(line.record for line in ledger.hosts(run) if line.host == host)
     if record is None:
         raise RequestError(f"{host} of run {run} has no verdict", next_step="`ptp-harness sweep --yes` removes it")
@@ -87,7 +87,7 @@ def keep(run: str, host: str, bench: Bench, ledger: Ledger) -> HostRecord:
     return record
 
 
-def settled(
+def settle_judged(
     line: HostLine, run: str, keep: Keep, bench: Bench, ledger: Ledger, failures: ReleaseFailures
 ) -> HostRecord:
     """A host that has its verdict, with what becomes of it where its run died before that was booked.
@@ -105,7 +105,7 @@ def settled(
     return _settle(line.record, True, run, bench, ledger, failures)
 
 
-def machine(run: str, host: str, bench: Bench, ledger: Ledger) -> Machine:
+def find_machine(run: str, host: str, bench: Bench, ledger: Ledger) -> Machine:
     """A running host of a run. Raises RequestError when there is none of that name, or it does not run."""
     ledger.find(run)
     names = [line.host for line in ledger.hosts(run)]

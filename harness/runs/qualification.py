@@ -36,7 +36,7 @@ from harness.model import (
     Verdict,
 )
 from harness.probes import facts as facts_probe
-from harness.probes.samples import SampleReader, in_short
+from harness.probes.samples import SampleReader, describe_sample
 from harness.runs.context import Interrupted, RunContext
 from harness.system import proc
 from harness.untrusted.plain_text import bounded, clip, printable, well_formed
@@ -133,7 +133,7 @@ class Qualification:
         """The host, by a key of its own where it was first known by one that others may have seen."""
         settings = self.way.settings
         with self._step(Stage.REACH) as tell:
-            reached = ssh.reach(
+            reached = ssh.wait_for_login(
                 target.machine,
                 target.known_hosts,
                 tries=settings.ssh_tries,
@@ -146,7 +146,7 @@ class Qualification:
             if not reached.reached:
                 return None
             if target.machine.rotated_key is not None:
-                target = host_key.rotate(target, progress=tell, pause=self._pause)
+                target = host_key.rotate_host_key(target, progress=tell, pause=self._pause)
                 self.machine = target.machine
             return target
 
@@ -161,7 +161,7 @@ class Qualification:
                 self._look_where_configuring_failed(target, played)
                 return None
             self.folder.write("facts.json", collected)
-            facts, unparsed = facts_probe.read(collected, where="facts.json")
+            facts, unparsed = facts_probe.read_facts(collected, where="facts.json")
             self.found = replace(self.found, facts=facts, unparsed=self.found.unparsed + unparsed)
             return facts
 
@@ -199,13 +199,13 @@ class Qualification:
         most = sampling.most_samples(duration_s, self.way.campaign.measure_interval_s)
         reader = SampleReader(name, most=most)
         with self.folder.stream(name) as file:
-            sampling.follow(
+            sampling.follow_samples(
                 target,
                 path,
                 reader,
                 file,
                 duration_s=duration_s,
-                on_sample=lambda sample: tell(in_short(sample)),
+                on_sample=lambda sample: tell(describe_sample(sample)),
                 pause=self._pause,
             )
         self.found = replace(
@@ -225,7 +225,7 @@ class Qualification:
                 self.found = replace(self.found, reach=reach)
                 if reach.reached:
                     tell("letting chronyd settle")
-                    reboot.settle(target)
+                    reboot.wait_until_settled(target)
                     facts = self._collect(target, "facts.json", "the look at the host after its reboot")
                     self.found = replace(self.found, facts=facts)
             if self.found.facts is not None and self._clock_to_measure(self.found.facts):
@@ -343,7 +343,7 @@ class Qualification:
             self.found = replace(self.found, lost=words) if lost else replace(self.found, trouble=trouble)
             return None
         name = self._written(name, collected)
-        facts, unparsed = facts_probe.read(collected, where=name)
+        facts, unparsed = facts_probe.read_facts(collected, where=name)
         self.found = replace(self.found, unparsed=self.found.unparsed + unparsed)
         return facts
 

@@ -12,7 +12,7 @@ from harness.benches.bench import Bench
 from harness.errors import CleanupError, HarnessError
 from harness.model import HostRecord, HostState, Resource, RunRecord, Token, ownership
 from harness.model.ownership import Removal, RemovalDecision, RunState
-from harness.runs.campaign_run import leftovers, unknown
+from harness.runs.campaign_run import list_leftovers, unknown_host_record
 from harness.store import adhoc_runs
 from harness.store.ledger import HostLine, Ledger, RunLine
 
@@ -68,7 +68,7 @@ def survey(ledger: Ledger, bench: Bench) -> Survey:
             ]
             continue
         state = _run_state(token, bench, runs, ledger)
-        decided = [(one, ownership.decide(one, state, now=now)) for one in resources]
+        decided = [(one, ownership.decide_removal(one, state, now=now)) for one in resources]
         if (item := _removable(token, decided)) is not None:
             removable.append(item)
         left_alone += [
@@ -79,7 +79,7 @@ def survey(ledger: Ledger, bench: Bench) -> Survey:
     return Survey(removable=tuple(removable), left_alone=tuple(left_alone))
 
 
-def left(ledger: Ledger, bench: Bench) -> list[Leftover]:
+def list_removable(ledger: Ledger, bench: Bench) -> list[Leftover]:
     """What of it may be removed."""
     return list(survey(ledger, bench).removable)
 
@@ -114,7 +114,7 @@ def close_dead_runs(ledger: Ledger, bench: Bench) -> list[str]:
                 seconds=round((time.time_ns() - line.started_ns) / 1e9, 1),
                 interrupted=True,
                 hosts=records,
-                leftovers=leftovers(bench, line.run, records),
+                leftovers=list_leftovers(bench, line.run, records),
             )
         )
     return [line.run for line in dead]
@@ -126,7 +126,7 @@ def _close_host(run: RunLine, host: HostLine, ledger: Ledger, bench: Bench) -> H
         return host.record
     token = str(Token(run=run.run, host=host.host))
     still = any(resource.token == token and resource.unproven is None for resource in bench.resources())
-    record = host.record or unknown(host.host, host.instance_type, None)
+    record = host.record or unknown_host_record(host.host, host.instance_type, None)
     record = replace(record, state=HostState.FAILED if still else HostState.RELEASED)
     ledger.settle(run.run, record)
     return record
@@ -146,7 +146,7 @@ def _run_state(token: Token, bench: Bench, runs: Mapping[str, RunLine], ledger: 
     """What is known here of the run, or the process, that a token names."""
     if bench.name == LOCAL and token.run == BY_HAND:
         return RunState.BY_HAND
-    if bench.name == LOCAL and (owner := adhoc_runs.of(token.run)) is not None:
+    if bench.name == LOCAL and (owner := adhoc_runs.owner_of(token.run)) is not None:
         return RunState.KEEPER_ALIVE if owner.alive() else RunState.KEEPER_DIED
     run = runs.get(token.run)
     if run is None:

@@ -19,7 +19,7 @@ def run_name() -> str:
     return f"pool{me.pid}x{me.start_ticks}x{secrets.token_hex(2)}"
 
 
-def of(run: str) -> ProcessId | None:
+def owner_of(run: str) -> ProcessId | None:
     """The process that keeps this run's hosts; None for a run of any other name."""
     found = _NAME.fullmatch(run)
     return ProcessId(pid=int(found[1]), start_ticks=int(found[2])) if found else None

@@ -10,7 +10,7 @@ from typing import BinaryIO
 
 from harness.errors import HarnessError, SetupError
 from harness.untrusted import names
-from harness.untrusted.input_checks import shown
+from harness.untrusted.input_checks import shorten_value
 from harness.untrusted.plain_text import well_formed
 
 SUMS = "SHA256SUMS"
@@ -38,7 +38,7 @@ class EvidenceFolder:
     def host(self, name: str) -> "EvidenceFolder":
         """The part of one host. Raises HarnessError where its name is no name of a host."""
         if not names.fits(names.HOST, name):
-            raise HarnessError(f"{shown(name)} is no name of a folder of evidence")
+            raise HarnessError(f"{shorten_value(name)} is no name of a folder of evidence")
         return EvidenceFolder.create(self._inside(name))
 
     def write(self, name: str, content: str | bytes) -> Path:
@@ -114,7 +114,7 @@ class EvidenceFolder:
         whole = self.path.resolve()
         target = self.path / name
         if whole not in (target.parent.resolve() / target.name).parents or target.name in ("", "..") or "\0" in name:
-            raise HarnessError(f"{shown(name)} would lie outside the folder of evidence {self.path}")
+            raise HarnessError(f"{shorten_value(name)} would lie outside the folder of evidence {self.path}")
         return target
 
     def _files(self) -> list[Path]:

@@ -53,7 +53,7 @@ def identify(pid: int) -> ProcessId | None:
     return None if ticks is None else ProcessId(pid=pid, start_ticks=ticks)
 
 
-def began(process: ProcessId) -> float:
+def started_s(process: ProcessId) -> float:
     """When a process started, in seconds since the epoch, as its number of ticks since boot says."""
     boot = next(line for line in Path("/proc/stat").read_text().splitlines() if line.startswith("btime "))
     return int(boot.split()[1]) + process.start_ticks / os.sysconf("SC_CLK_TCK")
@@ -216,7 +216,7 @@ def spawn(
     return identity
 
 
-def prefer(process: ProcessId, *, niceness: int) -> None:
+def raise_priority(process: ProcessId, *, niceness: int) -> None:
     """Let a process that was just spawned, and the threads that it will start, go before others; where we may.
 
     Many kernels share out processors among sessions first, and only within one by niceness (sched(7), autogroups). A

@@ -80,7 +80,7 @@ def _number(environ: Mapping[str, str], name: str, default: float, *, least: flo
         value = float("nan")
     if not least <= value <= most:
         raise RequestError(
-            f"{name}={input_checks.shown(text)} is not a number of at least {least:g} and at most {most:g}",
+            f"{name}={input_checks.shorten_value(text)} is not a number of at least {least:g} and at most {most:g}",
             next_step=_MEND.format(name=name),
         )
     return value
@@ -95,15 +95,17 @@ def _path(environ: Mapping[str, str], name: str) -> Path | None:
     text = environ.get(name)
     if not text:
         return None
-    if why := input_checks.unfit(text):
+    if why := input_checks.why_unfit(text):
         raise RequestError(f"{name} names no file or folder: it {why}", next_step=_MEND.format(name=name))
     return Path(text).absolute()
 
 
 def _word(environ: Mapping[str, str], name: str, pattern: str, what: str) -> str | None:
     text = environ.get(name) or None
-    if text is not None and (input_checks.unfit(text) or not names.fits(pattern, text)):
-        raise RequestError(f"{name}={input_checks.shown(text)} is not {what}", next_step=_MEND.format(name=name))
+    if text is not None and (input_checks.why_unfit(text) or not names.fits(pattern, text)):
+        raise RequestError(
+            f"{name}={input_checks.shorten_value(text)} is not {what}", next_step=_MEND.format(name=name)
+        )
     return text
 
 

@@ -24,7 +24,7 @@ MOST_MISTAKES = 20
 """So many are told at once."""
 
 
-def mistakes(written: object, *, templates: bool = True) -> list[str]:
+def text_mistakes(written: object, *, templates: bool = True) -> list[str]:
     """What cannot be taken of a tree of mappings, lists and texts, one sentence for each, at most `MOST_MISTAKES`.
 
     `templates`: whether what begins a template of Ansible's is refused too.
@@ -39,17 +39,17 @@ def mistakes(written: object, *, templates: bool = True) -> list[str]:
             return [*found, f"{place} is nested too deeply"]
         if taken > MOST_VALUES:
             return [*found, f"more than {MOST_VALUES} values"]
-        if isinstance(value, str) and (why := unfit(value, templates=templates)):
+        if isinstance(value, str) and (why := why_unfit(value, templates=templates)):
             found.append(f"{place or 'it'} {why}")
         for key, inner in reversed(_items(value)):
             name = f"{place}.{_key(key)}".lstrip(".")
-            if isinstance(key, str) and (why := unfit(key, most=MOST_KEY_CHARACTERS)):
+            if isinstance(key, str) and (why := why_unfit(key, most=MOST_KEY_CHARACTERS)):
                 found.append(f"the key {name} {why}")
             waiting.append((name, depth + 1, inner))
     return found
 
 
-def unfit(text: str, *, templates: bool = True, most: int = MOST_CHARACTERS) -> str:
+def why_unfit(text: str, *, templates: bool = True, most: int = MOST_CHARACTERS) -> str:
     """Why a text is not taken, to stand behind its name ("holds ..."); empty where it is."""
     if len(text) > most:
         return f"has {len(text)} characters, and at most {most} are taken"
@@ -60,7 +60,7 @@ def unfit(text: str, *, templates: bool = True, most: int = MOST_CHARACTERS) -> 
     return f"holds {mark!r}, which begins a template, and none is filled in" if mark else ""
 
 
-def shown(value: object) -> str:
+def shorten_value(value: object) -> str:
     """A value as Python writes it, or its beginning where it is large, however deeply it is nested."""
     try:
         return _SHORT.repr(value)
@@ -68,7 +68,7 @@ def shown(value: object) -> str:
         return f"a large {type(value).__name__}"
 
 
-def limited(found: Sequence[str]) -> list[str]:
+def limit_mistakes(found: Sequence[str]) -> list[str]:
     """The first mistakes, each once, and how many there are beside."""
     distinct = list(dict.fromkeys(found))
     more = len(distinct) - MOST_MISTAKES
@@ -83,7 +83,7 @@ def _items(value: object) -> list[tuple[Any, Any]]:
 
 def _key(key: object) -> str:
     """A key that can be told of, as it is; any other as `shown`."""
-    return key if isinstance(key, str) and not unfit(key, most=MOST_KEY_CHARACTERS) else shown(key)
+    return key if isinstance(key, str) and not why_unfit(key, most=MOST_KEY_CHARACTERS) else shorten_value(key)
 
 
 def _short() -> reprlib.Repr:

@@ -148,13 +148,13 @@ class Guests:
         folder = self._folder / instance.id
         folder.mkdir(parents=True)
         known = ssh.pin(machine, folder)
-        reached = ssh.reach(machine, known, tries=5, first_backoff_s=0.5, progress=_say)
+        reached = ssh.wait_for_login(machine, known, tries=5, first_backoff_s=0.5, progress=_say)
         assert reached.reached, reached.detail
         document = json.loads(_user_data(instance).removeprefix("#cloud-config\n"))
         backend = instance.ec2_backend
         key = backend.key_pairs[instance.key_name].material_public.decode()
         image = backend.amis[instance.image_id]
-        user = boot_image.user_of({"Name": image.name, "OwnerId": image.owner_id}) or "admin"
+        user = boot_image.login_user({"Name": image.name, "OwnerId": image.owner_id}) or "admin"
         script = _first_boot(user, key, document["ssh_keys"], machine)
         for words in [*(command[-1] for command in document["bootcmd"]), script]:  # last what changes the host key
             proc.run(ssh.command(machine, known, "sh", "-s"), stdin=words, timeout_s=120)

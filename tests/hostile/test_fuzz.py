@@ -108,8 +108,8 @@ def test_a_host_that_claims_to_have_left_out_samples_costs_nothing(count: int) -
     """Three lines: the first two samples and one with any number."""
     real = [line for line in REAL_SAMPLES if line["kind"] == "sample"][:2]
     lines = [real[0] | {"seq": 0}, real[1] | {"seq": 1}, real[1] | {"seq": count}]
-    taken, _, complete = samples.read("\n".join(map(json.dumps, lines)), where="s", most=2**63)
-    read, _ = facts.read(json.dumps(REAL_FACTS[0]), where="f")
+    taken, _, complete = samples.read_samples("\n".join(map(json.dumps, lines)), where="s", most=2**63)
+    read, _ = facts.read_facts(json.dumps(REAL_FACTS[0]), where="f")
     found = Evidence(facts=read, final_facts=read, samples=taken, samples_complete=complete)
     assert len(taken) == 3
     verdict = ladder.judge(found, limits.requirements("lab"), depth=Depth.STANDARD, read_only=False)
@@ -118,7 +118,7 @@ def test_a_host_that_claims_to_have_left_out_samples_costs_nothing(count: int) -
 
 @pytest.mark.usefixtures("memory_limit")
 def test_a_million_lines_that_nobody_understands_are_a_count() -> None:
-    taken, refused, _ = samples.read("nonsense\n" * 1_000_000, where="s")
+    taken, refused, _ = samples.read_samples("nonsense\n" * 1_000_000, where="s")
     assert (taken, len(refused)) == ((), 100)
     verdict = ladder.judge(
         Evidence(unparsed=refused), limits.requirements("lab"), depth=Depth.STANDARD, read_only=False
@@ -131,6 +131,6 @@ def test_a_megabyte_in_one_word_of_a_tool_is_cut_where_it_becomes_a_fact(name: s
     said = json.loads(json.dumps(REAL_FACTS[0]))
     capture = said["captures"].setdefault(name, {"command": "x", "rc": 0, "out": "", "err": ""})
     capture["out"] = capture["out"].replace("PHC", "PHC" + "x" * 1_000_000) + string.ascii_letters * 20_000
-    read, refused = facts.read(json.dumps(said), where="f")
+    read, refused = facts.read_facts(json.dumps(said), where="f")
     assert len(repr(read)) < 60_000
     assert len(repr(refused)) < 60_000

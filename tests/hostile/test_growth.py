@@ -58,7 +58,7 @@ def test_four_times_the_text_takes_less_than_six_times_as_long(name: str, kind: 
 
 @pytest.mark.parametrize("kind", CLASSES)
 def test_so_it_is_of_the_samplers_lines(kind: str) -> None:
-    assert growth(lambda text, where: samples.read(text, where=where), CLASSES[kind]) < MOST
+    assert growth(lambda text, where: samples.read_samples(text, where=where), CLASSES[kind]) < MOST
 
 
 def test_the_growth_test_fails_where_it_must() -> None:

@@ -116,10 +116,10 @@ def test_asked_for_again_it_is_the_same_host(provision: Provision, bench: LabBen
 def test_a_host_whose_guest_died_is_made_anew(provision: Provision, bench: LabBench) -> None:
     first = provision("a", "lab.driver-off")
     folder = bench.records.folder(first.machine.token)
-    [guest] = [marked for marked in process_tags.of(folder) if marked.role == process_tags.GUEST]
+    [guest] = [marked for marked in process_tags.processes_of_folder(folder) if marked.role == process_tags.GUEST]
     proc.end(guest.process)
     give_up = time.monotonic() + 20
-    while process_tags.of(folder):  # its device and NTP server end with it
+    while process_tags.processes_of_folder(folder):  # its device and NTP server end with it
         assert time.monotonic() < give_up
         time.sleep(0.1)
     second = provision("a", "lab.driver-off")
@@ -134,7 +134,7 @@ def test_release_is_complete_and_may_be_repeated(provision: Provision, bench: La
     assert {detail for kind, detail in kinds if kind == "process"} >= {"guest", "ena_device", "ntp_server"}
     bench.release(host.machine.token)
     assert bench.resources() == []
-    assert process_tags.running(lambda marked: marked.token == str(host.machine.token)) == []
+    assert process_tags.running_processes(lambda marked: marked.token == str(host.machine.token)) == []
     with pytest.raises(OSError, match="refused"):
         socket.create_connection((host.machine.address, host.machine.port), timeout=5)
     bench.release(host.machine.token)

@@ -165,7 +165,9 @@ def test_asked_on_the_terminal_hosts_stay_are_entered_and_released(state: dict[s
     os.close(ours)
     run = json.loads(call(state, "runs", "--json").stdout)[0]["run"]
     assert call(state, "sweep").stderr == "nothing is left\n", "what was chosen is not swept"
-    assert call(state, "ssh", run, "lab.phc", "cat", "/sys/class/ptp/ptp0/clock_name").stdout.startswith("ena-ptp-")
+    assert call(state, "ssh", run, "lab.phc", "--", "cat", "/sys/class/ptp/ptp0/clock_name").stdout.startswith(
+        "ena-ptp-"
+    )
     refused = call(state, "ssh", run, "lab.no-phc", "true")
     assert (refused.returncode, "lab.no-phc of run" in refused.stderr) == (2, True)
     assert call(state, "release", run).stderr == "lab.phc is released\n"

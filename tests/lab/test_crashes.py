@@ -62,7 +62,7 @@ def test_a_maker_killed_at_any_moment_leaves_nothing_that_is_not_found(
     assert {left.token for left in bench.resources()} == {"test/a/1"}
     bench.release(Token(run="test", host="a"))
     assert bench.resources() == []
-    assert process_tags.running(lambda marked: str(tmp_path) in str(marked.folder)) == []
+    assert process_tags.running_processes(lambda marked: str(tmp_path) in str(marked.folder)) == []
 
 
 @pytest.fixture
@@ -81,7 +81,7 @@ def own_cache(tmp_path: Path, bench: LabBench) -> Iterator[dict[str, str]]:
 
 
 def workers(cache: str) -> list[process_tags.TaggedProcess]:
-    return process_tags.running(lambda marked: str(marked.folder).startswith(cache))
+    return process_tags.running_processes(lambda marked: str(marked.folder).startswith(cache))
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

@@ -26,27 +26,27 @@ def test_files_and_folders_there_and_back(provision: Callable[[str, str], Host],
     (mine / "data: 1").write_bytes(data)
     (mine / "data: 1").chmod(0o751)
     os.utime(mine / "data: 1", (1_600_000_000, 1_600_000_000))
-    file_copy.put(host.machine, host.known_hosts, tmp_path / "a folder", "/root/copied")
+    file_copy.copy_to_host(host.machine, host.known_hosts, tmp_path / "a folder", "/root/copied")
     assert host.run("stat -c '%a %Y %s' '/root/copied/deep/data: 1'") == "751 1600000000 300000"
-    file_copy.fetch(host.machine, host.known_hosts, "/root/copied", tmp_path / "back")
+    file_copy.copy_from_host(host.machine, host.known_hosts, "/root/copied", tmp_path / "back")
     back = tmp_path / "back" / "deep" / "data: 1"
     assert back.read_bytes() == data
     assert (back.stat().st_mode & 0o777, int(back.stat().st_mtime)) == (0o751, 1_600_000_000)
 
-    file_copy.put(host.machine, host.known_hosts, mine / "data: 1", "/tmp")  # into a folder that exists
+    file_copy.copy_to_host(host.machine, host.known_hosts, mine / "data: 1", "/tmp")  # into a folder that exists
     assert host.run("stat -c %s '/tmp/data: 1'") == "300000"
 
     with pytest.raises(RequestError, match=r"cannot copy: .*/root/nothing.*No such file or directory"):
-        file_copy.fetch(host.machine, host.known_hosts, "/root/nothing", tmp_path / "x")
+        file_copy.copy_from_host(host.machine, host.known_hosts, "/root/nothing", tmp_path / "x")
     with pytest.raises(RequestError, match=r"cannot copy: .*/no/such/folder/x.*No such file or directory"):
-        file_copy.put(host.machine, host.known_hosts, back, "/no/such/folder/x")
+        file_copy.copy_to_host(host.machine, host.known_hosts, back, "/no/such/folder/x")
     with pytest.raises(RequestError, match=r"there is no .*nowhere here"):
-        file_copy.put(host.machine, host.known_hosts, tmp_path / "nowhere", "/root")
+        file_copy.copy_to_host(host.machine, host.known_hosts, tmp_path / "nowhere", "/root")
     with pytest.raises(RequestError, match=r"there is no folder .*nowhere here"):
-        file_copy.fetch(host.machine, host.known_hosts, "/root/copied", tmp_path / "nowhere" / "x")
+        file_copy.copy_from_host(host.machine, host.known_hosts, "/root/copied", tmp_path / "nowhere" / "x")
     host.known_hosts.write_text("")
     with pytest.raises(CommandError, match="No ED25519 host key is known"):
-        file_copy.put(host.machine, host.known_hosts, back, "/root")
+        file_copy.copy_to_host(host.machine, host.known_hosts, back, "/root")
 
 
 def test_by_the_command(provision: Callable[[str, str], Host], tmp_path: Path) -> None:

@@ -45,7 +45,7 @@ def store(target: Target) -> Path:
 
 
 def rotated(target: Target) -> Target:
-    return host_key.rotate(target, progress=print, pause=lambda _seconds: None)
+    return host_key.rotate_host_key(target, progress=print, pause=lambda _seconds: None)
 
 
 def answers_to(target: Target, line: str, tmp_path: Path) -> bool:
@@ -107,17 +107,17 @@ def test_every_cut_is_mended_by_doing_it_again(target: Target, tmp_path: Path, m
         with pytest.raises(KeyboardInterrupt):
             rotated(current)
         monkeypatch.setattr(proc, "run", asked)
-        ssh.leave(current.control)
+        ssh.close_connection(current.control)
         lines = store(current).read_text().strip() if store(current).exists() else first
         current = replace(current, machine=replace(current.machine, known_host=lines))  # as its bench finds it again
         current.known_hosts.write_text(lines + "\n")
         seen.append(str(len(lines.splitlines())))
-        reached = ssh.reach(  # as whoever goes on does: sshd may be starting anew just now
+        reached = ssh.wait_for_login(  # as whoever goes on does: sshd may be starting anew just now
             current.machine, current.known_hosts, tries=5, first_backoff_s=0.2, progress=print
         )
         assert reached.reached, f"after a cut at step {step} no pinned key is served: {reached.detail}"
         assert run(current, "echo", "here") == "here"
-        ssh.leave(current.control)
+        ssh.close_connection(current.control)
     assert seen == ["1", "1", "2", "2", "2", "2"]
     after = rotated(current)
     check_changed(target, after, tmp_path)
@@ -150,7 +150,7 @@ def test_a_run_goes_on_by_the_new_key(tmp_path: Path) -> None:
     bench.kept = tmp_path / "identity" / "known_hosts"
     asked = campaign.from_mapping({"instance_types": ["lab.phc"], "depth": "quick", "read_only": True}, where="here")
     record = campaign_run.start(
-        plan.make(asked, bench.types(), now=datetime.now(UTC)), bench, ledger, configuration, print
+        plan.make_plan(asked, bench.types(), now=datetime.now(UTC)), bench, ledger, configuration, print
     )
     [host] = record.hosts
     assert host.facts is not None, host.verdict.sentence

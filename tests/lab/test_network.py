@@ -161,21 +161,21 @@ def test_root_in_a_guest_reaches_its_ntp_server_and_nothing_of_this_machine(prov
         assert proc.run(ntp, stdin=ASK_NTP, timeout_s=60).stdout == "True\n"
 
 
-@pytest.mark.skipif(not confinement.confines(), reason=f"needs root's rights: {confinement.why_not()}")
+@pytest.mark.skipif(not confinement.can_confine(), reason=f"needs root's rights: {confinement.why_not_confined()}")
 def test_what_reads_a_guests_words_is_not_root_and_sees_that_guest_alone(provision: Provision, bench: LabBench) -> None:
     host, other = provision("a", "lab.phc"), provision("b", "lab.driver-off")
     record, others = (bench.records.find(each.machine.token) for each in (host, other))
     assert record is not None
     assert others is not None
     roles = {}
-    for marked in process_tags.of(record.folder):
+    for marked in process_tags.processes_of_folder(record.folder):
         status = Path(f"/proc/{marked.process.pid}/status").read_text()
         words = dict(line.split(":\t", 1) for line in status.splitlines() if ":\t" in line)
         root = Path(f"/proc/{marked.process.pid}/root")
         roles[marked.role] = int(words["Uid"].split()[0])
         if marked.role == "console":
             continue  # copies bytes, and looks at none
-        assert set(words["Uid"].split()) == {str(confinement.user_of(record.folder))}
+        assert set(words["Uid"].split()) == {str(confinement.guest_uid(record.folder))}
         assert words["NoNewPrivs"] == "1"
         assert int(words["CapBnd"], 16).bit_count() <= 1
         assert (root / str(record.sockets)[1:]).is_dir()
@@ -194,11 +194,11 @@ def test_a_guests_files_are_its_own(provision: Provision, bench: LabBench) -> No
     host = provision("a", "lab.driver-off")
     record = bench.records.find(host.machine.token)
     assert record is not None
-    owner = confinement.user_of(record.folder) if confinement.confines() else os.geteuid()
+    owner = confinement.guest_uid(record.folder) if confinement.can_confine() else os.geteuid()
     for path in (record.overlay, *record.sockets.iterdir()):
         assert path.lstat().st_uid == owner, path
         assert path.is_socket() or path.lstat().st_mode & 0o077 == 0, path  # nobody comes as far as the sockets
-    assert runtime_dir.root().stat().st_mode & 0o077 == 0
+    assert runtime_dir.sockets_root().stat().st_mode & 0o077 == 0
 
 
 def test_a_console_that_is_written_to_without_end_does_not_fill_the_disk(

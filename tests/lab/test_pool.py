@@ -37,7 +37,7 @@ def until(seen: Callable[[], object], within_s: float = 500.0) -> None:
 
 
 def guests_of(bench: LabBench) -> list[process_tags.TaggedProcess]:
-    return process_tags.running(
+    return process_tags.running_processes(
         lambda marked: marked.role == process_tags.GUEST and str(marked.folder).startswith(str(bench.records.root))
     )
 

@@ -25,13 +25,13 @@ pytestmark = [pytest.mark.lab, pytest.mark.xdist_group("guests")]
 def power_on(tmp_path: Path) -> Iterator[Callable[[str], CableEnd]]:
     """Start a machine that never runs; its end of a cable."""
     found, number = (
-        qemu.ensure(cache_build.writable(settings.load(os.environ).cache_dir / "lab"), print),
+        qemu.ensure(cache_build.make_writable(settings.load(os.environ).cache_dir / "lab"), print),
         iter(range(1, 10)),
     )
     with ExitStack() as cleanup:
 
         def start(name: str) -> CableEnd:
-            sockets = runtime_dir.private(runtime_dir.path_for(tmp_path / name))
+            sockets = runtime_dir.make_private(runtime_dir.path_for(tmp_path / name))
             monitor = sockets / "qmp"
             argv = [
                 *found.system, "-S", "-nodefaults", "-display", "none", "-machine", "q35", "-m", "64M",
@@ -56,7 +56,7 @@ def _network(end: CableEnd) -> str:
 
 def test_both_hosts_have_a_card_at_a_cable_without_a_name(power_on: Callable[[str], CableEnd]) -> None:
     one, other = power_on("one"), power_on("other")
-    cable.join(one, other)
+    cable.lay_cable(one, other)
     for here in (one, other):
         said = _network(here)
         assert f"macaddr={here.mac}" in said
@@ -66,10 +66,10 @@ def test_both_hosts_have_a_card_at_a_cable_without_a_name(power_on: Callable[[st
 
 def test_a_second_cable_is_refused_and_the_first_one_stays(power_on: Callable[[str], CableEnd]) -> None:
     one, other, third = power_on("one"), power_on("other"), power_on("third")
-    cable.join(one, other)
+    cable.lay_cable(one, other)
     before = _network(one)
     with pytest.raises(RequestError, match="test/one/1 takes no second card"):
-        cable.join(one, third)
+        cable.lay_cable(one, third)
     assert _network(one) == before
     assert _network(third) == ""
 
@@ -79,12 +79,12 @@ def test_where_the_slot_is_taken_nothing_is_left(power_on: Callable[[str], Cable
     with qmp.session(one.monitor) as monitor:
         monitor.do("device_add", driver="virtio-rng-pci", bus=OTHER_SLOT)
     with pytest.raises(RequestError, match="takes no second card"):
-        cable.join(one, other)
+        cable.lay_cable(one, other)
     assert _network(one) == ""
 
 
 def test_a_host_is_not_joined_with_itself(power_on: Callable[[str], CableEnd]) -> None:
     one = power_on("one")
     with pytest.raises(RequestError, match="cannot be joined with itself"):
-        cable.join(one, one)
+        cable.lay_cable(one, one)
     assert _network(one) == ""

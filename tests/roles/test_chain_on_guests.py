@@ -74,8 +74,8 @@ def pair(tmp_path: Path) -> Iterator[tuple[Host, Host]]:
         for token in tokens:
             cleanup.callback(bench.release, token)
             machines.append(bench.provision(token, "lab.old-driver", print))
-        ends = [cable.end(record) for token in tokens if (record := bench.records.find(token)) is not None]
-        cable.join(*ends)
+        ends = [cable.cable_end(record) for token in tokens if (record := bench.records.find(token)) is not None]
+        cable.lay_cable(*ends)
         hosts = []
         for machine, end in zip(machines, ends, strict=True):
             (folder := tmp_path / machine.token.host).mkdir()

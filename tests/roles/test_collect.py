@@ -67,7 +67,7 @@ def test_every_capture_is_there_and_has_the_same_members(roles: Path) -> None:
 
 def test_our_probes_understand_every_line(roles: Path) -> None:
     captures = _collect(roles, "--ntp", "127.0.0.1:1")
-    found, unparsed = facts.read(json.dumps({"schema": 1, "captures": captures}), where="facts.json")
+    found, unparsed = facts.read_facts(json.dumps({"schema": 1, "captures": captures}), where="facts.json")
     assert unparsed == ()
     assert found.boot_id == Path("/proc/sys/kernel/random/boot_id").read_text().strip()
 

@@ -100,7 +100,7 @@ class Host:
 
 def understood(played: PlayResult) -> Facts:
     """The facts that the play collected; every line must have been understood."""
-    found, unparsed = facts.read(collected(played), where="facts.json")
+    found, unparsed = facts.read_facts(collected(played), where="facts.json")
     assert unparsed == ()
     return found
 
@@ -143,7 +143,7 @@ def bring_up(tmp_path: Path) -> Iterator[Callable[[str], Host]]:
                 target=Target(machine=machine, known_hosts=ssh.pin(machine, tmp_path), control=control),
                 control=record.sockets / "control",
             )
-            reached = ssh.reach(machine, host.target.known_hosts, tries=5, first_backoff_s=1, progress=print)
+            reached = ssh.wait_for_login(machine, host.target.known_hosts, tries=5, first_backoff_s=1, progress=print)
             assert reached.reached, reached.detail
             return host
 
@@ -202,7 +202,7 @@ def test_the_sampler_survives_a_cut_connection(bring_up: Callable[[str], Host]) 
     host.cut()
     wait_until(lambda: '"kind": "end"' in host.run(f"tail -n 1 {SAMPLES}"), 60, "the sampler's closing line")
     assert time.monotonic() - begun > 14
-    taken, unparsed, complete = samples.read(host.run(f"cat {SAMPLES}"), where="samples.jsonl")
+    taken, unparsed, complete = samples.read_samples(host.run(f"cat {SAMPLES}"), where="samples.jsonl")
     assert (unparsed, complete) == ((), True)
     assert len(taken) >= 13
     for sample in taken:
@@ -229,7 +229,7 @@ def test_a_clock_made_anew_is_followed(bring_up: Callable[[str], Host]) -> None:
     host.run("sleep 3; devlink dev reload pci/$(basename $(readlink -f /sys/class/ptp/ptp0/device)); sleep 8")
     host.play("measure.yml", variables | {"clock_facts_mode": "stop"})
     written = host.run(f"cat {SAMPLES}")
-    taken, _, complete = samples.read(written, where="samples.jsonl")
+    taken, _, complete = samples.read_samples(written, where="samples.jsonl")
     assert complete
     assert len(taken[0].reads or ()) == len(taken[-1].reads or ()) == 5
     clocks = [json.loads(line)["phc"].get("device") for line in written.splitlines() if '"kind": "sample"' in line]

@@ -47,7 +47,7 @@ def test_sampling_waits_and_brings_the_samples_home(tmp_path: Path) -> None:
         "clock_facts_dest": str(tmp_path / "here.jsonl"),
     }
     _play("measure.yml", variables)
-    taken, unparsed, complete = samples.read((tmp_path / "here.jsonl").read_text(), where="here.jsonl")
+    taken, unparsed, complete = samples.read_samples((tmp_path / "here.jsonl").read_text(), where="here.jsonl")
     assert (len(taken), unparsed, complete) == (2, (), True)
 
 

@@ -50,7 +50,7 @@ def test_one_sample_a_second_between_a_head_and_a_closing_line(roles: Path, tmp_
 def test_our_probes_understand_it(roles: Path, tmp_path: Path) -> None:
     output = tmp_path / "samples.jsonl"
     subprocess.run(_sampler(roles, output, "--duration", "2", "--foreground"), check=True, timeout=30)
-    taken, unparsed, complete = samples.read(output.read_text(), where="samples.jsonl")
+    taken, unparsed, complete = samples.read_samples(output.read_text(), where="samples.jsonl")
     assert (len(taken), unparsed, complete) == (2, (), True)
 
 

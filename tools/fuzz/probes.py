@@ -57,8 +57,8 @@ PARSERS: dict[str, Callable[[str, str], object]] = {
 _READERS: dict[str, Callable[[str, str], object]] = {
     **PARSERS,
     "error_bound": lambda text, where: error_bound.parse(Capture(command="", rc=0, out=text, err=""), where),
-    "facts": lambda text, where: facts.read(text, where=where),
-    "samples": lambda text, where: samples.read(text, where=where),
+    "facts": lambda text, where: facts.read_facts(text, where=where),
+    "samples": lambda text, where: samples.read_samples(text, where=where),
 }
 _NAMES = list(_READERS)
 _CAPTURED = {

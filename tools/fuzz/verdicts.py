@@ -48,9 +48,9 @@ def run(data: bytes) -> None:
 
 def judge_and_report(said: str, later: str, lines: str, trouble: str | None, *, ledger_url: str) -> None:
     """Raises AssertionError where a report says something else than the verdict, or may harm whoever reads it."""
-    first, refused = facts.read(said, where="facts.json")
-    last, refused_later = facts.read(later, where="facts-final.json")
-    taken, refused_samples, complete = samples.read(lines, where="samples.jsonl", most=MOST_SAMPLES)
+    first, refused = facts.read_facts(said, where="facts.json")
+    last, refused_later = facts.read_facts(later, where="facts-final.json")
+    taken, refused_samples, complete = samples.read_samples(lines, where="samples.jsonl", most=MOST_SAMPLES)
     evidence = Evidence(
         facts=first,
         final_facts=last,

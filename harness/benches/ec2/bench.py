@@ -41,7 +41,7 @@ class Ec2Bench:
     def __init__(self, settings: Settings, wishes: CloudOptions) -> None:
         self._settings, self.wishes = settings, wishes
         self.records = LaunchRecords(settings.state_dir / "ec2" / "hosts")
-        self._engine = Engine(engine_home.of(settings))
+        self._engine = Engine(engine_home.load_engine_home(settings))
         self._apis: dict[str | None, Api] = {}
         self._lock = threading.Lock()
         self._threads = ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="ec2")
@@ -79,10 +79,12 @@ class Ec2Bench:
 
     def checks(self) -> Sequence[Check]:
         wishes = self.wishes
-        return checks.all_of(wishes.region, engine_home.of(self._settings), subnet=wishes.subnet, access=wishes.access)
+        return checks.run_checks(
+            wishes.region, engine_home.load_engine_home(self._settings), subnet=wishes.subnet, access=wishes.access
+        )
 
     def terms(self, types: Sequence[str]) -> PriceTerms:
-        return price_terms.of(self.region, types)
+        return price_terms.load_terms(self.region, types)
 
     # -- hosts
 
@@ -270,7 +272,7 @@ class Ec2Bench:
         )
 
     def _usd_per_hour(self, record: LaunchRecord) -> float | None:
-        known = prices.kept(self._api(record.region), self._settings.cache_dir, market=self.wishes.market)
+        known = prices.cached(self._api(record.region), self._settings.cache_dir, market=self.wishes.market)
         return known.get(record.launched_type or record.instance_type)
 
     def _regions(self) -> list[str]:

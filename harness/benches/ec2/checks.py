@@ -30,7 +30,7 @@ class EngineCommand(Protocol):
     def plugin(self) -> str | None: ...
 
 
-def all_of(
+def run_checks(
     region: str | None, engine: EngineCommand, *, subnet: str | None = None, access: Access = "ssh"
 ) -> Sequence[Check]:
     """Every line. What an earlier failure makes pointless is left out: without credentials nothing can be asked."""
@@ -55,7 +55,7 @@ def _inside(api: Api, subnet: str | None, access: Access) -> Sequence[Check]:
     found: list[boot_image.BootImage] = []
 
     def network() -> str:
-        usable = networks.usable(networks.load(api, subnet), access=access)
+        usable = networks.usable_subnets(networks.load(api, subnet), access=access)
         seen.extend(usable.values())
         return f"{seen[0].vpc}: {', '.join(f'{one.id} in {one.zone}' for one in seen)}"
 
@@ -116,7 +116,9 @@ def _region(api: Api, home: str) -> Check:
 
 def _permissions(api: Api, image: boot_image.BootImage, subnet: Subnet) -> Sequence[Check]:
     """One line for each call that a stack makes. What EC2 cannot say beforehand is no failure."""
-    trials = permissions.trials(api, image=image.ami, instance_type=TRIED_TYPE, subnet=subnet.id, vpc=subnet.vpc)
+    trials = permissions.try_permissions(
+        api, image=image.ami, instance_type=TRIED_TYPE, subnet=subnet.id, vpc=subnet.vpc
+    )
     return [
         Check(
             name=trial.action.removeprefix("ec2:"),
@@ -130,9 +132,9 @@ def _permissions(api: Api, image: boot_image.BootImage, subnet: Subnet) -> Seque
 
 def quota(api: Api, family: str = TRIED_FAMILY) -> Check:
     """How many vCPUs of a family's kind the account may run on demand; not known is no failure."""
-    kind = quotas.kind(family, "on-demand")
+    kind = quotas.quota_kind(family, "on-demand")
     assert kind is not None
-    limit, why = quotas.limit_of(api, kind[0])
+    limit, why = quotas.quota_limit(api, kind[0])
     seen = f"{kind[1]}: {'not known: ' + why if limit is None else f'{limit} vCPUs'}"
     remedy = f"the quota is zero: ask for more in Service Quotas ({kind[0]}), which takes hours"
     return Check(name="quota", ok=limit != 0, seen=seen, remedy=remedy)

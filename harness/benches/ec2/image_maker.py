@@ -8,7 +8,7 @@ from typing import Any
 from harness.benches.bench import BenchError, Progress, TransientError
 from harness.benches.ec2.account.tagged_resources import IMAGE, RUN
 from harness.benches.ec2.api import api_errors
-from harness.benches.ec2.api.api import Api, exactly
+from harness.benches.ec2.api.api import Api, exact_filter
 from harness.benches.ec2.bench import Ec2Bench
 from harness.benches.ec2.images import baked_images
 from harness.benches.ec2.instances.launch_records import LaunchRecord
@@ -81,7 +81,7 @@ class Ec2ImageMaker:
         """
         same = [
             one
-            for one in baked_images.every(self.api, self.signer)
+            for one in baked_images.list_images(self.api, self.signer)
             if (one.name, one.architecture) == (image.name, image.architecture) and one.proof and one.signed
         ]
         before = [one for one in same if one.created < image.created and one.ident != image.ident]
@@ -125,9 +125,9 @@ class Ec2ImageMaker:
             )
             return str(answer["ImageId"])
         except BenchError as error:
-            if api_errors.code_of(error) != _TAKEN:
+            if api_errors.find_raised_code(error) != _TAKEN:
                 raise
-            wanted, what = [exactly("name", title)], "looking for the image that was asked for"
+            wanted, what = [exact_filter("name", title)], "looking for the image that was asked for"
             there = self.api.call("ec2", "describe_images", what=what, Owners=["self"], Filters=wanted)["Images"]
             same = [one for one in there if one["Name"] == title]
             if not same:
@@ -151,7 +151,7 @@ class Ec2ImageMaker:
         if found != "available":
             why = seen.get("StateReason", {}).get("Message") or "EC2 does not say why"
             raise BenchError(f"the image {ident} is {found}: {why}", next_step="bake it again")
-        return baked_images.of(seen, self.signer)
+        return baked_images.parse_image(seen, self.signer)
 
     def _until(
         self, state: Callable[[], str], ends: tuple[str, ...], every_s: float, within_s: float, goal: str

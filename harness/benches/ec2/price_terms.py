@@ -9,7 +9,7 @@ from harness.benches.ec2.instances.region import Region
 from harness.model.cloud import PriceTerms
 
 
-def of(region: Region, types: Sequence[str]) -> PriceTerms:
+def load_terms(region: Region, types: Sequence[str]) -> PriceTerms:
     """By what was asked when the campaign was prepared, and prices that were kept: nobody is asked anything more."""
     infos = [region.info(name) for name in types if name in region.catalogue.types]
     images = [region.image(architecture) for architecture in sorted({info.architecture for info in infos})]

@@ -49,14 +49,14 @@ class LabBench:
         return names
 
     def checks(self) -> Sequence[Check]:
-        return checks.all_of(self._settings)
+        return checks.run_checks(self._settings)
 
     def prepare(self, types: Sequence[str], progress: Progress) -> None:
         """Make QEMU, image and golden guests of these types, those that are not there yet; golden ones side by side."""
-        each = {(truth.kernel, truth.memory_mib, truth.on_wide_image): truth for truth in map(truth_of, types)}
+        each = {(truth.kernel, truth.memory_mib, truth.on_wide_image): truth for truth in map(find_truth, types)}
         wanted = [truth for truth in each.values() if _may_fit(truth)]
         self._tools()
-        if words := confinement.warning():
+        if words := confinement.unconfined_warning():
             progress(words)
         used, base, accelerator = self._foundations(progress)
         golden_guest = partial(self._golden, used=used, base=base, accelerator=accelerator, progress=progress)
@@ -75,17 +75,17 @@ class LabBench:
         """They cost nothing."""
 
     def provision(self, token: Token, instance_type: str, progress: Progress) -> Machine:
-        truth = truth_of(instance_type)
+        truth = find_truth(instance_type)
         known = self._known(token)
         if known is not None:
-            return machine(known, truth)
-        guest_slots.fits(truth.memory_mib)
+            return make_machine(known, truth)
+        guest_slots.require_memory(truth.memory_mib)
         return self._bring_up(token, truth, self._workshop(truth, progress), Restoration, progress)
 
     def restore(self, token: Token, snapshot: Snapshot, progress: Progress) -> Machine:
         """A new host of a snapshot's type that boots from its disk. Raises RequestError and BenchError."""
-        truth = truth_of(snapshot.instance_type)
-        guest_slots.fits(truth.memory_mib)
+        truth = find_truth(snapshot.instance_type)
+        guest_slots.require_memory(truth.memory_mib)
         used, _, accelerator = self._foundations(progress)
         workshop = self._shop(used, snapshot.bootable(truth, accelerator))
         with self.snapshots.in_use():
@@ -93,7 +93,7 @@ class LabBench:
 
     def find(self, token: Token) -> Machine | None:
         record = self.records.find(token)
-        return machine(record, truth_of(record.instance_type)) if record is not None and _runs(record) else None
+        return make_machine(record, find_truth(record.instance_type)) if record is not None and _runs(record) else None
 
     def release(self, token: Token) -> None:
         removal.remove(self.records.folder(token))
@@ -117,10 +117,10 @@ class LabBench:
     def _bring_up(
         self, token: Token, truth: Truth, workshop: GuestContext, way: type[Restoration], progress: Progress
     ) -> Machine:
-        cache_build.room(cache_build.writable(self.records.root), _OVERLAY_MIB, "a lab host")
+        cache_build.require_disk(cache_build.make_writable(self.records.root), _OVERLAY_MIB, "a lab host")
         record = self.records.begin(guest.new_record(token, truth, self.records.folder(token)))
         try:
-            return machine(way(record, truth, workshop, progress).run(), truth)
+            return make_machine(way(record, truth, workshop, progress).run(), truth)
         except CommandError as error:
             words = _tail(record.folder / "qemu.log")
             raise BenchError(f"the guest did not come up: {error.message}{words}", next_step=error.next_step) from error
@@ -140,10 +140,10 @@ class LabBench:
         )
 
     def _foundations(self, progress: Progress) -> tuple[Qemu, disk_image.DiskImage, str]:
-        cache = cache_build.writable(self._cache)
+        cache = cache_build.make_writable(self._cache)
         found = qemu.ensure(cache, progress)
         base = disk_image.ensure(cache, self._settings.assets_dir, progress)
-        return found, base, acceleration.decide(cache, found, base, progress)
+        return found, base, acceleration.choose_accelerator(cache, found, base, progress)
 
     def _golden(
         self, truth: Truth, *, used: Qemu, base: disk_image.DiskImage, accelerator: str, progress: Progress
@@ -162,7 +162,7 @@ class LabBench:
 
     def _prune(self, progress: Progress) -> None:
         """Remove images and golden guests that nobody has used for days; none while a guest runs that may need them."""
-        if guest_slots.guests():
+        if guest_slots.running_guests():
             return
         for pattern in ("golden-*", "image-*", "qemu-*"):
             for folder in cache_build.prune(self._cache, pattern, time.time()):
@@ -170,11 +170,11 @@ class LabBench:
 
     def _tools(self) -> None:
         for tool, package in checks.TOOLS.items():
-            if checks.find(tool) is None:
+            if checks.find_tool(tool) is None:
                 raise SetupError(f"{tool} is not installed", next_step=f"apt-get install {package}")
 
 
-def truth_of(instance_type: str) -> Truth:
+def find_truth(instance_type: str) -> Truth:
     """Raises RequestError with the nearest names for a type that the lab has not."""
     if instance_type in TRUTHS:
         return TRUTHS[instance_type]
@@ -182,7 +182,7 @@ def truth_of(instance_type: str) -> Truth:
     raise RequestError(f"the lab has no type {instance_type!r}", next_step=f"nearest names: {', '.join(near)}")
 
 
-def machine(record: GuestRecord, truth: Truth) -> Machine:
+def make_machine(record: GuestRecord, truth: Truth) -> Machine:
     """The host as those see it who use it."""
     if record.address is None or record.port is None:
         raise BenchError(f"{record.token} has no address")
@@ -193,7 +193,7 @@ def machine(record: GuestRecord, truth: Truth) -> Machine:
         port=record.port,
         user="root",
         private_key=str(record.private_key),
-        known_host=keys.known_host(record.address, record.port, keys.public(record.host_key)),
+        known_host=keys.known_hosts_line(record.address, record.port, keys.public_key(record.host_key)),
         second_opinion=record.second_opinion,
         second_opinion_poll=1,
         placement=Placement(precise=True, detail="lab: the emulated host gives the precision service"),
@@ -220,7 +220,7 @@ def _runs(record: GuestRecord) -> bool:
 
 def _may_fit(truth: Truth) -> bool:
     try:
-        guest_slots.fits(truth.memory_mib)
+        guest_slots.require_memory(truth.memory_mib)
     except BenchError:
         return False
     return True

@@ -22,23 +22,23 @@ TOOLS = {
 """Programs that the lab runs, and the Debian package of each."""
 
 
-def find(tool: str) -> str | None:
+def find_tool(tool: str) -> str | None:
     """Where a program is; /usr/sbin is looked at too, as it is not on everybody's path."""
     return shutil.which(tool, path=os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin", "/sbin"]))
 
 
-def all_of(settings: Settings) -> Sequence[Check]:
+def run_checks(settings: Settings) -> Sequence[Check]:
     return [
         _processor(),
         *(_tool(tool, package) for tool, package in TOOLS.items()),
         _qemu(),
         _told("debian mirror", lambda: apt_sources.lines().split()[2]),
-        _told("state directory", lambda: str(cache_build.writable(settings.state_dir))),
-        _told("cache directory", lambda: str(cache_build.writable(settings.cache_dir))),
-        _told("sockets", lambda: str(runtime_dir.root())),
+        _told("state directory", lambda: str(cache_build.make_writable(settings.state_dir))),
+        _told("cache directory", lambda: str(cache_build.make_writable(settings.cache_dir))),
+        _told("sockets", lambda: str(runtime_dir.sockets_root())),
         _disk(settings.cache_dir),
         _accelerator(),
-        Check(name="lab processes", ok=True, seen=confinement.described()),
+        Check(name="lab processes", ok=True, seen=confinement.describe()),
     ]
 
 
@@ -48,7 +48,7 @@ def _processor() -> Check:
 
 
 def _tool(tool: str, package: str) -> Check:
-    path = find(tool)
+    path = find_tool(tool)
     return Check(name=tool, ok=path is not None, seen=path or "not there", remedy=f"apt-get install {package}")
 
 

@@ -71,13 +71,13 @@ def test_what_found_nothing_out_hides_nothing() -> None:
     """A later host without capacity says nothing of the clock that was measured before."""
     passed, later = seen(), seen(date="2026-11-22T10:00:00+00:00", run="zzzz", **NO_ROOM)
     older = seen(date="2026-11-01T10:00:00+00:00", run="aaaa", **NO_PHC)
-    assert claims.newest([later, passed, older]) == {"m7i.large": passed}
-    assert claims.newest([later]) == {"m7i.large": later}
+    assert claims.newest_by_type([later, passed, older]) == {"m7i.large": passed}
+    assert claims.newest_by_type([later]) == {"m7i.large": later}
 
 
 def test_every_type_and_what_is_claimed_no_more() -> None:
     gone = seen("x1.large")
-    assert claims.join({"a.b": True, "m7i.large": False}, [seen(), gone]) == (
+    assert claims.join_measurements({"a.b": True, "m7i.large": False}, [seen(), gone]) == (
         TypeKnowledge(instance_type="a.b", claim=True, measured=None, contradiction=None),
         TypeKnowledge(
             instance_type="m7i.large",
@@ -105,7 +105,7 @@ def record(evidence: Evidence, **changes: Any) -> HostRecord:
 
 def test_a_record_in_these_words(good: Evidence) -> None:
     whole = record(good, zone="eu-north-1a", region="eu-north-1", image="ami-1", claim=good.claim)
-    found = claims.measured(whole, run="k3f9", started_ns=START_NS, region="eu-west-1", image="al2023")
+    found = claims.measurement_of(whole, run="k3f9", started_ns=START_NS, region="eu-west-1", image="al2023")
     assert found == Measurement(
         instance_type="m7i.large",
         region="eu-north-1",
@@ -124,7 +124,9 @@ def test_a_record_in_these_words(good: Evidence) -> None:
 
 
 def test_a_record_of_an_early_version_has_its_campaigns_region_and_image() -> None:
-    found = claims.measured(record(Evidence()), run="k3f9", started_ns=START_NS, region="eu-west-1", image="al2023")
+    found = claims.measurement_of(
+        record(Evidence()), run="k3f9", started_ns=START_NS, region="eu-west-1", image="al2023"
+    )
     assert (found.region, found.image, found.claim, found.clock, found.kernel) == (
         "eu-west-1",
         "al2023",
@@ -138,7 +140,7 @@ def test_the_table_has_every_verdict_and_every_type() -> None:
     taken = datetime.datetime(2026, 11, 20, tzinfo=datetime.UTC)
     then = Claim(phc_supported=True, source="DescribeInstanceTypes", date="2026-11-01")
     older = seen(date="2026-11-01T10:00:00+00:00", run="aaaa", zone=None, driver=None, claim=then, **NO_PHC)
-    rows = claims.table({"a.b": None, "m7i.large": True}, [seen(), older], region="eu-north-1", taken=taken)
+    rows = claims.export_rows({"a.b": None, "m7i.large": True}, [seen(), older], region="eu-north-1", taken=taken)
     empty = dict.fromkeys(COLUMNS, "")
     common = {"region": "eu-north-1", "instance_type": "m7i.large", "claim": "supported", "claim_date": "2026-11-20"}
     measured = {"image": "al2023", "kernel": "6.12", "chrony": "4.6.1"}
@@ -194,10 +196,10 @@ measurements = st.lists(
 
 @given(found=measurements, claimed=st.dictionaries(st.sampled_from(["a.b", "c.d", "e.f"]), st.none() | st.booleans()))
 def test_no_verdict_and_no_type_gets_lost(found: list[Measurement], claimed: dict[str, bool | None]) -> None:
-    rows = claims.table(claimed, found, region="r", taken=None)
+    rows = claims.export_rows(claimed, found, region="r", taken=None)
     assert all(tuple(row) == COLUMNS for row in rows)
     assert sum(row["run"] != "" for row in rows) == len(found)
     assert {row["instance_type"] for row in rows} == {*claimed, *(one.instance_type for one in found)}
-    for known in claims.join(claimed, found):
+    for known in claims.join_measurements(claimed, found):
         clocks = {one.clock for one in found if one.instance_type == known.instance_type} - {None}
         assert (known.contradiction is None) or (not known.claim) in clocks

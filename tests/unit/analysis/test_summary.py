@@ -114,7 +114,7 @@ def test_missing_points_widen_a_slope(ys: list[int], gone: set[int]) -> None:
 )
 def test_size_of_an_interval(signed: tuple[float, ...], size: tuple[float, ...]) -> None:
     value, low, high = signed
-    assert summary.size(summary.Interval(value=value, low=low, high=high)) == summary.Interval(
+    assert summary.absolute(summary.Interval(value=value, low=low, high=high)) == summary.Interval(
         value=size[0], low=size[1], high=size[2]
     )
 

@@ -45,8 +45,8 @@ def look(
 ) -> Ec2Forecast:
     asked = {key: more.pop(key) for key in ("placement", "lease", "parallel", "measure") if key in more}
     campaign = from_mapping({"bench": "ec2", "instance_types": list(names), "lease": "1h", **asked})
-    made = plan.make(campaign, types, now=NOW)
-    return ec2_forecast.make(made, types, quotas, **{"region": "eu-west-1", **more})
+    made = plan.make_plan(campaign, types, now=NOW)
+    return ec2_forecast.forecast(made, types, quotas, **{"region": "eu-west-1", **more})
 
 
 def test_a_whole_outlook() -> None:

@@ -24,7 +24,7 @@ def asked(*types: str, **more: object) -> Campaign:
 
 def test_a_whole_plan() -> None:
     campaign = asked("lab.phc", "lab.no-phc", "lab.drifting")
-    assert plan.make(campaign, TYPES, now=NOW, parallel=2) == plan.Plan(
+    assert plan.make_plan(campaign, TYPES, now=NOW, parallel=2) == plan.Plan(
         campaign=campaign,
         hosts=(
             PlannedHost(name="lab.phc", instance_type="lab.phc"),
@@ -47,12 +47,12 @@ def test_a_whole_plan() -> None:
     ],
 )
 def test_names(types: list[str], names: list[str]) -> None:
-    assert [host.name for host in plan.make(asked(*types), TYPES, now=NOW).hosts] == names
+    assert [host.name for host in plan.make_plan(asked(*types), TYPES, now=NOW).hosts] == names
 
 
 @given(types=st.lists(st.sampled_from(NAMES), min_size=1, max_size=12))
 def test_order_is_kept_and_no_two_hosts_share_a_name(types: list[str]) -> None:
-    hosts = plan.make(asked(*types), TYPES, now=NOW).hosts
+    hosts = plan.make_plan(asked(*types), TYPES, now=NOW).hosts
     assert [host.instance_type for host in hosts] == types
     assert len({host.name for host in hosts}) == len(types)
     assert all(host.name.startswith(host.instance_type) for host in hosts)
@@ -60,7 +60,7 @@ def test_order_is_kept_and_no_two_hosts_share_a_name(types: list[str]) -> None:
 
 def test_every_unknown_type_is_named_with_the_nearest() -> None:
     with pytest.raises(RequestError) as refused:
-        plan.make(asked("lab.pch", "lab.phc", "m7i.large", "lab.pch"), TYPES, now=NOW)
+        plan.make_plan(asked("lab.pch", "lab.phc", "m7i.large", "lab.pch"), TYPES, now=NOW)
     assert (refused.value.message, refused.value.next_step) == (
         "there is no type 'lab.pch' on bench lab (nearest: lab.phc, lab.phc-2, lab.no-phc); "
         "there is no type 'm7i.large' on bench lab",
@@ -74,7 +74,7 @@ def test_every_unknown_type_is_named_with_the_nearest() -> None:
 )
 def test_how_many_at_once(given_parallel: int | None, bench_says: int | None, hosts: int, wanted: int) -> None:
     more = {} if given_parallel is None else {"parallel": given_parallel}
-    assert plan.make(asked(*["lab.phc"] * hosts, **more), TYPES, now=NOW, parallel=bench_says).parallel == wanted
+    assert plan.make_plan(asked(*["lab.phc"] * hosts, **more), TYPES, now=NOW, parallel=bench_says).parallel == wanted
 
 
 CLOUD = {f"m7i.{size}large": InstanceType(name=f"m7i.{size}large", summary="") for size in ("", "x", "2x", "4x", "8x")}
@@ -95,7 +95,7 @@ CLOUD = {f"m7i.{size}large": InstanceType(name=f"m7i.{size}large", summary="") f
 )
 def test_more_than_three_cloud_types_at_once_are_warned_of(types: int, more: dict[str, Any], said: int | None) -> None:
     names = list(CLOUD)[:types] * more.pop("copies", 1)
-    made = plan.make(asked(*names, **{"bench": "ec2", "parallel": 8, **more}), CLOUD, now=NOW)
+    made = plan.make_plan(asked(*names, **{"bench": "ec2", "parallel": 8, **more}), CLOUD, now=NOW)
     warned = [words for words in made.warnings if "cloud types" in words]
     words = f"{said} cloud types run at once, and each costs until it is released; parallel: 3 has fewer at a time"
     assert warned == ([] if said is None else [words])
@@ -113,13 +113,13 @@ def test_more_than_three_cloud_types_at_once_are_warned_of(types: int, more: dic
     ],
 )
 def test_warnings(more: dict[str, object], warnings: tuple[str, ...]) -> None:
-    assert plan.make(asked("lab.phc", **more), TYPES, now=NOW).warnings == warnings
+    assert plan.make_plan(asked("lab.phc", **more), TYPES, now=NOW).warnings == warnings
 
 
 def test_of_many_unknown_types_the_first_are_named() -> None:
     """Each is compared with every known one: of thousands that takes minutes."""
     known = {f"m{number}.large": object() for number in range(900)}
     with pytest.raises(RequestError) as refused:
-        plan.make(asked(*(f"unknown.{number}" for number in range(2000))), known, now=NOW)
+        plan.make_plan(asked(*(f"unknown.{number}" for number in range(2000))), known, now=NOW)
     assert refused.value.message.startswith("there is no type 'unknown.0' on bench lab")
     assert refused.value.message.endswith("; and 1980 more")

@@ -48,7 +48,7 @@ TYPES = [
 
 
 def chosen(**select: Any) -> list[str]:
-    return [one.name for one in selection.choose(TYPES, Selection(**select)).types]
+    return [one.name for one in selection.select_types(TYPES, Selection(**select)).types]
 
 
 @pytest.mark.parametrize(
@@ -97,7 +97,7 @@ def test_the_smallest_is_by_vcpus_memory_then_virtual_before_metal() -> None:
 
 def test_what_each_condition_left_out() -> None:
     select = Selection(phc=PhcClaim.SUPPORTED, max_price_per_hour=0.1, one_size_per_family=True, limit=1)
-    assert selection.choose(TYPES, select).removed == {
+    assert selection.select_types(TYPES, select).removed == {
         "phc supported": 2,
         "a price that is known": 1,
         "at most $0.1 per hour": 1,
@@ -111,12 +111,12 @@ KNOWN = {one.name: one for one in TYPES}
 
 def test_named_types_come_first_and_no_type_twice() -> None:
     select = Selection(family=("m7i",))
-    assert selection.names(["m7i.xlarge", "x1.large"], select, KNOWN, where="r") == (
+    assert selection.resolve_types(["m7i.xlarge", "x1.large"], select, KNOWN, where="r") == (
         "m7i.xlarge",
         "x1.large",
         "m7i.large",
     )
-    assert selection.names(["a", "a"], None, KNOWN, where="r") == ("a", "a")
+    assert selection.resolve_types(["a", "a"], None, KNOWN, where="r") == ("a", "a")
 
 
 @pytest.mark.parametrize(
@@ -142,7 +142,7 @@ def test_named_types_come_first_and_no_type_twice() -> None:
 )
 def test_nothing_left_says_what_removed_how_many(select: Selection, message: str, following: str) -> None:
     with pytest.raises(RequestError) as refused:
-        selection.names([], select, KNOWN, where="eu-north-1")
+        selection.resolve_types([], select, KNOWN, where="eu-north-1")
     assert refused.value.message == message
     assert refused.value.next_step == following
 
@@ -180,9 +180,9 @@ def test_order_is_kept_and_every_chosen_type_meets_every_condition(
     types: Sequence[TypeInfo], asked: dict[str, Any], one_size: bool, limit: int | None
 ) -> None:
     select = Selection(**asked, one_size_per_family=one_size, limit=limit)
-    made = selection.choose(types, select)
+    made = selection.select_types(types, select)
     assert [one for one in types if one in made.types] == list(made.types)
-    assert all(meets(one) for meets in selection.conditions(select).values() for one in made.types)
+    assert all(meets(one) for meets in selection.describe_conditions(select).values() for one in made.types)
     assert sum(made.removed.values()) + len(made.types) == len(types)
     if one_size:
         assert len({one.family for one in made.types}) == len(made.types)
@@ -191,14 +191,14 @@ def test_order_is_kept_and_every_chosen_type_meets_every_condition(
 @given(types=catalogues, asked=conditions, dropped=st.integers(0, 9))
 def test_one_condition_less_never_leaves_fewer(types: Sequence[TypeInfo], asked: dict[str, Any], dropped: int) -> None:
     fewer = {key: asked[key] for number, key in enumerate(sorted(asked)) if number != dropped}
-    strict = selection.choose(types, Selection(**asked)).types
-    loose = selection.choose(types, Selection(**fewer)).types
+    strict = selection.select_types(types, Selection(**asked)).types
+    loose = selection.select_types(types, Selection(**fewer)).types
     assert set(strict) <= set(loose)
 
 
 @given(types=catalogues, asked=conditions)
 def test_the_one_size_of_a_family_is_its_smallest(types: Sequence[TypeInfo], asked: dict[str, Any]) -> None:
     select = Selection(**asked)
-    every = selection.choose(types, select).types
-    for one in selection.choose(types, replace(select, one_size_per_family=True)).types:
+    every = selection.select_types(types, select).types
+    for one in selection.select_types(types, replace(select, one_size_per_family=True)).types:
         assert one == min((other for other in every if other.family == one.family), key=selection.size_order)

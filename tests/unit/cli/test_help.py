@@ -93,3 +93,23 @@ def test_a_command_for_a_host_keeps_its_own_options(call: Call) -> None:
         done = call(*words)
         assert (done.returncode, done.stdout) == (2, "")
         assert "there is no" in done.stderr
+
+
+@pytest.mark.parametrize("path", [("ssh",), ("lab", "ssh"), ("lab", "exec")], ids=" ".join)
+@pytest.mark.parametrize(
+    ("given", "command"),
+    [(["ls", "-h"], ["ls", "-h"]), (["--", "ls", "-h"], ["ls", "-h"]), (["ls", "--", "-h"], ["ls", "--", "-h"])],
+)
+def test_two_dashes_before_a_command_are_no_word_of_it(
+    path: tuple[str, ...], given: list[str], command: list[str]
+) -> None:
+    """ssh, given a destination behind `--`, would pass on a second `--`, and the host's shell refuse it."""
+    verb = VERBS[path]
+    names = [one for one in verb.params if one.param_type_name == "argument" and one.name != "command"]
+    context = verb.make_context(path[-1], [*("lab.phc" for _ in names), *given])
+    assert list(context.params["command"]) == command
+
+
+def test_two_dashes_before_nothing_are_refused(call: Call) -> None:
+    done = call("lab", "exec", "lab.phc", "--")
+    assert (done.returncode, done.stderr.splitlines()[0]) == (2, "ptp-harness: no command follows `--`")

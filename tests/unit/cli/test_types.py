@@ -57,8 +57,10 @@ PRICES = {"c8g.large": 0.08, "m7i.large": 0.1071, "m7i.xlarge": 0.2142}
 def kept(tmp_path: Path, call: Call) -> Call:
     """The command where a list of eu-north-1 was kept, and no AWS is near."""
     endpoint = f"https://ec2.{REGION}.amazonaws.com"
-    answer_cache.keep(answer_cache.place(tmp_path / "cache", "types", REGION, endpoint), [asdict(one) for one in TYPES])
-    answer_cache.keep(answer_cache.place(tmp_path / "cache", "prices-on-demand", REGION, endpoint), PRICES)
+    answer_cache.write(
+        answer_cache.cache_file(tmp_path / "cache", "types", REGION, endpoint), [asdict(one) for one in TYPES]
+    )
+    answer_cache.write(answer_cache.cache_file(tmp_path / "cache", "prices-on-demand", REGION, endpoint), PRICES)
     return away(call, tmp_path)
 
 
@@ -192,7 +194,7 @@ def books(tmp_path: Path, good: Evidence) -> Mapping[str, str]:
 def test_measured_beside_claimed(kept: Call, books: Mapping[str, str]) -> None:
     done = kept("types", "--region", REGION, "--offline", "--measured", "--size", "large", "--size", "micro")
     lines = done.stderr.splitlines()
-    day = answer_cache.now().date().isoformat()
+    day = answer_cache.utc_now().date().isoformat()
     assert lines[0].endswith("ZONES          MEASURED               WHEN AND WHERE")
     assert lines[1].endswith("eu-north-1a b  -                      -")
     assert lines[3].endswith(f"INCONCLUSIVE capacity  {day} eu-north-1 al2023")

@@ -52,7 +52,7 @@ def follow(
     duration_s: float = 5,
 ) -> tuple[SampleReader, bytes, list[Sample]]:
     reader, file, seen = SampleReader("samples.jsonl", most=most), io.BytesIO(), list[Sample]()
-    sampling.follow(target, str(path), reader, file, duration_s=duration_s, on_sample=seen.append, pause=pause)
+    sampling.follow_samples(target, str(path), reader, file, duration_s=duration_s, on_sample=seen.append, pause=pause)
     return reader, file.getvalue(), seen
 
 
@@ -150,4 +150,4 @@ def test_one_byte_a_second_is_given_up_at_the_deadline(
     ],
 )
 def test_only_the_samplers_closing_line_is_the_end(text: bytes, closing: bool) -> None:
-    assert sampling.ended(text) is closing
+    assert sampling.is_closing_line(text) is closing

@@ -14,7 +14,7 @@ LAB = Path(__file__).parents[2] / "data" / "lab"
 
 def verdict(run: str, *, read_only: bool = False) -> Verdict:
     """The verdict on a run's folder. Every line in it is understood, or the test fails."""
-    first, unparsed = facts.read((LAB / run / "facts.json").read_text(), where="facts.json")
+    first, unparsed = facts.read_facts((LAB / run / "facts.json").read_text(), where="facts.json")
     evidence = Evidence(
         offer=Offer(available=True, where="this machine"),
         placement=Placement(precise=True, detail="the lab gives every host its clock"),
@@ -22,8 +22,10 @@ def verdict(run: str, *, read_only: bool = False) -> Verdict:
     )
     assert unparsed == ()
     if (LAB / run / "samples.jsonl").exists():
-        taken, refused, complete = samples.read((LAB / run / "samples.jsonl").read_text(), where="samples.jsonl")
-        last, strange = facts.read((LAB / run / "facts-final.json").read_text(), where="facts-final.json")
+        taken, refused, complete = samples.read_samples(
+            (LAB / run / "samples.jsonl").read_text(), where="samples.jsonl"
+        )
+        last, strange = facts.read_facts((LAB / run / "facts-final.json").read_text(), where="facts-final.json")
         assert (refused, strange) == ((), ())
         evidence = Evidence(
             offer=evidence.offer,

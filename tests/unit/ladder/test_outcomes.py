@@ -5,19 +5,19 @@ import itertools
 import pytest
 
 from harness.errors import ExitCode
-from harness.ladder import OUTCOMES, exit_code, worst
+from harness.ladder import OUTCOMES, exit_code, worst_outcome
 from harness.model import Outcome, Reason
 
 ORDER = [Outcome.PASS, Outcome.UNSUPPORTED, Outcome.INCONCLUSIVE, Outcome.FAIL]
 
 
 def test_every_pair_gives_the_later_in_the_order() -> None:
-    found = {pair: worst(pair) for pair in itertools.product(ORDER, repeat=2)}
+    found = {pair: worst_outcome(pair) for pair in itertools.product(ORDER, repeat=2)}
     assert found == {pair: ORDER[max(ORDER.index(pair[0]), ORDER.index(pair[1]))] for pair in found}
 
 
 def test_nothing_at_all_is_inconclusive() -> None:
-    assert (worst([]), exit_code([])) == (Outcome.INCONCLUSIVE, ExitCode.NOT_CONCLUSIVE)
+    assert (worst_outcome([]), exit_code([])) == (Outcome.INCONCLUSIVE, ExitCode.NOT_CONCLUSIVE)
 
 
 @pytest.mark.parametrize(

@@ -130,7 +130,7 @@ LATER = "its run is in no ledger here, and its lease has ended"
     ],
 )
 def test_what_becomes_of_it(thing: Resource, state: RunState, removal: Removal, why: str) -> None:
-    decision = ownership.decide(thing, state, now=NOW)
+    decision = ownership.decide_removal(thing, state, now=NOW)
     assert (decision.removal, decision.why) == (removal, why)
 
 
@@ -157,7 +157,7 @@ def ends(tagged: DescribedResource, state: RunState, recorded: dict[str, set[str
         expires=tagged.tags.get(EXPIRES),
         unproven=ownership.why_not_ours(tagged, SIGNER, recorded or {}),
     )
-    return ownership.decide(thing, state, now=NOW).removal is Removal.END
+    return ownership.decide_removal(thing, state, now=NOW).removal is Removal.END
 
 
 @given(tags=TAG_SETS, name=st.none() | TEXT, ident=TEXT, state=STATES)
@@ -201,7 +201,7 @@ def test_what_is_missing_never_ends_more(tags: dict[str, str], missing: str, sta
 def test_a_lease_of_any_text_is_decided(expires: str | None) -> None:
     for state in RunState:
         for unproven in (None, "w"):
-            decision = ownership.decide(resource(expires, unproven), state, now=NOW)
+            decision = ownership.decide_removal(resource(expires, unproven), state, now=NOW)
             assert decision.removal is not Removal.END or unproven is None
 
 

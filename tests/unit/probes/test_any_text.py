@@ -64,7 +64,7 @@ def test_the_error_bound_reads_or_refuses(out: str, rc: int | None, err: str) ->
 
 @given(text=anything | json_values.map(json.dumps))
 def test_any_text_gives_facts_and_what_was_refused(text: str) -> None:
-    found, unparsed = facts.read(text, where="f")
+    found, unparsed = facts.read_facts(text, where="f")
     assert isinstance(found, Facts)
     assert unparsed
     assert all(isinstance(one, Unparsed) for one in unparsed)
@@ -72,7 +72,7 @@ def test_any_text_gives_facts_and_what_was_refused(text: str) -> None:
 
 @given(said=st.dictionaries(st.sampled_from(NAMES), captures))
 def test_any_words_of_tools_give_facts(said: dict[str, object]) -> None:
-    found, unparsed = facts.read(json.dumps({"schema": 1, "captures": said}), where="f")
+    found, unparsed = facts.read_facts(json.dumps({"schema": 1, "captures": said}), where="f")
     assert isinstance(found, Facts)
     assert all(isinstance(one, Unparsed) for one in unparsed)
 
@@ -86,7 +86,7 @@ sample_lines = st.fixed_dictionaries(
 
 @given(lines=st.lists(st.one_of(st.text(max_size=20), json_values.map(json.dumps), sample_lines), max_size=6))
 def test_any_lines_give_samples_and_what_was_refused(lines: list[str]) -> None:
-    found, unparsed, complete = samples.read("\n".join(lines), where="s")
+    found, unparsed, complete = samples.read_samples("\n".join(lines), where="s")
     assert all(isinstance(one, Sample) for one in found)
     assert all(isinstance(one, Unparsed) for one in unparsed)
     assert isinstance(complete, bool)

@@ -235,7 +235,7 @@ def test_a_tool_that_was_not_there_shows_nothing(collect: Collect) -> None:
 
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"schema": 2, "captures": {}}', '{"schema": 1, "captures": []}x'])
 def test_a_broken_file_shows_nothing_and_says_so(text: str) -> None:
-    found, unparsed = facts.read(text, where="facts.json")
+    found, unparsed = facts.read_facts(text, where="facts.json")
     assert found == NOTHING
     assert [(one.where, one.line_number) for one in unparsed] == [("facts.json:captures", 1)]
 
@@ -243,4 +243,4 @@ def test_a_broken_file_shows_nothing_and_says_so(text: str) -> None:
 def test_the_collector_s_json_reads_like_its_captures(collect: Collect) -> None:
     captures = collect("spin")
     text = json.dumps({"schema": 1, "captures": {name: asdict(one) for name, one in captures.items()}})
-    assert facts.read(text, where="f") == facts.from_captures(captures, where="f")
+    assert facts.read_facts(text, where="f") == facts.from_captures(captures, where="f")

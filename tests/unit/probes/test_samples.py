@@ -56,7 +56,9 @@ Line = Callable[..., str]
 
 
 def test_a_whole_file(line: Line, sample: Sample) -> None:
-    found, unparsed, complete = samples.read("\n".join([START, line(0), line(1), end(2), ""]), where="samples.jsonl")
+    found, unparsed, complete = samples.read_samples(
+        "\n".join([START, line(0), line(1), end(2), ""]), where="samples.jsonl"
+    )
     assert (found[0], [one.seq for one in found], unparsed, complete) == (sample, [0, 1], (), True)
 
 
@@ -76,13 +78,13 @@ def test_a_whole_file(line: Line, sample: Sample) -> None:
 def test_a_part_that_was_not_seen_is_none_in_its_sample(
     line: Line, changes: dict[str, object], part: tuple[str, ...], value: object
 ) -> None:
-    found, unparsed, _ = samples.read(line(0, **changes), where="s")
+    found, unparsed, _ = samples.read_samples(line(0, **changes), where="s")
     assert ([getattr(found[0], name) for name in part], unparsed) == ([value] * len(part), ())
 
 
 def test_a_part_that_was_not_understood_is_none_and_noted(line: Line) -> None:
     text = "\n".join([line(0), line(1, chronyc={"rc": 0, "out": "what\n"}, error_bound={"rc": 0, "out": "much"})])
-    found, unparsed, _ = samples.read(text, where="samples.jsonl")
+    found, unparsed, _ = samples.read_samples(text, where="samples.jsonl")
     assert (found[1].tracking, found[1].sources, found[1].error_bound_ns) == (None, None, None)
     assert unparsed == (
         Unparsed(
@@ -102,7 +104,7 @@ def test_a_part_that_was_not_understood_is_none_and_noted(line: Line) -> None:
 
 def test_a_line_that_was_not_understood_leaves_a_gap(line: Line) -> None:
     text = "\n".join([START, line(0), line(1)[:40], line(2), end(3)])
-    found, unparsed, complete = samples.read(text, where="samples.jsonl")
+    found, unparsed, complete = samples.read_samples(text, where="samples.jsonl")
     assert ([one.seq for one in found], complete) == ([0, 2], True)
     assert [(one.where, one.line_number, one.expected) for one in unparsed] == [
         ("samples.jsonl", 3, "a JSON line of sample.py")
@@ -111,7 +113,7 @@ def test_a_line_that_was_not_understood_leaves_a_gap(line: Line) -> None:
 
 @pytest.mark.parametrize("closing", [(), (end(3),), ('{"kind": "end"}',)])
 def test_without_a_fitting_end_it_is_not_complete(line: Line, closing: tuple[str, ...]) -> None:
-    assert samples.read("\n".join([START, line(0), line(1), *closing]), where="s")[2] is False
+    assert samples.read_samples("\n".join([START, line(0), line(1), *closing]), where="s")[2] is False
 
 
 @pytest.mark.parametrize(
@@ -123,18 +125,18 @@ def test_without_a_fitting_end_it_is_not_complete(line: Line, closing: tuple[str
      '{"kind": "sample", "seq": 0, "mono_ns": 1, "utc_ns": 1, "chronyc": 7}'],
 )  # fmt: skip
 def test_lines_of_another_shape_are_refused(broken: str) -> None:
-    found, unparsed, complete = samples.read(broken, where="s")
+    found, unparsed, complete = samples.read_samples(broken, where="s")
     assert (found, [one.line for one in unparsed], complete) == ((), [broken], False)
 
 
 def test_numbers_must_grow(line: Line) -> None:
-    found, unparsed, _ = samples.read("\n".join([line(1), line(1)]), where="s")
+    found, unparsed, _ = samples.read_samples("\n".join([line(1), line(1)]), where="s")
     assert (len(found), len(unparsed)) == (1, 1)
 
 
 def test_in_short(line: Line) -> None:
     def told(text: str) -> str:
-        return samples.in_short(samples.read(text, where="s")[0][0])
+        return samples.describe_sample(samples.read_samples(text, where="s")[0][0])
 
     assert told(line(0)) == "PHC0 selected, offset +0 ns, 1 readings, 1 refused"
     assert told(line(0, chronyc=None, phc=None)) == "nothing selected"
@@ -144,19 +146,21 @@ def test_in_short(line: Line) -> None:
 
 
 def test_no_sample_has_a_number_beyond_those_that_were_asked_for(line: Line) -> None:
-    found, unparsed, complete = samples.read("\n".join([line(0), line(59), line(60), end(61)]), where="s", most=60)
+    found, unparsed, complete = samples.read_samples(
+        "\n".join([line(0), line(59), line(60), end(61)]), where="s", most=60
+    )
     assert ([one.seq for one in found], len(unparsed), complete) == ([0, 59], 1, False)
 
 
 @pytest.mark.parametrize("length", [samples.LONGEST_SAMPLE + 1, 1 << 20])
 def test_a_line_that_is_longer_than_a_sample_is_not_even_read(line: Line, length: int) -> None:
-    found, unparsed, _ = samples.read(line(0)[:-1] + " " * length + "}", where="s")
+    found, unparsed, _ = samples.read_samples(line(0)[:-1] + " " * length + "}", where="s")
     assert found == ()
     assert len(unparsed[0].line) < 600
 
 
 def test_of_many_lines_that_nobody_understands_the_first_are_kept_and_the_rest_is_counted() -> None:
-    _, unparsed, _ = samples.read("x\n" * 250, where="s")
+    _, unparsed, _ = samples.read_samples("x\n" * 250, where="s")
     assert len(unparsed) == 100
     assert [one.more for one in unparsed if one.more] == [150]
     assert unparsed[-1].more == 150
@@ -166,12 +170,12 @@ def test_more_readings_or_sources_than_are_asked_for_are_no_sample(line: Line, s
     reads = {"device": "ptp0", "reads": [[1, 2, 3]] * 101, "errors": {}}
     source = said("chronyc/reference-ahead/sources.csv").splitlines()[0]
     many = {"rc": 0, "out": said("chronyc/reference-ahead/tracking.csv") + f"{source}\n" * 65}
-    found, unparsed, _ = samples.read("\n".join([line(0, phc=reads), line(1, chronyc=many)]), where="s")
+    found, unparsed, _ = samples.read_samples("\n".join([line(0, phc=reads), line(1, chronyc=many)]), where="s")
     assert (found, len(unparsed)) == ((), 2)
 
 
 def test_lone_surrogates_in_a_sample_go_no_further(line: Line) -> None:
     text = line(0).replace("PHC0", "PH\\ud800")
-    (one,), _, _ = samples.read(text, where="s")
+    (one,), _, _ = samples.read_samples(text, where="s")
     assert one.sources is not None
     "".join(source.name for source in one.sources).encode()

@@ -114,7 +114,7 @@ def test_where_a_host_is_and_its_clocks(good: Evidence) -> None:
         for number, device in enumerate(("ptp0", "ptp1"))
     )
     here = replace(RECORD.hosts[0], facts=replace(good.facts, clocks=clocks), zone="eu-north-1a")
-    assert text.places([here, RECORD.hosts[1]]) == [
+    assert text.describe_places([here, RECORD.hosts[1]]) == [
         "HOST       TYPE       ADDRESS    ZONE         CLOCK",
         "a          m7i.large  127.0.1.1  eu-north-1a  /dev/ptp0 ena-ptp-00, /dev/ptp1 ena-ptp-01",
         "long-name  m7i.large  127.0.1.1  -            -",
@@ -221,7 +221,7 @@ TERMS = PriceTerms(
 def test_what_is_said_before_a_run(types: tuple[str, ...], parallel: int, terms: PriceTerms, said: str) -> None:
     known = {name: InstanceType(name=name, summary="") for name in types}
     asked = campaign.from_mapping({"instance_types": types, "parallel": parallel, "lease": "2h"})
-    assert start_line.line("k3f9", plan.make(asked, known, now=NOW), terms, NOW) == said
+    assert start_line.line("k3f9", plan.make_plan(asked, known, now=NOW), terms, NOW) == said
 
 
 def test_what_a_host_said_steers_no_terminal() -> None:
@@ -392,7 +392,7 @@ run_records = st.lists(host_records, max_size=4).map(lambda hosts: replace(RECOR
 
 def bare(words: str) -> str:
     """As it is shown, without white space, which wrapping changes, and without what XML cannot write."""
-    return "".join(junit.plain(printable(words)).replace("\N{REPLACEMENT CHARACTER}", "").split())
+    return "".join(junit.xml_text(printable(words)).replace("\N{REPLACEMENT CHARACTER}", "").split())
 
 
 def told(verdict: Verdict) -> list[str]:
@@ -424,7 +424,7 @@ def test_text_is_complete(made: RunRecord) -> None:
     assert all(one in closing for one in states[HostState.FAILED])
     for one in made.hosts:
         if one.state is HostState.KEPT:
-            assert text.places([one])[1].split() == [
+            assert text.describe_places([one])[1].split() == [
                 one.name, one.instance_type, one.address or "-", one.zone or "-", "-",
             ]  # fmt: skip
             assert (one.zone or "-") in shown

@@ -53,7 +53,7 @@ def asked(*types: str, **words: Any) -> Campaign:
 
 def refusal(name: str = "al2023", *types: str, **words: Any) -> str:
     with pytest.raises(RequestError) as caught:
-        bake.check(BakeRequest(campaign=asked(*types, **words), name=name, older=1), TYPES)
+        bake.check_request(BakeRequest(campaign=asked(*types, **words), name=name, older=1), TYPES)
     return str(caught.value)
 
 
@@ -71,7 +71,7 @@ def test_an_image_keeps_the_name_of_what_it_was_made_of() -> None:
 
 
 def test_what_cannot_be_baked_is_refused_before_anything_is_made() -> None:
-    bake.check(BakeRequest(campaign=asked("m7i.large", "m7g.large"), name="al2023-ena-2.17", older=0), TYPES)
+    bake.check_request(BakeRequest(campaign=asked("m7i.large", "m7g.large"), name="al2023-ena-2.17", older=0), TYPES)
     assert "m7i.large and m7i.xlarge are all x86_64" in refusal("al2023", "m7i.large", "m7i.xlarge")
     assert "m7i.large and m7i.large are all x86_64" in refusal("al2023", "m7i.large", "m7i.large")
     assert "changes nothing on its hosts" in refusal(read_only=True)
@@ -81,11 +81,11 @@ def test_what_cannot_be_baked_is_refused_before_anything_is_made() -> None:
 
 
 def test_the_tag_says_which_driver_the_image_has() -> None:
-    assert bake.driver_words(asked()) == "distribution"
-    assert bake.driver_words(asked(driver={"release": "2.17.0"})) == "2.17.0"
+    assert bake.driver_name(asked()) == "distribution"
+    assert bake.driver_name(asked(driver={"release": "2.17.0"})) == "2.17.0"
     there = asked()
     archive = replace(there.driver, source=campaign.DriverSource.ARCHIVE, value="/home/me/ena-2.17.0.tar.gz")
-    assert bake.driver_words(replace(there, driver=archive)) == "ena-2.17.0.tar.gz"
+    assert bake.driver_name(replace(there, driver=archive)) == "ena-2.17.0.tar.gz"
 
 
 KEPT = {

@@ -139,7 +139,7 @@ class Lab:
 
 def planned(bench: ScriptedBench, types: Sequence[str], parallel: int, **more: object) -> Plan:
     asked = campaign.from_mapping({"instance_types": tuple(types), "parallel": parallel, **more})
-    return plan.make(asked, bench.types(), now=datetime(2026, 11, 21, tzinfo=UTC))
+    return plan.make_plan(asked, bench.types(), now=datetime(2026, 11, 21, tzinfo=UTC))
 
 
 def lab_in(folder: Path, machine: Machine) -> Lab:
@@ -225,9 +225,9 @@ def test_what_cannot_be_released_is_named_and_stays_in_the_books(lab: Lab) -> No
     record = lab.run("stuck", "silent")
     assert verdicts(record)["stuck"][2] is HostState.FAILED
     assert [left.token for left in record.leftovers] == [f"{record.run}/stuck/1"]
-    assert [str(item.token) for item in sweep.left(lab.ledger, lab.bench)] == [f"{record.run}/stuck/1"]
+    assert [str(item.token) for item in sweep.list_removable(lab.ledger, lab.bench)] == [f"{record.run}/stuck/1"]
     with pytest.raises(CleanupError, match="stuck"):
-        sweep.remove(sweep.left(lab.ledger, lab.bench), lab.bench)
+        sweep.remove(sweep.list_removable(lab.ledger, lab.bench), lab.bench)
 
 
 def test_asked_to_stop_hosts_are_judged_and_released(lab: Lab) -> None:
@@ -243,7 +243,7 @@ def test_asked_to_stop_hosts_are_judged_and_released(lab: Lab) -> None:
         listener=lab.hear,
     )
     lab.bench.on_provision = lambda _token: way.stop.set()
-    record = campaign_run.conduct(asked, way)
+    record = campaign_run.lead_hosts(asked, way)
     assert record.interrupted
     assert lab.bench.order == ["silent"], "nothing new once asked to stop"
     assert [(host.verdict.outcome, host.verdict.reason, host.state) for host in record.hosts] == [
@@ -271,7 +271,7 @@ def test_a_dead_runs_hosts_get_their_verdict_when_it_is_swept(lab: Lab) -> None:
     run = dead_run(lab.ledger, {"a": "silent", "b": "full"})
     lab.bench.running.add(f"{run}/a/1")
     lab.bench.running.add("lab/by-hand/1")
-    found = sweep.left(lab.ledger, lab.bench)
+    found = sweep.list_removable(lab.ledger, lab.bench)
     assert [(str(item.token), item.why) for item in found] == [(f"{run}/a/1", "the process of its run died")]
     assert sweep.remove(found, lab.bench) == [f"{run}/a/1"]
     assert sweep.close_dead_runs(lab.ledger, lab.bench) == [run]
@@ -284,20 +284,20 @@ def test_a_dead_runs_hosts_get_their_verdict_when_it_is_swept(lab: Lab) -> None:
 def test_a_living_run_is_not_swept(lab: Lab) -> None:
     run = lab.ledger.open_run(bench="lab", campaign={}, hosts={"a": "silent"})
     lab.bench.running.add(f"{run}/a/1")
-    assert sweep.left(lab.ledger, lab.bench) == []
+    assert sweep.list_removable(lab.ledger, lab.bench) == []
     assert sweep.close_dead_runs(lab.ledger, lab.bench) == []
 
 
 def test_a_run_that_no_ledger_knows_is_swept(lab: Lab) -> None:
     lab.bench.running.add("zzzz/a/1")
-    assert [item.why for item in sweep.left(lab.ledger, lab.bench)] == ["its run is in no ledger here"]
+    assert [item.why for item in sweep.list_removable(lab.ledger, lab.bench)] == ["its run is in no ledger here"]
 
 
 def test_what_a_process_keeps_warm_is_swept_once_that_process_died(lab: Lab) -> None:
     program = "from harness import keeper; print(keeper.run_name())"
     dead = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout.strip()
     lab.bench.running |= {f"{adhoc_runs.run_name()}/lab.phc/1", f"{dead}/lab.phc/1"}
-    assert [(item.token.run, item.why) for item in sweep.left(lab.ledger, lab.bench)] == [
+    assert [(item.token.run, item.why) for item in sweep.list_removable(lab.ledger, lab.bench)] == [
         (dead, "the process that kept it warm died")
     ]
 
@@ -452,13 +452,13 @@ def test_a_run_that_died_at_any_moment_is_resumed_to_the_same_end(
     [line] = lab.ledger.runs()
     if line.ended:
         with pytest.raises(RequestError, match="has ended"):
-            campaign_run.asked_of_dead(line.run, lab.ledger)
+            campaign_run.read_dead_campaign(line.run, lab.ledger)
         return
     with pytest.raises(RequestError, match="is under way"):
-        campaign_run.asked_of_dead(line.run, lab.ledger)
+        campaign_run.read_dead_campaign(line.run, lab.ledger)
     disown(lab.ledger)
     before = {host.host: host.record for host in lab.ledger.hosts(line.run) if host.state is not None}
-    assert campaign_run.asked_of_dead(line.run, lab.ledger) == asked.campaign
+    assert campaign_run.read_dead_campaign(line.run, lab.ledger) == asked.campaign
     record = campaign_run.resume(
         line.run, asked, lab.bench, lab.ledger, lab.settings, lab.hear, lambda _run, _hosts: chosen
     )
@@ -485,7 +485,7 @@ def test_of_two_that_resume_a_run_one_does(lab: Lab) -> None:
 
 def test_a_run_of_another_version_is_not_guessed_at(lab: Lab) -> None:
     with pytest.raises(RequestError, match="was booked by another version"):
-        campaign_run.asked_of_dead(dead_run(lab.ledger, {"silent": "silent"}), lab.ledger)
+        campaign_run.read_dead_campaign(dead_run(lab.ledger, {"silent": "silent"}), lab.ledger)
 
 
 def dead_run(ledger: Ledger, hosts: Mapping[str, str]) -> str:

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harness.benches.bench import Check, InstanceType, Progress
-from harness.cli.kept_hosts import chosen
+from harness.cli.kept_hosts import parse_choice
 from harness.errors import CleanupError, RequestError
 from harness.model import HostRecord, HostState, Machine, Outcome, Reason, Resource, Token, Verdict
 from harness.runs import kept_hosts
@@ -126,13 +126,13 @@ def test_what_is_chosen_stays_and_the_rest_goes(ledger: Ledger, rack: Rack, run:
         shown.extend(host.name for host in hosts)
         return ["a"]
 
-    records, interrupted = kept_hosts.decide(WAITING, run, rack, ledger, choose, ReleaseFailures())
+    records, interrupted = kept_hosts.settle_choice(WAITING, run, rack, ledger, choose, ReleaseFailures())
     assert shown == ["a", "b", "stuck"], "what went at once is not asked about"
     wanted = {"a": HostState.KEPT, "b": HostState.RELEASED, "stuck": HostState.FAILED, "gone": HostState.RELEASED}
     assert (states(records), interrupted) == (wanted, False)
     assert {line.host: line.state for line in ledger.hosts(run)} == wanted
     assert rack.running == {f"{run}/a/1", f"{run}/stuck/1"}
-    assert [host.name for host in kept_hosts.kept(ledger, run)] == ["a"]
+    assert [host.name for host in kept_hosts.find_kept(ledger, run)] == ["a"]
 
 
 def test_what_a_release_asks_is_added_to_the_calls_for_its_host(
@@ -140,9 +140,9 @@ def test_what_a_release_asks_is_added_to_the_calls_for_its_host(
 ) -> None:
     there = Cloud(silent_machine)
     kept = [replace(record("a", HostState.KEPT), api_calls=3.5), record("b", HostState.KEPT)]
-    assert [one.api_calls for one in kept_hosts.release(run, kept, there, ledger)] == [5.5, 2.0]
+    assert [one.api_calls for one in kept_hosts.release_kept(run, kept, there, ledger)] == [5.5, 2.0]
     assert {line.host: line.record and line.record.api_calls for line in ledger.hosts(run)}["a"] == 5.5
-    chosen, _ = kept_hosts.decide(kept, run, there, ledger, lambda _run, _hosts: ["a", "b"], ReleaseFailures())
+    chosen, _ = kept_hosts.settle_choice(kept, run, there, ledger, lambda _run, _hosts: ["a", "b"], ReleaseFailures())
     assert [one.api_calls for one in chosen] == [3.5, 0.0]
 
 
@@ -150,7 +150,7 @@ def test_interrupted_at_the_question_nothing_stays(ledger: Ledger, rack: Rack, r
     def choose(_run: str, _hosts: Sequence[HostRecord]) -> Collection[str]:
         raise KeyboardInterrupt
 
-    records, interrupted = kept_hosts.decide(WAITING, run, rack, ledger, choose, ReleaseFailures())
+    records, interrupted = kept_hosts.settle_choice(WAITING, run, rack, ledger, choose, ReleaseFailures())
     assert interrupted
     assert HostState.KEPT not in states(records).values()
     assert rack.running == {f"{run}/stuck/1"}
@@ -161,38 +161,43 @@ def test_when_the_question_fails_nothing_stays(ledger: Ledger, rack: Rack, run: 
         raise OSError("the terminal is gone")
 
     with pytest.raises(OSError, match="the terminal is gone"):
-        kept_hosts.decide(WAITING, run, rack, ledger, choose, ReleaseFailures())
+        kept_hosts.settle_choice(WAITING, run, rack, ledger, choose, ReleaseFailures())
     assert rack.running == {f"{run}/stuck/1"}
-    assert kept_hosts.kept(ledger, run) == []
+    assert kept_hosts.find_kept(ledger, run) == []
 
 
 def test_nobody_is_asked_when_nothing_passed(ledger: Ledger, rack: Rack, run: str) -> None:
     def choose(_run: str, _hosts: Sequence[HostRecord]) -> Collection[str]:
         raise AssertionError
 
-    assert kept_hosts.decide(WAITING[3:], run, rack, ledger, choose, ReleaseFailures()) == (tuple(WAITING[3:]), False)
+    assert kept_hosts.settle_choice(WAITING[3:], run, rack, ledger, choose, ReleaseFailures()) == (
+        tuple(WAITING[3:]),
+        False,
+    )
 
 
 def test_kept_hosts_are_released_later(ledger: Ledger, rack: Rack, run: str) -> None:
-    kept_hosts.decide(WAITING, run, rack, ledger, lambda _run, hosts: [host.name for host in hosts], ReleaseFailures())
+    kept_hosts.settle_choice(
+        WAITING, run, rack, ledger, lambda _run, hosts: [host.name for host in hosts], ReleaseFailures()
+    )
     with pytest.raises(RequestError, match="gone is released; x is no host of it"):
-        kept_hosts.kept(ledger, run, ["a", "gone", "x"])
-    done = kept_hosts.release(run, kept_hosts.kept(ledger, run, ["a", "stuck"]), rack, ledger)
+        kept_hosts.find_kept(ledger, run, ["a", "gone", "x"])
+    done = kept_hosts.release_kept(run, kept_hosts.find_kept(ledger, run, ["a", "stuck"]), rack, ledger)
     assert states(done) == {"a": HostState.RELEASED, "stuck": HostState.FAILED}
-    assert [host.name for host in kept_hosts.kept(ledger, run)] == ["b"]
+    assert [host.name for host in kept_hosts.find_kept(ledger, run)] == ["b"]
 
 
 def test_before_the_answer_no_host_counts_as_kept(ledger: Ledger, rack: Rack, run: str) -> None:
-    assert kept_hosts.kept(ledger, run) == []
+    assert kept_hosts.find_kept(ledger, run) == []
 
 
 def test_only_running_hosts_of_the_run_are_found(ledger: Ledger, rack: Rack, run: str) -> None:
-    assert kept_hosts.machine(run, "a", rack, ledger) == rack.machine
+    assert kept_hosts.find_machine(run, "a", rack, ledger) == rack.machine
     for host, words in {"gone": "does not run", "x": "has no host 'x'"}.items():
         with pytest.raises(RequestError, match=words):
-            kept_hosts.machine(run, host, rack, ledger)
+            kept_hosts.find_machine(run, host, rack, ledger)
     with pytest.raises(RequestError, match="still under way"):
-        kept_hosts.keep(run, "a", rack, ledger)
+        kept_hosts.keep_host(run, "a", rack, ledger)
 
 
 @pytest.mark.parametrize(
@@ -209,13 +214,13 @@ def test_only_running_hosts_of_the_run_are_found(ledger: Ledger, rack: Rack, run
     ],
 )
 def test_answers(answer: str, numbers: list[int]) -> None:
-    assert chosen(answer, 4) == numbers
+    assert parse_choice(answer, 4) == numbers
 
 
 @pytest.mark.parametrize("answer", ["0", "5", "3-2", "1-5", "x", "-1", "1-", "1--2", "1.5", "yes"])
 def test_a_wrong_answer_is_no_answer(answer: str) -> None:
     with pytest.raises(ValueError, match=answer.split(",", maxsplit=1)[0]):
-        chosen(answer, 4)
+        parse_choice(answer, 4)
 
 
 @settings(max_examples=200)
@@ -229,14 +234,14 @@ def test_however_numbers_are_written_these_are_chosen(asked: tuple[int, set[int]
             last += 1
         parts.append(f"{first}-{last}")
     answer = data.draw(st.sampled_from([",", ", ", " "])).join(data.draw(st.permutations(parts)))
-    assert chosen(f" {answer}\n", count) == sorted(wanted)
+    assert parse_choice(f" {answer}\n", count) == sorted(wanted)
 
 
 @settings(max_examples=200)
 @given(st.text() | st.text(alphabet="0123456789-, alnoe"))
 def test_any_answer_chooses_some_hosts_or_is_refused(answer: str) -> None:
     try:
-        numbers = chosen(answer, 3)
+        numbers = parse_choice(answer, 3)
     except ValueError:
         return
     assert numbers == sorted(set(numbers))

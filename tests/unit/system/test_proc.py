@@ -87,7 +87,7 @@ def test_a_preferred_process_goes_before_one_of_another_session(tmp_path: Path) 
     core = min(os.sched_getaffinity(0))
     loop = [sys.executable, "-c", f"import os; os.sched_setaffinity(0, {{{core}}})\nwhile True: pass"]
     first, last = proc.spawn(loop, log=tmp_path / "first"), proc.spawn(loop, log=tmp_path / "last")
-    proc.prefer(last, niceness=15)  # that much is everybody's right
+    proc.raise_priority(last, niceness=15)  # that much is everybody's right
     try:
         time.sleep(2)
         assert computed(first) > 3 * computed(last)
@@ -122,7 +122,7 @@ def test_a_conversation_is_heard_line_by_line_and_leaves_nothing() -> None:
     begun = time.time()
     assert converse(lines, "None", 0).status == 0
     assert lines == ["told the word", "ready"]
-    assert not [one for one in sleepers() if proc.began(one) >= begun - 1]
+    assert not [one for one in sleepers() if proc.started_s(one) >= begun - 1]
 
 
 def test_a_conversation_that_is_cancelled_is_asked_first() -> None:
@@ -136,7 +136,7 @@ def test_one_that_does_not_stop_is_asked_twice_and_then_killed() -> None:
     begun = time.time()
     done = converse(lines, "None", 60, cancelled=lambda: "ready" in lines)
     assert (done.status, lines.count("asked to stop")) == (-9, 2)
-    assert not [one for one in sleepers() if proc.began(one) >= begun - 1]
+    assert not [one for one in sleepers() if proc.started_s(one) >= begun - 1]
 
 
 def test_past_the_deadline_a_conversation_is_an_error() -> None:

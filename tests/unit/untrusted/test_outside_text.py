@@ -446,12 +446,12 @@ def nested(depth: int) -> object:
 
 
 def test_a_tree_too_deep_or_too_large_is_refused_at_once() -> None:
-    assert input_checks.mistakes({"a": nested(7)}) == []
-    assert "nested too deeply" in input_checks.mistakes({"a": nested(5000)})[0]
-    assert input_checks.mistakes({"a": ["x"] * 30_000}) == ["more than 20000 values"]
-    assert len(input_checks.mistakes({"a": ["\n"] * 30_000})) == input_checks.MOST_MISTAKES
+    assert input_checks.text_mistakes({"a": nested(7)}) == []
+    assert "nested too deeply" in input_checks.text_mistakes({"a": nested(5000)})[0]
+    assert input_checks.text_mistakes({"a": ["x"] * 30_000}) == ["more than 20000 values"]
+    assert len(input_checks.text_mistakes({"a": ["\n"] * 30_000})) == input_checks.MOST_MISTAKES
 
 
 @pytest.mark.parametrize("made", [lambda: nested(5000), lambda: "x" * 10**6, lambda: ["x"] * 10**6, lambda: 16**5000])
 def test_no_value_is_told_at_length(made: Callable[[], object]) -> None:
-    assert len(input_checks.shown(made())) < 400
+    assert len(input_checks.shorten_value(made())) < 400

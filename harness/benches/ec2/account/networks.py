@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from harness.benches.bench import BenchError
 from harness.benches.ec2.api import api_errors
-from harness.benches.ec2.api.api import Api, exactly
+from harness.benches.ec2.api.api import Api, exact_filter
 from harness.errors import RequestError
 
 Access = Literal["ssh", "ssm"]
@@ -38,12 +38,12 @@ def load(api: Api, subnet: str | None = None) -> Sequence[Subnet]:
     """The default VPC's default subnets, or the one that was given. Raises RequestError when it is not there."""
     said = _given(api, subnet) if subnet else _default(api)
     vpc = said[0]["VpcId"]
-    where = [exactly("vpc-id", vpc)]
+    where = [exact_filter("vpc-id", vpc)]
     tables = list(api.pages("ec2", "describe_route_tables", "RouteTables", Filters=where, what="looking at its routes"))
     return tuple(sorted((_subnet(one, tables) for one in said), key=lambda one: (one.zone, one.id)))
 
 
-def usable(
+def usable_subnets(
     subnets: Sequence[Subnet], *, access: Access, zones: Sequence[str] = (), vpc: str | None = None
 ) -> Mapping[str, Subnet]:
     """A subnet per zone in which hosts can be reached, of these zones where any are named.
@@ -75,7 +75,7 @@ def _given(api: Api, subnet: str) -> list[Any]:
     try:
         return list(api.call("ec2", "describe_subnets", SubnetIds=[subnet], what=f"looking at {subnet}")["Subnets"])
     except BenchError as error:
-        if str(api_errors.code_of(error)).startswith("InvalidSubnet"):
+        if str(api_errors.find_raised_code(error)).startswith("InvalidSubnet"):
             raise RequestError(
                 f"{api.region} has no subnet {subnet} in this account",
                 next_step="`aws ec2 describe-subnets` lists them; a subnet is of one Region",
@@ -84,7 +84,7 @@ def _given(api: Api, subnet: str) -> list[Any]:
 
 
 def _default(api: Api) -> list[Any]:
-    ours = [exactly("default-for-az", "true")]
+    ours = [exact_filter("default-for-az", "true")]
     found = list(api.pages("ec2", "describe_subnets", "Subnets", Filters=ours, what="looking at the default subnets"))
     if not found:
         raise RequestError(

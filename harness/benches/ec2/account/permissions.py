@@ -159,7 +159,7 @@ _PUBLIC_KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAAAAAAAAAAAAAAAAAAAAAAAAAAAA
 _NO_INSTANCE = "i-0123456789abcdef0"
 
 
-def trials(api: Api, *, image: str, instance_type: str, subnet: str, vpc: str) -> Sequence[PermissionTrial]:
+def try_permissions(api: Api, *, image: str, instance_type: str, subnet: str, vpc: str) -> Sequence[PermissionTrial]:
     """Ask EC2 by DryRun whether it would do what a stack needs. Nothing is made."""
 
     def tags(kind: str) -> list[Any]:
@@ -222,7 +222,7 @@ def _try(action: str, ask: Callable[[], Any]) -> PermissionTrial:
     try:
         ask()
     except BenchError as error:
-        code = str(api_errors.code_of(error))
+        code = str(api_errors.find_raised_code(error))
         if code == "DryRunOperation":
             return PermissionTrial(action=action, allowed=True, words="allowed")
         if code in ("UnauthorizedOperation", "AccessDenied", "AccessDeniedException"):

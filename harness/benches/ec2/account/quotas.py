@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from harness.benches.bench import BenchError
-from harness.benches.ec2.api.api import Api, exactly
+from harness.benches.ec2.api.api import Api, exact_filter
 from harness.model.cloud import Quota, TypeInfo
 
 _STANDARD = ("a", "c", "d", "h", "i", "im", "is", "m", "r", "t", "z")
@@ -28,7 +28,7 @@ _COUNTED = ["pending", "running"]
 _SPOT = "spot"
 
 
-def kind(family: str, market: str) -> tuple[str, str] | None:
+def quota_kind(family: str, market: str) -> tuple[str, str] | None:
     """Code and name of the quota that a family counts against; None where vCPUs are not what is limited (Macs)."""
     letters = re.match(r"[a-z]+", family)
     for families, (name, on_demand, spot) in _KINDS.items():
@@ -46,14 +46,14 @@ def load(api: Api, wanted: Iterable[TypeInfo], known: Mapping[str, TypeInfo], *,
     """
     families: dict[tuple[str, str], set[str]] = {}
     for one in wanted:
-        if (found := kind(one.family, market)) is not None:
+        if (found := quota_kind(one.family, market)) is not None:
             families.setdefault(found, set()).add(one.family)
     if not families:
         return ()
     used, why_used = _used(api, known, market)
     quotas = []
     for (code, name), its in families.items():
-        limit, why_limit = limit_of(api, code)
+        limit, why_limit = quota_limit(api, code)
         quotas.append(
             Quota(
                 code=code,
@@ -67,7 +67,7 @@ def load(api: Api, wanted: Iterable[TypeInfo], known: Mapping[str, TypeInfo], *,
     return tuple(quotas)
 
 
-def limit_of(api: Api, code: str) -> tuple[int | None, str]:
+def quota_limit(api: Api, code: str) -> tuple[int | None, str]:
     """The account's own value, else AWS's default; an account that never asked for more may have none of its own."""
     why = ""
     for operation in ("get_service_quota", "get_aws_default_service_quota"):
@@ -84,14 +84,14 @@ def limit_of(api: Api, code: str) -> tuple[int | None, str]:
 def _used(api: Api, known: Mapping[str, TypeInfo], market: str) -> tuple[dict[str, int] | None, str]:
     """The vCPUs that run, by quota. Those on dedicated hosts count against other quotas."""
     used: dict[str, int] = {}
-    states = [exactly("instance-state-name", *_COUNTED)]
+    states = [exact_filter("instance-state-name", *_COUNTED)]
     try:
         for reservation in api.pages(
             "ec2", "describe_instances", "Reservations", what="counting what runs", Filters=states, MaxResults=1000
         ):
             for instance in reservation["Instances"]:
                 its_market = _SPOT if instance.get("InstanceLifecycle") == _SPOT else "on-demand"
-                found = kind(instance["InstanceType"].partition(".")[0], market)
+                found = quota_kind(instance["InstanceType"].partition(".")[0], market)
                 if found and its_market == market and instance.get("Placement", {}).get("Tenancy") != "host":
                     used[found[0]] = used.get(found[0], 0) + _vcpus(instance, known)
     except BenchError as error:

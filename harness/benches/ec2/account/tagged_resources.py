@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from harness.benches.bench import BenchError, FatalError
-from harness.benches.ec2.api.api import Api, exactly
+from harness.benches.ec2.api.api import Api, exact_filter
 from harness.errors import CleanupError
 from harness.model.ownership import EXPIRES, TAGS, TOKEN
 
@@ -66,7 +66,7 @@ def find(api: Api, *, run: str | None = None, token: str | None = None, host: st
     if run == "" or token == "":
         raise ValueError("an empty name would select what is not ours")
     wanted = {key: value for key, value in {RUN: run, TOKEN: token}.items() if value is not None}
-    filters = [exactly(f"tag:{key}", value) for key, value in wanted.items()] or [exactly("tag-key", TOKEN)]
+    filters = [exact_filter(f"tag:{key}", value) for key, value in wanted.items()] or [exact_filter("tag-key", TOKEN)]
     is_image = token is not None and token.partition("/")[2].startswith(IMAGE)
     listings = _LISTINGS if token is None else _OF_IMAGES if is_image else _OF_HOSTS
     found = [each for listing in listings for each in listing(api, filters, host)]
@@ -148,12 +148,12 @@ def _instances(api: Api, filters: list[dict[str, Any]], host: str) -> Iterator[T
                     tags=_tags(each),
                     state=each["State"]["Name"],
                     given_name=each.get("KeyName"),
-                    parts=volumes_of(each),
+                    parts=deleted_volumes(each),
                 )
 
 
 def _volumes(api: Api, filters: list[dict[str, Any]], host: str) -> Iterator[TaggedResource]:
-    loose = [*filters, exactly("status", "available")]
+    loose = [*filters, exact_filter("status", "available")]
     for each in api.pages("ec2", "describe_volumes", "Volumes", what="listing our volumes", host=host, Filters=loose):
         yield TaggedResource(kind="volume", ident=each["VolumeId"], tags=_tags(each))
 
@@ -184,7 +184,7 @@ def _images(api: Api, filters: list[dict[str, Any]], host: str) -> Iterator[Tagg
     ours = {"Owners": ["self"], "Filters": filters}
     for each in api.pages("ec2", "describe_images", "Images", what="listing our images", host=host, **ours):
         if TOKEN in _tags(each):  # what is published has none, and is no orphan of its run
-            yield image(each)
+            yield parse_image(each)
 
 
 def _snapshots(api: Api, filters: list[dict[str, Any]], host: str) -> Iterator[TaggedResource]:
@@ -196,7 +196,7 @@ def _snapshots(api: Api, filters: list[dict[str, Any]], host: str) -> Iterator[T
             )
 
 
-def image(said: Mapping[str, Any]) -> TaggedResource:
+def parse_image(said: Mapping[str, Any]) -> TaggedResource:
     """An image as DescribeImages tells it."""
     disks = [
         one["Ebs"]["SnapshotId"] for one in said.get("BlockDeviceMappings", ()) if one.get("Ebs", {}).get("SnapshotId")
@@ -211,7 +211,7 @@ def image(said: Mapping[str, Any]) -> TaggedResource:
     )
 
 
-def volumes_of(said: Mapping[str, Any]) -> tuple[str, ...]:
+def deleted_volumes(said: Mapping[str, Any]) -> tuple[str, ...]:
     """The volumes that EC2 is to delete with an instance, as DescribeInstances tells it."""
     disks = [one.get("Ebs", {}) for one in said.get("BlockDeviceMappings", ())]
     return tuple(one["VolumeId"] for one in disks if one.get("DeleteOnTermination") and one.get("VolumeId"))

@@ -25,14 +25,14 @@ class CachedAnswer:
     content: Any
 
     def age_s(self) -> float:
-        return (now() - self.taken).total_seconds()
+        return (utc_now() - self.taken).total_seconds()
 
 
-def now() -> datetime.datetime:
+def utc_now() -> datetime.datetime:
     return datetime.datetime.now(datetime.UTC)
 
 
-def place(cache_dir: Path, kind: str, region: str, endpoint: str) -> Path:
+def cache_file(cache_dir: Path, kind: str, region: str, endpoint: str) -> Path:
     """The file of one kind of answer. Another endpoint than AWS's own has its own: a model's word is not AWS's."""
     elsewhere = "" if _AWS.fullmatch(endpoint) else "@" + re.sub(r"[^a-z0-9]+", "-", endpoint.lower()).strip("-")
     return cache_dir / "ec2" / f"{kind}-{region}{elsewhere}.json"
@@ -49,9 +49,9 @@ def read(path: Path) -> CachedAnswer | None:
         return None
 
 
-def keep(path: Path, content: Any) -> CachedAnswer:
+def write(path: Path, content: Any) -> CachedAnswer:
     """Keep what AWS just said. A cache that cannot be written costs only the next question."""
-    answer = CachedAnswer(taken=now().replace(microsecond=0), content=content)
+    answer = CachedAnswer(taken=utc_now().replace(microsecond=0), content=content)
     data = {"schema": SCHEMA, "taken": answer.taken.isoformat(), "content": content}
     with suppress(OSError):
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -61,9 +61,9 @@ def keep(path: Path, content: Any) -> CachedAnswer:
     return answer
 
 
-def age(taken: datetime.datetime) -> str:
+def age_text(taken: datetime.datetime) -> str:
     """How long ago, for people: 40 s, 5 min, 3 h, 12 days."""
-    seconds = max((now() - taken).total_seconds(), 0)
+    seconds = max((utc_now() - taken).total_seconds(), 0)
     for unit, length in (("days", 86400), ("h", 3600), ("min", 60)):
         if seconds >= 2 * length:
             return f"{seconds / length:.0f} {unit}"

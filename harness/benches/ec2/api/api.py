@@ -34,7 +34,7 @@ _LOGGED_OUT = ("SSOTokenLoadError", "UnauthorizedSSOTokenError", "TokenRetrieval
 _CONNECT_S, _READ_S = 5, 20
 
 
-def exactly(name: str, *values: str) -> dict[str, Any]:
+def exact_filter(name: str, *values: str) -> dict[str, Any]:
     """An EC2 filter (for `Filters`) that selects these values alone: `*`, `?` and `\\` in them are no wildcards.
 
     Source: Amazon EC2 User Guide, "List and filter your resources", on wildcards.
@@ -89,9 +89,9 @@ class Api:
             try:
                 return getattr(client, operation)(**parameters)
             except ClientError as caught:
-                error = api_errors.of(caught, what)
+                error = api_errors.from_botocore(caught, what)
                 code = str(caught.response.get("Error", {}).get("Code", ""))
-                if api_errors.kind(code) is not ErrorKind.TRANSIENT or attempt == tries:
+                if api_errors.kind_of_code(code) is not ErrorKind.TRANSIENT or attempt == tries:
                     raise error from caught
                 self._hold_back(attempt)
             except (ReadTimeoutError, ConnectionClosedError) as caught:  # it was there a moment ago

@@ -167,7 +167,7 @@ _IN_TEXT = (
 _ENCODED = re.compile(r"\s*Encoded authorization failure message:\s*\S+")
 
 
-def kind(code: str, message: str = "") -> ErrorKind | None:
+def kind_of_code(code: str, message: str = "") -> ErrorKind | None:
     """What a code means; None for one that is not known. The message tells a zone's refusals apart."""
     found = KINDS.get(code) or KINDS.get(code.removeprefix("Server.").removeprefix("Client."))
     if found in (ErrorKind.PLACE, ErrorKind.NOT_OFFERED, ErrorKind.SETTING, None):
@@ -175,18 +175,18 @@ def kind(code: str, message: str = "") -> ErrorKind | None:
     return found
 
 
-def code_in(text: str) -> str | None:
+def find_code(text: str) -> str | None:
     """EC2's code in the words of the AWS provider ("api error InsufficientInstanceCapacity: ...") or of others."""
     found = _said_in(text)
     return found[0] if found else None
 
 
-def error(code: str, message: str, what: str, quota: str | None = None) -> BenchError:
+def make_error(code: str, message: str, what: str, quota: str | None = None) -> BenchError:
     """The error that says what was tried, EC2's code and its words. One with an unknown code fails this host alone.
 
     `quota` names the one of vCPUs that a type counts against, where that is known.
     """
-    found = kind(code, message)
+    found = kind_of_code(code, message)
     made = _ERRORS[found] if found else BenchError
     words = _ENCODED.sub("", message).strip()
     said = words if words.startswith(code) else f"{code}: {words}".rstrip(": ")
@@ -196,19 +196,19 @@ def error(code: str, message: str, what: str, quota: str | None = None) -> Bench
     return made(f"{what}: {used_up}{said}", next_step=next_step)
 
 
-def of(caught: ClientError, what: str, quota: str | None = None) -> BenchError:
+def from_botocore(caught: ClientError, what: str, quota: str | None = None) -> BenchError:
     """The same, of what botocore raised."""
     said = caught.response.get("Error", {})
-    return error(str(said.get("Code", "")), str(said.get("Message", "")), what, quota)
+    return make_error(str(said.get("Code", "")), str(said.get("Message", "")), what, quota)
 
 
-def told(text: str, what: str, quota: str | None = None) -> BenchError:
+def from_text(text: str, what: str, quota: str | None = None) -> BenchError:
     """The same, of a tool's text: by the code that is in it, else with the text's last line."""
     found = _said_in(text)
-    return error(*found, what, quota) if found else BenchError(f"{what}: {last_line(text)}")
+    return make_error(*found, what, quota) if found else BenchError(f"{what}: {last_line(text)}")
 
 
-def code_of(raised: BenchError) -> str | None:
+def find_raised_code(raised: BenchError) -> str | None:
     """EC2's code behind an error that `of` made, where it was raised from botocore's."""
     cause = raised.__cause__
     return str(cause.response.get("Error", {}).get("Code", "")) if isinstance(cause, ClientError) else None

@@ -36,7 +36,7 @@ class Deadlines:
     lock_s: float = 60.0
 
 
-def slots(available_mib: int) -> int:
+def parallel_operations(available_mib: int) -> int:
     """How many operations may run at once in so much memory; one always may."""
     return max(1, (available_mib - LEFT_FREE_MIB) // PER_STACK_MIB)
 
@@ -62,7 +62,7 @@ class Engine:
     def __init__(self, home: EngineHome, *, patience: Deadlines | None = None, at_once: int | None = None) -> None:
         """`at_once` overrides what the memory of this machine allows now."""
         self._home, self._patience = home, patience or Deadlines()
-        self._room = threading.BoundedSemaphore(at_once or slots(available_mib()))
+        self._room = threading.BoundedSemaphore(at_once or parallel_operations(available_mib()))
         self._ready = threading.Lock()
         self._checked = False
 
@@ -131,7 +131,7 @@ class Engine:
             return
         give_up = time.monotonic() + self._patience.lock_s
         while True:
-            locks = engine_locks.of(backend, PROJECT, stack)
+            locks = engine_locks.read_locks(backend, PROJECT, stack)
             held = [lock for lock in locks if lock.held()]
             for lock in locks:
                 if lock not in held:

@@ -170,7 +170,7 @@ class EngineHome:
         fresh.unlink()
 
 
-def of(settings: Settings) -> EngineHome:
+def load_engine_home(settings: Settings) -> EngineHome:
     """The one of an invocation."""
     return EngineHome(
         folder=settings.state_dir / "ec2",

@@ -30,13 +30,13 @@ class StackLock:
         if not self.here:
             return True
         process = proc.identify(self.pid)
-        return process is not None and proc.began(process) <= self.taken.timestamp() + _SLACK_S
+        return process is not None and proc.started_s(process) <= self.taken.timestamp() + _SLACK_S
 
     def __str__(self) -> str:
         return f"process {self.pid} of {self.user} on {self.host}, since {self.taken.isoformat(timespec='seconds')}"
 
 
-def of(backend: Path, project: str, stack: str) -> list[StackLock]:
+def read_locks(backend: Path, project: str, stack: str) -> list[StackLock]:
     """The locks on one stack. A file that the engine had not finished writing is nobody's: it is removed."""
     found = []
     for path in sorted((backend / ".pulumi/locks").glob(f"*/{project}/{stack}/*.json")):

@@ -28,7 +28,7 @@ class ResourceFailure:
     @property
     def code(self) -> str | None:
         """EC2's code in the message, when it has one."""
-        return api_errors.code_in(self.message)
+        return api_errors.find_code(self.message)
 
 
 class EngineError(HarnessError):
@@ -43,7 +43,7 @@ class EngineError(HarnessError):
     def cause(self, what: str) -> BenchError | None:
         """EC2's first refusal as the bench's own error, also one that it found out late; None where there is none."""
         refused = next((failure for failure in self.failures if failure.code is not None), None)
-        return None if refused is None else api_errors.told(refused.message, what)
+        return None if refused is None else api_errors.from_text(refused.message, what)
 
 
 class LockedError(EngineError):
@@ -58,8 +58,8 @@ def failure(urn: str, message: str) -> ResourceFailure | None:
     words = _FRAME.sub("", _COLOURS.sub("", message).strip()).strip()
     if not words or _REPEATS.match(words):
         return None
-    code = api_errors.code_in(words)
-    return ResourceFailure(urn=urn, kind=api_errors.kind(code, words) if code else None, message=words)
+    code = api_errors.find_code(words)
+    return ResourceFailure(urn=urn, kind=api_errors.kind_of_code(code, words) if code else None, message=words)
 
 
 def short(urn: str) -> str:

@@ -10,7 +10,7 @@ from typing import Any
 
 from harness.benches.ec2.account import tagged_resources
 from harness.benches.ec2.account.tagged_resources import RUN, TaggedResource
-from harness.benches.ec2.api.api import Api, exactly
+from harness.benches.ec2.api.api import Api, exact_filter
 from harness.errors import CleanupError, RequestError
 from harness.model import Resource, ownership
 from harness.model.cloud import BakedImage
@@ -31,14 +31,14 @@ NAME, USER, BASE = f"{TAGS}image", f"{TAGS}user", f"{TAGS}base"
 DRIVER, PROOF = f"{TAGS}driver", f"{TAGS}proof"
 
 
-def every(api: Api, signer: Signer = NOBODY) -> list[BakedImage]:
+def list_images(api: Api, signer: Signer = NOBODY) -> list[BakedImage]:
     """All of this account in this Region, oldest first, each with whether that key signed it. Raises BenchError."""
-    what, tagged = "listing our images", [exactly("tag-key", NAME)]
+    what, tagged = "listing our images", [exact_filter("tag-key", NAME)]
     found = api.pages("ec2", "describe_images", "Images", what=what, Owners=["self"], Filters=tagged)
-    return sorted((of(said, signer) for said in found), key=lambda one: (one.created, one.ident))
+    return sorted((parse_image(said, signer) for said in found), key=lambda one: (one.created, one.ident))
 
 
-def newest(images: Iterable[BakedImage], name: str, architecture: str, *, run: str = "") -> BakedImage | None:
+def newest_image(images: Iterable[BakedImage], name: str, architecture: str, *, run: str = "") -> BakedImage | None:
     """The newest that can be launched of those that we signed: proven ones, or one run's own whether it is or not."""
     launchable = (name, architecture, "available", True)
     fit = [one for one in images if (one.name, one.architecture, one.state, one.signed) == launchable]
@@ -47,9 +47,9 @@ def newest(images: Iterable[BakedImage], name: str, architecture: str, *, run: s
     )
 
 
-def of(said: Mapping[str, Any], signer: Signer = NOBODY) -> BakedImage:
+def parse_image(said: Mapping[str, Any], signer: Signer = NOBODY) -> BakedImage:
     """An image as DescribeImages tells it. One that carries a token is proven by nothing, whatever else it says."""
-    image = tagged_resources.image(said)
+    image = tagged_resources.parse_image(said)
     tags, user = image.tags, image.tags.get(USER, "")
     tagged = DescribedResource(kind="image", ident=image.ident, tags=tags, given_name=image.given_name)
     return BakedImage(
@@ -93,7 +93,7 @@ def check_ours(image: BakedImage) -> None:
     """Raises RequestError for an image that is not proven to be ours: it is removed by nobody here."""
     unproven = None if image.signed else "nothing but tags says so"
     thing = Resource(token="", kind="image", name=image.ident, detail="", unproven=unproven)
-    decided = ownership.decide(thing, RunState.RELEASED, now=datetime.datetime.now(datetime.UTC))
+    decided = ownership.decide_removal(thing, RunState.RELEASED, now=datetime.datetime.now(datetime.UTC))
     if decided.removal is not Removal.END:
         raise RequestError(
             f"the image {image.ident} is not proven to be ours: {decided.why}",
@@ -115,7 +115,9 @@ def remove(api: Api, images: Sequence[BakedImage]) -> None:
         tagged_resources.remove(api, things)
     except CleanupError as error:
         why = f" ({error.message})"
-    still = {one.ident for one in every(api)} | _there(api, [one.ident for one in things if one.kind == "snapshot"])
+    still = {one.ident for one in list_images(api)} | _there(
+        api, [one.ident for one in things if one.kind == "snapshot"]
+    )
     if left := [f"{one}{why}" for one in things if one.ident in still]:
         raise CleanupError(
             left, next_step="`ptp-harness image delete` tries again; `aws ec2 delete-snapshot` for a snapshot alone"
@@ -124,7 +126,7 @@ def remove(api: Api, images: Sequence[BakedImage]) -> None:
 
 def _there(api: Api, snapshots: list[str]) -> set[str]:
     """Those snapshots of ours that EC2 still has."""
-    wanted = [exactly("snapshot-id", *snapshots)]
+    wanted = [exact_filter("snapshot-id", *snapshots)]
     ours = {"OwnerIds": ["self"], "Filters": wanted}
     if not snapshots:
         return set()

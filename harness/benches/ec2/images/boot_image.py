@@ -107,8 +107,8 @@ def _ami_of(api: Api, name: str, architecture: str) -> str:
 
 
 def _baked(api: Api, meant: re.Match[str], architecture: str, signer: Signer) -> str:
-    name, there = meant[1], baked_images.every(api, signer)
-    found = baked_images.newest(there, name, architecture, run=meant[2] or "")
+    name, there = meant[1], baked_images.list_images(api, signer)
+    found = baked_images.newest_image(there, name, architecture, run=meant[2] or "")
     if found is None:
         same = [one for one in there if (one.name, one.architecture) == (name, architecture) and one.proof]
         if same and meant[2] is None:
@@ -132,7 +132,7 @@ def _described(api: Api, name: str, ami: str, parameter: str | None, architectur
     wrong = _unfit(said, ami, architecture)
     if wrong:
         raise RequestError(wrong, next_step="choose another `image:`, or types that fit it")
-    user = user or user_of(said)
+    user = user or login_user(said)
     if user is None:
         raise RequestError(
             f"who logs in to {ami} ({said.get('Name', 'without a name')}) is not known", next_step="set `user:`"
@@ -154,7 +154,7 @@ def _ask(api: Api, ami: str) -> Mapping[str, Any]:
     try:
         answer = api.call("ec2", "describe_images", ImageIds=[ami], what=f"looking at the image {ami}")
     except BenchError as error:
-        if str(api_errors.code_of(error)).startswith("InvalidAMIID"):
+        if str(api_errors.find_raised_code(error)).startswith("InvalidAMIID"):
             answer = {"Images": []}
         else:
             raise
@@ -179,7 +179,7 @@ def _unfit(said: Mapping[str, Any], ami: str, architecture: str) -> str | None:
     return None
 
 
-def user_of(said: Mapping[str, Any]) -> str | None:
+def login_user(said: Mapping[str, Any]) -> str | None:
     """Who logs in to an image that DescribeImages described: by our tag, its name, or its owner.
 
     Whoever may tag images writes our tag: what cannot be a user's name counts as if it were not there.

@@ -11,9 +11,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from harness.benches.bench import BenchError, FatalError, TransientError
-from harness.benches.ec2.account.tagged_resources import volumes_of
+from harness.benches.ec2.account.tagged_resources import deleted_volumes
 from harness.benches.ec2.api import api_errors
-from harness.benches.ec2.api.api import Api, exactly
+from harness.benches.ec2.api.api import Api, exact_filter
 from harness.model.ownership import TOKEN
 
 EVERY_S = 1.0
@@ -164,7 +164,7 @@ class InstancePoll:
 
 def describe(api: Api, tokens: Sequence[str], *, hosts: Sequence[str]) -> Sequence[Instance]:
     """All instances of these tokens that EC2 shows, also those that ended within the last hour; asked for `hosts`."""
-    where = [exactly(f"tag:{TOKEN}", *tokens)]
+    where = [exact_filter(f"tag:{TOKEN}", *tokens)]
     what = "looking at the instances"
     pages = api.pages("ec2", "describe_instances", "Reservations", Filters=where, what=what, host=hosts)
     found = [_instance(said) for group in pages for said in group["Instances"]]
@@ -177,7 +177,7 @@ def _runs(seen: Instance, *, public: bool) -> bool:
         return False
     if seen.state != "running":
         words = f"the instance {seen.id} did not come to run"
-        raise api_errors.error(seen.reason_code or seen.state, seen.reason, words)
+        raise api_errors.make_error(seen.reason_code or seen.state, seen.reason, words)
     return (seen.public_address if public else seen.address) is not None
 
 
@@ -202,7 +202,7 @@ def _instance(said: Mapping[str, Any]) -> Instance:
         zone=placement.get("AvailabilityZone"),
         placement_group=placement.get("GroupName") or None,
         key_pair=said.get("KeyName"),
-        volumes=volumes_of(said),
+        volumes=deleted_volumes(said),
     )
 
 

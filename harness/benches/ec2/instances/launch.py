@@ -59,14 +59,14 @@ class HostLaunch:
             try:
                 return self._try(place)
             except BenchError as error:
-                if not launch_places.goes_on(error):
+                if not launch_places.may_try_elsewhere(error):
                     raise
                 self.progress(f"{place}: {error.message}")
                 failures.append((place, error))
                 token = self.record.token
                 tried = instance_poll.describe(region.api, [str(token)], hosts=[token.host])
                 self._ended = frozenset(one.id for one in tried)
-        raise launch_places.nowhere(info.name, failures)
+        raise launch_places.combine_failures(info.name, failures)
 
     def _try(self, place: LaunchPlace) -> LaunchRecord:
         """One place. Whatever this attempt leaves, the stack holds it, and the next `up` replaces it."""
@@ -106,7 +106,7 @@ class HostLaunch:
             volume_ids=seen.volumes,
             address=seen.public_address if wishes.access == "ssh" else seen.address,
             zone=seen.zone or place.zone,
-            placement=placement_groups.observed(decision, seen.placement_group),
+            placement=placement_groups.observed_placement(decision, seen.placement_group),
         )
 
     def _bring_up(self, settings: StackSettings) -> Instance:

@@ -37,7 +37,9 @@ class OwnershipProofs:
     def ours(self, orphans: Sequence[TaggedResource], region: str) -> list[TaggedResource]:
         """Those that a release of their token may end."""
         now = datetime.datetime.now(datetime.UTC)
-        decided = [ownership.decide(one, RunState.RELEASED, now=now).removal for one in self.resources(orphans, region)]
+        decided = [
+            ownership.decide_removal(one, RunState.RELEASED, now=now).removal for one in self.resources(orphans, region)
+        ]
         return [one for one, removal in zip(orphans, decided, strict=True) if removal is Removal.END]
 
     def _why_not_ours(self, orphan: TaggedResource, recorded: Mapping[str, set[str]]) -> str | None:

@@ -36,7 +36,7 @@ class Region:
     def subnets(self) -> Mapping[str, Subnet]:
         """A subnet per zone in which hosts can be reached. Raises RequestError."""
         found = networks.load(self.api, self.wishes.subnet)
-        return networks.usable(found, access=self.wishes.access, zones=self.wishes.zones)
+        return networks.usable_subnets(found, access=self.wishes.access, zones=self.wishes.zones)
 
     @cached_property
     def groups(self) -> Mapping[str, PlacementGroup]:
@@ -46,7 +46,7 @@ class Region:
     @cached_property
     def prices(self) -> Mapping[str, float]:
         """USD per hour by type, as far as it was asked lately; see prices.kept."""
-        return prices.kept(self.api, self._cache_dir, market=self.wishes.market)
+        return prices.cached(self.api, self._cache_dir, market=self.wishes.market)
 
     def check(self, types: Sequence[str]) -> None:
         """Ask for all that hosts of these types will need. Raises RequestError and BenchError for what cannot be.
@@ -78,12 +78,12 @@ class Region:
     def decision(self, instance_type: str) -> GroupDecision:
         """Which placement group a host goes into."""
         with self._lock:
-            return placement_groups.decide(self.wishes.placement, self.api.region, instance_type, self.groups)
+            return placement_groups.decide_placement(self.wishes.placement, self.api.region, instance_type, self.groups)
 
     def attempts(self, info: TypeInfo) -> Iterator[LaunchPlace]:
         """Where to try, in order. Raises NotOfferedError before the first."""
         with self._lock:
             types, subnets = self.catalogue.types, self.subnets
-        return launch_places.attempts(
+        return launch_places.list_attempts(
             info, types, subnets, zones=self.wishes.zones, other_sizes=self.wishes.other_sizes
         )

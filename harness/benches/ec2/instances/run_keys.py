@@ -30,7 +30,7 @@ class RunKeys:
     @property
     def public_key(self) -> str:
         """Its public part."""
-        return keys.public(self.user_key)
+        return keys.public_key(self.user_key)
 
     def first_host_key(self, token: Token) -> str:
         """The OpenSSH private key that a host is to begin with; made when it is not there."""
@@ -45,7 +45,7 @@ class RunKeys:
         kept = self.rotated_key(token)
         if kept.exists():
             return kept.read_text().strip()
-        return keys.known_host(address, port, keys.public(_pair(self._host(token) / "first_key", token.slug)))
+        return keys.known_hosts_line(address, port, keys.public_key(_pair(self._host(token) / "first_key", token.slug)))
 
     def forget_host(self, token: Token) -> None:
         """Delete a host's keys. None there is success."""

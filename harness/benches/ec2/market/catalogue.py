@@ -11,7 +11,7 @@ from typing import Any
 from harness.benches.bench import BenchError
 from harness.benches.ec2.api import answer_cache
 from harness.benches.ec2.api.answer_cache import CachedAnswer
-from harness.benches.ec2.api.api import Api, exactly
+from harness.benches.ec2.api.api import Api, exact_filter
 from harness.errors import RequestError, SetupError
 from harness.model import Claim
 from harness.model.cloud import TypeInfo
@@ -50,7 +50,7 @@ def load(api: Api, cache_dir: Path, *, offline: bool = False, max_age_s: float =
     `offline` asks nothing, however old. Raises RequestError when nothing was kept then, SetupError when AWS cannot be
     asked or offers nothing.
     """
-    path = answer_cache.place(cache_dir, "types", api.region, api.endpoint("ec2"))
+    path = answer_cache.cache_file(cache_dir, "types", api.region, api.endpoint("ec2"))
     kept = answer_cache.read(path)
     if offline and kept is None:
         raise RequestError(
@@ -70,7 +70,7 @@ def load(api: Api, cache_dir: Path, *, offline: bool = False, max_age_s: float =
     types = [_type(said, offered[said["InstanceType"]]) for said in found]
     if not types:
         raise SetupError(f"{api.region} offers no instance types", next_step="is the Region's name right?")
-    return _catalogue(api.region, answer_cache.keep(path, [asdict(one) for one in types if one is not None]))
+    return _catalogue(api.region, answer_cache.write(path, [asdict(one) for one in types if one is not None]))
 
 
 def _offered(api: Api) -> Mapping[str, tuple[str, ...]]:
@@ -92,7 +92,7 @@ def _described(api: Api, names: Sequence[str]) -> Iterable[Any]:
     """What the API says of each type, some hundreds at a time: by name a page does not wait for the one before it."""
 
     def some(start: int) -> list[Any]:
-        wanted = [exactly("instance-type", *names[start : start + _PER_CALL])]
+        wanted = [exact_filter("instance-type", *names[start : start + _PER_CALL])]
         what = "describing instance types"
         pages = api.pages(
             "ec2", "describe_instance_types", "InstanceTypes", what=what, Filters=wanted, MaxResults=_PER_CALL

@@ -21,15 +21,15 @@ class LaunchPlace:
         return f"{self.instance_type} in {self.zone}"
 
 
-def order(offered: Sequence[str], subnets: Mapping[str, Subnet], zones: Sequence[str] = ()) -> Sequence[str]:
+def order_zones(offered: Sequence[str], subnets: Mapping[str, Subnet], zones: Sequence[str] = ()) -> Sequence[str]:
     """The zones that offer a type and have a subnet of ours: as the campaign lists them, else by their names."""
     there = set(offered) & set(subnets)
     return [zone for zone in zones if zone in there] if zones else sorted(there)
 
 
-def places(wanted: TypeInfo, subnets: Mapping[str, Subnet], zones: Sequence[str] = ()) -> Sequence[LaunchPlace]:
+def list_places(wanted: TypeInfo, subnets: Mapping[str, Subnet], zones: Sequence[str] = ()) -> Sequence[LaunchPlace]:
     """Every place of one type, in order. Raises NotOfferedError when there is none."""
-    found = order(wanted.zones, subnets, zones)
+    found = order_zones(wanted.zones, subnets, zones)
     if not found:
         asked = ", ".join(zones or sorted(subnets))
         offers = f"; {', '.join(sorted(wanted.zones))} do" if wanted.zones else ""
@@ -40,7 +40,7 @@ def places(wanted: TypeInfo, subnets: Mapping[str, Subnet], zones: Sequence[str]
     return [LaunchPlace(instance_type=wanted.name, zone=zone, subnet=subnets[zone].id) for zone in found]
 
 
-def siblings(wanted: TypeInfo, types: Mapping[str, TypeInfo]) -> Sequence[TypeInfo]:
+def sibling_types(wanted: TypeInfo, types: Mapping[str, TypeInfo]) -> Sequence[TypeInfo]:
     """Other sizes of the family, the nearest in vCPUs first, of two as near the smaller. Metal is no other size."""
     others = [
         one for one in types.values() if one.family == wanted.family and one.name != wanted.name and not one.bare_metal
@@ -53,7 +53,7 @@ def _doublings(one: TypeInfo, other: TypeInfo) -> float:
     return larger / smaller
 
 
-def attempts(
+def list_attempts(
     wanted: TypeInfo,
     types: Mapping[str, TypeInfo],
     subnets: Mapping[str, Subnet],
@@ -65,18 +65,18 @@ def attempts(
 
     Raises NotOfferedError, before the first, when the type itself is offered nowhere here.
     """
-    yield from places(wanted, subnets, zones)
-    for other in siblings(wanted, types) if other_sizes else ():
-        for zone in order(other.zones, subnets, zones):
+    yield from list_places(wanted, subnets, zones)
+    for other in sibling_types(wanted, types) if other_sizes else ():
+        for zone in order_zones(other.zones, subnets, zones):
             yield LaunchPlace(instance_type=other.name, zone=zone, subnet=subnets[zone].id)
 
 
-def goes_on(error: BenchError) -> bool:
+def may_try_elsewhere(error: BenchError) -> bool:
     """Whether another place may do better. A quota, a missing permission or a wrong setting is the same everywhere."""
     return isinstance(error, CapacityError | PlaceError | NotOfferedError)
 
 
-def nowhere(wanted: str, failures: Sequence[tuple[LaunchPlace, BenchError]]) -> BenchError:
+def combine_failures(wanted: str, failures: Sequence[tuple[LaunchPlace, BenchError]]) -> BenchError:
     """The one error of all that was tried: "no capacity" as soon as one place had no room, else the last refusal."""
     tried = ", ".join(str(place) for place, _ in failures)
     full = [error for _, error in failures if isinstance(error, CapacityError)]

@@ -29,14 +29,14 @@ def load(
     types_age_s = 0.0 if refresh else catalogue.MAX_AGE_S
     found = catalogue.load(api, cache_dir, offline=offline, max_age_s=types_age_s)
     known = prices.load(api, cache_dir, market=market, offline=offline, max_age_s=0.0 if refresh else None)
-    return Listing(catalogue=prices.priced(found, known), prices=known, ages=(_of_types(found), _of_prices(known)))
+    return Listing(catalogue=prices.with_prices(found, known), prices=known, ages=(_of_types(found), _of_prices(known)))
 
 
 def _of_types(found: Catalogue) -> str:
-    return f"{found.region}: types as of {found.taken:%Y-%m-%d %H:%M} UTC, {answer_cache.age(found.taken)} ago"
+    return f"{found.region}: types as of {found.taken:%Y-%m-%d %H:%M} UTC, {answer_cache.age_text(found.taken)} ago"
 
 
 def _of_prices(known: Prices) -> str:
-    when = f" as of {known.taken:%Y-%m-%d %H:%M} UTC, {answer_cache.age(known.taken)} ago" if known.taken else ""
+    when = f" as of {known.taken:%Y-%m-%d %H:%M} UTC, {answer_cache.age_text(known.taken)} ago" if known.taken else ""
     words = f"{known.market} prices{when}" if when else f"{known.market} prices unknown"
     return words + (f": {known.why_unknown}" if known.why_unknown else "")

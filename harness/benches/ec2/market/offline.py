@@ -16,7 +16,7 @@ _REGION = re.compile(r"types-(?P<region>[a-z0-9-]+)(@.*)?\.json")
 def regions(cache_dir: Path, environ: Mapping[str, str] = os.environ) -> list[tuple[str, str]]:
     """Each Region with the age of its list, the newest first."""
     found = sorted(_lists(cache_dir, environ), key=lambda one: one[1].taken, reverse=True)
-    return [(region, f"types as of {answer_cache.age(kept.taken)} ago") for region, kept in found]
+    return [(region, f"types as of {answer_cache.age_text(kept.taken)} ago") for region, kept in found]
 
 
 def types(cache_dir: Path, region: str | None, environ: Mapping[str, str] = os.environ) -> list[tuple[str, str]]:
@@ -51,7 +51,7 @@ def _lists(cache_dir: Path, environ: Mapping[str, str]) -> Iterator[tuple[str, C
         if (named := _REGION.fullmatch(path.name)) is None:
             continue
         region = named["region"]
-        if path != answer_cache.place(cache_dir, "types", region, endpoint.format(region)):
+        if path != answer_cache.cache_file(cache_dir, "types", region, endpoint.format(region)):
             continue
         if (kept := answer_cache.read(path)) is not None:
             yield region, kept

@@ -57,7 +57,9 @@ def load(api: Api) -> Mapping[str, PlacementGroup]:
     return {group.name: group for group in groups}
 
 
-def decide(placement: str, region: str, instance_type: str, groups: Mapping[str, PlacementGroup]) -> GroupDecision:
+def decide_placement(
+    placement: str, region: str, instance_type: str, groups: Mapping[str, PlacementGroup]
+) -> GroupDecision:
     """What to do about one host. Raises RequestError for a group that is not there or that cannot be made."""
     if placement not in KEYWORDS:
         return _join(placement.removeprefix(EXISTING), region, instance_type, groups)
@@ -86,7 +88,7 @@ def room_for(groups: Mapping[str, PlacementGroup], decisions: list[GroupDecision
         )
 
 
-def observed(decision: GroupDecision, group_name: str | None) -> Placement:
+def observed_placement(decision: GroupDecision, group_name: str | None) -> Placement:
     """The evidence once the host runs: EC2's own word on the group that it is in outweighs what we meant to do."""
     if (decision.makes or decision.joins) and not group_name:
         words = f"meant to be {decision.evidence.detail}, and EC2 shows it in no placement group"

@@ -55,7 +55,7 @@ def load(
     Never raises for want of prices: who may not ask for them still gets the older ones, or none with the reason.
     """
     ask, usual_s = _usual(market)
-    path = answer_cache.place(cache_dir, f"prices-{market}", api.region, api.endpoint("ec2"))
+    path = answer_cache.cache_file(cache_dir, f"prices-{market}", api.region, api.endpoint("ec2"))
     kept = answer_cache.read(path)
     if kept is not None and (offline or kept.age_s() < (usual_s if max_age_s is None else max_age_s)):
         return Prices(market=market, taken=kept.taken, per_hour_usd=kept.content)
@@ -69,12 +69,12 @@ def load(
         return Prices(market=market, taken=taken, per_hour_usd=older, why_unknown=why)
     if not found:
         return Prices(market=market, taken=None, per_hour_usd={}, why_unknown=f"there are none for {api.region}")
-    return Prices(market=market, taken=answer_cache.keep(path, found).taken, per_hour_usd=found)
+    return Prices(market=market, taken=answer_cache.write(path, found).taken, per_hour_usd=found)
 
 
-def kept(api: Api, cache_dir: Path, *, market: str) -> Mapping[str, float]:
+def cached(api: Api, cache_dir: Path, *, market: str) -> Mapping[str, float]:
     """Those that were kept and are not too old to go by. Nobody is asked."""
-    found = answer_cache.read(answer_cache.place(cache_dir, f"prices-{market}", api.region, api.endpoint("ec2")))
+    found = answer_cache.read(answer_cache.cache_file(cache_dir, f"prices-{market}", api.region, api.endpoint("ec2")))
     return found.content if found is not None and found.age_s() < _usual(market)[1] else {}
 
 
@@ -83,7 +83,7 @@ def _usual(market: str) -> tuple[Callable[[Api], dict[str, float]], float]:
     return (_spot, SPOT_MAX_AGE_S) if market == "spot" else (_on_demand, ON_DEMAND_MAX_AGE_S)
 
 
-def priced(catalogue: Catalogue, prices: Prices) -> Catalogue:
+def with_prices(catalogue: Catalogue, prices: Prices) -> Catalogue:
     """The same types with their prices, None where there is none."""
     known = prices.per_hour_usd
     types = {name: replace(one, price_per_hour_usd=known.get(name)) for name, one in catalogue.types.items()}
@@ -153,7 +153,7 @@ def _spot(api: Api) -> dict[str, float]:
         "SpotPriceHistory",
         what="asking for spot prices",
         ProductDescriptions=[_SPOT_PRODUCT],
-        StartTime=answer_cache.now(),
+        StartTime=answer_cache.utc_now(),
         MaxResults=_PER_SPOT_PAGE,
     )
     newest: dict[tuple[str, str], tuple[datetime.datetime, float]] = {}

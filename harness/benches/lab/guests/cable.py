@@ -28,7 +28,7 @@ class CableEnd:
     mac: str
 
 
-def end(record: GuestRecord) -> CableEnd:
+def cable_end(record: GuestRecord) -> CableEnd:
     """The end that a host would have."""
     return CableEnd(
         token=record.token,
@@ -37,7 +37,7 @@ def end(record: GuestRecord) -> CableEnd:
     )
 
 
-def join(one: CableEnd, other: CableEnd) -> None:
+def lay_cable(one: CableEnd, other: CableEnd) -> None:
     """Lay a cable between two running hosts. Raises RequestError where one has a cable or another card already."""
     if one.token == other.token:
         raise RequestError(f"{one.token} cannot be joined with itself", next_step="name two hosts")

@@ -25,10 +25,10 @@ class ColdStart(Restoration):
 
     def _start_guest(self) -> ProcessId:
         self.progress(f"starting a guest from the snapshot's disk ({self.hardware.accelerator})")
-        return self._start_qemu([*command_line.guest(self.hardware), "-S"])
+        return self._start_qemu([*command_line.boot_arguments(self.hardware), "-S"])
 
     def _come_up(self, monitor: Qmp, cards: Mapping[str, ProcessId]) -> None:
-        address, port = loopback_address.take(monitor, str(self.record.folder))
+        address, port = loopback_address.listen_for_ssh(monitor, str(self.record.folder))
         self._note("plug its cards in and boot it", address=address, port=port)
         self._add_devices(monitor, cards)
         self.progress("booting it, half a minute to a minute")

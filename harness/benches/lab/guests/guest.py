@@ -20,7 +20,7 @@ from harness.benches.lab.io import guest_agent, qmp
 from harness.benches.lab.io.guest_agent import GuestAgent
 from harness.benches.lab.io.qmp import Qmp
 from harness.benches.lab.parts import golden, qemu_process
-from harness.benches.lab.parts.command_line import ENA_SLOT, OTHER_SLOT, Hardware, restored
+from harness.benches.lab.parts.command_line import ENA_SLOT, OTHER_SLOT, Hardware, restore_arguments
 from harness.benches.lab.parts.golden import GoldenGuest
 from harness.benches.lab.parts.qemu import Qemu
 from harness.benches.lab.processes import process_tags, runtime_dir
@@ -73,7 +73,9 @@ class Restoration:
     def run(self) -> GuestRecord:
         """Bring the host up. Raises CapacityError, SetupError or CommandError; the record then tells what was made."""
         self._make_keys_and_disk()
-        with guest_slots.one(most=self.workshop.most_guests, memory_mib=self.truth.memory_mib, progress=self.progress):
+        with guest_slots.guest_slot(
+            most=self.workshop.most_guests, memory_mib=self.truth.memory_mib, progress=self.progress
+        ):
             guest = self._start("guest", self._start_guest)
         ntp = self._start("ntp", lambda: self._start_ntp(guest))
         cards = {name: self._start(name, partial(self._start_device, card, guest)) for name, card in self._cards()}
@@ -93,11 +95,11 @@ class Restoration:
         for path in (self.record.private_key, self.record.host_key):
             keys.generate(path, self.record.token.slug)
         golden.overlay(self.workshop.qemu, self.workshop.golden.disk, "qcow2", self.record.overlay)
-        runtime_dir.empty(self.record.sockets)
+        runtime_dir.make_empty(self.record.sockets)
 
     def _start_guest(self) -> ProcessId:
         self.progress(f"restoring a guest from the golden one ({self.hardware.accelerator})")
-        return self._start_qemu(restored(self.hardware))
+        return self._start_qemu(restore_arguments(self.hardware))
 
     def _start_qemu(self, words: list[str]) -> ProcessId:
         record = self.record
@@ -110,7 +112,7 @@ class Restoration:
             token=str(record.token),
             read=self.workshop.golden.made_of,
         )
-        proc.prefer(guest, niceness=side_processes.NICENESS)
+        proc.raise_priority(guest, niceness=side_processes.NICENESS)
         return guest
 
     def _start_ntp(self, guest: ProcessId) -> ProcessId:
@@ -150,7 +152,7 @@ class Restoration:
         self._note("restore memory, take an address")
         monitor.do("migrate-set-capabilities", capabilities=[{"capability": "mapped-ram", "state": True}])
         monitor.do("migrate-incoming", uri=f"file:{self.workshop.golden.memory}")
-        address, port = loopback_address.take(monitor, str(self.record.folder))
+        address, port = loopback_address.listen_for_ssh(monitor, str(self.record.folder))
         monitor.migrated(deadline_s=_RESTORE_DEADLINE_S)
         monitor.do("cont")
         self._note("give it its identity", address=address, port=port)
@@ -183,7 +185,7 @@ class Restoration:
         for name, card in self._cards():
             self.progress("plugging its ENA card in" if name == "device" else "plugging another ENA card in")
             self._note(f"plug the {name} in")
-            side_processes.listening(running[name], card.socket, card.log)
+            side_processes.wait_for_device(running[name], card.socket, card.log)
             slot = ENA_SLOT if name == "device" else OTHER_SLOT
             socket = {"path": str(card.socket), "type": "unix"}
             monitor.do("device_add", driver="vfio-user-pci", id=slot.removesuffix("-slot"), bus=slot, socket=socket)

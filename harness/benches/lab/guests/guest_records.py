@@ -77,7 +77,7 @@ class GuestRecords:
 
     def begin(self, record: GuestRecord) -> GuestRecord:
         """Make the host's folder and write its first record. Raises FileExistsError when the folder is there."""
-        cache_build.writable(self.root)
+        cache_build.make_writable(self.root)
         record.folder.mkdir()
         return self.write(record)
 

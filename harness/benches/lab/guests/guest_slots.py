@@ -20,16 +20,16 @@ _BESIDE_GUEST_MIB = 256  # QEMU itself, its device and the NTP server
 
 
 @contextmanager
-def one(*, most: int, memory_mib: int, progress: Progress, wait_s: float = WAIT_S) -> Iterator[None]:
+def guest_slot(*, most: int, memory_mib: int, progress: Progress, wait_s: float = WAIT_S) -> Iterator[None]:
     """Start a guest inside this block. Raises CapacityError when no place comes free in time, or for want of memory."""
-    fits(memory_mib)
-    with (runtime_dir.root() / "places.lock").open("w") as lock:
+    require_memory(memory_mib)
+    with (runtime_dir.sockets_root() / "places.lock").open("w") as lock:
         _wait(lambda: _free(lock.fileno(), most), most, progress, wait_s)
-        fits(memory_mib)
+        require_memory(memory_mib)
         yield
 
 
-def fits(memory_mib: int, meminfo: Path = Path("/proc/meminfo")) -> None:
+def require_memory(memory_mib: int, meminfo: Path = Path("/proc/meminfo")) -> None:
     """Raises CapacityError when this machine has not so much memory free."""
     needed_mib = memory_mib + _BESIDE_GUEST_MIB
     found = re.search(r"^MemAvailable:\s+(\d+) kB", meminfo.read_text(), re.MULTILINE)
@@ -38,15 +38,15 @@ def fits(memory_mib: int, meminfo: Path = Path("/proc/meminfo")) -> None:
         raise CapacityError(f"the guest needs {needed_mib} MiB of memory and this machine has {free_mib} MiB available")
 
 
-def guests() -> list[process_tags.TaggedProcess]:
+def running_guests() -> list[process_tags.TaggedProcess]:
     """The guests that run on this machine now."""
-    return process_tags.running(lambda marked: marked.role == process_tags.GUEST)
+    return process_tags.running_processes(lambda marked: marked.role == process_tags.GUEST)
 
 
 def _free(lock: int, most: int) -> bool:
     """Whether a place is free; if so, the lock is ours."""
     fcntl.flock(lock, fcntl.LOCK_EX)
-    if len(guests()) < most:
+    if len(running_guests()) < most:
         return True
     fcntl.flock(lock, fcntl.LOCK_UN)
     return False
@@ -56,7 +56,7 @@ def _wait(free: Callable[[], bool], most: int, progress: Progress, wait_s: float
     begun, next_word_s = time.monotonic(), 0.0
     while not free():
         waited_s = time.monotonic() - begun
-        holders = ", ".join(sorted(guest.token for guest in guests()))
+        holders = ", ".join(sorted(guest.token for guest in running_guests()))
         if waited_s > wait_s:
             raise CapacityError(
                 f"all {most} places for lab guests stayed taken for {wait_s:.0f} s by {holders}",

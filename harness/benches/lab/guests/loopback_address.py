@@ -12,18 +12,18 @@ HIGH_PORT = 10022  # where this user may not listen on ports below 1024, or the 
 _TRIES = 64
 
 
-def candidates(name: str, tries: int = _TRIES) -> Iterator[str]:
+def candidate_addresses(name: str, tries: int = _TRIES) -> Iterator[str]:
     """Addresses 127.0.x.y with x from 1 to 254 and y from 1 to 254, in an order that depends on the name alone."""
     for number in range(tries):
         first, second = hashlib.sha256(f"{name} {number}".encode()).digest()[:2]
         yield f"127.0.{first % 254 + 1}.{second % 254 + 1}"
 
 
-def take(monitor: Qmp, name: str) -> tuple[str, int]:
+def listen_for_ssh(monitor: Qmp, name: str) -> tuple[str, int]:
     """Let QEMU listen for the guest's SSH. It cannot take what another holds, so this needs no lock and no books."""
     words = ""
     for port in (SSH_PORT, HIGH_PORT):
-        for address in candidates(name, 4 if port == SSH_PORT else _TRIES):
+        for address in candidate_addresses(name, 4 if port == SSH_PORT else _TRIES):
             words = monitor.monitor(f"hostfwd_add {SSH} tcp:{address}:{port}-:{SSH_PORT}")
             if not words:
                 return address, port

@@ -29,14 +29,14 @@ def resources(records: GuestRecords) -> list[Resource]:
     folders = records.folders()
     found = [resource for folder in folders for resource in _resources_of(folder)]
     known = {resource.name for resource in found}
-    for marked in process_tags.running(lambda marked: marked.folder.parent == records.root):
+    for marked in process_tags.running_processes(lambda marked: marked.folder.parent == records.root):
         if str(marked.process.pid) not in known:
-            token = str(token_of(marked.folder))
+            token = str(read_token(marked.folder))
             found.append(Resource(token=token, kind="process", name=str(marked.process.pid), detail=marked.role))
     return found
 
 
-def token_of(folder: Path) -> Token:
+def read_token(folder: Path) -> Token:
     """The token of a host's folder: as recorded or, where its maker was killed before that, as its name tells."""
     record = read(folder)
     if record is not None:
@@ -47,12 +47,12 @@ def token_of(folder: Path) -> Token:
 
 
 def _resources_of(folder: Path) -> list[Resource]:
-    token, record, sockets = str(token_of(folder)), read(folder), runtime_dir.path_for(folder)
+    token, record, sockets = str(read_token(folder)), read(folder), runtime_dir.path_for(folder)
     detail = _told(record) if record else "its maker was killed before its first record"
     found = [Resource(token=token, kind="folder", name=str(folder), detail=detail)]
     if sockets.exists():
         found.append(Resource(token=token, kind="folder", name=str(sockets), detail="sockets"))
-    for marked in process_tags.of(folder):
+    for marked in process_tags.processes_of_folder(folder):
         found.append(Resource(token=token, kind="process", name=str(marked.process.pid), detail=marked.role))
     return found
 

@@ -76,7 +76,7 @@ def second_opinion(process: ProcessId, socket: Path, log: Path) -> str:
     return f"{NTP_SERVER} {NTP_PORT}"
 
 
-def listening(process: ProcessId, socket: Path, log: Path) -> None:
+def wait_for_device(process: ProcessId, socket: Path, log: Path) -> None:
     """Wait until the device listens."""
     _wait(socket.exists, process, log, "ena_device")
 
@@ -85,8 +85,8 @@ def _start(words: list[str], record: GuestRecord, log: Path, guest: int, assets:
     environment = process_tags.environment(record.folder, words[0], str(record.token))
     view = replace(
         view,
-        read=(*confinement.python(), *view.read),
-        copy=(confinement.compiled(assets / "lab" / words[0]),),
+        read=(*confinement.python_view(), *view.read),
+        copy=(confinement.compile_package(assets / "lab" / words[0]),),
         write=(record.sockets,),
     )
     program = [str(confinement.INTERPRETER), "-m", *words, "--end-with", str(guest)]
@@ -95,7 +95,7 @@ def _start(words: list[str], record: GuestRecord, log: Path, guest: int, assets:
         log=log,
         env={**environment, "PYTHONPATH": str(assets / "lab"), "PYTHONUNBUFFERED": "1"},
     )
-    proc.prefer(process, niceness=NICENESS)
+    proc.raise_priority(process, niceness=NICENESS)
     return process
 
 

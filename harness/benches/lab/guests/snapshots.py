@@ -100,7 +100,7 @@ class Snapshots:
         self._free(name)
         if not (record.ready and record.processes["guest"].alive()):
             raise RequestError(f"{record.token.host} does not run: its disk may not be whole")
-        cache_build.room(cache_build.writable(self.root), _NEEDED_MIB, f"snapshot {name}")
+        cache_build.require_disk(cache_build.make_writable(self.root), _NEEDED_MIB, f"snapshot {name}")
         made = []
 
         def build(half: Path) -> None:
@@ -108,7 +108,7 @@ class Snapshots:
             progress(f"copying the disk of {record.token.host}")
             _fill(half, name, record)
 
-        folder = cache_build.once(self.root / name, f"snapshot {name}", build, progress)
+        folder = cache_build.build_once(self.root / name, f"snapshot {name}", build, progress)
         if not made:
             self._free(name)  # another process was quicker
         snapshot = _read(folder)
@@ -118,7 +118,7 @@ class Snapshots:
     @contextmanager
     def in_use(self) -> Iterator[None]:
         """Nothing is deleted within this block."""
-        with (cache_build.writable(self.root) / ".lock").open("w") as lock:
+        with (cache_build.make_writable(self.root) / ".lock").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_SH)
             yield
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from harness.benches.bench import Progress
 from harness.benches.lab.io import guest_agent
 from harness.benches.lab.parts import cache_build, golden, qemu_process
-from harness.benches.lab.parts.command_line import Hardware, guest
+from harness.benches.lab.parts.command_line import Hardware, boot_arguments
 from harness.benches.lab.parts.disk_image import DiskImage
 from harness.benches.lab.parts.qemu import Qemu
 from harness.benches.lab.processes import runtime_dir
@@ -21,12 +21,12 @@ KVM, EMULATION = "kvm", "tcg"
 _DEADLINE_S = 15.0  # a guest under KVM is up in three to five seconds
 
 
-def decide(cache: Path, qemu: Qemu, image: DiskImage, progress: Progress) -> str:
+def choose_accelerator(cache: Path, qemu: Qemu, image: DiskImage, progress: Progress) -> str:
     """`kvm` or `tcg`; tried once for each host kernel and QEMU, then remembered in the cache."""
     if not os.access("/dev/kvm", os.R_OK | os.W_OK):
         return EMULATION
     memory = cache / "acceleration.json"
-    asked = {"host_kernel": platform.release(), "processor": golden.processor(), "qemu": qemu.version}
+    asked = {"host_kernel": platform.release(), "processor": golden.processor_name(), "qemu": qemu.version}
     known = _known(memory)
     if known.get("asked") == asked and known.get("answer") in (KVM, EMULATION):
         return str(known["answer"])
@@ -52,7 +52,7 @@ def _boots(cache: Path, qemu: Qemu, image: DiskImage, progress: Progress) -> boo
     folder = cache / f"try-kvm{cache_build.HALF}-{os.getpid()}"
     cache_build.discard(folder)
     folder.mkdir()
-    sockets = runtime_dir.empty(runtime_dir.path_for(folder))
+    sockets = runtime_dir.make_empty(runtime_dir.path_for(folder))
     try:
         return _hello(qemu, image, folder, sockets)
     finally:
@@ -73,7 +73,9 @@ def _hello(qemu: Qemu, image: DiskImage, folder: Path, sockets: Path) -> bool:
         sockets=sockets,
     )
     token = f"lab/try-kvm/{os.getpid()}"
-    process = qemu_process.start(qemu, hardware, guest(hardware), folder=folder, role="try-kvm", token=token, read=())
+    process = qemu_process.start(
+        qemu, hardware, boot_arguments(hardware), folder=folder, role="try-kvm", token=token, read=()
+    )
     try:
         with guest_agent.connected(hardware.agent, deadline_s=5) as port:
             port.ask("hello", deadline_s=_DEADLINE_S)

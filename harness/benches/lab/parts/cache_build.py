@@ -25,13 +25,13 @@ KEPT_UNUSED_S = 3 * 86_400
 _REMOVAL_DEADLINE_S = 15.0
 
 
-def once(folder: Path, what: str, build: Callable[[Path], None], progress: Progress) -> Path:
+def build_once(folder: Path, what: str, build: Callable[[Path], None], progress: Progress) -> Path:
     """The folder, built by `build(half)` if it is not there. Raises what `build` raises, and SetupError."""
     if folder.is_dir():
         with suppress(OSError):
             os.utime(folder)  # used today: prune() looks at this
         return folder
-    writable(folder.parent)
+    make_writable(folder.parent)
     with _locked(folder.with_name(folder.name + ".lock"), what, progress), terminations_interrupt():
         if folder.is_dir():
             return folder
@@ -91,7 +91,7 @@ def prune(cache: Path, pattern: str, now_s: float) -> list[Path]:
     return old
 
 
-def writable(folder: Path) -> Path:
+def make_writable(folder: Path) -> Path:
     """The folder, made if need be. Raises SetupError when it cannot be written."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -107,7 +107,7 @@ def writable(folder: Path) -> Path:
     return folder
 
 
-def room(folder: Path, needed_mib: int, what: str) -> None:
+def require_disk(folder: Path, needed_mib: int, what: str) -> None:
     """Raises SetupError when the disk under `folder` has less than `needed_mib` free."""
     free_mib = shutil.disk_usage(folder).free // 2**20
     if free_mib < needed_mib:

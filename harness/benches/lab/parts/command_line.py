@@ -78,7 +78,7 @@ class Hardware:
         return self.sockets / "truth"
 
 
-def guest(hardware: Hardware) -> list[str]:
+def boot_arguments(hardware: Hardware) -> list[str]:
     """QEMU's arguments for a guest that boots.
 
     Memory is shared since the ENA device, another process, reads and writes it. What the guest has flushed to its disk
@@ -138,6 +138,6 @@ def _network(hardware: Hardware) -> list[str]:
     ]
 
 
-def restored(hardware: Hardware) -> list[str]:
+def restore_arguments(hardware: Hardware) -> list[str]:
     """QEMU's arguments for the same guest, waiting to be filled from a golden snapshot."""
-    return [*guest(hardware), "-incoming", "defer"]
+    return [*boot_arguments(hardware), "-incoming", "defer"]

@@ -45,7 +45,7 @@ def ensure(cache: Path, assets: Path, progress: Progress, *, wide: bool = False)
     """The image of the recipe in `assets`. Raises SetupError or CommandError."""
     what, name = ("wide guest image", "image-wide-") if wide else ("guest image", "image-")
     folder = cache / (name + recipe_hash(assets, wide=wide))
-    cache_build.once(folder, what, lambda half: _build(half, cache, assets, progress, wide=wide), progress)
+    cache_build.build_once(folder, what, lambda half: _build(half, cache, assets, progress, wide=wide), progress)
     releases = json.loads((folder / "kernels.json").read_text())
     return DiskImage(folder=folder, releases={Kernel(kernel): release for kernel, release in releases.items()})
 
@@ -70,12 +70,12 @@ def _build(half: Path, cache: Path, assets: Path, progress: Progress, *, wide: b
     what, pattern, long = "guest image", "image-[!w]*", "about a minute"
     if wide:
         what, pattern, long = "wide guest image", "image-wide-*", "about two minutes"
-    cache_build.room(half, _NEEDED_MIB + wide * _WIDER_MIB, f"the {what}")
+    cache_build.require_disk(half, _NEEDED_MIB + wide * _WIDER_MIB, f"the {what}")
     others = [path.name for path in cache.glob(pattern) if path.is_dir() and path != half]
     progress(f"building the {what} ({'its recipe changed' if others else 'there is none yet'}), {long}")
     root, recipes = half / "root", [assets / "lab/image", *([assets / "lab/image-wide"] if wide else [])]
     packages = [package for recipe in recipes for package in _packages(recipe)]
-    mmdebstrap.run(root, cache, variant="minbase", include=packages, options=_options(recipes))
+    mmdebstrap.make_root(root, cache, variant="minbase", include=packages, options=_options(recipes))
     kernels = _kernels([path.name.removeprefix("vmlinuz-") for path in (root / "boot").glob("vmlinuz-*")])
     for release in kernels.values():
         for name in (f"vmlinuz-{release}", f"initrd.img-{release}"):
@@ -99,7 +99,9 @@ def _kernels(releases: Sequence[str]) -> dict[Kernel, str]:
 
 def _inside(half: Path, *argv: str) -> None:
     proc.run(
-        [*mmdebstrap.inside(), *argv], timeout_s=_DEADLINE_S, env={**process_tags.environment(half, "build"), **_SBIN}
+        [*mmdebstrap.command_prefix(), *argv],
+        timeout_s=_DEADLINE_S,
+        env={**process_tags.environment(half, "build"), **_SBIN},
     )
 
 

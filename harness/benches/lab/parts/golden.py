@@ -11,7 +11,7 @@ from pathlib import Path
 from harness.benches.bench import Progress
 from harness.benches.lab.io import guest_agent, qmp
 from harness.benches.lab.parts import cache_build, qemu_process
-from harness.benches.lab.parts.command_line import Hardware, guest
+from harness.benches.lab.parts.command_line import Hardware, boot_arguments
 from harness.benches.lab.parts.disk_image import DiskImage
 from harness.benches.lab.parts.qemu import Qemu
 from harness.benches.lab.processes import confinement, process_tags, runtime_dir
@@ -74,13 +74,13 @@ def ensure(
         memory_mib=memory_mib,
     )
     what = f"golden guest with kernel {image.releases[kernel]}"
-    cache_build.once(wanted.folder, what, lambda half: _build(half, wanted, qemu, what, progress), progress)
+    cache_build.build_once(wanted.folder, what, lambda half: _build(half, wanted, qemu, what, progress), progress)
     return wanted
 
 
 def stop_builds() -> None:
     """End the golden guests that this process is booting, so that the threads that wait for them give up."""
-    for marked in process_tags.running(lambda marked: marked.role == _ROLE and marked.token == _token()):
+    for marked in process_tags.running_processes(lambda marked: marked.role == _ROLE and marked.token == _token()):
         proc.end(marked.process)
 
 
@@ -107,30 +107,32 @@ def _key(qemu: Qemu, image: DiskImage, kernel: Kernel, accelerator: str, memory_
         serial_log=nowhere,
         sockets=nowhere,
     )
-    parts = [qemu.version, image.folder.name, *guest(machine), processor()]
+    parts = [qemu.version, image.folder.name, *boot_arguments(machine), processor_name()]
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:12]
 
 
-def processor(cpuinfo: Path = Path("/proc/cpuinfo")) -> str:
+def processor_name(cpuinfo: Path = Path("/proc/cpuinfo")) -> str:
     """The name of this machine's processor."""
     found = re.search(r"^model name\s*:\s*(.*)$", cpuinfo.read_text(), re.MULTILINE)
     return found[1] if found else platform.machine()
 
 
 def _build(half: Path, wanted: GoldenGuest, qemu: Qemu, what: str, progress: Progress) -> None:
-    cache_build.room(half, _NEEDED_MIB, what)
+    cache_build.require_disk(half, _NEEDED_MIB, what)
     progress(f"{what}: booting it once ({wanted.accelerator}), half a minute to a minute")
     disk = half / "disk.qcow2"
     overlay(qemu, wanted.image.disk, "raw", disk)
-    sockets = runtime_dir.empty(runtime_dir.path_for(half))
+    sockets = runtime_dir.make_empty(runtime_dir.path_for(half))
     hardware = wanted.hardware(disk=disk, serial_log=half / "serial.log", sockets=sockets)
-    process = qemu_process.start(qemu, hardware, guest(hardware), folder=half, role=_ROLE, token=_token(), read=())
+    process = qemu_process.start(
+        qemu, hardware, boot_arguments(hardware), folder=half, role=_ROLE, token=_token(), read=()
+    )
     try:
         _boot(hardware, half, what)
         progress(f"{what}: saving it with its memory")
         memory = half / "memory"
         memory.touch(mode=0o600)
-        confinement.give(half, memory)
+        confinement.give_to_guest(half, memory)
         _save(hardware, memory)
     finally:
         proc.end(process)

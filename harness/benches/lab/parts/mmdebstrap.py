@@ -13,12 +13,12 @@ from harness.system import capped_output, proc
 _DEADLINE_S = 1800.0
 
 
-def run(root: Path, cache: Path, *, variant: str, include: Sequence[str], options: Sequence[str] = ()) -> None:
+def make_root(root: Path, cache: Path, *, variant: str, include: Sequence[str], options: Sequence[str] = ()) -> None:
     """Make `root`. Packages are kept in the cache and taken from there the next time."""
     _passable(cache.parent, cache, root.parent)
     sources = root.with_name(root.name + ".sources.list")
     sources.write_text(apt_sources.lines())
-    packages = shlex.quote(str(cache_build.writable(cache / "packages")))
+    packages = shlex.quote(str(cache_build.make_writable(cache / "packages")))
     keep = [
         "--skip=download/empty",
         "--skip=essential/unlink",
@@ -69,6 +69,6 @@ def _apart() -> tuple[str, ...]:
     return words if allowed else ()
 
 
-def inside() -> tuple[str, ...]:
+def command_prefix() -> tuple[str, ...]:
     """Words before a command that must see the users of a root as mmdebstrap made them: none for root itself."""
     return () if os.geteuid() == 0 else ("unshare", "--map-auto", "--map-root-user")

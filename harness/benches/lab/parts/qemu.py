@@ -81,17 +81,17 @@ def version_and_sandbox(system: tuple[str, ...], environment: Mapping[str, str])
 
 def _private_folder(cache: Path, progress: Progress) -> Path:
     recipe = hashlib.sha256(repr((PACKAGES, apt_sources.SUITES)).encode()).hexdigest()[:12]
-    return cache_build.once(
+    return cache_build.build_once(
         cache / f"qemu-{recipe}", "private copy of QEMU", lambda half: _unpack(half, cache, progress), progress
     )
 
 
 def _unpack(half: Path, cache: Path, progress: Progress) -> None:
     """Debian's own packages and what they depend on, unpacked and not installed."""
-    cache_build.room(half, _NEEDED_MIB, "the private copy of QEMU")
+    cache_build.require_disk(half, _NEEDED_MIB, "the private copy of QEMU")
     progress(f"QEMU {LEAST[0]}.{LEAST[1]} or later is not installed: unpacking a private copy from Debian's packages")
     root = half / "root"
-    mmdebstrap.run(
+    mmdebstrap.make_root(
         root,
         cache,
         variant="extract",

@@ -35,10 +35,10 @@ def start(
     _keep_console(hardware, folder, token)
     with hardware.truth_page.open("wb") as page:
         page.truncate(TRUTH_PAGE_BYTES)
-    confinement.admit(folder, sockets=hardware.sockets)
-    confinement.give(folder, hardware.disk, hardware.console, hardware.truth_page)
+    confinement.let_guest_in(folder, sockets=hardware.sockets)
+    confinement.give_to_guest(folder, hardware.disk, hardware.console, hardware.truth_page)
     made_of = (hardware.kernel.parent, *read)
-    confinement.share(*made_of, *qemu.folders)
+    confinement.share_read_only(*made_of, *qemu.folders)
     view = FileView(
         read=(*made_of, *qemu.folders[:1]),
         write=(folder, hardware.sockets),

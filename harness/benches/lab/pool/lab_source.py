@@ -9,7 +9,7 @@ most. It is not set again: the agent could do so by a shell only, which takes 0.
 from dataclasses import dataclass
 
 from harness.benches.bench import Progress
-from harness.benches.lab.bench import LabBench, truth_of
+from harness.benches.lab.bench import LabBench, find_truth
 from harness.benches.lab.guests.guest_records import GuestRecord
 from harness.benches.lab.io.guest_agent import GuestAgent
 from harness.benches.lab.io.json_lines import JsonLines
@@ -40,7 +40,7 @@ class LabSource:
     """Guests of one lab type for a pool: made and removed by the bench, named after the process that keeps them."""
 
     def __init__(self, bench: LabBench, instance_type: str) -> None:
-        self._bench, self._truth = bench, truth_of(instance_type)
+        self._bench, self._truth = bench, find_truth(instance_type)
         self._run = adhoc_runs.run_name()
 
     def make(self, number: int, progress: Progress) -> WarmHost:
@@ -80,7 +80,7 @@ class LabSource:
 
 def open_pool(bench: LabBench, instance_type: str, rules: PoolRules, progress: Progress) -> WarmPool[WarmHost]:
     """A pool of hosts of one type, once all that they are made from is there. Raises RequestError and SetupError."""
-    if not truth_of(instance_type).ssh:
+    if not find_truth(instance_type).ssh:
         raise RequestError(f"{instance_type} lets nobody in: warm hosts of it are of no use")
     bench.prepare([instance_type], progress)
     return WarmPool(rules, LabSource(bench, instance_type), progress=progress)

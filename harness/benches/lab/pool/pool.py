@@ -21,8 +21,8 @@ from harness.benches.lab.pool.pool_state import (
     PoolRules,
     PoolState,
     RemoveGuest,
-    decide,
     given_up,
+    next_action,
 )
 from harness.errors import CleanupError, HarnessError
 
@@ -221,7 +221,7 @@ class WarmPool(Generic[G]):
         """The next thing to do, begun; None when there is nothing to do any more."""
         with self._changed:
             while not self._closed:
-                action = decide(self._stock, self._rules, self._now())
+                action = next_action(self._stock, self._rules, self._now())
                 if not isinstance(action, Pause):
                     self._note(self._stock.begun(action))
                     return action

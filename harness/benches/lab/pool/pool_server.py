@@ -97,12 +97,12 @@ class PoolServer:
 
 
 @contextmanager
-def guest(bench: LabBench, instance_type: str, *, timeout_s: float) -> Iterator[Machine | None]:
+def pooled_guest(bench: LabBench, instance_type: str, *, timeout_s: float) -> Iterator[Machine | None]:
     """A warm guest of the pool that some process keeps, for the time of this block; None where none is kept.
 
     Raises BenchError with the pool's words.
     """
-    path = place(bench, instance_type)
+    path = socket_path(bench, instance_type)
     if not _connected(path):
         yield None
         return
@@ -121,7 +121,7 @@ def guest(bench: LabBench, instance_type: str, *, timeout_s: float) -> Iterator[
         lines.close()
 
 
-def place(bench: LabBench, instance_type: str) -> Path:
+def socket_path(bench: LabBench, instance_type: str) -> Path:
     """The counter's socket: one for each type and state directory."""
     return runtime_dir.path_for(bench.records.root.parent / f"pool-{instance_type}").with_suffix(".pool")
 

@@ -1,7 +1,7 @@
-"""What is there, and what should be done next, so that guests are warm when somebody asks? Pure: the time is passed in.
+"""Decide what a pool of warm guests does next. Pure: the time is passed in.
 
-Guests go by number and those who ask by ticket; both are given in ascending order. `Stock` is all that a pool knows;
-each of its methods returns the stock after one event. Times are seconds of one monotonic clock.
+Guests have numbers and waiting clients have tickets; both are given in ascending order. `PoolState` is all that a pool
+knows; each of its methods returns the state after one event. Times are seconds of one monotonic clock.
 """
 
 from collections.abc import Iterator
@@ -158,7 +158,7 @@ class PoolState:
         return replace(self, warm=tuple(warm for warm in self.warm if warm.number != number))
 
 
-def decide(stock: PoolState, rules: PoolRules, now_s: float) -> Action:
+def next_action(stock: PoolState, rules: PoolRules, now_s: float) -> Action:
     """What to do next: what is no good goes first, then the stock is filled up, then it is looked after."""
     if stock.dead:
         return RemoveGuest(number=stock.dead[0], why="it does not answer")

@@ -54,15 +54,15 @@ INTERPRETER = Path(sys.base_prefix) / "bin" / f"python{sys.version_info.major}.{
 """The Python that a virtual environment is made from: guests' users may not be allowed into the environment itself."""
 
 
-def python() -> tuple[Path, ...]:
+def python_view() -> tuple[Path, ...]:
     """What a Python program must see of it, where it needs the standard library alone."""
     return (Path(sys.base_prefix),)
 
 
 @functools.cache
-def compiled(package: Path) -> Path:
+def compile_package(package: Path) -> Path:
     """The package, compiled where it lies: whoever is confined sees a copy, and would compile that at each start."""
-    if confines():
+    if can_confine():
         compileall.compile_dir(package, quiet=2)
     return package
 
@@ -72,12 +72,12 @@ def command(program: Sequence[str], folder: Path, view: FileView) -> list[str]:
 
     Where it is not, the program gains no rights at least.
     """
-    if confines():
-        return _confined(program, user_of(folder), view)
+    if can_confine():
+        return _confined(program, guest_uid(folder), view)
     return [_setpriv(), "--no-new-privs", "--", *program]
 
 
-def user_of(folder: Path) -> int:
+def guest_uid(folder: Path) -> int:
     """The user of the guest whose folder it is, the same one each time. It has no account."""
     number = int.from_bytes(hashlib.sha256(str(folder).encode()).digest()[:8], "big")
     while _has_account(user := FIRST_USER + number % USERS):
@@ -85,21 +85,21 @@ def user_of(folder: Path) -> int:
     return user
 
 
-def ours(uid: int) -> bool:
+def is_lab_uid(uid: int) -> bool:
     """Whether processes of this user may be this lab's."""
     return uid == os.geteuid() or (os.geteuid() == 0 and FIRST_USER <= uid < FIRST_USER + USERS)
 
 
-def confines() -> bool:
+def can_confine() -> bool:
     """Whether guests' processes run as users of their own."""
-    return os.geteuid() == 0 and not why_not()
+    return os.geteuid() == 0 and not why_not_confined()
 
 
 @functools.cache
-def why_not() -> str:
+def why_not_confined() -> str:
     """Why root cannot start a program that is confined on this machine: what a trial says, or nothing."""
     try:
-        trial = _confined([str(INTERPRETER), "-c", "pass"], FIRST_USER, FileView(read=python()))
+        trial = _confined([str(INTERPRETER), "-c", "pass"], FIRST_USER, FileView(read=python_view()))
         done = proc.run(trial, timeout_s=_TRIAL_DEADLINE_S, check=False)
     except HarnessError as error:
         return error.message
@@ -107,44 +107,44 @@ def why_not() -> str:
     return "" if done.status == 0 else (words[-1] if words else f"status {done.status}")
 
 
-def warning() -> str:
+def unconfined_warning() -> str:
     """What root should know of guests that cannot be confined, or nothing."""
-    if os.geteuid() == 0 and why_not():
-        return f"guests run as root, as this machine lets nobody confine them: {why_not()}"
+    if os.geteuid() == 0 and why_not_confined():
+        return f"guests run as root, as this machine lets nobody confine them: {why_not_confined()}"
     return ""
 
 
-def described() -> str:
+def describe() -> str:
     """A sentence for `doctor`."""
     if os.geteuid() != 0:
         return "guests run as this user"
-    if words := warning():
+    if words := unconfined_warning():
         return words
     return f"each guest runs as a user of its own ({FIRST_USER} to {FIRST_USER + USERS - 1}) and sees its own files"
 
 
-def share(*folders: Path) -> None:
+def share_read_only(*folders: Path) -> None:
     """Let all guests read these folders and the files in them, which are root's."""
-    if confines():
+    if can_confine():
         for folder in {folder.resolve() for folder in folders}:
             for path in (folder, *folder.iterdir()):
                 with suppress(FileNotFoundError):  # another process renames what it has built
                     _share(path)
 
 
-def give(folder: Path, *files: Path) -> None:
+def give_to_guest(folder: Path, *files: Path) -> None:
     """Make files the guest's whose folder it is, and nobody else's."""
     for file in files:
         file.chmod(0o600)
-        if confines():
-            os.chown(file, user_of(folder), user_of(folder))
+        if can_confine():
+            os.chown(file, guest_uid(folder), guest_uid(folder))
 
 
-def admit(folder: Path, *, sockets: Path) -> None:
+def let_guest_in(folder: Path, *, sockets: Path) -> None:
     """Let the guest into its folder, and let it make sockets; what is not its own it cannot remove there."""
-    if confines():
+    if can_confine():
         for path, mode in ((folder, 0o710), (sockets, 0o1770)):
-            os.chown(path, -1, user_of(folder))
+            os.chown(path, -1, guest_uid(folder))
             path.chmod(mode)
 
 
@@ -173,7 +173,7 @@ def _has_account(uid: int) -> bool:
 
 def _confined(program: Sequence[str], user: int, view: FileView) -> list[str]:
     specification = {
-        "stage": str(runtime_dir.private(runtime_dir.root() / "new-root")),
+        "stage": str(runtime_dir.make_private(runtime_dir.sockets_root() / "new-root")),
         "setpriv": _setpriv(),
         "uid": user,
         "group": SHARED_GROUP,

@@ -35,22 +35,22 @@ def environment(folder: Path, role: str, token: str = "") -> Mapping[str, str]:
     return {FOLDER: str(folder), ROLE: role, TOKEN: token}
 
 
-def running(wanted: Callable[[TaggedProcess], bool] = lambda _: True) -> list[TaggedProcess]:
+def running_processes(wanted: Callable[[TaggedProcess], bool] = lambda _: True) -> list[TaggedProcess]:
     """The marked processes of this user that are wanted. Root could see all users': their marks are their own word."""
     found = (_marked(int(entry.name)) for entry in Path("/proc").iterdir() if entry.name.isdigit())
     return [marked for marked in found if marked is not None and wanted(marked)]
 
 
-def of(folder: Path) -> list[TaggedProcess]:
+def processes_of_folder(folder: Path) -> list[TaggedProcess]:
     """The processes that work for this folder."""
-    return running(lambda marked: marked.folder == folder)
+    return running_processes(lambda marked: marked.folder == folder)
 
 
 def end_all(folder: Path) -> list[TaggedProcess]:
     """End every process of a folder, until two looks in a row find none; returns those that could not be ended."""
     clean_looks, tries = 0, 0
     while clean_looks < 2:
-        found = of(folder)
+        found = processes_of_folder(folder)
         clean_looks = 0 if found else clean_looks + 1
         tries += 1
         if found and tries > 20:
@@ -89,4 +89,4 @@ def _ours(pid: int) -> bool:
     change in a program that is setuid.
     """
     line = next(line for line in Path(f"/proc/{pid}/status").read_text().splitlines() if line.startswith("Uid:"))
-    return confinement.ours(int(line.split()[1]))
+    return confinement.is_lab_uid(int(line.split()[1]))

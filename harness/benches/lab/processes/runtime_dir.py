@@ -10,7 +10,7 @@ from pathlib import Path
 from harness.errors import SetupError
 
 
-def root(environ: Mapping[str, str] = os.environ) -> Path:
+def sockets_root(environ: Mapping[str, str] = os.environ) -> Path:
     """This user's directory for sockets, made if need be. Raises SetupError when it is not this user's alone."""
     given = environ.get("XDG_RUNTIME_DIR")
     if os.geteuid() == 0 and os.access("/run", os.W_OK):
@@ -19,10 +19,10 @@ def root(environ: Mapping[str, str] = os.environ) -> Path:
         folder = Path(given) / "ptp-harness"
     else:
         folder = Path(f"/tmp/ptp-harness-{os.geteuid()}")
-    return private(folder)
+    return make_private(folder)
 
 
-def private(folder: Path) -> Path:
+def make_private(folder: Path) -> Path:
     """The directory, made with mode 0700 if need be. Raises SetupError when somebody else owns it or may enter it."""
     try:
         folder.mkdir(mode=0o700, exist_ok=True)
@@ -37,12 +37,12 @@ def private(folder: Path) -> Path:
     return folder
 
 
-def empty(folder: Path) -> Path:
+def make_empty(folder: Path) -> Path:
     """The directory, private and empty: what somebody who was killed left of it is removed. Raises SetupError."""
     shutil.rmtree(folder, ignore_errors=True)
-    return private(folder)
+    return make_private(folder)
 
 
 def path_for(folder: Path, environ: Mapping[str, str] = os.environ) -> Path:
     """The directory for the sockets of the guest that is kept in `folder`: the same one each time, whoever asks."""
-    return root(environ) / hashlib.sha256(str(folder).encode()).hexdigest()[:12]
+    return sockets_root(environ) / hashlib.sha256(str(folder).encode()).hexdigest()[:12]

@@ -28,6 +28,6 @@ def test_a_release_that_cannot_be_verified_is_none(bench: Ec2Bench) -> None:
 
 
 def test_what_cannot_be_listed_may_still_run(bench: Ec2Bench) -> None:
-    (left,) = campaign_run.leftovers(bench, "k3f9", ())
+    (left,) = campaign_run.list_leftovers(bench, "k3f9", ())
     assert (left.token, left.kind) == ("k3f9/ec2/1", "resources")
     assert "cannot be listed (" in left.name

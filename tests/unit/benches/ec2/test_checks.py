@@ -46,7 +46,7 @@ def test_an_account_in_which_all_is_well(moto_api: Api, ec2: Any, tmp_path: Path
     ec2.attach_internet_gateway(InternetGatewayId=gateway, VpcId=vpc)
     table = ec2.describe_route_tables(Filters=[{"Name": "vpc-id", "Values": [vpc]}])["RouteTables"][0]["RouteTableId"]
     ec2.create_route(RouteTableId=table, DestinationCidrBlock="0.0.0.0/0", GatewayId=gateway)
-    found = by_name(checks.all_of(REGION, pulumi(tmp_path, "v3.259.0")))
+    found = by_name(checks.run_checks(REGION, pulumi(tmp_path, "v3.259.0")))
     assert found["pulumi"] == Check(name="pulumi", ok=True, seen="v3.259.0")
     assert found["AWS plugin"].seen == "not there yet: the first run fetches it"
     assert found["credentials"].seen.endswith(", account 123456789012")
@@ -61,7 +61,7 @@ def test_an_account_in_which_all_is_well(moto_api: Api, ec2: Any, tmp_path: Path
 def test_no_way_in(moto_api: Api, ec2: Any) -> None:
     vpc = ec2.create_vpc(CidrBlock="10.8.0.0/16")["Vpc"]["VpcId"]
     subnet = ec2.create_subnet(VpcId=vpc, CidrBlock="10.8.1.0/24")["Subnet"]["SubnetId"]
-    found = by_name(checks.all_of(REGION, NO_PULUMI, subnet=subnet))
+    found = by_name(checks.run_checks(REGION, NO_PULUMI, subnet=subnet))
     assert found["network"].seen == (
         f"no way leads from here to a host by SSH: {subnet}: its route table leads to no internet gateway"
     )
@@ -72,7 +72,7 @@ def test_no_way_in(moto_api: Api, ec2: Any) -> None:
 def test_no_credentials(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("AWS_ACCESS_KEY_ID")
     monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
-    missing, credentials = checks.all_of(REGION, NO_PULUMI)
+    missing, credentials = checks.run_checks(REGION, NO_PULUMI)
     assert (missing.ok, missing.seen) == (False, "no-such-pulumi is not installed: the ec2 bench needs it")
     assert missing.remedy == GET_IT
     assert credentials == Check(
@@ -84,7 +84,7 @@ def test_no_credentials(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_no_region(api: Api) -> None:
-    assert by_name(checks.all_of(None, NO_PULUMI))["region"] == Check(
+    assert by_name(checks.run_checks(None, NO_PULUMI))["region"] == Check(
         name="region",
         ok=False,
         seen="no Region is known",

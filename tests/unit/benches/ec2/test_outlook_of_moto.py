@@ -27,10 +27,12 @@ def test_from_campaign_to_outlook(aws: str, tmp_path: Path) -> None:
     campaign = from_yaml(CAMPAIGN, where="c.yaml")
     found = listing.load(api, tmp_path, market="spot")
     types = found.catalogue.types
-    names = selection.names(campaign.instance_types, campaign.select, types, where=REGION)
-    made = plan.make(replace(campaign, instance_types=names), types, now=NOW)
+    names = selection.resolve_types(campaign.instance_types, campaign.select, types, where=REGION)
+    made = plan.make_plan(replace(campaign, instance_types=names), types, now=NOW)
     limits = quotas.load(api, [types[name] for name in names], types, market="spot")
-    seen = ec2_forecast.make(made, types, limits, region=REGION, market="spot", why_unpriced=found.prices.why_unknown)
+    seen = ec2_forecast.forecast(
+        made, types, limits, region=REGION, market="spot", why_unpriced=found.prices.why_unknown
+    )
     assert [(host.name, host.architecture, host.phc, host.precision_group, host.zones) for host in seen.hosts] == [
         ("m6g.large", "arm64", False, True, ("me-south-1a", "me-south-1b", "me-south-1c")),
         ("c5.large", "x86_64", False, True, ("me-south-1a", "me-south-1b", "me-south-1c")),

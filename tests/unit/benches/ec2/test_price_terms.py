@@ -52,7 +52,7 @@ def region(api: Api, tmp_path: Path) -> Region:
     """One in which all was asked that a campaign asks for; nobody answers now."""
     found = Region(Api("eu-west-1", pause=api._pause), CloudOptions(lease_s=3600.0), tmp_path)
     types = {one.name: one for one in (kind("m7i.large", "x86_64"), kind("c8g.large", "arm64"))}
-    found.__dict__["catalogue"] = Catalogue(region="eu-west-1", taken=answer_cache.now(), types=types)
+    found.__dict__["catalogue"] = Catalogue(region="eu-west-1", taken=answer_cache.utc_now(), types=types)
     found.__dict__["groups"] = {}
     titles = {"x86_64": "al2023-ami-2023.9-x86_64", "arm64": ""}
     found._images._known = {("al2023", each, None): image(each, title) for each, title in titles.items()}
@@ -60,9 +60,9 @@ def region(api: Api, tmp_path: Path) -> Region:
 
 
 def test_what_hosts_are_made_from_where_and_for_how_much(region: Region, tmp_path: Path) -> None:
-    path = answer_cache.place(tmp_path, "prices-on-demand", "eu-west-1", region.api.endpoint("ec2"))
-    answer_cache.keep(path, {"m7i.large": 0.1})
-    assert price_terms.of(region, ["m7i.large", "c8g.large", "x9z.large"]) == PriceTerms(
+    path = answer_cache.cache_file(tmp_path, "prices-on-demand", "eu-west-1", region.api.endpoint("ec2"))
+    answer_cache.write(path, {"m7i.large": 0.1})
+    assert price_terms.load_terms(region, ["m7i.large", "c8g.large", "x9z.large"]) == PriceTerms(
         images=("al2023 (ami-arm64)", "al2023 (ami-x86_64, al2023-ami-2023.9-x86_64)"),
         placement="no placement group for 1, placement precision-time for 1",
         usd_per_hour={"m7i.large": 0.1},
@@ -72,18 +72,18 @@ def test_what_hosts_are_made_from_where_and_for_how_much(region: Region, tmp_pat
 
 
 def test_what_nobody_knows_is_left_out(region: Region) -> None:
-    found = price_terms.of(region, ["c8g.large"])
+    found = price_terms.load_terms(region, ["c8g.large"])
     assert (found.placement, found.usd_per_hour) == ("placement precision-time", {})
-    assert price_terms.of(region, []).placement == ""
+    assert price_terms.load_terms(region, []).placement == ""
 
 
 def test_prices_that_are_too_old_are_no_prices(api: Api, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for market in ("spot", "on-demand"):
-        answer_cache.keep(
-            answer_cache.place(tmp_path, f"prices-{market}", api.region, api.endpoint("ec2")), {"m7i.large": 0.1}
+        answer_cache.write(
+            answer_cache.cache_file(tmp_path, f"prices-{market}", api.region, api.endpoint("ec2")), {"m7i.large": 0.1}
         )
-    begun, later_s = answer_cache.now(), [0.0]
-    monkeypatch.setattr(answer_cache, "now", lambda: begun + datetime.timedelta(seconds=later_s[0]))
+    begun, later_s = answer_cache.utc_now(), [0.0]
+    monkeypatch.setattr(answer_cache, "utc_now", lambda: begun + datetime.timedelta(seconds=later_s[0]))
     for market, age_s in {"spot": prices.SPOT_MAX_AGE_S, "on-demand": prices.ON_DEMAND_MAX_AGE_S}.items():
         for later_s[0], known in ((age_s - 60, {"m7i.large": 0.1}), (age_s + 60, {})):
-            assert prices.kept(api, tmp_path, market=market) == known
+            assert prices.cached(api, tmp_path, market=market) == known

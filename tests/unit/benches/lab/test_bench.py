@@ -8,7 +8,7 @@ import pytest
 
 from harness.benches.bench import CapacityError
 from harness.benches.lab import checks
-from harness.benches.lab.bench import LabBench, truth_of
+from harness.benches.lab.bench import LabBench, find_truth
 from harness.benches.lab.processes import runtime_dir
 from harness.benches.lab.truths.truths import TRUTHS
 from harness.errors import RequestError, SetupError
@@ -25,7 +25,7 @@ def bench(tmp_path: Path) -> LabBench:
 
 def test_an_unknown_type_is_answered_with_the_nearest_names() -> None:
     with pytest.raises(RequestError, match=r"no type 'lab\.phx' \(nearest names: lab\.phc"):
-        truth_of("lab.phx")
+        find_truth("lab.phx")
 
 
 def test_types_are_the_table(bench: LabBench) -> None:
@@ -46,13 +46,13 @@ def test_release_of_nothing_and_resources_of_nothing(bench: LabBench) -> None:
 
 
 def test_a_missing_tool_is_named_with_its_package(bench: LabBench, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(checks, "find", lambda tool: None if tool == "mmdebstrap" else "/bin/" + tool)
+    monkeypatch.setattr(checks, "find_tool", lambda tool: None if tool == "mmdebstrap" else "/bin/" + tool)
     with pytest.raises(SetupError, match=r"mmdebstrap is not installed \(apt-get install mmdebstrap\)"):
         bench.prepare(["lab.phc"], print)
 
 
 def test_doctor_tells_of_a_missing_tool(bench: LabBench, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(checks, "find", lambda tool: None if tool == "mke2fs" else "/bin/" + tool)
+    monkeypatch.setattr(checks, "find_tool", lambda tool: None if tool == "mke2fs" else "/bin/" + tool)
     missing = {check.name: check.remedy for check in bench.checks() if not check.ok}
     assert missing == {"mke2fs": "apt-get install e2fsprogs"}
 
@@ -65,14 +65,14 @@ def test_an_unwritable_cache_is_named(tmp_path: Path) -> None:
 
 
 def test_sockets_go_where_only_this_user_may_enter(tmp_path: Path) -> None:
-    assert runtime_dir.private(tmp_path / "mine").stat().st_mode & 0o777 == 0o700
+    assert runtime_dir.make_private(tmp_path / "mine").stat().st_mode & 0o777 == 0o700
     (tmp_path / "open").mkdir()
     (tmp_path / "open").chmod(0o755)
     with pytest.raises(SetupError, match=r"open is not a directory of this user's alone"):
-        runtime_dir.private(tmp_path / "open")
+        runtime_dir.make_private(tmp_path / "open")
     (tmp_path / "link").symlink_to(tmp_path / "mine")
     with pytest.raises(SetupError, match=r"link is not a directory of this user's alone"):
-        runtime_dir.private(tmp_path / "link")
+        runtime_dir.make_private(tmp_path / "link")
 
 
 def test_the_longest_socket_path_fits() -> None:

@@ -141,7 +141,7 @@ def test_a_trial_of_each(api: Api, stub: Callable[[str], Stubber]) -> None:
     }
     for call in CALLS:
         stub("ec2").add_client_error(call, answers[call], "EC2's words")
-    assert list(permissions.trials(api, **WHERE)) == [
+    assert list(permissions.try_permissions(api, **WHERE)) == [
         PermissionTrial(action="ec2:RunInstances", allowed=True, words="allowed"),
         PermissionTrial(
             action="ec2:CreateSecurityGroup",
@@ -166,7 +166,7 @@ def test_trials_make_nothing(moto_api: Api, ec2: Any) -> None:
     subnet = ec2.describe_subnets()["Subnets"][0]
     image = ec2.describe_images(Filters=[{"Name": "name", "Values": ["al2023-ami-2023*"]}])["Images"][0]["ImageId"]
     where = {"subnet": subnet["SubnetId"], "vpc": subnet["VpcId"]}
-    found = permissions.trials(moto_api, image=image, instance_type="m7i.large", **where)
+    found = permissions.try_permissions(moto_api, image=image, instance_type="m7i.large", **where)
     allowed = {one.action for one in found if one.allowed}
     assert {"ec2:RunInstances", "ec2:CreateSecurityGroup"} <= allowed
     assert ec2.describe_instances()["Reservations"] == []

@@ -45,7 +45,7 @@ STANDARD = "Running On-Demand Standard (A, C, D, H, I, M, R, T, Z) instances"
     ],
 )
 def test_what_a_family_counts_against(family: str, code: str | None, spot: str | None) -> None:
-    found = quotas.kind(family, "on-demand"), quotas.kind(family, "spot")
+    found = quotas.quota_kind(family, "on-demand"), quotas.quota_kind(family, "spot")
     assert tuple(one and one[0] for one in found) == (code, spot)
 
 

@@ -11,7 +11,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from harness.benches.bench import CapacityError, FatalError, TransientError
-from harness.benches.ec2.api.api import TRIES, Api, exactly
+from harness.benches.ec2.api.api import TRIES, Api, exact_filter
 from tests.doubles import ec2_filters
 
 ROOT = Path(__file__).parents[5]
@@ -118,7 +118,7 @@ TEXT = st.text(max_size=20) | st.text(st.sampled_from("*?\\[]!ab/1"), max_size=1
 @example(wanted="k3f9\\*", value="k3f9*")
 @example(wanted="[ab]", value="a")
 def test_a_filter_selects_the_very_text_and_nothing_else(wanted: str, value: str) -> None:
-    asked = exactly("tag:x", wanted)
+    asked = exact_filter("tag:x", wanted)
     assert asked["Name"] == "tag:x"
     assert ec2_filters.any_matches([wanted], asked["Values"])
     assert ec2_filters.any_matches([value], asked["Values"]) is (value == wanted)

@@ -60,7 +60,7 @@ CASES = [(code, kind) for kind, lines in MEANT.items() for line in lines for cod
 
 @pytest.mark.parametrize(("code", "kind"), CASES)
 def test_what_a_code_means(code: str, kind: type[BenchError]) -> None:
-    made = api_errors.error(code, "EC2's words", "launching m7i.large")
+    made = api_errors.make_error(code, "EC2's words", "launching m7i.large")
     assert type(made) is kind
     assert made.message.startswith("launching m7i.large: ")
     assert made.message.endswith(f"{code}: EC2's words")
@@ -72,26 +72,27 @@ def test_each_code_is_looked_at_above() -> None:
 
 
 def test_a_code_that_nobody_knows_fails_one_host_alone() -> None:
-    made = api_errors.error("Surprise", "words", "launching m7i.large")
+    made = api_errors.make_error("Surprise", "words", "launching m7i.large")
     assert type(made) is BenchError
     assert str(made) == "launching m7i.large: Surprise: words"
 
 
 @pytest.mark.parametrize("code", [code for code, kind in KINDS.items() if kind is ErrorKind.QUOTA])
 def test_a_quota_is_named(code: str) -> None:
-    made = api_errors.error(code, "words", "launching c7g.large")
+    made = api_errors.make_error(code, "words", "launching c7g.large")
     assert str(made).startswith(f"launching c7g.large: the quota of {QUOTAS[code]} is used up: {code}: words")
     assert made.reason is Reason.QUOTA
 
 
 def test_the_quota_of_a_type_is_named_where_it_is_known() -> None:
     name = "Running On-Demand P instances"
-    made = api_errors.told("api error VcpuLimitExceeded: More than 0.", "launching p5.48xlarge", quota=name)
+    made = api_errors.from_text("api error VcpuLimitExceeded: More than 0.", "launching p5.48xlarge", quota=name)
     assert made.message == (
         "launching p5.48xlarge: the quota of Running On-Demand P instances is used up: VcpuLimitExceeded: More than 0."
     )
     assert (
-        QUOTAS["VolumeLimitExceeded"] in api_errors.error("VolumeLimitExceeded", "x", "launching", quota=name).message
+        QUOTAS["VolumeLimitExceeded"]
+        in api_errors.make_error("VolumeLimitExceeded", "x", "launching", quota=name).message
     )
 
 
@@ -157,24 +158,24 @@ RUN = "operation error EC2: RunInstances, https response error StatusCode: 400, 
     ],
 )
 def test_codes_are_found_in_the_texts_that_tools_print(text: str, kind: type[BenchError], words: str) -> None:
-    made = api_errors.told(text, "up")
+    made = api_errors.from_text(text, "up")
     assert (type(made), made.message) == (kind, words)
 
 
 def test_a_code_is_not_seen_where_there_is_none() -> None:
-    assert api_errors.code_in("the Server is Unavailable today, Throttling everybody") is None
-    assert api_errors.code_in(f"{RUN}api error Throttling: Rate exceeded") == "Throttling"
+    assert api_errors.find_code("the Server is Unavailable today, Throttling everybody") is None
+    assert api_errors.find_code(f"{RUN}api error Throttling: Rate exceeded") == "Throttling"
 
 
 def test_a_zone_that_refuses_is_a_place_whatever_its_code() -> None:
-    assert api_errors.kind("InvalidSomething", ZONE) is ErrorKind.PLACE
-    assert api_errors.kind("UnauthorizedOperation", ZONE) is ErrorKind.FATAL
+    assert api_errors.kind_of_code("InvalidSomething", ZONE) is ErrorKind.PLACE
+    assert api_errors.kind_of_code("UnauthorizedOperation", ZONE) is ErrorKind.FATAL
 
 
 def test_the_encoded_part_of_a_refusal_is_left_out() -> None:
     said = "You are not authorized to perform this operation. Encoded authorization failure message: dGhpcyBpcw-x_y"
     caught = ClientError({"Error": {"Code": "UnauthorizedOperation", "Message": said}}, "RunInstances")
-    made = api_errors.of(caught, "launching")
+    made = api_errors.from_botocore(caught, "launching")
     assert str(made) == (
         "launching: UnauthorizedOperation: You are not authorized to perform this operation. "
         "(docs/iam-policy.json lists every permission that is needed)"
@@ -183,7 +184,7 @@ def test_the_encoded_part_of_a_refusal_is_left_out() -> None:
 
 def test_the_code_behind_an_error_is_kept() -> None:
     caught = ClientError({"Error": {"Code": "DryRunOperation", "Message": "it would have"}}, "RunInstances")
-    made = api_errors.of(caught, "trying")
-    assert api_errors.code_of(made) is None
+    made = api_errors.from_botocore(caught, "trying")
+    assert api_errors.find_raised_code(made) is None
     made.__cause__ = caught
-    assert api_errors.code_of(made) == "DryRunOperation"
+    assert api_errors.find_raised_code(made) == "DryRunOperation"

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from harness.benches.ec2.engine.engine import slots
+from harness.benches.ec2.engine.engine import parallel_operations
 from harness.benches.ec2.engine.engine_home import EngineHome
 from harness.errors import SetupError
 
@@ -136,4 +136,4 @@ def test_a_plugin_that_cannot_be_fetched_says_what_to_run(tmp_path: Path, monkey
 
 @pytest.mark.parametrize(("mib", "at_once"), [(0, 1), (1261, 1), (2011, 1), (2012, 2), (22000, 28)])
 def test_memory_says_how_many_at_once(mib: int, at_once: int) -> None:
-    assert slots(mib) == at_once
+    assert parallel_operations(mib) == at_once

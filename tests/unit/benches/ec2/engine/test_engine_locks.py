@@ -26,7 +26,7 @@ def lock(backend: Path, **others: object) -> Path:
 
 
 def only(backend: Path) -> engine_locks.StackLock:
-    (found,) = engine_locks.of(backend, "ptp-harness", "k3f9-m7i.large")
+    (found,) = engine_locks.read_locks(backend, "ptp-harness", "k3f9-m7i.large")
     return found
 
 
@@ -46,7 +46,7 @@ def test_a_process_that_is_gone_does_not(tmp_path: Path) -> None:
 def test_one_that_began_after_the_lock_is_another_s(tmp_path: Path) -> None:
     me = proc.identify(os.getpid())
     assert me is not None
-    before = datetime.datetime.fromtimestamp(proc.began(me) - 60, datetime.UTC)
+    before = datetime.datetime.fromtimestamp(proc.started_s(me) - 60, datetime.UTC)
     lock(tmp_path, timestamp=before.isoformat())
     assert not only(tmp_path).held()
 
@@ -59,15 +59,15 @@ def test_a_lock_of_another_machine_is_taken_to_be_held(tmp_path: Path) -> None:
 
 def test_other_stacks_locks_are_not_ours(tmp_path: Path) -> None:
     lock(tmp_path)
-    assert engine_locks.of(tmp_path, "ptp-harness", "k3f9-m7i.large-2") == []
-    assert engine_locks.of(tmp_path / "nowhere", "ptp-harness", "k3f9-m7i.large") == []
+    assert engine_locks.read_locks(tmp_path, "ptp-harness", "k3f9-m7i.large-2") == []
+    assert engine_locks.read_locks(tmp_path / "nowhere", "ptp-harness", "k3f9-m7i.large") == []
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"pid": 7}'])
 def test_a_lock_that_was_never_finished_is_removed(tmp_path: Path, text: str) -> None:
     path = lock(tmp_path)
     path.write_text(text)
-    assert engine_locks.of(tmp_path, "ptp-harness", "k3f9-m7i.large") == []
+    assert engine_locks.read_locks(tmp_path, "ptp-harness", "k3f9-m7i.large") == []
     assert list(path.parent.iterdir()) == []
 
 

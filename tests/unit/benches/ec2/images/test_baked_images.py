@@ -55,7 +55,7 @@ def oven(bench: Ec2Bench) -> Ec2ImageMaker:
 def ec2(moto_api: Api) -> Iterator[Any]:
     """Whatever a test left is gone for the next one."""
     yield boto3.client("ec2", REGION)
-    for image in baked_images.every(moto_api):
+    for image in baked_images.list_images(moto_api):
         boto3.client("ec2", REGION).deregister_image(ImageId=image.ident)
         for snapshot in image.snapshots:
             boto3.client("ec2", REGION).delete_snapshot(SnapshotId=snapshot)
@@ -96,7 +96,7 @@ def test_a_candidate_is_no_image_for_campaigns_until_it_is_published(
     oven.publish(image, proof="z7y8")
     found = boot_image.resolve(oven.api, "baked:al2023", "x86_64", signer=oven.signer)
     assert (found.ami, found.user, found.name) == (image.ident, "ec2-user", "baked:al2023")
-    assert baked_images.every(oven.api, oven.signer) == [replace(image, proof="z7y8")]
+    assert baked_images.list_images(oven.api, oven.signer) == [replace(image, proof="z7y8")]
     with pytest.raises(RequestError, match=r"for arm64 .*there are baked:al2023 for x86_64"):
         boot_image.resolve(oven.api, "baked:al2023", "arm64", signer=oven.signer)
 
@@ -107,12 +107,12 @@ def test_a_candidate_is_swept_and_a_published_one_is_not(ec2: Any, bench: Ec2Ben
     assert {one.kind for one in tagged_resources.find(oven.api, token=token)} == {"image", "snapshot"}
     assert {one.token for one in bench.resources() if one.kind in ("image", "snapshot")} == {token}
     oven.drop(HOST)
-    assert (baked_images.every(oven.api), snapshots(ec2, candidate)) == ([], [])
+    assert (baked_images.list_images(oven.api), snapshots(ec2, candidate)) == ([], [])
 
     published = made(ec2, bench, oven, Token(run="q2w3", host="m7i.large"))
     oven.publish(published, proof="z7y8")
     oven.drop(Token(run="q2w3", host="m7i.large"))
-    assert [one.ident for one in baked_images.every(oven.api)] == [published.ident]
+    assert [one.ident for one in baked_images.list_images(oven.api)] == [published.ident]
     assert [one for one in tagged_resources.find(oven.api) if one.kind in ("image", "snapshot")] == []
     assert tagged_resources.find(oven.api, run="q2w3", token=None) == []
 
@@ -137,16 +137,18 @@ def test_an_image_with_a_copy_of_all_our_tags_is_none_of_ours(ec2: Any, bench: E
     assert boot_image.resolve(oven.api, "baked:al2023@k3f9", "x86_64", signer=oven.signer).ami == candidate.ident
     assert {one.name for one in bench.resources() if one.unproven and one.kind == "image"} == {forged}
     bench.release(token)
-    assert [one.ident for one in baked_images.every(oven.api, oven.signer)] == [forged], "ours is gone, and only ours"
+    assert [one.ident for one in baked_images.list_images(oven.api, oven.signer)] == [forged], (
+        "ours is gone, and only ours"
+    )
 
     published = made(ec2, bench, oven, Token(run="q2w3", host="m7i.large"))
     oven.publish(published, proof="z7y8")
     copied_tags(ec2, published, forged)
     ec2.delete_tags(Resources=[forged], Tags=[{"Key": "ptp-harness:token"}, {"Key": "ptp-harness:expires"}])
-    seen = {one.ident: (one.proof, one.signed) for one in baked_images.every(oven.api, oven.signer)}
+    seen = {one.ident: (one.proof, one.signed) for one in baked_images.list_images(oven.api, oven.signer)}
     assert seen == {forged: ("z7y8", False), published.ident: ("z7y8", True)}
     assert boot_image.resolve(oven.api, "baked:al2023", "x86_64", signer=oven.signer).ami == published.ident
-    [false] = [one for one in baked_images.every(oven.api, oven.signer) if not one.signed]
+    [false] = [one for one in baked_images.list_images(oven.api, oven.signer) if not one.signed]
     with pytest.raises(RequestError, match=f"the image {forged} is not proven to be ours"):
         baked_images.remove(oven.api, [false])
     newer = replace(published, created="2999")
@@ -194,14 +196,14 @@ def test_older_ones_of_the_same_name_go_and_no_others(
     for image in [*every, other]:
         oven.publish(image, proof="z7y8")
     dated = {one.ident: f"2026-11-{day:02d}T00:00:00.000Z" for day, one in enumerate([*every, other, candidate], 1)}
-    listed = baked_images.every
+    listed = baked_images.list_images
     with monkeypatch.context() as patch:  # moto's clock gives all the same second
 
         def dated_every(api: Api, signer: Signer = NOBODY) -> list[BakedImage]:
             there = [replace(one, created=dated[one.ident]) for one in listed(api, signer)]
             return sorted(there, key=lambda one: one.created)
 
-        patch.setattr(baked_images, "every", dated_every)
+        patch.setattr(baked_images, "list_images", dated_every)
         newest = replace(every[3], created=dated[every[3].ident])
         assert [one.ident for one in oven.retire(newest, older=1)] == [every[0].ident, every[1].ident]
         assert snapshots(ec2, every[0]) == []
@@ -235,7 +237,7 @@ def test_an_image_that_fails_says_why(
 def test_what_is_gone_already_is_no_failure(ec2: Any, bench: Ec2Bench, oven: Ec2ImageMaker) -> None:
     image = made(ec2, bench, oven)
     baked_images.remove(oven.api, [image, replace(image, ident="ami-00000000000000000", snapshots=())])
-    assert (baked_images.every(oven.api), snapshots(ec2, image)) == ([], [])
+    assert (baked_images.list_images(oven.api), snapshots(ec2, image)) == ([], [])
 
 
 def test_what_stays_is_named(api: Api, stub: Callable[[str], Stubber]) -> None:
@@ -246,5 +248,5 @@ def test_what_stays_is_named(api: Api, stub: Callable[[str], Stubber]) -> None:
     ec2.add_response("describe_images", {"Images": [said]})
     ec2.add_response("describe_snapshots", {"Snapshots": []})
     with pytest.raises(CleanupError, match=r"image ami-1 .*OperationNotPermitted: it is protected") as caught:
-        baked_images.remove(api, [replace(baked_images.of(said), snapshots=("snap-1",), signed=True)])
+        baked_images.remove(api, [replace(baked_images.parse_image(said), snapshots=("snap-1",), signed=True)])
     assert "snap-1" not in str(caught.value)

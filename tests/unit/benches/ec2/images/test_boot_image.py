@@ -156,7 +156,7 @@ def test_nobody_knows_who_logs_in(api: Api, stub: Stubs) -> None:
     ],
 )
 def test_who_logs_in(said: dict[str, Any], user: str | None) -> None:
-    assert boot_image.user_of(said) == user
+    assert boot_image.login_user(said) == user
 
 
 @pytest.mark.parametrize(

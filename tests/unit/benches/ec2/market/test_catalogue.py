@@ -110,7 +110,7 @@ def test_offline_without_a_list_says_how_to_get_one(tmp_path: Path, aws: str) ->
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"schema": 0}', '{"schema": 1, "taken": "soon", "content": []}'])
 def test_a_spoilt_file_counts_as_none(tmp_path: Path, aws: str, text: str) -> None:
     api = Api(REGION)
-    path = answer_cache.place(tmp_path, "types", REGION, api.endpoint("ec2"))
+    path = answer_cache.cache_file(tmp_path, "types", REGION, api.endpoint("ec2"))
     path.parent.mkdir()
     path.write_text(text)
     with pytest.raises(RequestError, match="no list"):
@@ -137,13 +137,13 @@ def test_without_credentials_it_is_one_sentence(
     assert refused.value.message == (
         "cannot ask for the types of me-south-1: listing what the zones offer: there are no AWS credentials"
     )
-    day = answer_cache.now().date().isoformat()
+    day = answer_cache.utc_now().date().isoformat()
     assert refused.value.next_step.endswith(f"; --offline shows the list of {day}")
 
 
 def test_a_cache_that_cannot_be_written_costs_nothing_but_time(tmp_path: Path) -> None:
     (tmp_path / "ec2").write_text("a file in its place")
-    assert answer_cache.keep(tmp_path / "ec2" / "x.json", [1]).content == [1]
+    assert answer_cache.write(tmp_path / "ec2" / "x.json", [1]).content == [1]
 
 
 @pytest.mark.parametrize(
@@ -156,7 +156,7 @@ def test_a_cache_that_cannot_be_written_costs_nothing_but_time(tmp_path: Path) -
     ],
 )
 def test_a_models_word_is_not_kept_as_awss(tmp_path: Path, endpoint: str, name: str) -> None:
-    assert answer_cache.place(tmp_path, "types", "eu-north-1", endpoint) == tmp_path / "ec2" / name
+    assert answer_cache.cache_file(tmp_path, "types", "eu-north-1", endpoint) == tmp_path / "ec2" / name
 
 
 # --- what moto does not say: botocore's own model of the API answers ------------------------------------------------

@@ -50,13 +50,14 @@ SUBNETS = {
 
 def tried(name: str, **arguments: Any) -> list[str]:
     return [
-        f"{one.instance_type}/{one.zone}" for one in launch_places.attempts(TYPES[name], TYPES, SUBNETS, **arguments)
+        f"{one.instance_type}/{one.zone}"
+        for one in launch_places.list_attempts(TYPES[name], TYPES, SUBNETS, **arguments)
     ]
 
 
 def test_zone_by_zone() -> None:
     assert tried("m7i.large") == ["m7i.large/a", "m7i.large/b"]
-    assert next(launch_places.attempts(TYPES["m7i.large"], TYPES, SUBNETS)) == LaunchPlace(
+    assert next(launch_places.list_attempts(TYPES["m7i.large"], TYPES, SUBNETS)) == LaunchPlace(
         instance_type="m7i.large", zone="a", subnet="subnet-a"
     )
 
@@ -73,7 +74,7 @@ def test_then_other_sizes_the_nearest_first() -> None:
         "m7i.2xlarge/a",
         "m7i.2xlarge/b",
     ]
-    assert [one.name for one in launch_places.siblings(TYPES["m7i.xlarge"], TYPES)] == [
+    assert [one.name for one in launch_places.sibling_types(TYPES["m7i.xlarge"], TYPES)] == [
         "m7i.large",
         "m7i.2xlarge",
         "m7i.4xlarge",
@@ -106,16 +107,16 @@ def test_a_type_that_no_zone_of_ours_offers(name: str, zones: list[str], words: 
     ],
 )
 def test_what_another_place_may_mend(error: BenchError, on: bool) -> None:
-    assert launch_places.goes_on(error) is on
+    assert launch_places.may_try_elsewhere(error) is on
 
 
 A, B = (LaunchPlace(instance_type="m7i.large", zone=zone, subnet=f"subnet-{zone}") for zone in "ab")
 
 
 def test_no_room_anywhere_is_no_capacity() -> None:
-    full = api_errors.error("InsufficientInstanceCapacity", "We do not have enough.", "launching")
-    refused = api_errors.error("Unsupported", "Not here.", "launching")
-    made = launch_places.nowhere("m7i.large", [(A, full), (B, refused)])
+    full = api_errors.make_error("InsufficientInstanceCapacity", "We do not have enough.", "launching")
+    refused = api_errors.make_error("Unsupported", "Not here.", "launching")
+    made = launch_places.combine_failures("m7i.large", [(A, full), (B, refused)])
     assert type(made) is CapacityError
     assert made.message == (
         "no capacity for m7i.large: tried m7i.large in a, m7i.large in b; "
@@ -124,8 +125,8 @@ def test_no_room_anywhere_is_no_capacity() -> None:
 
 
 def test_refusals_alone_are_not() -> None:
-    refused = api_errors.error("Unsupported", "Not here.", "launching")
-    made = launch_places.nowhere("m7i.large", [(A, refused), (B, refused)])
+    refused = api_errors.make_error("Unsupported", "Not here.", "launching")
+    made = launch_places.combine_failures("m7i.large", [(A, refused), (B, refused)])
     assert type(made) is PlaceError
     assert made.message == (
         "no place for m7i.large: tried m7i.large in a, m7i.large in b; launching: Unsupported: Not here."

@@ -58,20 +58,20 @@ THERE = {
 def test_the_table(
     placement: str, where: tuple[str, str], setting: str, makes: str | None, precise: bool | None
 ) -> None:
-    made = placement_groups.decide(placement, *where, THERE)
+    made = placement_groups.decide_placement(placement, *where, THERE)
     assert (made.setting, made.makes, made.evidence.precise) == (setting, makes, precise)
     assert made.joins == (setting.removeprefix("group:") if setting.startswith("group:") else None)
     assert made.evidence.detail
 
 
 def test_what_is_told_of_a_host_outside() -> None:
-    assert placement_groups.decide("none", *NEEDS, {}).evidence == Placement(
+    assert placement_groups.decide_placement("none", *NEEDS, {}).evidence == Placement(
         precise=False, detail="outside of a precision-time placement group, and eu-west-1 gives c8g no clock there"
     )
-    assert placement_groups.decide("none", *LEGACY, {}).evidence.detail == (
+    assert placement_groups.decide_placement("none", *LEGACY, {}).evidence.detail == (
         "eu-north-1 gives the precision clock outside of placement groups too"
     )
-    assert placement_groups.decide("none", *OLD_FAMILY, {}).evidence.detail == (
+    assert placement_groups.decide_placement("none", *OLD_FAMILY, {}).evidence.detail == (
         "the family m7i has the precision clock outside of placement groups too"
     )
 
@@ -95,19 +95,21 @@ def test_what_is_told_of_a_host_outside() -> None:
 )
 def test_groups_that_cannot_be(placement: str, words: str) -> None:
     with pytest.raises(RequestError) as caught:
-        placement_groups.decide(placement, *NEEDS, THERE)
+        placement_groups.decide_placement(placement, *NEEDS, THERE)
     assert str(caught.value) == words
 
 
 def test_a_region_without_groups() -> None:
     with pytest.raises(RequestError, match="the Region has none"):
-        placement_groups.decide("mine", *NEEDS, {})
+        placement_groups.decide_placement("mine", *NEEDS, {})
 
 
 @pytest.mark.parametrize(("there", "made", "fits"), [(499, 1, True), (500, 0, True), (500, 1, False), (498, 3, False)])
 def test_there_are_at_most_500(there: int, made: int, fits: bool) -> None:
     known = {str(number): a_group(str(number), "spread") for number in range(there)}
-    decisions = [placement_groups.decide("auto", *NEEDS, {})] * made + [placement_groups.decide("none", *NEEDS, {})]
+    decisions = [placement_groups.decide_placement("auto", *NEEDS, {})] * made + [
+        placement_groups.decide_placement("none", *NEEDS, {})
+    ]
     if fits:
         placement_groups.room_for(known, decisions)
     else:
@@ -119,8 +121,8 @@ def test_there_are_at_most_500(there: int, made: int, fits: bool) -> None:
         )
 
 
-MADE = placement_groups.decide("auto", *NEEDS, {})
-OUTSIDE = placement_groups.decide("none", *NEEDS, {})
+MADE = placement_groups.decide_placement("auto", *NEEDS, {})
+OUTSIDE = placement_groups.decide_placement("none", *NEEDS, {})
 
 
 @pytest.mark.parametrize(
@@ -139,7 +141,7 @@ OUTSIDE = placement_groups.decide("none", *NEEDS, {})
     ],
 )
 def test_ec2s_own_word_counts(decision: GroupDecision, seen: str | None, evidence: Placement) -> None:
-    assert placement_groups.observed(decision, seen) == evidence
+    assert placement_groups.observed_placement(decision, seen) == evidence
 
 
 def test_those_that_exist(api: Api, stub: Callable[[str], Stubber]) -> None:
@@ -151,4 +153,4 @@ def test_those_that_exist(api: Api, stub: Callable[[str], Stubber]) -> None:
     assert found["mine"] == PlacementGroup(
         id="pg-1", name="mine", strategy="precision-time", parent=None, state="available"
     )
-    assert placement_groups.decide("below", *NEEDS, found).evidence.precise is True
+    assert placement_groups.decide_placement("below", *NEEDS, found).evidence.precise is True

@@ -252,5 +252,5 @@ def test_prices_go_into_the_catalogue() -> None:
         current_generation=True,
     )
     both = Catalogue(region="r", taken=NOW, types={"a.b": info, "c.d": info})
-    found = prices.priced(both, Prices(market="spot", taken=NOW, per_hour_usd={"a.b": 0.5}))
+    found = prices.with_prices(both, Prices(market="spot", taken=NOW, per_hour_usd={"a.b": 0.5}))
     assert [one.price_per_hour_usd for one in found.types.values()] == [0.5, None]

@@ -19,15 +19,15 @@ MEMINFO = "MemTotal:       16000000 kB\nMemAvailable:    1048576 kB\n"
 def test_memory_just_fits(tmp_path: Path) -> None:
     meminfo = tmp_path / "meminfo"
     meminfo.write_text(MEMINFO)
-    guest_slots.fits(768, meminfo)
+    guest_slots.require_memory(768, meminfo)
     with pytest.raises(CapacityError, match="needs 1025 MiB of memory and this machine has 1024 MiB available"):
-        guest_slots.fits(769, meminfo)
+        guest_slots.require_memory(769, meminfo)
 
 
 def test_a_terabyte_is_refused_at_once(tmp_path: Path) -> None:
     with (
         pytest.raises(CapacityError, match="needs 1048832 MiB"),
-        guest_slots.one(most=3, memory_mib=2**20, progress=print),
+        guest_slots.guest_slot(most=3, memory_mib=2**20, progress=print),
     ):
         pytest.fail("a place was given")
 
@@ -39,14 +39,14 @@ def test_a_full_machine_is_told_with_who_fills_it(tmp_path: Path) -> None:
         ["sleep", "600"], log=folder / "log", env=process_tags.environment(folder, process_tags.GUEST, "places/a/1")
     )
     said: list[str] = []
-    taken = len(guest_slots.guests())
+    taken = len(guest_slots.running_guests())
     try:
         with (
             pytest.raises(CapacityError, match=rf"all {taken} places for lab guests stayed taken .*places/a/1"),
-            guest_slots.one(most=taken, memory_mib=1, progress=said.append, wait_s=0.5),
+            guest_slots.guest_slot(most=taken, memory_mib=1, progress=said.append, wait_s=0.5),
         ):
             pytest.fail("a place was given")
-        with guest_slots.one(most=taken + 50, memory_mib=1, progress=said.append):
+        with guest_slots.guest_slot(most=taken + 50, memory_mib=1, progress=said.append):
             pass
     finally:
         removal.remove(folder)
@@ -60,7 +60,7 @@ def test_another_user_takes_no_place_and_is_not_ended(tmp_path: Path, hidden: bo
     """A process that cannot be read by its own user (prctl(2), PR_SET_DUMPABLE) belongs to root in /proc."""
     hide = "libc.prctl(4, 0, 0, 0, 0); " if hidden else ""
     nobody = f"import ctypes, os, time; libc = ctypes.CDLL(None); os.setuid(65534); {hide}time.sleep(600)"
-    before = len(guest_slots.guests())
+    before = len(guest_slots.running_guests())
     process = proc.spawn(
         [sys.executable, "-c", nobody],
         log=tmp_path / "log",
@@ -68,7 +68,7 @@ def test_another_user_takes_no_place_and_is_not_ended(tmp_path: Path, hidden: bo
     )
     try:
         assert eventually(lambda: "65534" in Path(f"/proc/{process.pid}/status").read_text())
-        assert len(guest_slots.guests()) == before
+        assert len(guest_slots.running_guests()) == before
         assert process_tags.end_all(tmp_path) == []
         assert process.alive()
     finally:

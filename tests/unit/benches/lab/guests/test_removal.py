@@ -43,7 +43,7 @@ def test_nothing_there_is_success(tmp_path: Path) -> None:
 
 
 def test_processes_sockets_and_folder_go_though_no_record_was_written(folder: Path) -> None:
-    sockets = runtime_dir.private(runtime_dir.path_for(folder))
+    sockets = runtime_dir.make_private(runtime_dir.path_for(folder))
     (sockets / "qmp").touch()
     child = start(folder, SLEEP)
     assert removal.resources(GuestRecords(folder.parent)) == [
@@ -75,9 +75,9 @@ def test_a_process_that_ignores_sigterm_and_its_child_are_killed(folder: Path) -
     while (folder / "log").read_text() != "x\nx\n":
         assert time.monotonic() < give_up
         time.sleep(0.02)
-    assert len(process_tags.of(folder)) == 2
+    assert len(process_tags.processes_of_folder(folder)) == 2
     removal.remove(folder)
-    assert process_tags.of(folder) == []
+    assert process_tags.processes_of_folder(folder) == []
 
 
 def test_another_hosts_processes_are_left_alone(folder: Path, tmp_path: Path) -> None:
@@ -101,8 +101,8 @@ def test_what_cannot_be_removed_is_named(folder: Path, monkeypatch: pytest.Monke
 def test_the_token_of_a_folder_without_record_has_the_same_folder(tmp_path: Path) -> None:
     records = GuestRecords(tmp_path)
     for token in (TOKEN, Token(run="k3f9", host="lab.no-phc-2", attempt=12)):
-        assert records.folder(removal.token_of(records.folder(token))) == records.folder(token)
+        assert records.folder(removal.read_token(records.folder(token))) == records.folder(token)
 
 
 def test_our_own_process_is_never_among_the_marked() -> None:
-    assert os.getpid() not in [marked.process.pid for marked in process_tags.running()]
+    assert os.getpid() not in [marked.process.pid for marked in process_tags.running_processes()]

@@ -27,8 +27,8 @@ def refuse(half: Path) -> None:
 
 def test_built_once_and_found_the_next_time(tmp_path: Path) -> None:
     said: list[str] = []
-    folder = cache_build.once(tmp_path / "x", "the thing", build, said.append)
-    assert cache_build.once(tmp_path / "x", "the thing", refuse, said.append) == folder
+    folder = cache_build.build_once(tmp_path / "x", "the thing", build, said.append)
+    assert cache_build.build_once(tmp_path / "x", "the thing", refuse, said.append) == folder
     assert ((folder / "content").read_text(), said) == ("whole", [])
 
 
@@ -37,7 +37,7 @@ def test_a_half_built_one_is_thrown_away_with_whatever_works_on_it(tmp_path: Pat
     half.mkdir()
     worker = proc.spawn(["sleep", "600"], log=half / "log", env=process_tags.environment(half, "build"))
     said: list[str] = []
-    folder = cache_build.once(tmp_path / "x", "the thing", build, said.append)
+    folder = cache_build.build_once(tmp_path / "x", "the thing", build, said.append)
     assert said == ["the thing: an earlier build was left half done; it is thrown away and built again"]
     assert [path.name for path in folder.iterdir()] == ["content"]
     assert not worker.alive()
@@ -50,7 +50,7 @@ def test_a_build_that_fails_leaves_nothing(tmp_path: Path, error: type[BaseExcep
         raise error
 
     with pytest.raises(error if isinstance(error, type) else type(error)):
-        cache_build.once(tmp_path / "x", "the thing", fail, print)
+        cache_build.build_once(tmp_path / "x", "the thing", fail, print)
     assert [path.name for path in tmp_path.iterdir()] == ["x.lock"]
 
 
@@ -75,7 +75,7 @@ def test_sigterm_ends_a_build_like_ctrl_c(tmp_path: Path) -> None:
         time.sleep(5)
 
     with pytest.raises(KeyboardInterrupt):
-        cache_build.once(tmp_path / "x", "the thing", be_terminated, print)
+        cache_build.build_once(tmp_path / "x", "the thing", be_terminated, print)
     assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
 
 
@@ -83,7 +83,9 @@ def test_a_second_builder_waits_for_the_first(tmp_path: Path) -> None:
     said: list[str] = []
     with (tmp_path / "x.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        second = threading.Thread(target=cache_build.once, args=(tmp_path / "x", "the thing", refuse, said.append))
+        second = threading.Thread(
+            target=cache_build.build_once, args=(tmp_path / "x", "the thing", refuse, said.append)
+        )
         second.start()
         while not said:
             time.sleep(0.01)
@@ -100,7 +102,7 @@ def test_the_lock_of_a_killed_builder_holds_nobody_up(tmp_path: Path) -> None:
     with subprocess.Popen(argv, stdout=subprocess.PIPE) as holder:
         assert holder.stdout is not None
         assert holder.stdout.readline() == b"1\n"
-        second = threading.Thread(target=cache_build.once, args=(tmp_path / "x", "the thing", build, said.append))
+        second = threading.Thread(target=cache_build.build_once, args=(tmp_path / "x", "the thing", build, said.append))
         second.start()
         while not said:
             time.sleep(0.01)
@@ -112,7 +114,7 @@ def test_the_lock_of_a_killed_builder_holds_nobody_up(tmp_path: Path) -> None:
 
 def test_too_little_room_is_told_with_both_numbers(tmp_path: Path) -> None:
     with pytest.raises(SetupError, match=r"the thing needs 1000000000 MiB of disk space and .* has \d+ MiB free"):
-        cache_build.room(tmp_path, 10**9, "the thing")
+        cache_build.require_disk(tmp_path, 10**9, "the thing")
 
 
 def test_only_what_is_whole_and_long_unused_is_pruned(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from harness.benches.lab.parts import qemu
-from harness.benches.lab.parts.command_line import Hardware, guest, restored
+from harness.benches.lab.parts.command_line import Hardware, boot_arguments, restore_arguments
 
 MACHINE = Hardware(
     accelerator="tcg",
@@ -19,7 +19,7 @@ MACHINE = Hardware(
 
 
 def test_every_network_of_a_guest_is_a_hub_a_restricted_one_or_the_ntp_servers() -> None:
-    for words in (guest(MACHINE), restored(MACHINE)):
+    for words in (boot_arguments(MACHINE), restore_arguments(MACHINE)):
         networks = [words[at + 1].split(",") for at, word in enumerate(words) if word == "-netdev"]
         assert sorted(kind for kind, *_ in networks) == ["dgram", "hubport", "hubport", "hubport", "user"]
         assert [set(options) for kind, *options in networks if kind == "user"] == [

@@ -15,8 +15,8 @@ from harness.benches.lab.pool.pool_state import (
     PoolState,
     RemoveGuest,
     WarmGuest,
-    decide,
     given_up,
+    next_action,
 )
 from harness.errors import RequestError
 
@@ -49,7 +49,7 @@ def warm(number: int, made_s: float = 0.0, looked_s: float | None = None) -> War
     ],
 )
 def test_what_is_done_next(stock: PoolState, now_s: float, action: object) -> None:
-    assert decide(stock, RULES, now_s) == action
+    assert next_action(stock, RULES, now_s) == action
 
 
 def test_one_that_is_too_old_is_not_handed_out_even_if_nobody_had_the_time_to_remove_it() -> None:
@@ -69,7 +69,7 @@ def test_whoever_got_a_dead_guest_is_first_again() -> None:
 
 def test_looking_at_a_guest_does_not_make_another_one_and_keeps_their_order() -> None:
     stock = PoolState(warm=(warm(1), warm(2))).begun(CheckGuest(number=1))
-    assert decide(stock, RULES, 1.0) == Pause(until_s=10.0)
+    assert next_action(stock, RULES, 1.0) == Pause(until_s=10.0)
     back = stock.looked(1, 10.0, answers=True)
     assert back.warm == (warm(1, 0.0, 10.0), warm(2))
     assert stock.looked(1, 10.0, answers=False) == PoolState(warm=(warm(2),), dead=(1,))
@@ -138,7 +138,7 @@ class AnyOrder(RuleBasedStateMachine):
 
     @rule()
     def a_thread_takes_something_up(self) -> None:
-        action = decide(self.stock, self.rules, self.now_s)
+        action = next_action(self.stock, self.rules, self.now_s)
         if isinstance(action, Pause):
             assert action.until_s is None or action.until_s > self.now_s - 1e-6
             return
@@ -183,7 +183,7 @@ class AnyOrder(RuleBasedStateMachine):
         if self.under_way or stock.out:
             return
         for number in range(10_000, 10_100):
-            action = decide(stock, self.rules, now_s)
+            action = next_action(stock, self.rules, now_s)
             if isinstance(action, Pause):
                 if stock.queue and stock.warm:
                     stock, got = stock.handed_out(stock.queue[0], self.rules, now_s)

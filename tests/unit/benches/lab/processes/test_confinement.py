@@ -13,7 +13,9 @@ from harness.benches.lab.processes import confinement
 from harness.benches.lab.processes.confinement import FIRST_USER, SHARED_GROUP, USERS, FileView
 
 ROOT = Path(__file__).parents[5]
-as_root = pytest.mark.skipif(not confinement.confines(), reason=f"needs root's rights: {confinement.why_not()}")
+as_root = pytest.mark.skipif(
+    not confinement.can_confine(), reason=f"needs root's rights: {confinement.why_not_confined()}"
+)
 TELL = """
 import json, os, socket, sys
 def attempt(act):
@@ -53,14 +55,14 @@ def test_a_confined_program_has_a_user_of_its_own_and_sees_what_it_was_shown(tmp
         folder.mkdir()
         (folder / "file").write_text(folder.name)
         (folder / "file").chmod(0o600)
-    confinement.share(shown)
-    confinement.give(own, own / "file")
+    confinement.share_read_only(shown)
+    confinement.give_to_guest(own, own / "file")
     (own / "roots").write_text("root's")
     (own / "roots").chmod(0o600)
-    view = FileView(read=(*confinement.python(), shown, Path("/proc")), write=(own,), copy=(copied,))
+    view = FileView(read=(*confinement.python_view(), shown, Path("/proc")), write=(own,), copy=(copied,))
     files = [folder / "file" for folder in (shown, own, hidden, copied)]
     seen = told(own, view, read=[*files, own / "roots", Path("/etc/shadow")], write=[*files, own / "new"])
-    user = confinement.user_of(own)
+    user = confinement.guest_uid(own)
     assert seen["ids"] == [[user] * 3, [user] * 3, [SHARED_GROUP]]
     assert seen["rights"] == ["0" * 16] * 5 + ["1"]
     assert (seen["interfaces"], seen["listen"], seen["devices"]) == (["lo"], "Permission denied", 1)
@@ -90,7 +92,7 @@ def test_a_package_in_a_folder_that_is_shown_is_seen_whatever_its_modes(tmp_path
     package.mkdir(parents=True)
     (package / "file").write_text("copied")
     (package / "file").chmod(0o600)
-    view = FileView(read=(*confinement.python(), shown, Path("/proc")), copy=(package,))
+    view = FileView(read=(*confinement.python_view(), shown, Path("/proc")), copy=(package,))
     seen = told(tmp_path, view, read=[package / "file"], write=[package / "file"])
     assert seen["reads"] == {str(package / "file"): "copied"}
     assert seen["writes"] == {str(package / "file"): "Permission denied"}
@@ -99,7 +101,7 @@ def test_a_package_in_a_folder_that_is_shown_is_seen_whatever_its_modes(tmp_path
 
 @as_root
 def test_a_capability_that_was_asked_for_is_the_only_one(tmp_path: Path) -> None:
-    view = FileView(read=(*confinement.python(), Path("/proc")), network=True, capabilities=("net_bind_service",))
+    view = FileView(read=(*confinement.python_view(), Path("/proc")), network=True, capabilities=("net_bind_service",))
     seen = told(tmp_path, view, read=[], write=[])
     assert seen["rights"] == ["0000000000000400"] * 5 + ["1"]
     assert seen["listen"] is None
@@ -108,7 +110,7 @@ def test_a_capability_that_was_asked_for_is_the_only_one(tmp_path: Path) -> None
 @as_root
 def test_nothing_of_it_is_left_on_the_machine(tmp_path: Path) -> None:
     before = Path("/proc/self/mountinfo").read_text()
-    told(tmp_path, FileView(read=(*confinement.python(), Path("/proc"))), read=[], write=[])
+    told(tmp_path, FileView(read=(*confinement.python_view(), Path("/proc"))), read=[], write=[])
     assert Path("/proc/self/mountinfo").read_text() == before
 
 
@@ -127,11 +129,11 @@ def test_root_that_may_not_mount_says_so_and_runs_programs_as_they_are(tmp_path:
 
 
 def test_each_guest_has_a_user_without_an_account(monkeypatch: pytest.MonkeyPatch) -> None:
-    users = {confinement.user_of(Path(f"/hosts/{number}")) for number in range(50)}
+    users = {confinement.guest_uid(Path(f"/hosts/{number}")) for number in range(50)}
     assert len(users) > 45
     assert all(FIRST_USER <= user < FIRST_USER + USERS for user in users)
-    first = confinement.user_of(Path("/hosts/1"))
-    assert confinement.user_of(Path("/hosts/1")) == first
+    first = confinement.guest_uid(Path("/hosts/1"))
+    assert confinement.guest_uid(Path("/hosts/1")) == first
     known = pwd.getpwuid(0)
 
     def lookup(uid: int) -> pwd.struct_passwd:
@@ -140,12 +142,12 @@ def test_each_guest_has_a_user_without_an_account(monkeypatch: pytest.MonkeyPatc
         raise KeyError(uid)
 
     monkeypatch.setattr(pwd, "getpwuid", lookup)
-    assert confinement.user_of(Path("/hosts/1")) == FIRST_USER + (first + 1 - FIRST_USER) % USERS
+    assert confinement.guest_uid(Path("/hosts/1")) == FIRST_USER + (first + 1 - FIRST_USER) % USERS
 
 
 def test_whose_processes_may_be_ours() -> None:
-    assert confinement.ours(os.geteuid())
+    assert confinement.is_lab_uid(os.geteuid())
     asked = (FIRST_USER - 1, FIRST_USER, FIRST_USER + USERS - 1, FIRST_USER + USERS)
     root = os.geteuid() == 0
-    assert [confinement.ours(uid) for uid in asked] == [False, root, root, False]
-    assert not confinement.ours(os.geteuid() + 1)
+    assert [confinement.is_lab_uid(uid) for uid in asked] == [False, root, root, False]
+    assert not confinement.is_lab_uid(os.geteuid() + 1)
