@@ -24,11 +24,19 @@ FIGURES = ("read_ms", "judge_ms", "report_ms", "day_judge_s", "day_peak_mib")
 WORK = """
 import json, resource, sys, time
 from pathlib import Path
-from harness import ladder, limits
-from harness.ledger import Ledger
+from harness import ladder
 from harness.model import Depth, Evidence, HostRecord, HostState, RunRecord
-from harness.probes import facts, samples
 from harness.report.formats import Format, render
+try:
+    from harness.campaign import limits
+    from harness.probes.facts import read_facts
+    from harness.probes.samples import SampleReader, read_samples
+except ImportError:  # a checkout of before harness/campaign
+    from harness import limits
+    from harness.probes import samples
+    from harness.probes.facts import read as read_facts
+    from harness.probes.samples import read as read_samples
+    SampleReader = getattr(samples, "Reader", None)
 
 data, day = Path(sys.argv[1]), Path(sys.argv[2])
 required = limits.requirements("lab")
@@ -42,8 +50,8 @@ def timed(name, work, times):
     return made
 
 def read():
-    found, refused = facts.read((data / "facts.json").read_text(), where="facts.json")
-    taken, also, complete = samples.read((data / "samples.jsonl").read_text(), where="samples.jsonl")
+    found, refused = read_facts((data / "facts.json").read_text(), where="facts.json")
+    taken, also, complete = read_samples((data / "samples.jsonl").read_text(), where="samples.jsonl")
     return Evidence(facts=found, final_facts=found, samples=taken, samples_complete=complete, unparsed=refused + also)
 
 def judge():
@@ -61,14 +69,14 @@ verdict = timed("judge_ms", judge, 20)
 timed("report_ms", report, 3)
 if day.exists():
     found = evidence.facts
-    if hasattr(samples, "Reader"):
-        reader = samples.Reader("samples.jsonl")
+    if SampleReader is not None:
+        reader = SampleReader("samples.jsonl")
         with day.open() as lines:
             for line in lines:
                 reader.take(line)
         taken, complete = reader.samples, reader.complete
     else:
-        taken, _, complete = samples.read(day.read_text(), where="samples.jsonl")
+        taken, _, complete = read_samples(day.read_text(), where="samples.jsonl")
     evidence = Evidence(facts=found, final_facts=found, samples=taken, samples_complete=complete)
     begun = time.process_time()
     judge()

@@ -88,9 +88,9 @@ def kill_us(_: str, us: "subprocess.Popen[str]") -> None:
 US = """
 import json, sys
 from pathlib import Path
-from harness.benches.ec2.engine import Engine, Patience
-from harness.benches.ec2.engine_home import EngineHome
-from harness.benches.ec2.stack import StackSettings
+from harness.benches.ec2.engine.engine import Engine
+from harness.benches.ec2.engine.engine_home import EngineHome
+from harness.benches.ec2.engine.stack import StackSettings
 told = json.loads(sys.stdin.readline())
 engine = Engine(EngineHome(folder=Path(told["folder"]), project=Path(told["project"])), at_once=1)
 if told["operation"] == "up":

@@ -94,7 +94,7 @@ PLAY_AND_TELL = """
 import json, pickle, resource, sys, time
 from pathlib import Path
 from harness.errors import HarnessError
-from harness.playbooks import play
+from harness.host.playbooks import play
 target, playbook, variables = pickle.load(open(sys.argv[1], "rb"))
 most_kib = 0
 

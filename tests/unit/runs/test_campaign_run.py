@@ -294,7 +294,7 @@ def test_a_run_that_no_ledger_knows_is_swept(lab: Lab) -> None:
 
 
 def test_what_a_process_keeps_warm_is_swept_once_that_process_died(lab: Lab) -> None:
-    program = "from harness import keeper; print(keeper.run_name())"
+    program = "from harness.store import adhoc_runs; print(adhoc_runs.run_name())"
     dead = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout.strip()
     lab.bench.running |= {f"{adhoc_runs.run_name()}/lab.phc/1", f"{dead}/lab.phc/1"}
     assert [(item.token.run, item.why) for item in sweep.list_removable(lab.ledger, lab.bench)] == [
@@ -333,10 +333,10 @@ def seen(monkeypatch: pytest.MonkeyPatch, good: Evidence) -> None:
     """Hosts show what SEEN says, once they are there; all else on their way is the real thing."""
 
     def observe(self: qualification.Qualification, _cleanup: ExitStack) -> None:
-        if self._provision():
-            self.found = SEEN[self.host.instance_type](good)
+        if self.provision():
+            self.collected.evidence = SEEN[self.host.instance_type](good)
 
-    monkeypatch.setattr(qualification.Qualification, "_observe", observe)
+    monkeypatch.setattr(qualification.Qualification, "observe", observe)
 
 
 def as_expected(record: RunRecord, kinds: Sequence[str], keep: Keep, chosen: Collection[str]) -> None:

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.unit.runs.test_campaigns import KINDS, Lab, ScriptedBench, lab, planned
 
 from harness import ladder
 from harness.cli import run
@@ -17,6 +16,7 @@ from harness.report import text
 from harness.runs import campaign_run, qualification
 from harness.store.evidence_folder import EvidenceFolder
 from harness.store.ledger import Ledger
+from tests.unit.runs.test_campaign_run import KINDS, Lab, ScriptedBench, lab, planned
 
 __all__ = ["lab"]  # a fixture
 ERRORS = (ZeroDivisionError("a bug of ours"), MemoryError(), OSError(28, "No space left on device"), RecursionError())
@@ -132,10 +132,10 @@ def test_a_stage_raises_what_ends_no_process_but_ours(lab: Lab, monkeypatch: pyt
     """Also SystemExit, which no handler of Exception sees, leaves no host behind."""
 
     def exits(self: qualification.Qualification, _cleanup: object) -> None:
-        self.way.bench.provision(self.token, "silent", lambda _: None)
+        self.context.bench.provision(self.token, "silent", lambda _: None)
         raise SystemExit(3)
 
-    monkeypatch.setattr(qualification.Qualification, "_observe", exits)
+    monkeypatch.setattr(qualification.Qualification, "observe", exits)
     with pytest.raises(SystemExit):
         lab.run(kind)
     assert lab.bench.running == set()
@@ -148,16 +148,16 @@ def test_the_question_which_hosts_stay_raises_with_a_ledger_that_does_too(
         """A bench whose hosts pass without being looked at."""
 
     def passes(self: qualification.Qualification, _cleanup: object) -> None:
-        assert self._provision()
+        assert self.provision()
 
     def passed(self: qualification.Qualification, _depth: object) -> Any:
         from dataclasses import replace
 
-        return replace(self._unjudged(), outcome=Outcome.PASS, reason=Reason.SYNCHRONISED)
+        return replace(self.unjudged(), outcome=Outcome.PASS, reason=Reason.SYNCHRONISED)
 
     bench = Willing(silent_machine)
-    monkeypatch.setattr(qualification.Qualification, "_observe", passes)
-    monkeypatch.setattr(qualification.Qualification, "_judged", passed)
+    monkeypatch.setattr(qualification.Qualification, "observe", passes)
+    monkeypatch.setattr(qualification.Qualification, "verdict_at", passed)
     monkeypatch.setattr(Ledger, "settle", raising(OSError(28, "No space left on device")))
     asked = planned(bench, ("good", "good", "good"), 3, keep="ask")
 

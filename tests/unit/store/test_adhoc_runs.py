@@ -15,7 +15,7 @@ def test_the_name_tells_its_process() -> None:
 
 
 def test_a_process_that_ended_is_not_alive() -> None:
-    program = "from harness import keeper; print(keeper.run_name())"
+    program = "from harness.store import adhoc_runs; print(adhoc_runs.run_name())"
     name = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout.strip()
     owner = adhoc_runs.owner_of(name)
     assert owner is not None

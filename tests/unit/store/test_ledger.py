@@ -160,7 +160,7 @@ def test_many_threads_write_at_once(ledger: Ledger) -> None:
 
 OPENS_EACH = """
 import sys
-from harness.ledger import Ledger
+from harness.store.ledger import Ledger
 for line in sys.stdin:
     try:
         books = Ledger(line.strip())

@@ -173,7 +173,7 @@ def test_a_program_that_floods_an_output_is_killed_at_its_cap(stream: str, most:
 def test_a_flood_costs_us_little_more_memory_than_its_cap() -> None:
     words = (
         "import resource, sys\n"
-        "from harness import proc\n"
+        "from harness.system import proc\n"
         "from harness.errors import CommandError\n"
         "before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
         f"try: proc.run([sys.executable, '-c', {FLOOD.format('stdout')!r}], timeout_s=60)\n"

@@ -117,8 +117,8 @@ def test_nothing_of_it_is_left_on_the_machine(tmp_path: Path) -> None:
 @pytest.mark.skipif(os.geteuid() != 0, reason="asks what root without a right does")
 def test_root_that_may_not_mount_says_so_and_runs_programs_as_they_are(tmp_path: Path) -> None:
     ask = (
-        "from pathlib import Path; from harness.benches.lab import confinement as c;"
-        "print(c.described()); print(c.command(['a', 'b'], Path('/h'), c.View()))"
+        "from pathlib import Path; from harness.benches.lab.processes import confinement as c;"
+        "print(c.describe()); print(c.command(['a', 'b'], Path('/h'), c.FileView()))"
     )
     words = ["setpriv", "--bounding-set", "-sys_admin", sys.executable, "-c", ask]
     done = subprocess.run(words, env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True, cwd=ROOT)

@@ -1,0 +1,135 @@
+"""Collect the evidence about one host: play the roles, read facts, follow the samples, keep every raw output."""
+
+import traceback
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any
+
+from harness.benches.bench import Progress
+from harness.errors import CommandError, HarnessError
+from harness.host import sampling, ssh
+from harness.host.playbooks import PlayOutcome, PlayResult, Target, play, role_variables
+from harness.model import Evidence, Facts, Token
+from harness.probes import facts as facts_probe
+from harness.probes.samples import SampleReader, describe_sample
+from harness.runs.context import Interrupted, RunContext
+from harness.runs.steps import StepRecorder
+from harness.system import proc
+from harness.untrusted.plain_text import clip, printable, well_formed
+
+CONFIGURE_DEADLINE_S = 900.0
+BUILD_DEADLINE_S = 1800.0
+"""Where a driver may have to be built first: an emulated host takes ten minutes for that."""
+COLLECT_DEADLINE_S = 60.0
+_MOST_COLLECTED = 4 << 20
+
+
+class EvidenceCollector:
+    """The evidence about one host so far (`evidence`), and the folder that holds the raw outputs behind it."""
+
+    def __init__(self, token: Token, context: RunContext, steps: StepRecorder) -> None:
+        self.evidence = Evidence()
+        self.folder = context.folder.host(token.host)
+        self._token, self._context, self._steps = token, context, steps
+        self._prefix = ""  # of the names of files
+
+    def note(self, **changes: Any) -> None:
+        """Set parts of the evidence, by the names of Evidence's fields."""
+        self.evidence = replace(self.evidence, **changes)
+
+    def note_error(self, error: Exception) -> None:
+        """Note what stopped the host."""
+        if isinstance(error, HarnessError):
+            self.note(trouble=clip(well_formed(str(error))))
+        else:
+            self.note_our_fault(error)
+
+    def note_our_fault(self, error: Exception) -> None:
+        """Note an error of the harness itself, whose traceback is kept."""
+        text = printable(traceback.format_exc())
+        self._context.failures.attempt(
+            f"keeping the traceback of {self._token}", self.folder.write, "traceback.txt", text
+        )
+        self.note(trouble=clip(well_formed(f"our fault: {type(error).__name__}: {error}")))
+
+    def play(self, name: str, target: Target, variables: Mapping[str, Any], tell: Progress) -> PlayResult:
+        """Run a playbook and keep its output. Raises Interrupted; a play that failed is noted, not raised."""
+        played = play(
+            self._context.settings.assets_dir / "playbooks" / name,
+            target,
+            variables,
+            timeout_s=BUILD_DEADLINE_S if "ena_driver_source" in variables else CONFIGURE_DEADLINE_S,
+            on_task=tell,
+            cancelled=self._context.stop.is_set,
+        )
+        self._write(f"{name.removesuffix('.yml')}.log", printable(played.stdout))
+        if played.outcome is PlayOutcome.CANCELLED:
+            raise Interrupted
+        if played.outcome is PlayOutcome.UNREACHABLE:
+            self.note(lost=f"the host was lost in {name}: {played.message}")
+        elif played.outcome is not PlayOutcome.OK:
+            self.note(trouble=f"{name}: {played.message}")
+        return played
+
+    def read_facts(self, collected: str, name: str) -> Facts:
+        """Keep the text that collect.py printed under this file name, and read it; unparsed lines are noted."""
+        name = self._write(name, collected)
+        facts, unparsed = facts_probe.read_facts(collected, where=name)
+        self.note(unparsed=self.evidence.unparsed + unparsed)
+        return facts
+
+    def collect_facts(self, target: Target, name: str, what: str) -> Facts | None:
+        """Run collect.py on the host without Ansible. None, and why in the evidence, where the host does not answer."""
+        script = (self._context.settings.assets_dir / "roles/clock_facts/files/collect.py").read_text()
+        servers = role_variables(target.machine).get("clock_facts_ntp_servers", ())
+        argv = target.as_root("python3", "-", *(f"--ntp={server}" for server in servers))
+        try:
+            collected = proc.run(argv, stdin=script, timeout_s=COLLECT_DEADLINE_S, most_out=_MOST_COLLECTED).stdout
+        except CommandError as error:
+            message = f"{what} failed: {error.message}"
+            if error.status in (None, ssh.FAILED):
+                self.note(lost=message)
+            else:
+                self.note(trouble=self.evidence.trouble or message)  # what failed first
+            return None
+        return self.read_facts(collected, name)
+
+    def follow_samples(self, target: Target, path: str, tell: Progress) -> None:
+        """Keep the samples' text, and read each line as it comes."""
+        campaign, name = self._context.campaign, f"{self._prefix}samples.jsonl"
+        reader = SampleReader(
+            name, most=sampling.most_samples(campaign.measure_duration_s, campaign.measure_interval_s)
+        )
+        with self.folder.stream(name) as file:
+            sampling.follow_samples(
+                target,
+                path,
+                reader,
+                file,
+                duration_s=campaign.measure_duration_s,
+                on_sample=lambda sample: tell(describe_sample(sample)),
+                pause=self._steps.pause,
+            )
+        self.note(
+            samples=reader.samples,
+            samples_complete=reader.complete,
+            unparsed=self.evidence.unparsed + reader.unparsed,
+        )
+
+    @contextmanager
+    def rebooted(self) -> Iterator[None]:
+        """Collect into `evidence.rebooted` inside this block; the names of its files begin with `rebooted-`."""
+        before, self._prefix = self.evidence, "rebooted-"
+        self.evidence = Evidence(offer=before.offer, launch=before.launch, placement=before.placement)
+        try:
+            yield
+        finally:
+            after = self.evidence
+            self.evidence = replace(before, rebooted=after, unparsed=before.unparsed + after.unparsed)
+            self._prefix = ""
+
+    def _write(self, name: str, text: str) -> str:
+        """Write a raw output; the file's name."""
+        self.folder.write(self._prefix + name, text)
+        return self._prefix + name
