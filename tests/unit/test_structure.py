@@ -1,6 +1,7 @@
 """The shape that everything stands on: who may import whom, how long a file may be, and what tests/ may hold."""
 
 import ast
+import re
 from pathlib import Path
 
 import pytest
@@ -134,3 +135,52 @@ def test_the_stray_test_fails_where_it_must(tmp_path: Path) -> None:
     for name in ("test_a.py", "conftest.py", "data/fixture.py", "check_b.py", "helpers.py"):
         (tmp_path / name).write_text("")
     assert stray(tmp_path) == ["check_b.py", "helpers.py"]
+
+
+# --- the map in CONTRIBUTING.md --------------------------------------------------------------------------------------
+
+NOT_MAPPED = {"dist", "build"}  # what builds leave
+MAP_ENTRY = re.compile(r"(?P<indent> *)(?P<names>[\w.-]+/?(?:, [\w.-]+/?)*)(?:  |$)")
+
+
+def mapped(page: str) -> set[str]:
+    """The paths that the map names, below the root of the checkout."""
+    lines = page.partition("## The map")[2].split("```")[1].strip("\n").splitlines()
+    parents: list[str] = []
+    paths: set[str] = set()
+    for line in lines:
+        entry = MAP_ENTRY.match(line)
+        assert entry is not None, f"no entry of a map: {line!r}"
+        del parents[len(entry["indent"]) // 2 :]
+        names = entry["names"].split(", ")
+        paths |= {"".join([*parents, name]) for name in names}
+        parents.append(names[0])
+    return paths
+
+
+def folders() -> set[str]:
+    """Every folder that the map has to name: at the top, of packages of harness/, and below lab/ and tests/."""
+    top = {f"{path.name}/" for path in ROOT.iterdir() if path.is_dir() and path.name[0] != "."}
+    packages = {f"{path.parent.relative_to(ROOT)}/" for path in HARNESS.rglob("__init__.py")}
+    below = {
+        f"{path.relative_to(ROOT)}/" for name in ("lab", "tests") for path in (ROOT / name).iterdir() if path.is_dir()
+    }
+    return {path for path in top | packages | below if not set(path.split("/")) & (NOT_MAPPED | {"__pycache__"})}
+
+
+def test_the_map_names_every_folder_and_nothing_that_is_not_there() -> None:
+    paths = mapped((ROOT / "CONTRIBUTING.md").read_text())
+    files = {f"{path.relative_to(ROOT)}" for path in HARNESS.glob("*.py") if not path.name.startswith("__")}
+    assert {path.removesuffix("/") for path in folders() | files} - {path.removesuffix("/") for path in paths} == set()
+    assert {path for path in paths if not (ROOT / path).exists()} == set()
+
+
+def test_the_map_is_in_the_order_of_the_layers() -> None:
+    page = (ROOT / "CONTRIBUTING.md").read_text().partition("## The map")[2]
+    listed = re.findall(r"^  (\w+)(?:\.py|/) ", page.partition("infra/")[0], re.MULTILINE)
+    assert tuple(listed) == LAYERS
+
+
+def test_the_map_test_fails_where_it_must() -> None:
+    page = "## The map\n\n```\nharness/   x\n  cli/     y\n    gone.py  z\ninfra/, lab/  w\n```\n"
+    assert mapped(page) == {"harness/", "harness/cli/", "harness/cli/gone.py", "infra/", "lab/"}
