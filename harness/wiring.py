@@ -1,6 +1,7 @@
 """From settings to working parts: the only place that names concrete benches."""
 
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,7 +15,7 @@ from harness.campaign.plan import Plan
 from harness.errors import RequestError
 from harness.model.cloud import BakedImage, CloudOptions
 from harness.runs.bake import BakeContext, ImageMaker
-from harness.runs.context import Listener
+from harness.runs.context import Chooser, Listener, RunControls
 from harness.store.ledger import Ledger
 from harness.system.settings import Settings
 
@@ -91,10 +92,15 @@ def forecast_on_ec2(made: Plan, settings: Settings) -> Ec2Forecast:
     )
 
 
-def bake_context(settings: Settings, listener: Listener, announce: Callable[[str], None]) -> BakeContext:
+def bake_context(
+    settings: Settings,
+    listener: Listener,
+    make_controls: Callable[[Chooser], RunControls],
+    interruptible: Callable[[], AbstractContextManager[None]],
+) -> BakeContext:
     """What a bake works with in EC2, the one bench that makes images."""
 
-    def bakery_of(source: Bench, pause: Callable[[float], None]) -> ImageMaker:
+    def maker_of(source: Bench, pause: Callable[[float], None]) -> ImageMaker:
         from harness.benches.ec2 import image_maker
         from harness.benches.ec2.bench import Ec2Bench
 
@@ -103,11 +109,12 @@ def bake_context(settings: Settings, listener: Listener, announce: Callable[[str
 
     return BakeContext(
         bench_of=lambda asked: bench(asked.bench, settings, wishes=asked.cloud),
-        bakery_of=bakery_of,
+        maker_of=maker_of,
         ledger=ledger(settings),
         settings=settings,
         listener=listener,
-        announce=announce,
+        make_controls=make_controls,
+        interruptible=interruptible,
     )
 
 

@@ -31,6 +31,7 @@ from harness.cli import (
 )
 from harness.cli.help_text import HelpCommand
 from harness.errors import ExitCode, HarnessError
+from harness.system import signals
 from harness.untrusted.plain_text import printable
 
 NAME = "ptp-harness"
@@ -99,7 +100,8 @@ def main() -> None:
     """Run the command and end with its exit code. Files that it makes are its user's alone."""
     os.umask(0o077)
     try:
-        app(prog_name=NAME)
+        with signals.raising_on_stop_signals():
+            app(prog_name=NAME)
     except HarnessError as error:
         output.say(f"ptp-harness: {error.message}")
         if error.next_step:

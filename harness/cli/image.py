@@ -2,12 +2,13 @@
 
 from collections.abc import Sequence
 from dataclasses import asdict, replace
+from functools import partial
 from typing import Annotated, Any
 
 import typer
 
 from harness import wiring
-from harness.cli import campaign_options, completion, output, progress, run
+from harness.cli import campaign_options, completion, output, progress, run, run_controls
 from harness.cli.help_text import HelpCommand
 from harness.errors import ExitCode, RequestError
 from harness.host import driver_archive
@@ -16,7 +17,7 @@ from harness.model.cloud import BakedImage
 from harness.report import text
 from harness.runs import bake
 from harness.runs.bake import BakeRequest, BakeResult
-from harness.system import settings
+from harness.system import settings, signals
 from harness.system.settings import Settings
 
 SCHEMA = 1
@@ -70,7 +71,9 @@ def bake_image(
     order = BakeRequest(campaign=asked, name=name or bake.default_name(asked), older=older)
     bake.check_request(order, wiring.ec2_types(configuration, asked.region).catalogue.types)
     with progress.show_progress(output.console()) as news:
-        record, results = bake.bake(order, wiring.bake_context(configuration, news.hear, news.say))
+        controls = partial(run_controls.make_controls, news)
+        context = wiring.bake_context(configuration, news.hear, controls, signals.raising_on_stop_signals)
+        record, results = bake.bake(order, context)
     if json:
         output.emit({"schema": SCHEMA, "run": record.run, "images": [_document(one) for one in results]})
     for line in [line for one in results for line in _lines(record.run, one)]:

@@ -15,9 +15,9 @@ from harness.host import ssh
 from harness.model import HostRecord, HostState
 from harness.report import text
 from harness.runs import kept_hosts
-from harness.runs.kept_hosts import Chooser
+from harness.runs.context import Chooser
 from harness.store.ledger import Ledger
-from harness.system import proc, settings
+from harness.system import proc, settings, signals
 
 
 def keep(
@@ -102,7 +102,7 @@ def make_chooser(alone: Callable[[], AbstractContextManager[None]]) -> Chooser:
         raise RequestError("keep: ask needs a terminal to ask on", next_step="--keep none, or --keep supported")
 
     def ask(_run: str, hosts: Sequence[HostRecord]) -> Collection[str]:
-        with alone():
+        with alone(), signals.raising_on_stop_signals():
             head, *rows = text.describe_places(hosts)
             output.say(f"     {head}")
             for number, row in enumerate(rows, 1):

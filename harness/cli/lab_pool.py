@@ -7,7 +7,6 @@ from typing import Annotated
 import typer
 
 from harness.benches.lab.bench import LabBench
-from harness.benches.lab.parts import cache_build
 from harness.benches.lab.pool import lab_source, pool_server
 from harness.benches.lab.pool.pool_state import PoolRules
 from harness.campaign.fields import duration_s
@@ -41,7 +40,7 @@ def pool(
     rules = PoolRules(size=size, most=settings.load().lab_guests, ttl_s=_seconds("--ttl", ttl))
     opened = lab_source.open_pool(bench, instance_type, rules, output.say)
     desk = pool_server.PoolServer(opened, pool_server.socket_path(bench, instance_type))
-    with cache_build.terminations_interrupt(), desk, opened, suppress(KeyboardInterrupt):
+    with desk, opened, suppress(KeyboardInterrupt):
         output.say(f"{size} of {instance_type} will be kept warm; Ctrl-C ends it")
         desk.serve(until=lambda: False)
     if desk.left:
@@ -63,7 +62,7 @@ def execute(
         ptp-harness lab exec --wait 1m lab.drifting 'uname -r; ethtool -i enp1s0'
     """
     bench, wait_s = lab.lab_bench(), _seconds("--wait", wait)
-    with cache_build.terminations_interrupt(), _fresh(bench, instance_type, wait_s) as machine:
+    with _fresh(bench, instance_type, wait_s) as machine:
         known_hosts = ssh.pin(machine, bench.records.folder(machine.token))
         status = proc.interactive(ssh.command(machine, known_hosts, *command))
     raise typer.Exit(status)

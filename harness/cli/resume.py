@@ -6,10 +6,10 @@ from dataclasses import replace
 from harness import wiring
 from harness.campaign import plan as planning
 from harness.campaign.campaign import Keep
-from harness.cli import campaign_options, kept_hosts, output, progress, report, run
+from harness.cli import campaign_options, kept_hosts, output, progress, report, run, run_controls
 from harness.host import driver_archive
 from harness.runs import campaign_run
-from harness.runs.kept_hosts import keep_none
+from harness.runs.context import keep_none
 from harness.system import settings
 
 
@@ -32,5 +32,6 @@ def resume(run_name: campaign_options.DeadRun, form: report.Form = None, json: r
     plan = planning.make_plan(asked, source.types(), now=datetime.datetime.now(datetime.UTC))
     with progress.show_progress(output.console()) as news:
         choose = kept_hosts.make_chooser(news.aside) if asked.keep is Keep.ASK else keep_none
-        record = campaign_run.resume(run_name, plan, source, ledger, configuration, news.hear, choose)
+        controls = run_controls.make_controls(news, choose)
+        record = campaign_run.resume(run_name, plan, source, ledger, configuration, controls)
     run.end_command(record, configuration, form, json=json)

@@ -11,14 +11,14 @@ import typer
 from harness import wiring
 from harness.campaign import plan as planning
 from harness.campaign.campaign import Keep
-from harness.cli import campaign_options, kept_hosts, output, progress, report
+from harness.cli import campaign_options, kept_hosts, output, progress, report, run_controls
 from harness.errors import ExitCode
 from harness.host import driver_archive
 from harness.ladder.outcomes import exit_code
 from harness.model import Outcome, RunRecord
 from harness.report import text
 from harness.runs import campaign_run
-from harness.runs.kept_hosts import keep_none
+from harness.runs.context import keep_none
 from harness.system import settings
 from harness.system.settings import Settings
 
@@ -65,9 +65,8 @@ def run(
         output.say(f"warning: {words}")
     with progress.show_progress(output.console()) as news:
         choose = kept_hosts.make_chooser(news.aside) if asked.keep is Keep.ASK else keep_none
-        record = campaign_run.start(
-            plan, source, wiring.ledger(configuration), configuration, news.hear, choose, news.say
-        )
+        controls = run_controls.make_controls(news, choose)
+        record = campaign_run.start(plan, source, wiring.ledger(configuration), configuration, controls)
     end_command(record, configuration, form, json=json)
 
 

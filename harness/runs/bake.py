@@ -1,4 +1,4 @@
-"""How does an image come to be from which campaigns can start? From a host that passed, and proven by one that passes.
+"""How does an image come to be from which campaigns can start? From a host that passed, and prwork by one that passes.
 
 A bake is a run whose hosts are not kept but copied: each host that passed is anonymised, its disk becomes an image, and
 a second run qualifies a host made from that image. Only then is the image published; otherwise it is removed. The first
@@ -8,6 +8,7 @@ run stays open meanwhile, so that whatever a bake makes belongs to a run that `s
 import threading
 from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -25,8 +26,7 @@ from harness.model import HostRecord, Outcome, RunRecord, Stage, Token
 from harness.model.cloud import BakedImage, TypeInfo
 from harness.model.image_aliases import BAKED, BAKED_NAME
 from harness.runs import campaign_run, kept_hosts
-from harness.runs.context import Interrupted, Listener
-from harness.runs.kept_hosts import Chooser
+from harness.runs.context import Chooser, Interrupted, Listener, RunControls, keep_none
 from harness.store.evidence_folder import EvidenceFolder
 from harness.store.ledger import Ledger
 from harness.system import proc
@@ -48,7 +48,7 @@ class ImageMaker(Protocol):
         """Let campaigns start from it. Raises BenchError."""
 
     def retire(self, image: BakedImage, *, older: int) -> Sequence[BakedImage]:
-        """Remove proven ones of its name and architecture that are older, but for the newest `older` of them."""
+        """Remove prwork ones of its name and architecture that are older, but for the newest `older` of them."""
 
     def drop(self, host: Token) -> None:
         """Remove what became no published image of that host. Raises CleanupError."""
@@ -65,18 +65,23 @@ class BakeRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BakeContext:
-    """What a bake works with. `bench_of` gives the bench of a campaign, `bakery_of` what makes images there."""
+    """What a bake works with. `bench_of` gives the bench of a campaign, `maker_of` what makes images there.
+
+    `make_controls` gives the controls of each run that a bake leads. Inside the context that `interruptible` gives, a
+    request to stop raises KeyboardInterrupt, if the caller takes such requests at all.
+    """
 
     bench_of: Callable[[Campaign], Bench]
-    bakery_of: Callable[[Bench, Callable[[float], None]], ImageMaker]
+    maker_of: Callable[[Bench, Callable[[float], None]], ImageMaker]
     ledger: Ledger
     settings: Settings
-    listener: Listener
-    announce: Callable[[str], None]  # takes what each run begins with
+    listener: Listener  # of what the bake itself does
+    make_controls: Callable[[Chooser], RunControls]
+    interruptible: Callable[[], AbstractContextManager[None]] = nullcontext
 
-    def start(self, plan: Plan, bench: Bench, choose: Chooser = kept_hosts.keep_none) -> RunRecord:
+    def start(self, plan: Plan, bench: Bench, choose: Chooser = keep_none) -> RunRecord:
         """Lead one run to its end."""
-        return campaign_run.start(plan, bench, self.ledger, self.settings, self.listener, choose, self.announce)
+        return campaign_run.start(plan, bench, self.ledger, self.settings, self.make_controls(choose))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -144,14 +149,14 @@ def check_request(order: BakeRequest, types: Mapping[str, TypeInfo]) -> None:
             )
 
 
-def bake(order: BakeRequest, kitchen: BakeContext) -> tuple[RunRecord, Sequence[BakeResult]]:
+def bake(order: BakeRequest, context: BakeContext) -> tuple[RunRecord, Sequence[BakeResult]]:
     """Qualify, copy, qualify the copies, publish: the first run's record, and what became of each of its hosts."""
     campaign = replace(order.campaign, keep=Keep.ASK)
-    bench = kitchen.bench_of(campaign)
+    bench = context.bench_of(campaign)
     plan = planning.make_plan(campaign, bench.types(), now=datetime.now(UTC))
-    oven = _Bake(order, kitchen, bench)
-    record = kitchen.start(plan, bench, oven.bake)
-    return record, [oven.result(host) for host in record.hosts]
+    work = _Bake(order, context, bench)
+    record = context.start(plan, bench, work.bake)
+    return record, [work.result(host) for host in record.hosts]
 
 
 @dataclass(slots=True)
@@ -159,7 +164,7 @@ class _Bake:
     """A bake under way. Each host has its result from the beginning, without a candidate that is not published."""
 
     order: BakeRequest
-    kitchen: BakeContext
+    context: BakeContext
     bench: Bench
     results: dict[str, BakeResult] = field(default_factory=dict)
     candidates: dict[str, BakedImage] = field(default_factory=dict)
@@ -168,21 +173,25 @@ class _Bake:
     def bake(self, run: str, hosts: Sequence[HostRecord]) -> Collection[str]:
         """The chooser of the first run: makes images of its hosts, and lets none of them stay."""
         self.results = {host.name: BakeResult(host=host) for host in hosts}
-        bakery = self.kitchen.bakery_of(self.bench, self._pause)
+        with self.context.interruptible():
+            self._bake(run)
+        return ()
+
+    def _bake(self, run: str) -> None:
+        maker = self.context.maker_of(self.bench, self._pause)
         try:
-            self._copy(run, bakery)
+            self._copy(run, maker)
             if self.candidates:
                 self._prove(run)
             for name in self.candidates:
-                self._publish(name, bakery)
+                self._publish(name, maker)
         except KeyboardInterrupt:
             self.stop.set()
             for name, result in self.results.items():
                 self._note(name, why=result.why or ("" if result.image else "interrupted"))
             raise
         finally:
-            self._drop(run, bakery)
-        return ()
+            self._drop(run, maker)
 
     def result(self, host: HostRecord) -> BakeResult:
         """What became of a host of the first run."""
@@ -190,10 +199,10 @@ class _Bake:
         unasked = BakeResult(host=host, why="interrupted" if passed else "its host did not pass")
         return replace(self.results.get(host.name, unasked), host=host)
 
-    def _copy(self, run: str, bakery: ImageMaker) -> None:
+    def _copy(self, run: str, maker: ImageMaker) -> None:
         """A candidate of each host, side by side."""
         with ThreadPoolExecutor(len(self.results), thread_name_prefix="bake") as pool:
-            making = [pool.submit(self._make, Token(run=run, host=name), bakery) for name in self.results]
+            making = [pool.submit(self._make, Token(run=run, host=name), maker) for name in self.results]
             try:
                 wait(making)
             except KeyboardInterrupt:
@@ -202,26 +211,26 @@ class _Bake:
         for one in making:
             one.result()
 
-    def _make(self, host: Token, bakery: ImageMaker) -> None:
-        step, ended = self.kitchen.ledger.begin(host, Stage.BAKE), "our fault"
+    def _make(self, host: Token, maker: ImageMaker) -> None:
+        step, ended = self.context.ledger.begin(host, Stage.BAKE), "our fault"
         tell = self._teller(host.host)
         try:
             tell("anonymising it: keys, logs, leases and the machine id go")
             self._anonymise(host)
             driver = driver_name(self.order.campaign)
-            self.candidates[host.host] = bakery.make(host, name=self.order.name, driver=driver, progress=tell)
+            self.candidates[host.host] = maker.make(host, name=self.order.name, driver=driver, progress=tell)
             ended = "done"
         except Interrupted:
             ended = "interrupted"
         except HarnessError as error:
             ended = str(error)
         finally:
-            self.kitchen.ledger.end(step, ended)
+            self.context.ledger.end(step, ended)
         self._note(host.host, why="" if ended == "done" else ended)
 
     def _anonymise(self, host: Token) -> None:
-        machine = kept_hosts.find_machine(host.run, host.host, self.bench, self.kitchen.ledger)
-        folder = EvidenceFolder.create(self.kitchen.settings.runs_dir / host.run / host.host)
+        machine = kept_hosts.find_machine(host.run, host.host, self.bench, self.context.ledger)
+        folder = EvidenceFolder.create(self.context.settings.runs_dir / host.run / host.host)
         known_hosts = ssh.pin(machine, folder.path)
         with ssh.shared_connection() as control:
             target = Target(machine=machine, known_hosts=known_hosts, control=control)
@@ -239,9 +248,9 @@ class _Bake:
             instance_types=tuple(result.host.instance_type for result in baked),
             keep=Keep.NONE,
         )
-        bench = self.kitchen.bench_of(campaign)
+        bench = self.context.bench_of(campaign)
         plan = planning.make_plan(campaign, bench.types(), now=datetime.now(UTC))
-        record = self.kitchen.start(plan, bench)
+        record = self.context.start(plan, bench)
         for result, proof in zip(baked, record.hosts, strict=True):
             passed = proof.verdict.outcome is Outcome.PASS
             why = "" if passed else f"a host made from it does not pass (run {record.run})"
@@ -249,29 +258,29 @@ class _Bake:
         if record.interrupted:
             raise KeyboardInterrupt
 
-    def _publish(self, name: str, bakery: ImageMaker) -> None:
-        """Only what is proven; then those that it takes the place of go."""
+    def _publish(self, name: str, maker: ImageMaker) -> None:
+        """Only what is prwork; then those that it takes the place of go."""
         result, image = self.results[name], self.candidates[name]
         if result.proof is None or result.proof.verdict.outcome is not Outcome.PASS:
             return
         self._teller(name)(f"publishing {image.ident}")
         try:
-            bakery.publish(image, proof=result.proof_run)
+            maker.publish(image, proof=result.proof_run)
         except BenchError as error:
             self._note(name, why=str(error))
             return
         self._note(name, image=replace(image, proof=result.proof_run))
         try:
-            self._note(name, retired=tuple(one.ident for one in bakery.retire(image, older=self.order.older)))
+            self._note(name, retired=tuple(one.ident for one in maker.retire(image, older=self.order.older)))
         except HarnessError as error:
             self._note(name, not_retired=str(error))
 
-    def _drop(self, run: str, bakery: ImageMaker) -> None:
+    def _drop(self, run: str, maker: ImageMaker) -> None:
         """Whatever is not published goes; what does not is found once more when the run ends, and named."""
         for name, result in self.results.items():
             if result.image is None:
                 try:
-                    bakery.drop(Token(run=run, host=name))
+                    maker.drop(Token(run=run, host=name))
                 except Exception as error:  # the other hosts' candidates go all the same
                     self._note(name, why="; ".join(words for words in (result.why, str(error)) if words))
 
@@ -282,7 +291,7 @@ class _Bake:
         def tell(words: str) -> None:
             if self.stop.is_set():
                 raise Interrupted
-            self.kitchen.listener(name, Stage.BAKE, words)
+            self.context.listener(name, Stage.BAKE, words)
 
         return tell
 

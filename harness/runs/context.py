@@ -1,12 +1,13 @@
-"""What do all hosts of one run share on their way?"""
+"""What does the caller of a run decide, and what do all hosts of the run share?"""
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 
 from harness.benches.bench import Bench
 from harness.campaign.campaign import Campaign
-from harness.model import Stage
+from harness.model import HostRecord, Stage
 from harness.runs.release_failures import ReleaseFailures
 from harness.store.evidence_folder import EvidenceFolder
 from harness.store.ledger import Ledger
@@ -20,9 +21,37 @@ class Interrupted(Exception):
     """We were asked to stop: not an error, and no news about the clock."""
 
 
+Chooser = Callable[[str, Sequence[HostRecord]], Collection[str]]
+"""Takes a run's name and its hosts that passed; returns the names of those that stay. KeyboardInterrupt means: none."""
+
+
+def keep_none(_run: str, _hosts: Sequence[HostRecord]) -> Collection[str]:
+    """The chooser of a run that asks nobody."""
+    return ()
+
+
+def _ignore(_text: str) -> None: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunControls:
+    """What the caller of a run decides: who hears of it, which hosts stay, and when it stops.
+
+    `announce` takes the price and terms of a cloud's hosts, before the first of them is made. Once `stop` is set, hosts
+    under way are judged by what is known, and released. The context that `while_leading` gives is entered for the time
+    in which hosts may run: a command takes signals then. Leading a run itself installs no signal handler.
+    """
+
+    listener: Listener
+    choose: Chooser = keep_none
+    announce: Callable[[str], None] = _ignore
+    stop: threading.Event = field(default_factory=threading.Event)
+    while_leading: Callable[[], AbstractContextManager[None]] = nullcontext
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunContext:
-    """What the ways of all hosts of one run share. `stop` ends them early; `fatal` means: provision nothing more.
+    """What all hosts of one run share. `stop` ends them early; `fatal` means: provision nothing more.
 
     `afresh`: an earlier attempt may have left something of them, which is removed first.
     """
@@ -34,7 +63,7 @@ class RunContext:
     folder: EvidenceFolder
     settings: Settings
     listener: Listener
+    stop: threading.Event
     afresh: bool = False
-    stop: threading.Event = field(default_factory=threading.Event)
     fatal: threading.Event = field(default_factory=threading.Event)
     failures: ReleaseFailures = field(default_factory=ReleaseFailures)

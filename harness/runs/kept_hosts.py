@@ -1,27 +1,15 @@
 """Which hosts stay when a run ends, and what can be done with those that stayed: keep, release, find."""
 
-import signal
-from collections.abc import Callable, Collection, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Collection, Sequence
 from dataclasses import replace
-from types import FrameType
 
 from harness.benches.bench import Bench
 from harness.campaign.campaign import Keep
 from harness.errors import RequestError
 from harness.model import HostRecord, HostState, Machine, Outcome, Stage, Token
+from harness.runs.context import Chooser
 from harness.runs.release_failures import ReleaseFailures
 from harness.store.ledger import HostLine, Ledger
-
-Chooser = Callable[[str, Sequence[HostRecord]], Collection[str]]
-"""Is shown a run's hosts whose clock works, and returns the names of those that stay. KeyboardInterrupt means: none."""
-
-_ASK_TO_STOP = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-
-
-def keep_none(_run: str, _hosts: Sequence[HostRecord]) -> Collection[str]:
-    """The chooser of a run that asks nobody."""
-    return ()
 
 
 def settle_choice(
@@ -127,8 +115,7 @@ def _standing(line: HostLine | None) -> str:
 
 def _asked(run: str, waiting: Sequence[HostRecord], choose: Chooser) -> tuple[Collection[str], bool]:
     try:
-        with asked_to_stop(_interrupt):
-            return (choose(run, waiting) if waiting else ()), False
+        return (choose(run, waiting) if waiting else ()), False
     except KeyboardInterrupt:
         return (), True
 
@@ -157,22 +144,3 @@ def _released(token: Token, bench: Bench, ledger: Ledger, failures: ReleaseFailu
     if step is not None:
         failures.attempt(f"booking the end of {token}", ledger.end, step, error or "done")
     return HostState.RELEASED if error is None else HostState.FAILED
-
-
-@contextmanager
-def asked_to_stop(handler: Callable[[int, FrameType | None], None]) -> Iterator[None]:
-    """Let `handler` take the signals that ask us to stop. In the main thread only, as signal.signal has it.
-
-    Where a hangup is ignored, as nohup(1) does it, it stays so.
-    """
-    taken = [one for one in _ASK_TO_STOP if one != signal.SIGHUP or signal.getsignal(one) is not signal.SIG_IGN]
-    before = {number: signal.signal(number, handler) for number in taken}
-    try:
-        yield
-    finally:
-        for number, usual in before.items():
-            signal.signal(number, usual)
-
-
-def _interrupt(_number: int, _frame: FrameType | None) -> None:
-    raise KeyboardInterrupt

@@ -20,16 +20,18 @@ pytestmark = [pytest.mark.lab, pytest.mark.timeout(900), pytest.mark.xdist_group
 ROOT = Path(__file__).parents[2]
 PROVISION = """
 from harness import wiring
-from harness.system import settings
+from harness.system import settings, signals
 from harness.model import Token
 bench = wiring.lab_bench(settings.load())
-bench.provision(Token(run="test", host="a"), "lab.phc", lambda line: print(line, flush=True))
+with signals.raising_on_stop_signals():
+    bench.provision(Token(run="test", host="a"), "lab.phc", lambda line: print(line, flush=True))
 print("provisioned", flush=True)
 """
 PREPARE = """
 from harness import wiring
-from harness.system import settings
-wiring.lab_bench(settings.load()).prepare(["lab.old-driver"], lambda line: print(line, flush=True))
+from harness.system import settings, signals
+with signals.raising_on_stop_signals():
+    wiring.lab_bench(settings.load()).prepare(["lab.old-driver"], lambda line: print(line, flush=True))
 """
 
 

@@ -60,7 +60,7 @@ class LabBench:
             progress(words)
         used, base, accelerator = self._foundations(progress)
         golden_guest = partial(self._golden, used=used, base=base, accelerator=accelerator, progress=progress)
-        with cache_build.terminations_interrupt(), ThreadPoolExecutor(max_workers=2) as pool:
+        with ThreadPoolExecutor(max_workers=2) as pool:
             jobs = [pool.submit(golden_guest, truth) for truth in wanted]
             try:
                 for job in as_completed(jobs):

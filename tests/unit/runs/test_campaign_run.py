@@ -9,9 +9,11 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Collection, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given
@@ -31,6 +33,7 @@ from harness.benches.bench import (
 from harness.campaign import campaign, plan
 from harness.campaign.campaign import Keep
 from harness.campaign.plan import Plan
+from harness.cli.run_controls import stopping_on_signals
 from harness.errors import CleanupError, RequestError
 from harness.model import (
     DriverWord,
@@ -51,6 +54,7 @@ from harness.model.cloud import PriceTerms
 from harness.report import text
 from harness.report.formats import Format, render
 from harness.runs import campaign_run, qualification, sweep
+from harness.runs.context import RunControls
 from harness.store import adhoc_runs
 from harness.store.evidence_folder import EvidenceFolder
 from harness.store.ledger import Ledger
@@ -130,8 +134,11 @@ class Lab:
 
     def run(self, *types: str, parallel: int = 4) -> RunRecord:
         return campaign_run.start(
-            planned(self.bench, types, parallel), self.bench, self.ledger, self.settings, self.hear
+            planned(self.bench, types, parallel), self.bench, self.ledger, self.settings, self.controls()
         )
+
+    def controls(self, **more: Any) -> RunControls:
+        return RunControls(listener=self.hear, **more)
 
     def hear(self, host: str, stage: Stage, words: str) -> None:
         self.news.append((host, stage, words))
@@ -187,7 +194,11 @@ def test_what_a_cloud_was_asked_and_costs_is_in_the_record(lab: Lab, silent_mach
     said: list[tuple[str, int]] = []
     asked = planned(bench, ["silent", "full"], 1, lease="1h")
     record = campaign_run.start(
-        asked, bench, lab.ledger, lab.settings, lab.hear, announce=lambda words: said.append((words, len(bench.order)))
+        asked,
+        bench,
+        lab.ledger,
+        lab.settings,
+        lab.controls(announce=lambda words: said.append((words, len(bench.order)))),
     )
     [(words, made)] = said
     assert words.startswith(f"run {record.run}: 2 hosts, anywhere, cost unknown (")
@@ -231,19 +242,9 @@ def test_what_cannot_be_released_is_named_and_stays_in_the_books(lab: Lab) -> No
 
 
 def test_asked_to_stop_hosts_are_judged_and_released(lab: Lab) -> None:
-    asked = planned(lab.bench, ("silent", "full", "silent"), 1)
-    run = lab.ledger.open_run(bench="lab", campaign={}, hosts={host.name: host.instance_type for host in asked.hosts})
-    way = campaign_run.RunContext(
-        run=run,
-        bench=lab.bench,
-        campaign=asked.campaign,
-        ledger=lab.ledger,
-        folder=EvidenceFolder.create(lab.settings.runs_dir / run),
-        settings=lab.settings,
-        listener=lab.hear,
-    )
-    lab.bench.on_provision = lambda _token: way.stop.set()
-    record = campaign_run.lead_hosts(asked, way)
+    asked, controls = planned(lab.bench, ("silent", "full", "silent"), 1), lab.controls()
+    lab.bench.on_provision = lambda _token: controls.stop.set()
+    record = campaign_run.start(asked, lab.bench, lab.ledger, lab.settings, controls)
     assert record.interrupted
     assert lab.bench.order == ["silent"], "nothing new once asked to stop"
     assert [(host.verdict.outcome, host.verdict.reason, host.state) for host in record.hosts] == [
@@ -252,19 +253,57 @@ def test_asked_to_stop_hosts_are_judged_and_released(lab: Lab) -> None:
     assert lab.bench.running == set()
 
 
-def test_asked_to_stop_while_it_looks_for_leftovers_a_run_still_closes_its_books(
+def test_a_signal_while_it_looks_for_leftovers_stops_a_command_that_still_closes_its_books(
     lab: Lab, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    look = lab.bench.resources
+    look, stop = lab.bench.resources, threading.Event()
 
     def stopped() -> Sequence[Resource]:
         signal.raise_signal(signal.SIGINT)
         return look()
 
     monkeypatch.setattr(lab.bench, "resources", stopped)
-    record = lab.run("silent")
+    controls = lab.controls(stop=stop, while_leading=lambda: stopping_on_signals(stop))
+    record = campaign_run.start(planned(lab.bench, ["silent"], 1), lab.bench, lab.ledger, lab.settings, controls)
     assert record.interrupted
     assert lab.ledger.record(record.run) == record
+
+
+def test_leading_a_run_leaves_signals_alone(lab: Lab) -> None:
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    before, meanwhile = [signal.getsignal(number) for number in numbers], list[object]()
+    lab.bench.on_provision = lambda _token: meanwhile.extend(signal.getsignal(number) for number in numbers)
+    lab.run("silent")
+    assert meanwhile == before
+
+
+def test_two_runs_in_two_threads_of_one_process_stop_each_for_itself(lab: Lab) -> None:
+    """The one that is stopped while its host is made, and the one that is not, both end with their reports."""
+    under_way = threading.Barrier(2, timeout=60)
+    stopped, other = lab.controls(), lab.controls()
+
+    def lead(controls: RunControls, *types: str) -> RunRecord:
+        return campaign_run.start(planned(lab.bench, types, 1), lab.bench, lab.ledger, lab.settings, controls)
+
+    def meet(token: Token) -> None:
+        if token.host in ("silent", "full"):  # the first host of each
+            under_way.wait()
+        if token.host == "silent":
+            stopped.stop.set()
+
+    lab.bench.on_provision = meet
+    with ThreadPoolExecutor(2) as pool:
+        leading = [pool.submit(lead, stopped, "silent", "nowhere"), pool.submit(lead, other, "full", "quota")]
+    ended, went_on = (each.result() for each in leading)
+    assert [host.verdict.reason for host in ended.hosts] == [Reason.INTERRUPTED, Reason.INTERRUPTED]
+    assert [host.verdict.reason for host in went_on.hosts] == [Reason.CAPACITY, Reason.QUOTA]
+    assert (ended.interrupted, went_on.interrupted) == (True, False)
+    for record in (ended, went_on):
+        folder = EvidenceFolder(lab.settings.runs_dir / record.run)
+        assert json.loads((folder.path / campaign_run.REPORT_JSON).read_text())["run"] == record.run
+        assert folder.changed() == []
+        assert lab.ledger.record(record.run) == record
+    assert lab.bench.running == set()
 
 
 def test_a_dead_runs_hosts_get_their_verdict_when_it_is_swept(lab: Lab) -> None:
@@ -372,7 +411,9 @@ def test_any_campaign(
     asked = planned(lab.bench, kinds, parallel, keep=keep.value)
     names = [host.name for host in asked.hosts]
     chosen = {name for number, name in enumerate(names) if number in wanted}
-    record = campaign_run.start(asked, lab.bench, lab.ledger, lab.settings, lab.hear, lambda _run, _hosts: chosen)
+    record = campaign_run.start(
+        asked, lab.bench, lab.ledger, lab.settings, lab.controls(choose=lambda _run, _hosts: chosen)
+    )
     assert [host.instance_type for host in record.hosts] == kinds
     assert [host.name for host in record.hosts] == names
     assert len(set(names)) == len(kinds)
@@ -446,7 +487,7 @@ def test_a_run_that_died_at_any_moment_is_resumed_to_the_same_end(
     chosen = {host.name for number, host in enumerate(asked.hosts) if number in wanted}
     mortal(lab.ledger, moment, threading.Event())
     with suppress(Died):
-        campaign_run.start(asked, lab.bench, lab.ledger, lab.settings, lab.hear, lambda _run, _hosts: chosen)
+        campaign_run.start(asked, lab.bench, lab.ledger, lab.settings, lab.controls(choose=lambda _run, _hosts: chosen))
     for name in BOOKINGS:
         delattr(lab.ledger, name)
     [line] = lab.ledger.runs()
@@ -460,7 +501,7 @@ def test_a_run_that_died_at_any_moment_is_resumed_to_the_same_end(
     before = {host.host: host.record for host in lab.ledger.hosts(line.run) if host.state is not None}
     assert campaign_run.read_dead_campaign(line.run, lab.ledger) == asked.campaign
     record = campaign_run.resume(
-        line.run, asked, lab.bench, lab.ledger, lab.settings, lab.hear, lambda _run, _hosts: chosen
+        line.run, asked, lab.bench, lab.ledger, lab.settings, lab.controls(choose=lambda _run, _hosts: chosen)
     )
     assert [host.name for host in record.hosts] == [host.name for host in asked.hosts]
     as_expected(record, kinds, keep, chosen)

@@ -1,7 +1,5 @@
 """What stays after a run: exactly what was chosen, and nothing that the books do not name."""
 
-import os
-import signal
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -246,17 +244,3 @@ def test_any_answer_chooses_some_hosts_or_is_refused(answer: str) -> None:
         return
     assert numbers == sorted(set(numbers))
     assert set(numbers) <= {1, 2, 3}
-
-
-def test_a_hangup_asks_to_stop_unless_it_is_ignored() -> None:
-    heard: list[int] = []
-    usual = signal.getsignal(signal.SIGHUP)
-    try:
-        for ignored in (False, True):
-            signal.signal(signal.SIGHUP, signal.SIG_IGN if ignored else signal.SIG_DFL)
-            with kept_hosts.asked_to_stop(lambda number, _frame: heard.append(number)):
-                os.kill(os.getpid(), signal.SIGTERM)
-                os.kill(os.getpid(), signal.SIGHUP)
-    finally:
-        signal.signal(signal.SIGHUP, usual)
-    assert heard == [signal.SIGTERM, signal.SIGHUP, signal.SIGTERM]

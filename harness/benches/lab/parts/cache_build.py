@@ -7,13 +7,10 @@ process build; another waits. What a killed process left half-built, and what st
 import fcntl
 import os
 import shutil
-import signal
-import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from types import FrameType
 
 from harness.benches.bench import Progress
 from harness.benches.lab.processes import process_tags
@@ -32,7 +29,7 @@ def build_once(folder: Path, what: str, build: Callable[[Path], None], progress:
             os.utime(folder)  # used today: prune() looks at this
         return folder
     make_writable(folder.parent)
-    with _locked(folder.with_name(folder.name + ".lock"), what, progress), terminations_interrupt():
+    with _locked(folder.with_name(folder.name + ".lock"), what, progress):
         if folder.is_dir():
             return folder
         half = folder.with_name(folder.name + HALF)
@@ -126,22 +123,3 @@ def _locked(path: Path, what: str, progress: Progress) -> Iterator[None]:
             progress(f"{what}: another process is building it; waiting")
             fcntl.flock(lock, fcntl.LOCK_EX)
         yield
-
-
-@contextmanager
-def terminations_interrupt() -> Iterator[None]:
-    """Let SIGTERM end a build as Ctrl-C does, with everything cleaned up, unless somebody handles it already."""
-    main = threading.current_thread() is threading.main_thread()
-    if not main or signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:
-        yield
-        return
-    signal.signal(signal.SIGTERM, _interrupt)
-    try:
-        yield
-    finally:
-        with suppress(ValueError):
-            signal.signal(signal.SIGTERM, signal.SIG_DFL)
-
-
-def _interrupt(signal_number: int, frame: FrameType | None) -> None:
-    raise KeyboardInterrupt
