@@ -16,6 +16,7 @@ from harness.errors import RequestError
 from harness.model.cloud import BakedImage, CloudOptions
 from harness.runs.bake import BakeContext, ImageMaker
 from harness.runs.context import Chooser, Listener, RunControls
+from harness.runs.prepare import Benches
 from harness.store.ledger import Ledger
 from harness.system.settings import Settings
 
@@ -58,12 +59,19 @@ def checks(
     return bench(name, settings, inventory).checks()
 
 
-def resolve_types(named: Sequence[str], asked: Campaign, settings: Settings) -> tuple[str, ...]:
-    """The types that a campaign names, then those that it selects. Raises RequestError when it selects none."""
-    if asked.select is None:
-        return tuple(named)
-    found = ec2_types(settings, asked.region, market=asked.cloud.market).catalogue
-    return selection.resolve_types(named, asked.select, found.types, where=found.region)
+def benches(settings: Settings) -> Benches:
+    """The benches of these settings, for preparing runs."""
+
+    def make_bench(campaign: Campaign) -> Bench:
+        return bench(campaign.bench, settings, campaign.inventory, campaign.cloud)
+
+    def resolve_types(named: Sequence[str], campaign: Campaign) -> Sequence[str]:
+        if campaign.select is None:
+            return named
+        catalogue = ec2_types(settings, campaign.region, market=campaign.cloud.market).catalogue
+        return selection.resolve_types(named, campaign.select, catalogue.types, where=catalogue.region)
+
+    return Benches(make_bench=make_bench, resolve_types=resolve_types)
 
 
 def ledger(settings: Settings) -> Ledger:
@@ -108,7 +116,7 @@ def bake_context(
         return image_maker.Ec2ImageMaker(bench=source, pause=pause)
 
     return BakeContext(
-        bench_of=lambda asked: bench(asked.bench, settings, wishes=asked.cloud),
+        benches=benches(settings),
         maker_of=maker_of,
         ledger=ledger(settings),
         settings=settings,

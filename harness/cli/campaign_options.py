@@ -1,20 +1,16 @@
 """What the words and flags of `plan` and `run` ask for: a campaign file or types, and flags that go before the file."""
 
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from harness import wiring
-from harness.benches.bench import Bench
 from harness.campaign import campaign
 from harness.campaign.campaign import Campaign, Keep
 from harness.cli import completion
 from harness.errors import RequestError
 from harness.model import Depth
-from harness.system.settings import Settings
 from harness.untrusted.input_checks import MOST_BYTES
 
 Targets = Annotated[
@@ -76,13 +72,6 @@ def load_campaign(targets: list[str], **flags: Any) -> Campaign:
     if "duration" in given:
         given["measure"] = {"duration": given.pop("duration")}
     return read_campaign_file(targets[0], given) if _is_file(targets) else _from_types(targets, given)
-
-
-def resolve_campaign(asked: Campaign, configuration: Settings) -> tuple[Campaign, Bench]:
-    """The campaign with all its types by name, and the bench that has them. Raises RequestError."""
-    source = wiring.bench(asked.bench, configuration, asked.inventory, asked.cloud)
-    named = wiring.resolve_types(source.expand(asked.instance_types), asked, configuration)
-    return replace(asked, instance_types=named), source
 
 
 def _is_file(targets: list[str]) -> bool:

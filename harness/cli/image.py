@@ -1,7 +1,7 @@
 """`image`: machine images of our own, with driver, chrony and linuxptp in place, for campaigns to start from."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from functools import partial
 from typing import Annotated, Any
 
@@ -11,12 +11,12 @@ from harness import wiring
 from harness.cli import campaign_options, completion, output, progress, run, run_controls
 from harness.cli.help_text import HelpCommand
 from harness.errors import ExitCode, RequestError
-from harness.host import driver_archive
 from harness.model import Outcome, RunRecord, Stage
 from harness.model.cloud import BakedImage
 from harness.report import text
 from harness.runs import bake
 from harness.runs.bake import BakeRequest, BakeResult
+from harness.runs.prepare import prepare
 from harness.system import settings, signals
 from harness.system.settings import Settings
 
@@ -64,10 +64,8 @@ def bake_image(
     configuration = settings.load()
     named = targets or list(_on(region, configuration))
     flags = {"region": region, "image": image, "depth": depth, "bench": "ec2"}
-    asked, _ = campaign_options.resolve_campaign(
-        campaign_options.load_campaign(named, duration=duration, **flags), configuration
-    )
-    asked = replace(asked, driver=driver_archive.ensure(asked.driver, configuration))
+    requested = campaign_options.load_campaign(named, duration=duration, **flags)
+    asked = prepare(requested, configuration, wiring.benches(configuration)).campaign
     order = BakeRequest(campaign=asked, name=name or bake.default_name(asked), older=older)
     bake.check_request(order, wiring.ec2_types(configuration, asked.region).catalogue.types)
     with progress.show_progress(output.console()) as news:

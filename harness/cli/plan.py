@@ -1,15 +1,14 @@
 """`plan`: what a run would do, without doing it."""
 
-import datetime
 from typing import Annotated
 
 import typer
 
 from harness import units, wiring
-from harness.campaign import plan as planning
 from harness.campaign.plan import Plan
 from harness.cli import campaign_options, output
 from harness.report import forecast_text as rendered
+from harness.runs.prepare import prepare
 from harness.system import settings
 
 
@@ -41,12 +40,12 @@ def plan(
     flags = where | {"depth": depth, "keep": keep, "parallel": parallel}
     asked = campaign_options.load_campaign(targets, read_only=read_only, duration=duration, **flags)
     configuration = settings.load()
-    asked, source = campaign_options.resolve_campaign(asked, configuration)
-    made = planning.make_plan(asked, source.types(), now=datetime.datetime.now(datetime.UTC))
+    prepared = prepare(asked, configuration, wiring.benches(configuration), fetch_driver=False)
+    made = prepared.plan
     outlook = wiring.forecast_on_ec2(made, configuration) if asked.bench == "ec2" else None
     if json:
         output.emit(_document(made) | ({"ec2": rendered.document(outlook)} if outlook else {}))
-    lines = _lines(made, {name: kind.summary for name, kind in source.types().items()})
+    lines = _lines(made, {name: kind.summary for name, kind in prepared.bench.types().items()})
     for line in [*lines, *(rendered.lines(outlook) if outlook else ())]:
         output.say(line)
 

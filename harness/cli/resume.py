@@ -1,15 +1,11 @@
 """`resume`: go on with a run whose process died."""
 
-import datetime
-from dataclasses import replace
-
 from harness import wiring
-from harness.campaign import plan as planning
 from harness.campaign.campaign import Keep
 from harness.cli import campaign_options, kept_hosts, output, progress, report, run, run_controls
-from harness.host import driver_archive
 from harness.runs import campaign_run
 from harness.runs.context import keep_none
+from harness.runs.prepare import prepare_resolved
 from harness.system import settings
 
 
@@ -27,11 +23,9 @@ def resume(run_name: campaign_options.DeadRun, form: report.Form = None, json: r
     configuration = settings.load()
     ledger = wiring.ledger(configuration)
     asked = campaign_run.read_dead_campaign(run_name, ledger)
-    asked = replace(asked, driver=driver_archive.ensure(asked.driver, configuration))
-    source = wiring.bench(asked.bench, configuration, asked.inventory, asked.cloud)
-    plan = planning.make_plan(asked, source.types(), now=datetime.datetime.now(datetime.UTC))
+    prepared = prepare_resolved(asked, configuration, wiring.benches(configuration))
     with progress.show_progress(output.console()) as news:
         choose = kept_hosts.make_chooser(news.aside) if asked.keep is Keep.ASK else keep_none
         controls = run_controls.make_controls(news, choose)
-        record = campaign_run.resume(run_name, plan, source, ledger, configuration, controls)
+        record = campaign_run.resume(run_name, prepared, ledger, configuration, controls)
     run.end_command(record, configuration, form, json=json)

@@ -1,24 +1,21 @@
 """`run`: qualify hosts, report, and leave nothing running."""
 
-import datetime
 import shutil
 from collections.abc import Iterable
-from dataclasses import replace
 from typing import NoReturn
 
 import typer
 
 from harness import wiring
-from harness.campaign import plan as planning
 from harness.campaign.campaign import Keep
 from harness.cli import campaign_options, kept_hosts, output, progress, report, run_controls
 from harness.errors import ExitCode
-from harness.host import driver_archive
 from harness.ladder.outcomes import exit_code
 from harness.model import Outcome, RunRecord
 from harness.report import text
 from harness.runs import campaign_run
 from harness.runs.context import keep_none
+from harness.runs.prepare import prepare
 from harness.system import settings
 from harness.system.settings import Settings
 
@@ -58,15 +55,13 @@ def run(
     flags = where | {"depth": depth, "keep": keep, "parallel": parallel}
     asked = campaign_options.load_campaign(targets, read_only=read_only, duration=duration, **flags)
     configuration = settings.load()
-    asked, source = campaign_options.resolve_campaign(asked, configuration)
-    asked = replace(asked, driver=driver_archive.ensure(asked.driver, configuration))
-    plan = planning.make_plan(asked, source.types(), now=datetime.datetime.now(datetime.UTC))
-    for words in plan.warnings:
-        output.say(f"warning: {words}")
+    prepared = prepare(asked, configuration, wiring.benches(configuration))
+    for warning in prepared.plan.warnings:
+        output.say(f"warning: {warning}")
     with progress.show_progress(output.console()) as news:
         choose = kept_hosts.make_chooser(news.aside) if asked.keep is Keep.ASK else keep_none
         controls = run_controls.make_controls(news, choose)
-        record = campaign_run.start(plan, source, wiring.ledger(configuration), configuration, controls)
+        record = campaign_run.start(prepared, wiring.ledger(configuration), configuration, controls)
     end_command(record, configuration, form, json=json)
 
 

@@ -10,14 +10,11 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Protocol
 
 from harness.benches.bench import Bench, BenchError, Progress
-from harness.campaign import plan as planning
 from harness.campaign.campaign import Campaign, DriverSource, Keep
-from harness.campaign.plan import Plan
 from harness.campaign.selection import size_order
 from harness.errors import HarnessError, RequestError
 from harness.host import ssh
@@ -27,6 +24,7 @@ from harness.model.cloud import BakedImage, TypeInfo
 from harness.model.image_aliases import BAKED, BAKED_NAME
 from harness.runs import campaign_run, kept_hosts
 from harness.runs.context import Chooser, Interrupted, Listener, RunControls, keep_none
+from harness.runs.prepare import Benches, Prepared, prepare_resolved
 from harness.store.evidence_folder import EvidenceFolder
 from harness.store.ledger import Ledger
 from harness.system import proc
@@ -65,13 +63,13 @@ class BakeRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BakeContext:
-    """What a bake works with. `bench_of` gives the bench of a campaign, `maker_of` what makes images there.
+    """What a bake works with. `maker_of` gives what makes images of a bench's hosts.
 
     `make_controls` gives the controls of each run that a bake leads. Inside the context that `interruptible` gives, a
     request to stop raises KeyboardInterrupt, if the caller takes such requests at all.
     """
 
-    bench_of: Callable[[Campaign], Bench]
+    benches: Benches
     maker_of: Callable[[Bench, Callable[[float], None]], ImageMaker]
     ledger: Ledger
     settings: Settings
@@ -79,9 +77,13 @@ class BakeContext:
     make_controls: Callable[[Chooser], RunControls]
     interruptible: Callable[[], AbstractContextManager[None]] = nullcontext
 
-    def start(self, plan: Plan, bench: Bench, choose: Chooser = keep_none) -> RunRecord:
+    def prepare(self, campaign: Campaign) -> Prepared:
+        """Prepare one of the two runs."""
+        return prepare_resolved(campaign, self.settings, self.benches)
+
+    def start(self, prepared: Prepared, choose: Chooser = keep_none) -> RunRecord:
         """Lead one run to its end."""
-        return campaign_run.start(plan, bench, self.ledger, self.settings, self.make_controls(choose))
+        return campaign_run.start(prepared, self.ledger, self.settings, self.make_controls(choose))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -152,10 +154,9 @@ def check_request(order: BakeRequest, types: Mapping[str, TypeInfo]) -> None:
 def bake(order: BakeRequest, context: BakeContext) -> tuple[RunRecord, Sequence[BakeResult]]:
     """Qualify, copy, qualify the copies, publish: the first run's record, and what became of each of its hosts."""
     campaign = replace(order.campaign, keep=Keep.ASK)
-    bench = context.bench_of(campaign)
-    plan = planning.make_plan(campaign, bench.types(), now=datetime.now(UTC))
-    work = _Bake(order, context, bench)
-    record = context.start(plan, bench, work.bake)
+    prepared = context.prepare(campaign)
+    work = _Bake(order, context, prepared.bench)
+    record = context.start(prepared, work.bake)
     return record, [work.result(host) for host in record.hosts]
 
 
@@ -248,9 +249,7 @@ class _Bake:
             instance_types=tuple(result.host.instance_type for result in baked),
             keep=Keep.NONE,
         )
-        bench = self.context.bench_of(campaign)
-        plan = planning.make_plan(campaign, bench.types(), now=datetime.now(UTC))
-        record = self.context.start(plan, bench)
+        record = self.context.start(self.context.prepare(campaign))
         for result, proof in zip(baked, record.hosts, strict=True):
             passed = proof.verdict.outcome is Outcome.PASS
             why = "" if passed else f"a host made from it does not pass (run {record.run})"

@@ -19,6 +19,7 @@ from harness.report import start_line, text
 from harness.report.formats import Format, render
 from harness.runs.context import RunContext, RunControls, keep_none
 from harness.runs.kept_hosts import settle_choice, settle_judged
+from harness.runs.prepare import Prepared
 from harness.runs.qualification import qualify
 from harness.store.evidence_folder import EvidenceFolder
 from harness.store.ledger import Ledger
@@ -31,11 +32,12 @@ REPORT_TEXT = "report.txt"
 REPORT_JSON = "report.json"
 
 
-def start(plan: Plan, bench: Bench, ledger: Ledger, settings: Settings, controls: RunControls) -> RunRecord:
+def start(prepared: Prepared, ledger: Ledger, settings: Settings, controls: RunControls) -> RunRecord:
     """Prepare what the hosts share, record the run in the ledger, qualify its hosts, and write its report.
 
     Works in any thread; several runs may be led in one process.
     """
+    plan, bench = prepared.plan, prepared.bench
     _prepare_bench(plan, bench, controls)
     run = ledger.open_run(
         bench=bench.name,
@@ -60,12 +62,13 @@ def read_dead_campaign(run: str, ledger: Ledger) -> Campaign:
         ) from error
 
 
-def resume(run: str, plan: Plan, bench: Bench, ledger: Ledger, settings: Settings, controls: RunControls) -> RunRecord:
+def resume(run: str, prepared: Prepared, ledger: Ledger, settings: Settings, controls: RunControls) -> RunRecord:
     """Continue a run whose process died: hosts that have their verdict keep it, the others begin anew.
 
     What the first attempt at a host left is removed before the second: nobody knows how far it came. Raises
     RequestError for a run that has ended or whose process lives.
     """
+    plan, bench = prepared.plan, prepared.bench
     ledger.take_over(run)
     _prepare_bench(plan, bench, controls)
     context = _make_context(run, plan, bench, ledger, settings, controls, afresh=True)

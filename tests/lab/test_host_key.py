@@ -19,6 +19,7 @@ from harness.host.playbooks import Target
 from harness.model import Machine, Token
 from harness.runs import campaign_run
 from harness.runs.context import RunControls
+from harness.runs.prepare import Prepared
 from harness.system import proc, settings
 
 from .conftest import Host
@@ -150,8 +151,8 @@ def test_a_run_goes_on_by_the_new_key(tmp_path: Path) -> None:
     bench, ledger = Telling(configuration), wiring.ledger(configuration)
     bench.kept = tmp_path / "identity" / "known_hosts"
     asked = campaign.from_mapping({"instance_types": ["lab.phc"], "depth": "quick", "read_only": True}, where="here")
-    made, controls = plan.make_plan(asked, bench.types(), now=datetime.now(UTC)), RunControls(listener=print)
-    record = campaign_run.start(made, bench, ledger, configuration, controls)
+    prepared = Prepared(bench=bench, plan=plan.make_plan(asked, bench.types(), now=datetime.now(UTC)))
+    record = campaign_run.start(prepared, ledger, configuration, RunControls(listener=print))
     [host] = record.hosts
     assert host.facts is not None, host.verdict.sentence
     pinned = bench.kept.read_text()

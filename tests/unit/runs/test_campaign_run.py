@@ -55,6 +55,7 @@ from harness.report import text
 from harness.report.formats import Format, render
 from harness.runs import campaign_run, qualification, sweep
 from harness.runs.context import RunControls
+from harness.runs.prepare import Prepared
 from harness.store import adhoc_runs
 from harness.store.evidence_folder import EvidenceFolder
 from harness.store.ledger import Ledger
@@ -133,9 +134,11 @@ class Lab:
     news: list[tuple[str, Stage, str]]
 
     def run(self, *types: str, parallel: int = 4) -> RunRecord:
-        return campaign_run.start(
-            planned(self.bench, types, parallel), self.bench, self.ledger, self.settings, self.controls()
-        )
+        return self.lead(planned(self.bench, types, parallel), self.controls())
+
+    def lead(self, plan: Plan, controls: RunControls, bench: "ScriptedBench | None" = None) -> RunRecord:
+        prepared = Prepared(bench=bench or self.bench, plan=plan)
+        return campaign_run.start(prepared, self.ledger, self.settings, controls)
 
     def controls(self, **more: Any) -> RunControls:
         return RunControls(listener=self.hear, **more)
@@ -193,13 +196,7 @@ def test_what_a_cloud_was_asked_and_costs_is_in_the_record(lab: Lab, silent_mach
     bench = PricedBench(dataclasses.replace(silent_machine, usd_per_hour=6.0))
     said: list[tuple[str, int]] = []
     asked = planned(bench, ["silent", "full"], 1, lease="1h")
-    record = campaign_run.start(
-        asked,
-        bench,
-        lab.ledger,
-        lab.settings,
-        lab.controls(announce=lambda words: said.append((words, len(bench.order)))),
-    )
+    record = lab.lead(asked, lab.controls(announce=lambda words: said.append((words, len(bench.order)))), bench)
     [(words, made)] = said
     assert words.startswith(f"run {record.run}: 2 hosts, anywhere, cost unknown (")
     assert made == 0, "said before the first host is made"
@@ -244,7 +241,7 @@ def test_what_cannot_be_released_is_named_and_stays_in_the_books(lab: Lab) -> No
 def test_asked_to_stop_hosts_are_judged_and_released(lab: Lab) -> None:
     asked, controls = planned(lab.bench, ("silent", "full", "silent"), 1), lab.controls()
     lab.bench.on_provision = lambda _token: controls.stop.set()
-    record = campaign_run.start(asked, lab.bench, lab.ledger, lab.settings, controls)
+    record = lab.lead(asked, controls)
     assert record.interrupted
     assert lab.bench.order == ["silent"], "nothing new once asked to stop"
     assert [(host.verdict.outcome, host.verdict.reason, host.state) for host in record.hosts] == [
@@ -264,7 +261,7 @@ def test_a_signal_while_it_looks_for_leftovers_stops_a_command_that_still_closes
 
     monkeypatch.setattr(lab.bench, "resources", stopped)
     controls = lab.controls(stop=stop, while_leading=lambda: stopping_on_signals(stop))
-    record = campaign_run.start(planned(lab.bench, ["silent"], 1), lab.bench, lab.ledger, lab.settings, controls)
+    record = lab.lead(planned(lab.bench, ["silent"], 1), controls)
     assert record.interrupted
     assert lab.ledger.record(record.run) == record
 
@@ -283,7 +280,7 @@ def test_two_runs_in_two_threads_of_one_process_stop_each_for_itself(lab: Lab) -
     stopped, other = lab.controls(), lab.controls()
 
     def lead(controls: RunControls, *types: str) -> RunRecord:
-        return campaign_run.start(planned(lab.bench, types, 1), lab.bench, lab.ledger, lab.settings, controls)
+        return lab.lead(planned(lab.bench, types, 1), controls)
 
     def meet(token: Token) -> None:
         if token.host in ("silent", "full"):  # the first host of each
@@ -411,9 +408,7 @@ def test_any_campaign(
     asked = planned(lab.bench, kinds, parallel, keep=keep.value)
     names = [host.name for host in asked.hosts]
     chosen = {name for number, name in enumerate(names) if number in wanted}
-    record = campaign_run.start(
-        asked, lab.bench, lab.ledger, lab.settings, lab.controls(choose=lambda _run, _hosts: chosen)
-    )
+    record = lab.lead(asked, lab.controls(choose=lambda _run, _hosts: chosen))
     assert [host.instance_type for host in record.hosts] == kinds
     assert [host.name for host in record.hosts] == names
     assert len(set(names)) == len(kinds)
@@ -487,7 +482,7 @@ def test_a_run_that_died_at_any_moment_is_resumed_to_the_same_end(
     chosen = {host.name for number, host in enumerate(asked.hosts) if number in wanted}
     mortal(lab.ledger, moment, threading.Event())
     with suppress(Died):
-        campaign_run.start(asked, lab.bench, lab.ledger, lab.settings, lab.controls(choose=lambda _run, _hosts: chosen))
+        lab.lead(asked, lab.controls(choose=lambda _run, _hosts: chosen))
     for name in BOOKINGS:
         delattr(lab.ledger, name)
     [line] = lab.ledger.runs()
@@ -501,7 +496,11 @@ def test_a_run_that_died_at_any_moment_is_resumed_to_the_same_end(
     before = {host.host: host.record for host in lab.ledger.hosts(line.run) if host.state is not None}
     assert campaign_run.read_dead_campaign(line.run, lab.ledger) == asked.campaign
     record = campaign_run.resume(
-        line.run, asked, lab.bench, lab.ledger, lab.settings, lab.controls(choose=lambda _run, _hosts: chosen)
+        line.run,
+        Prepared(bench=lab.bench, plan=asked),
+        lab.ledger,
+        lab.settings,
+        lab.controls(choose=lambda _run, _hosts: chosen),
     )
     assert [host.name for host in record.hosts] == [host.name for host in asked.hosts]
     as_expected(record, kinds, keep, chosen)

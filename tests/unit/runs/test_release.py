@@ -165,7 +165,7 @@ def test_the_question_which_hosts_stay_raises_with_a_ledger_that_does_too(
         assert len(hosts) == 3
         return [hosts[1].name]
 
-    record = campaign_run.start(asked, bench, lab.ledger, lab.settings, lab.controls(choose=choose))
+    record = lab.lead(asked, lab.controls(choose=choose), bench)
     assert [host.state for host in record.hosts] == [HostState.RELEASED, HostState.KEPT, HostState.RELEASED]
     assert bench.running == {f"{record.run}/good-2/1"}
     assert any("No space left" in words for words in record.failures)
