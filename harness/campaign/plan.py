@@ -2,6 +2,7 @@
 
 import datetime
 import difflib
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -43,6 +44,9 @@ MOST_TYPES_UNWARNED = 3
 
 PARALLEL: Mapping[str, int] = {"lab": 2, "ec2": 8, "hosts": 8}
 """How many hosts at once when nobody says. The lab's disturb each other's clocks when they share few cores."""
+
+_EC2_TYPE = re.compile(r"[a-z][a-z0-9-]{0,30}\.(nano|micro|small|medium|large|[0-9]{0,3}xlarge|metal[a-z0-9-]{0,12})")
+"""The form of EC2's instance types: family, dot, size."""
 
 
 def make_plan(
@@ -118,6 +122,10 @@ def _warnings(campaign: Campaign, at_once: int, seconds: float) -> tuple[str, ..
 def _unknown(name: str, known: Sequence[str], bench: str) -> str:
     near = difflib.get_close_matches(name, known, n=3, cutoff=0.4)
     hint = f" (nearest: {', '.join(near)})" if near else ""
+    if bench != "ec2" and not name.startswith("lab.") and _EC2_TYPE.fullmatch(name):
+        hint = ": it is an EC2 type (add --region NAME)"
+    elif bench != "lab" and name.startswith("lab."):
+        hint = ": it is a type of the lab (--bench lab)"
     return f"there is no type {name!r} on bench {bench}{hint}"
 
 

@@ -55,7 +55,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
-    help="Which machines give a precision clock that can be trusted, how good is it, and why not where not?",
+    help="Which machines give a precision clock that can be trusted, how good is it, and if not, why?",
     epilog=_EPILOG,
 )
 

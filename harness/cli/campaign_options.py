@@ -1,4 +1,4 @@
-"""What the words and flags of `plan` and `run` ask for: a campaign file or types, and flags that go before the file."""
+"""Read the arguments and flags of `plan` and `run`: a campaign file or types, and flags that override the file."""
 
 from collections.abc import Mapping
 from pathlib import Path

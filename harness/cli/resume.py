@@ -13,8 +13,8 @@ def resume(run_name: campaign_options.DeadRun, form: report.Form = None, json: r
     """Go on with a run whose process died.
 
     By kill -9, a power cut, or the second Ctrl-C. Hosts that have their verdict keep it; what the first attempt at the
-    others left is removed, and they begin anew. What the campaign asked for holds on. `sweep --yes` ends such a run
-    instead.
+    others left is removed, and they begin anew. The original campaign settings still apply. `sweep --yes` ends such a
+    run instead.
 
     Examples:
         ptp-harness resume k3f9

@@ -37,7 +37,7 @@ def run(
     """Make hosts, measure and judge their clocks, report, release.
 
     Every host gets exactly one verdict: PASS, FAIL, UNSUPPORTED or INCONCLUSIVE. One host's failure stops no other.
-    Flags go before what a campaign file says.
+    Flags override the campaign file.
 
     Ctrl-C once ends hosts under way early, releases them and still reports. Twice stops at once; `resume` goes on,
     or `sweep` removes the rest.

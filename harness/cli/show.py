@@ -6,6 +6,7 @@ import typer
 
 from harness import wiring
 from harness.cli import campaign_options, completion, output
+from harness.errors import RequestError
 from harness.report import text
 from harness.system import settings
 
@@ -24,7 +25,10 @@ def show(
     """
     ledger = wiring.ledger(settings.load())
     ledger.find(run)
-    for line in ledger.hosts(run):
+    lines = ledger.hosts(run)
+    if host is not None and host not in (names := [line.host for line in lines]):
+        raise RequestError(f"run {run} has no host {host!r}", next_step=f"its hosts: {', '.join(names)}")
+    for line in lines:
         if host not in (None, line.host):
             continue
         if line.record is None:

@@ -60,7 +60,8 @@ def sweep(
         sweeping.remove(found, source)
         closed = sweeping.close_dead_runs(ledger, source)
         _verify(ledger, source)
-        output.say(f"removed {len(found)}, verified; closed the books of {', '.join(closed) or 'no run'}")
+        removed = f"removed {len(found)}, verified" if found else "nothing to remove"
+        output.say(removed + (f"; closed the books of {', '.join(closed)}" if closed else ""))
     elif found:
         output.say(f"{len(found)} left; `ptp-harness sweep --yes` removes them")
     else:

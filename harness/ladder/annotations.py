@@ -13,7 +13,7 @@ REMEDIES: Mapping[Reason, str | None] = {
     Reason.NOT_OFFERED: "ask in another zone or Region, or choose another type",
     Reason.CAPACITY: "try again later, or in another zone",
     Reason.QUOTA: "ask for a higher quota, or run fewer at once",
-    Reason.LAUNCH_FAILED: "see the bench's words, then run it again",
+    Reason.LAUNCH_FAILED: "fix the cause named above, then run again",
     Reason.UNREACHABLE: "see whether it runs and answers SSH (evidence may hold its serial log), then run it again",
     Reason.HOST_NOT_PRECISION: "place it in a precision-time placement group, then run it again",
     Reason.DRIVER_NOT_CAPABLE: "boot a kernel >= 6.17 or install Amazon's ena driver built with ENA_PHC_INCLUDE=1",
@@ -26,7 +26,7 @@ REMEDIES: Mapping[Reason, str | None] = {
     Reason.OUT_OF_LIMITS: "do not trust this clock to these limits; measure longer or replace the host",
     Reason.TOO_FEW_SAMPLES: "measure longer",
     Reason.NOT_PERSISTENT: "look at what set the driver and chronyd up before the reboot and did not do so again",
-    Reason.NOT_OBSERVED: "see what was not observed, then run it again",
+    Reason.NOT_OBSERVED: "make observable what is listed as not observed, then run again",
     Reason.INTERRUPTED: "run it again",
     Reason.HARNESS_ERROR: "see the evidence of the stage that failed, then run it again",
 }

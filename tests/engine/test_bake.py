@@ -68,7 +68,7 @@ def test_a_host_that_passes_becomes_an_image_from_which_the_next_one_starts_read
     driver = next(rung for rung in proof["hosts"][0]["rungs"] if rung["rung"] == "driver_on")
     assert driver["status"] == "proven"
     log = (state(environ) / "runs" / made["proof"] / "m7i.large" / "configure.log").read_text()
-    switched = log.partition("Switch the clock on where that is all it lacks")[2]
+    switched = log.partition("Enable the PTP clock")[2]
     assert switched.lstrip("] *\n").startswith("ok: "), "the image's own boot has switched the clock on"
 
     listed = command(environ, "image", "list", "--region", REGION)

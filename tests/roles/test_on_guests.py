@@ -378,7 +378,7 @@ def test_a_card_that_carries_the_connection_is_reloaded_apart_from_it(bring_up: 
     card = host.run("basename /sys/bus/pci/drivers/ena/*/net/*").strip()
     host.run(f"ip address add 192.0.2.1/24 dev {card}")
     played, found = host.configure()
-    assert played.results["Switch the clock on where that is all it lacks"]["pending"] is True
+    assert played.results["Enable the PTP clock"]["pending"] is True
     record = driver_record(played)
     assert (record["decision"], record["clock"]) == ("devlink", "ptp0")
     assert found.phc_link == "ptp0"

@@ -1,5 +1,6 @@
 """Hosts in the order given, their names, and what is said beforehand."""
 
+import dataclasses
 import datetime
 from typing import Any
 
@@ -63,7 +64,7 @@ def test_every_unknown_type_is_named_with_the_nearest() -> None:
         plan.make_plan(asked("lab.pch", "lab.phc", "m7i.large", "lab.pch"), TYPES, now=NOW)
     assert (refused.value.message, refused.value.next_step) == (
         "there is no type 'lab.pch' on bench lab (nearest: lab.phc, lab.phc-2, lab.no-phc); "
-        "there is no type 'm7i.large' on bench lab",
+        "there is no type 'm7i.large' on bench lab: it is an EC2 type (add --region NAME)",
         "there are 4 types on bench lab: lab.phc, lab.no-phc, lab.drifting, lab.phc-2",
     )
 
@@ -114,6 +115,23 @@ def test_more_than_three_cloud_types_at_once_are_warned_of(types: int, more: dic
 )
 def test_warnings(more: dict[str, object], warnings: tuple[str, ...]) -> None:
     assert plan.make_plan(asked("lab.phc", **more), TYPES, now=NOW).warnings == warnings
+
+
+@pytest.mark.parametrize(
+    ("bench", "name", "hint"),
+    [
+        ("lab", "m7i.metal-24xl", ": it is an EC2 type (add --region NAME)"),
+        ("lab", "u-6tb1.112xlarge", ": it is an EC2 type (add --region NAME)"),
+        ("lab", "lab.zzzzzzzz", ""),
+        ("lab", "lab.large", ""),
+        ("ec2", "lab.phc", ": it is a type of the lab (--bench lab)"),
+        ("ec2", "m99.large", ""),
+    ],
+)
+def test_a_type_of_another_bench_says_which(bench: str, name: str, hint: str) -> None:
+    with pytest.raises(RequestError) as refused:
+        plan.make_plan(dataclasses.replace(asked(name), bench=bench), {"other": object()}, now=NOW)
+    assert refused.value.message == f"there is no type {name!r} on bench {bench}{hint}"
 
 
 def test_of_many_unknown_types_the_first_are_named() -> None:

@@ -206,3 +206,10 @@ def test_a_run_under_way_is_named(call: Call, tmp_path: Path) -> None:
     done = call("report", run)
     assert f"`ptp-harness show {run}`" in said_next(done)
     assert f"has not ended: process {os.getpid()} on" in done.stderr
+
+
+def test_a_host_that_a_run_has_not_is_refused_with_those_that_it_has(call: Call, died: str) -> None:
+    done = call("show", died, "lab.phx")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert f"run {died} has no host 'lab.phx'" in done.stderr
+    assert said_next(done) == "its hosts: lab.phc"
