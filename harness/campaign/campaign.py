@@ -16,6 +16,7 @@ from harness.campaign.limits import Requirement
 from harness.campaign.selection import PhcClaim, Selection
 from harness.errors import RequestError
 from harness.model import DEFAULT_CLOCK_NAMES, Depth
+from harness.model.bench_traits import BenchName, traits_of
 from harness.model.cloud import CloudOptions
 from harness.untrusted import input_checks
 
@@ -75,9 +76,7 @@ class Campaign:
         return self.cloud.placement
 
 
-MEASURE_S: Mapping[str, float] = {"lab": 60.0, "ec2": 300.0, "hosts": 300.0}
 LEASE_S = 7200.0
-BENCHES = tuple(MEASURE_S)
 
 COMMAND_LINE = "the command line"
 _SCHEMA_HELPS = "`ptp-harness campaign schema` prints every key with its values"
@@ -145,7 +144,7 @@ class _Ec2(_FileModel):
 class _File(_FileModel):
     """The campaign file, key by key."""
 
-    bench: Literal["ec2", "lab", "hosts"] = "lab"
+    bench: BenchName = BenchName.LAB
     inventory: fields.Path | None = None
     region: fields.Region | None = None
     instance_types: Annotated[tuple[fields.Host, ...], Field(min_length=1, max_length=2000)] = ()
@@ -210,7 +209,7 @@ def from_mapping(
     if found:
         raise _refused(where, found)
     return Campaign(
-        bench=file.bench,
+        bench=file.bench.value,
         inventory=file.inventory,
         region=file.region,
         instance_types=file.instance_types,
@@ -245,7 +244,7 @@ def _groups(*values: object) -> bool:
 
 
 def _measured_s(file: _File) -> float:
-    return file.measure.duration or MEASURE_S[file.bench]
+    return file.measure.duration or traits_of(file.bench).measure_s
 
 
 def _select(file: _File) -> Selection | None:

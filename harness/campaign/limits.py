@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from harness.errors import RequestError
+from harness.model.bench_traits import traits_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,7 +102,7 @@ LAB: tuple[Requirement, ...] = (
 )
 """Seen in lab runs on two cores, from quiet to crowded with six guests: what is far outside is the clock's doing."""
 
-TABLES: Mapping[str, tuple[Requirement, ...]] = {"ec2": EC2, "hosts": EC2, "lab": LAB}
+TABLES: Mapping[str, tuple[Requirement, ...]] = {"ec2": EC2, "lab": LAB}
 
 
 def requirements(bench: str, overrides: Mapping[str, Mapping[str, float]] | None = None) -> tuple[Requirement, ...]:
@@ -110,7 +111,7 @@ def requirements(bench: str, overrides: Mapping[str, Mapping[str, float]] | None
     What a campaign says about a quantity takes the place of all that the table says about it. Raises RequestError that
     names every unknown quantity and statistic, with the nearest known one.
     """
-    table, wanted = TABLES[bench], overrides or {}
+    table, wanted = TABLES[traits_of(bench).limits], overrides or {}
     found = limit_mistakes(wanted)
     if found:
         raise RequestError("; ".join(found), next_step=f"quantities are {', '.join(STATISTICS)}")

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from harness.campaign.campaign import Campaign, Keep
 from harness.errors import RequestError
 from harness.model import Depth
+from harness.model.bench_traits import traits_of
 from harness.untrusted.input_checks import MOST_MISTAKES
 
 
@@ -33,17 +34,9 @@ class Plan:
     warnings: tuple[str, ...]
 
 
-OVERHEAD_S: Mapping[str, float] = {"lab": 90.0, "ec2": 180.0, "hosts": 90.0}
-"""Roughly what a host takes beside measuring (provision, reach, configure, judge, release): minutes, not hours."""
-
-CLOUDS = frozenset({"ec2"})
-"""Benches whose hosts cost money while they run."""
-
 MOST_TYPES_UNWARNED = 3
 """More cloud types than these at once are worth a word beforehand."""
 
-PARALLEL: Mapping[str, int] = {"lab": 2, "ec2": 8, "hosts": 8}
-"""How many hosts at once when nobody says. The lab's disturb each other's clocks when they share few cores."""
 
 _EC2_TYPE = re.compile(r"[a-z][a-z0-9-]{0,30}\.(nano|micro|small|medium|large|[0-9]{0,3}xlarge|metal[a-z0-9-]{0,12})")
 """The form of EC2's instance types: family, dot, size."""
@@ -65,7 +58,7 @@ def make_plan(
             next_step=f"there are {len(types)} types on bench {campaign.bench}" + _listed(list(types)),
         )
     hosts = _hosts(campaign.instance_types)
-    at_once = min(campaign.parallel or parallel or PARALLEL[campaign.bench], len(hosts))
+    at_once = min(campaign.parallel or parallel or traits_of(campaign.bench).parallel, len(hosts))
     seconds = host_s(campaign) * -(-len(hosts) // at_once)
     return Plan(
         campaign=campaign,
@@ -96,14 +89,14 @@ def _hosts(instance_types: Sequence[str]) -> tuple[PlannedHost, ...]:
 def host_s(campaign: Campaign) -> float:
     """Roughly how long one host is needed."""
     measured = 0.0 if campaign.depth is Depth.QUICK else campaign.measure_duration_s
-    once = OVERHEAD_S[campaign.bench] + measured
+    once = traits_of(campaign.bench).overhead_s + measured
     return once * 2 if campaign.depth is Depth.FULL else once
 
 
 def _warnings(campaign: Campaign, at_once: int, seconds: float) -> tuple[str, ...]:
     found: list[str] = []
     types = min(len(set(campaign.instance_types)), at_once)
-    if campaign.bench in CLOUDS and types > MOST_TYPES_UNWARNED:
+    if traits_of(campaign.bench).cloud and types > MOST_TYPES_UNWARNED:
         found.append(
             f"{types} cloud types run at once, and each costs until it is released; "
             f"parallel: {MOST_TYPES_UNWARNED} has fewer at a time"

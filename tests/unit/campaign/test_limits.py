@@ -6,6 +6,7 @@ import pytest
 
 from harness.campaign import limits
 from harness.errors import RequestError
+from harness.model.bench_traits import BENCHES, BenchName
 
 ALL = [(bench, limit) for bench, table in limits.TABLES.items() for limit in table]
 
@@ -26,6 +27,11 @@ def test_a_table_has_every_quantity_once_with_a_statistic_that_makes_sense(bench
     assert {limit.quantity: limit.comparison for limit in table if limit.comparison == ">="} == {
         "phc_read_success": ">="
     }
+
+
+@pytest.mark.parametrize("bench", BENCHES)
+def test_every_bench_has_a_table(bench: BenchName) -> None:
+    assert set(limits.requirements(bench)) == set(limits.TABLES[BENCHES[bench].limits])
 
 
 def test_values_for_ec2() -> None:

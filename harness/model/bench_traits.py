@@ -1,0 +1,42 @@
+"""How do benches differ before any of them is asked? One table: a bench is one entry here, and a file or folder."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class BenchName(StrEnum):
+    """The benches that a campaign may name."""
+
+    EC2 = "ec2"
+    LAB = "lab"
+    HOSTS = "hosts"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BenchTraits:
+    """Defaults and properties of a bench.
+
+    `measure_s`: how long each host is measured when the campaign does not say. `overhead_s`: roughly how long a host
+    takes beside measuring (provision, reach, configure, judge, release). `parallel`: how many hosts at once when nobody
+    says. `limits`: the name of its table of limits (campaign.limits.TABLES). `cloud`: hosts cost money while they run.
+    """
+
+    measure_s: float
+    overhead_s: float
+    parallel: int
+    limits: str
+    cloud: bool = False
+
+
+BENCHES: Mapping[BenchName, BenchTraits] = {
+    BenchName.EC2: BenchTraits(measure_s=300.0, overhead_s=180.0, parallel=8, limits="ec2", cloud=True),
+    # The lab's hosts disturb each other's clocks when they share few cores.
+    BenchName.LAB: BenchTraits(measure_s=60.0, overhead_s=90.0, parallel=2, limits="lab"),
+    BenchName.HOSTS: BenchTraits(measure_s=300.0, overhead_s=90.0, parallel=8, limits="ec2"),
+}
+
+
+def traits_of(bench: str) -> BenchTraits:
+    """The traits of the bench of that name. Raises ValueError for a name that is none."""
+    return BENCHES[BenchName(bench)]
