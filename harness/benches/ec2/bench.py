@@ -117,9 +117,8 @@ class Ec2Bench:
 
     def release(self, token: Token) -> None:
         stack_up = self._ups.pop(token, None)
-        complete = (
-            stack_up is not None and stack_up.exception() is None
-        )  # waits for `up`: a stack allows one operation at a time
+        # `exception()` waits for the end of `up`: a stack allows one operation at a time.
+        complete = stack_up is not None and stack_up.exception() is None
         record = self.records.find(token)
         remark = self._destroy(record, whole=complete) if record is not None and record.begun else ""
         try:
@@ -242,7 +241,7 @@ class Ec2Bench:
         """Delete the host's keys and record; with the last host of the run, delete the run's keys too."""
         self._identity(record.token.run).forget_host(record.token)
         self.records.forget(record)
-        if not any(other.token.run == record.token.run for other in self.records.all()):
+        if not any(remaining.token.run == record.token.run for remaining in self.records.all()):
             self._identity(record.token.run).forget()
 
     def _identity(self, run: str) -> RunKeys:

@@ -121,7 +121,7 @@ def _region(api: Api, home: str) -> Check:
 
 
 def _permissions(api: Api, image: boot_image.BootImage, subnet: Subnet) -> Sequence[Check]:
-    """One line for each call that a stack makes. An answer that does not tell is not a failure."""
+    """Make a line for each call that a stack makes. An answer that does not tell is not a failure."""
     trials = permissions.try_permissions(
         api, image=image.ami, instance_type=TRIED_TYPE, subnet=subnet.id, vpc=subnet.vpc
     )
@@ -140,10 +140,10 @@ def quota(api: Api, family: str = TRIED_FAMILY) -> Check:
     """How many vCPUs of a family's kind the account may run on demand. An unknown limit is not a failure."""
     kind = quotas.quota_kind(family, "on-demand")
     assert kind is not None
-    limit, why = quotas.quota_limit(api, kind[0])
-    seen = f"{kind[1]}: {'not known: ' + why if limit is None else f'{limit} vCPUs'}"
+    limit, reason = quotas.quota_limit(api, kind[0])
+    finding = f"{kind[1]}: {'not known: ' + reason if limit is None else f'{limit} vCPUs'}"
     remedy = f"the quota is zero: ask for more in Service Quotas ({kind[0]}), which takes hours"
-    return Check(name="quota", ok=limit != 0, seen=seen, remedy=remedy)
+    return Check(name="quota", ok=limit != 0, seen=finding, remedy=remedy)
 
 
 def _pulumi(engine: EngineCommand) -> Sequence[Check]:

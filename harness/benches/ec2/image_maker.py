@@ -60,14 +60,13 @@ class Ec2ImageMaker:
             TOKEN: own_token,
             EXPIRES: host.expires_utc,
         }
-        signed_title = self.signer.name(
-            title, token=own_token, expires=host.expires_utc
-        )  # 124 characters at most, of 128
+        # At most 124 of the 128 characters that EC2 allows.
+        signed_title = self.signer.name(title, token=own_token, expires=host.expires_utc)
         image = self._copied(host, self._create(host, signed_title, tags), progress)
         for snapshot in image.snapshots:  # a snapshot has no name that could prove it once its image is gone
             message = f"signing {snapshot}"
             baked_images.sign(self.api, "snapshot", snapshot, tags, self.signer, what=message)
-        # The values that the tags were written with, even if the tags have been changed since.
+        # The values that our tags were written with, even if somebody has changed the tags since.
         return replace(image, name=name, user=host.user, base=host.image or "", driver=driver, run=host.token.run)
 
     def publish(self, image: BakedImage, *, proof: str) -> None:
@@ -107,8 +106,8 @@ class Ec2ImageMaker:
         )
 
         def state() -> str:
-            what = f"watching {host.instance_id} stop"
-            answer = self.api.call("ec2", "describe_instances", what=what, host=host_name, InstanceIds=instance_ids)
+            message = f"watching {host.instance_id} stop"
+            answer = self.api.call("ec2", "describe_instances", what=message, host=host_name, InstanceIds=instance_ids)
             return str(answer["Reservations"][0]["Instances"][0]["State"]["Name"])
 
         final_state = self._until(

@@ -10,7 +10,7 @@ from harness.model.cloud import PriceTerms
 
 
 def load_terms(region: Region, types: Sequence[str]) -> PriceTerms:
-    """The terms by what was read when the campaign was prepared and by cached prices. Asks AWS nothing more."""
+    """The terms, from facts read when the campaign was prepared and from cached prices. AWS is not asked again."""
     infos = [region.info(name) for name in types if name in region.catalogue.types]
     images = [region.image(architecture) for architecture in sorted({info.architecture for info in infos})]
     return PriceTerms(

@@ -62,7 +62,7 @@ def load(api: Api, wanted: Iterable[TypeInfo], known: Mapping[str, TypeInfo], *,
                 families=frozenset(quota_families),
                 limit_vcpus=limit,
                 used_vcpus=None if used is None else used.get(code, 0),
-                why_unknown="; ".join(why for why in (why_limit, why_used) if why),
+                why_unknown="; ".join(reason for reason in (why_limit, why_used) if reason),
             )
         )
     return tuple(quotas)
@@ -70,16 +70,16 @@ def load(api: Api, wanted: Iterable[TypeInfo], known: Mapping[str, TypeInfo], *,
 
 def quota_limit(api: Api, code: str) -> tuple[int | None, str]:
     """The account's own limit, else AWS's default: an account that never asked for more may have no own limit."""
-    why = ""
+    reason = ""
     for operation in ("get_service_quota", "get_aws_default_service_quota"):
         try:
             answer = api.call("service-quotas", operation, what="asking for quotas", ServiceCode="ec2", QuotaCode=code)
             return int(answer["Quota"]["Value"]), ""
         except BenchError as error:
-            why = why or error.message.splitlines()[0][:200]
+            reason = reason or error.message.splitlines()[0][:200]
             if "NoSuchResource" not in error.message:
                 break
-    return None, why
+    return None, reason
 
 
 def _used(api: Api, known: Mapping[str, TypeInfo], market: str) -> tuple[dict[str, int] | None, str]:
