@@ -22,7 +22,7 @@ class Listing:
 def load(
     api: Api, cache_dir: Path, *, market: str = "on-demand", offline: bool = False, refresh: bool = False
 ) -> Listing:
-    """From the cache where it is recent enough, else from AWS. `refresh` always asks AWS, `offline` never does.
+    """Load from the cache if recent enough, else from AWS. `refresh` always asks AWS, `offline` never does.
 
     Raises RequestError or SetupError when there is no catalogue; missing prices raise nothing.
     """
