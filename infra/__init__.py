@@ -1,1 +1,1 @@
-"""The Pulumi program: one stack is one EC2 instance. It imports `harness.model` and nothing else of the harness."""
+"""The Pulumi program: one stack is one EC2 instance. The program imports only `harness.model` from the harness."""

@@ -1,13 +1,12 @@
-"""One stack: read the configuration, make one precision host, tell where it is."""
+"""Run the stack's program: read the configuration, declare one precision host, export its outputs."""
 
 import sys
 from pathlib import Path
 
 import pulumi
 
-sys.path.insert(
-    0, str(Path(__file__).resolve().parents[1])
-)  # Pulumi runs this folder, which is a package in its parent
+# Pulumi runs this folder, which is a package in its parent folder.
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from infra.defaults import completed
 from infra.precision_host import PrecisionHost

@@ -1,4 +1,4 @@
-"""What is meant by a setting that was left empty? Asked of this machine, so that `pulumi up` needs few settings."""
+"""Complete empty settings with values of this machine, so that `pulumi up` needs few settings."""
 
 import getpass
 import ipaddress
@@ -17,7 +17,7 @@ _PUBLIC_KEYS = ("id_ed25519.pub", "id_ecdsa.pub", "id_rsa.pub")
 
 
 def completed(settings: ProgramSettings, *, stack: str) -> ProgramSettings:
-    """The settings with nothing left to find out on this machine. Raises SettingsError for what it does not have."""
+    """The settings with every value that this machine can supply. Raises SettingsError for a value that it lacks."""
     host = settings.host or stack
     return replace(
         settings,
@@ -31,7 +31,7 @@ def completed(settings: ProgramSettings, *, stack: str) -> ProgramSettings:
 
 
 def public_key(folder: Path) -> str:
-    """The key that one's own ssh offers first."""
+    """The public key that the user's ssh offers first. Raises SettingsError when there is none."""
     for name in _PUBLIC_KEYS:
         if (folder / name).is_file():
             return (folder / name).read_text().strip()
@@ -42,12 +42,15 @@ def public_key(folder: Path) -> str:
 
 
 def host_key(path: Path) -> str:
-    """The private key that this stack's host is first known by: made once, then the same at each `up`."""
+    """The private host key that this stack's host starts with: made once, then the same at each `up`.
+
+    Raises SettingsError.
+    """
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        making = ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "", "-f", str(path)]
+        argv = ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "", "-f", str(path)]
         try:
-            subprocess.run(making, check=True, capture_output=True, text=True, stdin=subprocess.DEVNULL)
+            subprocess.run(argv, check=True, capture_output=True, text=True, stdin=subprocess.DEVNULL)
         except FileNotFoundError:
             raise SettingsError("hostKey: ssh-keygen is not installed (OpenSSH's client has it)") from None
         except subprocess.CalledProcessError as error:
@@ -56,7 +59,7 @@ def host_key(path: Path) -> str:
 
 
 def own_address(url: str = CHECK_IP) -> str:
-    """The address by which the internet knows us, as a network of one."""
+    """The controller's public IPv4 address as a /32 network. Raises SettingsError."""
     remedy = "say it: `pulumi config set controllerCidr 192.0.2.7/32`"
     try:
         with urllib.request.urlopen(url, timeout=_CHECK_IP_S) as answer:

@@ -1,4 +1,4 @@
-"""What will stand in EC2? Everything that can be decided before anything is made, as plain data."""
+"""Compute as plain data everything about the stack that can be decided before anything is made."""
 
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -11,14 +11,14 @@ SSH_PORT = 22
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GroupLayout:
-    """The placement group to be in: one to be made with a strategy, or one that exists by its name."""
+    """The placement group of the host: a group to be made with `strategy`, or an existing group's name."""
 
     strategy: str | None
     existing: str | None
 
 
 def architecture(supported: list[str], instance_type: str) -> str:
-    """The one to use of what EC2 says of a type ("i386" may stand first). Raises SettingsError when it has neither."""
+    """Choose the architecture from EC2's list for a type ("i386" may be first). Raises SettingsError when none fits."""
     for name in ("x86_64", "arm64"):
         if name in supported:
             return name
@@ -26,7 +26,7 @@ def architecture(supported: list[str], instance_type: str) -> str:
 
 
 def group(settings: ProgramSettings) -> GroupLayout | None:
-    """The placement group, or None. Raises SettingsError for one in which the type would show no clock."""
+    """The placement group, or None. Raises SettingsError for a group in which the type would show no clock."""
     if settings.placement.startswith(GROUP):
         return GroupLayout(strategy=None, existing=settings.placement.removeprefix(GROUP))
     needed = needs_precision_group(settings.region, settings.instance_type)
@@ -42,7 +42,7 @@ def group(settings: ProgramSettings) -> GroupLayout | None:
 
 
 def tags(settings: ProgramSettings, now: datetime) -> dict[str, str]:
-    """The tags of everything that is made. Sweeping goes by them."""
+    """The tags of every resource. `sweep` finds resources by them."""
     expires = settings.expires or (now.astimezone(UTC) + timedelta(minutes=settings.lease_minutes)).isoformat(
         timespec="seconds"
     )
@@ -57,7 +57,7 @@ def tags(settings: ProgramSettings, now: datetime) -> dict[str, str]:
 
 
 def ingress(settings: ProgramSettings) -> list[dict[str, object]]:
-    """Who may connect: the controller's one address by SSH, or nobody."""
+    """The rules for incoming connections: SSH from the controller's address, or none."""
     if settings.access == "ssm":
         return []
     return [
@@ -74,4 +74,4 @@ def ingress(settings: ProgramSettings) -> list[dict[str, object]]:
 EGRESS: list[dict[str, object]] = [
     {"protocol": "-1", "from_port": 0, "to_port": 0, "cidr_blocks": ["0.0.0.0/0"], "ipv6_cidr_blocks": ["::/0"]}
 ]
-"""Out to anywhere: packages, kernels' headers, the driver's source."""
+"""The rules for outgoing connections: anything, for packages, kernel headers and the driver's source."""

@@ -1,4 +1,4 @@
-"""One EC2 instance with a precision clock, and what it needs: firewall, key, placement group. All of it is tagged."""
+"""Declare one EC2 instance with a precision clock, and its firewall, key and placement group, all tagged."""
 
 from datetime import UTC, datetime
 from typing import Any
@@ -16,9 +16,9 @@ _WAIT = pulumi.CustomTimeouts(create="10m", update="10m", delete="15m")
 
 
 class PrecisionHost(pulumi.ComponentResource):
-    """A host by complete settings. `outputs` is what a stack tells of it.
+    """A host from complete settings. `outputs` are the stack's outputs.
 
-    Image, user data and the default expiry are of the moment when the instance is made: a later `up` leaves them.
+    Image, user data and the default expiry are fixed when the instance is made: a later `up` does not change them.
     """
 
     def __init__(self, name: str, settings: ProgramSettings, opts: pulumi.ResourceOptions | None = None) -> None:
@@ -26,8 +26,8 @@ class PrecisionHost(pulumi.ComponentResource):
         self._name, self._settings = name, settings
         self._tags = layout.tags(settings, datetime.now(UTC))
         group = layout.group(settings)
-        known = ec2.get_instance_type(instance_type=settings.instance_type)
-        architecture = layout.architecture(list(known.supported_architectures), settings.instance_type)
+        type_info = ec2.get_instance_type(instance_type=settings.instance_type)
+        architecture = layout.architecture(list(type_info.supported_architectures), settings.instance_type)
         image, user = self._image(architecture)
         firewall = self._firewall()
         key = ec2.KeyPair(
@@ -37,8 +37,8 @@ class PrecisionHost(pulumi.ComponentResource):
             tags=self._tags,
             opts=self._child("tags"),
         )
-        placed = self._placed(group)
-        instance = self._instance(image, firewall, key, placed)
+        group_name = self._placed(group)
+        instance = self._instance(image, firewall, key, group_name)
         self.outputs: dict[str, pulumi.Input[Any]] = {
             "instanceId": instance.id,
             "address": pulumi.Output.all(instance.public_ip, instance.private_ip).apply(lambda ips: ips[0] or ips[1]),
@@ -46,24 +46,24 @@ class PrecisionHost(pulumi.ComponentResource):
             "image": instance.ami,
             "architecture": architecture,
             "user": user,
-            "placementGroup": placed,
+            "placementGroup": group_name,
             "securityGroup": firewall.id,
         }
         self.outputs |= _for_ssh(settings, user, self.outputs["address"])
         self.register_outputs(self.outputs)
 
     def _child(self, *expiring: str, kept: tuple[str, ...] = (), **more: Any) -> pulumi.ResourceOptions:
-        """Options of a child; `expiring` are its properties with tags, whose default expiry is of the first `up`."""
+        """Options of a child. `expiring` names properties with tags: their default expiry stays as first set."""
         fixed = [] if self._settings.expires else [f"{tags}{_EXPIRES}" for tags in expiring]
         return pulumi.ResourceOptions(parent=self, ignore_changes=[*fixed, *kept], **more)
 
     def _image(self, architecture: str) -> tuple[str, str]:
-        """The image's id, and who logs in to it."""
+        """The image's id, and the user who logs in to the image."""
         if self._settings.image_is_given:
             return self._settings.image, self._settings.user or "ec2-user"
-        named = NAMED[self._settings.image]
-        parameter = ssm.get_parameter(name=named.parameters[architecture])
-        return parameter.value, self._settings.user or named.user
+        alias = NAMED[self._settings.image]
+        parameter = ssm.get_parameter(name=alias.parameters[architecture])
+        return parameter.value, self._settings.user or alias.user
 
     def _firewall(self) -> ec2.SecurityGroup:
         subnet = self._settings.subnet_id
@@ -81,22 +81,23 @@ class PrecisionHost(pulumi.ComponentResource):
     def _placed(self, group: layout.GroupLayout | None) -> pulumi.Input[str] | None:
         if group is None or group.strategy is None:
             return group.existing if group else None
-        made = ec2.PlacementGroup(
+        placement_group = ec2.PlacementGroup(
             f"{self._name}-placement",
             name=self._settings.resource_name or None,
             strategy=group.strategy,
             tags=self._tags,
             opts=self._child("tags"),
         )
-        return made.name
+        return placement_group.name
 
     def _instance(
         self, image: str, firewall: ec2.SecurityGroup, key: ec2.KeyPair, placed: pulumi.Input[str] | None
     ) -> ec2.Instance:
         settings = self._settings
-        # A named image is of the day when the instance was made. Its name is part of ours: another name, another host.
+        # A named image is resolved when the instance is made. Its name is part of the resource's name: a new image name
+        # makes a new host.
         name = self._name if settings.image_is_given else f"{self._name}-{settings.image}"
-        kept = ("userData",) if settings.image_is_given else ("userData", "ami")
+        ignored = ("userData",) if settings.image_is_given else ("userData", "ami")
         return ec2.Instance(
             name,
             instance_type=settings.instance_type,
@@ -121,19 +122,19 @@ class PrecisionHost(pulumi.ComponentResource):
             instance_initiated_shutdown_behavior="terminate",
             instance_market_options=_spot() if settings.market == "spot" else None,
             tags=self._tags,
-            opts=self._child("tags", "rootBlockDevice.tags", kept=kept, custom_timeouts=_WAIT),
+            opts=self._child("tags", "rootBlockDevice.tags", kept=ignored, custom_timeouts=_WAIT),
         )
 
 
 def _spot() -> ec2.InstanceInstanceMarketOptionsArgs:
-    once = ec2.InstanceInstanceMarketOptionsSpotOptionsArgs(
+    spot_options = ec2.InstanceInstanceMarketOptionsSpotOptionsArgs(
         spot_instance_type="one-time", instance_interruption_behavior="terminate"
     )
-    return ec2.InstanceInstanceMarketOptionsArgs(market_type="spot", spot_options=once)
+    return ec2.InstanceInstanceMarketOptionsArgs(market_type="spot", spot_options=spot_options)
 
 
 def _for_ssh(settings: ProgramSettings, user: str, address: pulumi.Input[str]) -> dict[str, pulumi.Output[str]]:
-    """An inventory for Ansible with this one host, and its line for known_hosts."""
+    """An Ansible inventory with this host, and the host's line for known_hosts."""
     line = public_part(settings.host_key)
     inventory = "all:\n  hosts:\n    {}:\n      ansible_host: {}\n      ansible_user: {}\n"
     return {

@@ -1,4 +1,4 @@
-"""What is asked of a stack? Its configuration as one frozen object, with every mistake in it named at once."""
+"""Read a stack's configuration as one frozen object. An error names every wrong setting at once."""
 
 import ipaddress
 import re
@@ -13,18 +13,18 @@ Access = Literal["ssh", "ssm"]
 Market = Literal["on-demand", "spot"]
 
 GROUP = "group:"
-"""`placement: group:NAME` is a placement group that exists."""
+"""`placement: group:NAME` names an existing placement group."""
 
 PLACEMENTS = ("auto", "none", "precision-time", "cluster")
 
 
 class SettingsError(Exception):
-    """A setting that cannot be, or one that is missing; the words name it and the command that sets it."""
+    """A wrong or missing setting; the message names it and the command that sets it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProgramSettings:
-    """The configuration as Pulumi.yaml describes it. An empty text means that it was not set."""
+    """The configuration as Pulumi.yaml describes it. An empty string means that the setting is not set."""
 
     region: str
     instance_type: str
@@ -50,31 +50,31 @@ class ProgramSettings:
 
     @property
     def image_is_given(self) -> bool:
-        """Whether the image is an id, and not a name whose newest image is looked for."""
+        """Whether the image is an id, not a name whose newest image is looked up."""
         return self.image.startswith("ami-")
 
 
 def key(name: str) -> str:
-    """The configuration key of a field: `volumeGib` of `volume_gib`."""
-    first, *rest = name.split("_")
-    return first + "".join(word.capitalize() for word in rest)
+    """The configuration key of a field: `volumeGib` for `volume_gib`."""
+    first_word, *other_words = name.split("_")
+    return first_word + "".join(word.capitalize() for word in other_words)
 
 
-KEYS = {each.name: key(each.name) for each in fields(ProgramSettings) if each.name != "region"}
+KEYS = {setting.name: key(setting.name) for setting in fields(ProgramSettings) if setting.name != "region"}
 
 
 def read(get: Callable[[str], str | None], *, region: str | None) -> ProgramSettings:
-    """The settings that `get` has by their keys. Raises SettingsError with a line for every one that cannot be."""
+    """Read the settings by their keys with `get`. Raises SettingsError with a line for every wrong setting."""
     texts = {name: (get(key) or "").strip() for name, key in KEYS.items()}
-    wrong = [
+    problems = [
         f"{KEYS[name]}: {texts[name]!r} is not {expected}; set it with `pulumi config set {KEYS[name]} VALUE`"
         for name, expected in _EXPECTED.items()
         if not _FITS[name](texts[name])
     ]
     if not region:
-        wrong.insert(0, "no Region is set: `pulumi config set aws:region eu-north-1`")
-    if wrong:
-        raise SettingsError("\n".join(wrong))
+        problems.insert(0, "no Region is set: `pulumi config set aws:region eu-north-1`")
+    if problems:
+        raise SettingsError("\n".join(problems))
     return ProgramSettings(
         region=cast(str, region),
         **{name: texts[name] for name in texts if name not in ("access", "market", "volume_gib", "lease_minutes")},

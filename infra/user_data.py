@@ -1,4 +1,4 @@
-"""What does the host do first? Its cloud-init text: the key it is known by, and the end of its lease."""
+"""Make the host's cloud-init text: the host key that it starts with, and the timer for the end of its lease."""
 
 import base64
 import json
@@ -8,7 +8,7 @@ LEASE_BOOK = "/var/lib/ptp-harness/lease-end"
 
 
 def cloud_config(host_key: str, lease_minutes: int) -> str:
-    """The user data. JSON is YAML, so nothing in a key can break out of its place."""
+    """The user data. JSON is valid YAML, so that no text in a key can change the document's structure."""
     return "#cloud-config\n" + json.dumps(
         {
             "ssh_deletekeys": True,
@@ -20,10 +20,11 @@ def cloud_config(host_key: str, lease_minutes: int) -> str:
 
 
 def lease_script(lease_s: int, book: str = LEASE_BOOK) -> str:
-    """Powers the host off when its lease ends, by a timer that no step of the clock moves; run early at each boot.
+    """A script, run early at each boot, that powers the host off when its lease ends, unaffected by clock steps.
 
-    The end is written down at the first boot, so a reboot does not begin the lease again; a clock that is wrong then
-    can neither make it longer nor shorter than a minute. `--no-block`, since systemd is still starting up here.
+    The end of the lease is stored at the first boot, so that a reboot does not restart the lease. A wrong clock cannot
+    make the remaining time longer than the lease or shorter than a minute. `--no-block` is needed because systemd is
+    still starting at that time.
     """
     return f"""set -eu
 now=$(date +%s)
@@ -38,9 +39,9 @@ exec systemd-run --no-block --unit=ptp-harness-lease --timer-property=AccuracySe
 
 
 def public_part(private_key: str) -> str:
-    """The public line of an OpenSSH private key, as ssh-keygen -y says it. Raises ValueError on other text.
+    """The public line of an OpenSSH private key, as `ssh-keygen -y` prints it. Raises ValueError for other text.
 
-    The file's layout: "openssh-key-v1", three strings on its encryption, the number of keys, the public one
+    The file's layout: "openssh-key-v1", three strings on its encryption, the number of keys, the public key
     (PROTOCOL.key in OpenSSH's source).
     """
     lines = private_key.strip().splitlines()

@@ -1,4 +1,4 @@
-"""Where do hosts come from that EC2 gives? From a Pulumi stack each; EC2 itself is asked whether they are gone."""
+"""Provide instances of EC2 as hosts: one Pulumi stack per host, and EC2's own answer on whether a host is gone."""
 
 import datetime
 import secrets
@@ -30,11 +30,11 @@ from harness.model.cloud import CloudOptions, PriceTerms, TypeInfo
 from harness.system.settings import Settings
 
 _AT_ONCE = 128
-"""Threads: two for each host that is on its way."""
+"""Threads: two for each host that is being launched."""
 
 
 class Ec2Bench:
-    """Instances of one Region. Those of others, which our records name, can be found and released too."""
+    """Instances of one Region. Hosts in other Regions, which the launch records name, can be found and released too."""
 
     name = "ec2"
 
@@ -47,7 +47,7 @@ class Ec2Bench:
         self._threads = ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="ec2")
         self._ups: dict[Token, Future[StackOutputs]] = {}
 
-    # -- what there is
+    # -- Region, types and checks
 
     @cached_property
     def region(self) -> Region:
@@ -56,7 +56,7 @@ class Ec2Bench:
 
     @cached_property
     def proofs(self) -> OwnershipProofs:
-        """What tells our own from what only carries our tags. Raises SetupError."""
+        """The proofs of which resources are ours, beyond their tags. Raises SetupError."""
         return OwnershipProofs(signing.load(self._settings), self.records)
 
     @cached_property
@@ -65,22 +65,22 @@ class Ec2Bench:
 
     @cached_property
     def _controller_cidr(self) -> str | None:
-        """Who may connect: asked of the internet once, and nobody where Session Manager is the way in."""
+        """The network that may connect by SSH, looked up once; None where Session Manager gives the access."""
         if self.wishes.access == "ssm":
             return None
         return self.wishes.controller_cidr or ssh_access.own_cidr()
 
     def types(self) -> Mapping[str, InstanceType]:
-        found = self.region.catalogue.types
-        return {name: InstanceType(name=name, summary=_summary(info)) for name, info in found.items()}
+        infos = self.region.catalogue.types
+        return {name: InstanceType(name=name, summary=_summary(info)) for name, info in infos.items()}
 
     def expand(self, names: Sequence[str]) -> Sequence[str]:
         return names
 
     def checks(self) -> Sequence[Check]:
-        wishes = self.wishes
+        options = self.wishes
         return checks.run_checks(
-            wishes.region, engine_home.load_engine_home(self._settings), subnet=wishes.subnet, access=wishes.access
+            options.region, engine_home.load_engine_home(self._settings), subnet=options.subnet, access=options.access
         )
 
     def terms(self, types: Sequence[str]) -> PriceTerms:
@@ -95,9 +95,9 @@ class Ec2Bench:
         assert self._controller_cidr or self.wishes.access == "ssm"
 
     def provision(self, token: Token, instance_type: str, progress: Progress) -> Machine:
-        known = self.find(token)
-        if known is not None:
-            return known
+        machine = self.find(token)
+        if machine is not None:
+            return machine
         launch = HostLaunch(
             record=self._begin(token, instance_type), workshop=self._workshop(token.run), progress=progress
         )
@@ -111,30 +111,31 @@ class Ec2Bench:
         record = self.records.find(token)
         if record is None or record.instance_id is None:
             return None
-        seen = instance_poll.describe(self._api(record.region), [str(token)], hosts=[token.host])
-        runs = any(one.id == record.instance_id and one.state == "running" for one in seen)
+        instances = instance_poll.describe(self._api(record.region), [str(token)], hosts=[token.host])
+        runs = any(instance.id == record.instance_id and instance.state == "running" for instance in instances)
         return self._machine(record) if runs else None
 
     def release(self, token: Token) -> None:
-        up = self._ups.pop(token, None)
-        whole = up is not None and up.exception() is None  # waits: one operation at a time can work on a stack
+        stack_up = self._ups.pop(token, None)
+        # `exception()` waits for the end of `up`: a stack allows one operation at a time.
+        complete = stack_up is not None and stack_up.exception() is None
         record = self.records.find(token)
-        words = self._destroy(record, whole=whole) if record is not None and record.begun else ""
+        remark = self._destroy(record, whole=complete) if record is not None and record.begun else ""
         try:
             for region in [record.region] if record is not None else self._regions():
-                self._verify(token, region, words)
-        except BenchError as error:  # nobody could look: it counts as left
+                self._verify(token, region, remark)
+        except BenchError as error:  # EC2 could not be asked: the host counts as not removed
             names = [f"what carries {token}, since EC2 cannot be asked ({error.message})"]
-            raise CleanupError(names, next_step=f"`ptp-harness sweep --bench ec2 --yes` tries again{words}") from error
+            raise CleanupError(names, next_step=f"`ptp-harness sweep --bench ec2 --yes` tries again{remark}") from error
         if record is not None:
             if record.begun:
                 self._forget_stack(record)
             self._forget(record)
 
     def resources(self) -> Sequence[Resource]:
-        """Our stacks, in which an engine may still be making something, and all in EC2 that carries our tags.
+        """List our stacks, in which an engine may still be at work, and all resources in EC2 that carry our tags.
 
-        What only the tags tell to be ours says so.
+        A resource that only its tags show to be ours says so in `unproven`.
         """
         stacks = [
             Resource(
@@ -146,11 +147,13 @@ class Ec2Bench:
             )
             for record in self.records.all()
         ]
-        there = [self.proofs.resources(tagged_resources.find(self._api(region)), region) for region in self._regions()]
-        return [*stacks, *(one for resources in there for one in resources)]
+        by_region = [
+            self.proofs.resources(tagged_resources.find(self._api(region)), region) for region in self._regions()
+        ]
+        return [*stacks, *(resource for resources in by_region for resource in resources)]
 
     def api_calls(self, token: Token | None = None) -> float:
-        """Our own calls; what Pulumi's AWS plugin asks beside them, in a process of its own, nobody can count here."""
+        """Count the harness's own calls. Calls of Pulumi's AWS plugin, a separate process, cannot be counted here."""
         with self._lock:
             apis = set(self._apis.values())
         return float(sum(api.asked(token.host if token else None) for api in apis))
@@ -171,7 +174,7 @@ class Ec2Bench:
     def _begin(self, token: Token, instance_type: str) -> LaunchRecord:
         now = datetime.datetime.now(datetime.UTC).replace(microsecond=0)
         expires = (now + datetime.timedelta(seconds=self.wishes.lease_s)).isoformat()
-        title = f"ptp-harness-{token.slug}-{secrets.token_hex(4)}"  # another one for each attempt
+        title = f"ptp-harness-{token.slug}-{secrets.token_hex(4)}"  # a new name for each attempt
         record = LaunchRecord(
             token=token,
             instance_type=instance_type,
@@ -188,16 +191,17 @@ class Ec2Bench:
         return self.records.write(record)
 
     def _destroy(self, record: LaunchRecord, *, whole: bool) -> str:
-        """Have Pulumi destroy the stack; what it could not do, in words: EC2 is asked for what is left either way.
+        """Let Pulumi destroy the stack. Returns Pulumi's error as text, or "": in both cases EC2 is asked next.
 
-        Where the stack did not come up as a whole, an instance may be in EC2 that no state knows: it goes first, since
-        its placement group and firewall cannot go before it. Raises CleanupError where somebody else works on it.
+        After an incomplete `up`, EC2 may have an instance that no stack state contains. That instance is removed first,
+        since its placement group and security group cannot be removed before it. Raises CleanupError while another
+        process works on the stack.
         """
         try:
             if not whole:
                 self._engine.recover(record.stack)
-                found = self._ours(record.token, record.region)
-                instances = [one for one in found if one.kind == "instance"]
+                resources = self._ours(record.token, record.region)
+                instances = [resource for resource in resources if resource.kind == "instance"]
                 tagged_resources.remove(self._api(record.region), instances, host=record.token.host)
             self._engine.destroy(record.stack, _silent)
         except LockedError as error:
@@ -207,21 +211,21 @@ class Ec2Bench:
         return ""
 
     def _verify(self, token: Token, region: str, words: str) -> None:
-        """Ask EC2 what there is of a token that is ours, remove it, and ask once more. Raises CleanupError."""
-        left = self._ours(token, region)
-        if not left:
+        """Ask EC2 for our resources of a token, remove them, and ask again. Raises CleanupError for what remains."""
+        leftovers = self._ours(token, region)
+        if not leftovers:
             return
-        tagged_resources.remove(self._api(region), left, host=token.host)
-        if still := self._ours(token, region):
-            names = [f"{one} in {region}" for one in still]
+        tagged_resources.remove(self._api(region), leftovers, host=token.host)
+        if remaining := self._ours(token, region):
+            names = [f"{resource} in {region}" for resource in remaining]
             raise CleanupError(names, next_step=f"`ptp-harness sweep --bench ec2 --yes` tries again{words}")
 
     def _ours(self, token: Token, region: str) -> list[TaggedResource]:
-        found = tagged_resources.find(self._api(region), token=str(token), host=token.host)
-        return self.proofs.ours(found, region)
+        resources = tagged_resources.find(self._api(region), token=str(token), host=token.host)
+        return self.proofs.ours(resources, region)
 
     def _forget_stack(self, record: LaunchRecord) -> None:
-        """Remove the stack, whose state may name what EC2 says is gone. Raises CleanupError."""
+        """Remove the stack, even if its state still names resources that are gone from EC2. Raises CleanupError."""
         try:
             try:
                 self._engine.remove(record.stack)
@@ -234,10 +238,10 @@ class Ec2Bench:
             raise CleanupError(names, next_step="`ptp-harness sweep --bench ec2 --yes` tries again") from error
 
     def _forget(self, record: LaunchRecord) -> None:
-        """Delete the host's keys and record, and with the run's last host the run's keys."""
+        """Delete the host's keys and record; with the last host of the run, delete the run's keys too."""
         self._identity(record.token.run).forget_host(record.token)
         self.records.forget(record)
-        if not any(other.token.run == record.token.run for other in self.records.all()):
+        if not any(remaining.token.run == record.token.run for remaining in self.records.all()):
             self._identity(record.token.run).forget()
 
     def _identity(self, run: str) -> RunKeys:
@@ -257,7 +261,7 @@ class Ec2Bench:
             private_key=str(identity.user_key),
             known_host=identity.known_host(record.token, record.address),
             ssh_options=ssh_access.ssh_options(record.access, record.instance_id, record.region),
-            second_opinion=None,  # the roles' default: the link-local server that every instance has
+            second_opinion=None,  # None: the roles' default, the link-local server that every instance has
             rotated_key=str(identity.rotated_key(record.token)),
             boots_within_s=ssh_access.boots_within_s(record.launched_type or record.instance_type),
             role_variables={"ena_driver_reboot": True},
@@ -272,24 +276,24 @@ class Ec2Bench:
         )
 
     def _usd_per_hour(self, record: LaunchRecord) -> float | None:
-        known = prices.cached(self._api(record.region), self._settings.cache_dir, market=self.wishes.market)
-        return known.get(record.launched_type or record.instance_type)
+        usd_per_hour = prices.cached(self._api(record.region), self._settings.cache_dir, market=self.wishes.market)
+        return usd_per_hour.get(record.launched_type or record.instance_type)
 
     def _regions(self) -> list[str]:
-        """Every Region in which our records have a host, and the campaign's or environment's."""
-        there = {record.region for record in self.records.all()}
+        """Every Region in which the launch records have a host, and the Region of the campaign or the environment."""
+        recorded = {record.region for record in self.records.all()}
         try:
-            return sorted({self.region.api.region, *there})
+            return sorted({self.region.api.region, *recorded})
         except FatalError:
-            if not there:
+            if not recorded:
                 raise
-            return sorted(there)
+            return sorted(recorded)
 
     def _api(self, region: str | None) -> Api:
         with self._lock:
             if region not in self._apis:
-                made = Api(region)
-                self._apis[region] = self._apis.setdefault(made.region, made)
+                api = Api(region)
+                self._apis[region] = self._apis.setdefault(api.region, api)
             return self._apis[region]
 
 
@@ -299,4 +303,4 @@ def _summary(info: TypeInfo) -> str:
 
 
 def _silent(_words: str) -> None:
-    """For what is done after the host's progress was told."""
+    """A progress callback that drops its message, for operations after the host's last progress line."""

@@ -1,4 +1,4 @@
-"""What does the ec2 bench need of this machine and of the account? The lines of `doctor --bench ec2`."""
+"""Check what the ec2 bench needs of this machine and of the account: the lines of `doctor --bench ec2`."""
 
 import difflib
 import time
@@ -19,11 +19,12 @@ TRIED_TYPE, TRIED_FAMILY = "m7i.large", "m7i"
 _CLOCK_MAY_BE_OFF_S = 60.0
 """AWS refuses requests signed five minutes away from its own time."""
 _ALL_ACCOUNTS = {"cn-": "cn-north-1", "us-gov-": "us-gov-west-1"}
-"""A Region that every account of a partition has: it is asked about the others, which may be disabled or misspelt."""
+"""A Region that is enabled in every account of a partition: other Regions, perhaps disabled or misspelt, are looked up
+there."""
 
 
 class EngineCommand(Protocol):
-    """The pulumi command as `doctor` sees it. Both raise SetupError, which says how to get it."""
+    """The pulumi command as `doctor` sees it. Both methods raise SetupError, which says how to install the command."""
 
     def version(self) -> str: ...
 
@@ -33,45 +34,47 @@ class EngineCommand(Protocol):
 def run_checks(
     region: str | None, engine: EngineCommand, *, subnet: str | None = None, access: Access = "ssh"
 ) -> Sequence[Check]:
-    """Every line. What an earlier failure makes pointless is left out: without credentials nothing can be asked."""
+    """Run every check but those that an earlier failure makes pointless: without credentials nothing can be asked."""
     checks = [*_pulumi(engine)]
     try:
         api = Api(region)
     except BenchError as error:
         return [*checks, _missing("region", error)]
-    home = next((one for start, one in _ALL_ACCOUNTS.items() if api.region.startswith(start)), "us-east-1")
-    known, answer = _credentials(api, home)
-    checks.append(known)
+    home = next(
+        (candidate for prefix, candidate in _ALL_ACCOUNTS.items() if api.region.startswith(prefix)), "us-east-1"
+    )
+    credentials, answer = _credentials(api, home)
+    checks.append(credentials)
     if answer is None:
         return checks
-    there = _region(api, home)
-    checks += [_clock(answer, time.time()), there]
-    return [*checks, *_inside(api, subnet, access)] if there.ok else checks
+    region_check = _region(api, home)
+    checks += [_clock(answer, time.time()), region_check]
+    return [*checks, *_inside(api, subnet, access)] if region_check.ok else checks
 
 
 def _inside(api: Api, subnet: str | None, access: Access) -> Sequence[Check]:
-    """What is there in the Region."""
-    seen: list[Subnet] = []
-    found: list[boot_image.BootImage] = []
+    """Check network, image, placement groups, quota and permissions in the Region."""
+    subnets: list[Subnet] = []
+    images: list[boot_image.BootImage] = []
 
     def network() -> str:
         usable = networks.usable_subnets(networks.load(api, subnet), access=access)
-        seen.extend(usable.values())
-        return f"{seen[0].vpc}: {', '.join(f'{one.id} in {one.zone}' for one in seen)}"
+        subnets.extend(usable.values())
+        return f"{subnets[0].vpc}: {', '.join(f'{subnet_found.id} in {subnet_found.zone}' for subnet_found in subnets)}"
 
     def image() -> str:
-        found.append(boot_image.resolve(api, IMAGE, ARCHITECTURE))
-        return f"{found[0].title or found[0].ami}, user {found[0].user}"
+        images.append(boot_image.resolve(api, IMAGE, ARCHITECTURE))
+        return f"{images[0].title or images[0].ami}, user {images[0].user}"
 
     def room() -> str:
         return f"{len(placement_groups.load(api))} of at most {placement_groups.LIMIT}"
 
     checks = [_told("network", network), _told("image", image), _told("placement groups", room), quota(api)]
-    return [*checks, *_permissions(api, found[0], seen[0])] if seen and found else checks
+    return [*checks, *_permissions(api, images[0], subnets[0])] if subnets and images else checks
 
 
 def _credentials(api: Api, home: str) -> tuple[Check, Mapping[str, Any] | None]:
-    """Who AWS says we are, and its answer."""
+    """The check of the credentials, and AWS's answer about the caller; None when AWS did not answer."""
     try:
         answer = api.call("sts", "get_caller_identity", what="asking AWS who we are", region=home)
     except BenchError as error:
@@ -80,42 +83,45 @@ def _credentials(api: Api, home: str) -> tuple[Check, Mapping[str, Any] | None]:
 
 
 def _clock(answer: Mapping[str, Any], now: float) -> Check:
-    """This machine's clock against the Date of AWS's answer."""
-    said = answer.get("ResponseMetadata", {}).get("HTTPHeaders", {}).get("date")
-    if said is None:
+    """Compare this machine's clock with the Date header of AWS's answer."""
+    date = answer.get("ResponseMetadata", {}).get("HTTPHeaders", {}).get("date")
+    if date is None:
         return Check(name="clock", ok=True, seen="AWS's answer has no date")
-    off_s = now - parsedate_to_datetime(said).timestamp()
+    offset_s = now - parsedate_to_datetime(date).timestamp()
     return Check(
         name="clock",
-        ok=abs(off_s) < _CLOCK_MAY_BE_OFF_S,
-        seen=f"{abs(off_s):.0f} s {'ahead of' if off_s > 0 else 'behind'} AWS's",
+        ok=abs(offset_s) < _CLOCK_MAY_BE_OFF_S,
+        seen=f"{abs(offset_s):.0f} s {'ahead of' if offset_s > 0 else 'behind'} AWS's",
         remedy="set this machine's clock (chrony, systemd-timesyncd): AWS refuses requests from another time",
     )
 
 
 def _region(api: Api, home: str) -> Check:
-    """Whether the Region exists and the account has it, asked of one that every account has."""
+    """Whether the Region exists and is enabled in the account. The question goes to `home`, which every account has."""
     try:
         answer = api.call("ec2", "describe_regions", what="listing the Regions", region=home, AllRegions=True)
     except BenchError as error:
         return _missing("region", error)
-    opted = {one["RegionName"]: one.get("OptInStatus", "opt-in-not-required") for one in answer["Regions"]}
-    if api.region not in opted:
-        near = difflib.get_close_matches(api.region, opted, n=3, cutoff=0.5) or sorted(opted)[:5]
-        words = f"there is no Region {api.region!r}"
-        return Check(name="region", ok=False, seen=words, remedy=f"nearest: {', '.join(near)}")
-    if opted[api.region] == "not-opted-in":
+    opt_in_by_region = {
+        description["RegionName"]: description.get("OptInStatus", "opt-in-not-required")
+        for description in answer["Regions"]
+    }
+    if api.region not in opt_in_by_region:
+        near = difflib.get_close_matches(api.region, opt_in_by_region, n=3, cutoff=0.5) or sorted(opt_in_by_region)[:5]
+        message = f"there is no Region {api.region!r}"
+        return Check(name="region", ok=False, seen=message, remedy=f"nearest: {', '.join(near)}")
+    if opt_in_by_region[api.region] == "not-opted-in":
         return Check(
             name="region",
             ok=False,
             seen=f"{api.region} is an opt-in Region that this account has not enabled",
             remedy=f"`aws account enable-region --region-name {api.region}`, and some minutes' patience",
         )
-    return Check(name="region", ok=True, seen=f"{api.region}, {opted[api.region]}")
+    return Check(name="region", ok=True, seen=f"{api.region}, {opt_in_by_region[api.region]}")
 
 
 def _permissions(api: Api, image: boot_image.BootImage, subnet: Subnet) -> Sequence[Check]:
-    """One line for each call that a stack makes. What EC2 cannot say beforehand is no failure."""
+    """Make a line for each call that a stack makes. An answer that does not tell is not a failure."""
     trials = permissions.try_permissions(
         api, image=image.ami, instance_type=TRIED_TYPE, subnet=subnet.id, vpc=subnet.vpc
     )
@@ -131,17 +137,17 @@ def _permissions(api: Api, image: boot_image.BootImage, subnet: Subnet) -> Seque
 
 
 def quota(api: Api, family: str = TRIED_FAMILY) -> Check:
-    """How many vCPUs of a family's kind the account may run on demand; not known is no failure."""
+    """How many vCPUs of a family's kind the account may run on demand. An unknown limit is not a failure."""
     kind = quotas.quota_kind(family, "on-demand")
     assert kind is not None
-    limit, why = quotas.quota_limit(api, kind[0])
-    seen = f"{kind[1]}: {'not known: ' + why if limit is None else f'{limit} vCPUs'}"
+    limit, reason = quotas.quota_limit(api, kind[0])
+    finding = f"{kind[1]}: {'not known: ' + reason if limit is None else f'{limit} vCPUs'}"
     remedy = f"the quota is zero: ask for more in Service Quotas ({kind[0]}), which takes hours"
-    return Check(name="quota", ok=limit != 0, seen=seen, remedy=remedy)
+    return Check(name="quota", ok=limit != 0, seen=finding, remedy=remedy)
 
 
 def _pulumi(engine: EngineCommand) -> Sequence[Check]:
-    """The command and its AWS plugin; the plugin is looked for where there is a command."""
+    """The checks of the pulumi command and its AWS plugin; the plugin only if the command is there."""
 
     def plugin() -> str:
         return engine.plugin() or "not there yet: the first run fetches it"
@@ -159,6 +165,6 @@ def _told(name: str, look: Callable[[], str]) -> Check:
 
 def _missing(name: str, error: HarnessError) -> Check:
     remedy = error.next_step
-    if isinstance(error, FatalError) and "doctor" in remedy:  # which is us
+    if isinstance(error, FatalError) and "doctor" in remedy:  # the remedy would be this command itself
         remedy = "docs/troubleshooting.md says what EC2's codes mean"
     return Check(name=name, ok=False, seen=error.message, remedy=remedy)

@@ -1,4 +1,4 @@
-"""How does a host's disk become an image? The host is stopped, so that its disk is whole, and EC2 copies it."""
+"""Make an image from a host's disk: stop the host, so that its disk is consistent, and let EC2 copy the disk."""
 
 import datetime
 from collections.abc import Callable, Mapping
@@ -18,7 +18,7 @@ from harness.model.ownership import EXPIRES, TOKEN, Signer
 
 STOPPED_WITHIN_S = 300.0
 COPIED_WITHIN_S = 3600.0
-"""EC2 copies some ten minutes on an ordinary root volume, longer on a large one."""
+"""EC2 needs some ten minutes to copy an ordinary root volume, longer for a large one."""
 
 _LOOK_S, _LOOK_AT_COPY_S = 1.0, 5.0
 _TAKEN = "InvalidAMIName.Duplicate"
@@ -40,9 +40,9 @@ class Ec2ImageMaker:
         return self.bench.proofs.signer
 
     def make(self, token: Token, *, name: str, driver: str, progress: Progress) -> BakedImage:
-        """An image of a running host, which is a candidate until it is published. The host is stopped, and stays so.
+        """Make an image of a running host, a candidate until it is published. The host is stopped and stays stopped.
 
-        Raises BenchError; what was made then carries the token that `image_token` tells.
+        Raises BenchError; resources made by then carry the token that `image_token` returns.
         """
         host = self.bench.records.find(token)
         if host is None or host.instance_id is None or host.user is None:
@@ -60,57 +60,69 @@ class Ec2ImageMaker:
             TOKEN: own_token,
             EXPIRES: host.expires_utc,
         }
-        signed = self.signer.name(title, token=own_token, expires=host.expires_utc)  # 124 characters at most, of 128
-        image = self._copied(host, self._create(host, signed, tags), progress)
-        for snapshot in image.snapshots:  # it has no name for its proof once its image is gone
-            what = f"signing {snapshot}"
-            baked_images.sign(self.api, "snapshot", snapshot, tags, self.signer, what=what)
-        # As we wrote the tags, whoever has changed them since.
+        # At most 124 of the 128 characters that EC2 allows.
+        signed_title = self.signer.name(title, token=own_token, expires=host.expires_utc)
+        image = self._copied(host, self._create(host, signed_title, tags), progress)
+        for snapshot in image.snapshots:  # a snapshot has no name that could prove it once its image is gone
+            message = f"signing {snapshot}"
+            baked_images.sign(self.api, "snapshot", snapshot, tags, self.signer, what=message)
+        # The values that our tags were written with, even if somebody has changed the tags since.
         return replace(image, name=name, user=host.user, base=host.image or "", driver=driver, run=host.token.run)
 
     def publish(self, image: BakedImage, *, proof: str) -> None:
-        """Let campaigns start from it: a host made from it has passed in the run `proof`."""
+        """Allow campaigns to start from the image: a host that was made from it has passed in the run `proof`."""
         baked_images.publish(self.api, image, self.signer, proof=proof)
 
     def retire(self, image: BakedImage, *, older: int) -> list[BakedImage]:
-        """Remove the proven ones of the same name and architecture that are older, but for the newest `older` of them.
+        """Remove older proven images of the same name and architecture, but keep the newest `older` of them.
 
-        Only those that we signed: neither what others published nor what only carries such tags.
+        Only images that our key signed are removed, no images that others published or that only carry such tags.
 
-        Returns those removed. Raises CleanupError, BenchError.
+        Returns the removed images. Raises CleanupError, BenchError.
         """
         same = [
-            one
-            for one in baked_images.list_images(self.api, self.signer)
-            if (one.name, one.architecture) == (image.name, image.architecture) and one.proof and one.signed
+            candidate
+            for candidate in baked_images.list_images(self.api, self.signer)
+            if (candidate.name, candidate.architecture) == (image.name, image.architecture)
+            and candidate.proof
+            and candidate.signed
         ]
-        before = [one for one in same if one.created < image.created and one.ident != image.ident]
-        retired = before[: len(before) - older] if older else before
+        predecessors = [
+            candidate for candidate in same if candidate.created < image.created and candidate.ident != image.ident
+        ]
+        retired = predecessors[: len(predecessors) - older] if older else predecessors
         if retired:
             baked_images.remove(self.api, retired)
         return retired
 
     def drop(self, host: Token) -> None:
-        """Remove what became no published image of that host. Raises CleanupError."""
+        """Remove the unpublished image of that host. Raises CleanupError."""
         self.bench.release(image_token(host))
 
     def _stop(self, host: LaunchRecord) -> None:
-        idents, who = [host.instance_id], host.token.host
-        self.api.call("ec2", "stop_instances", what=f"stopping {host.instance_id}", host=who, InstanceIds=idents)
+        instance_ids, host_name = [host.instance_id], host.token.host
+        self.api.call(
+            "ec2", "stop_instances", what=f"stopping {host.instance_id}", host=host_name, InstanceIds=instance_ids
+        )
 
         def state() -> str:
-            what = f"watching {host.instance_id} stop"
-            answer = self.api.call("ec2", "describe_instances", what=what, host=who, InstanceIds=idents)
+            message = f"watching {host.instance_id} stop"
+            answer = self.api.call("ec2", "describe_instances", what=message, host=host_name, InstanceIds=instance_ids)
             return str(answer["Reservations"][0]["Instances"][0]["State"]["Name"])
 
-        found = self._until(state, ("stopped", "terminated"), _LOOK_S, STOPPED_WITHIN_S, f"{host.instance_id} to stop")
-        if found != "stopped":
-            raise BenchError(f"{host.instance_id} is {found}: its disk is gone", next_step="bake it again")
+        final_state = self._until(
+            state, ("stopped", "terminated"), _LOOK_S, STOPPED_WITHIN_S, f"{host.instance_id} to stop"
+        )
+        if final_state != "stopped":
+            raise BenchError(f"{host.instance_id} is {final_state}: its disk is gone", next_step="bake it again")
 
     def _create(self, host: LaunchRecord, title: str, tags: Mapping[str, str]) -> str:
-        """Ask for the image; its id. An answer that was lost is asked for again, and then the title is taken: by us."""
-        named = {"Name": f"ptp-harness {tags[baked_images.NAME]}", **tags}
-        told = [{"Key": key, "Value": value} for key, value in named.items()]
+        """Request the image and return its id.
+
+        After a lost answer the request is repeated, and EC2 refuses the title, which the first request took.
+        """
+        all_tags = {"Name": f"ptp-harness {tags[baked_images.NAME]}", **tags}
+        tag_list = [{"Key": key, "Value": value} for key, value in all_tags.items()]
         try:
             answer = self.api.call(
                 "ec2",
@@ -121,48 +133,48 @@ class Ec2ImageMaker:
                 Name=title,
                 Description=f"{tags[baked_images.NAME]} with a PTP hardware clock ready to use; "
                 f"{tags[baked_images.BASE]} before",
-                TagSpecifications=[{"ResourceType": kind, "Tags": told} for kind in ("image", "snapshot")],
+                TagSpecifications=[{"ResourceType": kind, "Tags": tag_list} for kind in ("image", "snapshot")],
             )
             return str(answer["ImageId"])
         except BenchError as error:
             if api_errors.find_raised_code(error) != _TAKEN:
                 raise
-            wanted, what = [exact_filter("name", title)], "looking for the image that was asked for"
-            there = self.api.call("ec2", "describe_images", what=what, Owners=["self"], Filters=wanted)["Images"]
-            same = [one for one in there if one["Name"] == title]
-            if not same:
+            filters, message = [exact_filter("name", title)], "looking for the image that was asked for"
+            images = self.api.call("ec2", "describe_images", what=message, Owners=["self"], Filters=filters)["Images"]
+            matches = [candidate for candidate in images if candidate["Name"] == title]
+            if not matches:
                 raise
-            return str(same[0]["ImageId"])
+            return str(matches[0]["ImageId"])
 
     def _copied(self, host: LaunchRecord, ident: str, progress: Progress) -> BakedImage:
-        """The image, once EC2 has copied the disk."""
+        """Wait until EC2 has copied the disk, and return the image."""
         progress(f"EC2 copies the disk into {ident}, which takes some minutes")
-        seen: dict[str, Any] = {}
+        description: dict[str, Any] = {}
 
         def state() -> str:
             answer = self.api.call(
                 "ec2", "describe_images", what=f"watching {ident}", host=host.token.host, ImageIds=[ident]
             )
-            seen.update(answer["Images"][0] if answer["Images"] else {"State": "pending"})
-            return str(seen["State"])
+            description.update(answer["Images"][0] if answer["Images"] else {"State": "pending"})
+            return str(description["State"])
 
         ends = ("available", "failed", "error", "invalid", "deregistered")
-        found = self._until(state, ends, _LOOK_AT_COPY_S, COPIED_WITHIN_S, f"{ident} to be copied")
-        if found != "available":
-            why = seen.get("StateReason", {}).get("Message") or "EC2 does not say why"
-            raise BenchError(f"the image {ident} is {found}: {why}", next_step="bake it again")
-        return baked_images.parse_image(seen, self.signer)
+        final_state = self._until(state, ends, _LOOK_AT_COPY_S, COPIED_WITHIN_S, f"{ident} to be copied")
+        if final_state != "available":
+            reason = description.get("StateReason", {}).get("Message") or "EC2 does not say why"
+            raise BenchError(f"the image {ident} is {final_state}: {reason}", next_step="bake it again")
+        return baked_images.parse_image(description, self.signer)
 
     def _until(
         self, state: Callable[[], str], ends: tuple[str, ...], every_s: float, within_s: float, goal: str
     ) -> str:
         for _ in range(int(within_s / every_s)):
-            if (found := state()) in ends:
-                return found
+            if (current := state()) in ends:
+                return current
             self.pause(every_s)
         raise TransientError(f"waited {within_s:g} s for {goal}", next_step="`ptp-harness sweep --bench ec2` looks")
 
 
 def image_token(host: Token) -> Token:
-    """The token of the image that is made of a host, and of its snapshots."""
+    """The token of the image that is made of a host, and of the image's snapshots."""
     return Token(run=host.run, host=f"{IMAGE}{host.host}")

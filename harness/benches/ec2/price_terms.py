@@ -1,4 +1,4 @@
-"""On which terms are a campaign's hosts had? From which images, placed how, for how much, and for how long at most."""
+"""Determine a campaign's terms: the images, the placement, the price per hour, and the longest lifetime of a host."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -10,7 +10,7 @@ from harness.model.cloud import PriceTerms
 
 
 def load_terms(region: Region, types: Sequence[str]) -> PriceTerms:
-    """By what was asked when the campaign was prepared, and prices that were kept: nobody is asked anything more."""
+    """The terms, from facts read when the campaign was prepared and from cached prices. AWS is not asked again."""
     infos = [region.info(name) for name in types if name in region.catalogue.types]
     images = [region.image(architecture) for architecture in sorted({info.architecture for info in infos})]
     return PriceTerms(
@@ -22,14 +22,14 @@ def load_terms(region: Region, types: Sequence[str]) -> PriceTerms:
 
 
 def _image(image: BootImage) -> str:
-    words = [word for word in (image.ami, image.title) if word and word != image.name]
-    return f"{image.name} ({', '.join(words)})" if words else image.name
+    parts = [part for part in (image.ami, image.title) if part and part != image.name]
+    return f"{image.name} ({', '.join(parts)})" if parts else image.name
 
 
 def _placement(settings: Sequence[str]) -> str:
-    """In words; how many hosts, where not all are placed alike."""
-    found = Counter(settings)
-    words = {setting: "no placement group" if setting == "none" else f"placement {setting}" for setting in found}
-    if len(found) <= 1:
-        return "".join(words.values())
-    return ", ".join(f"{words[setting]} for {times}" for setting, times in found.items())
+    """The placement as text, with the number of hosts for each setting where the settings differ."""
+    counts = Counter(settings)
+    labels = {setting: "no placement group" if setting == "none" else f"placement {setting}" for setting in counts}
+    if len(counts) <= 1:
+        return "".join(labels.values())
+    return ", ".join(f"{labels[setting]} for {count}" for setting, count in counts.items())

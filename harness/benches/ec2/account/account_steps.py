@@ -1,4 +1,4 @@
-"""What can only a real account prove? Ten minutes' steps for a person who has one: `doctor --bench ec2 --live`."""
+"""List the steps by which a person proves with a real account what no test can: `doctor --bench ec2 --live`."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ TAGS = "ptp-harness*"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AccountStep:
-    """What to do, in one command line, what to expect of it, and what that proves. Prices are of on-demand hours."""
+    """A command line, the result to expect, and the minutes that it takes; prices are of on-demand hours."""
 
     title: str
     command: str
@@ -19,7 +19,7 @@ class AccountStep:
 
 
 def steps(region: str) -> Sequence[AccountStep]:
-    """In order. Those of no minutes cost nothing; each other one some cents at most."""
+    """The steps in order. Steps of 0 minutes are free; each other step costs a few cents at most."""
     return (
         AccountStep(
             title="what it will cost",
@@ -70,7 +70,7 @@ def steps(region: str) -> Sequence[AccountStep]:
 
 
 def text(region: str) -> str:
-    """The steps as lines for a terminal."""
+    """Format the steps as lines for a terminal."""
     lines = [
         f"Seven steps in {region}, {sum(step.minutes for step in steps(region))} minutes of waiting, a few cents:",
         "",

@@ -1,4 +1,4 @@
-"""Which network will hosts stand in? The default VPC's subnets, or a given one, and whether there is a way in."""
+"""Choose the subnets for hosts: the default VPC's subnets or a given subnet. Check that hosts can be reached there."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,13 +14,13 @@ Access = Literal["ssh", "ssm"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Subnet:
-    """One subnet, and the two things that make a host in it reachable from outside."""
+    """A subnet, with the two properties that make a host in it reachable from the internet."""
 
     id: str
     vpc: str
     zone: str
     free_addresses: int
-    internet_gateway: bool  # its route table leads 0.0.0.0/0 to one
+    internet_gateway: bool  # the route table sends 0.0.0.0/0 to an internet gateway
     gives_public_address: bool
 
     @property
@@ -28,47 +28,57 @@ class Subnet:
         return self.internet_gateway and self.gives_public_address
 
     def why_not_public(self) -> str:
-        """What is missing, and the command that mends it."""
+        """Say what the subnet lacks to be public, and the command that changes it."""
         if not self.internet_gateway:
             return f"{self.id}: its route table leads to no internet gateway"
         return f"{self.id} gives no public addresses (`aws ec2 modify-subnet-attribute --map-public-ip-on-launch`)"
 
 
 def load(api: Api, subnet: str | None = None) -> Sequence[Subnet]:
-    """The default VPC's default subnets, or the one that was given. Raises RequestError when it is not there."""
-    said = _given(api, subnet) if subnet else _default(api)
-    vpc = said[0]["VpcId"]
-    where = [exact_filter("vpc-id", vpc)]
-    tables = list(api.pages("ec2", "describe_route_tables", "RouteTables", Filters=where, what="looking at its routes"))
-    return tuple(sorted((_subnet(one, tables) for one in said), key=lambda one: (one.zone, one.id)))
+    """Read the default subnets of the default VPC, or the given subnet. Raises RequestError when there is none."""
+    descriptions = _given(api, subnet) if subnet else _default(api)
+    vpc = descriptions[0]["VpcId"]
+    filters = [exact_filter("vpc-id", vpc)]
+    route_tables = list(
+        api.pages("ec2", "describe_route_tables", "RouteTables", Filters=filters, what="looking at its routes")
+    )
+    return tuple(
+        sorted(
+            (_subnet(description, route_tables) for description in descriptions),
+            key=lambda description: (description.zone, description.id),
+        )
+    )
 
 
 def usable_subnets(
     subnets: Sequence[Subnet], *, access: Access, zones: Sequence[str] = (), vpc: str | None = None
 ) -> Mapping[str, Subnet]:
-    """A subnet per zone in which hosts can be reached, of these zones where any are named.
+    """Choose per zone the reachable subnet with the most free addresses, in `zones` only when zones are named.
 
-    Raises RequestError for a subnet of another VPC or zone, and where no subnet has a way in.
+    Raises RequestError for a subnet of another VPC, when no subnet is in `zones`, and when no subnet can be reached.
     """
-    wrong = next((one for one in subnets if vpc is not None and one.vpc != vpc), None)
-    if wrong is not None:
+    foreign = next((subnet for subnet in subnets if vpc is not None and subnet.vpc != vpc), None)
+    if foreign is not None:
         raise RequestError(
-            f"the subnet {wrong.id} belongs to {wrong.vpc}, not to {vpc}", next_step="name a subnet of the same VPC"
+            f"the subnet {foreign.id} belongs to {foreign.vpc}, not to {vpc}", next_step="name a subnet of the same VPC"
         )
-    here = [one for one in subnets if not zones or one.zone in zones]
-    if not here:
-        there = ", ".join(f"{one.id} in {one.zone}" for one in subnets)
+    candidates = [subnet for subnet in subnets if not zones or subnet.zone in zones]
+    if not candidates:
+        existing = ", ".join(f"{subnet.id} in {subnet.zone}" for subnet in subnets)
         raise RequestError(
-            f"no subnet stands in {', '.join(zones)}; there is {there}", next_step="mend `zones:` or `subnet:`"
+            f"no subnet stands in {', '.join(zones)}; there is {existing}", next_step="mend `zones:` or `subnet:`"
         )
-    open_ones = [one for one in here if access == "ssm" or one.public]
-    if not open_ones:
+    reachable = [subnet for subnet in candidates if access == "ssm" or subnet.public]
+    if not reachable:
         raise RequestError(
-            f"no way leads from here to a host by SSH: {here[0].why_not_public()}",
+            f"no way leads from here to a host by SSH: {candidates[0].why_not_public()}",
             next_step="name a public subnet (`subnet: subnet-...`), or use Session Manager (`access: ssm`)",
         )
-    best = sorted(open_ones, key=lambda one: -one.free_addresses)
-    return {zone: next(one for one in best if one.zone == zone) for zone in sorted({one.zone for one in best})}
+    by_free_addresses = sorted(reachable, key=lambda subnet: -subnet.free_addresses)
+    return {
+        zone: next(subnet for subnet in by_free_addresses if subnet.zone == zone)
+        for zone in sorted({subnet.zone for subnet in by_free_addresses})
+    }
 
 
 def _given(api: Api, subnet: str) -> list[Any]:
@@ -84,14 +94,16 @@ def _given(api: Api, subnet: str) -> list[Any]:
 
 
 def _default(api: Api) -> list[Any]:
-    ours = [exact_filter("default-for-az", "true")]
-    found = list(api.pages("ec2", "describe_subnets", "Subnets", Filters=ours, what="looking at the default subnets"))
-    if not found:
+    filters = [exact_filter("default-for-az", "true")]
+    descriptions = list(
+        api.pages("ec2", "describe_subnets", "Subnets", Filters=filters, what="looking at the default subnets")
+    )
+    if not descriptions:
         raise RequestError(
             f"{api.region} has no default VPC with default subnets",
             next_step="`aws ec2 create-default-vpc` makes it, or name a subnet (`subnet: subnet-...`)",
         )
-    return found
+    return descriptions
 
 
 def _subnet(said: Mapping[str, Any], tables: Iterable[Mapping[str, Any]]) -> Subnet:
@@ -106,13 +118,13 @@ def _subnet(said: Mapping[str, Any], tables: Iterable[Mapping[str, Any]]) -> Sub
 
 
 def _leads_out(subnet: str, tables: Iterable[Mapping[str, Any]]) -> bool:
-    """By the subnet's own route table, else by its VPC's main one."""
+    """Whether a subnet has a route to an internet gateway: by its own route table, else by its VPC's main table."""
     main: Mapping[str, Any] = {}
     own: Mapping[str, Any] | None = None
     for table in tables:
-        for tie in table.get("Associations", ()):
-            own = table if tie.get("SubnetId") == subnet else own
-            main = table if tie.get("Main") else main
+        for association in table.get("Associations", ()):
+            own = table if association.get("SubnetId") == subnet else own
+            main = table if association.get("Main") else main
     return any(
         route.get("DestinationCidrBlock") == "0.0.0.0/0"
         and str(route.get("GatewayId", "")).startswith("igw-")

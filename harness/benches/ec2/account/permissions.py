@@ -1,7 +1,7 @@
-"""What must an account be allowed to do? One policy of least privilege, and trials of it that make nothing.
+"""Define the least-privilege IAM policy that an account needs, and try its permissions by DryRun, which makes nothing.
 
-docs/iam-policy.json is `policy()` as text. What is made carries the tag ptp-harness:run from its first moment, and only
-what carries it can be changed or deleted, wherever EC2 can tell.
+docs/iam-policy.json is `policy()` as text. Each resource gets the tag ptp-harness:run when it is made. Wherever EC2 can
+check tags, only resources with that tag can be changed or deleted.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -34,7 +34,7 @@ CALLED = (
     "ssm:GetParameters",
     "sts:GetCallerIdentity",
 )
-"""Read by the harness itself."""
+"""Actions by which the harness itself reads."""
 
 READ_BY_PROVIDER = (
     "ec2:DescribeIamInstanceProfileAssociations",
@@ -46,7 +46,7 @@ READ_BY_PROVIDER = (
     "ec2:DescribeVpcs",
     "ssm:GetParameter",
 )
-"""Read by the Pulumi program and by the AWS provider, which looks at what it made and at what stands in the way."""
+"""Actions by which the Pulumi program and the AWS provider read; the provider checks its resources and obstacles."""
 
 MADE = {
     "aws:ec2/instance:Instance": ("ec2:RunInstances",),
@@ -54,7 +54,7 @@ MADE = {
     "aws:ec2/keyPair:KeyPair": ("ec2:ImportKeyPair",),
     "aws:ec2/placementGroup:PlacementGroup": ("ec2:CreatePlacementGroup",),
 }
-"""What each resource of the Pulumi program is made by."""
+"""Actions that create each resource of the Pulumi program."""
 
 CHANGED = {
     "aws:ec2/instance:Instance": ("ec2:DeleteVolume", "ec2:ModifyInstanceAttribute", "ec2:TerminateInstances"),
@@ -68,11 +68,11 @@ CHANGED = {
     "aws:ec2/keyPair:KeyPair": ("ec2:DeleteKeyPair",),
     "aws:ec2/placementGroup:PlacementGroup": ("ec2:DeletePlacementGroup",),
 }
-"""What each is changed and deleted by. The provider lifts the protection from termination before it terminates."""
+"""Actions that change and delete each resource. The provider disables termination protection before it terminates."""
 
 COPIED = ("ec2:CreateImage", "ec2:StopInstances")
 PUBLISHED = ("ec2:CreateTags", "ec2:DeleteTags", "ec2:DeregisterImage", "ec2:DeleteSnapshot")
-"""What `image bake` makes images of our hosts by, and then publishes and removes them by."""
+"""Actions by which `image bake` makes images of hosts (COPIED), and publishes and removes images (PUBLISHED)."""
 
 _IMAGE_NAMES = ("ssm:GetParameter", "ssm:GetParameters")
 _OURS_TO_MAKE = {"StringLike": {f"aws:RequestTag/{RUN_TAG}": "*"}}
@@ -80,7 +80,7 @@ _OURS = {"StringLike": {f"aws:ResourceTag/{RUN_TAG}": "*"}}
 
 
 def policy() -> Mapping[str, Any]:
-    """The policy as IAM reads it."""
+    """The policy as an IAM policy document."""
     making = sorted(action for actions in MADE.values() for action in actions)
     images = ["arn:aws:ec2:*::image/*", "arn:aws:ec2:*::snapshot/*"]
     return {
@@ -122,12 +122,12 @@ def policy() -> Mapping[str, Any]:
 
 
 def actions() -> Sequence[str]:
-    """Every action that the policy allows, once."""
+    """Every action that the policy allows, without duplicates."""
     return sorted({action for statement in policy()["Statement"] for action in statement["Action"]})
 
 
 def actions_of_runs() -> Sequence[str]:
-    """Those that campaigns need: all but what makes, publishes and removes images."""
+    """The actions that campaigns need: all actions but those that make, publish and remove images."""
     return sorted({*actions()} - {*COPIED, *PUBLISHED} | {"ec2:CreateTags"})
 
 
@@ -147,7 +147,7 @@ def _arns(*kinds: str) -> list[str]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PermissionTrial:
-    """What EC2 says when it is asked whether it would. `allowed` is None where that could not be told."""
+    """EC2's answer to a DryRun call. `allowed` is None where the answer does not tell."""
 
     action: str
     allowed: bool | None
@@ -160,12 +160,12 @@ _NO_INSTANCE = "i-0123456789abcdef0"
 
 
 def try_permissions(api: Api, *, image: str, instance_type: str, subnet: str, vpc: str) -> Sequence[PermissionTrial]:
-    """Ask EC2 by DryRun whether it would do what a stack needs. Nothing is made."""
+    """Ask EC2 by DryRun whether it would allow the calls that a stack needs. Nothing is made."""
 
     def tags(kind: str) -> list[Any]:
         return [{"ResourceType": kind, "Tags": [{"Key": RUN_TAG, "Value": "doctor"}]}]
 
-    tried: dict[str, Callable[[], Any]] = {
+    trials: dict[str, Callable[[], Any]] = {
         "ec2:RunInstances": lambda: api.call(
             "ec2",
             "run_instances",
@@ -215,7 +215,7 @@ def try_permissions(api: Api, *, image: str, instance_type: str, subnet: str, vp
             DryRun=True,
         ),
     }
-    return [_try(action, ask) for action, ask in tried.items()]
+    return [_try(action, call) for action, call in trials.items()]
 
 
 def _try(action: str, ask: Callable[[], Any]) -> PermissionTrial:

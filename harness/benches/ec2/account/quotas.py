@@ -1,4 +1,4 @@
-"""How many vCPUs may the account still start? The quota of each kind by Service Quotas, less what runs."""
+"""Find how many vCPUs the account may still start: quotas from Service Quotas, less the vCPUs of running instances."""
 
 import re
 from collections.abc import Iterable, Mapping
@@ -21,68 +21,69 @@ _KINDS: Mapping[tuple[str, ...], tuple[str, str, str | None]] = {
     ("hpc",): ("HPC", "L-F7808C92", None),
     ("u",): ("High Memory", "L-43DA4232", None),
 }
-"""By the letters that a family begins with: the kind's name, and the codes of its quotas on demand and of spot (Amazon
-EC2 service quotas). All count vCPUs, of all instances of the kind together."""
+"""Key: the letters at the start of a family's name. Value: the kind's name, its on-demand quota code and its spot quota
+code (Amazon EC2 service quotas). Each quota counts the vCPUs of all instances of the kind together."""
 
 _COUNTED = ["pending", "running"]
 _SPOT = "spot"
 
 
 def quota_kind(family: str, market: str) -> tuple[str, str] | None:
-    """Code and name of the quota that a family counts against; None where vCPUs are not what is limited (Macs)."""
+    """Code and name of the quota that a family counts against; None for families that no vCPU quota limits (Macs)."""
     letters = re.match(r"[a-z]+", family)
     for families, (name, on_demand, spot) in _KINDS.items():
         if letters and letters[0] in families:
             code = spot if market == _SPOT else on_demand
-            words = f"All {name} Spot Instance Requests" if market == _SPOT else f"Running On-Demand {name} instances"
-            return (code, words) if code else None
+            title = f"All {name} Spot Instance Requests" if market == _SPOT else f"Running On-Demand {name} instances"
+            return (code, title) if code else None
     return None
 
 
 def load(api: Api, wanted: Iterable[TypeInfo], known: Mapping[str, TypeInfo], *, market: str) -> tuple[Quota, ...]:
-    """The quotas that the wanted types count against; `known` are the Region's types, whose vCPUs are counted.
+    """Read the quotas that the types in `wanted` count against.
 
-    Never raises for want of permission: what could not be asked is unknown, with the reason.
+    `known` are the Region's types, which give the vCPUs of running instances. A missing permission never raises: a
+    value that could not be read is unknown, with the reason.
     """
     families: dict[tuple[str, str], set[str]] = {}
-    for one in wanted:
-        if (found := quota_kind(one.family, market)) is not None:
-            families.setdefault(found, set()).add(one.family)
+    for info in wanted:
+        if (quota := quota_kind(info.family, market)) is not None:
+            families.setdefault(quota, set()).add(info.family)
     if not families:
         return ()
     used, why_used = _used(api, known, market)
     quotas = []
-    for (code, name), its in families.items():
+    for (code, name), quota_families in families.items():
         limit, why_limit = quota_limit(api, code)
         quotas.append(
             Quota(
                 code=code,
                 name=name,
-                families=frozenset(its),
+                families=frozenset(quota_families),
                 limit_vcpus=limit,
                 used_vcpus=None if used is None else used.get(code, 0),
-                why_unknown="; ".join(why for why in (why_limit, why_used) if why),
+                why_unknown="; ".join(reason for reason in (why_limit, why_used) if reason),
             )
         )
     return tuple(quotas)
 
 
 def quota_limit(api: Api, code: str) -> tuple[int | None, str]:
-    """The account's own value, else AWS's default; an account that never asked for more may have none of its own."""
-    why = ""
+    """The account's own limit, else AWS's default: an account that never asked for more may have no own limit."""
+    reason = ""
     for operation in ("get_service_quota", "get_aws_default_service_quota"):
         try:
-            said = api.call("service-quotas", operation, what="asking for quotas", ServiceCode="ec2", QuotaCode=code)
-            return int(said["Quota"]["Value"]), ""
+            answer = api.call("service-quotas", operation, what="asking for quotas", ServiceCode="ec2", QuotaCode=code)
+            return int(answer["Quota"]["Value"]), ""
         except BenchError as error:
-            why = why or error.message.splitlines()[0][:200]
+            reason = reason or error.message.splitlines()[0][:200]
             if "NoSuchResource" not in error.message:
                 break
-    return None, why
+    return None, reason
 
 
 def _used(api: Api, known: Mapping[str, TypeInfo], market: str) -> tuple[dict[str, int] | None, str]:
-    """The vCPUs that run, by quota. Those on dedicated hosts count against other quotas."""
+    """Count running vCPUs by quota code. Instances on dedicated hosts count against other quotas and are left out."""
     used: dict[str, int] = {}
     states = [exact_filter("instance-state-name", *_COUNTED)]
     try:
@@ -90,17 +91,17 @@ def _used(api: Api, known: Mapping[str, TypeInfo], market: str) -> tuple[dict[st
             "ec2", "describe_instances", "Reservations", what="counting what runs", Filters=states, MaxResults=1000
         ):
             for instance in reservation["Instances"]:
-                its_market = _SPOT if instance.get("InstanceLifecycle") == _SPOT else "on-demand"
-                found = quota_kind(instance["InstanceType"].partition(".")[0], market)
-                if found and its_market == market and instance.get("Placement", {}).get("Tenancy") != "host":
-                    used[found[0]] = used.get(found[0], 0) + _vcpus(instance, known)
+                instance_market = _SPOT if instance.get("InstanceLifecycle") == _SPOT else "on-demand"
+                quota = quota_kind(instance["InstanceType"].partition(".")[0], market)
+                if quota and instance_market == market and instance.get("Placement", {}).get("Tenancy") != "host":
+                    used[quota[0]] = used.get(quota[0], 0) + _vcpus(instance, known)
     except BenchError as error:
         return None, error.message.splitlines()[0][:200]
     return used, ""
 
 
 def _vcpus(instance: Mapping[str, Any], known: Mapping[str, TypeInfo]) -> int:
-    """Of its type; of one that the Region offers no more, as the instance itself has it."""
+    """The vCPUs of the instance's type; from the instance's own CPU options if the Region no longer offers the type."""
     if instance["InstanceType"] in known:
         return known[instance["InstanceType"]].vcpus
     cpu = instance.get("CpuOptions", {})

@@ -1,7 +1,7 @@
-"""With which key does this state directory sign what it makes in EC2? Made once, readable by its owner alone.
+"""Load or create the key that signs resources made in EC2. It is created once, readable by its owner alone.
 
-Controllers that share the file (PTP_HARNESS_SIGNING_KEY) can remove what another of them left, and start from images
-that another of them baked.
+Controllers that share the file (PTP_HARNESS_SIGNING_KEY) can remove each other's leftovers and start hosts from each
+other's baked images.
 """
 
 import os
@@ -18,7 +18,10 @@ _NEXT = "`openssl rand -hex 32 > FILE` makes one; unset PTP_HARNESS_SIGNING_KEY 
 
 
 def load(settings: Settings) -> Signer:
-    """The signer of the file that the settings name, or of our own. Raises SetupError where it has no key in it."""
+    """The signer with the key file that the settings name, or with the key of the state directory.
+
+    Raises SetupError when the file cannot be read or written, or the key is too short.
+    """
     if settings.signing_key is not None:
         return Signer(_read(settings.signing_key))
     path = settings.state_dir / "ec2" / "signing-key"
@@ -37,19 +40,19 @@ def _read(path: Path) -> bytes:
 
 
 def _make(path: Path) -> None:
-    """Write a new key, unless there is one. Two processes that make it at once agree on one."""
+    """Write a new key if there is none. Two processes that do this at the same time end up with the same key."""
     if path.exists():
         return
     try:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        fresh = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}")
-        with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+        partial = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}")
+        with os.fdopen(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
             file.write(secrets.token_hex(32) + "\n")
             file.flush()
             os.fsync(file.fileno())
         with suppress(FileExistsError):
-            os.link(fresh, path)
-        fresh.unlink()
+            os.link(partial, path)
+        partial.unlink()
     except OSError as error:
         raise SetupError(
             f"the signing key cannot be written to {path.parent}: {error.strerror}",

@@ -1,4 +1,4 @@
-"""How does SSH get to a host? From one address alone, or through Session Manager, by which nobody else can either."""
+"""Decide how SSH reaches a host: from the controller's one address, or through Session Manager with no open port."""
 
 import ipaddress
 import urllib.error
@@ -7,33 +7,33 @@ import urllib.request
 from harness.errors import SetupError
 
 CHECK_IP = "https://checkip.amazonaws.com"
-"""AWS's own answer to who asks it."""
+"""AWS's service that returns the address of the client."""
 
 _CHECK_IP_S = 5.0
 _BOOTS_S, _METAL_BOOTS_S = 180.0, 900.0
 
 
 def own_cidr(url: str = CHECK_IP) -> str:
-    """The address by which the internet knows us, as a network of one. Raises SetupError when nobody says it."""
+    """The controller's public IPv4 address as a /32 network. Raises SetupError when the service does not tell it."""
     remedy = "say it in the campaign: `ec2: {controller_cidr: 192.0.2.7/32}`, or use `ec2: {access: ssm}`"
     try:
         with urllib.request.urlopen(url, timeout=_CHECK_IP_S) as answer:
-            said = answer.read(100).decode("ascii", "replace").strip()
-        return f"{ipaddress.IPv4Address(said)}/32"
+            text = answer.read(100).decode("ascii", "replace").strip()
+        return f"{ipaddress.IPv4Address(text)}/32"
     except ipaddress.AddressValueError:
-        raise SetupError(f"{url} says that we are {said!r}, which is no IPv4 address", next_step=remedy) from None
+        raise SetupError(f"{url} says that we are {text!r}, which is no IPv4 address", next_step=remedy) from None
     except (urllib.error.URLError, OSError) as error:
         reason = getattr(error, "reason", error)
         raise SetupError(f"{url} does not say which address we have: {reason}", next_step=remedy) from error
 
 
 def boots_within_s(instance_type: str) -> float:
-    """How long a host that EC2 calls running may be silent: bare metal goes through its firmware first."""
+    """Seconds from EC2's state "running" until SSH must answer. Bare metal needs longer, for its firmware."""
     return _METAL_BOOTS_S if ".metal" in instance_type else _BOOTS_S
 
 
 def ssh_options(access: str, instance_id: str, region: str) -> tuple[str, ...]:
-    """Further words for ssh: none, or the session that AWS's command opens (Session Manager's documentation)."""
+    """Additional arguments for ssh: none, or the ProxyCommand of a session (Session Manager's documentation)."""
     if access == "ssh":
         return ()
     session = f"aws ssm start-session --region {region} --target {instance_id} --document-name AWS-StartSSHSession"

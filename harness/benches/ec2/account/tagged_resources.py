@@ -1,9 +1,11 @@
-"""What carries our tags in EC2, whatever Pulumi's state says? It is removed in the order in which EC2 lets go.
+"""Find and remove the EC2 resources that carry the harness's tags, whatever Pulumi's state contains.
 
-Whoever may tag can put any of it here: what is proven to be ours (proofs.py) may be removed, and nothing else.
+Anyone who may write tags can make a resource appear here. Only a resource that is proven to be ours
+(ownership_proofs.py) may be removed.
 
-After a killed engine an instance may be in no state and in the stack's placement group and security group, which can
-then not be destroyed: end a token's instances first, then destroy its stack, then look for the rest.
+If the engine was killed, an instance may exist that no stack state contains. The stack's placement group and security
+group cannot be destroyed while that instance uses them: first end the instances of a token, then destroy its stack,
+then look for the remaining resources.
 """
 
 import time
@@ -18,7 +20,7 @@ from harness.model.ownership import EXPIRES, TAGS, TOKEN
 
 RUN = f"{TAGS}run"
 IMAGE = "image-"
-"""What stands before the host's name in the token of the image that is made of it."""
+"""Prefix of the host's name in the token of an image that is made from that host."""
 
 _GONE_S = 300.0
 _POLL_S = 1.0
@@ -27,10 +29,10 @@ _GONE = ("terminated",)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TaggedResource:
-    """One thing that carries our tags. `kind` is EC2's word, such as instance, volume or security-group.
+    """A resource that carries the harness's tags. `kind` is EC2's word, such as instance, volume or security-group.
 
-    `given_name`: what its maker called it, which EC2 lets nobody change; of an instance the name of its key pair.
-    `parts`: the volumes that go with an instance, the snapshots of an image.
+    `given_name`: the name given at creation, which nobody can change in EC2; for an instance, its key pair's name.
+    `parts`: the volumes that are deleted with an instance, or the snapshots of an image.
     """
 
     kind: str
@@ -50,52 +52,53 @@ class TaggedResource:
 
     @property
     def detail(self) -> str:
-        """Its state and the end of its lease, where there are such."""
-        return ", ".join(words for words in (self.state, self.expires and f"expires {self.expires}") if words)
+        """State and end of the lease, as far as they are known."""
+        return ", ".join(text for text in (self.state, self.expires and f"expires {self.expires}") if text)
 
     def __str__(self) -> str:
         return f"{self.kind} {self.ident}"
 
 
 def find(api: Api, *, run: str | None = None, token: str | None = None, host: str = "") -> list[TaggedResource]:
-    """All that carries our tags in this Region: of exactly one run or token, or of anybody. Most costly first.
+    """List this Region's resources with the harness's tags: of one run, of one token, or all. Most costly kind first.
 
-    A volume that is attached goes with its instance and is not listed beside it. An empty name is no selector. Images
-    have tokens of their own, so that who looks for a host's things need not ask for images, nor the other way round.
+    A volume that is attached is deleted with its instance and is not listed. Images have tokens of their own: a search
+    for a host's token does not ask for images, and a search for an image's token asks for nothing else. Raises
+    ValueError for an empty run or token.
     """
     if run == "" or token == "":
         raise ValueError("an empty name would select what is not ours")
-    wanted = {key: value for key, value in {RUN: run, TOKEN: token}.items() if value is not None}
-    filters = [exact_filter(f"tag:{key}", value) for key, value in wanted.items()] or [exact_filter("tag-key", TOKEN)]
+    tags = {key: value for key, value in {RUN: run, TOKEN: token}.items() if value is not None}
+    filters = [exact_filter(f"tag:{key}", value) for key, value in tags.items()] or [exact_filter("tag-key", TOKEN)]
     is_image = token is not None and token.partition("/")[2].startswith(IMAGE)
     listings = _LISTINGS if token is None else _OF_IMAGES if is_image else _OF_HOSTS
-    found = [each for listing in listings for each in listing(api, filters, host)]
-    return [each for each in found if all(each.tags.get(key) == value for key, value in wanted.items())]
+    resources = [resource for listing in listings for resource in listing(api, filters, host)]
+    return [resource for resource in resources if all(resource.tags.get(key) == value for key, value in tags.items())]
 
 
 def remove(
     api: Api, orphans: Sequence[TaggedResource], *, host: str = "", pause: Callable[[float], None] = time.sleep
 ) -> None:
-    """Remove them, and be sure of it: what was ended is waited for, since the rest can go only after it.
+    """Remove resources: end the instances and wait until they are gone, then remove the others, which depend on them.
 
-    What EC2 refuses does not keep the others. Raises CleanupError for what could not be removed, BenchError when EC2
-    cannot be asked.
+    A refusal by EC2 for one resource does not stop the removal of the others. Raises CleanupError for resources that
+    could not be removed, BenchError when EC2 cannot be asked.
     """
-    instances = [each.ident for each in orphans if each.kind == "instance"]
+    instances = [orphan.ident for orphan in orphans if orphan.kind == "instance"]
     if instances:
         api.call("ec2", "terminate_instances", what=f"ending {', '.join(instances)}", host=host, InstanceIds=instances)
         _until_gone(api, instances, host, pause)
     refused: list[str] = []
-    for each in orphans:
-        if each.kind in _REMOVALS:
-            operation, parameter = _REMOVALS[each.kind]
-            named: dict[str, Any] = {parameter: each.ident}
+    for orphan in orphans:
+        if orphan.kind in _REMOVALS:
+            operation, parameter = _REMOVALS[orphan.kind]
+            arguments: dict[str, Any] = {parameter: orphan.ident}
             try:
-                api.call("ec2", operation, what=f"removing {each}", host=host, **named)
+                api.call("ec2", operation, what=f"removing {orphan}", host=host, **arguments)
             except FatalError:
                 raise
             except BenchError as error:
-                refused.append(f"{each} ({error.message})")
+                refused.append(f"{orphan} ({error.message})")
     if refused:
         raise CleanupError(refused, next_step="`ptp-harness sweep --bench ec2 --yes` tries again")
 
@@ -106,7 +109,7 @@ _REMOVALS = {
     "security-group": ("delete_security_group", "GroupId"),
     "key-pair": ("delete_key_pair", "KeyName"),
     "image": ("deregister_image", "ImageId"),
-    "snapshot": ("delete_snapshot", "SnapshotId"),  # after its image, which holds it
+    "snapshot": ("delete_snapshot", "SnapshotId"),  # only after its image is removed, which uses it
 }
 
 
@@ -119,87 +122,95 @@ BY_HAND = {
     "image": "deregister-image --image-id",
     "snapshot": "delete-snapshot --snapshot-id",
 }
-"""By which command a person removes each kind."""
+"""The command of `aws ec2` by which a person removes each kind."""
 
 
 def _until_gone(api: Api, instances: list[str], host: str, pause: Callable[[float], None]) -> None:
-    give_up = time.monotonic() + _GONE_S
+    deadline_s = time.monotonic() + _GONE_S
     while True:
         pages = api.pages(
             "ec2", "describe_instances", "Reservations", what="watching instances end", host=host, InstanceIds=instances
         )
-        states = {each["InstanceId"]: each["State"]["Name"] for page in pages for each in page["Instances"]}
-        left = [ident for ident, state in states.items() if state not in _GONE]
-        if not left:
+        states = {instance["InstanceId"]: instance["State"]["Name"] for page in pages for instance in page["Instances"]}
+        remaining = [ident for ident, state in states.items() if state not in _GONE]
+        if not remaining:
             return
-        if time.monotonic() > give_up:
-            raise CleanupError(left, next_step=f"aws ec2 terminate-instances --instance-ids {' '.join(left)}")
+        if time.monotonic() > deadline_s:
+            raise CleanupError(remaining, next_step=f"aws ec2 terminate-instances --instance-ids {' '.join(remaining)}")
         pause(_POLL_S)
 
 
 def _instances(api: Api, filters: list[dict[str, Any]], host: str) -> Iterator[TaggedResource]:
-    what = "listing our instances"
-    for page in api.pages("ec2", "describe_instances", "Reservations", what=what, host=host, Filters=filters):
-        for each in page["Instances"]:
-            if each["State"]["Name"] not in _GONE:
+    message = "listing our instances"
+    for page in api.pages("ec2", "describe_instances", "Reservations", what=message, host=host, Filters=filters):
+        for instance in page["Instances"]:
+            if instance["State"]["Name"] not in _GONE:
                 yield TaggedResource(
                     kind="instance",
-                    ident=each["InstanceId"],
-                    tags=_tags(each),
-                    state=each["State"]["Name"],
-                    given_name=each.get("KeyName"),
-                    parts=deleted_volumes(each),
+                    ident=instance["InstanceId"],
+                    tags=_tags(instance),
+                    state=instance["State"]["Name"],
+                    given_name=instance.get("KeyName"),
+                    parts=deleted_volumes(instance),
                 )
 
 
 def _volumes(api: Api, filters: list[dict[str, Any]], host: str) -> Iterator[TaggedResource]:
-    loose = [*filters, exact_filter("status", "available")]
-    for each in api.pages("ec2", "describe_volumes", "Volumes", what="listing our volumes", host=host, Filters=loose):
-        yield TaggedResource(kind="volume", ident=each["VolumeId"], tags=_tags(each))
+    detached_filters = [*filters, exact_filter("status", "available")]
+    for volume in api.pages(
+        "ec2", "describe_volumes", "Volumes", what="listing our volumes", host=host, Filters=detached_filters
+    ):
+        yield TaggedResource(kind="volume", ident=volume["VolumeId"], tags=_tags(volume))
 
 
 def _placement_groups(api: Api, filters: list[dict[str, Any]], host: str) -> Iterator[TaggedResource]:
-    what = "listing our placement groups"
-    answer = api.call("ec2", "describe_placement_groups", what=what, host=host, Filters=filters)
-    for each in answer["PlacementGroups"]:
-        name = each["GroupName"]
-        yield TaggedResource(kind="placement-group", ident=name, tags=_tags(each), given_name=name)
+    message = "listing our placement groups"
+    answer = api.call("ec2", "describe_placement_groups", what=message, host=host, Filters=filters)
+    for group in answer["PlacementGroups"]:
+        name = group["GroupName"]
+        yield TaggedResource(kind="placement-group", ident=name, tags=_tags(group), given_name=name)
 
 
 def _security_groups(api: Api, filters: list[dict[str, Any]], host: str) -> Iterator[TaggedResource]:
-    what = "listing our security groups"
-    for each in api.pages("ec2", "describe_security_groups", "SecurityGroups", what=what, host=host, Filters=filters):
-        name = each.get("GroupName")
-        yield TaggedResource(kind="security-group", ident=each["GroupId"], tags=_tags(each), given_name=name)
+    message = "listing our security groups"
+    for group in api.pages(
+        "ec2", "describe_security_groups", "SecurityGroups", what=message, host=host, Filters=filters
+    ):
+        name = group.get("GroupName")
+        yield TaggedResource(kind="security-group", ident=group["GroupId"], tags=_tags(group), given_name=name)
 
 
 def _key_pairs(api: Api, filters: list[dict[str, Any]], host: str) -> Iterator[TaggedResource]:
     answer = api.call("ec2", "describe_key_pairs", what="listing our key pairs", host=host, Filters=filters)
-    for each in answer["KeyPairs"]:
-        name = each["KeyName"]
-        yield TaggedResource(kind="key-pair", ident=name, tags=_tags(each), given_name=name)
+    for key_pair in answer["KeyPairs"]:
+        name = key_pair["KeyName"]
+        yield TaggedResource(kind="key-pair", ident=name, tags=_tags(key_pair), given_name=name)
 
 
 def _images(api: Api, filters: list[dict[str, Any]], host: str) -> Iterator[TaggedResource]:
-    ours = {"Owners": ["self"], "Filters": filters}
-    for each in api.pages("ec2", "describe_images", "Images", what="listing our images", host=host, **ours):
-        if TOKEN in _tags(each):  # what is published has none, and is no orphan of its run
-            yield parse_image(each)
+    selection = {"Owners": ["self"], "Filters": filters}
+    for image in api.pages("ec2", "describe_images", "Images", what="listing our images", host=host, **selection):
+        if TOKEN in _tags(image):  # a published image has no token, and is no leftover of its run
+            yield parse_image(image)
 
 
 def _snapshots(api: Api, filters: list[dict[str, Any]], host: str) -> Iterator[TaggedResource]:
-    ours = {"OwnerIds": ["self"], "Filters": filters}
-    for each in api.pages("ec2", "describe_snapshots", "Snapshots", what="listing our snapshots", host=host, **ours):
-        if TOKEN in _tags(each):
+    selection = {"OwnerIds": ["self"], "Filters": filters}
+    for snapshot in api.pages(
+        "ec2", "describe_snapshots", "Snapshots", what="listing our snapshots", host=host, **selection
+    ):
+        if TOKEN in _tags(snapshot):
             yield TaggedResource(
-                kind="snapshot", ident=each["SnapshotId"], tags=_tags(each), state=each.get("State", "")
+                kind="snapshot", ident=snapshot["SnapshotId"], tags=_tags(snapshot), state=snapshot.get("State", "")
             )
 
 
 def parse_image(said: Mapping[str, Any]) -> TaggedResource:
-    """An image as DescribeImages tells it."""
-    disks = [
-        one["Ebs"]["SnapshotId"] for one in said.get("BlockDeviceMappings", ()) if one.get("Ebs", {}).get("SnapshotId")
+    """Convert an image as DescribeImages returns it."""
+    snapshots = [
+        mapping["Ebs"]["SnapshotId"]
+        for mapping in said.get("BlockDeviceMappings", ())
+        if mapping.get("Ebs", {}).get("SnapshotId")
     ]
     return TaggedResource(
         kind="image",
@@ -207,14 +218,14 @@ def parse_image(said: Mapping[str, Any]) -> TaggedResource:
         tags=_tags(said),
         state=said.get("State", ""),
         given_name=said.get("Name"),
-        parts=tuple(disks),
+        parts=tuple(snapshots),
     )
 
 
 def deleted_volumes(said: Mapping[str, Any]) -> tuple[str, ...]:
-    """The volumes that EC2 is to delete with an instance, as DescribeInstances tells it."""
-    disks = [one.get("Ebs", {}) for one in said.get("BlockDeviceMappings", ())]
-    return tuple(one["VolumeId"] for one in disks if one.get("DeleteOnTermination") and one.get("VolumeId"))
+    """The volumes that EC2 will delete with an instance, from an instance as DescribeInstances returns it."""
+    disks = [entry.get("Ebs", {}) for entry in said.get("BlockDeviceMappings", ())]
+    return tuple(entry["VolumeId"] for entry in disks if entry.get("DeleteOnTermination") and entry.get("VolumeId"))
 
 
 _OF_HOSTS = (_instances, _volumes, _placement_groups, _security_groups, _key_pairs)
@@ -223,4 +234,4 @@ _LISTINGS = _OF_HOSTS + _OF_IMAGES
 
 
 def _tags(thing: Mapping[str, Any]) -> dict[str, str]:
-    return {each["Key"]: each["Value"] for each in thing.get("Tags", ())}
+    return {tag["Key"]: tag["Value"] for tag in thing.get("Tags", ())}

@@ -1,1 +1,1 @@
-"""EC2's API: sessions, errors by meaning, answers kept on disk."""
+"""EC2's API: sessions, errors by kind, cached answers."""

@@ -1,7 +1,7 @@
-"""How are AWS's answers about a Region kept for later? One JSON file each, with when it was asked; never half a file.
+"""Cache AWS's answers about a Region: one JSON file per answer with its date, always written as a whole.
 
-What is kept holds for everybody who asks the same endpoint, whatever the account, but for names of zones, which an
-account sees in its own order (`us-east-1a`): who changes accounts asks again (--refresh).
+A cached answer is valid for every user of the same endpoint, whatever the account. Zone names are an exception: each
+account sees them in its own order (`us-east-1a`). After a change of the account, use --refresh.
 """
 
 import datetime
@@ -19,7 +19,7 @@ _AWS = re.compile(r"https://[a-z0-9.-]+\.amazonaws\.com(\.cn)?/?")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CachedAnswer:
-    """`content` is plain JSON data; `taken` is when AWS said it (UTC)."""
+    """`content` is plain JSON data; `taken` is the time of AWS's answer (UTC)."""
 
     taken: datetime.datetime
     content: Any
@@ -33,24 +33,24 @@ def utc_now() -> datetime.datetime:
 
 
 def cache_file(cache_dir: Path, kind: str, region: str, endpoint: str) -> Path:
-    """The file of one kind of answer. Another endpoint than AWS's own has its own: a model's word is not AWS's."""
-    elsewhere = "" if _AWS.fullmatch(endpoint) else "@" + re.sub(r"[^a-z0-9]+", "-", endpoint.lower()).strip("-")
-    return cache_dir / "ec2" / f"{kind}-{region}{elsewhere}.json"
+    """The file of a kind of answer. Endpoints other than AWS's have files of their own: a simulator is not AWS."""
+    suffix = "" if _AWS.fullmatch(endpoint) else "@" + re.sub(r"[^a-z0-9]+", "-", endpoint.lower()).strip("-")
+    return cache_dir / "ec2" / f"{kind}-{region}{suffix}.json"
 
 
 def read(path: Path) -> CachedAnswer | None:
-    """What was kept; None when there is nothing, or nothing that this version understands."""
+    """Read a cached answer; None when there is none, or none in a format of this version."""
     try:
-        kept = json.loads(path.read_text())
-        if kept["schema"] != SCHEMA:
+        document = json.loads(path.read_text())
+        if document["schema"] != SCHEMA:
             return None
-        return CachedAnswer(taken=datetime.datetime.fromisoformat(kept["taken"]), content=kept["content"])
+        return CachedAnswer(taken=datetime.datetime.fromisoformat(document["taken"]), content=document["content"])
     except (OSError, ValueError, KeyError, TypeError):
         return None
 
 
 def write(path: Path, content: Any) -> CachedAnswer:
-    """Keep what AWS just said. A cache that cannot be written costs only the next question."""
+    """Cache an answer that AWS just gave. A cache that cannot be written costs only a new request next time."""
     answer = CachedAnswer(taken=utc_now().replace(microsecond=0), content=content)
     data = {"schema": SCHEMA, "taken": answer.taken.isoformat(), "content": content}
     with suppress(OSError):
@@ -62,7 +62,7 @@ def write(path: Path, content: Any) -> CachedAnswer:
 
 
 def age_text(taken: datetime.datetime) -> str:
-    """How long ago, for people: 40 s, 5 min, 3 h, 12 days."""
+    """The age of an answer as text for people: 40 s, 5 min, 3 h, 12 days."""
     seconds = max((utc_now() - taken).total_seconds(), 0)
     for unit, length in (("days", 86400), ("h", 3600), ("min", 60)):
         if seconds >= 2 * length:

@@ -1,4 +1,4 @@
-"""How is AWS asked? One place for clients, patience and the count of calls: all hosts share a Region's budget."""
+"""Call AWS: clients, retries and the count of calls, in one place, since all hosts share a Region's request budget."""
 
 import difflib
 import os
@@ -35,7 +35,7 @@ _CONNECT_S, _READ_S = 5, 20
 
 
 def exact_filter(name: str, *values: str) -> dict[str, Any]:
-    """An EC2 filter (for `Filters`) that selects these values alone: `*`, `?` and `\\` in them are no wildcards.
+    """An EC2 filter (for `Filters`) that selects exactly these values: `*`, `?` and `\\` in them are not wildcards.
 
     Source: Amazon EC2 User Guide, "List and filter your resources", on wildcards.
     """
@@ -43,23 +43,23 @@ def exact_filter(name: str, *values: str) -> dict[str, Any]:
 
 
 class Api:
-    """The calls to one Region. Threads share it: who is throttled holds all others back too.
+    """The calls to one Region. Threads share an instance: a throttled call delays the calls of all threads.
 
     Endpoint, profile and credentials are boto3's own (AWS_ENDPOINT_URL, AWS_PROFILE, ...).
     """
 
     def __init__(self, region: str | None = None, *, pause: Callable[[float], None] = time.sleep) -> None:
         """`pause` may raise, to end early. Raises FatalError when no Region is known."""
-        named = region or os.environ.get("AWS_REGION")  # as every other SDK and Pulumi read it; boto3 does not
+        region_name = region or os.environ.get("AWS_REGION")  # every other SDK and Pulumi read it; boto3 does not
         try:
-            self._session: Any = boto3.Session(region_name=named or None)
-        except BotoCoreError as caught:  # a profile that is not there
-            raise _not_even_asked(caught, "reading the AWS settings", named or "") from caught
+            self._session: Any = boto3.Session(region_name=region_name or None)
+        except BotoCoreError as caught:  # a profile that does not exist
+            raise _not_even_asked(caught, "reading the AWS settings", region_name or "") from caught
         if not self._session.region_name:
             raise FatalError("no Region is known", next_step="--region NAME, `region:` in the campaign, or AWS_REGION")
         self.region: str = self._session.region_name
         self.calls: defaultdict[tuple[str, str], Fraction] = defaultdict(Fraction)
-        """By operation ("ec2.DescribeInstances") and host, "" for what serves all: how often."""
+        """Number of calls by operation ("ec2.DescribeInstances") and host; "" for calls that serve all hosts."""
         self._clients: dict[tuple[str, str], Any] = {}
         self._lock = threading.Lock()
         self._not_before = 0.0
@@ -76,11 +76,11 @@ class Api:
         tries: int = TRIES,
         **parameters: Any,
     ) -> Any:
-        """One answer, as a dictionary. `operation` is boto3's method, `what` begins the error's sentence.
+        """Make a call and return the answer as a dictionary. `operation` is boto3's method, `what` begins an error.
 
-        Tries again what is transient, with all other callers held back meanwhile. Raises BenchError of its kind;
-        another Region than ours may be asked (prices are kept in a few only). For several hosts, the call counts for
-        each in part.
+        Retries transient errors, and delays all other callers meanwhile. Raises BenchError of the error's kind.
+        `region` names another Region than ours (only a few have prices). With several hosts in `host`, the call counts
+        for each of them in part.
         """
         client = self._client(service, region or self.region)
         for attempt in range(1, tries + 1):
@@ -94,7 +94,7 @@ class Api:
                 if api_errors.kind_of_code(code) is not ErrorKind.TRANSIENT or attempt == tries:
                     raise error from caught
                 self._hold_back(attempt)
-            except (ReadTimeoutError, ConnectionClosedError) as caught:  # it was there a moment ago
+            except (ReadTimeoutError, ConnectionClosedError) as caught:  # the endpoint was reachable a moment ago
                 if attempt == tries:
                     raise _not_even_asked(caught, what, self.region) from caught
                 self._hold_back(attempt)
@@ -113,13 +113,13 @@ class Api:
             token = {"NextToken": answer["NextToken"]}
 
     def endpoint(self, service: str) -> str:
-        """The address that a service is asked at: AWS's own, or that of AWS_ENDPOINT_URL and its kin."""
+        """The address of a service: AWS's own, or the one in AWS_ENDPOINT_URL or AWS_ENDPOINT_URL_<SERVICE>."""
         return str(self._client(service, self.region).meta.endpoint_url)
 
     def asked(self, host: str | None = None) -> Fraction:
-        """How often AWS was asked for a host, whole calls and its parts of others; without a name: in all."""
+        """Number of calls for a host, including the host's parts of shared calls; without a host, of all calls."""
         with self._lock:
-            return sum((times for (_, name), times in self.calls.items() if host in (None, name)), Fraction())
+            return sum((count for (_, name), count in self.calls.items() if host in (None, name)), Fraction())
 
     def _client(self, service: str, region: str) -> Any:
         with self._lock:
@@ -131,10 +131,10 @@ class Api:
                     max_pool_connections=32,
                 )
                 try:
-                    made = self._session.client(service, region_name=region, config=config)
-                except (BotoCoreError, ValueError) as caught:  # a Region or an endpoint that can be none
+                    client = self._session.client(service, region_name=region, config=config)
+                except (BotoCoreError, ValueError) as caught:  # an impossible name of a Region or an endpoint
                     raise _not_even_asked(caught, "reading the AWS settings", region) from caught
-                self._clients[service, region] = made
+                self._clients[service, region] = client
             return self._clients[service, region]
 
     def _count(self, service: str, client: Any, operation: str, host: str | Sequence[str]) -> None:
@@ -144,8 +144,8 @@ class Api:
                 self.calls[f"{service}.{client.meta.method_to_api_mapping[operation]}", name] += Fraction(1, len(hosts))
 
     def _wait(self) -> None:
-        while (left := self._not_before - time.monotonic()) > 0:
-            self._pause(left)
+        while (remaining_s := self._not_before - time.monotonic()) > 0:
+            self._pause(remaining_s)
 
     def _hold_back(self, attempt: int) -> None:
         seconds = min(_FIRST_BACKOFF_S * 2 ** (attempt - 1), _MOST_BACKOFF_S) * random.uniform(0.5, 1.0)
@@ -159,8 +159,8 @@ def _not_even_asked(caught: Exception, what: str, region: str) -> BenchError:
     if isinstance(caught, NoRegionError):
         return FatalError(f"{what}: no Region is known", next_step="--region NAME or AWS_REGION")
     if isinstance(caught, ResponseParserError):
-        words = f"{what}: what answers for AWS in {region} speaks another language"
-        return TransientError(words, next_step="is a proxy in between, or AWS_ENDPOINT_URL set?")
+        message = f"{what}: what answers for AWS in {region} speaks another language"
+        return TransientError(message, next_step="is a proxy in between, or AWS_ENDPOINT_URL set?")
     name = type(caught).__name__
     if name in _LOGGED_OUT:
         return FatalError(f"{what}: {caught}", next_step="log in again: `aws sso login`, or new temporary keys")
@@ -169,17 +169,21 @@ def _not_even_asked(caught: Exception, what: str, region: str) -> BenchError:
     if name == "InvalidRegionError":
         return FatalError(f"{what}: there can be no Region {region!r}", next_step=f"--region NAME{_nearest(region)}")
     if name in ("EndpointConnectionError", "ConnectTimeoutError", "ConnectionClosedError", "ReadTimeoutError"):
-        words = f"{what}: AWS in {region} does not answer: {caught}"
-        right = f"is the Region's name right{_nearest(region)}"
-        return TransientError(words, next_step=f"{right}, and is there a way to the internet?")
+        message = f"{what}: AWS in {region} does not answer: {caught}"
+        question = f"is the Region's name right{_nearest(region)}"
+        return TransientError(message, next_step=f"{question}, and is there a way to the internet?")
     if name == "ProxyConnectionError":
         return TransientError(f"{what}: {caught}", next_step="is the proxy right that HTTPS_PROXY names?")
     return FatalError(f"{what}: {caught}", next_step="`ptp-harness doctor --bench ec2` says what is missing")
 
 
 def _nearest(region: str) -> str:
-    """The nearest names of the SDK's own list, in brackets, for one that is not in it; there may be younger ones."""
+    """For a Region that the SDK's list lacks, the nearest names in brackets. The list may lack newer Regions."""
     session = boto3.Session()
-    known = [one for where in session.get_available_partitions() for one in session.get_available_regions("ec2", where)]
-    near = [] if region in known else difflib.get_close_matches(region, known, n=3, cutoff=0.7)
+    regions = [
+        name
+        for partition in session.get_available_partitions()
+        for name in session.get_available_regions("ec2", partition)
+    ]
+    near = [] if region in regions else difflib.get_close_matches(region, regions, n=3, cutoff=0.7)
     return f" (nearest: {', '.join(near)})" if near else ""

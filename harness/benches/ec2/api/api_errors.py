@@ -1,4 +1,4 @@
-"""What does an error of EC2 mean for a campaign? One table from codes to kinds, and from kinds to errors."""
+"""Translate EC2's errors for a campaign: one table from codes to kinds, one table from kinds to exceptions."""
 
 import re
 from enum import StrEnum
@@ -10,14 +10,14 @@ from harness.errors import last_line
 
 
 class ErrorKind(StrEnum):
-    """What to do: try again; try another place; give up on this type; mend the settings; stop the campaign."""
+    """The reaction to an error: retry; try another place; give up on the type; correct settings; stop the campaign."""
 
     TRANSIENT = "transient"
     CAPACITY = "capacity"
     QUOTA = "quota"
-    PLACE = "place"  # this zone, or this combination of settings, cannot have it; another may
+    PLACE = "place"  # not possible in this zone or with this combination of settings; perhaps in another
     NOT_OFFERED = "not offered"
-    SETTING = "setting"  # something that was named is not there, or cannot be used: no other place helps
+    SETTING = "setting"  # a named resource does not exist or cannot be used: no other place helps
     FATAL = "fatal"
 
 
@@ -26,7 +26,7 @@ class PlaceError(BenchError):
 
 
 _CODES = {
-    # Throttling, what AWS calls its own fault, and what settles by itself; NotFound just after the instance was made.
+    # Throttling, AWS's internal errors, states that change by themselves, NotFound just after an instance was made.
     ErrorKind.TRANSIENT: """
         RequestLimitExceeded Throttling ThrottlingException ThrottledException RequestThrottled
         RequestThrottledException TooManyRequestsException EC2ThrottledException SlowDown BandwidthLimitExceeded
@@ -72,7 +72,7 @@ _CODES = {
 KINDS = {code: kind for kind, codes in _CODES.items() for code in codes.split()}
 """Codes of EC2's API reference (Error codes), of StateReason, of a Spot request's status, of STS, SSM and quotas.
 
-Client.InternalError, "Client error on launch", is a volume's key that may not be used: nothing to try again.
+Client.InternalError, "Client error on launch", means a volume's key that may not be used: a retry does not help.
 """
 
 _IN_WORDS = (
@@ -81,7 +81,7 @@ _IN_WORDS = (
     ("does not match the architecture", ErrorKind.SETTING),
     ("different networks", ErrorKind.SETTING),  # a subnet and a security group of two VPCs
 )
-"""Where one code has several meanings, EC2's words tell which."""
+"""Parts of EC2's message that tell the meaning of a code with several meanings."""
 
 _ERRORS: dict[ErrorKind, type[BenchError]] = {
     ErrorKind.TRANSIENT: TransientError,
@@ -109,7 +109,7 @@ QUOTAS = {
     "ConcurrentSnapshotLimitExceeded": "snapshots made at the same time",
     "SnapshotLimitExceeded": "EBS snapshots in the Region",
 }
-"""What may not be had more of, of each code of that kind."""
+"""The limited resource, for each code of the kind QUOTA."""
 
 _VCPUS = ("VcpuLimitExceeded", "MaxSpotInstanceCountExceeded", "limit-exceeded")
 
@@ -162,58 +162,58 @@ _IN_TEXT = (
     re.compile(r"\b(" + "|".join(code for code in KINDS if "-" in code) + r")\b:?\s*([^\n]*)"),
     re.compile(r"\b(" + "|".join(re.escape(code) for code in KINDS if "-" not in code) + r"): ([^\n]*)"),
 )
-"""The AWS provider's words, botocore's, those of a StateReason, of a Spot request's status, and of older providers."""
+"""Error formats, in order: the AWS provider, botocore, a StateReason, a Spot request's status, older providers."""
 
 _ENCODED = re.compile(r"\s*Encoded authorization failure message:\s*\S+")
 
 
 def kind_of_code(code: str, message: str = "") -> ErrorKind | None:
-    """What a code means; None for one that is not known. The message tells a zone's refusals apart."""
-    found = KINDS.get(code) or KINDS.get(code.removeprefix("Server.").removeprefix("Client."))
-    if found in (ErrorKind.PLACE, ErrorKind.NOT_OFFERED, ErrorKind.SETTING, None):
-        return next((meant for words, meant in _IN_WORDS if words in message), found)
-    return found
+    """The kind of a code; None for an unknown code. `message` tells the meanings of a zone's refusals apart."""
+    kind = KINDS.get(code) or KINDS.get(code.removeprefix("Server.").removeprefix("Client."))
+    if kind in (ErrorKind.PLACE, ErrorKind.NOT_OFFERED, ErrorKind.SETTING, None):
+        return next((refined for phrase, refined in _IN_WORDS if phrase in message), kind)
+    return kind
 
 
 def find_code(text: str) -> str | None:
-    """EC2's code in the words of the AWS provider ("api error InsufficientInstanceCapacity: ...") or of others."""
-    found = _said_in(text)
-    return found[0] if found else None
+    """EC2's code in a text of the AWS provider ("api error InsufficientInstanceCapacity: ...") or of another source."""
+    code_and_message = _said_in(text)
+    return code_and_message[0] if code_and_message else None
 
 
 def make_error(code: str, message: str, what: str, quota: str | None = None) -> BenchError:
-    """The error that says what was tried, EC2's code and its words. One with an unknown code fails this host alone.
+    """Make the error with what was tried, EC2's code and message. An error with an unknown code fails only this host.
 
-    `quota` names the one of vCPUs that a type counts against, where that is known.
+    `quota` names the vCPU quota that a type counts against, where that is known.
     """
-    found = kind_of_code(code, message)
-    made = _ERRORS[found] if found else BenchError
-    words = _ENCODED.sub("", message).strip()
-    said = words if words.startswith(code) else f"{code}: {words}".rstrip(": ")
-    limited = (quota if code in _VCPUS else None) or QUOTAS.get(code)
-    used_up = f"the quota of {limited} is used up: " if found is ErrorKind.QUOTA else ""
-    next_step = _BY_CODE.get(code) or (_NEXT_STEPS[found] if found else "")
-    return made(f"{what}: {used_up}{said}", next_step=next_step)
+    kind = kind_of_code(code, message)
+    error_class = _ERRORS[kind] if kind else BenchError
+    text = _ENCODED.sub("", message).strip()
+    reason = text if text.startswith(code) else f"{code}: {text}".rstrip(": ")
+    resource = (quota if code in _VCPUS else None) or QUOTAS.get(code)
+    used_up = f"the quota of {resource} is used up: " if kind is ErrorKind.QUOTA else ""
+    next_step = _BY_CODE.get(code) or (_NEXT_STEPS[kind] if kind else "")
+    return error_class(f"{what}: {used_up}{reason}", next_step=next_step)
 
 
 def from_botocore(caught: ClientError, what: str, quota: str | None = None) -> BenchError:
-    """The same, of what botocore raised."""
-    said = caught.response.get("Error", {})
-    return make_error(str(said.get("Code", "")), str(said.get("Message", "")), what, quota)
+    """Make the error from botocore's exception; see make_error."""
+    details = caught.response.get("Error", {})
+    return make_error(str(details.get("Code", "")), str(details.get("Message", "")), what, quota)
 
 
 def from_text(text: str, what: str, quota: str | None = None) -> BenchError:
-    """The same, of a tool's text: by the code that is in it, else with the text's last line."""
-    found = _said_in(text)
-    return make_error(*found, what, quota) if found else BenchError(f"{what}: {last_line(text)}")
+    """Make the error from a tool's text: by the code in the text, else with the text's last line. See make_error."""
+    code_and_message = _said_in(text)
+    return make_error(*code_and_message, what, quota) if code_and_message else BenchError(f"{what}: {last_line(text)}")
 
 
 def find_raised_code(raised: BenchError) -> str | None:
-    """EC2's code behind an error that `of` made, where it was raised from botocore's."""
+    """EC2's code of an error that was raised from botocore's exception; None for other errors."""
     cause = raised.__cause__
     return str(cause.response.get("Error", {}).get("Code", "")) if isinstance(cause, ClientError) else None
 
 
 def _said_in(text: str) -> tuple[str, str] | None:
-    found = next((match for pattern in _IN_TEXT if (match := pattern.search(text))), None)
-    return (found[1], found[2].strip()) if found else None
+    first_match = next((match for pattern in _IN_TEXT if (match := pattern.search(text))), None)
+    return (first_match[1], first_match[2].strip()) if first_match else None

@@ -1,4 +1,4 @@
-"""How is a stack brought up and taken down? One worker process per operation, with a deadline and room in memory."""
+"""Bring stacks up and down with the Pulumi engine: one worker process per operation, with a deadline and enough RAM."""
 
 import json
 import sys
@@ -18,7 +18,7 @@ from harness.errors import CommandError, last_line
 from harness.system import proc
 
 PER_STACK_MIB = 750
-"""What one operation takes: engine 120, AWS plugin 430, program 110, worker 60, and some air."""
+"""Memory of one operation: engine 120, AWS plugin 430, program 110, worker 60, and a reserve."""
 
 LEFT_FREE_MIB = 512
 ANYWAY = "its stack is kept: `ptp-harness sweep --yes` removes it"
@@ -26,7 +26,7 @@ ANYWAY = "its stack is kept: `ptp-harness sweep --yes` removes it"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Deadlines:
-    """Deadlines in seconds; `grace_s` is what the engine gets after each request to stop."""
+    """Deadlines in seconds; `grace_s` is the time that the engine gets after each request to stop."""
 
     up_s: float = 900.0
     destroy_s: float = 1200.0
@@ -37,19 +37,19 @@ class Deadlines:
 
 
 def parallel_operations(available_mib: int) -> int:
-    """How many operations may run at once in so much memory; one always may."""
+    """How many operations may run at once in so much memory; at least one."""
     return max(1, (available_mib - LEFT_FREE_MIB) // PER_STACK_MIB)
 
 
 def available_mib(meminfo: Path = Path("/proc/meminfo")) -> int:
-    """What the kernel says could be had without swapping."""
+    """The memory that is available without swapping, by the kernel's estimate."""
     line = next(line for line in meminfo.read_text().splitlines() if line.startswith("MemAvailable:"))
     return int(line.split()[1]) // 1024
 
 
 @dataclass(slots=True)
 class _WorkerEvents:
-    """What a worker said so far."""
+    """The events of a worker so far."""
 
     failures: list[ResourceFailure] = field(default_factory=list)
     last: Mapping[str, Any] = field(default_factory=dict)
@@ -57,17 +57,17 @@ class _WorkerEvents:
 
 
 class Engine:
-    """The real Pulumi engine over one folder. Threads share it; operations on different stacks run side by side."""
+    """The real Pulumi engine with one folder. Threads share it; operations on different stacks run in parallel."""
 
     def __init__(self, home: EngineHome, *, patience: Deadlines | None = None, at_once: int | None = None) -> None:
-        """`at_once` overrides what the memory of this machine allows now."""
+        """`at_once` replaces the number of parallel operations that this machine's free memory allows."""
         self._home, self._patience = home, patience or Deadlines()
         self._room = threading.BoundedSemaphore(at_once or parallel_operations(available_mib()))
         self._ready = threading.Lock()
         self._checked = False
 
     def prepare(self, progress: Progress) -> None:
-        """Find the engine, and fetch the AWS plugin when it is not there. Raises SetupError. Done once."""
+        """Find the engine, and fetch the AWS plugin if it is missing. Runs once. Raises SetupError."""
         with self._ready:
             if self._checked:
                 return
@@ -86,50 +86,54 @@ class Engine:
         cancelled: Callable[[], bool] = lambda: False,
         instance: Callable[[bool], None] = lambda _: None,
     ) -> StackOutputs:
-        """Make or complete a stack. Raises EngineError; what was made until then is in the stack's state.
+        """Create or complete a stack. Raises EngineError; resources made by then are in the stack's state.
 
-        `instance` is told True when one is asked for, some seconds after the beginning, and False when anything fails.
+        `instance` is called with True when an instance is requested, some seconds after the start, and with False after
+        any failure.
         """
         self.prepare(progress)
-        config = {key: {"value": one.value, "secret": one.secret} for key, one in settings.config().items()}
+        config = {key: {"value": entry.value, "secret": entry.secret} for key, entry in settings.config().items()}
         outputs = self._do("up", stack, self._patience.up_s, progress, cancelled, instance, config=config)
         return StackOutputs.of(stack, outputs)
 
     def destroy(self, stack: str, progress: Progress) -> None:
-        """Remove all that a stack's state knows of. A stack that is not there is success. Raises EngineError."""
+        """Remove all resources in a stack's state. A stack that does not exist is success. Raises EngineError."""
         self.prepare(progress)
         self._do("destroy", stack, self._patience.destroy_s, progress)
 
     def outputs(self, stack: str) -> StackOutputs | None:
-        """What a stack that is up tells; None where there is none, or nothing in it."""
-        found = self._do("outputs", stack, self._patience.short_s)
-        return StackOutputs.of(stack, found) if found else None
+        """The outputs of a stack that is up; None when the stack does not exist or has no outputs."""
+        outputs = self._do("outputs", stack, self._patience.short_s)
+        return StackOutputs.of(stack, outputs) if outputs else None
 
     def stacks(self) -> list[str]:
-        """The names of all stacks of the backend that are ours, whoever made them."""
+        """The names of all stacks of our project in the backend, whoever made them."""
         return sorted(self._do("stacks", "_", self._patience.short_s) or [])
 
     def recover(self, stack: str, progress: Progress = lambda _: None) -> None:
-        """Make a stack usable again whose engine was killed: dead locks go, the state is brought to what is true.
+        """Make a stack usable again after its engine was killed: remove dead locks, and refresh the state from EC2.
 
-        What was being made at that moment may exist and be in no state: look for it by its tags. Raises LockedError
-        for a lock whose holder lives, EngineError.
+        A resource that was being made at that moment may exist without being in any state: find it by its tags. Raises
+        LockedError for a lock whose holder is alive, EngineError.
         """
         self.prepare(progress)
         self._release_locks(stack)
         self._do("recover", stack, self._patience.recover_s, progress)
 
     def remove(self, stack: str) -> None:
-        """Forget a stack that is empty. One that is not there is success. Raises EngineError for one that is not."""
+        """Remove an empty stack. A stack that does not exist is success. Raises EngineError for one with resources."""
         self._do("remove", stack, self._patience.short_s)
         self._home.forget(stack)
 
     def _release_locks(self, stack: str) -> None:
-        """Remove the locks of processes that are gone; an engine that is just ending gets time for it."""
+        """Remove the locks of processes that have ended. An engine that is just ending gets time for it.
+
+        Raises LockedError.
+        """
         backend = self._home.backend_folder
         if backend is None:
             return
-        give_up = time.monotonic() + self._patience.lock_s
+        deadline_s = time.monotonic() + self._patience.lock_s
         while True:
             locks = engine_locks.read_locks(backend, PROJECT, stack)
             held = [lock for lock in locks if lock.held()]
@@ -138,7 +142,7 @@ class Engine:
                     engine_locks.remove(lock.path)
             if not held:
                 return
-            if time.monotonic() > give_up or not held[0].here:
+            if time.monotonic() > deadline_s or not held[0].here:
                 raise LockedError(
                     f"stack {stack} is locked by {held[0]}, which still runs",
                     next_step="wait for it or end it; if that machine is gone for good: `pulumi cancel`",
@@ -155,34 +159,34 @@ class Engine:
         instance: Callable[[bool], None] = lambda _: None,
         **more: Any,
     ) -> Any:
-        """One operation in a worker. Its value; None for a stack that is not there."""
+        """Run an operation in a worker and return its value; None for a stack that does not exist."""
         request = {"operation": operation, "stack": stack, "folder": str(self._home.make(stack)), **more}
-        told = _WorkerEvents(instance=instance)
+        events = _WorkerEvents(instance=instance)
         with self._room:
             if cancelled():
                 raise EngineError(f"stack {stack}: {operation} was cancelled before it began", cancelled=True)
             try:
-                ended = proc.converse(
+                result = proc.converse(
                     [sys.executable, "-m", "harness.benches.ec2.engine.engine_worker"],
                     stdin=json.dumps(request) + "\n",
                     timeout_s=timeout_s,
                     grace_s=self._patience.grace_s,
-                    on_line=lambda line: _hear(line, told, progress),
+                    on_line=lambda line: _hear(line, events, progress),
                     cancelled=cancelled,
                     env=self._home.environment(),
                 )
             except CommandError as error:
-                words = f"stack {stack}: {operation} did not end within {timeout_s:.0f} s, and was ended"
-                raise EngineError(words, failures=told.failures, next_step=ANYWAY) from error
-        if told.last.get("event") == "done":
-            return told.last["value"]
-        if told.last.get("event") == "absent":
+                message = f"stack {stack}: {operation} did not end within {timeout_s:.0f} s, and was ended"
+                raise EngineError(message, failures=events.failures, next_step=ANYWAY) from error
+        if events.last.get("event") == "done":
+            return events.last["value"]
+        if events.last.get("event") == "absent":
             return None
-        raise _failed(stack, operation, told, ended.stderr, cancelled=cancelled())
+        raise _failed(stack, operation, events, result.stderr, cancelled=cancelled())
 
 
 def _hear(line: str, told: _WorkerEvents, progress: Progress) -> None:
-    """One line of a worker. What is no JSON is not its own word (a library's), and passed over."""
+    """Read a line from a worker. A line that is not JSON comes from a library, not from the worker, and is ignored."""
     try:
         event = json.loads(line)
     except ValueError:
@@ -190,11 +194,11 @@ def _hear(line: str, told: _WorkerEvents, progress: Progress) -> None:
     if event["event"] == "step":
         if resource_failures.asks_for_instance(event):
             told.instance(True)
-        if (words := resource_failures.progress(event)) is not None:
-            progress(words)
+        if (message := resource_failures.progress(event)) is not None:
+            progress(message)
     elif event["event"] == "error":
-        if (failed := resource_failures.failure(event["urn"], event["message"])) is not None:
-            told.failures.append(failed)
+        if (failure := resource_failures.failure(event["urn"], event["message"])) is not None:
+            told.failures.append(failure)
             told.instance(False)
     else:
         told.last = event
@@ -202,16 +206,16 @@ def _hear(line: str, told: _WorkerEvents, progress: Progress) -> None:
 
 def _failed(stack: str, operation: str, told: _WorkerEvents, stderr: str, *, cancelled: bool) -> EngineError:
     if cancelled:
-        words = f"stack {stack}: {operation} was cancelled"
-        return EngineError(words, failures=told.failures, cancelled=True, next_step=ANYWAY)
+        message = f"stack {stack}: {operation} was cancelled"
+        return EngineError(message, failures=told.failures, cancelled=True, next_step=ANYWAY)
     if told.last.get("event") == "locked":
         return EngineError(
             f"stack {stack} is locked by another operation", next_step="wait for it, or `resume` the run"
         )
     if told.failures:
         first = told.failures[0]
-        where = f"{resource_failures.short(first.urn)}: " if first.urn else ""
-        words = f"stack {stack}: {operation}: {where}{first.message}"
-        return EngineError(words, failures=told.failures, next_step=ANYWAY)
-    words = told.last.get("message") or last_line(stderr) or "its process was killed"
-    return EngineError(f"stack {stack}: {operation}: {words}", next_step=ANYWAY)
+        prefix = f"{resource_failures.short(first.urn)}: " if first.urn else ""
+        message = f"stack {stack}: {operation}: {prefix}{first.message}"
+        return EngineError(message, failures=told.failures, next_step=ANYWAY)
+    message = told.last.get("message") or last_line(stderr) or "its process was killed"
+    return EngineError(f"stack {stack}: {operation}: {message}", next_step=ANYWAY)

@@ -1,4 +1,4 @@
-"""Who holds a stack's lock, and does it live? The engine leaves its lock behind when it is killed."""
+"""Read a stack's locks, and tell whether their holders are alive. An engine that is killed leaves its lock behind."""
 
 import json
 import socket
@@ -13,7 +13,7 @@ _SLACK_S = 2.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StackLock:
-    """One lock file of a backend that is made of files, as the engine wrote it (pkg/backend/diy/lock.go)."""
+    """A lock file of a file backend, as the engine wrote it (pkg/backend/diy/lock.go)."""
 
     path: Path
     pid: int
@@ -26,7 +26,10 @@ class StackLock:
         return self.host == socket.gethostname()
 
     def held(self) -> bool:
-        """Whether its process still runs. One of another host is taken to; a process begun later is another's."""
+        """Whether the lock's process still runs. A lock of another host counts as held.
+
+        A process with this id that started after the lock was taken is a different process.
+        """
         if not self.here:
             return True
         process = proc.identify(self.pid)
@@ -37,32 +40,40 @@ class StackLock:
 
 
 def read_locks(backend: Path, project: str, stack: str) -> list[StackLock]:
-    """The locks on one stack. A file that the engine had not finished writing is nobody's: it is removed."""
-    found = []
+    """The locks on a stack. An incomplete lock file, which the engine did not finish writing, is removed."""
+    locks = []
     for path in sorted((backend / ".pulumi/locks").glob(f"*/{project}/{stack}/*.json")):
         try:
-            told = json.loads(path.read_text())
-            taken = datetime.fromisoformat(_microseconds(told["timestamp"]))
-            found.append(
-                StackLock(path=path, pid=int(told["pid"]), host=told["hostname"], user=told["username"], taken=taken)
+            document = json.loads(path.read_text())
+            taken = datetime.fromisoformat(_microseconds(document["timestamp"]))
+            locks.append(
+                StackLock(
+                    path=path,
+                    pid=int(document["pid"]),
+                    host=document["hostname"],
+                    user=document["username"],
+                    taken=taken,
+                )
             )
         except FileNotFoundError:
             continue
         except (ValueError, KeyError, TypeError):
             remove(path)
-    return found
+    return locks
 
 
 def remove(path: Path) -> None:
-    """A lock and what the backend keeps beside it."""
+    """Remove a lock, and the file that the backend keeps beside it."""
     path.unlink(missing_ok=True)
     path.with_name(path.name + ".attrs").unlink(missing_ok=True)
 
 
 def _microseconds(text: str) -> str:
-    """Go writes nanoseconds and cuts zeros; Python reads three or six digits."""
-    whole, dot, rest = text.replace("Z", "+00:00").partition(".")
+    """Reduce a time to microseconds: Go writes nanoseconds without trailing zeros; Python reads three or six digits."""
+    whole, dot, fraction = text.replace("Z", "+00:00").partition(".")
     if not dot:
         return whole
-    digits = rest[: next((i for i, letter in enumerate(rest) if not letter.isdigit()), len(rest))]
-    return f"{whole}.{digits[:6]:0<6}{rest[len(digits) :]}"
+    digits = fraction[
+        : next((index for index, character in enumerate(fraction) if not character.isdigit()), len(fraction))
+    ]
+    return f"{whole}.{digits[:6]:0<6}{fraction[len(digits) :]}"

@@ -1,7 +1,8 @@
-"""One operation on one stack, in a process and session of its own: the Automation API has no deadlines, but we have.
+"""Run one operation on one stack, in a process and session of its own, so that the harness can enforce a deadline.
 
-One line of JSON on standard input says what to do, lines of JSON on standard output say what happens. Standard input
-stays open as long as whoever asked lives; when it closes, the engine is asked to stop, and no process stays behind.
+The Automation API has no deadlines. A line of JSON on standard input names the operation; lines of JSON on standard
+output report the events. Standard input stays open as long as the caller lives: when it closes, the engine is asked to
+stop, and no process stays behind.
 """
 
 import json
@@ -24,9 +25,10 @@ _CONFIG_S = 60.0
 
 
 def main() -> int:
-    """Do what the first line asks for. 0: done; 1: it failed, and the last line says how."""
-    signal.signal(signal.SIGINT, lambda *_: None)  # the engine, in our group, hears it too and ends in its own way
-    os.umask(0o077)  # state and logs of the engine are ours alone
+    """Run the operation of the first input line. Returns 0 for success, 1 for a failure, which the last line tells."""
+    # The engine, in the same process group, gets SIGINT too and ends by itself.
+    signal.signal(signal.SIGINT, lambda *_: None)
+    os.umask(0o077)  # nobody else may read the engine's state and logs
     os.environ.pop("PULUMI_CONFIG_PASSPHRASE", None)
     request = json.loads(sys.stdin.readline())
     threading.Thread(target=_outlive_nobody, daemon=True).start()
@@ -38,7 +40,7 @@ def main() -> int:
         say("locked", message=_last_words(error))
     except errors.CommandError as error:
         say("failed", message=_last_words(error))
-    except Exception as error:  # the boundary of this process: whoever asked needs a line
+    except Exception as error:  # the boundary of this process: the caller needs a line
         say("failed", message=f"{type(error).__name__}: {error}")
     else:
         return 0
@@ -50,24 +52,24 @@ def say(kind: str, **words: Any) -> None:
 
 
 def up(request: dict[str, Any]) -> dict[str, Any]:
-    """Bring a stack, which is made when it is not there, to its configuration. Its outputs."""
+    """Create the stack if it does not exist, bring it to its configuration, and return its outputs."""
     workspace = _workspace(request)
     stack = automation.Stack.create_or_select(request["stack"], workspace)
     try:
         settings = workspace.stack_settings(request["stack"])
-    except FileNotFoundError:  # a backend that encrypts by itself writes none
+    except FileNotFoundError:  # a backend with its own encryption writes no such file
         settings = automation.StackSettings()
-    settings.config = {key: one["value"] for key, one in request["config"].items() if not one["secret"]}
+    settings.config = {key: entry["value"] for key, entry in request["config"].items() if not entry["secret"]}
     workspace.save_stack_settings(request["stack"], settings)
-    for key, one in request["config"].items():
-        if one["secret"]:
-            _keep_secret(request, key, one["value"])
-    done = stack.up(on_event=tell, show_secrets=False, suppress_progress=True, color="never")
-    return {name: output.value for name, output in done.outputs.items()}
+    for key, entry in request["config"].items():
+        if entry["secret"]:
+            _keep_secret(request, key, entry["value"])
+    result = stack.up(on_event=tell, show_secrets=False, suppress_progress=True, color="never")
+    return {name: output.value for name, output in result.outputs.items()}
 
 
 def _keep_secret(request: dict[str, Any], key: str, value: str) -> None:
-    """Through standard input: the Automation API would put it into the arguments, where every user sees it."""
+    """Set a secret through standard input: the Automation API would pass it as an argument, visible to every user."""
     argv = ["pulumi", "config", "set", "--secret", key, "--stack", request["stack"], "--non-interactive"]
     proc.run(argv, timeout_s=_CONFIG_S, stdin=value, cwd=Path(request["folder"]))
 
@@ -78,13 +80,13 @@ def destroy(request: dict[str, Any]) -> None:
 
 
 def recover(request: dict[str, Any]) -> None:
-    """Bring the state to what is true, and forget what was being made when the engine was killed."""
+    """Refresh the state from EC2, and drop pending creations of an engine that was killed."""
     stack = automation.Stack.select(request["stack"], _workspace(request))
     stack.refresh(on_event=tell, show_secrets=False, suppress_progress=True, color="never", clear_pending_creates=True)
 
 
 def outputs(request: dict[str, Any]) -> dict[str, Any]:
-    return {name: one.value for name, one in _workspace(request).stack_outputs(request["stack"]).items()}
+    return {name: output.value for name, output in _workspace(request).stack_outputs(request["stack"]).items()}
 
 
 def stacks(request: dict[str, Any]) -> list[str]:
@@ -110,18 +112,21 @@ OPERATIONS: dict[str, Callable[[dict[str, Any]], Any]] = {
 
 
 def tell(event: events.EngineEvent) -> None:
-    """Resources that are begun and done, and errors. Inputs and outputs are never told: they may hold secrets."""
-    begun, done, said = event.resource_pre_event, event.res_outputs_event, event.diagnostic_event
-    for step in (begun, done):
+    """Report the start and end of resources, and errors, but never inputs and outputs: they may hold secrets."""
+    begun, completed, diagnostic = event.resource_pre_event, event.res_outputs_event, event.diagnostic_event
+    for step in (begun, completed):
         if step is not None and step.metadata.type.startswith("aws:"):
             operation = str(getattr(step.metadata.op, "value", step.metadata.op))
             say("step", operation=operation, urn=step.metadata.urn, begun=step is begun)
-    if said is not None and said.severity == "error":
-        say("error", urn=said.urn or "", message=said.message)
+    if diagnostic is not None and diagnostic.severity == "error":
+        say("error", urn=diagnostic.urn or "", message=diagnostic.message)
 
 
 def _outlive_nobody() -> None:
-    """Wait until standard input closes: whoever asked is gone. Then end the engine as its user would, and all else."""
+    """Wait until standard input closes, which means that the caller is gone. Then end the engine and all processes.
+
+    The engine gets SIGINT twice first, as its user would send it.
+    """
     sys.stdin.read()
     for _ in range(2):
         os.killpg(0, signal.SIGINT)
@@ -131,10 +136,10 @@ def _outlive_nobody() -> None:
 
 
 def _last_words(error: Exception) -> str:
-    """The engine's own error lines, without the command and its outputs, in which they are wrapped."""
+    """The engine's own last error line, without the command and outputs around it."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    wrong = [line.removeprefix("stderr: ").removeprefix("error: ") for line in lines if "error:" in line]
-    return (wrong or lines or [type(error).__name__])[-1]
+    error_lines = [line.removeprefix("stderr: ").removeprefix("error: ") for line in lines if "error:" in line]
+    return (error_lines or lines or [type(error).__name__])[-1]
 
 
 if __name__ == "__main__":

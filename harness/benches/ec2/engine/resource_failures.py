@@ -1,4 +1,7 @@
-"""Why did the engine fail? Its own events tell: which resource, in EC2's code and words. Its text is never parsed."""
+"""Find the causes of an engine's failure from its events: the resource, and EC2's code and message.
+
+The engine's terminal output is never parsed.
+"""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -19,7 +22,7 @@ _REPEATS = re.compile(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ResourceFailure:
-    """One resource that could not be made, changed or removed. `kind` is what EC2's code means, None without one."""
+    """A resource that could not be made, changed or removed. `kind` is the kind of EC2's code, None without a code."""
 
     urn: str
     kind: ErrorKind | None
@@ -27,12 +30,12 @@ class ResourceFailure:
 
     @property
     def code(self) -> str | None:
-        """EC2's code in the message, when it has one."""
+        """EC2's code in the message; None without a code."""
         return api_errors.find_code(self.message)
 
 
 class EngineError(HarnessError):
-    """An operation of the engine that did not succeed; `failures` are what its events said, in their order."""
+    """An engine's operation that failed; `failures` are the failures from its events, in their order."""
 
     def __init__(
         self, message: str, *, failures: Sequence[ResourceFailure] = (), cancelled: bool = False, next_step: str = ""
@@ -41,42 +44,42 @@ class EngineError(HarnessError):
         self.failures, self.cancelled = tuple(failures), cancelled
 
     def cause(self, what: str) -> BenchError | None:
-        """EC2's first refusal as the bench's own error, also one that it found out late; None where there is none."""
-        refused = next((failure for failure in self.failures if failure.code is not None), None)
-        return None if refused is None else api_errors.from_text(refused.message, what)
+        """EC2's first refusal, an early or a late one, as an error of the bench; None where there is none."""
+        refusal = next((failure for failure in self.failures if failure.code is not None), None)
+        return None if refusal is None else api_errors.from_text(refusal.message, what)
 
 
 class LockedError(EngineError):
-    """A stack that another process, which lives, works on: what it makes could be missed by whoever goes on now."""
+    """The stack is locked by another live process: a second operation could miss resources that it makes."""
 
 
 def failure(urn: str, message: str) -> ResourceFailure | None:
-    """What a diagnostic of severity "error" says; None for one that only repeats that something failed.
+    """Convert a diagnostic of severity "error"; None for one that only repeats that something failed.
 
-    The program's own refusals come without a resource: their `urn` is empty.
+    Errors of the Pulumi program itself come without a resource: their `urn` is empty.
     """
-    words = _FRAME.sub("", _COLOURS.sub("", message).strip()).strip()
-    if not words or _REPEATS.match(words):
+    text = _FRAME.sub("", _COLOURS.sub("", message).strip()).strip()
+    if not text or _REPEATS.match(text):
         return None
-    code = api_errors.find_code(words)
-    return ResourceFailure(urn=urn, kind=api_errors.kind_of_code(code, words) if code else None, message=words)
+    code = api_errors.find_code(text)
+    return ResourceFailure(urn=urn, kind=api_errors.kind_of_code(code, text) if code else None, message=text)
 
 
 def short(urn: str) -> str:
-    """A resource as people name it: "Instance host-al2023"."""
+    """A resource's name for people: "Instance host-al2023"."""
     types, _, name = urn.rpartition("::")
     return f"{types.rpartition(':')[2]} {name}"
 
 
 def progress(event: Mapping[str, Any]) -> str | None:
-    """One line about a resource that is begun or done, from a worker's event; None for what nobody waits for."""
-    words = _DOING if event["begun"] else _DONE
-    verb = words.get(event["operation"])
+    """A line about a resource's start or end, from a worker's event; None for events that need no line."""
+    verbs = _DOING if event["begun"] else _DONE
+    verb = verbs.get(event["operation"])
     return f"{verb} {short(event['urn'])}" if verb else None
 
 
 def asks_for_instance(event: Mapping[str, Any]) -> bool:
-    """Whether a worker's event is the beginning of an instance."""
+    """Whether a worker's event is the start of an instance."""
     makes = event["begun"] and event["operation"] in _MAKING
     return bool(makes and event["urn"].rpartition("::")[0].endswith(_INSTANCE))
 

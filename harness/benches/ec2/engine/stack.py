@@ -1,4 +1,4 @@
-"""What is one stack told, and what does it tell? The border between the harness and the Pulumi program in infra/."""
+"""Define a stack's configuration and outputs: the interface between the harness and the Pulumi program in infra/."""
 
 import math
 from collections.abc import Mapping
@@ -8,7 +8,7 @@ from typing import Any, Literal
 from harness.benches.bench import BenchError
 
 PROJECT = "ptp-harness"
-"""The name in Pulumi.yaml, which each of our configuration keys begins with."""
+"""The project's name in Pulumi.yaml, and the prefix of each of our configuration keys."""
 
 OUTPUTS = ("instanceId", "address", "zone", "image", "architecture", "user")
 OPTIONAL_OUTPUTS = ("placementGroup", "securityGroup")
@@ -16,7 +16,7 @@ OPTIONAL_OUTPUTS = ("placementGroup", "securityGroup")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConfigValue:
-    """One value of a stack's configuration; a secret one is kept encrypted by Pulumi."""
+    """A value of a stack's configuration; Pulumi stores secret values encrypted."""
 
     value: str
     secret: bool = False
@@ -27,10 +27,10 @@ class ConfigValue:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StackSettings:
-    """One host's stack. `host_key` is the OpenSSH private key that the host is first known by, until it is rotated.
+    """The settings of one host's stack. `host_key` is the OpenSSH private key that the host has until its rotation.
 
-    `resource_name` names the key pair and the groups that are made; None leaves that to Pulumi.
-    `placement` is what Pulumi.yaml says of it. `expires` is an ISO date and time; `lease_s` arms the timer in the host.
+    `resource_name` names the key pair and the groups; None lets Pulumi choose the names. `placement` is as Pulumi.yaml
+    describes it. `expires` is an ISO date and time; `lease_s` sets the shutdown timer in the host.
     """
 
     instance_type: str
@@ -59,8 +59,8 @@ class StackSettings:
         return f"StackSettings(token={self.token!r}, instance_type={self.instance_type!r}, region={self.region!r})"
 
     def config(self) -> Mapping[str, ConfigValue]:
-        """Pulumi's configuration with full keys. What is None is left out, and the program's default holds."""
-        ours = {
+        """Pulumi's configuration with full keys. Settings that are None are left out: the program's defaults apply."""
+        settings = {
             "instanceType": self.instance_type,
             "zone": self.zone,
             "subnetId": self.subnet,
@@ -84,7 +84,7 @@ class StackSettings:
         }
         values = {
             f"{PROJECT}:{key}": ConfigValue(value=value, secret=key == "hostKey")
-            for key, value in ours.items()
+            for key, value in settings.items()
             if value is not None
         }
         return {"aws:region": ConfigValue(value=self.region), **values}
@@ -92,7 +92,7 @@ class StackSettings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StackOutputs:
-    """What a stack that is up says of its host. `address` is private where the subnet gives no public one."""
+    """The host of a stack that is up. `address` is private where the subnet gives no public address."""
 
     instance_id: str
     address: str
@@ -105,13 +105,13 @@ class StackOutputs:
 
     @classmethod
     def of(cls, stack: str, outputs: Mapping[str, Any]) -> "StackOutputs":
-        """Read from a stack's outputs; others beside them are ignored. Raises BenchError that names what is wrong."""
+        """Read a stack's outputs and ignore unknown ones. Raises BenchError that names the missing or wrong outputs."""
         wrong = [name for name in OUTPUTS if not isinstance(outputs.get(name), str) or not outputs[name]]
         wrong += [name for name in OPTIONAL_OUTPUTS if not isinstance(outputs.get(name), str | None)]
         if wrong:
-            seen = ", ".join(f"{name}={outputs.get(name)!r}" for name in wrong)
+            details = ", ".join(f"{name}={outputs.get(name)!r}" for name in wrong)
             raise BenchError(
-                f"stack {stack}: its outputs do not tell the host: {seen}",
+                f"stack {stack}: its outputs do not tell the host: {details}",
                 next_step="was it made by another version? `ptp-harness sweep --yes` removes it",
             )
         return cls(

@@ -1,1 +1,1 @@
-"""Machine images: by alias, by id, and those that this tool baked."""
+"""Machine images: by alias, by id, and images that the harness baked."""

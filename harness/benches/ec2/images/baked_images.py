@@ -1,7 +1,8 @@
-"""Which images of our own are there, and how do they go? Found by their tags, which tell how they came to be.
+"""List, sign, publish and remove the images that the harness baked. Tags identify an image and record its origin.
 
-One that nothing proves yet carries a token, as a host does, by which `sweep` finds it when its maker died. What is
-published carries none, but a signature of its id and its tags: whoever may tag images can write the rest.
+An image that nothing proves yet carries a token, as a host does: if its maker died, `sweep` finds it by the token. A
+published image carries no token, but a signature of its id and its tags: anyone who may tag images can write the other
+tags.
 """
 
 import datetime
@@ -32,23 +33,33 @@ DRIVER, PROOF = f"{TAGS}driver", f"{TAGS}proof"
 
 
 def list_images(api: Api, signer: Signer = NOBODY) -> list[BakedImage]:
-    """All of this account in this Region, oldest first, each with whether that key signed it. Raises BenchError."""
-    what, tagged = "listing our images", [exact_filter("tag-key", NAME)]
-    found = api.pages("ec2", "describe_images", "Images", what=what, Owners=["self"], Filters=tagged)
-    return sorted((parse_image(said, signer) for said in found), key=lambda one: (one.created, one.ident))
+    """All baked images of this account in this Region, oldest first. `signed` tells whether the signer's key signed it.
+
+    Raises BenchError.
+    """
+    message, filters = "listing our images", [exact_filter("tag-key", NAME)]
+    descriptions = api.pages("ec2", "describe_images", "Images", what=message, Owners=["self"], Filters=filters)
+    return sorted(
+        (parse_image(description, signer) for description in descriptions),
+        key=lambda image: (image.created, image.ident),
+    )
 
 
 def newest_image(images: Iterable[BakedImage], name: str, architecture: str, *, run: str = "") -> BakedImage | None:
-    """The newest that can be launched of those that we signed: proven ones, or one run's own whether it is or not."""
+    """The newest launchable image that we signed: a proven image, or with `run` an image of that run, proven or not."""
     launchable = (name, architecture, "available", True)
-    fit = [one for one in images if (one.name, one.architecture, one.state, one.signed) == launchable]
+    candidates = [
+        image for image in images if (image.name, image.architecture, image.state, image.signed) == launchable
+    ]
     return max(
-        (one for one in fit if (one.run == run if run else one.proof)), key=lambda one: one.created, default=None
+        (image for image in candidates if (image.run == run if run else image.proof)),
+        key=lambda image: image.created,
+        default=None,
     )
 
 
 def parse_image(said: Mapping[str, Any], signer: Signer = NOBODY) -> BakedImage:
-    """An image as DescribeImages tells it. One that carries a token is proven by nothing, whatever else it says."""
+    """Convert an image as DescribeImages returns it. An image with a token is unproven, whatever its other tags say."""
     image = tagged_resources.parse_image(said)
     tags, user = image.tags, image.tags.get(USER, "")
     tagged = DescribedResource(kind="image", ident=image.ident, tags=tags, given_name=image.given_name)
@@ -69,66 +80,71 @@ def parse_image(said: Mapping[str, Any], signer: Signer = NOBODY) -> BakedImage:
 
 
 def sign(api: Api, kind: str, ident: str, tags: Mapping[str, str], signer: Signer, *, what: str) -> None:
-    """Write these tags of ours, and the signature of them and of the id, which is a proof without any name."""
+    """Write these tags, and a signature of the tags and the id: a proof that needs no name."""
     signed = {**tags, SIGNATURE: signer.tag(kind, ident, tags)}
-    told = [{"Key": key, "Value": value} for key, value in signed.items()]
-    api.call("ec2", "create_tags", what=what, Resources=[ident], Tags=told)
+    tag_list = [{"Key": key, "Value": value} for key, value in signed.items()]
+    api.call("ec2", "create_tags", what=what, Resources=[ident], Tags=tag_list)
 
 
 def publish(api: Api, image: BakedImage, signer: Signer, *, proof: str) -> None:
-    """Say by which run it is proven, and sign that, then take away the token by which it could be swept.
+    """Tag an image with the run that proves it, sign the tags, and delete the token by which `sweep` could remove it.
 
-    All tags are written once more: what somebody else changed in them meanwhile is not signed.
+    All tags are written again, so that changes by others in the meantime are not signed.
     """
-    what = f"publishing the image {image.ident}"
+    message = f"publishing the image {image.ident}"
     tags = {NAME: image.name, USER: image.user, BASE: image.base, DRIVER: image.driver, RUN: image.run, PROOF: proof}
-    things = [("image", image.ident), *(("snapshot", ident) for ident in image.snapshots)]
-    for kind, ident in things:
-        sign(api, kind, ident, tags, signer, what=what)
-    gone = [{"Key": TOKEN}, {"Key": EXPIRES}]
-    api.call("ec2", "delete_tags", what=what, Resources=[ident for _, ident in things], Tags=gone)
+    resources = [("image", image.ident), *(("snapshot", ident) for ident in image.snapshots)]
+    for kind, ident in resources:
+        sign(api, kind, ident, tags, signer, what=message)
+    deleted_tags = [{"Key": TOKEN}, {"Key": EXPIRES}]
+    api.call("ec2", "delete_tags", what=message, Resources=[ident for _, ident in resources], Tags=deleted_tags)
 
 
 def check_ours(image: BakedImage) -> None:
-    """Raises RequestError for an image that is not proven to be ours: it is removed by nobody here."""
+    """Raises RequestError for an image that is not proven to be ours: the harness never removes such an image."""
     unproven = None if image.signed else "nothing but tags says so"
-    thing = Resource(token="", kind="image", name=image.ident, detail="", unproven=unproven)
-    decided = ownership.decide_removal(thing, RunState.RELEASED, now=datetime.datetime.now(datetime.UTC))
-    if decided.removal is not Removal.END:
+    resource = Resource(token="", kind="image", name=image.ident, detail="", unproven=unproven)
+    decision = ownership.decide_removal(resource, RunState.RELEASED, now=datetime.datetime.now(datetime.UTC))
+    if decision.removal is not Removal.END:
         raise RequestError(
-            f"the image {image.ident} is not proven to be ours: {decided.why}",
+            f"the image {image.ident} is not proven to be ours: {decision.why}",
             next_step=f"if it is yours: `aws ec2 deregister-image --image-id {image.ident}`",
         )
 
 
 def remove(api: Api, images: Sequence[BakedImage]) -> None:
-    """Remove images of ours and their snapshots, until EC2 shows them no more.
+    """Remove our images and their snapshots, and check that EC2 no longer shows them.
 
     Raises CleanupError, BenchError, and RequestError for an image that is not proven to be ours.
     """
     for image in images:
         check_ours(image)
-    things = [TaggedResource(kind="image", ident=one.ident, tags={}) for one in images]
-    things += [TaggedResource(kind="snapshot", ident=ident, tags={}) for one in images for ident in one.snapshots]
-    why = ""
+    resources = [TaggedResource(kind="image", ident=image.ident, tags={}) for image in images]
+    resources += [
+        TaggedResource(kind="snapshot", ident=ident, tags={}) for image in images for ident in image.snapshots
+    ]
+    reason = ""
     try:
-        tagged_resources.remove(api, things)
+        tagged_resources.remove(api, resources)
     except CleanupError as error:
-        why = f" ({error.message})"
-    still = {one.ident for one in list_images(api)} | _there(
-        api, [one.ident for one in things if one.kind == "snapshot"]
+        reason = f" ({error.message})"
+    remaining = {image.ident for image in list_images(api)} | _there(
+        api, [resource.ident for resource in resources if resource.kind == "snapshot"]
     )
-    if left := [f"{one}{why}" for one in things if one.ident in still]:
+    if leftovers := [f"{resource}{reason}" for resource in resources if resource.ident in remaining]:
         raise CleanupError(
-            left, next_step="`ptp-harness image delete` tries again; `aws ec2 delete-snapshot` for a snapshot alone"
+            leftovers,
+            next_step="`ptp-harness image delete` tries again; `aws ec2 delete-snapshot` for a snapshot alone",
         )
 
 
 def _there(api: Api, snapshots: list[str]) -> set[str]:
-    """Those snapshots of ours that EC2 still has."""
-    wanted = [exact_filter("snapshot-id", *snapshots)]
-    ours = {"OwnerIds": ["self"], "Filters": wanted}
+    """The ids of those of our snapshots in `snapshots` that EC2 still shows."""
+    filters = [exact_filter("snapshot-id", *snapshots)]
+    selection = {"OwnerIds": ["self"], "Filters": filters}
     if not snapshots:
         return set()
-    found = api.pages("ec2", "describe_snapshots", "Snapshots", what="looking for snapshots of ours", **ours)
-    return {str(one["SnapshotId"]) for one in found}
+    descriptions = api.pages(
+        "ec2", "describe_snapshots", "Snapshots", what="looking for snapshots of ours", **selection
+    )
+    return {str(description["SnapshotId"]) for description in descriptions}

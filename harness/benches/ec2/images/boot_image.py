@@ -1,6 +1,6 @@
-"""Which image does a host boot, and who logs in to it? By a name's public parameter, or by an image's id.
+"""Find the image that a host boots and its login user: by a public parameter's name, or by the image's id.
 
-What a name means moves from day to day: it is resolved once per campaign and stored with it.
+The image behind a name changes from day to day: it is resolved once per campaign and stored with the campaign.
 """
 
 import datetime
@@ -30,15 +30,15 @@ _OWNERS = {
     "792107900819": "rocky",
     "764336703387": "ec2-user",  # AlmaLinux
 }
-"""Who publishes images, and whom they are made for."""
+"""The login user of the images of each owner (an account's id or alias)."""
 
 _PREFIXES = {"al2023-": "ec2-user", "amzn2-": "ec2-user", "ubuntu": "ubuntu", "debian-": "admin", "RHEL-": "ec2-user"}
-"""The same by an image's name, which a copy keeps."""
+"""The login user by the beginning of an image's name, which a copy of the image keeps."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BootImage:
-    """One image, as it was when it was asked for. `parameter` is None for one that was given by its id."""
+    """An image as it was at the time `taken`. `parameter` is None for a baked image and for one given by its id."""
 
     name: str
     ami: str
@@ -46,13 +46,13 @@ class BootImage:
     user: str
     parameter: str | None
     taken: str  # UTC, ISO 8601
-    title: str  # its own name: al2023-ami-2023.9.20261111.0-kernel-6.12-x86_64
+    title: str  # the image's own name: al2023-ami-2023.9.20261111.0-kernel-6.12-x86_64
     root_device: str | None
-    volume_gib: int | None  # the least that the root volume can be
+    volume_gib: int | None  # the smallest possible root volume
 
 
 class BootImages:
-    """What each name means in one campaign: asked once, the same for all hosts. Threads share it."""
+    """The image of each name in one campaign: resolved once, the same for all hosts. Threads share an instance."""
 
     def __init__(self, api: Api, signer: Signer = NOBODY) -> None:
         self._api, self._signer = api, signer
@@ -60,7 +60,7 @@ class BootImages:
         self._lock = threading.Lock()
 
     def of(self, name: str, architecture: str, user: str | None = None) -> BootImage:
-        """As `resolve`."""
+        """The image as `resolve` returns it."""
         with self._lock:
             key = (name, architecture, user)
             if key not in self._known:
@@ -69,7 +69,7 @@ class BootImages:
 
 
 def check_name(name: str) -> None:
-    """Raises RequestError, with the nearest names, for one that is neither ours, nor baked, nor an image's id."""
+    """Raises RequestError, with the nearest names, for a name that is not known, nor baked:NAME, nor an image's id."""
     if name in NAMED or name.startswith("ami-") or BAKED.fullmatch(name):
         return
     near = difflib.get_close_matches(name, NAMED, n=3, cutoff=0.4) or sorted(NAMED)
@@ -79,63 +79,63 @@ def check_name(name: str) -> None:
 
 
 def resolve(api: Api, name: str, architecture: str, *, user: str | None = None, signer: Signer = NOBODY) -> BootImage:
-    """The image of that name (or id) for an architecture. `user` overrides whom it is made for.
+    """Find the image of that name or id for an architecture. `user` overrides the image's own login user.
 
-    Of baked images, only what the signer's key has signed is meant.
+    Only baked images that the signer's key has signed are considered.
 
-    Raises RequestError for a name or id that is not there or does not fit, BenchError as Api does.
+    Raises RequestError for a name or id that does not exist or does not fit, BenchError as Api does.
     """
     check_name(name)
     if name.startswith("ami-"):
         return _described(api, name, name, None, architecture, user)
-    if meant := BAKED.fullmatch(name):
-        return _described(api, name, _baked(api, meant, architecture, signer), None, architecture, user)
+    if baked_name := BAKED.fullmatch(name):
+        return _described(api, name, _baked(api, baked_name, architecture, signer), None, architecture, user)
     parameter = NAMED[name].parameters[architecture]
     return _described(api, name, _ami_of(api, name, architecture), parameter, architecture, user or NAMED[name].user)
 
 
 def _ami_of(api: Api, name: str, architecture: str) -> str:
-    """The id behind a name. All names are asked for at once: where one is missing, those that are there are told."""
-    by_parameter = {named.parameters[architecture]: each for each, named in NAMED.items()}
+    """The image id behind a name. All names are requested at once, so that an error can list the existing names."""
+    by_parameter = {image.parameters[architecture]: alias for alias, image in NAMED.items()}
     answer = api.call("ssm", "get_parameters", Names=list(by_parameter), what="looking up the image")
-    found = {by_parameter[one["Name"]]: str(one["Value"]) for one in answer["Parameters"]}
-    if name in found:
-        return found[name]
-    near = difflib.get_close_matches(name, found, n=5, cutoff=0.0)
-    there = f"there for {architecture} are {', '.join(near)}" if near else "name an image by its id: `image: ami-...`"
-    raise RequestError(f"{api.region} has no image {name} for {architecture}", next_step=there)
+    ami_by_name = {by_parameter[entry["Name"]]: str(entry["Value"]) for entry in answer["Parameters"]}
+    if name in ami_by_name:
+        return ami_by_name[name]
+    near = difflib.get_close_matches(name, ami_by_name, n=5, cutoff=0.0)
+    remedy = f"there for {architecture} are {', '.join(near)}" if near else "name an image by its id: `image: ami-...`"
+    raise RequestError(f"{api.region} has no image {name} for {architecture}", next_step=remedy)
 
 
 def _baked(api: Api, meant: re.Match[str], architecture: str, signer: Signer) -> str:
-    name, there = meant[1], baked_images.list_images(api, signer)
-    found = baked_images.newest_image(there, name, architecture, run=meant[2] or "")
-    if found is None:
-        same = [one for one in there if (one.name, one.architecture) == (name, architecture) and one.proof]
-        if same and meant[2] is None:
+    name, images = meant[1], baked_images.list_images(api, signer)
+    newest = baked_images.newest_image(images, name, architecture, run=meant[2] or "")
+    if newest is None:
+        tagged = [image for image in images if (image.name, image.architecture) == (name, architecture) and image.proof]
+        if tagged and meant[2] is None:
             raise RequestError(
-                f"no image baked:{name} for {architecture} in {api.region} was published from here: {same[-1].ident} "
+                f"no image baked:{name} for {architecture} in {api.region} was published from here: {tagged[-1].ident} "
                 "carries that name, which whoever may tag images can give it",
-                next_step=f"where you trust it, `image: {same[-1].ident}`; controllers with the same signing key use "
+                next_step=f"where you trust it, `image: {tagged[-1].ident}`; controllers with the same signing key use "
                 "each other's images (PTP_HARNESS_SIGNING_KEY)",
             )
-        proven = [one for one in there if one.proof and one.signed]
-        known = ", ".join(sorted({f"baked:{one.name} for {one.architecture}" for one in proven}))
+        proven = [image for image in images if image.proof and image.signed]
+        labels = ", ".join(sorted({f"baked:{image.name} for {image.architecture}" for image in proven}))
         raise RequestError(
             f"{api.region} has no proven image baked:{name} for {architecture}",
-            next_step=f"`ptp-harness image bake` makes one; there are {known or 'none'}",
+            next_step=f"`ptp-harness image bake` makes one; there are {labels or 'none'}",
         )
-    return found.ident
+    return newest.ident
 
 
 def _described(api: Api, name: str, ami: str, parameter: str | None, architecture: str, user: str | None) -> BootImage:
-    said = _ask(api, ami)
-    wrong = _unfit(said, ami, architecture)
-    if wrong:
-        raise RequestError(wrong, next_step="choose another `image:`, or types that fit it")
-    user = user or login_user(said)
+    description = _ask(api, ami)
+    misfit = _unfit(description, ami, architecture)
+    if misfit:
+        raise RequestError(misfit, next_step="choose another `image:`, or types that fit it")
+    user = user or login_user(description)
     if user is None:
         raise RequestError(
-            f"who logs in to {ami} ({said.get('Name', 'without a name')}) is not known", next_step="set `user:`"
+            f"who logs in to {ami} ({description.get('Name', 'without a name')}) is not known", next_step="set `user:`"
         )
     return BootImage(
         name=name,
@@ -144,9 +144,9 @@ def _described(api: Api, name: str, ami: str, parameter: str | None, architectur
         user=user,
         parameter=parameter,
         taken=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        title=str(said.get("Name", "")),
-        root_device=said.get("RootDeviceName"),
-        volume_gib=_root_gib(said),
+        title=str(description.get("Name", "")),
+        root_device=description.get("RootDeviceName"),
+        volume_gib=_root_gib(description),
     )
 
 
@@ -167,7 +167,7 @@ def _ask(api: Api, ami: str) -> Mapping[str, Any]:
 
 
 def _unfit(said: Mapping[str, Any], ami: str, architecture: str) -> str | None:
-    """Why an image cannot be used, in one sentence."""
+    """Say in one sentence why an image cannot be used; None for an image that can."""
     if said.get("Architecture") != architecture:
         return f"the image {ami} is for {said.get('Architecture')}, and the type's architecture is {architecture}"
     if said.get("State") != "available":
@@ -180,9 +180,9 @@ def _unfit(said: Mapping[str, Any], ami: str, architecture: str) -> str | None:
 
 
 def login_user(said: Mapping[str, Any]) -> str | None:
-    """Who logs in to an image that DescribeImages described: by our tag, its name, or its owner.
+    """The login user of an image from DescribeImages: by our tag, else by the image's name, else by its owner.
 
-    Whoever may tag images writes our tag: what cannot be a user's name counts as if it were not there.
+    Anyone who may tag images can write our tag: a value that cannot be a user's name is ignored.
     """
     tags = {tag["Key"]: tag["Value"] for tag in said.get("Tags", ())}
     if names.fits(names.USER, tags.get(baked_images.USER, "")):
@@ -193,7 +193,7 @@ def login_user(said: Mapping[str, Any]) -> str | None:
 
 
 def _root_gib(said: Mapping[str, Any]) -> int | None:
-    for one in said.get("BlockDeviceMappings", ()):
-        if "Ebs" in one and one.get("DeviceName") == said.get("RootDeviceName"):
-            return int(one["Ebs"]["VolumeSize"]) if "VolumeSize" in one["Ebs"] else None
+    for mapping in said.get("BlockDeviceMappings", ()):
+        if "Ebs" in mapping and mapping.get("DeviceName") == said.get("RootDeviceName"):
+            return int(mapping["Ebs"]["VolumeSize"]) if "VolumeSize" in mapping["Ebs"] else None
     return None

@@ -1,1 +1,1 @@
-"""One instance: its launch, boot, records, and the proofs that it is ours."""
+"""A single instance: its launch, its boot, its records, and the proofs that it is ours."""

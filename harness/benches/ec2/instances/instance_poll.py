@@ -1,7 +1,7 @@
-"""When does an instance run? One thread asks for all who wait, once a second at first, and wakes each.
+"""Wait until instances run: one thread polls EC2 for all waiting threads, once a second at first, and wakes each.
 
-DescribeInstances is one budget for the whole account (100 calls, 20 more each second), and boto3's own waiters look
-every 15 s: here one call serves up to 100 hosts, and nothing is asked while nobody waits.
+DescribeInstances has one budget for the whole account (100 calls, refilled by 20 a second), and boto3's own waiters
+poll every 15 s. Here one call serves up to 100 hosts, and nothing is asked while nobody waits.
 """
 
 import threading
@@ -19,21 +19,21 @@ from harness.model.ownership import TOKEN
 EVERY_S = 1.0
 BATCH = 100
 PART = 4
-"""Who waited long is looked for after a quarter of that again: one that comes to run late answers SSH later still."""
+"""The poll interval grows to 1/PART of the time already waited: a host that runs late answers SSH even later."""
 _LOOK_AT_CANCELLED_S = 0.1
 
 
 class Cancelled(Exception):
-    """Who waited was told to stop."""
+    """The waiting thread was told to stop."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Instance:
-    """One instance as EC2 showed it last."""
+    """An instance as EC2 showed it last."""
 
     id: str
     token: str
-    launched: str  # when, as EC2 says it: to tell the newest
+    launched: str  # EC2's launch time, by which the newest is found
     state: str  # pending, running, shutting-down, terminated, stopping, stopped
     reason_code: str
     reason: str
@@ -41,8 +41,8 @@ class Instance:
     private_address: str | None
     zone: str | None
     placement_group: str | None
-    key_pair: str | None  # that it was launched with
-    volumes: tuple[str, ...]  # that go with it
+    key_pair: str | None  # the key pair that the instance was launched with
+    volumes: tuple[str, ...]  # volumes that EC2 deletes with the instance
 
     @property
     def address(self) -> str | None:
@@ -51,9 +51,9 @@ class Instance:
 
 @dataclass(eq=False, slots=True)
 class _Waiter:
-    """Somebody who waits for the newest instance of a token and a key pair, but for those that ended before.
+    """A wait for the newest instance of a token and a key pair, without the instances of earlier attempts.
 
-    What was seen of it is written by the watch's thread.
+    The poll's thread writes `seen` and `error`.
     """
 
     token: str
@@ -67,7 +67,7 @@ class _Waiter:
 
 
 class InstancePoll:
-    """Waits for instances of one Region; threads share it. Its own thread lives only while somebody waits."""
+    """Waits for instances of one Region; threads share it. Its own thread lives only while a thread waits."""
 
     def __init__(self, api: Api, *, every_s: float = EVERY_S) -> None:
         self._api, self._every_s = api, every_s
@@ -87,13 +87,13 @@ class InstancePoll:
         without: frozenset[str] = frozenset(),
         idle: Callable[[], bool] = lambda: False,
     ) -> Instance:
-        """The token's instance once it runs and has an address: a public one, unless a private one will do.
+        """Wait until the token's instance runs and has an address: a public one, or with `public=False` any address.
 
-        Only one that was launched with that key pair: anybody's instance may carry the token, since it is a tag.
-        Instances of earlier attempts, by their ids in `without`, do not count. EC2 is not asked while it is `idle`.
+        Only an instance with that key pair counts: anyone can put the token, which is a tag, on an instance. Instances
+        of earlier attempts, by their ids in `without`, do not count. EC2 is not asked while `idle` returns True.
 
-        Raises the error of its StateReason when it ended instead (CapacityError for what EC2 finds out late),
-        TransientError past the deadline, Cancelled.
+        Raises the error of the StateReason when the instance ended instead (CapacityError for capacity that EC2 finds
+        missing late), the FatalError of a poll, TransientError past the deadline, Cancelled.
         """
 
         waiter = _Waiter(token, host, key_pair, without, idle)
@@ -109,10 +109,10 @@ class InstancePoll:
                         raise waiter.error
                     if waiter.seen is not None and _runs(waiter.seen, public=public):
                         return waiter.seen
-                    left = waiter.since + deadline_s - time.monotonic()
-                    if left <= 0:
+                    remaining_s = waiter.since + deadline_s - time.monotonic()
+                    if remaining_s <= 0:
                         raise _too_long(waiter, deadline_s)
-                    self._changed.wait(min(left, _LOOK_AT_CANCELLED_S))
+                    self._changed.wait(min(remaining_s, _LOOK_AT_CANCELLED_S))
             finally:
                 self._waiters.remove(waiter)
                 self._changed.notify_all()
@@ -123,9 +123,9 @@ class InstancePoll:
             self._thread.start()
 
     def _look_on(self) -> None:
-        """Look after each interval until nobody waits."""
+        """Poll after each interval until nobody waits."""
         while True:
-            begun = time.monotonic()
+            started = time.monotonic()
             with self._changed:
                 waiting = list(self._waiters)
                 if not waiting:
@@ -135,56 +135,60 @@ class InstancePoll:
             for first in range(0, len(due), BATCH):
                 self._look(due[first : first + BATCH])
             with self._changed:
-                while (left := begun + self._interval_s(begun) - time.monotonic()) > 0:
-                    self._changed.wait(left)
+                while (remaining_s := started + self._interval_s(started) - time.monotonic()) > 0:
+                    self._changed.wait(remaining_s)
 
     def _interval_s(self, last: float) -> float:
-        """From the last look to the next: by who had waited for the shortest time."""
+        """Seconds from the last poll to the next, by the shortest time that any thread has waited."""
         waited_s = min((last - waiter.since for waiter in self._waiters), default=0.0)
         return max(self._every_s, waited_s / PART)
 
     def _look(self, waiting: Sequence[_Waiter]) -> None:
-        """One call for these; what it says, or why it failed, is handed to each, and all are woken."""
-        found: Sequence[Instance] = ()
+        """Poll EC2 once for these waiters, give each the instance or the error, and wake all."""
+        instances: Sequence[Instance] = ()
         error: BenchError | None = None
         try:
             tokens = sorted({waiter.token for waiter in waiting})
-            found = describe(self._api, tokens, hosts=[waiter.host for waiter in waiting])
+            instances = describe(self._api, tokens, hosts=[waiter.host for waiter in waiting])
         except BenchError as caught:
             error = caught
-        except Exception as caught:  # whatever it is, it must not end the thread while others wait for it
+        except Exception as caught:  # no error may end the thread while others wait for it
             error = FatalError(f"watching the instances: {type(caught).__name__}: {caught}")
         with self._changed:
             for waiter in waiting:
                 waiter.error = error
                 if error is None:
-                    waiter.seen = _newest(found, waiter)
+                    waiter.seen = _newest(instances, waiter)
             self._changed.notify_all()
 
 
 def describe(api: Api, tokens: Sequence[str], *, hosts: Sequence[str]) -> Sequence[Instance]:
-    """All instances of these tokens that EC2 shows, also those that ended within the last hour; asked for `hosts`."""
-    where = [exact_filter(f"tag:{TOKEN}", *tokens)]
-    what = "looking at the instances"
-    pages = api.pages("ec2", "describe_instances", "Reservations", Filters=where, what=what, host=hosts)
-    found = [_instance(said) for group in pages for said in group["Instances"]]
-    return [one for one in found if one.token in tokens]
+    """All instances of these tokens that EC2 shows, also those that ended within the last hour; counted for `hosts`."""
+    filters = [exact_filter(f"tag:{TOKEN}", *tokens)]
+    message = "looking at the instances"
+    pages = api.pages("ec2", "describe_instances", "Reservations", Filters=filters, what=message, host=hosts)
+    instances = [_instance(description) for reservation in pages for description in reservation["Instances"]]
+    return [instance for instance in instances if instance.token in tokens]
 
 
 def _runs(seen: Instance, *, public: bool) -> bool:
-    """Whether it runs and has its address. Raises the error of its StateReason when it ended instead."""
+    """Whether the instance runs and has its address. Raises the error of its StateReason when it ended instead."""
     if seen.state == "pending":
         return False
     if seen.state != "running":
-        words = f"the instance {seen.id} did not come to run"
-        raise api_errors.make_error(seen.reason_code or seen.state, seen.reason, words)
+        message = f"the instance {seen.id} did not come to run"
+        raise api_errors.make_error(seen.reason_code or seen.state, seen.reason, message)
     return (seen.public_address if public else seen.address) is not None
 
 
 def _newest(found: Sequence[Instance], waiter: _Waiter) -> Instance | None:
-    named = (waiter.token, waiter.key_pair)
-    ours = [one for one in found if (one.token, one.key_pair) == named and one.id not in waiter.without]
-    return max(ours, key=lambda one: one.launched, default=None)
+    identity = (waiter.token, waiter.key_pair)
+    candidates = [
+        instance
+        for instance in found
+        if (instance.token, instance.key_pair) == identity and instance.id not in waiter.without
+    ]
+    return max(candidates, key=lambda instance: instance.launched, default=None)
 
 
 def _instance(said: Mapping[str, Any]) -> Instance:
@@ -207,14 +211,14 @@ def _instance(said: Mapping[str, Any]) -> Instance:
 
 
 def _too_long(waiter: _Waiter, deadline_s: float) -> BenchError:
-    seen = waiter.seen
+    instance = waiter.seen
     if waiter.error is not None:
         state = f"the last look failed: {waiter.error.message}"
-    elif seen is None:
+    elif instance is None:
         state = "EC2 does not show it"
     else:
-        address = "" if seen.public_address else " without a public address"
-        state = f"it is {seen.state}{address if seen.state == 'running' else ''}"
+        address = "" if instance.public_address else " without a public address"
+        state = f"it is {instance.state}{address if instance.state == 'running' else ''}"
     return TransientError(
         f"the instance of {waiter.token} took longer than {deadline_s:g} s to run: {state}",
         next_step="run it again; `ptp-harness sweep` shows what is left",

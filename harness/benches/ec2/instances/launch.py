@@ -1,6 +1,6 @@
-"""How does one host come to run? Place by place: a stack is brought up, and our own eyes see its instance first.
+"""Launch one host, place by place: bring its stack up, and poll EC2 for the instance, which is faster than Pulumi.
 
-`Launch.run` reads from top to bottom. Before each effect the host's record says what is about to be done.
+`HostLaunch.run` reads from top to bottom. Before each effect the host's record names the next step.
 """
 
 import getpass
@@ -22,14 +22,14 @@ from harness.benches.ec2.market import launch_places, placement_groups
 from harness.benches.ec2.market.launch_places import LaunchPlace
 
 RUNS_WITHIN_S = 300.0
-"""From the request for an instance until it runs: seconds where there is room."""
+"""Deadline from the request for an instance until the instance runs, which takes seconds where EC2 has capacity."""
 
 _LOOK_S = 0.5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LaunchContext:
-    """What all launches of a campaign share."""
+    """The objects that all launches of a campaign share."""
 
     region: Region
     records: LaunchRecords
@@ -42,17 +42,20 @@ class LaunchContext:
 
 @dataclass(slots=True, kw_only=True)
 class HostLaunch:
-    """One host on its way from nothing to running."""
+    """The launch of one host, from nothing to running."""
 
     record: LaunchRecord
     workshop: LaunchContext
     progress: Progress
-    up: Future[StackOutputs] | None = None  # also after `run`: Pulumi learns later than we do that the instance runs
+    up: Future[StackOutputs] | None = None  # may be pending even after `run`: Pulumi sees the instance later
     _news: str = field(default="", init=False)
     _ended: frozenset[str] = field(default=frozenset(), init=False)  # instances of earlier attempts
 
     def run(self) -> LaunchRecord:
-        """Bring the host up: the record with its address. Raises BenchError; the record then tells what was made."""
+        """Bring the host up and return its record with the address.
+
+        Raises BenchError; the record then tells what was made.
+        """
         region, failures = self.workshop.region, []
         info = region.info(self.record.instance_type)
         for place in region.attempts(info):
@@ -64,17 +67,17 @@ class HostLaunch:
                 self.progress(f"{place}: {error.message}")
                 failures.append((place, error))
                 token = self.record.token
-                tried = instance_poll.describe(region.api, [str(token)], hosts=[token.host])
-                self._ended = frozenset(one.id for one in tried)
+                instances = instance_poll.describe(region.api, [str(token)], hosts=[token.host])
+                self._ended = frozenset(instance.id for instance in instances)
         raise launch_places.combine_failures(info.name, failures)
 
     def _try(self, place: LaunchPlace) -> LaunchRecord:
-        """One place. Whatever this attempt leaves, the stack holds it, and the next `up` replaces it."""
-        region, wishes = self.workshop.region, self.workshop.region.wishes
+        """Try one place. The stack holds all resources that the attempt leaves, and the next `up` replaces them."""
+        region, options = self.workshop.region, self.workshop.region.wishes
         decision = region.decision(place.instance_type)
         image = region.image(region.info(place.instance_type).architecture)
-        known = {"launched_type": place.instance_type, "zone": place.zone, "image": image.ami, "user": image.user}
-        self._note(f"launching {place}", **known)
+        facts = {"launched_type": place.instance_type, "zone": place.zone, "image": image.ami, "user": image.user}
+        self._note(f"launching {place}", **facts)
         token = self.record.token
         settings = StackSettings(
             instance_type=place.instance_type,
@@ -84,52 +87,52 @@ class HostLaunch:
             image=image.ami,
             user=image.user,
             placement=decision.setting,
-            access=wishes.access,
+            access=options.access,
             controller_cidr=self.workshop.controller_cidr,
-            instance_profile=wishes.instance_profile,
+            instance_profile=options.instance_profile,
             public_key=self.workshop.identity.public_key,
             host_key=self.workshop.identity.first_host_key(token),
-            market=wishes.market,
-            lease_s=wishes.lease_s,
+            market=options.market,
+            lease_s=options.lease_s,
             expires=self.record.expires_utc,
             run=token.run,
             host=token.host,
             token=str(token),
-            owner=wishes.owner or getpass.getuser(),
-            volume_gib=max(wishes.volume_gib, image.volume_gib or 0),
+            owner=options.owner or getpass.getuser(),
+            volume_gib=max(options.volume_gib, image.volume_gib or 0),
             resource_name=self.record.resource_name,
         )
-        seen = self._bring_up(settings)
+        instance = self._bring_up(settings)
         return self._note(
             "runs",
-            instance_id=seen.id,
-            volume_ids=seen.volumes,
-            address=seen.public_address if wishes.access == "ssh" else seen.address,
-            zone=seen.zone or place.zone,
-            placement=placement_groups.observed_placement(decision, seen.placement_group),
+            instance_id=instance.id,
+            volume_ids=instance.volumes,
+            address=instance.public_address if options.access == "ssh" else instance.address,
+            zone=instance.zone or place.zone,
+            placement=placement_groups.observed_placement(decision, instance.placement_group),
         )
 
     def _bring_up(self, settings: StackSettings) -> Instance:
-        """The running instance: as soon as EC2 shows it, which is before Pulumi looks again.
+        """Bring the stack up, and return the instance as soon as EC2 shows it running, before Pulumi looks again.
 
-        Nobody looks for it before the engine asks for it: until then it may wait for room, or for other hosts. And
-        nobody does once the engine was refused something, which it takes a while to say as a whole.
+        The poll begins when the engine requests the instance: before that, the engine may wait for memory or for other
+        hosts. The poll pauses once the engine has an error, which the engine needs some time to report in full.
         """
-        shop, name = self.workshop, self.record.stack
-        stop, asked, refused = threading.Event(), threading.Event(), threading.Event()
+        context, stack = self.workshop, self.record.stack
+        stop, requested, refused = threading.Event(), threading.Event(), threading.Event()
 
         def hear(due: bool) -> None:
-            (asked if due else refused).set()
+            (requested if due else refused).set()
 
         def ended(_: object) -> None:
-            asked.set()
+            requested.set()
             refused.clear()
 
-        self.up = shop.threads.submit(shop.engine.up, name, settings, self._hear, stop.is_set, hear)
+        self.up = context.threads.submit(context.engine.up, stack, settings, self._hear, stop.is_set, hear)
         self.up.add_done_callback(ended)
-        eyes = shop.threads.submit(
+        poll = context.threads.submit(
             self._look_for,
-            asked,
+            requested,
             settings.token,
             host=settings.host,
             key_pair=self.record.resource_name or "",
@@ -140,17 +143,17 @@ class HostLaunch:
             idle=refused.is_set,
         )
         try:
-            while not eyes.done():
-                waiting: list[Future[Any]] = [eyes, *([] if self.up.done() else [self.up])]
+            while not poll.done():
+                waiting: list[Future[Any]] = [poll, *([] if self.up.done() else [self.up])]
                 wait(waiting, timeout=_LOOK_S, return_when=FIRST_COMPLETED)
                 self.progress(self._news)
                 if self.up.done() and (error := self.up.exception()) is not None:
                     raise _in_our_words(error, settings)
-            return eyes.result()
+            return poll.result()
         except BaseException:
             stop.set()
-            both: list[Future[Any]] = [eyes, self.up]
-            wait(both)
+            pending: list[Future[Any]] = [poll, self.up]
+            wait(pending)
             raise
 
     def _look_for(self, asked: threading.Event, token: str, *, cancelled: threading.Event, **more: Any) -> Instance:
@@ -160,7 +163,7 @@ class HostLaunch:
         return self.workshop.watch.running(token, cancelled=cancelled, **more)
 
     def _hear(self, words: str) -> None:
-        """News from the engine's thread; told by ours, which may be stopped by it."""
+        """Store a message from the engine's thread. The launch's thread reports it, which may stop the launch."""
         self._news = words
 
     def _note(self, intent: str, **changes: object) -> LaunchRecord:
@@ -170,8 +173,8 @@ class HostLaunch:
 
 
 def _in_our_words(error: BaseException, settings: StackSettings) -> BaseException:
-    """What the engine's failure means for the campaign: by the code of EC2 in what a resource's events say."""
+    """Translate an engine's failure for the campaign, by EC2's code in the events of a resource."""
     if not isinstance(error, EngineError):
         return error
-    what = f"{settings.instance_type} in {settings.zone}"
-    return error.cause(what) or BenchError(f"{what}: {error.message}", next_step=error.next_step)
+    place = f"{settings.instance_type} in {settings.zone}"
+    return error.cause(place) or BenchError(f"{place}: {error.message}", next_step=error.next_step)

@@ -1,4 +1,4 @@
-"""What was made for a host, and where? A folder for each with a record that is written before each effect."""
+"""Record what was made for a host, and where: a folder per host with a record that is written before each effect."""
 
 import json
 import shutil
@@ -17,20 +17,20 @@ _SCHEMA = 1
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LaunchRecord:
-    """One host in EC2. `intent` is what was about to be done when it was written; absent parts are not known yet."""
+    """A host in EC2. `intent` is the step that was next when the record was written; unknown parts are None."""
 
     token: Token
-    instance_type: str  # as asked for
+    instance_type: str  # the requested type
     folder: Path
     region: str
     stack: str
     intent: str
     created_utc: str
     expires_utc: str
-    launched_type: str | None = None  # another size, where the campaign allowed that
-    resource_name: str | None = None  # the signed name of what is made; not in the records of early versions
+    launched_type: str | None = None  # perhaps another size, where the campaign allows that
+    resource_name: str | None = None  # the signed name of the host's resources; None in records of early versions
     instance_id: str | None = None
-    volume_ids: tuple[str, ...] = ()  # the disks that go with the instance
+    volume_ids: tuple[str, ...] = ()  # the disks that are deleted with the instance
     address: str | None = None
     zone: str | None = None
     image: str | None = None
@@ -41,12 +41,12 @@ class LaunchRecord:
 
     @property
     def begun(self) -> bool:
-        """Whether a stack of it may be there: the record says what is launched before anything is made."""
+        """Whether a stack of the host may exist: the record gets `launched_type` before anything is made."""
         return self.launched_type is not None
 
 
 class LaunchRecords:
-    """The folders of all hosts of one state directory."""
+    """The folders of all hosts of a state directory."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
@@ -58,7 +58,7 @@ class LaunchRecords:
         return self.root / token.slug
 
     def write(self, record: LaunchRecord, **changes: Any) -> LaunchRecord:
-        """Replace the record on disk by the changed one, whole or not at all. Raises SetupError."""
+        """Replace the record on disk by the changed one, completely or not at all. Raises SetupError."""
         changed = replace(record, **changes)
         document = asdict(changed) | {"schema": _SCHEMA, "folder": str(changed.folder)}
         EvidenceFolder.create(self.root)
@@ -66,31 +66,31 @@ class LaunchRecords:
         return changed
 
     def find(self, token: Token) -> LaunchRecord | None:
-        """The record of that token, if it is there and whole."""
-        found = read(self.folder(token))
-        return found if found is not None and found.token == token else None
+        """The record of that token; None when it is missing or unreadable."""
+        record = read(self.folder(token))
+        return record if record is not None and record.token == token else None
 
     def all(self) -> list[LaunchRecord]:
-        """Every whole record, oldest first."""
+        """Every readable record, oldest first."""
         folders = self.root.iterdir() if self.root.is_dir() else ()
-        found = (read(folder) for folder in folders)
-        return sorted((record for record in found if record is not None), key=lambda record: record.created_utc)
+        records = (read(folder) for folder in folders)
+        return sorted((record for record in records if record is not None), key=lambda record: record.created_utc)
 
     def forget(self, record: LaunchRecord) -> None:
-        """Delete the folder: nothing of the host is left."""
+        """Delete the folder of a host of which nothing is left."""
         shutil.rmtree(record.folder, ignore_errors=True)
 
 
 def read(folder: Path) -> LaunchRecord | None:
-    """The record in a folder, or None when there is none that can be read."""
+    """The record in a folder; None when there is no readable one."""
     try:
         document = json.loads((folder / _FILE).read_text())
         if document.pop("schema") != _SCHEMA:
             return None
         parts = {"token": Token, "placement": Placement, "claim": Claim}
-        made = {name: _made(kind, document.pop(name)) for name, kind in parts.items()}
-        made["volume_ids"] = tuple(document.pop("volume_ids", ()))
-        return LaunchRecord(**document | made | {"folder": Path(document["folder"])})
+        objects = {name: _made(kind, document.pop(name)) for name, kind in parts.items()}
+        objects["volume_ids"] = tuple(document.pop("volume_ids", ()))
+        return LaunchRecord(**document | objects | {"folder": Path(document["folder"])})
     except (OSError, ValueError, TypeError, KeyError, AttributeError):
         return None
 

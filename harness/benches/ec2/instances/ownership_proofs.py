@@ -1,7 +1,7 @@
-"""Which of what carries our tags in EC2 is proven to be ours? By its signed name, its signed id, or our records.
+"""Decide which of the tagged resources in EC2 are proven to be ours: by signed name, by signed id, or by our records.
 
-A volume has neither a name nor a signature. It is ours when it was to be deleted with an instance that is proven to be
-ours, which is noted while that instance is there. A snapshot is ours as its image is, while that is there.
+A volume has neither a name nor a signature. A volume is ours if EC2 was to delete it with an instance that is proven to
+be ours, which is noted while that instance exists. A snapshot is ours if its image is, which is noted in the same way.
 """
 
 import datetime
@@ -16,44 +16,45 @@ from harness.model.ownership import DescribedResource, Removal, RunState, Signer
 
 
 class OwnershipProofs:
-    """What one state directory can prove. Threads share it."""
+    """The proofs of one state directory. Threads share it."""
 
     def __init__(self, signer: Signer, records: LaunchRecords) -> None:
         self.signer = signer
         self._records = records
-        self._parts: dict[str, set[str]] = {}  # by token: disks of instances and images that were proven
+        self._parts: dict[str, set[str]] = {}  # by token: disks of proven instances and images
         self._lock = threading.Lock()
 
     def resources(self, orphans: Sequence[TaggedResource], region: str) -> list[Resource]:
-        """The same, each with what is missing for its proof, and how a person removes it in that case."""
+        """Convert to Resources. An unproven resource gets the reason, and the command by which a person removes it."""
         recorded = self._recorded()
-        for one in orphans:
-            if one.parts and self._why_not_ours(one, recorded) is None:
+        for orphan in orphans:
+            if orphan.parts and self._why_not_ours(orphan, recorded) is None:
                 with self._lock:
-                    self._parts.setdefault(one.token, set()).update(one.parts)
+                    self._parts.setdefault(orphan.token, set()).update(orphan.parts)
         recorded = self._recorded()
-        return [_resource(one, region, self._why_not_ours(one, recorded)) for one in orphans]
+        return [_resource(orphan, region, self._why_not_ours(orphan, recorded)) for orphan in orphans]
 
     def ours(self, orphans: Sequence[TaggedResource], region: str) -> list[TaggedResource]:
-        """Those that a release of their token may end."""
+        """The resources that a release of their token may remove."""
         now = datetime.datetime.now(datetime.UTC)
-        decided = [
-            ownership.decide_removal(one, RunState.RELEASED, now=now).removal for one in self.resources(orphans, region)
+        removals = [
+            ownership.decide_removal(resource, RunState.RELEASED, now=now).removal
+            for resource in self.resources(orphans, region)
         ]
-        return [one for one, removal in zip(orphans, decided, strict=True) if removal is Removal.END]
+        return [resource for resource, removal in zip(orphans, removals, strict=True) if removal is Removal.END]
 
     def _why_not_ours(self, orphan: TaggedResource, recorded: Mapping[str, set[str]]) -> str | None:
         tagged = DescribedResource(kind=orphan.kind, ident=orphan.ident, tags=orphan.tags, given_name=orphan.given_name)
         return ownership.why_not_ours(tagged, self.signer, recorded)
 
     def _recorded(self) -> dict[str, set[str]]:
-        """Ids and names by token: of our records, and of the disks that were seen."""
+        """Ids and names by token: from the launch records, and of the disks noted before."""
         with self._lock:
-            found = {token: set(parts) for token, parts in self._parts.items()}
+            names_by_token = {token: set(parts) for token, parts in self._parts.items()}
         for record in self._records.all():
             names = (record.instance_id, record.resource_name, *record.volume_ids)
-            found.setdefault(str(record.token), set()).update(name for name in names if name)
-        return found
+            names_by_token.setdefault(str(record.token), set()).update(name for name in names if name)
+        return names_by_token
 
 
 def _resource(orphan: TaggedResource, region: str, why: str | None) -> Resource:

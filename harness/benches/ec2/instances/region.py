@@ -1,4 +1,4 @@
-"""What does a campaign know of its Region? Asked once, before anything is made, and the same for all hosts."""
+"""The facts that a campaign needs about its Region: read once, before anything is made, and the same for all hosts."""
 
 import threading
 from collections.abc import Iterator, Mapping, Sequence
@@ -19,7 +19,7 @@ from harness.model.ownership import NOBODY, Signer
 
 
 class Region:
-    """One Region and what a campaign wants there. Threads share it."""
+    """A Region and a campaign's options for it. Threads share it."""
 
     def __init__(self, api: Api, wishes: CloudOptions, cache_dir: Path, signer: Signer = NOBODY) -> None:
         self.api, self.wishes = api, wishes
@@ -29,14 +29,14 @@ class Region:
 
     @cached_property
     def catalogue(self) -> Catalogue:
-        """What the Region offers, not older than a day."""
+        """The types that the Region offers, not older than a day."""
         return catalogue.load(self.api, self._cache_dir)
 
     @cached_property
     def subnets(self) -> Mapping[str, Subnet]:
         """A subnet per zone in which hosts can be reached. Raises RequestError."""
-        found = networks.load(self.api, self.wishes.subnet)
-        return networks.usable_subnets(found, access=self.wishes.access, zones=self.wishes.zones)
+        subnets = networks.load(self.api, self.wishes.subnet)
+        return networks.usable_subnets(subnets, access=self.wishes.access, zones=self.wishes.zones)
 
     @cached_property
     def groups(self) -> Mapping[str, PlacementGroup]:
@@ -45,13 +45,13 @@ class Region:
 
     @cached_property
     def prices(self) -> Mapping[str, float]:
-        """USD per hour by type, as far as it was asked lately; see prices.kept."""
+        """USD per hour by type, from recently cached prices only; see prices.cached."""
         return prices.cached(self.api, self._cache_dir, market=self.wishes.market)
 
     def check(self, types: Sequence[str]) -> None:
-        """Ask for all that hosts of these types will need. Raises RequestError and BenchError for what cannot be.
+        """Read everything that hosts of these types need. Raises RequestError and BenchError for impossible options.
 
-        A type that no zone of ours offers is no mistake here: it gets its own verdict.
+        A type that none of the campaign's zones offers is not an error here: it gets a verdict of its own.
         """
         with self._lock:
             infos = [self.info(name) for name in types if name in self.catalogue.types]
@@ -61,27 +61,27 @@ class Region:
             assert self.subnets
 
     def info(self, instance_type: str) -> TypeInfo:
-        """Raises NotOfferedError for a type that the Region has not."""
+        """The facts of a type. Raises NotOfferedError for a type that the Region does not offer."""
         with self._lock:
-            found = self.catalogue.types.get(instance_type)
-        if found is None:
+            info = self.catalogue.types.get(instance_type)
+        if info is None:
             raise NotOfferedError(
                 f"{self.api.region} does not offer {instance_type}",
                 next_step=f"`ptp-harness types --region {self.api.region}` lists what it has",
             )
-        return found
+        return info
 
     def image(self, architecture: str) -> BootImage:
         """The image for an architecture. Raises RequestError, BenchError."""
         return self._images.of(self.wishes.image, architecture, self.wishes.user)
 
     def decision(self, instance_type: str) -> GroupDecision:
-        """Which placement group a host goes into."""
+        """The decision which placement group a host joins."""
         with self._lock:
             return placement_groups.decide_placement(self.wishes.placement, self.api.region, instance_type, self.groups)
 
     def attempts(self, info: TypeInfo) -> Iterator[LaunchPlace]:
-        """Where to try, in order. Raises NotOfferedError before the first."""
+        """The places to try, in order. Raises NotOfferedError before the first."""
         with self._lock:
             types, subnets = self.catalogue.types, self.subnets
         return launch_places.list_attempts(

@@ -1,1 +1,1 @@
-"""What a Region offers: types, prices, zones, placement groups."""
+"""The offers of a Region: types, prices, zones, placement groups."""

@@ -1,4 +1,4 @@
-"""Which instance types does a Region offer, and what does the API claim about each one's clock?"""
+"""List the instance types that a Region offers, with the API's claim about each type's clock."""
 
 import datetime
 from collections import defaultdict
@@ -19,58 +19,58 @@ from harness.model.cloud import TypeInfo
 __all__ = ["MAX_AGE_S", "Catalogue", "TypeInfo", "load"]
 
 MAX_AGE_S = 86_400.0
-"""New types and claims come by weeks, not by hours."""
+"""The age limit of a cached list: new types and claims appear within weeks, not within hours."""
 
 SOURCE = "DescribeInstanceTypes"
 ARCHITECTURES = ("x86_64", "arm64")
-"""Those of our images. A type with none of them (Macs) is left out."""
+"""The architectures of our images. Types with other architectures (Macs) are left out."""
 
-_PER_CALL = 100  # the most that DescribeInstanceTypes answers at once
-_PER_PAGE = 1000  # ... and DescribeInstanceTypeOfferings
+_PER_CALL = 100  # the page limit of DescribeInstanceTypes
+_PER_PAGE = 1000  # the page limit of DescribeInstanceTypeOfferings
 _AT_ONCE = 4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Catalogue:
-    """What a Region offers, ordered by family and size. `taken` is when the API said so."""
+    """The types that a Region offers, ordered by family and size. `taken` is the time of the API's answer."""
 
     region: str
     taken: datetime.datetime
     types: Mapping[str, TypeInfo]
 
     def claim(self, name: str) -> Claim | None:
-        """What the API claims about a type's clock; None where it says nothing."""
+        """The API's claim about a type's clock; None where the API claims nothing."""
         phc = self.types[name].phc if name in self.types else None
         return None if phc is None else Claim(phc_supported=phc, source=SOURCE, date=self.taken.date().isoformat())
 
 
 def load(api: Api, cache_dir: Path, *, offline: bool = False, max_age_s: float = MAX_AGE_S) -> Catalogue:
-    """What the API's Region offers: as kept, while that is not older than `max_age_s`, else asked and kept.
+    """The types of the API's Region: cached ones if not older than `max_age_s`, else from AWS, which renews the cache.
 
-    `offline` asks nothing, however old. Raises RequestError when nothing was kept then, SetupError when AWS cannot be
-    asked or offers nothing.
+    With `offline`, AWS is not asked, and the cache may have any age. Raises RequestError when the cache is then empty,
+    SetupError when AWS cannot be asked or offers nothing.
     """
     path = answer_cache.cache_file(cache_dir, "types", api.region, api.endpoint("ec2"))
-    kept = answer_cache.read(path)
-    if offline and kept is None:
+    cached = answer_cache.read(path)
+    if offline and cached is None:
         raise RequestError(
             f"no list of the types of {api.region} has been kept here",
             next_step=f"once without --offline: `ptp-harness types --region {api.region}` keeps one",
         )
-    if kept is not None and (offline or kept.age_s() < max_age_s):
-        return _catalogue(api.region, kept)
+    if cached is not None and (offline or cached.age_s() < max_age_s):
+        return _catalogue(api.region, cached)
     try:
         offered = _offered(api)
-        found = list(_described(api, sorted(offered)))
+        descriptions = list(_described(api, sorted(offered)))
     except BenchError as error:
-        older = f"; --offline shows the list of {kept.taken:%Y-%m-%d}" if kept else ""
+        remedy = f"; --offline shows the list of {cached.taken:%Y-%m-%d}" if cached else ""
         raise SetupError(
-            f"cannot ask for the types of {api.region}: {error.message}", next_step=error.next_step + older
+            f"cannot ask for the types of {api.region}: {error.message}", next_step=error.next_step + remedy
         ) from error
-    types = [_type(said, offered[said["InstanceType"]]) for said in found]
+    types = [_type(description, offered[description["InstanceType"]]) for description in descriptions]
     if not types:
         raise SetupError(f"{api.region} offers no instance types", next_step="is the Region's name right?")
-    return _catalogue(api.region, answer_cache.write(path, [asdict(one) for one in types if one is not None]))
+    return _catalogue(api.region, answer_cache.write(path, [asdict(info) for info in types if info is not None]))
 
 
 def _offered(api: Api) -> Mapping[str, tuple[str, ...]]:
@@ -85,29 +85,29 @@ def _offered(api: Api) -> Mapping[str, tuple[str, ...]]:
         MaxResults=_PER_PAGE,
     ):
         zones[offer["InstanceType"]].add(offer["Location"])
-    return {name: tuple(sorted(where)) for name, where in zones.items()}
+    return {name: tuple(sorted(locations)) for name, locations in zones.items()}
 
 
 def _described(api: Api, names: Sequence[str]) -> Iterable[Any]:
-    """What the API says of each type, some hundreds at a time: by name a page does not wait for the one before it."""
+    """Describe the types, 100 per call. Calls by name can run in parallel: no page waits for the one before it."""
 
-    def some(start: int) -> list[Any]:
-        wanted = [exact_filter("instance-type", *names[start : start + _PER_CALL])]
-        what = "describing instance types"
+    def describe_batch(start: int) -> list[Any]:
+        filters = [exact_filter("instance-type", *names[start : start + _PER_CALL])]
+        message = "describing instance types"
         pages = api.pages(
-            "ec2", "describe_instance_types", "InstanceTypes", what=what, Filters=wanted, MaxResults=_PER_CALL
+            "ec2", "describe_instance_types", "InstanceTypes", what=message, Filters=filters, MaxResults=_PER_CALL
         )
         return list(pages)
 
     with ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="types") as pool:
-        for page in pool.map(some, range(0, len(names), _PER_CALL)):
+        for page in pool.map(describe_batch, range(0, len(names), _PER_CALL)):
             yield from page
 
 
 def _type(said: Mapping[str, Any], zones: tuple[str, ...]) -> TypeInfo | None:
-    """One type in our words; None for one that no image of ours can run on."""
-    offers = said.get("ProcessorInfo", {}).get("SupportedArchitectures", ())
-    architecture = next((one for one in ARCHITECTURES if one in offers), None)
+    """Convert a type's description; None for a type that none of our images can run on."""
+    supported = said.get("ProcessorInfo", {}).get("SupportedArchitectures", ())
+    architecture = next((name for name in ARCHITECTURES if name in supported), None)
     if architecture is None:
         return None
     name: str = said["InstanceType"]
@@ -119,7 +119,7 @@ def _type(said: Mapping[str, Any], zones: tuple[str, ...]) -> TypeInfo | None:
         architecture=architecture,
         vcpus=said["VCpuInfo"]["DefaultVCpus"],
         memory_mib=said["MemoryInfo"]["SizeInMiB"],
-        phc={"supported": True, "unsupported": False}.get(said.get("PhcSupport", "")),  # older models say nothing
+        phc={"supported": True, "unsupported": False}.get(said.get("PhcSupport", "")),  # older models do not say
         ena=said.get("NetworkInfo", {}).get("EnaSupport", "unknown"),
         zones=zones,
         price_per_hour_usd=None,
@@ -129,6 +129,6 @@ def _type(said: Mapping[str, Any], zones: tuple[str, ...]) -> TypeInfo | None:
 
 
 def _catalogue(region: str, kept: CachedAnswer) -> Catalogue:
-    found = [TypeInfo(**{**one, "zones": tuple(one["zones"])}) for one in kept.content]
-    ordered = sorted(found, key=lambda one: (one.family, one.vcpus, one.memory_mib, one.name))
-    return Catalogue(region=region, taken=kept.taken, types={one.name: one for one in ordered})
+    infos = [TypeInfo(**{**entry, "zones": tuple(entry["zones"])}) for entry in kept.content]
+    ordered = sorted(infos, key=lambda info: (info.family, info.vcpus, info.memory_mib, info.name))
+    return Catalogue(region=region, taken=kept.taken, types={info.name: info for info in ordered})

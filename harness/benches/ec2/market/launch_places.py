@@ -1,4 +1,4 @@
-"""Where is a host tried, in which order, and when is there no room for it? Pure decisions."""
+"""Decide where to try a host, in which order, and when there is no capacity for it. Pure decisions."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from harness.model.cloud import TypeInfo
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LaunchPlace:
-    """One attempt: this type in this zone's subnet."""
+    """A place to try: a type in the subnet of a zone."""
 
     instance_type: str
     zone: str
@@ -22,30 +22,32 @@ class LaunchPlace:
 
 
 def order_zones(offered: Sequence[str], subnets: Mapping[str, Subnet], zones: Sequence[str] = ()) -> Sequence[str]:
-    """The zones that offer a type and have a subnet of ours: as the campaign lists them, else by their names."""
-    there = set(offered) & set(subnets)
-    return [zone for zone in zones if zone in there] if zones else sorted(there)
+    """The zones that offer a type and have a subnet of ours, in the campaign's order, else sorted by name."""
+    usable = set(offered) & set(subnets)
+    return [zone for zone in zones if zone in usable] if zones else sorted(usable)
 
 
 def list_places(wanted: TypeInfo, subnets: Mapping[str, Subnet], zones: Sequence[str] = ()) -> Sequence[LaunchPlace]:
-    """Every place of one type, in order. Raises NotOfferedError when there is none."""
-    found = order_zones(wanted.zones, subnets, zones)
-    if not found:
-        asked = ", ".join(zones or sorted(subnets))
-        offers = f"; {', '.join(sorted(wanted.zones))} do" if wanted.zones else ""
+    """Every place of a type, in order. Raises NotOfferedError when there is none."""
+    usable_zones = order_zones(wanted.zones, subnets, zones)
+    if not usable_zones:
+        searched = ", ".join(zones or sorted(subnets))
+        hint = f"; {', '.join(sorted(wanted.zones))} do" if wanted.zones else ""
         raise NotOfferedError(
-            f"{asked} does not offer {wanted.name}{offers}",
+            f"{searched} does not offer {wanted.name}{hint}",
             next_step="mend `zones:` or `subnet:`" if wanted.zones else "`ptp-harness types` lists what the Region has",
         )
-    return [LaunchPlace(instance_type=wanted.name, zone=zone, subnet=subnets[zone].id) for zone in found]
+    return [LaunchPlace(instance_type=wanted.name, zone=zone, subnet=subnets[zone].id) for zone in usable_zones]
 
 
 def sibling_types(wanted: TypeInfo, types: Mapping[str, TypeInfo]) -> Sequence[TypeInfo]:
-    """Other sizes of the family, the nearest in vCPUs first, of two as near the smaller. Metal is no other size."""
-    others = [
-        one for one in types.values() if one.family == wanted.family and one.name != wanted.name and not one.bare_metal
+    """Other sizes of the family: nearest number of vCPUs first, the smaller of two equally near first, not metal."""
+    siblings = [
+        info
+        for info in types.values()
+        if info.family == wanted.family and info.name != wanted.name and not info.bare_metal
     ]
-    return sorted(others, key=lambda one: (_doublings(one, wanted), one.vcpus, one.name))
+    return sorted(siblings, key=lambda info: (_doublings(info, wanted), info.vcpus, info.name))
 
 
 def _doublings(one: TypeInfo, other: TypeInfo) -> float:
@@ -61,29 +63,29 @@ def list_attempts(
     zones: Sequence[str] = (),
     other_sizes: bool = False,
 ) -> Iterator[LaunchPlace]:
-    """Zone by zone, then the same of other sizes of the family where the campaign allows that.
+    """The places to try: every zone of the type, then of other sizes of the family where the campaign allows that.
 
-    Raises NotOfferedError, before the first, when the type itself is offered nowhere here.
+    Raises NotOfferedError, before the first place, when no zone here offers the type itself.
     """
     yield from list_places(wanted, subnets, zones)
-    for other in sibling_types(wanted, types) if other_sizes else ():
-        for zone in order_zones(other.zones, subnets, zones):
-            yield LaunchPlace(instance_type=other.name, zone=zone, subnet=subnets[zone].id)
+    for sibling in sibling_types(wanted, types) if other_sizes else ():
+        for zone in order_zones(sibling.zones, subnets, zones):
+            yield LaunchPlace(instance_type=sibling.name, zone=zone, subnet=subnets[zone].id)
 
 
 def may_try_elsewhere(error: BenchError) -> bool:
-    """Whether another place may do better. A quota, a missing permission or a wrong setting is the same everywhere."""
+    """Whether another place may succeed. A quota, a missing permission or a wrong setting is the same everywhere."""
     return isinstance(error, CapacityError | PlaceError | NotOfferedError)
 
 
 def combine_failures(wanted: str, failures: Sequence[tuple[LaunchPlace, BenchError]]) -> BenchError:
-    """The one error of all that was tried: "no capacity" as soon as one place had no room, else the last refusal."""
-    tried = ", ".join(str(place) for place, _ in failures)
-    full = [error for _, error in failures if isinstance(error, CapacityError)]
-    if full:
+    """Combine the failures of all places: "no capacity" if any place had no capacity, else the last refusal."""
+    places = ", ".join(str(place) for place, _ in failures)
+    capacity_errors = [error for _, error in failures if isinstance(error, CapacityError)]
+    if capacity_errors:
         return CapacityError(
-            f"no capacity for {wanted}: tried {tried}; EC2's last words: {full[-1].message}",
-            next_step=full[-1].next_step,
+            f"no capacity for {wanted}: tried {places}; EC2's last words: {capacity_errors[-1].message}",
+            next_step=capacity_errors[-1].next_step,
         )
     last = failures[-1][1]
-    return type(last)(f"no place for {wanted}: tried {tried}; {last.message}", next_step=last.next_step)
+    return type(last)(f"no place for {wanted}: tried {places}; {last.message}", next_step=last.next_step)

@@ -1,4 +1,4 @@
-"""A Region's types with their prices, and how old both are."""
+"""Load a Region's types with their prices, and tell how old both are."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +12,7 @@ from harness.benches.ec2.market.prices import Prices
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Listing:
-    """The catalogue has the prices in it; `ages` are two lines for people."""
+    """The types with their prices. The prices are in the catalogue too; `ages` are two lines for people."""
 
     catalogue: Catalogue
     prices: Prices
@@ -22,14 +22,18 @@ class Listing:
 def load(
     api: Api, cache_dir: Path, *, market: str = "on-demand", offline: bool = False, refresh: bool = False
 ) -> Listing:
-    """As kept while not too old, else asked; `refresh` asks anew, `offline` asks nobody.
+    """Load from the cache if recent enough, else from AWS. `refresh` always asks AWS, `offline` never does.
 
-    Raises RequestError or SetupError where there is no catalogue; without prices it goes on.
+    Raises RequestError or SetupError when there is no catalogue; missing prices raise nothing.
     """
     types_age_s = 0.0 if refresh else catalogue.MAX_AGE_S
-    found = catalogue.load(api, cache_dir, offline=offline, max_age_s=types_age_s)
-    known = prices.load(api, cache_dir, market=market, offline=offline, max_age_s=0.0 if refresh else None)
-    return Listing(catalogue=prices.with_prices(found, known), prices=known, ages=(_of_types(found), _of_prices(known)))
+    types = catalogue.load(api, cache_dir, offline=offline, max_age_s=types_age_s)
+    loaded_prices = prices.load(api, cache_dir, market=market, offline=offline, max_age_s=0.0 if refresh else None)
+    return Listing(
+        catalogue=prices.with_prices(types, loaded_prices),
+        prices=loaded_prices,
+        ages=(_of_types(types), _of_prices(loaded_prices)),
+    )
 
 
 def _of_types(found: Catalogue) -> str:
@@ -38,5 +42,5 @@ def _of_types(found: Catalogue) -> str:
 
 def _of_prices(known: Prices) -> str:
     when = f" as of {known.taken:%Y-%m-%d %H:%M} UTC, {answer_cache.age_text(known.taken)} ago" if known.taken else ""
-    words = f"{known.market} prices{when}" if when else f"{known.market} prices unknown"
-    return words + (f": {known.why_unknown}" if known.why_unknown else "")
+    text = f"{known.market} prices{when}" if when else f"{known.market} prices unknown"
+    return text + (f": {known.why_unknown}" if known.why_unknown else "")

@@ -1,4 +1,4 @@
-"""Which Regions and types are known here without asking anybody? From the lists that `types` and campaigns kept."""
+"""Read the known Regions and types from the cached lists of `types` and of campaigns, without asking AWS."""
 
 import os
 import re
@@ -14,27 +14,30 @@ _REGION = re.compile(r"types-(?P<region>[a-z0-9-]+)(@.*)?\.json")
 
 
 def regions(cache_dir: Path, environ: Mapping[str, str] = os.environ) -> list[tuple[str, str]]:
-    """Each Region with the age of its list, the newest first."""
-    found = sorted(_lists(cache_dir, environ), key=lambda one: one[1].taken, reverse=True)
-    return [(region, f"types as of {answer_cache.age_text(kept.taken)} ago") for region, kept in found]
+    """Each Region with the age of its list, newest first."""
+    lists = sorted(_lists(cache_dir, environ), key=lambda entry: entry[1].taken, reverse=True)
+    return [(region, f"types as of {answer_cache.age_text(cached.taken)} ago") for region, cached in lists]
 
 
 def types(cache_dir: Path, region: str | None, environ: Mapping[str, str] = os.environ) -> list[tuple[str, str]]:
-    """Each type of a Region with a line about it: of the environment's, or of the newest list, where none is named."""
+    """Each type of a Region with a line about it.
+
+    Without `region`: the types of the environment's Region, else of the newest list.
+    """
     lists = dict(_lists(cache_dir, environ))
-    named = region or environ.get("AWS_REGION") or environ.get("AWS_DEFAULT_REGION")
-    if named is None and lists:
-        named = max(lists, key=lambda name: lists[name].taken)
-    if named not in lists:
+    chosen = region or environ.get("AWS_REGION") or environ.get("AWS_DEFAULT_REGION")
+    if chosen is None and lists:
+        chosen = max(lists, key=lambda name: lists[name].taken)
+    if chosen not in lists:
         return []
     try:
-        return [(one["name"], _about(one)) for one in lists[named].content]
-    except (KeyError, TypeError):  # of another version
+        return [(info["name"], _about(info)) for info in lists[chosen].content]
+    except (KeyError, TypeError):  # a list in another version's format
         return []
 
 
 def families(cache_dir: Path, region: str | None, environ: Mapping[str, str] = os.environ) -> list[tuple[str, str]]:
-    """Each family of that list, with how many sizes it has."""
+    """Each family of that list, with the number of its sizes."""
     names = [name.partition(".")[0] for name, _ in types(cache_dir, region, environ)]
     return [(name, f"{names.count(name)} sizes") for name in dict.fromkeys(names)]
 
@@ -45,13 +48,13 @@ def _about(one: Mapping[str, Any]) -> str:
 
 
 def _lists(cache_dir: Path, environ: Mapping[str, str]) -> Iterator[tuple[str, CachedAnswer]]:
-    """What was kept of the endpoint that would be asked now."""
+    """The cached lists of the endpoint that would be asked now."""
     endpoint = environ.get("AWS_ENDPOINT_URL_EC2") or environ.get("AWS_ENDPOINT_URL") or _AWS
     for path in sorted((cache_dir / "ec2").glob("types-*.json")):
-        if (named := _REGION.fullmatch(path.name)) is None:
+        if (match := _REGION.fullmatch(path.name)) is None:
             continue
-        region = named["region"]
+        region = match["region"]
         if path != answer_cache.cache_file(cache_dir, "types", region, endpoint.format(region)):
             continue
-        if (kept := answer_cache.read(path)) is not None:
-            yield region, kept
+        if (cached := answer_cache.read(path)) is not None:
+            yield region, cached

@@ -1,6 +1,6 @@
-"""Which placement group does a host go into, and does it stand where EC2 gives a precision clock?
+"""Decide which placement group a host joins, and whether EC2 gives a precision clock there.
 
-`placement` is auto, none, precision-time, cluster, or a group that exists: its name, also as group:NAME.
+`placement` is auto, none, precision-time, cluster, or the name of an existing group, also as group:NAME.
 """
 
 import difflib
@@ -17,7 +17,7 @@ from harness.model.ec2 import LEGACY_REGIONS, PRECISION_STRATEGY, family, needs_
 KEYWORDS = ("auto", "none", PRECISION_STRATEGY, "cluster")
 EXISTING = "group:"
 LIMIT = 500
-"""Placement groups per Region and account (EC2 User Guide). They cannot be had more of."""
+"""Placement groups per Region and account (EC2 User Guide). AWS does not raise this limit."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,26 +33,26 @@ class PlacementGroup:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GroupDecision:
-    """What the stack is told (`setting`), whether it makes a group, and what that proves of the host."""
+    """The stack's `setting`, whether the stack makes a group, and the evidence for the host's placement."""
 
     setting: str
     makes: str | None  # the strategy of a group that is made for the host
-    joins: str | None  # the name of one that exists
+    joins: str | None  # the name of an existing group
     evidence: Placement
 
 
 def load(api: Api) -> Mapping[str, PlacementGroup]:
-    """Every placement group of the Region, by its name."""
+    """Every placement group of the Region, by name."""
     answer = api.call("ec2", "describe_placement_groups", what="listing the placement groups")
     groups = [
         PlacementGroup(
-            id=one.get("GroupId", ""),
-            name=one["GroupName"],
-            strategy=one.get("Strategy", ""),
-            parent=one.get("ParentGroupId"),
-            state=one.get("State", ""),
+            id=description.get("GroupId", ""),
+            name=description["GroupName"],
+            strategy=description.get("Strategy", ""),
+            parent=description.get("ParentGroupId"),
+            state=description.get("State", ""),
         )
-        for one in answer["PlacementGroups"]
+        for description in answer["PlacementGroups"]
     ]
     return {group.name: group for group in groups}
 
@@ -60,7 +60,7 @@ def load(api: Api) -> Mapping[str, PlacementGroup]:
 def decide_placement(
     placement: str, region: str, instance_type: str, groups: Mapping[str, PlacementGroup]
 ) -> GroupDecision:
-    """What to do about one host. Raises RequestError for a group that is not there or that cannot be made."""
+    """Decide the placement of one host. Raises RequestError for a group that does not exist or cannot be made."""
     if placement not in KEYWORDS:
         return _join(placement.removeprefix(EXISTING), region, instance_type, groups)
     needed = needs_precision_group(region, instance_type)
@@ -73,26 +73,28 @@ def decide_placement(
             next_step="`aws ec2 create-placement-group --strategy cluster --group-name NAME --parent-group-id pg-...`, "
             "then `placement: group:NAME`",
         )
-    made = "cluster" if placement == "cluster" else None
-    return GroupDecision(setting=made or "none", makes=made, joins=None, evidence=_outside(region, instance_type))
+    strategy = "cluster" if placement == "cluster" else None
+    return GroupDecision(
+        setting=strategy or "none", makes=strategy, joins=None, evidence=_outside(region, instance_type)
+    )
 
 
 def room_for(groups: Mapping[str, PlacementGroup], decisions: list[GroupDecision]) -> None:
-    """Raises QuotaError when the groups that would be made do not fit below the Region's limit."""
-    made = sum(decision.makes is not None for decision in decisions)
-    if made and len(groups) + made > LIMIT:
+    """Raises QuotaError when the groups to be made would exceed the Region's limit."""
+    new_groups = sum(decision.makes is not None for decision in decisions)
+    if new_groups and len(groups) + new_groups > LIMIT:
         raise QuotaError(
             f"the quota of {api_errors.QUOTAS['PlacementGroupLimitExceeded']} does not suffice: "
-            f"{len(groups)} are there, and {made} more would be made",
+            f"{len(groups)} are there, and {new_groups} more would be made",
             next_step="delete some that are not used, or have all hosts in one that exists: `placement: group:NAME`",
         )
 
 
 def observed_placement(decision: GroupDecision, group_name: str | None) -> Placement:
-    """The evidence once the host runs: EC2's own word on the group that it is in outweighs what we meant to do."""
+    """The evidence once the host runs: the group that EC2 shows outweighs the decision."""
     if (decision.makes or decision.joins) and not group_name:
-        words = f"meant to be {decision.evidence.detail}, and EC2 shows it in no placement group"
-        return Placement(precise=False if decision.evidence.precise else decision.evidence.precise, detail=words)
+        mismatch = f"meant to be {decision.evidence.detail}, and EC2 shows it in no placement group"
+        return Placement(precise=False if decision.evidence.precise else decision.evidence.precise, detail=mismatch)
     if group_name:
         detail = f"{decision.evidence.detail} ({group_name})"
         return Placement(precise=decision.evidence.precise, detail=detail)
@@ -102,16 +104,16 @@ def observed_placement(decision: GroupDecision, group_name: str | None) -> Place
 def _join(name: str, region: str, instance_type: str, groups: Mapping[str, PlacementGroup]) -> GroupDecision:
     if name not in groups:
         near = difflib.get_close_matches(name, groups, n=3, cutoff=0.4) or sorted(groups)[:3]
-        there = f"nearest: {', '.join(near)}" if near else "the Region has none"
+        hint = f"nearest: {', '.join(near)}" if near else "the Region has none"
         raise RequestError(
-            f"{region} has no placement group {name!r}", next_step=f"{there}; or one of {', '.join(KEYWORDS)}"
+            f"{region} has no placement group {name!r}", next_step=f"{hint}; or one of {', '.join(KEYWORDS)}"
         )
     group = groups[name]
     if group.state not in ("available", ""):
         raise RequestError(
             f"the placement group {name} cannot be used: it is {group.state}", next_step="name another one"
         )
-    evidence = _inside(group, region, instance_type, {one.id: one for one in groups.values()})
+    evidence = _inside(group, region, instance_type, {group.id: group for group in groups.values()})
     return GroupDecision(setting=f"{EXISTING}{name}", makes=None, joins=name, evidence=evidence)
 
 
@@ -131,11 +133,11 @@ def _inside(group: PlacementGroup, region: str, instance_type: str, by_id: Mappi
 
 
 def _outside(region: str, instance_type: str) -> Placement:
-    """Outside of a precision-time group the clock is given in legacy Regions and to legacy families alone."""
+    """Outside of precision-time groups, EC2 gives the clock only in legacy Regions and to legacy families."""
     if needs_precision_group(region, instance_type):
-        words = (
+        detail = (
             f"outside of a precision-time placement group, and {region} gives {family(instance_type)} no clock there"
         )
-        return Placement(precise=False, detail=words)
-    why = f"{region} gives" if region in LEGACY_REGIONS else f"the family {family(instance_type)} has"
-    return Placement(precise=True, detail=f"{why} the precision clock outside of placement groups too")
+        return Placement(precise=False, detail=detail)
+    giver = f"{region} gives" if region in LEGACY_REGIONS else f"the family {family(instance_type)} has"
+    return Placement(precise=True, detail=f"{giver} the precision clock outside of placement groups too")

@@ -1,4 +1,4 @@
-"""What does an hour of each type cost? The Price List's word for on-demand, the market's for spot; else: unknown."""
+"""Read the hourly price per type: from the Price List for on-demand, from the spot market for spot, else unknown."""
 
 import datetime
 import json
@@ -20,7 +20,8 @@ ENDPOINTS: Mapping[str, str] = {
     "ap": "ap-south-1",
     "cn": "cn-northwest-1",
 }
-"""The Price List answers in four Regions only, for all (AWS Price List endpoints); elsewhere in us-east-1."""
+"""The Region to ask for prices, by prefix; us-east-1 for other prefixes. Four Regions answer for all Regions (AWS Price
+List endpoints)."""
 
 _ONLY = {
     "operatingSystem": "Linux",
@@ -30,7 +31,7 @@ _ONLY = {
     "operation": "RunInstances",
     "marketoption": "OnDemand",
 }
-"""Of the many products of one type (Windows, dedicated, capacity reserved or bought in blocks) the plain instance."""
+"""Selects the plain instance among a type's products (Windows, dedicated, capacity reserved or bought in blocks)."""
 
 _PER_PAGE = 100
 _PER_SPOT_PAGE = 1000
@@ -39,7 +40,7 @@ _SPOT_PRODUCT = "Linux/UNIX"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Prices:
-    """USD per hour by type. `taken` is None, and `why_unknown` says why, where nobody could be asked."""
+    """USD per hour by type. When the prices are unknown, `taken` is None and `why_unknown` has the reason."""
 
     market: str  # "on-demand" or "spot"
     taken: datetime.datetime | None
@@ -50,48 +51,48 @@ class Prices:
 def load(
     api: Api, cache_dir: Path, *, market: str = "on-demand", offline: bool = False, max_age_s: float | None = None
 ) -> Prices:
-    """Prices of the API's Region: as kept, while not too old, else asked and kept.
+    """Prices of the API's Region: from the cache if recent enough, else from AWS, which renews the cache.
 
-    Never raises for want of prices: who may not ask for them still gets the older ones, or none with the reason.
+    Missing prices raise nothing: without permission to ask, the result has the older prices, or none with the reason.
     """
     ask, usual_s = _usual(market)
     path = answer_cache.cache_file(cache_dir, f"prices-{market}", api.region, api.endpoint("ec2"))
-    kept = answer_cache.read(path)
-    if kept is not None and (offline or kept.age_s() < (usual_s if max_age_s is None else max_age_s)):
-        return Prices(market=market, taken=kept.taken, per_hour_usd=kept.content)
+    cached_prices = answer_cache.read(path)
+    if cached_prices is not None and (offline or cached_prices.age_s() < (usual_s if max_age_s is None else max_age_s)):
+        return Prices(market=market, taken=cached_prices.taken, per_hour_usd=cached_prices.content)
     if offline:
         return Prices(market=market, taken=None, per_hour_usd={}, why_unknown="offline, and none were kept")
     try:
-        found = ask(api)
+        per_hour_usd = ask(api)
     except BenchError as error:
-        why = f"AWS was asked and did not tell: {_first_line(error.message)}"
-        taken, older = (None, {}) if kept is None else (kept.taken, kept.content)
-        return Prices(market=market, taken=taken, per_hour_usd=older, why_unknown=why)
-    if not found:
+        reason = f"AWS was asked and did not tell: {_first_line(error.message)}"
+        taken, cached_usd = (None, {}) if cached_prices is None else (cached_prices.taken, cached_prices.content)
+        return Prices(market=market, taken=taken, per_hour_usd=cached_usd, why_unknown=reason)
+    if not per_hour_usd:
         return Prices(market=market, taken=None, per_hour_usd={}, why_unknown=f"there are none for {api.region}")
-    return Prices(market=market, taken=answer_cache.write(path, found).taken, per_hour_usd=found)
+    return Prices(market=market, taken=answer_cache.write(path, per_hour_usd).taken, per_hour_usd=per_hour_usd)
 
 
 def cached(api: Api, cache_dir: Path, *, market: str) -> Mapping[str, float]:
-    """Those that were kept and are not too old to go by. Nobody is asked."""
-    found = answer_cache.read(answer_cache.cache_file(cache_dir, f"prices-{market}", api.region, api.endpoint("ec2")))
-    return found.content if found is not None and found.age_s() < _usual(market)[1] else {}
+    """Cached prices that are not too old. AWS is not asked."""
+    answer = answer_cache.read(answer_cache.cache_file(cache_dir, f"prices-{market}", api.region, api.endpoint("ec2")))
+    return answer.content if answer is not None and answer.age_s() < _usual(market)[1] else {}
 
 
 def _usual(market: str) -> tuple[Callable[[Api], dict[str, float]], float]:
-    """How prices of a market are asked for, and how long they hold."""
+    """The function that asks for a market's prices, and the seconds that prices stay valid."""
     return (_spot, SPOT_MAX_AGE_S) if market == "spot" else (_on_demand, ON_DEMAND_MAX_AGE_S)
 
 
 def with_prices(catalogue: Catalogue, prices: Prices) -> Catalogue:
-    """The same types with their prices, None where there is none."""
-    known = prices.per_hour_usd
-    types = {name: replace(one, price_per_hour_usd=known.get(name)) for name, one in catalogue.types.items()}
+    """The same types with their prices; None for a type without a price."""
+    per_hour_usd = prices.per_hour_usd
+    types = {name: replace(info, price_per_hour_usd=per_hour_usd.get(name)) for name, info in catalogue.types.items()}
     return replace(catalogue, types=types)
 
 
 def endpoint_region(region: str) -> str:
-    """The nearest of the Regions that answer about prices."""
+    """The nearest Region that answers about prices."""
     return ENDPOINTS.get(region.partition("-")[0], "us-east-1")
 
 
@@ -99,7 +100,7 @@ def endpoint_region(region: str) -> str:
 
 
 def _on_demand(api: Api) -> dict[str, float]:
-    wanted = {"regionCode": api.region, **_ONLY}
+    attributes = {"regionCode": api.region, **_ONLY}
     products = api.pages(
         "pricing",
         "get_products",
@@ -109,18 +110,18 @@ def _on_demand(api: Api) -> dict[str, float]:
         ServiceCode="AmazonEC2",
         FormatVersion="aws_v1",
         MaxResults=_PER_PAGE,
-        Filters=[{"Type": "TERM_MATCH", "Field": field, "Value": value} for field, value in wanted.items()],
+        Filters=[{"Type": "TERM_MATCH", "Field": field, "Value": value} for field, value in attributes.items()],
     )
     return parse(products, api.region)
 
 
 def parse(products: Iterable[str], region: str) -> dict[str, float]:
-    """USD per hour by type in entries of GetProducts' PriceList, each a JSON document of its own (format aws_v1).
+    """USD per hour by type, from entries of GetProducts' PriceList, each a JSON document (format aws_v1).
 
-    What is not an hourly Linux price in USD of that Region is passed over, also 0 (capacity that is paid otherwise)
-    and what cannot be read; of two prices of one type the higher counts.
+    Entries that are not an hourly Linux price in USD of that Region are ignored, also unreadable ones and prices of 0
+    (capacity that is paid for in another way). Of two prices of a type, the higher counts.
     """
-    found: dict[str, float] = {}
+    usd_by_type: dict[str, float] = {}
     for text in products:
         try:
             product = json.loads(text)
@@ -128,10 +129,10 @@ def parse(products: Iterable[str], region: str) -> dict[str, float]:
             if any(attributes[field] != value for field, value in {"regionCode": region, **_ONLY}.items()):
                 continue
             for usd in _hourly_usd(product["terms"].get("OnDemand", {})):
-                found[attributes["instanceType"]] = max(usd, found.get(attributes["instanceType"], 0.0))
+                usd_by_type[attributes["instanceType"]] = max(usd, usd_by_type.get(attributes["instanceType"], 0.0))
         except (ValueError, KeyError, TypeError, AttributeError):
             continue
-    return dict(sorted(found.items()))
+    return dict(sorted(usd_by_type.items()))
 
 
 def _hourly_usd(terms: Mapping[str, Any]) -> Iterator[float]:
@@ -146,7 +147,7 @@ def _hourly_usd(terms: Mapping[str, Any]) -> Iterator[float]:
 
 
 def _spot(api: Api) -> dict[str, float]:
-    """The present price of each type, where zones differ the highest: a plan must not promise the luckiest zone."""
+    """The present price of each type, of all zones the highest: a plan must not promise the luckiest zone."""
     history = api.pages(
         "ec2",
         "describe_spot_price_history",
@@ -157,13 +158,15 @@ def _spot(api: Api) -> dict[str, float]:
         MaxResults=_PER_SPOT_PAGE,
     )
     newest: dict[tuple[str, str], tuple[datetime.datetime, float]] = {}
-    for one in history:
-        place = one["InstanceType"], one["AvailabilityZone"]
-        newest[place] = max(newest.get(place, (one["Timestamp"], 0.0)), (one["Timestamp"], float(one["SpotPrice"])))
-    found: dict[str, float] = {}
+    for entry in history:
+        place = entry["InstanceType"], entry["AvailabilityZone"]
+        newest[place] = max(
+            newest.get(place, (entry["Timestamp"], 0.0)), (entry["Timestamp"], float(entry["SpotPrice"]))
+        )
+    usd_by_type: dict[str, float] = {}
     for (name, _), (_, usd) in newest.items():
-        found[name] = max(usd, found.get(name, 0.0))
-    return dict(sorted(found.items()))
+        usd_by_type[name] = max(usd, usd_by_type.get(name, 0.0))
+    return dict(sorted(usd_by_type.items()))
 
 
 def _first_line(text: str) -> str:
