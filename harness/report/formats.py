@@ -1,4 +1,4 @@
-"""Which shapes does a report come in? One name each, one function from the run's record to text."""
+"""List the formats of a report: each has a name, and a function that turns the run's record into text."""
 
 import json
 from collections.abc import Callable, Mapping
@@ -22,7 +22,7 @@ class Format(StrEnum):
 
 
 def render(record: RunRecord, form: Format) -> str:
-    """The whole report, its last line ended."""
+    """Render the whole report in one format; its last line ends with a newline."""
     return _WRITERS[form](record)
 
 
