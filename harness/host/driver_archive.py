@@ -28,10 +28,10 @@ def ensure(choice: DriverChoice, settings: Settings) -> DriverChoice:
     arguments = [f"--{resolved.source.value}={resolved.value}", f"--cache={_cache(settings)}/archives"]
     arguments += [f"--sha256={resolved.sha256}"] if resolved.sha256 else []
     script = settings.assets_dir / "roles/ena_driver/files/ena_archive.py"
-    done = proc.run([sys.executable, str(script), *arguments], timeout_s=_DEADLINE_S, check=False)
-    if done.status != 0:
-        raise RequestError(done.stderr.strip() or f"{script.name} ended with status {done.status}")
-    return replace(resolved, sha256=json.loads(done.stdout)["sha256"])
+    completed = proc.run([sys.executable, str(script), *arguments], timeout_s=_DEADLINE_S, check=False)
+    if completed.status != 0:
+        raise RequestError(completed.stderr.strip() or f"{script.name} ended with status {completed.status}")
+    return replace(resolved, sha256=json.loads(completed.stdout)["sha256"])
 
 
 def role_variables(campaign: Campaign, machine: Machine, settings: Settings) -> Mapping[str, Any]:

@@ -15,14 +15,14 @@ _DEADLINE_S = 3600.0
 
 
 def copy_to_host(machine: Machine, known_hosts: Path, local: Path, remote: str) -> None:
-    """Copy a file or folder to the host. Raises RequestError when it cannot be read or written, CommandError."""
+    """Copy a file or folder to the host. Raises RequestError for an unusable path, CommandError."""
     if not local.exists():
         raise RequestError(f"there is no {local} here")
     _scp(machine, known_hosts, str(local.absolute()), _there(machine, remote))
 
 
 def copy_from_host(machine: Machine, known_hosts: Path, remote: str, local: Path) -> None:
-    """Copy a file or folder from the host. Raises RequestError when it cannot be read or written, CommandError."""
+    """Copy a file or folder from the host. Raises RequestError for an unusable path, CommandError."""
     if not local.absolute().parent.is_dir():
         raise RequestError(f"there is no folder {local.parent} here")
     _scp(machine, known_hosts, _there(machine, remote), str(local.absolute()))
@@ -36,10 +36,10 @@ def _there(machine: Machine, path: str) -> str:
 
 def _scp(machine: Machine, known_hosts: Path, source: str, target: str) -> None:
     argv = ["scp", *ssh.options(machine, known_hosts), "-P", str(machine.port), "-p", "-r", "--", source, target]
-    done = proc.run(argv, timeout_s=_DEADLINE_S, check=False)
-    if done.status == 0:
+    completed = proc.run(argv, timeout_s=_DEADLINE_S, check=False)
+    if completed.status == 0:
         return
-    message = next((line for line in done.stderr.splitlines() if line.strip()), "").removeprefix("scp: ")
-    if done.status == ssh.FAILED or message.startswith(("Connection", "lost connection")):
-        raise CommandError(argv, done.status, done.stdout, message, after_s=done.seconds)
+    message = next((line for line in completed.stderr.splitlines() if line.strip()), "").removeprefix("scp: ")
+    if completed.status == ssh.FAILED or message.startswith(("Connection", "lost connection")):
+        raise CommandError(argv, completed.status, completed.stdout, message, after_s=completed.seconds)
     raise RequestError(f"cannot copy: {message}")

@@ -37,8 +37,8 @@ def rotate_host_key(target: Target, *, progress: Callable[[str], None], pause: C
     if store.exists() and len(lines) == 1:
         return target
     progress("changing its host key")
-    name, _, first = lines[0].partition(" ")
-    new_key = _made(target, first.split()[1])
+    name, _, first_key = lines[0].partition(" ")
+    new_key = _made(target, first_key.split()[1])
     _pin(target, store, f"{lines[0]}\n{name} {new_key}")
     for number in range(1, _TRIES + 1):
         message = _serve(target)

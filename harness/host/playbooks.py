@@ -238,7 +238,7 @@ def _environment(playbook: Path, private: str) -> dict[str, str]:
     return {
         "ANSIBLE_CONFIG": str(playbook.parent.parent / "ansible.cfg"),
         "ANSIBLE_HOST_KEY_CHECKING": "True",
-        "ANSIBLE_INJECT_FACT_VARS": "False",  # even if the user's environment sets it
+        "ANSIBLE_INJECT_FACT_VARS": "False",  # facts of a host never become variables, despite the environment
         "ANSIBLE_HOME": _home(private),
         "ANSIBLE_NOCOLOR": "1",
         "PATH": os.pathsep.join(

@@ -18,7 +18,7 @@ _ASK_EVERY_S = 2.0
 def reboot(target: Target, *, progress: Callable[[str], None], pause: Callable[[float], None]) -> Reach:
     """Reboot the host and wait until its next boot answers with the pinned key. `pause` may raise.
 
-    Raises HarnessError when the reboot cannot be started. A host that does not come back is a Reach without success.
+    Raises HarnessError when the reboot cannot be started. For a host that does not come back, the Reach says why.
     """
     before = proc.run(target.command("cat", BOOT_ID), timeout_s=30).stdout.strip()
     progress("rebooting")
@@ -53,7 +53,7 @@ def wait_until_settled(target: Target) -> None:
 def _boot_id(target: Target) -> tuple[str | None, str]:
     """Read the id of the current boot; None and the cause when the host does not answer."""
     try:
-        done = proc.run(target.command("cat", BOOT_ID), timeout_s=ssh.CONNECT_TIMEOUT_S + 20, check=False)
+        completed = proc.run(target.command("cat", BOOT_ID), timeout_s=ssh.CONNECT_TIMEOUT_S + 20, check=False)
     except HarnessError as error:
         return None, str(error)
-    return (done.stdout.strip(), "") if done.status == 0 else (None, done.stderr.strip())
+    return (completed.stdout.strip(), "") if completed.status == 0 else (None, completed.stderr.strip())

@@ -118,11 +118,11 @@ def wait_for_login(
     for number in range(1, tries + 1):
         try:
             argv = command(machine, known_hosts, "true", control=control)
-            done = proc.run(argv, timeout_s=CONNECT_TIMEOUT_S + 20, check=False)
-            if done.status == 0:
+            completed = proc.run(argv, timeout_s=CONNECT_TIMEOUT_S + 20, check=False)
+            if completed.status == 0:
                 return Reach(reached=True, tries=number, detail=f"SSH answered with the pinned key at try {number}")
-            message = last_line(done.stderr) or f"ssh ended with status {done.status}"
-            if "Host key verification failed" in done.stderr:
+            message = last_line(completed.stderr) or f"ssh ended with status {completed.status}"
+            if "Host key verification failed" in completed.stderr:
                 return Reach(
                     reached=False, tries=number, detail="the host answered with a key that is not the pinned one"
                 )
@@ -159,7 +159,7 @@ def _says_ssh(machine: Machine, _known_hosts: Path) -> bool:
 def _lets_ssh_through(machine: Machine, known_hosts: Path) -> bool:
     """Whether ssh reaches the server. For a host behind a proxy command only ssh itself can find that out."""
     try:
-        done = proc.run(command(machine, known_hosts, "true"), timeout_s=CONNECT_TIMEOUT_S + 20, check=False)
+        completed = proc.run(command(machine, known_hosts, "true"), timeout_s=CONNECT_TIMEOUT_S + 20, check=False)
     except CommandError:
         return False
-    return done.status != FAILED or "Host key verification failed" in done.stderr
+    return completed.status != FAILED or "Host key verification failed" in completed.stderr

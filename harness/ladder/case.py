@@ -9,7 +9,7 @@ from harness.model import Clock, Depth, Evidence, Facts, Finding, Reason, Rung, 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Case:
-    """One host to be judged. `findings` compare the evidence with `requirements`."""
+    """The input of a judgement of one host. `findings` compare the evidence with `requirements`."""
 
     evidence: Evidence
     requirements: tuple[Requirement, ...]

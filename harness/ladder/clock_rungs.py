@@ -75,8 +75,8 @@ def _success(success: Finding) -> str:
 
 def _all_seen(case: Case, samples: Sequence[Sample]) -> bool:
     """Whether no burst is missing. A missing burst could be the one that went back in time."""
-    whole = case.evidence.samples_complete and not quantities.count_lost(samples)
-    return whole and all(sample.reads is not None for sample in samples)
+    none_lost = case.evidence.samples_complete and not quantities.count_lost(samples)
+    return none_lost and all(sample.reads is not None for sample in samples)
 
 
 def _readable_by_burst(case: Case) -> Rung:
@@ -192,11 +192,11 @@ def _selected_throughout(case: Case) -> Rung:
     name, samples = RungName.CHRONY_FOLLOWS, case.evidence.samples
     if not samples:
         return unseen_rung(name, "no samples were taken")
-    last = max(sample.seq for sample in samples)
-    from_seq = (last + 1) // 2
+    last_seq = max(sample.seq for sample in samples)
+    from_seq = (last_seq + 1) // 2
     second_half = [sample for sample in samples if sample.seq >= from_seq]
     observed_sources = [sample.sources for sample in second_half if sample.sources is not None]
-    total = last + 1 - from_seq
+    total = last_seq + 1 - from_seq
     followed = sum(any(_is_phc(source) and source.state == "*" for source in sources) for sources in observed_sources)
     share_text = f"selected in {followed} of the last {total} samples"
     if (followed + total - len(observed_sources)) / total < FOLLOWED_SHARE:

@@ -87,8 +87,8 @@ def clock_present(case: Case) -> Rung:
         return proven_rung(name, f"/dev/{case.clock.device} is {case.clock.name}{link}")
     if facts is None or facts.clocks is None:
         return unseen_rung(name, "its clocks were not observed")
-    others = ", ".join(f"{clock.device} {clock.name}" for clock in facts.clocks)
-    listing = f"/sys/class/ptp has only {others}" if others else "/sys/class/ptp is empty"
+    clocks = ", ".join(f"{clock.device} {clock.name}" for clock in facts.clocks)
+    listing = f"/sys/class/ptp has only {clocks}" if clocks else "/sys/class/ptp is empty"
     if facts.driver_word is not DriverWord.NOT_SUPPORTED_BY_DEVICE:
         return unseen_rung(name, f"{listing}, without the driver's word that the device has none", Reason.NO_PHC)
     driver_message = f'{listing}; the driver\'s own word: "{facts.driver_word_text}"'

@@ -15,7 +15,7 @@ _SHARES = {"p99": 0.99, "p99_abs": 0.99, "median_abs": 0.5, "max": 1.0}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Observation:
-    """One observed quantity: its interval (None: not observed), number of samples, and a note on method or cause."""
+    """An observed quantity: its interval (None: not observed), number of samples, and a note on method or cause."""
 
     known: summary.Interval | None
     samples: int

@@ -17,10 +17,10 @@ def within_limits(case: Case) -> Rung:
     broken = [finding for finding in case.findings if finding.held is False]
     if broken:
         return failed_rung(name, Reason.OUT_OF_LIMITS, ", ".join(finding_sentence(finding) for finding in broken))
-    open_ones = [finding for finding in case.findings if blocks_pass(finding)]
-    too_few = [finding for finding in open_ones if why_undecided(finding) is Reason.TOO_FEW_SAMPLES]
-    if open_ones:
-        undecided = (too_few or open_ones)[0]
+    open_findings = [finding for finding in case.findings if blocks_pass(finding)]
+    too_few = [finding for finding in open_findings if why_undecided(finding) is Reason.TOO_FEW_SAMPLES]
+    if open_findings:
+        undecided = (too_few or open_findings)[0]
         return unseen_rung(name, f"{finding_title(undecided)}: {undecided.note}", why_undecided(undecided))
     if not case.findings:
         return unseen_rung(name, "there are no limits to hold it against")

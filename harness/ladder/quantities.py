@@ -18,7 +18,7 @@ MOST_POINTS = 1000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Series:
-    """One quantity over the samples: observed pairs (monotonic seconds, value), and the number of missing values."""
+    """A quantity over the samples: observed pairs (monotonic seconds, value), and the number of missing values."""
 
     points: tuple[tuple[float, float], ...]
     missing: int
@@ -84,7 +84,7 @@ def second_opinion_series(evidence: Evidence) -> Series:
 
     The value compares chronyd's NTP clock, from which the system clock differs by tracking's system offset.
     """
-    return _against_second_opinion(evidence, lambda _sample, ours: ours)
+    return _against_second_opinion(evidence, lambda _sample, offset_ns: offset_ns)
 
 
 def phc_against_second_opinion(evidence: Evidence) -> Series:

@@ -90,12 +90,12 @@ def _place(host: HostRecord) -> tuple[str, str, str, str, str]:
 
 def _closing(record: RunRecord, report_path: str | None) -> list[str]:
     states = Counter(host.state for host in record.hosts)
-    kept = [host for host in record.hosts if host.state is HostState.KEPT]
-    failed = [host.name for host in record.hosts if host.state is HostState.FAILED]
+    kept_hosts = [host for host in record.hosts if host.state is HostState.KEPT]
+    failed_names = [host.name for host in record.hosts if host.state is HostState.FAILED]
     host_states = [
         f"released {states[HostState.RELEASED]} of {len(record.hosts)}, verified",
-        f"kept {', '.join(host.name for host in kept) or 'none'}",
-        f"NOT RELEASED {', '.join(failed)}" if failed else "",
+        f"kept {', '.join(host.name for host in kept_hosts) or 'none'}",
+        f"NOT RELEASED {', '.join(failed_names)}" if failed_names else "",
     ]
     parts = [
         *(host_states if record.bench != "hosts" else ["no host made or removed"]),
@@ -106,8 +106,8 @@ def _closing(record: RunRecord, report_path: str | None) -> list[str]:
         "interrupted" if record.interrupted else "",
     ]
     lines = ["   ".join(part for part in parts if part)]
-    if kept and record.bench != "hosts":
-        lines += [f"  {line}" for line in describe_places(kept)]
+    if kept_hosts and record.bench != "hosts":
+        lines += [f"  {line}" for line in describe_places(kept_hosts)]
         lines.append(f"enter one: ptp-harness ssh {record.run} HOST   remove them: ptp-harness release {record.run}")
     lines += [f"our fault: {failure}" for failure in record.failures]
     if record.leftovers:
@@ -121,5 +121,5 @@ def left_running(record: RunRecord) -> str:
 
 
 def _duration(seconds: float) -> str:
-    minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes} min {rest} s" if minutes else f"{rest} s"
+    minutes, rest_s = divmod(round(seconds), 60)
+    return f"{minutes} min {rest_s} s" if minutes else f"{rest_s} s"

@@ -96,7 +96,7 @@ class HostLine:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StepLine:
-    """One step of one host. `ended_ns` is None for a step whose effect is unknown."""
+    """A step of a host. `ended_ns` is None for a step whose effect is unknown."""
 
     token: str
     stage: Stage
@@ -166,7 +166,7 @@ class Ledger:
                         db.execute(_hosts.insert(), rows)
                 return run
             except IntegrityError:
-                continue  # the name is taken: draw again
+                continue  # the name is in use: draw another name
 
     def take_over(self, run: str) -> None:
         """Make this process the leader of a run whose own process has died. Raises RequestError for any other run."""

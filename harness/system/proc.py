@@ -163,7 +163,7 @@ def converse(
     ]
     for reader in readers:
         reader.start()
-    late, steps, next_step_s = False, 0, begun + timeout_s
+    timed_out, steps, next_step_s = False, 0, begun + timeout_s
     try:
         with suppress(BrokenPipeError):
             child.stdin.write(stdin.encode(errors="replace"))
@@ -175,7 +175,7 @@ def converse(
             if steps == 0 and cancelled():
                 next_step_s = now
             if now >= next_step_s:
-                late = late or now >= begun + timeout_s
+                timed_out = timed_out or now >= begun + timeout_s
                 _press(child.pid, steps)
                 steps, next_step_s = steps + 1, now + grace_s
     finally:
@@ -187,7 +187,7 @@ def converse(
                 on_line(lines.get(timeout=_TICK_S))
         _close(child)
     seconds, error_text = time.monotonic() - begun, _text(bytes(errors))
-    if late:
+    if timed_out:
         raise CommandError(argv, None, "", error_text, after_s=seconds)
     return Completed(argv=tuple(argv), status=child.returncode, stdout="", stderr=error_text, seconds=seconds)
 

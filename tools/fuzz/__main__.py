@@ -1,4 +1,4 @@
-"""Run a fuzz target: with atheris for some time, guided by coverage; without it, its seeds and plain mutations.
+"""Run a fuzz target: by atheris for some time, guided by coverage, or without atheris by seeds and plain mutations.
 
   python -m tools.fuzz probes --seconds 60
   python -m tools.fuzz device --replay 2000

@@ -40,7 +40,7 @@ def seeds() -> list[bytes]:
 
 
 def run(data: bytes) -> None:
-    """Send the lines; then read the clock like the driver. Raises AssertionError."""
+    """Send the lines; then read the clock like the driver. Raises AssertionError on a wrong reply, log or clock."""
     with rig() as device:
         for piece in data.split(b"\0"):
             device.do(DeviceStep(kind=StepKind.CHUNK, data=piece))

@@ -72,7 +72,7 @@ def run(data: bytes) -> None:
 
 
 def check(device: Rig) -> None:
-    """Check that the device is as before its last peer connected. Raises AssertionError."""
+    """Check that the device kept nothing of its last peer and takes a new peer. Raises AssertionError."""
     json.dumps(device.server.state())
     device.do(DeviceStep(kind=StepKind.CONNECT))
     assert device.device.interrupts.vectors == []

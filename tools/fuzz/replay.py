@@ -22,7 +22,7 @@ class FuzzTarget(Protocol):
 
 
 class TooSlow(Exception):
-    """One input took more computing time than MOST_CPU_S."""
+    """An input took more computing time than MOST_CPU_S."""
 
 
 def run_within(target: FuzzTarget, data: bytes) -> None:

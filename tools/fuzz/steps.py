@@ -49,7 +49,7 @@ class StepKind(IntEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeviceStep:
-    """One step. Fields that its kind does not use are zero or empty."""
+    """An action on the device. Fields that its kind does not use are zero or empty."""
 
     kind: StepKind
     command: int = 0
@@ -299,13 +299,13 @@ def recorded_session() -> list[DeviceStep]:
     """Record the steps of a driver and its QEMU: greeting, memory, queues, interrupts, clock, packets, reset, end."""
     with rig() as device:
         device.unplug()
-        done = threading.Event()
-        server = threading.Thread(target=lambda: _serve_until(device.server, done))
+        stop = threading.Event()
+        server = threading.Thread(target=lambda: _serve_until(device.server, stop))
         server.start()
         try:
             steps = _session(_Recorder(device.socket_path))
         finally:
-            done.set()
+            stop.set()
             server.join()
     return steps
 

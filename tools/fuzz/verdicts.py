@@ -32,10 +32,10 @@ def seeds() -> list[bytes]:
     """Return the whole output of each recorded host of the lab."""
     inputs = []
     for folder in sorted(path for path in LAB.iterdir() if path.is_dir()):
-        first = (folder / "facts.json").read_text()
+        facts_text = (folder / "facts.json").read_text()
         later, lines = folder / "facts-final.json", folder / "samples.jsonl"
         sampled = lines.read_text().splitlines() if lines.exists() else []
-        inputs.append(_input(first, later.read_text() if later.exists() else "", "\n".join(sampled[:6]), ""))
+        inputs.append(_input(facts_text, later.read_text() if later.exists() else "", "\n".join(sampled[:6]), ""))
     return [*inputs, _input("{}", "", "nonsense", "ssh: connect to host lab port 22: Connection refused")]
 
 
@@ -50,25 +50,25 @@ def judge_and_report(said: str, later: str, lines: str, trouble: str | None, *, 
     """Judge a host's output and check the reports. Raises AssertionError when a report contradicts the verdict, or
     could harm its reader.
     """
-    first, refused = facts.read_facts(said, where="facts.json")
-    last, refused_later = facts.read_facts(later, where="facts-final.json")
+    first_facts, refused = facts.read_facts(said, where="facts.json")
+    last_facts, refused_later = facts.read_facts(later, where="facts-final.json")
     observed_samples, refused_samples, complete = samples.read_samples(lines, where="samples.jsonl", most=MOST_SAMPLES)
     evidence = Evidence(
-        facts=first,
-        final_facts=last,
+        facts=first_facts,
+        final_facts=last_facts,
         samples=observed_samples,
         samples_complete=complete,
         unparsed=refused + refused_later + refused_samples,
         trouble=None if trouble is None else bounded(trouble),
     )
-    evidence = replace(evidence, rebooted=replace(evidence, facts=last))
+    evidence = replace(evidence, rebooted=replace(evidence, facts=last_facts))
     for depth in Depth:
         verdict = ladder.judge(evidence, limits.requirements("lab"), depth=depth, read_only=False)
     host = HostRecord(
         name="lab.phc",
         instance_type="lab.phc",
         verdict=bounded(verdict, characters=2000),
-        facts=last,
+        facts=last_facts,
         stages={},
         state=HostState.RELEASED,
         address=None,
