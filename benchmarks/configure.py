@@ -1,9 +1,9 @@
-"""How long does configuring one host take, and in how many tasks on the wire?
+"""Measure the time to configure one host, and the number of tasks that run on the host.
 
-    .venv/bin/python benchmarks/configure.py [TYPE]     lab.driver-off, unless named
+    .venv/bin/python benchmarks/configure.py [TYPE]     default: lab.driver-off
 
-One lab guest, alone: the playbook configure.yml run twice (the second run must change nothing), then measure.yml's
-start of the sampler. What runs beside it on the machine is part of the figure, so the load is printed too.
+One lab guest, alone: the playbook configure.yml runs twice (the second run must change nothing), then measure.yml
+starts the sampler. Other programs on the machine change the figures, so the load is printed too.
 """
 
 import os
@@ -22,26 +22,26 @@ ROOT = Path(__file__).parents[1]
 
 
 def timed(name: str, target: Target, **variables: object) -> PlayResult:
-    """Run a playbook and print the seconds of each task that took some."""
-    marks: list[tuple[float, str]] = []
+    """Run a playbook and print the seconds of each task that took at least one second."""
+    task_starts: list[tuple[float, str]] = []
     address, port = (target.machine.second_opinion or "").split()
     opinion = {"chrony_phc_second_opinion_address": address, "chrony_phc_second_opinion_port": int(port)}
-    played = play(
+    result = play(
         ROOT / "playbooks" / name,
         target,
         opinion | variables,
         timeout_s=600,
-        on_task=lambda task: marks.append((time.monotonic(), task)),
+        on_task=lambda task: task_starts.append((time.monotonic(), task)),
         cancelled=lambda: False,
     )
     print(
-        f"{name:<14} {played.outcome} {played.seconds:5.1f} s  {played.tasks_on_wire} tasks on the wire  "
-        f"{played.changed} changed  {played.message}"
+        f"{name:<14} {result.outcome} {result.seconds:5.1f} s  {result.tasks_on_wire} tasks on the wire  "
+        f"{result.changed} changed  {result.message}"
     )
-    for (begun, task), (ended, _) in zip(marks, [*marks[1:], (time.monotonic(), "")], strict=True):
+    for (begun, task), (ended, _) in zip(task_starts, [*task_starts[1:], (time.monotonic(), "")], strict=True):
         if ended - begun >= 1:
             print(f"{'':<14}    {ended - begun:5.1f} s  {task}")
-    return played
+    return result
 
 
 def main() -> int:
@@ -57,11 +57,11 @@ def main() -> int:
             target = Target(machine=machine, known_hosts=ssh.pin(machine, Path(folder)), control=control)
             ssh.wait_for_login(machine, target.known_hosts, tries=5, first_backoff_s=1, progress=print)
             timed("configure.yml", target)
-            again = timed("configure.yml", target)
+            second = timed("configure.yml", target)
             timed("measure.yml", target, clock_facts_duration_s=5, clock_facts_wait=False)
         finally:
             bench.release(token)
-    return 0 if again.changed == 0 else 1
+    return 0 if second.changed == 0 else 1
 
 
 if __name__ == "__main__":

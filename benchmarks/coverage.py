@@ -1,12 +1,12 @@
-"""Does the estimated error bound cover the true error? A table by condition: the truth is known in the lab.
+"""Measure how often the estimated error bound covers the true error, in a table by condition.
 
     PYTHONPATH=lab .venv/bin/python benchmarks/coverage.py [--seconds S] [--settle S]
 
-One lab.phc host follows its emulated clock. For each condition the card is bent, chrony settles, and then, second by
-second, the guest's true error against UTC (through the truth page, and what the card was bent by) is held against the
-bound that the harness would report: chrony's |offset| + root dispersion + root delay / 2, and the card's own word.
-The true error is known as an interval. A second counts as covered when the whole interval is within the bound, and as
-not covered when any of it is not: a wide interval speaks against the bound, never for it.
+One lab.phc host follows its emulated clock. For each condition the card is bent and chrony settles. Then, each second,
+the guest's true error against UTC (from the truth page, plus the offset of the bend) is compared with the bound that
+the harness would report: chrony's |offset| + root dispersion + root delay / 2, plus the bound of the card. The true
+error is known as an interval. A second counts as covered only when the whole interval is within the bound, so a wide
+interval counts against the bound, never for it.
 """
 
 import argparse
@@ -38,7 +38,7 @@ APART_NS = 1_500_000_000
 
 @dataclass(frozen=True, kw_only=True)
 class Condition:
-    """How the card is bent, and how many busy programs share this machine."""
+    """The bends of the card, and the number of busy programs on this machine."""
 
     name: str
     bends: Mapping[str, int]
@@ -59,7 +59,7 @@ CONDITIONS = (
 
 @dataclass(frozen=True, kw_only=True)
 class Second:
-    """What was true in one second, as an interval, and what would have been reported."""
+    """The true error in one second, as an interval, and the bound that would have been reported."""
 
     low_ns: float
     high_ns: float
@@ -83,56 +83,63 @@ def main() -> int:
         configure(guest)
         print("| condition | seconds | covered | true error, largest | bound, median | bound, least |")
         print("|---|---|---|---|---|---|")
-        found = [tell(condition, guest, options.settle, options.seconds) for condition in CONDITIONS]
-    covered, seconds = (sum(counts) for counts in zip(*found, strict=True))
+        row_counts = [tell(condition, guest, options.settle, options.seconds) for condition in CONDITIONS]
+    covered, seconds = (sum(counts) for counts in zip(*row_counts, strict=True))
     print(f"| all | {seconds} | {covered / seconds:.2%} | | | |")
     return 0 if covered / seconds >= 0.99 else 1
 
 
 def tell(condition: Condition, guest: Guest, settle_s: int, seconds: int) -> tuple[int, int]:
-    """Print a row; how many seconds were covered, of how many."""
+    """Measure one condition and print its row. Return the number of covered seconds and of all seconds."""
     bends = {**STRAIGHT, **condition.bends}
     ask(str(guest.sockets / "control"), **bends)
     with busy(condition.busy):
         time.sleep(settle_s)
-        found = list(looks(guest, bends, seconds))
-    if not found:
+        results = list(looks(guest, bends, seconds))
+    if not results:
         raise SystemExit(f"{condition.name}: no second of which both the truth and the bound are known")
-    largest = max(max(abs(one.low_ns), abs(one.high_ns)) for one in found)
-    covered, bounds = sum(one.covered for one in found), [one.bound_ns for one in found]
+    largest = max(max(abs(result.low_ns), abs(result.high_ns)) for result in results)
+    covered, bounds = (
+        sum(result.covered for result in results),
+        [result.bound_ns for result in results],
+    )
     print(
-        f"| {condition.name} | {len(found)} | {covered / len(found):.1%} | {largest / 1e3:.1f} us "
+        f"| {condition.name} | {len(results)} | {covered / len(results):.1%} | {largest / 1e3:.1f} us "
         f"| {statistics.median(bounds) / 1e3:.1f} us | {min(bounds) / 1e3:.1f} us |",
         flush=True,
     )
-    return covered, len(found)
+    return covered, len(results)
 
 
 def looks(guest: Guest, bends: Mapping[str, int], seconds: int) -> Iterator[Second]:
-    words = [sys.executable, "-m", "ena_device.truth", "--page", str(guest.sockets / "truth")]
-    words += ["--control", str(guest.sockets / "control"), "--seconds", str(seconds)]
+    argv = [sys.executable, "-m", "ena_device.truth", "--page", str(guest.sockets / "truth")]
+    argv += ["--control", str(guest.sockets / "control"), "--seconds", str(seconds)]
     script = (
         f"truth {PAGE} {seconds + 2} & for i in $(seq {seconds}); do date +%s%N; chronyc -c tracking; sleep 1; done"
     )
-    with subprocess.Popen(words, stdout=subprocess.PIPE, text=True) as observer:
-        said = guest.run(script, timeout_s=3 * seconds + 60).splitlines()
+    with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True) as observer:
+        lines = guest.run(script, timeout_s=3 * seconds + 60).splitlines()
         out, _ = observer.communicate(timeout=seconds + 60)
     truths = [json.loads(line) for line in out.splitlines()]
-    for at, line in zip(said[::2], said[1::2], strict=False):
+    for at, line in zip(lines[::2], lines[1::2], strict=False):
         tracked = chronyc.parse(line, "tracking").tracking
-        near = min(truths, key=lambda truth: abs(truth["at"] - int(at)))
-        if tracked is None or None in (near["low_ns"], near["high_ns"]) or abs(near["at"] - int(at)) > APART_NS:
+        nearest = min(truths, key=lambda truth: abs(truth["at"] - int(at)))
+        if (
+            tracked is None
+            or None in (nearest["low_ns"], nearest["high_ns"])
+            or abs(nearest["at"] - int(at)) > APART_NS
+        ):
             continue
         yield Second(
-            low_ns=near["low_ns"] + bends["offset_ns"],
-            high_ns=near["high_ns"] + bends["offset_ns"],
+            low_ns=nearest["low_ns"] + bends["offset_ns"],
+            high_ns=nearest["high_ns"] + bends["offset_ns"],
             bound_ns=quantities.root_distance_bound(tracked) + bends["error_bound_ns"],
         )
 
 
 @contextmanager
 def busy(programs: int) -> Iterator[None]:
-    """So many programs that compute as long as this lasts."""
+    """Run this many computing programs until the block ends."""
     running = [multiprocessing.Process(target=compute, daemon=True) for _ in range(programs)]
     for process in running:
         process.start()

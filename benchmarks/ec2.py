@@ -1,12 +1,12 @@
-"""What does the harness itself cost on EC2, beside what EC2 takes?
+"""Measure the time and memory of the harness itself on EC2, without the time of EC2.
 
     .venv/bin/python benchmarks/ec2.py [campaign] [contact] [stacks] [--rounds N]       all of them, unless named
 
-campaign: 30 hosts that only take their time, 30 at once, beside the slowest of them alone. contact: from the first
-greeting of an SSH server, which begins late on this machine, until the harness is logged in, beside one login alone;
-then, on a lab guest, the change of its host key. stacks: the real engine and program with the doubles of tests/, one
-stack and six at once, and the peak of each process's memory. Nothing leaves this machine. What else runs on it is part
-of the figures, so its load is printed too; exit code 1 says that a limit was not held.
+campaign: 30 hosts that only wait, 30 at once, compared with the slowest host alone. contact: the time from the first
+greeting of a late SSH server on this machine until the harness is logged in, compared with one login alone; then, on a
+lab guest, the rotation of its host key. stacks: the real engine and program with the doubles of tests/, one stack and
+six at once, and the peak memory of each process. All connections stay on this machine. Other programs on the machine
+change the figures, so its load is printed too. Exit code 1: a limit was not held.
 """
 
 import argparse
@@ -75,7 +75,7 @@ def main() -> int:
 
 
 class SlowBench:
-    """Hosts that take their seconds to come up, and then never answer: all of them nearly at once."""
+    """A bench whose hosts take a fixed time to come up, all of nearly the same length, and then never answer."""
 
     name = "lab"
 
@@ -98,10 +98,10 @@ class SlowBench:
         return None
 
     def provision(self, token: Token, instance_type: str, progress: Progress) -> Machine:
-        ready = time.monotonic() + SECONDS[instance_type]
-        while (left := ready - time.monotonic()) > 0:
-            progress(f"{left:.0f} s more")
-            time.sleep(min(left, 0.5))
+        ready_at = time.monotonic() + SECONDS[instance_type]
+        while (left_s := ready_at - time.monotonic()) > 0:
+            progress(f"{left_s:.0f} s more")
+            time.sleep(min(left_s, 0.5))
         return dataclasses.replace(self._silent, token=token, instance_type=instance_type)
 
     def find(self, token: Token) -> Machine | None:
@@ -118,7 +118,7 @@ class SlowBench:
 
 
 def campaigns_at_once(folder: Path, rounds: int) -> bool:
-    """From the beginning to the end of the run, so releases and books are in it, beside its slowest host alone."""
+    """Time whole runs, with releases and ledger: a run of all hosts, compared with a run of the slowest host alone."""
     ratios = []
     for number in range(rounds):
         with free_port() as port:
@@ -126,17 +126,17 @@ def campaigns_at_once(folder: Path, rounds: int) -> bool:
         state = dataclasses.replace(
             settings.load(), state_dir=folder / f"campaign-{number}", ssh_tries=1, ssh_first_backoff_s=0.0
         )
-        alone = timed(lambda bench=bench, state=state: run(bench, [SLOWEST], state))
-        whole = timed(lambda bench=bench, state=state: run(bench, list(bench.types()), state))
-        ratios.append(whole / alone)
+        alone_s = timed(lambda bench=bench, state=state: run(bench, [SLOWEST], state))
+        whole_s = timed(lambda bench=bench, state=state: run(bench, list(bench.types()), state))
+        ratios.append(whole_s / alone_s)
     tell(f"{HOSTS} hosts at once / the slowest alone ({SECONDS[SLOWEST]:g} s)", ratios, "")
     return max(ratios) <= MOST_RATIO
 
 
 def run(bench: SlowBench, types: Sequence[str], state: settings.Settings) -> RunRecord:
-    asked = campaign.from_mapping({"instance_types": tuple(types), "parallel": HOSTS})
-    made = plan.make_plan(asked, bench.types(), now=datetime.datetime.now(datetime.UTC))
-    record = campaign_run.start(made, bench, Ledger(state.ledger_url), state, lambda *_: None)
+    request = campaign.from_mapping({"instance_types": tuple(types), "parallel": HOSTS})
+    run_plan = plan.make_plan(request, bench.types(), now=datetime.datetime.now(datetime.UTC))
+    record = campaign_run.start(run_plan, bench, Ledger(state.ledger_url), state, lambda *_: None)
     assert [host.verdict.reason.value for host in record.hosts] == ["unreachable"] * len(types)
     return record
 
@@ -145,33 +145,33 @@ def run(bench: SlowBench, types: Sequence[str], state: settings.Settings) -> Run
 
 
 def first_contacts(folder: Path, rounds: int) -> bool:
-    """What passes after SSH answers: until it is noticed, and what is done before Ansible begins."""
+    """Time the steps between the first answer of SSH and Ansible: noticing, login, and rotation of the host key."""
     noticed, logins = zip(*(noticing(folder / f"contact-{number}") for number in range(rounds)), strict=True)
-    added = [late - login for late, login in zip(noticed, logins, strict=True)]
+    added = [noticed_s - login_s for noticed_s, login_s in zip(noticed, logins, strict=True)]
     tell("from the first greeting until logged in", noticed, " s")
     tell("one login alone", logins, " s")
     tell("what the harness adds to it", added, " s")
     state = dataclasses.replace(settings.load(), state_dir=folder / "contact")
     bench = wiring.lab_bench(state)
     bench.prepare(["lab.phc"], quiet)
-    token, there_logins, changed = Token(run="benchmark", host="a"), [], []
+    token, guest_logins, rotations = Token(run="benchmark", host="a"), [], []
     try:
         for number in range(rounds):
-            there = bench.provision(token, "lab.phc", quiet)
-            for kept, seconds in zip((there_logins, changed), changing(there, folder / f"{number}"), strict=True):
-                kept.append(seconds)
+            guest = bench.provision(token, "lab.phc", quiet)
+            for times, seconds in zip((guest_logins, rotations), changing(guest, folder / f"{number}"), strict=True):
+                times.append(seconds)
             bench.release(token)
     finally:
         bench.release(token)
-    tell("one login to a lab guest", there_logins, " s")
-    tell("the change of its host key, with the second login", changed, " s")
+    tell("one login to a lab guest", guest_logins, " s")
+    tell("the change of its host key, with the second login", rotations, " s")
     return statistics.median(added) <= MOST_CONTACT_S
 
 
 def noticing(folder: Path) -> tuple[float, float]:
-    """Seconds from when an SSH server of ours, begun two seconds late, greets until the harness is logged in to it.
+    """Start an SSH server two seconds late; return the seconds from its first greeting until the harness is logged in.
 
-    And those of one more login, which nobody has to notice.
+    The second value is the seconds of one more login, to the running server.
     """
     folder.mkdir()
     for name in ("host", "user"):
@@ -180,15 +180,17 @@ def noticing(folder: Path) -> tuple[float, float]:
     greeted: list[float] = []
     with free_port() as port:
         pass
-    there = machine(port, user_key=folder / "user", host_key=keys.public_key(folder / "host"))
+    host = machine(port, user_key=folder / "user", host_key=keys.public_key(folder / "host"))
     argv = ["/usr/sbin/sshd", "-D", "-e", "-f", "/dev/null", "-p", str(port), "-h", str(folder / "host")]
     options = {"ListenAddress": "127.0.0.1", "AuthorizedKeysFile": folder / "authorized", "StrictModes": "no"}
-    argv += [word for name, value in (options | {"PidFile": "none"}).items() for word in ("-o", f"{name}={value}")]
+    argv += [
+        argument for name, value in (options | {"PidFile": "none"}).items() for argument in ("-o", f"{name}={value}")
+    ]
 
     def serve() -> "subprocess.Popen[bytes]":
         time.sleep(2)
         server = subprocess.Popen(argv, stderr=subprocess.DEVNULL)
-        while not ssh._says_ssh(there, folder):
+        while not ssh._says_ssh(host, folder):
             time.sleep(0.005)
         greeted.append(time.monotonic())
         return server
@@ -196,11 +198,11 @@ def noticing(folder: Path) -> tuple[float, float]:
     with ThreadPoolExecutor(1) as pool, ssh.shared_connection() as control:
         server = pool.submit(serve)
         try:
-            known = ssh.pin(there, folder)
-            done = ssh.wait_for_login(there, known, tries=1, first_backoff_s=1, progress=quiet, control=control)
+            known_hosts = ssh.pin(host, folder)
+            reach = ssh.wait_for_login(host, known_hosts, tries=1, first_backoff_s=1, progress=quiet, control=control)
             logged_in = time.monotonic()
-            assert done.reached, done.detail
-            login_s = timed(lambda: proc.run(ssh.command(there, known, "true"), timeout_s=60))
+            assert reach.reached, reach.detail
+            login_s = timed(lambda: proc.run(ssh.command(host, known_hosts, "true"), timeout_s=60))
         finally:
             server.result().terminate()
             server.result().wait(10)
@@ -208,20 +210,20 @@ def noticing(folder: Path) -> tuple[float, float]:
 
 
 def changing(there: Machine, folder: Path) -> tuple[float, float]:
-    """Seconds of the login to a host that answers, and of what is done after that until Ansible can begin."""
+    """Return the seconds of a login to a running host, and of the rotation of its host key."""
     folder.mkdir()
     there = dataclasses.replace(there, rotated_key=str(folder / "own"))
     with ssh.shared_connection() as control:
         target = Target(machine=there, known_hosts=ssh.pin(there, folder), control=control)
-        known = target.known_hosts
+        known_hosts = target.known_hosts
         login_s = timed(
-            lambda: ssh.wait_for_login(there, known, tries=5, first_backoff_s=1, progress=quiet, control=control)
+            lambda: ssh.wait_for_login(there, known_hosts, tries=5, first_backoff_s=1, progress=quiet, control=control)
         )
         return login_s, timed(lambda: host_key.rotate_host_key(target, progress=quiet, pause=time.sleep))
 
 
 def machine(port: int, *, user_key: Path | None = None, host_key: str = "ssh-ed25519 AAAA") -> Machine:
-    """A host on this machine, which may still have to begin."""
+    """Describe a host on this machine; its SSH server may start later."""
     return Machine(
         token=Token(run="benchmark", host="a"),
         instance_type="slow",
@@ -242,7 +244,7 @@ def machine(port: int, *, user_key: Path | None = None, host_key: str = "ssh-ed2
 
 
 def stacks(folder: Path, rounds: int) -> bool:
-    """Seconds up and down, with nothing to wait for in EC2's place, and how much memory each process had at most."""
+    """Time stacks up and down with doubles of EC2 that answer at once, and measure the peak memory of each process."""
     if shutil.which("pulumi") is None:
         print(f"the engine is not on PATH: {rehearsal.GET_PULUMI}", file=sys.stderr)
         return False
@@ -269,10 +271,14 @@ def several(
     with peaks_of_children() as peaks, ThreadPoolExecutor(at_once) as pool:
         for number in range(times):
             before = cpu_of_children()
-            names = [f"b{at_once}-{number}-{each}" for each in range(at_once)]
-            asked = [stack(folder, name) for name in names]
+            names = [f"b{at_once}-{number}-{index}" for index in range(at_once)]
+            stack_settings = [stack(folder, name) for name in names]
             ups.append(
-                timed(lambda names=names, asked=asked: list(pool.map(engine.up, names, asked, [quiet] * at_once)))
+                timed(
+                    lambda names=names, stack_settings=stack_settings: list(
+                        pool.map(engine.up, names, stack_settings, [quiet] * at_once)
+                    )
+                )
             )
             downs.append(timed(lambda names=names: list(pool.map(engine.destroy, names, [quiet] * at_once))))
             cpu.append(cpu_of_children() - before)
@@ -282,7 +288,7 @@ def several(
 
 
 def cpu_of_children() -> float:
-    """Seconds of everything that we started and that has ended; the doubles have not."""
+    """Return the CPU seconds of our ended child processes; the doubles still run and do not count."""
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
     return used.ru_utime + used.ru_stime
 
@@ -312,9 +318,9 @@ def stack(folder: Path, name: str) -> StackSettings:
 
 @contextmanager
 def doubles(folder: Path) -> Iterator[None]:
-    """EC2 and the AWS provider, for as long as the context lasts, in our environment."""
-    mine = {"AWS_ACCESS_KEY_ID": "b", "AWS_SECRET_ACCESS_KEY": "b", "AWS_EC2_METADATA_DISABLED": "true"}
-    os.environ.update(mine | {"HOME": str(folder)})
+    """Serve doubles of EC2 and of the AWS provider until the block ends, and name them in our environment."""
+    credentials = {"AWS_ACCESS_KEY_ID": "b", "AWS_SECRET_ACCESS_KEY": "b", "AWS_EC2_METADATA_DISABLED": "true"}
+    os.environ.update(credentials | {"HOME": str(folder)})
     for name in ("AWS_PROFILE", "AWS_REGION", "AWS_DEFAULT_REGION"):
         os.environ.pop(name, None)
     with rehearsal.served("ec2_server.py", environ=os.environ) as moto:
@@ -326,44 +332,44 @@ def doubles(folder: Path) -> Iterator[None]:
 
 @contextmanager
 def peaks_of_children() -> Iterator[Mapping[str, list[float]]]:
-    """The most memory (VmHWM, MiB) of each process below us that is one of PROGRAMS, by program."""
-    most: dict[int, tuple[str, float]] = {}
-    found: defaultdict[str, list[float]] = defaultdict(list)
+    """Collect, by program, the peak memory (VmHWM, MiB) of each process of ours that runs one of PROGRAMS."""
+    peak_by_pid: dict[int, tuple[str, float]] = {}
+    peaks_by_program: defaultdict[str, list[float]] = defaultdict(list)
     stop = threading.Event()
 
     def look() -> None:
         while not stop.wait(0.1):
             for path in Path("/proc").glob("[0-9]*"):
-                if (seen := peak(path)) is not None:
-                    most[int(path.name)] = seen
+                if (program_peak := peak(path)) is not None:
+                    peak_by_pid[int(path.name)] = program_peak
 
-    looking = threading.Thread(target=look, daemon=True)
-    looking.start()
+    poller = threading.Thread(target=look, daemon=True)
+    poller.start()
     try:
-        yield found
+        yield peaks_by_program
     finally:
         stop.set()
-        looking.join()
-        for program, mib in most.values():
-            found[program].append(mib)
+        poller.join()
+        for program, mib in peak_by_pid.values():
+            peaks_by_program[program].append(mib)
 
 
 def peak(process: Path) -> tuple[str, float] | None:
-    """Of a process that is ours, by the state directory in its environment."""
+    """Return program and peak memory (MiB) of a process of ours, known by HOME in its environment; None for others."""
     try:
         if f"HOME={os.environ['HOME']}\0".encode() not in (process / "environ").read_bytes():
             return None
-        words = (process / "cmdline").read_bytes().decode().split("\0")
+        argv = (process / "cmdline").read_bytes().decode().split("\0")
         status = (process / "status").read_text()
     except OSError:
         return None
-    names = {Path(word).name for word in words[:4]}
-    program = next((ours for name, ours in PROGRAMS.items() if name in names), None)
+    names = {Path(argument).name for argument in argv[:4]}
+    program = next((label for name, label in PROGRAMS.items() if name in names), None)
     line = next((line for line in status.splitlines() if line.startswith("VmHWM:")), None)
     return (program, int(line.split()[1]) / 1024) if program and line else None
 
 
-# --- what they need --------------------------------------------------------------------------------------------------
+# --- helpers ---------------------------------------------------------------------------------------------------------
 
 
 def tell(name: str, seen: Sequence[float], unit: str) -> None:
@@ -372,7 +378,7 @@ def tell(name: str, seen: Sequence[float], unit: str) -> None:
 
 
 def quiet(*_words: object) -> None:
-    """Takes progress and says nothing."""
+    """Ignore progress."""
 
 
 def timed(act: Callable[[], object]) -> float:
@@ -383,10 +389,10 @@ def timed(act: Callable[[], object]) -> float:
 
 @contextmanager
 def free_port() -> Iterator[int]:
-    """A port of this machine on which nobody listens."""
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        yield taken.getsockname()[1]
+    """Provide a port of this machine on which no program listens, bound until the block ends."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        yield listener.getsockname()[1]
 
 
 PARTS: dict[str, Callable[[Path, int], bool]] = {

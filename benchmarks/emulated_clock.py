@@ -1,11 +1,11 @@
-"""How good is the emulated clock, and what does it cost? With the real driver and chrony in lab guests.
+"""Measure the error and the cost of the emulated clock, with the real driver and chrony in lab guests.
 
     PYTHONPATH=lab .venv/bin/python benchmarks/emulated_clock.py [--guests N] [--seconds S] [--settle S] [--spread-us N]
 
-Each guest is a lab.phc host whose system clock chrony steers by the emulated clock. How far that clock is from the
-device's is then seen through the truth page, one guest after another while the others run, without the PHC in between:
-the guest spins on one processor of this machine and the observer on another, so on two cores the figures are those of a
-busy machine. What the processes of a device cost is seen before that, from their computing time.
+Each guest is a lab.phc host whose system clock chrony steers by the emulated clock. The truth page shows the distance
+between the system clock and the device's clock without the PHC in between, one guest after another while the others
+run. The guest spins on one processor of this machine and the observer on another, so on two cores the figures are those
+of a busy machine. Before that, the cost of a device is measured as the computing time of its processes.
 """
 
 import argparse
@@ -33,7 +33,7 @@ from harness.system import proc, settings
 ROOT = Path(__file__).parents[1]
 TYPE = "lab.phc"
 PAGE = "/sys/bus/pci/devices/$(basename $(dirname $(grep -l 0x1110 /sys/bus/pci/devices/*/device)))/resource2"
-UNUSED_S = 62.0  # a clock that nobody asked for 60 s is looked at less often
+UNUSED_S = 62.0  # a clock without requests for 60 s is polled less often
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,15 +78,15 @@ def provision(bench: LabBench, folder: Path, number: int, cleanup: ExitStack) ->
     token = Token(run="benchmark", host=f"guest-{number}")
     cleanup.callback(lambda: bench.release(token))
     machine = bench.provision(token, TYPE, lambda line: None)
-    mine = folder / f"guest-{number}"
-    mine.mkdir()
+    guest_folder = folder / f"guest-{number}"
+    guest_folder.mkdir()
     record = bench.records.find(token)
     assert record is not None
-    return Guest(token=token, machine=machine, known_hosts=ssh.pin(machine, mine), sockets=record.sockets)
+    return Guest(token=token, machine=machine, known_hosts=ssh.pin(machine, guest_folder), sockets=record.sockets)
 
 
 def configure(guest: Guest) -> None:
-    """By the playbook that a campaign uses."""
+    """Configure a guest by the playbook of a campaign."""
     address, port = (guest.machine.second_opinion or "").split()
     with ssh.shared_connection() as control:
         played = play(
@@ -105,39 +105,41 @@ def configure(guest: Guest) -> None:
 
 
 def tell_cost(when: str, guests: list[Guest], seconds: int) -> None:
-    """Computing time of every device's processes, in per cent of a core."""
-    before, begun = [computing_s(guest) for guest in guests], time.monotonic()
+    """Print the computing time of each device's processes, in per cent of a core."""
+    used_before_s, begun_s = [computing_s(guest) for guest in guests], time.monotonic()
     time.sleep(seconds)
-    passed = time.monotonic() - begun
-    for guest, used in zip(guests, before, strict=True):
-        print(f"{guest.token.host}: {when}: the device takes {(computing_s(guest) - used) / passed:.2%} of a core")
+    passed_s = time.monotonic() - begun_s
+    for guest, used_s in zip(guests, used_before_s, strict=True):
+        print(f"{guest.token.host}: {when}: the device takes {(computing_s(guest) - used_s) / passed_s:.2%} of a core")
 
 
 def computing_s(guest: Guest) -> float:
-    """Seconds that the processes of the guest's device have computed: fields 14 and 15 of proc_pid_stat(5)."""
-    mine = process_tags.running_processes(
-        lambda marked: marked.token == str(guest.token) and marked.role == "ena_device"
+    """Compute the CPU seconds of the processes of the guest's device: fields 14 and 15 of proc_pid_stat(5)."""
+    processes = process_tags.running_processes(
+        lambda tagged: tagged.token == str(guest.token) and tagged.role == "ena_device"
     )
-    fields = [Path(f"/proc/{marked.process.pid}/stat").read_text().rpartition(")")[2].split() for marked in mine]
+    fields = [Path(f"/proc/{tagged.process.pid}/stat").read_text().rpartition(")")[2].split() for tagged in processes]
     return sum(int(field[11]) + int(field[12]) for field in fields) / os.sysconf("SC_CLK_TCK")
 
 
 def tell_truth(guest: Guest, seconds: int) -> None:
-    """The bounds of (guest's clock - device's clock), second by second."""
-    words = [sys.executable, "-m", "ena_device.truth", "--page", str(guest.sockets / "truth")]
-    words += ["--control", str(guest.sockets / "control"), "--seconds", str(seconds)]
-    with subprocess.Popen(words, stdout=subprocess.PIPE, text=True) as observer:
+    """Print the bounds of (guest's clock - device's clock), measured each second."""
+    argv = [sys.executable, "-m", "ena_device.truth", "--page", str(guest.sockets / "truth")]
+    argv += ["--control", str(guest.sockets / "control"), "--seconds", str(seconds)]
+    with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True) as observer:
         guest.run(f"truth {PAGE} {seconds + 2}", timeout_s=seconds + 60)
         out, _ = observer.communicate(timeout=seconds + 60)
-    found = [json.loads(line) for line in out.splitlines()]
-    both = [(bound["low_ns"], bound["high_ns"]) for bound in found if None not in (bound["low_ns"], bound["high_ns"])]
-    if not both:
+    lines = [json.loads(line) for line in out.splitlines()]
+    pairs = [
+        (record["low_ns"], record["high_ns"]) for record in lines if None not in (record["low_ns"], record["high_ns"])
+    ]
+    if not pairs:
         raise SystemExit(f"{guest.token.host}: neither side saw the other through the page")
-    middles = [(low + high) / 2 for low, high in both]
+    middles = [(low + high) / 2 for low, high in pairs]
     tracking = guest.run("chronyc -c tracking").split(",")
     print(
-        f"{guest.token.host}: guest - device over {len(both)} s: middles median {statistics.median(middles):+.0f} ns, "
-        f"{min(middles):+.0f}..{max(middles):+.0f}; bounds {min(map(min, both)):+d}..{max(map(max, both)):+d}; "
+        f"{guest.token.host}: guest - device over {len(pairs)} s: middles median {statistics.median(middles):+.0f} ns, "
+        f"{min(middles):+.0f}..{max(middles):+.0f}; bounds {min(map(min, pairs)):+d}..{max(map(max, pairs)):+d}; "
         f"chrony's RMS offset {float(tracking[6]) * 1e9:.0f} ns"
     )
 

@@ -1,11 +1,11 @@
-"""How long do reading, judging and reporting take, and how much memory do 24 hours of samples take?
+"""Measure the time of reading, judging and reporting, and the memory of 24 hours of samples.
 
     .venv/bin/python benchmarks/judging.py [--other CHECKOUT] [--samples N] [--rounds N]
 
-Each round is a process of its own: the samples of a real minute of the lab, read, judged, and reported in every form
-for ten hosts; and a host with 24 h of samples, one a second (86,400 unless told), read and judged. With `--other`,
-another checkout of the project does the same in turns with this one, and the ratio of the medians is printed: a machine
-that does other things meanwhile slows both alike.
+Each round is a new process. It reads and judges the samples of a real minute of the lab and reports ten hosts in every
+format; then it reads and judges a host with 24 h of samples, one a second (86,400 by default). With `--other`, another
+checkout of the project does the same work in turns with this one, and the ratio of the medians is printed: other
+programs on the machine slow both alike.
 """
 
 import argparse
@@ -94,34 +94,36 @@ def main() -> int:
     options = parser.parse_args()
     data, day = ROOT / "tests/data/lab/driver-off", ROOT / "benchmarks/.day.jsonl"
     checkouts = {"this": ROOT, **({"other": options.other.absolute()} if options.other else {})}
-    seen: dict[str, list[dict[str, float]]] = {name: [] for name in checkouts}
+    rounds_by_name: dict[str, list[dict[str, float]]] = {name: [] for name in checkouts}
     try:
         with day.open("w") as file:
             file.writelines(long_run(data, options.samples))
         for _ in range(options.rounds):
             for name, checkout in checkouts.items():
-                seen[name].append(measured(checkout, data, day))
+                rounds_by_name[name].append(measured(checkout, data, day))
     finally:
         day.unlink(missing_ok=True)
     for figure in FIGURES:
-        medians = {name: statistics.median(one[figure] for one in rounds) for name, rounds in seen.items()}
+        medians = {
+            name: statistics.median(figures[figure] for figures in rounds) for name, rounds in rounds_by_name.items()
+        }
         ratio = f"   this / other {medians['this'] / medians['other']:.2f}" if "other" in medians else ""
         print(f"{figure:<14}" + "".join(f"{name} {value:10.2f}  " for name, value in medians.items()) + ratio)
     return 0
 
 
 def measured(checkout: Path, data: Path, day: Path) -> dict[str, float]:
-    words = [sys.executable, "-c", WORK, str(data), str(day)]
+    argv = [sys.executable, "-c", WORK, str(data), str(day)]
     env = os.environ | {"PYTHONPATH": str(checkout)}
-    done = subprocess.run(words, env=env, cwd=checkout, check=True, stdout=subprocess.PIPE, text=True)
-    return dict(json.loads(done.stdout))
+    completed = subprocess.run(argv, env=env, cwd=checkout, check=True, stdout=subprocess.PIPE, text=True)
+    return dict(json.loads(completed.stdout))
 
 
 def long_run(data: Path, count: int) -> Iterator[str]:
-    """A real minute over and over, its times going on."""
-    real = [json.loads(line) for line in (data / "samples.jsonl").read_text().splitlines()]
-    minute = [one for one in real if one["kind"] == "sample"]
-    yield json.dumps(real[0]) + "\n"
+    """Yield the lines of a real minute again and again, with increasing times."""
+    records = [json.loads(line) for line in (data / "samples.jsonl").read_text().splitlines()]
+    minute = [record for record in records if record["kind"] == "sample"]
+    yield json.dumps(records[0]) + "\n"
     for seq in range(count):
         yield json.dumps(later(minute[seq % len(minute)], seq, minute[0])) + "\n"
     yield json.dumps({"kind": "end", "samples": count, "reason": "done"}) + "\n"

@@ -1,7 +1,7 @@
-"""How fast is the lab? Medians and spread, with the real bench: python benchmarks/lab.py [--rounds N] [--only PART].
+"""Measure how fast the lab is, with the real bench: python benchmarks/lab.py [--rounds N] [--only PART].
 
-Alone on the machine, or the figures are somebody else's. What is timed: see the docstring of each part. The spread is
-the coefficient of variation: standard deviation / mean.
+Run it alone on the machine: other programs change the figures. The docstring of each part says what is timed. The
+spread is the coefficient of variation: standard deviation / mean.
 """
 
 import argparse
@@ -33,12 +33,12 @@ TYPE = "lab.phc"
 TOKEN = Token(run="benchmark", host="lab")
 COPIED_BYTES = 10 * 2**20
 AT_ONCE = 10
-BOOTS = 3  # a cold boot takes half a minute: so many rounds of what needs one
+BOOTS = 3  # rounds of a part with cold boots, each of which takes half a minute
 
 
 @dataclass(frozen=True, kw_only=True)
 class Lab:
-    """What all parts share, and the figures, which are told as soon as they are there."""
+    """The objects that all parts share, and the rows of figures, each printed as soon as it is known."""
 
     bench: LabBench
     settings: Settings
@@ -65,22 +65,24 @@ def main() -> None:
     parser.add_argument("--golden", action="store_true", help="also build a golden guest, in a cache of its own")
     options = parser.parse_args()
     with cache_build.terminations_interrupt(), tempfile.TemporaryDirectory() as folder:
-        mine = replace(settings.load(), state_dir=Path(folder) / "state")
-        lab = Lab(bench=wiring.lab_bench(mine), settings=mine, folder=Path(folder), rounds=options.rounds)
+        lab_settings = replace(settings.load(), state_dir=Path(folder) / "state")
+        lab = Lab(
+            bench=wiring.lab_bench(lab_settings), settings=lab_settings, folder=Path(folder), rounds=options.rounds
+        )
         lab.bench.prepare([TYPE], print)
         print(f"load before: {os.getloadavg()[0]:.2f}\n")
         print("| what | median | least | most | spread | rounds |\n|---|---|---|---|---|---|", flush=True)
         for name in options.only or PARTS:
             PARTS[name](lab)
         if options.golden:
-            lab.tell("golden guest, boot and save", [golden_build(mine, Path(folder) / "cache")])
+            lab.tell("golden guest, boot and save", [golden_build(lab_settings, Path(folder) / "cache")])
 
 
 # --- the parts ------------------------------------------------------------------------------------------------------
 
 
 def restores(lab: Lab) -> None:
-    """From the request for a host to a login by SSH with the pinned key and to /dev/ptp0, both tried all the time."""
+    """Time from the request for a host to an SSH login with the pinned key, and to /dev/ptp0; then the release."""
     rounds = [one_restore(lab) for _ in range(lab.rounds)]
     lab.tell("cold restore to SSH", [seconds for seconds, _, _ in rounds])
     lab.tell("cold restore to /dev/ptp0", [seconds for _, seconds, _ in rounds])
@@ -88,64 +90,67 @@ def restores(lab: Lab) -> None:
 
 
 def workflows(lab: Lab) -> None:
-    """A host, `uname` by SSH, no host: with a full pool, without a pool, and as many a minute as can be."""
-    acquisitions, whole = [], []
-    with pool(lab) as warm_ones:
+    """Time workflows (get a host, run `uname` by SSH, release it) with a full pool and without one, and their rate."""
+    acquisitions, workflow_times = [], []
+    with pool(lab) as host_pool:
         for _ in range(lab.rounds):
-            fill(warm_ones)
-            begun = time.monotonic()
-            held = warm_ones.acquire(timeout_s=600)
-            acquisitions.append(time.monotonic() - begun)
-            uname(lab, held.guest.machine)
-            warm_ones.release(held)
-            whole.append(time.monotonic() - begun)
+            fill(host_pool)
+            begun_s = time.monotonic()
+            held_guest = host_pool.acquire(timeout_s=600)
+            acquisitions.append(time.monotonic() - begun_s)
+            uname(lab, held_guest.guest.machine)
+            host_pool.release(held_guest)
+            workflow_times.append(time.monotonic() - begun_s)
         lab.tell("acquire a warm host", acquisitions)
-        lab.tell("workflow, warm: acquire, run a command, release", whole)
-        fill(warm_ones)
+        lab.tell("workflow, warm: acquire, run a command, release", workflow_times)
+        fill(host_pool)
         executions = 2 * lab.rounds
-        lab.rate("executions, one after another", executions, timed(lambda: in_turn(lab, warm_ones, executions)))
-        fill(warm_ones)
-        lab.rate(f"executions, {AT_ONCE} at once", executions, timed(lambda: at_once(lab, warm_ones, executions)))
+        lab.rate("executions, one after another", executions, timed(lambda: in_turn(lab, host_pool, executions)))
+        fill(host_pool)
+        lab.rate(f"executions, {AT_ONCE} at once", executions, timed(lambda: at_once(lab, host_pool, executions)))
     lab.tell("workflow, cold", [timed(lambda: cold_workflow(lab)) for _ in range(lab.rounds)])
 
 
 def copies(lab: Lab) -> None:
-    """A file of 10 MiB onto a host and back."""
-    with host(lab) as there:
-        known_hosts, mine = ssh.pin(there, lab.folder), lab.folder / "file"
-        mine.write_bytes(os.urandom(COPIED_BYTES))
-        back = lab.folder / "back"
-        to = [timed(lambda: file_copy.copy_to_host(there, known_hosts, mine, "/root/file")) for _ in range(lab.rounds)]
-        lab.tell("copy 10 MiB onto a host", to)
-        fro = [
-            timed(lambda: file_copy.copy_from_host(there, known_hosts, "/root/file", back)) for _ in range(lab.rounds)
+    """Time the copy of a file of 10 MiB to a host and back."""
+    with host(lab) as machine:
+        known_hosts, sent = ssh.pin(machine, lab.folder), lab.folder / "file"
+        sent.write_bytes(os.urandom(COPIED_BYTES))
+        received = lab.folder / "back"
+        to_host_times = [
+            timed(lambda: file_copy.copy_to_host(machine, known_hosts, sent, "/root/file")) for _ in range(lab.rounds)
         ]
-        lab.tell("copy 10 MiB from a host", fro)
-        assert back.read_bytes() == mine.read_bytes()
+        lab.tell("copy 10 MiB onto a host", to_host_times)
+        from_host_times = [
+            timed(lambda: file_copy.copy_from_host(machine, known_hosts, "/root/file", received))
+            for _ in range(lab.rounds)
+        ]
+        lab.tell("copy 10 MiB from a host", from_host_times)
+        assert received.read_bytes() == sent.read_bytes()
 
 
 def snapshots(lab: Lab) -> None:
-    """A snapshot of a host's disk, its removal, and a host that boots from it."""
-    made, removed, booted = [], [], []
-    with host(lab) as there:
-        record = lab.bench.records.find(there.token)
+    """Time a snapshot of a host's disk, its removal, and the boot of a host from it."""
+    create_times, delete_times, restore_times = [], [], []
+    with host(lab) as machine:
+        record = lab.bench.records.find(machine.token)
         assert record is not None
         for number in range(lab.rounds):
             name = f"s{number}"
-            made.append(timed(lambda name=name: lab.bench.snapshots.create(name, record, quiet)))
+            create_times.append(timed(lambda name=name: lab.bench.snapshots.create(name, record, quiet)))
             if number >= BOOTS:
-                removed.append(timed(lambda name=name: lab.bench.snapshots.delete(name, lab.bench.records)))
+                delete_times.append(timed(lambda name=name: lab.bench.snapshots.delete(name, lab.bench.records)))
     token = replace(TOKEN, host="restored")
     for number in range(min(BOOTS, lab.rounds)):
         snapshot = lab.bench.snapshots.named(f"s{number}")
         try:
-            booted.append(timed(lambda snapshot=snapshot: lab.bench.restore(token, snapshot, quiet)))
+            restore_times.append(timed(lambda snapshot=snapshot: lab.bench.restore(token, snapshot, quiet)))
         finally:
             lab.bench.release(token)
-        removed.append(timed(lambda name=snapshot.name: lab.bench.snapshots.delete(name, lab.bench.records)))
-    lab.tell("create a snapshot", made)
-    lab.tell("restore a snapshot (a cold boot) to /dev/ptp0", booted)
-    lab.tell("delete a snapshot", removed)
+        delete_times.append(timed(lambda name=snapshot.name: lab.bench.snapshots.delete(name, lab.bench.records)))
+    lab.tell("create a snapshot", create_times)
+    lab.tell("restore a snapshot (a cold boot) to /dev/ptp0", restore_times)
+    lab.tell("delete a snapshot", delete_times)
 
 
 PARTS: dict[str, Callable[[Lab], None]] = {
@@ -156,17 +161,17 @@ PARTS: dict[str, Callable[[Lab], None]] = {
 }
 
 
-# --- what they need -------------------------------------------------------------------------------------------------
+# --- helpers --------------------------------------------------------------------------------------------------------
 
 
 def one_restore(lab: Lab) -> tuple[float, float, float]:
-    """Seconds from the request to SSH, to /dev/ptp0, and of the release."""
+    """Return the seconds from the request to SSH, from the request to /dev/ptp0, and of the release."""
     begun = time.monotonic()
     ssh_s: list[float] = []
     login = threading.Thread(target=lambda: ssh_s.append(first_login(lab) - begun))
     login.start()
     try:
-        lab.bench.provision(TOKEN, TYPE, quiet)  # a lab.phc host is given out when its clock is there
+        lab.bench.provision(TOKEN, TYPE, quiet)  # returns a lab.phc host once its clock exists
         clock_s = time.monotonic() - begun
         login.join()
     finally:
@@ -175,14 +180,14 @@ def one_restore(lab: Lab) -> tuple[float, float, float]:
 
 
 def first_login(lab: Lab) -> float:
-    """When the first login with the pinned key succeeded, beginning as soon as the host's address is on record."""
-    give_up = time.monotonic() + 120
-    while time.monotonic() < give_up:
+    """Try to log in from the time that the host's address is recorded; return the monotonic time of the first login."""
+    give_up_at = time.monotonic() + 120
+    while time.monotonic() < give_up_at:
         record = lab.bench.records.find(TOKEN)
         if record is not None and record.intent.startswith(("plug", "wait", "running")):
-            there = make_machine(record, TRUTHS[TYPE])
-            words = ssh.command(there, ssh.pin(there, lab.folder), "true")
-            if proc.run(words, timeout_s=60, check=False).status == 0:
+            machine = make_machine(record, TRUTHS[TYPE])
+            argv = ssh.command(machine, ssh.pin(machine, lab.folder), "true")
+            if proc.run(argv, timeout_s=60, check=False).status == 0:
                 return time.monotonic()
         time.sleep(0.01)
     raise SystemExit("no login within 120 s")
@@ -211,8 +216,8 @@ def uname(lab: Lab, there: Machine) -> None:
 
 
 def execution(lab: Lab, warm_ones: WarmPool[WarmHost]) -> None:
-    with warm_ones.guest(timeout_s=600) as got:
-        uname(lab, got.machine)
+    with warm_ones.guest(timeout_s=600) as guest:
+        uname(lab, guest.machine)
 
 
 def in_turn(lab: Lab, warm_ones: WarmPool[WarmHost], executions: int) -> None:
@@ -227,16 +232,16 @@ def at_once(lab: Lab, warm_ones: WarmPool[WarmHost], executions: int) -> None:
 
 
 def cold_workflow(lab: Lab) -> None:
-    with host(lab) as there:
-        uname(lab, there)
+    with host(lab) as machine:
+        uname(lab, machine)
 
 
 def golden_build(mine: Settings, cache: Path) -> float:
-    """Seconds to boot and save one golden guest, with QEMU and the image at hand."""
+    """Return the seconds to boot and save one golden guest, with QEMU and the image already in the cache."""
     (cache / "lab").mkdir(parents=True)
-    for part in (mine.cache_dir / "lab").iterdir():
-        if part.name.startswith(("qemu-", "image-", "acceleration")) and not part.name.endswith((".lock", ".half")):
-            (cache / "lab" / part.name).symlink_to(part)
+    for file in (mine.cache_dir / "lab").iterdir():
+        if file.name.startswith(("qemu-", "image-", "acceleration")) and not file.name.endswith((".lock", ".half")):
+            (cache / "lab" / file.name).symlink_to(file)
     bench = wiring.lab_bench(replace(mine, cache_dir=cache))
     return timed(lambda: bench.prepare([TYPE], quiet))
 
@@ -248,7 +253,7 @@ def timed(act: Callable[[], object]) -> float:
 
 
 def quiet(line: str) -> None:
-    """Takes progress and says nothing."""
+    """Ignore progress."""
 
 
 if __name__ == "__main__":

@@ -1,11 +1,11 @@
-"""How do our roles do beside others', and with a faster Ansible? On lab guests, each contender on fresh ones.
+"""Compare our roles with other roles, and with a faster Ansible, each contender on fresh lab guests.
 
     .venv/bin/python benchmarks/roles.py --timesync DIR [--mitogen DIR] [--rounds N]
 
-The role chrony_phc beside linux-system-roles' timesync (DIR is a checkout of it), both told to follow the same clock
-with the same second opinion: seconds of a first run and of a second, what the second changed, and how long after the
-first chronyd had selected the clock. Then the whole configure stage with and without Mitogen (DIR is the folder that
-holds its ansible_mitogen), in turns. A machine that does other things meanwhile is part of the figures.
+The role chrony_phc is compared with linux-system-roles' timesync (DIR is its checkout); both follow the same clock with
+the same second opinion. The figures: seconds of a first and of a second run, the number of changes of the second, and
+the time after the first until chronyd selected the clock. Then the whole configure stage runs with and without Mitogen
+(DIR is the folder that holds ansible_mitogen), in turns. Other programs on the machine change the figures.
 """
 
 import argparse
@@ -36,7 +36,7 @@ SELECTED_DEADLINE_S = 120.0
 
 @dataclass(frozen=True, kw_only=True)
 class Contender:
-    """A playbook, its variables for a host, and what Ansible is told by its environment."""
+    """A playbook, its variables for a host, and the environment variables of Ansible."""
 
     name: str
     playbook: Path
@@ -98,7 +98,7 @@ def second_opinion(target: Target) -> dict[str, Any]:
 
 
 def alone(target: Target) -> dict[str, Any]:
-    """Where the role ena_driver has not made a link to the clock."""
+    """Build the variables of chrony_phc for a host on which the role ena_driver made no link to the clock."""
     return {**second_opinion(target), "chrony_phc_clock_name": "ena-ptp-*"}
 
 
@@ -114,7 +114,7 @@ def timesync_variables(target: Target) -> dict[str, Any]:
 
 
 def written(folder: Path, role: str) -> Path:
-    """A playbook of that role alone, with our ansible.cfg where play() looks for it."""
+    """Write a playbook of one role, with our ansible.cfg in the place where play() looks for it."""
     (folder / "playbooks").mkdir(parents=True)
     shutil.copy(ROOT / "ansible.cfg", folder / "ansible.cfg")
     playbook = folder / "playbooks/alone.yml"
@@ -126,18 +126,18 @@ def written(folder: Path, role: str) -> Path:
 
 
 def compare(contenders: Sequence[Contender], bench: LabBench, kind: str, rounds: int, folder: Path) -> None:
-    """In turns, so that all of them have met the same moods of this machine."""
-    found: dict[str, list[Round]] = {contender.name: [] for contender in contenders}
+    """Run the contenders in turns, so that the machine's changing load affects them alike, and print their rows."""
+    rounds_by_name: dict[str, list[Round]] = {contender.name: [] for contender in contenders}
     for number in range(rounds):
         for contender in contenders:
             with host(bench, kind, f"{contender.name.replace(' ', '-')}-{number}", folder) as target:
-                found[contender.name].append(one_round(contender, target))
-                print(f"{contender.name}: {found[contender.name][-1]}", file=sys.stderr)
-    for name, all_rounds in found.items():
-        selected = [one.selected_after_s for one in all_rounds if one.selected_after_s is not None]
+                rounds_by_name[contender.name].append(one_round(contender, target))
+                print(f"{contender.name}: {rounds_by_name[contender.name][-1]}", file=sys.stderr)
+    for name, all_rounds in rounds_by_name.items():
+        selected = [row.selected_after_s for row in all_rounds if row.selected_after_s is not None]
         print(
-            f"| {name} | {spread([one.first_s for one in all_rounds])} | {spread([one.again_s for one in all_rounds])} "
-            f"| {max(one.changed_again for one in all_rounds)} "
+            f"| {name} | {spread([row.first_s for row in all_rounds])} | {spread([row.again_s for row in all_rounds])} "
+            f"| {max(row.changed_again for row in all_rounds)} "
             f"| {spread(selected)}, {len(selected)} of {len(all_rounds)} |",
             flush=True,
         )
@@ -153,7 +153,7 @@ def host(bench: LabBench, kind: str, name: str, folder: Path) -> Iterator[Target
             known_hosts = ssh.pin(machine, folder / name)
             ssh.wait_for_login(machine, known_hosts, tries=5, first_backoff_s=1, progress=lambda line: None)
             target = Target(machine=machine, known_hosts=known_hosts, control=control)
-            proc.run(target.command("systemctl", "enable", "chrony"), timeout_s=120)  # as the package leaves it
+            proc.run(target.command("systemctl", "enable", "chrony"), timeout_s=120)  # as the package installs it
             yield target
     finally:
         bench.release(token)
@@ -162,14 +162,14 @@ def host(bench: LabBench, kind: str, name: str, folder: Path) -> Iterator[Target
 def one_round(contender: Contender, target: Target) -> Round:
     first = played(contender, target)
     selected = selected_after_s(target)
-    again = played(contender, target)
-    return Round(first_s=first.seconds, again_s=again.seconds, changed_again=again.changed, selected_after_s=selected)
+    second = played(contender, target)
+    return Round(first_s=first.seconds, again_s=second.seconds, changed_again=second.changed, selected_after_s=selected)
 
 
 def played(contender: Contender, target: Target) -> PlayResult:
     os.environ.update(contender.environment)
     try:
-        done = play(
+        result = play(
             contender.playbook,
             target,
             contender.variables(target),
@@ -180,24 +180,24 @@ def played(contender: Contender, target: Target) -> PlayResult:
     finally:
         for name in contender.environment:
             del os.environ[name]
-    if done.outcome is not PlayOutcome.OK:
-        raise SystemExit(f"{contender.name}: {done.message}\n{done.stdout[-2000:]}")
-    return done
+    if result.outcome is not PlayOutcome.OK:
+        raise SystemExit(f"{contender.name}: {result.message}\n{result.stdout[-2000:]}")
+    return result
 
 
 def selected_after_s(target: Target) -> float | None:
-    """Seconds until chronyd has selected a PHC; None when it has not within the deadline."""
+    """Return the seconds until chronyd selects a PHC; None when it does not within the deadline."""
     begun = time.monotonic()
     while time.monotonic() < begun + SELECTED_DEADLINE_S:
-        said = proc.run(target.command("chronyc", "-c", "sources"), timeout_s=30, check=False).stdout
-        if any(line.startswith("#,*,PHC") for line in said.splitlines()):
+        sources = proc.run(target.command("chronyc", "-c", "sources"), timeout_s=30, check=False).stdout
+        if any(line.startswith("#,*,PHC") for line in sources.splitlines()):
             return time.monotonic() - begun
         time.sleep(0.5)
     return None
 
 
 def spread(values: Sequence[float]) -> str:
-    """Median, least and most."""
+    """Write the median, the minimum and the maximum."""
     return f"{statistics.median(values):.1f} s ({min(values):.1f}..{max(values):.1f})" if values else "never"
 
 

@@ -1,4 +1,4 @@
-"""The error family: an exception means that we could not find out; a bad clock is a result, never an exception."""
+"""Define the errors of the harness. An exception means: no result was found. A bad clock is a result, no exception."""
 
 import re
 from collections.abc import Sequence
@@ -7,7 +7,7 @@ from typing import ClassVar
 
 
 class ExitCode(IntEnum):
-    """What the command ends with."""
+    """Exit codes of the command."""
 
     PASSED = 0
     CLOCK_FAILED = 1
@@ -19,7 +19,7 @@ class ExitCode(IntEnum):
 
 
 class HarnessError(Exception):
-    """One sentence for a person: what was wrong and where; `next_step` says what to do about it."""
+    """An error with one sentence for a person: what was wrong and where. `next_step` says what to do about it."""
 
     exit_code: ClassVar[ExitCode] = ExitCode.OUR_FAULT
 
@@ -33,26 +33,27 @@ class HarnessError(Exception):
 
 
 class RequestError(HarnessError):
-    """What was asked for cannot be done as asked: the user must change the request."""
+    """A request that cannot be carried out: the user must change it."""
 
     exit_code = ExitCode.BAD_REQUEST
 
 
 class SetupError(HarnessError):
-    """The machine that we run on lacks something: a tool, disk space, a writable directory, a free port."""
+    """A lack of the machine that the harness runs on: a tool, disk space, a writable directory, a free port."""
 
     exit_code = ExitCode.BAD_REQUEST
 
 
 MOST_WORDS = 500
-"""Characters of a program's last line that an error tells; the program may be ssh, and the line a host's."""
+"""Maximum characters of a program's last line in a message. The program may be ssh, and the line sent by a host."""
 
 
 class CommandError(HarnessError):
-    """A program that we ran failed or did not end in time.
+    """A failure of a program that the harness ran: a bad exit status, or a passed deadline.
 
-    `status` is its exit status, negative for a signal, None when it was ended: since the deadline passed, or for what
-    `ended` says. Both tails are kept. The message goes into reports: `argv` is told in it without what may be a secret.
+    `status` is the exit status, negative for a signal, None when the harness ended the program: past the deadline, or
+    for the cause in `ended`. The tails of both outputs are kept. The message goes into reports: its `argv` is without
+    secrets.
     """
 
     def __init__(
@@ -61,14 +62,15 @@ class CommandError(HarnessError):
         self.argv, self.status, self.stdout, self.stderr = tuple(argv), status, tail(stdout), tail(stderr)
         if not ended:
             ended = f"did not end within {after_s:.0f} s" if status is None else f"ended with status {status}"
-        words = (last_line(stderr) or last_line(stdout))[:MOST_WORDS]
+        last_output = (last_line(stderr) or last_line(stdout))[:MOST_WORDS]
         super().__init__(
-            f"{argv[0]} {ended}{': ' + words if words else ''}", next_step="command: " + without_secrets(argv)[:500]
+            f"{argv[0]} {ended}{': ' + last_output if last_output else ''}",
+            next_step="command: " + without_secrets(argv)[:500],
         )
 
 
 class FloodError(CommandError):
-    """A program printed more than may be kept, and was ended. The program may be ssh: then a host sent it."""
+    """An output above its cap; the program was ended. If the program is ssh, a host sent the output."""
 
     def __init__(
         self, argv: Sequence[str], ended: str, *, stdout: str = "", stderr: str = "", after_s: float = 0.0
@@ -77,7 +79,7 @@ class FloodError(CommandError):
 
 
 class ParseError(HarnessError):
-    """A line of a tool's text that we do not understand, with its place."""
+    """A line of a tool's text that could not be parsed, with its place."""
 
     def __init__(self, where: str, line_number: int, line: str, expected: str) -> None:
         self.where, self.line_number, self.line, self.expected = where, line_number, line, expected
@@ -85,7 +87,7 @@ class ParseError(HarnessError):
 
 
 class CleanupError(HarnessError):
-    """Something that we made could not be removed; it names each and the command that removes it."""
+    """Resources that could not be removed: `left` names them, `next_step` gives the command that removes them."""
 
     exit_code = ExitCode.LEFT_RUNNING
 
@@ -100,22 +102,25 @@ _SECRET_IN_URL = re.compile(r"(?<=://)[^/?#\s]*@|\?\S*")
 
 
 def without_secrets(argv: Sequence[str]) -> str:
-    """A command line that may be told to anybody.
+    """Write a command line without secrets, safe for reports.
 
-    Of ssh's only what stands behind `--`, the destination and the words for it: its options may hold a ProxyCommand
-    with a password. Of others not the values of options that are called passwords, nor users and queries of URLs.
+    A command line of ssh keeps only the arguments after `--`, the destination and its command: an option may hold a
+    ProxyCommand with a password. Other command lines lose the values of options that are named like a password, secret,
+    token or key, and the users and queries of URLs.
     """
-    program, *words = argv
+    program, *arguments = argv
     if program.rpartition("/")[2] in _SPEAK_SSH:
-        behind = max((number for number, word in enumerate(words) if word == "--"), default=len(words))
-        options = words[:behind]
-        return " ".join([program, *(["..."] if options else []), *words[len(options) :]])
-    told, hidden = [program], False
-    for word in words:
-        option = _SECRET_OPTION.match(word)
-        told.append("..." if hidden else f"{option[0]}..." if option and option[0].endswith("=") else _url(word))
+        separator = max(
+            (number for number, argument in enumerate(arguments) if argument == "--"), default=len(arguments)
+        )
+        options = arguments[:separator]
+        return " ".join([program, *(["..."] if options else []), *arguments[len(options) :]])
+    shown, hidden = [program], False
+    for argument in arguments:
+        option = _SECRET_OPTION.match(argument)
+        shown.append("..." if hidden else f"{option[0]}..." if option and option[0].endswith("=") else _url(argument))
         hidden = option is not None and not option[0].endswith("=")
-    return " ".join(told)
+    return " ".join(shown)
 
 
 def _url(word: str) -> str:
@@ -123,10 +128,10 @@ def _url(word: str) -> str:
 
 
 def tail(text: str, characters: int = 4000) -> str:
-    """The end of a long text."""
+    """Return the last `characters` of a text, with "..." before them when the text is longer."""
     return text if len(text) <= characters else "..." + text[-characters:]
 
 
 def last_line(text: str) -> str:
-    """The last line that is not empty, or an empty string."""
+    """Return the last line that is not empty, stripped, or an empty string."""
     return next((line.strip() for line in reversed(text.splitlines()) if line.strip()), "")

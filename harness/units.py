@@ -1,8 +1,8 @@
-"""How is a quantity written for people?"""
+"""Write quantities with units for people."""
 
 
 def ns(value: float) -> str:
-    """Nanoseconds with three significant digits and the unit that suits: 84 ns, 27.9 us, 1.2 ms, 3.4 s."""
+    """Write nanoseconds with three significant digits in a suitable unit: 84 ns, 27.9 us, 1.2 ms, 3.4 s."""
     for divisor, unit in ((1, "ns"), (1_000, "us"), (1_000_000, "ms")):
         if abs(value) / divisor < 999.5:
             return f"{_digits(value / divisor)} {unit}"
@@ -10,7 +10,7 @@ def ns(value: float) -> str:
 
 
 def with_unit(value: float, unit: str) -> str:
-    """A value in one of the units of limits: ns, ppb, s, or "ratio", which is written in percent."""
+    """Write a value in a unit of limits: ns, ppb (from 1000 in ppm), s, or "ratio", which is written in percent."""
     match unit:
         case "ns":
             return ns(value)
@@ -23,6 +23,6 @@ def with_unit(value: float, unit: str) -> str:
 
 
 def _digits(value: float) -> str:
-    """Three significant digits below a thousand, no exponent, no trailing zeros."""
+    """Write three significant digits, above a thousand all integer digits, without exponent or trailing zeros."""
     rounded = f"{value:.3g}" if abs(value) < 999.5 else f"{value:.0f}"
     return f"{float(rounded):.10g}"

@@ -1,1 +1,1 @@
-"""One host by SSH: login, host key, file copy, playbooks, sampling, reboot."""
+"""Work with one host by SSH: login, host key, file copy, playbooks, sampling, reboot."""

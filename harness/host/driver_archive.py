@@ -1,4 +1,4 @@
-"""Is the driver that a campaign asks for at hand, before any machine is made? The role's own script says so."""
+"""Check and download the driver that a campaign asks for, before any machine is made, by the role's own script."""
 
 import json
 import sys
@@ -19,23 +19,23 @@ _AMI = r"ami-[0-9a-f]{8,32}"
 
 
 def ensure(choice: DriverChoice, settings: Settings) -> DriverChoice:
-    """The choice with its checksum, its archive downloaded if need be. Raises RequestError when it cannot be used."""
+    """Download the archive if needed and return the choice with its checksum. Raises RequestError when unusable."""
     if choice.source is DriverSource.DISTRIBUTION:
         return choice
-    asked = replace(choice, value=_absolute(choice))
-    _refuse_password(str(asked.value))
-    # One word each: a value that begins with "-" does not become an option.
-    words = [f"--{asked.source.value}={asked.value}", f"--cache={_cache(settings)}/archives"]
-    words += [f"--sha256={asked.sha256}"] if asked.sha256 else []
+    resolved = replace(choice, value=_absolute(choice))
+    _refuse_password(str(resolved.value))
+    # Option and value are one argument: a value that begins with "-" does not become an option.
+    arguments = [f"--{resolved.source.value}={resolved.value}", f"--cache={_cache(settings)}/archives"]
+    arguments += [f"--sha256={resolved.sha256}"] if resolved.sha256 else []
     script = settings.assets_dir / "roles/ena_driver/files/ena_archive.py"
-    done = proc.run([sys.executable, str(script), *words], timeout_s=_DEADLINE_S, check=False)
-    if done.status != 0:
-        raise RequestError(done.stderr.strip() or f"{script.name} ended with status {done.status}")
-    return replace(asked, sha256=json.loads(done.stdout)["sha256"])
+    completed = proc.run([sys.executable, str(script), *arguments], timeout_s=_DEADLINE_S, check=False)
+    if completed.status != 0:
+        raise RequestError(completed.stderr.strip() or f"{script.name} ended with status {completed.status}")
+    return replace(resolved, sha256=json.loads(completed.stdout)["sha256"])
 
 
 def role_variables(campaign: Campaign, machine: Machine, settings: Settings) -> Mapping[str, Any]:
-    """What the role ena_driver is told of the campaign's driver, for this machine."""
+    """Build the variables of the role ena_driver for the campaign's driver and this machine."""
     choice = campaign.driver
     if choice.source is DriverSource.DISTRIBUTION:
         return {}
@@ -50,10 +50,10 @@ def role_variables(campaign: Campaign, machine: Machine, settings: Settings) -> 
 
 
 def _modules_cache(settings: Settings, bench: str, machine: Machine) -> str:
-    """The folder of kernel modules that were built on hosts that are trusted like this one; empty: none is kept.
+    """Name the folder of kernel modules built on equally trusted hosts; an empty string: modules are not kept.
 
-    Root of one host gives the module to the others. So hosts share modules only where we made them ourselves, of the
-    same image: all hosts of the lab, the instances of one AMI. Hosts of an inventory share nothing.
+    Root of one host provides the module for other hosts. So only hosts that the harness made of the same image share
+    modules: all hosts of the lab, and the instances of one AMI. Hosts of an inventory share nothing.
     """
     if bench == "lab":
         return f"{_cache(settings)}/modules/lab"
@@ -63,7 +63,7 @@ def _modules_cache(settings: Settings, bench: str, machine: Machine) -> str:
 
 
 def _refuse_password(value: str) -> None:
-    """Refuse a user name or password in a URL: the URL is kept in ledger, evidence and the arguments of processes."""
+    """Raise RequestError for a user name or password in a URL, which ledger, evidence and process arguments show."""
     if "://" in value and "@" in value.partition("://")[2].partition("/")[0]:
         raise RequestError(
             "the URL of the driver archive has a user name or password in it, which would be kept in records and logs",
@@ -72,7 +72,7 @@ def _refuse_password(value: str) -> None:
 
 
 def _absolute(choice: DriverChoice) -> str | None:
-    """A path as it is from everywhere: Ansible works in a directory of its own."""
+    """Make the path of an archive absolute, since Ansible works in another directory. URLs stay as they are."""
     value = choice.value
     if choice.source is not DriverSource.ARCHIVE or value is None or "://" in value:
         return value

@@ -1,7 +1,7 @@
-"""How do files get onto a host and back? By scp over the connection that trusts the pinned key alone.
+"""Copy files to a host and back, by scp with trust in the pinned host key alone.
 
-Content, mode and times are kept, folders are copied whole, links are followed. As with cp, what is copied to a folder
-that exists goes into it. In a path on the host `*`, `?` and `[` are patterns, as they are for scp.
+Content, mode and times are kept, folders are copied whole, links are followed. As with cp, a copy to an existing folder
+goes into that folder. In a path on the host `*`, `?` and `[` are patterns, as they are for scp.
 """
 
 from pathlib import Path
@@ -15,31 +15,31 @@ _DEADLINE_S = 3600.0
 
 
 def copy_to_host(machine: Machine, known_hosts: Path, local: Path, remote: str) -> None:
-    """Copy a file or folder to the host. Raises RequestError when it cannot be read or written, CommandError."""
+    """Copy a file or folder to the host. Raises RequestError for an unusable path, CommandError."""
     if not local.exists():
         raise RequestError(f"there is no {local} here")
     _scp(machine, known_hosts, str(local.absolute()), _there(machine, remote))
 
 
 def copy_from_host(machine: Machine, known_hosts: Path, remote: str, local: Path) -> None:
-    """Copy a file or folder from the host. Raises RequestError when it cannot be read or written, CommandError."""
+    """Copy a file or folder from the host. Raises RequestError for an unusable path, CommandError."""
     if not local.absolute().parent.is_dir():
         raise RequestError(f"there is no folder {local.parent} here")
     _scp(machine, known_hosts, _there(machine, remote), str(local.absolute()))
 
 
 def _there(machine: Machine, path: str) -> str:
-    """USER@HOST:PATH, with an IPv6 address in brackets; without a path, which would be a file here, the home folder."""
+    """Write USER@HOST:PATH, with an IPv6 address in brackets. An empty path means the home folder on the host."""
     user, _, address = ssh.login(machine).rpartition("@")
     return f"{user}@{f'[{address}]' if ':' in address else address}:{path}"
 
 
 def _scp(machine: Machine, known_hosts: Path, source: str, target: str) -> None:
     argv = ["scp", *ssh.options(machine, known_hosts), "-P", str(machine.port), "-p", "-r", "--", source, target]
-    done = proc.run(argv, timeout_s=_DEADLINE_S, check=False)
-    if done.status == 0:
+    completed = proc.run(argv, timeout_s=_DEADLINE_S, check=False)
+    if completed.status == 0:
         return
-    words = next((line for line in done.stderr.splitlines() if line.strip()), "").removeprefix("scp: ")
-    if done.status == ssh.FAILED or words.startswith(("Connection", "lost connection")):
-        raise CommandError(argv, done.status, done.stdout, words, after_s=done.seconds)
-    raise RequestError(f"cannot copy: {words}")
+    message = next((line for line in completed.stderr.splitlines() if line.strip()), "").removeprefix("scp: ")
+    if completed.status == ssh.FAILED or message.startswith(("Connection", "lost connection")):
+        raise CommandError(argv, completed.status, completed.stdout, message, after_s=completed.seconds)
+    raise RequestError(f"cannot copy: {message}")

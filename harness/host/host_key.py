@@ -1,11 +1,11 @@
-"""How does a host come by a key that nobody else has ever seen? It makes one, and the harness pins that from then on.
+"""Rotate the host key of a new host: the host makes a new key, and the harness pins the new key from then on.
 
-The key by which a new EC2 host is first known travels in its user data, which whoever may describe the instance can
-read. So at first contact the host makes another key and hands its public part back over the connection that the first
-one proves. From the moment that it is served, the first key is worth nothing. No role does this: it is the connection
-of all roles that changes here, so that both ends must act in turn.
+The first key of a new EC2 host travels in its user data, which anybody who may describe the instance can read. So at
+first contact the host makes another key and returns the public part over the connection that the first key proves. Once
+the host serves the new key, the first key is worthless. No role does this, because the rotation changes the connection
+of all roles and both ends must act in turn.
 
-At any cut, of the connection or of ourselves, one of the pinned keys is the one that is served.
+If the connection or the harness is cut off at any point, the served key is one of the pinned keys.
 """
 
 import re
@@ -26,10 +26,10 @@ _KEY = re.compile(r"ssh-ed25519 [A-Za-z0-9+/]+=*")
 
 
 def rotate_host_key(target: Target, *, progress: Callable[[str], None], pause: Callable[[float], None]) -> Target:
-    """The same host by its own new key, which is kept in the file that its machine names. `pause` may raise.
+    """Rotate the host key and return the target with the new key, stored in `machine.rotated_key`. `pause` may raise.
 
-    Where that was done before, nothing is; where it was cut off, it is ended. Raises HarnessError when the host cannot
-    do it, or answers by no key that it handed over.
+    A finished rotation is not repeated, and an interrupted one is completed. Raises HarnessError when the host cannot
+    rotate its key, or does not serve the key that it returned.
     """
     machine = target.machine
     assert machine.rotated_key is not None
@@ -37,39 +37,48 @@ def rotate_host_key(target: Target, *, progress: Callable[[str], None], pause: C
     if store.exists() and len(lines) == 1:
         return target
     progress("changing its host key")
-    name, _, first = lines[0].partition(" ")
-    own = _made(target, first.split()[1])
-    _pin(target, store, f"{lines[0]}\n{name} {own}")
+    name, _, first_key = lines[0].partition(" ")
+    new_key = _made(target, first_key.split()[1])
+    _pin(target, store, f"{lines[0]}\n{name} {new_key}")
     for number in range(1, _TRIES + 1):
-        words = _serve(target)
+        message = _serve(target)
         ssh.close_connection(target.control)
-        new = replace(machine, known_host=f"{name} {own}", boots_within_s=0.0)  # it has booted
-        alone = store.with_name(f"{store.name}.new")
-        _pin(replace(target, known_hosts=alone), alone, new.known_host)
-        reached = ssh.wait_for_login(
-            new, alone, tries=3, first_backoff_s=0.2, progress=progress, sleep=pause, control=target.control
+        rotated = replace(machine, known_host=f"{name} {new_key}", boots_within_s=0.0)  # it has booted
+        new_known_hosts = store.with_name(f"{store.name}.new")
+        _pin(replace(target, known_hosts=new_known_hosts), new_known_hosts, rotated.known_host)
+        reach = ssh.wait_for_login(
+            rotated,
+            new_known_hosts,
+            tries=3,
+            first_backoff_s=0.2,
+            progress=progress,
+            sleep=pause,
+            control=target.control,
         )
-        alone.unlink()
-        if reached.reached:
-            _pin(target, store, new.known_host)
-            return replace(target, machine=new)
-        progress(f"its new host key is not served yet (try {number}): {words or reached.detail}")
-    raise HarnessError(f"the host key cannot be changed: {words or reached.detail}")
+        new_known_hosts.unlink()
+        if reach.reached:
+            _pin(target, store, rotated.known_host)
+            return replace(target, machine=rotated)
+        progress(f"its new host key is not served yet (try {number}): {message or reach.detail}")
+    raise HarnessError(f"the host key cannot be changed: {message or reach.detail}")
 
 
 def _made(target: Target, served: str) -> str:
-    """The public part of the key that takes the place of the served one."""
+    """Make the key that replaces the `served` one and return its public part. Raises HarnessError."""
     try:
-        said = _run(target, "make", served).strip()
+        key = _run(target, "make", served).strip()
     except CommandError as error:
         raise HarnessError(f"the host makes no host key of its own: {error.message}") from error
-    if not _KEY.fullmatch(said):
-        raise HarnessError(f"the host makes no host key of its own: it says {said[:200]!r}")
-    return said
+    if not _KEY.fullmatch(key):
+        raise HarnessError(f"the host makes no host key of its own: it says {key[:200]!r}")
+    return key
 
 
 def _serve(target: Target) -> str:
-    """Why it failed; empty when it did not. A connection that is cut may have been cut after it was done."""
+    """Let the host serve the new key. Return why that failed, else an empty string.
+
+    A cut connection does not tell whether the new key is served already.
+    """
     try:
         _run(target, "serve")
     except CommandError as error:
@@ -82,7 +91,7 @@ def _run(target: Target, *words: str) -> str:
 
 
 def _pin(target: Target, store: Path, lines: str) -> None:
-    """Trust these lines alone from now on, here and wherever the host is asked for later."""
+    """Trust only these lines of known_hosts from now on, in this run and in later commands for the host."""
     EvidenceFolder.create(store.parent).write(store.name, lines + "\n")
     if target.known_hosts != store:
         target.known_hosts.write_text(lines + "\n")

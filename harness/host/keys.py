@@ -1,4 +1,4 @@
-"""How are SSH keys made and written down? By ssh-keygen, for nobody's eyes but ours."""
+"""Make SSH keys by ssh-keygen, readable for our user alone, and write lines of known_hosts."""
 
 from pathlib import Path
 
@@ -9,7 +9,7 @@ _DEADLINE_S = 30.0
 
 
 def generate(path: Path, comment: str) -> None:
-    """Make a key pair without a passphrase: `path`, and its public part in `path`.pub. Both are ours alone (0600)."""
+    """Make a key pair without a passphrase: `path`, and its public part in `path`.pub, both with mode 0600."""
     argv = ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", comment, "-f", str(path)]
     proc.run(argv, timeout_s=_DEADLINE_S, umask=0o077)
 
@@ -19,10 +19,10 @@ def public_file(path: Path) -> Path:
 
 
 def public_key(path: Path) -> str:
-    """The type and the key of a pair, without its comment."""
+    """Read the type and the public key of a pair, without the comment."""
     return " ".join(public_file(path).read_text().split()[:2])
 
 
 def known_hosts_line(address: str, port: int, key: str) -> str:
-    """The line of known_hosts(5) by which a host with this public key is known."""
+    """Write the line of known_hosts(5) for a host with this public key."""
     return f"{address if port == 22 else f'[{address}]:{port}'} {key}"

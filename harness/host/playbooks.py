@@ -1,7 +1,8 @@
-"""How a playbook is run on one host: ansible-runner in a new private directory, and its outcome checked for that host.
+"""Run a playbook on one host: ansible-runner in a new private directory, and the outcome checked for that host.
 
-A new directory per run, since a reused one brings the last run's extra variables back; host keys checked, since
-ansible-runner switches that off unless told; and statistics read, since a play that matched no host ends "successful".
+Each play has a new directory, since a reused one keeps the extra variables of the last play. Host keys are checked,
+since ansible-runner switches the check off by default. Statistics are read, since a play that matched no host ends
+"successful".
 """
 
 import json
@@ -45,7 +46,7 @@ class PlayOutcome(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlayResult:
-    """A play that has ended. `results` maps task names to what their modules returned; `message` says why it failed."""
+    """A play that has ended. `results` maps task names to results of their modules; `message` says why it failed."""
 
     outcome: PlayOutcome
     message: str
@@ -65,17 +66,17 @@ class Target:
     control: Path
 
     def command(self, *words: str) -> list[str]:
-        """The argv that runs a program on the host with these words, whatever they hold: its shell sees them quoted."""
+        """Build the argv that runs a program on the host. Arguments may hold any text: the shell sees them quoted."""
         return ssh.command(self.machine, self.known_hosts, shlex.join(words), control=self.control)
 
     def as_root(self, *words: str) -> list[str]:
-        """The same as root."""
+        """Build the argv that runs a program on the host as root."""
         sudo = () if self.machine.user == "root" else ("sudo", "-n")
         return self.command(*sudo, *words)
 
 
 def role_variables(machine: Machine) -> dict[str, Any]:
-    """What the roles are told of a machine: its own variables, and the time server that gives the second opinion."""
+    """Build the variables of the roles for a machine: its own ones, and the time server of the second opinion."""
     if machine.second_opinion is None:
         return dict(machine.role_variables)
     address, port = machine.second_opinion.split()
@@ -90,7 +91,7 @@ def role_variables(machine: Machine) -> dict[str, Any]:
 
 @dataclass(slots=True)
 class _PlayEvents:
-    """Gathers what the events of one play tell."""
+    """Collects results, statistics and the last message from the events of one play."""
 
     on_task: Callable[[str], None]
     results: dict[str, Mapping[str, Any]] = field(default_factory=dict)
@@ -123,11 +124,11 @@ def play(
     on_task: Callable[[str], None],
     cancelled: Callable[[], bool],
 ) -> PlayResult:
-    """Run `playbook` on one host. Ends early when `cancelled()` says so. Never raises for what happened on the host.
+    """Run `playbook` on one host until it ends or `cancelled()` is true. A failure on the host raises nothing.
 
     Raises HarnessError when Ansible itself could not run or no host was matched.
     """
-    watch, begun = _PlayEvents(on_task), time.monotonic()
+    events, begun = _PlayEvents(on_task), time.monotonic()
     name = target.machine.token.host
     with tempfile.TemporaryDirectory(prefix="ptp-play-") as private:
         hosts = Path(private, "inventory", "hosts.yaml")
@@ -139,7 +140,7 @@ def play(
             inventory=str(hosts),
             envvars=_environment(playbook, private),
             quiet=True,
-            event_handler=watch,
+            event_handler=events,
             cancel_callback=cancelled,
             timeout=int(timeout_s),
             suppress_env_files=True,
@@ -147,17 +148,17 @@ def play(
         if runner.status in ("canceled", "timeout"):
             _end_workers(private)
         stdout = ansible_memory.clip_output(Path(runner.config.artifact_dir) / "stdout")
-    outcome = _outcome(runner.status, watch.stats, name)
+    outcome = _outcome(runner.status, events.stats, name)
     if outcome is None:
         raise HarnessError(f"{playbook.name} reached no host: {last_line(stdout) or runner.status}")
     return PlayResult(
         outcome=outcome,
-        message="" if outcome is PlayOutcome.OK else watch.message or f"{playbook.name} ended {runner.status}",
-        changed=int(watch.stats.get("changed", {}).get(name, 0)),
-        tasks_on_wire=watch.on_wire,
+        message="" if outcome is PlayOutcome.OK else events.message or f"{playbook.name} ended {runner.status}",
+        changed=int(events.stats.get("changed", {}).get(name, 0)),
+        tasks_on_wire=events.on_wire,
         seconds=time.monotonic() - begun,
         stdout=stdout,
-        results=watch.results,
+        results=events.results,
     )
 
 
@@ -168,17 +169,17 @@ class _Unsafe(str):
 
 
 class _Dumper(yaml.SafeDumper):
-    """Writes `_Unsafe` as Ansible's `!unsafe`, which its documentation has for what comes from elsewhere."""
+    """Writes `_Unsafe` as Ansible's `!unsafe`, the documented tag for text from other sources."""
 
 
 _Dumper.add_representer(_Unsafe, lambda dumper, text: dumper.represent_scalar("!unsafe", str(text), style='"'))
 
 
 def _write(path: Path, variables: Mapping[str, Any]) -> None:
-    """A file of variables for Ansible, each text of which stays as it is.
+    """Write a file of variables for Ansible in which no text is a template.
 
-    Ansible trusts what a user names as inventory and extra variables, and fills in templates in it, which may run
-    anything here. Ours hold what campaigns, inventories and clouds say.
+    Ansible trusts inventory and extra variables and evaluates templates in them, which may run any program on this
+    machine. The variables of the harness hold texts of campaigns, inventories and clouds.
     """
     path.parent.mkdir(exist_ok=True, mode=0o700)
     path.write_text(yaml.dump(_unsafe(variables), Dumper=_Dumper, allow_unicode=False))
@@ -186,14 +187,14 @@ def _write(path: Path, variables: Mapping[str, Any]) -> None:
 
 def _unsafe(value: object) -> Any:
     if isinstance(value, Mapping):
-        return {str(key): _unsafe(inner) for key, inner in value.items()}
+        return {str(key): _unsafe(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_unsafe(inner) for inner in value]
+        return [_unsafe(item) for item in value]
     return _Unsafe(value) if isinstance(value, str) else value
 
 
 def _end_workers(private: str) -> None:
-    """Ansible's workers are sessions of their own: they outlive a parent that was killed at a deadline or by us."""
+    """End Ansible's workers. They lead sessions of their own and outlive a parent that was killed."""
     for process in proc.with_environment("ANSIBLE_HOME", _home(private)):
         proc.end(process, grace_s=1.0)
 
@@ -203,7 +204,7 @@ def _home(private: str) -> str:
 
 
 def _outcome(status: str, stats: Mapping[str, Any], name: str) -> PlayOutcome | None:
-    """The outcome for one host; None when the play did not touch it."""
+    """Find the outcome for one host; None when the play did not reach the host."""
     if status == "canceled":
         return PlayOutcome.CANCELLED
     if status == "timeout":
@@ -218,7 +219,7 @@ def _outcome(status: str, stats: Mapping[str, Any], name: str) -> PlayOutcome | 
 
 
 def _host_variables(target: Target) -> dict[str, Any]:
-    """How Ansible speaks to the host. Raises HarnessError where user or address are no names: it hands them to ssh."""
+    """Build the variables of Ansible's connection by ssh. Raises HarnessError for an invalid user or address."""
     machine = target.machine
     ssh.login(machine)
     return {
@@ -237,7 +238,7 @@ def _environment(playbook: Path, private: str) -> dict[str, str]:
     return {
         "ANSIBLE_CONFIG": str(playbook.parent.parent / "ansible.cfg"),
         "ANSIBLE_HOST_KEY_CHECKING": "True",
-        "ANSIBLE_INJECT_FACT_VARS": "False",  # a host's facts are no variables, whatever the user's environment says
+        "ANSIBLE_INJECT_FACT_VARS": "False",  # facts of a host never become variables, despite the environment
         "ANSIBLE_HOME": _home(private),
         "ANSIBLE_NOCOLOR": "1",
         "PATH": os.pathsep.join(
@@ -255,7 +256,7 @@ def _bare(action: str) -> str:
 
 
 def _words(result: Mapping[str, Any]) -> str:
-    """What a failed module says, in one line."""
+    """Return the message of a failed module, in one line."""
     for key in ("msg", "stderr", "stdout"):
         if text := last_line(str(result.get(key) or "")):
             return clip(well_formed(text), _LONGEST_MESSAGE)

@@ -1,4 +1,4 @@
-"""How we speak SSH to a host: pinned host key, our own key and nobody's configuration, patient at first contact."""
+"""Connect to a host by SSH with the pinned host key and our own key, without user configuration."""
 
 import re
 import shutil
@@ -19,13 +19,13 @@ CONNECT_TIMEOUT_S = 10
 _PROBE_S = 0.5
 _PROBE_PAUSE_S = 0.1
 FAILED = 255
-"""The exit status by which ssh(1) says that it could not connect, or lost the connection."""
+"""The exit status of ssh(1) when it could not connect, or lost the connection."""
 
 
 def options(machine: Machine, known_hosts: Path, control: Path | None = None) -> list[str]:
-    """OpenSSH options that trust the pinned key alone and never ask (ssh_config(5)).
+    """Build OpenSSH options that trust the pinned key alone and never prompt (ssh_config(5)).
 
-    With `control`, a socket path, all commands share one connection that ends when unused for a minute.
+    With `control`, a socket path, all commands share one connection, which ends when unused for a minute.
     """
     shared = {"ControlMaster": "auto", "ControlPath": str(control), "ControlPersist": "60"} if control else {}
     settings = shared | {
@@ -41,33 +41,35 @@ def options(machine: Machine, known_hosts: Path, control: Path | None = None) ->
     }
     if machine.private_key is not None:
         settings |= {"IdentitiesOnly": "yes", "IdentityFile": _quoted(machine.private_key)}
-    words = (word for key, value in settings.items() for word in ("-o", f"{key}={value}"))
-    return ["-F", "/dev/null", *words, *machine.ssh_options]
+    arguments = (argument for key, value in settings.items() for argument in ("-o", f"{key}={value}"))
+    return ["-F", "/dev/null", *arguments, *machine.ssh_options]
 
 
 def command(machine: Machine, known_hosts: Path, *words: str, control: Path | None = None) -> list[str]:
-    """The argv that gives `words`, joined by blanks, to a shell on the host; a shell of one's own where there are none.
+    """Build the argv that gives `words`, joined by blanks, to a shell on the host; without words, an interactive shell.
 
-    Raises HarnessError where user or address are no names: ssh would take them for options or for a URI.
+    Raises HarnessError for an invalid user or address, which ssh would take for an option or a URI.
     """
     return ["ssh", *options(machine, known_hosts, control), "-p", str(machine.port), "--", login(machine), *words]
 
 
 def login(machine: Machine) -> str:
-    """USER@ADDRESS. Raises HarnessError where one of them is no name."""
-    for what, pattern, name in (("user", names.LOGIN, machine.user), ("address", names.ADDRESS, machine.address)):
+    """Write USER@ADDRESS. Raises HarnessError for an invalid user or address."""
+    for label, pattern, name in (("user", names.LOGIN, machine.user), ("address", names.ADDRESS, machine.address)):
         if not names.fits(pattern, name):
-            raise HarnessError(f"the {what} {shorten_value(name)} of {machine.token.host} is no name that ssh is given")
+            raise HarnessError(
+                f"the {label} {shorten_value(name)} of {machine.token.host} is no name that ssh is given"
+            )
     return f"{machine.user}@{machine.address}"
 
 
 def _quoted(path: str) -> str:
-    """A path as the value of an option, where blanks part files and `%` begins a token (ssh_config(5))."""
+    """Quote a path for an option's value, in which blanks separate files and `%` begins a token (ssh_config(5))."""
     return f'"{path.replace("%", "%%")}"' if re.search(r"[\s%]", path) else path
 
 
 def pin(machine: Machine, folder: Path) -> Path:
-    """Write the host's pinned key to a known_hosts file of its own and return its path."""
+    """Write the host's pinned key to a new known_hosts file in `folder` and return the path of the file."""
     path = folder / "known_hosts"
     path.write_text(machine.known_host.rstrip("\n") + "\n")
     return path
@@ -75,24 +77,24 @@ def pin(machine: Machine, folder: Path) -> Path:
 
 @contextmanager
 def shared_connection() -> Iterator[Path]:
-    """A socket path (short: at most 107 bytes) for the shared connection of one host's way.
+    """Provide a socket path (at most 107 bytes) for the shared connection to one host; close the connection at the end.
 
-    A shared connection outlives its commands by a while; a later host at the same address must never be reached by it.
+    A shared connection outlives its commands for a minute, and must never serve a later host at the same address.
     """
     folder = Path(tempfile.mkdtemp(prefix="ptp-"))
-    socket = folder / "ssh"
+    control = folder / "ssh"
     try:
-        yield socket
+        yield control
     finally:
-        close_connection(socket)
+        close_connection(control)
         shutil.rmtree(folder, ignore_errors=True)
 
 
 def close_connection(control: Path) -> None:
-    """End the shared connection, if there is one: the next command makes a new one."""
+    """Close the shared connection, if there is one; the next command opens a new connection."""
     if control.exists():
-        close = ["ssh", "-F", "/dev/null", "-o", f"ControlPath={control}", "-O", "exit", "--", "none"]
-        proc.run(close, timeout_s=10, check=False)
+        argv = ["ssh", "-F", "/dev/null", "-o", f"ControlPath={control}", "-O", "exit", "--", "none"]
+        proc.run(argv, timeout_s=10, check=False)
         control.unlink(missing_ok=True)
 
 
@@ -106,58 +108,58 @@ def wait_for_login(
     sleep: Callable[[float], None] = time.sleep,
     control: Path | None = None,
 ) -> Reach:
-    """Log in and run `true`, up to `tries` times with doubling pauses. A wrong host key is not tried again.
+    """Log in and run `true`, up to `tries` times with doubling pauses. A wrong host key is not retried.
 
-    A host that may still boot is given its time first. With `control`, the connection is there for whoever is next.
+    A host that may still boot first gets `machine.boots_within_s`. With `control`, later commands reuse the connection.
     """
     if machine.boots_within_s:
         _boot(machine, known_hosts, progress, sleep)
-    pause_s, words = first_backoff_s, ""
+    pause_s, message = first_backoff_s, ""
     for number in range(1, tries + 1):
         try:
             argv = command(machine, known_hosts, "true", control=control)
-            done = proc.run(argv, timeout_s=CONNECT_TIMEOUT_S + 20, check=False)
-            if done.status == 0:
+            completed = proc.run(argv, timeout_s=CONNECT_TIMEOUT_S + 20, check=False)
+            if completed.status == 0:
                 return Reach(reached=True, tries=number, detail=f"SSH answered with the pinned key at try {number}")
-            words = last_line(done.stderr) or f"ssh ended with status {done.status}"
-            if "Host key verification failed" in done.stderr:
+            message = last_line(completed.stderr) or f"ssh ended with status {completed.status}"
+            if "Host key verification failed" in completed.stderr:
                 return Reach(
                     reached=False, tries=number, detail="the host answered with a key that is not the pinned one"
                 )
         except CommandError as error:
-            words = error.message
+            message = error.message
         if number < tries:
-            progress(f"SSH try {number} of {tries}: {words}; next in {pause_s:g} s")
+            progress(f"SSH try {number} of {tries}: {message}; next in {pause_s:g} s")
             sleep(pause_s)
             pause_s *= 2
-    return Reach(reached=False, tries=tries, detail=words)
+    return Reach(reached=False, tries=tries, detail=message)
 
 
 def _boot(machine: Machine, known_hosts: Path, progress: Callable[[str], None], sleep: Callable[[float], None]) -> None:
-    """Return as soon as its SSH server answers, or when its time to boot is over."""
-    give_up = time.monotonic() + machine.boots_within_s
+    """Wait until the host's SSH server answers, or until its time to boot has passed."""
+    give_up_at = time.monotonic() + machine.boots_within_s
     answers = _says_ssh if not machine.ssh_options else _lets_ssh_through
-    while not answers(machine, known_hosts) and time.monotonic() < give_up:
+    while not answers(machine, known_hosts) and time.monotonic() < give_up_at:
         progress("waiting for its SSH server")
         sleep(_PROBE_PAUSE_S)
 
 
 def _says_ssh(machine: Machine, _known_hosts: Path) -> bool:
-    """Whether the greeting of RFC 4253, section 4.2 comes at once.
+    """Whether the server sends the greeting of RFC 4253, section 4.2 within _PROBE_S.
 
-    A new question each time: TCP repeats one that was dropped, since the host had no network, after 1, 3 and 7 s.
+    Each probe is a new connection: TCP repeats a packet that a host without network dropped only after 1, 3 and 7 s.
     """
     try:
-        with socket.create_connection((machine.address, machine.port), timeout=_PROBE_S) as there:
-            return there.recv(4) == b"SSH-"
+        with socket.create_connection((machine.address, machine.port), timeout=_PROBE_S) as connection:
+            return connection.recv(4) == b"SSH-"
     except OSError:
         return False
 
 
 def _lets_ssh_through(machine: Machine, known_hosts: Path) -> bool:
-    """The same where a command is the way to the host: nobody but ssh itself can tell."""
+    """Whether ssh reaches the server. For a host behind a proxy command only ssh itself can find that out."""
     try:
-        done = proc.run(command(machine, known_hosts, "true"), timeout_s=CONNECT_TIMEOUT_S + 20, check=False)
+        completed = proc.run(command(machine, known_hosts, "true"), timeout_s=CONNECT_TIMEOUT_S + 20, check=False)
     except CommandError:
         return False
-    return done.status != FAILED or "Host key verification failed" in done.stderr
+    return completed.status != FAILED or "Host key verification failed" in completed.stderr

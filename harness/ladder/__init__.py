@@ -1,7 +1,7 @@
-"""What does all the evidence about one host come to? The first rung of the ladder that is not proven is the verdict.
+"""Judge all the evidence about one host. The first rung of the ladder that is not proven decides the verdict.
 
-A rung is proven, failed, or not observed; later evidence proves earlier rungs. Whatever is missing bars a pass and
-proves no failure, so taking evidence away never makes a verdict PASS.
+A rung is proven, failed, or not observed; later evidence proves earlier rungs. Missing evidence prevents a pass and
+proves no failure, so removing evidence never makes a verdict PASS.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -53,10 +53,10 @@ OUTCOMES: Mapping[Reason, Outcome] = {
     Reason.OUT_OF_LIMITS: Outcome.FAIL,
     Reason.NOT_PERSISTENT: Outcome.FAIL,
 }
-"""The outcome of a rung that failed for a reason. One that was not observed is INCONCLUSIVE, whatever the reason."""
+"""The outcome of a failed rung, by its reason. A rung that was not observed is INCONCLUSIVE for every reason."""
 
 _NEED_NO_PROOF = (RungName.OFFERED, RungName.PRECISION_HOST)
-"""Rungs that may stay unobserved: the climb goes on. (What precision_host bars then, clock_present asks for itself.)"""
+"""Rungs that may stay unobserved: the climb goes on. (clock_present checks precision_host again itself.)"""
 
 
 def judge(
@@ -67,7 +67,7 @@ def judge(
     clock_names: tuple[str, ...] = DEFAULT_CLOCK_NAMES,
     read_only: bool,
 ) -> Verdict:
-    """Climb the ladder and say where it ended. Pure: the same evidence gives the same verdict, always exactly one."""
+    """Climb the ladder and return the verdict. Pure: the same evidence always gives the same verdict."""
     case = Case(
         evidence=evidence,
         requirements=tuple(requirements),
@@ -93,14 +93,14 @@ def judge(
 
 
 def _climb(case: Case) -> tuple[tuple[Rung, ...], Rung | None]:
-    """All rungs, and the one that ended the climb; those above it are not reached."""
+    """Return all rungs and the rung that ended the climb, None for a pass; the rungs above it are NOT_REACHED."""
     rungs: list[Rung] = []
     end: Rung | None = None
-    for name, look in _RUNGS.items():
+    for name, judge_rung in _RUNGS.items():
         if end is not None:
             rungs.append(Rung(name=name, status=RungStatus.NOT_REACHED, evidence="not reached"))
             continue
-        rung = look(case)
+        rung = judge_rung(case)
         if _ends(rung):
             end = rung = _excused(rung, case.evidence)
         rungs.append(rung)
@@ -113,7 +113,10 @@ def _ends(rung: Rung) -> bool:
 
 
 def _excused(rung: Rung, evidence: Evidence) -> Rung:
-    """A host that we interrupted, or whose stage we could not carry out, has not failed. Launch and reach say why."""
+    """Replace a failure of the host by "not observed" where the harness interrupted it or could not carry out a stage.
+
+    Failures of offer, launch and reach stay: they give their own cause.
+    """
     if rung.status is RungStatus.FAILED and rung.name in (RungName.OFFERED, RungName.LAUNCHED, RungName.REACHABLE):
         return rung
     if evidence.interrupted:
@@ -128,24 +131,28 @@ def _excused(rung: Rung, evidence: Evidence) -> Rung:
 
 
 def _after_reboot(case: Case) -> Rung | None:
-    """Where the climb of the rebooted host ends, judged as one on which nothing was changed; None for the top."""
+    """Judge the rebooted host as read-only. Return the rung that ended its climb; None for a pass or no reboot."""
     if case.evidence.rebooted is None:
         return None
-    again = replace(case.evidence.rebooted, rebooted=None)
-    found = findings(again, case.requirements, read_only=True) if again.samples is not None else ()
-    return _climb(replace(case, evidence=again, findings=found, depth=Depth.STANDARD, read_only=True))[1]
+    evidence = replace(case.evidence.rebooted, rebooted=None)
+    rebooted_findings = findings(evidence, case.requirements, read_only=True) if evidence.samples is not None else ()
+    return _climb(replace(case, evidence=evidence, findings=rebooted_findings, depth=Depth.STANDARD, read_only=True))[1]
 
 
 def _passed(case: Case, rungs: Sequence[Rung]) -> str:
-    """The passing sentence: how far off, how sure, how soon; for depth quick what was seen of following."""
-    said = {rung.name: rung for rung in rungs}
+    """Write the sentence of a pass: offset, error bounds, convergence; for depth quick, how chronyd follows."""
+    rung_by_name = {rung.name: rung for rung in rungs}
     if case.depth is Depth.QUICK:
-        parts = [said[RungName.CHRONY_FOLLOWS].evidence, said[RungName.WITHIN_LIMITS].evidence]
+        parts = [rung_by_name[RungName.CHRONY_FOLLOWS].evidence, rung_by_name[RungName.WITHIN_LIMITS].evidence]
     else:
-        told = [case.finding(quantity) for quantity in ("offset_ns", "error_bound_ns", "chrony_bound_ns")]
-        seen = [finding for finding in told if finding is not None and finding.observed is not None]
-        parts = [limit_rungs.in_limits(seen[:2])]
-        parts += [f"{limit_rungs.quantity_title(one.quantity)} {one.note}" for one in told if one and one.note]
+        main_findings = [case.finding(quantity) for quantity in ("offset_ns", "error_bound_ns", "chrony_bound_ns")]
+        observed = [finding for finding in main_findings if finding is not None and finding.observed is not None]
+        parts = [limit_rungs.in_limits(observed[:2])]
+        parts += [
+            f"{limit_rungs.quantity_title(finding.quantity)} {finding.note}"
+            for finding in main_findings
+            if finding and finding.note
+        ]
         if case.facts and case.facts.converged_after_s is not None:
             parts.append(clock_rungs.converged_words(case.facts, case.facts.converged_after_s))
     if case.evidence.claim is not None:

@@ -1,4 +1,4 @@
-"""What belongs beside a verdict: contradictions, what was not observed, remarks, and one sentence of remedy?"""
+"""Write the notes beside a verdict: contradictions, unobserved rungs and quantities, remarks, and one remedy."""
 
 from collections.abc import Mapping, Sequence
 
@@ -33,50 +33,53 @@ REMEDIES: Mapping[Reason, str | None] = {
 
 
 def remedy(case: Case, reason: Reason) -> str | None:
-    """What to do next, in one sentence: the role's, which saw the host, where the driver is the matter."""
-    told = case.facts.remedy if case.facts else None
+    """Say in one sentence what to do next. For a driver problem, prefer the remedy of the role, which saw the host."""
+    role_remedy = case.facts.remedy if case.facts else None
     if reason is Reason.DRIVER_OFF and case.read_only:
         return "run it without --read-only, so that the role switches the clock on"
     if reason is Reason.DRIVER_OFF and case.evidence.read_only_files:
         return "`mount -o remount,rw /` on the host, or use another image; then run it again"
-    if reason in (Reason.DRIVER_NOT_CAPABLE, Reason.DRIVER_OFF, Reason.NO_PHC) and told:
-        return told
+    if reason in (Reason.DRIVER_NOT_CAPABLE, Reason.DRIVER_OFF, Reason.NO_PHC) and role_remedy:
+        return role_remedy
     if reason is Reason.NO_PHC and not (case.facts and case.facts.driver_word is DriverWord.NOT_SUPPORTED_BY_DEVICE):
         return "reload the driver with its debug messages on, so that it says why there is no clock"
     return REMEDIES[reason]
 
 
 def contradictions(case: Case, rungs: Sequence[Rung]) -> tuple[str, ...]:
-    """Where an API's claim and what was measured do not agree."""
+    """List the points in which an API's claim and the measurement disagree."""
     claim, clock = case.evidence.claim, case.clock
     if claim is None:
         return ()
-    said = f"{claim.source} said on {claim.date} that the PHC is"
+    claim_text = f"{claim.source} said on {claim.date} that the PHC is"
     if not claim.phc_supported and clock is not None:
-        return (f"{said} unsupported, and {clock.name} is there",)
-    without = any(rung.reason is Reason.NO_PHC and rung.status is RungStatus.FAILED for rung in rungs)
-    if claim.phc_supported and without:
-        return (f"{said} supported, and the driver says that the device has none",)
+        return (f"{claim_text} unsupported, and {clock.name} is there",)
+    device_has_no_clock = any(rung.reason is Reason.NO_PHC and rung.status is RungStatus.FAILED for rung in rungs)
+    if claim.phc_supported and device_has_no_clock:
+        return (f"{claim_text} supported, and the driver says that the device has none",)
     return ()
 
 
 def unobserved(case: Case, rungs: Sequence[Rung]) -> tuple[str, ...]:
-    """Every rung and quantity that could not be seen, and every line that no probe understood."""
+    """List every rung and quantity that was not observed, and the lines that no probe could parse."""
     lines = case.evidence.unparsed
-    more = len(lines) - MOST_UNPARSED + sum(one.more for one in lines)
+    more = len(lines) - MOST_UNPARSED + sum(item.more for item in lines)
     return (
         *(f"{quantity_title(rung.name)}: {rung.evidence}" for rung in rungs if rung.status is RungStatus.NOT_OBSERVED),
-        *(f"{quantity_title(one.quantity)}: {one.note}" for one in case.findings if one.held is None and one.note),
-        *(f"{one.where}:{one.line_number}: {one.line[:120]!r} is not {one.expected}" for one in lines[:MOST_UNPARSED]),
+        *(f"{quantity_title(item.quantity)}: {item.note}" for item in case.findings if item.held is None and item.note),
+        *(
+            f"{item.where}:{item.line_number}: {item.line[:120]!r} is not {item.expected}"
+            for item in lines[:MOST_UNPARSED]
+        ),
         *((f"and {more} more lines that were not understood",) if more > 0 else ()),
     )
 
 
 def remarks(case: Case) -> tuple[str, ...]:
-    """Facts worth telling that decide nothing."""
-    found = [_about_ptp4l(case.facts, case.clock)] if case.facts and case.clock else []
-    found += [words for words in (case.evidence.lost, case.evidence.trouble) if words]
-    return tuple(remark for remark in found if remark)
+    """List facts that a reader should know and that do not affect the verdict."""
+    messages = [_about_ptp4l(case.facts, case.clock)] if case.facts and case.clock else []
+    messages += [message for message in (case.evidence.lost, case.evidence.trouble) if message]
+    return tuple(remark for remark in messages if remark)
 
 
 def _about_ptp4l(facts: Facts, clock: Clock) -> str | None:

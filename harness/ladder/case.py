@@ -1,4 +1,4 @@
-"""What does every rung look at? One host's evidence, what is required of it, and three ways to write down a rung."""
+"""Hold the input of every rung: one host's evidence and its requirements. Build rungs of the three common statuses."""
 
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
@@ -9,7 +9,7 @@ from harness.model import Clock, Depth, Evidence, Facts, Finding, Reason, Rung, 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Case:
-    """One host before the bench: `findings` are the evidence held against `requirements`."""
+    """The input of a judgement of one host. `findings` compare the evidence with `requirements`."""
 
     evidence: Evidence
     requirements: tuple[Requirement, ...]
@@ -24,18 +24,20 @@ class Case:
 
     @property
     def heard(self) -> bool:
-        """Whether the host itself has said anything: then it was offered, it runs, and it was reached."""
-        seen = (self.evidence.facts, self.evidence.samples, self.evidence.final_facts)
-        return any(one is not None for one in seen)
+        """Whether the host itself returned any data. Such a host was offered, runs, and was reached."""
+        answers = (self.evidence.facts, self.evidence.samples, self.evidence.final_facts)
+        return any(answer is not None for answer in answers)
 
     @property
     def clock(self) -> Clock | None:
-        """The first clock with a name that counts."""
+        """The first clock whose name matches one of the patterns in `clock_names`."""
         clocks = (self.facts.clocks if self.facts else None) or ()
-        return next((one for one in clocks if any(fnmatchcase(one.name, name) for name in self.clock_names)), None)
+        return next(
+            (clock for clock in clocks if any(fnmatchcase(clock.name, pattern) for pattern in self.clock_names)), None
+        )
 
     def finding(self, quantity: str) -> Finding | None:
-        """The first finding about a quantity."""
+        """The first finding about a quantity; None without one."""
         return next((finding for finding in self.findings if finding.quantity == quantity), None)
 
 

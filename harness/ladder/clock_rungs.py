@@ -1,4 +1,4 @@
-"""Can the clock be read and believed, and does chronyd follow it?"""
+"""Judge whether the clock can be read, whether its time is plausible, and whether chronyd follows it."""
 
 from collections.abc import Sequence
 
@@ -10,20 +10,20 @@ from harness.ladder.findings import why_undecided
 from harness.model import ChronySource, Depth, Facts, Finding, PhcRead, Reason, Rung, RungName, RungStatus, Sample
 
 PLAUSIBLE_NS = 1_000_000_000
-"""A PHC further than this from NTP shows another time (TAI is 37 s off), whatever the errors of both."""
+"""A PHC further than this from NTP shows another time (TAI is 37 s off), whatever their errors."""
 
 FOLLOWED_SHARE = 0.9
 """chronyd follows the PHC when it is selected in this share of the second half of the samples."""
 
 QUICK_READS = 5
-"""Depth quick judges by the one burst of the collection."""
+"""Depth quick needs this many readings in the one burst of the collection."""
 
 
 # --- clock readable -------------------------------------------------------------------------------------------------
 
 
 def clock_readable(case: Case) -> Rung:
-    """Readings succeed, never go back, and agree with NTP to a second."""
+    """Judge whether readings succeed, never go back in time, and agree with NTP to a second."""
     return _readable_by_burst(case) if case.depth is Depth.QUICK else _readable_by_samples(case)
 
 
@@ -39,34 +39,34 @@ def _readable_by_samples(case: Case) -> Rung:
         )
     if not summary.monotonic(read.phc_ns for sample in samples for read in sample.reads or ()):
         return failed_rung(name, Reason.PHC_IMPLAUSIBLE, "the PHC went back in time between two readings")
-    apart = quantities.phc_against_second_opinion(case.evidence)
-    if not apart.points:
+    phc_minus_ntp = quantities.phc_against_second_opinion(case.evidence)
+    if not phc_minus_ntp.points:
         return _readable_without_chronyd(case, samples, counted, success)
-    known = summary.quantile([abs(value) for value in apart.values], 0.5, missing=apart.missing)
-    if known.low > PLAUSIBLE_NS:
-        return failed_rung(name, Reason.PHC_IMPLAUSIBLE, f"the PHC is {units.ns(known.value)} from NTP")
+    apart_ns = summary.quantile([abs(value) for value in phc_minus_ntp.values], 0.5, missing=phc_minus_ntp.missing)
+    if apart_ns.low > PLAUSIBLE_NS:
+        return failed_rung(name, Reason.PHC_IMPLAUSIBLE, f"the PHC is {units.ns(apart_ns.value)} from NTP")
     if success.held is None:
         return unseen_rung(name, f"{counted}: too few, or not all were seen", why_undecided(success))
-    if known.high > PLAUSIBLE_NS or not _all_seen(case, samples):
+    if apart_ns.high > PLAUSIBLE_NS or not _all_seen(case, samples):
         return unseen_rung(name, f"{counted}, but samples are missing")
-    return proven_rung(name, f"{counted}, never back in time, {units.ns(known.value)} from NTP")
+    return proven_rung(name, f"{counted}, never back in time, {units.ns(apart_ns.value)} from NTP")
 
 
 def _readable_without_chronyd(case: Case, samples: Sequence[Sample], counted: str, success: Finding) -> Rung:
-    """Where no chronyd asks NTP, the questions before and after the samples tell whether the PHC is plausible."""
+    """Judge plausibility without chronyd's NTP sources, by the collections before and after the samples."""
     name = RungName.CLOCK_READABLE
-    looks = [facts for facts in (case.facts, case.evidence.final_facts) if facts is not None]
-    apart = [abs(value) for facts in looks if (value := _apart_once(facts, facts.reads or ())) is not None]
-    if not apart:
+    collections = [facts for facts in (case.facts, case.evidence.final_facts) if facts is not None]
+    apart_ns = [abs(value) for facts in collections if (value := _apart_once(facts, facts.reads or ())) is not None]
+    if not apart_ns:
         return unseen_rung(name, "no NTP source answered beside the PHC, so its time could not be checked")
-    words = f"{units.ns(max(apart))} from NTP"
-    if max(apart) > PLAUSIBLE_NS:
-        return failed_rung(name, Reason.PHC_IMPLAUSIBLE, f"the PHC is {words}")
+    apart_text = f"{units.ns(max(apart_ns))} from NTP"
+    if max(apart_ns) > PLAUSIBLE_NS:
+        return failed_rung(name, Reason.PHC_IMPLAUSIBLE, f"the PHC is {apart_text}")
     if success.held is None:
         return unseen_rung(name, f"{counted}: too few, or not all were seen", why_undecided(success))
     if not _all_seen(case, samples):
         return unseen_rung(name, f"{counted}, but samples are missing")
-    return proven_rung(name, f"{counted}, never back in time, {words} by one question")
+    return proven_rung(name, f"{counted}, never back in time, {apart_text} by one question")
 
 
 def _success(success: Finding) -> str:
@@ -74,70 +74,74 @@ def _success(success: Finding) -> str:
 
 
 def _all_seen(case: Case, samples: Sequence[Sample]) -> bool:
-    """Whether no burst is missing: the one that went back in time could be among those."""
-    whole = case.evidence.samples_complete and not quantities.count_lost(samples)
-    return whole and all(sample.reads is not None for sample in samples)
+    """Whether no burst is missing. A missing burst could be the one that went back in time."""
+    none_lost = case.evidence.samples_complete and not quantities.count_lost(samples)
+    return none_lost and all(sample.reads is not None for sample in samples)
 
 
 def _readable_by_burst(case: Case) -> Rung:
     name, facts = RungName.CLOCK_READABLE, case.facts
     if facts is None or facts.reads is None or facts.read_errors is None:
         return unseen_rung(name, "the clock was not read")
-    tried = len(facts.reads) + facts.read_errors
-    counted = f"{len(facts.reads)} of {tried} readings"
+    read_count = len(facts.reads) + facts.read_errors
+    counted = f"{len(facts.reads)} of {read_count} readings"
     if facts.read_errors:
         return failed_rung(name, Reason.PHC_UNREADABLE, f"{counted} served")
-    if tried < QUICK_READS:
+    if read_count < QUICK_READS:
         return unseen_rung(name, f"only {counted}", Reason.TOO_FEW_SAMPLES)
     if not summary.monotonic(read.phc_ns for read in facts.reads):
         return failed_rung(name, Reason.PHC_IMPLAUSIBLE, "the PHC went back in time between two readings")
     apart_ns = _apart_once(facts, facts.reads)
     if apart_ns is None:
         return unseen_rung(name, "no NTP source answered beside the PHC, so its time could not be checked")
-    words = f"the PHC is {units.ns(apart_ns)} from NTP"
+    apart_text = f"the PHC is {units.ns(apart_ns)} from NTP"
     if abs(apart_ns) > PLAUSIBLE_NS:
-        return failed_rung(name, Reason.PHC_IMPLAUSIBLE, words)
-    return proven_rung(name, f"{counted} served, never back in time, {words}")
+        return failed_rung(name, Reason.PHC_IMPLAUSIBLE, apart_text)
+    return proven_rung(name, f"{counted} served, never back in time, {apart_text}")
 
 
 def _apart_once(facts: Facts, reads: Sequence[PhcRead]) -> int | None:
-    """PHC minus NTP, by chronyd's last answer, else by our own question."""
-    against = quantities.against_phc(reads)
+    """PHC minus NTP in nanoseconds, by chronyd's last NTP answer, else by our own NTP query; None when unknown."""
+    system_minus_phc_ns = quantities.against_phc(reads)
     answer = next((source for source in facts.sources or () if source.mode == "^" and source.reach), None)
-    ours = answer.offset_ns if answer is not None else facts.ntp_offset_ns
-    return None if against is None or ours is None else ours - against
+    system_minus_ntp_ns = answer.offset_ns if answer is not None else facts.ntp_offset_ns
+    return (
+        None
+        if system_minus_phc_ns is None or system_minus_ntp_ns is None
+        else system_minus_ntp_ns - system_minus_phc_ns
+    )
 
 
 # --- chrony follows -------------------------------------------------------------------------------------------------
 
 
 def chrony_follows(case: Case) -> Rung:
-    """The PHC is selected, was so in time, and nobody else steers the clock.
+    """Judge whether chronyd selects the PHC, converged in time, and is the only program that steers the clock.
 
-    Quick judges by the collection; else also by the second half of the samples and by the closing collection.
+    Depth quick uses the first collection; other depths also the second half of the samples and the last collection.
     """
-    looks = [case.facts] if case.depth is Depth.QUICK else [case.facts, case.evidence.final_facts]
-    rungs = [_undisturbed(looks), _converged(case), _selected_now(looks[-1])]
+    collections = [case.facts] if case.depth is Depth.QUICK else [case.facts, case.evidence.final_facts]
+    rungs = [_undisturbed(collections), _converged(case), _selected_now(collections[-1])]
     if case.depth is not Depth.QUICK:
         rungs.append(_selected_throughout(case))
     return _worst(rungs)
 
 
 def _worst(rungs: Sequence[Rung]) -> Rung:
-    """The first that failed, else the first that was not seen, else all in one."""
+    """Return the first failed rung, else the first unobserved rung, else one proven rung with all their evidence."""
     for status in (RungStatus.FAILED, RungStatus.NOT_OBSERVED):
-        found = next((rung for rung in rungs if rung.status is status), None)
-        if found is not None:
-            return found
-    words = ", ".join(rung.evidence for rung in rungs if rung.evidence)
-    return proven_rung(rungs[0].name, words)
+        worst = next((rung for rung in rungs if rung.status is status), None)
+        if worst is not None:
+            return worst
+    evidence = ", ".join(rung.evidence for rung in rungs if rung.evidence)
+    return proven_rung(rungs[0].name, evidence)
 
 
 def _undisturbed(looks: Sequence[Facts | None]) -> Rung:
     name = RungName.CHRONY_FOLLOWS
-    running = {one for facts in looks if facts for one in facts.competitors or ()}
-    if running:
-        return failed_rung(name, Reason.CLOCK_INTERFERENCE, f"{', '.join(sorted(running))} also steers the clock")
+    competitors = {competitor for facts in looks if facts for competitor in facts.competitors or ()}
+    if competitors:
+        return failed_rung(name, Reason.CLOCK_INTERFERENCE, f"{', '.join(sorted(competitors))} also steers the clock")
     if any(facts.interference for facts in looks if facts):
         return failed_rung(name, Reason.CLOCK_INTERFERENCE, 'chronyd logged "System clock interference detected"')
     if any(facts is None or facts.competitors is None or facts.interference is None for facts in looks):
@@ -154,18 +158,18 @@ def _converged(case: Case) -> Rung:
         return failed_rung(name, Reason.NOT_SYNCHRONISED, why)
     if facts is None or facts.converged is None or facts.converged_after_s is None:
         return unseen_rung(name, "whether chronyd converged was not observed")
-    words = converged_words(facts, facts.converged_after_s)
+    convergence = converged_words(facts, facts.converged_after_s)
     limits = [limit for limit in case.requirements if limit.quantity == "convergence_s"]
     broken = next((limit for limit in limits if not limit.held_by(facts.converged_after_s)), None)
     if broken is not None:
-        return failed_rung(name, Reason.NOT_SYNCHRONISED, f"{words}, later than {broken.value:g} s")
-    return proven_rung(name, words)
+        return failed_rung(name, Reason.NOT_SYNCHRONISED, f"{convergence}, later than {broken.value:g} s")
+    return proven_rung(name, convergence)
 
 
 def converged_words(facts: Facts, after_s: float) -> str:
-    """How soon chronyd converged, and at which start unless the first."""
-    again = f" at start {facts.chronyd_starts}" if facts.chronyd_starts not in (None, 1) else ""
-    return f"converged in {after_s:.1f} s{again}"
+    """Say after how many seconds chronyd converged, and at which start unless it was the first."""
+    start_text = f" at start {facts.chronyd_starts}" if facts.chronyd_starts not in (None, 1) else ""
+    return f"converged in {after_s:.1f} s{start_text}"
 
 
 def _selected_now(facts: Facts | None) -> Rung:
@@ -177,31 +181,31 @@ def _selected_now(facts: Facts | None) -> Rung:
     phc = next((source for source in facts.sources if _is_phc(source)), None)
     if phc is not None and phc.state == "*":
         return proven_rung(name, f"{phc.name} selected")
-    other = next((f"{source.name} is selected instead" for source in facts.sources if source.state == "*"), "")
+    other_source = next((f"{source.name} is selected instead" for source in facts.sources if source.state == "*"), "")
     state = (
         f"{phc.name} is in state {phc.state!r}, reach {phc.reach:o}" if phc else "chronyd has no PHC among its sources"
     )
-    return failed_rung(name, Reason.NOT_SYNCHRONISED, "; ".join(words for words in (state, other) if words))
+    return failed_rung(name, Reason.NOT_SYNCHRONISED, "; ".join(text for text in (state, other_source) if text))
 
 
 def _selected_throughout(case: Case) -> Rung:
     name, samples = RungName.CHRONY_FOLLOWS, case.evidence.samples
     if not samples:
         return unseen_rung(name, "no samples were taken")
-    last = max(sample.seq for sample in samples)
-    from_seq = (last + 1) // 2
-    late = [sample for sample in samples if sample.seq >= from_seq]
-    seen = [sample.sources for sample in late if sample.sources is not None]
-    total = last + 1 - from_seq
-    followed = sum(any(_is_phc(source) and source.state == "*" for source in sources) for sources in seen)
-    words = f"selected in {followed} of the last {total} samples"
-    if (followed + total - len(seen)) / total < FOLLOWED_SHARE:
-        return failed_rung(name, Reason.NOT_SYNCHRONISED, f"the PHC was {words}")
+    last_seq = max(sample.seq for sample in samples)
+    from_seq = (last_seq + 1) // 2
+    second_half = [sample for sample in samples if sample.seq >= from_seq]
+    observed_sources = [sample.sources for sample in second_half if sample.sources is not None]
+    total = last_seq + 1 - from_seq
+    followed = sum(any(_is_phc(source) and source.state == "*" for source in sources) for sources in observed_sources)
+    share_text = f"selected in {followed} of the last {total} samples"
+    if (followed + total - len(observed_sources)) / total < FOLLOWED_SHARE:
+        return failed_rung(name, Reason.NOT_SYNCHRONISED, f"the PHC was {share_text}")
     if followed / total < FOLLOWED_SHARE or not case.evidence.samples_complete:
-        return unseen_rung(name, f"the PHC was {words}, and others are missing")
-    return proven_rung(name, words)
+        return unseen_rung(name, f"the PHC was {share_text}, and others are missing")
+    return proven_rung(name, share_text)
 
 
 def _is_phc(source: ChronySource) -> bool:
-    """chronyd names a reference clock by its driver and number when the configuration gives no refid: PHC0."""
+    """Whether a source is a PHC. Without a configured refid chronyd names a source by driver and number, as PHC0."""
     return source.mode == "#" and source.name.startswith("PHC")

@@ -1,4 +1,4 @@
-"""Is each limit held? One finding per requirement; what could not be seen never helps to hold one."""
+"""Compare the evidence with each limit. One finding per requirement; missing samples never help to hold a limit."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ _SHARES = {"p99": 0.99, "p99_abs": 0.99, "median_abs": 0.5, "max": 1.0}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Observation:
-    """What is known of one quantity: an interval (None: nothing), from how many samples, and how or why not."""
+    """An observed quantity: its interval (None: not observed), number of samples, and a note on method or cause."""
 
     known: summary.Interval | None
     samples: int
@@ -25,7 +25,7 @@ class Observation:
 def findings(
     evidence: Evidence, requirements: Sequence[Requirement], *, read_only: bool = False
 ) -> tuple[Finding, ...]:
-    """Hold every requirement against the evidence; read only, nobody waited for chronyd to converge."""
+    """Compare the evidence with every requirement. `read_only` skips convergence_s: no role waited for convergence."""
     return tuple(
         _finding(requirement, _OBSERVERS[requirement.quantity](evidence, requirement), evidence)
         for requirement in requirements
@@ -34,12 +34,12 @@ def findings(
 
 
 def blocks_pass(finding: Finding) -> bool:
-    """Whether a finding stands in the way of a pass. What a driver does not publish at all does not."""
+    """Whether a finding prevents a pass. A quantity that the driver does not publish at all never does."""
     return finding.held is not True and finding.note != NOT_PUBLISHED
 
 
 def why_undecided(finding: Finding) -> Reason:
-    """Why a finding that is not known is not: when nothing at all could be seen, more samples would not help."""
+    """The reason of an undecided finding. Without any sample it is NOT_OBSERVED: measuring longer would not help."""
     some_but_few = 0 < finding.samples < finding.min_samples
     return Reason.TOO_FEW_SAMPLES if some_but_few else Reason.NOT_OBSERVED
 
@@ -67,7 +67,7 @@ def _finding(requirement: Requirement, seen: Observation, evidence: Evidence) ->
 
 
 def _held(requirement: Requirement, seen: Observation) -> bool | None:
-    """True when the limit is held at both ends of what is known, False when at neither, else None."""
+    """True when the limit is held at both ends of the known interval, False when at neither end, else None."""
     if seen.known is None or seen.samples < requirement.min_samples:
         return None
     ends = {requirement.held_by(seen.known.low), requirement.held_by(seen.known.high)}
@@ -75,7 +75,7 @@ def _held(requirement: Requirement, seen: Observation) -> bool | None:
 
 
 def _summary(found: quantities.Series, requirement: Requirement, evidence: Evidence) -> Observation:
-    """The statistic of the sizes of a series. Samples that may be missing at the end make everything possible."""
+    """Observe the statistic of a series' absolute values. Without the end of the samples its interval is unbounded."""
     if not found.points:
         return Observation(known=None, samples=0)
     sizes = [abs(value) for value in found.values]
@@ -106,12 +106,12 @@ def _error_bound(evidence: Evidence, requirement: Requirement) -> Observation:
 
 
 def _read_success(evidence: Evidence, _requirement: Requirement) -> Observation:
-    seen = quantities.count_reads(evidence)
-    if seen is None or not seen.requests:
+    reads = quantities.count_reads(evidence)
+    if reads is None or not reads.requests:
         return Observation(known=None, samples=0, note="no readings were counted")
-    ratio = seen.served / seen.requests
-    known = summary.Interval(value=ratio, low=ratio if seen.complete else 0.0, high=ratio)
-    return Observation(known=known, samples=seen.requests, note=f"by {seen.counted_by}")
+    ratio = reads.served / reads.requests
+    known = summary.Interval(value=ratio, low=ratio if reads.complete else 0.0, high=ratio)
+    return Observation(known=known, samples=reads.requests, note=f"by {reads.counted_by}")
 
 
 def _second_opinion_offset(evidence: Evidence, requirement: Requirement) -> Observation:
@@ -119,11 +119,11 @@ def _second_opinion_offset(evidence: Evidence, requirement: Requirement) -> Obse
 
 
 def _second_opinion_drift(evidence: Evidence, _requirement: Requirement) -> Observation:
-    found = quantities.second_opinion_series(evidence)
-    slope = quantities.drift(found)
+    offsets = quantities.second_opinion_series(evidence)
+    slope = quantities.drift(offsets)
     if slope is None:
-        return Observation(known=None, samples=len(found.points))
-    return Observation(known=_unless_cut(summary.absolute(slope), evidence), samples=len(found.points))
+        return Observation(known=None, samples=len(offsets.points))
+    return Observation(known=_unless_cut(summary.absolute(slope), evidence), samples=len(offsets.points))
 
 
 def _convergence(evidence: Evidence, _requirement: Requirement) -> Observation:

@@ -1,11 +1,11 @@
-"""Was there a host to ask, and does it stand where the precision service is given? The first five rungs."""
+"""Judge the first five rungs: whether there was a host to ask, and whether it is placed near the precision service."""
 
 from harness.ladder.case import Case, failed_rung, proven_rung, unseen_rung
 from harness.model import Reason, Rung, RungName, RungStatus
 
 
 def offered(case: Case) -> Rung:
-    """Whether the type can be had where it was asked for; a host that runs was offered."""
+    """Judge whether the type is offered in the requested place. A host that runs was offered."""
     offer, launch = case.evidence.offer, case.evidence.launch
     if case.heard or (launch is not None and launch.failure is None):
         where = f" in {offer.where}" if offer is not None and offer.available else ""
@@ -20,16 +20,16 @@ def offered(case: Case) -> Rung:
 
 
 def claimed(case: Case) -> Rung:
-    """What an API says; never a stop."""
+    """Record the claim of an API. This rung never ends the climb."""
     claim = case.evidence.claim
-    words = "no API claims anything about this type's clock"
+    text = "no API claims anything about this type's clock"
     if claim is not None:
-        words = f"{claim.source} says PHC {'supported' if claim.phc_supported else 'unsupported'} ({claim.date})"
-    return Rung(name=RungName.CLAIMED, status=RungStatus.RECORDED, evidence=words)
+        text = f"{claim.source} says PHC {'supported' if claim.phc_supported else 'unsupported'} ({claim.date})"
+    return Rung(name=RungName.CLAIMED, status=RungStatus.RECORDED, evidence=text)
 
 
 def launched(case: Case) -> Rung:
-    """Whether the bench has a running host."""
+    """Judge whether the bench has a running host."""
     launch = case.evidence.launch
     if case.heard:
         return proven_rung(
@@ -43,7 +43,7 @@ def launched(case: Case) -> Rung:
 
 
 def reachable(case: Case) -> Rung:
-    """Whether SSH with the pinned host key works."""
+    """Judge whether SSH with the pinned host key works."""
     reach = case.evidence.reach
     if case.heard:
         tries = f" at try {reach.tries}" if reach and reach.reached else ""
@@ -56,7 +56,7 @@ def reachable(case: Case) -> Rung:
 
 
 def precision_host(case: Case) -> Rung:
-    """Whether the host stands where clocks are given. A clock proves it; not knowing it stops nothing."""
+    """Judge whether the host has the precision service. A clock proves it; an unknown placement ends no climb."""
     name, placement, facts = RungName.PRECISION_HOST, case.evidence.placement, case.facts
     if case.clock is not None:
         return proven_rung(name, f"it has the clock {case.clock.name}")
@@ -69,5 +69,9 @@ def precision_host(case: Case) -> Rung:
         return failed_rung(name, Reason.HOST_NOT_PRECISION, f"{placement.detail}, and it has no clock")
     if facts.ntp_stratum is None:
         return unseen_rung(name, "neither its placement nor the link-local NTP service tells")
-    seen = f"the link-local NTP service answers with stratum {facts.ntp_stratum}"
-    return proven_rung(name, seen) if facts.ntp_stratum == 1 else failed_rung(name, Reason.HOST_NOT_PRECISION, seen)
+    stratum_text = f"the link-local NTP service answers with stratum {facts.ntp_stratum}"
+    return (
+        proven_rung(name, stratum_text)
+        if facts.ntp_stratum == 1
+        else failed_rung(name, Reason.HOST_NOT_PRECISION, stratum_text)
+    )

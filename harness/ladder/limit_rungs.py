@@ -1,4 +1,4 @@
-"""Is the clock within its limits, and is it all there again after a reboot?"""
+"""Judge whether the clock is within its limits, and whether all rungs hold again after a reboot."""
 
 from collections.abc import Iterable
 
@@ -9,45 +9,45 @@ from harness.model import Depth, Finding, Reason, Rung, RungName, RungStatus
 
 
 def within_limits(case: Case) -> Rung:
-    """Every limit is held, with enough samples."""
+    """Judge whether every limit is held, with enough samples."""
     name = RungName.WITHIN_LIMITS
     if case.depth is Depth.QUICK:
-        words = "depth quick stops after chrony follows: limits were not measured"
-        return Rung(name=name, status=RungStatus.NOT_REQUIRED, evidence=words)
+        text = "depth quick stops after chrony follows: limits were not measured"
+        return Rung(name=name, status=RungStatus.NOT_REQUIRED, evidence=text)
     broken = [finding for finding in case.findings if finding.held is False]
     if broken:
         return failed_rung(name, Reason.OUT_OF_LIMITS, ", ".join(finding_sentence(finding) for finding in broken))
-    open_ones = [finding for finding in case.findings if blocks_pass(finding)]
-    few = [finding for finding in open_ones if why_undecided(finding) is Reason.TOO_FEW_SAMPLES]
-    if open_ones:
-        first = (few or open_ones)[0]
-        return unseen_rung(name, f"{finding_title(first)}: {first.note}", why_undecided(first))
+    open_findings = [finding for finding in case.findings if blocks_pass(finding)]
+    too_few = [finding for finding in open_findings if why_undecided(finding) is Reason.TOO_FEW_SAMPLES]
+    if open_findings:
+        undecided = (too_few or open_findings)[0]
+        return unseen_rung(name, f"{finding_title(undecided)}: {undecided.note}", why_undecided(undecided))
     if not case.findings:
         return unseen_rung(name, "there are no limits to hold it against")
     return proven_rung(name, in_limits(case.findings))
 
 
 def finding_sentence(finding: Finding) -> str:
-    """One finding in words: `offset p99 1.2 us > 1 us`."""
+    """Write one finding as text: `offset p99 1.2 us > 1 us`."""
     title = finding_title(finding)
     if finding.observed is None:
         return f"{title} {finding.note}"
-    against = {True: finding.comparison, False: ">" if finding.comparison == "<=" else "<", None: "?"}[finding.held]
-    seen, limit = units.with_unit(finding.observed, finding.unit), units.with_unit(finding.limit, finding.unit)
-    return f"{title} {seen} {against} {limit}"
+    relation = {True: finding.comparison, False: ">" if finding.comparison == "<=" else "<", None: "?"}[finding.held]
+    observed, limit = units.with_unit(finding.observed, finding.unit), units.with_unit(finding.limit, finding.unit)
+    return f"{title} {observed} {relation} {limit}"
 
 
 def in_limits(findings: Iterable[Finding]) -> str:
-    """The values alone, for those that were held."""
+    """List the values of all findings that were held, without their limits."""
     return ", ".join(
-        f"{finding_title(one)} {units.with_unit(one.observed, one.unit)}"
-        for one in findings
-        if one.observed is not None and one.held
+        f"{finding_title(finding)} {units.with_unit(finding.observed, finding.unit)}"
+        for finding in findings
+        if finding.observed is not None and finding.held
     )
 
 
 def finding_title(finding: Finding) -> str:
-    """What a finding is about: `offset p99`; single values such as a drift need no statistic."""
+    """Name the quantity and statistic of a finding: `offset p99`. Single values such as a drift have no statistic."""
     statistic = finding.statistic.removesuffix("_abs")
     single = finding.unit != "ns"
     return quantity_title(finding.quantity) if single else f"{quantity_title(finding.quantity)} {statistic}"
@@ -55,20 +55,20 @@ def finding_title(finding: Finding) -> str:
 
 def quantity_title(quantity: str) -> str:
     """A quantity's name without its unit: `second_opinion_drift_ppb` -> `second opinion drift`."""
-    words = quantity.split("_")
-    return " ".join(words[:-1] if words[-1] in ("ns", "ppb", "s") else words)
+    parts = quantity.split("_")
+    return " ".join(parts[:-1] if parts[-1] in ("ns", "ppb", "s") else parts)
 
 
 def survives_reboot(case: Case, after: Rung | None) -> Rung:
-    """All of it again after a reboot. `after` is the rung that ended the climb of the rebooted host, None: passed."""
+    """Judge the rebooted host. `after` is the rung that ended the climb of the rebooted host, None: passed."""
     name, facts = RungName.SURVIVES_REBOOT, case.facts
-    again = case.evidence.rebooted
+    rebooted = case.evidence.rebooted
     if case.depth is not Depth.FULL:
-        words = f"depth {case.depth} does not reboot"
-        return Rung(name=name, status=RungStatus.NOT_REQUIRED, evidence=words)
-    if again is None:
+        text = f"depth {case.depth} does not reboot"
+        return Rung(name=name, status=RungStatus.NOT_REQUIRED, evidence=text)
+    if rebooted is None:
         return unseen_rung(name, "it was not rebooted")
-    boots = (facts.boot_id if facts else None, again.facts.boot_id if again.facts else None)
+    boots = (facts.boot_id if facts else None, rebooted.facts.boot_id if rebooted.facts else None)
     if after is not None and after.status is RungStatus.FAILED and after.name not in _BEFORE_THE_CLOCK:
         return failed_rung(
             name, Reason.NOT_PERSISTENT, f"after a reboot {quantity_title(after.name)} failed: {after.evidence}"

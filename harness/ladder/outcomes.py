@@ -1,4 +1,4 @@
-"""What do many verdicts come to? The worst of them, and the exit code of a campaign."""
+"""Combine many verdicts: find the worst outcome and the exit code of a campaign."""
 
 from collections.abc import Iterable
 
@@ -9,12 +9,12 @@ WORST_LAST = (Outcome.PASS, Outcome.UNSUPPORTED, Outcome.INCONCLUSIVE, Outcome.F
 
 
 def worst_outcome(outcomes: Iterable[Outcome]) -> Outcome:
-    """The worst outcome; of no outcomes at all, INCONCLUSIVE: nothing was shown."""
+    """Return the worst outcome; INCONCLUSIVE when there are no outcomes."""
     return max(outcomes, key=WORST_LAST.index, default=Outcome.INCONCLUSIVE)
 
 
 def exit_code(outcomes: Iterable[Outcome]) -> ExitCode:
-    """0 when all passed, 1 when a clock failed, else 3."""
+    """Return 0 when all passed, 1 when a clock failed, else 3."""
     match worst_outcome(outcomes):
         case Outcome.PASS:
             return ExitCode.PASSED

@@ -1,6 +1,6 @@
-"""What do the samples say about each quantity? Values with their signs, and how many could not be seen.
+"""Compute each quantity from the samples: signed values, and how many values are missing.
 
-Offsets are positive when our clock is ahead of what it is compared with.
+Offsets are positive when the system clock is ahead of the clock that it is compared with.
 """
 
 from collections.abc import Callable, Sequence
@@ -10,15 +10,15 @@ from harness.analysis import summary
 from harness.model import Evidence, Facts, PhcCounters, PhcRead, Sample, Tracking
 
 FRESH_S = 1
-"""A source's last answer is fresh up to this age: with one sample a second each answer is seen at least once."""
+"""A source's last answer is fresh up to this age: with one sample a second each answer is sampled at least once."""
 
 MOST_POINTS = 1000
-"""More points than these are thinned out before a slope is taken over all their pairs."""
+"""A longer series is thinned out to this many points before its slope is computed over all pairs."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Series:
-    """One quantity over the samples: (monotonic seconds, value) of what was seen, and how many values were not."""
+    """A quantity over the samples: observed pairs (monotonic seconds, value), and the number of missing values."""
 
     points: tuple[tuple[float, float], ...]
     missing: int
@@ -29,24 +29,24 @@ class Series:
 
 
 def count_lost(samples: Sequence[Sample]) -> int:
-    """How many samples are missing between number 0 and the last one."""
+    """Count the sample numbers that are missing between 0 and the last one."""
     return max((sample.seq for sample in samples), default=-1) + 1 - len({sample.seq for sample in samples})
 
 
 def series(samples: Sequence[Sample], value_of: Callable[[Sample], float | None]) -> Series:
-    """A quantity that every sample should show: None, and every lost sample, is missing."""
-    seen = [(sample.mono_ns / 1e9, value_of(sample)) for sample in samples]
-    points = tuple((time_s, value) for time_s, value in seen if value is not None)
-    return Series(points=points, missing=len(seen) - len(points) + count_lost(samples))
+    """Collect a quantity that every sample should have: None and every lost sample count as missing."""
+    values = [(sample.mono_ns / 1e9, value_of(sample)) for sample in samples]
+    points = tuple((time_s, value) for time_s, value in values if value is not None)
+    return Series(points=points, missing=len(values) - len(points) + count_lost(samples))
 
 
 def last_offset(sample: Sample) -> int | None:
-    """Chrony's offset at its last clock update."""
+    """Chrony's offset at its last clock update, in nanoseconds; None when not observed."""
     return sample.tracking.last_offset_ns if sample.tracking else None
 
 
 def chrony_bound(sample: Sample) -> int | None:
-    """How far chronyd says the system clock can be from its reference's time, rounded up."""
+    """Chrony's bound on the distance of the system clock from the reference's time, in nanoseconds, rounded up."""
     return root_distance_bound(sample.tracking) if sample.tracking else None
 
 
@@ -56,18 +56,18 @@ def root_distance_bound(tracking: Tracking) -> int:
 
 
 def error_bound(sample: Sample) -> int | None:
-    """Chrony's bound and the device's own. A bound of 0 is what the driver says before its first reading: unknown."""
+    """Chrony's bound plus the device's bound. The driver shows 0 before its first reading: unknown, so None."""
     chrony = chrony_bound(sample)
     return chrony + sample.error_bound_ns if chrony is not None and sample.error_bound_ns else None
 
 
 def phc_offset(sample: Sample) -> int | None:
-    """System clock against PHC by the fastest reading of the sample's burst."""
+    """System clock minus PHC in nanoseconds, by the fastest reading of the sample's burst."""
     return against_phc(sample.reads or ())
 
 
 def against_phc(reads: Sequence[PhcRead]) -> int | None:
-    """The middle of the fastest reading minus what the PHC showed: the others were delayed on their way."""
+    """The middle of the fastest reading minus the PHC's time; slower readings were delayed. None without readings."""
     if not reads:
         return None
     fastest = min(reads, key=lambda read: read.after_ns - read.before_ns)
@@ -75,24 +75,24 @@ def against_phc(reads: Sequence[PhcRead]) -> int | None:
 
 
 def second_opinion(facts: Facts | None) -> str | None:
-    """The NTP source that serves as second opinion: the first one in the first collection; None when not observed."""
+    """Name the NTP source that serves as second opinion: the first one of the collection; None when not observed."""
     return next((source.name for source in (facts.sources if facts else None) or () if source.mode == "^"), None)
 
 
 def second_opinion_series(evidence: Evidence) -> Series:
-    """Our clock against the second opinion, where its answer is fresh; one that is not is no value, not a missing one.
+    """System clock minus second opinion, by fresh answers. A stale answer gives no point and is not missing.
 
-    It is chronyd's NTP clock that is compared; the system clock differs from it by tracking's system offset.
+    The value compares chronyd's NTP clock, from which the system clock differs by tracking's system offset.
     """
-    return _against_second_opinion(evidence, lambda _sample, ours: ours)
+    return _against_second_opinion(evidence, lambda _sample, offset_ns: offset_ns)
 
 
 def phc_against_second_opinion(evidence: Evidence) -> Series:
-    """PHC minus NTP: our clock against NTP, less our clock against the PHC."""
+    """PHC minus NTP: (system clock minus NTP) less (system clock minus PHC)."""
 
     def value(sample: Sample, ours: int) -> int | None:
-        against = phc_offset(sample)
-        return None if against is None else ours - against
+        system_minus_phc_ns = phc_offset(sample)
+        return None if system_minus_phc_ns is None else ours - system_minus_phc_ns
 
     return _against_second_opinion(evidence, value)
 
@@ -119,9 +119,9 @@ def _against_second_opinion(evidence: Evidence, value_of: Callable[[Sample, int]
 
 
 def drift(found: Series) -> summary.Interval | None:
-    """The slope of a series of nanoseconds, in ppb; None with fewer than two points in time.
+    """Compute the slope of a series of nanoseconds, in ppb; None with fewer than two points in time.
 
-    Where the points are thinned out, so are the missing ones, rounded up.
+    Thinning out divides the points and the number of missing values alike, rounded up.
     """
     step = -(-len(found.points) // MOST_POINTS) or 1
     points, missing = found.points[::step], -(-found.missing // step)
@@ -130,7 +130,7 @@ def drift(found: Series) -> summary.Interval | None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reads:
-    """Readings of the PHC: how many came back, how many were refused, by whose count, and whether all was seen."""
+    """Readings of the PHC: numbers served and refused, the source of the count, and whether the count is complete."""
 
     served: int
     refused: int
@@ -143,37 +143,42 @@ class Reads:
 
 
 def count_reads(evidence: Evidence) -> Reads | None:
-    """By the driver's counters where it has them, which hold every reader's requests; else by our own readings.
+    """Count readings by the driver's counters, which include every reader's requests, else by our own readings.
 
     None when it was not observed whether the driver has counters.
     """
     samples, published = evidence.samples or (), evidence.facts.counters_published if evidence.facts else None
     if published is None or not samples:
         return None
-    whole = evidence.samples_complete and not count_lost(samples)
+    all_sampled = evidence.samples_complete and not count_lost(samples)
     if published:
-        seen = [sample.counters for sample in samples if sample.counters is not None]
-        return _by_counters(seen, complete=whole and len(seen) == len(samples))
+        counters = [sample.counters for sample in samples if sample.counters is not None]
+        return _by_counters(counters, complete=all_sampled and len(counters) == len(samples))
     bursts = [sample for sample in samples if sample.reads is not None and sample.read_errors is not None]
     return Reads(
         served=sum(len(sample.reads or ()) for sample in bursts),
         refused=sum(sample.read_errors or 0 for sample in bursts),
         counted_by="our own readings",
-        complete=whole and len(bursts) == len(samples),
+        complete=all_sampled and len(bursts) == len(samples),
     )
 
 
 def _by_counters(seen: Sequence[PhcCounters], *, complete: bool) -> Reads:
-    """Growth of the counters, which return to 0 when the device is reset.
+    """Count readings by the growth of the counters, which return to 0 when the device is reset.
 
-    One refusal can be counted in err_ts and in err_eb at once, so the larger of both counts. An answer that came too
-    late (exp) and a request skipped while the clock was blocked (skp) gave the reader nothing either
+    One refusal can be counted in err_ts and in err_eb at once, so the larger of the two counts. An answer that came too
+    late (exp) and a request skipped while the clock was blocked (skp) also gave the reader no time
     (ena_com_phc_get_timestamp in ena_com.c).
     """
-    exp, skp, err_dv = (summary.growth(getattr(one, name) for one in seen) for name in ("exp", "skp", "err_dv"))
-    err_ts, err_eb = summary.growth(one.err_ts for one in seen), summary.growth(one.err_eb or 0 for one in seen)
+    exp, skp, err_dv = (
+        summary.growth(getattr(counters, name) for counters in seen) for name in ("exp", "skp", "err_dv")
+    )
+    err_ts, err_eb = (
+        summary.growth(counters.err_ts for counters in seen),
+        summary.growth(counters.err_eb or 0 for counters in seen),
+    )
     return Reads(
-        served=summary.growth(one.cnt for one in seen),
+        served=summary.growth(counters.cnt for counters in seen),
         refused=exp + skp + err_dv + max(err_ts, err_eb),
         counted_by="the driver's counters",
         complete=complete,

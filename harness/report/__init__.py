@@ -1,1 +1,1 @@
-"""Run record in, text or document out: pure, and nothing in a report that is not in the record."""
+"""Turn a run's record into text or a document. Pure: a report holds only facts of the record."""

@@ -1,4 +1,4 @@
-"""The report as plain data: what `--json` prints, stable within one schema number."""
+"""Build the report as plain data, as `--json` prints it. Stable within one schema number."""
 
 from dataclasses import asdict
 from typing import Any
@@ -9,7 +9,7 @@ SCHEMA = 1
 
 
 def document(record: RunRecord) -> dict[str, Any]:
-    """The run as JSON-ready data. Members may be added within a schema number, never changed or removed."""
+    """Build the run as JSON-ready data. Members may be added within a schema number, never changed or removed."""
     return {
         "schema": SCHEMA,
         "run": record.run,

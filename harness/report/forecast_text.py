@@ -1,4 +1,4 @@
-"""What a plan asks of EC2, for people and as plain data."""
+"""Write the forecast of a plan on EC2: as text for people, and as plain data."""
 
 from dataclasses import asdict
 from typing import Any
@@ -11,7 +11,7 @@ UNKNOWN = "unknown"
 
 
 def document(outlook: Ec2Forecast) -> dict[str, Any]:
-    """As JSON-ready data. What is unknown is null."""
+    """Build the forecast as JSON-ready data. Unknown values are null."""
     return {
         "region": outlook.region,
         "market": outlook.market,
@@ -28,7 +28,7 @@ def document(outlook: Ec2Forecast) -> dict[str, Any]:
 
 
 def lines(outlook: Ec2Forecast) -> list[str]:
-    """A table of hosts, why they are placed so, the quotas, the cost, and what permission it takes."""
+    """Write the hosts as a table, the reasons for their placement, the quotas, the cost, and the IAM actions needed."""
     rows = [_HEAD, *map(_row, outlook.hosts)]
     sizes = [max(len(row[column]) for row in rows) for column in range(len(_HEAD))]
     table = ["  " + "  ".join(cell.ljust(size) for cell, size in zip(row, sizes, strict=True)).rstrip() for row in rows]
@@ -40,59 +40,59 @@ def lines(outlook: Ec2Forecast) -> list[str]:
         *(["quota:", *map(_quota, outlook.quotas)] if outlook.quotas else []),
         f"cost: {cost(outlook)}",
         *([f"IAM actions: {len(outlook.actions)}, those of docs/iam-policy.json"] if outlook.actions else []),
-        *(f"warning: {words}" for words in outlook.warnings),
+        *(f"warning: {warning}" for warning in outlook.warnings),
     ]
 
 
 def cost(outlook: Ec2Forecast) -> str:
-    """One sentence; the instances alone."""
+    """Write the cost of the instances alone in one sentence."""
     about, at_most = usd(outlook.priced_about_usd), usd(outlook.priced_at_most_usd)
-    known = f"about {about}, at most {at_most} when every host stays for its whole lease"
+    cost_text = f"about {about}, at most {at_most} when every host stays for its whole lease"
     if not outlook.unpriced:
-        return f"{known} (instances; volumes and addresses add cents)"
+        return f"{cost_text} (instances; volumes and addresses add cents)"
     if len(outlook.unpriced) == len(outlook.hosts):
         return UNKNOWN
-    return f"{UNKNOWN} for {', '.join(outlook.unpriced)}; the others {known}"
+    return f"{UNKNOWN} for {', '.join(outlook.unpriced)}; the others {cost_text}"
 
 
 def usd(amount: float) -> str:
-    """Dollars, never rounded down to nothing."""
+    """Write an amount in dollars; an amount above 0 is never rounded to 0."""
     return f"${max(amount, 0.0001):.4f}" if 0 < amount < 0.01 else f"${amount:,.2f}"
 
 
 def phc(claim: bool | None) -> str:
-    """The API's claim in one word."""
+    """Write the API's claim about the PHC: yes, no, or "not told"."""
     return "not told" if claim is None else "yes" if claim else "no"
 
 
 def price(usd_per_hour: float | None) -> str:
-    """Per hour; spot prices have more digits than cents."""
+    """Write a price per hour in dollars, with four decimals: spot prices have more digits than cents."""
     return UNKNOWN if usd_per_hour is None else f"{usd_per_hour:.4f}"
 
 
 def zones(names: tuple[str, ...]) -> str:
-    """Zones of one Region, the first in full: `eu-north-1a b c`."""
+    """Write the zones of one Region, the first in full: `eu-north-1a b c`."""
     if not names:
         return "none"
     return " ".join([names[0], *(name[len(names[0]) - 1 :] for name in names[1:])])
 
 
 def _row(host: HostForecast) -> tuple[str, ...]:
-    told = price(host.price_per_hour_usd)
-    return host.name, host.architecture, str(host.vcpus), phc(host.phc), told, zones(host.zones)
+    price_text = price(host.price_per_hour_usd)
+    return host.name, host.architecture, str(host.vcpus), phc(host.phc), price_text, zones(host.zones)
 
 
 def _by_placement(hosts: tuple[HostForecast, ...]) -> dict[str, list[str]]:
-    found: dict[str, list[str]] = {}
+    names_by_reason: dict[str, list[str]] = {}
     for host in hosts:
-        found.setdefault(host.placement_why, []).append(host.name)
-    return found
+        names_by_reason.setdefault(host.placement_why, []).append(host.name)
+    return names_by_reason
 
 
 def _quota(quota: Quota) -> str:
-    limit, used = (UNKNOWN if one is None else str(one) for one in (quota.limit_vcpus, quota.used_vcpus))
-    left = UNKNOWN if quota.left_vcpus is None else str(quota.left_vcpus)
-    return f"  {quota.name} ({quota.code}): {left} vCPUs left of {limit}, in use {used}"
+    limit, used = (UNKNOWN if vcpus is None else str(vcpus) for vcpus in (quota.limit_vcpus, quota.used_vcpus))
+    left_vcpus = UNKNOWN if quota.left_vcpus is None else str(quota.left_vcpus)
+    return f"  {quota.name} ({quota.code}): {left_vcpus} vCPUs left of {limit}, in use {used}"
 
 
 def _quota_document(quota: Quota) -> dict[str, Any]:

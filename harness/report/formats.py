@@ -1,4 +1,4 @@
-"""Which shapes does a report come in? One name each, one function from the run's record to text."""
+"""List the formats of a report: each has a name, and a function that turns the run's record into text."""
 
 import json
 from collections.abc import Callable, Mapping
@@ -12,7 +12,7 @@ from harness.report.document import document
 
 
 class Format(StrEnum):
-    """`text` is for people; `json` and `yaml` hold everything; `junit` is for pipelines, `markdown` for pages."""
+    """Formats of a report: `text` for people, `json` and `yaml` with all data, `junit` for pipelines, `markdown`."""
 
     TEXT = "text"
     JSON = "json"
@@ -22,7 +22,7 @@ class Format(StrEnum):
 
 
 def render(record: RunRecord, form: Format) -> str:
-    """The whole report, its last line ended."""
+    """Render the whole report in one format; its last line ends with a newline."""
     return _WRITERS[form](record)
 
 
@@ -31,8 +31,8 @@ def _as_json(record: RunRecord) -> str:
 
 
 def _as_yaml(record: RunRecord) -> str:
-    plain = json.loads(_as_json(record))  # no tags for enums and tuples
-    return yaml.safe_dump(plain, sort_keys=False, width=120)  # plain ASCII: beyond it some line ends get lost
+    plain = json.loads(_as_json(record))  # without enums and tuples, which would get YAML tags
+    return yaml.safe_dump(plain, sort_keys=False, width=120)  # escaped to ASCII: otherwise some line ends get lost
 
 
 _WRITERS: Mapping[Format, Callable[[RunRecord], str]] = {

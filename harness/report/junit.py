@@ -1,6 +1,6 @@
-"""The report as JUnit XML, which pipelines show as tests: one suite for the run, one case for each host.
+"""Write the report as JUnit XML, which pipelines show as tests: one suite for the run, one case for each host.
 
-A clock that failed is a failure, one that could not be judged an error, one that the hardware lacks is skipped.
+A failed clock is a failure, a clock that could not be judged is an error, a missing clock of the hardware is skipped.
 """
 
 import re
@@ -16,7 +16,7 @@ _CHILD = {Outcome.FAIL: "failure", Outcome.INCONCLUSIVE: "error", Outcome.UNSUPP
 
 
 def report(record: RunRecord) -> str:
-    """The run as XML text. Times are in seconds."""
+    """Write the run as XML text. Times are in seconds."""
     outcomes = [host.verdict.outcome for host in record.hosts]
     counts = {
         "tests": len(outcomes),
@@ -24,9 +24,11 @@ def report(record: RunRecord) -> str:
         "errors": outcomes.count(Outcome.INCONCLUSIVE),
         "skipped": outcomes.count(Outcome.UNSUPPORTED),
     }
-    told = {**{name: str(count) for name, count in counts.items()}, "time": f"{record.seconds:.3f}"}
-    root = Element("testsuites", {"name": "ptp-harness", **told})
-    suite = SubElement(root, "testsuite", {"name": f"{record.bench} {record.run}", "timestamp": record.started, **told})
+    attributes = {**{name: str(count) for name, count in counts.items()}, "time": f"{record.seconds:.3f}"}
+    root = Element("testsuites", {"name": "ptp-harness", **attributes})
+    suite = SubElement(
+        root, "testsuite", {"name": f"{record.bench} {record.run}", "timestamp": record.started, **attributes}
+    )
     for host in record.hosts:
         _case(suite, host, record)
     ElementTree.indent(root)
@@ -40,11 +42,11 @@ def _case(suite: Element, host: HostRecord, record: RunRecord) -> None:
     case = SubElement(suite, "testcase", {name: xml_text(value) for name, value in names.items()})
     child = _CHILD.get(verdict.outcome)
     if child is not None:
-        sentence = "; next: ".join(words for words in (verdict.sentence, verdict.remedy) if words)
+        sentence = "; next: ".join(part for part in (verdict.sentence, verdict.remedy) if part)
         SubElement(case, child, {"message": xml_text(printable(sentence)), "type": verdict.reason.value})
     SubElement(case, "system-out").text = xml_text(text.ladder(host))
 
 
 def xml_text(words: str) -> str:
-    """Text without the characters that XML 1.0 has no way to write, such as those of a serial console."""
+    """Replace the characters that XML 1.0 cannot express, such as control characters of a serial console."""
     return _NOT_XML.sub("\N{REPLACEMENT CHARACTER}", words)

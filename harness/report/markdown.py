@@ -1,4 +1,4 @@
-"""The report as Markdown, for a page or a pull request: the table of verdicts, then each host's ladder, folded."""
+"""Write the report as Markdown, for a page or a pull request: a table of verdicts, then each host's ladder, folded."""
 
 import html
 import re
@@ -9,7 +9,7 @@ from harness.untrusted.plain_text import printable
 
 
 def report(record: RunRecord) -> str:
-    """The run as GitHub's Markdown."""
+    """Write the run as GitHub's Markdown."""
     head = [
         f"# Run {_inline(record.run)} on {_inline(record.bench)}, {_inline(record.started)}",
         "",
@@ -21,25 +21,27 @@ def report(record: RunRecord) -> str:
 
 def _row(host: HostRecord) -> str:
     verdict = host.verdict
-    evidence = "; ".join([verdict.sentence, *(f"contradiction: {words}" for words in verdict.contradictions)])
+    evidence = "; ".join(
+        [verdict.sentence, *(f"contradiction: {contradiction}" for contradiction in verdict.contradictions)]
+    )
     cells = (host.name, verdict.outcome.value, verdict.reason.value, evidence, verdict.remedy or "", host.state.value)
     return f"| {' | '.join(map(_inline, cells))} |"
 
 
 def _inline(words: str) -> str:
-    """A text as it stands, in one line: no markup, and nothing in it becomes a link, a mention or a reference.
+    """Escape a text to one line that shows it literally: no markup, link, mention or reference.
 
-    GitHub looks for those in each piece of text of the page that it has made, where an entity is a character again. An
-    element around one character parts the piece.
+    GitHub looks for links, mentions and references in each text node of the rendered page, in which an entity is a
+    character again. An element around one character splits the text node.
     """
     flat = " ".join(printable(words).split()).replace("\\", "\\\\")
     for special in "&<>|`*_[]~":
         flat = flat.replace(special, "\\" + special)
-    return _LINKED.sub(lambda found: f"<span>{found[0]}</span>", flat)
+    return _LINKED.sub(lambda match: f"<span>{match[0]}</span>", flat)
 
 
 _LINKED = re.compile(r"@|:(?=//)|(?i:(?<=www))\.|#(?=[0-9])|(?i:(?<=gh))-(?=[0-9])|(?i:(?<=mailto)|(?<=xmpp)):")
-"""What addresses, bare links (GitHub Flavored Markdown, 6.9), mentions and references have in them."""
+"""Characters that occur in every address, bare link (GitHub Flavored Markdown, 6.9), mention and reference."""
 
 
 def _leftovers(record: RunRecord) -> list[str]:
@@ -49,11 +51,11 @@ def _leftovers(record: RunRecord) -> list[str]:
 
 
 def _ladder(host: HostRecord) -> str:
-    """Indented, not fenced: no text of a host can end the block."""
+    """Write a host's ladder as an indented block, which no text of a host can end; it could end a fenced block."""
     lines = "\n".join(f"    {line}" for line in text.ladder(host).splitlines())
     return f"<details><summary>{_summary(host.name)}</summary>\n\n{lines}\n\n</details>\n"
 
 
 def _summary(name: str) -> str:
-    """Within an element of HTML, where no Markdown is."""
-    return _LINKED.sub(lambda found: f"<span>{found[0]}</span>", html.escape(printable(name)))
+    """Escape a name for the text of an HTML element, where Markdown has no effect."""
+    return _LINKED.sub(lambda match: f"<span>{match[0]}</span>", html.escape(printable(name)))

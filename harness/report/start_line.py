@@ -1,4 +1,4 @@
-"""What is said as a run on a cloud begins: what it makes, where, for how much, and when all of it is gone at last."""
+"""Write the first line of a run on a cloud: hosts, place, maximum cost, and the time of the last release."""
 
 import datetime
 
@@ -10,10 +10,10 @@ _HOUR_S = 3600.0
 
 
 def line(run: str, made: Plan, terms: PriceTerms, now: datetime.datetime) -> str:
-    """One line for people. `now` has the time zone that they read the clock by."""
+    """Write one line for people. `now` has the time zone in which times are shown."""
     hosts = len(made.hosts)
-    one_after_another = -(-hosts // made.parallel)
-    end = now + datetime.timedelta(seconds=terms.lasts_s * one_after_another)
+    batches = -(-hosts // made.parallel)
+    end = now + datetime.timedelta(seconds=terms.lasts_s * batches)
     parts = (
         f"{hosts} host{'s' if hosts > 1 else ''}",
         *([" and ".join(terms.images)] if terms.images else []),
@@ -26,10 +26,10 @@ def line(run: str, made: Plan, terms: PriceTerms, now: datetime.datetime) -> str
 
 def _cost(made: Plan, terms: PriceTerms) -> str:
     prices = [terms.usd_per_hour.get(host.instance_type) for host in made.hosts]
-    known = [price for price in prices if price is not None]
-    if len(known) < len(prices):
+    known_prices = [price for price in prices if price is not None]
+    if len(known_prices) < len(prices):
         return "cost unknown (`ptp-harness plan` asks for prices)"
-    return f"at most {usd(sum(known) * made.campaign.lease_s / _HOUR_S)}"
+    return f"at most {usd(sum(known_prices) * made.campaign.lease_s / _HOUR_S)}"
 
 
 def _clock(end: datetime.datetime, now: datetime.datetime) -> str:

@@ -1,4 +1,4 @@
-"""The report for people: one table of verdicts with their evidence, then what became of the hosts."""
+"""Write the report for people: a table of verdicts with their evidence, then the final state of the hosts."""
 
 import textwrap
 from collections import Counter
@@ -13,7 +13,7 @@ _HEAD = ("HOST", "VERDICT", "WHY", "EVIDENCE")
 
 
 def summary(record: RunRecord, *, report_path: str | None = None, width: int = 120) -> str:
-    """The table of a whole run and its closing lines, at most `width` columns wide where words allow."""
+    """Write the table of a whole run and its closing lines, at most `width` columns wide except for very long words."""
     rows = [
         (host.name, host.verdict.outcome.value, host.verdict.reason.value, _evidence(host)) for host in record.hosts
     ]
@@ -25,7 +25,7 @@ def summary(record: RunRecord, *, report_path: str | None = None, width: int = 1
 
 
 def ladder(host: HostRecord, *, width: int = 120) -> str:
-    """One host in full: every rung, every finding, and what could not be seen."""
+    """Write one host in full: every rung, every finding, and everything that was not observed."""
     verdict = host.verdict
     lines = [f"{host.name} ({host.instance_type}): {verdict.outcome} {verdict.reason}", f"  {verdict.sentence}"]
     if verdict.remedy:
@@ -37,14 +37,14 @@ def ladder(host: HostRecord, *, width: int = 120) -> str:
         observed = "not observed" if finding.observed is None else units.with_unit(finding.observed, finding.unit)
         held = {True: "held", False: "BROKEN", None: "not judged"}[finding.held]
         limit = f"{finding.comparison} {units.with_unit(finding.limit, finding.unit)}"
-        seen = f"{finding.samples} samples{', ' + finding.note if finding.note else ''}"
-        lines.append(f"  {finding.quantity} {finding.statistic}: {observed} {limit} {held} ({seen}; {finding.source})")
+        basis = f"{finding.samples} samples{', ' + finding.note if finding.note else ''}"
+        lines.append(f"  {finding.quantity} {finding.statistic}: {observed} {limit} {held} ({basis}; {finding.source})")
     lines += [f"  contradiction: {text}" for text in verdict.contradictions]
     lines += [f"  not observed: {text}" for text in verdict.unobserved]
     lines += [f"  {text}" for text in verdict.remarks]
     stages = ", ".join(f"{stage} {seconds:.1f} s" for stage, seconds in host.stages.items())
-    asked = "" if host.api_calls is None else f"; {host.api_calls:g} API calls"
-    return printable("\n".join([*lines, f"  {host.state}; {stages}{asked}"])) + "\n"
+    calls_text = "" if host.api_calls is None else f"; {host.api_calls:g} API calls"
+    return printable("\n".join([*lines, f"  {host.state}; {stages}{calls_text}"])) + "\n"
 
 
 _MARKS = {
@@ -64,7 +64,7 @@ def _evidence(host: HostRecord) -> str:
 
 
 def _row(cells: Iterable[str], texts: Iterable[str], sizes: list[int], width: int) -> list[str]:
-    """Fixed cells, then wrapped text in the last column."""
+    """Write fixed cells, then wrapped text in the last column."""
     start = "  ".join(cell.ljust(size) for cell, size in zip(cells, sizes, strict=True)) + "  "
     room = max(width - len(start), 40)
     wrapped = [line for text in texts for line in textwrap.wrap(text, room) or [""]] or [""]
@@ -72,13 +72,13 @@ def _row(cells: Iterable[str], texts: Iterable[str], sizes: list[int], width: in
 
 
 def describe_places(hosts: Sequence[HostRecord]) -> list[str]:
-    """Where each host is and which clock it has: a heading, then a line for each. "-" is what nobody knows."""
+    """List each host's place and clock: a heading, then one line per host. "-" means unknown."""
     rows = [("HOST", "TYPE", "ADDRESS", "ZONE", "CLOCK"), *map(_place, hosts)]
     return [printable(line) for line in aligned(rows)]
 
 
 def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
-    """Rows of the same length as lines whose columns stand below each other."""
+    """Format rows of equal length as lines with aligned columns."""
     sizes = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     return ["  ".join(cell.ljust(size) for cell, size in zip(row, sizes, strict=True)).rstrip() for row in rows]
 
@@ -90,15 +90,15 @@ def _place(host: HostRecord) -> tuple[str, str, str, str, str]:
 
 def _closing(record: RunRecord, report_path: str | None) -> list[str]:
     states = Counter(host.state for host in record.hosts)
-    kept = [host for host in record.hosts if host.state is HostState.KEPT]
-    failed = [host.name for host in record.hosts if host.state is HostState.FAILED]
-    what_became = [
+    kept_hosts = [host for host in record.hosts if host.state is HostState.KEPT]
+    failed_names = [host.name for host in record.hosts if host.state is HostState.FAILED]
+    host_states = [
         f"released {states[HostState.RELEASED]} of {len(record.hosts)}, verified",
-        f"kept {', '.join(host.name for host in kept) or 'none'}",
-        f"NOT RELEASED {', '.join(failed)}" if failed else "",
+        f"kept {', '.join(host.name for host in kept_hosts) or 'none'}",
+        f"NOT RELEASED {', '.join(failed_names)}" if failed_names else "",
     ]
     parts = [
-        *(what_became if record.bench != "hosts" else ["no host made or removed"]),
+        *(host_states if record.bench != "hosts" else ["no host made or removed"]),
         f"report: {report_path}" if report_path else "",
         _duration(record.seconds),
         "" if record.api_calls is None else f"{record.api_calls} API calls",
@@ -106,20 +106,20 @@ def _closing(record: RunRecord, report_path: str | None) -> list[str]:
         "interrupted" if record.interrupted else "",
     ]
     lines = ["   ".join(part for part in parts if part)]
-    if kept and record.bench != "hosts":
-        lines += [f"  {line}" for line in describe_places(kept)]
+    if kept_hosts and record.bench != "hosts":
+        lines += [f"  {line}" for line in describe_places(kept_hosts)]
         lines.append(f"enter one: ptp-harness ssh {record.run} HOST   remove them: ptp-harness release {record.run}")
-    lines += [f"our fault: {words}" for words in record.failures]
+    lines += [f"our fault: {failure}" for failure in record.failures]
     if record.leftovers:
         lines.append(f"STILL RUNNING: {left_running(record)}; remove with `ptp-harness sweep --yes`")
     return lines
 
 
 def left_running(record: RunRecord) -> str:
-    """What could not be removed, each with its token; empty when all is gone."""
-    return ", ".join(f"{left.kind} {left.name} of {left.token}" for left in record.leftovers)
+    """List the resources that could not be removed, each with its token; empty when nothing is left."""
+    return ", ".join(f"{resource.kind} {resource.name} of {resource.token}" for resource in record.leftovers)
 
 
 def _duration(seconds: float) -> str:
-    minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes} min {rest} s" if minutes else f"{rest} s"
+    minutes, rest_s = divmod(round(seconds), 60)
+    return f"{minutes} min {rest_s} s" if minutes else f"{rest_s} s"

@@ -1,4 +1,4 @@
-"""A bench's instance types, what is claimed of them and what was measured: for people, as data, as a file to keep."""
+"""Show a bench's instance types with claims and measurements: as text for people, as plain data, or as a file."""
 
 import csv
 import datetime
@@ -20,24 +20,24 @@ _MEASURED = ("MEASURED", "WHEN AND WHERE")
 
 
 class ExportForm(StrEnum):
-    """What the knowledge base is exported as."""
+    """The formats in which the knowledge base is exported."""
 
     CSV = "csv"
     JSON = "json"
 
 
 def lines(types: Sequence[TypeInfo], known: Mapping[str, TypeKnowledge] | None = None) -> list[str]:
-    """One line per type; with `known` also what was measured, and a line more where that contradicts the claim."""
+    """Write one line per type; with `known` also the measurement, and a line for each contradiction with the claim."""
     head = _HEAD if known is None else _HEAD + _MEASURED
-    rows = [(*_row(one), *([] if known is None else _seen(known[one.name].measured))) for one in types]
+    rows = [(*_row(info), *([] if known is None else _seen(known[info.name].measured))) for info in types]
     table = aligned([head, *rows])
     if known is None:
         return table
-    return [*table, *contradictions([known[one.name] for one in types])]
+    return [*table, *contradictions([known[info.name] for info in types])]
 
 
 def plain_lines(summaries: Mapping[str, str], known: Mapping[str, TypeKnowledge] | None = None) -> list[str]:
-    """The same of a bench whose types have no more than a summary."""
+    """Write the same lines for a bench whose types have only a summary."""
     if known is None:
         return aligned([("TYPE", "WHAT IT IS LIKE"), *summaries.items()])
     rows = [(name, *_seen(known[name].measured), summary) for name, summary in summaries.items()]
@@ -45,21 +45,25 @@ def plain_lines(summaries: Mapping[str, str], known: Mapping[str, TypeKnowledge]
 
 
 def contradictions(known: Sequence[TypeKnowledge]) -> list[str]:
-    """One line for each."""
-    return [f"contradiction: {one.instance_type}: {one.contradiction}" for one in known if one.contradiction]
+    """Write one line for each contradiction between claim and measurement."""
+    return [
+        f"contradiction: {knowledge.instance_type}: {knowledge.contradiction}"
+        for knowledge in known
+        if knowledge.contradiction
+    ]
 
 
 def document(types: Sequence[TypeInfo], known: Mapping[str, TypeKnowledge] | None = None) -> list[dict[str, Any]]:
-    """The types as JSON-ready data. What is unknown is null."""
-    return [asdict(one) | ({} if known is None else _known(known[one.name])) for one in types]
+    """Build the types as JSON-ready data. Unknown values are null."""
+    return [asdict(info) | ({} if known is None else _known(known[info.name])) for info in types]
 
 
 def plain_document(
     summaries: Mapping[str, str], known: Mapping[str, TypeKnowledge] | None = None
 ) -> list[dict[str, Any]]:
-    """The same of a bench whose types have no more than a summary."""
+    """Build the same data for a bench whose types have only a summary."""
     types = [{"name": name, "summary": summary} for name, summary in summaries.items()]
-    return types if known is None else [one | _known(known[one["name"]]) for one in types]
+    return types if known is None else [info | _known(known[info["name"]]) for info in types]
 
 
 def _known(known: TypeKnowledge) -> dict[str, Any]:
@@ -68,7 +72,7 @@ def _known(known: TypeKnowledge) -> dict[str, Any]:
 
 
 def export(rows: Sequence[Mapping[str, str]], form: ExportForm, *, exported: datetime.datetime) -> str:
-    """The knowledge base as a document, its last line ended."""
+    """Export the knowledge base as a document; its last line ends with a newline."""
     if form is ExportForm.JSON:
         about = {"schema": SCHEMA, "exported": exported.isoformat(timespec="seconds"), "rows": list(rows)}
         return json.dumps(about, indent=2) + "\n"
@@ -81,12 +85,12 @@ def export(rows: Sequence[Mapping[str, str]], form: ExportForm, *, exported: dat
 
 def _row(one: TypeInfo) -> tuple[str, ...]:
     memory = f"{one.memory_mib / 1024:g} GiB"
-    told = price(one.price_per_hour_usd)
-    return one.name, one.architecture, str(one.vcpus), memory, phc(one.phc), told, one.ena, zones(one.zones)
+    price_text = price(one.price_per_hour_usd)
+    return one.name, one.architecture, str(one.vcpus), memory, phc(one.phc), price_text, one.ena, zones(one.zones)
 
 
 def _seen(measured: Measurement | None) -> tuple[str, str]:
     if measured is None:
         return "-", "-"
-    where = [measured.date[:10], *(word for word in (measured.zone or measured.region, measured.image) if word)]
+    where = [measured.date[:10], *(part for part in (measured.zone or measured.region, measured.image) if part)]
     return f"{measured.outcome} {measured.reason}", " ".join(where)

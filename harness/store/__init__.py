@@ -1,1 +1,1 @@
-"""What survives the process: the ledger of intents, and the evidence of each run."""
+"""Keep data beyond the process: the ledger of intents, and the evidence of each run."""

@@ -1,6 +1,7 @@
-"""Which process keeps hosts that belong to no run of the ledger? The name of their run tells it, without any books.
+"""Find the process that keeps hosts outside the ledger: the name of their run identifies the process.
 
-Only where names are made on this machine, which is in the lab: in a cloud, whoever may tag can write such a name.
+This is only safe where names are made on this machine, as in the lab: in a cloud, anybody who may tag can write such a
+name.
 """
 
 import os
@@ -13,13 +14,13 @@ _NAME = re.compile(r"pool(\d+)x(\d+)x[0-9a-f]{4}")
 
 
 def run_name() -> str:
-    """A name, new each time, for the run of hosts that this process keeps and removes itself."""
-    me = identify(os.getpid())
-    assert me is not None
-    return f"pool{me.pid}x{me.start_ticks}x{secrets.token_hex(2)}"
+    """Make a new name for the run of hosts that this process keeps and removes itself."""
+    process = identify(os.getpid())
+    assert process is not None
+    return f"pool{process.pid}x{process.start_ticks}x{secrets.token_hex(2)}"
 
 
 def owner_of(run: str) -> ProcessId | None:
-    """The process that keeps this run's hosts; None for a run of any other name."""
-    found = _NAME.fullmatch(run)
-    return ProcessId(pid=int(found[1]), start_ticks=int(found[2])) if found else None
+    """Find the process that keeps this run's hosts; None for a run with any other name."""
+    match = _NAME.fullmatch(run)
+    return ProcessId(pid=int(match[1]), start_ticks=int(match[2])) if match else None

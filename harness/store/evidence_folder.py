@@ -1,4 +1,4 @@
-"""A run's folder of raw outputs: written whole or not at all, with checksums that show any later change."""
+"""Write a run's folder of raw outputs: files are whole or absent, and checksums show any later change."""
 
 import hashlib
 import os
@@ -19,13 +19,13 @@ _KEPT_BYTES = 4 << 20
 
 @dataclass(frozen=True, slots=True)
 class EvidenceFolder:
-    """A directory of evidence; `host()` gives the part of one host."""
+    """A directory of evidence; `host()` returns the subfolder of one host."""
 
     path: Path
 
     @classmethod
     def create(cls, path: Path) -> "EvidenceFolder":
-        """Make the directory. Raises SetupError when that is not allowed or there is no room."""
+        """Make the directory. Raises SetupError when it cannot be made or the disk is full."""
         try:
             path.mkdir(parents=True, exist_ok=True, mode=0o700)
         except OSError as error:
@@ -36,22 +36,22 @@ class EvidenceFolder:
         return cls(path)
 
     def host(self, name: str) -> "EvidenceFolder":
-        """The part of one host. Raises HarnessError where its name is no name of a host."""
+        """Make the subfolder of one host. Raises HarnessError for an invalid host name."""
         if not names.fits(names.HOST, name):
             raise HarnessError(f"{shorten_value(name)} is no name of a folder of evidence")
         return EvidenceFolder.create(self._inside(name))
 
     def write(self, name: str, content: str | bytes) -> Path:
-        """Write a file so that it is there whole or not at all, also when the machine stops in between.
+        """Write a file atomically: it is whole or absent, even when the machine stops during the write.
 
-        Raises HarnessError where it would lie outside the folder.
+        Raises HarnessError when the file would lie outside the folder, SetupError when it cannot be written.
         """
         target = self._inside(name)
         target.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         partial = target.with_name(f".{target.name}.partial")
         data = well_formed(content).encode() if isinstance(content, str) else content
         try:
-            partial.unlink(missing_ok=True)  # of a process that was killed, or a link that leads elsewhere
+            partial.unlink(missing_ok=True)  # left by a killed process, or a link to another place
             with partial.open("xb") as file:
                 os.fchmod(file.fileno(), 0o600)
                 file.write(data)
@@ -64,7 +64,7 @@ class EvidenceFolder:
 
     @contextmanager
     def stream(self, name: str) -> Iterator[BinaryIO]:
-        """A file to be written bit by bit. It is there once the block ends, by an error too: what came is evidence."""
+        """Open a file to be written in parts. It appears when the block ends, also by an error, as partial evidence."""
         target = self._inside(name)
         partial = target.with_name(f".{target.name}.partial")
         try:
@@ -81,7 +81,7 @@ class EvidenceFolder:
             raise SetupError(f"cannot write {target}: {error.strerror}") from error
 
     def keep(self, source: Path) -> None:
-        """Copy a file that something else wrote, when it is there: of a long one its beginning and its end.
+        """Copy a file of another program if it exists; of a long file only its beginning and its end.
 
         A guest decides how long its console's log is.
         """
@@ -103,23 +103,23 @@ class EvidenceFolder:
         self.write(SUMS, "".join(f"{_digest(path)}  {path.relative_to(self.path)}\n" for path in self._files()))
 
     def changed(self) -> list[str]:
-        """Files that are not what they were when the checksums were written: changed, missing, or new."""
+        """List the files that were changed, removed or added since the checksums were written."""
         lines = (self.path / SUMS).read_text().splitlines()
         recorded = {name: digest for digest, name in (line.split("  ", 1) for line in lines)}
-        now = {str(path.relative_to(self.path)): _digest(path) for path in self._files()}
-        return sorted(name for name in recorded.keys() | now.keys() if recorded.get(name) != now.get(name))
+        current = {str(path.relative_to(self.path)): _digest(path) for path in self._files()}
+        return sorted(name for name in recorded.keys() | current.keys() if recorded.get(name) != current.get(name))
 
     def _inside(self, name: str) -> Path:
-        """The place of a name, which neither `..` nor a link leads out of here."""
-        whole = self.path.resolve()
+        """Return the path of a name. Raises HarnessError when `..` or a link in it leads outside the folder."""
+        root = self.path.resolve()
         target = self.path / name
-        if whole not in (target.parent.resolve() / target.name).parents or target.name in ("", "..") or "\0" in name:
+        if root not in (target.parent.resolve() / target.name).parents or target.name in ("", "..") or "\0" in name:
             raise HarnessError(f"{shorten_value(name)} would lie outside the folder of evidence {self.path}")
         return target
 
     def _files(self) -> list[Path]:
-        found = (path for path in self.path.rglob("*") if path.is_file() and not path.is_symlink())
-        return sorted(path for path in found if path != self.path / SUMS)
+        files = (path for path in self.path.rglob("*") if path.is_file() and not path.is_symlink())
+        return sorted(path for path in files if path != self.path / SUMS)
 
 
 def _digest(path: Path) -> str:

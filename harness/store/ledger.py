@@ -1,6 +1,7 @@
-"""What was meant and what was done: runs, hosts and steps, each intent committed before its effect.
+"""Record intents and results: runs, hosts and steps. Each intent is committed before its effect.
 
-SQLite here, anything SQLAlchemy speaks by URL. Safe for several threads and several processes on one file.
+The default is a SQLite file; a URL may name any database of SQLAlchemy. Several threads and several processes may use
+one file.
 """
 
 import fcntl
@@ -23,7 +24,7 @@ from harness.model import HostRecord, HostState, RunRecord, Stage, Token
 from harness.system.proc import ProcessId, identify
 
 SCHEMA = 1
-_LETTERS = "abcdefghjkmnpqrstuvwxyz23456789"  # none that look alike
+_LETTERS = "abcdefghjkmnpqrstuvwxyz23456789"  # without letters and digits that look alike
 
 _tables = sql.MetaData()
 _runs = sql.Table(
@@ -65,7 +66,7 @@ _RUN = TypeAdapter(RunRecord)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunLine:
-    """A run as a list shows it. `owner` is the process that leads it; `ended` says that it closed its books."""
+    """A run as the list of runs shows it. `owner` is the process that leads the run; `ended`: the run was closed."""
 
     run: str
     bench: str
@@ -75,17 +76,17 @@ class RunLine:
     ended: bool
 
     def alive(self) -> bool:
-        """Whether its process still works on it. A run of another machine counts as alive: we cannot know."""
+        """Whether the run's process still leads it. A run of another machine counts as alive: it cannot be checked."""
         return not self.ended and (self.machine != socket.gethostname() or self.owner.alive())
 
     def died(self) -> bool:
-        """Whether its process ended before it closed its books."""
+        """Whether the run's process ended before it closed the run."""
         return not self.ended and not self.alive()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HostLine:
-    """A host as the ledger knows it: `record` is None before its verdict, `state` before its release."""
+    """A host in the ledger: `record` is None before its verdict, `state` before its release."""
 
     host: str
     instance_type: str
@@ -95,7 +96,7 @@ class HostLine:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StepLine:
-    """One step of one host: begun but never ended means that we do not know what its effect was."""
+    """A step of a host. `ended_ns` is None for a step whose effect is unknown."""
 
     token: str
     stage: Stage
@@ -106,7 +107,7 @@ class StepLine:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VerdictLine:
-    """A host with its verdict, and its run: when it began, its bench, and its campaign's Region and image."""
+    """A host with its verdict, and its run: the start, the bench, and the campaign's Region and image."""
 
     run: str
     bench: str
@@ -117,7 +118,7 @@ class VerdictLine:
 
 
 class Ledger:
-    """The books. Every method is one transaction, committed when it returns."""
+    """The database of runs, hosts and steps. Every method is one transaction, committed when the method returns."""
 
     def __init__(self, url: str) -> None:
         self.url = url
@@ -140,7 +141,7 @@ class Ledger:
     # -- writing
 
     def open_run(self, *, bench: str, campaign: Mapping[str, Any], hosts: Mapping[str, str]) -> str:
-        """Book a new run with all its hosts (name -> instance type, in order) and return its short name."""
+        """Record a new run with all its hosts (name -> instance type, in order) and return the run's short name."""
         owner = identify(os.getpid())
         assert owner is not None
         while True:
@@ -165,20 +166,20 @@ class Ledger:
                         db.execute(_hosts.insert(), rows)
                 return run
             except IntegrityError:
-                continue  # the name is taken: draw again
+                continue  # the name is in use: draw another name
 
     def take_over(self, run: str) -> None:
-        """Make this process the one that leads a run whose own has died. Raises RequestError for any other run."""
+        """Make this process the leader of a run whose own process has died. Raises RequestError for any other run."""
         line, owner = self.dead(run), identify(os.getpid())
         assert owner is not None
-        same = (_runs.c.pid == line.owner.pid) & (_runs.c.pid_start_ticks == line.owner.start_ticks)
-        ours = {"machine": socket.gethostname(), "pid": owner.pid, "pid_start_ticks": owner.start_ticks}
+        same_owner = (_runs.c.pid == line.owner.pid) & (_runs.c.pid_start_ticks == line.owner.start_ticks)
+        values = {"machine": socket.gethostname(), "pid": owner.pid, "pid_start_ticks": owner.start_ticks}
         with self._engine.begin() as db:
-            if db.execute(_runs.update().where((_runs.c.run == run) & same).values(**ours)).rowcount == 0:
+            if db.execute(_runs.update().where((_runs.c.run == run) & same_owner).values(**values)).rowcount == 0:
                 raise RequestError(f"another process goes on with run {run}", next_step="wait for its end")
 
     def begin(self, token: Token, stage: Stage) -> int:
-        """Book the intent of a step; call it before the effect. Returns the number to end it by."""
+        """Record the intent of a step, before its effect. Returns the step's number, for `end`."""
         with self._engine.begin() as db:
             row = {"token": str(token), "stage": stage, "begun_ns": time.time_ns()}
             key = db.execute(_steps.insert(), row).inserted_primary_key
@@ -186,25 +187,25 @@ class Ledger:
         return int(key[0])
 
     def end(self, step: int, result: str) -> None:
-        """Book how a step ended."""
+        """Record the end of a step and its result."""
         with self._engine.begin() as db:
             db.execute(_steps.update().where(_steps.c.id == step).values(ended_ns=time.time_ns(), result=result))
 
     def judge(self, run: str, record: HostRecord) -> None:
-        """Book a host's verdict, and its state as far as it is known."""
+        """Record a host's verdict, with the rest of its record so far."""
         where = (_hosts.c.run == run) & (_hosts.c.host == record.name)
         with self._engine.begin() as db:
             db.execute(_hosts.update().where(where).values(record=_HOST.dump_python(record, mode="json")))
 
     def settle(self, run: str, record: HostRecord) -> None:
-        """Book what became of a host, with its whole record."""
+        """Record the final state of a host, with its whole record."""
         where = (_hosts.c.run == run) & (_hosts.c.host == record.name)
         values = {"state": record.state, "record": _HOST.dump_python(record, mode="json")}
         with self._engine.begin() as db:
             db.execute(_hosts.update().where(where).values(**values))
 
     def close_run(self, record: RunRecord) -> None:
-        """Book the end of a run."""
+        """Record the end of a run."""
         values = {"record": _RUN.dump_python(record, mode="json", exclude={"hosts"})}
         with self._engine.begin() as db:
             db.execute(_runs.update().where(_runs.c.run == record.run).values(**values))
@@ -212,22 +213,22 @@ class Ledger:
     # -- reading
 
     def runs(self) -> list[RunLine]:
-        """All runs, newest first."""
+        """List all runs, newest first."""
         with self._engine.connect() as db:
             rows = db.execute(_runs.select().order_by(_runs.c.started_ns.desc())).all()
         return [_run_line(row) for row in rows]
 
     def find(self, run: str) -> RunLine:
-        """One run. Raises RequestError for a name that no run has, with the latest names."""
-        known = self.runs()
-        for line in known:
+        """Find a run by its name. Raises RequestError, with the latest names, when there is no such run."""
+        runs = self.runs()
+        for line in runs:
             if line.run == run:
                 return line
-        latest = ", ".join(line.run for line in known[:5]) or "none yet"
+        latest = ", ".join(line.run for line in runs[:5]) or "none yet"
         raise RequestError(f"there is no run {run!r}", next_step=f"latest runs: {latest}; `ptp-harness runs` lists all")
 
     def dead(self, run: str) -> RunLine:
-        """A run whose process died before it closed its books. Raises RequestError for any other run."""
+        """Find a run whose process died before it closed the run. Raises RequestError for any other run."""
         line = self.find(run)
         if line.ended:
             raise RequestError(f"run {run} has ended", next_step=f"`ptp-harness show {run}` shows it")
@@ -239,13 +240,13 @@ class Ledger:
         return line
 
     def campaign(self, run: str) -> Mapping[str, Any]:
-        """What a run was asked for, as it was booked. Raises RequestError for a name that no run has."""
+        """Return the campaign of a run as it was recorded. Raises RequestError when there is no such run."""
         self.find(run)
         with self._engine.connect() as db:
             return dict(db.execute(sql.select(_runs.c.campaign).where(_runs.c.run == run)).scalar_one())
 
     def hosts(self, run: str) -> list[HostLine]:
-        """The hosts of a run, in the order in which they were asked for."""
+        """List the hosts of a run, in the order of the campaign."""
         with self._engine.connect() as db:
             rows = db.execute(_hosts.select().where(_hosts.c.run == run).order_by(_hosts.c.position)).all()
         return [
@@ -259,11 +260,13 @@ class Ledger:
         ]
 
     def verdicts(self, bench: str) -> list[VerdictLine]:
-        """Every verdict on that bench, newest run first. Records of early versions tell less of themselves."""
-        both = sql.select(_runs.c.run, _runs.c.started_ns, _runs.c.campaign, _hosts.c.record).join(_hosts)
-        wanted = both.where(_runs.c.bench == bench, _hosts.c.record.is_not(sql.JSON.NULL), _hosts.c.record.is_not(None))
+        """List all verdicts of a bench, newest run first. Records of early versions have fewer fields."""
+        joined = sql.select(_runs.c.run, _runs.c.started_ns, _runs.c.campaign, _hosts.c.record).join(_hosts)
+        query = joined.where(
+            _runs.c.bench == bench, _hosts.c.record.is_not(sql.JSON.NULL), _hosts.c.record.is_not(None)
+        )
         with self._engine.connect() as db:
-            rows = db.execute(wanted.order_by(_runs.c.started_ns.desc(), _hosts.c.position)).all()
+            rows = db.execute(query.order_by(_runs.c.started_ns.desc(), _hosts.c.position)).all()
         return [
             VerdictLine(
                 run=row.run,
@@ -277,7 +280,7 @@ class Ledger:
         ]
 
     def steps(self, run: str) -> list[StepLine]:
-        """All steps of a run in the order in which they were begun."""
+        """List all steps of a run in the order in which they were begun."""
         with self._engine.connect() as db:
             rows = db.execute(
                 _steps.select().where(_steps.c.token.startswith(f"{run}/")).order_by(_steps.c.id)
@@ -290,7 +293,7 @@ class Ledger:
         ]
 
     def record(self, run: str) -> RunRecord | None:
-        """The whole record of a run that has ended, else None."""
+        """Return the record of a run that has ended; None before. Raises RequestError when there is no such run."""
         self.find(run)
         with self._engine.connect() as db:
             record = db.execute(sql.select(_runs.c.record).where(_runs.c.run == run)).scalar_one()
@@ -316,7 +319,7 @@ def _run_line(row: Any) -> RunLine:
 
 @contextmanager
 def _alone_with(path: Path) -> Iterator[None]:
-    """Open a SQLite file while no other process does: SQLite itself refuses two that switch its log on at once."""
+    """Lock a SQLite file while it is opened: SQLite refuses two processes that switch to write-ahead log at once."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         lock = path.with_name(path.name + ".lock").open("w")
@@ -331,7 +334,7 @@ def _alone_with(path: Path) -> Iterator[None]:
 
 
 def _durable(connection: Any, _record: Any) -> None:
-    """Write-ahead log, so that readers never wait; full sync, so that an intent survives the machine."""
+    """Set a write-ahead log, so that readers never wait, and full sync, so that an intent survives a crash."""
     connection.execute("PRAGMA journal_mode=WAL")
     connection.execute("PRAGMA synchronous=FULL")
     connection.execute("PRAGMA foreign_keys=ON")

@@ -1,1 +1,1 @@
-"""The machine that the harness runs on: programs, settings."""
+"""Use the machine that the harness runs on: programs, signals, settings."""

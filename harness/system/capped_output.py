@@ -1,7 +1,7 @@
-"""How much of what a program prints is read, and for how long? Never more than its caps, never past its deadline.
+"""Read a program's output up to byte caps and a deadline.
 
-A program that is run may be ssh, and print whatever a measured host sends: without a newline, without an end, or one
-byte a second.
+The program may be ssh and print whatever a measured host sends: without a newline, without an end, or one byte a
+second.
 """
 
 import os
@@ -32,7 +32,7 @@ class EndReason(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProgramPipes:
-    """The ends that we hold of a program's standard streams; `words` is its input, None where it has none."""
+    """Our ends of a program's standard streams; `words` is the standard input, None for a program without input."""
 
     words: IO[bytes] | None
     out: IO[bytes]
@@ -41,7 +41,7 @@ class ProgramPipes:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CappedOutputs:
-    """What was read until then, at most a chunk above the caps."""
+    """The outputs that were read, at most a chunk above the caps, and why reading ended."""
 
     out: bytes
     err: bytes
@@ -51,16 +51,17 @@ class CappedOutputs:
 def exchange(
     pipes: ProgramPipes, words: bytes, *, deadline: float, runs: Callable[[], bool], most_out: int, most_err: int
 ) -> CappedOutputs:
-    """Feed a program its input and read both outputs until both are closed. `deadline` is of time.monotonic().
+    """Feed a program its input and read both outputs until both are closed. `deadline` is a time of time.monotonic().
 
-    A program that `runs` no more, while a child of its own holds its outputs open, is not waited for beyond a moment.
+    `runs` tells whether the program still runs. After the program's end, outputs that a child of the program holds open
+    are read for _LINGER_S more.
     """
     out, err = pipes.out.fileno(), pipes.err.fileno()
-    read: dict[int, bytearray] = {out: bytearray(), err: bytearray()}
+    outputs: dict[int, bytearray] = {out: bytearray(), err: bytearray()}
     caps = {out: most_out, err: most_err}
-    pending, ended, gone_since = memoryview(words), EndReason.CLOSED, None
+    pending, ended, exited_at = memoryview(words), EndReason.CLOSED, None
     with selectors.DefaultSelector() as selector:
-        for stream in read:
+        for stream in outputs:
             os.set_blocking(stream, False)
             selector.register(stream, selectors.EVENT_READ)
         if pipes.words is not None:
@@ -71,36 +72,36 @@ def exchange(
             if now >= deadline:
                 ended = EndReason.LATE
                 break
-            if gone_since is not None and now > gone_since + _LINGER_S:
+            if exited_at is not None and now > exited_at + _LINGER_S:
                 break
             ready = selector.select(min(_TICK_S, deadline - now))
             for key, _ in ready:
-                if key.fd not in read:
+                if key.fd not in outputs:
                     pending = _feed(selector, pipes.words, pending)
                 elif chunk := _read(key.fd):
-                    read[key.fd] += chunk
-                    if len(read[key.fd]) > caps[key.fd]:
-                        return _outputs(read, EndReason.TOO_MUCH)
+                    outputs[key.fd] += chunk
+                    if len(outputs[key.fd]) > caps[key.fd]:
+                        return _outputs(outputs, EndReason.TOO_MUCH)
                 elif chunk is not None:
                     selector.unregister(key.fd)
-            if not ready and gone_since is None and not runs():
-                gone_since = now
-    return _outputs(read, ended)
+            if not ready and exited_at is None and not runs():
+                exited_at = now
+    return _outputs(outputs, ended)
 
 
 class LineCutter:
-    """Cuts what a program prints into lines. One above `LONGEST_LINE` bytes is passed on in its beginning alone."""
+    """Cuts a program's output into lines. Of a line above `LONGEST_LINE` bytes only the beginning is passed on."""
 
     def __init__(self, put: Callable[[str], object]) -> None:
         self._put, self._line = put, bytearray()
 
     def feed(self, chunk: bytes) -> None:
         """Take the next bytes."""
-        *whole, rest = chunk.split(b"\n")
-        for part in whole:
-            self._add(part)
+        *complete_lines, incomplete_line = chunk.split(b"\n")
+        for line in complete_lines:
+            self._add(line)
             self.end()
-        self._add(rest)
+        self._add(incomplete_line)
 
     def end(self) -> None:
         """Pass on the line that has no newline yet, if there is one."""
@@ -113,7 +114,7 @@ class LineCutter:
 
 
 def _read(stream: int) -> bytes | None:
-    """The next bytes; none at the end; None where there are none yet after all."""
+    """Read the next bytes; empty at the end of the stream; None while there are none."""
     try:
         return os.read(stream, _CHUNK)
     except BlockingIOError:
@@ -121,7 +122,7 @@ def _read(stream: int) -> bytes | None:
 
 
 def _feed(selector: selectors.BaseSelector, words: IO[bytes] | None, pending: memoryview) -> memoryview:
-    """Write what the program takes now, and close its input after the last byte, or when it reads no more."""
+    """Write as many bytes as the program takes now; close its input after the last byte, or when it stopped reading."""
     assert words is not None
     try:
         pending = pending[os.write(words.fileno(), pending[:_CHUNK]) :] if pending else pending

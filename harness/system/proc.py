@@ -1,4 +1,4 @@
-"""The one place that starts other programs: deadlines, process groups, identities that a recycled pid cannot fake."""
+"""Start other programs, with deadlines, process groups, and identities that a recycled pid cannot fake."""
 
 import os
 import queue
@@ -32,38 +32,38 @@ class Completed:
     stdout: str
     stderr: str
     seconds: float
-    stdout_bytes: bytes = b""  # as they came, where it matters how many there are
+    stdout_bytes: bytes = b""  # undecoded, for callers that count bytes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProcessId:
-    """A process told apart from any later one with the same number by its start time (clock ticks since boot)."""
+    """The identity of a process: its number and its start time (clock ticks since boot), since numbers are reused."""
 
     pid: int
     start_ticks: int
 
     def alive(self) -> bool:
-        """Whether this very process still runs; a zombie does not."""
+        """Whether this process still runs; a zombie does not."""
         return _start_ticks(self.pid) == self.start_ticks
 
 
 def identify(pid: int) -> ProcessId | None:
-    """The identity of a running process, or None when there is none with that number."""
+    """Find the identity of a running process; None when no process has that number."""
     ticks = _start_ticks(pid)
     return None if ticks is None else ProcessId(pid=pid, start_ticks=ticks)
 
 
 def started_s(process: ProcessId) -> float:
-    """When a process started, in seconds since the epoch, as its number of ticks since boot says."""
+    """Compute when a process started, in seconds since the epoch, from its start ticks and the time of boot."""
     boot = next(line for line in Path("/proc/stat").read_text().splitlines() if line.startswith("btime "))
     return int(boot.split()[1]) + process.start_ticks / os.sysconf("SC_CLK_TCK")
 
 
 def with_environment(name: str, value: str) -> list[ProcessId]:
-    """The running processes that were started with this variable, as the kernel shows it in /proc/PID/environ."""
-    word = f"{name}={value}".encode()
-    found = (int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdigit())
-    return [process for pid in found if word in _environment(pid) and (process := identify(pid)) is not None]
+    """List the running processes that were started with this environment variable, by /proc/PID/environ."""
+    variable = f"{name}={value}".encode()
+    pids = (int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdigit())
+    return [process for pid in pids if variable in _environment(pid) and (process := identify(pid)) is not None]
 
 
 def run(
@@ -80,10 +80,9 @@ def run(
 ) -> Completed:
     """Run a program to its end, with both outputs captured.
 
-    `env` is added to our own environment, and `umask` takes the place of ours. Past `timeout_s`, or when the program
-    prints more bytes than its caps, its whole process group is killed. Raises SetupError when the
-    program is not there, FloodError past a cap, CommandError past the deadline and, with `check`, on a status other
-    than 0.
+    `env` is added to our own environment, and `umask` replaces ours. Past `timeout_s`, or when the program prints more
+    bytes than its caps, its whole process group is killed. Raises SetupError when the program cannot be started,
+    FloodError past a cap, CommandError past the deadline and, with `check`, on a status other than 0.
     """
     begun = time.monotonic()
     child = _start(
@@ -96,12 +95,12 @@ def run(
         umask=umask,
     )
     try:
-        words = (stdin or "").encode(errors="replace")
+        input_bytes = (stdin or "").encode(errors="replace")
         assert child.stdout is not None
         assert child.stderr is not None
         outputs = capped_output.exchange(
             ProgramPipes(words=child.stdin, out=child.stdout, err=child.stderr),
-            words,
+            input_bytes,
             deadline=begun + timeout_s,
             runs=lambda: child.poll() is None,
             most_out=most_out,
@@ -115,16 +114,21 @@ def run(
             _kill_group(child.pid)
             _waited(child, _KILLED_S)
         _close(child)
-    seconds, out, err = time.monotonic() - begun, _text(outputs.out), _text(outputs.err)
+    seconds, stdout, stderr = time.monotonic() - begun, _text(outputs.out), _text(outputs.err)
     if ended is EndReason.TOO_MUCH:
         cap = f"printed more than {most_out} bytes, or {most_err} of errors, and was ended"
-        raise FloodError(argv, cap, stdout=out, stderr=err, after_s=seconds)
+        raise FloodError(argv, cap, stdout=stdout, stderr=stderr, after_s=seconds)
     if ended is EndReason.LATE:
-        raise CommandError(argv, None, out, err, after_s=timeout_s)
+        raise CommandError(argv, None, stdout, stderr, after_s=timeout_s)
     if check and child.returncode != 0:
-        raise CommandError(argv, child.returncode, out, err, after_s=seconds)
+        raise CommandError(argv, child.returncode, stdout, stderr, after_s=seconds)
     return Completed(
-        argv=tuple(argv), status=child.returncode, stdout=out, stderr=err, seconds=seconds, stdout_bytes=outputs.out
+        argv=tuple(argv),
+        status=child.returncode,
+        stdout=stdout,
+        stderr=stderr,
+        seconds=seconds,
+        stdout_bytes=outputs.out,
     )
 
 
@@ -139,12 +143,12 @@ def converse(
     env: Mapping[str, str] | None = None,
     cwd: Path | None = None,
 ) -> Completed:
-    """Run a program that says line by line what it does, in a session of its own; nothing of that session outlives us.
+    """Run a program that reports progress line by line, in a new session; no process of that session outlives the call.
 
-    Its standard input stays open until it ends, so that it can notice when we are gone. Past `timeout_s`, or once it is
-    `cancelled`, its group is interrupted (SIGINT), after `grace_s` once more, and after that its session is killed.
-    `on_line` takes lines without their newlines; of a long line its beginning, and of the errors their end is kept.
-    Raises CommandError past the deadline; what a program that was cancelled made of it is in its status.
+    The program's standard input stays open until it ends, so that it can notice the end of our process. Past
+    `timeout_s`, or once `cancelled()` is true, its group is interrupted (SIGINT), after `grace_s` once more, and after
+    that its session is killed. `on_line` takes lines without newlines; of a long line only the beginning, of the errors
+    only the end is kept. Raises CommandError past the deadline; a cancelled program returns with its status.
     """
     begun = time.monotonic()
     child = _start(argv, env=env, cwd=cwd, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
@@ -159,7 +163,7 @@ def converse(
     ]
     for reader in readers:
         reader.start()
-    late, steps, next_step_s = False, 0, begun + timeout_s
+    timed_out, steps, next_step_s = False, 0, begun + timeout_s
     try:
         with suppress(BrokenPipeError):
             child.stdin.write(stdin.encode(errors="replace"))
@@ -171,25 +175,25 @@ def converse(
             if steps == 0 and cancelled():
                 next_step_s = now
             if now >= next_step_s:
-                late = late or now >= begun + timeout_s
+                timed_out = timed_out or now >= begun + timeout_s
                 _press(child.pid, steps)
                 steps, next_step_s = steps + 1, now + grace_s
     finally:
         end_session(child.pid)
         child.wait(timeout=10)
-        give_up = time.monotonic() + _DRAIN_S
-        while time.monotonic() < give_up and (any(reader.is_alive() for reader in readers) or not lines.empty()):
+        give_up_at = time.monotonic() + _DRAIN_S
+        while time.monotonic() < give_up_at and (any(reader.is_alive() for reader in readers) or not lines.empty()):
             with suppress(queue.Empty):
                 on_line(lines.get(timeout=_TICK_S))
         _close(child)
-    seconds, words = time.monotonic() - begun, _text(bytes(errors))
-    if late:
-        raise CommandError(argv, None, "", words, after_s=seconds)
-    return Completed(argv=tuple(argv), status=child.returncode, stdout="", stderr=words, seconds=seconds)
+    seconds, error_text = time.monotonic() - begun, _text(bytes(errors))
+    if timed_out:
+        raise CommandError(argv, None, "", error_text, after_s=seconds)
+    return Completed(argv=tuple(argv), status=child.returncode, stdout="", stderr=error_text, seconds=seconds)
 
 
 def end_session(leader: int) -> None:
-    """Kill whatever is left of a session, whichever groups its members made; ourselves excepted."""
+    """Kill all processes of a session, in whatever process group, except our own process."""
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit() and int(entry.name) != os.getpid() and _session(int(entry.name)) == leader:
             with suppress(ProcessLookupError, PermissionError):
@@ -197,7 +201,7 @@ def end_session(leader: int) -> None:
 
 
 def interactive(argv: Sequence[str]) -> int:
-    """Run a program on our own terminal (an SSH session) and return its status."""
+    """Run a program on our own terminal (an SSH session) and return its status. Raises SetupError if missing."""
     try:
         return subprocess.call(list(argv))
     except FileNotFoundError as error:
@@ -207,7 +211,7 @@ def interactive(argv: Sequence[str]) -> int:
 def spawn(
     argv: Sequence[str], *, log: Path, env: Mapping[str, str] | None = None, cwd: Path | None = None
 ) -> ProcessId:
-    """Start a program that outlives us, in a session of its own, its output appended to `log`."""
+    """Start a program that outlives our process, in a new session, with its output appended to `log`."""
     with log.open("ab") as out:
         child = _start(argv, env=env, cwd=cwd, stdin=subprocess.DEVNULL, stdout=out, stderr=out)
     identity = identify(child.pid)
@@ -217,9 +221,9 @@ def spawn(
 
 
 def raise_priority(process: ProcessId, *, niceness: int) -> None:
-    """Let a process that was just spawned, and the threads that it will start, go before others; where we may.
+    """Set the niceness of a process that was just spawned, and of its future threads, if that is permitted.
 
-    Many kernels share out processors among sessions first, and only within one by niceness (sched(7), autogroups). A
+    Many kernels divide processors among sessions first, and only within a session by niceness (sched(7), autogroups). A
     spawned process leads a session, whose niceness is set too.
     """
     with suppress(PermissionError, ProcessLookupError):
@@ -229,15 +233,15 @@ def raise_priority(process: ProcessId, *, niceness: int) -> None:
 
 
 def end(process: ProcessId, *, grace_s: float = 5.0) -> bool:
-    """End a process of ours with the group it leads: SIGTERM, SIGKILL after `grace_s`. True when it is gone."""
+    """End a process of ours with the group it leads: SIGTERM, SIGKILL after `grace_s`. True when it has ended."""
     for signal_number, wait_s in ((signal.SIGTERM, grace_s), (signal.SIGKILL, 5.0)):
         if not process.alive():
             break
         with suppress(ProcessLookupError):
-            leads = os.getpgid(process.pid) == process.pid
-            (os.killpg if leads else os.kill)(process.pid, signal_number)
-        give_up = time.monotonic() + wait_s
-        while process.alive() and time.monotonic() < give_up:
+            leads_group = os.getpgid(process.pid) == process.pid
+            (os.killpg if leads_group else os.kill)(process.pid, signal_number)
+        give_up_at = time.monotonic() + wait_s
+        while process.alive() and time.monotonic() < give_up_at:
             _reap(process.pid)
             time.sleep(0.02)
     _reap(process.pid)
@@ -272,7 +276,7 @@ def _start(
 
 
 def _drain(stream: IO[bytes], lines: LineCutter) -> None:
-    with suppress(ValueError, OSError):  # closed under our hands once the program has ended
+    with suppress(ValueError, OSError):  # the stream is closed once the program has ended
         while chunk := os.read(stream.fileno(), _ERRORS_KEPT):
             lines.feed(chunk)
         lines.end()
@@ -286,7 +290,7 @@ def _keep_end(stream: IO[bytes], kept: bytearray) -> None:
 
 
 def _waited(child: "subprocess.Popen[bytes]", timeout_s: float) -> bool:
-    """Whether it has ended within that time."""
+    """Wait for a process; whether it ended within that time."""
     try:
         child.wait(max(timeout_s, 0.0))
     except subprocess.TimeoutExpired:
@@ -302,12 +306,12 @@ def _close(child: "subprocess.Popen[bytes]") -> None:
 
 
 def _text(said: bytes) -> str:
-    """As text, with the line ends of this system."""
+    """Decode output to text, with newlines as line ends."""
     return said.decode(errors="replace").replace("\r\n", "\n").replace("\r", "\n")
 
 
 def _press(pid: int, step: int) -> None:
-    """Two requests to stop, then no more requests."""
+    """Interrupt the group of a process at steps 0 and 1; kill its session at later steps."""
     if step < 2:
         with suppress(ProcessLookupError):
             os.killpg(pid, signal.SIGINT)
@@ -316,7 +320,7 @@ def _press(pid: int, step: int) -> None:
 
 
 def _session(pid: int) -> int | None:
-    """Field 6 of /proc/PID/stat; None for a process that is gone or a zombie."""
+    """Read the session of a process, field 6 of /proc/PID/stat; None for a process that has ended or is a zombie."""
     try:
         after_name = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except (FileNotFoundError, ProcessLookupError):
@@ -342,7 +346,10 @@ def _environment(pid: int) -> list[bytes]:
 
 
 def _start_ticks(pid: int) -> int | None:
-    """Field 22 of /proc/PID/stat (proc_pid_stat(5)); None for a process that is gone or a zombie."""
+    """Read the start of a process in clock ticks since boot, field 22 of /proc/PID/stat (proc_pid_stat(5)).
+
+    None for a process that has ended or is a zombie.
+    """
     try:
         after_name = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except (FileNotFoundError, ProcessLookupError):

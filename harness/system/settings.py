@@ -1,4 +1,4 @@
-"""Where things are kept and how patient to be: read once from the environment, then frozen."""
+"""Read directories, numbers of retries and other settings from the environment, once; they do not change afterwards."""
 
 import os
 from collections.abc import Mapping
@@ -11,10 +11,10 @@ from harness.untrusted import input_checks, names
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """Directories and patience of one invocation.
+    """Directories, retries and other settings of one invocation.
 
-    `state_dir` holds the ledger, runs' evidence and lab hosts; `cache_dir` what can be made again; `assets_dir` the
-    roles, playbooks and lab recipes that travel with the package.
+    `state_dir` holds the ledger, runs' evidence and lab hosts; `cache_dir` data that can be made again; `assets_dir`
+    the roles, playbooks and lab recipes that are part of the package.
     """
 
     state_dir: Path
@@ -23,9 +23,9 @@ class Settings:
     ssh_tries: int = 5
     ssh_first_backoff_s: float = 1.0
     lab_guests: int = 3
-    pulumi: str | None = None  # the command of the ec2 bench; None: the one on PATH
-    pulumi_backend: str | None = None  # any that Pulumi knows; None: files in state_dir
-    signing_key: Path | None = None  # of what the ec2 bench makes; None: a key of state_dir
+    pulumi: str | None = None  # the command of the ec2 bench; None: pulumi on PATH
+    pulumi_backend: str | None = None  # a URL of any backend of Pulumi; None: files in state_dir
+    signing_key: Path | None = None  # signs the resources of the ec2 bench; None: a key in state_dir
 
     @property
     def runs_dir(self) -> Path:
@@ -41,11 +41,11 @@ class Settings:
 
 
 def load(environ: Mapping[str, str] = os.environ) -> Settings:
-    """Settings from PTP_HARNESS_STATE_DIR, PTP_HARNESS_CACHE_DIR, PTP_HARNESS_SSH_TRIES, _SSH_BACKOFF (seconds),
-    _LAB_GUESTS (lab guests at a time on this machine, over all processes; one more than it has cores),
+    """Read settings from PTP_HARNESS_STATE_DIR, PTP_HARNESS_CACHE_DIR, PTP_HARNESS_SSH_TRIES, _SSH_BACKOFF (seconds),
+    _LAB_GUESTS (lab guests at a time on this machine, over all processes; default: cores + 1),
     _PULUMI (the command), _PULUMI_BACKEND (where stacks are kept) and _SIGNING_KEY (a file that controllers share).
 
-    Directories default to the XDG base directories. Raises RequestError on a value that is not what it should be.
+    Directories default to the XDG base directories. Raises RequestError on an invalid value.
     """
     home = _folder(environ, "HOME", Path("/"))
     state_home = _folder(environ, "XDG_STATE_HOME", home / ".local/state")
@@ -64,7 +64,7 @@ def load(environ: Mapping[str, str] = os.environ) -> Settings:
 
 
 def assets_dir() -> Path:
-    """The folder that holds roles/, playbooks/ and lab/: inside the installed package, or the checkout around it."""
+    """Find the folder of roles/, playbooks/ and lab/: inside the installed package, or in the checkout around it."""
     package = Path(__file__).resolve().parents[1]
     installed = package / "_assets"
     return installed if installed.is_dir() else package.parent
@@ -91,7 +91,7 @@ def _folder(environ: Mapping[str, str], name: str, default: Path) -> Path:
 
 
 def _path(environ: Mapping[str, str], name: str) -> Path | None:
-    """The file or folder that a variable names, from wherever it is looked at."""
+    """Read a variable that names a file or folder, as an absolute path; None for an unset or empty variable."""
     text = environ.get(name)
     if not text:
         return None

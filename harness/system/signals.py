@@ -1,6 +1,6 @@
-"""Take the signals that ask a process to stop. Only commands use this: what leads a run installs no handler.
+"""Handle the signals that ask a process to stop. Only commands use this module: the code of a run installs no handler.
 
-SIGINT, SIGTERM and SIGHUP ask to stop. A SIGHUP that is ignored, as nohup(1) has it, stays ignored. Handlers can be set
+SIGINT, SIGTERM and SIGHUP ask to stop. A SIGHUP that is ignored, as under nohup(1), stays ignored. Handlers can be set
 in the main thread alone (signal.signal); in any other thread the contexts here change nothing.
 """
 
@@ -17,17 +17,19 @@ _STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 @contextmanager
 def handling_stop_signals(handler: Handler) -> Iterator[None]:
-    """Let `handler` take the signals inside this block; afterwards they are handled as before."""
+    """Let `handler` handle the signals inside this block; afterwards restore the earlier handlers."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    taken = [one for one in _STOP_SIGNALS if one != signal.SIGHUP or signal.getsignal(one) is not signal.SIG_IGN]
-    before = {number: signal.signal(number, handler) for number in taken}
+    handled = [
+        number for number in _STOP_SIGNALS if number != signal.SIGHUP or signal.getsignal(number) is not signal.SIG_IGN
+    ]
+    before = {number: signal.signal(number, handler) for number in handled}
     try:
         yield
     finally:
-        for number, earlier in before.items():
-            signal.signal(number, earlier)
+        for number, handler_before in before.items():
+            signal.signal(number, handler_before)
 
 
 @contextmanager

@@ -1,7 +1,7 @@
-"""Fuzz targets: what hosts, guests and clients may send, and the code that reads it. `python -m tools.fuzz --help`.
+"""Fuzz the code that reads input of hosts, guests and clients. `python -m tools.fuzz --help`.
 
-A target is a module here with `seeds()`, inputs made from real exchanges; `run(data)`, which takes one input and raises
-where the code under it does not what it promises; and `WORDS`, which a fuzzer may put together.
+A target is a module of this package with `seeds()`, inputs made from real exchanges; `run(data)`, which takes one input
+and raises when the tested code breaks a promise; and `WORDS`, texts that a fuzzer may insert and combine.
 """
 
 TARGETS = {

@@ -1,11 +1,11 @@
-"""Run a fuzz target: with atheris for some time, guided by coverage; without it, its seeds and plain mutations.
+"""Run a fuzz target: by atheris for some time, guided by coverage, or without atheris by seeds and plain mutations.
 
   python -m tools.fuzz probes --seconds 60
   python -m tools.fuzz device --replay 2000
   python -m tools.fuzz device --input .fuzz/device/crash-...
 
-What was found stays in .fuzz/TARGET: inputs that reach new code, from which the next run starts, and `crash-*`,
-`timeout-*` or `oom-*`, an input that failed. Exit code 0: nothing was found.
+The folder .fuzz/TARGET keeps inputs that reach new code, from which the next run starts, and every input that failed as
+`crash-*`, `timeout-*` or `oom-*`. Exit code 0: no input failed.
 """
 
 import argparse
@@ -21,7 +21,7 @@ from tools.fuzz import TARGETS
 from tools.fuzz.replay import MOST_BYTES, FuzzTarget, mutations, run_within
 
 ROOT = Path(__file__).parents[2]
-SLOWEST_S = 120  # by the clock, for what hangs; what computes for long is found by run_within
+SLOWEST_S = 120  # wall-clock time, for inputs that hang; run_within finds inputs that compute for long
 MOST_MIB = 2048
 
 
@@ -66,7 +66,7 @@ def _replay(name: str, count: int, number: int) -> int:
 
 
 def _fuzz(name: str, seconds: int, folder: Path) -> int:
-    """Does not return where atheris runs: libFuzzer ends the process with its own exit code."""
+    """Fuzz by atheris. Returns only without atheris: libFuzzer ends the process with its own exit code."""
     try:
         import atheris
     except ImportError:
@@ -75,19 +75,19 @@ def _fuzz(name: str, seconds: int, folder: Path) -> int:
     with atheris.instrument_imports(include=["harness", "ena_device"]):
         target = _loaded(name)
     folder.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix="fuzz-") as beside:
-        seeds, words = Path(beside, "seeds"), Path(beside, "words")
+    with tempfile.TemporaryDirectory(prefix="fuzz-") as scratch:
+        seeds, dictionary = Path(scratch, "seeds"), Path(scratch, "words")
         seeds.mkdir()
         for number, data in enumerate(target.seeds()):
             (seeds / f"{number:04}").write_bytes(data)
-        words.write_text("".join(f'"{_escaped(word)}"\n' for word in target.WORDS))
+        dictionary.write_text("".join(f'"{_escaped(word)}"\n' for word in target.WORDS))
         options = [
             f"-max_total_time={seconds}",
             f"-max_len={MOST_BYTES}",
             f"-timeout={SLOWEST_S}",
             f"-report_slow_units={SLOWEST_S}",
             f"-rss_limit_mb={MOST_MIB}",
-            f"-dict={words}",
+            f"-dict={dictionary}",
             f"-artifact_prefix={folder}/",
             "-print_final_stats=1",
         ]

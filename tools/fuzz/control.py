@@ -1,6 +1,6 @@
-"""Target: the emulated device's control socket. Each line has one reply, and the clock can be read afterwards.
+"""Fuzz the emulated device's control socket. Each line must get one reply, and the clock must be readable afterwards.
 
-An input is lines, cut into pieces at zero bytes: each piece comes to the device on its own.
+An input is lines, cut into pieces at zero bytes: the device receives each piece separately.
 """
 
 import json
@@ -24,7 +24,7 @@ WORDS = [
 
 
 def seeds() -> list[bytes]:
-    """Each key with the ends of what it takes, and several keys and lines at once."""
+    """Return a line for each key with the ends of its range, and inputs with several keys and lines."""
     lines: list[dict[str, int | bool | str]] = [{"state": True}]
     for name, key in bends.KEYS.items():
         match key:
@@ -35,12 +35,12 @@ def seeds() -> list[bytes]:
             case bends.Choice():
                 lines += [{name: choice} for choice in key.names]
     singles = [json.dumps(line).encode() + b"\n" for line in lines]
-    late = json.dumps({"mode": "late", "late_us": 5, "offset_ns": -5, "frozen": True, "jitter_ns": 9}).encode()
-    return [*singles, b"".join(singles), late + b"\n", b'{"state": true}\n{"mo\0de": "err_ts"}\n']
+    late_mode = json.dumps({"mode": "late", "late_us": 5, "offset_ns": -5, "frozen": True, "jitter_ns": 9}).encode()
+    return [*singles, b"".join(singles), late_mode + b"\n", b'{"state": true}\n{"mo\0de": "err_ts"}\n']
 
 
 def run(data: bytes) -> None:
-    """Send the lines; then read the clock as the driver does."""
+    """Send the lines; then read the clock like the driver. Raises AssertionError on a wrong reply, log or clock."""
     with rig() as device:
         for piece in data.split(b"\0"):
             device.do(DeviceStep(kind=StepKind.CHUNK, data=piece))

@@ -1,7 +1,7 @@
-"""Target: the emulated device's vfio-user socket, as QEMU and a guest behind it may use it.
+"""Fuzz the emulated device's vfio-user socket, as QEMU and its guest may use it.
 
-An input is a row of steps (see steps.py). Whatever they are, the device goes on: it tells its state, takes the next
-connection, and keeps no descriptor.
+An input is a sequence of steps (see steps.py). After any steps the device must still report its state, take the next
+connection, and keep no descriptor open.
 """
 
 import functools
@@ -43,25 +43,25 @@ def _session() -> tuple[DeviceStep, ...]:
 
 
 def seeds() -> list[bytes]:
-    """A recorded session of a driver, whole and in its beginnings; after a greeting, its messages one by one, and each
-    kind of descriptor where memory or an eventfd is expected.
+    """Return the beginnings of a driver's recorded session and the whole session; then, after a greeting, each message
+    of the session alone, and each kind of descriptor in place of memory or an eventfd.
     """
     session = [step.encoded() for step in _session()]
     beginnings = [b"".join(session[:count]) for count in range(4, len(session) + 8, 8)]
     greeting = session[0]
-    handed = [
-        DeviceStep(kind=StepKind.MESSAGE, command=command, descriptors=1 << 4 | which, data=data)
-        for which in range(16)
+    descriptor_steps = [
+        DeviceStep(kind=StepKind.MESSAGE, command=command, descriptors=1 << 4 | kind, data=data)
+        for kind in range(16)
         for command, data in (
             (vu.Command.DMA_MAP, vu.DMA_MAP.pack(vu.DMA_MAP.size, 3, 0, 0x10000, 0x1000)),
             (vu.Command.SET_IRQS, vu.IRQ_SET.pack(vu.IRQ_SET.size, vu.IRQ_DATA_EVENTFD, vu.IRQ_MSIX, 0, 1)),
         )
     ]
-    return [*beginnings, *(greeting + step for step in [*session[1:], *(step.encoded() for step in handed)])]
+    return [*beginnings, *(greeting + step for step in [*session[1:], *(step.encoded() for step in descriptor_steps)])]
 
 
 def run(data: bytes) -> None:
-    """Do the steps, as many as half of the computing time allows; then ask whether the device is whole."""
+    """Do as many steps as half of the computing time allows; then check the device. Raises AssertionError."""
     enough_s = time.process_time() + MOST_CPU_S / 2
     with rig() as device:
         for step in decoded(data):
@@ -72,7 +72,7 @@ def run(data: bytes) -> None:
 
 
 def check(device: Rig) -> None:
-    """Raises AssertionError where the device is not as before its last peer came."""
+    """Check that the device kept nothing of its last peer and takes a new peer. Raises AssertionError."""
     json.dumps(device.server.state())
     device.do(DeviceStep(kind=StepKind.CONNECT))
     assert device.device.interrupts.vectors == []

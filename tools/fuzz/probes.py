@@ -1,6 +1,6 @@
-"""Target: each parser of a tool's text, and the two readers that put them together. They read or refuse, nothing else.
+"""Fuzz each parser of a tool's text, and the two readers that combine them. They may only return or raise ParseError.
 
-An input is one byte that chooses the reader, and the text. Bytes that are no UTF-8 become lone surrogates.
+An input is one byte that chooses the reader, and the text. Bytes that are not UTF-8 become lone surrogates.
 """
 
 import json
@@ -86,7 +86,7 @@ _CAPTURED = {
     "services": ("services",),
     "uname": ("kernel",),
 }
-"""Name of a capture of collect.py -> the parsers that its text is given to."""
+"""Name of a capture of collect.py -> the names of the parsers that read its text."""
 
 WORDS = [
     *(b'"schema": 1', b'"captures"', b'"rc": 0', b'"out": "', b'"kind": "sample"', b'"seq": ', b'"reads": [[', b"null"),
@@ -97,29 +97,29 @@ WORDS = [
 
 
 def seeds() -> list[bytes]:
-    """All captured text: by the parsers that read it, and as the whole files of real hosts."""
-    found: set[bytes] = set()
+    """Return all captured text as inputs for its parsers, and the whole files of real hosts."""
+    inputs: set[bytes] = set()
     for path in sorted((DATA / "lab").glob("*/facts*.json")):
         text = path.read_text()
-        found.add(_input("facts", text))
+        inputs.add(_input("facts", text))
         for name, capture in json.loads(text)["captures"].items():
-            found |= {_input(parser, capture["out"]) for parser in _CAPTURED.get(name.split("/")[0], ())}
+            inputs |= {_input(parser, capture["out"]) for parser in _CAPTURED.get(name.split("/")[0], ())}
     for path in sorted((DATA / "lab").glob("*/samples.jsonl")):
         lines = path.read_text().splitlines()
-        found.add(_input("samples", "\n".join([*lines[:5], lines[-1]])))
+        inputs.add(_input("samples", "\n".join([*lines[:5], lines[-1]])))
     texts = [path.read_text()[:4000] for path in sorted(DATA.glob("[ec]*/**/*")) if path.suffix in (".csv", ".txt")]
-    found |= {_input(name, text) for text in texts for name in PARSERS if _is_read(name, text)}
-    return sorted(found)
+    inputs |= {_input(name, text) for text in texts for name in PARSERS if _is_read(name, text)}
+    return sorted(inputs)
 
 
 def run(data: bytes) -> None:
-    """Read the text. Raises what no reader may raise."""
+    """Read the text. Raises what a reader raises except ParseError; AssertionError for a ParseError without a line."""
     name = _NAMES[data[0] % len(_NAMES)] if data else "facts"
     try:
         _READERS[name](data[1:].decode(errors="surrogateescape"), "where")
-    except ParseError as refused:
-        if refused.where != "where" or refused.line_number < 1:
-            raise AssertionError(f"a refusal that names no line: {refused}") from refused
+    except ParseError as error:
+        if error.where != "where" or error.line_number < 1:
+            raise AssertionError(f"a refusal that names no line: {error}") from error
 
 
 def _is_read(name: str, text: str) -> bool:

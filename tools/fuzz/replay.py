@@ -1,4 +1,4 @@
-"""How is a target run without a fuzzer? Its seeds, and mutations of them that depend on a number alone."""
+"""Run a target without a fuzzer: by its seeds, and by mutations of the seeds that depend only on a number."""
 
 import random
 import time
@@ -6,14 +6,14 @@ from collections.abc import Iterator, Sequence
 from typing import Protocol
 
 MOST_CPU_S = 2.0
-"""Of computing time that one input may take."""
+"""Maximum computing time of one input, in seconds."""
 
 MOST_BYTES = 16_384
 _EXTREMES = (b"\0", b"\xff", b"\x7f", b"\x80", b"\xff\xff", b"\xff\xff\xff\xff", b"\0\0\0\x80", b"\xff" * 8)
 
 
 class FuzzTarget(Protocol):
-    """A module of this package that is fuzzed."""
+    """A module of this package with the functions of a fuzz target."""
 
     WORDS: Sequence[bytes]
 
@@ -22,7 +22,7 @@ class FuzzTarget(Protocol):
 
 
 class TooSlow(Exception):
-    """One input took more computing time than any may."""
+    """An input took more computing time than MOST_CPU_S."""
 
 
 def run_within(target: FuzzTarget, data: bytes) -> None:
@@ -35,7 +35,7 @@ def run_within(target: FuzzTarget, data: bytes) -> None:
 
 
 def mutations(seeds: Sequence[bytes], words: Sequence[bytes], number: int) -> Iterator[bytes]:
-    """Inputs without end, each made from a seed by a few changes; the same for the same `number`."""
+    """Yield inputs without end, each made from a seed by up to six changes; the same `number` gives the same inputs."""
     chance = random.Random(number)
     while True:
         data = chance.choice(seeds)
@@ -61,7 +61,7 @@ def _changed(data: bytes, seeds: Sequence[bytes], words: Sequence[bytes], chance
         case 5:
             return data[:start] + chance.choice(seeds)[start:]
         case _:
-            other = chance.choice(seeds)
-            at = chance.randint(0, len(other))
-            new = other[at : at + chance.choice((4, 40, 400))]
+            donor = chance.choice(seeds)
+            at = chance.randint(0, len(donor))
+            new = donor[at : at + chance.choice((4, 40, 400))]
     return data[:start] + new + data[end:]

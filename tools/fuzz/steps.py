@@ -1,6 +1,6 @@
-"""How is what guests, QEMU and control clients do to an emulated device written as bytes, and how is it done?
+"""Encode the actions of guests, QEMU and control clients on an emulated device as bytes, and carry them out.
 
-A step is one byte that chooses its kind, then the fields of that kind; what is missing at the end counts as zeros.
+A step is one byte that chooses its kind, then the fields of that kind; fields missing at the end count as zeros.
 """
 
 import io
@@ -35,26 +35,26 @@ _REGISTER = struct.Struct("<HI")
 
 
 class StepKind(IntEnum):
-    """What is done in a step, and its fields."""
+    """The kinds of steps, each with its fields."""
 
     MESSAGE = 0  # a whole vfio-user message: command, flags, descriptors (one byte each), length (two), body
     RAW = 1  # bytes on the vfio-user socket: descriptors, length, bytes
     MEMORY = 2  # the guest writes to its memory: address (four bytes), length, bytes
     REGISTER = 3  # the guest writes a register: offset (two bytes), value (four)
-    CONNECT = 4  # QEMU is gone and comes again
+    CONNECT = 4  # QEMU disconnects and connects again
     LINE = 5  # a line on the control socket: length, bytes
-    CHUNK = 6  # bytes without a newline on it: length, bytes
-    CLIENT = 7  # another control client comes; the last one stays
+    CHUNK = 6  # bytes on the control socket without a newline: length, bytes
+    CLIENT = 7  # another control client connects; the last client stays
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeviceStep:
-    """One step; the fields that its kind does not have are zero and empty."""
+    """An action on the device. Fields that its kind does not use are zero or empty."""
 
     kind: StepKind
     command: int = 0
     flags: int = 0
-    descriptors: int = 0  # low half: which one of the menu; high half: how many times
+    descriptors: int = 0  # low half: index of the menu; high half: number of copies
     at: int = 0
     value: int = 0
     data: bytes = b""
@@ -99,7 +99,7 @@ class _Fields:
 
 
 def decoded(data: bytes) -> Iterator[DeviceStep]:
-    """The steps in any bytes."""
+    """Decode any bytes to steps."""
     fields = _Fields(data)
     while fields.left():
         match kind := StepKind(fields.number(1) % len(StepKind)):
@@ -119,7 +119,7 @@ def decoded(data: bytes) -> Iterator[DeviceStep]:
 
 
 class Rig:
-    """A device with its two sockets, QEMU's and a client's side of them, and a guest's memory. All in one thread."""
+    """A device with its two sockets, the sides of QEMU and of a client, and a guest's memory, all in one thread."""
 
     def __init__(self, folder: Path) -> None:
         self.log = io.StringIO()
@@ -150,7 +150,7 @@ class Rig:
             os.close(fd)
 
     def do(self, step: DeviceStep) -> None:
-        """Do one step, and let the device do all that follows from it. Raises whatever the device raises."""
+        """Do one step, and let the device react completely. Raises whatever the device raises."""
         match step.kind:
             case StepKind.MESSAGE:
                 self._next_id = self._next_id + 1 & 0xFFFF
@@ -176,7 +176,7 @@ class Rig:
         self.settle()
 
     def unplug(self) -> None:
-        """QEMU is gone, and the device has seen it."""
+        """Disconnect QEMU, and let the device notice. Raises AssertionError when the device stays busy."""
         self._qemu.close()
         for _ in range(MOST_TURNS):
             if not self.server.turn(longest_wait_s=0):
@@ -184,12 +184,12 @@ class Rig:
         raise AssertionError(f"still busy after {MOST_TURNS} rounds")
 
     def register(self, offset: int, value: int) -> None:
-        """The guest writes a register."""
+        """Write a register as the guest."""
         body = vu.ACCESS.pack(offset, vu.BAR0, 4) + struct.pack("<I", value)
         self.do(DeviceStep(kind=StepKind.MESSAGE, command=vu.Command.REGION_WRITE, data=body))
 
     def settle(self) -> None:
-        """Let the device work until it waits for nothing but time, and read what it sends."""
+        """Let the device work until it is idle, and read its output. Raises AssertionError when it stays busy."""
         for _ in range(MOST_TURNS):
             busy = self.server.turn(longest_wait_s=0)
             self._drain()
@@ -199,7 +199,7 @@ class Rig:
 
     def _tell_device(self, data: bytes, descriptors: int) -> None:
         fds = [self._menu[(descriptors & 0xF) % len(self._menu)]] * (descriptors >> 4)
-        with suppress(OSError):  # it has hung up, or reads no more
+        with suppress(OSError):  # the device has disconnected, or stopped reading
             socket.send_fds(self._qemu, [data], fds)
 
     def _drain(self) -> None:
@@ -220,7 +220,7 @@ class Rig:
             self.replies += data
         if data:
             return
-        sock.close()  # the device has hung up
+        sock.close()  # the device has disconnected
         if sock is self._qemu:
             self._qemu = _connected(self.socket_path)
         else:
@@ -237,20 +237,20 @@ def _connected(path: str) -> socket.socket:
 
 @contextmanager
 def rig() -> Iterator[Rig]:
-    """A device of its own, with its sockets in a folder of its own."""
+    """Provide a new device, with its sockets in a new folder."""
     folder = Path(tempfile.mkdtemp(prefix="ena-"))
     try:
-        made = Rig(folder)
+        device = Rig(folder)
         try:
-            yield made
+            yield device
         finally:
-            made.close()
+            device.close()
     finally:
         shutil.rmtree(folder)
 
 
 def _descriptors(memory_fd: int) -> list[int]:
-    """Of each kind that a peer may hand over, one: what is right, and what only looks like it."""
+    """Open one descriptor of each kind that a peer may pass: valid kinds, and kinds that only resemble them."""
     small = os.memfd_create("small")
     os.ftruncate(small, 100)
     reader, writer = os.pipe()
@@ -268,7 +268,7 @@ def _descriptors(memory_fd: int) -> list[int]:
 
 
 class _Recorder(Peer):
-    """QEMU's side of a real exchange, which keeps its messages and what the driver wrote into memory before each."""
+    """QEMU's side of a real exchange. Records each message, and before it the driver's writes to memory."""
 
     def __init__(self, path: str) -> None:
         super().__init__(path)
@@ -286,26 +286,26 @@ class _Recorder(Peer):
 
     def _keep_writes(self) -> None:
         assert self.driver is not None
-        now = self.driver.memory[:]
-        if now == self._before:
+        memory = self.driver.memory[:]
+        if memory == self._before:
             return
         for at in range(0, MEMORY_SIZE, 64):
-            if now[at : at + 64] != self._before[at : at + 64]:
-                self.steps.append(DeviceStep(kind=StepKind.MEMORY, at=at, data=now[at : at + 64]))
-        self._before = now
+            if memory[at : at + 64] != self._before[at : at + 64]:
+                self.steps.append(DeviceStep(kind=StepKind.MEMORY, at=at, data=memory[at : at + 64]))
+        self._before = memory
 
 
 def recorded_session() -> list[DeviceStep]:
-    """What a driver and its QEMU do: greeting, memory, queues, interrupts, the clock, packets, a reset, the end."""
+    """Record the steps of a driver and its QEMU: greeting, memory, queues, interrupts, clock, packets, reset, end."""
     with rig() as device:
         device.unplug()
-        done = threading.Event()
-        server = threading.Thread(target=lambda: _serve_until(device.server, done))
+        stop = threading.Event()
+        server = threading.Thread(target=lambda: _serve_until(device.server, stop))
         server.start()
         try:
             steps = _session(_Recorder(device.socket_path))
         finally:
-            done.set()
+            stop.set()
             server.join()
     return steps
 

@@ -1,6 +1,6 @@
-"""Target: the way of a host's words to a verdict, a report in every form, the ledger, and back. Nothing may raise.
+"""Fuzz the path from a host's output to a verdict, a report in every format, the ledger, and back. It must not raise.
 
-An input is four texts, parted by zero bytes: facts, later facts, the sampler's lines, and an error's message.
+An input is four texts, separated by zero bytes: facts, later facts, the sampler's lines, and an error's message.
 """
 
 import json
@@ -21,7 +21,7 @@ from tools.fuzz import probes
 LAB = Path(__file__).parents[2] / "tests" / "data" / "lab"
 MOST_SAMPLES = 60
 LONGEST_REPORT = 200_000
-_YAML = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # the same, written in C where PyYAML has it
+_YAML = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # the implementation in C, where PyYAML has it
 WORDS = [
     *probes.WORDS,
     *(b"\\u001b[2J", b"\\u202e", b"{{ 7*7 }}", b"]]>", b"<script>", b"@user", b"|||", b"https://a.example/", b"\0"),
@@ -29,44 +29,46 @@ WORDS = [
 
 
 def seeds() -> list[bytes]:
-    """What each recorded host of the lab said, whole."""
-    found = []
+    """Return the whole output of each recorded host of the lab."""
+    inputs = []
     for folder in sorted(path for path in LAB.iterdir() if path.is_dir()):
-        first = (folder / "facts.json").read_text()
+        facts_text = (folder / "facts.json").read_text()
         later, lines = folder / "facts-final.json", folder / "samples.jsonl"
         sampled = lines.read_text().splitlines() if lines.exists() else []
-        found.append(_input(first, later.read_text() if later.exists() else "", "\n".join(sampled[:6]), ""))
-    return [*found, _input("{}", "", "nonsense", "ssh: connect to host lab port 22: Connection refused")]
+        inputs.append(_input(facts_text, later.read_text() if later.exists() else "", "\n".join(sampled[:6]), ""))
+    return [*inputs, _input("{}", "", "nonsense", "ssh: connect to host lab port 22: Connection refused")]
 
 
 def run(data: bytes) -> None:
-    """Judge and report what a host said."""
+    """Judge a host's output and report the verdict."""
     parts = data.split(b"\0", 3) + [b""] * 4
-    said, later, lines, trouble = (part.decode(errors="surrogateescape") for part in parts[:4])
-    judge_and_report(said, later, lines, trouble or None, ledger_url="sqlite://")
+    first, later, lines, trouble = (part.decode(errors="surrogateescape") for part in parts[:4])
+    judge_and_report(first, later, lines, trouble or None, ledger_url="sqlite://")
 
 
 def judge_and_report(said: str, later: str, lines: str, trouble: str | None, *, ledger_url: str) -> None:
-    """Raises AssertionError where a report says something else than the verdict, or may harm whoever reads it."""
-    first, refused = facts.read_facts(said, where="facts.json")
-    last, refused_later = facts.read_facts(later, where="facts-final.json")
-    taken, refused_samples, complete = samples.read_samples(lines, where="samples.jsonl", most=MOST_SAMPLES)
+    """Judge a host's output and check the reports. Raises AssertionError when a report contradicts the verdict, or
+    could harm its reader.
+    """
+    first_facts, refused = facts.read_facts(said, where="facts.json")
+    last_facts, refused_later = facts.read_facts(later, where="facts-final.json")
+    observed_samples, refused_samples, complete = samples.read_samples(lines, where="samples.jsonl", most=MOST_SAMPLES)
     evidence = Evidence(
-        facts=first,
-        final_facts=last,
-        samples=taken,
+        facts=first_facts,
+        final_facts=last_facts,
+        samples=observed_samples,
         samples_complete=complete,
         unparsed=refused + refused_later + refused_samples,
         trouble=None if trouble is None else bounded(trouble),
     )
-    evidence = replace(evidence, rebooted=replace(evidence, facts=last))
+    evidence = replace(evidence, rebooted=replace(evidence, facts=last_facts))
     for depth in Depth:
         verdict = ladder.judge(evidence, limits.requirements("lab"), depth=depth, read_only=False)
     host = HostRecord(
         name="lab.phc",
         instance_type="lab.phc",
         verdict=bounded(verdict, characters=2000),
-        facts=last,
+        facts=last_facts,
         stages={},
         state=HostState.RELEASED,
         address=None,
@@ -75,7 +77,7 @@ def judge_and_report(said: str, later: str, lines: str, trouble: str | None, *, 
 
 
 def settled(host: HostRecord, ledger_url: str) -> RunRecord:
-    """A run with this host, as the ledger tells it after it was closed."""
+    """Record a run with this host, close it, and read its record back from the ledger."""
     ledger = Ledger(ledger_url)
     try:
         run = ledger.open_run(bench="lab", campaign={}, hosts={host.name: host.instance_type})
@@ -91,7 +93,7 @@ def settled(host: HostRecord, ledger_url: str) -> RunRecord:
 
 
 def check_reports(record: RunRecord) -> None:
-    """Every form can be written and holds the verdict; the text is short and steers no terminal."""
+    """Check that every format holds the verdict, and that the text is short and without terminal control characters."""
     reports = {form: render(record, form) for form in Format}
     for report in reports.values():
         report.encode()
