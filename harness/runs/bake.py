@@ -1,4 +1,4 @@
-"""How does an image come to be from which campaigns can start? From a host that passed, and prwork by one that passes.
+"""Bake images that campaigns can start from: copied from a host that passed, proven by a host made from the copy.
 
 A bake is a run whose hosts are not kept but copied: each host that passed is anonymised, its disk becomes an image, and
 a second run qualifies a host made from that image. Only then is the image published; otherwise it is removed. The first
@@ -37,33 +37,33 @@ ARCHITECTURES = ("x86_64", "arm64")
 
 
 class ImageMaker(Protocol):
-    """What makes images of running hosts."""
+    """Makes images of running hosts; each bench that can has its own."""
 
     def make(self, host: Token, *, name: str, driver: str, progress: Progress) -> BakedImage:
-        """A candidate: an image of that host, which does not run any more then. Raises BenchError."""
+        """Make a candidate: an image of a host, which is stopped for it. Raises BenchError."""
 
     def publish(self, image: BakedImage, *, proof: str) -> None:
-        """Let campaigns start from it. Raises BenchError."""
+        """Let campaigns start from the image; `proof` is the run that proved it. Raises BenchError."""
 
     def retire(self, image: BakedImage, *, older: int) -> Sequence[BakedImage]:
-        """Remove prwork ones of its name and architecture that are older, but for the newest `older` of them."""
+        """Remove older published images of the same name and architecture, except the newest `older` of them."""
 
     def drop(self, host: Token) -> None:
-        """Remove what became no published image of that host. Raises CleanupError."""
+        """Remove whatever of a host did not become a published image. Raises CleanupError."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BakeRequest:
-    """What is to be baked: hosts of a campaign, one for each architecture, into images of this name."""
+    """The request: bake the hosts of a campaign, one for each architecture, into images of this name."""
 
     campaign: Campaign
     name: str
-    older: int  # how many that were published before stay
+    older: int  # number of images published earlier that stay
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BakeContext:
-    """What a bake works with. `maker_of` gives what makes images of a bench's hosts.
+    """The parts that a bake works with. `maker_of` gives the image maker of a bench.
 
     `make_controls` gives the controls of each run that a bake leads. Inside the context that `interruptible` gives, a
     request to stop raises KeyboardInterrupt, if the caller takes such requests at all.
@@ -73,7 +73,7 @@ class BakeContext:
     maker_of: Callable[[Bench, Callable[[float], None]], ImageMaker]
     ledger: Ledger
     settings: Settings
-    listener: Listener  # of what the bake itself does
+    listener: Listener  # takes the news of the bake itself
     make_controls: Callable[[Chooser], RunControls]
     interruptible: Callable[[], AbstractContextManager[None]] = nullcontext
 
@@ -88,7 +88,7 @@ class BakeContext:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BakeResult:
-    """What became of one host: its image, or why there is none. `proof` is the host that was made from the image."""
+    """The result for one host: its image, or why there is none. `proof` is the host that was made from the image."""
 
     host: HostRecord
     image: BakedImage | None = None
@@ -100,7 +100,7 @@ class BakeResult:
 
     @property
     def outcome(self) -> Outcome:
-        """The verdict that decided: the host's own, else that of the one made from its image."""
+        """The verdict that decided: the host's own, else the verdict of the host made from its image."""
         if self.host.verdict.outcome is not Outcome.PASS:
             return self.host.verdict.outcome
         if self.proof is not None and self.proof.verdict.outcome is not Outcome.PASS:
@@ -109,24 +109,24 @@ class BakeResult:
 
 
 def smallest_with_clock(types: Mapping[str, TypeInfo]) -> tuple[str, ...]:
-    """The smallest type of each architecture of which the API claims a clock. Raises RequestError for none at all."""
-    with_clock = sorted((one for one in types.values() if one.phc and one.current_generation), key=size_order)
-    found = [next((one.name for one in with_clock if one.architecture == arch), None) for arch in ARCHITECTURES]
-    if not any(found):
+    """The smallest type of each architecture with a clock by the API's claim. Raises RequestError if there is none."""
+    with_clock = sorted((info for info in types.values() if info.phc and info.current_generation), key=size_order)
+    smallest = [next((info.name for info in with_clock if info.architecture == arch), None) for arch in ARCHITECTURES]
+    if not any(smallest):
         raise RequestError(
             "the API claims a PTP hardware clock of no type of this Region", next_step="name the types to bake on"
         )
-    return tuple(name for name in found if name is not None)
+    return tuple(name for name in smallest if name is not None)
 
 
 def default_name(campaign: Campaign) -> str:
-    """The name of the image that hosts start from: one that is baked again keeps its name."""
-    meant = BAKED.fullmatch(campaign.cloud.image)
-    return meant[1] if meant else campaign.cloud.image
+    """The name of the image that the hosts start from: an image that is baked again keeps its name."""
+    match = BAKED.fullmatch(campaign.cloud.image)
+    return match[1] if match else campaign.cloud.image
 
 
 def check_request(order: BakeRequest, types: Mapping[str, TypeInfo]) -> None:
-    """Raises RequestError for what cannot be baked, before anything is made."""
+    """Raise RequestError for a request that cannot be baked, before anything is made."""
     campaign = order.campaign
     if not BAKED_NAME.fullmatch(order.name):
         raise RequestError(
@@ -152,7 +152,7 @@ def check_request(order: BakeRequest, types: Mapping[str, TypeInfo]) -> None:
 
 
 def bake(order: BakeRequest, context: BakeContext) -> tuple[RunRecord, Sequence[BakeResult]]:
-    """Qualify, copy, qualify the copies, publish: the first run's record, and what became of each of its hosts."""
+    """Qualify, copy, qualify the copies, publish. The first run's record, and the result for each of its hosts."""
     campaign = replace(order.campaign, keep=Keep.ASK)
     prepared = context.prepare(campaign)
     work = _Bake(order, context, prepared.bench)
@@ -162,7 +162,7 @@ def bake(order: BakeRequest, context: BakeContext) -> tuple[RunRecord, Sequence[
 
 @dataclass(slots=True)
 class _Bake:
-    """A bake under way. Each host has its result from the beginning, without a candidate that is not published."""
+    """A bake under way. Each host has a result from the beginning; a candidate enters it once it is published."""
 
     order: BakeRequest
     context: BakeContext
@@ -172,7 +172,7 @@ class _Bake:
     stop: threading.Event = field(default_factory=threading.Event)
 
     def bake(self, run: str, hosts: Sequence[HostRecord]) -> Collection[str]:
-        """The chooser of the first run: makes images of its hosts, and lets none of them stay."""
+        """The chooser of the first run: make images of its hosts, and let none of them stay."""
         self.results = {host.name: BakeResult(host=host) for host in hosts}
         with self.context.interruptible():
             self._bake(run)
@@ -195,13 +195,13 @@ class _Bake:
             self._drop(run, maker)
 
     def result(self, host: HostRecord) -> BakeResult:
-        """What became of a host of the first run."""
+        """The result for a host of the first run."""
         passed = host.verdict.outcome is Outcome.PASS
         unasked = BakeResult(host=host, why="interrupted" if passed else "its host did not pass")
         return replace(self.results.get(host.name, unasked), host=host)
 
     def _copy(self, run: str, maker: ImageMaker) -> None:
-        """A candidate of each host, side by side."""
+        """Make a candidate of each host, in parallel."""
         with ThreadPoolExecutor(len(self.results), thread_name_prefix="bake") as pool:
             making = [pool.submit(self._make, Token(run=run, host=name), maker) for name in self.results]
             try:
@@ -209,8 +209,8 @@ class _Bake:
             except KeyboardInterrupt:
                 self.stop.set()
                 raise
-        for one in making:
-            one.result()
+        for future in making:
+            future.result()
 
     def _make(self, host: Token, maker: ImageMaker) -> None:
         step, ended = self.context.ledger.begin(host, Stage.BAKE), "our fault"
@@ -258,7 +258,7 @@ class _Bake:
             raise KeyboardInterrupt
 
     def _publish(self, name: str, maker: ImageMaker) -> None:
-        """Only what is prwork; then those that it takes the place of go."""
+        """Publish an image whose proof passed, then remove the older ones it replaces."""
         result, image = self.results[name], self.candidates[name]
         if result.proof is None or result.proof.verdict.outcome is not Outcome.PASS:
             return
@@ -270,12 +270,12 @@ class _Bake:
             return
         self._note(name, image=replace(image, proof=result.proof_run))
         try:
-            self._note(name, retired=tuple(one.ident for one in maker.retire(image, older=self.order.older)))
+            self._note(name, retired=tuple(old.ident for old in maker.retire(image, older=self.order.older)))
         except HarnessError as error:
             self._note(name, not_retired=str(error))
 
     def _drop(self, run: str, maker: ImageMaker) -> None:
-        """Whatever is not published goes; what does not is found once more when the run ends, and named."""
+        """Remove every candidate that is not published. The end of the run finds and names any that remain."""
         for name, result in self.results.items():
             if result.image is None:
                 try:
@@ -300,7 +300,7 @@ class _Bake:
 
 
 def driver_name(campaign: Campaign) -> str:
-    """Which driver an image carries, for its tag."""
+    """The driver that an image carries, for its tag."""
     driver = campaign.driver
     if driver.source is DriverSource.ARCHIVE:
         return Path(driver.value or "").name

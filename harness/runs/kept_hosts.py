@@ -1,4 +1,4 @@
-"""Which hosts stay when a run ends, and what can be done with those that stayed: keep, release, find."""
+"""Decide which hosts stay when a run ends; find, keep and release hosts that stayed."""
 
 from collections.abc import Collection, Sequence
 from dataclasses import replace
@@ -20,7 +20,7 @@ def settle_choice(
     choose: Chooser,
     failures: ReleaseFailures,
 ) -> tuple[tuple[HostRecord, ...], bool]:
-    """Ask which of the hosts that wait for it stay, and release the others.
+    """Ask which of the hosts that wait for a decision stay, and release the others.
 
     Returns all records in their order, and whether the question was interrupted. Until a host is settled here the
     ledger does not call it kept, so that `sweep` removes it when this process dies before there is an answer. When the
@@ -52,9 +52,9 @@ def find_kept(ledger: Ledger, run: str, hosts: Collection[str] = ()) -> list[Hos
 
 
 def release_kept(run: str, records: Sequence[HostRecord], bench: Bench, ledger: Ledger) -> list[HostRecord]:
-    """Remove kept hosts, going on past errors; returns their records, settled as released or failed.
+    """Remove kept hosts, continuing after errors; returns their records, settled as released or failed.
 
-    Raises SetupError, once all are dealt with, when what became of one could not be booked.
+    Raises SetupError, after all hosts, when the state of one could not be booked.
     """
     failures = ReleaseFailures()
     settled = [_settle(record, False, run, bench, ledger, failures) for record in records]
@@ -78,9 +78,10 @@ def keep_host(run: str, host: str, bench: Bench, ledger: Ledger) -> HostRecord:
 def settle_judged(
     line: HostLine, run: str, keep: Keep, bench: Bench, ledger: Ledger, failures: ReleaseFailures
 ) -> HostRecord:
-    """A host that has its verdict, with what becomes of it where its run died before that was booked.
+    """Settle a host that has a verdict but whose run died before its state was booked.
 
-    One that passed and still runs stays, where the campaign keeps those; where it asks, the question comes later.
+    A host that passed and still runs stays where the campaign keeps such hosts; where the campaign asks, the question
+    comes later.
     """
     assert line.record is not None
     if line.state is not None:
@@ -123,7 +124,7 @@ def _asked(run: str, waiting: Sequence[HostRecord], choose: Chooser) -> tuple[Co
 def _settle(
     record: HostRecord, stays: bool, run: str, bench: Bench, ledger: Ledger, failures: ReleaseFailures
 ) -> HostRecord:
-    """The record with what becomes of its host. What cannot be booked keeps no host from being removed."""
+    """The record with the host's new state. A ledger that cannot be written does not prevent a removal."""
     token = Token(run=run, host=record.name)
     before = failures.attempt(f"counting the calls for {token}", bench.api_calls, token)
     state = HostState.KEPT if stays else _released(token, bench, ledger, failures)
@@ -134,7 +135,7 @@ def _settle(
 
 
 def _more(known: float | None, before: float | None, after: float | None) -> float | None:
-    """The calls for a host with those of its release, which may be another process's than the run's."""
+    """The API calls for a host including its release, which another process than the run's may carry out."""
     return known if before is None or after is None else round((known or 0.0) + after - before, 1)
 
 

@@ -1,6 +1,6 @@
-"""What failed while hosts were released and books were closed? Noted, so that the rest is done all the same.
+"""Note what failed while hosts were released and runs were closed, so that the remaining steps are still carried out.
 
-Whatever cannot be judged, written or booked, each host is released and each run gets its report, which names it.
+Every host is released and every run gets its report, which names whatever could not be judged, written or booked.
 """
 
 import threading
@@ -16,7 +16,7 @@ T = TypeVar("T")
 
 
 class ReleaseFailures:
-    """Does what must not keep the next step from being done. Threads share it."""
+    """Carries out steps whose failure must not prevent the next step. Threads share it."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -24,12 +24,12 @@ class ReleaseFailures:
 
     @property
     def noted(self) -> tuple[str, ...]:
-        """One sentence for each."""
+        """One sentence for each failure."""
         with self._lock:
             return tuple(self._noted)
 
     def attempt(self, what: str, action: Callable[..., T], *arguments: Any) -> T | None:
-        """What the action returns; None, and a note, where it raises. A request to end this process goes on."""
+        """The action's value; None, and a note, where it raises. SystemExit and KeyboardInterrupt pass through."""
         try:
             return action(*arguments)
         except Exception as error:
@@ -37,7 +37,7 @@ class ReleaseFailures:
             return None
 
     def release(self, bench: Bench, token: Token) -> str | None:
-        """Have the bench remove a host; None when it is gone, else why it may not be. Whatever the bench raises."""
+        """Have the bench remove a host, whatever it raises. None when the host is gone, else why it may remain."""
         try:
             bench.release(token)
         except CleanupError as error:  # what is left is named in the run's record
@@ -48,11 +48,11 @@ class ReleaseFailures:
         return None
 
     def note(self, what: str, error: BaseException) -> None:
-        """Remember what could not be done, and why."""
+        """Note what could not be done, and why."""
         with self._lock:
             self._noted.append(bounded(f"{what}: {type(error).__name__}: {error}"))
 
     def raise_noted(self) -> None:
-        """Raises SetupError that names all that was noted, if anything was."""
+        """Raise SetupError that names every failure, if there is any."""
         if noted := self.noted:
             raise SetupError("; ".join(noted), next_step="see whether the disk is full; then do it again")

@@ -1,6 +1,7 @@
-"""What is left of runs that ended or died, and its removal. Nothing that a living run still uses is removed.
+"""Find and remove what runs that ended or died left behind. Nothing that a living run still uses is removed.
 
-What only carries tags of ours, or a token that cannot be read, is told and left alone (ownership.decide).
+A resource that only carries tags of ours, or a token that cannot be read, is reported and left alone
+(ownership.decide_removal).
 """
 
 import datetime
@@ -20,12 +21,12 @@ BY_HAND = "lab"
 """The run name of hosts that a person made and will remove (`ptp-harness lab up`, `lab down`): never swept."""
 
 LOCAL = "lab"
-"""The bench whose resources are files and processes of this machine. A name of a run tells something there alone."""
+"""The bench whose resources are files and processes of this machine: only there does a run's name tell its owner."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Leftover:
-    """All that one token still names, and why it may go."""
+    """All resources that one token still names, and why they may be removed."""
 
     token: Token
     resources: tuple[Resource, ...]
@@ -34,7 +35,7 @@ class Leftover:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UntouchedResource:
-    """Something that nobody here may end, and why. `names_our_run`: its token names a run of this ledger."""
+    """A resource that must not be removed from here, and why. `names_our_run`: its token names a run of this ledger."""
 
     resource: Resource
     why: str
@@ -43,14 +44,14 @@ class UntouchedResource:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Survey:
-    """What may be removed, and what is told and stays."""
+    """The resources that may be removed, and those that are reported and stay."""
 
     removable: tuple[Leftover, ...]
     left_alone: tuple[UntouchedResource, ...]
 
 
 def survey(ledger: Ledger, bench: Bench) -> Survey:
-    """Everything of the bench that no living run, no kept host and no hand-made lab host accounts for."""
+    """Compare all resources of a bench with living runs, kept hosts and hand-made lab hosts."""
     runs = {line.run: line for line in ledger.runs() if line.bench == bench.name}
     by_token: dict[str, list[Resource]] = {}
     for resource in bench.resources():
@@ -63,29 +64,29 @@ def survey(ledger: Ledger, bench: Bench) -> Survey:
             token = Token.parse(text)
         except ValueError as error:
             left_alone += [
-                UntouchedResource(resource=one, why=one.unproven or str(error), names_our_run=False)
-                for one in resources
+                UntouchedResource(resource=resource, why=resource.unproven or str(error), names_our_run=False)
+                for resource in resources
             ]
             continue
         state = _run_state(token, bench, runs, ledger)
-        decided = [(one, ownership.decide_removal(one, state, now=now)) for one in resources]
+        decided = [(resource, ownership.decide_removal(resource, state, now=now)) for resource in resources]
         if (item := _removable(token, decided)) is not None:
             removable.append(item)
         left_alone += [
-            UntouchedResource(resource=one, why=decision.why, names_our_run=token.run in runs)
-            for one, decision in decided
+            UntouchedResource(resource=resource, why=decision.why, names_our_run=token.run in runs)
+            for resource, decision in decided
             if decision.removal is Removal.LEAVE
         ]
     return Survey(removable=tuple(removable), left_alone=tuple(left_alone))
 
 
 def list_removable(ledger: Ledger, bench: Bench) -> list[Leftover]:
-    """What of it may be removed."""
+    """The part of the survey that may be removed."""
     return list(survey(ledger, bench).removable)
 
 
 def remove(items: Sequence[Leftover], bench: Bench) -> list[str]:
-    """Release each; go on past errors. Raises CleanupError that names what could not be removed."""
+    """Release each token; continue after errors. Raises CleanupError that names what could not be removed."""
     removed: list[str] = []
     failed: list[str] = []
     for item in items:
@@ -102,7 +103,7 @@ def remove(items: Sequence[Leftover], bench: Bench) -> list[str]:
 
 
 def close_dead_runs(ledger: Ledger, bench: Bench) -> list[str]:
-    """Give every host of a run whose process died its verdict, and close that run's books. Returns the runs."""
+    """Give every host of a run whose process died a verdict, and close that run in the ledger. Returns the runs."""
     dead = [line for line in ledger.runs() if line.bench == bench.name and line.died()]
     for line in dead:
         records = tuple(_close_host(line, host, ledger, bench) for host in ledger.hosts(line.run))
@@ -121,7 +122,7 @@ def close_dead_runs(ledger: Ledger, bench: Bench) -> list[str]:
 
 
 def _close_host(run: RunLine, host: HostLine, ledger: Ledger, bench: Bench) -> HostRecord:
-    """A host's record as its dead run left it, or the verdict that nothing is known; with what became of it."""
+    """The host's record as its dead run left it, or the verdict that nothing is known; with the host's state now."""
     if host.record is not None and host.state is not None:
         return host.record
     token = str(Token(run=run.run, host=host.host))
@@ -133,17 +134,17 @@ def _close_host(run: RunLine, host: HostLine, ledger: Ledger, bench: Bench) -> H
 
 
 def _removable(token: Token, decided: Sequence[tuple[Resource, RemovalDecision]]) -> Leftover | None:
-    """What of a token may go: nothing while something else that is proven to be ours is in use by it."""
-    ending = [(one, decision.why) for one, decision in decided if decision.removal is Removal.END]
-    in_use = any(decision.removal is Removal.IN_USE and one.unproven is None for one, decision in decided)
+    """The resources of a token that may be removed: none while another proven resource of the token is in use."""
+    ending = [(resource, decision.why) for resource, decision in decided if decision.removal is Removal.END]
+    in_use = any(decision.removal is Removal.IN_USE and resource.unproven is None for resource, decision in decided)
     if in_use or not ending:
         return None
-    why = max((why for _, why in ending), key=len)  # the one that tells of a lease, too
-    return Leftover(token=token, resources=tuple(one for one, _ in ending), why=why)
+    why = max((why for _, why in ending), key=len)  # the longest reason tells of a lease, too
+    return Leftover(token=token, resources=tuple(resource for resource, _ in ending), why=why)
 
 
 def _run_state(token: Token, bench: Bench, runs: Mapping[str, RunLine], ledger: Ledger) -> RunState:
-    """What is known here of the run, or the process, that a token names."""
+    """The state of the run, or of the process, that a token names, as far as it is known here."""
     if bench.name == LOCAL and token.run == BY_HAND:
         return RunState.BY_HAND
     if bench.name == LOCAL and (owner := adhoc_runs.owner_of(token.run)) is not None:
