@@ -1,0 +1,75 @@
+"""Formats that are stored keep their words: what an earlier version recorded is read, and reported as it was."""
+
+import json
+import shutil
+import sqlite3
+from pathlib import Path
+
+import pytest
+from pydantic import TypeAdapter
+
+from harness import ladder
+from harness.campaign.campaign import Campaign
+from harness.model import Depth, Evidence, HostState
+from harness.probes.facts import read_facts
+from harness.probes.samples import read_samples
+from harness.report.formats import Format, render
+from harness.store.evidence_folder import EvidenceFolder
+from harness.store.ledger import Ledger
+
+DATA = Path(__file__).parents[2] / "data" / "earlier-run"
+RUN = "3a5r"
+
+
+@pytest.fixture
+def ledger(tmp_path: Path) -> Ledger:
+    with sqlite3.connect(tmp_path / "ledger.sqlite") as database:
+        database.executescript((DATA / "ledger.sql").read_text())
+    database.close()
+    return Ledger(f"sqlite:///{tmp_path}/ledger.sqlite")
+
+
+def test_the_report_of_an_earlier_run_is_the_one_that_it_wrote(ledger: Ledger) -> None:
+    """Members may be added within a schema number; those that were written keep their values."""
+    written = json.loads((DATA / "runs" / RUN / "report.json").read_text())
+    report = json.loads(render(ledger.record(RUN), Format.JSON))
+    assert {key: report[key] for key in written} == written
+
+
+def test_an_earlier_ledger_lists_its_run_hosts_and_steps(ledger: Ledger) -> None:
+    (line,) = ledger.runs()
+    assert (line.run, line.bench, line.ended, line.alive()) == (RUN, "lab", True, False)
+    hosts = ["lab.phc", "lab.driver-off", "lab.no-phc", "lab.drifting"]
+    assert [(host.host, host.state) for host in ledger.hosts(RUN)] == [(name, HostState.RELEASED) for name in hosts]
+    assert all(step.ended_ns is not None and step.result == "done" for step in ledger.steps(RUN))
+    assert {verdict.record.instance_type for verdict in ledger.verdicts("lab")} == set(hosts)
+
+
+def test_an_earlier_run_can_be_followed_by_new_ones(ledger: Ledger) -> None:
+    run = ledger.open_run(bench="lab", campaign={}, hosts={"lab.phc": "lab.phc"})
+    assert {line.run for line in ledger.runs()} == {RUN, run}
+
+
+def test_earlier_evidence_is_unchanged_and_judged_as_it_was(ledger: Ledger, tmp_path: Path) -> None:
+    shutil.copytree(DATA / "runs" / RUN, tmp_path / RUN)
+    folder = tmp_path / RUN
+    assert EvidenceFolder(folder).changed() == []
+    host = folder / "lab.drifting"
+    facts, strange = read_facts((host / "facts.json").read_text(), where="facts.json")
+    final, also_strange = read_facts((host / "facts-final.json").read_text(), where="facts-final.json")
+    samples, refused, complete = read_samples((host / "samples.jsonl").read_text(), where="samples.jsonl")
+    assert (strange, also_strange, refused) == ((), (), ())
+    (recorded,) = [one for one in ledger.record(RUN).hosts if one.name == "lab.drifting"]
+    requirements = campaign_of(folder).requirements
+    verdict = ladder.judge(
+        Evidence(facts=facts, final_facts=final, samples=samples, samples_complete=complete),
+        requirements,
+        depth=Depth.STANDARD,
+        read_only=False,
+    )
+    assert (verdict.outcome, verdict.reason) == (recorded.verdict.outcome, recorded.verdict.reason)
+    assert verdict.findings == recorded.verdict.findings
+
+
+def campaign_of(folder: Path) -> Campaign:
+    return TypeAdapter(Campaign).validate_json((folder / "campaign.json").read_text())
