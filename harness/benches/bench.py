@@ -43,7 +43,7 @@ class TransientError(BenchError):
 
 
 class FatalError(BenchError):
-    """Nothing more can be provisioned in this campaign (credentials, permissions)."""
+    """This campaign can provision no more hosts (credentials, permissions)."""
 
     exit_code = ExitCode.BAD_REQUEST
 

@@ -10,7 +10,7 @@ from harness.model import Resource, Token
 
 
 def remove(folder: Path) -> None:
-    """End the host's processes, remove its sockets, disk and record, and verify it. Raises CleanupError.
+    """End the host's processes, remove its sockets, disk and record, verify the removal. Raises CleanupError.
 
     No resource at all is success. The host may be another process's, half made, or without a readable record.
     """
@@ -41,8 +41,8 @@ def read_token(folder: Path) -> Token:
     record = read(folder)
     if record is not None:
         return record.token
-    run, _, rest = folder.name.partition("-")
-    host, _, attempt = rest.rpartition("-")
+    run, _, host_and_attempt = folder.name.partition("-")
+    host, _, attempt = host_and_attempt.rpartition("-")
     return Token(run=run, host=host or "unknown", attempt=int(attempt) if attempt.isdigit() else 1)
 
 

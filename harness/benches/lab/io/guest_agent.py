@@ -51,10 +51,10 @@ class GuestAgent:
 
     def exists(self, pattern: str, *, deadline_s: float) -> bool:
         """Tell whether a path in the guest matches the pattern."""
-        found = self.ask("exists", deadline_s=deadline_s, pattern=pattern).get("found")
-        if not isinstance(found, bool):
-            raise _refused("exists", f"neither yes nor no: {_words(found)}", 0)
-        return found
+        exists = self.ask("exists", deadline_s=deadline_s, pattern=pattern).get("found")
+        if not isinstance(exists, bool):
+            raise _refused("exists", f"neither yes nor no: {_words(exists)}", 0)
+        return exists
 
 
 @contextmanager

@@ -141,7 +141,7 @@ def give_to_guest(folder: Path, *files: Path) -> None:
 
 
 def let_guest_in(folder: Path, *, sockets: Path) -> None:
-    """Let the guest enter its folder and create sockets. The guest cannot remove other users' sockets."""
+    """Let the guest enter its folder and create sockets. It cannot remove other users' files there."""
     if can_confine():
         for path, mode in ((folder, 0o710), (sockets, 0o1770)):
             os.chown(path, -1, guest_uid(folder))
