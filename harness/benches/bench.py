@@ -1,4 +1,4 @@
-"""What a source of hosts must be able to do, and the five ways in which it may fail."""
+"""Define the interface of a source of hosts (a bench), and its five kinds of failure."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -9,48 +9,48 @@ from harness.model import Machine, Reason, Resource, Token
 from harness.model.cloud import PriceTerms
 
 Progress = Callable[[str], None]
-"""Takes one short line about what is being done now."""
+"""Takes one short line about the work in progress."""
 
 
 class BenchError(HarnessError):
-    """Provisioning did not give a host. `reason` is what the verdict then says; the code is for where no run is."""
+    """Provisioning gave no host. `reason` goes into the run's verdict; the exit code applies where there is no run."""
 
     exit_code = ExitCode.NOT_CONCLUSIVE
     reason: ClassVar[Reason] = Reason.LAUNCH_FAILED
 
 
 class CapacityError(BenchError):
-    """There is no room for this type now; another time or place may have it."""
+    """There is no capacity for this type now; a retry later or in another place may succeed."""
 
     reason = Reason.CAPACITY
 
 
 class QuotaError(BenchError):
-    """The account may not have more of these."""
+    """The account's quota allows no more hosts of this type."""
 
     reason = Reason.QUOTA
 
 
 class NotOfferedError(BenchError):
-    """The type does not exist here."""
+    """This bench or place does not offer the type."""
 
     exit_code = ExitCode.BAD_REQUEST
     reason = Reason.NOT_OFFERED
 
 
 class TransientError(BenchError):
-    """It may work when tried again."""
+    """Provisioning failed for a transient reason; a retry may succeed."""
 
 
 class FatalError(BenchError):
-    """Nothing more can be provisioned in this campaign (credentials, permissions)."""
+    """This campaign can provision no more hosts (credentials, permissions)."""
 
     exit_code = ExitCode.BAD_REQUEST
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InstanceType:
-    """A type that a bench can provide: one line for people, and the nominal role of the type."""
+    """A type that a bench can provide: its name, and a one-line summary for people."""
 
     name: str
     summary: str
@@ -58,7 +58,7 @@ class InstanceType:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Check:
-    """One line of `doctor`: what was looked for, whether it is there, and how to get it."""
+    """One line of `doctor`: the requirement, whether it is met, the observed state and the remedy."""
 
     name: str
     ok: bool
@@ -67,39 +67,42 @@ class Check:
 
 
 class Bench(Protocol):
-    """A source of hosts. Every effect is named by its token, so it can be found and removed by anyone later."""
+    """A source of hosts. Every effect carries the token of its host, so any process can find and remove it later."""
 
     name: str
 
     def types(self) -> Mapping[str, InstanceType]:
-        """The types that can be asked for."""
+        """Return the types that this bench provides, by name."""
 
     def expand(self, names: Sequence[str]) -> Sequence[str]:
-        """The types meant by what was asked for: groups and selections replaced by their members, in order."""
+        """Replace groups and selections among the requested names by their members, in order."""
 
     def checks(self) -> Sequence[Check]:
-        """What this bench needs of the machine that we run on."""
+        """Check the requirements of this bench on the local machine."""
 
     def prepare(self, types: Sequence[str], progress: Progress) -> None:
-        """Make what all hosts of a campaign share (images, snapshots). Raises SetupError."""
+        """Make the resources that all hosts of a campaign share (images, snapshots). Raises SetupError."""
 
     def terms(self, types: Sequence[str]) -> PriceTerms | None:
-        """What hosts of these types are made from and cost, once `prepare` is done. None where they cost nothing."""
+        """Return the source and price of hosts of these types, once `prepare` is done. None where hosts are free."""
 
     def provision(self, token: Token, instance_type: str, progress: Progress) -> Machine:
-        """A running host, found again by its token when it already exists. Raises BenchError."""
+        """Return a running host: the existing one of this token, else a new one. Raises BenchError."""
 
     def find(self, token: Token) -> Machine | None:
-        """The running host of this token; None when there is none, and none is made."""
+        """Return the running host of this token, or None. No host is made."""
 
     def release(self, token: Token) -> None:
-        """Remove all that carries the token, and verify it. Nothing there is success. Raises CleanupError."""
+        """Remove every resource that carries the token, and verify the removal. Raises CleanupError.
+
+        No resource at all is success.
+        """
 
     def resources(self) -> Sequence[Resource]:
-        """All that exists by this bench's own records, whoever made it and whether or not it is still wanted."""
+        """List all resources in this bench's own records, of any user, whether still in use or not."""
 
     def api_calls(self, token: Token | None = None) -> float | None:
-        """How often a cloud's API was asked for one host, or in all, by this process. None: there is none to ask.
+        """Count this process's requests to a cloud's API for one host, or in all. None where there is no API.
 
-        A call that served several hosts counts for each in part.
+        A request that served several hosts counts for each host in part.
         """

@@ -1,4 +1,4 @@
-"""Machines that you already have, by an Ansible inventory, as a source of hosts. Nothing is created or destroyed."""
+"""Use existing machines, listed in an Ansible inventory, as a source of hosts. No machine is created or destroyed."""
 
 import json
 import os
@@ -20,7 +20,7 @@ from harness.untrusted.input_checks import shorten_value
 from harness.untrusted.plain_text import clip, printable
 
 ROLES = ("ena_driver_", "linuxptp_", "chrony_phc_", "clock_facts_")
-"""Variables of the inventory that are the roles' own go to the roles."""
+"""Prefixes of the roles' variables. Inventory variables with these prefixes are passed to the roles."""
 
 KNOWN_HOSTS = ("~/.ssh/known_hosts", "~/.ssh/known_hosts2", "/etc/ssh/ssh_known_hosts")
 _KEYS = ("ansible_ssh_private_key_file", "ansible_private_key_file")
@@ -41,7 +41,7 @@ class InventoryHost:
 
     @property
     def port(self) -> int | None:
-        """None: what the inventory says is no port."""
+        """The SSH port, 22 by default; None when the inventory's value is no port number."""
         text = str(self.variables.get("ansible_port") or 22)
         return int(text) if re.fullmatch("[0-9]{1,5}", text) and 0 < int(text) < 65536 else None
 
@@ -55,7 +55,7 @@ class InventoryHost:
 
     @property
     def wrong(self) -> str:
-        """What of it cannot be handed to ssh and to the roles; empty where all can."""
+        """The first variable that cannot be passed to ssh or to the roles, as a message; empty when all can."""
         for name, pattern, text in (
             ("ansible_host", names.ADDRESS, self.address),
             ("ansible_user", names.LOGIN, self.user),
@@ -73,23 +73,23 @@ class InventoryHost:
 
     @property
     def private_key(self) -> Path | None:
-        """None: whatever key ssh finds by itself, or an agent's."""
-        found = next((self.variables[name] for name in _KEYS if self.variables.get(name)), None)
-        return Path(str(found)).expanduser() if found else None
+        """The private key's path; None when ssh uses a default key or an agent's."""
+        path = next((self.variables[name] for name in _KEYS if self.variables.get(name)), None)
+        return Path(str(path)).expanduser() if path else None
 
     @property
     def ssh_options(self) -> tuple[str, ...]:
         texts = (str(self.variables.get(name) or "") for name in ("ansible_ssh_common_args", "ansible_ssh_extra_args"))
-        return tuple(word for text in texts for word in shlex.split(text))
+        return tuple(argument for text in texts for argument in shlex.split(text))
 
     @property
     def known_as(self) -> str:
-        """How known_hosts names it."""
+        """The host's name in known_hosts: the address, as `[address]:port` when the port is not 22."""
         return self.address if self.port == 22 else f"[{self.address}]:{self.port}"
 
 
 class HostsBench:
-    """Every host of an inventory is a type of its own, of which there is one."""
+    """The hosts of an inventory. Each host is a type of its own with exactly one member."""
 
     name = "hosts"
 
@@ -103,19 +103,19 @@ class HostsBench:
         }
 
     def expand(self, names: Sequence[str]) -> Sequence[str]:
-        """Hosts for groups, each host once; what is neither stays as it is, to be told."""
-        found = dict.fromkeys(host for name in names for host in self._members.get(name, (name,)))
-        return tuple(found)
+        """Replace groups by their hosts, each host once. Unknown names are returned unchanged, to be reported later."""
+        hosts = dict.fromkeys(host for name in names for host in self._members.get(name, (name,)))
+        return tuple(hosts)
 
     def checks(self) -> Sequence[Check]:
         count = len(self._entries)
         return (Check(name="inventory", ok=count > 0, seen=f"{count} hosts", remedy="name hosts in the inventory"),)
 
     def prepare(self, types: Sequence[str], progress: Progress) -> None:
-        """They are there already."""
+        """Do nothing: the hosts exist already."""
 
     def terms(self, types: Sequence[str]) -> None:
-        """They cost nothing."""
+        """Return None: the hosts cost nothing."""
 
     def provision(self, token: Token, instance_type: str, progress: Progress) -> Machine:
         entry = self._entries[instance_type]
@@ -125,8 +125,8 @@ class HostsBench:
                 f"its connection is {shorten_value(connection)}, and only ssh is supported",
                 next_step=f"take ansible_connection out of {self._inventory}, or leave the host out",
             )
-        if (wrong := entry.wrong) or entry.port is None:
-            raise BenchError(wrong, next_step=f"mend it in {self._inventory}, or leave the host out")
+        if (message := entry.wrong) or entry.port is None:
+            raise BenchError(message, next_step=f"mend it in {self._inventory}, or leave the host out")
         options = _options(entry, self._inventory)
         if entry.private_key is not None:
             _readable(entry.private_key, self._inventory)
@@ -151,13 +151,13 @@ class HostsBench:
         return self.provision(token, token.host, lambda _: None) if token.host in self._entries else None
 
     def release(self, token: Token) -> None:
-        """It stays as it is."""
+        """Do nothing: the host stays as it is."""
 
     def resources(self) -> Sequence[Resource]:
         return ()
 
     def api_calls(self, token: Token | None = None) -> None:
-        """Nobody is asked."""
+        """Return None: no API is called."""
 
     # -- the inventory
 
@@ -169,13 +169,13 @@ class HostsBench:
 
     @cached_property
     def _members(self) -> Mapping[str, tuple[str, ...]]:
-        """The hosts of each group, in the inventory's order, with those of its children."""
+        """The hosts of each group and of its child groups, in the inventory's order."""
         groups = {name: group for name, group in self._listed.items() if name != "_meta"}
         return {name: tuple(_members(name, groups)) for name in groups}
 
     @cached_property
     def _listed(self) -> Mapping[str, Any]:
-        """What ansible-inventory makes of it. Raises RequestError when it cannot be read, or is none."""
+        """The output of ansible-inventory. Raises RequestError when the inventory is absent or cannot be read."""
         if not self._inventory.exists():
             raise RequestError(f"there is no inventory {self._inventory}")
         strict = {"ANSIBLE_INVENTORY_ANY_UNPARSED_IS_FAILED": "True", "ANSIBLE_NOCOLOR": "1"}
@@ -183,43 +183,46 @@ class HostsBench:
         try:
             listed = json.loads(proc.run(command, timeout_s=_DEADLINE_S, env=strict).stdout)
         except CommandError as error:
-            words = " ".join(error.stderr.replace("[ERROR]:", "").split())[:400]
-            raise RequestError(f"the inventory {self._inventory} cannot be read: {words}") from error
+            message = " ".join(error.stderr.replace("[ERROR]:", "").split())[:400]
+            raise RequestError(f"the inventory {self._inventory} cannot be read: {message}") from error
         _check(listed, self._inventory)
         return dict(listed)
 
 
 def _check(listed: Any, inventory: Path) -> None:
-    """Raises RequestError where a host has a name that could be a path or an option, or there are too many of them."""
+    """Check the inventory's names. Raises RequestError.
+
+    A host's name must not look like a path or an option; there are at most _MOST hosts and groups.
+    """
     groups = {name: group for name, group in listed.items() if name != "_meta"}
     hosts = {host for group in groups.values() for host in group.get("hosts", ())}
     if len(hosts) + len(groups) > _MOST:
         raise RequestError(
             f"the inventory {inventory} has more than {_MOST} hosts and groups", next_step="part it into smaller ones"
         )
-    wrong = sorted(name for name in hosts if not names.fits(names.HOST, name))
-    if wrong:
+    bad_names = sorted(name for name in hosts if not names.fits(names.HOST, name))
+    if bad_names:
         raise RequestError(
-            f"the inventory {inventory} has {', '.join(map(shorten_value, wrong[:5]))}, which cannot name a host",
+            f"the inventory {inventory} has {', '.join(map(shorten_value, bad_names[:5]))}, which cannot name a host",
             next_step="letters, digits, `.`, `_`, `:` and `-`, of which the first is a letter, a digit or `_`; the "
             "address goes into ansible_host",
         )
 
 
 def _members(name: str, groups: Mapping[str, Any]) -> list[str]:
-    """The hosts of a group and of those below it, each group and host once, its own first."""
-    below, hosts, waiting = set[str](), dict[str, None](), [name]
-    while waiting:
-        group = waiting.pop()
-        if group not in below:
-            below.add(group)
+    """List the hosts of a group and of its descendants, each group and host once, the group's own hosts first."""
+    visited, hosts, pending = set[str](), dict[str, None](), [name]
+    while pending:
+        group = pending.pop()
+        if group not in visited:
+            visited.add(group)
             hosts |= dict.fromkeys(groups.get(group, {}).get("hosts", ()))
-            waiting += reversed(groups.get(group, {}).get("children", ()))
+            pending += reversed(groups.get(group, {}).get("children", ()))
     return list(hosts)
 
 
 def _options(entry: InventoryHost, inventory: Path) -> tuple[str, ...]:
-    """Words for ssh as they stand. Raises BenchError where quotes are open."""
+    """Return the SSH arguments of the inventory, split like a shell. Raises BenchError on an unclosed quote."""
     try:
         return entry.ssh_options
     except ValueError as error:
@@ -231,13 +234,13 @@ def _options(entry: InventoryHost, inventory: Path) -> tuple[str, ...]:
 def _is_path(text: str) -> bool:
     try:
         Path(text).expanduser()
-    except RuntimeError:  # of a user who is not there
+    except RuntimeError:  # `~user` of a user who does not exist
         return False
     return names.fits(names.PATH, text)
 
 
 def _readable(key: Path, inventory: Path) -> None:
-    """Raises BenchError when a private key is not there, is no file, or is not for us to read."""
+    """Check that a private key is a file that this user can read. Raises BenchError."""
     try:
         with key.open("rb"):
             return
@@ -249,14 +252,14 @@ def _readable(key: Path, inventory: Path) -> None:
 
 
 def _known_host(entry: InventoryHost) -> str:
-    """The lines of known_hosts for it. Raises BenchError when its key is not known: it is never taken on trust."""
-    own = entry.variables.get("ptp_harness_known_hosts")
-    files = [Path(name).expanduser() for name in ([str(own)] if own else KNOWN_HOSTS)]
+    """Return the known_hosts lines of the host. Raises BenchError when its key is unknown: no key is trusted unseen."""
+    configured_file = entry.variables.get("ptp_harness_known_hosts")
+    files = [Path(name).expanduser() for name in ([str(configured_file)] if configured_file else KNOWN_HOSTS)]
     lines: list[str] = []
     for file in files:
         if file.is_file():
-            found = proc.run(["ssh-keygen", "-F", entry.known_as, "-f", str(file)], timeout_s=30, check=False).stdout
-            lines += [line for line in found.splitlines() if line and not line.startswith("#")]
+            output = proc.run(["ssh-keygen", "-F", entry.known_as, "-f", str(file)], timeout_s=30, check=False).stdout
+            lines += [line for line in output.splitlines() if line and not line.startswith("#")]
     if not lines:
         raise BenchError(
             f"the host key of {entry.known_as} is not known",

@@ -1,1 +1,1 @@
-"""The lab: local virtual machines that behave like EC2 hosts as far as clocks go, with every clock's truth known."""
+"""The lab: local virtual machines whose clocks behave like EC2 hosts' clocks, with every clock's truth known."""

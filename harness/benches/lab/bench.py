@@ -1,4 +1,4 @@
-"""The lab as a source of hosts: harness.benches.bench.Bench over local virtual machines."""
+"""Provide local virtual machines (the lab) as a source of hosts, by the interface harness.benches.bench.Bench."""
 
 import datetime
 import difflib
@@ -28,11 +28,14 @@ from harness.system.settings import Settings
 
 _OVERLAY_MIB = 512
 _READING_S = 0.0003
-"""How long a reading of an emulated clock takes that chronyd takes: half of it is how far its time can be off."""
+"""Duration of a reading of an emulated clock that chronyd accepts; half of it bounds the error of the reading."""
 
 
 class LabBench:
-    """Hosts are restored from golden guests; each is a folder of records, a QEMU, an ENA device and an NTP server."""
+    """The lab's bench. Hosts are restored from golden guests.
+
+    A host is a folder of records, a QEMU process, an emulated ENA device and an NTP server.
+    """
 
     name = "lab"
 
@@ -52,16 +55,16 @@ class LabBench:
         return checks.run_checks(self._settings)
 
     def prepare(self, types: Sequence[str], progress: Progress) -> None:
-        """Make QEMU, image and golden guests of these types, those that are not there yet; golden ones side by side."""
-        each = {(truth.kernel, truth.memory_mib, truth.on_wide_image): truth for truth in map(find_truth, types)}
-        wanted = [truth for truth in each.values() if _may_fit(truth)]
+        """Make the missing QEMU, disk images and golden guests of these types; golden guests are built in parallel."""
+        distinct = {(truth.kernel, truth.memory_mib, truth.on_wide_image): truth for truth in map(find_truth, types)}
+        truths = [truth for truth in distinct.values() if _may_fit(truth)]
         self._tools()
-        if words := confinement.unconfined_warning():
-            progress(words)
-        used, base, accelerator = self._foundations(progress)
-        golden_guest = partial(self._golden, used=used, base=base, accelerator=accelerator, progress=progress)
+        if message := confinement.unconfined_warning():
+            progress(message)
+        qemu_build, base, accelerator = self._foundations(progress)
+        golden_guest = partial(self._golden, used=qemu_build, base=base, accelerator=accelerator, progress=progress)
         with ThreadPoolExecutor(max_workers=2) as pool:
-            jobs = [pool.submit(golden_guest, truth) for truth in wanted]
+            jobs = [pool.submit(golden_guest, truth) for truth in truths]
             try:
                 for job in as_completed(jobs):
                     job.result()
@@ -72,24 +75,24 @@ class LabBench:
         self._prune(progress)
 
     def terms(self, types: Sequence[str]) -> None:
-        """They cost nothing."""
+        """Return None: lab hosts cost nothing."""
 
     def provision(self, token: Token, instance_type: str, progress: Progress) -> Machine:
         truth = find_truth(instance_type)
-        known = self._known(token)
-        if known is not None:
-            return make_machine(known, truth)
+        record = self._known(token)
+        if record is not None:
+            return make_machine(record, truth)
         guest_slots.require_memory(truth.memory_mib)
         return self._bring_up(token, truth, self._workshop(truth, progress), Restoration, progress)
 
     def restore(self, token: Token, snapshot: Snapshot, progress: Progress) -> Machine:
-        """A new host of a snapshot's type that boots from its disk. Raises RequestError and BenchError."""
+        """Start a new host that boots from the snapshot's disk. Raises RequestError and BenchError."""
         truth = find_truth(snapshot.instance_type)
         guest_slots.require_memory(truth.memory_mib)
-        used, _, accelerator = self._foundations(progress)
-        workshop = self._shop(used, snapshot.bootable(truth, accelerator))
+        qemu_build, _, accelerator = self._foundations(progress)
+        context = self._shop(qemu_build, snapshot.bootable(truth, accelerator))
         with self.snapshots.in_use():
-            return self._bring_up(token, truth, workshop, ColdStart, progress)
+            return self._bring_up(token, truth, context, ColdStart, progress)
 
     def find(self, token: Token) -> Machine | None:
         record = self.records.find(token)
@@ -102,12 +105,12 @@ class LabBench:
         return removal.resources(self.records)
 
     def api_calls(self, token: Token | None = None) -> None:
-        """Nobody is asked."""
+        """Return None: no API is called."""
 
-    # -- what hosts are made from
+    # -- the parts of a host
 
     def _known(self, token: Token) -> GuestRecord | None:
-        """The host of this token when it runs; what is left of one that does not is removed."""
+        """Return the record of this token's host when it runs; else remove the host's remains and return None."""
         record = self.records.find(token)
         if record is not None and _runs(record):
             return record
@@ -122,13 +125,13 @@ class LabBench:
         try:
             return make_machine(way(record, truth, workshop, progress).run(), truth)
         except CommandError as error:
-            words = _tail(record.folder / "qemu.log")
-            raise BenchError(f"the guest did not come up: {error.message}{words}", next_step=error.next_step) from error
+            tail = _tail(record.folder / "qemu.log")
+            raise BenchError(f"the guest did not come up: {error.message}{tail}", next_step=error.next_step) from error
 
     def _workshop(self, truth: Truth, progress: Progress) -> GuestContext:
-        used, base, accelerator = self._foundations(progress)
-        saved = self._golden(truth, used=used, base=base, accelerator=accelerator, progress=progress)
-        return self._shop(used, saved)
+        qemu_build, base, accelerator = self._foundations(progress)
+        golden_guest = self._golden(truth, used=qemu_build, base=base, accelerator=accelerator, progress=progress)
+        return self._shop(qemu_build, golden_guest)
 
     def _shop(self, used: Qemu, saved: GoldenGuest) -> GuestContext:
         return GuestContext(
@@ -141,9 +144,9 @@ class LabBench:
 
     def _foundations(self, progress: Progress) -> tuple[Qemu, disk_image.DiskImage, str]:
         cache = cache_build.make_writable(self._cache)
-        found = qemu.ensure(cache, progress)
+        qemu_build = qemu.ensure(cache, progress)
         base = disk_image.ensure(cache, self._settings.assets_dir, progress)
-        return found, base, acceleration.choose_accelerator(cache, found, base, progress)
+        return qemu_build, base, acceleration.choose_accelerator(cache, qemu_build, base, progress)
 
     def _golden(
         self, truth: Truth, *, used: Qemu, base: disk_image.DiskImage, accelerator: str, progress: Progress
@@ -161,7 +164,7 @@ class LabBench:
         )
 
     def _prune(self, progress: Progress) -> None:
-        """Remove images and golden guests that nobody has used for days; none while a guest runs that may need them."""
+        """Remove cached builds unused for days. Nothing is removed while a guest runs, which may need them."""
         if guest_slots.running_guests():
             return
         for pattern in ("golden-*", "image-*", "qemu-*"):
@@ -175,7 +178,7 @@ class LabBench:
 
 
 def find_truth(instance_type: str) -> Truth:
-    """Raises RequestError with the nearest names for a type that the lab has not."""
+    """Return the truth of a lab type. Raises RequestError with the nearest names when there is no such type."""
     if instance_type in TRUTHS:
         return TRUTHS[instance_type]
     near = difflib.get_close_matches(instance_type, TRUTHS, n=3, cutoff=0.4) or list(TRUTHS)
@@ -183,7 +186,7 @@ def find_truth(instance_type: str) -> Truth:
 
 
 def make_machine(record: GuestRecord, truth: Truth) -> Machine:
-    """The host as those see it who use it."""
+    """Describe a running host for its users. Raises BenchError when its record has no address."""
     if record.address is None or record.port is None:
         raise BenchError(f"{record.token} has no address")
     return Machine(
@@ -227,5 +230,5 @@ def _may_fit(truth: Truth) -> bool:
 
 
 def _tail(log: Path) -> str:
-    words = log.read_text(errors="replace").strip()[-300:] if log.exists() else ""
-    return f"; QEMU says {words!r}" if words else ""
+    text = log.read_text(errors="replace").strip()[-300:] if log.exists() else ""
+    return f"; QEMU says {text!r}" if text else ""

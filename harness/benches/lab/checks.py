@@ -1,4 +1,4 @@
-"""What does the lab need of the machine that it runs on? The lines of `doctor`."""
+"""Check the lab's requirements on the local machine, for `doctor`."""
 
 import os
 import platform
@@ -23,7 +23,7 @@ TOOLS = {
 
 
 def find_tool(tool: str) -> str | None:
-    """Where a program is; /usr/sbin is looked at too, as it is not on everybody's path."""
+    """Return the path of a program, or None. /usr/sbin and /sbin are searched too: not every PATH holds them."""
     return shutil.which(tool, path=os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin", "/sbin"]))
 
 
@@ -43,8 +43,10 @@ def run_checks(settings: Settings) -> Sequence[Check]:
 
 
 def _processor() -> Check:
-    seen = platform.machine()
-    return Check(name="processor", ok=seen == "x86_64", seen=seen, remedy="lab guests need an x86-64 machine")
+    architecture = platform.machine()
+    return Check(
+        name="processor", ok=architecture == "x86_64", seen=architecture, remedy="lab guests need an x86-64 machine"
+    )
 
 
 def _tool(tool: str, package: str) -> Check:
@@ -53,12 +55,16 @@ def _tool(tool: str, package: str) -> Check:
 
 
 def _qemu() -> Check:
-    found = qemu.system_qemu()
+    installed = qemu.system_qemu()
     least = ".".join(map(str, qemu.LEAST))
-    seen = f"{found.version}, {found.system[0]}" if found else f"none of {least} or later: a private copy will serve"
-    if found and not found.sandbox:
-        seen += "; built without seccomp: guests' QEMUs keep system calls that they have no need of"
-    return Check(name="qemu", ok=True, seen=seen)
+    state = (
+        f"{installed.version}, {installed.system[0]}"
+        if installed
+        else f"none of {least} or later: a private copy will serve"
+    )
+    if installed and not installed.sandbox:
+        state += "; built without seccomp: guests' QEMUs keep system calls that they have no need of"
+    return Check(name="qemu", ok=True, seen=state)
 
 
 def _told(name: str, look: Callable[[], str]) -> Check:
@@ -69,17 +75,17 @@ def _told(name: str, look: Callable[[], str]) -> Check:
 
 
 def _disk(folder: Path) -> Check:
-    there = next(path for path in (folder, *folder.parents) if path.exists())
-    free_mib = shutil.disk_usage(there).free // 2**20
+    existing = next(path for path in (folder, *folder.parents) if path.exists())
+    free_mib = shutil.disk_usage(existing).free // 2**20
     return Check(
         name="disk space",
         ok=free_mib >= NEEDED_MIB,
-        seen=f"{free_mib} MiB free of {NEEDED_MIB} MiB needed in {there}",
+        seen=f"{free_mib} MiB free of {NEEDED_MIB} MiB needed in {existing}",
         remedy="free some space, or set PTP_HARNESS_CACHE_DIR to another disk",
     )
 
 
 def _accelerator() -> Check:
-    there = os.access("/dev/kvm", os.R_OK | os.W_OK)
-    seen = "/dev/kvm is there: a trial boot decides" if there else "no /dev/kvm: software emulation"
-    return Check(name="acceleration", ok=True, seen=seen)
+    accessible = os.access("/dev/kvm", os.R_OK | os.W_OK)
+    state = "/dev/kvm is there: a trial boot decides" if accessible else "no /dev/kvm: software emulation"
+    return Check(name="acceleration", ok=True, seen=state)

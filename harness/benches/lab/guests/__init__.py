@@ -1,1 +1,1 @@
-"""One guest: its restore, identity, network, records, snapshots and removal."""
+"""The life of one guest: restore, identity, network, records, snapshots and removal."""

@@ -1,8 +1,8 @@
-"""How are two running lab hosts joined by a network of their own? Each gets a card, and the two cards form one cable.
+"""Connect two running lab hosts by a private cable, with one virtio card in each host.
 
-The cards are virtio's, plugged into the slot that another ENA card would take: the golden guest stays as it is. In the
-guest such a card is down and has no address; the kernel names it. The cable is a pair of datagram sockets in the QEMUs'
-hands alone, without a name, so nobody else hears it, and it goes away with the hosts.
+The cards use the slot of a second ENA card, so the golden guest needs no change. In the guest the card is down and has
+no address; the kernel chooses its name. The cable is an unnamed pair of datagram sockets which only the two QEMUs hold:
+no other process can read it, and it disappears with the hosts.
 """
 
 import socket
@@ -29,7 +29,7 @@ class CableEnd:
 
 
 def cable_end(record: GuestRecord) -> CableEnd:
-    """The end that a host would have."""
+    """Describe a host as the end of a cable."""
     return CableEnd(
         token=record.token,
         monitor=record.sockets / "qmp",
@@ -38,17 +38,17 @@ def cable_end(record: GuestRecord) -> CableEnd:
 
 
 def lay_cable(one: CableEnd, other: CableEnd) -> None:
-    """Lay a cable between two running hosts. Raises RequestError where one has a cable or another card already."""
+    """Lay a cable between two running hosts. Raises RequestError if a host has a cable or a second card already."""
     if one.token == other.token:
         raise RequestError(f"{one.token} cannot be joined with itself", next_step="name two hosts")
     sockets = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
-    for here, ours in zip((one, other), sockets, strict=True):
-        with ours, qmp.session(here.monitor) as monitor:
+    for end, end_socket in zip((one, other), sockets, strict=True):
+        with end_socket, qmp.session(end.monitor) as monitor:
             try:
-                _plug(monitor, here, ours)
+                _plug(monitor, end, end_socket)
             except CommandError as error:
                 raise RequestError(
-                    f"{here.token} takes no second card: {error.message}",
+                    f"{end.token} takes no second card: {error.message}",
                     next_step="join hosts that are not joined yet, of types without another ENA card",
                 ) from error
 

@@ -1,4 +1,4 @@
-"""How does a host come to life from a snapshot's disk? It boots, card and all, and is then told who it is."""
+"""Start a host from a snapshot's disk: plug in its cards, boot it, then give it its identity."""
 
 import time
 from collections.abc import Mapping
@@ -18,9 +18,9 @@ _POLL_S = 0.5
 
 
 class ColdStart(Restoration):
-    """A host that boots from the disk that its workshop's golden guest names, instead of being filled with memory.
+    """A host that boots from the disk of its context's golden guest instead of restoring memory.
 
-    What the disk says of another host's identity is replaced; sshd, which started with that, is started again.
+    The identity of another host on the disk is replaced, and sshd, which started with the old identity, is restarted.
     """
 
     def _start_guest(self) -> ProcessId:
@@ -35,23 +35,23 @@ class ColdStart(Restoration):
         monitor.do("cont")
         with guest_agent.connected(self.hardware.agent) as guest:
             guest.ask("hello", deadline_s=golden.BOOT_DEADLINE_S)
-        self._introduce()  # first: without a key, sshd waits for one and the boot never ends
+        self._introduce()  # before the boot's end: sshd waits for a host key, and the boot for sshd
         if self.truth.ssh:
             with guest_agent.connected(self.hardware.agent) as guest:
                 _settled(guest)
                 _done(guest, "systemctl restart ssh")
 
     def _switch_clock_on(self, port: GuestAgent) -> None:
-        """Unless it is on since the boot: switched on again, it would come back as another device."""
+        """Switch the clock on, unless the boot did: a second switch would bring it back as another device."""
         if not port.exists("/sys/class/ptp/ptp*", deadline_s=_SSH_DEADLINE_S):
             super()._switch_clock_on(port)
 
 
 def _settled(guest: GuestAgent) -> None:
-    """Wait for the boot's end: units of the host's own may switch its clock on."""
-    give_up = time.monotonic() + _SETTLED_DEADLINE_S
+    """Wait until the boot is complete: the host's own units may switch its clock on. Raises CommandError."""
+    give_up_s = time.monotonic() + _SETTLED_DEADLINE_S
     while (state := _out(guest, "systemctl is-system-running || true")) in ("initializing", "starting"):
-        if time.monotonic() > give_up:
+        if time.monotonic() > give_up_s:
             raise CommandError(["boot"], None, state, "", after_s=_SETTLED_DEADLINE_S)
         time.sleep(_POLL_S)
 
@@ -61,6 +61,6 @@ def _out(guest: GuestAgent, script: str) -> str:
 
 
 def _done(guest: GuestAgent, script: str) -> None:
-    done = guest.shell(script, deadline_s=_SSH_DEADLINE_S)
-    if done.status != 0:
-        raise CommandError(["lab-agent", script], done.status, "", done.out, after_s=0)
+    result = guest.shell(script, deadline_s=_SSH_DEADLINE_S)
+    if result.status != 0:
+        raise CommandError(["lab-agent", script], result.status, "", result.out, after_s=0)

@@ -1,8 +1,8 @@
-"""Bend a guest's device or system at the moments that its truth names.
+"""Apply the faults of a guest's truth, each at its moment.
 
-`python -m harness.benches.lab.guests.faults FOLDER` runs beside the guest.
-It waits for each fault's moment through the guest's agent, does what the truth says, and tells both on its output. It
-ends with the guest; killed, it leaves nothing.
+`python -m harness.benches.lab.guests.faults FOLDER` runs beside the guest. The program waits for each fault's moment
+through the guest's agent, applies the fault, and prints both. The program ends with the guest; killed, it leaves no
+resources.
 """
 
 import datetime
@@ -41,7 +41,7 @@ def main() -> int:
 
 
 def _wait(fault: Fault, record: GuestRecord) -> bool:
-    """Return after the fault's moment; False when the guest ended before it."""
+    """Wait for the fault's moment. Return False when the guest ended first."""
     while record.processes["guest"].alive():
         with guest_agent.connected(record.sockets / "agent") as port:
             if port.exists(str(fault.at.value), deadline_s=_DEADLINE_S):
@@ -68,9 +68,9 @@ def _do(fault: Fault, record: GuestRecord) -> None:
 
 
 def shell(port: GuestAgent, script: str) -> str:
-    """What root's shell in the guest prints and its exit status, whatever that is."""
-    done = port.shell(script, deadline_s=_DEADLINE_S)
-    return f"status {done.status} {done.out}".strip()
+    """Run a script by root's shell in the guest; return its exit status and output as text."""
+    result = port.shell(script, deadline_s=_DEADLINE_S)
+    return f"status {result.status} {result.out}".strip()
 
 
 def _bend(control: Path, bends: Bends) -> None:

@@ -1,6 +1,6 @@
-"""How does a host come to life? Restored from a golden guest, given its own identity, then its ENA device.
+"""Restore a host from a golden guest, give it its own identity, then plug in its ENA device.
 
-`Restoration.run` reads top to bottom. Before each effect the record says what is about to be done.
+`Restoration.run` lists the steps in order. Before each effect the intent is written to the host's record.
 """
 
 import datetime
@@ -37,7 +37,7 @@ _DRIVER_DEADLINE_S = 60.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GuestContext:
-    """What all restorations of a bench share."""
+    """The parts that all restorations of a bench share, and the limit of running guests."""
 
     qemu: Qemu
     golden: GoldenGuest
@@ -47,7 +47,7 @@ class GuestContext:
 
 
 def new_record(token: Token, truth: Truth, folder: Path) -> GuestRecord:
-    """A host that is not made yet."""
+    """Make the first record of a host, before any effect."""
     digest = hashlib.sha256(str(folder).encode()).hexdigest()
     return GuestRecord(
         token=token,
@@ -62,7 +62,7 @@ def new_record(token: Token, truth: Truth, folder: Path) -> GuestRecord:
 
 
 class Restoration:
-    """One host on its way from nothing to running."""
+    """The steps that bring one host from its first record to running."""
 
     def __init__(self, record: GuestRecord, truth: Truth, workshop: GuestContext, progress: Progress) -> None:
         self.record, self.truth, self.workshop, self.progress = record, truth, workshop, progress
@@ -71,7 +71,7 @@ class Restoration:
         )
 
     def run(self) -> GuestRecord:
-        """Bring the host up. Raises CapacityError, SetupError or CommandError; the record then tells what was made."""
+        """Bring the host up. Raises BenchError, SetupError or CommandError; the record lists what was made."""
         self._make_keys_and_disk()
         with guest_slots.guest_slot(
             most=self.workshop.most_guests, memory_mib=self.truth.memory_mib, progress=self.progress
@@ -119,26 +119,26 @@ class Restoration:
         return side_processes.start_ntp_server(self.record, self.hardware, guest=guest.pid, assets=self.workshop.assets)
 
     def _cards(self) -> list[tuple[str, EnaCard]]:
-        """The ENA cards in the order in which they are plugged in."""
+        """List the ENA cards in the order of plugging."""
         hardware, record, truth = self.hardware, self.record, self.truth
         cards = []
         if truth.other_card is not None:
-            other = EnaCard(
+            other_card = EnaCard(
                 socket=hardware.other_device,
                 control=hardware.other_control,
                 mac=record.mac.replace("06:", "0a:", 1),
                 bends=truth.other_card,
                 log=record.other_device_log,
             )
-            cards.append(("other device", other))
-        main = EnaCard(
+            cards.append(("other device", other_card))
+        main_card = EnaCard(
             socket=hardware.device,
             control=hardware.control,
             mac=record.mac,
             bends=truth.bends,
             log=record.device_log,
         )
-        return [*cards, ("device", main)]
+        return [*cards, ("device", main_card)]
 
     def _start_device(self, card: EnaCard, guest: ProcessId) -> ProcessId:
         return side_processes.start_device(self.record, card, guest=guest.pid, assets=self.workshop.assets)
@@ -158,7 +158,7 @@ class Restoration:
         self._note("give it its identity", address=address, port=port)
 
     def _introduce(self) -> None:
-        """Tell the guest who it is. sshd starts only after that, so the golden guest's name is never heard."""
+        """Give the guest its identity. sshd starts only afterwards, so the golden guest's identity is never visible."""
         self.progress("giving it its identity")
         public = self.record.host_key.with_suffix(".pub").read_text().strip()
         with guest_agent.connected(self.hardware.agent) as port:
@@ -176,7 +176,7 @@ class Restoration:
             )
 
     def _add_devices(self, monitor: Qmp, running: Mapping[str, ProcessId]) -> None:
-        """Plug the cards in. ENA cards are never unplugged: QEMU 11.1.3 aborts on device_del of a vfio-user device."""
+        """Plug in the cards. ENA cards are never unplugged: QEMU 11.1.3 aborts on device_del of a vfio-user device."""
         if self.truth.igb:
             self.progress("plugging an Intel card in")
             self._note("plug the Intel card in")
@@ -201,16 +201,16 @@ class Restoration:
                 self.progress("making it what it is")
                 host, number = opinion.split()
                 script = f"set -e\nNTP_HOST={host} NTP_PORT={number}\n{self.truth.before}"
-                done = port.shell(script, deadline_s=_DRIVER_DEADLINE_S + 5)
-                if done.status != 0:
-                    raise BenchError(f"the host cannot be made what it is: {done.out}")
+                result = port.shell(script, deadline_s=_DRIVER_DEADLINE_S + 5)
+                if result.status != 0:
+                    raise BenchError(f"the host cannot be made what it is: {result.out}")
 
     def _switch_clock_on(self, port: GuestAgent) -> None:
         self.progress("switching its clock on")
         mac = self.record.mac
         port.ask("enable_phc", deadline_s=_DRIVER_DEADLINE_S + 5, timeout_s=_DRIVER_DEADLINE_S, mac=mac)
 
-    # -- books
+    # -- the record
 
     def _start(self, name: str, start: Callable[[], ProcessId]) -> ProcessId:
         self._note(f"start {name}")
@@ -224,5 +224,5 @@ class Restoration:
 
 
 def hostname(token: Token) -> str:
-    """A host name of letters, digits and hyphens (RFC 1123) that tells the token."""
+    """Make a host name of letters, digits and hyphens (RFC 1123) from the token."""
     return "".join(letter if letter.isalnum() else "-" for letter in token.slug.lower())[:63].strip("-")

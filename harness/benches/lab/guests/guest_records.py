@@ -1,4 +1,4 @@
-"""What exists because of a host? One folder for each, with a record that is written before and after each effect."""
+"""Record everything that exists for a host: one folder per host, with a record written before and after each effect."""
 
 import json
 import os
@@ -18,7 +18,7 @@ _SCHEMA = 1
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GuestRecord:
-    """A lab host. `intent` is what was about to be done when it was written; absent parts are not made yet."""
+    """The record of a lab host. `intent` is the next effect at the time of writing; absent parts are not made yet."""
 
     token: Token
     instance_type: str
@@ -59,62 +59,62 @@ class GuestRecord:
 
     @property
     def faults_log(self) -> Path:
-        """What was done to the host, and when."""
+        """The log of the faults applied to the host, with their times."""
         return self.folder / "faults.log"
 
 
 class GuestRecords:
-    """The folders of all hosts of one state directory."""
+    """The host folders of one state directory."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
 
     def folder(self, token: Token) -> Path:
-        """Raises RequestError for a token that is no plain file name."""
+        """Return the folder of a token's host. Raises RequestError for a token that is no plain file name."""
         if "/" in token.slug or token.slug.startswith("."):
             raise RequestError(f"{token.slug!r} cannot name a host")
         return self.root / token.slug
 
     def begin(self, record: GuestRecord) -> GuestRecord:
-        """Make the host's folder and write its first record. Raises FileExistsError when the folder is there."""
+        """Make the host's folder and write its first record. Raises FileExistsError when the folder exists."""
         cache_build.make_writable(self.root)
         record.folder.mkdir()
         return self.write(record)
 
     def write(self, record: GuestRecord, **changes: Any) -> GuestRecord:
-        """Replace the record on disk by the changed one, whole or not at all."""
+        """Apply the changes and replace the record on disk atomically."""
         changed = replace(record, **changes)
         document = asdict(changed) | {"schema": _SCHEMA, "folder": str(changed.folder), "sockets": str(changed.sockets)}
-        new = changed.folder / (_FILE + ".new")
-        with new.open("w") as file:
+        new_file = changed.folder / (_FILE + ".new")
+        with new_file.open("w") as file:
             json.dump(document, file, indent=1)
             file.flush()
             os.fsync(file.fileno())
-        new.rename(changed.folder / _FILE)
+        new_file.rename(changed.folder / _FILE)
         return changed
 
     def find(self, token: Token) -> GuestRecord | None:
-        """The record of that token, if it is there and whole."""
-        found = read(self.folder(token))
-        return found if found is not None and found.token == token else None
+        """Return the token's record, or None when it is absent or unreadable."""
+        record = read(self.folder(token))
+        return record if record is not None and record.token == token else None
 
     def all(self) -> list[GuestRecord]:
-        """Every whole record, oldest first."""
-        found = (read(folder) for folder in self.folders())
-        return sorted((record for record in found if record is not None), key=lambda record: record.created_utc)
+        """List all readable records, oldest first."""
+        records = (read(folder) for folder in self.folders())
+        return sorted((record for record in records if record is not None), key=lambda record: record.created_utc)
 
     def folders(self) -> list[Path]:
-        """Every host's folder, also one whose maker was killed before its first record."""
+        """List the folders of all hosts, including those whose creator was killed before the first record."""
         return sorted(path for path in self.root.iterdir() if path.is_dir()) if self.root.is_dir() else []
 
 
 def read(folder: Path) -> GuestRecord | None:
-    """The record in a folder, or None when there is none that can be read."""
+    """Read the record in a folder; None when it is absent or unreadable."""
     try:
         document = json.loads((folder / _FILE).read_text())
         if document.pop("schema") != _SCHEMA:
             return None
-        processes = {name: ProcessId(**words) for name, words in document.pop("processes").items()}
+        processes = {name: ProcessId(**fields) for name, fields in document.pop("processes").items()}
         token = Token(**document.pop("token"))
         document |= {"folder": Path(document["folder"]), "sockets": Path(document["sockets"])}
         return GuestRecord(token=token, processes=processes, **document)

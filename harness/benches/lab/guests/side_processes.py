@@ -1,4 +1,4 @@
-"""Which processes stand beside a guest? Its emulated ENA device, and the NTP server that is its second opinion."""
+"""Start the processes beside a guest: its emulated ENA device, its NTP server (the second opinion), its faults."""
 
 import sys
 import time
@@ -16,22 +16,22 @@ from harness.system import proc
 from harness.system.proc import ProcessId
 
 NICENESS = -10
-"""Of guests and their cards, before Ansible and others: chrony drops a clock whose readings suddenly take long."""
+"""Guests and their cards run before Ansible and others: chrony drops a clock whose readings suddenly slow down."""
 
 _DEADLINE_S = 20.0
 _POLL_S = 0.01
 
 _SPREAD = ("--spread-us", "200")
-"""chronyd takes only readings that last as long as the second fastest tenth did, and takes minutes to learn another
-one. Those of an emulated card get slower by tens of microseconds when the machine is busier: they are spread wider."""
+"""chronyd accepts only readings as fast as its second fastest tenth of the past, and adapts in minutes. Readings of an
+emulated card slow down by tens of microseconds on a busier machine, so their durations are spread by more than that."""
 
 _PATIENCE = ("--expire-us", "200000", "--block-us", "250000")
-"""What the device tells the driver: a guest that lost its processor within a reading has not seen a broken clock."""
+"""Timeouts that the device announces to the driver, long enough that a guest without processor time sees no failure."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EnaCard:
-    """One ENA device: its sockets, its hardware address, its truth, and where it tells of itself."""
+    """One ENA device: its sockets, its hardware address, its bends, and its log."""
 
     socket: Path
     control: Path
@@ -41,13 +41,13 @@ class EnaCard:
 
 
 def start_device(record: GuestRecord, card: EnaCard, *, guest: int, assets: Path) -> ProcessId:
-    """Start the ENA device that ends with the guest; it listens at its socket before QEMU may be told of it."""
-    options = [word for name, value in card.bends.items() for word in _option(name, value)]
-    words = ["ena_device", "--verbose", "--socket", str(card.socket), "--control", str(card.control), "--mac", card.mac]
+    """Start an ENA device, which ends with the guest. It must listen at its socket before QEMU is told of it."""
+    options = [argument for name, value in card.bends.items() for argument in _option(name, value)]
+    argv = ["ena_device", "--verbose", "--socket", str(card.socket), "--control", str(card.control), "--mac", card.mac]
     view = FileView(
         read=(Path("/proc"),), capabilities=("sys_nice",)
-    )  # it binds by /proc/self/fd, and runs ahead of guests
-    return _start([*words, *_SPREAD, *_PATIENCE, *options], record, card.log, guest, assets, view)
+    )  # the device binds by /proc/self/fd, and runs at a higher priority than guests
+    return _start([*argv, *_SPREAD, *_PATIENCE, *options], record, card.log, guest, assets, view)
 
 
 def start_ntp_server(record: GuestRecord, hardware: Hardware, *, guest: int, assets: Path) -> ProcessId:
@@ -57,7 +57,7 @@ def start_ntp_server(record: GuestRecord, hardware: Hardware, *, guest: int, ass
 
 
 def start_faults(record: GuestRecord) -> ProcessId:
-    """Start what does to the host what its truth says. It ends with the guest."""
+    """Start the program that applies the faults of the host's truth. It ends with the guest."""
     return proc.spawn(
         [sys.executable, "-m", "harness.benches.lab.guests.faults", str(record.folder)],
         log=record.faults_log,
@@ -66,18 +66,18 @@ def start_faults(record: GuestRecord) -> ProcessId:
 
 
 def ntp_log(record: GuestRecord) -> Path:
-    """What the NTP server says of itself."""
+    """Return the path of the NTP server's log."""
     return record.folder / "ntp.log"
 
 
 def second_opinion(process: ProcessId, socket: Path, log: Path) -> str:
-    """The NTP server as the guest sees it: "address port". Waits until it listens."""
+    """Wait until the NTP server listens; return its "address port" in the guest's network. Raises CommandError."""
     _wait(socket.exists, process, log, "ntp_server")
     return f"{NTP_SERVER} {NTP_PORT}"
 
 
 def wait_for_device(process: ProcessId, socket: Path, log: Path) -> None:
-    """Wait until the device listens."""
+    """Wait until the device listens. Raises CommandError."""
     _wait(socket.exists, process, log, "ena_device")
 
 
@@ -107,10 +107,10 @@ def _option(name: str, value: int | bool | str) -> list[str]:
 
 
 def _wait(ready: Callable[[], bool], process: ProcessId, log: Path, name: str) -> None:
-    give_up = time.monotonic() + _DEADLINE_S
+    give_up_s = time.monotonic() + _DEADLINE_S
     while not ready():
         ended = not process.alive()
-        if ended or time.monotonic() > give_up:
-            words = last_line(log.read_text(errors="replace")) if log.exists() else ""
-            raise CommandError([name], 1 if ended else None, "", words, after_s=_DEADLINE_S)
+        if ended or time.monotonic() > give_up_s:
+            message = last_line(log.read_text(errors="replace")) if log.exists() else ""
+            raise CommandError([name], 1 if ended else None, "", message, after_s=_DEADLINE_S)
         time.sleep(_POLL_S)

@@ -1,8 +1,8 @@
-"""What was kept of a lab host, to make other hosts from? Its disk, whole, with the kernel that it booted.
+"""Save the disk of a lab host with the kernel that it booted, to start other hosts from.
 
-A snapshot holds no memory. The state of a host's ENA card is that of another process, which QEMU (11.1.3) leaves out
-when it saves a guest, without a word; and it aborts when the card is unplugged before. A snapshot needs nothing of the
-host, the image or the golden guest that it comes from, all of which may be gone when it is used.
+A snapshot holds no memory. The state of a host's ENA card is in another process; QEMU (11.1.3) silently omits this
+state when it saves a guest, and aborts when the card is unplugged before. A snapshot does not depend on the host, the
+image or the golden guest that it comes from: all may be removed before the snapshot is used.
 """
 
 import datetime
@@ -37,13 +37,13 @@ _SYNC_DEADLINE_S = 70.0
 _COPY_DEADLINE_S = 600.0
 _CANCEL_DEADLINE_S = 20.0
 _POLL_S = 0.05
-_LONGEST_NAME = 1023  # of a disk that another stands on, in bytes (the same)
-_NEEDED_MIB = 2500  # a disk of the wide image that drivers were built on
+_LONGEST_NAME = 1023  # of a backing disk, in bytes (docs/interop/qcow2 in QEMU's source)
+_NEEDED_MIB = 2500  # enough for a disk of the wide image on which drivers were built
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Snapshot:
-    """A host's disk as it was. `release` is the kernel that the host ran, as `uname -r` says it."""
+    """A copy of a host's disk. `release` is the kernel that the host ran, as in `uname -r`."""
 
     name: str
     folder: Path
@@ -58,11 +58,11 @@ class Snapshot:
 
     @property
     def bytes(self) -> int:
-        """What it takes on this machine's disk."""
+        """The space that the snapshot takes on this machine's disk, in bytes."""
         return sum(path.stat().st_blocks * 512 for path in self.folder.iterdir())
 
     def bootable(self, truth: Truth, accelerator: str) -> GoldenGuest:
-        """What a host of this snapshot is made from: laid out as a golden guest, without memory."""
+        """Describe the snapshot as a golden guest without memory, from which a host can boot."""
         return GoldenGuest(
             folder=self.folder,
             image=DiskImage(folder=self.folder, releases=dict.fromkeys(Kernel, self.release)),
@@ -73,57 +73,59 @@ class Snapshot:
 
 
 class Snapshots:
-    """The snapshots of one state directory, a folder each."""
+    """The snapshots of one state directory, each in its own folder."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
 
     def all(self) -> list[Snapshot]:
-        """Every whole snapshot, oldest first."""
+        """List all complete snapshots, oldest first."""
         folders = sorted(self.root.iterdir()) if self.root.is_dir() else []
-        found = (_read(folder) for folder in folders if folder.suffix != cache_build.HALF)
-        return sorted((one for one in found if one is not None), key=lambda one: one.created_utc)
+        snapshots = (_read(folder) for folder in folders if folder.suffix != cache_build.HALF)
+        return sorted(
+            (snapshot for snapshot in snapshots if snapshot is not None), key=lambda snapshot: snapshot.created_utc
+        )
 
     def named(self, name: str) -> Snapshot:
-        """Raises RequestError with the names that there are."""
-        known = {one.name: one for one in self.all()}
-        if name not in known:
-            there = ", ".join(known) or "none; `ptp-harness lab snapshot create` makes one"
-            raise RequestError(f"there is no snapshot {name!r}", next_step=f"snapshots: {there}")
-        return known[name]
+        """Return the snapshot of this name. Raises RequestError with the existing names when there is none."""
+        snapshots = {snapshot.name: snapshot for snapshot in self.all()}
+        if name not in snapshots:
+            names = ", ".join(snapshots) or "none; `ptp-harness lab snapshot create` makes one"
+            raise RequestError(f"there is no snapshot {name!r}", next_step=f"snapshots: {names}")
+        return snapshots[name]
 
     def create(self, name: str, record: GuestRecord, progress: Progress) -> Snapshot:
-        """Keep a running host's disk as it is now, with all that was written. Raises RequestError, CommandError.
+        """Save a running host's disk in its present state, after a sync. Raises RequestError, SetupError, CommandError.
 
-        The host runs on; what it writes while its disk is copied does not go into the snapshot.
+        The host continues to run; data written during the copy is not in the snapshot.
         """
         self._free(name)
         if not (record.ready and record.processes["guest"].alive()):
             raise RequestError(f"{record.token.host} does not run: its disk may not be whole")
         cache_build.require_disk(cache_build.make_writable(self.root), _NEEDED_MIB, f"snapshot {name}")
-        made = []
+        built_folders = []
 
         def build(half: Path) -> None:
-            made.append(half)
+            built_folders.append(half)
             progress(f"copying the disk of {record.token.host}")
             _fill(half, name, record)
 
         folder = cache_build.build_once(self.root / name, f"snapshot {name}", build, progress)
-        if not made:
-            self._free(name)  # another process was quicker
+        if not built_folders:
+            self._free(name)  # another process made the snapshot first: raise
         snapshot = _read(folder)
         assert snapshot is not None
         return snapshot
 
     @contextmanager
     def in_use(self) -> Iterator[None]:
-        """Nothing is deleted within this block."""
+        """Keep all snapshots from deletion within this block."""
         with (cache_build.make_writable(self.root) / ".lock").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_SH)
             yield
 
     def delete(self, name: str, records: GuestRecords) -> None:
-        """Remove a snapshot, also one that was left half made. Raises RequestError while a host stands on its disk."""
+        """Remove a snapshot, complete or half made. Raises RequestError while a host uses its disk."""
         half = self.root / (name + cache_build.HALF)
         if _NAME.fullmatch(name) and half.is_dir() and not (self.root / name).is_dir():
             cache_build.discard(half)
@@ -155,12 +157,15 @@ class Snapshots:
 
 
 def users(snapshot: Snapshot, records: GuestRecords) -> Sequence[str]:
-    """The hosts whose disks stand on this snapshot's, by the disks themselves."""
+    """List the hosts whose disks are overlays of this snapshot's disk, by the headers of the disks."""
     return [record.token.host for record in records.all() if backing(record.overlay) == snapshot.disk]
 
 
 def backing(disk: Path) -> Path | None:
-    """The disk that a qcow2 disk stands on (docs/interop/qcow2 in QEMU's source: offset at byte 8, length at 16)."""
+    """Return the backing disk of a qcow2 disk, or None.
+
+    The header holds the name's offset at byte 8 and its length at byte 16 (docs/interop/qcow2 in QEMU's source).
+    """
     try:
         with disk.open("rb") as file:
             offset, length = struct.unpack(">QI", file.read(20)[8:])
@@ -201,7 +206,7 @@ def _fill(half: Path, name: str, record: GuestRecord) -> None:
 
 
 def _room_for_copy(record: GuestRecord) -> Path:
-    """A file for the copy where the host's QEMU sees it, owned as the host's disk is."""
+    """Create a file for the copy in the host's folder, visible to its QEMU, with the owner of the host's disk."""
     copy = record.folder / "copy.qcow2"
     copy.unlink(missing_ok=True)
     copy.touch(mode=0o600)
@@ -212,8 +217,10 @@ def _room_for_copy(record: GuestRecord) -> Path:
 
 
 def _copy_disk(monitor: Qmp, target: Path) -> None:
-    """Copy the disk as it is at this moment, whole; whatever the guest overwrites later is copied before (QEMU's
-    docs/interop/live-block-operations, drive-backup)."""
+    """Copy the whole disk in its present state. Raises CommandError.
+
+    QEMU copies a block before the guest overwrites it (QEMU's docs/interop/live-block-operations, drive-backup).
+    """
     monitor.do(
         "drive-backup",
         job_id=_JOB,
@@ -230,32 +237,32 @@ def _copy_disk(monitor: Qmp, target: Path) -> None:
 
 
 def _cancel(monitor: Qmp) -> None:
-    """End a copy that nobody waits for any more. QEMU serves one session at a time, so this is nobody else's."""
+    """Cancel an abandoned copy. QEMU serves one session at a time, so no other process can be waiting for the copy."""
     if _job(monitor) is not None:
-        with suppress(CommandError):  # it has concluded meanwhile
+        with suppress(CommandError):  # the job has concluded meanwhile
             monitor.do("job-cancel", id=_JOB)
         _concluded(monitor, _CANCEL_DEADLINE_S)
         monitor.do("job-dismiss", id=_JOB)
 
 
 def _concluded(monitor: Qmp, deadline_s: float) -> dict[str, str]:
-    give_up = time.monotonic() + deadline_s
+    give_up_s = time.monotonic() + deadline_s
     while (job := _job(monitor)) is not None and job["status"] != "concluded":
-        if time.monotonic() > give_up:
+        if time.monotonic() > give_up_s:
             raise CommandError(["drive-backup"], None, "", "", after_s=deadline_s)
         time.sleep(_POLL_S)
     return job or {"error": "somebody dismissed it"}
 
 
 def _job(monitor: Qmp) -> dict[str, str] | None:
-    """The copy that a host's QEMU knows of."""
+    """Return the copy job of a host's QEMU, or None."""
     return next((dict(job) for job in monitor.do("query-jobs") if job["id"] == _JOB), None)
 
 
 def _booted(guest: ProcessId) -> tuple[Path, Path]:
-    """The kernel and initial RAM disk that a guest was started with."""
-    words = Path(f"/proc/{guest.pid}/cmdline").read_bytes().decode().split("\0")
-    return Path(words[words.index("-kernel") + 1]), Path(words[words.index("-initrd") + 1])
+    """Return the kernel and initial RAM disk that a guest was started with."""
+    arguments = Path(f"/proc/{guest.pid}/cmdline").read_bytes().decode().split("\0")
+    return Path(arguments[arguments.index("-kernel") + 1]), Path(arguments[arguments.index("-initrd") + 1])
 
 
 def _read(folder: Path) -> Snapshot | None:

@@ -1,1 +1,1 @@
-"""Talking to a guest and its QEMU: JSON lines, QMP, the agent in the guest."""
+"""Communication with a guest and its QEMU: JSON lines, QMP, the agent in the guest."""

@@ -1,6 +1,6 @@
-"""How do we speak to the agent inside a guest? The other end of lab/agent/agent.py.
+"""Send requests to the agent inside a guest (lab/agent/agent.py).
 
-Whoever is root in a guest may answer in its agent's place: a reply of the wrong kind is a CommandError like any other.
+Root in a guest can reply in place of the agent, so a malformed reply raises a CommandError like any other failure.
 """
 
 import time
@@ -15,34 +15,34 @@ from harness.errors import CommandError
 from harness.untrusted.plain_text import clip, well_formed
 
 _MOST_CHARACTERS = 2000
-"""Of a guest's words: as many as its agent sends of a script's output."""
+"""Limit for a guest's text: the length to which the agent cuts a script's output."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScriptResult:
-    """What became of a script: its exit status, and the end of what it printed."""
+    """The result of a script: its exit status, and the end of its output."""
 
     status: int
     out: str
 
 
 class GuestAgent:
-    """Requests to one guest, one at a time."""
+    """A connection to the agent of one guest, for one request at a time."""
 
     def __init__(self, lines: JsonLines) -> None:
         self._lines = lines
 
     def ask(self, request: str, *, deadline_s: float, **words: Any) -> dict[str, Any]:
-        """The agent's reply. Raises CommandError with its words when it could not do it, or past the deadline."""
-        begun = time.monotonic()
+        """Send a request and return the reply. Raises CommandError with the agent's error, or after the deadline."""
+        begun_s = time.monotonic()
         self._lines.send({"do": request, **words})
         reply = self._lines.receive(deadline_s=deadline_s)
         if reply.get("ok") is not True:
-            raise _refused(request, _words(reply.get("error", reply)), time.monotonic() - begun)
+            raise _refused(request, _words(reply.get("error", reply)), time.monotonic() - begun_s)
         return reply
 
     def shell(self, script: str, *, deadline_s: float) -> ScriptResult:
-        """Run a script by root's shell in the guest, whatever its status."""
+        """Run a script by root's shell in the guest. A non-zero exit status raises nothing."""
         reply = self.ask("shell", deadline_s=deadline_s, script=script)
         status, out = reply.get("status"), reply.get("out")
         if type(status) is not int or not isinstance(out, str):
@@ -50,16 +50,16 @@ class GuestAgent:
         return ScriptResult(status=status, out=_words(out))
 
     def exists(self, pattern: str, *, deadline_s: float) -> bool:
-        """Whether a path of that pattern is there."""
-        found = self.ask("exists", deadline_s=deadline_s, pattern=pattern).get("found")
-        if not isinstance(found, bool):
-            raise _refused("exists", f"neither yes nor no: {_words(found)}", 0)
-        return found
+        """Tell whether a path in the guest matches the pattern."""
+        exists = self.ask("exists", deadline_s=deadline_s, pattern=pattern).get("found")
+        if not isinstance(exists, bool):
+            raise _refused("exists", f"neither yes nor no: {_words(exists)}", 0)
+        return exists
 
 
 @contextmanager
 def connected(path: Path, *, deadline_s: float = 10.0) -> Iterator[GuestAgent]:
-    """A connection to the guest's port. The agent may start to listen later: it then finds the request waiting."""
+    """Connect to the guest's port. An agent that starts later finds the request waiting."""
     lines = JsonLines(path, deadline_s=deadline_s)
     try:
         yield GuestAgent(lines)

@@ -1,6 +1,6 @@
-"""How are JSON lines exchanged with a guest or with QEMU over a unix socket, within a deadline?
+"""Exchange JSON lines with a guest or with QEMU over a unix socket, within a deadline.
 
-A guest may send anything, for as long as it likes: the memory and the time that are spent on it are bounded.
+A guest may send arbitrary data without end, so the memory and the time spent on reading are bounded.
 """
 
 import json
@@ -14,7 +14,7 @@ from typing import Any
 from harness.errors import CommandError
 
 MOST_BYTES = 2**20
-"""Of one line. The longest honest ones are some kilobytes: a guest agent's replies hold 2000 characters of output."""
+"""Limit of one line. Legitimate lines have at most some kilobytes: an agent's reply holds 2000 characters of output."""
 
 _RETRY_S = 0.01
 _SEND_DEADLINE_S = 30.0
@@ -22,7 +22,7 @@ _PART_BYTES = 65536
 
 
 class JsonLines:
-    """One JSON object a line each way. Raises CommandError when the other side hangs up or is silent for too long."""
+    """A connection with one JSON object per line in each direction. Raises CommandError on disconnect or timeout."""
 
     def __init__(self, path: Path, *, deadline_s: float) -> None:
         """Connect, waiting up to `deadline_s` for the other side to listen."""
@@ -30,13 +30,13 @@ class JsonLines:
         self._data = bytearray()
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self._socket.settimeout(max(deadline_s, _RETRY_S))
-        give_up = time.monotonic() + deadline_s
+        give_up_s = time.monotonic() + deadline_s
         while True:
             try:
                 _connect(self._socket, path)
                 return
             except OSError as error:
-                if time.monotonic() > give_up:
+                if time.monotonic() > give_up_s:
                     self._socket.close()
                     raise self._error(f"cannot connect: {error.strerror}", deadline_s) from error
                 time.sleep(_RETRY_S)
@@ -55,10 +55,10 @@ class JsonLines:
             raise self._error(f"cannot write: {error.strerror}", 0) from error
 
     def receive(self, *, deadline_s: float) -> dict[str, Any]:
-        """The next object; lines that are no JSON objects (a console's noise) are passed over, until the deadline."""
-        give_up = time.monotonic() + deadline_s
+        """Return the next object, skipping lines that are no JSON object (console output), until the deadline."""
+        give_up_s = time.monotonic() + deadline_s
         while True:
-            message = _object(self._line(give_up, deadline_s))
+            message = _object(self._line(give_up_s, deadline_s))
             if message is not None:
                 return message
 
@@ -66,11 +66,11 @@ class JsonLines:
         self._socket.close()
 
     def _line(self, give_up: float, deadline_s: float) -> bytes:
-        """The next line. What came without a line feed was looked through already and is not looked through again."""
-        looked_at = 0
-        while (end := self._data.find(b"\n", looked_at)) < 0:
-            looked_at = len(self._data)
-            if looked_at > MOST_BYTES:
+        """Return the next line. Data already searched for a line feed is not searched again."""
+        searched = 0
+        while (end := self._data.find(b"\n", searched)) < 0:
+            searched = len(self._data)
+            if searched > MOST_BYTES:
                 raise self._error(f"a line of more than {MOST_BYTES} bytes", deadline_s)
             self._data += self._read(give_up - time.monotonic(), deadline_s)
         if time.monotonic() > give_up:
@@ -101,7 +101,7 @@ class JsonLines:
 
 
 def _connect(ours: socket.socket, path: Path) -> None:
-    """Connect to a socket, never to what a link of that name leads to: a guest's user may make names in its folder."""
+    """Connect to a socket without following symbolic links, which a guest's user could create in its folder."""
     fd = os.open(path, os.O_PATH | os.O_NOFOLLOW)
     try:
         ours.connect(f"/proc/self/fd/{fd}")

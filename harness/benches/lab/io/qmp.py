@@ -1,4 +1,4 @@
-"""How is a running QEMU told what to do? Its QMP socket (docs/interop/qmp-spec in QEMU's source)."""
+"""Control a running QEMU through its QMP socket (docs/interop/qmp-spec in QEMU's source)."""
 
 import time
 from collections.abc import Iterator
@@ -14,7 +14,7 @@ _POLL_S = 0.02
 
 
 class Qmp:
-    """A QMP session, capabilities negotiated."""
+    """A QMP session with capabilities negotiated."""
 
     def __init__(self, lines: JsonLines) -> None:
         self._lines = lines
@@ -22,9 +22,9 @@ class Qmp:
         self.do("qmp_capabilities")
 
     def do(self, command: str, **arguments: Any) -> Any:
-        """Run one command; underscores in argument names stand for hyphens. Raises CommandError with QEMU's words."""
-        named = {key.replace("_", "-"): value for key, value in arguments.items()}
-        self._lines.send({"execute": command, "arguments": named})
+        """Run one command; underscores in argument names stand for hyphens. Raises CommandError with QEMU's message."""
+        hyphenated = {key.replace("_", "-"): value for key, value in arguments.items()}
+        self._lines.send({"execute": command, "arguments": hyphenated})
         return self._answer(command)
 
     def _answer(self, command: str) -> Any:
@@ -34,26 +34,26 @@ class Qmp:
                 return reply["return"]
             if "error" in reply:
                 error = reply["error"]
-                words = error.get("desc") if isinstance(error, dict) else error
-                raise CommandError(["qmp", command], 1, "", str(words), after_s=0)
+                message = error.get("desc") if isinstance(error, dict) else error
+                raise CommandError(["qmp", command], 1, "", str(message), after_s=0)
 
     def pass_file(self, name: str, descriptor: int) -> None:
-        """Give QEMU an open file under a name, for a later command to take."""
+        """Pass an open file to QEMU under a name, for use by a later command."""
         self._lines.send({"execute": "getfd", "arguments": {"fdname": name}}, [descriptor])
         self._answer("getfd")
 
     def monitor(self, line: str) -> str:
-        """Run one line of the human monitor and return its words (empty means done)."""
+        """Run one line of the human monitor and return its output (empty on success)."""
         return str(self.do("human-monitor-command", command_line=line)).strip()
 
     def migrated(self, *, deadline_s: float) -> None:
-        """Wait until a migration, either way, is complete. Raises CommandError when it failed or takes too long."""
-        give_up = time.monotonic() + deadline_s
+        """Wait until a migration (incoming or outgoing) is complete. Raises CommandError on failure or timeout."""
+        give_up_s = time.monotonic() + deadline_s
         while (state := self._migration()).get("status") != "completed":
             failed = state.get("status") in ("failed", "cancelled")
-            if failed or time.monotonic() > give_up:
-                words = str(state.get("error-desc", state))
-                raise CommandError(["qmp", "migrate"], 1 if failed else None, "", words, after_s=deadline_s)
+            if failed or time.monotonic() > give_up_s:
+                message = str(state.get("error-desc", state))
+                raise CommandError(["qmp", "migrate"], 1 if failed else None, "", message, after_s=deadline_s)
             time.sleep(_POLL_S)
 
     def _migration(self) -> dict[str, Any]:
@@ -65,7 +65,7 @@ class Qmp:
 
 @contextmanager
 def session(path: Path, *, deadline_s: float = _ANSWER_DEADLINE_S) -> Iterator[Qmp]:
-    """A session on QEMU's socket, waiting for it to appear."""
+    """Open a session on QEMU's socket; waits for the socket to appear."""
     lines = JsonLines(path, deadline_s=deadline_s)
     try:
         yield Qmp(lines)

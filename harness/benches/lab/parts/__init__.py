@@ -1,1 +1,1 @@
-"""What guests are made from: packages, QEMU, images, golden snapshots."""
+"""The parts of a guest: packages, QEMU, disk images, golden guests."""

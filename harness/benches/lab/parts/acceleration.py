@@ -1,4 +1,4 @@
-"""Can this machine run guests by KVM? Only a guest that comes up proves it: /dev/kvm may open and hang every guest."""
+"""Find whether this machine can run guests by KVM, by a trial boot: /dev/kvm may open and yet hang every guest."""
 
 import json
 import os
@@ -22,21 +22,21 @@ _DEADLINE_S = 15.0  # a guest under KVM is up in three to five seconds
 
 
 def choose_accelerator(cache: Path, qemu: Qemu, image: DiskImage, progress: Progress) -> str:
-    """`kvm` or `tcg`; tried once for each host kernel and QEMU, then remembered in the cache."""
+    """Return `kvm` or `tcg`. The trial runs once per host kernel, processor and QEMU; the cache keeps the result."""
     if not os.access("/dev/kvm", os.R_OK | os.W_OK):
         return EMULATION
-    memory = cache / "acceleration.json"
-    asked = {"host_kernel": platform.release(), "processor": golden.processor_name(), "qemu": qemu.version}
-    known = _known(memory)
-    if known.get("asked") == asked and known.get("answer") in (KVM, EMULATION):
-        return str(known["answer"])
+    cache_file = cache / "acceleration.json"
+    conditions = {"host_kernel": platform.release(), "processor": golden.processor_name(), "qemu": qemu.version}
+    cached = _known(cache_file)
+    if cached.get("asked") == conditions and cached.get("answer") in (KVM, EMULATION):
+        return str(cached["answer"])
     answer = KVM if _boots(cache, qemu, image, progress) else EMULATION
     progress(
         f"guests run by {'KVM' if answer == KVM else 'software emulation: /dev/kvm is there but does not boot one'}"
     )
-    new = memory.with_suffix(".new")
-    new.write_text(json.dumps({"asked": asked, "answer": answer}))
-    new.rename(memory)
+    new_file = cache_file.with_suffix(".new")
+    new_file.write_text(json.dumps({"asked": conditions, "answer": answer}))
+    new_file.rename(cache_file)
     return answer
 
 

@@ -1,4 +1,4 @@
-"""Which Debian mirror does this machine use, and which keys does it trust for it? Its own apt configuration says."""
+"""Find this machine's Debian mirror and the keyring for it in the machine's own apt configuration."""
 
 import re
 from collections.abc import Iterator
@@ -16,7 +16,7 @@ _DEBIAN_SUITE = re.compile(r"^(?:(?:old)*stable|testing|unstable|sid|bookworm|tr
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AptSource:
-    """One place that apt fetches from."""
+    """One source of apt: a URI with its suites, components and keyring."""
 
     uri: str
     suites: tuple[str, ...]
@@ -25,13 +25,13 @@ class AptSource:
 
 
 def parse_deb822(text: str) -> list[AptSource]:
-    """The enabled binary sources of a `.sources` file (sources.list(5), deb822 style)."""
+    """Parse the enabled binary sources of a `.sources` file (sources.list(5), deb822 style)."""
     return [source for stanza in re.split(r"\n\s*\n", _without_comments(text)) for source in _stanza(stanza)]
 
 
 def parse_one_line(text: str) -> list[AptSource]:
-    """The `deb` lines of a `.list` file (sources.list(5), one-line style)."""
-    found = (_ONE_LINE.match(line.partition("#")[0]) for line in text.splitlines())
+    """Parse the `deb` lines of a `.list` file (sources.list(5), one-line style)."""
+    matches = (_ONE_LINE.match(line.partition("#")[0]) for line in text.splitlines())
     return [
         AptSource(
             uri=match["uri"],
@@ -39,26 +39,26 @@ def parse_one_line(text: str) -> list[AptSource]:
             components=tuple(match["components"].split()),
             keyring=_option(match["options"] or "", "signed-by"),
         )
-        for match in found
+        for match in matches
         if match is not None
     ]
 
 
 def debian_mirror(sources: list[AptSource]) -> AptSource | None:
-    """The source that serves a Debian release's own packages: not security's, not a third party's, not a disc."""
-    able = [
+    """Return the source of a Debian release's own packages, or None: no security archive, third party or disc."""
+    candidates = [
         source
         for source in sources
         if "main" in source.components
         and any(_DEBIAN_SUITE.match(suite) for suite in source.suites)
         and not source.uri.startswith("cdrom:")
     ]
-    named_debian = [source for source in able if source.uri.rstrip("/").endswith("/debian")]
-    return next(iter(named_debian or able), None)
+    named_debian = [source for source in candidates if source.uri.rstrip("/").endswith("/debian")]
+    return next(iter(named_debian or candidates), None)
 
 
 def read(etc_apt: Path = Path("/etc/apt")) -> list[AptSource]:
-    """All sources of this machine, `sources.list` first."""
+    """Read all apt sources of this machine, `sources.list` first."""
     files = [etc_apt / "sources.list", *sorted((etc_apt / "sources.list.d").glob("*"))]
     parse = {".list": parse_one_line, ".sources": parse_deb822}
     return [
@@ -70,7 +70,7 @@ def read(etc_apt: Path = Path("/etc/apt")) -> list[AptSource]:
 
 
 def lines(etc_apt: Path = Path("/etc/apt")) -> str:
-    """The apt lines for the lab's release on this machine's own mirror. Raises SetupError when it has none."""
+    """Return apt lines for the lab's release on this machine's mirror. Raises SetupError without mirror or keyring."""
     mirror = debian_mirror(read(etc_apt))
     if mirror is None:
         raise SetupError(
@@ -93,21 +93,21 @@ def _stanza(text: str) -> Iterator[AptSource]:
             name, _, value = line.partition(":")
             name = name.strip().lower()
             fields[name] = value
-    words = {key: value.split() for key, value in fields.items()}
-    if "deb" not in words.get("types", []) or fields.get("enabled", "yes").strip().lower() == "no":
+    values = {key: value.split() for key, value in fields.items()}
+    if "deb" not in values.get("types", []) or fields.get("enabled", "yes").strip().lower() == "no":
         return
-    for uri in words.get("uris", []):
+    for uri in values.get("uris", []):
         yield AptSource(
             uri=uri,
-            suites=tuple(words.get("suites", [])),
-            components=tuple(words.get("components", [])),
-            keyring=" ".join(words.get("signed-by", [])) or None,
+            suites=tuple(values.get("suites", [])),
+            components=tuple(values.get("components", [])),
+            keyring=" ".join(values.get("signed-by", [])) or None,
         )
 
 
 def _option(options: str, name: str) -> str | None:
-    found = (word.partition("=") for word in options.split())
-    return next((value for key, _, value in found if key.lower() == name), None)
+    assignments = (assignment.partition("=") for assignment in options.split())
+    return next((value for key, _, value in assignments if key.lower() == name), None)
 
 
 def _without_comments(text: str) -> str:

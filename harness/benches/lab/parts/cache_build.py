@@ -1,7 +1,8 @@
-"""How is a folder of the cache built once and whole, whoever asks for it at the same time and whatever interrupts it?
+"""Build each folder of the cache once and completely, with concurrent callers and after interrupted builds.
 
-A folder is built under another name and renamed when it is complete, so that one that exists is whole. A lock lets one
-process build; another waits. What a killed process left half-built, and what still works on it, is removed first.
+A folder is built under another name and renamed when complete: a folder under its final name is complete. A lock lets
+one process build while others wait. Before a build, the half-built folder of a killed process is removed, and processes
+that still work in it are ended.
 """
 
 import fcntl
@@ -23,10 +24,10 @@ _REMOVAL_DEADLINE_S = 15.0
 
 
 def build_once(folder: Path, what: str, build: Callable[[Path], None], progress: Progress) -> Path:
-    """The folder, built by `build(half)` if it is not there. Raises what `build` raises, and SetupError."""
+    """Return the folder; if absent, build it by `build(half)` first. Raises SetupError, and the errors of `build`."""
     if folder.is_dir():
         with suppress(OSError):
-            os.utime(folder)  # used today: prune() looks at this
+            os.utime(folder)  # prune() reads the time of last use from here
         return folder
     make_writable(folder.parent)
     with _locked(folder.with_name(folder.name + ".lock"), what, progress):
@@ -47,65 +48,65 @@ def build_once(folder: Path, what: str, build: Callable[[Path], None], progress:
 
 
 def discard(folder: Path) -> None:
-    """Remove a folder after ending whatever still works for it. Raises SetupError when it cannot be removed."""
-    left = process_tags.end_all(folder)
+    """End the processes that work for a folder, then remove the folder. Raises SetupError when either fails."""
+    remaining = process_tags.end_all(folder)
     _unmount_within(folder)
-    give_up = time.monotonic() + _REMOVAL_DEADLINE_S
-    while folder.exists() and time.monotonic() < give_up:
-        shutil.rmtree(folder, ignore_errors=True)  # what was killed may write on for a moment
+    deadline = time.monotonic() + _REMOVAL_DEADLINE_S
+    while folder.exists() and time.monotonic() < deadline:
+        shutil.rmtree(folder, ignore_errors=True)  # a killed process may write for a moment longer
         time.sleep(0.05)
-    if folder.exists() or left:
-        pids = ", ".join(str(marked.process.pid) for marked in left) or "none of ours"
+    if folder.exists() or remaining:
+        pids = ", ".join(str(tagged.process.pid) for tagged in remaining) or "none of ours"
         raise SetupError(f"cannot remove {folder} (processes in it: {pids})", next_step=f"rm -r {folder}")
 
 
 def _unmount_within(folder: Path) -> None:
-    """Undo the mounts of a killed build: whoever removes a folder with /dev mounted in it removes the machine's own.
+    """Undo the mounts of a killed build: removing a folder with /dev mounted in it would remove the machine's /dev.
 
-    Raises SetupError when one stays.
+    Raises SetupError when a mount stays.
     """
-    for point in reversed(_mounts_within(folder)):  # the latest may lie in an earlier one
-        proc.run(["umount", "--lazy", str(point)], timeout_s=30, check=False)
-    if left := _mounts_within(folder):
-        points = " ".join(map(str, left))
+    for mount_point in reversed(_mounts_within(folder)):  # a later mount may lie within an earlier one
+        proc.run(["umount", "--lazy", str(mount_point)], timeout_s=30, check=False)
+    if remaining := _mounts_within(folder):
+        points = " ".join(map(str, remaining))
         raise SetupError(f"a killed build left mounts that cannot be undone: {points}", next_step=f"umount {points}")
 
 
 def _mounts_within(folder: Path) -> list[Path]:
-    """Mount points under a folder, in the order of their making: field 5 of proc_pid_mountinfo(5), blanks as \\040."""
-    whole = folder.resolve()
+    """List mount points under a folder, oldest first: field 5 of proc_pid_mountinfo(5), blanks as \\040."""
+    resolved = folder.resolve()
     lines = Path("/proc/self/mountinfo").read_text().splitlines()
-    points = [Path(line.split(" ")[4].replace("\\040", " ")) for line in lines]
-    return [point for point in points if whole in point.parents]
+    mount_points = [Path(line.split(" ")[4].replace("\\040", " ")) for line in lines]
+    return [mount_point for mount_point in mount_points if resolved in mount_point.parents]
 
 
 def prune(cache: Path, pattern: str, now_s: float) -> list[Path]:
-    """Remove what nobody has used for some days, such as the images of earlier recipes; returns what was removed."""
-    whole = [path for path in cache.glob(pattern) if path.is_dir() and path.suffix != HALF]
-    old = [path for path in whole if now_s - path.stat().st_mtime > KEPT_UNUSED_S]
+    """Remove complete folders unused for KEPT_UNUSED_S, such as images of earlier recipes; return their paths."""
+    complete = [path for path in cache.glob(pattern) if path.is_dir() and path.suffix != HALF]
+    old = [path for path in complete if now_s - path.stat().st_mtime > KEPT_UNUSED_S]
     for path in old:
         shutil.rmtree(path, ignore_errors=True)
     return old
 
 
 def make_writable(folder: Path) -> Path:
-    """The folder, made if need be. Raises SetupError when it cannot be written."""
+    """Create the folder if absent and return it. Raises SetupError when it cannot be written."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        allowed = os.access(folder, os.W_OK | os.X_OK)
-        why = "permission denied"
+        writable = os.access(folder, os.W_OK | os.X_OK)
+        cause = "permission denied"
     except OSError as error:
-        allowed, why = False, error.strerror or str(error)
-    if not allowed:
+        writable, cause = False, error.strerror or str(error)
+    if not writable:
         raise SetupError(
-            f"{folder} cannot be written: {why}",
+            f"{folder} cannot be written: {cause}",
             next_step="set PTP_HARNESS_STATE_DIR and PTP_HARNESS_CACHE_DIR to directories that can",
         )
     return folder
 
 
 def require_disk(folder: Path, needed_mib: int, what: str) -> None:
-    """Raises SetupError when the disk under `folder` has less than `needed_mib` free."""
+    """Check the free disk space under `folder`. Raises SetupError below `needed_mib`."""
     free_mib = shutil.disk_usage(folder).free // 2**20
     if free_mib < needed_mib:
         raise SetupError(

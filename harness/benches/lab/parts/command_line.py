@@ -1,13 +1,13 @@
-"""What is QEMU asked to be? Pure: paths and names in, argument words out.
+"""Make QEMU's arguments for a guest. Pure: paths and names in, arguments out.
 
-A golden guest and the hosts restored from it must have the same hardware, so both come from `guest()`.
+A golden guest and the hosts restored from it must have the same hardware, so both use `boot_arguments()`.
 """
 
 from dataclasses import dataclass
 from pathlib import Path
 
 ENA_SLOT = "ena-slot"
-OTHER_SLOT = "other-slot"  # found before the first at boot
+OTHER_SLOT = "other-slot"  # the kernel finds a card here before the one in ENA_SLOT
 NETWORK = "network"
 SSH = "ssh"
 NTP = "ntp"
@@ -16,15 +16,15 @@ NTP_SERVER = "10.0.2.123"  # on the guest's own network (lab/image/root/etc/syst
 NTP_PORT = 123
 SANDBOX = "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny"
 TRUTH_PAGE_BYTES = 4096
-# No AVX: emulated, the wide instructions that programs then prefer make sshd's start take twice as long as without.
-# The TSC stays the kernel's clocksource with it.
+# Without AVX: programs prefer its wide instructions, whose emulation doubles the start time of sshd.
+# With rdtscp the TSC stays the kernel's clocksource.
 _EMULATED_CPU = "Nehalem,+rdtscp"
 _KERNEL_WORDS = "root=LABEL=root console=ttyS0 mitigations=off nokaslr panic=-1 audit=0 systemd.show_status=error"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Hardware:
-    """One virtual machine: where its disk is (absolute: a relative path breaks migration), its kernel, its sockets."""
+    """The hardware of one virtual machine. `disk` is absolute: a relative path breaks migration."""
 
     accelerator: str
     memory_mib: int
@@ -60,17 +60,17 @@ class Hardware:
 
     @property
     def console(self) -> Path:
-        """A pipe: what is read from it goes to `serial_log`, up to a size."""
+        """The pipe of the serial console; its output goes to `serial_log`, up to a size limit."""
         return self.sockets / "console"
 
     @property
     def network(self) -> Path:
-        """Where the guest's frames go out to the NTP server, and come in from it."""
+        """The guest's end of the datagram sockets that carry frames to and from the NTP server."""
         return self.sockets / "net"
 
     @property
     def ntp(self) -> Path:
-        """The NTP server's end of the same."""
+        """The NTP server's end of the datagram sockets."""
         return self.sockets / "ntp"
 
     @property
@@ -79,19 +79,19 @@ class Hardware:
 
 
 def boot_arguments(hardware: Hardware) -> list[str]:
-    """QEMU's arguments for a guest that boots.
+    """Make QEMU's arguments for a guest that boots.
 
-    Memory is shared since the ENA device, another process, reads and writes it. What the guest has flushed to its disk
-    need not outlive this machine: a flush that waits for a busy disk would only hold the guest up.
+    The memory is shared because the ENA device, a separate process, reads and writes it. The disk ignores flushes
+    (cache=unsafe): its data need not survive a crash of this machine, and waiting for a busy disk delays the guest.
 
-    The guest's card stands on a hub with two others. One is QEMU's user-mode network, which lets SSH in and nothing out
-    (`restrict=on`). That cuts off NTP too, as no UDP can be let out of it, so the other is a datagram socket to an NTP
-    server that stands on the guest's network and on no other.
+    The guest's network card is on a hub with two other ports. The first is QEMU's user-mode network, which lets SSH in
+    and nothing out (`restrict=on`), so no NTP either. The second is a datagram socket to an NTP server that is on the
+    guest's network and on no other network.
     """
     cpu = "host" if hardware.accelerator == "kvm" else _EMULATED_CPU
     memory = f"memory-backend-memfd,id=memory,size={hardware.memory_mib}M,share=on"
     page = f"memory-backend-file,id=page,size={TRUTH_PAGE_BYTES},share=on,mem-path={hardware.truth_page}"
-    words = {
+    options = {
         "machine": "q35,memory-backend=memory,sata=off,smbus=off,usb=off,vmport=off,i8042=off",
         "accel": hardware.accelerator,
         "cpu": cpu,
@@ -118,12 +118,12 @@ def boot_arguments(hardware: Hardware) -> list[str]:
     return [
         "-nodefaults",
         "-no-user-config",
-        *(word for name, value in words.items() for word in (f"-{name}", value)),
-        *(word for value in objects for word in ("-object", value)),
+        *(argument for name, value in options.items() for argument in (f"-{name}", value)),
+        *(argument for value in objects for argument in ("-object", value)),
         *("-drive", f"file={hardware.disk},format=qcow2,if=none,id=disk,discard=unmap,cache=unsafe"),
-        *(word for value in _network(hardware) for word in ("-netdev", value)),
+        *(argument for value in _network(hardware) for argument in ("-netdev", value)),
         *("-chardev", f"socket,id=agent,path={hardware.agent},server=on,wait=off"),
-        *(word for value in devices for word in ("-device", value)),
+        *(argument for value in devices for argument in ("-device", value)),
     ]
 
 
@@ -139,5 +139,5 @@ def _network(hardware: Hardware) -> list[str]:
 
 
 def restore_arguments(hardware: Hardware) -> list[str]:
-    """QEMU's arguments for the same guest, waiting to be filled from a golden snapshot."""
+    """Make QEMU's arguments for the same guest, which then waits for the memory of a golden guest."""
     return [*boot_arguments(hardware), "-incoming", "defer"]

@@ -1,6 +1,6 @@
-"""What do lab guests boot from? A Debian root with two kernels on one disk, rebuilt only when its recipe changes.
+"""Build the disk image that lab guests boot from: Debian with two kernels, rebuilt only when its recipe changes.
 
-A few types need more: the wide image has a compiler, the kernel's headers, and a third kernel with many cards' drivers.
+A few lab types need the wide image, which adds a compiler, kernel headers, and a third kernel with many cards' drivers.
 """
 
 import hashlib
@@ -17,15 +17,15 @@ from harness.benches.lab.truths.truth_model import Kernel
 from harness.system import proc
 
 DISK_MIB = 3072
-_NEEDED_MIB = 1800  # root, disk and packages while it is made
-_WIDER_MIB = 1200  # what the wide image has beside that
+_NEEDED_MIB = 1800  # root, disk and packages during the build
+_WIDER_MIB = 1200  # added by the wide image
 _DEADLINE_S = 600.0
 _LEFT_OUT = ("/usr/share/man/*", "/usr/share/doc/*", "/usr/share/locale/*")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DiskImage:
-    """A whole image. `releases` names each kernel's release, as `uname -r` says it."""
+    """A complete image. `releases` maps each kernel to its release, as in `uname -r`."""
 
     folder: Path
     releases: dict[Kernel, str]
@@ -42,16 +42,16 @@ class DiskImage:
 
 
 def ensure(cache: Path, assets: Path, progress: Progress, *, wide: bool = False) -> DiskImage:
-    """The image of the recipe in `assets`. Raises SetupError or CommandError."""
-    what, name = ("wide guest image", "image-wide-") if wide else ("guest image", "image-")
+    """Return the image of the recipe in `assets`, built if absent. Raises SetupError or CommandError."""
+    description, name = ("wide guest image", "image-wide-") if wide else ("guest image", "image-")
     folder = cache / (name + recipe_hash(assets, wide=wide))
-    cache_build.build_once(folder, what, lambda half: _build(half, cache, assets, progress, wide=wide), progress)
+    cache_build.build_once(folder, description, lambda half: _build(half, cache, assets, progress, wide=wide), progress)
     releases = json.loads((folder / "kernels.json").read_text())
     return DiskImage(folder=folder, releases={Kernel(kernel): release for kernel, release in releases.items()})
 
 
 def recipe_hash(assets: Path, *, wide: bool = False) -> str:
-    """Changes with every file that goes into the image, and with nothing else."""
+    """Hash all that determines the image: its files with their execute bits, the disk's size, the excluded paths."""
     digest = hashlib.sha256(f"{DISK_MIB + wide * _WIDER_MIB} {_LEFT_OUT}".encode())
     for path in _recipe_files(assets, wide=wide):
         digest.update(f"{path.relative_to(assets)} {path.stat().st_mode & 0o111:o}\n".encode())
@@ -67,12 +67,12 @@ def _recipe_files(assets: Path, *, wide: bool) -> Iterator[Path]:
 
 
 def _build(half: Path, cache: Path, assets: Path, progress: Progress, *, wide: bool) -> None:
-    what, pattern, long = "guest image", "image-[!w]*", "about a minute"
+    description, pattern, duration = "guest image", "image-[!w]*", "about a minute"
     if wide:
-        what, pattern, long = "wide guest image", "image-wide-*", "about two minutes"
-    cache_build.require_disk(half, _NEEDED_MIB + wide * _WIDER_MIB, f"the {what}")
-    others = [path.name for path in cache.glob(pattern) if path.is_dir() and path != half]
-    progress(f"building the {what} ({'its recipe changed' if others else 'there is none yet'}), {long}")
+        description, pattern, duration = "wide guest image", "image-wide-*", "about two minutes"
+    cache_build.require_disk(half, _NEEDED_MIB + wide * _WIDER_MIB, f"the {description}")
+    earlier = [path.name for path in cache.glob(pattern) if path.is_dir() and path != half]
+    progress(f"building the {description} ({'its recipe changed' if earlier else 'there is none yet'}), {duration}")
     root, recipes = half / "root", [assets / "lab/image", *([assets / "lab/image-wide"] if wide else [])]
     packages = [package for recipe in recipes for package in _packages(recipe)]
     mmdebstrap.make_root(root, cache, variant="minbase", include=packages, options=_options(recipes))
@@ -87,13 +87,13 @@ def _build(half: Path, cache: Path, assets: Path, progress: Progress, *, wide: b
 
 
 def _kernels(releases: Sequence[str]) -> dict[Kernel, str]:
-    """The release of each kernel: the cloud's older and newer one, and the one for all machines where there is one."""
+    """Map kernels to releases: STABLE is the older cloud kernel, BACKPORTS the newer, GENERIC (if any) another."""
     cloud = sorted((release for release in releases if "cloud" in release), key=_numbers)
-    others = [release for release in releases if "cloud" not in release]
+    generic = [release for release in releases if "cloud" not in release]
     return {
         Kernel.STABLE: cloud[0],
         Kernel.BACKPORTS: cloud[-1],
-        **({Kernel.GENERIC: others[0]} if others else {}),
+        **({Kernel.GENERIC: generic[0]} if generic else {}),
     }
 
 
@@ -105,7 +105,7 @@ def _inside(half: Path, *argv: str) -> None:
     )
 
 
-_SBIN = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"}  # mke2fs is not on everybody's path
+_SBIN = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"}  # not every user's PATH holds mke2fs
 
 
 def _packages(recipe: Path) -> list[str]:

@@ -1,4 +1,4 @@
-"""How is a guest booted once and saved with its memory, so that hosts are restored from it in seconds?"""
+"""Boot a guest once and save it with its memory (a golden guest), so that hosts are restored from it in seconds."""
 
 import hashlib
 import os
@@ -27,7 +27,7 @@ _ROLE = "golden"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GoldenGuest:
-    """A saved guest: its disk and memory, and the hardware that it must be restored on."""
+    """A saved guest: its disk and memory, and the hardware that a restore needs."""
 
     folder: Path
     image: DiskImage
@@ -41,7 +41,7 @@ class GoldenGuest:
 
     @property
     def made_of(self) -> tuple[Path, ...]:
-        """The folders of the disk that it stands on, and of what was saved."""
+        """The folders of the backing image and of the saved disk and memory."""
         return self.image.folder, self.folder
 
     @property
@@ -49,7 +49,7 @@ class GoldenGuest:
         return self.folder / "memory"
 
     def hardware(self, *, disk: Path, serial_log: Path, sockets: Path) -> Hardware:
-        """This golden guest's hardware with another disk, log and sockets."""
+        """Return this golden guest's hardware with another disk, log and sockets."""
         return Hardware(
             accelerator=self.accelerator,
             memory_mib=self.memory_mib,
@@ -64,57 +64,59 @@ class GoldenGuest:
 def ensure(
     cache: Path, qemu: Qemu, image: DiskImage, kernel: Kernel, *, accelerator: str, memory_mib: int, progress: Progress
 ) -> GoldenGuest:
-    """The golden guest, booted and saved if there is none for this image, QEMU and machine. Raises CommandError."""
+    """Return the golden guest for this image, QEMU and machine, built if absent. Raises SetupError and CommandError."""
     key = _key(qemu, image, kernel, accelerator, memory_mib)
-    wanted = GoldenGuest(
+    guest = GoldenGuest(
         folder=cache / f"golden-{kernel}-{key}",
         image=image,
         kernel=kernel,
         accelerator=accelerator,
         memory_mib=memory_mib,
     )
-    what = f"golden guest with kernel {image.releases[kernel]}"
-    cache_build.build_once(wanted.folder, what, lambda half: _build(half, wanted, qemu, what, progress), progress)
-    return wanted
+    description = f"golden guest with kernel {image.releases[kernel]}"
+    cache_build.build_once(
+        guest.folder, description, lambda half: _build(half, guest, qemu, description, progress), progress
+    )
+    return guest
 
 
 def stop_builds() -> None:
-    """End the golden guests that this process is booting, so that the threads that wait for them give up."""
-    for marked in process_tags.running_processes(lambda marked: marked.role == _ROLE and marked.token == _token()):
-        proc.end(marked.process)
+    """End the golden guests that this process is booting, so that the threads which build them fail."""
+    for tagged in process_tags.running_processes(lambda tagged: tagged.role == _ROLE and tagged.token == _token()):
+        proc.end(tagged.process)
 
 
 def _token() -> str:
-    """Names a build by the process that builds."""
+    """Name a build by the id of the building process."""
     return f"lab/golden/{os.getpid()}"
 
 
 def overlay(qemu: Qemu, backing: Path, backing_format: str, target: Path) -> None:
-    """A thin disk over another one, which must never change any more."""
-    words = ("create", "-q", "-f", "qcow2", "-b", str(backing), "-F", backing_format, str(target))
-    proc.run([*qemu.img, *words], timeout_s=60, env=qemu.environment)
+    """Create a qcow2 overlay on a backing disk. The backing disk must never change afterwards."""
+    arguments = ("create", "-q", "-f", "qcow2", "-b", str(backing), "-F", backing_format, str(target))
+    proc.run([*qemu.img, *arguments], timeout_s=60, env=qemu.environment)
 
 
 def _key(qemu: Qemu, image: DiskImage, kernel: Kernel, accelerator: str, memory_mib: int) -> str:
-    """Changes with all that a saved guest depends on, the processor included: its clock counts in its ticks."""
-    nowhere = Path("/nowhere")
-    machine = Hardware(
+    """Hash all that a saved guest depends on, including the processor, in whose ticks the guest's clock counts."""
+    no_path = Path("/nowhere")
+    hardware = Hardware(
         accelerator=accelerator,
         memory_mib=memory_mib,
-        disk=nowhere,
+        disk=no_path,
         kernel=image.kernel(kernel),
         initrd=image.initrd(kernel),
-        serial_log=nowhere,
-        sockets=nowhere,
+        serial_log=no_path,
+        sockets=no_path,
     )
-    parts = [qemu.version, image.folder.name, *boot_arguments(machine), processor_name()]
-    return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:12]
+    dependencies = [qemu.version, image.folder.name, *boot_arguments(hardware), processor_name()]
+    return hashlib.sha256("\n".join(dependencies).encode()).hexdigest()[:12]
 
 
 def processor_name(cpuinfo: Path = Path("/proc/cpuinfo")) -> str:
-    """The name of this machine's processor."""
-    found = re.search(r"^model name\s*:\s*(.*)$", cpuinfo.read_text(), re.MULTILINE)
-    return found[1] if found else platform.machine()
+    """Return the model name of this machine's processor, or its architecture where there is none."""
+    match = re.search(r"^model name\s*:\s*(.*)$", cpuinfo.read_text(), re.MULTILINE)
+    return match[1] if match else platform.machine()
 
 
 def _build(half: Path, wanted: GoldenGuest, qemu: Qemu, what: str, progress: Progress) -> None:
@@ -147,12 +149,12 @@ def _boot(hardware: Hardware, half: Path, what: str) -> None:
             port.ask("warm", deadline_s=BOOT_DEADLINE_S + 60, timeout_s=BOOT_DEADLINE_S)
     except HarnessError as error:
         log = half / "serial.log"
-        words = log.read_text(errors="replace")[-300:] if log.exists() else "(nothing)"
-        raise SetupError(f"{what} does not come up: {error.message}; its console ends with {words!r}") from error
+        console_end = log.read_text(errors="replace")[-300:] if log.exists() else "(nothing)"
+        raise SetupError(f"{what} does not come up: {error.message}; its console ends with {console_end!r}") from error
 
 
 def _save(hardware: Hardware, memory: Path) -> None:
-    """Stop the guest and save its memory, each page at its own place in the file (QEMU's docs/devel/migration)."""
+    """Stop the guest and save its memory, each page at a fixed file offset (QEMU's docs/devel/migration)."""
     with qmp.session(hardware.qmp) as monitor:
         monitor.do("stop")
         monitor.do("migrate-set-capabilities", capabilities=[{"capability": "mapped-ram", "state": True}])

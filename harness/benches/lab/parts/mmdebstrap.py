@@ -1,4 +1,4 @@
-"""How is a folder filled with Debian's packages? By mmdebstrap, from this machine's mirror, each downloaded once."""
+"""Fill a folder with Debian packages by mmdebstrap, from this machine's mirror. Each package is downloaded once."""
 
 import os
 import shlex
@@ -14,12 +14,12 @@ _DEADLINE_S = 1800.0
 
 
 def make_root(root: Path, cache: Path, *, variant: str, include: Sequence[str], options: Sequence[str] = ()) -> None:
-    """Make `root`. Packages are kept in the cache and taken from there the next time."""
+    """Make the folder `root`. Packages stay in the cache for the next time. Raises SetupError and CommandError."""
     _passable(cache.parent, cache, root.parent)
     sources = root.with_name(root.name + ".sources.list")
     sources.write_text(apt_sources.lines())
     packages = shlex.quote(str(cache_build.make_writable(cache / "packages")))
-    keep = [
+    package_cache_options = [
         "--skip=download/empty",
         "--skip=essential/unlink",
         '--setup-hook=mkdir -p "$1/var/cache/apt/archives/"',
@@ -37,38 +37,38 @@ def make_root(root: Path, cache: Path, *, variant: str, include: Sequence[str], 
             '--aptopt=Acquire::Languages "none"',
             f"--include={','.join(include)}",
             *options,
-            *keep,
+            *package_cache_options,
             apt_sources.SUITE,
             str(root),
             str(sources),
         ],
         timeout_s=_DEADLINE_S,
-        umask=0o022,  # what it makes is a system's root
-        most_err=capped_output.MOST_OUT,  # it is our own, and apt has much to say
+        umask=0o022,  # the files in the root need a system's usual modes
+        most_err=capped_output.MOST_OUT,  # a trusted program, and apt prints much
         env={
             **process_tags.environment(root.parent, "build"),
             "TMPDIR": str(root.parent),
-        },  # what a kill leaves goes with it
+        },  # temporary files of a killed build are removed with the folder
     )
 
 
 def _passable(*folders: Path) -> None:
-    """Let the users of a root, who are others than ours for whoever is not root, pass through folders that it is in."""
+    """Let the mapped users of a root pass through its parent folders. As root, no users are mapped: do nothing."""
     for folder in folders if os.geteuid() != 0 else ():
         with suppress(PermissionError):
             folder.chmod(folder.stat().st_mode | 0o011)
 
 
 def _apart() -> tuple[str, ...]:
-    """Words that give a root's build mounts and processes of its own: all of them are gone when it is killed.
+    """Return an unshare(1) prefix for a build: its mounts and processes then vanish when the build is killed.
 
-    None where that is not allowed, as in a chroot: there discard() finds the mounts that a kill leaves behind.
+    Return nothing where unshare is not allowed, as in a chroot: discard() then undoes the mounts of a killed build.
     """
-    words = ("unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc")
-    allowed = os.geteuid() == 0 and proc.run([*words, "true"], timeout_s=30, check=False).status == 0
-    return words if allowed else ()
+    prefix = ("unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc")
+    allowed = os.geteuid() == 0 and proc.run([*prefix, "true"], timeout_s=30, check=False).status == 0
+    return prefix if allowed else ()
 
 
 def command_prefix() -> tuple[str, ...]:
-    """Words before a command that must see the users of a root as mmdebstrap made them: none for root itself."""
+    """Return a prefix for commands that must see the users of a root as mmdebstrap made them. Empty for root."""
     return () if os.geteuid() == 0 else ("unshare", "--map-auto", "--map-root-user")

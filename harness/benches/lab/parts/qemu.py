@@ -1,4 +1,4 @@
-"""Which QEMU runs the guests? The machine's own where it can serve vfio-user, else a private copy in the cache."""
+"""Choose the QEMU that runs guests: the machine's own if it supports vfio-user, else a private copy in the cache."""
 
 import hashlib
 import re
@@ -21,11 +21,11 @@ _NEEDED_MIB = 700
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Qemu:
-    """How to start QEMU and its image tool: words to put before their arguments, and what to add to the environment.
+    """How to start QEMU and its image tool.
 
-    `folders` are those that a private copy lies in, the one with all of it first; none where it is the system's.
-    `sandbox` are the words that let QEMU give up the system calls that it has no need of; none where it was built
-    without seccomp.
+    `system` and `img` are the beginnings of their command lines; `environment` is added to the environment.
+    `folders` hold a private copy, the folder with all of the copy first; empty for the machine's own QEMU.
+    `sandbox` are the arguments by which QEMU drops unneeded system calls; empty if QEMU was built without seccomp.
     """
 
     system: tuple[str, ...]
@@ -37,32 +37,32 @@ class Qemu:
 
 
 def ensure(cache: Path, progress: Progress) -> Qemu:
-    """A QEMU that can serve vfio-user devices. Raises SetupError when there is none and none can be made."""
+    """Return a QEMU that supports vfio-user devices, unpacked if need be. Raises SetupError."""
     return system_qemu() or private_qemu(_private_folder(cache, progress))
 
 
 def system_qemu() -> Qemu | None:
-    """The machine's own QEMU, when it is able."""
+    """Return the machine's own QEMU if it supports vfio-user devices, else None."""
     system, img = shutil.which(PROGRAM), shutil.which("qemu-img")
     if system is None or img is None:
         return None
     version, sandbox = version_and_sandbox((system,), {})
-    found = Qemu(system=(system,), img=(img,), version=version, sandbox=sandbox)
-    return found if _able(found) else None
+    qemu = Qemu(system=(system,), img=(img,), version=version, sandbox=sandbox)
+    return qemu if _able(qemu) else None
 
 
 def private_qemu(folder: Path) -> Qemu:
-    """The QEMU unpacked in `folder`, run with the loader and libraries that were unpacked beside it."""
+    """Return the QEMU unpacked in `folder`, run with the loader and libraries of the same folder."""
     libraries = next((folder / "usr/lib").glob("*-linux-gnu"))
     loader = next(libraries.glob("ld-linux-*.so.*"))
-    start = (str(loader), "--library-path", str(libraries))
+    prefix = (str(loader), "--library-path", str(libraries))
     share = folder / "usr/share"
     environment = {"QEMU_MODULE_DIR": str(libraries / "qemu")}
-    system = (*start, str(folder / "usr/bin" / PROGRAM), "-L", str(share / "seabios"), "-L", str(share / "qemu"))
+    system = (*prefix, str(folder / "usr/bin" / PROGRAM), "-L", str(share / "seabios"), "-L", str(share / "qemu"))
     version, sandbox = version_and_sandbox(system, environment)
     return Qemu(
         system=system,
-        img=(*start, str(folder / "usr/bin/qemu-img")),
+        img=(*prefix, str(folder / "usr/bin/qemu-img")),
         version=version,
         folders=(folder, folder / "usr"),
         sandbox=sandbox,
@@ -71,12 +71,12 @@ def private_qemu(folder: Path) -> Qemu:
 
 
 def version_and_sandbox(system: tuple[str, ...], environment: Mapping[str, str]) -> tuple[str, tuple[str, ...]]:
-    """Which release it is, and its words for its seccomp filter where it has one: without, it knows no such option."""
-    for words in (("-sandbox", SANDBOX), ()):
-        done = proc.run([*system, *words, "-version"], timeout_s=30, env=environment, check=not words)
-        if done.status == 0:
+    """Return QEMU's version and its sandbox arguments. A QEMU built without seccomp rejects `-sandbox`: none then."""
+    for sandbox in (("-sandbox", SANDBOX), ()):
+        result = proc.run([*system, *sandbox, "-version"], timeout_s=30, env=environment, check=not sandbox)
+        if result.status == 0:
             break
-    return _version(done.stdout), words
+    return _version(result.stdout), sandbox
 
 
 def _private_folder(cache: Path, progress: Progress) -> Path:
@@ -87,7 +87,7 @@ def _private_folder(cache: Path, progress: Progress) -> Path:
 
 
 def _unpack(half: Path, cache: Path, progress: Progress) -> None:
-    """Debian's own packages and what they depend on, unpacked and not installed."""
+    """Unpack Debian's QEMU packages and their dependencies, without installing them."""
     cache_build.require_disk(half, _NEEDED_MIB, "the private copy of QEMU")
     progress(f"QEMU {LEAST[0]}.{LEAST[1]} or later is not installed: unpacking a private copy from Debian's packages")
     root = half / "root"
@@ -111,15 +111,15 @@ def _able(qemu: Qemu) -> bool:
 
 
 def _number(version: str) -> tuple[int, ...]:
-    found = re.match(r"(\d+)\.(\d+)", version)
-    return tuple(map(int, found.groups())) if found else (0, 0)
+    match = re.match(r"(\d+)\.(\d+)", version)
+    return tuple(map(int, match.groups())) if match else (0, 0)
 
 
 def _version(out: str) -> str:
-    found = re.search(r"version (\S+)", out)
-    if found is None:
+    match = re.search(r"version (\S+)", out)
+    if match is None:
         raise SetupError(f"{PROGRAM} -version says {out[:80]!r}, which names no version")
-    return found[1]
+    return match[1]
 
 
 def _devices(qemu: Qemu) -> str:

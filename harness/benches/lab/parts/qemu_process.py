@@ -1,7 +1,7 @@
-"""How is a guest's QEMU started, and where does its console go?
+"""Start a guest's QEMU, and keep the output of its serial console up to a size.
 
-What a guest writes to its serial console is kept up to a size, by a process of its own: QEMU's log files have no bound,
-and root in a guest would fill this machine's disk.
+A separate process copies the console's output: QEMU's own log files have no size limit, so root in a guest could fill
+this machine's disk.
 """
 
 import os
@@ -15,7 +15,7 @@ from harness.system import proc
 from harness.system.proc import ProcessId
 
 MOST_CONSOLE_BYTES = 4 * 2**20
-"""A boot takes some 40 KiB. What comes after these is lost; the guest does not notice."""
+"""A boot writes some 40 KiB. Output beyond this limit is lost, unnoticed by the guest."""
 
 
 def start(
@@ -28,19 +28,19 @@ def start(
     token: str,
     read: tuple[Path, ...],
 ) -> ProcessId:
-    """Start QEMU in the background for whoever owns `folder`. Its own words go to qemu.log there.
+    """Start QEMU in the background for the guest of `folder`. QEMU's own messages go to qemu.log there.
 
-    It must be able to read its kernel and the folders in `read`. It keeps the right to listen on port 22.
+    QEMU can read its kernel and the folders in `read`, and keeps the right to listen on port 22.
     """
     _keep_console(hardware, folder, token)
     with hardware.truth_page.open("wb") as page:
         page.truncate(TRUTH_PAGE_BYTES)
     confinement.let_guest_in(folder, sockets=hardware.sockets)
     confinement.give_to_guest(folder, hardware.disk, hardware.console, hardware.truth_page)
-    made_of = (hardware.kernel.parent, *read)
-    confinement.share_read_only(*made_of, *qemu.folders)
+    source_folders = (hardware.kernel.parent, *read)
+    confinement.share_read_only(*source_folders, *qemu.folders)
     view = FileView(
-        read=(*made_of, *qemu.folders[:1]),
+        read=(*source_folders, *qemu.folders[:1]),
         write=(folder, hardware.sockets),
         devices=("/dev/kvm",),
         network=True,
@@ -54,7 +54,7 @@ def start(
 
 
 def _keep_console(hardware: Hardware, folder: Path, token: str) -> None:
-    """Start what copies the console to its log, as it comes. It ends with QEMU: then nobody writes to the pipe."""
+    """Start the process that copies the console to its log, unbuffered, and ends with QEMU, the pipe's only writer."""
     os.mkfifo(hardware.console, 0o600)
     proc.spawn(
         ["stdbuf", "-o0", "head", "-c", str(MOST_CONSOLE_BYTES), str(hardware.console)],

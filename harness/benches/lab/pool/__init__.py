@@ -1,1 +1,1 @@
-"""Guests that are started before they are asked for."""
+"""A pool of warm guests: guests that are started in advance."""

@@ -1,9 +1,9 @@
-"""What is a warm guest? A lab host of the asked type that is up in every way and waits for somebody to use it.
+"""Make, check and remove the warm guests of a pool: running lab hosts of one type that wait for a client.
 
-It has been restored, has its identity, its card, its driver and its clock as its type demands: all that takes seconds.
-What is left for the moment in which it is handed out is to see that it still answers. Its system clock was set when it
-was restored and has run freely since, as nobody steers it before somebody uses the host; that is some milliseconds at
-most. It is not set again: the agent could do so by a shell only, which takes 0.1 s and leaves it 50 ms behind.
+A warm guest is restored and has its identity, its card, its driver and its clock as its type demands: these steps take
+seconds. When the guest is handed out, the only remaining step is to check that it still answers. The guest's system
+clock was set at the restore and has run freely since; its error is some milliseconds at most. The clock is not set
+again: the agent could set it by a shell only, which takes 0.1 s and leaves the clock 50 ms behind.
 """
 
 from dataclasses import dataclass
@@ -25,10 +25,10 @@ _ANSWER_DEADLINE_S = 2.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WarmHost:
-    """A host, and our connection to its agent for as long as it waits.
+    """A warm host and an open connection to its agent.
 
-    The agent looks for new connections twice a second only, which is too slow for handing a guest out. A host to which
-    something will happen has none, since who does that speaks to the agent too, and QEMU serves one at a time.
+    The agent accepts new connections twice a second only, which is too slow for handing a guest out. `lines` is None
+    for a host with faults: their process connects to the agent too, and QEMU serves one connection at a time.
     """
 
     machine: Machine
@@ -37,7 +37,7 @@ class WarmHost:
 
 
 class LabSource:
-    """Guests of one lab type for a pool: made and removed by the bench, named after the process that keeps them."""
+    """Makes and removes a pool's guests of one lab type by the bench, in a run named after this process."""
 
     def __init__(self, bench: LabBench, instance_type: str) -> None:
         self._bench, self._truth = bench, find_truth(instance_type)
@@ -69,7 +69,7 @@ class LabSource:
     def ready(self, guest: WarmHost) -> bool:
         answers = self.answers(guest)
         if guest.lines is not None:
-            guest.lines.close()  # the agent is theirs who get the host
+            guest.lines.close()  # the agent now serves the client of the host
         return answers
 
     def remove(self, guest: WarmHost) -> None:
@@ -79,7 +79,7 @@ class LabSource:
 
 
 def open_pool(bench: LabBench, instance_type: str, rules: PoolRules, progress: Progress) -> WarmPool[WarmHost]:
-    """A pool of hosts of one type, once all that they are made from is there. Raises RequestError and SetupError."""
+    """Prepare the bench for one type and make a pool of its hosts. Raises RequestError and SetupError."""
     if not find_truth(instance_type).ssh:
         raise RequestError(f"{instance_type} lets nobody in: warm hosts of it are of no use")
     bench.prepare([instance_type], progress)
@@ -87,7 +87,7 @@ def open_pool(bench: LabBench, instance_type: str, rules: PoolRules, progress: P
 
 
 def _alive(record: GuestRecord) -> bool:
-    """Whether the guest and all that stands beside it run; what happens to it by its truth may be over."""
+    """Tell whether the guest and its side processes run. The process of its faults may have ended."""
     return all(process.alive() for name, process in record.processes.items() if name != "faults")
 
 

@@ -1,6 +1,6 @@
-"""How are guests kept warm and handed out in the order in which they were asked for? `stock` decides, threads here act.
+"""Keep warm guests and hand them out in the order of requests. `pool_state` decides; the threads here act.
 
-What a guest is, how one is made, looked at and removed is passed in. A guest is handed out once and then removed.
+A GuestSource makes, checks and removes guests. Each guest is handed out at most once and then removed.
 """
 
 import itertools
@@ -30,23 +30,23 @@ G = TypeVar("G")
 
 
 class GuestSource(Protocol[G]):
-    """Where guests come from and go to."""
+    """Makes, checks and removes the guests of a pool."""
 
     def make(self, number: int, progress: Progress) -> G:
-        """A new guest, or nothing at all of it. What `progress` raises ends it early."""
+        """Make a guest; on failure leave nothing behind. An exception from `progress` ends the work early."""
 
     def answers(self, guest: G) -> bool:
-        """Whether the guest is well, found out within a second or two. Raises HarnessError when it is not."""
+        """Tell within two seconds whether the guest works. May raise HarnessError when it does not."""
 
     def ready(self, guest: G) -> bool:
-        """The same once more, and it is made ready for who gets it: asked once, right before it is handed out."""
+        """Check the guest and prepare it for its client. Called once, directly before the guest is handed out."""
 
     def remove(self, guest: G) -> None:
-        """Remove the guest, and verify it. Raises CleanupError."""
+        """Remove the guest, and verify the removal. Raises CleanupError."""
 
 
 class PoolClosed(BenchError):
-    """The pool hands out no guests any more."""
+    """The pool is closed and hands out no more guests."""
 
     def __init__(self) -> None:
         super().__init__("the pool of warm guests is shut down", next_step="open another one")
@@ -61,9 +61,9 @@ class HeldGuest(Generic[G]):
 
 
 class WarmPool(Generic[G]):
-    """Guests that wait to be handed out. A context manager: at its end all that still wait are removed.
+    """A pool of guests that wait to be handed out. A context manager, which removes the waiting guests at its end.
 
-    Its threads are daemons, so that a program that forgets to close it can end; `sweep` then finds its guests.
+    The threads are daemons, so a program that does not close the pool can end; `sweep` then finds the pool's guests.
     """
 
     def __init__(
@@ -97,15 +97,15 @@ class WarmPool(Generic[G]):
 
     @property
     def stock(self) -> PoolState:
-        """What there is at this moment."""
+        """The present state of the pool."""
         with self._changed:
             return self._stock
 
-    # -- for those who use guests
+    # -- for clients
 
     @contextmanager
     def guest(self, *, timeout_s: float) -> Iterator[G]:
-        """A guest for the time of this block."""
+        """Hold a guest for the duration of this block."""
         held = self.acquire(timeout_s=timeout_s)
         try:
             yield held.guest
@@ -113,9 +113,9 @@ class WarmPool(Generic[G]):
             self.release(held)
 
     def acquire(self, *, timeout_s: float) -> HeldGuest[G]:
-        """The oldest warm guest, after a look at it; those who asked before are served before.
+        """Hand out the oldest warm guest, after a check. Earlier requests are served first.
 
-        Raises CapacityError when none comes free in time, PoolClosed, and BenchError when none comes up.
+        Raises CapacityError when no guest comes free in time, PoolClosed, and BenchError when no guest comes up.
         """
         give_up_s = self._now() + timeout_s
         with self._changed:
@@ -123,17 +123,17 @@ class WarmPool(Generic[G]):
         while True:
             number, guest = self._turn(ticket, give_up_s, timeout_s)
             try:
-                well = _well(self._source.ready, guest)
-            except BaseException:  # an interrupt: nobody holds this guest
+                answers = _well(self._source.ready, guest)
+            except BaseException:  # such as an interrupt: no client holds this guest
                 self._bury(number)
                 raise
-            if well:
+            if answers:
                 return HeldGuest(number=number, guest=guest)
             self._progress(f"guest {number} does not answer: another one is handed out")
             self._bury(number)
 
     def release(self, held: HeldGuest[G]) -> None:
-        """Remove a guest that was handed out, also after the pool was closed. Again is nothing. Raises CleanupError."""
+        """Remove a guest that was handed out, also after close(). Idempotent. Raises CleanupError."""
         with self._changed:
             if held.number not in self._stock.out:
                 return
@@ -144,9 +144,9 @@ class WarmPool(Generic[G]):
             self._forget(held.number)
 
     def close(self) -> None:
-        """Hand out nothing more, wake those who wait, end the threads, remove the warm guests. Raises CleanupError.
+        """Stop handing out, wake waiting clients, end the threads, remove the warm guests. Raises CleanupError.
 
-        Guests that are handed out stay with those who hold them, who release them as ever.
+        Guests that are handed out stay with their clients, who release them as usual.
         """
         with self._changed:
             self._closed = True
@@ -155,15 +155,15 @@ class WarmPool(Generic[G]):
             if keeper.is_alive():
                 keeper.join()
         with self._changed:
-            rest = [*(warm.number for warm in self._stock.warm), *self._stock.dead]
-        for number in rest:
+            numbers = [*(warm.number for warm in self._stock.warm), *self._stock.dead]
+        for number in numbers:
             self._discard(number, "the pool is shut down")
         if self._left:
-            left, self._left = self._left, []
-            raise CleanupError(left, next_step="`ptp-harness sweep --yes`")
+            remaining, self._left = self._left, []
+            raise CleanupError(remaining, next_step="`ptp-harness sweep --yes`")
 
     def _turn(self, ticket: int, give_up_s: float, timeout_s: float) -> tuple[int, G]:
-        """Wait for this ticket's turn."""
+        """Wait until a guest is handed to this ticket. Raises CapacityError, PoolClosed and BenchError."""
         with self._changed:
             self._note(self._stock.asked(ticket))
             try:
@@ -172,9 +172,9 @@ class WarmPool(Generic[G]):
                         raise PoolClosed
                     if ticket in self._refused:
                         raise self._refused[ticket]
-                    stock, number = self._stock.handed_out(ticket, self._rules, self._now())
+                    state, number = self._stock.handed_out(ticket, self._rules, self._now())
                     if number is not None:
-                        self._note(stock)
+                        self._note(state)
                         return number, self._guests[number]
                     left_s = give_up_s - self._now()
                     if left_s <= 0:
@@ -185,15 +185,15 @@ class WarmPool(Generic[G]):
                 self._note(self._stock.left(ticket))
 
     def _none_free(self, timeout_s: float) -> CapacityError:
-        stock = self._stock
+        state = self._stock
         return CapacityError(
-            f"no guest came free within {timeout_s:g} s: {len(stock.out)} of {self._rules.most} are handed out, "
-            f"{stock.coming} on their way, {len(stock.queue)} wait for one",
+            f"no guest came free within {timeout_s:g} s: {len(state.out)} of {self._rules.most} are handed out, "
+            f"{state.coming} on their way, {len(state.queue)} wait for one",
             next_step="release guests that are handed out, or wait longer",
         )
 
     def _bury(self, number: int) -> None:
-        """A guest that does not answer goes to the threads to be removed, or is removed here when they have ended."""
+        """Mark a guest that does not answer for removal by the threads; remove it here when the pool is closed."""
         with self._changed:
             self._note(self._stock.died(number))
             if not self._closed:
@@ -218,7 +218,7 @@ class WarmPool(Generic[G]):
                     pass
 
     def _next(self) -> Action | None:
-        """The next thing to do, begun; None when there is nothing to do any more."""
+        """Wait for the next action and mark it as begun; None when the pool is closed."""
         with self._changed:
             while not self._closed:
                 action = next_action(self._stock, self._rules, self._now())
@@ -236,7 +236,7 @@ class WarmPool(Generic[G]):
         except PoolClosed:
             with self._changed:
                 self._note(replace(self._stock, coming=self._stock.coming - 1))
-        except Exception as error:  # whatever it was, those who wait are told of it instead of a thread that ended
+        except Exception as error:  # any error goes to the waiting clients instead of ending the thread
             self._not_made(number, error)
         else:
             with self._changed:
@@ -255,7 +255,7 @@ class WarmPool(Generic[G]):
                     self._refused[ticket] = _refusal(self._stock.failures, error)
 
     def _unless_closed(self, line: str) -> None:
-        """Passes news on, or ends what is under way when the pool is closed."""
+        """Pass a progress line on. Raises PoolClosed when the pool is closed, which ends the work in progress."""
         if self._closed:
             raise PoolClosed
         self._progress(line)
@@ -293,8 +293,8 @@ def _well(look: Callable[[G], bool], guest: G) -> bool:
 
 
 def _refusal(failures: int, error: Exception) -> BenchError:
-    """What those who wait are told; of the same kind as the last failure, where that tells the reason."""
-    words = error.message if isinstance(error, HarnessError) else f"our fault: {type(error).__name__}: {error}"
-    kind = type(error) if isinstance(error, BenchError) else BenchError
+    """Make the error for waiting clients, of the last failure's class where that is a BenchError."""
+    message = error.message if isinstance(error, HarnessError) else f"our fault: {type(error).__name__}: {error}"
+    error_class = type(error) if isinstance(error, BenchError) else BenchError
     next_step = error.next_step if isinstance(error, HarnessError) else ""
-    return kind(f"no guest comes up, {failures} failures in a row, the last: {words}", next_step=next_step)
+    return error_class(f"no guest comes up, {failures} failures in a row, the last: {message}", next_step=next_step)

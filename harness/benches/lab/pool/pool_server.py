@@ -1,7 +1,8 @@
-"""How does another process get a warm guest? At a counter: a socket of the process that keeps the pool.
+"""Hand out warm guests to other processes, through a unix socket of the process that keeps the pool.
 
-Who wants a guest connects and says how long to wait; the reply names the guest. It is theirs for as long as the
-connection stands, so that of whoever ends, however they end, no guest is left. One JSON object a line each way.
+A client connects and sends its timeout; the reply names the guest. The client holds the guest while the connection is
+open, so a client that ends in any way leaves no guest behind. The protocol is one JSON object per line in each
+direction.
 """
 
 import json
@@ -24,14 +25,14 @@ from harness.errors import CleanupError, HarnessError, RequestError
 from harness.model import Machine, Token
 
 _CONNECT_DEADLINE_S = 1.0
-_MARGIN_S = 30.0  # beyond what the pool itself waits
+_MARGIN_S = 30.0  # added to the timeout of the pool itself
 _POLL_S = 0.5
 _LONGEST_LINE = 4096
 _LONGEST_WAIT_S = 7 * 86_400.0
 
 
 class PoolServer:
-    """Hands a pool's guests to other processes. A context manager: at its end all of them have come back."""
+    """Hands out a pool's guests to other processes. A context manager: at its end all guests are released."""
 
     def __init__(self, pool: WarmPool[WarmHost], path: Path) -> None:
         self._pool, self._path = pool, path
@@ -55,12 +56,12 @@ class PoolServer:
             threads = list(self._open.values())
             for connection in self._open:
                 with suppress(OSError):
-                    connection.shutdown(socket.SHUT_RD)  # what is to be said to them still is
+                    connection.shutdown(socket.SHUT_RD)  # pending replies can still be sent
         for thread in threads:
             thread.join()
 
     def serve(self, *, until: Callable[[], bool]) -> None:
-        """Serve whoever comes; `until` is asked twice a second, and a KeyboardInterrupt ends it too."""
+        """Serve clients until `until()`, called twice a second, is true, or until a KeyboardInterrupt."""
         while not until():
             ready, _, _ = select.select([self._server], [], [], _POLL_S)
             if ready:
@@ -75,7 +76,7 @@ class PoolServer:
             with connection, connection.makefile("rw") as lines:
                 self._hand_over(lines, _patience(lines.readline(_LONGEST_LINE)))
         except (OSError, ValueError, KeyError, TypeError, RecursionError):
-            pass  # they went away, or speak something else
+            pass  # the client disconnected, or speaks another protocol
         except CleanupError as error:
             self.left += error.left
         finally:
@@ -90,7 +91,7 @@ class PoolServer:
             return
         try:
             _say(lines, {"token": str(held.guest.machine.token)})
-            while lines.read(_LONGEST_LINE):  # ends when they are done
+            while lines.read(_LONGEST_LINE):  # ends when the client disconnects
                 pass
         finally:
             self._pool.release(held)
@@ -98,9 +99,9 @@ class PoolServer:
 
 @contextmanager
 def pooled_guest(bench: LabBench, instance_type: str, *, timeout_s: float) -> Iterator[Machine | None]:
-    """A warm guest of the pool that some process keeps, for the time of this block; None where none is kept.
+    """Hold a warm guest of another process's pool for the duration of this block; None where there is no pool.
 
-    Raises BenchError with the pool's words.
+    Raises BenchError with the pool's message.
     """
     path = socket_path(bench, instance_type)
     if not _connected(path):
@@ -111,8 +112,8 @@ def pooled_guest(bench: LabBench, instance_type: str, *, timeout_s: float) -> It
         lines.send({"timeout_s": timeout_s})
         reply = lines.receive(deadline_s=timeout_s + _MARGIN_S)
         if "token" not in reply:
-            words = str(reply.get("error", "the pool names no guest"))
-            raise BenchError(words, next_step=str(reply.get("next_step", "")))
+            message = str(reply.get("error", "the pool names no guest"))
+            raise BenchError(message, next_step=str(reply.get("next_step", "")))
         machine = bench.find(Token.parse(str(reply["token"])))
         if machine is None:
             raise BenchError(f"the guest {reply['token']} is gone already")
@@ -122,12 +123,12 @@ def pooled_guest(bench: LabBench, instance_type: str, *, timeout_s: float) -> It
 
 
 def socket_path(bench: LabBench, instance_type: str) -> Path:
-    """The counter's socket: one for each type and state directory."""
+    """Return the path of the pool's socket: one for each type and state directory."""
     return runtime_dir.path_for(bench.records.root.parent / f"pool-{instance_type}").with_suffix(".pool")
 
 
 def _patience(line: str) -> float:
-    """How long somebody is willing to wait. Raises what reading other words raises."""
+    """Parse a client's timeout in seconds. Raises ValueError, KeyError, TypeError or RecursionError."""
     timeout_s = float(json.loads(line)["timeout_s"])
     if math.isnan(timeout_s):
         raise ValueError(line)
@@ -135,7 +136,7 @@ def _patience(line: str) -> float:
 
 
 def _connected(path: Path) -> bool:
-    """Whether somebody listens there."""
+    """Tell whether a process listens at this socket."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
         try:
             probe.connect(str(path))

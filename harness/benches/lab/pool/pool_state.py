@@ -1,7 +1,7 @@
 """Decide what a pool of warm guests does next. Pure: the time is passed in.
 
-Guests have numbers and waiting clients have tickets; both are given in ascending order. `PoolState` is all that a pool
-knows; each of its methods returns the state after one event. Times are seconds of one monotonic clock.
+Guests have numbers and waiting clients have tickets, both in ascending order. `PoolState` is the complete state of a
+pool; each of its methods returns the state after one event. Times are seconds of one monotonic clock.
 """
 
 from collections.abc import Iterator
@@ -12,11 +12,11 @@ from harness.errors import RequestError
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PoolRules:
-    """What a pool keeps to.
+    """The limits and intervals of a pool. Raises RequestError unless 1 <= size <= most.
 
-    `size` guests wait to be handed out, none longer than `ttl_s`; with those handed out there are never more than
-    `most`. One that waits is looked at every `look_every_s`. After a failure to make one the pauses double, from
-    `first_backoff_s` to `longest_backoff_s`; after `give_up_after` failures in a row those who wait are told.
+    `size` guests wait to be handed out, each at most `ttl_s`; all guests, including those handed out, are at most
+    `most`. A waiting guest is checked every `look_every_s`. After each failure to make a guest the pause doubles, from
+    `first_backoff_s` to `longest_backoff_s`; after `give_up_after` failures in a row the waiting clients get an error.
     """
 
     size: int
@@ -34,7 +34,7 @@ class PoolRules:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WarmGuest:
-    """A guest that waits: since when, and when it was last found well."""
+    """A waiting guest, with the times of its creation and of its last successful check."""
 
     number: int
     made_s: float
@@ -48,7 +48,7 @@ class MakeGuest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CheckGuest:
-    """See whether this guest still answers."""
+    """Check whether this guest still answers."""
 
     number: int
 
@@ -63,7 +63,7 @@ class RemoveGuest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pause:
-    """Nothing is to be done before this moment, or before something happens."""
+    """Wait until this time (None: without limit) or until the next event."""
 
     until_s: float | None
 
@@ -73,53 +73,53 @@ Action = MakeGuest | CheckGuest | RemoveGuest | Pause
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PoolState:
-    """Where each guest is and who waits. A guest that is anywhere here takes a place on the machine."""
+    """The guests by their states, and the waiting tickets. A guest in any state takes a slot of the machine."""
 
     warm: tuple[WarmGuest, ...] = ()  # oldest first
     looked_at: tuple[WarmGuest, ...] = ()
     coming: int = 0
     out: frozenset[int] = frozenset()
-    dead: tuple[int, ...] = ()  # found not to answer, to be removed
+    dead: tuple[int, ...] = ()  # do not answer; to be removed
     leaving: frozenset[int] = frozenset()  # being removed
-    queue: tuple[int, ...] = ()  # tickets of those who wait, first come first
+    queue: tuple[int, ...] = ()  # tickets of waiting clients, earliest first
     failures: int = 0  # in a row
     failed_s: float = 0.0
 
     @property
     def places(self) -> int:
-        """How many guests there are, those on their way in or out included."""
+        """The number of all guests, including those being made and being removed."""
         parts = (self.warm, self.looked_at, self.out, self.dead, self.leaving)
         return self.coming + sum(len(part) for part in parts)
 
-    # -- those who ask
+    # -- events of clients
 
     def asked(self, ticket: int) -> "PoolState":
-        """Somebody waits. An earlier ticket that comes back goes before later ones."""
+        """A client starts to wait. An earlier ticket that waits again goes before later tickets."""
         return replace(self, queue=tuple(sorted((*self.queue, ticket))))
 
     def left(self, ticket: int) -> "PoolState":
-        """Somebody waits no more."""
-        return replace(self, queue=tuple(other for other in self.queue if other != ticket))
+        """A client stops waiting."""
+        return replace(self, queue=tuple(queued for queued in self.queue if queued != ticket))
 
     def handed_out(self, ticket: int, rules: PoolRules, now_s: float) -> "tuple[PoolState, int | None]":
-        """The oldest warm guest that is not too old goes to this ticket, if it is the first in the queue."""
-        fresh = next((warm for warm in self.warm if not _too_old(warm, rules, now_s)), None)
-        if fresh is None or self.queue[:1] != (ticket,):
+        """Give the oldest warm guest within its ttl to this ticket, if the ticket is first in the queue; else None."""
+        oldest = next((warm for warm in self.warm if not _too_old(warm, rules, now_s)), None)
+        if oldest is None or self.queue[:1] != (ticket,):
             return self, None
-        return replace(self._without(fresh.number).left(ticket), out=self.out | {fresh.number}), fresh.number
+        return replace(self._without(oldest.number).left(ticket), out=self.out | {oldest.number}), oldest.number
 
     def died(self, number: int) -> "PoolState":
-        """A guest was handed out and does not answer."""
+        """A guest that was handed out does not answer."""
         return replace(self, out=self.out - {number}, dead=(*self.dead, number))
 
     def returned(self, number: int) -> "PoolState":
-        """A guest comes back: it is removed, never handed out again."""
+        """A client releases its guest: the guest is to be removed, never handed out again."""
         return replace(self, out=self.out - {number}, leaving=self.leaving | {number})
 
-    # -- what is done
+    # -- events of actions
 
     def begun(self, action: Action) -> "PoolState":
-        """An action is under way."""
+        """An action has begun."""
         match action:
             case MakeGuest():
                 return replace(self, coming=self.coming + 1)
@@ -127,28 +127,28 @@ class PoolState:
                 [warm] = [warm for warm in self.warm if warm.number == number]
                 return replace(self._without(number), looked_at=(*self.looked_at, warm))
             case RemoveGuest(number=number):
-                dead = tuple(other for other in self.dead if other != number)
+                dead = tuple(dead_number for dead_number in self.dead if dead_number != number)
                 return replace(self._without(number), dead=dead, leaving=self.leaving | {number})
             case Pause():
                 return self
 
     def made(self, number: int, now_s: float) -> "PoolState":
-        """A guest has come up."""
+        """A guest was made."""
         warm = WarmGuest(number=number, made_s=now_s, looked_s=now_s)
         return replace(self, coming=self.coming - 1, warm=(*self.warm, warm), failures=0)
 
     def not_made(self, now_s: float) -> "PoolState":
-        """A guest has not come up."""
+        """A guest could not be made."""
         return replace(self, coming=self.coming - 1, failures=self.failures + 1, failed_s=now_s)
 
     def looked(self, number: int, now_s: float, *, answers: bool) -> "PoolState":
-        """A guest was looked at: it goes back to its place, or is to be removed."""
+        """A guest was checked: it waits again in its old position, or is to be removed."""
         [warm] = [warm for warm in self.looked_at if warm.number == number]
-        rest = tuple(other for other in self.looked_at if other.number != number)
+        remaining = tuple(checked for checked in self.looked_at if checked.number != number)
         if not answers:
-            return replace(self, looked_at=rest, dead=(*self.dead, number))
+            return replace(self, looked_at=remaining, dead=(*self.dead, number))
         back = sorted((*self.warm, replace(warm, looked_s=now_s)), key=lambda warm: (warm.made_s, warm.number))
-        return replace(self, looked_at=rest, warm=tuple(back))
+        return replace(self, looked_at=remaining, warm=tuple(back))
 
     def gone(self, number: int) -> "PoolState":
         """A guest was removed."""
@@ -159,7 +159,7 @@ class PoolState:
 
 
 def next_action(stock: PoolState, rules: PoolRules, now_s: float) -> Action:
-    """What to do next: what is no good goes first, then the stock is filled up, then it is looked after."""
+    """Choose the next action: remove bad guests first, then make missing guests, then check waiting guests."""
     if stock.dead:
         return RemoveGuest(number=stock.dead[0], why="it does not answer")
     for warm in stock.warm:
@@ -174,7 +174,7 @@ def next_action(stock: PoolState, rules: PoolRules, now_s: float) -> Action:
 
 
 def given_up(stock: PoolState, rules: PoolRules) -> bool:
-    """Whether those who wait should be told that no guest comes up."""
+    """Tell whether the waiting clients should get an error because no guest comes up."""
     return stock.failures >= rules.give_up_after
 
 
@@ -195,7 +195,7 @@ def _too_old(warm: WarmGuest, rules: PoolRules, now_s: float) -> bool:
 
 
 def _moments(stock: PoolState, rules: PoolRules) -> Iterator[float]:
-    """When there will be something to do, if nothing happens before."""
+    """Yield the times of the next actions if no event comes before."""
     for warm in stock.warm:
         yield warm.made_s + rules.ttl_s
         yield warm.looked_s + rules.look_every_s

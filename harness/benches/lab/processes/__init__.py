@@ -1,1 +1,1 @@
-"""The processes of guests on this machine: where they run, how they are confined and found."""
+"""The processes of guests on this machine: confinement, process tags, socket directories."""

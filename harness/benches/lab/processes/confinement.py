@@ -1,8 +1,8 @@
-"""Which user does a process that serves a guest run as, and what of this machine does it see?
+"""Confine the processes that serve a guest: choose their user and the files that they see.
 
-QEMU, the emulated card and the NTP server read what a guest's root writes. Started by root, each guest's run as a user
-of their own, without root's rights, and see nothing but the files that they need. Started by anybody else they run as
-that user. `confine.py` does it; here stands who they are and what they see.
+QEMU, the emulated card and the NTP server read data that a guest's root writes. Started by root, the processes of each
+guest run as a separate user, without root's rights, and see only the files that they need. Started by another user,
+they run as that user. This module chooses users and files; `confine.py` applies them.
 """
 
 import compileall
@@ -24,10 +24,10 @@ from harness.errors import HarnessError
 from harness.system import proc
 
 SHARED_GROUP = 70_000
-"""Reads what all guests are made of."""
+"""Group that may read the files that all guests share."""
 
 FIRST_USER, USERS = 70_001, 9_999
-"""Numbers without an account: between those that Debian and systemd give out and those for users' containers
+"""User ids without an account: between the ranges of Debian and systemd and the range of users' containers
 (https://systemd.io/UIDS-GIDS, subuid(5))."""
 
 _SYSTEM = tuple(map(Path, ("/usr", "/bin", "/lib", "/lib32", "/lib64", "/sbin", "/etc/ld.so.cache")))
@@ -37,9 +37,9 @@ _TRIAL_DEADLINE_S = 30.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FileView:
-    """What a program sees beside the system's programs and libraries, and the capabilities that it keeps.
+    """The files that a program sees besides the system's programs and libraries, and the capabilities that it keeps.
 
-    Of what is in `copy` it sees copies, so that their modes do not matter.
+    The program sees copies of the files in `copy`, so the originals' modes do not matter.
     """
 
     read: tuple[Path, ...] = ()
@@ -51,26 +51,26 @@ class FileView:
 
 
 INTERPRETER = Path(sys.base_prefix) / "bin" / f"python{sys.version_info.major}.{sys.version_info.minor}"
-"""The Python that a virtual environment is made from: guests' users may not be allowed into the environment itself."""
+"""The base Python of the virtual environment: guests' users may have no access to the environment itself."""
 
 
 def python_view() -> tuple[Path, ...]:
-    """What a Python program must see of it, where it needs the standard library alone."""
+    """Return the folders that a Python program with only the standard library must see."""
     return (Path(sys.base_prefix),)
 
 
 @functools.cache
 def compile_package(package: Path) -> Path:
-    """The package, compiled where it lies: whoever is confined sees a copy, and would compile that at each start."""
+    """Compile a package in place and return it: a confined process sees a copy, and would compile it at each start."""
     if can_confine():
         compileall.compile_dir(package, quiet=2)
     return package
 
 
 def command(program: Sequence[str], folder: Path, view: FileView) -> list[str]:
-    """The command line that starts a program for the guest whose folder it is: confined, where that is possible.
+    """Make the command line that starts a program for the guest of `folder`, confined where possible.
 
-    Where it is not, the program gains no rights at least.
+    Where confinement is not possible, the program at least cannot gain privileges.
     """
     if can_confine():
         return _confined(program, guest_uid(folder), view)
@@ -78,62 +78,62 @@ def command(program: Sequence[str], folder: Path, view: FileView) -> list[str]:
 
 
 def guest_uid(folder: Path) -> int:
-    """The user of the guest whose folder it is, the same one each time. It has no account."""
+    """Return the user id of the guest of `folder`, always the same, without an account."""
     number = int.from_bytes(hashlib.sha256(str(folder).encode()).digest()[:8], "big")
-    while _has_account(user := FIRST_USER + number % USERS):
+    while _has_account(uid := FIRST_USER + number % USERS):
         number += 1
-    return user
+    return uid
 
 
 def is_lab_uid(uid: int) -> bool:
-    """Whether processes of this user may be this lab's."""
+    """Tell whether processes of this user may belong to this lab."""
     return uid == os.geteuid() or (os.geteuid() == 0 and FIRST_USER <= uid < FIRST_USER + USERS)
 
 
 def can_confine() -> bool:
-    """Whether guests' processes run as users of their own."""
+    """Tell whether each guest's processes run as a separate user."""
     return os.geteuid() == 0 and not why_not_confined()
 
 
 @functools.cache
 def why_not_confined() -> str:
-    """Why root cannot start a program that is confined on this machine: what a trial says, or nothing."""
+    """Try to start a confined program as root. Return the trial's error message, or an empty string on success."""
     try:
-        trial = _confined([str(INTERPRETER), "-c", "pass"], FIRST_USER, FileView(read=python_view()))
-        done = proc.run(trial, timeout_s=_TRIAL_DEADLINE_S, check=False)
+        argv = _confined([str(INTERPRETER), "-c", "pass"], FIRST_USER, FileView(read=python_view()))
+        result = proc.run(argv, timeout_s=_TRIAL_DEADLINE_S, check=False)
     except HarnessError as error:
         return error.message
-    words = (done.stderr or done.stdout).strip().splitlines()
-    return "" if done.status == 0 else (words[-1] if words else f"status {done.status}")
+    lines = (result.stderr or result.stdout).strip().splitlines()
+    return "" if result.status == 0 else (lines[-1] if lines else f"status {result.status}")
 
 
 def unconfined_warning() -> str:
-    """What root should know of guests that cannot be confined, or nothing."""
+    """Return a warning for root when guests cannot be confined, else an empty string."""
     if os.geteuid() == 0 and why_not_confined():
         return f"guests run as root, as this machine lets nobody confine them: {why_not_confined()}"
     return ""
 
 
 def describe() -> str:
-    """A sentence for `doctor`."""
+    """Describe the confinement in one sentence for `doctor`."""
     if os.geteuid() != 0:
         return "guests run as this user"
-    if words := unconfined_warning():
-        return words
+    if warning := unconfined_warning():
+        return warning
     return f"each guest runs as a user of its own ({FIRST_USER} to {FIRST_USER + USERS - 1}) and sees its own files"
 
 
 def share_read_only(*folders: Path) -> None:
-    """Let all guests read these folders and the files in them, which are root's."""
+    """Let all guests read these folders and the files in them; root owns both."""
     if can_confine():
         for folder in {folder.resolve() for folder in folders}:
             for path in (folder, *folder.iterdir()):
-                with suppress(FileNotFoundError):  # another process renames what it has built
+                with suppress(FileNotFoundError):  # another process renames a completed build
                     _share(path)
 
 
 def give_to_guest(folder: Path, *files: Path) -> None:
-    """Make files the guest's whose folder it is, and nobody else's."""
+    """Give files to the guest of `folder` alone."""
     for file in files:
         file.chmod(0o600)
         if can_confine():
@@ -141,7 +141,7 @@ def give_to_guest(folder: Path, *files: Path) -> None:
 
 
 def let_guest_in(folder: Path, *, sockets: Path) -> None:
-    """Let the guest into its folder, and let it make sockets; what is not its own it cannot remove there."""
+    """Let the guest enter its folder and create sockets. It cannot remove other users' files there."""
     if can_confine():
         for path, mode in ((folder, 0o710), (sockets, 0o1770)):
             os.chown(path, -1, guest_uid(folder))
@@ -149,14 +149,14 @@ def let_guest_in(folder: Path, *, sockets: Path) -> None:
 
 
 def _share(path: Path) -> None:
-    found = path.lstat()
-    if stat.S_ISLNK(found.st_mode):
+    status = path.lstat()
+    if stat.S_ISLNK(status.st_mode):
         return
-    if (found.st_uid, found.st_gid) != (0, SHARED_GROUP):
+    if (status.st_uid, status.st_gid) != (0, SHARED_GROUP):
         os.chown(path, 0, SHARED_GROUP)
-    wanted = found.st_mode & 0o777 | (0o750 if stat.S_ISDIR(found.st_mode) else 0o040)
-    if found.st_mode & 0o777 != wanted:
-        path.chmod(wanted)
+    mode = status.st_mode & 0o777 | (0o750 if stat.S_ISDIR(status.st_mode) else 0o040)
+    if status.st_mode & 0o777 != mode:
+        path.chmod(mode)
 
 
 def _setpriv() -> str:

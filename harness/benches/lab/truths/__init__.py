@@ -1,1 +1,1 @@
-"""The types of the lab, and the verdict that the truth of each demands."""
+"""The lab types, with their truths and the verdicts that the truths demand."""

@@ -1,4 +1,4 @@
-"""Does a report say what the lab's truth demands? And the table of truths in words."""
+"""Compare a report with the verdicts that the lab's truths demand; print the table of truths as Markdown."""
 
 import json
 from collections.abc import Mapping
@@ -14,7 +14,7 @@ _KERNELS = {
 
 
 def as_markdown() -> str:
-    """The table that docs/lab-truths.md holds."""
+    """Make the table of docs/lab-truths.md."""
     rows = [
         f"| `{truth.name}` | {truth.summary} | {_kernel(truth)} | {_how(truth)} | {_words(truth.demand)} | "
         f"{_read_only(truth)} |"
@@ -30,7 +30,7 @@ def _kernel(truth: Truth) -> str:
 
 
 def _how(truth: Truth) -> str:
-    """What is done to have it so."""
+    """Describe the means by which a truth is produced."""
     parts = [f"device {_bends(truth.bends)}"] if truth.bends else []
     parts += ["an Intel card (igb) before it"] if truth.igb else []
     parts += [f"another card before it with {_bends(truth.other_card)}"] if truth.other_card is not None else []
@@ -46,11 +46,11 @@ def _bends(bends: Bends) -> str:
 
 
 def _fault(fault: Fault) -> str:
-    begun = "configuring" if fault.at is Moment.CONFIGURING else "measuring"
-    what = [f"device {_bends(fault.device)}"] if fault.device else []
-    what += ["a command in the guest"] if fault.guest else []
-    what += [f"the end of its {fault.ends} process"] if fault.ends else []
-    return f"{fault.after_s:g} s into {begun}: {', '.join(what)}"
+    moment = "configuring" if fault.at is Moment.CONFIGURING else "measuring"
+    actions = [f"device {_bends(fault.device)}"] if fault.device else []
+    actions += ["a command in the guest"] if fault.guest else []
+    actions += [f"the end of its {fault.ends} process"] if fault.ends else []
+    return f"{fault.after_s:g} s into {moment}: {', '.join(actions)}"
 
 
 def _read_only(truth: Truth) -> str:
@@ -63,10 +63,10 @@ def _words(demand: DemandedVerdict) -> str:
 
 
 def differences(report: str, *, read_only: bool = False) -> list[str]:
-    """Where a run's JSON report says otherwise than the truth demands, one sentence each; none for a true report."""
+    """List the differences between a run's JSON report and the demanded verdicts, one sentence per host."""
     hosts = json.loads(report)["hosts"]
-    wrong = [words for host in hosts if (words := _difference(host, read_only=read_only))]
-    return wrong or ([] if hosts else ["the report has no hosts"])
+    messages = [message for host in hosts if (message := _difference(host, read_only=read_only))]
+    return messages or ([] if hosts else ["the report has no hosts"])
 
 
 def _difference(host: Mapping[str, str], *, read_only: bool) -> str | None:
@@ -74,6 +74,6 @@ def _difference(host: Mapping[str, str], *, read_only: bool) -> str | None:
     demand = truth.demand_read_only if read_only else truth.demand
     if demand is None:
         return None
-    seen = f"{host['outcome']} {host['reason']}"
+    reported = f"{host['outcome']} {host['reason']}"
     demanded = f"{demand.outcome} {demand.reason}"
-    return None if seen == demanded else f"{host['name']}: {seen}, but its truth demands {demanded}"
+    return None if reported == demanded else f"{host['name']}: {reported}, but its truth demands {demanded}"

@@ -1,4 +1,4 @@
-"""What can a lab type be like? The words of which the table of truths is made."""
+"""Define the types of which the table of truths is made."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -11,10 +11,10 @@ Bends = Mapping[str, int | bool | str]
 
 
 class Kernel(StrEnum):
-    """The kernels of guests. STABLE's ENA driver knows no clock; BACKPORTS's has one, switched by devlink.
+    """The kernels of guests. STABLE's ENA driver has no clock; BACKPORTS's has a clock that devlink switches on.
 
-    GENERIC is BACKPORTS built for all machines, not for clouds alone: it has other cards' drivers too. It is in the
-    wide image only.
+    GENERIC is BACKPORTS built for all machines, not for clouds alone, with other cards' drivers too. Only the wide
+    image has it.
     """
 
     STABLE = "stable"
@@ -23,7 +23,7 @@ class Kernel(StrEnum):
 
 
 class Moment(StrEnum):
-    """What a fault waits for: a pattern of paths in the guest, of which one comes to exist then."""
+    """The moment of a fault, as a pattern of paths in the guest: the moment comes when a matching path exists."""
 
     CONFIGURING = "/var/lib/ptp-harness/*"
     MEASURING = "/run/ptp-harness-*.jsonl"
@@ -31,7 +31,7 @@ class Moment(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DemandedVerdict:
-    """The verdict that the truth demands."""
+    """The verdict that a truth demands."""
 
     outcome: Outcome
     reason: Reason
@@ -39,10 +39,10 @@ class DemandedVerdict:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fault:
-    """What happens to a host while it is looked at, `after_s` after the moment: any of three things.
+    """A fault during a host's run, `after_s` after the moment, with any of three actions.
 
-    `device` bends its ENA device, `guest` is run by root's shell in it, `ends` kills one of its processes on this
-    machine: "guest", "device" or "ntp".
+    `device` bends the host's ENA device, `guest` is a script for root's shell in the guest, `ends` names a process of
+    the host on this machine to kill: "guest", "device" or "ntp".
     """
 
     at: Moment
@@ -54,13 +54,13 @@ class Fault:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Truth:
-    """A lab type.
+    """A lab type: the properties of its hosts, and the verdict that they demand.
 
-    `bends` are options of the emulated device; `before` is run by root's shell before anybody may enter; `other_card`
-    are the options of a second ENA card, found before the first; with `igb` an Intel card with a clock is there before
-    it. `wide` asks for the image with a compiler and headers. `campaign` is what a campaign must say for the truth
-    to show (keys as in its file), and `amazon_driver` that it must name an archive of Amazon's driver; `read_only` is
-    demanded where nothing may be changed.
+    `bends` are options of the emulated device. `before` is a script for root's shell, run before the host is handed
+    out. `other_card` are the options of a second ENA card, which the kernel finds before the first. `igb` adds an Intel
+    card with a clock before the ENA card. `wide` selects the image with a compiler and headers. `campaign` are the
+    settings that a campaign needs for the truth to show (keys as in its file); with `amazon_driver` the campaign must
+    also name an archive of Amazon's driver. `read_only` is the verdict demanded with `--read-only`.
     """
 
     name: str
@@ -82,7 +82,7 @@ class Truth:
 
     @property
     def demand_read_only(self) -> DemandedVerdict | None:
-        """What is demanded where nothing may be changed; None where that has not been thought through."""
+        """The verdict demanded with `--read-only`; None where it is not defined."""
         plain = not (self.before or self.faults or self.campaign or self.amazon_driver)
         return self.read_only or (self.demand if plain else None)
 
@@ -92,5 +92,5 @@ class Truth:
 
     @property
     def phc_supported(self) -> bool:
-        """Whether the device has the feature, which is what an API would claim."""
+        """Whether the device has a PHC, as an API would claim."""
         return not self.bends.get("no_phc", False)

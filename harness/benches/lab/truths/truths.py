@@ -1,4 +1,4 @@
-"""What is each lab type like, and which verdict does that demand? One table, for the bench, the tests and the docs."""
+"""List the lab types with the verdict that each demands: one table for the bench, the tests and the documentation."""
 
 from collections.abc import Mapping
 
@@ -29,7 +29,7 @@ _HOLD_NUMBER = """
 setsid sleep 1000 < /dev/ptp0 > /dev/null 2>&1 &
 devlink dev reload $(devlink dev | grep -m1 pci/)
 """
-"""The number of a clock is free again once nobody has it open, so the clock comes back as /dev/ptp1."""
+"""A clock's number stays taken while a process has the clock open, so the clock comes back as /dev/ptp1."""
 _RESET_AT_BOOT = """
 cat > /etc/systemd/system/reset.service <<'UNIT'
 [Unit]
@@ -55,7 +55,7 @@ cp $devlink /opt/devlink.real
 chmod +x /opt/devlink
 mount --bind /opt/devlink $devlink
 """
-"""Until the next boot, which has no such mount."""
+"""The refusal lasts until the next boot, which removes the mount."""
 _SET_BY_NTP = """
 modprobe ptp
 chronyd -q "server $NTP_HOST port $NTP_PORT iburst maxsamples 4"
@@ -122,7 +122,7 @@ TRUTHS: Mapping[str, Truth] = {
             memory_mib=2**20,
             demand=DemandedVerdict(outcome=Outcome.INCONCLUSIVE, reason=Reason.CAPACITY),
         ),
-        # --- in every `make truth`
+        # --- tested by `make truth` only, like all types below
         Truth(
             name="lab.two-cards",
             summary="two cards, of which the second has a clock",
@@ -316,4 +316,4 @@ TRUTHS: Mapping[str, Truth] = {
 }
 
 USUAL = tuple(TRUTHS)[:8]
-"""Those that every run of the tests holds against their truth."""
+"""The types whose verdicts every test run checks."""
