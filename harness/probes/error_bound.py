@@ -17,7 +17,7 @@ class ErrorBound:
 
 
 def parse(capture: Capture, where: str) -> ErrorBound | None:
-    """Read the file, or cat's words about it. None when nothing is known. Raises ParseError on other contents.
+    """Read the file, or cat's message about it. None when nothing is known. Raises ParseError on other contents.
 
     EBUSY: published, but the last reading of the clock failed. ENOENT: this driver does not publish it. Zero is what
     the driver says before the first reading and is passed on as it is (2.17.0g).
