@@ -11,7 +11,7 @@ ENA = "ena"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Measurement:
-    """One verdict, with its circumstances. None: not in the record, which an earlier version may have written."""
+    """A verdict, with its circumstances. None: not in the record, which an earlier version may have written."""
 
     instance_type: str
     region: str | None
@@ -30,7 +30,7 @@ class Measurement:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TypeKnowledge:
-    """One type: the current claim, the most informative measurement, and a sentence where the two disagree."""
+    """A type: the current claim, the most informative measurement, and a sentence where the two disagree."""
 
     instance_type: str
     claim: bool | None

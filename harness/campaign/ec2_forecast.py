@@ -14,7 +14,7 @@ _HOUR_S = 3600.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HostForecast:
-    """One planned host. `precision_group`: whether it is placed in a placement group of strategy precision-time."""
+    """A planned host. `precision_group`: whether it is placed in a placement group of strategy precision-time."""
 
     name: str
     instance_type: str

@@ -9,7 +9,7 @@ from harness.errors import RequestError
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Requirement:
-    """One limit: `quantity`'s `statistic` must be `comparison` `value`. Not judged below `min_samples`.
+    """A limit: `quantity`'s `statistic` must be `comparison` `value`. Not judged below `min_samples`.
 
     `valid_for`: the conditions under which the limit is valid. `source`: where the number comes from.
     """

@@ -7,7 +7,7 @@ from typing import Literal
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TypeInfo:
-    """One instance type of one Region. `phc` is the API's claim: None where the API makes no claim."""
+    """An instance type of a Region. `phc` is the API's claim: None where the API makes no claim."""
 
     name: str
     family: str

@@ -71,7 +71,7 @@ class Evidence:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rung:
-    """One rung of the ladder for one host, and the evidence in one sentence."""
+    """A rung of the ladder for one host, and the evidence in one sentence."""
 
     name: RungName
     status: RungStatus
@@ -81,7 +81,7 @@ class Rung:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finding:
-    """One measured quantity against one limit: enough to rebuild the report's sentence from the record alone."""
+    """A measured quantity against a limit: enough to rebuild the report's sentence from the record alone."""
 
     quantity: str
     statistic: str

@@ -53,7 +53,7 @@ class Driver:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Clock:
-    """One PTP clock, /dev/ptpN."""
+    """A PTP clock, /dev/ptpN."""
 
     device: str  # "ptp0"
     name: str  # clock_name, "ena-ptp-05"
@@ -98,7 +98,7 @@ class ChronySource:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PhcRead:
-    """One reading by PTP_SYS_OFFSET_EXTENDED: system clock before, PHC, system clock after."""
+    """A reading by PTP_SYS_OFFSET_EXTENDED: system clock before, PHC, system clock after."""
 
     before_ns: int
     phc_ns: int

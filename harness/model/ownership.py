@@ -110,7 +110,7 @@ class RunState(StrEnum):
 
 
 class Removal(StrEnum):
-    """What to do with a resource."""
+    """The decision about a resource."""
 
     END = "end"
     IN_USE = "in use"  # left alone, not reported
@@ -119,7 +119,7 @@ class Removal(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RemovalDecision:
-    """What to do with a resource, and why."""
+    """The decision about a resource, and its reason."""
 
     removal: Removal
     why: str
@@ -131,8 +131,8 @@ _NEEDED = (RunState.ALIVE, RunState.KEPT, RunState.BY_HAND, RunState.KEEPER_ALIV
 def decide_removal(resource: Resource, run: RunState, *, now: datetime.datetime) -> RemovalDecision:
     """Whether a resource may be ended. Every removal by `sweep`, by a release and of images is decided here.
 
-    What is not proven to be ours is never ended. Where its run is in no ledger here and its lease goes on, it is most
-    likely a host of somebody else, and not told.
+    A resource that is not proven to be ours is never ended. Where its run is in no ledger here and its lease goes on,
+    the resource is most likely a host of another person, and is not reported.
     """
     if resource.unproven is not None:
         theirs = run is RunState.UNKNOWN and _is_token(resource.token) and _leased(resource.expires, now)

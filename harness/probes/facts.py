@@ -189,15 +189,15 @@ def _error_bound_published(captures: Captures, notes: ParseNotes) -> bool | None
 
 def _counters_published(captures: Captures, notes: ParseNotes) -> bool | None:
     """True when ethtool -S or debugfs has phc_* counters; False when both were examined and neither has any."""
-    seen: list[bool | None] = []
+    results: list[bool | None] = []
     for kind in ("ethtool-S", "phc-stats"):
         parts = _parts(captures, kind)
         for part, capture in parts.items():
             counters = notes.read(phc_stats.parse, capture.out if capture.rc == 0 else None, f"{kind}/{part}")
             absent = capture.rc == errno.ENOENT or (capture.rc == 0 and counters is None)
-            seen.append(True if counters else False if absent else None)
-        seen += [] if parts else [None]
-    return _any(seen)
+            results.append(True if counters else False if absent else None)
+        results += [] if parts else [None]
+    return _any(results)
 
 
 def _hardware_timestamping(captures: Captures, notes: ParseNotes) -> bool | None:

@@ -88,7 +88,7 @@ def _check_size(text: str, where: str, longest_line: int) -> None:
 
 
 def json_object(text: str) -> dict[str, Any]:
-    """One JSON object, every text in it well formed. Raises ValueError, also on other JSON, and RecursionError."""
+    """Parse a JSON object; its texts become well formed. Raises ValueError, also on other JSON, and RecursionError."""
     value = json.loads(text)
     if not isinstance(value, dict):
         raise ValueError("not an object")
@@ -106,7 +106,7 @@ def _well_formed(value: Any) -> Any:
 
 
 def parse_capture(value: object) -> Capture:
-    """One capture of collect.py. Raises ValueError when it is not one."""
+    """Parse a capture of collect.py. Raises ValueError on any other value."""
     if not isinstance(value, dict):
         raise ValueError("a capture is an object")
     command, rc, out, err = (value.get(name) for name in ("command", "rc", "out", "err"))
