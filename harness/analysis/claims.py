@@ -1,4 +1,4 @@
-"""What is known of each type's clock: the API's claim, what was measured, and where the two contradict each other?"""
+"""Join the API's claim about each type's clock with the measurements, and find contradictions between the two."""
 
 import datetime
 from collections.abc import Iterable, Mapping, Sequence
@@ -11,26 +11,26 @@ ENA = "ena"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Measurement:
-    """One verdict with what it stands for. None: not known, in the words of the version that recorded it."""
+    """A verdict, with its circumstances. None: not in the record, which an earlier version may have written."""
 
     instance_type: str
     region: str | None
     zone: str | None
     image: str | None
     run: str
-    date: str  # UTC, ISO 8601, of the run's beginning
+    date: str  # start of the run, UTC, ISO 8601
     outcome: Outcome
     reason: Reason
-    clock: bool | None  # whether it has one; None: that was not found out
+    clock: bool | None  # whether the host has a clock; None: not determined
     kernel: str | None
     driver: str | None
     chrony: str | None
-    claim: Claim | None  # as it was then
+    claim: Claim | None  # at the time of the run
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TypeKnowledge:
-    """One type: the claim of now, the measurement that says most, and the sentence when they do not agree."""
+    """A type: the current claim, the most informative measurement, and a sentence where the two disagree."""
 
     instance_type: str
     claim: bool | None
@@ -41,29 +41,29 @@ class TypeKnowledge:
 def measurement_of(
     record: HostRecord, *, run: str, started_ns: int, region: str | None, image: str | None
 ) -> Measurement:
-    """A host's record in these words; Region and image of the campaign stand in where it has none itself."""
+    """Convert a host's record. `region` and `image`, of the campaign, are used where the record has none."""
     facts = record.facts
-    drivers = [one for one in (facts.drivers if facts else None) or () if one.name == ENA]
-    began = datetime.datetime.fromtimestamp(started_ns // 10**9, datetime.UTC)
+    drivers = [driver for driver in (facts.drivers if facts else None) or () if driver.name == ENA]
+    started = datetime.datetime.fromtimestamp(started_ns // 10**9, datetime.UTC)
     return Measurement(
         instance_type=record.instance_type,
         region=record.region or region,
         zone=record.zone,
         image=record.image or image,
         run=run,
-        date=began.isoformat(timespec="seconds"),
+        date=started.isoformat(timespec="seconds"),
         outcome=record.verdict.outcome,
         reason=record.verdict.reason,
         clock=_clock(record),
         kernel=facts.kernel if facts else None,
-        driver=next((one.version for one in drivers if one.version), None),
+        driver=next((driver.version for driver in drivers if driver.version), None),
         chrony=facts.chrony_version if facts else None,
         claim=record.claim,
     )
 
 
 def _clock(record: HostRecord) -> bool | None:
-    """Whether it was proven that the host has a clock, or by the driver's own word that it has none."""
+    """True: the host is proven to have a clock. False: its driver reported that it has none. None: not determined."""
     present = [rung for rung in record.verdict.rungs if rung.name is RungName.CLOCK_PRESENT]
     if any(rung.status is RungStatus.PROVEN for rung in present):
         return True
@@ -71,17 +71,17 @@ def _clock(record: HostRecord) -> bool | None:
 
 
 def newest_by_type(found: Iterable[Measurement]) -> Mapping[str, Measurement]:
-    """The measurement of each type that counts: the newest that found out whether there is a clock, else the newest."""
+    """Choose one measurement per type: the newest that determined whether there is a clock, else the newest."""
     best: dict[str, Measurement] = {}
-    for one in sorted(found, key=lambda one: (one.clock is not None, one.date)):
-        best[one.instance_type] = one
+    for measurement in sorted(found, key=lambda measurement: (measurement.clock is not None, measurement.date)):
+        best[measurement.instance_type] = measurement
     return best
 
 
 def join_measurements(claims: Mapping[str, bool | None], found: Iterable[Measurement]) -> tuple[TypeKnowledge, ...]:
-    """Every type of `claims`, in its order, then those that were measured and are claimed nothing about any more."""
+    """List every type of `claims`, in its order, then the measured types that are no longer in `claims`."""
     best = newest_by_type(found)
-    gone = {name: None for name in best if name not in claims}
+    unlisted = {name: None for name in best if name not in claims}
     return tuple(
         TypeKnowledge(
             instance_type=name,
@@ -89,18 +89,22 @@ def join_measurements(claims: Mapping[str, bool | None], found: Iterable[Measure
             measured=best.get(name),
             contradiction=contradiction(claim, best.get(name)),
         )
-        for name, claim in {**claims, **gone}.items()
+        for name, claim in {**claims, **unlisted}.items()
     )
 
 
 def last_claims(names: Iterable[str], found: Iterable[Measurement]) -> dict[str, bool | None]:
-    """Where no catalogue tells: what was claimed of each type when it was measured last."""
-    last = {one.instance_type: one.claim for one in sorted(found, key=lambda one: one.date) if one.claim}
+    """The claim about each type at its last measurement, for use without a catalogue. None: no claim was recorded."""
+    last = {
+        measurement.instance_type: measurement.claim
+        for measurement in sorted(found, key=lambda measurement: measurement.date)
+        if measurement.claim
+    }
     return {name: last[name].phc_supported if name in last else None for name in names}
 
 
 def contradiction(claim: bool | None, seen: Measurement | None) -> str | None:
-    """Where claim and measurement do not agree. What was not found out, or is not claimed, contradicts nothing."""
+    """Describe the disagreement of claim and measurement. None: no disagreement, or one of the two is unknown."""
     if claim is None or seen is None or seen.clock is None or seen.clock is claim:
         return None
     where = f"on {seen.date[:10]}" + (f" in {seen.zone}" if seen.zone else "") + f" (run {seen.run})"
@@ -128,19 +132,23 @@ COLUMNS = (
     "contradiction",
     "run",
 )
-"""Of the exported knowledge: a row for every verdict, and one for every type that has none."""
+"""Columns of the export. The export has a row for every verdict, and a row for every type without a verdict."""
 
 
 def export_rows(
     claims: Mapping[str, bool | None], found: Sequence[Measurement], *, region: str, taken: datetime.datetime | None
 ) -> list[dict[str, str]]:
-    """The rows, oldest verdict of a type first; an empty word is what nobody knows."""
-    names = [*claims, *(one.instance_type for one in found if one.instance_type not in claims)]
-    of_type: dict[str, list[Measurement | None]] = {name: [] for name in names}
-    for one in sorted(found, key=lambda one: one.date):
-        of_type[one.instance_type].append(one)
+    """Build the rows of the export, the oldest verdict of a type first. An empty string means unknown."""
+    names = [*claims, *(measurement.instance_type for measurement in found if measurement.instance_type not in claims)]
+    by_type: dict[str, list[Measurement | None]] = {name: [] for name in names}
+    for measurement in sorted(found, key=lambda measurement: measurement.date):
+        by_type[measurement.instance_type].append(measurement)
     date = taken.date().isoformat() if taken else ""
-    return [_row(name, claims.get(name), one, region, date) for name, its in of_type.items() for one in its or [None]]
+    return [
+        _row(name, claims.get(name), measurement, region, date)
+        for name, measurements in by_type.items()
+        for measurement in measurements or [None]
+    ]
 
 
 def _row(name: str, claim: bool | None, one: Measurement | None, region: str, date: str) -> dict[str, str]:
@@ -149,7 +157,7 @@ def _row(name: str, claim: bool | None, one: Measurement | None, region: str, da
     row |= {"claim_date": date if claim is not None else ""}
     if one is None:
         return row
-    then = one.claim
+    recorded_claim = one.claim
     return row | {
         "region": one.region or region,
         "outcome": one.outcome.value,
@@ -161,8 +169,8 @@ def _row(name: str, claim: bool | None, one: Measurement | None, region: str, da
         "kernel": one.kernel or "",
         "driver": one.driver or "",
         "chrony": one.chrony or "",
-        "claim_then": _claimed(then.phc_supported if then else None),
-        "claim_then_date": then.date if then else "",
+        "claim_then": _claimed(recorded_claim.phc_supported if recorded_claim else None),
+        "claim_then_date": recorded_claim.date if recorded_claim else "",
         "contradiction": contradiction(claim, one) or "",
         "run": one.run,
     }

@@ -1,8 +1,7 @@
-"""Which number sums up many? Numbers in, numbers out; whatever could not be seen only widens what may be true.
+"""Compute statistics of numbers, as intervals where some values are missing.
 
-A statistic over values of which some are missing is an interval: the lower end takes every missing value as minus
-infinity, the upper end as plus infinity. So a missing value never helps: who wants a limit held must hold it with the
-upper end.
+The lower end of the interval takes every missing value as minus infinity, the upper end as plus infinity. A missing
+value therefore never helps: a limit counts as met only if the upper end meets it.
 """
 
 import math
@@ -15,7 +14,7 @@ INFINITY = math.inf
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Interval:
-    """What is known of a statistic: `value` of what was seen, and between which ends it lies with the missing."""
+    """A statistic: its `value` over the observed values, and its bounds `low` and `high` with the missing values."""
 
     value: float
     low: float
@@ -32,9 +31,9 @@ def nearest_rank(values: Sequence[float], share: float) -> float:
 
 
 def quantile(values: Sequence[float], share: float, *, missing: int = 0) -> Interval:
-    """The nearest-rank quantile of the values, and its ends with `missing` more of them unknown.
+    """The nearest-rank quantile of the values, and its bounds when `missing` further values are unknown.
 
-    The missing are counted, never listed: there may be as many as a host cares to claim.
+    Missing values are counted, never listed: a host may claim any number of them.
     """
     ordered, rank = sorted(values), _rank(len(values) + missing, share)
     return Interval(
@@ -45,30 +44,31 @@ def quantile(values: Sequence[float], share: float, *, missing: int = 0) -> Inte
 
 
 def _rank(count: int, share: float) -> int:
-    """The place, from 1, of the quantile among so many ordered values."""
+    """The position, from 1, of the quantile among `count` ordered values."""
     if count < 1 or not 0 < share <= 1:
         raise ValueError("a quantile needs values and a share in (0, 1]")
-    # The rounding keeps 0.99 * 100 at rank 99, though its float is a little above it for some shares.
+    # Rounding keeps 0.99 * 100 at rank 99: for some shares the product is a float slightly above the whole number.
     return min(max(math.ceil(round(share * count, 9)), 1), count)
 
 
 def absolute(signed: Interval) -> Interval:
-    """The same without its sign: an interval that holds 0 may be 0."""
+    """The interval of the absolute value. An interval that contains 0 has the lower end 0."""
     ends = (abs(signed.low), abs(signed.high))
     low = 0.0 if signed.low <= 0 <= signed.high else min(ends)
     return Interval(value=abs(signed.value), low=low, high=max(ends))
 
 
 def median(values: Sequence[float]) -> float:
-    """The lower median: always one of the values."""
+    """The lower median, which is always one of the values."""
     return nearest_rank(values, 0.5)
 
 
 def slope(points: Sequence[tuple[float, float]], *, missing: int = 0) -> Interval:
     """Theil-Sen: the (lower) median of the slopes of all pairs of points (x, y) with different x.
 
-    Robust up to 29 % outliers. `missing` points count with every pair that they could have formed. Source: Sen 1968,
-    "Estimates of the regression coefficient based on Kendall's tau". Raises ValueError with fewer than two x.
+    Robust up to 29 % outliers. `missing`: number of unknown points; each pair that contains an unknown point counts as
+    an unknown slope. Source: Sen 1968, "Estimates of the regression coefficient based on Kendall's tau". Raises
+    ValueError with fewer than two different x.
     """
     slopes = [(y2 - y1) / (x2 - x1) for (x1, y1), (x2, y2) in combinations(points, 2) if x1 != x2]
     pairs = missing * len(points) + missing * (missing - 1) // 2
@@ -76,10 +76,10 @@ def slope(points: Sequence[tuple[float, float]], *, missing: int = 0) -> Interva
 
 
 def growth(counters: Iterable[int]) -> int:
-    """How much a counter grew in all; a value below the one before means that it began again at 0 in between."""
+    """The total increase of a counter. A value below the previous value means that the counter restarted at 0."""
     return sum(after - before if after >= before else after for before, after in pairwise(counters))
 
 
 def monotonic(values: Iterable[float]) -> bool:
-    """Whether no value is below the one before it."""
+    """Whether no value is below the previous value."""
     return all(after >= before for before, after in pairwise(values))

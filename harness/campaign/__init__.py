@@ -1,1 +1,1 @@
-"""What was asked, and what it would do: the campaign file, limits, selection, plan and forecast. Pure."""
+"""Requests and their effects: campaign file, limits, selection, plan and forecast. Pure: no I/O."""

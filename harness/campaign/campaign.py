@@ -1,6 +1,6 @@
-"""What was asked for? A campaign file or flags become one frozen Campaign, and every mistake is named at once.
+"""Parse a campaign file and flags into one frozen Campaign, and report all mistakes together.
 
-pydantic is used here and in `fields` and nowhere further in: it checks what people write.
+pydantic is used only here and in `fields`, to check input that people write.
 """
 
 from collections.abc import Mapping, Sequence
@@ -22,7 +22,7 @@ from harness.untrusted import input_checks
 
 
 class Keep(StrEnum):
-    """Which hosts stay when the run ends: none, those that passed, or the ones that a person says yes to."""
+    """Which hosts are kept when the run ends: none, hosts that passed, or hosts for which a person answers yes."""
 
     NONE = "none"
     SUPPORTED = "supported"
@@ -30,7 +30,7 @@ class Keep(StrEnum):
 
 
 class DriverSource(StrEnum):
-    """Where the ENA driver comes from: the image's distribution, a release of Amazon's, or an archive at hand."""
+    """Source of the ENA driver: the image's distribution, a release by Amazon, or an archive given by path or URL."""
 
     DISTRIBUTION = "distribution"
     RELEASE = "release"
@@ -39,7 +39,7 @@ class DriverSource(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DriverChoice:
-    """`value` is the release's version or the archive's path or URL; `sha256` pins the archive."""
+    """The driver to install: `value` is a release's version or an archive's path or URL; `sha256` pins the archive."""
 
     source: DriverSource
     value: str | None = None
@@ -48,9 +48,9 @@ class DriverChoice:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Campaign:
-    """One request, complete: every default is filled in. Durations in seconds.
+    """A complete request: every default is filled in. Durations are in seconds.
 
-    The types are those of `instance_types`, which may be none, and those of the Region that `select` chooses.
+    The campaign's types are `instance_types`, which may be empty, and the types of the Region that `select` selects.
     """
 
     bench: str
@@ -59,7 +59,7 @@ class Campaign:
     instance_types: tuple[str, ...]
     select: Selection | None
     image: str | None
-    cloud: CloudOptions  # region and image are in it too
+    cloud: CloudOptions  # holds region and image too
     depth: Depth
     driver: DriverChoice
     measure_duration_s: float
@@ -68,7 +68,7 @@ class Campaign:
     keep: Keep
     lease_s: float
     read_only: bool
-    parallel: int | None  # None: as many as the bench likes
+    parallel: int | None  # None: the bench's own limit
     clock_names: tuple[str, ...]
 
     @property
@@ -164,16 +164,16 @@ class _File(_FileModel):
 
 
 def json_schema() -> dict[str, Any]:
-    """The JSON schema (draft 2020-12) of campaign files, for editors. What keys ask for together is checked later."""
-    about = {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "PTP Harness campaign"}
-    named = {"anyOf": [{"required": ["instance_types"]}, {"required": ["select"]}]}
-    return about | {key: value for key, value in _File.model_json_schema().items() if key != "title"} | named
+    """The JSON schema (draft 2020-12) of campaign files, for editors. Combinations of keys are checked later."""
+    header = {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "PTP Harness campaign"}
+    types_required = {"anyOf": [{"required": ["instance_types"]}, {"required": ["select"]}]}
+    return header | {key: value for key, value in _File.model_json_schema().items() if key != "title"} | types_required
 
 
 def from_yaml(text: str, *, where: str, flags: Mapping[str, Any] | None = None) -> Campaign:
-    """The campaign in a file's text; `flags` (keys as in the file) take the place of what it says.
+    """Parse a campaign file's text; `flags` (keys as in the file) override the file.
 
-    Raises RequestError: with line and column where the text is not YAML, else with every mistake at once.
+    Raises RequestError: with line and column where the text is not YAML, else with all mistakes together.
     """
     written = strict_yaml.load(text, where=where, helps=_SCHEMA_HELPS)
     if not isinstance(written, dict):
@@ -187,27 +187,27 @@ def from_yaml(text: str, *, where: str, flags: Mapping[str, Any] | None = None) 
 def from_mapping(
     written: Mapping[str, Any], *, where: str = COMMAND_LINE, flags: Mapping[str, Any] | None = None
 ) -> Campaign:
-    """The campaign in plain data. Raises RequestError that names every mistake at once."""
+    """Parse a campaign from plain data. Raises RequestError that names all mistakes together."""
     merged = _merged(written, flags or {})
     if unfit := input_checks.text_mistakes(merged):
         raise _refused(where, unfit)
     try:
         file = _File.model_validate(merged)
     except ValidationError as error:
-        found = (
+        messages = (
             mistakes.describe_mistakes(error.errors(), _KEYS, fields.MEANINGS)
             + _mistakes_in_limits(merged)
             + _nothing_named(merged)
         )
-        raise _refused(where, found) from error
-    found = _mistakes_in_driver(file.driver) + _mistakes_in_limits(merged) + _mistakes_in_measure(file)
-    found += _mistakes_in_bench(file) + _mistakes_in_select(file) + _nothing_named(merged)
+        raise _refused(where, messages) from error
+    messages = _mistakes_in_driver(file.driver) + _mistakes_in_limits(merged) + _mistakes_in_measure(file)
+    messages += _mistakes_in_bench(file) + _mistakes_in_select(file) + _nothing_named(merged)
     if file.read_only and file.depth is Depth.FULL:
-        found.append("depth full reboots the hosts, which read_only does not allow")
+        messages.append("depth full reboots the hosts, which read_only does not allow")
     if file.read_only and _driver(file.driver).source is not DriverSource.DISTRIBUTION:
-        found.append("driver asks for another one to be installed, which read_only does not allow")
-    if found:
-        raise _refused(where, found)
+        messages.append("driver asks for another one to be installed, which read_only does not allow")
+    if messages:
+        raise _refused(where, messages)
     return Campaign(
         bench=file.bench.value,
         inventory=file.inventory,
@@ -230,9 +230,9 @@ def from_mapping(
 
 
 def _merged(written: Mapping[str, Any], flags: Mapping[str, Any]) -> dict[str, Any]:
-    """Flags before the file; within a group such as `measure`, key by key."""
-    both = {key: {**written[key], **flags[key]} for key in flags if _groups(written.get(key), flags[key])}
-    return {**written, **flags, **both}
+    """Merge flags over the file; a group such as `measure` is merged key by key."""
+    groups = {key: {**written[key], **flags[key]} for key in flags if _groups(written.get(key), flags[key])}
+    return {**written, **flags, **groups}
 
 
 def _key(key: object) -> str:
@@ -264,7 +264,7 @@ def _driver(written: _Driver) -> DriverChoice:
     return DriverChoice(source=DriverSource.DISTRIBUTION)
 
 
-# --- mistakes, in words ---------------------------------------------------------------------------------------------
+# --- messages about mistakes -----------------------------------------------------------------------------------------
 
 
 def _refused(where: str, found: Sequence[str]) -> RequestError:
@@ -284,30 +284,30 @@ _KEYS: mistakes.Keys = {
 
 
 def _mistakes_in_limits(written: Mapping[str, Any]) -> list[str]:
-    """What `limits` asks for that there is not; what is not even a table of tables, pydantic has named already."""
-    asked = written.get("limits") or {}
-    if not isinstance(asked, dict):
+    """Describe unknown quantities and statistics in `limits`. pydantic reports values that are no table of tables."""
+    quantities = written.get("limits") or {}
+    if not isinstance(quantities, dict):
         return []
-    tables = {str(quantity): table for quantity, table in asked.items() if isinstance(table, dict)}
+    tables = {str(quantity): table for quantity, table in quantities.items() if isinstance(table, dict)}
     return limits.limit_mistakes(
         {name: {str(key): value for key, value in table.items()} for name, table in tables.items()}
     )
 
 
 def _mistakes_in_driver(driver: _Driver) -> list[str]:
-    named = [name for name in ("release", "archive") if getattr(driver, name) is not None]
-    found: list[str] = []
-    if len(named) > 1:
-        found.append("driver names both a release and an archive")
-    if driver.source is not None and driver.source is not DriverSource.DISTRIBUTION and driver.source not in named:
-        found.append(f"driver.source is {driver.source.value} and driver.{driver.source.value} is missing")
-    if driver.source is DriverSource.DISTRIBUTION and named:
-        found.append(f"driver.source is distribution and driver.{named[0]} is given too")
-    if driver.sha256 is not None and not named:
-        found.append("driver.sha256 is given without driver.archive or driver.release")
+    sources = [name for name in ("release", "archive") if getattr(driver, name) is not None]
+    messages: list[str] = []
+    if len(sources) > 1:
+        messages.append("driver names both a release and an archive")
+    if driver.source is not None and driver.source is not DriverSource.DISTRIBUTION and driver.source not in sources:
+        messages.append(f"driver.source is {driver.source.value} and driver.{driver.source.value} is missing")
+    if driver.source is DriverSource.DISTRIBUTION and sources:
+        messages.append(f"driver.source is distribution and driver.{sources[0]} is given too")
+    if driver.sha256 is not None and not sources:
+        messages.append("driver.sha256 is given without driver.archive or driver.release")
     if driver.archive is not None and driver.sha256 is None:
-        found.append("driver.archive is given without driver.sha256")
-    return found
+        messages.append("driver.archive is given without driver.sha256")
+    return messages
 
 
 def _mistakes_in_bench(file: _File) -> list[str]:
@@ -315,8 +315,8 @@ def _mistakes_in_bench(file: _File) -> list[str]:
         return ["bench hosts needs an inventory"]
     if file.bench != "hosts" and file.inventory is not None:
         return [f"inventory is given, and the bench is {file.bench}, not hosts"]
-    ours = {"region", "image", "placement", "ec2"} & file.model_fields_set if file.bench != "ec2" else ()
-    return [f"{key} is given, and the bench is {file.bench}, not ec2" for key in sorted(ours)]
+    ec2_keys = {"region", "image", "placement", "ec2"} & file.model_fields_set if file.bench != "ec2" else ()
+    return [f"{key} is given, and the bench is {file.bench}, not ec2" for key in sorted(ec2_keys)]
 
 
 def _mistakes_in_select(file: _File) -> list[str]:
@@ -327,7 +327,7 @@ def _mistakes_in_select(file: _File) -> list[str]:
         return [f"select is given, and the bench is {file.bench}, not ec2"]
     if not file.select.model_fields_set:
         return ["select asks for nothing: `select: {phc: any}` takes every type of the Region"]
-    return [f"select: {words}" for words in selection.selection_mistakes(select)]
+    return [f"select: {message}" for message in selection.selection_mistakes(select)]
 
 
 def _nothing_named(written: Mapping[str, Any]) -> list[str]:

@@ -1,4 +1,4 @@
-"""What does a plan ask of EC2? Zones, placement, quotas, cost and permissions, from what is known; unknown is None."""
+"""Forecast the demands of a plan on EC2: zones, placement, quotas, cost and permissions. None: unknown."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,25 +14,26 @@ _HOUR_S = 3600.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HostForecast:
-    """One host to be. `precision_group` says whether its placement is to be one of strategy precision-time."""
+    """A planned host. `precision_group`: whether it is placed in a placement group of strategy precision-time."""
 
     name: str
     instance_type: str
     architecture: str
     vcpus: int
     phc: bool | None
-    zones: tuple[str, ...]  # in which it may be tried
-    precision_group: bool | None  # None: the placement is the campaign's own
+    zones: tuple[str, ...]  # in which the launch may be tried
+    precision_group: bool | None  # None: the campaign names another placement
     placement_why: str
     price_per_hour_usd: float | None
-    quota: str | None  # the code of the one that it counts against
+    quota: str | None  # code of the quota that the host counts against
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ec2Forecast:
-    """The whole. Costs are None as soon as one host's price is unknown; `priced_*` are those of the others alone.
+    """The forecast of all hosts. Costs are None when the price of any host is unknown; `priced_*` omit these hosts.
 
-    About: the estimated time of each host. At most: its whole lease. Volumes, addresses and traffic are not in them.
+    `about`: costs of the estimated time of each host. `at_most`: costs of its whole lease. Costs of volumes, addresses
+    and traffic are not included.
     """
 
     region: str
@@ -59,15 +60,16 @@ def forecast(
     actions: Sequence[str] = (),
     why_unpriced: str = "",
 ) -> Ec2Forecast:
-    """The outlook of a plan whose types are all in `types` (`plan.make` sees to that).
+    """Forecast a plan whose types are all in `types` (`make_plan` checks that).
 
-    `zones` are those that the campaign may use, in its order, None for all; `actions` the IAM actions that it takes.
+    `zones`: the zones that the campaign may use, in its order; None for all. `actions`: the IAM actions that the
+    campaign needs.
     """
-    hosts = tuple(_host(one.name, types[one.instance_type], made, quotas, region, zones) for one in made.hosts)
-    prices = [one.price_per_hour_usd for one in hosts if one.price_per_hour_usd is not None]
+    hosts = tuple(_host(host.name, types[host.instance_type], made, quotas, region, zones) for host in made.hosts)
+    prices = [host.price_per_hour_usd for host in hosts if host.price_per_hour_usd is not None]
     about_s = min(plan.host_s(made.campaign), made.campaign.lease_s)
     about, at_most = (sum(prices) * seconds / _HOUR_S for seconds in (about_s, made.campaign.lease_s))
-    unpriced = tuple(one.name for one in hosts if one.price_per_hour_usd is None)
+    unpriced = tuple(host.name for host in hosts if host.price_per_hour_usd is None)
     return Ec2Forecast(
         region=region,
         market=market,
@@ -82,14 +84,14 @@ def forecast(
         warnings=(
             *_about_types(hosts, types),
             *_about_placement(hosts, region, made.campaign.placement),
-            *(words for quota in quotas for words in _about_quota(quota, hosts, made.parallel)),
+            *(warning for quota in quotas for warning in _about_quota(quota, hosts, made.parallel)),
             *([f"no price is known of {_named(unpriced)}{_because(why_unpriced)}"] if unpriced else []),
         ),
     )
 
 
 def placement(region: str, one: TypeInfo, asked: str) -> tuple[bool | None, str]:
-    """Whether a host is placed in a precision-time placement group, and why."""
+    """Whether a host is placed in a precision-time placement group (None: the campaign names a placement), and why."""
     if asked == ec2.PRECISION_STRATEGY:
         return True, "in a precision-time placement group, as the campaign asks"
     if asked == NONE:
@@ -121,39 +123,39 @@ def _host(
 
 
 def _about_types(hosts: Sequence[HostForecast], types: Mapping[str, TypeInfo]) -> Iterator[str]:
-    def those(wanted: Callable[[TypeInfo], bool]) -> str:
+    def names_where(wanted: Callable[[TypeInfo], bool]) -> str:
         return _named(host.instance_type for host in hosts if wanted(types[host.instance_type]))
 
-    if unsupported := those(lambda one: one.phc is False):
+    if unsupported := names_where(lambda info: info.phc is False):
         yield f"the API says that there is no PHC on {unsupported}: what is measured will be held against its word"
-    if unclaimed := those(lambda one: one.phc is None):
+    if unclaimed := names_where(lambda info: info.phc is None):
         yield f"the API does not say whether there is a PHC on {unclaimed}"
-    if without := those(lambda one: one.ena == "unsupported"):
-        yield f"there is no ENA card on {without}, and it is that card which carries the PHC"
-    if metal := those(lambda one: one.bare_metal):
-        yield f"bare metal takes ten minutes and more to come up: {metal}"
-    if nowhere := _named(host.instance_type for host in hosts if not host.zones):
-        yield f"no zone that may be used offers {nowhere}"
+    if without_ena := names_where(lambda info: info.ena == "unsupported"):
+        yield f"there is no ENA card on {without_ena}, and it is that card which carries the PHC"
+    if bare_metal := names_where(lambda info: info.bare_metal):
+        yield f"bare metal takes ten minutes and more to come up: {bare_metal}"
+    if without_zone := _named(host.instance_type for host in hosts if not host.zones):
+        yield f"no zone that may be used offers {without_zone}"
 
 
 def _about_placement(hosts: Sequence[HostForecast], region: str, asked: str) -> Iterator[str]:
-    needing = _named(one.instance_type for one in hosts if ec2.needs_precision_group(region, one.instance_type))
+    needing = _named(host.instance_type for host in hosts if ec2.needs_precision_group(region, host.instance_type))
     if asked == NONE and needing:
         yield f"outside a precision-time placement group {region} shows no PHC on {needing}: placement auto makes one"
 
 
 def _about_quota(quota: Quota, hosts: Sequence[HostForecast], parallel: int) -> Iterator[str]:
-    """What it does not let through. As many hosts as run at once may be its largest."""
+    """Warn where a quota is too small. The hosts that run at once may be the largest of those counted against it."""
     needs = sorted((host.vcpus for host in hosts if host.quota == quota.code), reverse=True)
-    at_once, left, limit = sum(needs[:parallel]), quota.left_vcpus, quota.limit_vcpus
-    words = f"quota {quota.name} ({quota.code})"
-    if limit is not None and (large := [one for one in hosts if one.quota == quota.code and one.vcpus > limit]):
-        yield f"{words} allows {limit} vCPUs, too few for {_named(one.instance_type for one in large)}"
-    elif left is None:
-        yield f"{words} is unknown{_because(quota.why_unknown)}"
-    elif at_once > left:
+    at_once, free, limit = sum(needs[:parallel]), quota.left_vcpus, quota.limit_vcpus
+    title = f"quota {quota.name} ({quota.code})"
+    if limit is not None and (large := [host for host in hosts if host.quota == quota.code and host.vcpus > limit]):
+        yield f"{title} allows {limit} vCPUs, too few for {_named(host.instance_type for host in large)}"
+    elif free is None:
+        yield f"{title} is unknown{_because(quota.why_unknown)}"
+    elif at_once > free:
         yield (
-            f"{words} leaves {left} of {limit} vCPUs, and up to {at_once} are wanted at once: ask for more in Service "
+            f"{title} leaves {free} of {limit} vCPUs, and up to {at_once} are wanted at once: ask for more in Service "
             "Quotas, or run fewer at once (parallel)"
         )
 

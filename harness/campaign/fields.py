@@ -1,4 +1,4 @@
-"""What may stand behind a campaign's keys? A pydantic type for each kind of value, with its pattern and its length."""
+"""Define a pydantic type for each kind of value in a campaign file, with its pattern and its length."""
 
 import re
 from typing import Annotated, Any
@@ -14,7 +14,7 @@ _DURATION = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,6})?) ?(ms|s|m|h|d)")
 
 
 def duration_s(value: object) -> float:
-    """Seconds in "500ms", "60s", "5m", "2h" or "1d". Raises ValueError, also on zero and on a number without unit."""
+    """Parse "500ms", "60s", "5m", "2h" or "1d" into seconds. Raises ValueError, also on zero or a missing unit."""
     match = _DURATION.fullmatch(value.strip()) if isinstance(value, str) else None
     seconds = float(match[1]) * _UNITS[match[2]] if match else 0.0
     if not seconds > 0:
@@ -29,7 +29,7 @@ def _strict_number(value: object) -> float:
 
 
 _MOST = 2.0**63
-"""No quantity of ours is so large; larger integers have no float."""
+"""Upper bound of all numbers. No quantity here is as large, and much larger integers do not fit a float."""
 
 
 def _without_password(value: str) -> str:
@@ -104,4 +104,4 @@ MEANINGS = {
     _SHA256: "64 hexadecimal digits in lower case",
     names.PATH: "a path or URL that does not begin with -, without {, } and white space at its ends",
 }
-"""What a pattern asks for, in words."""
+"""Description of each pattern, for messages."""

@@ -1,4 +1,4 @@
-"""What is required of a clock? Tables of limits per bench, and what a campaign changes in them."""
+"""Define the limits that a clock must meet: a table for each bench, and the changes by a campaign."""
 
 import difflib
 from collections.abc import Mapping
@@ -10,9 +10,9 @@ from harness.model.bench_traits import traits_of
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Requirement:
-    """One limit: `quantity`'s `statistic` must be `comparison` `value`. With fewer than `min_samples` it is not judged.
+    """A limit: `quantity`'s `statistic` must be `comparison` `value`. Not judged below `min_samples`.
 
-    `valid_for` says under which conditions the limit means what it says, `source` where the number comes from.
+    `valid_for`: the conditions under which the limit is valid. `source`: where the number comes from.
     """
 
     quantity: str
@@ -25,7 +25,7 @@ class Requirement:
     source: str
 
     def held_by(self, observed: float) -> bool:
-        """Whether a value is within the limit; the limit itself is within."""
+        """Whether a value is within the limit. A value equal to the limit is within."""
         return observed <= self.value if self.comparison == "<=" else observed >= self.value
 
 
@@ -39,7 +39,7 @@ STATISTICS: Mapping[str, tuple[str, ...]] = {
     "second_opinion_drift_ppb": ("max",),
     "convergence_s": ("max",),
 }
-"""The statistics that make sense for each quantity. `max` of a signed quantity is its largest size."""
+"""The statistics that make sense for each quantity. `max` of a signed quantity is its largest absolute value."""
 
 _UNITS = {"phc_read_success": "ratio", "second_opinion_drift_ppb": "ppb", "convergence_s": "s"}
 
@@ -100,7 +100,7 @@ LAB: tuple[Requirement, ...] = (
     _limit("second_opinion_drift_ppb", "max", 50_000, 8, _NTP + ", over a minute", _LAB + "3-15 ppm"),
     _limit("convergence_s", "max", 120, 1, "from chronyd's start", _LAB + "3-7 s"),
 )
-"""Seen in lab runs on two cores, from quiet to crowded with six guests: what is far outside is the clock's doing."""
+"""From lab runs on two cores, idle to six guests. The clock is at fault where values are far outside."""
 
 TABLES: Mapping[str, tuple[Requirement, ...]] = {"ec2": EC2, "lab": LAB}
 
@@ -108,25 +108,25 @@ TABLES: Mapping[str, tuple[Requirement, ...]] = {"ec2": EC2, "lab": LAB}
 def requirements(bench: str, overrides: Mapping[str, Mapping[str, float]] | None = None) -> tuple[Requirement, ...]:
     """The bench's table, changed by a campaign's `limits: {quantity: {statistic: value}}`.
 
-    What a campaign says about a quantity takes the place of all that the table says about it. Raises RequestError that
+    A campaign's limits for a quantity replace all limits of the table for this quantity. Raises RequestError that
     names every unknown quantity and statistic, with the nearest known one.
     """
-    table, wanted = TABLES[traits_of(bench).limits], overrides or {}
-    found = limit_mistakes(wanted)
-    if found:
-        raise RequestError("; ".join(found), next_step=f"quantities are {', '.join(STATISTICS)}")
-    kept = [limit for limit in table if limit.quantity not in wanted]
+    table, changes = TABLES[traits_of(bench).limits], overrides or {}
+    messages = limit_mistakes(changes)
+    if messages:
+        raise RequestError("; ".join(messages), next_step=f"quantities are {', '.join(STATISTICS)}")
+    unchanged = [limit for limit in table if limit.quantity not in changes]
     changed = [
         _changed(next(limit for limit in table if limit.quantity == quantity), statistic, value)
-        for quantity, limits in wanted.items()
+        for quantity, limits in changes.items()
         for statistic, value in limits.items()
     ]
     order = list(STATISTICS)
-    return tuple(sorted([*kept, *changed], key=lambda limit: order.index(limit.quantity)))
+    return tuple(sorted([*unchanged, *changed], key=lambda limit: order.index(limit.quantity)))
 
 
 def limit_mistakes(wanted: Mapping[str, Mapping[str, object]]) -> list[str]:
-    """Every quantity and statistic asked for that there is not, in words."""
+    """Describe every unknown quantity and statistic, one message for each."""
     return [mistake for quantity, limits in wanted.items() for mistake in _mistakes(quantity, limits)]
 
 
@@ -136,15 +136,15 @@ def _changed(limit: Requirement, statistic: str, value: float) -> Requirement:
 
 
 def _mistakes(quantity: str, limits: Mapping[str, object]) -> list[str]:
-    known = STATISTICS.get(quantity)
-    if known is None:
+    statistics = STATISTICS.get(quantity)
+    if statistics is None:
         return [f"unknown limit {quantity!r}{_nearest(quantity, tuple(STATISTICS))}"]
     if not limits:
-        return [f"limit {quantity} names no statistic: {', '.join(known)}"]
+        return [f"limit {quantity} names no statistic: {', '.join(statistics)}"]
     return [
-        f"unknown statistic {statistic!r} of {quantity}{_nearest(statistic, known)}: {', '.join(known)}"
+        f"unknown statistic {statistic!r} of {quantity}{_nearest(statistic, statistics)}: {', '.join(statistics)}"
         for statistic in limits
-        if statistic not in known
+        if statistic not in statistics
     ]
 
 

@@ -1,4 +1,4 @@
-"""What would a campaign do? Its hosts in the order given, their names, when they end, and what to mind beforehand."""
+"""Plan a campaign: its hosts in the order given, their names, the end of their leases, and warnings."""
 
 import datetime
 import difflib
@@ -16,7 +16,7 @@ from harness.untrusted.input_checks import MOST_MISTAKES
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlannedHost:
-    """One host to be: `name` is its type, with -2, -3, ... when the type was asked for more than once."""
+    """A planned host: `name` is its type, with -2, -3, ... when the type was requested more than once."""
 
     name: str
     instance_type: str
@@ -24,7 +24,7 @@ class PlannedHost:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """All that a run needs to know before its first effect. Pure data: the same request gives the same plan."""
+    """All data that a run needs before its first effect. The same request at the same time gives the same plan."""
 
     campaign: Campaign
     hosts: tuple[PlannedHost, ...]
@@ -35,8 +35,7 @@ class Plan:
 
 
 MOST_TYPES_UNWARNED = 3
-"""More cloud types than these at once are worth a word beforehand."""
-
+"""A plan that runs more cloud types at once than this gets a warning."""
 
 _EC2_TYPE = re.compile(r"[a-z][a-z0-9-]{0,30}\.(nano|micro|small|medium|large|[0-9]{0,3}xlarge|metal[a-z0-9-]{0,12})")
 """The form of EC2's instance types: family, dot, size."""
@@ -45,16 +44,16 @@ _EC2_TYPE = re.compile(r"[a-z][a-z0-9-]{0,30}\.(nano|micro|small|medium|large|[0
 def make_plan(
     campaign: Campaign, types: Mapping[str, object], *, now: datetime.datetime, parallel: int | None = None
 ) -> Plan:
-    """Lay out a campaign over the types that its bench has; `parallel` is the bench's own limit.
+    """Plan a campaign with the types that its bench has; `parallel` is the bench's own limit.
 
-    Raises RequestError that names unknown types, the first of many, with their nearest known names.
+    Raises RequestError that names the first unknown types, each with the nearest known names.
     """
     unknown = [name for name in dict.fromkeys(campaign.instance_types) if name not in types]
     if unknown:
-        told = [_unknown(name, list(types), campaign.bench) for name in unknown[:MOST_MISTAKES]]
-        more = [f"and {len(unknown) - len(told)} more"] if len(unknown) > len(told) else []
+        messages = [_unknown(name, list(types), campaign.bench) for name in unknown[:MOST_MISTAKES]]
+        more = [f"and {len(unknown) - len(messages)} more"] if len(unknown) > len(messages) else []
         raise RequestError(
-            "; ".join([*told, *more]),
+            "; ".join([*messages, *more]),
             next_step=f"there are {len(types)} types on bench {campaign.bench}" + _listed(list(types)),
         )
     hosts = _hosts(campaign.instance_types)
@@ -71,45 +70,45 @@ def make_plan(
 
 
 def _hosts(instance_types: Sequence[str]) -> tuple[PlannedHost, ...]:
-    """One host per type asked for, in that order; no two of one name, even when a type is called `x-2`."""
-    taken = set(instance_types)
-    asked: Counter[str] = Counter()
+    """Name one host per requested type, in that order. Names are unique, even when a type is called `x-2`."""
+    used_names = set(instance_types)
+    requests: Counter[str] = Counter()
     hosts: list[PlannedHost] = []
-    for one in instance_types:
-        asked[one] += 1
-        name = one
-        while asked[one] > 1 and name in taken:
-            name = f"{one}-{asked[one]}"
-            asked[one] += name in taken
-        taken.add(name)
-        hosts.append(PlannedHost(name=name, instance_type=one))
+    for instance_type in instance_types:
+        requests[instance_type] += 1
+        name = instance_type
+        while requests[instance_type] > 1 and name in used_names:
+            name = f"{instance_type}-{requests[instance_type]}"
+            requests[instance_type] += name in used_names
+        used_names.add(name)
+        hosts.append(PlannedHost(name=name, instance_type=instance_type))
     return tuple(hosts)
 
 
 def host_s(campaign: Campaign) -> float:
-    """Roughly how long one host is needed."""
+    """Estimate how long one host is needed, in seconds."""
     measured = 0.0 if campaign.depth is Depth.QUICK else campaign.measure_duration_s
-    once = traits_of(campaign.bench).overhead_s + measured
-    return once * 2 if campaign.depth is Depth.FULL else once
+    pass_s = traits_of(campaign.bench).overhead_s + measured
+    return pass_s * 2 if campaign.depth is Depth.FULL else pass_s
 
 
 def _warnings(campaign: Campaign, at_once: int, seconds: float) -> tuple[str, ...]:
-    found: list[str] = []
+    warnings: list[str] = []
     types = min(len(set(campaign.instance_types)), at_once)
     if traits_of(campaign.bench).cloud and types > MOST_TYPES_UNWARNED:
-        found.append(
+        warnings.append(
             f"{types} cloud types run at once, and each costs until it is released; "
             f"parallel: {MOST_TYPES_UNWARNED} has fewer at a time"
         )
     samples = int(campaign.measure_duration_s / campaign.measure_interval_s)
     few = [limit for limit in campaign.requirements if limit.quantity == "offset_ns" and samples < limit.min_samples]
     if few and campaign.depth is not Depth.QUICK:
-        found.append(f"{samples} samples are fewer than the {few[0].min_samples} that limits need: no host can pass")
+        warnings.append(f"{samples} samples are fewer than the {few[0].min_samples} that limits need: no host can pass")
     if seconds > campaign.lease_s:
-        found.append(f"the run may take {seconds:.0f} s, longer than its lease of {campaign.lease_s:.0f} s")
+        warnings.append(f"the run may take {seconds:.0f} s, longer than its lease of {campaign.lease_s:.0f} s")
     if campaign.keep is Keep.SUPPORTED:
-        found.append("hosts that pass are kept and cost until they are released or their lease ends")
-    return tuple(found)
+        warnings.append("hosts that pass are kept and cost until they are released or their lease ends")
+    return tuple(warnings)
 
 
 def _unknown(name: str, known: Sequence[str], bench: str) -> str:

@@ -1,6 +1,6 @@
-"""How is YAML that people wrote read? As plain data of bounded size, without aliases, and no key stands twice.
+"""Load YAML that people wrote as plain data of bounded size. Aliases and duplicate keys are refused.
 
-An alias lets a few lines stand for gigabytes, and a key that stands twice hides one of its two values.
+With aliases a few lines can stand for gigabytes; a duplicate key hides one of its two values.
 """
 
 from typing import Any
@@ -15,7 +15,7 @@ _NOT_YAML = (yaml.YAMLError, ValueError, KeyError, TypeError, AttributeError, In
 
 
 def load(text: str, *, where: str, helps: str) -> Any:
-    """The data in a text. Raises RequestError, with line and column where there is one; `helps` is the next step."""
+    """Load the data of a text. Raises RequestError, with line and column where known; `helps` is its next step."""
     if len(text.encode(errors="replace")) > MOST_BYTES:
         raise RequestError(f"{where}: more than {MOST_BYTES} bytes are no campaign", next_step=helps)
     try:
@@ -26,12 +26,12 @@ def load(text: str, *, where: str, helps: str) -> Any:
             next_step="look at that place and the line before it: brackets, quotes, `key: value` with a space",
         ) from error
     except _NOT_YAML as error:
-        words = f"{where}: not YAML: {type(error).__name__} {error}"
-        raise RequestError(words[:500], next_step=helps) from error
+        message = f"{where}: not YAML: {type(error).__name__} {error}"
+        raise RequestError(message[:500], next_step=helps) from error
 
 
 class _Strict(yaml.SafeLoader):
-    """What the safe loader takes, without what makes its result larger than its text, or unlike what it looks like."""
+    """A safe loader that also refuses aliases, duplicate keys, deep nesting and long texts."""
 
     depth = 0
 

@@ -1,4 +1,4 @@
-"""The words that all parts speak in: frozen data and enums, nothing else.
+"""Shared data types of all parts: frozen dataclasses and enums, nothing else.
 
 Absent is None and means "not observed"; it never stands for 0, "no" or a pass. Times are integers of nanoseconds
 (`_ns`) or floats of seconds (`_s`) as the name says.

@@ -1,4 +1,4 @@
-"""What a cloud says of its instance types and of what an account may run of them: what tables and plans are made of."""
+"""Data about a cloud's instance types, quotas, images and prices, from which tables and plans are made."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ from typing import Literal
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TypeInfo:
-    """One instance type of one Region. `phc` is the API's claim: None where it says nothing, which is not "no"."""
+    """An instance type of a Region. `phc` is the API's claim: None where the API makes no claim."""
 
     name: str
     family: str
@@ -17,7 +17,7 @@ class TypeInfo:
     memory_mib: int
     phc: bool | None
     ena: str  # "required", "supported", "unsupported"
-    zones: tuple[str, ...]  # those that offer it
+    zones: tuple[str, ...]  # zones that offer the type
     price_per_hour_usd: float | None
     bare_metal: bool
     current_generation: bool
@@ -25,18 +25,18 @@ class TypeInfo:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Quota:
-    """How many vCPUs of a kind an account may run at once, and how many it runs. None is unknown, for `why_unknown`."""
+    """The vCPUs of a kind that an account may run at once, and those in use. None: unknown, for `why_unknown`."""
 
     code: str
     name: str
-    families: frozenset[str]  # of the types asked about that count against it
+    families: frozenset[str]  # the requested families that count against this quota
     limit_vcpus: int | None
     used_vcpus: int | None
     why_unknown: str = ""
 
     @property
     def left_vcpus(self) -> int | None:
-        """What may still be started; None as soon as one of both is unknown."""
+        """The vCPUs that may still be started; None when the limit or the usage is unknown."""
         if self.limit_vcpus is None or self.used_vcpus is None:
             return None
         return max(self.limit_vcpus - self.used_vcpus, 0)
@@ -44,37 +44,37 @@ class Quota:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BakedImage:
-    """An image that we made of a host's disk. Campaigns call it `baked:NAME`, once a host made from it has passed."""
+    """An image made from a host's disk. Its campaign name is `baked:NAME`, once a host made from it has passed."""
 
     ident: str
     name: str
     architecture: str  # "x86_64" or "arm64"
-    user: str  # who logs in
-    base: str  # the image that its host was made from
+    user: str  # login user
+    base: str  # the image of the host whose disk was copied
     driver: str  # "distribution", or the release or archive that was installed
-    run: str  # that of the host whose disk it is
-    proof: str | None  # the run in which a host made from it passed; None for one that nothing proves
+    run: str  # run of the host whose disk was copied
+    proof: str | None  # run in which a host made from the image passed; None: not proven
     created: str  # UTC, ISO 8601
     state: str  # pending, available, failed, ...
     snapshots: tuple[str, ...]
-    signed: bool = False  # by our key, with all that its tags tell: whoever may tag can write the tags of any image
+    signed: bool = False  # id and tags are signed with our key: without it tags prove nothing
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CloudOptions:
-    """What a campaign wants of the hosts that it makes in a cloud, beside their types."""
+    """Options of a campaign for its hosts in a cloud, besides their types."""
 
-    region: str | None = None  # None: as the environment has it
+    region: str | None = None  # None: the Region of the environment
     image: str = "al2023"
-    user: str | None = None  # None: whom the image is made for
+    user: str | None = None  # None: the image's own user
     placement: str = "auto"
-    zones: tuple[str, ...] = ()  # in this order; none: all that offer the type
-    subnet: str | None = None  # None: the default one of each zone
+    zones: tuple[str, ...] = ()  # in this order; empty: all zones that offer the type
+    subnet: str | None = None  # None: each zone's default subnet
     access: Literal["ssh", "ssm"] = "ssh"
-    controller_cidr: str | None = None  # None: the address by which the internet knows us
+    controller_cidr: str | None = None  # None: the public address of this machine
     instance_profile: str | None = None
     market: Literal["on-demand", "spot"] = "on-demand"
-    other_sizes: bool = False  # of the same family, where there is no room for the one that was asked for
+    other_sizes: bool = False  # of the same family, where the requested size has no capacity
     volume_gib: int = 12
     owner: str | None = None
     lease_s: float = 7200.0
@@ -82,9 +82,9 @@ class CloudOptions:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PriceTerms:
-    """What a campaign's hosts are made from and cost, as is known once it is prepared, and how long one may last."""
+    """Images and prices of a campaign's hosts, known after preparation, and the longest life of a host."""
 
     images: tuple[str, ...]
     placement: str
-    usd_per_hour: Mapping[str, float]  # by type; one that is not in it has no price that is known
+    usd_per_hour: Mapping[str, float]  # by type; a type without an entry has no known price
     lasts_s: float

@@ -1,7 +1,7 @@
-"""Where does EC2 give a precision clock outside a precision-time placement group?
+"""Tell where EC2 gives a precision clock outside a precision-time placement group.
 
 Since 2026-06-30 most Regions give an instance its PTP hardware clock (PHC) only inside a placement group of strategy
-`precision-time` (PTPG). The Regions and families below had the clock before that and give it outside of one too
+`precision-time` (PTPG). The Regions and families below had the clock before that and still give it outside such a group
 (EC2 User Guide, "Precision clock and time synchronization on your EC2 instance").
 """
 

@@ -30,7 +30,7 @@ class RungName(StrEnum):
 
 
 class RungStatus(StrEnum):
-    """What is known about a rung."""
+    """The state of knowledge about a rung."""
 
     PROVEN = "proven"
     FAILED = "failed"
@@ -41,7 +41,7 @@ class RungStatus(StrEnum):
 
 
 class Reason(StrEnum):
-    """Why a verdict is what it is."""
+    """The reason for a verdict."""
 
     SYNCHRONISED = "synchronised"
     NOT_OFFERED = "not_offered"
@@ -66,7 +66,7 @@ class Reason(StrEnum):
 
 
 class Stage(StrEnum):
-    """One host's way, in order. Only a host whose disk becomes an image is baked."""
+    """The stages of one host, in order. BAKE applies only to a host whose disk becomes an image."""
 
     PROVISION = "provision"
     REACH = "reach"
@@ -79,7 +79,7 @@ class Stage(StrEnum):
 
 
 class HostState(StrEnum):
-    """What became of a host after its verdict. FAILED: its release failed, something may still run."""
+    """State of a host after its verdict. FAILED: its release failed, and resources may still run."""
 
     RELEASED = "released"
     KEPT = "kept"
@@ -87,7 +87,7 @@ class HostState(StrEnum):
 
 
 class Depth(StrEnum):
-    """How far a host is taken: quick stops after chrony follows, full reboots and does it all again."""
+    """Extent of a qualification: QUICK stops after `chrony_follows`; FULL reboots and repeats all stages."""
 
     QUICK = "quick"
     STANDARD = "standard"
@@ -95,4 +95,4 @@ class Depth(StrEnum):
 
 
 DEFAULT_CLOCK_NAMES = ("ena-ptp-*",)
-"""Patterns of the clock names that count, where a campaign names no other."""
+"""Default patterns of the names of PTP clocks that count."""

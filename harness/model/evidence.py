@@ -1,4 +1,4 @@
-"""All that is known about one host, the rungs that it proves, and the verdict."""
+"""The evidence about one host, the rungs of the ladder, and the verdict."""
 
 from dataclasses import dataclass
 
@@ -8,7 +8,7 @@ from harness.model.observed import Facts, Sample, Unparsed
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Offer:
-    """Whether the type can be had where it was asked for."""
+    """Whether the type is available in the requested place."""
 
     available: bool
     where: str
@@ -16,7 +16,7 @@ class Offer:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Claim:
-    """What an API claims about the type's clock, and when it was asked."""
+    """The claim of an API about the type's clock, and the date of the query."""
 
     phc_supported: bool
     source: str
@@ -25,7 +25,7 @@ class Claim:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Launch:
-    """How provisioning ended. `failure` is None when a host runs, else CAPACITY, QUOTA, LAUNCH_FAILED, NOT_OFFERED."""
+    """Result of provisioning. `failure`: None for a running host, else CAPACITY, QUOTA, LAUNCH_FAILED, NOT_OFFERED."""
 
     failure: Reason | None
     detail: str
@@ -33,7 +33,7 @@ class Launch:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reach:
-    """How SSH with the pinned host key ended."""
+    """The result of SSH with the pinned host key."""
 
     reached: bool
     tries: int
@@ -42,7 +42,7 @@ class Reach:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Placement:
-    """Whether the host stands where the precision service is given; None where nobody can know."""
+    """Whether the host is placed where the precision service is provided; `precise` is None where this is unknown."""
 
     precise: bool | None
     detail: str
@@ -50,7 +50,7 @@ class Placement:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Evidence:
-    """All that is known about one host. Every part may be absent; absence never counts in a clock's favour."""
+    """All evidence about one host. Every part may be absent; absence never counts in favour of a clock."""
 
     offer: Offer | None = None
     claim: Claim | None = None
@@ -63,15 +63,15 @@ class Evidence:
     final_facts: Facts | None = None  # collected after the last sample
     rebooted: "Evidence | None" = None
     unparsed: tuple[Unparsed, ...] = ()
-    lost: str | None = None  # it answered, and then no more: when and how, in one sentence
-    trouble: str | None = None  # a stage that could not be carried out, in one sentence
-    read_only_files: bool = False  # ... since the host's files cannot be changed
+    lost: str | None = None  # when and how a reachable host stopped answering, in one sentence
+    trouble: str | None = None  # why a stage could not be carried out, in one sentence
+    read_only_files: bool = False  # the trouble: the host's files cannot be changed
     interrupted: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rung:
-    """One rung of the ladder for one host, and the evidence in one sentence."""
+    """A rung of the ladder for one host, and the evidence in one sentence."""
 
     name: RungName
     status: RungStatus
@@ -81,7 +81,7 @@ class Rung:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finding:
-    """One measured quantity against one limit: enough to rebuild the report's sentence from the record alone."""
+    """A measured quantity against a limit: enough to rebuild the report's sentence from the record alone."""
 
     quantity: str
     statistic: str
@@ -93,12 +93,12 @@ class Finding:
     samples: int
     held: bool | None  # None: not enough samples, or not observed
     min_samples: int = 1
-    note: str = ""  # how it was seen, or why not
+    note: str = ""  # how the value was observed, or why not
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verdict:
-    """The first rung that is not proven, and what was seen."""
+    """The outcome for one host, with its reason, the rungs and the findings."""
 
     outcome: Outcome
     reason: Reason

@@ -1,4 +1,4 @@
-"""Which images have a name, where does EC2 say which one is the newest of each, and who logs in to it?"""
+"""Map image aliases to the public SSM parameters that hold the newest image id, and to login users."""
 
 import re
 from collections.abc import Mapping
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImageAlias:
-    """A name's public SSM parameter per architecture, and who logs in."""
+    """The public SSM parameter of an alias per architecture, and the login user."""
 
     parameters: Mapping[str, str]
     user: str
@@ -26,8 +26,8 @@ NAMED: Mapping[str, ImageAlias] = {
     "ubuntu-22.04": _named(_UBUNTU.format("22.04", "gp2"), "amd64", "ubuntu"),
     "ubuntu-24.04": _named(_UBUNTU.format("24.04", "gp3"), "amd64", "ubuntu"),
 }
-"""Canonical publishes gp3 images from 23.10 on. The volume is gp3 either way: the stack says so."""
+"""Canonical publishes gp3 images from 23.10 on. The stack sets the volume to gp3 in both cases."""
 
 BAKED_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
 BAKED = re.compile(rf"baked:({BAKED_NAME.pattern})(?:@([a-z0-9]+))?")
-"""Images of our own: the newest of that name which is proven, or what a run made of its host."""
+"""Images baked by this harness: the newest proven image of a name, or (with @RUN) the image made by a run."""

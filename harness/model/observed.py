@@ -1,4 +1,4 @@
-"""What a tool on a host said, and what we read in it."""
+"""Captured output of tools on a host, and the data parsed from it."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ from enum import StrEnum
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Capture:
-    """One command or file read on a host, in its own words. `rc` is None when it could not be started."""
+    """Unchanged output of a command or text of a file on a host. `rc` is None when the command could not be started."""
 
     command: str
     rc: int | None
@@ -20,17 +20,17 @@ Captures = Mapping[str, Capture]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Unparsed:
-    """A line that no probe understood: it makes what it would have shown "not observed"."""
+    """A line that no probe understood. The facts that the line would have shown are "not observed"."""
 
     where: str
     line_number: int
     line: str
     expected: str
-    more: int = 0  # lines of the same file that were not understood either, and are not kept
+    more: int = 0  # number of further lines of the same file that were not understood and are not stored
 
 
 class DriverWord(StrEnum):
-    """What the ENA driver itself says about the clock feature (kernel log at debug level, devlink's refusal)."""
+    """The report of the ENA driver itself about the clock feature (kernel log at debug level, devlink's refusal)."""
 
     ACTIVE = "active"
     NOT_SUPPORTED_BY_DEVICE = "not_supported_by_device"
@@ -39,7 +39,7 @@ class DriverWord(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Driver:
-    """The network driver of one ENA device and what it can do about a clock."""
+    """The network driver of one ENA device, and its support for a clock."""
 
     pci: str
     interface: str | None
@@ -53,7 +53,7 @@ class Driver:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Clock:
-    """One /dev/ptpN."""
+    """A PTP clock, /dev/ptpN."""
 
     device: str  # "ptp0"
     name: str  # clock_name, "ena-ptp-05"
@@ -98,7 +98,7 @@ class ChronySource:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PhcRead:
-    """One reading by PTP_SYS_OFFSET_EXTENDED: system clock before, PHC, system clock after."""
+    """A reading by PTP_SYS_OFFSET_EXTENDED: system clock before, PHC, system clock after."""
 
     before_ns: int
     phc_ns: int
@@ -107,7 +107,7 @@ class PhcRead:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PhcCounters:
-    """The driver's own statistics since it last started (ethtool -S or debugfs phc_stats). None: not in this driver."""
+    """The driver's statistics since its last start (ethtool -S or debugfs phc_stats). None: not in this driver."""
 
     cnt: int
     exp: int
@@ -119,7 +119,7 @@ class PhcCounters:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sample:
-    """What was seen in one second. A part that could not be read or parsed is None."""
+    """The observations of one second. A part that could not be read or parsed is None."""
 
     seq: int
     mono_ns: int
@@ -134,19 +134,19 @@ class Sample:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Facts:
-    """What one collection showed. None: not observed. An empty `clocks` is evidence: /sys/class/ptp was empty."""
+    """Facts from one collection. None: not observed. An empty `clocks` is evidence: /sys/class/ptp was empty."""
 
     kernel: str | None
     os: str | None
     kernel_has_ptp: bool | None
     drivers: tuple[Driver, ...] | None
     clocks: tuple[Clock, ...] | None
-    phc_link: str | None  # what /dev/ptp_ena points to, "ptp0"
+    phc_link: str | None  # target of /dev/ptp_ena, "ptp0"
     driver_word: DriverWord | None
     driver_word_text: str | None
-    remedy: str | None  # what the ena_driver role says would help
+    remedy: str | None  # remedy proposed by the role ena_driver
     error_bound_published: bool | None
-    counters_published: bool | None  # False: looked for in ethtool -S and debugfs, and in neither
+    counters_published: bool | None  # False: neither in ethtool -S nor in debugfs
     reads: tuple[PhcRead, ...] | None  # one burst of 10
     read_errors: int | None
     chrony_version: str | None
@@ -155,11 +155,11 @@ class Facts:
     chronyd_runs: bool | None
     competitors: tuple[str, ...] | None  # running daemons that also steer the clock
     interference: bool | None
-    converged: bool | None  # how the role's wait ended; None: it did not wait
+    converged: bool | None  # result of the role's wait; None: no wait
     converged_after_s: float | None  # since the last of chronyd's starts
-    chronyd_starts: int | None  # by the role: 2 where at first it dropped nearly all of the clock's readings
-    why_not_converged: str | None  # where chronyd could not even try
+    chronyd_starts: int | None  # by the role: 2 where chronyd first dropped nearly all of the clock's readings
+    why_not_converged: str | None  # reason, where chronyd could not try
     ntp_stratum: int | None
-    ntp_offset_ns: int | None  # how far our clock is ahead of NTP, by one question
+    ntp_offset_ns: int | None  # how far the system clock is ahead of NTP, by one query
     hardware_timestamping: bool | None  # transmit, receive and raw clock: ptp4l can run
     boot_id: str | None

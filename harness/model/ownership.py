@@ -1,7 +1,7 @@
-"""May a resource be ended? Only one that is proven to be ours, and that its run does not need any more.
+"""Decide whether a resource may be ended: it must be proven to be ours, and its run must not need it any more.
 
-A tag proves nothing: whoever may write tags can write or copy any of them onto anybody's machine. A resource of a cloud
-is proven by what only its maker could choose and nobody can change afterwards:
+A tag proves nothing: anyone with the right to tag can write any tag onto any machine. A cloud resource is proven to be
+ours by data that only its creator could choose and that nobody can change afterwards:
 
 - the name that it was made with (of an instance: the name of its key pair), signed for its token and its lease;
 - a signature of its id and of all its tags of ours, for images and snapshots, which is written once the id is known;
@@ -23,14 +23,14 @@ from types import MappingProxyType
 from harness.model import Resource, Token
 
 TAGS = "ptp-harness:"
-"""What each tag of ours begins with."""
+"""Prefix of all tags of this harness."""
 
 TOKEN, EXPIRES, SIGNATURE = f"{TAGS}token", f"{TAGS}expires", f"{TAGS}signature"
 _DIGITS = 24
 
 
 class Signer:
-    """Signs what we make, with the secret key of a state directory or of a team. Without a key nothing is proven."""
+    """Signs created resources with the secret key of a state directory or a team. Without a key nothing is proven."""
 
     def __init__(self, key: bytes | None) -> None:
         self._key = key or None
@@ -62,12 +62,12 @@ class Signer:
 
 
 NOBODY = Signer(None)
-"""Proves nothing."""
+"""A signer without a key, which proves nothing."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DescribedResource:
-    """A resource as a cloud describes it. `given_name`: what its maker called it, where nobody can change that."""
+    """A resource as a cloud describes it. `given_name`: the name set at creation, where it cannot be changed."""
 
     kind: str
     ident: str
@@ -96,7 +96,7 @@ def why_not_ours(
 
 
 class RunState(StrEnum):
-    """What is known of the run, or the process, that a resource's token names."""
+    """State of the run, or of the process, that a resource's token names."""
 
     RELEASED = "its owner ends it"
     ALIVE = "its run is under way"
@@ -110,16 +110,16 @@ class RunState(StrEnum):
 
 
 class Removal(StrEnum):
-    """What becomes of a resource."""
+    """The decision about a resource."""
 
     END = "end"
-    IN_USE = "in use"  # left alone, and not worth a word
-    LEAVE = "leave"  # left alone, and told
+    IN_USE = "in use"  # left alone, not reported
+    LEAVE = "leave"  # left alone, reported
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RemovalDecision:
-    """What becomes of a resource, and why."""
+    """The decision about a resource, and its reason."""
 
     removal: Removal
     why: str
@@ -131,8 +131,8 @@ _NEEDED = (RunState.ALIVE, RunState.KEPT, RunState.BY_HAND, RunState.KEEPER_ALIV
 def decide_removal(resource: Resource, run: RunState, *, now: datetime.datetime) -> RemovalDecision:
     """Whether a resource may be ended. Every removal by `sweep`, by a release and of images is decided here.
 
-    What is not proven to be ours is never ended. Where its run is in no ledger here and its lease goes on, it is most
-    likely a host of somebody else, and not told.
+    A resource that is not proven to be ours is never ended. Where its run is in no ledger here and its lease goes on,
+    the resource is most likely a host of another person, and is not reported.
     """
     if resource.unproven is not None:
         theirs = run is RunState.UNKNOWN and _is_token(resource.token) and _leased(resource.expires, now)

@@ -1,4 +1,4 @@
-"""Hosts, what names them, and the records that they and their runs leave behind."""
+"""Tokens, resources, machines, and the records of hosts and runs."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -33,13 +33,13 @@ class Token:
 
     @property
     def slug(self) -> str:
-        """The same as a file name."""
+        """The token as a file name."""
         return f"{self.run}-{self.host}-{self.attempt}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Resource:
-    """Something that exists because of us and costs something: a machine, a process, a disk overlay."""
+    """Something that the harness created and that costs something: a machine, a process, a disk overlay."""
 
     token: str
     kind: str
@@ -51,7 +51,7 @@ class Resource:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Machine:
-    """A host that runs and how to speak to it. `known_host` are the lines of known_hosts(5) with its pinned keys."""
+    """A running host and how to connect to it. `known_host` holds the lines of known_hosts(5) with its pinned keys."""
 
     token: Token
     instance_type: str
@@ -77,7 +77,7 @@ class Machine:
     detail: str = ""
 
     def cost_usd(self, seconds: float) -> float | None:
-        """By the time since it was asked for, which is a little more than what is billed; a minute at least is."""
+        """Cost of `seconds` since the request, slightly more than what is billed; at least a minute counts."""
         if self.usd_per_hour is None:
             return None
         return round(self.usd_per_hour * max(seconds, LEAST_BILLED_S) / 3600, 4)
@@ -85,7 +85,7 @@ class Machine:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HostRecord:
-    """One host of a run, ended: its verdict, what was seen, how long each stage took (seconds), what became of it."""
+    """The final record of one host: verdict, facts, duration of each stage in seconds, and state."""
 
     name: str
     instance_type: str
@@ -104,7 +104,7 @@ class HostRecord:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunRecord:
-    """A run, ended: its hosts in the order in which they were asked for, and whatever could not be removed."""
+    """The final record of a run: its hosts in the requested order, and the resources that could not be removed."""
 
     run: str
     bench: str
@@ -118,7 +118,7 @@ class RunRecord:
 
     @property
     def cost_usd(self) -> float | None:
-        """Of all hosts that came to run; None as soon as the price of one is not known."""
+        """Cost of all hosts that ran; None when the cost of any of them is unknown."""
         costs = [host.cost_usd for host in self.hosts if host.address is not None]
         known = [cost for cost in costs if cost is not None]
         return sum(known) if known and len(known) == len(costs) else None

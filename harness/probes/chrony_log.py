@@ -1,4 +1,4 @@
-"""What did chronyd log, which version is it, and how did the role's wait for it end?"""
+"""Parse chronyd's log and version, and the role's record of its wait for chronyd."""
 
 import re
 from dataclasses import dataclass
@@ -16,10 +16,10 @@ def interference(text: str) -> bool:
 
     A log is free text: every other line is ignored.
     """
-    seen = False
+    interfered = False
     for line in text.splitlines():
-        seen = _INTERFERENCE in line or (seen and not _STARTED.search(line))
-    return seen
+        interfered = _INTERFERENCE in line or (interfered and not _STARTED.search(line))
+    return interfered
 
 
 def version(text: str, where: str) -> str:
@@ -32,10 +32,10 @@ def version(text: str, where: str) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Convergence:
-    """How `chronyc waitsync` ended, in which boot: `after_s` is None when chronyd did not converge in time.
+    """The result of `chronyc waitsync`, and its boot: `after_s` is None when chronyd did not converge in time.
 
-    `after_s` counts from the last of chronyd's `starts`: the role starts it again where it drops the clock's readings.
-    `why` is told where chronyd could not even try.
+    `after_s` counts from the last of chronyd's `starts`: the role restarts chronyd where it drops the clock's readings.
+    `why`: the reason where chronyd could not try.
     """
 
     boot_id: str | None

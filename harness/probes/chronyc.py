@@ -1,4 +1,4 @@
-"""What does chronyd say of its clock and sources? The CSV of `chronyc -c`, with its four conventions of sign.
+"""Parse the CSV of `chronyc -c`, which has four conventions of sign.
 
 Lines are told apart by their number of fields: tracking 14, sources 10, sourcestats 8, ntpdata 34 (chrony 4.3) or
 more (38 since 4.4).
@@ -58,7 +58,7 @@ class NtpData:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Chronyc:
-    """All that one `chronyc -c -m ...` printed; what was not asked for is None or empty."""
+    """All that one `chronyc -c -m ...` printed; reports that were not requested are None or empty."""
 
     tracking: Tracking | None = None
     sources: tuple[ChronySource, ...] = ()
@@ -77,14 +77,14 @@ def parse(text: str, where: str) -> Chronyc:
         if fields == [""]:
             continue
         match _read(fields):
-            case Tracking() as one:
-                tracking = one
-            case ChronySource() as one:
-                sources.append(one)
-            case SourceStatistics() as one:
-                statistics.append(one)
-            case NtpData() as one:
-                ntpdata.append(one)
+            case Tracking() as report:
+                tracking = report
+            case ChronySource() as report:
+                sources.append(report)
+            case SourceStatistics() as report:
+                statistics.append(report)
+            case NtpData() as report:
+                ntpdata.append(report)
             case None:
                 raise ParseError(where, number, line, _EXPECTED)
     return Chronyc(tracking=tracking, sources=tuple(sources), statistics=tuple(statistics), ntpdata=tuple(ntpdata))

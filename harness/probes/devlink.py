@@ -1,4 +1,4 @@
-"""Which devices does devlink know, and is their PHC on? `devlink dev; devlink dev param show; devlink dev info`."""
+"""Parse the devices of devlink and whether their PHC is on: `devlink dev; devlink dev param show; devlink dev info`."""
 
 import re
 from collections.abc import Mapping
@@ -17,22 +17,22 @@ def parse(text: str, where: str) -> Mapping[str, bool | None]:
     """PCI address (or other handle) -> whether `enable_phc` is true; None for a device that lists no such parameter.
 
     Ignored: other parameters and what `devlink dev info` adds, always indented. Raises ParseError on any other line.
-    The value is the one of mode `driverinit`, which takes effect with the next reload.
+    The value is that of mode `driverinit`, which takes effect with the next reload.
     """
-    found: dict[str, bool | None] = {}
+    values: dict[str, bool | None] = {}
     handle = parameter = ""
     for number, line in enumerate(text.split("\n"), 1):
         stripped = line.rstrip()
         if device := _DEVICE.fullmatch(stripped):
             handle, parameter = device[1].removeprefix("pci/"), ""
-            found.setdefault(handle, None)
+            values.setdefault(handle, None)
         elif name := _NAME.fullmatch(stripped):
             parameter = name[1]
         elif value := _VALUE.fullmatch(stripped):
-            _keep(found, handle, parameter, value, (where, number, line))
+            _keep(values, handle, parameter, value, (where, number, line))
         elif stripped and not (handle and _DETAIL.fullmatch(stripped)):
             raise ParseError(where, number, line, "a line of devlink dev, dev param show or dev info")
-    return found
+    return values
 
 
 def _keep(

@@ -1,4 +1,4 @@
-"""What did the role ena_driver do, and what did the driver answer? Its record `ena_driver.json`."""
+"""Parse `ena_driver.json`: the actions of the role ena_driver, and the answer of the driver."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -11,7 +11,7 @@ from harness.probes.reading import json_object
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DriverRecord:
-    """`word` and `text` are the driver's last sentence about its clock, in answer to what was tried."""
+    """`word` and `text` are the driver's last sentence about its clock, after the role's attempts."""
 
     decision: str
     boot_id: str | None
@@ -37,12 +37,12 @@ def _read(record: dict[str, Any]) -> DriverRecord:
     if record["schema"] != 1 or record["decision"] not in DECISIONS:
         raise ValueError("unknown schema or decision")
     lines = [line for attempt in record["attempts"] for line in f"{attempt['out']}\n{attempt['err']}".splitlines()]
-    said = last_word([*lines, *(str(line) for line in record["kernel_log"])])
+    last = last_word([*lines, *(str(line) for line in record["kernel_log"])])
     return DriverRecord(
         decision=record["decision"],
         boot_id=_text(record.get("boot_id")),
-        word=said[0] if said else None,
-        text=said[1] if said else None,
+        word=last[0] if last else None,
+        text=last[1] if last else None,
         remedy=_text(record.get("remedy")),
     )
 

@@ -17,15 +17,15 @@ class ErrorBound:
 
 
 def parse(capture: Capture, where: str) -> ErrorBound | None:
-    """Read the file, or cat's words about it. None when nothing is known. Raises ParseError on other contents.
+    """Read the file, or cat's message about it. None when nothing is known. Raises ParseError on other contents.
 
     EBUSY: published, but the last reading of the clock failed. ENOENT: this driver does not publish it. Zero is what
     the driver says before the first reading and is passed on as it is (2.17.0g).
     """
-    words = f"{capture.out}\n{capture.err}"
-    if capture.rc == errno.ENOENT or "No such file or directory" in words:
+    message = f"{capture.out}\n{capture.err}"
+    if capture.rc == errno.ENOENT or "No such file or directory" in message:
         return ErrorBound(published=False, value_ns=None)
-    if capture.rc == errno.EBUSY or "Device or resource busy" in words:
+    if capture.rc == errno.EBUSY or "Device or resource busy" in message:
         return ErrorBound(published=True, value_ns=None)
     if capture.rc != 0:
         return None

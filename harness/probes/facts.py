@@ -1,4 +1,4 @@
-"""What does one collection on a host show? Captures in, facts out; whatever was not understood stays not observed."""
+"""Derive facts from the captures of one collection on a host. Text that was not understood gives no fact."""
 
 import errno
 import json
@@ -37,7 +37,7 @@ def read_facts(text: str, *, where: str) -> tuple[Facts, tuple[Unparsed, ...]]:
 
 
 def from_captures(captures: Captures, *, where: str) -> tuple[Facts, tuple[Unparsed, ...]]:
-    """The same from captures at hand."""
+    """Facts from captures in memory, and the lines that no probe understood."""
     notes = ParseNotes(where)
     return bounded(_facts(captures, notes)), notes.unparsed
 
@@ -103,9 +103,9 @@ def _facts(captures: Captures, notes: ParseNotes) -> Facts:
 
 
 def _class(captures: Captures) -> str | None:
-    """/sys/class/ptp; a kernel that has no such folder has no clocks."""
-    found = captures.get("ptp-class")
-    return "" if found is not None and found.rc == errno.ENOENT else output_of(captures, "ptp-class")
+    """The listing of /sys/class/ptp; empty where the kernel has no such folder, and so no clocks."""
+    capture = captures.get("ptp-class")
+    return "" if capture is not None and capture.rc == errno.ENOENT else output_of(captures, "ptp-class")
 
 
 def _same_boot(recorded: str | None, boot_id: str | None) -> bool:
@@ -115,7 +115,7 @@ def _same_boot(recorded: str | None, boot_id: str | None) -> bool:
 
 def _parts(captures: Captures, kind: str) -> dict[str, Capture]:
     """Captures of one kind by what follows the slash: `ethtool-i/eth1` -> eth1."""
-    return {name.partition("/")[2]: one for name, one in captures.items() if name.startswith(f"{kind}/")}
+    return {name.partition("/")[2]: capture for name, capture in captures.items() if name.startswith(f"{kind}/")}
 
 
 def _burst(text: str, where: str) -> phc_reads.PhcBurst | None:
@@ -179,37 +179,37 @@ def _devlink_has(switches: Mapping[str, bool | None] | None, address: str) -> bo
 
 
 def _error_bound_published(captures: Captures, notes: ParseNotes) -> bool | None:
-    """True when one ENA function publishes it; False when every one was looked at and none does."""
+    """True when an ENA function publishes an error bound; False when all were examined and none does."""
     bounds = [
-        notes.read(error_bound.parse, one, f"error-bound/{address}")
-        for address, one in _parts(captures, "error-bound").items()
+        notes.read(error_bound.parse, capture, f"error-bound/{address}")
+        for address, capture in _parts(captures, "error-bound").items()
     ]
     return _any([None if bound is None else bound.published for bound in bounds])
 
 
 def _counters_published(captures: Captures, notes: ParseNotes) -> bool | None:
-    """True when ethtool -S or debugfs has phc_* counters; False when both were looked at and neither has."""
-    seen: list[bool | None] = []
+    """True when ethtool -S or debugfs has phc_* counters; False when both were examined and neither has any."""
+    results: list[bool | None] = []
     for kind in ("ethtool-S", "phc-stats"):
         parts = _parts(captures, kind)
-        for part, one in parts.items():
-            counters = notes.read(phc_stats.parse, one.out if one.rc == 0 else None, f"{kind}/{part}")
-            absent = one.rc == errno.ENOENT or (one.rc == 0 and counters is None)
-            seen.append(True if counters else False if absent else None)
-        seen += [] if parts else [None]
-    return _any(seen)
+        for part, capture in parts.items():
+            counters = notes.read(phc_stats.parse, capture.out if capture.rc == 0 else None, f"{kind}/{part}")
+            absent = capture.rc == errno.ENOENT or (capture.rc == 0 and counters is None)
+            results.append(True if counters else False if absent else None)
+        results += [] if parts else [None]
+    return _any(results)
 
 
 def _hardware_timestamping(captures: Captures, notes: ParseNotes) -> bool | None:
-    seen = [
-        notes.read(ethtool.timestamping, one.out if one.rc == 0 else None, f"ethtool-T/{part}")
-        for part, one in _parts(captures, "ethtool-T").items()
+    results = [
+        notes.read(ethtool.timestamping, capture.out if capture.rc == 0 else None, f"ethtool-T/{part}")
+        for part, capture in _parts(captures, "ethtool-T").items()
     ]
-    return _any([None if one is None else one.full_hardware for one in seen])
+    return _any([None if result is None else result.full_hardware for result in results])
 
 
 def _any(seen: list[bool | None]) -> bool | None:
-    """True when one is, False when all are known not to be, None when nothing or not everything was seen."""
+    """True when any value is True, False when all values are False, else None; None for an empty list."""
     if True in seen:
         return True
     return None if not seen or None in seen else False

@@ -10,17 +10,17 @@ WORDS = {
     "PHC feature is not enabled by the kernel": DriverWord.NOT_ENABLED,
     "Device doesn't support PHC": DriverWord.NOT_SUPPORTED_BY_DEVICE,
 }
-"""The driver's sentences: the first three from ena_phc.c, at debug level; the last from ena_devlink.c, to who asked."""
+"""The driver's sentences: the first three from ena_phc.c, at debug level; the last from ena_devlink.c, to devlink."""
 
 
 def last_word(lines: Iterable[str]) -> tuple[DriverWord, str] | None:
-    """The last of the driver's sentences and the line that holds it; None when it said none.
+    """The last of the driver's sentences and the line that holds it; None when there is none.
 
     A kernel log is free text: every other line is ignored, none can be rejected.
     """
-    said: tuple[DriverWord, str] | None = None
+    last: tuple[DriverWord, str] | None = None
     for line in lines:
         for words, word in WORDS.items():
             if words in line:
-                said = (word, line.strip())
-    return said
+                last = (word, line.strip())
+    return last

@@ -25,7 +25,7 @@ _NOISE = re.compile(r"cat: .*: No such file or directory|\*=|Module +Size +Used 
 def parse(text: str, where: str) -> LoadedModule:
     """Read the version, `parameter=value` lines and lsmod's lines.
 
-    Ignored: the shell's words about files that an in-tree driver does not have. Raises ParseError on any other line.
+    Ignored: the shell's messages about files that an in-tree driver does not have. Raises ParseError on any other line.
     """
     version: str | None = None
     parameters: dict[str, str] = {}

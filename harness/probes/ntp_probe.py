@@ -1,4 +1,4 @@
-"""What did NTP servers answer to a single question?"""
+"""Parse the answers of NTP servers to a single query."""
 
 import re
 from dataclasses import dataclass
@@ -36,7 +36,7 @@ def parse(text: str, where: str) -> tuple[NtpAnswer, ...]:
 
 
 def best_offset_ns(answers: tuple[NtpAnswer, ...]) -> int | None:
-    """How far our clock is ahead of NTP by the fastest answer, None when there is none."""
+    """How far the system clock is ahead of NTP, by the fastest answer, None when there is none."""
     fastest = min(answers, key=lambda answer: answer.delay_ns, default=None)
     return -fastest.offset_ns if fastest is not None else None
 

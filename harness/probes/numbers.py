@@ -1,4 +1,4 @@
-"""Which number does a piece of tool output hold? Exact, in ASCII, and bounded; anything else is None."""
+"""Parse numbers in the output of tools: exact, in ASCII, and bounded; anything else is None."""
 
 import re
 

@@ -1,4 +1,4 @@
-"""What did a burst of readings by PTP_SYS_OFFSET_EXTENDED give?"""
+"""Parse a burst of readings by PTP_SYS_OFFSET_EXTENDED."""
 
 from dataclasses import dataclass
 

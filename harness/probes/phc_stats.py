@@ -14,7 +14,7 @@ def parse(text: str, where: str) -> PhcCounters | None:
     7.2), Amazon's has (2.17.0g); its releases before 2.15 count every refusal by the device in phc_err, which is taken
     as err_ts (ena_ethtool.c of 2.8.0 to 2.15.0). Raises ParseError on any other line, and on an incomplete set.
     """
-    found: dict[str, int] = {}
+    counters: dict[str, int] = {}
     for number, line in enumerate(text.split("\n"), 1):
         if not line.strip() or line.strip() == "NIC statistics:":
             continue
@@ -23,19 +23,21 @@ def parse(text: str, where: str) -> PhcCounters | None:
         if not name.strip() or value is None:
             raise ParseError(where, number, line, "a `name: number` line of driver statistics")
         if name.strip().startswith("phc_"):
-            found[name.strip()] = value
-    if not found:
+            counters[name.strip()] = value
+    if not counters:
         return None
-    if "phc_err" in found:
-        found = {"phc_err_dv": 0, "phc_err_ts": found["phc_err"], **found}
-    missing = [name for name in _NAMES if name not in found]
-    if missing or min(found.values()) < 0:
-        raise ParseError(where, text.count("\n") + 1, str(found), f"statistics with {' '.join(_NAMES)}, none negative")
+    if "phc_err" in counters:
+        counters = {"phc_err_dv": 0, "phc_err_ts": counters["phc_err"], **counters}
+    missing = [name for name in _NAMES if name not in counters]
+    if missing or min(counters.values()) < 0:
+        raise ParseError(
+            where, text.count("\n") + 1, str(counters), f"statistics with {' '.join(_NAMES)}, none negative"
+        )
     return PhcCounters(
-        cnt=found["phc_cnt"],
-        exp=found["phc_exp"],
-        skp=found["phc_skp"],
-        err_dv=found["phc_err_dv"],
-        err_ts=found["phc_err_ts"],
-        err_eb=found.get("phc_err_eb"),
+        cnt=counters["phc_cnt"],
+        exp=counters["phc_exp"],
+        skp=counters["phc_skp"],
+        err_dv=counters["phc_err_dv"],
+        err_ts=counters["phc_err_ts"],
+        err_eb=counters.get("phc_err_eb"),
     )

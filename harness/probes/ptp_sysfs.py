@@ -20,7 +20,7 @@ _LINK = re.compile(r"(/dev/\S+) -> (?:/dev/)?(ptp[0-9]{1,9})")
 def clocks(text: str, where: str) -> tuple[Clock, ...]:
     """Read `/sys/class/ptp/ptp0/clock_name ena-ptp-05` lines (also max_adjustment and device; `-` is none), by number.
 
-    `ls -l /sys/class/ptp` lines are understood too. Ignored: their heads, device nodes, and the shell's words about a
+    `ls -l /sys/class/ptp` lines are understood too. Ignored: their heads, device nodes, and the shell's message about a
     pattern that matched nothing. No lines at all: no clocks. Raises ParseError, also on a clock without a name.
     """
     names: dict[str, str] = {}
@@ -29,12 +29,12 @@ def clocks(text: str, where: str) -> tuple[Clock, ...]:
     for number, line in enumerate(text.split("\n"), 1):
         stripped = line.strip()
         if match := _ATTRIBUTE.fullmatch(stripped):
-            device, what, value = match[1], match[2], match[3].strip()
-            if what == "clock_name":
+            device, attribute, value = match[1], match[2], match[3].strip()
+            if attribute == "clock_name":
                 names[device] = value
-            elif what == "device" and _ADDRESS.fullmatch(value):
+            elif attribute == "device" and _ADDRESS.fullmatch(value):
                 addresses[device] = value
-            elif what == "max_adjustment" and value != "-":
+            elif attribute == "max_adjustment" and value != "-":
                 limit = integer(value)
                 if limit is None:
                     raise ParseError(where, number, line, "a number of parts per billion")
@@ -56,12 +56,12 @@ def clocks(text: str, where: str) -> tuple[Clock, ...]:
 
 def links(text: str, where: str) -> Mapping[str, str]:
     """Read `/dev/ptp_ena -> ptp0` lines: the link, and the clock that it points to. Raises ParseError."""
-    found: dict[str, str] = {}
+    targets: dict[str, str] = {}
     for number, line in enumerate(text.split("\n"), 1):
         if not line.strip():
             continue
         match = _LINK.fullmatch(line.strip())
         if match is None:
             raise ParseError(where, number, line, "a link in /dev to a PTP clock")
-        found[match[1]] = match[2]
-    return found
+        targets[match[1]] = match[2]
+    return targets

@@ -1,6 +1,6 @@
-"""How does a parser's refusal become "not observed"? By being noted, and giving None.
+"""Run parsers; record the lines that they refuse and return None, which means "not observed".
 
-All text of a host passes here before any parser: what is longer than an honest tool would write is refused unread.
+All text of a host passes here before any parser. Text longer than an honest tool would write is refused unread.
 """
 
 import json
@@ -24,7 +24,7 @@ LONGEST_SAMPLE = 1 << 14
 of one sample. The last three are one line of JSON each."""
 
 MOST_REFUSED = 100
-"""Lines of one file that are kept as not understood; of more only their number is."""
+"""Most refused lines of one file that are stored; further refused lines are only counted."""
 
 
 class ParseNotes:
@@ -45,7 +45,7 @@ class ParseNotes:
     def read(
         self, parse: Callable[[S, str], T], said: S | None, part: str, *, longest_line: int = LONGEST_LINE
     ) -> T | None:
-        """What `parse` reads in what was said, None when it refuses or when nothing was said."""
+        """Parse a text or capture. None when the parser refuses it, or when there is none."""
         if said is None:
             return None
         where = f"{self.where}:{part}"
@@ -59,7 +59,7 @@ class ParseNotes:
             return None
 
     def refuse_line(self, number: int, line: str, expected: str) -> None:
-        """Note a line of the text itself that is not understood. Of many the most are only counted, which is cheap."""
+        """Note a line of the text itself that is not understood. After the first lines the rest is only counted."""
         if len(self._unparsed) >= MOST_REFUSED:
             self._more += 1
         else:
@@ -88,7 +88,7 @@ def _check_size(text: str, where: str, longest_line: int) -> None:
 
 
 def json_object(text: str) -> dict[str, Any]:
-    """One JSON object, every text in it well formed. Raises ValueError, also on other JSON, and RecursionError."""
+    """Parse a JSON object; its texts become well formed. Raises ValueError, also on other JSON, and RecursionError."""
     value = json.loads(text)
     if not isinstance(value, dict):
         raise ValueError("not an object")
@@ -99,14 +99,14 @@ def _well_formed(value: Any) -> Any:
     if isinstance(value, str):
         return well_formed(value)
     if isinstance(value, list):
-        return [_well_formed(one) for one in value]
+        return [_well_formed(item) for item in value]
     if isinstance(value, dict):
-        return {well_formed(name): _well_formed(one) for name, one in value.items()}
+        return {well_formed(name): _well_formed(item) for name, item in value.items()}
     return value
 
 
 def parse_capture(value: object) -> Capture:
-    """One capture of collect.py. Raises ValueError when it is not one."""
+    """Parse a capture of collect.py. Raises ValueError on any other value."""
     if not isinstance(value, dict):
         raise ValueError("a capture is an object")
     command, rc, out, err = (value.get(name) for name in ("command", "rc", "out", "err"))
@@ -118,6 +118,6 @@ def parse_capture(value: object) -> Capture:
 
 
 def output_of(captures: Mapping[str, Capture], name: str) -> str | None:
-    """What a command printed, None when it was not run or did not succeed."""
-    found = captures.get(name)
-    return found.out if found is not None and found.rc == 0 else None
+    """The output of a command, None when it was not run or did not succeed."""
+    capture = captures.get(name)
+    return capture.out if capture is not None and capture.rc == 0 else None

@@ -1,4 +1,4 @@
-"""What was seen second by second? The sampler's JSON lines in, samples out."""
+"""Parse the sampler's JSON lines into samples, one for each second."""
 
 from typing import Any
 
@@ -9,17 +9,17 @@ from harness.probes.reading import LONGEST_LINE, LONGEST_SAMPLE, ParseNotes, jso
 MOST_SAMPLES = 1_000_000
 MOST_SOURCES = 64
 MOST_READS = 100
-"""Of one file, where nobody says how many were asked for; and of one sample."""
+"""Default bound of samples in one file; bounds of sources and readings in one sample."""
 
 _LINE = "a JSON line of sample.py"
 
 
 class SampleReader:
-    """Reads the sampler's lines one by one, as they come, so that their text need not be kept.
+    """Reads the sampler's lines one by one, as they arrive, so that their text need not be stored.
 
     A part of a sample that was not understood is None in it; a line that was not understood gives no sample, which
-    leaves a gap in `seq`. No sample counts beyond the `most` that were asked for: the number of one says how many are
-    missing before it.
+    leaves a gap in `seq`. Samples beyond `most`, the number requested, are refused: the number of a sample tells how
+    many are missing before it.
     """
 
     def __init__(self, where: str, *, most: int = MOST_SAMPLES) -> None:
@@ -30,7 +30,7 @@ class SampleReader:
 
     @property
     def samples(self) -> tuple[Sample, ...]:
-        """In the order of their lines."""
+        """The samples in the order of their lines."""
         return tuple(self._samples)
 
     @property
@@ -75,7 +75,7 @@ class SampleReader:
 def read_samples(
     text: str, *, where: str, most: int = MOST_SAMPLES
 ) -> tuple[tuple[Sample, ...], tuple[Unparsed, ...], bool]:
-    """Samples in the order of their lines, what was not understood, and whether the file is complete (see Reader)."""
+    """The samples in the order of their lines, refused lines, and whether the file is complete (see SampleReader)."""
     reader = SampleReader(where, most=most)
     for line in text.split("\n"):
         reader.take(line)
@@ -83,16 +83,16 @@ def read_samples(
 
 
 def describe_sample(sample: Sample) -> str:
-    """One sample for people who watch: what chronyd follows, how far off, how sure."""
+    """Describe a sample for progress output: the selected source, the offset, the number of readings."""
     selected = next((source.name for source in sample.sources or () if source.state == "*"), None)
-    words = [f"{selected} selected" if selected else "nothing selected"]
+    phrases = [f"{selected} selected" if selected else "nothing selected"]
     if sample.tracking is not None:
-        words.append(f"offset {sample.tracking.last_offset_ns:+} ns")
+        phrases.append(f"offset {sample.tracking.last_offset_ns:+} ns")
     if sample.reads is not None:
-        words.append(
+        phrases.append(
             f"{len(sample.reads)} readings" + (f", {sample.read_errors} refused" if sample.read_errors else "")
         )
-    return ", ".join(words)
+    return ", ".join(phrases)
 
 
 def _sample(record: dict[str, Any], notes: ParseNotes, number: int) -> Sample:
@@ -118,8 +118,8 @@ def _sample(record: dict[str, Any], notes: ParseNotes, number: int) -> Sample:
 def _chronyc(value: object, notes: ParseNotes, number: int) -> chronyc.Chronyc | None:
     if value is None:
         return None
-    said = parse_capture(value)
-    return notes.read(chronyc.parse, said.out if said.rc == 0 else None, f"{number}:chronyc")
+    capture = parse_capture(value)
+    return notes.read(chronyc.parse, capture.out if capture.rc == 0 else None, f"{number}:chronyc")
 
 
 def _error_bound(value: object, notes: ParseNotes, number: int) -> int | None:
@@ -132,8 +132,8 @@ def _error_bound(value: object, notes: ParseNotes, number: int) -> int | None:
 def _counters(value: object, notes: ParseNotes, number: int) -> PhcCounters | None:
     if value is None:
         return None
-    said = parse_capture(value)
-    return notes.read(phc_stats.parse, said.out if said.rc == 0 else None, f"{number}:stats")
+    capture = parse_capture(value)
+    return notes.read(phc_stats.parse, capture.out if capture.rc == 0 else None, f"{number}:stats")
 
 
 def _whole(value: object) -> int:

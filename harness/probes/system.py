@@ -44,18 +44,18 @@ def distribution(text: str, where: str) -> str | None:
 
 def boot_id(text: str, where: str) -> str | None:
     """The kernel's boot identifier; the uptime line is ignored. Raises ParseError on any other line."""
-    found: str | None = None
+    identifier: str | None = None
     for number, line in enumerate(text.split("\n"), 1):
         if match := _BOOT_ID.fullmatch(line.strip()):
-            found = match[1]
+            identifier = match[1]
         elif line.strip() and not _UPTIME.fullmatch(line.strip()):
             raise ParseError(where, number, line, "`boot_id ID` or `uptime_s SECONDS`")
-    return found
+    return identifier
 
 
 def pci_functions(text: str, where: str) -> tuple[PciFunction, ...]:
     """Read `0000:01:00.0 0x1d0f 0xec20 driver=ena net=eth1,eth2` lines; `-` means none. Raises ParseError."""
-    found: list[PciFunction] = []
+    functions: list[PciFunction] = []
     for number, line in enumerate(text.split("\n"), 1):
         if not line.strip():
             continue
@@ -63,19 +63,19 @@ def pci_functions(text: str, where: str) -> tuple[PciFunction, ...]:
         if match is None:
             raise ParseError(where, number, line, "a PCI function with driver and interface")
         driver, interface = (None if match[group] == "-" else match[group].split(",")[0] for group in (2, 3))
-        found.append(PciFunction(address=match[1], driver=driver, interface=interface))
-    return tuple(found)
+        functions.append(PciFunction(address=match[1], driver=driver, interface=interface))
+    return tuple(functions)
 
 
 def kernel_has_ptp(text: str, where: str) -> bool | None:
     """Whether the kernel's configuration has CONFIG_PTP_1588_CLOCK; None when it does not say. Raises ParseError."""
-    found: bool | None = None
+    has_ptp: bool | None = None
     for number, line in enumerate(text.split("\n"), 1):
         stripped = line.strip()
         if stripped in ("CONFIG_PTP_1588_CLOCK=y", "CONFIG_PTP_1588_CLOCK=m"):
-            found = True
+            has_ptp = True
         elif stripped == "# CONFIG_PTP_1588_CLOCK is not set":
-            found = False
+            has_ptp = False
         elif stripped and not _CONFIG.fullmatch(stripped):
             raise ParseError(where, number, line, "a line of a kernel configuration")
-    return found
+    return has_ptp

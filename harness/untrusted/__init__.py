@@ -1,1 +1,1 @@
-"""Text from outside: the patterns of names, the bounds of what people write, and safe printing."""
+"""Text from outside: patterns of names, bounds of input, and safe printing."""

@@ -1,7 +1,7 @@
-"""Is a text that people wrote fit to be taken at all? The same bounds and characters for every key, flag and variable.
+"""Check the size and characters of input by people: the same rules for every key, flag and variable.
 
-What passes here may still be wrong, but it is no template, steers no terminal, and is short enough to be told of. What
-a text names (a user, a path, a clock) has a pattern of its own in `names`.
+Accepted text may still be wrong, but contains no template and no control characters, and is short enough for messages.
+Patterns for names (a user, a path, a clock) are in `names`.
 """
 
 import reprlib
@@ -12,45 +12,45 @@ from typing import Any
 from harness.untrusted.names import TEMPLATE_MARKS
 
 MOST_BYTES = 256 * 1024
-"""Of a campaign file: some ten thousand instance types."""
+"""Largest campaign file: room for some ten thousand instance types."""
 
 MOST_CHARACTERS = 4096
-"""Of one text; also of a path (PATH_MAX of Linux)."""
+"""Longest text; also the longest path (PATH_MAX of Linux)."""
 
 MOST_KEY_CHARACTERS = 100
 MOST_DEPTH = 8
 MOST_VALUES = 20_000
 MOST_MISTAKES = 20
-"""So many are told at once."""
+"""Most mistakes that one message lists."""
 
 
 def text_mistakes(written: object, *, templates: bool = True) -> list[str]:
-    """What cannot be taken of a tree of mappings, lists and texts, one sentence for each, at most `MOST_MISTAKES`.
+    """Describe what is unfit in a tree of mappings, lists and texts: one sentence each, at most `MOST_MISTAKES`.
 
-    `templates`: whether what begins a template of Ansible's is refused too.
+    `templates`: whether text that begins an Ansible template is refused too.
     """
-    found: list[str] = []
+    messages: list[str] = []
     waiting: list[tuple[str, int, Any]] = [("", 0, written)]
-    taken = 0
-    while waiting and len(found) < MOST_MISTAKES:
+    count = 0
+    while waiting and len(messages) < MOST_MISTAKES:
         place, depth, value = waiting.pop()
-        taken += 1
+        count += 1
         if depth > MOST_DEPTH:
-            return [*found, f"{place} is nested too deeply"]
-        if taken > MOST_VALUES:
-            return [*found, f"more than {MOST_VALUES} values"]
+            return [*messages, f"{place} is nested too deeply"]
+        if count > MOST_VALUES:
+            return [*messages, f"more than {MOST_VALUES} values"]
         if isinstance(value, str) and (why := why_unfit(value, templates=templates)):
-            found.append(f"{place or 'it'} {why}")
+            messages.append(f"{place or 'it'} {why}")
         for key, inner in reversed(_items(value)):
             name = f"{place}.{_key(key)}".lstrip(".")
             if isinstance(key, str) and (why := why_unfit(key, most=MOST_KEY_CHARACTERS)):
-                found.append(f"the key {name} {why}")
+                messages.append(f"the key {name} {why}")
             waiting.append((name, depth + 1, inner))
-    return found
+    return messages
 
 
 def why_unfit(text: str, *, templates: bool = True, most: int = MOST_CHARACTERS) -> str:
-    """Why a text is not taken, to stand behind its name ("holds ..."); empty where it is."""
+    """Why a text is refused, as a phrase to follow its name ("holds ..."); empty where the text is accepted."""
     if len(text) > most:
         return f"has {len(text)} characters, and at most {most} are taken"
     if not text.isprintable():
@@ -69,7 +69,7 @@ def shorten_value(value: object) -> str:
 
 
 def limit_mistakes(found: Sequence[str]) -> list[str]:
-    """The first mistakes, each once, and how many there are beside."""
+    """The first `MOST_MISTAKES` distinct mistakes, and how many more there are."""
     distinct = list(dict.fromkeys(found))
     more = len(distinct) - MOST_MISTAKES
     return [*distinct[:MOST_MISTAKES], *([f"and {more} more"] if more > 0 else [])]
@@ -82,15 +82,15 @@ def _items(value: object) -> list[tuple[Any, Any]]:
 
 
 def _key(key: object) -> str:
-    """A key that can be told of, as it is; any other as `shown`."""
+    """The key itself where it is fit for a message, else its shortened value."""
     return key if isinstance(key, str) and not why_unfit(key, most=MOST_KEY_CHARACTERS) else shorten_value(key)
 
 
 def _short() -> reprlib.Repr:
-    made = reprlib.Repr()
-    made.maxlevel, made.maxdict, made.maxlist, made.maxtuple, made.maxset = 3, 4, 6, 6, 6
-    made.maxstring, made.maxother, made.maxlong = 100, 100, 60
-    return made
+    short = reprlib.Repr()
+    short.maxlevel, short.maxdict, short.maxlist, short.maxtuple, short.maxset = 3, 4, 6, 6, 6
+    short.maxstring, short.maxother, short.maxlong = 100, 100, 60
+    return short
 
 
 _SHORT = _short()

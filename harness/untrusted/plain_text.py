@@ -1,6 +1,6 @@
-"""How is text from outside made fit to be shown, stored and cut? Hosts, tags, files and flags may hold any character.
+"""Make text from outside safe to print and to store: hosts, tags, files and flags may hold any character.
 
-`printable` is applied inside every way out to people; `well_formed`, `clip` and `bounded` where text comes in.
+`printable` is applied to all output for people; `well_formed`, `clip` and `bounded` to all text that comes in.
 """
 
 from collections.abc import Mapping
@@ -11,16 +11,16 @@ from typing import Any, TypeVar
 T = TypeVar("T")
 
 MOST_CHARACTERS = 500
-"""Of one piece of a host's text that becomes a fact, a message or a line of a report."""
+"""Longest piece of a host's text in a fact, a message or a line of a report."""
 
 MOST_ITEMS = 200
-"""Of one list that a host fills, such as its clocks."""
+"""Longest list that a host fills, such as its clocks."""
 
 
 def printable(text: str) -> str:
-    """Write out whatever steers a terminal or is invisible, as \\x1b or \\u202e.
+    """Escape characters that control a terminal or are invisible, as \\x1b or \\u202e.
 
-    Line feeds stay, other white space becomes a space. Written out are the categories Cc, Cf, Cs, Co and Cn of the
+    Line feeds stay, other white space becomes a space. Escaped are the categories Cc, Cf, Cs, Co and Cn of the
     Unicode standard: control characters, format characters (text direction, zero width, tags), surrogates, private
     use, unassigned.
     """
@@ -28,7 +28,7 @@ def printable(text: str) -> str:
 
 
 def well_formed(text: str) -> str:
-    """The text without lone surrogates, which no encoding can write: each becomes U+FFFD; pairs are joined."""
+    """Replace lone surrogates, which cannot be encoded, by U+FFFD, and join pairs of surrogates."""
     if text.isascii():
         return text
     try:
@@ -39,12 +39,12 @@ def well_formed(text: str) -> str:
 
 
 def clip(text: str, characters: int = MOST_CHARACTERS) -> str:
-    """The text, or its beginning and how long the whole is."""
+    """The text; of a longer text the beginning and the full length."""
     return text if len(text) <= characters else f"{text[:characters]}... ({len(text)} characters)"
 
 
 def bounded(value: T, *, characters: int = MOST_CHARACTERS, items: int = MOST_ITEMS) -> T:
-    """The same plain data with every text in it well formed and cut, and every list cut too."""
+    """Copy plain data with every text well formed and clipped, and every list or mapping cut to `items`."""
     return _bounded(value, characters, items)  # type: ignore[no-any-return]
 
 
@@ -54,9 +54,9 @@ def _bounded(value: Any, characters: int, items: int) -> Any:
     if isinstance(value, str):
         return clip(well_formed(value), characters)
     if isinstance(value, tuple | list):
-        return type(value)(_bounded(one, characters, items) for one in value[:items])
+        return type(value)(_bounded(item, characters, items) for item in value[:items])
     if isinstance(value, Mapping):
-        return {key: _bounded(one, characters, items) for key, one in list(value.items())[:items]}
+        return {key: _bounded(item, characters, items) for key, item in list(value.items())[:items]}
     if is_dataclass(value) and not isinstance(value, type):
         parts = {field.name: getattr(value, field.name) for field in fields(value)}
         return replace(value, **{name: _bounded(part, characters, items) for name, part in parts.items()})
