@@ -1,4 +1,4 @@
-"""From settings to working parts: the only place that names concrete benches."""
+"""Build working parts from settings: the only place that names concrete benches."""
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
@@ -50,7 +50,7 @@ def bench(name: str, settings: Settings, inventory: str | None = None, wishes: C
 def checks(
     name: str, settings: Settings, inventory: str | None = None, *, region: str | None = None
 ) -> Sequence[Check]:
-    """What that bench needs of this machine, and of an AWS account where it is ec2."""
+    """Check what a bench needs of this machine, and of an AWS account where the bench is ec2."""
     if name == "ec2":
         from harness.benches.ec2 import checks as ec2_checks  # the AWS SDK takes its time to load
         from harness.benches.ec2.engine import engine_home
@@ -75,12 +75,12 @@ def benches(settings: Settings) -> Benches:
 
 
 def ledger(settings: Settings) -> Ledger:
-    """The books."""
+    """The ledger."""
     return Ledger(settings.ledger_url)
 
 
 def forecast_on_ec2(made: Plan, settings: Settings) -> Ec2Forecast:
-    """What a plan asks of EC2 and costs there. What nobody may tell is unknown. Raises RequestError or SetupError."""
+    """Forecast what a plan asks of EC2 and costs there; None is unknown. Raises RequestError or SetupError."""
     from harness.benches.ec2.account import permissions, quotas
     from harness.benches.ec2.api.api import Api
 
@@ -106,7 +106,7 @@ def bake_context(
     make_controls: Callable[[Chooser], RunControls],
     interruptible: Callable[[], AbstractContextManager[None]],
 ) -> BakeContext:
-    """What a bake works with in EC2, the one bench that makes images."""
+    """The parts that a bake works with in EC2, the one bench that makes images."""
 
     def maker_of(source: Bench, pause: Callable[[float], None]) -> ImageMaker:
         from harness.benches.ec2 import image_maker
@@ -143,28 +143,28 @@ def remove_images(region: str, images: Sequence[BakedImage]) -> None:
 
 
 def ec2_kept_types(settings: Settings, region: str | None) -> list[tuple[str, str]]:
-    """Types of the Region, or of the one asked about last, with a line about each: from what was kept, in no time."""
+    """Types of a Region (default: the last one asked about) from the cached list, with a line about each."""
     from harness.benches.ec2.market import offline
 
     return offline.types(settings.cache_dir, region)
 
 
 def ec2_kept_families(settings: Settings, region: str | None) -> list[tuple[str, str]]:
-    """Their families."""
+    """Families of a Region's types, from the cached list."""
     from harness.benches.ec2.market import offline
 
     return offline.families(settings.cache_dir, region)
 
 
 def ec2_kept_regions(settings: Settings) -> list[tuple[str, str]]:
-    """Regions of which a list of types was kept."""
+    """Regions of which a list of types is cached."""
     from harness.benches.ec2.market import offline
 
     return offline.regions(settings.cache_dir)
 
 
 def ec2_steps(region: str | None) -> str:
-    """What only an AWS account can prove, as steps for a person who has one."""
+    """Steps, for a person with an AWS account, that prove what only a real account can prove."""
     from harness.benches.ec2.account import account_steps
     from harness.benches.ec2.api.api import Api
 
@@ -174,7 +174,7 @@ def ec2_steps(region: str | None) -> str:
 def ec2_types(
     settings: Settings, region: str | None, *, market: str = "on-demand", offline: bool = False, refresh: bool = False
 ) -> "Listing":
-    """What a Region offers and what it costs. Raises RequestError or SetupError where that cannot be known."""
+    """List what a Region offers, with prices. Raises RequestError or SetupError where that cannot be known."""
     from harness.benches.ec2.market import listing  # the AWS SDK takes its time to load: only who needs it waits
 
     return listing.load(_api(region), settings.cache_dir, market=market, offline=offline, refresh=refresh)

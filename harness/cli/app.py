@@ -72,7 +72,7 @@ def _options(
         bool, typer.Option("--version", help="Print the version and end.", is_eager=True, callback=_print_version)
     ] = False,
 ) -> None:
-    """What goes before every verb."""
+    """Options before every verb."""
 
 
 app.command("doctor", cls=HelpCommand)(doctor.doctor)

@@ -79,7 +79,7 @@ def hosts(ctx: Context, incomplete: str) -> Found:
 
 
 def kept_hosts(ctx: Context, incomplete: str) -> Found:
-    """Those of them that were kept."""
+    """Hosts of the run that were kept."""
     return _begun(lambda: _hosts(ctx, lambda state: state is HostState.KEPT), incomplete)
 
 

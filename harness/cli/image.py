@@ -147,7 +147,7 @@ def _standing(one: BakedImage) -> str:
 
 
 def _lines(first: str, one: BakeResult) -> list[str]:
-    """What became of one host, for people."""
+    """The result for one host, for people."""
     verdict = one.host.verdict
     if one.image is None:
         deciding = one.proof.verdict if one.proof else verdict

@@ -22,7 +22,7 @@ def say(text: str, *, end: str = "\n") -> None:
 
 
 def emit(data: Any) -> None:
-    """One JSON document for programs."""
+    """Print a JSON document for programs."""
     write(json.dumps(data, indent=2, default=str) + "\n")
 
 

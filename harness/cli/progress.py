@@ -1,4 +1,4 @@
-"""What a person sees while hosts are on their way: a live table on a terminal, plain lines elsewhere."""
+"""Show the progress of a run: a live table on a terminal, plain lines elsewhere."""
 
 import threading
 import time
@@ -21,7 +21,7 @@ _STYLES = {Stage.MEASURE: "cyan", Stage.RELEASE: "magenta"}
 
 @dataclass(frozen=True, slots=True)
 class ProgressDisplay:
-    """`hear` is the listener, `say` prints a line that stays; within `aside()` the terminal is free for a question."""
+    """The display: `hear` is the listener, `say` prints a line that stays; inside `aside()` the terminal is free."""
 
     hear: Listener
     say: Callable[[str], None]
@@ -53,7 +53,7 @@ def _without(live: Live) -> Iterator[None]:
 
 
 class _LineDisplay:
-    """One line for each piece of news: host, stage, time since the host's start, words."""
+    """Prints a line for each piece of news: host, stage, time since the host's start, message."""
 
     def __init__(self, console: Console) -> None:
         self._console, self._begun = console, dict[str, float]()

@@ -66,7 +66,7 @@ def run(
 
 
 def end_command(record: RunRecord, configuration: Settings, form: report.Form, *, json: bool) -> NoReturn:
-    """The report for people, the one for programs where that is asked for, and the exit code."""
+    """Print the report for people, and the one for programs where asked for; end with the exit code."""
     width = min(shutil.get_terminal_size((120, 40)).columns, 160)
     path = configuration.runs_dir / record.run / campaign_run.REPORT_TEXT
     output.say(text.summary(record, report_path=str(path), width=width))
@@ -75,7 +75,7 @@ def end_command(record: RunRecord, configuration: Settings, form: report.Form, *
 
 
 def run_exit_code(record: RunRecord, outcomes: Iterable[Outcome]) -> ExitCode:
-    """What is left running is the worst news, then faults of ours, that we were interrupted, the verdicts' outcomes."""
+    """The worst news decides: something left running, our fault, an interruption, then the outcomes of the verdicts."""
     if record.leftovers:
         return ExitCode.LEFT_RUNNING
     if record.failures:

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 
 class SortOrder(StrEnum):
-    """What the list is sorted by. What is not known comes last."""
+    """The order of the list. Types whose value is not known come last."""
 
     NAME = "name"
     VCPUS = "vcpus"
@@ -175,7 +175,7 @@ def _show_plain(
 
 
 def _verdicts(configuration: Settings, bench: str, region: str | None) -> list[Measurement]:
-    """Those of the ledger, of that Region where one is named."""
+    """The verdicts in the ledger, of one Region where one is named."""
     every = [
         claims.measurement_of(
             line.record, run=line.run, started_ns=line.started_ns, region=line.region, image=line.image

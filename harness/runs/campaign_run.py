@@ -147,7 +147,7 @@ def lead_hosts(
 
 
 def _qualified(host: PlannedHost, context: RunContext) -> HostRecord:
-    """The host's record, also where not even its folder can be made: the host is released, nothing is known of it."""
+    """Qualify a host. Where not even its folder can be made, it is released, and its record says that nothing is known."""
     try:
         return qualify(host, context)
     except Exception as error:
@@ -161,7 +161,7 @@ def _qualified(host: PlannedHost, context: RunContext) -> HostRecord:
 
 
 def unknown_host_record(name: str, instance_type: str, trouble: str | None) -> HostRecord:
-    """The record of a host of which nothing is known: since of a trouble, or None where its run was cut off."""
+    """The record of a host of which nothing is known: because of a trouble, or (None) because its run was cut off."""
     evidence = Evidence(interrupted=trouble is None, trouble=trouble)
     return HostRecord(
         name=name,
@@ -175,7 +175,7 @@ def unknown_host_record(name: str, instance_type: str, trouble: str | None) -> H
 
 
 def _write_reports(record: RunRecord, context: RunContext) -> RunRecord:
-    """Write the report in both forms and the checksums. What cannot be written is in the record that is returned."""
+    """Write the report in both forms, and the checksums. The returned record names whatever could not be written."""
     for name, form in ((REPORT_TEXT, _report_text), (REPORT_JSON, _report_json)):
         context.failures.attempt(f"writing {name}", _write_report, name, form, record, context)
     context.failures.attempt("writing the checksums", context.folder.write_checksums)
@@ -195,9 +195,9 @@ def _report_json(record: RunRecord) -> str:
 
 
 def list_leftovers(bench: Bench, run: str, records: Sequence[HostRecord]) -> tuple[Resource, ...]:
-    """What the bench still has of this run, beside the hosts that were kept on purpose.
+    """List the resources of this run that the bench still has, except the hosts that were kept on purpose.
 
-    Where it cannot be asked, that itself is what is left: nobody knows, and the report goes on.
+    Where the bench cannot be asked, that fact is reported as a leftover, and the report is still written.
     """
     try:
         resources = bench.resources()

@@ -1,4 +1,4 @@
-"""What does the caller of a run decide, and what do all hosts of the run share?"""
+"""The controls that the caller of a run gives, and the context that all hosts of the run share."""
 
 import threading
 from collections.abc import Callable, Collection, Sequence
@@ -35,7 +35,7 @@ def _ignore(_text: str) -> None: ...
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunControls:
-    """What the caller of a run decides: who hears of it, which hosts stay, and when it stops.
+    """The decisions of a run's caller: who hears its news, which hosts stay, and when it stops.
 
     `announce` takes the price and terms of a cloud's hosts, before the first of them is made. Once `stop` is set, hosts
     under way are judged by what is known, and released. The context that `while_leading` gives is entered for the time
@@ -51,7 +51,7 @@ class RunControls:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunContext:
-    """What all hosts of one run share. `stop` ends them early; `fatal` means: provision nothing more.
+    """The parts that all hosts of one run share. `stop` ends them early; `fatal` means: provision nothing more.
 
     `afresh`: an earlier attempt may have left something of them, which is removed first.
     """

@@ -24,7 +24,7 @@ class ReleaseFailures:
 
     @property
     def noted(self) -> tuple[str, ...]:
-        """One sentence for each failure."""
+        """A sentence for each failure."""
         with self._lock:
             return tuple(self._noted)
 
