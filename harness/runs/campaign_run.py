@@ -147,7 +147,7 @@ def lead_hosts(
 
 
 def _qualified(host: PlannedHost, context: RunContext) -> HostRecord:
-    """Qualify a host. Where not even its folder can be made, it is released, and its record says that nothing is known."""
+    """Qualify a host. Where not even its folder can be made, it is released, and nothing is known of it."""
     try:
         return qualify(host, context)
     except Exception as error:

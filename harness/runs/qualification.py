@@ -263,7 +263,7 @@ class Qualification:
         return Target(machine=self.machine, known_hosts=known_hosts, control=control)
 
     def _clock_variables(self) -> dict[str, Any]:
-        """The clock that chrony follows: the ENA card's, to which a role makes a link, or one that the campaign names."""
+        """Variables that name the clock for chrony to follow; empty for the ENA card's, which a role links."""
         names = self.context.campaign.clock_names
         return {} if names == DEFAULT_CLOCK_NAMES else {"chrony_phc_clock_name": "|".join(names)}
 
