@@ -14,7 +14,7 @@ import pytest
 from harness.benches.lab.parts import cache_build
 from harness.benches.lab.processes import process_tags
 from harness.errors import SetupError
-from harness.system import proc
+from harness.system import proc, signals
 
 
 def build(half: Path) -> None:
@@ -69,14 +69,14 @@ def test_what_a_killed_build_left_mounted_is_not_removed_with_it(tmp_path: Path)
     assert str(tmp_path) not in Path("/proc/self/mountinfo").read_text()
 
 
-def test_sigterm_ends_a_build_like_ctrl_c(tmp_path: Path) -> None:
+def test_a_command_that_sigterm_ends_leaves_no_half_built_folder(tmp_path: Path) -> None:
     def be_terminated(half: Path) -> None:
         os.kill(os.getpid(), signal.SIGTERM)
         time.sleep(5)
 
-    with pytest.raises(KeyboardInterrupt):
+    with pytest.raises(KeyboardInterrupt), signals.raising_on_stop_signals():
         cache_build.build_once(tmp_path / "x", "the thing", be_terminated, print)
-    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+    assert [path.name for path in tmp_path.iterdir()] == ["x.lock"]
 
 
 def test_a_second_builder_waits_for_the_first(tmp_path: Path) -> None:
