@@ -29,26 +29,26 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from harness import wiring
-from harness.benches.bench import Check, InstanceType, Progress
 from harness.benches.ec2.engine.engine import Engine
 from harness.benches.ec2.engine.engine_home import EngineHome
 from harness.benches.ec2.engine.stack import StackSettings
 from harness.campaign import campaign, plan
 from harness.host import host_key, keys, ssh
 from harness.host.playbooks import Target
-from harness.model import Machine, Offer, Placement, Resource, RunRecord, Token
+from harness.model import Machine, Offer, Placement, RunRecord, Token
 from harness.runs import campaign_run
+from harness.runs.context import RunControls
+from harness.runs.prepare import Prepared
 from harness.store.ledger import Ledger
 from harness.system import proc, settings
 
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
+from benchmarks.slow_bench import HOSTS, SECONDS, SLOWEST, SlowBench  # noqa: E402
 from tests.doubles import rehearsal  # noqa: E402
 
-HOSTS, MOST_RATIO = 30, 1.2
-SECONDS = {f"slow.{number}": 7.0 + number / 10 for number in range(1, HOSTS + 1)}
-SLOWEST = f"slow.{HOSTS}"
+MOST_RATIO = 1.2
 MOST_CONTACT_S = 1.0
 AT_ONCE = 6
 PROGRAMS = {
@@ -74,49 +74,6 @@ def main() -> int:
 # --- a campaign ------------------------------------------------------------------------------------------------------
 
 
-class SlowBench:
-    """A bench whose hosts take a fixed time to come up, all of nearly the same length, and then never answer."""
-
-    name = "lab"
-
-    def __init__(self, silent: Machine) -> None:
-        self._silent = silent
-
-    def types(self) -> Mapping[str, InstanceType]:
-        return {name: InstanceType(name=name, summary=name) for name in SECONDS}
-
-    def expand(self, names: Sequence[str]) -> Sequence[str]:
-        return names
-
-    def checks(self) -> Sequence[Check]:
-        return ()
-
-    def prepare(self, types: Sequence[str], progress: Progress) -> None:
-        progress("ready")
-
-    def terms(self, types: Sequence[str]) -> None:
-        return None
-
-    def provision(self, token: Token, instance_type: str, progress: Progress) -> Machine:
-        ready_at = time.monotonic() + SECONDS[instance_type]
-        while (left_s := ready_at - time.monotonic()) > 0:
-            progress(f"{left_s:.0f} s more")
-            time.sleep(min(left_s, 0.5))
-        return dataclasses.replace(self._silent, token=token, instance_type=instance_type)
-
-    def find(self, token: Token) -> Machine | None:
-        return None
-
-    def release(self, token: Token) -> None:
-        pass
-
-    def resources(self) -> Sequence[Resource]:
-        return ()
-
-    def api_calls(self, token: Token | None = None) -> None:
-        return None
-
-
 def campaigns_at_once(folder: Path, rounds: int) -> bool:
     """Time whole runs, with releases and ledger: a run of all hosts, compared with a run of the slowest host alone."""
     ratios = []
@@ -136,7 +93,8 @@ def campaigns_at_once(folder: Path, rounds: int) -> bool:
 def run(bench: SlowBench, types: Sequence[str], state: settings.Settings) -> RunRecord:
     request = campaign.from_mapping({"instance_types": tuple(types), "parallel": HOSTS})
     run_plan = plan.make_plan(request, bench.types(), now=datetime.datetime.now(datetime.UTC))
-    record = campaign_run.start(run_plan, bench, Ledger(state.ledger_url), state, lambda *_: None)
+    controls = RunControls(listener=lambda *_: None)
+    record = campaign_run.start(Prepared(bench=bench, plan=run_plan), Ledger(state.ledger_url), state, controls)
     assert [host.verdict.reason.value for host in record.hosts] == ["unreachable"] * len(types)
     return record
 
