@@ -54,7 +54,7 @@ class ImageMaker(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BakeRequest:
-    """The request: bake the hosts of a campaign, one for each architecture, into images of this name."""
+    """The request: bake the hosts of a prepared campaign, one for each architecture, into images of this name."""
 
     campaign: Campaign
     name: str
@@ -78,8 +78,8 @@ class BakeContext:
     interruptible: Callable[[], AbstractContextManager[None]] = nullcontext
 
     def prepare(self, campaign: Campaign) -> Prepared:
-        """Prepare one of the two runs."""
-        return prepare_resolved(campaign, self.settings, self.benches)
+        """Prepare one of the two runs; the request's campaign has its driver already."""
+        return prepare_resolved(campaign, self.settings, self.benches, fetch_driver=False)
 
     def start(self, prepared: Prepared, choose: Chooser = keep_none) -> RunRecord:
         """Lead one run to its end."""

@@ -48,9 +48,11 @@ def prepare(campaign: Campaign, settings: Settings, benches: Benches, *, fetch_d
     return _prepared(replace(campaign, instance_types=tuple(types)), bench, settings, fetch_driver=fetch_driver)
 
 
-def prepare_resolved(campaign: Campaign, settings: Settings, benches: Benches) -> Prepared:
+def prepare_resolved(
+    campaign: Campaign, settings: Settings, benches: Benches, *, fetch_driver: bool = True
+) -> Prepared:
     """Prepare a campaign whose types are resolved already: what it selects is not looked up again."""
-    return _prepared(campaign, benches.make_bench(campaign), settings, fetch_driver=True)
+    return _prepared(campaign, benches.make_bench(campaign), settings, fetch_driver=fetch_driver)
 
 
 def _prepared(campaign: Campaign, bench: Bench, settings: Settings, *, fetch_driver: bool) -> Prepared:
