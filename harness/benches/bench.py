@@ -58,7 +58,7 @@ class InstanceType:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Check:
-    """One line of `doctor`: the requirement, whether it is met, the observed state and the remedy."""
+    """A line of `doctor`: the requirement, whether it is met, the observed state and the remedy."""
 
     name: str
     ok: bool

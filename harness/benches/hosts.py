@@ -30,7 +30,7 @@ _MOST = 10_000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InventoryHost:
-    """One host of the inventory with its variables."""
+    """A host of the inventory with its variables."""
 
     name: str
     variables: Mapping[str, Any]

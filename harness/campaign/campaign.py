@@ -22,7 +22,7 @@ from harness.untrusted import input_checks
 
 
 class Keep(StrEnum):
-    """Which hosts are kept when the run ends: none, hosts that passed, or hosts for which a person answers yes."""
+    """The hosts that are kept when the run ends: none, hosts that passed, or hosts for which a person answers yes."""
 
     NONE = "none"
     SUPPORTED = "supported"

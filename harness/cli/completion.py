@@ -25,7 +25,7 @@ def lab_types(incomplete: str) -> Found:
 
 
 def targets(ctx: Context, incomplete: str) -> Found:
-    """What `plan` and `run` take: types of the lab and of EC2, or hosts and groups of the inventory that is named.
+    """Arguments of `plan` and `run`: types of the lab and of EC2, or hosts and groups of the inventory that is named.
 
     EC2 has hundreds: they are offered where the bench or Region says so, or as soon as something of one is typed.
     """

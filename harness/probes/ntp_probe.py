@@ -14,7 +14,7 @@ LINK_LOCAL = ("169.254.169.123", "fd00:ec2::123")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NtpAnswer:
-    """One server's answer. `offset_ns` as written by the probe: positive, the server is ahead."""
+    """The answer of a server. `offset_ns` as written by the probe: positive, the server is ahead."""
 
     server: str
     stratum: int

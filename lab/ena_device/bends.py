@@ -92,7 +92,7 @@ class Changes:
         return self.named(*KEYS)
 
     def named(self, *keys: str) -> dict[str, int | bool | str]:
-        """Those of the keys that are asked for."""
+        """The changes that were asked for, by their keys."""
         return {k: v for k, v in asdict(self).items() if k in keys and v is not None}
 
 

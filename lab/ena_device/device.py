@@ -28,7 +28,7 @@ _KEPT_RESETS = 64
 
 @dataclass(slots=True)
 class Totals:
-    """What outlives a reset: the record of one device process."""
+    """The state that outlives a reset: the record of one device process."""
 
     resets: list[int]  # reasons the driver gave, the last 64
     packets: int = 0

@@ -23,7 +23,7 @@ LINK_MBIT_PER_S = 25_000
 
 @dataclass(slots=True, kw_only=True)
 class Offer:
-    """What the device says of itself when the driver initialises it; a change shows at the next initialisation."""
+    """The properties that the device reports when the driver initialises it; a change shows at the next one."""
 
     mac: bytes
     no_phc: bool = False
@@ -38,7 +38,7 @@ class Offer:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Host:
-    """What the driver tells of itself and its system (struct ena_admin_host_info)."""
+    """The description that the driver gives of itself and its system (struct ena_admin_host_info)."""
 
     os: int
     distribution: str

@@ -21,7 +21,7 @@ _NAME = "wire"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CableEnd:
-    """One end of a cable: the host's QMP socket, and its card's hardware address."""
+    """An end of a cable: the host's QMP socket, and its card's hardware address."""
 
     token: Token
     monitor: Path

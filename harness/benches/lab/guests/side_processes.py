@@ -31,7 +31,7 @@ _PATIENCE = ("--expire-us", "200000", "--block-us", "250000")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EnaCard:
-    """One ENA device: its sockets, its hardware address, its bends, and its log."""
+    """An ENA device: its sockets, its hardware address, its bends, and its log."""
 
     socket: Path
     control: Path

@@ -16,7 +16,7 @@ _DEBIAN_SUITE = re.compile(r"^(?:(?:old)*stable|testing|unstable|sid|bookworm|tr
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AptSource:
-    """One source of apt: a URI with its suites, components and keyring."""
+    """A source of apt: a URI with its suites, components and keyring."""
 
     uri: str
     suites: tuple[str, ...]
