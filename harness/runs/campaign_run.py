@@ -48,7 +48,7 @@ def start(prepared: Prepared, ledger: Ledger, settings: Settings, controls: RunC
         controls.announce(start_line.line(run, plan, terms, datetime.datetime.now().astimezone()))
     context = _make_context(run, plan, bench, ledger, settings, controls)
     context.folder.write("campaign.json", _CAMPAIGN.dump_json(plan.campaign, indent=2))
-    return _write_reports(lead_hosts(plan, context, controls), context)
+    return _write_reports(lead_hosts(plan, context), context)
 
 
 def read_dead_campaign(run: str, ledger: Ledger) -> Campaign:
@@ -79,7 +79,7 @@ def resume(run: str, prepared: Prepared, ledger: Ledger, settings: Settings, con
         if line.record is not None
     }
     hosts = tuple(PlannedHost(name=line.host, instance_type=line.instance_type) for line in lines)
-    return _write_reports(lead_hosts(replace(plan, hosts=hosts), context, controls, judged), context)
+    return _write_reports(lead_hosts(replace(plan, hosts=hosts), context, judged), context)
 
 
 def _prepare_bench(plan: Plan, bench: Bench, controls: RunControls) -> None:
@@ -103,16 +103,14 @@ def _make_context(
         ledger=ledger,
         folder=EvidenceFolder.create(settings.runs_dir / run),
         settings=settings,
-        listener=controls.listener,
+        controls=controls,
         afresh=afresh,
-        stop=controls.stop,
     )
 
 
 def lead_hosts(
     plan: Plan,
     context: RunContext,
-    controls: RunControls,
     judged: Mapping[str, HostRecord] = MappingProxyType({}),
 ) -> RunRecord:
     """Qualify every host of the plan, settle which stay if the campaign asks, and close the run in the ledger.
@@ -120,12 +118,13 @@ def lead_hosts(
     Hosts in `judged` already have a verdict and are not qualified again.
     """
     begun_ns = context.ledger.find(context.run).started_ns
+    controls = context.controls
     with controls.while_leading():
         with ThreadPoolExecutor(plan.parallel, thread_name_prefix="host") as pool:
             records = tuple(pool.map(lambda host: judged.get(host.name) or _qualified(host, context), plan.hosts))
         unanswered = False
         if context.campaign.keep is Keep.ASK:
-            choose = keep_none if context.stop.is_set() else controls.choose
+            choose = keep_none if controls.stop.is_set() else controls.choose
             records, unanswered = settle_choice(
                 records, context.run, context.bench, context.ledger, choose, context.failures
             )
@@ -136,7 +135,7 @@ def lead_hosts(
             bench=context.bench.name,
             started=datetime.datetime.fromtimestamp(begun_ns // 10**9, datetime.UTC).isoformat(),
             seconds=round((time.time_ns() - begun_ns) / 1e9, 1),
-            interrupted=unanswered or context.stop.is_set(),
+            interrupted=unanswered or controls.stop.is_set(),
             hosts=records,
             leftovers=left,
             api_calls=None if calls is None else round(calls),

@@ -51,7 +51,7 @@ class RunControls:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunContext:
-    """The parts that all hosts of one run share. `stop` ends them early; `fatal` means: provision nothing more.
+    """The parts that all hosts of one run share. `fatal` means: provision nothing more.
 
     `afresh`: an earlier attempt may have left something of them, which is removed first.
     """
@@ -62,8 +62,7 @@ class RunContext:
     ledger: Ledger
     folder: EvidenceFolder
     settings: Settings
-    listener: Listener
-    stop: threading.Event
+    controls: RunControls
     afresh: bool = False
     fatal: threading.Event = field(default_factory=threading.Event)
     failures: ReleaseFailures = field(default_factory=ReleaseFailures)

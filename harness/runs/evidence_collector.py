@@ -61,7 +61,7 @@ class EvidenceCollector:
             variables,
             timeout_s=BUILD_DEADLINE_S if "ena_driver_source" in variables else CONFIGURE_DEADLINE_S,
             on_task=tell,
-            cancelled=self._context.stop.is_set,
+            cancelled=self._context.controls.stop.is_set,
         )
         self._write(f"{name.removesuffix('.yml')}.log", printable(played.stdout))
         if played.outcome is PlayOutcome.CANCELLED:

@@ -254,7 +254,7 @@ class Qualification:
 
     def _tell_release(self, text: str) -> None:
         news = (self.host.name, Stage.RELEASE, text)
-        self.context.failures.attempt(f"telling of {self.token}", self.context.listener, *news)
+        self.context.failures.attempt(f"telling of {self.token}", self.context.controls.listener, *news)
 
     def _target(self, cleanup: ExitStack) -> Target:
         assert self.machine is not None

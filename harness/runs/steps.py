@@ -25,11 +25,11 @@ class StepRecorder:
         last: list[str] = []
 
         def tell(text: str) -> None:
-            if interruptible and self._context.stop.is_set():
+            if interruptible and self._context.controls.stop.is_set():
                 raise Interrupted
             if last != [text]:
                 last[:] = [text]
-                self._context.listener(self._token.host, stage, text)
+                self._context.controls.listener(self._token.host, stage, text)
 
         number, begun, result = self._context.ledger.begin(self._token, stage), time.monotonic(), "done"
         try:
@@ -48,5 +48,5 @@ class StepRecorder:
 
     def pause(self, seconds: float) -> None:
         """Wait. Raises Interrupted as soon as the run was asked to stop."""
-        if self._context.stop.wait(seconds):
+        if self._context.controls.stop.wait(seconds):
             raise Interrupted
