@@ -1,10 +1,8 @@
 """`resume`: go on with a run whose process died."""
 
 from harness import wiring
-from harness.campaign.campaign import Keep
-from harness.cli import campaign_options, kept_hosts, output, progress, report, run, run_controls
+from harness.cli import campaign_options, output, progress, report, run, run_controls
 from harness.runs import campaign_run
-from harness.runs.context import keep_none
 from harness.runs.prepare import prepare_resolved
 from harness.system import settings
 
@@ -25,7 +23,6 @@ def resume(run_name: campaign_options.DeadRun, form: report.Form = None, json: r
     asked = campaign_run.read_dead_campaign(run_name, ledger)
     prepared = prepare_resolved(asked, configuration, wiring.benches(configuration))
     with progress.show_progress(output.console()) as news:
-        choose = kept_hosts.make_chooser(news.aside) if asked.keep is Keep.ASK else keep_none
-        controls = run_controls.make_controls(news, choose)
+        controls = run_controls.campaign_controls(news, asked)
         record = campaign_run.resume(run_name, prepared, ledger, configuration, controls)
     run.end_command(record, configuration, form, json=json)

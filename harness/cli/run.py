@@ -7,14 +7,12 @@ from typing import NoReturn
 import typer
 
 from harness import wiring
-from harness.campaign.campaign import Keep
-from harness.cli import campaign_options, kept_hosts, output, progress, report, run_controls
+from harness.cli import campaign_options, output, progress, report, run_controls
 from harness.errors import ExitCode
 from harness.ladder.outcomes import exit_code
 from harness.model import Outcome, RunRecord
 from harness.report import text
 from harness.runs import campaign_run
-from harness.runs.context import keep_none
 from harness.runs.prepare import prepare
 from harness.system import settings
 from harness.system.settings import Settings
@@ -59,8 +57,7 @@ def run(
     for warning in prepared.plan.warnings:
         output.say(f"warning: {warning}")
     with progress.show_progress(output.console()) as news:
-        choose = kept_hosts.make_chooser(news.aside) if asked.keep is Keep.ASK else keep_none
-        controls = run_controls.make_controls(news, choose)
+        controls = run_controls.campaign_controls(news, asked)
         record = campaign_run.start(prepared, wiring.ledger(configuration), configuration, controls)
     end_command(record, configuration, form, json=json)
 

@@ -7,10 +7,18 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
+from harness.campaign.campaign import Campaign, Keep
+from harness.cli import kept_hosts
 from harness.cli.progress import ProgressDisplay
 from harness.errors import ExitCode
 from harness.runs.context import Chooser, RunControls, keep_none
 from harness.system.signals import handling_stop_signals
+
+
+def campaign_controls(display: ProgressDisplay, campaign: Campaign) -> RunControls:
+    """The controls of a campaign's run: a person chooses where the campaign asks. Raises RequestError without one."""
+    choose = kept_hosts.make_chooser(display.aside) if campaign.keep is Keep.ASK else keep_none
+    return make_controls(display, choose)
 
 
 def make_controls(display: ProgressDisplay, choose: Chooser = keep_none) -> RunControls:
