@@ -9,7 +9,6 @@ starts the sampler. Other programs on the machine change the figures, so the loa
 import os
 import sys
 import tempfile
-import time
 from pathlib import Path
 
 from harness import wiring
@@ -23,7 +22,6 @@ ROOT = Path(__file__).parents[1]
 
 def timed(name: str, target: Target, **variables: object) -> PlayResult:
     """Run a playbook and print the seconds of each task that took at least one second."""
-    task_starts: list[tuple[float, str]] = []
     address, port = (target.machine.second_opinion or "").split()
     opinion = {"chrony_phc_second_opinion_address": address, "chrony_phc_second_opinion_port": int(port)}
     result = play(
@@ -31,16 +29,16 @@ def timed(name: str, target: Target, **variables: object) -> PlayResult:
         target,
         opinion | variables,
         timeout_s=600,
-        on_task=lambda task: task_starts.append((time.monotonic(), task)),
+        progress=lambda text: None,
         cancelled=lambda: False,
     )
     print(
         f"{name:<14} {result.outcome} {result.seconds:5.1f} s  {result.tasks_on_wire} tasks on the wire  "
         f"{result.changed} changed  {result.message}"
     )
-    for (begun, task), (ended, _) in zip(task_starts, [*task_starts[1:], (time.monotonic(), "")], strict=True):
-        if ended - begun >= 1:
-            print(f"{'':<14}    {ended - begun:5.1f} s  {task}")
+    for task, seconds in result.task_seconds:
+        if seconds >= 1:
+            print(f"{'':<14}    {seconds:5.1f} s  {task}")
     return result
 
 

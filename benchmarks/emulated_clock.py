@@ -98,7 +98,7 @@ def configure(guest: Guest) -> None:
                 **guest.machine.role_variables,
             },
             timeout_s=600,
-            on_task=lambda task: None,
+            progress=lambda text: None,
             cancelled=lambda: False,
         )
     print(f"{guest.token.host}: configured, {played.outcome} in {played.seconds:.0f} s {played.message}")

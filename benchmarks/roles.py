@@ -174,7 +174,7 @@ def played(contender: Contender, target: Target) -> PlayResult:
             target,
             contender.variables(target),
             timeout_s=900,
-            on_task=lambda task: None,
+            progress=lambda text: None,
             cancelled=lambda: False,
         )
     finally:

@@ -9,6 +9,11 @@ def ns(value: float) -> str:
     return f"{_digits(value / 1_000_000_000)} s"
 
 
+def signed_ns(value: float) -> str:
+    """Write nanoseconds with a sign: +27.9 us, -1.2 ms, +0 ns."""
+    return f"{'+' if value >= 0 else ''}{ns(value)}"
+
+
 def with_unit(value: float, unit: str) -> str:
     """Write a value in a unit of limits: ns, ppb (from 1000 in ppm), s, or "ratio", which is written in percent."""
     match unit:
@@ -20,6 +25,15 @@ def with_unit(value: float, unit: str) -> str:
             return f"{_digits(value / 1000)} ppm" if abs(value) >= 1_000 else f"{_digits(value)} ppb"
         case _:
             return f"{_digits(value)} {unit}"
+
+
+def duration(seconds: float) -> str:
+    """Write seconds for people: 45 s, 4 min 32 s, 3 h 5 min."""
+    minutes, rest_s = divmod(round(seconds), 60)
+    hours, rest_min = divmod(minutes, 60)
+    if hours:
+        return f"{hours} h {rest_min} min"
+    return f"{minutes} min {rest_s} s" if minutes else f"{rest_s} s"
 
 
 def _digits(value: float) -> str:

@@ -1,7 +1,6 @@
 """Build working parts from settings: the only place that names concrete benches."""
 
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,7 +14,7 @@ from harness.campaign.plan import Plan
 from harness.errors import RequestError
 from harness.model.cloud import BakedImage, CloudOptions
 from harness.runs.bake import BakeContext, ImageMaker
-from harness.runs.context import Chooser, Listener, RunControls
+from harness.runs.context import RunControls
 from harness.runs.prepare import Benches
 from harness.store.ledger import Ledger
 from harness.system.settings import Settings
@@ -100,12 +99,7 @@ def forecast_on_ec2(made: Plan, settings: Settings) -> Ec2Forecast:
     )
 
 
-def bake_context(
-    settings: Settings,
-    listener: Listener,
-    make_controls: Callable[[Chooser], RunControls],
-    interruptible: Callable[[], AbstractContextManager[None]],
-) -> BakeContext:
+def bake_context(settings: Settings, controls: RunControls) -> BakeContext:
     """The parts that a bake works with in EC2, the one bench that makes images."""
 
     def maker_of(source: Bench, pause: Callable[[float], None]) -> ImageMaker:
@@ -120,9 +114,7 @@ def bake_context(
         maker_of=maker_of,
         ledger=ledger(settings),
         settings=settings,
-        listener=listener,
-        make_controls=make_controls,
-        interruptible=interruptible,
+        controls=controls,
     )
 
 

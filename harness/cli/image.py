@@ -2,13 +2,12 @@
 
 from collections.abc import Sequence
 from dataclasses import asdict
-from functools import partial
 from typing import Annotated, Any
 
 import typer
 
 from harness import wiring
-from harness.cli import campaign_options, completion, output, progress, run, run_controls
+from harness.cli import campaign_options, completion, log_options, output, progress, run, run_controls
 from harness.cli.help_text import HelpCommand
 from harness.errors import ExitCode, RequestError
 from harness.model import Outcome, RunRecord, Stage
@@ -17,7 +16,7 @@ from harness.report import text
 from harness.runs import bake
 from harness.runs.bake import BakeRequest, BakeResult
 from harness.runs.prepare import prepare
-from harness.system import settings, signals
+from harness.system import settings
 from harness.system.settings import Settings
 
 SCHEMA = 1
@@ -68,10 +67,9 @@ def bake_image(
     asked = prepare(requested, configuration, wiring.benches(configuration)).campaign
     order = BakeRequest(campaign=asked, name=name or bake.default_name(asked), older=older)
     bake.check_request(order, wiring.ec2_types(configuration, asked.region).catalogue.types)
-    with progress.show_progress(output.console()) as news:
-        controls = partial(run_controls.make_controls, news)
-        context = wiring.bake_context(configuration, news.hear, controls, signals.raising_on_stop_signals)
-        record, results = bake.bake(order, context)
+    with progress.show_progress(output.console(), live=not log_options.logs_to_terminal()) as news:
+        controls = run_controls.make_controls(news, describe_resuming=lambda _run: "")
+        record, results = bake.bake(order, wiring.bake_context(configuration, controls))
     if json:
         output.emit({"schema": SCHEMA, "run": record.run, "images": [_document(one) for one in results]})
     for line in [line for one in results for line in _lines(record.run, one)]:

@@ -101,39 +101,50 @@ def make_chooser(alone: Callable[[], AbstractContextManager[None]]) -> Chooser:
     if not (sys.stdin.isatty() and sys.stderr.isatty()):
         raise RequestError("keep: ask needs a terminal to ask on", next_step="--keep none, or --keep supported")
 
-    def ask(_run: str, hosts: Sequence[HostRecord]) -> Collection[str]:
+    def ask(run: str, records: Sequence[HostRecord]) -> Collection[str]:
+        waiting = [record for record in records if record.state is HostState.UNDECIDED]
         with alone(), signals.raising_on_stop_signals():
-            head, *rows = text.describe_places(hosts)
-            output.say(f"     {head}")
-            for number, row in enumerate(rows, 1):
-                output.say(f"{number:>3}  {row}")
-            while True:
-                output.say("keep which? all, none (or just Enter), or numbers such as 1,3-5: ", end="")
-                try:
-                    answer = sys.stdin.readline()
-                    if not answer:
-                        return ()
-                    return [hosts[number - 1].name for number in parse_choice(answer, len(hosts))]
-                except ValueError as error:
-                    output.say(f"{error}; once more, please")
+            output.say(text.verdict_table(records, width=output.width()))
+            hosts = "1 host passed and waits" if len(waiting) == 1 else f"{len(waiting)} hosts passed and wait"
+            output.say(f"run {run}: {hosts} for your choice:")
+            for line in text.describe_choices(waiting):
+                output.say(line)
+            return _ask_until_answered([host.name for host in waiting])
 
     return ask
 
 
-def parse_choice(answer: str, count: int) -> list[int]:
-    """The numbers (1 to `count`, in order, each once) that "all", "none", "" or "1,3-5" names. Raises ValueError."""
-    words = answer.strip().lower()
-    if words in ("", "none", "n"):
+def _ask_until_answered(names: Sequence[str]) -> list[str]:
+    while True:
+        output.say("keep which? all, none (or just Enter), names, or numbers such as 1,3-5: ", end="")
+        answer = sys.stdin.readline()
+        if not answer:
+            return []
+        try:
+            return parse_choice(answer, names)
+        except ValueError as error:
+            output.say(f"{error}; once more, please")
+
+
+def parse_choice(answer: str, names: Sequence[str]) -> list[str]:
+    """The hosts, in their order, that "all", "none", "", names, or numbers such as "1,3-5" mean. Raises ValueError."""
+    simplified = answer.strip().lower()
+    if simplified in ("", "none", "n"):
         return []
-    if words in ("all", "a"):
-        return list(range(1, count + 1))
-    numbers: set[int] = set()
-    for part in words.replace(",", " ").split():
-        first, dash, last = part.partition("-")
-        if not (first.isdecimal() and (last.isdecimal() if dash else True)):
-            raise ValueError(f"{part!r} is neither a number nor a range")
-        low, high = int(first), int(last or first)
-        if not 1 <= low <= high <= count:
-            raise ValueError(f"{part!r} is not within 1-{count}")
-        numbers.update(range(low, high + 1))
-    return sorted(numbers)
+    if simplified in ("all", "a"):
+        return list(names)
+    chosen: set[str] = set()
+    for part in answer.replace(",", " ").split():
+        chosen |= {part} if part in names else set(_parse_range(part, names))
+    return [name for name in names if name in chosen]
+
+
+def _parse_range(part: str, names: Sequence[str]) -> Sequence[str]:
+    """The names at "2" or at "2-4". Raises ValueError."""
+    first, dash, last = part.partition("-")
+    if not (first.isdecimal() and (last.isdecimal() if dash else True)):
+        raise ValueError(f"{part!r} is no host of these, no number and no range")
+    low, high = int(first), int(last or first)
+    if not 1 <= low <= high <= len(names):
+        raise ValueError(f"{part!r} is not within 1-{len(names)}")
+    return names[low - 1 : high]

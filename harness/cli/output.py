@@ -1,6 +1,7 @@
 """Where words go: for people to standard error, for programs to standard output."""
 
 import json
+import shutil
 import sys
 from typing import Any
 
@@ -19,6 +20,11 @@ def say(text: str, *, end: str = "\n") -> None:
     shown = printable(text)
     sys.stderr.write(shown if shown.endswith("\n") else shown + end)
     sys.stderr.flush()
+
+
+def width() -> int:
+    """Columns for tables: those of the terminal, at most 160; 120 where there is no terminal."""
+    return min(shutil.get_terminal_size((120, 40)).columns, 160)
 
 
 def emit(data: Any) -> None:

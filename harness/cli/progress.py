@@ -1,9 +1,9 @@
-"""Show the progress of a run: a live table on a terminal, plain lines elsewhere."""
+"""Show the events of a run: a live table on a terminal, plain lines elsewhere."""
 
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 
 from rich.console import Console
@@ -11,36 +11,33 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from harness.model import Stage
-from harness.runs.context import Listener
-from harness.untrusted.plain_text import clip, printable
+from harness.model import Event, Listener, Stage
+from harness.untrusted.plain_text import printable
 
-_LONGEST_NEWS = 300
 _STYLES = {Stage.MEASURE: "cyan", Stage.RELEASE: "magenta"}
+_NARROWEST_HOST = 10
+_WIDEST_HOST = 24
+_STAGE_WIDTH = max(map(len, Stage))
 
 
 @dataclass(frozen=True, slots=True)
 class ProgressDisplay:
-    """The display: `hear` is the listener, `say` prints a line that stays; inside `aside()` the terminal is free."""
+    """The display: `show` is the listener of a run. Inside `aside()` the terminal is free; `close` ends the display."""
 
-    hear: Listener
-    say: Callable[[str], None]
+    show: Listener
     aside: Callable[[], AbstractContextManager[None]]
+    close: Callable[[], None]
 
 
 @contextmanager
-def show_progress(console: Console) -> Iterator[ProgressDisplay]:
-    """A listener whose news is shown on `console` for as long as the context lasts."""
-
-    def say(line: str) -> None:
-        console.print(printable(line), markup=False, highlight=False, soft_wrap=True)
-
-    if console.is_terminal:
-        board = _LiveTable()
-        with Live(board, console=console, refresh_per_second=4, transient=True) as live:
-            yield ProgressDisplay(board.hear, say, lambda: _without(live))
+def show_progress(console: Console, *, live: bool = True) -> Iterator[ProgressDisplay]:
+    """A display on `console` for as long as the context lasts. Without `live` a terminal gets plain lines, too."""
+    if console.is_terminal and live:
+        table = _LiveTable(console)
+        with Live(table, console=console, refresh_per_second=4, transient=True) as screen:
+            yield ProgressDisplay(table.show, lambda: _without(screen), lambda: _close(screen))
     else:
-        yield ProgressDisplay(_LineDisplay(console).hear, say, nullcontext)
+        yield ProgressDisplay(_LineDisplay(console).show, nullcontext, lambda: None)
 
 
 @contextmanager
@@ -52,46 +49,65 @@ def _without(live: Live) -> Iterator[None]:
         live.start()
 
 
+def _close(live: Live) -> None:
+    """Remove the table from the terminal before the process ends: a signal handler may have stopped anything."""
+    with suppress(Exception):
+        live.stop()
+
+
 class _LineDisplay:
-    """Prints a line for each piece of news: host, stage, time since the host's start, message."""
+    """Prints a line for each event: host, stage, time since the host's first event, text."""
 
     def __init__(self, console: Console) -> None:
-        self._console, self._begun = console, dict[str, float]()
+        self._console, self._begun_s, self._width = console, dict[str, float](), _NARROWEST_HOST
 
-    def hear(self, host: str, stage: Stage, words: str) -> None:
-        begun = self._begun.setdefault(host, time.monotonic())
-        line = f"{host:<18} {stage:<10} {_clock(time.monotonic() - begun)}  {_one_line(words)}".rstrip()
+    def show(self, event: Event) -> None:
+        if event.stage is None or event.host is None:
+            line = _run_line(event)
+        else:
+            begun_s = self._begun_s.setdefault(event.host, time.monotonic())
+            self._width = max(self._width, min(len(event.host), _WIDEST_HOST))
+            elapsed = _clock(time.monotonic() - begun_s)
+            line = f"{event.host:<{self._width}} {event.stage:<{_STAGE_WIDTH}} {elapsed} {event.text}".rstrip()
         self._console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
 class _LiveTable:
-    """The latest news of each host, drawn anew several times a second."""
+    """The latest event of each host, drawn anew several times a second. An event of the whole run is a line above."""
 
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._begun: dict[str, float] = {}
-        self._now: dict[str, tuple[Stage, str]] = {}
+    def __init__(self, console: Console) -> None:
+        self._console, self._lock = console, threading.Lock()
+        self._begun_s: dict[str, float] = {}
+        self._latest: dict[str, Event] = {}
 
-    def hear(self, host: str, stage: Stage, words: str) -> None:
+    def show(self, event: Event) -> None:
+        if event.host is None and event.stage is None:
+            self._console.print(_run_line(event), markup=False, highlight=False, soft_wrap=True)
+            return
+        row = event.host or ""
         with self._lock:
-            self._begun.setdefault(host, time.monotonic())
-            self._now[host] = (stage, _one_line(words))
+            if event.host is not None:
+                self._latest.pop("", None)  # the preparation is over
+            self._begun_s.setdefault(row, time.monotonic())
+            self._latest[row] = event
 
     def __rich__(self) -> Table:
-        table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
-        for width in (18, 10, 6):
+        table = Table(box=None, show_header=False, padding=(0, 1, 0, 0))
+        table.add_column(min_width=_NARROWEST_HOST, max_width=_WIDEST_HOST, no_wrap=True, overflow="ellipsis")
+        for width in (_STAGE_WIDTH, len("00:00")):
             table.add_column(min_width=width, no_wrap=True)
         table.add_column(no_wrap=True, overflow="ellipsis")
         with self._lock:
-            for host, (stage, words) in self._now.items():
-                elapsed = _clock(time.monotonic() - self._begun[host])
-                table.add_row(Text(host), Text(stage, style=_STYLES.get(stage, "")), elapsed, Text(words))
+            for host, event in self._latest.items():
+                stage = event.stage or ""
+                elapsed = _clock(time.monotonic() - self._begun_s[host])
+                style = _STYLES.get(event.stage, "") if event.stage else ""
+                table.add_row(Text(host or "preparing"), Text(stage, style=style), elapsed, Text(printable(event.text)))
         return table
 
 
-def _one_line(words: str) -> str:
-    """News in one line, whoever's words are in it."""
-    return clip(printable(" ".join(words.split())), _LONGEST_NEWS)
+def _run_line(event: Event) -> str:
+    return printable(event.text if event.stage is None else f"preparing: {event.text}")
 
 
 def _clock(seconds: float) -> str:

@@ -1,7 +1,7 @@
 """`resume`: go on with a run whose process died."""
 
 from harness import wiring
-from harness.cli import campaign_options, output, progress, report, run, run_controls
+from harness.cli import campaign_options, log_options, output, progress, report, run, run_controls
 from harness.runs import campaign_run
 from harness.runs.prepare import prepare_resolved
 from harness.system import settings
@@ -22,7 +22,7 @@ def resume(run_name: campaign_options.DeadRun, form: report.Form = None, json: r
     ledger = wiring.ledger(configuration)
     asked = campaign_run.read_dead_campaign(run_name, ledger)
     prepared = prepare_resolved(asked, configuration, wiring.benches(configuration))
-    with progress.show_progress(output.console()) as news:
+    with progress.show_progress(output.console(), live=not log_options.logs_to_terminal()) as news:
         controls = run_controls.campaign_controls(news, asked)
         record = campaign_run.resume(run_name, prepared, ledger, configuration, controls)
     run.end_command(record, configuration, form, json=json)

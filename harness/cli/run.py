@@ -1,13 +1,12 @@
 """`run`: qualify hosts, report, and leave nothing running."""
 
-import shutil
 from collections.abc import Iterable
 from typing import NoReturn
 
 import typer
 
 from harness import wiring
-from harness.cli import campaign_options, output, progress, report, run_controls
+from harness.cli import campaign_options, log_options, output, progress, report, run_controls
 from harness.errors import ExitCode
 from harness.ladder.outcomes import exit_code
 from harness.model import Outcome, RunRecord
@@ -56,7 +55,7 @@ def run(
     prepared = prepare(asked, configuration, wiring.benches(configuration))
     for warning in prepared.plan.warnings:
         output.say(f"warning: {warning}")
-    with progress.show_progress(output.console()) as news:
+    with progress.show_progress(output.console(), live=not log_options.logs_to_terminal()) as news:
         controls = run_controls.campaign_controls(news, asked)
         record = campaign_run.start(prepared, wiring.ledger(configuration), configuration, controls)
     end_command(record, configuration, form, json=json)
@@ -64,9 +63,8 @@ def run(
 
 def end_command(record: RunRecord, configuration: Settings, form: report.Form, *, json: bool) -> NoReturn:
     """Print the report for people, and the one for programs where asked for; end with the exit code."""
-    width = min(shutil.get_terminal_size((120, 40)).columns, 160)
     path = configuration.runs_dir / record.run / campaign_run.REPORT_TEXT
-    output.say(text.summary(record, report_path=str(path), width=width))
+    output.say(text.summary(record, report_path=str(path), width=output.width()))
     report.print_report(record, form, json=json)
     raise typer.Exit(run_exit_code(record, (host.verdict.outcome for host in record.hosts)))
 

@@ -1,9 +1,9 @@
-"""How does a command lead a run? News go to the terminal, a person may choose, and signals ask to stop."""
+"""Make the controls of a run that a command leads: events go to the terminal, a person chooses, signals ask to stop."""
 
 import os
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
@@ -13,40 +13,58 @@ from harness.cli.progress import ProgressDisplay
 from harness.errors import ExitCode
 from harness.runs.context import Chooser, RunControls, keep_none
 from harness.system.signals import handling_stop_signals
+from harness.untrusted.plain_text import printable
+
+_STOPPING = "stopping: hosts under way are released, then you get the report; once more stops at once"
 
 
 def campaign_controls(display: ProgressDisplay, campaign: Campaign) -> RunControls:
     """The controls of a campaign's run: a person chooses where the campaign asks. Raises RequestError without one."""
     choose = kept_hosts.make_chooser(display.aside) if campaign.keep is Keep.ASK else keep_none
-    return make_controls(display, choose)
+    return make_controls(display, lambda run: f"`ptp-harness resume {run}` goes on with run {run}", choose)
 
 
-def make_controls(display: ProgressDisplay, choose: Chooser = keep_none) -> RunControls:
-    """The controls of one run that this process leads in its main thread."""
+def make_controls(
+    display: ProgressDisplay, describe_resuming: Callable[[str], str], choose: Chooser = keep_none
+) -> RunControls:
+    """The controls of the runs that this process leads in its main thread.
+
+    `describe_resuming` tells, for a run's name, how to go on after the process was stopped at once; "" for no way.
+    """
     stop = threading.Event()
     return RunControls(
-        listener=display.hear,
-        announce=display.say,
+        listener=display.show,
         choose=choose,
         stop=stop,
-        while_leading=lambda: stopping_on_signals(stop),
+        while_leading=lambda run: stopping_on_signals(stop, describe_resuming(run), before_exit=display.close),
     )
 
 
 @contextmanager
-def stopping_on_signals(stop: threading.Event) -> Iterator[None]:
+def stopping_on_signals(
+    stop: threading.Event, resuming: str = "", *, before_exit: Callable[[], None] = lambda: None
+) -> Iterator[None]:
     """Let the first SIGINT, SIGTERM or SIGHUP set `stop`, and the second one end this process at once.
 
-    The ledger knows what is left then, and `sweep` removes it.
+    The ledger knows what is left then; the last lines say how to go on (`resuming`) and how to remove it.
     """
 
     def handle(_number: int, _frame: FrameType | None) -> None:
         if stop.is_set():
-            sys.stderr.write("\nstopped at once; `ptp-harness sweep --yes` removes what is left\n")
-            sys.stderr.flush()
+            before_exit()
+            _write_lines("stopped at once", *([resuming] if resuming else []), _REMOVING)
             os._exit(ExitCode.INTERRUPTED)
-        sys.stderr.write("\nstopping: hosts under way are released, then you get the report; once more stops at once\n")
+        _write_lines(_STOPPING)
         stop.set()
 
     with handling_stop_signals(handle):
         yield
+
+
+_REMOVING = "`ptp-harness sweep --yes` removes what is left running"
+
+
+def _write_lines(*lines: str) -> None:
+    """Write lines on lines of their own, whatever stands on the terminal's current line."""
+    sys.stderr.write("".join(f"\n{printable(line)}" for line in lines) + "\n")
+    sys.stderr.flush()

@@ -11,7 +11,7 @@ import shlex
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
@@ -20,6 +20,7 @@ from typing import Any
 import ansible_runner
 import yaml
 
+from harness import units
 from harness.errors import HarnessError, last_line
 from harness.host import ansible_memory, ssh
 from harness.model import Machine
@@ -29,6 +30,8 @@ from harness.untrusted.plain_text import clip, well_formed
 _ON_THE_WIRE = {"runner_on_ok", "runner_on_failed", "runner_on_unreachable", "runner_on_async_ok"}
 _OUR_PROGRAMS = (str(Path(sys.executable).parent),)
 _LONGEST_MESSAGE = 300
+_POLL_S = 1
+_REPORT_AGAIN_S = 30
 _VALIDATION = "Validating arguments against arg spec"
 _LOCAL_ACTIONS = {"set_fact", "assert", "debug", "meta", "include_tasks", "import_tasks", "include_role", "import_role",
                   "include_vars", "fail", "validate_argument_spec", "add_host", "group_by", "pause"}  # fmt: skip
@@ -46,13 +49,17 @@ class PlayOutcome(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlayResult:
-    """A play that has ended. `results` maps task names to results of their modules; `message` says why it failed."""
+    """A play that has ended. `results` maps task names to results of their modules; `message` says why it failed.
+
+    `task_seconds` has the name and duration of each task that was begun, in order.
+    """
 
     outcome: PlayOutcome
     message: str
     changed: int
     tasks_on_wire: int
     seconds: float
+    task_seconds: Sequence[tuple[str, float]]
     stdout: str
     results: Mapping[str, Mapping[str, Any]]
 
@@ -91,19 +98,35 @@ def role_variables(machine: Machine) -> dict[str, Any]:
 
 @dataclass(slots=True)
 class _PlayEvents:
-    """Collects results, statistics and the last message from the events of one play."""
+    """Collects results, statistics and the last message from the events of one play, and reports long tasks."""
 
-    on_task: Callable[[str], None]
+    progress: Callable[[str], None]
     results: dict[str, Mapping[str, Any]] = field(default_factory=dict)
     stats: Mapping[str, Any] = field(default_factory=dict)
+    starts: list[tuple[str, float]] = field(default_factory=list)
     on_wire: int = 0
     message: str = ""
+
+    def report_task(self) -> None:
+        """Report the task that runs now, after each half minute with its time so far.
+
+        Called once a second: most tasks are done sooner, or have nothing to do, and are not worth a line.
+        """
+        if self.starts:
+            task, start_s = self.starts[-1]
+            periods = int(time.monotonic() - start_s) // _REPORT_AGAIN_S
+            self.progress(f"{task} ({units.duration(periods * _REPORT_AGAIN_S)})" if periods else task)
+
+    def task_seconds(self, end_s: float) -> Sequence[tuple[str, float]]:
+        """Name and duration of each task, of which the last one ended at `end_s` of the monotonic clock."""
+        ends_s = [*(start_s for _, start_s in self.starts[1:]), end_s]
+        return [(task, task_end_s - start_s) for (task, start_s), task_end_s in zip(self.starts, ends_s, strict=False)]
 
     def __call__(self, event: Mapping[str, Any]) -> bool:
         kind, data = event.get("event", ""), event.get("event_data", {})
         task = str(data.get("task", ""))
         if kind == "playbook_on_task_start" and not task.startswith(_VALIDATION):
-            self.on_task(task)
+            self.starts.append((task, time.monotonic()))
         if kind == "playbook_on_stats":
             self.stats = data
         if kind in _ON_THE_WIRE:
@@ -121,14 +144,22 @@ def play(
     variables: Mapping[str, Any],
     *,
     timeout_s: float,
-    on_task: Callable[[str], None],
+    progress: Callable[[str], None],
     cancelled: Callable[[], bool],
 ) -> PlayResult:
     """Run `playbook` on one host until it ends or `cancelled()` is true. A failure on the host raises nothing.
 
-    Raises HarnessError when Ansible itself could not run or no host was matched.
+    `progress` takes the name of each task that runs for a second. Raises HarnessError when Ansible itself could not run
+    or no host was matched.
     """
-    events, begun = _PlayEvents(on_task), time.monotonic()
+    events, begun = _PlayEvents(progress), time.monotonic()
+
+    def poll() -> bool:
+        if cancelled():
+            return True
+        events.report_task()
+        return False
+
     name = target.machine.token.host
     with tempfile.TemporaryDirectory(prefix="ptp-play-") as private:
         hosts = Path(private, "inventory", "hosts.yaml")
@@ -141,7 +172,8 @@ def play(
             envvars=_environment(playbook, private),
             quiet=True,
             event_handler=events,
-            cancel_callback=cancelled,
+            cancel_callback=poll,
+            settings={"pexpect_timeout": _POLL_S},
             timeout=int(timeout_s),
             suppress_env_files=True,
         )
@@ -157,6 +189,7 @@ def play(
         changed=int(events.stats.get("changed", {}).get(name, 0)),
         tasks_on_wire=events.on_wire,
         seconds=time.monotonic() - begun,
+        task_seconds=events.task_seconds(time.monotonic()),
         stdout=stdout,
         results=events.results,
     )

@@ -120,7 +120,9 @@ def _excused(rung: Rung, evidence: Evidence) -> Rung:
     if rung.status is RungStatus.FAILED and rung.name in (RungName.OFFERED, RungName.LAUNCHED, RungName.REACHABLE):
         return rung
     if evidence.interrupted:
-        return unseen_rung(rung.name, f"interrupted before this was known: {rung.evidence}", Reason.INTERRUPTED)
+        while_doing = f"while {evidence.interrupted_while}" if evidence.interrupted_while else ""
+        sentence = f"interrupted {while_doing or f'before this was known: {rung.evidence}'}"
+        return unseen_rung(rung.name, sentence, Reason.INTERRUPTED)
     if evidence.lost:
         return unseen_rung(rung.name, evidence.lost, Reason.UNREACHABLE)
     if evidence.read_only_files and rung.reason is Reason.DRIVER_OFF:

@@ -4,7 +4,18 @@ Absent is None and means "not observed"; it never stands for 0, "no" or a pass. 
 (`_ns`) or floats of seconds (`_s`) as the name says.
 """
 
-from harness.model.enums import DEFAULT_CLOCK_NAMES, Depth, HostState, Outcome, Reason, RungName, RungStatus, Stage
+from harness.model.enums import (
+    DEFAULT_CLOCK_NAMES,
+    DOING,
+    Depth,
+    HostState,
+    Outcome,
+    Reason,
+    RungName,
+    RungStatus,
+    Stage,
+)
+from harness.model.events import Event, Listener
 from harness.model.evidence import Claim, Evidence, Finding, Launch, Offer, Placement, Reach, Rung, Verdict
 from harness.model.observed import (
     Capture,
@@ -24,6 +35,7 @@ from harness.model.records import HostRecord, Machine, Resource, RunRecord, Toke
 
 __all__ = [
     "DEFAULT_CLOCK_NAMES",
+    "DOING",
     "Capture",
     "Captures",
     "ChronySource",
@@ -32,12 +44,14 @@ __all__ = [
     "Depth",
     "Driver",
     "DriverWord",
+    "Event",
     "Evidence",
     "Facts",
     "Finding",
     "HostRecord",
     "HostState",
     "Launch",
+    "Listener",
     "Machine",
     "Offer",
     "Outcome",

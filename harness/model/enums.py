@@ -78,9 +78,26 @@ class Stage(StrEnum):
     RELEASE = "release"
 
 
-class HostState(StrEnum):
-    """State of a host after its verdict. FAILED: its release failed, and resources may still run."""
+DOING = {
+    Stage.PROVISION: "being provisioned",
+    Stage.REACH: "waiting for its SSH server",
+    Stage.CONFIGURE: "being configured",
+    Stage.MEASURE: "being measured",
+    Stage.REBOOT: "rebooting",
+    Stage.JUDGE: "being judged",
+    Stage.BAKE: "being copied into an image",
+    Stage.RELEASE: "being released",
+}
+"""What a host does in a stage, to complete a sentence about the host."""
 
+
+class HostState(StrEnum):
+    """State of a host after its verdict. FAILED: its release failed, and resources may still run.
+
+    UNDECIDED: the host passed and runs, and waits for the decision whether it stays. No closed run has such a host.
+    """
+
+    UNDECIDED = "undecided"
     RELEASED = "released"
     KEPT = "kept"
     FAILED = "failed"

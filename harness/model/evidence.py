@@ -67,6 +67,7 @@ class Evidence:
     trouble: str | None = None  # why a stage could not be carried out, in one sentence
     read_only_files: bool = False  # the trouble: the host's files cannot be changed
     interrupted: bool = False
+    interrupted_while: str = ""  # the stage and its time by then: "being configured, after 4 min 32 s"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from harness import units
 from harness.model import PhcCounters, Sample, Unparsed
 from harness.probes import chronyc, error_bound, phc_reads, phc_stats
 from harness.probes.reading import LONGEST_LINE, LONGEST_SAMPLE, ParseNotes, json_object, parse_capture
@@ -83,15 +84,13 @@ def read_samples(
 
 
 def describe_sample(sample: Sample) -> str:
-    """Describe a sample for progress output: the selected source, the offset, the number of readings."""
+    """Describe a sample for progress output: the selected source, the offset, and refused readings if there are any."""
     selected = next((source.name for source in sample.sources or () if source.state == "*"), None)
     phrases = [f"{selected} selected" if selected else "nothing selected"]
     if sample.tracking is not None:
-        phrases.append(f"offset {sample.tracking.last_offset_ns:+} ns")
-    if sample.reads is not None:
-        phrases.append(
-            f"{len(sample.reads)} readings" + (f", {sample.read_errors} refused" if sample.read_errors else "")
-        )
+        phrases.append(f"offset {units.signed_ns(sample.tracking.last_offset_ns)}")
+    if sample.read_errors:
+        phrases.append(f"{sample.read_errors} readings refused")
     return ", ".join(phrases)
 
 

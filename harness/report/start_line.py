@@ -1,4 +1,4 @@
-"""Write the first line of a run on a cloud: hosts, place, maximum cost, and the time of the last release."""
+"""Write the first line of a run: its name and hosts; on a cloud the place, the maximum cost, the last release too."""
 
 import datetime
 
@@ -9,9 +9,12 @@ from harness.report.forecast_text import usd
 _HOUR_S = 3600.0
 
 
-def line(run: str, made: Plan, terms: PriceTerms, now: datetime.datetime) -> str:
-    """Write one line for people. `now` has the time zone in which times are shown."""
+def line(run: str, made: Plan, terms: PriceTerms | None, now: datetime.datetime) -> str:
+    """Write one line for people. `terms` is None where hosts are free; `now` has the time zone of the times shown."""
     hosts = len(made.hosts)
+    if terms is None:
+        at_once = f", up to {made.parallel} at once" if hosts > made.parallel else ""
+        return f"run {run}: {hosts} host{'s' if hosts > 1 else ''} on the bench {made.campaign.bench}{at_once}"
     batches = -(-hosts // made.parallel)
     end = now + datetime.timedelta(seconds=terms.lasts_s * batches)
     parts = (

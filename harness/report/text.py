@@ -14,14 +14,17 @@ _HEAD = ("HOST", "VERDICT", "WHY", "EVIDENCE")
 
 def summary(record: RunRecord, *, report_path: str | None = None, width: int = 120) -> str:
     """Write the table of a whole run and its closing lines, at most `width` columns wide except for very long words."""
-    rows = [
-        (host.name, host.verdict.outcome.value, host.verdict.reason.value, _evidence(host)) for host in record.hosts
-    ]
+    return verdict_table(record.hosts, width=width) + printable("\n".join(_closing(record, report_path))) + "\n"
+
+
+def verdict_table(hosts: Sequence[HostRecord], *, width: int = 120) -> str:
+    """Write one row for each host: its name, verdict, reason and evidence."""
+    rows = [(host.name, host.verdict.outcome.value, host.verdict.reason.value, _evidence(host)) for host in hosts]
     sizes = [max(len(row[column]) for row in [_HEAD, *rows]) for column in range(3)]
     lines = list(_row(_HEAD[:3], [_HEAD[3]], sizes, width))
     for name, outcome, reason, evidence in rows:
         lines += _row((name, outcome, reason), evidence.splitlines(), sizes, width)
-    return printable("\n".join([*lines, *_closing(record, report_path)])) + "\n"
+    return printable("\n".join(lines)) + "\n"
 
 
 def ladder(host: HostRecord, *, width: int = 120) -> str:
@@ -77,6 +80,29 @@ def describe_places(hosts: Sequence[HostRecord]) -> list[str]:
     return [printable(line) for line in aligned(rows)]
 
 
+def describe_choices(hosts: Sequence[HostRecord]) -> list[str]:
+    """List hosts to choose from: a heading, then one line per host with its number, its place and its quality."""
+    rows = [("", "HOST", "ADDRESS", "ZONE", "CLOCK", "OFFSET", "BOUND")]
+    for number, host in enumerate(hosts, 1):
+        name, _, address, zone, clocks = _place(host)
+        rows.append((f"{number:>3}", name, address, zone, clocks, _observed(host, "offset_ns"), _bound(host)))
+    return [printable(line) for line in aligned(rows)]
+
+
+def _bound(host: HostRecord) -> str:
+    """The bound with the device's own error, where that is known; else chrony's bound."""
+    total = _observed(host, "error_bound_ns")
+    return _observed(host, "chrony_bound_ns") if total == "-" else total
+
+
+def _observed(host: HostRecord, quantity: str) -> str:
+    """The observed value of a quantity, with its statistic; "-" where it was not observed."""
+    for finding in host.verdict.findings:
+        if finding.quantity == quantity and finding.observed is not None:
+            return f"{units.with_unit(finding.observed, finding.unit)} ({finding.statistic})"
+    return "-"
+
+
 def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
     """Format rows of equal length as lines with aligned columns."""
     sizes = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
@@ -100,7 +126,7 @@ def _closing(record: RunRecord, report_path: str | None) -> list[str]:
     parts = [
         *(host_states if record.bench != "hosts" else ["no host made or removed"]),
         f"report: {report_path}" if report_path else "",
-        _duration(record.seconds),
+        units.duration(record.seconds),
         "" if record.api_calls is None else f"{record.api_calls} API calls",
         "" if record.cost_usd is None else f"about {usd(record.cost_usd)}",
         "interrupted" if record.interrupted else "",
@@ -118,8 +144,3 @@ def _closing(record: RunRecord, report_path: str | None) -> list[str]:
 def left_running(record: RunRecord) -> str:
     """List the resources that could not be removed, each with its token; empty when nothing is left."""
     return ", ".join(f"{resource.kind} {resource.name} of {resource.token}" for resource in record.leftovers)
-
-
-def _duration(seconds: float) -> str:
-    minutes, rest_s = divmod(round(seconds), 60)
-    return f"{minutes} min {rest_s} s" if minutes else f"{rest_s} s"

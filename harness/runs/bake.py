@@ -1,15 +1,13 @@
 """Bake images that campaigns can start from: copied from a host that passed, proven by a host made from the copy.
 
-A bake is a run whose hosts are not kept but copied: each host that passed is anonymised, its disk becomes an image, and
-a second run qualifies a host made from that image. Only then is the image published; otherwise it is removed. The first
-run stays open meanwhile, so that whatever a bake makes belongs to a run that `sweep` knows to be alive or dead.
+A bake is a run with further steps after the verdicts: each host that passed is anonymised, its disk becomes an image,
+and a second run qualifies a host made from that image. Only then is the image published; otherwise it is removed. The
+first run stays open meanwhile, so that whatever a bake makes belongs to a run that `sweep` knows to be alive or dead.
 """
 
-import threading
-from collections.abc import Callable, Collection, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor, wait
-from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -19,13 +17,12 @@ from harness.campaign.selection import size_order
 from harness.errors import HarnessError, RequestError
 from harness.host import ssh
 from harness.host.playbooks import Target
-from harness.model import HostRecord, Outcome, RunRecord, Stage, Token
+from harness.model import HostRecord, HostState, Outcome, RunRecord, Stage, Token
 from harness.model.cloud import BakedImage, TypeInfo
 from harness.model.image_aliases import BAKED, BAKED_NAME
 from harness.runs import campaign_run, kept_hosts
-from harness.runs.context import Chooser, Interrupted, Listener, RunControls, keep_none
+from harness.runs.context import Interrupted, RunContext, RunControls
 from harness.runs.prepare import Benches, Prepared, prepare_resolved
-from harness.store.evidence_folder import EvidenceFolder
 from harness.store.ledger import Ledger
 from harness.system import proc
 from harness.system.settings import Settings
@@ -63,27 +60,20 @@ class BakeRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BakeContext:
-    """The parts that a bake works with. `maker_of` gives the image maker of a bench.
+    """The parts that a bake works with. `maker_of` gives the image maker of a bench, which waits by `pause`.
 
-    `make_controls` gives the controls of each run that a bake leads. Inside the context that `interruptible` gives, a
-    request to stop raises KeyboardInterrupt, if the caller takes such requests at all.
+    Both runs of the bake have the same controls: once their `stop` is set, the bake removes what it made.
     """
 
     benches: Benches
     maker_of: Callable[[Bench, Callable[[float], None]], ImageMaker]
     ledger: Ledger
     settings: Settings
-    listener: Listener  # takes the news of the bake itself
-    make_controls: Callable[[Chooser], RunControls]
-    interruptible: Callable[[], AbstractContextManager[None]] = nullcontext
+    controls: RunControls
 
     def prepare(self, campaign: Campaign) -> Prepared:
         """Prepare one of the two runs; the request's campaign has its driver already."""
         return prepare_resolved(campaign, self.settings, self.benches, fetch_driver=False)
-
-    def start(self, prepared: Prepared, choose: Chooser = keep_none) -> RunRecord:
-        """Lead one run to its end."""
-        return campaign_run.start(prepared, self.ledger, self.settings, self.make_controls(choose))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -125,12 +115,12 @@ def default_name(campaign: Campaign) -> str:
     return match[1] if match else campaign.cloud.image
 
 
-def check_request(order: BakeRequest, types: Mapping[str, TypeInfo]) -> None:
+def check_request(request: BakeRequest, types: Mapping[str, TypeInfo]) -> None:
     """Raise RequestError for a request that cannot be baked, before anything is made."""
-    campaign = order.campaign
-    if not BAKED_NAME.fullmatch(order.name):
+    campaign = request.campaign
+    if not BAKED_NAME.fullmatch(request.name):
         raise RequestError(
-            f"{order.name!r} cannot name an image",
+            f"{request.name!r} cannot name an image",
             next_step="up to 63 of a-z, 0-9, `.`, `_` and `-`, of which the first is a letter or digit",
         )
     if campaign.read_only:
@@ -151,152 +141,152 @@ def check_request(order: BakeRequest, types: Mapping[str, TypeInfo]) -> None:
             )
 
 
-def bake(order: BakeRequest, context: BakeContext) -> tuple[RunRecord, Sequence[BakeResult]]:
+def bake(request: BakeRequest, context: BakeContext) -> tuple[RunRecord, Sequence[BakeResult]]:
     """Qualify, copy, qualify the copies, publish. The first run's record, and the result for each of its hosts."""
-    campaign = replace(order.campaign, keep=Keep.ASK)
-    prepared = context.prepare(campaign)
-    work = _Bake(order, context, prepared.bench)
-    record = context.start(prepared, work.bake)
-    return record, [work.result(host) for host in record.hosts]
-
-
-@dataclass(slots=True)
-class _Bake:
-    """A bake under way. Each host has a result from the beginning; a candidate enters it once it is published."""
-
-    order: BakeRequest
-    context: BakeContext
-    bench: Bench
-    results: dict[str, BakeResult] = field(default_factory=dict)
-    candidates: dict[str, BakedImage] = field(default_factory=dict)
-    stop: threading.Event = field(default_factory=threading.Event)
-
-    def bake(self, run: str, hosts: Sequence[HostRecord]) -> Collection[str]:
-        """The chooser of the first run: make images of its hosts, and let none of them stay."""
-        self.results = {host.name: BakeResult(host=host) for host in hosts}
-        with self.context.interruptible():
-            self._bake(run)
-        return ()
-
-    def _bake(self, run: str) -> None:
-        maker = self.context.maker_of(self.bench, self._pause)
+    prepared = context.prepare(replace(request.campaign, keep=Keep.NONE))
+    run = campaign_run.begin(prepared, context.ledger, context.settings, context.controls, holds_passed=True)
+    with context.controls.while_leading(run.run):
+        records = campaign_run.qualify_hosts(prepared.plan, run)
+        copies = _Bake(request, context, run, [host for host in records if host.state is HostState.UNDECIDED])
         try:
-            self._copy(run, maker)
+            copies.bake()
+        except Exception as error:
+            run.failures.note("baking images", error)
+        finally:
+            records = kept_hosts.settle_undecided(records, (), run)
+        record = campaign_run.end(records, run, seconds=campaign_run.seconds_since_begin(run))
+    return record, [copies.result(host) for host in record.hosts]
+
+
+class _Bake:
+    """The steps after the verdicts. Each host that passed has a result from the beginning."""
+
+    def __init__(
+        self, request: BakeRequest, context: BakeContext, run: RunContext, passed: Sequence[HostRecord]
+    ) -> None:
+        self.request, self.context, self.run = request, context, run
+        self.results = {host.name: BakeResult(host=host) for host in passed}
+        self.candidates: dict[str, BakedImage] = {}
+        self.maker = context.maker_of(run.bench, self._pause)
+
+    def bake(self) -> None:
+        """Copy the hosts, prove the copies, publish those that passed. What is not published is removed."""
+        try:
+            self._copy()
             if self.candidates:
-                self._prove(run)
+                self._prove()
             for name in self.candidates:
-                self._publish(name, maker)
-        except KeyboardInterrupt:
-            self.stop.set()
+                self._publish(name)
+        except Interrupted:
             for name, result in self.results.items():
                 self._note(name, why=result.why or ("" if result.image else "interrupted"))
-            raise
         finally:
-            self._drop(run, maker)
+            self._drop()
 
     def result(self, host: HostRecord) -> BakeResult:
         """The result for a host of the first run."""
-        passed = host.verdict.outcome is Outcome.PASS
-        unasked = BakeResult(host=host, why="interrupted" if passed else "its host did not pass")
-        return replace(self.results.get(host.name, unasked), host=host)
+        return replace(self.results.get(host.name, BakeResult(host=host, why="its host did not pass")), host=host)
 
-    def _copy(self, run: str, maker: ImageMaker) -> None:
-        """Make a candidate of each host, in parallel."""
-        with ThreadPoolExecutor(len(self.results), thread_name_prefix="bake") as pool:
-            making = [pool.submit(self._make, Token(run=run, host=name), maker) for name in self.results]
-            try:
-                wait(making)
-            except KeyboardInterrupt:
-                self.stop.set()
-                raise
-        for future in making:
+    def _copy(self) -> None:
+        """Make a candidate of each host, in parallel. A host that cannot be copied does not stop the others."""
+        with ThreadPoolExecutor(max(1, len(self.results)), thread_name_prefix="bake") as pool:
+            futures = [pool.submit(self._make, Token(run=self.run.run, host=name)) for name in self.results]
+        for future in futures:
             future.result()
 
-    def _make(self, host: Token, maker: ImageMaker) -> None:
+    def _make(self, host: Token) -> None:
+        """Make a candidate of one host. Raises Interrupted."""
         step, ended = self.context.ledger.begin(host, Stage.BAKE), "our fault"
-        tell = self._teller(host.host)
+        progress = self._progress_of(host.host)
         try:
-            tell("anonymising it: keys, logs, leases and the machine id go")
-            self._anonymise(host)
-            driver = driver_name(self.order.campaign)
-            self.candidates[host.host] = maker.make(host, name=self.order.name, driver=driver, progress=tell)
+            progress("anonymising it: keys, logs, leases and the machine id go")
+            anonymise(host, self.run)
+            driver = driver_name(self.request.campaign)
+            self.candidates[host.host] = self.maker.make(host, name=self.request.name, driver=driver, progress=progress)
             ended = "done"
         except Interrupted:
             ended = "interrupted"
+            raise
         except HarnessError as error:
             ended = str(error)
         finally:
             self.context.ledger.end(step, ended)
-        self._note(host.host, why="" if ended == "done" else ended)
+            self._note(host.host, why="" if ended == "done" else ended)
 
-    def _anonymise(self, host: Token) -> None:
-        machine = kept_hosts.find_machine(host.run, host.host, self.bench, self.context.ledger)
-        folder = EvidenceFolder.create(self.context.settings.runs_dir / host.run / host.host)
-        known_hosts = ssh.pin(machine, folder.path)
-        with ssh.shared_connection() as control:
-            target = Target(machine=machine, known_hosts=known_hosts, control=control)
-            done = proc.run(target.as_root("sh", "-s"), stdin=ANONYMISE.read_text(), timeout_s=_ANONYMISE_DEADLINE_S)
-        folder.write("anonymise.log", printable(done.stdout + done.stderr))
-
-    def _prove(self, run: str) -> None:
-        """Qualify a host made from each candidate, in one run."""
-        asked, image = self.order.campaign, f"baked:{self.order.name}@{run}"
-        baked = [result for name, result in self.results.items() if name in self.candidates]
+    def _prove(self) -> None:
+        """Qualify a host made from each candidate, in one run. Raises Interrupted."""
+        requested, image = self.request.campaign, f"baked:{self.request.name}@{self.run.run}"
+        copied = [result for name, result in self.results.items() if name in self.candidates]
         campaign = replace(
-            asked,
+            requested,
             image=image,
-            cloud=replace(asked.cloud, image=image),
-            instance_types=tuple(result.host.instance_type for result in baked),
+            cloud=replace(requested.cloud, image=image),
+            instance_types=tuple(result.host.instance_type for result in copied),
             keep=Keep.NONE,
         )
-        record = self.context.start(self.context.prepare(campaign))
-        for result, proof in zip(baked, record.hosts, strict=True):
+        context = self.context
+        record = campaign_run.start(context.prepare(campaign), context.ledger, context.settings, context.controls)
+        for result, proof in zip(copied, record.hosts, strict=True):
             passed = proof.verdict.outcome is Outcome.PASS
             why = "" if passed else f"a host made from it does not pass (run {record.run})"
             self._note(result.host.name, proof=proof, proof_run=record.run, why=why)
         if record.interrupted:
-            raise KeyboardInterrupt
+            raise Interrupted
 
-    def _publish(self, name: str, maker: ImageMaker) -> None:
-        """Publish an image whose proof passed, then remove the older ones it replaces."""
+    def _publish(self, name: str) -> None:
+        """Publish an image whose proof passed, then remove the older ones it replaces. Raises Interrupted."""
         result, image = self.results[name], self.candidates[name]
         if result.proof is None or result.proof.verdict.outcome is not Outcome.PASS:
             return
-        self._teller(name)(f"publishing {image.ident}")
+        self._progress_of(name)(f"publishing {image.ident}")
         try:
-            maker.publish(image, proof=result.proof_run)
+            self.maker.publish(image, proof=result.proof_run)
         except BenchError as error:
             self._note(name, why=str(error))
             return
         self._note(name, image=replace(image, proof=result.proof_run))
         try:
-            self._note(name, retired=tuple(old.ident for old in maker.retire(image, older=self.order.older)))
+            removed = self.maker.retire(image, older=self.request.older)
+            self._note(name, retired=tuple(predecessor.ident for predecessor in removed))
         except HarnessError as error:
             self._note(name, not_retired=str(error))
 
-    def _drop(self, run: str, maker: ImageMaker) -> None:
+    def _drop(self) -> None:
         """Remove every candidate that is not published. The end of the run finds and names any that remain."""
         for name, result in self.results.items():
             if result.image is None:
                 try:
-                    maker.drop(Token(run=run, host=name))
+                    self.maker.drop(Token(run=self.run.run, host=name))
                 except Exception as error:  # the other hosts' candidates go all the same
-                    self._note(name, why="; ".join(words for words in (result.why, str(error)) if words))
+                    self._note(name, why="; ".join(why for why in (result.why, str(error)) if why))
 
     def _note(self, name: str, **changes: Any) -> None:
         self.results[name] = replace(self.results[name], **changes)
 
-    def _teller(self, name: str) -> Progress:
-        def tell(words: str) -> None:
-            if self.stop.is_set():
-                raise Interrupted
-            self.context.listener(name, Stage.BAKE, words)
+    def _progress_of(self, name: str) -> Progress:
+        """A function that publishes the progress of a host. It raises Interrupted once the bake was asked to stop."""
 
-        return tell
+        def progress(text: str) -> None:
+            if self.context.controls.stop.is_set():
+                raise Interrupted
+            self.run.events.publish(text, host=name, stage=Stage.BAKE)
+
+        return progress
 
     def _pause(self, seconds: float) -> None:
-        if self.stop.wait(seconds):
+        if self.context.controls.stop.wait(seconds):
             raise Interrupted
+
+
+def anonymise(host: Token, run: RunContext) -> None:
+    """Remove from a running host what is its own: keys, logs, leases. Raises HarnessError."""
+    machine = kept_hosts.find_machine(host.run, host.host, run.bench, run.ledger)
+    folder = run.folder.host(host.host)
+    known_hosts = ssh.pin(machine, folder.path)
+    with ssh.shared_connection() as control:
+        target = Target(machine=machine, known_hosts=known_hosts, control=control)
+        done = proc.run(target.as_root("sh", "-s"), stdin=ANONYMISE.read_text(), timeout_s=_ANONYMISE_DEADLINE_S)
+    folder.write("anonymise.log", printable(done.stdout + done.stderr))
 
 
 def driver_name(campaign: Campaign) -> str:

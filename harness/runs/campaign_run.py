@@ -17,10 +17,12 @@ from harness.ladder import judge
 from harness.model import Depth, Evidence, HostRecord, HostState, Resource, RunRecord, Stage, Token
 from harness.report import start_line, text
 from harness.report.formats import Format, render
-from harness.runs.context import RunContext, RunControls, keep_none
-from harness.runs.kept_hosts import settle_choice, settle_judged
+from harness.runs.context import RunContext, RunControls
+from harness.runs.events import RunEvents, log_event, make_event
+from harness.runs.kept_hosts import decide, settle_judged
 from harness.runs.prepare import Prepared
 from harness.runs.qualification import qualify
+from harness.runs.release_failures import ReleaseFailures
 from harness.store.evidence_folder import EvidenceFolder
 from harness.store.ledger import Ledger
 from harness.system.settings import Settings
@@ -33,10 +35,18 @@ REPORT_JSON = "report.json"
 
 
 def start(prepared: Prepared, ledger: Ledger, settings: Settings, controls: RunControls) -> RunRecord:
-    """Prepare what the hosts share, record the run in the ledger, qualify its hosts, and write its report.
+    """Begin a run, qualify its hosts, decide which of them stay, and end the run with its report.
 
     Works in any thread; several runs may be led in one process.
     """
+    context = begin(prepared, ledger, settings, controls, holds_passed=prepared.campaign.keep is Keep.ASK)
+    return _lead(prepared.plan, context)
+
+
+def begin(
+    prepared: Prepared, ledger: Ledger, settings: Settings, controls: RunControls, *, holds_passed: bool
+) -> RunContext:
+    """Prepare what the hosts share, and record the run in the ledger. Raises SetupError, and what the bench raises."""
     plan, bench = prepared.plan, prepared.bench
     _prepare_bench(plan, bench, controls)
     run = ledger.open_run(
@@ -44,11 +54,11 @@ def start(prepared: Prepared, ledger: Ledger, settings: Settings, controls: RunC
         campaign=_CAMPAIGN.dump_python(plan.campaign, mode="json"),
         hosts={host.name: host.instance_type for host in plan.hosts},
     )
-    if (terms := bench.terms(plan.campaign.instance_types)) is not None:
-        controls.announce(start_line.line(run, plan, terms, datetime.datetime.now().astimezone()))
-    context = _make_context(run, plan, bench, ledger, settings, controls)
+    context = _make_context(run, plan, bench, ledger, settings, controls, holds_passed=holds_passed)
+    terms = bench.terms(plan.campaign.instance_types)
+    context.events.publish(start_line.line(run, plan, terms, datetime.datetime.now().astimezone()))
     context.folder.write("campaign.json", _CAMPAIGN.dump_json(plan.campaign, indent=2))
-    return _write_reports(lead_hosts(plan, context), context)
+    return context
 
 
 def read_dead_campaign(run: str, ledger: Ledger) -> Campaign:
@@ -71,19 +81,25 @@ def resume(run: str, prepared: Prepared, ledger: Ledger, settings: Settings, con
     plan, bench = prepared.plan, prepared.bench
     ledger.take_over(run)
     _prepare_bench(plan, bench, controls)
-    context = _make_context(run, plan, bench, ledger, settings, controls, afresh=True)
+    holds_passed = plan.campaign.keep is Keep.ASK
+    context = _make_context(run, plan, bench, ledger, settings, controls, holds_passed=holds_passed, afresh=True)
     lines = ledger.hosts(run)
-    judged = {
-        line.host: settle_judged(line, run, plan.campaign.keep, bench, ledger, context.failures)
-        for line in lines
-        if line.record is not None
-    }
+    judged = {line.host: settle_judged(line, line.record, context) for line in lines if line.record is not None}
+    open_hosts = len(lines) - len(judged)
+    context.events.publish(
+        f"run {run} goes on: {len(judged)} of {len(lines)} hosts are judged, {open_hosts} begin anew"
+    )
     hosts = tuple(PlannedHost(name=line.host, instance_type=line.instance_type) for line in lines)
-    return _write_reports(lead_hosts(replace(plan, hosts=hosts), context, judged), context)
+    return _lead(replace(plan, hosts=hosts), context, judged)
 
 
 def _prepare_bench(plan: Plan, bench: Bench, controls: RunControls) -> None:
-    bench.prepare(plan.campaign.instance_types, lambda message: controls.listener(bench.name, Stage.PROVISION, message))
+    def progress(text: str) -> None:
+        event = make_event(text, run=None, host=None, stage=Stage.PROVISION)
+        log_event(event)
+        controls.listener(event)
+
+    bench.prepare(plan.campaign.instance_types, progress)
 
 
 def _make_context(
@@ -94,55 +110,97 @@ def _make_context(
     settings: Settings,
     controls: RunControls,
     *,
+    holds_passed: bool,
     afresh: bool = False,
 ) -> RunContext:
+    folder, failures = EvidenceFolder.create(settings.runs_dir / run), ReleaseFailures()
     return RunContext(
         run=run,
+        started_ns=ledger.find(run).started_ns,
         bench=bench,
         campaign=plan.campaign,
         ledger=ledger,
-        folder=EvidenceFolder.create(settings.runs_dir / run),
+        folder=folder,
         settings=settings,
         controls=controls,
+        failures=failures,
+        events=RunEvents(run, controls.listener, folder, failures),
+        holds_passed=holds_passed,
         afresh=afresh,
     )
 
 
-def lead_hosts(
-    plan: Plan,
-    context: RunContext,
-    judged: Mapping[str, HostRecord] = MappingProxyType({}),
-) -> RunRecord:
-    """Qualify every host of the plan, settle which stay if the campaign asks, and close the run in the ledger.
+def _lead(plan: Plan, context: RunContext, judged: Mapping[str, HostRecord] = MappingProxyType({})) -> RunRecord:
+    """Qualify the hosts, decide which stay, and end the run.
 
     Hosts in `judged` already have a verdict and are not qualified again.
     """
-    begun_ns = context.ledger.find(context.run).started_ns
-    controls = context.controls
-    with controls.while_leading():
-        with ThreadPoolExecutor(plan.parallel, thread_name_prefix="host") as pool:
-            records = tuple(pool.map(lambda host: judged.get(host.name) or _qualified(host, context), plan.hosts))
-        unanswered = False
-        if context.campaign.keep is Keep.ASK:
-            choose = keep_none if controls.stop.is_set() else controls.choose
-            records, unanswered = settle_choice(
-                records, context.run, context.bench, context.ledger, choose, context.failures
-            )
-        left = list_leftovers(context.bench, context.run, records)
-        calls = context.failures.attempt("counting the calls of the API", context.bench.api_calls)
-        record = RunRecord(
-            run=context.run,
-            bench=context.bench.name,
-            started=datetime.datetime.fromtimestamp(begun_ns // 10**9, datetime.UTC).isoformat(),
-            seconds=round((time.time_ns() - begun_ns) / 1e9, 1),
-            interrupted=unanswered or controls.stop.is_set(),
-            hosts=records,
-            leftovers=left,
-            api_calls=None if calls is None else round(calls),
-            failures=context.failures.noted,
-        )
-        context.failures.attempt(f"closing the books of run {context.run}", context.ledger.close_run, record)
-    return replace(record, failures=context.failures.noted)
+    with context.controls.while_leading(context.run):
+        records = qualify_hosts(plan, context, judged)
+        seconds = seconds_since_begin(context)  # without the time in which a person decides
+        records, unanswered = decide(records, context)
+        return end(records, context, seconds=seconds, interrupted=unanswered)
+
+
+def qualify_hosts(
+    plan: Plan, context: RunContext, judged: Mapping[str, HostRecord] = MappingProxyType({})
+) -> tuple[HostRecord, ...]:
+    """Qualify every host of the plan that is not in `judged`; the records of all in the plan's order."""
+    with ThreadPoolExecutor(plan.parallel, thread_name_prefix="host") as pool:
+        return tuple(pool.map(lambda host: judged.get(host.name) or _qualified(host, context), plan.hosts))
+
+
+def seconds_since_begin(context: RunContext) -> float:
+    """The time since the run was recorded in the ledger."""
+    return round((time.time_ns() - context.started_ns) / 1e9, 1)
+
+
+def end(records: Sequence[HostRecord], context: RunContext, *, seconds: float, interrupted: bool = False) -> RunRecord:
+    """Look for leftovers, close the run in the ledger, and write its reports. No host of `records` is undecided.
+
+    `interrupted`: something else than the stop of the controls cut the run short.
+    """
+    leftovers = list_leftovers(context.bench, context.run, records)
+    calls = context.failures.attempt("counting the calls of the API", context.bench.api_calls)
+    record = make_run_record(
+        context.run,
+        context.bench.name,
+        context.started_ns,
+        records,
+        seconds=seconds,
+        interrupted=interrupted or context.controls.stop.is_set(),
+        leftovers=leftovers,
+        api_calls=None if calls is None else round(calls),
+        failures=context.failures.noted,
+    )
+    context.failures.attempt(f"closing the books of run {context.run}", context.ledger.close_run, record)
+    return _write_reports(replace(record, failures=context.failures.noted), context)
+
+
+def make_run_record(
+    run: str,
+    bench: str,
+    started_ns: int,
+    records: Sequence[HostRecord],
+    *,
+    seconds: float,
+    interrupted: bool,
+    leftovers: Sequence[Resource],
+    api_calls: int | None = None,
+    failures: Sequence[str] = (),
+) -> RunRecord:
+    """The record of a run that ends. `started_ns` is in UTC, as the ledger has it."""
+    return RunRecord(
+        run=run,
+        bench=bench,
+        started=datetime.datetime.fromtimestamp(started_ns // 10**9, datetime.UTC).isoformat(),
+        seconds=seconds,
+        interrupted=interrupted,
+        hosts=tuple(records),
+        leftovers=tuple(leftovers),
+        api_calls=api_calls,
+        failures=tuple(failures),
+    )
 
 
 def _qualified(host: PlannedHost, context: RunContext) -> HostRecord:
@@ -153,15 +211,15 @@ def _qualified(host: PlannedHost, context: RunContext) -> HostRecord:
         token = Token(run=context.run, host=host.name)
         context.failures.note(f"qualifying {token}", error)
         gone = context.failures.release(context.bench, token) is None
-        record = unknown_host_record(host.name, host.instance_type, f"our fault: {type(error).__name__}: {error}")
+        evidence = Evidence(trouble=f"our fault: {type(error).__name__}: {error}")
+        record = unqualified_host_record(host.name, host.instance_type, evidence)
         record = replace(record, state=HostState.RELEASED if gone else HostState.FAILED)
         context.failures.attempt(f"booking what became of {token}", context.ledger.settle, context.run, record)
         return record
 
 
-def unknown_host_record(name: str, instance_type: str, trouble: str | None) -> HostRecord:
-    """The record of a host of which nothing is known: because of a trouble, or (None) because its run was cut off."""
-    evidence = Evidence(interrupted=trouble is None, trouble=trouble)
+def unqualified_host_record(name: str, instance_type: str, evidence: Evidence) -> HostRecord:
+    """The record of a host that was not qualified, judged by what little is known of it."""
     return HostRecord(
         name=name,
         instance_type=instance_type,

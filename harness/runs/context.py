@@ -7,14 +7,12 @@ from dataclasses import dataclass, field
 
 from harness.benches.bench import Bench
 from harness.campaign.campaign import Campaign
-from harness.model import HostRecord, Stage
+from harness.model import HostRecord, Listener
+from harness.runs.events import RunEvents
 from harness.runs.release_failures import ReleaseFailures
 from harness.store.evidence_folder import EvidenceFolder
 from harness.store.ledger import Ledger
 from harness.system.settings import Settings
-
-Listener = Callable[[str, Stage, str], None]
-"""Takes a host's name, its stage and one short line about what is done now."""
 
 
 class Interrupted(Exception):
@@ -22,7 +20,10 @@ class Interrupted(Exception):
 
 
 Chooser = Callable[[str, Sequence[HostRecord]], Collection[str]]
-"""Takes a run's name and its hosts that passed; returns the names of those that stay. KeyboardInterrupt means: none."""
+"""Takes a run's name and all its hosts, of which the undecided ones wait; returns the names of those that stay.
+
+KeyboardInterrupt means: none.
+"""
 
 
 def keep_none(_run: str, _hosts: Sequence[HostRecord]) -> Collection[str]:
@@ -30,39 +31,43 @@ def keep_none(_run: str, _hosts: Sequence[HostRecord]) -> Collection[str]:
     return ()
 
 
-def _ignore(_text: str) -> None: ...
+def _lead_anyhow(_run: str) -> AbstractContextManager[None]:
+    return nullcontext()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunControls:
-    """The decisions of a run's caller: who hears its news, which hosts stay, and when it stops.
+    """The decisions of a run's caller: what takes its events, which hosts stay, and when it stops.
 
-    `announce` takes the price and terms of a cloud's hosts, before the first of them is made. Once `stop` is set, hosts
-    under way are judged by what is known, and released. The context that `while_leading` gives is entered for the time
-    in which hosts may run: a command takes signals then. Leading a run itself installs no signal handler.
+    Once `stop` is set, hosts under way are judged by what is known, and released. The context that `while_leading`
+    gives for a run's name is entered for the time in which hosts may run: a command takes signals then. Leading a run
+    itself installs no signal handler.
     """
 
     listener: Listener
     choose: Chooser = keep_none
-    announce: Callable[[str], None] = _ignore
     stop: threading.Event = field(default_factory=threading.Event)
-    while_leading: Callable[[], AbstractContextManager[None]] = nullcontext
+    while_leading: Callable[[str], AbstractContextManager[None]] = _lead_anyhow
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunContext:
     """The parts that all hosts of one run share. `fatal` means: provision nothing more.
 
-    `afresh`: an earlier attempt may have left something of them, which is removed first.
+    `holds_passed`: hosts that passed stay UNDECIDED, and run until they are settled. `afresh`: an earlier attempt may
+    have left resources of a host, which are removed first.
     """
 
     run: str
+    started_ns: int  # UTC
     bench: Bench
     campaign: Campaign
     ledger: Ledger
     folder: EvidenceFolder
     settings: Settings
     controls: RunControls
+    failures: ReleaseFailures
+    events: RunEvents
+    holds_passed: bool = False
     afresh: bool = False
     fatal: threading.Event = field(default_factory=threading.Event)
-    failures: ReleaseFailures = field(default_factory=ReleaseFailures)

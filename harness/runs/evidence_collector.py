@@ -1,16 +1,17 @@
 """Collect the evidence about one host: play the roles, read facts, follow the samples, keep every raw output."""
 
 import traceback
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from typing import Any
 
+from harness import units
 from harness.benches.bench import Progress
 from harness.errors import CommandError, HarnessError
 from harness.host import sampling, ssh
 from harness.host.playbooks import PlayOutcome, PlayResult, Target, play, role_variables
-from harness.model import Evidence, Facts, Token
+from harness.model import Evidence, Facts, Sample, Token
 from harness.probes import facts as facts_probe
 from harness.probes.samples import SampleReader, describe_sample
 from harness.runs.context import Interrupted, RunContext
@@ -53,14 +54,19 @@ class EvidenceCollector:
         )
         self.note(trouble=clip(well_formed(f"our fault: {type(error).__name__}: {error}")))
 
-    def play(self, name: str, target: Target, variables: Mapping[str, Any], tell: Progress) -> PlayResult:
+    def play(self, name: str, target: Target, variables: Mapping[str, Any], progress: Progress) -> PlayResult:
         """Run a playbook and keep its output. Raises Interrupted; a play that failed is noted, not raised."""
+
+        def report_task(text: str) -> None:
+            with suppress(Interrupted):  # `cancelled` ends the play
+                progress(text)
+
         played = play(
             self._context.settings.assets_dir / "playbooks" / name,
             target,
             variables,
             timeout_s=BUILD_DEADLINE_S if "ena_driver_source" in variables else CONFIGURE_DEADLINE_S,
-            on_task=tell,
+            progress=report_task,
             cancelled=self._context.controls.stop.is_set,
         )
         self._write(f"{name.removesuffix('.yml')}.log", printable(played.stdout))
@@ -95,7 +101,7 @@ class EvidenceCollector:
             return None
         return self.read_facts(collected, name)
 
-    def follow_samples(self, target: Target, path: str, tell: Progress) -> None:
+    def follow_samples(self, target: Target, path: str, progress: Progress) -> None:
         """Keep the samples' text, and read each line as it comes."""
         campaign, name = self._context.campaign, f"{self._prefix}samples.jsonl"
         reader = SampleReader(
@@ -108,7 +114,7 @@ class EvidenceCollector:
                 reader,
                 file,
                 duration_s=campaign.measure_duration_s,
-                on_sample=lambda sample: tell(describe_sample(sample)),
+                on_sample=_report_samples(campaign.measure_duration_s, campaign.measure_interval_s, progress),
                 pause=self._steps.pause,
             )
         self.note(
@@ -133,3 +139,17 @@ class EvidenceCollector:
         """Write a raw output; the file's name."""
         self.folder.write(self._prefix + name, text)
         return self._prefix + name
+
+
+def _report_samples(duration_s: float, interval_s: float, progress: Progress) -> Callable[[Sample], None]:
+    """Report a sample and how far the measuring is, at most a hundred times, however long it takes."""
+    next_report_s = 0.0
+
+    def report(sample: Sample) -> None:
+        nonlocal next_report_s
+        done_s = (sample.seq + 1) * interval_s
+        if done_s >= min(next_report_s, duration_s):
+            next_report_s = done_s + duration_s / 100
+            progress(f"{units.duration(done_s)} of {units.duration(duration_s)}: {describe_sample(sample)}")
+
+    return report

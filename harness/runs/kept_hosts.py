@@ -7,34 +7,39 @@ from harness.benches.bench import Bench
 from harness.campaign.campaign import Keep
 from harness.errors import RequestError
 from harness.model import HostRecord, HostState, Machine, Outcome, Stage, Token
-from harness.runs.context import Chooser
+from harness.runs.context import RunContext
 from harness.runs.release_failures import ReleaseFailures
 from harness.store.ledger import HostLine, Ledger
 
 
-def settle_choice(
-    records: Sequence[HostRecord],
-    run: str,
-    bench: Bench,
-    ledger: Ledger,
-    choose: Chooser,
-    failures: ReleaseFailures,
-) -> tuple[tuple[HostRecord, ...], bool]:
-    """Ask which of the hosts that wait for a decision stay, and release the others.
+def decide(records: Sequence[HostRecord], context: RunContext) -> tuple[tuple[HostRecord, ...], bool]:
+    """Ask which of the undecided hosts stay, and release the others.
 
-    Returns all records in their order, and whether the question was interrupted. Until a host is settled here the
-    ledger does not call it kept, so that `sweep` removes it when this process dies before there is an answer. When the
-    question itself fails, all are released before the error goes on.
+    Returns all records in their order, and whether the question was interrupted. Nobody is asked once the run was told
+    to stop. When the question itself fails, all undecided hosts are released before the error goes on.
     """
-    waiting = [record for record in records if record.state is HostState.KEPT]
     chosen: Collection[str] = ()
+    interrupted = False
     try:
-        chosen, interrupted = _asked(run, waiting, choose)
+        if any(record.state is HostState.UNDECIDED for record in records) and not context.controls.stop.is_set():
+            chosen = context.controls.choose(context.run, records)
+    except KeyboardInterrupt:
+        interrupted = True
     finally:
-        settled = {
-            record.name: _settle(record, record.name in chosen, run, bench, ledger, failures) for record in waiting
-        }
-    return tuple(settled.get(record.name, record) for record in records), interrupted
+        records = settle_undecided(records, chosen, context)
+    return records, interrupted
+
+
+def settle_undecided(
+    records: Sequence[HostRecord], chosen: Collection[str], context: RunContext
+) -> tuple[HostRecord, ...]:
+    """Keep the chosen ones of the undecided hosts, and release the others; all records in their order."""
+    return tuple(
+        record
+        if record.state is not HostState.UNDECIDED
+        else _settle(record, record.name in chosen, context.run, context.bench, context.ledger, context.failures)
+        for record in records
+    )
 
 
 def find_kept(ledger: Ledger, run: str, hosts: Collection[str] = ()) -> list[HostRecord]:
@@ -75,23 +80,20 @@ def keep_host(run: str, host: str, bench: Bench, ledger: Ledger) -> HostRecord:
     return record
 
 
-def settle_judged(
-    line: HostLine, run: str, keep: Keep, bench: Bench, ledger: Ledger, failures: ReleaseFailures
-) -> HostRecord:
-    """Settle a host that has a verdict but whose run died before its state was booked.
+def settle_judged(line: HostLine, record: HostRecord, context: RunContext) -> HostRecord:
+    """Settle a host that has a verdict (its `record`) but whose run died before its state was final.
 
-    A host that passed and still runs stays where the campaign keeps such hosts; where the campaign asks, the question
-    comes later.
+    A host that passed and still runs stays where the campaign keeps such hosts; where the campaign asks, it stays
+    undecided.
     """
-    assert line.record is not None
-    if line.state is not None:
-        return line.record
-    passed = line.record.verdict.outcome is Outcome.PASS
-    if not (passed and keep is not Keep.NONE and bench.find(Token(run=run, host=line.host)) is not None):
-        return _settle(line.record, False, run, bench, ledger, failures)
-    if keep is Keep.ASK:
-        return replace(line.record, state=HostState.KEPT)
-    return _settle(line.record, True, run, bench, ledger, failures)
+    if line.state not in (None, HostState.UNDECIDED):
+        return record
+    run, bench, keep = context.run, context.bench, context.campaign.keep
+    passed = record.verdict.outcome is Outcome.PASS
+    stays = passed and keep is not Keep.NONE and bench.find(Token(run=run, host=line.host)) is not None
+    if stays and context.holds_passed:
+        return replace(record, state=HostState.UNDECIDED)
+    return _settle(record, stays, run, bench, context.ledger, context.failures)
 
 
 def find_machine(run: str, host: str, bench: Bench, ledger: Ledger) -> Machine:
@@ -111,14 +113,7 @@ def find_machine(run: str, host: str, bench: Bench, ledger: Ledger) -> Machine:
 def _standing(line: HostLine | None) -> str:
     if line is None:
         return "no host of it"
-    return "not settled yet" if line.state is None else line.state.value
-
-
-def _asked(run: str, waiting: Sequence[HostRecord], choose: Chooser) -> tuple[Collection[str], bool]:
-    try:
-        return (choose(run, waiting) if waiting else ()), False
-    except KeyboardInterrupt:
-        return (), True
+    return "not settled yet" if line.state in (None, HostState.UNDECIDED) else line.state.value
 
 
 def _settle(

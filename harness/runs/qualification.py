@@ -10,7 +10,7 @@ from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
-from harness import ladder
+from harness import ladder, units
 from harness.benches.bench import BenchError, FatalError
 from harness.campaign.campaign import Keep
 from harness.campaign.plan import PlannedHost
@@ -18,6 +18,7 @@ from harness.host import driver_archive, host_key, reboot, ssh
 from harness.host.playbooks import PlayOutcome, PlayResult, Target, role_variables
 from harness.model import (
     DEFAULT_CLOCK_NAMES,
+    DOING,
     Depth,
     Evidence,
     Facts,
@@ -72,7 +73,7 @@ class Qualification:
             try:
                 self.observe(cleanup)
             except Interrupted:
-                self.collected.note(interrupted=True)
+                self.collected.note(interrupted=True, interrupted_while=self._describe_latest_stage())
             except Exception as error:
                 self.collected.note_error(error)
 
@@ -94,16 +95,16 @@ class Qualification:
 
     def provision(self) -> bool:
         """Have the bench make the host; whether it runs."""
-        with self.steps.step(Stage.PROVISION) as tell:
+        with self.steps.step(Stage.PROVISION) as progress:
             if self.context.fatal.is_set():
                 detail = "not tried, since another host met an error that holds for all"
                 self.collected.note(launch=Launch(failure=Reason.LAUNCH_FAILED, detail=detail))
                 return False
             if self.context.afresh:
-                tell("removing what an earlier attempt left")
+                progress("removing what an earlier attempt left")
                 self.context.bench.release(self.token)
             try:
-                self.machine = machine = self.context.bench.provision(self.token, self.host.instance_type, tell)
+                self.machine = machine = self.context.bench.provision(self.token, self.host.instance_type, progress)
             except BenchError as error:
                 if isinstance(error, FatalError):
                     self.context.fatal.set()
@@ -120,13 +121,13 @@ class Qualification:
     def _reach(self, target: Target) -> Target | None:
         """Log in; rotate the host key if the first one travelled in user data."""
         settings = self.context.settings
-        with self.steps.step(Stage.REACH) as tell:
+        with self.steps.step(Stage.REACH) as progress:
             reached = ssh.wait_for_login(
                 target.machine,
                 target.known_hosts,
                 tries=settings.ssh_tries,
                 first_backoff_s=settings.ssh_first_backoff_s,
-                progress=tell,
+                progress=progress,
                 sleep=self.steps.pause,
                 control=target.control,
             )
@@ -134,16 +135,16 @@ class Qualification:
             if not reached.reached:
                 return None
             if target.machine.rotated_key is not None:
-                target = host_key.rotate_host_key(target, progress=tell, pause=self.steps.pause)
+                target = host_key.rotate_host_key(target, progress=progress, pause=self.steps.pause)
                 self.machine = target.machine
             return target
 
     def _configure(self, target: Target) -> Facts | None:
         name = "observe.yml" if self.context.campaign.read_only else "configure.yml"
-        with self.steps.step(Stage.CONFIGURE) as tell:
+        with self.steps.step(Stage.CONFIGURE) as progress:
             driver = driver_archive.role_variables(self.context.campaign, target.machine, self.context.settings)
             variables = {**role_variables(target.machine), **self._clock_variables(), **driver}
-            played = self.collected.play(name, target, variables, tell)
+            played = self.collected.play(name, target, variables, progress)
             collected = played.results.get(COLLECT_TASK, {}).get("stdout")
             if not isinstance(collected, str) or not collected:
                 self._collect_after_failure(target, played)
@@ -153,7 +154,7 @@ class Qualification:
             return facts
 
     def _collect_after_failure(self, target: Target, played: PlayResult) -> None:
-        """Collect facts of a host that could not be configured: it is not measured, but they may tell why."""
+        """Collect facts of a host that could not be configured: it is not measured, but they may progress why."""
         if played.outcome is not PlayOutcome.FAILED:
             return
         read_only = any(result.get("read_only_files") for result in played.results.values())
@@ -162,7 +163,7 @@ class Qualification:
 
     def _measure(self, target: Target) -> None:
         campaign = self.context.campaign
-        with self.steps.step(Stage.MEASURE) as tell:
+        with self.steps.step(Stage.MEASURE) as progress:
             path = f"/run/ptp-harness-{self.token.slug}.jsonl"
             variables = role_variables(target.machine) | {
                 "clock_facts_clock_name": campaign.clock_names[0],
@@ -171,11 +172,11 @@ class Qualification:
                 "clock_facts_samples_path": path,
                 "clock_facts_wait": False,
             }
-            played = self.collected.play("measure.yml", target, variables, tell)
+            played = self.collected.play("measure.yml", target, variables, progress)
             if played.outcome is not PlayOutcome.OK:
                 return
-            self.collected.follow_samples(target, path, tell)
-            tell("looking at the host once more")
+            self.collected.follow_samples(target, path, progress)
+            progress("looking at the host once more")
             proc.run(target.as_root("rm", "-f", path), timeout_s=30, check=False)
             facts = self.collected.collect_facts(target, "facts-final.json", "the closing look at the host")
             self.collected.note(final_facts=facts)
@@ -183,11 +184,11 @@ class Qualification:
     def _reboot(self, target: Target) -> None:
         """Reboot and measure again, with nothing changed in between."""
         with self.collected.rebooted():
-            with self.steps.step(Stage.REBOOT) as tell:
-                reach = reboot.reboot(target, progress=tell, pause=self.steps.pause)
+            with self.steps.step(Stage.REBOOT) as progress:
+                reach = reboot.reboot(target, progress=progress, pause=self.steps.pause)
                 self.collected.note(reach=reach)
                 if reach.reached:
-                    tell("letting chronyd settle")
+                    progress("letting chronyd settle")
                     reboot.wait_until_settled(target)
                     what = "the look at the host after its reboot"
                     self.collected.note(facts=self.collected.collect_facts(target, "facts.json", what))
@@ -211,7 +212,7 @@ class Qualification:
         """Keep or remove the host. Nothing that cannot be told, kept or booked keeps it from being removed."""
         failures, ledger, begun = self.context.failures, self.context.ledger, time.monotonic()
         step = failures.attempt(f"booking the release of {self.token}", ledger.begin, self.token, Stage.RELEASE)
-        self._tell_release("")
+        self._publish_release("")
         for path in self.machine.evidence_files if self.machine else ():
             failures.attempt(f"keeping {path}", self.collected.folder.keep, Path(path))
         state = self._keep_or_remove(verdict)
@@ -220,8 +221,7 @@ class Qualification:
         if step is not None:
             result = "done" if state is not HostState.FAILED else "failed"
             failures.attempt(f"booking the end of {self.token}", ledger.end, step, result)
-        if not (state is HostState.KEPT and self.context.campaign.keep is Keep.ASK):  # that is settled by the answer
-            failures.attempt(f"booking what became of {self.token}", ledger.settle, self.context.run, record)
+        failures.attempt(f"booking what became of {self.token}", ledger.settle, self.context.run, record)
         return record
 
     # -- what the stages need
@@ -240,21 +240,32 @@ class Qualification:
     def unjudged(self) -> Verdict:
         """The verdict of a host that cannot be judged: inconclusive, by a fault of ours, or as it was interrupted."""
         known = self.collected.evidence
-        evidence = Evidence(trouble=known.trouble or "it was not judged", interrupted=known.interrupted)
+        evidence = Evidence(
+            trouble=known.trouble or "it was not judged",
+            interrupted=known.interrupted,
+            interrupted_while=known.interrupted_while,
+        )
         return ladder.judge(evidence, (), depth=Depth.STANDARD, read_only=False)
 
     def _keep_or_remove(self, verdict: Verdict) -> HostState:
-        supported = self.machine is not None and verdict.outcome is Outcome.PASS
-        if supported and self.context.campaign.keep is not Keep.NONE:
-            return HostState.KEPT
+        if self.machine is not None and verdict.outcome is Outcome.PASS:
+            if self.context.holds_passed:
+                self._publish_release("passed; stays up until it is decided whether it is kept")
+                return HostState.UNDECIDED
+            if self.context.campaign.keep is Keep.SUPPORTED:
+                return HostState.KEPT
         error = self.context.failures.release(self.context.bench, self.token)
         if error is not None:
-            self._tell_release(error)
+            self._publish_release(error)
         return HostState.RELEASED if error is None else HostState.FAILED
 
-    def _tell_release(self, text: str) -> None:
-        news = (self.host.name, Stage.RELEASE, text)
-        self.context.failures.attempt(f"telling of {self.token}", self.context.controls.listener, *news)
+    def _publish_release(self, text: str) -> None:
+        self.context.events.publish(text, host=self.host.name, stage=Stage.RELEASE)
+
+    def _describe_latest_stage(self) -> str:
+        """The stage begun last and its time so far, to complete the sentence "interrupted while ..."."""
+        stage = self.steps.latest
+        return "" if stage is None else f"{DOING[stage]}, after {units.duration(self.steps.seconds[stage])}"
 
     def _target(self, cleanup: ExitStack) -> Target:
         assert self.machine is not None

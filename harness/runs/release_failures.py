@@ -50,9 +50,20 @@ class ReleaseFailures:
     def note(self, what: str, error: BaseException) -> None:
         """Note what could not be done, and why."""
         with self._lock:
-            self._noted.append(bounded(f"{what}: {type(error).__name__}: {error}"))
+            self._noted.append(_sentence(what, error))
+
+    def note_once(self, what: str, error: BaseException) -> None:
+        """Note a failure that may be repeated many times, unless an equal one was noted."""
+        sentence = _sentence(what, error)
+        with self._lock:
+            if sentence not in self._noted:
+                self._noted.append(sentence)
 
     def raise_noted(self) -> None:
         """Raise SetupError that names every failure, if there is any."""
         if noted := self.noted:
             raise SetupError("; ".join(noted), next_step="see whether the disk is full; then do it again")
+
+
+def _sentence(what: str, error: BaseException) -> str:
+    return bounded(f"{what}: {type(error).__name__}: {error}")

@@ -10,31 +10,34 @@ from harness.runs.context import Interrupted, RunContext
 
 
 class StepRecorder:
-    """The steps of one host. `seconds` is how long each stage took so far."""
+    """The steps of one host. `seconds` is how long each stage took so far, `latest` the stage begun last."""
 
     def __init__(self, token: Token, context: RunContext) -> None:
         self.seconds: dict[Stage, float] = {}
+        self.latest: Stage | None = None
         self._token, self._context = token, context
 
     @contextmanager
     def step(self, stage: Stage, *, interruptible: bool = True) -> Iterator[Progress]:
-        """Book a step before and after, and give the function that tells its progress.
+        """Record a step before and after, and give the function that publishes its progress.
 
-        That function raises Interrupted once the run was asked to stop, unless the step is not `interruptible`.
+        That function raises Interrupted once the run was asked to stop, unless the step is not `interruptible`. A text
+        that repeats the one before is not published.
         """
-        last: list[str] = []
+        latest: list[str] = []
 
-        def tell(text: str) -> None:
+        def progress(text: str) -> None:
             if interruptible and self._context.controls.stop.is_set():
                 raise Interrupted
-            if last != [text]:
-                last[:] = [text]
-                self._context.controls.listener(self._token.host, stage, text)
+            if latest != [text]:
+                latest[:] = [text]
+                self._context.events.publish(text, host=self._token.host, stage=stage)
 
-        number, begun, result = self._context.ledger.begin(self._token, stage), time.monotonic(), "done"
+        self.latest, begun, result = stage, time.monotonic(), "done"
+        number = self._context.ledger.begin(self._token, stage)
         try:
-            tell("")
-            yield tell
+            progress("")
+            yield progress
         except BaseException as error:
             result = f"{type(error).__name__}: {error}"
             raise

@@ -11,9 +11,9 @@ from dataclasses import dataclass, replace
 
 from harness.benches.bench import Bench
 from harness.errors import CleanupError, HarnessError
-from harness.model import HostRecord, HostState, Resource, RunRecord, Token, ownership
+from harness.model import DOING, Evidence, HostRecord, HostState, Resource, Token, ownership
 from harness.model.ownership import Removal, RemovalDecision, RunState
-from harness.runs.campaign_run import list_leftovers, unknown_host_record
+from harness.runs.campaign_run import list_leftovers, make_run_record, unqualified_host_record
 from harness.store import adhoc_runs
 from harness.store.ledger import HostLine, Ledger, RunLine
 
@@ -107,30 +107,41 @@ def close_dead_runs(ledger: Ledger, bench: Bench) -> list[str]:
     dead = [line for line in ledger.runs() if line.bench == bench.name and line.died()]
     for line in dead:
         records = tuple(_close_host(line, host, ledger, bench) for host in ledger.hosts(line.run))
-        ledger.close_run(
-            RunRecord(
-                run=line.run,
-                bench=line.bench,
-                started=datetime.datetime.fromtimestamp(line.started_ns // 10**9, datetime.UTC).isoformat(),
-                seconds=round((time.time_ns() - line.started_ns) / 1e9, 1),
-                interrupted=True,
-                hosts=records,
-                leftovers=list_leftovers(bench, line.run, records),
-            )
+        leftovers = list_leftovers(bench, line.run, records)
+        seconds = round((time.time_ns() - line.started_ns) / 1e9, 1)
+        record = make_run_record(
+            line.run, line.bench, line.started_ns, records, seconds=seconds, interrupted=True, leftovers=leftovers
         )
+        ledger.close_run(record)
     return [line.run for line in dead]
 
 
 def _close_host(run: RunLine, host: HostLine, ledger: Ledger, bench: Bench) -> HostRecord:
     """The host's record as its dead run left it, or the verdict that nothing is known; with the host's state now."""
-    if host.record is not None and host.state is not None:
+    if host.record is not None and host.state not in (None, HostState.UNDECIDED):
         return host.record
     token = str(Token(run=run.run, host=host.host))
     still = any(resource.token == token and resource.unproven is None for resource in bench.resources())
-    record = host.record or unknown_host_record(host.host, host.instance_type, None)
+    evidence = Evidence(interrupted=True, interrupted_while=_describe_latest_step(token, run.run, ledger))
+    record = host.record or unqualified_host_record(host.host, host.instance_type, evidence)
     record = replace(record, state=HostState.FAILED if still else HostState.RELEASED)
     ledger.settle(run.run, record)
     return record
+
+
+def _describe_latest_step(token: str, run: str, ledger: Ledger) -> str:
+    """The step of a host that was begun last, to complete "interrupted while ..."; "" for none.
+
+    How long the step went on is unknown: nothing was recorded when the process died.
+    """
+    steps = [step for step in ledger.steps(run) if step.token == token]
+    if not steps:
+        return ""
+    return f"{DOING[steps[-1].stage]}, which began {_clock_time(steps[-1].begun_ns)}"
+
+
+def _clock_time(utc_ns: int) -> str:
+    return f"at {datetime.datetime.fromtimestamp(utc_ns // 10**9, datetime.UTC):%Y-%m-%d %H:%M:%S} UTC"
 
 
 def _removable(token: Token, decided: Sequence[tuple[Resource, RemovalDecision]]) -> Leftover | None:

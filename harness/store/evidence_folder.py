@@ -62,6 +62,19 @@ class EvidenceFolder:
             raise SetupError(f"cannot write {target}: {error.strerror}") from error
         return target
 
+    def append(self, name: str, text: str) -> None:
+        """Append text to a file in one write, so that it is there at once and several threads may append.
+
+        Raises HarnessError when the file would lie outside the folder, SetupError when it cannot be written.
+        """
+        target = self._inside(name)
+        try:
+            descriptor = os.open(target, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW, 0o600)
+            with os.fdopen(descriptor, "ab", buffering=0) as file:
+                file.write(well_formed(text).encode())
+        except OSError as error:
+            raise SetupError(f"cannot write {target}: {error.strerror}") from error
+
     @contextmanager
     def stream(self, name: str) -> Iterator[BinaryIO]:
         """Open a file to be written in parts. It appears when the block ends, also by an error, as partial evidence."""

@@ -1,7 +1,9 @@
 """Start other programs, with deadlines, process groups, and identities that a recycled pid cannot fake."""
 
+import logging
 import os
 import queue
+import shlex
 import signal
 import subprocess
 import threading
@@ -15,12 +17,15 @@ from typing import IO
 from harness.errors import CommandError, FloodError, SetupError
 from harness.system import capped_output
 from harness.system.capped_output import EndReason, LineCutter, ProgramPipes
+from harness.untrusted.plain_text import clip
 
 _TICK_S = 0.05
 _KILLED_S = 5.0
 _DRAIN_S = 2.0
 _LINES_AHEAD = 1000
 _ERRORS_KEPT = 1 << 16
+_LOGGED_CHARACTERS = 300
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,6 +120,7 @@ def run(
             _waited(child, _KILLED_S)
         _close(child)
     seconds, stdout, stderr = time.monotonic() - begun, _text(outputs.out), _text(outputs.err)
+    _log_end(argv, child.returncode, seconds)
     if ended is EndReason.TOO_MUCH:
         cap = f"printed more than {most_out} bytes, or {most_err} of errors, and was ended"
         raise FloodError(argv, cap, stdout=stdout, stderr=stderr, after_s=seconds)
@@ -187,6 +193,7 @@ def converse(
                 on_line(lines.get(timeout=_TICK_S))
         _close(child)
     seconds, error_text = time.monotonic() - begun, _text(bytes(errors))
+    _log_end(argv, child.returncode, seconds)
     if timed_out:
         raise CommandError(argv, None, "", error_text, after_s=seconds)
     return Completed(argv=tuple(argv), status=child.returncode, stdout="", stderr=error_text, seconds=seconds)
@@ -273,6 +280,11 @@ def _start(
         raise SetupError(f"{argv[0]} is not installed", next_step="`ptp-harness doctor` says how to get it") from error
     except PermissionError as error:
         raise SetupError(f"{argv[0]} may not be run: {error.strerror}") from error
+
+
+def _log_end(argv: Sequence[str], status: int | None, seconds: float) -> None:
+    if _log.isEnabledFor(logging.DEBUG):
+        _log.debug("%s ended with %s after %.2f s", clip(shlex.join(argv), _LOGGED_CHARACTERS), status, seconds)
 
 
 def _drain(stream: IO[bytes], lines: LineCutter) -> None:

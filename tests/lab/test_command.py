@@ -153,12 +153,14 @@ def test_asked_on_the_terminal_hosts_stay_are_entered_and_released(state: dict[s
         os.close(theirs)
         said = read_until(ours, "keep which?", within_s=300)
         assert "1  lab.phc" in said
-        assert re.search(r"HOST +TYPE +ADDRESS +ZONE +CLOCK", said)
-        assert re.search(r"1  lab\.phc +lab\.phc +127\.0\.\d+\.\d+ +-  +/dev/ptp0 ena-ptp-", said)
+        assert re.search(r"lab\.phc +PASS +synchronised", said), "the verdicts come before the question"
+        assert "1 host passed and waits for your choice" in said
+        assert re.search(r"HOST +ADDRESS +ZONE +CLOCK +OFFSET +BOUND", said)
+        assert re.search(r"1  lab\.phc +127\.0\.\d+\.\d+ +-  +/dev/ptp0 ena-ptp-", said)
         assert "2  lab" not in said, "a host without a clock goes at once"
         os.write(ours, b"2\n")
         read_until(ours, "'2' is not within 1-1; once more, please", within_s=30)
-        os.write(ours, b"1\n")
+        os.write(ours, b"lab.phc\n")
         said = read_until(ours, "kept lab.phc", within_s=60)
         assert "released 1 of 2" in said
         assert child.wait(60) == 3

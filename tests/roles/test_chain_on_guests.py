@@ -45,7 +45,7 @@ class Host:
 
     def play(self, **variables: Any) -> PlayResult:
         given = CHAIN | {"linuxptp_interfaces": [self.card]} | variables
-        return play(self.playbook, self.target, given, timeout_s=300, on_task=str, cancelled=bool)
+        return play(self.playbook, self.target, given, timeout_s=300, progress=str, cancelled=bool)
 
     def configure(self, **variables: Any) -> PlayResult:
         """The play that must succeed."""

@@ -56,7 +56,7 @@ class Host:
             self.target,
             mine | dict(variables or {}),
             timeout_s=600,
-            on_task=str,
+            progress=str,
             cancelled=bool,
         )
         assert played.outcome is PlayOutcome.OK, f"{played.message}\n{played.stdout}"

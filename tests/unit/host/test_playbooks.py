@@ -25,11 +25,10 @@ def target(silent_machine: Machine, tmp_path: Path) -> Target:
 
 
 def test_a_host_that_does_not_answer_is_unreachable_not_failed(target: Target) -> None:
-    tasks: list[str] = []
-    done = play(OBSERVE, target, {}, timeout_s=60, on_task=tasks.append, cancelled=lambda: False)
+    done = play(OBSERVE, target, {}, timeout_s=60, progress=lambda _: None, cancelled=lambda: False)
     assert done.outcome is PlayOutcome.UNREACHABLE
     assert "Connection refused" in done.message
-    assert "Collect clock facts" in tasks
+    assert "Collect clock facts" in dict(done.task_seconds)
     assert done.results["Collect clock facts"]["unreachable"] is True
 
 
@@ -39,7 +38,7 @@ def test_a_play_that_ran_no_task_on_the_host_is_an_error_not_a_success(target: T
     playbook.parent.mkdir()
     playbook.write_text("- hosts: nobody\n  gather_facts: false\n  tasks: []\n")
     with pytest.raises(HarnessError, match=r"nobody\.yml reached no host"):
-        play(playbook, target, {}, timeout_s=60, on_task=lambda _: None, cancelled=lambda: False)
+        play(playbook, target, {}, timeout_s=60, progress=lambda _: None, cancelled=lambda: False)
 
 
 def test_a_task_that_fails_is_named_with_its_words(target: Target, tmp_path: Path) -> None:
@@ -50,7 +49,7 @@ def test_a_task_that_fails_is_named_with_its_words(target: Target, tmp_path: Pat
         "- hosts: all\n  gather_facts: false\n  tasks:\n"
         "    - name: Give up\n      ansible.builtin.fail: {msg: 'because of {{ why }}'}\n"
     )
-    done = play(playbook, target, {"why": "a test"}, timeout_s=60, on_task=lambda _: None, cancelled=lambda: False)
+    done = play(playbook, target, {"why": "a test"}, timeout_s=60, progress=lambda _: None, cancelled=lambda: False)
     assert (done.outcome, done.message, done.tasks_on_wire) == (
         PlayOutcome.FAILED,
         "task 'Give up': because of a test",
@@ -64,7 +63,7 @@ def test_a_play_ends_soon_after_it_is_cancelled(target: Target, tmp_path: Path) 
     playbook.parent.mkdir()
     playbook.write_text("- hosts: all\n  gather_facts: false\n  tasks:\n    - ansible.builtin.pause: {seconds: 60}\n")
     begun, seen = time.monotonic(), list[str]()
-    done = play(playbook, target, {}, timeout_s=60, on_task=seen.append, cancelled=lambda: bool(seen))
+    done = play(playbook, target, {}, timeout_s=60, progress=seen.append, cancelled=lambda: bool(seen))
     assert done.outcome is PlayOutcome.CANCELLED
     assert time.monotonic() - begun < 30
     assert workers_of(playbook) == []
@@ -111,7 +110,7 @@ def look():
 
 before, begun = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.monotonic()
 try:
-    outcome = play(playbook, target, variables, timeout_s=12, on_task=lambda _: None, cancelled=look).outcome
+    outcome = play(playbook, target, variables, timeout_s=12, progress=lambda _: None, cancelled=look).outcome
 except HarnessError as error:
     outcome = str(error)
 more_kib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before

@@ -138,7 +138,7 @@ def test_in_short(line: Line) -> None:
     def told(text: str) -> str:
         return samples.describe_sample(samples.read_samples(text, where="s")[0][0])
 
-    assert told(line(0)) == "PHC0 selected, offset +0 ns, 1 readings, 1 refused"
+    assert told(line(0)) == "PHC0 selected, offset +0 ns, 1 readings refused"
     assert told(line(0, chronyc=None, phc=None)) == "nothing selected"
 
 

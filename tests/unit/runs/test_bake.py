@@ -1,18 +1,26 @@
 """What can be baked, what an image is called, and what anonymising takes from a disk."""
 
 import subprocess
-from dataclasses import replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from harness.benches.bench import Progress
 from harness.campaign import campaign
 from harness.campaign.campaign import Campaign
 from harness.errors import RequestError
-from harness.model.cloud import TypeInfo
-from harness.runs import bake
+from harness.model import HostState, Outcome, Reason, RunRecord, Stage, Token
+from harness.model.cloud import BakedImage, TypeInfo
+from harness.runs import bake, qualification
 from harness.runs.bake import BakeRequest
+from harness.runs.context import RunControls
+from harness.runs.prepare import Benches
+from tests.unit.runs.test_campaign_run import Lab, lab
+
+__all__ = ["lab"]  # a fixture
 
 
 def kind(name: str, architecture: str = "x86_64", **changes: Any) -> TypeInfo:
@@ -133,3 +141,130 @@ def test_anonymising_a_disk_that_has_none_of_it_is_no_failure(tmp_path: Path) ->
     (tmp_path / "var/log").mkdir(parents=True)
     subprocess.run(["sh", str(bake.ANONYMISE), str(tmp_path)], check=True, timeout=60)
     assert (tmp_path / "etc/machine-id").read_text() == ""
+
+
+# --- the steps after the verdicts -----------------------------------------------------------------------------------
+
+
+class ImageShelf:
+    """Makes images without a cloud, and remembers which exist. `on_make` is called while one is made."""
+
+    def __init__(self) -> None:
+        self.candidates: set[str] = set()
+        self.published: set[str] = set()
+        self.on_make: Callable[[], None] = lambda: None
+        self.pause: Callable[[float], None] = lambda _seconds: None
+
+    def make(self, host: Token, *, name: str, driver: str, progress: Progress) -> BakedImage:
+        self.candidates.add(host.host)
+        self.on_make()
+        self.pause(0.0)
+        progress("copying")
+        return replace(IMAGE, name=name, ident=f"ami-{host.host}")
+
+    def publish(self, image: BakedImage, *, proof: str) -> None:
+        self.published.add(image.ident)
+        self.candidates.discard(image.ident.removeprefix("ami-"))
+
+    def retire(self, image: BakedImage, *, older: int) -> Sequence[BakedImage]:
+        return ()
+
+    def drop(self, host: Token) -> None:
+        self.candidates.discard(host.host)
+
+
+IMAGE = BakedImage(
+    ident="ami-0",
+    name="",
+    architecture="x86_64",
+    user="admin",
+    base="debian-13",
+    driver="distribution",
+    run="",
+    proof=None,
+    created="2026-11-28T10:00:00",
+    state="available",
+    snapshots=(),
+    signed=True,
+)
+
+
+@dataclass
+class Baking:
+    """A bake on the scripted bench, whose hosts all pass and are anonymised without a connection."""
+
+    lab: Lab
+    shelf: ImageShelf
+    controls: RunControls
+
+    def bake(self, *types: str) -> tuple[RunRecord, Sequence[bake.BakeResult]]:
+        def maker_of(_bench: object, pause: Callable[[float], None]) -> ImageShelf:
+            self.shelf.pause = pause
+            return self.shelf
+
+        context = bake.BakeContext(
+            benches=Benches(make_bench=lambda _campaign: self.lab.bench, resolve_types=lambda types, _: types),
+            maker_of=maker_of,
+            ledger=self.lab.ledger,
+            settings=self.lab.settings,
+            controls=self.controls,
+        )
+        requested = campaign.from_mapping({"instance_types": types, "keep": "supported"})
+        return bake.bake(BakeRequest(campaign=requested, name="debian-13", older=1), context)
+
+
+@pytest.fixture
+def baking(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> Baking:
+    def observe(self: qualification.Qualification, _cleanup: object) -> None:
+        self.provision()
+
+    def verdict_at(self: qualification.Qualification, _depth: object) -> Any:
+        if self.host.instance_type != "good":
+            return self.unjudged()
+        return replace(self.unjudged(), outcome=Outcome.PASS, reason=Reason.SYNCHRONISED)
+
+    monkeypatch.setattr(qualification.Qualification, "observe", observe)
+    monkeypatch.setattr(qualification.Qualification, "verdict_at", verdict_at)
+    monkeypatch.setattr(bake, "anonymise", lambda *_parts: None)
+    return Baking(lab, ImageShelf(), lab.controls())
+
+
+def test_a_host_that_passed_is_copied_proven_published_and_released(baking: Baking) -> None:
+    record, (good, silent) = baking.bake("good", "silent")
+    assert (baking.shelf.published, baking.shelf.candidates) == ({"ami-good"}, set())
+    assert (good.image and good.image.ident, good.why, good.outcome) == ("ami-good", "", Outcome.PASS)
+    assert good.proof is not None
+    assert (silent.image, silent.why) == (None, "its host did not pass")
+    assert [host.state for host in record.hosts] == [HostState.RELEASED] * 2, "whatever the campaign keeps"
+    assert (baking.lab.bench.running, record.interrupted, record.failures) == (set(), False, ())
+    assert baking.lab.ledger.record(record.run) == record
+    proofs = [line.run for line in baking.lab.ledger.runs() if line.run != record.run]
+    assert proofs == [good.proof_run]
+    assert [step.stage for step in baking.lab.ledger.steps(record.run)].count(Stage.BAKE) == 1
+
+
+def test_asked_to_stop_while_a_copy_is_made_nothing_is_left(baking: Baking) -> None:
+    baking.shelf.on_make = baking.controls.stop.set
+    record, [result] = baking.bake("good")
+    assert (result.image, result.why, result.outcome) == (None, "interrupted", Outcome.INCONCLUSIVE)
+    assert (baking.shelf.published, baking.shelf.candidates, baking.lab.bench.running) == (set(), set(), set())
+    assert (record.interrupted, baking.lab.ledger.record(record.run)) == (True, record)
+
+
+def test_a_fault_of_ours_while_a_copy_is_made_costs_neither_the_release_nor_the_report(baking: Baking) -> None:
+    def fail() -> None:
+        raise ZeroDivisionError("a bug")
+
+    baking.shelf.on_make = fail
+    record, [result] = baking.bake("good")
+    assert (result.image, result.why) == (None, "our fault")
+    assert record.failures == ("baking images: ZeroDivisionError: a bug",)
+    assert (baking.shelf.candidates, baking.lab.bench.running) == (set(), set())
+    assert baking.lab.ledger.record(record.run) == record
+
+
+def test_a_run_of_which_no_host_passes_makes_no_image(baking: Baking) -> None:
+    _, results = baking.bake("silent")
+    assert [(result.image, result.why) for result in results] == [(None, "its host did not pass")]
+    assert len(baking.lab.ledger.runs()) == 1
+    assert baking.lab.bench.running == set()

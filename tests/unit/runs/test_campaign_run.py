@@ -37,6 +37,7 @@ from harness.cli.run_controls import stopping_on_signals
 from harness.errors import CleanupError, RequestError
 from harness.model import (
     DriverWord,
+    Event,
     Evidence,
     Facts,
     HostState,
@@ -131,7 +132,7 @@ class Lab:
     bench: ScriptedBench
     ledger: Ledger
     settings: Settings
-    news: list[tuple[str, Stage, str]]
+    events: list[Event]
 
     def run(self, *types: str, parallel: int = 4) -> RunRecord:
         return self.lead(planned(self.bench, types, parallel), self.controls())
@@ -141,10 +142,10 @@ class Lab:
         return campaign_run.start(prepared, self.ledger, self.settings, controls)
 
     def controls(self, **more: Any) -> RunControls:
-        return RunControls(listener=self.hear, **more)
+        return RunControls(listener=self.listen, **more)
 
-    def hear(self, host: str, stage: Stage, words: str) -> None:
-        self.news.append((host, stage, words))
+    def listen(self, event: Event) -> None:
+        self.events.append(event)
 
 
 def planned(bench: ScriptedBench, types: Sequence[str], parallel: int, **more: object) -> Plan:
@@ -156,7 +157,7 @@ def lab_in(folder: Path, machine: Machine) -> Lab:
     settings = Settings(
         state_dir=folder, cache_dir=folder, assets_dir=assets_dir(), ssh_tries=1, ssh_first_backoff_s=0.0
     )
-    return Lab(bench=ScriptedBench(machine), ledger=Ledger(settings.ledger_url), settings=settings, news=[])
+    return Lab(bench=ScriptedBench(machine), ledger=Ledger(settings.ledger_url), settings=settings, events=[])
 
 
 @pytest.fixture
@@ -194,12 +195,11 @@ class PricedBench(ScriptedBench):
 
 def test_what_a_cloud_was_asked_and_costs_is_in_the_record(lab: Lab, silent_machine: Machine) -> None:
     bench = PricedBench(dataclasses.replace(silent_machine, usd_per_hour=6.0))
-    said: list[tuple[str, int]] = []
-    asked = planned(bench, ["silent", "full"], 1, lease="1h")
-    record = lab.lead(asked, lab.controls(announce=lambda words: said.append((words, len(bench.order)))), bench)
-    [(words, made)] = said
-    assert words.startswith(f"run {record.run}: 2 hosts, anywhere, cost unknown (")
-    assert made == 0, "said before the first host is made"
+    record = lab.lead(planned(bench, ["silent", "full"], 1, lease="1h"), lab.controls(), bench)
+    of_hosts = [event.host is not None for event in lab.events]
+    [first] = [event for event in lab.events if event.host is None and event.run is not None]
+    assert first.text.startswith(f"run {record.run}: 2 hosts, anywhere, cost unknown (")
+    assert lab.events.index(first) < of_hosts.index(True), "said before the first host is made"
     assert [(host.api_calls, host.cost_usd) for host in record.hosts] == [(2.0, 0.1), (2.0, None)], "a minute at least"
     assert (record.api_calls, record.cost_usd) == (4, 0.1)
     assert lab.ledger.record(record.run) == record
@@ -247,6 +247,7 @@ def test_asked_to_stop_hosts_are_judged_and_released(lab: Lab) -> None:
     assert [(host.verdict.outcome, host.verdict.reason, host.state) for host in record.hosts] == [
         (Outcome.INCONCLUSIVE, Reason.INTERRUPTED, HostState.RELEASED)
     ] * 3
+    assert record.hosts[0].verdict.sentence == "interrupted while being provisioned, after 0 s"
     assert lab.bench.running == set()
 
 
@@ -260,7 +261,7 @@ def test_a_signal_while_it_looks_for_leftovers_stops_a_command_that_still_closes
         return look()
 
     monkeypatch.setattr(lab.bench, "resources", stopped)
-    controls = lab.controls(stop=stop, while_leading=lambda: stopping_on_signals(stop))
+    controls = lab.controls(stop=stop, while_leading=lambda _run: stopping_on_signals(stop))
     record = lab.lead(planned(lab.bench, ["silent"], 1), controls)
     assert record.interrupted
     assert lab.ledger.record(record.run) == record
@@ -305,6 +306,8 @@ def test_two_runs_in_two_threads_of_one_process_stop_each_for_itself(lab: Lab) -
 
 def test_a_dead_runs_hosts_get_their_verdict_when_it_is_swept(lab: Lab) -> None:
     run = dead_run(lab.ledger, {"a": "silent", "b": "full"})
+    lab.ledger.end(lab.ledger.begin(Token(run=run, host="a"), Stage.REACH), "done")
+    lab.ledger.begin(Token(run=run, host="a"), Stage.CONFIGURE)
     lab.bench.running.add(f"{run}/a/1")
     lab.bench.running.add("lab/by-hand/1")
     found = sweep.list_removable(lab.ledger, lab.bench)
@@ -314,7 +317,21 @@ def test_a_dead_runs_hosts_get_their_verdict_when_it_is_swept(lab: Lab) -> None:
     record = lab.ledger.record(run)
     assert record is not None
     assert verdicts(record) == dict.fromkeys(("a", "b"), (Outcome.INCONCLUSIVE, Reason.INTERRUPTED, HostState.RELEASED))
+    configuring, not_begun = (host.verdict.sentence for host in record.hosts)
+    assert re.fullmatch(r"interrupted while being configured, which began at [-0-9]+ [:0-9]+ UTC", configuring)
+    assert not_begun == "interrupted before this was known: no attempt to launch it was recorded"
     assert lab.bench.running == {"lab/by-hand/1"}, "what a person made by hand is not swept"
+
+
+def test_a_host_that_waited_for_its_choice_when_the_run_died_is_swept(lab: Lab, silent_machine: Machine) -> None:
+    run = dead_run(lab.ledger, {"a": "silent"})
+    lab.bench.running.add(f"{run}/a/1")
+    unqualified = campaign_run.unqualified_host_record("a", "silent", Evidence(interrupted=True))
+    lab.ledger.settle(run, dataclasses.replace(unqualified, state=HostState.UNDECIDED))
+    assert [item.token.host for item in sweep.list_removable(lab.ledger, lab.bench)] == ["a"]
+    sweep.remove(sweep.list_removable(lab.ledger, lab.bench), lab.bench)
+    assert sweep.close_dead_runs(lab.ledger, lab.bench) == [run]
+    assert [line.state for line in lab.ledger.hosts(run)] == [HostState.RELEASED]
 
 
 def test_a_living_run_is_not_swept(lab: Lab) -> None:
@@ -493,7 +510,8 @@ def test_a_run_that_died_at_any_moment_is_resumed_to_the_same_end(
     with pytest.raises(RequestError, match="is under way"):
         campaign_run.read_dead_campaign(line.run, lab.ledger)
     disown(lab.ledger)
-    before = {host.host: host.record for host in lab.ledger.hosts(line.run) if host.state is not None}
+    undecided = (None, HostState.UNDECIDED)
+    before = {host.host: host.record for host in lab.ledger.hosts(line.run) if host.state not in undecided}
     assert campaign_run.read_dead_campaign(line.run, lab.ledger) == asked.campaign
     record = campaign_run.resume(
         line.run,

@@ -1,6 +1,6 @@
 """What stays after a run: exactly what was chosen, and nothing that the books do not name."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,12 +9,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harness.benches.bench import Check, InstanceType, Progress
+from harness.campaign import campaign
+from harness.campaign.campaign import Keep
 from harness.cli.kept_hosts import parse_choice
 from harness.errors import CleanupError, RequestError
 from harness.model import HostRecord, HostState, Machine, Outcome, Reason, Resource, Token, Verdict
 from harness.runs import kept_hosts
+from harness.runs.context import Chooser, RunContext, RunControls, keep_none
+from harness.runs.events import RunEvents
 from harness.runs.release_failures import ReleaseFailures
-from harness.store.ledger import Ledger
+from harness.store.evidence_folder import EvidenceFolder
+from harness.store.ledger import HostLine, Ledger
+from harness.system.settings import Settings
 
 NAMES = ("a", "b", "stuck", "gone")
 
@@ -110,21 +116,48 @@ def run(ledger: Ledger, rack: Rack) -> str:
     return run
 
 
-WAITING = [record(name, HostState.RELEASED if name == "gone" else HostState.KEPT) for name in NAMES]
+WAITING = [record(name, HostState.RELEASED if name == "gone" else HostState.UNDECIDED) for name in NAMES]
+
+
+Contexts = Callable[..., RunContext]
+
+
+@pytest.fixture
+def context_of(ledger: Ledger, rack: Rack, run: str, tmp_path: Path) -> Contexts:
+    """The context of the run, with a chooser and, where a test has one, another bench or another `keep`."""
+
+    def make(choose: Chooser = keep_none, *, bench: Rack = rack, keep: Keep = Keep.ASK) -> RunContext:
+        folder, failures = EvidenceFolder.create(tmp_path / "evidence"), ReleaseFailures()
+        controls = RunControls(listener=lambda _event: None, choose=choose)
+        return RunContext(
+            run=run,
+            started_ns=0,
+            bench=bench,
+            campaign=campaign.from_mapping({"instance_types": ("lab.phc",), "keep": keep.value}),
+            ledger=ledger,
+            folder=folder,
+            settings=Settings(state_dir=tmp_path, cache_dir=tmp_path, assets_dir=tmp_path),
+            controls=controls,
+            failures=failures,
+            events=RunEvents(run, controls.listener, folder, failures),
+            holds_passed=keep is Keep.ASK,
+        )
+
+    return make
 
 
 def states(records: Sequence[HostRecord]) -> dict[str, HostState]:
     return {one.name: one.state for one in records}
 
 
-def test_what_is_chosen_stays_and_the_rest_goes(ledger: Ledger, rack: Rack, run: str) -> None:
+def test_what_is_chosen_stays_and_the_rest_goes(ledger: Ledger, rack: Rack, run: str, context_of: Contexts) -> None:
     shown: list[str] = []
 
     def choose(_run: str, hosts: Sequence[HostRecord]) -> Collection[str]:
-        shown.extend(host.name for host in hosts)
+        shown.extend(host.name for host in hosts if host.state is HostState.UNDECIDED)
         return ["a"]
 
-    records, interrupted = kept_hosts.settle_choice(WAITING, run, rack, ledger, choose, ReleaseFailures())
+    records, interrupted = kept_hosts.decide(WAITING, context_of(choose))
     assert shown == ["a", "b", "stuck"], "what went at once is not asked about"
     wanted = {"a": HostState.KEPT, "b": HostState.RELEASED, "stuck": HostState.FAILED, "gone": HostState.RELEASED}
     assert (states(records), interrupted) == (wanted, False)
@@ -134,50 +167,70 @@ def test_what_is_chosen_stays_and_the_rest_goes(ledger: Ledger, rack: Rack, run:
 
 
 def test_what_a_release_asks_is_added_to_the_calls_for_its_host(
-    ledger: Ledger, silent_machine: Machine, run: str
+    ledger: Ledger, silent_machine: Machine, run: str, context_of: Contexts
 ) -> None:
     there = Cloud(silent_machine)
     kept = [replace(record("a", HostState.KEPT), api_calls=3.5), record("b", HostState.KEPT)]
     assert [one.api_calls for one in kept_hosts.release_kept(run, kept, there, ledger)] == [5.5, 2.0]
     assert {line.host: line.record and line.record.api_calls for line in ledger.hosts(run)}["a"] == 5.5
-    chosen, _ = kept_hosts.settle_choice(kept, run, there, ledger, lambda _run, _hosts: ["a", "b"], ReleaseFailures())
+    undecided = [replace(one, state=HostState.UNDECIDED) for one in kept]
+    chosen, _ = kept_hosts.decide(undecided, context_of(lambda _run, _hosts: ["a", "b"], bench=there))
     assert [one.api_calls for one in chosen] == [3.5, 0.0]
 
 
-def test_interrupted_at_the_question_nothing_stays(ledger: Ledger, rack: Rack, run: str) -> None:
+def test_interrupted_at_the_question_nothing_stays(ledger: Ledger, rack: Rack, run: str, context_of: Contexts) -> None:
     def choose(_run: str, _hosts: Sequence[HostRecord]) -> Collection[str]:
         raise KeyboardInterrupt
 
-    records, interrupted = kept_hosts.settle_choice(WAITING, run, rack, ledger, choose, ReleaseFailures())
+    records, interrupted = kept_hosts.decide(WAITING, context_of(choose))
     assert interrupted
     assert HostState.KEPT not in states(records).values()
     assert rack.running == {f"{run}/stuck/1"}
 
 
-def test_when_the_question_fails_nothing_stays(ledger: Ledger, rack: Rack, run: str) -> None:
+def test_when_the_question_fails_nothing_stays(ledger: Ledger, rack: Rack, run: str, context_of: Contexts) -> None:
     def choose(_run: str, _hosts: Sequence[HostRecord]) -> Collection[str]:
         raise OSError("the terminal is gone")
 
     with pytest.raises(OSError, match="the terminal is gone"):
-        kept_hosts.settle_choice(WAITING, run, rack, ledger, choose, ReleaseFailures())
+        kept_hosts.decide(WAITING, context_of(choose))
     assert rack.running == {f"{run}/stuck/1"}
     assert kept_hosts.find_kept(ledger, run) == []
 
 
-def test_nobody_is_asked_when_nothing_passed(ledger: Ledger, rack: Rack, run: str) -> None:
+def test_nobody_is_asked_when_nothing_passed(ledger: Ledger, rack: Rack, run: str, context_of: Contexts) -> None:
     def choose(_run: str, _hosts: Sequence[HostRecord]) -> Collection[str]:
         raise AssertionError
 
-    assert kept_hosts.settle_choice(WAITING[3:], run, rack, ledger, choose, ReleaseFailures()) == (
-        tuple(WAITING[3:]),
-        False,
-    )
+    assert kept_hosts.decide(WAITING[3:], context_of(choose)) == (tuple(WAITING[3:]), False)
 
 
-def test_kept_hosts_are_released_later(ledger: Ledger, rack: Rack, run: str) -> None:
-    kept_hosts.settle_choice(
-        WAITING, run, rack, ledger, lambda _run, hosts: [host.name for host in hosts], ReleaseFailures()
-    )
+def test_nobody_is_asked_once_the_run_was_told_to_stop(rack: Rack, run: str, context_of: Contexts) -> None:
+    def choose(_run: str, _hosts: Sequence[HostRecord]) -> Collection[str]:
+        raise AssertionError
+
+    context = context_of(choose)
+    context.controls.stop.set()
+    records, interrupted = kept_hosts.decide(WAITING, context)
+    assert (HostState.KEPT in states(records).values(), interrupted) == (False, False)
+    assert rack.running == {f"{run}/stuck/1"}
+
+
+@pytest.mark.parametrize("state", [None, HostState.UNDECIDED])
+def test_a_judged_host_of_a_dead_run_is_settled_as_the_campaign_says(
+    run: str, rack: Rack, context_of: Contexts, state: HostState | None
+) -> None:
+    host = record("a", HostState.FAILED)
+    line = HostLine(host="a", instance_type="lab.phc", state=state, record=host)
+    assert kept_hosts.settle_judged(line, host, context_of(keep=Keep.ASK)).state is HostState.UNDECIDED
+    assert kept_hosts.settle_judged(line, host, context_of(keep=Keep.SUPPORTED)).state is HostState.KEPT
+    assert kept_hosts.settle_judged(line, host, context_of(keep=Keep.NONE)).state is HostState.RELEASED
+    assert f"{run}/a/1" not in rack.running
+    assert kept_hosts.settle_judged(line, host, context_of(keep=Keep.ASK)).state is HostState.RELEASED, "it is gone"
+
+
+def test_kept_hosts_are_released_later(ledger: Ledger, rack: Rack, run: str, context_of: Contexts) -> None:
+    kept_hosts.decide(WAITING, context_of(lambda _run, hosts: [host.name for host in hosts]))
     with pytest.raises(RequestError, match="gone is released; x is no host of it"):
         kept_hosts.find_kept(ledger, run, ["a", "gone", "x"])
     done = kept_hosts.release_kept(run, kept_hosts.find_kept(ledger, run, ["a", "stuck"]), rack, ledger)
@@ -198,27 +251,32 @@ def test_only_running_hosts_of_the_run_are_found(ledger: Ledger, rack: Rack, run
         kept_hosts.keep_host(run, "a", rack, ledger)
 
 
+HOSTS = ("lab.phc", "lab.phc-2", "lab.reset", "3")
+
+
 @pytest.mark.parametrize(
-    ("answer", "numbers"),
+    ("answer", "chosen"),
     [
-        ("all\n", [1, 2, 3, 4]),
-        ("\n", []),
-        (" None ", []),
-        ("2", [2]),
-        ("4,1", [1, 4]),
-        ("2-3, 2", [2, 3]),
-        ("1 3", [1, 3]),
-        ("1-4", [1, 2, 3, 4]),
+        ("all\n", HOSTS),
+        ("\n", ()),
+        (" None ", ()),
+        ("2", ("lab.phc-2",)),
+        ("4,1", ("lab.phc", "3")),
+        ("2-3, 2", ("lab.phc-2", "lab.reset")),
+        ("1 3", ("lab.phc", "3")),
+        ("1-4", HOSTS),
+        ("lab.phc-2", ("lab.phc-2",)),
+        ("lab.reset, 1\n", ("lab.phc", "lab.reset")),
     ],
 )
-def test_answers(answer: str, numbers: list[int]) -> None:
-    assert parse_choice(answer, 4) == numbers
+def test_answers(answer: str, chosen: Sequence[str]) -> None:
+    assert parse_choice(answer, HOSTS) == list(chosen)
 
 
-@pytest.mark.parametrize("answer", ["0", "5", "3-2", "1-5", "x", "-1", "1-", "1--2", "1.5", "yes"])
+@pytest.mark.parametrize("answer", ["0", "5", "3-2", "1-5", "x", "-1", "1-", "1--2", "1.5", "yes", "lab.ph"])
 def test_a_wrong_answer_is_no_answer(answer: str) -> None:
     with pytest.raises(ValueError, match=answer.split(",", maxsplit=1)[0]):
-        parse_choice(answer, 4)
+        parse_choice(answer, HOSTS)
 
 
 @settings(max_examples=200)
@@ -232,15 +290,15 @@ def test_however_numbers_are_written_these_are_chosen(asked: tuple[int, set[int]
             last += 1
         parts.append(f"{first}-{last}")
     answer = data.draw(st.sampled_from([",", ", ", " "])).join(data.draw(st.permutations(parts)))
-    assert parse_choice(f" {answer}\n", count) == sorted(wanted)
+    names = [f"host{number}" for number in range(1, count + 1)]
+    assert parse_choice(f" {answer}\n", names) == [f"host{number}" for number in sorted(wanted)]
 
 
 @settings(max_examples=200)
 @given(st.text() | st.text(alphabet="0123456789-, alnoe"))
 def test_any_answer_chooses_some_hosts_or_is_refused(answer: str) -> None:
     try:
-        numbers = parse_choice(answer, 3)
+        chosen = parse_choice(answer, HOSTS)
     except ValueError:
         return
-    assert numbers == sorted(set(numbers))
-    assert set(numbers) <= {1, 2, 3}
+    assert chosen == [name for name in HOSTS if name in chosen]

@@ -11,7 +11,7 @@ import pytest
 from harness import ladder
 from harness.cli import run
 from harness.errors import ExitCode
-from harness.model import HostRecord, HostState, Outcome, Reason, RunRecord, Stage, Token
+from harness.model import Event, HostRecord, HostState, Outcome, Reason, RunRecord, Stage, Token
 from harness.report import text
 from harness.runs import campaign_run, qualification
 from harness.store.evidence_folder import EvidenceFolder
@@ -104,14 +104,20 @@ def test_the_report_for_people_raises_and_the_one_for_programs_is_there(
     assert len(report_of(lab, record)["hosts"]) == 2
 
 
-def test_who_listens_raises(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
-    def deaf(_host: str, stage: Stage, _words: str) -> None:
-        if stage is not Stage.PROVISION:
+def test_a_listener_that_raises_is_named_and_changes_no_verdict(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = [host.verdict for host in lab.run("silent", "full").hosts]
+
+    def deaf(event: Event) -> None:
+        if event.stage is not Stage.PROVISION:
             raise BrokenPipeError(32, "Broken pipe")
 
-    monkeypatch.setattr(lab, "hear", deaf)
-    record = lab.run("silent", "silent")
+    monkeypatch.setattr(lab, "listen", deaf)
+    record = lab.run("silent", "full")
     released_and_judged(lab, record)
+    assert [host.verdict for host in record.hosts] == before
+    assert record.failures == (
+        f"giving an event of run {record.run} to the listener: BrokenPipeError: [Errno 32] Broken pipe",
+    )
 
 
 def test_the_bench_raises_what_nobody_expects_of_a_release(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -162,7 +168,7 @@ def test_the_question_which_hosts_stay_raises_with_a_ledger_that_does_too(
     asked = planned(bench, ("good", "good", "good"), 3, keep="ask")
 
     def choose(_run: str, hosts: Sequence[HostRecord]) -> Collection[str]:
-        assert len(hosts) == 3
+        assert [host.state for host in hosts] == [HostState.UNDECIDED] * 3
         return [hosts[1].name]
 
     record = lab.lead(asked, lab.controls(choose=choose), bench)

@@ -206,7 +206,7 @@ def test_no_variable_of_the_roles_is_a_template(target: Target, canary: Path, pl
             target,
             variables,
             timeout_s=120,
-            on_task=lambda _: None,
+            progress=lambda _: None,
             cancelled=lambda: False,
         )
         assert not canary.exists()
@@ -241,7 +241,7 @@ def test_a_text_stays_as_it_is_where_a_play_hands_it_on(target: Target, canary: 
     (playbook.parent / "templates" / "again.j2").write_text("{{ again }}")
     text = lookup(canary)
     variables = {"outside": text, "tree": {"deep": ({"text": text, "number": 1, "none": None, "true": True},)}}
-    done = play(playbook, target, variables, timeout_s=60, on_task=lambda _: None, cancelled=lambda: False)
+    done = play(playbook, target, variables, timeout_s=60, progress=lambda _: None, cancelled=lambda: False)
     assert (done.outcome, done.message) == (PlayOutcome.FAILED, f"task 'Tell': {text}")
     assert not canary.exists()
 
@@ -255,7 +255,7 @@ def test_what_a_machine_says_of_itself_is_no_template(target: Target, canary: Pa
         hostile,
         {},
         timeout_s=60,
-        on_task=lambda _: None,
+        progress=lambda _: None,
         cancelled=lambda: False,
     )
     assert not canary.exists()
@@ -274,7 +274,7 @@ def test_a_user_or_address_that_is_no_name_reaches_neither_ssh_nor_ansible(
         hostile.command("true")
     observe = assets_dir() / "playbooks/observe.yml"
     with pytest.raises(HarnessError, match="is no name that ssh is given"):
-        play(observe, hostile, {}, timeout_s=60, on_task=lambda _: None, cancelled=lambda: False)
+        play(observe, hostile, {}, timeout_s=60, progress=lambda _: None, cancelled=lambda: False)
 
 
 # --- words for a shell on the host ----------------------------------------------------------------------------------

@@ -1,6 +1,7 @@
 """Call AWS: clients, retries and the count of calls, in one place, since all hosts share a Region's request budget."""
 
 import difflib
+import logging
 import os
 import random
 import re
@@ -32,6 +33,7 @@ _FIRST_BACKOFF_S = 1.0
 _MOST_BACKOFF_S = 20.0
 _LOGGED_OUT = ("SSOTokenLoadError", "UnauthorizedSSOTokenError", "TokenRetrievalError", "CredentialRetrievalError")
 _CONNECT_S, _READ_S = 5, 20
+_log = logging.getLogger(__name__)
 
 
 def exact_filter(name: str, *values: str) -> dict[str, Any]:
@@ -139,6 +141,7 @@ class Api:
 
     def _count(self, service: str, client: Any, operation: str, host: str | Sequence[str]) -> None:
         hosts = [host] if isinstance(host, str) else host
+        _log.debug("calling %s of %s for %s", operation, service, ", ".join(hosts) or "the campaign")
         with self._lock:
             for name in hosts:
                 self.calls[f"{service}.{client.meta.method_to_api_mapping[operation]}", name] += Fraction(1, len(hosts))
