@@ -22,35 +22,39 @@ _DEADLINE_S = 15.0  # a guest under KVM is up in three to five seconds
 
 
 def choose_accelerator(cache: Path, qemu: Qemu, image: DiskImage, progress: Progress) -> str:
-    """Return `kvm` or `tcg`. The trial runs once per host kernel, processor and QEMU; the cache keeps the result."""
+    """Return `kvm` or `tcg`. The trial runs once per host kernel, processor and QEMU; the cache keeps the result.
+
+    One trial at a time: two would slow each other down, and the slower one would look like a KVM that hangs.
+    """
     if not os.access("/dev/kvm", os.R_OK | os.W_OK):
         return EMULATION
     cache_file = cache / "acceleration.json"
     conditions = {"host_kernel": platform.release(), "processor": golden.processor_name(), "qemu": qemu.version}
-    cached = _known(cache_file)
-    if cached.get("asked") == conditions and cached.get("answer") in (KVM, EMULATION):
-        return str(cached["answer"])
-    answer = KVM if _boots(cache, qemu, image, progress) else EMULATION
+    with cache_build.locked(cache / "acceleration.lock", "the trial of KVM", progress):
+        cached = _read_cached(cache_file)
+        if cached.get("asked") == conditions and cached.get("answer") in (KVM, EMULATION):
+            return str(cached["answer"])
+        answer = KVM if _boots(cache, qemu, image, progress) else EMULATION
+        new_file = cache_file.with_suffix(".new")
+        new_file.write_text(json.dumps({"asked": conditions, "answer": answer}))
+        new_file.rename(cache_file)
     progress(
         f"guests run by {'KVM' if answer == KVM else 'software emulation: /dev/kvm is there but does not boot one'}"
     )
-    new_file = cache_file.with_suffix(".new")
-    new_file.write_text(json.dumps({"asked": conditions, "answer": answer}))
-    new_file.rename(cache_file)
     return answer
 
 
-def _known(memory: Path) -> dict[str, object]:
+def _read_cached(cache_file: Path) -> dict[str, object]:
     try:
-        return dict(json.loads(memory.read_text()))
+        return dict(json.loads(cache_file.read_text()))
     except (OSError, ValueError, TypeError):
         return {}
 
 
 def _boots(cache: Path, qemu: Qemu, image: DiskImage, progress: Progress) -> bool:
     progress(f"trying whether KVM boots a guest within {_DEADLINE_S:.0f} s")
-    folder = cache / f"try-kvm{cache_build.HALF}-{os.getpid()}"
-    cache_build.discard(folder)
+    folder = cache / f"try-kvm{cache_build.HALF}"
+    cache_build.discard(folder)  # left by a process that was killed
     folder.mkdir()
     sockets = runtime_dir.make_empty(runtime_dir.path_for(folder))
     try:

@@ -30,7 +30,7 @@ def build_once(folder: Path, what: str, build: Callable[[Path], None], progress:
             os.utime(folder)  # prune() reads the time of last use from here
         return folder
     make_writable(folder.parent)
-    with _locked(folder.with_name(folder.name + ".lock"), what, progress):
+    with locked(folder.with_name(folder.name + ".lock"), what, progress):
         if folder.is_dir():
             return folder
         half = folder.with_name(folder.name + HALF)
@@ -116,11 +116,15 @@ def require_disk(folder: Path, needed_mib: int, what: str) -> None:
 
 
 @contextmanager
-def _locked(path: Path, what: str, progress: Progress) -> Iterator[None]:
+def locked(path: Path, what: str, progress: Progress) -> Iterator[None]:
+    """Lock a file for as long as the context lasts, against other processes and other threads.
+
+    `what` names the work that the lock allows, for those that wait.
+    """
     with path.open("w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            progress(f"{what}: another process is building it; waiting")
+            progress(f"{what}: another run is at it; waiting")
             fcntl.flock(lock, fcntl.LOCK_EX)
         yield

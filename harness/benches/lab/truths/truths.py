@@ -74,6 +74,7 @@ TRUTHS: Mapping[str, Truth] = {
             summary="a good clock, switched on when the host starts",
             demand=_PASS,
             read_only=_NOT_SYNCHRONISED,
+            usual=True,
         ),
         Truth(
             name="lab.driver-off",
@@ -81,6 +82,7 @@ TRUTHS: Mapping[str, Truth] = {
             clock_on=False,
             demand=_PASS,
             read_only=DemandedVerdict(outcome=Outcome.FAIL, reason=Reason.DRIVER_OFF),
+            usual=True,
         ),
         Truth(
             name="lab.no-phc",
@@ -89,6 +91,7 @@ TRUTHS: Mapping[str, Truth] = {
             clock_on=False,
             demand=DemandedVerdict(outcome=Outcome.UNSUPPORTED, reason=Reason.NO_PHC),
             read_only=DemandedVerdict(outcome=Outcome.FAIL, reason=Reason.DRIVER_OFF),
+            usual=True,
         ),
         Truth(
             name="lab.old-driver",
@@ -96,6 +99,7 @@ TRUTHS: Mapping[str, Truth] = {
             kernel=Kernel.STABLE,
             clock_on=False,
             demand=DemandedVerdict(outcome=Outcome.FAIL, reason=Reason.DRIVER_NOT_CAPABLE),
+            usual=True,
         ),
         Truth(
             name="lab.drifting",
@@ -103,26 +107,29 @@ TRUTHS: Mapping[str, Truth] = {
             bends={"freq_ppb": 100_000},
             demand=_OUT_OF_LIMITS,
             read_only=_NOT_SYNCHRONISED,
+            usual=True,
         ),
         Truth(
             name="lab.flaky-reads",
             summary="a clock that refuses one reading in fifty",
             bends={"refuse_every": 50},
             demand=_UNREADABLE,
+            usual=True,
         ),
         Truth(
             name="lab.unreachable",
             summary="a host whose SSH server never answers",
             ssh=False,
             demand=_UNREACHABLE,
+            usual=True,
         ),
         Truth(
             name="lab.no-capacity",
             summary="a type that needs more memory than any machine has",
             memory_mib=2**20,
             demand=DemandedVerdict(outcome=Outcome.INCONCLUSIVE, reason=Reason.CAPACITY),
+            usual=True,
         ),
-        # --- tested by `make truth` only, like all types below
         Truth(
             name="lab.two-cards",
             summary="two cards, of which the second has a clock",
@@ -315,5 +322,5 @@ TRUTHS: Mapping[str, Truth] = {
     )
 }
 
-USUAL = tuple(TRUTHS)[:8]
+USUAL = tuple(name for name, truth in TRUTHS.items() if truth.usual)
 """The types whose verdicts every test run checks."""

@@ -91,7 +91,7 @@ def test_a_second_builder_waits_for_the_first(tmp_path: Path) -> None:
             time.sleep(0.01)
         (tmp_path / "x").mkdir()
     second.join(timeout=10)
-    assert (second.is_alive(), said) == (False, ["the thing: another process is building it; waiting"])
+    assert (second.is_alive(), said) == (False, ["the thing: another run is at it; waiting"])
 
 
 def test_the_lock_of_a_killed_builder_holds_nobody_up(tmp_path: Path) -> None:
@@ -106,7 +106,7 @@ def test_the_lock_of_a_killed_builder_holds_nobody_up(tmp_path: Path) -> None:
         second.start()
         while not said:
             time.sleep(0.01)
-        assert said == ["the thing: another process is building it; waiting"]
+        assert said == ["the thing: another run is at it; waiting"]
         holder.kill()
     second.join(timeout=10)
     assert ((tmp_path / "x" / "content").read_text(), lock.exists()) == ("whole", True), "the stale file may stay"
