@@ -32,7 +32,8 @@ def rotate_host_key(target: Target, *, progress: Callable[[str], None], pause: C
     rotate its key, or does not serve the key that it returned.
     """
     machine = target.machine
-    assert machine.rotated_key is not None
+    if machine.rotated_key is None:
+        raise ValueError(f"{machine.token} names no file for a rotated host key")
     store, lines = Path(machine.rotated_key), machine.known_host.splitlines()
     if store.exists() and len(lines) == 1:
         return target

@@ -83,7 +83,8 @@ def settle_judged(
     A host that passed and still runs stays where the campaign keeps such hosts; where the campaign asks, the question
     comes later.
     """
-    assert line.record is not None
+    if line.record is None:
+        raise ValueError(f"{line.host} of run {run} has no verdict")
     if line.state is not None:
         return line.record
     passed = line.record.verdict.outcome is Outcome.PASS

@@ -5,7 +5,6 @@ one file.
 """
 
 import fcntl
-import os
 import secrets
 import socket
 import time
@@ -21,7 +20,7 @@ from sqlalchemy.exc import DatabaseError, IntegrityError
 
 from harness.errors import RequestError, SetupError
 from harness.model import HostRecord, HostState, RunRecord, Stage, Token
-from harness.system.proc import ProcessId, identify
+from harness.system.proc import ProcessId, own_process
 
 SCHEMA = 1
 _LETTERS = "abcdefghjkmnpqrstuvwxyz23456789"  # without letters and digits that look alike
@@ -142,8 +141,7 @@ class Ledger:
 
     def open_run(self, *, bench: str, campaign: Mapping[str, Any], hosts: Mapping[str, str]) -> str:
         """Record a new run with all its hosts (name -> instance type, in order) and return the run's short name."""
-        owner = identify(os.getpid())
-        assert owner is not None
+        owner = own_process()
         while True:
             run = "".join(secrets.choice(_LETTERS) for _ in range(4))
             row = {
@@ -170,8 +168,7 @@ class Ledger:
 
     def take_over(self, run: str) -> None:
         """Make this process the leader of a run whose own process has died. Raises RequestError for any other run."""
-        line, owner = self.dead(run), identify(os.getpid())
-        assert owner is not None
+        line, owner = self.dead(run), own_process()
         same_owner = (_runs.c.pid == line.owner.pid) & (_runs.c.pid_start_ticks == line.owner.start_ticks)
         values = {"machine": socket.gethostname(), "pid": owner.pid, "pid_start_ticks": owner.start_ticks}
         with self._engine.begin() as db:
@@ -183,7 +180,8 @@ class Ledger:
         with self._engine.begin() as db:
             row = {"token": str(token), "stage": stage, "begun_ns": time.time_ns()}
             key = db.execute(_steps.insert(), row).inserted_primary_key
-        assert key is not None
+        if key is None:
+            raise RuntimeError(f"the database {self.url} gives a new step no number")
         return int(key[0])
 
     def end(self, step: int, result: str) -> None:

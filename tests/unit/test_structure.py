@@ -8,6 +8,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 HARNESS = ROOT / "harness"
+PRODUCT = ("harness", "infra", "lab", "roles")
 
 LAYERS = (
     "errors",
@@ -112,6 +113,27 @@ def test_no_file_is_longer_than_400_lines() -> None:
 def test_every_module_says_which_question_it_answers() -> None:
     silent = [str(path) for path in modules() if not ast.get_docstring(ast.parse(path.read_text()))]
     assert silent == []
+
+
+def product_code() -> list[Path]:
+    """Every Python file that is installed, and what runs on hosts."""
+    files = (path for folder in PRODUCT for path in (ROOT / folder).rglob("*.py"))
+    return sorted(path for path in files if not {"_assets", "__pycache__", "molecule", "tests"} & set(path.parts))
+
+
+def assertions(path: Path) -> list[str]:
+    """Each assertion of a file, as `file:line`. `python -O` leaves them out, so nothing may rest on one."""
+    nodes = ast.walk(ast.parse(path.read_text()))
+    return [f"{path.name}:{node.lineno}" for node in nodes if isinstance(node, ast.Assert)]
+
+
+def test_no_assertion_does_work() -> None:
+    assert [line for path in product_code() for line in assertions(path)] == []
+
+
+def test_the_assertion_test_fails_where_it_must(tmp_path: Path) -> None:
+    (tmp_path / "a.py").write_text("def f(x):\n    assert x is not None\n    return x\n")
+    assert assertions(tmp_path / "a.py") == ["a.py:2"]
 
 
 def stray(folder: Path) -> list[str]:

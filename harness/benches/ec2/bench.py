@@ -92,7 +92,7 @@ class Ec2Bench:
         self._engine.prepare(progress)
         progress(f"asking {self.region.api.region} for images, subnets and placement groups")
         self.region.check(types)
-        assert self._controller_cidr or self.wishes.access == "ssm"
+        _ = self._controller_cidr  # looked up now: raises before anything is made
 
     def provision(self, token: Token, instance_type: str, progress: Progress) -> Machine:
         machine = self.find(token)
@@ -248,9 +248,8 @@ class Ec2Bench:
         return RunKeys(self._settings.state_dir / "ec2" / "keys" / run)
 
     def _machine(self, record: LaunchRecord) -> Machine:
-        assert record.address is not None
-        assert record.user is not None
-        assert record.instance_id is not None
+        if record.address is None or record.user is None or record.instance_id is None:
+            raise BenchError(f"{record.token} has no address")
         identity = self._identity(record.token.run)
         return Machine(
             token=record.token,

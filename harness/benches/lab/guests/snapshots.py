@@ -114,7 +114,8 @@ class Snapshots:
         if not built_folders:
             self._free(name)  # another process made the snapshot first: raise
         snapshot = _read(folder)
-        assert snapshot is not None
+        if snapshot is None:
+            raise RequestError(f"snapshot {name} was removed while it was made", next_step="make it once more")
         return snapshot
 
     @contextmanager
