@@ -99,7 +99,7 @@ class Snapshots:
 
         The host continues to run; data written during the copy is not in the snapshot.
         """
-        self._free(name)
+        self._require_free_name(name)
         if not (record.ready and record.processes["guest"].alive()):
             raise RequestError(f"{record.token.host} does not run: its disk may not be whole")
         cache_build.require_disk(cache_build.make_writable(self.root), _NEEDED_MIB, f"snapshot {name}")
@@ -112,7 +112,7 @@ class Snapshots:
 
         folder = cache_build.build_once(self.root / name, f"snapshot {name}", build, progress)
         if not built_folders:
-            self._free(name)  # another process made the snapshot first: raise
+            self._require_free_name(name)  # another process made the snapshot first: raise
         snapshot = _read(folder)
         if snapshot is None:
             raise RequestError(f"snapshot {name} was removed while it was made", next_step="make it once more")
@@ -148,7 +148,7 @@ class Snapshots:
             snapshot.folder.rename(half)
         cache_build.discard(half)
 
-    def _free(self, name: str) -> None:
+    def _require_free_name(self, name: str) -> None:
         if not _NAME.fullmatch(name) or name.endswith((cache_build.HALF, ".lock")):
             raise RequestError(f"{name!r} cannot name a snapshot", next_step="letters, digits, `.`, `_` and `-`")
         if (self.root / name).exists():
