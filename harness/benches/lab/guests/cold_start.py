@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 
 from harness.benches.lab.guests import loopback_address
 from harness.benches.lab.guests.guest import GuestStart
@@ -29,7 +30,7 @@ class ColdStart(GuestStart):
 
     def bring_up(self, monitor: Qmp, cards: Mapping[str, ProcessId]) -> None:
         address, port = loopback_address.listen_for_ssh(monitor, str(self.record.folder))
-        self.note("plug its cards in and boot it", address=address, port=port)
+        self.note(replace(self.record, intent="plug its cards in and boot it", address=address, port=port))
         self.add_devices(monitor, cards)
         self.progress("booting it, half a minute to a minute")
         monitor.do("cont")

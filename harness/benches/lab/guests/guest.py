@@ -9,7 +9,7 @@ import secrets
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -89,7 +89,8 @@ class GuestStart(ABC):
         self._finish(opinion)
         if self.truth.faults:
             self._start("faults", lambda: side_processes.start_faults(self.record))
-        return self.note("running", second_opinion=opinion, ready=True)
+        self.note(replace(self.record, intent="running", second_opinion=opinion, ready=True))
+        return self.record
 
     # -- the steps that subclasses define
 
@@ -109,7 +110,7 @@ class GuestStart(ABC):
 
     def _make_keys_and_disk(self) -> None:
         self.progress("making its keys and disk")
-        self.note("make keys, disk and sockets")
+        self.note_step("make keys, disk and sockets")
         for path in (self.record.private_key, self.record.host_key):
             keys.generate(path, self.record.token.slug)
         golden.overlay(self.workshop.qemu, self.workshop.golden.disk, "qcow2", self.record.overlay)
@@ -180,19 +181,19 @@ class GuestStart(ABC):
         """Plug in the cards. ENA cards are never unplugged: QEMU 11.1.3 aborts on device_del of a vfio-user device."""
         if self.truth.igb:
             self.progress("plugging an Intel card in")
-            self.note("plug the Intel card in")
+            self.note_step("plug the Intel card in")
             mac = self.record.mac.replace("06:", "0e:", 1)
             monitor.do("device_add", driver="igb", id="igb", bus=OTHER_SLOT, mac=mac)
         for name, card in self._cards():
             self.progress("plugging its ENA card in" if name == "device" else "plugging another ENA card in")
-            self.note(f"plug the {name} in")
+            self.note_step(f"plug the {name} in")
             side_processes.wait_for_device(running[name], card.socket, card.log)
             slot = ENA_SLOT if name == "device" else OTHER_SLOT
             socket = {"path": str(card.socket), "type": "unix"}
             monitor.do("device_add", driver="vfio-user-pci", id=slot.removesuffix("-slot"), bus=slot, socket=socket)
 
     def _finish(self, opinion: str) -> None:
-        self.note("wait for the driver, switch the clock on")
+        self.note_step("wait for the driver, switch the clock on")
         with guest_agent.connected(self.hardware.agent) as port:
             cards = len(self._cards())
             port.ask("driver", deadline_s=_DRIVER_DEADLINE_S + 5, timeout_s=_DRIVER_DEADLINE_S, cards=cards)
@@ -214,15 +215,19 @@ class GuestStart(ABC):
     # -- the record
 
     def _start(self, name: str, start: Callable[[], ProcessId]) -> ProcessId:
-        self.note(f"start {name}")
+        self.note_step(f"start {name}")
         process = start()
-        self.note(f"{name} runs", processes={**self.record.processes, name: process})
+        processes = {**self.record.processes, name: process}
+        self.note(replace(self.record, intent=f"{name} runs", processes=processes))
         return process
 
-    def note(self, intent: str, **changes: object) -> GuestRecord:
-        """Write the next step, and what changed, to the host's record."""
-        self.record = self.workshop.records.write(self.record, intent=intent, **changes)
-        return self.record
+    def note_step(self, intent: str) -> None:
+        """Write the next step to the host's record."""
+        self.note(replace(self.record, intent=intent))
+
+    def note(self, record: GuestRecord) -> None:
+        """Replace the host's record, in memory and on disk."""
+        self.record = self.workshop.records.write(record)
 
 
 class Restoration(GuestStart):
@@ -238,13 +243,13 @@ class Restoration(GuestStart):
         self.add_devices(monitor, cards)
 
     def _restore_memory(self, monitor: Qmp) -> None:
-        self.note("restore memory, take an address")
+        self.note_step("restore memory, take an address")
         monitor.do("migrate-set-capabilities", capabilities=[{"capability": "mapped-ram", "state": True}])
         monitor.do("migrate-incoming", uri=f"file:{self.workshop.golden.memory}")
         address, port = loopback_address.listen_for_ssh(monitor, str(self.record.folder))
         monitor.migrated(deadline_s=_RESTORE_DEADLINE_S)
         monitor.do("cont")
-        self.note("give it its identity", address=address, port=port)
+        self.note(replace(self.record, intent="give it its identity", address=address, port=port))
 
 
 def hostname(token: Token) -> str:

@@ -66,7 +66,7 @@ def running(ec2: Any, bench: Ec2Bench, token: Token = HOST) -> LaunchRecord:
     base = boot_image.resolve(bench.region.api, "al2023", "x86_64").ami
     launched = ec2.run_instances(ImageId=base, InstanceType="m7i.large", MinCount=1, MaxCount=1)["Instances"][0]
     record = bench._begin(token, "m7i.large")
-    return bench.records.write(record, instance_id=launched["InstanceId"], image=base, user="ec2-user")
+    return bench.records.write(replace(record, instance_id=launched["InstanceId"], image=base, user="ec2-user"))
 
 
 def made(ec2: Any, bench: Ec2Bench, oven: Ec2ImageMaker, token: Token = HOST, name: str = "al2023") -> BakedImage:
