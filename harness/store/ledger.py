@@ -143,7 +143,7 @@ class Ledger:
         """Record a new run with all its hosts (name -> instance type, in order) and return the run's short name."""
         owner = own_process()
         while True:
-            run = "".join(secrets.choice(_LETTERS) for _ in range(4))
+            run = draw_name()
             row = {
                 "run": run,
                 "bench": bench,
@@ -164,7 +164,8 @@ class Ledger:
                         db.execute(_hosts.insert(), rows)
                 return run
             except IntegrityError:
-                continue  # the name is in use: draw another name
+                if self._find(run) is None:  # the name is free: another constraint was violated
+                    raise
 
     def take_over(self, run: str) -> None:
         """Make this process the leader of a run whose own process has died. Raises RequestError for any other run."""
@@ -190,23 +191,25 @@ class Ledger:
             db.execute(_steps.update().where(_steps.c.id == step).values(ended_ns=time.time_ns(), result=result))
 
     def judge(self, run: str, record: HostRecord) -> None:
-        """Record a host's verdict, with the rest of its record so far."""
-        where = (_hosts.c.run == run) & (_hosts.c.host == record.name)
-        with self._engine.begin() as db:
-            db.execute(_hosts.update().where(where).values(record=_HOST.dump_python(record, mode="json")))
+        """Record a host's verdict, with the rest of its record so far. Raises KeyError for a host that is not there."""
+        self._change_host(run, record.name, {"record": _HOST.dump_python(record, mode="json")})
 
     def settle(self, run: str, record: HostRecord) -> None:
-        """Record the final state of a host, with its whole record."""
-        where = (_hosts.c.run == run) & (_hosts.c.host == record.name)
+        """Record the final state of a host, with its whole record. Raises KeyError for a host that is not there."""
         values = {"state": record.state, "record": _HOST.dump_python(record, mode="json")}
-        with self._engine.begin() as db:
-            db.execute(_hosts.update().where(where).values(**values))
+        self._change_host(run, record.name, values)
 
     def close_run(self, record: RunRecord) -> None:
         """Record the end of a run."""
         values = {"record": _RUN.dump_python(record, mode="json", exclude={"hosts"})}
         with self._engine.begin() as db:
             db.execute(_runs.update().where(_runs.c.run == record.run).values(**values))
+
+    def _change_host(self, run: str, host: str, values: Mapping[str, Any]) -> None:
+        where = (_hosts.c.run == run) & (_hosts.c.host == host)
+        with self._engine.begin() as db:
+            if db.execute(_hosts.update().where(where).values(**values)).rowcount == 0:
+                raise KeyError(f"run {run} has no host {host!r} in the ledger")
 
     # -- reading
 
@@ -218,12 +221,18 @@ class Ledger:
 
     def find(self, run: str) -> RunLine:
         """Find a run by its name. Raises RequestError, with the latest names, when there is no such run."""
-        runs = self.runs()
-        for line in runs:
-            if line.run == run:
-                return line
-        latest = ", ".join(line.run for line in runs[:5]) or "none yet"
+        line = self._find(run)
+        if line is not None:
+            return line
+        newest = sql.select(_runs.c.run).order_by(_runs.c.started_ns.desc()).limit(5)
+        with self._engine.connect() as db:
+            latest = ", ".join(db.execute(newest).scalars()) or "none yet"
         raise RequestError(f"there is no run {run!r}", next_step=f"latest runs: {latest}; `ptp-harness runs` lists all")
+
+    def _find(self, run: str) -> RunLine | None:
+        with self._engine.connect() as db:
+            row = db.execute(_runs.select().where(_runs.c.run == run)).one_or_none()
+        return None if row is None else _run_line(row)
 
     def dead(self, run: str) -> RunLine:
         """Find a run whose process died before it closed the run. Raises RequestError for any other run."""
@@ -302,6 +311,11 @@ class Ledger:
 
     def close(self) -> None:
         self._engine.dispose()
+
+
+def draw_name() -> str:
+    """Draw a short name for a run, at random."""
+    return "".join(secrets.choice(_LETTERS) for _ in range(4))
 
 
 def _run_line(row: Any) -> RunLine:
