@@ -48,8 +48,14 @@ class Api:
     Endpoint, profile and credentials are boto3's own (AWS_ENDPOINT_URL, AWS_PROFILE, ...).
     """
 
-    def __init__(self, region: str | None = None, *, pause: Callable[[float], None] = time.sleep) -> None:
-        """`pause` may raise, to end early. Raises FatalError when no Region is known."""
+    def __init__(
+        self,
+        region: str | None = None,
+        *,
+        pause: Callable[[float], None] = time.sleep,
+        now: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """`pause` may raise, to end early; `now` is the clock that it waits by. Raises FatalError without a Region."""
         region_name = region or os.environ.get("AWS_REGION")  # every other SDK and Pulumi read it; boto3 does not
         try:
             self._session: Any = boto3.Session(region_name=region_name or None)
@@ -63,7 +69,7 @@ class Api:
         self._clients: dict[tuple[str, str], Any] = {}
         self._lock = threading.Lock()
         self._not_before = 0.0
-        self._pause = pause
+        self._pause, self._now = pause, now
 
     def call(
         self,
@@ -144,13 +150,17 @@ class Api:
                 self.calls[f"{service}.{client.meta.method_to_api_mapping[operation]}", name] += Fraction(1, len(hosts))
 
     def _wait(self) -> None:
-        while (remaining_s := self._not_before - time.monotonic()) > 0:
+        while (remaining_s := self._remaining_s()) > 0:
             self._pause(remaining_s)
+
+    def _remaining_s(self) -> float:
+        with self._lock:
+            return self._not_before - self._now()
 
     def _hold_back(self, attempt: int) -> None:
         seconds = min(_FIRST_BACKOFF_S * 2 ** (attempt - 1), _MOST_BACKOFF_S) * random.uniform(0.5, 1.0)
         with self._lock:
-            self._not_before = max(self._not_before, time.monotonic() + seconds)
+            self._not_before = max(self._not_before, self._now() + seconds)
 
 
 def _not_even_asked(caught: Exception, what: str, region: str) -> BenchError:
