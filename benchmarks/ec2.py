@@ -148,7 +148,7 @@ def noticing(folder: Path) -> tuple[float, float]:
     def serve() -> "subprocess.Popen[bytes]":
         time.sleep(2)
         server = subprocess.Popen(argv, stderr=subprocess.DEVNULL)
-        while not ssh._says_ssh(host, folder):
+        while not ssh.greets_as_ssh(host, folder):
             time.sleep(0.005)
         greeted.append(time.monotonic())
         return server

@@ -106,7 +106,7 @@ def close_dead_runs(ledger: Ledger, bench: Bench) -> list[str]:
     """Give every host of a run whose process died a verdict, and close that run in the ledger. Returns the runs."""
     dead = [line for line in ledger.runs() if line.bench == bench.name and line.died()]
     for line in dead:
-        records = tuple(_close_host(line, host, ledger, bench) for host in ledger.hosts(line.run))
+        records = tuple(close_host(line, host, ledger, bench) for host in ledger.hosts(line.run))
         ledger.close_run(
             RunRecord(
                 run=line.run,
@@ -121,7 +121,7 @@ def close_dead_runs(ledger: Ledger, bench: Bench) -> list[str]:
     return [line.run for line in dead]
 
 
-def _close_host(run: RunLine, host: HostLine, ledger: Ledger, bench: Bench) -> HostRecord:
+def close_host(run: RunLine, host: HostLine, ledger: Ledger, bench: Bench) -> HostRecord:
     """The host's record as its dead run left it, or the verdict that nothing is known; with the host's state now."""
     if host.record is not None and host.state is not None:
         return host.record

@@ -31,7 +31,7 @@ TRIES = 6
 _FIRST_BACKOFF_S = 1.0
 _MOST_BACKOFF_S = 20.0
 _LOGGED_OUT = ("SSOTokenLoadError", "UnauthorizedSSOTokenError", "TokenRetrievalError", "CredentialRetrievalError")
-_CONNECT_S, _READ_S = 5, 20
+CONNECT_S, READ_S = 5, 20
 
 
 def exact_filter(name: str, *values: str) -> dict[str, Any]:
@@ -88,7 +88,7 @@ class Api:
         `region` names another Region than ours (only a few have prices). With several hosts in `host`, the call counts
         for each of them in part.
         """
-        client = self._client(service, region or self.region)
+        client = self.client(service, region or self.region)
         for attempt in range(1, tries + 1):
             self._wait()
             self._count(service, client, operation, host)
@@ -120,20 +120,20 @@ class Api:
 
     def endpoint(self, service: str) -> str:
         """The address of a service: AWS's own, or the one in AWS_ENDPOINT_URL or AWS_ENDPOINT_URL_<SERVICE>."""
-        return str(self._client(service, self.region).meta.endpoint_url)
+        return str(self.client(service, self.region).meta.endpoint_url)
 
     def asked(self, host: str | None = None) -> Fraction:
         """Number of calls for a host, including the host's parts of shared calls; without a host, of all calls."""
         with self._lock:
             return sum((count for (_, name), count in self.calls.items() if host in (None, name)), Fraction())
 
-    def _client(self, service: str, region: str) -> Any:
+    def client(self, service: str, region: str) -> Any:
         with self._lock:
             if (service, region) not in self._clients:
                 config = Config(
                     retries={"total_max_attempts": 1},
-                    connect_timeout=_CONNECT_S,
-                    read_timeout=_READ_S,
+                    connect_timeout=CONNECT_S,
+                    read_timeout=READ_S,
                     max_pool_connections=32,
                 )
                 try:

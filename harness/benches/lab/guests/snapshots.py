@@ -34,7 +34,7 @@ _SCHEMA = 1
 _JOB = "snapshot"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _SYNC_DEADLINE_S = 70.0
-_COPY_DEADLINE_S = 600.0
+COPY_DEADLINE_S = 600.0
 _CANCEL_DEADLINE_S = 20.0
 _POLL_S = 0.05
 _LONGEST_NAME = 1023  # of a backing disk, in bytes (docs/interop/qcow2 in QEMU's source)
@@ -231,7 +231,7 @@ def _copy_disk(monitor: Qmp, target: Path) -> None:
         sync="full",
         auto_dismiss=False,
     )
-    job = _concluded(monitor, _COPY_DEADLINE_S)
+    job = _concluded(monitor, COPY_DEADLINE_S)
     monitor.do("job-dismiss", id=_JOB)
     if "error" in job:
         raise CommandError(["drive-backup"], 1, "", job["error"], after_s=0)

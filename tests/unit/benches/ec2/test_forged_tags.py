@@ -126,7 +126,7 @@ def tags_of(record: LaunchRecord) -> dict[str, str]:
 
 def begun(bench: Ec2Bench, run: str, *, expires: str | None = None) -> LaunchRecord:
     """The record of a host that is about to be launched; with another lease, as one of long ago."""
-    record = bench._begin(Token(run=run, host="m7i.large"), "m7i.large")
+    record = bench.begin_record(Token(run=run, host="m7i.large"), "m7i.large")
     if expires is None:
         return record
     name = bench.proofs.signer.name(f"ptp-harness-{run}", token=str(record.token), expires=expires)
@@ -294,7 +294,7 @@ def test_a_kept_host_stays_and_a_dead_run_s_does_not(account: Account) -> None:
     states = {kept: HostState.KEPT, dead: HostState.FAILED}
     made = {run: orphan(account, run) for run in states}
     for run, state in states.items():
-        record = sweep._close_host(book.find(run), book.hosts(run)[0], book, account.bench())
+        record = sweep.close_host(book.find(run), book.hosts(run)[0], book, account.bench())
         book.settle(run, replace(record, state=state))
     assert account.sweep("--yes")[0] == 0
     assert account.there() == made[kept]
