@@ -23,7 +23,6 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from emulated_clock import PAGE, TYPE, Guest, configure, provision
 from ena_device.control import ask
 
 from harness import wiring
@@ -31,6 +30,10 @@ from harness.errors import HarnessError
 from harness.ladder import quantities
 from harness.probes import chronyc
 from harness.system import settings
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from benchmarks.emulated_clock import PAGE, TYPE, Guest, configure, provision
 
 STRAIGHT: Mapping[str, int] = {"offset_ns": 0, "jitter_ns": 0, "error_bound_ns": 20_000, "spread_us": 100}
 APART_NS = 1_500_000_000

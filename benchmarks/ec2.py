@@ -26,6 +26,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 from harness import wiring
@@ -83,8 +84,8 @@ def campaigns_at_once(folder: Path, rounds: int) -> bool:
         state = dataclasses.replace(
             settings.load(), state_dir=folder / f"campaign-{number}", ssh_tries=1, ssh_first_backoff_s=0.0
         )
-        alone_s = timed(lambda bench=bench, state=state: run(bench, [SLOWEST], state))
-        whole_s = timed(lambda bench=bench, state=state: run(bench, list(bench.types()), state))
+        alone_s = timed(partial(run, bench, [SLOWEST], state))
+        whole_s = timed(partial(run, bench, list(bench.types()), state))
         ratios.append(whole_s / alone_s)
     tell(f"{HOSTS} hosts at once / the slowest alone ({SECONDS[SLOWEST]:g} s)", ratios, "")
     return max(ratios) <= MOST_RATIO
@@ -112,7 +113,9 @@ def first_contacts(folder: Path, rounds: int) -> bool:
     state = dataclasses.replace(settings.load(), state_dir=folder / "contact")
     bench = wiring.lab_bench(state)
     bench.prepare(["lab.phc"], quiet)
-    token, guest_logins, rotations = Token(run="benchmark", host="a"), [], []
+    token = Token(run="benchmark", host="a")
+    guest_logins: list[float] = []
+    rotations: list[float] = []
     try:
         for number in range(rounds):
             guest = bench.provision(token, "lab.phc", quiet)
@@ -123,7 +126,7 @@ def first_contacts(folder: Path, rounds: int) -> bool:
         bench.release(token)
     tell("one login to a lab guest", guest_logins, " s")
     tell("the change of its host key, with the second login", rotations, " s")
-    return statistics.median(added) <= MOST_CONTACT_S
+    return bool(statistics.median(added) <= MOST_CONTACT_S)
 
 
 def noticing(folder: Path) -> tuple[float, float]:
@@ -148,7 +151,7 @@ def noticing(folder: Path) -> tuple[float, float]:
     def serve() -> "subprocess.Popen[bytes]":
         time.sleep(2)
         server = subprocess.Popen(argv, stderr=subprocess.DEVNULL)
-        while not ssh._says_ssh(host, folder):
+        while not ssh.greets_as_ssh(host, folder):
             time.sleep(0.005)
         greeted.append(time.monotonic())
         return server
@@ -231,18 +234,19 @@ def several(
             before = cpu_of_children()
             names = [f"b{at_once}-{number}-{index}" for index in range(at_once)]
             stack_settings = [stack(folder, name) for name in names]
-            ups.append(
-                timed(
-                    lambda names=names, stack_settings=stack_settings: list(
-                        pool.map(engine.up, names, stack_settings, [quiet] * at_once)
-                    )
-                )
-            )
-            downs.append(timed(lambda names=names: list(pool.map(engine.destroy, names, [quiet] * at_once))))
+            silent = [quiet] * at_once
+            ups.append(timed(partial(in_parallel, pool, engine.up, names, stack_settings, silent)))
+            downs.append(timed(partial(in_parallel, pool, engine.destroy, names, silent)))
             cpu.append(cpu_of_children() - before)
             for name in names:
                 engine.remove(name)
     return ups, downs, cpu, peaks
+
+
+def in_parallel(pool: ThreadPoolExecutor, act: Callable[..., object], *arguments: Sequence[object]) -> None:
+    """Call `act` with the first of all arguments, the second of all, ..., all at once; wait for the last."""
+    for _ in pool.map(act, *arguments):
+        pass
 
 
 def cpu_of_children() -> float:

@@ -14,11 +14,11 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 
 from harness import wiring
 from harness.benches.lab.bench import LabBench, make_machine
-from harness.benches.lab.parts import cache_build
 from harness.benches.lab.pool import lab_source
 from harness.benches.lab.pool.lab_source import WarmHost
 from harness.benches.lab.pool.pool import WarmPool
@@ -26,7 +26,7 @@ from harness.benches.lab.pool.pool_state import PoolRules
 from harness.benches.lab.truths.truths import TRUTHS
 from harness.host import file_copy, ssh
 from harness.model import Machine, Token
-from harness.system import proc, settings
+from harness.system import proc, settings, signals
 from harness.system.settings import Settings
 
 TYPE = "lab.phc"
@@ -64,7 +64,7 @@ def main() -> None:
     parser.add_argument("--only", choices=PARTS, action="append", help="this part alone; may be repeated")
     parser.add_argument("--golden", action="store_true", help="also build a golden guest, in a cache of its own")
     options = parser.parse_args()
-    with cache_build.terminations_interrupt(), tempfile.TemporaryDirectory() as folder:
+    with signals.raising_on_stop_signals(), tempfile.TemporaryDirectory() as folder:
         lab_settings = replace(settings.load(), state_dir=Path(folder) / "state")
         lab = Lab(
             bench=wiring.lab_bench(lab_settings), settings=lab_settings, folder=Path(folder), rounds=options.rounds
@@ -137,17 +137,17 @@ def snapshots(lab: Lab) -> None:
         assert record is not None
         for number in range(lab.rounds):
             name = f"s{number}"
-            create_times.append(timed(lambda name=name: lab.bench.snapshots.create(name, record, quiet)))
+            create_times.append(timed(partial(lab.bench.snapshots.create, name, record, quiet)))
             if number >= BOOTS:
-                delete_times.append(timed(lambda name=name: lab.bench.snapshots.delete(name, lab.bench.records)))
+                delete_times.append(timed(partial(lab.bench.snapshots.delete, name, lab.bench.records)))
     token = replace(TOKEN, host="restored")
     for number in range(min(BOOTS, lab.rounds)):
         snapshot = lab.bench.snapshots.named(f"s{number}")
         try:
-            restore_times.append(timed(lambda snapshot=snapshot: lab.bench.restore(token, snapshot, quiet)))
+            restore_times.append(timed(partial(lab.bench.restore, token, snapshot, quiet)))
         finally:
             lab.bench.release(token)
-        delete_times.append(timed(lambda name=snapshot.name: lab.bench.snapshots.delete(name, lab.bench.records)))
+        delete_times.append(timed(partial(lab.bench.snapshots.delete, snapshot.name, lab.bench.records)))
     lab.tell("create a snapshot", create_times)
     lab.tell("restore a snapshot (a cold boot) to /dev/ptp0", restore_times)
     lab.tell("delete a snapshot", delete_times)

@@ -106,7 +106,8 @@ def bake_context(settings: Settings, controls: RunControls) -> BakeContext:
         from harness.benches.ec2 import image_maker
         from harness.benches.ec2.bench import Ec2Bench
 
-        assert isinstance(source, Ec2Bench)
+        if not isinstance(source, Ec2Bench):
+            raise TypeError(f"the bench {source.name} makes no images")
         return image_maker.Ec2ImageMaker(bench=source, pause=pause)
 
     return BakeContext(

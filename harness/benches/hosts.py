@@ -171,7 +171,7 @@ class HostsBench:
     def _members(self) -> Mapping[str, tuple[str, ...]]:
         """The hosts of each group and of its child groups, in the inventory's order."""
         groups = {name: group for name, group in self._listed.items() if name != "_meta"}
-        return {name: tuple(_members(name, groups)) for name in groups}
+        return {name: tuple(list_members(name, groups)) for name in groups}
 
     @cached_property
     def _listed(self) -> Mapping[str, Any]:
@@ -209,7 +209,7 @@ def _check(listed: Any, inventory: Path) -> None:
         )
 
 
-def _members(name: str, groups: Mapping[str, Any]) -> list[str]:
+def list_members(name: str, groups: Mapping[str, Any]) -> list[str]:
     """List the hosts of a group and of its descendants, each group and host once, the group's own hosts first."""
     visited, hosts, pending = set[str](), dict[str, None](), [name]
     while pending:

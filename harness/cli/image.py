@@ -147,14 +147,13 @@ def _standing(one: BakedImage) -> str:
 def _lines(first: str, one: BakeResult) -> list[str]:
     """The result for one host, for people."""
     verdict = one.host.verdict
-    if one.image is None:
+    if one.image is None or one.proof is None:
         deciding = one.proof.verdict if one.proof else verdict
         lines = [f"{one.host.name}: no image: {one.why}"]
         if deciding.outcome is not Outcome.PASS:
             lines.append(f"  {deciding.outcome} {deciding.reason}: {deciding.sentence}")
             lines.append(f"  next: `ptp-harness show {one.proof_run or first}`")
         return lines
-    assert one.proof is not None
     before, after = (host.stages.get(Stage.CONFIGURE, 0.0) for host in (one.host, one.proof))
     return [
         f"{one.host.name}: {one.image.ident} is baked:{one.image.name} for {one.image.architecture}, proven by run "

@@ -18,17 +18,17 @@ def copy_to_host(machine: Machine, known_hosts: Path, local: Path, remote: str) 
     """Copy a file or folder to the host. Raises RequestError for an unusable path, CommandError."""
     if not local.exists():
         raise RequestError(f"there is no {local} here")
-    _scp(machine, known_hosts, str(local.absolute()), _there(machine, remote))
+    _scp(machine, known_hosts, str(local.absolute()), remote_path(machine, remote))
 
 
 def copy_from_host(machine: Machine, known_hosts: Path, remote: str, local: Path) -> None:
     """Copy a file or folder from the host. Raises RequestError for an unusable path, CommandError."""
     if not local.absolute().parent.is_dir():
         raise RequestError(f"there is no folder {local.parent} here")
-    _scp(machine, known_hosts, _there(machine, remote), str(local.absolute()))
+    _scp(machine, known_hosts, remote_path(machine, remote), str(local.absolute()))
 
 
-def _there(machine: Machine, path: str) -> str:
+def remote_path(machine: Machine, path: str) -> str:
     """Write USER@HOST:PATH, with an IPv6 address in brackets. An empty path means the home folder on the host."""
     user, _, address = ssh.login(machine).rpartition("@")
     return f"{user}@{f'[{address}]' if ':' in address else address}:{path}"

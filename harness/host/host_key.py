@@ -32,7 +32,8 @@ def rotate_host_key(target: Target, *, progress: Callable[[str], None], pause: C
     rotate its key, or does not serve the key that it returned.
     """
     machine = target.machine
-    assert machine.rotated_key is not None
+    if machine.rotated_key is None:
+        raise ValueError(f"{machine.token} names no file for a rotated host key")
     store, lines = Path(machine.rotated_key), machine.known_host.splitlines()
     if store.exists() and len(lines) == 1:
         return target
@@ -45,17 +46,19 @@ def rotate_host_key(target: Target, *, progress: Callable[[str], None], pause: C
         ssh.close_connection(target.control)
         rotated = replace(machine, known_host=f"{name} {new_key}", boots_within_s=0.0)  # it has booted
         new_known_hosts = store.with_name(f"{store.name}.new")
-        _pin(replace(target, known_hosts=new_known_hosts), new_known_hosts, rotated.known_host)
-        reach = ssh.wait_for_login(
-            rotated,
-            new_known_hosts,
-            tries=3,
-            first_backoff_s=0.2,
-            progress=progress,
-            sleep=pause,
-            control=target.control,
-        )
-        new_known_hosts.unlink()
+        try:
+            _pin(replace(target, known_hosts=new_known_hosts), new_known_hosts, rotated.known_host)
+            reach = ssh.wait_for_login(
+                rotated,
+                new_known_hosts,
+                tries=3,
+                first_backoff_s=0.2,
+                progress=progress,
+                sleep=pause,
+                control=target.control,
+            )
+        finally:
+            new_known_hosts.unlink(missing_ok=True)
         if reach.reached:
             _pin(target, store, rotated.known_host)
             return replace(target, machine=rotated)

@@ -138,13 +138,13 @@ def wait_for_login(
 def _boot(machine: Machine, known_hosts: Path, progress: Callable[[str], None], sleep: Callable[[float], None]) -> None:
     """Wait until the host's SSH server answers, or until its time to boot has passed."""
     give_up_at = time.monotonic() + machine.boots_within_s
-    answers = _says_ssh if not machine.ssh_options else _lets_ssh_through
+    answers = greets_as_ssh if not machine.ssh_options else _lets_ssh_through
     while not answers(machine, known_hosts) and time.monotonic() < give_up_at:
         progress("waiting for its SSH server")
         sleep(_PROBE_PAUSE_S)
 
 
-def _says_ssh(machine: Machine, _known_hosts: Path) -> bool:
+def greets_as_ssh(machine: Machine, _known_hosts: Path) -> bool:
     """Whether the server sends the greeting of RFC 4253, section 4.2 within _PROBE_S.
 
     Each probe is a new connection: TCP repeats a packet that a host without network dropped only after 1, 3 and 7 s.

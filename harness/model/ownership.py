@@ -56,7 +56,8 @@ class Signer:
         return self._key is not None and _same(tags.get(SIGNATURE, ""), self.tag(kind, ident, tags))
 
     def _sign(self, *words: str) -> str:
-        assert self._key is not None, "nothing can be signed without a key"
+        if self._key is None:
+            raise ValueError("nothing can be signed without a key")
         message = b"".join(len(data).to_bytes(4) + data for data in map(_encoded, words))
         return hmac.new(self._key, message, hashlib.sha256).hexdigest()[:_DIGITS]
 

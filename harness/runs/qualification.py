@@ -268,7 +268,8 @@ class Qualification:
         return "" if stage is None else f"{DOING[stage]}, after {units.duration(self.steps.seconds[stage])}"
 
     def _target(self, cleanup: ExitStack) -> Target:
-        assert self.machine is not None
+        if self.machine is None:
+            raise RuntimeError(f"{self.token} was not provisioned")
         control = cleanup.enter_context(ssh.shared_connection())
         known_hosts = ssh.pin(self.machine, self.collected.folder.path)
         return Target(machine=self.machine, known_hosts=known_hosts, control=control)

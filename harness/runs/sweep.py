@@ -106,7 +106,7 @@ def close_dead_runs(ledger: Ledger, bench: Bench) -> list[str]:
     """Give every host of a run whose process died a verdict, and close that run in the ledger. Returns the runs."""
     dead = [line for line in ledger.runs() if line.bench == bench.name and line.died()]
     for line in dead:
-        records = tuple(_close_host(line, host, ledger, bench) for host in ledger.hosts(line.run))
+        records = tuple(close_host(line, host, ledger, bench) for host in ledger.hosts(line.run))
         leftovers = list_leftovers(bench, line.run, records)
         seconds = round((time.time_ns() - line.started_ns) / 1e9, 1)
         record = make_run_record(
@@ -116,7 +116,7 @@ def close_dead_runs(ledger: Ledger, bench: Bench) -> list[str]:
     return [line.run for line in dead]
 
 
-def _close_host(run: RunLine, host: HostLine, ledger: Ledger, bench: Bench) -> HostRecord:
+def close_host(run: RunLine, host: HostLine, ledger: Ledger, bench: Bench) -> HostRecord:
     """The host's record as its dead run left it, or the verdict that nothing is known; with the host's state now."""
     if host.record is not None and host.state not in (None, HostState.UNDECIDED):
         return host.record

@@ -4,19 +4,17 @@ This is only safe where names are made on this machine, as in the lab: in a clou
 name.
 """
 
-import os
 import re
 import secrets
 
-from harness.system.proc import ProcessId, identify
+from harness.system.proc import ProcessId, own_process
 
 _NAME = re.compile(r"pool(\d+)x(\d+)x[0-9a-f]{4}")
 
 
 def run_name() -> str:
     """Make a new name for the run of hosts that this process keeps and removes itself."""
-    process = identify(os.getpid())
-    assert process is not None
+    process = own_process()
     return f"pool{process.pid}x{process.start_ticks}x{secrets.token_hex(2)}"
 
 

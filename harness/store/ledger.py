@@ -5,7 +5,6 @@ one file.
 """
 
 import fcntl
-import os
 import secrets
 import socket
 import time
@@ -21,7 +20,7 @@ from sqlalchemy.exc import DatabaseError, IntegrityError
 
 from harness.errors import RequestError, SetupError
 from harness.model import HostRecord, HostState, RunRecord, Stage, Token
-from harness.system.proc import ProcessId, identify
+from harness.system.proc import ProcessId, own_process
 
 SCHEMA = 1
 _LETTERS = "abcdefghjkmnpqrstuvwxyz23456789"  # without letters and digits that look alike
@@ -142,10 +141,9 @@ class Ledger:
 
     def open_run(self, *, bench: str, campaign: Mapping[str, Any], hosts: Mapping[str, str]) -> str:
         """Record a new run with all its hosts (name -> instance type, in order) and return the run's short name."""
-        owner = identify(os.getpid())
-        assert owner is not None
+        owner = own_process()
         while True:
-            run = "".join(secrets.choice(_LETTERS) for _ in range(4))
+            run = draw_name()
             row = {
                 "run": run,
                 "bench": bench,
@@ -166,12 +164,12 @@ class Ledger:
                         db.execute(_hosts.insert(), rows)
                 return run
             except IntegrityError:
-                continue  # the name is in use: draw another name
+                if self._find(run) is None:  # the name is free: another constraint was violated
+                    raise
 
     def take_over(self, run: str) -> None:
         """Make this process the leader of a run whose own process has died. Raises RequestError for any other run."""
-        line, owner = self.dead(run), identify(os.getpid())
-        assert owner is not None
+        line, owner = self.dead(run), own_process()
         same_owner = (_runs.c.pid == line.owner.pid) & (_runs.c.pid_start_ticks == line.owner.start_ticks)
         values = {"machine": socket.gethostname(), "pid": owner.pid, "pid_start_ticks": owner.start_ticks}
         with self._engine.begin() as db:
@@ -183,7 +181,8 @@ class Ledger:
         with self._engine.begin() as db:
             row = {"token": str(token), "stage": stage, "begun_ns": time.time_ns()}
             key = db.execute(_steps.insert(), row).inserted_primary_key
-        assert key is not None
+        if key is None:
+            raise RuntimeError(f"the database {self.url} gives a new step no number")
         return int(key[0])
 
     def end(self, step: int, result: str) -> None:
@@ -192,23 +191,25 @@ class Ledger:
             db.execute(_steps.update().where(_steps.c.id == step).values(ended_ns=time.time_ns(), result=result))
 
     def judge(self, run: str, record: HostRecord) -> None:
-        """Record a host's verdict, with the rest of its record so far."""
-        where = (_hosts.c.run == run) & (_hosts.c.host == record.name)
-        with self._engine.begin() as db:
-            db.execute(_hosts.update().where(where).values(record=_HOST.dump_python(record, mode="json")))
+        """Record a host's verdict, with the rest of its record so far. Raises KeyError for a host that is not there."""
+        self._change_host(run, record.name, {"record": _HOST.dump_python(record, mode="json")})
 
     def settle(self, run: str, record: HostRecord) -> None:
-        """Record the final state of a host, with its whole record."""
-        where = (_hosts.c.run == run) & (_hosts.c.host == record.name)
+        """Record the final state of a host, with its whole record. Raises KeyError for a host that is not there."""
         values = {"state": record.state, "record": _HOST.dump_python(record, mode="json")}
-        with self._engine.begin() as db:
-            db.execute(_hosts.update().where(where).values(**values))
+        self._change_host(run, record.name, values)
 
     def close_run(self, record: RunRecord) -> None:
         """Record the end of a run."""
         values = {"record": _RUN.dump_python(record, mode="json", exclude={"hosts"})}
         with self._engine.begin() as db:
             db.execute(_runs.update().where(_runs.c.run == record.run).values(**values))
+
+    def _change_host(self, run: str, host: str, values: Mapping[str, Any]) -> None:
+        where = (_hosts.c.run == run) & (_hosts.c.host == host)
+        with self._engine.begin() as db:
+            if db.execute(_hosts.update().where(where).values(**values)).rowcount == 0:
+                raise KeyError(f"run {run} has no host {host!r} in the ledger")
 
     # -- reading
 
@@ -220,12 +221,18 @@ class Ledger:
 
     def find(self, run: str) -> RunLine:
         """Find a run by its name. Raises RequestError, with the latest names, when there is no such run."""
-        runs = self.runs()
-        for line in runs:
-            if line.run == run:
-                return line
-        latest = ", ".join(line.run for line in runs[:5]) or "none yet"
+        line = self._find(run)
+        if line is not None:
+            return line
+        newest = sql.select(_runs.c.run).order_by(_runs.c.started_ns.desc()).limit(5)
+        with self._engine.connect() as db:
+            latest = ", ".join(db.execute(newest).scalars()) or "none yet"
         raise RequestError(f"there is no run {run!r}", next_step=f"latest runs: {latest}; `ptp-harness runs` lists all")
+
+    def _find(self, run: str) -> RunLine | None:
+        with self._engine.connect() as db:
+            row = db.execute(_runs.select().where(_runs.c.run == run)).one_or_none()
+        return None if row is None else _run_line(row)
 
     def dead(self, run: str) -> RunLine:
         """Find a run whose process died before it closed the run. Raises RequestError for any other run."""
@@ -304,6 +311,11 @@ class Ledger:
 
     def close(self) -> None:
         self._engine.dispose()
+
+
+def draw_name() -> str:
+    """Draw a short name for a run, at random."""
+    return "".join(secrets.choice(_LETTERS) for _ in range(4))
 
 
 def _run_line(row: Any) -> RunLine:

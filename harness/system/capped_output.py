@@ -32,9 +32,9 @@ class EndReason(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProgramPipes:
-    """Our ends of a program's standard streams; `words` is the standard input, None for a program without input."""
+    """Our ends of a program's standard streams. `stdin` is None for a program without input."""
 
-    words: IO[bytes] | None
+    stdin: IO[bytes] | None
     out: IO[bytes]
     err: IO[bytes]
 
@@ -49,7 +49,7 @@ class CappedOutputs:
 
 
 def exchange(
-    pipes: ProgramPipes, words: bytes, *, deadline: float, runs: Callable[[], bool], most_out: int, most_err: int
+    pipes: ProgramPipes, input_bytes: bytes, *, deadline: float, runs: Callable[[], bool], most_out: int, most_err: int
 ) -> CappedOutputs:
     """Feed a program its input and read both outputs until both are closed. `deadline` is a time of time.monotonic().
 
@@ -59,14 +59,14 @@ def exchange(
     out, err = pipes.out.fileno(), pipes.err.fileno()
     outputs: dict[int, bytearray] = {out: bytearray(), err: bytearray()}
     caps = {out: most_out, err: most_err}
-    pending, ended, exited_at = memoryview(words), EndReason.CLOSED, None
+    pending, ended, exited_at = memoryview(input_bytes), EndReason.CLOSED, None
     with selectors.DefaultSelector() as selector:
         for stream in outputs:
             os.set_blocking(stream, False)
             selector.register(stream, selectors.EVENT_READ)
-        if pipes.words is not None:
-            os.set_blocking(pipes.words.fileno(), False)
-            selector.register(pipes.words.fileno(), selectors.EVENT_WRITE)
+        if pipes.stdin is not None:
+            os.set_blocking(pipes.stdin.fileno(), False)
+            selector.register(pipes.stdin.fileno(), selectors.EVENT_WRITE)
         while selector.get_map():
             now = time.monotonic()
             if now >= deadline:
@@ -76,8 +76,8 @@ def exchange(
                 break
             ready = selector.select(min(_TICK_S, deadline - now))
             for key, _ in ready:
-                if key.fd not in outputs:
-                    pending = _feed(selector, pipes.words, pending)
+                if pipes.stdin is not None and key.fd not in outputs:
+                    pending = _feed(selector, pipes.stdin, pending)
                 elif chunk := _read(key.fd):
                     outputs[key.fd] += chunk
                     if len(outputs[key.fd]) > caps[key.fd]:
@@ -121,19 +121,18 @@ def _read(stream: int) -> bytes | None:
         return None
 
 
-def _feed(selector: selectors.BaseSelector, words: IO[bytes] | None, pending: memoryview) -> memoryview:
+def _feed(selector: selectors.BaseSelector, stdin: IO[bytes], pending: memoryview) -> memoryview:
     """Write as many bytes as the program takes now; close its input after the last byte, or when it stopped reading."""
-    assert words is not None
     try:
-        pending = pending[os.write(words.fileno(), pending[:_CHUNK]) :] if pending else pending
+        pending = pending[os.write(stdin.fileno(), pending[:_CHUNK]) :] if pending else pending
     except BlockingIOError:
         return pending
     except BrokenPipeError:
         pending = pending[:0]
     if not pending:
-        selector.unregister(words.fileno())
+        selector.unregister(stdin.fileno())
         with suppress(BrokenPipeError):
-            words.close()
+            stdin.close()
     return pending
 
 

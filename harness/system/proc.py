@@ -58,6 +58,14 @@ def identify(pid: int) -> ProcessId | None:
     return None if ticks is None else ProcessId(pid=pid, start_ticks=ticks)
 
 
+def own_process() -> ProcessId:
+    """Find the identity of this process. Raises SetupError on a machine without /proc."""
+    process = identify(os.getpid())
+    if process is None:
+        raise SetupError("/proc does not show this process", next_step="mount /proc")
+    return process
+
+
 def started_s(process: ProcessId) -> float:
     """Compute when a process started, in seconds since the epoch, from its start ticks and the time of boot."""
     boot = next(line for line in Path("/proc/stat").read_text().splitlines() if line.startswith("btime "))
@@ -101,10 +109,8 @@ def run(
     )
     try:
         input_bytes = (stdin or "").encode(errors="replace")
-        assert child.stdout is not None
-        assert child.stderr is not None
         outputs = capped_output.exchange(
-            ProgramPipes(words=child.stdin, out=child.stdout, err=child.stderr),
+            ProgramPipes(stdin=child.stdin, out=_pipe(child.stdout), err=_pipe(child.stderr)),
             input_bytes,
             deadline=begun + timeout_s,
             runs=lambda: child.poll() is None,
@@ -158,22 +164,20 @@ def converse(
     """
     begun = time.monotonic()
     child = _start(argv, env=env, cwd=cwd, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-    assert child.stdin is not None
-    assert child.stdout is not None
-    assert child.stderr is not None
+    program_input, program_output, program_errors = (_pipe(end) for end in (child.stdin, child.stdout, child.stderr))
     lines: queue.Queue[str] = queue.Queue(_LINES_AHEAD)
     errors = bytearray()
     readers = [
-        threading.Thread(target=_drain, args=(child.stdout, LineCutter(lines.put)), daemon=True),
-        threading.Thread(target=_keep_end, args=(child.stderr, errors), daemon=True),
+        threading.Thread(target=_drain, args=(program_output, LineCutter(lines.put)), daemon=True),
+        threading.Thread(target=_keep_end, args=(program_errors, errors), daemon=True),
     ]
     for reader in readers:
         reader.start()
     timed_out, steps, next_step_s = False, 0, begun + timeout_s
     try:
         with suppress(BrokenPipeError):
-            child.stdin.write(stdin.encode(errors="replace"))
-            child.stdin.flush()
+            program_input.write(stdin.encode(errors="replace"))
+            program_input.flush()
         while child.poll() is None:
             with suppress(queue.Empty):
                 on_line(lines.get(timeout=_TICK_S))
@@ -315,6 +319,12 @@ def _close(child: "subprocess.Popen[bytes]") -> None:
         if stream is not None:
             with suppress(OSError):
                 stream.close()
+
+
+def _pipe(stream: IO[bytes] | None) -> IO[bytes]:
+    if stream is None:
+        raise ValueError("the program was started without a pipe")
+    return stream
 
 
 def _text(said: bytes) -> str:

@@ -208,7 +208,7 @@ class Ena:
         elif feature == al.Feature.HOST_ATTR_CONFIG:
             self._read_host(al.address(*al.HOST_ATTRIBUTES.unpack_from(command, al.SET_VALUES_AT)))
         elif feature == al.Feature.PHC_CONFIG:
-            self._configure_phc(command)
+            self.configure_phc(command)
         return b""
 
     def _read_host(self, address: int) -> None:
@@ -216,7 +216,7 @@ class Ena:
             self.host = features.host(self._reachable(address, al.HOST_INFO_SIZE).read(al.HOST_INFO_SIZE))
             self.log(f"driver {self.host}")
 
-    def _configure_phc(self, command: bytes) -> None:
+    def configure_phc(self, command: bytes) -> None:
         low, high, _, length = al.PHC_SET.unpack_from(command, al.PHC_SET_AT)
         if length != RESPONSE_SIZE:
             raise Rejected(al.Status.ILLEGAL_PARAMETER, f"a clock response of {length} bytes, {RESPONSE_SIZE} expected")

@@ -35,7 +35,7 @@ class Peer:
         """Raises PeerError when nobody listens."""
         self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self.sock.settimeout(timeout_s)
-        self._next_id = 0
+        self.last_id = 0
         try:
             self.sock.connect(path)
         except OSError as e:
@@ -52,8 +52,8 @@ class Peer:
 
     def send(self, command: int, body: bytes = b"", *, fds: list[int] | None = None, flags: int = 0) -> None:
         """Send one message without waiting. Raises PeerError."""
-        self._next_id = self._next_id + 1 & 0xFFFF
-        header = vu.HEADER.pack(self._next_id, command, vu.HEADER.size + len(body), flags, 0)
+        self.last_id = self.last_id + 1 & 0xFFFF
+        header = vu.HEADER.pack(self.last_id, command, vu.HEADER.size + len(body), flags, 0)
         ancillary = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", fds))] if fds else []
         try:
             self.sock.sendmsg([header + body], ancillary)
@@ -69,8 +69,8 @@ class Peer:
         header, found = self._receive(vu.HEADER.size)
         message_id, replied, size, flags, error = vu.HEADER.unpack(header)
         body, more = self._receive(size - vu.HEADER.size)
-        if (message_id, replied) != (self._next_id, command) or flags & vu.TYPE_MASK != vu.TYPE_REPLY:
-            raise PeerError(f"reply {message_id} to command {replied}, {self._next_id} to {command} expected")
+        if (message_id, replied) != (self.last_id, command) or flags & vu.TYPE_MASK != vu.TYPE_REPLY:
+            raise PeerError(f"reply {message_id} to command {replied}, {self.last_id} to {command} expected")
         return Answer(error if flags & vu.ERROR else 0, body, found + more)
 
     def closed_by_device(self) -> bool:

@@ -73,7 +73,7 @@ class Server:
 
     def close(self) -> None:
         if self._connection:
-            self._hang_up("the device ends")
+            self._hang_up(self._connection, "the device ends")
         self._device.doorbell.stop()
         self._control.close()
         self._listener.close()
@@ -182,9 +182,11 @@ class Server:
         self._log("connected")
 
     def _check_greeting(self) -> None:
-        silent = self._connection and not self._connection.greeted
-        if silent and time.monotonic() - self._accepted_at > GREETING_WITHIN_S:
-            self._hang_up(f"no greeting within {GREETING_WITHIN_S:g} s")
+        connection = self._connection
+        if connection is None or connection.greeted:
+            return
+        if time.monotonic() - self._accepted_at > GREETING_WITHIN_S:
+            self._hang_up(connection, f"no greeting within {GREETING_WITHIN_S:g} s")
 
     def _serve(self, connection: Connection) -> None:
         try:
@@ -197,7 +199,7 @@ class Server:
                 for fd in message.fds:
                     os.close(fd)
         except BrokenPeer as e:
-            self._hang_up(str(e))
+            self._hang_up(connection, str(e))
 
     def _answer(self, connection: Connection, message: vu.Message) -> None:
         """Raises BrokenPeer."""
@@ -215,10 +217,9 @@ class Server:
             connection.send(vu.reply_bytes(message, reply.body, error), reply.fds)
         connection.greeted |= not error
 
-    def _hang_up(self, why: str) -> None:
+    def _hang_up(self, connection: Connection, why: str) -> None:
         """Back to the state before the connection: no memory, no interrupts, a device just switched on."""
-        assert self._connection
-        self._connection.close()
+        connection.close()
         self._connection = None
         self._log(f"disconnected: {why}")
         self._device.reset("at the end of the connection")

@@ -231,7 +231,8 @@ class Provider(provider_pb2_grpc.ResourceProviderServicer):
         with self._lock:
             if (service, region) not in self._clients:
                 config = Config(retries={"total_max_attempts": 2}, max_pool_connections=32)
-                self._clients[service, region] = boto3.client(service, region_name=region, config=config)
+                make_client: Any = boto3.client  # typed by the names of services, of which this is a variable one
+                self._clients[service, region] = make_client(service, region_name=region, config=config)
             return self._clients[service, region]
 
 

@@ -4,6 +4,7 @@ Source: Amazon EC2 User Guide, "List and filter your resources". moto knows no `
 the brackets of fnmatch instead, and for instances no wildcards but in tags.
 """
 
+import datetime
 import re
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -51,7 +52,9 @@ def _selected(value: Any, patterns: Iterable[str]) -> bool:
     if isinstance(value, bool):
         return any_matches([str(value).lower()], patterns)
     if isinstance(value, str) or not isinstance(value, Iterable):
-        return any_matches([utils.format_timestamp(value) if hasattr(value, "isoformat") else str(value)], patterns)
+        return any_matches(
+            [utils.format_timestamp(value) if isinstance(value, datetime.datetime) else str(value)], patterns
+        )
     return any_matches(map(str, value), patterns)
 
 

@@ -90,7 +90,7 @@ def describe_placement_groups(self: EC2Response) -> ActionResult:
     for name in names:
         if name not in known:
             raise _unknown(name)
-    filters = self._filters_from_querystring()
+    filters: dict[str, Any] = self._filters_from_querystring()
     found = [
         each
         for each in known.values()
@@ -260,7 +260,7 @@ def _publish(self: SimpleSystemManagerBackend, name: str) -> None:
         region_name=self.region_name,
     )
     self._parameters[name].append(
-        Parameter(
+        Parameter(  # type: ignore[abstract]  # as moto makes it
             account_id=self.account_id,
             name=name,
             value=ami,

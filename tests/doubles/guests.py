@@ -99,10 +99,10 @@ class Guests:
             self._copying[-1].start()
             return made
 
-        EC2Backend.create_image = create_image  # type: ignore[method-assign]
-        EC2Response.run_instances = run_instances  # type: ignore[method-assign]
-        Instance.__init__ = begun  # type: ignore[method-assign]
-        Instance.terminate = terminated  # type: ignore[method-assign]
+        EC2Backend.create_image = create_image  # type: ignore[method-assign, assignment]
+        EC2Response.run_instances = run_instances  # type: ignore[method-assign, assignment]
+        Instance.__init__ = begun  # type: ignore[method-assign, assignment]
+        Instance.terminate = terminated  # type: ignore[method-assign, assignment]
 
     def close(self) -> None:
         """Remove whatever guest is left, and whatever disk was copied."""

@@ -22,8 +22,11 @@ class ComeToNothing(Exception):
 class Kind(Protocol):
     """A type of resource. `named` is the property that is made up when it is not given; `fixed` need a new resource."""
 
-    named: str | None
-    fixed: frozenset[str]
+    @property
+    def named(self) -> str | None: ...
+
+    @property
+    def fixed(self) -> frozenset[str]: ...
 
     def create(self, ec2: Client, inputs: Properties) -> str:
         """Make it and return its id. Raises ComeToNothing."""

@@ -209,7 +209,7 @@ def test_half_a_message_stalls_nobody(socket_device: Device) -> None:
         for part in (vu.HEADER.pack(1, 4, 32, 0, 0)[:7], vu.HEADER.pack(1, 4, 32, 0, 0)[7:] + bytes(9)):
             peer.sock.sendall(part)
             assert socket_device.ask()["connected"] is True
-        peer._next_id = 1
+        peer.last_id = 1
         peer.sock.sendall(bytes(7))
         assert peer.answer(vu.Command.GET_INFO).error == 0
         peer.sock.sendall(b"\1\0")

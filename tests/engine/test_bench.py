@@ -162,7 +162,7 @@ def test_a_host_that_somebody_else_ended_is_not_found_and_can_be_released(make: 
     bench = make()
     launched(bench, "b12")
     instance = bench.records.all()[0].instance_id
-    bench._ups.pop(token("b12")).result()
+    bench.stack_ups.pop(token("b12")).result()
     double.ec2().terminate_instances(InstanceIds=[instance])
     later = make()
     assert later.find(token("b12")) is None
@@ -193,7 +193,7 @@ def test_a_type_that_the_region_has_not(make: Make) -> None:
 def test_a_host_whose_stack_is_lost_is_removed_by_its_tags(make: Make, double: Double) -> None:
     bench = make()
     launched(bench, "b7")
-    bench._ups.pop(token("b7")).result()
+    bench.stack_ups.pop(token("b7")).result()
     shutil.rmtree(bench.records.root.parent / "backend")
     make().release(token("b7"))
     assert left(double.ec2(), "b7") == []
@@ -204,7 +204,7 @@ def test_a_host_of_which_only_tags_and_our_key_are_left_goes_and_without_the_key
 ) -> None:
     bench = make()
     launched(bench, "b8")
-    bench._ups.pop(token("b8")).result()
+    bench.stack_ups.pop(token("b8")).result()
     folder = bench.records.root.parent
     key = (folder / "signing-key").read_bytes()
     shutil.rmtree(folder)

@@ -29,7 +29,7 @@ MOST = min(3, settings.load().lab_guests)
 
 
 def until(seen: Callable[[], object], within_s: float = 500.0) -> None:
-    """Others may hold the places for guests for minutes."""
+    """Others may hold the slots for guests for minutes."""
     give_up = time.monotonic() + within_s
     while not seen():
         assert time.monotonic() < give_up, "did not come to be"

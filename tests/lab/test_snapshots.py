@@ -88,7 +88,7 @@ def test_a_failed_copy_leaves_no_snapshot_and_the_host_as_it_was(
     host = provision("a", "lab.driver-off")
     record = bench.records.find(host.machine.token)
     assert record is not None
-    monkeypatch.setattr("harness.benches.lab.guests.snapshots._COPY_DEADLINE_S", 0.0)
+    monkeypatch.setattr("harness.benches.lab.guests.snapshots.COPY_DEADLINE_S", 0.0)
     with pytest.raises(CommandError, match="drive-backup did not end within 0 s"):
         bench.snapshots.create("never", record, print)
     assert bench.snapshots.all() == []

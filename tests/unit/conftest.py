@@ -56,7 +56,7 @@ def aws(moto: str, monkeypatch: pytest.MonkeyPatch) -> str:
     for name, value in {**nowhere, **mine, "AWS_ENDPOINT_URL": moto}.items():
         monkeypatch.setenv(name, value)
     # This AWS shares its cores with everybody else's tests.
-    monkeypatch.setattr("harness.benches.ec2.api.api._READ_S", 300)
+    monkeypatch.setattr("harness.benches.ec2.api.api.READ_S", 300)
     urllib.request.urlopen(urllib.request.Request(f"{moto}/moto-api/reset", method="POST")).close()
     return moto
 

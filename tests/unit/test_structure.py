@@ -8,6 +8,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 HARNESS = ROOT / "harness"
+PRODUCT = ("harness", "infra", "lab", "roles")
 
 LAYERS = (
     "errors",
@@ -114,6 +115,27 @@ def test_every_module_says_which_question_it_answers() -> None:
     assert silent == []
 
 
+def product_code() -> list[Path]:
+    """Every Python file that is installed, and what runs on hosts."""
+    files = (path for folder in PRODUCT for path in (ROOT / folder).rglob("*.py"))
+    return sorted(path for path in files if not {"_assets", "__pycache__", "molecule", "tests"} & set(path.parts))
+
+
+def assertions(path: Path) -> list[str]:
+    """Each assertion of a file, as `file:line`. `python -O` leaves them out, so nothing may rest on one."""
+    nodes = ast.walk(ast.parse(path.read_text()))
+    return [f"{path.name}:{node.lineno}" for node in nodes if isinstance(node, ast.Assert)]
+
+
+def test_no_assertion_does_work() -> None:
+    assert [line for path in product_code() for line in assertions(path)] == []
+
+
+def test_the_assertion_test_fails_where_it_must(tmp_path: Path) -> None:
+    (tmp_path / "a.py").write_text("def f(x):\n    assert x is not None\n    return x\n")
+    assert assertions(tmp_path / "a.py") == ["a.py:2"]
+
+
 def stray(folder: Path) -> list[str]:
     """Files below tests/ that are no tests, conftest.py, data or doubles: pytest would not collect them."""
     code = [path for path in folder.rglob("*.py") if "__pycache__" not in path.parts]
@@ -135,6 +157,90 @@ def test_the_stray_test_fails_where_it_must(tmp_path: Path) -> None:
     for name in ("test_a.py", "conftest.py", "data/fixture.py", "check_b.py", "helpers.py"):
         (tmp_path / name).write_text("")
     assert stray(tmp_path) == ["check_b.py", "helpers.py"]
+
+
+# --- private names ---------------------------------------------------------------------------------------------------
+
+PACKAGES = ("harness", "infra", "ena_device", "lab", "roles")
+PRIVATE_PATH = re.compile(r"(harness|infra|ena_device)(\.\w+)*\._[a-zA-Z]\w*")
+FOREIGN = ("os._exit", "instance._state")
+"""Private names of the standard library and of moto that the product has too."""
+
+
+def private_names() -> set[str]:
+    """Every name with one leading underscore that product code gives to a function, class, method or value."""
+    names: set[str] = set()
+    for path in product_code():
+        for node in ast.walk(ast.parse(path.read_text())):
+            match node:
+                case ast.FunctionDef(name=name) | ast.AsyncFunctionDef(name=name) | ast.ClassDef(name=name):
+                    names.add(name)
+                case ast.Name(id=name, ctx=ast.Store()) | ast.Attribute(attr=name, ctx=ast.Store()):
+                    names.add(name)
+    return {name for name in names if is_private(name)}
+
+
+def is_private(name: str) -> bool:
+    return name.startswith("_") and not name.startswith("__") and name != "_"
+
+
+def own_names(tree: ast.Module) -> set[str]:
+    """The private names that the classes of a file define: the file may use them of any of its objects."""
+    names = set()
+    for node in ast.walk(tree):
+        match node:
+            case ast.ClassDef(body=body):
+                names |= {child.name for child in body if isinstance(child, ast.FunctionDef)}
+            case ast.Attribute(value=ast.Name(id="self"), attr=name, ctx=ast.Store()):
+                names.add(name)
+    return names
+
+
+def private_uses(source: str, private: set[str]) -> list[str]:
+    """Each use of a private name of the product in the text of a test or a benchmark, as `line: use`."""
+    tree = ast.parse(source)
+    own, uses = own_names(tree), []
+    for node in ast.walk(tree):
+        names: list[str] = []
+        match node:
+            case ast.Attribute(value=ast.Name(id="self" | "cls")):
+                pass
+            case ast.Attribute(attr=name) if name in private - own and ast.unparse(node) not in FOREIGN:
+                names = [ast.unparse(node)]
+            case ast.ImportFrom(module=str(module), names=aliases) if module.split(".")[0] in PACKAGES:
+                names = [f"{module}.{alias.name}" for alias in aliases if is_private(alias.name)]
+            case ast.Constant(value=str(text)) if PRIVATE_PATH.fullmatch(text):
+                names = [text]
+            case ast.Call(args=[_, ast.Constant(value=str(name)), *_]) if name in private - own:  # setattr, getattr
+                names = [name]
+        uses += [f"{node.lineno}: {name}" for name in names if isinstance(node, ast.expr | ast.stmt)]
+    return uses
+
+
+def test_no_test_and_no_benchmark_uses_a_private_name_of_the_product() -> None:
+    files = (path for folder in ("tests", "benchmarks", "tools") for path in (ROOT / folder).rglob("*.py"))
+    private = private_names()
+    uses = {str(path.relative_to(ROOT)): private_uses(path.read_text(), private) for path in sorted(files)}
+    assert {path: found for path, found in uses.items() if found} == {}
+
+
+@pytest.mark.parametrize(
+    ("source", "line"),
+    [
+        ("from harness.host import ssh\nssh._boot()", "2: ssh._boot"),
+        ("from harness.benches.hosts import _check", "1: harness.benches.hosts._check"),
+        ("def f(bench):\n    bench._engine.up()", "2: bench._engine"),
+        ("monkeypatch.setattr('harness.host.ssh._PROBE_S', 1)", "1: harness.host.ssh._PROBE_S"),
+        ("monkeypatch.setattr(ssh, '_PROBE_S', 1)", "1: _PROBE_S"),
+    ],
+)
+def test_the_test_of_private_names_fails_where_it_must(source: str, line: str) -> None:
+    assert private_uses(source, {"_boot", "_check", "_engine", "_PROBE_S"}) == [line]
+
+
+def test_a_file_may_use_the_private_names_of_its_own_classes_and_of_others() -> None:
+    source = "class A:\n    def _do(self):\n        self._engine = 1\ndef f(a):\n    a._do()\n    os._exit(a._engine)"
+    assert private_uses(source, {"_do", "_engine", "_exit"}) == []
 
 
 # --- the map in CONTRIBUTING.md --------------------------------------------------------------------------------------

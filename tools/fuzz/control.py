@@ -56,7 +56,7 @@ def _read_clock(device: Rig) -> None:
     device.server.control(_QUICK)
     device.device.memory.map(address=MEMORY_AT, size=0x10000, fd=device.memory_fd, offset=0, writable=True)
     command = bytes(al.PHC_SET_AT) + al.PHC_SET.pack(MEMORY_AT + PHC_AT, 0, 0, RESPONSE_SIZE)
-    device.device._configure_phc(command)
+    device.device.configure_phc(command)
     for number in range(8):
         device.device.write_register(PHC_DOORBELL, number)
         device.device.tick()

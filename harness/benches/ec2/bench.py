@@ -45,7 +45,7 @@ class Ec2Bench:
         self._apis: dict[str | None, Api] = {}
         self._lock = threading.Lock()
         self._threads = ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="ec2")
-        self._ups: dict[Token, Future[StackOutputs]] = {}
+        self.stack_ups: dict[Token, Future[StackOutputs]] = {}
 
     # -- Region, types and checks
 
@@ -92,20 +92,20 @@ class Ec2Bench:
         self._engine.prepare(progress)
         progress(f"asking {self.region.api.region} for images, subnets and placement groups")
         self.region.check(types)
-        assert self._controller_cidr or self.wishes.access == "ssm"
+        _ = self._controller_cidr  # looked up now: raises before anything is made
 
     def provision(self, token: Token, instance_type: str, progress: Progress) -> Machine:
         machine = self.find(token)
         if machine is not None:
             return machine
         launch = HostLaunch(
-            record=self._begin(token, instance_type), workshop=self._workshop(token.run), progress=progress
+            record=self.begin_record(token, instance_type), workshop=self._workshop(token.run), progress=progress
         )
         try:
             return self._machine(launch.run())
         finally:
             if launch.up is not None:
-                self._ups[token] = launch.up
+                self.stack_ups[token] = launch.up
 
     def find(self, token: Token) -> Machine | None:
         record = self.records.find(token)
@@ -116,7 +116,7 @@ class Ec2Bench:
         return self._machine(record) if runs else None
 
     def release(self, token: Token) -> None:
-        stack_up = self._ups.pop(token, None)
+        stack_up = self.stack_ups.pop(token, None)
         # `exception()` waits for the end of `up`: a stack allows one operation at a time.
         complete = stack_up is not None and stack_up.exception() is None
         record = self.records.find(token)
@@ -171,7 +171,7 @@ class Ec2Bench:
             controller_cidr=self._controller_cidr,
         )
 
-    def _begin(self, token: Token, instance_type: str) -> LaunchRecord:
+    def begin_record(self, token: Token, instance_type: str) -> LaunchRecord:
         now = datetime.datetime.now(datetime.UTC).replace(microsecond=0)
         expires = (now + datetime.timedelta(seconds=self.wishes.lease_s)).isoformat()
         title = f"ptp-harness-{token.slug}-{secrets.token_hex(4)}"  # a new name for each attempt
@@ -248,9 +248,8 @@ class Ec2Bench:
         return RunKeys(self._settings.state_dir / "ec2" / "keys" / run)
 
     def _machine(self, record: LaunchRecord) -> Machine:
-        assert record.address is not None
-        assert record.user is not None
-        assert record.instance_id is not None
+        if record.address is None or record.user is None or record.instance_id is None:
+            raise BenchError(f"{record.token} has no address")
         identity = self._identity(record.token.run)
         return Machine(
             token=record.token,

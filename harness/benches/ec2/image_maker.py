@@ -62,7 +62,7 @@ class Ec2ImageMaker:
         }
         # At most 124 of the 128 characters that EC2 allows.
         signed_title = self.signer.name(title, token=own_token, expires=host.expires_utc)
-        image = self._copied(host, self._create(host, signed_title, tags), progress)
+        image = self.wait_for_copy(host, self.create_image(host, signed_title, tags), progress)
         for snapshot in image.snapshots:  # a snapshot has no name that could prove it once its image is gone
             message = f"signing {snapshot}"
             baked_images.sign(self.api, "snapshot", snapshot, tags, self.signer, what=message)
@@ -116,7 +116,7 @@ class Ec2ImageMaker:
         if final_state != "stopped":
             raise BenchError(f"{host.instance_id} is {final_state}: its disk is gone", next_step="bake it again")
 
-    def _create(self, host: LaunchRecord, title: str, tags: Mapping[str, str]) -> str:
+    def create_image(self, host: LaunchRecord, title: str, tags: Mapping[str, str]) -> str:
         """Request the image and return its id.
 
         After a lost answer the request is repeated, and EC2 refuses the title, which the first request took.
@@ -146,7 +146,7 @@ class Ec2ImageMaker:
                 raise
             return str(matches[0]["ImageId"])
 
-    def _copied(self, host: LaunchRecord, ident: str, progress: Progress) -> BakedImage:
+    def wait_for_copy(self, host: LaunchRecord, ident: str, progress: Progress) -> BakedImage:
         """Wait until EC2 has copied the disk, and return the image."""
         progress(f"EC2 copies the disk into {ident}, which takes some minutes")
         description: dict[str, Any] = {}

@@ -12,7 +12,7 @@ from harness.benches.bench import BenchError, Check, InstanceType, Progress
 from harness.benches.lab import checks
 from harness.benches.lab.guests import guest, guest_slots, removal
 from harness.benches.lab.guests.cold_start import ColdStart
-from harness.benches.lab.guests.guest import GuestContext, Restoration
+from harness.benches.lab.guests.guest import GuestContext, GuestStart, Restoration
 from harness.benches.lab.guests.guest_records import GuestRecord, GuestRecords
 from harness.benches.lab.guests.snapshots import Snapshot, Snapshots
 from harness.benches.lab.parts import acceleration, cache_build, disk_image, golden, qemu
@@ -118,12 +118,12 @@ class LabBench:
         return None
 
     def _bring_up(
-        self, token: Token, truth: Truth, workshop: GuestContext, way: type[Restoration], progress: Progress
+        self, token: Token, truth: Truth, workshop: GuestContext, start: type[GuestStart], progress: Progress
     ) -> Machine:
         cache_build.require_disk(cache_build.make_writable(self.records.root), _OVERLAY_MIB, "a lab host")
         record = self.records.begin(guest.new_record(token, truth, self.records.folder(token)))
         try:
-            return make_machine(way(record, truth, workshop, progress).run(), truth)
+            return make_machine(start(record, truth, workshop, progress).run(), truth)
         except CommandError as error:
             tail = _tail(record.folder / "qemu.log")
             raise BenchError(f"the guest did not come up: {error.message}{tail}", next_step=error.next_step) from error

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from harness.benches.bench import BenchError
-from harness.benches.hosts import HostsBench, _members
+from harness.benches.hosts import HostsBench, list_members
 from harness.errors import RequestError
 from harness.model import Token
 
@@ -129,4 +129,4 @@ def test_groups_that_stand_below_each_other_in_a_circle_end() -> None:
     groups = {
         f"g{number}": {"children": [f"g{(number + 1) % 5000}"], "hosts": [f"h{number}"]} for number in range(5000)
     }
-    assert _members("g", {"g": {"children": ["g0", "g0"]}, **groups}) == [f"h{number}" for number in range(5000)]
+    assert list_members("g", {"g": {"children": ["g0", "g0"]}, **groups}) == [f"h{number}" for number in range(5000)]

@@ -125,4 +125,4 @@ def test_a_path_with_blanks_and_percent_signs_is_one_path(silent_machine: Machin
     [("::1", "root@[::1]:/x"), ("fe80::1%lo", "root@[fe80::1%lo]:/x"), ("h.example", "root@h.example:/x")],
 )
 def test_scp_is_told_an_address_of_colons_in_brackets(silent_machine: Machine, address: str, there: str) -> None:
-    assert file_copy._there(dataclasses.replace(silent_machine, address=address), "/x") == there
+    assert file_copy.remote_path(dataclasses.replace(silent_machine, address=address), "/x") == there

@@ -5,6 +5,7 @@ import itertools
 import json
 import re
 import signal
+import sqlite3
 import subprocess
 import sys
 import threading
@@ -472,8 +473,8 @@ BOOKINGS = ("begin", "end", "judge", "settle", "close_run")
 
 def disown(ledger: Ledger) -> None:
     """As if the process that books had ended."""
-    with ledger._engine.begin() as db:
-        db.exec_driver_sql("UPDATE runs SET pid_start_ticks = 0")
+    with sqlite3.connect(ledger.url.removeprefix("sqlite:///")) as db:
+        db.execute("UPDATE runs SET pid_start_ticks = 0")
 
 
 @hypothesis_settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

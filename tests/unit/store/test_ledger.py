@@ -5,10 +5,12 @@ import sqlite3
 import subprocess
 import sys
 import threading
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from sqlalchemy.exc import IntegrityError
 
 from harness.errors import RequestError, SetupError
 from harness.model import (
@@ -142,6 +144,42 @@ def test_an_unknown_run_names_the_latest(ledger: Ledger) -> None:
     run = ledger.open_run(bench="lab", campaign={}, hosts={})
     with pytest.raises(RequestError, match=rf"no run 'zzzz'.*{run}"):
         ledger.find("zzzz")
+
+
+def test_a_run_is_asked_for_by_its_name_and_not_read_with_all_others(ledger: Ledger) -> None:
+    """A row that cannot be read spoils the list of runs, but no other run."""
+    run = ledger.open_run(bench="lab", campaign={}, hosts={})
+    other = ledger.open_run(bench="lab", campaign={}, hosts={})
+    with sqlite3.connect(ledger.url.removeprefix("sqlite:///")) as db:
+        db.execute("UPDATE runs SET record = 'no JSON' WHERE run = ?", (other,))
+    assert ledger.find(run).run == run
+
+
+def test_a_name_in_use_is_drawn_again(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
+    used = ledger.open_run(bench="lab", campaign={}, hosts={})
+    names = iter((used, used, "free"))
+    monkeypatch.setattr("harness.store.ledger.draw_name", lambda: next(names))
+    assert ledger.open_run(bench="lab", campaign={}, hosts={"a": "lab.phc"}) == "free"
+
+
+@pytest.mark.timeout(30)
+def test_another_conflict_than_the_name_of_the_run_is_an_error(ledger: Ledger) -> None:
+    with pytest.raises(IntegrityError, match="bench"):
+        ledger.open_run(bench=None, campaign={}, hosts={})  # type: ignore[arg-type]
+    with pytest.raises(IntegrityError, match="instance_type"):
+        ledger.open_run(bench="lab", campaign={}, hosts={"a": None})  # type: ignore[dict-item]
+    assert ledger.runs() == []
+
+
+@pytest.mark.parametrize("write", [Ledger.judge, Ledger.settle])
+def test_a_verdict_of_a_host_that_is_not_there_is_our_mistake(
+    ledger: Ledger, write: Callable[[Ledger, str, HostRecord], None]
+) -> None:
+    run = ledger.open_run(bench="lab", campaign={}, hosts={"a": "lab.phc"})
+    with pytest.raises(KeyError, match=f"run {run} has no host 'b'"):
+        write(ledger, run, host("b"))
+    with pytest.raises(KeyError, match="run zzzz has no host 'a'"):
+        write(ledger, "zzzz", host("a"))
 
 
 def test_many_threads_write_at_once(ledger: Ledger) -> None:

@@ -22,9 +22,9 @@ RUN = f"{TAGS}run"
 IMAGE = "image-"
 """Prefix of the host's name in the token of an image that is made from that host."""
 
-_GONE_S = 300.0
+GONE_WITHIN_S = 300.0
 _POLL_S = 1.0
-_GONE = ("terminated",)
+GONE_STATES = ("terminated",)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,8 +90,8 @@ def remove(
         _until_gone(api, instances, host, pause)
     refused: list[str] = []
     for orphan in orphans:
-        if orphan.kind in _REMOVALS:
-            operation, parameter = _REMOVALS[orphan.kind]
+        if orphan.kind in REMOVALS:
+            operation, parameter = REMOVALS[orphan.kind]
             arguments: dict[str, Any] = {parameter: orphan.ident}
             try:
                 api.call("ec2", operation, what=f"removing {orphan}", host=host, **arguments)
@@ -103,7 +103,7 @@ def remove(
         raise CleanupError(refused, next_step="`ptp-harness sweep --bench ec2 --yes` tries again")
 
 
-_REMOVALS = {
+REMOVALS = {
     "volume": ("delete_volume", "VolumeId"),
     "placement-group": ("delete_placement_group", "GroupName"),
     "security-group": ("delete_security_group", "GroupId"),
@@ -126,13 +126,13 @@ BY_HAND = {
 
 
 def _until_gone(api: Api, instances: list[str], host: str, pause: Callable[[float], None]) -> None:
-    deadline_s = time.monotonic() + _GONE_S
+    deadline_s = time.monotonic() + GONE_WITHIN_S
     while True:
         pages = api.pages(
             "ec2", "describe_instances", "Reservations", what="watching instances end", host=host, InstanceIds=instances
         )
         states = {instance["InstanceId"]: instance["State"]["Name"] for page in pages for instance in page["Instances"]}
-        remaining = [ident for ident, state in states.items() if state not in _GONE]
+        remaining = [ident for ident, state in states.items() if state not in GONE_STATES]
         if not remaining:
             return
         if time.monotonic() > deadline_s:
@@ -144,7 +144,7 @@ def _instances(api: Api, filters: list[dict[str, Any]], host: str) -> Iterator[T
     message = "listing our instances"
     for page in api.pages("ec2", "describe_instances", "Reservations", what=message, host=host, Filters=filters):
         for instance in page["Instances"]:
-            if instance["State"]["Name"] not in _GONE:
+            if instance["State"]["Name"] not in GONE_STATES:
                 yield TaggedResource(
                     kind="instance",
                     ident=instance["InstanceId"],

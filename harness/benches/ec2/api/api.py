@@ -32,7 +32,7 @@ TRIES = 6
 _FIRST_BACKOFF_S = 1.0
 _MOST_BACKOFF_S = 20.0
 _LOGGED_OUT = ("SSOTokenLoadError", "UnauthorizedSSOTokenError", "TokenRetrievalError", "CredentialRetrievalError")
-_CONNECT_S, _READ_S = 5, 20
+CONNECT_S, READ_S = 5, 20
 _log = logging.getLogger(__name__)
 
 
@@ -50,8 +50,14 @@ class Api:
     Endpoint, profile and credentials are boto3's own (AWS_ENDPOINT_URL, AWS_PROFILE, ...).
     """
 
-    def __init__(self, region: str | None = None, *, pause: Callable[[float], None] = time.sleep) -> None:
-        """`pause` may raise, to end early. Raises FatalError when no Region is known."""
+    def __init__(
+        self,
+        region: str | None = None,
+        *,
+        pause: Callable[[float], None] = time.sleep,
+        now: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """`pause` may raise, to end early; `now` is the clock that it waits by. Raises FatalError without a Region."""
         region_name = region or os.environ.get("AWS_REGION")  # every other SDK and Pulumi read it; boto3 does not
         try:
             self._session: Any = boto3.Session(region_name=region_name or None)
@@ -65,7 +71,7 @@ class Api:
         self._clients: dict[tuple[str, str], Any] = {}
         self._lock = threading.Lock()
         self._not_before = 0.0
-        self._pause = pause
+        self._pause, self._now = pause, now
 
     def call(
         self,
@@ -84,7 +90,7 @@ class Api:
         `region` names another Region than ours (only a few have prices). With several hosts in `host`, the call counts
         for each of them in part.
         """
-        client = self._client(service, region or self.region)
+        client = self.client(service, region or self.region)
         for attempt in range(1, tries + 1):
             self._wait()
             self._count(service, client, operation, host)
@@ -116,20 +122,20 @@ class Api:
 
     def endpoint(self, service: str) -> str:
         """The address of a service: AWS's own, or the one in AWS_ENDPOINT_URL or AWS_ENDPOINT_URL_<SERVICE>."""
-        return str(self._client(service, self.region).meta.endpoint_url)
+        return str(self.client(service, self.region).meta.endpoint_url)
 
     def asked(self, host: str | None = None) -> Fraction:
         """Number of calls for a host, including the host's parts of shared calls; without a host, of all calls."""
         with self._lock:
             return sum((count for (_, name), count in self.calls.items() if host in (None, name)), Fraction())
 
-    def _client(self, service: str, region: str) -> Any:
+    def client(self, service: str, region: str) -> Any:
         with self._lock:
             if (service, region) not in self._clients:
                 config = Config(
                     retries={"total_max_attempts": 1},
-                    connect_timeout=_CONNECT_S,
-                    read_timeout=_READ_S,
+                    connect_timeout=CONNECT_S,
+                    read_timeout=READ_S,
                     max_pool_connections=32,
                 )
                 try:
@@ -147,13 +153,17 @@ class Api:
                 self.calls[f"{service}.{client.meta.method_to_api_mapping[operation]}", name] += Fraction(1, len(hosts))
 
     def _wait(self) -> None:
-        while (remaining_s := self._not_before - time.monotonic()) > 0:
+        while (remaining_s := self._remaining_s()) > 0:
             self._pause(remaining_s)
+
+    def _remaining_s(self) -> float:
+        with self._lock:
+            return self._not_before - self._now()
 
     def _hold_back(self, attempt: int) -> None:
         seconds = min(_FIRST_BACKOFF_S * 2 ** (attempt - 1), _MOST_BACKOFF_S) * random.uniform(0.5, 1.0)
         with self._lock:
-            self._not_before = max(self._not_before, time.monotonic() + seconds)
+            self._not_before = max(self._not_before, self._now() + seconds)
 
 
 def _not_even_asked(caught: Exception, what: str, region: str) -> BenchError:

@@ -13,7 +13,7 @@ from harness.benches.bench import Progress
 from harness.benches.ec2.engine import engine_locks, resource_failures
 from harness.benches.ec2.engine.engine_home import EngineHome
 from harness.benches.ec2.engine.resource_failures import EngineError, LockedError, ResourceFailure
-from harness.benches.ec2.engine.stack import PROJECT, StackOutputs, StackSettings
+from harness.benches.ec2.engine.stack import PROJECT, ConfigValue, StackOutputs, StackSettings
 from harness.errors import CommandError, last_line
 from harness.system import proc
 
@@ -92,7 +92,7 @@ class Engine:
         any failure.
         """
         self.prepare(progress)
-        config = {key: {"value": entry.value, "secret": entry.secret} for key, entry in settings.config().items()}
+        config = settings.config()
         outputs = self._do("up", stack, self._patience.up_s, progress, cancelled, instance, config=config)
         return StackOutputs.of(stack, outputs)
 
@@ -157,10 +157,12 @@ class Engine:
         progress: Progress = lambda _: None,
         cancelled: Callable[[], bool] = lambda: False,
         instance: Callable[[bool], None] = lambda _: None,
-        **more: Any,
+        config: Mapping[str, ConfigValue] | None = None,
     ) -> Any:
         """Run an operation in a worker and return its value; None for a stack that does not exist."""
-        request = {"operation": operation, "stack": stack, "folder": str(self._home.make(stack)), **more}
+        request: dict[str, Any] = {"operation": operation, "stack": stack, "folder": str(self._home.make(stack))}
+        if config is not None:
+            request["config"] = {key: {"value": entry.value, "secret": entry.secret} for key, entry in config.items()}
         events = _WorkerEvents(instance=instance)
         with self._room:
             if cancelled():

@@ -47,8 +47,9 @@ def main() -> int:
     return 1
 
 
-def say(kind: str, **words: Any) -> None:
-    print(json.dumps({"event": kind, **words}), flush=True)
+def say(kind: str, **fields: Any) -> None:
+    """Print an event as a line of JSON; `fields` are those of the kind of event."""
+    print(json.dumps({"event": kind, **fields}), flush=True)
 
 
 def up(request: dict[str, Any]) -> dict[str, Any]:

@@ -70,10 +70,16 @@ class InstancePoll:
     """Waits for instances of one Region; threads share it. Its own thread lives only while a thread waits."""
 
     def __init__(self, api: Api, *, every_s: float = EVERY_S) -> None:
-        self._api, self._every_s = api, every_s
+        self._api, self.every_s = api, every_s
         self._changed = threading.Condition()
         self._waiters: list[_Waiter] = []
         self._thread: threading.Thread | None = None
+
+    @property
+    def asks(self) -> bool:
+        """Whether the poll's thread lives."""
+        with self._changed:
+            return self._thread is not None
 
     def running(
         self,
@@ -141,7 +147,7 @@ class InstancePoll:
     def _interval_s(self, last: float) -> float:
         """Seconds from the last poll to the next, by the shortest time that any thread has waited."""
         waited_s = min((last - waiter.since for waiter in self._waiters), default=0.0)
-        return max(self._every_s, waited_s / PART)
+        return max(self.every_s, waited_s / PART)
 
     def _look(self, waiting: Sequence[_Waiter]) -> None:
         """Poll EC2 once for these waiters, give each the instance or the error, and wake all."""

@@ -5,8 +5,9 @@
 
 import getpass
 import threading
+from collections.abc import Callable
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from harness.benches.bench import BenchError, Progress
@@ -76,8 +77,16 @@ class HostLaunch:
         region, options = self.workshop.region, self.workshop.region.wishes
         decision = region.decision(place.instance_type)
         image = region.image(region.info(place.instance_type).architecture)
-        facts = {"launched_type": place.instance_type, "zone": place.zone, "image": image.ami, "user": image.user}
-        self._note(f"launching {place}", **facts)
+        self._note(
+            replace(
+                self.record,
+                intent=f"launching {place}",
+                launched_type=place.instance_type,
+                zone=place.zone,
+                image=image.ami,
+                user=image.user,
+            )
+        )
         token = self.record.token
         settings = StackSettings(
             instance_type=place.instance_type,
@@ -103,14 +112,18 @@ class HostLaunch:
             resource_name=self.record.resource_name,
         )
         instance = self._bring_up(settings)
-        return self._note(
-            "runs",
-            instance_id=instance.id,
-            volume_ids=instance.volumes,
-            address=instance.public_address if options.access == "ssh" else instance.address,
-            zone=instance.zone or place.zone,
-            placement=placement_groups.observed_placement(decision, instance.placement_group),
+        self._note(
+            replace(
+                self.record,
+                intent="runs",
+                instance_id=instance.id,
+                volume_ids=instance.volumes,
+                address=instance.public_address if options.access == "ssh" else instance.address,
+                zone=instance.zone or place.zone,
+                placement=placement_groups.observed_placement(decision, instance.placement_group),
+            )
         )
+        return self.record
 
     def _bring_up(self, settings: StackSettings) -> Instance:
         """Bring the stack up, and return the instance as soon as EC2 shows it running, before Pulumi looks again.
@@ -130,18 +143,7 @@ class HostLaunch:
 
         self.up = context.threads.submit(context.engine.up, stack, settings, self._hear, stop.is_set, hear)
         self.up.add_done_callback(ended)
-        poll = context.threads.submit(
-            self._look_for,
-            requested,
-            settings.token,
-            host=settings.host,
-            key_pair=self.record.resource_name or "",
-            deadline_s=RUNS_WITHIN_S,
-            cancelled=stop,
-            public=settings.access == "ssh",
-            without=self._ended,
-            idle=refused.is_set,
-        )
+        poll = context.threads.submit(self._poll, settings, requested=requested, cancelled=stop, idle=refused.is_set)
         try:
             while not poll.done():
                 waiting: list[Future[Any]] = [poll, *([] if self.up.done() else [self.up])]
@@ -156,20 +158,36 @@ class HostLaunch:
             wait(pending)
             raise
 
-    def _look_for(self, asked: threading.Event, token: str, *, cancelled: threading.Event, **more: Any) -> Instance:
-        while not asked.wait(_LOOK_S):
+    def _poll(
+        self,
+        settings: StackSettings,
+        *,
+        requested: threading.Event,
+        cancelled: threading.Event,
+        idle: Callable[[], bool],
+    ) -> Instance:
+        """Wait until the instance is requested, then until it runs. Raises Cancelled and what the poll raises."""
+        while not requested.wait(_LOOK_S):
             if cancelled.is_set():
                 raise Cancelled
-        return self.workshop.watch.running(token, cancelled=cancelled, **more)
+        return self.workshop.watch.running(
+            settings.token,
+            host=settings.host,
+            key_pair=self.record.resource_name or "",
+            deadline_s=RUNS_WITHIN_S,
+            cancelled=cancelled,
+            public=settings.access == "ssh",
+            without=self._ended,
+            idle=idle,
+        )
 
     def _hear(self, words: str) -> None:
         """Store a message from the engine's thread. The launch's thread reports it, which may stop the launch."""
         self._news = words
 
-    def _note(self, intent: str, **changes: object) -> LaunchRecord:
-        self.progress(intent)
-        self.record = self.workshop.records.write(self.record, intent=intent, **changes)
-        return self.record
+    def _note(self, record: LaunchRecord) -> None:
+        self.progress(record.intent)
+        self.record = self.workshop.records.write(record)
 
 
 def _in_our_words(error: BaseException, settings: StackSettings) -> BaseException:

@@ -3,7 +3,7 @@
 import json
 import shutil
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -57,13 +57,12 @@ class LaunchRecords:
             raise RequestError(f"{token.slug!r} cannot name a host")
         return self.root / token.slug
 
-    def write(self, record: LaunchRecord, **changes: Any) -> LaunchRecord:
-        """Replace the record on disk by the changed one, completely or not at all. Raises SetupError."""
-        changed = replace(record, **changes)
-        document = asdict(changed) | {"schema": _SCHEMA, "folder": str(changed.folder)}
+    def write(self, record: LaunchRecord) -> LaunchRecord:
+        """Replace the record on disk by this one, completely or not at all; return it. Raises SetupError."""
+        document = asdict(record) | {"schema": _SCHEMA, "folder": str(record.folder)}
         EvidenceFolder.create(self.root)
-        EvidenceFolder.create(changed.folder).write(_FILE, json.dumps(document, indent=1) + "\n")
-        return changed
+        EvidenceFolder.create(record.folder).write(_FILE, json.dumps(document, indent=1) + "\n")
+        return record
 
     def find(self, token: Token) -> LaunchRecord | None:
         """The record of that token; None when it is missing or unreadable."""

@@ -58,7 +58,7 @@ class Region:
             for architecture in sorted({info.architecture for info in infos}):
                 self.image(architecture)
             placement_groups.room_for(self.groups, [self.decision(info.name) for info in infos])
-            assert self.subnets
+            _ = self.subnets  # read now: raises RequestError where no host could be reached
 
     def info(self, instance_type: str) -> TypeInfo:
         """The facts of a type. Raises NotOfferedError for a type that the Region does not offer."""

@@ -2,9 +2,10 @@
 
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 
 from harness.benches.lab.guests import loopback_address
-from harness.benches.lab.guests.guest import Restoration
+from harness.benches.lab.guests.guest import GuestStart
 from harness.benches.lab.io import guest_agent
 from harness.benches.lab.io.guest_agent import GuestAgent
 from harness.benches.lab.io.qmp import Qmp
@@ -17,34 +18,32 @@ _SSH_DEADLINE_S = 70.0
 _POLL_S = 0.5
 
 
-class ColdStart(Restoration):
+class ColdStart(GuestStart):
     """A host that boots from the disk of its context's golden guest instead of restoring memory.
 
     The identity of another host on the disk is replaced, and sshd, which started with the old identity, is restarted.
     """
 
-    def _start_guest(self) -> ProcessId:
+    def start_guest(self) -> ProcessId:
         self.progress(f"starting a guest from the snapshot's disk ({self.hardware.accelerator})")
-        return self._start_qemu([*command_line.boot_arguments(self.hardware), "-S"])
+        return self.start_qemu([*command_line.boot_arguments(self.hardware), "-S"])
 
-    def _come_up(self, monitor: Qmp, cards: Mapping[str, ProcessId]) -> None:
+    def bring_up(self, monitor: Qmp, cards: Mapping[str, ProcessId]) -> None:
         address, port = loopback_address.listen_for_ssh(monitor, str(self.record.folder))
-        self._note("plug its cards in and boot it", address=address, port=port)
-        self._add_devices(monitor, cards)
+        self.note(replace(self.record, intent="plug its cards in and boot it", address=address, port=port))
+        self.add_devices(monitor, cards)
         self.progress("booting it, half a minute to a minute")
         monitor.do("cont")
         with guest_agent.connected(self.hardware.agent) as guest:
             guest.ask("hello", deadline_s=golden.BOOT_DEADLINE_S)
-        self._introduce()  # before the boot's end: sshd waits for a host key, and the boot for sshd
+        self.give_identity()  # before the boot's end: sshd waits for a host key, and the boot for sshd
         if self.truth.ssh:
             with guest_agent.connected(self.hardware.agent) as guest:
                 _settled(guest)
                 _done(guest, "systemctl restart ssh")
 
-    def _switch_clock_on(self, port: GuestAgent) -> None:
-        """Switch the clock on, unless the boot did: a second switch would bring it back as another device."""
-        if not port.exists("/sys/class/ptp/ptp*", deadline_s=_SSH_DEADLINE_S):
-            super()._switch_clock_on(port)
+    def has_clock(self, port: GuestAgent) -> bool:
+        return port.exists("/sys/class/ptp/ptp*", deadline_s=_SSH_DEADLINE_S)
 
 
 def _settled(guest: GuestAgent) -> None:

@@ -1,14 +1,15 @@
-"""Restore a host from a golden guest, give it its own identity, then plug in its ENA device.
+"""Bring a host from its first record to running: restore it from a golden guest, or by other first steps.
 
-`Restoration.run` lists the steps in order. Before each effect the intent is written to the host's record.
+`GuestStart.run` lists the steps in order. Before each effect the intent is written to the host's record.
 """
 
 import datetime
 import hashlib
 import secrets
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -61,8 +62,11 @@ def new_record(token: Token, truth: Truth, folder: Path) -> GuestRecord:
     )
 
 
-class Restoration:
-    """The steps that bring one host from its first record to running."""
+class GuestStart(ABC):
+    """The steps that bring one host from its first record to running.
+
+    A subclass says by `start_guest` and `bring_up` how the guest comes to run with its identity and its cards.
+    """
 
     def __init__(self, record: GuestRecord, truth: Truth, workshop: GuestContext, progress: Progress) -> None:
         self.record, self.truth, self.workshop, self.progress = record, truth, workshop, progress
@@ -76,37 +80,49 @@ class Restoration:
         with guest_slots.guest_slot(
             most=self.workshop.most_guests, memory_mib=self.truth.memory_mib, progress=self.progress
         ):
-            guest = self._start("guest", self._start_guest)
+            guest = self._start("guest", self.start_guest)
         ntp = self._start("ntp", lambda: self._start_ntp(guest))
         cards = {name: self._start(name, partial(self._start_device, card, guest)) for name, card in self._cards()}
         with qmp.session(self.hardware.qmp) as monitor:
-            self._come_up(monitor, cards)
+            self.bring_up(monitor, cards)
         opinion = side_processes.second_opinion(ntp, self.hardware.ntp, side_processes.ntp_log(self.record))
         self._finish(opinion)
         if self.truth.faults:
             self._start("faults", lambda: side_processes.start_faults(self.record))
-        return self._note("running", second_opinion=opinion, ready=True)
+        self.note(replace(self.record, intent="running", second_opinion=opinion, ready=True))
+        return self.record
+
+    # -- the steps that subclasses define
+
+    @abstractmethod
+    def start_guest(self) -> ProcessId:
+        """Start the guest's QEMU, by `start_qemu`; the guest does not run yet."""
+
+    @abstractmethod
+    def bring_up(self, monitor: Qmp, cards: Mapping[str, ProcessId]) -> None:
+        """Let the guest run with its identity, address and cards; `cards` holds the processes of the ENA cards."""
+
+    def has_clock(self, port: GuestAgent) -> bool:
+        """Whether the guest has switched its clock on by itself. A second switch would make another device of it."""
+        return False
 
     # -- steps
 
     def _make_keys_and_disk(self) -> None:
         self.progress("making its keys and disk")
-        self._note("make keys, disk and sockets")
+        self.note_step("make keys, disk and sockets")
         for path in (self.record.private_key, self.record.host_key):
             keys.generate(path, self.record.token.slug)
         golden.overlay(self.workshop.qemu, self.workshop.golden.disk, "qcow2", self.record.overlay)
         runtime_dir.make_empty(self.record.sockets)
 
-    def _start_guest(self) -> ProcessId:
-        self.progress(f"restoring a guest from the golden one ({self.hardware.accelerator})")
-        return self._start_qemu(restore_arguments(self.hardware))
-
-    def _start_qemu(self, words: list[str]) -> ProcessId:
+    def start_qemu(self, arguments: list[str]) -> ProcessId:
+        """Start QEMU with this host's hardware and further arguments."""
         record = self.record
         guest = qemu_process.start(
             self.workshop.qemu,
             self.hardware,
-            words,
+            arguments,
             folder=record.folder,
             role=process_tags.GUEST,
             token=str(record.token),
@@ -143,21 +159,7 @@ class Restoration:
     def _start_device(self, card: EnaCard, guest: ProcessId) -> ProcessId:
         return side_processes.start_device(self.record, card, guest=guest.pid, assets=self.workshop.assets)
 
-    def _come_up(self, monitor: Qmp, cards: Mapping[str, ProcessId]) -> None:
-        self._restore(monitor)
-        self._introduce()
-        self._add_devices(monitor, cards)
-
-    def _restore(self, monitor: Qmp) -> None:
-        self._note("restore memory, take an address")
-        monitor.do("migrate-set-capabilities", capabilities=[{"capability": "mapped-ram", "state": True}])
-        monitor.do("migrate-incoming", uri=f"file:{self.workshop.golden.memory}")
-        address, port = loopback_address.listen_for_ssh(monitor, str(self.record.folder))
-        monitor.migrated(deadline_s=_RESTORE_DEADLINE_S)
-        monitor.do("cont")
-        self._note("give it its identity", address=address, port=port)
-
-    def _introduce(self) -> None:
+    def give_identity(self) -> None:
         """Give the guest its identity. sshd starts only afterwards, so the golden guest's identity is never visible."""
         self.progress("giving it its identity")
         public = self.record.host_key.with_suffix(".pub").read_text().strip()
@@ -175,27 +177,27 @@ class Restoration:
                 ssh=self.truth.ssh,
             )
 
-    def _add_devices(self, monitor: Qmp, running: Mapping[str, ProcessId]) -> None:
+    def add_devices(self, monitor: Qmp, running: Mapping[str, ProcessId]) -> None:
         """Plug in the cards. ENA cards are never unplugged: QEMU 11.1.3 aborts on device_del of a vfio-user device."""
         if self.truth.igb:
             self.progress("plugging an Intel card in")
-            self._note("plug the Intel card in")
+            self.note_step("plug the Intel card in")
             mac = self.record.mac.replace("06:", "0e:", 1)
             monitor.do("device_add", driver="igb", id="igb", bus=OTHER_SLOT, mac=mac)
         for name, card in self._cards():
             self.progress("plugging its ENA card in" if name == "device" else "plugging another ENA card in")
-            self._note(f"plug the {name} in")
+            self.note_step(f"plug the {name} in")
             side_processes.wait_for_device(running[name], card.socket, card.log)
             slot = ENA_SLOT if name == "device" else OTHER_SLOT
             socket = {"path": str(card.socket), "type": "unix"}
             monitor.do("device_add", driver="vfio-user-pci", id=slot.removesuffix("-slot"), bus=slot, socket=socket)
 
     def _finish(self, opinion: str) -> None:
-        self._note("wait for the driver, switch the clock on")
+        self.note_step("wait for the driver, switch the clock on")
         with guest_agent.connected(self.hardware.agent) as port:
             cards = len(self._cards())
             port.ask("driver", deadline_s=_DRIVER_DEADLINE_S + 5, timeout_s=_DRIVER_DEADLINE_S, cards=cards)
-            if self.truth.clock_on:
+            if self.truth.clock_on and not self.has_clock(port):
                 self._switch_clock_on(port)
             if self.truth.before:
                 self.progress("making it what it is")
@@ -213,14 +215,41 @@ class Restoration:
     # -- the record
 
     def _start(self, name: str, start: Callable[[], ProcessId]) -> ProcessId:
-        self._note(f"start {name}")
+        self.note_step(f"start {name}")
         process = start()
-        self._note(f"{name} runs", processes={**self.record.processes, name: process})
+        processes = {**self.record.processes, name: process}
+        self.note(replace(self.record, intent=f"{name} runs", processes=processes))
         return process
 
-    def _note(self, intent: str, **changes: object) -> GuestRecord:
-        self.record = self.workshop.records.write(self.record, intent=intent, **changes)
-        return self.record
+    def note_step(self, intent: str) -> None:
+        """Write the next step to the host's record."""
+        self.note(replace(self.record, intent=intent))
+
+    def note(self, record: GuestRecord) -> None:
+        """Replace the host's record, in memory and on disk."""
+        self.record = self.workshop.records.write(record)
+
+
+class Restoration(GuestStart):
+    """A host that is restored from the memory of a golden guest."""
+
+    def start_guest(self) -> ProcessId:
+        self.progress(f"restoring a guest from the golden one ({self.hardware.accelerator})")
+        return self.start_qemu(restore_arguments(self.hardware))
+
+    def bring_up(self, monitor: Qmp, cards: Mapping[str, ProcessId]) -> None:
+        self._restore_memory(monitor)
+        self.give_identity()
+        self.add_devices(monitor, cards)
+
+    def _restore_memory(self, monitor: Qmp) -> None:
+        self.note_step("restore memory, take an address")
+        monitor.do("migrate-set-capabilities", capabilities=[{"capability": "mapped-ram", "state": True}])
+        monitor.do("migrate-incoming", uri=f"file:{self.workshop.golden.memory}")
+        address, port = loopback_address.listen_for_ssh(monitor, str(self.record.folder))
+        monitor.migrated(deadline_s=_RESTORE_DEADLINE_S)
+        monitor.do("cont")
+        self.note(replace(self.record, intent="give it its identity", address=address, port=port))
 
 
 def hostname(token: Token) -> str:

@@ -3,9 +3,8 @@
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 from harness.benches.lab.parts import cache_build
 from harness.errors import RequestError
@@ -81,17 +80,16 @@ class GuestRecords:
         record.folder.mkdir()
         return self.write(record)
 
-    def write(self, record: GuestRecord, **changes: Any) -> GuestRecord:
-        """Apply the changes and replace the record on disk atomically."""
-        changed = replace(record, **changes)
-        document = asdict(changed) | {"schema": _SCHEMA, "folder": str(changed.folder), "sockets": str(changed.sockets)}
-        new_file = changed.folder / (_FILE + ".new")
+    def write(self, record: GuestRecord) -> GuestRecord:
+        """Replace the record on disk by this one, atomically; return it."""
+        document = asdict(record) | {"schema": _SCHEMA, "folder": str(record.folder), "sockets": str(record.sockets)}
+        new_file = record.folder / (_FILE + ".new")
         with new_file.open("w") as file:
             json.dump(document, file, indent=1)
             file.flush()
             os.fsync(file.fileno())
-        new_file.rename(changed.folder / _FILE)
-        return changed
+        new_file.rename(record.folder / _FILE)
+        return record
 
     def find(self, token: Token) -> GuestRecord | None:
         """Return the token's record, or None when it is absent or unreadable."""

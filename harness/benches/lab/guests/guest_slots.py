@@ -6,7 +6,7 @@ A running guest is what occupies a slot. No separate record exists that a crash 
 import fcntl
 import re
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -14,6 +14,7 @@ from harness.benches.bench import CapacityError, Progress
 from harness.benches.lab.processes import process_tags, runtime_dir
 
 WAIT_S = 900.0
+_LOCK_FILE = "places.lock"  # the name that earlier versions lock too
 _POLL_S = 1.0
 _WORD_EVERY_S = 10.0  # also the longest delay of a stop, which `progress` raises as an exception
 _BESIDE_GUEST_MIB = 256  # for QEMU itself, its device and the NTP server
@@ -23,8 +24,8 @@ _BESIDE_GUEST_MIB = 256  # for QEMU itself, its device and the NTP server
 def guest_slot(*, most: int, memory_mib: int, progress: Progress, wait_s: float = WAIT_S) -> Iterator[None]:
     """Hold a free slot while a guest starts in this block. Raises CapacityError without a slot in time, or memory."""
     require_memory(memory_mib)
-    with (runtime_dir.sockets_root() / "places.lock").open("w") as lock:
-        _wait(lambda: _free(lock.fileno(), most), most, progress, wait_s)
+    with (runtime_dir.sockets_root() / _LOCK_FILE).open("w") as lock:
+        _lock_once_free(lock.fileno(), most, progress, wait_s)
         require_memory(memory_mib)
         yield
 
@@ -43,26 +44,32 @@ def running_guests() -> list[process_tags.TaggedProcess]:
     return process_tags.running_processes(lambda tagged: tagged.role == process_tags.GUEST)
 
 
-def _free(lock: int, most: int) -> bool:
-    """Lock and tell whether a slot is free; if none is, unlock."""
+def slot_is_free(most: int) -> bool:
+    """Tell whether fewer guests than `most` run now. Without the lock, the answer may be out of date at once."""
+    return len(running_guests()) < most
+
+
+def _try_to_lock(lock: int, most: int) -> bool:
+    """Take the lock, and hold it if a slot is free. Return whether the lock is held."""
     fcntl.flock(lock, fcntl.LOCK_EX)
-    if len(running_guests()) < most:
+    if slot_is_free(most):
         return True
     fcntl.flock(lock, fcntl.LOCK_UN)
     return False
 
 
-def _wait(free: Callable[[], bool], most: int, progress: Progress, wait_s: float) -> None:
+def _lock_once_free(lock: int, most: int, progress: Progress, wait_s: float) -> None:
+    """Wait for a free slot, and return with the lock held. Raises CapacityError when none becomes free in time."""
     begun_s, next_message_s = time.monotonic(), 0.0
-    while not free():
+    while not _try_to_lock(lock, most):
         waited_s = time.monotonic() - begun_s
         holders = ", ".join(sorted(guest.token for guest in running_guests()))
         if waited_s > wait_s:
             raise CapacityError(
-                f"all {most} places for lab guests stayed taken for {wait_s:.0f} s by {holders}",
+                f"all {most} slots for lab guests stayed taken for {wait_s:.0f} s by {holders}",
                 next_step="`ptp-harness lab list` and `ptp-harness lab down`, or set PTP_HARNESS_LAB_GUESTS",
             )
         if waited_s >= next_message_s:
-            progress(f"waiting for one of {most} places for guests, held by {holders}")
+            progress(f"waiting for one of {most} slots for guests, held by {holders}")
             next_message_s = waited_s + _WORD_EVERY_S
         time.sleep(_POLL_S)

@@ -34,7 +34,7 @@ _SCHEMA = 1
 _JOB = "snapshot"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _SYNC_DEADLINE_S = 70.0
-_COPY_DEADLINE_S = 600.0
+COPY_DEADLINE_S = 600.0
 _CANCEL_DEADLINE_S = 20.0
 _POLL_S = 0.05
 _LONGEST_NAME = 1023  # of a backing disk, in bytes (docs/interop/qcow2 in QEMU's source)
@@ -99,7 +99,7 @@ class Snapshots:
 
         The host continues to run; data written during the copy is not in the snapshot.
         """
-        self._free(name)
+        self._require_free_name(name)
         if not (record.ready and record.processes["guest"].alive()):
             raise RequestError(f"{record.token.host} does not run: its disk may not be whole")
         cache_build.require_disk(cache_build.make_writable(self.root), _NEEDED_MIB, f"snapshot {name}")
@@ -112,9 +112,10 @@ class Snapshots:
 
         folder = cache_build.build_once(self.root / name, f"snapshot {name}", build, progress)
         if not built_folders:
-            self._free(name)  # another process made the snapshot first: raise
+            self._require_free_name(name)  # another process made the snapshot first: raise
         snapshot = _read(folder)
-        assert snapshot is not None
+        if snapshot is None:
+            raise RequestError(f"snapshot {name} was removed while it was made", next_step="make it once more")
         return snapshot
 
     @contextmanager
@@ -147,7 +148,7 @@ class Snapshots:
             snapshot.folder.rename(half)
         cache_build.discard(half)
 
-    def _free(self, name: str) -> None:
+    def _require_free_name(self, name: str) -> None:
         if not _NAME.fullmatch(name) or name.endswith((cache_build.HALF, ".lock")):
             raise RequestError(f"{name!r} cannot name a snapshot", next_step="letters, digits, `.`, `_` and `-`")
         if (self.root / name).exists():
@@ -230,7 +231,7 @@ def _copy_disk(monitor: Qmp, target: Path) -> None:
         sync="full",
         auto_dismiss=False,
     )
-    job = _concluded(monitor, _COPY_DEADLINE_S)
+    job = _concluded(monitor, COPY_DEADLINE_S)
     monitor.do("job-dismiss", id=_JOB)
     if "error" in job:
         raise CommandError(["drive-backup"], 1, "", job["error"], after_s=0)

@@ -32,10 +32,10 @@ class GuestAgent:
     def __init__(self, lines: JsonLines) -> None:
         self._lines = lines
 
-    def ask(self, request: str, *, deadline_s: float, **words: Any) -> dict[str, Any]:
+    def ask(self, request: str, *, deadline_s: float, **fields: Any) -> dict[str, Any]:
         """Send a request and return the reply. Raises CommandError with the agent's error, or after the deadline."""
         begun_s = time.monotonic()
-        self._lines.send({"do": request, **words})
+        self._lines.send({"do": request, **fields})
         reply = self._lines.receive(deadline_s=deadline_s)
         if reply.get("ok") is not True:
             raise _refused(request, _words(reply.get("error", reply)), time.monotonic() - begun_s)

@@ -17,7 +17,7 @@ MOST_BYTES = 2**20
 """Limit of one line. Legitimate lines have at most some kilobytes: an agent's reply holds 2000 characters of output."""
 
 _RETRY_S = 0.01
-_SEND_DEADLINE_S = 30.0
+SEND_DEADLINE_S = 30.0
 _PART_BYTES = 65536
 
 
@@ -45,12 +45,12 @@ class JsonLines:
         """Send one object, with open files for the other side (unix(7), SCM_RIGHTS)."""
         data = json.dumps(message).encode() + b"\n"
         try:
-            self._socket.settimeout(_SEND_DEADLINE_S)
+            self._socket.settimeout(SEND_DEADLINE_S)
             if descriptors:
                 data = data[socket.send_fds(self._socket, [data], descriptors) :]
             self._socket.sendall(data)
         except TimeoutError as error:
-            raise self._late(_SEND_DEADLINE_S) from error
+            raise self._late(SEND_DEADLINE_S) from error
         except OSError as error:
             raise self._error(f"cannot write: {error.strerror}", 0) from error
 

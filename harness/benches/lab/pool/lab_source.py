@@ -8,7 +8,7 @@ again: the agent could set it by a shell only, which takes 0.1 s and leaves the 
 
 from dataclasses import dataclass
 
-from harness.benches.bench import Progress
+from harness.benches.bench import BenchError, Progress
 from harness.benches.lab.bench import LabBench, find_truth
 from harness.benches.lab.guests.guest_records import GuestRecord
 from harness.benches.lab.io.guest_agent import GuestAgent
@@ -48,7 +48,8 @@ class LabSource:
         try:
             machine = self._bench.provision(token, self._truth.name, progress)
             record = self._bench.records.find(token)
-            assert record is not None
+            if record is None:
+                raise BenchError(f"{token} has no record")
             lines = None if self._truth.faults else _connect(record)
             return WarmHost(machine=machine, record=record, lines=lines)
         except BaseException:

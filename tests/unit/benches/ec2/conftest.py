@@ -38,7 +38,7 @@ def stub(api: Api) -> Iterator[Callable[[str], Stubber]]:
 
     def of(service: str) -> Stubber:
         if service not in stubs:
-            stubs[service] = Stubber(api._client(service, REGION))
+            stubs[service] = Stubber(api.client(service, REGION))
             stubs[service].activate()
         return stubs[service]
 

@@ -103,7 +103,7 @@ def test_a_profile_that_is_not_there(api: Api, monkeypatch: pytest.MonkeyPatch) 
 
 def in_home(api: Api, service: str) -> Stubber:
     """A stub of the Region that is asked about all others."""
-    found = Stubber(api._client(service, "us-east-1"))
+    found = Stubber(api.client(service, "us-east-1"))
     found.activate()
     return found
 
@@ -126,7 +126,7 @@ def in_home(api: Api, service: str) -> Stubber:
 )
 def test_credentials_that_aws_refuses(api: Api, code: str, words: str, remedy: str) -> None:
     in_home(api, "sts").add_client_error("get_caller_identity", code, words)
-    found, answer = checks._credentials(api, "us-east-1")
+    found, answer = checks.check_credentials(api, "us-east-1")
     assert answer is None
     assert found == Check(name="credentials", ok=False, seen=f"asking AWS who we are: {code}: {words}", remedy=remedy)
 
@@ -156,7 +156,7 @@ REGIONS = {
 def test_regions(api: Api, region: str, ok: bool, seen: str, remedy: str) -> None:
     api.region = region
     in_home(api, "ec2").add_response("describe_regions", REGIONS, {"AllRegions": True})
-    assert checks._region(api, "us-east-1") == Check(name="region", ok=ok, seen=seen, remedy=remedy)
+    assert checks.check_region(api, "us-east-1") == Check(name="region", ok=ok, seen=seen, remedy=remedy)
 
 
 @pytest.mark.parametrize(
@@ -166,16 +166,16 @@ def test_regions(api: Api, region: str, ok: bool, seen: str, remedy: str) -> Non
 def test_the_clock_of_this_machine(off_s: float, ok: bool, seen: str) -> None:
     now = datetime.datetime(2026, 11, 21, 12, 0, 0, tzinfo=datetime.UTC).timestamp()
     answer = {"ResponseMetadata": {"HTTPHeaders": {"date": "Sat, 21 Nov 2026 12:00:00 GMT"}}}
-    found = checks._clock(answer, now + off_s)
+    found = checks.check_clock(answer, now + off_s)
     assert (found.ok, found.seen) == (ok, seen)
-    assert checks._clock({}, now).seen == "AWS's answer has no date"
+    assert checks.check_clock({}, now).seen == "AWS's answer has no date"
 
 
 @pytest.mark.parametrize(("limit", "ok"), [(0, False), (32, True)])
 def test_a_quota_of_zero(api: Api, stub: Stubs, limit: float, ok: bool) -> None:
     asked = {"ServiceCode": "ec2", "QuotaCode": "L-1216C47A"}
     stub("service-quotas").add_response("get_service_quota", {"Quota": {"Value": limit}}, asked)
-    found = checks.quota(api)
+    found = checks.check_quota(api)
     assert (found.ok, found.seen) == (
         ok,
         f"Running On-Demand Standard (A, C, D, H, I, M, R, T, Z) instances: {limit:.0f} vCPUs",
@@ -185,7 +185,7 @@ def test_a_quota_of_zero(api: Api, stub: Stubs, limit: float, ok: bool) -> None:
 
 def test_a_quota_that_may_not_be_asked_for_is_no_failure(api: Api, stub: Stubs) -> None:
     stub("service-quotas").add_client_error("get_service_quota", "AccessDeniedException", "No.")
-    found = checks.quota(api)
+    found = checks.check_quota(api)
     assert found.ok
     assert "not known: asking for quotas: AccessDeniedException: No." in found.seen
 

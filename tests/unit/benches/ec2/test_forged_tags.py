@@ -126,11 +126,11 @@ def tags_of(record: LaunchRecord) -> dict[str, str]:
 
 def begun(bench: Ec2Bench, run: str, *, expires: str | None = None) -> LaunchRecord:
     """The record of a host that is about to be launched; with another lease, as one of long ago."""
-    record = bench._begin(Token(run=run, host="m7i.large"), "m7i.large")
+    record = bench.begin_record(Token(run=run, host="m7i.large"), "m7i.large")
     if expires is None:
         return record
     name = bench.proofs.signer.name(f"ptp-harness-{run}", token=str(record.token), expires=expires)
-    return bench.records.write(record, expires_utc=expires, resource_name=name)
+    return bench.records.write(replace(record, expires_utc=expires, resource_name=name))
 
 
 def ended_run(account: Account) -> str:
@@ -193,7 +193,7 @@ def test_every_tag_of_ours_copied_onto_somebody_s_things_ends_none_of_them(accou
     record = begun(bench, run)
     ours = account.make(str(record.resource_name), tags_of(record))
     instance = next(one for one in ours if one.startswith("i-"))
-    bench.records.write(record, intent="runs", instance_id=instance)
+    bench.records.write(replace(record, intent="runs", instance_id=instance))
     theirs = account.make("production", tags_of(record))
     disk = account.disk(tags_of(record))
     code, said = account.sweep("--yes")
@@ -211,7 +211,7 @@ def test_a_token_of_another_host_of_ours_on_our_own_host_ends_neither(account: A
     record = begun(bench, living)
     ours = account.make(str(record.resource_name), tags_of(record))
     instance = next(one for one in ours if one.startswith("i-"))
-    bench.records.write(record, instance_id=instance)
+    bench.records.write(replace(record, instance_id=instance))
     forged = [{"Key": TOKEN, "Value": f"{dead}/m7i.large/1"}]
     account.ec2.create_tags(Resources=[instance], Tags=forged)
     code, said = account.sweep("--yes")
@@ -277,7 +277,7 @@ def test_a_disk_goes_with_the_instance_that_it_was_to_be_deleted_with(account: A
     bench = account.bench()
     record = begun(bench, "q2w3")
     ours, theirs = account.disk(tags_of(record)), account.disk(tags_of(record))
-    bench.records.write(record, volume_ids=(ours,))
+    bench.records.write(replace(record, volume_ids=(ours,)))
     found = bench.proofs.resources(tagged_resources.find(bench.region.api), REGION)
     assert {one.name: one.unproven is None for one in found} == {ours: True, theirs: False}
     later = account.bench()
@@ -294,7 +294,7 @@ def test_a_kept_host_stays_and_a_dead_run_s_does_not(account: Account) -> None:
     states = {kept: HostState.KEPT, dead: HostState.FAILED}
     made = {run: orphan(account, run) for run in states}
     for run, state in states.items():
-        record = sweep._close_host(book.find(run), book.hosts(run)[0], book, account.bench())
+        record = sweep.close_host(book.find(run), book.hosts(run)[0], book, account.bench())
         book.settle(run, replace(record, state=state))
     assert account.sweep("--yes")[0] == 0
     assert account.there() == made[kept]

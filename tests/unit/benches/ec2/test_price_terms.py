@@ -8,6 +8,7 @@ import pytest
 from harness.benches.ec2 import price_terms
 from harness.benches.ec2.api import answer_cache
 from harness.benches.ec2.api.api import Api
+from harness.benches.ec2.images import boot_image
 from harness.benches.ec2.images.boot_image import BootImage
 from harness.benches.ec2.instances.region import Region
 from harness.benches.ec2.market import prices
@@ -48,14 +49,18 @@ def kind(name: str, architecture: str) -> TypeInfo:
 
 
 @pytest.fixture
-def region(api: Api, tmp_path: Path) -> Region:
+def region(api: Api, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Region:
     """One in which all was asked that a campaign asks for; nobody answers now."""
-    found = Region(Api("eu-west-1", pause=api._pause), CloudOptions(lease_s=3600.0), tmp_path)
+    found = Region(Api("eu-west-1", pause=lambda _seconds: None), CloudOptions(lease_s=3600.0), tmp_path)
     types = {one.name: one for one in (kind("m7i.large", "x86_64"), kind("c8g.large", "arm64"))}
     found.__dict__["catalogue"] = Catalogue(region="eu-west-1", taken=answer_cache.utc_now(), types=types)
     found.__dict__["groups"] = {}
     titles = {"x86_64": "al2023-ami-2023.9-x86_64", "arm64": ""}
-    found._images._known = {("al2023", each, None): image(each, title) for each, title in titles.items()}
+
+    def resolve(_api: Api, _name: str, architecture: str, **_options: object) -> BootImage:
+        return image(architecture, titles[architecture])
+
+    monkeypatch.setattr(boot_image, "resolve", resolve)
     return found
 
 

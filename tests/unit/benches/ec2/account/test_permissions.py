@@ -52,7 +52,7 @@ def called(source: str) -> Iterator[str]:
 def removals() -> set[str]:
     """The actions by which what is left is removed: called by a table."""
     names = operations("ec2")
-    return {f"ec2:{names[operation]}" for operation, _ in tagged_resources._REMOVALS.values()}
+    return {f"ec2:{names[operation]}" for operation, _ in tagged_resources.REMOVALS.values()}
 
 
 def test_the_calls_of_a_source_are_found() -> None:

@@ -77,7 +77,7 @@ class Account:
 
     def __init__(self) -> None:
         self.api = Api(REGION, pause=lambda _: None)
-        self.stub = Stubber(self.api._client("service-quotas", REGION))
+        self.stub = Stubber(self.api.client("service-quotas", REGION))
 
     def quota(self, value: float, operation: str = "get_service_quota") -> None:
         self.stub.add_response(operation, {"Quota": {"Value": value, "Unit": "None"}})
@@ -86,7 +86,7 @@ class Account:
         self.stub.add_client_error(operation, code, "no")
 
     def run(self, name: str, count: int = 1, **more: Any) -> list[str]:
-        client = self.api._client("ec2", REGION)
+        client = self.api.client("ec2", REGION)
         made = client.run_instances(ImageId="ami-12c6146b", InstanceType=name, MinCount=count, MaxCount=count, **more)
         return [one["InstanceId"] for one in made["Instances"]]
 
@@ -107,7 +107,7 @@ def test_what_runs_counts_against_its_kind(account: Account) -> None:
     account.run("g6.xlarge")
     account.run("m7i.large", InstanceMarketOptions={"MarketType": "spot"})
     stopped = account.run("r7i.xlarge")
-    account.api._client("ec2", REGION).stop_instances(InstanceIds=stopped)
+    account.api.client("ec2", REGION).stop_instances(InstanceIds=stopped)
     account.quota(32.0)
     found = account.left("m7i.large", "r7i.xlarge")
     assert found == (

@@ -105,8 +105,8 @@ def test_an_instance_that_does_not_end_is_named_with_the_command(ec2, monkeypatc
     made(ec2, "k3f9")
     api = Api(REGION)
     found = [each for each in tagged_resources.find(api, run="k3f9") if each.kind == "instance"]
-    monkeypatch.setattr(tagged_resources, "_GONE_S", -1.0)
-    monkeypatch.setattr(tagged_resources, "_GONE", ("never",))
+    monkeypatch.setattr(tagged_resources, "GONE_WITHIN_S", -1.0)
+    monkeypatch.setattr(tagged_resources, "GONE_STATES", ("never",))
     with pytest.raises(CleanupError, match=rf"left running: {found[0].ident} \(aws ec2 terminate-instances"):
         tagged_resources.remove(api, found)
 

@@ -19,48 +19,68 @@ Stubs = Callable[[str], Stubber]
 IMAGES = {"Images": []}
 
 
-class Pauses:
-    """Takes the place of sleeping: what is waited for is over at once."""
+class Clock:
+    """Takes the place of the time: whoever waits by it waits for nothing."""
 
-    def __init__(self, api: Api) -> None:
-        self.seconds: list[float] = []
-        self._api = api
-        api._pause = self
+    def __init__(self) -> None:
+        self.pauses: list[float] = []
+        self.now_s = 0.0
+        self.meanwhile: Callable[[], object] | None = None
+        """What another thread does while the first one pauses."""
 
-    def __call__(self, seconds: float) -> None:
-        self.seconds.append(seconds)
-        self._api._not_before = 0.0
+    def now(self) -> float:
+        return self.now_s
+
+    def pause(self, seconds: float) -> None:
+        self.pauses.append(seconds)
+        if self.meanwhile is not None:
+            other = threading.Thread(target=self.meanwhile)
+            self.meanwhile = None
+            other.start()
+            other.join()
+        self.now_s += seconds
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def api(api: Api, clock: Clock) -> Api:
+    """The account of the folder's tests, by a clock that a test may look at."""
+    return Api(api.region, pause=clock.pause, now=clock.now)
 
 
 def ask(api: Api, host: str = "") -> object:
     return api.call("ec2", "describe_images", what="looking", host=host)["Images"]
 
 
-def test_who_is_throttled_waits_longer_each_time(api: Api, stub: Stubs) -> None:
-    pauses = Pauses(api)
+def test_who_is_throttled_waits_longer_each_time(api: Api, stub: Stubs, clock: Clock) -> None:
     for _ in range(3):
         stub("ec2").add_client_error("describe_images", "RequestLimitExceeded", "Slow down.")
     stub("ec2").add_response("describe_images", IMAGES)
     assert ask(api, "a") == []
     assert api.calls == {("ec2.DescribeImages", "a"): 4}
     assert (api.asked("a"), api.asked("b"), api.asked()) == (4, 0, 4)
-    assert len(pauses.seconds) == 3
-    for number, seconds in enumerate(pauses.seconds):
+    assert len(clock.pauses) == 3
+    for number, seconds in enumerate(clock.pauses):
         assert 0.45 * 2**number < seconds <= 2**number
 
 
-def test_all_callers_wait_for_who_is_throttled(api: Api, stub: Stubs) -> None:
-    pauses = Pauses(api)
-    stub("ec2").add_response("describe_images", IMAGES)
-    api._hold_back(1)
-    other = threading.Thread(target=ask, args=(api,))
-    other.start()
-    other.join()
-    assert len(pauses.seconds) == 1
+def test_all_callers_wait_for_who_is_throttled(api: Api, stub: Stubs, clock: Clock) -> None:
+    """While one pauses, another asks: it pauses as well, for as long."""
+    stub("ec2").add_client_error("describe_images", "RequestLimitExceeded", "Slow down.")
+    for _ in range(2):
+        stub("ec2").add_response("describe_images", IMAGES)
+    clock.meanwhile = lambda: ask(api, "b")
+    ask(api, "a")
+    assert (api.asked("a"), api.asked("b")) == (2, 1)
+    assert len(clock.pauses) == 2
+    assert clock.pauses[0] == clock.pauses[1]
 
 
 def test_it_gives_up_in_the_end(api: Api, stub: Stubs) -> None:
-    Pauses(api)
     for _ in range(TRIES):
         stub("ec2").add_client_error("describe_images", "Unavailable", "Not now.")
     with pytest.raises(TransientError, match="looking: Unavailable: Not now"):
@@ -79,9 +99,9 @@ def test_what_will_not_change_is_asked_once(api: Api, stub: Stubs, code: str, er
 
 @pytest.mark.parametrize("caught", [ReadTimeoutError(endpoint_url="x"), ConnectionClosedError(endpoint_url="x")])
 def test_an_answer_that_is_lost_is_asked_for_again(
-    api: Api, monkeypatch: pytest.MonkeyPatch, caught: Exception
+    api: Api, clock: Clock, monkeypatch: pytest.MonkeyPatch, caught: Exception
 ) -> None:
-    pauses, answers = Pauses(api), [caught, caught, IMAGES]
+    answers = [caught, caught, IMAGES]
 
     def describe_images() -> object:
         answer = answers.pop(0)
@@ -89,9 +109,9 @@ def test_an_answer_that_is_lost_is_asked_for_again(
             raise answer
         return answer
 
-    monkeypatch.setattr(api._client("ec2", api.region), "describe_images", describe_images)
+    monkeypatch.setattr(api.client("ec2", api.region), "describe_images", describe_images)
     assert ask(api) == []
-    assert len(pauses.seconds) == 2
+    assert len(clock.pauses) == 2
 
 
 def test_where_nobody_answers_the_sentence_says_where(api: Api) -> None:

@@ -65,8 +65,8 @@ def running(ec2: Any, bench: Ec2Bench, token: Token = HOST) -> LaunchRecord:
     """A host of ours that runs."""
     base = boot_image.resolve(bench.region.api, "al2023", "x86_64").ami
     launched = ec2.run_instances(ImageId=base, InstanceType="m7i.large", MinCount=1, MaxCount=1)["Instances"][0]
-    record = bench._begin(token, "m7i.large")
-    return bench.records.write(record, instance_id=launched["InstanceId"], image=base, user="ec2-user")
+    record = bench.begin_record(token, "m7i.large")
+    return bench.records.write(replace(record, instance_id=launched["InstanceId"], image=base, user="ec2-user"))
 
 
 def made(ec2: Any, bench: Ec2Bench, oven: Ec2ImageMaker, token: Token = HOST, name: str = "al2023") -> BakedImage:
@@ -214,8 +214,8 @@ def test_older_ones_of_the_same_name_go_and_no_others(
 def test_an_answer_that_was_lost_makes_no_second_image(ec2: Any, bench: Ec2Bench, oven: Ec2ImageMaker) -> None:
     host = running(ec2, bench)
     tags = {baked_images.NAME: "al2023", baked_images.BASE: "ami-1"}
-    first = oven._create(host, "ptp-harness-al2023-title", tags)
-    assert oven._create(host, "ptp-harness-al2023-title", tags) == first
+    first = oven.create_image(host, "ptp-harness-al2023-title", tags)
+    assert oven.create_image(host, "ptp-harness-al2023-title", tags) == first
 
 
 def test_an_image_that_fails_says_why(
@@ -231,7 +231,7 @@ def test_an_image_that_fails_says_why(
     with monkeypatch.context() as patch:
         patch.setattr(Api, "call", answer)
         with pytest.raises(BenchError, match=r"is failed: Client\.InternalError: the key is disabled"):
-            oven._copied(host, "ami-0123", lambda _words: None)
+            oven.wait_for_copy(host, "ami-0123", lambda _words: None)
 
 
 def test_what_is_gone_already_is_no_failure(ec2: Any, bench: Ec2Bench, oven: Ec2ImageMaker) -> None:

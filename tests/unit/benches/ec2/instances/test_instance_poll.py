@@ -27,7 +27,7 @@ class Script:
         self.instances: dict[str, dict[str, Any]] = {}
         self.asked: list[list[str]] = []
         self.error: Exception | None = None
-        api._client("ec2", api.region).describe_instances = self
+        api.client("ec2", api.region).describe_instances = self
 
     def __call__(self, Filters: list[dict[str, Any]]) -> dict[str, Any]:  # noqa: N803
         [condition] = Filters
@@ -54,7 +54,7 @@ def watching(api: Api) -> Iterator[InstancePoll]:
     made = InstancePoll(api, every_s=TICK_S)
     yield made
     give_up = time.monotonic() + 5
-    while made._thread is not None:
+    while made.asks:
         assert time.monotonic() < give_up, "the thread goes on though nobody waits"
         time.sleep(0.01)
 
@@ -183,13 +183,21 @@ def test_thirty_hosts_share_the_calls(watching: InstancePoll, script: Script, ap
 
 
 def test_a_hundred_at_most_in_one_call(watching: InstancePoll, script: Script, api: Api) -> None:
-    waiters = [instance_poll._Waiter(f"i-{number}", "a", KEY) for number in range(250)]
-    watching._waiters.extend(waiters)
-    watching._start()
-    later(0.15, watching._waiters.clear)
-    while watching._thread is not None:
-        time.sleep(0.01)
-    assert {len(asked) for asked in script.asked} == {100, 50}
+    end = threading.Event()
+    with ThreadPoolExecutor(max_workers=250) as pool:
+        waits = [
+            pool.submit(watching.running, f"i-{number}", host="a", key_pair=KEY, deadline_s=60, cancelled=end)
+            for number in range(250)
+        ]
+        give_up = time.monotonic() + 30
+        while [len(asked) for asked in script.asked[-3:]] != [100, 100, 50]:
+            assert time.monotonic() < give_up, "never are all asked for in three calls"
+            time.sleep(0.01)
+        end.set()
+        for wait in waits:
+            with pytest.raises(Cancelled):
+                wait.result()
+    assert max(len(asked) for asked in script.asked) == 100
 
 
 def test_nothing_is_asked_while_nobody_waits(watching: InstancePoll, script: Script) -> None:
@@ -218,12 +226,12 @@ def test_who_is_idle_is_not_looked_for(watching: InstancePoll, script: Script, a
 
 
 def test_a_missing_permission_ends_every_wait(
-    watching: InstancePoll, script: Script, monkeypatch: pytest.MonkeyPatch
+    watching: InstancePoll, script: Script, api: Api, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refused(*_: object, **__: object) -> None:
         raise FatalError("not allowed")
 
-    monkeypatch.setattr(watching._api, "pages", refused)
+    monkeypatch.setattr(api, "pages", refused)
     with ThreadPoolExecutor(max_workers=2) as pool:
         waits = [
             pool.submit(watching.running, f"i-{n}", host="a", key_pair=KEY, deadline_s=60, cancelled=NEVER)
@@ -234,8 +242,10 @@ def test_a_missing_permission_ends_every_wait(
                 wait.result()
 
 
-def test_a_passing_fault_is_waited_out(watching: InstancePoll, script: Script, monkeypatch: pytest.MonkeyPatch) -> None:
-    asked = watching._api.pages
+def test_a_passing_fault_is_waited_out(
+    watching: InstancePoll, script: Script, api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = api.pages
     faults = [TransientError("busy")] * 3
 
     def at_first(*words: Any, **more: Any) -> Any:
@@ -243,7 +253,7 @@ def test_a_passing_fault_is_waited_out(watching: InstancePoll, script: Script, m
             raise faults.pop()
         return asked(*words, **more)
 
-    monkeypatch.setattr(watching._api, "pages", at_first)
+    monkeypatch.setattr(api, "pages", at_first)
     script.show("i-1", "running", **RUNS)
     assert watching.running("i-1", host="a", key_pair=KEY, deadline_s=10, cancelled=NEVER).state == "running"
     assert faults == []
@@ -270,9 +280,9 @@ def test_one_that_begins_to_wait_meanwhile_is_looked_for_soon(watching: Instance
     with ThreadPoolExecutor(max_workers=1) as pool:
         stop = threading.Event()
         first = pool.submit(watching.running, "i-1", host="a", key_pair=KEY, deadline_s=60, cancelled=stop)
-        watching._every_s = 30.0
+        watching.every_s = 30.0
         time.sleep(4 * TICK_S)
-        watching._every_s = TICK_S
+        watching.every_s = TICK_S
         assert watching.running("i-2", host="b", key_pair=KEY, deadline_s=10, cancelled=NEVER).id == "i-2"
         stop.set()
         with pytest.raises(Cancelled):

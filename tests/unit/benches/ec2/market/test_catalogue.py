@@ -32,7 +32,7 @@ def first(moto: str, cache: Path) -> Iterator[tuple[Catalogue, Api]]:
             patch.setenv(name, "testing")
         patch.setenv("AWS_ENDPOINT_URL", moto)
         patch.setenv("AWS_CONFIG_FILE", os.devnull)
-        patch.setattr("harness.benches.ec2.api.api._READ_S", 300)
+        patch.setattr("harness.benches.ec2.api.api.READ_S", 300)
         api = Api(REGION)
         yield catalogue.load(api, cache), api
 
@@ -180,7 +180,7 @@ def described(name: str, **changes: Any) -> dict[str, Any]:
 def says(aws: str, tmp_path: Path) -> Iterator[Any]:
     """Takes what DescribeInstanceTypes says, one answer per page; gives what we make of it."""
     api = Api("eu-north-1")
-    with Stubber(api._client("ec2", "eu-north-1")) as stub:
+    with Stubber(api.client("ec2", "eu-north-1")) as stub:
 
         def load(*pages: list[dict[str, Any]]) -> Mapping[str, TypeInfo]:
             names = [one["InstanceType"] for page in pages for one in page]

@@ -137,7 +137,7 @@ def stubbed(aws: str) -> Iterator[Callable[..., Api]]:
 
     def make(service: str, region: str, operation: str, *answers: dict[str, Any] | str) -> Api:
         api = Api("eu-north-1", pause=lambda _: None)
-        stub = Stubber(api._client(service, region))
+        stub = Stubber(api.client(service, region))
         for answer in answers:
             if isinstance(answer, str):
                 stub.add_client_error(operation, answer, "you may not")

@@ -31,13 +31,15 @@ def test_what_is_written_is_read_back(tmp_path: Path) -> None:
     records = GuestRecords(tmp_path / "hosts")
     begun = records.begin(record(records))
     ready = records.write(
-        begun,
-        intent="running",
-        processes={"guest": ProcessId(pid=1, start_ticks=2)},
-        address="127.0.3.4",
-        port=22,
-        second_opinion="10.0.2.2 123",
-        ready=True,
+        replace(
+            begun,
+            intent="running",
+            processes={"guest": ProcessId(pid=1, start_ticks=2)},
+            address="127.0.3.4",
+            port=22,
+            second_opinion="10.0.2.2 123",
+            ready=True,
+        )
     )
     assert records.find(TOKEN) == ready
     assert records.all() == [ready]

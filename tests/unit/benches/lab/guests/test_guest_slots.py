@@ -1,4 +1,4 @@
-"""Places for guests are counted over all processes, and memory is looked at before anything is started."""
+"""Slots for guests are counted over all processes, and memory is looked at before anything is started."""
 
 import os
 import sys
@@ -29,7 +29,7 @@ def test_a_terabyte_is_refused_at_once(tmp_path: Path) -> None:
         pytest.raises(CapacityError, match="needs 1048832 MiB"),
         guest_slots.guest_slot(most=3, memory_mib=2**20, progress=print),
     ):
-        pytest.fail("a place was given")
+        pytest.fail("a slot was given")
 
 
 def test_a_full_machine_is_told_with_who_fills_it(tmp_path: Path) -> None:
@@ -41,22 +41,24 @@ def test_a_full_machine_is_told_with_who_fills_it(tmp_path: Path) -> None:
     said: list[str] = []
     taken = len(guest_slots.running_guests())
     try:
+        assert not guest_slots.slot_is_free(taken)
+        assert guest_slots.slot_is_free(taken + 50)
         with (
-            pytest.raises(CapacityError, match=rf"all {taken} places for lab guests stayed taken .*places/a/1"),
+            pytest.raises(CapacityError, match=rf"all {taken} slots for lab guests stayed taken .*places/a/1"),
             guest_slots.guest_slot(most=taken, memory_mib=1, progress=said.append, wait_s=0.5),
         ):
-            pytest.fail("a place was given")
+            pytest.fail("a slot was given")
         with guest_slots.guest_slot(most=taken + 50, memory_mib=1, progress=said.append):
             pass
     finally:
         removal.remove(folder)
     assert len(said) == 1
-    assert said[0].startswith(f"waiting for one of {taken} places for guests, held by ")
+    assert said[0].startswith(f"waiting for one of {taken} slots for guests, held by ")
 
 
 @pytest.mark.skipif(os.getuid() != 0, reason="only root sees the environment of other users' processes")
 @pytest.mark.parametrize("hidden", [False, True], ids=["as it is", "owned by root in /proc"])
-def test_another_user_takes_no_place_and_is_not_ended(tmp_path: Path, hidden: bool) -> None:
+def test_another_user_takes_no_slot_and_is_not_ended(tmp_path: Path, hidden: bool) -> None:
     """A process that cannot be read by its own user (prctl(2), PR_SET_DUMPABLE) belongs to root in /proc."""
     hide = "libc.prctl(4, 0, 0, 0, 0); " if hidden else ""
     nobody = f"import ctypes, os, time; libc = ctypes.CDLL(None); os.setuid(65534); {hide}time.sleep(600)"

@@ -100,7 +100,7 @@ def test_who_goes_on_and_on_is_heard_until_the_deadline_and_no_longer(
 
 
 def test_who_reads_nothing_holds_nobody_up_for_ever(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("harness.benches.lab.io.json_lines._SEND_DEADLINE_S", 0.2)
+    monkeypatch.setattr("harness.benches.lab.io.json_lines.SEND_DEADLINE_S", 0.2)
     ended = threading.Event()
     with other_side(tmp_path / "s", lambda connection: ended.wait(10) and None):
         lines = JsonLines(tmp_path / "s", deadline_s=5)
