@@ -94,7 +94,7 @@ def forecast_on_ec2(made: Plan, settings: Settings) -> Ec2Forecast:
         quotas.load(Api(region), wanted, types, market=wishes.market),
         region=region,
         market=wishes.market,
-        zones=wishes.zones or None,
+        zones=wishes.zones,
         actions=permissions.actions_of_runs(),
         why_unpriced=listing.prices.why_unknown,
     )

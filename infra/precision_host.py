@@ -6,6 +6,7 @@ from typing import Any
 import pulumi
 from pulumi_aws import ec2, ssm
 
+from harness.model.ec2_placement import GroupChoice
 from harness.model.image_aliases import NAMED
 from infra import layout
 from infra.settings import ProgramSettings
@@ -78,13 +79,13 @@ class PrecisionHost(pulumi.ComponentResource):
             opts=self._child("tags"),
         )
 
-    def _placed(self, group: layout.GroupLayout | None) -> pulumi.Input[str] | None:
-        if group is None or group.strategy is None:
-            return group.existing if group else None
+    def _placed(self, group: GroupChoice) -> pulumi.Input[str] | None:
+        if group.makes is None:
+            return group.joins
         placement_group = ec2.PlacementGroup(
             f"{self._name}-placement",
             name=self._settings.resource_name or None,
-            strategy=group.strategy,
+            strategy=group.makes.value,
             tags=self._tags,
             opts=self._child("tags"),
         )

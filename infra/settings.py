@@ -7,15 +7,12 @@ from dataclasses import dataclass, field, fields
 from datetime import datetime
 from typing import Literal, cast
 
+from harness.model.ec2_enums import PlacementKeyword
+from harness.model.ec2_placement import EXISTING
 from harness.model.image_aliases import NAMED
 
 Access = Literal["ssh", "ssm"]
 Market = Literal["on-demand", "spot"]
-
-GROUP = "group:"
-"""`placement: group:NAME` names an existing placement group."""
-
-PLACEMENTS = ("auto", "none", "precision-time", "cluster")
 
 
 class SettingsError(Exception):
@@ -103,10 +100,12 @@ def _number(text: str, least: int, most: int) -> bool:
     return text.isascii() and text.isdigit() and least <= int(text) <= most
 
 
+_PLACEMENTS = tuple(PlacementKeyword)
+
 _FITS: dict[str, Callable[[str], bool]] = {
     "instance_type": lambda text: re.fullmatch(r"[a-z0-9-]+\.[a-z0-9-]+", text) is not None,
     "image": lambda text: text in NAMED or re.fullmatch(r"ami-[0-9a-f]+", text) is not None,
-    "placement": lambda text: text in PLACEMENTS or (text.startswith(GROUP) and text != GROUP),
+    "placement": lambda text: text in _PLACEMENTS or (text.startswith(EXISTING) and text != EXISTING),
     "access": lambda text: text in ("ssh", "ssm"),
     "market": lambda text: text in ("on-demand", "spot"),
     "controller_cidr": lambda text: not text or _one_address(text),
@@ -126,7 +125,7 @@ _FITS: dict[str, Callable[[str], bool]] = {
 _EXPECTED = {
     "instance_type": "an instance type such as m7i.large",
     "image": f"one of {', '.join(NAMED)}, or an image's id (ami-...)",
-    "placement": f"one of {', '.join(PLACEMENTS)}, or {GROUP}NAME",
+    "placement": f"one of {', '.join(_PLACEMENTS)}, or {EXISTING}NAME",
     "access": "ssh or ssm",
     "market": "on-demand or spot",
     "controller_cidr": "one IPv4 address such as 192.0.2.7/32",

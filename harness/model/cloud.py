@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
+from harness.model.ec2_enums import PlacementKeyword
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TypeInfo:
@@ -67,7 +69,7 @@ class CloudOptions:
     region: str | None = None  # None: the Region of the environment
     image: str = "al2023"
     user: str | None = None  # None: the image's own user
-    placement: str = "auto"
+    placement: str = PlacementKeyword.AUTO  # or another keyword, or the name of an existing group, also group:NAME
     zones: tuple[str, ...] = ()  # in this order; empty: all zones that offer the type
     subnet: str | None = None  # None: each zone's default subnet
     access: Literal["ssh", "ssm"] = "ssh"

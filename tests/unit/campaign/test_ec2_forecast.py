@@ -155,6 +155,14 @@ def test_a_placement_that_hides_the_clock_is_warned_of() -> None:
     assert look("m7i.large", "c8g.large", placement="none", region="eu-north-1").warnings == ()
 
 
+def test_a_cluster_that_hides_the_clock_is_foretold_to_be_refused() -> None:
+    assert look("m7i.large", "c8g.large", placement="cluster").warnings == (
+        "a run is refused: eu-west-1 shows the PHC of c8g.large in a cluster only below a precision-time parent, "
+        "which `placement: group:NAME` names",
+    )
+    assert look("m7i.large", "c8g.large", placement="cluster", region="eu-north-1").warnings == ()
+
+
 def test_a_lease_shorter_than_the_estimate_bounds_the_cost() -> None:
     found = look("m7i.large", lease="6m")
     assert (found.about_usd, found.at_most_usd) == (pytest.approx(0.012), pytest.approx(0.012))

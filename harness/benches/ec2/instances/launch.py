@@ -86,7 +86,7 @@ class HostLaunch:
             subnet=place.subnet,
             image=image.ami,
             user=image.user,
-            placement=decision.setting,
+            placement=decision.choice.setting,
             access=options.access,
             controller_cidr=self.workshop.controller_cidr,
             instance_profile=options.instance_profile,
