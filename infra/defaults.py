@@ -9,6 +9,7 @@ import urllib.request
 from dataclasses import replace
 from pathlib import Path
 
+from harness.model.ec2_enums import Access
 from infra.settings import ProgramSettings, SettingsError
 
 CHECK_IP = "https://checkip.amazonaws.com"
@@ -26,7 +27,7 @@ def completed(settings: ProgramSettings, *, stack: str) -> ProgramSettings:
         owner=settings.owner or _owner(),
         public_key=settings.public_key or public_key(Path.home() / ".ssh"),
         host_key=settings.host_key or host_key(_state_dir() / "host-keys" / stack),
-        controller_cidr=settings.controller_cidr or (own_address() if settings.access == "ssh" else ""),
+        controller_cidr=settings.controller_cidr or (own_address() if settings.access is Access.SSH else ""),
     )
 
 

@@ -2,18 +2,21 @@
 
 from datetime import UTC, datetime, timedelta
 
+from harness.model.ec2_enums import Access, Architecture
 from harness.model.ec2_placement import GroupChoice, choose_group
 from infra.settings import ProgramSettings, SettingsError
 
 SSH_PORT = 22
 
 
-def architecture(supported: list[str], instance_type: str) -> str:
+def architecture(supported: list[str], instance_type: str) -> Architecture:
     """Choose the architecture from EC2's list for a type ("i386" may be first). Raises SettingsError when none fits."""
-    for name in ("x86_64", "arm64"):
+    for name in Architecture:
         if name in supported:
             return name
-    raise SettingsError(f"{instance_type} runs on {', '.join(supported) or 'nothing known'}: neither x86_64 nor arm64")
+    raise SettingsError(
+        f"{instance_type} runs on {', '.join(supported) or 'nothing known'}: neither {' nor '.join(Architecture)}"
+    )
 
 
 def group(settings: ProgramSettings) -> GroupChoice:
@@ -45,7 +48,7 @@ def tags(settings: ProgramSettings, now: datetime) -> dict[str, str]:
 
 def ingress(settings: ProgramSettings) -> list[dict[str, object]]:
     """The rules for incoming connections: SSH from the controller's address, or none."""
-    if settings.access == "ssm":
+    if settings.access is Access.SSM:
         return []
     return [
         {

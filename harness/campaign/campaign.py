@@ -6,7 +6,7 @@ pydantic is used only here and in `fields`, to check input that people write.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, WithJsonSchema
 
@@ -18,6 +18,7 @@ from harness.errors import RequestError
 from harness.model import DEFAULT_CLOCK_NAMES, Depth
 from harness.model.bench_traits import BenchName, traits_of
 from harness.model.cloud import CloudOptions
+from harness.model.ec2_enums import Access, Architecture, Market, PlacementKeyword
 from harness.untrusted import input_checks
 
 
@@ -53,7 +54,7 @@ class Campaign:
     The campaign's types are `instance_types`, which may be empty, and the types of the Region that `select` selects.
     """
 
-    bench: str
+    bench: BenchName
     inventory: str | None
     region: str | None
     instance_types: tuple[str, ...]
@@ -116,7 +117,7 @@ class _Select(_FileModel):
     phc: PhcClaim = PhcClaim.ANY
     family: Patterns = ()
     size: Patterns = ()
-    arch: Literal["x86_64", "arm64"] | None = None
+    arch: Architecture | None = None
     min_vcpus: Whole | None = None
     max_vcpus: Whole | None = None
     min_memory_gib: Amount | None = None
@@ -131,11 +132,11 @@ class _Select(_FileModel):
 class _Ec2(_FileModel):
     zones: Annotated[tuple[fields.Zone, ...], Field(min_length=1, max_length=50)] = ()
     subnet: fields.Subnet | None = None
-    access: Literal["ssh", "ssm"] = "ssh"
+    access: Access = Access.SSH
     controller_cidr: fields.Address32 | None = None
     instance_profile: fields.Profile | None = None
     user: fields.User | None = None
-    market: Literal["on-demand", "spot"] = "on-demand"
+    market: Market = Market.ON_DEMAND
     other_sizes: YesNo = False
     volume_gib: Annotated[int, Field(strict=True, ge=8, le=16384)] = 12
     owner: fields.Owner | None = None
@@ -150,7 +151,7 @@ class _File(_FileModel):
     instance_types: Annotated[tuple[fields.Host, ...], Field(min_length=1, max_length=2000)] = ()
     select: _Select | None = None
     image: fields.Image | None = None
-    placement: fields.Placement = "auto"
+    placement: fields.Placement = PlacementKeyword.AUTO.value
     ec2: _Ec2 = _Ec2()
     depth: Depth = Depth.STANDARD
     driver: _Driver = _Driver()
@@ -209,7 +210,7 @@ def from_mapping(
     if messages:
         raise _refused(where, messages)
     return Campaign(
-        bench=file.bench.value,
+        bench=file.bench,
         inventory=file.inventory,
         region=file.region,
         instance_types=file.instance_types,
@@ -311,11 +312,13 @@ def _mistakes_in_driver(driver: _Driver) -> list[str]:
 
 
 def _mistakes_in_bench(file: _File) -> list[str]:
-    if file.bench == "hosts" and file.inventory is None:
+    if file.bench is BenchName.HOSTS and file.inventory is None:
         return ["bench hosts needs an inventory"]
-    if file.bench != "hosts" and file.inventory is not None:
+    if file.bench is not BenchName.HOSTS and file.inventory is not None:
         return [f"inventory is given, and the bench is {file.bench}, not hosts"]
-    ec2_keys = {"region", "image", "placement", "ec2"} & file.model_fields_set if file.bench != "ec2" else ()
+    ec2_keys = (
+        {"region", "image", "placement", "ec2"} & file.model_fields_set if file.bench is not BenchName.EC2 else ()
+    )
     return [f"{key} is given, and the bench is {file.bench}, not ec2" for key in sorted(ec2_keys)]
 
 
@@ -323,7 +326,7 @@ def _mistakes_in_select(file: _File) -> list[str]:
     select = _select(file)
     if select is None or file.select is None:
         return []
-    if file.bench != "ec2":
+    if file.bench is not BenchName.EC2:
         return [f"select is given, and the bench is {file.bench}, not ec2"]
     if not file.select.model_fields_set:
         return ["select asks for nothing: `select: {phc: any}` takes every type of the Region"]
@@ -334,7 +337,9 @@ def _nothing_named(written: Mapping[str, Any]) -> list[str]:
     if "instance_types" in written or "select" in written:
         return []
     return [
-        "instance_types is missing" if written.get("bench") != "ec2" else "neither instance_types nor select is given"
+        "instance_types is missing"
+        if written.get("bench") != BenchName.EC2
+        else "neither instance_types nor select is given"
     ]
 
 

@@ -7,7 +7,7 @@ from harness.campaign import plan
 from harness.campaign.plan import Plan
 from harness.model import ec2, ec2_placement
 from harness.model.cloud import Quota, TypeInfo
-from harness.model.ec2_enums import GroupStrategy, PlacementKeyword
+from harness.model.ec2_enums import Architecture, GroupStrategy, Market, PlacementKeyword
 
 _HOUR_S = 3600.0
 
@@ -18,7 +18,7 @@ class HostForecast:
 
     name: str
     instance_type: str
-    architecture: str
+    architecture: Architecture
     vcpus: int
     phc: bool | None
     zones: tuple[str, ...]  # in which the launch may be tried
@@ -37,7 +37,7 @@ class Ec2Forecast:
     """
 
     region: str
-    market: str
+    market: Market
     hosts: tuple[HostForecast, ...]
     quotas: tuple[Quota, ...]
     about_usd: float | None
@@ -55,7 +55,7 @@ def forecast(
     quotas: Sequence[Quota],
     *,
     region: str,
-    market: str = "on-demand",
+    market: Market = Market.ON_DEMAND,
     zones: Sequence[str] = (),
     actions: Sequence[str] = (),
     why_unpriced: str = "",

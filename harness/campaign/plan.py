@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from harness.campaign.campaign import Campaign, Keep
 from harness.errors import RequestError
 from harness.model import Depth
-from harness.model.bench_traits import traits_of
+from harness.model.bench_traits import BenchName, traits_of
 from harness.untrusted.input_checks import MOST_MISTAKES
 
 
@@ -114,9 +114,9 @@ def _warnings(campaign: Campaign, at_once: int, seconds: float) -> tuple[str, ..
 def _unknown(name: str, known: Sequence[str], bench: str) -> str:
     near = difflib.get_close_matches(name, known, n=3, cutoff=0.4)
     hint = f" (nearest: {', '.join(near)})" if near else ""
-    if bench != "ec2" and not name.startswith("lab.") and _EC2_TYPE.fullmatch(name):
+    if bench != BenchName.EC2 and not name.startswith("lab.") and _EC2_TYPE.fullmatch(name):
         hint = ": it is an EC2 type (add --region NAME)"
-    elif bench != "lab" and name.startswith("lab."):
+    elif bench != BenchName.LAB and name.startswith("lab."):
         hint = ": it is a type of the lab (--bench lab)"
     return f"there is no type {name!r} on bench {bench}{hint}"
 

@@ -3,6 +3,27 @@
 from enum import StrEnum
 
 
+class Architecture(StrEnum):
+    """The processors that our images are for, in the order in which one is taken for a type that runs on both."""
+
+    X86_64 = "x86_64"
+    ARM64 = "arm64"
+
+
+class Access(StrEnum):
+    """How SSH reaches a host: directly from the controller's address, or through Session Manager (ssm)."""
+
+    SSH = "ssh"
+    SSM = "ssm"
+
+
+class Market(StrEnum):
+    """How an instance is bought."""
+
+    ON_DEMAND = "on-demand"
+    SPOT = "spot"
+
+
 class GroupStrategy(StrEnum):
     """The strategies of placement groups that are made for a host. Existing groups may have others, such as spread."""
 

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 
 from harness import units
 from harness.model import HostRecord, HostState, RungStatus, RunRecord
+from harness.model.bench_traits import BenchName
 from harness.report.forecast_text import usd
 from harness.untrusted.plain_text import printable
 
@@ -98,7 +99,7 @@ def _closing(record: RunRecord, report_path: str | None) -> list[str]:
         f"NOT RELEASED {', '.join(failed_names)}" if failed_names else "",
     ]
     parts = [
-        *(host_states if record.bench != "hosts" else ["no host made or removed"]),
+        *(host_states if record.bench != BenchName.HOSTS else ["no host made or removed"]),
         f"report: {report_path}" if report_path else "",
         _duration(record.seconds),
         "" if record.api_calls is None else f"{record.api_calls} API calls",
@@ -106,7 +107,7 @@ def _closing(record: RunRecord, report_path: str | None) -> list[str]:
         "interrupted" if record.interrupted else "",
     ]
     lines = ["   ".join(part for part in parts if part)]
-    if kept_hosts and record.bench != "hosts":
+    if kept_hosts and record.bench != BenchName.HOSTS:
         lines += [f"  {line}" for line in describe_places(kept_hosts)]
         lines.append(f"enter one: ptp-harness ssh {record.run} HOST   remove them: ptp-harness release {record.run}")
     lines += [f"our fault: {failure}" for failure in record.failures]

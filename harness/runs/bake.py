@@ -21,6 +21,7 @@ from harness.host import ssh
 from harness.host.playbooks import Target
 from harness.model import HostRecord, Outcome, RunRecord, Stage, Token
 from harness.model.cloud import BakedImage, TypeInfo
+from harness.model.ec2_enums import Architecture, Market
 from harness.model.image_aliases import BAKED, BAKED_NAME
 from harness.runs import campaign_run, kept_hosts
 from harness.runs.context import Chooser, Interrupted, Listener, RunControls, keep_none
@@ -33,7 +34,6 @@ from harness.untrusted.plain_text import printable
 
 ANONYMISE = Path(__file__).parents[1] / "host" / "anonymise.sh"
 _ANONYMISE_DEADLINE_S = 120.0
-ARCHITECTURES = ("x86_64", "arm64")
 
 
 class ImageMaker(Protocol):
@@ -111,7 +111,7 @@ class BakeResult:
 def smallest_with_clock(types: Mapping[str, TypeInfo]) -> tuple[str, ...]:
     """The smallest type of each architecture with a clock by the API's claim. Raises RequestError if there is none."""
     with_clock = sorted((info for info in types.values() if info.phc and info.current_generation), key=size_order)
-    smallest = [next((info.name for info in with_clock if info.architecture == arch), None) for arch in ARCHITECTURES]
+    smallest = [next((info.name for info in with_clock if info.architecture == arch), None) for arch in Architecture]
     if not any(smallest):
         raise RequestError(
             "the API claims a PTP hardware clock of no type of this Region", next_step="name the types to bake on"
@@ -138,11 +138,11 @@ def check_request(order: BakeRequest, types: Mapping[str, TypeInfo]) -> None:
             "a read-only campaign changes nothing on its hosts, so there is nothing to bake",
             next_step="remove `read_only` from the campaign",
         )
-    if campaign.cloud.market == "spot":
+    if campaign.cloud.market is Market.SPOT:
         raise RequestError(
             "a spot instance cannot be stopped for its disk to be copied", next_step="bake with `market: on-demand`"
         )
-    for architecture in ARCHITECTURES:
+    for architecture in Architecture:
         same = [name for name in campaign.instance_types if name in types and types[name].architecture == architecture]
         if len(same) > 1:
             raise RequestError(

@@ -8,13 +8,14 @@ from typing import Any, Protocol
 
 from harness.benches.bench import BenchError, Check, FatalError
 from harness.benches.ec2.account import networks, permissions, quotas
-from harness.benches.ec2.account.networks import Access, Subnet
+from harness.benches.ec2.account.networks import Subnet
 from harness.benches.ec2.api.api import Api
 from harness.benches.ec2.images import boot_image
 from harness.benches.ec2.market import placement_groups
 from harness.errors import HarnessError
+from harness.model.ec2_enums import Access, Architecture, Market
 
-IMAGE, ARCHITECTURE = "al2023", "x86_64"
+IMAGE, ARCHITECTURE = "al2023", Architecture.X86_64
 TRIED_TYPE, TRIED_FAMILY = "m7i.large", "m7i"
 _CLOCK_MAY_BE_OFF_S = 60.0
 """AWS refuses requests signed five minutes away from its own time."""
@@ -32,7 +33,7 @@ class EngineCommand(Protocol):
 
 
 def run_checks(
-    region: str | None, engine: EngineCommand, *, subnet: str | None = None, access: Access = "ssh"
+    region: str | None, engine: EngineCommand, *, subnet: str | None = None, access: Access = Access.SSH
 ) -> Sequence[Check]:
     """Run every check but those that an earlier failure makes pointless: without credentials nothing can be asked."""
     checks = [*_pulumi(engine)]
@@ -138,7 +139,7 @@ def _permissions(api: Api, image: boot_image.BootImage, subnet: Subnet) -> Seque
 
 def quota(api: Api, family: str = TRIED_FAMILY) -> Check:
     """How many vCPUs of a family's kind the account may run on demand. An unknown limit is not a failure."""
-    kind = quotas.quota_kind(family, "on-demand")
+    kind = quotas.quota_kind(family, Market.ON_DEMAND)
     assert kind is not None
     limit, reason = quotas.quota_limit(api, kind[0])
     finding = f"{kind[1]}: {'not known: ' + reason if limit is None else f'{limit} vCPUs'}"

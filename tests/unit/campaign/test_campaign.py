@@ -16,6 +16,7 @@ from harness.campaign.selection import PhcClaim, Selection
 from harness.errors import RequestError
 from harness.model import Depth
 from harness.model.cloud import CloudOptions
+from harness.model.ec2_enums import Access, Architecture, Market
 
 FULL = """
 bench: ec2
@@ -61,10 +62,10 @@ def test_every_key() -> None:
             placement="precision-time",
             zones=("eu-north-1b", "eu-north-1a"),
             subnet="subnet-0a1b",
-            access="ssm",
+            access=Access.SSM,
             controller_cidr="192.0.2.7/32",
             instance_profile="session-manager",
-            market="spot",
+            market=Market.SPOT,
             other_sizes=True,
             volume_gib=20,
             owner="ada",
@@ -363,7 +364,7 @@ def test_every_key_of_select() -> None:
             phc=PhcClaim.SUPPORTED,
             family=("c8*", "r7i"),
             size=("large",),
-            arch="arm64",
+            arch=Architecture.ARM64,
             min_vcpus=2,
             max_vcpus=8,
             min_memory_gib=4.0,

@@ -10,7 +10,7 @@ from harness.campaign import ec2_forecast
 from harness.errors import RequestError
 from harness.model import ec2_placement
 from harness.model.cloud import TypeInfo
-from harness.model.ec2_enums import PlacementKeyword
+from harness.model.ec2_enums import Access, Architecture, Market, PlacementKeyword
 from harness.model.ec2_placement import GroupChoice, choose_group, order_attempts, order_zones
 from infra import layout
 from infra.settings import ProgramSettings, SettingsError
@@ -128,7 +128,7 @@ def a_type(name: str, zones: tuple[str, ...] = ("a",)) -> TypeInfo:
         name=name,
         family=name.partition(".")[0],
         size=name.partition(".")[2],
-        architecture="x86_64",
+        architecture=Architecture.X86_64,
         vcpus=2,
         memory_mib=8192,
         phc=True,
@@ -150,12 +150,12 @@ def the_settings(choice: GroupChoice, place: tuple[str, str]) -> ProgramSettings
         user="",
         zone="",
         subnet_id="",
-        access="ssh",
+        access=Access.SSH,
         controller_cidr="192.0.2.7/32",
         public_key="",
         host_key="",
         instance_profile="",
-        market="on-demand",
+        market=Market.ON_DEMAND,
         volume_gib=12,
         lease_minutes=120,
         expires="",

@@ -11,11 +11,12 @@ from harness.campaign import campaign
 from harness.campaign.campaign import Campaign
 from harness.errors import RequestError
 from harness.model.cloud import TypeInfo
+from harness.model.ec2_enums import Architecture
 from harness.runs import bake
 from harness.runs.bake import BakeRequest
 
 
-def kind(name: str, architecture: str = "x86_64", **changes: Any) -> TypeInfo:
+def kind(name: str, architecture: Architecture = Architecture.X86_64, **changes: Any) -> TypeInfo:
     family, _, size = name.partition(".")
     known = {
         "name": name,
@@ -41,8 +42,8 @@ TYPES = {
         kind("m7i.large"),
         kind("c7i.large", memory_mib=4096, phc=None),
         kind("m6i.large", memory_mib=2048, current_generation=False),
-        kind("m7g.large", "arm64"),
-        kind("m7g.medium", "arm64", vcpus=1, phc=False),
+        kind("m7g.large", Architecture.ARM64),
+        kind("m7g.medium", Architecture.ARM64, vcpus=1, phc=False),
     )
 }
 

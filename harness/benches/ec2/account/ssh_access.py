@@ -5,6 +5,7 @@ import urllib.error
 import urllib.request
 
 from harness.errors import SetupError
+from harness.model.ec2_enums import Access
 
 CHECK_IP = "https://checkip.amazonaws.com"
 """AWS's service that returns the address of the client."""
@@ -32,9 +33,9 @@ def boots_within_s(instance_type: str) -> float:
     return _METAL_BOOTS_S if ".metal" in instance_type else _BOOTS_S
 
 
-def ssh_options(access: str, instance_id: str, region: str) -> tuple[str, ...]:
+def ssh_options(access: Access, instance_id: str, region: str) -> tuple[str, ...]:
     """Additional arguments for ssh: none, or the ProxyCommand of a session (Session Manager's documentation)."""
-    if access == "ssh":
+    if access is Access.SSH:
         return ()
     session = f"aws ssm start-session --region {region} --target {instance_id} --document-name AWS-StartSSHSession"
     return ("-o", f"ProxyCommand={session} --parameters portNumber=%p")

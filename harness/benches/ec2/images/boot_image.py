@@ -16,6 +16,7 @@ from harness.benches.ec2.api import api_errors
 from harness.benches.ec2.api.api import Api
 from harness.benches.ec2.images import baked_images
 from harness.errors import RequestError
+from harness.model.ec2_enums import Architecture
 from harness.model.image_aliases import BAKED, NAMED
 from harness.model.ownership import NOBODY, Signer
 from harness.untrusted import names
@@ -42,7 +43,7 @@ class BootImage:
 
     name: str
     ami: str
-    architecture: str  # x86_64 or arm64
+    architecture: Architecture
     user: str
     parameter: str | None
     taken: str  # UTC, ISO 8601
@@ -59,7 +60,7 @@ class BootImages:
         self._known: dict[tuple[str, str, str | None], BootImage] = {}
         self._lock = threading.Lock()
 
-    def of(self, name: str, architecture: str, user: str | None = None) -> BootImage:
+    def of(self, name: str, architecture: Architecture, user: str | None = None) -> BootImage:
         """The image as `resolve` returns it."""
         with self._lock:
             key = (name, architecture, user)
@@ -78,7 +79,9 @@ def check_name(name: str) -> None:
     )
 
 
-def resolve(api: Api, name: str, architecture: str, *, user: str | None = None, signer: Signer = NOBODY) -> BootImage:
+def resolve(
+    api: Api, name: str, architecture: Architecture, *, user: str | None = None, signer: Signer = NOBODY
+) -> BootImage:
     """Find the image of that name or id for an architecture. `user` overrides the image's own login user.
 
     Only baked images that the signer's key has signed are considered.
@@ -94,7 +97,7 @@ def resolve(api: Api, name: str, architecture: str, *, user: str | None = None, 
     return _described(api, name, _ami_of(api, name, architecture), parameter, architecture, user or NAMED[name].user)
 
 
-def _ami_of(api: Api, name: str, architecture: str) -> str:
+def _ami_of(api: Api, name: str, architecture: Architecture) -> str:
     """The image id behind a name. All names are requested at once, so that an error can list the existing names."""
     by_parameter = {image.parameters[architecture]: alias for alias, image in NAMED.items()}
     answer = api.call("ssm", "get_parameters", Names=list(by_parameter), what="looking up the image")
@@ -106,7 +109,7 @@ def _ami_of(api: Api, name: str, architecture: str) -> str:
     raise RequestError(f"{api.region} has no image {name} for {architecture}", next_step=remedy)
 
 
-def _baked(api: Api, meant: re.Match[str], architecture: str, signer: Signer) -> str:
+def _baked(api: Api, meant: re.Match[str], architecture: Architecture, signer: Signer) -> str:
     name, images = meant[1], baked_images.list_images(api, signer)
     newest = baked_images.newest_image(images, name, architecture, run=meant[2] or "")
     if newest is None:
@@ -127,7 +130,9 @@ def _baked(api: Api, meant: re.Match[str], architecture: str, signer: Signer) ->
     return newest.ident
 
 
-def _described(api: Api, name: str, ami: str, parameter: str | None, architecture: str, user: str | None) -> BootImage:
+def _described(
+    api: Api, name: str, ami: str, parameter: str | None, architecture: Architecture, user: str | None
+) -> BootImage:
     description = _ask(api, ami)
     misfit = _unfit(description, ami, architecture)
     if misfit:
@@ -166,7 +171,7 @@ def _ask(api: Api, ami: str) -> Mapping[str, Any]:
     return dict(answer["Images"][0])
 
 
-def _unfit(said: Mapping[str, Any], ami: str, architecture: str) -> str | None:
+def _unfit(said: Mapping[str, Any], ami: str, architecture: Architecture) -> str | None:
     """Say in one sentence why an image cannot be used; None for an image that can."""
     if said.get("Architecture") != architecture:
         return f"the image {ami} is for {said.get('Architecture')}, and the type's architecture is {architecture}"

@@ -20,6 +20,7 @@ from harness.benches.ec2.instances.region import Region
 from harness.benches.ec2.instances.run_keys import RunKeys
 from harness.benches.ec2.market import launch_places, placement_groups
 from harness.benches.ec2.market.launch_places import LaunchPlace
+from harness.model.ec2_enums import Access
 
 RUNS_WITHIN_S = 300.0
 """Deadline from the request for an instance until the instance runs, which takes seconds where EC2 has capacity."""
@@ -107,7 +108,7 @@ class HostLaunch:
             "runs",
             instance_id=instance.id,
             volume_ids=instance.volumes,
-            address=instance.public_address if options.access == "ssh" else instance.address,
+            address=instance.public_address if options.access is Access.SSH else instance.address,
             zone=instance.zone or place.zone,
             placement=placement_groups.observed_placement(decision, instance.placement_group),
         )
@@ -138,7 +139,7 @@ class HostLaunch:
             key_pair=self.record.resource_name or "",
             deadline_s=RUNS_WITHIN_S,
             cancelled=stop,
-            public=settings.access == "ssh",
+            public=settings.access is Access.SSH,
             without=self._ended,
             idle=refused.is_set,
         )

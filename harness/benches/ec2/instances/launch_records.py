@@ -9,6 +9,7 @@ from typing import Any
 
 from harness.errors import RequestError
 from harness.model import Claim, Placement, Token
+from harness.model.ec2_enums import Access
 from harness.store.evidence_folder import EvidenceFolder
 
 _FILE = "record.json"
@@ -35,7 +36,7 @@ class LaunchRecord:
     zone: str | None = None
     image: str | None = None
     user: str | None = None
-    access: str = "ssh"
+    access: Access = Access.SSH
     placement: Placement | None = None
     claim: Claim | None = None
 
@@ -90,6 +91,7 @@ def read(folder: Path) -> LaunchRecord | None:
         parts = {"token": Token, "placement": Placement, "claim": Claim}
         objects = {name: _made(kind, document.pop(name)) for name, kind in parts.items()}
         objects["volume_ids"] = tuple(document.pop("volume_ids", ()))
+        objects["access"] = Access(document.pop("access", Access.SSH))
         return LaunchRecord(**document | objects | {"folder": Path(document["folder"])})
     except (OSError, ValueError, TypeError, KeyError, AttributeError):
         return None

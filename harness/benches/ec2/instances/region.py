@@ -15,6 +15,7 @@ from harness.benches.ec2.market.catalogue import Catalogue
 from harness.benches.ec2.market.launch_places import LaunchPlace
 from harness.benches.ec2.market.placement_groups import GroupDecision, PlacementGroup
 from harness.model.cloud import CloudOptions, TypeInfo
+from harness.model.ec2_enums import Architecture
 from harness.model.ownership import NOBODY, Signer
 
 
@@ -71,7 +72,7 @@ class Region:
             )
         return info
 
-    def image(self, architecture: str) -> BootImage:
+    def image(self, architecture: Architecture) -> BootImage:
         """The image for an architecture. Raises RequestError, BenchError."""
         return self._images.of(self.wishes.image, architecture, self.wishes.user)
 

@@ -12,6 +12,7 @@ from harness.benches.ec2.market import launch_places
 from harness.benches.ec2.market.launch_places import LaunchPlace
 from harness.model import ec2_placement
 from harness.model.cloud import TypeInfo
+from harness.model.ec2_enums import Architecture
 
 
 def a_type(name: str, vcpus: int, zones: str = "ab", **changes: Any) -> TypeInfo:
@@ -19,7 +20,7 @@ def a_type(name: str, vcpus: int, zones: str = "ab", **changes: Any) -> TypeInfo
         "name": name,
         "family": name.partition(".")[0],
         "size": name.partition(".")[2],
-        "architecture": "x86_64",
+        "architecture": Architecture.X86_64,
         "vcpus": vcpus,
         "memory_mib": 4096 * vcpus,
         "phc": True,
