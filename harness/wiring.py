@@ -70,7 +70,7 @@ def benches(settings: Settings) -> Benches:
     def resolve_types(named: Sequence[str], campaign: Campaign) -> Sequence[str]:
         if campaign.select is None:
             return named
-        catalogue = ec2_types(settings, campaign.region, market=campaign.cloud.market).catalogue
+        catalogue = ec2_types(settings, campaign.cloud.region, market=campaign.cloud.market).catalogue
         return selection.resolve_types(named, campaign.select, catalogue.types, where=catalogue.region)
 
     return Benches(make_bench=make_bench, resolve_types=resolve_types)

@@ -18,7 +18,7 @@ from harness.errors import RequestError
 from harness.model import DEFAULT_CLOCK_NAMES, Depth
 from harness.model.bench_traits import BenchName, traits_of
 from harness.model.cloud import CloudOptions
-from harness.model.ec2_enums import Access, Architecture, Market, PlacementKeyword
+from harness.model.ec2_enums import Access, Architecture, Market
 from harness.untrusted import input_checks
 
 
@@ -56,28 +56,21 @@ class Campaign:
 
     bench: BenchName
     inventory: str | None
-    region: str | None
     instance_types: tuple[str, ...]
     select: Selection | None
-    image: str | None
-    cloud: CloudOptions  # holds region and image too
+    cloud: CloudOptions  # holds Region, image, placement and lease, which stand at the top of a campaign file
     depth: Depth
     driver: DriverChoice
     measure_duration_s: float
     measure_interval_s: float
     requirements: tuple[Requirement, ...]
     keep: Keep
-    lease_s: float
     read_only: bool
     parallel: int | None  # None: the bench's own limit
     clock_names: tuple[str, ...]
 
-    @property
-    def placement(self) -> str:
-        return self.cloud.placement
 
-
-LEASE_S = 7200.0
+_DEFAULT = CloudOptions()
 
 COMMAND_LINE = "the command line"
 _SCHEMA_HELPS = "`ptp-harness campaign schema` prints every key with its values"
@@ -132,13 +125,13 @@ class _Select(_FileModel):
 class _Ec2(_FileModel):
     zones: Annotated[tuple[fields.Zone, ...], Field(min_length=1, max_length=50)] = ()
     subnet: fields.Subnet | None = None
-    access: Access = Access.SSH
+    access: Access = _DEFAULT.access
     controller_cidr: fields.Address32 | None = None
     instance_profile: fields.Profile | None = None
     user: fields.User | None = None
-    market: Market = Market.ON_DEMAND
+    market: Market = _DEFAULT.market
     other_sizes: YesNo = False
-    volume_gib: Annotated[int, Field(strict=True, ge=8, le=16384)] = 12
+    volume_gib: Annotated[int, Field(strict=True, ge=8, le=16384)] = _DEFAULT.volume_gib
     owner: fields.Owner | None = None
 
 
@@ -151,14 +144,14 @@ class _File(_FileModel):
     instance_types: Annotated[tuple[fields.Host, ...], Field(min_length=1, max_length=2000)] = ()
     select: _Select | None = None
     image: fields.Image | None = None
-    placement: fields.Placement = PlacementKeyword.AUTO.value
+    placement: fields.Placement = _DEFAULT.placement
     ec2: _Ec2 = _Ec2()
     depth: Depth = Depth.STANDARD
     driver: _Driver = _Driver()
     measure: _Measure = _Measure()
     limits: Annotated[dict[str, dict[str, Number]], WithJsonSchema(_LIMITS)] = {}
     keep: Keep = Keep.NONE
-    lease: Duration = LEASE_S
+    lease: Duration = _DEFAULT.lease_s
     read_only: YesNo = False
     parallel: Annotated[int, Field(strict=True, ge=1, le=1000)] | None = None
     clock_names: Annotated[tuple[fields.Clock, ...], Field(min_length=1, max_length=20)] = DEFAULT_CLOCK_NAMES
@@ -212,10 +205,8 @@ def from_mapping(
     return Campaign(
         bench=file.bench,
         inventory=file.inventory,
-        region=file.region,
         instance_types=file.instance_types,
         select=_select(file),
-        image=file.image,
         cloud=_cloud(file),
         depth=file.depth,
         driver=_driver(file.driver),
@@ -223,7 +214,6 @@ def from_mapping(
         measure_interval_s=file.measure.interval,
         requirements=limits.requirements(file.bench, file.limits),
         keep=file.keep,
-        lease_s=file.lease,
         read_only=file.read_only,
         parallel=file.parallel,
         clock_names=file.clock_names,
@@ -253,8 +243,9 @@ def _select(file: _File) -> Selection | None:
 
 
 def _cloud(file: _File) -> CloudOptions:
-    image: dict[str, Any] = {} if file.image is None else {"image": file.image}
-    return CloudOptions(region=file.region, placement=file.placement, lease_s=file.lease, **image, **dict(file.ec2))
+    return CloudOptions(
+        region=file.region, image=file.image, placement=file.placement, lease_s=file.lease, **dict(file.ec2)
+    )
 
 
 def _driver(written: _Driver) -> DriverChoice:

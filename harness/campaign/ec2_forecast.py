@@ -67,8 +67,8 @@ def forecast(
     """
     hosts = tuple(_host(host.name, types[host.instance_type], made, quotas, region, zones) for host in made.hosts)
     prices = [host.price_per_hour_usd for host in hosts if host.price_per_hour_usd is not None]
-    about_s = min(plan.host_s(made.campaign), made.campaign.lease_s)
-    about, at_most = (sum(prices) * seconds / _HOUR_S for seconds in (about_s, made.campaign.lease_s))
+    about_s = min(plan.host_s(made.campaign), made.campaign.cloud.lease_s)
+    about, at_most = (sum(prices) * seconds / _HOUR_S for seconds in (about_s, made.campaign.cloud.lease_s))
     unpriced = tuple(host.name for host in hosts if host.price_per_hour_usd is None)
     return Ec2Forecast(
         region=region,
@@ -83,7 +83,7 @@ def forecast(
         actions=tuple(sorted(actions)),
         warnings=(
             *_about_types(hosts, types),
-            *_about_placement(hosts, region, made.campaign.placement),
+            *_about_placement(hosts, region, made.campaign.cloud.placement),
             *(warning for quota in quotas for warning in _about_quota(quota, hosts, made.parallel)),
             *([f"no price is known of {_named(unpriced)}{_because(why_unpriced)}"] if unpriced else []),
         ),
@@ -107,7 +107,7 @@ def placement(region: str, one: TypeInfo, asked: str) -> tuple[bool | None, str]
 def _host(
     name: str, one: TypeInfo, made: Plan, quotas: Sequence[Quota], region: str, zones: Sequence[str]
 ) -> HostForecast:
-    group, why = placement(region, one, made.campaign.placement)
+    group, why = placement(region, one, made.campaign.cloud.placement)
     return HostForecast(
         name=name,
         instance_type=one.name,

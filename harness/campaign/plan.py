@@ -63,7 +63,7 @@ def make_plan(
         campaign=campaign,
         hosts=hosts,
         parallel=at_once,
-        expires=now + datetime.timedelta(seconds=campaign.lease_s),
+        expires=now + datetime.timedelta(seconds=campaign.cloud.lease_s),
         estimated_s=seconds,
         warnings=_warnings(campaign, at_once, seconds),
     )
@@ -104,8 +104,8 @@ def _warnings(campaign: Campaign, at_once: int, seconds: float) -> tuple[str, ..
     few = [limit for limit in campaign.requirements if limit.quantity == "offset_ns" and samples < limit.min_samples]
     if few and campaign.depth is not Depth.QUICK:
         warnings.append(f"{samples} samples are fewer than the {few[0].min_samples} that limits need: no host can pass")
-    if seconds > campaign.lease_s:
-        warnings.append(f"the run may take {seconds:.0f} s, longer than its lease of {campaign.lease_s:.0f} s")
+    if seconds > campaign.cloud.lease_s:
+        warnings.append(f"the run may take {seconds:.0f} s, longer than its lease of {campaign.cloud.lease_s:.0f} s")
     if campaign.keep is Keep.SUPPORTED:
         warnings.append("hosts that pass are kept and cost until they are released or their lease ends")
     return tuple(warnings)

@@ -67,7 +67,7 @@ def bake_image(
     requested = campaign_options.load_campaign(named, duration=duration, **flags)
     asked = prepare(requested, configuration, wiring.benches(configuration)).campaign
     order = BakeRequest(campaign=asked, name=name or bake.default_name(asked), older=older)
-    bake.check_request(order, wiring.ec2_types(configuration, asked.region).catalogue.types)
+    bake.check_request(order, wiring.ec2_types(configuration, asked.cloud.region).catalogue.types)
     with progress.show_progress(output.console()) as news:
         controls = partial(run_controls.make_controls, news)
         context = wiring.bake_context(configuration, news.hear, controls, signals.raising_on_stop_signals)

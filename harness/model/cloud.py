@@ -5,6 +5,8 @@ from dataclasses import dataclass
 
 from harness.model.ec2_enums import Access, Architecture, Market, PlacementKeyword
 
+DEFAULT_IMAGE = "al2023"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TypeInfo:
@@ -66,7 +68,7 @@ class CloudOptions:
     """Options of a campaign for its hosts in a cloud, besides their types."""
 
     region: str | None = None  # None: the Region of the environment
-    image: str = "al2023"
+    image: str | None = None  # None: the campaign names none, and DEFAULT_IMAGE is started
     user: str | None = None  # None: the image's own user
     placement: str = (
         PlacementKeyword.AUTO.value
@@ -81,6 +83,11 @@ class CloudOptions:
     volume_gib: int = 12
     owner: str | None = None
     lease_s: float = 7200.0
+
+    @property
+    def image_name(self) -> str:
+        """The image that hosts start from."""
+        return self.image or DEFAULT_IMAGE
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -121,8 +121,8 @@ def smallest_with_clock(types: Mapping[str, TypeInfo]) -> tuple[str, ...]:
 
 def default_name(campaign: Campaign) -> str:
     """The name of the image that the hosts start from: an image that is baked again keeps its name."""
-    match = BAKED.fullmatch(campaign.cloud.image)
-    return match[1] if match else campaign.cloud.image
+    match = BAKED.fullmatch(campaign.cloud.image_name)
+    return match[1] if match else campaign.cloud.image_name
 
 
 def check_request(order: BakeRequest, types: Mapping[str, TypeInfo]) -> None:
@@ -244,7 +244,6 @@ class _Bake:
         baked = [result for name, result in self.results.items() if name in self.candidates]
         campaign = replace(
             asked,
-            image=image,
             cloud=replace(asked.cloud, image=image),
             instance_types=tuple(result.host.instance_type for result in baked),
             keep=Keep.NONE,

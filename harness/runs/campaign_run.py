@@ -1,15 +1,17 @@
 """Lead a run: many hosts at once, in the order given, up to a cap, none stopping another, all released, one record."""
 
 import datetime
+import json
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from types import MappingProxyType
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import ValidationError
 
 from harness.benches.bench import Bench
+from harness.campaign import stored
 from harness.campaign.campaign import Campaign, Keep
 from harness.campaign.plan import Plan, PlannedHost
 from harness.errors import HarnessError, RequestError
@@ -26,8 +28,6 @@ from harness.store.ledger import Ledger
 from harness.system.settings import Settings
 from harness.untrusted.plain_text import bounded
 
-_CAMPAIGN = TypeAdapter(Campaign)
-
 REPORT_TEXT = "report.txt"
 REPORT_JSON = "report.json"
 
@@ -41,13 +41,13 @@ def start(prepared: Prepared, ledger: Ledger, settings: Settings, controls: RunC
     _prepare_bench(plan, bench, controls)
     run = ledger.open_run(
         bench=bench.name,
-        campaign=_CAMPAIGN.dump_python(plan.campaign, mode="json"),
+        campaign=stored.to_document(plan.campaign),
         hosts={host.name: host.instance_type for host in plan.hosts},
     )
     if (terms := bench.terms(plan.campaign.instance_types)) is not None:
         controls.announce(start_line.line(run, plan, terms, datetime.datetime.now().astimezone()))
     context = _make_context(run, plan, bench, ledger, settings, controls)
-    context.folder.write("campaign.json", _CAMPAIGN.dump_json(plan.campaign, indent=2))
+    context.folder.write("campaign.json", json.dumps(stored.to_document(plan.campaign), indent=2))
     return _write_reports(lead_hosts(plan, context), context)
 
 
@@ -55,7 +55,7 @@ def read_dead_campaign(run: str, ledger: Ledger) -> Campaign:
     """The campaign of a run whose process died. Raises RequestError for another run, or one of another version."""
     ledger.dead(run)
     try:
-        return _CAMPAIGN.validate_python(ledger.campaign(run))
+        return stored.from_document(ledger.campaign(run))
     except ValidationError as error:
         raise RequestError(
             f"run {run} was booked by another version of ptp-harness", next_step="`ptp-harness sweep --yes` ends it"

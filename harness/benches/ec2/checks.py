@@ -13,9 +13,10 @@ from harness.benches.ec2.api.api import Api
 from harness.benches.ec2.images import boot_image
 from harness.benches.ec2.market import placement_groups
 from harness.errors import HarnessError
+from harness.model.cloud import DEFAULT_IMAGE
 from harness.model.ec2_enums import Access, Architecture, Market
 
-IMAGE, ARCHITECTURE = "al2023", Architecture.X86_64
+IMAGE, ARCHITECTURE = DEFAULT_IMAGE, Architecture.X86_64
 TRIED_TYPE, TRIED_FAMILY = "m7i.large", "m7i"
 _CLOCK_MAY_BE_OFF_S = 60.0
 """AWS refuses requests signed five minutes away from its own time."""

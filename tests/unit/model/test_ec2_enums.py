@@ -4,11 +4,11 @@ import json
 from pathlib import Path
 
 import pytest
-from pydantic import TypeAdapter
 
 from harness.benches.ec2.instances import launch_records
 from harness.benches.ec2.instances.launch_records import LaunchRecord, LaunchRecords
-from harness.campaign.campaign import Campaign, from_mapping
+from harness.campaign import stored
+from harness.campaign.campaign import from_mapping
 from harness.model import Token
 from harness.model.bench_traits import BenchName
 from harness.model.ec2_enums import Access, Architecture, GroupStrategy, Market, PlacementKeyword
@@ -36,11 +36,11 @@ def test_a_stored_campaign_holds_words_and_is_read_into_enums() -> None:
             "ec2": {"access": "ssm", "market": "spot"},
         }
     )
-    document = json.loads(TypeAdapter(Campaign).dump_json(campaign))
+    document = json.loads(json.dumps(stored.to_document(campaign)))
     cloud = document["cloud"]
     assert (document["bench"], document["select"]["arch"]) == ("ec2", "arm64")
     assert (cloud["access"], cloud["market"], cloud["placement"]) == ("ssm", "spot", "none")
-    read_campaign = TypeAdapter(Campaign).validate_python(document)
+    read_campaign = stored.from_document(document)
     assert read_campaign == campaign
     assert (read_campaign.bench, read_campaign.cloud.access) == (BenchName.EC2, Access.SSM)
     assert type(read_campaign.cloud.market) is Market

@@ -74,7 +74,7 @@ class Region:
 
     def image(self, architecture: Architecture) -> BootImage:
         """The image for an architecture. Raises RequestError, BenchError."""
-        return self._images.of(self.wishes.image, architecture, self.wishes.user)
+        return self._images.of(self.wishes.image_name, architecture, self.wishes.user)
 
     def decision(self, instance_type: str) -> GroupDecision:
         """The decision which placement group a host joins."""
