@@ -5,7 +5,6 @@ from pathlib import Path
 
 import pytest
 
-from harness.benches.ec2.instances import launch_records
 from harness.benches.ec2.instances.launch_records import LaunchRecord, LaunchRecords
 from harness.campaign import stored
 from harness.campaign.campaign import from_mapping
@@ -69,7 +68,7 @@ def test_a_launch_record_holds_the_word_and_one_of_an_early_version_means_ssh(
     if written is None:
         del document["access"]
         path.write_text(json.dumps(document))
-    assert launch_records.read(record.folder) == record
+    assert records.read(record.folder) == record
 
 
 def test_the_program_s_settings_are_refused_with_the_words_that_fit() -> None:
