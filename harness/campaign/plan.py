@@ -1,7 +1,6 @@
 """Plan a campaign: its hosts in the order given, their names, the end of their leases, and warnings."""
 
 import datetime
-import difflib
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -12,6 +11,7 @@ from harness.errors import RequestError
 from harness.model import Depth
 from harness.model.bench_traits import BenchName, traits_of
 from harness.untrusted.input_checks import MOST_MISTAKES
+from harness.untrusted.nearest import in_brackets, nearest_names
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,8 +112,7 @@ def _warnings(campaign: Campaign, at_once: int, seconds: float) -> tuple[str, ..
 
 
 def _unknown(name: str, known: Sequence[str], bench: str) -> str:
-    near = difflib.get_close_matches(name, known, n=3, cutoff=0.4)
-    hint = f" (nearest: {', '.join(near)})" if near else ""
+    hint = in_brackets(nearest_names(name, known))
     if bench != BenchName.EC2 and not name.startswith("lab.") and _EC2_TYPE.fullmatch(name):
         hint = ": it is an EC2 type (add --region NAME)"
     elif bench != BenchName.LAB and name.startswith("lab."):

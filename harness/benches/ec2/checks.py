@@ -1,6 +1,5 @@
 """Check what the ec2 bench needs of this machine and of the account: the lines of `doctor --bench ec2`."""
 
-import difflib
 import time
 from collections.abc import Callable, Mapping, Sequence
 from email.utils import parsedate_to_datetime
@@ -15,6 +14,7 @@ from harness.benches.ec2.market import placement_groups
 from harness.errors import HarnessError
 from harness.model.cloud import DEFAULT_IMAGE
 from harness.model.ec2_enums import Access, Architecture, Market
+from harness.untrusted.nearest import nearest_names
 
 IMAGE, ARCHITECTURE = DEFAULT_IMAGE, Architecture.X86_64
 TRIED_TYPE, TRIED_FAMILY = "m7i.large", "m7i"
@@ -109,7 +109,7 @@ def _region(api: Api, home: str) -> Check:
         for description in answer["Regions"]
     }
     if api.region not in opt_in_by_region:
-        near = difflib.get_close_matches(api.region, opt_in_by_region, n=3, cutoff=0.5) or sorted(opt_in_by_region)[:5]
+        near = nearest_names(api.region, opt_in_by_region, likeness=0.5) or sorted(opt_in_by_region)[:5]
         message = f"there is no Region {api.region!r}"
         return Check(name="region", ok=False, seen=message, remedy=f"nearest: {', '.join(near)}")
     if opt_in_by_region[api.region] == "not-opted-in":

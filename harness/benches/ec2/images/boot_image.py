@@ -4,7 +4,6 @@ The image behind a name changes from day to day: it is resolved once per campaig
 """
 
 import datetime
-import difflib
 import re
 import threading
 from collections.abc import Mapping
@@ -20,6 +19,7 @@ from harness.model.ec2_enums import Architecture
 from harness.model.image_aliases import BAKED, NAMED
 from harness.model.ownership import NOBODY, Signer
 from harness.untrusted import names
+from harness.untrusted.nearest import nearest_names
 
 _OWNERS = {
     "amazon": "ec2-user",
@@ -73,7 +73,7 @@ def check_name(name: str) -> None:
     """Raises RequestError, with the nearest names, for a name that is not known, nor baked:NAME, nor an image's id."""
     if name in NAMED or name.startswith("ami-") or BAKED.fullmatch(name):
         return
-    near = difflib.get_close_matches(name, NAMED, n=3, cutoff=0.4) or sorted(NAMED)
+    near = nearest_names(name, NAMED) or sorted(NAMED)
     raise RequestError(
         f"there is no image {name!r}", next_step=f"nearest: {', '.join(near)}; or baked:NAME; or an image's id, ami-..."
     )
@@ -104,7 +104,7 @@ def _ami_of(api: Api, name: str, architecture: Architecture) -> str:
     ami_by_name = {by_parameter[entry["Name"]]: str(entry["Value"]) for entry in answer["Parameters"]}
     if name in ami_by_name:
         return ami_by_name[name]
-    near = difflib.get_close_matches(name, ami_by_name, n=5, cutoff=0.0)
+    near = nearest_names(name, ami_by_name, most=5, likeness=0.0)
     remedy = f"there for {architecture} are {', '.join(near)}" if near else "name an image by its id: `image: ami-...`"
     raise RequestError(f"{api.region} has no image {name} for {architecture}", next_step=remedy)
 

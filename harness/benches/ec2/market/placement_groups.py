@@ -1,6 +1,5 @@
 """Hold a choice of placement group against the Region's groups, and tell whether EC2 gives a precision clock there."""
 
-import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -12,6 +11,7 @@ from harness.model import Placement
 from harness.model.ec2 import LEGACY_REGIONS, family, needs_precision_group
 from harness.model.ec2_enums import GroupStrategy, PlacementKeyword
 from harness.model.ec2_placement import GroupChoice, choose_group
+from harness.untrusted.nearest import nearest_names
 
 LIMIT = 500
 """Placement groups per Region and account (EC2 User Guide). AWS does not raise this limit."""
@@ -97,7 +97,7 @@ _IN_PRECISION_GROUP = Placement(precise=True, detail="in a precision-time placem
 
 def _join(name: str, region: str, instance_type: str, groups: Mapping[str, PlacementGroup]) -> Placement:
     if name not in groups:
-        near = difflib.get_close_matches(name, groups, n=3, cutoff=0.4) or sorted(groups)[:3]
+        near = nearest_names(name, groups) or sorted(groups)[:3]
         hint = f"nearest: {', '.join(near)}" if near else "the Region has none"
         raise RequestError(
             f"{region} has no placement group {name!r}", next_step=f"{hint}; or one of {', '.join(PlacementKeyword)}"
