@@ -13,7 +13,7 @@ from harness.cli.help_text import HelpCommand
 from harness.errors import ExitCode, RequestError
 from harness.model import Outcome, RunRecord, Stage
 from harness.model.cloud import BakedImage
-from harness.report import text
+from harness.report import table
 from harness.runs import bake
 from harness.runs.bake import BakeRequest, BakeResult
 from harness.runs.prepare import prepare
@@ -98,7 +98,7 @@ def list_images(region: campaign_options.Region = None, json: Json = False) -> N
     if json:
         output.emit({"schema": SCHEMA, "region": where, "images": [asdict(one) for one in images]})
     rows = [(f"baked:{one.name}", one.architecture, one.ident, one.created[:19], _standing(one)) for one in images]
-    for line in text.aligned([("IMAGE", "ARCH", "ID", "MADE (UTC)", "FROM"), *rows]) if rows else ():
+    for line in table.aligned([("IMAGE", "ARCH", "ID", "MADE (UTC)", "FROM"), *rows]) if rows else ():
         output.say(line)
     if not rows:
         output.say(f"no baked images in {where}; `ptp-harness image bake` makes one")
