@@ -130,11 +130,11 @@ def lead_hosts(
             )
         left = list_leftovers(context.bench, context.run, records)
         calls = context.failures.attempt("counting the calls of the API", context.bench.api_calls)
-        record = RunRecord(
-            run=context.run,
+        record = RunRecord.of_ended_run(
+            context.run,
             bench=context.bench.name,
-            started=datetime.datetime.fromtimestamp(begun_ns // 10**9, datetime.UTC).isoformat(),
-            seconds=round((time.time_ns() - begun_ns) / 1e9, 1),
+            started_ns=begun_ns,
+            ended_ns=time.time_ns(),
             interrupted=unanswered or controls.stop.is_set(),
             hosts=records,
             leftovers=left,

@@ -108,11 +108,11 @@ def close_dead_runs(ledger: Ledger, bench: Bench) -> list[str]:
     for line in dead:
         records = tuple(_close_host(line, host, ledger, bench) for host in ledger.hosts(line.run))
         ledger.close_run(
-            RunRecord(
-                run=line.run,
+            RunRecord.of_ended_run(
+                line.run,
                 bench=line.bench,
-                started=datetime.datetime.fromtimestamp(line.started_ns // 10**9, datetime.UTC).isoformat(),
-                seconds=round((time.time_ns() - line.started_ns) / 1e9, 1),
+                started_ns=line.started_ns,
+                ended_ns=time.time_ns(),
                 interrupted=True,
                 hosts=records,
                 leftovers=list_leftovers(bench, line.run, records),
