@@ -37,6 +37,7 @@ from harness.campaign import campaign, plan
 from harness.host import host_key, keys, ssh
 from harness.host.playbooks import Target
 from harness.model import Machine, Offer, Placement, RunRecord, Token
+from harness.model.ec2_enums import Access, Market
 from harness.runs import campaign_run
 from harness.runs.context import RunControls
 from harness.runs.prepare import Prepared
@@ -263,11 +264,11 @@ def stack(folder: Path, name: str) -> StackSettings:
         subnet=None,
         image="al2023",
         placement="precision-time",
-        access="ssh",
+        access=Access.SSH,
         controller_cidr="192.0.2.7/32",
         public_key=keys.public_key(folder / "user"),
         host_key=(folder / "host").read_text(),
-        market="on-demand",
+        market=Market.ON_DEMAND,
         lease_s=3600,
         expires="2030-01-31T12:00:00+00:00",
         run="bench",

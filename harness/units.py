@@ -1,4 +1,11 @@
-"""Write quantities with units for people."""
+"""Write quantities with units and moments."""
+
+import datetime
+
+
+def utc(ns_since_epoch: int) -> str:
+    """Write a moment in UTC, to the second: 2026-11-21T12:05:00+00:00."""
+    return datetime.datetime.fromtimestamp(ns_since_epoch // 10**9, datetime.UTC).isoformat()
 
 
 def ns(value: float) -> str:

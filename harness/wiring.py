@@ -12,7 +12,9 @@ from harness.campaign.campaign import Campaign
 from harness.campaign.ec2_forecast import Ec2Forecast
 from harness.campaign.plan import Plan
 from harness.errors import RequestError
+from harness.model.bench_traits import BenchName
 from harness.model.cloud import BakedImage, CloudOptions
+from harness.model.ec2_enums import Market
 from harness.runs.bake import BakeContext, ImageMaker
 from harness.runs.context import RunControls
 from harness.runs.prepare import Benches
@@ -32,13 +34,13 @@ def lab_bench(settings: Settings) -> LabBench:
 def bench(name: str, settings: Settings, inventory: str | None = None, wishes: CloudOptions | None = None) -> Bench:
     """The bench of that name. Raises RequestError with the names that there are, or when it needs an inventory."""
     match name:
-        case "lab":
+        case BenchName.LAB:
             return lab_bench(settings)
-        case "hosts":
+        case BenchName.HOSTS:
             if inventory is None:
                 raise RequestError("the bench hosts needs an inventory", next_step="--inventory FILE")
             return HostsBench(Path(inventory))
-        case "ec2":
+        case BenchName.EC2:
             from harness.benches.ec2.bench import Ec2Bench  # the AWS SDK takes its time to load
 
             return Ec2Bench(settings, wishes or CloudOptions())
@@ -50,7 +52,7 @@ def checks(
     name: str, settings: Settings, inventory: str | None = None, *, region: str | None = None
 ) -> Sequence[Check]:
     """Check what a bench needs of this machine, and of an AWS account where the bench is ec2."""
-    if name == "ec2":
+    if name == BenchName.EC2:
         from harness.benches.ec2 import checks as ec2_checks  # the AWS SDK takes its time to load
         from harness.benches.ec2.engine import engine_home
 
@@ -67,7 +69,7 @@ def benches(settings: Settings) -> Benches:
     def resolve_types(named: Sequence[str], campaign: Campaign) -> Sequence[str]:
         if campaign.select is None:
             return named
-        catalogue = ec2_types(settings, campaign.region, market=campaign.cloud.market).catalogue
+        catalogue = ec2_types(settings, campaign.cloud.region, market=campaign.cloud.market).catalogue
         return selection.resolve_types(named, campaign.select, catalogue.types, where=catalogue.region)
 
     return Benches(make_bench=make_bench, resolve_types=resolve_types)
@@ -93,7 +95,7 @@ def forecast_on_ec2(made: Plan, settings: Settings) -> Ec2Forecast:
         quotas.load(Api(region), wanted, types, market=wishes.market),
         region=region,
         market=wishes.market,
-        zones=wishes.zones or None,
+        zones=wishes.zones,
         actions=permissions.actions_of_runs(),
         why_unpriced=listing.prices.why_unknown,
     )
@@ -165,7 +167,12 @@ def ec2_steps(region: str | None) -> str:
 
 
 def ec2_types(
-    settings: Settings, region: str | None, *, market: str = "on-demand", offline: bool = False, refresh: bool = False
+    settings: Settings,
+    region: str | None,
+    *,
+    market: Market = Market.ON_DEMAND,
+    offline: bool = False,
+    refresh: bool = False,
 ) -> "Listing":
     """List what a Region offers, with prices. Raises RequestError or SetupError where that cannot be known."""
     from harness.benches.ec2.market import listing  # the AWS SDK takes its time to load: only who needs it waits

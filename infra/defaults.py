@@ -1,7 +1,6 @@
 """Complete empty settings with values of this machine, so that `pulumi up` needs few settings."""
 
 import getpass
-import ipaddress
 import os
 import subprocess
 import urllib.error
@@ -9,10 +8,10 @@ import urllib.request
 from dataclasses import replace
 from pathlib import Path
 
+from harness.model.controller_address import CHECK_IP, CHECK_IP_S, MOST_BYTES, parse_network
+from harness.model.ec2_enums import Access
 from infra.settings import ProgramSettings, SettingsError
 
-CHECK_IP = "https://checkip.amazonaws.com"
-_CHECK_IP_S = 5.0
 _PUBLIC_KEYS = ("id_ed25519.pub", "id_ecdsa.pub", "id_rsa.pub")
 
 
@@ -26,7 +25,7 @@ def completed(settings: ProgramSettings, *, stack: str) -> ProgramSettings:
         owner=settings.owner or _owner(),
         public_key=settings.public_key or public_key(Path.home() / ".ssh"),
         host_key=settings.host_key or host_key(_state_dir() / "host-keys" / stack),
-        controller_cidr=settings.controller_cidr or (own_address() if settings.access == "ssh" else ""),
+        controller_cidr=settings.controller_cidr or (own_address() if settings.access is Access.SSH else ""),
     )
 
 
@@ -62,11 +61,10 @@ def own_address(url: str = CHECK_IP) -> str:
     """The controller's public IPv4 address as a /32 network. Raises SettingsError."""
     remedy = "say it: `pulumi config set controllerCidr 192.0.2.7/32`"
     try:
-        with urllib.request.urlopen(url, timeout=_CHECK_IP_S) as answer:
-            text = answer.read(100).decode("ascii", "replace").strip()
-        return f"{ipaddress.IPv4Address(text)}/32"
-    except ipaddress.AddressValueError:
-        raise SettingsError(f"controllerCidr: {url} said {text!r}, which is no IPv4 address; {remedy}") from None
+        with urllib.request.urlopen(url, timeout=CHECK_IP_S) as answer:
+            return parse_network(answer.read(MOST_BYTES))
+    except ValueError as error:
+        raise SettingsError(f"controllerCidr: {url} said {error}; {remedy}") from None
     except (urllib.error.URLError, OSError) as error:
         reason = getattr(error, "reason", error)
         raise SettingsError(f"controllerCidr: {url} does not say our address ({reason}); {remedy}") from None

@@ -1,44 +1,34 @@
 """Compute as plain data everything about the stack that can be decided before anything is made."""
 
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from harness.model.ec2 import PRECISION_STRATEGY, needs_precision_group
-from infra.settings import GROUP, ProgramSettings, SettingsError
+from harness.model.ec2_enums import Access, Architecture
+from harness.model.ec2_placement import GroupChoice, choose_group
+from infra.settings import ProgramSettings, SettingsError
 
 SSH_PORT = 22
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class GroupLayout:
-    """The placement group of the host: a group to be made with `strategy`, or an existing group's name."""
-
-    strategy: str | None
-    existing: str | None
-
-
-def architecture(supported: list[str], instance_type: str) -> str:
+def architecture(supported: list[str], instance_type: str) -> Architecture:
     """Choose the architecture from EC2's list for a type ("i386" may be first). Raises SettingsError when none fits."""
-    for name in ("x86_64", "arm64"):
+    for name in Architecture:
         if name in supported:
             return name
-    raise SettingsError(f"{instance_type} runs on {', '.join(supported) or 'nothing known'}: neither x86_64 nor arm64")
+    raise SettingsError(
+        f"{instance_type} runs on {', '.join(supported) or 'nothing known'}: neither {' nor '.join(Architecture)}"
+    )
 
 
-def group(settings: ProgramSettings) -> GroupLayout | None:
-    """The placement group, or None. Raises SettingsError for a group in which the type would show no clock."""
-    if settings.placement.startswith(GROUP):
-        return GroupLayout(strategy=None, existing=settings.placement.removeprefix(GROUP))
-    needed = needs_precision_group(settings.region, settings.instance_type)
-    if settings.placement == "cluster" and needed:
+def group(settings: ProgramSettings) -> GroupChoice:
+    """The placement group. Raises SettingsError for a group in which the type would show no clock."""
+    choice = choose_group(settings.placement, settings.region, settings.instance_type)
+    if choice.cluster_hides_clock:
         raise SettingsError(
             f"placement: in {settings.region} a {settings.instance_type} has its clock in a cluster only when that has "
             "a precision-time parent, which Pulumi cannot make yet: `aws ec2 create-placement-group --strategy cluster "
             "--group-name NAME --parent-group-id pg-...`, then `pulumi config set placement group:NAME`"
         )
-    if settings.placement == "precision-time" or (settings.placement == "auto" and needed):
-        return GroupLayout(strategy=PRECISION_STRATEGY, existing=None)
-    return GroupLayout(strategy="cluster", existing=None) if settings.placement == "cluster" else None
+    return choice
 
 
 def tags(settings: ProgramSettings, now: datetime) -> dict[str, str]:
@@ -58,7 +48,7 @@ def tags(settings: ProgramSettings, now: datetime) -> dict[str, str]:
 
 def ingress(settings: ProgramSettings) -> list[dict[str, object]]:
     """The rules for incoming connections: SSH from the controller's address, or none."""
-    if settings.access == "ssm":
+    if settings.access is Access.SSM:
         return []
     return [
         {

@@ -6,6 +6,8 @@ from typing import Any
 import pulumi
 from pulumi_aws import ec2, ssm
 
+from harness.model.ec2_enums import Architecture, Market
+from harness.model.ec2_placement import GroupChoice
 from harness.model.image_aliases import NAMED
 from infra import layout
 from infra.settings import ProgramSettings
@@ -44,7 +46,7 @@ class PrecisionHost(pulumi.ComponentResource):
             "address": pulumi.Output.all(instance.public_ip, instance.private_ip).apply(lambda ips: ips[0] or ips[1]),
             "zone": instance.availability_zone,
             "image": instance.ami,
-            "architecture": architecture,
+            "architecture": architecture.value,
             "user": user,
             "placementGroup": group_name,
             "securityGroup": firewall.id,
@@ -57,7 +59,7 @@ class PrecisionHost(pulumi.ComponentResource):
         fixed = [] if self._settings.expires else [f"{tags}{_EXPIRES}" for tags in expiring]
         return pulumi.ResourceOptions(parent=self, ignore_changes=[*fixed, *kept], **more)
 
-    def _image(self, architecture: str) -> tuple[str, str]:
+    def _image(self, architecture: Architecture) -> tuple[str, str]:
         """The image's id, and the user who logs in to the image."""
         if self._settings.image_is_given:
             return self._settings.image, self._settings.user or "ec2-user"
@@ -78,13 +80,13 @@ class PrecisionHost(pulumi.ComponentResource):
             opts=self._child("tags"),
         )
 
-    def _placed(self, group: layout.GroupLayout | None) -> pulumi.Input[str] | None:
-        if group is None or group.strategy is None:
-            return group.existing if group else None
+    def _placed(self, group: GroupChoice) -> pulumi.Input[str] | None:
+        if group.makes is None:
+            return group.joins
         placement_group = ec2.PlacementGroup(
             f"{self._name}-placement",
             name=self._settings.resource_name or None,
-            strategy=group.strategy,
+            strategy=group.makes.value,
             tags=self._tags,
             opts=self._child("tags"),
         )
@@ -120,7 +122,7 @@ class PrecisionHost(pulumi.ComponentResource):
                 tags=self._tags,
             ),
             instance_initiated_shutdown_behavior="terminate",
-            instance_market_options=_spot() if settings.market == "spot" else None,
+            instance_market_options=_spot() if settings.market is Market.SPOT else None,
             tags=self._tags,
             opts=self._child("tags", "rootBlockDevice.tags", kept=ignored, custom_timeouts=_WAIT),
         )
@@ -130,7 +132,7 @@ def _spot() -> ec2.InstanceInstanceMarketOptionsArgs:
     spot_options = ec2.InstanceInstanceMarketOptionsSpotOptionsArgs(
         spot_instance_type="one-time", instance_interruption_behavior="terminate"
     )
-    return ec2.InstanceInstanceMarketOptionsArgs(market_type="spot", spot_options=spot_options)
+    return ec2.InstanceInstanceMarketOptionsArgs(market_type=Market.SPOT.value, spot_options=spot_options)
 
 
 def _for_ssh(settings: ProgramSettings, user: str, address: pulumi.Input[str]) -> dict[str, pulumi.Output[str]]:

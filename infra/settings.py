@@ -5,17 +5,11 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass, field, fields
 from datetime import datetime
-from typing import Literal, cast
+from typing import cast
 
+from harness.model.ec2_enums import Access, Market, PlacementKeyword
+from harness.model.ec2_placement import EXISTING
 from harness.model.image_aliases import NAMED
-
-Access = Literal["ssh", "ssm"]
-Market = Literal["on-demand", "spot"]
-
-GROUP = "group:"
-"""`placement: group:NAME` names an existing placement group."""
-
-PLACEMENTS = ("auto", "none", "precision-time", "cluster")
 
 
 class SettingsError(Exception):
@@ -78,8 +72,8 @@ def read(get: Callable[[str], str | None], *, region: str | None) -> ProgramSett
     return ProgramSettings(
         region=cast(str, region),
         **{name: texts[name] for name in texts if name not in ("access", "market", "volume_gib", "lease_minutes")},
-        access=cast(Access, texts["access"]),
-        market=cast(Market, texts["market"]),
+        access=Access(texts["access"]),
+        market=Market(texts["market"]),
         volume_gib=int(texts["volume_gib"]),
         lease_minutes=int(texts["lease_minutes"]),
     )
@@ -103,12 +97,14 @@ def _number(text: str, least: int, most: int) -> bool:
     return text.isascii() and text.isdigit() and least <= int(text) <= most
 
 
+_PLACEMENTS = tuple(PlacementKeyword)
+
 _FITS: dict[str, Callable[[str], bool]] = {
     "instance_type": lambda text: re.fullmatch(r"[a-z0-9-]+\.[a-z0-9-]+", text) is not None,
     "image": lambda text: text in NAMED or re.fullmatch(r"ami-[0-9a-f]+", text) is not None,
-    "placement": lambda text: text in PLACEMENTS or (text.startswith(GROUP) and text != GROUP),
-    "access": lambda text: text in ("ssh", "ssm"),
-    "market": lambda text: text in ("on-demand", "spot"),
+    "placement": lambda text: text in _PLACEMENTS or (text.startswith(EXISTING) and text != EXISTING),
+    "access": lambda text: text in tuple(Access),
+    "market": lambda text: text in tuple(Market),
     "controller_cidr": lambda text: not text or _one_address(text),
     "subnet_id": lambda text: not text or text.startswith("subnet-"),
     "host_key": lambda text: not text or text.startswith("-----BEGIN OPENSSH PRIVATE KEY-----"),
@@ -126,9 +122,9 @@ _FITS: dict[str, Callable[[str], bool]] = {
 _EXPECTED = {
     "instance_type": "an instance type such as m7i.large",
     "image": f"one of {', '.join(NAMED)}, or an image's id (ami-...)",
-    "placement": f"one of {', '.join(PLACEMENTS)}, or {GROUP}NAME",
-    "access": "ssh or ssm",
-    "market": "on-demand or spot",
+    "placement": f"one of {', '.join(_PLACEMENTS)}, or {EXISTING}NAME",
+    "access": " or ".join(Access),
+    "market": " or ".join(Market),
     "controller_cidr": "one IPv4 address such as 192.0.2.7/32",
     "subnet_id": "a subnet's id (subnet-...)",
     "host_key": "an OpenSSH private key",

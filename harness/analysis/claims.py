@@ -4,6 +4,7 @@ import datetime
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from harness import units
 from harness.model import Claim, HostRecord, Outcome, Reason, RungName, RungStatus
 
 ENA = "ena"
@@ -44,14 +45,13 @@ def measurement_of(
     """Convert a host's record. `region` and `image`, of the campaign, are used where the record has none."""
     facts = record.facts
     drivers = [driver for driver in (facts.drivers if facts else None) or () if driver.name == ENA]
-    started = datetime.datetime.fromtimestamp(started_ns // 10**9, datetime.UTC)
     return Measurement(
         instance_type=record.instance_type,
         region=record.region or region,
         zone=record.zone,
         image=record.image or image,
         run=run,
-        date=started.isoformat(timespec="seconds"),
+        date=units.utc(started_ns),
         outcome=record.verdict.outcome,
         reason=record.verdict.reason,
         clock=_clock(record),

@@ -6,7 +6,7 @@ pydantic is used only here and in `fields`, to check input that people write.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, WithJsonSchema
 
@@ -18,6 +18,7 @@ from harness.errors import RequestError
 from harness.model import DEFAULT_CLOCK_NAMES, Depth
 from harness.model.bench_traits import BenchName, traits_of
 from harness.model.cloud import CloudOptions
+from harness.model.ec2_enums import Access, Architecture, Market
 from harness.untrusted import input_checks
 
 
@@ -53,30 +54,23 @@ class Campaign:
     The campaign's types are `instance_types`, which may be empty, and the types of the Region that `select` selects.
     """
 
-    bench: str
+    bench: BenchName
     inventory: str | None
-    region: str | None
     instance_types: tuple[str, ...]
     select: Selection | None
-    image: str | None
-    cloud: CloudOptions  # holds region and image too
+    cloud: CloudOptions  # holds Region, image, placement and lease, which stand at the top of a campaign file
     depth: Depth
     driver: DriverChoice
     measure_duration_s: float
     measure_interval_s: float
     requirements: tuple[Requirement, ...]
     keep: Keep
-    lease_s: float
     read_only: bool
     parallel: int | None  # None: the bench's own limit
     clock_names: tuple[str, ...]
 
-    @property
-    def placement(self) -> str:
-        return self.cloud.placement
 
-
-LEASE_S = 7200.0
+_DEFAULT = CloudOptions()
 
 COMMAND_LINE = "the command line"
 _SCHEMA_HELPS = "`ptp-harness campaign schema` prints every key with its values"
@@ -116,7 +110,7 @@ class _Select(_FileModel):
     phc: PhcClaim = PhcClaim.ANY
     family: Patterns = ()
     size: Patterns = ()
-    arch: Literal["x86_64", "arm64"] | None = None
+    arch: Architecture | None = None
     min_vcpus: Whole | None = None
     max_vcpus: Whole | None = None
     min_memory_gib: Amount | None = None
@@ -131,13 +125,13 @@ class _Select(_FileModel):
 class _Ec2(_FileModel):
     zones: Annotated[tuple[fields.Zone, ...], Field(min_length=1, max_length=50)] = ()
     subnet: fields.Subnet | None = None
-    access: Literal["ssh", "ssm"] = "ssh"
+    access: Access = _DEFAULT.access
     controller_cidr: fields.Address32 | None = None
     instance_profile: fields.Profile | None = None
     user: fields.User | None = None
-    market: Literal["on-demand", "spot"] = "on-demand"
+    market: Market = _DEFAULT.market
     other_sizes: YesNo = False
-    volume_gib: Annotated[int, Field(strict=True, ge=8, le=16384)] = 12
+    volume_gib: Annotated[int, Field(strict=True, ge=8, le=16384)] = _DEFAULT.volume_gib
     owner: fields.Owner | None = None
 
 
@@ -150,14 +144,14 @@ class _File(_FileModel):
     instance_types: Annotated[tuple[fields.Host, ...], Field(min_length=1, max_length=2000)] = ()
     select: _Select | None = None
     image: fields.Image | None = None
-    placement: fields.Placement = "auto"
+    placement: fields.Placement = _DEFAULT.placement
     ec2: _Ec2 = _Ec2()
     depth: Depth = Depth.STANDARD
     driver: _Driver = _Driver()
     measure: _Measure = _Measure()
     limits: Annotated[dict[str, dict[str, Number]], WithJsonSchema(_LIMITS)] = {}
     keep: Keep = Keep.NONE
-    lease: Duration = LEASE_S
+    lease: Duration = _DEFAULT.lease_s
     read_only: YesNo = False
     parallel: Annotated[int, Field(strict=True, ge=1, le=1000)] | None = None
     clock_names: Annotated[tuple[fields.Clock, ...], Field(min_length=1, max_length=20)] = DEFAULT_CLOCK_NAMES
@@ -209,12 +203,10 @@ def from_mapping(
     if messages:
         raise _refused(where, messages)
     return Campaign(
-        bench=file.bench.value,
+        bench=file.bench,
         inventory=file.inventory,
-        region=file.region,
         instance_types=file.instance_types,
         select=_select(file),
-        image=file.image,
         cloud=_cloud(file),
         depth=file.depth,
         driver=_driver(file.driver),
@@ -222,7 +214,6 @@ def from_mapping(
         measure_interval_s=file.measure.interval,
         requirements=limits.requirements(file.bench, file.limits),
         keep=file.keep,
-        lease_s=file.lease,
         read_only=file.read_only,
         parallel=file.parallel,
         clock_names=file.clock_names,
@@ -252,8 +243,9 @@ def _select(file: _File) -> Selection | None:
 
 
 def _cloud(file: _File) -> CloudOptions:
-    image: dict[str, Any] = {} if file.image is None else {"image": file.image}
-    return CloudOptions(region=file.region, placement=file.placement, lease_s=file.lease, **image, **dict(file.ec2))
+    return CloudOptions(
+        region=file.region, image=file.image, placement=file.placement, lease_s=file.lease, **dict(file.ec2)
+    )
 
 
 def _driver(written: _Driver) -> DriverChoice:
@@ -311,11 +303,13 @@ def _mistakes_in_driver(driver: _Driver) -> list[str]:
 
 
 def _mistakes_in_bench(file: _File) -> list[str]:
-    if file.bench == "hosts" and file.inventory is None:
+    if file.bench is BenchName.HOSTS and file.inventory is None:
         return ["bench hosts needs an inventory"]
-    if file.bench != "hosts" and file.inventory is not None:
+    if file.bench is not BenchName.HOSTS and file.inventory is not None:
         return [f"inventory is given, and the bench is {file.bench}, not hosts"]
-    ec2_keys = {"region", "image", "placement", "ec2"} & file.model_fields_set if file.bench != "ec2" else ()
+    ec2_keys = (
+        {"region", "image", "placement", "ec2"} & file.model_fields_set if file.bench is not BenchName.EC2 else ()
+    )
     return [f"{key} is given, and the bench is {file.bench}, not ec2" for key in sorted(ec2_keys)]
 
 
@@ -323,7 +317,7 @@ def _mistakes_in_select(file: _File) -> list[str]:
     select = _select(file)
     if select is None or file.select is None:
         return []
-    if file.bench != "ec2":
+    if file.bench is not BenchName.EC2:
         return [f"select is given, and the bench is {file.bench}, not ec2"]
     if not file.select.model_fields_set:
         return ["select asks for nothing: `select: {phc: any}` takes every type of the Region"]
@@ -334,7 +328,9 @@ def _nothing_named(written: Mapping[str, Any]) -> list[str]:
     if "instance_types" in written or "select" in written:
         return []
     return [
-        "instance_types is missing" if written.get("bench") != "ec2" else "neither instance_types nor select is given"
+        "instance_types is missing"
+        if written.get("bench") != BenchName.EC2
+        else "neither instance_types nor select is given"
     ]
 
 

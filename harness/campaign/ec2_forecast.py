@@ -5,10 +5,10 @@ from dataclasses import dataclass
 
 from harness.campaign import plan
 from harness.campaign.plan import Plan
-from harness.model import ec2
+from harness.model import ec2, ec2_placement
 from harness.model.cloud import Quota, TypeInfo
+from harness.model.ec2_enums import Architecture, GroupStrategy, Market, PlacementKeyword
 
-AUTO, NONE = "auto", "none"
 _HOUR_S = 3600.0
 
 
@@ -18,7 +18,7 @@ class HostForecast:
 
     name: str
     instance_type: str
-    architecture: str
+    architecture: Architecture
     vcpus: int
     phc: bool | None
     zones: tuple[str, ...]  # in which the launch may be tried
@@ -37,7 +37,7 @@ class Ec2Forecast:
     """
 
     region: str
-    market: str
+    market: Market
     hosts: tuple[HostForecast, ...]
     quotas: tuple[Quota, ...]
     about_usd: float | None
@@ -55,20 +55,20 @@ def forecast(
     quotas: Sequence[Quota],
     *,
     region: str,
-    market: str = "on-demand",
-    zones: Sequence[str] | None = None,
+    market: Market = Market.ON_DEMAND,
+    zones: Sequence[str] = (),
     actions: Sequence[str] = (),
     why_unpriced: str = "",
 ) -> Ec2Forecast:
     """Forecast a plan whose types are all in `types` (`make_plan` checks that).
 
-    `zones`: the zones that the campaign may use, in its order; None for all. `actions`: the IAM actions that the
+    `zones`: the zones that the campaign names, in its order; empty for all. `actions`: the IAM actions that the
     campaign needs.
     """
     hosts = tuple(_host(host.name, types[host.instance_type], made, quotas, region, zones) for host in made.hosts)
     prices = [host.price_per_hour_usd for host in hosts if host.price_per_hour_usd is not None]
-    about_s = min(plan.host_s(made.campaign), made.campaign.lease_s)
-    about, at_most = (sum(prices) * seconds / _HOUR_S for seconds in (about_s, made.campaign.lease_s))
+    about_s = min(plan.host_s(made.campaign), made.campaign.cloud.lease_s)
+    about, at_most = (sum(prices) * seconds / _HOUR_S for seconds in (about_s, made.campaign.cloud.lease_s))
     unpriced = tuple(host.name for host in hosts if host.price_per_hour_usd is None)
     return Ec2Forecast(
         region=region,
@@ -83,7 +83,7 @@ def forecast(
         actions=tuple(sorted(actions)),
         warnings=(
             *_about_types(hosts, types),
-            *_about_placement(hosts, region, made.campaign.placement),
+            *_about_placement(hosts, region, made.campaign.cloud.placement),
             *(warning for quota in quotas for warning in _about_quota(quota, hosts, made.parallel)),
             *([f"no price is known of {_named(unpriced)}{_because(why_unpriced)}"] if unpriced else []),
         ),
@@ -92,29 +92,29 @@ def forecast(
 
 def placement(region: str, one: TypeInfo, asked: str) -> tuple[bool | None, str]:
     """Whether a host is placed in a precision-time placement group (None: the campaign names a placement), and why."""
-    if asked == ec2.PRECISION_STRATEGY:
-        return True, "in a precision-time placement group, as the campaign asks"
-    if asked == NONE:
-        return False, "in no placement group, as the campaign asks"
-    if asked != AUTO:
+    choice = ec2_placement.choose_group(asked, region, one.name)
+    if choice.joins is not None or choice.makes is GroupStrategy.CLUSTER:
         return None, f"the campaign asks for placement {asked}"
-    if ec2.needs_precision_group(region, one.name):
+    if asked != PlacementKeyword.AUTO:
+        group = "in a precision-time placement group" if choice.makes else "in no placement group"
+        return choice.makes is not None, f"{group}, as the campaign asks"
+    if choice.needed:
         return True, f"in a precision-time placement group: {region} shows the PHC of {one.family} only there"
     where = region if region in ec2.LEGACY_REGIONS else f"{one.family} in every Region"
     return False, f"no precision-time placement group needed: {where} shows its PHC without one"
 
 
 def _host(
-    name: str, one: TypeInfo, made: Plan, quotas: Sequence[Quota], region: str, zones: Sequence[str] | None
+    name: str, one: TypeInfo, made: Plan, quotas: Sequence[Quota], region: str, zones: Sequence[str]
 ) -> HostForecast:
-    group, why = placement(region, one, made.campaign.placement)
+    group, why = placement(region, one, made.campaign.cloud.placement)
     return HostForecast(
         name=name,
         instance_type=one.name,
         architecture=one.architecture,
         vcpus=one.vcpus,
         phc=one.phc,
-        zones=one.zones if zones is None else tuple(zone for zone in zones if zone in one.zones),
+        zones=ec2_placement.order_zones(one.zones, asked=zones),
         precision_group=group,
         placement_why=why,
         price_per_hour_usd=one.price_per_hour_usd,
@@ -139,9 +139,14 @@ def _about_types(hosts: Sequence[HostForecast], types: Mapping[str, TypeInfo]) -
 
 
 def _about_placement(hosts: Sequence[HostForecast], region: str, asked: str) -> Iterator[str]:
-    needing = _named(host.instance_type for host in hosts if ec2.needs_precision_group(region, host.instance_type))
-    if asked == NONE and needing:
-        yield f"outside a precision-time placement group {region} shows no PHC on {needing}: placement auto makes one"
+    choices = {host.instance_type: ec2_placement.choose_group(asked, region, host.instance_type) for host in hosts}
+    if refused := _named(name for name, choice in choices.items() if choice.cluster_hides_clock):
+        yield (
+            f"a run is refused: {region} shows the PHC of {refused} in a cluster only below a precision-time parent, "
+            "which `placement: group:NAME` names"
+        )
+    elif hidden := _named(name for name, choice in choices.items() if choice.shows_clock is False):
+        yield f"outside a precision-time placement group {region} shows no PHC on {hidden}: placement auto makes one"
 
 
 def _about_quota(quota: Quota, hosts: Sequence[HostForecast], parallel: int) -> Iterator[str]:

@@ -1,11 +1,11 @@
 """Define the limits that a clock must meet: a table for each bench, and the changes by a campaign."""
 
-import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from harness.errors import RequestError
 from harness.model.bench_traits import traits_of
+from harness.untrusted.nearest import did_you_mean
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -138,16 +138,11 @@ def _changed(limit: Requirement, statistic: str, value: float) -> Requirement:
 def _mistakes(quantity: str, limits: Mapping[str, object]) -> list[str]:
     statistics = STATISTICS.get(quantity)
     if statistics is None:
-        return [f"unknown limit {quantity!r}{_nearest(quantity, tuple(STATISTICS))}"]
+        return [f"unknown limit {quantity!r}{did_you_mean(quantity, tuple(STATISTICS))}"]
     if not limits:
         return [f"limit {quantity} names no statistic: {', '.join(statistics)}"]
     return [
-        f"unknown statistic {statistic!r} of {quantity}{_nearest(statistic, statistics)}: {', '.join(statistics)}"
+        f"unknown statistic {statistic!r} of {quantity}{did_you_mean(statistic, statistics)}: {', '.join(statistics)}"
         for statistic in limits
         if statistic not in statistics
     ]
-
-
-def _nearest(word: str, known: tuple[str, ...]) -> str:
-    near = difflib.get_close_matches(word, known, n=1, cutoff=0.5)
-    return f" (did you mean {near[0]!r}?)" if near else ""

@@ -1,10 +1,10 @@
 """Turn pydantic's errors into messages that name the keys of the campaign file."""
 
-import difflib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from harness.untrusted.input_checks import shorten_value
+from harness.untrusted.nearest import did_you_mean
 
 UNSHOWN = "unshown"
 """Error type of a mistake whose message must not contain the value, which may be a password."""
@@ -61,5 +61,4 @@ def _asked(pattern: str, meanings: Mapping[str, str]) -> str:
 
 def _nearest(place: Sequence[str | int], keys: Keys) -> str:
     valid_keys = keys.get(tuple(str(part) for part in place[:-1]), ())
-    near = difflib.get_close_matches(str(place[-1]), valid_keys, n=1, cutoff=0.5)
-    return f" (did you mean {near[0]!r}?)" if near else f" (keys are {', '.join(valid_keys)})"
+    return did_you_mean(str(place[-1]), valid_keys) or f" (keys are {', '.join(valid_keys)})"

@@ -1,7 +1,6 @@
 """Plan a campaign: its hosts in the order given, their names, the end of their leases, and warnings."""
 
 import datetime
-import difflib
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -10,8 +9,9 @@ from dataclasses import dataclass
 from harness.campaign.campaign import Campaign, Keep
 from harness.errors import RequestError
 from harness.model import Depth
-from harness.model.bench_traits import traits_of
+from harness.model.bench_traits import BenchName, traits_of
 from harness.untrusted.input_checks import MOST_MISTAKES
+from harness.untrusted.nearest import in_brackets, nearest_names
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,7 +63,7 @@ def make_plan(
         campaign=campaign,
         hosts=hosts,
         parallel=at_once,
-        expires=now + datetime.timedelta(seconds=campaign.lease_s),
+        expires=now + datetime.timedelta(seconds=campaign.cloud.lease_s),
         estimated_s=seconds,
         warnings=_warnings(campaign, at_once, seconds),
     )
@@ -104,19 +104,18 @@ def _warnings(campaign: Campaign, at_once: int, seconds: float) -> tuple[str, ..
     few = [limit for limit in campaign.requirements if limit.quantity == "offset_ns" and samples < limit.min_samples]
     if few and campaign.depth is not Depth.QUICK:
         warnings.append(f"{samples} samples are fewer than the {few[0].min_samples} that limits need: no host can pass")
-    if seconds > campaign.lease_s:
-        warnings.append(f"the run may take {seconds:.0f} s, longer than its lease of {campaign.lease_s:.0f} s")
+    if seconds > campaign.cloud.lease_s:
+        warnings.append(f"the run may take {seconds:.0f} s, longer than its lease of {campaign.cloud.lease_s:.0f} s")
     if campaign.keep is Keep.SUPPORTED:
         warnings.append("hosts that pass are kept and cost until they are released or their lease ends")
     return tuple(warnings)
 
 
 def _unknown(name: str, known: Sequence[str], bench: str) -> str:
-    near = difflib.get_close_matches(name, known, n=3, cutoff=0.4)
-    hint = f" (nearest: {', '.join(near)})" if near else ""
-    if bench != "ec2" and not name.startswith("lab.") and _EC2_TYPE.fullmatch(name):
+    hint = in_brackets(nearest_names(name, known))
+    if bench != BenchName.EC2 and not name.startswith("lab.") and _EC2_TYPE.fullmatch(name):
         hint = ": it is an EC2 type (add --region NAME)"
-    elif bench != "lab" and name.startswith("lab."):
+    elif bench != BenchName.LAB and name.startswith("lab."):
         hint = ": it is a type of the lab (--bench lab)"
     return f"there is no type {name!r} on bench {bench}{hint}"
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from harness.errors import RequestError
 from harness.model.cloud import TypeInfo
+from harness.model.ec2_enums import Architecture
 
 MIB_PER_GIB = 1024
 
@@ -32,7 +33,7 @@ class Selection:
     phc: PhcClaim = PhcClaim.ANY
     family: tuple[str, ...] = ()
     size: tuple[str, ...] = ()
-    arch: str | None = None
+    arch: Architecture | None = None
     min_vcpus: int | None = None
     max_vcpus: int | None = None
     min_memory_gib: float | None = None

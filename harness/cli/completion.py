@@ -10,6 +10,7 @@ from typer import Context
 from harness import wiring
 from harness.errors import HarnessError
 from harness.model import HostState
+from harness.model.bench_traits import BenchName
 from harness.store.ledger import Ledger, RunLine
 from harness.system import settings
 
@@ -32,7 +33,7 @@ def targets(ctx: Context, incomplete: str) -> Found:
     inventory, bench, region = (ctx.params.get(name) for name in ("inventory", "bench", "region"))
     if inventory:
         return _begun(lambda: _inventory(str(inventory)), incomplete)
-    if region or bench == "ec2":
+    if region or bench == BenchName.EC2:
         return _begun(lambda: _ec2_types(region), incomplete)
     lab = _begun(_lab_types, incomplete) if bench in (None, "lab") else []
     return lab or (_begun(lambda: _ec2_types(None), incomplete) if incomplete and bench is None else [])

@@ -8,6 +8,7 @@ import typer
 from harness import wiring
 from harness.cli import completion, output
 from harness.errors import ExitCode, RequestError
+from harness.model.bench_traits import BenchName
 from harness.system import settings
 
 
@@ -29,7 +30,7 @@ def doctor(
         ptp-harness doctor
         ptp-harness doctor --json
     """
-    if bench != "ec2" and (region is not None or live):
+    if bench != BenchName.EC2 and (region is not None or live):
         raise RequestError("--region and --live go with the bench ec2 alone", next_step="--bench ec2")
     checks = wiring.checks(bench, settings.load(), region=region)
     if json:

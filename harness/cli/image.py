@@ -12,7 +12,7 @@ from harness.cli.help_text import HelpCommand
 from harness.errors import ExitCode, RequestError
 from harness.model import Outcome, RunRecord, Stage
 from harness.model.cloud import BakedImage
-from harness.report import text
+from harness.report import table
 from harness.runs import bake
 from harness.runs.bake import BakeRequest, BakeResult
 from harness.runs.prepare import prepare
@@ -66,7 +66,7 @@ def bake_image(
     requested = campaign_options.load_campaign(named, duration=duration, **flags)
     asked = prepare(requested, configuration, wiring.benches(configuration)).campaign
     order = BakeRequest(campaign=asked, name=name or bake.default_name(asked), older=older)
-    bake.check_request(order, wiring.ec2_types(configuration, asked.region).catalogue.types)
+    bake.check_request(order, wiring.ec2_types(configuration, asked.cloud.region).catalogue.types)
     with progress.show_progress(output.console(), live=not log_options.logs_to_terminal()) as news:
         controls = run_controls.make_controls(news, describe_resuming=lambda _run: "")
         record, results = bake.bake(order, wiring.bake_context(configuration, controls))
@@ -96,7 +96,7 @@ def list_images(region: campaign_options.Region = None, json: Json = False) -> N
     if json:
         output.emit({"schema": SCHEMA, "region": where, "images": [asdict(one) for one in images]})
     rows = [(f"baked:{one.name}", one.architecture, one.ident, one.created[:19], _standing(one)) for one in images]
-    for line in text.aligned([("IMAGE", "ARCH", "ID", "MADE (UTC)", "FROM"), *rows]) if rows else ():
+    for line in table.aligned([("IMAGE", "ARCH", "ID", "MADE (UTC)", "FROM"), *rows]) if rows else ():
         output.say(line)
     if not rows:
         output.say(f"no baked images in {where}; `ptp-harness image bake` makes one")

@@ -7,6 +7,7 @@ import typer
 from harness import units, wiring
 from harness.campaign.plan import Plan
 from harness.cli import campaign_options, output
+from harness.model.bench_traits import BenchName
 from harness.report import forecast_text as rendered
 from harness.runs.prepare import prepare
 from harness.system import settings
@@ -42,7 +43,7 @@ def plan(
     configuration = settings.load()
     prepared = prepare(asked, configuration, wiring.benches(configuration), fetch_driver=False)
     made = prepared.plan
-    outlook = wiring.forecast_on_ec2(made, configuration) if asked.bench == "ec2" else None
+    outlook = wiring.forecast_on_ec2(made, configuration) if asked.bench == BenchName.EC2 else None
     if json:
         output.emit(_document(made) | ({"ec2": rendered.document(outlook)} if outlook else {}))
     lines = _lines(made, {name: kind.summary for name, kind in prepared.bench.types().items()})

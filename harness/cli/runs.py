@@ -1,11 +1,10 @@
 """`runs`: all runs that the ledger knows."""
 
-import datetime
 from typing import Annotated
 
 import typer
 
-from harness import wiring
+from harness import units, wiring
 from harness.cli import output
 from harness.store.ledger import RunLine
 from harness.system import settings
@@ -38,7 +37,7 @@ def _document(line: RunLine) -> dict[str, str]:
 
 
 def _started(line: RunLine) -> str:
-    return datetime.datetime.fromtimestamp(line.started_ns // 10**9, datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return units.utc(line.started_ns).replace("+00:00", "Z")
 
 
 def _state(line: RunLine) -> str:

@@ -15,7 +15,9 @@ from harness.campaign import selection
 from harness.campaign.selection import PhcClaim, Selection
 from harness.cli import completion, output
 from harness.errors import RequestError
+from harness.model.bench_traits import BenchName
 from harness.model.cloud import TypeInfo
+from harness.model.ec2_enums import Architecture, Market
 from harness.report import type_table as rendered
 from harness.report.type_table import ExportForm
 from harness.store.evidence_folder import EvidenceFolder
@@ -33,13 +35,6 @@ class SortOrder(StrEnum):
     VCPUS = "vcpus"
     MEMORY = "memory"
     PRICE = "price"
-
-
-class ArchitectureOption(StrEnum):
-    """The processors that images of ours are for."""
-
-    X86_64 = "x86_64"
-    ARM64 = "arm64"
 
 
 _ORDERS: Mapping[SortOrder, Callable[[TypeInfo], Any]] = {
@@ -64,7 +59,7 @@ def types(
         typer.Option(metavar="PATTERN", help="m7i, 'c8*'; again for more.", autocompletion=completion.families),
     ] = None,
     size: Annotated[Patterns, typer.Option(metavar="PATTERN", help="large, '*xlarge'; again for more.")] = None,
-    arch: Annotated[ArchitectureOption | None, typer.Option(help="The processor's kind.")] = None,
+    arch: Annotated[Architecture | None, typer.Option(help="The processor's kind.")] = None,
     min_vcpus: Annotated[int | None, typer.Option(min=1, metavar="N", help="No fewer.")] = None,
     max_vcpus: Annotated[int | None, typer.Option(min=1, metavar="N", help="No more.")] = None,
     min_memory: Annotated[float | None, typer.Option(min=0, metavar="GIB", help="No less memory.")] = None,
@@ -115,8 +110,8 @@ def types(
     if wrong := selection.selection_mistakes(asked):
         raise RequestError("; ".join(wrong), next_step="`ptp-harness types --help` explains the options")
     configuration = settings.load()
-    if bench == "ec2":
-        market = "spot" if spot else "on-demand"
+    if bench == BenchName.EC2:
+        market = Market.SPOT if spot else Market.ON_DEMAND
         listing = wiring.ec2_types(configuration, region, market=market, offline=offline, refresh=refresh)
         verdicts = _verdicts(configuration, bench, listing.catalogue.region) if measured or export else []
         claimed = {name: info.phc for name, info in listing.catalogue.types.items()}
@@ -154,7 +149,7 @@ def _document(listing: "Listing", types: list[dict[str, Any]]) -> dict[str, Any]
     taken = prices.taken and prices.taken.isoformat()
     return {
         "schema": rendered.SCHEMA,
-        "bench": "ec2",
+        "bench": BenchName.EC2.value,
         "region": catalogue.region,
         "taken": catalogue.taken.isoformat(),
         "prices": {"market": prices.market, "taken": taken, "why_unknown": prices.why_unknown},

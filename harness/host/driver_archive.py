@@ -10,6 +10,7 @@ from typing import Any
 from harness.campaign.campaign import Campaign, DriverChoice, DriverSource
 from harness.errors import RequestError
 from harness.model import Machine
+from harness.model.bench_traits import BenchName
 from harness.system import proc
 from harness.system.settings import Settings
 from harness.untrusted import names
@@ -55,9 +56,9 @@ def _modules_cache(settings: Settings, bench: str, machine: Machine) -> str:
     Root of one host provides the module for other hosts. So only hosts that the harness made of the same image share
     modules: all hosts of the lab, and the instances of one AMI. Hosts of an inventory share nothing.
     """
-    if bench == "lab":
+    if bench == BenchName.LAB:
         return f"{_cache(settings)}/modules/lab"
-    if bench == "ec2" and names.fits(_AMI, machine.image or ""):
+    if bench == BenchName.EC2 and names.fits(_AMI, machine.image or ""):
         return f"{_cache(settings)}/modules/ec2-{machine.image}"
     return ""
 

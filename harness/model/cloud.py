@@ -2,7 +2,10 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+
+from harness.model.ec2_enums import Access, Architecture, Market, PlacementKeyword
+
+DEFAULT_IMAGE = "al2023"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -12,7 +15,7 @@ class TypeInfo:
     name: str
     family: str
     size: str
-    architecture: str  # "x86_64" or "arm64"
+    architecture: Architecture
     vcpus: int
     memory_mib: int
     phc: bool | None
@@ -48,7 +51,7 @@ class BakedImage:
 
     ident: str
     name: str
-    architecture: str  # "x86_64" or "arm64"
+    architecture: str  # EC2's word, of images of ours an Architecture
     user: str  # login user
     base: str  # the image of the host whose disk was copied
     driver: str  # "distribution", or the release or archive that was installed
@@ -65,19 +68,26 @@ class CloudOptions:
     """Options of a campaign for its hosts in a cloud, besides their types."""
 
     region: str | None = None  # None: the Region of the environment
-    image: str = "al2023"
+    image: str | None = None  # None: the campaign names none, and DEFAULT_IMAGE is started
     user: str | None = None  # None: the image's own user
-    placement: str = "auto"
+    placement: str = (
+        PlacementKeyword.AUTO.value
+    )  # or another keyword, or the name of an existing group, also group:NAME
     zones: tuple[str, ...] = ()  # in this order; empty: all zones that offer the type
     subnet: str | None = None  # None: each zone's default subnet
-    access: Literal["ssh", "ssm"] = "ssh"
+    access: Access = Access.SSH
     controller_cidr: str | None = None  # None: the public address of this machine
     instance_profile: str | None = None
-    market: Literal["on-demand", "spot"] = "on-demand"
+    market: Market = Market.ON_DEMAND
     other_sizes: bool = False  # of the same family, where the requested size has no capacity
     volume_gib: int = 12
     owner: str | None = None
     lease_s: float = 7200.0
+
+    @property
+    def image_name(self) -> str:
+        """The image that hosts start from."""
+        return self.image or DEFAULT_IMAGE
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

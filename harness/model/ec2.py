@@ -5,8 +5,6 @@ Since 2026-06-30 most Regions give an instance its PTP hardware clock (PHC) only
 (EC2 User Guide, "Precision clock and time synchronization on your EC2 instance").
 """
 
-PRECISION_STRATEGY = "precision-time"
-
 LEGACY_REGIONS = frozenset(
     {
         "us-east-1",  # Northern Virginia

@@ -4,17 +4,20 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from harness.model.ec2_enums import Architecture
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImageAlias:
     """The public SSM parameter of an alias per architecture, and the login user."""
 
-    parameters: Mapping[str, str]
+    parameters: Mapping[Architecture, str]
     user: str
 
 
 def _named(pattern: str, x86_64: str, user: str) -> ImageAlias:
-    return ImageAlias(parameters={"x86_64": pattern.format(x86_64), "arm64": pattern.format("arm64")}, user=user)
+    parameters = {Architecture.X86_64: pattern.format(x86_64), Architecture.ARM64: pattern.format("arm64")}
+    return ImageAlias(parameters=parameters, user=user)
 
 
 _UBUNTU = "/aws/service/canonical/ubuntu/server/{}/stable/current/{{}}/hvm/ebs-{}/ami-id"

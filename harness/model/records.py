@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from harness import units
 from harness.model.enums import HostState, Stage
 from harness.model.evidence import Claim, Offer, Placement, Verdict
 from harness.model.observed import Facts
@@ -115,6 +116,33 @@ class RunRecord:
     leftovers: tuple[Resource, ...]
     api_calls: int | None = None  # in all; not in the records of early versions
     failures: tuple[str, ...] = ()  # of ours, that kept something from being written, booked or released
+
+    @classmethod
+    def of_ended_run(
+        cls,
+        run: str,
+        *,
+        bench: str,
+        started_ns: int,
+        ended_ns: int,
+        interrupted: bool,
+        hosts: tuple[HostRecord, ...],
+        leftovers: tuple[Resource, ...],
+        api_calls: int | None = None,
+        failures: tuple[str, ...] = (),
+    ) -> "RunRecord":
+        """The record of a run from the moments, since the epoch, at which it started and ended."""
+        return cls(
+            run=run,
+            bench=bench,
+            started=units.utc(started_ns),
+            seconds=round((ended_ns - started_ns) / 1e9, 1),
+            interrupted=interrupted,
+            hosts=hosts,
+            leftovers=leftovers,
+            api_calls=api_calls,
+            failures=failures,
+        )
 
     @property
     def cost_usd(self) -> float | None:

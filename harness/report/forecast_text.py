@@ -5,6 +5,7 @@ from typing import Any
 
 from harness.campaign.ec2_forecast import Ec2Forecast, HostForecast
 from harness.model.cloud import Quota
+from harness.report import table
 
 _HEAD = ("HOST", "ARCH", "VCPU", "PHC", "$/HOUR", "ZONES")
 UNKNOWN = "unknown"
@@ -30,11 +31,9 @@ def document(outlook: Ec2Forecast) -> dict[str, Any]:
 def lines(outlook: Ec2Forecast) -> list[str]:
     """Write the hosts as a table, the reasons for their placement, the quotas, the cost, and the IAM actions needed."""
     rows = [_HEAD, *map(_row, outlook.hosts)]
-    sizes = [max(len(row[column]) for row in rows) for column in range(len(_HEAD))]
-    table = ["  " + "  ".join(cell.ljust(size) for cell, size in zip(row, sizes, strict=True)).rstrip() for row in rows]
     return [
         f"{outlook.region}, {outlook.market}:",
-        *table,
+        *(f"  {line}" for line in table.aligned(rows)),
         "placement:",
         *(f"  {', '.join(names)}: {why}" for why, names in _by_placement(outlook.hosts).items()),
         *(["quota:", *map(_quota, outlook.quotas)] if outlook.quotas else []),

@@ -32,7 +32,7 @@ def _cost(made: Plan, terms: PriceTerms) -> str:
     known_prices = [price for price in prices if price is not None]
     if len(known_prices) < len(prices):
         return "cost unknown (`ptp-harness plan` asks for prices)"
-    return f"at most {usd(sum(known_prices) * made.campaign.lease_s / _HOUR_S)}"
+    return f"at most {usd(sum(known_prices) * made.campaign.cloud.lease_s / _HOUR_S)}"
 
 
 def _clock(end: datetime.datetime, now: datetime.datetime) -> str:

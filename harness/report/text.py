@@ -1,11 +1,12 @@
 """Write the report for people: a table of verdicts with their evidence, then the final state of the hosts."""
 
-import textwrap
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 from harness import units
 from harness.model import HostRecord, HostState, RungStatus, RunRecord
+from harness.model.bench_traits import BenchName
+from harness.report import table
 from harness.report.forecast_text import usd
 from harness.untrusted.plain_text import printable
 
@@ -20,10 +21,10 @@ def summary(record: RunRecord, *, report_path: str | None = None, width: int = 1
 def verdict_table(hosts: Sequence[HostRecord], *, width: int = 120) -> str:
     """Write one row for each host: its name, verdict, reason and evidence."""
     rows = [(host.name, host.verdict.outcome.value, host.verdict.reason.value, _evidence(host)) for host in hosts]
-    sizes = [max(len(row[column]) for row in [_HEAD, *rows]) for column in range(3)]
-    lines = list(_row(_HEAD[:3], [_HEAD[3]], sizes, width))
+    sizes = table.column_sizes([row[:3] for row in [_HEAD, *rows]])
+    lines = list(table.wrapped_row(_HEAD[:3], [_HEAD[3]], sizes, width))
     for name, outcome, reason, evidence in rows:
-        lines += _row((name, outcome, reason), evidence.splitlines(), sizes, width)
+        lines += table.wrapped_row((name, outcome, reason), evidence.splitlines(), sizes, width)
     return printable("\n".join(lines)) + "\n"
 
 
@@ -35,7 +36,9 @@ def ladder(host: HostRecord, *, width: int = 120) -> str:
         lines.append(f"  next: {verdict.remedy}")
     for rung in verdict.rungs:
         mark = _MARKS[rung.status]
-        lines += _row((f"  {mark}", rung.name.value, rung.status.value), [rung.evidence], [3, 15, 12], width)
+        lines += table.wrapped_row(
+            (f"  {mark}", rung.name.value, rung.status.value), [rung.evidence], [3, 15, 12], width
+        )
     for finding in verdict.findings:
         observed = "not observed" if finding.observed is None else units.with_unit(finding.observed, finding.unit)
         held = {True: "held", False: "BROKEN", None: "not judged"}[finding.held]
@@ -66,18 +69,10 @@ def _evidence(host: HostRecord) -> str:
     return "\n".join([*lines, f"next: {verdict.remedy}"] if verdict.remedy else lines)
 
 
-def _row(cells: Iterable[str], texts: Iterable[str], sizes: list[int], width: int) -> list[str]:
-    """Write fixed cells, then wrapped text in the last column."""
-    start = "  ".join(cell.ljust(size) for cell, size in zip(cells, sizes, strict=True)) + "  "
-    room = max(width - len(start), 40)
-    wrapped = [line for text in texts for line in textwrap.wrap(text, room) or [""]] or [""]
-    return [(start if number == 0 else " " * len(start)) + line for number, line in enumerate(wrapped)]
-
-
 def describe_places(hosts: Sequence[HostRecord]) -> list[str]:
     """List each host's place and clock: a heading, then one line per host. "-" means unknown."""
     rows = [("HOST", "TYPE", "ADDRESS", "ZONE", "CLOCK"), *map(_place, hosts)]
-    return [printable(line) for line in aligned(rows)]
+    return [printable(line) for line in table.aligned(rows)]
 
 
 def describe_choices(hosts: Sequence[HostRecord]) -> list[str]:
@@ -86,7 +81,7 @@ def describe_choices(hosts: Sequence[HostRecord]) -> list[str]:
     for number, host in enumerate(hosts, 1):
         name, _, address, zone, clocks = _place(host)
         rows.append((f"{number:>3}", name, address, zone, clocks, _observed(host, "offset_ns"), _bound(host)))
-    return [printable(line) for line in aligned(rows)]
+    return [printable(line) for line in table.aligned(rows)]
 
 
 def _bound(host: HostRecord) -> str:
@@ -101,12 +96,6 @@ def _observed(host: HostRecord, quantity: str) -> str:
         if finding.quantity == quantity and finding.observed is not None:
             return f"{units.with_unit(finding.observed, finding.unit)} ({finding.statistic})"
     return "-"
-
-
-def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
-    """Format rows of equal length as lines with aligned columns."""
-    sizes = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    return ["  ".join(cell.ljust(size) for cell, size in zip(row, sizes, strict=True)).rstrip() for row in rows]
 
 
 def _place(host: HostRecord) -> tuple[str, str, str, str, str]:
@@ -124,7 +113,7 @@ def _closing(record: RunRecord, report_path: str | None) -> list[str]:
         f"NOT RELEASED {', '.join(failed_names)}" if failed_names else "",
     ]
     parts = [
-        *(host_states if record.bench != "hosts" else ["no host made or removed"]),
+        *(host_states if record.bench != BenchName.HOSTS else ["no host made or removed"]),
         f"report: {report_path}" if report_path else "",
         units.duration(record.seconds),
         "" if record.api_calls is None else f"{record.api_calls} API calls",
@@ -132,7 +121,7 @@ def _closing(record: RunRecord, report_path: str | None) -> list[str]:
         "interrupted" if record.interrupted else "",
     ]
     lines = ["   ".join(part for part in parts if part)]
-    if kept_hosts and record.bench != "hosts":
+    if kept_hosts and record.bench != BenchName.HOSTS:
         lines += [f"  {line}" for line in describe_places(kept_hosts)]
         lines.append(f"enter one: ptp-harness ssh {record.run} HOST   remove them: ptp-harness release {record.run}")
     lines += [f"our fault: {failure}" for failure in record.failures]

@@ -12,7 +12,7 @@ from typing import Any
 from harness.analysis.claims import COLUMNS, Measurement, TypeKnowledge
 from harness.model.cloud import TypeInfo
 from harness.report.forecast_text import phc, price, zones
-from harness.report.text import aligned
+from harness.report.table import aligned
 
 SCHEMA = 1
 _HEAD = ("TYPE", "ARCH", "VCPU", "MEMORY", "PHC", "$/HOUR", "ENA", "ZONES")

@@ -5,6 +5,7 @@ and a second run qualifies a host made from that image. Only then is the image p
 first run stays open meanwhile, so that whatever a bake makes belongs to a run that `sweep` knows to be alive or dead.
 """
 
+import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -19,6 +20,7 @@ from harness.host import ssh
 from harness.host.playbooks import Target
 from harness.model import HostRecord, HostState, Outcome, RunRecord, Stage, Token
 from harness.model.cloud import BakedImage, TypeInfo
+from harness.model.ec2_enums import Architecture, Market
 from harness.model.image_aliases import BAKED, BAKED_NAME
 from harness.runs import campaign_run, kept_hosts
 from harness.runs.context import Interrupted, RunContext, RunControls
@@ -30,7 +32,6 @@ from harness.untrusted.plain_text import printable
 
 ANONYMISE = Path(__file__).parents[1] / "host" / "anonymise.sh"
 _ANONYMISE_DEADLINE_S = 120.0
-ARCHITECTURES = ("x86_64", "arm64")
 
 
 class ImageMaker(Protocol):
@@ -101,7 +102,7 @@ class BakeResult:
 def smallest_with_clock(types: Mapping[str, TypeInfo]) -> tuple[str, ...]:
     """The smallest type of each architecture with a clock by the API's claim. Raises RequestError if there is none."""
     with_clock = sorted((info for info in types.values() if info.phc and info.current_generation), key=size_order)
-    smallest = [next((info.name for info in with_clock if info.architecture == arch), None) for arch in ARCHITECTURES]
+    smallest = [next((info.name for info in with_clock if info.architecture == arch), None) for arch in Architecture]
     if not any(smallest):
         raise RequestError(
             "the API claims a PTP hardware clock of no type of this Region", next_step="name the types to bake on"
@@ -111,8 +112,8 @@ def smallest_with_clock(types: Mapping[str, TypeInfo]) -> tuple[str, ...]:
 
 def default_name(campaign: Campaign) -> str:
     """The name of the image that the hosts start from: an image that is baked again keeps its name."""
-    match = BAKED.fullmatch(campaign.cloud.image)
-    return match[1] if match else campaign.cloud.image
+    match = BAKED.fullmatch(campaign.cloud.image_name)
+    return match[1] if match else campaign.cloud.image_name
 
 
 def check_request(request: BakeRequest, types: Mapping[str, TypeInfo]) -> None:
@@ -128,11 +129,11 @@ def check_request(request: BakeRequest, types: Mapping[str, TypeInfo]) -> None:
             "a read-only campaign changes nothing on its hosts, so there is nothing to bake",
             next_step="remove `read_only` from the campaign",
         )
-    if campaign.cloud.market == "spot":
+    if campaign.cloud.market is Market.SPOT:
         raise RequestError(
             "a spot instance cannot be stopped for its disk to be copied", next_step="bake with `market: on-demand`"
         )
-    for architecture in ARCHITECTURES:
+    for architecture in Architecture:
         same = [name for name in campaign.instance_types if name in types and types[name].architecture == architecture]
         if len(same) > 1:
             raise RequestError(
@@ -154,7 +155,7 @@ def bake(request: BakeRequest, context: BakeContext) -> tuple[RunRecord, Sequenc
             run.failures.note("baking images", error)
         finally:
             records = kept_hosts.settle_undecided(records, (), run)
-        record = campaign_run.end(records, run, seconds=campaign_run.seconds_since_begin(run))
+        record = campaign_run.end(records, run, ended_ns=time.time_ns())
     return record, [copies.result(host) for host in record.hosts]
 
 
@@ -219,7 +220,6 @@ class _Bake:
         copied = [result for name, result in self.results.items() if name in self.candidates]
         campaign = replace(
             requested,
-            image=image,
             cloud=replace(requested.cloud, image=image),
             instance_types=tuple(result.host.instance_type for result in copied),
             keep=Keep.NONE,

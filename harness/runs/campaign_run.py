@@ -1,15 +1,17 @@
 """Lead a run: many hosts at once, in the order given, up to a cap, none stopping another, all released, one record."""
 
 import datetime
+import json
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from types import MappingProxyType
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import ValidationError
 
 from harness.benches.bench import Bench
+from harness.campaign import stored
 from harness.campaign.campaign import Campaign, Keep
 from harness.campaign.plan import Plan, PlannedHost
 from harness.errors import HarnessError, RequestError
@@ -27,8 +29,6 @@ from harness.store.evidence_folder import EvidenceFolder
 from harness.store.ledger import Ledger
 from harness.system.settings import Settings
 from harness.untrusted.plain_text import bounded
-
-_CAMPAIGN = TypeAdapter(Campaign)
 
 REPORT_TEXT = "report.txt"
 REPORT_JSON = "report.json"
@@ -51,13 +51,13 @@ def begin(
     _prepare_bench(plan, bench, controls)
     run = ledger.open_run(
         bench=bench.name,
-        campaign=_CAMPAIGN.dump_python(plan.campaign, mode="json"),
+        campaign=stored.to_document(plan.campaign),
         hosts={host.name: host.instance_type for host in plan.hosts},
     )
     context = _make_context(run, plan, bench, ledger, settings, controls, holds_passed=holds_passed)
     terms = bench.terms(plan.campaign.instance_types)
     context.events.publish(start_line.line(run, plan, terms, datetime.datetime.now().astimezone()))
-    context.folder.write("campaign.json", _CAMPAIGN.dump_json(plan.campaign, indent=2))
+    context.folder.write("campaign.json", json.dumps(stored.to_document(plan.campaign), indent=2))
     return context
 
 
@@ -65,7 +65,7 @@ def read_dead_campaign(run: str, ledger: Ledger) -> Campaign:
     """The campaign of a run whose process died. Raises RequestError for another run, or one of another version."""
     ledger.dead(run)
     try:
-        return _CAMPAIGN.validate_python(ledger.campaign(run))
+        return stored.from_document(ledger.campaign(run))
     except ValidationError as error:
         raise RequestError(
             f"run {run} was booked by another version of ptp-harness", next_step="`ptp-harness sweep --yes` ends it"
@@ -137,9 +137,9 @@ def _lead(plan: Plan, context: RunContext, judged: Mapping[str, HostRecord] = Ma
     """
     with context.controls.while_leading(context.run):
         records = qualify_hosts(plan, context, judged)
-        seconds = seconds_since_begin(context)  # without the time in which a person decides
+        ended_ns = time.time_ns()  # before a person decides, who may take an hour
         records, unanswered = decide(records, context)
-        return end(records, context, seconds=seconds, interrupted=unanswered)
+        return end(records, context, ended_ns=ended_ns, interrupted=unanswered)
 
 
 def qualify_hosts(
@@ -150,57 +150,26 @@ def qualify_hosts(
         return tuple(pool.map(lambda host: judged.get(host.name) or _qualified(host, context), plan.hosts))
 
 
-def seconds_since_begin(context: RunContext) -> float:
-    """The time since the run was recorded in the ledger."""
-    return round((time.time_ns() - context.started_ns) / 1e9, 1)
-
-
-def end(records: Sequence[HostRecord], context: RunContext, *, seconds: float, interrupted: bool = False) -> RunRecord:
+def end(records: Sequence[HostRecord], context: RunContext, *, ended_ns: int, interrupted: bool = False) -> RunRecord:
     """Look for leftovers, close the run in the ledger, and write its reports. No host of `records` is undecided.
 
     `interrupted`: something else than the stop of the controls cut the run short.
     """
     leftovers = list_leftovers(context.bench, context.run, records)
     calls = context.failures.attempt("counting the calls of the API", context.bench.api_calls)
-    record = make_run_record(
+    record = RunRecord.of_ended_run(
         context.run,
-        context.bench.name,
-        context.started_ns,
-        records,
-        seconds=seconds,
+        bench=context.bench.name,
+        started_ns=context.started_ns,
+        ended_ns=ended_ns,
         interrupted=interrupted or context.controls.stop.is_set(),
+        hosts=tuple(records),
         leftovers=leftovers,
         api_calls=None if calls is None else round(calls),
         failures=context.failures.noted,
     )
     context.failures.attempt(f"closing the books of run {context.run}", context.ledger.close_run, record)
     return _write_reports(replace(record, failures=context.failures.noted), context)
-
-
-def make_run_record(
-    run: str,
-    bench: str,
-    started_ns: int,
-    records: Sequence[HostRecord],
-    *,
-    seconds: float,
-    interrupted: bool,
-    leftovers: Sequence[Resource],
-    api_calls: int | None = None,
-    failures: Sequence[str] = (),
-) -> RunRecord:
-    """The record of a run that ends. `started_ns` is in UTC, as the ledger has it."""
-    return RunRecord(
-        run=run,
-        bench=bench,
-        started=datetime.datetime.fromtimestamp(started_ns // 10**9, datetime.UTC).isoformat(),
-        seconds=seconds,
-        interrupted=interrupted,
-        hosts=tuple(records),
-        leftovers=tuple(leftovers),
-        api_calls=api_calls,
-        failures=tuple(failures),
-    )
 
 
 def _qualified(host: PlannedHost, context: RunContext) -> HostRecord:

@@ -9,11 +9,12 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from harness import units
 from harness.benches.bench import Bench
 from harness.errors import CleanupError, HarnessError
-from harness.model import DOING, Evidence, HostRecord, HostState, Resource, Token, ownership
+from harness.model import DOING, Evidence, HostRecord, HostState, Resource, RunRecord, Token, ownership
 from harness.model.ownership import Removal, RemovalDecision, RunState
-from harness.runs.campaign_run import list_leftovers, make_run_record, unqualified_host_record
+from harness.runs.campaign_run import list_leftovers, unqualified_host_record
 from harness.store import adhoc_runs
 from harness.store.ledger import HostLine, Ledger, RunLine
 
@@ -107,10 +108,14 @@ def close_dead_runs(ledger: Ledger, bench: Bench) -> list[str]:
     dead = [line for line in ledger.runs() if line.bench == bench.name and line.died()]
     for line in dead:
         records = tuple(close_host(line, host, ledger, bench) for host in ledger.hosts(line.run))
-        leftovers = list_leftovers(bench, line.run, records)
-        seconds = round((time.time_ns() - line.started_ns) / 1e9, 1)
-        record = make_run_record(
-            line.run, line.bench, line.started_ns, records, seconds=seconds, interrupted=True, leftovers=leftovers
+        record = RunRecord.of_ended_run(
+            line.run,
+            bench=line.bench,
+            started_ns=line.started_ns,
+            ended_ns=time.time_ns(),
+            interrupted=True,
+            hosts=records,
+            leftovers=list_leftovers(bench, line.run, records),
         )
         ledger.close_run(record)
     return [line.run for line in dead]
@@ -137,11 +142,7 @@ def _describe_latest_step(token: str, run: str, ledger: Ledger) -> str:
     steps = [step for step in ledger.steps(run) if step.token == token]
     if not steps:
         return ""
-    return f"{DOING[steps[-1].stage]}, which began {_clock_time(steps[-1].begun_ns)}"
-
-
-def _clock_time(utc_ns: int) -> str:
-    return f"at {datetime.datetime.fromtimestamp(utc_ns // 10**9, datetime.UTC):%Y-%m-%d %H:%M:%S} UTC"
+    return f"{DOING[steps[-1].stage]}, which began at {units.utc(steps[-1].begun_ns)}"
 
 
 def _removable(token: Token, decided: Sequence[tuple[Resource, RemovalDecision]]) -> Leftover | None:

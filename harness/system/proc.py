@@ -76,7 +76,7 @@ def with_environment(name: str, value: str) -> list[ProcessId]:
     """List the running processes that were started with this environment variable, by /proc/PID/environ."""
     variable = f"{name}={value}".encode()
     pids = (int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdigit())
-    return [process for pid in pids if variable in _environment(pid) and (process := identify(pid)) is not None]
+    return [process for pid in pids if variable in environment(pid) and (process := identify(pid)) is not None]
 
 
 def run(
@@ -343,11 +343,17 @@ def _press(pid: int, step: int) -> None:
 
 def _session(pid: int) -> int | None:
     """Read the session of a process, field 6 of /proc/PID/stat; None for a process that has ended or is a zombie."""
+    fields = _stat_after_name(pid)
+    return None if fields is None else int(fields[3])
+
+
+def _stat_after_name(pid: int) -> list[str] | None:
+    """Read the fields of /proc/PID/stat from the third on; None for a process that has ended or is a zombie."""
     try:
-        after_name = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except (FileNotFoundError, ProcessLookupError):
         return None
-    return None if after_name[0] in "ZX" else int(after_name[3])
+    return None if fields[0] in "ZX" else fields
 
 
 def _kill_group(pid: int) -> None:
@@ -360,7 +366,8 @@ def _reap(pid: int) -> None:
         os.waitpid(pid, os.WNOHANG)
 
 
-def _environment(pid: int) -> list[bytes]:
+def environment(pid: int) -> list[bytes]:
+    """Read the variables that a process was started with; none where they cannot be read."""
     try:
         return Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
     except OSError:
@@ -372,8 +379,5 @@ def _start_ticks(pid: int) -> int | None:
 
     None for a process that has ended or is a zombie.
     """
-    try:
-        after_name = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    except (FileNotFoundError, ProcessLookupError):
-        return None
-    return None if after_name[0] in "ZX" else int(after_name[19])
+    fields = _stat_after_name(pid)
+    return None if fields is None else int(fields[19])

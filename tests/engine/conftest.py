@@ -17,6 +17,7 @@ import pytest
 from harness.benches.ec2.engine.engine import Deadlines, Engine
 from harness.benches.ec2.engine.engine_home import EngineHome
 from harness.benches.ec2.engine.stack import StackSettings
+from harness.model.ec2_enums import Access, Market
 from tests.doubles import rehearsal
 
 ROOT = Path(__file__).parents[2]
@@ -136,11 +137,11 @@ def settings(keys: tuple[str, str]) -> Settings:
             "subnet": None,
             "image": "al2023",
             "placement": "auto",
-            "access": "ssh",
+            "access": Access.SSH,
             "controller_cidr": "192.0.2.7/32",
             "public_key": keys[1],
             "host_key": keys[0],
-            "market": "on-demand",
+            "market": Market.ON_DEMAND,
             "lease_s": 3600,
             "expires": "2027-01-31T12:00:00+00:00",
             "owner": "ada",

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from harness.benches.ec2.engine.stack import OUTPUTS, StackOutputs, StackSettings
 from harness.model.ec2 import needs_precision_group
+from harness.model.ec2_enums import Access, Market
 
 from .conftest import Program, Record, Registered, is_secret
 
@@ -207,11 +208,11 @@ def test_what_the_harness_tells_is_what_the_program_reads(run_program: Program, 
         subnet="subnet-0e4f",
         image="ami-0123456789abcdef0",
         placement="auto",
-        access="ssh",
+        access=Access.SSH,
         controller_cidr="192.0.2.7/32",
         public_key=complete["publicKey"],
         host_key=complete["hostKey"],
-        market="spot",
+        market=Market.SPOT,
         lease_s=3600,
         expires="2026-11-21T14:05:00+00:00",
         run="k3f9",

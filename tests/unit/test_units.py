@@ -41,3 +41,7 @@ def test_nanoseconds(value: float, text: str) -> None:
 )
 def test_with_unit(value: float, unit: str, text: str) -> None:
     assert units.with_unit(value, unit) == text
+
+
+def test_a_moment_is_written_in_utc_to_the_second() -> None:
+    assert units.utc(1_795_262_700_999_999_999) == "2026-11-21T12:05:00+00:00"

@@ -27,6 +27,7 @@ from harness.benches.ec2.market import prices
 from harness.errors import CleanupError, HarnessError
 from harness.model import Machine, Offer, Placement, Resource, Token
 from harness.model.cloud import CloudOptions, PriceTerms, TypeInfo
+from harness.model.ec2_enums import Access
 from harness.system.settings import Settings
 
 _AT_ONCE = 128
@@ -66,7 +67,7 @@ class Ec2Bench:
     @cached_property
     def _controller_cidr(self) -> str | None:
         """The network that may connect by SSH, looked up once; None where Session Manager gives the access."""
-        if self.wishes.access == "ssm":
+        if self.wishes.access is Access.SSM:
             return None
         return self.wishes.controller_cidr or ssh_access.own_cidr()
 

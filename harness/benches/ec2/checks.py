@@ -1,6 +1,5 @@
 """Check what the ec2 bench needs of this machine and of the account: the lines of `doctor --bench ec2`."""
 
-import difflib
 import time
 from collections.abc import Callable, Mapping, Sequence
 from email.utils import parsedate_to_datetime
@@ -8,13 +7,16 @@ from typing import Any, Protocol
 
 from harness.benches.bench import BenchError, Check, FatalError
 from harness.benches.ec2.account import networks, permissions, quotas
-from harness.benches.ec2.account.networks import Access, Subnet
+from harness.benches.ec2.account.networks import Subnet
 from harness.benches.ec2.api.api import Api
 from harness.benches.ec2.images import boot_image
 from harness.benches.ec2.market import placement_groups
 from harness.errors import HarnessError
+from harness.model.cloud import DEFAULT_IMAGE
+from harness.model.ec2_enums import Access, Architecture, Market
+from harness.untrusted.nearest import nearest_names
 
-IMAGE, ARCHITECTURE = "al2023", "x86_64"
+IMAGE, ARCHITECTURE = DEFAULT_IMAGE, Architecture.X86_64
 TRIED_TYPE, TRIED_FAMILY = "m7i.large", "m7i"
 _CLOCK_MAY_BE_OFF_S = 60.0
 """AWS refuses requests signed five minutes away from its own time."""
@@ -32,7 +34,7 @@ class EngineCommand(Protocol):
 
 
 def run_checks(
-    region: str | None, engine: EngineCommand, *, subnet: str | None = None, access: Access = "ssh"
+    region: str | None, engine: EngineCommand, *, subnet: str | None = None, access: Access = Access.SSH
 ) -> Sequence[Check]:
     """Run every check but those that an earlier failure makes pointless: without credentials nothing can be asked."""
     checks = [*_pulumi(engine)]
@@ -107,7 +109,7 @@ def check_region(api: Api, home: str) -> Check:
         for description in answer["Regions"]
     }
     if api.region not in opt_in_by_region:
-        near = difflib.get_close_matches(api.region, opt_in_by_region, n=3, cutoff=0.5) or sorted(opt_in_by_region)[:5]
+        near = nearest_names(api.region, opt_in_by_region, likeness=0.5) or sorted(opt_in_by_region)[:5]
         message = f"there is no Region {api.region!r}"
         return Check(name="region", ok=False, seen=message, remedy=f"nearest: {', '.join(near)}")
     if opt_in_by_region[api.region] == "not-opted-in":
@@ -138,7 +140,7 @@ def _permissions(api: Api, image: boot_image.BootImage, subnet: Subnet) -> Seque
 
 def check_quota(api: Api, family: str = TRIED_FAMILY) -> Check:
     """How many vCPUs of a family's kind the account may run on demand. An unknown limit is not a failure."""
-    kind = quotas.quota_kind(family, "on-demand")
+    kind = quotas.quota_kind(family, Market.ON_DEMAND)
     if kind is None:
         return Check(name="quota", ok=True, seen=f"no quota of vCPUs limits {family}")
     limit, reason = quotas.quota_limit(api, kind[0])

@@ -7,6 +7,7 @@ from harness.benches.ec2.engine.engine import Deadlines
 from harness.benches.ec2.images.boot_image import BootImage
 from harness.benches.ec2.instances.region import Region
 from harness.model.cloud import PriceTerms
+from harness.model.ec2_enums import PlacementKeyword
 
 
 def load_terms(region: Region, types: Sequence[str]) -> PriceTerms:
@@ -15,7 +16,7 @@ def load_terms(region: Region, types: Sequence[str]) -> PriceTerms:
     images = [region.image(architecture) for architecture in sorted({info.architecture for info in infos})]
     return PriceTerms(
         images=tuple(map(_image, images)),
-        placement=_placement([region.decision(info.name).setting for info in infos]),
+        placement=_placement([region.decision(info.name).choice.setting for info in infos]),
         usd_per_hour=region.prices,
         lasts_s=region.wishes.lease_s + Deadlines().up_s,
     )
@@ -29,7 +30,10 @@ def _image(image: BootImage) -> str:
 def _placement(settings: Sequence[str]) -> str:
     """The placement as text, with the number of hosts for each setting where the settings differ."""
     counts = Counter(settings)
-    labels = {setting: "no placement group" if setting == "none" else f"placement {setting}" for setting in counts}
+    labels = {
+        setting: "no placement group" if setting == PlacementKeyword.NONE else f"placement {setting}"
+        for setting in counts
+    }
     if len(counts) <= 1:
         return "".join(labels.values())
     return ", ".join(f"{labels[setting]} for {count}" for setting, count in counts.items())

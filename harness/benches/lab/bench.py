@@ -1,7 +1,6 @@
 """Provide local virtual machines (the lab) as a source of hosts, by the interface harness.benches.bench.Bench."""
 
 import datetime
-import difflib
 import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed, wait
@@ -25,6 +24,7 @@ from harness.errors import CommandError, RequestError, SetupError
 from harness.host import keys
 from harness.model import Claim, Machine, Offer, Placement, Resource, Token
 from harness.system.settings import Settings
+from harness.untrusted.nearest import nearest_names
 
 _OVERLAY_MIB = 512
 _READING_S = 0.0003
@@ -181,7 +181,7 @@ def find_truth(instance_type: str) -> Truth:
     """Return the truth of a lab type. Raises RequestError with the nearest names when there is no such type."""
     if instance_type in TRUTHS:
         return TRUTHS[instance_type]
-    near = difflib.get_close_matches(instance_type, TRUTHS, n=3, cutoff=0.4) or list(TRUTHS)
+    near = nearest_names(instance_type, TRUTHS) or list(TRUTHS)
     raise RequestError(f"the lab has no type {instance_type!r}", next_step=f"nearest names: {', '.join(near)}")
 
 

@@ -16,6 +16,7 @@ from harness.campaign.selection import PhcClaim, Selection
 from harness.errors import RequestError
 from harness.model import Depth
 from harness.model.cloud import CloudOptions
+from harness.model.ec2_enums import Access, Architecture, Market
 
 FULL = """
 bench: ec2
@@ -50,10 +51,8 @@ def test_every_key() -> None:
     assert from_yaml(FULL, where="c.yaml") == Campaign(
         bench="ec2",
         inventory=None,
-        region="eu-north-1",
         instance_types=("m7i.large", "c8g.large"),
         select=None,
-        image="al2023",
         cloud=CloudOptions(
             region="eu-north-1",
             image="al2023",
@@ -61,10 +60,10 @@ def test_every_key() -> None:
             placement="precision-time",
             zones=("eu-north-1b", "eu-north-1a"),
             subnet="subnet-0a1b",
-            access="ssm",
+            access=Access.SSM,
             controller_cidr="192.0.2.7/32",
             instance_profile="session-manager",
-            market="spot",
+            market=Market.SPOT,
             other_sizes=True,
             volume_gib=20,
             owner="ada",
@@ -76,7 +75,6 @@ def test_every_key() -> None:
         measure_interval_s=2.0,
         requirements=limits.requirements("ec2", {"error_bound_ns": {"max": 40_000}, "offset_ns": {"p99_abs": 500}}),
         keep=Keep.SUPPORTED,
-        lease_s=5400.0,
         read_only=False,
         parallel=3,
         clock_names=("ena-ptp-*", "igb-*"),
@@ -87,10 +85,8 @@ def test_defaults_of_the_lab() -> None:
     assert from_mapping({"instance_types": ["lab.phc"]}) == Campaign(
         bench="lab",
         inventory=None,
-        region=None,
         instance_types=("lab.phc",),
         select=None,
-        image=None,
         cloud=CloudOptions(),
         depth=Depth.STANDARD,
         driver=DriverChoice(source=DriverSource.DISTRIBUTION),
@@ -98,7 +94,6 @@ def test_defaults_of_the_lab() -> None:
         measure_interval_s=1.0,
         requirements=limits.LAB and limits.requirements("lab"),
         keep=Keep.NONE,
-        lease_s=7200.0,
         read_only=False,
         parallel=None,
         clock_names=("ena-ptp-*",),
@@ -114,7 +109,7 @@ def test_how_long_to_measure_depends_on_the_bench(bench: str, seconds: float) ->
 def test_flags_go_before_the_file_key_by_key() -> None:
     flags = {"keep": "none", "depth": "quick", "measure": {"duration": "30s"}}
     found = from_yaml(FULL, where="c.yaml", flags=flags)
-    seen = (found.keep, found.depth, found.measure_duration_s, found.measure_interval_s, found.region)
+    seen = (found.keep, found.depth, found.measure_duration_s, found.measure_interval_s, found.cloud.region)
     assert seen == (Keep.NONE, Depth.QUICK, 30.0, 2.0, "eu-north-1")
 
 
@@ -363,7 +358,7 @@ def test_every_key_of_select() -> None:
             phc=PhcClaim.SUPPORTED,
             family=("c8*", "r7i"),
             size=("large",),
-            arch="arm64",
+            arch=Architecture.ARM64,
             min_vcpus=2,
             max_vcpus=8,
             min_memory_gib=4.0,

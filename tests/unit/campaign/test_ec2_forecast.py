@@ -10,6 +10,7 @@ from harness.campaign import ec2_forecast, plan
 from harness.campaign.campaign import from_mapping
 from harness.campaign.ec2_forecast import Ec2Forecast, HostForecast
 from harness.model.cloud import Quota, TypeInfo
+from harness.model.ec2_enums import Architecture, Market
 from harness.report import forecast_text as rendered
 
 NOW = datetime.datetime(2026, 11, 21, 12, 0, tzinfo=datetime.UTC)
@@ -22,7 +23,7 @@ def a_type(name: str, **changes: Any) -> TypeInfo:
         "name": name,
         "family": family,
         "size": size,
-        "architecture": "arm64" if family.endswith("g") else "x86_64",
+        "architecture": Architecture.ARM64 if family.endswith("g") else Architecture.X86_64,
         "vcpus": 2,
         "memory_mib": 8192,
         "phc": True,
@@ -55,12 +56,12 @@ def test_a_whole_outlook() -> None:
     common: dict[str, Any] = {"vcpus": 2, "phc": True, "zones": ("eu-west-1b", "eu-west-1a"), "quota": "L-1"}
     assert found == Ec2Forecast(
         region="eu-west-1",
-        market="on-demand",
+        market=Market.ON_DEMAND,
         hosts=(
             HostForecast(
                 name="m7i.large",
                 instance_type="m7i.large",
-                architecture="x86_64",
+                architecture=Architecture.X86_64,
                 precision_group=False,
                 placement_why="no precision-time placement group needed: m7i in every Region shows its PHC without one",
                 price_per_hour_usd=0.12,
@@ -69,7 +70,7 @@ def test_a_whole_outlook() -> None:
             HostForecast(
                 name="c8g.large",
                 instance_type="c8g.large",
-                architecture="arm64",
+                architecture=Architecture.ARM64,
                 precision_group=True,
                 placement_why="in a precision-time placement group: eu-west-1 shows the PHC of c8g only there",
                 price_per_hour_usd=0.24,
@@ -153,6 +154,14 @@ def test_a_placement_that_hides_the_clock_is_warned_of() -> None:
         "outside a precision-time placement group eu-west-1 shows no PHC on c8g.large: placement auto makes one",
     )
     assert look("m7i.large", "c8g.large", placement="none", region="eu-north-1").warnings == ()
+
+
+def test_a_cluster_that_hides_the_clock_is_foretold_to_be_refused() -> None:
+    assert look("m7i.large", "c8g.large", placement="cluster").warnings == (
+        "a run is refused: eu-west-1 shows the PHC of c8g.large in a cluster only below a precision-time parent, "
+        "which `placement: group:NAME` names",
+    )
+    assert look("m7i.large", "c8g.large", placement="cluster", region="eu-north-1").warnings == ()
 
 
 def test_a_lease_shorter_than_the_estimate_bounds_the_cost() -> None:

@@ -12,6 +12,7 @@ from harness.campaign import selection
 from harness.campaign.selection import PhcClaim, Selection
 from harness.errors import RequestError
 from harness.model.cloud import TypeInfo
+from harness.model.ec2_enums import Architecture
 
 SIZES = {"medium": 1, "large": 2, "xlarge": 4, "4xlarge": 16, "metal": 16}
 
@@ -23,7 +24,7 @@ def a_type(name: str = "m7i.large", **changes: Any) -> TypeInfo:
         "name": name,
         "family": family,
         "size": size,
-        "architecture": "arm64" if family.endswith("g") else "x86_64",
+        "architecture": Architecture.ARM64 if family.endswith("g") else Architecture.X86_64,
         "vcpus": vcpus,
         "memory_mib": vcpus * 4096,
         "phc": True,
@@ -61,14 +62,14 @@ def chosen(**select: Any) -> list[str]:
         ({"family": ("m7i", "r7?")}, ["m7i.large", "m7i.xlarge", "r7i.4xlarge"]),
         ({"family": ("m",)}, []),
         ({"size": ("*xlarge",)}, ["m7i.xlarge", "r7i.4xlarge"]),
-        ({"arch": "arm64"}, ["c8g.medium", "c8g.large", "c8g.metal"]),
+        ({"arch": Architecture.ARM64}, ["c8g.medium", "c8g.large", "c8g.metal"]),
         ({"min_vcpus": 4}, ["c8g.metal", "m7i.xlarge", "r7i.4xlarge"]),
         ({"max_vcpus": 1}, ["c8g.medium"]),
         ({"min_memory_gib": 64}, ["c8g.metal", "r7i.4xlarge"]),
         ({"min_memory_gib": 64.1}, ["r7i.4xlarge"]),
         ({"max_memory_gib": 4}, ["c8g.medium"]),
         ({"max_price_per_hour": 0.1}, ["c8g.medium", "c8g.large", "m7i.large", "m4.large"]),
-        ({"current_generation": True, "arch": "x86_64"}, ["m7i.large", "m7i.xlarge", "r7i.4xlarge"]),
+        ({"current_generation": True, "arch": Architecture.X86_64}, ["m7i.large", "m7i.xlarge", "r7i.4xlarge"]),
         ({"exclude": ("c8g", "*.large")}, ["m7i.xlarge", "r7i.4xlarge"]),
         ({"one_size_per_family": True}, ["c8g.medium", "m7i.large", "m4.large", "r7i.4xlarge"]),
         ({"one_size_per_family": True, "min_vcpus": 2}, ["c8g.large", "m7i.large", "m4.large", "r7i.4xlarge"]),
@@ -123,7 +124,7 @@ def test_named_types_come_first_and_no_type_twice() -> None:
     ("select", "message", "following"),
     [
         (
-            Selection(phc=PhcClaim.SUPPORTED, arch="arm64", max_vcpus=8, min_memory_gib=32),
+            Selection(phc=PhcClaim.SUPPORTED, arch=Architecture.ARM64, max_vcpus=8, min_memory_gib=32),
             "select leaves none of the 7 types of eu-north-1: arch arm64 removed 4, at most 8 vCPUs removed 1, "
             "at least 32 GiB removed 2",
             "without max_vcpus there are 1; without min_memory_gib there are 2",
@@ -134,7 +135,7 @@ def test_named_types_come_first_and_no_type_twice() -> None:
             "loosen several conditions: none alone is to blame",
         ),
         (
-            Selection(arch="x86_64", size=("metal",)),
+            Selection(arch=Architecture.X86_64, size=("metal",)),
             "select leaves none of the 7 types of eu-north-1: arch x86_64 removed 3, size metal removed 4",
             "without size there are 4; without arch there are 1",
         ),
@@ -164,7 +165,7 @@ conditions = st.fixed_dictionaries(
         "phc": st.sampled_from(PhcClaim),
         "family": st.sampled_from([("m7i",), ("c8*", "t3"), ("*",)]),
         "size": st.sampled_from([("large",), ("*xlarge",)]),
-        "arch": st.sampled_from(["x86_64", "arm64"]),
+        "arch": st.sampled_from(list(Architecture)),
         "min_vcpus": st.integers(1, 8),
         "max_vcpus": st.integers(1, 16),
         "max_memory_gib": st.floats(1, 64),

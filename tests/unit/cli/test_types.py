@@ -18,6 +18,7 @@ from harness.campaign import limits
 from harness.cli.app import app
 from harness.model import Claim, Depth, Evidence, HostRecord, HostState, Launch, Reason
 from harness.model.cloud import TypeInfo
+from harness.model.ec2_enums import Architecture
 from harness.store.ledger import Ledger
 
 Call = Callable[..., "subprocess.CompletedProcess[str]"]
@@ -30,7 +31,7 @@ def a_type(name: str, **changes: Any) -> TypeInfo:
         "name": name,
         "family": family,
         "size": size,
-        "architecture": "x86_64",
+        "architecture": Architecture.X86_64,
         "vcpus": 2,
         "memory_mib": 8192,
         "phc": True,
@@ -44,7 +45,7 @@ def a_type(name: str, **changes: Any) -> TypeInfo:
 
 
 TYPES = (
-    a_type("c8g.large", architecture="arm64", memory_mib=4096),
+    a_type("c8g.large", architecture=Architecture.ARM64, memory_mib=4096),
     a_type("m1.large", phc=None, ena="unsupported", current_generation=False, zones=(f"{REGION}c",)),
     a_type("m7i.large"),
     a_type("m7i.xlarge", vcpus=4, memory_mib=16384),

@@ -14,6 +14,7 @@ from harness.campaign.campaign import Campaign
 from harness.errors import RequestError
 from harness.model import HostState, Outcome, Reason, RunRecord, Stage, Token
 from harness.model.cloud import BakedImage, TypeInfo
+from harness.model.ec2_enums import Architecture
 from harness.runs import bake, qualification
 from harness.runs.bake import BakeRequest
 from harness.runs.context import RunControls
@@ -23,7 +24,7 @@ from tests.unit.runs.test_campaign_run import Lab, lab
 __all__ = ["lab"]  # a fixture
 
 
-def kind(name: str, architecture: str = "x86_64", **changes: Any) -> TypeInfo:
+def kind(name: str, architecture: Architecture = Architecture.X86_64, **changes: Any) -> TypeInfo:
     family, _, size = name.partition(".")
     known = {
         "name": name,
@@ -49,8 +50,8 @@ TYPES = {
         kind("m7i.large"),
         kind("c7i.large", memory_mib=4096, phc=None),
         kind("m6i.large", memory_mib=2048, current_generation=False),
-        kind("m7g.large", "arm64"),
-        kind("m7g.medium", "arm64", vcpus=1, phc=False),
+        kind("m7g.large", Architecture.ARM64),
+        kind("m7g.medium", Architecture.ARM64, vcpus=1, phc=False),
     )
 }
 

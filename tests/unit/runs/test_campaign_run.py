@@ -319,7 +319,7 @@ def test_a_dead_runs_hosts_get_their_verdict_when_it_is_swept(lab: Lab) -> None:
     assert record is not None
     assert verdicts(record) == dict.fromkeys(("a", "b"), (Outcome.INCONCLUSIVE, Reason.INTERRUPTED, HostState.RELEASED))
     configuring, not_begun = (host.verdict.sentence for host in record.hosts)
-    assert re.fullmatch(r"interrupted while being configured, which began at [-0-9]+ [:0-9]+ UTC", configuring)
+    assert re.fullmatch(r"interrupted while being configured, which began at [-0-9]+T[:0-9]+\+00:00", configuring)
     assert not_begun == "interrupted before this was known: no attempt to launch it was recorded"
     assert lab.bench.running == {"lab/by-hand/1"}, "what a person made by hand is not swept"
 

@@ -6,9 +6,9 @@ import sqlite3
 from pathlib import Path
 
 import pytest
-from pydantic import TypeAdapter
 
 from harness import ladder
+from harness.campaign import stored
 from harness.campaign.campaign import Campaign
 from harness.model import Depth, Evidence, HostState
 from harness.probes.facts import read_facts
@@ -45,6 +45,14 @@ def test_an_earlier_ledger_lists_its_run_hosts_and_steps(ledger: Ledger) -> None
     assert {verdict.record.instance_type for verdict in ledger.verdicts("lab")} == set(hosts)
 
 
+def test_the_campaign_of_an_earlier_run_is_read_and_written_as_it_was(ledger: Ledger) -> None:
+    written = json.loads((DATA / "runs" / RUN / "campaign.json").read_text())
+    assert ledger.campaign(RUN) == written
+    campaign = stored.from_document(written)
+    assert (campaign.cloud.image, campaign.cloud.image_name, campaign.cloud.lease_s) == (None, "al2023", 7200.0)
+    assert json.loads(json.dumps(stored.to_document(campaign))) == written
+
+
 def test_an_earlier_run_can_be_followed_by_new_ones(ledger: Ledger) -> None:
     run = ledger.open_run(bench="lab", campaign={}, hosts={"lab.phc": "lab.phc"})
     assert {line.run for line in ledger.runs()} == {RUN, run}
@@ -72,4 +80,4 @@ def test_earlier_evidence_is_unchanged_and_judged_as_it_was(ledger: Ledger, tmp_
 
 
 def campaign_of(folder: Path) -> Campaign:
-    return TypeAdapter(Campaign).validate_json((folder / "campaign.json").read_text())
+    return stored.from_document(json.loads((folder / "campaign.json").read_text()))

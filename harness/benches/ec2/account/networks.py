@@ -2,14 +2,13 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 from harness.benches.bench import BenchError
 from harness.benches.ec2.api import api_errors
 from harness.benches.ec2.api.api import Api, exact_filter
 from harness.errors import RequestError
-
-Access = Literal["ssh", "ssm"]
+from harness.model.ec2_enums import Access
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,7 +67,7 @@ def usable_subnets(
         raise RequestError(
             f"no subnet stands in {', '.join(zones)}; there is {existing}", next_step="mend `zones:` or `subnet:`"
         )
-    reachable = [subnet for subnet in candidates if access == "ssm" or subnet.public]
+    reachable = [subnet for subnet in candidates if access is Access.SSM or subnet.public]
     if not reachable:
         raise RequestError(
             f"no way leads from here to a host by SSH: {candidates[0].why_not_public()}",

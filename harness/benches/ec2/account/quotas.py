@@ -7,6 +7,7 @@ from typing import Any
 from harness.benches.bench import BenchError
 from harness.benches.ec2.api.api import Api, exact_filter
 from harness.model.cloud import Quota, TypeInfo
+from harness.model.ec2_enums import Market
 
 _STANDARD = ("a", "c", "d", "h", "i", "im", "is", "m", "r", "t", "z")
 _KINDS: Mapping[tuple[str, ...], tuple[str, str, str | None]] = {
@@ -25,21 +26,22 @@ _KINDS: Mapping[tuple[str, ...], tuple[str, str, str | None]] = {
 code (Amazon EC2 service quotas). Each quota counts the vCPUs of all instances of the kind together."""
 
 _COUNTED = ["pending", "running"]
-_SPOT = "spot"
 
 
-def quota_kind(family: str, market: str) -> tuple[str, str] | None:
+def quota_kind(family: str, market: Market) -> tuple[str, str] | None:
     """Code and name of the quota that a family counts against; None for families that no vCPU quota limits (Macs)."""
     letters = re.match(r"[a-z]+", family)
     for families, (name, on_demand, spot) in _KINDS.items():
         if letters and letters[0] in families:
-            code = spot if market == _SPOT else on_demand
-            title = f"All {name} Spot Instance Requests" if market == _SPOT else f"Running On-Demand {name} instances"
+            code = spot if market is Market.SPOT else on_demand
+            title = (
+                f"All {name} Spot Instance Requests" if market is Market.SPOT else f"Running On-Demand {name} instances"
+            )
             return (code, title) if code else None
     return None
 
 
-def load(api: Api, wanted: Iterable[TypeInfo], known: Mapping[str, TypeInfo], *, market: str) -> tuple[Quota, ...]:
+def load(api: Api, wanted: Iterable[TypeInfo], known: Mapping[str, TypeInfo], *, market: Market) -> tuple[Quota, ...]:
     """Read the quotas that the types in `wanted` count against.
 
     `known` are the Region's types, which give the vCPUs of running instances. A missing permission never raises: a
@@ -82,7 +84,7 @@ def quota_limit(api: Api, code: str) -> tuple[int | None, str]:
     return None, reason
 
 
-def _used(api: Api, known: Mapping[str, TypeInfo], market: str) -> tuple[dict[str, int] | None, str]:
+def _used(api: Api, known: Mapping[str, TypeInfo], market: Market) -> tuple[dict[str, int] | None, str]:
     """Count running vCPUs by quota code. Instances on dedicated hosts count against other quotas and are left out."""
     used: dict[str, int] = {}
     states = [exact_filter("instance-state-name", *_COUNTED)]
@@ -91,9 +93,9 @@ def _used(api: Api, known: Mapping[str, TypeInfo], market: str) -> tuple[dict[st
             "ec2", "describe_instances", "Reservations", what="counting what runs", Filters=states, MaxResults=1000
         ):
             for instance in reservation["Instances"]:
-                instance_market = _SPOT if instance.get("InstanceLifecycle") == _SPOT else "on-demand"
+                instance_market = Market.SPOT if instance.get("InstanceLifecycle") == "spot" else Market.ON_DEMAND
                 quota = quota_kind(instance["InstanceType"].partition(".")[0], market)
-                if quota and instance_market == market and instance.get("Placement", {}).get("Tenancy") != "host":
+                if quota and instance_market is market and instance.get("Placement", {}).get("Tenancy") != "host":
                     used[quota[0]] = used.get(quota[0], 0) + _vcpus(instance, known)
     except BenchError as error:
         return None, error.message.splitlines()[0][:200]

@@ -1,15 +1,12 @@
 """Decide how SSH reaches a host: from the controller's one address, or through Session Manager with no open port."""
 
-import ipaddress
 import urllib.error
 import urllib.request
 
 from harness.errors import SetupError
+from harness.model.controller_address import CHECK_IP, CHECK_IP_S, MOST_BYTES, parse_network
+from harness.model.ec2_enums import Access
 
-CHECK_IP = "https://checkip.amazonaws.com"
-"""AWS's service that returns the address of the client."""
-
-_CHECK_IP_S = 5.0
 _BOOTS_S, _METAL_BOOTS_S = 180.0, 900.0
 
 
@@ -17,11 +14,10 @@ def own_cidr(url: str = CHECK_IP) -> str:
     """The controller's public IPv4 address as a /32 network. Raises SetupError when the service does not tell it."""
     remedy = "say it in the campaign: `ec2: {controller_cidr: 192.0.2.7/32}`, or use `ec2: {access: ssm}`"
     try:
-        with urllib.request.urlopen(url, timeout=_CHECK_IP_S) as answer:
-            text = answer.read(100).decode("ascii", "replace").strip()
-        return f"{ipaddress.IPv4Address(text)}/32"
-    except ipaddress.AddressValueError:
-        raise SetupError(f"{url} says that we are {text!r}, which is no IPv4 address", next_step=remedy) from None
+        with urllib.request.urlopen(url, timeout=CHECK_IP_S) as answer:
+            return parse_network(answer.read(MOST_BYTES))
+    except ValueError as error:
+        raise SetupError(f"{url} says that we are {error}", next_step=remedy) from None
     except (urllib.error.URLError, OSError) as error:
         reason = getattr(error, "reason", error)
         raise SetupError(f"{url} does not say which address we have: {reason}", next_step=remedy) from error
@@ -32,9 +28,9 @@ def boots_within_s(instance_type: str) -> float:
     return _METAL_BOOTS_S if ".metal" in instance_type else _BOOTS_S
 
 
-def ssh_options(access: str, instance_id: str, region: str) -> tuple[str, ...]:
+def ssh_options(access: Access, instance_id: str, region: str) -> tuple[str, ...]:
     """Additional arguments for ssh: none, or the ProxyCommand of a session (Session Manager's documentation)."""
-    if access == "ssh":
+    if access is Access.SSH:
         return ()
     session = f"aws ssm start-session --region {region} --target {instance_id} --document-name AWS-StartSSHSession"
     return ("-o", f"ProxyCommand={session} --parameters portNumber=%p")

@@ -1,6 +1,5 @@
 """Call AWS: clients, retries and the count of calls, in one place, since all hosts share a Region's request budget."""
 
-import difflib
 import logging
 import os
 import random
@@ -27,6 +26,7 @@ from botocore.parsers import ResponseParserError
 from harness.benches.bench import BenchError, FatalError, TransientError
 from harness.benches.ec2.api import api_errors
 from harness.benches.ec2.api.api_errors import ErrorKind
+from harness.untrusted.nearest import in_brackets, nearest_names
 
 TRIES = 6
 _FIRST_BACKOFF_S = 1.0
@@ -198,5 +198,5 @@ def _nearest(region: str) -> str:
         for partition in session.get_available_partitions()
         for name in session.get_available_regions("ec2", partition)
     ]
-    near = [] if region in regions else difflib.get_close_matches(region, regions, n=3, cutoff=0.7)
-    return f" (nearest: {', '.join(near)})" if near else ""
+    near = [] if region in regions else nearest_names(region, regions, likeness=0.7)
+    return in_brackets(near)

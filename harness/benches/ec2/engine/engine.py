@@ -6,7 +6,6 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from harness.benches.bench import Progress
@@ -15,7 +14,7 @@ from harness.benches.ec2.engine.engine_home import EngineHome
 from harness.benches.ec2.engine.resource_failures import EngineError, LockedError, ResourceFailure
 from harness.benches.ec2.engine.stack import PROJECT, ConfigValue, StackOutputs, StackSettings
 from harness.errors import CommandError, last_line
-from harness.system import proc
+from harness.system import memory, proc
 
 PER_STACK_MIB = 750
 """Memory of one operation: engine 120, AWS plugin 430, program 110, worker 60, and a reserve."""
@@ -41,12 +40,6 @@ def parallel_operations(available_mib: int) -> int:
     return max(1, (available_mib - LEFT_FREE_MIB) // PER_STACK_MIB)
 
 
-def available_mib(meminfo: Path = Path("/proc/meminfo")) -> int:
-    """The memory that is available without swapping, by the kernel's estimate."""
-    line = next(line for line in meminfo.read_text().splitlines() if line.startswith("MemAvailable:"))
-    return int(line.split()[1]) // 1024
-
-
 @dataclass(slots=True)
 class _WorkerEvents:
     """The events of a worker so far."""
@@ -62,7 +55,7 @@ class Engine:
     def __init__(self, home: EngineHome, *, patience: Deadlines | None = None, at_once: int | None = None) -> None:
         """`at_once` replaces the number of parallel operations that this machine's free memory allows."""
         self._home, self._patience = home, patience or Deadlines()
-        self._room = threading.BoundedSemaphore(at_once or parallel_operations(available_mib()))
+        self._room = threading.BoundedSemaphore(at_once or parallel_operations(memory.available_mib()))
         self._ready = threading.Lock()
         self._checked = False
 

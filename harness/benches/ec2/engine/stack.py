@@ -3,9 +3,10 @@
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 from harness.benches.bench import BenchError
+from harness.model.ec2_enums import Access, Market
 
 PROJECT = "ptp-harness"
 """The project's name in Pulumi.yaml, and the prefix of each of our configuration keys."""
@@ -39,11 +40,11 @@ class StackSettings:
     subnet: str | None
     image: str
     placement: str
-    access: Literal["ssh", "ssm"]
+    access: Access
     controller_cidr: str | None
     public_key: str
     host_key: str
-    market: Literal["on-demand", "spot"]
+    market: Market
     lease_s: float
     expires: str
     run: str
@@ -66,11 +67,11 @@ class StackSettings:
             "subnetId": self.subnet,
             "image": self.image,
             "placement": self.placement,
-            "access": self.access,
+            "access": self.access.value,
             "controllerCidr": self.controller_cidr,
             "publicKey": self.public_key,
             "hostKey": self.host_key,
-            "market": self.market,
+            "market": self.market.value,
             "leaseMinutes": str(max(1, math.ceil(self.lease_s / 60))),
             "expires": self.expires,
             "run": self.run,

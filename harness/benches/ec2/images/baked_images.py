@@ -15,6 +15,7 @@ from harness.benches.ec2.api.api import Api, exact_filter
 from harness.errors import CleanupError, RequestError
 from harness.model import Resource, ownership
 from harness.model.cloud import BakedImage
+from harness.model.ec2_enums import Architecture
 from harness.model.ownership import (
     EXPIRES,
     NOBODY,
@@ -45,7 +46,9 @@ def list_images(api: Api, signer: Signer = NOBODY) -> list[BakedImage]:
     )
 
 
-def newest_image(images: Iterable[BakedImage], name: str, architecture: str, *, run: str = "") -> BakedImage | None:
+def newest_image(
+    images: Iterable[BakedImage], name: str, architecture: Architecture, *, run: str = ""
+) -> BakedImage | None:
     """The newest launchable image that we signed: a proven image, or with `run` an image of that run, proven or not."""
     launchable = (name, architecture, "available", True)
     candidates = [

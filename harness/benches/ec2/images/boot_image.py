@@ -4,7 +4,6 @@ The image behind a name changes from day to day: it is resolved once per campaig
 """
 
 import datetime
-import difflib
 import re
 import threading
 from collections.abc import Mapping
@@ -16,9 +15,11 @@ from harness.benches.ec2.api import api_errors
 from harness.benches.ec2.api.api import Api
 from harness.benches.ec2.images import baked_images
 from harness.errors import RequestError
+from harness.model.ec2_enums import Architecture
 from harness.model.image_aliases import BAKED, NAMED
 from harness.model.ownership import NOBODY, Signer
 from harness.untrusted import names
+from harness.untrusted.nearest import nearest_names
 
 _OWNERS = {
     "amazon": "ec2-user",
@@ -42,7 +43,7 @@ class BootImage:
 
     name: str
     ami: str
-    architecture: str  # x86_64 or arm64
+    architecture: Architecture
     user: str
     parameter: str | None
     taken: str  # UTC, ISO 8601
@@ -59,7 +60,7 @@ class BootImages:
         self._known: dict[tuple[str, str, str | None], BootImage] = {}
         self._lock = threading.Lock()
 
-    def of(self, name: str, architecture: str, user: str | None = None) -> BootImage:
+    def of(self, name: str, architecture: Architecture, user: str | None = None) -> BootImage:
         """The image as `resolve` returns it."""
         with self._lock:
             key = (name, architecture, user)
@@ -72,13 +73,15 @@ def check_name(name: str) -> None:
     """Raises RequestError, with the nearest names, for a name that is not known, nor baked:NAME, nor an image's id."""
     if name in NAMED or name.startswith("ami-") or BAKED.fullmatch(name):
         return
-    near = difflib.get_close_matches(name, NAMED, n=3, cutoff=0.4) or sorted(NAMED)
+    near = nearest_names(name, NAMED) or sorted(NAMED)
     raise RequestError(
         f"there is no image {name!r}", next_step=f"nearest: {', '.join(near)}; or baked:NAME; or an image's id, ami-..."
     )
 
 
-def resolve(api: Api, name: str, architecture: str, *, user: str | None = None, signer: Signer = NOBODY) -> BootImage:
+def resolve(
+    api: Api, name: str, architecture: Architecture, *, user: str | None = None, signer: Signer = NOBODY
+) -> BootImage:
     """Find the image of that name or id for an architecture. `user` overrides the image's own login user.
 
     Only baked images that the signer's key has signed are considered.
@@ -94,19 +97,19 @@ def resolve(api: Api, name: str, architecture: str, *, user: str | None = None, 
     return _described(api, name, _ami_of(api, name, architecture), parameter, architecture, user or NAMED[name].user)
 
 
-def _ami_of(api: Api, name: str, architecture: str) -> str:
+def _ami_of(api: Api, name: str, architecture: Architecture) -> str:
     """The image id behind a name. All names are requested at once, so that an error can list the existing names."""
     by_parameter = {image.parameters[architecture]: alias for alias, image in NAMED.items()}
     answer = api.call("ssm", "get_parameters", Names=list(by_parameter), what="looking up the image")
     ami_by_name = {by_parameter[entry["Name"]]: str(entry["Value"]) for entry in answer["Parameters"]}
     if name in ami_by_name:
         return ami_by_name[name]
-    near = difflib.get_close_matches(name, ami_by_name, n=5, cutoff=0.0)
+    near = nearest_names(name, ami_by_name, most=5, likeness=0.0)
     remedy = f"there for {architecture} are {', '.join(near)}" if near else "name an image by its id: `image: ami-...`"
     raise RequestError(f"{api.region} has no image {name} for {architecture}", next_step=remedy)
 
 
-def _baked(api: Api, meant: re.Match[str], architecture: str, signer: Signer) -> str:
+def _baked(api: Api, meant: re.Match[str], architecture: Architecture, signer: Signer) -> str:
     name, images = meant[1], baked_images.list_images(api, signer)
     newest = baked_images.newest_image(images, name, architecture, run=meant[2] or "")
     if newest is None:
@@ -127,7 +130,9 @@ def _baked(api: Api, meant: re.Match[str], architecture: str, signer: Signer) ->
     return newest.ident
 
 
-def _described(api: Api, name: str, ami: str, parameter: str | None, architecture: str, user: str | None) -> BootImage:
+def _described(
+    api: Api, name: str, ami: str, parameter: str | None, architecture: Architecture, user: str | None
+) -> BootImage:
     description = _ask(api, ami)
     misfit = _unfit(description, ami, architecture)
     if misfit:
@@ -166,7 +171,7 @@ def _ask(api: Api, ami: str) -> Mapping[str, Any]:
     return dict(answer["Images"][0])
 
 
-def _unfit(said: Mapping[str, Any], ami: str, architecture: str) -> str | None:
+def _unfit(said: Mapping[str, Any], ami: str, architecture: Architecture) -> str | None:
     """Say in one sentence why an image cannot be used; None for an image that can."""
     if said.get("Architecture") != architecture:
         return f"the image {ami} is for {said.get('Architecture')}, and the type's architecture is {architecture}"

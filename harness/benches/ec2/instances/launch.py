@@ -21,6 +21,7 @@ from harness.benches.ec2.instances.region import Region
 from harness.benches.ec2.instances.run_keys import RunKeys
 from harness.benches.ec2.market import launch_places, placement_groups
 from harness.benches.ec2.market.launch_places import LaunchPlace
+from harness.model.ec2_enums import Access
 
 RUNS_WITHIN_S = 300.0
 """Deadline from the request for an instance until the instance runs, which takes seconds where EC2 has capacity."""
@@ -95,7 +96,7 @@ class HostLaunch:
             subnet=place.subnet,
             image=image.ami,
             user=image.user,
-            placement=decision.setting,
+            placement=decision.choice.setting,
             access=options.access,
             controller_cidr=self.workshop.controller_cidr,
             instance_profile=options.instance_profile,
@@ -118,7 +119,7 @@ class HostLaunch:
                 intent="runs",
                 instance_id=instance.id,
                 volume_ids=instance.volumes,
-                address=instance.public_address if options.access == "ssh" else instance.address,
+                address=instance.public_address if options.access is Access.SSH else instance.address,
                 zone=instance.zone or place.zone,
                 placement=placement_groups.observed_placement(decision, instance.placement_group),
             )

@@ -15,6 +15,7 @@ from harness.benches.ec2.market.catalogue import Catalogue
 from harness.benches.ec2.market.launch_places import LaunchPlace
 from harness.benches.ec2.market.placement_groups import GroupDecision, PlacementGroup
 from harness.model.cloud import CloudOptions, TypeInfo
+from harness.model.ec2_enums import Architecture
 from harness.model.ownership import NOBODY, Signer
 
 
@@ -71,9 +72,9 @@ class Region:
             )
         return info
 
-    def image(self, architecture: str) -> BootImage:
+    def image(self, architecture: Architecture) -> BootImage:
         """The image for an architecture. Raises RequestError, BenchError."""
-        return self._images.of(self.wishes.image, architecture, self.wishes.user)
+        return self._images.of(self.wishes.image_name, architecture, self.wishes.user)
 
     def decision(self, instance_type: str) -> GroupDecision:
         """The decision which placement group a host joins."""

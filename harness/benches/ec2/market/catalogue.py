@@ -15,6 +15,7 @@ from harness.benches.ec2.api.api import Api, exact_filter
 from harness.errors import RequestError, SetupError
 from harness.model import Claim
 from harness.model.cloud import TypeInfo
+from harness.model.ec2_enums import Architecture
 
 __all__ = ["MAX_AGE_S", "Catalogue", "TypeInfo", "load"]
 
@@ -22,8 +23,6 @@ MAX_AGE_S = 86_400.0
 """The age limit of a cached list: new types and claims appear within weeks, not within hours."""
 
 SOURCE = "DescribeInstanceTypes"
-ARCHITECTURES = ("x86_64", "arm64")
-"""The architectures of our images. Types with other architectures (Macs) are left out."""
 
 _PER_CALL = 100  # the page limit of DescribeInstanceTypes
 _PER_PAGE = 1000  # the page limit of DescribeInstanceTypeOfferings
@@ -105,9 +104,9 @@ def _described(api: Api, names: Sequence[str]) -> Iterable[Any]:
 
 
 def _type(said: Mapping[str, Any], zones: tuple[str, ...]) -> TypeInfo | None:
-    """Convert a type's description; None for a type that none of our images can run on."""
+    """Convert a type's description; None for a type that none of our images can run on, such as a Mac."""
     supported = said.get("ProcessorInfo", {}).get("SupportedArchitectures", ())
-    architecture = next((name for name in ARCHITECTURES if name in supported), None)
+    architecture = next((name for name in Architecture if name in supported), None)
     if architecture is None:
         return None
     name: str = said["InstanceType"]
@@ -129,6 +128,9 @@ def _type(said: Mapping[str, Any], zones: tuple[str, ...]) -> TypeInfo | None:
 
 
 def _catalogue(region: str, kept: CachedAnswer) -> Catalogue:
-    infos = [TypeInfo(**{**entry, "zones": tuple(entry["zones"])}) for entry in kept.content]
+    infos = [
+        TypeInfo(**entry | {"zones": tuple(entry["zones"]), "architecture": Architecture(entry["architecture"])})
+        for entry in kept.content
+    ]
     ordered = sorted(infos, key=lambda info: (info.family, info.vcpus, info.memory_mib, info.name))
     return Catalogue(region=region, taken=kept.taken, types={info.name: info for info in ordered})

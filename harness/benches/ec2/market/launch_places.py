@@ -1,4 +1,4 @@
-"""Decide where to try a host, in which order, and when there is no capacity for it. Pure decisions."""
+"""List the subnets in which a host is tried, and tell from failures whether another place may succeed."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -7,6 +7,7 @@ from harness.benches.bench import BenchError, CapacityError, NotOfferedError
 from harness.benches.ec2.account.networks import Subnet
 from harness.benches.ec2.api.api_errors import PlaceError
 from harness.model.cloud import TypeInfo
+from harness.model.ec2_placement import order_attempts, order_zones
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,40 +22,6 @@ class LaunchPlace:
         return f"{self.instance_type} in {self.zone}"
 
 
-def order_zones(offered: Sequence[str], subnets: Mapping[str, Subnet], zones: Sequence[str] = ()) -> Sequence[str]:
-    """The zones that offer a type and have a subnet of ours, in the campaign's order, else sorted by name."""
-    usable = set(offered) & set(subnets)
-    return [zone for zone in zones if zone in usable] if zones else sorted(usable)
-
-
-def list_places(wanted: TypeInfo, subnets: Mapping[str, Subnet], zones: Sequence[str] = ()) -> Sequence[LaunchPlace]:
-    """Every place of a type, in order. Raises NotOfferedError when there is none."""
-    usable_zones = order_zones(wanted.zones, subnets, zones)
-    if not usable_zones:
-        searched = ", ".join(zones or sorted(subnets))
-        hint = f"; {', '.join(sorted(wanted.zones))} do" if wanted.zones else ""
-        raise NotOfferedError(
-            f"{searched} does not offer {wanted.name}{hint}",
-            next_step="mend `zones:` or `subnet:`" if wanted.zones else "`ptp-harness types` lists what the Region has",
-        )
-    return [LaunchPlace(instance_type=wanted.name, zone=zone, subnet=subnets[zone].id) for zone in usable_zones]
-
-
-def sibling_types(wanted: TypeInfo, types: Mapping[str, TypeInfo]) -> Sequence[TypeInfo]:
-    """Other sizes of the family: nearest number of vCPUs first, the smaller of two equally near first, not metal."""
-    siblings = [
-        info
-        for info in types.values()
-        if info.family == wanted.family and info.name != wanted.name and not info.bare_metal
-    ]
-    return sorted(siblings, key=lambda info: (_doublings(info, wanted), info.vcpus, info.name))
-
-
-def _doublings(one: TypeInfo, other: TypeInfo) -> float:
-    larger, smaller = max(one.vcpus, other.vcpus), max(1, min(one.vcpus, other.vcpus))
-    return larger / smaller
-
-
 def list_attempts(
     wanted: TypeInfo,
     types: Mapping[str, TypeInfo],
@@ -67,10 +34,18 @@ def list_attempts(
 
     Raises NotOfferedError, before the first place, when no zone here offers the type itself.
     """
-    yield from list_places(wanted, subnets, zones)
-    for sibling in sibling_types(wanted, types) if other_sizes else ():
-        for zone in order_zones(sibling.zones, subnets, zones):
-            yield LaunchPlace(instance_type=sibling.name, zone=zone, subnet=subnets[zone].id)
+    if not order_zones(wanted.zones, asked=zones, usable=subnets):
+        raise _not_offered(wanted, zones or sorted(subnets))
+    for name, zone in order_attempts(wanted, types, asked=zones, usable=subnets, other_sizes=other_sizes):
+        yield LaunchPlace(instance_type=name, zone=zone, subnet=subnets[zone].id)
+
+
+def _not_offered(wanted: TypeInfo, searched: Sequence[str]) -> NotOfferedError:
+    hint = f"; {', '.join(sorted(wanted.zones))} do" if wanted.zones else ""
+    return NotOfferedError(
+        f"{', '.join(searched)} does not offer {wanted.name}{hint}",
+        next_step="mend `zones:` or `subnet:`" if wanted.zones else "`ptp-harness types` lists what the Region has",
+    )
 
 
 def may_try_elsewhere(error: BenchError) -> bool:

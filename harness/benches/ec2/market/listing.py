@@ -8,6 +8,7 @@ from harness.benches.ec2.api.api import Api
 from harness.benches.ec2.market import catalogue, prices
 from harness.benches.ec2.market.catalogue import Catalogue
 from harness.benches.ec2.market.prices import Prices
+from harness.model.ec2_enums import Market
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,7 +21,7 @@ class Listing:
 
 
 def load(
-    api: Api, cache_dir: Path, *, market: str = "on-demand", offline: bool = False, refresh: bool = False
+    api: Api, cache_dir: Path, *, market: Market = Market.ON_DEMAND, offline: bool = False, refresh: bool = False
 ) -> Listing:
     """Load from the cache if recent enough, else from AWS. `refresh` always asks AWS, `offline` never does.
 

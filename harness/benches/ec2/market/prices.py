@@ -11,6 +11,7 @@ from harness.benches.bench import BenchError
 from harness.benches.ec2.api import answer_cache
 from harness.benches.ec2.api.api import Api
 from harness.benches.ec2.market.catalogue import Catalogue
+from harness.model.ec2_enums import Market
 
 ON_DEMAND_MAX_AGE_S = 7 * 86_400.0
 SPOT_MAX_AGE_S = 3_600.0
@@ -42,14 +43,19 @@ _SPOT_PRODUCT = "Linux/UNIX"
 class Prices:
     """USD per hour by type. When the prices are unknown, `taken` is None and `why_unknown` has the reason."""
 
-    market: str  # "on-demand" or "spot"
+    market: Market
     taken: datetime.datetime | None
     per_hour_usd: Mapping[str, float]
     why_unknown: str = ""
 
 
 def load(
-    api: Api, cache_dir: Path, *, market: str = "on-demand", offline: bool = False, max_age_s: float | None = None
+    api: Api,
+    cache_dir: Path,
+    *,
+    market: Market = Market.ON_DEMAND,
+    offline: bool = False,
+    max_age_s: float | None = None,
 ) -> Prices:
     """Prices of the API's Region: from the cache if recent enough, else from AWS, which renews the cache.
 
@@ -73,15 +79,15 @@ def load(
     return Prices(market=market, taken=answer_cache.write(path, per_hour_usd).taken, per_hour_usd=per_hour_usd)
 
 
-def cached(api: Api, cache_dir: Path, *, market: str) -> Mapping[str, float]:
+def cached(api: Api, cache_dir: Path, *, market: Market) -> Mapping[str, float]:
     """Cached prices that are not too old. AWS is not asked."""
     answer = answer_cache.read(answer_cache.cache_file(cache_dir, f"prices-{market}", api.region, api.endpoint("ec2")))
     return answer.content if answer is not None and answer.age_s() < _usual(market)[1] else {}
 
 
-def _usual(market: str) -> tuple[Callable[[Api], dict[str, float]], float]:
+def _usual(market: Market) -> tuple[Callable[[Api], dict[str, float]], float]:
     """The function that asks for a market's prices, and the seconds that prices stay valid."""
-    return (_spot, SPOT_MAX_AGE_S) if market == "spot" else (_on_demand, ON_DEMAND_MAX_AGE_S)
+    return (_spot, SPOT_MAX_AGE_S) if market is Market.SPOT else (_on_demand, ON_DEMAND_MAX_AGE_S)
 
 
 def with_prices(catalogue: Catalogue, prices: Prices) -> Catalogue:

@@ -1,18 +1,15 @@
 """Record everything that exists for a host: one folder per host, with a record written before and after each effect."""
 
-import json
 import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from harness.benches.lab.parts import cache_build
-from harness.errors import RequestError
 from harness.model import Token
+from harness.store.host_records import RECORD_FILE, HostRecords, record_text
 from harness.system.proc import ProcessId
-
-_FILE = "record.json"
-_SCHEMA = 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,17 +59,11 @@ class GuestRecord:
         return self.folder / "faults.log"
 
 
-class GuestRecords:
+class GuestRecords(HostRecords[GuestRecord]):
     """The host folders of one state directory."""
 
     def __init__(self, root: Path) -> None:
-        self.root = root
-
-    def folder(self, token: Token) -> Path:
-        """Return the folder of a token's host. Raises RequestError for a token that is no plain file name."""
-        if "/" in token.slug or token.slug.startswith("."):
-            raise RequestError(f"{token.slug!r} cannot name a host")
-        return self.root / token.slug
+        super().__init__(root, _from_document)
 
     def begin(self, record: GuestRecord) -> GuestRecord:
         """Make the host's folder and write its first record. Raises FileExistsError when the folder exists."""
@@ -82,39 +73,23 @@ class GuestRecords:
 
     def write(self, record: GuestRecord) -> GuestRecord:
         """Replace the record on disk by this one, atomically; return it."""
-        document = asdict(record) | {"schema": _SCHEMA, "folder": str(record.folder), "sockets": str(record.sockets)}
-        new_file = record.folder / (_FILE + ".new")
+        document = asdict(record) | {"folder": str(record.folder), "sockets": str(record.sockets)}
+        new_file = record.folder / (RECORD_FILE + ".new")
         with new_file.open("w") as file:
-            json.dump(document, file, indent=1)
+            file.write(record_text(document))
             file.flush()
             os.fsync(file.fileno())
-        new_file.rename(record.folder / _FILE)
+        new_file.rename(record.folder / RECORD_FILE)
         return record
-
-    def find(self, token: Token) -> GuestRecord | None:
-        """Return the token's record, or None when it is absent or unreadable."""
-        record = read(self.folder(token))
-        return record if record is not None and record.token == token else None
-
-    def all(self) -> list[GuestRecord]:
-        """List all readable records, oldest first."""
-        records = (read(folder) for folder in self.folders())
-        return sorted((record for record in records if record is not None), key=lambda record: record.created_utc)
-
-    def folders(self) -> list[Path]:
-        """List the folders of all hosts, including those whose creator was killed before the first record."""
-        return sorted(path for path in self.root.iterdir() if path.is_dir()) if self.root.is_dir() else []
 
 
 def read(folder: Path) -> GuestRecord | None:
     """Read the record in a folder; None when it is absent or unreadable."""
-    try:
-        document = json.loads((folder / _FILE).read_text())
-        if document.pop("schema") != _SCHEMA:
-            return None
-        processes = {name: ProcessId(**fields) for name, fields in document.pop("processes").items()}
-        token = Token(**document.pop("token"))
-        document |= {"folder": Path(document["folder"]), "sockets": Path(document["sockets"])}
-        return GuestRecord(token=token, processes=processes, **document)
-    except (OSError, ValueError, TypeError, KeyError, AttributeError):
-        return None
+    return GuestRecords(folder.parent).read(folder)
+
+
+def _from_document(document: dict[str, Any]) -> GuestRecord:
+    processes = {name: ProcessId(**fields) for name, fields in document.pop("processes").items()}
+    token = Token(**document.pop("token"))
+    document |= {"folder": Path(document["folder"]), "sockets": Path(document["sockets"])}
+    return GuestRecord(token=token, processes=processes, **document)

@@ -4,7 +4,6 @@ A running guest is what occupies a slot. No separate record exists that a crash 
 """
 
 import fcntl
-import re
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,6 +11,7 @@ from pathlib import Path
 
 from harness.benches.bench import CapacityError, Progress
 from harness.benches.lab.processes import process_tags, runtime_dir
+from harness.system import memory
 
 WAIT_S = 900.0
 _LOCK_FILE = "places.lock"  # the name that earlier versions lock too
@@ -33,8 +33,7 @@ def guest_slot(*, most: int, memory_mib: int, progress: Progress, wait_s: float 
 def require_memory(memory_mib: int, meminfo: Path = Path("/proc/meminfo")) -> None:
     """Check this machine's available memory. Raises CapacityError when it is too small for the guest."""
     needed_mib = memory_mib + _BESIDE_GUEST_MIB
-    match = re.search(r"^MemAvailable:\s+(\d+) kB", meminfo.read_text(), re.MULTILINE)
-    free_mib = int(match[1]) // 1024 if match else 0
+    free_mib = memory.available_mib(meminfo)
     if needed_mib > free_mib:
         raise CapacityError(f"the guest needs {needed_mib} MiB of memory and this machine has {free_mib} MiB available")
 

@@ -68,9 +68,9 @@ def _marked(pid: int) -> TaggedProcess | None:
     try:
         if not _ours(pid):
             return None
-        entries = Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
     except OSError:
         return None
+    entries = proc.environment(pid)
     variables = dict(entry.decode(errors="replace").split("=", 1) for entry in entries if b"=" in entry)
     if process is None or FOLDER not in variables or pid == os.getpid():
         return None

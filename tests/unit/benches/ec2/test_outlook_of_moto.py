@@ -9,6 +9,7 @@ from harness.benches.ec2.api.api import Api
 from harness.benches.ec2.market import listing
 from harness.campaign import ec2_forecast, plan, selection
 from harness.campaign.campaign import from_yaml
+from harness.model.ec2_enums import Market
 from harness.report import forecast_text as rendered
 
 REGION = "me-south-1"  # no legacy Region, and the fewest types
@@ -25,13 +26,13 @@ parallel: 2
 def test_from_campaign_to_outlook(aws: str, tmp_path: Path) -> None:
     api = Api(REGION)
     campaign = from_yaml(CAMPAIGN, where="c.yaml")
-    found = listing.load(api, tmp_path, market="spot")
+    found = listing.load(api, tmp_path, market=Market.SPOT)
     types = found.catalogue.types
     names = selection.resolve_types(campaign.instance_types, campaign.select, types, where=REGION)
     made = plan.make_plan(replace(campaign, instance_types=names), types, now=NOW)
-    limits = quotas.load(api, [types[name] for name in names], types, market="spot")
+    limits = quotas.load(api, [types[name] for name in names], types, market=Market.SPOT)
     seen = ec2_forecast.forecast(
-        made, types, limits, region=REGION, market="spot", why_unpriced=found.prices.why_unknown
+        made, types, limits, region=REGION, market=Market.SPOT, why_unpriced=found.prices.why_unknown
     )
     assert [(host.name, host.architecture, host.phc, host.precision_group, host.zones) for host in seen.hosts] == [
         ("m6g.large", "arm64", False, True, ("me-south-1a", "me-south-1b", "me-south-1c")),

@@ -14,6 +14,7 @@ from harness.benches.ec2.instances.region import Region
 from harness.benches.ec2.market import prices
 from harness.benches.ec2.market.catalogue import Catalogue
 from harness.model.cloud import CloudOptions, PriceTerms, TypeInfo
+from harness.model.ec2_enums import Architecture, Market
 
 
 def image(architecture: str, title: str) -> BootImage:
@@ -52,12 +53,12 @@ def kind(name: str, architecture: str) -> TypeInfo:
 def region(api: Api, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Region:
     """One in which all was asked that a campaign asks for; nobody answers now."""
     found = Region(Api("eu-west-1", pause=lambda _seconds: None), CloudOptions(lease_s=3600.0), tmp_path)
-    types = {one.name: one for one in (kind("m7i.large", "x86_64"), kind("c8g.large", "arm64"))}
+    types = {one.name: one for one in (kind("m7i.large", Architecture.X86_64), kind("c8g.large", Architecture.ARM64))}
     found.__dict__["catalogue"] = Catalogue(region="eu-west-1", taken=answer_cache.utc_now(), types=types)
     found.__dict__["groups"] = {}
-    titles = {"x86_64": "al2023-ami-2023.9-x86_64", "arm64": ""}
+    titles = {Architecture.X86_64: "al2023-ami-2023.9-x86_64", Architecture.ARM64: ""}
 
-    def resolve(_api: Api, _name: str, architecture: str, **_options: object) -> BootImage:
+    def resolve(_api: Api, _name: str, architecture: Architecture, **_options: object) -> BootImage:
         return image(architecture, titles[architecture])
 
     monkeypatch.setattr(boot_image, "resolve", resolve)
@@ -83,12 +84,12 @@ def test_what_nobody_knows_is_left_out(region: Region) -> None:
 
 
 def test_prices_that_are_too_old_are_no_prices(api: Api, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for market in ("spot", "on-demand"):
+    for market in Market:
         answer_cache.write(
             answer_cache.cache_file(tmp_path, f"prices-{market}", api.region, api.endpoint("ec2")), {"m7i.large": 0.1}
         )
     begun, later_s = answer_cache.utc_now(), [0.0]
     monkeypatch.setattr(answer_cache, "utc_now", lambda: begun + datetime.timedelta(seconds=later_s[0]))
-    for market, age_s in {"spot": prices.SPOT_MAX_AGE_S, "on-demand": prices.ON_DEMAND_MAX_AGE_S}.items():
+    for market, age_s in {Market.SPOT: prices.SPOT_MAX_AGE_S, Market.ON_DEMAND: prices.ON_DEMAND_MAX_AGE_S}.items():
         for later_s[0], known in ((age_s - 60, {"m7i.large": 0.1}), (age_s + 60, {})):
             assert prices.cached(api, tmp_path, market=market) == known

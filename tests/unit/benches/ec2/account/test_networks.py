@@ -8,6 +8,7 @@ from harness.benches.ec2.account import networks
 from harness.benches.ec2.account.networks import Subnet
 from harness.benches.ec2.api.api import Api
 from harness.errors import RequestError
+from harness.model.ec2_enums import Access
 
 
 def a_subnet(zone: str, **changes: Any) -> Subnet:
@@ -77,14 +78,14 @@ def test_no_default_vpc(api: Api, stub: Any) -> None:
 
 def test_one_subnet_per_zone_the_one_with_the_most_addresses() -> None:
     small, large, other = a_subnet("a", id="small", free_addresses=3), a_subnet("a", id="large"), a_subnet("b")
-    assert networks.usable_subnets([small, large, other], access="ssh") == {"a": large, "b": other}
-    assert networks.usable_subnets([small, large, other], access="ssh", zones=["b"]) == {"b": other}
+    assert networks.usable_subnets([small, large, other], access=Access.SSH) == {"a": large, "b": other}
+    assert networks.usable_subnets([small, large, other], access=Access.SSH, zones=["b"]) == {"b": other}
 
 
 def test_closed_subnets_serve_session_manager_alone() -> None:
     closed, open_one = a_subnet("a", gives_public_address=False), a_subnet("b")
-    assert networks.usable_subnets([closed, open_one], access="ssh") == {"b": open_one}
-    assert networks.usable_subnets([closed, open_one], access="ssm") == {"a": closed, "b": open_one}
+    assert networks.usable_subnets([closed, open_one], access=Access.SSH) == {"b": open_one}
+    assert networks.usable_subnets([closed, open_one], access=Access.SSM) == {"a": closed, "b": open_one}
 
 
 @pytest.mark.parametrize(
@@ -117,5 +118,5 @@ def test_closed_subnets_serve_session_manager_alone() -> None:
 )
 def test_networks_that_would_not_do(subnet: Subnet, arguments: dict[str, Any], words: str) -> None:
     with pytest.raises(RequestError) as caught:
-        networks.usable_subnets([subnet], access="ssh", **arguments)
+        networks.usable_subnets([subnet], access=Access.SSH, **arguments)
     assert str(caught.value) == words

@@ -11,6 +11,7 @@ from botocore.stub import Stubber
 from harness.benches.ec2.account import quotas
 from harness.benches.ec2.api.api import Api
 from harness.model.cloud import Quota, TypeInfo
+from harness.model.ec2_enums import Architecture, Market
 
 REGION = "eu-north-1"
 STANDARD = "Running On-Demand Standard (A, C, D, H, I, M, R, T, Z) instances"
@@ -45,7 +46,7 @@ STANDARD = "Running On-Demand Standard (A, C, D, H, I, M, R, T, Z) instances"
     ],
 )
 def test_what_a_family_counts_against(family: str, code: str | None, spot: str | None) -> None:
-    found = quotas.quota_kind(family, "on-demand"), quotas.quota_kind(family, "spot")
+    found = quotas.quota_kind(family, Market.ON_DEMAND), quotas.quota_kind(family, Market.SPOT)
     assert tuple(one and one[0] for one in found) == (code, spot)
 
 
@@ -55,7 +56,7 @@ def info(name: str, vcpus: int) -> TypeInfo:
         name=name,
         family=family,
         size=size,
-        architecture="x86_64",
+        architecture=Architecture.X86_64,
         vcpus=vcpus,
         memory_mib=1024,
         phc=True,
@@ -90,7 +91,7 @@ class Account:
         made = client.run_instances(ImageId="ami-12c6146b", InstanceType=name, MinCount=count, MaxCount=count, **more)
         return [one["InstanceId"] for one in made["Instances"]]
 
-    def left(self, *names: str, market: str = "on-demand") -> tuple[Quota, ...]:
+    def left(self, *names: str, market: Market = Market.ON_DEMAND) -> tuple[Quota, ...]:
         with self.stub:
             found = quotas.load(self.api, [TYPES[name] for name in names], TYPES, market=market)
             self.stub.assert_no_pending_responses()
@@ -142,7 +143,7 @@ def test_spot_has_quotas_of_its_own(account: Account) -> None:
     account.run("m7i.large", 3)
     account.run("m7i.large", InstanceMarketOptions={"MarketType": "spot"})
     account.quota(16.0)
-    (found,) = account.left("m7i.large", market="spot")
+    (found,) = account.left("m7i.large", market=Market.SPOT)
     assert (found.code, found.used_vcpus, found.left_vcpus) == ("L-34B43A08", 2, 14)
     assert found.name == "All Standard (A, C, D, H, I, M, R, T, Z) Spot Instance Requests"
 
@@ -170,7 +171,7 @@ def test_who_may_not_ask_knows_nothing_and_why(account: Account) -> None:
 
 def test_an_aws_without_quotas_of_ec2(aws: str) -> None:
     """moto itself: it has neither the account's value nor a default."""
-    (found,) = quotas.load(Api(REGION), [TYPES["m7i.large"]], TYPES, market="on-demand")
+    (found,) = quotas.load(Api(REGION), [TYPES["m7i.large"]], TYPES, market=Market.ON_DEMAND)
     assert (found.limit_vcpus, found.used_vcpus) == (None, 0)
     assert "NoSuchResourceException" in found.why_unknown
 

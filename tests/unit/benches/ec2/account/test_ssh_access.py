@@ -3,6 +3,7 @@
 import pytest
 
 from harness.benches.ec2.account import ssh_access
+from harness.model.ec2_enums import Access
 
 
 @pytest.mark.parametrize(
@@ -13,7 +14,7 @@ def test_bare_metal_takes_its_time(instance_type: str, seconds: float) -> None:
 
 
 def test_session_manager_is_the_way_where_nobody_may_connect() -> None:
-    assert ssh_access.ssh_options("ssh", "i-1", "eu-north-1") == ()
-    option, way = ssh_access.ssh_options("ssm", "i-1", "eu-north-1")
+    assert ssh_access.ssh_options(Access.SSH, "i-1", "eu-north-1") == ()
+    option, way = ssh_access.ssh_options(Access.SSM, "i-1", "eu-north-1")
     assert option == "-o"
     assert way.startswith("ProxyCommand=aws ssm start-session --region eu-north-1 --target i-1 ")

@@ -6,6 +6,7 @@ import pytest
 
 from harness.benches.bench import BenchError
 from harness.benches.ec2.engine.stack import ConfigValue, StackOutputs, StackSettings
+from harness.model.ec2_enums import Access, Market
 
 SETTINGS = StackSettings(
     instance_type="m7i.large",
@@ -14,11 +15,11 @@ SETTINGS = StackSettings(
     subnet=None,
     image="ami-0123456789abcdef0",
     placement="auto",
-    access="ssh",
+    access=Access.SSH,
     controller_cidr="192.0.2.7/32",
     public_key="ssh-ed25519 AAAA controller",
     host_key="-----BEGIN OPENSSH PRIVATE KEY-----\ncanary\n",
-    market="on-demand",
+    market=Market.ON_DEMAND,
     lease_s=7201,
     expires="2026-11-21T14:05:00+00:00",
     run="k3f9",

@@ -21,6 +21,7 @@ from harness.benches.ec2.instances.launch_records import LaunchRecord
 from harness.errors import CleanupError, RequestError
 from harness.model import Token
 from harness.model.cloud import BakedImage, CloudOptions
+from harness.model.ec2_enums import Architecture
 from harness.model.ownership import NOBODY, Signer
 from harness.system.settings import Settings, load
 from tests.doubles import ec2_server
@@ -63,7 +64,7 @@ def ec2(moto_api: Api) -> Iterator[Any]:
 
 def running(ec2: Any, bench: Ec2Bench, token: Token = HOST) -> LaunchRecord:
     """A host of ours that runs."""
-    base = boot_image.resolve(bench.region.api, "al2023", "x86_64").ami
+    base = boot_image.resolve(bench.region.api, "al2023", Architecture.X86_64).ami
     launched = ec2.run_instances(ImageId=base, InstanceType="m7i.large", MinCount=1, MaxCount=1)["Instances"][0]
     record = bench.begin_record(token, "m7i.large")
     return bench.records.write(replace(record, instance_id=launched["InstanceId"], image=base, user="ec2-user"))
@@ -90,15 +91,15 @@ def test_a_candidate_is_no_image_for_campaigns_until_it_is_published(
     states = ec2.describe_instances(InstanceIds=[record.instance_id])["Reservations"][0]["Instances"][0]["State"]
     assert states["Name"] == "stopped"
     with pytest.raises(RequestError, match="no proven image baked:al2023 for x86_64"):
-        boot_image.resolve(oven.api, "baked:al2023", "x86_64", signer=oven.signer)
-    assert boot_image.resolve(oven.api, "baked:al2023@k3f9", "x86_64", signer=oven.signer).ami == image.ident
+        boot_image.resolve(oven.api, "baked:al2023", Architecture.X86_64, signer=oven.signer)
+    assert boot_image.resolve(oven.api, "baked:al2023@k3f9", Architecture.X86_64, signer=oven.signer).ami == image.ident
 
     oven.publish(image, proof="z7y8")
-    found = boot_image.resolve(oven.api, "baked:al2023", "x86_64", signer=oven.signer)
+    found = boot_image.resolve(oven.api, "baked:al2023", Architecture.X86_64, signer=oven.signer)
     assert (found.ami, found.user, found.name) == (image.ident, "ec2-user", "baked:al2023")
     assert baked_images.list_images(oven.api, oven.signer) == [replace(image, proof="z7y8")]
     with pytest.raises(RequestError, match=r"for arm64 .*there are baked:al2023 for x86_64"):
-        boot_image.resolve(oven.api, "baked:al2023", "arm64", signer=oven.signer)
+        boot_image.resolve(oven.api, "baked:al2023", Architecture.ARM64, signer=oven.signer)
 
 
 def test_a_candidate_is_swept_and_a_published_one_is_not(ec2: Any, bench: Ec2Bench, oven: Ec2ImageMaker) -> None:
@@ -134,7 +135,10 @@ def test_an_image_with_a_copy_of_all_our_tags_is_none_of_ours(ec2: Any, bench: E
     forged = theirs(ec2)
     copied_tags(ec2, candidate, forged)
     token = image_maker.image_token(HOST)
-    assert boot_image.resolve(oven.api, "baked:al2023@k3f9", "x86_64", signer=oven.signer).ami == candidate.ident
+    assert (
+        boot_image.resolve(oven.api, "baked:al2023@k3f9", Architecture.X86_64, signer=oven.signer).ami
+        == candidate.ident
+    )
     assert {one.name for one in bench.resources() if one.unproven and one.kind == "image"} == {forged}
     bench.release(token)
     assert [one.ident for one in baked_images.list_images(oven.api, oven.signer)] == [forged], (
@@ -147,7 +151,7 @@ def test_an_image_with_a_copy_of_all_our_tags_is_none_of_ours(ec2: Any, bench: E
     ec2.delete_tags(Resources=[forged], Tags=[{"Key": "ptp-harness:token"}, {"Key": "ptp-harness:expires"}])
     seen = {one.ident: (one.proof, one.signed) for one in baked_images.list_images(oven.api, oven.signer)}
     assert seen == {forged: ("z7y8", False), published.ident: ("z7y8", True)}
-    assert boot_image.resolve(oven.api, "baked:al2023", "x86_64", signer=oven.signer).ami == published.ident
+    assert boot_image.resolve(oven.api, "baked:al2023", Architecture.X86_64, signer=oven.signer).ami == published.ident
     [false] = [one for one in baked_images.list_images(oven.api, oven.signer) if not one.signed]
     with pytest.raises(RequestError, match=f"the image {forged} is not proven to be ours"):
         baked_images.remove(oven.api, [false])
@@ -155,7 +159,7 @@ def test_an_image_with_a_copy_of_all_our_tags_is_none_of_ours(ec2: Any, bench: E
     assert [one.ident for one in oven.retire(newer, older=0)] == []  # `published` itself stays, and so does theirs
     baked_images.remove(oven.api, [published])
     with pytest.raises(RequestError, match=rf"was published from here: {forged} carries that name.*`image: {forged}`"):
-        boot_image.resolve(oven.api, "baked:al2023", "x86_64", signer=oven.signer)
+        boot_image.resolve(oven.api, "baked:al2023", Architecture.X86_64, signer=oven.signer)
 
 
 def test_a_tag_that_was_changed_since_takes_the_image_out_of_campaigns(
@@ -164,12 +168,12 @@ def test_a_tag_that_was_changed_since_takes_the_image_out_of_campaigns(
     image = made(ec2, bench, oven)
     ec2.create_tags(Resources=[image.ident], Tags=[{"Key": baked_images.USER, "Value": "-oProxyCommand=x"}])
     oven.publish(image, proof="z7y8")
-    assert boot_image.resolve(oven.api, "baked:al2023", "x86_64", signer=oven.signer).user == "ec2-user", (
+    assert boot_image.resolve(oven.api, "baked:al2023", Architecture.X86_64, signer=oven.signer).user == "ec2-user", (
         "as we made it"
     )
     ec2.create_tags(Resources=[image.ident], Tags=[{"Key": baked_images.USER, "Value": "root"}])
     with pytest.raises(RequestError, match="was published from here"):
-        boot_image.resolve(oven.api, "baked:al2023", "x86_64", signer=oven.signer)
+        boot_image.resolve(oven.api, "baked:al2023", Architecture.X86_64, signer=oven.signer)
 
 
 def test_what_stays_of_an_image_is_swept_by_its_own_signature(ec2: Any, bench: Ec2Bench, oven: Ec2ImageMaker) -> None:

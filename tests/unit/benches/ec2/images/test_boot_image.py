@@ -10,6 +10,7 @@ from harness.benches.ec2.api.api import Api
 from harness.benches.ec2.images import boot_image
 from harness.benches.ec2.images.boot_image import BootImages
 from harness.errors import RequestError
+from harness.model.ec2_enums import Architecture
 from harness.model.image_aliases import NAMED
 
 
@@ -45,18 +46,18 @@ Stubs = Callable[[str], Stubber]
 
 def test_amazon_linux_by_its_name_and_by_its_id(moto_api: Api) -> None:
     known = BootImages(moto_api)
-    found = known.of("al2023", "arm64")
+    found = known.of("al2023", Architecture.ARM64)
     assert (found.name, found.architecture, found.user) == ("al2023", "arm64", "ec2-user")
     assert found.parameter == "/aws/service/ami-amazon-linux-latest/al2023-ami-kernel-default-arm64"
     assert found.title.startswith("al2023-ami-2023")
     assert (found.root_device, found.volume_gib) == ("/dev/xvda", 15)
     assert found.taken.endswith("+00:00")
-    assert known.of("al2023", "arm64") is found
+    assert known.of("al2023", Architecture.ARM64) is found
     assert moto_api.calls == {("ssm.GetParameters", ""): 1, ("ec2.DescribeImages", ""): 1}
-    by_id = known.of(found.ami, "arm64")
+    by_id = known.of(found.ami, Architecture.ARM64)
     assert (by_id.name, by_id.ami, by_id.parameter, by_id.user) == (found.ami, found.ami, None, "ec2-user")
     with pytest.raises(RequestError) as caught:
-        known.of(found.ami, "x86_64")
+        known.of(found.ami, Architecture.X86_64)
     assert str(caught.value) == (
         f"the image {found.ami} is for arm64, and the type's architecture is x86_64 "
         "(choose another `image:`, or types that fit it)"
@@ -66,7 +67,7 @@ def test_amazon_linux_by_its_name_and_by_its_id(moto_api: Api) -> None:
 @pytest.mark.parametrize("ami", ["ami-0123456789abcdef0", "ami-nonsense"])
 def test_an_id_that_is_not_there(moto_api: Api, ami: str) -> None:
     with pytest.raises(RequestError) as caught:
-        boot_image.resolve(moto_api, ami, "x86_64")
+        boot_image.resolve(moto_api, ami, Architecture.X86_64)
     assert caught.value.message == f"eu-north-1 has no image {ami}, or this account may not see it"
     assert caught.value.next_step.startswith("an image's id is of one Region")
 
@@ -74,17 +75,17 @@ def test_an_id_that_is_not_there(moto_api: Api, ami: str) -> None:
 @pytest.mark.parametrize(
     ("name", "architecture", "parameter", "user"),
     [
-        ("debian-12", "x86_64", "/aws/service/debian/release/12/latest/amd64", "admin"),
-        ("debian-13", "arm64", "/aws/service/debian/release/13/latest/arm64", "admin"),
+        ("debian-12", Architecture.X86_64, "/aws/service/debian/release/12/latest/amd64", "admin"),
+        ("debian-13", Architecture.ARM64, "/aws/service/debian/release/13/latest/arm64", "admin"),
         (
             "ubuntu-22.04",
-            "x86_64",
+            Architecture.X86_64,
             "/aws/service/canonical/ubuntu/server/22.04/stable/current/amd64/hvm/ebs-gp2/ami-id",
             "ubuntu",
         ),
         (
             "ubuntu-24.04",
-            "arm64",
+            Architecture.ARM64,
             "/aws/service/canonical/ubuntu/server/24.04/stable/current/arm64/hvm/ebs-gp3/ami-id",
             "ubuntu",
         ),
@@ -101,7 +102,7 @@ def test_the_others_by_their_names(
 
 def test_a_misspelt_name_has_neighbours(api: Api) -> None:
     with pytest.raises(RequestError) as caught:
-        boot_image.resolve(api, "ubunt-24.04", "x86_64")
+        boot_image.resolve(api, "ubunt-24.04", Architecture.X86_64)
     assert str(caught.value) == (
         "there is no image 'ubunt-24.04' (nearest: ubuntu-24.04, ubuntu-22.04, debian-12; or baked:NAME; "
         "or an image's id, ami-...)"
@@ -110,25 +111,25 @@ def test_a_misspelt_name_has_neighbours(api: Api) -> None:
 
 
 def test_a_name_that_the_region_does_not_have(api: Api, stub: Stubs) -> None:
-    answered(stub("ssm"), "arm64", {"al2023": "ami-1", "debian-12": "ami-2"})
+    answered(stub("ssm"), Architecture.ARM64, {"al2023": "ami-1", "debian-12": "ami-2"})
     with pytest.raises(RequestError) as caught:
-        boot_image.resolve(api, "debian-13", "arm64")
+        boot_image.resolve(api, "debian-13", Architecture.ARM64)
     assert str(caught.value) == ("eu-north-1 has no image debian-13 for arm64 (there for arm64 are debian-12, al2023)")
 
 
 def test_a_region_without_any(api: Api, stub: Stubs) -> None:
-    answered(stub("ssm"), "arm64", {})
+    answered(stub("ssm"), Architecture.ARM64, {})
     with pytest.raises(RequestError, match="name an image by its id"):
-        boot_image.resolve(api, "debian-13", "arm64")
+        boot_image.resolve(api, "debian-13", Architecture.ARM64)
 
 
 def test_nobody_knows_who_logs_in(api: Api, stub: Stubs) -> None:
     described(stub("ec2"), "ami-1", Name="our-golden-image")
     with pytest.raises(RequestError) as caught:
-        boot_image.resolve(api, "ami-1", "x86_64")
+        boot_image.resolve(api, "ami-1", Architecture.X86_64)
     assert str(caught.value) == "who logs in to ami-1 (our-golden-image) is not known (set `user:`)"
     described(stub("ec2"), "ami-1", Name="our-golden-image")
-    assert boot_image.resolve(api, "ami-1", "x86_64", user="root").user == "root"
+    assert boot_image.resolve(api, "ami-1", Architecture.X86_64, user="root").user == "root"
 
 
 @pytest.mark.parametrize(
@@ -170,5 +171,5 @@ def test_who_logs_in(said: dict[str, Any], user: str | None) -> None:
 def test_images_that_cannot_be_used(api: Api, stub: Stubs, said: dict[str, str], words: str) -> None:
     described(stub("ec2"), "ami-1", **said)
     with pytest.raises(RequestError) as caught:
-        boot_image.resolve(api, "ami-1", "x86_64")
+        boot_image.resolve(api, "ami-1", Architecture.X86_64)
     assert caught.value.message == f"the image ami-1 {words}"

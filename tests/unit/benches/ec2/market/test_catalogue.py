@@ -15,6 +15,7 @@ from harness.benches.ec2.market import catalogue
 from harness.benches.ec2.market.catalogue import Catalogue, TypeInfo
 from harness.errors import RequestError, SetupError
 from harness.model import Claim
+from harness.model.ec2_enums import Architecture
 
 REGION = "me-south-1"  # the fewest types of all
 
@@ -48,7 +49,7 @@ def test_what_a_region_offers(first: tuple[Catalogue, Api]) -> None:
         name="m5.large",
         family="m5",
         size="large",
-        architecture="x86_64",
+        architecture=Architecture.X86_64,
         vcpus=2,
         memory_mib=8192,
         phc=False,

@@ -10,7 +10,9 @@ from harness.benches.ec2.api import api_errors
 from harness.benches.ec2.api.api_errors import PlaceError
 from harness.benches.ec2.market import launch_places
 from harness.benches.ec2.market.launch_places import LaunchPlace
+from harness.model import ec2_placement
 from harness.model.cloud import TypeInfo
+from harness.model.ec2_enums import Architecture
 
 
 def a_type(name: str, vcpus: int, zones: str = "ab", **changes: Any) -> TypeInfo:
@@ -18,7 +20,7 @@ def a_type(name: str, vcpus: int, zones: str = "ab", **changes: Any) -> TypeInfo
         "name": name,
         "family": name.partition(".")[0],
         "size": name.partition(".")[2],
-        "architecture": "x86_64",
+        "architecture": Architecture.X86_64,
         "vcpus": vcpus,
         "memory_mib": 4096 * vcpus,
         "phc": True,
@@ -74,7 +76,7 @@ def test_then_other_sizes_the_nearest_first() -> None:
         "m7i.2xlarge/a",
         "m7i.2xlarge/b",
     ]
-    assert [one.name for one in launch_places.sibling_types(TYPES["m7i.xlarge"], TYPES)] == [
+    assert [one.name for one in ec2_placement.sibling_types(TYPES["m7i.xlarge"], TYPES)] == [
         "m7i.large",
         "m7i.2xlarge",
         "m7i.4xlarge",

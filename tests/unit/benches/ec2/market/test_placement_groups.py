@@ -59,8 +59,7 @@ def test_the_table(
     placement: str, where: tuple[str, str], setting: str, makes: str | None, precise: bool | None
 ) -> None:
     made = placement_groups.decide_placement(placement, *where, THERE)
-    assert (made.setting, made.makes, made.evidence.precise) == (setting, makes, precise)
-    assert made.joins == (setting.removeprefix("group:") if setting.startswith("group:") else None)
+    assert (made.choice.setting, made.choice.makes, made.evidence.precise) == (setting, makes, precise)
     assert made.evidence.detail
 
 

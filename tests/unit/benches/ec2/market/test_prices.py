@@ -17,6 +17,7 @@ from harness.benches.ec2.market import prices
 from harness.benches.ec2.market.catalogue import Catalogue
 from harness.benches.ec2.market.prices import Prices
 from harness.model.cloud import TypeInfo
+from harness.model.ec2_enums import Architecture, Market
 
 NOW = datetime.datetime.now(datetime.UTC)
 
@@ -178,7 +179,7 @@ def test_all_pages_are_read_and_kept(stubbed: Callable[..., Api], tmp_path: Path
 
 def test_who_may_not_ask_gets_unknown_with_the_reason(stubbed: Callable[..., Api], tmp_path: Path) -> None:
     assert prices.load(on_demand(stubbed, "AccessDeniedException"), tmp_path) == Prices(
-        market="on-demand",
+        market=Market.ON_DEMAND,
         taken=None,
         per_hour_usd={},
         why_unknown="AWS was asked and did not tell: asking for prices: AccessDeniedException: you may not",
@@ -228,11 +229,11 @@ def test_spot_is_the_newest_of_each_zone_and_of_those_the_highest(stubbed: Calla
     ]
     pages = {"SpotPriceHistory": history, "NextToken": "1"}, {"SpotPriceHistory": [spot("c8g.large", "c", "0.02", 1)]}
     api = stubbed("ec2", "eu-north-1", "describe_spot_price_history", *pages)
-    assert prices.load(api, tmp_path, market="spot").per_hour_usd == {"c8g.large": 0.02, "m7i.large": 0.035}
+    assert prices.load(api, tmp_path, market=Market.SPOT).per_hour_usd == {"c8g.large": 0.02, "m7i.large": 0.035}
 
 
 def test_spot_prices_of_moto(aws: str, tmp_path: Path) -> None:
-    found = prices.load(Api("me-south-1"), tmp_path, market="spot")
+    found = prices.load(Api("me-south-1"), tmp_path, market=Market.SPOT)
     assert (found.market, found.per_hour_usd["m5.large"], found.why_unknown) == ("spot", 0.00001, "")
 
 
@@ -241,7 +242,7 @@ def test_prices_go_into_the_catalogue() -> None:
         name="a.b",
         family="a",
         size="b",
-        architecture="arm64",
+        architecture=Architecture.ARM64,
         vcpus=1,
         memory_mib=1,
         phc=None,
@@ -252,5 +253,5 @@ def test_prices_go_into_the_catalogue() -> None:
         current_generation=True,
     )
     both = Catalogue(region="r", taken=NOW, types={"a.b": info, "c.d": info})
-    found = prices.with_prices(both, Prices(market="spot", taken=NOW, per_hour_usd={"a.b": 0.5}))
+    found = prices.with_prices(both, Prices(market=Market.SPOT, taken=NOW, per_hour_usd={"a.b": 0.5}))
     assert [one.price_per_hour_usd for one in found.types.values()] == [0.5, None]
