@@ -122,8 +122,8 @@ class Api:
         """The address of a service: AWS's own, or the one in AWS_ENDPOINT_URL or AWS_ENDPOINT_URL_<SERVICE>."""
         return str(self.client(service, self.region).meta.endpoint_url)
 
-    def asked(self, host: str | None = None) -> Fraction:
-        """Number of calls for a host, including the host's parts of shared calls; without a host, of all calls."""
+    def count_calls(self, host: str | None = None) -> Fraction:
+        """Count the calls for a host, including the host's parts of shared calls; without a host, of all calls."""
         with self._lock:
             return sum((count for (_, name), count in self.calls.items() if host in (None, name)), Fraction())
 

@@ -128,7 +128,7 @@ def remove(api: Api, images: Sequence[BakedImage]) -> None:
         tagged_resources.remove(api, resources)
     except CleanupError as error:
         reason = f" ({error.message})"
-    remaining = {image.ident for image in list_images(api)} | _there(
+    remaining = {image.ident for image in list_images(api)} | _find_snapshots(
         api, [resource.ident for resource in resources if resource.kind == "snapshot"]
     )
     if leftovers := [f"{resource}{reason}" for resource in resources if resource.ident in remaining]:
@@ -138,7 +138,7 @@ def remove(api: Api, images: Sequence[BakedImage]) -> None:
         )
 
 
-def _there(api: Api, snapshots: list[str]) -> set[str]:
+def _find_snapshots(api: Api, snapshots: list[str]) -> set[str]:
     """The ids of those of our snapshots in `snapshots` that EC2 still shows."""
     filters = [exact_filter("snapshot-id", *snapshots)]
     selection = {"OwnerIds": ["self"], "Filters": filters}

@@ -87,12 +87,12 @@ def read(folder: Path) -> LaunchRecord | None:
         if document.pop("schema") != _SCHEMA:
             return None
         parts = {"token": Token, "placement": Placement, "claim": Claim}
-        objects = {name: _made(kind, document.pop(name)) for name, kind in parts.items()}
+        objects = {name: _build(kind, document.pop(name)) for name, kind in parts.items()}
         objects["volume_ids"] = tuple(document.pop("volume_ids", ()))
         return LaunchRecord(**document | objects | {"folder": Path(document["folder"])})
     except (OSError, ValueError, TypeError, KeyError, AttributeError):
         return None
 
 
-def _made(kind: Any, words: Mapping[str, Any] | None) -> Any:
+def _build(kind: Any, words: Mapping[str, Any] | None) -> Any:
     return None if words is None else kind(**words)

@@ -27,7 +27,7 @@ def choose_accelerator(cache: Path, qemu: Qemu, image: DiskImage, progress: Prog
         return EMULATION
     cache_file = cache / "acceleration.json"
     conditions = {"host_kernel": platform.release(), "processor": golden.processor_name(), "qemu": qemu.version}
-    cached = _known(cache_file)
+    cached = _read_cached_answers(cache_file)
     if cached.get("asked") == conditions and cached.get("answer") in (KVM, EMULATION):
         return str(cached["answer"])
     answer = KVM if _boots(cache, qemu, image, progress) else EMULATION
@@ -40,7 +40,7 @@ def choose_accelerator(cache: Path, qemu: Qemu, image: DiskImage, progress: Prog
     return answer
 
 
-def _known(memory: Path) -> dict[str, object]:
+def _read_cached_answers(memory: Path) -> dict[str, object]:
     try:
         return dict(json.loads(memory.read_text()))
     except (OSError, ValueError, TypeError):

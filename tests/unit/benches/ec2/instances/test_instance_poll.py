@@ -178,8 +178,8 @@ def test_thirty_hosts_share_the_calls(watching: InstancePoll, script: Script, ap
     calls = len(script.asked)
     assert max(map(len, script.asked)) == 30
     assert calls < 30, "fewer than hosts"
-    assert sum(api.asked(name) for name in names) == api.asked() == calls
-    assert api.asked("") == 0
+    assert sum(api.count_calls(name) for name in names) == api.count_calls() == calls
+    assert api.count_calls("") == 0
 
 
 def test_a_hundred_at_most_in_one_call(watching: InstancePoll, script: Script, api: Api) -> None:
@@ -220,7 +220,7 @@ def test_who_is_idle_is_not_looked_for(watching: InstancePoll, script: Script, a
             watching.running, "i-1", host="a", key_pair=KEY, deadline_s=30, cancelled=NEVER, idle=resting.is_set
         )
         time.sleep(6 * TICK_S)
-        assert api.asked() == 0
+        assert api.count_calls() == 0
         resting.clear()
         assert wait.result().id == "i-1"
 
@@ -271,7 +271,7 @@ def test_one_that_comes_late_is_looked_for_less_often(watching: InstancePoll, sc
     later(late_s, lambda: script.show("i-1", "running", **RUNS))
     begun = time.monotonic()
     watching.running("i-1", host="a", key_pair=KEY, deadline_s=60, cancelled=NEVER)
-    assert api.asked("a") == len(script.asked) <= 16
+    assert api.count_calls("a") == len(script.asked) <= 16
     assert time.monotonic() - begun < late_s * (1 + 2 / instance_poll.PART) + 1
 
 
