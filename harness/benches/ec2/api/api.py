@@ -108,11 +108,21 @@ class Api:
                 raise _not_even_asked(caught, what, self.region) from caught
         raise AssertionError("the last try raises")
 
-    def pages(self, service: str, operation: str, key: str, *, what: str, **parameters: Any) -> Iterator[Any]:
-        """Every item of `key` over all pages (NextToken)."""
+    def pages(
+        self,
+        service: str,
+        operation: str,
+        key: str,
+        *,
+        what: str,
+        host: str | Sequence[str] = "",
+        region: str = "",
+        **parameters: Any,
+    ) -> Iterator[Any]:
+        """Every item of `key` over all pages (NextToken), by calls as `call` makes them."""
         token: dict[str, Any] = {}
         while True:
-            answer = self.call(service, operation, what=what, **parameters, **token)
+            answer = self.call(service, operation, what=what, host=host, region=region, **parameters, **token)
             yield from answer.get(key, ())
             if not answer.get("NextToken"):
                 return

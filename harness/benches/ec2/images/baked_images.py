@@ -141,10 +141,8 @@ def remove(api: Api, images: Sequence[BakedImage]) -> None:
 def _find_snapshots(api: Api, snapshots: list[str]) -> set[str]:
     """The ids of those of our snapshots in `snapshots` that EC2 still shows."""
     filters = [exact_filter("snapshot-id", *snapshots)]
-    selection = {"OwnerIds": ["self"], "Filters": filters}
     if not snapshots:
         return set()
-    descriptions = api.pages(
-        "ec2", "describe_snapshots", "Snapshots", what="looking for snapshots of ours", **selection
-    )
+    message = "looking for snapshots of ours"
+    descriptions = api.pages("ec2", "describe_snapshots", "Snapshots", what=message, OwnerIds=["self"], Filters=filters)
     return {str(description["SnapshotId"]) for description in descriptions}
