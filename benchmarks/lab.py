@@ -206,7 +206,7 @@ def pool(lab: Lab) -> WarmPool[WarmHost]:
 
 
 def fill(warm_ones: WarmPool[WarmHost]) -> None:
-    while len(warm_ones.stock.warm) < 2:
+    while len(warm_ones.state.warm) < 2:
         time.sleep(0.01)
 
 

@@ -31,7 +31,7 @@ def lab_bench(settings: Settings) -> LabBench:
     return LabBench(settings)
 
 
-def bench(name: str, settings: Settings, inventory: str | None = None, wishes: CloudOptions | None = None) -> Bench:
+def bench(name: str, settings: Settings, inventory: str | None = None, options: CloudOptions | None = None) -> Bench:
     """The bench of that name. Raises RequestError with the names that there are, or when it needs an inventory."""
     match name:
         case BenchName.LAB:
@@ -43,7 +43,7 @@ def bench(name: str, settings: Settings, inventory: str | None = None, wishes: C
         case BenchName.EC2:
             from harness.benches.ec2.bench import Ec2Bench  # the AWS SDK takes its time to load
 
-            return Ec2Bench(settings, wishes or CloudOptions())
+            return Ec2Bench(settings, options or CloudOptions())
         case _:
             raise RequestError(f"there is no bench {name!r}", next_step="benches: lab, hosts, ec2")
 
@@ -85,17 +85,17 @@ def forecast_on_ec2(made: Plan, settings: Settings) -> Ec2Forecast:
     from harness.benches.ec2.account import permissions, quotas
     from harness.benches.ec2.api.api import Api
 
-    wishes = made.campaign.cloud
-    listing = ec2_types(settings, wishes.region, market=wishes.market)
+    options = made.campaign.cloud
+    listing = ec2_types(settings, options.region, market=options.market)
     types, region = listing.catalogue.types, listing.catalogue.region
     wanted = [types[host.instance_type] for host in made.hosts]
     return ec2_forecast.forecast(
         made,
         types,
-        quotas.load(Api(region), wanted, types, market=wishes.market),
+        quotas.load(Api(region), wanted, types, market=options.market),
         region=region,
-        market=wishes.market,
-        zones=wishes.zones,
+        market=options.market,
+        zones=options.zones,
         actions=permissions.actions_of_runs(),
         why_unpriced=listing.prices.why_unknown,
     )

@@ -261,7 +261,7 @@ def _driver(written: _Driver) -> DriverChoice:
 
 def _refused(where: str, found: Sequence[str]) -> RequestError:
     return RequestError(
-        f"{where}: " + "; ".join(input_checks.limit_mistakes(found)),
+        f"{where}: " + "; ".join(input_checks.shorten_mistakes(found)),
         next_step="`ptp-harness run --help` explains the flags" if where == COMMAND_LINE else _SCHEMA_HELPS,
     )
 

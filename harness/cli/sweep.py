@@ -47,7 +47,7 @@ def sweep(
     configuration = settings.load()
     ledger, source = (
         wiring.ledger(configuration),
-        wiring.bench(bench, configuration, wishes=CloudOptions(region=region)),
+        wiring.bench(bench, configuration, options=CloudOptions(region=region)),
     )
     survey = sweeping.survey(ledger, source)
     found = survey.removable

@@ -39,7 +39,7 @@ def rotate_host_key(target: Target, *, progress: Callable[[str], None], pause: C
         return target
     progress("changing its host key")
     name, _, first_key = lines[0].partition(" ")
-    new_key = _made(target, first_key.split()[1])
+    new_key = _make_key(target, first_key.split()[1])
     _pin(target, store, f"{lines[0]}\n{name} {new_key}")
     for number in range(1, _TRIES + 1):
         message = _serve(target)
@@ -66,7 +66,7 @@ def rotate_host_key(target: Target, *, progress: Callable[[str], None], pause: C
     raise HarnessError(f"the host key cannot be changed: {message or reach.detail}")
 
 
-def _made(target: Target, served: str) -> str:
+def _make_key(target: Target, served: str) -> str:
     """Make the key that replaces the `served` one and return its public part. Raises HarnessError."""
     try:
         key = _run(target, "make", served).strip()

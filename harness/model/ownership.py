@@ -46,12 +46,12 @@ class Signer:
         """The value of the tag SIGNATURE for the resource of that id, which is to have exactly these tags of ours."""
         return self._sign("tags", kind, ident, *(word for tag in sorted(_ours(tags).items()) for word in tag))
 
-    def made(self, name: str, *, token: str, expires: str) -> bool:
+    def verify_name(self, name: str, *, token: str, expires: str) -> bool:
         """Whether a name was signed by us for this token and this lease."""
         title, _, _ = name.rpartition("-")
         return self._key is not None and _same(name, self.name(title, token=token, expires=expires))
 
-    def tagged(self, kind: str, ident: str, tags: Mapping[str, str]) -> bool:
+    def verify_tags(self, kind: str, ident: str, tags: Mapping[str, str]) -> bool:
         """Whether these are the tags that we signed for this id."""
         return self._key is not None and _same(tags.get(SIGNATURE, ""), self.tag(kind, ident, tags))
 
@@ -81,7 +81,7 @@ def why_not_ours(
 ) -> str | None:
     """Why a resource is not proven to be ours; None where it is. `recorded`: ids and names of our records by token."""
     token, expires = tagged.tags.get(TOKEN), tagged.tags.get(EXPIRES)
-    if signer.tagged(tagged.kind, tagged.ident, tagged.tags):
+    if signer.verify_tags(tagged.kind, tagged.ident, tagged.tags):
         return None
     if token is None or not _is_token(token):
         return "its tag is no token of a host"
@@ -91,7 +91,7 @@ def why_not_ours(
         return "the end of its lease cannot be read"
     if {tagged.ident, tagged.given_name} & {*recorded.get(token, ())}:
         return None
-    if tagged.given_name and signer.made(tagged.given_name, token=token, expires=expires):
+    if tagged.given_name and signer.verify_name(tagged.given_name, token=token, expires=expires):
         return None
     return "nothing but tags says that it is ours"
 

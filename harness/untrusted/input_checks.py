@@ -68,7 +68,7 @@ def shorten_value(value: object) -> str:
         return f"a large {type(value).__name__}"
 
 
-def limit_mistakes(found: Sequence[str]) -> list[str]:
+def shorten_mistakes(found: Sequence[str]) -> list[str]:
     """The first `MOST_MISTAKES` distinct mistakes, and how many more there are."""
     distinct = list(dict.fromkeys(found))
     more = len(distinct) - MOST_MISTAKES

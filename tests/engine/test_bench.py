@@ -31,9 +31,9 @@ def make(double: Double, tmp_path: Path) -> Make:
     """The bench as the command has it, its state in the test's folder."""
     found = configuration.load()
 
-    def bench(**wishes: Any) -> Ec2Bench:
+    def bench(**options: Any) -> Ec2Bench:
         ours = replace(found, state_dir=tmp_path / "state", cache_dir=tmp_path / "cache")
-        return Ec2Bench(ours, replace(WISHES, **wishes))
+        return Ec2Bench(ours, replace(WISHES, **options))
 
     return bench
 

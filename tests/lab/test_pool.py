@@ -51,14 +51,14 @@ def say(guest: WarmHost, folder: Path, *words: str) -> str:
 def opened(bench: LabBench) -> Iterator[WarmPool[WarmHost]]:
     with lab_source.open_pool(bench, "lab.phc", PoolRules(size=2, most=MOST, look_every_s=1.0), print) as pool:
         yield pool
-        for number in pool.stock.out:
+        for number in pool.state.in_use:
             pytest.fail(f"guest {number} was not released")
     assert guests_of(bench) == []
     assert bench.resources() == []
 
 
 def test_a_warm_guest_is_a_whole_host_at_once(opened: WarmPool[WarmHost], tmp_path: Path) -> None:
-    until(lambda: len(opened.stock.warm) == 2)
+    until(lambda: len(opened.state.warm) == 2)
     begun = time.monotonic()
     held = opened.acquire(timeout_s=30)
     seconds = time.monotonic() - begun
@@ -73,19 +73,19 @@ def test_a_warm_guest_is_a_whole_host_at_once(opened: WarmPool[WarmHost], tmp_pa
 
 
 def test_one_that_died_waiting_is_replaced_and_not_handed_out(opened: WarmPool[WarmHost], bench: LabBench) -> None:
-    until(lambda: len(opened.stock.warm) == 2)
-    first, second = (warm.number for warm in opened.stock.warm)
+    until(lambda: len(opened.state.warm) == 2)
+    first, second = (warm.number for warm in opened.state.warm)
     [guest] = [marked for marked in guests_of(bench) if marked.folder.name.endswith(f"-{first}")]
     os.kill(guest.process.pid, signal.SIGKILL)
     with opened.guest(timeout_s=300) as got:
         assert got.machine.token.attempt == second
-    until(lambda: len(opened.stock.warm) == 2)
-    assert first not in [warm.number for warm in opened.stock.warm]
+    until(lambda: len(opened.state.warm) == 2)
+    assert first not in [warm.number for warm in opened.state.warm]
 
 
 def test_one_that_hangs_is_not_handed_out(opened: WarmPool[WarmHost], bench: LabBench) -> None:
-    until(lambda: len(opened.stock.warm) == 2)
-    first = opened.stock.warm[0].number
+    until(lambda: len(opened.state.warm) == 2)
+    first = opened.state.warm[0].number
     [guest] = [marked for marked in guests_of(bench) if marked.folder.name.endswith(f"-{first}")]
     os.kill(guest.process.pid, signal.SIGSTOP)
     with opened.guest(timeout_s=300) as got:
@@ -94,7 +94,7 @@ def test_one_that_hangs_is_not_handed_out(opened: WarmPool[WarmHost], bench: Lab
 
 
 def test_ten_at_once_are_served_in_order_with_three_guests(opened: WarmPool[WarmHost], bench: LabBench) -> None:
-    until(lambda: len(opened.stock.warm) == 2)
+    until(lambda: len(opened.state.warm) == 2)
     order: list[int] = []
     most, watching = [0], threading.Event()
 
@@ -124,9 +124,9 @@ def test_ten_at_once_are_served_in_order_with_three_guests(opened: WarmPool[Warm
 
 def test_old_guests_are_replaced(bench: LabBench) -> None:
     with lab_source.open_pool(bench, "lab.driver-off", PoolRules(size=1, most=MOST, ttl_s=6.0), print) as pool:
-        until(lambda: pool.stock.warm)
-        first = pool.stock.warm[0].number
-        until(lambda: pool.stock.warm and pool.stock.warm[0].number > first)
+        until(lambda: pool.state.warm)
+        first = pool.state.warm[0].number
+        until(lambda: pool.state.warm and pool.state.warm[0].number > first)
         assert len(guests_of(bench)) == 1
     assert bench.resources() == []
 

@@ -39,8 +39,8 @@ class Ec2Bench:
 
     name = "ec2"
 
-    def __init__(self, settings: Settings, wishes: CloudOptions) -> None:
-        self._settings, self.wishes = settings, wishes
+    def __init__(self, settings: Settings, options: CloudOptions) -> None:
+        self._settings, self.options = settings, options
         self.records = LaunchRecords(settings.state_dir / "ec2" / "hosts")
         self._engine = Engine(engine_home.load_engine_home(settings))
         self._apis: dict[str | None, Api] = {}
@@ -53,7 +53,7 @@ class Ec2Bench:
     @cached_property
     def region(self) -> Region:
         """The Region of the campaign. Raises FatalError when none is known."""
-        return Region(self._api(self.wishes.region), self.wishes, self._settings.cache_dir, self.proofs.signer)
+        return Region(self._api(self.options.region), self.options, self._settings.cache_dir, self.proofs.signer)
 
     @cached_property
     def proofs(self) -> OwnershipProofs:
@@ -67,9 +67,9 @@ class Ec2Bench:
     @cached_property
     def _controller_cidr(self) -> str | None:
         """The network that may connect by SSH, looked up once; None where Session Manager gives the access."""
-        if self.wishes.access is Access.SSM:
+        if self.options.access is Access.SSM:
             return None
-        return self.wishes.controller_cidr or ssh_access.own_cidr()
+        return self.options.controller_cidr or ssh_access.own_cidr()
 
     def types(self) -> Mapping[str, InstanceType]:
         infos = self.region.catalogue.types
@@ -79,7 +79,7 @@ class Ec2Bench:
         return names
 
     def checks(self) -> Sequence[Check]:
-        options = self.wishes
+        options = self.options
         return checks.run_checks(
             options.region, engine_home.load_engine_home(self._settings), subnet=options.subnet, access=options.access
         )
@@ -100,7 +100,7 @@ class Ec2Bench:
         if machine is not None:
             return machine
         launch = HostLaunch(
-            record=self.begin_record(token, instance_type), workshop=self._workshop(token.run), progress=progress
+            record=self.begin_record(token, instance_type), context=self._launch_context(token.run), progress=progress
         )
         try:
             return self._machine(launch.run())
@@ -157,11 +157,11 @@ class Ec2Bench:
         """Count the harness's own calls. Calls of Pulumi's AWS plugin, a separate process, cannot be counted here."""
         with self._lock:
             apis = set(self._apis.values())
-        return float(sum(api.asked(token.host if token else None) for api in apis))
+        return float(sum(api.count_calls(token.host if token else None) for api in apis))
 
     # -- parts
 
-    def _workshop(self, run: str) -> LaunchContext:
+    def _launch_context(self, run: str) -> LaunchContext:
         return LaunchContext(
             identity=self._identity(run),
             region=self.region,
@@ -174,7 +174,7 @@ class Ec2Bench:
 
     def begin_record(self, token: Token, instance_type: str) -> LaunchRecord:
         now = datetime.datetime.now(datetime.UTC).replace(microsecond=0)
-        expires = (now + datetime.timedelta(seconds=self.wishes.lease_s)).isoformat()
+        expires = (now + datetime.timedelta(seconds=self.options.lease_s)).isoformat()
         title = f"ptp-harness-{token.slug}-{secrets.token_hex(4)}"  # a new name for each attempt
         record = LaunchRecord(
             token=token,
@@ -186,7 +186,7 @@ class Ec2Bench:
             created_utc=now.isoformat(),
             expires_utc=expires,
             resource_name=self.proofs.signer.name(title, token=str(token), expires=expires),
-            access=self.wishes.access,
+            access=self.options.access,
             claim=self.region.catalogue.claim(instance_type),
         )
         return self.records.write(record)
@@ -276,7 +276,7 @@ class Ec2Bench:
         )
 
     def _usd_per_hour(self, record: LaunchRecord) -> float | None:
-        usd_per_hour = prices.cached(self._api(record.region), self._settings.cache_dir, market=self.wishes.market)
+        usd_per_hour = prices.cached(self._api(record.region), self._settings.cache_dir, market=self.options.market)
         return usd_per_hour.get(record.launched_type or record.instance_type)
 
     def _regions(self) -> list[str]:

@@ -71,7 +71,12 @@ def _inside(api: Api, subnet: str | None, access: Access) -> Sequence[Check]:
     def room() -> str:
         return f"{len(placement_groups.load(api))} of at most {placement_groups.LIMIT}"
 
-    checks = [_told("network", network), _told("image", image), _told("placement groups", room), check_quota(api)]
+    checks = [
+        _run_check("network", network),
+        _run_check("image", image),
+        _run_check("placement groups", room),
+        check_quota(api),
+    ]
     return [*checks, *_permissions(api, images[0], subnets[0])] if subnets and images else checks
 
 
@@ -155,11 +160,11 @@ def _pulumi(engine: EngineCommand) -> Sequence[Check]:
     def plugin() -> str:
         return engine.plugin() or "not there yet: the first run fetches it"
 
-    command = _told("pulumi", engine.version)
-    return [command, _told("AWS plugin", plugin)] if command.ok else [command]
+    command = _run_check("pulumi", engine.version)
+    return [command, _run_check("AWS plugin", plugin)] if command.ok else [command]
 
 
-def _told(name: str, look: Callable[[], str]) -> Check:
+def _run_check(name: str, look: Callable[[], str]) -> Check:
     try:
         return Check(name=name, ok=True, seen=look())
     except HarnessError as error:

@@ -79,18 +79,18 @@ class LabBench:
 
     def provision(self, token: Token, instance_type: str, progress: Progress) -> Machine:
         truth = find_truth(instance_type)
-        record = self._known(token)
+        record = self._find_or_clear(token)
         if record is not None:
             return make_machine(record, truth)
         guest_slots.require_memory(truth.memory_mib)
-        return self._bring_up(token, truth, self._workshop(truth, progress), Restoration, progress)
+        return self._bring_up(token, truth, self._restore_context(truth, progress), Restoration, progress)
 
     def restore(self, token: Token, snapshot: Snapshot, progress: Progress) -> Machine:
         """Start a new host that boots from the snapshot's disk. Raises RequestError and BenchError."""
         truth = find_truth(snapshot.instance_type)
         guest_slots.require_memory(truth.memory_mib)
         qemu_build, _, accelerator = self._foundations(progress)
-        context = self._shop(qemu_build, snapshot.bootable(truth, accelerator))
+        context = self._guest_context(qemu_build, snapshot.bootable(truth, accelerator))
         with self.snapshots.in_use():
             return self._bring_up(token, truth, context, ColdStart, progress)
 
@@ -109,7 +109,7 @@ class LabBench:
 
     # -- the parts of a host
 
-    def _known(self, token: Token) -> GuestRecord | None:
+    def _find_or_clear(self, token: Token) -> GuestRecord | None:
         """Return the record of this token's host when it runs; else remove the host's remains and return None."""
         record = self.records.find(token)
         if record is not None and _runs(record):
@@ -118,22 +118,22 @@ class LabBench:
         return None
 
     def _bring_up(
-        self, token: Token, truth: Truth, workshop: GuestContext, start: type[GuestStart], progress: Progress
+        self, token: Token, truth: Truth, context: GuestContext, start: type[GuestStart], progress: Progress
     ) -> Machine:
         cache_build.require_disk(cache_build.make_writable(self.records.root), _OVERLAY_MIB, "a lab host")
         record = self.records.begin(guest.new_record(token, truth, self.records.folder(token)))
         try:
-            return make_machine(start(record, truth, workshop, progress).run(), truth)
+            return make_machine(start(record, truth, context, progress).run(), truth)
         except CommandError as error:
             tail = _tail(record.folder / "qemu.log")
             raise BenchError(f"the guest did not come up: {error.message}{tail}", next_step=error.next_step) from error
 
-    def _workshop(self, truth: Truth, progress: Progress) -> GuestContext:
+    def _restore_context(self, truth: Truth, progress: Progress) -> GuestContext:
         qemu_build, base, accelerator = self._foundations(progress)
         golden_guest = self._golden(truth, used=qemu_build, base=base, accelerator=accelerator, progress=progress)
-        return self._shop(qemu_build, golden_guest)
+        return self._guest_context(qemu_build, golden_guest)
 
-    def _shop(self, used: Qemu, saved: GoldenGuest) -> GuestContext:
+    def _guest_context(self, used: Qemu, saved: GoldenGuest) -> GuestContext:
         return GuestContext(
             qemu=used,
             golden=saved,

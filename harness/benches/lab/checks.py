@@ -32,10 +32,10 @@ def run_checks(settings: Settings) -> Sequence[Check]:
         _processor(),
         *(_tool(tool, package) for tool, package in TOOLS.items()),
         _qemu(),
-        _told("debian mirror", lambda: apt_sources.lines().split()[2]),
-        _told("state directory", lambda: str(cache_build.make_writable(settings.state_dir))),
-        _told("cache directory", lambda: str(cache_build.make_writable(settings.cache_dir))),
-        _told("sockets", lambda: str(runtime_dir.sockets_root())),
+        _run_check("debian mirror", lambda: apt_sources.lines().split()[2]),
+        _run_check("state directory", lambda: str(cache_build.make_writable(settings.state_dir))),
+        _run_check("cache directory", lambda: str(cache_build.make_writable(settings.cache_dir))),
+        _run_check("sockets", lambda: str(runtime_dir.sockets_root())),
         _disk(settings.cache_dir),
         _accelerator(),
         Check(name="lab processes", ok=True, seen=confinement.describe()),
@@ -67,7 +67,7 @@ def _qemu() -> Check:
     return Check(name="qemu", ok=True, seen=state)
 
 
-def _told(name: str, look: Callable[[], str]) -> Check:
+def _run_check(name: str, look: Callable[[], str]) -> Check:
     try:
         return Check(name=name, ok=True, seen=look())
     except HarnessError as error:

@@ -188,16 +188,17 @@ def _key_pairs(api: Api, filters: list[dict[str, Any]], host: str) -> Iterator[T
 
 
 def _images(api: Api, filters: list[dict[str, Any]], host: str) -> Iterator[TaggedResource]:
-    selection = {"Owners": ["self"], "Filters": filters}
-    for image in api.pages("ec2", "describe_images", "Images", what="listing our images", host=host, **selection):
+    for image in api.pages(
+        "ec2", "describe_images", "Images", what="listing our images", host=host, Owners=["self"], Filters=filters
+    ):
         if TOKEN in _tags(image):  # a published image has no token, and is no leftover of its run
             yield parse_image(image)
 
 
 def _snapshots(api: Api, filters: list[dict[str, Any]], host: str) -> Iterator[TaggedResource]:
-    selection = {"OwnerIds": ["self"], "Filters": filters}
+    message = "listing our snapshots"
     for snapshot in api.pages(
-        "ec2", "describe_snapshots", "Snapshots", what="listing our snapshots", host=host, **selection
+        "ec2", "describe_snapshots", "Snapshots", what=message, host=host, OwnerIds=["self"], Filters=filters
     ):
         if TOKEN in _tags(snapshot):
             yield TaggedResource(

@@ -110,11 +110,21 @@ class Api:
                 raise _not_even_asked(caught, what, self.region) from caught
         raise AssertionError("the last try raises")
 
-    def pages(self, service: str, operation: str, key: str, *, what: str, **parameters: Any) -> Iterator[Any]:
-        """Every item of `key` over all pages (NextToken)."""
+    def pages(
+        self,
+        service: str,
+        operation: str,
+        key: str,
+        *,
+        what: str,
+        host: str | Sequence[str] = "",
+        region: str = "",
+        **parameters: Any,
+    ) -> Iterator[Any]:
+        """Every item of `key` over all pages (NextToken), by calls as `call` makes them."""
         token: dict[str, Any] = {}
         while True:
-            answer = self.call(service, operation, what=what, **parameters, **token)
+            answer = self.call(service, operation, what=what, host=host, region=region, **parameters, **token)
             yield from answer.get(key, ())
             if not answer.get("NextToken"):
                 return
@@ -124,8 +134,8 @@ class Api:
         """The address of a service: AWS's own, or the one in AWS_ENDPOINT_URL or AWS_ENDPOINT_URL_<SERVICE>."""
         return str(self.client(service, self.region).meta.endpoint_url)
 
-    def asked(self, host: str | None = None) -> Fraction:
-        """Number of calls for a host, including the host's parts of shared calls; without a host, of all calls."""
+    def count_calls(self, host: str | None = None) -> Fraction:
+        """Count the calls for a host, including the host's parts of shared calls; without a host, of all calls."""
         with self._lock:
             return sum((count for (_, name), count in self.calls.items() if host in (None, name)), Fraction())
 

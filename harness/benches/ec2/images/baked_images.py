@@ -131,7 +131,7 @@ def remove(api: Api, images: Sequence[BakedImage]) -> None:
         tagged_resources.remove(api, resources)
     except CleanupError as error:
         reason = f" ({error.message})"
-    remaining = {image.ident for image in list_images(api)} | _there(
+    remaining = {image.ident for image in list_images(api)} | _find_snapshots(
         api, [resource.ident for resource in resources if resource.kind == "snapshot"]
     )
     if leftovers := [f"{resource}{reason}" for resource in resources if resource.ident in remaining]:
@@ -141,13 +141,11 @@ def remove(api: Api, images: Sequence[BakedImage]) -> None:
         )
 
 
-def _there(api: Api, snapshots: list[str]) -> set[str]:
+def _find_snapshots(api: Api, snapshots: list[str]) -> set[str]:
     """The ids of those of our snapshots in `snapshots` that EC2 still shows."""
     filters = [exact_filter("snapshot-id", *snapshots)]
-    selection = {"OwnerIds": ["self"], "Filters": filters}
     if not snapshots:
         return set()
-    descriptions = api.pages(
-        "ec2", "describe_snapshots", "Snapshots", what="looking for snapshots of ours", **selection
-    )
+    message = "looking for snapshots of ours"
+    descriptions = api.pages("ec2", "describe_snapshots", "Snapshots", what=message, OwnerIds=["self"], Filters=filters)
     return {str(description["SnapshotId"]) for description in descriptions}

@@ -57,16 +57,16 @@ class BootImages:
 
     def __init__(self, api: Api, signer: Signer = NOBODY) -> None:
         self._api, self._signer = api, signer
-        self._known: dict[tuple[str, str, str | None], BootImage] = {}
+        self._images: dict[tuple[str, str, str | None], BootImage] = {}
         self._lock = threading.Lock()
 
-    def of(self, name: str, architecture: Architecture, user: str | None = None) -> BootImage:
-        """The image as `resolve` returns it."""
+    def find_image(self, name: str, architecture: Architecture, user: str | None = None) -> BootImage:
+        """Return the image as `resolve` does, looked up once."""
         with self._lock:
             key = (name, architecture, user)
-            if key not in self._known:
-                self._known[key] = resolve(self._api, name, architecture, user=user, signer=self._signer)
-            return self._known[key]
+            if key not in self._images:
+                self._images[key] = resolve(self._api, name, architecture, user=user, signer=self._signer)
+            return self._images[key]
 
 
 def check_name(name: str) -> None:
@@ -90,11 +90,13 @@ def resolve(
     """
     check_name(name)
     if name.startswith("ami-"):
-        return _described(api, name, name, None, architecture, user)
+        return _describe_image(api, name, name, None, architecture, user)
     if baked_name := BAKED.fullmatch(name):
-        return _described(api, name, _baked(api, baked_name, architecture, signer), None, architecture, user)
+        return _describe_image(api, name, _baked(api, baked_name, architecture, signer), None, architecture, user)
     parameter = NAMED[name].parameters[architecture]
-    return _described(api, name, _ami_of(api, name, architecture), parameter, architecture, user or NAMED[name].user)
+    return _describe_image(
+        api, name, _ami_of(api, name, architecture), parameter, architecture, user or NAMED[name].user
+    )
 
 
 def _ami_of(api: Api, name: str, architecture: Architecture) -> str:
@@ -130,7 +132,7 @@ def _baked(api: Api, meant: re.Match[str], architecture: Architecture, signer: S
     return newest.ident
 
 
-def _described(
+def _describe_image(
     api: Api, name: str, ami: str, parameter: str | None, architecture: Architecture, user: str | None
 ) -> BootImage:
     description = _ask(api, ami)

@@ -47,7 +47,7 @@ class HostLaunch:
     """The launch of one host, from nothing to running."""
 
     record: LaunchRecord
-    workshop: LaunchContext
+    context: LaunchContext
     progress: Progress
     up: Future[StackOutputs] | None = None  # may be pending even after `run`: Pulumi sees the instance later
     _news: str = field(default="", init=False)
@@ -58,7 +58,7 @@ class HostLaunch:
 
         Raises BenchError; the record then tells what was made.
         """
-        region, failures = self.workshop.region, []
+        region, failures = self.context.region, []
         info = region.info(self.record.instance_type)
         for place in region.attempts(info):
             try:
@@ -75,7 +75,7 @@ class HostLaunch:
 
     def _try(self, place: LaunchPlace) -> LaunchRecord:
         """Try one place. The stack holds all resources that the attempt leaves, and the next `up` replaces them."""
-        region, options = self.workshop.region, self.workshop.region.wishes
+        region, options = self.context.region, self.context.region.options
         decision = region.decision(place.instance_type)
         image = region.image(region.info(place.instance_type).architecture)
         self._note(
@@ -98,10 +98,10 @@ class HostLaunch:
             user=image.user,
             placement=decision.choice.setting,
             access=options.access,
-            controller_cidr=self.workshop.controller_cidr,
+            controller_cidr=self.context.controller_cidr,
             instance_profile=options.instance_profile,
-            public_key=self.workshop.identity.public_key,
-            host_key=self.workshop.identity.first_host_key(token),
+            public_key=self.context.identity.public_key,
+            host_key=self.context.identity.first_host_key(token),
             market=options.market,
             lease_s=options.lease_s,
             expires=self.record.expires_utc,
@@ -132,7 +132,7 @@ class HostLaunch:
         The poll begins when the engine requests the instance: before that, the engine may wait for memory or for other
         hosts. The poll pauses once the engine has an error, which the engine needs some time to report in full.
         """
-        context, stack = self.workshop, self.record.stack
+        context, stack = self.context, self.record.stack
         stop, requested, refused = threading.Event(), threading.Event(), threading.Event()
 
         def hear(due: bool) -> None:
@@ -171,7 +171,7 @@ class HostLaunch:
         while not requested.wait(_LOOK_S):
             if cancelled.is_set():
                 raise Cancelled
-        return self.workshop.watch.running(
+        return self.context.watch.running(
             settings.token,
             host=settings.host,
             key_pair=self.record.resource_name or "",
@@ -188,7 +188,7 @@ class HostLaunch:
 
     def _note(self, record: LaunchRecord) -> None:
         self.progress(record.intent)
-        self.record = self.workshop.records.write(record)
+        self.record = self.context.records.write(record)
 
 
 def _in_our_words(error: BaseException, settings: StackSettings) -> BaseException:

@@ -22,8 +22,8 @@ from harness.model.ownership import NOBODY, Signer
 class Region:
     """A Region and a campaign's options for it. Threads share it."""
 
-    def __init__(self, api: Api, wishes: CloudOptions, cache_dir: Path, signer: Signer = NOBODY) -> None:
-        self.api, self.wishes = api, wishes
+    def __init__(self, api: Api, options: CloudOptions, cache_dir: Path, signer: Signer = NOBODY) -> None:
+        self.api, self.options = api, options
         self._cache_dir = cache_dir
         self._images = BootImages(api, signer)
         self._lock = threading.RLock()
@@ -36,8 +36,8 @@ class Region:
     @cached_property
     def subnets(self) -> Mapping[str, Subnet]:
         """A subnet per zone in which hosts can be reached. Raises RequestError."""
-        subnets = networks.load(self.api, self.wishes.subnet)
-        return networks.usable_subnets(subnets, access=self.wishes.access, zones=self.wishes.zones)
+        subnets = networks.load(self.api, self.options.subnet)
+        return networks.usable_subnets(subnets, access=self.options.access, zones=self.options.zones)
 
     @cached_property
     def groups(self) -> Mapping[str, PlacementGroup]:
@@ -47,7 +47,7 @@ class Region:
     @cached_property
     def prices(self) -> Mapping[str, float]:
         """USD per hour by type, from recently cached prices only; see prices.cached."""
-        return prices.cached(self.api, self._cache_dir, market=self.wishes.market)
+        return prices.cached(self.api, self._cache_dir, market=self.options.market)
 
     def check(self, types: Sequence[str]) -> None:
         """Read everything that hosts of these types need. Raises RequestError and BenchError for impossible options.
@@ -74,17 +74,19 @@ class Region:
 
     def image(self, architecture: Architecture) -> BootImage:
         """The image for an architecture. Raises RequestError, BenchError."""
-        return self._images.of(self.wishes.image_name, architecture, self.wishes.user)
+        return self._images.find_image(self.options.image_name, architecture, self.options.user)
 
     def decision(self, instance_type: str) -> GroupDecision:
         """The decision which placement group a host joins."""
         with self._lock:
-            return placement_groups.decide_placement(self.wishes.placement, self.api.region, instance_type, self.groups)
+            return placement_groups.decide_placement(
+                self.options.placement, self.api.region, instance_type, self.groups
+            )
 
     def attempts(self, info: TypeInfo) -> Iterator[LaunchPlace]:
         """The places to try, in order. Raises NotOfferedError before the first."""
         with self._lock:
             types, subnets = self.catalogue.types, self.subnets
         return launch_places.list_attempts(
-            info, types, subnets, zones=self.wishes.zones, other_sizes=self.wishes.other_sizes
+            info, types, subnets, zones=self.options.zones, other_sizes=self.options.other_sizes
         )

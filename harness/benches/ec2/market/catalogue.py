@@ -60,7 +60,7 @@ def load(api: Api, cache_dir: Path, *, offline: bool = False, max_age_s: float =
         return _catalogue(api.region, cached)
     try:
         offered = _offered(api)
-        descriptions = list(_described(api, sorted(offered)))
+        descriptions = list(_describe_types(api, sorted(offered)))
     except BenchError as error:
         remedy = f"; --offline shows the list of {cached.taken:%Y-%m-%d}" if cached else ""
         raise SetupError(
@@ -87,7 +87,7 @@ def _offered(api: Api) -> Mapping[str, tuple[str, ...]]:
     return {name: tuple(sorted(locations)) for name, locations in zones.items()}
 
 
-def _described(api: Api, names: Sequence[str]) -> Iterable[Any]:
+def _describe_types(api: Api, names: Sequence[str]) -> Iterable[Any]:
     """Describe the types, 100 per call. Calls by name can run in parallel: no page waits for the one before it."""
 
     def describe_batch(start: int) -> list[Any]:

@@ -68,9 +68,9 @@ class GuestStart(ABC):
     A subclass says by `start_guest` and `bring_up` how the guest comes to run with its identity and its cards.
     """
 
-    def __init__(self, record: GuestRecord, truth: Truth, workshop: GuestContext, progress: Progress) -> None:
-        self.record, self.truth, self.workshop, self.progress = record, truth, workshop, progress
-        self.hardware: Hardware = workshop.golden.hardware(
+    def __init__(self, record: GuestRecord, truth: Truth, context: GuestContext, progress: Progress) -> None:
+        self.record, self.truth, self.context, self.progress = record, truth, context, progress
+        self.hardware: Hardware = context.golden.hardware(
             disk=record.overlay, serial_log=record.serial_log, sockets=record.sockets
         )
 
@@ -78,7 +78,7 @@ class GuestStart(ABC):
         """Bring the host up. Raises BenchError, SetupError or CommandError; the record lists what was made."""
         self._make_keys_and_disk()
         with guest_slots.guest_slot(
-            most=self.workshop.most_guests, memory_mib=self.truth.memory_mib, progress=self.progress
+            most=self.context.most_guests, memory_mib=self.truth.memory_mib, progress=self.progress
         ):
             guest = self._start("guest", self.start_guest)
         ntp = self._start("ntp", lambda: self._start_ntp(guest))
@@ -113,26 +113,26 @@ class GuestStart(ABC):
         self.note_step("make keys, disk and sockets")
         for path in (self.record.private_key, self.record.host_key):
             keys.generate(path, self.record.token.slug)
-        golden.overlay(self.workshop.qemu, self.workshop.golden.disk, "qcow2", self.record.overlay)
+        golden.overlay(self.context.qemu, self.context.golden.disk, "qcow2", self.record.overlay)
         runtime_dir.make_empty(self.record.sockets)
 
     def start_qemu(self, arguments: list[str]) -> ProcessId:
         """Start QEMU with this host's hardware and further arguments."""
         record = self.record
         guest = qemu_process.start(
-            self.workshop.qemu,
+            self.context.qemu,
             self.hardware,
             arguments,
             folder=record.folder,
             role=process_tags.GUEST,
             token=str(record.token),
-            read=self.workshop.golden.made_of,
+            read=self.context.golden.made_of,
         )
         proc.raise_priority(guest, niceness=side_processes.NICENESS)
         return guest
 
     def _start_ntp(self, guest: ProcessId) -> ProcessId:
-        return side_processes.start_ntp_server(self.record, self.hardware, guest=guest.pid, assets=self.workshop.assets)
+        return side_processes.start_ntp_server(self.record, self.hardware, guest=guest.pid, assets=self.context.assets)
 
     def _cards(self) -> list[tuple[str, EnaCard]]:
         """List the ENA cards in the order of plugging."""
@@ -157,7 +157,7 @@ class GuestStart(ABC):
         return [*cards, ("device", main_card)]
 
     def _start_device(self, card: EnaCard, guest: ProcessId) -> ProcessId:
-        return side_processes.start_device(self.record, card, guest=guest.pid, assets=self.workshop.assets)
+        return side_processes.start_device(self.record, card, guest=guest.pid, assets=self.context.assets)
 
     def give_identity(self) -> None:
         """Give the guest its identity. sshd starts only afterwards, so the golden guest's identity is never visible."""
@@ -227,7 +227,7 @@ class GuestStart(ABC):
 
     def note(self, record: GuestRecord) -> None:
         """Replace the host's record, in memory and on disk."""
-        self.record = self.workshop.records.write(record)
+        self.record = self.context.records.write(record)
 
 
 class Restoration(GuestStart):
@@ -245,7 +245,7 @@ class Restoration(GuestStart):
     def _restore_memory(self, monitor: Qmp) -> None:
         self.note_step("restore memory, take an address")
         monitor.do("migrate-set-capabilities", capabilities=[{"capability": "mapped-ram", "state": True}])
-        monitor.do("migrate-incoming", uri=f"file:{self.workshop.golden.memory}")
+        monitor.do("migrate-incoming", uri=f"file:{self.context.golden.memory}")
         address, port = loopback_address.listen_for_ssh(monitor, str(self.record.folder))
         monitor.migrated(deadline_s=_RESTORE_DEADLINE_S)
         monitor.do("cont")

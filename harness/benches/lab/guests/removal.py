@@ -48,7 +48,7 @@ def read_token(folder: Path) -> Token:
 
 def _resources_of(folder: Path) -> list[Resource]:
     token, record, sockets = str(read_token(folder)), read(folder), runtime_dir.path_for(folder)
-    detail = _told(record) if record else "its maker was killed before its first record"
+    detail = _describe_host(record) if record else "its maker was killed before its first record"
     listed = [Resource(token=token, kind="folder", name=str(folder), detail=detail)]
     if sockets.exists():
         listed.append(Resource(token=token, kind="folder", name=str(sockets), detail="sockets"))
@@ -57,6 +57,6 @@ def _resources_of(folder: Path) -> list[Resource]:
     return listed
 
 
-def _told(record: GuestRecord) -> str:
+def _describe_host(record: GuestRecord) -> str:
     place = f" at {record.address}:{record.port}" if record.address else ""
     return f"{record.instance_type}{place}, {record.intent}"

@@ -76,7 +76,7 @@ class WarmPool(Generic[G]):
         makers: int = 1,
     ) -> None:
         self._rules, self._source, self._progress, self._now = rules, source, progress, now
-        self._stock = PoolState()
+        self._state = PoolState()
         self._guests: dict[int, G] = {}
         self._changed = threading.Condition()
         self._tickets, self._numbers = itertools.count(1), itertools.count(1)
@@ -96,10 +96,10 @@ class WarmPool(Generic[G]):
         self.close()
 
     @property
-    def stock(self) -> PoolState:
+    def state(self) -> PoolState:
         """The present state of the pool."""
         with self._changed:
-            return self._stock
+            return self._state
 
     # -- for clients
 
@@ -135,9 +135,9 @@ class WarmPool(Generic[G]):
     def release(self, held: HeldGuest[G]) -> None:
         """Remove a guest that was handed out, also after close(). Idempotent. Raises CleanupError."""
         with self._changed:
-            if held.number not in self._stock.out:
+            if held.number not in self._state.in_use:
                 return
-            self._note(self._stock.returned(held.number))
+            self._note(self._state.returned(held.number))
         try:
             self._source.remove(self._guests[held.number])
         finally:
@@ -155,7 +155,7 @@ class WarmPool(Generic[G]):
             if keeper.is_alive():
                 keeper.join()
         with self._changed:
-            numbers = [*(warm.number for warm in self._stock.warm), *self._stock.dead]
+            numbers = [*(warm.number for warm in self._state.warm), *self._state.unresponsive]
         for number in numbers:
             self._discard(number, "the pool is shut down")
         if self._left:
@@ -165,14 +165,14 @@ class WarmPool(Generic[G]):
     def _turn(self, ticket: int, give_up_s: float, timeout_s: float) -> tuple[int, G]:
         """Wait until a guest is handed to this ticket. Raises CapacityError, PoolClosed and BenchError."""
         with self._changed:
-            self._note(self._stock.asked(ticket))
+            self._note(self._state.asked(ticket))
             try:
                 while True:
                     if self._closed:
                         raise PoolClosed
                     if ticket in self._refused:
                         raise self._refused[ticket]
-                    state, number = self._stock.handed_out(ticket, self._rules, self._now())
+                    state, number = self._state.handed_out(ticket, self._rules, self._now())
                     if number is not None:
                         self._note(state)
                         return number, self._guests[number]
@@ -182,20 +182,20 @@ class WarmPool(Generic[G]):
                     self._changed.wait(left_s)
             finally:
                 self._refused.pop(ticket, None)
-                self._note(self._stock.left(ticket))
+                self._note(self._state.left(ticket))
 
     def _none_free(self, timeout_s: float) -> CapacityError:
-        state = self._stock
+        state = self._state
         return CapacityError(
-            f"no guest came free within {timeout_s:g} s: {len(state.out)} of {self._rules.most} are handed out, "
-            f"{state.coming} on their way, {len(state.queue)} wait for one",
+            f"no guest came free within {timeout_s:g} s: {len(state.in_use)} of {self._rules.most} are handed out, "
+            f"{state.being_made} on their way, {len(state.queue)} wait for one",
             next_step="release guests that are handed out, or wait longer",
         )
 
     def _bury(self, number: int) -> None:
         """Mark a guest that does not answer for removal by the threads; remove it here when the pool is closed."""
         with self._changed:
-            self._note(self._stock.died(number))
+            self._note(self._state.died(number))
             if not self._closed:
                 return
         self._discard(number, "it does not answer")
@@ -210,7 +210,7 @@ class WarmPool(Generic[G]):
                 case CheckGuest(number=number):
                     answers = _well(self._source.answers, self._guests[number])
                     with self._changed:
-                        self._note(self._stock.looked(number, self._now(), answers=answers))
+                        self._note(self._state.looked(number, self._now(), answers=answers))
                 case RemoveGuest(number=number, why=why):
                     self._progress(f"removing guest {number}: {why}")
                     self._take_away(number)
@@ -221,9 +221,9 @@ class WarmPool(Generic[G]):
         """Wait for the next action and mark it as begun; None when the pool is closed."""
         with self._changed:
             while not self._closed:
-                action = next_action(self._stock, self._rules, self._now())
+                action = next_action(self._state, self._rules, self._now())
                 if not isinstance(action, Pause):
-                    self._note(self._stock.begun(action))
+                    self._note(self._state.begun(action))
                     return action
                 self._changed.wait(None if action.until_s is None else max(0.0, action.until_s - self._now()))
             return None
@@ -235,13 +235,13 @@ class WarmPool(Generic[G]):
             guest = self._source.make(number, self._unless_closed)
         except PoolClosed:
             with self._changed:
-                self._note(replace(self._stock, coming=self._stock.coming - 1))
+                self._note(replace(self._state, being_made=self._state.being_made - 1))
         except Exception as error:  # any error goes to the waiting clients instead of ending the thread
             self._not_made(number, error)
         else:
             with self._changed:
                 self._guests[number] = guest
-                self._note(self._stock.made(number, self._now()))
+                self._note(self._state.made(number, self._now()))
             self._progress(f"guest {number} is warm after {self._now() - begun_s:.1f} s")
 
     def _not_made(self, number: int, error: Exception) -> None:
@@ -249,10 +249,10 @@ class WarmPool(Generic[G]):
         if isinstance(error, CleanupError):
             self._left += error.left
         with self._changed:
-            self._note(self._stock.not_made(self._now()))
-            if given_up(self._stock, self._rules):
-                for ticket in self._stock.queue:
-                    self._refused[ticket] = _refusal(self._stock.failures, error)
+            self._note(self._state.not_made(self._now()))
+            if given_up(self._state, self._rules):
+                for ticket in self._state.queue:
+                    self._refused[ticket] = _refusal(self._state.failures, error)
 
     def _unless_closed(self, line: str) -> None:
         """Pass a progress line on. Raises PoolClosed when the pool is closed, which ends the work in progress."""
@@ -262,7 +262,7 @@ class WarmPool(Generic[G]):
 
     def _discard(self, number: int, why: str) -> None:
         with self._changed:
-            self._note(self._stock.begun(RemoveGuest(number=number, why=why)))
+            self._note(self._state.begun(RemoveGuest(number=number, why=why)))
         self._take_away(number)
 
     def _take_away(self, number: int) -> None:
@@ -277,11 +277,11 @@ class WarmPool(Generic[G]):
     def _forget(self, number: int) -> None:
         with self._changed:
             del self._guests[number]
-            self._note(self._stock.gone(number))
+            self._note(self._state.gone(number))
 
-    def _note(self, stock: PoolState) -> None:
-        """The stock changed: wake all who wait for it. The lock is held."""
-        self._stock = stock
+    def _note(self, state: PoolState) -> None:
+        """The state changed: wake all who wait for it. The lock is held."""
+        self._state = state
         self._changed.notify_all()
 
 

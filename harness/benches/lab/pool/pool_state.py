@@ -76,20 +76,20 @@ class PoolState:
     """The guests by their states, and the waiting tickets. A guest in any state takes a slot of the machine."""
 
     warm: tuple[WarmGuest, ...] = ()  # oldest first
-    looked_at: tuple[WarmGuest, ...] = ()
-    coming: int = 0
-    out: frozenset[int] = frozenset()
-    dead: tuple[int, ...] = ()  # do not answer; to be removed
-    leaving: frozenset[int] = frozenset()  # being removed
+    being_checked: tuple[WarmGuest, ...] = ()
+    being_made: int = 0
+    in_use: frozenset[int] = frozenset()  # handed out
+    unresponsive: tuple[int, ...] = ()  # do not answer; to be removed
+    being_removed: frozenset[int] = frozenset()
     queue: tuple[int, ...] = ()  # tickets of waiting clients, earliest first
     failures: int = 0  # in a row
     failed_s: float = 0.0
 
     @property
-    def places(self) -> int:
+    def slots_taken(self) -> int:
         """The number of all guests, including those being made and being removed."""
-        parts = (self.warm, self.looked_at, self.out, self.dead, self.leaving)
-        return self.coming + sum(len(part) for part in parts)
+        parts = (self.warm, self.being_checked, self.in_use, self.unresponsive, self.being_removed)
+        return self.being_made + sum(len(part) for part in parts)
 
     # -- events of clients
 
@@ -106,15 +106,15 @@ class PoolState:
         oldest = next((warm for warm in self.warm if not _too_old(warm, rules, now_s)), None)
         if oldest is None or self.queue[:1] != (ticket,):
             return self, None
-        return replace(self._without(oldest.number).left(ticket), out=self.out | {oldest.number}), oldest.number
+        return replace(self._without(oldest.number).left(ticket), in_use=self.in_use | {oldest.number}), oldest.number
 
     def died(self, number: int) -> "PoolState":
         """A guest that was handed out does not answer."""
-        return replace(self, out=self.out - {number}, dead=(*self.dead, number))
+        return replace(self, in_use=self.in_use - {number}, unresponsive=(*self.unresponsive, number))
 
     def returned(self, number: int) -> "PoolState":
         """A client releases its guest: the guest is to be removed, never handed out again."""
-        return replace(self, out=self.out - {number}, leaving=self.leaving | {number})
+        return replace(self, in_use=self.in_use - {number}, being_removed=self.being_removed | {number})
 
     # -- events of actions
 
@@ -122,82 +122,82 @@ class PoolState:
         """An action has begun."""
         match action:
             case MakeGuest():
-                return replace(self, coming=self.coming + 1)
+                return replace(self, being_made=self.being_made + 1)
             case CheckGuest(number=number):
                 [warm] = [warm for warm in self.warm if warm.number == number]
-                return replace(self._without(number), looked_at=(*self.looked_at, warm))
+                return replace(self._without(number), being_checked=(*self.being_checked, warm))
             case RemoveGuest(number=number):
-                dead = tuple(dead_number for dead_number in self.dead if dead_number != number)
-                return replace(self._without(number), dead=dead, leaving=self.leaving | {number})
+                others = tuple(other for other in self.unresponsive if other != number)
+                return replace(self._without(number), unresponsive=others, being_removed=self.being_removed | {number})
             case Pause():
                 return self
 
     def made(self, number: int, now_s: float) -> "PoolState":
         """A guest was made."""
         warm = WarmGuest(number=number, made_s=now_s, looked_s=now_s)
-        return replace(self, coming=self.coming - 1, warm=(*self.warm, warm), failures=0)
+        return replace(self, being_made=self.being_made - 1, warm=(*self.warm, warm), failures=0)
 
     def not_made(self, now_s: float) -> "PoolState":
         """A guest could not be made."""
-        return replace(self, coming=self.coming - 1, failures=self.failures + 1, failed_s=now_s)
+        return replace(self, being_made=self.being_made - 1, failures=self.failures + 1, failed_s=now_s)
 
     def looked(self, number: int, now_s: float, *, answers: bool) -> "PoolState":
         """A guest was checked: it waits again in its old position, or is to be removed."""
-        [warm] = [warm for warm in self.looked_at if warm.number == number]
-        remaining = tuple(checked for checked in self.looked_at if checked.number != number)
+        [warm] = [warm for warm in self.being_checked if warm.number == number]
+        remaining = tuple(checked for checked in self.being_checked if checked.number != number)
         if not answers:
-            return replace(self, looked_at=remaining, dead=(*self.dead, number))
+            return replace(self, being_checked=remaining, unresponsive=(*self.unresponsive, number))
         back = sorted((*self.warm, replace(warm, looked_s=now_s)), key=lambda warm: (warm.made_s, warm.number))
-        return replace(self, looked_at=remaining, warm=tuple(back))
+        return replace(self, being_checked=remaining, warm=tuple(back))
 
     def gone(self, number: int) -> "PoolState":
         """A guest was removed."""
-        return replace(self, leaving=self.leaving - {number})
+        return replace(self, being_removed=self.being_removed - {number})
 
     def _without(self, number: int) -> "PoolState":
         return replace(self, warm=tuple(warm for warm in self.warm if warm.number != number))
 
 
-def next_action(stock: PoolState, rules: PoolRules, now_s: float) -> Action:
+def next_action(state: PoolState, rules: PoolRules, now_s: float) -> Action:
     """Choose the next action: remove bad guests first, then make missing guests, then check waiting guests."""
-    if stock.dead:
-        return RemoveGuest(number=stock.dead[0], why="it does not answer")
-    for warm in stock.warm:
+    if state.unresponsive:
+        return RemoveGuest(number=state.unresponsive[0], why="it does not answer")
+    for warm in state.warm:
         if _too_old(warm, rules, now_s):
             return RemoveGuest(number=warm.number, why=f"it has waited for {rules.ttl_s:g} s")
-    if _wanted(stock, rules) and now_s >= _retry_s(stock, rules):
+    if _wanted(state, rules) and now_s >= _retry_s(state, rules):
         return MakeGuest()
-    for warm in stock.warm:
+    for warm in state.warm:
         if now_s - warm.looked_s >= rules.look_every_s:
             return CheckGuest(number=warm.number)
-    return Pause(until_s=min(_moments(stock, rules), default=None))
+    return Pause(until_s=min(_moments(state, rules), default=None))
 
 
-def given_up(stock: PoolState, rules: PoolRules) -> bool:
+def given_up(state: PoolState, rules: PoolRules) -> bool:
     """Tell whether the waiting clients should get an error because no guest comes up."""
-    return stock.failures >= rules.give_up_after
+    return state.failures >= rules.give_up_after
 
 
-def _wanted(stock: PoolState, rules: PoolRules) -> bool:
-    ready = len(stock.warm) + len(stock.looked_at) + stock.coming
-    return ready < rules.size + len(stock.queue) and stock.places < rules.most
+def _wanted(state: PoolState, rules: PoolRules) -> bool:
+    ready = len(state.warm) + len(state.being_checked) + state.being_made
+    return ready < rules.size + len(state.queue) and state.slots_taken < rules.most
 
 
-def _retry_s(stock: PoolState, rules: PoolRules) -> float:
-    if stock.failures == 0:
+def _retry_s(state: PoolState, rules: PoolRules) -> float:
+    if state.failures == 0:
         return float("-inf")
-    pause_s = rules.first_backoff_s * 2.0 ** min(stock.failures - 1, 30)
-    return stock.failed_s + min(pause_s, rules.longest_backoff_s)
+    pause_s = rules.first_backoff_s * 2.0 ** min(state.failures - 1, 30)
+    return state.failed_s + min(pause_s, rules.longest_backoff_s)
 
 
 def _too_old(warm: WarmGuest, rules: PoolRules, now_s: float) -> bool:
     return now_s - warm.made_s >= rules.ttl_s
 
 
-def _moments(stock: PoolState, rules: PoolRules) -> Iterator[float]:
+def _moments(state: PoolState, rules: PoolRules) -> Iterator[float]:
     """Yield the times of the next actions if no event comes before."""
-    for warm in stock.warm:
+    for warm in state.warm:
         yield warm.made_s + rules.ttl_s
         yield warm.looked_s + rules.look_every_s
-    if _wanted(stock, rules):
-        yield _retry_s(stock, rules)
+    if _wanted(state, rules):
+        yield _retry_s(state, rules)

@@ -52,6 +52,7 @@ def moto_api(moto: str) -> Iterator[Api]:
     """moto's EC2, empty at the beginning of a file."""
     with pytest.MonkeyPatch.context() as patch:
         _account(patch, moto)
+        patch.setattr("harness.benches.ec2.api.api.READ_S", 300)  # moto shares its cores with all other tests
         urllib.request.urlopen(urllib.request.Request(f"{moto}/moto-api/reset", method="POST")).close()
         patient = boto3.client("ec2", REGION, config=Config(read_timeout=300, retries={"total_max_attempts": 1}))
         patient.describe_images(Owners=["self"])  # the first question takes moto long

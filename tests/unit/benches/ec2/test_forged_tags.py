@@ -43,9 +43,9 @@ class Account:
     ec2: Any
     folder: Path
 
-    def bench(self, folder: Path | None = None, **wishes: Any) -> Ec2Bench:
+    def bench(self, folder: Path | None = None, **options: Any) -> Ec2Bench:
         ours = replace(settings.load(), state_dir=folder or self.folder, signing_key=None)
-        return Ec2Bench(ours, CloudOptions(region=REGION, **wishes))
+        return Ec2Bench(ours, CloudOptions(region=REGION, **options))
 
     @property
     def ledger(self) -> Ledger:

@@ -74,7 +74,7 @@ def test_what_hosts_are_made_from_where_and_for_how_much(region: Region, tmp_pat
         usd_per_hour={"m7i.large": 0.1},
         lasts_s=3600.0 + 900.0,
     )
-    assert region.api.asked() == 0
+    assert region.api.count_calls() == 0
 
 
 def test_what_nobody_knows_is_left_out(region: Region) -> None:

@@ -86,7 +86,7 @@ def test_a_run_s_orphans_are_found_and_removed_and_no_other_s(ec2) -> None:  # t
     tagged_resources.remove(api, found, host="m7i.large")
     assert tagged_resources.find(api, run="k3f9") == []
     assert {str(each) for each in tagged_resources.find(api)} == other
-    assert api.asked("m7i.large") == 6
+    assert api.count_calls("m7i.large") == 6
 
 
 def test_a_token_selects_one_host_s(ec2) -> None:  # type: ignore[no-untyped-def]

@@ -62,7 +62,7 @@ def test_who_is_throttled_waits_longer_each_time(api: Api, stub: Stubs, clock: C
     stub("ec2").add_response("describe_images", IMAGES)
     assert ask(api, "a") == []
     assert api.calls == {("ec2.DescribeImages", "a"): 4}
-    assert (api.asked("a"), api.asked("b"), api.asked()) == (4, 0, 4)
+    assert (api.count_calls("a"), api.count_calls("b"), api.count_calls()) == (4, 0, 4)
     assert len(clock.pauses) == 3
     for number, seconds in enumerate(clock.pauses):
         assert 0.45 * 2**number < seconds <= 2**number
@@ -75,7 +75,7 @@ def test_all_callers_wait_for_who_is_throttled(api: Api, stub: Stubs, clock: Clo
         stub("ec2").add_response("describe_images", IMAGES)
     clock.meanwhile = lambda: ask(api, "b")
     ask(api, "a")
-    assert (api.asked("a"), api.asked("b")) == (2, 1)
+    assert (api.count_calls("a"), api.count_calls("b")) == (2, 1)
     assert len(clock.pauses) == 2
     assert clock.pauses[0] == clock.pauses[1]
 
@@ -94,7 +94,7 @@ def test_what_will_not_change_is_asked_once(api: Api, stub: Stubs, code: str, er
     stub("ec2").add_client_error("describe_images", code, "No.")
     with pytest.raises(error, match=f"looking: {code}: No"):
         ask(api)
-    assert api.asked("") == 1
+    assert api.count_calls("") == 1
 
 
 @pytest.mark.parametrize("caught", [ReadTimeoutError(endpoint_url="x"), ConnectionClosedError(endpoint_url="x")])

@@ -46,18 +46,18 @@ Stubs = Callable[[str], Stubber]
 
 def test_amazon_linux_by_its_name_and_by_its_id(moto_api: Api) -> None:
     known = BootImages(moto_api)
-    found = known.of("al2023", Architecture.ARM64)
+    found = known.find_image("al2023", Architecture.ARM64)
     assert (found.name, found.architecture, found.user) == ("al2023", "arm64", "ec2-user")
     assert found.parameter == "/aws/service/ami-amazon-linux-latest/al2023-ami-kernel-default-arm64"
     assert found.title.startswith("al2023-ami-2023")
     assert (found.root_device, found.volume_gib) == ("/dev/xvda", 15)
     assert found.taken.endswith("+00:00")
-    assert known.of("al2023", Architecture.ARM64) is found
+    assert known.find_image("al2023", Architecture.ARM64) is found
     assert moto_api.calls == {("ssm.GetParameters", ""): 1, ("ec2.DescribeImages", ""): 1}
-    by_id = known.of(found.ami, Architecture.ARM64)
+    by_id = known.find_image(found.ami, Architecture.ARM64)
     assert (by_id.name, by_id.ami, by_id.parameter, by_id.user) == (found.ami, found.ami, None, "ec2-user")
     with pytest.raises(RequestError) as caught:
-        known.of(found.ami, Architecture.X86_64)
+        known.find_image(found.ami, Architecture.X86_64)
     assert str(caught.value) == (
         f"the image {found.ami} is for arm64, and the type's architecture is x86_64 "
         "(choose another `image:`, or types that fit it)"

@@ -69,7 +69,7 @@ def source() -> Numbers:
 def pool(source: Numbers) -> Iterator[WarmPool[int]]:
     with WarmPool(RULES, source) as opened:
         yield opened
-    assert source.exist == opened.stock.out
+    assert source.exist == opened.state.in_use
 
 
 def until(seen: Callable[[], object], within_s: float = 10.0) -> None:
@@ -80,7 +80,7 @@ def until(seen: Callable[[], object], within_s: float = 10.0) -> None:
 
 
 def numbers(pool: WarmPool[int]) -> list[int]:
-    return [warm.number for warm in pool.stock.warm]
+    return [warm.number for warm in pool.state.warm]
 
 
 def test_it_fills_up_and_a_guest_that_was_handed_out_is_replaced_and_then_removed(
@@ -122,7 +122,7 @@ def test_ten_at_once_are_served_in_order_with_three_guests(source: Numbers, make
         for number in range(10):
             jobs.append(threads.submit(work, number))
             asked.acquire()
-            until(lambda number=number: len(pool.stock.queue) == number + 1)
+            until(lambda number=number: len(pool.state.queue) == number + 1)
         for blocker in blockers:
             pool.release(blocker)
         guests = [job.result() for job in jobs]
@@ -200,7 +200,7 @@ def test_who_waits_too_long_is_told_who_has_them(pool: WarmPool[int]) -> None:
     held = [pool.acquire(timeout_s=5) for _ in range(3)]
     with pytest.raises(CapacityError, match=r"within 0\.05 s: 3 of 3 are handed out, 0 on their way, 1 wait for one"):
         pool.acquire(timeout_s=0.05)
-    assert pool.stock.queue == ()
+    assert pool.state.queue == ()
     for one in held:
         pool.release(one)
 
@@ -210,7 +210,7 @@ def test_closing_wakes_who_waits_removes_what_is_warm_and_leaves_what_is_held(so
         with WarmPool(replace(RULES, size=1), source) as pool:
             held = [pool.acquire(timeout_s=5) for _ in range(3)]
             waiting = [threads.submit(pool.acquire, timeout_s=30) for _ in range(3)]
-            until(lambda: len(pool.stock.queue) == 3)
+            until(lambda: len(pool.state.queue) == 3)
         for job in waiting:
             with pytest.raises(PoolClosed, match="is shut down"):
                 job.result()
@@ -227,9 +227,9 @@ def test_closing_ends_a_guest_on_its_way(source: Numbers) -> None:
     source.slow_s = 60
     begun = time.monotonic()
     with WarmPool(RULES, source) as pool:
-        until(lambda: pool.stock.coming == 1)
+        until(lambda: pool.state.being_made == 1)
     assert time.monotonic() - begun < 5
-    assert (source.exist, pool.stock.coming) == (set(), 0)
+    assert (source.exist, pool.state.being_made) == (set(), 0)
 
 
 def test_an_interrupt_while_a_guest_is_looked_at_loses_no_guest(

@@ -132,7 +132,7 @@ def test_closing_it_takes_all_back_and_tells_who_waits(tmp_path: Path, source: N
     with served(source, path) as pool:
         holder, waiter = ask(path), ask(path)
         assert holder.receive(deadline_s=5) == {"token": "pool/a/1"}
-        until(lambda: pool.stock.queue)
+        until(lambda: pool.state.queue)
     assert waiter.receive(deadline_s=5)["error"] == "the pool of warm guests is shut down"
     with pytest.raises(CommandError, match="hung up"):
         holder.receive(deadline_s=5)
