@@ -17,7 +17,7 @@ from harness.campaign.selection import PhcClaim, Selection
 from harness.errors import RequestError
 from harness.model import DEFAULT_CLOCK_NAMES, Depth
 from harness.model.bench_traits import BenchName, traits_of
-from harness.model.cloud import CloudOptions
+from harness.model.cloud import LEAST_VOLUME_GIB, MOST_VOLUME_GIB, CloudOptions
 from harness.model.ec2_enums import Access, Architecture, Market
 from harness.untrusted import input_checks
 
@@ -131,7 +131,7 @@ class _Ec2(_FileModel):
     user: fields.User | None = None
     market: Market = _DEFAULT.market
     other_sizes: YesNo = False
-    volume_gib: Annotated[int, Field(strict=True, ge=8, le=16384)] = _DEFAULT.volume_gib
+    volume_gib: Annotated[int, Field(strict=True, ge=LEAST_VOLUME_GIB, le=MOST_VOLUME_GIB)] = _DEFAULT.volume_gib
     owner: fields.Owner | None = None
 
 
