@@ -307,9 +307,9 @@ def _mistakes_in_bench(file: _File) -> list[str]:
         return ["bench hosts needs an inventory"]
     if file.bench is not BenchName.HOSTS and file.inventory is not None:
         return [f"inventory is given, and the bench is {file.bench}, not hosts"]
-    ec2_keys = (
-        {"region", "image", "placement", "ec2"} & file.model_fields_set if file.bench is not BenchName.EC2 else ()
-    )
+    if file.bench is BenchName.EC2:
+        return []
+    ec2_keys = {"region", "image", "placement", "ec2"} & file.model_fields_set
     return [f"{key} is given, and the bench is {file.bench}, not ec2" for key in sorted(ec2_keys)]
 
 
