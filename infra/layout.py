@@ -4,6 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 from harness.model.ec2_enums import Access, Architecture
 from harness.model.ec2_placement import GroupChoice, choose_group
+from harness.model.ownership import EXPIRES, HOST, OWNER, RUN, TOKEN
 from infra.settings import ProgramSettings, SettingsError
 
 SSH_PORT = 22
@@ -38,11 +39,11 @@ def tags(settings: ProgramSettings, now: datetime) -> dict[str, str]:
     )
     return {
         "Name": f"ptp-harness {settings.host}",
-        "ptp-harness:run": settings.run,
-        "ptp-harness:host": settings.host,
-        "ptp-harness:token": settings.token,
-        "ptp-harness:owner": settings.owner,
-        "ptp-harness:expires": expires,
+        RUN: settings.run,
+        HOST: settings.host,
+        TOKEN: settings.token,
+        OWNER: settings.owner,
+        EXPIRES: expires,
     }
 
 

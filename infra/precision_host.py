@@ -9,11 +9,12 @@ from pulumi_aws import ec2, ssm
 from harness.model.ec2_enums import Architecture, Market
 from harness.model.ec2_placement import GroupChoice
 from harness.model.image_aliases import NAMED
+from harness.model.ownership import EXPIRES
 from infra import layout
 from infra.settings import ProgramSettings
 from infra.user_data import cloud_config, public_part
 
-_EXPIRES = '["ptp-harness:expires"]'
+_EXPIRES = f'["{EXPIRES}"]'
 _WAIT = pulumi.CustomTimeouts(create="10m", update="10m", delete="15m")
 
 

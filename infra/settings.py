@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, fields
 from datetime import datetime
 from typing import cast
 
+from harness.model.cloud import LEAST_VOLUME_GIB, MOST_VOLUME_GIB
 from harness.model.ec2_enums import Access, Market, PlacementKeyword
 from harness.model.ec2_placement import EXISTING
 from harness.model.image_aliases import NAMED
@@ -109,7 +110,7 @@ _FITS: dict[str, Callable[[str], bool]] = {
     "subnet_id": lambda text: not text or text.startswith("subnet-"),
     "host_key": lambda text: not text or text.startswith("-----BEGIN OPENSSH PRIVATE KEY-----"),
     "public_key": lambda text: not text or re.match(r"(ssh|ecdsa)-\S+ \S", text) is not None,
-    "volume_gib": lambda text: _number(text, 8, 16384),
+    "volume_gib": lambda text: _number(text, LEAST_VOLUME_GIB, MOST_VOLUME_GIB),
     "lease_minutes": lambda text: _number(text, 1, 43200),
     "expires": lambda text: not text or _moment(text),
     "run": lambda text: _fits_tag(text) and text != "",
@@ -129,7 +130,7 @@ _EXPECTED = {
     "subnet_id": "a subnet's id (subnet-...)",
     "host_key": "an OpenSSH private key",
     "public_key": "an OpenSSH public key (ssh-ed25519 AAAA...)",
-    "volume_gib": "a whole number from 8 to 16384",
+    "volume_gib": f"a whole number from {LEAST_VOLUME_GIB} to {MOST_VOLUME_GIB}",
     "lease_minutes": "a whole number from 1 to 43200",
     "expires": "an ISO date and time such as 2027-01-31T12:00:00+00:00",
     "run": "a tag's value: letters, digits, spaces and + - = . _ : / @, at most 256",

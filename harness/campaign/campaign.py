@@ -17,7 +17,7 @@ from harness.campaign.selection import PhcClaim, Selection
 from harness.errors import RequestError
 from harness.model import DEFAULT_CLOCK_NAMES, Depth
 from harness.model.bench_traits import BenchName, traits_of
-from harness.model.cloud import CloudOptions
+from harness.model.cloud import LEAST_VOLUME_GIB, MOST_VOLUME_GIB, CloudOptions
 from harness.model.ec2_enums import Access, Architecture, Market
 from harness.untrusted import input_checks
 
@@ -131,7 +131,7 @@ class _Ec2(_FileModel):
     user: fields.User | None = None
     market: Market = _DEFAULT.market
     other_sizes: YesNo = False
-    volume_gib: Annotated[int, Field(strict=True, ge=8, le=16384)] = _DEFAULT.volume_gib
+    volume_gib: Annotated[int, Field(strict=True, ge=LEAST_VOLUME_GIB, le=MOST_VOLUME_GIB)] = _DEFAULT.volume_gib
     owner: fields.Owner | None = None
 
 
@@ -307,9 +307,9 @@ def _mistakes_in_bench(file: _File) -> list[str]:
         return ["bench hosts needs an inventory"]
     if file.bench is not BenchName.HOSTS and file.inventory is not None:
         return [f"inventory is given, and the bench is {file.bench}, not hosts"]
-    ec2_keys = (
-        {"region", "image", "placement", "ec2"} & file.model_fields_set if file.bench is not BenchName.EC2 else ()
-    )
+    if file.bench is BenchName.EC2:
+        return []
+    ec2_keys = {"region", "image", "placement", "ec2"} & file.model_fields_set
     return [f"{key} is given, and the bench is {file.bench}, not ec2" for key in sorted(ec2_keys)]
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from harness.model.ec2_enums import Access, Architecture, Market, PlacementKeyword
 
 DEFAULT_IMAGE = "al2023"
+LEAST_VOLUME_GIB, MOST_VOLUME_GIB = 8, 16384
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -26,6 +26,7 @@ TAGS = "ptp-harness:"
 """Prefix of all tags of this harness."""
 
 TOKEN, EXPIRES, SIGNATURE = f"{TAGS}token", f"{TAGS}expires", f"{TAGS}signature"
+RUN, HOST, OWNER = f"{TAGS}run", f"{TAGS}host", f"{TAGS}owner"
 _DIGITS = 24
 
 

@@ -31,7 +31,9 @@ def captured() -> Callable[[str], str]:
 
 
 def _load(path: str) -> ModuleType:
-    name = "role_" + path.replace("/", "_").removesuffix(".py")
+    if "/library/" in path:
+        _load("ena_driver/module_utils/ptp_host.py")
+    name = _module_name(path)
     spec = importlib.util.spec_from_file_location(name, _ROLES / path)
     assert spec is not None
     assert spec.loader is not None
@@ -39,6 +41,13 @@ def _load(path: str) -> ModuleType:
     sys.modules[name] = module  # dataclasses look their module up
     spec.loader.exec_module(module)
     return module
+
+
+def _module_name(path: str) -> str:
+    """The name that Ansible gives a role's modules and what they share, so that they find each other; else any."""
+    role_folder, stem = path.split("/")[1], Path(path).stem
+    packages = {"library": "ansible.legacy", "module_utils": "ansible.module_utils"}
+    return f"{packages[role_folder]}.{stem}" if role_folder in packages else f"role_{role_folder}_{stem}"
 
 
 def _captured(name: str) -> str:

@@ -15,7 +15,7 @@ import yaml
 CHECKOUT = Path(__file__).parents[2]
 NAME = "ptp_harness.precision_time"
 BELONGS = {"FILES.json", "LICENSE", "MANIFEST.json", "meta", "playbooks", "plugins", "roles"}
-IN_A_ROLE = {"README.md", "defaults", "files", "library", "meta", "tasks", "templates", "vars"}
+IN_A_ROLE = {"README.md", "defaults", "files", "library", "meta", "module_utils", "tasks", "templates", "vars"}
 
 
 def _ansible(program: str, *arguments: str, cwd: Path, collections: Path | None = None) -> str:
@@ -71,6 +71,16 @@ def test_every_module_of_a_role_is_one_of_the_collection() -> None:
     """By a link, so that there is one file: a role finds it by its short name, all others by its full one."""
     linked = {path.name: path.resolve() for path in (CHECKOUT / "plugins/modules").iterdir()}
     assert linked == {path.name: path.resolve() for path in CHECKOUT.glob("roles/*/library/*.py")}
+
+
+def test_what_modules_share_is_one_file_for_their_roles_and_the_collection() -> None:
+    shared = CHECKOUT / "roles/ena_driver/module_utils/ptp_host.py"
+    users = {
+        path.parts[-3] for path in CHECKOUT.glob("roles/*/library/*.py") if "module_utils.ptp_host" in path.read_text()
+    }
+    places = [CHECKOUT / f"roles/{role}/module_utils/ptp_host.py" for role in users]
+    assert {path.resolve() for path in [*places, CHECKOUT / "plugins/module_utils/ptp_host.py"]} == {shared}
+    assert {path.parts[-3] for path in CHECKOUT.glob("roles/*/module_utils/*")} == users
 
 
 def test_a_role_runs_by_its_full_name(installed: Path, tmp_path: Path) -> None:

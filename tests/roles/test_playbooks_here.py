@@ -18,12 +18,12 @@ from harness.probes import samples
 CHECKOUT = Path(__file__).parents[2]
 
 
-def _play(name: str, variables: dict[str, Any]) -> str:
+def _play(name: str, variables: dict[str, Any], *flags: str) -> str:
     """Run a playbook over a local connection; what ansible-playbook printed."""
     argv = [
         str(Path(sys.executable).parent / "ansible-playbook"), "-i", "localhost,", "-c", "local",
         "-e", json.dumps({"ansible_python_interpreter": sys.executable} | variables),
-        str(CHECKOUT / "playbooks" / name),
+        *flags, str(CHECKOUT / "playbooks" / name),
     ]  # fmt: skip
     env = os.environ | {"ANSIBLE_CONFIG": str(CHECKOUT / "ansible.cfg"), "ANSIBLE_NOCOLOR": "1"}
     done = subprocess.run(argv, capture_output=True, text=True, timeout=120, check=False, env=env)
@@ -49,6 +49,14 @@ def test_sampling_waits_and_brings_the_samples_home(tmp_path: Path) -> None:
     _play("measure.yml", variables)
     taken, unparsed, complete = samples.read_samples((tmp_path / "here.jsonl").read_text(), where="here.jsonl")
     assert (len(taken), unparsed, complete) == (2, (), True)
+
+
+def test_a_role_of_this_checkout_finds_what_its_module_shares_with_others(tmp_path: Path) -> None:
+    tasks = [{"ansible.builtin.include_role": {"name": "chrony_phc"}}]
+    (tmp_path / "play.yml").write_text(json.dumps([{"hosts": "all", "gather_facts": False, "tasks": tasks}]))
+    said = _play(str(tmp_path / "play.yml"), {"chrony_phc_device": "/dev/no_such_clock"}, "--check")
+    assert "TASK [chrony_phc : Let chrony follow the clock]" in said
+    assert "failed=0" in said
 
 
 def test_a_variable_of_the_wrong_kind_is_named(tmp_path: Path) -> None:

@@ -9,7 +9,8 @@ import yaml
 
 ROLES = Path(__file__).parents[2] / "roles"
 NAMES = sorted(path.name for path in ROLES.iterdir())
-ON_HOSTS = sorted([*ROLES.glob("*/files/*.py"), *ROLES.glob("*/library/*.py")])
+SHARED = ROLES / "ena_driver/module_utils/ptp_host.py"
+ON_HOSTS = sorted([*ROLES.glob("*/files/*.py"), *ROLES.glob("*/library/*.py"), SHARED])
 TYPES: dict[str, tuple[type, ...]] = {
     "str": (str,), "path": (str,), "bool": (bool,), "int": (int,), "float": (int, float), "list": (list,),
     "dict": (dict,),

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from harness.benches.bench import BenchError, Progress, TransientError
-from harness.benches.ec2.account.tagged_resources import IMAGE, RUN
+from harness.benches.ec2.account.tagged_resources import IMAGE
 from harness.benches.ec2.api import api_errors
 from harness.benches.ec2.api.api import Api, exact_filter
 from harness.benches.ec2.bench import Ec2Bench
@@ -14,7 +14,7 @@ from harness.benches.ec2.images import baked_images
 from harness.benches.ec2.instances.launch_records import LaunchRecord
 from harness.model import Token
 from harness.model.cloud import BakedImage
-from harness.model.ownership import EXPIRES, TOKEN, Signer
+from harness.model.ownership import EXPIRES, RUN, TOKEN, Signer
 
 STOPPED_WITHIN_S = 300.0
 COPIED_WITHIN_S = 3600.0

@@ -13,6 +13,8 @@ import shutil
 
 from ansible.module_utils.basic import AnsibleModule
 
+from ..module_utils.ptp_host import UNIT_PROPERTIES, read_json, shown_units, text, unsettled_units, write  # noqa: TID252  # found so in a role and in a collection
+
 DOCUMENTATION = r"""
 module: chrony_phc
 short_description: Make a PTP hardware clock chrony's source and wait for synchronisation
@@ -321,18 +323,12 @@ def holds_lost_device(unit: dict) -> bool:
 
 def show(module: AnsibleModule, units: list[str]) -> list[dict]:
     """systemd's words on units; patterns match loaded units."""
-    out = systemctl(module, "show", "--property=Id,LoadState,ActiveState,UnitFileState,MainPID", *units)
-    return [dict(line.split("=", 1) for line in block.splitlines()) for block in out.split("\n\n") if block.strip()]
+    return shown_units(systemctl(module, "show", UNIT_PROPERTIES, *units))
 
 
 def stop_units(module: AnsibleModule, units: list[str]) -> list[str]:
     """Stop and disable those that run or would at the next boot."""
-    steering = [
-        unit["Id"]
-        for unit in show(module, units)
-        if unit["LoadState"] == "loaded"
-        and (unit["ActiveState"] not in ("inactive", "failed") or unit["UnitFileState"] == "enabled")
-    ]
+    steering = unsettled_units(show(module, units))
     if steering and not module.check_mode:
         systemctl(module, "disable", "--now", *steering, environment={"SYSTEMCTL_SKIP_SYSV": "1"})
     return steering
@@ -350,36 +346,8 @@ def process_age_s(pid: str) -> float:
     return round(float(uptime[0]) - int(fields[19]) / os.sysconf("SC_CLK_TCK"), 2) if fields and uptime else 0.0
 
 
-def text(path: str) -> str:
-    try:
-        with open(path, encoding="utf-8", errors="replace") as file:
-            return file.read()
-    except OSError:
-        return ""
-
-
-def read_json(path: str) -> dict | None:
-    try:
-        return json.loads(text(path) or "null")
-    except ValueError:
-        return None
-
-
 def dump(record: dict) -> str:
     return json.dumps(record, indent=1) + "\n"
-
-
-def write(module: AnsibleModule, path: str, wanted: str) -> list[str]:
-    """The path, when the file had to be written (in check mode: would have to be)."""
-    if text(path) == wanted:
-        return []
-    if not module.check_mode:
-        os.makedirs(os.path.dirname(path), mode=0o755, exist_ok=True)
-        with open(path + ".new", "w", encoding="utf-8") as file:
-            file.write(wanted)
-        os.chmod(path + ".new", 0o644)
-        module.atomic_move(path + ".new", path)
-    return [path]
 
 
 if __name__ == "__main__":

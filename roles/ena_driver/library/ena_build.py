@@ -16,6 +16,8 @@ import tarfile
 
 from ansible.module_utils.basic import AnsibleModule
 
+from ..module_utils.ptp_host import read_json, text  # noqa: TID252  # found so in a role and in a collection
+
 DOCUMENTATION = r"""
 module: ena_build
 short_description: Have a release of Amazon's ENA driver installed for the running kernel
@@ -143,10 +145,7 @@ def packages(platforms: dict, os_release: str, kernel: str) -> list[str]:
 
 def installed(module: AnsibleModule, kernel: str) -> str | None:
     """The file of the module that the kernel would load, when it is the one of this archive."""
-    try:
-        record = json.loads(text(module.params["record"]) or "null")
-    except ValueError:
-        return None
+    record = read_json(module.params["record"])
     now = as_it_is(module, kernel)
     return now["file"] if now["file"] and record == now else None
 
@@ -252,14 +251,6 @@ def checksum(path: str) -> str:
     try:
         with open(path, "rb") as file:
             return hashlib.sha256(file.read()).hexdigest()
-    except OSError:
-        return ""
-
-
-def text(path: str) -> str:
-    try:
-        with open(path, encoding="utf-8", errors="replace") as file:
-            return file.read()
     except OSError:
         return ""
 

@@ -12,6 +12,8 @@ import os
 
 from ansible.module_utils.basic import AnsibleModule
 
+from ..module_utils.ptp_host import write  # noqa: TID252  # found so in a role and in a collection
+
 DOCUMENTATION = r"""
 module: ena_phc
 short_description: Switch an ENA network card's PTP hardware clock on and keep it on
@@ -147,23 +149,6 @@ def write_all(module: AnsibleModule, files: list[tuple[str, str]]) -> list[str]:
         if error.errno != errno.EROFS:
             raise
         module.fail_json(msg=f"{error.filename} cannot be written: {os.strerror(errno.EROFS)}", read_only_files=True)
-
-
-def write(module: AnsibleModule, path: str, text: str) -> bool:
-    """Whether the file had to be written (in check mode: would have to be)."""
-    try:
-        with open(path, encoding="utf-8") as file:
-            if file.read() == text:
-                return False
-    except OSError:
-        pass
-    if not module.check_mode:
-        os.makedirs(os.path.dirname(path), mode=0o755, exist_ok=True)
-        with open(path + ".new", "w", encoding="utf-8") as file:
-            file.write(text)
-        os.chmod(path + ".new", 0o644)
-        module.atomic_move(path + ".new", path)
-    return True
 
 
 def settle_files(module: AnsibleModule, written: list[str]) -> None:

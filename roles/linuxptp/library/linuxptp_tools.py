@@ -10,6 +10,8 @@ import re
 
 from ansible.module_utils.basic import AnsibleModule
 
+from ..module_utils.ptp_host import UNIT_PROPERTIES, shown_units, text, unsettled_units, write  # noqa: TID252  # found so in a role and in a collection
+
 DOCUMENTATION = r"""
 module: linuxptp_tools
 short_description: Look for linuxptp's tools, stop its clients, and record whether ptp4l can run
@@ -83,14 +85,8 @@ def stop_units(module: AnsibleModule, units: list[str]) -> list[str]:
     systemctl = module.get_bin_path("systemctl")
     if systemctl is None or not os.path.isdir("/run/systemd/system"):
         return []
-    _, out, _ = module.run_command([systemctl, "show", "--property=Id,LoadState,ActiveState,UnitFileState", *units])
-    found = [dict(line.split("=", 1) for line in block.splitlines()) for block in out.split("\n\n") if block.strip()]
-    steering = [
-        unit["Id"]
-        for unit in found
-        if unit["LoadState"] == "loaded"
-        and (unit["ActiveState"] not in ("inactive", "failed") or unit["UnitFileState"] == "enabled")
-    ]
+    _, out, _ = module.run_command([systemctl, "show", UNIT_PROPERTIES, *units])
+    steering = unsettled_units(shown_units(out))
     if steering and not module.check_mode:
         module.run_command([systemctl, "disable", "--now", *steering], check_rc=True)
     return steering
@@ -124,27 +120,6 @@ def why_not(said: str, read) -> list[str]:
     elif lacking:
         reasons.append(f"the card lacks {', '.join(lacking)}")
     return reasons
-
-
-def text(path: str) -> str:
-    try:
-        with open(path, encoding="utf-8", errors="replace") as file:
-            return file.read()
-    except OSError:
-        return ""
-
-
-def write(module: AnsibleModule, path: str, wanted: str) -> bool:
-    """Whether the file had to be written (in check mode: would have to be)."""
-    if text(path) == wanted:
-        return False
-    if not module.check_mode:
-        os.makedirs(os.path.dirname(path), mode=0o755, exist_ok=True)
-        with open(path + ".new", "w", encoding="utf-8") as file:
-            file.write(wanted)
-        os.chmod(path + ".new", 0o644)
-        module.atomic_move(path + ".new", path)
-    return True
 
 
 if __name__ == "__main__":

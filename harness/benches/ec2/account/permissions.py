@@ -11,8 +11,7 @@ from typing import Any
 from harness.benches.bench import BenchError
 from harness.benches.ec2.api import api_errors
 from harness.benches.ec2.api.api import Api
-
-RUN_TAG = "ptp-harness:run"
+from harness.model.ownership import RUN
 
 CALLED = (
     "ec2:DescribeImages",
@@ -75,8 +74,8 @@ PUBLISHED = ("ec2:CreateTags", "ec2:DeleteTags", "ec2:DeregisterImage", "ec2:Del
 """Actions by which `image bake` makes images of hosts (COPIED), and publishes and removes images (PUBLISHED)."""
 
 _IMAGE_NAMES = ("ssm:GetParameter", "ssm:GetParameters")
-_OURS_TO_MAKE = {"StringLike": {f"aws:RequestTag/{RUN_TAG}": "*"}}
-_OURS = {"StringLike": {f"aws:ResourceTag/{RUN_TAG}": "*"}}
+_OURS_TO_MAKE = {"StringLike": {f"aws:RequestTag/{RUN}": "*"}}
+_OURS = {"StringLike": {f"aws:ResourceTag/{RUN}": "*"}}
 
 
 def policy() -> Mapping[str, Any]:
@@ -163,7 +162,7 @@ def try_permissions(api: Api, *, image: str, instance_type: str, subnet: str, vp
     """Ask EC2 by DryRun whether it would allow the calls that a stack needs. Nothing is made."""
 
     def tags(kind: str) -> list[Any]:
-        return [{"ResourceType": kind, "Tags": [{"Key": RUN_TAG, "Value": "doctor"}]}]
+        return [{"ResourceType": kind, "Tags": [{"Key": RUN, "Value": "doctor"}]}]
 
     trials: dict[str, Callable[[], Any]] = {
         "ec2:RunInstances": lambda: api.call(

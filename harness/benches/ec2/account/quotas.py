@@ -7,6 +7,7 @@ from typing import Any
 from harness.benches.bench import BenchError
 from harness.benches.ec2.api.api import Api, exact_filter
 from harness.model.cloud import Quota, TypeInfo
+from harness.model.ec2 import family as family_of
 from harness.model.ec2_enums import Market
 
 _STANDARD = ("a", "c", "d", "h", "i", "im", "is", "m", "r", "t", "z")
@@ -94,7 +95,7 @@ def _used(api: Api, known: Mapping[str, TypeInfo], market: Market) -> tuple[dict
         ):
             for instance in reservation["Instances"]:
                 instance_market = Market.SPOT if instance.get("InstanceLifecycle") == "spot" else Market.ON_DEMAND
-                quota = quota_kind(instance["InstanceType"].partition(".")[0], market)
+                quota = quota_kind(family_of(instance["InstanceType"]), market)
                 if quota and instance_market is market and instance.get("Placement", {}).get("Tenancy") != "host":
                     used[quota[0]] = used.get(quota[0], 0) + _vcpus(instance, known)
     except BenchError as error:

@@ -16,9 +16,8 @@ from typing import Any
 from harness.benches.bench import BenchError, FatalError
 from harness.benches.ec2.api.api import Api, exact_filter
 from harness.errors import CleanupError
-from harness.model.ownership import EXPIRES, TAGS, TOKEN
+from harness.model.ownership import EXPIRES, RUN, TOKEN
 
-RUN = f"{TAGS}run"
 IMAGE = "image-"
 """Prefix of the host's name in the token of an image that is made from that host."""
 

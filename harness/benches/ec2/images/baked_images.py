@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from harness.benches.ec2.account import tagged_resources
-from harness.benches.ec2.account.tagged_resources import RUN, TaggedResource
+from harness.benches.ec2.account.tagged_resources import TaggedResource
 from harness.benches.ec2.api.api import Api, exact_filter
 from harness.errors import CleanupError, RequestError
 from harness.model import Resource, ownership
@@ -19,6 +19,7 @@ from harness.model.ec2_enums import Architecture
 from harness.model.ownership import (
     EXPIRES,
     NOBODY,
+    RUN,
     SIGNATURE,
     TAGS,
     TOKEN,

@@ -8,6 +8,7 @@ from typing import Any
 
 from harness.benches.ec2.api import answer_cache
 from harness.benches.ec2.api.answer_cache import CachedAnswer
+from harness.model.ec2 import family
 
 _AWS = "https://ec2.{}.amazonaws.com"
 _REGION = re.compile(r"types-(?P<region>[a-z0-9-]+)(@.*)?\.json")
@@ -38,7 +39,7 @@ def types(cache_dir: Path, region: str | None, environ: Mapping[str, str] = os.e
 
 def families(cache_dir: Path, region: str | None, environ: Mapping[str, str] = os.environ) -> list[tuple[str, str]]:
     """Each family of that list, with the number of its sizes."""
-    names = [name.partition(".")[0] for name, _ in types(cache_dir, region, environ)]
+    names = [family(name) for name, _ in types(cache_dir, region, environ)]
     return [(name, f"{names.count(name)} sizes") for name in dict.fromkeys(names)]
 
 

@@ -12,8 +12,9 @@ from botocore.session import get_session
 from botocore.stub import Stubber
 
 from harness.benches.ec2.account import permissions, tagged_resources
-from harness.benches.ec2.account.permissions import RUN_TAG, PermissionTrial
+from harness.benches.ec2.account.permissions import PermissionTrial
 from harness.benches.ec2.api.api import Api
+from harness.model.ownership import RUN
 
 ROOT = Path(__file__).parents[5]
 SOURCES = sorted((ROOT / "harness" / "benches" / "ec2").rglob("*.py"))
@@ -101,9 +102,9 @@ def test_nothing_is_made_untagged_or_changed_that_is_not_ours() -> None:
     for statement in statements.values():
         assert not any("*" in action for action in statement["Action"])
         if set(statement["Action"]) & set(ours):
-            assert statement["Condition"] == {"StringLike": {f"aws:ResourceTag/{RUN_TAG}": "*"}}
+            assert statement["Condition"] == {"StringLike": {f"aws:ResourceTag/{RUN}": "*"}}
         if any("instance/*" in one for one in statement["Resource"]) and "ec2:RunInstances" in statement["Action"]:
-            assert statement["Condition"] == {"StringLike": {f"aws:RequestTag/{RUN_TAG}": "*"}}
+            assert statement["Condition"] == {"StringLike": {f"aws:RequestTag/{RUN}": "*"}}
     assert all("Condition" in one for one in statements.values() if "ec2:CreateTags" in one["Action"]), (
         "a tag makes a thing ours"
     )

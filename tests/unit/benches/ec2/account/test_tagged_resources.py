@@ -14,7 +14,7 @@ from harness.benches.ec2.account import tagged_resources
 from harness.benches.ec2.api.api import Api
 from harness.benches.ec2.bench import Ec2Bench
 from harness.errors import CleanupError
-from harness.model import Token
+from harness.model import Token, ownership
 from harness.model.cloud import CloudOptions
 from harness.system import settings
 from tests.doubles import ec2_server
@@ -41,7 +41,7 @@ def ec2(monkeypatch: pytest.MonkeyPatch) -> Iterator[object]:
 
 def made(ec2, run: str, tagged: bool = True) -> set[str]:  # type: ignore[no-untyped-def]
     """A host's worth of things, tagged as the program does it or not at all."""
-    tags = {tagged_resources.RUN: run, tagged_resources.TOKEN: f"{run}/m7i.large/1"} if tagged else {"Name": run}
+    tags = {ownership.RUN: run, ownership.TOKEN: f"{run}/m7i.large/1"} if tagged else {"Name": run}
 
     def specification(kind: str) -> list[dict[str, object]]:
         return [{"ResourceType": kind, "Tags": [{"Key": key, "Value": value} for key, value in tags.items()]}]

@@ -1,0 +1,1 @@
+../../roles/ena_driver/module_utils/ptp_host.py

@@ -1,0 +1,1 @@
+../../ena_driver/module_utils/ptp_host.py

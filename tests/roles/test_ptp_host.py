@@ -1,0 +1,56 @@
+"""What the roles' modules share: files are written once and whole, and units are read as systemd shows them."""
+
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+
+class Task:
+    """What a module is given by Ansible, as far as files are concerned."""
+
+    def __init__(self, *, check_mode: bool = False) -> None:
+        self.check_mode = check_mode
+
+    def atomic_move(self, source: str, target: str) -> None:
+        Path(source).replace(target)
+
+
+@pytest.fixture
+def ptp_host(load: Callable[[str], ModuleType]) -> ModuleType:
+    return load("ena_driver/module_utils/ptp_host.py")
+
+
+def test_a_file_is_written_where_it_differs_and_only_there(ptp_host: ModuleType, tmp_path: Path) -> None:
+    file = tmp_path / "below" / "file"
+    path = str(file)
+    assert ptp_host.write(Task(check_mode=True), path, "a\n") == [path]
+    assert not file.exists()
+    assert ptp_host.write(Task(), path, "a\n") == [path]
+    assert ptp_host.write(Task(), path, "a\n") == []
+    assert (ptp_host.text(path), file.stat().st_mode & 0o777) == ("a\n", 0o644)
+    assert list(file.parent.iterdir()) == [file]
+
+
+@pytest.mark.parametrize(("content", "document"), [(b'{"a": 1}', {"a": 1}), (b"", None), (b"{", None), (b"\xff", None)])
+def test_what_is_no_document_is_none(ptp_host: ModuleType, content: bytes, document: object, tmp_path: Path) -> None:
+    (tmp_path / "record").write_bytes(content)
+    assert ptp_host.read_json(str(tmp_path / "record")) == document
+    assert ptp_host.read_json(str(tmp_path / "missing")) is None
+
+
+def test_units_that_run_or_would_after_a_boot_are_unsettled(ptp_host: ModuleType) -> None:
+    states = {
+        "ntp.service": ("loaded", "active", "disabled"),
+        "ntpsec.service": ("loaded", "inactive", "enabled"),
+        "openntpd.service": ("loaded", "failed", "disabled"),
+        "gone.service": ("not-found", "inactive", ""),
+    }
+    said = "\n\n".join(
+        f"Id={name}\nLoadState={load}\nActiveState={active}\nUnitFileState={file}"
+        for name, (load, active, file) in states.items()
+    )
+    units = ptp_host.shown_units(said + "\n")
+    assert [unit["Id"] for unit in units] == list(states)
+    assert ptp_host.unsettled_units(units) == ["ntp.service", "ntpsec.service"]
