@@ -46,13 +46,6 @@ def test_the_index_names_every_page() -> None:
     assert [name for name in pages if f"]({name})" not in index] == []
 
 
-class SiteLoader(yaml.SafeLoader):
-    """A loader that takes the Python objects in mkdocs.yml as nothing."""
-
-
-SiteLoader.add_multi_constructor("tag:yaml.org,2002:python/", lambda loader, suffix, node: None)
-
-
 def in_navigation(entry: object) -> Iterator[str]:
     """The pages of an entry of the site's navigation."""
     if isinstance(entry, str):
@@ -62,7 +55,7 @@ def in_navigation(entry: object) -> Iterator[str]:
 
 
 def test_the_site_s_navigation_has_every_page_once() -> None:
-    site = yaml.load((ROOT / "mkdocs.yml").read_text(), SiteLoader)
+    site = yaml.safe_load((ROOT / "mkdocs.yml").read_text())
     assert sorted(in_navigation(site["nav"])) == sorted([*map(named, PAGES), "requirements/README.md"])
 
 

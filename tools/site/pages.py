@@ -4,9 +4,16 @@ from pathlib import Path
 from typing import Any
 
 from mkdocs.structure.files import File, Files
+from pymdownx.slugs import slugify
 
 ROOT = Path(__file__).parents[2]
 PATTERNS = ("*.md", "docs/*", "roles/*/README.md", "lab/*/README.md", "requirements/README.md", "LICENSE")
+
+
+def on_config(config: Any) -> Any:
+    """Make the anchors of headings as repository hosts make them, so that links with a fragment work in both places."""
+    config.mdx_configs["toc"]["slugify"] = slugify(case="lower")
+    return config
 
 
 def on_files(files: Files, config: Any) -> Files:
