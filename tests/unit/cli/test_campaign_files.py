@@ -51,12 +51,24 @@ def test_a_valid_file_is_called_valid(call: Call, tmp_path: Path) -> None:
     assert (done.returncode, "c.yaml is valid: bench lab, 1 hosts" in done.stdout + done.stderr) == (0, True)
 
 
-def test_hosts_of_an_inventory_are_checked_too(call: Call, tmp_path: Path) -> None:
+def test_a_host_that_the_inventory_has_not_is_named_with_its_line_by_plan(call: Call, tmp_path: Path) -> None:
     (tmp_path / "hosts.yaml").write_text(json.dumps({"all": {"children": {"rack7": {"hosts": {"a1": {}}}}}}))
     (tmp_path / "c.yaml").write_text("bench: hosts\ninventory: hosts.yaml\ninstance_types: [rack7, a2]\n")
-    done = call("campaign", "check", "c.yaml")
+    done = call("plan", "c.yaml")
     assert done.returncode == 2
     assert "c.yaml:3: instance_types.1: there is no type 'a2' on bench hosts; did you mean a1?" in done.stderr
+
+
+def test_a_check_runs_no_code_of_an_inventory(call: Call, tmp_path: Path) -> None:
+    script = tmp_path / "hosts.sh"
+    script.write_text(f"#!/bin/sh\ntouch {tmp_path}/ran\necho '{{}}'\n")
+    script.chmod(0o755)
+    (tmp_path / "c.yaml").write_text("bench: hosts\ninventory: ./hosts.sh\ninstance_types: [a1]\n")
+    done = call("campaign", "check", "c.yaml")
+    assert (done.returncode, (tmp_path / "ran").exists()) == (0, False)
+    assert (
+        "its hosts were not checked: that would run the code of the inventory ./hosts.sh" in done.stdout + done.stderr
+    )
 
 
 @pytest.mark.parametrize(
