@@ -8,7 +8,7 @@ CAMPAIGN := lab.phc lab.driver-off lab.no-phc lab.drifting
 FUZZ := probes verdicts device control
 SOAK_SECONDS ?= 600
 
-.PHONY: run test truth soak check molecule rehearse unit bench wheel audit lock clean help system
+.PHONY: run test truth soak check docs molecule rehearse unit bench wheel audit lock clean help system
 
 help:            ## these lines
 	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' Makefile
@@ -20,15 +20,24 @@ run: $(READY)    ## set up, build the lab, run a campaign in it, and hold its ve
 	  echo "--- that ended with exit code $$?; now its verdicts against the lab's truth:"
 	@$(VENV)/bin/ptp-harness lab truths --check $(VENV)/last-run.json
 
-test: $(READY) check    ## every check and every tier of tests that this machine can run
+test: $(READY) check docs  ## every check and every tier of tests that this machine can run
 	$(VENV)/bin/ptp-harness lab build
 	$(VENV)/bin/pytest --numprocesses 2 --dist loadgroup -m "not truth"
 
-check: $(READY)  ## the checks that read the code: style, types, playbooks
+check: $(READY)  ## the checks that read code and pages: style, types, playbooks, links
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
 	PATH="$(CURDIR)/$(VENV)/bin:$$PATH" ansible-lint --offline -q
+	$(VENV)/bin/pytest --quiet tests/unit/test_docs.py -k "link or index or site"
+
+docs: $(VENV)/.docs-ready  ## the documentation as a site, in site/; a broken link or a page without its place is an error
+	NO_MKDOCS_2_WARNING=1 $(VENV)/bin/mkdocs build --strict
+
+$(VENV)/.docs-ready: $(READY) requirements/docs.txt
+	@echo "--- MkDocs into $(VENV), as locked in requirements/docs.txt"
+	@$(VENV)/bin/pip install --quiet --disable-pip-version-check --require-hashes -r requirements/docs.txt
+	@touch $@
 
 truth: $(READY)  ## every type of the lab against the verdict that its truth demands; half an hour
 	$(VENV)/bin/ptp-harness lab build
@@ -80,6 +89,8 @@ lock:            ## renew the locked dependencies (needs uv)
 	  pyproject.toml --group dev -o requirements/dev.txt
 	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
 	  --group soak -o requirements/soak.txt
+	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
+	  --constraint requirements/dev.txt --group docs -o requirements/docs.txt
 
 clean:           ## remove the environment (the lab's cache stays)
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .fuzz dist
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .fuzz dist site

@@ -1,6 +1,6 @@
 """Parse a campaign file and flags into one frozen Campaign, and report all mistakes together.
 
-pydantic is used only here and in `fields`, to check input that people write.
+pydantic is used only here, in `fields` and in `limit_fields`, to check input that people write.
 """
 
 from collections.abc import Mapping, Sequence
@@ -8,11 +8,13 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, WithJsonSchema
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from harness.campaign import fields, limits, mistakes, selection, strict_yaml
-from harness.campaign.fields import Amount, Duration, Number, Patterns, Whole, YesNo
+from harness.campaign import fields, file_mistakes, file_schema, limits, mistakes, selection, strict_yaml
+from harness.campaign.fields import Amount, Duration, Patterns, Whole, YesNo
+from harness.campaign.limit_fields import Limits
 from harness.campaign.limits import Requirement
+from harness.campaign.mistakes import Mistake, Places
 from harness.campaign.selection import PhcClaim, Selection
 from harness.errors import RequestError
 from harness.model import DEFAULT_CLOCK_NAMES, Depth
@@ -72,22 +74,7 @@ class Campaign:
 
 _DEFAULT = CloudOptions()
 
-COMMAND_LINE = "the command line"
-_SCHEMA_HELPS = "`ptp-harness campaign schema` prints every key with its values"
-
-_LIMITS = {
-    "type": "object",
-    "description": "What is required of a clock, quantity by quantity, in ns, ppb, s or as a ratio",
-    "additionalProperties": False,
-    "properties": {
-        quantity: {
-            "type": "object",
-            "additionalProperties": False,
-            "properties": {statistic: {"type": "number"} for statistic in statistics},
-        }
-        for quantity, statistics in limits.STATISTICS.items()
-    },
-}
+_SCHEMA_HELPS = "`ptp-harness campaign keys` explains every key"
 
 
 class _FileModel(BaseModel):
@@ -149,7 +136,7 @@ class _File(_FileModel):
     depth: Depth = Depth.STANDARD
     driver: _Driver = _Driver()
     measure: _Measure = _Measure()
-    limits: Annotated[dict[str, dict[str, Number]], WithJsonSchema(_LIMITS)] = {}
+    limits: Limits = {}
     keep: Keep = Keep.NONE
     lease: Duration = _DEFAULT.lease_s
     read_only: YesNo = False
@@ -161,47 +148,59 @@ def json_schema() -> dict[str, Any]:
     """The JSON schema (draft 2020-12) of campaign files, for editors. Combinations of keys are checked later."""
     header = {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "PTP Harness campaign"}
     types_required = {"anyOf": [{"required": ["instance_types"]}, {"required": ["select"]}]}
-    return header | {key: value for key, value in _File.model_json_schema().items() if key != "title"} | types_required
+    described = file_schema.add_meanings(FILE_SCHEMA)
+    return header | {key: value for key, value in described.items() if key != "title"} | types_required
+
+
+FILE_SCHEMA: Mapping[str, Any] = _File.model_json_schema()
+"""The schema as pydantic makes it, in which a description says which values a key takes, not what the key means."""
 
 
 def from_yaml(text: str, *, where: str, flags: Mapping[str, Any] | None = None) -> Campaign:
     """Parse a campaign file's text; `flags` (keys as in the file) override the file.
 
-    Raises RequestError: with line and column where the text is not YAML, else with all mistakes together.
+    Raises RequestError: with line and column where the text is not YAML, else with all mistakes, one a line.
     """
-    written = strict_yaml.load(text, where=where, helps=_SCHEMA_HELPS)
-    if not isinstance(written, dict):
+    written, places = load_file(text, where=where, flags=flags)
+    return from_mapping(written, places=places, flags=flags)
+
+
+def load_file(text: str, *, where: str, flags: Mapping[str, Any] | None = None) -> tuple[Mapping[str, Any], Places]:
+    """Load the keys of a campaign file, and their places. Raises RequestError where the text holds no keys."""
+    loaded = strict_yaml.load(text, where=where, helps=_SCHEMA_HELPS)
+    if not isinstance(loaded.data, dict):
         raise RequestError(
             f"{where}: a campaign is a list of `key: value` lines, such as `instance_types: [lab.phc]`",
             next_step=_SCHEMA_HELPS,
         )
-    return from_mapping({_key(key): value for key, value in written.items()}, where=where, flags=flags)
+    places = Places(where=where, lines=loaded.lines, flags=flags or {})
+    return {input_checks.show_key(key): value for key, value in loaded.data.items()}, places
 
 
 def from_mapping(
-    written: Mapping[str, Any], *, where: str = COMMAND_LINE, flags: Mapping[str, Any] | None = None
+    written: Mapping[str, Any], *, places: Places | None = None, flags: Mapping[str, Any] | None = None
 ) -> Campaign:
     """Parse a campaign from plain data. Raises RequestError that names all mistakes together."""
+    places = places or Places()
     merged = _merged(written, flags or {})
-    if unfit := input_checks.text_mistakes(merged):
-        raise _refused(where, unfit)
+    if unfit := input_checks.find_unfit(merged):
+        raise _refused([Mistake(path=text.path, problem=text.problem, remedy=text.remedy) for text in unfit], places)
     try:
         file = _File.model_validate(merged)
     except ValidationError as error:
-        messages = (
-            mistakes.describe_mistakes(error.errors(), _KEYS, fields.MEANINGS)
-            + _mistakes_in_limits(merged)
-            + _nothing_named(merged)
-        )
-        raise _refused(where, messages) from error
-    messages = _mistakes_in_driver(file.driver) + _mistakes_in_limits(merged) + _mistakes_in_measure(file)
-    messages += _mistakes_in_bench(file) + _mistakes_in_select(file) + _nothing_named(merged)
-    if file.read_only and file.depth is Depth.FULL:
-        messages.append("depth full reboots the hosts, which read_only does not allow")
-    if file.read_only and _driver(file.driver).source is not DriverSource.DISTRIBUTION:
-        messages.append("driver asks for another one to be installed, which read_only does not allow")
-    if messages:
-        raise _refused(where, messages)
+        found = file_mistakes.describe_errors(error.errors(), FILE_SCHEMA)
+        raise _refused(found + _nothing_named(merged), places) from error
+    found = [
+        *_mistakes_in_driver(file.driver),
+        *_mistakes_in_limits(file.limits),
+        *_mistakes_in_measure(file),
+        *_mistakes_in_bench(file),
+        *_mistakes_in_select(file),
+        *_mistakes_in_read_only(file),
+        *_nothing_named(merged),
+    ]
+    if found:
+        raise _refused(found, places)
     return Campaign(
         bench=file.bench,
         inventory=file.inventory,
@@ -224,10 +223,6 @@ def _merged(written: Mapping[str, Any], flags: Mapping[str, Any]) -> dict[str, A
     """Merge flags over the file; a group such as `measure` is merged key by key."""
     groups = {key: {**written[key], **flags[key]} for key in flags if _groups(written.get(key), flags[key])}
     return {**written, **flags, **groups}
-
-
-def _key(key: object) -> str:
-    return key if isinstance(key, str) else input_checks.shorten_value(key)
 
 
 def _groups(*values: object) -> bool:
@@ -259,82 +254,92 @@ def _driver(written: _Driver) -> DriverChoice:
 # --- messages about mistakes -----------------------------------------------------------------------------------------
 
 
-def _refused(where: str, found: Sequence[str]) -> RequestError:
-    return RequestError(
-        f"{where}: " + "; ".join(input_checks.shorten_mistakes(found)),
-        next_step="`ptp-harness run --help` explains the flags" if where == COMMAND_LINE else _SCHEMA_HELPS,
-    )
+def _refused(found: Sequence[Mistake], places: Places) -> RequestError:
+    helps = _SCHEMA_HELPS if places.is_file else "`ptp-harness run --help` explains the flags"
+    return mistakes.refuse(found, places, next_step=helps)
 
 
-_KEYS: mistakes.Keys = {
-    (): tuple(_File.model_fields),
-    ("measure",): tuple(_Measure.model_fields),
-    ("driver",): tuple(_Driver.model_fields),
-    ("select",): tuple(_Select.model_fields),
-    ("ec2",): tuple(_Ec2.model_fields),
-}
+def _mistakes_in_limits(quantities: Mapping[str, Mapping[str, float]]) -> list[Mistake]:
+    return [
+        Mistake(
+            path=("limits", quantity),
+            problem="names no statistic",
+            remedy=f"write {file_schema.join(limits.STATISTICS[quantity])} with its limit",
+        )
+        for quantity, statistics in quantities.items()
+        if not statistics
+    ]
 
 
-def _mistakes_in_limits(written: Mapping[str, Any]) -> list[str]:
-    """Describe unknown quantities and statistics in `limits`. pydantic reports values that are no table of tables."""
-    quantities = written.get("limits") or {}
-    if not isinstance(quantities, dict):
-        return []
-    tables = {str(quantity): table for quantity, table in quantities.items() if isinstance(table, dict)}
-    return limits.limit_mistakes(
-        {name: {str(key): value for key, value in table.items()} for name, table in tables.items()}
-    )
-
-
-def _mistakes_in_driver(driver: _Driver) -> list[str]:
+def _mistakes_in_driver(driver: _Driver) -> list[Mistake]:
     sources = [name for name in ("release", "archive") if getattr(driver, name) is not None]
-    messages: list[str] = []
+    found: list[Mistake] = []
     if len(sources) > 1:
-        messages.append("driver names both a release and an archive")
+        found.append(_mistake("driver", "names both a release and an archive", "leave one of them out"))
     if driver.source is not None and driver.source is not DriverSource.DISTRIBUTION and driver.source not in sources:
-        messages.append(f"driver.source is {driver.source.value} and driver.{driver.source.value} is missing")
+        key = driver.source.value
+        found.append(_mistake("driver.source", f"is {key}, and driver.{key} is missing", f"add driver.{key}"))
     if driver.source is DriverSource.DISTRIBUTION and sources:
-        messages.append(f"driver.source is distribution and driver.{sources[0]} is given too")
+        problem = f"is distribution, and driver.{sources[0]} is given too"
+        found.append(_mistake("driver.source", problem, "leave one of them out"))
     if driver.sha256 is not None and not sources:
-        messages.append("driver.sha256 is given without driver.archive or driver.release")
+        problem = "is given without driver.archive or driver.release"
+        found.append(_mistake("driver.sha256", problem, "add the archive or release that has this checksum"))
     if driver.archive is not None and driver.sha256 is None:
-        messages.append("driver.archive is given without driver.sha256")
-    return messages
+        found.append(_mistake("driver.archive", "is given without driver.sha256", "add the checksum of the archive"))
+    return found
 
 
-def _mistakes_in_bench(file: _File) -> list[str]:
+def _mistakes_in_bench(file: _File) -> list[Mistake]:
     if file.bench is BenchName.HOSTS and file.inventory is None:
-        return ["bench hosts needs an inventory"]
+        return [_mistake("bench", "hosts needs an inventory", "add `inventory: FILE`")]
     if file.bench is not BenchName.HOSTS and file.inventory is not None:
-        return [f"inventory is given, and the bench is {file.bench}, not hosts"]
+        return [_mistake("inventory", f"is given, and the bench is {file.bench}, not hosts", "write `bench: hosts`")]
     if file.bench is BenchName.EC2:
         return []
     ec2_keys = {"region", "image", "placement", "ec2"} & file.model_fields_set
-    return [f"{key} is given, and the bench is {file.bench}, not ec2" for key in sorted(ec2_keys)]
+    problem = f"is given, and the bench is {file.bench}, not ec2"
+    return [_mistake(key, problem, "leave it out, or write `bench: ec2`") for key in sorted(ec2_keys)]
 
 
-def _mistakes_in_select(file: _File) -> list[str]:
+def _mistakes_in_select(file: _File) -> list[Mistake]:
     select = _select(file)
     if select is None or file.select is None:
         return []
     if file.bench is not BenchName.EC2:
-        return [f"select is given, and the bench is {file.bench}, not ec2"]
+        problem = f"is given, and the bench is {file.bench}, not ec2"
+        return [_mistake("select", problem, "name types in instance_types, or write `bench: ec2`")]
     if not file.select.model_fields_set:
-        return ["select asks for nothing: `select: {phc: any}` takes every type of the Region"]
-    return [f"select: {message}" for message in selection.selection_mistakes(select)]
+        remedy = "add a condition; `select: {phc: any}` takes every type of the Region"
+        return [_mistake("select", "has no condition", remedy)]
+    return [_mistake("select", message, "change one of them") for message in selection.selection_mistakes(select)]
 
 
-def _nothing_named(written: Mapping[str, Any]) -> list[str]:
+def _mistakes_in_read_only(file: _File) -> list[Mistake]:
+    found: list[Mistake] = []
+    if file.read_only and file.depth is Depth.FULL:
+        problem = "full reboots the hosts, which read_only does not allow"
+        found.append(_mistake("depth", problem, "leave one of them out"))
+    if file.read_only and _driver(file.driver).source is not DriverSource.DISTRIBUTION:
+        problem = "asks for another driver to be installed, which read_only does not allow"
+        found.append(_mistake("driver", problem, "leave one of them out"))
+    return found
+
+
+def _nothing_named(written: Mapping[str, Any]) -> list[Mistake]:
     if "instance_types" in written or "select" in written:
         return []
-    return [
-        "instance_types is missing"
-        if written.get("bench") != BenchName.EC2
-        else "neither instance_types nor select is given"
-    ]
+    if written.get("bench") == BenchName.EC2:
+        return [Mistake(path=(), problem="neither instance_types nor select is given", remedy="add one of them")]
+    return [_mistake("instance_types", "is missing", "add a list such as [lab.phc, lab.no-phc]")]
 
 
-def _mistakes_in_measure(file: _File) -> list[str]:
+def _mistakes_in_measure(file: _File) -> list[Mistake]:
     if file.measure.interval <= _measured_s(file):
         return []
-    return [f"measure.interval of {file.measure.interval:g} s is longer than the {_measured_s(file):g} s of measuring"]
+    problem = f"{file.measure.interval:g} s is longer than the {_measured_s(file):g} s of measuring"
+    return [_mistake("measure.interval", problem, "shorten it, or measure longer")]
+
+
+def _mistake(path: str, problem: str, remedy: str) -> Mistake:
+    return Mistake(path=tuple(path.split(".")), problem=problem, remedy=remedy)

@@ -6,8 +6,10 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
-from harness.campaign import mistakes
 from harness.untrusted import names
+
+UNSHOWN = "unshown"
+"""Error type of a mistake whose message must not contain the value, which may be a password."""
 
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _DURATION = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,6})?) ?(ms|s|m|h|d)")
@@ -22,7 +24,8 @@ def duration_s(value: object) -> float:
     return seconds
 
 
-def _strict_number(value: object) -> float:
+def strict_number(value: object) -> float:
+    """Return a number as it was written. Raises ValueError, also on numbers written as text, NaN and infinity."""
     if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) < _MOST:
         raise ValueError("must be a number")
     return float(value)
@@ -35,8 +38,9 @@ _MOST = 2.0**63
 def _without_password(value: str) -> str:
     if _USER_IN_URL.match(value):
         raise PydanticCustomError(
-            mistakes.UNSHOWN,
-            "holds a user or password, which would stand in the ledger and in reports: download it and give its path",
+            UNSHOWN,
+            "holds a user or password, which would stand in the ledger and in reports; "
+            "download the file and give its path",
         )
     return value
 
@@ -51,10 +55,10 @@ def _named(pattern: str) -> Any:
 Duration = Annotated[
     float,
     BeforeValidator(duration_s),
-    WithJsonSchema({"type": "string", "pattern": f"^{_DURATION.pattern}$", "examples": ["60s", "5m", "2h"]}),
+    WithJsonSchema({"type": "string", "pattern": f"^(?:{_DURATION.pattern})$", "examples": ["60s", "5m", "2h"]}),
 ]
-Number = Annotated[float, BeforeValidator(_strict_number)]
-Amount = Annotated[Number, Field(gt=0)]
+Number = Annotated[float, BeforeValidator(strict_number)]
+Amount = Annotated[Number, Field(gt=0), WithJsonSchema({"type": "number", "exclusiveMinimum": 0})]
 Whole = Annotated[int, Field(strict=True, ge=1, le=1_000_000)]
 YesNo = Annotated[bool, Field(strict=True)]
 
@@ -79,9 +83,10 @@ Sha256 = Annotated[str, _named(_SHA256)]
 Path = Annotated[str, _named(names.PATH)]
 PathOrUrl = Annotated[Path, AfterValidator(_without_password)]
 
-_PATTERN = {"type": "string", "pattern": r"^[a-z0-9.*?\[\]!-]{1,64}$"}
+_TYPE_PATTERN = r"[a-z0-9.*?\[\]!-]{1,64}"
+_PATTERN = {"type": "string", "pattern": f"^(?:{_TYPE_PATTERN})$"}
 Patterns = Annotated[
-    tuple[Annotated[str, Field(strict=True, pattern=_PATTERN["pattern"])], ...],
+    tuple[Annotated[str, _named(_TYPE_PATTERN)], ...],
     BeforeValidator(lambda value: [value] if isinstance(value, str) else value),
     Field(min_length=1, max_length=200),
     WithJsonSchema({"anyOf": [_PATTERN, {"type": "array", "items": _PATTERN, "minItems": 1, "maxItems": 200}]}),
@@ -89,6 +94,8 @@ Patterns = Annotated[
 """One pattern or a list of them, such as `m7i` or `[c8*, r?i]`."""
 
 MEANINGS = {
+    _DURATION.pattern: 'a duration with its unit, such as "60s", "5m" or "2h"',
+    _TYPE_PATTERN: "a pattern such as m7i, c8* or [cr]7i",
     names.HOST: "the name of a type, host or group",
     names.REGION: "a Region such as eu-north-1",
     names.ZONE: "a zone such as eu-north-1a",
@@ -105,3 +112,19 @@ MEANINGS = {
     names.PATH: "a path or URL that does not begin with -, without {, } and white space at its ends",
 }
 """Description of each pattern, for messages."""
+
+LIST_EXAMPLES = {
+    names.HOST: "[lab.phc, lab.no-phc]",
+    names.ZONE: "[eu-north-1a, eu-north-1b]",
+    names.CLOCK: "[ena-ptp-*, igb-*]",
+    _TYPE_PATTERN: "[c8*, r7i]",
+}
+"""A list of values of each pattern, for messages."""
+
+
+def duration_text(seconds: float) -> str:
+    """Write a duration as a campaign file has it, in the largest unit of which it is a whole number."""
+    unit, factor = next(
+        ((unit, factor) for unit, factor in reversed(_UNITS.items()) if seconds % factor == 0), ("ms", 0.001)
+    )
+    return f"{seconds / factor:g}{unit}"

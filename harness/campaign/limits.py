@@ -44,13 +44,18 @@ STATISTICS: Mapping[str, tuple[str, ...]] = {
 _UNITS = {"phc_read_success": "ratio", "second_opinion_drift_ppb": "ppb", "convergence_s": "s"}
 
 
+def unit_of(quantity: str) -> str:
+    """The unit of a quantity's limits: "ns", "ppb", "s" or "ratio"."""
+    return _UNITS.get(quantity, "ns")
+
+
 def _limit(quantity: str, statistic: str, value: float, min_samples: int, valid_for: str, source: str) -> Requirement:
     return Requirement(
         quantity=quantity,
         statistic=statistic,
         comparison=">=" if statistic == "min" else "<=",
         value=value,
-        unit=_UNITS.get(quantity, "ns"),
+        unit=unit_of(quantity),
         min_samples=min_samples,
         valid_for=valid_for,
         source=source,

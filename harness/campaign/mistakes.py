@@ -1,64 +1,91 @@
-"""Turn pydantic's errors into messages that name the keys of the campaign file."""
+"""Define the mistakes of a campaign, place each in its file or among the flags, and turn them into one RequestError."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
-from harness.untrusted.input_checks import shorten_value
-from harness.untrusted.nearest import did_you_mean
+from harness.errors import RequestError
+from harness.untrusted.input_checks import MOST_MISTAKES, KeyPath, show_path
+from harness.untrusted.nearest import nearest_names
 
-UNSHOWN = "unshown"
-"""Error type of a mistake whose message must not contain the value, which may be a password."""
+COMMAND_LINE = "the command line"
 
-Keys = Mapping[tuple[str, ...], tuple[str, ...]]
-"""The valid keys of each table, by the path of the table. The path of the file's top level is `()`."""
+_FLAGS: Mapping[KeyPath, str] = {
+    ("measure", "duration"): "--duration",
+    **{(key,): f"--{key.replace('_', '-')}" for key in ("bench", "inventory", "region", "image", "depth", "keep")},
+    ("parallel",): "--parallel",
+    ("read_only",): "--read-only",
+}
+"""The flags of `run` and `plan`, by the key that each of them overrides."""
 
 
-def describe_mistakes(errors: Sequence[Any], keys: Keys, meanings: Mapping[str, str]) -> list[str]:
-    """Describe each mistake in one sentence; for an unknown key, name the nearest valid key.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mistake:
+    """A mistake of a campaign. `path`: its key, `()` for the whole campaign. `remedy`: what to do, as a command."""
 
-    `meanings` describes each pattern in words. Of a large value only the beginning is printed.
+    path: KeyPath
+    problem: str
+    remedy: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Places:
+    """Where the values of a campaign were written.
+
+    `where`: the file's name, or `COMMAND_LINE`. `lines`: the file's lines by key path. `flags`: keys as in the file,
+    whose values override those of the file.
     """
-    return [_mistake(error, keys, meanings) for error in _first_causes(errors)]
+
+    where: str = COMMAND_LINE
+    lines: Mapping[KeyPath, int] = field(default_factory=dict)
+    flags: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def is_file(self) -> bool:
+        return self.where != COMMAND_LINE
+
+    def describe(self, mistake: Mistake) -> str:
+        """Write a mistake as `FILE:LINE: key.path: what is wrong; what to do`, or with the flag that gave the value."""
+        sentence = "; ".join(part for part in (mistake.problem, mistake.remedy) if part)
+        if not self.is_file or self._is_flag(mistake.path):
+            key = _FLAGS.get(mistake.path) or show_path(mistake.path)
+            return ": ".join(part for part in (COMMAND_LINE, key, sentence) if part)
+        key = show_path(mistake.path)
+        return f"{self.where}:{self.line(mistake.path)}: " + ": ".join(part for part in (key, sentence) if part)
+
+    def line(self, path: KeyPath) -> int:
+        """The line of a key. The line of the group or list where the key itself is missing; 1 where that is too."""
+        known = (self.lines.get(path[:length]) for length in range(len(path), 0, -1))
+        return next((line for line in known if line is not None), 1)
+
+    def order(self, mistake: Mistake) -> int:
+        return self.line(mistake.path) if self.is_file and not self._is_flag(mistake.path) else 0
+
+    def _is_flag(self, path: KeyPath) -> bool:
+        if not path or path[0] not in self.flags:
+            return False
+        group = self.flags[str(path[0])]
+        in_group = len(path) > 1 and isinstance(group, Mapping)
+        return path[1] in group if in_group else not isinstance(group, Mapping) or (path[0],) not in self.lines
 
 
-def _first_causes(errors: Sequence[Any]) -> list[Any]:
-    """Drop errors about lists that are too short only because pydantic left out their wrong items."""
-    wrong_items = {error["loc"][:-1] for error in errors}
-    return [error for error in errors if error["type"] != "too_short" or error["loc"] not in wrong_items]
+def refuse(mistakes: Sequence[Mistake], places: Places, *, next_step: str, unnamed: int = 0) -> RequestError:
+    """Make an error that names the mistakes: one a line in the order of the file, at most `MOST_MISTAKES` of them.
+
+    `unnamed`: the number of further mistakes that are only counted.
+    """
+    ordered = sorted(mistakes, key=places.order)
+    lines = list(dict.fromkeys(places.describe(mistake) for mistake in ordered))
+    if len(lines) == 1 and not places.is_file:
+        return RequestError(lines[0], next_step=next_step)
+    total = len(lines) + unnamed
+    more = [f"and {total - MOST_MISTAKES} more"] if total > MOST_MISTAKES else []
+    number = "1 mistake" if total == 1 else f"{total} mistakes"
+    header = f"{number} in {f'campaign {places.where}' if places.is_file else places.where}"
+    return RequestError("\n".join([header, *lines[:MOST_MISTAKES], *more]), next_step=next_step)
 
 
-def _mistake(error: Any, keys: Keys, meanings: Mapping[str, str]) -> str:
-    key = ".".join(str(part) for part in error["loc"]) or "campaign"
-    value = shorten_value(error.get("input"))
-    match error["type"]:
-        case "extra_forbidden":
-            return f"unknown key {key!r}{_nearest(error['loc'], keys)}"
-        case "missing":
-            return f"{key} is missing"
-        case "enum" | "literal_error":
-            expected = str(error["ctx"]["expected"]).replace("'", "")
-            return f"{key} is {value}, not {expected}"
-        case "value_error":
-            return f"{key} is {value}: {str(error['msg']).removeprefix('Value error, ')}"
-        case "too_short":
-            return f"{key} is empty"
-        case "tuple_type":
-            return f"{key} is {value}, not a list such as [lab.phc, lab.no-phc]"
-        case "model_type":
-            return f"{key} is {value}, not a group of `key: value` lines"
-        case "string_pattern_mismatch":
-            pattern = str(error["ctx"]["pattern"]).removeprefix("^(?:").removesuffix(")$")
-            return f"{key} is {value}, {_asked(pattern, meanings)}"
-        case _ if error["type"] == UNSHOWN:
-            return f"{key} {error['msg']}"
-        case _:
-            return f"{key} is {value}: {str(error['msg'])[:1].lower()}{str(error['msg'])[1:]}"
-
-
-def _asked(pattern: str, meanings: Mapping[str, str]) -> str:
-    return f"not {meanings[pattern]}" if pattern in meanings else f"which does not match {pattern}"
-
-
-def _nearest(place: Sequence[str | int], keys: Keys) -> str:
-    valid_keys = keys.get(tuple(str(part) for part in place[:-1]), ())
-    return did_you_mean(str(place[-1]), valid_keys) or f" (keys are {', '.join(valid_keys)})"
+def suggest(word: str, valid: Sequence[str], *, otherwise: str) -> str:
+    """Write "did you mean ...?" with the nearest valid word; `otherwise` where none is near."""
+    near = nearest_names(word, valid, most=1, likeness=0.5)
+    return f"did you mean {near[0]!r}?" if near else otherwise

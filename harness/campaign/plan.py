@@ -7,11 +7,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from harness.campaign.campaign import Campaign, Keep
+from harness.campaign.mistakes import Mistake
 from harness.errors import RequestError
 from harness.model import Depth
 from harness.model.bench_traits import BenchName, traits_of
 from harness.untrusted.input_checks import MOST_MISTAKES
-from harness.untrusted.nearest import in_brackets, nearest_names
+from harness.untrusted.nearest import nearest_names
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,6 +35,15 @@ class Plan:
     warnings: tuple[str, ...]
 
 
+class UnknownTypesError(RequestError):
+    """Types of a campaign that its bench does not have. `mistakes`: the first of them. `more`: how many follow."""
+
+    def __init__(self, mistakes: Mapping[str, Mistake], *, more: int, next_step: str) -> None:
+        self.mistakes, self.more = mistakes, more
+        messages = [f"{mistake.problem}; {mistake.remedy}" for mistake in mistakes.values()]
+        super().__init__("\n".join([*messages, *([f"and {more} more"] if more else [])]), next_step=next_step)
+
+
 MOST_TYPES_UNWARNED = 3
 """A plan that runs more cloud types at once than this gets a warning."""
 
@@ -46,16 +56,9 @@ def make_plan(
 ) -> Plan:
     """Plan a campaign with the types that its bench has; `parallel` is the bench's own limit.
 
-    Raises RequestError that names the first unknown types, each with the nearest known names.
+    Raises UnknownTypesError that names the first unknown types, each with the nearest known names.
     """
-    unknown = [name for name in dict.fromkeys(campaign.instance_types) if name not in types]
-    if unknown:
-        messages = [_unknown(name, list(types), campaign.bench) for name in unknown[:MOST_MISTAKES]]
-        more = [f"and {len(unknown) - len(messages)} more"] if len(unknown) > len(messages) else []
-        raise RequestError(
-            "; ".join([*messages, *more]),
-            next_step=f"there are {len(types)} types on bench {campaign.bench}" + _listed(list(types)),
-        )
+    check_types(campaign.instance_types, list(types), campaign.bench)
     hosts = _hosts(campaign.instance_types)
     at_once = min(campaign.parallel or parallel or traits_of(campaign.bench).parallel, len(hosts))
     seconds = host_s(campaign) * -(-len(hosts) // at_once)
@@ -67,6 +70,18 @@ def make_plan(
         estimated_s=seconds,
         warnings=_warnings(campaign, at_once, seconds),
     )
+
+
+def check_types(names: Sequence[str], known: Sequence[str], bench: str) -> None:
+    """Check that a bench has the types. Raises UnknownTypesError."""
+    known_names = set(known)
+    unknown = [name for name in dict.fromkeys(names) if name not in known_names]
+    if unknown:
+        raise UnknownTypesError(
+            {name: _unknown(name, known, bench) for name in unknown[:MOST_MISTAKES]},
+            more=max(len(unknown) - MOST_MISTAKES, 0),
+            next_step=f"there are {len(known)} types on bench {bench}" + _listed(known),
+        )
 
 
 def _hosts(instance_types: Sequence[str]) -> tuple[PlannedHost, ...]:
@@ -111,13 +126,17 @@ def _warnings(campaign: Campaign, at_once: int, seconds: float) -> tuple[str, ..
     return tuple(warnings)
 
 
-def _unknown(name: str, known: Sequence[str], bench: str) -> str:
-    hint = in_brackets(nearest_names(name, known))
+def _unknown(name: str, known: Sequence[str], bench: str) -> Mistake:
+    near = nearest_names(name, known)
     if bench != BenchName.EC2 and not name.startswith("lab.") and _EC2_TYPE.fullmatch(name):
-        hint = ": it is an EC2 type (add --region NAME)"
+        remedy = "it is an EC2 type: add --region NAME, or write `bench: ec2` in the campaign file"
     elif bench != BenchName.LAB and name.startswith("lab."):
-        hint = ": it is a type of the lab (--bench lab)"
-    return f"there is no type {name!r} on bench {bench}{hint}"
+        remedy = "it is a type of the lab: add --bench lab, or write `bench: lab` in the campaign file"
+    elif near:
+        remedy = f"did you mean {' or '.join(near)}?"
+    else:
+        remedy = "no type of this bench has a similar name"
+    return Mistake(path=("instance_types",), problem=f"there is no type {name!r} on bench {bench}", remedy=remedy)
 
 
 def _listed(known: Sequence[str]) -> str:

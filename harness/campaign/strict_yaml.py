@@ -3,23 +3,36 @@
 With aliases a few lines can stand for gigabytes; a duplicate key hides one of its two values.
 """
 
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import yaml
 
 from harness.errors import RequestError
-from harness.untrusted.input_checks import MOST_BYTES, MOST_CHARACTERS, MOST_DEPTH, shorten_value
+from harness.untrusted.input_checks import MOST_BYTES, MOST_CHARACTERS, MOST_DEPTH, KeyPath, shorten_value, show_key
 
 _NOT_YAML = (yaml.YAMLError, ValueError, KeyError, TypeError, AttributeError, IndexError, RecursionError, OverflowError)
 """What yaml.load raises on bad text; all but the first come from explicit tags such as `!!int x`."""
 
 
-def load(text: str, *, where: str, helps: str) -> Any:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoadedYaml:
+    """The data of a text, and the line (from 1) of each key and each list item, by its path."""
+
+    data: Any
+    lines: Mapping[KeyPath, int]
+
+
+def load(text: str, *, where: str, helps: str) -> LoadedYaml:
     """Load the data of a text. Raises RequestError, with line and column where known; `helps` is its next step."""
     if len(text.encode(errors="replace")) > MOST_BYTES:
         raise RequestError(f"{where}: more than {MOST_BYTES} bytes are no campaign", next_step=helps)
     try:
-        return yaml.load(text, _Strict)
+        loader = _Strict(text)
+        node = loader.get_single_node()
+        data = None if node is None else loader.construct_document(node)
+        return LoadedYaml(data=data, lines=dict(_lines(node)))
     except yaml.MarkedYAMLError as error:
         raise RequestError(
             f"{where}{_place(error)}: {(error.problem or 'not YAML')[:300]}",
@@ -59,6 +72,19 @@ class _Strict(yaml.SafeLoader):
                     raise _refused(f"the key {shorten_value(key.value)} stands twice", key.start_mark)
                 keys.add(key.value)
         return super().construct_mapping(node, deep)
+
+
+def _lines(node: Any, path: KeyPath = ()) -> Iterator[tuple[KeyPath, int]]:
+    entries: list[tuple[str | int, Any, Any]]
+    if isinstance(node, yaml.MappingNode):
+        entries = [(show_key(key.value), key, value) for key, value in node.value if isinstance(key, yaml.ScalarNode)]
+    elif isinstance(node, yaml.SequenceNode):
+        entries = [(number, item, item) for number, item in enumerate(node.value)]
+    else:
+        return
+    for key, place, value in entries:
+        yield (*path, key), place.start_mark.line + 1
+        yield from _lines(value, (*path, key))
 
 
 def _refused(problem: str, place: Any) -> yaml.MarkedYAMLError:

@@ -1,14 +1,20 @@
-"""`campaign schema`: what a campaign file may hold, for editors; `campaign check`: is this one right?"""
+"""`campaign schema` and `campaign keys`: what a campaign file may hold; `campaign check`: whether one is valid."""
 
 from typing import Annotated
 
 import typer
 
-from harness.campaign import campaign
+from harness import wiring
+from harness.campaign import campaign, key_table, plan
+from harness.campaign.campaign import Campaign
 from harness.cli import campaign_options, output
 from harness.cli.help_text import HelpCommand
+from harness.errors import RequestError
+from harness.model.bench_traits import BenchName
+from harness.system import settings
+from harness.system.settings import Settings
 
-app = typer.Typer(no_args_is_help=True, help="Campaign files: their schema, and whether one is right.")
+app = typer.Typer(no_args_is_help=True, help="Campaign files: their keys and schema, and whether one is valid.")
 
 
 @app.command(cls=HelpCommand)
@@ -26,15 +32,57 @@ def schema() -> None:
 
 
 @app.command(cls=HelpCommand)
-def check(file: Annotated[str, typer.Argument(metavar="FILE", help="A campaign file.")]) -> None:
-    """Say every mistake in a campaign file at once.
+def keys(
+    names: Annotated[list[str] | None, typer.Argument(metavar="KEY", help="Keys or groups; default: all.")] = None,
+) -> None:
+    """Explain the keys of campaign files: values, defaults, meanings.
 
-    Exit code 2 when there is one. Whether its instance types exist is what `plan` says.
+    Examples:
+        ptp-harness campaign keys
+        ptp-harness campaign keys measure limits.offset_ns
+    """
+    rows = key_table.list_keys()
+    chosen = [row for row in rows if not names or any(f"{row.key}.".startswith(f"{name}.") for name in names)]
+    if not chosen:
+        top = ", ".join(row.key for row in rows if len(row.path) == 1)
+        raise RequestError(f"there is no key {', '.join(names or ())}", next_step=f"the keys are {top}")
+    output.write("".join(f"{key_table.describe_key(row)}\n" for row in chosen))
+
+
+@app.command(cls=HelpCommand)
+def check(file: Annotated[str, typer.Argument(metavar="FILE", help="A campaign file.")]) -> None:
+    """Name every mistake in a campaign file, with its line.
+
+    Exit code 2 where there is a mistake. Types are checked against the bench: those of EC2 against the list that
+    `types` or a run kept last, so that no credentials are needed. Hosts of an inventory are not checked, since reading
+    an inventory runs its code: `plan` does that.
 
     Examples:
         ptp-harness campaign check campaign.yaml
     """
     asked = campaign_options.read_campaign_file(file, {})
+    with campaign_options.placing_unknown_types([file]):
+        unchecked = _check_types(asked, settings.load())
     hosts = [f"{len(asked.instance_types)} hosts"] if asked.instance_types else []
     hosts += ["what select chooses"] if asked.select else []
-    output.say(f"{file} is right: bench {asked.bench}, {' and '.join(hosts)}, depth {asked.depth}")
+    output.say(f"{file} is valid: bench {asked.bench}, {' and '.join(hosts)}, depth {asked.depth}")
+    if unchecked:
+        output.say(unchecked)
+
+
+def _check_types(asked: Campaign, configuration: Settings) -> str:
+    """Check that the bench has the types; return why they were not checked, or an empty string."""
+    if asked.bench is BenchName.LAB:
+        plan.check_types(asked.instance_types, list(wiring.lab_bench(configuration).types()), asked.bench)
+        return ""
+    if asked.bench is BenchName.HOSTS:
+        return f"its hosts were not checked: that would run the code of the inventory {asked.inventory}, as `plan` does"
+    region = asked.cloud.region
+    if region is None:
+        return "its types were not checked: the file names no region"
+    known = [name for name, _ in wiring.ec2_kept_types(configuration, region)]
+    if not known:
+        fetches = f"`ptp-harness types --region {region}` fetches one"
+        return f"its types were not checked: no list of the types of {region} is kept here; {fetches}"
+    plan.check_types(asked.instance_types, known, asked.bench)
+    return ""

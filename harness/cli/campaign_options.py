@@ -1,6 +1,8 @@
 """Read the arguments and flags of `plan` and `run`: a campaign file or types, and flags that override the file."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -8,6 +10,8 @@ import typer
 
 from harness.campaign import campaign
 from harness.campaign.campaign import Campaign, Keep
+from harness.campaign.mistakes import refuse
+from harness.campaign.plan import UnknownTypesError
 from harness.cli import completion
 from harness.errors import RequestError
 from harness.model import Depth
@@ -74,7 +78,7 @@ def load_campaign(targets: list[str], **flags: Any) -> Campaign:
     return read_campaign_file(targets[0], given) if _is_file(targets) else _from_types(targets, given)
 
 
-def _is_file(targets: list[str]) -> bool:
+def _is_file(targets: Sequence[str]) -> bool:
     return len(targets) == 1 and (targets[0].endswith((".yaml", ".yml")) or "/" in targets[0])
 
 
@@ -84,14 +88,38 @@ def _from_types(targets: list[str], flags: Mapping[str, Any]) -> Campaign:
 
 def read_campaign_file(name: str, flags: Mapping[str, Any]) -> Campaign:
     """The campaign in a file. Raises RequestError when it cannot be read, or with every mistake in it."""
+    return campaign.from_yaml(_read_text(name), where=name, flags=flags)
+
+
+@contextmanager
+def placing_unknown_types(targets: Sequence[str]) -> Iterator[None]:
+    """Add the file and line of each unknown type to an UnknownTypesError, where the targets are a campaign file."""
+    try:
+        yield
+    except UnknownTypesError as error:
+        if not _is_file(targets):
+            raise
+        raise _place(error, targets[0]) from error
+
+
+def _place(error: UnknownTypesError, name: str) -> RequestError:
+    written, places = campaign.load_file(_read_text(name), where=name)
+    types = list(written.get("instance_types") or ())
+    mistakes = [
+        replace(mistake, path=("instance_types", types.index(unknown))) if unknown in types else mistake
+        for unknown, mistake in error.mistakes.items()
+    ]
+    return refuse(mistakes, places, next_step=error.next_step, unnamed=error.more)
+
+
+def _read_text(name: str) -> str:
     try:
         with Path(name).open("rb") as file:
             content = file.read(MOST_BYTES + 1)
         if len(content) > MOST_BYTES:
             raise RequestError(f"{name}: more than {MOST_BYTES} bytes are no campaign", next_step="split the file")
-        text = content.decode()
+        return content.decode()
     except OSError as error:
         raise RequestError(f"cannot read the campaign file {name}: {error.strerror}") from error
     except UnicodeDecodeError as error:
         raise RequestError(f"the campaign file {name} is not text: {error.reason} at byte {error.start}") from error
-    return campaign.from_yaml(text, where=name, flags=flags)

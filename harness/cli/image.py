@@ -64,7 +64,8 @@ def bake_image(
     named = targets or list(_on(region, configuration))
     flags = {"region": region, "image": image, "depth": depth, "bench": "ec2"}
     requested = campaign_options.load_campaign(named, duration=duration, **flags)
-    asked = prepare(requested, configuration, wiring.benches(configuration)).campaign
+    with campaign_options.placing_unknown_types(named):
+        asked = prepare(requested, configuration, wiring.benches(configuration)).campaign
     order = BakeRequest(campaign=asked, name=name or bake.default_name(asked), older=older)
     bake.check_request(order, wiring.ec2_types(configuration, asked.cloud.region).catalogue.types)
     with progress.show_progress(output.console(), live=not log_options.logs_to_terminal()) as news:

@@ -41,7 +41,8 @@ def plan(
     flags = where | {"depth": depth, "keep": keep, "parallel": parallel}
     asked = campaign_options.load_campaign(targets, read_only=read_only, duration=duration, **flags)
     configuration = settings.load()
-    prepared = prepare(asked, configuration, wiring.benches(configuration), fetch_driver=False)
+    with campaign_options.placing_unknown_types(targets):
+        prepared = prepare(asked, configuration, wiring.benches(configuration), fetch_driver=False)
     made = prepared.plan
     outlook = wiring.forecast_on_ec2(made, configuration) if asked.bench == BenchName.EC2 else None
     if json:

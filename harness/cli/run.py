@@ -52,7 +52,8 @@ def run(
     flags = where | {"depth": depth, "keep": keep, "parallel": parallel}
     asked = campaign_options.load_campaign(targets, read_only=read_only, duration=duration, **flags)
     configuration = settings.load()
-    prepared = prepare(asked, configuration, wiring.benches(configuration))
+    with campaign_options.placing_unknown_types(targets):
+        prepared = prepare(asked, configuration, wiring.benches(configuration))
     for warning in prepared.plan.warnings:
         output.say(f"warning: {warning}")
     with progress.show_progress(output.console(), live=not log_options.logs_to_terminal()) as news:

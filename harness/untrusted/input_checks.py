@@ -7,7 +7,7 @@ Patterns for names (a user, a path, a clock) are in `names`.
 import reprlib
 from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from typing import Any
+from typing import Any, NamedTuple
 
 from harness.untrusted.names import TEMPLATE_MARKS
 
@@ -24,29 +24,55 @@ MOST_MISTAKES = 20
 """Most mistakes that one message lists."""
 
 
+KeyPath = tuple[str | int, ...]
+"""Place of a value in a tree of mappings and lists: keys, and positions from 0. The whole tree is `()`."""
+
+
+class UnfitText(NamedTuple):
+    """A text that is not accepted. `problem` is a phrase to follow its place ("holds ..."), `remedy` a command."""
+
+    path: KeyPath
+    problem: str
+    remedy: str
+
+
 def text_mistakes(written: object, *, templates: bool = True) -> list[str]:
     """Describe what is unfit in a tree of mappings, lists and texts: one sentence each, at most `MOST_MISTAKES`.
 
     `templates`: whether text that begins an Ansible template is refused too.
     """
-    messages: list[str] = []
-    waiting: list[tuple[str, int, Any]] = [("", 0, written)]
+    return [f"{show_path(unfit.path)} {unfit.problem}".strip() for unfit in find_unfit(written, templates=templates)]
+
+
+def find_unfit(written: object, *, templates: bool = True) -> list[UnfitText]:
+    """Find what `text_mistakes` describes."""
+    unfit: list[UnfitText] = []
+    waiting: list[tuple[KeyPath, Any]] = [((), written)]
     count = 0
-    while waiting and len(messages) < MOST_MISTAKES:
-        place, depth, value = waiting.pop()
+    while waiting and len(unfit) < MOST_MISTAKES:
+        path, value = waiting.pop()
         count += 1
-        if depth > MOST_DEPTH:
-            return [*messages, f"{place} is nested too deeply"]
+        if len(path) > MOST_DEPTH:
+            return [*unfit, UnfitText(path, "is nested too deeply", "nest it less")]
         if count > MOST_VALUES:
-            return [*messages, f"more than {MOST_VALUES} values"]
+            return [*unfit, UnfitText((), f"more than {MOST_VALUES} values", "write fewer")]
         if isinstance(value, str) and (why := why_unfit(value, templates=templates)):
-            messages.append(f"{place or 'it'} {why}")
+            unfit.append(UnfitText(path, why, _remedy(value, MOST_CHARACTERS)))
         for key, inner in reversed(_items(value)):
-            name = f"{place}.{_key(key)}".lstrip(".")
+            inner_path = (*path, show_key(key) if isinstance(value, Mapping) else key)
             if isinstance(key, str) and (why := why_unfit(key, most=MOST_KEY_CHARACTERS)):
-                messages.append(f"the key {name} {why}")
-            waiting.append((name, depth + 1, inner))
-    return messages
+                unfit.append(UnfitText(inner_path, f"is a key that {why}", _remedy(key, MOST_KEY_CHARACTERS)))
+            waiting.append((inner_path, inner))
+    return unfit
+
+
+def show_path(path: KeyPath) -> str:
+    """Write a path with dots between its parts."""
+    return ".".join(str(part) for part in path)
+
+
+def _remedy(text: str, most: int) -> str:
+    return "shorten it" if len(text) > most else "take that out"
 
 
 def why_unfit(text: str, *, templates: bool = True, most: int = MOST_CHARACTERS) -> str:
@@ -81,8 +107,8 @@ def _items(value: object) -> list[tuple[Any, Any]]:
     return list(enumerate(value)) if isinstance(value, list | tuple | AbstractSet) else []
 
 
-def _key(key: object) -> str:
-    """The key itself where it is fit for a message, else its shortened value."""
+def show_key(key: object) -> str:
+    """Write a key for a message: the key itself where it is fit for a message, else its shortened value."""
     return key if isinstance(key, str) and not why_unfit(key, most=MOST_KEY_CHARACTERS) else shorten_value(key)
 
 

@@ -150,7 +150,7 @@ def test_a_run_goes_on_by_the_new_key(tmp_path: Path) -> None:
     configuration = settings.load(os.environ | {"PTP_HARNESS_STATE_DIR": str(tmp_path / "state")})
     bench, ledger = Telling(configuration), wiring.ledger(configuration)
     bench.kept = tmp_path / "identity" / "known_hosts"
-    asked = campaign.from_mapping({"instance_types": ["lab.phc"], "depth": "quick", "read_only": True}, where="here")
+    asked = campaign.from_mapping({"instance_types": ["lab.phc"], "depth": "quick", "read_only": True})
     prepared = Prepared(bench=bench, plan=plan.make_plan(asked, bench.types(), now=datetime.now(UTC)))
     record = campaign_run.start(prepared, ledger, configuration, RunControls(listener=print))
     [host] = record.hosts

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+import yaml
 
 from harness import errors, wiring
 from harness.benches.lab.truths.truths import TRUTHS
@@ -43,6 +44,19 @@ def test_the_index_names_every_page() -> None:
     index = (ROOT / "docs" / "README.md").read_text()
     pages = [page.name for page in (ROOT / "docs").glob("*.md") if page.name != "README.md"]
     assert [name for name in pages if f"]({name})" not in index] == []
+
+
+def in_navigation(entry: object) -> Iterator[str]:
+    """The pages of an entry of the site's navigation."""
+    if isinstance(entry, str):
+        yield entry
+    for inner in entry.values() if isinstance(entry, dict) else entry if isinstance(entry, list) else ():
+        yield from in_navigation(inner)
+
+
+def test_the_site_s_navigation_has_every_page_once() -> None:
+    site = yaml.safe_load((ROOT / "mkdocs.yml").read_text())
+    assert sorted(in_navigation(site["nav"])) == sorted([*map(named, PAGES), "requirements/README.md"])
 
 
 def commands(page: Path) -> Iterator[str]:

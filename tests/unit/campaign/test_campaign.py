@@ -9,9 +9,10 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.campaign import limits
+from harness.campaign import key_table, limits
 from harness.campaign.campaign import Campaign, DriverChoice, DriverSource, Keep, from_mapping, from_yaml, json_schema
 from harness.campaign.fields import duration_s
+from harness.campaign.mistakes import Places
 from harness.campaign.selection import PhcClaim, Selection
 from harness.errors import RequestError
 from harness.model import Depth
@@ -133,14 +134,24 @@ DRIVERS: list[tuple[dict[str, Any], DriverChoice | str]] = [
         {"archive": "ena.tar.gz", "sha256": "a" * 64},
         DriverChoice(source=DriverSource.ARCHIVE, value="ena.tar.gz", sha256="a" * 64),
     ),
-    ({"source": "release"}, "driver.source is release and driver.release is missing"),
-    ({"source": "distribution", "release": "2.17.0g"}, "driver.source is distribution and driver.release is given too"),
+    ({"source": "release"}, "driver.source: is release, and driver.release is missing; add driver.release"),
+    (
+        {"source": "distribution", "release": "2.17.0g"},
+        "driver.source: is distribution, and driver.release is given too; leave one of them out",
+    ),
     (
         {"release": "2.17.0g", "archive": "x", "sha256": "a" * 64},
-        "driver names both a release and an archive",
+        "driver: names both a release and an archive; leave one of them out",
     ),
-    ({"archive": "ena.tar.gz"}, "driver.archive is given without driver.sha256"),
-    ({"sha256": "a" * 64}, "driver.sha256 is given without driver.archive or driver.release"),
+    (
+        {"archive": "ena.tar.gz"},
+        "driver.archive: is given without driver.sha256; add the checksum of the archive",
+    ),
+    (
+        {"sha256": "a" * 64},
+        "driver.sha256: is given without driver.archive or driver.release; "
+        "add the archive or release that has this checksum",
+    ),
 ]
 
 
@@ -153,32 +164,81 @@ def test_drivers(driver: dict[str, Any], wanted: DriverChoice | str) -> None:
     assert found == wanted
 
 
-def refusal(text: str) -> str:
+def refusal(text: str, flags: dict[str, Any] | None = None) -> str:
     with pytest.raises(RequestError) as refused:
-        from_yaml(text, where="c.yaml")
+        from_yaml(text, where="c.yaml", flags=flags)
     return refused.value.message
 
 
-def test_every_mistake_at_once() -> None:
+def refused_lines(text: str, flags: dict[str, Any] | None = None) -> list[str]:
+    """The lines about mistakes, below the line that counts them."""
+    header, *lines = refusal(text, flags).splitlines()
+    assert header == f"{len(lines)} mistake{'s' * (len(lines) > 1)} in campaign c.yaml"
+    return lines
+
+
+def test_every_mistake_is_named_at_once_with_its_line() -> None:
     text = """
 bench: lap
 instance_type: [x]
-measure: {duraton: 60s, interval: 5}
-limits: {offset: {p99_abs: 3}, offset_ns: {p99abs: 2, max: x}}
-depth: deep
+measure: {duraton: 60s,
+          interval: 5}
+limits:
+  offset: {p99_abs: 3}
+  offset_ns: {p99abs: 2, max: x}
+depth: dep
 parallel: 0
 """
-    assert refusal(text) == (
-        "c.yaml: bench is 'lap', not ec2, lab or hosts; "
-        "depth is 'deep', not quick, standard or full; "
-        'measure.interval is 5: must be a duration with its unit, such as "60s", "5m" or "2h"; '
-        "unknown key 'measure.duraton' (did you mean 'duration'?); limits.offset_ns.max is 'x': must be a number; "
-        "parallel is 0: input should be greater than or equal to 1; "
-        "unknown key 'instance_type' (did you mean 'instance_types'?); "
-        "unknown limit 'offset' (did you mean 'offset_ns'?); "
-        "unknown statistic 'p99abs' of offset_ns (did you mean 'p99_abs'?): p99_abs, median_abs, max; "
-        "instance_types is missing"
-    )
+    assert refused_lines(text) == [
+        "c.yaml:1: instance_types: is missing; add a list such as [lab.phc, lab.no-phc]",
+        "c.yaml:2: bench: is 'lap'; write ec2, lab or hosts (did you mean 'lab'?)",
+        "c.yaml:3: instance_type: unknown key; did you mean 'instance_types'?",
+        "c.yaml:4: measure.duraton: unknown key; did you mean 'duration'?",
+        'c.yaml:5: measure.interval: is 5; write a duration with its unit, such as "60s", "5m" or "2h"',
+        "c.yaml:7: limits.offset: unknown key; did you mean 'offset_ns'?",
+        "c.yaml:8: limits.offset_ns.max: is 'x'; write a time such as 500ns, 20us or 1.5ms, or a number of ns",
+        "c.yaml:8: limits.offset_ns.p99abs: unknown key; did you mean 'p99_abs'?",
+        "c.yaml:9: depth: is 'dep'; write quick, standard or full",
+        "c.yaml:10: parallel: is 0; write a whole number from 1 to 1000",
+    ]
+
+
+def test_a_mistake_in_a_flag_names_the_flag_and_one_in_the_file_its_line() -> None:
+    text = "instance_types: [x]\nmeasure:\n  interval: 1\nlease: soon\n"
+    flags = {"measure": {"duration": "2"}, "depth": "deep", "lease": "1h"}
+    assert refused_lines(text, flags) == [
+        "the command line: --depth: is 'deep'; write quick, standard or full",
+        'the command line: --duration: is \'2\'; write a duration with its unit, such as "60s", "5m" or "2h"',
+        'c.yaml:3: measure.interval: is 1; write a duration with its unit, such as "60s", "5m" or "2h"',
+    ]
+
+
+def test_of_many_mistakes_the_first_twenty_of_the_file_are_named() -> None:
+    text = "".join(f"wrong{number}: 1\n" for number in range(25)) + "instance_types: [x]\n"
+    header, *lines, last = refusal(text).splitlines()
+    assert (header, len(lines), last) == ("25 mistakes in campaign c.yaml", 20, "and 5 more")
+    assert [line.split(":")[1] for line in lines] == [str(number) for number in range(1, 21)]
+
+
+PYDANTIC_WORDS = ("input should", "value error", "valid string", "greater than", "should have", "assertion")
+JUNK: list[Any] = [None, True, 7, -1, 1e300, "", "x y", "soon", [], [[]], {}, {"x": 1}, "{[}", 10**30]
+
+
+@pytest.mark.parametrize("junk", JUNK, ids=repr)
+def test_no_message_about_any_key_is_in_the_words_of_pydantic(junk: Any) -> None:
+    for row in key_table.list_keys():
+        written: dict[str, Any] = {"bench": "ec2", "instance_types": ["m7i.large"]}
+        inner = written
+        for key in row.path[:-1]:
+            inner = inner.setdefault(str(key), {})
+        inner[str(row.path[-1])] = junk
+        try:
+            from_mapping(written, places=Places(where="c.yaml"))
+        except RequestError as refused:
+            message = refused.message
+            assert f"c.yaml:1: {row.key}" in message
+            assert not any(words in message.lower() for words in PYDANTIC_WORDS), message
+            assert "; " in message, "it says what to do"
 
 
 @pytest.mark.parametrize(
@@ -202,40 +262,93 @@ def test_a_file_that_is_no_campaign(text: str) -> None:
 @pytest.mark.parametrize(
     ("text", "wanted"),
     [
-        ("instance_types: lab.phc", "instance_types is 'lab.phc', not a list such as [lab.phc, lab.no-phc]"),
-        ("instance_types: [7]", "instance_types.0 is 7: input should be a valid string"),
-        ("{instance_types: [x], bench: hosts}", "bench hosts needs an inventory"),
-        ("{instance_types: [x], inventory: i.yaml}", "inventory is given, and the bench is lab, not hosts"),
+        ("instance_types: lab.phc", "instance_types: is 'lab.phc'; write a list such as [lab.phc, lab.no-phc]"),
+        ("instance_types: [7]", "instance_types.0: is 7; write the name of a type, host or group"),
+        ("{instance_types: [x], bench: hosts}", "bench: hosts needs an inventory; add `inventory: FILE`"),
+        (
+            "{instance_types: [x], inventory: i.yaml}",
+            "inventory: is given, and the bench is lab, not hosts; write `bench: hosts`",
+        ),
         (
             "{instance_types: [x], read_only: true, driver: {release: 2.17.0}}",
-            "driver asks for another one to be installed, which read_only does not allow",
+            "driver: asks for another driver to be installed, which read_only does not allow; leave one of them out",
         ),
         (
             "{instance_types: [x], driver: {release: newest}}",
-            "driver.release is 'newest', not the number of a release such as 2.17.0g",
+            "driver.release: is 'newest'; write the number of a release such as 2.17.0g",
         ),
         (
             "{instance_types: [x], read_only: true, depth: full}",
-            "depth full reboots the hosts, which read_only does not allow",
+            "depth: full reboots the hosts, which read_only does not allow; leave one of them out",
         ),
-        ("{instance_types: [x], read_only: yes please}", "read_only is 'yes please': input should be a valid boolean"),
+        ("{instance_types: [x], read_only: yes please}", "read_only: is 'yes please'; write true or false"),
+        ("{instance_types: [x], keep: }", "keep: has no value; write none, supported or ask"),
         (
             "{instance_types: [x], measure: {duration: 5s, interval: 10s}}",
-            "measure.interval of 10 s is longer than the 5 s of measuring",
+            "measure.interval: 10 s is longer than the 5 s of measuring; shorten it, or measure longer",
         ),
         (
             "{instance_types: [x], limits: {offset_ns: {p99_abs: .nan}}}",
-            "limits.offset_ns.p99_abs is nan: must be a number",
+            "limits.offset_ns.p99_abs: is nan; write a time such as 500ns, 20us or 1.5ms, or a number of ns",
+        ),
+        (
+            "{instance_types: [x], limits: {offset_ns: {}}}",
+            "limits.offset_ns: names no statistic; write p99_abs, median_abs or max with its limit",
+        ),
+        (
+            "{instance_types: [x], limits: {offset_ns: {max: '500_000'}}}",
+            "limits.offset_ns.max: is '500_000'; write a time such as 500ns, 20us or 1.5ms, or a number of ns",
+        ),
+        (
+            "{instance_types: [x], limits: {phc_read_success: {min: 99%}}}",
+            "limits.phc_read_success.min: is '99%'; write a number such as 0.99",
+        ),
+        (
+            "{instance_types: [x], limits: {second_opinion_drift_ppb: {max: 5us}}}",
+            "limits.second_opinion_drift_ppb.max: is '5us'; "
+            "write a frequency such as 800ppb or 50ppm, or a number of ppb",
         ),
         (
             "{instance_types: [x], lease: forever}",
-            'lease is \'forever\': must be a duration with its unit, such as "60s", "5m" or "2h"',
+            'lease: is \'forever\'; write a duration with its unit, such as "60s", "5m" or "2h"',
         ),
-        ("instance_types: []", "instance_types is empty"),
+        (
+            "instance_types: []",
+            "instance_types: is empty; write a list such as [lab.phc, lab.no-phc], or leave the key out",
+        ),
+        (
+            "{instance_types: [x], clock_names: ['a\u00adb']}",
+            "clock_names.0: holds U+00AD, which is no printable character; take that out",
+        ),
     ],
 )
 def test_single_mistakes(text: str, wanted: str) -> None:
-    assert refusal(text) == f"c.yaml: {wanted}"
+    assert refused_lines(text) == [f"c.yaml:1: {wanted}"]
+
+
+LIMITS = [
+    ("offset_ns", "max", "20ns", 20.0),
+    ("offset_ns", "p99_abs", "500us", 500_000.0),
+    ("offset_ns", "median_abs", "1.5 ms", 1_500_000.0),
+    ("error_bound_ns", "max", "0.1us", 100.0),
+    ("chrony_bound_ns", "p99", "2s", 2_000_000_000.0),
+    ("second_opinion_drift_ppb", "max", "50ppm", 50_000.0),
+    ("second_opinion_drift_ppb", "max", "800ppb", 800.0),
+    ("convergence_s", "max", "500ms", 0.5),
+    ("convergence_s", "max", "2m", 120.0),
+    ("convergence_s", "max", 90, 90.0),
+    ("offset_ns", "max", 1500, 1500.0),
+    ("phc_read_success", "min", 0.98, 0.98),
+]
+
+
+@pytest.mark.parametrize(("quantity", "statistic", "written", "value"), LIMITS)
+def test_a_limit_may_have_a_unit(quantity: str, statistic: str, written: object, value: float) -> None:
+    text = yaml.safe_dump({"instance_types": ["x"], "limits": {quantity: {statistic: written}}})
+    requirements = from_yaml(text, where="c.yaml").requirements
+    (limit,) = [limit for limit in requirements if limit.quantity == quantity]
+    assert (limit.statistic, limit.value, limit.unit) == (statistic, value, limits.unit_of(quantity))
+    jsonschema.validate(yaml.safe_load(text), json_schema())
 
 
 LAUGHS = "a: &a [x, x, x, x, x, x, x, x, x]\n" + "".join(
@@ -383,35 +496,48 @@ def test_select_may_stand_without_types() -> None:
 @pytest.mark.parametrize(
     ("text", "wanted"),
     [
-        ("{bench: ec2}", "neither instance_types nor select is given"),
-        ("{select: {phc: any}}", "select is given, and the bench is lab, not ec2"),
+        ("{bench: ec2}", ["neither instance_types nor select is given; add one of them"]),
+        (
+            "{select: {phc: any}}",
+            ["select: is given, and the bench is lab, not ec2; name types in instance_types, or write `bench: ec2`"],
+        ),
         (
             "{bench: ec2, select: {}}",
-            "select asks for nothing: `select: {phc: any}` takes every type of the Region",
+            ["select: has no condition; add a condition; `select: {phc: any}` takes every type of the Region"],
         ),
         (
             "{bench: ec2, select: {phc: yes, familly: m7i, arch: mips, limit: 0, max_price_per_hour: cheap}}",
-            "select.phc is True, not supported, unsupported, unknown or any; "
-            "select.arch is 'mips', not x86_64 or arm64; "
-            "select.max_price_per_hour is 'cheap': must be a number; "
-            "select.limit is 0: input should be greater than or equal to 1; "
-            "unknown key 'select.familly' (did you mean 'family'?)",
+            [
+                "select.phc: is true; write supported, unsupported, unknown or any",
+                "select.arch: is 'mips'; write x86_64 or arm64",
+                "select.max_price_per_hour: is 'cheap'; write a number above 0",
+                "select.limit: is 0; write a whole number from 1 to 1000000",
+                "select.familly: unknown key; did you mean 'family'?",
+            ],
         ),
         (
             "{bench: ec2, select: {min_vcpus: 8, max_vcpus: 4, min_memory_gib: 8, max_memory_gib: 7.5}}",
-            "select: min_vcpus of 8 is more than max_vcpus of 4; "
-            "select: min_memory_gib of 8 is more than max_memory_gib of 7.5",
+            [
+                "select: min_vcpus of 8 is more than max_vcpus of 4; change one of them",
+                "select: min_memory_gib of 8 is more than max_memory_gib of 7.5; change one of them",
+            ],
         ),
         (
             "{bench: ec2, select: {family: [M7i]}}",
-            "select.family.0 is 'M7i', which does not match ^[a-z0-9.*?\\[\\]!-]{1,64}$",
+            ["select.family.0: is 'M7i'; write a pattern such as m7i, c8* or [cr]7i"],
         ),
-        ("{bench: ec2, select: {family: []}}", "select.family is empty"),
-        ("{bench: ec2, select: phc}", "select is 'phc', not a group of `key: value` lines"),
+        (
+            "{bench: ec2, select: {family: []}}",
+            [
+                "select.family: is empty; write a pattern such as m7i, c8* or [cr]7i or a list such as [c8*, r7i], "
+                "or leave the key out"
+            ],
+        ),
+        ("{bench: ec2, select: phc}", ["select: is 'phc'; write a group of `key: value` lines"]),
     ],
 )
-def test_mistakes_in_select(text: str, wanted: str) -> None:
-    assert refusal(text) == f"c.yaml: {wanted}"
+def test_mistakes_in_select(text: str, wanted: list[str]) -> None:
+    assert refused_lines(text) == [f"c.yaml:1: {line}" for line in wanted]
 
 
 # --- the schema of campaign files -----------------------------------------------------------------------------------
@@ -420,7 +546,7 @@ WHOLE = """
 bench: lab
 instance_types: [lab.phc, lab.driver-off]
 measure: {duration: 60s, interval: 1s}
-limits: {offset_ns: {p99_abs: 50_000}}
+limits: {offset_ns: {p99_abs: 50us}}
 keep: none
 lease: 2h
 """
@@ -443,6 +569,10 @@ def test_the_schema_takes_a_right_file() -> None:
         "{instance_types: [x], lease: soon}",
         "{instance_types: [x], limits: {offset: {max: 1}}}",
         "{instance_types: [x], limits: {offset_ns: {mean: 1}}}",
+        "{instance_types: [x], limits: {offset_ns: {}}}",
+        "{instance_types: [x], limits: {offset_ns: {max: 5ppm}}}",
+        "{instance_types: [x], limits: {phc_read_success: {min: 99%}}}",
+        "{bench: ec2, select: {max_price_per_hour: 0}}",
         "{instance_types: [x], keep: maybe}",
         "{instance_types: [x], parallel: 0}",
         "{bench: ec2, select: {phc: perhaps}}",
@@ -461,21 +591,21 @@ def test_the_schema_refuses_what_the_command_refuses(wrong: str) -> None:
 
 @pytest.mark.parametrize("key", ["region: eu-north-1", "image: al2023", "placement: none", "ec2: {market: spot}"])
 def test_what_only_ec2_knows_is_refused_elsewhere(key: str) -> None:
-    with pytest.raises(RequestError, match=f"{key.partition(':')[0]} is given, and the bench is lab, not ec2"):
+    with pytest.raises(RequestError, match=f"{key.partition(':')[0]}: is given, and the bench is lab, not ec2"):
         from_yaml(f"instance_types: [lab.phc]\n{key}\n", where="c.yaml")
 
 
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("{zone: [a]}", "unknown key 'ec2.zone' (did you mean 'zones'?)"),
-        ("{market: auction}", "ec2.market is 'auction', not on-demand or spot"),
-        ("{controller_cidr: 0.0.0.0/0}", "ec2.controller_cidr is '0.0.0.0/0', not one address such as 192.0.2.7/32"),
-        ("{volume_gib: 4}", "ec2.volume_gib is 4"),
-        ("spot", "ec2 is 'spot', not a group of `key: value` lines"),
+        ("{zone: [a]}", "ec2.zone: unknown key; did you mean 'zones'?"),
+        ("{market: auction}", "ec2.market: is 'auction'; write on-demand or spot"),
+        ("{controller_cidr: 0.0.0.0/0}", "ec2.controller_cidr: is '0.0.0.0/0'; write one address such as 192.0.2.7/32"),
+        ("{volume_gib: 4}", "ec2.volume_gib: is 4; write a whole number from 8 to 16384"),
+        ("spot", "ec2: is 'spot'; write a group of `key: value` lines"),
     ],
 )
 def test_mistakes_in_what_ec2_is_told(text: str, words: str) -> None:
     with pytest.raises(RequestError) as caught:
         from_yaml(f"bench: ec2\ninstance_types: [m7i.large]\nec2: {text}\n", where="c.yaml")
-    assert words in str(caught.value)
+    assert f"c.yaml:3: {words}" in caught.value.message

@@ -63,8 +63,9 @@ def test_every_unknown_type_is_named_with_the_nearest() -> None:
     with pytest.raises(RequestError) as refused:
         plan.make_plan(asked("lab.pch", "lab.phc", "m7i.large", "lab.pch"), TYPES, now=NOW)
     assert (refused.value.message, refused.value.next_step) == (
-        "there is no type 'lab.pch' on bench lab (nearest: lab.phc, lab.phc-2, lab.no-phc); "
-        "there is no type 'm7i.large' on bench lab: it is an EC2 type (add --region NAME)",
+        "there is no type 'lab.pch' on bench lab; did you mean lab.phc or lab.phc-2 or lab.no-phc?\n"
+        "there is no type 'm7i.large' on bench lab; "
+        "it is an EC2 type: add --region NAME, or write `bench: ec2` in the campaign file",
         "there are 4 types on bench lab: lab.phc, lab.no-phc, lab.drifting, lab.phc-2",
     )
 
@@ -120,18 +121,18 @@ def test_warnings(more: dict[str, object], warnings: tuple[str, ...]) -> None:
 @pytest.mark.parametrize(
     ("bench", "name", "hint"),
     [
-        ("lab", "m7i.metal-24xl", ": it is an EC2 type (add --region NAME)"),
-        ("lab", "u-6tb1.112xlarge", ": it is an EC2 type (add --region NAME)"),
-        ("lab", "lab.zzzzzzzz", ""),
-        ("lab", "lab.large", ""),
-        ("ec2", "lab.phc", ": it is a type of the lab (--bench lab)"),
-        ("ec2", "m99.large", ""),
+        ("lab", "m7i.metal-24xl", "it is an EC2 type: add --region NAME, or write `bench: ec2` in the campaign file"),
+        ("lab", "u-6tb1.112xlarge", "it is an EC2 type: add --region NAME, or write `bench: ec2` in the campaign file"),
+        ("lab", "lab.zzzzzzzz", "no type of this bench has a similar name"),
+        ("lab", "lab.large", "no type of this bench has a similar name"),
+        ("ec2", "lab.phc", "it is a type of the lab: add --bench lab, or write `bench: lab` in the campaign file"),
+        ("ec2", "m99.large", "no type of this bench has a similar name"),
     ],
 )
 def test_a_type_of_another_bench_says_which(bench: str, name: str, hint: str) -> None:
     with pytest.raises(RequestError) as refused:
         plan.make_plan(dataclasses.replace(asked(name), bench=bench), {"other": object()}, now=NOW)
-    assert refused.value.message == f"there is no type {name!r} on bench {bench}{hint}"
+    assert refused.value.message == f"there is no type {name!r} on bench {bench}; {hint}"
 
 
 def test_of_many_unknown_types_the_first_are_named() -> None:
@@ -140,4 +141,4 @@ def test_of_many_unknown_types_the_first_are_named() -> None:
     with pytest.raises(RequestError) as refused:
         plan.make_plan(asked(*(f"unknown.{number}" for number in range(2000))), known, now=NOW)
     assert refused.value.message.startswith("there is no type 'unknown.0' on bench lab")
-    assert refused.value.message.endswith("; and 1980 more")
+    assert refused.value.message.endswith("\nand 1980 more")

@@ -57,7 +57,7 @@ def said_next(done: "subprocess.CompletedProcess[str]") -> str:
     """The last line of a refusal: what to do."""
     assert (done.returncode, done.stdout) == (2, "")
     assert "Traceback" not in done.stderr
-    what, following = done.stderr.splitlines()
+    what, *_lines, following = done.stderr.splitlines()
     assert what.startswith("ptp-harness: ")
     assert following.startswith("  next: ")
     return following.removeprefix("  next: ")
@@ -67,13 +67,13 @@ def said_next(done: "subprocess.CompletedProcess[str]") -> str:
     ("text", "what", "following"),
     [
         ("instance_types: [lab.phc\nkeep: none\n", "c.yaml:2:5: expected ',' or ']'", "look at that place"),
-        ("instance_type: [lab.phc]\n", "unknown key 'instance_type' (did you mean 'instance_types'?)", "schema"),
+        ("instance_type: [lab.phc]\n", "c.yaml:1: instance_type: unknown key; did you mean 'instance_types'?", "keys"),
         (
             "instance_types: [lab.phc]\nread_only: true\ndepth: full\n",
-            "c.yaml: depth full reboots the hosts, which read_only does not allow",
-            "schema",
+            "c.yaml:3: depth: full reboots the hosts, which read_only does not allow",
+            "keys",
         ),
-        ("{instance_types: [a], bench: lab, inventory: hosts.yaml}", "the bench is lab, not hosts", "schema"),
+        ("{instance_types: [a], bench: lab, inventory: hosts.yaml}", "the bench is lab, not hosts", "keys"),
     ],
 )
 def test_a_campaign_file(call: Call, tmp_path: Path, text: str, what: str, following: str) -> None:
@@ -99,7 +99,7 @@ def test_a_command_for_a_host_may_hold_anything(call: Call) -> None:
 
 def test_a_template_in_a_flag_is_refused(call: Call) -> None:
     done = call("plan", "{{ lookup('pipe', 'id') }}")
-    assert "instance_types.0 holds '{{', which begins a template" in done.stderr
+    assert "instance_types.0: holds '{{', which begins a template" in done.stderr
     assert said_next(done)
 
 

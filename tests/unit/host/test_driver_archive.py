@@ -46,7 +46,7 @@ def chosen(value: str, sha256: str | None = None) -> DriverChoice:
 
 def told(choice: DriverChoice, here: Settings, bench: str = "lab", image: str | None = None) -> dict[str, Any]:
     """What the role is told for a machine of a bench."""
-    asked = campaign.from_mapping({"bench": "lab", "instance_types": ["lab.good"]}, where="test")
+    asked = campaign.from_mapping({"bench": "lab", "instance_types": ["lab.good"]})
     machine = Machine(
         token=Token(run="k3f9", host="web-1"), instance_type="x", address="192.0.2.1", port=22, user="root",
         private_key=None, known_host="", second_opinion=None, placement=Placement(precise=None, detail=""), claim=None,
