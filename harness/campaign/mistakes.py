@@ -51,8 +51,27 @@ def _mistake(error: Any, keys: Keys, meanings: Mapping[str, str]) -> str:
             return f"{key} is {value}, {_asked(pattern, meanings)}"
         case _ if error["type"] == UNSHOWN:
             return f"{key} {error['msg']}"
+        case "dict_type":
+            return f"{key} is {value}, not a group of `key: value` lines"
+        case kind if kind in _KINDS:
+            return f"{key} is {value}, not {_KINDS[kind].format(**error.get('ctx', {}))}"
         case _:
             return f"{key} is {value}: {str(error['msg'])[:1].lower()}{str(error['msg'])[1:]}"
+
+
+_KINDS: Mapping[str, str] = {
+    "int_type": "a whole number",
+    "int_parsing": "a whole number",
+    "int_from_float": "a whole number",
+    "bool_type": "true or false",
+    "string_type": "a text",
+    "greater_than": "more than {gt}",
+    "greater_than_equal": "{ge} or more",
+    "less_than": "less than {lt}",
+    "less_than_equal": "{le} or less",
+    "too_long": "at most {max_length} of them",
+}
+"""The words for each kind of value, by pydantic's type of the error."""
 
 
 def _asked(pattern: str, meanings: Mapping[str, str]) -> str:

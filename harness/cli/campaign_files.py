@@ -37,4 +37,4 @@ def check(file: Annotated[str, typer.Argument(metavar="FILE", help="A campaign f
     asked = campaign_options.read_campaign_file(file, {})
     hosts = [f"{len(asked.instance_types)} hosts"] if asked.instance_types else []
     hosts += ["what select chooses"] if asked.select else []
-    output.say(f"{file} is right: bench {asked.bench}, {' and '.join(hosts)}, depth {asked.depth}")
+    output.show(f"{file} is right: bench {asked.bench}, {' and '.join(hosts)}, depth {asked.depth}")

@@ -143,7 +143,9 @@ def _show_ec2(
     known = None if joined is None else {one.instance_type: one for one in joined}
     if json:
         output.emit(_document(listing, rendered.document(shown, known)))
-    for line in [*([] if json else rendered.lines(shown, known)), *listing.ages]:
+    for line in () if json else rendered.lines(shown, known):
+        output.show(line)
+    for line in listing.ages:
         output.say(line)
     removed = ", ".join(f"{words} {number}" for words, number in choice.removed.items() if number)
     output.say(f"{len(shown)} of {len(every)} types{f'; left out by {removed}' if removed else ''}")
@@ -171,7 +173,7 @@ def _show_plain(
         output.emit({"schema": rendered.SCHEMA, "bench": bench, "types": types})
         return
     for line in rendered.plain_lines(summaries, known):
-        output.say(line)
+        output.show(line)
 
 
 def _verdicts(configuration: Settings, bench: str, region: str | None) -> list[Measurement]:

@@ -9,6 +9,7 @@ from types import MappingProxyType
 
 from pydantic import TypeAdapter, ValidationError
 
+from harness import __version__
 from harness.benches.bench import Bench
 from harness.campaign.campaign import Campaign, Keep
 from harness.campaign.plan import Plan, PlannedHost
@@ -140,6 +141,10 @@ def lead_hosts(
             leftovers=left,
             api_calls=None if calls is None else round(calls),
             failures=context.failures.noted,
+            version=__version__,
+            depth=context.campaign.depth,
+            measure_duration_s=context.campaign.measure_duration_s,
+            measure_interval_s=context.campaign.measure_interval_s,
         )
         context.failures.attempt(f"closing the books of run {context.run}", context.ledger.close_run, record)
     return replace(record, failures=context.failures.noted)
@@ -186,7 +191,7 @@ def _write_report(name: str, form: Callable[[RunRecord], str], record: RunRecord
 
 
 def _report_text(record: RunRecord) -> str:
-    return text.summary(record) + "\n" + "\n".join(text.ladder(host) for host in record.hosts)
+    return text.summary(record) + "\n" + "\n".join(text.ladder(host, bench=record.bench) for host in record.hosts)
 
 
 def _report_json(record: RunRecord) -> str:

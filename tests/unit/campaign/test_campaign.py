@@ -178,7 +178,7 @@ parallel: 0
         "depth is 'deep', not quick, standard or full; "
         'measure.interval is 5: must be a duration with its unit, such as "60s", "5m" or "2h"; '
         "unknown key 'measure.duraton' (did you mean 'duration'?); limits.offset_ns.max is 'x': must be a number; "
-        "parallel is 0: input should be greater than or equal to 1; "
+        "parallel is 0, not 1 or more; "
         "unknown key 'instance_type' (did you mean 'instance_types'?); "
         "unknown limit 'offset' (did you mean 'offset_ns'?); "
         "unknown statistic 'p99abs' of offset_ns (did you mean 'p99_abs'?): p99_abs, median_abs, max; "
@@ -208,7 +208,7 @@ def test_a_file_that_is_no_campaign(text: str) -> None:
     ("text", "wanted"),
     [
         ("instance_types: lab.phc", "instance_types is 'lab.phc', not a list such as [lab.phc, lab.no-phc]"),
-        ("instance_types: [7]", "instance_types.0 is 7: input should be a valid string"),
+        ("instance_types: [7]", "instance_types.0 is 7, not a text"),
         ("{instance_types: [x], bench: hosts}", "bench hosts needs an inventory"),
         ("{instance_types: [x], inventory: i.yaml}", "inventory is given, and the bench is lab, not hosts"),
         (
@@ -223,7 +223,7 @@ def test_a_file_that_is_no_campaign(text: str) -> None:
             "{instance_types: [x], read_only: true, depth: full}",
             "depth full reboots the hosts, which read_only does not allow",
         ),
-        ("{instance_types: [x], read_only: yes please}", "read_only is 'yes please': input should be a valid boolean"),
+        ("{instance_types: [x], read_only: yes please}", "read_only is 'yes please', not true or false"),
         (
             "{instance_types: [x], measure: {duration: 5s, interval: 10s}}",
             "measure.interval of 10 s is longer than the 5 s of measuring",
@@ -399,7 +399,7 @@ def test_select_may_stand_without_types() -> None:
             "select.phc is True, not supported, unsupported, unknown or any; "
             "select.arch is 'mips', not x86_64 or arm64; "
             "select.max_price_per_hour is 'cheap': must be a number; "
-            "select.limit is 0: input should be greater than or equal to 1; "
+            "select.limit is 0, not 1 or more; "
             "unknown key 'select.familly' (did you mean 'family'?)",
         ),
         (
