@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from harness.cli import app
 from harness.model import HostState, Outcome, RunRecord, Stage, Token
 from harness.store.ledger import Ledger
 
@@ -77,3 +78,30 @@ def record_run(ledger: Ledger) -> Callable[..., str]:
         return run
 
     return record
+
+
+@pytest.fixture
+def call_in_process(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> Iterator[Call]:
+    """The same within this process, which takes a tenth of the time."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PTP_HARNESS_STATE_DIR", str(tmp_path / "state"))
+    monkeypatch.setenv("COLUMNS", "200")
+    umask = os.umask(0o077)
+
+    def run(*words: str, **environ: str) -> "subprocess.CompletedProcess[str]":
+        capfd.readouterr()
+        code = 0
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(sys, "argv", ["ptp-harness", *words])
+            for name, value in environ.items():
+                patch.setenv(name, value)
+            try:
+                app.main()
+            except SystemExit as ended:
+                code = int(ended.code or 0)
+        return subprocess.CompletedProcess(words, code, *capfd.readouterr())
+
+    yield run
+    os.umask(umask)

@@ -16,6 +16,11 @@ from harness.store.ledger import Ledger
 Call = Callable[..., "subprocess.CompletedProcess[str]"]
 
 
+@pytest.fixture
+def call(call_in_process: Call) -> Call:
+    return call_in_process
+
+
 @pytest.mark.parametrize(
     ("words", "shown"),
     [

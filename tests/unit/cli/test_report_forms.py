@@ -14,6 +14,11 @@ from harness.store.ledger import Ledger
 Call = Callable[..., "subprocess.CompletedProcess[str]"]
 
 
+@pytest.fixture
+def call(call_in_process: Call) -> Call:
+    return call_in_process
+
+
 def test_several_forms_of_one_report(call: Call, ledger: Ledger, tmp_path: Path) -> None:
     done = call("report", "3a5r", "--format", "json=r.json", "-f", "junit=r.xml", "--format", "markdown")
     assert (done.returncode, done.stderr) == (0, "")

@@ -15,6 +15,11 @@ Record = Callable[..., str]
 PASS, FAIL, UNSUPPORTED = Outcome.PASS, Outcome.FAIL, Outcome.UNSUPPORTED
 
 
+@pytest.fixture
+def call(call_in_process: Call) -> Call:
+    return call_in_process
+
+
 def test_runs_says_how_many_hosts_got_which_verdict(call: Call, record_run: Record) -> None:
     run = record_run({"a": PASS, "b": FAIL, "c": PASS, "d": UNSUPPORTED})
     newest, earlier = call("runs").stdout.splitlines()
