@@ -114,6 +114,8 @@ def types(
     )
     if wrong := selection.selection_mistakes(asked):
         raise RequestError("; ".join(wrong), next_step="`ptp-harness types --help` explains the options")
+    if export and not export[1].absolute().parent.is_dir():
+        raise RequestError(f"there is no folder {export[1].parent} here")
     configuration = settings.load()
     if bench == "ec2":
         market = "spot" if spot else "on-demand"
@@ -188,8 +190,7 @@ def _verdicts(configuration: Settings, bench: str, region: str | None) -> list[M
 
 
 def _write(rows: Sequence[Mapping[str, str]], form: ExportForm, path: Path) -> None:
-    folder = path.absolute().parent
-    if not folder.is_dir():
-        raise RequestError(f"there is no folder {path.parent} here")
-    EvidenceFolder(folder).write(path.name, rendered.export(rows, form, exported=datetime.datetime.now(datetime.UTC)))
+    EvidenceFolder(path.absolute().parent).write(
+        path.name, rendered.export(rows, form, exported=datetime.datetime.now(datetime.UTC))
+    )
     output.say(f"{path}: {len(rows)} rows")
