@@ -121,7 +121,7 @@ def _warnings(campaign: Campaign, at_once: int, seconds: float) -> tuple[str, ..
         warnings.append(f"{samples} samples are fewer than the {few[0].min_samples} that limits need: no host can pass")
     if seconds > campaign.cloud.lease_s:
         warnings.append(f"the run may take {seconds:.0f} s, longer than its lease of {campaign.cloud.lease_s:.0f} s")
-    if campaign.keep is Keep.SUPPORTED:
+    if campaign.keep is Keep.SUPPORTED and traits_of(campaign.bench).makes_hosts:
         warnings.append("hosts that pass are kept and cost until they are released or their lease ends")
     return tuple(warnings)
 

@@ -17,6 +17,7 @@ from harness.cli import (
     kept_hosts,
     lab,
     lab_copy,
+    lab_inventory,
     lab_pool,
     lab_snapshots,
     output,
@@ -90,6 +91,7 @@ app.command("sweep", cls=HelpCommand)(sweep.sweep)
 app.add_typer(image.app, name="image")
 app.add_typer(campaign_files.app, name="campaign")
 lab.app.command("copy", cls=HelpCommand)(lab_copy.copy)
+lab.app.command("inventory", cls=HelpCommand)(lab_inventory.inventory)
 lab.app.command("pool", cls=HelpCommand)(lab_pool.pool)
 lab.app.command("exec", cls=HelpCommand, context_settings=help_text.TAKES_A_COMMAND)(lab_pool.execute)
 lab.app.add_typer(lab_snapshots.app, name="snapshot")

@@ -65,7 +65,7 @@ def check(file: Annotated[str, typer.Argument(metavar="FILE", help="A campaign f
         unchecked = _check_types(asked, settings.load())
     hosts = [f"{len(asked.instance_types)} hosts"] if asked.instance_types else []
     hosts += ["what select chooses"] if asked.select else []
-    output.say(f"{file} is valid: bench {asked.bench}, {' and '.join(hosts)}, depth {asked.depth}")
+    output.show(f"{file} is valid: bench {asked.bench}, {' and '.join(hosts)}, depth {asked.depth}")
     if unchecked:
         output.say(unchecked)
 

@@ -42,11 +42,17 @@ ImageName = Annotated[
 ]
 Run = Annotated[
     str,
-    typer.Argument(help="The run's short name, as `ptp-harness runs` lists it.", autocompletion=completion.runs),
+    typer.Argument(
+        metavar="RUN",
+        help="The run's short name, as `ptp-harness runs` lists it, or `last`.",
+        autocompletion=completion.runs,
+    ),
 ]
 DeadRun = Annotated[
     str,
-    typer.Argument(metavar="RUN", help="A run whose process died, by its name.", autocompletion=completion.dead_runs),
+    typer.Argument(
+        metavar="RUN", help="A run whose process died, by its name or as `last`.", autocompletion=completion.dead_runs
+    ),
 ]
 DepthName = Annotated[
     Depth | None,

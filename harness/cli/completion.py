@@ -11,6 +11,7 @@ from harness import wiring
 from harness.errors import HarnessError
 from harness.model import HostState
 from harness.model.bench_traits import BenchName
+from harness.report.formats import Format
 from harness.store.ledger import Ledger, RunLine
 from harness.system import settings
 
@@ -74,6 +75,11 @@ def dead_runs(incomplete: str) -> Found:
     return _begun(lambda: _runs(RunLine.died), incomplete)
 
 
+def report_forms(incomplete: str) -> Found:
+    """Forms of a report, for --format."""
+    return _begun(lambda: [(form.value, "") for form in Format], incomplete)
+
+
 def hosts(ctx: Context, incomplete: str) -> Found:
     """Hosts of the run that was named before."""
     return _begun(lambda: _hosts(ctx, lambda _: True), incomplete)
@@ -124,7 +130,7 @@ def _about(line: RunLine, ledger: Ledger) -> str:
 
 def _hosts(ctx: Context, wanted: Callable[[HostState | None], bool]) -> Found:
     ledger, run = _books(), ctx.params.get("run")
-    lines = ledger.hosts(str(run)) if ledger and run else []
+    lines = ledger.hosts(ledger.find(str(run)).run) if ledger and run else []
     return [(line.host, line.instance_type) for line in lines if wanted(line.state)]
 
 

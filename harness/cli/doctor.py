@@ -35,11 +35,12 @@ def doctor(
     checks = wiring.checks(bench, settings.load(), region=region)
     if json:
         output.emit([asdict(check) for check in checks])
-    for check in checks:
-        output.say(f"{'ok     ' if check.ok else 'MISSING'}  {check.name:<20} {check.seen}")
+    for check in checks if not json else ():
+        output.show(f"{'ok     ' if check.ok else 'MISSING'}  {check.name:<20} {check.seen}")
         if not check.ok:
-            output.say(f"         {'':<20} next: {check.remedy}")
+            output.show(f"         {'':<20} next: {check.remedy}")
     if live:
-        output.say("\n" + wiring.ec2_steps(region))
+        steps = "\n" + wiring.ec2_steps(region)
+        output.say(steps) if json else output.show(steps)
     if not all(check.ok for check in checks):
         raise typer.Exit(ExitCode.BAD_REQUEST)

@@ -7,12 +7,13 @@ from typing import Annotated, Any
 import typer
 
 from harness import wiring
-from harness.cli import campaign_options, completion, log_options, output, progress, run, run_controls
+from harness.cli import campaign_options, completion, log_options, output, progress, run_controls
 from harness.cli.help_text import HelpCommand
 from harness.errors import ExitCode, RequestError
 from harness.model import Outcome, RunRecord, Stage
 from harness.model.cloud import BakedImage
 from harness.report import table
+from harness.report.exit_codes import exit_code_of
 from harness.runs import bake
 from harness.runs.bake import BakeRequest, BakeResult
 from harness.runs.prepare import prepare
@@ -96,9 +97,10 @@ def list_images(region: campaign_options.Region = None, json: Json = False) -> N
     where, images = wiring.baked_images(region, settings.load())
     if json:
         output.emit({"schema": SCHEMA, "region": where, "images": [asdict(one) for one in images]})
+        return
     rows = [(f"baked:{one.name}", one.architecture, one.ident, one.created[:19], _standing(one)) for one in images]
     for line in table.aligned([("IMAGE", "ARCH", "ID", "MADE (UTC)", "FROM"), *rows]) if rows else ():
-        output.say(line)
+        output.show(line)
     if not rows:
         output.say(f"no baked images in {where}; `ptp-harness image bake` makes one")
 
@@ -182,4 +184,4 @@ def _exit_code(record: RunRecord, results: Sequence[BakeResult]) -> ExitCode:
     """As of a run, by the verdicts that decided; an image that should have gone is left too."""
     if any(one.not_retired for one in results):
         return ExitCode.LEFT_RUNNING
-    return run.run_exit_code(record, [one.outcome for one in results])
+    return exit_code_of(record, [one.outcome for one in results])

@@ -13,6 +13,7 @@ from harness.cli import campaign_options, completion, output
 from harness.errors import CleanupError, RequestError
 from harness.host import ssh
 from harness.model import HostRecord, HostState
+from harness.model.bench_traits import BENCHES, BenchName
 from harness.report import text
 from harness.runs import kept_hosts
 from harness.runs.context import Chooser
@@ -22,7 +23,10 @@ from harness.system import proc, settings, signals
 
 def keep(
     run: campaign_options.Run,
-    host: Annotated[str, typer.Argument(help="A host of that run which still runs.", autocompletion=completion.hosts)],
+    host: Annotated[
+        str,
+        typer.Argument(metavar="HOST", help="A host of that run which still runs.", autocompletion=completion.hosts),
+    ],
 ) -> None:
     """Keep a host that still runs.
 
@@ -32,7 +36,8 @@ def keep(
     Examples:
         ptp-harness keep k3f9 lab.phc
     """
-    ledger, bench, _ = _parts(run)
+    run, ledger, bench, _ = _parts(run)
+    _require_made_hosts(run, bench)
     kept_hosts.keep_host(run, host, bench, ledger)
     output.say(f"{host} of run {run} is kept; `ptp-harness release {run} {host}` removes it")
 
@@ -52,7 +57,8 @@ def release(
         ptp-harness release k3f9
         ptp-harness release k3f9 lab.phc lab.driver-off
     """
-    ledger, bench, _ = _parts(run)
+    run, ledger, bench, _ = _parts(run)
+    _require_made_hosts(run, bench)
     records = kept_hosts.release_kept(run, kept_hosts.find_kept(ledger, run, hosts or ()), bench, ledger)
     for record in records:
         output.say(f"{record.name} is {record.state}")
@@ -66,7 +72,10 @@ def release(
 def enter(
     run: campaign_options.Run,
     host: Annotated[
-        str, typer.Argument(help="A host of that run which still runs.", autocompletion=completion.kept_hosts)
+        str,
+        typer.Argument(
+            metavar="HOST", help="A host of that run which still runs.", autocompletion=completion.kept_hosts
+        ),
     ],
     command: Annotated[list[str] | None, typer.Argument(metavar="COMMAND", help="Else a shell.")] = None,
 ) -> None:
@@ -78,16 +87,28 @@ def enter(
         ptp-harness ssh k3f9 lab.phc
         ptp-harness ssh k3f9 lab.phc chronyc -n sources
     """
-    ledger, bench, configuration = _parts(run)
+    run, ledger, bench, configuration = _parts(run)
     machine = kept_hosts.find_machine(run, host, bench, ledger)
     known_hosts = ssh.pin(machine, configuration.runs_dir / run / host)
     raise typer.Exit(proc.interactive(ssh.command(machine, known_hosts, *(command or []))))
 
 
-def _parts(run: str) -> tuple[Ledger, Bench, settings.Settings]:
+def _parts(run: str) -> tuple[str, Ledger, Bench, settings.Settings]:
+    """The run's own name, where `last` names it, the ledger, the run's bench and the settings."""
     configuration = settings.load()
     ledger = wiring.ledger(configuration)
-    return ledger, wiring.bench(ledger.find(run).bench, configuration), configuration
+    line = ledger.find(run)
+    inventory = ledger.campaign(line.run).get("inventory")
+    return line.run, ledger, wiring.bench(line.bench, configuration, inventory), configuration
+
+
+def _require_made_hosts(run: str, bench: Bench) -> None:
+    """Raises RequestError for a run on machines that were there before it: they are neither kept nor released."""
+    if bench.name in set(BenchName) and not BENCHES[BenchName(bench.name)].makes_hosts:
+        raise RequestError(
+            f"the hosts of run {run} are your own machines, which a run neither makes nor removes",
+            next_step=f"`ptp-harness ssh {run} HOST` enters one",
+        )
 
 
 # --- the question ---------------------------------------------------------------------------------------------------

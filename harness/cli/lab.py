@@ -21,6 +21,7 @@ from harness.cli.help_text import HelpCommand
 from harness.errors import RequestError
 from harness.host import ssh
 from harness.model import Machine, Token
+from harness.report.table import aligned
 from harness.system import proc, settings
 
 app = typer.Typer(no_args_is_help=True, help="Local virtual machines whose clocks' truth is known.")
@@ -84,9 +85,10 @@ def list_hosts(json: Json = False) -> None:
     records = lab_bench().records.all()
     if json:
         output.emit([asdict(record) for record in records])
+        return
     for record in records:
         state = "up" if record.ready and record.processes["guest"].alive() else f"not up ({record.intent})"
-        output.say(f"{record.token!s:<28} {record.instance_type:<18} {record.address}:{record.port} {state}")
+        output.show(f"{record.token!s:<28} {record.instance_type:<18} {record.address}:{record.port} {state}")
     if not records:
         output.say("no lab hosts")
 
@@ -95,7 +97,9 @@ def list_hosts(json: Json = False) -> None:
 def enter(
     name: Annotated[
         str,
-        typer.Argument(help="A host of `lab up`, or RUN/HOST/1 of a run.", autocompletion=completion.lab_hosts),
+        typer.Argument(
+            metavar="HOST", help="A host of `lab up`, or RUN/HOST/1 of a run.", autocompletion=completion.lab_hosts
+        ),
     ],
     command: Annotated[list[str] | None, typer.Argument(metavar="COMMAND", help="Else a shell.")] = None,
 ) -> None:
@@ -116,8 +120,10 @@ def enter(
 
 @app.command(cls=HelpCommand)
 def join(
-    one: Annotated[str, typer.Argument(help="A host of `lab up`.", autocompletion=completion.lab_hosts)],
-    other: Annotated[str, typer.Argument(help="Another one.", autocompletion=completion.lab_hosts)],
+    one: Annotated[
+        str, typer.Argument(metavar="HOST", help="A host of `lab up`.", autocompletion=completion.lab_hosts)
+    ],
+    other: Annotated[str, typer.Argument(metavar="OTHER", help="Another one.", autocompletion=completion.lab_hosts)],
 ) -> None:
     """Lay a cable between two lab hosts.
 
@@ -161,6 +167,7 @@ def show_truths(
     check: Annotated[
         Path | None, typer.Option(metavar="FILE", help="A run's JSON report to hold against them.")
     ] = None,
+    markdown: Annotated[bool, typer.Option("--markdown", help="Print the table of docs/lab-truths.md.")] = False,
 ) -> None:
     """Print each lab type's truth and the verdict it demands.
 
@@ -168,15 +175,16 @@ def show_truths(
 
     Examples:
         ptp-harness lab truths
+        ptp-harness lab truths --markdown
         ptp-harness lab truths --check report.json
     """
     if check is None:
-        output.say(truth_check.as_markdown())
+        output.show(truth_check.as_markdown() if markdown else "\n".join(aligned(truth_check.table())))
         return
     wrong = truth_check.differences(check.read_text())
     for line in wrong:
-        output.say(line)
-    output.say("every verdict is the one that the lab's truth demands" if not wrong else f"{len(wrong)} differ")
+        output.show(line)
+    output.show("every verdict is the one that the lab's truth demands" if not wrong else f"{len(wrong)} differ")
     raise typer.Exit(1 if wrong else 0)
 
 

@@ -49,9 +49,10 @@ def list_snapshots(json: Json = False) -> None:
     snapshots = lab.lab_bench().snapshots.all()
     if json:
         output.emit([asdict(one) | {"bytes": one.bytes} for one in snapshots])
+        return
     for one in snapshots:
         size = f"{one.bytes / 2**20:.0f} MiB"
-        output.say(f"{one.name:<20} {one.instance_type:<18} {size:>9}  {one.created_utc}  of {one.host}")
+        output.show(f"{one.name:<20} {one.instance_type:<18} {size:>9}  {one.created_utc}  of {one.host}")
     if not snapshots:
         output.say("no snapshots")
 

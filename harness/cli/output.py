@@ -1,6 +1,11 @@
-"""Where words go: for people to standard error, for programs to standard output."""
+"""Print a command's result on standard output, and everything else that people read on standard error.
+
+The result is what was asked for: a list, a report, a document. Progress, warnings, errors and hints are not, so that
+`runs | grep`, `show RUN | less` and `plan > FILE` get the result alone.
+"""
 
 import json
+import os
 import shutil
 import sys
 from typing import Any
@@ -11,12 +16,12 @@ from harness.untrusted.plain_text import printable
 
 
 def console() -> Console:
-    """The people's side."""
+    """Make the console of the progress display, on standard error."""
     return Console(stderr=True)
 
 
 def say(text: str, *, end: str = "\n") -> None:
-    """A line or more for people; nothing in it steers their terminal, whoever it came from."""
+    """Print progress, a warning, an error or a hint on standard error, without characters that steer a terminal."""
     shown = printable(text)
     sys.stderr.write(shown if shown.endswith("\n") else shown + end)
     sys.stderr.flush()
@@ -27,13 +32,27 @@ def width() -> int:
     return min(shutil.get_terminal_size((120, 40)).columns, 160)
 
 
+def show(text: str) -> None:
+    """Print lines of the command's result on standard output, without characters that steer a terminal."""
+    shown = printable(text)
+    write(shown if shown.endswith("\n") else shown + "\n")
+
+
 def emit(data: Any) -> None:
-    """Print a JSON document for programs."""
+    """Print the command's result as a JSON document."""
     write(json.dumps(data, indent=2, default=str) + "\n")
 
 
 def write(text: str) -> None:
-    """A document for programs, whole, in UTF-8 whatever the locale is."""
-    sys.stdout.flush()
-    sys.stdout.buffer.write(text.encode(errors="backslashreplace"))
-    sys.stdout.buffer.flush()
+    """Print a whole document on standard output, in UTF-8 whatever the locale is.
+
+    A reader that ends early, such as `head`, is no error: the rest is dropped, and the command goes on.
+    """
+    try:
+        sys.stdout.flush()
+        sys.stdout.buffer.write(text.encode(errors="backslashreplace"))
+        sys.stdout.buffer.flush()
+    except BrokenPipeError:
+        null = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(null, sys.stdout.fileno())
+        os.close(null)

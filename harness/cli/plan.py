@@ -1,5 +1,6 @@
 """`plan`: what a run would do, without doing it."""
 
+from dataclasses import asdict
 from typing import Annotated
 
 import typer
@@ -48,8 +49,10 @@ def plan(
     if json:
         output.emit(_document(made) | ({"ec2": rendered.document(outlook)} if outlook else {}))
     lines = _lines(made, {name: kind.summary for name, kind in prepared.bench.types().items()})
-    for line in [*lines, *(rendered.lines(outlook) if outlook else ())]:
-        output.say(line)
+    for line in () if json else [*lines, *(rendered.lines(outlook) if outlook else ())]:
+        output.show(line)
+    for warning in [*made.warnings, *(outlook.warnings if outlook else ())]:
+        output.say(f"warning: {warning}")
 
 
 def _document(made: Plan) -> dict[str, object]:
@@ -60,6 +63,10 @@ def _document(made: Plan) -> dict[str, object]:
         "parallel": made.parallel,
         "expires": made.expires.isoformat(timespec="seconds"),
         "estimated_s": made.estimated_s,
+        "depth": made.campaign.depth.value,
+        "read_only": made.campaign.read_only,
+        "measure": {"duration_s": made.campaign.measure_duration_s, "interval_s": made.campaign.measure_interval_s},
+        "limits": [asdict(requirement) for requirement in made.campaign.requirements],
         "warnings": list(made.warnings),
     }
 
@@ -77,4 +84,4 @@ def _lines(made: Plan, summaries: dict[str, str]) -> list[str]:
         f"{', read only' if asked.read_only else ''}, {asked.measure_duration_s:g} s of measuring each; "
         f"about {made.estimated_s / 60:.0f} min"
     )
-    return [about, *hosts, "limits:", *limits, *(f"warning: {text}" for text in made.warnings)]
+    return [about, *hosts, "limits:", *limits]

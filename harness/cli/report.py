@@ -1,45 +1,70 @@
 """`report`: the report of a run that has ended, again, in any of its forms."""
 
+import difflib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from harness import wiring
-from harness.cli import campaign_options, output
-from harness.errors import RequestError
+from harness.cli import campaign_options, completion, output
+from harness.errors import RequestError, SetupError
 from harness.model import RunRecord
 from harness.report import text
 from harness.report.formats import Format, render
+from harness.store.evidence_folder import EvidenceFolder
 from harness.store.ledger import RunLine
 from harness.system import settings
 
-Form = Annotated[
-    Format | None, typer.Option("--format", "-f", help="Print the report in this form to standard output.")
+Forms = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--format",
+        "-f",
+        metavar="FORM[=FILE]",
+        help=f"Print the report in this form to standard output, or write it to FILE; again for more. "
+        f"Forms: {', '.join(Format)}.",
+        autocompletion=completion.report_forms,
+    ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="The same as --format json.")]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReportTarget:
+    """A form of the report, and the file that it is written to; None is standard output."""
+
+    form: Format
+    file: Path | None
+
+
 def report(
     run: campaign_options.Run,
-    form: Form = None,
+    forms: Forms = None,
     json: Json = False,
 ) -> None:
     """Print the report of a run that has ended.
 
-    For people to standard error; with --format or --json to standard output. json and yaml hold all that is known,
-    junit is for pipelines, markdown for a page or a pull request.
+    As text, or in the form that --format or --json asks for; --format FORM=FILE writes a file. json and yaml hold all
+    that is known, junit is for pipelines, markdown for a page or a pull request.
 
     Examples:
         ptp-harness report k3f9
-        ptp-harness report k3f9 --format junit > report.xml
+        ptp-harness report last --format junit > report.xml
+        ptp-harness report k3f9 -f json=report.json -f junit=report.xml
         ptp-harness report k3f9 --format markdown > report.md
     """
+    targets = read_targets(forms, json=json)
     ledger = wiring.ledger(settings.load())
-    record = ledger.record(run)
+    line = ledger.find(run)
+    record = ledger.record(line.run)
     if record is None:
-        raise _no_report(ledger.find(run))
-    if not print_report(record, form, json=json):
-        output.say(text.summary(record))
+        raise _no_report(line)
+    write_reports(record, targets)
+    if not targets:
+        output.show(text.summary(record))
 
 
 def _no_report(line: RunLine) -> RequestError:
@@ -52,9 +77,55 @@ def _no_report(line: RunLine) -> RequestError:
     )
 
 
-def print_report(record: RunRecord, form: Format | None, *, json: bool) -> bool:
-    """Print the report to standard output in the form asked for; returns whether one was."""
-    wanted = Format.JSON if json and form is None else form
-    if wanted is not None:
-        output.write(render(record, wanted))
-    return wanted is not None
+def read_targets(forms: Sequence[str] | None, *, json: bool) -> tuple[ReportTarget, ...]:
+    """Read the values of --format, before a run begins. Raises RequestError, also where no such file can be written."""
+    targets = [_target(text) for text in forms or ()]
+    if json and not any(target.file is None for target in targets):
+        targets.append(ReportTarget(form=Format.JSON, file=None))
+    printed = [target.form.value for target in targets if target.file is None]
+    if len(printed) > 1:
+        raise RequestError(
+            f"standard output takes one form, not {' and '.join(printed)}",
+            next_step=f"--format {printed[-1]}=FILE writes it to a file",
+        )
+    files = [target.file.resolve() for target in targets if target.file]
+    for file in files:
+        if files.count(file) > 1:
+            raise RequestError(f"--format names the file {file.name} twice", next_step="a file for each form")
+        if not file.parent.is_dir():
+            raise RequestError(f"there is no folder {file.parent} for the report {file.name}", next_step="make it")
+        if file.is_dir():
+            raise RequestError(f"{file} is a folder, and no file for a report", next_step="name a file in it")
+    return tuple(targets)
+
+
+def _target(text: str) -> ReportTarget:
+    name, equals, file = text.partition("=")
+    if name not in set(Format):
+        near = difflib.get_close_matches(name, list(Format), n=1)
+        hint = f" (did you mean {near[0]}?)" if near else ""
+        raise RequestError(
+            f"--format {name!r} is not one of {', '.join(Format)}{hint}",
+            next_step="--format FORM or --format FORM=FILE",
+        )
+    if equals and not file:
+        raise RequestError(f"--format {text!r} names no file", next_step=f"--format {name}=FILE")
+    return ReportTarget(form=Format(name), file=Path(file) if file else None)
+
+
+def write_reports(record: RunRecord, targets: Sequence[ReportTarget]) -> None:
+    """Write the report to each target. One that cannot be written stops no other. Raises SetupError at the end."""
+    errors: list[str] = []
+    for target in targets:
+        content = render(record, target.form)
+        if target.file is None:
+            output.write(content)
+            continue
+        try:
+            EvidenceFolder(target.file.absolute().parent).write(target.file.name, content)
+        except SetupError as error:
+            errors.append(error.message)
+    if errors:
+        raise SetupError(
+            "; ".join(errors), next_step=f"`ptp-harness report {record.run} --format FORM=FILE` writes it again"
+        )

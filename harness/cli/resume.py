@@ -7,7 +7,7 @@ from harness.runs.prepare import prepare_resolved
 from harness.system import settings
 
 
-def resume(run_name: campaign_options.DeadRun, form: report.Form = None, json: report.Json = False) -> None:
+def resume(run_name: campaign_options.DeadRun, forms: report.Forms = None, json: report.Json = False) -> None:
     """Go on with a run whose process died.
 
     By kill -9, a power cut, or the second Ctrl-C. Hosts that have their verdict keep it; what the first attempt at the
@@ -16,13 +16,16 @@ def resume(run_name: campaign_options.DeadRun, form: report.Form = None, json: r
 
     Examples:
         ptp-harness resume k3f9
+        ptp-harness resume last -f json=report.json -f junit=report.xml
         ptp-harness resume k3f9 --json > report.json
     """
+    targets_of_report = report.read_targets(forms, json=json)
     configuration = settings.load()
     ledger = wiring.ledger(configuration)
+    run_name = ledger.find(run_name).run
     asked = campaign_run.read_dead_campaign(run_name, ledger)
     prepared = prepare_resolved(asked, configuration, wiring.benches(configuration))
     with progress.show_progress(output.console(), live=not log_options.logs_to_terminal()) as news:
         controls = run_controls.campaign_controls(news, asked)
         record = campaign_run.resume(run_name, prepared, ledger, configuration, controls)
-    run.end_command(record, configuration, form, json=json)
+    run.end_command(record, configuration, targets_of_report)

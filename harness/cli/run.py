@@ -1,16 +1,15 @@
 """`run`: qualify hosts, report, and leave nothing running."""
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from typing import NoReturn
 
 import typer
 
 from harness import wiring
 from harness.cli import campaign_options, log_options, output, progress, report, run_controls
-from harness.errors import ExitCode
-from harness.ladder.outcomes import exit_code
-from harness.model import Outcome, RunRecord
+from harness.model import RunRecord
 from harness.report import text
+from harness.report.exit_codes import exit_code_of
 from harness.runs import campaign_run
 from harness.runs.prepare import prepare
 from harness.system import settings
@@ -28,7 +27,7 @@ def run(
     parallel: campaign_options.Parallel = None,
     read_only: campaign_options.ReadOnly = False,
     duration: campaign_options.Duration = None,
-    form: report.Form = None,
+    forms: report.Forms = None,
     json: report.Json = False,
 ) -> None:
     """Make hosts, measure and judge their clocks, report, release.
@@ -44,10 +43,12 @@ def run(
         ptp-harness run lab.driver-off --read-only
         ptp-harness run lab.phc lab.phc --keep ask
         ptp-harness run campaign.yaml --json > report.json
+        ptp-harness run campaign.yaml -f json=report.json -f junit=report.xml
         ptp-harness run m7i.large c7g.large --region eu-north-1
         ptp-harness run --inventory hosts.yaml all --read-only
         ptp-harness run --inventory hosts.yaml rack7 --depth full
     """
+    targets_of_report = report.read_targets(forms, json=json)
     where = {"bench": bench, "inventory": inventory, "region": region, "image": image}
     flags = where | {"depth": depth, "keep": keep, "parallel": parallel}
     asked = campaign_options.load_campaign(targets, read_only=read_only, duration=duration, **flags)
@@ -59,23 +60,14 @@ def run(
     with progress.show_progress(output.console(), live=not log_options.logs_to_terminal()) as news:
         controls = run_controls.campaign_controls(news, asked)
         record = campaign_run.start(prepared, wiring.ledger(configuration), configuration, controls)
-    end_command(record, configuration, form, json=json)
+    end_command(record, configuration, targets_of_report)
 
 
-def end_command(record: RunRecord, configuration: Settings, form: report.Form, *, json: bool) -> NoReturn:
-    """Print the report for people, and the one for programs where asked for; end with the exit code."""
+def end_command(
+    record: RunRecord, configuration: Settings, targets_of_report: Sequence[report.ReportTarget]
+) -> NoReturn:
+    """Print the report for people on standard error, write those that were asked for, and end with the exit code."""
     path = configuration.runs_dir / record.run / campaign_run.REPORT_TEXT
     output.say(text.summary(record, report_path=str(path), width=output.width()))
-    report.print_report(record, form, json=json)
-    raise typer.Exit(run_exit_code(record, (host.verdict.outcome for host in record.hosts)))
-
-
-def run_exit_code(record: RunRecord, outcomes: Iterable[Outcome]) -> ExitCode:
-    """The worst news decides: something left running, our fault, an interruption, then the outcomes of the verdicts."""
-    if record.leftovers:
-        return ExitCode.LEFT_RUNNING
-    if record.failures:
-        return ExitCode.OUR_FAULT
-    if record.interrupted:
-        return ExitCode.INTERRUPTED
-    return exit_code(outcomes)
+    report.write_reports(record, targets_of_report)
+    raise typer.Exit(exit_code_of(record))

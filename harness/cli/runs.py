@@ -1,44 +1,105 @@
 """`runs`: all runs that the ledger knows."""
 
+import datetime
 from typing import Annotated
 
 import typer
 
-from harness import units, wiring
+from harness import wiring
+from harness.campaign.fields import duration_s
 from harness.cli import output
-from harness.store.ledger import RunLine
+from harness.errors import RequestError
+from harness.report.table import aligned
+from harness.store import run_overview
+from harness.store.run_overview import RunOverview
 from harness.system import settings
 
 
-def runs(json: Annotated[bool, typer.Option("--json", help="Print JSON to standard output.")] = False) -> None:
-    """List runs, newest first.
+def runs(
+    types: Annotated[
+        list[str] | None,
+        typer.Option("--type", metavar="PATTERN", help="Only runs with such a type: lab.phc, 'm7*'; again for more."),
+    ] = None,
+    failed: Annotated[
+        bool, typer.Option("--failed", help="Only runs that died, or with a verdict FAIL or INCONCLUSIVE.")
+    ] = False,
+    since: Annotated[
+        str | None, typer.Option("--since", metavar="WHEN", help="Only runs begun since: 12h, 7d, 2026-11-21 (UTC).")
+    ] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print JSON to standard output.")] = False,
+) -> None:
+    """List runs with their verdicts, newest first.
 
     A run has ended, is under way, or died: then `resume` goes on with it, and `sweep --yes` removes what it left and
-    closes its books.
+    closes its books. "kept 1" is a host that stayed on purpose, `release RUN` removes it. Wherever a command takes a
+    RUN, `last` is the newest.
 
     Examples:
         ptp-harness runs
+        ptp-harness runs --failed --since 7d
+        ptp-harness runs --type 'm7*' --since 2026-11-21
         ptp-harness runs --json
     """
+    begun_since = None if since is None else _begun_since(since)
     ledger = wiring.ledger(settings.load())
-    lines = ledger.runs()
+    overviews = run_overview.list_overviews(ledger, types=types or (), failed=failed, since=begun_since)
     if json:
-        output.emit([_document(line) for line in lines])
-        return
-    if not lines:
+        output.emit([_document(overview) for overview in overviews])
+    elif overviews:
+        output.show("\n".join(aligned(_rows(overviews))))
+    elif types or failed or since:
+        output.say("no run is like that")
+    else:
         output.say("no runs yet; `ptp-harness run lab.phc` makes one")
-    for line in lines:
-        types = ", ".join(host.instance_type for host in ledger.hosts(line.run))
-        output.say(f"{line.run}  {_started(line)}  {line.bench:<5}  {_state(line):<9}  {types}")
+    keepers = [overview.line.run for overview in overviews if overview.kept]
+    if keepers and not json:
+        output.say(f"remove kept hosts: ptp-harness release {keepers[0] if len(keepers) == 1 else 'RUN'}")
 
 
-def _document(line: RunLine) -> dict[str, str]:
-    return {"run": line.run, "bench": line.bench, "started": _started(line), "state": _state(line)}
+def _begun_since(text: str) -> datetime.datetime:
+    """Parse a duration before now, or a date or time (UTC unless it says otherwise). Raises RequestError."""
+    try:
+        return datetime.datetime.now(datetime.UTC) - datetime.timedelta(seconds=duration_s(text))
+    except (ValueError, OverflowError):
+        pass
+    try:
+        begun = datetime.datetime.fromisoformat(text)
+    except ValueError as error:
+        raise RequestError(
+            f"--since is {text!r}: it must be a duration such as 12h or 7d, or a date such as 2026-11-21",
+            next_step="`ptp-harness runs --help`",
+        ) from error
+    return begun if begun.tzinfo else begun.replace(tzinfo=datetime.UTC)
 
 
-def _started(line: RunLine) -> str:
-    return units.utc(line.started_ns).replace("+00:00", "Z")
+def _rows(overviews: list[RunOverview]) -> list[tuple[str, ...]]:
+    return [
+        (
+            overview.line.run,
+            _started(overview),
+            overview.line.bench,
+            overview.state,
+            ", ".join(f"{count} {outcome}" for outcome, count in overview.verdicts.items()) or "-",
+            run_overview.kept_text(overview) or "-",
+            ", ".join(host.instance_type for host in overview.hosts),
+        )
+        for overview in overviews
+    ]
 
 
-def _state(line: RunLine) -> str:
-    return "ended" if line.ended else "under way" if line.alive() else "died"
+def _document(overview: RunOverview) -> dict[str, object]:
+    until = overview.kept_until
+    return {
+        "run": overview.line.run,
+        "bench": overview.line.bench,
+        "started": _started(overview),
+        "state": overview.state,
+        "instance_types": [host.instance_type for host in overview.hosts],
+        "verdicts": {outcome.value: count for outcome, count in overview.verdicts.items()},
+        "kept": len(overview.kept),
+        "kept_until": None if until is None else f"{until:%Y-%m-%dT%H:%M:%SZ}",
+    }
+
+
+def _started(overview: RunOverview) -> str:
+    return f"{overview.started:%Y-%m-%dT%H:%M:%SZ}"

@@ -1,6 +1,8 @@
 """`show`: one run in full, rung by rung."""
 
-from typing import Annotated
+import datetime
+from collections.abc import Iterable
+from typing import Annotated, Any
 
 import typer
 
@@ -8,12 +10,21 @@ from harness import wiring
 from harness.cli import campaign_options, completion, output
 from harness.errors import RequestError
 from harness.report import text
+from harness.report.document import SCHEMA, host_document
+from harness.store import run_overview
+from harness.store.ledger import HostLine, StepLine
+from harness.store.run_overview import RunOverview
 from harness.system import settings
+
+Json = Annotated[bool, typer.Option("--json", help="Print JSON to standard output.")]
 
 
 def show(
     run: campaign_options.Run,
-    host: Annotated[str | None, typer.Argument(help="Only this host.", autocompletion=completion.hosts)] = None,
+    host: Annotated[
+        str | None, typer.Argument(metavar="HOST", help="Only this host.", autocompletion=completion.hosts)
+    ] = None,
+    json: Json = False,
 ) -> None:
     """Show every rung, finding and step of a run's hosts.
 
@@ -22,20 +33,65 @@ def show(
     Examples:
         ptp-harness show k3f9
         ptp-harness show k3f9 lab.phc
+        ptp-harness show last --json
     """
     ledger = wiring.ledger(settings.load())
-    ledger.find(run)
+    run = ledger.find(run).run
     lines = ledger.hosts(run)
     if host is not None and host not in (names := [line.host for line in lines]):
         raise RequestError(f"run {run} has no host {host!r}", next_step=f"its hosts: {', '.join(names)}")
-    for line in lines:
-        if host not in (None, line.host):
-            continue
+    shown = [line for line in lines if host in (None, line.host)]
+    steps = [step for step in ledger.steps(run) if host is None or step.token.split("/")[1] == host]
+    overview = next(overview for overview in run_overview.list_overviews(ledger) if overview.line.run == run)
+    if json:
+        output.emit(_document(overview, shown, steps))
+        return
+    output.show("\n".join(_lines(overview, shown, steps)))
+
+
+def _lines(overview: RunOverview, hosts: Iterable[HostLine], steps: Iterable[StepLine]) -> list[str]:
+    bench, run = overview.line.bench, overview.line.run
+    lines: list[str] = []
+    for line in hosts:
         if line.record is None:
-            output.say(f"{line.host} ({line.instance_type}): no verdict yet")
+            lines.append(f"{text.host_title(line.host, line.instance_type)}: no verdict yet")
         else:
-            output.say(text.ladder(line.record))
-    for step in ledger.steps(run):
-        if host is None or step.token.split("/")[1] == host:
-            took = "not ended" if step.ended_ns is None else f"{(step.ended_ns - step.begun_ns) / 1e9:.1f} s"
-            output.say(f"  {step.token:<32} {step.stage:<10} {took:>9}  {step.result or ''}")
+            lines += text.ladder(line.record, bench=bench).splitlines()
+    for step in steps:
+        took = "not ended" if step.ended_ns is None else f"{(step.ended_ns - step.begun_ns) / 1e9:.1f} s"
+        stage = text.stage_title(step.stage, bench)
+        lines.append(f"  {step.token:<32} {stage:<10} {took:>9}  {step.result or ''}".rstrip())
+    kept = run_overview.kept_text(overview)
+    return [*lines, *([f"{kept}; remove with `ptp-harness release {run}`"] if kept else [])]
+
+
+def _document(overview: RunOverview, hosts: Iterable[HostLine], steps: Iterable[StepLine]) -> dict[str, Any]:
+    until = overview.kept_until
+    return {
+        "schema": SCHEMA,
+        "run": overview.line.run,
+        "bench": overview.line.bench,
+        "started": overview.started.isoformat(),
+        "state": overview.state,
+        "kept_until": None if until is None else until.isoformat(),
+        "hosts": [_host(line) for line in hosts],
+        "steps": [_step(step) for step in steps],
+    }
+
+
+def _host(line: HostLine) -> dict[str, Any]:
+    if line.record is not None:
+        return host_document(line.record) | {"state": line.state}
+    return {"name": line.host, "instance_type": line.instance_type, "outcome": None, "state": line.state}
+
+
+def _step(step: StepLine) -> dict[str, Any]:
+    seconds = None if step.ended_ns is None else round((step.ended_ns - step.begun_ns) / 1e9, 3)
+    begun = datetime.datetime.fromtimestamp(step.begun_ns / 1e9, datetime.UTC)
+    return {
+        "token": step.token,
+        "stage": step.stage,
+        "begun": begun.isoformat(timespec="milliseconds"),
+        "seconds": seconds,
+        "result": step.result,
+    }

@@ -11,7 +11,9 @@ from harness.errors import CleanupError, ExitCode
 from harness.model.cloud import CloudOptions
 from harness.runs import sweep as sweeping
 from harness.runs.sweep import UntouchedResource
+from harness.store import run_overview
 from harness.store.ledger import Ledger
+from harness.store.run_overview import RunOverview
 from harness.system import settings
 from harness.untrusted.plain_text import clip
 
@@ -30,7 +32,7 @@ def sweep(
 ) -> None:
     """List what dead or ended runs left; --yes removes it.
 
-    Hosts that were kept on purpose, those of runs under way and those of `ptp-harness lab up` are not touched. With
+    Hosts that were kept on purpose are named, and not touched; nor are those of runs under way and of `lab up`. With
     --yes, hosts of dead runs get their verdict, and what was removed is looked for once more.
 
     In EC2 a tag proves nothing. Only what is signed by this controller's key, or in its records, is removed; of a run
@@ -53,19 +55,24 @@ def sweep(
     found = survey.removable
     for item in found:
         for resource in item.resources:
-            output.say(f"{item.token}  {resource.kind:<10} {resource.name}  {resource.detail}  ({item.why})")
+            output.show(f"{item.token}  {resource.kind:<10} {resource.name}  {resource.detail}  ({item.why})")
     for alone in survey.left_alone:
-        output.say(_line_of(alone))
+        output.show(_line_of(alone))
+    kept = [
+        overview for overview in run_overview.list_overviews(ledger) if overview.line.bench == bench and overview.kept
+    ]
+    for overview in kept:
+        output.show(_kept_line(overview))
     if yes:
         sweeping.remove(found, source)
         closed = sweeping.close_dead_runs(ledger, source)
         _verify(ledger, source)
         removed = f"removed {len(found)}, verified" if found else "nothing to remove"
-        output.say(removed + (f"; closed the books of {', '.join(closed)}" if closed else ""))
+        output.show(removed + (f"; closed the books of {', '.join(closed)}" if closed else ""))
     elif found:
-        output.say(f"{len(found)} left; `ptp-harness sweep --yes` removes them")
+        output.show(f"{len(found)} left; `ptp-harness sweep --yes` removes them")
     else:
-        output.say("nothing is left" + (" that is ours" if survey.left_alone else ""))
+        output.show(f"nothing {'else ' if kept else ''}is left" + (" that is ours" if survey.left_alone else ""))
     if (found and not yes) or any(alone.names_our_run for alone in survey.left_alone):
         raise typer.Exit(ExitCode.LEFT_RUNNING)
 
@@ -74,6 +81,12 @@ def _line_of(alone: UntouchedResource) -> str:
     resource = alone.resource
     words = [clip(resource.token) or "without a token", f"{resource.kind:<10} {resource.name}", clip(resource.detail)]
     return "  ".join([*filter(None, words), f"(left alone: {alone.why})"])
+
+
+def _kept_line(overview: RunOverview) -> str:
+    run = overview.line.run
+    names = ", ".join(host.host for host in overview.kept)
+    return f"run {run} {run_overview.kept_text(overview)} on purpose ({names}); remove with `ptp-harness release {run}`"
 
 
 def _verify(ledger: Ledger, source: Bench) -> None:

@@ -109,6 +109,8 @@ def types(
     )
     if wrong := selection.selection_mistakes(asked):
         raise RequestError("; ".join(wrong), next_step="`ptp-harness types --help` explains the options")
+    if export and not export[1].absolute().parent.is_dir():
+        raise RequestError(f"there is no folder {export[1].parent} here")
     configuration = settings.load()
     if bench == BenchName.EC2:
         market = Market.SPOT if spot else Market.ON_DEMAND
@@ -138,7 +140,9 @@ def _show_ec2(
     known = None if joined is None else {one.instance_type: one for one in joined}
     if json:
         output.emit(_document(listing, rendered.document(shown, known)))
-    for line in [*([] if json else rendered.lines(shown, known)), *listing.ages]:
+    for line in () if json else rendered.lines(shown, known):
+        output.show(line)
+    for line in listing.ages:
         output.say(line)
     removed = ", ".join(f"{words} {number}" for words, number in choice.removed.items() if number)
     output.say(f"{len(shown)} of {len(every)} types{f'; left out by {removed}' if removed else ''}")
@@ -166,7 +170,7 @@ def _show_plain(
         output.emit({"schema": rendered.SCHEMA, "bench": bench, "types": types})
         return
     for line in rendered.plain_lines(summaries, known):
-        output.say(line)
+        output.show(line)
 
 
 def _verdicts(configuration: Settings, bench: str, region: str | None) -> list[Measurement]:
@@ -181,8 +185,7 @@ def _verdicts(configuration: Settings, bench: str, region: str | None) -> list[M
 
 
 def _write(rows: Sequence[Mapping[str, str]], form: ExportForm, path: Path) -> None:
-    folder = path.absolute().parent
-    if not folder.is_dir():
-        raise RequestError(f"there is no folder {path.parent} here")
-    EvidenceFolder(folder).write(path.name, rendered.export(rows, form, exported=datetime.datetime.now(datetime.UTC)))
+    EvidenceFolder(path.absolute().parent).write(
+        path.name, rendered.export(rows, form, exported=datetime.datetime.now(datetime.UTC))
+    )
     output.say(f"{path}: {len(rows)} rows")

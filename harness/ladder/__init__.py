@@ -88,7 +88,7 @@ def judge(
         contradictions=annotations.contradictions(case, rungs),
         unobserved=annotations.unobserved(case, rungs),
         remarks=annotations.remarks(case),
-        remedy=annotations.remedy(case, reason),
+        remedy=annotations.remedy(case, reason, end),
     )
 
 

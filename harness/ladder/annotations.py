@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
+from harness.ladder import clock_rungs
 from harness.ladder.case import Case
 from harness.ladder.limit_rungs import quantity_title
 from harness.model import Clock, DriverWord, Facts, Reason, Rung, RungStatus
@@ -10,8 +11,8 @@ MOST_UNPARSED = 20
 
 REMEDIES: Mapping[Reason, str | None] = {
     Reason.SYNCHRONISED: None,
-    Reason.NOT_OFFERED: "ask in another zone or Region, or choose another type",
-    Reason.CAPACITY: "try again later, or in another zone",
+    Reason.NOT_OFFERED: "choose another type; on EC2 also ask in another zone or Region",
+    Reason.CAPACITY: "try again later; on EC2 also in another zone",
     Reason.QUOTA: "ask for a higher quota, or run fewer at once",
     Reason.LAUNCH_FAILED: "fix the cause named above, then run again",
     Reason.UNREACHABLE: "see whether it runs and answers SSH (evidence may hold its serial log), then run it again",
@@ -32,8 +33,11 @@ REMEDIES: Mapping[Reason, str | None] = {
 }
 
 
-def remedy(case: Case, reason: Reason) -> str | None:
-    """Say in one sentence what to do next. For a driver problem, prefer the remedy of the role, which saw the host."""
+def remedy(case: Case, reason: Reason, end: Rung | None = None) -> str | None:
+    """Say in one sentence what to do next. `end` is the rung that decided.
+
+    For a driver problem, prefer the remedy of the role, which saw the host.
+    """
     role_remedy = case.facts.remedy if case.facts else None
     if reason is Reason.DRIVER_OFF and case.read_only:
         return "run it without --read-only, so that the role switches the clock on"
@@ -43,7 +47,16 @@ def remedy(case: Case, reason: Reason) -> str | None:
         return role_remedy
     if reason is Reason.NO_PHC and not (case.facts and case.facts.driver_word is DriverWord.NOT_SUPPORTED_BY_DEVICE):
         return "reload the driver with its debug messages on, so that it says why there is no clock"
+    if reason is Reason.NOT_OBSERVED and end is not None and end.evidence.startswith(clock_rungs.NO_NTP_ANSWER):
+        return _second_opinion_remedy(case)
     return REMEDIES[reason]
+
+
+def _second_opinion_remedy(case: Case) -> str | None:
+    if not clock_rungs.asked_link_local(case):
+        return "see why that NTP server did not answer the host, then run it again"
+    variable = "clock_facts_ntp_servers" if case.read_only else "chrony_phc_second_opinion_address"
+    return f"set {variable} to an NTP server that the host can reach, then run it again"
 
 
 def contradictions(case: Case, rungs: Sequence[Rung]) -> tuple[str, ...]:

@@ -8,6 +8,7 @@ from harness.ladder import quantities
 from harness.ladder.case import Case, failed_rung, proven_rung, unseen_rung
 from harness.ladder.findings import why_undecided
 from harness.model import ChronySource, Depth, Facts, Finding, PhcRead, Reason, Rung, RungName, RungStatus, Sample
+from harness.probes import ntp_probe
 
 PLAUSIBLE_NS = 1_000_000_000
 """A PHC further than this from NTP shows another time (TAI is 37 s off), whatever their errors."""
@@ -58,7 +59,7 @@ def _readable_without_chronyd(case: Case, samples: Sequence[Sample], counted: st
     collections = [facts for facts in (case.facts, case.evidence.final_facts) if facts is not None]
     apart_ns = [abs(value) for facts in collections if (value := _apart_once(facts, facts.reads or ())) is not None]
     if not apart_ns:
-        return unseen_rung(name, "no NTP source answered beside the PHC, so its time could not be checked")
+        return unseen_rung(name, _without_ntp(case))
     apart_text = f"{units.ns(max(apart_ns))} from NTP"
     if max(apart_ns) > PLAUSIBLE_NS:
         return failed_rung(name, Reason.PHC_IMPLAUSIBLE, f"the PHC is {apart_text}")
@@ -67,6 +68,21 @@ def _readable_without_chronyd(case: Case, samples: Sequence[Sample], counted: st
     if not _all_seen(case, samples):
         return unseen_rung(name, f"{counted}, but samples are missing")
     return proven_rung(name, f"{counted}, never back in time, {apart_text} by one question")
+
+
+NO_NTP_ANSWER = "no NTP source answered beside the PHC"
+"""The beginning of the evidence where nothing but the PHC tells the time."""
+
+
+def _without_ntp(case: Case) -> str:
+    where = f" ({ntp_probe.LINK_LOCAL[0]} was asked, which answers in EC2 alone)" if asked_link_local(case) else ""
+    return f"{NO_NTP_ANSWER}{where}, so its time could not be checked"
+
+
+def asked_link_local(case: Case) -> bool:
+    """Whether the second opinion is the link-local server of EC2, as the roles have it by default."""
+    server = quantities.second_opinion(case.facts)
+    return server is None or server in ntp_probe.LINK_LOCAL
 
 
 def _success(success: Finding) -> str:
@@ -93,7 +109,7 @@ def _readable_by_burst(case: Case) -> Rung:
         return failed_rung(name, Reason.PHC_IMPLAUSIBLE, "the PHC went back in time between two readings")
     apart_ns = _apart_once(facts, facts.reads)
     if apart_ns is None:
-        return unseen_rung(name, "no NTP source answered beside the PHC, so its time could not be checked")
+        return unseen_rung(name, _without_ntp(case))
     apart_text = f"the PHC is {units.ns(apart_ns)} from NTP"
     if abs(apart_ns) > PLAUSIBLE_NS:
         return failed_rung(name, Reason.PHC_IMPLAUSIBLE, apart_text)

@@ -19,7 +19,9 @@ class BenchTraits:
 
     `measure_s`: how long each host is measured when the campaign does not say. `overhead_s`: roughly how long a host
     takes beside measuring (provision, reach, configure, judge, release). `parallel`: how many hosts at once when nobody
-    says. `limits`: the name of its table of limits (campaign.limits.TABLES). `cloud`: hosts cost money while they run.
+    says. `limits`: the name of its table of limits (campaign.limits.TABLES). `cloud`: hosts cost money while they run,
+    and end themselves with their lease. `makes_hosts`: hosts are made for a run and removed after it; else they are
+    there before and stay.
     """
 
     measure_s: float
@@ -27,13 +29,14 @@ class BenchTraits:
     parallel: int
     limits: str
     cloud: bool = False
+    makes_hosts: bool = True
 
 
 BENCHES: Mapping[BenchName, BenchTraits] = {
     BenchName.EC2: BenchTraits(measure_s=300.0, overhead_s=180.0, parallel=8, limits="ec2", cloud=True),
     # The lab's hosts disturb each other's clocks when they share few cores.
     BenchName.LAB: BenchTraits(measure_s=60.0, overhead_s=90.0, parallel=2, limits="lab"),
-    BenchName.HOSTS: BenchTraits(measure_s=300.0, overhead_s=90.0, parallel=8, limits="ec2"),
+    BenchName.HOSTS: BenchTraits(measure_s=300.0, overhead_s=90.0, parallel=8, limits="ec2", makes_hosts=False),
 }
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from harness import units
-from harness.model.enums import HostState, Stage
+from harness.model.enums import Depth, HostState, Stage
 from harness.model.evidence import Claim, Offer, Placement, Verdict
 from harness.model.observed import Facts
 from harness.untrusted.names import TOKEN
@@ -116,6 +116,10 @@ class RunRecord:
     leftovers: tuple[Resource, ...]
     api_calls: int | None = None  # in all; not in the records of early versions
     failures: tuple[str, ...] = ()  # of ours, that kept something from being written, booked or released
+    version: str | None = None  # of the harness; this and the following: not in the records of early versions
+    depth: Depth | None = None  # as the campaign asked
+    measure_duration_s: float | None = None  # of each host, ...
+    measure_interval_s: float | None = None  # ... and between its samples
 
     @classmethod
     def of_ended_run(

@@ -3,7 +3,9 @@
 from dataclasses import asdict
 from typing import Any
 
+from harness.ladder.outcomes import worst_outcome
 from harness.model import HostRecord, RunRecord
+from harness.report.exit_codes import exit_code_of
 
 SCHEMA = 1
 
@@ -17,7 +19,12 @@ def document(record: RunRecord) -> dict[str, Any]:
         "started": record.started,
         "seconds": record.seconds,
         "interrupted": record.interrupted,
-        "hosts": [_host(host) for host in record.hosts],
+        "version": record.version,
+        "outcome": worst_outcome(host.verdict.outcome for host in record.hosts),
+        "exit_code": int(exit_code_of(record)),
+        "depth": record.depth,
+        "measure": {"duration_s": record.measure_duration_s, "interval_s": record.measure_interval_s},
+        "hosts": [host_document(host) for host in record.hosts],
         "leftovers": [asdict(resource) for resource in record.leftovers],
         "api_calls": record.api_calls,
         "cost_usd": record.cost_usd,
@@ -25,7 +32,8 @@ def document(record: RunRecord) -> dict[str, Any]:
     }
 
 
-def _host(host: HostRecord) -> dict[str, Any]:
+def host_document(host: HostRecord) -> dict[str, Any]:
+    """Build one host as JSON-ready data."""
     verdict = host.verdict
     return {
         "name": host.name,

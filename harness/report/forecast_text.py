@@ -39,7 +39,6 @@ def lines(outlook: Ec2Forecast) -> list[str]:
         *(["quota:", *map(_quota, outlook.quotas)] if outlook.quotas else []),
         f"cost: {cost(outlook)}",
         *([f"IAM actions: {len(outlook.actions)}, those of docs/iam-policy.json"] if outlook.actions else []),
-        *(f"warning: {warning}" for warning in outlook.warnings),
     ]
 
 

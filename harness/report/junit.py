@@ -40,11 +40,38 @@ def _case(suite: Element, host: HostRecord, record: RunRecord) -> None:
     seconds = sum(host.stages.values())
     names = {"classname": record.bench, "name": host.name, "time": f"{seconds:.3f}"}
     case = SubElement(suite, "testcase", {name: xml_text(value) for name, value in names.items()})
+    properties = SubElement(case, "properties")
+    for name, value in _properties(host):
+        SubElement(properties, "property", {"name": name, "value": xml_text(printable(value))})
+    ladder = xml_text(text.ladder(host, bench=record.bench))
     child = _CHILD.get(verdict.outcome)
     if child is not None:
         sentence = "; next: ".join(part for part in (verdict.sentence, verdict.remedy) if part)
-        SubElement(case, child, {"message": xml_text(printable(sentence)), "type": verdict.reason.value})
-    SubElement(case, "system-out").text = xml_text(text.ladder(host))
+        attributes = {"message": xml_text(printable(sentence)), "type": verdict.reason.value}
+        SubElement(case, child, attributes).text = ladder
+    SubElement(case, "system-out").text = ladder
+
+
+def _properties(host: HostRecord) -> list[tuple[str, str]]:
+    """List what the host is, as name and value; what was not observed is left out."""
+    facts = host.facts
+    driver = next(iter(facts.drivers or ()), None) if facts else None
+    clocks = ", ".join(f"{clock.device} {clock.name}" for clock in (facts.clocks if facts else None) or ())
+    properties = (
+        ("outcome", host.verdict.outcome.value),
+        ("reason", host.verdict.reason.value),
+        ("instance_type", host.instance_type),
+        ("region", host.region),
+        ("zone", host.zone),
+        ("image", host.image),
+        ("os", facts.os if facts else None),
+        ("kernel", facts.kernel if facts else None),
+        ("driver", driver.name if driver else None),
+        ("driver_version", driver.version if driver else None),
+        ("clocks", clocks),
+        ("chrony_version", facts.chrony_version if facts else None),
+    )
+    return [(name, value) for name, value in properties if value]
 
 
 def xml_text(words: str) -> str:

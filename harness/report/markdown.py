@@ -16,15 +16,18 @@ def report(record: RunRecord) -> str:
         "| host | verdict | why | evidence | next | host was |",
         "|---|---|---|---|---|---|",
     ]
-    return "\n".join([*head, *map(_row, record.hosts), "", *_leftovers(record), *map(_ladder, record.hosts)])
+    rows = [_row(host, record.bench) for host in record.hosts]
+    ladders = [_ladder(host, record.bench) for host in record.hosts]
+    return "\n".join([*head, *rows, "", *_leftovers(record), *ladders])
 
 
-def _row(host: HostRecord) -> str:
+def _row(host: HostRecord, bench: str) -> str:
     verdict = host.verdict
     evidence = "; ".join(
         [verdict.sentence, *(f"contradiction: {contradiction}" for contradiction in verdict.contradictions)]
     )
-    cells = (host.name, verdict.outcome.value, verdict.reason.value, evidence, verdict.remedy or "", host.state.value)
+    state = text.state_title(host.state, bench)
+    cells = (host.name, verdict.outcome.value, verdict.reason.value, evidence, verdict.remedy or "", state)
     return f"| {' | '.join(map(_inline, cells))} |"
 
 
@@ -50,9 +53,9 @@ def _leftovers(record: RunRecord) -> list[str]:
     return [f"**Still running:** {_inline(text.left_running(record))}; remove with `ptp-harness sweep --yes`", ""]
 
 
-def _ladder(host: HostRecord) -> str:
+def _ladder(host: HostRecord, bench: str) -> str:
     """Write a host's ladder as an indented block, which no text of a host can end; it could end a fenced block."""
-    lines = "\n".join(f"    {line}" for line in text.ladder(host).splitlines())
+    lines = "\n".join(f"    {line}" for line in text.ladder(host, bench=bench).splitlines())
     return f"<details><summary>{_summary(host.name)}</summary>\n\n{lines}\n\n</details>\n"
 
 

@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 from harness import units
-from harness.model import HostRecord, HostState, RungStatus, RunRecord
+from harness.model import HostRecord, HostState, RungStatus, RunRecord, Stage
 from harness.model.bench_traits import BenchName
 from harness.report import table
 from harness.report.forecast_text import usd
@@ -28,10 +28,11 @@ def verdict_table(hosts: Sequence[HostRecord], *, width: int = 120) -> str:
     return printable("\n".join(lines)) + "\n"
 
 
-def ladder(host: HostRecord, *, width: int = 120) -> str:
-    """Write one host in full: every rung, every finding, and everything that was not observed."""
+def ladder(host: HostRecord, *, bench: str = "", width: int = 120) -> str:
+    """Write one host of a bench in full: every rung, every finding, and everything that was not observed."""
     verdict = host.verdict
-    lines = [f"{host.name} ({host.instance_type}): {verdict.outcome} {verdict.reason}", f"  {verdict.sentence}"]
+    title = host_title(host.name, host.instance_type)
+    lines = [f"{title}: {verdict.outcome} {verdict.reason}", f"  {verdict.sentence}"]
     if verdict.remedy:
         lines.append(f"  next: {verdict.remedy}")
     for rung in verdict.rungs:
@@ -48,10 +49,27 @@ def ladder(host: HostRecord, *, width: int = 120) -> str:
     lines += [f"  contradiction: {text}" for text in verdict.contradictions]
     lines += [f"  not observed: {text}" for text in verdict.unobserved]
     lines += [f"  {text}" for text in verdict.remarks]
-    stages = ", ".join(f"{stage} {seconds:.1f} s" for stage, seconds in host.stages.items())
+    stages = ", ".join(f"{stage_title(stage, bench)} {seconds:.1f} s" for stage, seconds in host.stages.items())
     calls_text = "" if host.api_calls is None else f"; {host.api_calls:g} API calls"
-    return printable("\n".join([*lines, f"  {host.state}; {stages}{calls_text}"])) + "\n"
+    return printable("\n".join([*lines, f"  {state_title(host.state, bench)}; {stages}{calls_text}"])) + "\n"
 
+
+def host_title(name: str, instance_type: str) -> str:
+    """Write a host's name, with its type where the name does not say it."""
+    return name if name == instance_type else f"{name} ({instance_type})"
+
+
+def stage_title(stage: Stage, bench: str) -> str:
+    """Name a stage for people. Machines that are there before a run are neither provisioned nor released."""
+    return _STAGES_WITHOUT_MAKING.get(stage, stage.value) if bench == BenchName.HOSTS else stage.value
+
+
+def state_title(state: HostState, bench: str) -> str:
+    """Name what became of a host, for people. Machines that are there before a run stay after it."""
+    return "stays" if bench == BenchName.HOSTS else state.value
+
+
+_STAGES_WITHOUT_MAKING = {Stage.PROVISION: "look up", Stage.RELEASE: "leave"}
 
 _MARKS = {
     RungStatus.PROVEN: "+",

@@ -10,6 +10,7 @@ from types import MappingProxyType
 
 from pydantic import ValidationError
 
+from harness import __version__
 from harness.benches.bench import Bench
 from harness.campaign import stored
 from harness.campaign.campaign import Campaign, Keep
@@ -168,6 +169,13 @@ def end(records: Sequence[HostRecord], context: RunContext, *, ended_ns: int, in
         api_calls=None if calls is None else round(calls),
         failures=context.failures.noted,
     )
+    record = replace(
+        record,
+        version=__version__,
+        depth=context.campaign.depth,
+        measure_duration_s=context.campaign.measure_duration_s,
+        measure_interval_s=context.campaign.measure_interval_s,
+    )
     context.failures.attempt(f"closing the books of run {context.run}", context.ledger.close_run, record)
     return _write_reports(replace(record, failures=context.failures.noted), context)
 
@@ -213,7 +221,7 @@ def _write_report(name: str, form: Callable[[RunRecord], str], record: RunRecord
 
 
 def _report_text(record: RunRecord) -> str:
-    return text.summary(record) + "\n" + "\n".join(text.ladder(host) for host in record.hosts)
+    return text.summary(record) + "\n" + "\n".join(text.ladder(host, bench=record.bench) for host in record.hosts)
 
 
 def _report_json(record: RunRecord) -> str:

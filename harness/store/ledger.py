@@ -19,11 +19,14 @@ from pydantic import TypeAdapter
 from sqlalchemy.exc import DatabaseError, IntegrityError
 
 from harness.errors import RequestError, SetupError
-from harness.model import HostRecord, HostState, RunRecord, Stage, Token
+from harness.model import HostRecord, HostState, Outcome, RunRecord, Stage, Token
 from harness.system.proc import ProcessId, own_process
 
 SCHEMA = 1
 _LETTERS = "abcdefghjkmnpqrstuvwxyz23456789"  # without letters and digits that look alike
+
+LAST = "last"
+"""The newest run, wherever the name of a run is taken. No run can have this name: names have no "l"."""
 
 _tables = sql.MetaData()
 _runs = sql.Table(
@@ -91,6 +94,19 @@ class HostLine:
     instance_type: str
     state: HostState | None
     record: HostRecord | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HostSummary:
+    """A host as the list of runs counts it. `begun_ns` is when it was begun to be made; `lease_s` is its run's."""
+
+    run: str
+    host: str
+    instance_type: str
+    state: HostState | None
+    outcome: Outcome | None
+    begun_ns: int | None
+    lease_s: float | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -220,14 +236,21 @@ class Ledger:
         return [_run_line(row) for row in rows]
 
     def find(self, run: str) -> RunLine:
-        """Find a run by its name. Raises RequestError, with the latest names, when there is no such run."""
-        line = self._find(run)
+        """Find a run by its name, or the newest as `last`. Raises RequestError, with the latest names, without one."""
+        line = self._newest() if run == LAST else self._find(run)
         if line is not None:
             return line
+        if run == LAST:
+            raise RequestError("there is no run yet", next_step="`ptp-harness run lab.phc` makes one")
         newest = sql.select(_runs.c.run).order_by(_runs.c.started_ns.desc()).limit(5)
         with self._engine.connect() as db:
             latest = ", ".join(db.execute(newest).scalars()) or "none yet"
         raise RequestError(f"there is no run {run!r}", next_step=f"latest runs: {latest}; `ptp-harness runs` lists all")
+
+    def _newest(self) -> RunLine | None:
+        with self._engine.connect() as db:
+            row = db.execute(_runs.select().order_by(_runs.c.started_ns.desc()).limit(1)).one_or_none()
+        return None if row is None else _run_line(row)
 
     def _find(self, run: str) -> RunLine | None:
         with self._engine.connect() as db:
@@ -264,6 +287,28 @@ class Ledger:
                 record=_HOST.validate_python(row.record) if row.record else None,
             )
             for row in rows
+        ]
+
+    def host_summaries(self) -> list[HostSummary]:
+        """List the hosts of all runs in the order of each campaign, without reading their whole records."""
+        token = _hosts.c.run + "/" + _hosts.c.host + "/1"
+        provision = (_steps.c.token == token) & (_steps.c.stage == Stage.PROVISION)
+        begun_ns = sql.select(sql.func.max(_steps.c.begun_ns)).where(provision).scalar_subquery()
+        outcome, lease_s = _hosts.c.record["verdict"]["outcome"].as_string(), _runs.c.campaign["lease_s"].as_float()
+        columns = (_hosts.c.run, _hosts.c.host, _hosts.c.instance_type, _hosts.c.state, outcome, begun_ns, lease_s)
+        with self._engine.connect() as db:
+            rows = db.execute(sql.select(*columns).join(_runs).order_by(_hosts.c.run, _hosts.c.position)).all()
+        return [
+            HostSummary(
+                run=run,
+                host=host,
+                instance_type=instance_type,
+                state=HostState(state) if state else None,
+                outcome=Outcome(outcome) if outcome else None,
+                begun_ns=begun_ns,
+                lease_s=lease_s,
+            )
+            for run, host, instance_type, state, outcome, begun_ns, lease_s in rows
         ]
 
     def verdicts(self, bench: str) -> list[VerdictLine]:

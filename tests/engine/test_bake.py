@@ -72,7 +72,7 @@ def test_a_host_that_passes_becomes_an_image_from_which_the_next_one_starts_read
     assert switched.lstrip("] *\n").startswith("ok: "), "the image's own boot has switched the clock on"
 
     listed = command(environ, "image", "list", "--region", REGION)
-    assert f"baked:debian-13  x86_64  {image['ImageId']}" in listed.stderr
+    assert f"baked:debian-13  x86_64  {image['ImageId']}" in listed.stdout
     gone = command(environ, "image", "delete", "baked:debian-13", "--region", REGION)
     assert (gone.returncode, f"{image['ImageId']} (baked:debian-13, x86_64) is gone" in gone.stderr) == (0, True)
     no_image_is_left(environ)
@@ -102,7 +102,7 @@ def test_of_a_bake_that_is_killed_sweep_leaves_nothing(environ: dict[str, str], 
             time.sleep(0.2)
         os.kill(bake.pid, signal.SIGKILL)
     listed = command(environ, "sweep", "--bench", "ec2", "--region", REGION)
-    assert (listed.returncode, "image-m7i.large" in listed.stderr) == (4, True), listed.stderr
+    assert (listed.returncode, "image-m7i.large" in listed.stdout) == (4, True), listed.stderr
     swept = command(environ, "sweep", "--bench", "ec2", "--region", REGION, "--yes")
     assert swept.returncode == 0, swept.stderr
     nothing_is_left(environ)

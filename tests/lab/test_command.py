@@ -98,13 +98,13 @@ def test_after_kill_9_sweep_finds_all_and_removes_it(state: dict[str, str], tmp_
     child.send_signal(signal.SIGKILL)
     child.wait()
     listed = call(state, "sweep")
-    assert (listed.returncode, "the process of its run died" in listed.stderr) == (4, True), listed.stderr
+    assert (listed.returncode, "the process of its run died" in listed.stdout) == (4, True), listed.stderr
     removed = call(state, "sweep", "--yes")
     assert removed.returncode == 0, removed.stderr
     assert [name for name in living(state["PTP_HARNESS_STATE_DIR"]) if "ansible" not in name] == []
     lab = Path(state["PTP_HARNESS_STATE_DIR"]) / "lab" / "hosts"
     assert list(lab.iterdir()) == []
-    assert call(state, "sweep").stderr == "nothing is left\n"
+    assert call(state, "sweep").stdout == "nothing is left\n"
     runs = json.loads(call(state, "runs", "--json").stdout)
     record = json.loads(call(state, "report", runs[0]["run"], "--json").stdout)
     host = record["hosts"][0]
@@ -127,7 +127,7 @@ def test_after_kill_9_resume_ends_what_was_begun(state: dict[str, str], tmp_path
         "lab.no-phc": ("UNSUPPORTED", "no_phc", "released"),
     }, resumed.stderr
     assert "lab.no-capacity    provision" not in resumed.stderr, "it had its verdict"
-    assert (resumed.returncode, record["leftovers"], call(state, "sweep").stderr) == (3, [], "nothing is left\n")
+    assert (resumed.returncode, record["leftovers"], call(state, "sweep").stdout) == (3, [], "nothing is left\n")
     again = call(state, "resume", run["run"])
     assert (again.returncode, "has ended" in again.stderr) == (2, True)
 
@@ -140,7 +140,7 @@ def test_two_runs_at_once_share_one_state_directory(state: dict[str, str], tmp_p
     assert all("released 1 of 1" in log.read_text() for log in logs)
     runs = json.loads(call(state, "runs", "--json").stdout)
     assert ([run["state"] for run in runs], len({run["run"] for run in runs})) == (["ended", "ended"], 2)
-    assert call(state, "sweep").stderr == "nothing is left\n"
+    assert call(state, "sweep").stdout == "nothing is left\n"
 
 
 # --- what stays -----------------------------------------------------------------------------------------------------
@@ -166,7 +166,8 @@ def test_asked_on_the_terminal_hosts_stay_are_entered_and_released(state: dict[s
         assert child.wait(60) == 3
     os.close(ours)
     run = json.loads(call(state, "runs", "--json").stdout)[0]["run"]
-    assert call(state, "sweep").stderr == "nothing is left\n", "what was chosen is not swept"
+    swept = call(state, "sweep").stdout
+    assert swept.endswith("nothing else is left\n"), "what was chosen is not swept"
     assert call(state, "ssh", run, "lab.phc", "--", "cat", "/sys/class/ptp/ptp0/clock_name").stdout.startswith(
         "ena-ptp-"
     )

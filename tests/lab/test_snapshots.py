@@ -35,7 +35,7 @@ def test_a_host_is_made_from_a_snapshot_of_another(bench: LabBench, tmp_path: Pa
     taken = lab(state, "snapshot", "create", "lab.phc", "noted")
     assert (taken.returncode, "there is a snapshot noted already" in taken.stderr) == (2, True)
     lab(state, "ssh", "lab.phc", "echo after > /root/note; touch /root/later")
-    listed = lab(state, "snapshot", "list").stderr
+    listed = lab(state, "snapshot", "list").stdout
     assert listed.split()[:2] == ["noted", "lab.phc"]
     assert 100 < float(listed.split()[2]) < 1200
 

@@ -185,4 +185,4 @@ def test_a_whole_campaign_by_the_installed_command(command: Command) -> None:
     demanded = {name: TRUTHS[name].demand for name in ("lab.no-capacity", "lab.phc")}
     assert hosts == {name: (one.outcome, one.reason, "released") for name, one in demanded.items()}, done.stderr
     assert done.returncode == 3
-    assert command("sweep").stderr == "nothing is left\n"
+    assert command("sweep").stdout == "nothing is left\n"

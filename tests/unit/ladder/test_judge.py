@@ -8,7 +8,9 @@ import pytest
 
 from harness.campaign.limits import Requirement
 from harness.ladder import judge
+from harness.ladder.annotations import REMEDIES
 from harness.model import (
+    ChronySource,
     Claim,
     Clock,
     Depth,
@@ -618,3 +620,60 @@ def test_trouble_does_not_undo_what_was_proven(good: Evidence, required: Require
 def test_why_a_host_could_not_be_had_goes_before_trouble(required: Required) -> None:
     evidence = Evidence(launch=Launch(failure=Reason.CAPACITY, detail="no room"), trouble="something else")
     assert verdict(evidence, required).reason is Reason.CAPACITY
+
+
+# --- what to do next --------------------------------------------------------------------------------------------------
+
+
+LINK_LOCAL = ChronySource(
+    mode="^", state="?", name="169.254.169.123", stratum=0, poll=4, reach=0, last_rx_s=None, offset_ns=0,
+    measured_offset_ns=0, error_ns=0,
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("depth", [Depth.QUICK, Depth.STANDARD])
+@pytest.mark.parametrize(
+    ("server", "read_only", "evidence", "remedy"),
+    [
+        (
+            "169.254.169.123",
+            False,
+            "169.254.169.123 was asked",
+            "set chrony_phc_second_opinion_address to an NTP server",
+        ),
+        (
+            None,
+            True,
+            "169.254.169.123 was asked",
+            "set clock_facts_ntp_servers to an NTP server that the host can reach",
+        ),
+        ("192.0.2.7", False, "beside the PHC, so", "see why that NTP server did not answer the host"),
+    ],
+)
+def test_where_no_ntp_server_answered_the_variable_that_helps_is_named(
+    good: Evidence,
+    required: Required,
+    depth: Depth,
+    server: str | None,
+    read_only: bool,
+    evidence: str,
+    remedy: str,
+) -> None:
+    """EC2's link-local server, which the roles ask by default, is not there for a machine of one's own."""
+    assert good.facts is not None
+    phc = tuple(source for source in good.facts.sources or () if source.mode == "#")
+    sources = phc if server is None else (*phc, replace(LINK_LOCAL, name=server))
+    change = both(
+        facts(sources=sources, ntp_offset_ns=None),
+        final(sources=sources, ntp_offset_ns=None),
+        samples(every, sources=sources),
+    )
+    told = verdict(change(good), required, depth=depth, read_only=read_only)
+    assert (told.outcome, told.reason) == (Outcome.INCONCLUSIVE, Reason.NOT_OBSERVED)
+    assert evidence in told.sentence
+    assert (told.remedy or "").startswith(remedy)
+
+
+@pytest.mark.parametrize("reason", [Reason.CAPACITY, Reason.NOT_OFFERED])
+def test_another_zone_is_advised_for_ec2_alone(reason: Reason) -> None:
+    assert "on EC2 also" in (REMEDIES[reason] or "")

@@ -278,7 +278,7 @@ def test_junit_tells_every_outcome_as_pipelines_know_it() -> None:
     SCHEMA.validate(text)
     suite = ElementTree.fromstring(text)[0]
     assert [suite.get(name) for name in ("tests", "failures", "errors", "skipped")] == ["4", "1", "1", "1"]
-    children = {case.get("name"): case[0].tag for case in suite}
+    children = {case.get("name"): case[1].tag for case in suite}
     assert children == {
         "m7i.pass": "system-out",
         "m7i.fail": "failure",
@@ -446,7 +446,7 @@ def test_junit_is_complete(made: RunRecord) -> None:
     for one, case in zip(made.hosts, cases, strict=True):
         shown = bare("".join([*case.attrib.values(), *(case.findtext("system-out") or "")]))
         assert [words for words in in_full(one) if bare(words) not in shown] == []
-        results = [child for child in case if child.tag != "system-out"]
+        results = [child for child in case if child.tag not in ("properties", "system-out")]
         assert [child.get("type") for child in results] == [one.verdict.reason] * (one.verdict.outcome != "PASS")
         assert all(bare(one.verdict.sentence) in bare(child.get("message") or "") for child in results)
 

@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 
 from harness import ladder
-from harness.cli import run
 from harness.errors import ExitCode
 from harness.model import Event, HostRecord, HostState, Outcome, Reason, RunRecord, Stage, Token
 from harness.report import text
+from harness.report.exit_codes import exit_code_of
 from harness.runs import campaign_run, qualification
 from harness.store.evidence_folder import EvidenceFolder
 from harness.store.ledger import Ledger
@@ -73,7 +73,7 @@ def test_the_ledger_raises_once_hosts_are_there(lab: Lab, monkeypatch: pytest.Mo
     assert lab.bench.running == set()
     assert len(record.hosts) == 3
     assert any("No space left" in words for words in record.failures)
-    assert run.run_exit_code(record, [Outcome.PASS]) is ExitCode.OUR_FAULT
+    assert exit_code_of(record, [Outcome.PASS]) is ExitCode.OUR_FAULT
     report = report_of(lab, record)
     assert [host["state"] for host in report["hosts"]] == ["released"] * 3
     assert "our fault: " in (lab.settings.runs_dir / record.run / campaign_run.REPORT_TEXT).read_text()
@@ -130,7 +130,7 @@ def test_the_bench_raises_what_nobody_expects_of_a_release(lab: Lab, monkeypatch
     record = lab.run("silent", "full", "silent", parallel=1)
     assert [host.state for host in record.hosts] == [HostState.FAILED, HostState.RELEASED, HostState.RELEASED]
     assert [left.token for left in record.leftovers] == [f"{record.run}/silent/1"]
-    assert run.run_exit_code(record, [Outcome.PASS]) is ExitCode.LEFT_RUNNING
+    assert exit_code_of(record, [Outcome.PASS]) is ExitCode.LEFT_RUNNING
 
 
 @pytest.mark.parametrize("kind", sorted(set(KINDS) - {"stuck"}))

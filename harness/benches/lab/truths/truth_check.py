@@ -24,6 +24,12 @@ def as_markdown() -> str:
     return "\n".join([head, "|---|---|---|---|---|---|", *rows]) + "\n"
 
 
+def table() -> list[tuple[str, str, str]]:
+    """List each type, the verdict that its truth demands, and what it is like, below a heading."""
+    rows = [(truth.name, f"{truth.demand.outcome} {truth.demand.reason}", truth.summary) for truth in TRUTHS.values()]
+    return [("TYPE", "DEMANDED VERDICT", "WHAT IT IS LIKE"), *rows]
+
+
 def _kernel(truth: Truth) -> str:
     wide = ", wide image" if truth.on_wide_image else ""
     return _KERNELS[truth.kernel] + wide

@@ -93,11 +93,11 @@ class Account:
         }
 
     def sweep(self, *words: str) -> tuple[int, str]:
-        """The command itself: its exit code, and what it says to people."""
+        """The command itself: its exit code, and what it says on both outputs."""
         with pytest.MonkeyPatch.context() as patch:
             patch.setenv("PTP_HARNESS_STATE_DIR", str(self.folder))
             done = CliRunner().invoke(app, ["sweep", "--bench", "ec2", "--region", REGION, *words])
-        return done.exit_code, done.stderr
+        return done.exit_code, done.output
 
 
 @pytest.fixture

@@ -1,0 +1,18 @@
+"""Choose the exit code of a run: something left running, our fault, an interruption, then the worst verdict."""
+
+from collections.abc import Iterable
+
+from harness.errors import ExitCode
+from harness.ladder.outcomes import exit_code
+from harness.model import Outcome, RunRecord
+
+
+def exit_code_of(record: RunRecord, outcomes: Iterable[Outcome] | None = None) -> ExitCode:
+    """Return the exit code of a run. `outcomes` replaces the outcomes of its verdicts, where others decide."""
+    if record.leftovers:
+        return ExitCode.LEFT_RUNNING
+    if record.failures:
+        return ExitCode.OUR_FAULT
+    if record.interrupted:
+        return ExitCode.INTERRUPTED
+    return exit_code((host.verdict.outcome for host in record.hosts) if outcomes is None else outcomes)

@@ -1,0 +1,88 @@
+"""One command gives several forms of a report; their files are looked at before the run begins."""
+
+import json
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+
+from harness import __version__
+from harness.store.ledger import Ledger
+
+Call = Callable[..., "subprocess.CompletedProcess[str]"]
+
+
+@pytest.fixture
+def call(call_in_process: Call) -> Call:
+    return call_in_process
+
+
+def test_several_forms_of_one_report(call: Call, ledger: Ledger, tmp_path: Path) -> None:
+    done = call("report", "3a5r", "--format", "json=r.json", "-f", "junit=r.xml", "--format", "markdown")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith("# Run 3a5r on lab")
+    assert json.loads((tmp_path / "r.json").read_text())["run"] == "3a5r"
+    assert ElementTree.parse(tmp_path / "r.xml").getroot().tag == "testsuites"
+
+
+def test_a_run_writes_several_forms(call: Call, tmp_path: Path) -> None:
+    """The host is one that nobody can log in to, as its key is not known: a whole run without a guest."""
+    (tmp_path / "hosts.yaml").write_text("all: {hosts: {mine: {ansible_host: 127.0.0.1, ansible_port: 1}}}\n")
+    command = ["run", "--inventory", "hosts.yaml", "all", "--read-only", "--duration", "30s"]
+    done = call(*command, "--format", "json=r.json", "--format", "junit=r.xml")
+    assert (done.returncode, done.stdout) == (3, "")
+    assert "INCONCLUSIVE" in done.stderr
+    report = json.loads((tmp_path / "r.json").read_text())
+    keys = ("version", "outcome", "exit_code", "depth", "measure")
+    assert {key: report[key] for key in keys} == {
+        "version": __version__,
+        "outcome": "INCONCLUSIVE",
+        "exit_code": 3,
+        "depth": "standard",
+        "measure": {"duration_s": 30.0, "interval_s": 1.0},
+    }
+    (case,) = ElementTree.parse(tmp_path / "r.xml").getroot().iter("testcase")
+    assert "the host key of" in (case.findtext("error") or "")
+    (line,) = json.loads(call("runs", "--json").stdout)
+    stored = tmp_path / "state" / "runs" / line["run"] / "report.json"
+    assert json.loads(stored.read_text()) == report
+    assert json.loads(call("report", "last", "--json").stdout) == report
+
+
+@pytest.mark.parametrize(
+    ("forms", "message"),
+    [
+        (["xml"], "--format 'xml' is not one of text, json, yaml, junit, markdown"),
+        (["jnit=r.xml"], "(did you mean junit?)"),
+        (["json", "junit"], "standard output takes one form, not json and junit"),
+        (["json="], "--format 'json=' names no file"),
+        (["json=r", "junit=./r"], "--format names the file r twice"),
+        (["json=nowhere/r.json"], "for the report r.json"),
+        (["json=."], "is a folder, and no file for a report"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+@pytest.mark.parametrize("verb", [["run", "lab.phc"], ["report", "3a5r"]], ids=lambda verb: verb[0])
+def test_a_form_that_cannot_be_written_is_refused_before_anything_is_done(
+    call: Call, ledger: Ledger, verb: list[str], forms: list[str], message: str
+) -> None:
+    done = call(*verb, *(word for form in forms for word in ("--format", form)))
+    assert (done.returncode, done.stdout) == (2, "")
+    assert message in done.stderr
+    assert "next: " in done.stderr
+    assert [line.run for line in ledger.runs()] == ["3a5r"]
+
+
+def test_junit_has_bodies_and_says_what_was_measured(call: Call, ledger: Ledger) -> None:
+    root = ElementTree.fromstring(call("report", "3a5r", "--format", "junit").stdout)
+    cases = {case.get("name"): case for case in root.iter("testcase")}
+    failure = cases["lab.drifting"].findtext("failure") or ""
+    assert failure.splitlines()[0] == "lab.drifting: FAIL out_of_limits"
+    assert "BROKEN" in failure
+    assert "lab.no-phc: UNSUPPORTED no_phc" in (cases["lab.no-phc"].findtext("skipped") or "")
+    assert "lab.phc: PASS synchronised" in (cases["lab.phc"].findtext("system-out") or "")
+    properties = {one.get("name"): one.get("value") for one in cases["lab.phc"].iter("property")}
+    assert {"outcome", "instance_type", "kernel", "driver", "driver_version", "chrony_version"} <= properties.keys()
+    assert (properties["outcome"], properties["driver"]) == ("PASS", "ena")

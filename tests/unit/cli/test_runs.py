@@ -1,0 +1,148 @@
+"""`runs`, `show` and `sweep` say how runs went and what they keep; `last` names the newest run."""
+
+import json
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from harness.model import HostState, Outcome
+from harness.store.ledger import Ledger
+
+Call = Callable[..., "subprocess.CompletedProcess[str]"]
+Record = Callable[..., str]
+PASS, FAIL, UNSUPPORTED = Outcome.PASS, Outcome.FAIL, Outcome.UNSUPPORTED
+
+
+@pytest.fixture
+def call(call_in_process: Call) -> Call:
+    return call_in_process
+
+
+def test_runs_says_how_many_hosts_got_which_verdict(call: Call, record_run: Record) -> None:
+    run = record_run({"a": PASS, "b": FAIL, "c": PASS, "d": UNSUPPORTED})
+    newest, earlier = call("runs").stdout.splitlines()
+    assert newest.split("  ")[0] == run
+    assert "ended  2 PASS, 1 UNSUPPORTED, 1 FAIL  -  a, b, c, d" in newest
+    assert "ended  2 PASS, 1 UNSUPPORTED, 1 FAIL  -  lab.phc, lab.driver-off, lab.no-phc, lab.drifting" in earlier
+
+
+def test_runs_are_chosen_by_type_outcome_and_time(call: Call, record_run: Record) -> None:
+    good = record_run({"m7i.large": PASS, "m5.large": UNSUPPORTED}, bench="ec2")
+    bad = record_run({"m7i.large": FAIL}, bench="ec2")
+
+    def listed(*words: str) -> list[str]:
+        return [line["run"] for line in json.loads(call("runs", "--json", *words).stdout)]
+
+    assert listed() == [bad, good, "3a5r"]
+    assert listed("--type", "m5*") == [good]
+    assert listed("--type", "m5*", "--type", "lab.phc") == [good, "3a5r"]
+    assert listed("--failed") == [bad, "3a5r"]
+    assert listed("--since", "1h") == [bad, good]
+    assert listed("--since", "2020-01-01") == [bad, good, "3a5r"]
+    none = call("runs", "--since", "2099-01-01T00:00:00Z")
+    assert (none.returncode, none.stdout, none.stderr) == (0, "", "no run is like that\n")
+
+
+@pytest.mark.parametrize("when", ["soon", "12", "2026-13-01", "99999999999d"])
+def test_a_time_that_is_none_is_refused(call: Call, when: str) -> None:
+    done = call("runs", "--since", when)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith(
+        f"ptp-harness: --since is {when!r}: it must be a duration such as 12h or 7d, or a date"
+    )
+
+
+def test_a_kept_host_is_visible_with_its_end_and_its_removal(call: Call, ledger: Ledger, record_run: Record) -> None:
+    run = record_run({"m7i.large": PASS}, bench="ec2", state=HostState.KEPT, lease_s=3600.0)
+    (line,) = json.loads(call("runs", "--json", "--type", "m7i.large").stdout)
+    assert line["kept"] == 1
+    until = line["kept_until"][11:16]
+    done = call("runs")
+    assert "kept 1 until " in done.stdout.splitlines()[0]
+    assert f"{until} UTC" in done.stdout.splitlines()[0]
+    assert done.stderr == f"remove kept hosts: ptp-harness release {run}\n"
+    shown = call("show", run).stdout.splitlines()[-1]
+    assert shown.startswith("kept 1 until ")
+    assert shown.endswith(f"{until} UTC; remove with `ptp-harness release {run}`")
+
+
+def test_a_kept_host_whose_lease_ended_is_not_said_to_run(call: Call, record_run: Record) -> None:
+    record_run({"m7i.large": PASS}, bench="ec2", state=HostState.KEPT, lease_s=0.001)
+    assert "kept 1 whose lease ended " in call("runs").stdout
+
+
+def test_sweep_names_what_is_kept_on_purpose(call: Call, record_run: Record) -> None:
+    run = record_run({"lab.phc": PASS}, state=HostState.KEPT)
+    done = call("sweep")
+    assert (done.returncode, done.stdout, done.stderr) == (
+        0,
+        f"run {run} kept 1 on purpose (lab.phc); remove with `ptp-harness release {run}`\nnothing else is left\n",
+        "",
+    )
+
+
+def test_last_is_the_newest_run(call: Call, record_run: Record) -> None:
+    run = record_run({"lab.phc": PASS}, state=HostState.KEPT)
+    assert json.loads(call("show", "last", "--json").stdout)["run"] == run
+    assert json.loads(call("report", "last", "--json").stdout)["run"] == run
+    assert f"run {run} has ended" in call("resume", "last").stderr
+    assert f"lab.phc of run {run} does not run" in call("keep", "last", "lab.phc").stderr
+    assert f"lab.phc of run {run} does not run" in call("ssh", "last", "lab.phc").stderr
+    assert "lab.phc is released" in call("release", "last").stderr
+
+
+def test_last_of_no_runs_is_refused(call: Call) -> None:
+    done = call("show", "last")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == "ptp-harness: there is no run yet\n  next: `ptp-harness run lab.phc` makes one\n"
+
+
+def test_show_gives_a_program_all_that_it_shows(call: Call, ledger: Ledger, record_run: Record) -> None:
+    record_run({"lab.phc": PASS})
+    shown = json.loads(call("show", "3a5r", "lab.drifting", "--json").stdout)
+    assert {key: shown[key] for key in ("schema", "run", "bench", "state", "kept_until")} == {
+        "schema": 1,
+        "run": "3a5r",
+        "bench": "lab",
+        "state": "ended",
+        "kept_until": None,
+    }
+    (host,) = shown["hosts"]
+    assert (host["name"], host["outcome"], host["state"]) == ("lab.drifting", "FAIL", "released")
+    assert [step["stage"] for step in shown["steps"]][:2] == ["provision", "reach"]
+    assert all(step["result"] == "done" and step["seconds"] >= 0 for step in shown["steps"])
+
+
+def test_show_gives_a_program_hosts_without_a_verdict(call: Call, ledger: Ledger) -> None:
+    run = ledger.open_run(bench="lab", campaign={}, hosts={"lab.phc": "lab.phc"})
+    shown = json.loads(call("show", run, "--json").stdout)
+    assert shown["hosts"] == [{"name": "lab.phc", "instance_type": "lab.phc", "outcome": None, "state": None}]
+    assert shown["state"] == "under way"
+    assert call("show", run).stdout == "lab.phc: no verdict yet\n"
+
+
+def test_own_machines_are_neither_provisioned_nor_kept_nor_released(
+    call: Call, record_run: Record, tmp_path: Path
+) -> None:
+    (tmp_path / "hosts.yaml").write_text("all: {hosts: {mine: {}}}\n")
+    run = record_run({"mine": PASS}, bench="hosts", state=HostState.KEPT)
+    shown = call("show", run).stdout
+    for text in (shown, call("report", run, "--format", "markdown").stdout, call("report", run, "-f", "junit").stdout):
+        assert "provision" not in text
+        assert "release" not in text
+        assert "stays" in text
+    assert "look up" in shown
+    assert "kept" not in call("runs").stdout
+    for words in (["release", run], ["keep", run, "mine"]):
+        done = call(*words)
+        assert (done.returncode, done.stdout) == (2, "")
+        assert f"the hosts of run {run} are your own machines" in done.stderr
+
+
+def test_plan_gives_a_program_the_limits(call: Call) -> None:
+    made = json.loads(call("plan", "lab.phc", "--json", "--duration", "30s").stdout)
+    assert (made["depth"], made["measure"]) == ("standard", {"duration_s": 30.0, "interval_s": 1.0})
+    assert {"quantity", "statistic", "comparison", "value", "unit", "source"} <= made["limits"][0].keys()
+    assert "offset_ns" in {limit["quantity"] for limit in made["limits"]}
