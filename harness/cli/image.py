@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from harness import wiring
-from harness.cli import campaign_options, completion, log_options, output, progress, run_controls
+from harness.cli import campaign_options, completion, output, progress, run_controls
 from harness.cli.help_text import HelpCommand
 from harness.errors import ExitCode, RequestError
 from harness.model import Outcome, RunRecord, Stage
@@ -69,7 +69,7 @@ def bake_image(
         asked = prepare(requested, configuration, wiring.benches(configuration)).campaign
     order = BakeRequest(campaign=asked, name=name or bake.default_name(asked), older=older)
     bake.check_request(order, wiring.ec2_types(configuration, asked.cloud.region).catalogue.types)
-    with progress.show_progress(output.console(), live=not log_options.logs_to_terminal()) as news:
+    with progress.open_display(asked.bench) as news:
         controls = run_controls.make_controls(news, describe_resuming=lambda _run: "")
         record, results = bake.bake(order, wiring.bake_context(configuration, controls))
     if json:

@@ -11,7 +11,9 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from harness.cli import log_options, output
 from harness.model import Event, Listener, Stage
+from harness.report.text import stage_title
 from harness.untrusted.plain_text import printable
 
 _STYLES = {Stage.MEASURE: "cyan", Stage.RELEASE: "magenta"}
@@ -29,15 +31,23 @@ class ProgressDisplay:
     close: Callable[[], None]
 
 
+def open_display(bench: str) -> AbstractContextManager[ProgressDisplay]:
+    """The display of the runs of a command: standard error, by plain lines where the log is printed among them."""
+    return show_progress(output.console(), bench=bench, live=not log_options.logs_to_terminal())
+
+
 @contextmanager
-def show_progress(console: Console, *, live: bool = True) -> Iterator[ProgressDisplay]:
-    """A display on `console` for as long as the context lasts. Without `live` a terminal gets plain lines, too."""
+def show_progress(console: Console, *, bench: str = "", live: bool = True) -> Iterator[ProgressDisplay]:
+    """A display on `console` for as long as the context lasts; `bench` decides how stages are called.
+
+    Without `live` a terminal gets plain lines, too.
+    """
     if console.is_terminal and live:
-        table = _LiveTable(console)
+        table = _LiveTable(console, bench)
         with Live(table, console=console, refresh_per_second=4, transient=True) as screen:
             yield ProgressDisplay(table.show, lambda: _without(screen), lambda: _close(screen))
     else:
-        yield ProgressDisplay(_LineDisplay(console).show, nullcontext, lambda: None)
+        yield ProgressDisplay(_LineDisplay(console, bench).show, nullcontext, lambda: None)
 
 
 @contextmanager
@@ -58,8 +68,9 @@ def _close(live: Live) -> None:
 class _LineDisplay:
     """Prints a line for each event: host, stage, time since the host's first event, text."""
 
-    def __init__(self, console: Console) -> None:
-        self._console, self._begun_s, self._width = console, dict[str, float](), _NARROWEST_HOST
+    def __init__(self, console: Console, bench: str) -> None:
+        self._console, self._bench = console, bench
+        self._begun_s, self._width = dict[str, float](), _NARROWEST_HOST
 
     def show(self, event: Event) -> None:
         if event.stage is None or event.host is None:
@@ -68,15 +79,16 @@ class _LineDisplay:
             begun_s = self._begun_s.setdefault(event.host, time.monotonic())
             self._width = max(self._width, min(len(event.host), _WIDEST_HOST))
             elapsed = _clock(time.monotonic() - begun_s)
-            line = f"{event.host:<{self._width}} {event.stage:<{_STAGE_WIDTH}} {elapsed} {event.text}".rstrip()
+            stage = stage_title(event.stage, self._bench)
+            line = f"{event.host:<{self._width}} {stage:<{_STAGE_WIDTH}} {elapsed} {event.text}".rstrip()
         self._console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
 class _LiveTable:
     """The latest event of each host, drawn anew several times a second. An event of the whole run is a line above."""
 
-    def __init__(self, console: Console) -> None:
-        self._console, self._lock = console, threading.Lock()
+    def __init__(self, console: Console, bench: str) -> None:
+        self._console, self._bench, self._lock = console, bench, threading.Lock()
         self._begun_s: dict[str, float] = {}
         self._latest: dict[str, Event] = {}
 
@@ -99,7 +111,7 @@ class _LiveTable:
         table.add_column(no_wrap=True, overflow="ellipsis")
         with self._lock:
             for host, event in self._latest.items():
-                stage = event.stage or ""
+                stage = stage_title(event.stage, self._bench) if event.stage else ""
                 elapsed = _clock(time.monotonic() - self._begun_s[host])
                 style = _STYLES.get(event.stage, "") if event.stage else ""
                 table.add_row(Text(host or "preparing"), Text(stage, style=style), elapsed, Text(printable(event.text)))

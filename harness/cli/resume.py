@@ -1,7 +1,7 @@
 """`resume`: go on with a run whose process died."""
 
 from harness import wiring
-from harness.cli import campaign_options, log_options, output, progress, report, run, run_controls
+from harness.cli import campaign_options, progress, report, run, run_controls
 from harness.runs import campaign_run
 from harness.runs.prepare import prepare_resolved
 from harness.system import settings
@@ -25,7 +25,7 @@ def resume(run_name: campaign_options.DeadRun, forms: report.Forms = None, json:
     run_name = ledger.find(run_name).run
     asked = campaign_run.read_dead_campaign(run_name, ledger)
     prepared = prepare_resolved(asked, configuration, wiring.benches(configuration))
-    with progress.show_progress(output.console(), live=not log_options.logs_to_terminal()) as news:
+    with progress.open_display(asked.bench) as news:
         controls = run_controls.campaign_controls(news, asked)
         record = campaign_run.resume(run_name, prepared, ledger, configuration, controls)
     run.end_command(record, configuration, targets_of_report)

@@ -6,7 +6,7 @@ from typing import NoReturn
 import typer
 
 from harness import wiring
-from harness.cli import campaign_options, log_options, output, progress, report, run_controls
+from harness.cli import campaign_options, output, progress, report, run_controls
 from harness.model import RunRecord
 from harness.report import text
 from harness.report.exit_codes import exit_code_of
@@ -57,7 +57,7 @@ def run(
         prepared = prepare(asked, configuration, wiring.benches(configuration))
     for warning in prepared.plan.warnings:
         output.say(f"warning: {warning}")
-    with progress.show_progress(output.console(), live=not log_options.logs_to_terminal()) as news:
+    with progress.open_display(asked.bench) as news:
         controls = run_controls.campaign_controls(news, asked)
         record = campaign_run.start(prepared, wiring.ledger(configuration), configuration, controls)
     end_command(record, configuration, targets_of_report)

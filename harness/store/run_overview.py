@@ -79,7 +79,13 @@ def list_overviews(
 
 
 def kept_text(overview: RunOverview) -> str:
-    """Say how many hosts a run keeps, and until when: "kept 1 until 14:05 UTC"; empty when it keeps none."""
+    """Say how many hosts a run keeps, and until when: "kept 1 until 14:05 UTC"; empty when it keeps none.
+
+    While a living run asks which of its hosts stay, the hosts that wait are counted: "2 undecided".
+    """
+    undecided = sum(host.state is HostState.UNDECIDED for host in overview.hosts)
+    if undecided and overview.line.alive():
+        return f"{undecided} undecided"
     if not overview.kept:
         return ""
     until = overview.kept_until
