@@ -6,12 +6,8 @@ import typer
 
 from harness.campaign import campaign
 from harness.cli import campaign_options, output
-from harness.cli.help_text import HelpCommand
-
-app = typer.Typer(no_args_is_help=True, help="Campaign files: their schema, and whether one is right.")
 
 
-@app.command(cls=HelpCommand)
 def schema() -> None:
     """Print the JSON schema of campaign files.
 
@@ -25,7 +21,6 @@ def schema() -> None:
     output.emit(campaign.json_schema())
 
 
-@app.command(cls=HelpCommand)
 def check(file: Annotated[str, typer.Argument(metavar="FILE", help="A campaign file.")]) -> None:
     """Say every mistake in a campaign file at once.
 

@@ -16,14 +16,11 @@ from harness.benches.lab.guests import cable
 from harness.benches.lab.guests.guest_records import GuestRecord
 from harness.benches.lab.truths import truth_check
 from harness.benches.lab.truths.truths import TRUTHS
-from harness.cli import completion, help_text, output
-from harness.cli.help_text import HelpCommand
+from harness.cli import completion, output
 from harness.errors import RequestError
 from harness.host import ssh
 from harness.model import Machine, Token
 from harness.system import proc, settings
-
-app = typer.Typer(no_args_is_help=True, help="Local virtual machines whose clocks' truth is known.")
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON to standard output.")]
 RUN = "lab"
@@ -33,7 +30,6 @@ def lab_bench() -> LabBench:
     return wiring.lab_bench(settings.load())
 
 
-@app.command(cls=HelpCommand)
 def build() -> None:
     """Make what all lab hosts share.
 
@@ -47,7 +43,6 @@ def build() -> None:
     output.say("the lab is ready")
 
 
-@app.command(cls=HelpCommand)
 def up(
     types: Annotated[
         list[str],
@@ -73,7 +68,6 @@ def up(
         output.say(f"{machine.token.host} is up: ptp-harness lab ssh {machine.token.host}")
 
 
-@app.command("list", cls=HelpCommand)
 def list_hosts(json: Json = False) -> None:
     """List lab hosts, those made by hand and those of runs.
 
@@ -91,7 +85,6 @@ def list_hosts(json: Json = False) -> None:
         output.say("no lab hosts")
 
 
-@app.command("ssh", cls=HelpCommand, context_settings=help_text.TAKES_A_COMMAND)
 def enter(
     name: Annotated[
         str,
@@ -114,7 +107,6 @@ def enter(
     raise typer.Exit(proc.interactive(ssh.command(machine, known_hosts, *(command or []))))
 
 
-@app.command(cls=HelpCommand)
 def join(
     one: Annotated[str, typer.Argument(help="A host of `lab up`.", autocompletion=completion.lab_hosts)],
     other: Annotated[str, typer.Argument(help="Another one.", autocompletion=completion.lab_hosts)],
@@ -133,7 +125,6 @@ def join(
         output.say(f"{name}: the card with the address {end.mac}")
 
 
-@app.command(cls=HelpCommand)
 def down(
     names: Annotated[
         list[str] | None,
@@ -156,7 +147,6 @@ def down(
         output.say(f"{token.host} is gone")
 
 
-@app.command("truths", cls=HelpCommand)
 def show_truths(
     check: Annotated[
         Path | None, typer.Option(metavar="FILE", help="A run's JSON report to hold against them.")
@@ -212,7 +202,3 @@ def find_host(bench: LabBench, name: str) -> GuestRecord:
 
 def document(machine: Machine) -> dict[str, object]:
     return {**asdict(machine), "name": machine.token.host}
-
-
-if __name__ == "__main__":
-    app()

@@ -2,15 +2,18 @@
 
 import json
 import sys
-from typing import Any
-
-from rich.console import Console
+from typing import TYPE_CHECKING, Any
 
 from harness.untrusted.plain_text import printable
 
+if TYPE_CHECKING:
+    from rich.console import Console
 
-def console() -> Console:
+
+def console() -> "Console":
     """The people's side."""
+    from rich.console import Console  # takes its time to load, and most commands need none
+
     return Console(stderr=True)
 
 

@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from harness import wiring
-from harness.cli import campaign_options, output
+from harness.cli import output, run_argument
 from harness.errors import RequestError
 from harness.model import RunRecord
 from harness.report import text
@@ -20,7 +20,7 @@ Json = Annotated[bool, typer.Option("--json", help="The same as --format json.")
 
 
 def report(
-    run: campaign_options.Run,
+    run: run_argument.Run,
     form: Form = None,
     json: Json = False,
 ) -> None:

@@ -5,14 +5,14 @@ from typing import Annotated
 import typer
 
 from harness import wiring
-from harness.cli import campaign_options, completion, output
+from harness.cli import completion, output, run_argument
 from harness.errors import RequestError
 from harness.report import text
 from harness.system import settings
 
 
 def show(
-    run: campaign_options.Run,
+    run: run_argument.Run,
     host: Annotated[str | None, typer.Argument(help="Only this host.", autocompletion=completion.hosts)] = None,
 ) -> None:
     """Show every rung, finding and step of a run's hosts.

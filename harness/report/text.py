@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 
 from harness import units
 from harness.model import HostRecord, HostState, RungStatus, RunRecord
-from harness.report.forecast_text import usd
+from harness.units import usd
 from harness.untrusted.plain_text import printable
 
 _HEAD = ("HOST", "VERDICT", "WHY", "EVIDENCE")

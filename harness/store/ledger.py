@@ -12,16 +12,19 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sql
-from pydantic import TypeAdapter
 from sqlalchemy.exc import DatabaseError, IntegrityError
 
 from harness.errors import RequestError, SetupError
 from harness.model import HostRecord, HostState, RunRecord, Stage, Token
 from harness.system.proc import ProcessId, identify
+
+if TYPE_CHECKING:
+    from pydantic import TypeAdapter
 
 SCHEMA = 1
 _LETTERS = "abcdefghjkmnpqrstuvwxyz23456789"  # without letters and digits that look alike
@@ -60,8 +63,20 @@ _steps = sql.Table(
     sql.Column("result", sql.Text),
 )
 
-_HOST = TypeAdapter(HostRecord)
-_RUN = TypeAdapter(RunRecord)
+
+@cache
+def _host_adapter() -> "TypeAdapter[HostRecord]":
+    """Load pydantic and build the form of a host's record, once one is read or written."""
+    from pydantic import TypeAdapter
+
+    return TypeAdapter(HostRecord)
+
+
+@cache
+def _run_adapter() -> "TypeAdapter[RunRecord]":
+    from pydantic import TypeAdapter
+
+    return TypeAdapter(RunRecord)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -195,18 +210,18 @@ class Ledger:
         """Record a host's verdict, with the rest of its record so far."""
         where = (_hosts.c.run == run) & (_hosts.c.host == record.name)
         with self._engine.begin() as db:
-            db.execute(_hosts.update().where(where).values(record=_HOST.dump_python(record, mode="json")))
+            db.execute(_hosts.update().where(where).values(record=_host_adapter().dump_python(record, mode="json")))
 
     def settle(self, run: str, record: HostRecord) -> None:
         """Record the final state of a host, with its whole record."""
         where = (_hosts.c.run == run) & (_hosts.c.host == record.name)
-        values = {"state": record.state, "record": _HOST.dump_python(record, mode="json")}
+        values = {"state": record.state, "record": _host_adapter().dump_python(record, mode="json")}
         with self._engine.begin() as db:
             db.execute(_hosts.update().where(where).values(**values))
 
     def close_run(self, record: RunRecord) -> None:
         """Record the end of a run."""
-        values = {"record": _RUN.dump_python(record, mode="json", exclude={"hosts"})}
+        values = {"record": _run_adapter().dump_python(record, mode="json", exclude={"hosts"})}
         with self._engine.begin() as db:
             db.execute(_runs.update().where(_runs.c.run == record.run).values(**values))
 
@@ -254,7 +269,7 @@ class Ledger:
                 host=row.host,
                 instance_type=row.instance_type,
                 state=HostState(row.state) if row.state else None,
-                record=_HOST.validate_python(row.record) if row.record else None,
+                record=_host_adapter().validate_python(row.record) if row.record else None,
             )
             for row in rows
         ]
@@ -274,7 +289,7 @@ class Ledger:
                 started_ns=row.started_ns,
                 region=row.campaign.get("region"),
                 image=row.campaign.get("image"),
-                record=_HOST.validate_python(row.record),
+                record=_host_adapter().validate_python(row.record),
             )
             for row in rows
         ]
@@ -300,7 +315,9 @@ class Ledger:
         if record is None:
             return None
         hosts = [line.record for line in self.hosts(run) if line.record is not None]
-        return _RUN.validate_python({**record, "hosts": [_HOST.dump_python(host, mode="json") for host in hosts]})
+        return _run_adapter().validate_python(
+            {**record, "hosts": [_host_adapter().dump_python(host, mode="json") for host in hosts]}
+        )
 
     def close(self) -> None:
         self._engine.dispose()
