@@ -30,7 +30,14 @@ def lab_bench() -> LabBench:
     return wiring.lab_bench(settings.load())
 
 
-def build() -> None:
+def build(
+    types: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="TYPE", help="Only what these need (default: all types).", autocompletion=completion.lab_types
+        ),
+    ] = None,
+) -> None:
     """Make what all lab hosts share.
 
     QEMU (where the system's is too old), the guest image with its kernels, and the golden guests. What is there
@@ -38,9 +45,10 @@ def build() -> None:
 
     Examples:
         ptp-harness lab build
+        ptp-harness lab build lab.phc lab.no-phc
     """
-    lab_bench().prepare(list(TRUTHS), output.say)
-    output.say("the lab is ready")
+    lab_bench().prepare(types or list(TRUTHS), output.say)
+    output.say(f"the lab is ready for {', '.join(types)}" if types else "the lab is ready")
 
 
 def up(
