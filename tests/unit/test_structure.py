@@ -8,6 +8,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 HARNESS = ROOT / "harness"
+MAKEFILE = ROOT / "Makefile"
 
 LAYERS = (
     "errors",
@@ -143,6 +144,20 @@ def test_the_stray_test_fails_where_it_must(tmp_path: Path) -> None:
     for name in ("test_a.py", "conftest.py", "data/fixture.py", "check_b.py", "helpers.py"):
         (tmp_path / name).write_text("")
     assert stray(tmp_path) == ["check_b.py", "helpers.py"]
+
+
+def test_make_test_runs_what_make_unit_leaves_out() -> None:
+    """`make unit` stays within one process; `make test` leaves out the rarer truths of the lab alone."""
+    recipe = re.compile(r"^(unit|test):.*\n(?:\t.*\n)*?\t.*pytest .*-m \"(.*)\"$", re.MULTILINE)
+    markers = dict(recipe.findall(MAKEFILE.read_text()))
+    assert markers["test"] == "not truth"
+    assert "not programs" in markers["unit"]
+
+
+def test_a_test_with_a_program_s_fixture_is_marked(request: pytest.FixtureRequest) -> None:
+    items = [item for item in request.session.items if "call_process" in getattr(item, "fixturenames", ())]
+    assert [item.nodeid for item in items if item.get_closest_marker("programs") is None] == []
+    assert request.node.get_closest_marker("programs") is None
 
 
 # --- the map in CONTRIBUTING.md --------------------------------------------------------------------------------------
