@@ -3,6 +3,7 @@ SHELL := /bin/bash
 VENV := .venv
 PYTHON ?= python3
 READY := $(VENV)/.ready
+STEPS := 2
 CAMPAIGN := lab.phc lab.driver-off lab.no-phc lab.drifting
 
 FUZZ := probes verdicts device control
@@ -13,9 +14,11 @@ SOAK_SECONDS ?= 600
 help:            ## these lines
 	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' Makefile
 
-run: $(READY)    ## set up, build the lab, run a campaign in it, and hold its verdicts against the lab's truth
-	$(VENV)/bin/ptp-harness lab build
-	@echo "--- ptp-harness run $(CAMPAIGN)"
+run: STEPS := 4
+run: $(READY)    ## set up, build what the campaign needs, run it, and hold its verdicts against the lab's truth
+	@echo "--- step 3 of $(STEPS): the lab, as far as these hosts need it: usually 2 min, then 1 s"
+	@$(VENV)/bin/ptp-harness lab build $(CAMPAIGN)
+	@echo "--- step 4 of $(STEPS): the run of these four hosts: usually 4 min"
 	@$(VENV)/bin/ptp-harness run $(CAMPAIGN) --json > $(VENV)/last-run.json; \
 	  echo "--- that ended with exit code $$?; now its verdicts against the lab's truth:"
 	@$(VENV)/bin/ptp-harness lab truths --check $(VENV)/last-run.json
@@ -62,8 +65,8 @@ rehearse: $(READY)  ## a campaign on EC2 without an account: Pulumi's engine, a 
 	$(VENV)/bin/ptp-harness lab build
 	$(VENV)/bin/python tests/doubles/rehearsal.py
 
-unit: $(READY)   ## the tests that need no guest: eight minutes on two cores
-	$(VENV)/bin/pytest --numprocesses 2 --dist loadgroup -m "not lab and not roles and not engine and not packaging"
+unit: $(READY)   ## the tests that need neither a guest nor another program: some 70 s of one core
+	$(VENV)/bin/pytest -m "not lab and not roles and not engine and not packaging and not programs and not mutations"
 
 bench: $(READY)  ## the figures in the documentation
 	$(VENV)/bin/python benchmarks/lab.py
@@ -75,8 +78,9 @@ audit:           ## known vulnerabilities of the locked packages (needs pip-audi
 	pip-audit --strict --require-hashes --disable-pip --requirement requirements/run.txt
 
 $(READY): requirements/dev.txt pyproject.toml tools/system-packages
+	@echo "--- step 1 of $(STEPS): missing system programs: usually 20 s"
 	@tools/system-packages
-	@echo "--- Python packages into $(VENV), as locked in requirements/dev.txt"
+	@echo "--- step 2 of $(STEPS): locked Python packages into $(VENV): usually 2 min"
 	@test -x $(VENV)/bin/pip || $(PYTHON) -m venv $(VENV)
 	@$(VENV)/bin/pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.txt
 	@$(VENV)/bin/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .

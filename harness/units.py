@@ -43,6 +43,11 @@ def duration(seconds: float) -> str:
     return f"{minutes} min {rest_s} s" if minutes else f"{rest_s} s"
 
 
+def usd(amount: float) -> str:
+    """Write an amount in dollars; an amount above 0 is never rounded to 0."""
+    return f"${max(amount, 0.0001):.4f}" if 0 < amount < 0.01 else f"${amount:,.2f}"
+
+
 def _digits(value: float) -> str:
     """Write three significant digits, above a thousand all integer digits, without exponent or trailing zeros."""
     rounded = f"{value:.3g}" if abs(value) < 999.5 else f"{value:.0f}"

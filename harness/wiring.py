@@ -1,33 +1,38 @@
-"""Build working parts from settings: the only place that names concrete benches."""
+"""Build working parts from settings: the only place that names concrete benches.
+
+Each part is imported by the function that builds it: a command loads the parts it needs, and no others.
+"""
+
+from __future__ import annotations  # what only types name is not imported
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from harness.benches.bench import Bench, BenchError, Check
-from harness.benches.hosts import HostsBench
-from harness.benches.lab.bench import LabBench
-from harness.campaign import ec2_forecast, selection
-from harness.campaign.campaign import Campaign
-from harness.campaign.ec2_forecast import Ec2Forecast
-from harness.campaign.plan import Plan
 from harness.errors import RequestError
 from harness.model.bench_traits import BenchName
-from harness.model.cloud import BakedImage, CloudOptions
 from harness.model.ec2_enums import Market
-from harness.runs.bake import BakeContext, ImageMaker
-from harness.runs.context import RunControls
-from harness.runs.prepare import Benches
-from harness.store.ledger import Ledger
-from harness.system.settings import Settings
 
 if TYPE_CHECKING:
+    from harness.benches.bench import Bench, Check
     from harness.benches.ec2.api.api import Api
     from harness.benches.ec2.market.listing import Listing
+    from harness.benches.lab.bench import LabBench
+    from harness.campaign.campaign import Campaign
+    from harness.campaign.ec2_forecast import Ec2Forecast
+    from harness.campaign.plan import Plan
+    from harness.model.cloud import BakedImage, CloudOptions
+    from harness.runs.bake import BakeContext, ImageMaker
+    from harness.runs.context import RunControls
+    from harness.runs.prepare import Benches
+    from harness.store.ledger import Ledger
+    from harness.system.settings import Settings
 
 
 def lab_bench(settings: Settings) -> LabBench:
     """Local virtual machines."""
+    from harness.benches.lab.bench import LabBench
+
     return LabBench(settings)
 
 
@@ -39,9 +44,12 @@ def bench(name: str, settings: Settings, inventory: str | None = None, options: 
         case BenchName.HOSTS:
             if inventory is None:
                 raise RequestError("the bench hosts needs an inventory", next_step="--inventory FILE")
+            from harness.benches.hosts import HostsBench
+
             return HostsBench(Path(inventory))
         case BenchName.EC2:
-            from harness.benches.ec2.bench import Ec2Bench  # the AWS SDK takes its time to load
+            from harness.benches.ec2.bench import Ec2Bench
+            from harness.model.cloud import CloudOptions
 
             return Ec2Bench(settings, options or CloudOptions())
         case _:
@@ -53,7 +61,7 @@ def checks(
 ) -> Sequence[Check]:
     """Check what a bench needs of this machine, and of an AWS account where the bench is ec2."""
     if name == BenchName.EC2:
-        from harness.benches.ec2 import checks as ec2_checks  # the AWS SDK takes its time to load
+        from harness.benches.ec2 import checks as ec2_checks
         from harness.benches.ec2.engine import engine_home
 
         return ec2_checks.run_checks(region, engine_home.load_engine_home(settings))
@@ -62,6 +70,7 @@ def checks(
 
 def benches(settings: Settings) -> Benches:
     """The benches of these settings, for preparing runs."""
+    from harness.runs.prepare import Benches
 
     def make_bench(campaign: Campaign) -> Bench:
         return bench(campaign.bench, settings, campaign.inventory, campaign.cloud)
@@ -69,6 +78,8 @@ def benches(settings: Settings) -> Benches:
     def resolve_types(named: Sequence[str], campaign: Campaign) -> Sequence[str]:
         if campaign.select is None:
             return named
+        from harness.campaign import selection
+
         catalogue = ec2_types(settings, campaign.cloud.region, market=campaign.cloud.market).catalogue
         return selection.resolve_types(named, campaign.select, catalogue.types, where=catalogue.region)
 
@@ -77,6 +88,8 @@ def benches(settings: Settings) -> Benches:
 
 def ledger(settings: Settings) -> Ledger:
     """The ledger."""
+    from harness.store.ledger import Ledger
+
     return Ledger(settings.ledger_url)
 
 
@@ -84,6 +97,7 @@ def forecast_on_ec2(made: Plan, settings: Settings) -> Ec2Forecast:
     """Forecast what a plan asks of EC2 and costs there; None is unknown. Raises RequestError or SetupError."""
     from harness.benches.ec2.account import permissions, quotas
     from harness.benches.ec2.api.api import Api
+    from harness.campaign import ec2_forecast
 
     options = made.campaign.cloud
     listing = ec2_types(settings, options.region, market=options.market)
@@ -103,6 +117,7 @@ def forecast_on_ec2(made: Plan, settings: Settings) -> Ec2Forecast:
 
 def bake_context(settings: Settings, controls: RunControls) -> BakeContext:
     """The parts that a bake works with in EC2, the one bench that makes images."""
+    from harness.runs.bake import BakeContext
 
     def maker_of(source: Bench, pause: Callable[[float], None]) -> ImageMaker:
         from harness.benches.ec2 import image_maker
@@ -173,14 +188,15 @@ def ec2_types(
     market: Market = Market.ON_DEMAND,
     offline: bool = False,
     refresh: bool = False,
-) -> "Listing":
+) -> Listing:
     """List what a Region offers, with prices. Raises RequestError or SetupError where that cannot be known."""
-    from harness.benches.ec2.market import listing  # the AWS SDK takes its time to load: only who needs it waits
+    from harness.benches.ec2.market import listing
 
     return listing.load(_api(region), settings.cache_dir, market=market, offline=offline, refresh=refresh)
 
 
-def _api(region: str | None) -> "Api":
+def _api(region: str | None) -> Api:
+    from harness.benches.bench import BenchError
     from harness.benches.ec2.api.api import Api
 
     try:

@@ -1,36 +1,14 @@
-"""The command `ptp-harness`: its verbs, and the one boundary where errors become a sentence and an exit code."""
+"""The command `ptp-harness`, and the one boundary where errors become a sentence and an exit code."""
 
 import os
 import sys
-import tempfile
-import traceback
 from typing import Annotated
 
 import typer
 
 from harness import __version__
-from harness.cli import (
-    campaign_files,
-    doctor,
-    help_text,
-    image,
-    kept_hosts,
-    lab,
-    lab_copy,
-    lab_inventory,
-    lab_pool,
-    lab_snapshots,
-    output,
-    plan,
-    report,
-    resume,
-    run,
-    runs,
-    show,
-    sweep,
-    types,
-)
-from harness.cli.help_text import HelpCommand
+from harness.cli import output
+from harness.cli.commands import RootGroup
 from harness.errors import ExitCode, HarnessError
 from harness.system import signals
 from harness.untrusted.plain_text import printable
@@ -52,6 +30,7 @@ Exit codes:
 
 app = typer.Typer(
     name=NAME,
+    cls=RootGroup,
     no_args_is_help=True,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
@@ -76,28 +55,6 @@ def _options(
     """Options before every verb."""
 
 
-app.command("doctor", cls=HelpCommand)(doctor.doctor)
-app.command("types", cls=HelpCommand)(types.types)
-app.command("plan", cls=HelpCommand)(plan.plan)
-app.command("run", cls=HelpCommand)(run.run)
-app.command("resume", cls=HelpCommand)(resume.resume)
-app.command("runs", cls=HelpCommand)(runs.runs)
-app.command("show", cls=HelpCommand)(show.show)
-app.command("report", cls=HelpCommand)(report.report)
-app.command("keep", cls=HelpCommand)(kept_hosts.keep)
-app.command("release", cls=HelpCommand)(kept_hosts.release)
-app.command("ssh", cls=HelpCommand, context_settings=help_text.TAKES_A_COMMAND)(kept_hosts.enter)
-app.command("sweep", cls=HelpCommand)(sweep.sweep)
-app.add_typer(image.app, name="image")
-app.add_typer(campaign_files.app, name="campaign")
-lab.app.command("copy", cls=HelpCommand)(lab_copy.copy)
-lab.app.command("inventory", cls=HelpCommand)(lab_inventory.inventory)
-lab.app.command("pool", cls=HelpCommand)(lab_pool.pool)
-lab.app.command("exec", cls=HelpCommand, context_settings=help_text.TAKES_A_COMMAND)(lab_pool.execute)
-lab.app.add_typer(lab_snapshots.app, name="snapshot")
-app.add_typer(lab.app, name="lab")
-
-
 def main() -> None:
     """Run the command and end with its exit code. Files that it makes are its user's alone."""
     os.umask(0o077)
@@ -113,6 +70,9 @@ def main() -> None:
         output.say("ptp-harness: interrupted")
         sys.exit(ExitCode.INTERRUPTED)
     except Exception as error:
+        import tempfile  # both take their time to load: only who needs them waits
+        import traceback
+
         with tempfile.NamedTemporaryFile("wb", prefix="ptp-harness-", suffix=".log", delete=False) as log:
             log.write(printable(traceback.format_exc()).encode())
         output.say(f"ptp-harness: our fault: {type(error).__name__}: {error}")

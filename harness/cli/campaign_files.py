@@ -8,16 +8,12 @@ from harness import wiring
 from harness.campaign import campaign, key_table, plan
 from harness.campaign.campaign import Campaign
 from harness.cli import campaign_options, output
-from harness.cli.help_text import HelpCommand
 from harness.errors import RequestError
 from harness.model.bench_traits import BenchName
 from harness.system import settings
 from harness.system.settings import Settings
 
-app = typer.Typer(no_args_is_help=True, help="Campaign files: their keys and schema, and whether one is valid.")
 
-
-@app.command(cls=HelpCommand)
 def schema() -> None:
     """Print the JSON schema of campaign files.
 
@@ -31,7 +27,6 @@ def schema() -> None:
     output.emit(campaign.json_schema())
 
 
-@app.command(cls=HelpCommand)
 def keys(
     names: Annotated[list[str] | None, typer.Argument(metavar="KEY", help="Keys or groups; default: all.")] = None,
 ) -> None:
@@ -49,7 +44,6 @@ def keys(
     output.write("".join(f"{key_table.describe_key(row)}\n" for row in chosen))
 
 
-@app.command(cls=HelpCommand)
 def check(file: Annotated[str, typer.Argument(metavar="FILE", help="A campaign file.")]) -> None:
     """Name every mistake in a campaign file, with its line.
 

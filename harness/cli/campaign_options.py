@@ -40,20 +40,6 @@ ImageName = Annotated[
     str | None,
     typer.Option("--image", metavar="NAME", help="al2023, ubuntu-24.04, debian-13, ... or ami-... (default: al2023)."),
 ]
-Run = Annotated[
-    str,
-    typer.Argument(
-        metavar="RUN",
-        help="The run's short name, as `ptp-harness runs` lists it, or `last`.",
-        autocompletion=completion.runs,
-    ),
-]
-DeadRun = Annotated[
-    str,
-    typer.Argument(
-        metavar="RUN", help="A run whose process died, by its name or as `last`.", autocompletion=completion.dead_runs
-    ),
-]
 DepthName = Annotated[
     Depth | None,
     typer.Option(

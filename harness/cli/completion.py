@@ -3,17 +3,21 @@
 Completion never fails and never makes anything: what cannot be known completes to nothing.
 """
 
+from __future__ import annotations  # what only types name is not imported: a Tab must be quick
+
 from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING
 
 from typer import Context
 
 from harness import wiring
 from harness.errors import HarnessError
-from harness.model import HostState
 from harness.model.bench_traits import BenchName
-from harness.report.formats import Format
-from harness.store.ledger import Ledger, RunLine
 from harness.system import settings
+
+if TYPE_CHECKING:
+    from harness.model import HostState
+    from harness.store.ledger import Ledger, RunLine
 
 MOST_RUNS = 50
 
@@ -72,11 +76,13 @@ def runs(incomplete: str) -> Found:
 
 def dead_runs(incomplete: str) -> Found:
     """The latest of which the process died."""
-    return _begun(lambda: _runs(RunLine.died), incomplete)
+    return _begun(lambda: _runs(lambda line: line.died()), incomplete)
 
 
 def report_forms(incomplete: str) -> Found:
     """Forms of a report, for --format."""
+    from harness.report.formats import Format
+
     return _begun(lambda: [(form.value, "") for form in Format], incomplete)
 
 
@@ -87,6 +93,8 @@ def hosts(ctx: Context, incomplete: str) -> Found:
 
 def kept_hosts(ctx: Context, incomplete: str) -> Found:
     """Hosts of the run that were kept."""
+    from harness.model import HostState
+
     return _begun(lambda: _hosts(ctx, lambda state: state is HostState.KEPT), incomplete)
 
 

@@ -8,7 +8,6 @@ import typer
 
 from harness import wiring
 from harness.cli import campaign_options, completion, output, progress, run_controls
-from harness.cli.help_text import HelpCommand
 from harness.errors import ExitCode, RequestError
 from harness.model import Outcome, RunRecord, Stage
 from harness.model.cloud import BakedImage
@@ -22,12 +21,9 @@ from harness.system.settings import Settings
 
 SCHEMA = 1
 
-app = typer.Typer(no_args_is_help=True, help="Machine images of your own to start campaigns from (EC2).")
-
 Json = Annotated[bool, typer.Option("--json", help="Print JSON to standard output.")]
 
 
-@app.command("bake", cls=HelpCommand)
 def bake_image(
     targets: Annotated[
         list[str] | None,
@@ -81,7 +77,6 @@ def bake_image(
     raise typer.Exit(_exit_code(record, results))
 
 
-@app.command("list", cls=HelpCommand)
 def list_images(region: campaign_options.Region = None, json: Json = False) -> None:
     """List the images that were baked in a Region.
 
@@ -105,7 +100,6 @@ def list_images(region: campaign_options.Region = None, json: Json = False) -> N
         output.say(f"no baked images in {where}; `ptp-harness image bake` makes one")
 
 
-@app.command(cls=HelpCommand)
 def delete(
     images: Annotated[
         list[str], typer.Argument(metavar="IMAGE", help="baked:NAME for all of that name, or an image's id.")

@@ -9,7 +9,7 @@ import typer
 
 from harness import wiring
 from harness.benches.bench import Bench
-from harness.cli import campaign_options, completion, output
+from harness.cli import completion, output, run_argument
 from harness.errors import CleanupError, RequestError
 from harness.host import ssh
 from harness.model import HostRecord, HostState
@@ -22,7 +22,7 @@ from harness.system import proc, settings, signals
 
 
 def keep(
-    run: campaign_options.Run,
+    run: run_argument.Run,
     host: Annotated[
         str,
         typer.Argument(metavar="HOST", help="A host of that run which still runs.", autocompletion=completion.hosts),
@@ -43,7 +43,7 @@ def keep(
 
 
 def release(
-    run: campaign_options.Run,
+    run: run_argument.Run,
     hosts: Annotated[
         list[str] | None,
         typer.Argument(metavar="HOST", help="Only these.", autocompletion=completion.kept_hosts),
@@ -70,7 +70,7 @@ def release(
 
 
 def enter(
-    run: campaign_options.Run,
+    run: run_argument.Run,
     host: Annotated[
         str,
         typer.Argument(

@@ -16,15 +16,12 @@ from harness.benches.lab.guests import cable
 from harness.benches.lab.guests.guest_records import GuestRecord
 from harness.benches.lab.truths import truth_check
 from harness.benches.lab.truths.truths import TRUTHS
-from harness.cli import completion, help_text, output
-from harness.cli.help_text import HelpCommand
+from harness.cli import completion, output
 from harness.errors import RequestError
 from harness.host import ssh
 from harness.model import Machine, Token
 from harness.report.table import aligned
 from harness.system import proc, settings
-
-app = typer.Typer(no_args_is_help=True, help="Local virtual machines whose clocks' truth is known.")
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON to standard output.")]
 RUN = "lab"
@@ -34,8 +31,14 @@ def lab_bench() -> LabBench:
     return wiring.lab_bench(settings.load())
 
 
-@app.command(cls=HelpCommand)
-def build() -> None:
+def build(
+    types: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="TYPE", help="Only what these need (default: all types).", autocompletion=completion.lab_types
+        ),
+    ] = None,
+) -> None:
     """Make what all lab hosts share.
 
     QEMU (where the system's is too old), the guest image with its kernels, and the golden guests. What is there
@@ -43,12 +46,12 @@ def build() -> None:
 
     Examples:
         ptp-harness lab build
+        ptp-harness lab build lab.phc lab.no-phc
     """
-    lab_bench().prepare(list(TRUTHS), output.say)
-    output.say("the lab is ready")
+    lab_bench().prepare(types or list(TRUTHS), output.say)
+    output.say(f"the lab is ready for {', '.join(types)}" if types else "the lab is ready")
 
 
-@app.command(cls=HelpCommand)
 def up(
     types: Annotated[
         list[str],
@@ -74,7 +77,6 @@ def up(
         output.say(f"{machine.token.host} is up: ptp-harness lab ssh {machine.token.host}")
 
 
-@app.command("list", cls=HelpCommand)
 def list_hosts(json: Json = False) -> None:
     """List lab hosts, those made by hand and those of runs.
 
@@ -93,7 +95,6 @@ def list_hosts(json: Json = False) -> None:
         output.say("no lab hosts")
 
 
-@app.command("ssh", cls=HelpCommand, context_settings=help_text.TAKES_A_COMMAND)
 def enter(
     name: Annotated[
         str,
@@ -118,7 +119,6 @@ def enter(
     raise typer.Exit(proc.interactive(ssh.command(machine, known_hosts, *(command or []))))
 
 
-@app.command(cls=HelpCommand)
 def join(
     one: Annotated[
         str, typer.Argument(metavar="HOST", help="A host of `lab up`.", autocompletion=completion.lab_hosts)
@@ -139,7 +139,6 @@ def join(
         output.say(f"{name}: the card with the address {end.mac}")
 
 
-@app.command(cls=HelpCommand)
 def down(
     names: Annotated[
         list[str] | None,
@@ -162,7 +161,6 @@ def down(
         output.say(f"{token.host} is gone")
 
 
-@app.command("truths", cls=HelpCommand)
 def show_truths(
     check: Annotated[
         Path | None, typer.Option(metavar="FILE", help="A run's JSON report to hold against them.")
@@ -220,7 +218,3 @@ def find_host(bench: LabBench, name: str) -> GuestRecord:
 
 def document(machine: Machine) -> dict[str, object]:
     return {**asdict(machine), "name": machine.token.host}
-
-
-if __name__ == "__main__":
-    app()

@@ -6,10 +6,7 @@ from typing import Annotated
 import typer
 
 from harness.cli import completion, lab, output
-from harness.cli.help_text import HelpCommand
 from harness.cli.lab import Json
-
-app = typer.Typer(no_args_is_help=True, help="Keep lab hosts' disks, make hosts from them.")
 
 Name = Annotated[
     str,
@@ -17,7 +14,6 @@ Name = Annotated[
 ]
 
 
-@app.command(cls=HelpCommand)
 def create(
     host: Annotated[
         str, typer.Argument(metavar="HOST", help="A running lab host.", autocompletion=completion.lab_hosts)
@@ -36,7 +32,6 @@ def create(
     output.say(f"snapshot {name} of {host}: {snapshot.bytes / 2**20:.0f} MiB")
 
 
-@app.command("list", cls=HelpCommand)
 def list_snapshots(json: Json = False) -> None:
     """List the snapshots.
 
@@ -57,7 +52,6 @@ def list_snapshots(json: Json = False) -> None:
         output.say("no snapshots")
 
 
-@app.command(cls=HelpCommand)
 def restore(name: Name, json: Json = False) -> None:
     """Make a new lab host from a snapshot.
 
@@ -75,7 +69,6 @@ def restore(name: Name, json: Json = False) -> None:
     output.say(f"{token.host} is up: ptp-harness lab ssh {token.host}")
 
 
-@app.command(cls=HelpCommand)
 def delete(
     names: Annotated[
         list[str],

@@ -8,15 +8,18 @@ import json
 import os
 import shutil
 import sys
-from typing import Any
-
-from rich.console import Console
+from typing import TYPE_CHECKING, Any
 
 from harness.untrusted.plain_text import printable
 
+if TYPE_CHECKING:
+    from rich.console import Console
 
-def console() -> Console:
+
+def console() -> "Console":
     """Make the console of the progress display, on standard error."""
+    from rich.console import Console  # takes its time to load, and most commands need none
+
     return Console(stderr=True)
 
 

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from harness import wiring
-from harness.cli import campaign_options, completion, output
+from harness.cli import completion, output, run_argument
 from harness.errors import RequestError, SetupError
 from harness.model import RunRecord
 from harness.report import text
@@ -41,7 +41,7 @@ class ReportTarget:
 
 
 def report(
-    run: campaign_options.Run,
+    run: run_argument.Run,
     forms: Forms = None,
     json: Json = False,
 ) -> None:

@@ -1,13 +1,13 @@
 """`resume`: go on with a run whose process died."""
 
 from harness import wiring
-from harness.cli import campaign_options, progress, report, run, run_controls
+from harness.cli import progress, report, run, run_argument, run_controls
 from harness.runs import campaign_run
 from harness.runs.prepare import prepare_resolved
 from harness.system import settings
 
 
-def resume(run_name: campaign_options.DeadRun, forms: report.Forms = None, json: report.Json = False) -> None:
+def resume(run_name: run_argument.DeadRun, forms: report.Forms = None, json: report.Json = False) -> None:
     """Go on with a run whose process died.
 
     By kill -9, a power cut, or the second Ctrl-C. Hosts that have their verdict keep it; what the first attempt at the

@@ -6,7 +6,6 @@ from typing import Annotated
 import typer
 
 from harness import wiring
-from harness.campaign.fields import duration_s
 from harness.cli import output
 from harness.errors import RequestError
 from harness.report.table import aligned
@@ -58,6 +57,8 @@ def runs(
 
 def _begun_since(text: str) -> datetime.datetime:
     """Parse a duration before now, or a date or time (UTC unless it says otherwise). Raises RequestError."""
+    from harness.campaign.fields import duration_s  # takes its time to load, and most lists have no such condition
+
     try:
         return datetime.datetime.now(datetime.UTC) - datetime.timedelta(seconds=duration_s(text))
     except (ValueError, OverflowError):

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from harness import wiring
-from harness.cli import campaign_options, completion, output
+from harness.cli import completion, output, run_argument
 from harness.errors import RequestError
 from harness.report import text
 from harness.report.document import SCHEMA, host_document
@@ -20,7 +20,7 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON to standard outpu
 
 
 def show(
-    run: campaign_options.Run,
+    run: run_argument.Run,
     host: Annotated[
         str | None, typer.Argument(metavar="HOST", help="Only this host.", autocompletion=completion.hosts)
     ] = None,

@@ -11,10 +11,9 @@ from harness.campaign.limits import Requirement
 from harness.ladder import annotations, clock_rungs, driver_rungs, host_rungs, limit_rungs
 from harness.ladder.case import Case, unseen_rung
 from harness.ladder.findings import findings
-from harness.ladder.outcomes import exit_code, worst_outcome
 from harness.model import DEFAULT_CLOCK_NAMES, Depth, Evidence, Outcome, Reason, Rung, RungName, RungStatus, Verdict
 
-__all__ = ["OUTCOMES", "exit_code", "judge", "worst_outcome"]
+__all__ = ["OUTCOMES", "judge"]
 
 _RUNGS: Mapping[RungName, Callable[[Case], Rung]] = {
     RungName.OFFERED: host_rungs.offered,

@@ -3,8 +3,8 @@
 from dataclasses import asdict
 from typing import Any
 
-from harness.ladder.outcomes import worst_outcome
 from harness.model import HostRecord, RunRecord
+from harness.model.outcomes import worst_outcome
 from harness.report.exit_codes import exit_code_of
 
 SCHEMA = 1

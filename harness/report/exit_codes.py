@@ -3,8 +3,8 @@
 from collections.abc import Iterable
 
 from harness.errors import ExitCode
-from harness.ladder.outcomes import exit_code
 from harness.model import Outcome, RunRecord
+from harness.model.outcomes import exit_code
 
 
 def exit_code_of(record: RunRecord, outcomes: Iterable[Outcome] | None = None) -> ExitCode:

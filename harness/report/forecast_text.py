@@ -6,6 +6,7 @@ from typing import Any
 from harness.campaign.ec2_forecast import Ec2Forecast, HostForecast
 from harness.model.cloud import Quota
 from harness.report import table
+from harness.units import usd
 
 _HEAD = ("HOST", "ARCH", "VCPU", "PHC", "$/HOUR", "ZONES")
 UNKNOWN = "unknown"
@@ -51,11 +52,6 @@ def cost(outlook: Ec2Forecast) -> str:
     if len(outlook.unpriced) == len(outlook.hosts):
         return UNKNOWN
     return f"{UNKNOWN} for {', '.join(outlook.unpriced)}; the others {cost_text}"
-
-
-def usd(amount: float) -> str:
-    """Write an amount in dollars; an amount above 0 is never rounded to 0."""
-    return f"${max(amount, 0.0001):.4f}" if 0 < amount < 0.01 else f"${amount:,.2f}"
 
 
 def phc(claim: bool | None) -> str:

@@ -4,7 +4,7 @@ import datetime
 
 from harness.campaign.plan import Plan
 from harness.model.cloud import PriceTerms
-from harness.report.forecast_text import usd
+from harness.units import usd
 
 _HOUR_S = 3600.0
 

@@ -7,7 +7,7 @@ from harness import units
 from harness.model import HostRecord, HostState, RungStatus, RunRecord, Stage
 from harness.model.bench_traits import BenchName
 from harness.report import table
-from harness.report.forecast_text import usd
+from harness.units import usd
 from harness.untrusted.plain_text import printable
 
 _HEAD = ("HOST", "VERDICT", "WHY", "EVIDENCE")

@@ -11,16 +11,20 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sql
-from pydantic import TypeAdapter
 from sqlalchemy.exc import DatabaseError, IntegrityError
 
 from harness.errors import RequestError, SetupError
 from harness.model import HostRecord, HostState, Outcome, RunRecord, Stage, Token
+from harness.store.tables import HOSTS, METADATA, RUNS, STEPS
 from harness.system.proc import ProcessId, own_process
+
+if TYPE_CHECKING:
+    from pydantic import TypeAdapter
 
 SCHEMA = 1
 _LETTERS = "abcdefghjkmnpqrstuvwxyz23456789"  # without letters and digits that look alike
@@ -28,42 +32,20 @@ _LETTERS = "abcdefghjkmnpqrstuvwxyz23456789"  # without letters and digits that 
 LAST = "last"
 """The newest run, wherever the name of a run is taken. No run can have this name: names have no "l"."""
 
-_tables = sql.MetaData()
-_runs = sql.Table(
-    "runs",
-    _tables,
-    sql.Column("run", sql.String(16), primary_key=True),
-    sql.Column("bench", sql.String(16), nullable=False),
-    sql.Column("campaign", sql.JSON, nullable=False),
-    sql.Column("started_ns", sql.BigInteger, nullable=False),
-    sql.Column("machine", sql.String(255), nullable=False),
-    sql.Column("pid", sql.Integer, nullable=False),
-    sql.Column("pid_start_ticks", sql.BigInteger, nullable=False),
-    sql.Column("record", sql.JSON),  # RunRecord without its hosts, once the run has ended
-)
-_hosts = sql.Table(
-    "hosts",
-    _tables,
-    sql.Column("run", sql.ForeignKey("runs.run"), primary_key=True),
-    sql.Column("host", sql.String(128), primary_key=True),
-    sql.Column("position", sql.Integer, nullable=False),
-    sql.Column("instance_type", sql.String(64), nullable=False),
-    sql.Column("state", sql.String(16)),
-    sql.Column("record", sql.JSON),  # HostRecord, once the host has its verdict
-)
-_steps = sql.Table(
-    "steps",
-    _tables,
-    sql.Column("id", sql.Integer, primary_key=True),
-    sql.Column("token", sql.String(160), nullable=False, index=True),
-    sql.Column("stage", sql.String(16), nullable=False),
-    sql.Column("begun_ns", sql.BigInteger, nullable=False),
-    sql.Column("ended_ns", sql.BigInteger),
-    sql.Column("result", sql.Text),
-)
 
-_HOST = TypeAdapter(HostRecord)
-_RUN = TypeAdapter(RunRecord)
+@cache
+def _host_adapter() -> "TypeAdapter[HostRecord]":
+    """Load pydantic and build the form of a host's record, once one is read or written."""
+    from pydantic import TypeAdapter
+
+    return TypeAdapter(HostRecord)
+
+
+@cache
+def _run_adapter() -> "TypeAdapter[RunRecord]":
+    from pydantic import TypeAdapter
+
+    return TypeAdapter(RunRecord)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -143,7 +125,7 @@ class Ledger:
             sql.event.listen(self._engine, "connect", _durable)
         try:
             with _alone_with(file) if file else nullcontext(), self._engine.begin() as db:
-                for table in _tables.sorted_tables:
+                for table in METADATA.sorted_tables:
                     db.execute(sql.schema.CreateTable(table, if_not_exists=True))
                     for index in table.indexes:
                         db.execute(sql.schema.CreateIndex(index, if_not_exists=True))
@@ -175,9 +157,9 @@ class Ledger:
             ]
             try:
                 with self._engine.begin() as db:
-                    db.execute(_runs.insert(), row)
+                    db.execute(RUNS.insert(), row)
                     if rows:
-                        db.execute(_hosts.insert(), rows)
+                        db.execute(HOSTS.insert(), rows)
                 return run
             except IntegrityError:
                 if self._find(run) is None:  # the name is free: another constraint was violated
@@ -186,17 +168,17 @@ class Ledger:
     def take_over(self, run: str) -> None:
         """Make this process the leader of a run whose own process has died. Raises RequestError for any other run."""
         line, owner = self.dead(run), own_process()
-        same_owner = (_runs.c.pid == line.owner.pid) & (_runs.c.pid_start_ticks == line.owner.start_ticks)
+        same_owner = (RUNS.c.pid == line.owner.pid) & (RUNS.c.pid_start_ticks == line.owner.start_ticks)
         values = {"machine": socket.gethostname(), "pid": owner.pid, "pid_start_ticks": owner.start_ticks}
         with self._engine.begin() as db:
-            if db.execute(_runs.update().where((_runs.c.run == run) & same_owner).values(**values)).rowcount == 0:
+            if db.execute(RUNS.update().where((RUNS.c.run == run) & same_owner).values(**values)).rowcount == 0:
                 raise RequestError(f"another process goes on with run {run}", next_step="wait for its end")
 
     def begin(self, token: Token, stage: Stage) -> int:
         """Record the intent of a step, before its effect. Returns the step's number, for `end`."""
         with self._engine.begin() as db:
             row = {"token": str(token), "stage": stage, "begun_ns": time.time_ns()}
-            key = db.execute(_steps.insert(), row).inserted_primary_key
+            key = db.execute(STEPS.insert(), row).inserted_primary_key
         if key is None:
             raise RuntimeError(f"the database {self.url} gives a new step no number")
         return int(key[0])
@@ -204,27 +186,27 @@ class Ledger:
     def end(self, step: int, result: str) -> None:
         """Record the end of a step and its result."""
         with self._engine.begin() as db:
-            db.execute(_steps.update().where(_steps.c.id == step).values(ended_ns=time.time_ns(), result=result))
+            db.execute(STEPS.update().where(STEPS.c.id == step).values(ended_ns=time.time_ns(), result=result))
 
     def judge(self, run: str, record: HostRecord) -> None:
         """Record a host's verdict, with the rest of its record so far. Raises KeyError for a host that is not there."""
-        self._change_host(run, record.name, {"record": _HOST.dump_python(record, mode="json")})
+        self._change_host(run, record.name, {"record": _host_adapter().dump_python(record, mode="json")})
 
     def settle(self, run: str, record: HostRecord) -> None:
         """Record the final state of a host, with its whole record. Raises KeyError for a host that is not there."""
-        values = {"state": record.state, "record": _HOST.dump_python(record, mode="json")}
+        values = {"state": record.state, "record": _host_adapter().dump_python(record, mode="json")}
         self._change_host(run, record.name, values)
 
     def close_run(self, record: RunRecord) -> None:
         """Record the end of a run."""
-        values = {"record": _RUN.dump_python(record, mode="json", exclude={"hosts"})}
+        values = {"record": _run_adapter().dump_python(record, mode="json", exclude={"hosts"})}
         with self._engine.begin() as db:
-            db.execute(_runs.update().where(_runs.c.run == record.run).values(**values))
+            db.execute(RUNS.update().where(RUNS.c.run == record.run).values(**values))
 
     def _change_host(self, run: str, host: str, values: Mapping[str, Any]) -> None:
-        where = (_hosts.c.run == run) & (_hosts.c.host == host)
+        where = (HOSTS.c.run == run) & (HOSTS.c.host == host)
         with self._engine.begin() as db:
-            if db.execute(_hosts.update().where(where).values(**values)).rowcount == 0:
+            if db.execute(HOSTS.update().where(where).values(**values)).rowcount == 0:
                 raise KeyError(f"run {run} has no host {host!r} in the ledger")
 
     # -- reading
@@ -232,7 +214,7 @@ class Ledger:
     def runs(self) -> list[RunLine]:
         """List all runs, newest first."""
         with self._engine.connect() as db:
-            rows = db.execute(_runs.select().order_by(_runs.c.started_ns.desc())).all()
+            rows = db.execute(RUNS.select().order_by(RUNS.c.started_ns.desc())).all()
         return [_run_line(row) for row in rows]
 
     def find(self, run: str) -> RunLine:
@@ -242,19 +224,19 @@ class Ledger:
             return line
         if run == LAST:
             raise RequestError("there is no run yet", next_step="`ptp-harness run lab.phc` makes one")
-        newest = sql.select(_runs.c.run).order_by(_runs.c.started_ns.desc()).limit(5)
+        newest = sql.select(RUNS.c.run).order_by(RUNS.c.started_ns.desc()).limit(5)
         with self._engine.connect() as db:
             latest = ", ".join(db.execute(newest).scalars()) or "none yet"
         raise RequestError(f"there is no run {run!r}", next_step=f"latest runs: {latest}; `ptp-harness runs` lists all")
 
     def _newest(self) -> RunLine | None:
         with self._engine.connect() as db:
-            row = db.execute(_runs.select().order_by(_runs.c.started_ns.desc()).limit(1)).one_or_none()
+            row = db.execute(RUNS.select().order_by(RUNS.c.started_ns.desc()).limit(1)).one_or_none()
         return None if row is None else _run_line(row)
 
     def _find(self, run: str) -> RunLine | None:
         with self._engine.connect() as db:
-            row = db.execute(_runs.select().where(_runs.c.run == run)).one_or_none()
+            row = db.execute(RUNS.select().where(RUNS.c.run == run)).one_or_none()
         return None if row is None else _run_line(row)
 
     def dead(self, run: str) -> RunLine:
@@ -273,31 +255,31 @@ class Ledger:
         """Return the campaign of a run as it was recorded. Raises RequestError when there is no such run."""
         self.find(run)
         with self._engine.connect() as db:
-            return dict(db.execute(sql.select(_runs.c.campaign).where(_runs.c.run == run)).scalar_one())
+            return dict(db.execute(sql.select(RUNS.c.campaign).where(RUNS.c.run == run)).scalar_one())
 
     def hosts(self, run: str) -> list[HostLine]:
         """List the hosts of a run, in the order of the campaign."""
         with self._engine.connect() as db:
-            rows = db.execute(_hosts.select().where(_hosts.c.run == run).order_by(_hosts.c.position)).all()
+            rows = db.execute(HOSTS.select().where(HOSTS.c.run == run).order_by(HOSTS.c.position)).all()
         return [
             HostLine(
                 host=row.host,
                 instance_type=row.instance_type,
                 state=HostState(row.state) if row.state else None,
-                record=_HOST.validate_python(row.record) if row.record else None,
+                record=_host_adapter().validate_python(row.record) if row.record else None,
             )
             for row in rows
         ]
 
     def host_summaries(self) -> list[HostSummary]:
         """List the hosts of all runs in the order of each campaign, without reading their whole records."""
-        token = _hosts.c.run + "/" + _hosts.c.host + "/1"
-        provision = (_steps.c.token == token) & (_steps.c.stage == Stage.PROVISION)
-        begun_ns = sql.select(sql.func.max(_steps.c.begun_ns)).where(provision).scalar_subquery()
-        outcome, lease_s = _hosts.c.record["verdict"]["outcome"].as_string(), _runs.c.campaign["lease_s"].as_float()
-        columns = (_hosts.c.run, _hosts.c.host, _hosts.c.instance_type, _hosts.c.state, outcome, begun_ns, lease_s)
+        token = HOSTS.c.run + "/" + HOSTS.c.host + "/1"
+        provision = (STEPS.c.token == token) & (STEPS.c.stage == Stage.PROVISION)
+        begun_ns = sql.select(sql.func.max(STEPS.c.begun_ns)).where(provision).scalar_subquery()
+        outcome, lease_s = HOSTS.c.record["verdict"]["outcome"].as_string(), RUNS.c.campaign["lease_s"].as_float()
+        columns = (HOSTS.c.run, HOSTS.c.host, HOSTS.c.instance_type, HOSTS.c.state, outcome, begun_ns, lease_s)
         with self._engine.connect() as db:
-            rows = db.execute(sql.select(*columns).join(_runs).order_by(_hosts.c.run, _hosts.c.position)).all()
+            rows = db.execute(sql.select(*columns).join(RUNS).order_by(HOSTS.c.run, HOSTS.c.position)).all()
         return [
             HostSummary(
                 run=run,
@@ -313,12 +295,10 @@ class Ledger:
 
     def verdicts(self, bench: str) -> list[VerdictLine]:
         """List all verdicts of a bench, newest run first. Records of early versions have fewer fields."""
-        joined = sql.select(_runs.c.run, _runs.c.started_ns, _runs.c.campaign, _hosts.c.record).join(_hosts)
-        query = joined.where(
-            _runs.c.bench == bench, _hosts.c.record.is_not(sql.JSON.NULL), _hosts.c.record.is_not(None)
-        )
+        joined = sql.select(RUNS.c.run, RUNS.c.started_ns, RUNS.c.campaign, HOSTS.c.record).join(HOSTS)
+        query = joined.where(RUNS.c.bench == bench, HOSTS.c.record.is_not(sql.JSON.NULL), HOSTS.c.record.is_not(None))
         with self._engine.connect() as db:
-            rows = db.execute(query.order_by(_runs.c.started_ns.desc(), _hosts.c.position)).all()
+            rows = db.execute(query.order_by(RUNS.c.started_ns.desc(), HOSTS.c.position)).all()
         return [
             VerdictLine(
                 run=row.run,
@@ -326,7 +306,7 @@ class Ledger:
                 started_ns=row.started_ns,
                 region=row.campaign.get("region"),
                 image=row.campaign.get("image"),
-                record=_HOST.validate_python(row.record),
+                record=_host_adapter().validate_python(row.record),
             )
             for row in rows
         ]
@@ -335,7 +315,7 @@ class Ledger:
         """List all steps of a run in the order in which they were begun."""
         with self._engine.connect() as db:
             rows = db.execute(
-                _steps.select().where(_steps.c.token.startswith(f"{run}/")).order_by(_steps.c.id)
+                STEPS.select().where(STEPS.c.token.startswith(f"{run}/")).order_by(STEPS.c.id)
             ).all()  # fmt: skip
         return [
             StepLine(
@@ -348,11 +328,13 @@ class Ledger:
         """Return the record of a run that has ended; None before. Raises RequestError when there is no such run."""
         self.find(run)
         with self._engine.connect() as db:
-            record = db.execute(sql.select(_runs.c.record).where(_runs.c.run == run)).scalar_one()
+            record = db.execute(sql.select(RUNS.c.record).where(RUNS.c.run == run)).scalar_one()
         if record is None:
             return None
         hosts = [line.record for line in self.hosts(run) if line.record is not None]
-        return _RUN.validate_python({**record, "hosts": [_HOST.dump_python(host, mode="json") for host in hosts]})
+        return _run_adapter().validate_python(
+            {**record, "hosts": [_host_adapter().dump_python(host, mode="json") for host in hosts]}
+        )
 
     def close(self) -> None:
         self._engine.dispose()

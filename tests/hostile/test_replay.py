@@ -18,6 +18,8 @@ from tools.fuzz import TARGETS
 from tools.fuzz.replay import MOST_CPU_S, FuzzTarget, TooSlow, mutations, run_within
 from tools.fuzz.steps import DeviceStep, StepKind, decoded, recorded_session, rig
 
+pytestmark = pytest.mark.mutations
+
 ROOT = Path(__file__).parents[2]
 COUNTS = {"probes": 20_000, "verdicts": 60, "device": 1500, "control": 600}
 MODULES = {name: cast(FuzzTarget, importlib.import_module(module)) for name, module in TARGETS.items()}

@@ -207,6 +207,7 @@ def test_a_campaign_file_with_anything_in_it(call: Call, tmp_path: Path, text: s
         assert "Traceback" not in err
 
 
+@pytest.mark.programs
 def test_an_inventory_with_anything_in_it(call: Call, tmp_path: Path) -> None:
     hosts = {f"mine{CANARY[:-1]}": {"ansible_host": CANARY[:-1]}, "ok": {"ansible_user": CANARY[:-1]}}
     (tmp_path / "hosts.yaml").write_text(json.dumps({"all": {"hosts": hosts}}))

@@ -65,6 +65,7 @@ def test_cloud_init_reads_it_as_yaml(host_key: str) -> None:
     assert len(text) < 16384  # EC2's limit
 
 
+@pytest.mark.programs
 @pytest.mark.parametrize("kind", ["ed25519", "ecdsa", "rsa"])
 def test_the_public_part_is_what_ssh_keygen_says(tmp_path: Path, kind: str) -> None:
     path = tmp_path / "key"

@@ -10,6 +10,8 @@ from typing import Any
 import pytest
 import yaml
 
+pytestmark = pytest.mark.programs
+
 CHECKOUT = Path(__file__).parents[2]
 ASKED: dict[str, dict[str, Any]] = {
     "client": {"linuxptp_chain": "auto"},

@@ -12,6 +12,8 @@ from typing import Any
 import pytest
 import yaml
 
+pytestmark = pytest.mark.programs
+
 CHECKOUT = Path(__file__).parents[2]
 NAME = "ptp_harness.precision_time"
 BELONGS = {"FILES.json", "LICENSE", "MANIFEST.json", "meta", "playbooks", "plugins", "roles"}

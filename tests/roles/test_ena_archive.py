@@ -20,6 +20,8 @@ from types import ModuleType
 
 import pytest
 
+pytestmark = pytest.mark.programs
+
 HEADER = "#define DRV_MODULE_GEN_MAJOR\t2\n#define DRV_MODULE_GEN_MINOR\t17\n#define DRV_MODULE_GEN_SUBMINOR\t0\n"
 FILES = {
     "kernel/linux/ena/Makefile": "all:\n",

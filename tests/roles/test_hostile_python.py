@@ -20,6 +20,8 @@ from typing import Any
 
 import pytest
 
+pytestmark = pytest.mark.programs
+
 CHECKOUT = Path(__file__).parents[2]
 PROGRAM = Path(__file__).parent / "data/hostile-python.txt"
 SECRET = "what only the machine that runs Ansible knows"

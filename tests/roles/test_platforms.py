@@ -10,6 +10,8 @@ from typing import Any
 
 import pytest
 
+pytestmark = pytest.mark.programs
+
 CHECKOUT = Path(__file__).parents[2]
 DATA = Path(__file__).parent / "data"
 

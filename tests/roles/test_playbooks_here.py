@@ -15,6 +15,8 @@ import yaml
 
 from harness.probes import samples
 
+pytestmark = pytest.mark.programs
+
 CHECKOUT = Path(__file__).parents[2]
 
 

@@ -9,6 +9,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 HARNESS = ROOT / "harness"
 PRODUCT = ("harness", "infra", "lab", "roles")
+MAKEFILE = ROOT / "Makefile"
 
 LAYERS = (
     "errors",
@@ -38,6 +39,10 @@ CORE = LAYERS[: LAYERS.index("system")]
 IMPURE = {"os", "subprocess", "socket", "time", "pathlib", "shutil", "threading", "random", "tempfile", "signal", "sys"}
 
 
+LAZY_IMPORT = re.compile(r"harness(\.\w+)+:\w+")
+"""A function that `cli/commands.py` names as `module:function`."""
+
+
 def modules() -> list[Path]:
     return sorted(path for path in HARNESS.rglob("*.py") if "_assets" not in path.parts)
 
@@ -56,6 +61,8 @@ def imported(path: Path) -> set[str]:
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{path}: imports say where from in full"
             found |= {f"{node.module}.{alias.name}" for alias in node.names}
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str) and LAZY_IMPORT.fullmatch(node.value):
+            found.add(node.value.replace(":", "."))  # imported when a command is called
     return found
 
 
@@ -82,6 +89,8 @@ def test_the_import_test_fails_where_it_must(tmp_path: Path, monkeypatch: pytest
     wrong = tmp_path / "probes.py"
     wrong.write_text("def f():\n    from harness.ladder import judge\n    import harness.cli.run\n")
     assert below(wrong) == ["cli", "ladder"]
+    wrong.write_text('TABLE = {"a": "harness.runs.sweep:remove"}\n')
+    assert below(wrong) == ["runs"]
 
 
 @pytest.mark.parametrize(
@@ -241,6 +250,20 @@ def test_the_test_of_private_names_fails_where_it_must(source: str, line: str) -
 def test_a_file_may_use_the_private_names_of_its_own_classes_and_of_others() -> None:
     source = "class A:\n    def _do(self):\n        self._engine = 1\ndef f(a):\n    a._do()\n    os._exit(a._engine)"
     assert private_uses(source, {"_do", "_engine", "_exit"}) == []
+
+
+def test_make_test_runs_what_make_unit_leaves_out() -> None:
+    """`make unit` stays within one process; `make test` leaves out the rarer truths of the lab alone."""
+    recipe = re.compile(r"^(unit|test):.*\n(?:\t.*\n)*?\t.*pytest .*-m \"(.*)\"$", re.MULTILINE)
+    markers = dict(recipe.findall(MAKEFILE.read_text()))
+    assert markers["test"] == "not truth"
+    assert "not programs" in markers["unit"]
+
+
+def test_a_test_with_a_program_s_fixture_is_marked(request: pytest.FixtureRequest) -> None:
+    items = [item for item in request.session.items if "call_process" in getattr(item, "fixturenames", ())]
+    assert [item.nodeid for item in items if item.get_closest_marker("programs") is None] == []
+    assert request.node.get_closest_marker("programs") is None
 
 
 # --- the map in CONTRIBUTING.md --------------------------------------------------------------------------------------

@@ -3,9 +3,10 @@
 import datetime
 import time
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed, wait
+from concurrent.futures import Future, ThreadPoolExecutor, as_completed, wait
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from harness.benches.bench import BenchError, Check, InstanceType, Progress
 from harness.benches.lab import checks
@@ -15,6 +16,7 @@ from harness.benches.lab.guests.guest import GuestContext, GuestStart, Restorati
 from harness.benches.lab.guests.guest_records import GuestRecord, GuestRecords
 from harness.benches.lab.guests.snapshots import Snapshot, Snapshots
 from harness.benches.lab.parts import acceleration, cache_build, disk_image, golden, qemu
+from harness.benches.lab.parts.build_steps import BuildSteps
 from harness.benches.lab.parts.golden import GoldenGuest
 from harness.benches.lab.parts.qemu import Qemu
 from harness.benches.lab.processes import confinement
@@ -27,6 +29,8 @@ from harness.system.settings import Settings
 from harness.untrusted.nearest import nearest_names
 
 _OVERLAY_MIB = 512
+_FOUNDATIONS = 3
+"""Steps that prepare what all types need: QEMU, the guest image, and the choice between KVM and emulation."""
 _READING_S = 0.0003
 """Duration of a reading of an emulated clock that chronyd accepts; half of it bounds the error of the reading."""
 
@@ -55,16 +59,20 @@ class LabBench:
         return checks.run_checks(self._settings)
 
     def prepare(self, types: Sequence[str], progress: Progress) -> None:
-        """Make the missing QEMU, disk images and golden guests of these types; golden guests are built in parallel."""
+        """Make the missing QEMU, disk images and golden guests of these types, two at a time, and number the steps."""
         distinct = {(truth.kernel, truth.memory_mib, truth.on_wide_image): truth for truth in map(find_truth, types)}
         truths = [truth for truth in distinct.values() if _may_fit(truth)]
-        self._tools()
+        self.require_tools()
         if message := confinement.unconfined_warning():
             progress(message)
-        qemu_build, base, accelerator = self._foundations(progress)
-        golden_guest = partial(self._golden, used=qemu_build, base=base, accelerator=accelerator, progress=progress)
+        truths.sort(key=lambda truth: truth.on_wide_image)  # their image is built beside the other types' guests
+        wide = any(truth.on_wide_image for truth in truths)
+        steps = BuildSteps(progress, total=_FOUNDATIONS + wide + len(truths))
+        qemu_build, base, accelerator = self._foundations(steps)
+        golden_guest = partial(self._golden, used=qemu_build, base=base, accelerator=accelerator, steps=steps)
         with ThreadPoolExecutor(max_workers=2) as pool:
-            jobs = [pool.submit(golden_guest, truth) for truth in truths]
+            jobs: list[Future[Any]] = [pool.submit(self._wide_image, steps)] if wide else []
+            jobs += [pool.submit(golden_guest, truth) for truth in truths]
             try:
                 for job in as_completed(jobs):
                     job.result()
@@ -89,7 +97,7 @@ class LabBench:
         """Start a new host that boots from the snapshot's disk. Raises RequestError and BenchError."""
         truth = find_truth(snapshot.instance_type)
         guest_slots.require_memory(truth.memory_mib)
-        qemu_build, _, accelerator = self._foundations(progress)
+        qemu_build, _, accelerator = self._foundations(BuildSteps(progress))
         context = self._guest_context(qemu_build, snapshot.bootable(truth, accelerator))
         with self.snapshots.in_use():
             return self._bring_up(token, truth, context, ColdStart, progress)
@@ -129,8 +137,9 @@ class LabBench:
             raise BenchError(f"the guest did not come up: {error.message}{tail}", next_step=error.next_step) from error
 
     def _restore_context(self, truth: Truth, progress: Progress) -> GuestContext:
-        qemu_build, base, accelerator = self._foundations(progress)
-        golden_guest = self._golden(truth, used=qemu_build, base=base, accelerator=accelerator, progress=progress)
+        steps = BuildSteps(progress)
+        qemu_build, base, accelerator = self._foundations(steps)
+        golden_guest = self._golden(truth, used=qemu_build, base=base, accelerator=accelerator, steps=steps)
         return self._guest_context(qemu_build, golden_guest)
 
     def _guest_context(self, used: Qemu, saved: GoldenGuest) -> GuestContext:
@@ -142,26 +151,35 @@ class LabBench:
             most_guests=self._settings.lab_guests,
         )
 
-    def _foundations(self, progress: Progress) -> tuple[Qemu, disk_image.DiskImage, str]:
+    def _foundations(self, steps: BuildSteps) -> tuple[Qemu, disk_image.DiskImage, str]:
+        """Make what all types need, in _FOUNDATIONS steps."""
         cache = cache_build.make_writable(self._cache)
-        qemu_build = qemu.ensure(cache, progress)
-        base = disk_image.ensure(cache, self._settings.assets_dir, progress)
-        return qemu_build, base, acceleration.choose_accelerator(cache, qemu_build, base, progress)
+        with steps.step("QEMU") as progress:
+            qemu_build = qemu.ensure(cache, progress)
+        with steps.step("guest image") as progress:
+            base = disk_image.ensure(cache, self._settings.assets_dir, progress)
+        with steps.step("choice between KVM and emulation") as progress:
+            return qemu_build, base, acceleration.choose_accelerator(cache, qemu_build, base, progress)
+
+    def _wide_image(self, steps: BuildSteps) -> disk_image.DiskImage:
+        with steps.step("wide guest image") as progress:
+            return disk_image.ensure(self._cache, self._settings.assets_dir, progress, wide=True)
 
     def _golden(
-        self, truth: Truth, *, used: Qemu, base: disk_image.DiskImage, accelerator: str, progress: Progress
+        self, truth: Truth, *, used: Qemu, base: disk_image.DiskImage, accelerator: str, steps: BuildSteps
     ) -> GoldenGuest:
-        if truth.on_wide_image:
-            base = disk_image.ensure(self._cache, self._settings.assets_dir, progress, wide=True)
-        return golden.ensure(
-            self._cache,
-            used,
-            base,
-            truth.kernel,
-            accelerator=accelerator,
-            memory_mib=truth.memory_mib,
-            progress=progress,
-        )
+        with steps.step("golden guest") as progress:
+            if truth.on_wide_image:
+                base = disk_image.ensure(self._cache, self._settings.assets_dir, progress, wide=True)
+            return golden.ensure(
+                self._cache,
+                used,
+                base,
+                truth.kernel,
+                accelerator=accelerator,
+                memory_mib=truth.memory_mib,
+                progress=progress,
+            )
 
     def _prune(self, progress: Progress) -> None:
         """Remove cached builds unused for days. Nothing is removed while a guest runs, which may need them."""
@@ -171,7 +189,8 @@ class LabBench:
             for folder in cache_build.prune(self._cache, pattern, time.time()):
                 progress(f"removed {folder.name} from the cache: not used for days")
 
-    def _tools(self) -> None:
+    def require_tools(self) -> None:
+        """Raises SetupError that names the package of the first tool that is missing."""
         for tool, package in checks.TOOLS.items():
             if checks.find_tool(tool) is None:
                 raise SetupError(f"{tool} is not installed", next_step=f"apt-get install {package}")

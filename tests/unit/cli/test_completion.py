@@ -189,3 +189,23 @@ def test_where_nothing_is_known_nothing_is_offered_and_nothing_made(
     assert completion.runs("") == []
     monkeypatch.setenv("PTP_HARNESS_SSH_TRIES", "many")
     assert completion.lab_types("") == []
+
+
+@pytest.mark.parametrize(("shell", "file"), [("bash", ".bashrc"), ("zsh", ".zshrc")])
+def test_installing_completion_names_the_file_that_it_edits(tmp_path: Path, shell: str, file: str) -> None:
+    program = (
+        "import sys, typer.completion\n"
+        "from harness.cli.app import app, NAME\n"
+        f"typer._completion_shared._get_shell_name = lambda: {shell!r}\n"
+        "app(['--install-completion'], prog_name=NAME)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        env=os.environ | {"HOME": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    assert "ptp-harness" in (tmp_path / file).read_text() or ".zfunc" in (tmp_path / file).read_text()
+    assert done.stderr == f"added to {tmp_path / file}: the lines that load it; remove them to undo this\n"

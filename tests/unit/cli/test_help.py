@@ -12,6 +12,7 @@ import typer
 from typer.testing import CliRunner
 
 from harness.cli.app import NAME, app
+from harness.cli.commands import COMMANDS, Command, Group, LazyCommand
 from harness.cli.help_text import HelpCommand
 
 Call = Callable[..., "subprocess.CompletedProcess[str]"]
@@ -23,13 +24,33 @@ def verbs(command: Any = ROOT_COMMAND, path: tuple[str, ...] = ()) -> Iterator[t
     below: Mapping[str, Any] = getattr(command, "commands", {})
     for name, one in below.items():
         yield from verbs(one, (*path, name))
-    if not below:
-        yield path, command
+    if isinstance(command, LazyCommand):
+        yield path, command.load()
 
 
 VERBS = dict(verbs())
 GROUPS: list[list[str]] = [[], *([name] for name, one in ROOT_COMMAND.commands.items() if hasattr(one, "commands"))]
 EXAMPLES = [(path, line) for path, command in VERBS.items() for line in getattr(command, "examples", list)()]
+
+
+def entries(
+    table: Mapping[str, Command | Group], path: tuple[str, ...] = ()
+) -> Iterator[tuple[tuple[str, ...], Command]]:
+    """Every command of a table and of the groups in it, with the words that name it."""
+    for name, entry in table.items():
+        if isinstance(entry, Group):
+            yield from entries(entry.entries, (*path, name))
+        else:
+            yield (*path, name), entry
+
+
+ENTRIES = dict(entries(COMMANDS))
+
+
+@pytest.mark.parametrize("path", ENTRIES, ids=" ".join)
+def test_the_line_of_a_command_in_the_list_is_that_of_its_docstring(path: tuple[str, ...]) -> None:
+    summary = (VERBS[path].help or "").partition("\n\n")[0]
+    assert ENTRIES[path].summary == " ".join(summary.split())
 
 
 def test_all_verbs_are_looked_at() -> None:
@@ -40,7 +61,7 @@ def test_all_verbs_are_looked_at() -> None:
 @pytest.mark.parametrize("path", VERBS, ids=" ".join)
 def test_every_command_has_examples_of_its_own(path: tuple[str, ...]) -> None:
     command = VERBS[path]
-    assert isinstance(command, HelpCommand), "made without cls=Manual"
+    assert isinstance(command, HelpCommand), "made without cls=HelpCommand"
     assert command.examples()
     for line in command.examples():
         assert line.startswith(" ".join(("ptp-harness", *path)))

@@ -17,8 +17,8 @@ Call = Callable[..., "subprocess.CompletedProcess[str]"]
 
 
 @pytest.fixture
-def call(call_in_process: Call) -> Call:
-    return call_in_process
+def call(call: Call) -> Call:
+    return call
 
 
 @pytest.mark.parametrize(

@@ -15,8 +15,8 @@ Call = Callable[..., "subprocess.CompletedProcess[str]"]
 
 
 @pytest.fixture
-def call(call_in_process: Call) -> Call:
-    return call_in_process
+def call(call: Call) -> Call:
+    return call
 
 
 def test_several_forms_of_one_report(call: Call, ledger: Ledger, tmp_path: Path) -> None:

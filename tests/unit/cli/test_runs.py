@@ -16,8 +16,8 @@ PASS, FAIL, UNSUPPORTED = Outcome.PASS, Outcome.FAIL, Outcome.UNSUPPORTED
 
 
 @pytest.fixture
-def call(call_in_process: Call) -> Call:
-    return call_in_process
+def call(call: Call) -> Call:
+    return call
 
 
 def test_runs_says_how_many_hosts_got_which_verdict(call: Call, record_run: Record) -> None:

@@ -76,14 +76,16 @@ def test_the_books_are_for_their_user_alone(call: Call, inventory: Path, tmp_pat
     assert wide == []
 
 
-def test_a_crash_log_holds_no_secret_and_is_for_its_user_alone(call: Call, inventory: Path, tmp_path: Path) -> None:
+def test_a_crash_log_holds_no_secret_and_is_for_its_user_alone(
+    call_process: Call, inventory: Path, tmp_path: Path
+) -> None:
     (tmp_path / "logs").mkdir()
     (tmp_path / "sitecustomize.py").write_text(
         "import harness.wiring\n"
         "def broken(*_arguments, **_named):\n    raise ZeroDivisionError('a bug')\n"
         "harness.wiring.ledger = broken\n"
     )
-    done = call("runs", TMPDIR=str(tmp_path / "logs"), PYTHONPATH=str(tmp_path), **AROUND)
+    done = call_process("runs", TMPDIR=str(tmp_path / "logs"), PYTHONPATH=str(tmp_path), **AROUND)
     assert done.returncode == 70, done.stderr
     (log,) = (tmp_path / "logs").glob("ptp-harness-*.log")
     assert "ZeroDivisionError" in log.read_text()

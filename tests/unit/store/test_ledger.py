@@ -208,6 +208,7 @@ for line in sys.stdin:
 """
 
 
+@pytest.mark.programs
 def test_several_processes_may_be_the_first_at_once(tmp_path: Path) -> None:
     argv = [sys.executable, "-c", OPENS_EACH]
     children = [

@@ -193,6 +193,7 @@ def roles_options() -> dict[str, Mapping[str, Any]]:
     return found
 
 
+@pytest.mark.programs
 @pytest.mark.parametrize("playbook", ["configure.yml", "measure.yml", "observe.yml"])
 def test_no_variable_of_the_roles_is_a_template(target: Target, canary: Path, playbook: str) -> None:
     """All of them, which their specifications refuse; then those that may be any text, so that tasks take them."""
@@ -234,6 +235,7 @@ AGAIN = """
 """
 
 
+@pytest.mark.programs
 def test_a_text_stays_as_it_is_where_a_play_hands_it_on(target: Target, canary: Path, tmp_path: Path) -> None:
     (tmp_path / "ansible.cfg").write_text("[defaults]\n")
     playbook = tmp_path / "playbooks" / "again.yml"
@@ -247,6 +249,7 @@ def test_a_text_stays_as_it_is_where_a_play_hands_it_on(target: Target, canary: 
     assert not canary.exists()
 
 
+@pytest.mark.programs
 def test_what_a_machine_says_of_itself_is_no_template(target: Target, canary: Path) -> None:
     text = lookup(canary)
     machine = replace(target.machine, private_key=f"/k{text}", ssh_options=("-o", f"IdentityFile={text}"))
@@ -364,6 +367,7 @@ def elements(log: Path) -> list[list[str]]:
     return [json.loads(line) for line in log.read_text().splitlines()]
 
 
+@pytest.mark.programs
 def test_what_an_inventory_says_stands_behind_the_end_of_options_or_as_an_option_s_value(
     tmp_path: Path, recorded: tuple[Path, str], silent_machine: Machine
 ) -> None:
@@ -391,6 +395,7 @@ def test_what_an_inventory_says_stands_behind_the_end_of_options_or_as_an_option
 SPOKEN = ("ansible_host", "ansible_user", "ansible_port", "ansible_ssh_private_key_file", "ptp_harness_known_hosts")
 
 
+@pytest.mark.programs
 def test_no_element_of_a_command_line_that_an_inventory_says_is_an_option(
     tmp_path: Path, recorded: tuple[Path, str]
 ) -> None:
@@ -408,6 +413,7 @@ def test_no_element_of_a_command_line_that_an_inventory_says_is_an_option(
     assert not list(tmp_path.rglob("canary"))
 
 
+@pytest.mark.programs
 def test_a_host_whose_name_is_more_than_a_name_is_refused(tmp_path: Path, recorded: tuple[Path, str]) -> None:
     hosts = ("../../x", "-oProxyCommand=touch canary", "h;touch canary", ".hidden", "a/b")
     done = run_on(tmp_path, recorded[1], {name: {"ansible_host": "127.0.0.1"} for name in hosts})
@@ -418,6 +424,7 @@ def test_a_host_whose_name_is_more_than_a_name_is_refused(tmp_path: Path, record
     assert elements(recorded[0]) == []
 
 
+@pytest.mark.programs
 def test_no_password_of_an_inventory_s_ssh_arguments_is_told_or_kept(
     tmp_path: Path, recorded: tuple[Path, str]
 ) -> None:

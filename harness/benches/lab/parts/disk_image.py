@@ -67,9 +67,9 @@ def _recipe_files(assets: Path, *, wide: bool) -> Iterator[Path]:
 
 
 def _build(half: Path, cache: Path, assets: Path, progress: Progress, *, wide: bool) -> None:
-    description, pattern, duration = "guest image", "image-[!w]*", "about a minute"
+    description, pattern, duration = "guest image", "image-[!w]*", "usually 60 s"
     if wide:
-        description, pattern, duration = "wide guest image", "image-wide-*", "about two minutes"
+        description, pattern, duration = "wide guest image", "image-wide-*", "usually 2 min"
     cache_build.require_disk(half, _NEEDED_MIB + wide * _WIDER_MIB, f"the {description}")
     earlier = [path.name for path in cache.glob(pattern) if path.is_dir() and path != half]
     progress(f"building the {description} ({'its recipe changed' if earlier else 'there is none yet'}), {duration}")

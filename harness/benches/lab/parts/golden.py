@@ -73,7 +73,7 @@ def ensure(
         accelerator=accelerator,
         memory_mib=memory_mib,
     )
-    description = f"golden guest with kernel {image.releases[kernel]}"
+    description = f"golden guest {image.releases[kernel]}"
     cache_build.build_once(
         guest.folder, description, lambda half: _build(half, guest, qemu, description, progress), progress
     )
@@ -121,7 +121,7 @@ def processor_name(cpuinfo: Path = Path("/proc/cpuinfo")) -> str:
 
 def _build(half: Path, wanted: GoldenGuest, qemu: Qemu, what: str, progress: Progress) -> None:
     cache_build.require_disk(half, _NEEDED_MIB, what)
-    progress(f"{what}: booting it once ({wanted.accelerator}), half a minute to a minute")
+    progress(f"{what}: booting it once, about 60 s")
     disk = half / "disk.qcow2"
     overlay(qemu, wanted.image.disk, "raw", disk)
     sockets = runtime_dir.make_empty(runtime_dir.path_for(half))

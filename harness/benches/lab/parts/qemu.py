@@ -89,7 +89,7 @@ def _private_folder(cache: Path, progress: Progress) -> Path:
 def _unpack(half: Path, cache: Path, progress: Progress) -> None:
     """Unpack Debian's QEMU packages and their dependencies, without installing them."""
     cache_build.require_disk(half, _NEEDED_MIB, "the private copy of QEMU")
-    progress(f"QEMU {LEAST[0]}.{LEAST[1]} or later is not installed: unpacking a private copy from Debian's packages")
+    progress(f"no QEMU {LEAST[0]}.{LEAST[1]} here: unpacking a private copy, usually 20 s")
     root = half / "root"
     mmdebstrap.make_root(
         root,

@@ -5,8 +5,9 @@ import itertools
 import pytest
 
 from harness.errors import ExitCode
-from harness.ladder import OUTCOMES, exit_code, worst_outcome
+from harness.ladder import OUTCOMES
 from harness.model import Outcome, Reason
+from harness.model.outcomes import exit_code, worst_outcome
 
 ORDER = [Outcome.PASS, Outcome.UNSUPPORTED, Outcome.INCONCLUSIVE, Outcome.FAIL]
 

@@ -1,9 +1,9 @@
-"""Combine many verdicts: find the worst outcome and the exit code of a campaign."""
+"""Combine many verdicts: find the worst outcome and its exit code."""
 
 from collections.abc import Iterable
 
 from harness.errors import ExitCode
-from harness.model import Outcome
+from harness.model.enums import Outcome
 
 WORST_LAST = (Outcome.PASS, Outcome.UNSUPPORTED, Outcome.INCONCLUSIVE, Outcome.FAIL)
 

@@ -1,0 +1,139 @@
+"""The table of commands: the function of each, and its line in the list of commands.
+
+A command's file is imported when the command is called, asked for its help, or completed; the list of commands and the
+completion of their names need this table alone. A test compares each line with the docstring that it stands for.
+"""
+
+import importlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import typer
+from typer.core import TyperCommand, TyperGroup, TyperOption
+
+from harness.cli.completion_files import INSTALL_HELP, InstallCompletion
+from harness.cli.help_text import TAKES_A_COMMAND, HelpCommand
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """A command: `module:function`, the first sentence of the function's docstring, and settings of its parser."""
+
+    function: str
+    summary: str
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """A group of commands and the sentence that explains it."""
+
+    summary: str
+    entries: Mapping[str, "Command | Group"]
+
+
+_IMAGE = {
+    "bake": Command("harness.cli.image:bake_image", "Make an image whose hosts pass, of a host that passed."),
+    "list": Command("harness.cli.image:list_images", "List the images that were baked in a Region."),
+    "delete": Command("harness.cli.image:delete", "Remove baked images and their snapshots, and verify it."),
+}
+_CAMPAIGN = {
+    "schema": Command("harness.cli.campaign_files:schema", "Print the JSON schema of campaign files."),
+    "keys": Command(
+        "harness.cli.campaign_files:keys", "Explain the keys of campaign files: values, defaults, meanings."
+    ),
+    "check": Command("harness.cli.campaign_files:check", "Name every mistake in a campaign file, with its line."),
+}
+_SNAPSHOT = {
+    "create": Command("harness.cli.lab_snapshots:create", "Keep the disk of a running lab host."),
+    "list": Command("harness.cli.lab_snapshots:list_snapshots", "List the snapshots."),
+    "restore": Command("harness.cli.lab_snapshots:restore", "Make a new lab host from a snapshot."),
+    "delete": Command("harness.cli.lab_snapshots:delete", "Remove snapshots."),
+}
+_LAB: Mapping[str, Command | Group] = {
+    "build": Command("harness.cli.lab:build", "Make what all lab hosts share."),
+    "up": Command("harness.cli.lab:up", "Bring up a host of each type, until `lab down`."),
+    "list": Command("harness.cli.lab:list_hosts", "List lab hosts, those made by hand and those of runs."),
+    "ssh": Command("harness.cli.lab:enter", "Run a command on a lab host, or open a shell there.", TAKES_A_COMMAND),
+    "join": Command("harness.cli.lab:join", "Lay a cable between two lab hosts."),
+    "down": Command("harness.cli.lab:down", "Remove lab hosts that were made by hand."),
+    "truths": Command("harness.cli.lab:show_truths", "Print each lab type's truth and the verdict it demands."),
+    "copy": Command("harness.cli.lab_copy:copy", "Copy files onto a lab host or back."),
+    "inventory": Command("harness.cli.lab_inventory:inventory", "Print running lab hosts as an Ansible inventory."),
+    "pool": Command("harness.cli.lab_pool:pool", "Keep fresh hosts waiting for `lab exec`."),
+    "exec": Command("harness.cli.lab_pool:execute", "Run a command on a fresh lab host.", TAKES_A_COMMAND),
+    "snapshot": Group("Keep lab hosts' disks, make hosts from them.", _SNAPSHOT),
+}
+COMMANDS: Mapping[str, Command | Group] = {
+    "doctor": Command("harness.cli.doctor:doctor", "Say what is missing on this machine, and how to get it."),
+    "types": Command("harness.cli.types:types", "List instance types and what the API claims of their clocks."),
+    "plan": Command("harness.cli.plan:plan", "Say what a run would do: hosts, order, limits, time, cost."),
+    "run": Command("harness.cli.run:run", "Make hosts, measure and judge their clocks, report, release."),
+    "resume": Command("harness.cli.resume:resume", "Go on with a run whose process died."),
+    "runs": Command("harness.cli.runs:runs", "List runs with their verdicts, newest first."),
+    "show": Command("harness.cli.show:show", "Show every rung, finding and step of a run's hosts."),
+    "report": Command("harness.cli.report:report", "Print the report of a run that has ended."),
+    "keep": Command("harness.cli.kept_hosts:keep", "Keep a host that still runs."),
+    "release": Command("harness.cli.kept_hosts:release", "Remove hosts that were kept, and verify it."),
+    "ssh": Command(
+        "harness.cli.kept_hosts:enter", "Run a command on a kept host, or open a shell there.", TAKES_A_COMMAND
+    ),
+    "sweep": Command("harness.cli.sweep:sweep", "List what dead or ended runs left; --yes removes it."),
+    "image": Group("Machine images of your own to start campaigns from (EC2).", _IMAGE),
+    "campaign": Group("Campaign files: their keys and schema, and whether one is valid.", _CAMPAIGN),
+    "lab": Group("Local virtual machines whose clocks' truth is known.", _LAB),
+}
+
+
+class LazyCommand(TyperCommand):
+    """The place of a command in its group: the command itself is imported when a command line calls it."""
+
+    def __init__(self, name: str, entry: Command) -> None:
+        super().__init__(name, help=entry.summary, rich_markup_mode=None)
+        self._entry = entry
+
+    def load(self) -> HelpCommand:
+        """Import the command's function, and make the command of it."""
+        module, _, function = self._entry.function.partition(":")
+        parser = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
+        settings = dict(self._entry.settings)
+        parser.command(self.name, cls=HelpCommand, context_settings=settings)(
+            getattr(importlib.import_module(module), function)
+        )
+        command = typer.main.get_command(parser)
+        if not isinstance(command, HelpCommand):
+            raise TypeError(f"the command {self.name} explains itself by no docstring")
+        return command
+
+    def make_context(self, *args: Any, **settings: Any) -> Any:
+        """Parse the command line by the command itself, which then takes the place of this one."""
+        return self.load().make_context(*args, **settings)
+
+
+class RootGroup(TyperGroup):
+    """The program: options before every command, and the commands of the table."""
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings | {"commands": _commands(COMMANDS)})
+
+    def get_params(self, ctx: Any) -> Any:
+        """The options, of which Typer's own --install-completion names the files that it edits."""
+        params = super().get_params(ctx)
+        for param in params:
+            if isinstance(param, TyperOption) and param.name == "install_completion":
+                param.help = INSTALL_HELP
+                if param.callback and not isinstance(param.callback, InstallCompletion):
+                    param.callback = InstallCompletion(param.callback)
+        return params
+
+
+def _commands(entries: Mapping[str, Command | Group]) -> dict[str, Any]:
+    return {name: _command(name, entry) for name, entry in entries.items()}
+
+
+def _command(name: str, entry: Command | Group) -> TyperCommand | TyperGroup:
+    if isinstance(entry, Command):
+        return LazyCommand(name, entry)
+    commands = _commands(entry.entries)
+    return TyperGroup(name=name, commands=commands, help=entry.summary, no_args_is_help=True, rich_markup_mode=None)

@@ -1,0 +1,37 @@
+"""The tables of the ledger."""
+
+import sqlalchemy as sql
+
+METADATA = sql.MetaData()
+RUNS = sql.Table(
+    "runs",
+    METADATA,
+    sql.Column("run", sql.String(16), primary_key=True),
+    sql.Column("bench", sql.String(16), nullable=False),
+    sql.Column("campaign", sql.JSON, nullable=False),
+    sql.Column("started_ns", sql.BigInteger, nullable=False),
+    sql.Column("machine", sql.String(255), nullable=False),
+    sql.Column("pid", sql.Integer, nullable=False),
+    sql.Column("pid_start_ticks", sql.BigInteger, nullable=False),
+    sql.Column("record", sql.JSON),  # RunRecord without its hosts, once the run has ended
+)
+HOSTS = sql.Table(
+    "hosts",
+    METADATA,
+    sql.Column("run", sql.ForeignKey("runs.run"), primary_key=True),
+    sql.Column("host", sql.String(128), primary_key=True),
+    sql.Column("position", sql.Integer, nullable=False),
+    sql.Column("instance_type", sql.String(64), nullable=False),
+    sql.Column("state", sql.String(16)),
+    sql.Column("record", sql.JSON),  # HostRecord, once the host has its verdict
+)
+STEPS = sql.Table(
+    "steps",
+    METADATA,
+    sql.Column("id", sql.Integer, primary_key=True),
+    sql.Column("token", sql.String(160), nullable=False, index=True),
+    sql.Column("stage", sql.String(16), nullable=False),
+    sql.Column("begun_ns", sql.BigInteger, nullable=False),
+    sql.Column("ended_ns", sql.BigInteger),
+    sql.Column("result", sql.Text),
+)
