@@ -33,7 +33,7 @@ from harness import wiring
 from harness.benches.ec2.engine.engine import Engine
 from harness.benches.ec2.engine.engine_home import EngineHome
 from harness.benches.ec2.engine.stack import StackSettings
-from harness.campaign import campaign, plan
+from harness.campaign import campaign, run_plan
 from harness.host import host_key, keys, ssh
 from harness.host.playbooks import Target
 from harness.model import Machine, Offer, Placement, RunRecord, Token
@@ -94,9 +94,9 @@ def campaigns_at_once(folder: Path, rounds: int) -> bool:
 
 def run(bench: SlowBench, types: Sequence[str], state: settings.Settings) -> RunRecord:
     request = campaign.from_mapping({"instance_types": tuple(types), "parallel": HOSTS})
-    run_plan = plan.make_plan(request, bench.types(), now=datetime.datetime.now(datetime.UTC))
+    planned = run_plan.make_plan(request, bench.types(), now=datetime.datetime.now(datetime.UTC))
     controls = RunControls(listener=lambda *_: None)
-    record = campaign_run.start(Prepared(bench=bench, plan=run_plan), Ledger(state.ledger_url), state, controls)
+    record = campaign_run.start(Prepared(bench=bench, plan=planned), Ledger(state.ledger_url), state, controls)
     assert [host.verdict.reason.value for host in record.hosts] == ["unreachable"] * len(types)
     return record
 

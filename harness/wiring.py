@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from harness.benches.lab.bench import LabBench
     from harness.campaign.campaign import Campaign
     from harness.campaign.ec2_forecast import Ec2Forecast
-    from harness.campaign.plan import Plan
+    from harness.campaign.run_plan import Plan
     from harness.model.cloud import BakedImage, CloudOptions
     from harness.runs.bake import BakeContext, ImageMaker
     from harness.runs.context import RunControls

@@ -10,7 +10,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from infra.defaults import completed
 from infra.precision_host import PrecisionHost
-from infra.settings import SettingsError, read
+from infra.stack_settings import SettingsError, read
 
 try:
     settings = completed(read(pulumi.Config().get, region=pulumi.Config("aws").get("region")), stack=pulumi.get_stack())

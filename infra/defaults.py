@@ -10,7 +10,7 @@ from pathlib import Path
 
 from harness.model.controller_address import CHECK_IP, CHECK_IP_S, MOST_BYTES, parse_network
 from harness.model.ec2_enums import Access
-from infra.settings import ProgramSettings, SettingsError
+from infra.stack_settings import ProgramSettings, SettingsError
 
 _PUBLIC_KEYS = ("id_ed25519.pub", "id_ecdsa.pub", "id_rsa.pub")
 

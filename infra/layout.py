@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 from harness.model.ec2_enums import Access, Architecture
 from harness.model.ec2_placement import GroupChoice, choose_group
 from harness.model.ownership import EXPIRES, HOST, OWNER, RUN, TOKEN
-from infra.settings import ProgramSettings, SettingsError
+from infra.stack_settings import ProgramSettings, SettingsError
 
 SSH_PORT = 22
 

@@ -11,7 +11,7 @@ from harness.model.ec2_placement import GroupChoice
 from harness.model.image_aliases import NAMED
 from harness.model.ownership import EXPIRES
 from infra import layout
-from infra.settings import ProgramSettings
+from infra.stack_settings import ProgramSettings
 from infra.user_data import cloud_config, public_part
 
 _EXPIRES = f'["{EXPIRES}"]'

@@ -3,8 +3,8 @@
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from harness.campaign import plan
-from harness.campaign.plan import Plan
+from harness.campaign import run_plan
+from harness.campaign.run_plan import Plan
 from harness.model import ec2, ec2_placement
 from harness.model.cloud import Quota, TypeInfo
 from harness.model.ec2_enums import Architecture, GroupStrategy, Market, PlacementKeyword
@@ -67,7 +67,7 @@ def forecast(
     """
     hosts = tuple(_host(host.name, types[host.instance_type], made, quotas, region, zones) for host in made.hosts)
     prices = [host.price_per_hour_usd for host in hosts if host.price_per_hour_usd is not None]
-    about_s = min(plan.host_s(made.campaign), made.campaign.cloud.lease_s)
+    about_s = min(run_plan.host_s(made.campaign), made.campaign.cloud.lease_s)
     about, at_most = (sum(prices) * seconds / _HOUR_S for seconds in (about_s, made.campaign.cloud.lease_s))
     unpriced = tuple(host.name for host in hosts if host.price_per_hour_usd is None)
     return Ec2Forecast(

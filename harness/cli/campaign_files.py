@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from harness import wiring
-from harness.campaign import campaign, key_table, plan
+from harness.campaign import campaign, key_table, run_plan
 from harness.campaign.campaign import Campaign
 from harness.cli import campaign_options, output
 from harness.errors import RequestError
@@ -67,7 +67,7 @@ def check(file: Annotated[str, typer.Argument(metavar="FILE", help="A campaign f
 def _check_types(asked: Campaign, configuration: Settings) -> str:
     """Check that the bench has the types; return why they were not checked, or an empty string."""
     if asked.bench is BenchName.LAB:
-        plan.check_types(asked.instance_types, list(wiring.lab_bench(configuration).types()), asked.bench)
+        run_plan.check_types(asked.instance_types, list(wiring.lab_bench(configuration).types()), asked.bench)
         return ""
     if asked.bench is BenchName.HOSTS:
         return f"its hosts were not checked: that would run the code of the inventory {asked.inventory}, as `plan` does"
@@ -78,5 +78,5 @@ def _check_types(asked: Campaign, configuration: Settings) -> str:
     if not known:
         fetches = f"`ptp-harness types --region {region}` fetches one"
         return f"its types were not checked: no list of the types of {region} is kept here; {fetches}"
-    plan.check_types(asked.instance_types, known, asked.bench)
+    run_plan.check_types(asked.instance_types, known, asked.bench)
     return ""

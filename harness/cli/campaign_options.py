@@ -11,7 +11,7 @@ import typer
 from harness.campaign import campaign
 from harness.campaign.campaign import Campaign, Keep
 from harness.campaign.mistakes import refuse
-from harness.campaign.plan import UnknownTypesError
+from harness.campaign.run_plan import UnknownTypesError
 from harness.cli import completion
 from harness.errors import RequestError
 from harness.model import Depth

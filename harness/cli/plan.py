@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from harness import units, wiring
-from harness.campaign.plan import Plan
+from harness.campaign.run_plan import Plan
 from harness.cli import campaign_options, output
 from harness.model.bench_traits import BenchName
 from harness.report import forecast_text as rendered

@@ -9,8 +9,8 @@ from harness.benches.bench import Bench
 from harness.cli import completion, output
 from harness.errors import CleanupError, ExitCode
 from harness.model.cloud import CloudOptions
-from harness.runs import sweep as sweeping
-from harness.runs.sweep import UntouchedResource
+from harness.runs import leftovers as sweeping
+from harness.runs.leftovers import UntouchedResource
 from harness.store import run_overview
 from harness.store.ledger import Ledger
 from harness.store.run_overview import RunOverview

@@ -2,7 +2,7 @@
 
 import datetime
 
-from harness.campaign.plan import Plan
+from harness.campaign.run_plan import Plan
 from harness.model.cloud import PriceTerms
 from harness.units import usd
 

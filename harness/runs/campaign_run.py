@@ -14,18 +14,18 @@ from harness import __version__
 from harness.benches.bench import Bench
 from harness.campaign import stored
 from harness.campaign.campaign import Campaign, Keep
-from harness.campaign.plan import Plan, PlannedHost
+from harness.campaign.run_plan import Plan, PlannedHost
 from harness.errors import HarnessError, RequestError
 from harness.ladder import judge
 from harness.model import Depth, Evidence, HostRecord, HostState, Resource, RunRecord, Stage, Token
 from harness.report import start_line, text
 from harness.report.formats import Format, render
 from harness.runs.context import RunContext, RunControls
-from harness.runs.events import RunEvents, log_event, make_event
 from harness.runs.kept_hosts import decide, settle_judged
 from harness.runs.prepare import Prepared
 from harness.runs.qualification import qualify
 from harness.runs.release_failures import ReleaseFailures
+from harness.runs.run_events import RunEvents, log_event, make_event
 from harness.store.evidence_folder import EvidenceFolder
 from harness.store.ledger import Ledger
 from harness.system.settings import Settings

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from harness.benches.bench import Bench
 from harness.campaign.campaign import Campaign
 from harness.model import HostRecord, Listener
-from harness.runs.events import RunEvents
 from harness.runs.release_failures import ReleaseFailures
+from harness.runs.run_events import RunEvents
 from harness.store.evidence_folder import EvidenceFolder
 from harness.store.ledger import Ledger
 from harness.system.settings import Settings

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 
 from harness.benches.bench import Bench
 from harness.campaign.campaign import Campaign
-from harness.campaign.plan import Plan, make_plan
+from harness.campaign.run_plan import Plan, make_plan
 from harness.host import driver_archive
 from harness.system.settings import Settings
 

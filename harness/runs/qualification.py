@@ -13,7 +13,7 @@ from typing import Any
 from harness import ladder, units
 from harness.benches.bench import BenchError, FatalError
 from harness.campaign.campaign import Keep
-from harness.campaign.plan import PlannedHost
+from harness.campaign.run_plan import PlannedHost
 from harness.host import driver_archive, host_key, reboot, ssh
 from harness.host.playbooks import PlayOutcome, PlayResult, Target, role_variables
 from harness.model import (

@@ -6,15 +6,15 @@ import time
 from collections.abc import Callable
 
 from ena_device import bends
-from ena_device.clock import Settings, SharedClock
+from ena_device.clock import ClockSettings, SharedClock
 from ena_device.device import Ena
+from ena_device.device_errors import BadRequest, DeviceSetupError
 from ena_device.doorbell import Doorbell, MappedDoorbell, Rests, SocketDoorbell
-from ena_device.errors import BadRequest, SetupError
 from ena_device.event_log import EventLog
-from ena_device.features import Offer
+from ena_device.features import OfferedFeatures
 from ena_device.pci_config import PciConfig
 from ena_device.phc import now_ns
-from ena_device.serve import Server
+from ena_device.serve import DeviceServer
 
 
 def main() -> int:
@@ -24,7 +24,7 @@ def main() -> int:
         return 2
     try:
         server = _server(options)
-    except (BadRequest, SetupError) as e:
+    except (BadRequest, DeviceSetupError) as e:
         print(f"ena_device: {e}", file=sys.stderr)
         return 2
     try:
@@ -34,22 +34,22 @@ def main() -> int:
     return 0
 
 
-def _server(options: argparse.Namespace) -> Server:
-    """Raises BadRequest or SetupError."""
-    clock = SharedClock(Settings(base_utc_ns=time.time_ns(), base_mono_ns=now_ns()))
+def _server(options: argparse.Namespace) -> DeviceServer:
+    """Raises BadRequest or DeviceSetupError."""
+    clock = SharedClock(ClockSettings(base_utc_ns=time.time_ns(), base_mono_ns=now_ns()))
     device = Ena(
-        offer=Offer(mac=options.mac),
+        offer=OfferedFeatures(mac=options.mac),
         config=PciConfig(device_id=options.device_id, revision=options.revision),
         doorbell=_doorbell(options, clock),
         log=_log(time.monotonic()) if options.verbose else lambda text: None,
     )
     wishes = {k: v for k in bends.AT_START if (v := getattr(options, k)) is not None}
-    server = Server(socket_path=options.socket, control_path=options.control, device=device, clock=clock)
+    server = DeviceServer(socket_path=options.socket, control_path=options.control, device=device, clock=clock)
     try:
         server.control({"offset_ns": 0, **wishes})
         for pid in options.end_with:
             server.end_with(pid)
-    except (BadRequest, SetupError):
+    except (BadRequest, DeviceSetupError):
         server.close()
         raise
     return server

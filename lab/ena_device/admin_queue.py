@@ -6,11 +6,13 @@ Source: ena_com_admin_init and ena_com_handle_admin_completion in the driver's e
 from collections.abc import Callable
 
 from ena_device import admin_layout as al
-from ena_device.errors import Rejected
+from ena_device.device_errors import CommandRejected
 from ena_device.guest_memory import GuestMemory
 from ena_device.rings import Ring
 
-Execute = Callable[[int, bytes], bytes]  # opcode, the command's 64 bytes -> the completion's data; raises Rejected
+Execute = Callable[
+    [int, bytes], bytes
+]  # opcode, the command's 64 bytes -> the completion's data; raises CommandRejected
 
 
 class AdminQueue:
@@ -28,7 +30,7 @@ class AdminQueue:
             status, data = al.Status.SUCCESS, b""
             try:
                 data = execute(opcode, command)
-            except Rejected as e:
+            except CommandRejected as e:
                 status = al.Status(e.status)
                 log(f"admin command {opcode} rejected: {e}")
             self._complete(command_id & al.COMMAND_ID_MASK, status, data)

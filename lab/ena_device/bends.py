@@ -6,8 +6,8 @@ One table: the control line, the command's options and the README's table all fo
 from dataclasses import asdict, dataclass, replace
 
 from ena_device.admin_layout import Group
-from ena_device.clock import Mode, Settings
-from ena_device.errors import BadRequest
+from ena_device.clock import ClockSettings, Mode
+from ena_device.device_errors import BadRequest
 
 MAX_U32 = 2**32 - 1
 MAX_TIME_NS = 2**62
@@ -120,7 +120,7 @@ def _mistake(name: str, value: object) -> str | None:
     return None
 
 
-def bend(clock: Settings, changes: Changes, *, utc_ns: int, mono_ns: int) -> Settings:
+def bend(clock: ClockSettings, changes: Changes, *, utc_ns: int, mono_ns: int) -> ClockSettings:
     """The clock after the changes, at a moment that both the host's UTC and CLOCK_MONOTONIC tell. Raises BadRequest."""
     shows_ns = clock.at(mono_ns) if changes.offset_ns is None else utc_ns + changes.offset_ns
     shows_ns += changes.step_ns or 0

@@ -1,7 +1,7 @@
-"""What time does the device's clock show, and how is it bent?
+"""The time that the device's clock shows, and its bends.
 
-Settings is plain data and arithmetic. SharedClock keeps one Settings and the counters in memory that the process which
-watches the doorbell shares, so that a bend takes effect with the next answer.
+ClockSettings is plain data and arithmetic. SharedClock keeps one ClockSettings and the counters in memory that is shared
+with the process that watches the doorbell, so that a bend takes effect with the next answer.
 """
 
 import mmap
@@ -24,7 +24,7 @@ class Mode(IntEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Settings:
+class ClockSettings:
     """The clock as it is bent now. Shows base_utc_ns at base_mono_ns (CLOCK_MONOTONIC) and goes on from there."""
 
     base_utc_ns: int
@@ -47,13 +47,13 @@ class Settings:
         passed = mono_ns - self.base_mono_ns
         return self.base_utc_ns + passed + passed * self.freq_ppb // BILLION
 
-    def shown(self, utc_ns: int, mono_ns: int) -> "Settings":
+    def shown(self, utc_ns: int, mono_ns: int) -> "ClockSettings":
         """The same clock set to show utc_ns at mono_ns."""
         return replace(self, base_utc_ns=utc_ns, base_mono_ns=mono_ns)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Counts:
+class RequestCounts:
     """What became of the requests since the device started: asked is the sum of the others."""
 
     asked: int
@@ -70,25 +70,27 @@ _GENERATION_AT, _COUNTS_AT, _SLOTS_AT = 0, 64, (128, 256)
 
 
 class SharedClock:
-    """One Settings and one Counts in anonymous shared memory: inherited over fork, written by one process each.
+    """Keeps one ClockSettings and one RequestCounts in anonymous shared memory.
+
+    The memory is inherited over fork; each of the two is written by one process.
 
     The settings lie in two slots; a change fills the unused one, then moves the generation by one 8-byte store. A
     reader that finds the generation changed around its copy copies again: it never sees half a change.
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: ClockSettings) -> None:
         self._memory = mmap.mmap(-1, mmap.PAGESIZE)
         self._generation = memoryview(self._memory)[_GENERATION_AT : _GENERATION_AT + 8].cast("Q")
         self._seen = -1
         self._settings = settings
         self.store(settings)
 
-    def store(self, settings: Settings) -> None:
+    def store(self, settings: ClockSettings) -> None:
         generation = self._generation[0] + 1
         _SETTINGS.pack_into(self._memory, _SLOTS_AT[generation & 1], *astuple(settings))
         self._generation[0] = generation
 
-    def load(self) -> Settings:
+    def load(self) -> ClockSettings:
         while self._generation[0] != self._seen:
             seen = self._generation[0]
             values = _SETTINGS.unpack_from(self._memory, _SLOTS_AT[seen & 1])
@@ -97,15 +99,18 @@ class SharedClock:
         return self._settings
 
     def count(self, counts: list[int]) -> None:
-        """Take over new counts, in the order of Counts. Not one store: a reader may see one request half counted."""
+        """Store new counts, in the order of RequestCounts.
+
+        This is more than one store: a reader may see a request half counted.
+        """
         _COUNTS.pack_into(self._memory, _COUNTS_AT, *counts)
 
-    def counts(self) -> Counts:
+    def counts(self) -> RequestCounts:
         asked, answered, refused, silent, late, last_ns = _COUNTS.unpack_from(self._memory, _COUNTS_AT)
-        return Counts(asked=asked, answered=answered, refused=refused, silent=silent, late=late, last_ns=last_ns)
+        return RequestCounts(asked=asked, answered=answered, refused=refused, silent=silent, late=late, last_ns=last_ns)
 
 
-def _settings(values: tuple[int, ...]) -> Settings:
-    names = tuple(Settings.__dataclass_fields__)
+def _settings(values: tuple[int, ...]) -> ClockSettings:
+    names = tuple(ClockSettings.__dataclass_fields__)
     settings = dict(zip(names, values, strict=True))
-    return Settings(**{**settings, "mode": Mode(settings["mode"])})  # type: ignore[arg-type]
+    return ClockSettings(**{**settings, "mode": Mode(settings["mode"])})  # type: ignore[arg-type]

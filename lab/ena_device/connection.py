@@ -9,7 +9,7 @@ import os
 import socket
 
 from ena_device import vfio_user as vu
-from ena_device.errors import BrokenPeer
+from ena_device.device_errors import BrokenPeer
 
 _FD_SIZE = array.array("i").itemsize
 

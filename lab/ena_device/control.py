@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from ena_device.errors import BadRequest
+from ena_device.device_errors import BadRequest
 from ena_device.sockets import ListeningSocket
 
 MAX_LINE = 16_384

@@ -10,9 +10,9 @@ from ena_device import admin_layout as al
 from ena_device import features
 from ena_device import registers as reg
 from ena_device.admin_queue import AdminQueue
+from ena_device.device_errors import CommandRejected, MessageRefused
 from ena_device.doorbell import Doorbell
-from ena_device.errors import Refused, Rejected
-from ena_device.events import EventQueue
+from ena_device.event_queue import EventQueue
 from ena_device.guest_memory import GuestMemory, Window
 from ena_device.interrupts import Interrupts
 from ena_device.packets import PacketQueues
@@ -39,12 +39,12 @@ class Ena:
     """The device. Everything made new in reset() is what a reset of the device forgets."""
 
     def __init__(
-        self, *, offer: features.Offer, config: PciConfig, doorbell: Doorbell, log: Callable[[str], None]
+        self, *, offer: features.OfferedFeatures, config: PciConfig, doorbell: Doorbell, log: Callable[[str], None]
     ) -> None:
         self.offer, self.config, self.doorbell, self.log = offer, config, doorbell, log
         self.memory, self.interrupts = GuestMemory(), Interrupts()
         self.totals = Totals([])
-        self.host: features.Host | None = None
+        self.host: features.HostInfo | None = None
         self.mtu = 1500
         self.link, self.keepalive = True, True
         self._start_afresh()
@@ -82,7 +82,7 @@ class Ena:
         return self._registers.get(offset, 0)
 
     def write_register(self, offset: int, value: int) -> None:
-        """Raises Refused when what the driver points to is out of reach or makes no sense."""
+        """Raises MessageRefused when what the driver points to is out of reach or makes no sense."""
         if offset in reg.KEPT:
             self._registers[offset] = value
         elif offset == reg.PHC_DOORBELL:
@@ -106,7 +106,7 @@ class Ena:
             return
         try:
             window = self.memory.window(self._phc_address, RESPONSE_SIZE)
-        except Refused:
+        except MessageRefused:
             self.doorbell.stop()
             self._phc_window = None
             return
@@ -170,10 +170,10 @@ class Ena:
             self.events.open(self._ring(reg.AENQ_BASE_LO, reg.AENQ_BASE_HI, reg.AENQ_CAPS), head)
 
     def _execute(self, opcode: int, command: bytes) -> bytes:
-        """Raises Rejected."""
+        """Raises CommandRejected."""
         act = self._commands().get(opcode)
         if act is None:
-            raise Rejected(al.Status.BAD_OPCODE, f"no admin command {opcode}")
+            raise CommandRejected(al.Status.BAD_OPCODE, f"no admin command {opcode}")
         return act(command)
 
     def _commands(self) -> dict[int, Callable[[bytes], bytes]]:
@@ -189,7 +189,7 @@ class Ena:
 
     def _get_statistics(self, command: bytes) -> bytes:
         if command[al.STATS_TYPE_AT] != al.STATS_BASIC:
-            raise Rejected(al.Status.UNSUPPORTED_OPCODE, f"statistics of type {command[al.STATS_TYPE_AT]}")
+            raise CommandRejected(al.Status.UNSUPPORTED_OPCODE, f"statistics of type {command[al.STATS_TYPE_AT]}")
         return self.queues.statistics()
 
     def _get_feature(self, command: bytes) -> bytes:
@@ -219,7 +219,9 @@ class Ena:
     def configure_phc(self, command: bytes) -> None:
         low, high, _, length = al.PHC_SET.unpack_from(command, al.PHC_SET_AT)
         if length != RESPONSE_SIZE:
-            raise Rejected(al.Status.ILLEGAL_PARAMETER, f"a clock response of {length} bytes, {RESPONSE_SIZE} expected")
+            raise CommandRejected(
+                al.Status.ILLEGAL_PARAMETER, f"a clock response of {length} bytes, {RESPONSE_SIZE} expected"
+            )
         address = al.address(low, high)
         self._phc_window = self._reachable(address, RESPONSE_SIZE)
         self._phc_address = address
@@ -229,5 +231,5 @@ class Ena:
     def _reachable(self, address: int, length: int) -> Window:
         try:
             return self.memory.window(address, length)
-        except Refused as e:
-            raise Rejected(al.Status.ILLEGAL_PARAMETER, str(e)) from e
+        except MessageRefused as e:
+            raise CommandRejected(al.Status.ILLEGAL_PARAMETER, str(e)) from e

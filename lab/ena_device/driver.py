@@ -42,7 +42,7 @@ class Reading:
     seen_ns: int
 
 
-class Driver:
+class ProgramDriver:
     """A driver on one connection; the caller closes the peer."""
 
     def __init__(self, peer: Peer) -> None:

@@ -8,8 +8,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from ena_device import admin_layout as al
-from ena_device.errors import Rejected
-from ena_device.events import SUPPORTED_GROUPS
+from ena_device.device_errors import CommandRejected
+from ena_device.event_queue import SUPPORTED_GROUPS
 from ena_device.rings import MAX_DEPTH
 
 IMPLEMENTATION, DEVICE_VERSION = 1, 0x10
@@ -22,7 +22,7 @@ LINK_MBIT_PER_S = 25_000
 
 
 @dataclass(slots=True, kw_only=True)
-class Offer:
+class OfferedFeatures:
     """The properties that the device reports when the driver initialises it; a change shows at the next one."""
 
     mac: bytes
@@ -37,7 +37,7 @@ class Offer:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Host:
+class HostInfo:
     """The description that the driver gives of itself and its system (struct ena_admin_host_info)."""
 
     os: int
@@ -49,8 +49,8 @@ class Host:
     phc: bool
 
 
-def get(feature: int, command: bytes, offer: Offer, *, doorbell_offset: int, enabled_groups: int) -> bytes:
-    """The data of a get-feature completion. Raises Rejected."""
+def get(feature: int, command: bytes, offer: OfferedFeatures, *, doorbell_offset: int, enabled_groups: int) -> bytes:
+    """The data of a get-feature completion. Raises CommandRejected."""
     check(feature, offer)
     answers: dict[int, Callable[[], bytes]] = {
         al.Feature.DEVICE_ATTRIBUTES: lambda: _attributes(offer),
@@ -64,18 +64,18 @@ def get(feature: int, command: bytes, offer: Offer, *, doorbell_offset: int, ena
         ),
     }
     if feature not in answers:
-        raise Rejected(al.Status.UNSUPPORTED_OPCODE, f"feature {feature} can only be set")
+        raise CommandRejected(al.Status.UNSUPPORTED_OPCODE, f"feature {feature} can only be set")
     return answers[feature]()
 
 
-def check(feature: int, offer: Offer) -> None:
+def check(feature: int, offer: OfferedFeatures) -> None:
     if feature not in offer.features:
-        raise Rejected(al.Status.UNSUPPORTED_OPCODE, f"no feature {feature}")
+        raise CommandRejected(al.Status.UNSUPPORTED_OPCODE, f"no feature {feature}")
 
 
-def host(info: bytes) -> Host:
+def host(info: bytes) -> HostInfo:
     os, distribution, _, kernel, _, driver, _, _, _, _, _, _, features = al.HOST_INFO.unpack_from(info)
-    return Host(
+    return HostInfo(
         os=os,
         distribution=_text(distribution),
         kernel=_text(kernel),
@@ -90,7 +90,7 @@ def _text(field: bytes) -> str:
     return field.split(b"\0")[0].decode("latin1")
 
 
-def _attributes(offer: Offer) -> bytes:
+def _attributes(offer: OfferedFeatures) -> bytes:
     supported = sum(1 << f for f in offer.features)
     return al.DEVICE_ATTRIBUTES.pack(
         IMPLEMENTATION, DEVICE_VERSION, supported, 0, ADDRESS_BITS, VIRTUAL_BITS, offer.mac, 0, MAX_MTU

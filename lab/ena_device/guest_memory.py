@@ -13,14 +13,14 @@ import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from ena_device.errors import Refused
+from ena_device.device_errors import MessageRefused
 
 MAX_REGIONS = 512  # each keeps a descriptor open, of 1024 that a process usually may have
 _U16 = struct.Struct("@H")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Region:
+class MappedRange:
     """One mapped range of guest addresses; memory is None when QEMU sent no descriptor for it."""
 
     address: int
@@ -58,42 +58,48 @@ class GuestMemory:
     """The guest's memory as told by QEMU."""
 
     def __init__(self) -> None:
-        self._regions: list[Region] = []
+        self._regions: list[MappedRange] = []
 
-    def __iter__(self) -> Iterator[Region]:
+    def __iter__(self) -> Iterator[MappedRange]:
         return iter(self._regions)
 
     def map(self, *, address: int, size: int, fd: int | None, offset: int, writable: bool) -> None:
-        """Add one range. The descriptor stays the caller's. Raises Refused."""
+        """Add one range. The descriptor stays the caller's. Raises MessageRefused."""
         if not 0 < size <= 2**64 - address:
-            raise Refused(errno.EINVAL, f"map of {size:#x} bytes at {address:#x}")
+            raise MessageRefused(errno.EINVAL, f"map of {size:#x} bytes at {address:#x}")
         if any(address < r.end and r.address < address + size for r in self._regions):
-            raise Refused(errno.EEXIST, f"map over an existing range at {address:#x}")
+            raise MessageRefused(errno.EEXIST, f"map over an existing range at {address:#x}")
         if len(self._regions) >= MAX_REGIONS:
-            raise Refused(errno.ENOSPC, f"more than {MAX_REGIONS} memory ranges")
+            raise MessageRefused(errno.ENOSPC, f"more than {MAX_REGIONS} memory ranges")
         page_start = offset & ~(mmap.ALLOCATIONGRANULARITY - 1)
         memory = None if fd is None else _map_file(fd, size + offset - page_start, page_start, writable)
         self._regions.append(
-            Region(address=address, size=size, memory=memory, start=offset - page_start, writable=writable)
+            MappedRange(address=address, size=size, memory=memory, start=offset - page_start, writable=writable)
         )
 
     def unmap(self, *, address: int, size: int) -> None:
-        """Forget each range that lies wholly inside; its memory is unmapped with the last window. Raises Refused."""
+        """Forget each range that lies wholly inside. Raises MessageRefused.
+
+        The memory of a range is unmapped with its last window.
+        """
         outside = [r for r in self._regions if not (address <= r.address and r.end <= address + size)]
         if len(outside) == len(self._regions):
-            raise Refused(errno.EINVAL, f"no mapping inside {address:#x}+{size:#x}")
+            raise MessageRefused(errno.EINVAL, f"no mapping inside {address:#x}+{size:#x}")
         self._regions = outside
 
     def clear(self) -> None:
         self._regions = []
 
     def window(self, address: int, length: int, *, to_write: bool = True) -> Window:
-        """The place of `length` bytes at a guest address. Raises Refused when not one mapping holds all of them."""
+        """The place of `length` bytes at a guest address.
+
+        Raises MessageRefused when no single mapping holds all of them.
+        """
         for r in self._regions:
             if r.address <= address and address + length <= r.end and r.memory and (r.writable or not to_write):
                 return Window(r.memory, address - r.address + r.start)
         kind = "writable " if to_write else ""
-        raise Refused(errno.EFAULT, f"no {kind}guest memory at {address:#x}+{length:#x}")
+        raise MessageRefused(errno.EFAULT, f"no {kind}guest memory at {address:#x}+{length:#x}")
 
     def read(self, address: int, length: int) -> bytes:
         return self.window(address, length, to_write=False).read(length)
@@ -104,6 +110,6 @@ def _map_file(fd: int, length: int, offset: int, writable: bool) -> mmap.mmap:
     try:
         return mmap.mmap(fd, length, mmap.MAP_SHARED, access, offset=offset)
     except OSError as e:
-        raise Refused(e.errno or errno.EINVAL, f"cannot map guest memory: {e}") from e
+        raise MessageRefused(e.errno or errno.EINVAL, f"cannot map guest memory: {e}") from e
     except (ValueError, OverflowError) as e:
-        raise Refused(errno.EINVAL, f"cannot map guest memory: {e}") from e
+        raise MessageRefused(errno.EINVAL, f"cannot map guest memory: {e}") from e

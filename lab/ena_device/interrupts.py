@@ -3,7 +3,7 @@
 import errno
 import os
 
-from ena_device.errors import Refused
+from ena_device.device_errors import MessageRefused
 
 VECTORS = 9  # one for management, eight for queues
 _ONE = (1).to_bytes(8, "little")  # eventfd(2): each write adds an 8-byte number
@@ -20,9 +20,9 @@ class Interrupts:
         return sorted(self._fds)
 
     def set(self, first: int, fds: list[int | None]) -> None:
-        """Replace the eventfds of the vectors from `first` by copies; None switches one off. Raises Refused."""
+        """Replace the eventfds of the vectors from `first` by copies; None switches one off. Raises MessageRefused."""
         if first + len(fds) > VECTORS:
-            raise Refused(errno.EINVAL, f"vectors {first}..{first + len(fds) - 1}, the device has {VECTORS}")
+            raise MessageRefused(errno.EINVAL, f"vectors {first}..{first + len(fds) - 1}, the device has {VECTORS}")
         for vector, fd in enumerate(fds, first):
             copy = None if fd is None else _copy(fd)
             self._drop(vector)
@@ -50,9 +50,9 @@ class Interrupts:
 
 
 def _copy(fd: int) -> int:
-    """Another descriptor for the same eventfd. Raises Refused for one that cannot be written without waiting."""
+    """Another descriptor for the same eventfd. Raises MessageRefused for one that cannot be written without waiting."""
     try:
         os.set_blocking(fd, False)  # a peer that never reads must not stop the device
         return os.dup(fd)
     except OSError as e:
-        raise Refused(e.errno or errno.EINVAL, f"a descriptor that cannot interrupt: {e.strerror}") from e
+        raise MessageRefused(e.errno or errno.EINVAL, f"a descriptor that cannot interrupt: {e.strerror}") from e

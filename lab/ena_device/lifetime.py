@@ -7,7 +7,7 @@ import signal
 from pathlib import Path
 from typing import Any
 
-from ena_device.errors import SetupError
+from ena_device.device_errors import DeviceSetupError
 
 _PR_SET_PDEATHSIG = 1  # <linux/prctl.h>
 _PR_SET_TIMERSLACK = 29
@@ -18,7 +18,7 @@ _libc: Any = ctypes.CDLL(None, use_errno=True)
 def die_with_parent(parent_pid: int) -> None:
     """Let the kernel kill this process as soon as its parent ends; end at once when it has already."""
     if _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0) != 0:
-        raise SetupError(f"prctl(PR_SET_PDEATHSIG): {os.strerror(ctypes.get_errno())}")
+        raise DeviceSetupError(f"prctl(PR_SET_PDEATHSIG): {os.strerror(ctypes.get_errno())}")
     if os.getppid() != parent_pid:
         os._exit(0)
 
@@ -43,11 +43,11 @@ def change_core() -> None:
 
 
 def start_ticks(pid: int) -> int:
-    """When the process started. Raises SetupError when there is none of this number."""
+    """When the process started. Raises DeviceSetupError when there is none of this number."""
     try:
         stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
     except OSError as e:
-        raise SetupError(f"no process {pid} to end with") from e
+        raise DeviceSetupError(f"no process {pid} to end with") from e
     after_name = stat.rpartition(")")[2].split()  # the name may hold blanks and brackets; field 3 comes first here
     return int(after_name[_START_TIME_FIELD - 3])
 
@@ -56,16 +56,16 @@ class Watched:
     """A process whose end is ours: holds a pidfd, which becomes readable when that process ends and no other."""
 
     def __init__(self, pid: int) -> None:
-        """Raises SetupError when there is no such process."""
+        """Raises DeviceSetupError when there is no such process."""
         self.pid = pid
         self.start_ticks = start_ticks(pid)
         try:
             self._fd = os.pidfd_open(pid)
         except OSError as e:
-            raise SetupError(f"no process {pid} to end with: {e.strerror}") from e
+            raise DeviceSetupError(f"no process {pid} to end with: {e.strerror}") from e
         if start_ticks(pid) != self.start_ticks:  # the number went to another process in between
             self.close()
-            raise SetupError(f"process {pid} ended just now")
+            raise DeviceSetupError(f"process {pid} ended just now")
 
     def fileno(self) -> int:
         return self._fd

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from ena_device import admin_layout as al
 from ena_device import registers as reg
-from ena_device.errors import Refused, Rejected
+from ena_device.device_errors import CommandRejected, MessageRefused
 from ena_device.guest_memory import GuestMemory
 from ena_device.interrupts import VECTORS, Interrupts
 from ena_device.rings import Ring
@@ -51,7 +51,7 @@ class PacketQueues:
         _, caps, depth, vector, low, high, _ = al.CREATE_CQ.unpack_from(command, al.CREATE_CQ_AT)
         entry_size = (caps & al.CQ_ENTRY_WORDS_MASK) * 4
         if entry_size < TX_CDESC.size or vector >= VECTORS:
-            raise Rejected(al.Status.ILLEGAL_PARAMETER, f"completions of {entry_size} bytes on vector {vector}")
+            raise CommandRejected(al.Status.ILLEGAL_PARAMETER, f"completions of {entry_size} bytes on vector {vector}")
         index = _free_index(self.completion)
         ring = _ring(al.address(low, high), depth, entry_size)
         self.completion[index] = CompletionQueue(ring=ring, vector=vector)
@@ -63,9 +63,9 @@ class PacketQueues:
     def create_submission(self, command: bytes) -> bytes:
         identity, _, caps, _, cq, depth, low, high, _ = al.CREATE_SQ.unpack_from(command, al.CREATE_SQ_AT)
         if caps & al.SQ_PLACEMENT_MASK != al.SQ_PLACEMENT_HOST:
-            raise Rejected(al.Status.ILLEGAL_PARAMETER, "a queue in device memory (LLQ)")
+            raise CommandRejected(al.Status.ILLEGAL_PARAMETER, "a queue in device memory (LLQ)")
         if cq not in self.completion:
-            raise Rejected(al.Status.ILLEGAL_PARAMETER, f"no completion queue {cq}")
+            raise CommandRejected(al.Status.ILLEGAL_PARAMETER, f"no completion queue {cq}")
         index = _free_index(self.submission)
         self.submission[index] = SubmissionQueue(
             ring=_ring(al.address(low, high), depth, TX_DESC.size),
@@ -89,7 +89,7 @@ class PacketQueues:
                 self._interrupt(queue.vector)
 
     def ring_doorbell(self, index: int, tail: int) -> None:
-        """Send what stands in the queue up to the tail. Raises Refused when it lies out of reach."""
+        """Send what stands in the queue up to the tail. Raises MessageRefused when it lies out of reach."""
         queue = self.submission.get(index)
         completion = self.completion.get(queue.completion) if queue else None
         if queue is None or completion is None or not queue.sends:
@@ -134,18 +134,18 @@ class PacketQueues:
 def _ring(base: int, depth: int, entry_size: int) -> Ring:
     try:
         return Ring(base=base, depth=depth, entry_size=entry_size)
-    except Refused as e:
-        raise Rejected(al.Status.ILLEGAL_PARAMETER, str(e)) from e
+    except MessageRefused as e:
+        raise CommandRejected(al.Status.ILLEGAL_PARAMETER, str(e)) from e
 
 
 def _free_index(queues: dict[int, SubmissionQueue] | dict[int, CompletionQueue]) -> int:
     if len(queues) >= reg.QUEUES:
-        raise Rejected(al.Status.RESOURCE_ALLOCATION_FAILURE, f"more than {reg.QUEUES} queues")
+        raise CommandRejected(al.Status.RESOURCE_ALLOCATION_FAILURE, f"more than {reg.QUEUES} queues")
     return min(set(range(reg.QUEUES)) - set(queues))
 
 
 def _destroy(queues: dict[int, SubmissionQueue] | dict[int, CompletionQueue], command: bytes) -> bytes:
     (index,) = al.DESTROY.unpack_from(command, al.DESTROY_AT)
     if queues.pop(index, None) is None:
-        raise Rejected(al.Status.ILLEGAL_PARAMETER, f"no queue {index}")
+        raise CommandRejected(al.Status.ILLEGAL_PARAMETER, f"no queue {index}")
     return b""

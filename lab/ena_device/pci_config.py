@@ -6,7 +6,7 @@ Layout: PCI Local Bus specification 3.0, type 0 header; MSI-X capability from 6.
 import errno
 import struct
 
-from ena_device.errors import Refused
+from ena_device.device_errors import MessageRefused
 from ena_device.interrupts import VECTORS
 
 SIZE = 256
@@ -35,12 +35,12 @@ class PciConfig:
 
     def read(self, offset: int, count: int) -> bytes:
         if offset + count > SIZE:
-            raise Refused(errno.EINVAL, f"configuration space {offset:#x}+{count:#x}")
+            raise MessageRefused(errno.EINVAL, f"configuration space {offset:#x}+{count:#x}")
         return bytes(self._bytes[offset : offset + count])
 
     def write(self, offset: int, data: bytes) -> None:
         if offset + len(data) > SIZE:
-            raise Refused(errno.EINVAL, f"configuration space {offset:#x}+{len(data):#x}")
+            raise MessageRefused(errno.EINVAL, f"configuration space {offset:#x}+{len(data):#x}")
         for i, byte in enumerate(data, offset):
             if i in _WRITABLE:
                 self._bytes[i] = byte

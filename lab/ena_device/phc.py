@@ -9,7 +9,7 @@ import struct
 import time
 from dataclasses import astuple
 
-from ena_device.clock import BILLION, Mode, Settings, SharedClock
+from ena_device.clock import BILLION, ClockSettings, Mode, SharedClock
 from ena_device.guest_memory import Window
 
 RESPONSE_SIZE = 64
@@ -117,7 +117,7 @@ class Responder:
             self._held = None
             self._put(request_id, values)
 
-    def _spread_ns(self, settings: Settings, mono_ns: int) -> int:
+    def _spread_ns(self, settings: ClockSettings, mono_ns: int) -> int:
         """How much longer this answer takes: by chance, but for the first two after a pause.
 
         chronyd before 4.7 takes only readings that last as long as those that it has learned are fast, and it begins
@@ -129,7 +129,7 @@ class Responder:
         self._rung_ns = mono_ns
         return (longest_ns, 0)[self._after_pause] if self._after_pause < 2 else self._random.randint(0, longest_ns)
 
-    def _flags(self, settings: Settings, mono_ns: int) -> int:
+    def _flags(self, settings: ClockSettings, mono_ns: int) -> int:
         flags = _MODE_FLAGS[settings.mode]
         if settings.refuse_every and self._counts[_ASKED] % settings.refuse_every == 0:
             flags |= ERROR_TIMESTAMP

@@ -3,7 +3,7 @@
 import errno
 from dataclasses import dataclass
 
-from ena_device.errors import Refused
+from ena_device.device_errors import MessageRefused
 
 MAX_DEPTH = 1024  # what the device offers for its queues; all of a ring may be worked off at one doorbell
 
@@ -19,7 +19,9 @@ class Ring:
 
     def __post_init__(self) -> None:
         if self.depth < 1 or self.depth & self.depth - 1 or self.depth > MAX_DEPTH:
-            raise Refused(errno.EINVAL, f"ring of {self.depth} entries, a power of two up to {MAX_DEPTH} expected")
+            raise MessageRefused(
+                errno.EINVAL, f"ring of {self.depth} entries, a power of two up to {MAX_DEPTH} expected"
+            )
 
     @property
     def address(self) -> int:
@@ -32,8 +34,11 @@ class Ring:
         return 1 ^ self.count // self.depth & 1
 
     def behind(self, tail: int) -> int:
-        """How many entries lie between here and a 16-bit tail. Raises Refused when the ring cannot hold as many."""
+        """Count the entries between here and a 16-bit tail.
+
+        Raises MessageRefused when the ring cannot hold as many.
+        """
         waiting = tail - self.count & 0xFFFF
         if waiting > self.depth:
-            raise Refused(errno.EINVAL, f"tail {tail} is {waiting} entries ahead in a ring of {self.depth}")
+            raise MessageRefused(errno.EINVAL, f"tail {tail} is {waiting} entries ahead in a ring of {self.depth}")
         return waiting

@@ -16,7 +16,7 @@ LAB = Path(__file__).parents[1]
 
 
 @dataclass(slots=True, kw_only=True)
-class Device:
+class RunningDevice:
     """A running `python -m ena_device`."""
 
     process: "subprocess.Popen[bytes]"
@@ -42,13 +42,13 @@ class Device:
         return [int(c) for c in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
 
-def start_device(folder: Path, *options: str, name: str = "ena", timeout_s: float = 10.0) -> Device:
+def start_device(folder: Path, *options: str, name: str = "ena", timeout_s: float = 10.0) -> RunningDevice:
     """Start a device with its sockets and log in a folder, and wait until it answers. Raises TimeoutError."""
     socket, control, log = (folder / f"{name}.{end}" for end in ("sock", "ctl", "log"))
     argv = [sys.executable, "-m", "ena_device", "--socket", str(socket), "--control", str(control), "-v", *options]
     with open(log, "wb") as stderr:
         process = subprocess.Popen(argv, stderr=stderr, env={**os.environ, "PYTHONPATH": str(LAB)})
-    device = Device(process=process, socket=str(socket), control=str(control), log=log)
+    device = RunningDevice(process=process, socket=str(socket), control=str(control), log=log)
     try:
         wait_for(lambda: process.poll() is not None or _answers(device.control), "the device answers", timeout_s)
         if process.poll() is not None:

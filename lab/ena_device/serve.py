@@ -16,7 +16,7 @@ from ena_device.clock import SharedClock
 from ena_device.connection import Connection
 from ena_device.control import ControlServer
 from ena_device.device import Ena
-from ena_device.errors import BadRequest, BrokenPeer, Refused, SetupError
+from ena_device.device_errors import BadRequest, BrokenPeer, DeviceSetupError, MessageRefused
 from ena_device.lifetime import Watched
 from ena_device.phc import now_ns
 from ena_device.sockets import ListeningSocket
@@ -27,7 +27,7 @@ LONGEST_WAIT_S = 1.0
 MAX_WATCHED = 64  # each keeps a descriptor open
 
 
-class Server:
+class DeviceServer:
     """The device behind its two sockets; close() leaves nothing behind."""
 
     def __init__(self, *, socket_path: str, control_path: str, device: Ena, clock: SharedClock) -> None:
@@ -41,15 +41,15 @@ class Server:
         self.ended = False  # asked to end: the loop goes round no more
         try:
             self._control = ControlServer(control_path, self.control, self._log)
-        except SetupError:
+        except DeviceSetupError:
             self._listener.close()
             raise
 
     def end_with(self, pid: int) -> None:
-        """End once this process has ended. Raises SetupError when there is none, or when there are too many."""
+        """End once this process has ended. Raises DeviceSetupError when there is none, or when there are too many."""
         if all(w.pid != pid for w in self._watched):
             if len(self._watched) >= MAX_WATCHED:
-                raise SetupError(f"more than {MAX_WATCHED} processes to end with")
+                raise DeviceSetupError(f"more than {MAX_WATCHED} processes to end with")
             self._watched.append(Watched(pid))
             self._log(f"ends with process {pid}, started at tick {self._watched[-1].start_ticks}")
 
@@ -91,7 +91,7 @@ class Server:
         if changes.end_with is not None:
             try:
                 self.end_with(changes.end_with)
-            except SetupError as e:
+            except DeviceSetupError as e:
                 raise BadRequest(f"end_with: {e}") from e
         if changes != bends.Changes():
             self._clock.store(settings)
@@ -210,7 +210,7 @@ class Server:
         reply, error = vu.Reply(), 0
         try:
             reply = answer(self._device, message)
-        except Refused as e:
+        except MessageRefused as e:
             self._log(f"{name} refused: {e}")
             error = e.error
         if message.wants_reply:

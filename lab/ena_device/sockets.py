@@ -5,7 +5,7 @@ import os
 import socket
 from pathlib import Path
 
-from ena_device.errors import SetupError
+from ena_device.device_errors import DeviceSetupError
 
 MAX_PATH = 107  # unix(7): sun_path holds 108 bytes, the last a zero
 
@@ -14,17 +14,19 @@ class ListeningSocket:
     """A listening socket at a path; close() removes the path if it is still ours."""
 
     def __init__(self, path: str, backlog: int) -> None:
-        """Raises SetupError when the path cannot be used, or another process listens there."""
+        """Raises DeviceSetupError when the path cannot be used, or another process listens there."""
         if len(os.fsencode(path)) > MAX_PATH:
-            raise SetupError(f"socket path of {len(os.fsencode(path))} bytes, at most {MAX_PATH} possible: {path}")
+            raise DeviceSetupError(
+                f"socket path of {len(os.fsencode(path))} bytes, at most {MAX_PATH} possible: {path}"
+            )
         if _is_served(path):
-            raise SetupError(f"another process listens on {path}: end it, or use another path")
+            raise DeviceSetupError(f"another process listens on {path}: end it, or use another path")
         self._path = path
         try:
             self._sock = _bind(path, backlog)
             self._identity = _identity(path)
         except OSError as e:
-            raise SetupError(f"cannot listen on {path}: {e.strerror or e}") from e
+            raise DeviceSetupError(f"cannot listen on {path}: {e.strerror or e}") from e
 
     def fileno(self) -> int:
         return self._sock.fileno()

@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from time import CLOCK_MONOTONIC, clock_gettime_ns
 
-from ena_device.clock import BILLION, Mode, Settings
+from ena_device.clock import BILLION, ClockSettings, Mode
 from ena_device.control import ControlError, ask
 from ena_device.phc import now_ns
 
@@ -43,11 +43,11 @@ class Bounds:
     guest_seen: int  # new times of ours seen there
 
 
-def device_settings(control: str) -> Settings:
+def device_settings(control: str) -> ClockSettings:
     """The clock as the device keeps it now. Raises ControlError."""
     state = ask(control)
-    values = {name: state[name] for name in Settings.__dataclass_fields__}
-    return Settings(**{**values, "mode": Mode[state["mode"]]})
+    values = {name: state[name] for name in ClockSettings.__dataclass_fields__}
+    return ClockSettings(**{**values, "mode": Mode[state["mode"]]})
 
 
 def measure(words: "memoryview[int]", control: str, seconds: int) -> Iterator[Bounds]:
@@ -69,11 +69,11 @@ def measure(words: "memoryview[int]", control: str, seconds: int) -> Iterator[Bo
         )
 
 
-def _exchange(words: "memoryview[int]", clock: Settings, end_ns: int) -> tuple[int, int]:
+def _exchange(words: "memoryview[int]", clock: ClockSettings, end_ns: int) -> tuple[int, int]:
     """Until a moment of CLOCK_MONOTONIC: the least (device minus guest), and how many times of the guest were seen.
 
     Each access of a word is one load or store of 8 bytes (memoryview, native format), as the other side relies on. The
-    arithmetic is that of Settings.at, written out: a time that is old when it is written widens the guest's bound.
+    arithmetic is that of ClockSettings.at, written out: a time that is old when it is written widens the guest's bound.
     """
     base_ns, mono_ns, ppb = clock.base_utc_ns, clock.base_mono_ns, clock.freq_ppb
     running = 0 if clock.frozen else 1

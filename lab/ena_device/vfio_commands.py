@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 from ena_device import vfio_user as vu
 from ena_device.device import BAR0_SIZE, BAR1_SIZE, Ena
-from ena_device.errors import BrokenPeer, Refused
+from ena_device.device_errors import BrokenPeer, MessageRefused
 from ena_device.interrupts import VECTORS
 from ena_device.pci_config import SIZE as CONFIG_SIZE
 from ena_device.registers import REGISTER_SIZE
@@ -17,10 +17,10 @@ REGION_SIZES = {vu.BAR0: BAR0_SIZE, vu.BAR1: BAR1_SIZE, vu.CONFIG: CONFIG_SIZE}
 
 
 def answer(device: Ena, message: vu.Message) -> vu.Reply:
-    """Do one command. Raises Refused (an error reply) or BrokenPeer (the connection ends)."""
+    """Do one command. Raises MessageRefused (an error reply) or BrokenPeer (the connection ends)."""
     act = ANSWERS.get(message.command)
     if act is None:
-        raise Refused(errno.EOPNOTSUPP, f"command {message.command}")
+        raise MessageRefused(errno.EOPNOTSUPP, f"command {message.command}")
     return act(device, message)
 
 
@@ -45,7 +45,7 @@ def _dma_map(device: Ena, message: vu.Message) -> vu.Reply:
 def _dma_unmap(device: Ena, message: vu.Message) -> vu.Reply:
     _, flags, address, size = vu.unpack(vu.DMA_UNMAP, message.body)
     if flags & vu.UNMAP_DIRTY_BITMAP:
-        raise Refused(errno.EOPNOTSUPP, "dirty page bitmap")
+        raise MessageRefused(errno.EOPNOTSUPP, "dirty page bitmap")
     if flags & vu.UNMAP_ALL:
         device.memory.clear()
     else:
@@ -63,7 +63,7 @@ def _get_info(device: Ena, message: vu.Message) -> vu.Reply:
 def _get_region_info(device: Ena, message: vu.Message) -> vu.Reply:
     room, _, index, _, _, _ = vu.unpack(vu.REGION_INFO, message.body.ljust(vu.REGION_INFO.size, b"\0"))
     if index >= vu.REGIONS:
-        raise Refused(errno.EINVAL, f"region {index}")
+        raise MessageRefused(errno.EINVAL, f"region {index}")
     size = REGION_SIZES.get(index, 0)
     flags = vu.REGION_READS | vu.REGION_WRITES if size else 0
     area = device.doorbell.mapped_area if index == vu.BAR0 else None
@@ -81,7 +81,7 @@ def _get_region_info(device: Ena, message: vu.Message) -> vu.Reply:
 def _get_irq_info(device: Ena, message: vu.Message) -> vu.Reply:
     _, _, index, _ = vu.unpack(vu.IRQ_INFO, message.body)
     if index >= vu.IRQ_TYPES:
-        raise Refused(errno.EINVAL, f"interrupt type {index}")
+        raise MessageRefused(errno.EINVAL, f"interrupt type {index}")
     count = VECTORS if index == vu.IRQ_MSIX else 0
     return vu.Reply(vu.IRQ_INFO.pack(vu.IRQ_INFO.size, vu.IRQ_EVENTFD | vu.IRQ_FIXED_SIZE, index, count))
 
@@ -89,14 +89,16 @@ def _get_irq_info(device: Ena, message: vu.Message) -> vu.Reply:
 def _set_irqs(device: Ena, message: vu.Message) -> vu.Reply:
     _, flags, index, start, count = vu.unpack(vu.IRQ_SET, message.body)
     if index >= vu.IRQ_TYPES:
-        raise Refused(errno.EINVAL, f"interrupt type {index}")
+        raise MessageRefused(errno.EINVAL, f"interrupt type {index}")
     if index != vu.IRQ_MSIX:
         return vu.Reply()
     if flags & vu.IRQ_DATA_NONE and count == 0:
         device.interrupts.clear()
     elif flags & vu.IRQ_DATA_EVENTFD:
         if start + count > VECTORS or len(message.fds) > count:
-            raise Refused(errno.EINVAL, f"vectors {start}+{count} with {len(message.fds)} eventfds, {VECTORS} vectors")
+            raise MessageRefused(
+                errno.EINVAL, f"vectors {start}+{count} with {len(message.fds)} eventfds, {VECTORS} vectors"
+            )
         device.interrupts.set(start, [*message.fds, *[None] * (count - len(message.fds))])
     return vu.Reply()
 
@@ -111,7 +113,7 @@ def _region_write(device: Ena, message: vu.Message) -> vu.Reply:
     offset, region, count = vu.unpack(vu.ACCESS, message.body)
     data = message.body[vu.ACCESS.size :]
     if len(data) != count:
-        raise Refused(errno.EINVAL, f"write of {count} bytes with {len(data)} bytes of data")
+        raise MessageRefused(errno.EINVAL, f"write of {count} bytes with {len(data)} bytes of data")
     _write(device, region, offset, data)
     return vu.Reply(message.body[: vu.ACCESS.size])
 
@@ -119,10 +121,10 @@ def _region_write(device: Ena, message: vu.Message) -> vu.Reply:
 def _write_multi(device: Ena, message: vu.Message) -> vu.Reply:
     (count,) = vu.unpack(vu.MULTI_COUNT, message.body)
     if count > vu.MAX_WRITES:  # each may be a doorbell, and nothing else is served until all are done
-        raise Refused(errno.EINVAL, f"{count} writes, at most {vu.MAX_WRITES} expected")
+        raise MessageRefused(errno.EINVAL, f"{count} writes, at most {vu.MAX_WRITES} expected")
     writes = message.body[vu.MULTI_COUNT.size :]
     if len(writes) != count * vu.MULTI_WRITE.size:
-        raise Refused(errno.EINVAL, f"{count} writes in {len(writes)} bytes")
+        raise MessageRefused(errno.EINVAL, f"{count} writes in {len(writes)} bytes")
     for offset, region, size, data in vu.MULTI_WRITE.iter_unpack(writes):
         _write(device, region, offset, data[:size])
     return vu.Reply(message.body[: vu.MULTI_COUNT.size])
@@ -135,7 +137,7 @@ def _reset(device: Ena, message: vu.Message) -> vu.Reply:
 
 def _check_access(region: int, offset: int, count: int) -> None:
     if offset + count > REGION_SIZES.get(region, 0):
-        raise Refused(errno.EINVAL, f"region {region} at {offset:#x}+{count:#x}")
+        raise MessageRefused(errno.EINVAL, f"region {region} at {offset:#x}+{count:#x}")
 
 
 def _read(device: Ena, region: int, offset: int, count: int) -> bytes:

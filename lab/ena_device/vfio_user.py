@@ -9,7 +9,7 @@ import struct
 from dataclasses import dataclass
 from enum import IntEnum
 
-from ena_device.errors import Refused
+from ena_device.device_errors import MessageRefused
 
 
 class Command(IntEnum):
@@ -89,9 +89,9 @@ class Reply:
 
 
 def unpack(layout: struct.Struct, body: bytes, at: int = 0) -> tuple[int, ...]:
-    """The fields of a message body. Raises Refused when it is too short."""
+    """The fields of a message body. Raises MessageRefused when it is too short."""
     if len(body) < at + layout.size:
-        raise Refused(errno.EINVAL, f"{len(body)} bytes, at least {at + layout.size} expected")
+        raise MessageRefused(errno.EINVAL, f"{len(body)} bytes, at least {at + layout.size} expected")
     return layout.unpack_from(body, at)
 
 

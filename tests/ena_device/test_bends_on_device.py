@@ -5,43 +5,43 @@ from collections.abc import Callable
 from statistics import median
 
 import pytest
-from ena_device.driver import Driver, Reading
+from ena_device.driver import ProgramDriver, Reading
 from ena_device.phc import ERROR_BOUND, ERROR_TIMESTAMP, NO_BOUND
-from ena_device.running import Device, wait_for
+from ena_device.running import RunningDevice, wait_for
 from ena_device.truth import device_settings
 
-Start = Callable[..., Device]
-Connect = Callable[[Device], Driver]
+Start = Callable[..., RunningDevice]
+Connect = Callable[[RunningDevice], ProgramDriver]
 COUNTS = ("asked", "answered", "refused", "silent", "late")
 
 
 @pytest.fixture
-def driver(device: Device, connect: Connect) -> Driver:
+def driver(device: RunningDevice, connect: Connect) -> ProgramDriver:
     """A driver that has the clock configured."""
     driver = connect(device)
     assert driver.configure_phc().status == 0
     return driver
 
 
-def counts(device: Device) -> tuple[int, ...]:
+def counts(device: RunningDevice) -> tuple[int, ...]:
     state = device.ask()
     return tuple(state[name] for name in COUNTS)
 
 
-def read(driver: Driver) -> Reading:
+def read(driver: ProgramDriver) -> Reading:
     reading = driver.read_phc()
     assert reading is not None
     return reading
 
 
-def within(device: Device, reading: Reading, offset_ns: int) -> bool:
+def within(device: RunningDevice, reading: Reading, offset_ns: int) -> bool:
     """Is the answer the device's time at some moment between asking and seeing, and that the host's UTC and offset?"""
     clock = device_settings(device.control)
     in_bracket = clock.at(reading.asked_ns) <= reading.time_ns <= clock.at(reading.seen_ns)
     return in_bracket and abs(device.ask()["offset_ns"] - offset_ns) < 1_000_000  # two clocks read one after the other
 
 
-def test_clock_shows_the_host_utc(device: Device, driver: Driver) -> None:
+def test_clock_shows_the_host_utc(device: RunningDevice, driver: ProgramDriver) -> None:
     readings = [read(driver) for _ in range(200)]
     assert all(within(device, r, 0) for r in readings)
     assert {(r.error_bound_ns, r.error_flags) for r in readings} == {(20_000, 0)}
@@ -50,7 +50,7 @@ def test_clock_shows_the_host_utc(device: Device, driver: Driver) -> None:
 
 
 @pytest.mark.parametrize("offset_ns", [5_000_000, -5_000_000, 37_000_000_000])
-def test_offset_and_step(device: Device, driver: Driver, offset_ns: int) -> None:
+def test_offset_and_step(device: RunningDevice, driver: ProgramDriver, offset_ns: int) -> None:
     device.ask(offset_ns=offset_ns)
     assert within(device, read(driver), offset_ns)
     device.ask(step_ns=1_000_000)
@@ -59,7 +59,7 @@ def test_offset_and_step(device: Device, driver: Driver, offset_ns: int) -> None
     assert within(device, read(driver), 0)
 
 
-def test_frequency(device: Device, driver: Driver) -> None:
+def test_frequency(device: RunningDevice, driver: ProgramDriver) -> None:
     before = device.ask(freq_ppb=10**8)  # 10 % fast
     time.sleep(0.2)
     reading = read(driver)
@@ -67,7 +67,7 @@ def test_frequency(device: Device, driver: Driver) -> None:
     assert 0 <= expected_ns - reading.time_ns <= (reading.seen_ns - reading.asked_ns) * 11 // 10
 
 
-def test_frozen(device: Device, driver: Driver) -> None:
+def test_frozen(device: RunningDevice, driver: ProgramDriver) -> None:
     stands_at = device.ask(frozen=True)["now_ns"]
     assert {read(driver).time_ns for _ in range(20)} == {stands_at}
     device.ask(frozen=False)
@@ -75,7 +75,7 @@ def test_frozen(device: Device, driver: Driver) -> None:
     assert stands_at < first < second < stands_at + 5_000_000_000
 
 
-def test_jitter(device: Device, driver: Driver) -> None:
+def test_jitter(device: RunningDevice, driver: ProgramDriver) -> None:
     stands_at = device.ask(frozen=True, jitter_ns=1_000)["now_ns"]
     off_by = [read(driver).time_ns - stands_at for _ in range(300)]
     assert max(map(abs, off_by)) <= 1_000
@@ -83,7 +83,7 @@ def test_jitter(device: Device, driver: Driver) -> None:
     assert len(set(off_by)) > 100
 
 
-def test_error_bound(device: Device, driver: Driver) -> None:
+def test_error_bound(device: RunningDevice, driver: ProgramDriver) -> None:
     device.ask(error_bound_ns=750_000)
     assert (read(driver).error_bound_ns, read(driver).error_flags) == (750_000, 0)
 
@@ -96,7 +96,7 @@ def test_error_bound(device: Device, driver: Driver) -> None:
         ("err_both", ERROR_TIMESTAMP | ERROR_BOUND),
     ],
 )
-def test_error_flags(device: Device, driver: Driver, mode: str, flags: int) -> None:
+def test_error_flags(device: RunningDevice, driver: ProgramDriver, mode: str, flags: int) -> None:
     device.ask(mode=mode)
     reading = read(driver)
     assert reading.error_flags == flags
@@ -107,7 +107,7 @@ def test_error_flags(device: Device, driver: Driver, mode: str, flags: int) -> N
     wait_for(lambda: counts(device) == (2, 1, 1, 0, 0), "one refused, one answered")
 
 
-def test_silent(device: Device, driver: Driver) -> None:
+def test_silent(device: RunningDevice, driver: ProgramDriver) -> None:
     device.ask(mode="silent")
     assert driver.read_phc(timeout_s=0.2) is None
     device.ask(mode="ok")
@@ -115,7 +115,7 @@ def test_silent(device: Device, driver: Driver) -> None:
     wait_for(lambda: counts(device) == (2, 1, 0, 1, 0), "one silent, one answered")
 
 
-def test_late(device: Device, driver: Driver) -> None:
+def test_late(device: RunningDevice, driver: ProgramDriver) -> None:
     device.ask(mode="late", late_us=80_000)
     reading = read(driver)
     assert 80_000_000 <= reading.seen_ns - reading.asked_ns < 2_000_000_000
@@ -124,7 +124,7 @@ def test_late(device: Device, driver: Driver) -> None:
     wait_for(lambda: counts(device) == (1, 0, 0, 0, 1), "one late")
 
 
-def test_late_answer_is_dropped_for_a_new_request(device: Device, driver: Driver) -> None:
+def test_late_answer_is_dropped_for_a_new_request(device: RunningDevice, driver: ProgramDriver) -> None:
     device.ask(mode="late", late_us=300_000)
     assert driver.read_phc(timeout_s=0.05) is None
     device.ask(mode="ok")
@@ -133,14 +133,16 @@ def test_late_answer_is_dropped_for_a_new_request(device: Device, driver: Driver
     assert driver.memory[0x3000:0x3002] == (2).to_bytes(2, "little")
 
 
-def test_busy(device: Device, driver: Driver) -> None:
+def test_busy(device: RunningDevice, driver: ProgramDriver) -> None:
     device.ask(busy_us=20_000)
     reading = read(driver)
     assert reading.seen_ns - reading.asked_ns >= 20_000_000
     assert within(device, reading, 0)
 
 
-def test_spread_answers_take_longer_by_chance_and_their_time_is_the_middle(device: Device, driver: Driver) -> None:
+def test_spread_answers_take_longer_by_chance_and_their_time_is_the_middle(
+    device: RunningDevice, driver: ProgramDriver
+) -> None:
     device.ask(spread_us=40_000)
     readings = [read(driver) for _ in range(12)]
     lasted = [reading.seen_ns - reading.asked_ns for reading in readings]
@@ -157,7 +159,7 @@ def test_spread_answers_take_longer_by_chance_and_their_time_is_the_middle(devic
 
 
 def test_after_a_pause_the_first_of_spread_answers_takes_the_longest_and_the_second_no_longer(
-    device: Device, driver: Driver
+    device: RunningDevice, driver: ProgramDriver
 ) -> None:
     device.ask(spread_us=40_000)
     for _ in range(2):
@@ -168,14 +170,14 @@ def test_after_a_pause_the_first_of_spread_answers_takes_the_longest_and_the_sec
         time.sleep(0.7)
 
 
-def test_rate(device: Device, driver: Driver) -> None:
+def test_rate(device: RunningDevice, driver: ProgramDriver) -> None:
     device.ask(rate_per_s=5)
     assert [read(driver).error_flags for _ in range(8)] == [0] * 5 + [ERROR_TIMESTAMP] * 3
     time.sleep(0.45)
     assert [read(driver).error_flags for _ in range(3)] == [0, 0, ERROR_TIMESTAMP]
 
 
-def test_refuse_every(device: Device, driver: Driver) -> None:
+def test_refuse_every(device: RunningDevice, driver: ProgramDriver) -> None:
     device.ask(refuse_every=4)
     flags = [read(driver).error_flags for _ in range(12)]
     assert flags == [0, 0, 0, ERROR_TIMESTAMP] * 3

@@ -15,18 +15,18 @@ import pytest
 from ena_device import admin_layout as al
 from ena_device import registers as reg
 from ena_device import vfio_user as vu
-from ena_device.clock import Settings, SharedClock
+from ena_device.clock import ClockSettings, SharedClock
 from ena_device.control import LONGEST_ERROR, MAX_LINE, MAX_REPLY, ControlError, ask
 from ena_device.doorbell import Rests, watch
-from ena_device.driver import MEMORY_AT, PHC_AT, Driver
+from ena_device.driver import MEMORY_AT, PHC_AT, ProgramDriver
 from ena_device.event_log import LAST_LINE, LONGEST_LINE, EventLog
 from ena_device.guest_memory import MAX_REGIONS, GuestMemory, Window
 from ena_device.peer import Peer
 from ena_device.phc import RESPONSE_SIZE, Responder
 from ena_device.rings import MAX_DEPTH
-from ena_device.running import Device
+from ena_device.running import RunningDevice
 
-Connect = Callable[[Device], Driver]
+Connect = Callable[[RunningDevice], ProgramDriver]
 EINVAL = 22
 MOST_WATCHED = 64
 
@@ -35,7 +35,7 @@ MOST_WATCHED = 64
 
 
 def test_a_guest_that_configures_the_clock_again_and_again_holds_nobody_up(
-    mapped_device: Device, connect: Connect
+    mapped_device: RunningDevice, connect: Connect
 ) -> None:
     """A ring full of such commands is one write of a register; each of them would start a process."""
     driver = connect(mapped_device)
@@ -66,7 +66,9 @@ def forks() -> int:
 
 
 @pytest.mark.parametrize("depth", [MAX_DEPTH * 2, 1 << 15])
-def test_a_ring_deeper_than_the_device_offers_is_refused(socket_device: Device, connect: Connect, depth: int) -> None:
+def test_a_ring_deeper_than_the_device_offers_is_refused(
+    socket_device: RunningDevice, connect: Connect, depth: int
+) -> None:
     driver = connect(socket_device)
     driver.reset()
     driver.write(reg.AQ_CAPS, depth | al.ENTRY_SIZE << 16)
@@ -91,7 +93,7 @@ class Ringing:
 
 def test_a_guest_that_rings_without_end_leaves_half_of_the_core_to_others() -> None:
     """The watcher may run ahead of everything else on its core."""
-    clock = SharedClock(Settings(base_utc_ns=10**18, base_mono_ns=0))
+    clock = SharedClock(ClockSettings(base_utc_ns=10**18, base_mono_ns=0))
     responder = Responder(clock, Window(mmap.mmap(-1, mmap.PAGESIZE), 0))
     before = resource.getrusage(resource.RUSAGE_SELF).ru_nvcsw
     begun_s, begun_cpu_s = time.monotonic(), time.process_time()
@@ -103,7 +105,7 @@ def test_a_guest_that_rings_without_end_leaves_half_of_the_core_to_others() -> N
 
 
 def test_a_clock_at_the_beginning_of_time_with_jitter_goes_on_answering(
-    socket_device: Device, connect: Connect
+    socket_device: RunningDevice, connect: Connect
 ) -> None:
     driver = connect(socket_device)
     driver.configure_phc()
@@ -120,7 +122,7 @@ def test_a_clock_at_the_beginning_of_time_with_jitter_goes_on_answering(
 # --- QEMU ------------------------------------------------------------------------------------------------------------
 
 
-def test_a_descriptor_that_nothing_can_be_written_to_is_refused(socket_device: Device) -> None:
+def test_a_descriptor_that_nothing_can_be_written_to_is_refused(socket_device: RunningDevice) -> None:
     path_only = os.open("/", os.O_PATH)
     with Peer(socket_device.socket) as peer:
         peer.greet()
@@ -129,7 +131,7 @@ def test_a_descriptor_that_nothing_can_be_written_to_is_refused(socket_device: D
     os.close(path_only)
 
 
-def test_a_message_of_thousands_of_writes_is_refused(socket_device: Device) -> None:
+def test_a_message_of_thousands_of_writes_is_refused(socket_device: RunningDevice) -> None:
     with Peer(socket_device.socket) as peer:
         peer.greet()
         one = vu.MULTI_WRITE.pack(reg.INTR_MASK, vu.BAR0, 4, bytes(8))
@@ -138,7 +140,7 @@ def test_a_message_of_thousands_of_writes_is_refused(socket_device: Device) -> N
         assert peer.ask(vu.Command.WRITE_MULTI, vu.MULTI_COUNT.pack(vu.MAX_WRITES) + one * vu.MAX_WRITES).error == 0
 
 
-def test_the_page_of_the_doorbell_cannot_be_cut_off(mapped_device: Device, connect: Connect) -> None:
+def test_the_page_of_the_doorbell_cannot_be_cut_off(mapped_device: RunningDevice, connect: Connect) -> None:
     """Whoever maps it could else end the device, which writes to it."""
     driver = connect(mapped_device)
     room = vu.REGION_INFO.size + vu.SPARSE_MMAP.size
@@ -150,14 +152,14 @@ def test_the_page_of_the_doorbell_cannot_be_cut_off(mapped_device: Device, conne
     assert driver.read_phc() is not None
 
 
-def test_a_greeting_that_is_refused_is_none(socket_device: Device) -> None:
+def test_a_greeting_that_is_refused_is_none(socket_device: RunningDevice) -> None:
     with Peer(socket_device.socket) as peer:
         assert peer.ask(vu.Command.VERSION, b"\0").error == EINVAL
         peer.send(vu.Command.GET_INFO, bytes(16))
         assert peer.closed_by_device()
 
 
-def test_as_much_memory_as_may_be_mapped_leaves_descriptors_for_clients(socket_device: Device) -> None:
+def test_as_much_memory_as_may_be_mapped_leaves_descriptors_for_clients(socket_device: RunningDevice) -> None:
     with Peer(socket_device.socket) as peer:
         peer.greet()
         fd = os.memfd_create("m")
@@ -191,7 +193,7 @@ def test_unmapping_everything_at_once_takes_no_longer_for_much() -> None:
 # --- control clients -------------------------------------------------------------------------------------------------
 
 
-def say(device: Device, line: bytes) -> bytes:
+def say(device: RunningDevice, line: bytes) -> bytes:
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as sock:
         sock.settimeout(5)
         sock.connect(device.control)
@@ -207,7 +209,9 @@ def say(device: Device, line: bytes) -> bytes:
         {"offset_ns": [[0] * 5] * 500},
     ],
 )
-def test_a_line_that_is_wrong_throughout_has_a_short_answer(socket_device: Device, wishes: dict[str, object]) -> None:
+def test_a_line_that_is_wrong_throughout_has_a_short_answer(
+    socket_device: RunningDevice, wishes: dict[str, object]
+) -> None:
     line = json.dumps(wishes).encode() + b"\n"
     assert 2000 < len(line) < MAX_LINE
     reply = json.loads(say(socket_device, line))
@@ -215,7 +219,7 @@ def test_a_line_that_is_wrong_throughout_has_a_short_answer(socket_device: Devic
     assert socket_device.log.stat().st_size < 2 * LONGEST_ERROR
 
 
-def test_no_more_than_some_processes_to_end_with(socket_device: Device) -> None:
+def test_no_more_than_some_processes_to_end_with(socket_device: RunningDevice) -> None:
     """Each keeps a descriptor of the device open."""
     processes = [os.fork() or os._exit(time.sleep(60) or 0) for _ in range(MOST_WATCHED)]
     try:
@@ -290,7 +294,7 @@ def test_a_log_on_a_full_disk_ends_nothing() -> None:
         full.close()
 
 
-def test_what_a_peer_tells_of_itself_is_one_short_line_of_the_log(socket_device: Device) -> None:
+def test_what_a_peer_tells_of_itself_is_one_short_line_of_the_log(socket_device: RunningDevice) -> None:
     with Peer(socket_device.socket) as peer:
         body = vu.VERSION.pack(0, 1) + b"\x1b[2J" * 10_000 + b"\0"
         for _ in range(3):

@@ -4,11 +4,11 @@ import os
 
 import pytest
 from ena_device.bends import Changes, bend
-from ena_device.clock import Counts, Mode, Settings, SharedClock
-from ena_device.errors import BadRequest
+from ena_device.clock import ClockSettings, Mode, RequestCounts, SharedClock
+from ena_device.device_errors import BadRequest
 from ena_device.phc import RateLimit
 
-CLOCK = Settings(base_utc_ns=1_000_000_000_000, base_mono_ns=500)
+CLOCK = ClockSettings(base_utc_ns=1_000_000_000_000, base_mono_ns=500)
 
 
 @pytest.mark.parametrize(
@@ -24,7 +24,7 @@ CLOCK = Settings(base_utc_ns=1_000_000_000_000, base_mono_ns=500)
     ],
 )
 def test_time_shown(freq_ppb: int, frozen: bool, passed_ns: int, shown_ns: int) -> None:
-    clock = Settings(base_utc_ns=1_000_000_000_000, base_mono_ns=500, freq_ppb=freq_ppb, frozen=frozen)
+    clock = ClockSettings(base_utc_ns=1_000_000_000_000, base_mono_ns=500, freq_ppb=freq_ppb, frozen=frozen)
     assert clock.at(500 + passed_ns) == shown_ns
 
 
@@ -62,7 +62,7 @@ def test_bend_takes_over_every_setting() -> None:
         late_us=6,
         freq_ppb=7,
     )
-    assert bend(CLOCK, changes, utc_ns=0, mono_ns=500) == Settings(
+    assert bend(CLOCK, changes, utc_ns=0, mono_ns=500) == ClockSettings(
         base_utc_ns=1_000_000_000_000,
         base_mono_ns=500,
         freq_ppb=7,
@@ -85,7 +85,7 @@ def test_clock_outside_its_range_is_refused(step_ns: int) -> None:
 
 def test_settings_and_counts_reach_another_process() -> None:
     clock = SharedClock(CLOCK)
-    settings = Settings(base_utc_ns=-5, base_mono_ns=2**62, frozen=True, mode=Mode.err_both, jitter_ns=9)
+    settings = ClockSettings(base_utc_ns=-5, base_mono_ns=2**62, frozen=True, mode=Mode.err_both, jitter_ns=9)
     pid = os.fork()
     if not pid:
         clock.load()
@@ -94,7 +94,7 @@ def test_settings_and_counts_reach_another_process() -> None:
         os._exit(0)
     os.waitpid(pid, 0)
     assert clock.load() == settings
-    assert clock.counts() == Counts(asked=6, answered=3, refused=1, silent=1, late=1, last_ns=2**60)
+    assert clock.counts() == RequestCounts(asked=6, answered=3, refused=1, silent=1, late=1, last_ns=2**60)
 
 
 def test_rate_limit_is_a_second_of_requests_and_then_the_rate() -> None:

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 from ena_device.bends import AT_START, KEYS, Changes, check
 from ena_device.control import MAX_CLIENTS, MAX_LINE, ControlError, ask
-from ena_device.driver import Driver
-from ena_device.running import Device
+from ena_device.driver import ProgramDriver
+from ena_device.running import RunningDevice
 
 STATE_KEYS = {
     *("base_utc_ns", "base_mono_ns", "freq_ppb", "frozen", "error_bound_ns", "mode", "rate_per_s", "refuse_every"),
@@ -34,20 +34,20 @@ STATE_KEYS = {
 }
 
 
-def dial(device: Device) -> socket.socket:
+def dial(device: RunningDevice) -> socket.socket:
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     sock.settimeout(5)
     sock.connect(device.control)
     return sock
 
 
-def say(device: Device, line: bytes) -> Any:
+def say(device: RunningDevice, line: bytes) -> Any:
     with dial(device) as sock:
         sock.sendall(line)
         return json.loads(sock.makefile("rb").readline())
 
 
-def test_state_before_anybody_came(socket_device: Device) -> None:
+def test_state_before_anybody_came(socket_device: RunningDevice) -> None:
     state = socket_device.ask()
     assert state.keys() == STATE_KEYS
     idle = {"connected": False, "phc": False, "resets": [], "host": None, "messages": {}, "asked": 0, "end_with": []}
@@ -97,7 +97,7 @@ def test_the_tables_agree() -> None:
         (b'{"end_with": 4194304}\n', "end_with: no process 4194304 to end with"),
     ],
 )
-def test_lines_that_make_no_sense(socket_device: Device, line: bytes, error: str | None) -> None:
+def test_lines_that_make_no_sense(socket_device: RunningDevice, line: bytes, error: str | None) -> None:
     reply = say(socket_device, line)
     if error is None:
         assert "error" not in reply
@@ -116,7 +116,7 @@ def test_limits(name: str, key: Any) -> None:
             check({name: value})
 
 
-def test_all_or_nothing(socket_device: Device) -> None:
+def test_all_or_nothing(socket_device: RunningDevice) -> None:
     before = socket_device.ask()
     with pytest.raises(ControlError, match="nonsense"):
         socket_device.ask(mode="silent", jitter_ns=5, no_phc=True, nonsense=1)
@@ -130,7 +130,7 @@ def test_all_or_nothing(socket_device: Device) -> None:
     }
 
 
-def test_several_lines_on_one_connection(socket_device: Device) -> None:
+def test_several_lines_on_one_connection(socket_device: RunningDevice) -> None:
     with dial(socket_device) as sock:
         replies = sock.makefile("rb")
         sock.sendall(b'{"mode": "late"}\n{"mode": "odd"}\n{"state"')
@@ -140,14 +140,16 @@ def test_several_lines_on_one_connection(socket_device: Device) -> None:
         assert json.loads(replies.readline())["mode"] == "late"
 
 
-def test_line_without_end(socket_device: Device) -> None:
+def test_line_without_end(socket_device: RunningDevice) -> None:
     with dial(socket_device) as sock:
         sock.sendall(b"x" * (MAX_LINE + 1))
         assert json.loads(sock.makefile("rb").readline()) == {"error": f"line of more than {MAX_LINE} bytes"}
         assert sock.recv(1) == b""
 
 
-def test_silent_clients_stall_nobody(socket_device: Device, connect: Callable[[Device], Driver]) -> None:
+def test_silent_clients_stall_nobody(
+    socket_device: RunningDevice, connect: Callable[[RunningDevice], ProgramDriver]
+) -> None:
     silent = [dial(socket_device) for _ in range(3 * MAX_CLIENTS)]
     driver = connect(socket_device)
     driver.configure_phc()
@@ -159,7 +161,7 @@ def test_silent_clients_stall_nobody(socket_device: Device, connect: Callable[[D
         sock.close()
 
 
-def test_client_that_does_not_read_is_dropped(socket_device: Device) -> None:
+def test_client_that_does_not_read_is_dropped(socket_device: RunningDevice) -> None:
     with dial(socket_device) as sock:
         sock.setblocking(False)
         with contextlib.suppress(OSError):  # blocked, or dropped already
@@ -168,7 +170,7 @@ def test_client_that_does_not_read_is_dropped(socket_device: Device) -> None:
         assert socket_device.ask()["mode"] == "ok"
 
 
-def test_client_gone_in_the_middle(socket_device: Device) -> None:
+def test_client_gone_in_the_middle(socket_device: RunningDevice) -> None:
     for line in (b"", b'{"mode": "si', b'{"mode": "late"}\n'):
         sock = dial(socket_device)
         sock.sendall(line)

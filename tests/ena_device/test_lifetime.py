@@ -10,13 +10,13 @@ from pathlib import Path
 
 import pytest
 from ena_device.doorbell import IN_USE_S, Rests
-from ena_device.driver import Driver
+from ena_device.driver import ProgramDriver
 from ena_device.lifetime import Watched, start_ticks
 from ena_device.peer import Peer
-from ena_device.running import LAB, Device, wait_for
+from ena_device.running import LAB, RunningDevice, wait_for
 
-Start = Callable[..., Device]
-Connect = Callable[[Device], Driver]
+Start = Callable[..., RunningDevice]
+Connect = Callable[[RunningDevice], ProgramDriver]
 TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 
 
@@ -50,7 +50,7 @@ def guest() -> "subprocess.Popen[bytes]":
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_signal_ends_it_cleanly(device: Device, connect: Connect, number: int) -> None:
+def test_signal_ends_it_cleanly(device: RunningDevice, connect: Connect, number: int) -> None:
     driver = connect(device)
     driver.configure_phc()
     watchers = device.children()
@@ -61,14 +61,14 @@ def test_signal_ends_it_cleanly(device: Device, connect: Connect, number: int) -
     assert not Path(device.control).exists()
 
 
-def test_watcher_dies_with_a_killed_device(mapped_device: Device, connect: Connect) -> None:
+def test_watcher_dies_with_a_killed_device(mapped_device: RunningDevice, connect: Connect) -> None:
     connect(mapped_device).configure_phc()
     (watcher,) = mapped_device.children()
     mapped_device.kill()
     wait_for(lambda: not alive(watcher), "the watcher ends")
 
 
-def test_killed_watcher_is_replaced(mapped_device: Device, connect: Connect) -> None:
+def test_killed_watcher_is_replaced(mapped_device: RunningDevice, connect: Connect) -> None:
     driver = connect(mapped_device)
     driver.configure_phc()
     (watcher,) = mapped_device.children()
@@ -155,7 +155,7 @@ def test_ends_with_its_guest(start: Start, connect: Connect, guest: "subprocess.
     assert not Path(device.socket).exists()
 
 
-def test_told_later_to_end_with_its_guest(device: Device, guest: "subprocess.Popen[bytes]") -> None:
+def test_told_later_to_end_with_its_guest(device: RunningDevice, guest: "subprocess.Popen[bytes]") -> None:
     assert device.ask(end_with=guest.pid)["end_with"] == [guest.pid]
     assert device.ask(end_with=guest.pid)["end_with"] == [guest.pid]
     guest.kill()
@@ -163,7 +163,7 @@ def test_told_later_to_end_with_its_guest(device: Device, guest: "subprocess.Pop
     guest.wait()
 
 
-def test_without_a_guest_to_end_with_it_goes_on(device: Device, guest: "subprocess.Popen[bytes]") -> None:
+def test_without_a_guest_to_end_with_it_goes_on(device: RunningDevice, guest: "subprocess.Popen[bytes]") -> None:
     guest.kill()
     guest.wait()
     time.sleep(0.3)
@@ -206,7 +206,7 @@ def test_costs_little_when_idle(start: Start, connect: Connect, options: list[st
 
 
 @pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="one core only")
-def test_the_watcher_leaves_the_core_of_its_guest(mapped_device: Device, connect: Connect) -> None:
+def test_the_watcher_leaves_the_core_of_its_guest(mapped_device: RunningDevice, connect: Connect) -> None:
     """The kernel leaves a real-time process where it is: on one core the two would wait for each other's every step."""
     driver = connect(mapped_device)
     driver.configure_phc()

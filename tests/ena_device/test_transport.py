@@ -12,26 +12,26 @@ from pathlib import Path
 import pytest
 from ena_device import registers as reg
 from ena_device import vfio_user as vu
-from ena_device.driver import MEMORY_AT, MEMORY_SIZE, Driver
+from ena_device.driver import MEMORY_AT, MEMORY_SIZE, ProgramDriver
 from ena_device.peer import Peer
-from ena_device.running import Device, wait_for
+from ena_device.running import RunningDevice, wait_for
 
-Connect = Callable[[Device], Driver]
+Connect = Callable[[RunningDevice], ProgramDriver]
 EINVAL, EFAULT, EEXIST, EOPNOTSUPP = 22, 14, 17, 95
 
 
 @pytest.fixture
-def peer(socket_device: Device) -> Peer:
+def peer(socket_device: RunningDevice) -> Peer:
     peer = Peer(socket_device.socket)
     peer.greet()
     return peer
 
 
-def works(device: Device) -> bool:
+def works(device: RunningDevice) -> bool:
     """Can a new peer still do everything?"""
     wait_for(lambda: not device.ask()["connected"], "the device is free")
     with Peer(device.socket) as peer:
-        driver = Driver(peer)
+        driver = ProgramDriver(peer)
         driver.start()
         done = driver.configure_phc().status == 0 and driver.read_phc() is not None
         driver.close()
@@ -39,7 +39,7 @@ def works(device: Device) -> bool:
 
 
 @pytest.mark.parametrize(("asked", "agreed"), [(0, 0), (1, 1), (7, 1)])
-def test_greeting(socket_device: Device, asked: int, agreed: int) -> None:
+def test_greeting(socket_device: RunningDevice, asked: int, agreed: int) -> None:
     with Peer(socket_device.socket) as peer:
         answer = peer.ask(vu.Command.VERSION, struct.pack("<HH", 0, asked) + b"{}\0")
     assert (answer.error, vu.VERSION.unpack_from(answer.body)) == (0, (0, agreed))
@@ -63,7 +63,7 @@ def test_region_information(peer: Peer) -> None:
     assert sizes == {i: (32, 3 if i in filled else 0, i, 0, filled.get(i, 0), 0) for i in range(9)}
 
 
-def test_region_information_of_the_mapped_page(mapped_device: Device) -> None:
+def test_region_information_of_the_mapped_page(mapped_device: RunningDevice) -> None:
     with Peer(mapped_device.socket) as peer:
         peer.greet()
         short = peer.ask(vu.Command.GET_REGION_INFO, vu.REGION_INFO.pack(32, 0, vu.BAR0, 0, 0, 0))
@@ -85,7 +85,7 @@ def test_configuration_space(peer: Peer) -> None:
     assert peer.read(vu.CONFIG, 4, 2).body == b"\x06\x04"
 
 
-def test_options_of_the_pci_function(start: Callable[..., Device]) -> None:
+def test_options_of_the_pci_function(start: Callable[..., RunningDevice]) -> None:
     device = start("--device-id", "ec2", "--revision", "3", "--mac", "02:00:00:00:00:01")
     with Peer(device.socket) as peer:
         peer.greet()
@@ -149,7 +149,7 @@ def test_commands_that_make_no_sense(peer: Peer, command: int, body: bytes, erro
     assert peer.ask(vu.Command.GET_INFO).error == 0
 
 
-def test_several_writes_in_one_message(connect: Connect, socket_device: Device) -> None:
+def test_several_writes_in_one_message(connect: Connect, socket_device: RunningDevice) -> None:
     driver = connect(socket_device)
     writes = [(reg.MMIO_RESP_LO, MEMORY_AT + 0x9000), (reg.MMIO_REG_READ, reg.VERSION << 16 | 5)]
     body = vu.MULTI_COUNT.pack(2) + b"".join(vu.MULTI_WRITE.pack(o, 0, 4, struct.pack("<Q", v)) for o, v in writes)
@@ -176,7 +176,7 @@ def test_message_without_reply(peer: Peer) -> None:
     ],
 )
 @pytest.mark.parametrize("greeted", [False, True])
-def test_garbage_ends_the_connection_only(socket_device: Device, garbage: bytes, greeted: bool) -> None:
+def test_garbage_ends_the_connection_only(socket_device: RunningDevice, garbage: bytes, greeted: bool) -> None:
     with Peer(socket_device.socket) as peer:
         if greeted:
             peer.greet()
@@ -185,14 +185,14 @@ def test_garbage_ends_the_connection_only(socket_device: Device, garbage: bytes,
     assert works(socket_device)
 
 
-def test_command_before_the_greeting(socket_device: Device) -> None:
+def test_command_before_the_greeting(socket_device: RunningDevice) -> None:
     with Peer(socket_device.socket) as peer:
         peer.send(vu.Command.GET_INFO, bytes(16))
         assert peer.closed_by_device()
     assert works(socket_device)
 
 
-def test_random_garbage(socket_device: Device) -> None:
+def test_random_garbage(socket_device: RunningDevice) -> None:
     for round_ in range(100):
         wait_for(lambda: not socket_device.ask()["connected"], "the device is free")
         with Peer(socket_device.socket) as peer:
@@ -203,7 +203,7 @@ def test_random_garbage(socket_device: Device) -> None:
     assert works(socket_device)
 
 
-def test_half_a_message_stalls_nobody(socket_device: Device) -> None:
+def test_half_a_message_stalls_nobody(socket_device: RunningDevice) -> None:
     with Peer(socket_device.socket) as peer:
         peer.greet()
         for part in (vu.HEADER.pack(1, 4, 32, 0, 0)[:7], vu.HEADER.pack(1, 4, 32, 0, 0)[7:] + bytes(9)):
@@ -216,13 +216,13 @@ def test_half_a_message_stalls_nobody(socket_device: Device) -> None:
     assert works(socket_device)
 
 
-def test_peer_that_never_greets_makes_room(socket_device: Device) -> None:
+def test_peer_that_never_greets_makes_room(socket_device: RunningDevice) -> None:
     with Peer(socket_device.socket, timeout_s=8) as peer:
         assert peer.closed_by_device()
     assert works(socket_device)
 
 
-def test_second_connection_is_refused(device: Device, connect: Connect) -> None:
+def test_second_connection_is_refused(device: RunningDevice, connect: Connect) -> None:
     driver = connect(device)
     driver.configure_phc()
     for _ in range(20):
@@ -232,7 +232,7 @@ def test_second_connection_is_refused(device: Device, connect: Connect) -> None:
     assert device.log.read_text().count("a second connection is refused") == 20
 
 
-def test_peer_that_does_not_read_is_dropped(socket_device: Device) -> None:
+def test_peer_that_does_not_read_is_dropped(socket_device: RunningDevice) -> None:
     with Peer(socket_device.socket) as peer:
         peer.greet()
         peer.sock.setblocking(False)
@@ -243,14 +243,14 @@ def test_peer_that_does_not_read_is_dropped(socket_device: Device) -> None:
     assert works(socket_device)
 
 
-def test_too_many_descriptors(peer: Peer, socket_device: Device) -> None:
+def test_too_many_descriptors(peer: Peer, socket_device: RunningDevice) -> None:
     fds = [os.eventfd(0) for _ in range(40)]
     peer.send(vu.Command.GET_INFO, bytes(16), fds=fds)
     assert peer.closed_by_device()
     assert works(socket_device)
 
 
-def test_descriptors_are_not_kept(socket_device: Device) -> None:
+def test_descriptors_are_not_kept(socket_device: RunningDevice) -> None:
     def open_fds() -> int:
         return len(list(Path(f"/proc/{socket_device.process.pid}/fd").iterdir()))
 
@@ -289,7 +289,7 @@ def test_memory_is_mapped_and_unmapped(peer: Peer) -> None:
 
 
 @pytest.mark.parametrize("address", [0, MEMORY_AT - 4, MEMORY_AT + MEMORY_SIZE - 4, 0x30000, 0xFFFFFFF8])
-def test_addresses_outside_the_memory(connect: Connect, socket_device: Device, address: int) -> None:
+def test_addresses_outside_the_memory(connect: Connect, socket_device: RunningDevice, address: int) -> None:
     driver = connect(socket_device)
     driver.peer.map_memory(None, address=0x30000, size=0x1000)
     driver.write(reg.MMIO_RESP_LO, address)
@@ -297,9 +297,9 @@ def test_addresses_outside_the_memory(connect: Connect, socket_device: Device, a
     assert driver.read(reg.VERSION) == 0x000A
 
 
-def test_memory_that_is_read_only(socket_device: Device) -> None:
+def test_memory_that_is_read_only(socket_device: RunningDevice) -> None:
     with Peer(socket_device.socket) as peer:
-        driver = Driver(peer)
+        driver = ProgramDriver(peer)
         peer.greet()
         peer.map_memory(driver.fd, address=MEMORY_AT, size=MEMORY_SIZE, writable=False)
         driver.reset()
@@ -307,7 +307,7 @@ def test_memory_that_is_read_only(socket_device: Device) -> None:
         assert driver.write(reg.AQ_DOORBELL, 1) == EFAULT
 
 
-def test_clock_follows_its_memory(device: Device, connect: Connect) -> None:
+def test_clock_follows_its_memory(device: RunningDevice, connect: Connect) -> None:
     """QEMU maps the same memory anew in other pieces while a guest runs."""
     driver = connect(device)
     driver.configure_phc()
@@ -320,7 +320,7 @@ def test_clock_follows_its_memory(device: Device, connect: Connect) -> None:
     assert driver.read_phc() is not None
 
 
-def test_connection_ends_and_another_begins(device: Device) -> None:
+def test_connection_ends_and_another_begins(device: RunningDevice) -> None:
     for round_ in range(3):
         assert works(device)
         wait_for(lambda: not device.ask()["connected"], "the device is free")
@@ -328,7 +328,7 @@ def test_connection_ends_and_another_begins(device: Device) -> None:
         assert device.ask()["answered"] == round_ + 1
 
 
-def test_bus_reset(device: Device, connect: Connect) -> None:
+def test_bus_reset(device: RunningDevice, connect: Connect) -> None:
     driver = connect(device)
     driver.configure_phc()
     assert driver.peer.ask(vu.Command.RESET).error == 0
@@ -338,7 +338,7 @@ def test_bus_reset(device: Device, connect: Connect) -> None:
     assert driver.read_phc() is not None
 
 
-def test_sockets_appear_listening(start: Callable[..., Device]) -> None:
+def test_sockets_appear_listening(start: Callable[..., RunningDevice]) -> None:
     device = start()
     for path in (device.socket, device.control):
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as sock:

@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from ena_device.running import LAB, Device
+from ena_device.running import LAB, RunningDevice
 from ena_device.truth import GUEST_TIME, PAGE_WORDS, measure
 
 ROOT = Path(__file__).parents[2]
@@ -34,7 +34,7 @@ def guest_program(tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize("offset_ns", [0, 5_000_000, -5_000_000])
-def test_bounds_hold_the_offset(socket_device: Device, page: Path, guest_program: Path, offset_ns: int) -> None:
+def test_bounds_hold_the_offset(socket_device: RunningDevice, page: Path, guest_program: Path, offset_ns: int) -> None:
     """The stand-in guest runs on this machine: its clock is the host's, so the device's offset is what is seen."""
     socket_device.ask(offset_ns=offset_ns)
     guest = subprocess.Popen([guest_program, page, "4"])
@@ -49,7 +49,7 @@ def test_bounds_hold_the_offset(socket_device: Device, page: Path, guest_program
     assert last["high_ns"] < -offset_ns + 100_000
 
 
-def test_silence_is_no_bound(socket_device: Device, page: Path) -> None:
+def test_silence_is_no_bound(socket_device: RunningDevice, page: Path) -> None:
     with page.open("r+b") as file:
         words = memoryview(mmap.mmap(file.fileno(), PAGE_WORDS * 8)).cast("q")
     words[GUEST_TIME] = 12345  # left over from an earlier run

@@ -12,7 +12,7 @@ import pytest
 from harness import wiring
 from harness.benches.bench import Progress
 from harness.benches.lab.bench import LabBench
-from harness.campaign import campaign, plan
+from harness.campaign import campaign, run_plan
 from harness.errors import HarnessError
 from harness.host import host_key, ssh
 from harness.host.playbooks import Target
@@ -151,7 +151,7 @@ def test_a_run_goes_on_by_the_new_key(tmp_path: Path) -> None:
     bench, ledger = Telling(configuration), wiring.ledger(configuration)
     bench.kept = tmp_path / "identity" / "known_hosts"
     asked = campaign.from_mapping({"instance_types": ["lab.phc"], "depth": "quick", "read_only": True})
-    prepared = Prepared(bench=bench, plan=plan.make_plan(asked, bench.types(), now=datetime.now(UTC)))
+    prepared = Prepared(bench=bench, plan=run_plan.make_plan(asked, bench.types(), now=datetime.now(UTC)))
     record = campaign_run.start(prepared, ledger, configuration, RunControls(listener=print))
     [host] = record.hosts
     assert host.facts is not None, host.verdict.sentence

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from harness import wiring
-from harness.campaign import campaign, plan
+from harness.campaign import campaign, run_plan
 from harness.model import Event, Outcome, Reason, RunRecord, Stage
 from harness.runs import campaign_run
 from harness.runs.context import RunControls
@@ -28,7 +28,7 @@ def test_two_runs_in_two_threads_prepare_an_empty_cache_and_stop_each_for_itself
     def lead(controls: RunControls) -> RunRecord:
         bench = wiring.lab_bench(configuration)
         asked = campaign.from_mapping({"instance_types": ["lab.phc"], "depth": "quick"}, where="here")
-        prepared = Prepared(bench=bench, plan=plan.make_plan(asked, bench.types(), now=datetime.now(UTC)))
+        prepared = Prepared(bench=bench, plan=run_plan.make_plan(asked, bench.types(), now=datetime.now(UTC)))
         return campaign_run.start(prepared, ledger, configuration, controls)
 
     def stop_when_configured(event: Event) -> None:

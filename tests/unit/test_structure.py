@@ -89,7 +89,7 @@ def test_the_import_test_fails_where_it_must(tmp_path: Path, monkeypatch: pytest
     wrong = tmp_path / "probes.py"
     wrong.write_text("def f():\n    from harness.ladder import judge\n    import harness.cli.run\n")
     assert below(wrong) == ["cli", "ladder"]
-    wrong.write_text('TABLE = {"a": "harness.runs.sweep:remove"}\n')
+    wrong.write_text('TABLE = {"a": "harness.runs.leftovers:remove"}\n')
     assert below(wrong) == ["runs"]
 
 

@@ -18,15 +18,15 @@ from enum import IntEnum
 from pathlib import Path
 
 from ena_device import vfio_user as vu
-from ena_device.clock import Settings, SharedClock
+from ena_device.clock import ClockSettings, SharedClock
 from ena_device.device import Ena
 from ena_device.doorbell import SocketDoorbell
-from ena_device.driver import MEMORY_SIZE, Driver
+from ena_device.driver import MEMORY_SIZE, ProgramDriver
 from ena_device.event_log import EventLog
-from ena_device.features import Offer
+from ena_device.features import OfferedFeatures
 from ena_device.pci_config import PciConfig
 from ena_device.peer import Peer
-from ena_device.serve import Server
+from ena_device.serve import DeviceServer
 
 START_NS = 1_800_000_000_000_000_000
 MAC = bytes.fromhex("061122334455")
@@ -123,15 +123,15 @@ class Rig:
 
     def __init__(self, folder: Path) -> None:
         self.log = io.StringIO()
-        self.clock = SharedClock(Settings(base_utc_ns=START_NS, base_mono_ns=0))
+        self.clock = SharedClock(ClockSettings(base_utc_ns=START_NS, base_mono_ns=0))
         self.device = Ena(
-            offer=Offer(mac=MAC),
+            offer=OfferedFeatures(mac=MAC),
             config=PciConfig(device_id=0xEC20, revision=0),
             doorbell=SocketDoorbell(self.clock),
             log=EventLog(self.log).write,
         )
         self.socket_path, self._control_path = str(folder / "ena.sock"), str(folder / "ena.ctl")
-        self.server = Server(
+        self.server = DeviceServer(
             socket_path=self.socket_path, control_path=self._control_path, device=self.device, clock=self.clock
         )
         self.memory_fd = os.memfd_create("guest-memory")
@@ -273,7 +273,7 @@ class _Recorder(Peer):
     def __init__(self, path: str) -> None:
         super().__init__(path)
         self.steps: list[DeviceStep] = []
-        self.driver: Driver | None = None
+        self.driver: ProgramDriver | None = None
         self._before = bytes(MEMORY_SIZE)
 
     def send(self, command: int, body: bytes = b"", *, fds: list[int] | None = None, flags: int = 0) -> None:
@@ -310,13 +310,13 @@ def recorded_session() -> list[DeviceStep]:
     return steps
 
 
-def _serve_until(server: Server, done: threading.Event) -> None:
+def _serve_until(server: DeviceServer, done: threading.Event) -> None:
     while not done.is_set():
         server.turn(longest_wait_s=0.01)
 
 
 def _session(peer: _Recorder) -> list[DeviceStep]:
-    driver = peer.driver = Driver(peer)
+    driver = peer.driver = ProgramDriver(peer)
     eventfd = os.eventfd(0)
     try:
         with peer:

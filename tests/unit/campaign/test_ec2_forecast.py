@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from harness.campaign import ec2_forecast, plan
+from harness.campaign import ec2_forecast, run_plan
 from harness.campaign.campaign import from_mapping
 from harness.campaign.ec2_forecast import Ec2Forecast, HostForecast
 from harness.model.cloud import Quota, TypeInfo
@@ -46,7 +46,7 @@ def look(
 ) -> Ec2Forecast:
     asked = {key: more.pop(key) for key in ("placement", "lease", "parallel", "measure") if key in more}
     campaign = from_mapping({"bench": "ec2", "instance_types": list(names), "lease": "1h", **asked})
-    made = plan.make_plan(campaign, types, now=NOW)
+    made = run_plan.make_plan(campaign, types, now=NOW)
     return ec2_forecast.forecast(made, types, quotas, **{"region": "eu-west-1", **more})
 
 

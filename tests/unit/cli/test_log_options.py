@@ -22,7 +22,7 @@ def test_the_log_of_a_run_has_its_programs_and_its_events(call: Call, tmp_path: 
     log = (tmp_path / "run.log").read_text().splitlines()
     assert [line for line in log if not LINE.fullmatch(line)] == []
     assert [line for line in log if "ansible-inventory --inventory=hosts.yaml" in line]
-    assert [line for line in log if re.search(r"harness.runs.events: \w+ a1 provision: ", line)]
+    assert [line for line in log if re.search(r"harness.runs.run_events: \w+ a1 provision: ", line)]
     assert " DEBUG " not in done.stderr, "the terminal shows no log unless it is asked for"
     assert stat.S_IMODE((tmp_path / "run.log").stat().st_mode) == 0o600
 
@@ -40,7 +40,7 @@ def test_verbose_prints_programs_among_the_events_which_are_there_once(call: Cal
     assert re.search(
         r"^20\S+ DEBUG   harness\.system\.proc: \S+ansible-inventory .* ended with 0 after \d", done.stderr, re.M
     )
-    assert "harness.runs.events" not in done.stderr
+    assert "harness.runs.run_events" not in done.stderr
 
 
 def test_a_log_that_cannot_be_written_is_refused_before_anything_is_done(call: Call, tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from rich.console import Console
 
 from harness.cli.progress import show_progress
 from harness.model import Stage
-from harness.runs.events import make_event
+from harness.runs.run_events import make_event
 
 LONGEST = "waiting for 10 of 20 s: PHC0 selected, offset +1.2 us, " * 4
 

@@ -11,7 +11,7 @@ from harness.campaign.campaign import from_mapping
 from harness.model import Token
 from harness.model.bench_traits import BenchName
 from harness.model.ec2_enums import Access, Architecture, GroupStrategy, Market, PlacementKeyword
-from infra.settings import SettingsError, read
+from infra.stack_settings import SettingsError, read
 
 WORDS = {
     Access: ["ssh", "ssm"],

@@ -13,7 +13,7 @@ from harness.model.cloud import TypeInfo
 from harness.model.ec2_enums import Access, Architecture, Market, PlacementKeyword
 from harness.model.ec2_placement import GroupChoice, choose_group, order_attempts, order_zones
 from infra import layout
-from infra.settings import ProgramSettings, SettingsError
+from infra.stack_settings import ProgramSettings, SettingsError
 
 NEEDS, LEGACY = ("eu-west-1", "c8g.large"), ("eu-north-1", "c8g.large")
 OLD_FAMILY = ("eu-west-1", "m7i.large")

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
 from harness.benches.bench import InstanceType
-from harness.campaign import campaign, plan
+from harness.campaign import campaign, run_plan
 from harness.model import (
     Clock,
     Evidence,
@@ -221,7 +221,7 @@ TERMS = PriceTerms(
 def test_what_is_said_before_a_run(types: tuple[str, ...], parallel: int, terms: PriceTerms, said: str) -> None:
     known = {name: InstanceType(name=name, summary="") for name in types}
     asked = campaign.from_mapping({"instance_types": types, "parallel": parallel, "lease": "2h"})
-    assert start_line.line("k3f9", plan.make_plan(asked, known, now=NOW), terms, NOW) == said
+    assert start_line.line("k3f9", run_plan.make_plan(asked, known, now=NOW), terms, NOW) == said
 
 
 def test_what_a_host_said_steers_no_terminal() -> None:

@@ -31,9 +31,9 @@ from harness.benches.bench import (
     Progress,
     QuotaError,
 )
-from harness.campaign import campaign, plan
+from harness.campaign import campaign, run_plan
 from harness.campaign.campaign import Keep
-from harness.campaign.plan import Plan
+from harness.campaign.run_plan import Plan
 from harness.cli.run_controls import stopping_on_signals
 from harness.errors import CleanupError, RequestError
 from harness.model import (
@@ -55,7 +55,7 @@ from harness.model import (
 from harness.model.cloud import PriceTerms
 from harness.report import text
 from harness.report.formats import Format, render
-from harness.runs import campaign_run, qualification, sweep
+from harness.runs import campaign_run, leftovers, qualification
 from harness.runs.context import RunControls
 from harness.runs.prepare import Prepared
 from harness.store import adhoc_runs
@@ -151,7 +151,7 @@ class Lab:
 
 def planned(bench: ScriptedBench, types: Sequence[str], parallel: int, **more: object) -> Plan:
     asked = campaign.from_mapping({"instance_types": tuple(types), "parallel": parallel, **more})
-    return plan.make_plan(asked, bench.types(), now=datetime(2026, 11, 21, tzinfo=UTC))
+    return run_plan.make_plan(asked, bench.types(), now=datetime(2026, 11, 21, tzinfo=UTC))
 
 
 def lab_in(folder: Path, machine: Machine) -> Lab:
@@ -234,9 +234,9 @@ def test_what_cannot_be_released_is_named_and_stays_in_the_books(lab: Lab) -> No
     record = lab.run("stuck", "silent")
     assert verdicts(record)["stuck"][2] is HostState.FAILED
     assert [left.token for left in record.leftovers] == [f"{record.run}/stuck/1"]
-    assert [str(item.token) for item in sweep.list_removable(lab.ledger, lab.bench)] == [f"{record.run}/stuck/1"]
+    assert [str(item.token) for item in leftovers.list_removable(lab.ledger, lab.bench)] == [f"{record.run}/stuck/1"]
     with pytest.raises(CleanupError, match="stuck"):
-        sweep.remove(sweep.list_removable(lab.ledger, lab.bench), lab.bench)
+        leftovers.remove(leftovers.list_removable(lab.ledger, lab.bench), lab.bench)
 
 
 def test_asked_to_stop_hosts_are_judged_and_released(lab: Lab) -> None:
@@ -311,10 +311,10 @@ def test_a_dead_runs_hosts_get_their_verdict_when_it_is_swept(lab: Lab) -> None:
     lab.ledger.begin(Token(run=run, host="a"), Stage.CONFIGURE)
     lab.bench.running.add(f"{run}/a/1")
     lab.bench.running.add("lab/by-hand/1")
-    found = sweep.list_removable(lab.ledger, lab.bench)
+    found = leftovers.list_removable(lab.ledger, lab.bench)
     assert [(str(item.token), item.why) for item in found] == [(f"{run}/a/1", "the process of its run died")]
-    assert sweep.remove(found, lab.bench) == [f"{run}/a/1"]
-    assert sweep.close_dead_runs(lab.ledger, lab.bench) == [run]
+    assert leftovers.remove(found, lab.bench) == [f"{run}/a/1"]
+    assert leftovers.close_dead_runs(lab.ledger, lab.bench) == [run]
     record = lab.ledger.record(run)
     assert record is not None
     assert verdicts(record) == dict.fromkeys(("a", "b"), (Outcome.INCONCLUSIVE, Reason.INTERRUPTED, HostState.RELEASED))
@@ -329,29 +329,29 @@ def test_a_host_that_waited_for_its_choice_when_the_run_died_is_swept(lab: Lab, 
     lab.bench.running.add(f"{run}/a/1")
     unqualified = campaign_run.unqualified_host_record("a", "silent", Evidence(interrupted=True))
     lab.ledger.settle(run, dataclasses.replace(unqualified, state=HostState.UNDECIDED))
-    assert [item.token.host for item in sweep.list_removable(lab.ledger, lab.bench)] == ["a"]
-    sweep.remove(sweep.list_removable(lab.ledger, lab.bench), lab.bench)
-    assert sweep.close_dead_runs(lab.ledger, lab.bench) == [run]
+    assert [item.token.host for item in leftovers.list_removable(lab.ledger, lab.bench)] == ["a"]
+    leftovers.remove(leftovers.list_removable(lab.ledger, lab.bench), lab.bench)
+    assert leftovers.close_dead_runs(lab.ledger, lab.bench) == [run]
     assert [line.state for line in lab.ledger.hosts(run)] == [HostState.RELEASED]
 
 
 def test_a_living_run_is_not_swept(lab: Lab) -> None:
     run = lab.ledger.open_run(bench="lab", campaign={}, hosts={"a": "silent"})
     lab.bench.running.add(f"{run}/a/1")
-    assert sweep.list_removable(lab.ledger, lab.bench) == []
-    assert sweep.close_dead_runs(lab.ledger, lab.bench) == []
+    assert leftovers.list_removable(lab.ledger, lab.bench) == []
+    assert leftovers.close_dead_runs(lab.ledger, lab.bench) == []
 
 
 def test_a_run_that_no_ledger_knows_is_swept(lab: Lab) -> None:
     lab.bench.running.add("zzzz/a/1")
-    assert [item.why for item in sweep.list_removable(lab.ledger, lab.bench)] == ["its run is in no ledger here"]
+    assert [item.why for item in leftovers.list_removable(lab.ledger, lab.bench)] == ["its run is in no ledger here"]
 
 
 def test_what_a_process_keeps_warm_is_swept_once_that_process_died(lab: Lab) -> None:
     program = "from harness.store import adhoc_runs; print(adhoc_runs.run_name())"
     dead = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout.strip()
     lab.bench.running |= {f"{adhoc_runs.run_name()}/lab.phc/1", f"{dead}/lab.phc/1"}
-    assert [(item.token.run, item.why) for item in sweep.list_removable(lab.ledger, lab.bench)] == [
+    assert [(item.token.run, item.why) for item in leftovers.list_removable(lab.ledger, lab.bench)] == [
         (dead, "the process that kept it warm died")
     ]
 

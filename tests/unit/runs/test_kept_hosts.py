@@ -16,8 +16,8 @@ from harness.errors import CleanupError, RequestError
 from harness.model import HostRecord, HostState, Machine, Outcome, Reason, Resource, Token, Verdict
 from harness.runs import kept_hosts
 from harness.runs.context import Chooser, RunContext, RunControls, keep_none
-from harness.runs.events import RunEvents
 from harness.runs.release_failures import ReleaseFailures
+from harness.runs.run_events import RunEvents
 from harness.store.evidence_folder import EvidenceFolder
 from harness.store.ledger import HostLine, Ledger
 from harness.system.settings import Settings

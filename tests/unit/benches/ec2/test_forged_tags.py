@@ -26,7 +26,7 @@ from harness.cli.app import app
 from harness.errors import ExitCode
 from harness.model import HostState, RunRecord, Token
 from harness.model.cloud import CloudOptions
-from harness.runs import sweep
+from harness.runs import leftovers
 from harness.store.ledger import Ledger
 from harness.system import settings
 from harness.untrusted.plain_text import printable
@@ -294,7 +294,7 @@ def test_a_kept_host_stays_and_a_dead_run_s_does_not(account: Account) -> None:
     states = {kept: HostState.KEPT, dead: HostState.FAILED}
     made = {run: orphan(account, run) for run in states}
     for run, state in states.items():
-        record = sweep.close_host(book.find(run), book.hosts(run)[0], book, account.bench())
+        record = leftovers.close_host(book.find(run), book.hosts(run)[0], book, account.bench())
         book.settle(run, replace(record, state=state))
     assert account.sweep("--yes")[0] == 0
     assert account.there() == made[kept]

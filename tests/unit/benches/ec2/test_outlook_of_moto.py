@@ -7,7 +7,7 @@ from pathlib import Path
 from harness.benches.ec2.account import quotas
 from harness.benches.ec2.api.api import Api
 from harness.benches.ec2.market import listing
-from harness.campaign import ec2_forecast, plan, selection
+from harness.campaign import ec2_forecast, run_plan, selection
 from harness.campaign.campaign import from_yaml
 from harness.model.ec2_enums import Market
 from harness.report import forecast_text as rendered
@@ -29,7 +29,7 @@ def test_from_campaign_to_outlook(aws: str, tmp_path: Path) -> None:
     found = listing.load(api, tmp_path, market=Market.SPOT)
     types = found.catalogue.types
     names = selection.resolve_types(campaign.instance_types, campaign.select, types, where=REGION)
-    made = plan.make_plan(replace(campaign, instance_types=names), types, now=NOW)
+    made = run_plan.make_plan(replace(campaign, instance_types=names), types, now=NOW)
     limits = quotas.load(api, [types[name] for name in names], types, market=Market.SPOT)
     seen = ec2_forecast.forecast(
         made, types, limits, region=REGION, market=Market.SPOT, why_unpriced=found.prices.why_unknown

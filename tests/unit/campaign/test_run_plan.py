@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.benches.bench import InstanceType
-from harness.campaign import plan
+from harness.campaign import run_plan
 from harness.campaign.campaign import Campaign, from_mapping
-from harness.campaign.plan import PlannedHost
+from harness.campaign.run_plan import PlannedHost
 from harness.errors import RequestError
 
 NOW = datetime.datetime(2026, 11, 21, 12, 0, tzinfo=datetime.UTC)
@@ -25,7 +25,7 @@ def asked(*types: str, **more: object) -> Campaign:
 
 def test_a_whole_plan() -> None:
     campaign = asked("lab.phc", "lab.no-phc", "lab.drifting")
-    assert plan.make_plan(campaign, TYPES, now=NOW, parallel=2) == plan.Plan(
+    assert run_plan.make_plan(campaign, TYPES, now=NOW, parallel=2) == run_plan.Plan(
         campaign=campaign,
         hosts=(
             PlannedHost(name="lab.phc", instance_type="lab.phc"),
@@ -48,12 +48,12 @@ def test_a_whole_plan() -> None:
     ],
 )
 def test_names(types: list[str], names: list[str]) -> None:
-    assert [host.name for host in plan.make_plan(asked(*types), TYPES, now=NOW).hosts] == names
+    assert [host.name for host in run_plan.make_plan(asked(*types), TYPES, now=NOW).hosts] == names
 
 
 @given(types=st.lists(st.sampled_from(NAMES), min_size=1, max_size=12))
 def test_order_is_kept_and_no_two_hosts_share_a_name(types: list[str]) -> None:
-    hosts = plan.make_plan(asked(*types), TYPES, now=NOW).hosts
+    hosts = run_plan.make_plan(asked(*types), TYPES, now=NOW).hosts
     assert [host.instance_type for host in hosts] == types
     assert len({host.name for host in hosts}) == len(types)
     assert all(host.name.startswith(host.instance_type) for host in hosts)
@@ -61,7 +61,7 @@ def test_order_is_kept_and_no_two_hosts_share_a_name(types: list[str]) -> None:
 
 def test_every_unknown_type_is_named_with_the_nearest() -> None:
     with pytest.raises(RequestError) as refused:
-        plan.make_plan(asked("lab.pch", "lab.phc", "m7i.large", "lab.pch"), TYPES, now=NOW)
+        run_plan.make_plan(asked("lab.pch", "lab.phc", "m7i.large", "lab.pch"), TYPES, now=NOW)
     assert (refused.value.message, refused.value.next_step) == (
         "there is no type 'lab.pch' on bench lab; did you mean lab.phc or lab.phc-2 or lab.no-phc?\n"
         "there is no type 'm7i.large' on bench lab; "
@@ -76,7 +76,8 @@ def test_every_unknown_type_is_named_with_the_nearest() -> None:
 )
 def test_how_many_at_once(given_parallel: int | None, bench_says: int | None, hosts: int, wanted: int) -> None:
     more = {} if given_parallel is None else {"parallel": given_parallel}
-    assert plan.make_plan(asked(*["lab.phc"] * hosts, **more), TYPES, now=NOW, parallel=bench_says).parallel == wanted
+    planned = run_plan.make_plan(asked(*["lab.phc"] * hosts, **more), TYPES, now=NOW, parallel=bench_says)
+    assert planned.parallel == wanted
 
 
 CLOUD = {f"m7i.{size}large": InstanceType(name=f"m7i.{size}large", summary="") for size in ("", "x", "2x", "4x", "8x")}
@@ -97,7 +98,7 @@ CLOUD = {f"m7i.{size}large": InstanceType(name=f"m7i.{size}large", summary="") f
 )
 def test_more_than_three_cloud_types_at_once_are_warned_of(types: int, more: dict[str, Any], said: int | None) -> None:
     names = list(CLOUD)[:types] * more.pop("copies", 1)
-    made = plan.make_plan(asked(*names, **{"bench": "ec2", "parallel": 8, **more}), CLOUD, now=NOW)
+    made = run_plan.make_plan(asked(*names, **{"bench": "ec2", "parallel": 8, **more}), CLOUD, now=NOW)
     warned = [words for words in made.warnings if "cloud types" in words]
     words = f"{said} cloud types run at once, and each costs until it is released; parallel: 3 has fewer at a time"
     assert warned == ([] if said is None else [words])
@@ -115,7 +116,7 @@ def test_more_than_three_cloud_types_at_once_are_warned_of(types: int, more: dic
     ],
 )
 def test_warnings(more: dict[str, object], warnings: tuple[str, ...]) -> None:
-    assert plan.make_plan(asked("lab.phc", **more), TYPES, now=NOW).warnings == warnings
+    assert run_plan.make_plan(asked("lab.phc", **more), TYPES, now=NOW).warnings == warnings
 
 
 @pytest.mark.parametrize(
@@ -131,7 +132,7 @@ def test_warnings(more: dict[str, object], warnings: tuple[str, ...]) -> None:
 )
 def test_a_type_of_another_bench_says_which(bench: str, name: str, hint: str) -> None:
     with pytest.raises(RequestError) as refused:
-        plan.make_plan(dataclasses.replace(asked(name), bench=bench), {"other": object()}, now=NOW)
+        run_plan.make_plan(dataclasses.replace(asked(name), bench=bench), {"other": object()}, now=NOW)
     assert refused.value.message == f"there is no type {name!r} on bench {bench}; {hint}"
 
 
@@ -139,6 +140,6 @@ def test_of_many_unknown_types_the_first_are_named() -> None:
     """Each is compared with every known one: of thousands that takes minutes."""
     known = {f"m{number}.large": object() for number in range(900)}
     with pytest.raises(RequestError) as refused:
-        plan.make_plan(asked(*(f"unknown.{number}" for number in range(2000))), known, now=NOW)
+        run_plan.make_plan(asked(*(f"unknown.{number}" for number in range(2000))), known, now=NOW)
     assert refused.value.message.startswith("there is no type 'unknown.0' on bench lab")
     assert refused.value.message.endswith("\nand 1980 more")

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from harness.model import Event, Stage
-from harness.runs.events import EVENTS, RunEvents, make_event
 from harness.runs.release_failures import ReleaseFailures
+from harness.runs.run_events import EVENTS, RunEvents, make_event
 from harness.store.evidence_folder import EvidenceFolder
 from tests.unit.runs.test_campaign_run import Lab, lab
 

@@ -7,7 +7,7 @@ import time
 from collections import deque
 
 from ena_device import admin_layout as al
-from ena_device.errors import Refused
+from ena_device.device_errors import MessageRefused
 from ena_device.guest_memory import GuestMemory
 from ena_device.rings import Ring
 
@@ -69,7 +69,7 @@ class EventQueue:
     def _write(self, ring: Ring, event: bytes) -> bool:
         try:
             window = self._memory.window(ring.address, al.ENTRY_SIZE)
-        except Refused:  # the guest took its memory back without a reset: nobody is there to tell
+        except MessageRefused:  # the guest took its memory back without a reset: nobody is there to tell
             self._ring, self._beat_at = None, None
             return False
         window.write(al.EVENT_AFTER_FLAGS_AT, event[al.EVENT_AFTER_FLAGS_AT :])

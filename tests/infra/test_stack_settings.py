@@ -13,7 +13,7 @@ import pulumi
 import pytest
 
 from infra.defaults import host_key, own_address, public_key
-from infra.settings import KEYS, ProgramSettings, SettingsError, read
+from infra.stack_settings import KEYS, ProgramSettings, SettingsError, read
 
 from .conftest import Program
 

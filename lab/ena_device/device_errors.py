@@ -3,7 +3,7 @@
 import errno
 
 
-class Refused(Exception):
+class MessageRefused(Exception):
     """One vfio-user message that cannot be done: QEMU gets an error reply, the connection goes on."""
 
     def __init__(self, error: int, text: str) -> None:
@@ -15,7 +15,7 @@ class BrokenPeer(Exception):
     """The peer does not speak the protocol, or is gone: the connection is closed."""
 
 
-class Rejected(Exception):
+class CommandRejected(Exception):
     """One admin command that the device does not do: the driver gets this completion status."""
 
     def __init__(self, status: int, text: str) -> None:
@@ -27,5 +27,5 @@ class BadRequest(Exception):
     """A control line or an option that makes no sense: the text goes back to whoever wrote it."""
 
 
-class SetupError(Exception):
+class DeviceSetupError(Exception):
     """The machine does not let us serve: a socket path too long, a process that is not there."""

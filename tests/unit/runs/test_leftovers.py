@@ -11,7 +11,7 @@ import pytest
 
 from harness.errors import CleanupError
 from harness.model import Resource, Token
-from harness.runs import sweep
+from harness.runs import leftovers
 from harness.store import adhoc_runs
 from harness.store.ledger import Ledger
 
@@ -48,11 +48,11 @@ def thing(token: str, **more: Any) -> Resource:
 
 
 def removable(ledger: Ledger, bench: Things) -> dict[str, str]:
-    return {str(item.token): item.why for item in sweep.survey(ledger, bench).removable}  # type: ignore[arg-type]
+    return {str(item.token): item.why for item in leftovers.survey(ledger, bench).removable}  # type: ignore[arg-type]
 
 
 def left_alone(ledger: Ledger, bench: Things) -> dict[str, str]:
-    return {one.resource.token: one.why for one in sweep.survey(ledger, bench).left_alone}  # type: ignore[arg-type]
+    return {one.resource.token: one.why for one in leftovers.survey(ledger, bench).left_alone}  # type: ignore[arg-type]
 
 
 BAD = ("*/*/1", "", "production", "a/b", "../../x/1", "k3f9/a/0", "k3f9/a/1\n", "\x1b[2J/a/1")
@@ -63,13 +63,13 @@ def test_one_bad_token_stops_nothing(ledger: Ledger, name: str) -> None:
     bench = Things(name, [*map(thing, BAD), thing("k3f9/a/1")])
     assert removable(ledger, bench) == {"k3f9/a/1": "its run is in no ledger here"}
     assert left_alone(ledger, bench) == {token: f"not a token: {token!r}" for token in BAD}
-    assert sweep.remove(sweep.list_removable(ledger, bench), bench) == bench.released == ["k3f9/a/1"]  # type: ignore[arg-type]
+    assert leftovers.remove(leftovers.list_removable(ledger, bench), bench) == bench.released == ["k3f9/a/1"]  # type: ignore[arg-type]
 
 
 def test_what_cannot_be_removed_keeps_no_other(ledger: Ledger) -> None:
     bench = Things("lab", [thing("k3f9/a/1"), thing("k3f9/b/1")], stuck=frozenset({"k3f9/a/1"}))
     with pytest.raises(CleanupError, match="k3f9/a/1"):
-        sweep.remove(sweep.list_removable(ledger, bench), bench)  # type: ignore[arg-type]
+        leftovers.remove(leftovers.list_removable(ledger, bench), bench)  # type: ignore[arg-type]
     assert bench.released == ["k3f9/b/1"]
 
 
@@ -94,7 +94,7 @@ def test_a_run_of_another_bench_is_none_of_this_one(ledger: Ledger) -> None:
 def test_something_forged_beside_our_own_neither_goes_nor_keeps_it(ledger: Ledger) -> None:
     ours, forged = thing("k3f9/a/1", expires=PAST), thing("k3f9/a/1", expires=FUTURE, unproven="w")
     bench = Things("ec2", [ours, forged])
-    (item,) = sweep.survey(ledger, bench).removable  # type: ignore[arg-type]
+    (item,) = leftovers.survey(ledger, bench).removable  # type: ignore[arg-type]
     assert item.resources == (ours,)
     living = thing("k3f9/a/1", expires=FUTURE)
     assert removable(ledger, Things("ec2", [ours, living])) == {}, "two of ours: the longer lease counts"
@@ -103,7 +103,7 @@ def test_something_forged_beside_our_own_neither_goes_nor_keeps_it(ledger: Ledge
 def test_an_alarm_is_what_names_a_run_of_ours(ledger: Ledger) -> None:
     run = ledger.open_run(bench="ec2", campaign={}, hosts={"a": "m7i.large"})
     bench = Things("ec2", [thing(f"{run}/a/1", unproven="w"), thing("zzzz/a/1", unproven="w")])
-    survey = sweep.survey(ledger, bench)  # type: ignore[arg-type]
+    survey = leftovers.survey(ledger, bench)  # type: ignore[arg-type]
     assert {one.resource.token: one.names_our_run for one in survey.left_alone} == {
         f"{run}/a/1": True,
         "zzzz/a/1": False,
