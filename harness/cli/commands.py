@@ -74,11 +74,9 @@ COMMANDS: Mapping[str, Command | Group] = {
     "runs": Command("harness.cli.runs:runs", "List runs with their verdicts, newest first."),
     "show": Command("harness.cli.show:show", "Show every rung, finding and step of a run's hosts."),
     "report": Command("harness.cli.report:report", "Print the report of a run that has ended."),
-    "keep": Command("harness.cli.kept_hosts:keep", "Keep a host that still runs."),
-    "release": Command("harness.cli.kept_hosts:release", "Remove hosts that were kept, and verify it."),
-    "ssh": Command(
-        "harness.cli.kept_hosts:enter", "Run a command on a kept host, or open a shell there.", TAKES_A_COMMAND
-    ),
+    "keep": Command("harness.cli.keep:keep", "Keep a host that still runs."),
+    "release": Command("harness.cli.keep:release", "Remove hosts that were kept, and verify it."),
+    "ssh": Command("harness.cli.keep:enter", "Run a command on a kept host, or open a shell there.", TAKES_A_COMMAND),
     "sweep": Command("harness.cli.sweep:sweep", "List what dead or ended runs left; --yes removes it."),
     "image": Group("Machine images of your own to start campaigns from (EC2).", _IMAGE),
     "campaign": Group("Campaign files: their keys and schema, and whether one is valid.", _CAMPAIGN),

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from types import FrameType
 
 from harness.campaign.campaign import Campaign, Keep
-from harness.cli import kept_hosts
+from harness.cli import keep_question
 from harness.cli.progress import ProgressDisplay
 from harness.errors import ExitCode
 from harness.runs.context import Chooser, RunControls, keep_none
@@ -20,7 +20,7 @@ _STOPPING = "stopping: hosts under way are released, then you get the report; on
 
 def campaign_controls(display: ProgressDisplay, campaign: Campaign) -> RunControls:
     """The controls of a campaign's run: a person chooses where the campaign asks. Raises RequestError without one."""
-    choose = kept_hosts.make_chooser(display.aside) if campaign.keep is Keep.ASK else keep_none
+    choose = keep_question.make_chooser(display.aside) if campaign.keep is Keep.ASK else keep_none
     return make_controls(display, lambda run: f"`ptp-harness resume {run}` goes on with run {run}", choose)
 
 

@@ -1,7 +1,7 @@
 """The time that the device's clock shows, and its bends.
 
-ClockSettings is plain data and arithmetic. SharedClock keeps one ClockSettings and the counters in memory that is shared
-with the process that watches the doorbell, so that a bend takes effect with the next answer.
+ClockSettings is plain data and arithmetic. SharedClock keeps one ClockSettings and the counters in memory shared with
+the process that watches the doorbell, so that a bend takes effect with the next answer.
 """
 
 import mmap

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from harness.benches.bench import Check, InstanceType, Progress
 from harness.campaign import campaign
 from harness.campaign.campaign import Keep
-from harness.cli.kept_hosts import parse_choice
+from harness.cli.keep_question import parse_choice
 from harness.errors import CleanupError, RequestError
 from harness.model import HostRecord, HostState, Machine, Outcome, Reason, Resource, Token, Verdict
 from harness.runs import kept_hosts
