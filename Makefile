@@ -2,8 +2,9 @@
 SHELL := /bin/bash
 VENV := .venv
 PYTHON ?= python3
+RUNNABLE := $(VENV)/.runnable
 READY := $(VENV)/.ready
-STEPS := 2
+STEPS := 3
 CAMPAIGN := lab.phc lab.driver-off lab.no-phc lab.drifting
 
 FUZZ := probes verdicts device control
@@ -15,7 +16,7 @@ help:            ## these lines
 	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' Makefile
 
 run: STEPS := 4
-run: $(READY)    ## set up, build what the campaign needs, run it, and hold its verdicts against the lab's truth
+run: $(RUNNABLE)    ## set up, build what the campaign needs, run it, and hold its verdicts against the lab's truth
 	@echo "--- step 3 of $(STEPS): the lab, as far as these hosts need it: usually 2 min, then 1 s"
 	@$(VENV)/bin/ptp-harness lab build $(CAMPAIGN)
 	@echo "--- step 4 of $(STEPS): the run of these four hosts: usually 4 min"
@@ -77,13 +78,19 @@ wheel: $(READY)  ## the package, whole: dist/*.whl
 audit:           ## known vulnerabilities of the locked packages (needs pip-audit, and the network)
 	pip-audit --strict --require-hashes --disable-pip --requirement requirements/run.txt
 
-$(READY): requirements/dev.txt pyproject.toml tools/system-packages
+$(RUNNABLE): requirements/run.txt requirements/build.txt pyproject.toml tools/system-packages
 	@echo "--- step 1 of $(STEPS): missing system programs: usually 20 s"
 	@tools/system-packages
-	@echo "--- step 2 of $(STEPS): locked Python packages into $(VENV): usually 2 min"
+	@echo "--- step 2 of $(STEPS): locked Python packages into $(VENV): usually 1 min"
 	@test -x $(VENV)/bin/pip || $(PYTHON) -m venv $(VENV)
-	@$(VENV)/bin/pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.txt
+	@$(VENV)/bin/pip install --quiet --disable-pip-version-check --require-hashes \
+	  -r requirements/run.txt -r requirements/build.txt
 	@$(VENV)/bin/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $@
+
+$(READY): requirements/dev.txt $(RUNNABLE)
+	@echo "--- step 3 of $(STEPS): locked packages for checks and tests: usually 1 min"
+	@$(VENV)/bin/pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.txt
 	@touch $@
 
 lock:            ## renew the locked dependencies (needs uv)
@@ -95,6 +102,8 @@ lock:            ## renew the locked dependencies (needs uv)
 	  --group soak -o requirements/soak.txt
 	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
 	  --constraint requirements/dev.txt --group docs -o requirements/docs.txt
+	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
+	  --constraint requirements/dev.txt --group build -o requirements/build.txt
 
 clean:           ## remove the environment (the lab's cache stays)
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .fuzz dist site
