@@ -35,12 +35,11 @@ def with_unit(value: float, unit: str) -> str:
 
 
 def duration(seconds: float) -> str:
-    """Write seconds for people: 45 s, 4 min 32 s, 3 h 5 min."""
+    """Write seconds for people: 45 s, 4 min 32 s, 2 min, 3 h 5 min; from an hour on without seconds."""
     minutes, rest_s = divmod(round(seconds), 60)
     hours, rest_min = divmod(minutes, 60)
-    if hours:
-        return f"{hours} h {rest_min} min"
-    return f"{minutes} min {rest_s} s" if minutes else f"{rest_s} s"
+    parts = [(hours, "h"), (rest_min, "min"), (rest_s if not hours else 0, "s")]
+    return " ".join(f"{number} {unit}" for number, unit in parts if number) or "0 s"
 
 
 def usd(amount: float) -> str:

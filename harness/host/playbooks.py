@@ -164,7 +164,8 @@ def play(
     with tempfile.TemporaryDirectory(prefix="ptp-play-") as private:
         hosts = Path(private, "inventory", "hosts.yaml")
         _write(hosts, {"all": {"hosts": {name: _host_variables(target)}}})
-        _write(Path(private, "env", "extravars"), variables)  # where ansible-runner looks for them
+        _write(Path(private, "env", "extravars"), variables)  # where ansible-runner looks for both
+        _write(Path(private, "env", "settings"), {"pexpect_timeout": _POLL_S})
         runner = ansible_runner.run(
             private_data_dir=private,
             playbook=str(playbook),
@@ -173,7 +174,6 @@ def play(
             quiet=True,
             event_handler=events,
             cancel_callback=poll,
-            settings={"pexpect_timeout": _POLL_S},
             timeout=int(timeout_s),
             suppress_env_files=True,
         )

@@ -45,3 +45,25 @@ def test_with_unit(value: float, unit: str, text: str) -> None:
 
 def test_a_moment_is_written_in_utc_to_the_second() -> None:
     assert units.utc(1_795_262_700_999_999_999) == "2026-11-21T12:05:00+00:00"
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (0, "0 s"),
+        (0.4, "0 s"),
+        (45, "45 s"),
+        (60, "1 min"),
+        (272.3, "4 min 32 s"),
+        (3600, "1 h"),
+        (11_100, "3 h 5 min"),
+        (3_659, "1 h"),
+    ],
+)
+def test_durations(seconds: float, text: str) -> None:
+    assert units.duration(seconds) == text
+
+
+@pytest.mark.parametrize(("value", "text"), [(0, "+0 ns"), (27_900, "+27.9 us"), (-1_200_000, "-1.2 ms")])
+def test_signed_nanoseconds(value: float, text: str) -> None:
+    assert units.signed_ns(value) == text

@@ -70,6 +70,29 @@ def test_a_play_ends_soon_after_it_is_cancelled(target: Target, tmp_path: Path) 
     assert workers_of(playbook) == []
 
 
+def test_a_task_that_takes_long_is_reported_once_a_second_and_a_quick_one_is_not(
+    target: Target, tmp_path: Path
+) -> None:
+    (tmp_path / "ansible.cfg").write_text("[defaults]\n")
+    playbook = tmp_path / "playbooks" / "slow.yml"
+    playbook.parent.mkdir()
+    quick = "".join(
+        f"    - {{name: Quick {number}, ansible.builtin.set_fact: {{x: {number}}}}}\n" for number in range(9)
+    )
+    playbook.write_text(
+        "- hosts: all\n  gather_facts: false\n  tasks:\n"
+        + quick
+        + "    - {name: Slow, ansible.builtin.pause: {seconds: 4}}\n"
+    )
+    texts: list[str] = []
+    done = play(playbook, target, {}, timeout_s=120, progress=texts.append, cancelled=lambda: False)
+    assert done.outcome is PlayOutcome.OK
+    assert texts.count("Slow") >= 2, "every second of four"
+    assert len(set(texts)) < 6, "not every quick task"
+    assert [task for task, _ in done.task_seconds] == [*(f"Quick {number}" for number in range(9)), "Slow"]
+    assert dict(done.task_seconds)["Slow"] >= 4
+
+
 def workers_of(playbook: Path) -> list[str]:
     """The processes whose command line names a playbook: Ansible's own and its workers."""
     found = []
