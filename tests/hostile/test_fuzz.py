@@ -20,7 +20,7 @@ from harness.probes import facts, samples
 from tools.fuzz.replay import MOST_CPU_S
 from tools.fuzz.verdicts import judge_and_report
 
-pytestmark = pytest.mark.mutations
+pytestmark = pytest.mark.slow
 
 DATA = Path(__file__).parents[1] / "data"
 REAL_FACTS = [json.loads(path.read_text()) for path in sorted((DATA / "lab").glob("*/facts.json"))]

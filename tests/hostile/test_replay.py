@@ -18,7 +18,7 @@ from tools.fuzz import TARGETS
 from tools.fuzz.replay import MOST_CPU_S, FuzzTarget, TooSlow, mutations, run_within
 from tools.fuzz.steps import DeviceStep, StepKind, decoded, recorded_session, rig
 
-pytestmark = pytest.mark.mutations
+pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).parents[2]
 COUNTS = {"probes": 20_000, "verdicts": 60, "device": 1500, "control": 600}

@@ -9,6 +9,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from harness.probes import samples
 
 
@@ -31,6 +33,7 @@ def _wait_for_end(output: Path, within_s: float) -> None:
     )
 
 
+@pytest.mark.programs
 def test_one_sample_a_second_between_a_head_and_a_closing_line(roles: Path, tmp_path: Path) -> None:
     output = tmp_path / "samples.jsonl"
     subprocess.run(_sampler(roles, output, "--duration", "4", "--foreground"), check=True, timeout=30)
@@ -54,6 +57,7 @@ def test_our_probes_understand_it(roles: Path, tmp_path: Path) -> None:
     assert (len(taken), unparsed, complete) == (2, (), True)
 
 
+@pytest.mark.programs
 def test_it_outlives_the_session_that_started_it(roles: Path, tmp_path: Path) -> None:
     """As when sshd's session is cut: the caller's process group is gone."""
     output = tmp_path / "samples.jsonl"

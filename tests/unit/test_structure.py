@@ -226,6 +226,7 @@ def private_uses(source: str, private: set[str]) -> list[str]:
     return uses
 
 
+@pytest.mark.slow
 def test_no_test_and_no_benchmark_uses_a_private_name_of_the_product() -> None:
     files = (path for folder in ("tests", "benchmarks", "tools") for path in (ROOT / folder).rglob("*.py"))
     private = private_names()

@@ -176,6 +176,7 @@ conditions = st.fixed_dictionaries(
 )
 
 
+@pytest.mark.slow
 @given(types=catalogues, asked=conditions, one_size=st.booleans(), limit=st.none() | st.integers(1, 4))
 def test_order_is_kept_and_every_chosen_type_meets_every_condition(
     types: Sequence[TypeInfo], asked: dict[str, Any], one_size: bool, limit: int | None

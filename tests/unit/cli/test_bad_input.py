@@ -122,6 +122,7 @@ def test_contradictory_flags(call: Call) -> None:
     assert "ptp-harness run --help" in said_next(done)
 
 
+@pytest.mark.programs
 @pytest.mark.parametrize(("key", "why"), [("nowhere/key", "No such file or directory"), (".", "Is a directory")])
 def test_an_ssh_key_that_cannot_be_read(
     call: Call, inventory: Callable[..., None], tmp_path: Path, key: str, why: str
@@ -133,6 +134,7 @@ def test_an_ssh_key_that_cannot_be_read(
     assert "mend the key's path or mode, or ansible_ssh_private_key_file in hosts.yaml" in host["sentence"]
 
 
+@pytest.mark.programs
 def test_a_host_that_does_not_answer(call: Call, inventory: Callable[..., None], port: int) -> None:
     inventory()
     host = only_host(call(*RUN, PTP_HARNESS_SSH_TRIES="2", PTP_HARNESS_SSH_BACKOFF="0.1"))
@@ -141,6 +143,7 @@ def test_a_host_that_does_not_answer(call: Call, inventory: Callable[..., None],
     assert "see whether it runs and answers SSH" in host["remedy"]
 
 
+@pytest.mark.programs
 def test_a_run_says_beforehand_what_its_plan_warns_of(call: Call, inventory: Callable[..., None]) -> None:
     inventory()
     done = call(*RUN, "--duration", "10s", "--keep", "supported", PTP_HARNESS_SSH_TRIES="1")
@@ -149,6 +152,7 @@ def test_a_run_says_beforehand_what_its_plan_warns_of(call: Call, inventory: Cal
     assert "warning: hosts that pass are kept" not in done.stderr, "own machines stay anyway"
 
 
+@pytest.mark.programs
 def test_two_runs_at_once_on_one_state_directory(call: Call, inventory: Callable[..., None], tmp_path: Path) -> None:
     inventory()
     environ = os.environ | {"PTP_HARNESS_STATE_DIR": str(tmp_path / "state"), "PTP_HARNESS_SSH_TRIES": "2"}
@@ -189,6 +193,7 @@ def died(tmp_path: Path) -> str:
     return run
 
 
+@pytest.mark.programs
 def test_a_dead_run_is_named_and_closed(call: Call, inventory: Callable[..., None], died: str, tmp_path: Path) -> None:
     inventory()
     assert only_host(call(*RUN, PTP_HARNESS_SSH_TRIES="1"))["reason"] == "unreachable", "it stops no other run"
@@ -208,6 +213,7 @@ def test_a_run_under_way_is_named(call: Call, tmp_path: Path) -> None:
     assert f"has not ended: process {os.getpid()} on" in done.stderr
 
 
+@pytest.mark.programs
 def test_a_host_that_a_run_has_not_is_refused_with_those_that_it_has(call: Call, died: str) -> None:
     done = call("show", died, "lab.phx")
     assert (done.returncode, done.stdout) == (2, "")

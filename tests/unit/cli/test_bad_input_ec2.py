@@ -22,6 +22,8 @@ from botocore.config import Config
 
 from tests.doubles import rehearsal
 
+pytestmark = pytest.mark.programs
+
 REGION = "me-south-1"  # with the fewest types
 MINE = {
     "AWS_ACCESS_KEY_ID": "AKIAIOSFODNN7EXAMPLE",

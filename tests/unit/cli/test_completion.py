@@ -78,6 +78,7 @@ def offered(environ: dict[str, str], folder: Path, lines: Iterable[Sequence[str]
     return [line.split() for line in done.stdout.splitlines()]
 
 
+@pytest.mark.programs
 def test_bash_offers_what_there_is(environ: dict[str, str], run: str, tmp_path: Path) -> None:
     (tmp_path / "hosts.yaml").write_text(INVENTORY)
     for region, types in {"eu-west-1": ["m8g.large"], "eu-north-1": ["c7g.large", "m7i.large", "m7i.xlarge"]}.items():
@@ -126,6 +127,7 @@ def test_every_argument_that_names_something_completes(path: str, arguments: dic
     assert {name: hints[name].__metadata__[0].autocompletion for name in arguments} == arguments
 
 
+@pytest.mark.programs
 @pytest.mark.parametrize(
     ("shell", "answer"),
     [("zsh", '_arguments \'*: :(("lab.two-cards":'), ("fish", "lab.two-cards\t")],

@@ -16,6 +16,8 @@ from harness.model import Machine
 from harness.system import proc
 from harness.system.settings import assets_dir
 
+pytestmark = pytest.mark.programs
+
 OBSERVE = assets_dir() / "playbooks" / "observe.yml"
 
 
@@ -24,7 +26,6 @@ def target(silent_machine: Machine, tmp_path: Path) -> Target:
     return Target(machine=silent_machine, known_hosts=tmp_path / "known_hosts", control=tmp_path / "control")
 
 
-@pytest.mark.programs
 def test_a_host_that_does_not_answer_is_unreachable_not_failed(target: Target) -> None:
     done = play(OBSERVE, target, {}, timeout_s=60, progress=lambda _: None, cancelled=lambda: False)
     assert done.outcome is PlayOutcome.UNREACHABLE

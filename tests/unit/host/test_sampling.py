@@ -125,6 +125,7 @@ def test_a_host_that_ignores_how_much_was_asked_for_is_cut_off(
     assert time.monotonic() - begun < 15
 
 
+@pytest.mark.slow
 def test_one_byte_a_second_is_given_up_at_the_deadline(
     target: Target, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

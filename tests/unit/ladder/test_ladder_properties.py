@@ -224,6 +224,7 @@ def harmed(evidence: Evidence, chosen: list[tuple[Callable[[Evidence, int], Evid
     return evidence
 
 
+@pytest.mark.slow
 @given(data=st.data(), chosen=harms, how=how)
 @with_fixtures
 def test_taking_evidence_away_never_makes_a_pass(
@@ -252,6 +253,7 @@ def test_adding_evidence_never_turns_a_pass_into_unsupported(
         assert verdict(told, lenient, **how).outcome is not Outcome.UNSUPPORTED
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("depth", "read_only"), [*((depth, False) for depth in Depth), (Depth.STANDARD, True)])
 def test_no_single_part_of_a_harmed_host_hides_its_harm(
     small: Evidence, lenient: tuple[Requirement, ...], depth: Depth, read_only: bool
@@ -279,6 +281,7 @@ def test_the_good_host_passes_and_each_kind_of_harm_is_felt(small: Evidence, len
     assert len(list(removable(small))) > 8 * SAMPLES
 
 
+@pytest.mark.slow
 @given(data=st.data(), chosen=harms, how=how)
 @with_fixtures
 def test_a_verdict_is_its_first_unproven_rung(

@@ -288,6 +288,7 @@ def test_junit_tells_every_outcome_as_pipelines_know_it() -> None:
     assert suite.find("testcase/failure[@type='out_of_limits']") is not None
 
 
+@pytest.mark.slow
 @settings(deadline=None)
 @given(st.lists(st.tuples(st.text(min_size=1), st.sampled_from(list(Outcome))), max_size=4))
 def test_whatever_a_host_said_every_form_is_well_formed(names: list[tuple[str, Outcome]]) -> None:
@@ -409,6 +410,7 @@ def in_full(one: HostRecord) -> list[str]:
     return [one.name, one.instance_type, one.state, *told(verdict), *more]
 
 
+@pytest.mark.slow
 @settings(max_examples=150, deadline=None)
 @given(run_records)
 def test_text_is_complete(made: RunRecord) -> None:
@@ -463,6 +465,7 @@ def test_markdown_is_complete(made: RunRecord) -> None:
     assert [words for one in made.hosts for words in in_full(one) if bare(words) not in folded] == []
 
 
+@pytest.mark.slow
 @settings(max_examples=150, deadline=None)
 @given(run_records)
 def test_json_and_yaml_hold_everything(made: RunRecord) -> None:

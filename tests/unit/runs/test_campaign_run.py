@@ -405,6 +405,7 @@ def still_there(record: RunRecord) -> set[str]:
     return {f"{record.run}/{host.name}/1" for host in record.hosts if host.state is HostState.KEPT}
 
 
+@pytest.mark.slow
 @hypothesis_settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     kinds=st.lists(st.sampled_from(list(EXPECTED)), min_size=1, max_size=8),
@@ -477,6 +478,7 @@ def disown(ledger: Ledger) -> None:
         db.execute("UPDATE runs SET pid_start_ticks = 0")
 
 
+@pytest.mark.slow
 @hypothesis_settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     kinds=st.lists(st.sampled_from(list(EXPECTED)), min_size=1, max_size=4),

@@ -83,6 +83,7 @@ def test_ending_asks_first(tmp_path: Path) -> None:
     assert out.read_text().splitlines()[-1] == "asked"
 
 
+@pytest.mark.programs
 def test_a_preferred_process_goes_before_one_of_another_session(tmp_path: Path) -> None:
     core = min(os.sched_getaffinity(0))
     loop = [sys.executable, "-c", f"import os; os.sched_setaffinity(0, {{{core}}})\nwhile True: pass"]

@@ -109,6 +109,7 @@ def test_no_string_of_a_campaign_is_a_template_an_option_or_more_than_a_name(pla
         assert len(refused.value.message) < 1000
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("place", "schema"),
     [(place, schema) for place, schema in STRINGS if "pattern" in schema],

@@ -33,6 +33,7 @@ def test_what_steers_or_hides_is_written_out(text: str, shown: str) -> None:
     assert printable(text) == shown
 
 
+@pytest.mark.slow
 def test_every_character_that_steers_or_hides_is_written_out() -> None:
     every = "".join(map(chr, range(sys.maxunicode + 1)))
     assert {unicodedata.category(one) for one in printable(every) if one != "\n"} & HIDDEN == set()

@@ -63,6 +63,7 @@ def test_the_calls_of_a_source_are_found() -> None:
     assert list(called(many)) == ["servicequotas:GetServiceQuota"]
 
 
+@pytest.mark.slow
 def test_the_code_calls_what_the_table_says() -> None:
     found = {action for path in SOURCES for action in called(path.read_text())}
     stack = {action for table in (permissions.MADE, permissions.CHANGED) for each in table.values() for action in each}
@@ -88,6 +89,7 @@ def test_runs_need_all_but_what_images_are_made_by() -> None:
     assert sorted({action for one in without for action in one["Action"]}) == permissions.actions_of_runs()
 
 
+@pytest.mark.slow
 def test_every_action_exists() -> None:
     services = {"ec2": "ec2", "ssm": "ssm", "sts": "sts", "pricing": "pricing", "servicequotas": "service-quotas"}
     services["iam"] = "iam"

@@ -74,6 +74,7 @@ def made(ec2, run: str, tagged: bool = True) -> set[str]:  # type: ignore[no-unt
     }
 
 
+@pytest.mark.slow
 def test_a_run_s_orphans_are_found_and_removed_and_no_other_s(ec2) -> None:  # type: ignore[no-untyped-def]
     mine, other = made(ec2, "k3f9"), made(ec2, "z7y8")
     made(ec2, "theirs", tagged=False)
@@ -89,6 +90,7 @@ def test_a_run_s_orphans_are_found_and_removed_and_no_other_s(ec2) -> None:  # t
     assert api.count_calls("m7i.large") == 6
 
 
+@pytest.mark.slow
 def test_a_token_selects_one_host_s(ec2) -> None:  # type: ignore[no-untyped-def]
     mine = made(ec2, "k3f9")
     assert {str(each) for each in tagged_resources.find(Api(REGION), token="k3f9/m7i.large/1")} == mine
@@ -120,6 +122,7 @@ def test_to_see_that_nothing_is_left_of_a_host_takes_five_calls(ec2, tmp_path: P
     assert (bench.api_calls(gone), bench.api_calls(Token(run="k3f9", host="b")), bench.api_calls()) == (5, 0, 12)
 
 
+@pytest.mark.slow
 def test_a_token_is_no_pattern(ec2) -> None:  # type: ignore[no-untyped-def]
     mine = made(ec2, "k3f9")
     theirs = [{"Name": "tag:ptp-harness:token", "Values": ["*/*/1"]}]

@@ -268,6 +268,7 @@ def test_a_fault_of_ours_is_told_and_ends_no_thread(watching: InstancePoll, scri
         watching.running("i-1", host="a", key_pair=KEY, deadline_s=10, cancelled=NEVER)
 
 
+@pytest.mark.slow
 def test_one_that_comes_late_is_looked_for_less_often(watching: InstancePoll, script: Script, api: Api) -> None:
     script.show("i-1", "pending")
     late_s = 40 * TICK_S

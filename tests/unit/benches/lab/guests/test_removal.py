@@ -69,6 +69,7 @@ def test_a_process_whose_folder_is_gone_is_still_found_and_ended(folder: Path) -
     assert not child.alive()
 
 
+@pytest.mark.programs
 def test_a_process_that_ignores_sigterm_and_its_child_are_killed(folder: Path) -> None:
     start(folder, STUBBORN)
     give_up = time.monotonic() + 10
