@@ -36,11 +36,11 @@ def with_unit(value: float, unit: str) -> str:
 
 def duration(seconds: float) -> str:
     """Write seconds for people: 45 s, 4 min 32 s, 3 h 5 min."""
-    minutes, rest_s = divmod(round(seconds), 60)
-    hours, rest_min = divmod(minutes, 60)
+    minutes, seconds_part = divmod(round(seconds), 60)
+    hours, minutes_part = divmod(minutes, 60)
     if hours:
-        return f"{hours} h {rest_min} min"
-    return f"{minutes} min {rest_s} s" if minutes else f"{rest_s} s"
+        return f"{hours} h {minutes_part} min"
+    return f"{minutes} min {seconds_part} s" if minutes else f"{seconds_part} s"
 
 
 def usd(amount: float) -> str:

@@ -58,7 +58,7 @@ class Places:
         known = (self.lines.get(path[:length]) for length in range(len(path), 0, -1))
         return next((line for line in known if line is not None), 1)
 
-    def order(self, mistake: Mistake) -> int:
+    def sort_key(self, mistake: Mistake) -> int:
         return self.line(mistake.path) if self.is_file and not self._is_flag(mistake.path) else 0
 
     def _is_flag(self, path: KeyPath) -> bool:
@@ -74,7 +74,7 @@ def refuse(mistakes: Sequence[Mistake], places: Places, *, next_step: str, unnam
 
     `unnamed`: the number of further mistakes that are only counted.
     """
-    ordered = sorted(mistakes, key=places.order)
+    ordered = sorted(mistakes, key=places.sort_key)
     lines = list(dict.fromkeys(places.describe(mistake) for mistake in ordered))
     if len(lines) == 1 and not places.is_file:
         return RequestError(lines[0], next_step=next_step)

@@ -9,7 +9,7 @@ import typer
 from harness.benches.lab.bench import LabBench
 from harness.benches.lab.pool import lab_source, pool_server
 from harness.benches.lab.pool.pool_state import PoolRules
-from harness.campaign.fields import duration_s
+from harness.campaign.fields import parse_duration_s
 from harness.cli import completion, lab, output
 from harness.errors import CleanupError, RequestError
 from harness.host import ssh
@@ -70,7 +70,7 @@ def execute(
 
 def _seconds(option: str, text: str) -> float:
     try:
-        return duration_s(text)
+        return parse_duration_s(text)
     except ValueError as error:
         raise RequestError(f"{option} is {text!r}: it {error}") from error
 

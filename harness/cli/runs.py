@@ -57,10 +57,12 @@ def runs(
 
 def _begun_since(text: str) -> datetime.datetime:
     """Parse a duration before now, or a date or time (UTC unless it says otherwise). Raises RequestError."""
-    from harness.campaign.fields import duration_s  # takes its time to load, and most lists have no such condition
+    from harness.campaign.fields import (
+        parse_duration_s,  # takes its time to load, and most lists have no such condition
+    )
 
     try:
-        return datetime.datetime.now(datetime.UTC) - datetime.timedelta(seconds=duration_s(text))
+        return datetime.datetime.now(datetime.UTC) - datetime.timedelta(seconds=parse_duration_s(text))
     except (ValueError, OverflowError):
         pass
     try:

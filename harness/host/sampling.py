@@ -62,7 +62,7 @@ def follow_samples(
             raise FloodError(["sample.py"], f"sent a line without an end, or more than {budget} bytes in all")
         file.write(whole_lines)
         lines = whole_lines.split(b"\n")[:-1]
-        samples = [reader.take(line.decode(errors="replace")) for line in lines]
+        samples = [reader.read_line(line.decode(errors="replace")) for line in lines]
         if latest := [sample for sample in samples if sample is not None]:
             on_sample(latest[-1])
         complete = bool(lines) and is_closing_line(lines[-1])

@@ -176,7 +176,7 @@ def _converged(case: Case) -> Rung:
         return unseen_rung(name, "whether chronyd converged was not observed")
     convergence = converged_words(facts, facts.converged_after_s)
     limits = [limit for limit in case.requirements if limit.quantity == "convergence_s"]
-    broken = next((limit for limit in limits if not limit.held_by(facts.converged_after_s)), None)
+    broken = next((limit for limit in limits if not limit.is_met_by(facts.converged_after_s)), None)
     if broken is not None:
         return failed_rung(name, Reason.NOT_SYNCHRONISED, f"{convergence}, later than {broken.value:g} s")
     return proven_rung(name, convergence)

@@ -70,7 +70,7 @@ def _held(requirement: Requirement, seen: Observation) -> bool | None:
     """True when the limit is held at both ends of the known interval, False when at neither end, else None."""
     if seen.known is None or seen.samples < requirement.min_samples:
         return None
-    ends = {requirement.held_by(seen.known.low), requirement.held_by(seen.known.high)}
+    ends = {requirement.is_met_by(seen.known.low), requirement.is_met_by(seen.known.high)}
     return ends.pop() if len(ends) == 1 else None
 
 

@@ -98,4 +98,4 @@ class PriceTerms:
     images: tuple[str, ...]
     placement: str
     usd_per_hour: Mapping[str, float]  # by type; a type without an entry has no known price
-    lasts_s: float
+    longest_life_s: float

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from harness.errors import ParseError
 from harness.model import Capture
-from harness.probes.numbers import integer
+from harness.probes.numbers import parse_integer
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,7 +29,7 @@ def parse(capture: Capture, where: str) -> ErrorBound | None:
         return ErrorBound(published=True, value_ns=None)
     if capture.rc != 0:
         return None
-    value = integer(capture.out.strip())
+    value = parse_integer(capture.out.strip())
     if value is None or value < 0:
         raise ParseError(where, 1, capture.out, "an error bound in nanoseconds")
     return ErrorBound(published=True, value_ns=value)

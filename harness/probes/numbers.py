@@ -6,17 +6,17 @@ _INTEGER = re.compile(r"[+-]?[0-9]{1,19}")
 _DECIMAL = re.compile(r"([+-]?)([0-9]{1,12})(?:\.([0-9]{1,12}))?")
 
 
-def integer(text: str) -> int | None:
+def parse_integer(text: str) -> int | None:
     """A decimal integer of at most 19 digits."""
     return int(text) if _INTEGER.fullmatch(text) else None
 
 
-def decimal(text: str) -> float | None:
+def parse_decimal(text: str) -> float | None:
     """A plain decimal number without exponent, "nan" or "inf"."""
     return float(text) if _DECIMAL.fullmatch(text) else None
 
 
-def seconds_as_ns(text: str) -> int | None:
+def parse_seconds_as_ns(text: str) -> int | None:
     """Decimal seconds as whole nanoseconds, cut (not rounded) after the ninth digit; no float on the way."""
     match = _DECIMAL.fullmatch(text)
     if match is None:

@@ -2,7 +2,7 @@
 
 from harness.errors import ParseError
 from harness.model import PhcCounters
-from harness.probes.numbers import integer
+from harness.probes.numbers import parse_integer
 
 _NAMES = ("phc_cnt", "phc_exp", "phc_skp", "phc_err_dv", "phc_err_ts")
 
@@ -19,7 +19,7 @@ def parse(text: str, where: str) -> PhcCounters | None:
         if not line.strip() or line.strip() == "NIC statistics:":
             continue
         name, _, digits = line.rpartition(":")
-        value = integer(digits.strip())
+        value = parse_integer(digits.strip())
         if not name.strip() or value is None:
             raise ParseError(where, number, line, "a `name: number` line of driver statistics")
         if name.strip().startswith("phc_"):

@@ -43,17 +43,17 @@ class ParseNotes:
         return (*self._unparsed[:-1], replace(self._unparsed[-1], more=self._more))
 
     def read(
-        self, parse: Callable[[S, str], T], said: S | None, part: str, *, longest_line: int = LONGEST_LINE
+        self, parse: Callable[[S, str], T], source: S | None, part: str, *, longest_line: int = LONGEST_LINE
     ) -> T | None:
         """Parse a text or capture. None when the parser refuses it, or when there is none."""
-        if said is None:
+        if source is None:
             return None
         where = f"{self.where}:{part}"
         try:
-            for text in (said.out, said.err) if isinstance(said, Capture) else (said,):
+            for text in (source.out, source.err) if isinstance(source, Capture) else (source,):
                 if isinstance(text, str):
                     _check_size(text, where, longest_line)
-            return parse(said, where)
+            return parse(source, where)
         except ParseError as error:
             self.refuse(error)
             return None

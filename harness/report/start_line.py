@@ -16,7 +16,7 @@ def line(run: str, made: Plan, terms: PriceTerms | None, now: datetime.datetime)
         at_once = f", up to {made.parallel} at once" if hosts > made.parallel else ""
         return f"run {run}: {hosts} host{'s' if hosts > 1 else ''} on the bench {made.campaign.bench}{at_once}"
     batches = -(-hosts // made.parallel)
-    end = now + datetime.timedelta(seconds=terms.lasts_s * batches)
+    end = now + datetime.timedelta(seconds=terms.longest_life_s * batches)
     parts = (
         f"{hosts} host{'s' if hosts > 1 else ''}",
         *([" and ".join(terms.images)] if terms.images else []),

@@ -95,7 +95,7 @@ def remove(items: Sequence[Leftover], bench: Bench) -> list[str]:
             bench.release(item.token)
             removed.append(str(item.token))
         except CleanupError as error:
-            failed += error.left
+            failed += error.leftovers
         except HarnessError as error:
             failed.append(f"{item.token} ({error.message})")
     if failed:

@@ -24,7 +24,7 @@ def printable(text: str) -> str:
     Unicode standard: control characters, format characters (text direction, zero width, tags), surrogates, private
     use, unassigned.
     """
-    return "\n".join(line if line.isprintable() else "".join(map(_shown, line)) for line in text.split("\n"))
+    return "\n".join(line if line.isprintable() else "".join(map(_escape_character, line)) for line in text.split("\n"))
 
 
 def well_formed(text: str) -> str:
@@ -63,7 +63,7 @@ def _bounded(value: Any, characters: int, items: int) -> Any:
     return value
 
 
-def _shown(character: str) -> str:
+def _escape_character(character: str) -> str:
     if character.isprintable():
         return character
     return " " if character.isspace() else character.encode("unicode_escape").decode()

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from harness.campaign import key_table, limits
 from harness.campaign.campaign import Campaign, DriverChoice, DriverSource, Keep, from_mapping, from_yaml, json_schema
-from harness.campaign.fields import duration_s
+from harness.campaign.fields import parse_duration_s
 from harness.campaign.mistakes import Places
 from harness.campaign.selection import PhcClaim, Selection
 from harness.errors import RequestError
@@ -118,13 +118,13 @@ def test_flags_go_before_the_file_key_by_key() -> None:
     ("text", "seconds"), [("500ms", 0.5), ("60s", 60.0), ("5m", 300.0), ("1.5 h", 5400.0), ("1d", 86400.0)]
 )
 def test_durations(text: str, seconds: float) -> None:
-    assert duration_s(text) == seconds
+    assert parse_duration_s(text) == seconds
 
 
 @pytest.mark.parametrize("value", ["", "60", "0s", "-5s", "5 minutes", "5mm", "s", "1e3s", "nan s", 60, None, True, []])
 def test_not_durations(value: object) -> None:
     with pytest.raises(ValueError, match="duration"):
-        duration_s(value)
+        parse_duration_s(value)
 
 
 DRIVERS: list[tuple[dict[str, Any], DriverChoice | str]] = [

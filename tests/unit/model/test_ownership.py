@@ -9,7 +9,16 @@ from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
 from harness.model import Resource, Token, ownership
-from harness.model.ownership import EXPIRES, NOBODY, SIGNATURE, TOKEN, DescribedResource, Removal, RunState, Signer
+from harness.model.ownership import (
+    EXPIRES,
+    KEYLESS_SIGNER,
+    SIGNATURE,
+    TOKEN,
+    DescribedResource,
+    Removal,
+    RunState,
+    Signer,
+)
 
 SIGNER, OTHER = Signer(b"a" * 32), Signer(b"b" * 32)
 NOW = datetime.datetime(2026, 11, 28, 12, tzinfo=datetime.UTC)
@@ -94,7 +103,7 @@ def test_a_signature_of_an_id_holds_for_that_id_and_those_tags_alone() -> None:
 
 
 def test_without_a_key_nothing_is_proven() -> None:
-    assert why_not(HOST, NOBODY) == why_not(HOST, Signer(b"")) == TAGS_ALONE
+    assert why_not(HOST, KEYLESS_SIGNER) == why_not(HOST, Signer(b"")) == TAGS_ALONE
     assert "aaaa" not in repr(SIGNER)
 
 

@@ -188,7 +188,7 @@ class PricedBench(ScriptedBench):
     """The same in a cloud: six dollars an hour, and two questions for each host."""
 
     def terms(self, types: Sequence[str]) -> PriceTerms:
-        return PriceTerms(images=(), placement="anywhere", usd_per_hour={"silent": 6.0}, lasts_s=3600.0)
+        return PriceTerms(images=(), placement="anywhere", usd_per_hour={"silent": 6.0}, longest_life_s=3600.0)
 
     def api_calls(self, token: Token | None = None) -> float:
         return 2.04 * len(self.order) if token is None else 2.04

@@ -20,7 +20,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from harness.campaign import campaign
-from harness.errors import CommandError, HarnessError, RequestError, without_secrets
+from harness.errors import CommandError, HarnessError, RequestError, redact_secrets
 from harness.host import ssh
 from harness.host.playbooks import PlayOutcome, Target, play
 from harness.model import Machine
@@ -314,7 +314,7 @@ def test_what_is_told_of_a_failed_ssh_holds_no_option(silent_machine: Machine, t
     error = CommandError(argv, 255, "", "Connection refused", after_s=1)
     assert str(error) == "ssh ended with status 255: Connection refused (command: ssh ... -- root@127.0.0.1 cat /x)"
     for program in ("ssh", "/usr/bin/scp", "sftp"):
-        assert "CANARY" not in without_secrets([program, *ssh.options(proxied, tmp_path)])
+        assert "CANARY" not in redact_secrets([program, *ssh.options(proxied, tmp_path)])
 
 
 @pytest.mark.parametrize(
@@ -328,7 +328,7 @@ def test_what_is_told_of_a_failed_ssh_holds_no_option(silent_machine: Machine, t
     ],
 )
 def test_what_is_told_of_other_programs(argv: list[str], told: str) -> None:
-    assert without_secrets(argv) == told
+    assert redact_secrets(argv) == told
 
 
 # --- argv lint: a whole run, with every program that speaks SSH written down ----------------------------------------
@@ -454,10 +454,10 @@ def nested(depth: int) -> object:
 
 
 def test_a_tree_too_deep_or_too_large_is_refused_at_once() -> None:
-    assert input_checks.text_mistakes({"a": nested(7)}) == []
-    assert "nested too deeply" in input_checks.text_mistakes({"a": nested(5000)})[0]
-    assert input_checks.text_mistakes({"a": ["x"] * 30_000}) == ["more than 20000 values"]
-    assert len(input_checks.text_mistakes({"a": ["\n"] * 30_000})) == input_checks.MOST_MISTAKES
+    assert input_checks.describe_unfit_text({"a": nested(7)}) == []
+    assert "nested too deeply" in input_checks.describe_unfit_text({"a": nested(5000)})[0]
+    assert input_checks.describe_unfit_text({"a": ["x"] * 30_000}) == ["more than 20000 values"]
+    assert len(input_checks.describe_unfit_text({"a": ["\n"] * 30_000})) == input_checks.MOST_MISTAKES
 
 
 @pytest.mark.parametrize("made", [lambda: nested(5000), lambda: "x" * 10**6, lambda: ["x"] * 10**6, lambda: 16**5000])
