@@ -160,7 +160,7 @@ def noticing(folder: Path) -> tuple[float, float]:
     with ThreadPoolExecutor(1) as pool, ssh.shared_connection() as control:
         server = pool.submit(serve)
         try:
-            known_hosts = ssh.pin(host, folder)
+            known_hosts = ssh.write_known_hosts(host, folder)
             reach = ssh.wait_for_login(host, known_hosts, tries=1, first_backoff_s=1, progress=quiet, control=control)
             logged_in = time.monotonic()
             assert reach.reached, reach.detail
@@ -176,7 +176,7 @@ def changing(there: Machine, folder: Path) -> tuple[float, float]:
     folder.mkdir()
     there = dataclasses.replace(there, rotated_key=str(folder / "own"))
     with ssh.shared_connection() as control:
-        target = Target(machine=there, known_hosts=ssh.pin(there, folder), control=control)
+        target = Target(machine=there, known_hosts=ssh.write_known_hosts(there, folder), control=control)
         known_hosts = target.known_hosts
         login_s = timed(
             lambda: ssh.wait_for_login(there, known_hosts, tries=5, first_backoff_s=1, progress=quiet, control=control)

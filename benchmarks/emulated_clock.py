@@ -82,7 +82,9 @@ def provision(bench: LabBench, folder: Path, number: int, cleanup: ExitStack) ->
     guest_folder.mkdir()
     record = bench.records.find(token)
     assert record is not None
-    return Guest(token=token, machine=machine, known_hosts=ssh.pin(machine, guest_folder), sockets=record.sockets)
+    return Guest(
+        token=token, machine=machine, known_hosts=ssh.write_known_hosts(machine, guest_folder), sockets=record.sockets
+    )
 
 
 def configure(guest: Guest) -> None:

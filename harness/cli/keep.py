@@ -84,7 +84,7 @@ def enter(
     """
     run, ledger, bench, configuration = _parts(run)
     machine = kept_hosts.find_machine(run, host, bench, ledger)
-    known_hosts = ssh.pin(machine, configuration.runs_dir / run / host)
+    known_hosts = ssh.write_known_hosts(machine, configuration.runs_dir / run / host)
     raise typer.Exit(proc.interactive(ssh.command(machine, known_hosts, *(command or []))))
 
 

@@ -63,7 +63,7 @@ def execute(
     """
     bench, wait_s = lab.lab_bench(), _seconds("--wait", wait)
     with _fresh(bench, instance_type, wait_s) as machine:
-        known_hosts = ssh.pin(machine, bench.records.folder(machine.token))
+        known_hosts = ssh.write_known_hosts(machine, bench.records.folder(machine.token))
         status = proc.interactive(ssh.command(machine, known_hosts, *command))
     raise typer.Exit(status)
 

@@ -8,7 +8,7 @@ import typer
 from harness import wiring
 from harness.cli import output
 from harness.errors import RequestError
-from harness.report.table import aligned
+from harness.report.table import align_rows
 from harness.store import run_overview
 from harness.store.run_overview import RunOverview
 from harness.system import settings
@@ -45,7 +45,7 @@ def runs(
     if json:
         output.emit([_document(overview) for overview in overviews])
     elif overviews:
-        output.show("\n".join(aligned(_rows(overviews))))
+        output.show("\n".join(align_rows(_rows(overviews))))
     elif types or failed or since:
         output.say("no run is like that")
     else:
@@ -83,7 +83,7 @@ def _rows(overviews: list[RunOverview]) -> list[tuple[str, ...]]:
             overview.line.bench,
             overview.state,
             ", ".join(f"{count} {outcome}" for outcome, count in overview.verdicts.items()) or "-",
-            run_overview.kept_text(overview) or "-",
+            run_overview.describe_kept(overview) or "-",
             ", ".join(host.instance_type for host in overview.hosts),
         )
         for overview in overviews

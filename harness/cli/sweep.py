@@ -86,7 +86,8 @@ def _line_of(alone: UntouchedResource) -> str:
 def _kept_line(overview: RunOverview) -> str:
     run = overview.line.run
     names = ", ".join(host.host for host in overview.kept)
-    return f"run {run} {run_overview.kept_text(overview)} on purpose ({names}); remove with `ptp-harness release {run}`"
+    kept = run_overview.describe_kept(overview)
+    return f"run {run} {kept} on purpose ({names}); remove with `ptp-harness release {run}`"
 
 
 def _verify(ledger: Ledger, source: Bench) -> None:

@@ -30,7 +30,7 @@ def copy_from_host(machine: Machine, known_hosts: Path, remote: str, local: Path
 
 def remote_path(machine: Machine, path: str) -> str:
     """Write USER@HOST:PATH, with an IPv6 address in brackets. An empty path means the home folder on the host."""
-    user, _, address = ssh.login(machine).rpartition("@")
+    user, _, address = ssh.format_destination(machine).rpartition("@")
     return f"{user}@{f'[{address}]' if ':' in address else address}:{path}"
 
 

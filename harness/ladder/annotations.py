@@ -53,7 +53,7 @@ def remedy(case: Case, reason: Reason, end: Rung | None = None) -> str | None:
 
 
 def _second_opinion_remedy(case: Case) -> str | None:
-    if not clock_rungs.asked_link_local(case):
+    if not clock_rungs.uses_link_local(case):
         return "see why that NTP server did not answer the host, then run it again"
     variable = "clock_facts_ntp_servers" if case.read_only else "chrony_phc_second_opinion_address"
     return f"set {variable} to an NTP server that the host can reach, then run it again"

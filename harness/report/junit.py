@@ -74,6 +74,6 @@ def _properties(host: HostRecord) -> list[tuple[str, str]]:
     return [(name, value) for name, value in properties if value]
 
 
-def xml_text(words: str) -> str:
+def xml_text(text: str) -> str:
     """Replace the characters that XML 1.0 cannot express, such as control characters of a serial console."""
-    return _NOT_XML.sub("\N{REPLACEMENT CHARACTER}", words)
+    return _NOT_XML.sub("\N{REPLACEMENT CHARACTER}", text)

@@ -22,9 +22,9 @@ def verdict_table(hosts: Sequence[HostRecord], *, width: int = 120) -> str:
     """Write one row for each host: its name, verdict, reason and evidence."""
     rows = [(host.name, host.verdict.outcome.value, host.verdict.reason.value, _evidence(host)) for host in hosts]
     sizes = table.column_sizes([row[:3] for row in [_HEAD, *rows]])
-    lines = list(table.wrapped_row(_HEAD[:3], [_HEAD[3]], sizes, width))
+    lines = list(table.wrap_row(_HEAD[:3], [_HEAD[3]], sizes, width))
     for name, outcome, reason, evidence in rows:
-        lines += table.wrapped_row((name, outcome, reason), evidence.splitlines(), sizes, width)
+        lines += table.wrap_row((name, outcome, reason), evidence.splitlines(), sizes, width)
     return printable("\n".join(lines)) + "\n"
 
 
@@ -37,9 +37,7 @@ def ladder(host: HostRecord, *, bench: str = "", width: int = 120) -> str:
         lines.append(f"  next: {verdict.remedy}")
     for rung in verdict.rungs:
         mark = _MARKS[rung.status]
-        lines += table.wrapped_row(
-            (f"  {mark}", rung.name.value, rung.status.value), [rung.evidence], [3, 15, 12], width
-        )
+        lines += table.wrap_row((f"  {mark}", rung.name.value, rung.status.value), [rung.evidence], [3, 15, 12], width)
     for finding in verdict.findings:
         observed = "not observed" if finding.observed is None else units.with_unit(finding.observed, finding.unit)
         held = {True: "held", False: "BROKEN", None: "not judged"}[finding.held]
@@ -90,7 +88,7 @@ def _evidence(host: HostRecord) -> str:
 def describe_places(hosts: Sequence[HostRecord]) -> list[str]:
     """List each host's place and clock: a heading, then one line per host. "-" means unknown."""
     rows = [("HOST", "TYPE", "ADDRESS", "ZONE", "CLOCK"), *map(_place, hosts)]
-    return [printable(line) for line in table.aligned(rows)]
+    return [printable(line) for line in table.align_rows(rows)]
 
 
 def describe_choices(hosts: Sequence[HostRecord]) -> list[str]:
@@ -99,7 +97,7 @@ def describe_choices(hosts: Sequence[HostRecord]) -> list[str]:
     for number, host in enumerate(hosts, 1):
         name, _, address, zone, clocks = _place(host)
         rows.append((f"{number:>3}", name, address, zone, clocks, _observed(host, "offset_ns"), _bound(host)))
-    return [printable(line) for line in table.aligned(rows)]
+    return [printable(line) for line in table.align_rows(rows)]
 
 
 def _bound(host: HostRecord) -> str:

@@ -130,7 +130,7 @@ def close_host(run: RunLine, host: HostLine, ledger: Ledger, bench: Bench) -> Ho
     evidence = Evidence(interrupted=True, interrupted_while=_describe_latest_step(token, run.run, ledger))
     record = host.record or unqualified_host_record(host.host, host.instance_type, evidence)
     record = replace(record, state=HostState.FAILED if still else HostState.RELEASED)
-    ledger.settle(run.run, record)
+    ledger.record_state(run.run, record)
     return record
 
 

@@ -14,7 +14,7 @@ from harness.untrusted.input_checks import shorten_value
 from harness.untrusted.plain_text import well_formed
 
 SUMS = "SHA256SUMS"
-_KEPT_BYTES = 4 << 20
+_MOST_END_BYTES = 4 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +93,7 @@ class EvidenceFolder:
         except OSError as error:
             raise SetupError(f"cannot write {target}: {error.strerror}") from error
 
-    def keep(self, source: Path) -> None:
+    def copy_file(self, source: Path) -> None:
         """Copy a file of another program if it exists; of a long file only its beginning and its end.
 
         A guest decides how long its console's log is.
@@ -102,20 +102,20 @@ class EvidenceFolder:
             return
         with source.open("rb") as file:
             size = os.fstat(file.fileno()).st_size
-            if size <= 2 * _KEPT_BYTES:
-                content = file.read(2 * _KEPT_BYTES)
+            if size <= 2 * _MOST_END_BYTES:
+                content = file.read(2 * _MOST_END_BYTES)
             else:
-                begin = file.read(_KEPT_BYTES)
-                file.seek(-_KEPT_BYTES, os.SEEK_END)
-                left_out = f"\n... {size - 2 * _KEPT_BYTES} bytes left out ...\n".encode()
-                content = begin + left_out + file.read(_KEPT_BYTES)
+                begin = file.read(_MOST_END_BYTES)
+                file.seek(-_MOST_END_BYTES, os.SEEK_END)
+                gap = f"\n... {size - 2 * _MOST_END_BYTES} bytes left out ...\n".encode()
+                content = begin + gap + file.read(_MOST_END_BYTES)
         self.write(source.name, content)
 
     def write_checksums(self) -> None:
         """Write the checksums of all files (the format of sha256sum(1))."""
         self.write(SUMS, "".join(f"{_digest(path)}  {path.relative_to(self.path)}\n" for path in self._files()))
 
-    def changed(self) -> list[str]:
+    def list_changed(self) -> list[str]:
         """List the files that were changed, removed or added since the checksums were written."""
         lines = (self.path / SUMS).read_text().splitlines()
         recorded = {name: digest for digest, name in (line.split("  ", 1) for line in lines)}

@@ -78,7 +78,7 @@ def list_overviews(
     ]
 
 
-def kept_text(overview: RunOverview) -> str:
+def describe_kept(overview: RunOverview) -> str:
     """Say how many hosts a run keeps, and until when: "kept 1 until 14:05 UTC"; empty when it keeps none.
 
     While a living run asks which of its hosts stay, the hosts that wait are counted: "2 undecided".

@@ -45,7 +45,7 @@ def describe_unfit_text(data: object, *, templates: bool = True) -> list[str]:
 
 
 def find_unfit_text(data: object, *, templates: bool = True) -> list[UnfitText]:
-    """Find what `text_mistakes` describes."""
+    """Find the texts and keys that are not accepted, at most `MOST_MISTAKES`, with their places."""
     unfit: list[UnfitText] = []
     queue: list[tuple[KeyPath, Any]] = [((), data)]
     count = 0

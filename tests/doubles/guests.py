@@ -147,7 +147,7 @@ class Guests:
         """What cloud-init does at the first boot."""
         folder = self._folder / instance.id
         folder.mkdir(parents=True)
-        known = ssh.pin(machine, folder)
+        known = ssh.write_known_hosts(machine, folder)
         reached = ssh.wait_for_login(machine, known, tries=5, first_backoff_s=0.5, progress=_say)
         assert reached.reached, reached.detail
         document = json.loads(_user_data(instance).removeprefix("#cloud-config\n"))

@@ -54,6 +54,6 @@ def provision(bench: LabBench, tmp_path: Path) -> Callable[[str, str], Host]:
         machine = bench.provision(Token(run="test", host=name), instance_type, print)
         folder = tmp_path / name
         folder.mkdir(exist_ok=True)
-        return Host(machine=machine, known_hosts=ssh.pin(machine, folder))
+        return Host(machine=machine, known_hosts=ssh.write_known_hosts(machine, folder))
 
     return make

@@ -192,7 +192,7 @@ def some_unpriced() -> dict[str, TypeInfo]:
 )
 def test_cost_in_words(names: list[str], types: dict[str, TypeInfo], words: str) -> None:
     found = look(*names, types=types)
-    assert rendered.cost(found) == words
+    assert rendered.describe_cost(found) == words
     assert (found.about_usd is None) is bool(found.unpriced)
 
 
@@ -209,7 +209,7 @@ def test_dollars(amount: float, words: str) -> None:
     [((), "none"), (("eu-west-1a",), "eu-west-1a"), (("eu-west-1a", "eu-west-1c"), "eu-west-1a c")],
 )
 def test_zones_in_short(names: tuple[str, ...], words: str) -> None:
-    assert rendered.zones(names) == words
+    assert rendered.format_zones(names) == words
 
 
 def test_for_people() -> None:

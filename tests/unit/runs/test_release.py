@@ -164,7 +164,7 @@ def test_the_question_which_hosts_stay_raises_with_a_ledger_that_does_too(
     bench = Willing(silent_machine)
     monkeypatch.setattr(qualification.Qualification, "observe", passes)
     monkeypatch.setattr(qualification.Qualification, "verdict_at", passed)
-    monkeypatch.setattr(Ledger, "settle", raising(OSError(28, "No space left on device")))
+    monkeypatch.setattr(Ledger, "record_state", raising(OSError(28, "No space left on device")))
     asked = planned(bench, ("good", "good", "good"), 3, keep="ask")
 
     def choose(_run: str, hosts: Sequence[HostRecord]) -> Collection[str]:
@@ -187,7 +187,7 @@ def test_the_console_of_a_guest_is_kept_in_its_beginning_and_its_end(tmp_path: P
     console = tmp_path / "serial.log"
     console.write_bytes(b"begin" + b"x" * (20 << 20) + b"end")
     folder = EvidenceFolder.create(tmp_path / "evidence")
-    folder.keep(console)
+    folder.copy_file(console)
     kept = (folder.path / "serial.log").read_bytes()
     assert kept.startswith(b"begin")
     assert kept.endswith(b"end")

@@ -161,7 +161,7 @@ class Engine:
             if cancelled():
                 raise EngineError(f"stack {stack}: {operation} was cancelled before it began", cancelled=True)
             try:
-                result = proc.converse(
+                result = proc.run_with_progress(
                     [sys.executable, "-m", "harness.benches.ec2.engine.engine_worker"],
                     stdin=json.dumps(request) + "\n",
                     timeout_s=timeout_s,
