@@ -1,4 +1,4 @@
-"""Define the errors of the harness. An exception means: no result was found. A bad clock is a result, no exception."""
+"""Define errors and exit codes. An exception means that no result was found; a bad clock is a result."""
 
 import re
 from collections.abc import Sequence
@@ -39,20 +39,20 @@ class RequestError(HarnessError):
 
 
 class SetupError(HarnessError):
-    """A lack of the machine that the harness runs on: a tool, disk space, a writable directory, a free port."""
+    """A lack on the machine that runs the harness: of a tool, disk space, a writable directory or a free port."""
 
     exit_code = ExitCode.BAD_REQUEST
 
 
 MOST_LINE_CHARACTERS = 500
-"""Maximum characters of a program's last line in a message. The program may be ssh, and the line sent by a host."""
+"""Maximum characters of a program's last line in a message. If the program is ssh, a host may have sent it."""
 
 
 class CommandError(HarnessError):
     """A failure of a program that the harness ran: a bad exit status, or a passed deadline.
 
     `status` is the exit status, negative for a signal, None when the harness ended the program: past the deadline, or
-    for the cause in `ended`. The tails of both outputs are kept. The message goes into reports: its `argv` is without
+    for the cause in `cause`. The tails of both outputs are kept. The message goes into reports: its `argv` is without
     secrets.
     """
 
@@ -73,9 +73,9 @@ class FloodError(CommandError):
     """An output above its cap; the program was ended. If the program is ssh, a host sent the output."""
 
     def __init__(
-        self, argv: Sequence[str], ended: str, *, stdout: str = "", stderr: str = "", after_s: float = 0.0
+        self, argv: Sequence[str], cause: str, *, stdout: str = "", stderr: str = "", after_s: float = 0.0
     ) -> None:
-        super().__init__(argv, None, stdout, stderr, after_s=after_s, cause=ended)
+        super().__init__(argv, None, stdout, stderr, after_s=after_s, cause=cause)
 
 
 class ParseError(HarnessError):

@@ -145,7 +145,7 @@ class _File(_FileModel):
 
 
 def json_schema() -> dict[str, Any]:
-    """The JSON schema (draft 2020-12) of campaign files, for editors. Combinations of keys are checked later."""
+    """Build the JSON schema (draft 2020-12) of campaign files, for editors. Combinations of keys are checked later."""
     header = {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "PTP Harness campaign"}
     types_required = {"anyOf": [{"required": ["instance_types"]}, {"required": ["select"]}]}
     described = file_schema.add_meanings(FILE_SCHEMA)

@@ -1,4 +1,4 @@
-"""Read the JSON schema of campaign files: the schema of one key, and what a key takes, in words."""
+"""Read the JSON schema of campaign files: the schema of a key, and a description of the values that it takes."""
 
 import copy
 from collections.abc import Mapping, Sequence
@@ -11,7 +11,7 @@ Node = Mapping[str, Any]
 
 
 def find(path: KeyPath, schema: Node) -> Node | None:
-    """Return the schema of the value at a path, or None where no value can be."""
+    """Return the schema of the value at a path, or None where the schema allows no value."""
     nodes = [schema]
     for part in path:
         inner = (_find_inner(part, node) for node in nodes)
@@ -22,14 +22,14 @@ def find(path: KeyPath, schema: Node) -> Node | None:
 
 
 def keys(path: KeyPath, schema: Node) -> tuple[str, ...]:
-    """The keys that the group at a path takes."""
+    """List the keys that the group at a path takes."""
     node = find(path, schema) or {}
     groups = [branch for branch in _branches(node, schema) if "properties" in branch]
     return tuple(groups[0]["properties"]) if groups else ()
 
 
 def enum_values(path: KeyPath, schema: Node) -> tuple[str, ...]:
-    """The words of which the key at a path takes one; empty where it takes other values too."""
+    """List the values of the enum at a path; empty for a key that is no enum."""
     node = find(path, schema) or {}
     return tuple(str(value) for branch in _branches(node, schema) for value in branch.get("enum", ()))
 
@@ -60,7 +60,7 @@ def describe(node: Node, schema: Node) -> str:
 
 
 def join_alternatives(phrases: Sequence[str], conjunction: str = "or") -> str:
-    """Join words as prose does: a, b or c."""
+    """Join phrases as in a sentence: a, b or c."""
     return phrases[0] if len(phrases) == 1 else f"{', '.join(phrases[:-1])} {conjunction} {phrases[-1]}"
 
 
@@ -76,7 +76,7 @@ def _resolve_ref(node: Node, schema: Node) -> Node:
 
 
 def _branches(node: Node, schema: Node) -> list[Node]:
-    """The node itself, then the alternatives in it."""
+    """List the node itself, then its alternatives (anyOf)."""
     return [node, *(_resolve_ref(branch, schema) for branch in node.get("anyOf", ()))]
 
 

@@ -32,7 +32,7 @@ class KeyRow:
 
 
 def list_keys() -> tuple[KeyRow, ...]:
-    """Every key in the order of the schema, the keys of a group after the group."""
+    """List every key in the order of the schema, the keys of a group after the group."""
     return tuple(_rows((), campaign.json_schema()))
 
 

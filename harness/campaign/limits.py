@@ -45,7 +45,7 @@ _UNITS = {"phc_read_success": "ratio", "second_opinion_drift_ppb": "ppb", "conve
 
 
 def unit_of(quantity: str) -> str:
-    """The unit of a quantity's limits: "ns", "ppb", "s" or "ratio"."""
+    """Return the unit of a quantity's limits: "ns", "ppb", "s" or "ratio"."""
     return _UNITS.get(quantity, "ns")
 
 
@@ -111,7 +111,7 @@ TABLES: Mapping[str, tuple[Requirement, ...]] = {"ec2": EC2, "lab": LAB}
 
 
 def requirements(bench: str, overrides: Mapping[str, Mapping[str, float]] | None = None) -> tuple[Requirement, ...]:
-    """The bench's table, changed by a campaign's `limits: {quantity: {statistic: value}}`.
+    """Return the bench's limits, changed by a campaign's `limits: {quantity: {statistic: value}}`.
 
     A campaign's limits for a quantity replace all limits of the table for this quantity. Raises RequestError that
     names every unknown quantity and statistic, with the nearest known one.

@@ -122,7 +122,7 @@ def describe_conditions(select: Selection) -> Mapping[str, Condition]:
 
 
 def classify_claim(info: TypeInfo) -> PhcClaim:
-    """The API's claim about a type's clock."""
+    """Classify the API's claim about a type's clock."""
     return PhcClaim.UNKNOWN if info.phc is None else PhcClaim.SUPPORTED if info.phc else PhcClaim.UNSUPPORTED
 
 

@@ -13,7 +13,7 @@ from harness.errors import RequestError
 from harness.untrusted.input_checks import MOST_BYTES, MOST_CHARACTERS, MOST_DEPTH, KeyPath, shorten_value, show_key
 
 _NOT_YAML = (yaml.YAMLError, ValueError, KeyError, TypeError, AttributeError, IndexError, RecursionError, OverflowError)
-"""What yaml.load raises on bad text; all but the first come from explicit tags such as `!!int x`."""
+"""The exceptions of yaml.load on bad text; all but the first come from explicit tags such as `!!int x`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,7 +25,7 @@ class LoadedYaml:
 
 
 def load(text: str, *, where: str, next_step: str) -> LoadedYaml:
-    """Load the data of a text. Raises RequestError, with line and column where known; `helps` is its next step."""
+    """Load the data of a text. Raises RequestError, with line and column where known; `next_step` is the error's."""
     if len(text.encode(errors="replace")) > MOST_BYTES:
         raise RequestError(f"{where}: more than {MOST_BYTES} bytes are no campaign", next_step=next_step)
     try:

@@ -72,14 +72,14 @@ class Target:
     known_hosts: Path
     control: Path
 
-    def command(self, *words: str) -> list[str]:
+    def command(self, *arguments: str) -> list[str]:
         """Build the argv that runs a program on the host. Arguments may hold any text: the shell sees them quoted."""
-        return ssh.command(self.machine, self.known_hosts, shlex.join(words), control=self.control)
+        return ssh.command(self.machine, self.known_hosts, shlex.join(arguments), control=self.control)
 
-    def as_root(self, *words: str) -> list[str]:
+    def as_root(self, *arguments: str) -> list[str]:
         """Build the argv that runs a program on the host as root."""
         sudo = () if self.machine.user == "root" else ("sudo", "-n")
-        return self.command(*sudo, *words)
+        return self.command(*sudo, *arguments)
 
 
 def role_variables(machine: Machine) -> dict[str, Any]:
@@ -118,7 +118,7 @@ class _PlayEvents:
             self.progress(f"{task} ({units.duration(periods * _REPORT_AGAIN_S)})" if periods else task)
 
     def task_seconds(self, end_s: float) -> Sequence[tuple[str, float]]:
-        """Name and duration of each task, of which the last one ended at `end_s` of the monotonic clock."""
+        """List name and duration of each task. The last task ended at `end_s` of the monotonic clock."""
         ends_s = [*(start_s for _, start_s in self.starts[1:]), end_s]
         return [(task, task_end_s - start_s) for (task, start_s), task_end_s in zip(self.starts, ends_s, strict=False)]
 

@@ -68,7 +68,8 @@ def order_zones(
 ) -> tuple[str, ...]:
     """Order the zones in which a type is tried: those that offer it, in the campaign's order, else sorted by name.
 
-    `asked`: the zones that the campaign names; empty: all. `usable`: the zones with a subnet for hosts; None: all.
+    `requested_zones`: the zones that the campaign names; empty: all. `usable`: the zones with a subnet for hosts; None:
+    all.
     """
     possible = set(offered) if usable is None else set(offered) & set(usable)
     return tuple(zone for zone in requested_zones if zone in possible) if requested_zones else tuple(sorted(possible))
@@ -92,7 +93,7 @@ def order_attempts(
     usable: Collection[str] | None = None,
     other_sizes: bool = False,
 ) -> Iterator[tuple[str, str]]:
-    """Yield type and zone of each attempt: every zone of the type, then of its siblings where `other_sizes` says so."""
+    """Yield type and zone of each attempt: every zone of the type, then, with `other_sizes`, of its siblings."""
     for info in (requested, *(sibling_types(requested, types) if other_sizes else ())):
         for zone in order_zones(info.zones, requested_zones=requested_zones, usable=usable):
             yield info.name, zone

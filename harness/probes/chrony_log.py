@@ -23,7 +23,7 @@ def parse_interference(text: str) -> bool:
 
 
 def parse_version(text: str, where: str) -> str:
-    """The version in `chronyd --version`. Raises ParseError."""
+    """Parse the version in `chronyd --version`. Raises ParseError."""
     match = _VERSION.fullmatch(text.strip())
     if match is None:
         raise ParseError(where, 1, text, "chronyd --version")

@@ -6,10 +6,10 @@ more (38 since 4.4).
 Signs, by chrony's client.c (print_report, process_cmd_*) and chronyc(1), and seen in tests/data/chronyc:
 
 - tracking "System time" is the correction still to be made: CSV positive means the system clock is slow of NTP time
-  (text mode prints `%O`: "slow" when > 0). It is turned round here, so that positive is ahead everywhere.
+  (text mode prints `%O`: "slow" when > 0). The parser inverts it, so that positive is ahead everywhere.
 - tracking "Last offset": positive means the local clock was ahead of its sources. Kept.
 - sources "Last sample": positive means the local clock is ahead of the source. Kept.
-- ntpdata "Offset": positive means the local clock is behind (RFC 5905's theta). Turned round here.
+- ntpdata "Offset": positive means the local clock is behind (RFC 5905's theta). The parser inverts it.
 
 All but "System time" are relative to chronyd's own NTP clock, which differs from the system clock by "System time".
 """
@@ -58,7 +58,7 @@ class NtpData:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Chronyc:
-    """All that one `chronyc -c -m ...` printed; reports that were not requested are None or empty."""
+    """The reports of one `chronyc -c -m ...`; reports that were not requested are None or empty."""
 
     tracking: Tracking | None = None
     sources: tuple[ChronySource, ...] = ()

@@ -14,9 +14,9 @@ PARAMETER = "enable_phc"
 
 
 def parse(text: str, where: str) -> Mapping[str, bool | None]:
-    """PCI address (or other handle) -> whether `enable_phc` is true; None for a device that lists no such parameter.
+    """Map each PCI address (or other handle) to whether `enable_phc` is true; None for a device without this parameter.
 
-    Ignored: other parameters and what `devlink dev info` adds, always indented. Raises ParseError on any other line.
+    Ignored: other parameters and the lines of `devlink dev info`, which are always indented. Raises ParseError on any other line.
     The value is that of mode `driverinit`, which takes effect with the next reload.
     """
     values: dict[str, bool | None] = {}

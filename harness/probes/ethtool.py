@@ -1,6 +1,6 @@
-"""What does ethtool say of an interface: its driver (-i), and what its card can timestamp (-T)?
+"""Parse ethtool's text about an interface: its driver (-i), and the timestamps of its card (-T).
 
-Statistics (-S) are read by `phc_stats`.
+The module `phc_stats` parses statistics (-S).
 """
 
 import re
@@ -67,7 +67,7 @@ def parse_timestamping(text: str, where: str) -> Timestamping:
 
     The clock is `PTP Hardware Clock: 0`, or `... none`, or (ethtool 6.14 and later on a kernel with several providers)
     `Hardware timestamp provider index: 0`; a text without any of these lines shows nothing about the clock.
-    Ignored: the heads, the provider's qualifier, and the modes and filters below their own heads.
+    Ignored: the headings, the provider's qualifier, and the modes and filters below their own headings.
     """
     capabilities: set[str] = set()
     index: int | None = None

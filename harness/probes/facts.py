@@ -30,14 +30,14 @@ LINK = "/dev/ptp_ena"
 
 
 def read_facts(text: str, *, where: str) -> tuple[Facts, tuple[Unparsed, ...]]:
-    """Facts from collect.py's JSON, and the lines that no probe understood (`where` names the file in them)."""
+    """Parse collect.py's JSON into facts, and list the lines that no probe understood (`where` names their file)."""
     notes = ParseNotes(where)
     captures = notes.read(_parse_captures, text, "captures", longest_line=LONGEST_COLLECTION) or {}
     return bounded(_facts(captures, notes)), notes.unparsed
 
 
 def from_captures(captures: Captures, *, where: str) -> tuple[Facts, tuple[Unparsed, ...]]:
-    """Facts from captures in memory, and the lines that no probe understood."""
+    """Derive facts from captures in memory, and list the lines that no probe understood."""
     notes = ParseNotes(where)
     return bounded(_facts(captures, notes)), notes.unparsed
 
@@ -103,7 +103,7 @@ def _facts(captures: Captures, notes: ParseNotes) -> Facts:
 
 
 def _clock_listing(captures: Captures) -> str | None:
-    """The listing of /sys/class/ptp; empty where the kernel has no such folder, and so no clocks."""
+    """Return the listing of /sys/class/ptp; empty where the kernel has no such folder, and so no clocks."""
     capture = captures.get("ptp-class")
     return "" if capture is not None and capture.rc == errno.ENOENT else output_of(captures, "ptp-class")
 
@@ -114,7 +114,7 @@ def _same_boot(recorded: str | None, boot_id: str | None) -> bool:
 
 
 def _select_kind(captures: Captures, kind: str) -> dict[str, Capture]:
-    """Captures of one kind by what follows the slash: `ethtool-i/eth1` -> eth1."""
+    """Select the captures of one kind, by the part of their name after the slash: `ethtool-i/eth1` -> eth1."""
     return {name.partition("/")[2]: capture for name, capture in captures.items() if name.startswith(f"{kind}/")}
 
 
@@ -128,9 +128,9 @@ def _parse_burst(text: str, where: str) -> phc_reads.PhcBurst | None:
 def _driver_word(
     record: driver_word.DriverRecord | None, boot_id: str | None, log: str | None
 ) -> tuple[DriverWord | None, str | None]:
-    """The driver's word: in answer to the role when that was in this boot, else in the kernel log.
+    """Find the driver's message: its answer to the role, if given in this boot, else its last message in the kernel log.
 
-    A refusal of devlink's request is in the role's record alone, so the record goes before the log.
+    Only the role's record has a refusal of devlink's request, so the record precedes the log.
     """
     if record is not None and record.word is not None and _same_boot(record.boot_id, boot_id):
         return record.word, record.text

@@ -1,4 +1,4 @@
-"""What does the ENA driver itself say about its clock, in the kernel log or by refusing devlink's request?"""
+"""Find the ENA driver's own message about its clock, in the kernel log or in its refusal of devlink's request."""
 
 from collections.abc import Iterable
 
@@ -14,7 +14,7 @@ SENTENCES = {
 
 
 def find_last_word(lines: Iterable[str]) -> tuple[DriverWord, str] | None:
-    """The last of the driver's sentences and the line that holds it; None when there is none.
+    """Find the last of the driver's sentences and its line; None without one.
 
     A kernel log is free text: every other line is ignored, none can be rejected.
     """

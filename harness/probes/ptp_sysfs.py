@@ -1,4 +1,4 @@
-"""Which PTP clocks has the kernel, and where do the links in /dev point? From /sys/class/ptp and `ls -l`."""
+"""Parse the PTP clocks of the kernel and the links to them in /dev, from /sys/class/ptp and `ls -l`."""
 
 import re
 from collections.abc import Mapping
@@ -20,7 +20,7 @@ _LINK = re.compile(r"(/dev/\S+) -> (?:/dev/)?(ptp[0-9]{1,9})")
 def parse_clocks(text: str, where: str) -> tuple[Clock, ...]:
     """Read `/sys/class/ptp/ptp0/clock_name ena-ptp-05` lines (also max_adjustment and device; `-` is none), by number.
 
-    `ls -l /sys/class/ptp` lines are understood too. Ignored: their heads, device nodes, and the shell's message about a
+    `ls -l /sys/class/ptp` lines are understood too. Ignored: their headings, device nodes, and the shell's message about a
     pattern that matched nothing. No lines at all: no clocks. Raises ParseError, also on a clock without a name.
     """
     names: dict[str, str] = {}

@@ -19,8 +19,8 @@ class SampleReader:
     """Reads the sampler's lines one by one, as they arrive, so that their text need not be stored.
 
     A part of a sample that was not understood is None in it; a line that was not understood gives no sample, which
-    leaves a gap in `seq`. Samples beyond `most`, the number requested, are refused: the number of a sample tells how
-    many are missing before it.
+    leaves a gap in `seq`. Samples beyond `most`, the number requested, are refused: from the number of a sample
+    follows how many are missing before it.
     """
 
     def __init__(self, where: str, *, most: int = MOST_SAMPLES) -> None:
@@ -40,12 +40,12 @@ class SampleReader:
 
     @property
     def complete(self) -> bool:
-        """Whether the closing line is there and counts as many samples as the last one's number says."""
+        """Whether the closing line was read and its count agrees with the number of the last sample."""
         last = self._samples[-1].seq + 1 if self._samples else 0
         return self._closing is not None and self._closing == last
 
     def read_line(self, line: str) -> Sample | None:
-        """The sample in the next line; None for the lines around them, and for one that is not understood."""
+        """Parse the next line. Return its sample; None for start, end and empty lines, and for a line not understood."""
         self._number += 1
         if not line.strip():
             return None
@@ -76,7 +76,7 @@ class SampleReader:
 def read_samples(
     text: str, *, where: str, most: int = MOST_SAMPLES
 ) -> tuple[tuple[Sample, ...], tuple[Unparsed, ...], bool]:
-    """The samples in the order of their lines, refused lines, and whether the file is complete (see SampleReader)."""
+    """Parse the samples in the order of their lines, list refused lines, and tell whether the file is complete."""
     reader = SampleReader(where, most=most)
     for line in text.split("\n"):
         reader.read_line(line)

@@ -1,4 +1,4 @@
-"""Which daemons that could steer the system clock are running?"""
+"""Parse which of the daemons that can steer the system clock are running."""
 
 import re
 
@@ -10,12 +10,12 @@ _CHRONY = ("chrony", "chronyd")
 
 
 def parse_competitors(text: str, where: str) -> tuple[str, ...]:
-    """Read `name.service state` lines: those that run, beside chrony. Raises ParseError on any other line."""
+    """Read `name.service state` lines and list the running services, without chrony. Raises ParseError on any other line."""
     return tuple(name for name in _parse_running(text, where) if not _is_chrony(name))
 
 
 def parse_chronyd_runs(text: str, where: str) -> bool:
-    """Whether chronyd runs, as a service or started by hand. Raises ParseError like competitors."""
+    """Whether chronyd runs, as a service or started by hand. Raises ParseError like `parse_competitors`."""
     return any(_is_chrony(name) for name in _parse_running(text, where))
 
 

@@ -1,4 +1,4 @@
-"""Which machine is this: kernel, distribution, boot, ENA functions on its PCI bus?"""
+"""Parse the identity of a machine: kernel, distribution, boot, and the ENA functions on its PCI bus."""
 
 import re
 from dataclasses import dataclass
@@ -24,7 +24,7 @@ class PciFunction:
 
 
 def parse_kernel(text: str, where: str) -> str:
-    """The release in `uname -a`. Raises ParseError."""
+    """Parse the release in `uname -a`. Raises ParseError."""
     match = _UNAME.fullmatch(text.strip())
     if match is None:
         raise ParseError(where, 1, text, "uname -a of Linux")
@@ -32,7 +32,7 @@ def parse_kernel(text: str, where: str) -> str:
 
 
 def parse_distribution(text: str, where: str) -> str | None:
-    """PRETTY_NAME of /etc/os-release, None when it has none. Raises ParseError on a line that assigns nothing."""
+    """Parse PRETTY_NAME of /etc/os-release; None without one. Raises ParseError on a line that assigns nothing."""
     name: str | None = None
     for number, line in enumerate(text.split("\n"), 1):
         if match := _PRETTY.fullmatch(line.strip()):
@@ -43,7 +43,7 @@ def parse_distribution(text: str, where: str) -> str | None:
 
 
 def parse_boot_id(text: str, where: str) -> str | None:
-    """The kernel's boot identifier; the uptime line is ignored. Raises ParseError on any other line."""
+    """Parse the kernel's boot identifier; the uptime line is ignored. Raises ParseError on any other line."""
     identifier: str | None = None
     for number, line in enumerate(text.split("\n"), 1):
         if match := _BOOT_ID.fullmatch(line.strip()):

@@ -1,4 +1,4 @@
-"""Write the first line of a run: its name and hosts; on a cloud the place, the maximum cost, the last release too."""
+"""Write the first line of a run: its name and hosts; on a cloud also place, maximum cost and latest release."""
 
 import datetime
 

@@ -13,7 +13,7 @@ def align_rows(rows: Sequence[Sequence[str]]) -> list[str]:
 
 
 def column_sizes(rows: Sequence[Sequence[str]]) -> list[int]:
-    """The length of the longest cell of each column."""
+    """Compute the length of the longest cell of each column."""
     return [max(map(len, column)) for column in zip(*rows, strict=True)]
 
 

@@ -53,17 +53,17 @@ def ladder(host: HostRecord, *, bench: str = "", width: int = 120) -> str:
 
 
 def host_title(name: str, instance_type: str) -> str:
-    """Write a host's name, with its type where the name does not say it."""
+    """Write a host's name, with its type where the two differ."""
     return name if name == instance_type else f"{name} ({instance_type})"
 
 
 def stage_title(stage: Stage, bench: str) -> str:
-    """Name a stage for people. Machines that are there before a run are neither provisioned nor released."""
+    """Name a stage for people. Machines that exist before a run are neither provisioned nor released."""
     return _STAGES_WITHOUT_MAKING.get(stage, stage.value) if bench == BenchName.HOSTS else stage.value
 
 
 def state_title(state: HostState, bench: str) -> str:
-    """Name what became of a host, for people. Machines that are there before a run stay after it."""
+    """Name the final state of a host, for people. Machines that exist before a run stay after it."""
     return "stays" if bench == BenchName.HOSTS else state.value
 
 
@@ -101,13 +101,13 @@ def describe_choices(hosts: Sequence[HostRecord]) -> list[str]:
 
 
 def _bound(host: HostRecord) -> str:
-    """The bound with the device's own error, where that is known; else chrony's bound."""
+    """Write the bound with the device's own error, where it is known; else chrony's bound."""
     total = _observed(host, "error_bound_ns")
     return _observed(host, "chrony_bound_ns") if total == "-" else total
 
 
 def _observed(host: HostRecord, quantity: str) -> str:
-    """The observed value of a quantity, with its statistic; "-" where it was not observed."""
+    """Write the observed value of a quantity with its statistic; "-" where it was not observed."""
     for finding in host.verdict.findings:
         if finding.quantity == quantity and finding.observed is not None:
             return f"{units.with_unit(finding.observed, finding.unit)} ({finding.statistic})"

@@ -63,7 +63,7 @@ class EvidenceFolder:
         return target
 
     def append(self, name: str, text: str) -> None:
-        """Append text to a file in one write, so that it is there at once and several threads may append.
+        """Append text to a file in one write, so that readers see it at once and several threads may append.
 
         Raises HarnessError when the file would lie outside the folder, SetupError when it cannot be written.
         """

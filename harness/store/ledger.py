@@ -30,12 +30,12 @@ SCHEMA = 1
 _LETTERS = "abcdefghjkmnpqrstuvwxyz23456789"  # without letters and digits that look alike
 
 LAST = "last"
-"""The newest run, wherever the name of a run is taken. No run can have this name: names have no "l"."""
+"""The name of the newest run, accepted wherever a run is named. No run can have this name: names have no "l"."""
 
 
 @cache
 def _host_adapter() -> "TypeAdapter[HostRecord]":
-    """Load pydantic and build the form of a host's record, once one is read or written."""
+    """Load pydantic and build the type adapter of host records, when the first record is read or written."""
     from pydantic import TypeAdapter
 
     return TypeAdapter(HostRecord)
@@ -80,7 +80,7 @@ class HostLine:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HostSummary:
-    """A host as the list of runs counts it. `begun_ns` is when it was begun to be made; `lease_s` is its run's."""
+    """A host as the list of runs counts it. `begun_ns`: start of its provisioning. `lease_s`: the lease of its run."""
 
     run: str
     host: str

@@ -1,4 +1,4 @@
-"""Sum up each run of the ledger: its verdicts by outcome, and the hosts that it keeps. Choose runs by such facts."""
+"""Sum up each run of the ledger: verdicts by outcome, and kept hosts. Select runs by these facts."""
 
 import datetime
 from collections import Counter
@@ -34,7 +34,7 @@ class RunOverview:
 
     @property
     def kept(self) -> tuple[HostSummary, ...]:
-        """The hosts that were kept. Machines that were there before the run are not kept, they stay."""
+        """The hosts that were kept. Machines that existed before the run do not count as kept."""
         if not self._traits.makes_hosts:
             return ()
         return tuple(host for host in self.hosts if host.state is HostState.KEPT)
@@ -48,8 +48,8 @@ class RunOverview:
     @property
     def _traits(self) -> BenchTraits:
         """The traits of the run's bench; those of the lab for a bench that only another version has."""
-        known = self.line.bench in set(BenchName)
-        return BENCHES[BenchName(self.line.bench) if known else BenchName.LAB]
+        is_known = self.line.bench in set(BenchName)
+        return BENCHES[BenchName(self.line.bench) if is_known else BenchName.LAB]
 
     @property
     def failed(self) -> bool:

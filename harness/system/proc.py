@@ -308,7 +308,7 @@ def _keep_end(stream: IO[bytes], buffer: bytearray) -> None:
 
 
 def _wait(child: "subprocess.Popen[bytes]", timeout_s: float) -> bool:
-    """Wait for a process; whether it ended within that time."""
+    """Wait for a process. Return whether it ended within that time."""
     try:
         child.wait(max(timeout_s, 0.0))
     except subprocess.TimeoutExpired:

@@ -76,7 +76,7 @@ def _remedy(text: str, most: int) -> str:
 
 
 def why_unfit(text: str, *, templates: bool = True, most: int = MOST_CHARACTERS) -> str:
-    """Why a text is refused, as a phrase to follow its name ("holds ..."); empty where the text is accepted."""
+    """Describe why a text is refused, as a phrase to follow its name ("holds ..."); empty for an accepted text."""
     if len(text) > most:
         return f"has {len(text)} characters, and at most {most} are taken"
     if not text.isprintable():
@@ -87,7 +87,7 @@ def why_unfit(text: str, *, templates: bool = True, most: int = MOST_CHARACTERS)
 
 
 def shorten_value(value: object) -> str:
-    """A value as Python writes it, or its beginning where it is large, however deeply it is nested."""
+    """Write a value as Python does; of a large or deeply nested value only the beginning."""
     try:
         return _SHORT_REPR.repr(value)
     except ValueError:  # a number of more digits than Python turns into text
@@ -95,7 +95,7 @@ def shorten_value(value: object) -> str:
 
 
 def shorten_mistakes(mistakes: Sequence[str]) -> list[str]:
-    """The first `MOST_MISTAKES` distinct mistakes, and how many more there are."""
+    """Return the first `MOST_MISTAKES` distinct mistakes, and a line with the number of the others."""
     distinct = list(dict.fromkeys(mistakes))
     more = len(distinct) - MOST_MISTAKES
     return [*distinct[:MOST_MISTAKES], *([f"and {more} more"] if more > 0 else [])]

@@ -20,8 +20,8 @@ MOST_ITEMS = 200
 def printable(text: str) -> str:
     """Escape characters that control a terminal or are invisible, as \\x1b or \\u202e.
 
-    Line feeds stay, other white space becomes a space. Escaped are the categories Cc, Cf, Cs, Co and Cn of the
-    Unicode standard: control characters, format characters (text direction, zero width, tags), surrogates, private
+    Line feeds stay, other white space becomes a space. The categories Cc, Cf, Cs, Co and Cn of the Unicode standard are
+    escaped: control characters, format characters (text direction, zero width, tags), surrogates, private
     use, unassigned.
     """
     return "\n".join(line if line.isprintable() else "".join(map(_escape_character, line)) for line in text.split("\n"))
@@ -39,7 +39,7 @@ def well_formed(text: str) -> str:
 
 
 def clip(text: str, characters: int = MOST_CHARACTERS) -> str:
-    """The text; of a longer text the beginning and the full length."""
+    """Cut a text to `characters`. The full length follows a text that was cut."""
     return text if len(text) <= characters else f"{text[:characters]}... ({len(text)} characters)"
 
 

@@ -171,7 +171,7 @@ def test_another_conflict_than_the_name_of_the_run_is_an_error(ledger: Ledger) -
     assert ledger.runs() == []
 
 
-@pytest.mark.parametrize("write", [Ledger.judge, Ledger.settle])
+@pytest.mark.parametrize("write", [Ledger.record_verdict, Ledger.record_state])
 def test_a_verdict_of_a_host_that_is_not_there_is_our_mistake(
     ledger: Ledger, write: Callable[[Ledger, str, HostRecord], None]
 ) -> None:
