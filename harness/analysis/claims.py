@@ -96,7 +96,7 @@ def join_measurements(
 
 
 def find_last_claims(names: Iterable[str], measurements: Iterable[Measurement]) -> dict[str, bool | None]:
-    """Find the claim about each type at its last measurement, for use without a catalogue. None: no claim was recorded."""
+    """Find the claim about each type at its last measurement, for use without a catalogue. None: no recorded claim."""
     newest = {
         measurement.instance_type: measurement.claim
         for measurement in sorted(measurements, key=lambda measurement: measurement.date)

@@ -46,7 +46,7 @@ def options(machine: Machine, known_hosts: Path, control: Path | None = None) ->
 
 
 def command(machine: Machine, known_hosts: Path, *arguments: str, control: Path | None = None) -> list[str]:
-    """Build the argv that runs `arguments`, joined by blanks, in a shell on the host; without any, an interactive shell.
+    """Build the argv that runs `arguments`, joined by blanks, in a shell on the host; without any, an open shell.
 
     Raises HarnessError for an invalid user or address, which ssh would take for an option or a URI.
     """

@@ -17,11 +17,11 @@ class BenchName(StrEnum):
 class BenchTraits:
     """Defaults and properties of a bench.
 
-    `measure_s`: how long each host is measured where the campaign sets no duration. `overhead_s`: roughly how long a host
-    takes beside measuring (provision, reach, configure, judge, release). `parallel`: how many hosts run at once where
-    no number is set. `limits`: the name of its table of limits (campaign.limits.TABLES). `cloud`: hosts cost money while they run,
-    and end themselves with their lease. `makes_hosts`: hosts are made for a run and removed after it; otherwise
-    hosts exist before a run and stay.
+    `measure_s`: how long each host is measured where the campaign sets no duration. `overhead_s`: roughly how long a
+    host takes beside measuring (provision, reach, configure, judge, release). `parallel`: how many hosts run at once
+    where no number is set. `limits`: the name of its table of limits (campaign.limits.TABLES). `cloud`: hosts cost
+    money while they run, and end themselves with their lease. `makes_hosts`: hosts are made for a run and removed after
+    it; otherwise hosts exist before a run and stay.
     """
 
     measure_s: float

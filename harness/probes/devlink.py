@@ -16,8 +16,8 @@ PARAMETER = "enable_phc"
 def parse(text: str, where: str) -> Mapping[str, bool | None]:
     """Map each PCI address (or other handle) to whether `enable_phc` is true; None for a device without this parameter.
 
-    Ignored: other parameters and the lines of `devlink dev info`, which are always indented. Raises ParseError on any other line.
-    The value is that of mode `driverinit`, which takes effect with the next reload.
+    Ignored: other parameters and the lines of `devlink dev info`, which are always indented. Raises ParseError on any
+    other line. The value is that of mode `driverinit`, which takes effect with the next reload.
     """
     values: dict[str, bool | None] = {}
     handle = parameter = ""

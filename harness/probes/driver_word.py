@@ -11,7 +11,7 @@ from harness.probes.reading import json_object
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DriverRecord:
-    """The record of the role. `word` and `text` are the driver's last sentence about its clock, after the role's attempts."""
+    """The role's record. `word` and `text` are the driver's last sentence about its clock after the role's attempts."""
 
     decision: str
     boot_id: str | None

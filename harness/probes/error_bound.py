@@ -10,7 +10,10 @@ from harness.probes.numbers import parse_integer
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ErrorBound:
-    """The published bound. `published`: the driver has the file (Amazon's has, the in-tree one has not). `value_ns`: None when refused."""
+    """The published bound. `value_ns`: None when the reading was refused.
+
+    `published`: whether the driver has the file. Amazon's driver has it, the in-tree driver has not.
+    """
 
     published: bool
     value_ns: int | None

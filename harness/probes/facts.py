@@ -128,7 +128,7 @@ def _parse_burst(text: str, where: str) -> phc_reads.PhcBurst | None:
 def _driver_word(
     record: driver_word.DriverRecord | None, boot_id: str | None, log: str | None
 ) -> tuple[DriverWord | None, str | None]:
-    """Find the driver's message: its answer to the role, if given in this boot, else its last message in the kernel log.
+    """Find the driver's message: its answer to the role, if given in this boot, else the last in the kernel log.
 
     Only the role's record has a refusal of devlink's request, so the record precedes the log.
     """

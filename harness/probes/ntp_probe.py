@@ -23,7 +23,7 @@ class NtpAnswer:
 
 
 def parse(text: str, where: str) -> tuple[NtpAnswer, ...]:
-    """Read the answers; `server error TEXT` lines are accepted and give no answer. Raises ParseError on any other line."""
+    """Read the answers; `server error TEXT` lines give no answer. Raises ParseError on any other line."""
     answers: list[NtpAnswer] = []
     for number, line in enumerate(text.split("\n"), 1):
         stripped = line.strip()

@@ -7,7 +7,7 @@ from harness.model import PhcRead
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PhcBurst:
-    """The successful readings in order, and the number of refused readings. A device that did not open is one refusal."""
+    """The successful readings in order, and the number of refused ones. A device that did not open is one refusal."""
 
     reads: tuple[PhcRead, ...]
     errors: int

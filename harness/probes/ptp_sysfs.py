@@ -20,8 +20,8 @@ _LINK = re.compile(r"(/dev/\S+) -> (?:/dev/)?(ptp[0-9]{1,9})")
 def parse_clocks(text: str, where: str) -> tuple[Clock, ...]:
     """Read `/sys/class/ptp/ptp0/clock_name ena-ptp-05` lines (also max_adjustment and device; `-` is none), by number.
 
-    `ls -l /sys/class/ptp` lines are understood too. Ignored: their headings, device nodes, and the shell's message about a
-    pattern that matched nothing. No lines at all: no clocks. Raises ParseError, also on a clock without a name.
+    `ls -l /sys/class/ptp` lines are understood too. Ignored: their headings, device nodes, and the shell's message
+    about a pattern that matched nothing. No lines at all: no clocks. Raises ParseError, also on a clock without a name.
     """
     names: dict[str, str] = {}
     limits: dict[str, int] = {}

@@ -20,8 +20,8 @@ LONGEST_TEXT = 1 << 20
 LONGEST_RECORD = 1 << 18
 LONGEST_COLLECTION = 1 << 22
 LONGEST_SAMPLE = 1 << 14
-"""Bounds in characters, in this order: a line of a tool's text, the whole text, a role's record, the output of collect.py,
-and a sample. The last three are one line of JSON each."""
+"""Bounds in characters, in this order: a line of a tool's text, the whole text, a role's record, the output of
+collect.py, and a sample. The last three are one line of JSON each."""
 
 MOST_REFUSED = 100
 """Most refused lines of one file that are stored; further refused lines are only counted."""

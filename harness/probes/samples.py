@@ -45,7 +45,7 @@ class SampleReader:
         return self._closing is not None and self._closing == last
 
     def read_line(self, line: str) -> Sample | None:
-        """Parse the next line. Return its sample; None for start, end and empty lines, and for a line not understood."""
+        """Parse the next line. Return its sample; None for start, end, empty and unparsable lines."""
         self._number += 1
         if not line.strip():
             return None

@@ -10,7 +10,7 @@ _CHRONY = ("chrony", "chronyd")
 
 
 def parse_competitors(text: str, where: str) -> tuple[str, ...]:
-    """Read `name.service state` lines and list the running services, without chrony. Raises ParseError on any other line."""
+    """List the running services, except chrony, of `name.service state` lines. Raises ParseError on any other line."""
     return tuple(name for name in _parse_running(text, where) if not _is_chrony(name))
 
 

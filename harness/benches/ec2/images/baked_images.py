@@ -85,7 +85,7 @@ def parse_image(said: Mapping[str, Any], signer: Signer = KEYLESS_SIGNER) -> Bak
 
 def sign(api: Api, kind: str, ident: str, tags: Mapping[str, str], signer: Signer, *, what: str) -> None:
     """Write these tags, and a signature of the tags and the id: a proof that needs no name."""
-    signed = {**tags, SIGNATURE: signer.tag(kind, ident, tags)}
+    signed = {**tags, SIGNATURE: signer.sign_tags(kind, ident, tags)}
     tag_list = [{"Key": key, "Value": value} for key, value in signed.items()]
     api.call("ec2", "create_tags", what=what, Resources=[ident], Tags=tag_list)
 

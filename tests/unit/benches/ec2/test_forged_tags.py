@@ -129,7 +129,7 @@ def begun(bench: Ec2Bench, run: str, *, expires: str | None = None) -> LaunchRec
     record = bench.begin_record(Token(run=run, host="m7i.large"), "m7i.large")
     if expires is None:
         return record
-    name = bench.proofs.signer.name(f"ptp-harness-{run}", token=str(record.token), expires=expires)
+    name = bench.proofs.signer.sign_name(f"ptp-harness-{run}", token=str(record.token), expires=expires)
     return bench.records.write(replace(record, expires_utc=expires, resource_name=name))
 
 
