@@ -127,11 +127,11 @@ def _warn_about_types(hosts: Sequence[HostForecast], types: Mapping[str, TypeInf
         return _join_names(host.instance_type for host in hosts if condition(types[host.instance_type]))
 
     if unsupported := names_where(lambda info: info.phc is False):
-        yield f"the API says that there is no PHC on {unsupported}: what is measured will be held against its word"
+        yield f"the API says that there is no PHC on {unsupported}: the measurement will be compared with this claim"
     if unclaimed := names_where(lambda info: info.phc is None):
         yield f"the API does not say whether there is a PHC on {unclaimed}"
     if without_ena := names_where(lambda info: info.ena == "unsupported"):
-        yield f"there is no ENA card on {without_ena}, and it is that card which carries the PHC"
+        yield f"there is no ENA card on {without_ena}: only this card provides a PHC"
     if bare_metal := names_where(lambda info: info.bare_metal):
         yield f"bare metal takes ten minutes and more to come up: {bare_metal}"
     if without_zone := _join_names(host.instance_type for host in hosts if not host.zones):
@@ -160,7 +160,7 @@ def _warn_about_quota(quota: Quota, hosts: Sequence[HostForecast], parallel: int
         yield f"{title} is unknown{_in_brackets(quota.why_unknown)}"
     elif at_once > free:
         yield (
-            f"{title} leaves {free} of {limit} vCPUs, and up to {at_once} are wanted at once: ask for more in Service "
+            f"{title} leaves {free} of {limit} vCPUs, and up to {at_once} are needed at once: request more in Service "
             "Quotas, or run fewer at once (parallel)"
         )
 

@@ -170,5 +170,5 @@ def _none_selected_error(types: Mapping[str, TypeInfo], select: Selection, where
     hints = [f"without {key} there are {number}" for key, number in numbers.items() if number]
     return RequestError(
         f"select leaves none of the {len(types)} types of {where}: {summary}",
-        next_step="; ".join(hints) or "loosen several conditions: none alone is to blame",
+        next_step="; ".join(hints) or "loosen several conditions: removing one alone is not enough",
     )

@@ -53,7 +53,7 @@ class _StrictLoader(yaml.SafeLoader):
         if isinstance(event, yaml.AliasEvent) or getattr(event, "anchor", None) is not None:
             name = f"{'*' if isinstance(event, yaml.AliasEvent) else '&'}{event.anchor}"
             raise _yaml_error(
-                f"aliases such as {shorten_value(name)} are not taken: write the value out", event.start_mark
+                f"aliases such as {shorten_value(name)} are not allowed: write the value out", event.start_mark
             )
         if self.depth > MOST_DEPTH:
             raise _yaml_error(f"nested more than {MOST_DEPTH} deep", event.start_mark)
@@ -69,7 +69,7 @@ class _StrictLoader(yaml.SafeLoader):
         for key, _ in node.value if isinstance(node, yaml.MappingNode) else ():
             if isinstance(key, yaml.ScalarNode):
                 if key.value in keys:
-                    raise _yaml_error(f"the key {shorten_value(key.value)} stands twice", key.start_mark)
+                    raise _yaml_error(f"the key {shorten_value(key.value)} appears twice", key.start_mark)
                 keys.add(key.value)
         return super().construct_mapping(node, deep)
 

@@ -71,9 +71,9 @@ def _make_key(target: Target, served_key: str) -> str:
     try:
         key = _run(target, "make", served_key).strip()
     except CommandError as error:
-        raise HarnessError(f"the host makes no host key of its own: {error.message}") from error
+        raise HarnessError(f"the host did not make a new host key: {error.message}") from error
     if not _KEY.fullmatch(key):
-        raise HarnessError(f"the host makes no host key of its own: it says {key[:200]!r}")
+        raise HarnessError(f"the host did not make a new host key: it says {key[:200]!r}")
     return key
 
 

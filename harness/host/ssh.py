@@ -65,9 +65,7 @@ def format_destination(machine: Machine) -> str:
     """Write USER@ADDRESS. Raises HarnessError for an invalid user or address."""
     for label, pattern, name in (("user", names.LOGIN, machine.user), ("address", names.ADDRESS, machine.address)):
         if not names.fits(pattern, name):
-            raise HarnessError(
-                f"the {label} {shorten_value(name)} of {machine.token.host} is no name that ssh is given"
-            )
+            raise HarnessError(f"the {label} {shorten_value(name)} of {machine.token.host} is not a valid name for ssh")
     return f"{machine.user}@{machine.address}"
 
 

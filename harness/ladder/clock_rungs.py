@@ -69,7 +69,7 @@ def _judge_without_chronyd(case: Case, samples: Sequence[Sample], counted: str, 
         return unobserved_rung(name, f"{counted}: too few, or not all were seen", undecided_reason(success))
     if not _is_complete(case, samples):
         return unobserved_rung(name, f"{counted}, but samples are missing")
-    return proven_rung(name, f"{counted}, never back in time, {apart_text} by one question")
+    return proven_rung(name, f"{counted}, never back in time, {apart_text} by one query")
 
 
 NO_NTP_ANSWER = "no NTP source answered beside the PHC"
@@ -77,7 +77,7 @@ NO_NTP_ANSWER = "no NTP source answered beside the PHC"
 
 
 def _describe_missing_ntp(case: Case) -> str:
-    where = f" ({ntp_probe.LINK_LOCAL[0]} was asked, which answers in EC2 alone)" if uses_link_local(case) else ""
+    where = f" ({ntp_probe.LINK_LOCAL[0]} was queried, which answers only in EC2)" if uses_link_local(case) else ""
     return f"{NO_NTP_ANSWER}{where}, so its time could not be checked"
 
 

@@ -90,11 +90,11 @@ def judge_clock_present(case: Case) -> Rung:
     clocks = ", ".join(f"{clock.device} {clock.name}" for clock in facts.clocks)
     listing = f"/sys/class/ptp has only {clocks}" if clocks else "/sys/class/ptp is empty"
     if facts.driver_word is not DriverWord.NOT_SUPPORTED_BY_DEVICE:
-        return unobserved_rung(name, f"{listing}, without the driver's word that the device has none", Reason.NO_PHC)
+        return unobserved_rung(name, f"{listing}, without the driver's message that the device has none", Reason.NO_PHC)
     driver_message = f'{listing}; the driver\'s own word: "{facts.driver_word_text}"'
     if judge_precision_host(case).status is not RungStatus.PROVEN:
         return unobserved_rung(
-            name, f"{driver_message}; whether the host stands where clocks are given is not known", Reason.NO_PHC
+            name, f"{driver_message}; whether the host is placed where clocks are provided is not known", Reason.NO_PHC
         )
     return failed_rung(name, Reason.NO_PHC, driver_message)
 

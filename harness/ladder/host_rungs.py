@@ -16,7 +16,7 @@ def judge_offered(case: Case) -> Rung:
         return failed_rung(RungName.OFFERED, Reason.NOT_OFFERED, f"not offered in {offer.where}")
     if offer is not None:
         return proven_rung(RungName.OFFERED, f"offered in {offer.where}")
-    return unobserved_rung(RungName.OFFERED, "nobody asked whether it is offered")
+    return unobserved_rung(RungName.OFFERED, "whether it is offered was not queried")
 
 
 def record_claim(case: Case) -> Rung:
@@ -68,7 +68,9 @@ def judge_precision_host(case: Case) -> Rung:
     if placement is not None and precise is False:
         return failed_rung(name, Reason.HOST_NOT_PRECISION, f"{placement.detail}, and it has no clock")
     if facts.ntp_stratum is None:
-        return unobserved_rung(name, "neither its placement nor the link-local NTP service tells")
+        return unobserved_rung(
+            name, "neither its placement nor the link-local NTP service shows whether it has the precision service"
+        )
     stratum_text = f"the link-local NTP service answers with stratum {facts.ntp_stratum}"
     return (
         proven_rung(name, stratum_text)

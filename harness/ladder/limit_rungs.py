@@ -23,7 +23,7 @@ def judge_within_limits(case: Case) -> Rung:
         undecided = (too_few or open_findings)[0]
         return unobserved_rung(name, f"{finding_title(undecided)}: {undecided.note}", undecided_reason(undecided))
     if not case.findings:
-        return unobserved_rung(name, "there are no limits to hold it against")
+        return unobserved_rung(name, "there are no limits to compare it with")
     return proven_rung(name, list_held_values(case.findings))
 
 
@@ -76,8 +76,8 @@ def judge_survives_reboot(case: Case, after: Rung | None) -> Rung:
     if after is not None:
         return unobserved_rung(name, f"after a reboot: {after.evidence}", after.reason or Reason.NOT_OBSERVED)
     if None in boots or boots[0] == boots[1]:
-        return unobserved_rung(name, "that it is another boot was not observed")
-    return proven_rung(name, "all of it again after a reboot")
+        return unobserved_rung(name, "a new boot id was not observed")
+    return proven_rung(name, "all rungs proven again after a reboot")
 
 
 _BEFORE_THE_CLOCK = (RungName.OFFERED, RungName.LAUNCHED, RungName.REACHABLE, RungName.PRECISION_HOST)

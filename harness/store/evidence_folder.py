@@ -38,7 +38,7 @@ class EvidenceFolder:
     def host(self, name: str) -> "EvidenceFolder":
         """Make the subfolder of one host. Raises HarnessError for an invalid host name."""
         if not names.fits(names.HOST, name):
-            raise HarnessError(f"{shorten_value(name)} is no name of a folder of evidence")
+            raise HarnessError(f"{shorten_value(name)} is not a valid name of an evidence folder")
         return EvidenceFolder.create(self._inside(name))
 
     def write(self, name: str, content: str | bytes) -> Path:

@@ -110,4 +110,4 @@ def _read_name(environ: Mapping[str, str], name: str, pattern: str, expected: st
 
 
 _BACKEND = rf"[a-z][a-z0-9+.-]{{0,20}}://{names.PATH}"
-_REMEDY = "mend the variable {name}, or unset it"
+_REMEDY = "correct the variable {name}, or unset it"

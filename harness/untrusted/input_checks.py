@@ -72,18 +72,18 @@ def show_path(path: KeyPath) -> str:
 
 
 def _remedy(text: str, most: int) -> str:
-    return "shorten it" if len(text) > most else "take that out"
+    return "shorten it" if len(text) > most else "remove it"
 
 
 def why_unfit(text: str, *, templates: bool = True, most: int = MOST_CHARACTERS) -> str:
     """Describe why a text is refused, as a phrase to follow its name ("holds ..."); empty for an accepted text."""
     if len(text) > most:
-        return f"has {len(text)} characters, and at most {most} are taken"
+        return f"has {len(text)} characters, and at most {most} are allowed"
     if not text.isprintable():
         unprintable = next(character for character in text if not character.isprintable())
         return f"holds U+{ord(unprintable):04X}, which is no printable character"
     mark = next((mark for mark in TEMPLATE_MARKS if mark in text), None) if templates else None
-    return f"holds {mark!r}, which begins a template, and none is filled in" if mark else ""
+    return f"holds {mark!r}, which begins a template: templates are not allowed" if mark else ""
 
 
 def shorten_value(value: object) -> str:

@@ -109,18 +109,18 @@ def test_placement(region: str, name: str, placement: str, group: bool | None, w
     [
         (
             {"phc": False},
-            "the API says that there is no PHC on m7i.large: what is measured will be held against its word",
+            "the API says that there is no PHC on m7i.large: the measurement will be compared with this claim",
         ),
         ({"phc": None}, "the API does not say whether there is a PHC on m7i.large"),
-        ({"ena": "unsupported"}, "there is no ENA card on m7i.large, and it is that card which carries the PHC"),
+        ({"ena": "unsupported"}, "there is no ENA card on m7i.large: only this card provides a PHC"),
         ({"bare_metal": True}, "bare metal takes ten minutes and more to come up: m7i.large"),
         ({"zones": ()}, "no zone that may be used offers m7i.large"),
         ({"price_per_hour_usd": None}, "no price is known of m7i.large"),
         ({"vcpus": 17}, "quota Standard (L-1) allows 16 vCPUs, too few for m7i.large"),
         (
             {"vcpus": 11},
-            "quota Standard (L-1) leaves 10 of 16 vCPUs, and up to 11 are wanted at once: "
-            "ask for more in Service Quotas, or run fewer at once (parallel)",
+            "quota Standard (L-1) leaves 10 of 16 vCPUs, and up to 11 are needed at once: "
+            "request more in Service Quotas, or run fewer at once (parallel)",
         ),
     ],
 )

@@ -468,7 +468,7 @@ def mortal(ledger: Ledger, moment: int, death: threading.Event) -> None:
         setattr(ledger, name, dying(getattr(ledger, name)))
 
 
-BOOKINGS = ("begin", "end", "judge", "settle", "close_run")
+BOOKINGS = ("begin_step", "end_step", "record_verdict", "record_state", "close_run")
 
 
 def disown(ledger: Ledger) -> None:

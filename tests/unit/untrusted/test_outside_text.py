@@ -274,10 +274,10 @@ def test_a_user_or_address_that_is_no_name_reaches_neither_ssh_nor_ansible(
     target: Target, changes: dict[str, str]
 ) -> None:
     hostile = replace(target, machine=replace(target.machine, **changes))  # type: ignore[arg-type]
-    with pytest.raises(HarnessError, match="is no name that ssh is given"):
+    with pytest.raises(HarnessError, match="is not a valid name for ssh"):
         hostile.command("true")
     observe = assets_dir() / "playbooks/observe.yml"
-    with pytest.raises(HarnessError, match="is no name that ssh is given"):
+    with pytest.raises(HarnessError, match="is not a valid name for ssh"):
         play(observe, hostile, {}, timeout_s=60, progress=lambda _: None, cancelled=lambda: False)
 
 
