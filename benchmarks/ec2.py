@@ -142,7 +142,7 @@ def noticing(folder: Path) -> tuple[float, float]:
     greeted: list[float] = []
     with free_port() as port:
         pass
-    host = machine(port, user_key=folder / "user", host_key=keys.public_key(folder / "host"))
+    host = machine(port, user_key=folder / "user", host_key=keys.read_public_key(folder / "host"))
     argv = ["/usr/sbin/sshd", "-D", "-e", "-f", "/dev/null", "-p", str(port), "-h", str(folder / "host")]
     options = {"ListenAddress": "127.0.0.1", "AuthorizedKeysFile": folder / "authorized", "StrictModes": "no"}
     argv += [
@@ -164,7 +164,7 @@ def noticing(folder: Path) -> tuple[float, float]:
             reach = ssh.wait_for_login(host, known_hosts, tries=1, first_backoff_s=1, progress=quiet, control=control)
             logged_in = time.monotonic()
             assert reach.reached, reach.detail
-            login_s = timed(lambda: proc.run(ssh.command(host, known_hosts, "true"), timeout_s=60))
+            login_s = timed(lambda: proc.run(ssh.build_command(host, known_hosts, "true"), timeout_s=60))
         finally:
             server.result().terminate()
             server.result().wait(10)
@@ -266,7 +266,7 @@ def stack(folder: Path, name: str) -> StackSettings:
         placement="precision-time",
         access=Access.SSH,
         controller_cidr="192.0.2.7/32",
-        public_key=keys.public_key(folder / "user"),
+        public_key=keys.read_public_key(folder / "user"),
         host_key=(folder / "host").read_text(),
         market=Market.ON_DEMAND,
         lease_s=3600,

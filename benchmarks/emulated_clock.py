@@ -44,7 +44,7 @@ class Guest:
     sockets: Path
 
     def run(self, words: str, *, timeout_s: float = 120) -> str:
-        return proc.run(ssh.command(self.machine, self.known_hosts, words), timeout_s=timeout_s).stdout.strip()
+        return proc.run(ssh.build_command(self.machine, self.known_hosts, words), timeout_s=timeout_s).stdout.strip()
 
 
 def main() -> int:

@@ -90,8 +90,8 @@ def forecast(
     )
 
 
-def placement(region: str, info: TypeInfo, placement: str) -> tuple[bool | None, str]:
-    """Whether a host is placed in a precision-time placement group (None: the campaign names a placement), and why."""
+def explain_placement(region: str, info: TypeInfo, placement: str) -> tuple[bool | None, str]:
+    """Tell whether a host is placed in a precision-time group (None: the campaign names a placement), and why."""
     choice = ec2_placement.choose_group(placement, region, info.name)
     if choice.joins is not None or choice.makes is GroupStrategy.CLUSTER:
         return None, f"the campaign asks for placement {placement}"
@@ -107,7 +107,7 @@ def placement(region: str, info: TypeInfo, placement: str) -> tuple[bool | None,
 def _host(
     name: str, info: TypeInfo, plan: Plan, quotas: Sequence[Quota], region: str, zones: Sequence[str]
 ) -> HostForecast:
-    group, reason = placement(region, info, plan.campaign.cloud.placement)
+    group, reason = explain_placement(region, info, plan.campaign.cloud.placement)
     return HostForecast(
         name=name,
         instance_type=info.name,

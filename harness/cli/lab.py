@@ -116,7 +116,7 @@ def enter(
     record = find_host(bench, name)
     machine = bench.provision(record.token, record.instance_type, output.say)
     known_hosts = ssh.write_known_hosts(machine, record.folder)
-    raise typer.Exit(proc.interactive(ssh.command(machine, known_hosts, *(command or []))))
+    raise typer.Exit(proc.run_interactive(ssh.build_command(machine, known_hosts, *(command or []))))
 
 
 def join(

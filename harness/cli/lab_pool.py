@@ -64,7 +64,7 @@ def execute(
     bench, wait_s = lab.lab_bench(), _seconds("--wait", wait)
     with _fresh(bench, instance_type, wait_s) as machine:
         known_hosts = ssh.write_known_hosts(machine, bench.records.folder(machine.token))
-        status = proc.interactive(ssh.command(machine, known_hosts, *command))
+        status = proc.run_interactive(ssh.build_command(machine, known_hosts, *command))
     raise typer.Exit(status)
 
 
@@ -82,7 +82,7 @@ def _fresh(bench: LabBench, instance_type: str, wait_s: float) -> Iterator[Machi
             yield machine
             return
     bench.prepare([instance_type], output.say)
-    token = Token(run=adhoc_runs.run_name(), host=instance_type)
+    token = Token(run=adhoc_runs.make_run_name(), host=instance_type)
     try:
         yield bench.provision(token, instance_type, lambda line: output.say(f"{token.host}: {line}"))
     finally:

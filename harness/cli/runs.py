@@ -50,7 +50,7 @@ def runs(
         output.say("no run is like that")
     else:
         output.say("no runs yet; `ptp-harness run lab.phc` makes one")
-    keepers = [overview.line.run for overview in overviews if overview.kept]
+    keepers = [overview.line.run for overview in overviews if overview.kept_hosts]
     if keepers and not json:
         output.say(f"remove kept hosts: ptp-harness release {keepers[0] if len(keepers) == 1 else 'RUN'}")
 
@@ -99,7 +99,7 @@ def _document(overview: RunOverview) -> dict[str, object]:
         "state": overview.state,
         "instance_types": [host.instance_type for host in overview.hosts],
         "verdicts": {outcome.value: count for outcome, count in overview.verdicts.items()},
-        "kept": len(overview.kept),
+        "kept": len(overview.kept_hosts),
         "kept_until": None if until is None else f"{until:%Y-%m-%dT%H:%M:%SZ}",
     }
 

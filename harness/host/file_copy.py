@@ -35,7 +35,7 @@ def remote_path(machine: Machine, path: str) -> str:
 
 
 def _scp(machine: Machine, known_hosts: Path, source: str, target: str) -> None:
-    argv = ["scp", *ssh.options(machine, known_hosts), "-P", str(machine.port), "-p", "-r", "--", source, target]
+    argv = ["scp", *ssh.build_options(machine, known_hosts), "-P", str(machine.port), "-p", "-r", "--", source, target]
     completed = proc.run(argv, timeout_s=_DEADLINE_S, check=False)
     if completed.status == 0:
         return

@@ -74,7 +74,7 @@ class Target:
 
     def command(self, *arguments: str) -> list[str]:
         """Build the argv that runs a program on the host. Arguments may hold any text: the shell sees them quoted."""
-        return ssh.command(self.machine, self.known_hosts, shlex.join(arguments), control=self.control)
+        return ssh.build_command(self.machine, self.known_hosts, shlex.join(arguments), control=self.control)
 
     def as_root(self, *arguments: str) -> list[str]:
         """Build the argv that runs a program on the host as root."""
@@ -262,7 +262,7 @@ def _host_variables(target: Target) -> dict[str, Any]:
         **({"ansible_ssh_private_key_file": machine.private_key} if machine.private_key else {}),
         "ansible_ssh_args": "",
         "ansible_control_path": str(target.control),
-        "ansible_ssh_common_args": shlex.join(ssh.options(machine, target.known_hosts, target.control)),
+        "ansible_ssh_common_args": shlex.join(ssh.build_options(machine, target.known_hosts, target.control)),
         "ansible_python_interpreter": "/usr/bin/python3",
     }
 

@@ -28,7 +28,7 @@ _LONGEST_END = 500
 _READ_PART = 'tail -c "+$1" -- "$2" | head -c "$3"'
 
 
-def most_samples(duration_s: float, interval_s: float) -> int:
+def count_expected_samples(duration_s: float, interval_s: float) -> int:
     """Compute the maximum number of samples of the sampler, as sample.py counts its slots."""
     return max(1, round(duration_s / interval_s))
 

@@ -22,7 +22,7 @@ FAILED = 255
 """The exit status of ssh(1) when it could not connect, or lost the connection."""
 
 
-def options(machine: Machine, known_hosts: Path, control: Path | None = None) -> list[str]:
+def build_options(machine: Machine, known_hosts: Path, control: Path | None = None) -> list[str]:
     """Build OpenSSH options that trust the pinned key alone and never prompt (ssh_config(5)).
 
     With `control`, a socket path, all commands share one connection, which ends when unused for a minute.
@@ -45,14 +45,14 @@ def options(machine: Machine, known_hosts: Path, control: Path | None = None) ->
     return ["-F", "/dev/null", *arguments, *machine.ssh_options]
 
 
-def command(machine: Machine, known_hosts: Path, *arguments: str, control: Path | None = None) -> list[str]:
+def build_command(machine: Machine, known_hosts: Path, *arguments: str, control: Path | None = None) -> list[str]:
     """Build the argv that runs `arguments`, joined by blanks, in a shell on the host; without any, an open shell.
 
     Raises HarnessError for an invalid user or address, which ssh would take for an option or a URI.
     """
     return [
         "ssh",
-        *options(machine, known_hosts, control),
+        *build_options(machine, known_hosts, control),
         "-p",
         str(machine.port),
         "--",
@@ -123,7 +123,7 @@ def wait_for_login(
     pause_s, message = first_backoff_s, ""
     for number in range(1, tries + 1):
         try:
-            argv = command(machine, known_hosts, "true", control=control)
+            argv = build_command(machine, known_hosts, "true", control=control)
             completed = proc.run(argv, timeout_s=CONNECT_TIMEOUT_S + 20, check=False)
             if completed.status == 0:
                 return Reach(reached=True, tries=number, detail=f"SSH answered with the pinned key at try {number}")
@@ -167,7 +167,7 @@ def greets_as_ssh(machine: Machine, _known_hosts: Path) -> bool:
 def _reachable_by_ssh(machine: Machine, known_hosts: Path) -> bool:
     """Whether ssh reaches the server. For a host behind a proxy command only ssh itself can find that out."""
     try:
-        completed = proc.run(command(machine, known_hosts, "true"), timeout_s=CONNECT_TIMEOUT_S + 20, check=False)
+        completed = proc.run(build_command(machine, known_hosts, "true"), timeout_s=CONNECT_TIMEOUT_S + 20, check=False)
     except CommandError:
         return False
     return completed.status != FAILED or "Host key verification failed" in completed.stderr

@@ -86,10 +86,10 @@ def judge(
         sentence=end.evidence if end else _pass_sentence(case, rungs),
         rungs=rungs,
         findings=case.findings,
-        contradictions=annotations.contradictions(case, rungs),
-        unobserved=annotations.unobserved(case, rungs),
-        remarks=annotations.remarks(case),
-        remedy=annotations.remedy(case, reason, end),
+        contradictions=annotations.list_contradictions(case, rungs),
+        unobserved=annotations.list_unobserved(case, rungs),
+        remarks=annotations.list_remarks(case),
+        remedy=annotations.choose_remedy(case, reason, end),
     )
 
 

@@ -15,7 +15,7 @@ _HEAD = ("HOST", "VERDICT", "WHY", "EVIDENCE")
 
 def summary(record: RunRecord, *, report_path: str | None = None, width: int = 120) -> str:
     """Write the table of a whole run and its closing lines, at most `width` columns wide except for very long words."""
-    return verdict_table(record.hosts, width=width) + printable("\n".join(_closing(record, report_path))) + "\n"
+    return verdict_table(record.hosts, width=width) + printable("\n".join(_closing_lines(record, report_path))) + "\n"
 
 
 def verdict_table(hosts: Sequence[HostRecord], *, width: int = 120) -> str:
@@ -119,7 +119,7 @@ def _place(host: HostRecord) -> tuple[str, str, str, str, str]:
     return host.name, host.instance_type, host.address or "-", host.zone or "-", clocks or "-"
 
 
-def _closing(record: RunRecord, report_path: str | None) -> list[str]:
+def _closing_lines(record: RunRecord, report_path: str | None) -> list[str]:
     states = Counter(host.state for host in record.hosts)
     kept_hosts = [host for host in record.hosts if host.state is HostState.KEPT]
     failed_names = [host.name for host in record.hosts if host.state is HostState.FAILED]

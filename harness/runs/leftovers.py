@@ -159,7 +159,7 @@ def _run_state(token: Token, bench: Bench, runs: Mapping[str, RunLine], ledger: 
     """The state of the run, or of the process, that a token names, as far as it is known here."""
     if bench.name == LOCAL and token.run == BY_HAND:
         return RunState.BY_HAND
-    if bench.name == LOCAL and (owner := adhoc_runs.owner_of(token.run)) is not None:
+    if bench.name == LOCAL and (owner := adhoc_runs.find_owner(token.run)) is not None:
         return RunState.KEEPER_ALIVE if owner.alive() else RunState.KEEPER_DIED
     run = runs.get(token.run)
     if run is None:

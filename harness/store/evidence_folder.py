@@ -113,13 +113,13 @@ class EvidenceFolder:
 
     def write_checksums(self) -> None:
         """Write the checksums of all files (the format of sha256sum(1))."""
-        self.write(SUMS, "".join(f"{_digest(path)}  {path.relative_to(self.path)}\n" for path in self._files()))
+        self.write(SUMS, "".join(f"{_compute_digest(path)}  {path.relative_to(self.path)}\n" for path in self._files()))
 
     def list_changed(self) -> list[str]:
         """List the files that were changed, removed or added since the checksums were written."""
         lines = (self.path / SUMS).read_text().splitlines()
         recorded = {name: digest for digest, name in (line.split("  ", 1) for line in lines)}
-        current = {str(path.relative_to(self.path)): _digest(path) for path in self._files()}
+        current = {str(path.relative_to(self.path)): _compute_digest(path) for path in self._files()}
         return sorted(name for name in recorded.keys() | current.keys() if recorded.get(name) != current.get(name))
 
     def _inside(self, name: str) -> Path:
@@ -135,6 +135,6 @@ class EvidenceFolder:
         return sorted(path for path in files if path != self.path / SUMS)
 
 
-def _digest(path: Path) -> str:
+def _compute_digest(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

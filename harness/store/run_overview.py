@@ -33,7 +33,7 @@ class RunOverview:
         return {outcome: counts[outcome] for outcome in Outcome if counts[outcome]}
 
     @property
-    def kept(self) -> tuple[HostSummary, ...]:
+    def kept_hosts(self) -> tuple[HostSummary, ...]:
         """The hosts that were kept. Machines that existed before the run do not count as kept."""
         if not self._traits.makes_hosts:
             return ()
@@ -42,7 +42,7 @@ class RunOverview:
     @property
     def kept_until(self) -> datetime.datetime | None:
         """When the first of the kept hosts ends by its lease; None where no lease ends a host."""
-        ends = [host.begun_ns + round(host.lease_s * 1e9) for host in self.kept if host.begun_ns and host.lease_s]
+        ends = [host.begun_ns + round(host.lease_s * 1e9) for host in self.kept_hosts if host.begun_ns and host.lease_s]
         return _utc(min(ends)) if ends and self._traits.cloud else None
 
     @property
@@ -86,14 +86,14 @@ def describe_kept(overview: RunOverview) -> str:
     undecided = sum(host.state is HostState.UNDECIDED for host in overview.hosts)
     if undecided and overview.line.alive():
         return f"{undecided} undecided"
-    if not overview.kept:
+    if not overview.kept_hosts:
         return ""
     until = overview.kept_until
     if until is None:
-        return f"kept {len(overview.kept)}"
+        return f"kept {len(overview.kept_hosts)}"
     now = datetime.datetime.now(datetime.UTC)
     clock = f"{until:%H:%M}" if until.date() == now.date() else f"{until:%Y-%m-%d %H:%M}"
-    return f"kept {len(overview.kept)} {'until' if until > now else 'whose lease ended'} {clock} UTC"
+    return f"kept {len(overview.kept_hosts)} {'until' if until > now else 'whose lease ended'} {clock} UTC"
 
 
 def _utc(time_ns: int) -> datetime.datetime:

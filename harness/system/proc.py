@@ -213,7 +213,7 @@ def end_session(leader: int) -> None:
                 os.kill(int(entry.name), signal.SIGKILL)
 
 
-def interactive(argv: Sequence[str]) -> int:
+def run_interactive(argv: Sequence[str]) -> int:
     """Run a program on our own terminal (an SSH session) and return its status. Raises SetupError if missing."""
     try:
         return subprocess.call(list(argv))

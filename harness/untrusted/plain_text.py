@@ -45,21 +45,21 @@ def clip(text: str, characters: int = MOST_CHARACTERS) -> str:
 
 def bounded(value: T, *, characters: int = MOST_CHARACTERS, items: int = MOST_ITEMS) -> T:
     """Copy plain data with every text well formed and clipped, and every list or mapping cut to `items`."""
-    return _bounded(value, characters, items)  # type: ignore[no-any-return]
+    return _bound_value(value, characters, items)  # type: ignore[no-any-return]
 
 
-def _bounded(value: Any, characters: int, items: int) -> Any:
+def _bound_value(value: Any, characters: int, items: int) -> Any:
     if isinstance(value, Enum):
         return value
     if isinstance(value, str):
         return clip(well_formed(value), characters)
     if isinstance(value, tuple | list):
-        return type(value)(_bounded(item, characters, items) for item in value[:items])
+        return type(value)(_bound_value(item, characters, items) for item in value[:items])
     if isinstance(value, Mapping):
-        return {key: _bounded(item, characters, items) for key, item in list(value.items())[:items]}
+        return {key: _bound_value(item, characters, items) for key, item in list(value.items())[:items]}
     if is_dataclass(value) and not isinstance(value, type):
         parts = {field.name: getattr(value, field.name) for field in fields(value)}
-        return replace(value, **{name: _bounded(part, characters, items) for name, part in parts.items()})
+        return replace(value, **{name: _bound_value(part, characters, items) for name, part in parts.items()})
     return value
 
 

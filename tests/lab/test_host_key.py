@@ -54,7 +54,7 @@ def answers_to(target: Target, line: str, tmp_path: Path) -> bool:
     """Whether a new connection that trusts this line alone comes about."""
     known = tmp_path / "one"
     known.write_text(line + "\n")
-    return proc.run(ssh.command(target.machine, known, "true"), timeout_s=60, check=False).status == 0
+    return proc.run(ssh.build_command(target.machine, known, "true"), timeout_s=60, check=False).status == 0
 
 
 def check_changed(before: Target, after: Target, tmp_path: Path) -> None:

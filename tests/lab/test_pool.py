@@ -45,7 +45,7 @@ def guests_of(bench: LabBench) -> list[process_tags.TaggedProcess]:
 def say(guest: WarmHost, folder: Path, *words: str) -> str:
     folder.mkdir(exist_ok=True)
     return proc.run(
-        ssh.command(guest.machine, ssh.write_known_hosts(guest.machine, folder), *words), timeout_s=60
+        ssh.build_command(guest.machine, ssh.write_known_hosts(guest.machine, folder), *words), timeout_s=60
     ).stdout.strip()
 
 

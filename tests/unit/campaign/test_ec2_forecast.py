@@ -100,7 +100,7 @@ def test_a_whole_outlook() -> None:
     ],
 )
 def test_placement(region: str, name: str, placement: str, group: bool | None, why: str) -> None:
-    found, words = ec2_forecast.placement(region, TYPES[name], placement)
+    found, words = ec2_forecast.explain_placement(region, TYPES[name], placement)
     assert (found, words.endswith(why)) == (group, True), words
 
 

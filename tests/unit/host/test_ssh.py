@@ -83,7 +83,7 @@ def test_where_a_command_leads_to_the_host_ssh_itself_is_asked(silent_machine: M
 
 
 def test_only_the_pinned_key_counts(silent_machine: Machine, tmp_path: Path) -> None:
-    argv = ssh.command(silent_machine, ssh.write_known_hosts(silent_machine, tmp_path), "true")
+    argv = ssh.build_command(silent_machine, ssh.write_known_hosts(silent_machine, tmp_path), "true")
     assert (tmp_path / "known_hosts").read_text() == silent_machine.known_host + "\n"
     assert argv[-3:] == ["--", "root@127.0.0.1", "true"]
     for word in ("StrictHostKeyChecking=yes", f"UserKnownHostsFile={tmp_path}/known_hosts", "BatchMode=yes"):
@@ -92,16 +92,16 @@ def test_only_the_pinned_key_counts(silent_machine: Machine, tmp_path: Path) -> 
 
 def test_connections_are_shared_only_where_asked(silent_machine: Machine, tmp_path: Path) -> None:
     with ssh.shared_connection() as control:
-        shared = ssh.command(silent_machine, tmp_path, "true", control=control)
+        shared = ssh.build_command(silent_machine, tmp_path, "true", control=control)
         folder = control.parent
         assert len(str(control)) < 60, "a unix socket's path is short, and ssh adds to it while it connects"
     assert f"ControlPath={control}" in shared
-    assert not any("ControlPath" in word for word in ssh.command(silent_machine, tmp_path, "true"))
+    assert not any("ControlPath" in word for word in ssh.build_command(silent_machine, tmp_path, "true"))
     assert not folder.exists()
 
 
 def test_an_odd_port_is_used(silent_machine: Machine, tmp_path: Path) -> None:
-    argv = ssh.command(dataclasses.replace(silent_machine, port=2222), tmp_path, "true")
+    argv = ssh.build_command(dataclasses.replace(silent_machine, port=2222), tmp_path, "true")
     assert argv[argv.index("-p") + 1] == "2222"
 
 
@@ -117,7 +117,9 @@ def test_a_path_with_blanks_and_percent_signs_is_one_path(silent_machine: Machin
     """As ssh reads its own options (ssh -G)."""
     folder = tmp_path / "My files %h"
     folder.mkdir()
-    argv = ssh.command(dataclasses.replace(silent_machine, private_key=f"{folder}/key"), folder / "known_hosts", "true")
+    argv = ssh.build_command(
+        dataclasses.replace(silent_machine, private_key=f"{folder}/key"), folder / "known_hosts", "true"
+    )
     said = subprocess.run(["ssh", "-G", *argv[1:]], capture_output=True, text=True, check=True).stdout
     told = dict(line.split(" ", 1) for line in said.splitlines() if " " in line)
     assert told["userknownhostsfile"] == f"{folder}/known_hosts"

@@ -64,7 +64,7 @@ def test_a_choice_that_travels_as_a_setting_is_made_again(placement: str, place:
 def test_forecast_bench_and_program_make_the_same_choice(placement: str, place: tuple[str, str]) -> None:
     choice = choose_group(placement, *place)
     there = {choice.joins: a_group(choice.joins)} if choice.joins else {}
-    in_precision_group, _ = ec2_forecast.placement(place[0], a_type(place[1]), placement)
+    in_precision_group, _ = ec2_forecast.explain_placement(place[0], a_type(place[1]), placement)
     if choice.cluster_hides_clock:
         with pytest.raises(RequestError):
             placement_groups.decide_placement(placement, *place, there)

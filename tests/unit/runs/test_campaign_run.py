@@ -348,9 +348,9 @@ def test_a_run_that_no_ledger_knows_is_swept(lab: Lab) -> None:
 
 
 def test_what_a_process_keeps_warm_is_swept_once_that_process_died(lab: Lab) -> None:
-    program = "from harness.store import adhoc_runs; print(adhoc_runs.run_name())"
+    program = "from harness.store import adhoc_runs; print(adhoc_runs.make_run_name())"
     dead = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout.strip()
-    lab.bench.running |= {f"{adhoc_runs.run_name()}/lab.phc/1", f"{dead}/lab.phc/1"}
+    lab.bench.running |= {f"{adhoc_runs.make_run_name()}/lab.phc/1", f"{dead}/lab.phc/1"}
     assert [(item.token.run, item.why) for item in leftovers.list_removable(lab.ledger, lab.bench)] == [
         (dead, "the process that kept it warm died")
     ]
@@ -537,7 +537,7 @@ def test_of_two_that_resume_a_run_one_does(lab: Lab) -> None:
     with pytest.raises(RequestError, match=r"is under way: process \d+ leads it"):
         lab.ledger.take_over(run)
     late = Ledger(lab.ledger.url)
-    late.dead = lambda _run: seen  # type: ignore[method-assign]  # looked before the other took it over
+    late.find_dead_run = lambda _run: seen  # type: ignore[method-assign]  # looked before the other took it over
     with pytest.raises(RequestError, match="another process goes on with run"):
         late.take_over(run)
 

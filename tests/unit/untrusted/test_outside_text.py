@@ -310,11 +310,11 @@ def test_what_is_told_of_a_failed_ssh_holds_no_option(silent_machine: Machine, t
     proxied = replace(
         silent_machine, ssh_options=("-o", "ProxyCommand=sshpass -p CANARY ssh -W %h:%p jump", "-iCANARY")
     )
-    argv = ssh.command(proxied, tmp_path, "cat /x")
+    argv = ssh.build_command(proxied, tmp_path, "cat /x")
     error = CommandError(argv, 255, "", "Connection refused", after_s=1)
     assert str(error) == "ssh ended with status 255: Connection refused (command: ssh ... -- root@127.0.0.1 cat /x)"
     for program in ("ssh", "/usr/bin/scp", "sftp"):
-        assert "CANARY" not in redact_secrets([program, *ssh.options(proxied, tmp_path)])
+        assert "CANARY" not in redact_secrets([program, *ssh.build_options(proxied, tmp_path)])
 
 
 @pytest.mark.parametrize(
