@@ -56,7 +56,7 @@ def test_judging_raises(lab: Lab, monkeypatch: pytest.MonkeyPatch, error: Except
     assert lab.ledger.record(record.run) is not None
 
 
-BOOKINGS = ("begin", "end", "judge", "settle", "close_run")
+BOOKINGS = ("begin_step", "end_step", "record_verdict", "record_state", "close_run")
 
 
 @pytest.mark.parametrize("method", BOOKINGS)
@@ -79,7 +79,7 @@ def test_the_ledger_raises_once_hosts_are_there(lab: Lab, monkeypatch: pytest.Mo
     assert "our fault: " in (lab.settings.runs_dir / record.run / campaign_run.REPORT_TEXT).read_text()
 
 
-@pytest.mark.parametrize("method", ["write", "keep", "write_checksums", "host"])
+@pytest.mark.parametrize("method", ["write", "copy_file", "write_checksums", "host"])
 def test_evidence_raises_once_hosts_are_there(lab: Lab, monkeypatch: pytest.MonkeyPatch, method: str) -> None:
     usual = getattr(EvidenceFolder, method)
 
