@@ -52,7 +52,7 @@ def main() -> int:
         token = Token(run="benchmark", host=instance_type)
         try:
             machine = bench.provision(token, instance_type, lambda line: None)
-            target = Target(machine=machine, known_hosts=ssh.pin(machine, Path(folder)), control=control)
+            target = Target(machine=machine, known_hosts=ssh.write_known_hosts(machine, Path(folder)), control=control)
             ssh.wait_for_login(machine, target.known_hosts, tries=5, first_backoff_s=1, progress=print)
             timed("configure.yml", target)
             second = timed("configure.yml", target)

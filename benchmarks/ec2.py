@@ -142,7 +142,7 @@ def noticing(folder: Path) -> tuple[float, float]:
     greeted: list[float] = []
     with free_port() as port:
         pass
-    host = machine(port, user_key=folder / "user", host_key=keys.public_key(folder / "host"))
+    host = machine(port, user_key=folder / "user", host_key=keys.read_public_key(folder / "host"))
     argv = ["/usr/sbin/sshd", "-D", "-e", "-f", "/dev/null", "-p", str(port), "-h", str(folder / "host")]
     options = {"ListenAddress": "127.0.0.1", "AuthorizedKeysFile": folder / "authorized", "StrictModes": "no"}
     argv += [
@@ -160,11 +160,11 @@ def noticing(folder: Path) -> tuple[float, float]:
     with ThreadPoolExecutor(1) as pool, ssh.shared_connection() as control:
         server = pool.submit(serve)
         try:
-            known_hosts = ssh.pin(host, folder)
+            known_hosts = ssh.write_known_hosts(host, folder)
             reach = ssh.wait_for_login(host, known_hosts, tries=1, first_backoff_s=1, progress=quiet, control=control)
             logged_in = time.monotonic()
             assert reach.reached, reach.detail
-            login_s = timed(lambda: proc.run(ssh.command(host, known_hosts, "true"), timeout_s=60))
+            login_s = timed(lambda: proc.run(ssh.build_command(host, known_hosts, "true"), timeout_s=60))
         finally:
             server.result().terminate()
             server.result().wait(10)
@@ -176,7 +176,7 @@ def changing(there: Machine, folder: Path) -> tuple[float, float]:
     folder.mkdir()
     there = dataclasses.replace(there, rotated_key=str(folder / "own"))
     with ssh.shared_connection() as control:
-        target = Target(machine=there, known_hosts=ssh.pin(there, folder), control=control)
+        target = Target(machine=there, known_hosts=ssh.write_known_hosts(there, folder), control=control)
         known_hosts = target.known_hosts
         login_s = timed(
             lambda: ssh.wait_for_login(there, known_hosts, tries=5, first_backoff_s=1, progress=quiet, control=control)
@@ -266,7 +266,7 @@ def stack(folder: Path, name: str) -> StackSettings:
         placement="precision-time",
         access=Access.SSH,
         controller_cidr="192.0.2.7/32",
-        public_key=keys.public_key(folder / "user"),
+        public_key=keys.read_public_key(folder / "user"),
         host_key=(folder / "host").read_text(),
         market=Market.ON_DEMAND,
         lease_s=3600,

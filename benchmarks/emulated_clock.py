@@ -44,7 +44,7 @@ class Guest:
     sockets: Path
 
     def run(self, words: str, *, timeout_s: float = 120) -> str:
-        return proc.run(ssh.command(self.machine, self.known_hosts, words), timeout_s=timeout_s).stdout.strip()
+        return proc.run(ssh.build_command(self.machine, self.known_hosts, words), timeout_s=timeout_s).stdout.strip()
 
 
 def main() -> int:
@@ -82,7 +82,9 @@ def provision(bench: LabBench, folder: Path, number: int, cleanup: ExitStack) ->
     guest_folder.mkdir()
     record = bench.records.find(token)
     assert record is not None
-    return Guest(token=token, machine=machine, known_hosts=ssh.pin(machine, guest_folder), sockets=record.sockets)
+    return Guest(
+        token=token, machine=machine, known_hosts=ssh.write_known_hosts(machine, guest_folder), sockets=record.sockets
+    )
 
 
 def configure(guest: Guest) -> None:

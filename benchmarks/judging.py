@@ -73,7 +73,7 @@ if day.exists():
         reader = SampleReader("samples.jsonl")
         with day.open() as lines:
             for line in lines:
-                reader.take(line)
+                reader.read_line(line)
         taken, complete = reader.samples, reader.complete
     else:
         taken, _, complete = read_samples(day.read_text(), where="samples.jsonl")

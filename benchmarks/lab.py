@@ -114,7 +114,7 @@ def workflows(lab: Lab) -> None:
 def copies(lab: Lab) -> None:
     """Time the copy of a file of 10 MiB to a host and back."""
     with host(lab) as machine:
-        known_hosts, sent = ssh.pin(machine, lab.folder), lab.folder / "file"
+        known_hosts, sent = ssh.write_known_hosts(machine, lab.folder), lab.folder / "file"
         sent.write_bytes(os.urandom(COPIED_BYTES))
         received = lab.folder / "back"
         to_host_times = [
@@ -186,7 +186,7 @@ def first_login(lab: Lab) -> float:
         record = lab.bench.records.find(TOKEN)
         if record is not None and record.intent.startswith(("plug", "wait", "running")):
             machine = make_machine(record, TRUTHS[TYPE])
-            argv = ssh.command(machine, ssh.pin(machine, lab.folder), "true")
+            argv = ssh.build_command(machine, ssh.write_known_hosts(machine, lab.folder), "true")
             if proc.run(argv, timeout_s=60, check=False).status == 0:
                 return time.monotonic()
         time.sleep(0.01)
@@ -212,7 +212,7 @@ def fill(warm_ones: WarmPool[WarmHost]) -> None:
 
 def uname(lab: Lab, there: Machine) -> None:
     folder = lab.bench.records.folder(there.token)
-    proc.run(ssh.command(there, ssh.pin(there, folder), "uname"), timeout_s=60)
+    proc.run(ssh.build_command(there, ssh.write_known_hosts(there, folder), "uname"), timeout_s=60)
 
 
 def execution(lab: Lab, warm_ones: WarmPool[WarmHost]) -> None:

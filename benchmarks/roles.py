@@ -150,7 +150,7 @@ def host(bench: LabBench, kind: str, name: str, folder: Path) -> Iterator[Target
     try:
         machine = bench.provision(token, kind, lambda line: None)
         with ssh.shared_connection() as control:
-            known_hosts = ssh.pin(machine, folder / name)
+            known_hosts = ssh.write_known_hosts(machine, folder / name)
             ssh.wait_for_login(machine, known_hosts, tries=5, first_backoff_s=1, progress=lambda line: None)
             target = Target(machine=machine, known_hosts=known_hosts, control=control)
             proc.run(target.command("systemctl", "enable", "chrony"), timeout_s=120)  # as the package installs it

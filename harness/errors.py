@@ -1,4 +1,4 @@
-"""Define the errors of the harness. An exception means: no result was found. A bad clock is a result, no exception."""
+"""Define errors and exit codes. An exception means that no result was found; a bad clock is a result."""
 
 import re
 from collections.abc import Sequence
@@ -39,33 +39,33 @@ class RequestError(HarnessError):
 
 
 class SetupError(HarnessError):
-    """A lack of the machine that the harness runs on: a tool, disk space, a writable directory, a free port."""
+    """A lack on the machine that runs the harness: of a tool, disk space, a writable directory or a free port."""
 
     exit_code = ExitCode.BAD_REQUEST
 
 
-MOST_WORDS = 500
-"""Maximum characters of a program's last line in a message. The program may be ssh, and the line sent by a host."""
+MOST_LINE_CHARACTERS = 500
+"""Maximum characters of a program's last line in a message. If the program is ssh, a host may have sent it."""
 
 
 class CommandError(HarnessError):
     """A failure of a program that the harness ran: a bad exit status, or a passed deadline.
 
     `status` is the exit status, negative for a signal, None when the harness ended the program: past the deadline, or
-    for the cause in `ended`. The tails of both outputs are kept. The message goes into reports: its `argv` is without
+    for the cause in `cause`. The tails of both outputs are kept. The message goes into reports: its `argv` is without
     secrets.
     """
 
     def __init__(
-        self, argv: Sequence[str], status: int | None, stdout: str, stderr: str, *, after_s: float, ended: str = ""
+        self, argv: Sequence[str], status: int | None, stdout: str, stderr: str, *, after_s: float, cause: str = ""
     ) -> None:
         self.argv, self.status, self.stdout, self.stderr = tuple(argv), status, tail(stdout), tail(stderr)
-        if not ended:
-            ended = f"did not end within {after_s:.0f} s" if status is None else f"ended with status {status}"
-        last_output = (last_line(stderr) or last_line(stdout))[:MOST_WORDS]
+        if not cause:
+            cause = f"did not end within {after_s:.0f} s" if status is None else f"ended with status {status}"
+        last_output = (last_line(stderr) or last_line(stdout))[:MOST_LINE_CHARACTERS]
         super().__init__(
-            f"{argv[0]} {ended}{': ' + last_output if last_output else ''}",
-            next_step="command: " + without_secrets(argv)[:500],
+            f"{argv[0]} {cause}{': ' + last_output if last_output else ''}",
+            next_step="command: " + redact_secrets(argv)[:500],
         )
 
 
@@ -73,9 +73,9 @@ class FloodError(CommandError):
     """An output above its cap; the program was ended. If the program is ssh, a host sent the output."""
 
     def __init__(
-        self, argv: Sequence[str], ended: str, *, stdout: str = "", stderr: str = "", after_s: float = 0.0
+        self, argv: Sequence[str], cause: str, *, stdout: str = "", stderr: str = "", after_s: float = 0.0
     ) -> None:
-        super().__init__(argv, None, stdout, stderr, after_s=after_s, ended=ended)
+        super().__init__(argv, None, stdout, stderr, after_s=after_s, cause=cause)
 
 
 class ParseError(HarnessError):
@@ -91,17 +91,17 @@ class CleanupError(HarnessError):
 
     exit_code = ExitCode.LEFT_RUNNING
 
-    def __init__(self, left: Sequence[str], *, next_step: str) -> None:
-        self.left = tuple(left)
-        super().__init__(f"left running: {', '.join(left)}", next_step=next_step)
+    def __init__(self, leftovers: Sequence[str], *, next_step: str) -> None:
+        self.leftovers = tuple(leftovers)
+        super().__init__(f"left running: {', '.join(leftovers)}", next_step=next_step)
 
 
-_SPEAK_SSH = ("ssh", "scp", "sftp")
+_SSH_PROGRAMS = ("ssh", "scp", "sftp")
 _SECRET_OPTION = re.compile(r"(?i)^--?[a-z-]*(?:pass|secret|token|key)[a-z-]*(?:=|$)")
 _SECRET_IN_URL = re.compile(r"(?<=://)[^/?#\s]*@|\?\S*")
 
 
-def without_secrets(argv: Sequence[str]) -> str:
+def redact_secrets(argv: Sequence[str]) -> str:
     """Write a command line without secrets, safe for reports.
 
     A command line of ssh keeps only the arguments after `--`, the destination and its command: an option may hold a
@@ -109,21 +109,23 @@ def without_secrets(argv: Sequence[str]) -> str:
     token or key, and the users and queries of URLs.
     """
     program, *arguments = argv
-    if program.rpartition("/")[2] in _SPEAK_SSH:
+    if program.rpartition("/")[2] in _SSH_PROGRAMS:
         separator = max(
             (number for number, argument in enumerate(arguments) if argument == "--"), default=len(arguments)
         )
         options = arguments[:separator]
         return " ".join([program, *(["..."] if options else []), *arguments[len(options) :]])
-    shown, hidden = [program], False
+    parts, hide_next = [program], False
     for argument in arguments:
         option = _SECRET_OPTION.match(argument)
-        shown.append("..." if hidden else f"{option[0]}..." if option and option[0].endswith("=") else _url(argument))
-        hidden = option is not None and not option[0].endswith("=")
-    return " ".join(shown)
+        parts.append(
+            "..." if hide_next else f"{option[0]}..." if option and option[0].endswith("=") else _redact_url(argument)
+        )
+        hide_next = option is not None and not option[0].endswith("=")
+    return " ".join(parts)
 
 
-def _url(word: str) -> str:
+def _redact_url(word: str) -> str:
     return _SECRET_IN_URL.sub("...", word) if "://" in word else word
 
 

@@ -8,7 +8,7 @@ from pulumi_aws import ec2, ssm
 
 from harness.model.ec2_enums import Architecture, Market
 from harness.model.ec2_placement import GroupChoice
-from harness.model.image_aliases import NAMED
+from harness.model.image_aliases import ALIASES
 from harness.model.ownership import EXPIRES
 from infra import layout
 from infra.stack_settings import ProgramSettings
@@ -64,7 +64,7 @@ class PrecisionHost(pulumi.ComponentResource):
         """The image's id, and the user who logs in to the image."""
         if self._settings.image_is_given:
             return self._settings.image, self._settings.user or "ec2-user"
-        alias = NAMED[self._settings.image]
+        alias = ALIASES[self._settings.image]
         parameter = ssm.get_parameter(name=alias.parameters[architecture])
         return parameter.value, self._settings.user or alias.user
 

@@ -10,7 +10,7 @@ from typing import cast
 from harness.model.cloud import LEAST_VOLUME_GIB, MOST_VOLUME_GIB
 from harness.model.ec2_enums import Access, Market, PlacementKeyword
 from harness.model.ec2_placement import EXISTING
-from harness.model.image_aliases import NAMED
+from harness.model.image_aliases import ALIASES
 
 
 class SettingsError(Exception):
@@ -102,7 +102,7 @@ _PLACEMENTS = tuple(PlacementKeyword)
 
 _FITS: dict[str, Callable[[str], bool]] = {
     "instance_type": lambda text: re.fullmatch(r"[a-z0-9-]+\.[a-z0-9-]+", text) is not None,
-    "image": lambda text: text in NAMED or re.fullmatch(r"ami-[0-9a-f]+", text) is not None,
+    "image": lambda text: text in ALIASES or re.fullmatch(r"ami-[0-9a-f]+", text) is not None,
     "placement": lambda text: text in _PLACEMENTS or (text.startswith(EXISTING) and text != EXISTING),
     "access": lambda text: text in tuple(Access),
     "market": lambda text: text in tuple(Market),
@@ -122,7 +122,7 @@ _FITS: dict[str, Callable[[str], bool]] = {
 
 _EXPECTED = {
     "instance_type": "an instance type such as m7i.large",
-    "image": f"one of {', '.join(NAMED)}, or an image's id (ami-...)",
+    "image": f"one of {', '.join(ALIASES)}, or an image's id (ami-...)",
     "placement": f"one of {', '.join(_PLACEMENTS)}, or {EXISTING}NAME",
     "access": " or ".join(Access),
     "market": " or ".join(Market),

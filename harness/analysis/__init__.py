@@ -1,1 +1,1 @@
-"""Samples and recorded claims -> numbers. Pure."""
+"""Compute numbers from samples, and compare recorded claims with verdicts. Pure."""

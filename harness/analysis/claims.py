@@ -39,7 +39,7 @@ class TypeKnowledge:
     contradiction: str | None
 
 
-def measurement_of(
+def to_measurement(
     record: HostRecord, *, run: str, started_ns: int, region: str | None, image: str | None
 ) -> Measurement:
     """Convert a host's record. `region` and `image`, of the campaign, are used where the record has none."""
@@ -54,7 +54,7 @@ def measurement_of(
         date=units.utc(started_ns),
         outcome=record.verdict.outcome,
         reason=record.verdict.reason,
-        clock=_clock(record),
+        clock=_has_clock(record),
         kernel=facts.kernel if facts else None,
         driver=next((driver.version for driver in drivers if driver.version), None),
         chrony=facts.chrony_version if facts else None,
@@ -62,7 +62,7 @@ def measurement_of(
     )
 
 
-def _clock(record: HostRecord) -> bool | None:
+def _has_clock(record: HostRecord) -> bool | None:
     """True: the host is proven to have a clock. False: its driver reported that it has none. None: not determined."""
     present = [rung for rung in record.verdict.rungs if rung.name is RungName.CLOCK_PRESENT]
     if any(rung.status is RungStatus.PROVEN for rung in present):
@@ -70,45 +70,51 @@ def _clock(record: HostRecord) -> bool | None:
     return False if (record.verdict.outcome, record.verdict.reason) == (Outcome.UNSUPPORTED, Reason.NO_PHC) else None
 
 
-def newest_by_type(found: Iterable[Measurement]) -> Mapping[str, Measurement]:
+def choose_newest(measurements: Iterable[Measurement]) -> Mapping[str, Measurement]:
     """Choose one measurement per type: the newest that determined whether there is a clock, else the newest."""
     best: dict[str, Measurement] = {}
-    for measurement in sorted(found, key=lambda measurement: (measurement.clock is not None, measurement.date)):
+    for measurement in sorted(measurements, key=lambda measurement: (measurement.clock is not None, measurement.date)):
         best[measurement.instance_type] = measurement
     return best
 
 
-def join_measurements(claims: Mapping[str, bool | None], found: Iterable[Measurement]) -> tuple[TypeKnowledge, ...]:
+def join_measurements(
+    claims: Mapping[str, bool | None], measurements: Iterable[Measurement]
+) -> tuple[TypeKnowledge, ...]:
     """List every type of `claims`, in its order, then the measured types that are no longer in `claims`."""
-    best = newest_by_type(found)
+    best = choose_newest(measurements)
     unlisted = {name: None for name in best if name not in claims}
     return tuple(
         TypeKnowledge(
             instance_type=name,
             claim=claim,
             measured=best.get(name),
-            contradiction=contradiction(claim, best.get(name)),
+            contradiction=describe_contradiction(claim, best.get(name)),
         )
         for name, claim in {**claims, **unlisted}.items()
     )
 
 
-def last_claims(names: Iterable[str], found: Iterable[Measurement]) -> dict[str, bool | None]:
-    """The claim about each type at its last measurement, for use without a catalogue. None: no claim was recorded."""
-    last = {
+def find_last_claims(names: Iterable[str], measurements: Iterable[Measurement]) -> dict[str, bool | None]:
+    """Find the claim about each type at its last measurement, for use without a catalogue. None: no recorded claim."""
+    newest = {
         measurement.instance_type: measurement.claim
-        for measurement in sorted(found, key=lambda measurement: measurement.date)
+        for measurement in sorted(measurements, key=lambda measurement: measurement.date)
         if measurement.claim
     }
-    return {name: last[name].phc_supported if name in last else None for name in names}
+    return {name: newest[name].phc_supported if name in newest else None for name in names}
 
 
-def contradiction(claim: bool | None, seen: Measurement | None) -> str | None:
+def describe_contradiction(claim: bool | None, measurement: Measurement | None) -> str | None:
     """Describe the disagreement of claim and measurement. None: no disagreement, or one of the two is unknown."""
-    if claim is None or seen is None or seen.clock is None or seen.clock is claim:
+    if claim is None or measurement is None or measurement.clock is None or measurement.clock is claim:
         return None
-    where = f"on {seen.date[:10]}" + (f" in {seen.zone}" if seen.zone else "") + f" (run {seen.run})"
-    if seen.clock:
+    where = (
+        f"on {measurement.date[:10]}"
+        + (f" in {measurement.zone}" if measurement.zone else "")
+        + f" (run {measurement.run})"
+    )
+    if measurement.clock:
         return f"the API says unsupported, and a clock was there {where}"
     return f"the API says supported, and the driver said that the device has none {where}"
 
@@ -135,46 +141,53 @@ COLUMNS = (
 """Columns of the export. The export has a row for every verdict, and a row for every type without a verdict."""
 
 
-def export_rows(
-    claims: Mapping[str, bool | None], found: Sequence[Measurement], *, region: str, taken: datetime.datetime | None
+def build_export_rows(
+    claims: Mapping[str, bool | None],
+    measurements: Sequence[Measurement],
+    *,
+    region: str,
+    taken: datetime.datetime | None,
 ) -> list[dict[str, str]]:
     """Build the rows of the export, the oldest verdict of a type first. An empty string means unknown."""
-    names = [*claims, *(measurement.instance_type for measurement in found if measurement.instance_type not in claims)]
+    names = [
+        *claims,
+        *(measurement.instance_type for measurement in measurements if measurement.instance_type not in claims),
+    ]
     by_type: dict[str, list[Measurement | None]] = {name: [] for name in names}
-    for measurement in sorted(found, key=lambda measurement: measurement.date):
+    for measurement in sorted(measurements, key=lambda measurement: measurement.date):
         by_type[measurement.instance_type].append(measurement)
     date = taken.date().isoformat() if taken else ""
     return [
         _row(name, claims.get(name), measurement, region, date)
-        for name, measurements in by_type.items()
-        for measurement in measurements or [None]
+        for name, recorded in by_type.items()
+        for measurement in recorded or [None]
     ]
 
 
-def _row(name: str, claim: bool | None, one: Measurement | None, region: str, date: str) -> dict[str, str]:
+def _row(name: str, claim: bool | None, measurement: Measurement | None, region: str, date: str) -> dict[str, str]:
     row = dict.fromkeys(COLUMNS, "")
-    row |= {"region": region, "instance_type": name, "claim": _claimed(claim)}
+    row |= {"region": region, "instance_type": name, "claim": _claim_text(claim)}
     row |= {"claim_date": date if claim is not None else ""}
-    if one is None:
+    if measurement is None:
         return row
-    recorded_claim = one.claim
+    recorded_claim = measurement.claim
     return row | {
-        "region": one.region or region,
-        "outcome": one.outcome.value,
-        "reason": one.reason.value,
-        "clock": "" if one.clock is None else "yes" if one.clock else "no",
-        "date": one.date,
-        "zone": one.zone or "",
-        "image": one.image or "",
-        "kernel": one.kernel or "",
-        "driver": one.driver or "",
-        "chrony": one.chrony or "",
-        "claim_then": _claimed(recorded_claim.phc_supported if recorded_claim else None),
+        "region": measurement.region or region,
+        "outcome": measurement.outcome.value,
+        "reason": measurement.reason.value,
+        "clock": "" if measurement.clock is None else "yes" if measurement.clock else "no",
+        "date": measurement.date,
+        "zone": measurement.zone or "",
+        "image": measurement.image or "",
+        "kernel": measurement.kernel or "",
+        "driver": measurement.driver or "",
+        "chrony": measurement.chrony or "",
+        "claim_then": _claim_text(recorded_claim.phc_supported if recorded_claim else None),
         "claim_then_date": recorded_claim.date if recorded_claim else "",
-        "contradiction": contradiction(claim, one) or "",
-        "run": one.run,
+        "contradiction": describe_contradiction(claim, measurement) or "",
+        "run": measurement.run,
     }
 
 
-def _claimed(claim: bool | None) -> str:
+def _claim_text(claim: bool | None) -> str:
     return "" if claim is None else "supported" if claim else "unsupported"

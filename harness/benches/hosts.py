@@ -68,7 +68,7 @@ class InventoryHost:
         for name in (name for name in paths if self.variables.get(name)):
             if not _is_path(str(self.variables[name])):
                 return f"its {name} is {shorten_value(self.variables[name])}, which is no path"
-        unfit = input_checks.text_mistakes(self.role_variables)
+        unfit = input_checks.describe_unfit_text(self.role_variables)
         return f"its variable {unfit[0]}" if unfit else ""
 
     @property

@@ -74,7 +74,7 @@ class Campaign:
 
 _DEFAULT = CloudOptions()
 
-_SCHEMA_HELPS = "`ptp-harness campaign keys` explains every key"
+_KEYS_HINT = "`ptp-harness campaign keys` explains every key"
 
 
 class _FileModel(BaseModel):
@@ -145,7 +145,7 @@ class _File(_FileModel):
 
 
 def json_schema() -> dict[str, Any]:
-    """The JSON schema (draft 2020-12) of campaign files, for editors. Combinations of keys are checked later."""
+    """Build the JSON schema (draft 2020-12) of campaign files, for editors. Combinations of keys are checked later."""
     header = {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "PTP Harness campaign"}
     types_required = {"anyOf": [{"required": ["instance_types"]}, {"required": ["select"]}]}
     described = file_schema.add_meanings(FILE_SCHEMA)
@@ -161,46 +161,48 @@ def from_yaml(text: str, *, where: str, flags: Mapping[str, Any] | None = None) 
 
     Raises RequestError: with line and column where the text is not YAML, else with all mistakes, one a line.
     """
-    written, places = load_file(text, where=where, flags=flags)
-    return from_mapping(written, places=places, flags=flags)
+    data, places = load_file(text, where=where, flags=flags)
+    return from_mapping(data, places=places, flags=flags)
 
 
 def load_file(text: str, *, where: str, flags: Mapping[str, Any] | None = None) -> tuple[Mapping[str, Any], Places]:
     """Load the keys of a campaign file, and their places. Raises RequestError where the text holds no keys."""
-    loaded = strict_yaml.load(text, where=where, helps=_SCHEMA_HELPS)
+    loaded = strict_yaml.load(text, where=where, next_step=_KEYS_HINT)
     if not isinstance(loaded.data, dict):
         raise RequestError(
             f"{where}: a campaign is a list of `key: value` lines, such as `instance_types: [lab.phc]`",
-            next_step=_SCHEMA_HELPS,
+            next_step=_KEYS_HINT,
         )
     places = Places(where=where, lines=loaded.lines, flags=flags or {})
     return {input_checks.show_key(key): value for key, value in loaded.data.items()}, places
 
 
 def from_mapping(
-    written: Mapping[str, Any], *, places: Places | None = None, flags: Mapping[str, Any] | None = None
+    data: Mapping[str, Any], *, places: Places | None = None, flags: Mapping[str, Any] | None = None
 ) -> Campaign:
     """Parse a campaign from plain data. Raises RequestError that names all mistakes together."""
     places = places or Places()
-    merged = _merged(written, flags or {})
-    if unfit := input_checks.find_unfit(merged):
-        raise _refused([Mistake(path=text.path, problem=text.problem, remedy=text.remedy) for text in unfit], places)
+    merged = _merge_flags(data, flags or {})
+    if unfit := input_checks.find_unfit_text(merged):
+        raise _request_error(
+            [Mistake(path=text.path, problem=text.problem, remedy=text.remedy) for text in unfit], places
+        )
     try:
         file = _File.model_validate(merged)
     except ValidationError as error:
-        found = file_mistakes.describe_errors(error.errors(), FILE_SCHEMA)
-        raise _refused(found + _nothing_named(merged), places) from error
-    found = [
+        mistake_list = file_mistakes.describe_errors(error.errors(), FILE_SCHEMA)
+        raise _request_error(mistake_list + _mistakes_in_types(merged), places) from error
+    mistake_list = [
         *_mistakes_in_driver(file.driver),
         *_mistakes_in_limits(file.limits),
         *_mistakes_in_measure(file),
         *_mistakes_in_bench(file),
         *_mistakes_in_select(file),
         *_mistakes_in_read_only(file),
-        *_nothing_named(merged),
+        *_mistakes_in_types(merged),
     ]
-    if found:
-        raise _refused(found, places)
+    if mistake_list:
+        raise _request_error(mistake_list, places)
     return Campaign(
         bench=file.bench,
         inventory=file.inventory,
@@ -209,7 +211,7 @@ def from_mapping(
         cloud=_cloud(file),
         depth=file.depth,
         driver=_driver(file.driver),
-        measure_duration_s=_measured_s(file),
+        measure_duration_s=_measure_duration_s(file),
         measure_interval_s=file.measure.interval,
         requirements=limits.requirements(file.bench, file.limits),
         keep=file.keep,
@@ -219,17 +221,17 @@ def from_mapping(
     )
 
 
-def _merged(written: Mapping[str, Any], flags: Mapping[str, Any]) -> dict[str, Any]:
+def _merge_flags(data: Mapping[str, Any], flags: Mapping[str, Any]) -> dict[str, Any]:
     """Merge flags over the file; a group such as `measure` is merged key by key."""
-    groups = {key: {**written[key], **flags[key]} for key in flags if _groups(written.get(key), flags[key])}
-    return {**written, **flags, **groups}
+    groups = {key: {**data[key], **flags[key]} for key in flags if _are_groups(data.get(key), flags[key])}
+    return {**data, **flags, **groups}
 
 
-def _groups(*values: object) -> bool:
+def _are_groups(*values: object) -> bool:
     return all(isinstance(value, dict) for value in values)
 
 
-def _measured_s(file: _File) -> float:
+def _measure_duration_s(file: _File) -> float:
     return file.measure.duration or traits_of(file.bench).measure_s
 
 
@@ -243,20 +245,20 @@ def _cloud(file: _File) -> CloudOptions:
     )
 
 
-def _driver(written: _Driver) -> DriverChoice:
-    if written.archive is not None:
-        return DriverChoice(source=DriverSource.ARCHIVE, value=written.archive, sha256=written.sha256)
-    if written.release is not None:
-        return DriverChoice(source=DriverSource.RELEASE, value=written.release, sha256=written.sha256)
+def _driver(driver: _Driver) -> DriverChoice:
+    if driver.archive is not None:
+        return DriverChoice(source=DriverSource.ARCHIVE, value=driver.archive, sha256=driver.sha256)
+    if driver.release is not None:
+        return DriverChoice(source=DriverSource.RELEASE, value=driver.release, sha256=driver.sha256)
     return DriverChoice(source=DriverSource.DISTRIBUTION)
 
 
 # --- messages about mistakes -----------------------------------------------------------------------------------------
 
 
-def _refused(found: Sequence[Mistake], places: Places) -> RequestError:
-    helps = _SCHEMA_HELPS if places.is_file else "`ptp-harness run --help` explains the flags"
-    return mistakes.refuse(found, places, next_step=helps)
+def _request_error(mistake_list: Sequence[Mistake], places: Places) -> RequestError:
+    next_step = _KEYS_HINT if places.is_file else "`ptp-harness run --help` explains the flags"
+    return mistakes.refuse(mistake_list, places, next_step=next_step)
 
 
 def _mistakes_in_limits(quantities: Mapping[str, Mapping[str, float]]) -> list[Mistake]:
@@ -264,7 +266,7 @@ def _mistakes_in_limits(quantities: Mapping[str, Mapping[str, float]]) -> list[M
         Mistake(
             path=("limits", quantity),
             problem="names no statistic",
-            remedy=f"write {file_schema.join(limits.STATISTICS[quantity])} with its limit",
+            remedy=f"write {file_schema.join_alternatives(limits.STATISTICS[quantity])} with its limit",
         )
         for quantity, statistics in quantities.items()
         if not statistics
@@ -273,21 +275,23 @@ def _mistakes_in_limits(quantities: Mapping[str, Mapping[str, float]]) -> list[M
 
 def _mistakes_in_driver(driver: _Driver) -> list[Mistake]:
     sources = [name for name in ("release", "archive") if getattr(driver, name) is not None]
-    found: list[Mistake] = []
+    mistake_list: list[Mistake] = []
     if len(sources) > 1:
-        found.append(_mistake("driver", "names both a release and an archive", "leave one of them out"))
+        mistake_list.append(_mistake("driver", "names both a release and an archive", "leave one of them out"))
     if driver.source is not None and driver.source is not DriverSource.DISTRIBUTION and driver.source not in sources:
         key = driver.source.value
-        found.append(_mistake("driver.source", f"is {key}, and driver.{key} is missing", f"add driver.{key}"))
+        mistake_list.append(_mistake("driver.source", f"is {key}, and driver.{key} is missing", f"add driver.{key}"))
     if driver.source is DriverSource.DISTRIBUTION and sources:
         problem = f"is distribution, and driver.{sources[0]} is given too"
-        found.append(_mistake("driver.source", problem, "leave one of them out"))
+        mistake_list.append(_mistake("driver.source", problem, "leave one of them out"))
     if driver.sha256 is not None and not sources:
         problem = "is given without driver.archive or driver.release"
-        found.append(_mistake("driver.sha256", problem, "add the archive or release that has this checksum"))
+        mistake_list.append(_mistake("driver.sha256", problem, "add the archive or release that has this checksum"))
     if driver.archive is not None and driver.sha256 is None:
-        found.append(_mistake("driver.archive", "is given without driver.sha256", "add the checksum of the archive"))
-    return found
+        mistake_list.append(
+            _mistake("driver.archive", "is given without driver.sha256", "add the checksum of the archive")
+        )
+    return mistake_list
 
 
 def _mistakes_in_bench(file: _File) -> list[Mistake]:
@@ -316,28 +320,28 @@ def _mistakes_in_select(file: _File) -> list[Mistake]:
 
 
 def _mistakes_in_read_only(file: _File) -> list[Mistake]:
-    found: list[Mistake] = []
+    mistake_list: list[Mistake] = []
     if file.read_only and file.depth is Depth.FULL:
         problem = "full reboots the hosts, which read_only does not allow"
-        found.append(_mistake("depth", problem, "leave one of them out"))
+        mistake_list.append(_mistake("depth", problem, "leave one of them out"))
     if file.read_only and _driver(file.driver).source is not DriverSource.DISTRIBUTION:
         problem = "asks for another driver to be installed, which read_only does not allow"
-        found.append(_mistake("driver", problem, "leave one of them out"))
-    return found
+        mistake_list.append(_mistake("driver", problem, "leave one of them out"))
+    return mistake_list
 
 
-def _nothing_named(written: Mapping[str, Any]) -> list[Mistake]:
-    if "instance_types" in written or "select" in written:
+def _mistakes_in_types(data: Mapping[str, Any]) -> list[Mistake]:
+    if "instance_types" in data or "select" in data:
         return []
-    if written.get("bench") == BenchName.EC2:
+    if data.get("bench") == BenchName.EC2:
         return [Mistake(path=(), problem="neither instance_types nor select is given", remedy="add one of them")]
     return [_mistake("instance_types", "is missing", "add a list such as [lab.phc, lab.no-phc]")]
 
 
 def _mistakes_in_measure(file: _File) -> list[Mistake]:
-    if file.measure.interval <= _measured_s(file):
+    if file.measure.interval <= _measure_duration_s(file):
         return []
-    problem = f"{file.measure.interval:g} s is longer than the {_measured_s(file):g} s of measuring"
+    problem = f"{file.measure.interval:g} s is longer than the {_measure_duration_s(file):g} s of measuring"
     return [_mistake("measure.interval", problem, "shorten it, or measure longer")]
 
 

@@ -50,7 +50,7 @@ class Ec2Forecast:
 
 
 def forecast(
-    made: Plan,
+    plan: Plan,
     types: Mapping[str, TypeInfo],
     quotas: Sequence[Quota],
     *,
@@ -65,10 +65,10 @@ def forecast(
     `zones`: the zones that the campaign names, in its order; empty for all. `actions`: the IAM actions that the
     campaign needs.
     """
-    hosts = tuple(_host(host.name, types[host.instance_type], made, quotas, region, zones) for host in made.hosts)
+    hosts = tuple(_host(host.name, types[host.instance_type], plan, quotas, region, zones) for host in plan.hosts)
     prices = [host.price_per_hour_usd for host in hosts if host.price_per_hour_usd is not None]
-    about_s = min(run_plan.host_s(made.campaign), made.campaign.cloud.lease_s)
-    about, at_most = (sum(prices) * seconds / _HOUR_S for seconds in (about_s, made.campaign.cloud.lease_s))
+    about_s = min(run_plan.estimate_host_s(plan.campaign), plan.campaign.cloud.lease_s)
+    about, at_most = (sum(prices) * seconds / _HOUR_S for seconds in (about_s, plan.campaign.cloud.lease_s))
     unpriced = tuple(host.name for host in hosts if host.price_per_hour_usd is None)
     return Ec2Forecast(
         region=region,
@@ -82,92 +82,92 @@ def forecast(
         unpriced=unpriced,
         actions=tuple(sorted(actions)),
         warnings=(
-            *_about_types(hosts, types),
-            *_about_placement(hosts, region, made.campaign.cloud.placement),
-            *(warning for quota in quotas for warning in _about_quota(quota, hosts, made.parallel)),
-            *([f"no price is known of {_named(unpriced)}{_because(why_unpriced)}"] if unpriced else []),
+            *_warn_about_types(hosts, types),
+            *_warn_about_placement(hosts, region, plan.campaign.cloud.placement),
+            *(warning for quota in quotas for warning in _warn_about_quota(quota, hosts, plan.parallel)),
+            *([f"no price is known of {_join_names(unpriced)}{_in_brackets(why_unpriced)}"] if unpriced else []),
         ),
     )
 
 
-def placement(region: str, one: TypeInfo, asked: str) -> tuple[bool | None, str]:
-    """Whether a host is placed in a precision-time placement group (None: the campaign names a placement), and why."""
-    choice = ec2_placement.choose_group(asked, region, one.name)
+def explain_placement(region: str, info: TypeInfo, placement: str) -> tuple[bool | None, str]:
+    """Tell whether a host is placed in a precision-time group (None: the campaign names a placement), and why."""
+    choice = ec2_placement.choose_group(placement, region, info.name)
     if choice.joins is not None or choice.makes is GroupStrategy.CLUSTER:
-        return None, f"the campaign asks for placement {asked}"
-    if asked != PlacementKeyword.AUTO:
+        return None, f"the campaign asks for placement {placement}"
+    if placement != PlacementKeyword.AUTO:
         group = "in a precision-time placement group" if choice.makes else "in no placement group"
         return choice.makes is not None, f"{group}, as the campaign asks"
     if choice.needed:
-        return True, f"in a precision-time placement group: {region} shows the PHC of {one.family} only there"
-    where = region if region in ec2.LEGACY_REGIONS else f"{one.family} in every Region"
+        return True, f"in a precision-time placement group: {region} shows the PHC of {info.family} only there"
+    where = region if region in ec2.LEGACY_REGIONS else f"{info.family} in every Region"
     return False, f"no precision-time placement group needed: {where} shows its PHC without one"
 
 
 def _host(
-    name: str, one: TypeInfo, made: Plan, quotas: Sequence[Quota], region: str, zones: Sequence[str]
+    name: str, info: TypeInfo, plan: Plan, quotas: Sequence[Quota], region: str, zones: Sequence[str]
 ) -> HostForecast:
-    group, why = placement(region, one, made.campaign.cloud.placement)
+    group, reason = explain_placement(region, info, plan.campaign.cloud.placement)
     return HostForecast(
         name=name,
-        instance_type=one.name,
-        architecture=one.architecture,
-        vcpus=one.vcpus,
-        phc=one.phc,
-        zones=ec2_placement.order_zones(one.zones, asked=zones),
+        instance_type=info.name,
+        architecture=info.architecture,
+        vcpus=info.vcpus,
+        phc=info.phc,
+        zones=ec2_placement.order_zones(info.zones, requested_zones=zones),
         precision_group=group,
-        placement_why=why,
-        price_per_hour_usd=one.price_per_hour_usd,
-        quota=next((quota.code for quota in quotas if one.family in quota.families), None),
+        placement_why=reason,
+        price_per_hour_usd=info.price_per_hour_usd,
+        quota=next((quota.code for quota in quotas if info.family in quota.families), None),
     )
 
 
-def _about_types(hosts: Sequence[HostForecast], types: Mapping[str, TypeInfo]) -> Iterator[str]:
-    def names_where(wanted: Callable[[TypeInfo], bool]) -> str:
-        return _named(host.instance_type for host in hosts if wanted(types[host.instance_type]))
+def _warn_about_types(hosts: Sequence[HostForecast], types: Mapping[str, TypeInfo]) -> Iterator[str]:
+    def names_where(condition: Callable[[TypeInfo], bool]) -> str:
+        return _join_names(host.instance_type for host in hosts if condition(types[host.instance_type]))
 
     if unsupported := names_where(lambda info: info.phc is False):
-        yield f"the API says that there is no PHC on {unsupported}: what is measured will be held against its word"
+        yield f"the API says that there is no PHC on {unsupported}: the measurement will be compared with this claim"
     if unclaimed := names_where(lambda info: info.phc is None):
         yield f"the API does not say whether there is a PHC on {unclaimed}"
     if without_ena := names_where(lambda info: info.ena == "unsupported"):
-        yield f"there is no ENA card on {without_ena}, and it is that card which carries the PHC"
+        yield f"there is no ENA card on {without_ena}: only this card provides a PHC"
     if bare_metal := names_where(lambda info: info.bare_metal):
         yield f"bare metal takes ten minutes and more to come up: {bare_metal}"
-    if without_zone := _named(host.instance_type for host in hosts if not host.zones):
+    if without_zone := _join_names(host.instance_type for host in hosts if not host.zones):
         yield f"no zone that may be used offers {without_zone}"
 
 
-def _about_placement(hosts: Sequence[HostForecast], region: str, asked: str) -> Iterator[str]:
-    choices = {host.instance_type: ec2_placement.choose_group(asked, region, host.instance_type) for host in hosts}
-    if refused := _named(name for name, choice in choices.items() if choice.cluster_hides_clock):
+def _warn_about_placement(hosts: Sequence[HostForecast], region: str, placement: str) -> Iterator[str]:
+    choices = {host.instance_type: ec2_placement.choose_group(placement, region, host.instance_type) for host in hosts}
+    if refused := _join_names(name for name, choice in choices.items() if choice.cluster_hides_clock):
         yield (
             f"a run is refused: {region} shows the PHC of {refused} in a cluster only below a precision-time parent, "
             "which `placement: group:NAME` names"
         )
-    elif hidden := _named(name for name, choice in choices.items() if choice.shows_clock is False):
+    elif hidden := _join_names(name for name, choice in choices.items() if choice.shows_clock is False):
         yield f"outside a precision-time placement group {region} shows no PHC on {hidden}: placement auto makes one"
 
 
-def _about_quota(quota: Quota, hosts: Sequence[HostForecast], parallel: int) -> Iterator[str]:
+def _warn_about_quota(quota: Quota, hosts: Sequence[HostForecast], parallel: int) -> Iterator[str]:
     """Warn where a quota is too small. The hosts that run at once may be the largest of those counted against it."""
     needs = sorted((host.vcpus for host in hosts if host.quota == quota.code), reverse=True)
     at_once, free, limit = sum(needs[:parallel]), quota.left_vcpus, quota.limit_vcpus
     title = f"quota {quota.name} ({quota.code})"
     if limit is not None and (large := [host for host in hosts if host.quota == quota.code and host.vcpus > limit]):
-        yield f"{title} allows {limit} vCPUs, too few for {_named(host.instance_type for host in large)}"
+        yield f"{title} allows {limit} vCPUs, too few for {_join_names(host.instance_type for host in large)}"
     elif free is None:
-        yield f"{title} is unknown{_because(quota.why_unknown)}"
+        yield f"{title} is unknown{_in_brackets(quota.why_unknown)}"
     elif at_once > free:
         yield (
-            f"{title} leaves {free} of {limit} vCPUs, and up to {at_once} are wanted at once: ask for more in Service "
+            f"{title} leaves {free} of {limit} vCPUs, and up to {at_once} are needed at once: request more in Service "
             "Quotas, or run fewer at once (parallel)"
         )
 
 
-def _named(names: Iterable[str]) -> str:
+def _join_names(names: Iterable[str]) -> str:
     return ", ".join(dict.fromkeys(names))
 
 
-def _because(why: str) -> str:
-    return f" ({why})" if why else ""
+def _in_brackets(reason: str) -> str:
+    return f" ({reason})" if reason else ""

@@ -15,7 +15,7 @@ _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _DURATION = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,6})?) ?(ms|s|m|h|d)")
 
 
-def duration_s(value: object) -> float:
+def parse_duration_s(value: object) -> float:
     """Parse "500ms", "60s", "5m", "2h" or "1d" into seconds. Raises ValueError, also on zero or a missing unit."""
     match = _DURATION.fullmatch(value.strip()) if isinstance(value, str) else None
     seconds = float(match[1]) * _UNITS[match[2]] if match else 0.0
@@ -24,18 +24,18 @@ def duration_s(value: object) -> float:
     return seconds
 
 
-def strict_number(value: object) -> float:
+def parse_number(value: object) -> float:
     """Return a number as it was written. Raises ValueError, also on numbers written as text, NaN and infinity."""
-    if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) < _MOST:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) < _NUMBER_BOUND:
         raise ValueError("must be a number")
     return float(value)
 
 
-_MOST = 2.0**63
+_NUMBER_BOUND = 2.0**63
 """Upper bound of all numbers. No quantity here is as large, and much larger integers do not fit a float."""
 
 
-def _without_password(value: str) -> str:
+def _refuse_password(value: str) -> str:
     if _USER_IN_URL.match(value):
         raise PydanticCustomError(
             UNSHOWN,
@@ -48,16 +48,16 @@ def _without_password(value: str) -> str:
 _USER_IN_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:/{2,}[^/?#]*@")
 
 
-def _named(pattern: str) -> Any:
+def _pattern_field(pattern: str) -> Any:
     return Field(strict=True, pattern=f"^(?:{pattern})$")
 
 
 Duration = Annotated[
     float,
-    BeforeValidator(duration_s),
+    BeforeValidator(parse_duration_s),
     WithJsonSchema({"type": "string", "pattern": f"^(?:{_DURATION.pattern})$", "examples": ["60s", "5m", "2h"]}),
 ]
-Number = Annotated[float, BeforeValidator(strict_number)]
+Number = Annotated[float, BeforeValidator(parse_number)]
 Amount = Annotated[Number, Field(gt=0), WithJsonSchema({"type": "number", "exclusiveMinimum": 0})]
 Whole = Annotated[int, Field(strict=True, ge=1, le=1_000_000)]
 YesNo = Annotated[bool, Field(strict=True)]
@@ -67,26 +67,26 @@ _ADDRESS_32 = "[0-9.]{7,15}/32"
 _RELEASE = r"[0-9]{1,4}\.[0-9]{1,4}\.[0-9]{1,4}g?"
 _SHA256 = "[0-9a-f]{64}"
 
-Host = Annotated[str, _named(names.HOST)]
-Region = Annotated[str, _named(names.REGION)]
-Zone = Annotated[str, _named(names.ZONE)]
-User = Annotated[str, _named(names.USER)]
-Image = Annotated[str, _named(names.IMAGE)]
-Placement = Annotated[str, _named(names.PLACEMENT)]
-Profile = Annotated[str, _named(names.PROFILE)]
-Owner = Annotated[str, _named(names.OWNER)]
-Clock = Annotated[str, _named(names.CLOCK)]
-Subnet = Annotated[str, _named(_SUBNET)]
-Address32 = Annotated[str, _named(_ADDRESS_32)]
-Release = Annotated[str, _named(_RELEASE)]
-Sha256 = Annotated[str, _named(_SHA256)]
-Path = Annotated[str, _named(names.PATH)]
-PathOrUrl = Annotated[Path, AfterValidator(_without_password)]
+Host = Annotated[str, _pattern_field(names.HOST)]
+Region = Annotated[str, _pattern_field(names.REGION)]
+Zone = Annotated[str, _pattern_field(names.ZONE)]
+User = Annotated[str, _pattern_field(names.USER)]
+Image = Annotated[str, _pattern_field(names.IMAGE)]
+Placement = Annotated[str, _pattern_field(names.PLACEMENT)]
+Profile = Annotated[str, _pattern_field(names.PROFILE)]
+Owner = Annotated[str, _pattern_field(names.OWNER)]
+Clock = Annotated[str, _pattern_field(names.CLOCK)]
+Subnet = Annotated[str, _pattern_field(_SUBNET)]
+Address32 = Annotated[str, _pattern_field(_ADDRESS_32)]
+Release = Annotated[str, _pattern_field(_RELEASE)]
+Sha256 = Annotated[str, _pattern_field(_SHA256)]
+Path = Annotated[str, _pattern_field(names.PATH)]
+PathOrUrl = Annotated[Path, AfterValidator(_refuse_password)]
 
 _TYPE_PATTERN = r"[a-z0-9.*?\[\]!-]{1,64}"
 _PATTERN = {"type": "string", "pattern": f"^(?:{_TYPE_PATTERN})$"}
 Patterns = Annotated[
-    tuple[Annotated[str, _named(_TYPE_PATTERN)], ...],
+    tuple[Annotated[str, _pattern_field(_TYPE_PATTERN)], ...],
     BeforeValidator(lambda value: [value] if isinstance(value, str) else value),
     Field(min_length=1, max_length=200),
     WithJsonSchema({"anyOf": [_PATTERN, {"type": "array", "items": _PATTERN, "minItems": 1, "maxItems": 200}]}),
@@ -122,7 +122,7 @@ LIST_EXAMPLES = {
 """A list of values of each pattern, for messages."""
 
 
-def duration_text(seconds: float) -> str:
+def format_duration(seconds: float) -> str:
     """Write a duration as a campaign file has it, in the largest unit of which it is a whole number."""
     unit, factor = next(
         ((unit, factor) for unit, factor in reversed(_UNITS.items()) if seconds % factor == 0), ("ms", 0.001)

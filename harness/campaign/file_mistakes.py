@@ -26,30 +26,34 @@ def _mistake(error: Any, schema: Node) -> Mistake:
     match error["type"]:
         case "extra_forbidden":
             valid = file_schema.keys(path[:-1], schema)
-            remedy = suggest(str(path[-1]), valid, otherwise=f"the keys here are {file_schema.join(valid, 'and')}")
+            remedy = suggest(
+                str(path[-1]), valid, otherwise=f"the keys here are {file_schema.join_alternatives(valid, 'and')}"
+            )
             return Mistake(path=path, problem="unknown key", remedy=remedy)
         case fields.UNSHOWN:
             return Mistake(path=path, problem=str(error["msg"]))
         case "too_short":
-            return Mistake(path=path, problem="is empty", remedy=f"write {_takes(path, schema)}, or leave the key out")
+            return Mistake(
+                path=path, problem="is empty", remedy=f"write {_describe_accepted(path, schema)}, or leave the key out"
+            )
         case "too_long":
             most = error["ctx"]["max_length"]
             return Mistake(path=path, problem=f"has more than {most} items", remedy="write fewer")
         case _:
-            return Mistake(path=path, problem=_shown(value), remedy=_remedy(value, path, schema))
+            return Mistake(path=path, problem=_describe_value(value), remedy=_remedy(value, path, schema))
 
 
-def _shown(value: object) -> str:
+def _describe_value(value: object) -> str:
     if value is None:
         return "has no value"
     return f"is {str(value).lower() if isinstance(value, bool) else shorten_value(value)}"
 
 
 def _remedy(value: object, path: KeyPath, schema: Node) -> str:
-    near = suggest(value, file_schema.words(path, schema), otherwise="") if isinstance(value, str) else ""
-    return f"write {_takes(path, schema)}{f' ({near})' if near else ''}"
+    near = suggest(value, file_schema.enum_values(path, schema), otherwise="") if isinstance(value, str) else ""
+    return f"write {_describe_accepted(path, schema)}{f' ({near})' if near else ''}"
 
 
-def _takes(path: KeyPath, schema: Node) -> str:
+def _describe_accepted(path: KeyPath, schema: Node) -> str:
     node = file_schema.find(path, schema)
     return file_schema.describe(node, schema) if node is not None else "another value"

@@ -1,4 +1,4 @@
-"""Read the JSON schema of campaign files: the schema of one key, and what a key takes, in words."""
+"""Read the JSON schema of campaign files: the schema of a key, and a description of the values that it takes."""
 
 import copy
 from collections.abc import Mapping, Sequence
@@ -11,33 +11,35 @@ Node = Mapping[str, Any]
 
 
 def find(path: KeyPath, schema: Node) -> Node | None:
-    """Return the schema of the value at a path, or None where no value can be."""
+    """Return the schema of the value at a path, or None where the schema allows no value."""
     nodes = [schema]
     for part in path:
-        inner = (_inner(part, node) for node in nodes)
-        nodes = [branch for node in inner if node is not None for branch in _branches(_resolved(node, schema), schema)]
+        inner = (_find_inner(part, node) for node in nodes)
+        nodes = [
+            branch for node in inner if node is not None for branch in _branches(_resolve_ref(node, schema), schema)
+        ]
     return nodes[0] if nodes else None
 
 
 def keys(path: KeyPath, schema: Node) -> tuple[str, ...]:
-    """The keys that the group at a path takes."""
+    """List the keys that the group at a path takes."""
     node = find(path, schema) or {}
     groups = [branch for branch in _branches(node, schema) if "properties" in branch]
     return tuple(groups[0]["properties"]) if groups else ()
 
 
-def words(path: KeyPath, schema: Node) -> tuple[str, ...]:
-    """The words of which the key at a path takes one; empty where it takes other values too."""
+def enum_values(path: KeyPath, schema: Node) -> tuple[str, ...]:
+    """List the values of the enum at a path; empty for a key that is no enum."""
     node = find(path, schema) or {}
-    return tuple(str(word) for branch in _branches(node, schema) for word in branch.get("enum", ()))
+    return tuple(str(value) for branch in _branches(node, schema) for value in branch.get("enum", ()))
 
 
 def describe(node: Node, schema: Node) -> str:
     """Describe in words the values that a key takes, to follow "write"."""
-    node = _resolved(node, schema)
+    node = _resolve_ref(node, schema)
     branches = [branch for branch in node.get("anyOf", ()) if branch.get("type") != "null"]
     if "enum" in node:
-        return join([str(value) for value in node["enum"]])
+        return join_alternatives([str(value) for value in node["enum"]])
     if "description" in node and node.get("type") != "object":
         return str(node["description"])
     if branches:
@@ -50,35 +52,35 @@ def describe(node: Node, schema: Node) -> str:
         case "number":
             return "a number above 0" if node.get("exclusiveMinimum") == 0 else "a number"
         case "array":
-            return f"a list such as {fields.LIST_EXAMPLES[_pattern(node['items'])]}"
+            return f"a list such as {fields.LIST_EXAMPLES[_pattern_of(node['items'])]}"
         case "object":
             return "a group of `key: value` lines"
         case _:
-            return fields.MEANINGS[_pattern(node)]
+            return fields.MEANINGS[_pattern_of(node)]
 
 
-def join(words: Sequence[str], conjunction: str = "or") -> str:
-    """Join words as prose does: a, b or c."""
-    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} {conjunction} {words[-1]}"
+def join_alternatives(phrases: Sequence[str], conjunction: str = "or") -> str:
+    """Join phrases as in a sentence: a, b or c."""
+    return phrases[0] if len(phrases) == 1 else f"{', '.join(phrases[:-1])} {conjunction} {phrases[-1]}"
 
 
-def _pattern(node: Node) -> str:
+def _pattern_of(node: Node) -> str:
     return str(node["pattern"]).removeprefix("^(?:").removesuffix(")$")
 
 
-def _resolved(node: Node, schema: Node) -> Node:
+def _resolve_ref(node: Node, schema: Node) -> Node:
     if "$ref" not in node:
         return node
-    beside = {key: value for key, value in node.items() if key != "$ref"}
-    return {**schema["$defs"][str(node["$ref"]).rpartition("/")[2]], **beside}
+    siblings = {key: value for key, value in node.items() if key != "$ref"}
+    return {**schema["$defs"][str(node["$ref"]).rpartition("/")[2]], **siblings}
 
 
 def _branches(node: Node, schema: Node) -> list[Node]:
-    """The node itself, then the alternatives in it."""
-    return [node, *(_resolved(branch, schema) for branch in node.get("anyOf", ()))]
+    """List the node itself, then its alternatives (anyOf)."""
+    return [node, *(_resolve_ref(branch, schema) for branch in node.get("anyOf", ()))]
 
 
-def _inner(part: str | int, node: Node) -> Node | None:
+def _find_inner(part: str | int, node: Node) -> Node | None:
     if isinstance(part, int):
         items: Node | None = node.get("items")
         return items
@@ -99,7 +101,7 @@ def _describe_keys(path: KeyPath, group: dict[str, Any], schema: dict[str, Any])
         if isinstance(default, bool | int | str | list) and default != []:
             node["default"] = default
         elif isinstance(default, float):
-            node["default"] = fields.duration_text(default)
+            node["default"] = fields.format_duration(default)
         node["description"] = key_meanings.MEANINGS[*path, key]
-        for branch in _branches(_resolved(node, schema), schema):
+        for branch in _branches(_resolve_ref(node, schema), schema):
             _describe_keys((*path, key), dict(branch), schema)

@@ -1,4 +1,4 @@
-"""Say what each key of a campaign file means: the descriptions in its JSON schema and on its documentation page."""
+"""Describe each key of a campaign file, for its JSON schema and its documentation page."""
 
 from collections.abc import Mapping
 
@@ -93,4 +93,4 @@ MEANINGS: Mapping[KeyPath, str] = {
     ("parallel",): "Largest number of hosts at once",
     ("clock_names",): "Names of the clocks that count, as shell patterns of /sys/class/ptp/*/clock_name",
 }
-"""A meaning for every key; the names of list items have none of their own."""
+"""The meaning of every key. Items of lists have no entry."""

@@ -10,7 +10,7 @@ from harness.model.cloud import CloudOptions
 from harness.untrusted.input_checks import KeyPath, show_path
 
 _BY_BENCH: Mapping[KeyPath, Mapping[str, str]] = {
-    ("measure", "duration"): {name: fields.duration_text(traits.measure_s) for name, traits in BENCHES.items()},
+    ("measure", "duration"): {name: fields.format_duration(traits.measure_s) for name, traits in BENCHES.items()},
     ("parallel",): {name: str(traits.parallel) for name, traits in BENCHES.items()},
     ("image",): {BenchName.EC2: CloudOptions().image_name},
 }
@@ -32,7 +32,7 @@ class KeyRow:
 
 
 def list_keys() -> tuple[KeyRow, ...]:
-    """Every key in the order of the schema, the keys of a group after the group."""
+    """List every key in the order of the schema, the keys of a group after the group."""
     return tuple(_rows((), campaign.json_schema()))
 
 
@@ -51,22 +51,22 @@ def markdown(rows: Sequence[KeyRow]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _rows(path: KeyPath, described: Node) -> Iterator[KeyRow]:
-    for key in file_schema.keys(path, described):
+def _rows(path: KeyPath, schema: Node) -> Iterator[KeyRow]:
+    for key in file_schema.keys(path, schema):
         inner = (*path, key)
         yield KeyRow(
             path=inner,
             values=file_schema.describe(file_schema.find(inner, campaign.FILE_SCHEMA) or {}, campaign.FILE_SCHEMA),
-            default=_default(inner, described),
+            default=_default(inner, schema),
             meaning=key_meanings.MEANINGS[inner],
         )
-        yield from _rows(inner, described)
+        yield from _rows(inner, schema)
 
 
-def _default(path: KeyPath, described: Node) -> str:
+def _default(path: KeyPath, schema: Node) -> str:
     if path in _BY_BENCH:
         return ", ".join(f"{default} ({bench})" for bench, default in _BY_BENCH[path].items())
-    default = (file_schema.find(path, described) or {}).get("default")
+    default = (file_schema.find(path, schema) or {}).get("default")
     if default is None:
         return ""
     return str(default).lower() if isinstance(default, bool) else str(default).replace("'", "")

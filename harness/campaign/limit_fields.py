@@ -8,7 +8,7 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, BeforeValidator, ConfigDict, GetPydanticSchema, WithJsonSchema, create_model
 
 from harness.campaign import limits
-from harness.campaign.fields import strict_number
+from harness.campaign.fields import parse_number
 
 _NUMBER = r"[0-9]{1,15}(?:\.[0-9]{1,9})?"
 
@@ -37,7 +37,7 @@ def limit_parser(unit: str) -> Callable[[object], float]:
 
     def parse(value: object) -> float:
         if not isinstance(value, str):
-            return strict_number(value)
+            return parse_number(value)
         match = pattern.fullmatch(value.strip()) if _FACTORS[unit] else None
         if match is None:
             raise ValueError(f"must be {_MEANINGS[unit]}")

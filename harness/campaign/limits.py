@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 
 from harness.errors import RequestError
 from harness.model.bench_traits import traits_of
-from harness.untrusted.nearest import did_you_mean
+from harness.untrusted.nearest import format_suggestion
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,7 +24,7 @@ class Requirement:
     valid_for: str
     source: str
 
-    def held_by(self, observed: float) -> bool:
+    def is_met_by(self, observed: float) -> bool:
         """Whether a value is within the limit. A value equal to the limit is within."""
         return observed <= self.value if self.comparison == "<=" else observed >= self.value
 
@@ -45,7 +45,7 @@ _UNITS = {"phc_read_success": "ratio", "second_opinion_drift_ppb": "ppb", "conve
 
 
 def unit_of(quantity: str) -> str:
-    """The unit of a quantity's limits: "ns", "ppb", "s" or "ratio"."""
+    """Return the unit of a quantity's limits: "ns", "ppb", "s" or "ratio"."""
     return _UNITS.get(quantity, "ns")
 
 
@@ -111,18 +111,18 @@ TABLES: Mapping[str, tuple[Requirement, ...]] = {"ec2": EC2, "lab": LAB}
 
 
 def requirements(bench: str, overrides: Mapping[str, Mapping[str, float]] | None = None) -> tuple[Requirement, ...]:
-    """The bench's table, changed by a campaign's `limits: {quantity: {statistic: value}}`.
+    """Return the bench's limits, changed by a campaign's `limits: {quantity: {statistic: value}}`.
 
     A campaign's limits for a quantity replace all limits of the table for this quantity. Raises RequestError that
     names every unknown quantity and statistic, with the nearest known one.
     """
     table, changes = TABLES[traits_of(bench).limits], overrides or {}
-    messages = limit_mistakes(changes)
+    messages = find_limit_mistakes(changes)
     if messages:
         raise RequestError("; ".join(messages), next_step=f"quantities are {', '.join(STATISTICS)}")
     unchanged = [limit for limit in table if limit.quantity not in changes]
     changed = [
-        _changed(next(limit for limit in table if limit.quantity == quantity), statistic, value)
+        _override(next(limit for limit in table if limit.quantity == quantity), statistic, value)
         for quantity, limits in changes.items()
         for statistic, value in limits.items()
     ]
@@ -130,24 +130,25 @@ def requirements(bench: str, overrides: Mapping[str, Mapping[str, float]] | None
     return tuple(sorted([*unchanged, *changed], key=lambda limit: order.index(limit.quantity)))
 
 
-def limit_mistakes(wanted: Mapping[str, Mapping[str, object]]) -> list[str]:
+def find_limit_mistakes(overrides: Mapping[str, Mapping[str, object]]) -> list[str]:
     """Describe every unknown quantity and statistic, one message for each."""
-    return [mistake for quantity, limits in wanted.items() for mistake in _mistakes(quantity, limits)]
+    return [mistake for quantity, limits in overrides.items() for mistake in _quantity_mistakes(quantity, limits)]
 
 
-def _changed(limit: Requirement, statistic: str, value: float) -> Requirement:
+def _override(limit: Requirement, statistic: str, value: float) -> Requirement:
     comparison = ">=" if statistic == "min" else "<="
     return replace(limit, statistic=statistic, comparison=comparison, value=value, source="the campaign")
 
 
-def _mistakes(quantity: str, limits: Mapping[str, object]) -> list[str]:
+def _quantity_mistakes(quantity: str, statistic_limits: Mapping[str, object]) -> list[str]:
     statistics = STATISTICS.get(quantity)
     if statistics is None:
-        return [f"unknown limit {quantity!r}{did_you_mean(quantity, tuple(STATISTICS))}"]
-    if not limits:
+        return [f"unknown limit {quantity!r}{format_suggestion(quantity, tuple(STATISTICS))}"]
+    if not statistic_limits:
         return [f"limit {quantity} names no statistic: {', '.join(statistics)}"]
+    valid = ", ".join(statistics)
     return [
-        f"unknown statistic {statistic!r} of {quantity}{did_you_mean(statistic, statistics)}: {', '.join(statistics)}"
-        for statistic in limits
+        f"unknown statistic {statistic!r} of {quantity}{format_suggestion(statistic, statistics)}: {valid}"
+        for statistic in statistic_limits
         if statistic not in statistics
     ]

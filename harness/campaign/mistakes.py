@@ -54,11 +54,11 @@ class Places:
         return f"{self.where}:{self.line(mistake.path)}: " + ": ".join(part for part in (key, sentence) if part)
 
     def line(self, path: KeyPath) -> int:
-        """The line of a key. The line of the group or list where the key itself is missing; 1 where that is too."""
-        known = (self.lines.get(path[:length]) for length in range(len(path), 0, -1))
-        return next((line for line in known if line is not None), 1)
+        """Find the line of a key, else of its group or list, else 1."""
+        lines_above = (self.lines.get(path[:length]) for length in range(len(path), 0, -1))
+        return next((line for line in lines_above if line is not None), 1)
 
-    def order(self, mistake: Mistake) -> int:
+    def sort_key(self, mistake: Mistake) -> int:
         return self.line(mistake.path) if self.is_file and not self._is_flag(mistake.path) else 0
 
     def _is_flag(self, path: KeyPath) -> bool:
@@ -74,7 +74,7 @@ def refuse(mistakes: Sequence[Mistake], places: Places, *, next_step: str, unnam
 
     `unnamed`: the number of further mistakes that are only counted.
     """
-    ordered = sorted(mistakes, key=places.order)
+    ordered = sorted(mistakes, key=places.sort_key)
     lines = list(dict.fromkeys(places.describe(mistake) for mistake in ordered))
     if len(lines) == 1 and not places.is_file:
         return RequestError(lines[0], next_step=next_step)
@@ -85,7 +85,7 @@ def refuse(mistakes: Sequence[Mistake], places: Places, *, next_step: str, unnam
     return RequestError("\n".join([header, *lines[:MOST_MISTAKES], *more]), next_step=next_step)
 
 
-def suggest(word: str, valid: Sequence[str], *, otherwise: str) -> str:
+def suggest(name: str, valid: Sequence[str], *, otherwise: str) -> str:
     """Write "did you mean ...?" with the nearest valid word; `otherwise` where none is near."""
-    near = nearest_names(word, valid, most=1, likeness=0.5)
+    near = nearest_names(name, valid, most=1, likeness=0.5)
     return f"did you mean {near[0]!r}?" if near else otherwise

@@ -61,7 +61,7 @@ def make_plan(
     check_types(campaign.instance_types, list(types), campaign.bench)
     hosts = _hosts(campaign.instance_types)
     at_once = min(campaign.parallel or parallel or traits_of(campaign.bench).parallel, len(hosts))
-    seconds = host_s(campaign) * -(-len(hosts) // at_once)
+    seconds = estimate_host_s(campaign) * -(-len(hosts) // at_once)
     return Plan(
         campaign=campaign,
         hosts=hosts,
@@ -72,15 +72,15 @@ def make_plan(
     )
 
 
-def check_types(names: Sequence[str], known: Sequence[str], bench: str) -> None:
+def check_types(names: Sequence[str], available: Sequence[str], bench: str) -> None:
     """Check that a bench has the types. Raises UnknownTypesError."""
-    known_names = set(known)
-    unknown = [name for name in dict.fromkeys(names) if name not in known_names]
+    available_names = set(available)
+    unknown = [name for name in dict.fromkeys(names) if name not in available_names]
     if unknown:
         raise UnknownTypesError(
-            {name: _unknown(name, known, bench) for name in unknown[:MOST_MISTAKES]},
+            {name: _unknown_type(name, available, bench) for name in unknown[:MOST_MISTAKES]},
             more=max(len(unknown) - MOST_MISTAKES, 0),
-            next_step=f"there are {len(known)} types on bench {bench}" + _listed(known),
+            next_step=f"there are {len(available)} types on bench {bench}" + _list_available(available),
         )
 
 
@@ -100,7 +100,7 @@ def _hosts(instance_types: Sequence[str]) -> tuple[PlannedHost, ...]:
     return tuple(hosts)
 
 
-def host_s(campaign: Campaign) -> float:
+def estimate_host_s(campaign: Campaign) -> float:
     """Estimate how long one host is needed, in seconds."""
     measured = 0.0 if campaign.depth is Depth.QUICK else campaign.measure_duration_s
     pass_s = traits_of(campaign.bench).overhead_s + measured
@@ -126,8 +126,8 @@ def _warnings(campaign: Campaign, at_once: int, seconds: float) -> tuple[str, ..
     return tuple(warnings)
 
 
-def _unknown(name: str, known: Sequence[str], bench: str) -> Mistake:
-    near = nearest_names(name, known)
+def _unknown_type(name: str, available: Sequence[str], bench: str) -> Mistake:
+    near = nearest_names(name, available)
     if bench != BenchName.EC2 and not name.startswith("lab.") and _EC2_TYPE.fullmatch(name):
         remedy = "it is an EC2 type: add --region NAME, or write `bench: ec2` in the campaign file"
     elif bench != BenchName.LAB and name.startswith("lab."):
@@ -139,5 +139,5 @@ def _unknown(name: str, known: Sequence[str], bench: str) -> Mistake:
     return Mistake(path=("instance_types",), problem=f"there is no type {name!r} on bench {bench}", remedy=remedy)
 
 
-def _listed(known: Sequence[str]) -> str:
-    return f": {', '.join(known)}" if 0 < len(known) <= 20 else ""
+def _list_available(available: Sequence[str]) -> str:
+    return f": {', '.join(available)}" if 0 < len(available) <= 20 else ""

@@ -74,18 +74,18 @@ def select_types(types: Iterable[TypeInfo], select: Selection) -> SelectedTypes:
 
 
 def resolve_types(
-    named: Sequence[str], select: Selection | None, types: Mapping[str, TypeInfo], *, where: str
+    instance_types: Sequence[str], select: Selection | None, types: Mapping[str, TypeInfo], *, where: str
 ) -> tuple[str, ...]:
     """List the types of a campaign: first the named types, in that order, then the selected types not named.
 
     Raises RequestError, with the number of types that each condition excluded, when `select` selects no type.
     """
     if select is None:
-        return tuple(named)
+        return tuple(instance_types)
     selected = select_types(types.values(), select).types
     if not selected:
-        raise _nothing_left(types, select, where)
-    return (*named, *(info.name for info in selected if info.name not in set(named)))
+        raise _none_selected_error(types, select, where)
+    return (*instance_types, *(info.name for info in selected if info.name not in set(instance_types)))
 
 
 def selection_mistakes(select: Selection) -> list[str]:
@@ -98,9 +98,9 @@ def selection_mistakes(select: Selection) -> list[str]:
     return messages
 
 
-def size_order(one: TypeInfo) -> tuple[int, int, bool, str]:
+def size_order(info: TypeInfo) -> tuple[int, int, bool, str]:
     """Sort key from small to large: vCPUs, memory, virtual before bare metal, name. Prices may be unknown: not used."""
-    return one.vcpus, one.memory_mib, one.bare_metal, one.name
+    return info.vcpus, info.memory_mib, info.bare_metal, info.name
 
 
 def describe_conditions(select: Selection) -> Mapping[str, Condition]:
@@ -108,11 +108,11 @@ def describe_conditions(select: Selection) -> Mapping[str, Condition]:
     conditions: list[tuple[object, str, Condition]] = [
         (select.current_generation, "current generation", lambda info: info.current_generation),
         (select.arch, f"arch {select.arch}", lambda info: info.architecture == select.arch),
-        (select.phc is not PhcClaim.ANY, f"phc {select.phc}", lambda info: describe_claim(info) is select.phc),
-        (select.family, f"family {', '.join(select.family)}", lambda info: _like(info.family, select.family)),
-        (select.size, f"size {', '.join(select.size)}", lambda info: _like(info.size, select.size)),
-        (select.exclude, f"exclude {', '.join(select.exclude)}", lambda info: not _excluded(info, select.exclude)),
-        *_bounds(select),
+        (select.phc is not PhcClaim.ANY, f"phc {select.phc}", lambda info: classify_claim(info) is select.phc),
+        (select.family, f"family {', '.join(select.family)}", lambda info: _matches_any(info.family, select.family)),
+        (select.size, f"size {', '.join(select.size)}", lambda info: _matches_any(info.size, select.size)),
+        (select.exclude, f"exclude {', '.join(select.exclude)}", lambda info: not _is_excluded(info, select.exclude)),
+        *_bound_conditions(select),
     ]
     return {
         description: meets
@@ -121,20 +121,20 @@ def describe_conditions(select: Selection) -> Mapping[str, Condition]:
     }
 
 
-def describe_claim(one: TypeInfo) -> PhcClaim:
-    """The API's claim about a type's clock."""
-    return PhcClaim.UNKNOWN if one.phc is None else PhcClaim.SUPPORTED if one.phc else PhcClaim.UNSUPPORTED
+def classify_claim(info: TypeInfo) -> PhcClaim:
+    """Classify the API's claim about a type's clock."""
+    return PhcClaim.UNKNOWN if info.phc is None else PhcClaim.SUPPORTED if info.phc else PhcClaim.UNSUPPORTED
 
 
-def _bounds(select: Selection) -> list[tuple[object, str, Condition]]:
-    few, many = select.min_vcpus or 0, select.max_vcpus or 0
-    little, much = select.min_memory_gib or 0, select.max_memory_gib or 0
+def _bound_conditions(select: Selection) -> list[tuple[object, str, Condition]]:
+    min_vcpus, max_vcpus = select.min_vcpus or 0, select.max_vcpus or 0
+    min_gib, max_gib = select.min_memory_gib or 0, select.max_memory_gib or 0
     price = select.max_price_per_hour or 0
     return [
-        (select.min_vcpus, f"at least {few} vCPUs", lambda info: info.vcpus >= few),
-        (select.max_vcpus, f"at most {many} vCPUs", lambda info: info.vcpus <= many),
-        (select.min_memory_gib, f"at least {little:g} GiB", lambda info: info.memory_mib >= little * MIB_PER_GIB),
-        (select.max_memory_gib, f"at most {much:g} GiB", lambda info: info.memory_mib <= much * MIB_PER_GIB),
+        (select.min_vcpus, f"at least {min_vcpus} vCPUs", lambda info: info.vcpus >= min_vcpus),
+        (select.max_vcpus, f"at most {max_vcpus} vCPUs", lambda info: info.vcpus <= max_vcpus),
+        (select.min_memory_gib, f"at least {min_gib:g} GiB", lambda info: info.memory_mib >= min_gib * MIB_PER_GIB),
+        (select.max_memory_gib, f"at most {max_gib:g} GiB", lambda info: info.memory_mib <= max_gib * MIB_PER_GIB),
         (select.max_price_per_hour, "a price that is known", lambda info: info.price_per_hour_usd is not None),
         (
             select.max_price_per_hour,
@@ -144,12 +144,12 @@ def _bounds(select: Selection) -> list[tuple[object, str, Condition]]:
     ]
 
 
-def _like(word: str, patterns: Sequence[str]) -> bool:
-    return any(fnmatchcase(word, pattern) for pattern in patterns)
+def _matches_any(name: str, patterns: Sequence[str]) -> bool:
+    return any(fnmatchcase(name, pattern) for pattern in patterns)
 
 
-def _excluded(one: TypeInfo, patterns: Sequence[str]) -> bool:
-    return _like(one.name, patterns) or _like(one.family, patterns)
+def _is_excluded(info: TypeInfo, patterns: Sequence[str]) -> bool:
+    return _matches_any(info.name, patterns) or _matches_any(info.family, patterns)
 
 
 def _smallest_of_each_family(types: Iterable[TypeInfo]) -> Iterable[TypeInfo]:
@@ -159,7 +159,7 @@ def _smallest_of_each_family(types: Iterable[TypeInfo]) -> Iterable[TypeInfo]:
     return smallest.values()
 
 
-def _nothing_left(types: Mapping[str, TypeInfo], select: Selection, where: str) -> RequestError:
+def _none_selected_error(types: Mapping[str, TypeInfo], select: Selection, where: str) -> RequestError:
     removed = select_types(types.values(), select).removed
     summary = ", ".join(f"{condition} removed {number}" for condition, number in removed.items() if number)
     defaults: list[dict[str, Any]] = [{field.name: field.default} for field in fields(select)]
@@ -170,5 +170,5 @@ def _nothing_left(types: Mapping[str, TypeInfo], select: Selection, where: str) 
     hints = [f"without {key} there are {number}" for key, number in numbers.items() if number]
     return RequestError(
         f"select leaves none of the {len(types)} types of {where}: {summary}",
-        next_step="; ".join(hints) or "loosen several conditions: none alone is to blame",
+        next_step="; ".join(hints) or "loosen several conditions: removing one alone is not enough",
     )

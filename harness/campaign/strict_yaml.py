@@ -13,7 +13,7 @@ from harness.errors import RequestError
 from harness.untrusted.input_checks import MOST_BYTES, MOST_CHARACTERS, MOST_DEPTH, KeyPath, shorten_value, show_key
 
 _NOT_YAML = (yaml.YAMLError, ValueError, KeyError, TypeError, AttributeError, IndexError, RecursionError, OverflowError)
-"""What yaml.load raises on bad text; all but the first come from explicit tags such as `!!int x`."""
+"""The exceptions of yaml.load on bad text; all but the first come from explicit tags such as `!!int x`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,12 +24,12 @@ class LoadedYaml:
     lines: Mapping[KeyPath, int]
 
 
-def load(text: str, *, where: str, helps: str) -> LoadedYaml:
-    """Load the data of a text. Raises RequestError, with line and column where known; `helps` is its next step."""
+def load(text: str, *, where: str, next_step: str) -> LoadedYaml:
+    """Load the data of a text. Raises RequestError, with line and column where known; `next_step` is the error's."""
     if len(text.encode(errors="replace")) > MOST_BYTES:
-        raise RequestError(f"{where}: more than {MOST_BYTES} bytes are no campaign", next_step=helps)
+        raise RequestError(f"{where}: more than {MOST_BYTES} bytes are no campaign", next_step=next_step)
     try:
-        loader = _Strict(text)
+        loader = _StrictLoader(text)
         node = loader.get_single_node()
         data = None if node is None else loader.construct_document(node)
         return LoadedYaml(data=data, lines=dict(_lines(node)))
@@ -40,10 +40,10 @@ def load(text: str, *, where: str, helps: str) -> LoadedYaml:
         ) from error
     except _NOT_YAML as error:
         message = f"{where}: not YAML: {type(error).__name__} {error}"
-        raise RequestError(message[:500], next_step=helps) from error
+        raise RequestError(message[:500], next_step=next_step) from error
 
 
-class _Strict(yaml.SafeLoader):
+class _StrictLoader(yaml.SafeLoader):
     """A safe loader that also refuses aliases, duplicate keys, deep nesting and long texts."""
 
     depth = 0
@@ -52,13 +52,13 @@ class _Strict(yaml.SafeLoader):
         event: Any = self.peek_event()  # type: ignore[no-untyped-call]
         if isinstance(event, yaml.AliasEvent) or getattr(event, "anchor", None) is not None:
             name = f"{'*' if isinstance(event, yaml.AliasEvent) else '&'}{event.anchor}"
-            raise _refused(
-                f"aliases such as {shorten_value(name)} are not taken: write the value out", event.start_mark
+            raise _yaml_error(
+                f"aliases such as {shorten_value(name)} are not allowed: write the value out", event.start_mark
             )
         if self.depth > MOST_DEPTH:
-            raise _refused(f"nested more than {MOST_DEPTH} deep", event.start_mark)
+            raise _yaml_error(f"nested more than {MOST_DEPTH} deep", event.start_mark)
         if len(getattr(event, "value", "")) > MOST_CHARACTERS:
-            raise _refused(f"a text of more than {MOST_CHARACTERS} characters", event.start_mark)
+            raise _yaml_error(f"a text of more than {MOST_CHARACTERS} characters", event.start_mark)
         self.depth += 1
         node = super().compose_node(parent, index)
         self.depth -= 1
@@ -69,7 +69,7 @@ class _Strict(yaml.SafeLoader):
         for key, _ in node.value if isinstance(node, yaml.MappingNode) else ():
             if isinstance(key, yaml.ScalarNode):
                 if key.value in keys:
-                    raise _refused(f"the key {shorten_value(key.value)} stands twice", key.start_mark)
+                    raise _yaml_error(f"the key {shorten_value(key.value)} appears twice", key.start_mark)
                 keys.add(key.value)
         return super().construct_mapping(node, deep)
 
@@ -87,7 +87,7 @@ def _lines(node: Any, path: KeyPath = ()) -> Iterator[tuple[KeyPath, int]]:
         yield from _lines(value, (*path, key))
 
 
-def _refused(problem: str, place: Any) -> yaml.MarkedYAMLError:
+def _yaml_error(problem: str, place: Any) -> yaml.MarkedYAMLError:
     return yaml.MarkedYAMLError(None, None, problem, place)
 
 

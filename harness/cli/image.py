@@ -94,7 +94,7 @@ def list_images(region: campaign_options.Region = None, json: Json = False) -> N
         output.emit({"schema": SCHEMA, "region": where, "images": [asdict(one) for one in images]})
         return
     rows = [(f"baked:{one.name}", one.architecture, one.ident, one.created[:19], _standing(one)) for one in images]
-    for line in table.aligned([("IMAGE", "ARCH", "ID", "MADE (UTC)", "FROM"), *rows]) if rows else ():
+    for line in table.align_rows([("IMAGE", "ARCH", "ID", "MADE (UTC)", "FROM"), *rows]) if rows else ():
         output.show(line)
     if not rows:
         output.say(f"no baked images in {where}; `ptp-harness image bake` makes one")

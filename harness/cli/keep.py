@@ -84,8 +84,8 @@ def enter(
     """
     run, ledger, bench, configuration = _parts(run)
     machine = kept_hosts.find_machine(run, host, bench, ledger)
-    known_hosts = ssh.pin(machine, configuration.runs_dir / run / host)
-    raise typer.Exit(proc.interactive(ssh.command(machine, known_hosts, *(command or []))))
+    known_hosts = ssh.write_known_hosts(machine, configuration.runs_dir / run / host)
+    raise typer.Exit(proc.run_interactive(ssh.build_command(machine, known_hosts, *(command or []))))
 
 
 def _parts(run: str) -> tuple[str, Ledger, Bench, settings.Settings]:

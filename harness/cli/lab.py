@@ -20,7 +20,7 @@ from harness.cli import completion, output
 from harness.errors import RequestError
 from harness.host import ssh
 from harness.model import Machine, Token
-from harness.report.table import aligned
+from harness.report.table import align_rows
 from harness.system import proc, settings
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON to standard output.")]
@@ -115,8 +115,8 @@ def enter(
     bench = lab_bench()
     record = find_host(bench, name)
     machine = bench.provision(record.token, record.instance_type, output.say)
-    known_hosts = ssh.pin(machine, record.folder)
-    raise typer.Exit(proc.interactive(ssh.command(machine, known_hosts, *(command or []))))
+    known_hosts = ssh.write_known_hosts(machine, record.folder)
+    raise typer.Exit(proc.run_interactive(ssh.build_command(machine, known_hosts, *(command or []))))
 
 
 def join(
@@ -177,7 +177,7 @@ def show_truths(
         ptp-harness lab truths --check report.json
     """
     if check is None:
-        output.show(truth_check.as_markdown() if markdown else "\n".join(aligned(truth_check.table())))
+        output.show(truth_check.as_markdown() if markdown else "\n".join(align_rows(truth_check.table())))
         return
     wrong = truth_check.differences(check.read_text())
     for line in wrong:

@@ -32,7 +32,7 @@ def copy(
     machine = bench.find(record.token)
     if machine is None:
         raise RequestError(f"{host} does not run", next_step="`ptp-harness lab list`")
-    known_hosts = ssh.pin(machine, record.folder)
+    known_hosts = ssh.write_known_hosts(machine, record.folder)
     if there:
         file_copy.copy_from_host(machine, known_hosts, path, Path(target))
     else:

@@ -69,7 +69,7 @@ def _variables(record: GuestRecord, machine: Machine) -> dict[str, Any]:
         "ansible_port": machine.port,
         "ansible_user": machine.user,
         "ansible_ssh_private_key_file": machine.private_key,
-        "ptp_harness_known_hosts": str(ssh.pin(machine, record.folder)),
+        "ptp_harness_known_hosts": str(ssh.write_known_hosts(machine, record.folder)),
         "ansible_ssh_common_args": shlex.join(("-o", f"UserKnownHostsFile={record.folder / 'known_hosts'}")),
         **playbooks.role_variables(machine),
     }

@@ -9,7 +9,7 @@ import typer
 from harness.benches.lab.bench import LabBench
 from harness.benches.lab.pool import lab_source, pool_server
 from harness.benches.lab.pool.pool_state import PoolRules
-from harness.campaign.fields import duration_s
+from harness.campaign.fields import parse_duration_s
 from harness.cli import completion, lab, output
 from harness.errors import CleanupError, RequestError
 from harness.host import ssh
@@ -63,14 +63,14 @@ def execute(
     """
     bench, wait_s = lab.lab_bench(), _seconds("--wait", wait)
     with _fresh(bench, instance_type, wait_s) as machine:
-        known_hosts = ssh.pin(machine, bench.records.folder(machine.token))
-        status = proc.interactive(ssh.command(machine, known_hosts, *command))
+        known_hosts = ssh.write_known_hosts(machine, bench.records.folder(machine.token))
+        status = proc.run_interactive(ssh.build_command(machine, known_hosts, *command))
     raise typer.Exit(status)
 
 
 def _seconds(option: str, text: str) -> float:
     try:
-        return duration_s(text)
+        return parse_duration_s(text)
     except ValueError as error:
         raise RequestError(f"{option} is {text!r}: it {error}") from error
 
@@ -82,7 +82,7 @@ def _fresh(bench: LabBench, instance_type: str, wait_s: float) -> Iterator[Machi
             yield machine
             return
     bench.prepare([instance_type], output.say)
-    token = Token(run=adhoc_runs.run_name(), host=instance_type)
+    token = Token(run=adhoc_runs.make_run_name(), host=instance_type)
     try:
         yield bench.provision(token, instance_type, lambda line: output.say(f"{token.host}: {line}"))
     finally:

@@ -8,7 +8,7 @@ import typer
 from harness import wiring
 from harness.cli import output
 from harness.errors import RequestError
-from harness.report.table import aligned
+from harness.report.table import align_rows
 from harness.store import run_overview
 from harness.store.run_overview import RunOverview
 from harness.system import settings
@@ -45,22 +45,24 @@ def runs(
     if json:
         output.emit([_document(overview) for overview in overviews])
     elif overviews:
-        output.show("\n".join(aligned(_rows(overviews))))
+        output.show("\n".join(align_rows(_rows(overviews))))
     elif types or failed or since:
         output.say("no run is like that")
     else:
         output.say("no runs yet; `ptp-harness run lab.phc` makes one")
-    keepers = [overview.line.run for overview in overviews if overview.kept]
+    keepers = [overview.line.run for overview in overviews if overview.kept_hosts]
     if keepers and not json:
         output.say(f"remove kept hosts: ptp-harness release {keepers[0] if len(keepers) == 1 else 'RUN'}")
 
 
 def _begun_since(text: str) -> datetime.datetime:
     """Parse a duration before now, or a date or time (UTC unless it says otherwise). Raises RequestError."""
-    from harness.campaign.fields import duration_s  # takes its time to load, and most lists have no such condition
+    from harness.campaign.fields import (
+        parse_duration_s,  # takes its time to load, and most lists have no such condition
+    )
 
     try:
-        return datetime.datetime.now(datetime.UTC) - datetime.timedelta(seconds=duration_s(text))
+        return datetime.datetime.now(datetime.UTC) - datetime.timedelta(seconds=parse_duration_s(text))
     except (ValueError, OverflowError):
         pass
     try:
@@ -81,7 +83,7 @@ def _rows(overviews: list[RunOverview]) -> list[tuple[str, ...]]:
             overview.line.bench,
             overview.state,
             ", ".join(f"{count} {outcome}" for outcome, count in overview.verdicts.items()) or "-",
-            run_overview.kept_text(overview) or "-",
+            run_overview.describe_kept(overview) or "-",
             ", ".join(host.instance_type for host in overview.hosts),
         )
         for overview in overviews
@@ -97,7 +99,7 @@ def _document(overview: RunOverview) -> dict[str, object]:
         "state": overview.state,
         "instance_types": [host.instance_type for host in overview.hosts],
         "verdicts": {outcome.value: count for outcome, count in overview.verdicts.items()},
-        "kept": len(overview.kept),
+        "kept": len(overview.kept_hosts),
         "kept_until": None if until is None else f"{until:%Y-%m-%dT%H:%M:%SZ}",
     }
 

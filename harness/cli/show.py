@@ -61,7 +61,7 @@ def _lines(overview: RunOverview, hosts: Iterable[HostLine], steps: Iterable[Ste
         took = "not ended" if step.ended_ns is None else f"{(step.ended_ns - step.begun_ns) / 1e9:.1f} s"
         stage = text.stage_title(step.stage, bench)
         lines.append(f"  {step.token:<32} {stage:<10} {took:>9}  {step.result or ''}".rstrip())
-    kept = run_overview.kept_text(overview)
+    kept = run_overview.describe_kept(overview)
     return [*lines, *([f"{kept}; remove with `ptp-harness release {run}`"] if kept else [])]
 
 

@@ -59,7 +59,9 @@ def sweep(
     for alone in survey.left_alone:
         output.show(_line_of(alone))
     kept = [
-        overview for overview in run_overview.list_overviews(ledger) if overview.line.bench == bench and overview.kept
+        overview
+        for overview in run_overview.list_overviews(ledger)
+        if overview.line.bench == bench and overview.kept_hosts
     ]
     for overview in kept:
         output.show(_kept_line(overview))
@@ -85,8 +87,9 @@ def _line_of(alone: UntouchedResource) -> str:
 
 def _kept_line(overview: RunOverview) -> str:
     run = overview.line.run
-    names = ", ".join(host.host for host in overview.kept)
-    return f"run {run} {run_overview.kept_text(overview)} on purpose ({names}); remove with `ptp-harness release {run}`"
+    names = ", ".join(host.host for host in overview.kept_hosts)
+    kept = run_overview.describe_kept(overview)
+    return f"run {run} {kept} on purpose ({names}); remove with `ptp-harness release {run}`"
 
 
 def _verify(ledger: Ledger, source: Bench) -> None:

@@ -118,15 +118,17 @@ def types(
         verdicts = _verdicts(configuration, bench, listing.catalogue.region) if measured or export else []
         claimed = {name: info.phc for name, info in listing.catalogue.types.items()}
         _show_ec2(listing, asked, sort, claims.join_measurements(claimed, verdicts) if measured else None, json=json)
-        rows = claims.export_rows(claimed, verdicts, region=listing.catalogue.region, taken=listing.catalogue.taken)
+        rows = claims.build_export_rows(
+            claimed, verdicts, region=listing.catalogue.region, taken=listing.catalogue.taken
+        )
     elif asked != Selection() or region:
         raise RequestError(f"the types of bench {bench} are not chosen by conditions", next_step="list them all")
     else:
         summaries = {name: kind.summary for name, kind in wiring.bench(bench, configuration).types().items()}
         verdicts = _verdicts(configuration, bench, None) if measured or export else []
-        claimed = claims.last_claims(summaries, verdicts)
+        claimed = claims.find_last_claims(summaries, verdicts)
         _show_plain(bench, summaries, claims.join_measurements(claimed, verdicts) if measured else None, json=json)
-        rows = claims.export_rows(claimed, verdicts, region=bench, taken=None)
+        rows = claims.build_export_rows(claimed, verdicts, region=bench, taken=None)
     if export:
         _write(rows, *export)
 
@@ -176,7 +178,7 @@ def _show_plain(
 def _verdicts(configuration: Settings, bench: str, region: str | None) -> list[Measurement]:
     """The verdicts in the ledger, of one Region where one is named."""
     every = [
-        claims.measurement_of(
+        claims.to_measurement(
             line.record, run=line.run, started_ns=line.started_ns, region=line.region, image=line.image
         )
         for line in wiring.ledger(configuration).verdicts(bench)

@@ -1,4 +1,4 @@
-"""Limit the memory of Ansible, since a host decides how long its answers are.
+"""Limit the memory of Ansible, because a host determines the length of its answers.
 
 Ansible keeps the whole answer of a module. Its processes run within a limit of address space (ulimit -v). An answer
 above the limit makes the task fail, and the harness goes on. The memory of the harness's own process is bounded by that

@@ -30,12 +30,12 @@ def copy_from_host(machine: Machine, known_hosts: Path, remote: str, local: Path
 
 def remote_path(machine: Machine, path: str) -> str:
     """Write USER@HOST:PATH, with an IPv6 address in brackets. An empty path means the home folder on the host."""
-    user, _, address = ssh.login(machine).rpartition("@")
+    user, _, address = ssh.format_destination(machine).rpartition("@")
     return f"{user}@{f'[{address}]' if ':' in address else address}:{path}"
 
 
 def _scp(machine: Machine, known_hosts: Path, source: str, target: str) -> None:
-    argv = ["scp", *ssh.options(machine, known_hosts), "-P", str(machine.port), "-p", "-r", "--", source, target]
+    argv = ["scp", *ssh.build_options(machine, known_hosts), "-P", str(machine.port), "-p", "-r", "--", source, target]
     completed = proc.run(argv, timeout_s=_DEADLINE_S, check=False)
     if completed.status == 0:
         return

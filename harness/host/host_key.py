@@ -66,14 +66,14 @@ def rotate_host_key(target: Target, *, progress: Callable[[str], None], pause: C
     raise HarnessError(f"the host key cannot be changed: {message or reach.detail}")
 
 
-def _make_key(target: Target, served: str) -> str:
+def _make_key(target: Target, served_key: str) -> str:
     """Make the key that replaces the `served` one and return its public part. Raises HarnessError."""
     try:
-        key = _run(target, "make", served).strip()
+        key = _run(target, "make", served_key).strip()
     except CommandError as error:
-        raise HarnessError(f"the host makes no host key of its own: {error.message}") from error
+        raise HarnessError(f"the host did not make a new host key: {error.message}") from error
     if not _KEY.fullmatch(key):
-        raise HarnessError(f"the host makes no host key of its own: it says {key[:200]!r}")
+        raise HarnessError(f"the host did not make a new host key: it says {key[:200]!r}")
     return key
 
 
@@ -89,8 +89,8 @@ def _serve(target: Target) -> str:
     return ""
 
 
-def _run(target: Target, *words: str) -> str:
-    return proc.run(target.as_root("sh", "-s", *words), stdin=SCRIPT.read_text(), timeout_s=_DEADLINE_S).stdout
+def _run(target: Target, *arguments: str) -> str:
+    return proc.run(target.as_root("sh", "-s", *arguments), stdin=SCRIPT.read_text(), timeout_s=_DEADLINE_S).stdout
 
 
 def _pin(target: Target, store: Path, lines: str) -> None:

@@ -18,7 +18,7 @@ def public_file(path: Path) -> Path:
     return path.with_name(f"{path.name}.pub")
 
 
-def public_key(path: Path) -> str:
+def read_public_key(path: Path) -> str:
     """Read the type and the public key of a pair, without the comment."""
     return " ".join(public_file(path).read_text().split()[:2])
 

@@ -72,14 +72,14 @@ class Target:
     known_hosts: Path
     control: Path
 
-    def command(self, *words: str) -> list[str]:
+    def command(self, *arguments: str) -> list[str]:
         """Build the argv that runs a program on the host. Arguments may hold any text: the shell sees them quoted."""
-        return ssh.command(self.machine, self.known_hosts, shlex.join(words), control=self.control)
+        return ssh.build_command(self.machine, self.known_hosts, shlex.join(arguments), control=self.control)
 
-    def as_root(self, *words: str) -> list[str]:
+    def as_root(self, *arguments: str) -> list[str]:
         """Build the argv that runs a program on the host as root."""
         sudo = () if self.machine.user == "root" else ("sudo", "-n")
-        return self.command(*sudo, *words)
+        return self.command(*sudo, *arguments)
 
 
 def role_variables(machine: Machine) -> dict[str, Any]:
@@ -118,7 +118,7 @@ class _PlayEvents:
             self.progress(f"{task} ({units.duration(periods * _REPORT_AGAIN_S)})" if periods else task)
 
     def task_seconds(self, end_s: float) -> Sequence[tuple[str, float]]:
-        """Name and duration of each task, of which the last one ended at `end_s` of the monotonic clock."""
+        """List name and duration of each task. The last task ended at `end_s` of the monotonic clock."""
         ends_s = [*(start_s for _, start_s in self.starts[1:]), end_s]
         return [(task, task_end_s - start_s) for (task, start_s), task_end_s in zip(self.starts, ends_s, strict=False)]
 
@@ -132,9 +132,9 @@ class _PlayEvents:
         if kind in _ON_THE_WIRE:
             result = data.get("res", {})
             self.results[task] = result
-            self.on_wire += _bare(str(data.get("task_action", ""))) not in _LOCAL_ACTIONS
+            self.on_wire += _short_name(str(data.get("task_action", ""))) not in _LOCAL_ACTIONS
             if kind != "runner_on_ok" and not data.get("ignore_errors"):
-                self.message = f"task {task!r}: {_words(result)}"
+                self.message = f"task {task!r}: {_failure_message(result)}"
         return False  # no event files: they would only be deleted with the directory
 
 
@@ -163,9 +163,9 @@ def play(
     name = target.machine.token.host
     with tempfile.TemporaryDirectory(prefix="ptp-play-") as private:
         hosts = Path(private, "inventory", "hosts.yaml")
-        _write(hosts, {"all": {"hosts": {name: _host_variables(target)}}})
-        _write(Path(private, "env", "extravars"), variables)  # where ansible-runner looks for both
-        _write(Path(private, "env", "settings"), {"pexpect_timeout": _POLL_S})
+        _write_variables(hosts, {"all": {"hosts": {name: _host_variables(target)}}})
+        _write_variables(Path(private, "env", "extravars"), variables)  # where ansible-runner looks for both
+        _write_variables(Path(private, "env", "settings"), {"pexpect_timeout": _POLL_S})
         runner = ansible_runner.run(
             private_data_dir=private,
             playbook=str(playbook),
@@ -180,7 +180,7 @@ def play(
         if runner.status in ("canceled", "timeout"):
             _end_workers(private)
         stdout = ansible_memory.clip_output(Path(runner.config.artifact_dir) / "stdout")
-    outcome = _outcome(runner.status, events.stats, name)
+    outcome = _find_outcome(runner.status, events.stats, name)
     if outcome is None:
         raise HarnessError(f"{playbook.name} reached no host: {last_line(stdout) or runner.status}")
     return PlayResult(
@@ -208,27 +208,27 @@ class _Dumper(yaml.SafeDumper):
 _Dumper.add_representer(_Unsafe, lambda dumper, text: dumper.represent_scalar("!unsafe", str(text), style='"'))
 
 
-def _write(path: Path, variables: Mapping[str, Any]) -> None:
+def _write_variables(path: Path, variables: Mapping[str, Any]) -> None:
     """Write a file of variables for Ansible in which no text is a template.
 
     Ansible trusts inventory and extra variables and evaluates templates in them, which may run any program on this
     machine. The variables of the harness hold texts of campaigns, inventories and clouds.
     """
     path.parent.mkdir(exist_ok=True, mode=0o700)
-    path.write_text(yaml.dump(_unsafe(variables), Dumper=_Dumper, allow_unicode=False))
+    path.write_text(yaml.dump(_mark_unsafe(variables), Dumper=_Dumper, allow_unicode=False))
 
 
-def _unsafe(value: object) -> Any:
+def _mark_unsafe(value: object) -> Any:
     if isinstance(value, Mapping):
-        return {str(key): _unsafe(item) for key, item in value.items()}
+        return {str(key): _mark_unsafe(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_unsafe(item) for item in value]
+        return [_mark_unsafe(item) for item in value]
     return _Unsafe(value) if isinstance(value, str) else value
 
 
 def _end_workers(private: str) -> None:
     """End Ansible's workers. They lead sessions of their own and outlive a parent that was killed."""
-    for process in proc.with_environment("ANSIBLE_HOME", _home(private)):
+    for process in proc.find_by_environment("ANSIBLE_HOME", _home(private)):
         proc.end(process, grace_s=1.0)
 
 
@@ -236,7 +236,7 @@ def _home(private: str) -> str:
     return f"{private}/ansible"
 
 
-def _outcome(status: str, stats: Mapping[str, Any], name: str) -> PlayOutcome | None:
+def _find_outcome(status: str, stats: Mapping[str, Any], name: str) -> PlayOutcome | None:
     """Find the outcome for one host; None when the play did not reach the host."""
     if status == "canceled":
         return PlayOutcome.CANCELLED
@@ -254,7 +254,7 @@ def _outcome(status: str, stats: Mapping[str, Any], name: str) -> PlayOutcome | 
 def _host_variables(target: Target) -> dict[str, Any]:
     """Build the variables of Ansible's connection by ssh. Raises HarnessError for an invalid user or address."""
     machine = target.machine
-    ssh.login(machine)
+    ssh.format_destination(machine)
     return {
         "ansible_host": machine.address,
         "ansible_port": machine.port,
@@ -262,7 +262,7 @@ def _host_variables(target: Target) -> dict[str, Any]:
         **({"ansible_ssh_private_key_file": machine.private_key} if machine.private_key else {}),
         "ansible_ssh_args": "",
         "ansible_control_path": str(target.control),
-        "ansible_ssh_common_args": shlex.join(ssh.options(machine, target.known_hosts, target.control)),
+        "ansible_ssh_common_args": shlex.join(ssh.build_options(machine, target.known_hosts, target.control)),
         "ansible_python_interpreter": "/usr/bin/python3",
     }
 
@@ -284,11 +284,11 @@ def _environment(playbook: Path, private: str) -> dict[str, str]:
     }
 
 
-def _bare(action: str) -> str:
+def _short_name(action: str) -> str:
     return action.rpartition(".")[2]
 
 
-def _words(result: Mapping[str, Any]) -> str:
+def _failure_message(result: Mapping[str, Any]) -> str:
     """Return the message of a failed module, in one line."""
     for key in ("msg", "stderr", "stdout"):
         if text := last_line(str(result.get(key) or "")):

@@ -12,7 +12,7 @@ from harness.system import proc
 BOOT_ID = "/proc/sys/kernel/random/boot_id"
 DEADLINE_S = 300.0
 SETTLE_S = 60
-_ASK_EVERY_S = 2.0
+_POLL_S = 2.0
 
 
 def reboot(target: Target, *, progress: Callable[[str], None], pause: Callable[[float], None]) -> Reach:
@@ -28,7 +28,7 @@ def reboot(target: Target, *, progress: Callable[[str], None], pause: Callable[[
     ssh.close_connection(target.control)
     begun, tries, message = time.monotonic(), 0, ""
     while time.monotonic() - begun < DEADLINE_S:
-        pause(_ASK_EVERY_S)
+        pause(_POLL_S)
         tries += 1
         boot_id, message = _boot_id(target)
         if boot_id is not None and boot_id != before:

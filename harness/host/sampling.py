@@ -16,9 +16,9 @@ from harness.model import Sample
 from harness.probes.samples import SampleReader
 from harness.system import proc
 
-ASK_EVERY_S = 5.0
-PATIENCE_S = 30.0
-ASK_DEADLINE_S = 20.0
+POLL_S = 5.0
+GRACE_S = 30.0
+POLL_DEADLINE_S = 20.0
 BYTES_PER_SAMPLE = 4096
 BYTES_BESIDE = 1 << 20
 """Maximum bytes of the file beside its samples. (A sample has 1.3 KB, or 4 KB with thirty NTP sources.)"""
@@ -28,7 +28,7 @@ _LONGEST_END = 500
 _READ_PART = 'tail -c "+$1" -- "$2" | head -c "$3"'
 
 
-def most_samples(duration_s: float, interval_s: float) -> int:
+def count_expected_samples(duration_s: float, interval_s: float) -> int:
     """Compute the maximum number of samples of the sampler, as sample.py counts its slots."""
     return max(1, round(duration_s / interval_s))
 
@@ -45,24 +45,24 @@ def follow_samples(
 ) -> None:
     """Read the sampler's lines as they are written, and copy them to `file`, until the closing line.
 
-    Gives up `PATIENCE_S` after the sampler should have ended; the reader then reports the missing end. `on_sample` gets
+    Gives up `GRACE_S` after the sampler should have ended; the reader then reports the missing end. `on_sample` gets
     the latest sample of each poll. `pause` may raise to stop early. Raises FloodError when the host sends more bytes
     than the expected samples can have.
     """
     budget = reader.most * BYTES_PER_SAMPLE + BYTES_BESIDE
-    offset, give_up_at, complete = 0, time.monotonic() + duration_s + PATIENCE_S, False
+    offset, give_up_at, complete = 0, time.monotonic() + duration_s + GRACE_S, False
     part = b""
     while not complete and time.monotonic() < give_up_at:
         if len(part) < _PART:
-            pause(ASK_EVERY_S)
-        part = _ask(target, remote_path, skip=offset)
+            pause(POLL_S)
+        part = _read_part(target, remote_path, skip=offset)
         whole_lines = part[: part.rfind(b"\n") + 1]
         offset += len(whole_lines)
         if offset > budget or (not whole_lines and len(part) >= _PART):
             raise FloodError(["sample.py"], f"sent a line without an end, or more than {budget} bytes in all")
         file.write(whole_lines)
         lines = whole_lines.split(b"\n")[:-1]
-        samples = [reader.take(line.decode(errors="replace")) for line in lines]
+        samples = [reader.read_line(line.decode(errors="replace")) for line in lines]
         if latest := [sample for sample in samples if sample is not None]:
             on_sample(latest[-1])
         complete = bool(lines) and is_closing_line(lines[-1])
@@ -78,11 +78,11 @@ def is_closing_line(line: bytes) -> bool:
     return False
 
 
-def _ask(target: Target, remote_path: str, *, skip: int) -> bytes:
+def _read_part(target: Target, remote_path: str, *, skip: int) -> bytes:
     """Read the file after its first `skip` bytes, at most one part; empty while the host cannot be reached."""
     argv = target.command("sh", "-c", _READ_PART, "sh", str(skip + 1), remote_path, str(_PART))
     try:
-        return proc.run(argv, timeout_s=ASK_DEADLINE_S, check=False, most_out=2 * _PART).stdout_bytes
+        return proc.run(argv, timeout_s=POLL_DEADLINE_S, check=False, most_out=2 * _PART).stdout_bytes
     except FloodError:
         raise
     except CommandError:

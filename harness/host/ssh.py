@@ -22,7 +22,7 @@ FAILED = 255
 """The exit status of ssh(1) when it could not connect, or lost the connection."""
 
 
-def options(machine: Machine, known_hosts: Path, control: Path | None = None) -> list[str]:
+def build_options(machine: Machine, known_hosts: Path, control: Path | None = None) -> list[str]:
     """Build OpenSSH options that trust the pinned key alone and never prompt (ssh_config(5)).
 
     With `control`, a socket path, all commands share one connection, which ends when unused for a minute.
@@ -45,21 +45,27 @@ def options(machine: Machine, known_hosts: Path, control: Path | None = None) ->
     return ["-F", "/dev/null", *arguments, *machine.ssh_options]
 
 
-def command(machine: Machine, known_hosts: Path, *words: str, control: Path | None = None) -> list[str]:
-    """Build the argv that gives `words`, joined by blanks, to a shell on the host; without words, an interactive shell.
+def build_command(machine: Machine, known_hosts: Path, *arguments: str, control: Path | None = None) -> list[str]:
+    """Build the argv that runs `arguments`, joined by blanks, in a shell on the host; without any, an open shell.
 
     Raises HarnessError for an invalid user or address, which ssh would take for an option or a URI.
     """
-    return ["ssh", *options(machine, known_hosts, control), "-p", str(machine.port), "--", login(machine), *words]
+    return [
+        "ssh",
+        *build_options(machine, known_hosts, control),
+        "-p",
+        str(machine.port),
+        "--",
+        format_destination(machine),
+        *arguments,
+    ]
 
 
-def login(machine: Machine) -> str:
+def format_destination(machine: Machine) -> str:
     """Write USER@ADDRESS. Raises HarnessError for an invalid user or address."""
     for label, pattern, name in (("user", names.LOGIN, machine.user), ("address", names.ADDRESS, machine.address)):
         if not names.fits(pattern, name):
-            raise HarnessError(
-                f"the {label} {shorten_value(name)} of {machine.token.host} is no name that ssh is given"
-            )
+            raise HarnessError(f"the {label} {shorten_value(name)} of {machine.token.host} is not a valid name for ssh")
     return f"{machine.user}@{machine.address}"
 
 
@@ -68,7 +74,7 @@ def _quoted(path: str) -> str:
     return f'"{path.replace("%", "%%")}"' if re.search(r"[\s%]", path) else path
 
 
-def pin(machine: Machine, folder: Path) -> Path:
+def write_known_hosts(machine: Machine, folder: Path) -> Path:
     """Write the host's pinned key to a new known_hosts file in `folder` and return the path of the file."""
     path = folder / "known_hosts"
     path.write_text(machine.known_host.rstrip("\n") + "\n")
@@ -113,11 +119,11 @@ def wait_for_login(
     A host that may still boot first gets `machine.boots_within_s`. With `control`, later commands reuse the connection.
     """
     if machine.boots_within_s:
-        _boot(machine, known_hosts, progress, sleep)
+        _wait_for_boot(machine, known_hosts, progress, sleep)
     pause_s, message = first_backoff_s, ""
     for number in range(1, tries + 1):
         try:
-            argv = command(machine, known_hosts, "true", control=control)
+            argv = build_command(machine, known_hosts, "true", control=control)
             completed = proc.run(argv, timeout_s=CONNECT_TIMEOUT_S + 20, check=False)
             if completed.status == 0:
                 return Reach(reached=True, tries=number, detail=f"SSH answered with the pinned key at try {number}")
@@ -135,10 +141,12 @@ def wait_for_login(
     return Reach(reached=False, tries=tries, detail=message)
 
 
-def _boot(machine: Machine, known_hosts: Path, progress: Callable[[str], None], sleep: Callable[[float], None]) -> None:
+def _wait_for_boot(
+    machine: Machine, known_hosts: Path, progress: Callable[[str], None], sleep: Callable[[float], None]
+) -> None:
     """Wait until the host's SSH server answers, or until its time to boot has passed."""
     give_up_at = time.monotonic() + machine.boots_within_s
-    answers = greets_as_ssh if not machine.ssh_options else _lets_ssh_through
+    answers = greets_as_ssh if not machine.ssh_options else _reachable_by_ssh
     while not answers(machine, known_hosts) and time.monotonic() < give_up_at:
         progress("waiting for its SSH server")
         sleep(_PROBE_PAUSE_S)
@@ -156,10 +164,10 @@ def greets_as_ssh(machine: Machine, _known_hosts: Path) -> bool:
         return False
 
 
-def _lets_ssh_through(machine: Machine, known_hosts: Path) -> bool:
+def _reachable_by_ssh(machine: Machine, known_hosts: Path) -> bool:
     """Whether ssh reaches the server. For a host behind a proxy command only ssh itself can find that out."""
     try:
-        completed = proc.run(command(machine, known_hosts, "true"), timeout_s=CONNECT_TIMEOUT_S + 20, check=False)
+        completed = proc.run(build_command(machine, known_hosts, "true"), timeout_s=CONNECT_TIMEOUT_S + 20, check=False)
     except CommandError:
         return False
     return completed.status != FAILED or "Host key verification failed" in completed.stderr

@@ -9,25 +9,25 @@ from dataclasses import replace
 
 from harness.campaign.limits import Requirement
 from harness.ladder import annotations, clock_rungs, driver_rungs, host_rungs, limit_rungs
-from harness.ladder.case import Case, unseen_rung
-from harness.ladder.findings import findings
+from harness.ladder.case import Case, unobserved_rung
+from harness.ladder.findings import compare_with_limits
 from harness.model import DEFAULT_CLOCK_NAMES, Depth, Evidence, Outcome, Reason, Rung, RungName, RungStatus, Verdict
 
 __all__ = ["OUTCOMES", "judge"]
 
 _RUNGS: Mapping[RungName, Callable[[Case], Rung]] = {
-    RungName.OFFERED: host_rungs.offered,
-    RungName.CLAIMED: host_rungs.claimed,
-    RungName.LAUNCHED: host_rungs.launched,
-    RungName.REACHABLE: host_rungs.reachable,
-    RungName.PRECISION_HOST: host_rungs.precision_host,
-    RungName.DRIVER_CAPABLE: driver_rungs.driver_capable,
-    RungName.DRIVER_ON: driver_rungs.driver_on,
-    RungName.CLOCK_PRESENT: driver_rungs.clock_present,
-    RungName.CLOCK_READABLE: clock_rungs.clock_readable,
-    RungName.CHRONY_FOLLOWS: clock_rungs.chrony_follows,
-    RungName.WITHIN_LIMITS: limit_rungs.within_limits,
-    RungName.SURVIVES_REBOOT: lambda case: limit_rungs.survives_reboot(case, _after_reboot(case)),
+    RungName.OFFERED: host_rungs.judge_offered,
+    RungName.CLAIMED: host_rungs.record_claim,
+    RungName.LAUNCHED: host_rungs.judge_launched,
+    RungName.REACHABLE: host_rungs.judge_reachable,
+    RungName.PRECISION_HOST: host_rungs.judge_precision_host,
+    RungName.DRIVER_CAPABLE: driver_rungs.judge_driver_capable,
+    RungName.DRIVER_ON: driver_rungs.judge_driver_on,
+    RungName.CLOCK_PRESENT: driver_rungs.judge_clock_present,
+    RungName.CLOCK_READABLE: clock_rungs.judge_clock_readable,
+    RungName.CHRONY_FOLLOWS: clock_rungs.judge_chrony_follows,
+    RungName.WITHIN_LIMITS: limit_rungs.judge_within_limits,
+    RungName.SURVIVES_REBOOT: lambda case: limit_rungs.judge_survives_reboot(case, _judge_rebooted(case)),
 }
 
 OUTCOMES: Mapping[Reason, Outcome] = {
@@ -70,24 +70,26 @@ def judge(
     case = Case(
         evidence=evidence,
         requirements=tuple(requirements),
-        findings=findings(evidence, requirements, read_only=read_only) if evidence.samples is not None else (),
+        findings=compare_with_limits(evidence, requirements, read_only=read_only)
+        if evidence.samples is not None
+        else (),
         depth=depth,
         clock_names=clock_names,
         read_only=read_only,
     )
     rungs, end = _climb(case)
     reason = (end.reason or Reason.NOT_OBSERVED) if end else Reason.SYNCHRONISED
-    unseen_end = end is not None and end.status is RungStatus.NOT_OBSERVED
+    ended_unobserved = end is not None and end.status is RungStatus.NOT_OBSERVED
     return Verdict(
-        outcome=Outcome.INCONCLUSIVE if unseen_end else OUTCOMES[reason],
+        outcome=Outcome.INCONCLUSIVE if ended_unobserved else OUTCOMES[reason],
         reason=reason,
-        sentence=end.evidence if end else _passed(case, rungs),
+        sentence=end.evidence if end else _pass_sentence(case, rungs),
         rungs=rungs,
         findings=case.findings,
-        contradictions=annotations.contradictions(case, rungs),
-        unobserved=annotations.unobserved(case, rungs),
-        remarks=annotations.remarks(case),
-        remedy=annotations.remedy(case, reason, end),
+        contradictions=annotations.list_contradictions(case, rungs),
+        unobserved=annotations.list_unobserved(case, rungs),
+        remarks=annotations.list_remarks(case),
+        remedy=annotations.choose_remedy(case, reason, end),
     )
 
 
@@ -101,17 +103,17 @@ def _climb(case: Case) -> tuple[tuple[Rung, ...], Rung | None]:
             continue
         rung = judge_rung(case)
         if _ends(rung):
-            end = rung = _excused(rung, case.evidence)
+            end = rung = _excuse(rung, case.evidence)
         rungs.append(rung)
     return tuple(rungs), end
 
 
 def _ends(rung: Rung) -> bool:
-    unseen_end = rung.status is RungStatus.NOT_OBSERVED and rung.name not in _NEED_NO_PROOF
-    return rung.status is RungStatus.FAILED or unseen_end
+    ended_unobserved = rung.status is RungStatus.NOT_OBSERVED and rung.name not in _NEED_NO_PROOF
+    return rung.status is RungStatus.FAILED or ended_unobserved
 
 
-def _excused(rung: Rung, evidence: Evidence) -> Rung:
+def _excuse(rung: Rung, evidence: Evidence) -> Rung:
     """Replace a failure of the host by "not observed" where the harness interrupted it or could not carry out a stage.
 
     Failures of offer, launch and reach stay: they give their own cause.
@@ -121,41 +123,43 @@ def _excused(rung: Rung, evidence: Evidence) -> Rung:
     if evidence.interrupted:
         while_doing = f"while {evidence.interrupted_while}" if evidence.interrupted_while else ""
         sentence = f"interrupted {while_doing or f'before this was known: {rung.evidence}'}"
-        return unseen_rung(rung.name, sentence, Reason.INTERRUPTED)
+        return unobserved_rung(rung.name, sentence, Reason.INTERRUPTED)
     if evidence.lost:
-        return unseen_rung(rung.name, evidence.lost, Reason.UNREACHABLE)
+        return unobserved_rung(rung.name, evidence.lost, Reason.UNREACHABLE)
     if evidence.read_only_files and rung.reason is Reason.DRIVER_OFF:
         return replace(rung, evidence=f"{rung.evidence}; it could not be switched on: {evidence.trouble}")
     if evidence.trouble:
-        return unseen_rung(rung.name, evidence.trouble, Reason.HARNESS_ERROR)
+        return unobserved_rung(rung.name, evidence.trouble, Reason.HARNESS_ERROR)
     return rung
 
 
-def _after_reboot(case: Case) -> Rung | None:
+def _judge_rebooted(case: Case) -> Rung | None:
     """Judge the rebooted host as read-only. Return the rung that ended its climb; None for a pass or no reboot."""
     if case.evidence.rebooted is None:
         return None
     evidence = replace(case.evidence.rebooted, rebooted=None)
-    rebooted_findings = findings(evidence, case.requirements, read_only=True) if evidence.samples is not None else ()
+    rebooted_findings = (
+        compare_with_limits(evidence, case.requirements, read_only=True) if evidence.samples is not None else ()
+    )
     return _climb(replace(case, evidence=evidence, findings=rebooted_findings, depth=Depth.STANDARD, read_only=True))[1]
 
 
-def _passed(case: Case, rungs: Sequence[Rung]) -> str:
+def _pass_sentence(case: Case, rungs: Sequence[Rung]) -> str:
     """Write the sentence of a pass: offset, error bounds, convergence; for depth quick, how chronyd follows."""
     rung_by_name = {rung.name: rung for rung in rungs}
     if case.depth is Depth.QUICK:
         parts = [rung_by_name[RungName.CHRONY_FOLLOWS].evidence, rung_by_name[RungName.WITHIN_LIMITS].evidence]
     else:
-        main_findings = [case.finding(quantity) for quantity in ("offset_ns", "error_bound_ns", "chrony_bound_ns")]
+        main_findings = [case.find_finding(quantity) for quantity in ("offset_ns", "error_bound_ns", "chrony_bound_ns")]
         observed = [finding for finding in main_findings if finding is not None and finding.observed is not None]
-        parts = [limit_rungs.in_limits(observed[:2])]
+        parts = [limit_rungs.list_held_values(observed[:2])]
         parts += [
             f"{limit_rungs.quantity_title(finding.quantity)} {finding.note}"
             for finding in main_findings
             if finding and finding.note
         ]
         if case.facts and case.facts.converged_after_s is not None:
-            parts.append(clock_rungs.converged_words(case.facts, case.facts.converged_after_s))
+            parts.append(clock_rungs.describe_convergence(case.facts, case.facts.converged_after_s))
     if case.evidence.claim is not None:
         parts.append("API claim agrees" if case.evidence.claim.phc_supported else "API claim disagrees")
     return ", ".join(part for part in parts if part)

@@ -33,7 +33,7 @@ REMEDIES: Mapping[Reason, str | None] = {
 }
 
 
-def remedy(case: Case, reason: Reason, end: Rung | None = None) -> str | None:
+def choose_remedy(case: Case, reason: Reason, end: Rung | None = None) -> str | None:
     """Say in one sentence what to do next. `end` is the rung that decided.
 
     For a driver problem, prefer the remedy of the role, which saw the host.
@@ -53,13 +53,13 @@ def remedy(case: Case, reason: Reason, end: Rung | None = None) -> str | None:
 
 
 def _second_opinion_remedy(case: Case) -> str | None:
-    if not clock_rungs.asked_link_local(case):
+    if not clock_rungs.uses_link_local(case):
         return "see why that NTP server did not answer the host, then run it again"
     variable = "clock_facts_ntp_servers" if case.read_only else "chrony_phc_second_opinion_address"
     return f"set {variable} to an NTP server that the host can reach, then run it again"
 
 
-def contradictions(case: Case, rungs: Sequence[Rung]) -> tuple[str, ...]:
+def list_contradictions(case: Case, rungs: Sequence[Rung]) -> tuple[str, ...]:
     """List the points in which an API's claim and the measurement disagree."""
     claim, clock = case.evidence.claim, case.clock
     if claim is None:
@@ -73,7 +73,7 @@ def contradictions(case: Case, rungs: Sequence[Rung]) -> tuple[str, ...]:
     return ()
 
 
-def unobserved(case: Case, rungs: Sequence[Rung]) -> tuple[str, ...]:
+def list_unobserved(case: Case, rungs: Sequence[Rung]) -> tuple[str, ...]:
     """List every rung and quantity that was not observed, and the lines that no probe could parse."""
     lines = case.evidence.unparsed
     more = len(lines) - MOST_UNPARSED + sum(item.more for item in lines)
@@ -88,7 +88,7 @@ def unobserved(case: Case, rungs: Sequence[Rung]) -> tuple[str, ...]:
     )
 
 
-def remarks(case: Case) -> tuple[str, ...]:
+def list_remarks(case: Case) -> tuple[str, ...]:
     """List facts that a reader should know and that do not affect the verdict."""
     messages = [_about_ptp4l(case.facts, case.clock)] if case.facts and case.clock else []
     messages += [message for message in (case.evidence.lost, case.evidence.trouble) if message]

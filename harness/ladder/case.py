@@ -23,7 +23,7 @@ class Case:
         return self.evidence.facts
 
     @property
-    def heard(self) -> bool:
+    def host_answered(self) -> bool:
         """Whether the host itself returned any data. Such a host was offered, runs, and was reached."""
         answers = (self.evidence.facts, self.evidence.samples, self.evidence.final_facts)
         return any(answer is not None for answer in answers)
@@ -36,7 +36,7 @@ class Case:
             (clock for clock in clocks if any(fnmatchcase(clock.name, pattern) for pattern in self.clock_names)), None
         )
 
-    def finding(self, quantity: str) -> Finding | None:
+    def find_finding(self, quantity: str) -> Finding | None:
         """The first finding about a quantity; None without one."""
         return next((finding for finding in self.findings if finding.quantity == quantity), None)
 
@@ -49,5 +49,5 @@ def failed_rung(name: RungName, reason: Reason, evidence: str) -> Rung:
     return Rung(name=name, status=RungStatus.FAILED, evidence=evidence, reason=reason)
 
 
-def unseen_rung(name: RungName, evidence: str, reason: Reason = Reason.NOT_OBSERVED) -> Rung:
+def unobserved_rung(name: RungName, evidence: str, reason: Reason = Reason.NOT_OBSERVED) -> Rung:
     return Rung(name=name, status=RungStatus.NOT_OBSERVED, evidence=evidence, reason=reason)

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from harness import units
 from harness.analysis import summary
 from harness.ladder import quantities
-from harness.ladder.case import Case, failed_rung, proven_rung, unseen_rung
-from harness.ladder.findings import why_undecided
+from harness.ladder.case import Case, failed_rung, proven_rung, unobserved_rung
+from harness.ladder.findings import undecided_reason
 from harness.model import ChronySource, Depth, Facts, Finding, PhcRead, Reason, Rung, RungName, RungStatus, Sample
 from harness.probes import ntp_probe
 
@@ -23,102 +23,104 @@ QUICK_READS = 5
 # --- clock readable -------------------------------------------------------------------------------------------------
 
 
-def clock_readable(case: Case) -> Rung:
+def judge_clock_readable(case: Case) -> Rung:
     """Judge whether readings succeed, never go back in time, and agree with NTP to a second."""
-    return _readable_by_burst(case) if case.depth is Depth.QUICK else _readable_by_samples(case)
+    return _judge_burst(case) if case.depth is Depth.QUICK else _judge_samples(case)
 
 
-def _readable_by_samples(case: Case) -> Rung:
+def _judge_samples(case: Case) -> Rung:
     name, samples = RungName.CLOCK_READABLE, case.evidence.samples
-    success = case.finding("phc_read_success")
+    success = case.find_finding("phc_read_success")
     if samples is None or success is None:
-        return unseen_rung(name, "no samples were taken")
-    counted = f"{success.samples} readings, {_success(success)}"
+        return unobserved_rung(name, "no samples were taken")
+    counted = f"{success.samples} readings, {_describe_success(success)}"
     if success.held is False:
         return failed_rung(
             name, Reason.PHC_UNREADABLE, f"{counted}; at least {units.with_unit(success.limit, 'ratio')}"
         )
     if not summary.monotonic(read.phc_ns for sample in samples for read in sample.reads or ()):
         return failed_rung(name, Reason.PHC_IMPLAUSIBLE, "the PHC went back in time between two readings")
-    phc_minus_ntp = quantities.phc_against_second_opinion(case.evidence)
+    phc_minus_ntp = quantities.phc_minus_second_opinion(case.evidence)
     if not phc_minus_ntp.points:
-        return _readable_without_chronyd(case, samples, counted, success)
+        return _judge_without_chronyd(case, samples, counted, success)
     apart_ns = summary.quantile([abs(value) for value in phc_minus_ntp.values], 0.5, missing=phc_minus_ntp.missing)
     if apart_ns.low > PLAUSIBLE_NS:
         return failed_rung(name, Reason.PHC_IMPLAUSIBLE, f"the PHC is {units.ns(apart_ns.value)} from NTP")
     if success.held is None:
-        return unseen_rung(name, f"{counted}: too few, or not all were seen", why_undecided(success))
-    if apart_ns.high > PLAUSIBLE_NS or not _all_seen(case, samples):
-        return unseen_rung(name, f"{counted}, but samples are missing")
+        return unobserved_rung(name, f"{counted}: too few, or not all were seen", undecided_reason(success))
+    if apart_ns.high > PLAUSIBLE_NS or not _is_complete(case, samples):
+        return unobserved_rung(name, f"{counted}, but samples are missing")
     return proven_rung(name, f"{counted}, never back in time, {units.ns(apart_ns.value)} from NTP")
 
 
-def _readable_without_chronyd(case: Case, samples: Sequence[Sample], counted: str, success: Finding) -> Rung:
+def _judge_without_chronyd(case: Case, samples: Sequence[Sample], counted: str, success: Finding) -> Rung:
     """Judge plausibility without chronyd's NTP sources, by the collections before and after the samples."""
     name = RungName.CLOCK_READABLE
     collections = [facts for facts in (case.facts, case.evidence.final_facts) if facts is not None]
-    apart_ns = [abs(value) for facts in collections if (value := _apart_once(facts, facts.reads or ())) is not None]
+    apart_ns = [
+        abs(value) for facts in collections if (value := _phc_minus_ntp_ns(facts, facts.reads or ())) is not None
+    ]
     if not apart_ns:
-        return unseen_rung(name, _without_ntp(case))
+        return unobserved_rung(name, _describe_missing_ntp(case))
     apart_text = f"{units.ns(max(apart_ns))} from NTP"
     if max(apart_ns) > PLAUSIBLE_NS:
         return failed_rung(name, Reason.PHC_IMPLAUSIBLE, f"the PHC is {apart_text}")
     if success.held is None:
-        return unseen_rung(name, f"{counted}: too few, or not all were seen", why_undecided(success))
-    if not _all_seen(case, samples):
-        return unseen_rung(name, f"{counted}, but samples are missing")
-    return proven_rung(name, f"{counted}, never back in time, {apart_text} by one question")
+        return unobserved_rung(name, f"{counted}: too few, or not all were seen", undecided_reason(success))
+    if not _is_complete(case, samples):
+        return unobserved_rung(name, f"{counted}, but samples are missing")
+    return proven_rung(name, f"{counted}, never back in time, {apart_text} by one query")
 
 
 NO_NTP_ANSWER = "no NTP source answered beside the PHC"
 """The beginning of the evidence where nothing but the PHC tells the time."""
 
 
-def _without_ntp(case: Case) -> str:
-    where = f" ({ntp_probe.LINK_LOCAL[0]} was asked, which answers in EC2 alone)" if asked_link_local(case) else ""
+def _describe_missing_ntp(case: Case) -> str:
+    where = f" ({ntp_probe.LINK_LOCAL[0]} was queried, which answers only in EC2)" if uses_link_local(case) else ""
     return f"{NO_NTP_ANSWER}{where}, so its time could not be checked"
 
 
-def asked_link_local(case: Case) -> bool:
+def uses_link_local(case: Case) -> bool:
     """Whether the second opinion is the link-local server of EC2, as the roles have it by default."""
     server = quantities.second_opinion(case.facts)
     return server is None or server in ntp_probe.LINK_LOCAL
 
 
-def _success(success: Finding) -> str:
+def _describe_success(success: Finding) -> str:
     return "none counted" if success.observed is None else f"{success.observed * 100:.2f} % served {success.note}"
 
 
-def _all_seen(case: Case, samples: Sequence[Sample]) -> bool:
+def _is_complete(case: Case, samples: Sequence[Sample]) -> bool:
     """Whether no burst is missing. A missing burst could be the one that went back in time."""
     none_lost = case.evidence.samples_complete and not quantities.count_lost(samples)
     return none_lost and all(sample.reads is not None for sample in samples)
 
 
-def _readable_by_burst(case: Case) -> Rung:
+def _judge_burst(case: Case) -> Rung:
     name, facts = RungName.CLOCK_READABLE, case.facts
     if facts is None or facts.reads is None or facts.read_errors is None:
-        return unseen_rung(name, "the clock was not read")
+        return unobserved_rung(name, "the clock was not read")
     read_count = len(facts.reads) + facts.read_errors
     counted = f"{len(facts.reads)} of {read_count} readings"
     if facts.read_errors:
         return failed_rung(name, Reason.PHC_UNREADABLE, f"{counted} served")
     if read_count < QUICK_READS:
-        return unseen_rung(name, f"only {counted}", Reason.TOO_FEW_SAMPLES)
+        return unobserved_rung(name, f"only {counted}", Reason.TOO_FEW_SAMPLES)
     if not summary.monotonic(read.phc_ns for read in facts.reads):
         return failed_rung(name, Reason.PHC_IMPLAUSIBLE, "the PHC went back in time between two readings")
-    apart_ns = _apart_once(facts, facts.reads)
+    apart_ns = _phc_minus_ntp_ns(facts, facts.reads)
     if apart_ns is None:
-        return unseen_rung(name, _without_ntp(case))
+        return unobserved_rung(name, _describe_missing_ntp(case))
     apart_text = f"the PHC is {units.ns(apart_ns)} from NTP"
     if abs(apart_ns) > PLAUSIBLE_NS:
         return failed_rung(name, Reason.PHC_IMPLAUSIBLE, apart_text)
     return proven_rung(name, f"{counted} served, never back in time, {apart_text}")
 
 
-def _apart_once(facts: Facts, reads: Sequence[PhcRead]) -> int | None:
+def _phc_minus_ntp_ns(facts: Facts, reads: Sequence[PhcRead]) -> int | None:
     """PHC minus NTP in nanoseconds, by chronyd's last NTP answer, else by our own NTP query; None when unknown."""
-    system_minus_phc_ns = quantities.against_phc(reads)
+    system_minus_phc_ns = quantities.system_minus_phc(reads)
     answer = next((source for source in facts.sources or () if source.mode == "^" and source.reach), None)
     system_minus_ntp_ns = answer.offset_ns if answer is not None else facts.ntp_offset_ns
     return (
@@ -131,19 +133,19 @@ def _apart_once(facts: Facts, reads: Sequence[PhcRead]) -> int | None:
 # --- chrony follows -------------------------------------------------------------------------------------------------
 
 
-def chrony_follows(case: Case) -> Rung:
+def judge_chrony_follows(case: Case) -> Rung:
     """Judge whether chronyd selects the PHC, converged in time, and is the only program that steers the clock.
 
     Depth quick uses the first collection; other depths also the second half of the samples and the last collection.
     """
     collections = [case.facts] if case.depth is Depth.QUICK else [case.facts, case.evidence.final_facts]
-    rungs = [_undisturbed(collections), _converged(case), _selected_now(collections[-1])]
+    rungs = [_judge_undisturbed(collections), _judge_converged(case), _judge_selected_now(collections[-1])]
     if case.depth is not Depth.QUICK:
-        rungs.append(_selected_throughout(case))
-    return _worst(rungs)
+        rungs.append(_judge_selected_throughout(case))
+    return _worst_rung(rungs)
 
 
-def _worst(rungs: Sequence[Rung]) -> Rung:
+def _worst_rung(rungs: Sequence[Rung]) -> Rung:
     """Return the first failed rung, else the first unobserved rung, else one proven rung with all their evidence."""
     for status in (RungStatus.FAILED, RungStatus.NOT_OBSERVED):
         worst = next((rung for rung in rungs if rung.status is status), None)
@@ -153,19 +155,19 @@ def _worst(rungs: Sequence[Rung]) -> Rung:
     return proven_rung(rungs[0].name, evidence)
 
 
-def _undisturbed(looks: Sequence[Facts | None]) -> Rung:
+def _judge_undisturbed(collections: Sequence[Facts | None]) -> Rung:
     name = RungName.CHRONY_FOLLOWS
-    competitors = {competitor for facts in looks if facts for competitor in facts.competitors or ()}
+    competitors = {competitor for facts in collections if facts for competitor in facts.competitors or ()}
     if competitors:
         return failed_rung(name, Reason.CLOCK_INTERFERENCE, f"{', '.join(sorted(competitors))} also steers the clock")
-    if any(facts.interference for facts in looks if facts):
+    if any(facts.interference for facts in collections if facts):
         return failed_rung(name, Reason.CLOCK_INTERFERENCE, 'chronyd logged "System clock interference detected"')
-    if any(facts is None or facts.competitors is None or facts.interference is None for facts in looks):
-        return unseen_rung(name, "whether another program steers the clock was not observed")
+    if any(facts is None or facts.competitors is None or facts.interference is None for facts in collections):
+        return unobserved_rung(name, "whether another program steers the clock was not observed")
     return proven_rung(name, "nobody else steers")
 
 
-def _converged(case: Case) -> Rung:
+def _judge_converged(case: Case) -> Rung:
     name, facts = RungName.CHRONY_FOLLOWS, case.facts
     if case.read_only:
         return proven_rung(name, "")
@@ -173,27 +175,27 @@ def _converged(case: Case) -> Rung:
         why = facts.why_not_converged or "chronyd did not converge in the time that it had"
         return failed_rung(name, Reason.NOT_SYNCHRONISED, why)
     if facts is None or facts.converged is None or facts.converged_after_s is None:
-        return unseen_rung(name, "whether chronyd converged was not observed")
-    convergence = converged_words(facts, facts.converged_after_s)
+        return unobserved_rung(name, "whether chronyd converged was not observed")
+    convergence = describe_convergence(facts, facts.converged_after_s)
     limits = [limit for limit in case.requirements if limit.quantity == "convergence_s"]
-    broken = next((limit for limit in limits if not limit.held_by(facts.converged_after_s)), None)
+    broken = next((limit for limit in limits if not limit.is_met_by(facts.converged_after_s)), None)
     if broken is not None:
         return failed_rung(name, Reason.NOT_SYNCHRONISED, f"{convergence}, later than {broken.value:g} s")
     return proven_rung(name, convergence)
 
 
-def converged_words(facts: Facts, after_s: float) -> str:
+def describe_convergence(facts: Facts, after_s: float) -> str:
     """Say after how many seconds chronyd converged, and at which start unless it was the first."""
     start_text = f" at start {facts.chronyd_starts}" if facts.chronyd_starts not in (None, 1) else ""
     return f"converged in {after_s:.1f} s{start_text}"
 
 
-def _selected_now(facts: Facts | None) -> Rung:
+def _judge_selected_now(facts: Facts | None) -> Rung:
     name = RungName.CHRONY_FOLLOWS
     if facts is not None and facts.sources is None and facts.chronyd_runs is False:
         return failed_rung(name, Reason.NOT_SYNCHRONISED, "chronyd does not run")
     if facts is None or facts.sources is None:
-        return unseen_rung(name, "chronyd's sources were not observed")
+        return unobserved_rung(name, "chronyd's sources were not observed")
     phc = next((source for source in facts.sources if _is_phc(source)), None)
     if phc is not None and phc.state == "*":
         return proven_rung(name, f"{phc.name} selected")
@@ -204,10 +206,10 @@ def _selected_now(facts: Facts | None) -> Rung:
     return failed_rung(name, Reason.NOT_SYNCHRONISED, "; ".join(text for text in (state, other_source) if text))
 
 
-def _selected_throughout(case: Case) -> Rung:
+def _judge_selected_throughout(case: Case) -> Rung:
     name, samples = RungName.CHRONY_FOLLOWS, case.evidence.samples
     if not samples:
-        return unseen_rung(name, "no samples were taken")
+        return unobserved_rung(name, "no samples were taken")
     last_seq = max(sample.seq for sample in samples)
     from_seq = (last_seq + 1) // 2
     second_half = [sample for sample in samples if sample.seq >= from_seq]
@@ -218,7 +220,7 @@ def _selected_throughout(case: Case) -> Rung:
     if (followed + total - len(observed_sources)) / total < FOLLOWED_SHARE:
         return failed_rung(name, Reason.NOT_SYNCHRONISED, f"the PHC was {share_text}")
     if followed / total < FOLLOWED_SHARE or not case.evidence.samples_complete:
-        return unseen_rung(name, f"the PHC was {share_text}, and others are missing")
+        return unobserved_rung(name, f"the PHC was {share_text}, and others are missing")
     return proven_rung(name, share_text)
 
 

@@ -2,12 +2,12 @@
 
 from collections.abc import Sequence
 
-from harness.ladder.case import Case, failed_rung, proven_rung, unseen_rung
-from harness.ladder.host_rungs import precision_host
+from harness.ladder.case import Case, failed_rung, proven_rung, unobserved_rung
+from harness.ladder.host_rungs import judge_precision_host
 from harness.model import Driver, DriverWord, Facts, Reason, Rung, RungName, RungStatus
 
 
-def driver_capable(case: Case) -> Rung:
+def judge_driver_capable(case: Case) -> Rung:
     """Judge by a clock, else by phc_enable in modinfo, else by enable_phc in devlink, else by the driver's log message.
 
     "Not capable" needs positive evidence: a kernel without PTP clocks, or both lists read and empty.
@@ -16,39 +16,39 @@ def driver_capable(case: Case) -> Rung:
     if case.clock is not None:
         return proven_rung(name, f"it made {case.clock.name}")
     if facts is None or facts.drivers is None:
-        return unseen_rung(name, "the driver was not observed")
-    capability = _capability(facts, facts.drivers)
+        return unobserved_rung(name, "the driver was not observed")
+    capability = _describe_capability(facts, facts.drivers)
     if capability is not None:
         return proven_rung(name, capability)
     if facts.kernel_has_ptp is False:
         return failed_rung(name, Reason.DRIVER_NOT_CAPABLE, f"kernel {facts.kernel} is built without PTP clocks")
     if not facts.drivers:
-        return unseen_rung(name, "no ENA device was found on this host")
+        return unobserved_rung(name, "no ENA device was found on this host")
     if all(driver.phc_parameter is False and driver.devlink_parameter is False for driver in facts.drivers):
-        text = f"{_named(facts.drivers[0])}: modinfo lists no phc_enable and devlink no enable_phc"
+        text = f"{_driver_title(facts.drivers[0])}: modinfo lists no phc_enable and devlink no enable_phc"
         return failed_rung(name, Reason.DRIVER_NOT_CAPABLE, text)
-    return unseen_rung(name, f"{_named(facts.drivers[0])}: not both of modinfo and devlink could be read")
+    return unobserved_rung(name, f"{_driver_title(facts.drivers[0])}: not both of modinfo and devlink could be read")
 
 
-def _capability(facts: Facts, drivers: Sequence[Driver]) -> str | None:
+def _describe_capability(facts: Facts, drivers: Sequence[Driver]) -> str | None:
     for driver in drivers:
         if driver.phc_parameter:
-            return f"{_named(driver)}: modinfo lists phc_enable"
+            return f"{_driver_title(driver)}: modinfo lists phc_enable"
         if driver.devlink_parameter:
-            return f"{_named(driver)}: devlink lists enable_phc"
+            return f"{_driver_title(driver)}: devlink lists enable_phc"
     if facts.driver_word is not None:
         return f'the driver knows the feature: "{facts.driver_word_text}"'
     return None
 
 
-def driver_on(case: Case) -> Rung:
+def judge_driver_on(case: Case) -> Rung:
     """Judge whether the driver is set to give a clock. A driver's message that the device has no clock is RECORDED."""
     name, facts = RungName.DRIVER_ON, case.facts
     if case.clock is not None:
         return proven_rung(name, f"it made {case.clock.name}")
     if facts is None or facts.drivers is None:
-        return unseen_rung(name, "the driver was not observed")
-    switches = [switch for driver in facts.drivers for switch in _switches(driver)]
+        return unobserved_rung(name, "the driver was not observed")
+    switches = [switch for driver in facts.drivers for switch in _list_switches(driver)]
     names_on = [text for text, value in switches if value]
     names_off = [text for text, value in switches if value is False]
     if names_on:
@@ -62,20 +62,20 @@ def driver_on(case: Case) -> Rung:
         return failed_rung(name, Reason.DRIVER_OFF, f"{', '.join(names_off)} is off, and there is no clock")
     if facts.driver_word is DriverWord.NOT_ENABLED:
         return failed_rung(name, Reason.DRIVER_OFF, f'the driver says "{facts.driver_word_text}"')
-    return unseen_rung(name, "how the driver is set could not be read")
+    return unobserved_rung(name, "how the driver is set could not be read")
 
 
-def _switches(one: Driver) -> list[tuple[str, bool | None]]:
+def _list_switches(driver: Driver) -> list[tuple[str, bool | None]]:
     """List the driver's switches for the clock: name, and whether it is on (None: could not be read)."""
     switches: list[tuple[str, bool | None]] = []
-    if one.phc_parameter:
-        switches.append(("module parameter phc_enable", one.phc_parameter_on))
-    if one.devlink_parameter:
-        switches.append(("devlink enable_phc", one.devlink_on))
+    if driver.phc_parameter:
+        switches.append(("module parameter phc_enable", driver.phc_parameter_on))
+    if driver.devlink_parameter:
+        switches.append(("devlink enable_phc", driver.devlink_on))
     return switches
 
 
-def clock_present(case: Case) -> Rung:
+def judge_clock_present(case: Case) -> Rung:
     """Judge whether /sys/class/ptp has a clock with an accepted name.
 
     A missing clock is FAILED (then UNSUPPORTED) only when the driver's log says that the device has none and the rung
@@ -86,18 +86,18 @@ def clock_present(case: Case) -> Rung:
         link = f", /dev/ptp_ena -> {facts.phc_link}" if facts and facts.phc_link else ""
         return proven_rung(name, f"/dev/{case.clock.device} is {case.clock.name}{link}")
     if facts is None or facts.clocks is None:
-        return unseen_rung(name, "its clocks were not observed")
+        return unobserved_rung(name, "its clocks were not observed")
     clocks = ", ".join(f"{clock.device} {clock.name}" for clock in facts.clocks)
     listing = f"/sys/class/ptp has only {clocks}" if clocks else "/sys/class/ptp is empty"
     if facts.driver_word is not DriverWord.NOT_SUPPORTED_BY_DEVICE:
-        return unseen_rung(name, f"{listing}, without the driver's word that the device has none", Reason.NO_PHC)
+        return unobserved_rung(name, f"{listing}, without the driver's message that the device has none", Reason.NO_PHC)
     driver_message = f'{listing}; the driver\'s own word: "{facts.driver_word_text}"'
-    if precision_host(case).status is not RungStatus.PROVEN:
-        return unseen_rung(
-            name, f"{driver_message}; whether the host stands where clocks are given is not known", Reason.NO_PHC
+    if judge_precision_host(case).status is not RungStatus.PROVEN:
+        return unobserved_rung(
+            name, f"{driver_message}; whether the host is placed where clocks are provided is not known", Reason.NO_PHC
         )
     return failed_rung(name, Reason.NO_PHC, driver_message)
 
 
-def _named(one: Driver) -> str:
-    return f"{one.name} {one.version}" if one.version else one.name
+def _driver_title(driver: Driver) -> str:
+    return f"{driver.name} {driver.version}" if driver.version else driver.name

@@ -3,12 +3,12 @@
 from collections.abc import Iterable
 
 from harness import units
-from harness.ladder.case import Case, failed_rung, proven_rung, unseen_rung
-from harness.ladder.findings import blocks_pass, why_undecided
+from harness.ladder.case import Case, failed_rung, proven_rung, unobserved_rung
+from harness.ladder.findings import blocks_pass, undecided_reason
 from harness.model import Depth, Finding, Reason, Rung, RungName, RungStatus
 
 
-def within_limits(case: Case) -> Rung:
+def judge_within_limits(case: Case) -> Rung:
     """Judge whether every limit is held, with enough samples."""
     name = RungName.WITHIN_LIMITS
     if case.depth is Depth.QUICK:
@@ -16,18 +16,18 @@ def within_limits(case: Case) -> Rung:
         return Rung(name=name, status=RungStatus.NOT_REQUIRED, evidence=text)
     broken = [finding for finding in case.findings if finding.held is False]
     if broken:
-        return failed_rung(name, Reason.OUT_OF_LIMITS, ", ".join(finding_sentence(finding) for finding in broken))
+        return failed_rung(name, Reason.OUT_OF_LIMITS, ", ".join(describe_finding(finding) for finding in broken))
     open_findings = [finding for finding in case.findings if blocks_pass(finding)]
-    too_few = [finding for finding in open_findings if why_undecided(finding) is Reason.TOO_FEW_SAMPLES]
+    too_few = [finding for finding in open_findings if undecided_reason(finding) is Reason.TOO_FEW_SAMPLES]
     if open_findings:
         undecided = (too_few or open_findings)[0]
-        return unseen_rung(name, f"{finding_title(undecided)}: {undecided.note}", why_undecided(undecided))
+        return unobserved_rung(name, f"{finding_title(undecided)}: {undecided.note}", undecided_reason(undecided))
     if not case.findings:
-        return unseen_rung(name, "there are no limits to hold it against")
-    return proven_rung(name, in_limits(case.findings))
+        return unobserved_rung(name, "there are no limits to compare it with")
+    return proven_rung(name, list_held_values(case.findings))
 
 
-def finding_sentence(finding: Finding) -> str:
+def describe_finding(finding: Finding) -> str:
     """Write one finding as text: `offset p99 1.2 us > 1 us`."""
     title = finding_title(finding)
     if finding.observed is None:
@@ -37,7 +37,7 @@ def finding_sentence(finding: Finding) -> str:
     return f"{title} {observed} {relation} {limit}"
 
 
-def in_limits(findings: Iterable[Finding]) -> str:
+def list_held_values(findings: Iterable[Finding]) -> str:
     """List the values of all findings that were held, without their limits."""
     return ", ".join(
         f"{finding_title(finding)} {units.with_unit(finding.observed, finding.unit)}"
@@ -59,7 +59,7 @@ def quantity_title(quantity: str) -> str:
     return " ".join(parts[:-1] if parts[-1] in ("ns", "ppb", "s") else parts)
 
 
-def survives_reboot(case: Case, after: Rung | None) -> Rung:
+def judge_survives_reboot(case: Case, after: Rung | None) -> Rung:
     """Judge the rebooted host. `after` is the rung that ended the climb of the rebooted host, None: passed."""
     name, facts = RungName.SURVIVES_REBOOT, case.facts
     rebooted = case.evidence.rebooted
@@ -67,17 +67,17 @@ def survives_reboot(case: Case, after: Rung | None) -> Rung:
         text = f"depth {case.depth} does not reboot"
         return Rung(name=name, status=RungStatus.NOT_REQUIRED, evidence=text)
     if rebooted is None:
-        return unseen_rung(name, "it was not rebooted")
+        return unobserved_rung(name, "it was not rebooted")
     boots = (facts.boot_id if facts else None, rebooted.facts.boot_id if rebooted.facts else None)
     if after is not None and after.status is RungStatus.FAILED and after.name not in _BEFORE_THE_CLOCK:
         return failed_rung(
             name, Reason.NOT_PERSISTENT, f"after a reboot {quantity_title(after.name)} failed: {after.evidence}"
         )
     if after is not None:
-        return unseen_rung(name, f"after a reboot: {after.evidence}", after.reason or Reason.NOT_OBSERVED)
+        return unobserved_rung(name, f"after a reboot: {after.evidence}", after.reason or Reason.NOT_OBSERVED)
     if None in boots or boots[0] == boots[1]:
-        return unseen_rung(name, "that it is another boot was not observed")
-    return proven_rung(name, "all of it again after a reboot")
+        return unobserved_rung(name, "a new boot id was not observed")
+    return proven_rung(name, "all rungs proven again after a reboot")
 
 
 _BEFORE_THE_CLOCK = (RungName.OFFERED, RungName.LAUNCHED, RungName.REACHABLE, RungName.PRECISION_HOST)

@@ -33,7 +33,7 @@ def count_lost(samples: Sequence[Sample]) -> int:
     return max((sample.seq for sample in samples), default=-1) + 1 - len({sample.seq for sample in samples})
 
 
-def series(samples: Sequence[Sample], value_of: Callable[[Sample], float | None]) -> Series:
+def collect_series(samples: Sequence[Sample], value_of: Callable[[Sample], float | None]) -> Series:
     """Collect a quantity that every sample should have: None and every lost sample count as missing."""
     values = [(sample.mono_ns / 1e9, value_of(sample)) for sample in samples]
     points = tuple((time_s, value) for time_s, value in values if value is not None)
@@ -63,10 +63,10 @@ def error_bound(sample: Sample) -> int | None:
 
 def phc_offset(sample: Sample) -> int | None:
     """System clock minus PHC in nanoseconds, by the fastest reading of the sample's burst."""
-    return against_phc(sample.reads or ())
+    return system_minus_phc(sample.reads or ())
 
 
-def against_phc(reads: Sequence[PhcRead]) -> int | None:
+def system_minus_phc(reads: Sequence[PhcRead]) -> int | None:
     """The middle of the fastest reading minus the PHC's time; slower readings were delayed. None without readings."""
     if not reads:
         return None
@@ -87,12 +87,12 @@ def second_opinion_series(evidence: Evidence) -> Series:
     return _against_second_opinion(evidence, lambda _sample, offset_ns: offset_ns)
 
 
-def phc_against_second_opinion(evidence: Evidence) -> Series:
+def phc_minus_second_opinion(evidence: Evidence) -> Series:
     """PHC minus NTP: (system clock minus NTP) less (system clock minus PHC)."""
 
-    def value(sample: Sample, ours: int) -> int | None:
+    def value(sample: Sample, system_minus_ntp_ns: int) -> int | None:
         system_minus_phc_ns = phc_offset(sample)
-        return None if system_minus_phc_ns is None else ours - system_minus_phc_ns
+        return None if system_minus_phc_ns is None else system_minus_ntp_ns - system_minus_phc_ns
 
     return _against_second_opinion(evidence, value)
 
@@ -118,13 +118,13 @@ def _against_second_opinion(evidence: Evidence, value_of: Callable[[Sample, int]
     return Series(points=tuple(points), missing=missing)
 
 
-def drift(found: Series) -> summary.Interval | None:
+def compute_drift(series: Series) -> summary.Interval | None:
     """Compute the slope of a series of nanoseconds, in ppb; None with fewer than two points in time.
 
     Thinning out divides the points and the number of missing values alike, rounded up.
     """
-    step = -(-len(found.points) // MOST_POINTS) or 1
-    points, missing = found.points[::step], -(-found.missing // step)
+    step = -(-len(series.points) // MOST_POINTS) or 1
+    points, missing = series.points[::step], -(-series.missing // step)
     return summary.slope(points, missing=missing) if len({time_s for time_s, _value in points}) > 1 else None
 
 
@@ -153,7 +153,7 @@ def count_reads(evidence: Evidence) -> Reads | None:
     all_sampled = evidence.samples_complete and not count_lost(samples)
     if published:
         counters = [sample.counters for sample in samples if sample.counters is not None]
-        return _by_counters(counters, complete=all_sampled and len(counters) == len(samples))
+        return _count_by_counters(counters, complete=all_sampled and len(counters) == len(samples))
     bursts = [sample for sample in samples if sample.reads is not None and sample.read_errors is not None]
     return Reads(
         served=sum(len(sample.reads or ()) for sample in bursts),
@@ -163,7 +163,7 @@ def count_reads(evidence: Evidence) -> Reads | None:
     )
 
 
-def _by_counters(seen: Sequence[PhcCounters], *, complete: bool) -> Reads:
+def _count_by_counters(samples: Sequence[PhcCounters], *, complete: bool) -> Reads:
     """Count readings by the growth of the counters, which return to 0 when the device is reset.
 
     One refusal can be counted in err_ts and in err_eb at once, so the larger of the two counts. An answer that came too
@@ -171,14 +171,14 @@ def _by_counters(seen: Sequence[PhcCounters], *, complete: bool) -> Reads:
     (ena_com_phc_get_timestamp in ena_com.c).
     """
     exp, skp, err_dv = (
-        summary.growth(getattr(counters, name) for counters in seen) for name in ("exp", "skp", "err_dv")
+        summary.growth(getattr(counters, name) for counters in samples) for name in ("exp", "skp", "err_dv")
     )
     err_ts, err_eb = (
-        summary.growth(counters.err_ts for counters in seen),
-        summary.growth(counters.err_eb or 0 for counters in seen),
+        summary.growth(counters.err_ts for counters in samples),
+        summary.growth(counters.err_eb or 0 for counters in samples),
     )
     return Reads(
-        served=summary.growth(counters.cnt for counters in seen),
+        served=summary.growth(counters.cnt for counters in samples),
         refused=exp + skp + err_dv + max(err_ts, err_eb),
         counted_by="the driver's counters",
         complete=complete,

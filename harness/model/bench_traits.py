@@ -1,4 +1,4 @@
-"""How do benches differ before any of them is asked? One table: a bench is one entry here, and a file or folder."""
+"""Define the benches and their properties in one table: a bench is one entry here, and a file or folder."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -17,11 +17,11 @@ class BenchName(StrEnum):
 class BenchTraits:
     """Defaults and properties of a bench.
 
-    `measure_s`: how long each host is measured when the campaign does not say. `overhead_s`: roughly how long a host
-    takes beside measuring (provision, reach, configure, judge, release). `parallel`: how many hosts at once when nobody
-    says. `limits`: the name of its table of limits (campaign.limits.TABLES). `cloud`: hosts cost money while they run,
-    and end themselves with their lease. `makes_hosts`: hosts are made for a run and removed after it; else they are
-    there before and stay.
+    `measure_s`: how long each host is measured where the campaign sets no duration. `overhead_s`: roughly how long a
+    host takes beside measuring (provision, reach, configure, judge, release). `parallel`: how many hosts run at once
+    where no number is set. `limits`: the name of its table of limits (campaign.limits.TABLES). `cloud`: hosts cost
+    money while they run, and end themselves with their lease. `makes_hosts`: hosts are made for a run and removed after
+    it; otherwise hosts exist before a run and stay.
     """
 
     measure_s: float
@@ -41,5 +41,5 @@ BENCHES: Mapping[BenchName, BenchTraits] = {
 
 
 def traits_of(bench: str) -> BenchTraits:
-    """The traits of the bench of that name. Raises ValueError for a name that is none."""
+    """Find the traits of a bench by its name. Raises ValueError for an unknown name."""
     return BENCHES[BenchName(bench)]

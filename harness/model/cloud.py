@@ -1,4 +1,4 @@
-"""Data about a cloud's instance types, quotas, images and prices, from which tables and plans are made."""
+"""Define data about a cloud's instance types, quotas, images and prices, from which tables and plans are made."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -52,7 +52,7 @@ class BakedImage:
 
     ident: str
     name: str
-    architecture: str  # EC2's word, of images of ours an Architecture
+    architecture: str  # as EC2 writes it; for images of ours an Architecture
     user: str  # login user
     base: str  # the image of the host whose disk was copied
     driver: str  # "distribution", or the release or archive that was installed
@@ -98,4 +98,4 @@ class PriceTerms:
     images: tuple[str, ...]
     placement: str
     usd_per_hour: Mapping[str, float]  # by type; a type without an entry has no known price
-    lasts_s: float
+    longest_life_s: float

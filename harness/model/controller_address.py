@@ -1,4 +1,4 @@
-"""Say whom to ask for the public address of this machine, and read the answer. The asking is left to the callers."""
+"""Name the service that returns the public address of this machine, and parse its answer. Callers send the request."""
 
 import ipaddress
 
@@ -10,7 +10,7 @@ MOST_BYTES = 100
 
 
 def parse_network(answer: bytes) -> str:
-    """The address in an answer as a network of one: 192.0.2.7/32. Raises ValueError, which quotes the answer."""
+    """Parse the address in an answer as a network of one address: 192.0.2.7/32. Raises ValueError with the answer."""
     text = answer.decode("ascii", "replace").strip()
     try:
         return f"{ipaddress.IPv4Address(text)}/32"

@@ -1,4 +1,4 @@
-"""Tell where EC2 gives a precision clock outside a precision-time placement group.
+"""Define where EC2 gives a precision clock outside a precision-time placement group.
 
 Since 2026-06-30 most Regions give an instance its PTP hardware clock (PHC) only inside a placement group of strategy
 `precision-time` (PTPG). The Regions and families below had the clock before that and still give it outside such a group
@@ -20,7 +20,7 @@ LEGACY_FAMILIES = frozenset({"m7a", "m7g", "m7i", "r7a", "r7g", "r7i", "i8g", "i
 
 
 def family(instance_type: str) -> str:
-    """The part of a type's name before its dot: `m7i` of `m7i.large`."""
+    """Return the part of a type's name before its dot: `m7i` of `m7i.large`."""
     return instance_type.partition(".")[0]
 
 

@@ -1,10 +1,10 @@
-"""Name the words of EC2 and of the campaign's options for it, as they are stored and printed."""
+"""Define the terms of EC2 and of the campaign's options for it, as they are stored and printed."""
 
 from enum import StrEnum
 
 
 class Architecture(StrEnum):
-    """The processors that our images are for, in the order in which one is taken for a type that runs on both."""
+    """The processor architectures of our images. A type that supports several gets the first of them."""
 
     X86_64 = "x86_64"
     ARM64 = "arm64"

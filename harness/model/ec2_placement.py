@@ -64,37 +64,38 @@ def choose_group(placement: str, region: str, instance_type: str) -> GroupChoice
 
 
 def order_zones(
-    offered: Collection[str], *, asked: Sequence[str] = (), usable: Collection[str] | None = None
+    offered: Collection[str], *, requested_zones: Sequence[str] = (), usable: Collection[str] | None = None
 ) -> tuple[str, ...]:
     """Order the zones in which a type is tried: those that offer it, in the campaign's order, else sorted by name.
 
-    `asked`: the zones that the campaign names; empty: all. `usable`: the zones with a subnet for hosts; None: all.
+    `requested_zones`: the zones that the campaign names; empty: all. `usable`: the zones with a subnet for hosts; None:
+    all.
     """
     possible = set(offered) if usable is None else set(offered) & set(usable)
-    return tuple(zone for zone in asked if zone in possible) if asked else tuple(sorted(possible))
+    return tuple(zone for zone in requested_zones if zone in possible) if requested_zones else tuple(sorted(possible))
 
 
-def sibling_types(wanted: TypeInfo, types: Mapping[str, TypeInfo]) -> Sequence[TypeInfo]:
+def sibling_types(requested: TypeInfo, types: Mapping[str, TypeInfo]) -> Sequence[TypeInfo]:
     """Other sizes of the family: nearest number of vCPUs first, the smaller of two equally near first, not metal."""
     siblings = [
         info
         for info in types.values()
-        if info.family == wanted.family and info.name != wanted.name and not info.bare_metal
+        if info.family == requested.family and info.name != requested.name and not info.bare_metal
     ]
-    return sorted(siblings, key=lambda info: (_ratio(info.vcpus, wanted.vcpus), info.vcpus, info.name))
+    return sorted(siblings, key=lambda info: (_ratio(info.vcpus, requested.vcpus), info.vcpus, info.name))
 
 
 def order_attempts(
-    wanted: TypeInfo,
+    requested: TypeInfo,
     types: Mapping[str, TypeInfo],
     *,
-    asked: Sequence[str] = (),
+    requested_zones: Sequence[str] = (),
     usable: Collection[str] | None = None,
     other_sizes: bool = False,
 ) -> Iterator[tuple[str, str]]:
-    """Yield type and zone of each attempt: every zone of the type, then of its siblings where `other_sizes` says so."""
-    for info in (wanted, *(sibling_types(wanted, types) if other_sizes else ())):
-        for zone in order_zones(info.zones, asked=asked, usable=usable):
+    """Yield type and zone of each attempt: every zone of the type, then, with `other_sizes`, of its siblings."""
+    for info in (requested, *(sibling_types(requested, types) if other_sizes else ())):
+        for zone in order_zones(info.zones, requested_zones=requested_zones, usable=usable):
             yield info.name, zone
 
 

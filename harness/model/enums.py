@@ -1,4 +1,4 @@
-"""The enums of the ladder, of stages and of states."""
+"""Define the enums of the ladder, of stages and of states."""
 
 from enum import StrEnum
 
@@ -88,7 +88,7 @@ DOING = {
     Stage.BAKE: "being copied into an image",
     Stage.RELEASE: "being released",
 }
-"""What a host does in a stage, to complete a sentence about the host."""
+"""Phrases for each stage, to complete a sentence about a host."""
 
 
 class HostState(StrEnum):

@@ -1,4 +1,4 @@
-"""The one type in which a run tells what it does, and the type of whatever takes it."""
+"""Define events, which report the progress of a run, and the listeners that receive them."""
 
 import datetime
 from collections.abc import Callable
@@ -9,10 +9,10 @@ from harness.model.enums import Stage
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Event:
-    """A piece of news. `text` is one short line, which may quote a host; it is empty when a stage begins.
+    """An event of a run. `text` is one short line, which may quote a host; it is empty when a stage begins.
 
-    `run` is None while a run is prepared, and has no name yet. `host` is None for news of the whole run, `stage` is
-    None for news that belongs to no stage.
+    `run` is None while a run is prepared and has no name yet. `host` is None for events of the whole run, `stage` is
+    None for events outside of all stages.
     """
 
     run: str | None
@@ -23,4 +23,4 @@ class Event:
 
 
 Listener = Callable[[Event], None]
-"""Takes each event when it happens: a terminal, a log, a file. Several threads may call it at once."""
+"""Receives each event when it happens: a terminal, a log, a file. Several threads may call a listener at once."""

@@ -1,4 +1,4 @@
-"""The evidence about one host, the rungs of the ladder, and the verdict."""
+"""Define the evidence about one host, the rungs of the ladder, and the verdict."""
 
 from dataclasses import dataclass
 

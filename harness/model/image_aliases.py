@@ -15,19 +15,19 @@ class ImageAlias:
     user: str
 
 
-def _named(pattern: str, x86_64: str, user: str) -> ImageAlias:
+def _make_alias(pattern: str, x86_64: str, user: str) -> ImageAlias:
     parameters = {Architecture.X86_64: pattern.format(x86_64), Architecture.ARM64: pattern.format("arm64")}
     return ImageAlias(parameters=parameters, user=user)
 
 
 _UBUNTU = "/aws/service/canonical/ubuntu/server/{}/stable/current/{{}}/hvm/ebs-{}/ami-id"
 
-NAMED: Mapping[str, ImageAlias] = {
-    "al2023": _named("/aws/service/ami-amazon-linux-latest/al2023-ami-kernel-default-{}", "x86_64", "ec2-user"),
-    "debian-12": _named("/aws/service/debian/release/12/latest/{}", "amd64", "admin"),
-    "debian-13": _named("/aws/service/debian/release/13/latest/{}", "amd64", "admin"),
-    "ubuntu-22.04": _named(_UBUNTU.format("22.04", "gp2"), "amd64", "ubuntu"),
-    "ubuntu-24.04": _named(_UBUNTU.format("24.04", "gp3"), "amd64", "ubuntu"),
+ALIASES: Mapping[str, ImageAlias] = {
+    "al2023": _make_alias("/aws/service/ami-amazon-linux-latest/al2023-ami-kernel-default-{}", "x86_64", "ec2-user"),
+    "debian-12": _make_alias("/aws/service/debian/release/12/latest/{}", "amd64", "admin"),
+    "debian-13": _make_alias("/aws/service/debian/release/13/latest/{}", "amd64", "admin"),
+    "ubuntu-22.04": _make_alias(_UBUNTU.format("22.04", "gp2"), "amd64", "ubuntu"),
+    "ubuntu-24.04": _make_alias(_UBUNTU.format("24.04", "gp3"), "amd64", "ubuntu"),
 }
 """Canonical publishes gp3 images from 23.10 on. The stack sets the volume to gp3 in both cases."""
 

@@ -7,9 +7,9 @@ ours by data that only its creator could choose and that nobody can change after
 - a signature of its id and of all its tags of ours, for images and snapshots, which is written once the id is known;
 - a record of this state directory that names its id.
 
-What remains: somebody who may launch instances or make images in the same account can, once one of our names is free
-again, make a resource of that name and tag it as ours was tagged. It is theirs, made for this purpose, and is ended.
-Somebody who may change the tags of our own resources can hide them from us; a host still ends itself with its lease.
+Two risks remain. A person who may launch instances or make images in the same account can make a resource with one of
+our names, once that name is free again, and copy our tags to it; such a resource is ended. A person who may change the
+tags of our own resources can hide them from us; a host still ends itself with its lease.
 """
 
 import datetime
@@ -39,31 +39,31 @@ class Signer:
     def __repr__(self) -> str:
         return f"Signer({'[secret]' if self._key else 'no key'})"
 
-    def name(self, title: str, *, token: str, expires: str) -> str:
-        """The title with a signature behind it: the name of a resource with that token and that lease."""
+    def sign_name(self, title: str, *, token: str, expires: str) -> str:
+        """Append a signature to a title, to name a resource with that token and that lease."""
         return f"{title}-{self._sign('name', title, token, expires)}"
 
-    def tag(self, kind: str, ident: str, tags: Mapping[str, str]) -> str:
-        """The value of the tag SIGNATURE for the resource of that id, which is to have exactly these tags of ours."""
-        return self._sign("tags", kind, ident, *(word for tag in sorted(_ours(tags).items()) for word in tag))
+    def sign_tags(self, kind: str, ident: str, tags: Mapping[str, str]) -> str:
+        """Sign all our tags of a resource: the value of its tag SIGNATURE."""
+        return self._sign("tags", kind, ident, *(text for pair in sorted(_own_tags(tags).items()) for text in pair))
 
     def verify_name(self, name: str, *, token: str, expires: str) -> bool:
         """Whether a name was signed by us for this token and this lease."""
         title, _, _ = name.rpartition("-")
-        return self._key is not None and _same(name, self.name(title, token=token, expires=expires))
+        return self._key is not None and _equal_digests(name, self.sign_name(title, token=token, expires=expires))
 
     def verify_tags(self, kind: str, ident: str, tags: Mapping[str, str]) -> bool:
         """Whether these are the tags that we signed for this id."""
-        return self._key is not None and _same(tags.get(SIGNATURE, ""), self.tag(kind, ident, tags))
+        return self._key is not None and _equal_digests(tags.get(SIGNATURE, ""), self.sign_tags(kind, ident, tags))
 
-    def _sign(self, *words: str) -> str:
+    def _sign(self, *texts: str) -> str:
         if self._key is None:
             raise ValueError("nothing can be signed without a key")
-        message = b"".join(len(data).to_bytes(4) + data for data in map(_encoded, words))
+        message = b"".join(len(text).to_bytes(4) + text for text in map(_encode, texts))
         return hmac.new(self._key, message, hashlib.sha256).hexdigest()[:_DIGITS]
 
 
-NOBODY = Signer(None)
+KEYLESS_SIGNER = Signer(None)
 """A signer without a key, which proves nothing."""
 
 
@@ -80,7 +80,7 @@ class DescribedResource:
 def why_not_ours(
     tagged: DescribedResource, signer: Signer, recorded: Mapping[str, Collection[str]] = MappingProxyType({})
 ) -> str | None:
-    """Why a resource is not proven to be ours; None where it is. `recorded`: ids and names of our records by token."""
+    """Describe why a resource is not proven ours; None where it is. `recorded`: ids and names we recorded, by token."""
     token, expires = tagged.tags.get(TOKEN), tagged.tags.get(EXPIRES)
     if signer.verify_tags(tagged.kind, tagged.ident, tagged.tags):
         return None
@@ -88,7 +88,7 @@ def why_not_ours(
         return "its tag is no token of a host"
     if expires is None:
         return "it has no lease"
-    if _moment(expires) is None:
+    if _parse_time(expires) is None:
         return "the end of its lease cannot be read"
     if {tagged.ident, tagged.given_name} & {*recorded.get(token, ())}:
         return None
@@ -127,38 +127,38 @@ class RemovalDecision:
     why: str
 
 
-_NEEDED = (RunState.ALIVE, RunState.KEPT, RunState.BY_HAND, RunState.KEEPER_ALIVE)
+_NEEDED_STATES = (RunState.ALIVE, RunState.KEPT, RunState.BY_HAND, RunState.KEEPER_ALIVE)
 
 
 def decide_removal(resource: Resource, run: RunState, *, now: datetime.datetime) -> RemovalDecision:
-    """Whether a resource may be ended. Every removal by `sweep`, by a release and of images is decided here.
+    """Decide whether a resource may be ended. Every removal by `sweep`, by a release and of images is decided here.
 
     A resource that is not proven to be ours is never ended. Where its run is in no ledger here and its lease goes on,
     the resource is most likely a host of another person, and is not reported.
     """
     if resource.unproven is not None:
-        theirs = run is RunState.UNKNOWN and _is_token(resource.token) and _leased(resource.expires, now)
-        return RemovalDecision(removal=Removal.IN_USE if theirs else Removal.LEAVE, why=resource.unproven)
-    if run in _NEEDED:
+        foreign = run is RunState.UNKNOWN and _is_token(resource.token) and _lease_runs(resource.expires, now)
+        return RemovalDecision(removal=Removal.IN_USE if foreign else Removal.LEAVE, why=resource.unproven)
+    if run in _NEEDED_STATES:
         return RemovalDecision(removal=Removal.IN_USE, why=run.value)
     if run is not RunState.UNKNOWN:
         return RemovalDecision(removal=Removal.END, why=run.value)
     if resource.expires is None:
         return RemovalDecision(removal=Removal.END, why=run.value)
-    if _moment(resource.expires) is None:
+    if _parse_time(resource.expires) is None:
         return RemovalDecision(removal=Removal.LEAVE, why="the end of its lease cannot be read")
-    if _leased(resource.expires, now):
+    if _lease_runs(resource.expires, now):
         return RemovalDecision(removal=Removal.IN_USE, why="its lease goes on")
     return RemovalDecision(removal=Removal.END, why=f"{run.value}, and its lease has ended")
 
 
-def _leased(expires: str | None, now: datetime.datetime) -> bool:
-    ends = _moment(expires)
-    return ends is not None and now < ends
+def _lease_runs(expires: str | None, now: datetime.datetime) -> bool:
+    end = _parse_time(expires)
+    return end is not None and now < end
 
 
-def _moment(text: str | None) -> datetime.datetime | None:
-    """An ISO date and time, of UTC where it names no zone; None for any other text."""
+def _parse_time(text: str | None) -> datetime.datetime | None:
+    """Parse an ISO date and time, in UTC where it names no zone; None for any other text."""
     try:
         moment = datetime.datetime.fromisoformat(text or "")
     except ValueError:
@@ -174,13 +174,13 @@ def _is_token(text: str) -> bool:
     return True
 
 
-def _ours(tags: Mapping[str, str]) -> dict[str, str]:
+def _own_tags(tags: Mapping[str, str]) -> dict[str, str]:
     return {key: value for key, value in tags.items() if key.startswith(TAGS) and key != SIGNATURE}
 
 
-def _same(one: str, other: str) -> bool:
-    return hmac.compare_digest(_encoded(one), _encoded(other))
+def _equal_digests(first: str, second: str) -> bool:
+    return hmac.compare_digest(_encode(first), _encode(second))
 
 
-def _encoded(text: str) -> bytes:
+def _encode(text: str) -> bytes:
     return text.encode("utf-8", "surrogatepass")

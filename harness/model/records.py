@@ -1,4 +1,4 @@
-"""Tokens, resources, machines, and the records of hosts and runs."""
+"""Define tokens, resources, machines, and the records of hosts and runs."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -26,7 +26,7 @@ class Token:
 
     @classmethod
     def parse(cls, text: str) -> "Token":
-        """The token that `str()` wrote. Raises ValueError on any other text: a tag's value may be anybody's."""
+        """Parse the text that `str()` wrote. Raises ValueError on any other text, such as a forged tag."""
         match = TOKEN.fullmatch(text)
         if match is None:
             raise ValueError(f"not a token: {text[:100]!r}")
@@ -46,8 +46,8 @@ class Resource:
     kind: str
     name: str
     detail: str
-    expires: str | None = None  # ISO 8601: until then it may belong to somebody whose books are not ours
-    unproven: str | None = None  # why it is not proven to be ours, although it carries a token: then it is never ended
+    expires: str | None = None  # ISO 8601: until then it may belong to a run of another ledger
+    unproven: str | None = None  # why it is not proven ours, although it has a token; it is then never ended
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,21 +59,23 @@ class Machine:
     address: str
     port: int
     user: str
-    private_key: str | None  # path; None: what ssh finds by itself, or an agent's
+    private_key: str | None  # path; None: a key that ssh or an agent finds
     known_host: str
-    rotated_key: str | None = None  # path: its host key is changed at first contact, and its lines are kept there
-    boots_within_s: float = 0.0  # from when it runs: so long its SSH server may not answer yet
-    ssh_options: tuple[str, ...] = ()  # further words for ssh, such as a jump host
+    rotated_key: str | None = (
+        None  # path of the file that holds the lines of the host key after its rotation at first contact
+    )
+    boots_within_s: float = 0.0  # time after its start in which its SSH server may not answer yet
+    ssh_options: tuple[str, ...] = ()  # further arguments of ssh, such as a jump host
     second_opinion: str | None  # "address port" of an NTP server that is not the PHC
-    second_opinion_poll: int = 4  # how often it may be asked: log2 of seconds
+    second_opinion_poll: int = 4  # its poll interval: log2 of seconds
     role_variables: Mapping[str, Any] = field(default_factory=dict)
     placement: Placement
     claim: Claim | None
     offer: Offer
-    region: str | None = None  # where it stands, where its bench knows Regions ...
-    zone: str | None = None  # ... and zones
-    image: str | None = None  # what it was started from, by its bench's name
-    usd_per_hour: float | None = None  # None: nobody knows, or it costs nothing
+    region: str | None = None  # None where its bench has no Regions ...
+    zone: str | None = None  # ... or no zones
+    image: str | None = None  # the image that it was started from, as its bench names it
+    usd_per_hour: float | None = None  # None: unknown, or free
     evidence_files: tuple[str, ...] = ()  # to be copied into the run's evidence at release
     detail: str = ""
 
@@ -99,7 +101,7 @@ class HostRecord:
     region: str | None = None
     image: str | None = None
     claim: Claim | None = None
-    api_calls: float | None = None  # what we asked a cloud for it; a call for several hosts counts in part
+    api_calls: float | None = None  # calls of a cloud's API for this host; a call for several hosts counts in part
     cost_usd: float | None = None  # of the instance until the end of the record, where its price is known
 
 
@@ -115,7 +117,7 @@ class RunRecord:
     hosts: tuple[HostRecord, ...]
     leftovers: tuple[Resource, ...]
     api_calls: int | None = None  # in all; not in the records of early versions
-    failures: tuple[str, ...] = ()  # of ours, that kept something from being written, booked or released
+    failures: tuple[str, ...] = ()  # failures of the harness to write, record or release something
     version: str | None = None  # of the harness; this and the following: not in the records of early versions
     depth: Depth | None = None  # as the campaign asked
     measure_duration_s: float | None = None  # of each host, ...
@@ -135,7 +137,7 @@ class RunRecord:
         api_calls: int | None = None,
         failures: tuple[str, ...] = (),
     ) -> "RunRecord":
-        """The record of a run from the moments, since the epoch, at which it started and ended."""
+        """Build the record of a run from its start and end in nanoseconds since the epoch."""
         return cls(
             run=run,
             bench=bench,
@@ -152,5 +154,5 @@ class RunRecord:
     def cost_usd(self) -> float | None:
         """Cost of all hosts that ran; None when the cost of any of them is unknown."""
         costs = [host.cost_usd for host in self.hosts if host.address is not None]
-        known = [cost for cost in costs if cost is not None]
-        return sum(known) if known and len(known) == len(costs) else None
+        known_costs = [cost for cost in costs if cost is not None]
+        return sum(known_costs) if known_costs and len(known_costs) == len(costs) else None

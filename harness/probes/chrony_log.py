@@ -11,7 +11,7 @@ _STARTED = re.compile(r"chronyd version \S+ starting")
 _INTERFERENCE = "System clock interference detected"
 
 
-def interference(text: str) -> bool:
+def parse_interference(text: str) -> bool:
     """Whether chronyd (4.7 or later) has seen another program steer the clock since it last started.
 
     A log is free text: every other line is ignored.
@@ -22,8 +22,8 @@ def interference(text: str) -> bool:
     return interfered
 
 
-def version(text: str, where: str) -> str:
-    """The version in `chronyd --version`. Raises ParseError."""
+def parse_version(text: str, where: str) -> str:
+    """Parse the version in `chronyd --version`. Raises ParseError."""
     match = _VERSION.fullmatch(text.strip())
     if match is None:
         raise ParseError(where, 1, text, "chronyd --version")
@@ -45,7 +45,7 @@ class Convergence:
     why: str | None = None
 
 
-def convergence(text: str, where: str) -> Convergence | None:
+def parse_convergence(text: str, where: str) -> Convergence | None:
     """Read the record of the role chrony_phc; None when it did not wait. Raises ParseError."""
     try:
         record = json_object(text)
@@ -61,9 +61,9 @@ def convergence(text: str, where: str) -> Convergence | None:
         if isinstance(starts, bool) or not isinstance(starts, int) or starts < 1:
             raise ValueError("not a number of starts")
         if converged is True:
-            return Convergence(boot_id=boot_id, converged=True, after_s=_seconds(after_s), starts=starts)
+            return Convergence(boot_id=boot_id, converged=True, after_s=_parse_seconds(after_s), starts=starts)
         if converged is False:
-            why = _words(record.get("why"))
+            why = _parse_reason(record.get("why"))
             return Convergence(boot_id=boot_id, converged=False, after_s=None, starts=starts, why=why)
         raise ValueError("neither converged nor not")
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
@@ -71,13 +71,13 @@ def convergence(text: str, where: str) -> Convergence | None:
         raise ParseError(where, 1, line, f"the record of the role chrony_phc ({type(error).__name__})") from error
 
 
-def _words(value: object) -> str | None:
+def _parse_reason(value: object) -> str | None:
     if value is not None and not isinstance(value, str):
         raise ValueError("why is text")
     return value
 
 
-def _seconds(value: object) -> float:
+def _parse_seconds(value: object) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < 1e9:
         raise ValueError("not a number of seconds")
     return float(value)

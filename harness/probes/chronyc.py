@@ -6,10 +6,10 @@ more (38 since 4.4).
 Signs, by chrony's client.c (print_report, process_cmd_*) and chronyc(1), and seen in tests/data/chronyc:
 
 - tracking "System time" is the correction still to be made: CSV positive means the system clock is slow of NTP time
-  (text mode prints `%O`: "slow" when > 0). It is turned round here, so that positive is ahead everywhere.
+  (text mode prints `%O`: "slow" when > 0). The parser inverts it, so that positive is ahead everywhere.
 - tracking "Last offset": positive means the local clock was ahead of its sources. Kept.
 - sources "Last sample": positive means the local clock is ahead of the source. Kept.
-- ntpdata "Offset": positive means the local clock is behind (RFC 5905's theta). Turned round here.
+- ntpdata "Offset": positive means the local clock is behind (RFC 5905's theta). The parser inverts it.
 
 All but "System time" are relative to chronyd's own NTP clock, which differs from the system clock by "System time".
 """
@@ -19,7 +19,7 @@ from dataclasses import dataclass
 
 from harness.errors import ParseError
 from harness.model import ChronySource, Tracking
-from harness.probes.numbers import decimal, integer, seconds_as_ns
+from harness.probes.numbers import parse_decimal, parse_integer, parse_seconds_as_ns
 
 NEVER = 4294967295  # LastRx of a source that never answered: UINT32_MAX, printed "-" in text mode
 
@@ -58,7 +58,7 @@ class NtpData:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Chronyc:
-    """All that one `chronyc -c -m ...` printed; reports that were not requested are None or empty."""
+    """The reports of one `chronyc -c -m ...`; reports that were not requested are None or empty."""
 
     tracking: Tracking | None = None
     sources: tuple[ChronySource, ...] = ()
@@ -76,7 +76,7 @@ def parse(text: str, where: str) -> Chronyc:
         fields = line.strip("\r").split(",")
         if fields == [""]:
             continue
-        match _read(fields):
+        match _parse_fields(fields):
             case Tracking() as report:
                 tracking = report
             case ChronySource() as report:
@@ -90,26 +90,26 @@ def parse(text: str, where: str) -> Chronyc:
     return Chronyc(tracking=tracking, sources=tuple(sources), statistics=tuple(statistics), ntpdata=tuple(ntpdata))
 
 
-def _read(fields: list[str]) -> Tracking | ChronySource | SourceStatistics | NtpData | None:
+def _parse_fields(fields: list[str]) -> Tracking | ChronySource | SourceStatistics | NtpData | None:
     if len(fields) == _TRACKING_FIELDS:
-        return _tracking(fields)
+        return _parse_tracking(fields)
     if len(fields) == _SOURCE_FIELDS:
-        return _source(fields)
+        return _parse_source(fields)
     if len(fields) == _STATISTICS_FIELDS:
-        return _statistics(fields)
+        return _parse_statistics(fields)
     if len(fields) in _NTPDATA_FIELDS:
-        return _ntpdata(fields)
+        return _parse_ntpdata(fields)
     return None
 
 
 _LEAPS = ("Normal", "Insert second", "Delete second", "Not synchronised")
 
 
-def _tracking(fields: list[str]) -> Tracking | None:
+def _parse_tracking(fields: list[str]) -> Tracking | None:
     identifier, name, leap = fields[0], fields[1], fields[13]
-    stratum, reference_time_s = integer(fields[2]), decimal(fields[3])
-    offsets = [seconds_as_ns(field) for field in (*fields[4:7], *fields[10:12])]
-    rates = [decimal(field) for field in (*fields[7:10], fields[12])]
+    stratum, reference_time_s = parse_integer(fields[2]), parse_decimal(fields[3])
+    offsets = [parse_seconds_as_ns(field) for field in (*fields[4:7], *fields[10:12])]
+    rates = [parse_decimal(field) for field in (*fields[7:10], fields[12])]
     if not re.fullmatch("[0-9A-F]{8}", identifier) or leap not in _LEAPS:
         return None
     if stratum is None or reference_time_s is None or None in offsets or None in rates:
@@ -133,10 +133,10 @@ def _tracking(fields: list[str]) -> Tracking | None:
     )
 
 
-def _source(fields: list[str]) -> ChronySource | None:
+def _parse_source(fields: list[str]) -> ChronySource | None:
     mode, state, name = fields[:3]
-    stratum, poll, last_rx = (integer(field) for field in (fields[3], fields[4], fields[6]))
-    offset, measured, error = (seconds_as_ns(field) for field in fields[7:10])
+    stratum, poll, last_rx = (parse_integer(field) for field in (fields[3], fields[4], fields[6]))
+    offset, measured, error = (parse_seconds_as_ns(field) for field in fields[7:10])
     if mode not in ("^", "=", "#") or state not in ("*", "+", "-", "x", "~", "?") or not name:
         return None
     if stratum is None or poll is None or last_rx is None or not re.fullmatch("[0-7]{1,3}", fields[5]):
@@ -157,10 +157,10 @@ def _source(fields: list[str]) -> ChronySource | None:
     )
 
 
-def _statistics(fields: list[str]) -> SourceStatistics | None:
-    points, runs, span = (integer(field) for field in fields[1:4])
-    frequency, skew = (decimal(field) for field in fields[4:6])
-    offset, deviation = (seconds_as_ns(field) for field in fields[6:8])
+def _parse_statistics(fields: list[str]) -> SourceStatistics | None:
+    points, runs, span = (parse_integer(field) for field in fields[1:4])
+    frequency, skew = (parse_decimal(field) for field in fields[4:6])
+    offset, deviation = (parse_seconds_as_ns(field) for field in fields[6:8])
     if not fields[0] or points is None or runs is None or span is None or frequency is None or skew is None:
         return None
     if offset is None or deviation is None:
@@ -177,9 +177,9 @@ def _statistics(fields: list[str]) -> SourceStatistics | None:
     )
 
 
-def _ntpdata(fields: list[str]) -> NtpData | None:
-    port, stratum, received, good = (integer(fields[column]) for column in (2, 8, 31, 33))
-    root_delay, root_dispersion, behind, delay = (seconds_as_ns(fields[column]) for column in (13, 14, 18, 19))
+def _parse_ntpdata(fields: list[str]) -> NtpData | None:
+    port, stratum, received, good = (parse_integer(fields[column]) for column in (2, 8, 31, 33))
+    root_delay, root_dispersion, behind, delay = (parse_seconds_as_ns(fields[column]) for column in (13, 14, 18, 19))
     if not fields[0] or port is None or stratum is None or received is None or good is None:
         return None
     if root_delay is None or root_dispersion is None or behind is None or delay is None:

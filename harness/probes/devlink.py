@@ -14,10 +14,10 @@ PARAMETER = "enable_phc"
 
 
 def parse(text: str, where: str) -> Mapping[str, bool | None]:
-    """PCI address (or other handle) -> whether `enable_phc` is true; None for a device that lists no such parameter.
+    """Map each PCI address (or other handle) to whether `enable_phc` is true; None for a device without this parameter.
 
-    Ignored: other parameters and what `devlink dev info` adds, always indented. Raises ParseError on any other line.
-    The value is that of mode `driverinit`, which takes effect with the next reload.
+    Ignored: other parameters and the lines of `devlink dev info`, which are always indented. Raises ParseError on any
+    other line. The value is that of mode `driverinit`, which takes effect with the next reload.
     """
     values: dict[str, bool | None] = {}
     handle = parameter = ""
@@ -29,14 +29,14 @@ def parse(text: str, where: str) -> Mapping[str, bool | None]:
         elif name := _NAME.fullmatch(stripped):
             parameter = name[1]
         elif value := _VALUE.fullmatch(stripped):
-            _keep(values, handle, parameter, value, (where, number, line))
+            _store_value(values, handle, parameter, value, (where, number, line))
         elif stripped and not (handle and _DETAIL.fullmatch(stripped)):
             raise ParseError(where, number, line, "a line of devlink dev, dev param show or dev info")
     return values
 
 
-def _keep(
-    found: dict[str, bool | None], handle: str, parameter: str, value: re.Match[str], place: tuple[str, int, str]
+def _store_value(
+    values: dict[str, bool | None], handle: str, parameter: str, value: re.Match[str], place: tuple[str, int, str]
 ) -> None:
     if not handle:
         raise ParseError(*place, "a value below a device")
@@ -44,4 +44,4 @@ def _keep(
         return
     if value[2] not in ("true", "false"):
         raise ParseError(*place, "true or false")
-    found[handle] = value[2] == "true"
+    values[handle] = value[2] == "true"

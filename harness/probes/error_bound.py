@@ -1,16 +1,19 @@
-"""What error bound does the device give for its clock? `/sys/bus/pci/devices/PCI/phc_error_bound`, in nanoseconds."""
+"""Parse the error bound of the device's clock: `/sys/bus/pci/devices/PCI/phc_error_bound`, in nanoseconds."""
 
 import errno
 from dataclasses import dataclass
 
 from harness.errors import ParseError
 from harness.model import Capture
-from harness.probes.numbers import integer
+from harness.probes.numbers import parse_integer
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ErrorBound:
-    """`published`: the driver has the file (Amazon's has, the in-tree one has not). `value_ns`: None when refused."""
+    """The published bound. `value_ns`: None when the reading was refused.
+
+    `published`: whether the driver has the file. Amazon's driver has it, the in-tree driver has not.
+    """
 
     published: bool
     value_ns: int | None
@@ -19,8 +22,8 @@ class ErrorBound:
 def parse(capture: Capture, where: str) -> ErrorBound | None:
     """Read the file, or cat's message about it. None when nothing is known. Raises ParseError on other contents.
 
-    EBUSY: published, but the last reading of the clock failed. ENOENT: this driver does not publish it. Zero is what
-    the driver says before the first reading and is passed on as it is (2.17.0g).
+    EBUSY: published, but the last reading of the clock failed. ENOENT: this driver does not publish it. The
+    driver publishes zero before the first reading, which is returned unchanged (2.17.0g).
     """
     message = f"{capture.out}\n{capture.err}"
     if capture.rc == errno.ENOENT or "No such file or directory" in message:
@@ -29,7 +32,7 @@ def parse(capture: Capture, where: str) -> ErrorBound | None:
         return ErrorBound(published=True, value_ns=None)
     if capture.rc != 0:
         return None
-    value = integer(capture.out.strip())
+    value = parse_integer(capture.out.strip())
     if value is None or value < 0:
         raise ParseError(where, 1, capture.out, "an error bound in nanoseconds")
     return ErrorBound(published=True, value_ns=value)

@@ -1,13 +1,13 @@
-"""What does ethtool say of an interface: its driver (-i), and what its card can timestamp (-T)?
+"""Parse ethtool's text about an interface: its driver (-i), and the timestamps of its card (-T).
 
-Statistics (-S) are read by `phc_stats`.
+The module `phc_stats` parses statistics (-S).
 """
 
 import re
 from dataclasses import dataclass
 
 from harness.errors import ParseError
-from harness.probes.numbers import integer
+from harness.probes.numbers import parse_integer
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,7 +35,7 @@ class Timestamping:
 _FIELD = re.compile(r"([a-z][a-z-]*): ?(.*)")
 
 
-def driver_info(text: str, where: str) -> DriverInfo:
+def parse_driver_info(text: str, where: str) -> DriverInfo:
     """Read `ethtool -i`: lines of `name: value`, of which driver, version and bus-info are kept. Raises ParseError."""
     fields: dict[str, str] = {}
     for number, line in enumerate(text.split("\n"), 1):
@@ -54,7 +54,7 @@ def driver_info(text: str, where: str) -> DriverInfo:
 
 _CAPABILITY = re.compile(r"\t([a-z-]+)(?:\s+\((?:SOF|HWTSTAMP)_[A-Z0-9_]+\))?")
 _CLOCK = re.compile(r"(?:PTP Hardware Clock|Hardware timestamp provider index): (none|[0-9]{1,9})")
-_HEADS = re.compile(
+_HEADINGS = re.compile(
     r"Time stamping parameters for \S+:"
     r"|Capabilities:"
     r"|Hardware timestamp provider qualifier: .*"
@@ -62,12 +62,12 @@ _HEADS = re.compile(
 )
 
 
-def timestamping(text: str, where: str) -> Timestamping:
+def parse_timestamping(text: str, where: str) -> Timestamping:
     """Read `ethtool -T` in its three forms. Raises ParseError.
 
     The clock is `PTP Hardware Clock: 0`, or `... none`, or (ethtool 6.14 and later on a kernel with several providers)
     `Hardware timestamp provider index: 0`; a text without any of these lines shows nothing about the clock.
-    Ignored: the heads, the provider's qualifier, and the modes and filters below their own heads.
+    Ignored: the headings, the provider's qualifier, and the modes and filters below their own headings.
     """
     capabilities: set[str] = set()
     index: int | None = None
@@ -76,8 +76,8 @@ def timestamping(text: str, where: str) -> Timestamping:
         if not line.strip():
             continue
         if clock := _CLOCK.fullmatch(line.rstrip()):
-            index, seen_clock, below_capabilities = integer(clock[1]), True, False
-        elif _HEADS.fullmatch(line.rstrip()):
+            index, seen_clock, below_capabilities = parse_integer(clock[1]), True, False
+        elif _HEADINGS.fullmatch(line.rstrip()):
             below_capabilities = line.startswith("Capabilities")
         elif capability := _CAPABILITY.fullmatch(line.rstrip()):
             capabilities |= {capability[1]} if below_capabilities else set()

@@ -30,19 +30,19 @@ LINK = "/dev/ptp_ena"
 
 
 def read_facts(text: str, *, where: str) -> tuple[Facts, tuple[Unparsed, ...]]:
-    """Facts from collect.py's JSON, and the lines that no probe understood (`where` names the file in them)."""
+    """Parse collect.py's JSON into facts, and list the lines that no probe understood (`where` names their file)."""
     notes = ParseNotes(where)
-    captures = notes.read(_captures, text, "captures", longest_line=LONGEST_COLLECTION) or {}
+    captures = notes.read(_parse_captures, text, "captures", longest_line=LONGEST_COLLECTION) or {}
     return bounded(_facts(captures, notes)), notes.unparsed
 
 
 def from_captures(captures: Captures, *, where: str) -> tuple[Facts, tuple[Unparsed, ...]]:
-    """Facts from captures in memory, and the lines that no probe understood."""
+    """Derive facts from captures in memory, and list the lines that no probe understood."""
     notes = ParseNotes(where)
     return bounded(_facts(captures, notes)), notes.unparsed
 
 
-def _captures(text: str, where: str) -> dict[str, Capture]:
+def _parse_captures(text: str, where: str) -> dict[str, Capture]:
     try:
         collected = json_object(text)
         if collected.get("schema") != 1:
@@ -53,28 +53,28 @@ def _captures(text: str, where: str) -> dict[str, Capture]:
 
 
 def _facts(captures: Captures, notes: ParseNotes) -> Facts:
-    clocks = notes.read(ptp_sysfs.clocks, _class(captures), "ptp-class")
-    links = notes.read(ptp_sysfs.links, output_of(captures, "ptp-links"), "ptp-links")
+    clocks = notes.read(ptp_sysfs.parse_clocks, _clock_listing(captures), "ptp-class")
+    links = notes.read(ptp_sysfs.parse_links, output_of(captures, "ptp-links"), "ptp-links")
     chrony = notes.read(chronyc.parse, output_of(captures, "chronyc"), "chronyc")
     answers = notes.read(ntp_probe.parse, output_of(captures, "ntp-probe"), "ntp-probe")
     converged = notes.read(
-        chrony_log.convergence, output_of(captures, "chrony-phc"), "chrony-phc", longest_line=LONGEST_RECORD
+        chrony_log.parse_convergence, output_of(captures, "chrony-phc"), "chrony-phc", longest_line=LONGEST_RECORD
     )
-    boot_id = notes.read(system.boot_id, output_of(captures, "boot"), "boot")
+    boot_id = notes.read(system.parse_boot_id, output_of(captures, "boot"), "boot")
     if converged is not None and not _same_boot(converged.boot_id, boot_id):
         converged = None
     record = notes.read(
         driver_word.parse, output_of(captures, "driver-word"), "driver-word", longest_line=LONGEST_RECORD
     )
-    burst = notes.read(_burst, output_of(captures, "phc-reads"), "phc-reads", longest_line=LONGEST_RECORD)
+    burst = notes.read(_parse_burst, output_of(captures, "phc-reads"), "phc-reads", longest_line=LONGEST_RECORD)
     chronyd_log = output_of(captures, "chrony-log")
-    word, text = _word(record, boot_id, output_of(captures, "kernel-log"))
+    word, text = _driver_word(record, boot_id, output_of(captures, "kernel-log"))
     return Facts(
-        kernel=notes.read(system.kernel, output_of(captures, "uname"), "uname"),
-        os=notes.read(system.distribution, output_of(captures, "os-release"), "os-release"),
+        kernel=notes.read(system.parse_kernel, output_of(captures, "uname"), "uname"),
+        os=notes.read(system.parse_distribution, output_of(captures, "os-release"), "os-release"),
         kernel_has_ptp=True
         if clocks
-        else notes.read(system.kernel_has_ptp, output_of(captures, "kernel-config"), "kernel-config"),
+        else notes.read(system.parse_kernel_has_ptp, output_of(captures, "kernel-config"), "kernel-config"),
         drivers=_drivers(captures, notes),
         clocks=clocks,
         phc_link=links.get(LINK) if links is not None else None,
@@ -85,12 +85,12 @@ def _facts(captures: Captures, notes: ParseNotes) -> Facts:
         counters_published=_counters_published(captures, notes),
         reads=burst.reads if burst else None,
         read_errors=burst.errors if burst else None,
-        chrony_version=notes.read(chrony_log.version, output_of(captures, "chrony-version"), "chrony-version"),
+        chrony_version=notes.read(chrony_log.parse_version, output_of(captures, "chrony-version"), "chrony-version"),
         tracking=chrony.tracking if chrony else None,
         sources=chrony.sources if chrony and chrony.tracking else None,
-        chronyd_runs=notes.read(services.chronyd_runs, output_of(captures, "services"), "services"),
-        competitors=notes.read(services.competitors, output_of(captures, "services"), "services"),
-        interference=None if chronyd_log is None else chrony_log.interference(chronyd_log),
+        chronyd_runs=notes.read(services.parse_chronyd_runs, output_of(captures, "services"), "services"),
+        competitors=notes.read(services.parse_competitors, output_of(captures, "services"), "services"),
+        interference=None if chronyd_log is None else chrony_log.parse_interference(chronyd_log),
         converged=converged.converged if converged else None,
         converged_after_s=converged.after_s if converged else None,
         chronyd_starts=converged.starts if converged else None,
@@ -102,8 +102,8 @@ def _facts(captures: Captures, notes: ParseNotes) -> Facts:
     )
 
 
-def _class(captures: Captures) -> str | None:
-    """The listing of /sys/class/ptp; empty where the kernel has no such folder, and so no clocks."""
+def _clock_listing(captures: Captures) -> str | None:
+    """Return the listing of /sys/class/ptp; empty where the kernel has no such folder, and so no clocks."""
     capture = captures.get("ptp-class")
     return "" if capture is not None and capture.rc == errno.ENOENT else output_of(captures, "ptp-class")
 
@@ -113,32 +113,32 @@ def _same_boot(recorded: str | None, boot_id: str | None) -> bool:
     return recorded is None or boot_id is None or recorded == boot_id
 
 
-def _parts(captures: Captures, kind: str) -> dict[str, Capture]:
-    """Captures of one kind by what follows the slash: `ethtool-i/eth1` -> eth1."""
+def _select_kind(captures: Captures, kind: str) -> dict[str, Capture]:
+    """Select the captures of one kind, by the part of their name after the slash: `ethtool-i/eth1` -> eth1."""
     return {name.partition("/")[2]: capture for name, capture in captures.items() if name.startswith(f"{kind}/")}
 
 
-def _burst(text: str, where: str) -> phc_reads.PhcBurst | None:
+def _parse_burst(text: str, where: str) -> phc_reads.PhcBurst | None:
     try:
-        return phc_reads.burst(json.loads(text))
+        return phc_reads.parse_burst(json.loads(text))
     except (ValueError, RecursionError) as error:
         raise ParseError(where, 1, text[:200], "a burst of readings as JSON") from error
 
 
-def _word(
+def _driver_word(
     record: driver_word.DriverRecord | None, boot_id: str | None, log: str | None
 ) -> tuple[DriverWord | None, str | None]:
-    """The driver's word: in answer to the role when that was in this boot, else in the kernel log.
+    """Find the driver's message: its answer to the role, if given in this boot, else the last in the kernel log.
 
-    A refusal of devlink's request is in the role's record alone, so the record goes before the log.
+    Only the role's record has a refusal of devlink's request, so the record precedes the log.
     """
     if record is not None and record.word is not None and _same_boot(record.boot_id, boot_id):
         return record.word, record.text
-    return kernel_log.last_word((log or "").splitlines()) or (None, None)
+    return kernel_log.find_last_word((log or "").splitlines()) or (None, None)
 
 
 def _drivers(captures: Captures, notes: ParseNotes) -> tuple[Driver, ...] | None:
-    functions = notes.read(system.pci_functions, output_of(captures, "pci"), "pci")
+    functions = notes.read(system.parse_pci_functions, output_of(captures, "pci"), "pci")
     if functions is None:
         return None
     on_disk = notes.read(modinfo.parse, output_of(captures, "modinfo"), "modinfo")
@@ -147,7 +147,7 @@ def _drivers(captures: Captures, notes: ParseNotes) -> tuple[Driver, ...] | None
     drivers: list[Driver] = []
     for function in functions:
         name = f"ethtool-i/{function.interface}"
-        info = notes.read(ethtool.driver_info, output_of(captures, name), name)
+        info = notes.read(ethtool.parse_driver_info, output_of(captures, name), name)
         drivers.append(
             Driver(
                 pci=function.address,
@@ -182,34 +182,34 @@ def _error_bound_published(captures: Captures, notes: ParseNotes) -> bool | None
     """True when an ENA function publishes an error bound; False when all were examined and none does."""
     bounds = [
         notes.read(error_bound.parse, capture, f"error-bound/{address}")
-        for address, capture in _parts(captures, "error-bound").items()
+        for address, capture in _select_kind(captures, "error-bound").items()
     ]
-    return _any([None if bound is None else bound.published for bound in bounds])
+    return _any_true([None if bound is None else bound.published for bound in bounds])
 
 
 def _counters_published(captures: Captures, notes: ParseNotes) -> bool | None:
     """True when ethtool -S or debugfs has phc_* counters; False when both were examined and neither has any."""
     results: list[bool | None] = []
     for kind in ("ethtool-S", "phc-stats"):
-        parts = _parts(captures, kind)
+        parts = _select_kind(captures, kind)
         for part, capture in parts.items():
             counters = notes.read(phc_stats.parse, capture.out if capture.rc == 0 else None, f"{kind}/{part}")
             absent = capture.rc == errno.ENOENT or (capture.rc == 0 and counters is None)
             results.append(True if counters else False if absent else None)
         results += [] if parts else [None]
-    return _any(results)
+    return _any_true(results)
 
 
 def _hardware_timestamping(captures: Captures, notes: ParseNotes) -> bool | None:
     results = [
-        notes.read(ethtool.timestamping, capture.out if capture.rc == 0 else None, f"ethtool-T/{part}")
-        for part, capture in _parts(captures, "ethtool-T").items()
+        notes.read(ethtool.parse_timestamping, capture.out if capture.rc == 0 else None, f"ethtool-T/{part}")
+        for part, capture in _select_kind(captures, "ethtool-T").items()
     ]
-    return _any([None if result is None else result.full_hardware for result in results])
+    return _any_true([None if result is None else result.full_hardware for result in results])
 
 
-def _any(seen: list[bool | None]) -> bool | None:
+def _any_true(values: list[bool | None]) -> bool | None:
     """True when any value is True, False when all values are False, else None; None for an empty list."""
-    if True in seen:
+    if True in values:
         return True
-    return None if not seen or None in seen else False
+    return None if not values or None in values else False

@@ -1,10 +1,10 @@
-"""What does the ENA driver itself say about its clock, in the kernel log or by refusing devlink's request?"""
+"""Find the ENA driver's own message about its clock, in the kernel log or in its refusal of devlink's request."""
 
 from collections.abc import Iterable
 
 from harness.model import DriverWord
 
-WORDS = {
+SENTENCES = {
     "PHC is active in the device": DriverWord.ACTIVE,
     "PHC feature is not supported by the device": DriverWord.NOT_SUPPORTED_BY_DEVICE,
     "PHC feature is not enabled by the kernel": DriverWord.NOT_ENABLED,
@@ -13,14 +13,14 @@ WORDS = {
 """The driver's sentences: the first three from ena_phc.c, at debug level; the last from ena_devlink.c, to devlink."""
 
 
-def last_word(lines: Iterable[str]) -> tuple[DriverWord, str] | None:
-    """The last of the driver's sentences and the line that holds it; None when there is none.
+def find_last_word(lines: Iterable[str]) -> tuple[DriverWord, str] | None:
+    """Find the last of the driver's sentences and its line; None without one.
 
     A kernel log is free text: every other line is ignored, none can be rejected.
     """
     last: tuple[DriverWord, str] | None = None
     for line in lines:
-        for words, word in WORDS.items():
-            if words in line:
+        for sentence, word in SENTENCES.items():
+            if sentence in line:
                 last = (word, line.strip())
     return last

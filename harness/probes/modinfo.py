@@ -1,4 +1,4 @@
-"""What can the driver on disk do? `modinfo ena` lists its version and parameters."""
+"""Parse `modinfo ena`, which lists version and parameters of the driver on disk."""
 
 import re
 from dataclasses import dataclass

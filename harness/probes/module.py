@@ -1,4 +1,4 @@
-"""What is the loaded driver, and how are its parameters set? /sys/module/ena and lsmod."""
+"""Parse version and parameters of the loaded driver, from /sys/module/ena, and the lines of lsmod."""
 
 import re
 from collections.abc import Mapping
@@ -9,7 +9,7 @@ from harness.errors import ParseError
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoadedModule:
-    """`version` is None for in-tree drivers; `loaded` are the modules that lsmod lists."""
+    """The loaded driver. `version` is None for in-tree drivers; `loaded` are the modules that lsmod lists."""
 
     version: str | None
     parameters: Mapping[str, str]

@@ -23,7 +23,7 @@ class NtpAnswer:
 
 
 def parse(text: str, where: str) -> tuple[NtpAnswer, ...]:
-    """Read the answers; `server error words` lines are accepted and give none. Raises ParseError on any other line."""
+    """Read the answers; `server error TEXT` lines give no answer. Raises ParseError on any other line."""
     answers: list[NtpAnswer] = []
     for number, line in enumerate(text.split("\n"), 1):
         stripped = line.strip()
@@ -36,11 +36,11 @@ def parse(text: str, where: str) -> tuple[NtpAnswer, ...]:
 
 
 def best_offset_ns(answers: tuple[NtpAnswer, ...]) -> int | None:
-    """How far the system clock is ahead of NTP, by the fastest answer, None when there is none."""
+    """Compute how far the system clock is ahead of NTP, by the fastest answer; None without answers."""
     fastest = min(answers, key=lambda answer: answer.delay_ns, default=None)
     return -fastest.offset_ns if fastest is not None else None
 
 
 def link_local_stratum(answers: tuple[NtpAnswer, ...]) -> int | None:
-    """The stratum of the link-local service, None when it did not answer."""
+    """Find the stratum of the link-local service; None when it did not answer."""
     return next((answer.stratum for answer in answers if answer.server in LINK_LOCAL), None)

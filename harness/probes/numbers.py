@@ -6,18 +6,18 @@ _INTEGER = re.compile(r"[+-]?[0-9]{1,19}")
 _DECIMAL = re.compile(r"([+-]?)([0-9]{1,12})(?:\.([0-9]{1,12}))?")
 
 
-def integer(text: str) -> int | None:
-    """A decimal integer of at most 19 digits."""
+def parse_integer(text: str) -> int | None:
+    """Parse a decimal integer of at most 19 digits."""
     return int(text) if _INTEGER.fullmatch(text) else None
 
 
-def decimal(text: str) -> float | None:
-    """A plain decimal number without exponent, "nan" or "inf"."""
+def parse_decimal(text: str) -> float | None:
+    """Parse a plain decimal number without exponent, "nan" or "inf"."""
     return float(text) if _DECIMAL.fullmatch(text) else None
 
 
-def seconds_as_ns(text: str) -> int | None:
-    """Decimal seconds as whole nanoseconds, cut (not rounded) after the ninth digit; no float on the way."""
+def parse_seconds_as_ns(text: str) -> int | None:
+    """Parse decimal seconds into whole nanoseconds, cut (not rounded) after the ninth digit, without any float."""
     match = _DECIMAL.fullmatch(text)
     if match is None:
         return None

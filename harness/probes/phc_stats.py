@@ -1,16 +1,16 @@
-"""How many readings of the PHC did the driver serve and refuse? From `ethtool -S` or debugfs `phc_stats`."""
+"""Parse how many readings of the PHC the driver served and refused, from `ethtool -S` or debugfs `phc_stats`."""
 
 from harness.errors import ParseError
 from harness.model import PhcCounters
-from harness.probes.numbers import integer
+from harness.probes.numbers import parse_integer
 
 _NAMES = ("phc_cnt", "phc_exp", "phc_skp", "phc_err_dv", "phc_err_ts")
 
 
 def parse(text: str, where: str) -> PhcCounters | None:
-    """Read the phc_* lines; None when there are none at all, which is what a driver without a clock prints.
+    """Read the phc_* lines; None when there are none at all, as for a driver without a clock.
 
-    Ignored: the head `NIC statistics:` and every other `name: number`. The in-tree driver has no phc_err_eb (kernel
+    Ignored: the heading `NIC statistics:` and every other `name: number`. The in-tree driver has no phc_err_eb (kernel
     7.2), Amazon's has (2.17.0g); its releases before 2.15 count every refusal by the device in phc_err, which is taken
     as err_ts (ena_ethtool.c of 2.8.0 to 2.15.0). Raises ParseError on any other line, and on an incomplete set.
     """
@@ -19,7 +19,7 @@ def parse(text: str, where: str) -> PhcCounters | None:
         if not line.strip() or line.strip() == "NIC statistics:":
             continue
         name, _, digits = line.rpartition(":")
-        value = integer(digits.strip())
+        value = parse_integer(digits.strip())
         if not name.strip() or value is None:
             raise ParseError(where, number, line, "a `name: number` line of driver statistics")
         if name.strip().startswith("phc_"):

@@ -1,11 +1,11 @@
-"""Which PTP clocks has the kernel, and where do the links in /dev point? From /sys/class/ptp and `ls -l`."""
+"""Parse the PTP clocks of the kernel and the links to them in /dev, from /sys/class/ptp and `ls -l`."""
 
 import re
 from collections.abc import Mapping
 
 from harness.errors import ParseError
 from harness.model import Clock
-from harness.probes.numbers import integer
+from harness.probes.numbers import parse_integer
 
 _ATTRIBUTE = re.compile(r"/sys/class/ptp/(ptp[0-9]{1,9})/(clock_name|max_adjustment|device) (\S.*)")
 _LISTED = re.compile(r"l\S+ .* (ptp[0-9]{1,9}) -> (\S+)")
@@ -17,11 +17,11 @@ _NOISE = re.compile(
 _LINK = re.compile(r"(/dev/\S+) -> (?:/dev/)?(ptp[0-9]{1,9})")
 
 
-def clocks(text: str, where: str) -> tuple[Clock, ...]:
+def parse_clocks(text: str, where: str) -> tuple[Clock, ...]:
     """Read `/sys/class/ptp/ptp0/clock_name ena-ptp-05` lines (also max_adjustment and device; `-` is none), by number.
 
-    `ls -l /sys/class/ptp` lines are understood too. Ignored: their heads, device nodes, and the shell's message about a
-    pattern that matched nothing. No lines at all: no clocks. Raises ParseError, also on a clock without a name.
+    `ls -l /sys/class/ptp` lines are understood too. Ignored: their headings, device nodes, and the shell's message
+    about a pattern that matched nothing. No lines at all: no clocks. Raises ParseError, also on a clock without a name.
     """
     names: dict[str, str] = {}
     limits: dict[str, int] = {}
@@ -35,7 +35,7 @@ def clocks(text: str, where: str) -> tuple[Clock, ...]:
             elif attribute == "device" and _ADDRESS.fullmatch(value):
                 addresses[device] = value
             elif attribute == "max_adjustment" and value != "-":
-                limit = integer(value)
+                limit = parse_integer(value)
                 if limit is None:
                     raise ParseError(where, number, line, "a number of parts per billion")
                 limits[device] = limit
@@ -54,7 +54,7 @@ def clocks(text: str, where: str) -> tuple[Clock, ...]:
     )
 
 
-def links(text: str, where: str) -> Mapping[str, str]:
+def parse_links(text: str, where: str) -> Mapping[str, str]:
     """Read `/dev/ptp_ena -> ptp0` lines: the link, and the clock that it points to. Raises ParseError."""
     targets: dict[str, str] = {}
     for number, line in enumerate(text.split("\n"), 1):

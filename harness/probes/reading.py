@@ -20,8 +20,8 @@ LONGEST_TEXT = 1 << 20
 LONGEST_RECORD = 1 << 18
 LONGEST_COLLECTION = 1 << 22
 LONGEST_SAMPLE = 1 << 14
-"""In characters: of one line of a tool's text, of the whole of it, of a role's record, of all that collect.py says, and
-of one sample. The last three are one line of JSON each."""
+"""Bounds in characters, in this order: a line of a tool's text, the whole text, a role's record, the output of
+collect.py, and a sample. The last three are one line of JSON each."""
 
 MOST_REFUSED = 100
 """Most refused lines of one file that are stored; further refused lines are only counted."""
@@ -37,23 +37,23 @@ class ParseNotes:
 
     @property
     def unparsed(self) -> tuple[Unparsed, ...]:
-        """The first lines that were refused; the last of them tells how many more there were."""
+        """The first lines that were refused; the last of them holds the number of further ones."""
         if not self._more:
             return tuple(self._unparsed)
         return (*self._unparsed[:-1], replace(self._unparsed[-1], more=self._more))
 
     def read(
-        self, parse: Callable[[S, str], T], said: S | None, part: str, *, longest_line: int = LONGEST_LINE
+        self, parse: Callable[[S, str], T], source: S | None, part: str, *, longest_line: int = LONGEST_LINE
     ) -> T | None:
         """Parse a text or capture. None when the parser refuses it, or when there is none."""
-        if said is None:
+        if source is None:
             return None
         where = f"{self.where}:{part}"
         try:
-            for text in (said.out, said.err) if isinstance(said, Capture) else (said,):
+            for text in (source.out, source.err) if isinstance(source, Capture) else (source,):
                 if isinstance(text, str):
                     _check_size(text, where, longest_line)
-            return parse(said, where)
+            return parse(source, where)
         except ParseError as error:
             self.refuse(error)
             return None
@@ -77,7 +77,7 @@ class ParseNotes:
 
 
 def _check_size(text: str, where: str, longest_line: int) -> None:
-    """Raises ParseError for a text or a line that is longer than any honest one."""
+    """Check that no text or line is longer than an honest tool would write. Raises ParseError."""
     if len(text) > (longest := max(LONGEST_TEXT, longest_line)):
         raise ParseError(where, 1, clip(text), f"a text of at most {longest} characters")
     if len(text) <= longest_line:
@@ -118,6 +118,6 @@ def parse_capture(value: object) -> Capture:
 
 
 def output_of(captures: Mapping[str, Capture], name: str) -> str | None:
-    """The output of a command, None when it was not run or did not succeed."""
+    """Return the output of a command; None when it was not run or did not succeed."""
     capture = captures.get(name)
     return capture.out if capture is not None and capture.rc == 0 else None

@@ -19,8 +19,8 @@ class SampleReader:
     """Reads the sampler's lines one by one, as they arrive, so that their text need not be stored.
 
     A part of a sample that was not understood is None in it; a line that was not understood gives no sample, which
-    leaves a gap in `seq`. Samples beyond `most`, the number requested, are refused: the number of a sample tells how
-    many are missing before it.
+    leaves a gap in `seq`. Samples beyond `most`, the number requested, are refused: from the number of a sample
+    follows how many are missing before it.
     """
 
     def __init__(self, where: str, *, most: int = MOST_SAMPLES) -> None:
@@ -40,12 +40,12 @@ class SampleReader:
 
     @property
     def complete(self) -> bool:
-        """Whether the closing line is there and counts as many samples as the last one's number says."""
+        """Whether the closing line was read and its count agrees with the number of the last sample."""
         last = self._samples[-1].seq + 1 if self._samples else 0
         return self._closing is not None and self._closing == last
 
-    def take(self, line: str) -> Sample | None:
-        """The sample in the next line; None for the lines around them, and for one that is not understood."""
+    def read_line(self, line: str) -> Sample | None:
+        """Parse the next line. Return its sample; None for start, end, empty and unparsable lines."""
         self._number += 1
         if not line.strip():
             return None
@@ -54,17 +54,17 @@ class SampleReader:
                 raise ValueError("too long")
             record = json_object(line)
             if record["kind"] == "sample":
-                return self._take_sample(record)
+                return self._add_sample(record)
             if record["kind"] == "end":
-                self._closing = _whole(record["samples"])
+                self._closing = _parse_whole(record["samples"])
             elif record["kind"] != "start":
                 raise ValueError("unknown kind")
         except (ValueError, KeyError, TypeError, RecursionError):
             self._notes.refuse_line(self._number, line[:LONGEST_LINE], _LINE)
         return None
 
-    def _take_sample(self, record: dict[str, Any]) -> Sample:
-        sample = _sample(record, self._notes, self._number)
+    def _add_sample(self, record: dict[str, Any]) -> Sample:
+        sample = _parse_sample(record, self._notes, self._number)
         if self._samples and sample.seq <= self._samples[-1].seq:
             raise ValueError("numbers grow")
         if sample.seq >= self.most:
@@ -76,10 +76,10 @@ class SampleReader:
 def read_samples(
     text: str, *, where: str, most: int = MOST_SAMPLES
 ) -> tuple[tuple[Sample, ...], tuple[Unparsed, ...], bool]:
-    """The samples in the order of their lines, refused lines, and whether the file is complete (see SampleReader)."""
+    """Parse the samples in the order of their lines, list refused lines, and tell whether the file is complete."""
     reader = SampleReader(where, most=most)
     for line in text.split("\n"):
-        reader.take(line)
+        reader.read_line(line)
     return reader.samples, reader.unparsed, reader.complete
 
 
@@ -94,48 +94,48 @@ def describe_sample(sample: Sample) -> str:
     return ", ".join(phrases)
 
 
-def _sample(record: dict[str, Any], notes: ParseNotes, number: int) -> Sample:
-    chrony = _chronyc(record.get("chronyc"), notes, number)
-    burst = phc_reads.burst(record.get("phc"))
+def _parse_sample(record: dict[str, Any], notes: ParseNotes, number: int) -> Sample:
+    chrony = _parse_chronyc(record.get("chronyc"), notes, number)
+    burst = phc_reads.parse_burst(record.get("phc"))
     if burst is not None and len(burst.reads) > MOST_READS:
         raise ValueError("more readings than are asked for")
     if chrony is not None and len(chrony.sources) > MOST_SOURCES:
         raise ValueError("more sources than can be kept")
     return Sample(
-        seq=_whole(record["seq"]),
-        mono_ns=_whole(record["mono_ns"]),
-        utc_ns=_whole(record["utc_ns"]),
+        seq=_parse_whole(record["seq"]),
+        mono_ns=_parse_whole(record["mono_ns"]),
+        utc_ns=_parse_whole(record["utc_ns"]),
         tracking=chrony.tracking if chrony else None,
         sources=chrony.sources if chrony and chrony.tracking else None,
         reads=burst.reads if burst else None,
         read_errors=burst.errors if burst else None,
-        error_bound_ns=_error_bound(record.get("error_bound"), notes, number),
-        counters=_counters(record.get("stats"), notes, number),
+        error_bound_ns=_parse_error_bound(record.get("error_bound"), notes, number),
+        counters=_parse_counters(record.get("stats"), notes, number),
     )
 
 
-def _chronyc(value: object, notes: ParseNotes, number: int) -> chronyc.Chronyc | None:
+def _parse_chronyc(value: object, notes: ParseNotes, number: int) -> chronyc.Chronyc | None:
     if value is None:
         return None
     capture = parse_capture(value)
     return notes.read(chronyc.parse, capture.out if capture.rc == 0 else None, f"{number}:chronyc")
 
 
-def _error_bound(value: object, notes: ParseNotes, number: int) -> int | None:
+def _parse_error_bound(value: object, notes: ParseNotes, number: int) -> int | None:
     if value is None:
         return None
     bound = notes.read(error_bound.parse, parse_capture(value), f"{number}:error_bound")
     return bound.value_ns if bound else None
 
 
-def _counters(value: object, notes: ParseNotes, number: int) -> PhcCounters | None:
+def _parse_counters(value: object, notes: ParseNotes, number: int) -> PhcCounters | None:
     if value is None:
         return None
     capture = parse_capture(value)
     return notes.read(phc_stats.parse, capture.out if capture.rc == 0 else None, f"{number}:stats")
 
 
-def _whole(value: object) -> int:
+def _parse_whole(value: object) -> int:
     if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < 2**63:
         raise ValueError("not a whole number")
     return value

@@ -1,4 +1,4 @@
-"""Which daemons that could steer the system clock are running?"""
+"""Parse which of the daemons that can steer the system clock are running."""
 
 import re
 
@@ -6,24 +6,24 @@ from harness.errors import ParseError
 
 _LINE = re.compile(r"(\S+?)(?:\.service)? ([a-z][a-z-]*)")
 _RUNNING = ("active", "activating", "reloading", "refreshing", "running")
-_OURS = ("chrony", "chronyd")
+_CHRONY = ("chrony", "chronyd")
 
 
-def competitors(text: str, where: str) -> tuple[str, ...]:
-    """Read `name.service state` lines: those that run, beside chrony. Raises ParseError on any other line."""
-    return tuple(name for name in _running(text, where) if not _is_ours(name))
+def parse_competitors(text: str, where: str) -> tuple[str, ...]:
+    """List the running services, except chrony, of `name.service state` lines. Raises ParseError on any other line."""
+    return tuple(name for name in _parse_running(text, where) if not _is_chrony(name))
 
 
-def chronyd_runs(text: str, where: str) -> bool:
-    """Whether chronyd runs, as a service or started by hand. Raises ParseError like competitors."""
-    return any(_is_ours(name) for name in _running(text, where))
+def parse_chronyd_runs(text: str, where: str) -> bool:
+    """Whether chronyd runs, as a service or started by hand. Raises ParseError like `parse_competitors`."""
+    return any(_is_chrony(name) for name in _parse_running(text, where))
 
 
-def _is_ours(name: str) -> bool:
-    return name in _OURS or name.startswith("chronyd[")
+def _is_chrony(name: str) -> bool:
+    return name in _CHRONY or name.startswith("chronyd[")
 
 
-def _running(text: str, where: str) -> list[str]:
+def _parse_running(text: str, where: str) -> list[str]:
     running: list[str] = []
     for number, line in enumerate(text.split("\n"), 1):
         if not line.strip():

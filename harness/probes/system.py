@@ -1,4 +1,4 @@
-"""Which machine is this: kernel, distribution, boot, ENA functions on its PCI bus?"""
+"""Parse the identity of a machine: kernel, distribution, boot, and the ENA functions on its PCI bus."""
 
 import re
 from dataclasses import dataclass
@@ -23,16 +23,16 @@ class PciFunction:
     interface: str | None
 
 
-def kernel(text: str, where: str) -> str:
-    """The release in `uname -a`. Raises ParseError."""
+def parse_kernel(text: str, where: str) -> str:
+    """Parse the release in `uname -a`. Raises ParseError."""
     match = _UNAME.fullmatch(text.strip())
     if match is None:
         raise ParseError(where, 1, text, "uname -a of Linux")
     return match[1]
 
 
-def distribution(text: str, where: str) -> str | None:
-    """PRETTY_NAME of /etc/os-release, None when it has none. Raises ParseError on a line that assigns nothing."""
+def parse_distribution(text: str, where: str) -> str | None:
+    """Parse PRETTY_NAME of /etc/os-release; None without one. Raises ParseError on a line that assigns nothing."""
     name: str | None = None
     for number, line in enumerate(text.split("\n"), 1):
         if match := _PRETTY.fullmatch(line.strip()):
@@ -42,8 +42,8 @@ def distribution(text: str, where: str) -> str | None:
     return name
 
 
-def boot_id(text: str, where: str) -> str | None:
-    """The kernel's boot identifier; the uptime line is ignored. Raises ParseError on any other line."""
+def parse_boot_id(text: str, where: str) -> str | None:
+    """Parse the kernel's boot identifier; the uptime line is ignored. Raises ParseError on any other line."""
     identifier: str | None = None
     for number, line in enumerate(text.split("\n"), 1):
         if match := _BOOT_ID.fullmatch(line.strip()):
@@ -53,7 +53,7 @@ def boot_id(text: str, where: str) -> str | None:
     return identifier
 
 
-def pci_functions(text: str, where: str) -> tuple[PciFunction, ...]:
+def parse_pci_functions(text: str, where: str) -> tuple[PciFunction, ...]:
     """Read `0000:01:00.0 0x1d0f 0xec20 driver=ena net=eth1,eth2` lines; `-` means none. Raises ParseError."""
     functions: list[PciFunction] = []
     for number, line in enumerate(text.split("\n"), 1):
@@ -67,7 +67,7 @@ def pci_functions(text: str, where: str) -> tuple[PciFunction, ...]:
     return tuple(functions)
 
 
-def kernel_has_ptp(text: str, where: str) -> bool | None:
+def parse_kernel_has_ptp(text: str, where: str) -> bool | None:
     """Whether the kernel's configuration has CONFIG_PTP_1588_CLOCK; None when it does not say. Raises ParseError."""
     has_ptp: bool | None = None
     for number, line in enumerate(text.split("\n"), 1):

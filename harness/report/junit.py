@@ -1,6 +1,6 @@
 """Write the report as JUnit XML, which pipelines show as tests: one suite for the run, one case for each host.
 
-A failed clock is a failure, a clock that could not be judged is an error, a missing clock of the hardware is skipped.
+A failed clock is a failure, a clock that could not be judged is an error, hardware without a clock is skipped.
 """
 
 import re
@@ -53,7 +53,7 @@ def _case(suite: Element, host: HostRecord, record: RunRecord) -> None:
 
 
 def _properties(host: HostRecord) -> list[tuple[str, str]]:
-    """List what the host is, as name and value; what was not observed is left out."""
+    """List properties of the host as name and value; those not observed are left out."""
     facts = host.facts
     driver = next(iter(facts.drivers or ()), None) if facts else None
     clocks = ", ".join(f"{clock.device} {clock.name}" for clock in (facts.clocks if facts else None) or ())
@@ -74,6 +74,6 @@ def _properties(host: HostRecord) -> list[tuple[str, str]]:
     return [(name, value) for name, value in properties if value]
 
 
-def xml_text(words: str) -> str:
+def xml_text(text: str) -> str:
     """Replace the characters that XML 1.0 cannot express, such as control characters of a serial console."""
-    return _NOT_XML.sub("\N{REPLACEMENT CHARACTER}", words)
+    return _NOT_XML.sub("\N{REPLACEMENT CHARACTER}", text)

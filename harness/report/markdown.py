@@ -31,13 +31,13 @@ def _row(host: HostRecord, bench: str) -> str:
     return f"| {' | '.join(map(_inline, cells))} |"
 
 
-def _inline(words: str) -> str:
+def _inline(text: str) -> str:
     """Escape a text to one line that shows it literally: no markup, link, mention or reference.
 
     GitHub looks for links, mentions and references in each text node of the rendered page, in which an entity is a
     character again. An element around one character splits the text node.
     """
-    flat = " ".join(printable(words).split()).replace("\\", "\\\\")
+    flat = " ".join(printable(text).split()).replace("\\", "\\\\")
     for special in "&<>|`*_[]~":
         flat = flat.replace(special, "\\" + special)
     return _LINKED.sub(lambda match: f"<span>{match[0]}</span>", flat)

@@ -6,18 +6,18 @@ from collections.abc import Iterable, Sequence
 _GAP = "  "
 
 
-def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
+def align_rows(rows: Sequence[Sequence[str]]) -> list[str]:
     """Format rows of equal length as lines."""
     sizes = column_sizes(rows)
     return [_cells(row, sizes).rstrip() for row in rows]
 
 
 def column_sizes(rows: Sequence[Sequence[str]]) -> list[int]:
-    """The length of the longest cell of each column."""
+    """Compute the length of the longest cell of each column."""
     return [max(map(len, column)) for column in zip(*rows, strict=True)]
 
 
-def wrapped_row(cells: Iterable[str], texts: Iterable[str], sizes: list[int], width: int) -> list[str]:
+def wrap_row(cells: Iterable[str], texts: Iterable[str], sizes: list[int], width: int) -> list[str]:
     """Write cells of these sizes, then texts in the last column, wrapped to lines of `width` characters."""
     start = _cells(cells, sizes) + _GAP
     room = max(width - len(start), 40)

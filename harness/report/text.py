@@ -15,16 +15,16 @@ _HEAD = ("HOST", "VERDICT", "WHY", "EVIDENCE")
 
 def summary(record: RunRecord, *, report_path: str | None = None, width: int = 120) -> str:
     """Write the table of a whole run and its closing lines, at most `width` columns wide except for very long words."""
-    return verdict_table(record.hosts, width=width) + printable("\n".join(_closing(record, report_path))) + "\n"
+    return verdict_table(record.hosts, width=width) + printable("\n".join(_closing_lines(record, report_path))) + "\n"
 
 
 def verdict_table(hosts: Sequence[HostRecord], *, width: int = 120) -> str:
     """Write one row for each host: its name, verdict, reason and evidence."""
     rows = [(host.name, host.verdict.outcome.value, host.verdict.reason.value, _evidence(host)) for host in hosts]
     sizes = table.column_sizes([row[:3] for row in [_HEAD, *rows]])
-    lines = list(table.wrapped_row(_HEAD[:3], [_HEAD[3]], sizes, width))
+    lines = list(table.wrap_row(_HEAD[:3], [_HEAD[3]], sizes, width))
     for name, outcome, reason, evidence in rows:
-        lines += table.wrapped_row((name, outcome, reason), evidence.splitlines(), sizes, width)
+        lines += table.wrap_row((name, outcome, reason), evidence.splitlines(), sizes, width)
     return printable("\n".join(lines)) + "\n"
 
 
@@ -37,9 +37,7 @@ def ladder(host: HostRecord, *, bench: str = "", width: int = 120) -> str:
         lines.append(f"  next: {verdict.remedy}")
     for rung in verdict.rungs:
         mark = _MARKS[rung.status]
-        lines += table.wrapped_row(
-            (f"  {mark}", rung.name.value, rung.status.value), [rung.evidence], [3, 15, 12], width
-        )
+        lines += table.wrap_row((f"  {mark}", rung.name.value, rung.status.value), [rung.evidence], [3, 15, 12], width)
     for finding in verdict.findings:
         observed = "not observed" if finding.observed is None else units.with_unit(finding.observed, finding.unit)
         held = {True: "held", False: "BROKEN", None: "not judged"}[finding.held]
@@ -55,17 +53,17 @@ def ladder(host: HostRecord, *, bench: str = "", width: int = 120) -> str:
 
 
 def host_title(name: str, instance_type: str) -> str:
-    """Write a host's name, with its type where the name does not say it."""
+    """Write a host's name, with its type where the two differ."""
     return name if name == instance_type else f"{name} ({instance_type})"
 
 
 def stage_title(stage: Stage, bench: str) -> str:
-    """Name a stage for people. Machines that are there before a run are neither provisioned nor released."""
+    """Name a stage for people. Machines that exist before a run are neither provisioned nor released."""
     return _STAGES_WITHOUT_MAKING.get(stage, stage.value) if bench == BenchName.HOSTS else stage.value
 
 
 def state_title(state: HostState, bench: str) -> str:
-    """Name what became of a host, for people. Machines that are there before a run stay after it."""
+    """Name the final state of a host, for people. Machines that exist before a run stay after it."""
     return "stays" if bench == BenchName.HOSTS else state.value
 
 
@@ -90,7 +88,7 @@ def _evidence(host: HostRecord) -> str:
 def describe_places(hosts: Sequence[HostRecord]) -> list[str]:
     """List each host's place and clock: a heading, then one line per host. "-" means unknown."""
     rows = [("HOST", "TYPE", "ADDRESS", "ZONE", "CLOCK"), *map(_place, hosts)]
-    return [printable(line) for line in table.aligned(rows)]
+    return [printable(line) for line in table.align_rows(rows)]
 
 
 def describe_choices(hosts: Sequence[HostRecord]) -> list[str]:
@@ -99,17 +97,17 @@ def describe_choices(hosts: Sequence[HostRecord]) -> list[str]:
     for number, host in enumerate(hosts, 1):
         name, _, address, zone, clocks = _place(host)
         rows.append((f"{number:>3}", name, address, zone, clocks, _observed(host, "offset_ns"), _bound(host)))
-    return [printable(line) for line in table.aligned(rows)]
+    return [printable(line) for line in table.align_rows(rows)]
 
 
 def _bound(host: HostRecord) -> str:
-    """The bound with the device's own error, where that is known; else chrony's bound."""
+    """Write the bound with the device's own error, where it is known; else chrony's bound."""
     total = _observed(host, "error_bound_ns")
     return _observed(host, "chrony_bound_ns") if total == "-" else total
 
 
 def _observed(host: HostRecord, quantity: str) -> str:
-    """The observed value of a quantity, with its statistic; "-" where it was not observed."""
+    """Write the observed value of a quantity with its statistic; "-" where it was not observed."""
     for finding in host.verdict.findings:
         if finding.quantity == quantity and finding.observed is not None:
             return f"{units.with_unit(finding.observed, finding.unit)} ({finding.statistic})"
@@ -121,7 +119,7 @@ def _place(host: HostRecord) -> tuple[str, str, str, str, str]:
     return host.name, host.instance_type, host.address or "-", host.zone or "-", clocks or "-"
 
 
-def _closing(record: RunRecord, report_path: str | None) -> list[str]:
+def _closing_lines(record: RunRecord, report_path: str | None) -> list[str]:
     states = Counter(host.state for host in record.hosts)
     kept_hosts = [host for host in record.hosts if host.state is HostState.KEPT]
     failed_names = [host.name for host in record.hosts if host.state is HostState.FAILED]

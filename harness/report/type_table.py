@@ -11,8 +11,8 @@ from typing import Any
 
 from harness.analysis.claims import COLUMNS, Measurement, TypeKnowledge
 from harness.model.cloud import TypeInfo
-from harness.report.forecast_text import phc, price, zones
-from harness.report.table import aligned
+from harness.report.forecast_text import format_phc, format_price, format_zones
+from harness.report.table import align_rows
 
 SCHEMA = 1
 _HEAD = ("TYPE", "ARCH", "VCPU", "MEMORY", "PHC", "$/HOUR", "ENA", "ZONES")
@@ -26,49 +26,55 @@ class ExportForm(StrEnum):
     JSON = "json"
 
 
-def lines(types: Sequence[TypeInfo], known: Mapping[str, TypeKnowledge] | None = None) -> list[str]:
+def lines(types: Sequence[TypeInfo], knowledge: Mapping[str, TypeKnowledge] | None = None) -> list[str]:
     """Write one line per type; with `known` also the measurement, and a line for each contradiction with the claim."""
-    head = _HEAD if known is None else _HEAD + _MEASURED
-    rows = [(*_row(info), *([] if known is None else _seen(known[info.name].measured))) for info in types]
-    table = aligned([head, *rows])
-    if known is None:
+    head = _HEAD if knowledge is None else _HEAD + _MEASURED
+    rows = [
+        (*_row(info), *([] if knowledge is None else _measurement_cells(knowledge[info.name].measured)))
+        for info in types
+    ]
+    table = align_rows([head, *rows])
+    if knowledge is None:
         return table
-    return [*table, *contradictions([known[info.name] for info in types])]
+    return [*table, *describe_contradictions([knowledge[info.name] for info in types])]
 
 
-def plain_lines(summaries: Mapping[str, str], known: Mapping[str, TypeKnowledge] | None = None) -> list[str]:
+def plain_lines(summaries: Mapping[str, str], knowledge: Mapping[str, TypeKnowledge] | None = None) -> list[str]:
     """Write the same lines for a bench whose types have only a summary."""
-    if known is None:
-        return aligned([("TYPE", "WHAT IT IS LIKE"), *summaries.items()])
-    rows = [(name, *_seen(known[name].measured), summary) for name, summary in summaries.items()]
-    return [*aligned([("TYPE", *_MEASURED, "WHAT IT IS LIKE"), *rows]), *contradictions(list(known.values()))]
-
-
-def contradictions(known: Sequence[TypeKnowledge]) -> list[str]:
-    """Write one line for each contradiction between claim and measurement."""
+    if knowledge is None:
+        return align_rows([("TYPE", "WHAT IT IS LIKE"), *summaries.items()])
+    rows = [(name, *_measurement_cells(knowledge[name].measured), summary) for name, summary in summaries.items()]
     return [
-        f"contradiction: {knowledge.instance_type}: {knowledge.contradiction}"
-        for knowledge in known
-        if knowledge.contradiction
+        *align_rows([("TYPE", *_MEASURED, "WHAT IT IS LIKE"), *rows]),
+        *describe_contradictions(list(knowledge.values())),
     ]
 
 
-def document(types: Sequence[TypeInfo], known: Mapping[str, TypeKnowledge] | None = None) -> list[dict[str, Any]]:
+def describe_contradictions(knowledge: Sequence[TypeKnowledge]) -> list[str]:
+    """Write one line for each contradiction between claim and measurement."""
+    return [
+        f"contradiction: {type_knowledge.instance_type}: {type_knowledge.contradiction}"
+        for type_knowledge in knowledge
+        if type_knowledge.contradiction
+    ]
+
+
+def document(types: Sequence[TypeInfo], knowledge: Mapping[str, TypeKnowledge] | None = None) -> list[dict[str, Any]]:
     """Build the types as JSON-ready data. Unknown values are null."""
-    return [asdict(info) | ({} if known is None else _known(known[info.name])) for info in types]
+    return [asdict(info) | ({} if knowledge is None else _knowledge_document(knowledge[info.name])) for info in types]
 
 
 def plain_document(
-    summaries: Mapping[str, str], known: Mapping[str, TypeKnowledge] | None = None
+    summaries: Mapping[str, str], knowledge: Mapping[str, TypeKnowledge] | None = None
 ) -> list[dict[str, Any]]:
     """Build the same data for a bench whose types have only a summary."""
     types = [{"name": name, "summary": summary} for name, summary in summaries.items()]
-    return types if known is None else [info | _known(known[info["name"]]) for info in types]
+    return types if knowledge is None else [info | _knowledge_document(knowledge[info["name"]]) for info in types]
 
 
-def _known(known: TypeKnowledge) -> dict[str, Any]:
-    measured = None if known.measured is None else asdict(known.measured)
-    return {"measured": measured, "contradiction": known.contradiction}
+def _knowledge_document(type_knowledge: TypeKnowledge) -> dict[str, Any]:
+    measured = None if type_knowledge.measured is None else asdict(type_knowledge.measured)
+    return {"measured": measured, "contradiction": type_knowledge.contradiction}
 
 
 def export(rows: Sequence[Mapping[str, str]], form: ExportForm, *, exported: datetime.datetime) -> str:
@@ -83,13 +89,22 @@ def export(rows: Sequence[Mapping[str, str]], form: ExportForm, *, exported: dat
     return text.getvalue()
 
 
-def _row(one: TypeInfo) -> tuple[str, ...]:
-    memory = f"{one.memory_mib / 1024:g} GiB"
-    price_text = price(one.price_per_hour_usd)
-    return one.name, one.architecture, str(one.vcpus), memory, phc(one.phc), price_text, one.ena, zones(one.zones)
+def _row(info: TypeInfo) -> tuple[str, ...]:
+    memory = f"{info.memory_mib / 1024:g} GiB"
+    price_text = format_price(info.price_per_hour_usd)
+    return (
+        info.name,
+        info.architecture,
+        str(info.vcpus),
+        memory,
+        format_phc(info.phc),
+        price_text,
+        info.ena,
+        format_zones(info.zones),
+    )
 
 
-def _seen(measured: Measurement | None) -> tuple[str, str]:
+def _measurement_cells(measured: Measurement | None) -> tuple[str, str]:
     if measured is None:
         return "-", "-"
     where = [measured.date[:10], *(part for part in (measured.zone or measured.region, measured.image) if part)]

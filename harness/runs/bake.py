@@ -197,7 +197,7 @@ class _Bake:
 
     def _make(self, host: Token) -> None:
         """Make a candidate of one host. Raises Interrupted."""
-        step, ended = self.context.ledger.begin(host, Stage.BAKE), "our fault"
+        step, ended = self.context.ledger.begin_step(host, Stage.BAKE), "our fault"
         progress = self._progress_of(host.host)
         try:
             progress("anonymising it: keys, logs, leases and the machine id go")
@@ -211,7 +211,7 @@ class _Bake:
         except HarnessError as error:
             ended = str(error)
         finally:
-            self.context.ledger.end(step, ended)
+            self.context.ledger.end_step(step, ended)
             self._note(host.host, why="" if ended == "done" else ended)
 
     def _prove(self) -> None:
@@ -282,7 +282,7 @@ def anonymise(host: Token, run: RunContext) -> None:
     """Remove from a running host what is its own: keys, logs, leases. Raises HarnessError."""
     machine = kept_hosts.find_machine(host.run, host.host, run.bench, run.ledger)
     folder = run.folder.host(host.host)
-    known_hosts = ssh.pin(machine, folder.path)
+    known_hosts = ssh.write_known_hosts(machine, folder.path)
     with ssh.shared_connection() as control:
         target = Target(machine=machine, known_hosts=known_hosts, control=control)
         done = proc.run(target.as_root("sh", "-s"), stdin=ANONYMISE.read_text(), timeout_s=_ANONYMISE_DEADLINE_S)

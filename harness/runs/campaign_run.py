@@ -64,7 +64,7 @@ def begin(
 
 def read_dead_campaign(run: str, ledger: Ledger) -> Campaign:
     """The campaign of a run whose process died. Raises RequestError for another run, or one of another version."""
-    ledger.dead(run)
+    ledger.find_dead_run(run)
     try:
         return stored.from_document(ledger.campaign(run))
     except ValidationError as error:
@@ -191,7 +191,7 @@ def _qualified(host: PlannedHost, context: RunContext) -> HostRecord:
         evidence = Evidence(trouble=f"our fault: {type(error).__name__}: {error}")
         record = unqualified_host_record(host.name, host.instance_type, evidence)
         record = replace(record, state=HostState.RELEASED if gone else HostState.FAILED)
-        context.failures.attempt(f"booking what became of {token}", context.ledger.settle, context.run, record)
+        context.failures.attempt(f"booking what became of {token}", context.ledger.record_state, context.run, record)
         return record
 
 

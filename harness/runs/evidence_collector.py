@@ -105,7 +105,7 @@ class EvidenceCollector:
         """Keep the samples' text, and read each line as it comes."""
         campaign, name = self._context.campaign, f"{self._prefix}samples.jsonl"
         reader = SampleReader(
-            name, most=sampling.most_samples(campaign.measure_duration_s, campaign.measure_interval_s)
+            name, most=sampling.count_expected_samples(campaign.measure_duration_s, campaign.measure_interval_s)
         )
         with self.folder.stream(name) as file:
             sampling.follow_samples(

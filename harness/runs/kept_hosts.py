@@ -76,7 +76,7 @@ def keep_host(run: str, host: str, bench: Bench, ledger: Ledger) -> HostRecord:
     if record is None:
         raise RequestError(f"{host} of run {run} has no verdict", next_step="`ptp-harness sweep --yes` removes it")
     record = replace(record, state=HostState.KEPT)
-    ledger.settle(run, record)
+    ledger.record_state(run, record)
     return record
 
 
@@ -125,7 +125,7 @@ def _settle(
     state = HostState.KEPT if stays else _released(token, bench, ledger, failures)
     after = failures.attempt(f"counting the calls for {token}", bench.api_calls, token)
     settled = replace(record, state=state, api_calls=_more(record.api_calls, before, after))
-    failures.attempt(f"booking what became of {token}", ledger.settle, run, settled)
+    failures.attempt(f"booking what became of {token}", ledger.record_state, run, settled)
     return settled
 
 
@@ -135,8 +135,8 @@ def _more(known: float | None, before: float | None, after: float | None) -> flo
 
 
 def _released(token: Token, bench: Bench, ledger: Ledger, failures: ReleaseFailures) -> HostState:
-    step = failures.attempt(f"booking the release of {token}", ledger.begin, token, Stage.RELEASE)
+    step = failures.attempt(f"booking the release of {token}", ledger.begin_step, token, Stage.RELEASE)
     error = failures.release(bench, token)
     if step is not None:
-        failures.attempt(f"booking the end of {token}", ledger.end, step, error or "done")
+        failures.attempt(f"booking the end of {token}", ledger.end_step, step, error or "done")
     return HostState.RELEASED if error is None else HostState.FAILED

@@ -95,7 +95,7 @@ def remove(items: Sequence[Leftover], bench: Bench) -> list[str]:
             bench.release(item.token)
             removed.append(str(item.token))
         except CleanupError as error:
-            failed += error.left
+            failed += error.leftovers
         except HarnessError as error:
             failed.append(f"{item.token} ({error.message})")
     if failed:
@@ -130,7 +130,7 @@ def close_host(run: RunLine, host: HostLine, ledger: Ledger, bench: Bench) -> Ho
     evidence = Evidence(interrupted=True, interrupted_while=_describe_latest_step(token, run.run, ledger))
     record = host.record or unqualified_host_record(host.host, host.instance_type, evidence)
     record = replace(record, state=HostState.FAILED if still else HostState.RELEASED)
-    ledger.settle(run.run, record)
+    ledger.record_state(run.run, record)
     return record
 
 
@@ -159,7 +159,7 @@ def _run_state(token: Token, bench: Bench, runs: Mapping[str, RunLine], ledger: 
     """The state of the run, or of the process, that a token names, as far as it is known here."""
     if bench.name == LOCAL and token.run == BY_HAND:
         return RunState.BY_HAND
-    if bench.name == LOCAL and (owner := adhoc_runs.owner_of(token.run)) is not None:
+    if bench.name == LOCAL and (owner := adhoc_runs.find_owner(token.run)) is not None:
         return RunState.KEEPER_ALIVE if owner.alive() else RunState.KEEPER_DIED
     run = runs.get(token.run)
     if run is None:

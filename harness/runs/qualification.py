@@ -205,23 +205,25 @@ class Qualification:
             self.collected.note_our_fault(error)
             verdict = self.unjudged()
         ledger, record = self.context.ledger, self._record(verdict, HostState.FAILED)
-        self.context.failures.attempt(f"booking the verdict of {self.token}", ledger.judge, self.context.run, record)
+        self.context.failures.attempt(
+            f"booking the verdict of {self.token}", ledger.record_verdict, self.context.run, record
+        )
         return verdict
 
     def _release(self, verdict: Verdict) -> HostRecord:
         """Keep or remove the host. Nothing that cannot be told, kept or booked keeps it from being removed."""
         failures, ledger, begun = self.context.failures, self.context.ledger, time.monotonic()
-        step = failures.attempt(f"booking the release of {self.token}", ledger.begin, self.token, Stage.RELEASE)
+        step = failures.attempt(f"booking the release of {self.token}", ledger.begin_step, self.token, Stage.RELEASE)
         self._publish_release("")
         for path in self.machine.evidence_files if self.machine else ():
-            failures.attempt(f"keeping {path}", self.collected.folder.keep, Path(path))
+            failures.attempt(f"keeping {path}", self.collected.folder.copy_file, Path(path))
         state = self._keep_or_remove(verdict)
         self.steps.add_seconds(Stage.RELEASE, time.monotonic() - begun)
         record = self._record(verdict, state)
         if step is not None:
             result = "done" if state is not HostState.FAILED else "failed"
-            failures.attempt(f"booking the end of {self.token}", ledger.end, step, result)
-        failures.attempt(f"booking what became of {self.token}", ledger.settle, self.context.run, record)
+            failures.attempt(f"booking the end of {self.token}", ledger.end_step, step, result)
+        failures.attempt(f"booking what became of {self.token}", ledger.record_state, self.context.run, record)
         return record
 
     # -- what the stages need
@@ -271,7 +273,7 @@ class Qualification:
         if self.machine is None:
             raise RuntimeError(f"{self.token} was not provisioned")
         control = cleanup.enter_context(ssh.shared_connection())
-        known_hosts = ssh.pin(self.machine, self.collected.folder.path)
+        known_hosts = ssh.write_known_hosts(self.machine, self.collected.folder.path)
         return Target(machine=self.machine, known_hosts=known_hosts, control=control)
 
     def _clock_variables(self) -> dict[str, Any]:

@@ -34,7 +34,7 @@ class StepRecorder:
                 self._context.events.publish(text, host=self._token.host, stage=stage)
 
         self.latest, begun, result = stage, time.monotonic(), "done"
-        number = self._context.ledger.begin(self._token, stage)
+        number = self._context.ledger.begin_step(self._token, stage)
         try:
             progress("")
             yield progress
@@ -43,7 +43,7 @@ class StepRecorder:
             raise
         finally:
             self.add_seconds(stage, time.monotonic() - begun)
-            self._context.ledger.end(number, result)
+            self._context.ledger.end_step(number, result)
 
     def add_seconds(self, stage: Stage, seconds: float) -> None:
         """Count the time of a stage, which a host may pass more than once."""

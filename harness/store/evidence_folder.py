@@ -14,7 +14,7 @@ from harness.untrusted.input_checks import shorten_value
 from harness.untrusted.plain_text import well_formed
 
 SUMS = "SHA256SUMS"
-_KEPT_BYTES = 4 << 20
+_MOST_END_BYTES = 4 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +38,7 @@ class EvidenceFolder:
     def host(self, name: str) -> "EvidenceFolder":
         """Make the subfolder of one host. Raises HarnessError for an invalid host name."""
         if not names.fits(names.HOST, name):
-            raise HarnessError(f"{shorten_value(name)} is no name of a folder of evidence")
+            raise HarnessError(f"{shorten_value(name)} is not a valid name of an evidence folder")
         return EvidenceFolder.create(self._inside(name))
 
     def write(self, name: str, content: str | bytes) -> Path:
@@ -63,7 +63,7 @@ class EvidenceFolder:
         return target
 
     def append(self, name: str, text: str) -> None:
-        """Append text to a file in one write, so that it is there at once and several threads may append.
+        """Append text to a file in one write, so that readers see it at once and several threads may append.
 
         Raises HarnessError when the file would lie outside the folder, SetupError when it cannot be written.
         """
@@ -93,7 +93,7 @@ class EvidenceFolder:
         except OSError as error:
             raise SetupError(f"cannot write {target}: {error.strerror}") from error
 
-    def keep(self, source: Path) -> None:
+    def copy_file(self, source: Path) -> None:
         """Copy a file of another program if it exists; of a long file only its beginning and its end.
 
         A guest decides how long its console's log is.
@@ -102,24 +102,24 @@ class EvidenceFolder:
             return
         with source.open("rb") as file:
             size = os.fstat(file.fileno()).st_size
-            if size <= 2 * _KEPT_BYTES:
-                content = file.read(2 * _KEPT_BYTES)
+            if size <= 2 * _MOST_END_BYTES:
+                content = file.read(2 * _MOST_END_BYTES)
             else:
-                begin = file.read(_KEPT_BYTES)
-                file.seek(-_KEPT_BYTES, os.SEEK_END)
-                left_out = f"\n... {size - 2 * _KEPT_BYTES} bytes left out ...\n".encode()
-                content = begin + left_out + file.read(_KEPT_BYTES)
+                begin = file.read(_MOST_END_BYTES)
+                file.seek(-_MOST_END_BYTES, os.SEEK_END)
+                gap = f"\n... {size - 2 * _MOST_END_BYTES} bytes left out ...\n".encode()
+                content = begin + gap + file.read(_MOST_END_BYTES)
         self.write(source.name, content)
 
     def write_checksums(self) -> None:
         """Write the checksums of all files (the format of sha256sum(1))."""
-        self.write(SUMS, "".join(f"{_digest(path)}  {path.relative_to(self.path)}\n" for path in self._files()))
+        self.write(SUMS, "".join(f"{_compute_digest(path)}  {path.relative_to(self.path)}\n" for path in self._files()))
 
-    def changed(self) -> list[str]:
+    def list_changed(self) -> list[str]:
         """List the files that were changed, removed or added since the checksums were written."""
         lines = (self.path / SUMS).read_text().splitlines()
         recorded = {name: digest for digest, name in (line.split("  ", 1) for line in lines)}
-        current = {str(path.relative_to(self.path)): _digest(path) for path in self._files()}
+        current = {str(path.relative_to(self.path)): _compute_digest(path) for path in self._files()}
         return sorted(name for name in recorded.keys() | current.keys() if recorded.get(name) != current.get(name))
 
     def _inside(self, name: str) -> Path:
@@ -135,6 +135,6 @@ class EvidenceFolder:
         return sorted(path for path in files if path != self.path / SUMS)
 
 
-def _digest(path: Path) -> str:
+def _compute_digest(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

@@ -13,7 +13,7 @@ _SCHEMA = 1
 
 
 class StoredHost(Protocol):
-    """What every bench records of a host."""
+    """The fields of a host that every bench records."""
 
     @property
     def token(self) -> Token: ...
@@ -26,34 +26,34 @@ Record = TypeVar("Record", bound=StoredHost)
 
 
 class HostRecords(Generic[Record]):
-    """The host folders of one state directory. `from_document` makes a record of a document without its schema."""
+    """The host folders of one state directory. `from_document` makes a record from a document without its schema."""
 
     def __init__(self, root: Path, from_document: Callable[[dict[str, Any]], Record]) -> None:
         self.root = root
         self._from_document = from_document
 
     def folder(self, token: Token) -> Path:
-        """The folder of a token's host. Raises RequestError for a token that is no plain file name."""
+        """Return the folder of a token's host. Raises RequestError for a token that is no plain file name."""
         if "/" in token.slug or token.slug.startswith("."):
             raise RequestError(f"{token.slug!r} cannot name a host")
         return self.root / token.slug
 
     def folders(self) -> list[Path]:
-        """The folders of all hosts, including those whose creator was killed before the first record."""
+        """List the folders of all hosts, including those whose creator was killed before the first record."""
         return sorted(path for path in self.root.iterdir() if path.is_dir()) if self.root.is_dir() else []
 
     def find(self, token: Token) -> Record | None:
-        """The record of that token; None when it is missing or unreadable."""
+        """Find the record of a token; None when it is missing or unreadable."""
         record = self.read(self.folder(token))
         return record if record is not None and record.token == token else None
 
     def all(self) -> list[Record]:
-        """Every readable record, oldest first."""
+        """List every readable record, oldest first."""
         records = (self.read(folder) for folder in self.folders())
         return sorted((record for record in records if record is not None), key=lambda record: record.created_utc)
 
     def read(self, folder: Path) -> Record | None:
-        """The record in a folder; None when there is no readable one."""
+        """Read the record in a folder; None when there is no readable one."""
         try:
             document = json.loads((folder / RECORD_FILE).read_text())
             return self._from_document(document) if document.pop("schema") == _SCHEMA else None
@@ -62,5 +62,5 @@ class HostRecords(Generic[Record]):
 
 
 def record_text(document: dict[str, Any]) -> str:
-    """A record's document as the text of its file."""
+    """Write a record's document as the text of its file."""
     return json.dumps(document | {"schema": _SCHEMA}, indent=1)

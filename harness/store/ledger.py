@@ -30,12 +30,12 @@ SCHEMA = 1
 _LETTERS = "abcdefghjkmnpqrstuvwxyz23456789"  # without letters and digits that look alike
 
 LAST = "last"
-"""The newest run, wherever the name of a run is taken. No run can have this name: names have no "l"."""
+"""The name of the newest run, accepted wherever a run is named. No run can have this name: names have no "l"."""
 
 
 @cache
 def _host_adapter() -> "TypeAdapter[HostRecord]":
-    """Load pydantic and build the form of a host's record, once one is read or written."""
+    """Load pydantic and build the type adapter of host records, when the first record is read or written."""
     from pydantic import TypeAdapter
 
     return TypeAdapter(HostRecord)
@@ -80,7 +80,7 @@ class HostLine:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HostSummary:
-    """A host as the list of runs counts it. `begun_ns` is when it was begun to be made; `lease_s` is its run's."""
+    """A host as the list of runs counts it. `begun_ns`: start of its provisioning. `lease_s`: the lease of its run."""
 
     run: str
     host: str
@@ -122,9 +122,9 @@ class Ledger:
         file = Path(url.removeprefix("sqlite:///")) if url.startswith("sqlite:///") else None
         self._engine = sql.create_engine(url, connect_args={"timeout": 30} if url.startswith("sqlite") else {})
         if url.startswith("sqlite"):
-            sql.event.listen(self._engine, "connect", _durable)
+            sql.event.listen(self._engine, "connect", _set_pragmas)
         try:
-            with _alone_with(file) if file else nullcontext(), self._engine.begin() as db:
+            with _locked(file) if file else nullcontext(), self._engine.begin() as db:
                 for table in METADATA.sorted_tables:
                     db.execute(sql.schema.CreateTable(table, if_not_exists=True))
                     for index in table.indexes:
@@ -167,15 +167,15 @@ class Ledger:
 
     def take_over(self, run: str) -> None:
         """Make this process the leader of a run whose own process has died. Raises RequestError for any other run."""
-        line, owner = self.dead(run), own_process()
+        line, owner = self.find_dead_run(run), own_process()
         same_owner = (RUNS.c.pid == line.owner.pid) & (RUNS.c.pid_start_ticks == line.owner.start_ticks)
         values = {"machine": socket.gethostname(), "pid": owner.pid, "pid_start_ticks": owner.start_ticks}
         with self._engine.begin() as db:
             if db.execute(RUNS.update().where((RUNS.c.run == run) & same_owner).values(**values)).rowcount == 0:
                 raise RequestError(f"another process goes on with run {run}", next_step="wait for its end")
 
-    def begin(self, token: Token, stage: Stage) -> int:
-        """Record the intent of a step, before its effect. Returns the step's number, for `end`."""
+    def begin_step(self, token: Token, stage: Stage) -> int:
+        """Record the intent of a step, before its effect. Returns the step's number, for `end_step`."""
         with self._engine.begin() as db:
             row = {"token": str(token), "stage": stage, "begun_ns": time.time_ns()}
             key = db.execute(STEPS.insert(), row).inserted_primary_key
@@ -183,16 +183,16 @@ class Ledger:
             raise RuntimeError(f"the database {self.url} gives a new step no number")
         return int(key[0])
 
-    def end(self, step: int, result: str) -> None:
+    def end_step(self, step: int, result: str) -> None:
         """Record the end of a step and its result."""
         with self._engine.begin() as db:
             db.execute(STEPS.update().where(STEPS.c.id == step).values(ended_ns=time.time_ns(), result=result))
 
-    def judge(self, run: str, record: HostRecord) -> None:
+    def record_verdict(self, run: str, record: HostRecord) -> None:
         """Record a host's verdict, with the rest of its record so far. Raises KeyError for a host that is not there."""
         self._change_host(run, record.name, {"record": _host_adapter().dump_python(record, mode="json")})
 
-    def settle(self, run: str, record: HostRecord) -> None:
+    def record_state(self, run: str, record: HostRecord) -> None:
         """Record the final state of a host, with its whole record. Raises KeyError for a host that is not there."""
         values = {"state": record.state, "record": _host_adapter().dump_python(record, mode="json")}
         self._change_host(run, record.name, values)
@@ -239,7 +239,7 @@ class Ledger:
             row = db.execute(RUNS.select().where(RUNS.c.run == run)).one_or_none()
         return None if row is None else _run_line(row)
 
-    def dead(self, run: str) -> RunLine:
+    def find_dead_run(self, run: str) -> RunLine:
         """Find a run whose process died before it closed the run. Raises RequestError for any other run."""
         line = self.find(run)
         if line.ended:
@@ -357,7 +357,7 @@ def _run_line(row: Any) -> RunLine:
 
 
 @contextmanager
-def _alone_with(path: Path) -> Iterator[None]:
+def _locked(path: Path) -> Iterator[None]:
     """Lock a SQLite file while it is opened: SQLite refuses two processes that switch to write-ahead log at once."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -372,7 +372,7 @@ def _alone_with(path: Path) -> Iterator[None]:
         yield
 
 
-def _durable(connection: Any, _record: Any) -> None:
+def _set_pragmas(connection: Any, _record: Any) -> None:
     """Set a write-ahead log, so that readers never wait, and full sync, so that an intent survives a crash."""
     connection.execute("PRAGMA journal_mode=WAL")
     connection.execute("PRAGMA synchronous=FULL")

@@ -1,4 +1,4 @@
-"""Sum up each run of the ledger: its verdicts by outcome, and the hosts that it keeps. Choose runs by such facts."""
+"""Sum up each run of the ledger: verdicts by outcome, and kept hosts. Select runs by these facts."""
 
 import datetime
 from collections import Counter
@@ -33,8 +33,8 @@ class RunOverview:
         return {outcome: counts[outcome] for outcome in Outcome if counts[outcome]}
 
     @property
-    def kept(self) -> tuple[HostSummary, ...]:
-        """The hosts that were kept. Machines that were there before the run are not kept, they stay."""
+    def kept_hosts(self) -> tuple[HostSummary, ...]:
+        """The hosts that were kept. Machines that existed before the run do not count as kept."""
         if not self._traits.makes_hosts:
             return ()
         return tuple(host for host in self.hosts if host.state is HostState.KEPT)
@@ -42,14 +42,14 @@ class RunOverview:
     @property
     def kept_until(self) -> datetime.datetime | None:
         """When the first of the kept hosts ends by its lease; None where no lease ends a host."""
-        ends = [host.begun_ns + round(host.lease_s * 1e9) for host in self.kept if host.begun_ns and host.lease_s]
+        ends = [host.begun_ns + round(host.lease_s * 1e9) for host in self.kept_hosts if host.begun_ns and host.lease_s]
         return _utc(min(ends)) if ends and self._traits.cloud else None
 
     @property
     def _traits(self) -> BenchTraits:
         """The traits of the run's bench; those of the lab for a bench that only another version has."""
-        known = self.line.bench in set(BenchName)
-        return BENCHES[BenchName(self.line.bench) if known else BenchName.LAB]
+        is_known = self.line.bench in set(BenchName)
+        return BENCHES[BenchName(self.line.bench) if is_known else BenchName.LAB]
 
     @property
     def failed(self) -> bool:
@@ -78,7 +78,7 @@ def list_overviews(
     ]
 
 
-def kept_text(overview: RunOverview) -> str:
+def describe_kept(overview: RunOverview) -> str:
     """Say how many hosts a run keeps, and until when: "kept 1 until 14:05 UTC"; empty when it keeps none.
 
     While a living run asks which of its hosts stay, the hosts that wait are counted: "2 undecided".
@@ -86,14 +86,14 @@ def kept_text(overview: RunOverview) -> str:
     undecided = sum(host.state is HostState.UNDECIDED for host in overview.hosts)
     if undecided and overview.line.alive():
         return f"{undecided} undecided"
-    if not overview.kept:
+    if not overview.kept_hosts:
         return ""
     until = overview.kept_until
     if until is None:
-        return f"kept {len(overview.kept)}"
+        return f"kept {len(overview.kept_hosts)}"
     now = datetime.datetime.now(datetime.UTC)
     clock = f"{until:%H:%M}" if until.date() == now.date() else f"{until:%Y-%m-%d %H:%M}"
-    return f"kept {len(overview.kept)} {'until' if until > now else 'whose lease ended'} {clock} UTC"
+    return f"kept {len(overview.kept_hosts)} {'until' if until > now else 'whose lease ended'} {clock} UTC"
 
 
 def _utc(time_ns: int) -> datetime.datetime:

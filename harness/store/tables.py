@@ -1,4 +1,4 @@
-"""The tables of the ledger."""
+"""Define the tables of the ledger."""
 
 import sqlalchemy as sql
 

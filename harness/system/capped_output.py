@@ -49,7 +49,13 @@ class CappedOutputs:
 
 
 def exchange(
-    pipes: ProgramPipes, input_bytes: bytes, *, deadline: float, runs: Callable[[], bool], most_out: int, most_err: int
+    pipes: ProgramPipes,
+    input_bytes: bytes,
+    *,
+    deadline: float,
+    is_running: Callable[[], bool],
+    most_out: int,
+    most_err: int,
 ) -> CappedOutputs:
     """Feed a program its input and read both outputs until both are closed. `deadline` is a time of time.monotonic().
 
@@ -84,7 +90,7 @@ def exchange(
                         return _outputs(outputs, EndReason.TOO_MUCH)
                 elif chunk is not None:
                     selector.unregister(key.fd)
-            if not ready and exited_at is None and not runs():
+            if not ready and exited_at is None and not is_running():
                 exited_at = now
     return _outputs(outputs, ended)
 

@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 
 
-def available_mib(meminfo: Path = Path("/proc/meminfo")) -> int:
-    """The memory that is available without swapping, by the kernel's estimate (proc_meminfo(5)); 0 without one."""
+def read_available_mib(meminfo: Path = Path("/proc/meminfo")) -> int:
+    """Read the memory that is available without swapping, by the kernel's estimate (proc_meminfo(5)); 0 without one."""
     match = re.search(r"^MemAvailable:\s+(\d+) kB", meminfo.read_text(), re.MULTILINE)
     return int(match[1]) // 1024 if match else 0

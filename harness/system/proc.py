@@ -23,7 +23,7 @@ _TICK_S = 0.05
 _KILLED_S = 5.0
 _DRAIN_S = 2.0
 _LINES_AHEAD = 1000
-_ERRORS_KEPT = 1 << 16
+_MOST_ERROR_BYTES = 1 << 16
 _LOGGED_CHARACTERS = 300
 _log = logging.getLogger(__name__)
 
@@ -49,12 +49,12 @@ class ProcessId:
 
     def alive(self) -> bool:
         """Whether this process still runs; a zombie does not."""
-        return _start_ticks(self.pid) == self.start_ticks
+        return _read_start_ticks(self.pid) == self.start_ticks
 
 
 def identify(pid: int) -> ProcessId | None:
     """Find the identity of a running process; None when no process has that number."""
-    ticks = _start_ticks(pid)
+    ticks = _read_start_ticks(pid)
     return None if ticks is None else ProcessId(pid=pid, start_ticks=ticks)
 
 
@@ -66,17 +66,17 @@ def own_process() -> ProcessId:
     return process
 
 
-def started_s(process: ProcessId) -> float:
+def compute_start_s(process: ProcessId) -> float:
     """Compute when a process started, in seconds since the epoch, from its start ticks and the time of boot."""
     boot = next(line for line in Path("/proc/stat").read_text().splitlines() if line.startswith("btime "))
     return int(boot.split()[1]) + process.start_ticks / os.sysconf("SC_CLK_TCK")
 
 
-def with_environment(name: str, value: str) -> list[ProcessId]:
+def find_by_environment(name: str, value: str) -> list[ProcessId]:
     """List the running processes that were started with this environment variable, by /proc/PID/environ."""
     variable = f"{name}={value}".encode()
     pids = (int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdigit())
-    return [process for pid in pids if variable in environment(pid) and (process := identify(pid)) is not None]
+    return [process for pid in pids if variable in read_environment(pid) and (process := identify(pid)) is not None]
 
 
 def run(
@@ -110,22 +110,22 @@ def run(
     try:
         input_bytes = (stdin or "").encode(errors="replace")
         outputs = capped_output.exchange(
-            ProgramPipes(stdin=child.stdin, out=_pipe(child.stdout), err=_pipe(child.stderr)),
+            ProgramPipes(stdin=child.stdin, out=_require_pipe(child.stdout), err=_require_pipe(child.stderr)),
             input_bytes,
             deadline=begun + timeout_s,
-            runs=lambda: child.poll() is None,
+            is_running=lambda: child.poll() is None,
             most_out=most_out,
             most_err=most_err,
         )
         ended = outputs.ended
-        if ended is EndReason.CLOSED and not _waited(child, begun + timeout_s - time.monotonic()):
+        if ended is EndReason.CLOSED and not _wait(child, begun + timeout_s - time.monotonic()):
             ended = EndReason.LATE
     finally:
         if child.returncode is None:
             _kill_group(child.pid)
-            _waited(child, _KILLED_S)
+            _wait(child, _KILLED_S)
         _close(child)
-    seconds, stdout, stderr = time.monotonic() - begun, _text(outputs.out), _text(outputs.err)
+    seconds, stdout, stderr = time.monotonic() - begun, _decode(outputs.out), _decode(outputs.err)
     _log_end(argv, child.returncode, seconds)
     if ended is EndReason.TOO_MUCH:
         cap = f"printed more than {most_out} bytes, or {most_err} of errors, and was ended"
@@ -144,7 +144,7 @@ def run(
     )
 
 
-def converse(
+def run_with_progress(
     argv: Sequence[str],
     *,
     stdin: str,
@@ -164,7 +164,9 @@ def converse(
     """
     begun = time.monotonic()
     child = _start(argv, env=env, cwd=cwd, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-    program_input, program_output, program_errors = (_pipe(end) for end in (child.stdin, child.stdout, child.stderr))
+    program_input, program_output, program_errors = (
+        _require_pipe(end) for end in (child.stdin, child.stdout, child.stderr)
+    )
     lines: queue.Queue[str] = queue.Queue(_LINES_AHEAD)
     errors = bytearray()
     readers = [
@@ -186,7 +188,7 @@ def converse(
                 next_step_s = now
             if now >= next_step_s:
                 timed_out = timed_out or now >= begun + timeout_s
-                _press(child.pid, steps)
+                _interrupt_or_kill(child.pid, steps)
                 steps, next_step_s = steps + 1, now + grace_s
     finally:
         end_session(child.pid)
@@ -196,7 +198,7 @@ def converse(
             with suppress(queue.Empty):
                 on_line(lines.get(timeout=_TICK_S))
         _close(child)
-    seconds, error_text = time.monotonic() - begun, _text(bytes(errors))
+    seconds, error_text = time.monotonic() - begun, _decode(bytes(errors))
     _log_end(argv, child.returncode, seconds)
     if timed_out:
         raise CommandError(argv, None, "", error_text, after_s=seconds)
@@ -206,12 +208,12 @@ def converse(
 def end_session(leader: int) -> None:
     """Kill all processes of a session, in whatever process group, except our own process."""
     for entry in Path("/proc").iterdir():
-        if entry.name.isdigit() and int(entry.name) != os.getpid() and _session(int(entry.name)) == leader:
+        if entry.name.isdigit() and int(entry.name) != os.getpid() and _read_session(int(entry.name)) == leader:
             with suppress(ProcessLookupError, PermissionError):
                 os.kill(int(entry.name), signal.SIGKILL)
 
 
-def interactive(argv: Sequence[str]) -> int:
+def run_interactive(argv: Sequence[str]) -> int:
     """Run a program on our own terminal (an SSH session) and return its status. Raises SetupError if missing."""
     try:
         return subprocess.call(list(argv))
@@ -293,20 +295,20 @@ def _log_end(argv: Sequence[str], status: int | None, seconds: float) -> None:
 
 def _drain(stream: IO[bytes], lines: LineCutter) -> None:
     with suppress(ValueError, OSError):  # the stream is closed once the program has ended
-        while chunk := os.read(stream.fileno(), _ERRORS_KEPT):
+        while chunk := os.read(stream.fileno(), _MOST_ERROR_BYTES):
             lines.feed(chunk)
         lines.end()
 
 
-def _keep_end(stream: IO[bytes], kept: bytearray) -> None:
+def _keep_end(stream: IO[bytes], buffer: bytearray) -> None:
     with suppress(ValueError, OSError):
-        while chunk := os.read(stream.fileno(), _ERRORS_KEPT):
-            kept += chunk
-            del kept[:-_ERRORS_KEPT]
+        while chunk := os.read(stream.fileno(), _MOST_ERROR_BYTES):
+            buffer += chunk
+            del buffer[:-_MOST_ERROR_BYTES]
 
 
-def _waited(child: "subprocess.Popen[bytes]", timeout_s: float) -> bool:
-    """Wait for a process; whether it ended within that time."""
+def _wait(child: "subprocess.Popen[bytes]", timeout_s: float) -> bool:
+    """Wait for a process. Return whether it ended within that time."""
     try:
         child.wait(max(timeout_s, 0.0))
     except subprocess.TimeoutExpired:
@@ -321,18 +323,18 @@ def _close(child: "subprocess.Popen[bytes]") -> None:
                 stream.close()
 
 
-def _pipe(stream: IO[bytes] | None) -> IO[bytes]:
+def _require_pipe(stream: IO[bytes] | None) -> IO[bytes]:
     if stream is None:
         raise ValueError("the program was started without a pipe")
     return stream
 
 
-def _text(said: bytes) -> str:
+def _decode(output: bytes) -> str:
     """Decode output to text, with newlines as line ends."""
-    return said.decode(errors="replace").replace("\r\n", "\n").replace("\r", "\n")
+    return output.decode(errors="replace").replace("\r\n", "\n").replace("\r", "\n")
 
 
-def _press(pid: int, step: int) -> None:
+def _interrupt_or_kill(pid: int, step: int) -> None:
     """Interrupt the group of a process at steps 0 and 1; kill its session at later steps."""
     if step < 2:
         with suppress(ProcessLookupError):
@@ -341,13 +343,13 @@ def _press(pid: int, step: int) -> None:
         end_session(pid)
 
 
-def _session(pid: int) -> int | None:
+def _read_session(pid: int) -> int | None:
     """Read the session of a process, field 6 of /proc/PID/stat; None for a process that has ended or is a zombie."""
-    fields = _stat_after_name(pid)
+    fields = _read_stat_fields(pid)
     return None if fields is None else int(fields[3])
 
 
-def _stat_after_name(pid: int) -> list[str] | None:
+def _read_stat_fields(pid: int) -> list[str] | None:
     """Read the fields of /proc/PID/stat from the third on; None for a process that has ended or is a zombie."""
     try:
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
@@ -366,7 +368,7 @@ def _reap(pid: int) -> None:
         os.waitpid(pid, os.WNOHANG)
 
 
-def environment(pid: int) -> list[bytes]:
+def read_environment(pid: int) -> list[bytes]:
     """Read the variables that a process was started with; none where they cannot be read."""
     try:
         return Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
@@ -374,10 +376,10 @@ def environment(pid: int) -> list[bytes]:
         return []
 
 
-def _start_ticks(pid: int) -> int | None:
+def _read_start_ticks(pid: int) -> int | None:
     """Read the start of a process in clock ticks since boot, field 22 of /proc/PID/stat (proc_pid_stat(5)).
 
     None for a process that has ended or is a zombie.
     """
-    fields = _stat_after_name(pid)
+    fields = _read_stat_fields(pid)
     return None if fields is None else int(fields[19])

@@ -47,19 +47,19 @@ def load(environ: Mapping[str, str] = os.environ) -> Settings:
 
     Directories default to the XDG base directories. Raises RequestError on an invalid value.
     """
-    home = _folder(environ, "HOME", Path("/"))
-    state_home = _folder(environ, "XDG_STATE_HOME", home / ".local/state")
-    cache_home = _folder(environ, "XDG_CACHE_HOME", home / ".cache")
+    home = _read_folder(environ, "HOME", Path("/"))
+    state_home = _read_folder(environ, "XDG_STATE_HOME", home / ".local/state")
+    cache_home = _read_folder(environ, "XDG_CACHE_HOME", home / ".cache")
     return Settings(
-        state_dir=_folder(environ, "PTP_HARNESS_STATE_DIR", state_home / "ptp-harness"),
-        cache_dir=_folder(environ, "PTP_HARNESS_CACHE_DIR", cache_home / "ptp-harness"),
+        state_dir=_read_folder(environ, "PTP_HARNESS_STATE_DIR", state_home / "ptp-harness"),
+        cache_dir=_read_folder(environ, "PTP_HARNESS_CACHE_DIR", cache_home / "ptp-harness"),
         assets_dir=assets_dir(),
-        ssh_tries=int(_number(environ, "PTP_HARNESS_SSH_TRIES", 5, least=1, most=100)),
-        ssh_first_backoff_s=_number(environ, "PTP_HARNESS_SSH_BACKOFF", 1.0, least=0, most=3600),
-        lab_guests=int(_number(environ, "PTP_HARNESS_LAB_GUESTS", (os.cpu_count() or 1) + 1, least=1, most=1000)),
-        pulumi=_word(environ, "PTP_HARNESS_PULUMI", names.PATH, "a command's name or path"),
-        pulumi_backend=_word(environ, "PTP_HARNESS_PULUMI_BACKEND", _BACKEND, "a URL such as s3://BUCKET"),
-        signing_key=_path(environ, "PTP_HARNESS_SIGNING_KEY"),
+        ssh_tries=int(_read_number(environ, "PTP_HARNESS_SSH_TRIES", 5, least=1, most=100)),
+        ssh_first_backoff_s=_read_number(environ, "PTP_HARNESS_SSH_BACKOFF", 1.0, least=0, most=3600),
+        lab_guests=int(_read_number(environ, "PTP_HARNESS_LAB_GUESTS", (os.cpu_count() or 1) + 1, least=1, most=1000)),
+        pulumi=_read_name(environ, "PTP_HARNESS_PULUMI", names.PATH, "a command's name or path"),
+        pulumi_backend=_read_name(environ, "PTP_HARNESS_PULUMI_BACKEND", _BACKEND, "a URL such as s3://BUCKET"),
+        signing_key=_read_path(environ, "PTP_HARNESS_SIGNING_KEY"),
     )
 
 
@@ -70,7 +70,7 @@ def assets_dir() -> Path:
     return installed if installed.is_dir() else package.parent
 
 
-def _number(environ: Mapping[str, str], name: str, default: float, *, least: float, most: float) -> float:
+def _read_number(environ: Mapping[str, str], name: str, default: float, *, least: float, most: float) -> float:
     text = environ.get(name)
     if text is None or not text.strip():
         return default
@@ -81,33 +81,33 @@ def _number(environ: Mapping[str, str], name: str, default: float, *, least: flo
     if not least <= value <= most:
         raise RequestError(
             f"{name}={input_checks.shorten_value(text)} is not a number of at least {least:g} and at most {most:g}",
-            next_step=_MEND.format(name=name),
+            next_step=_REMEDY.format(name=name),
         )
     return value
 
 
-def _folder(environ: Mapping[str, str], name: str, default: Path) -> Path:
-    return _path(environ, name) or default
+def _read_folder(environ: Mapping[str, str], name: str, default: Path) -> Path:
+    return _read_path(environ, name) or default
 
 
-def _path(environ: Mapping[str, str], name: str) -> Path | None:
+def _read_path(environ: Mapping[str, str], name: str) -> Path | None:
     """Read a variable that names a file or folder, as an absolute path; None for an unset or empty variable."""
     text = environ.get(name)
     if not text:
         return None
     if why := input_checks.why_unfit(text):
-        raise RequestError(f"{name} names no file or folder: it {why}", next_step=_MEND.format(name=name))
+        raise RequestError(f"{name} names no file or folder: it {why}", next_step=_REMEDY.format(name=name))
     return Path(text).absolute()
 
 
-def _word(environ: Mapping[str, str], name: str, pattern: str, what: str) -> str | None:
+def _read_name(environ: Mapping[str, str], name: str, pattern: str, expected: str) -> str | None:
     text = environ.get(name) or None
     if text is not None and (input_checks.why_unfit(text) or not names.fits(pattern, text)):
         raise RequestError(
-            f"{name}={input_checks.shorten_value(text)} is not {what}", next_step=_MEND.format(name=name)
+            f"{name}={input_checks.shorten_value(text)} is not {expected}", next_step=_REMEDY.format(name=name)
         )
     return text
 
 
 _BACKEND = rf"[a-z][a-z0-9+.-]{{0,20}}://{names.PATH}"
-_MEND = "mend the variable {name}, or unset it"
+_REMEDY = "correct the variable {name}, or unset it"

@@ -36,21 +36,21 @@ class UnfitText(NamedTuple):
     remedy: str
 
 
-def text_mistakes(written: object, *, templates: bool = True) -> list[str]:
+def describe_unfit_text(data: object, *, templates: bool = True) -> list[str]:
     """Describe what is unfit in a tree of mappings, lists and texts: one sentence each, at most `MOST_MISTAKES`.
 
     `templates`: whether text that begins an Ansible template is refused too.
     """
-    return [f"{show_path(unfit.path)} {unfit.problem}".strip() for unfit in find_unfit(written, templates=templates)]
+    return [f"{show_path(unfit.path)} {unfit.problem}".strip() for unfit in find_unfit_text(data, templates=templates)]
 
 
-def find_unfit(written: object, *, templates: bool = True) -> list[UnfitText]:
-    """Find what `text_mistakes` describes."""
+def find_unfit_text(data: object, *, templates: bool = True) -> list[UnfitText]:
+    """Find the texts and keys that are not accepted, at most `MOST_MISTAKES`, with their places."""
     unfit: list[UnfitText] = []
-    waiting: list[tuple[KeyPath, Any]] = [((), written)]
+    queue: list[tuple[KeyPath, Any]] = [((), data)]
     count = 0
-    while waiting and len(unfit) < MOST_MISTAKES:
-        path, value = waiting.pop()
+    while queue and len(unfit) < MOST_MISTAKES:
+        path, value = queue.pop()
         count += 1
         if len(path) > MOST_DEPTH:
             return [*unfit, UnfitText(path, "is nested too deeply", "nest it less")]
@@ -62,7 +62,7 @@ def find_unfit(written: object, *, templates: bool = True) -> list[UnfitText]:
             inner_path = (*path, show_key(key) if isinstance(value, Mapping) else key)
             if isinstance(key, str) and (why := why_unfit(key, most=MOST_KEY_CHARACTERS)):
                 unfit.append(UnfitText(inner_path, f"is a key that {why}", _remedy(key, MOST_KEY_CHARACTERS)))
-            waiting.append((inner_path, inner))
+            queue.append((inner_path, inner))
     return unfit
 
 
@@ -72,31 +72,31 @@ def show_path(path: KeyPath) -> str:
 
 
 def _remedy(text: str, most: int) -> str:
-    return "shorten it" if len(text) > most else "take that out"
+    return "shorten it" if len(text) > most else "remove it"
 
 
 def why_unfit(text: str, *, templates: bool = True, most: int = MOST_CHARACTERS) -> str:
-    """Why a text is refused, as a phrase to follow its name ("holds ..."); empty where the text is accepted."""
+    """Describe why a text is refused, as a phrase to follow its name ("holds ..."); empty for an accepted text."""
     if len(text) > most:
-        return f"has {len(text)} characters, and at most {most} are taken"
+        return f"has {len(text)} characters, and at most {most} are allowed"
     if not text.isprintable():
-        wrong = next(character for character in text if not character.isprintable())
-        return f"holds U+{ord(wrong):04X}, which is no printable character"
+        unprintable = next(character for character in text if not character.isprintable())
+        return f"holds U+{ord(unprintable):04X}, which is no printable character"
     mark = next((mark for mark in TEMPLATE_MARKS if mark in text), None) if templates else None
-    return f"holds {mark!r}, which begins a template, and none is filled in" if mark else ""
+    return f"holds {mark!r}, which begins a template: templates are not allowed" if mark else ""
 
 
 def shorten_value(value: object) -> str:
-    """A value as Python writes it, or its beginning where it is large, however deeply it is nested."""
+    """Write a value as Python does; of a large or deeply nested value only the beginning."""
     try:
-        return _SHORT.repr(value)
+        return _SHORT_REPR.repr(value)
     except ValueError:  # a number of more digits than Python turns into text
         return f"a large {type(value).__name__}"
 
 
-def shorten_mistakes(found: Sequence[str]) -> list[str]:
-    """The first `MOST_MISTAKES` distinct mistakes, and how many more there are."""
-    distinct = list(dict.fromkeys(found))
+def shorten_mistakes(mistakes: Sequence[str]) -> list[str]:
+    """Return the first `MOST_MISTAKES` distinct mistakes, and a line with the number of the others."""
+    distinct = list(dict.fromkeys(mistakes))
     more = len(distinct) - MOST_MISTAKES
     return [*distinct[:MOST_MISTAKES], *([f"and {more} more"] if more > 0 else [])]
 
@@ -112,11 +112,11 @@ def show_key(key: object) -> str:
     return key if isinstance(key, str) and not why_unfit(key, most=MOST_KEY_CHARACTERS) else shorten_value(key)
 
 
-def _short() -> reprlib.Repr:
+def _make_short_repr() -> reprlib.Repr:
     short = reprlib.Repr()
     short.maxlevel, short.maxdict, short.maxlist, short.maxtuple, short.maxset = 3, 4, 6, 6, 6
     short.maxstring, short.maxother, short.maxlong = 100, 100, 60
     return short
 
 
-_SHORT = _short()
+_SHORT_REPR = _make_short_repr()

@@ -1,12 +1,12 @@
 """Define a pattern for each kind of name that becomes a path, an argument or a word of a remote command.
 
-None of them can begin with "-", be a path, hold white space, quotes or characters of a shell or of a template.
+No such name begins with "-", is a path, or holds white space, quotes or characters of a shell or of a template.
 """
 
 import re
 
 RUN = r"[a-z0-9]{1,48}"
-"""A run's name: four letters from the ledger, or the name of the process that keeps hosts on its own."""
+"""A run's name: four letters from the ledger, or a name for the process that keeps hosts outside the ledger."""
 
 HOST = r"[A-Za-z0-9_][A-Za-z0-9._:-]{0,126}"
 """A host's name: its instance type, or its name in an inventory, which may be an address."""

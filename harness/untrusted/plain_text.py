@@ -20,11 +20,11 @@ MOST_ITEMS = 200
 def printable(text: str) -> str:
     """Escape characters that control a terminal or are invisible, as \\x1b or \\u202e.
 
-    Line feeds stay, other white space becomes a space. Escaped are the categories Cc, Cf, Cs, Co and Cn of the
-    Unicode standard: control characters, format characters (text direction, zero width, tags), surrogates, private
+    Line feeds stay, other white space becomes a space. The categories Cc, Cf, Cs, Co and Cn of the Unicode standard are
+    escaped: control characters, format characters (text direction, zero width, tags), surrogates, private
     use, unassigned.
     """
-    return "\n".join(line if line.isprintable() else "".join(map(_shown, line)) for line in text.split("\n"))
+    return "\n".join(line if line.isprintable() else "".join(map(_escape_character, line)) for line in text.split("\n"))
 
 
 def well_formed(text: str) -> str:
@@ -39,31 +39,31 @@ def well_formed(text: str) -> str:
 
 
 def clip(text: str, characters: int = MOST_CHARACTERS) -> str:
-    """The text; of a longer text the beginning and the full length."""
+    """Cut a text to `characters`. The full length follows a text that was cut."""
     return text if len(text) <= characters else f"{text[:characters]}... ({len(text)} characters)"
 
 
 def bounded(value: T, *, characters: int = MOST_CHARACTERS, items: int = MOST_ITEMS) -> T:
     """Copy plain data with every text well formed and clipped, and every list or mapping cut to `items`."""
-    return _bounded(value, characters, items)  # type: ignore[no-any-return]
+    return _bound_value(value, characters, items)  # type: ignore[no-any-return]
 
 
-def _bounded(value: Any, characters: int, items: int) -> Any:
+def _bound_value(value: Any, characters: int, items: int) -> Any:
     if isinstance(value, Enum):
         return value
     if isinstance(value, str):
         return clip(well_formed(value), characters)
     if isinstance(value, tuple | list):
-        return type(value)(_bounded(item, characters, items) for item in value[:items])
+        return type(value)(_bound_value(item, characters, items) for item in value[:items])
     if isinstance(value, Mapping):
-        return {key: _bounded(item, characters, items) for key, item in list(value.items())[:items]}
+        return {key: _bound_value(item, characters, items) for key, item in list(value.items())[:items]}
     if is_dataclass(value) and not isinstance(value, type):
         parts = {field.name: getattr(value, field.name) for field in fields(value)}
-        return replace(value, **{name: _bounded(part, characters, items) for name, part in parts.items()})
+        return replace(value, **{name: _bound_value(part, characters, items) for name, part in parts.items()})
     return value
 
 
-def _shown(character: str) -> str:
+def _escape_character(character: str) -> str:
     if character.isprintable():
         return character
     return " " if character.isspace() else character.encode("unicode_escape").decode()

@@ -147,7 +147,7 @@ class Guests:
         """What cloud-init does at the first boot."""
         folder = self._folder / instance.id
         folder.mkdir(parents=True)
-        known = ssh.pin(machine, folder)
+        known = ssh.write_known_hosts(machine, folder)
         reached = ssh.wait_for_login(machine, known, tries=5, first_backoff_s=0.5, progress=_say)
         assert reached.reached, reached.detail
         document = json.loads(_user_data(instance).removeprefix("#cloud-config\n"))
@@ -157,7 +157,7 @@ class Guests:
         user = boot_image.login_user({"Name": image.name, "OwnerId": image.owner_id}) or "admin"
         script = _first_boot(user, key, document["ssh_keys"], machine)
         for words in [*(command[-1] for command in document["bootcmd"]), script]:  # last what changes the host key
-            proc.run(ssh.command(machine, known, "sh", "-s"), stdin=words, timeout_s=120)
+            proc.run(ssh.build_command(machine, known, "sh", "-s"), stdin=words, timeout_s=120)
 
 
 def _first_boot(user: str, key: str, host_keys: Mapping[str, str], machine: Machine) -> str:

@@ -145,7 +145,7 @@ def test_a_kept_host_can_be_looked_at_until_it_is_released(kept: Kept, environ: 
     assert (entered.returncode, entered.stdout.startswith("ena-ptp-")) == (0, True), entered.stderr
     assert command(environ, "ssh", run, "m7i.large", "--", "false").returncode == 1
     first = state(environ) / "ec2/keys" / run / "m7i.large-1"
-    assert keys.public_key(first / "first_key") not in (first / "known_hosts").read_text(), (
+    assert keys.read_public_key(first / "first_key") not in (first / "known_hosts").read_text(), (
         "it made a host key of its own"
     )
     swept = command(environ, "sweep", "--bench", "ec2", "--region", REGION, "--yes")

@@ -82,7 +82,7 @@ class Run:
 
     def ours(self) -> list[proc.ProcessId]:
         """Every process that was started for this run, also those whose parent is gone."""
-        return proc.with_environment("PTP_HARNESS_STATE_DIR", self.environ["PTP_HARNESS_STATE_DIR"])
+        return proc.find_by_environment("PTP_HARNESS_STATE_DIR", self.environ["PTP_HARNESS_STATE_DIR"])
 
 
 class _Door(socketserver.BaseRequestHandler):

@@ -24,14 +24,14 @@ class Host:
 
     def run(self, *words: str) -> str:
         """What a command prints; fails the test unless it ends with status 0."""
-        return proc.run(ssh.command(self.machine, self.known_hosts, *words), timeout_s=120).stdout.strip()
+        return proc.run(ssh.build_command(self.machine, self.known_hosts, *words), timeout_s=120).stdout.strip()
 
     def answers(self) -> bool:
         return self.boot() is not None
 
     def boot(self) -> str | None:
         """The id of the host's boot, or None while it does not answer."""
-        words = ssh.command(self.machine, self.known_hosts, "cat /proc/sys/kernel/random/boot_id")
+        words = ssh.build_command(self.machine, self.known_hosts, "cat /proc/sys/kernel/random/boot_id")
         done = proc.run(words, timeout_s=60, check=False)
         return done.stdout.strip() if done.status == 0 else None
 
@@ -54,6 +54,6 @@ def provision(bench: LabBench, tmp_path: Path) -> Callable[[str, str], Host]:
         machine = bench.provision(Token(run="test", host=name), instance_type, print)
         folder = tmp_path / name
         folder.mkdir(exist_ok=True)
-        return Host(machine=machine, known_hosts=ssh.pin(machine, folder))
+        return Host(machine=machine, known_hosts=ssh.write_known_hosts(machine, folder))
 
     return make

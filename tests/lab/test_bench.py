@@ -53,7 +53,7 @@ def test_a_host_is_trusted_by_its_own_key_only(provision: Provision, tmp_path: P
     name = host.machine.known_host.split()[0]
     other = " ".join((tmp_path / "other.pub").read_text().split()[:2])
     host.known_hosts.write_text(f"{name} {other}\n")
-    refused = proc.run(ssh.command(host.machine, host.known_hosts, "true"), timeout_s=60, check=False)
+    refused = proc.run(ssh.build_command(host.machine, host.known_hosts, "true"), timeout_s=60, check=False)
     assert refused.status == 255
     assert "Host key verification failed" in refused.stderr
 

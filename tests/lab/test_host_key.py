@@ -54,7 +54,7 @@ def answers_to(target: Target, line: str, tmp_path: Path) -> bool:
     """Whether a new connection that trusts this line alone comes about."""
     known = tmp_path / "one"
     known.write_text(line + "\n")
-    return proc.run(ssh.command(target.machine, known, "true"), timeout_s=60, check=False).status == 0
+    return proc.run(ssh.build_command(target.machine, known, "true"), timeout_s=60, check=False).status == 0
 
 
 def check_changed(before: Target, after: Target, tmp_path: Path) -> None:
@@ -128,10 +128,10 @@ def test_every_cut_is_mended_by_doing_it_again(target: Target, tmp_path: Path, m
 def test_a_host_that_cannot_is_told_of(target: Target) -> None:
     before = target.known_hosts.read_text()
     run(target, "sh", "-c", "mount --bind /etc/ssh /etc/ssh && mount -o remount,bind,ro /etc/ssh")
-    with pytest.raises(HarnessError, match=r"the host makes no host key of its own: .*Read-only file system"):
+    with pytest.raises(HarnessError, match=r"the host did not make a new host key: .*Read-only file system"):
         rotated(target)
     run(target, "sh", "-c", f"umount /etc/ssh && rm {KEY}")
-    with pytest.raises(HarnessError, match="the host makes no host key of its own: "):
+    with pytest.raises(HarnessError, match="the host did not make a new host key: "):
         rotated(target)
     assert target.known_hosts.read_text() == before
     assert not store(target).exists()

@@ -153,11 +153,13 @@ def test_root_in_a_guest_reaches_its_ntp_server_and_nothing_of_this_machine(prov
                     ours.connect((address, found.port))
                     ours.send(b"x")
                     came += 1
-        words = ssh.command(host.machine, host.known_hosts, "python3", "-", f"'{json.dumps(listening(found.port))}'")
+        words = ssh.build_command(
+            host.machine, host.known_hosts, "python3", "-", f"'{json.dumps(listening(found.port))}'"
+        )
         heard = json.loads(proc.run(words, stdin=REACH, timeout_s=120).stdout)
         assert len(found.came) == came, found.came
         assert heard == []
-        ntp = ssh.command(host.machine, host.known_hosts, "python3", "-", str(host.machine.second_opinion))
+        ntp = ssh.build_command(host.machine, host.known_hosts, "python3", "-", str(host.machine.second_opinion))
         assert proc.run(ntp, stdin=ASK_NTP, timeout_s=60).stdout == "True\n"
 
 

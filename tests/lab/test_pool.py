@@ -44,7 +44,9 @@ def guests_of(bench: LabBench) -> list[process_tags.TaggedProcess]:
 
 def say(guest: WarmHost, folder: Path, *words: str) -> str:
     folder.mkdir(exist_ok=True)
-    return proc.run(ssh.command(guest.machine, ssh.pin(guest.machine, folder), *words), timeout_s=60).stdout.strip()
+    return proc.run(
+        ssh.build_command(guest.machine, ssh.write_known_hosts(guest.machine, folder), *words), timeout_s=60
+    ).stdout.strip()
 
 
 @pytest.fixture

@@ -67,8 +67,8 @@ def test_a_restored_host_can_be_kept_again_and_needs_no_earlier_one(
     assert record is not None
     one = bench.snapshots.create("one", record, print)
     second = bench.restore(Token(run="test", host="b"), one, print)
-    known_hosts = ssh.pin(second, tmp_path)
-    proc.run(ssh.command(second, known_hosts, "echo two > /root/two"), timeout_s=60)
+    known_hosts = ssh.write_known_hosts(second, tmp_path)
+    proc.run(ssh.build_command(second, known_hosts, "echo two > /root/two"), timeout_s=60)
     record = bench.records.find(second.token)
     assert record is not None
     bench.snapshots.create("two", record, print)
@@ -76,8 +76,10 @@ def test_a_restored_host_can_be_kept_again_and_needs_no_earlier_one(
     bench.release(second.token)
     bench.snapshots.delete("one", bench.records)
     third = bench.restore(Token(run="test", host="c"), bench.snapshots.named("two"), print)
-    known_hosts = ssh.pin(third, tmp_path)
-    words = proc.run(ssh.command(third, known_hosts, "cat /root/one /root/two; hostname"), timeout_s=60).stdout.split()
+    known_hosts = ssh.write_known_hosts(third, tmp_path)
+    words = proc.run(
+        ssh.build_command(third, known_hosts, "cat /root/one /root/two; hostname"), timeout_s=60
+    ).stdout.split()
     assert words == ["one", "two", "test-c-1"]
     assert len({first.machine.known_host.split()[2], second.known_host.split()[2], third.known_host.split()[2]}) == 3
 

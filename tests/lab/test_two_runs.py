@@ -46,5 +46,5 @@ def test_two_runs_in_two_threads_prepare_an_empty_cache_and_stop_each_for_itself
     for record in (stopped, whole):
         folder = EvidenceFolder(configuration.runs_dir / record.run)
         assert json.loads((folder.path / campaign_run.REPORT_JSON).read_text())["run"] == record.run
-        assert (folder.changed(), record.leftovers, record.failures) == ([], (), ())
+        assert (folder.list_changed(), record.leftovers, record.failures) == ([], (), ())
     assert wiring.lab_bench(configuration).resources() == []

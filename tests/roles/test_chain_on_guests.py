@@ -80,7 +80,7 @@ def pair(tmp_path: Path) -> Iterator[tuple[Host, Host]]:
         for machine, end in zip(machines, ends, strict=True):
             (folder := tmp_path / machine.token.host).mkdir()
             control = cleanup.enter_context(ssh.shared_connection())
-            target = Target(machine=machine, known_hosts=ssh.pin(machine, folder), control=control)
+            target = Target(machine=machine, known_hosts=ssh.write_known_hosts(machine, folder), control=control)
             hosts.append(Host(target=target, card=_card(target, end.mac), playbook=playbook))
         yield hosts[0], hosts[1]
 

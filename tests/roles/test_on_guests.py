@@ -140,7 +140,7 @@ def bring_up(tmp_path: Path) -> Iterator[Callable[[str], Host]]:
             control = cleanup.enter_context(ssh.shared_connection())
             [record] = [one for one in bench.records.all() if one.token == token]
             host = Host(
-                target=Target(machine=machine, known_hosts=ssh.pin(machine, tmp_path), control=control),
+                target=Target(machine=machine, known_hosts=ssh.write_known_hosts(machine, tmp_path), control=control),
                 control=record.sockets / "control",
             )
             reached = ssh.wait_for_login(machine, host.target.known_hosts, tries=5, first_backoff_s=1, progress=print)

@@ -185,7 +185,7 @@ class Ec2Bench:
             intent="begin",
             created_utc=now.isoformat(),
             expires_utc=expires,
-            resource_name=self.proofs.signer.name(title, token=str(token), expires=expires),
+            resource_name=self.proofs.signer.sign_name(title, token=str(token), expires=expires),
             access=self.options.access,
             claim=self.region.catalogue.claim(instance_type),
         )

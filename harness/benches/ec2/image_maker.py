@@ -61,7 +61,7 @@ class Ec2ImageMaker:
             EXPIRES: host.expires_utc,
         }
         # At most 124 of the 128 characters that EC2 allows.
-        signed_title = self.signer.name(title, token=own_token, expires=host.expires_utc)
+        signed_title = self.signer.sign_name(title, token=own_token, expires=host.expires_utc)
         image = self.wait_for_copy(host, self.create_image(host, signed_title, tags), progress)
         for snapshot in image.snapshots:  # a snapshot has no name that could prove it once its image is gone
             message = f"signing {snapshot}"

@@ -18,7 +18,7 @@ def load_terms(region: Region, types: Sequence[str]) -> PriceTerms:
         images=tuple(map(_image, images)),
         placement=_placement([region.decision(info.name).choice.setting for info in infos]),
         usd_per_hour=region.prices,
-        lasts_s=region.options.lease_s + Deadlines().up_s,
+        longest_life_s=region.options.lease_s + Deadlines().up_s,
     )
 
 

@@ -215,7 +215,7 @@ def make_machine(record: GuestRecord, truth: Truth) -> Machine:
         port=record.port,
         user="root",
         private_key=str(record.private_key),
-        known_host=keys.known_hosts_line(record.address, record.port, keys.public_key(record.host_key)),
+        known_host=keys.known_hosts_line(record.address, record.port, keys.read_public_key(record.host_key)),
         second_opinion=record.second_opinion,
         second_opinion_poll=1,
         placement=Placement(precise=True, detail="lab: the emulated host gives the precision service"),

@@ -64,15 +64,15 @@ NO_ROOM: dict[str, Any] = {"outcome": Outcome.INCONCLUSIVE, "reason": Reason.CAP
     ],
 )
 def test_contradictions(claim: bool | None, measured: Measurement | None, words: str | None) -> None:
-    assert claims.contradiction(claim, measured) == words
+    assert claims.describe_contradiction(claim, measured) == words
 
 
 def test_what_found_nothing_out_hides_nothing() -> None:
     """A later host without capacity says nothing of the clock that was measured before."""
     passed, later = seen(), seen(date="2026-11-22T10:00:00+00:00", run="zzzz", **NO_ROOM)
     older = seen(date="2026-11-01T10:00:00+00:00", run="aaaa", **NO_PHC)
-    assert claims.newest_by_type([later, passed, older]) == {"m7i.large": passed}
-    assert claims.newest_by_type([later]) == {"m7i.large": later}
+    assert claims.choose_newest([later, passed, older]) == {"m7i.large": passed}
+    assert claims.choose_newest([later]) == {"m7i.large": later}
 
 
 def test_every_type_and_what_is_claimed_no_more() -> None:
@@ -105,7 +105,7 @@ def record(evidence: Evidence, **changes: Any) -> HostRecord:
 
 def test_a_record_in_these_words(good: Evidence) -> None:
     whole = record(good, zone="eu-north-1a", region="eu-north-1", image="ami-1", claim=good.claim)
-    found = claims.measurement_of(whole, run="k3f9", started_ns=START_NS, region="eu-west-1", image="al2023")
+    found = claims.to_measurement(whole, run="k3f9", started_ns=START_NS, region="eu-west-1", image="al2023")
     assert found == Measurement(
         instance_type="m7i.large",
         region="eu-north-1",
@@ -124,7 +124,7 @@ def test_a_record_in_these_words(good: Evidence) -> None:
 
 
 def test_a_record_of_an_early_version_has_its_campaigns_region_and_image() -> None:
-    found = claims.measurement_of(
+    found = claims.to_measurement(
         record(Evidence()), run="k3f9", started_ns=START_NS, region="eu-west-1", image="al2023"
     )
     assert (found.region, found.image, found.claim, found.clock, found.kernel) == (
@@ -140,7 +140,7 @@ def test_the_table_has_every_verdict_and_every_type() -> None:
     taken = datetime.datetime(2026, 11, 20, tzinfo=datetime.UTC)
     then = Claim(phc_supported=True, source="DescribeInstanceTypes", date="2026-11-01")
     older = seen(date="2026-11-01T10:00:00+00:00", run="aaaa", zone=None, driver=None, claim=then, **NO_PHC)
-    rows = claims.export_rows({"a.b": None, "m7i.large": True}, [seen(), older], region="eu-north-1", taken=taken)
+    rows = claims.build_export_rows({"a.b": None, "m7i.large": True}, [seen(), older], region="eu-north-1", taken=taken)
     empty = dict.fromkeys(COLUMNS, "")
     common = {"region": "eu-north-1", "instance_type": "m7i.large", "claim": "supported", "claim_date": "2026-11-20"}
     measured = {"image": "al2023", "kernel": "6.12", "chrony": "4.6.1"}
@@ -180,7 +180,7 @@ def test_what_was_claimed_last() -> None:
         return seen(date=date, claim=Claim(phc_supported=phc, source="lab", date=date))
 
     found = [claimed("2026-11-02", False), claimed("2026-11-01", True), seen(date="2026-11-03")]
-    assert claims.last_claims(["m7i.large", "a.b"], found) == {"m7i.large": False, "a.b": None}
+    assert claims.find_last_claims(["m7i.large", "a.b"], found) == {"m7i.large": False, "a.b": None}
 
 
 measurements = st.lists(
@@ -196,7 +196,7 @@ measurements = st.lists(
 
 @given(found=measurements, claimed=st.dictionaries(st.sampled_from(["a.b", "c.d", "e.f"]), st.none() | st.booleans()))
 def test_no_verdict_and_no_type_gets_lost(found: list[Measurement], claimed: dict[str, bool | None]) -> None:
-    rows = claims.export_rows(claimed, found, region="r", taken=None)
+    rows = claims.build_export_rows(claimed, found, region="r", taken=None)
     assert all(tuple(row) == COLUMNS for row in rows)
     assert sum(row["run"] != "" for row in rows) == len(found)
     assert {row["instance_type"] for row in rows} == {*claimed, *(one.instance_type for one in found)}

@@ -100,7 +100,7 @@ def test_a_whole_outlook() -> None:
     ],
 )
 def test_placement(region: str, name: str, placement: str, group: bool | None, why: str) -> None:
-    found, words = ec2_forecast.placement(region, TYPES[name], placement)
+    found, words = ec2_forecast.explain_placement(region, TYPES[name], placement)
     assert (found, words.endswith(why)) == (group, True), words
 
 
@@ -109,18 +109,18 @@ def test_placement(region: str, name: str, placement: str, group: bool | None, w
     [
         (
             {"phc": False},
-            "the API says that there is no PHC on m7i.large: what is measured will be held against its word",
+            "the API says that there is no PHC on m7i.large: the measurement will be compared with this claim",
         ),
         ({"phc": None}, "the API does not say whether there is a PHC on m7i.large"),
-        ({"ena": "unsupported"}, "there is no ENA card on m7i.large, and it is that card which carries the PHC"),
+        ({"ena": "unsupported"}, "there is no ENA card on m7i.large: only this card provides a PHC"),
         ({"bare_metal": True}, "bare metal takes ten minutes and more to come up: m7i.large"),
         ({"zones": ()}, "no zone that may be used offers m7i.large"),
         ({"price_per_hour_usd": None}, "no price is known of m7i.large"),
         ({"vcpus": 17}, "quota Standard (L-1) allows 16 vCPUs, too few for m7i.large"),
         (
             {"vcpus": 11},
-            "quota Standard (L-1) leaves 10 of 16 vCPUs, and up to 11 are wanted at once: "
-            "ask for more in Service Quotas, or run fewer at once (parallel)",
+            "quota Standard (L-1) leaves 10 of 16 vCPUs, and up to 11 are needed at once: "
+            "request more in Service Quotas, or run fewer at once (parallel)",
         ),
     ],
 )
@@ -192,7 +192,7 @@ def some_unpriced() -> dict[str, TypeInfo]:
 )
 def test_cost_in_words(names: list[str], types: dict[str, TypeInfo], words: str) -> None:
     found = look(*names, types=types)
-    assert rendered.cost(found) == words
+    assert rendered.describe_cost(found) == words
     assert (found.about_usd is None) is bool(found.unpriced)
 
 
@@ -209,7 +209,7 @@ def test_dollars(amount: float, words: str) -> None:
     [((), "none"), (("eu-west-1a",), "eu-west-1a"), (("eu-west-1a", "eu-west-1c"), "eu-west-1a c")],
 )
 def test_zones_in_short(names: tuple[str, ...], words: str) -> None:
-    assert rendered.zones(names) == words
+    assert rendered.format_zones(names) == words
 
 
 def test_for_people() -> None:

@@ -14,7 +14,7 @@ ALL = [(bench, limit) for bench, table in limits.TABLES.items() for limit in tab
 @pytest.mark.parametrize(("bench", "limit"), ALL, ids=lambda one: getattr(one, "quantity", one))
 def test_inside_on_and_outside(bench: str, limit: limits.Requirement) -> None:
     below, above = math.nextafter(limit.value, -math.inf), math.nextafter(limit.value, math.inf)
-    found = [limit.held_by(value) for value in (below, limit.value, above)]
+    found = [limit.is_met_by(value) for value in (below, limit.value, above)]
     assert found == ([True, True, False] if limit.comparison == "<=" else [False, True, True])
 
 

@@ -132,7 +132,7 @@ def test_named_types_come_first_and_no_type_twice() -> None:
         (
             Selection(family=("zz9",), size=("nano",)),
             "select leaves none of the 7 types of eu-north-1: family zz9 removed 7",
-            "loosen several conditions: none alone is to blame",
+            "loosen several conditions: removing one alone is not enough",
         ),
         (
             Selection(arch=Architecture.X86_64, size=("metal",)),

@@ -100,10 +100,10 @@ def record_run(ledger: Ledger) -> Callable[..., str]:
         run = ledger.open_run(bench=bench, campaign=campaign, hosts={name: name for name in outcomes})
         hosts = []
         for name, outcome in outcomes.items():
-            ledger.end(ledger.begin(Token(run=run, host=name), Stage.PROVISION), "done")
+            ledger.end_step(ledger.begin_step(Token(run=run, host=name), Stage.PROVISION), "done")
             verdict = replace(earlier.verdict, outcome=outcome)
             hosts.append(replace(earlier, name=name, instance_type=name, verdict=verdict, state=state))
-            ledger.settle(run, hosts[-1])
+            ledger.record_state(run, hosts[-1])
         if ended:
             ledger.close_run(
                 RunRecord(

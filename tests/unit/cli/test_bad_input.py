@@ -184,7 +184,7 @@ def died(tmp_path: Path) -> str:
         "import sys, time; from harness.store.ledger import Ledger; from harness.model import Stage, Token\n"
         f"books = Ledger('sqlite:///{tmp_path}/state/ledger.sqlite')\n"
         "run = books.open_run(bench='lab', campaign={}, hosts={'lab.phc': 'lab.phc'})\n"
-        "books.begin(Token(run=run, host='lab.phc'), Stage.MEASURE); print(run, flush=True); time.sleep(600)\n"
+        "books.begin_step(Token(run=run, host='lab.phc'), Stage.MEASURE); print(run, flush=True); time.sleep(600)\n"
     )
     with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True) as child:
         assert child.stdout is not None

@@ -64,7 +64,7 @@ def test_running_lab_hosts_can_be_reached_by_the_inventory(call: Call, records: 
     assert variables["ansible_ssh_private_key_file"] == str(folder / "user_key")
     assert variables["chrony_phc_second_opinion_address"] == "10.0.2.123"
     pinned = Path(str(variables["ptp_harness_known_hosts"])).read_text()
-    assert pinned == f"127.0.7.2 {keys.public_key(folder / 'host_key')}\n"
+    assert pinned == f"127.0.7.2 {keys.read_public_key(folder / 'host_key')}\n"
 
 
 def test_hosts_are_chosen_by_name_and_by_run(call: Call, records: GuestRecords) -> None:

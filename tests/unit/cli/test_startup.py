@@ -59,7 +59,7 @@ def run(tmp_path: Path) -> str:
         state=HostState.RELEASED,
         address=None,
     )
-    ledger.settle(run, record)
+    ledger.record_state(run, record)
     ledger.close()
     return run
 

@@ -175,7 +175,7 @@ def books(tmp_path: Path, good: Evidence) -> Mapping[str, str]:
         region = REGION if name != "x1.large" else "eu-west-1"
         runs[name] = ledger.open_run(bench="ec2", campaign={"region": region, "image": "al2023"}, hosts={name: name})
         verdict = ladder.judge(evidence, limits.requirements("ec2"), depth=Depth.STANDARD, read_only=False)
-        ledger.settle(
+        ledger.record_state(
             runs[name],
             HostRecord(
                 name=name,

@@ -42,7 +42,7 @@ def test_a_pause_that_raises_leaves_no_file_of_the_new_key_alone(
         raise Interrupted
 
     with ssh.shared_connection() as control:
-        target = Target(machine=machine, known_hosts=ssh.pin(machine, tmp_path), control=control)
+        target = Target(machine=machine, known_hosts=ssh.write_known_hosts(machine, tmp_path), control=control)
         with pytest.raises(Interrupted):
             host_key.rotate_host_key(target, progress=print, pause=pause)
     assert [path.name for path in store.parent.iterdir()] == ["known_hosts"]

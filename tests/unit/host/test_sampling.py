@@ -129,8 +129,8 @@ def test_a_host_that_ignores_how_much_was_asked_for_is_cut_off(
 def test_one_byte_a_second_is_given_up_at_the_deadline(
     target: Target, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sampling, "PATIENCE_S", 1.0)
-    monkeypatch.setattr(sampling, "ASK_DEADLINE_S", 1.0)
+    monkeypatch.setattr(sampling, "GRACE_S", 1.0)
+    monkeypatch.setattr(sampling, "POLL_DEADLINE_S", 1.0)
     (tmp_path / "bin" / "ssh").write_text("#!/bin/sh\nwhile :; do printf x; sleep 0.2; done\n")
     begun = time.monotonic()
     reader, text, _ = follow(target, tmp_path / "samples.jsonl", duration_s=1)

@@ -18,7 +18,7 @@ def test_it_tries_as_often_as_told_with_doubling_pauses(silent_machine: Machine,
     news: list[str] = []
     found = ssh.wait_for_login(
         silent_machine,
-        ssh.pin(silent_machine, tmp_path),
+        ssh.write_known_hosts(silent_machine, tmp_path),
         tries=4,
         first_backoff_s=0.5,
         progress=news.append,
@@ -51,7 +51,7 @@ def test_a_host_that_boots_is_tried_once_it_answers(silent_machine: Machine, tmp
                 server.listen()
                 threading.Thread(target=greet, args=(server,), daemon=True).start()
 
-        known = ssh.pin(booting, tmp_path)
+        known = ssh.write_known_hosts(booting, tmp_path)
         found = ssh.wait_for_login(booting, known, tries=1, first_backoff_s=9, progress=news.append, sleep=sleep)
     assert news == ["waiting for its SSH server"] * 3
     assert (found.reached, found.tries, len(greeted)) == (False, 1, 2), "asked by the probe and by ssh"
@@ -60,7 +60,9 @@ def test_a_host_that_boots_is_tried_once_it_answers(silent_machine: Machine, tmp
 def test_a_host_that_does_not_boot_gets_its_tries_in_the_end(silent_machine: Machine, tmp_path: Path) -> None:
     news: list[str] = []
     booting = dataclasses.replace(silent_machine, boots_within_s=0.3)
-    found = ssh.wait_for_login(booting, ssh.pin(booting, tmp_path), tries=2, first_backoff_s=0, progress=news.append)
+    found = ssh.wait_for_login(
+        booting, ssh.write_known_hosts(booting, tmp_path), tries=2, first_backoff_s=0, progress=news.append
+    )
     assert (found.reached, found.tries, news[-1][:10]) == (False, 2, "SSH try 1 ")
     assert set(news[:-1]) == {"waiting for its SSH server"}
 
@@ -75,11 +77,13 @@ def test_where_a_command_leads_to_the_host_ssh_itself_is_asked(silent_machine: M
             raise InterruptedError
 
     with pytest.raises(InterruptedError):
-        ssh.wait_for_login(booting, ssh.pin(booting, tmp_path), tries=1, first_backoff_s=9, progress=print, sleep=sleep)
+        ssh.wait_for_login(
+            booting, ssh.write_known_hosts(booting, tmp_path), tries=1, first_backoff_s=9, progress=print, sleep=sleep
+        )
 
 
 def test_only_the_pinned_key_counts(silent_machine: Machine, tmp_path: Path) -> None:
-    argv = ssh.command(silent_machine, ssh.pin(silent_machine, tmp_path), "true")
+    argv = ssh.build_command(silent_machine, ssh.write_known_hosts(silent_machine, tmp_path), "true")
     assert (tmp_path / "known_hosts").read_text() == silent_machine.known_host + "\n"
     assert argv[-3:] == ["--", "root@127.0.0.1", "true"]
     for word in ("StrictHostKeyChecking=yes", f"UserKnownHostsFile={tmp_path}/known_hosts", "BatchMode=yes"):
@@ -88,16 +92,16 @@ def test_only_the_pinned_key_counts(silent_machine: Machine, tmp_path: Path) -> 
 
 def test_connections_are_shared_only_where_asked(silent_machine: Machine, tmp_path: Path) -> None:
     with ssh.shared_connection() as control:
-        shared = ssh.command(silent_machine, tmp_path, "true", control=control)
+        shared = ssh.build_command(silent_machine, tmp_path, "true", control=control)
         folder = control.parent
         assert len(str(control)) < 60, "a unix socket's path is short, and ssh adds to it while it connects"
     assert f"ControlPath={control}" in shared
-    assert not any("ControlPath" in word for word in ssh.command(silent_machine, tmp_path, "true"))
+    assert not any("ControlPath" in word for word in ssh.build_command(silent_machine, tmp_path, "true"))
     assert not folder.exists()
 
 
 def test_an_odd_port_is_used(silent_machine: Machine, tmp_path: Path) -> None:
-    argv = ssh.command(dataclasses.replace(silent_machine, port=2222), tmp_path, "true")
+    argv = ssh.build_command(dataclasses.replace(silent_machine, port=2222), tmp_path, "true")
     assert argv[argv.index("-p") + 1] == "2222"
 
 
@@ -113,7 +117,9 @@ def test_a_path_with_blanks_and_percent_signs_is_one_path(silent_machine: Machin
     """As ssh reads its own options (ssh -G)."""
     folder = tmp_path / "My files %h"
     folder.mkdir()
-    argv = ssh.command(dataclasses.replace(silent_machine, private_key=f"{folder}/key"), folder / "known_hosts", "true")
+    argv = ssh.build_command(
+        dataclasses.replace(silent_machine, private_key=f"{folder}/key"), folder / "known_hosts", "true"
+    )
     said = subprocess.run(["ssh", "-G", *argv[1:]], capture_output=True, text=True, check=True).stdout
     told = dict(line.split(" ", 1) for line in said.splitlines() if " " in line)
     assert told["userknownhostsfile"] == f"{folder}/known_hosts"

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from harness.campaign.limits import Requirement
-from harness.ladder.findings import findings
+from harness.ladder.findings import compare_with_limits
 from harness.model import Evidence, Finding, Sample
 
 Required = tuple[Requirement, ...]
@@ -15,7 +15,7 @@ Change = Callable[[Evidence, float], Evidence]
 
 
 def found(evidence: Evidence, required: Required, quantity: str) -> Finding:
-    (one,) = [finding for finding in findings(evidence, required) if finding.quantity == quantity]
+    (one,) = [finding for finding in compare_with_limits(evidence, required) if finding.quantity == quantity]
     return one
 
 

@@ -638,13 +638,13 @@ LINK_LOCAL = ChronySource(
         (
             "169.254.169.123",
             False,
-            "169.254.169.123 was asked",
+            "169.254.169.123 was queried",
             "set chrony_phc_second_opinion_address to an NTP server",
         ),
         (
             None,
             True,
-            "169.254.169.123 was asked",
+            "169.254.169.123 was queried",
             "set clock_facts_ntp_servers to an NTP server that the host can reach",
         ),
         ("192.0.2.7", False, "beside the PHC, so", "see why that NTP server did not answer the host"),

@@ -64,7 +64,7 @@ def test_a_choice_that_travels_as_a_setting_is_made_again(placement: str, place:
 def test_forecast_bench_and_program_make_the_same_choice(placement: str, place: tuple[str, str]) -> None:
     choice = choose_group(placement, *place)
     there = {choice.joins: a_group(choice.joins)} if choice.joins else {}
-    in_precision_group, _ = ec2_forecast.placement(place[0], a_type(place[1]), placement)
+    in_precision_group, _ = ec2_forecast.explain_placement(place[0], a_type(place[1]), placement)
     if choice.cluster_hides_clock:
         with pytest.raises(RequestError):
             placement_groups.decide_placement(placement, *place, there)
@@ -93,7 +93,7 @@ def test_forecast_bench_and_program_make_the_same_choice(placement: str, place: 
 def test_zones_are_tried_in_the_campaigns_order_else_by_name(
     offered: str, asked: str, usable: str | None, order: str
 ) -> None:
-    assert order_zones(offered, asked=asked, usable=usable) == tuple(order)
+    assert order_zones(offered, requested_zones=asked, usable=usable) == tuple(order)
 
 
 zones = st.lists(st.sampled_from("abcd"), unique=True).map(tuple)
@@ -104,7 +104,9 @@ def test_no_attempt_is_made_where_the_type_or_a_subnet_is_missing_and_the_type_i
     wanted: tuple[str, ...], other: tuple[str, ...], asked: tuple[str, ...], usable: tuple[str, ...], other_sizes: bool
 ) -> None:
     types = {info.name: info for info in (a_type("m7i.large", zones=wanted), a_type("m7i.xlarge", zones=other))}
-    attempts = list(order_attempts(types["m7i.large"], types, asked=asked, usable=usable, other_sizes=other_sizes))
+    attempts = list(
+        order_attempts(types["m7i.large"], types, requested_zones=asked, usable=usable, other_sizes=other_sizes)
+    )
     allowed = set(usable) & (set(asked) or set(usable))
     expected = {("m7i.large", zone) for zone in set(wanted) & allowed}
     expected |= {("m7i.xlarge", zone) for zone in set(other) & allowed} if other_sizes else set()

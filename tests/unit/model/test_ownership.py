@@ -9,14 +9,23 @@ from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
 from harness.model import Resource, Token, ownership
-from harness.model.ownership import EXPIRES, NOBODY, SIGNATURE, TOKEN, DescribedResource, Removal, RunState, Signer
+from harness.model.ownership import (
+    EXPIRES,
+    KEYLESS_SIGNER,
+    SIGNATURE,
+    TOKEN,
+    DescribedResource,
+    Removal,
+    RunState,
+    Signer,
+)
 
 SIGNER, OTHER = Signer(b"a" * 32), Signer(b"b" * 32)
 NOW = datetime.datetime(2026, 11, 28, 12, tzinfo=datetime.UTC)
 ENDED, GOES_ON = "2026-11-28T11:00:00+00:00", "2026-11-28T13:00:00+00:00"
 OURS = "k3f9/m7i.large/1"
 TITLE = "ptp-harness-k3f9-m7i.large-1-0a1b2c3d"
-NAME = SIGNER.name(TITLE, token=OURS, expires=ENDED)
+NAME = SIGNER.sign_name(TITLE, token=OURS, expires=ENDED)
 TAGS = {TOKEN: OURS, EXPIRES: ENDED, "ptp-harness:run": "k3f9", "ptp-harness:owner": "ada", "Name": "x"}
 HOST = DescribedResource(kind="instance", ident="i-1", tags=TAGS, given_name=NAME)
 DATABASE = replace(HOST, ident="i-9", given_name="somebody-s-key")
@@ -44,7 +53,7 @@ TAGS_ALONE = "nothing but tags says that it is ours"
         (replace(HOST, given_name=""), TAGS_ALONE),
         (replace(HOST, given_name=TITLE), TAGS_ALONE),
         (replace(HOST, given_name=NAME + "x"), TAGS_ALONE),
-        (replace(HOST, given_name=OTHER.name(TITLE, token=OURS, expires=ENDED)), TAGS_ALONE),
+        (replace(HOST, given_name=OTHER.sign_name(TITLE, token=OURS, expires=ENDED)), TAGS_ALONE),
         (tagged_as(token="k3f9/m7i.large/2"), TAGS_ALONE),
         (tagged_as(token="z7y8/m7i.large/1"), TAGS_ALONE),
         (tagged_as(expires=GOES_ON), TAGS_ALONE),
@@ -75,7 +84,7 @@ def test_our_records_prove_an_id_for_its_own_token_alone() -> None:
 
 def test_a_signature_of_an_id_holds_for_that_id_and_those_tags_alone() -> None:
     tags = {"ptp-harness:image": "al2023", "ptp-harness:proof": "z7y8", "Name": "x"}
-    signed = tags | {SIGNATURE: SIGNER.tag("image", "ami-1", tags)}
+    signed = tags | {SIGNATURE: SIGNER.sign_tags("image", "ami-1", tags)}
     ours = DescribedResource(kind="image", ident="ami-1", tags=signed, given_name="whatever")
     assert why_not(ours) is None
     assert why_not(replace(ours, tags=signed | {"Name": "another", "team": "x"})) is None, "they are not ours"
@@ -88,13 +97,13 @@ def test_a_signature_of_an_id_holds_for_that_id_and_those_tags_alone() -> None:
         replace(ours, tags={key: value for key, value in signed.items() if key != "ptp-harness:proof"}),
         replace(ours, tags=tags),
         replace(ours, tags=tags | {SIGNATURE: ""}),
-        replace(ours, tags=tags | {SIGNATURE: OTHER.tag("image", "ami-1", tags)}),
+        replace(ours, tags=tags | {SIGNATURE: OTHER.sign_tags("image", "ami-1", tags)}),
     ):
         assert why_not(forged) is not None
 
 
 def test_without_a_key_nothing_is_proven() -> None:
-    assert why_not(HOST, NOBODY) == why_not(HOST, Signer(b"")) == TAGS_ALONE
+    assert why_not(HOST, KEYLESS_SIGNER) == why_not(HOST, Signer(b"")) == TAGS_ALONE
     assert "aaaa" not in repr(SIGNER)
 
 
@@ -174,7 +183,7 @@ def test_no_tags_whatever_end_what_we_did_not_name(
 def test_a_name_proves_its_own_token_and_lease_alone(
     token: str, other: str, expires: datetime.datetime, moved: datetime.datetime, state: RunState
 ) -> None:
-    name = SIGNER.name(TITLE, token=token, expires=expires.isoformat())
+    name = SIGNER.sign_name(TITLE, token=token, expires=expires.isoformat())
     ours = DescribedResource(
         kind="instance", ident="i-1", tags={TOKEN: token, EXPIRES: expires.isoformat()}, given_name=name
     )
@@ -208,6 +217,6 @@ def test_a_lease_of_any_text_is_decided(expires: str | None) -> None:
 @given(words=st.lists(TEXT, min_size=1, max_size=4), other=st.lists(TEXT, min_size=1, max_size=4))
 def test_two_sets_of_tags_have_two_signatures(words: list[str], other: list[str]) -> None:
     first, second = ({f"ptp-harness:{word}": word for word in each} for each in (words, other))
-    same = SIGNER.tag("image", "ami-1", first) == SIGNER.tag("image", "ami-1", second)
+    same = SIGNER.sign_tags("image", "ami-1", first) == SIGNER.sign_tags("image", "ami-1", second)
     one, two = ({key: value for key, value in tags.items() if key != SIGNATURE} for tags in (first, second))
     assert same is (one == two)

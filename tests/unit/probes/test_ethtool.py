@@ -32,8 +32,8 @@ STATES = {
 def test_every_captured_state(said: Said, states: tuple[str, ...]) -> None:
     found = {
         state: (
-            ethtool.driver_info(said(f"ena/{state}/ethtool-i.txt"), state),
-            ethtool.timestamping(said(f"ena/{state}/ethtool-T.txt"), state),
+            ethtool.parse_driver_info(said(f"ena/{state}/ethtool-i.txt"), state),
+            ethtool.parse_timestamping(said(f"ena/{state}/ethtool-T.txt"), state),
         )
         for state in states
     }
@@ -61,7 +61,7 @@ Hardware Transmit Timestamp Modes:
 
 
 def test_a_card_that_can_timestamp_fully() -> None:
-    found = ethtool.timestamping(FULL, "T")
+    found = ethtool.parse_timestamping(FULL, "T")
     assert found == ethtool.Timestamping(
         capabilities=frozenset({"hardware-transmit", "hardware-receive", "hardware-raw-clock"}), clock_index=1
     )
@@ -71,23 +71,23 @@ def test_a_card_that_can_timestamp_fully() -> None:
 def test_receive_alone_is_not_full() -> None:
     """r7i.large, ENA 2.15.0g with PHC off: hardware-receive, and PTP Hardware Clock: none."""
     text = "Capabilities:\n\thardware-receive\n\thardware-raw-clock\nPTP Hardware Clock: none\n"
-    found = ethtool.timestamping(text, "T")
+    found = ethtool.parse_timestamping(text, "T")
     assert (found.full_hardware, found.clock_index) == (False, None)
 
 
 @pytest.mark.parametrize("line", ["PTP Hardware Clock: maybe", "netlink error: Operation not permitted", "Cannot get"])
 def test_a_strange_line_is_refused(line: str) -> None:
     with pytest.raises(ParseError) as refused:
-        ethtool.timestamping(f"Capabilities:\n{line}\n", "ethtool-T/eth1")
+        ethtool.parse_timestamping(f"Capabilities:\n{line}\n", "ethtool-T/eth1")
     assert (refused.value.where, refused.value.line_number, refused.value.line) == ("ethtool-T/eth1", 2, line)
 
 
 def test_no_line_about_the_clock_shows_nothing() -> None:
     with pytest.raises(ParseError):
-        ethtool.timestamping("Capabilities:\n\tsoftware-transmit\n", "T")
+        ethtool.parse_timestamping("Capabilities:\n\tsoftware-transmit\n", "T")
 
 
 @pytest.mark.parametrize("text", ["", "version: 2.17.0g\n", "driver: ena\nCannot get driver information\n"])
 def test_driver_info_without_a_driver_is_refused(text: str) -> None:
     with pytest.raises(ParseError):
-        ethtool.driver_info(text, "i")
+        ethtool.parse_driver_info(text, "i")

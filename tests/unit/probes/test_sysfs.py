@@ -17,7 +17,7 @@ WITHOUT = ("in-tree-6.12", "in-tree-7.2-phc-off", "no-phc-feature", "phc-off")
 
 
 def test_clocks_in_every_captured_state(said: Said, states: tuple[str, ...]) -> None:
-    found = {state: ptp_sysfs.clocks(said(f"ena/{state}/ptp-class.txt"), state) for state in states}
+    found = {state: ptp_sysfs.parse_clocks(said(f"ena/{state}/ptp-class.txt"), state) for state in states}
     assert found == {
         state: () if state in WITHOUT else CLOCK_05 if state.startswith("in-tree") else CLOCK_04 for state in states
     }
@@ -31,7 +31,7 @@ def test_clocks_as_the_collector_writes_them() -> None:
         "/sys/class/ptp/ptp2/clock_name ena-ptp-05\n/sys/class/ptp/ptp2/max_adjustment -\n"
         "/sys/class/ptp/ptp2/device 0000:00:05.0\n"
     )
-    assert ptp_sysfs.clocks(text, "ptp-class") == (
+    assert ptp_sysfs.parse_clocks(text, "ptp-class") == (
         Clock(device="ptp2", name="ena-ptp-05", pci="0000:00:05.0", max_adjustment_ppb=None),
         Clock(device="ptp10", name="ptp_kvm", pci=None, max_adjustment_ppb=0),
     )
@@ -48,17 +48,17 @@ def test_clocks_as_the_collector_writes_them() -> None:
 )
 def test_a_clock_without_a_name_and_other_words_are_refused(text: str) -> None:
     with pytest.raises(ParseError):
-        ptp_sysfs.clocks(text, "ptp-class")
+        ptp_sysfs.parse_clocks(text, "ptp-class")
 
 
 def test_links() -> None:
-    assert ptp_sysfs.links("/dev/ptp_ena -> ptp0\n/dev/ptp_kvm -> /dev/ptp1\n", "l") == {
+    assert ptp_sysfs.parse_links("/dev/ptp_ena -> ptp0\n/dev/ptp_kvm -> /dev/ptp1\n", "l") == {
         "/dev/ptp_ena": "ptp0",
         "/dev/ptp_kvm": "ptp1",
     }
-    assert ptp_sysfs.links("", "l") == {}
+    assert ptp_sysfs.parse_links("", "l") == {}
     with pytest.raises(ParseError):
-        ptp_sysfs.links("/dev/ptp_ena -> sda\n", "l")
+        ptp_sysfs.parse_links("/dev/ptp_ena -> sda\n", "l")
 
 
 PARAMETERS = {

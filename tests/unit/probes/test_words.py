@@ -13,7 +13,7 @@ Said = Callable[[str], str]
 
 
 def test_the_driver_s_word_in_every_captured_state(said: Said, states: tuple[str, ...]) -> None:
-    found = {state: kernel_log.last_word(said(f"ena/{state}/dmesg-ena.txt").splitlines()) for state in states}
+    found = {state: kernel_log.find_last_word(said(f"ena/{state}/dmesg-ena.txt").splitlines()) for state in states}
     words = {state: said_last[0] for state, said_last in found.items() if said_last}
     assert words == {
         "in-tree-7.2-phc-off": DriverWord.NOT_ENABLED,
@@ -29,8 +29,8 @@ def test_the_driver_s_word_in_every_captured_state(said: Said, states: tuple[str
 
 def test_the_last_word_counts() -> None:
     log = ["[1] ena: PHC feature is not enabled by the kernel", "[2] other", "[3] ena: PHC is active in the device"]
-    assert kernel_log.last_word(log) == (DriverWord.ACTIVE, "[3] ena: PHC is active in the device")
-    assert kernel_log.last_word(["[2] other"]) is None
+    assert kernel_log.find_last_word(log) == (DriverWord.ACTIVE, "[3] ena: PHC is active in the device")
+    assert kernel_log.find_last_word(["[2] other"]) is None
 
 
 REFUSED = {
@@ -82,11 +82,11 @@ def test_competitors() -> None:
         "chrony.service active\nsystemd-timesyncd.service inactive\nntpsec.service failed\n"
         "phc2sys@ens5.service active\nntpd[812] running\nptp4l.service activating\n"
     )
-    assert services.competitors(text, "s") == ("phc2sys@ens5", "ntpd[812]", "ptp4l")
-    assert services.competitors("", "s") == ()
-    assert services.competitors("chronyd[77] running\n", "s") == ()
+    assert services.parse_competitors(text, "s") == ("phc2sys@ens5", "ntpd[812]", "ptp4l")
+    assert services.parse_competitors("", "s") == ()
+    assert services.parse_competitors("chronyd[77] running\n", "s") == ()
     with pytest.raises(ParseError):
-        services.competitors("Failed to connect to bus: No such file or directory\n", "s")
+        services.parse_competitors("Failed to connect to bus: No such file or directory\n", "s")
 
 
 @pytest.mark.parametrize(
@@ -100,7 +100,7 @@ def test_competitors() -> None:
     ],
 )
 def test_whether_chronyd_runs(text: str, runs: bool) -> None:
-    assert services.chronyd_runs(text, "s") is runs
+    assert services.parse_chronyd_runs(text, "s") is runs
 
 
 def test_ntp_answers() -> None:
@@ -127,13 +127,13 @@ INTERFERENCE = "2026-11-21T03:00:09+00:00 host chronyd[1]: System clock interfer
     [("", False), (START, False), (START + INTERFERENCE, True), (START + INTERFERENCE + START, False)],
 )
 def test_interference_since_chronyd_started(log: str, seen: bool) -> None:
-    assert chrony_log.interference(log) is seen
+    assert chrony_log.parse_interference(log) is seen
 
 
 def test_chrony_version() -> None:
-    assert chrony_log.version("chronyd (chrony) version 4.6.1 (+CMDMON +NTP)\n", "v") == "4.6.1"
+    assert chrony_log.parse_version("chronyd (chrony) version 4.6.1 (+CMDMON +NTP)\n", "v") == "4.6.1"
     with pytest.raises(ParseError):
-        chrony_log.version("chronyd 4\n", "v")
+        chrony_log.parse_version("chronyd 4\n", "v")
 
 
 def convergence(**changes: object) -> str:
@@ -152,7 +152,7 @@ def convergence(**changes: object) -> str:
     ],
 )
 def test_convergence(text: str, wanted: object) -> None:
-    assert chrony_log.convergence(text, "c") == wanted
+    assert chrony_log.parse_convergence(text, "c") == wanted
 
 
 @pytest.mark.parametrize(
@@ -163,21 +163,21 @@ def test_convergence(text: str, wanted: object) -> None:
 )  # fmt: skip
 def test_another_record_of_convergence_is_refused(text: str) -> None:
     with pytest.raises(ParseError):
-        chrony_log.convergence(text, "chrony-phc")
+        chrony_log.parse_convergence(text, "chrony-phc")
 
 
 def test_system(said: Said) -> None:
-    assert system.kernel(said("ena/in-tree-7.2-phc-on/uname.txt"), "u") == "7.2.12+deb13-amd64"
-    assert system.kernel(said("ena/in-tree-6.12/uname.txt"), "u") == "6.12.107+deb13-amd64"
+    assert system.parse_kernel(said("ena/in-tree-7.2-phc-on/uname.txt"), "u") == "7.2.12+deb13-amd64"
+    assert system.parse_kernel(said("ena/in-tree-6.12/uname.txt"), "u") == "6.12.107+deb13-amd64"
     release = '# a comment\nPRETTY_NAME="Debian GNU/Linux 13 (trixie)"\nNAME="Debian GNU/Linux"\nID=debian\n'
-    assert system.distribution(release, "o") == "Debian GNU/Linux 13 (trixie)"
+    assert system.parse_distribution(release, "o") == "Debian GNU/Linux 13 (trixie)"
     boot = "boot_id 3f0e8d5e-1111-2222-3333-444444444444\nuptime_s 12.5\n"
-    assert system.boot_id(boot, "b") == "3f0e8d5e-1111-2222-3333-444444444444"
+    assert system.parse_boot_id(boot, "b") == "3f0e8d5e-1111-2222-3333-444444444444"
 
 
 def test_pci_functions() -> None:
     text = "0000:00:05.0 0x1d0f 0xec20 driver=ena net=eth1,eth2\n0000:00:06.0 0x1d0f 0xec20 driver=- net=-\n"
-    assert system.pci_functions(text, "p") == (
+    assert system.parse_pci_functions(text, "p") == (
         system.PciFunction(address="0000:00:05.0", driver="ena", interface="eth1"),
         system.PciFunction(address="0000:00:06.0", driver=None, interface=None),
     )
@@ -194,17 +194,17 @@ def test_pci_functions() -> None:
     ],
 )
 def test_kernel_configuration(text: str, has: bool | None) -> None:
-    assert system.kernel_has_ptp(text, "k") is has
+    assert system.parse_kernel_has_ptp(text, "k") is has
 
 
 @pytest.mark.parametrize(
     ("parse", "text"),
     [
-        (system.kernel, "Darwin host 25.0\n"),
-        (system.distribution, "Debian\n"),
-        (system.boot_id, "boot_id yes\n"),
-        (system.pci_functions, "0000:00:05.0 0x1d0f 0xec20\n"),
-        (system.kernel_has_ptp, "zcat: /proc/config.gz: No such file\n"),
+        (system.parse_kernel, "Darwin host 25.0\n"),
+        (system.parse_distribution, "Debian\n"),
+        (system.parse_boot_id, "boot_id yes\n"),
+        (system.parse_pci_functions, "0000:00:05.0 0x1d0f 0xec20\n"),
+        (system.parse_kernel_has_ptp, "zcat: /proc/config.gz: No such file\n"),
     ],
 )
 def test_other_words_are_refused(parse: Callable[[str, str], object], text: str) -> None:

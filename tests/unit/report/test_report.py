@@ -188,7 +188,7 @@ TERMS = PriceTerms(
     images=("al2023-ami-2023.9 (ami-0f1e)",),
     placement="placement precision-time",
     usd_per_hour={"lab.phc": 0.1, "lab.drifting": 0.11},
-    lasts_s=7200.0,
+    longest_life_s=7200.0,
 )
 
 

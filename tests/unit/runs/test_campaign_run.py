@@ -188,7 +188,7 @@ class PricedBench(ScriptedBench):
     """The same in a cloud: six dollars an hour, and two questions for each host."""
 
     def terms(self, types: Sequence[str]) -> PriceTerms:
-        return PriceTerms(images=(), placement="anywhere", usd_per_hour={"silent": 6.0}, lasts_s=3600.0)
+        return PriceTerms(images=(), placement="anywhere", usd_per_hour={"silent": 6.0}, longest_life_s=3600.0)
 
     def api_calls(self, token: Token | None = None) -> float:
         return 2.04 * len(self.order) if token is None else 2.04
@@ -211,7 +211,7 @@ def test_the_bug_of_ours_is_kept_as_evidence(lab: Lab) -> None:
     assert "ZeroDivisionError: a bug" in record.hosts[0].verdict.sentence
     folder = lab.settings.runs_dir / record.run
     assert "ZeroDivisionError: a bug" in (folder / "broken" / "traceback.txt").read_text()
-    assert EvidenceFolder(folder).changed() == []
+    assert EvidenceFolder(folder).list_changed() == []
 
 
 def test_one_at_a_time_goes_in_the_order_given(lab: Lab) -> None:
@@ -300,15 +300,15 @@ def test_two_runs_in_two_threads_of_one_process_stop_each_for_itself(lab: Lab) -
     for record in (ended, went_on):
         folder = EvidenceFolder(lab.settings.runs_dir / record.run)
         assert json.loads((folder.path / campaign_run.REPORT_JSON).read_text())["run"] == record.run
-        assert folder.changed() == []
+        assert folder.list_changed() == []
         assert lab.ledger.record(record.run) == record
     assert lab.bench.running == set()
 
 
 def test_a_dead_runs_hosts_get_their_verdict_when_it_is_swept(lab: Lab) -> None:
     run = dead_run(lab.ledger, {"a": "silent", "b": "full"})
-    lab.ledger.end(lab.ledger.begin(Token(run=run, host="a"), Stage.REACH), "done")
-    lab.ledger.begin(Token(run=run, host="a"), Stage.CONFIGURE)
+    lab.ledger.end_step(lab.ledger.begin_step(Token(run=run, host="a"), Stage.REACH), "done")
+    lab.ledger.begin_step(Token(run=run, host="a"), Stage.CONFIGURE)
     lab.bench.running.add(f"{run}/a/1")
     lab.bench.running.add("lab/by-hand/1")
     found = leftovers.list_removable(lab.ledger, lab.bench)
@@ -328,7 +328,7 @@ def test_a_host_that_waited_for_its_choice_when_the_run_died_is_swept(lab: Lab, 
     run = dead_run(lab.ledger, {"a": "silent"})
     lab.bench.running.add(f"{run}/a/1")
     unqualified = campaign_run.unqualified_host_record("a", "silent", Evidence(interrupted=True))
-    lab.ledger.settle(run, dataclasses.replace(unqualified, state=HostState.UNDECIDED))
+    lab.ledger.record_state(run, dataclasses.replace(unqualified, state=HostState.UNDECIDED))
     assert [item.token.host for item in leftovers.list_removable(lab.ledger, lab.bench)] == ["a"]
     leftovers.remove(leftovers.list_removable(lab.ledger, lab.bench), lab.bench)
     assert leftovers.close_dead_runs(lab.ledger, lab.bench) == [run]
@@ -348,9 +348,9 @@ def test_a_run_that_no_ledger_knows_is_swept(lab: Lab) -> None:
 
 
 def test_what_a_process_keeps_warm_is_swept_once_that_process_died(lab: Lab) -> None:
-    program = "from harness.store import adhoc_runs; print(adhoc_runs.run_name())"
+    program = "from harness.store import adhoc_runs; print(adhoc_runs.make_run_name())"
     dead = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout.strip()
-    lab.bench.running |= {f"{adhoc_runs.run_name()}/lab.phc/1", f"{dead}/lab.phc/1"}
+    lab.bench.running |= {f"{adhoc_runs.make_run_name()}/lab.phc/1", f"{dead}/lab.phc/1"}
     assert [(item.token.run, item.why) for item in leftovers.list_removable(lab.ledger, lab.bench)] == [
         (dead, "the process that kept it warm died")
     ]
@@ -469,7 +469,7 @@ def mortal(ledger: Ledger, moment: int, death: threading.Event) -> None:
         setattr(ledger, name, dying(getattr(ledger, name)))
 
 
-BOOKINGS = ("begin", "end", "judge", "settle", "close_run")
+BOOKINGS = ("begin_step", "end_step", "record_verdict", "record_state", "close_run")
 
 
 def disown(ledger: Ledger) -> None:
@@ -534,12 +534,12 @@ def test_a_run_that_died_at_any_moment_is_resumed_to_the_same_end(
 def test_of_two_that_resume_a_run_one_does(lab: Lab) -> None:
     run = dead_run(lab.ledger, {"silent": "silent"})
     assert [line.alive() for line in lab.ledger.runs()] == [False]
-    seen = lab.ledger.dead(run)
+    seen = lab.ledger.find_dead_run(run)
     lab.ledger.take_over(run)
     with pytest.raises(RequestError, match=r"is under way: process \d+ leads it"):
         lab.ledger.take_over(run)
     late = Ledger(lab.ledger.url)
-    late.dead = lambda _run: seen  # type: ignore[method-assign]  # looked before the other took it over
+    late.find_dead_run = lambda _run: seen  # type: ignore[method-assign]  # looked before the other took it over
     with pytest.raises(RequestError, match="another process goes on with run"):
         late.take_over(run)
 

@@ -111,8 +111,8 @@ def run(ledger: Ledger, rack: Rack) -> str:
     run = ledger.open_run(bench="lab", campaign={}, hosts=dict.fromkeys(NAMES, "lab.phc"))
     rack.running = {f"{run}/{name}/1" for name in NAMES if name != "gone"}
     for name in NAMES:
-        ledger.judge(run, record(name, HostState.FAILED))
-    ledger.settle(run, record("gone", HostState.RELEASED))
+        ledger.record_verdict(run, record(name, HostState.FAILED))
+    ledger.record_state(run, record("gone", HostState.RELEASED))
     return run
 
 

@@ -74,9 +74,9 @@ def test_what_cannot_be_removed_keeps_no_other(ledger: Ledger) -> None:
 
 
 def test_a_name_tells_of_a_process_or_a_person_in_the_lab_alone(ledger: Ledger) -> None:
-    program = "from harness.store import adhoc_runs; print(adhoc_runs.run_name())"
+    program = "from harness.store import adhoc_runs; print(adhoc_runs.make_run_name())"
     dead = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout.strip()
-    tokens = [f"{dead}/lab.phc/1", f"{adhoc_runs.run_name()}/lab.phc/1", "lab/by-hand/1"]
+    tokens = [f"{dead}/lab.phc/1", f"{adhoc_runs.make_run_name()}/lab.phc/1", "lab/by-hand/1"]
     lab = Things("lab", [thing(token) for token in tokens])
     assert removable(ledger, lab) == {tokens[0]: "the process that kept it warm died"}
     cloud = Things("ec2", [thing(token, expires=FUTURE) for token in tokens])

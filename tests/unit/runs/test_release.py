@@ -56,7 +56,7 @@ def test_judging_raises(lab: Lab, monkeypatch: pytest.MonkeyPatch, error: Except
     assert lab.ledger.record(record.run) is not None
 
 
-BOOKINGS = ("begin", "end", "judge", "settle", "close_run")
+BOOKINGS = ("begin_step", "end_step", "record_verdict", "record_state", "close_run")
 
 
 @pytest.mark.parametrize("method", BOOKINGS)
@@ -79,7 +79,7 @@ def test_the_ledger_raises_once_hosts_are_there(lab: Lab, monkeypatch: pytest.Mo
     assert "our fault: " in (lab.settings.runs_dir / record.run / campaign_run.REPORT_TEXT).read_text()
 
 
-@pytest.mark.parametrize("method", ["write", "keep", "write_checksums", "host"])
+@pytest.mark.parametrize("method", ["write", "copy_file", "write_checksums", "host"])
 def test_evidence_raises_once_hosts_are_there(lab: Lab, monkeypatch: pytest.MonkeyPatch, method: str) -> None:
     usual = getattr(EvidenceFolder, method)
 
@@ -164,7 +164,7 @@ def test_the_question_which_hosts_stay_raises_with_a_ledger_that_does_too(
     bench = Willing(silent_machine)
     monkeypatch.setattr(qualification.Qualification, "observe", passes)
     monkeypatch.setattr(qualification.Qualification, "verdict_at", passed)
-    monkeypatch.setattr(Ledger, "settle", raising(OSError(28, "No space left on device")))
+    monkeypatch.setattr(Ledger, "record_state", raising(OSError(28, "No space left on device")))
     asked = planned(bench, ("good", "good", "good"), 3, keep="ask")
 
     def choose(_run: str, hosts: Sequence[HostRecord]) -> Collection[str]:
@@ -187,7 +187,7 @@ def test_the_console_of_a_guest_is_kept_in_its_beginning_and_its_end(tmp_path: P
     console = tmp_path / "serial.log"
     console.write_bytes(b"begin" + b"x" * (20 << 20) + b"end")
     folder = EvidenceFolder.create(tmp_path / "evidence")
-    folder.keep(console)
+    folder.copy_file(console)
     kept = (folder.path / "serial.log").read_bytes()
     assert kept.startswith(b"begin")
     assert kept.endswith(b"end")

@@ -27,7 +27,7 @@ def test_the_listener_the_log_and_the_evidence_get_the_same_events(lab: Lab, cap
     assert {(one["host"], one["stage"]) for one in written} >= {("silent", "reach"), ("full", "release"), (None, None)}
     assert [one["at"].endswith("+00:00") for one in written] == [True] * len(written)
     assert [message for message in caplog.messages if message == f"{record.run} silent provision: launching"]
-    assert folder.changed() == [], "the events are in the checksums"
+    assert folder.list_changed() == [], "the events are in the checksums"
 
 
 def test_the_first_event_of_a_run_has_its_name(lab: Lab) -> None:

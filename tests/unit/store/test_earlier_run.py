@@ -61,7 +61,7 @@ def test_an_earlier_run_can_be_followed_by_new_ones(ledger: Ledger) -> None:
 def test_earlier_evidence_is_unchanged_and_judged_as_it_was(ledger: Ledger, tmp_path: Path) -> None:
     shutil.copytree(DATA / "runs" / RUN, tmp_path / RUN)
     folder = tmp_path / RUN
-    assert EvidenceFolder(folder).changed() == []
+    assert EvidenceFolder(folder).list_changed() == []
     host = folder / "lab.drifting"
     facts, strange = read_facts((host / "facts.json").read_text(), where="facts.json")
     final, also_strange = read_facts((host / "facts-final.json").read_text(), where="facts-final.json")

@@ -23,11 +23,11 @@ def test_changes_after_the_checksums_show(tmp_path: Path) -> None:
     for name in ("same", "edited", "gone"):
         folder.host("a").write(name, name)
     folder.write_checksums()
-    assert folder.changed() == []
+    assert folder.list_changed() == []
     (tmp_path / "a/edited").write_text("other")
     (tmp_path / "a/gone").unlink()
     (tmp_path / "a/new").write_text("new")
-    assert folder.changed() == ["a/edited", "a/gone", "a/new"]
+    assert folder.list_changed() == ["a/edited", "a/gone", "a/new"]
 
 
 def test_the_checksums_are_those_of_sha256sum(tmp_path: Path) -> None:
@@ -40,9 +40,9 @@ def test_the_checksums_are_those_of_sha256sum(tmp_path: Path) -> None:
 
 def test_a_file_that_is_not_there_is_not_kept(tmp_path: Path) -> None:
     folder = EvidenceFolder.create(tmp_path / "to")
-    folder.keep(tmp_path / "serial.log")
+    folder.copy_file(tmp_path / "serial.log")
     (tmp_path / "device.log").write_text("words")
-    folder.keep(tmp_path / "device.log")
+    folder.copy_file(tmp_path / "device.log")
     assert [path.name for path in folder.path.iterdir()] == ["device.log"]
 
 
@@ -55,7 +55,7 @@ def test_an_unwritable_place_is_one_sentence(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["../x", "..", ".", "", "/etc", "a/b", "-x", "a\nb", "a b", "x" * 200])
 def test_a_host_s_part_lies_inside(tmp_path: Path, name: str) -> None:
     folder = EvidenceFolder.create(tmp_path / "run")
-    with pytest.raises(HarnessError, match="is no name of a folder of evidence"):
+    with pytest.raises(HarnessError, match="is not a valid name of an evidence folder"):
         folder.host(name)
     assert [path.name for path in tmp_path.iterdir()] == ["run"]
 
@@ -76,7 +76,7 @@ def test_no_link_is_written_through(tmp_path: Path) -> None:
         (folder.path / name).symlink_to(elsewhere)
     (tmp_path / "device.log").write_text("log")
     folder.write("a", "words")
-    folder.keep(tmp_path / "device.log")
+    folder.copy_file(tmp_path / "device.log")
     assert elsewhere.read_text() == "mine"
     assert [(folder.path / name).read_text() for name in ("a", "device.log")] == ["words", "log"]
 

@@ -62,7 +62,7 @@ def test_a_run_comes_back_whole(ledger: Ledger) -> None:
     run = ledger.open_run(bench="lab", campaign={}, hosts={"b": "lab.phc", "a": "lab.phc"})
     assert ledger.record(run) is None
     for name in ("a", "b"):
-        ledger.settle(run, host(name))
+        ledger.record_state(run, host(name))
     record = RunRecord(
         run=run,
         bench="lab",
@@ -79,10 +79,10 @@ def test_a_run_comes_back_whole(ledger: Ledger) -> None:
 
 def test_the_intent_is_there_before_the_effect(ledger: Ledger) -> None:
     token = Token(run="abcd", host="a")
-    step = ledger.begin(token, Stage.PROVISION)
+    step = ledger.begin_step(token, Stage.PROVISION)
     begun = ledger.steps("abcd")[0]
     assert (begun.token, begun.stage, begun.ended_ns, begun.result) == ("abcd/a/1", Stage.PROVISION, None, None)
-    ledger.end(step, "done")
+    ledger.end_step(step, "done")
     ended = ledger.steps("abcd")[0]
     assert ended == StepLine(
         token="abcd/a/1", stage=Stage.PROVISION, begun_ns=begun.begun_ns, ended_ns=ended.ended_ns, result="done"
@@ -93,7 +93,7 @@ def test_the_intent_is_there_before_the_effect(ledger: Ledger) -> None:
 
 def test_a_verdict_without_release_leaves_the_state_open(ledger: Ledger) -> None:
     run = ledger.open_run(bench="lab", campaign={}, hosts={"a": "lab.phc"})
-    ledger.judge(run, host("a", HostState.FAILED))
+    ledger.record_verdict(run, host("a", HostState.FAILED))
     line = ledger.hosts(run)[0]
     assert line.state is None
     assert line.record == host("a", HostState.FAILED)
@@ -104,8 +104,8 @@ def test_every_verdict_of_a_bench_newest_run_first(ledger: Ledger) -> None:
     first = ledger.open_run(bench="lab", campaign=campaign, hosts={"a": "lab.phc", "b": "lab.phc"})
     second = ledger.open_run(bench="lab", campaign={}, hosts={"c": "lab.phc"})
     ledger.open_run(bench="hosts", campaign={}, hosts={"d": "d"})
-    ledger.settle(first, host("a"))
-    ledger.judge(second, host("c"))
+    ledger.record_state(first, host("a"))
+    ledger.record_verdict(second, host("c"))
     found = ledger.verdicts("lab")
     assert [(line.run, line.region, line.image, line.record) for line in found] == [
         (second, None, None, host("c")),
@@ -118,7 +118,7 @@ def test_every_verdict_of_a_bench_newest_run_first(ledger: Ledger) -> None:
 def test_a_record_of_an_early_version_can_be_read(ledger: Ledger) -> None:
     """One without zone, Region, image, claim and calls."""
     run = ledger.open_run(bench="lab", campaign={}, hosts={"a": "lab.phc"})
-    ledger.settle(run, replace(host("a"), api_calls=8.5))
+    ledger.record_state(run, replace(host("a"), api_calls=8.5))
     whole = RunRecord(
         run=run, bench="lab", started="", seconds=5, interrupted=False, hosts=(host("a"),), leftovers=(), api_calls=40
     )
@@ -171,7 +171,7 @@ def test_another_conflict_than_the_name_of_the_run_is_an_error(ledger: Ledger) -
     assert ledger.runs() == []
 
 
-@pytest.mark.parametrize("write", [Ledger.judge, Ledger.settle])
+@pytest.mark.parametrize("write", [Ledger.record_verdict, Ledger.record_state])
 def test_a_verdict_of_a_host_that_is_not_there_is_our_mistake(
     ledger: Ledger, write: Callable[[Ledger, str, HostRecord], None]
 ) -> None:
@@ -185,7 +185,7 @@ def test_a_verdict_of_a_host_that_is_not_there_is_our_mistake(
 def test_many_threads_write_at_once(ledger: Ledger) -> None:
     def work(number: int) -> None:
         for _ in range(10):
-            ledger.end(ledger.begin(Token(run="abcd", host=str(number)), Stage.REACH), "done")
+            ledger.end_step(ledger.begin_step(Token(run="abcd", host=str(number)), Stage.REACH), "done")
 
     threads = [threading.Thread(target=work, args=(number,)) for number in range(8)]
     for thread in threads:

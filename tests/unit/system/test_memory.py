@@ -13,8 +13,8 @@ from harness.system import memory
 )
 def test_memory_is_what_the_kernel_estimates_and_nothing_where_it_does_not(text: str, mib: int, tmp_path: Path) -> None:
     (tmp_path / "meminfo").write_text(text)
-    assert memory.available_mib(tmp_path / "meminfo") == mib
+    assert memory.read_available_mib(tmp_path / "meminfo") == mib
 
 
 def test_this_machine_says_how_much_is_available() -> None:
-    assert memory.available_mib() > 0
+    assert memory.read_available_mib() > 0

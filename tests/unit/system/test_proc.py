@@ -115,7 +115,9 @@ time.sleep({seconds})
 def converse(lines: list[str], ending: str, seconds: float, **more: Any) -> proc.Completed:
     words = [sys.executable, "-c", WORKER.format(ending=ending, seconds=seconds)]
     patience = {"timeout_s": 20.0, "grace_s": 0.3} | more
-    return proc.converse(words, stdin="the word\n", on_line=lambda line: lines.append(line.strip()), **patience)
+    return proc.run_with_progress(
+        words, stdin="the word\n", on_line=lambda line: lines.append(line.strip()), **patience
+    )
 
 
 def test_a_conversation_is_heard_line_by_line_and_leaves_nothing() -> None:
@@ -123,7 +125,7 @@ def test_a_conversation_is_heard_line_by_line_and_leaves_nothing() -> None:
     begun = time.time()
     assert converse(lines, "None", 0).status == 0
     assert lines == ["told the word", "ready"]
-    assert not [one for one in sleepers() if proc.started_s(one) >= begun - 1]
+    assert not [one for one in sleepers() if proc.compute_start_s(one) >= begun - 1]
 
 
 def test_a_conversation_that_is_cancelled_is_asked_first() -> None:
@@ -137,7 +139,7 @@ def test_one_that_does_not_stop_is_asked_twice_and_then_killed() -> None:
     begun = time.time()
     done = converse(lines, "None", 60, cancelled=lambda: "ready" in lines)
     assert (done.status, lines.count("asked to stop")) == (-9, 2)
-    assert not [one for one in sleepers() if proc.started_s(one) >= begun - 1]
+    assert not [one for one in sleepers() if proc.compute_start_s(one) >= begun - 1]
 
 
 def test_past_the_deadline_a_conversation_is_an_error() -> None:
@@ -225,5 +227,5 @@ def test_the_bytes_are_there_as_they_came() -> None:
 def test_an_endless_line_of_a_conversation_is_cut(tmp_path: Path) -> None:
     lines: list[str] = []
     words = "import sys\nfor _ in range(64): sys.stdout.write('x' * (1 << 20))\nprint(); print('after')"
-    proc.converse([sys.executable, "-c", words], stdin="go\n", timeout_s=60, grace_s=1, on_line=lines.append)
+    proc.run_with_progress([sys.executable, "-c", words], stdin="go\n", timeout_s=60, grace_s=1, on_line=lines.append)
     assert [len(line) for line in lines] == [1 << 20, 5]

@@ -1,6 +1,6 @@
 """Hints for misspelt names."""
 
-from harness.untrusted.nearest import did_you_mean, in_brackets, nearest_names
+from harness.untrusted.nearest import format_nearest, format_suggestion, nearest_names
 
 
 def test_the_most_alike_come_first_and_nothing_unlike_comes() -> None:
@@ -11,6 +11,6 @@ def test_the_most_alike_come_first_and_nothing_unlike_comes() -> None:
 
 
 def test_a_hint_without_a_name_is_empty() -> None:
-    assert (in_brackets(["a", "b"]), in_brackets([])) == (" (nearest: a, b)", "")
-    assert did_you_mean("intervall", ("interval", "duration")) == " (did you mean 'interval'?)"
-    assert did_you_mean("zzz", ("interval",)) == ""
+    assert (format_nearest(["a", "b"]), format_nearest([])) == (" (nearest: a, b)", "")
+    assert format_suggestion("intervall", ("interval", "duration")) == " (did you mean 'interval'?)"
+    assert format_suggestion("zzz", ("interval",)) == ""

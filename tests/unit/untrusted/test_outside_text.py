@@ -20,7 +20,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from harness.campaign import campaign
-from harness.errors import CommandError, HarnessError, RequestError, without_secrets
+from harness.errors import CommandError, HarnessError, RequestError, redact_secrets
 from harness.host import ssh
 from harness.host.playbooks import PlayOutcome, Target, play
 from harness.model import Machine
@@ -275,10 +275,10 @@ def test_a_user_or_address_that_is_no_name_reaches_neither_ssh_nor_ansible(
     target: Target, changes: dict[str, str]
 ) -> None:
     hostile = replace(target, machine=replace(target.machine, **changes))  # type: ignore[arg-type]
-    with pytest.raises(HarnessError, match="is no name that ssh is given"):
+    with pytest.raises(HarnessError, match="is not a valid name for ssh"):
         hostile.command("true")
     observe = assets_dir() / "playbooks/observe.yml"
-    with pytest.raises(HarnessError, match="is no name that ssh is given"):
+    with pytest.raises(HarnessError, match="is not a valid name for ssh"):
         play(observe, hostile, {}, timeout_s=60, progress=lambda _: None, cancelled=lambda: False)
 
 
@@ -311,11 +311,11 @@ def test_what_is_told_of_a_failed_ssh_holds_no_option(silent_machine: Machine, t
     proxied = replace(
         silent_machine, ssh_options=("-o", "ProxyCommand=sshpass -p CANARY ssh -W %h:%p jump", "-iCANARY")
     )
-    argv = ssh.command(proxied, tmp_path, "cat /x")
+    argv = ssh.build_command(proxied, tmp_path, "cat /x")
     error = CommandError(argv, 255, "", "Connection refused", after_s=1)
     assert str(error) == "ssh ended with status 255: Connection refused (command: ssh ... -- root@127.0.0.1 cat /x)"
     for program in ("ssh", "/usr/bin/scp", "sftp"):
-        assert "CANARY" not in without_secrets([program, *ssh.options(proxied, tmp_path)])
+        assert "CANARY" not in redact_secrets([program, *ssh.build_options(proxied, tmp_path)])
 
 
 @pytest.mark.parametrize(
@@ -329,7 +329,7 @@ def test_what_is_told_of_a_failed_ssh_holds_no_option(silent_machine: Machine, t
     ],
 )
 def test_what_is_told_of_other_programs(argv: list[str], told: str) -> None:
-    assert without_secrets(argv) == told
+    assert redact_secrets(argv) == told
 
 
 # --- argv lint: a whole run, with every program that speaks SSH written down ----------------------------------------
@@ -455,10 +455,10 @@ def nested(depth: int) -> object:
 
 
 def test_a_tree_too_deep_or_too_large_is_refused_at_once() -> None:
-    assert input_checks.text_mistakes({"a": nested(7)}) == []
-    assert "nested too deeply" in input_checks.text_mistakes({"a": nested(5000)})[0]
-    assert input_checks.text_mistakes({"a": ["x"] * 30_000}) == ["more than 20000 values"]
-    assert len(input_checks.text_mistakes({"a": ["\n"] * 30_000})) == input_checks.MOST_MISTAKES
+    assert input_checks.describe_unfit_text({"a": nested(7)}) == []
+    assert "nested too deeply" in input_checks.describe_unfit_text({"a": nested(5000)})[0]
+    assert input_checks.describe_unfit_text({"a": ["x"] * 30_000}) == ["more than 20000 values"]
+    assert len(input_checks.describe_unfit_text({"a": ["\n"] * 30_000})) == input_checks.MOST_MISTAKES
 
 
 @pytest.mark.parametrize("made", [lambda: nested(5000), lambda: "x" * 10**6, lambda: ["x"] * 10**6, lambda: 16**5000])

@@ -26,7 +26,7 @@ from botocore.parsers import ResponseParserError
 from harness.benches.bench import BenchError, FatalError, TransientError
 from harness.benches.ec2.api import api_errors
 from harness.benches.ec2.api.api_errors import ErrorKind
-from harness.untrusted.nearest import in_brackets, nearest_names
+from harness.untrusted.nearest import format_nearest, nearest_names
 
 TRIES = 6
 _FIRST_BACKOFF_S = 1.0
@@ -209,4 +209,4 @@ def _nearest(region: str) -> str:
         for name in session.get_available_regions("ec2", partition)
     ]
     near = [] if region in regions else nearest_names(region, regions, likeness=0.7)
-    return in_brackets(near)
+    return format_nearest(near)

@@ -55,7 +55,7 @@ class Engine:
     def __init__(self, home: EngineHome, *, patience: Deadlines | None = None, at_once: int | None = None) -> None:
         """`at_once` replaces the number of parallel operations that this machine's free memory allows."""
         self._home, self._patience = home, patience or Deadlines()
-        self._room = threading.BoundedSemaphore(at_once or parallel_operations(memory.available_mib()))
+        self._room = threading.BoundedSemaphore(at_once or parallel_operations(memory.read_available_mib()))
         self._ready = threading.Lock()
         self._checked = False
 
@@ -161,7 +161,7 @@ class Engine:
             if cancelled():
                 raise EngineError(f"stack {stack}: {operation} was cancelled before it began", cancelled=True)
             try:
-                result = proc.converse(
+                result = proc.run_with_progress(
                     [sys.executable, "-m", "harness.benches.ec2.engine.engine_worker"],
                     stdin=json.dumps(request) + "\n",
                     timeout_s=timeout_s,

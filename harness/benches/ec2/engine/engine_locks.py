@@ -33,7 +33,7 @@ class StackLock:
         if not self.here:
             return True
         process = proc.identify(self.pid)
-        return process is not None and proc.started_s(process) <= self.taken.timestamp() + _SLACK_S
+        return process is not None and proc.compute_start_s(process) <= self.taken.timestamp() + _SLACK_S
 
     def __str__(self) -> str:
         return f"process {self.pid} of {self.user} on {self.host}, since {self.taken.isoformat(timespec='seconds')}"

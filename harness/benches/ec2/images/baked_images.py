@@ -18,7 +18,7 @@ from harness.model.cloud import BakedImage
 from harness.model.ec2_enums import Architecture
 from harness.model.ownership import (
     EXPIRES,
-    NOBODY,
+    KEYLESS_SIGNER,
     RUN,
     SIGNATURE,
     TAGS,
@@ -34,7 +34,7 @@ NAME, USER, BASE = f"{TAGS}image", f"{TAGS}user", f"{TAGS}base"
 DRIVER, PROOF = f"{TAGS}driver", f"{TAGS}proof"
 
 
-def list_images(api: Api, signer: Signer = NOBODY) -> list[BakedImage]:
+def list_images(api: Api, signer: Signer = KEYLESS_SIGNER) -> list[BakedImage]:
     """All baked images of this account in this Region, oldest first. `signed` tells whether the signer's key signed it.
 
     Raises BenchError.
@@ -62,7 +62,7 @@ def newest_image(
     )
 
 
-def parse_image(said: Mapping[str, Any], signer: Signer = NOBODY) -> BakedImage:
+def parse_image(said: Mapping[str, Any], signer: Signer = KEYLESS_SIGNER) -> BakedImage:
     """Convert an image as DescribeImages returns it. An image with a token is unproven, whatever its other tags say."""
     image = tagged_resources.parse_image(said)
     tags, user = image.tags, image.tags.get(USER, "")
@@ -85,7 +85,7 @@ def parse_image(said: Mapping[str, Any], signer: Signer = NOBODY) -> BakedImage:
 
 def sign(api: Api, kind: str, ident: str, tags: Mapping[str, str], signer: Signer, *, what: str) -> None:
     """Write these tags, and a signature of the tags and the id: a proof that needs no name."""
-    signed = {**tags, SIGNATURE: signer.tag(kind, ident, tags)}
+    signed = {**tags, SIGNATURE: signer.sign_tags(kind, ident, tags)}
     tag_list = [{"Key": key, "Value": value} for key, value in signed.items()]
     api.call("ec2", "create_tags", what=what, Resources=[ident], Tags=tag_list)
 

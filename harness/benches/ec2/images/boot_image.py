@@ -16,8 +16,8 @@ from harness.benches.ec2.api.api import Api
 from harness.benches.ec2.images import baked_images
 from harness.errors import RequestError
 from harness.model.ec2_enums import Architecture
-from harness.model.image_aliases import BAKED, NAMED
-from harness.model.ownership import NOBODY, Signer
+from harness.model.image_aliases import ALIASES, BAKED
+from harness.model.ownership import KEYLESS_SIGNER, Signer
 from harness.untrusted import names
 from harness.untrusted.nearest import nearest_names
 
@@ -55,7 +55,7 @@ class BootImage:
 class BootImages:
     """The image of each name in one campaign: resolved once, the same for all hosts. Threads share an instance."""
 
-    def __init__(self, api: Api, signer: Signer = NOBODY) -> None:
+    def __init__(self, api: Api, signer: Signer = KEYLESS_SIGNER) -> None:
         self._api, self._signer = api, signer
         self._images: dict[tuple[str, str, str | None], BootImage] = {}
         self._lock = threading.Lock()
@@ -71,16 +71,16 @@ class BootImages:
 
 def check_name(name: str) -> None:
     """Raises RequestError, with the nearest names, for a name that is not known, nor baked:NAME, nor an image's id."""
-    if name in NAMED or name.startswith("ami-") or BAKED.fullmatch(name):
+    if name in ALIASES or name.startswith("ami-") or BAKED.fullmatch(name):
         return
-    near = nearest_names(name, NAMED) or sorted(NAMED)
+    near = nearest_names(name, ALIASES) or sorted(ALIASES)
     raise RequestError(
         f"there is no image {name!r}", next_step=f"nearest: {', '.join(near)}; or baked:NAME; or an image's id, ami-..."
     )
 
 
 def resolve(
-    api: Api, name: str, architecture: Architecture, *, user: str | None = None, signer: Signer = NOBODY
+    api: Api, name: str, architecture: Architecture, *, user: str | None = None, signer: Signer = KEYLESS_SIGNER
 ) -> BootImage:
     """Find the image of that name or id for an architecture. `user` overrides the image's own login user.
 
@@ -93,15 +93,15 @@ def resolve(
         return _describe_image(api, name, name, None, architecture, user)
     if baked_name := BAKED.fullmatch(name):
         return _describe_image(api, name, _baked(api, baked_name, architecture, signer), None, architecture, user)
-    parameter = NAMED[name].parameters[architecture]
+    parameter = ALIASES[name].parameters[architecture]
     return _describe_image(
-        api, name, _ami_of(api, name, architecture), parameter, architecture, user or NAMED[name].user
+        api, name, _ami_of(api, name, architecture), parameter, architecture, user or ALIASES[name].user
     )
 
 
 def _ami_of(api: Api, name: str, architecture: Architecture) -> str:
     """The image id behind a name. All names are requested at once, so that an error can list the existing names."""
-    by_parameter = {image.parameters[architecture]: alias for alias, image in NAMED.items()}
+    by_parameter = {image.parameters[architecture]: alias for alias, image in ALIASES.items()}
     answer = api.call("ssm", "get_parameters", Names=list(by_parameter), what="looking up the image")
     ami_by_name = {by_parameter[entry["Name"]]: str(entry["Value"]) for entry in answer["Parameters"]}
     if name in ami_by_name:
@@ -168,7 +168,7 @@ def _ask(api: Api, ami: str) -> Mapping[str, Any]:
     if not answer["Images"]:
         raise RequestError(
             f"{api.region} has no image {ami}, or this account may not see it",
-            next_step=f"an image's id is of one Region; by name: {', '.join(sorted(NAMED))}",
+            next_step=f"an image's id is of one Region; by name: {', '.join(sorted(ALIASES))}",
         )
     return dict(answer["Images"][0])
 

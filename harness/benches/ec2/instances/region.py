@@ -16,13 +16,13 @@ from harness.benches.ec2.market.launch_places import LaunchPlace
 from harness.benches.ec2.market.placement_groups import GroupDecision, PlacementGroup
 from harness.model.cloud import CloudOptions, TypeInfo
 from harness.model.ec2_enums import Architecture
-from harness.model.ownership import NOBODY, Signer
+from harness.model.ownership import KEYLESS_SIGNER, Signer
 
 
 class Region:
     """A Region and a campaign's options for it. Threads share it."""
 
-    def __init__(self, api: Api, options: CloudOptions, cache_dir: Path, signer: Signer = NOBODY) -> None:
+    def __init__(self, api: Api, options: CloudOptions, cache_dir: Path, signer: Signer = KEYLESS_SIGNER) -> None:
         self.api, self.options = api, options
         self._cache_dir = cache_dir
         self._images = BootImages(api, signer)

@@ -30,7 +30,7 @@ class RunKeys:
     @property
     def public_key(self) -> str:
         """The public part of the user key."""
-        return keys.public_key(self.user_key)
+        return keys.read_public_key(self.user_key)
 
     def first_host_key(self, token: Token) -> str:
         """The OpenSSH private key that a host starts with; made when it does not exist."""
@@ -45,7 +45,9 @@ class RunKeys:
         rotated = self.rotated_key(token)
         if rotated.exists():
             return rotated.read_text().strip()
-        return keys.known_hosts_line(address, port, keys.public_key(_pair(self._host(token) / "first_key", token.slug)))
+        return keys.known_hosts_line(
+            address, port, keys.read_public_key(_pair(self._host(token) / "first_key", token.slug))
+        )
 
     def forget_host(self, token: Token) -> None:
         """Delete a host's keys. A host without keys is success."""

@@ -34,9 +34,9 @@ def list_attempts(
 
     Raises NotOfferedError, before the first place, when no zone here offers the type itself.
     """
-    if not order_zones(wanted.zones, asked=zones, usable=subnets):
+    if not order_zones(wanted.zones, requested_zones=zones, usable=subnets):
         raise _not_offered(wanted, zones or sorted(subnets))
-    for name, zone in order_attempts(wanted, types, asked=zones, usable=subnets, other_sizes=other_sizes):
+    for name, zone in order_attempts(wanted, types, requested_zones=zones, usable=subnets, other_sizes=other_sizes):
         yield LaunchPlace(instance_type=name, zone=zone, subnet=subnets[zone].id)
 
 

@@ -33,7 +33,7 @@ def guest_slot(*, most: int, memory_mib: int, progress: Progress, wait_s: float 
 def require_memory(memory_mib: int, meminfo: Path = Path("/proc/meminfo")) -> None:
     """Check this machine's available memory. Raises CapacityError when it is too small for the guest."""
     needed_mib = memory_mib + _BESIDE_GUEST_MIB
-    free_mib = memory.available_mib(meminfo)
+    free_mib = memory.read_available_mib(meminfo)
     if needed_mib > free_mib:
         raise CapacityError(f"the guest needs {needed_mib} MiB of memory and this machine has {free_mib} MiB available")
 

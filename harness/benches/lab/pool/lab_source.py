@@ -41,7 +41,7 @@ class LabSource:
 
     def __init__(self, bench: LabBench, instance_type: str) -> None:
         self._bench, self._truth = bench, find_truth(instance_type)
-        self._run = adhoc_runs.run_name()
+        self._run = adhoc_runs.make_run_name()
 
     def make(self, number: int, progress: Progress) -> WarmHost:
         token = Token(run=self._run, host=self._truth.name, attempt=number)

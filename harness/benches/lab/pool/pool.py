@@ -247,7 +247,7 @@ class WarmPool(Generic[G]):
     def _not_made(self, number: int, error: Exception) -> None:
         self._progress(f"guest {number} did not come up: {error}")
         if isinstance(error, CleanupError):
-            self._left += error.left
+            self._left += error.leftovers
         with self._changed:
             self._note(self._state.not_made(self._now()))
             if given_up(self._state, self._rules):
@@ -270,7 +270,7 @@ class WarmPool(Generic[G]):
             self._source.remove(self._guests[number])
         except CleanupError as error:
             self._progress(str(error))
-            self._left += error.left
+            self._left += error.leftovers
         finally:
             self._forget(number)
 

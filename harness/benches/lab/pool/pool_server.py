@@ -78,7 +78,7 @@ class PoolServer:
         except (OSError, ValueError, KeyError, TypeError, RecursionError):
             pass  # the client disconnected, or speaks another protocol
         except CleanupError as error:
-            self.left += error.left
+            self.left += error.leftovers
         finally:
             with self._lock:
                 self._open.pop(connection, None)

@@ -70,7 +70,7 @@ def _marked(pid: int) -> TaggedProcess | None:
             return None
     except OSError:
         return None
-    entries = proc.environment(pid)
+    entries = proc.read_environment(pid)
     variables = dict(entry.decode(errors="replace").split("=", 1) for entry in entries if b"=" in entry)
     if process is None or FOLDER not in variables or pid == os.getpid():
         return None

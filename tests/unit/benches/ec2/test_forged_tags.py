@@ -129,7 +129,7 @@ def begun(bench: Ec2Bench, run: str, *, expires: str | None = None) -> LaunchRec
     record = bench.begin_record(Token(run=run, host="m7i.large"), "m7i.large")
     if expires is None:
         return record
-    name = bench.proofs.signer.name(f"ptp-harness-{run}", token=str(record.token), expires=expires)
+    name = bench.proofs.signer.sign_name(f"ptp-harness-{run}", token=str(record.token), expires=expires)
     return bench.records.write(replace(record, expires_utc=expires, resource_name=name))
 
 
@@ -295,7 +295,7 @@ def test_a_kept_host_stays_and_a_dead_run_s_does_not(account: Account) -> None:
     made = {run: orphan(account, run) for run in states}
     for run, state in states.items():
         record = leftovers.close_host(book.find(run), book.hosts(run)[0], book, account.bench())
-        book.settle(run, replace(record, state=state))
+        book.record_state(run, replace(record, state=state))
     assert account.sweep("--yes")[0] == 0
     assert account.there() == made[kept]
 

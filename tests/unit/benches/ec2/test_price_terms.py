@@ -72,7 +72,7 @@ def test_what_hosts_are_made_from_where_and_for_how_much(region: Region, tmp_pat
         images=("al2023 (ami-arm64)", "al2023 (ami-x86_64, al2023-ami-2023.9-x86_64)"),
         placement="no placement group for 1, placement precision-time for 1",
         usd_per_hour={"m7i.large": 0.1},
-        lasts_s=3600.0 + 900.0,
+        longest_life_s=3600.0 + 900.0,
     )
     assert region.api.count_calls() == 0
 

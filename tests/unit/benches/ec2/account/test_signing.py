@@ -19,7 +19,7 @@ def ours(tmp_path: Path) -> Settings:
 
 
 def sign(signer: Signer) -> str:
-    return signer.name("x", token="k3f9/a/1", expires="")
+    return signer.sign_name("x", token="k3f9/a/1", expires="")
 
 
 def test_a_state_directory_has_one_key_that_nobody_else_may_read(ours: Settings) -> None:

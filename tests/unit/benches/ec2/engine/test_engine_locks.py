@@ -46,7 +46,7 @@ def test_a_process_that_is_gone_does_not(tmp_path: Path) -> None:
 def test_one_that_began_after_the_lock_is_another_s(tmp_path: Path) -> None:
     me = proc.identify(os.getpid())
     assert me is not None
-    before = datetime.datetime.fromtimestamp(proc.started_s(me) - 60, datetime.UTC)
+    before = datetime.datetime.fromtimestamp(proc.compute_start_s(me) - 60, datetime.UTC)
     lock(tmp_path, timestamp=before.isoformat())
     assert not only(tmp_path).held()
 

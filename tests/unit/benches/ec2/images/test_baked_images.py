@@ -22,7 +22,7 @@ from harness.errors import CleanupError, RequestError
 from harness.model import Token
 from harness.model.cloud import BakedImage, CloudOptions
 from harness.model.ec2_enums import Architecture
-from harness.model.ownership import NOBODY, Signer
+from harness.model.ownership import KEYLESS_SIGNER, Signer
 from harness.system.settings import Settings, load
 from tests.doubles import ec2_server
 
@@ -203,7 +203,7 @@ def test_older_ones_of_the_same_name_go_and_no_others(
     listed = baked_images.list_images
     with monkeypatch.context() as patch:  # moto's clock gives all the same second
 
-        def dated_every(api: Api, signer: Signer = NOBODY) -> list[BakedImage]:
+        def dated_every(api: Api, signer: Signer = KEYLESS_SIGNER) -> list[BakedImage]:
             there = [replace(one, created=dated[one.ident]) for one in listed(api, signer)]
             return sorted(there, key=lambda one: one.created)
 

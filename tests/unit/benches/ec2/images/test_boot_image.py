@@ -11,11 +11,11 @@ from harness.benches.ec2.images import boot_image
 from harness.benches.ec2.images.boot_image import BootImages
 from harness.errors import RequestError
 from harness.model.ec2_enums import Architecture
-from harness.model.image_aliases import NAMED
+from harness.model.image_aliases import ALIASES
 
 
 def answered(stub: Stubber, architecture: str, found: dict[str, str]) -> None:
-    names = {name: named.parameters[architecture] for name, named in NAMED.items()}
+    names = {name: named.parameters[architecture] for name, named in ALIASES.items()}
     stub.add_response(
         "get_parameters",
         {

@@ -95,7 +95,7 @@ def test_what_cannot_be_removed_is_named(folder: Path, monkeypatch: pytest.Monke
     monkeypatch.setattr("shutil.rmtree", lambda path, ignore_errors: None)
     with pytest.raises(CleanupError) as raised:
         removal.remove(folder)
-    assert raised.value.left == (str(folder),)
+    assert raised.value.leftovers == (str(folder),)
     assert str(folder) in raised.value.next_step
 
 
