@@ -93,20 +93,20 @@ def ledger(settings: Settings) -> Ledger:
     return Ledger(settings.ledger_url)
 
 
-def forecast_on_ec2(made: Plan, settings: Settings) -> Ec2Forecast:
+def forecast_on_ec2(plan: Plan, settings: Settings) -> Ec2Forecast:
     """Forecast what a plan asks of EC2 and costs there; None is unknown. Raises RequestError or SetupError."""
     from harness.benches.ec2.account import permissions, quotas
     from harness.benches.ec2.api.api import Api
     from harness.campaign import ec2_forecast
 
-    options = made.campaign.cloud
+    options = plan.campaign.cloud
     listing = ec2_types(settings, options.region, market=options.market)
     types, region = listing.catalogue.types, listing.catalogue.region
-    wanted = [types[host.instance_type] for host in made.hosts]
+    planned_types = [types[host.instance_type] for host in plan.hosts]
     return ec2_forecast.forecast(
-        made,
+        plan,
         types,
-        quotas.load(Api(region), wanted, types, market=options.market),
+        quotas.load(Api(region), planned_types, types, market=options.market),
         region=region,
         market=options.market,
         zones=options.zones,

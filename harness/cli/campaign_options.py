@@ -59,15 +59,15 @@ Duration = Annotated[
 
 
 def load_campaign(targets: list[str], **flags: Any) -> Campaign:
-    """The campaign asked for. Raises RequestError that names every mistake."""
-    given = {key: value for key, value in flags.items() if value is not None and value is not False}
-    if "inventory" in given:
-        given.setdefault("bench", "hosts")
-    if "region" in given:
-        given.setdefault("bench", "ec2")
-    if "duration" in given:
-        given["measure"] = {"duration": given.pop("duration")}
-    return read_campaign_file(targets[0], given) if _is_file(targets) else _from_types(targets, given)
+    """Return the campaign that the arguments and flags request. Raises RequestError that names every mistake."""
+    given_flags = {key: value for key, value in flags.items() if value is not None and value is not False}
+    if "inventory" in given_flags:
+        given_flags.setdefault("bench", "hosts")
+    if "region" in given_flags:
+        given_flags.setdefault("bench", "ec2")
+    if "duration" in given_flags:
+        given_flags["measure"] = {"duration": given_flags.pop("duration")}
+    return read_campaign_file(targets[0], given_flags) if _is_file(targets) else _from_types(targets, given_flags)
 
 
 def _is_file(targets: Sequence[str]) -> bool:
@@ -79,7 +79,7 @@ def _from_types(targets: list[str], flags: Mapping[str, Any]) -> Campaign:
 
 
 def read_campaign_file(name: str, flags: Mapping[str, Any]) -> Campaign:
-    """The campaign in a file. Raises RequestError when it cannot be read, or with every mistake in it."""
+    """Read a campaign file. Raises RequestError when it cannot be read, or with every mistake in it."""
     return campaign.from_yaml(_read_text(name), where=name, flags=flags)
 
 

@@ -1,4 +1,4 @@
-"""`doctor`: what is missing on this machine, and how to get it."""
+"""`doctor`: print what is missing on this machine, and how to get it."""
 
 from dataclasses import asdict
 from typing import Annotated
@@ -13,7 +13,7 @@ from harness.system import settings
 
 
 def doctor(
-    bench: Annotated[str, typer.Option(metavar="NAME", help="The bench to look at.")] = "lab",
+    bench: Annotated[str, typer.Option(metavar="NAME", help="The bench to check.")] = "lab",
     region: Annotated[
         str | None,
         typer.Option(metavar="NAME", help="The AWS Region; of bench ec2.", autocompletion=completion.regions),
@@ -23,8 +23,8 @@ def doctor(
 ) -> None:
     """Say what is missing on this machine, and how to get it.
 
-    Exit code 2 when something is. Nothing is installed and nothing made; with `--bench ec2` AWS is asked, and
-    tried by dry runs alone.
+    Exit code 2 if something is missing. Nothing is installed or made. With `--bench ec2`, AWS is asked, and permissions
+    are tested only by dry runs.
 
     Examples:
         ptp-harness doctor

@@ -13,9 +13,9 @@ from harness.system import signals
 
 
 def make_chooser(alone: Callable[[], AbstractContextManager[None]]) -> Chooser:
-    """A chooser that asks on the terminal; `alone` keeps the progress away from it meanwhile.
+    """Make a chooser that asks on the terminal; `alone` hides the progress display meanwhile.
 
-    Raises RequestError when nobody can answer.
+    Raises RequestError when there is no terminal to ask on.
     """
     if not (sys.stdin.isatty() and sys.stderr.isatty()):
         raise RequestError("keep: ask needs a terminal to ask on", next_step="--keep none, or --keep supported")

@@ -1,4 +1,4 @@
-"""The options `-v` and `--log-file`, which every command has: what the harness does, as lines of a log."""
+"""Define the options `-v` and `--log-file` of every command, which log what the harness does."""
 
 import logging
 import time
@@ -26,7 +26,7 @@ def logs_to_terminal() -> bool:
 
 
 class LineFormatter(logging.Formatter):
-    """One line for each record, with the time in UTC; nothing in it can control a terminal."""
+    """Formats each record as one line with the time in UTC, without characters that control a terminal."""
 
     converter = time.gmtime  # type: ignore[assignment]  # typeshed wants a function that takes None, too
     default_time_format = "%Y-%m-%dT%H:%M:%S"

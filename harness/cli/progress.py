@@ -24,7 +24,7 @@ _STAGE_WIDTH = max(map(len, Stage))
 
 @dataclass(frozen=True, slots=True)
 class ProgressDisplay:
-    """The display: `show` is the listener of a run. Inside `aside()` the terminal is free; `close` ends the display."""
+    """The display: `show` is the listener of a run. `aside()` frees the terminal; `close` ends the display."""
 
     show: Listener
     aside: Callable[[], AbstractContextManager[None]]
@@ -32,26 +32,26 @@ class ProgressDisplay:
 
 
 def open_display(bench: str) -> AbstractContextManager[ProgressDisplay]:
-    """The display of the runs of a command: standard error, by plain lines where the log is printed among them."""
+    """Open the display of a command's runs on standard error; as plain lines if the log is printed there as well."""
     return show_progress(output.console(), bench=bench, live=not log_options.logs_to_terminal())
 
 
 @contextmanager
 def show_progress(console: Console, *, bench: str = "", live: bool = True) -> Iterator[ProgressDisplay]:
-    """A display on `console` for as long as the context lasts; `bench` decides how stages are called.
+    """Show a display on `console` for as long as the context lasts; `bench` decides the names of the stages.
 
-    Without `live` a terminal gets plain lines, too.
+    Without `live`, a terminal gets plain lines as well.
     """
     if console.is_terminal and live:
         table = _LiveTable(console, bench)
         with Live(table, console=console, refresh_per_second=4, transient=True) as screen:
-            yield ProgressDisplay(table.show, lambda: _without(screen), lambda: _close(screen))
+            yield ProgressDisplay(table.show, lambda: _suspended(screen), lambda: _close(screen))
     else:
         yield ProgressDisplay(_LineDisplay(console, bench).show, nullcontext, lambda: None)
 
 
 @contextmanager
-def _without(live: Live) -> Iterator[None]:
+def _suspended(live: Live) -> Iterator[None]:
     live.stop()
     try:
         yield
@@ -85,7 +85,7 @@ class _LineDisplay:
 
 
 class _LiveTable:
-    """The latest event of each host, drawn anew several times a second. An event of the whole run is a line above."""
+    """Draws the latest event of each host several times a second. Events of the whole run are lines above."""
 
     def __init__(self, console: Console, bench: str) -> None:
         self._console, self._bench, self._lock = console, bench, threading.Lock()

@@ -1,4 +1,4 @@
-"""`report`: the report of a run that has ended, again, in any of its forms."""
+"""`report`: print the report of a run that has ended, in any of its forms."""
 
 import difflib
 from collections.abc import Sequence
@@ -34,7 +34,7 @@ Json = Annotated[bool, typer.Option("--json", help="The same as --format json.")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReportTarget:
-    """A form of the report, and the file that it is written to; None is standard output."""
+    """A form of the report, and the file that it is written to; None stands for standard output."""
 
     form: Format
     file: Path | None
@@ -47,8 +47,8 @@ def report(
 ) -> None:
     """Print the report of a run that has ended.
 
-    As text, or in the form that --format or --json asks for; --format FORM=FILE writes a file. json and yaml hold all
-    that is known, junit is for pipelines, markdown for a page or a pull request.
+    As text, or in the form that --format or --json selects; --format FORM=FILE writes a file. json and yaml have the
+    whole record, junit is for pipelines, markdown for a page or a pull request.
 
     Examples:
         ptp-harness report k3f9
@@ -69,8 +69,8 @@ def report(
 
 def _no_report(line: RunLine) -> RequestError:
     if line.alive():
-        who = f"process {line.owner.pid} on {line.machine} works on it"
-        return RequestError(f"run {line.run} has not ended: {who}", next_step=f"`ptp-harness show {line.run}` so far")
+        owner = f"process {line.owner.pid} on {line.machine} works on it"
+        return RequestError(f"run {line.run} has not ended: {owner}", next_step=f"`ptp-harness show {line.run}` so far")
     return RequestError(
         f"run {line.run} has no report: its process {line.owner.pid} died",
         next_step="`ptp-harness sweep --yes` removes what it left and closes its books; then there is one",
@@ -78,7 +78,7 @@ def _no_report(line: RunLine) -> RequestError:
 
 
 def read_targets(forms: Sequence[str] | None, *, json: bool) -> tuple[ReportTarget, ...]:
-    """Read the values of --format, before a run begins. Raises RequestError, also where no such file can be written."""
+    """Parse the values of --format before a run begins. Raises RequestError, also for a file that cannot be written."""
     targets = [_target(text) for text in forms or ()]
     if json and not any(target.file is None for target in targets):
         targets.append(ReportTarget(form=Format.JSON, file=None))
@@ -114,7 +114,7 @@ def _target(text: str) -> ReportTarget:
 
 
 def write_reports(record: RunRecord, targets: Sequence[ReportTarget]) -> None:
-    """Write the report to each target. One that cannot be written stops no other. Raises SetupError at the end."""
+    """Write the report to each target. A failure does not stop the others. Raises SetupError at the end."""
     errors: list[str] = []
     for target in targets:
         content = render(record, target.form)

@@ -1,4 +1,4 @@
-"""`runs`: all runs that the ledger knows."""
+"""`runs`: list the runs of the ledger."""
 
 import datetime
 from typing import Annotated
@@ -29,9 +29,9 @@ def runs(
 ) -> None:
     """List runs with their verdicts, newest first.
 
-    A run has ended, is under way, or died: then `resume` goes on with it, and `sweep --yes` removes what it left and
-    closes its books. "kept 1" is a host that stayed on purpose, `release RUN` removes it. Wherever a command takes a
-    RUN, `last` is the newest.
+    A run has ended, is under way, or died. `resume` goes on with a run that died; `sweep --yes` removes what it left
+    and closes its books. "kept 1" is a host that stayed on purpose; `release RUN` removes it. Where a command takes a
+    RUN, `last` is the newest one.
 
     Examples:
         ptp-harness runs
@@ -57,7 +57,7 @@ def runs(
 
 def _begun_since(text: str) -> datetime.datetime:
     """Parse a duration before now, or a date or time (UTC unless it says otherwise). Raises RequestError."""
-    from harness.campaign.fields import duration_s  # takes its time to load, and most lists have no such condition
+    from harness.campaign.fields import duration_s  # slow to load, and most lists have no such condition
 
     try:
         return datetime.datetime.now(datetime.UTC) - datetime.timedelta(seconds=duration_s(text))
@@ -77,7 +77,7 @@ def _rows(overviews: list[RunOverview]) -> list[tuple[str, ...]]:
     return [
         (
             overview.line.run,
-            _started(overview),
+            _start_text(overview),
             overview.line.bench,
             overview.state,
             ", ".join(f"{count} {outcome}" for outcome, count in overview.verdicts.items()) or "-",
@@ -93,7 +93,7 @@ def _document(overview: RunOverview) -> dict[str, object]:
     return {
         "run": overview.line.run,
         "bench": overview.line.bench,
-        "started": _started(overview),
+        "started": _start_text(overview),
         "state": overview.state,
         "instance_types": [host.instance_type for host in overview.hosts],
         "verdicts": {outcome.value: count for outcome, count in overview.verdicts.items()},
@@ -102,5 +102,5 @@ def _document(overview: RunOverview) -> dict[str, object]:
     }
 
 
-def _started(overview: RunOverview) -> str:
+def _start_text(overview: RunOverview) -> str:
     return f"{overview.started:%Y-%m-%dT%H:%M:%SZ}"

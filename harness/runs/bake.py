@@ -285,8 +285,8 @@ def anonymise(host: Token, run: RunContext) -> None:
     known_hosts = ssh.pin(machine, folder.path)
     with ssh.shared_connection() as control:
         target = Target(machine=machine, known_hosts=known_hosts, control=control)
-        done = proc.run(target.as_root("sh", "-s"), stdin=ANONYMISE.read_text(), timeout_s=_ANONYMISE_DEADLINE_S)
-    folder.write("anonymise.log", printable(done.stdout + done.stderr))
+        result = proc.run(target.as_root("sh", "-s"), stdin=ANONYMISE.read_text(), timeout_s=_ANONYMISE_DEADLINE_S)
+    folder.write("anonymise.log", printable(result.stdout + result.stderr))
 
 
 def driver_name(campaign: Campaign) -> str:

@@ -139,8 +139,8 @@ def _lead(plan: Plan, context: RunContext, judged: Mapping[str, HostRecord] = Ma
     with context.controls.while_leading(context.run):
         records = qualify_hosts(plan, context, judged)
         ended_ns = time.time_ns()  # before a person decides, who may take an hour
-        records, unanswered = decide(records, context)
-        return end(records, context, ended_ns=ended_ns, interrupted=unanswered)
+        records, question_interrupted = decide(records, context)
+        return end(records, context, ended_ns=ended_ns, interrupted=question_interrupted)
 
 
 def qualify_hosts(
@@ -148,7 +148,7 @@ def qualify_hosts(
 ) -> tuple[HostRecord, ...]:
     """Qualify every host of the plan that is not in `judged`; the records of all in the plan's order."""
     with ThreadPoolExecutor(plan.parallel, thread_name_prefix="host") as pool:
-        return tuple(pool.map(lambda host: judged.get(host.name) or _qualified(host, context), plan.hosts))
+        return tuple(pool.map(lambda host: judged.get(host.name) or _qualify_or_release(host, context), plan.hosts))
 
 
 def end(records: Sequence[HostRecord], context: RunContext, *, ended_ns: int, interrupted: bool = False) -> RunRecord:
@@ -180,17 +180,17 @@ def end(records: Sequence[HostRecord], context: RunContext, *, ended_ns: int, in
     return _write_reports(replace(record, failures=context.failures.noted), context)
 
 
-def _qualified(host: PlannedHost, context: RunContext) -> HostRecord:
+def _qualify_or_release(host: PlannedHost, context: RunContext) -> HostRecord:
     """Qualify a host. Where not even its folder can be made, it is released, and nothing is known of it."""
     try:
         return qualify(host, context)
     except Exception as error:
         token = Token(run=context.run, host=host.name)
         context.failures.note(f"qualifying {token}", error)
-        gone = context.failures.release(context.bench, token) is None
+        released = context.failures.release(context.bench, token) is None
         evidence = Evidence(trouble=f"our fault: {type(error).__name__}: {error}")
         record = unqualified_host_record(host.name, host.instance_type, evidence)
-        record = replace(record, state=HostState.RELEASED if gone else HostState.FAILED)
+        record = replace(record, state=HostState.RELEASED if released else HostState.FAILED)
         context.failures.attempt(f"booking what became of {token}", context.ledger.settle, context.run, record)
         return record
 
@@ -237,10 +237,10 @@ def list_leftovers(bench: Bench, run: str, records: Sequence[HostRecord]) -> tup
         resources = bench.resources()
     except Exception as error:
         host = records[0].name if records else bench.name
-        words = error.message if isinstance(error, HarnessError) else f"our fault: {type(error).__name__}: {error}"
-        unlisted = f"cannot be listed ({words})"
+        message = error.message if isinstance(error, HarnessError) else f"our fault: {type(error).__name__}: {error}"
+        unlisted = f"cannot be listed ({message})"
         return (Resource(token=str(Token(run=run, host=host)), kind="resources", name=unlisted, detail=""),)
-    kept = {str(Token(run=run, host=record.name)) for record in records if record.state is HostState.KEPT}
+    kept_tokens = {str(Token(run=run, host=record.name)) for record in records if record.state is HostState.KEPT}
     return tuple(
-        resource for resource in resources if resource.token.startswith(f"{run}/") and resource.token not in kept
+        resource for resource in resources if resource.token.startswith(f"{run}/") and resource.token not in kept_tokens
     )

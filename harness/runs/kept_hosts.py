@@ -46,14 +46,14 @@ def find_kept(ledger: Ledger, run: str, hosts: Collection[str] = ()) -> list[Hos
     """The kept hosts of a run, or those named of them. Raises RequestError for a name that is not kept."""
     ledger.find(run)
     lines = {line.host: line for line in ledger.hosts(run)}
-    found = [line.record for line in lines.values() if line.record is not None and line.state is HostState.KEPT]
-    names = [record.name for record in found]
-    wrong = [f"{host} is {_standing(lines.get(host))}" for host in hosts if host not in names]
-    if wrong:
+    kept = [line.record for line in lines.values() if line.record is not None and line.state is HostState.KEPT]
+    names = [record.name for record in kept]
+    mistakes = [f"{host} is {_describe_state(lines.get(host))}" for host in hosts if host not in names]
+    if mistakes:
         raise RequestError(
-            f"run {run}: {'; '.join(wrong)}", next_step=f"hosts that were kept: {', '.join(names) or 'none'}"
+            f"run {run}: {'; '.join(mistakes)}", next_step=f"hosts that were kept: {', '.join(names) or 'none'}"
         )
-    return [record for record in found if not hosts or record.name in hosts]
+    return [record for record in kept if not hosts or record.name in hosts]
 
 
 def release_kept(run: str, records: Sequence[HostRecord], bench: Bench, ledger: Ledger) -> list[HostRecord]:
@@ -102,15 +102,15 @@ def find_machine(run: str, host: str, bench: Bench, ledger: Ledger) -> Machine:
     names = [line.host for line in ledger.hosts(run)]
     if host not in names:
         raise RequestError(f"run {run} has no host {host!r}", next_step=f"its hosts: {', '.join(names)}")
-    found = bench.find(Token(run=run, host=host))
-    if found is None:
+    machine = bench.find(Token(run=run, host=host))
+    if machine is None:
         raise RequestError(
             f"{host} of run {run} does not run", next_step="`run --keep supported` keeps hosts that pass"
         )
-    return found
+    return machine
 
 
-def _standing(line: HostLine | None) -> str:
+def _describe_state(line: HostLine | None) -> str:
     if line is None:
         return "no host of it"
     return "not settled yet" if line.state in (None, HostState.UNDECIDED) else line.state.value
@@ -122,19 +122,19 @@ def _settle(
     """The record with the host's new state. A ledger that cannot be written does not prevent a removal."""
     token = Token(run=run, host=record.name)
     before = failures.attempt(f"counting the calls for {token}", bench.api_calls, token)
-    state = HostState.KEPT if stays else _released(token, bench, ledger, failures)
+    state = HostState.KEPT if stays else _release(token, bench, ledger, failures)
     after = failures.attempt(f"counting the calls for {token}", bench.api_calls, token)
-    settled = replace(record, state=state, api_calls=_more(record.api_calls, before, after))
+    settled = replace(record, state=state, api_calls=_add_release_calls(record.api_calls, before, after))
     failures.attempt(f"booking what became of {token}", ledger.settle, run, settled)
     return settled
 
 
-def _more(known: float | None, before: float | None, after: float | None) -> float | None:
+def _add_release_calls(before_release: float | None, before: float | None, after: float | None) -> float | None:
     """The API calls for a host including its release, which another process than the run's may carry out."""
-    return known if before is None or after is None else round((known or 0.0) + after - before, 1)
+    return before_release if before is None or after is None else round((before_release or 0.0) + after - before, 1)
 
 
-def _released(token: Token, bench: Bench, ledger: Ledger, failures: ReleaseFailures) -> HostState:
+def _release(token: Token, bench: Bench, ledger: Ledger, failures: ReleaseFailures) -> HostState:
     step = failures.attempt(f"booking the release of {token}", ledger.begin, token, Stage.RELEASE)
     error = failures.release(bench, token)
     if step is not None:

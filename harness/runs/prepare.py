@@ -45,17 +45,17 @@ def prepare(campaign: Campaign, settings: Settings, benches: Benches, *, fetch_d
     """
     bench = benches.make_bench(campaign)
     types = benches.resolve_types(bench.expand(campaign.instance_types), campaign)
-    return _prepared(replace(campaign, instance_types=tuple(types)), bench, settings, fetch_driver=fetch_driver)
+    return _plan_run(replace(campaign, instance_types=tuple(types)), bench, settings, fetch_driver=fetch_driver)
 
 
 def prepare_resolved(
     campaign: Campaign, settings: Settings, benches: Benches, *, fetch_driver: bool = True
 ) -> Prepared:
     """Prepare a campaign whose types are resolved already: what it selects is not looked up again."""
-    return _prepared(campaign, benches.make_bench(campaign), settings, fetch_driver=fetch_driver)
+    return _plan_run(campaign, benches.make_bench(campaign), settings, fetch_driver=fetch_driver)
 
 
-def _prepared(campaign: Campaign, bench: Bench, settings: Settings, *, fetch_driver: bool) -> Prepared:
+def _plan_run(campaign: Campaign, bench: Bench, settings: Settings, *, fetch_driver: bool) -> Prepared:
     if fetch_driver:
         campaign = replace(campaign, driver=driver_archive.ensure(campaign.driver, settings))
     return Prepared(bench=bench, plan=make_plan(campaign, bench.types(), now=datetime.now(UTC)))

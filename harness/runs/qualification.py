@@ -190,8 +190,8 @@ class Qualification:
                 if reach.reached:
                     progress("letting chronyd settle")
                     reboot.wait_until_settled(target)
-                    what = "the look at the host after its reboot"
-                    self.collected.note(facts=self.collected.collect_facts(target, "facts.json", what))
+                    activity = "the look at the host after its reboot"
+                    self.collected.note(facts=self.collected.collect_facts(target, "facts.json", activity))
             facts = self.collected.evidence.facts
             if facts is not None and self._has_clock(facts):
                 self._measure(target)
@@ -239,11 +239,11 @@ class Qualification:
 
     def unjudged(self) -> Verdict:
         """The verdict of a host that cannot be judged: inconclusive, by a fault of ours, or as it was interrupted."""
-        known = self.collected.evidence
+        collected = self.collected.evidence
         evidence = Evidence(
-            trouble=known.trouble or "it was not judged",
-            interrupted=known.interrupted,
-            interrupted_while=known.interrupted_while,
+            trouble=collected.trouble or "it was not judged",
+            interrupted=collected.interrupted,
+            interrupted_while=collected.interrupted_while,
         )
         return ladder.judge(evidence, (), depth=Depth.STANDARD, read_only=False)
 
