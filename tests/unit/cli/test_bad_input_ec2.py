@@ -123,8 +123,9 @@ def refused(account: Account, done: "subprocess.CompletedProcess[str]") -> tuple
     """What was wrong, and what to do: two lines and no more. Nothing was made, here or there."""
     *news, what, following = done.stderr.splitlines()
     assert (done.returncode, done.stdout) == (2, ""), done.stderr
-    assert [line for line in news if not line.startswith("ec2 ")] == []
-    assert what.startswith("ptp-harness: ")
+    expected = ("preparing: ", "ptp-harness: 1 mistake in campaign ")
+    assert [line for line in news if not line.startswith(expected)] == []
+    assert what.startswith("ptp-harness: ") or (news[-1].endswith("campaign.yaml") and "/campaign.yaml:" in what)
     assert following.startswith("  next: ")
     nothing(account)
     return what.removeprefix("ptp-harness: "), following.removeprefix("  next: ")
@@ -194,7 +195,7 @@ AWS_CLI = "`aws configure`, AWS_PROFILE, or a role"
         ),
         (["--bench", "ec2"], {}, "no Region is known", "--region NAME, `region:` in the campaign, or AWS_REGION"),
         (["--region", "eu-nroth-1"], NOWHERE, "AWS in eu-nroth-1 does not answer", "name right (nearest: eu-north-1"),
-        (["--region", "eu north 1"], {}, "region is 'eu north 1', not a Region such as eu-north-1", "run --help"),
+        (["--region", "eu north 1"], {}, "--region: is 'eu north 1'; write a Region such as eu-north-1", "run --help"),
         (
             ["--region", REGION],
             {"AWS_ENDPOINT_URL": "there", "PTP_HARNESS_CACHE_DIR": "fresh"},

@@ -33,7 +33,7 @@ def call(call: Call) -> Call:
         (["sweep"], "nothing is left\n"),
         (["lab", "truths"], "lab.phc                  PASS synchronised"),
         (["lab", "inventory"], "all:\n  hosts: {}\n"),
-        (["campaign", "check", "c.yaml"], "c.yaml is right"),
+        (["campaign", "check", "c.yaml"], "c.yaml is valid"),
         (["campaign", "schema"], '"properties"'),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",

@@ -45,5 +45,5 @@ def test_from_campaign_to_outlook(aws: str, tmp_path: Path) -> None:
     assert 0 < seen.about_usd < 0.0001
     lines = rendered.lines(seen)
     assert "cost: about $0.0001, at most $0.0001" in "\n".join(lines)
-    assert any(line.startswith("warning: quota All Standard") and "is unknown" in line for line in lines)
-    assert any("there is no PHC on m6g.large, c5.large, m5.large" in line for line in lines)
+    assert any(text.startswith("quota All Standard") and "is unknown" in text for text in seen.warnings)
+    assert any("there is no PHC on m6g.large, c5.large, m5.large" in text for text in seen.warnings)
