@@ -14,7 +14,7 @@ import pytest
 
 from harness.benches.ec2.market import offline as ec2_kept
 from harness.benches.lab.truths.truths import TRUTHS
-from harness.cli import completion, kept_hosts, lab, plan, report, show
+from harness.cli import completion, keep, lab, plan, report, show
 from harness.cli import run as run_verb
 from harness.ladder import judge
 from harness.model import Depth, Evidence, HostRecord, HostState
@@ -118,9 +118,9 @@ def test_bash_offers_what_there_is(environ: dict[str, str], run: str, tmp_path: 
     ],
 )
 def test_every_argument_that_names_something_completes(path: str, arguments: dict[str, object]) -> None:
-    verb = {"lab up": lab.up, "lab ssh": lab.enter, "lab down": lab.down, "ssh": kept_hosts.enter,
-            "keep": kept_hosts.keep,
-            "release": kept_hosts.release, "run": run_verb.run, "plan": plan.plan, "show": show.show,
+    verb = {"lab up": lab.up, "lab ssh": lab.enter, "lab down": lab.down, "ssh": keep.enter,
+            "keep": keep.keep,
+            "release": keep.release, "run": run_verb.run, "plan": plan.plan, "show": show.show,
             "report": report.report}[path]  # fmt: skip
     hints = get_type_hints(verb, include_extras=True)
     assert {name: hints[name].__metadata__[0].autocompletion for name in arguments} == arguments
