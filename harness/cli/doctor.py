@@ -1,11 +1,11 @@
 """`doctor`: print what is missing on this machine, and how to get it."""
 
-from dataclasses import asdict
 from typing import Annotated
 
 import typer
 
 from harness import wiring
+from harness.benches.bench import Check
 from harness.cli import completion, output
 from harness.errors import ExitCode, RequestError
 from harness.model.bench_traits import BenchName
@@ -34,9 +34,9 @@ def doctor(
         raise RequestError("--region and --live go with the bench ec2 alone", next_step="--bench ec2")
     checks = wiring.checks(bench, settings.load(), region=region)
     if json:
-        output.emit([asdict(check) for check in checks])
+        output.emit([_document(check) for check in checks])
     for check in checks if not json else ():
-        output.show(f"{'ok     ' if check.ok else 'MISSING'}  {check.name:<20} {check.seen}")
+        output.show(f"{'ok     ' if check.ok else 'MISSING'}  {check.name:<20} {check.observed}")
         if not check.ok:
             output.show(f"         {'':<20} next: {check.remedy}")
     if live:
@@ -44,3 +44,7 @@ def doctor(
         output.say(steps) if json else output.show(steps)
     if not all(check.ok for check in checks):
         raise typer.Exit(ExitCode.BAD_REQUEST)
+
+
+def _document(check: Check) -> dict[str, object]:
+    return {"name": check.name, "ok": check.ok, "seen": check.observed, "remedy": check.remedy}

@@ -63,7 +63,7 @@ def restore(name: Name, json: Json = False) -> None:
         ptp-harness lab snapshot restore tuned
     """
     bench = lab.lab_bench()
-    snapshot = bench.snapshots.named(name)
+    snapshot = bench.snapshots.find(name)
     [token] = lab.free_tokens(bench, [snapshot.instance_type])
     machine = lab.provision_or_remove(bench, token, lambda progress: bench.restore(token, snapshot, progress))
     if json:

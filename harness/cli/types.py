@@ -121,7 +121,7 @@ def types(
         claimed = {name: info.phc for name, info in listing.catalogue.types.items()}
         joined = claims.join_measurements(claimed, verdicts) if measured else None
         _show_ec2(listing, conditions, sort, joined, json=json)
-        rows = claims.export_rows(claimed, verdicts, region=listing.catalogue.region, taken=listing.catalogue.taken)
+        rows = claims.export_rows(claimed, verdicts, region=listing.catalogue.region, taken=listing.catalogue.as_of)
     elif conditions != Selection() or region:
         raise RequestError(f"the types of bench {bench} are not chosen by conditions", next_step="list them all")
     else:
@@ -154,13 +154,13 @@ def _show_ec2(
 
 def _document(listing: "Listing", types: list[dict[str, Any]]) -> dict[str, Any]:
     catalogue, prices = listing.catalogue, listing.prices
-    taken = prices.taken and prices.taken.isoformat()
+    prices_as_of = prices.as_of and prices.as_of.isoformat()
     return {
         "schema": rendered.SCHEMA,
         "bench": BenchName.EC2.value,
         "region": catalogue.region,
-        "taken": catalogue.taken.isoformat(),
-        "prices": {"market": prices.market, "taken": taken, "why_unknown": prices.why_unknown},
+        "taken": catalogue.as_of.isoformat(),
+        "prices": {"market": prices.market, "taken": prices_as_of, "why_unknown": prices.why_unknown},
         "types": types,
     }
 

@@ -85,7 +85,7 @@ class EvidenceCollector:
         self.note(unparsed=self.evidence.unparsed + unparsed)
         return facts
 
-    def collect_facts(self, target: Target, name: str, activity: str) -> Facts | None:
+    def collect_facts(self, target: Target, name: str, task: str) -> Facts | None:
         """Run collect.py on the host without Ansible. None, and why in the evidence, where the host does not answer."""
         script = (self._context.settings.assets_dir / "roles/clock_facts/files/collect.py").read_text()
         servers = role_variables(target.machine).get("clock_facts_ntp_servers", ())
@@ -93,7 +93,7 @@ class EvidenceCollector:
         try:
             collected = proc.run(argv, stdin=script, timeout_s=COLLECT_DEADLINE_S, most_out=_MOST_COLLECTED).stdout
         except CommandError as error:
-            message = f"{activity} failed: {error.message}"
+            message = f"{task} failed: {error.message}"
             if error.status in (None, ssh.FAILED):
                 self.note(lost=message)
             else:

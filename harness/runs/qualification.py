@@ -190,8 +190,8 @@ class Qualification:
                 if reach.reached:
                     progress("letting chronyd settle")
                     reboot.wait_until_settled(target)
-                    activity = "the look at the host after its reboot"
-                    self.collected.note(facts=self.collected.collect_facts(target, "facts.json", activity))
+                    task = "the look at the host after its reboot"
+                    self.collected.note(facts=self.collected.collect_facts(target, "facts.json", task))
             facts = self.collected.evidence.facts
             if facts is not None and self._has_clock(facts):
                 self._measure(target)

@@ -28,12 +28,12 @@ class ReleaseFailures:
         with self._lock:
             return tuple(self._noted)
 
-    def attempt(self, activity: str, action: Callable[..., T], *arguments: Any) -> T | None:
+    def attempt(self, task: str, action: Callable[..., T], *arguments: Any) -> T | None:
         """The action's value; None, and a note, where it raises. SystemExit and KeyboardInterrupt pass through."""
         try:
             return action(*arguments)
         except Exception as error:
-            self.note(activity, error)
+            self.note(task, error)
             return None
 
     def release(self, bench: Bench, token: Token) -> str | None:
@@ -47,14 +47,14 @@ class ReleaseFailures:
             return f"{type(error).__name__}: {error}"
         return None
 
-    def note(self, activity: str, error: BaseException) -> None:
+    def note(self, task: str, error: BaseException) -> None:
         """Note what could not be done, and why."""
         with self._lock:
-            self._noted.append(_sentence(activity, error))
+            self._noted.append(_sentence(task, error))
 
-    def note_once(self, activity: str, error: BaseException) -> None:
+    def note_once(self, task: str, error: BaseException) -> None:
         """Note a failure that may be repeated many times, unless an equal one was noted."""
-        sentence = _sentence(activity, error)
+        sentence = _sentence(task, error)
         with self._lock:
             if sentence not in self._noted:
                 self._noted.append(sentence)
@@ -65,5 +65,5 @@ class ReleaseFailures:
             raise SetupError("; ".join(noted), next_step="see whether the disk is full; then do it again")
 
 
-def _sentence(activity: str, error: BaseException) -> str:
-    return bounded(f"{activity}: {type(error).__name__}: {error}")
+def _sentence(task: str, error: BaseException) -> str:
+    return bounded(f"{task}: {type(error).__name__}: {error}")

@@ -201,7 +201,7 @@ class Ec2Bench:
         try:
             if not whole:
                 self._engine.recover(record.stack)
-                resources = self._ours(record.token, record.region)
+                resources = self._removable_resources(record.token, record.region)
                 instances = [resource for resource in resources if resource.kind == "instance"]
                 tagged_resources.remove(self._api(record.region), instances, host=record.token.host)
             self._engine.destroy(record.stack, _silent)
@@ -211,19 +211,19 @@ class Ec2Bench:
             return f"; Pulumi says: {error.message}"
         return ""
 
-    def _verify(self, token: Token, region: str, words: str) -> None:
+    def _verify(self, token: Token, region: str, suffix: str) -> None:
         """Ask EC2 for our resources of a token, remove them, and ask again. Raises CleanupError for what remains."""
-        leftovers = self._ours(token, region)
+        leftovers = self._removable_resources(token, region)
         if not leftovers:
             return
         tagged_resources.remove(self._api(region), leftovers, host=token.host)
-        if remaining := self._ours(token, region):
+        if remaining := self._removable_resources(token, region):
             names = [f"{resource} in {region}" for resource in remaining]
-            raise CleanupError(names, next_step=f"`ptp-harness sweep --bench ec2 --yes` tries again{words}")
+            raise CleanupError(names, next_step=f"`ptp-harness sweep --bench ec2 --yes` tries again{suffix}")
 
-    def _ours(self, token: Token, region: str) -> list[TaggedResource]:
+    def _removable_resources(self, token: Token, region: str) -> list[TaggedResource]:
         resources = tagged_resources.find(self._api(region), token=str(token), host=token.host)
-        return self.proofs.ours(resources, region)
+        return self.proofs.removable(resources, region)
 
     def _forget_stack(self, record: LaunchRecord) -> None:
         """Remove the stack, even if its state still names resources that are gone from EC2. Raises CleanupError."""
@@ -302,5 +302,5 @@ def _summary(info: TypeInfo) -> str:
     return f"{info.architecture}, {info.vcpus} vCPUs, {info.memory_mib / 1024:g} GiB, {phc} by the API"
 
 
-def _silent(_words: str) -> None:
+def _silent(_message: str) -> None:
     """A progress callback that drops its message, for operations after the host's last progress line."""

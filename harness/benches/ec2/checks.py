@@ -83,22 +83,22 @@ def _inside(api: Api, subnet: str | None, access: Access) -> Sequence[Check]:
 def check_credentials(api: Api, home: str) -> tuple[Check, Mapping[str, Any] | None]:
     """The check of the credentials, and AWS's answer about the caller; None when AWS did not answer."""
     try:
-        answer = api.call("sts", "get_caller_identity", what="asking AWS who we are", region=home)
+        answer = api.call("sts", "get_caller_identity", task="asking AWS who we are", region=home)
     except BenchError as error:
         return _missing("credentials", error), None
-    return Check(name="credentials", ok=True, seen=f"{answer['Arn']}, account {answer['Account']}"), answer
+    return Check(name="credentials", ok=True, observed=f"{answer['Arn']}, account {answer['Account']}"), answer
 
 
 def check_clock(answer: Mapping[str, Any], now: float) -> Check:
     """Compare this machine's clock with the Date header of AWS's answer."""
     date = answer.get("ResponseMetadata", {}).get("HTTPHeaders", {}).get("date")
     if date is None:
-        return Check(name="clock", ok=True, seen="AWS's answer has no date")
+        return Check(name="clock", ok=True, observed="AWS's answer has no date")
     offset_s = now - parsedate_to_datetime(date).timestamp()
     return Check(
         name="clock",
         ok=abs(offset_s) < _CLOCK_MAY_BE_OFF_S,
-        seen=f"{abs(offset_s):.0f} s {'ahead of' if offset_s > 0 else 'behind'} AWS's",
+        observed=f"{abs(offset_s):.0f} s {'ahead of' if offset_s > 0 else 'behind'} AWS's",
         remedy="set this machine's clock (chrony, systemd-timesyncd): AWS refuses requests from another time",
     )
 
@@ -106,7 +106,7 @@ def check_clock(answer: Mapping[str, Any], now: float) -> Check:
 def check_region(api: Api, home: str) -> Check:
     """Whether the Region exists and is enabled in the account. The question goes to `home`, which every account has."""
     try:
-        answer = api.call("ec2", "describe_regions", what="listing the Regions", region=home, AllRegions=True)
+        answer = api.call("ec2", "describe_regions", task="listing the Regions", region=home, AllRegions=True)
     except BenchError as error:
         return _missing("region", error)
     opt_in_by_region = {
@@ -116,15 +116,15 @@ def check_region(api: Api, home: str) -> Check:
     if api.region not in opt_in_by_region:
         near = nearest_names(api.region, opt_in_by_region, likeness=0.5) or sorted(opt_in_by_region)[:5]
         message = f"there is no Region {api.region!r}"
-        return Check(name="region", ok=False, seen=message, remedy=f"nearest: {', '.join(near)}")
+        return Check(name="region", ok=False, observed=message, remedy=f"nearest: {', '.join(near)}")
     if opt_in_by_region[api.region] == "not-opted-in":
         return Check(
             name="region",
             ok=False,
-            seen=f"{api.region} is an opt-in Region that this account has not enabled",
+            observed=f"{api.region} is an opt-in Region that this account has not enabled",
             remedy=f"`aws account enable-region --region-name {api.region}`, and some minutes' patience",
         )
-    return Check(name="region", ok=True, seen=f"{api.region}, {opt_in_by_region[api.region]}")
+    return Check(name="region", ok=True, observed=f"{api.region}, {opt_in_by_region[api.region]}")
 
 
 def _permissions(api: Api, image: boot_image.BootImage, subnet: Subnet) -> Sequence[Check]:
@@ -136,22 +136,28 @@ def _permissions(api: Api, image: boot_image.BootImage, subnet: Subnet) -> Seque
         Check(
             name=trial.action.removeprefix("ec2:"),
             ok=trial.allowed is not False,
-            seen="allowed" if trial.allowed else trial.words if trial.allowed is False else f"not known: {trial.words}",
+            observed=_describe_trial(trial),
             remedy="docs/iam-policy.json lists every permission that is needed",
         )
         for trial in trials
     ]
 
 
+def _describe_trial(trial: permissions.PermissionTrial) -> str:
+    if trial.allowed:
+        return "allowed"
+    return trial.answer if trial.allowed is False else f"not known: {trial.answer}"
+
+
 def check_quota(api: Api, family: str = TRIED_FAMILY) -> Check:
-    """How many vCPUs of a family's kind the account may run on demand. An unknown limit is not a failure."""
+    """Check how many vCPUs of a family's kind the account may run on demand. An unknown limit is not a failure."""
     kind = quotas.quota_kind(family, Market.ON_DEMAND)
     if kind is None:
-        return Check(name="quota", ok=True, seen=f"no quota of vCPUs limits {family}")
+        return Check(name="quota", ok=True, observed=f"no quota of vCPUs limits {family}")
     limit, reason = quotas.quota_limit(api, kind[0])
     finding = f"{kind[1]}: {'not known: ' + reason if limit is None else f'{limit} vCPUs'}"
     remedy = f"the quota is zero: ask for more in Service Quotas ({kind[0]}), which takes hours"
-    return Check(name="quota", ok=limit != 0, seen=finding, remedy=remedy)
+    return Check(name="quota", ok=limit != 0, observed=finding, remedy=remedy)
 
 
 def _pulumi(engine: EngineCommand) -> Sequence[Check]:
@@ -164,9 +170,9 @@ def _pulumi(engine: EngineCommand) -> Sequence[Check]:
     return [command, _run_check("AWS plugin", plugin)] if command.ok else [command]
 
 
-def _run_check(name: str, look: Callable[[], str]) -> Check:
+def _run_check(name: str, read_state: Callable[[], str]) -> Check:
     try:
-        return Check(name=name, ok=True, seen=look())
+        return Check(name=name, ok=True, observed=read_state())
     except HarnessError as error:
         return _missing(name, error)
 
@@ -175,4 +181,4 @@ def _missing(name: str, error: HarnessError) -> Check:
     remedy = error.next_step
     if isinstance(error, FatalError) and "doctor" in remedy:  # the remedy would be this command itself
         remedy = "docs/troubleshooting.md says what EC2's codes mean"
-    return Check(name=name, ok=False, seen=error.message, remedy=remedy)
+    return Check(name=name, ok=False, observed=error.message, remedy=remedy)

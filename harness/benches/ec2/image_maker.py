@@ -65,7 +65,7 @@ class Ec2ImageMaker:
         image = self.wait_for_copy(host, self.create_image(host, signed_title, tags), progress)
         for snapshot in image.snapshots:  # a snapshot has no name that could prove it once its image is gone
             message = f"signing {snapshot}"
-            baked_images.sign(self.api, "snapshot", snapshot, tags, self.signer, what=message)
+            baked_images.sign(self.api, "snapshot", snapshot, tags, self.signer, task=message)
         # The values that our tags were written with, even if somebody has changed the tags since.
         return replace(image, name=name, user=host.user, base=host.image or "", driver=driver, run=host.token.run)
 
@@ -102,12 +102,12 @@ class Ec2ImageMaker:
     def _stop(self, host: LaunchRecord) -> None:
         instance_ids, host_name = [host.instance_id], host.token.host
         self.api.call(
-            "ec2", "stop_instances", what=f"stopping {host.instance_id}", host=host_name, InstanceIds=instance_ids
+            "ec2", "stop_instances", task=f"stopping {host.instance_id}", host=host_name, InstanceIds=instance_ids
         )
 
         def state() -> str:
             message = f"watching {host.instance_id} stop"
-            answer = self.api.call("ec2", "describe_instances", what=message, host=host_name, InstanceIds=instance_ids)
+            answer = self.api.call("ec2", "describe_instances", task=message, host=host_name, InstanceIds=instance_ids)
             return str(answer["Reservations"][0]["Instances"][0]["State"]["Name"])
 
         final_state = self._until(
@@ -127,7 +127,7 @@ class Ec2ImageMaker:
             answer = self.api.call(
                 "ec2",
                 "create_image",
-                what=f"making an image of {host.instance_id}",
+                task=f"making an image of {host.instance_id}",
                 host=host.token.host,
                 InstanceId=host.instance_id,
                 Name=title,
@@ -140,7 +140,7 @@ class Ec2ImageMaker:
             if api_errors.find_raised_code(error) != _TAKEN:
                 raise
             filters, message = [exact_filter("name", title)], "looking for the image that was asked for"
-            images = self.api.call("ec2", "describe_images", what=message, Owners=["self"], Filters=filters)["Images"]
+            images = self.api.call("ec2", "describe_images", task=message, Owners=["self"], Filters=filters)["Images"]
             matches = [candidate for candidate in images if candidate["Name"] == title]
             if not matches:
                 raise
@@ -153,7 +153,7 @@ class Ec2ImageMaker:
 
         def state() -> str:
             answer = self.api.call(
-                "ec2", "describe_images", what=f"watching {ident}", host=host.token.host, ImageIds=[ident]
+                "ec2", "describe_images", task=f"watching {ident}", host=host.token.host, ImageIds=[ident]
             )
             description.update(answer["Images"][0] if answer["Images"] else {"State": "pending"})
             return str(description["State"])

@@ -38,20 +38,20 @@ def run_checks(settings: Settings) -> Sequence[Check]:
         _run_check("sockets", lambda: str(runtime_dir.sockets_root())),
         _disk(settings.cache_dir),
         _accelerator(),
-        Check(name="lab processes", ok=True, seen=confinement.describe()),
+        Check(name="lab processes", ok=True, observed=confinement.describe()),
     ]
 
 
 def _processor() -> Check:
     architecture = platform.machine()
     return Check(
-        name="processor", ok=architecture == "x86_64", seen=architecture, remedy="lab guests need an x86-64 machine"
+        name="processor", ok=architecture == "x86_64", observed=architecture, remedy="lab guests need an x86-64 machine"
     )
 
 
 def _tool(tool: str, package: str) -> Check:
     path = find_tool(tool)
-    return Check(name=tool, ok=path is not None, seen=path or "not there", remedy=f"apt-get install {package}")
+    return Check(name=tool, ok=path is not None, observed=path or "not there", remedy=f"apt-get install {package}")
 
 
 def _qemu() -> Check:
@@ -64,14 +64,14 @@ def _qemu() -> Check:
     )
     if installed and not installed.sandbox:
         state += "; built without seccomp: guests' QEMUs keep system calls that they have no need of"
-    return Check(name="qemu", ok=True, seen=state)
+    return Check(name="qemu", ok=True, observed=state)
 
 
-def _run_check(name: str, look: Callable[[], str]) -> Check:
+def _run_check(name: str, read_state: Callable[[], str]) -> Check:
     try:
-        return Check(name=name, ok=True, seen=look())
+        return Check(name=name, ok=True, observed=read_state())
     except HarnessError as error:
-        return Check(name=name, ok=False, seen=error.message, remedy=error.next_step)
+        return Check(name=name, ok=False, observed=error.message, remedy=error.next_step)
 
 
 def _disk(folder: Path) -> Check:
@@ -80,7 +80,7 @@ def _disk(folder: Path) -> Check:
     return Check(
         name="disk space",
         ok=free_mib >= NEEDED_MIB,
-        seen=f"{free_mib} MiB free of {NEEDED_MIB} MiB needed in {existing}",
+        observed=f"{free_mib} MiB free of {NEEDED_MIB} MiB needed in {existing}",
         remedy="free some space, or set PTP_HARNESS_CACHE_DIR to another disk",
     )
 
@@ -88,4 +88,4 @@ def _disk(folder: Path) -> Check:
 def _accelerator() -> Check:
     accessible = os.access("/dev/kvm", os.R_OK | os.W_OK)
     state = "/dev/kvm is there: a trial boot decides" if accessible else "no /dev/kvm: software emulation"
-    return Check(name="acceleration", ok=True, seen=state)
+    return Check(name="acceleration", ok=True, observed=state)

@@ -35,11 +35,11 @@ class Subnet:
 
 def load(api: Api, subnet: str | None = None) -> Sequence[Subnet]:
     """Read the default subnets of the default VPC, or the given subnet. Raises RequestError when there is none."""
-    descriptions = _given(api, subnet) if subnet else _default(api)
+    descriptions = _describe_named_subnet(api, subnet) if subnet else _describe_default_subnets(api)
     vpc = descriptions[0]["VpcId"]
     filters = [exact_filter("vpc-id", vpc)]
     route_tables = list(
-        api.pages("ec2", "describe_route_tables", "RouteTables", Filters=filters, what="looking at its routes")
+        api.pages("ec2", "describe_route_tables", "RouteTables", Filters=filters, task="looking at its routes")
     )
     return tuple(
         sorted(
@@ -80,9 +80,9 @@ def usable_subnets(
     }
 
 
-def _given(api: Api, subnet: str) -> list[Any]:
+def _describe_named_subnet(api: Api, subnet: str) -> list[Any]:
     try:
-        return list(api.call("ec2", "describe_subnets", SubnetIds=[subnet], what=f"looking at {subnet}")["Subnets"])
+        return list(api.call("ec2", "describe_subnets", SubnetIds=[subnet], task=f"looking at {subnet}")["Subnets"])
     except BenchError as error:
         if str(api_errors.find_raised_code(error)).startswith("InvalidSubnet"):
             raise RequestError(
@@ -92,10 +92,10 @@ def _given(api: Api, subnet: str) -> list[Any]:
         raise
 
 
-def _default(api: Api) -> list[Any]:
+def _describe_default_subnets(api: Api) -> list[Any]:
     filters = [exact_filter("default-for-az", "true")]
     descriptions = list(
-        api.pages("ec2", "describe_subnets", "Subnets", Filters=filters, what="looking at the default subnets")
+        api.pages("ec2", "describe_subnets", "Subnets", Filters=filters, task="looking at the default subnets")
     )
     if not descriptions:
         raise RequestError(
@@ -105,14 +105,14 @@ def _default(api: Api) -> list[Any]:
     return descriptions
 
 
-def _subnet(said: Mapping[str, Any], tables: Iterable[Mapping[str, Any]]) -> Subnet:
+def _subnet(description: Mapping[str, Any], tables: Iterable[Mapping[str, Any]]) -> Subnet:
     return Subnet(
-        id=said["SubnetId"],
-        vpc=said["VpcId"],
-        zone=said["AvailabilityZone"],
-        free_addresses=int(said.get("AvailableIpAddressCount", 0)),
-        internet_gateway=_leads_out(said["SubnetId"], tables),
-        gives_public_address=bool(said.get("MapPublicIpOnLaunch")),
+        id=description["SubnetId"],
+        vpc=description["VpcId"],
+        zone=description["AvailabilityZone"],
+        free_addresses=int(description.get("AvailableIpAddressCount", 0)),
+        internet_gateway=_leads_out(description["SubnetId"], tables),
+        gives_public_address=bool(description.get("MapPublicIpOnLaunch")),
     )
 
 

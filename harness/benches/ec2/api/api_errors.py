@@ -177,11 +177,11 @@ def kind_of_code(code: str, message: str = "") -> ErrorKind | None:
 
 def find_code(text: str) -> str | None:
     """EC2's code in a text of the AWS provider ("api error InsufficientInstanceCapacity: ...") or of another source."""
-    code_and_message = _said_in(text)
+    code_and_message = _find_code_and_message(text)
     return code_and_message[0] if code_and_message else None
 
 
-def make_error(code: str, message: str, what: str, quota: str | None = None) -> BenchError:
+def make_error(code: str, message: str, task: str, quota: str | None = None) -> BenchError:
     """Make the error with what was tried, EC2's code and message. An error with an unknown code fails only this host.
 
     `quota` names the vCPU quota that a type counts against, where that is known.
@@ -193,19 +193,19 @@ def make_error(code: str, message: str, what: str, quota: str | None = None) -> 
     resource = (quota if code in _VCPUS else None) or QUOTAS.get(code)
     used_up = f"the quota of {resource} is used up: " if kind is ErrorKind.QUOTA else ""
     next_step = _BY_CODE.get(code) or (_NEXT_STEPS[kind] if kind else "")
-    return error_class(f"{what}: {used_up}{reason}", next_step=next_step)
+    return error_class(f"{task}: {used_up}{reason}", next_step=next_step)
 
 
-def from_botocore(caught: ClientError, what: str, quota: str | None = None) -> BenchError:
+def from_botocore(caught: ClientError, task: str, quota: str | None = None) -> BenchError:
     """Make the error from botocore's exception; see make_error."""
     details = caught.response.get("Error", {})
-    return make_error(str(details.get("Code", "")), str(details.get("Message", "")), what, quota)
+    return make_error(str(details.get("Code", "")), str(details.get("Message", "")), task, quota)
 
 
-def from_text(text: str, what: str, quota: str | None = None) -> BenchError:
+def from_text(text: str, task: str, quota: str | None = None) -> BenchError:
     """Make the error from a tool's text: by the code in the text, else with the text's last line. See make_error."""
-    code_and_message = _said_in(text)
-    return make_error(*code_and_message, what, quota) if code_and_message else BenchError(f"{what}: {last_line(text)}")
+    code_and_message = _find_code_and_message(text)
+    return make_error(*code_and_message, task, quota) if code_and_message else BenchError(f"{task}: {last_line(text)}")
 
 
 def find_raised_code(raised: BenchError) -> str | None:
@@ -214,6 +214,6 @@ def find_raised_code(raised: BenchError) -> str | None:
     return str(cause.response.get("Error", {}).get("Code", "")) if isinstance(cause, ClientError) else None
 
 
-def _said_in(text: str) -> tuple[str, str] | None:
+def _find_code_and_message(text: str) -> tuple[str, str] | None:
     first_match = next((match for pattern in _IN_TEXT if (match := pattern.search(text))), None)
     return (first_match[1], first_match[2].strip()) if first_match else None

@@ -19,7 +19,7 @@ class StackLock:
     pid: int
     host: str
     user: str
-    taken: datetime
+    acquired_at: datetime
 
     @property
     def here(self) -> bool:
@@ -33,10 +33,12 @@ class StackLock:
         if not self.here:
             return True
         process = proc.identify(self.pid)
-        return process is not None and proc.started_s(process) <= self.taken.timestamp() + _SLACK_S
+        return process is not None and proc.started_s(process) <= self.acquired_at.timestamp() + _SLACK_S
 
     def __str__(self) -> str:
-        return f"process {self.pid} of {self.user} on {self.host}, since {self.taken.isoformat(timespec='seconds')}"
+        return (
+            f"process {self.pid} of {self.user} on {self.host}, since {self.acquired_at.isoformat(timespec='seconds')}"
+        )
 
 
 def read_locks(backend: Path, project: str, stack: str) -> list[StackLock]:
@@ -45,14 +47,14 @@ def read_locks(backend: Path, project: str, stack: str) -> list[StackLock]:
     for path in sorted((backend / ".pulumi/locks").glob(f"*/{project}/{stack}/*.json")):
         try:
             document = json.loads(path.read_text())
-            taken = datetime.fromisoformat(_microseconds(document["timestamp"]))
+            acquired_at = datetime.fromisoformat(_microseconds(document["timestamp"]))
             locks.append(
                 StackLock(
                     path=path,
                     pid=int(document["pid"]),
                     host=document["hostname"],
                     user=document["username"],
-                    taken=taken,
+                    acquired_at=acquired_at,
                 )
             )
         except FileNotFoundError:

@@ -43,10 +43,10 @@ class EngineError(HarnessError):
         super().__init__(message, next_step=next_step)
         self.failures, self.cancelled = tuple(failures), cancelled
 
-    def cause(self, what: str) -> BenchError | None:
+    def cause(self, task: str) -> BenchError | None:
         """EC2's first refusal, an early or a late one, as an error of the bench; None where there is none."""
         refusal = next((failure for failure in self.failures if failure.code is not None), None)
-        return None if refusal is None else api_errors.from_text(refusal.message, what)
+        return None if refusal is None else api_errors.from_text(refusal.message, task)
 
 
 class LockedError(EngineError):

@@ -40,7 +40,7 @@ def list_images(api: Api, signer: Signer = NOBODY) -> list[BakedImage]:
     Raises BenchError.
     """
     message, filters = "listing our images", [exact_filter("tag-key", NAME)]
-    descriptions = api.pages("ec2", "describe_images", "Images", what=message, Owners=["self"], Filters=filters)
+    descriptions = api.pages("ec2", "describe_images", "Images", task=message, Owners=["self"], Filters=filters)
     return sorted(
         (parse_image(description, signer) for description in descriptions),
         key=lambda image: (image.created, image.ident),
@@ -62,32 +62,32 @@ def newest_image(
     )
 
 
-def parse_image(said: Mapping[str, Any], signer: Signer = NOBODY) -> BakedImage:
+def parse_image(description: Mapping[str, Any], signer: Signer = NOBODY) -> BakedImage:
     """Convert an image as DescribeImages returns it. An image with a token is unproven, whatever its other tags say."""
-    image = tagged_resources.parse_image(said)
+    image = tagged_resources.parse_image(description)
     tags, user = image.tags, image.tags.get(USER, "")
     tagged = DescribedResource(kind="image", ident=image.ident, tags=tags, given_name=image.given_name)
     return BakedImage(
         ident=image.ident,
         name=tags.get(NAME, ""),
-        architecture=said.get("Architecture", ""),
+        architecture=description.get("Architecture", ""),
         user=user if names.fits(names.USER, user) else "",
         base=tags.get(BASE, ""),
         driver=tags.get(DRIVER, ""),
         run=tags.get(RUN, ""),
         proof=None if TOKEN in tags else tags.get(PROOF),
-        created=said.get("CreationDate", ""),
+        created=description.get("CreationDate", ""),
         state=image.state,
         snapshots=image.parts,
         signed=ownership.why_not_ours(tagged, signer) is None,
     )
 
 
-def sign(api: Api, kind: str, ident: str, tags: Mapping[str, str], signer: Signer, *, what: str) -> None:
+def sign(api: Api, kind: str, ident: str, tags: Mapping[str, str], signer: Signer, *, task: str) -> None:
     """Write these tags, and a signature of the tags and the id: a proof that needs no name."""
     signed = {**tags, SIGNATURE: signer.tag(kind, ident, tags)}
     tag_list = [{"Key": key, "Value": value} for key, value in signed.items()]
-    api.call("ec2", "create_tags", what=what, Resources=[ident], Tags=tag_list)
+    api.call("ec2", "create_tags", task=task, Resources=[ident], Tags=tag_list)
 
 
 def publish(api: Api, image: BakedImage, signer: Signer, *, proof: str) -> None:
@@ -99,9 +99,9 @@ def publish(api: Api, image: BakedImage, signer: Signer, *, proof: str) -> None:
     tags = {NAME: image.name, USER: image.user, BASE: image.base, DRIVER: image.driver, RUN: image.run, PROOF: proof}
     resources = [("image", image.ident), *(("snapshot", ident) for ident in image.snapshots)]
     for kind, ident in resources:
-        sign(api, kind, ident, tags, signer, what=message)
+        sign(api, kind, ident, tags, signer, task=message)
     deleted_tags = [{"Key": TOKEN}, {"Key": EXPIRES}]
-    api.call("ec2", "delete_tags", what=message, Resources=[ident for _, ident in resources], Tags=deleted_tags)
+    api.call("ec2", "delete_tags", task=message, Resources=[ident for _, ident in resources], Tags=deleted_tags)
 
 
 def check_ours(image: BakedImage) -> None:
@@ -148,5 +148,5 @@ def _find_snapshots(api: Api, snapshots: list[str]) -> set[str]:
     if not snapshots:
         return set()
     message = "looking for snapshots of ours"
-    descriptions = api.pages("ec2", "describe_snapshots", "Snapshots", what=message, OwnerIds=["self"], Filters=filters)
+    descriptions = api.pages("ec2", "describe_snapshots", "Snapshots", task=message, OwnerIds=["self"], Filters=filters)
     return {str(description["SnapshotId"]) for description in descriptions}

@@ -92,7 +92,9 @@ def resolve(
     if name.startswith("ami-"):
         return _describe_image(api, name, name, None, architecture, user)
     if baked_name := BAKED.fullmatch(name):
-        return _describe_image(api, name, _baked(api, baked_name, architecture, signer), None, architecture, user)
+        return _describe_image(
+            api, name, _find_baked_ami(api, baked_name, architecture, signer), None, architecture, user
+        )
     parameter = NAMED[name].parameters[architecture]
     return _describe_image(
         api, name, _ami_of(api, name, architecture), parameter, architecture, user or NAMED[name].user
@@ -102,7 +104,7 @@ def resolve(
 def _ami_of(api: Api, name: str, architecture: Architecture) -> str:
     """The image id behind a name. All names are requested at once, so that an error can list the existing names."""
     by_parameter = {image.parameters[architecture]: alias for alias, image in NAMED.items()}
-    answer = api.call("ssm", "get_parameters", Names=list(by_parameter), what="looking up the image")
+    answer = api.call("ssm", "get_parameters", Names=list(by_parameter), task="looking up the image")
     ami_by_name = {by_parameter[entry["Name"]]: str(entry["Value"]) for entry in answer["Parameters"]}
     if name in ami_by_name:
         return ami_by_name[name]
@@ -111,12 +113,12 @@ def _ami_of(api: Api, name: str, architecture: Architecture) -> str:
     raise RequestError(f"{api.region} has no image {name} for {architecture}", next_step=remedy)
 
 
-def _baked(api: Api, meant: re.Match[str], architecture: Architecture, signer: Signer) -> str:
-    name, images = meant[1], baked_images.list_images(api, signer)
-    newest = baked_images.newest_image(images, name, architecture, run=meant[2] or "")
+def _find_baked_ami(api: Api, match: re.Match[str], architecture: Architecture, signer: Signer) -> str:
+    name, images = match[1], baked_images.list_images(api, signer)
+    newest = baked_images.newest_image(images, name, architecture, run=match[2] or "")
     if newest is None:
         tagged = [image for image in images if (image.name, image.architecture) == (name, architecture) and image.proof]
-        if tagged and meant[2] is None:
+        if tagged and match[2] is None:
             raise RequestError(
                 f"no image baked:{name} for {architecture} in {api.region} was published from here: {tagged[-1].ident} "
                 "carries that name, which whoever may tag images can give it",
@@ -136,7 +138,7 @@ def _describe_image(
     api: Api, name: str, ami: str, parameter: str | None, architecture: Architecture, user: str | None
 ) -> BootImage:
     description = _ask(api, ami)
-    misfit = _unfit(description, ami, architecture)
+    misfit = _describe_misfit(description, ami, architecture)
     if misfit:
         raise RequestError(misfit, next_step="choose another `image:`, or types that fit it")
     user = user or login_user(description)
@@ -159,7 +161,7 @@ def _describe_image(
 
 def _ask(api: Api, ami: str) -> Mapping[str, Any]:
     try:
-        answer = api.call("ec2", "describe_images", ImageIds=[ami], what=f"looking at the image {ami}")
+        answer = api.call("ec2", "describe_images", ImageIds=[ami], task=f"looking at the image {ami}")
     except BenchError as error:
         if str(api_errors.find_raised_code(error)).startswith("InvalidAMIID"):
             answer = {"Images": []}
@@ -173,34 +175,38 @@ def _ask(api: Api, ami: str) -> Mapping[str, Any]:
     return dict(answer["Images"][0])
 
 
-def _unfit(said: Mapping[str, Any], ami: str, architecture: Architecture) -> str | None:
+def _describe_misfit(description: Mapping[str, Any], ami: str, architecture: Architecture) -> str | None:
     """Say in one sentence why an image cannot be used; None for an image that can."""
-    if said.get("Architecture") != architecture:
-        return f"the image {ami} is for {said.get('Architecture')}, and the type's architecture is {architecture}"
-    if said.get("State") != "available":
-        return f"the image {ami} cannot be launched: its state is {said.get('State')}"
-    if "windows" in str(said.get("Platform", "")).lower():
+    if description.get("Architecture") != architecture:
+        return (
+            f"the image {ami} is for {description.get('Architecture')}, and the type's architecture is {architecture}"
+        )
+    if description.get("State") != "available":
+        return f"the image {ami} cannot be launched: its state is {description.get('State')}"
+    if "windows" in str(description.get("Platform", "")).lower():
         return f"the image {ami} is Windows: only Linux can be qualified"
-    if said.get("RootDeviceType", "ebs") != "ebs":
+    if description.get("RootDeviceType", "ebs") != "ebs":
         return f"the image {ami} has no EBS root volume, which the stack makes"
     return None
 
 
-def login_user(said: Mapping[str, Any]) -> str | None:
+def login_user(description: Mapping[str, Any]) -> str | None:
     """The login user of an image from DescribeImages: by our tag, else by the image's name, else by its owner.
 
     Anyone who may tag images can write our tag: a value that cannot be a user's name is ignored.
     """
-    tags = {tag["Key"]: tag["Value"] for tag in said.get("Tags", ())}
+    tags = {tag["Key"]: tag["Value"] for tag in description.get("Tags", ())}
     if names.fits(names.USER, tags.get(baked_images.USER, "")):
         return str(tags[baked_images.USER])
-    name = str(said.get("Name", "")).rpartition("/")[2]
+    name = str(description.get("Name", "")).rpartition("/")[2]
     by_name = next((user for prefix, user in _PREFIXES.items() if name.startswith(prefix)), None)
-    return by_name or _OWNERS.get(str(said.get("OwnerId"))) or _OWNERS.get(str(said.get("ImageOwnerAlias")))
+    return (
+        by_name or _OWNERS.get(str(description.get("OwnerId"))) or _OWNERS.get(str(description.get("ImageOwnerAlias")))
+    )
 
 
-def _root_gib(said: Mapping[str, Any]) -> int | None:
-    for mapping in said.get("BlockDeviceMappings", ()):
-        if "Ebs" in mapping and mapping.get("DeviceName") == said.get("RootDeviceName"):
+def _root_gib(description: Mapping[str, Any]) -> int | None:
+    for mapping in description.get("BlockDeviceMappings", ()):
+        if "Ebs" in mapping and mapping.get("DeviceName") == description.get("RootDeviceName"):
             return int(mapping["Ebs"]["VolumeSize"]) if "VolumeSize" in mapping["Ebs"] else None
     return None

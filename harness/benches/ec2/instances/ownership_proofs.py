@@ -34,7 +34,7 @@ class OwnershipProofs:
         recorded = self._recorded()
         return [_resource(orphan, region, self._why_not_ours(orphan, recorded)) for orphan in orphans]
 
-    def ours(self, orphans: Sequence[TaggedResource], region: str) -> list[TaggedResource]:
+    def removable(self, orphans: Sequence[TaggedResource], region: str) -> list[TaggedResource]:
         """The resources that a release of their token may remove."""
         now = datetime.datetime.now(datetime.UTC)
         removals = [

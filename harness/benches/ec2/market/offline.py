@@ -16,8 +16,8 @@ _REGION = re.compile(r"types-(?P<region>[a-z0-9-]+)(@.*)?\.json")
 
 def regions(cache_dir: Path, environ: Mapping[str, str] = os.environ) -> list[tuple[str, str]]:
     """Each Region with the age of its list, newest first."""
-    lists = sorted(_lists(cache_dir, environ), key=lambda entry: entry[1].taken, reverse=True)
-    return [(region, f"types as of {answer_cache.age_text(cached.taken)} ago") for region, cached in lists]
+    lists = sorted(_lists(cache_dir, environ), key=lambda entry: entry[1].as_of, reverse=True)
+    return [(region, f"types as of {answer_cache.age_text(cached.as_of)} ago") for region, cached in lists]
 
 
 def types(cache_dir: Path, region: str | None, environ: Mapping[str, str] = os.environ) -> list[tuple[str, str]]:
@@ -28,11 +28,11 @@ def types(cache_dir: Path, region: str | None, environ: Mapping[str, str] = os.e
     lists = dict(_lists(cache_dir, environ))
     chosen = region or environ.get("AWS_REGION") or environ.get("AWS_DEFAULT_REGION")
     if chosen is None and lists:
-        chosen = max(lists, key=lambda name: lists[name].taken)
+        chosen = max(lists, key=lambda name: lists[name].as_of)
     if chosen not in lists:
         return []
     try:
-        return [(info["name"], _about(info)) for info in lists[chosen].content]
+        return [(info["name"], _describe_type(info)) for info in lists[chosen].content]
     except (KeyError, TypeError):  # a list in another version's format
         return []
 
@@ -43,9 +43,9 @@ def families(cache_dir: Path, region: str | None, environ: Mapping[str, str] = o
     return [(name, f"{names.count(name)} sizes") for name in dict.fromkeys(names)]
 
 
-def _about(one: Mapping[str, Any]) -> str:
-    phc = {True: "PHC", False: "no PHC", None: "PHC unknown"}[one["phc"]]
-    return f"{one['architecture']}, {one['vcpus']} vCPUs, {phc} by the API"
+def _describe_type(info: Mapping[str, Any]) -> str:
+    phc = {True: "PHC", False: "no PHC", None: "PHC unknown"}[info["phc"]]
+    return f"{info['architecture']}, {info['vcpus']} vCPUs, {phc} by the API"
 
 
 def _lists(cache_dir: Path, environ: Mapping[str, str]) -> Iterator[tuple[str, CachedAnswer]]:

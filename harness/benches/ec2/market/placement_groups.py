@@ -38,7 +38,7 @@ class GroupDecision:
 
 def load(api: Api) -> Mapping[str, PlacementGroup]:
     """Every placement group of the Region, by name."""
-    answer = api.call("ec2", "describe_placement_groups", what="listing the placement groups")
+    answer = api.call("ec2", "describe_placement_groups", task="listing the placement groups")
     groups = [
         PlacementGroup(
             id=description.get("GroupId", ""),

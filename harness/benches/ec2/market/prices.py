@@ -41,10 +41,10 @@ _SPOT_PRODUCT = "Linux/UNIX"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Prices:
-    """USD per hour by type. When the prices are unknown, `taken` is None and `why_unknown` has the reason."""
+    """USD per hour by type. When the prices are unknown, `as_of` is None and `why_unknown` has the reason."""
 
     market: Market
-    taken: datetime.datetime | None
+    as_of: datetime.datetime | None
     per_hour_usd: Mapping[str, float]
     why_unknown: str = ""
 
@@ -65,18 +65,18 @@ def load(
     path = answer_cache.cache_file(cache_dir, f"prices-{market}", api.region, api.endpoint("ec2"))
     cached_prices = answer_cache.read(path)
     if cached_prices is not None and (offline or cached_prices.age_s() < (usual_s if max_age_s is None else max_age_s)):
-        return Prices(market=market, taken=cached_prices.taken, per_hour_usd=cached_prices.content)
+        return Prices(market=market, as_of=cached_prices.as_of, per_hour_usd=cached_prices.content)
     if offline:
-        return Prices(market=market, taken=None, per_hour_usd={}, why_unknown="offline, and none were kept")
+        return Prices(market=market, as_of=None, per_hour_usd={}, why_unknown="offline, and none were kept")
     try:
         per_hour_usd = ask(api)
     except BenchError as error:
         reason = f"AWS was asked and did not tell: {_first_line(error.message)}"
-        taken, cached_usd = (None, {}) if cached_prices is None else (cached_prices.taken, cached_prices.content)
-        return Prices(market=market, taken=taken, per_hour_usd=cached_usd, why_unknown=reason)
+        as_of, cached_usd = (None, {}) if cached_prices is None else (cached_prices.as_of, cached_prices.content)
+        return Prices(market=market, as_of=as_of, per_hour_usd=cached_usd, why_unknown=reason)
     if not per_hour_usd:
-        return Prices(market=market, taken=None, per_hour_usd={}, why_unknown=f"there are none for {api.region}")
-    return Prices(market=market, taken=answer_cache.write(path, per_hour_usd).taken, per_hour_usd=per_hour_usd)
+        return Prices(market=market, as_of=None, per_hour_usd={}, why_unknown=f"there are none for {api.region}")
+    return Prices(market=market, as_of=answer_cache.write(path, per_hour_usd).as_of, per_hour_usd=per_hour_usd)
 
 
 def cached(api: Api, cache_dir: Path, *, market: Market) -> Mapping[str, float]:
@@ -111,7 +111,7 @@ def _on_demand(api: Api) -> dict[str, float]:
         "pricing",
         "get_products",
         "PriceList",
-        what="asking for prices",
+        task="asking for prices",
         region=endpoint_region(api.region),
         ServiceCode="AmazonEC2",
         FormatVersion="aws_v1",
@@ -158,7 +158,7 @@ def _spot(api: Api) -> dict[str, float]:
         "ec2",
         "describe_spot_price_history",
         "SpotPriceHistory",
-        what="asking for spot prices",
+        task="asking for spot prices",
         ProductDescriptions=[_SPOT_PRODUCT],
         StartTime=answer_cache.utc_now(),
         MaxResults=_PER_SPOT_PAGE,

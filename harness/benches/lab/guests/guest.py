@@ -163,7 +163,7 @@ class GuestStart(ABC):
         """Give the guest its identity. sshd starts only afterwards, so the golden guest's identity is never visible."""
         self.progress("giving it its identity")
         public = self.record.host_key.with_suffix(".pub").read_text().strip()
-        with guest_agent.connected(self.hardware.agent) as port:
+        with guest_agent.connect(self.hardware.agent) as port:
             port.ask(
                 "identity",
                 deadline_s=_IDENTITY_DEADLINE_S,
@@ -194,7 +194,7 @@ class GuestStart(ABC):
 
     def _finish(self, opinion: str) -> None:
         self.note_step("wait for the driver, switch the clock on")
-        with guest_agent.connected(self.hardware.agent) as port:
+        with guest_agent.connect(self.hardware.agent) as port:
             cards = len(self._cards())
             port.ask("driver", deadline_s=_DRIVER_DEADLINE_S + 5, timeout_s=_DRIVER_DEADLINE_S, cards=cards)
             if self.truth.clock_on and not self.has_clock(port):
@@ -247,7 +247,7 @@ class Restoration(GuestStart):
         monitor.do("migrate-set-capabilities", capabilities=[{"capability": "mapped-ram", "state": True}])
         monitor.do("migrate-incoming", uri=f"file:{self.context.golden.memory}")
         address, port = loopback_address.listen_for_ssh(monitor, str(self.record.folder))
-        monitor.migrated(deadline_s=_RESTORE_DEADLINE_S)
+        monitor.wait_for_migration(deadline_s=_RESTORE_DEADLINE_S)
         monitor.do("cont")
         self.note(replace(self.record, intent="give it its identity", address=address, port=port))
 

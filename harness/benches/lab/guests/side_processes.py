@@ -81,15 +81,15 @@ def wait_for_device(process: ProcessId, socket: Path, log: Path) -> None:
     _wait(socket.exists, process, log, "ena_device")
 
 
-def _start(words: list[str], record: GuestRecord, log: Path, guest: int, assets: Path, view: FileView) -> ProcessId:
-    environment = process_tags.environment(record.folder, words[0], str(record.token))
+def _start(arguments: list[str], record: GuestRecord, log: Path, guest: int, assets: Path, view: FileView) -> ProcessId:
+    environment = process_tags.environment(record.folder, arguments[0], str(record.token))
     view = replace(
         view,
         read=(*confinement.python_view(), *view.read),
-        copy=(confinement.compile_package(assets / "lab" / words[0]),),
+        copy=(confinement.compile_package(assets / "lab" / arguments[0]),),
         write=(record.sockets,),
     )
-    program = [str(confinement.INTERPRETER), "-m", *words, "--end-with", str(guest)]
+    program = [str(confinement.INTERPRETER), "-m", *arguments, "--end-with", str(guest)]
     process = proc.spawn(
         confinement.command(program, record.folder, view),
         log=log,
@@ -106,9 +106,9 @@ def _option(name: str, value: int | bool | str) -> list[str]:
     return [option, str(value)]
 
 
-def _wait(ready: Callable[[], bool], process: ProcessId, log: Path, name: str) -> None:
+def _wait(is_ready: Callable[[], bool], process: ProcessId, log: Path, name: str) -> None:
     give_up_s = time.monotonic() + _DEADLINE_S
-    while not ready():
+    while not is_ready():
         ended = not process.alive()
         if ended or time.monotonic() > give_up_s:
             message = last_line(log.read_text(errors="replace")) if log.exists() else ""

@@ -86,7 +86,7 @@ class Snapshots:
             (snapshot for snapshot in snapshots if snapshot is not None), key=lambda snapshot: snapshot.created_utc
         )
 
-    def named(self, name: str) -> Snapshot:
+    def find(self, name: str) -> Snapshot:
         """Return the snapshot of this name. Raises RequestError with the existing names when there is none."""
         snapshots = {snapshot.name: snapshot for snapshot in self.all()}
         if name not in snapshots:
@@ -131,7 +131,7 @@ class Snapshots:
         if _NAME.fullmatch(name) and half.is_dir() and not (self.root / name).is_dir():
             cache_build.discard(half)
             return
-        snapshot = self.named(name)
+        snapshot = self.find(name)
         with (self.root / ".lock").open("w") as lock:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -177,11 +177,11 @@ def backing(disk: Path) -> Path | None:
 
 
 def _fill(half: Path, name: str, record: GuestRecord) -> None:
-    kernel, initrd = _booted(record.processes["guest"])
+    kernel, initrd = _read_boot_files(record.processes["guest"])
     release = kernel.name.removeprefix("vmlinuz-")
     shutil.copy(kernel, half / f"vmlinuz-{release}")
     shutil.copy(initrd, half / f"initrd.img-{release}")
-    with guest_agent.connected(record.sockets / "agent") as port:
+    with guest_agent.connect(record.sockets / "agent") as port:
         port.shell("sync", deadline_s=_SYNC_DEADLINE_S)
     copy = _room_for_copy(record)
     try:
@@ -231,7 +231,7 @@ def _copy_disk(monitor: Qmp, target: Path) -> None:
         sync="full",
         auto_dismiss=False,
     )
-    job = _concluded(monitor, COPY_DEADLINE_S)
+    job = _wait_until_concluded(monitor, COPY_DEADLINE_S)
     monitor.do("job-dismiss", id=_JOB)
     if "error" in job:
         raise CommandError(["drive-backup"], 1, "", job["error"], after_s=0)
@@ -242,11 +242,11 @@ def _cancel(monitor: Qmp) -> None:
     if _job(monitor) is not None:
         with suppress(CommandError):  # the job has concluded meanwhile
             monitor.do("job-cancel", id=_JOB)
-        _concluded(monitor, _CANCEL_DEADLINE_S)
+        _wait_until_concluded(monitor, _CANCEL_DEADLINE_S)
         monitor.do("job-dismiss", id=_JOB)
 
 
-def _concluded(monitor: Qmp, deadline_s: float) -> dict[str, str]:
+def _wait_until_concluded(monitor: Qmp, deadline_s: float) -> dict[str, str]:
     give_up_s = time.monotonic() + deadline_s
     while (job := _job(monitor)) is not None and job["status"] != "concluded":
         if time.monotonic() > give_up_s:
@@ -260,7 +260,7 @@ def _job(monitor: Qmp) -> dict[str, str] | None:
     return next((dict(job) for job in monitor.do("query-jobs") if job["id"] == _JOB), None)
 
 
-def _booted(guest: ProcessId) -> tuple[Path, Path]:
+def _read_boot_files(guest: ProcessId) -> tuple[Path, Path]:
     """Return the kernel and initial RAM disk that a guest was started with."""
     arguments = Path(f"/proc/{guest.pid}/cmdline").read_bytes().decode().split("\0")
     return Path(arguments[arguments.index("-kernel") + 1]), Path(arguments[arguments.index("-initrd") + 1])

@@ -96,15 +96,15 @@ class JsonLines:
     def _late(self, deadline_s: float) -> CommandError:
         return CommandError([str(self.path)], None, "", "", after_s=deadline_s)
 
-    def _error(self, words: str, after_s: float) -> CommandError:
-        return CommandError([str(self.path)], 1, "", words, after_s=after_s)
+    def _error(self, message: str, after_s: float) -> CommandError:
+        return CommandError([str(self.path)], 1, "", message, after_s=after_s)
 
 
-def _connect(ours: socket.socket, path: Path) -> None:
+def _connect(client: socket.socket, path: Path) -> None:
     """Connect to a socket without following symbolic links, which a guest's user could create in its folder."""
     fd = os.open(path, os.O_PATH | os.O_NOFOLLOW)
     try:
-        ours.connect(f"/proc/self/fd/{fd}")
+        client.connect(f"/proc/self/fd/{fd}")
     finally:
         os.close(fd)
 

@@ -46,7 +46,7 @@ class Qmp:
         """Run one line of the human monitor and return its output (empty on success)."""
         return str(self.do("human-monitor-command", command_line=line)).strip()
 
-    def migrated(self, *, deadline_s: float) -> None:
+    def wait_for_migration(self, *, deadline_s: float) -> None:
         """Wait until a migration (incoming or outgoing) is complete. Raises CommandError on failure or timeout."""
         give_up_s = time.monotonic() + deadline_s
         while (state := self._migration()).get("status") != "completed":

@@ -81,7 +81,7 @@ def _hello(qemu: Qemu, image: DiskImage, folder: Path, sockets: Path) -> bool:
         qemu, hardware, boot_arguments(hardware), folder=folder, role="try-kvm", token=token, read=()
     )
     try:
-        with guest_agent.connected(hardware.agent, deadline_s=5) as port:
+        with guest_agent.connect(hardware.agent, deadline_s=5) as port:
             port.ask("hello", deadline_s=_DEADLINE_S)
         return True
     except HarnessError:

@@ -67,7 +67,7 @@ class LabSource:
                 lines.close()
         return True
 
-    def ready(self, guest: WarmHost) -> bool:
+    def prepare_for_client(self, guest: WarmHost) -> bool:
         answers = self.answers(guest)
         if guest.lines is not None:
             guest.lines.close()  # the agent now serves the client of the host

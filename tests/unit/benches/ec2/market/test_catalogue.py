@@ -97,7 +97,7 @@ def test_an_old_list_is_asked_anew(first: tuple[Catalogue, Api], cache: Path, aw
 
 def test_the_claim_has_its_date(first: tuple[Catalogue, Api]) -> None:
     found = first[0]
-    date = found.taken.date().isoformat()
+    date = found.as_of.date().isoformat()
     assert found.claim("m5.large") == Claim(phc_supported=False, source="DescribeInstanceTypes", date=date)
     assert found.claim("nothing") is None
 

@@ -43,7 +43,7 @@ class Names:
     def answers(self, guest: Named) -> bool:
         return True
 
-    def ready(self, guest: Named) -> bool:
+    def prepare_for_client(self, guest: Named) -> bool:
         return True
 
     def remove(self, guest: Named) -> None:
