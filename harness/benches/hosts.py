@@ -61,13 +61,13 @@ class InventoryHost:
             ("ansible_user", names.LOGIN, self.user),
         ):
             if not names.fits(pattern, text):
-                return f"its {name} is {shorten_value(text)}, which is no name that ssh is given"
+                return f"its {name} is {shorten_value(text)}, which is not a valid name for ssh"
         if self.port is None:
-            return f"its ansible_port is {shorten_value(self.variables['ansible_port'])}, which is no port"
+            return f"its ansible_port is {shorten_value(self.variables['ansible_port'])}, which is not a port"
         paths = (*_KEYS, "ptp_harness_known_hosts")
         for name in (name for name in paths if self.variables.get(name)):
             if not _is_path(str(self.variables[name])):
-                return f"its {name} is {shorten_value(self.variables[name])}, which is no path"
+                return f"its {name} is {shorten_value(self.variables[name])}, which is not a path"
         unfit = input_checks.text_mistakes(self.role_variables)
         return f"its variable {unfit[0]}" if unfit else ""
 
@@ -126,7 +126,7 @@ class HostsBench:
                 next_step=f"take ansible_connection out of {self._inventory}, or leave the host out",
             )
         if (message := entry.mistake) or entry.port is None:
-            raise BenchError(message, next_step=f"mend it in {self._inventory}, or leave the host out")
+            raise BenchError(message, next_step=f"correct it in {self._inventory}, or leave the host out")
         options = _read_ssh_options(entry, self._inventory)
         if entry.private_key is not None:
             _require_readable(entry.private_key, self._inventory)
@@ -141,7 +141,7 @@ class HostsBench:
             ssh_options=options,
             second_opinion=None,
             role_variables=entry.role_variables,
-            placement=Placement(precise=None, detail="where it stands was not asked"),
+            placement=Placement(precise=None, detail="the placement was not observed"),
             claim=None,
             offer=Offer(available=True, where=f"the inventory {self._inventory}"),
             detail=f"{entry.known_hosts_name} is there already",
@@ -227,7 +227,7 @@ def _read_ssh_options(entry: InventoryHost, inventory: Path) -> tuple[str, ...]:
         return entry.ssh_options
     except ValueError as error:
         raise BenchError(
-            f"its SSH arguments cannot be read: {error}", next_step=f"mend ansible_ssh_common_args in {inventory}"
+            f"its SSH arguments cannot be read: {error}", next_step=f"correct ansible_ssh_common_args in {inventory}"
         ) from error
 
 
@@ -247,7 +247,7 @@ def _require_readable(key: Path, inventory: Path) -> None:
     except OSError as error:
         raise BenchError(
             f"its SSH key {key} cannot be read: {error.strerror}",
-            next_step=f"mend the key's path or mode, or ansible_ssh_private_key_file in {inventory}",
+            next_step=f"correct the key's path or mode, or ansible_ssh_private_key_file in {inventory}",
         ) from error
 
 

@@ -58,7 +58,7 @@ def check(file: Annotated[str, typer.Argument(metavar="FILE", help="A campaign f
     with campaign_options.placing_unknown_types([file]):
         unchecked = _check_types(requested, settings.load())
     hosts = [f"{len(requested.instance_types)} hosts"] if requested.instance_types else []
-    hosts += ["what select chooses"] if requested.select else []
+    hosts += ["the hosts that select chooses"] if requested.select else []
     output.show(f"{file} is valid: bench {requested.bench}, {' and '.join(hosts)}, depth {requested.depth}")
     if unchecked:
         output.say(unchecked)
@@ -75,7 +75,7 @@ def _check_types(requested: Campaign, configuration: Settings) -> str:
     region = requested.cloud.region
     if region is None:
         return "its types were not checked: the file names no region"
-    cached_types = [name for name, _ in wiring.ec2_kept_types(configuration, region)]
+    cached_types = [name for name, _ in wiring.ec2_cached_types(configuration, region)]
     if not cached_types:
         fetches = f"`ptp-harness types --region {region}` fetches one"
         return f"its types were not checked: no list of the types of {region} is kept here; {fetches}"

@@ -49,7 +49,9 @@ DepthName = Annotated[
 ]
 KeepWhich = Annotated[
     Keep | None,
-    typer.Option("--keep", help="What stays at the end: none, all that passed, or what you choose (default: none)."),
+    typer.Option(
+        "--keep", help="Hosts that stay at the end: none, all that passed, or those you choose (default: none)."
+    ),
 ]
 Parallel = Annotated[int | None, typer.Option("--parallel", min=1, metavar="N", help="Hosts at once (lab: 2).")]
 ReadOnly = Annotated[bool, typer.Option("--read-only", help="Change nothing on hosts; judge what is there.")]

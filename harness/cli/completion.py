@@ -51,12 +51,12 @@ def ec2_types(ctx: Context, incomplete: str) -> Completions:
 
 def regions(incomplete: str) -> Completions:
     """Regions of which a list of types is cached."""
-    return _complete(lambda: wiring.ec2_kept_regions(settings.load()), incomplete)
+    return _complete(lambda: wiring.ec2_cached_regions(settings.load()), incomplete)
 
 
 def families(ctx: Context, incomplete: str) -> Completions:
     """Families of the Region's types, for `types`."""
-    return _complete(lambda: wiring.ec2_kept_families(settings.load(), ctx.params.get("region")), incomplete)
+    return _complete(lambda: wiring.ec2_cached_families(settings.load(), ctx.params.get("region")), incomplete)
 
 
 def lab_hosts(incomplete: str) -> Completions:
@@ -110,7 +110,7 @@ def _lab_types() -> Completions:
 
 
 def _ec2_types(region: str | None) -> Completions:
-    return wiring.ec2_kept_types(settings.load(), region)
+    return wiring.ec2_cached_types(settings.load(), region)
 
 
 def _inventory(file: str) -> Completions:

@@ -31,7 +31,7 @@ def doctor(
         ptp-harness doctor --json
     """
     if bench != BenchName.EC2 and (region is not None or live):
-        raise RequestError("--region and --live go with the bench ec2 alone", next_step="--bench ec2")
+        raise RequestError("--region and --live apply only to the bench ec2", next_step="--bench ec2")
     checks = wiring.checks(bench, settings.load(), region=region)
     if json:
         output.emit([_document(check) for check in checks])

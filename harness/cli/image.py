@@ -124,7 +124,7 @@ def delete(
     if unknown:
         names = ", ".join(sorted({f"baked:{image.name}" for image in existing})) or "none"
         raise RequestError(
-            f"no image that was baked in {region_name} is {', '.join(unknown)}",
+            f"{region_name} has no baked image {', '.join(unknown)}",
             next_step=f"there are {names}; `image list`",
         )
     # remove_images() refuses an image without our signature: one is passed to it only if named by its id
@@ -162,8 +162,8 @@ def _lines(first: str, result: BakeResult) -> list[str]:
         f"{result.host.name}: {result.image.ident} is baked:{result.image.name} for {result.image.architecture}, "
         f"proven by run {result.proof_run}: {result.proof.verdict.sentence}",
         f"  configuring a host took {before:.0f} s, and takes {after:.0f} s from it",
-        *([f"  removed what it takes the place of: {', '.join(result.retired)}"] if result.retired else []),
-        *([f"  what it takes the place of stays: {result.not_retired}"] if result.not_retired else []),
+        *([f"  removed the images that it replaces: {', '.join(result.retired)}"] if result.retired else []),
+        *([f"  the images that it replaces could not be removed: {result.not_retired}"] if result.not_retired else []),
     ]
 
 

@@ -42,7 +42,7 @@ def _ask_until_answered(names: Sequence[str]) -> list[str]:
         try:
             return parse_choice(answer, names)
         except ValueError as error:
-            output.say(f"{error}; once more, please")
+            output.say(f"{error}; please try again")
 
 
 def parse_choice(answer: str, names: Sequence[str]) -> list[str]:

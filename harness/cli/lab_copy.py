@@ -25,7 +25,9 @@ def copy(
     """
     remote_source, remote_target = _split_remote(source), _split_remote(target)
     if (remote_source is None) == (remote_target is None):
-        raise RequestError("one of SOURCE and TARGET is on a lab host", next_step="HOST:PATH, as `lab list` names HOST")
+        raise RequestError(
+            "exactly one of SOURCE and TARGET must be on a lab host", next_step="HOST:PATH, as `lab list` names HOST"
+        )
     bench = lab.lab_bench()
     host, path = remote_source or remote_target or ("", "")
     record = lab.find_host(bench, host)

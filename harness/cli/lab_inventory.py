@@ -42,7 +42,7 @@ def inventory(
     records = _select_records(bench, names or [])
     machines = [(record, machine) for record in records if (machine := bench.find(record.token))]
     if not machines:
-        output.say("no such lab host runs; `ptp-harness lab list` lists them")
+        output.say("no such lab host is running; `ptp-harness lab list` lists them")
     repeated = {host for host, count in Counter(record.token.host for record, _ in machines).items() if count > 1}
     hosts = {
         record.token.slug if record.token.host in repeated else record.token.host: _variables(record, machine)

@@ -24,7 +24,7 @@ Forms = Annotated[
         "--format",
         "-f",
         metavar="FORM[=FILE]",
-        help=f"Print the report in this form to standard output, or write it to FILE; again for more. "
+        help=f"Print the report in this form to standard output, or write it to FILE; may be repeated. "
         f"Forms: {', '.join(Format)}.",
         autocompletion=completion.report_forms,
     ),
@@ -73,7 +73,7 @@ def _no_report(line: RunLine) -> RequestError:
         return RequestError(f"run {line.run} has not ended: {owner}", next_step=f"`ptp-harness show {line.run}` so far")
     return RequestError(
         f"run {line.run} has no report: its process {line.owner.pid} died",
-        next_step="`ptp-harness sweep --yes` removes what it left and closes its books; then there is one",
+        next_step="`ptp-harness sweep --yes` removes what it left and closes its books; then there is a report",
     )
 
 
@@ -95,7 +95,7 @@ def read_targets(forms: Sequence[str] | None, *, json: bool) -> tuple[ReportTarg
         if not file.parent.is_dir():
             raise RequestError(f"there is no folder {file.parent} for the report {file.name}", next_step="make it")
         if file.is_dir():
-            raise RequestError(f"{file} is a folder, and no file for a report", next_step="name a file in it")
+            raise RequestError(f"{file} is a folder, not a file for a report", next_step="name a file in it")
     return tuple(targets)
 
 

@@ -15,7 +15,7 @@ from harness.runs.context import Chooser, RunControls, keep_none
 from harness.system.signals import handling_stop_signals
 from harness.untrusted.plain_text import printable
 
-_STOPPING = "stopping: hosts under way are released, then you get the report; once more stops at once"
+_STOPPING = "stopping: hosts under way are released, then the report is printed; a second signal stops at once"
 
 
 def campaign_controls(display: ProgressDisplay, campaign: Campaign) -> RunControls:

@@ -17,7 +17,7 @@ from harness.system import settings
 def runs(
     types: Annotated[
         list[str] | None,
-        typer.Option("--type", metavar="PATTERN", help="Only runs with such a type: lab.phc, 'm7*'; again for more."),
+        typer.Option("--type", metavar="PATTERN", help="Only runs with such a type: lab.phc, 'm7*'; may be repeated."),
     ] = None,
     failed: Annotated[
         bool, typer.Option("--failed", help="Only runs that died, or with a verdict FAIL or INCONCLUSIVE.")
@@ -47,7 +47,7 @@ def runs(
     elif overviews:
         output.show("\n".join(aligned(_rows(overviews))))
     elif types or failed or since:
-        output.say("no run is like that")
+        output.say("no run matches")
     else:
         output.say("no runs yet; `ptp-harness run lab.phc` makes one")
     keepers = [overview.line.run for overview in overviews if overview.kept]

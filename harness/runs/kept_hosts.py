@@ -12,11 +12,11 @@ from harness.runs.release_failures import ReleaseFailures
 from harness.store.ledger import HostLine, Ledger
 
 
-def decide(records: Sequence[HostRecord], context: RunContext) -> tuple[tuple[HostRecord, ...], bool]:
+def keep_chosen(records: Sequence[HostRecord], context: RunContext) -> tuple[tuple[HostRecord, ...], bool]:
     """Ask which of the undecided hosts stay, and release the others.
 
-    Returns all records in their order, and whether the question was interrupted. Nobody is asked once the run was told
-    to stop. When the question itself fails, all undecided hosts are released before the error goes on.
+    Return all records in their order, and whether the question was interrupted. Once the run was asked to stop, nobody
+    is asked. When the question itself fails, all undecided hosts are released before the error is raised.
     """
     chosen: Collection[str] = ()
     interrupted = False
@@ -33,7 +33,7 @@ def decide(records: Sequence[HostRecord], context: RunContext) -> tuple[tuple[Ho
 def settle_undecided(
     records: Sequence[HostRecord], chosen: Collection[str], context: RunContext
 ) -> tuple[HostRecord, ...]:
-    """Keep the chosen ones of the undecided hosts, and release the others; all records in their order."""
+    """Keep the chosen ones of the undecided hosts, and release the others; return all records in their order."""
     return tuple(
         record
         if record.state is not HostState.UNDECIDED
@@ -43,7 +43,7 @@ def settle_undecided(
 
 
 def find_kept(ledger: Ledger, run: str, hosts: Collection[str] = ()) -> list[HostRecord]:
-    """The kept hosts of a run, or those named of them. Raises RequestError for a name that is not kept."""
+    """Find the kept hosts of a run, or only the named ones. Raises RequestError for a host that is not kept."""
     ledger.find(run)
     lines = {line.host: line for line in ledger.hosts(run)}
     kept = [line.record for line in lines.values() if line.record is not None and line.state is HostState.KEPT]
@@ -68,9 +68,11 @@ def release_kept(run: str, records: Sequence[HostRecord], bench: Bench, ledger: 
 
 
 def keep_host(run: str, host: str, bench: Bench, ledger: Ledger) -> HostRecord:
-    """Keep a host that still runs though its run has ended, so that `sweep` leaves it alone. Raises RequestError."""
+    """Keep a host that still runs though its run has ended, so that `sweep` does not remove it. Raises RequestError."""
     if ledger.find(run).alive():
-        raise RequestError(f"run {run} is still under way", next_step="wait for it; `run --keep` says what stays")
+        raise RequestError(
+            f"run {run} is still under way", next_step="wait for it; `run --keep` selects the hosts that stay"
+        )
     find_machine(run, host, bench, ledger)
     record = next(line.record for line in ledger.hosts(run) if line.host == host)
     if record is None:
@@ -97,7 +99,7 @@ def settle_judged(line: HostLine, record: HostRecord, context: RunContext) -> Ho
 
 
 def find_machine(run: str, host: str, bench: Bench, ledger: Ledger) -> Machine:
-    """A running host of a run. Raises RequestError when there is none of that name, or it does not run."""
+    """Find a running host of a run. Raises RequestError when the run has no such host, or the host does not run."""
     ledger.find(run)
     names = [line.host for line in ledger.hosts(run)]
     if host not in names:
@@ -112,14 +114,14 @@ def find_machine(run: str, host: str, bench: Bench, ledger: Ledger) -> Machine:
 
 def _describe_state(line: HostLine | None) -> str:
     if line is None:
-        return "no host of it"
+        return "not a host of it"
     return "not settled yet" if line.state in (None, HostState.UNDECIDED) else line.state.value
 
 
 def _settle(
     record: HostRecord, stays: bool, run: str, bench: Bench, ledger: Ledger, failures: ReleaseFailures
 ) -> HostRecord:
-    """The record with the host's new state. A ledger that cannot be written does not prevent a removal."""
+    """Keep or release a host; return its record with the new state. A ledger error does not prevent a removal."""
     token = Token(run=run, host=record.name)
     before = failures.attempt(f"counting the calls for {token}", bench.api_calls, token)
     state = HostState.KEPT if stays else _release(token, bench, ledger, failures)
@@ -129,9 +131,9 @@ def _settle(
     return settled
 
 
-def _add_release_calls(before_release: float | None, before: float | None, after: float | None) -> float | None:
-    """The API calls for a host including its release, which another process than the run's may carry out."""
-    return before_release if before is None or after is None else round((before_release or 0.0) + after - before, 1)
+def _add_release_calls(calls: float | None, before: float | None, after: float | None) -> float | None:
+    """Add the API calls of the release, which another process than the run's may carry out."""
+    return calls if before is None or after is None else round((calls or 0.0) + after - before, 1)
 
 
 def _release(token: Token, bench: Bench, ledger: Ledger, failures: ReleaseFailures) -> HostState:

@@ -1,6 +1,6 @@
 """Qualify one host: provision, reach, configure, measure, reboot, judge, release. Read `observe` from top to bottom.
 
-Whatever happens, there is exactly one verdict, and whatever was made is released. Every step's intent is in the ledger
+In every case there is exactly one verdict, and all that was made is released. Every step's intent is in the ledger
 before its effect.
 """
 
@@ -58,17 +58,17 @@ class Qualification:
         self.machine: Machine | None = None
 
     def qualify(self) -> HostRecord:
-        """Observe, judge, release. Whatever raises meanwhile, the host is released and its record is there."""
+        """Observe, judge, release. The host is released and its record is returned even after an unexpected error."""
         verdict: Verdict | None = None
         try:
             self._observe_all()
             verdict = self._judge()
         finally:
-            record = self._release(verdict or self.unjudged())
+            record = self._release(verdict or self.make_unjudged_verdict())
         return record
 
     def _observe_all(self) -> None:
-        """Find out what can be found out; what stopped it is in the evidence."""
+        """Collect the evidence; an error that stops this is noted in the evidence."""
         with ExitStack() as cleanup:
             try:
                 self.observe(cleanup)
@@ -80,7 +80,7 @@ class Qualification:
     # -- the stages
 
     def observe(self, cleanup: ExitStack) -> None:
-        """Go through the stages up to the last one that the depth asks for, or that this host allows."""
+        """Go through the stages up to the last one that the depth requires, or that this host allows."""
         if not self.provision():
             return
         target = self._reach(self._target(cleanup))
@@ -94,7 +94,7 @@ class Qualification:
             self._reboot(target)
 
     def provision(self) -> bool:
-        """Have the bench make the host; whether it runs."""
+        """Have the bench make the host; return whether it runs."""
         with self.steps.step(Stage.PROVISION) as progress:
             if self.context.fatal.is_set():
                 detail = "not tried, since another host met an error that holds for all"
@@ -154,7 +154,7 @@ class Qualification:
             return facts
 
     def _collect_after_failure(self, target: Target, played: PlayResult) -> None:
-        """Collect facts of a host that could not be configured: it is not measured, but they may progress why."""
+        """Collect facts of a host that could not be configured: they may show why. It is not measured."""
         if played.outcome is not PlayOutcome.FAILED:
             return
         read_only = any(result.get("read_only_files") for result in played.results.values())
@@ -176,7 +176,7 @@ class Qualification:
             if played.outcome is not PlayOutcome.OK:
                 return
             self.collected.follow_samples(target, path, progress)
-            progress("looking at the host once more")
+            progress("looking at the host again")
             proc.run(target.as_root("rm", "-f", path), timeout_s=30, check=False)
             facts = self.collected.collect_facts(target, "facts-final.json", "the closing look at the host")
             self.collected.note(final_facts=facts)
@@ -197,19 +197,19 @@ class Qualification:
                 self._measure(target)
 
     def _judge(self) -> Verdict:
-        """The verdict. Where judging itself fails, that is what the verdict says."""
+        """Judge the host. If judging itself fails, the verdict says so."""
         try:
             with self.steps.step(Stage.JUDGE, interruptible=False):
                 verdict = bounded(self.verdict_at(self.context.campaign.depth), characters=_LONGEST_SENTENCE)
         except Exception as error:
             self.collected.note_our_fault(error)
-            verdict = self.unjudged()
+            verdict = self.make_unjudged_verdict()
         ledger, record = self.context.ledger, self._record(verdict, HostState.FAILED)
         self.context.failures.attempt(f"booking the verdict of {self.token}", ledger.judge, self.context.run, record)
         return verdict
 
     def _release(self, verdict: Verdict) -> HostRecord:
-        """Keep or remove the host. Nothing that cannot be told, kept or booked keeps it from being removed."""
+        """Keep or remove the host. A failure to publish, keep or record something does not prevent its removal."""
         failures, ledger, begun = self.context.failures, self.context.ledger, time.monotonic()
         step = failures.attempt(f"booking the release of {self.token}", ledger.begin, self.token, Stage.RELEASE)
         self._publish_release("")
@@ -227,7 +227,7 @@ class Qualification:
     # -- what the stages need
 
     def verdict_at(self, depth: Depth) -> Verdict:
-        """The verdict by the evidence so far, as if the campaign asked for this depth."""
+        """Judge by the evidence so far, as if the campaign had this depth."""
         campaign = self.context.campaign
         return ladder.judge(
             self.collected.evidence,
@@ -237,8 +237,8 @@ class Qualification:
             read_only=campaign.read_only,
         )
 
-    def unjudged(self) -> Verdict:
-        """The verdict of a host that cannot be judged: inconclusive, by a fault of ours, or as it was interrupted."""
+    def make_unjudged_verdict(self) -> Verdict:
+        """Make the verdict of a host that cannot be judged: inconclusive, by our fault or after an interruption."""
         collected = self.collected.evidence
         evidence = Evidence(
             trouble=collected.trouble or "it was not judged",
@@ -263,7 +263,7 @@ class Qualification:
         self.context.events.publish(text, host=self.host.name, stage=Stage.RELEASE)
 
     def _describe_latest_stage(self) -> str:
-        """The stage begun last and its time so far, to complete the sentence "interrupted while ..."."""
+        """Describe the latest stage and its time so far, to complete the sentence "interrupted while ..."."""
         stage = self.steps.latest
         return "" if stage is None else f"{DOING[stage]}, after {units.duration(self.steps.seconds[stage])}"
 
@@ -275,12 +275,12 @@ class Qualification:
         return Target(machine=self.machine, known_hosts=known_hosts, control=control)
 
     def _clock_variables(self) -> dict[str, Any]:
-        """Variables that name the clock for chrony to follow; empty for the ENA card's, which a role links."""
+        """Make the variables that name the clock for chrony; empty for the ENA card's clock, which a role links."""
         names = self.context.campaign.clock_names
         return {} if names == DEFAULT_CLOCK_NAMES else {"chrony_phc_clock_name": "|".join(names)}
 
     def _has_clock(self, facts: Facts) -> bool:
-        """Whether the host has a clock to measure: one of a name that the campaign gives."""
+        """Return whether the host has a clock with a name that the campaign gives."""
         names = self.context.campaign.clock_names
         return any(fnmatch(clock.name, name) for clock in facts.clocks or () for name in names)
 

@@ -1,6 +1,6 @@
 """Note what failed while hosts were released and runs were closed, so that the remaining steps are still carried out.
 
-Every host is released and every run gets its report, which names whatever could not be judged, written or booked.
+Every host is released and every run gets its report, which names each failure to judge, write or record something.
 """
 
 import threading
@@ -16,7 +16,7 @@ T = TypeVar("T")
 
 
 class ReleaseFailures:
-    """Carries out steps whose failure must not prevent the next step. Threads share it."""
+    """Carries out steps whose failure must not prevent the next step. Threads share an instance."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -29,7 +29,7 @@ class ReleaseFailures:
             return tuple(self._noted)
 
     def attempt(self, task: str, action: Callable[..., T], *arguments: Any) -> T | None:
-        """The action's value; None, and a note, where it raises. SystemExit and KeyboardInterrupt pass through."""
+        """Return the action's value; None, and note the error, if it raises. SystemExit and KeyboardInterrupt pass."""
         try:
             return action(*arguments)
         except Exception as error:
@@ -37,7 +37,7 @@ class ReleaseFailures:
             return None
 
     def release(self, bench: Bench, token: Token) -> str | None:
-        """Have the bench remove a host, whatever it raises. None when the host is gone, else why it may remain."""
+        """Have the bench remove a host. Return None when the host is gone, else why it may remain; raise nothing."""
         try:
             bench.release(token)
         except CleanupError as error:  # what is left is named in the run's record
@@ -48,7 +48,7 @@ class ReleaseFailures:
         return None
 
     def note(self, task: str, error: BaseException) -> None:
-        """Note what could not be done, and why."""
+        """Note the task that failed, and why."""
         with self._lock:
             self._noted.append(_sentence(task, error))
 

@@ -235,7 +235,7 @@ class Ec2Bench:
                 self._engine.destroy(record.stack, _silent)
                 self._engine.remove(record.stack)
         except HarnessError as error:
-            names = [f"stack {record.stack}, of which nothing is left in EC2 ({error.message})"]
+            names = [f"stack {record.stack}, which has no resource left in EC2 ({error.message})"]
             raise CleanupError(names, next_step="`ptp-harness sweep --bench ec2 --yes` tries again") from error
 
     def _forget(self, record: LaunchRecord) -> None:

@@ -139,7 +139,7 @@ class Ec2ImageMaker:
         except BenchError as error:
             if api_errors.find_raised_code(error) != _TAKEN:
                 raise
-            filters, message = [exact_filter("name", title)], "looking for the image that was asked for"
+            filters, message = [exact_filter("name", title)], "looking for the requested image"
             images = self.api.call("ec2", "describe_images", task=message, Owners=["self"], Filters=filters)["Images"]
             matches = [candidate for candidate in images if candidate["Name"] == title]
             if not matches:

@@ -159,7 +159,7 @@ def test_the_question_which_hosts_stay_raises_with_a_ledger_that_does_too(
     def passed(self: qualification.Qualification, _depth: object) -> Any:
         from dataclasses import replace
 
-        return replace(self.unjudged(), outcome=Outcome.PASS, reason=Reason.SYNCHRONISED)
+        return replace(self.make_unjudged_verdict(), outcome=Outcome.PASS, reason=Reason.SYNCHRONISED)
 
     bench = Willing(silent_machine)
     monkeypatch.setattr(qualification.Qualification, "observe", passes)

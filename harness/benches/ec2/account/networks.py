@@ -65,7 +65,7 @@ def usable_subnets(
     if not candidates:
         existing = ", ".join(f"{subnet.id} in {subnet.zone}" for subnet in subnets)
         raise RequestError(
-            f"no subnet stands in {', '.join(zones)}; there is {existing}", next_step="mend `zones:` or `subnet:`"
+            f"no subnet stands in {', '.join(zones)}; there is {existing}", next_step="correct `zones:` or `subnet:`"
         )
     reachable = [subnet for subnet in candidates if access is Access.SSM or subnet.public]
     if not reachable:

@@ -182,7 +182,7 @@ def _make_request_error(caught: Exception, task: str, region: str) -> BenchError
     if isinstance(caught, NoRegionError):
         return FatalError(f"{task}: no Region is known", next_step="--region NAME or AWS_REGION")
     if isinstance(caught, ResponseParserError):
-        message = f"{task}: what answers for AWS in {region} speaks another language"
+        message = f"{task}: the service that answers for AWS in {region} does not use AWS's protocol"
         return TransientError(message, next_step="is a proxy in between, or AWS_ENDPOINT_URL set?")
     name = type(caught).__name__
     if name in _LOGGED_OUT:

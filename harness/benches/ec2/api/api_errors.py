@@ -119,7 +119,7 @@ _NEXT_STEPS = {
     ErrorKind.QUOTA: "ask for more in Service Quotas, or run fewer at once (parallel)",
     ErrorKind.PLACE: "another zone or another size may do",
     ErrorKind.NOT_OFFERED: "`ptp-harness types` lists what the Region has",
-    ErrorKind.SETTING: "mend the campaign's settings; `ptp-harness doctor --bench ec2` looks at them",
+    ErrorKind.SETTING: "correct the campaign's settings; `ptp-harness doctor --bench ec2` looks at them",
     ErrorKind.FATAL: "`ptp-harness doctor --bench ec2` says what is missing",
 }
 

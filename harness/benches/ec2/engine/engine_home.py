@@ -98,7 +98,7 @@ class EngineHome:
             raise SetupError(f"{self.command or 'pulumi'} is not installed: the ec2 bench needs it", next_step=GET_IT)
         if Path(program).name != "pulumi":
             raise SetupError(
-                f"{program} is not named pulumi, by which alone Pulumi's own library finds it",
+                f"{program} is not named pulumi, the only name by which Pulumi's library finds it",
                 next_step="have PTP_HARNESS_PULUMI name a program `pulumi`, in whichever folder",
             )
         return Path(program).absolute()

@@ -112,7 +112,7 @@ class StackOutputs:
         if wrong:
             details = ", ".join(f"{name}={outputs.get(name)!r}" for name in wrong)
             raise BenchError(
-                f"stack {stack}: its outputs do not tell the host: {details}",
+                f"stack {stack}: its outputs do not describe the host: {details}",
                 next_step="was it made by another version? `ptp-harness sweep --yes` removes it",
             )
         return cls(

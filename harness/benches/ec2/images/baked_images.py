@@ -106,7 +106,7 @@ def publish(api: Api, image: BakedImage, signer: Signer, *, proof: str) -> None:
 
 def check_ours(image: BakedImage) -> None:
     """Raises RequestError for an image that is not proven to be ours: the harness never removes such an image."""
-    unproven = None if image.signed else "nothing but tags says so"
+    unproven = None if image.signed else "only its tags say so"
     resource = Resource(token="", kind="image", name=image.ident, detail="", unproven=unproven)
     decision = ownership.decide_removal(resource, RunState.RELEASED, now=datetime.datetime.now(datetime.UTC))
     if decision.removal is not Removal.END:

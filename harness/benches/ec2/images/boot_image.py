@@ -121,7 +121,7 @@ def _find_baked_ami(api: Api, match: re.Match[str], architecture: Architecture, 
         if tagged and match[2] is None:
             raise RequestError(
                 f"no image baked:{name} for {architecture} in {api.region} was published from here: {tagged[-1].ident} "
-                "carries that name, which whoever may tag images can give it",
+                "carries that name, which anybody who may tag images can set",
                 next_step=f"where you trust it, `image: {tagged[-1].ident}`; controllers with the same signing key use "
                 "each other's images (PTP_HARNESS_SIGNING_KEY)",
             )
@@ -144,7 +144,8 @@ def _describe_image(
     user = user or login_user(description)
     if user is None:
         raise RequestError(
-            f"who logs in to {ami} ({description.get('Name', 'without a name')}) is not known", next_step="set `user:`"
+            f"the login user of {ami} ({description.get('Name', 'without a name')}) is not known",
+            next_step="set `user:`",
         )
     return BootImage(
         name=name,

@@ -54,7 +54,7 @@ def load(api: Api, cache_dir: Path, *, offline: bool = False, max_age_s: float =
     if offline and cached is None:
         raise RequestError(
             f"no list of the types of {api.region} has been kept here",
-            next_step=f"once without --offline: `ptp-harness types --region {api.region}` keeps one",
+            next_step=f"run once without --offline: `ptp-harness types --region {api.region}` keeps one",
         )
     if cached is not None and (offline or cached.age_s() < max_age_s):
         return _catalogue(api.region, cached)

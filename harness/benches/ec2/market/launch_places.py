@@ -44,7 +44,7 @@ def _make_not_offered_error(info: TypeInfo, searched: Sequence[str]) -> NotOffer
     hint = f"; {', '.join(sorted(info.zones))} do" if info.zones else ""
     return NotOfferedError(
         f"{', '.join(searched)} does not offer {info.name}{hint}",
-        next_step="mend `zones:` or `subnet:`" if info.zones else "`ptp-harness types` lists what the Region has",
+        next_step="correct `zones:` or `subnet:`" if info.zones else "`ptp-harness types` lists what the Region has",
     )
 
 

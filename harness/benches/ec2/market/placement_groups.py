@@ -119,7 +119,7 @@ def _inside(group: PlacementGroup, region: str, instance_type: str, by_id: Mappi
             return Placement(precise=True, detail=f"in a {group.strategy} below a precision-time placement group")
         if parent is None and needs_precision_group(region, instance_type):
             return Placement(
-                precise=None, detail=f"in a {group.strategy} below {group.parent}, which is not to be seen"
+                precise=None, detail=f"in a {group.strategy} below {group.parent}, which EC2 does not show"
             )
     outside = _outside(region, instance_type)
     return Placement(precise=outside.precise, detail=f"in a {group.strategy} placement group: {outside.detail}")

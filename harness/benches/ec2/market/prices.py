@@ -71,7 +71,7 @@ def load(
     try:
         per_hour_usd = ask(api)
     except BenchError as error:
-        reason = f"AWS was asked and did not tell: {_first_line(error.message)}"
+        reason = f"AWS did not give them: {_first_line(error.message)}"
         as_of, cached_usd = (None, {}) if cached_prices is None else (cached_prices.as_of, cached_prices.content)
         return Prices(market=market, as_of=as_of, per_hour_usd=cached_usd, why_unknown=reason)
     if not per_hour_usd:

@@ -200,12 +200,12 @@ class GuestStart(ABC):
             if self.truth.clock_on and not self.has_clock(port):
                 self._switch_clock_on(port)
             if self.truth.before:
-                self.progress("making it what it is")
+                self.progress("applying the type's properties")
                 host, number = opinion.split()
                 script = f"set -e\nNTP_HOST={host} NTP_PORT={number}\n{self.truth.before}"
                 result = port.shell(script, deadline_s=_DRIVER_DEADLINE_S + 5)
                 if result.status != 0:
-                    raise BenchError(f"the host cannot be made what it is: {result.out}")
+                    raise BenchError(f"the type's properties cannot be applied: {result.out}")
 
     def _switch_clock_on(self, port: GuestAgent) -> None:
         self.progress("switching its clock on")

@@ -115,7 +115,7 @@ class Snapshots:
             self._require_free_name(name)  # another process made the snapshot first: raise
         snapshot = _read(folder)
         if snapshot is None:
-            raise RequestError(f"snapshot {name} was removed while it was made", next_step="make it once more")
+            raise RequestError(f"snapshot {name} was removed while it was made", next_step="make it again")
         return snapshot
 
     @contextmanager
@@ -143,7 +143,7 @@ class Snapshots:
             if hosts:
                 raise RequestError(
                     f"snapshot {name} is the disk of {', '.join(hosts)}",
-                    next_step=f"remove what was restored from it first: `ptp-harness lab down {' '.join(hosts)}`",
+                    next_step=f"remove the hosts restored from it first: `ptp-harness lab down {' '.join(hosts)}`",
                 )
             snapshot.folder.rename(half)
         cache_build.discard(half)
@@ -252,7 +252,7 @@ def _wait_until_concluded(monitor: Qmp, deadline_s: float) -> dict[str, str]:
         if time.monotonic() > give_up_s:
             raise CommandError(["drive-backup"], None, "", "", after_s=deadline_s)
         time.sleep(_POLL_S)
-    return job or {"error": "somebody dismissed it"}
+    return job or {"error": "the job was dismissed"}
 
 
 def _job(monitor: Qmp) -> dict[str, str] | None:

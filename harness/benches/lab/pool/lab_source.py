@@ -82,7 +82,7 @@ class LabSource:
 def open_pool(bench: LabBench, instance_type: str, rules: PoolRules, progress: Progress) -> WarmPool[WarmHost]:
     """Prepare the bench for one type and make a pool of its hosts. Raises RequestError and SetupError."""
     if not find_truth(instance_type).ssh:
-        raise RequestError(f"{instance_type} lets nobody in: warm hosts of it are of no use")
+        raise RequestError(f"{instance_type} accepts no login: its hosts cannot wait in a pool")
     bench.prepare([instance_type], progress)
     return WarmPool(rules, LabSource(bench, instance_type), progress=progress)
 

@@ -110,7 +110,7 @@ def why_not_confined() -> str:
 def unconfined_warning() -> str:
     """Return a warning for root when guests cannot be confined, else an empty string."""
     if os.geteuid() == 0 and why_not_confined():
-        return f"guests run as root, as this machine lets nobody confine them: {why_not_confined()}"
+        return f"guests run as root, since this machine cannot confine them: {why_not_confined()}"
     return ""
 
 

@@ -182,7 +182,7 @@ def test_who_may_not_ask_gets_unknown_with_the_reason(stubbed: Callable[..., Api
         market=Market.ON_DEMAND,
         as_of=None,
         per_hour_usd={},
-        why_unknown="AWS was asked and did not tell: asking for prices: AccessDeniedException: you may not",
+        why_unknown="AWS did not give them: asking for prices: AccessDeniedException: you may not",
     )
 
 
@@ -207,7 +207,7 @@ def test_an_aws_without_a_price_list(aws: str, tmp_path: Path) -> None:
     """moto itself, which has none: unknown, and no failure."""
     found = prices.load(Api("eu-north-1"), tmp_path)
     assert (found.as_of, found.per_hour_usd) == (None, {})
-    assert found.why_unknown.startswith("AWS was asked and did not tell: asking for prices")
+    assert found.why_unknown.startswith("AWS did not give them: asking for prices")
     assert "\n" not in found.why_unknown
 
 

@@ -154,7 +154,7 @@ def test_one_whose_look_itself_fails_is_not_handed_out(
             raise HarnessError("it hung up")
         return True
 
-    monkeypatch.setattr(source, "ready", look)
+    monkeypatch.setattr(source, "prepare_for_client", look)
     assert pool.acquire(timeout_s=5).guest == 2
 
 
@@ -240,7 +240,7 @@ def test_an_interrupt_while_a_guest_is_looked_at_loses_no_guest(
 
     with WarmPool(RULES, source) as pool:
         until(lambda: numbers(pool) == [1, 2])
-        monkeypatch.setattr(source, "ready", interrupted)
+        monkeypatch.setattr(source, "prepare_for_client", interrupted)
         with pytest.raises(KeyboardInterrupt):
             pool.acquire(timeout_s=5)
     assert source.exist == set()
