@@ -69,14 +69,16 @@ def load_campaign(targets: list[str], **flags: Any) -> Campaign:
         given_flags.setdefault("bench", "ec2")
     if "duration" in given_flags:
         given_flags["measure"] = {"duration": given_flags.pop("duration")}
-    return read_campaign_file(targets[0], given_flags) if _is_file(targets) else _from_types(targets, given_flags)
+    if _is_file(targets):
+        return read_campaign_file(targets[0], given_flags)
+    return _make_campaign_of_types(targets, given_flags)
 
 
 def _is_file(targets: Sequence[str]) -> bool:
     return len(targets) == 1 and (targets[0].endswith((".yaml", ".yml")) or "/" in targets[0])
 
 
-def _from_types(targets: list[str], flags: Mapping[str, Any]) -> Campaign:
+def _make_campaign_of_types(targets: list[str], flags: Mapping[str, Any]) -> Campaign:
     return campaign.from_mapping({"instance_types": tuple(targets), **flags})
 
 
@@ -93,10 +95,10 @@ def placing_unknown_types(targets: Sequence[str]) -> Iterator[None]:
     except UnknownTypesError as error:
         if not _is_file(targets):
             raise
-        raise _place(error, targets[0]) from error
+        raise _add_places(error, targets[0]) from error
 
 
-def _place(error: UnknownTypesError, name: str) -> RequestError:
+def _add_places(error: UnknownTypesError, name: str) -> RequestError:
     written, places = campaign.load_file(_read_text(name), where=name)
     types = list(written.get("instance_types") or ())
     mistakes = [

@@ -37,7 +37,7 @@ def pool(
         ptp-harness lab pool --size 2 --ttl 5m lab.drifting
     """
     bench = lab.lab_bench()
-    rules = PoolRules(size=size, most=settings.load().lab_guests, ttl_s=_seconds("--ttl", ttl))
+    rules = PoolRules(size=size, most=settings.load().lab_guests, ttl_s=_parse_seconds("--ttl", ttl))
     warm_pool = lab_source.open_pool(bench, instance_type, rules, output.say)
     server = pool_server.PoolServer(warm_pool, pool_server.socket_path(bench, instance_type))
     with server, warm_pool, suppress(KeyboardInterrupt):
@@ -61,14 +61,14 @@ def execute(
         ptp-harness lab exec lab.phc cat /sys/class/ptp/ptp0/clock_name
         ptp-harness lab exec --wait 1m lab.drifting 'uname -r; ethtool -i enp1s0'
     """
-    bench, wait_s = lab.lab_bench(), _seconds("--wait", wait)
+    bench, wait_s = lab.lab_bench(), _parse_seconds("--wait", wait)
     with _fresh_host(bench, instance_type, wait_s) as machine:
         known_hosts = ssh.pin(machine, bench.records.folder(machine.token))
         status = proc.interactive(ssh.command(machine, known_hosts, *command))
     raise typer.Exit(status)
 
 
-def _seconds(option: str, text: str) -> float:
+def _parse_seconds(option: str, text: str) -> float:
     try:
         return duration_s(text)
     except ValueError as error:

@@ -78,7 +78,7 @@ class _LineDisplay:
         else:
             begun_s = self._begun_s.setdefault(event.host, time.monotonic())
             self._width = max(self._width, min(len(event.host), _WIDEST_HOST))
-            elapsed = _clock(time.monotonic() - begun_s)
+            elapsed = _format_time(time.monotonic() - begun_s)
             stage = stage_title(event.stage, self._bench)
             line = f"{event.host:<{self._width}} {stage:<{_STAGE_WIDTH}} {elapsed} {event.text}".rstrip()
         self._console.print(line, markup=False, highlight=False, soft_wrap=True)
@@ -112,7 +112,7 @@ class _LiveTable:
         with self._lock:
             for host, event in self._latest.items():
                 stage = stage_title(event.stage, self._bench) if event.stage else ""
-                elapsed = _clock(time.monotonic() - self._begun_s[host])
+                elapsed = _format_time(time.monotonic() - self._begun_s[host])
                 style = _STYLES.get(event.stage, "") if event.stage else ""
                 table.add_row(Text(host or "preparing"), Text(stage, style=style), elapsed, Text(printable(event.text)))
         return table
@@ -122,5 +122,5 @@ def _run_line(event: Event) -> str:
     return printable(event.text if event.stage is None else f"preparing: {event.text}")
 
 
-def _clock(seconds: float) -> str:
+def _format_time(seconds: float) -> str:
     return f"{int(seconds) // 60:02d}:{int(seconds) % 60:02d}"

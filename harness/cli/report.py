@@ -61,13 +61,13 @@ def report(
     line = ledger.find(run)
     record = ledger.record(line.run)
     if record is None:
-        raise _no_report(line)
+        raise _make_missing_error(line)
     write_reports(record, targets)
     if not targets:
         output.show(text.summary(record))
 
 
-def _no_report(line: RunLine) -> RequestError:
+def _make_missing_error(line: RunLine) -> RequestError:
     if line.alive():
         owner = f"process {line.owner.pid} on {line.machine} works on it"
         return RequestError(f"run {line.run} has not ended: {owner}", next_step=f"`ptp-harness show {line.run}` so far")
@@ -79,7 +79,7 @@ def _no_report(line: RunLine) -> RequestError:
 
 def read_targets(forms: Sequence[str] | None, *, json: bool) -> tuple[ReportTarget, ...]:
     """Parse the values of --format before a run begins. Raises RequestError, also for a file that cannot be written."""
-    targets = [_target(text) for text in forms or ()]
+    targets = [_parse_target(text) for text in forms or ()]
     if json and not any(target.file is None for target in targets):
         targets.append(ReportTarget(form=Format.JSON, file=None))
     printed = [target.form.value for target in targets if target.file is None]
@@ -99,7 +99,7 @@ def read_targets(forms: Sequence[str] | None, *, json: bool) -> tuple[ReportTarg
     return tuple(targets)
 
 
-def _target(text: str) -> ReportTarget:
+def _parse_target(text: str) -> ReportTarget:
     name, equals, file = text.partition("=")
     if name not in set(Format):
         near = difflib.get_close_matches(name, list(Format), n=1)

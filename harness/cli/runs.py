@@ -39,7 +39,7 @@ def runs(
         ptp-harness runs --type 'm7*' --since 2026-11-21
         ptp-harness runs --json
     """
-    begun_since = None if since is None else _begun_since(since)
+    begun_since = None if since is None else _parse_since(since)
     ledger = wiring.ledger(settings.load())
     overviews = run_overview.list_overviews(ledger, types=types or (), failed=failed, since=begun_since)
     if json:
@@ -55,7 +55,7 @@ def runs(
         output.say(f"remove kept hosts: ptp-harness release {keepers[0] if len(keepers) == 1 else 'RUN'}")
 
 
-def _begun_since(text: str) -> datetime.datetime:
+def _parse_since(text: str) -> datetime.datetime:
     """Parse a duration before now, or a date or time (UTC unless it says otherwise). Raises RequestError."""
     from harness.campaign.fields import duration_s  # slow to load, and most lists have no such condition
 

@@ -74,18 +74,18 @@ def _document(overview: RunOverview, hosts: Iterable[HostLine], steps: Iterable[
         "started": overview.started.isoformat(),
         "state": overview.state,
         "kept_until": None if until is None else until.isoformat(),
-        "hosts": [_host(line) for line in hosts],
-        "steps": [_step(step) for step in steps],
+        "hosts": [_host_document(line) for line in hosts],
+        "steps": [_step_document(step) for step in steps],
     }
 
 
-def _host(line: HostLine) -> dict[str, Any]:
+def _host_document(line: HostLine) -> dict[str, Any]:
     if line.record is not None:
         return host_document(line.record) | {"state": line.state}
     return {"name": line.host, "instance_type": line.instance_type, "outcome": None, "state": line.state}
 
 
-def _step(step: StepLine) -> dict[str, Any]:
+def _step_document(step: StepLine) -> dict[str, Any]:
     seconds = None if step.ended_ns is None else round((step.ended_ns - step.begun_ns) / 1e9, 3)
     begun = datetime.datetime.fromtimestamp(step.begun_ns / 1e9, datetime.UTC)
     return {

@@ -62,7 +62,7 @@ def sweep(
         overview for overview in run_overview.list_overviews(ledger) if overview.line.bench == bench and overview.kept
     ]
     for overview in with_kept_hosts:
-        output.show(_kept_line(overview))
+        output.show(_describe_kept(overview))
     if yes:
         sweeping.remove(leftovers, swept_bench)
         closed = sweeping.close_dead_runs(ledger, swept_bench)
@@ -84,7 +84,7 @@ def _describe_untouched(untouched: UntouchedResource) -> str:
     return "  ".join([*filter(None, parts), f"(left alone: {untouched.why})"])
 
 
-def _kept_line(overview: RunOverview) -> str:
+def _describe_kept(overview: RunOverview) -> str:
     run = overview.line.run
     names = ", ".join(host.host for host in overview.kept)
     return f"run {run} {run_overview.kept_text(overview)} on purpose ({names}); remove with `ptp-harness release {run}`"

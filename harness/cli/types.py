@@ -117,7 +117,7 @@ def types(
     if bench == BenchName.EC2:
         market = Market.SPOT if spot else Market.ON_DEMAND
         listing = wiring.ec2_types(configuration, region, market=market, offline=offline, refresh=refresh)
-        verdicts = _verdicts(configuration, bench, listing.catalogue.region) if measured or export else []
+        verdicts = _load_verdicts(configuration, bench, listing.catalogue.region) if measured or export else []
         claimed = {name: info.phc for name, info in listing.catalogue.types.items()}
         joined = claims.join_measurements(claimed, verdicts) if measured else None
         _show_ec2(listing, conditions, sort, joined, json=json)
@@ -126,7 +126,7 @@ def types(
         raise RequestError(f"the types of bench {bench} are not chosen by conditions", next_step="list them all")
     else:
         summaries = {name: kind.summary for name, kind in wiring.bench(bench, configuration).types().items()}
-        verdicts = _verdicts(configuration, bench, None) if measured or export else []
+        verdicts = _load_verdicts(configuration, bench, None) if measured or export else []
         claimed = claims.last_claims(summaries, verdicts)
         joined = claims.join_measurements(claimed, verdicts) if measured else None
         _show_plain(bench, summaries, joined, json=json)
@@ -178,7 +178,7 @@ def _show_plain(
         output.show(line)
 
 
-def _verdicts(configuration: Settings, bench: str, region: str | None) -> list[Measurement]:
+def _load_verdicts(configuration: Settings, bench: str, region: str | None) -> list[Measurement]:
     """List the verdicts in the ledger, only those of `region` if it is given."""
     measurements = [
         claims.measurement_of(

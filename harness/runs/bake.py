@@ -198,7 +198,7 @@ class _Bake:
     def _make(self, host: Token) -> None:
         """Make a candidate of one host. Raises Interrupted."""
         step, ended = self.context.ledger.begin(host, Stage.BAKE), "our fault"
-        progress = self._progress_of(host.host)
+        progress = self._make_progress(host.host)
         try:
             progress("anonymising the host: keys, logs, leases and the machine id are removed")
             anonymise(host, self.run)
@@ -238,7 +238,7 @@ class _Bake:
         result, image = self.results[name], self.candidates[name]
         if result.proof is None or result.proof.verdict.outcome is not Outcome.PASS:
             return
-        self._progress_of(name)(f"publishing {image.ident}")
+        self._make_progress(name)(f"publishing {image.ident}")
         try:
             self.maker.publish(image, proof=result.proof_run)
         except BenchError as error:
@@ -263,7 +263,7 @@ class _Bake:
     def _note(self, name: str, **changes: Any) -> None:
         self.results[name] = replace(self.results[name], **changes)
 
-    def _progress_of(self, name: str) -> Progress:
+    def _make_progress(self, name: str) -> Progress:
         """Make a function that publishes a host's progress, and raises Interrupted once the bake was asked to stop."""
 
         def progress(text: str) -> None:

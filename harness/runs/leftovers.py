@@ -69,9 +69,9 @@ def survey(ledger: Ledger, bench: Bench) -> Survey:
                 for resource in resources
             ]
             continue
-        state = _run_state(token, bench, runs, ledger)
+        state = _find_run_state(token, bench, runs, ledger)
         decided = [(resource, ownership.decide_removal(resource, state, now=now)) for resource in resources]
-        if (item := _removable(token, decided)) is not None:
+        if (item := _find_removable(token, decided)) is not None:
             removable.append(item)
         left_alone += [
             UntouchedResource(resource=resource, why=decision.why, names_our_run=token.run in runs)
@@ -145,7 +145,7 @@ def _describe_latest_step(token: str, run: str, ledger: Ledger) -> str:
     return f"{DOING[steps[-1].stage]}, which began at {units.utc(steps[-1].begun_ns)}"
 
 
-def _removable(token: Token, decided: Sequence[tuple[Resource, RemovalDecision]]) -> Leftover | None:
+def _find_removable(token: Token, decided: Sequence[tuple[Resource, RemovalDecision]]) -> Leftover | None:
     """Find the resources of a token that may be removed: none while a proven resource of the token is in use."""
     ending = [(resource, decision.why) for resource, decision in decided if decision.removal is Removal.END]
     in_use = any(decision.removal is Removal.IN_USE and resource.unproven is None for resource, decision in decided)
@@ -155,7 +155,7 @@ def _removable(token: Token, decided: Sequence[tuple[Resource, RemovalDecision]]
     return Leftover(token=token, resources=tuple(resource for resource, _ in ending), why=why)
 
 
-def _run_state(token: Token, bench: Bench, runs: Mapping[str, RunLine], ledger: Ledger) -> RunState:
+def _find_run_state(token: Token, bench: Bench, runs: Mapping[str, RunLine], ledger: Ledger) -> RunState:
     """Find the state of the run or process that a token names, as far as this ledger knows it."""
     if bench.name == LOCAL and token.run == BY_HAND:
         return RunState.BY_HAND

@@ -83,14 +83,14 @@ class Qualification:
         """Go through the stages up to the last one that the depth requires, or that this host allows."""
         if not self.provision():
             return
-        target = self._reach(self._target(cleanup))
+        target = self._reach(self._open_target(cleanup))
         if target is None:
             return
         facts = self._configure(target)
         if facts is None or not self._has_clock(facts) or self.context.campaign.depth is Depth.QUICK:
             return
         self._measure(target)
-        if self.context.campaign.depth is Depth.FULL and self.verdict_at(Depth.STANDARD).outcome is Outcome.PASS:
+        if self.context.campaign.depth is Depth.FULL and self.judge_at(Depth.STANDARD).outcome is Outcome.PASS:
             self._reboot(target)
 
     def provision(self) -> bool:
@@ -143,7 +143,7 @@ class Qualification:
         name = "observe.yml" if self.context.campaign.read_only else "configure.yml"
         with self.steps.step(Stage.CONFIGURE) as progress:
             driver = driver_archive.role_variables(self.context.campaign, target.machine, self.context.settings)
-            variables = {**role_variables(target.machine), **self._clock_variables(), **driver}
+            variables = {**role_variables(target.machine), **self._make_clock_variables(), **driver}
             played = self.collected.play(name, target, variables, progress)
             collected = played.results.get(COLLECT_TASK, {}).get("stdout")
             if not isinstance(collected, str) or not collected:
@@ -200,7 +200,7 @@ class Qualification:
         """Judge the host. If judging itself fails, the verdict says so."""
         try:
             with self.steps.step(Stage.JUDGE, interruptible=False):
-                verdict = bounded(self.verdict_at(self.context.campaign.depth), characters=_LONGEST_SENTENCE)
+                verdict = bounded(self.judge_at(self.context.campaign.depth), characters=_LONGEST_SENTENCE)
         except Exception as error:
             self.collected.note_our_fault(error)
             verdict = self.make_unjudged_verdict()
@@ -226,7 +226,7 @@ class Qualification:
 
     # -- what the stages need
 
-    def verdict_at(self, depth: Depth) -> Verdict:
+    def judge_at(self, depth: Depth) -> Verdict:
         """Judge by the evidence so far, as if the campaign had this depth."""
         campaign = self.context.campaign
         return ladder.judge(
@@ -267,14 +267,14 @@ class Qualification:
         stage = self.steps.latest
         return "" if stage is None else f"{DOING[stage]}, after {units.duration(self.steps.seconds[stage])}"
 
-    def _target(self, cleanup: ExitStack) -> Target:
+    def _open_target(self, cleanup: ExitStack) -> Target:
         if self.machine is None:
             raise RuntimeError(f"{self.token} was not provisioned")
         control = cleanup.enter_context(ssh.shared_connection())
         known_hosts = ssh.pin(self.machine, self.collected.folder.path)
         return Target(machine=self.machine, known_hosts=known_hosts, control=control)
 
-    def _clock_variables(self) -> dict[str, Any]:
+    def _make_clock_variables(self) -> dict[str, Any]:
         """Make the variables that name the clock for chrony; empty for the ENA card's clock, which a role links."""
         names = self.context.campaign.clock_names
         return {} if names == DEFAULT_CLOCK_NAMES else {"chrony_phc_clock_name": "|".join(names)}
@@ -298,10 +298,10 @@ class Qualification:
             region=self.machine.region if self.machine else self.context.campaign.cloud.region,
             image=self.machine.image if self.machine else self.context.campaign.cloud.image,
             claim=evidence.claim,
-            api_calls=self._api_calls(),
+            api_calls=self._count_api_calls(),
             cost_usd=self.machine.cost_usd(sum(seconds.values())) if self.machine else None,
         )
 
-    def _api_calls(self) -> float | None:
+    def _count_api_calls(self) -> float | None:
         calls = self.context.failures.attempt("counting calls of the API", self.context.bench.api_calls, self.token)
         return None if calls is None else round(calls, 1)

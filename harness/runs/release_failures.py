@@ -50,11 +50,11 @@ class ReleaseFailures:
     def note(self, task: str, error: BaseException) -> None:
         """Note the task that failed, and why."""
         with self._lock:
-            self._noted.append(_sentence(task, error))
+            self._noted.append(_describe_failure(task, error))
 
     def note_once(self, task: str, error: BaseException) -> None:
         """Note a failure that may be repeated many times, unless an equal one was noted."""
-        sentence = _sentence(task, error)
+        sentence = _describe_failure(task, error)
         with self._lock:
             if sentence not in self._noted:
                 self._noted.append(sentence)
@@ -65,5 +65,5 @@ class ReleaseFailures:
             raise SetupError("; ".join(noted), next_step="see whether the disk is full; then do it again")
 
 
-def _sentence(task: str, error: BaseException) -> str:
+def _describe_failure(task: str, error: BaseException) -> str:
     return bounded(f"{task}: {type(error).__name__}: {error}")

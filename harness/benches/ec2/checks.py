@@ -37,11 +37,11 @@ def run_checks(
     region: str | None, engine: EngineCommand, *, subnet: str | None = None, access: Access = Access.SSH
 ) -> Sequence[Check]:
     """Run every check but those that an earlier failure makes pointless: without credentials nothing can be asked."""
-    checks = [*_pulumi(engine)]
+    checks = [*_check_pulumi(engine)]
     try:
         api = Api(region)
     except BenchError as error:
-        return [*checks, _missing("region", error)]
+        return [*checks, _make_failed_check("region", error)]
     home = next(
         (candidate for prefix, candidate in _ALL_ACCOUNTS.items() if api.region.startswith(prefix)), "us-east-1"
     )
@@ -51,10 +51,10 @@ def run_checks(
         return checks
     region_check = check_region(api, home)
     checks += [check_clock(answer, time.time()), region_check]
-    return [*checks, *_inside(api, subnet, access)] if region_check.ok else checks
+    return [*checks, *_check_region_services(api, subnet, access)] if region_check.ok else checks
 
 
-def _inside(api: Api, subnet: str | None, access: Access) -> Sequence[Check]:
+def _check_region_services(api: Api, subnet: str | None, access: Access) -> Sequence[Check]:
     """Check network, image, placement groups, quota and permissions in the Region."""
     subnets: list[Subnet] = []
     images: list[boot_image.BootImage] = []
@@ -77,7 +77,7 @@ def _inside(api: Api, subnet: str | None, access: Access) -> Sequence[Check]:
         _run_check("placement groups", room),
         check_quota(api),
     ]
-    return [*checks, *_permissions(api, images[0], subnets[0])] if subnets and images else checks
+    return [*checks, *_check_permissions(api, images[0], subnets[0])] if subnets and images else checks
 
 
 def check_credentials(api: Api, home: str) -> tuple[Check, Mapping[str, Any] | None]:
@@ -85,7 +85,7 @@ def check_credentials(api: Api, home: str) -> tuple[Check, Mapping[str, Any] | N
     try:
         answer = api.call("sts", "get_caller_identity", task="asking AWS who we are", region=home)
     except BenchError as error:
-        return _missing("credentials", error), None
+        return _make_failed_check("credentials", error), None
     return Check(name="credentials", ok=True, observed=f"{answer['Arn']}, account {answer['Account']}"), answer
 
 
@@ -108,7 +108,7 @@ def check_region(api: Api, home: str) -> Check:
     try:
         answer = api.call("ec2", "describe_regions", task="listing the Regions", region=home, AllRegions=True)
     except BenchError as error:
-        return _missing("region", error)
+        return _make_failed_check("region", error)
     opt_in_by_region = {
         description["RegionName"]: description.get("OptInStatus", "opt-in-not-required")
         for description in answer["Regions"]
@@ -127,7 +127,7 @@ def check_region(api: Api, home: str) -> Check:
     return Check(name="region", ok=True, observed=f"{api.region}, {opt_in_by_region[api.region]}")
 
 
-def _permissions(api: Api, image: boot_image.BootImage, subnet: Subnet) -> Sequence[Check]:
+def _check_permissions(api: Api, image: boot_image.BootImage, subnet: Subnet) -> Sequence[Check]:
     """Make a line for each call that a stack makes. An answer that does not tell is not a failure."""
     trials = permissions.try_permissions(
         api, image=image.ami, instance_type=TRIED_TYPE, subnet=subnet.id, vpc=subnet.vpc
@@ -160,7 +160,7 @@ def check_quota(api: Api, family: str = TRIED_FAMILY) -> Check:
     return Check(name="quota", ok=limit != 0, observed=finding, remedy=remedy)
 
 
-def _pulumi(engine: EngineCommand) -> Sequence[Check]:
+def _check_pulumi(engine: EngineCommand) -> Sequence[Check]:
     """The checks of the pulumi command and its AWS plugin; the plugin only if the command is there."""
 
     def plugin() -> str:
@@ -174,10 +174,10 @@ def _run_check(name: str, read_state: Callable[[], str]) -> Check:
     try:
         return Check(name=name, ok=True, observed=read_state())
     except HarnessError as error:
-        return _missing(name, error)
+        return _make_failed_check(name, error)
 
 
-def _missing(name: str, error: HarnessError) -> Check:
+def _make_failed_check(name: str, error: HarnessError) -> Check:
     remedy = error.next_step
     if isinstance(error, FatalError) and "doctor" in remedy:  # the remedy would be this command itself
         remedy = "docs/troubleshooting.md says what EC2's codes mean"

@@ -105,13 +105,13 @@ class Ec2ImageMaker:
             "ec2", "stop_instances", task=f"stopping {host.instance_id}", host=host_name, InstanceIds=instance_ids
         )
 
-        def state() -> str:
+        def read_state() -> str:
             message = f"watching {host.instance_id} stop"
             answer = self.api.call("ec2", "describe_instances", task=message, host=host_name, InstanceIds=instance_ids)
             return str(answer["Reservations"][0]["Instances"][0]["State"]["Name"])
 
-        final_state = self._until(
-            state, ("stopped", "terminated"), _LOOK_S, STOPPED_WITHIN_S, f"{host.instance_id} to stop"
+        final_state = self._wait_until(
+            read_state, ("stopped", "terminated"), _LOOK_S, STOPPED_WITHIN_S, f"{host.instance_id} to stop"
         )
         if final_state != "stopped":
             raise BenchError(f"{host.instance_id} is {final_state}: its disk is gone", next_step="bake it again")
@@ -151,7 +151,7 @@ class Ec2ImageMaker:
         progress(f"EC2 copies the disk into {ident}, which takes some minutes")
         description: dict[str, Any] = {}
 
-        def state() -> str:
+        def read_state() -> str:
             answer = self.api.call(
                 "ec2", "describe_images", task=f"watching {ident}", host=host.token.host, ImageIds=[ident]
             )
@@ -159,17 +159,17 @@ class Ec2ImageMaker:
             return str(description["State"])
 
         ends = ("available", "failed", "error", "invalid", "deregistered")
-        final_state = self._until(state, ends, _LOOK_AT_COPY_S, COPIED_WITHIN_S, f"{ident} to be copied")
+        final_state = self._wait_until(read_state, ends, _LOOK_AT_COPY_S, COPIED_WITHIN_S, f"{ident} to be copied")
         if final_state != "available":
             reason = description.get("StateReason", {}).get("Message") or "EC2 does not say why"
             raise BenchError(f"the image {ident} is {final_state}: {reason}", next_step="bake it again")
         return baked_images.parse_image(description, self.signer)
 
-    def _until(
-        self, state: Callable[[], str], ends: tuple[str, ...], every_s: float, within_s: float, goal: str
+    def _wait_until(
+        self, read_state: Callable[[], str], ends: tuple[str, ...], every_s: float, within_s: float, goal: str
     ) -> str:
         for _ in range(int(within_s / every_s)):
-            if (current := state()) in ends:
+            if (current := read_state()) in ends:
                 return current
             self.pause(every_s)
         raise TransientError(f"waited {within_s:g} s for {goal}", next_step="`ptp-harness sweep --bench ec2` looks")

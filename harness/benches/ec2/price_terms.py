@@ -15,19 +15,19 @@ def load_terms(region: Region, types: Sequence[str]) -> PriceTerms:
     infos = [region.info(name) for name in types if name in region.catalogue.types]
     images = [region.image(architecture) for architecture in sorted({info.architecture for info in infos})]
     return PriceTerms(
-        images=tuple(map(_image, images)),
-        placement=_placement([region.decision(info.name).choice.setting for info in infos]),
+        images=tuple(map(_describe_image, images)),
+        placement=_describe_placement([region.decision(info.name).choice.setting for info in infos]),
         usd_per_hour=region.prices,
         lasts_s=region.options.lease_s + Deadlines().up_s,
     )
 
 
-def _image(image: BootImage) -> str:
+def _describe_image(image: BootImage) -> str:
     parts = [part for part in (image.ami, image.title) if part and part != image.name]
     return f"{image.name} ({', '.join(parts)})" if parts else image.name
 
 
-def _placement(settings: Sequence[str]) -> str:
+def _describe_placement(settings: Sequence[str]) -> str:
     """The placement as text, with the number of hosts for each setting where the settings differ."""
     counts = Counter(settings)
     labels = {

@@ -98,13 +98,15 @@ class LabBench:
         truth = find_truth(snapshot.instance_type)
         guest_slots.require_memory(truth.memory_mib)
         qemu_build, _, accelerator = self._ensure_foundations(BuildSteps(progress))
-        context = self._guest_context(qemu_build, snapshot.bootable(truth, accelerator))
+        context = self._make_guest_context(qemu_build, snapshot.bootable(truth, accelerator))
         with self.snapshots.in_use():
             return self._bring_up(token, truth, context, ColdStart, progress)
 
     def find(self, token: Token) -> Machine | None:
         record = self.records.find(token)
-        return make_machine(record, find_truth(record.instance_type)) if record is not None and _runs(record) else None
+        if record is None or not _is_running(record):
+            return None
+        return make_machine(record, find_truth(record.instance_type))
 
     def release(self, token: Token) -> None:
         removal.remove(self.records.folder(token))
@@ -120,7 +122,7 @@ class LabBench:
     def _find_or_clear(self, token: Token) -> GuestRecord | None:
         """Return the record of this token's host when it runs; else remove the host's remains and return None."""
         record = self.records.find(token)
-        if record is not None and _runs(record):
+        if record is not None and _is_running(record):
             return record
         removal.remove(self.records.folder(token))
         return None
@@ -140,9 +142,9 @@ class LabBench:
         steps = BuildSteps(progress)
         qemu_build, base, accelerator = self._ensure_foundations(steps)
         golden_guest = self._ensure_golden(truth, used=qemu_build, base=base, accelerator=accelerator, steps=steps)
-        return self._guest_context(qemu_build, golden_guest)
+        return self._make_guest_context(qemu_build, golden_guest)
 
-    def _guest_context(self, used: Qemu, saved: GoldenGuest) -> GuestContext:
+    def _make_guest_context(self, used: Qemu, saved: GoldenGuest) -> GuestContext:
         return GuestContext(
             qemu=used,
             golden=saved,
@@ -236,7 +238,7 @@ def _list_evidence_files(record: GuestRecord) -> tuple[str, ...]:
     return tuple(str(log) for log in logs if log.exists())
 
 
-def _runs(record: GuestRecord) -> bool:
+def _is_running(record: GuestRecord) -> bool:
     return record.ready and record.processes["guest"].alive()
 
 

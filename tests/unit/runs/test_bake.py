@@ -219,13 +219,13 @@ def baking(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> Baking:
     def observe(self: qualification.Qualification, _cleanup: object) -> None:
         self.provision()
 
-    def verdict_at(self: qualification.Qualification, _depth: object) -> Any:
+    def judge_at(self: qualification.Qualification, _depth: object) -> Any:
         if self.host.instance_type != "good":
             return self.make_unjudged_verdict()
         return replace(self.make_unjudged_verdict(), outcome=Outcome.PASS, reason=Reason.SYNCHRONISED)
 
     monkeypatch.setattr(qualification.Qualification, "observe", observe)
-    monkeypatch.setattr(qualification.Qualification, "verdict_at", verdict_at)
+    monkeypatch.setattr(qualification.Qualification, "judge_at", judge_at)
     monkeypatch.setattr(bake, "anonymise", lambda *_parts: None)
     return Baking(lab, ImageShelf(), lab.controls())
 

@@ -163,7 +163,7 @@ def test_the_question_which_hosts_stay_raises_with_a_ledger_that_does_too(
 
     bench = Willing(silent_machine)
     monkeypatch.setattr(qualification.Qualification, "observe", passes)
-    monkeypatch.setattr(qualification.Qualification, "verdict_at", passed)
+    monkeypatch.setattr(qualification.Qualification, "judge_at", passed)
     monkeypatch.setattr(Ledger, "settle", raising(OSError(28, "No space left on device")))
     asked = planned(bench, ("good", "good", "good"), 3, keep="ask")
 

@@ -26,7 +26,7 @@ class Subnet:
     def public(self) -> bool:
         return self.internet_gateway and self.gives_public_address
 
-    def why_not_public(self) -> str:
+    def describe_lack(self) -> str:
         """Say what the subnet lacks to be public, and the command that changes it."""
         if not self.internet_gateway:
             return f"{self.id}: its route table leads to no internet gateway"
@@ -43,7 +43,7 @@ def load(api: Api, subnet: str | None = None) -> Sequence[Subnet]:
     )
     return tuple(
         sorted(
-            (_subnet(description, route_tables) for description in descriptions),
+            (_parse_subnet(description, route_tables) for description in descriptions),
             key=lambda description: (description.zone, description.id),
         )
     )
@@ -70,7 +70,7 @@ def usable_subnets(
     reachable = [subnet for subnet in candidates if access is Access.SSM or subnet.public]
     if not reachable:
         raise RequestError(
-            f"no way leads from here to a host by SSH: {candidates[0].why_not_public()}",
+            f"no way leads from here to a host by SSH: {candidates[0].describe_lack()}",
             next_step="name a public subnet (`subnet: subnet-...`), or use Session Manager (`access: ssm`)",
         )
     by_free_addresses = sorted(reachable, key=lambda subnet: -subnet.free_addresses)
@@ -105,18 +105,18 @@ def _describe_default_subnets(api: Api) -> list[Any]:
     return descriptions
 
 
-def _subnet(description: Mapping[str, Any], tables: Iterable[Mapping[str, Any]]) -> Subnet:
+def _parse_subnet(description: Mapping[str, Any], tables: Iterable[Mapping[str, Any]]) -> Subnet:
     return Subnet(
         id=description["SubnetId"],
         vpc=description["VpcId"],
         zone=description["AvailabilityZone"],
         free_addresses=int(description.get("AvailableIpAddressCount", 0)),
-        internet_gateway=_leads_out(description["SubnetId"], tables),
+        internet_gateway=_has_internet_route(description["SubnetId"], tables),
         gives_public_address=bool(description.get("MapPublicIpOnLaunch")),
     )
 
 
-def _leads_out(subnet: str, tables: Iterable[Mapping[str, Any]]) -> bool:
+def _has_internet_route(subnet: str, tables: Iterable[Mapping[str, Any]]) -> bool:
     """Whether a subnet has a route to an internet gateway: by its own route table, else by its VPC's main table."""
     main: Mapping[str, Any] = {}
     own: Mapping[str, Any] | None = None

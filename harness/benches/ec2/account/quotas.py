@@ -99,13 +99,13 @@ def _count_used_vcpus(api: Api, types: Mapping[str, TypeInfo], market: Market) -
                 instance_market = Market.SPOT if instance.get("InstanceLifecycle") == "spot" else Market.ON_DEMAND
                 quota = quota_kind(family_of(instance["InstanceType"]), market)
                 if quota and instance_market is market and instance.get("Placement", {}).get("Tenancy") != "host":
-                    used[quota[0]] = used.get(quota[0], 0) + _vcpus(instance, types)
+                    used[quota[0]] = used.get(quota[0], 0) + _count_vcpus(instance, types)
     except BenchError as error:
         return None, error.message.splitlines()[0][:200]
     return used, ""
 
 
-def _vcpus(instance: Mapping[str, Any], types: Mapping[str, TypeInfo]) -> int:
+def _count_vcpus(instance: Mapping[str, Any], types: Mapping[str, TypeInfo]) -> int:
     """The vCPUs of the instance's type; from the instance's own CPU options if the Region no longer offers the type."""
     if instance["InstanceType"] in types:
         return types[instance["InstanceType"]].vcpus

@@ -190,17 +190,19 @@ def _make_request_error(caught: Exception, task: str, region: str) -> BenchError
     if name == "ProfileNotFound":
         return FatalError(f"{task}: {caught}", next_step="`aws configure list-profiles` lists those that are there")
     if name == "InvalidRegionError":
-        return FatalError(f"{task}: there can be no Region {region!r}", next_step=f"--region NAME{_nearest(region)}")
+        return FatalError(
+            f"{task}: there can be no Region {region!r}", next_step=f"--region NAME{_describe_nearest(region)}"
+        )
     if name in ("EndpointConnectionError", "ConnectTimeoutError", "ConnectionClosedError", "ReadTimeoutError"):
         message = f"{task}: AWS in {region} does not answer: {caught}"
-        question = f"is the Region's name right{_nearest(region)}"
+        question = f"is the Region's name right{_describe_nearest(region)}"
         return TransientError(message, next_step=f"{question}, and is there a way to the internet?")
     if name == "ProxyConnectionError":
         return TransientError(f"{task}: {caught}", next_step="is the proxy right that HTTPS_PROXY names?")
     return FatalError(f"{task}: {caught}", next_step="`ptp-harness doctor --bench ec2` says what is missing")
 
 
-def _nearest(region: str) -> str:
+def _describe_nearest(region: str) -> str:
     """For a Region that the SDK's list lacks, the nearest names in brackets. The list may lack newer Regions."""
     session = boto3.Session()
     regions = [

@@ -47,7 +47,7 @@ def read_locks(backend: Path, project: str, stack: str) -> list[StackLock]:
     for path in sorted((backend / ".pulumi/locks").glob(f"*/{project}/{stack}/*.json")):
         try:
             document = json.loads(path.read_text())
-            acquired_at = datetime.fromisoformat(_microseconds(document["timestamp"]))
+            acquired_at = datetime.fromisoformat(_cut_to_microseconds(document["timestamp"]))
             locks.append(
                 StackLock(
                     path=path,
@@ -70,7 +70,7 @@ def remove(path: Path) -> None:
     path.with_name(path.name + ".attrs").unlink(missing_ok=True)
 
 
-def _microseconds(text: str) -> str:
+def _cut_to_microseconds(text: str) -> str:
     """Reduce a time to microseconds: Go writes nanoseconds without trailing zeros; Python reads three or six digits."""
     whole, dot, fraction = text.replace("Z", "+00:00").partition(".")
     if not dot:

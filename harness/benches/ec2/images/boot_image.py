@@ -97,11 +97,11 @@ def resolve(
         )
     parameter = NAMED[name].parameters[architecture]
     return _describe_image(
-        api, name, _ami_of(api, name, architecture), parameter, architecture, user or NAMED[name].user
+        api, name, _look_up_ami(api, name, architecture), parameter, architecture, user or NAMED[name].user
     )
 
 
-def _ami_of(api: Api, name: str, architecture: Architecture) -> str:
+def _look_up_ami(api: Api, name: str, architecture: Architecture) -> str:
     """The image id behind a name. All names are requested at once, so that an error can list the existing names."""
     by_parameter = {image.parameters[architecture]: alias for alias, image in NAMED.items()}
     answer = api.call("ssm", "get_parameters", Names=list(by_parameter), task="looking up the image")
@@ -137,7 +137,7 @@ def _find_baked_ami(api: Api, match: re.Match[str], architecture: Architecture, 
 def _describe_image(
     api: Api, name: str, ami: str, parameter: str | None, architecture: Architecture, user: str | None
 ) -> BootImage:
-    description = _ask(api, ami)
+    description = _describe_ami(api, ami)
     misfit = _describe_misfit(description, ami, architecture)
     if misfit:
         raise RequestError(misfit, next_step="choose another `image:`, or types that fit it")
@@ -156,11 +156,11 @@ def _describe_image(
         taken=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         title=str(description.get("Name", "")),
         root_device=description.get("RootDeviceName"),
-        volume_gib=_root_gib(description),
+        volume_gib=_parse_root_gib(description),
     )
 
 
-def _ask(api: Api, ami: str) -> Mapping[str, Any]:
+def _describe_ami(api: Api, ami: str) -> Mapping[str, Any]:
     try:
         answer = api.call("ec2", "describe_images", ImageIds=[ami], task=f"looking at the image {ami}")
     except BenchError as error:
@@ -206,7 +206,7 @@ def login_user(description: Mapping[str, Any]) -> str | None:
     )
 
 
-def _root_gib(description: Mapping[str, Any]) -> int | None:
+def _parse_root_gib(description: Mapping[str, Any]) -> int | None:
     for mapping in description.get("BlockDeviceMappings", ()):
         if "Ebs" in mapping and mapping.get("DeviceName") == description.get("RootDeviceName"):
             return int(mapping["Ebs"]["VolumeSize"]) if "VolumeSize" in mapping["Ebs"] else None

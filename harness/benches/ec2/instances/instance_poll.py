@@ -113,7 +113,7 @@ class InstancePoll:
                         raise Cancelled
                     if isinstance(waiter.error, FatalError):
                         raise waiter.error
-                    if waiter.instance is not None and _runs(waiter.instance, public=public):
+                    if waiter.instance is not None and _is_running(waiter.instance, public=public):
                         return waiter.instance
                     remaining_s = waiter.since + deadline_s - time.monotonic()
                     if remaining_s <= 0:
@@ -164,7 +164,7 @@ class InstancePoll:
             for waiter in waiting:
                 waiter.error = error
                 if error is None:
-                    waiter.instance = _newest(instances, waiter)
+                    waiter.instance = _find_newest(instances, waiter)
             self._changed.notify_all()
 
 
@@ -173,11 +173,11 @@ def describe(api: Api, tokens: Sequence[str], *, hosts: Sequence[str]) -> Sequen
     filters = [exact_filter(f"tag:{TOKEN}", *tokens)]
     message = "looking at the instances"
     pages = api.pages("ec2", "describe_instances", "Reservations", Filters=filters, task=message, host=hosts)
-    instances = [_instance(description) for reservation in pages for description in reservation["Instances"]]
+    instances = [_parse_instance(description) for reservation in pages for description in reservation["Instances"]]
     return [instance for instance in instances if instance.token in tokens]
 
 
-def _runs(instance: Instance, *, public: bool) -> bool:
+def _is_running(instance: Instance, *, public: bool) -> bool:
     """Whether the instance runs and has its address. Raises the error of its StateReason when it ended instead."""
     if instance.state == "pending":
         return False
@@ -187,7 +187,7 @@ def _runs(instance: Instance, *, public: bool) -> bool:
     return (instance.public_address if public else instance.address) is not None
 
 
-def _newest(instances: Sequence[Instance], waiter: _Waiter) -> Instance | None:
+def _find_newest(instances: Sequence[Instance], waiter: _Waiter) -> Instance | None:
     identity = (waiter.token, waiter.key_pair)
     candidates = [
         instance
@@ -197,7 +197,7 @@ def _newest(instances: Sequence[Instance], waiter: _Waiter) -> Instance | None:
     return max(candidates, key=lambda instance: instance.launched, default=None)
 
 
-def _instance(description: Mapping[str, Any]) -> Instance:
+def _parse_instance(description: Mapping[str, Any]) -> Instance:
     reason, placement = description.get("StateReason") or {}, description.get("Placement") or {}
     tags = {tag["Key"]: tag["Value"] for tag in description.get("Tags", ())}
     return Instance(

@@ -57,7 +57,7 @@ def load(api: Api, cache_dir: Path, *, offline: bool = False, max_age_s: float =
             next_step=f"run once without --offline: `ptp-harness types --region {api.region}` keeps one",
         )
     if cached is not None and (offline or cached.age_s() < max_age_s):
-        return _catalogue(api.region, cached)
+        return _make_catalogue(api.region, cached)
     try:
         offered = _list_offers(api)
         descriptions = list(_describe_types(api, sorted(offered)))
@@ -66,10 +66,10 @@ def load(api: Api, cache_dir: Path, *, offline: bool = False, max_age_s: float =
         raise SetupError(
             f"cannot ask for the types of {api.region}: {error.message}", next_step=error.next_step + remedy
         ) from error
-    types = [_type(description, offered[description["InstanceType"]]) for description in descriptions]
+    types = [_parse_type(description, offered[description["InstanceType"]]) for description in descriptions]
     if not types:
         raise SetupError(f"{api.region} offers no instance types", next_step="is the Region's name right?")
-    return _catalogue(api.region, answer_cache.write(path, [asdict(info) for info in types if info is not None]))
+    return _make_catalogue(api.region, answer_cache.write(path, [asdict(info) for info in types if info is not None]))
 
 
 def _list_offers(api: Api) -> Mapping[str, tuple[str, ...]]:
@@ -103,7 +103,7 @@ def _describe_types(api: Api, names: Sequence[str]) -> Iterable[Any]:
             yield from page
 
 
-def _type(description: Mapping[str, Any], zones: tuple[str, ...]) -> TypeInfo | None:
+def _parse_type(description: Mapping[str, Any], zones: tuple[str, ...]) -> TypeInfo | None:
     """Convert a type's description; None for a type that none of our images can run on, such as a Mac."""
     supported = description.get("ProcessorInfo", {}).get("SupportedArchitectures", ())
     architecture = next((name for name in Architecture if name in supported), None)
@@ -127,7 +127,7 @@ def _type(description: Mapping[str, Any], zones: tuple[str, ...]) -> TypeInfo | 
     )
 
 
-def _catalogue(region: str, cached: CachedAnswer) -> Catalogue:
+def _make_catalogue(region: str, cached: CachedAnswer) -> Catalogue:
     infos = [
         TypeInfo(**entry | {"zones": tuple(entry["zones"]), "architecture": Architecture(entry["architecture"])})
         for entry in cached.content

@@ -16,7 +16,7 @@ _REGION = re.compile(r"types-(?P<region>[a-z0-9-]+)(@.*)?\.json")
 
 def regions(cache_dir: Path, environ: Mapping[str, str] = os.environ) -> list[tuple[str, str]]:
     """Each Region with the age of its list, newest first."""
-    lists = sorted(_lists(cache_dir, environ), key=lambda entry: entry[1].as_of, reverse=True)
+    lists = sorted(_read_lists(cache_dir, environ), key=lambda entry: entry[1].as_of, reverse=True)
     return [(region, f"types as of {answer_cache.age_text(cached.as_of)} ago") for region, cached in lists]
 
 
@@ -25,7 +25,7 @@ def types(cache_dir: Path, region: str | None, environ: Mapping[str, str] = os.e
 
     Without `region`: the types of the environment's Region, else of the newest list.
     """
-    lists = dict(_lists(cache_dir, environ))
+    lists = dict(_read_lists(cache_dir, environ))
     chosen = region or environ.get("AWS_REGION") or environ.get("AWS_DEFAULT_REGION")
     if chosen is None and lists:
         chosen = max(lists, key=lambda name: lists[name].as_of)
@@ -48,7 +48,7 @@ def _describe_type(info: Mapping[str, Any]) -> str:
     return f"{info['architecture']}, {info['vcpus']} vCPUs, {phc} by the API"
 
 
-def _lists(cache_dir: Path, environ: Mapping[str, str]) -> Iterator[tuple[str, CachedAnswer]]:
+def _read_lists(cache_dir: Path, environ: Mapping[str, str]) -> Iterator[tuple[str, CachedAnswer]]:
     """The cached lists of the endpoint that would be asked now."""
     endpoint = environ.get("AWS_ENDPOINT_URL_EC2") or environ.get("AWS_ENDPOINT_URL") or _AWS
     for path in sorted((cache_dir / "ec2").glob("types-*.json")):

@@ -67,7 +67,7 @@ def decide_placement(
         )
     if choice.makes is GroupStrategy.PRECISION_TIME:
         return GroupDecision(choice=choice, evidence=_IN_PRECISION_GROUP)
-    return GroupDecision(choice=choice, evidence=_outside(region, instance_type))
+    return GroupDecision(choice=choice, evidence=_describe_outside(region, instance_type))
 
 
 def room_for(groups: Mapping[str, PlacementGroup], decisions: list[GroupDecision]) -> None:
@@ -107,10 +107,12 @@ def _join(name: str, region: str, instance_type: str, groups: Mapping[str, Place
         raise RequestError(
             f"the placement group {name} cannot be used: it is {group.state}", next_step="name another one"
         )
-    return _inside(group, region, instance_type, {group.id: group for group in groups.values()})
+    return _describe_inside(group, region, instance_type, {group.id: group for group in groups.values()})
 
 
-def _inside(group: PlacementGroup, region: str, instance_type: str, by_id: Mapping[str, PlacementGroup]) -> Placement:
+def _describe_inside(
+    group: PlacementGroup, region: str, instance_type: str, by_id: Mapping[str, PlacementGroup]
+) -> Placement:
     if group.strategy == GroupStrategy.PRECISION_TIME:
         return _IN_PRECISION_GROUP
     if group.parent is not None:
@@ -121,11 +123,11 @@ def _inside(group: PlacementGroup, region: str, instance_type: str, by_id: Mappi
             return Placement(
                 precise=None, detail=f"in a {group.strategy} below {group.parent}, which EC2 does not show"
             )
-    outside = _outside(region, instance_type)
+    outside = _describe_outside(region, instance_type)
     return Placement(precise=outside.precise, detail=f"in a {group.strategy} placement group: {outside.detail}")
 
 
-def _outside(region: str, instance_type: str) -> Placement:
+def _describe_outside(region: str, instance_type: str) -> Placement:
     """Outside of precision-time groups, EC2 gives the clock only in legacy Regions and to legacy families."""
     if needs_precision_group(region, instance_type):
         detail = (

@@ -61,7 +61,7 @@ def load(
 
     Missing prices raise nothing: without permission to ask, the result has the older prices, or none with the reason.
     """
-    ask, usual_s = _usual(market)
+    ask, usual_s = _find_source(market)
     path = answer_cache.cache_file(cache_dir, f"prices-{market}", api.region, api.endpoint("ec2"))
     cached_prices = answer_cache.read(path)
     if cached_prices is not None and (offline or cached_prices.age_s() < (usual_s if max_age_s is None else max_age_s)):
@@ -82,12 +82,12 @@ def load(
 def cached(api: Api, cache_dir: Path, *, market: Market) -> Mapping[str, float]:
     """Cached prices that are not too old. AWS is not asked."""
     answer = answer_cache.read(answer_cache.cache_file(cache_dir, f"prices-{market}", api.region, api.endpoint("ec2")))
-    return answer.content if answer is not None and answer.age_s() < _usual(market)[1] else {}
+    return answer.content if answer is not None and answer.age_s() < _find_source(market)[1] else {}
 
 
-def _usual(market: Market) -> tuple[Callable[[Api], dict[str, float]], float]:
+def _find_source(market: Market) -> tuple[Callable[[Api], dict[str, float]], float]:
     """The function that asks for a market's prices, and the seconds that prices stay valid."""
-    return (_spot, SPOT_MAX_AGE_S) if market is Market.SPOT else (_on_demand, ON_DEMAND_MAX_AGE_S)
+    return (_fetch_spot, SPOT_MAX_AGE_S) if market is Market.SPOT else (_fetch_on_demand, ON_DEMAND_MAX_AGE_S)
 
 
 def with_prices(catalogue: Catalogue, prices: Prices) -> Catalogue:
@@ -105,7 +105,7 @@ def endpoint_region(region: str) -> str:
 # --- on demand ------------------------------------------------------------------------------------------------------
 
 
-def _on_demand(api: Api) -> dict[str, float]:
+def _fetch_on_demand(api: Api) -> dict[str, float]:
     attributes = {"regionCode": api.region, **_ONLY}
     products = api.pages(
         "pricing",
@@ -134,14 +134,14 @@ def parse(products: Iterable[str], region: str) -> dict[str, float]:
             attributes = product["product"]["attributes"]
             if any(attributes[field] != value for field, value in {"regionCode": region, **_ONLY}.items()):
                 continue
-            for usd in _hourly_usd(product["terms"].get("OnDemand", {})):
+            for usd in _parse_hourly_usd(product["terms"].get("OnDemand", {})):
                 usd_by_type[attributes["instanceType"]] = max(usd, usd_by_type.get(attributes["instanceType"], 0.0))
         except (ValueError, KeyError, TypeError, AttributeError):
             continue
     return dict(sorted(usd_by_type.items()))
 
 
-def _hourly_usd(terms: Mapping[str, Any]) -> Iterator[float]:
+def _parse_hourly_usd(terms: Mapping[str, Any]) -> Iterator[float]:
     for term in terms.values():
         for dimension in term["priceDimensions"].values():
             usd = float(dimension["pricePerUnit"].get("USD", 0))
@@ -152,7 +152,7 @@ def _hourly_usd(terms: Mapping[str, Any]) -> Iterator[float]:
 # --- spot -----------------------------------------------------------------------------------------------------------
 
 
-def _spot(api: Api) -> dict[str, float]:
+def _fetch_spot(api: Api) -> dict[str, float]:
     """The present price of each type, of all zones the highest: a plan must not promise the luckiest zone."""
     history = api.pages(
         "ec2",

@@ -42,7 +42,7 @@ class EnaCard:
 
 def start_device(record: GuestRecord, card: EnaCard, *, guest: int, assets: Path) -> ProcessId:
     """Start an ENA device, which ends with the guest. It must listen at its socket before QEMU is told of it."""
-    options = [argument for name, value in card.bends.items() for argument in _option(name, value)]
+    options = [argument for name, value in card.bends.items() for argument in _format_option(name, value)]
     argv = ["ena_device", "--verbose", "--socket", str(card.socket), "--control", str(card.control), "--mac", card.mac]
     view = FileView(
         read=(Path("/proc"),), capabilities=("sys_nice",)
@@ -99,7 +99,7 @@ def _start(arguments: list[str], record: GuestRecord, log: Path, guest: int, ass
     return process
 
 
-def _option(name: str, value: int | bool | str) -> list[str]:
+def _format_option(name: str, value: int | bool | str) -> list[str]:
     option = "--" + name.replace("_", "-")
     if isinstance(value, bool):
         return [option] if value else []

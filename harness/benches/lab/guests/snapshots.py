@@ -183,7 +183,7 @@ def _fill(half: Path, name: str, record: GuestRecord) -> None:
     shutil.copy(initrd, half / f"initrd.img-{release}")
     with guest_agent.connect(record.sockets / "agent") as port:
         port.shell("sync", deadline_s=_SYNC_DEADLINE_S)
-    copy = _room_for_copy(record)
+    copy = _require_room(record)
     try:
         with qmp.session(record.sockets / "qmp") as monitor:
             _cancel(monitor)
@@ -206,7 +206,7 @@ def _fill(half: Path, name: str, record: GuestRecord) -> None:
     (half / _FILE).write_text(json.dumps(document | {"schema": _SCHEMA}, indent=1))
 
 
-def _room_for_copy(record: GuestRecord) -> Path:
+def _require_room(record: GuestRecord) -> Path:
     """Create a file for the copy in the host's folder, visible to its QEMU, with the owner of the host's disk."""
     copy = record.folder / "copy.qcow2"
     copy.unlink(missing_ok=True)
@@ -239,7 +239,7 @@ def _copy_disk(monitor: Qmp, target: Path) -> None:
 
 def _cancel(monitor: Qmp) -> None:
     """Cancel an abandoned copy. QEMU serves one session at a time, so no other process can be waiting for the copy."""
-    if _job(monitor) is not None:
+    if _query_job(monitor) is not None:
         with suppress(CommandError):  # the job has concluded meanwhile
             monitor.do("job-cancel", id=_JOB)
         _wait_until_concluded(monitor, _CANCEL_DEADLINE_S)
@@ -248,14 +248,14 @@ def _cancel(monitor: Qmp) -> None:
 
 def _wait_until_concluded(monitor: Qmp, deadline_s: float) -> dict[str, str]:
     give_up_s = time.monotonic() + deadline_s
-    while (job := _job(monitor)) is not None and job["status"] != "concluded":
+    while (job := _query_job(monitor)) is not None and job["status"] != "concluded":
         if time.monotonic() > give_up_s:
             raise CommandError(["drive-backup"], None, "", "", after_s=deadline_s)
         time.sleep(_POLL_S)
     return job or {"error": "the job was dismissed"}
 
 
-def _job(monitor: Qmp) -> dict[str, str] | None:
+def _query_job(monitor: Qmp) -> dict[str, str] | None:
     """Return the copy job of a host's QEMU, or None."""
     return next((dict(job) for job in monitor.do("query-jobs") if job["id"] == _JOB), None)
 

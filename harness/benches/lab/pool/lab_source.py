@@ -57,7 +57,7 @@ class LabSource:
             raise
 
     def answers(self, guest: WarmHost) -> bool:
-        if not _alive(guest.record):
+        if not _is_alive(guest.record):
             return False
         lines = guest.lines or _connect(guest.record)
         try:
@@ -87,7 +87,7 @@ def open_pool(bench: LabBench, instance_type: str, rules: PoolRules, progress: P
     return WarmPool(rules, LabSource(bench, instance_type), progress=progress)
 
 
-def _alive(record: GuestRecord) -> bool:
+def _is_alive(record: GuestRecord) -> bool:
     """Tell whether the guest and its side processes run. The process of its faults may have ended."""
     return all(process.alive() for name, process in record.processes.items() if name != "faults")
 

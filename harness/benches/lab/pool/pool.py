@@ -121,16 +121,16 @@ class WarmPool(Generic[G]):
         with self._changed:
             ticket = next(self._tickets)
         while True:
-            number, guest = self._turn(ticket, give_up_s, timeout_s)
+            number, guest = self._wait_for_turn(ticket, give_up_s, timeout_s)
             try:
-                answers = _well(self._source.prepare_for_client, guest)
+                answers = _answers_well(self._source.prepare_for_client, guest)
             except BaseException:  # such as an interrupt: no client holds this guest
-                self._bury(number)
+                self._discard_unresponsive(number)
                 raise
             if answers:
                 return HeldGuest(number=number, guest=guest)
             self._progress(f"guest {number} does not answer: another one is handed out")
-            self._bury(number)
+            self._discard_unresponsive(number)
 
     def release(self, held: HeldGuest[G]) -> None:
         """Remove a guest that was handed out, also after close(). Idempotent. Raises CleanupError."""
@@ -162,7 +162,7 @@ class WarmPool(Generic[G]):
             remaining, self._left = self._left, []
             raise CleanupError(remaining, next_step="`ptp-harness sweep --yes`")
 
-    def _turn(self, ticket: int, give_up_s: float, timeout_s: float) -> tuple[int, G]:
+    def _wait_for_turn(self, ticket: int, give_up_s: float, timeout_s: float) -> tuple[int, G]:
         """Wait until a guest is handed to this ticket. Raises CapacityError, PoolClosed and BenchError."""
         with self._changed:
             self._note(self._state.after_request(ticket))
@@ -192,7 +192,7 @@ class WarmPool(Generic[G]):
             next_step="release guests that are handed out, or wait longer",
         )
 
-    def _bury(self, number: int) -> None:
+    def _discard_unresponsive(self, number: int) -> None:
         """Mark a guest that does not answer for removal by the threads; remove it here when the pool is closed."""
         with self._changed:
             self._note(self._state.after_death(number))
@@ -208,7 +208,7 @@ class WarmPool(Generic[G]):
                 case MakeGuest():
                     self._make()
                 case CheckGuest(number=number):
-                    answers = _well(self._source.answers, self._guests[number])
+                    answers = _answers_well(self._source.answers, self._guests[number])
                     with self._changed:
                         self._note(self._state.after_check(number, self._now(), answers=answers))
                 case RemoveGuest(number=number, why=why):
@@ -252,7 +252,7 @@ class WarmPool(Generic[G]):
             self._note(self._state.after_failure(self._now()))
             if has_given_up(self._state, self._rules):
                 for ticket in self._state.queue:
-                    self._refused[ticket] = _refusal(self._state.failures, error)
+                    self._refused[ticket] = _make_refusal(self._state.failures, error)
 
     def _report_unless_closed(self, line: str) -> None:
         """Pass a progress line on. Raises PoolClosed when the pool is closed, which ends the work in progress."""
@@ -285,14 +285,14 @@ class WarmPool(Generic[G]):
         self._changed.notify_all()
 
 
-def _well(look: Callable[[G], bool], guest: G) -> bool:
+def _answers_well(check: Callable[[G], bool], guest: G) -> bool:
     try:
-        return look(guest)
+        return check(guest)
     except HarnessError:
         return False
 
 
-def _refusal(failures: int, error: Exception) -> BenchError:
+def _make_refusal(failures: int, error: Exception) -> BenchError:
     """Make the error for waiting clients, of the last failure's class where that is a BenchError."""
     message = error.message if isinstance(error, HarnessError) else f"our fault: {type(error).__name__}: {error}"
     error_class = type(error) if isinstance(error, BenchError) else BenchError

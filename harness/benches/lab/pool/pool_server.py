@@ -74,7 +74,7 @@ class PoolServer:
     def _attend(self, connection: socket.socket) -> None:
         try:
             with connection, connection.makefile("rw") as lines:
-                self._hand_over(lines, _patience(lines.readline(_LONGEST_LINE)))
+                self._hand_over(lines, _parse_timeout(lines.readline(_LONGEST_LINE)))
         except (OSError, ValueError, KeyError, TypeError, RecursionError):
             pass  # the client disconnected, or speaks another protocol
         except CleanupError as error:
@@ -127,7 +127,7 @@ def socket_path(bench: LabBench, instance_type: str) -> Path:
     return runtime_dir.path_for(bench.records.root.parent / f"pool-{instance_type}").with_suffix(".pool")
 
 
-def _patience(line: str) -> float:
+def _parse_timeout(line: str) -> float:
     """Parse a client's timeout in seconds. Raises ValueError, KeyError, TypeError or RecursionError."""
     timeout_s = float(json.loads(line)["timeout_s"])
     if math.isnan(timeout_s):

@@ -173,7 +173,7 @@ def next_action(state: PoolState, rules: PoolRules, now_s: float) -> Action:
     for warm in state.warm:
         if now_s - warm.checked_s >= rules.check_every_s:
             return CheckGuest(number=warm.number)
-    return Pause(until_s=min(_moments(state, rules), default=None))
+    return Pause(until_s=min(_action_times(state, rules), default=None))
 
 
 def has_given_up(state: PoolState, rules: PoolRules) -> bool:
@@ -197,7 +197,7 @@ def _too_old(warm: WarmGuest, rules: PoolRules, now_s: float) -> bool:
     return now_s - warm.made_s >= rules.ttl_s
 
 
-def _moments(state: PoolState, rules: PoolRules) -> Iterator[float]:
+def _action_times(state: PoolState, rules: PoolRules) -> Iterator[float]:
     """Yield the times of the next actions if no event comes before."""
     for warm in state.warm:
         yield warm.made_s + rules.ttl_s
