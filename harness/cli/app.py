@@ -52,7 +52,7 @@ def _options(
         bool, typer.Option("--version", help="Print the version and end.", is_eager=True, callback=_print_version)
     ] = False,
 ) -> None:
-    """Options before every verb."""
+    """Define the options before every command."""
 
 
 def main() -> None:

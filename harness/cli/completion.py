@@ -26,12 +26,12 @@ Completions = list[tuple[str, str]]
 
 
 def lab_types(incomplete: str) -> Completions:
-    """Types of the lab, for `lab up`."""
+    """Complete types of the lab, for `lab up`."""
     return _complete(_lab_types, incomplete)
 
 
 def targets(ctx: Context, incomplete: str) -> Completions:
-    """Arguments of `plan` and `run`: types of the lab and of EC2, or hosts and groups of the inventory that is named.
+    """Complete arguments of `plan` and `run`: types of the lab and EC2, or hosts and groups of the named inventory.
 
     EC2 has hundreds of types: they are offered if the bench or Region is given, or after the first typed character.
     """
@@ -45,54 +45,54 @@ def targets(ctx: Context, incomplete: str) -> Completions:
 
 
 def ec2_types(ctx: Context, incomplete: str) -> Completions:
-    """Types of EC2 alone, for `image bake`."""
+    """Complete types of EC2, for `image bake`."""
     return _complete(lambda: _ec2_types(ctx.params.get("region")), incomplete)
 
 
 def regions(incomplete: str) -> Completions:
-    """Regions of which a list of types is cached."""
+    """Complete Regions of which a list of types is cached."""
     return _complete(lambda: wiring.ec2_cached_regions(settings.load()), incomplete)
 
 
 def families(ctx: Context, incomplete: str) -> Completions:
-    """Families of the Region's types, for `types`."""
+    """Complete families of the Region's types, for `types`."""
     return _complete(lambda: wiring.ec2_cached_families(settings.load(), ctx.params.get("region")), incomplete)
 
 
 def lab_hosts(incomplete: str) -> Completions:
-    """Hosts of `lab up`, for `lab ssh` and `lab down`."""
+    """Complete hosts of `lab up`, for `lab ssh` and `lab down`."""
     return _complete(_lab_hosts, incomplete)
 
 
 def lab_snapshots(incomplete: str) -> Completions:
-    """Snapshots of lab hosts."""
+    """Complete snapshots of lab hosts."""
     return _complete(_lab_snapshots, incomplete)
 
 
 def runs(incomplete: str) -> Completions:
-    """The latest runs."""
+    """Complete the latest runs."""
     return _complete(_runs, incomplete)
 
 
 def dead_runs(incomplete: str) -> Completions:
-    """The latest runs whose process died."""
+    """Complete the latest runs whose process died."""
     return _complete(lambda: _runs(lambda line: line.died()), incomplete)
 
 
 def report_forms(incomplete: str) -> Completions:
-    """Forms of a report, for --format."""
+    """Complete forms of a report, for --format."""
     from harness.report.formats import Format
 
     return _complete(lambda: [(form.value, "") for form in Format], incomplete)
 
 
 def hosts(ctx: Context, incomplete: str) -> Completions:
-    """Hosts of the run that the command line names."""
+    """Complete hosts of the run that the command line names."""
     return _complete(lambda: _hosts(ctx, lambda _: True), incomplete)
 
 
 def kept_hosts(ctx: Context, incomplete: str) -> Completions:
-    """Hosts of the run that were kept."""
+    """Complete hosts of the run that were kept."""
     from harness.model import HostState
 
     return _complete(lambda: _hosts(ctx, lambda state: state is HostState.KEPT), incomplete)
@@ -144,6 +144,6 @@ def _hosts(ctx: Context, condition: Callable[[HostState | None], bool]) -> Compl
 
 
 def _existing_ledger() -> Ledger | None:
-    """The ledger if it exists; completion must not create it."""
+    """Return the ledger if it exists; completion must not create it."""
     configuration = settings.load()
     return wiring.ledger(configuration) if configuration.ledger_path.exists() else None

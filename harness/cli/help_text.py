@@ -26,7 +26,7 @@ class HelpCommand(TyperCommand):
         super().__init__(*arguments, params=[*(params or []), *log_options.make_options()], **options)
 
     def examples(self) -> list[str]:
-        """The command lines of the examples, in order."""
+        """Return the command lines of the examples, in order."""
         _, _, lines = self._docstring().partition(_EXAMPLES)
         return [line.strip() for line in lines.splitlines() if line.strip()]
 

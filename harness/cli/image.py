@@ -148,7 +148,7 @@ def _describe_proof(image: BakedImage) -> str:
 
 
 def _lines(first: str, result: BakeResult) -> list[str]:
-    """The result for one host, for people."""
+    """Return the result for one host, for people."""
     verdict = result.host.verdict
     if result.image is None or result.proof is None:
         deciding = result.proof.verdict if result.proof else verdict
@@ -181,7 +181,7 @@ def _document(result: BakeResult) -> dict[str, Any]:
 
 
 def _exit_code(record: RunRecord, results: Sequence[BakeResult]) -> ExitCode:
-    """The exit code as for a run, from the deciding verdicts; an older image that was not removed counts as left."""
+    """Return the exit code by the deciding verdicts, as for a run; an older image that stays counts as left."""
     if any(result.not_retired for result in results):
         return ExitCode.LEFT_RUNNING
     return exit_code_of(record, [result.outcome for result in results])

@@ -46,7 +46,7 @@ def _ask_until_answered(names: Sequence[str]) -> list[str]:
 
 
 def parse_choice(answer: str, names: Sequence[str]) -> list[str]:
-    """The hosts, in their order, that "all", "none", "", names, or numbers such as "1,3-5" mean. Raises ValueError."""
+    """Parse "all", "none", "", names, or numbers such as "1,3-5" into hosts, in their order. Raises ValueError."""
     simplified = answer.strip().lower()
     if simplified in ("", "none", "n"):
         return []
@@ -59,7 +59,7 @@ def parse_choice(answer: str, names: Sequence[str]) -> list[str]:
 
 
 def _parse_range(part: str, names: Sequence[str]) -> Sequence[str]:
-    """The names at "2" or at "2-4". Raises ValueError."""
+    """Return the names at "2" or at "2-4". Raises ValueError."""
     first, dash, last = part.partition("-")
     if not (first.isdecimal() and (last.isdecimal() if dash else True)):
         raise ValueError(f"{part!r} is no host of these, no number and no range")

@@ -43,8 +43,8 @@ def pool(
     with server, warm_pool, suppress(KeyboardInterrupt):
         output.say(f"{size} of {instance_type} will be kept warm; Ctrl-C ends it")
         server.serve(until=lambda: False)
-    if server.left:
-        raise CleanupError(server.left, next_step="`ptp-harness sweep --yes`")
+    if server.unremoved:
+        raise CleanupError(server.unremoved, next_step="`ptp-harness sweep --yes`")
 
 
 def execute(

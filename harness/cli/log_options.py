@@ -14,14 +14,14 @@ _LOGGER = logging.getLogger("harness")
 
 
 def make_options() -> list[Any]:
-    """The two options, to be added to the parameters of a command."""
+    """Return the two options, to be added to the parameters of a command."""
     carrier = typer.Typer(add_completion=False)
     carrier.command()(_carry)
     return list(typer.main.get_command(carrier).params)
 
 
 def logs_to_terminal() -> bool:
-    """Whether `-v` was given: then lines of the log appear between other output."""
+    """Return whether `-v` was given: then lines of the log appear between other output."""
     return any(isinstance(handler, _TerminalHandler) for handler in _LOGGER.handlers)
 
 

@@ -185,7 +185,7 @@ class _Bake:
             self._drop()
 
     def result(self, host: HostRecord) -> BakeResult:
-        """The result for a host of the first run."""
+        """Return the result for a host of the first run."""
         return replace(self.results.get(host.name, BakeResult(host=host, why="its host did not pass")), host=host)
 
     def _copy(self) -> None:

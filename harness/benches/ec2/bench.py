@@ -282,7 +282,7 @@ class Ec2Bench:
         return usd_per_hour.get(record.launched_type or record.instance_type)
 
     def _list_regions(self) -> list[str]:
-        """Every Region in which the launch records have a host, and the Region of the campaign or the environment."""
+        """List the Regions of hosts in the launch records, and the Region of the campaign or the environment."""
         recorded = {record.region for record in self.records.all()}
         try:
             return sorted({self.region.api.region, *recorded})
@@ -305,4 +305,4 @@ def _describe_type(info: TypeInfo) -> str:
 
 
 def _ignore_progress(_message: str) -> None:
-    """A progress callback that drops its message, for operations after the host's last progress line."""
+    """Drop a progress message of an operation after the host's last progress line."""

@@ -81,7 +81,7 @@ def _check_region_services(api: Api, subnet: str | None, access: Access) -> Sequ
 
 
 def check_credentials(api: Api, home: str) -> tuple[Check, Mapping[str, Any] | None]:
-    """The check of the credentials, and AWS's answer about the caller; None when AWS did not answer."""
+    """Return the check of the credentials, and AWS's answer about the caller; None when AWS did not answer."""
     try:
         answer = api.call("sts", "get_caller_identity", task="asking AWS who we are", region=home)
     except BenchError as error:
@@ -104,7 +104,7 @@ def check_clock(answer: Mapping[str, Any], now: float) -> Check:
 
 
 def check_region(api: Api, home: str) -> Check:
-    """Whether the Region exists and is enabled in the account. The question goes to `home`, which every account has."""
+    """Check that the Region exists and is enabled in the account, by asking `home`, which every account has."""
     try:
         answer = api.call("ec2", "describe_regions", task="listing the Regions", region=home, AllRegions=True)
     except BenchError as error:
@@ -161,7 +161,7 @@ def check_quota(api: Api, family: str = TRIED_FAMILY) -> Check:
 
 
 def _check_pulumi(engine: EngineCommand) -> Sequence[Check]:
-    """The checks of the pulumi command and its AWS plugin; the plugin only if the command is there."""
+    """Return the checks of the pulumi command and its AWS plugin; the plugin only if the command is there."""
 
     def plugin() -> str:
         return engine.plugin() or "not there yet: the first run fetches it"

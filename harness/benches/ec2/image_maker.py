@@ -176,5 +176,5 @@ class Ec2ImageMaker:
 
 
 def image_token(host: Token) -> Token:
-    """The token of the image that is made of a host, and of the image's snapshots."""
+    """Return the token of the image that is made of a host, and of the image's snapshots."""
     return Token(run=host.run, host=f"{IMAGE}{host.host}")

@@ -11,7 +11,7 @@ from harness.model.ec2_enums import PlacementKeyword
 
 
 def load_terms(region: Region, types: Sequence[str]) -> PriceTerms:
-    """The terms, from facts read when the campaign was prepared and from cached prices. AWS is not asked again."""
+    """Return the terms, from facts read when the campaign was prepared and from cached prices. No call to AWS."""
     infos = [region.info(name) for name in types if name in region.catalogue.types]
     images = [region.image(architecture) for architecture in sorted({info.architecture for info in infos})]
     return PriceTerms(
@@ -28,7 +28,7 @@ def _describe_image(image: BootImage) -> str:
 
 
 def _describe_placement(settings: Sequence[str]) -> str:
-    """The placement as text, with the number of hosts for each setting where the settings differ."""
+    """Return the placement as text, with the number of hosts for each setting where the settings differ."""
     counts = Counter(settings)
     labels = {
         setting: "no placement group" if setting == PlacementKeyword.NONE else f"placement {setting}"

@@ -192,7 +192,7 @@ class LabBench:
                 progress(f"removed {folder.name} from the cache: not used for days")
 
     def require_tools(self) -> None:
-        """Raises SetupError that names the package of the first tool that is missing."""
+        """Raise SetupError that names the package of the first tool that is missing."""
         for tool, package in checks.TOOLS.items():
             if checks.find_tool(tool) is None:
                 raise SetupError(f"{tool} is not installed", next_step=f"apt-get install {package}")

@@ -117,7 +117,7 @@ def _parse_subnet(description: Mapping[str, Any], tables: Iterable[Mapping[str, 
 
 
 def _has_internet_route(subnet: str, tables: Iterable[Mapping[str, Any]]) -> bool:
-    """Whether a subnet has a route to an internet gateway: by its own route table, else by its VPC's main table."""
+    """Return whether a subnet's own route table, else its VPC's main table, leads to an internet gateway."""
     main: Mapping[str, Any] = {}
     own: Mapping[str, Any] | None = None
     for table in tables:

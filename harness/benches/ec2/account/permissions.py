@@ -79,7 +79,7 @@ _OURS = {"StringLike": {f"aws:ResourceTag/{RUN}": "*"}}
 
 
 def policy() -> Mapping[str, Any]:
-    """The policy as an IAM policy document."""
+    """Return the policy as an IAM policy document."""
     making = sorted(action for actions in MADE.values() for action in actions)
     images = ["arn:aws:ec2:*::image/*", "arn:aws:ec2:*::snapshot/*"]
     return {
@@ -121,12 +121,12 @@ def policy() -> Mapping[str, Any]:
 
 
 def actions() -> Sequence[str]:
-    """Every action that the policy allows, without duplicates."""
+    """Return every action that the policy allows, without duplicates."""
     return sorted({action for statement in policy()["Statement"] for action in statement["Action"]})
 
 
 def actions_of_runs() -> Sequence[str]:
-    """The actions that campaigns need: all actions but those that make, publish and remove images."""
+    """Return the actions that campaigns need: all actions but those that make, publish and remove images."""
     return sorted({*actions()} - {*COPIED, *PUBLISHED} | {"ec2:CreateTags"})
 
 

@@ -30,7 +30,7 @@ _COUNTED = ["pending", "running"]
 
 
 def quota_kind(family: str, market: Market) -> tuple[str, str] | None:
-    """Code and name of the quota that a family counts against; None for families that no vCPU quota limits (Macs)."""
+    """Return code and name of a family's quota; None for families that no vCPU quota limits (Macs)."""
     letters = re.match(r"[a-z]+", family)
     for families, (name, on_demand, spot) in _KINDS.items():
         if letters and letters[0] in families:
@@ -74,7 +74,7 @@ def load(
 
 
 def quota_limit(api: Api, code: str) -> tuple[int | None, str]:
-    """The account's own limit, else AWS's default: an account that never asked for more may have no own limit."""
+    """Read the account's own limit, else AWS's default: an account that never requested more may have no own limit."""
     reason = ""
     for operation in ("get_service_quota", "get_aws_default_service_quota"):
         try:
@@ -106,7 +106,7 @@ def _count_used_vcpus(api: Api, types: Mapping[str, TypeInfo], market: Market) -
 
 
 def _count_vcpus(instance: Mapping[str, Any], types: Mapping[str, TypeInfo]) -> int:
-    """The vCPUs of the instance's type; from the instance's own CPU options if the Region no longer offers the type."""
+    """Return the vCPUs of the instance's type; by its own CPU options if the Region no longer offers the type."""
     if instance["InstanceType"] in types:
         return types[instance["InstanceType"]].vcpus
     cpu = instance.get("CpuOptions", {})

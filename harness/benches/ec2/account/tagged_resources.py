@@ -231,7 +231,7 @@ def parse_image(description: Mapping[str, Any]) -> TaggedResource:
 
 
 def deleted_volumes(description: Mapping[str, Any]) -> tuple[str, ...]:
-    """The volumes that EC2 will delete with an instance, from an instance as DescribeInstances returns it."""
+    """Return the volumes that EC2 will delete with an instance, from an instance as DescribeInstances returns it."""
     disks = [entry.get("Ebs", {}) for entry in description.get("BlockDeviceMappings", ())]
     return tuple(entry["VolumeId"] for entry in disks if entry.get("DeleteOnTermination") and entry.get("VolumeId"))
 

@@ -33,7 +33,7 @@ def utc_now() -> datetime.datetime:
 
 
 def cache_file(cache_dir: Path, kind: str, region: str, endpoint: str) -> Path:
-    """The file of a kind of answer. Endpoints other than AWS's have files of their own: a simulator is not AWS."""
+    """Return the file of a kind of answer. Endpoints other than AWS's have their own files: a simulator is not AWS."""
     suffix = "" if _AWS.fullmatch(endpoint) else "@" + re.sub(r"[^a-z0-9]+", "-", endpoint.lower()).strip("-")
     return cache_dir / "ec2" / f"{kind}-{region}{suffix}.json"
 
@@ -62,7 +62,7 @@ def write(path: Path, content: Any) -> CachedAnswer:
 
 
 def age_text(as_of: datetime.datetime) -> str:
-    """The age of an answer as text for people: 40 s, 5 min, 3 h, 12 days."""
+    """Return the age of an answer as text for people: 40 s, 5 min, 3 h, 12 days."""
     seconds = max((utc_now() - as_of).total_seconds(), 0)
     for unit, length in (("days", 86400), ("h", 3600), ("min", 60)):
         if seconds >= 2 * length:

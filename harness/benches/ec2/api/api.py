@@ -37,7 +37,7 @@ _log = logging.getLogger(__name__)
 
 
 def exact_filter(name: str, *values: str) -> dict[str, Any]:
-    """An EC2 filter (for `Filters`) that selects exactly these values: `*`, `?` and `\\` in them are not wildcards.
+    """Make a filter (for `Filters`) that selects exactly these values: `*`, `?` and `\\` in them are not wildcards.
 
     Source: Amazon EC2 User Guide, "List and filter your resources", on wildcards.
     """
@@ -121,7 +121,7 @@ class Api:
         region: str = "",
         **parameters: Any,
     ) -> Iterator[Any]:
-        """Every item of `key` over all pages (NextToken), by calls as `call` makes them."""
+        """Return every item of `key` over all pages (NextToken), by calls as `call` makes them."""
         token: dict[str, Any] = {}
         while True:
             answer = self.call(service, operation, task=task, host=host, region=region, **parameters, **token)
@@ -131,7 +131,7 @@ class Api:
             token = {"NextToken": answer["NextToken"]}
 
     def endpoint(self, service: str) -> str:
-        """The address of a service: AWS's own, or the one in AWS_ENDPOINT_URL or AWS_ENDPOINT_URL_<SERVICE>."""
+        """Return the address of a service: AWS's own, or the one in AWS_ENDPOINT_URL or AWS_ENDPOINT_URL_<SERVICE>."""
         return str(self.client(service, self.region).meta.endpoint_url)
 
     def count_calls(self, host: str | None = None) -> Fraction:
@@ -203,7 +203,7 @@ def _make_request_error(caught: Exception, task: str, region: str) -> BenchError
 
 
 def _describe_nearest(region: str) -> str:
-    """For a Region that the SDK's list lacks, the nearest names in brackets. The list may lack newer Regions."""
+    """List the nearest names, in brackets, of a Region that the SDK's list lacks. It may lack newer Regions."""
     session = boto3.Session()
     regions = [
         name

@@ -168,7 +168,7 @@ _ENCODED = re.compile(r"\s*Encoded authorization failure message:\s*\S+")
 
 
 def kind_of_code(code: str, message: str = "") -> ErrorKind | None:
-    """The kind of a code; None for an unknown code. `message` tells the meanings of a zone's refusals apart."""
+    """Return the kind of a code; None for an unknown code. `message` tells the meanings of a zone's refusals apart."""
     kind = KINDS.get(code) or KINDS.get(code.removeprefix("Server.").removeprefix("Client."))
     if kind in (ErrorKind.PLACE, ErrorKind.NOT_OFFERED, ErrorKind.SETTING, None):
         return next((refined for phrase, refined in _IN_WORDS if phrase in message), kind)
@@ -176,7 +176,7 @@ def kind_of_code(code: str, message: str = "") -> ErrorKind | None:
 
 
 def find_code(text: str) -> str | None:
-    """EC2's code in a text of the AWS provider ("api error InsufficientInstanceCapacity: ...") or of another source."""
+    """Find EC2's code in an error text, such as "api error InsufficientInstanceCapacity: ..." of the AWS provider."""
     code_and_message = _find_code_and_message(text)
     return code_and_message[0] if code_and_message else None
 
@@ -209,7 +209,7 @@ def from_text(text: str, task: str, quota: str | None = None) -> BenchError:
 
 
 def find_raised_code(raised: BenchError) -> str | None:
-    """EC2's code of an error that was raised from botocore's exception; None for other errors."""
+    """Return EC2's code of an error that was raised from botocore's exception; None for other errors."""
     cause = raised.__cause__
     return str(cause.response.get("Error", {}).get("Code", "")) if isinstance(cause, ClientError) else None
 

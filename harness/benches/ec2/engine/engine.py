@@ -36,7 +36,7 @@ class Deadlines:
 
 
 def parallel_operations(available_mib: int) -> int:
-    """How many operations may run at once in so much memory; at least one."""
+    """Return how many operations may run at once in so much memory; at least one."""
     return max(1, (available_mib - LEFT_FREE_MIB) // PER_STACK_MIB)
 
 
@@ -95,12 +95,12 @@ class Engine:
         self._do("destroy", stack, self._patience.destroy_s, progress)
 
     def outputs(self, stack: str) -> StackOutputs | None:
-        """The outputs of a stack that is up; None when the stack does not exist or has no outputs."""
+        """Return the outputs of a stack that is up; None when the stack does not exist or has no outputs."""
         outputs = self._do("outputs", stack, self._patience.short_s)
         return StackOutputs.of(stack, outputs) if outputs else None
 
     def stacks(self) -> list[str]:
-        """The names of all stacks of our project in the backend, whoever made them."""
+        """Return the names of all stacks of our project in the backend, of all users."""
         return sorted(self._do("stacks", "_", self._patience.short_s) or [])
 
     def recover(self, stack: str, progress: Progress = lambda _: None) -> None:

@@ -26,7 +26,7 @@ class StackLock:
         return self.host == socket.gethostname()
 
     def held(self) -> bool:
-        """Whether the lock's process still runs. A lock of another host counts as held.
+        """Return whether the lock's process still runs. A lock of another host counts as held.
 
         A process with this id that started after the lock was taken is a different process.
         """
@@ -42,7 +42,7 @@ class StackLock:
 
 
 def read_locks(backend: Path, project: str, stack: str) -> list[StackLock]:
-    """The locks on a stack. An incomplete lock file, which the engine did not finish writing, is removed."""
+    """Return the locks on a stack. An incomplete lock file, which the engine did not finish writing, is removed."""
     locks = []
     for path in sorted((backend / ".pulumi/locks").glob(f"*/{project}/{stack}/*.json")):
         try:

@@ -60,7 +60,7 @@ class StackSettings:
         return f"StackSettings(token={self.token!r}, instance_type={self.instance_type!r}, region={self.region!r})"
 
     def config(self) -> Mapping[str, ConfigValue]:
-        """Pulumi's configuration with full keys. Settings that are None are left out: the program's defaults apply."""
+        """Make Pulumi's configuration with full keys. The program's defaults apply to settings that are None."""
         settings = {
             "instanceType": self.instance_type,
             "zone": self.zone,

@@ -35,7 +35,7 @@ DRIVER, PROOF = f"{TAGS}driver", f"{TAGS}proof"
 
 
 def list_images(api: Api, signer: Signer = NOBODY) -> list[BakedImage]:
-    """All baked images of this account in this Region, oldest first. `signed` tells whether the signer's key signed it.
+    """List this account's baked images in this Region, oldest first. `signed` tells if the signer's key signed the image.
 
     Raises BenchError.
     """
@@ -50,7 +50,7 @@ def list_images(api: Api, signer: Signer = NOBODY) -> list[BakedImage]:
 def newest_image(
     images: Iterable[BakedImage], name: str, architecture: Architecture, *, run: str = ""
 ) -> BakedImage | None:
-    """The newest launchable image that we signed: a proven image, or with `run` an image of that run, proven or not."""
+    """Find the newest launchable image that we signed: a proven one, or with `run` one of that run, proven or not."""
     launchable = (name, architecture, "available", True)
     candidates = [
         image for image in images if (image.name, image.architecture, image.state, image.signed) == launchable
@@ -105,7 +105,7 @@ def publish(api: Api, image: BakedImage, signer: Signer, *, proof: str) -> None:
 
 
 def check_ours(image: BakedImage) -> None:
-    """Raises RequestError for an image that is not proven to be ours: the harness never removes such an image."""
+    """Raise RequestError for an image that is not proven to be ours: the harness never removes such an image."""
     unproven = None if image.signed else "only its tags say so"
     resource = Resource(token="", kind="image", name=image.ident, detail="", unproven=unproven)
     decision = ownership.decide_removal(resource, RunState.RELEASED, now=datetime.datetime.now(datetime.UTC))
@@ -143,7 +143,7 @@ def remove(api: Api, images: Sequence[BakedImage]) -> None:
 
 
 def _find_snapshots(api: Api, snapshots: list[str]) -> set[str]:
-    """The ids of those of our snapshots in `snapshots` that EC2 still shows."""
+    """Return the ids of those of our snapshots in `snapshots` that EC2 still shows."""
     filters = [exact_filter("snapshot-id", *snapshots)]
     if not snapshots:
         return set()

@@ -70,7 +70,7 @@ class BootImages:
 
 
 def check_name(name: str) -> None:
-    """Raises RequestError, with the nearest names, for a name that is not known, nor baked:NAME, nor an image's id."""
+    """Raise RequestError, with the nearest names, for a name that is not known, nor baked:NAME, nor an image's id."""
     if name in NAMED or name.startswith("ami-") or BAKED.fullmatch(name):
         return
     near = nearest_names(name, NAMED) or sorted(NAMED)
@@ -102,7 +102,7 @@ def resolve(
 
 
 def _look_up_ami(api: Api, name: str, architecture: Architecture) -> str:
-    """The image id behind a name. All names are requested at once, so that an error can list the existing names."""
+    """Look up the image id of a name. All names are requested at once, so that an error can list them."""
     by_parameter = {image.parameters[architecture]: alias for alias, image in NAMED.items()}
     answer = api.call("ssm", "get_parameters", Names=list(by_parameter), task="looking up the image")
     ami_by_name = {by_parameter[entry["Name"]]: str(entry["Value"]) for entry in answer["Parameters"]}
@@ -192,7 +192,7 @@ def _describe_misfit(description: Mapping[str, Any], ami: str, architecture: Arc
 
 
 def login_user(description: Mapping[str, Any]) -> str | None:
-    """The login user of an image from DescribeImages: by our tag, else by the image's name, else by its owner.
+    """Return the login user of an image from DescribeImages: by our tag, else by the image's name, else by its owner.
 
     Anyone who may tag images can write our tag: a value that cannot be a user's name is ignored.
     """

@@ -145,7 +145,7 @@ class InstancePoll:
                     self._changed.wait(remaining_s)
 
     def _interval_s(self, last: float) -> float:
-        """Seconds from the last poll to the next, by the shortest time that any thread has waited."""
+        """Return the seconds from the last poll to the next, by the shortest time that any thread has waited."""
         waited_s = min((last - waiter.since for waiter in self._waiters), default=0.0)
         return max(self.every_s, waited_s / PART)
 
@@ -169,7 +169,7 @@ class InstancePoll:
 
 
 def describe(api: Api, tokens: Sequence[str], *, hosts: Sequence[str]) -> Sequence[Instance]:
-    """All instances of these tokens that EC2 shows, also those that ended within the last hour; counted for `hosts`."""
+    """List the instances of these tokens in EC2, also those that ended within the last hour; counted for `hosts`."""
     filters = [exact_filter(f"tag:{TOKEN}", *tokens)]
     message = "looking at the instances"
     pages = api.pages("ec2", "describe_instances", "Reservations", Filters=filters, task=message, host=hosts)
@@ -178,7 +178,7 @@ def describe(api: Api, tokens: Sequence[str], *, hosts: Sequence[str]) -> Sequen
 
 
 def _is_running(instance: Instance, *, public: bool) -> bool:
-    """Whether the instance runs and has its address. Raises the error of its StateReason when it ended instead."""
+    """Return whether the instance runs and has an address. Raises the error of its StateReason if it ended."""
     if instance.state == "pending":
         return False
     if instance.state != "running":

@@ -35,7 +35,7 @@ class OwnershipProofs:
         return [_make_resource(orphan, region, self._why_not_ours(orphan, recorded)) for orphan in orphans]
 
     def removable(self, orphans: Sequence[TaggedResource], region: str) -> list[TaggedResource]:
-        """The resources that a release of their token may remove."""
+        """Return the resources that a release of their token may remove."""
         now = datetime.datetime.now(datetime.UTC)
         removals = [
             ownership.decide_removal(resource, RunState.RELEASED, now=now).removal
@@ -48,7 +48,7 @@ class OwnershipProofs:
         return ownership.why_not_ours(tagged, self.signer, recorded)
 
     def _list_recorded(self) -> dict[str, set[str]]:
-        """Ids and names by token: from the launch records, and of the disks noted before."""
+        """List ids and names by token, from the launch records and of the disks noted before."""
         with self._lock:
             names_by_token = {token: set(parts) for token, parts in self._parts.items()}
         for record in self._records.all():

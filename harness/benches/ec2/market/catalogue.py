@@ -38,13 +38,13 @@ class Catalogue:
     types: Mapping[str, TypeInfo]
 
     def claim(self, name: str) -> Claim | None:
-        """The API's claim about a type's clock; None where the API claims nothing."""
+        """Return the API's claim about a type's clock; None where the API claims nothing."""
         phc = self.types[name].phc if name in self.types else None
         return None if phc is None else Claim(phc_supported=phc, source=SOURCE, date=self.as_of.date().isoformat())
 
 
 def load(api: Api, cache_dir: Path, *, offline: bool = False, max_age_s: float = MAX_AGE_S) -> Catalogue:
-    """The types of the API's Region: cached ones if not older than `max_age_s`, else from AWS, which renews the cache.
+    """Load the types of the Region: cached ones if not older than `max_age_s`, else from AWS, which renews the cache.
 
     With `offline`, AWS is not asked, and the cache may have any age. Raises RequestError when the cache is then empty,
     SetupError when AWS cannot be asked or offers nothing.
@@ -73,7 +73,7 @@ def load(api: Api, cache_dir: Path, *, offline: bool = False, max_age_s: float =
 
 
 def _list_offers(api: Api) -> Mapping[str, tuple[str, ...]]:
-    """The zones of each type that the Region offers."""
+    """Return the zones of each type that the Region offers."""
     zones: dict[str, set[str]] = defaultdict(set)
     for offer in api.pages(
         "ec2",

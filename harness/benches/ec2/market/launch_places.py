@@ -30,7 +30,7 @@ def list_attempts(
     zones: Sequence[str] = (),
     other_sizes: bool = False,
 ) -> Iterator[LaunchPlace]:
-    """The places to try: every zone of the type, then of other sizes of the family where the campaign allows that.
+    """List the places to try: each zone of the type, then of other sizes of the family if the campaign allows it.
 
     Raises NotOfferedError, before the first place, when no zone here offers the type itself.
     """
@@ -49,7 +49,7 @@ def _make_not_offered_error(info: TypeInfo, searched: Sequence[str]) -> NotOffer
 
 
 def may_try_elsewhere(error: BenchError) -> bool:
-    """Whether another place may succeed. A quota, a missing permission or a wrong setting is the same everywhere."""
+    """Return whether another place may succeed. Quotas, permissions and settings are the same in every place."""
     return isinstance(error, CapacityError | PlaceError | NotOfferedError)
 
 

@@ -15,13 +15,13 @@ _REGION = re.compile(r"types-(?P<region>[a-z0-9-]+)(@.*)?\.json")
 
 
 def regions(cache_dir: Path, environ: Mapping[str, str] = os.environ) -> list[tuple[str, str]]:
-    """Each Region with the age of its list, newest first."""
+    """List each Region with the age of its list, newest first."""
     lists = sorted(_read_lists(cache_dir, environ), key=lambda entry: entry[1].as_of, reverse=True)
     return [(region, f"types as of {answer_cache.age_text(cached.as_of)} ago") for region, cached in lists]
 
 
 def types(cache_dir: Path, region: str | None, environ: Mapping[str, str] = os.environ) -> list[tuple[str, str]]:
-    """Each type of a Region with a line about it.
+    """List each type of a Region with a line about it.
 
     Without `region`: the types of the environment's Region, else of the newest list.
     """
@@ -38,7 +38,7 @@ def types(cache_dir: Path, region: str | None, environ: Mapping[str, str] = os.e
 
 
 def families(cache_dir: Path, region: str | None, environ: Mapping[str, str] = os.environ) -> list[tuple[str, str]]:
-    """Each family of that list, with the number of its sizes."""
+    """List each family of that list, with the number of its sizes."""
     names = [family(name) for name, _ in types(cache_dir, region, environ)]
     return [(name, f"{names.count(name)} sizes") for name in dict.fromkeys(names)]
 
@@ -49,7 +49,7 @@ def _describe_type(info: Mapping[str, Any]) -> str:
 
 
 def _read_lists(cache_dir: Path, environ: Mapping[str, str]) -> Iterator[tuple[str, CachedAnswer]]:
-    """The cached lists of the endpoint that would be asked now."""
+    """Return the cached lists of the endpoint that would be asked now."""
     endpoint = environ.get("AWS_ENDPOINT_URL_EC2") or environ.get("AWS_ENDPOINT_URL") or _AWS
     for path in sorted((cache_dir / "ec2").glob("types-*.json")):
         if (match := _REGION.fullmatch(path.name)) is None:

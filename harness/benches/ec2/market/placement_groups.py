@@ -37,7 +37,7 @@ class GroupDecision:
 
 
 def load(api: Api) -> Mapping[str, PlacementGroup]:
-    """Every placement group of the Region, by name."""
+    """Return every placement group of the Region, by name."""
     answer = api.call("ec2", "describe_placement_groups", task="listing the placement groups")
     groups = [
         PlacementGroup(
@@ -71,7 +71,7 @@ def decide_placement(
 
 
 def room_for(groups: Mapping[str, PlacementGroup], decisions: list[GroupDecision]) -> None:
-    """Raises QuotaError when the groups to be made would exceed the Region's limit."""
+    """Raise QuotaError when the groups to be made would exceed the Region's limit."""
     new_groups = sum(decision.choice.makes is not None for decision in decisions)
     if new_groups and len(groups) + new_groups > LIMIT:
         raise QuotaError(
@@ -82,7 +82,7 @@ def room_for(groups: Mapping[str, PlacementGroup], decisions: list[GroupDecision
 
 
 def observed_placement(decision: GroupDecision, group_name: str | None) -> Placement:
-    """The evidence once the host runs: the group that EC2 shows outweighs the decision."""
+    """Return the evidence once the host runs: the group that EC2 shows outweighs the decision."""
     if (decision.choice.makes or decision.choice.joins) and not group_name:
         mismatch = f"meant to be {decision.evidence.detail}, and EC2 shows it in no placement group"
         return Placement(precise=False if decision.evidence.precise else decision.evidence.precise, detail=mismatch)
@@ -128,7 +128,7 @@ def _describe_inside(
 
 
 def _describe_outside(region: str, instance_type: str) -> Placement:
-    """Outside of precision-time groups, EC2 gives the clock only in legacy Regions and to legacy families."""
+    """Describe a host outside of precision-time groups: only legacy Regions and families have the clock there."""
     if needs_precision_group(region, instance_type):
         detail = (
             f"outside of a precision-time placement group, and {region} gives {family(instance_type)} no clock there"

@@ -57,7 +57,7 @@ def load(
     offline: bool = False,
     max_age_s: float | None = None,
 ) -> Prices:
-    """Prices of the API's Region: from the cache if recent enough, else from AWS, which renews the cache.
+    """Load prices of the API's Region: from the cache if recent enough, else from AWS, which renews the cache.
 
     Missing prices raise nothing: without permission to ask, the result has the older prices, or none with the reason.
     """
@@ -80,25 +80,25 @@ def load(
 
 
 def cached(api: Api, cache_dir: Path, *, market: Market) -> Mapping[str, float]:
-    """Cached prices that are not too old. AWS is not asked."""
+    """Return cached prices that are not too old. AWS is not asked."""
     answer = answer_cache.read(answer_cache.cache_file(cache_dir, f"prices-{market}", api.region, api.endpoint("ec2")))
     return answer.content if answer is not None and answer.age_s() < _find_source(market)[1] else {}
 
 
 def _find_source(market: Market) -> tuple[Callable[[Api], dict[str, float]], float]:
-    """The function that asks for a market's prices, and the seconds that prices stay valid."""
+    """Return the function that asks for a market's prices, and the seconds that prices stay valid."""
     return (_fetch_spot, SPOT_MAX_AGE_S) if market is Market.SPOT else (_fetch_on_demand, ON_DEMAND_MAX_AGE_S)
 
 
 def with_prices(catalogue: Catalogue, prices: Prices) -> Catalogue:
-    """The same types with their prices; None for a type without a price."""
+    """Return the same types with their prices; None for a type without a price."""
     per_hour_usd = prices.per_hour_usd
     types = {name: replace(info, price_per_hour_usd=per_hour_usd.get(name)) for name, info in catalogue.types.items()}
     return replace(catalogue, types=types)
 
 
 def endpoint_region(region: str) -> str:
-    """The nearest Region that answers about prices."""
+    """Return the nearest Region that answers about prices."""
     return ENDPOINTS.get(region.partition("-")[0], "us-east-1")
 
 
@@ -122,7 +122,7 @@ def _fetch_on_demand(api: Api) -> dict[str, float]:
 
 
 def parse(products: Iterable[str], region: str) -> dict[str, float]:
-    """USD per hour by type, from entries of GetProducts' PriceList, each a JSON document (format aws_v1).
+    """Return USD per hour by type, from entries of GetProducts' PriceList, each a JSON document (format aws_v1).
 
     Entries that are not an hourly Linux price in USD of that Region are ignored, also unreadable ones and prices of 0
     (capacity that is paid for in another way). Of two prices of a type, the higher counts.
@@ -153,7 +153,7 @@ def _parse_hourly_usd(terms: Mapping[str, Any]) -> Iterator[float]:
 
 
 def _fetch_spot(api: Api) -> dict[str, float]:
-    """The present price of each type, of all zones the highest: a plan must not promise the luckiest zone."""
+    """Return the present price of each type, of all zones the highest: a plan must not promise the luckiest zone."""
     history = api.pages(
         "ec2",
         "describe_spot_price_history",

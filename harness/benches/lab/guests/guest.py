@@ -103,7 +103,7 @@ class GuestStart(ABC):
         """Let the guest run with its identity, address and cards; `cards` holds the processes of the ENA cards."""
 
     def has_clock(self, port: GuestAgent) -> bool:
-        """Whether the guest has switched its clock on by itself. A second switch would make another device of it."""
+        """Tell whether the guest has switched its clock on itself. A second switch would make another device."""
         return False
 
     # -- steps

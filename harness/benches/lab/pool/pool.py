@@ -81,7 +81,7 @@ class WarmPool(Generic[G]):
         self._changed = threading.Condition()
         self._tickets, self._numbers = itertools.count(1), itertools.count(1)
         self._refused: dict[int, BenchError] = {}
-        self._left: list[str] = []
+        self._unremoved: list[str] = []
         self._closed = False
         self._keepers = [threading.Thread(target=self._keep, name="warm-pool", daemon=True) for _ in range(makers)]
 
@@ -158,8 +158,8 @@ class WarmPool(Generic[G]):
             numbers = [*(warm.number for warm in self._state.warm), *self._state.unresponsive]
         for number in numbers:
             self._discard(number, "the pool is shut down")
-        if self._left:
-            remaining, self._left = self._left, []
+        if self._unremoved:
+            remaining, self._unremoved = self._unremoved, []
             raise CleanupError(remaining, next_step="`ptp-harness sweep --yes`")
 
     def _wait_for_turn(self, ticket: int, give_up_s: float, timeout_s: float) -> tuple[int, G]:
@@ -247,7 +247,7 @@ class WarmPool(Generic[G]):
     def _not_made(self, number: int, error: Exception) -> None:
         self._progress(f"guest {number} did not come up: {error}")
         if isinstance(error, CleanupError):
-            self._left += error.left
+            self._unremoved += error.left
         with self._changed:
             self._note(self._state.after_failure(self._now()))
             if has_given_up(self._state, self._rules):
@@ -270,7 +270,7 @@ class WarmPool(Generic[G]):
             self._source.remove(self._guests[number])
         except CleanupError as error:
             self._progress(str(error))
-            self._left += error.left
+            self._unremoved += error.left
         finally:
             self._forget(number)
 
@@ -280,7 +280,7 @@ class WarmPool(Generic[G]):
             self._note(self._state.after_removal(number))
 
     def _note(self, state: PoolState) -> None:
-        """The state changed: wake all who wait for it. The lock is held."""
+        """Store the new state and wake all threads that wait for a change. The caller holds the lock."""
         self._state = state
         self._changed.notify_all()
 

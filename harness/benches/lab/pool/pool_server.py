@@ -39,7 +39,7 @@ class PoolServer:
         self._server = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self._open: dict[socket.socket, threading.Thread] = {}
         self._lock = threading.Lock()
-        self.left: list[str] = []
+        self.unremoved: list[str] = []
 
     def __enter__(self) -> "PoolServer":
         if _accepts_clients(self._path):
@@ -78,7 +78,7 @@ class PoolServer:
         except (OSError, ValueError, KeyError, TypeError, RecursionError):
             pass  # the client disconnected, or speaks another protocol
         except CleanupError as error:
-            self.left += error.left
+            self.unremoved += error.left
         finally:
             with self._lock:
                 self._open.pop(connection, None)

@@ -94,11 +94,11 @@ class PoolState:
     # -- events of clients
 
     def after_request(self, ticket: int) -> "PoolState":
-        """A client starts to wait. An earlier ticket that waits again goes before later tickets."""
+        """Return the state after a client started to wait. Earlier tickets go before later ones."""
         return replace(self, queue=tuple(sorted((*self.queue, ticket))))
 
     def after_leaving(self, ticket: int) -> "PoolState":
-        """A client stops waiting."""
+        """Return the state after a client stopped waiting."""
         return replace(self, queue=tuple(queued for queued in self.queue if queued != ticket))
 
     def handed_out(self, ticket: int, rules: PoolRules, now_s: float) -> "tuple[PoolState, int | None]":
@@ -110,17 +110,17 @@ class PoolState:
         return replace(state, in_use=self.in_use | {oldest.number}), oldest.number
 
     def after_death(self, number: int) -> "PoolState":
-        """A guest that was handed out does not answer."""
+        """Return the state after a guest that was handed out did not answer."""
         return replace(self, in_use=self.in_use - {number}, unresponsive=(*self.unresponsive, number))
 
     def after_return(self, number: int) -> "PoolState":
-        """A client releases its guest: the guest is to be removed, never handed out again."""
+        """Return the state after a client released its guest, which is then removed, never handed out again."""
         return replace(self, in_use=self.in_use - {number}, being_removed=self.being_removed | {number})
 
     # -- events of actions
 
     def after_start(self, action: Action) -> "PoolState":
-        """An action has begun."""
+        """Return the state after an action has begun."""
         match action:
             case MakeGuest():
                 return replace(self, being_made=self.being_made + 1)
@@ -136,16 +136,16 @@ class PoolState:
                 return self
 
     def after_making(self, number: int, now_s: float) -> "PoolState":
-        """A guest was made."""
+        """Return the state after a guest was made."""
         warm = WarmGuest(number=number, made_s=now_s, checked_s=now_s)
         return replace(self, being_made=self.being_made - 1, warm=(*self.warm, warm), failures=0)
 
     def after_failure(self, now_s: float) -> "PoolState":
-        """A guest could not be made."""
+        """Return the state after a guest could not be made."""
         return replace(self, being_made=self.being_made - 1, failures=self.failures + 1, failed_s=now_s)
 
     def after_check(self, number: int, now_s: float, *, answers: bool) -> "PoolState":
-        """A guest was checked: it waits again in its old position, or is to be removed."""
+        """Return the state after a check: the guest waits again in its old position, or is to be removed."""
         [warm] = [warm for warm in self.being_checked if warm.number == number]
         remaining = tuple(checked for checked in self.being_checked if checked.number != number)
         if not answers:
@@ -154,7 +154,7 @@ class PoolState:
         return replace(self, being_checked=remaining, warm=tuple(back))
 
     def after_removal(self, number: int) -> "PoolState":
-        """A guest was removed."""
+        """Return the state after a guest was removed."""
         return replace(self, being_removed=self.being_removed - {number})
 
     def _without(self, number: int) -> "PoolState":

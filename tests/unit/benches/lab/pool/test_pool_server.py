@@ -68,7 +68,7 @@ def served(source: Names, path: Path) -> Iterator[WarmPool[Named]]:
         finally:
             stop.set()
             thread.join()
-    assert (source.exist, path.exists(), counter.left) == (set(), False, [])
+    assert (source.exist, path.exists(), counter.unremoved) == (set(), False, [])
 
 
 @pytest.fixture
