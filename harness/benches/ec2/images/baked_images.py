@@ -35,7 +35,7 @@ DRIVER, PROOF = f"{TAGS}driver", f"{TAGS}proof"
 
 
 def list_images(api: Api, signer: Signer = NOBODY) -> list[BakedImage]:
-    """List this account's baked images in this Region, oldest first. `signed` tells if the signer's key signed the image.
+    """List this account's baked images in this Region, oldest first. `signed`: the signer's key signed the image.
 
     Raises BenchError.
     """
