@@ -170,7 +170,7 @@ def test_thirty_hosts_share_the_calls(watching: InstancePoll, script: Script, ap
 
     with ThreadPoolExecutor(max_workers=30) as pool:
         waits = [
-            pool.submit(watching.running, name, host=name, key_pair=KEY, deadline_s=30, cancelled=NEVER)
+            pool.submit(watching.wait_until_running, name, host=name, key_pair=KEY, deadline_s=30, cancelled=NEVER)
             for name in names
         ]
         later(0.5, all_run)
@@ -189,7 +189,9 @@ def test_a_hundred_at_most_in_one_call(watching: InstancePoll, script: Script, m
     end = threading.Event()
     with ThreadPoolExecutor(max_workers=25) as pool:
         waits = [
-            pool.submit(watching.running, f"i-{number}", host="a", key_pair=KEY, deadline_s=60, cancelled=end)
+            pool.submit(
+                watching.wait_until_running, f"i-{number}", host="a", key_pair=KEY, deadline_s=60, cancelled=end
+            )
             for number in range(25)
         ]
         give_up = time.monotonic() + 30
@@ -220,7 +222,13 @@ def test_who_is_idle_is_not_looked_for(watching: InstancePoll, script: Script, a
     resting.set()
     with ThreadPoolExecutor(max_workers=1) as pool:
         wait = pool.submit(
-            watching.running, "i-1", host="a", key_pair=KEY, deadline_s=30, cancelled=NEVER, idle=resting.is_set
+            watching.wait_until_running,
+            "i-1",
+            host="a",
+            key_pair=KEY,
+            deadline_s=30,
+            cancelled=NEVER,
+            idle=resting.is_set,
         )
         time.sleep(6 * TICK_S)
         assert api.count_calls() == 0
@@ -237,7 +245,7 @@ def test_a_missing_permission_ends_every_wait(
     monkeypatch.setattr(api, "pages", refused)
     with ThreadPoolExecutor(max_workers=2) as pool:
         waits = [
-            pool.submit(watching.running, f"i-{n}", host="a", key_pair=KEY, deadline_s=60, cancelled=NEVER)
+            pool.submit(watching.wait_until_running, f"i-{n}", host="a", key_pair=KEY, deadline_s=60, cancelled=NEVER)
             for n in range(2)
         ]
         for wait in waits:
@@ -282,7 +290,7 @@ def test_one_that_begins_to_wait_meanwhile_is_looked_for_soon(watching: Instance
     script.show("i-2", "running", **RUNS)
     with ThreadPoolExecutor(max_workers=1) as pool:
         stop = threading.Event()
-        first = pool.submit(watching.running, "i-1", host="a", key_pair=KEY, deadline_s=60, cancelled=stop)
+        first = pool.submit(watching.wait_until_running, "i-1", host="a", key_pair=KEY, deadline_s=60, cancelled=stop)
         watching.every_s = 30.0
         time.sleep(4 * TICK_S)
         watching.every_s = TICK_S
