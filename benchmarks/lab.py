@@ -142,7 +142,7 @@ def snapshots(lab: Lab) -> None:
                 delete_times.append(timed(partial(lab.bench.snapshots.delete, name, lab.bench.records)))
     token = replace(TOKEN, host="restored")
     for number in range(min(BOOTS, lab.rounds)):
-        snapshot = lab.bench.snapshots.named(f"s{number}")
+        snapshot = lab.bench.snapshots.find(f"s{number}")
         try:
             restore_times.append(timed(partial(lab.bench.restore, token, snapshot, quiet)))
         finally:

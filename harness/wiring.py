@@ -3,7 +3,7 @@
 Each part is imported by the function that builds it: a command loads the parts it needs, and no others.
 """
 
-from __future__ import annotations  # what only types name is not imported
+from __future__ import annotations  # names that only types need are not imported
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -30,14 +30,14 @@ if TYPE_CHECKING:
 
 
 def lab_bench(settings: Settings) -> LabBench:
-    """Local virtual machines."""
+    """Make the bench of local virtual machines."""
     from harness.benches.lab.bench import LabBench
 
     return LabBench(settings)
 
 
 def bench(name: str, settings: Settings, inventory: str | None = None, options: CloudOptions | None = None) -> Bench:
-    """The bench of that name. Raises RequestError with the names that there are, or when it needs an inventory."""
+    """Make the bench of that name. Raises RequestError for an unknown name, or when the inventory is missing."""
     match name:
         case BenchName.LAB:
             return lab_bench(settings)
@@ -69,7 +69,7 @@ def checks(
 
 
 def benches(settings: Settings) -> Benches:
-    """The benches of these settings, for preparing runs."""
+    """Make the functions that prepare runs on the benches of these settings."""
     from harness.runs.prepare import Benches
 
     def make_bench(campaign: Campaign) -> Bench:
@@ -87,26 +87,26 @@ def benches(settings: Settings) -> Benches:
 
 
 def ledger(settings: Settings) -> Ledger:
-    """The ledger."""
+    """Open the ledger."""
     from harness.store.ledger import Ledger
 
     return Ledger(settings.ledger_url)
 
 
-def forecast_on_ec2(made: Plan, settings: Settings) -> Ec2Forecast:
-    """Forecast what a plan asks of EC2 and costs there; None is unknown. Raises RequestError or SetupError."""
+def forecast_on_ec2(plan: Plan, settings: Settings) -> Ec2Forecast:
+    """Forecast a plan's needs and cost on EC2; an unknown value is None. Raises RequestError or SetupError."""
     from harness.benches.ec2.account import permissions, quotas
     from harness.benches.ec2.api.api import Api
     from harness.campaign import ec2_forecast
 
-    options = made.campaign.cloud
+    options = plan.campaign.cloud
     listing = ec2_types(settings, options.region, market=options.market)
     types, region = listing.catalogue.types, listing.catalogue.region
-    wanted = [types[host.instance_type] for host in made.hosts]
+    planned_types = [types[host.instance_type] for host in plan.hosts]
     return ec2_forecast.forecast(
-        made,
+        plan,
         types,
-        quotas.load(Api(region), wanted, types, market=options.market),
+        quotas.load(Api(region), planned_types, types, market=options.market),
         region=region,
         market=options.market,
         zones=options.zones,
@@ -116,10 +116,10 @@ def forecast_on_ec2(made: Plan, settings: Settings) -> Ec2Forecast:
 
 
 def bake_context(settings: Settings, controls: RunControls) -> BakeContext:
-    """The parts that a bake works with in EC2, the one bench that makes images."""
+    """Make the context of a bake in EC2, the only bench that makes images."""
     from harness.runs.bake import BakeContext
 
-    def maker_of(source: Bench, pause: Callable[[float], None]) -> ImageMaker:
+    def make_image_maker(source: Bench, pause: Callable[[float], None]) -> ImageMaker:
         from harness.benches.ec2 import image_maker
         from harness.benches.ec2.bench import Ec2Bench
 
@@ -129,7 +129,7 @@ def bake_context(settings: Settings, controls: RunControls) -> BakeContext:
 
     return BakeContext(
         benches=benches(settings),
-        maker_of=maker_of,
+        make_image_maker=make_image_maker,
         ledger=ledger(settings),
         settings=settings,
         controls=controls,
@@ -137,44 +137,44 @@ def bake_context(settings: Settings, controls: RunControls) -> BakeContext:
 
 
 def baked_images(region: str | None, settings: Settings) -> tuple[str, Sequence[BakedImage]]:
-    """The Region, and our images in it, oldest first. Raises RequestError or what its bench raises."""
+    """List our images in a Region, oldest first, after the Region's name. Raises RequestError and BenchError."""
     from harness.benches.ec2.account import signing
-    from harness.benches.ec2.images import baked_images as ours
+    from harness.benches.ec2.images import baked_images as image_list
 
     api = _api(region)
-    return api.region, ours.list_images(api, signing.load(settings))
+    return api.region, image_list.list_images(api, signing.load(settings))
 
 
 def remove_images(region: str, images: Sequence[BakedImage]) -> None:
-    """Remove images of ours and their snapshots. Raises CleanupError."""
-    from harness.benches.ec2.images import baked_images as ours
+    """Remove our images and their snapshots. Raises CleanupError."""
+    from harness.benches.ec2.images import baked_images as image_list
 
-    ours.remove(_api(region), images)
+    image_list.remove(_api(region), images)
 
 
-def ec2_kept_types(settings: Settings, region: str | None) -> list[tuple[str, str]]:
-    """Types of a Region (default: the last one asked about) from the cached list, with a line about each."""
+def ec2_cached_types(settings: Settings, region: str | None) -> list[tuple[str, str]]:
+    """List a Region's types (default: of the newest list) from the cached list, with a line about each."""
     from harness.benches.ec2.market import offline
 
     return offline.types(settings.cache_dir, region)
 
 
-def ec2_kept_families(settings: Settings, region: str | None) -> list[tuple[str, str]]:
-    """Families of a Region's types, from the cached list."""
+def ec2_cached_families(settings: Settings, region: str | None) -> list[tuple[str, str]]:
+    """List the families of a Region's types, from the cached list."""
     from harness.benches.ec2.market import offline
 
     return offline.families(settings.cache_dir, region)
 
 
-def ec2_kept_regions(settings: Settings) -> list[tuple[str, str]]:
-    """Regions of which a list of types is cached."""
+def ec2_cached_regions(settings: Settings) -> list[tuple[str, str]]:
+    """List the Regions of which a list of types is cached."""
     from harness.benches.ec2.market import offline
 
     return offline.regions(settings.cache_dir)
 
 
 def ec2_steps(region: str | None) -> str:
-    """Steps, for a person with an AWS account, that prove what only a real account can prove."""
+    """Format the steps by which a person proves what only a real AWS account can prove."""
     from harness.benches.ec2.account import account_steps
     from harness.benches.ec2.api.api import Api
 
@@ -189,7 +189,7 @@ def ec2_types(
     offline: bool = False,
     refresh: bool = False,
 ) -> Listing:
-    """List what a Region offers, with prices. Raises RequestError or SetupError where that cannot be known."""
+    """List the types of a Region with prices. Raises RequestError or SetupError if there is no list."""
     from harness.benches.ec2.market import listing
 
     return listing.load(_api(region), settings.cache_dir, market=market, offline=offline, refresh=refresh)

@@ -62,7 +62,7 @@ class Check:
 
     name: str
     ok: bool
-    seen: str
+    observed: str
     remedy: str = ""
 
 

@@ -54,20 +54,20 @@ class InventoryHost:
         return {key: value for key, value in self.variables.items() if key.startswith(ROLES)}
 
     @property
-    def wrong(self) -> str:
+    def mistake(self) -> str:
         """The first variable that cannot be passed to ssh or to the roles, as a message; empty when all can."""
         for name, pattern, text in (
             ("ansible_host", names.ADDRESS, self.address),
             ("ansible_user", names.LOGIN, self.user),
         ):
             if not names.fits(pattern, text):
-                return f"its {name} is {shorten_value(text)}, which is no name that ssh is given"
+                return f"its {name} is {shorten_value(text)}, which is not a valid name for ssh"
         if self.port is None:
-            return f"its ansible_port is {shorten_value(self.variables['ansible_port'])}, which is no port"
+            return f"its ansible_port is {shorten_value(self.variables['ansible_port'])}, which is not a port"
         paths = (*_KEYS, "ptp_harness_known_hosts")
         for name in (name for name in paths if self.variables.get(name)):
             if not _is_path(str(self.variables[name])):
-                return f"its {name} is {shorten_value(self.variables[name])}, which is no path"
+                return f"its {name} is {shorten_value(self.variables[name])}, which is not a path"
         unfit = input_checks.describe_unfit_text(self.role_variables)
         return f"its variable {unfit[0]}" if unfit else ""
 
@@ -83,7 +83,7 @@ class InventoryHost:
         return tuple(argument for text in texts for argument in shlex.split(text))
 
     @property
-    def known_as(self) -> str:
+    def known_hosts_name(self) -> str:
         """The host's name in known_hosts: the address, as `[address]:port` when the port is not 22."""
         return self.address if self.port == 22 else f"[{self.address}]:{self.port}"
 
@@ -98,7 +98,7 @@ class HostsBench:
 
     def types(self) -> Mapping[str, InstanceType]:
         return {
-            name: InstanceType(name=name, summary=clip(printable(f"{entry.user}@{entry.known_as}")))
+            name: InstanceType(name=name, summary=clip(printable(f"{entry.user}@{entry.known_hosts_name}")))
             for name, entry in self._entries.items()
         }
 
@@ -109,7 +109,7 @@ class HostsBench:
 
     def checks(self) -> Sequence[Check]:
         count = len(self._entries)
-        return (Check(name="inventory", ok=count > 0, seen=f"{count} hosts", remedy="name hosts in the inventory"),)
+        return (Check(name="inventory", ok=count > 0, observed=f"{count} hosts", remedy="name hosts in the inventory"),)
 
     def prepare(self, types: Sequence[str], progress: Progress) -> None:
         """Do nothing: the hosts exist already."""
@@ -125,11 +125,11 @@ class HostsBench:
                 f"its connection is {shorten_value(connection)}, and only ssh is supported",
                 next_step=f"take ansible_connection out of {self._inventory}, or leave the host out",
             )
-        if (message := entry.wrong) or entry.port is None:
-            raise BenchError(message, next_step=f"mend it in {self._inventory}, or leave the host out")
-        options = _options(entry, self._inventory)
+        if (message := entry.mistake) or entry.port is None:
+            raise BenchError(message, next_step=f"correct it in {self._inventory}, or leave the host out")
+        options = _read_ssh_options(entry, self._inventory)
         if entry.private_key is not None:
-            _readable(entry.private_key, self._inventory)
+            _require_readable(entry.private_key, self._inventory)
         return Machine(
             token=token,
             instance_type=instance_type,
@@ -137,14 +137,14 @@ class HostsBench:
             port=entry.port,
             user=entry.user,
             private_key=str(entry.private_key) if entry.private_key else None,
-            known_host=_known_host(entry),
+            known_host=_read_known_host(entry),
             ssh_options=options,
             second_opinion=None,
             role_variables=entry.role_variables,
-            placement=Placement(precise=None, detail="where it stands was not asked"),
+            placement=Placement(precise=None, detail="the placement was not observed"),
             claim=None,
             offer=Offer(available=True, where=f"the inventory {self._inventory}"),
-            detail=f"{entry.known_as} is there already",
+            detail=f"{entry.known_hosts_name} is there already",
         )
 
     def find(self, token: Token) -> Machine | None:
@@ -163,18 +163,18 @@ class HostsBench:
 
     @cached_property
     def _entries(self) -> Mapping[str, InventoryHost]:
-        variables = self._listed.get("_meta", {}).get("hostvars", {})
+        variables = self._inventory_output.get("_meta", {}).get("hostvars", {})
         hosts = self._members.get("all", ())
         return {name: InventoryHost(name=name, variables=variables.get(name, {})) for name in hosts}
 
     @cached_property
     def _members(self) -> Mapping[str, tuple[str, ...]]:
         """The hosts of each group and of its child groups, in the inventory's order."""
-        groups = {name: group for name, group in self._listed.items() if name != "_meta"}
+        groups = {name: group for name, group in self._inventory_output.items() if name != "_meta"}
         return {name: tuple(list_members(name, groups)) for name in groups}
 
     @cached_property
-    def _listed(self) -> Mapping[str, Any]:
+    def _inventory_output(self) -> Mapping[str, Any]:
         """The output of ansible-inventory. Raises RequestError when the inventory is absent or cannot be read."""
         if not self._inventory.exists():
             raise RequestError(f"there is no inventory {self._inventory}")
@@ -185,11 +185,11 @@ class HostsBench:
         except CommandError as error:
             message = " ".join(error.stderr.replace("[ERROR]:", "").split())[:400]
             raise RequestError(f"the inventory {self._inventory} cannot be read: {message}") from error
-        _check(listed, self._inventory)
+        _check_names(listed, self._inventory)
         return dict(listed)
 
 
-def _check(listed: Any, inventory: Path) -> None:
+def _check_names(listed: Any, inventory: Path) -> None:
     """Check the inventory's names. Raises RequestError.
 
     A host's name must not look like a path or an option; there are at most _MOST hosts and groups.
@@ -221,13 +221,13 @@ def list_members(name: str, groups: Mapping[str, Any]) -> list[str]:
     return list(hosts)
 
 
-def _options(entry: InventoryHost, inventory: Path) -> tuple[str, ...]:
+def _read_ssh_options(entry: InventoryHost, inventory: Path) -> tuple[str, ...]:
     """Return the SSH arguments of the inventory, split like a shell. Raises BenchError on an unclosed quote."""
     try:
         return entry.ssh_options
     except ValueError as error:
         raise BenchError(
-            f"its SSH arguments cannot be read: {error}", next_step=f"mend ansible_ssh_common_args in {inventory}"
+            f"its SSH arguments cannot be read: {error}", next_step=f"correct ansible_ssh_common_args in {inventory}"
         ) from error
 
 
@@ -239,7 +239,7 @@ def _is_path(text: str) -> bool:
     return names.fits(names.PATH, text)
 
 
-def _readable(key: Path, inventory: Path) -> None:
+def _require_readable(key: Path, inventory: Path) -> None:
     """Check that a private key is a file that this user can read. Raises BenchError."""
     try:
         with key.open("rb"):
@@ -247,22 +247,24 @@ def _readable(key: Path, inventory: Path) -> None:
     except OSError as error:
         raise BenchError(
             f"its SSH key {key} cannot be read: {error.strerror}",
-            next_step=f"mend the key's path or mode, or ansible_ssh_private_key_file in {inventory}",
+            next_step=f"correct the key's path or mode, or ansible_ssh_private_key_file in {inventory}",
         ) from error
 
 
-def _known_host(entry: InventoryHost) -> str:
+def _read_known_host(entry: InventoryHost) -> str:
     """Return the known_hosts lines of the host. Raises BenchError when its key is unknown: no key is trusted unseen."""
     configured_file = entry.variables.get("ptp_harness_known_hosts")
     files = [Path(name).expanduser() for name in ([str(configured_file)] if configured_file else KNOWN_HOSTS)]
     lines: list[str] = []
     for file in files:
         if file.is_file():
-            output = proc.run(["ssh-keygen", "-F", entry.known_as, "-f", str(file)], timeout_s=30, check=False).stdout
+            output = proc.run(
+                ["ssh-keygen", "-F", entry.known_hosts_name, "-f", str(file)], timeout_s=30, check=False
+            ).stdout
             lines += [line for line in output.splitlines() if line and not line.startswith("#")]
     if not lines:
         raise BenchError(
-            f"the host key of {entry.known_as} is not known",
+            f"the host key of {entry.known_hosts_name} is not known",
             next_step="log in once by ssh and check the key, or name a file in ptp_harness_known_hosts",
         )
     return "\n".join(lines)

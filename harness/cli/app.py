@@ -40,8 +40,8 @@ app = typer.Typer(
 )
 
 
-def _print_version(wanted: bool) -> None:
-    if wanted:
+def _print_version(requested: bool) -> None:
+    if requested:
         typer.echo(f"{NAME} {__version__}")
         raise typer.Exit
 
@@ -52,11 +52,11 @@ def _options(
         bool, typer.Option("--version", help="Print the version and end.", is_eager=True, callback=_print_version)
     ] = False,
 ) -> None:
-    """Options before every verb."""
+    """Define the options before every command."""
 
 
 def main() -> None:
-    """Run the command and end with its exit code. Files that it makes are its user's alone."""
+    """Run the command and end with its exit code. Only its user can read the files that it makes."""
     os.umask(0o077)
     try:
         with signals.raising_on_stop_signals():
@@ -70,7 +70,7 @@ def main() -> None:
         output.say("ptp-harness: interrupted")
         sys.exit(ExitCode.INTERRUPTED)
     except Exception as error:
-        import tempfile  # both take their time to load: only who needs them waits
+        import tempfile  # slow to load, and needed only here
         import traceback
 
         with tempfile.NamedTemporaryFile("wb", prefix="ptp-harness-", suffix=".log", delete=False) as log:

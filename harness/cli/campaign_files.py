@@ -1,4 +1,4 @@
-"""`campaign schema` and `campaign keys`: what a campaign file may hold; `campaign check`: whether one is valid."""
+"""`campaign schema` and `campaign keys` print the keys of campaign files; `campaign check` validates a file."""
 
 from typing import Annotated
 
@@ -47,36 +47,37 @@ def keys(
 def check(file: Annotated[str, typer.Argument(metavar="FILE", help="A campaign file.")]) -> None:
     """Name every mistake in a campaign file, with its line.
 
-    Exit code 2 where there is a mistake. Types are checked against the bench: those of EC2 against the list that
-    `types` or a run kept last, so that no credentials are needed. Hosts of an inventory are not checked, since reading
-    an inventory runs its code: `plan` does that.
+    Exit code 2 if there is a mistake. Types are checked against the bench; types of EC2 against the list that
+    `types` or a run cached last, so that no credentials are needed. Hosts of an inventory are not checked, since
+    reading an inventory runs its code: `plan` does that.
 
     Examples:
         ptp-harness campaign check campaign.yaml
     """
-    asked = campaign_options.read_campaign_file(file, {})
+    requested = campaign_options.read_campaign_file(file, {})
     with campaign_options.placing_unknown_types([file]):
-        unchecked = _check_types(asked, settings.load())
-    hosts = [f"{len(asked.instance_types)} hosts"] if asked.instance_types else []
-    hosts += ["what select chooses"] if asked.select else []
-    output.show(f"{file} is valid: bench {asked.bench}, {' and '.join(hosts)}, depth {asked.depth}")
+        unchecked = _check_types(requested, settings.load())
+    hosts = [f"{len(requested.instance_types)} hosts"] if requested.instance_types else []
+    hosts += ["the hosts that select chooses"] if requested.select else []
+    output.show(f"{file} is valid: bench {requested.bench}, {' and '.join(hosts)}, depth {requested.depth}")
     if unchecked:
         output.say(unchecked)
 
 
-def _check_types(asked: Campaign, configuration: Settings) -> str:
+def _check_types(requested: Campaign, configuration: Settings) -> str:
     """Check that the bench has the types; return why they were not checked, or an empty string."""
-    if asked.bench is BenchName.LAB:
-        run_plan.check_types(asked.instance_types, list(wiring.lab_bench(configuration).types()), asked.bench)
+    if requested.bench is BenchName.LAB:
+        run_plan.check_types(requested.instance_types, list(wiring.lab_bench(configuration).types()), requested.bench)
         return ""
-    if asked.bench is BenchName.HOSTS:
-        return f"its hosts were not checked: that would run the code of the inventory {asked.inventory}, as `plan` does"
-    region = asked.cloud.region
+    if requested.bench is BenchName.HOSTS:
+        inventory = requested.inventory
+        return f"its hosts were not checked: that would run the code of the inventory {inventory}, as `plan` does"
+    region = requested.cloud.region
     if region is None:
         return "its types were not checked: the file names no region"
-    known = [name for name, _ in wiring.ec2_kept_types(configuration, region)]
-    if not known:
+    cached_types = [name for name, _ in wiring.ec2_cached_types(configuration, region)]
+    if not cached_types:
         fetches = f"`ptp-harness types --region {region}` fetches one"
         return f"its types were not checked: no list of the types of {region} is kept here; {fetches}"
-    run_plan.check_types(asked.instance_types, known, asked.bench)
+    run_plan.check_types(requested.instance_types, cached_types, requested.bench)
     return ""

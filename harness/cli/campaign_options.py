@@ -49,7 +49,9 @@ DepthName = Annotated[
 ]
 KeepWhich = Annotated[
     Keep | None,
-    typer.Option("--keep", help="What stays at the end: none, all that passed, or what you choose (default: none)."),
+    typer.Option(
+        "--keep", help="Hosts that stay at the end: none, all that passed, or those you choose (default: none)."
+    ),
 ]
 Parallel = Annotated[int | None, typer.Option("--parallel", min=1, metavar="N", help="Hosts at once (lab: 2).")]
 ReadOnly = Annotated[bool, typer.Option("--read-only", help="Change nothing on hosts; judge what is there.")]
@@ -59,27 +61,29 @@ Duration = Annotated[
 
 
 def load_campaign(targets: list[str], **flags: Any) -> Campaign:
-    """The campaign asked for. Raises RequestError that names every mistake."""
-    given = {key: value for key, value in flags.items() if value is not None and value is not False}
-    if "inventory" in given:
-        given.setdefault("bench", "hosts")
-    if "region" in given:
-        given.setdefault("bench", "ec2")
-    if "duration" in given:
-        given["measure"] = {"duration": given.pop("duration")}
-    return read_campaign_file(targets[0], given) if _is_file(targets) else _from_types(targets, given)
+    """Return the campaign that the arguments and flags request. Raises RequestError that names every mistake."""
+    given_flags = {key: value for key, value in flags.items() if value is not None and value is not False}
+    if "inventory" in given_flags:
+        given_flags.setdefault("bench", "hosts")
+    if "region" in given_flags:
+        given_flags.setdefault("bench", "ec2")
+    if "duration" in given_flags:
+        given_flags["measure"] = {"duration": given_flags.pop("duration")}
+    if _is_file(targets):
+        return read_campaign_file(targets[0], given_flags)
+    return _make_campaign_of_types(targets, given_flags)
 
 
 def _is_file(targets: Sequence[str]) -> bool:
     return len(targets) == 1 and (targets[0].endswith((".yaml", ".yml")) or "/" in targets[0])
 
 
-def _from_types(targets: list[str], flags: Mapping[str, Any]) -> Campaign:
+def _make_campaign_of_types(targets: list[str], flags: Mapping[str, Any]) -> Campaign:
     return campaign.from_mapping({"instance_types": tuple(targets), **flags})
 
 
 def read_campaign_file(name: str, flags: Mapping[str, Any]) -> Campaign:
-    """The campaign in a file. Raises RequestError when it cannot be read, or with every mistake in it."""
+    """Read a campaign file. Raises RequestError when it cannot be read, or with every mistake in it."""
     return campaign.from_yaml(_read_text(name), where=name, flags=flags)
 
 
@@ -91,10 +95,10 @@ def placing_unknown_types(targets: Sequence[str]) -> Iterator[None]:
     except UnknownTypesError as error:
         if not _is_file(targets):
             raise
-        raise _place(error, targets[0]) from error
+        raise _add_places(error, targets[0]) from error
 
 
-def _place(error: UnknownTypesError, name: str) -> RequestError:
+def _add_places(error: UnknownTypesError, name: str) -> RequestError:
     written, places = campaign.load_file(_read_text(name), where=name)
     types = list(written.get("instance_types") or ())
     mistakes = [

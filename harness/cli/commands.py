@@ -1,4 +1,4 @@
-"""The table of commands: the function of each, and its line in the list of commands.
+"""Define the table of commands: the function of each, and its line in the list of commands.
 
 A command's file is imported when the command is called, asked for its help, or completed; the list of commands and the
 completion of their names need this table alone. A test compares each line with the docstring that it stands for.
@@ -85,14 +85,14 @@ COMMANDS: Mapping[str, Command | Group] = {
 
 
 class LazyCommand(TyperCommand):
-    """The place of a command in its group: the command itself is imported when a command line calls it."""
+    """Stands for a command in its group; the command itself is imported when a command line calls it."""
 
     def __init__(self, name: str, entry: Command) -> None:
         super().__init__(name, help=entry.summary, rich_markup_mode=None)
         self._entry = entry
 
     def load(self) -> HelpCommand:
-        """Import the command's function, and make the command of it."""
+        """Import the command's function and make the command from it."""
         module, _, function = self._entry.function.partition(":")
         parser = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
         settings = dict(self._entry.settings)
@@ -105,7 +105,7 @@ class LazyCommand(TyperCommand):
         return command
 
     def make_context(self, *args: Any, **settings: Any) -> Any:
-        """Parse the command line by the command itself, which then takes the place of this one."""
+        """Parse the command line by the loaded command, which then replaces this object."""
         return self.load().make_context(*args, **settings)
 
 
@@ -116,7 +116,7 @@ class RootGroup(TyperGroup):
         super().__init__(**settings | {"commands": _commands(COMMANDS)})
 
     def get_params(self, ctx: Any) -> Any:
-        """The options, of which Typer's own --install-completion names the files that it edits."""
+        """Return the options; Typer's --install-completion is changed to name the files that it edits."""
         params = super().get_params(ctx)
         for param in params:
             if isinstance(param, TyperOption) and param.name == "install_completion":

@@ -1,6 +1,6 @@
-"""What could the word be that is being typed? Instance types, runs and hosts, for the shell's completion.
+"""Complete instance types, runs and hosts for the shell.
 
-Completion never fails and never makes anything: what cannot be known completes to nothing.
+Completion never fails and never makes anything: where the values cannot be read, it offers nothing.
 """
 
 from __future__ import annotations  # what only types name is not imported: a Tab must be quick
@@ -21,128 +21,129 @@ if TYPE_CHECKING:
 
 MOST_RUNS = 50
 
-Found = list[tuple[str, str]]
-"""Words, and one line about each."""
+Completions = list[tuple[str, str]]
+"""Words, each with a line that describes it."""
 
 
-def lab_types(incomplete: str) -> Found:
-    """Types of the lab, for `lab up`."""
-    return _begun(_lab_types, incomplete)
+def lab_types(incomplete: str) -> Completions:
+    """Complete types of the lab, for `lab up`."""
+    return _complete(_lab_types, incomplete)
 
 
-def targets(ctx: Context, incomplete: str) -> Found:
-    """Arguments of `plan` and `run`: types of the lab and of EC2, or hosts and groups of the inventory that is named.
+def targets(ctx: Context, incomplete: str) -> Completions:
+    """Complete arguments of `plan` and `run`: types of the lab and EC2, or hosts and groups of the named inventory.
 
-    EC2 has hundreds: they are offered where the bench or Region says so, or as soon as something of one is typed.
+    EC2 has hundreds of types: they are offered if the bench or Region is given, or after the first typed character.
     """
     inventory, bench, region = (ctx.params.get(name) for name in ("inventory", "bench", "region"))
     if inventory:
-        return _begun(lambda: _inventory(str(inventory)), incomplete)
+        return _complete(lambda: _inventory(str(inventory)), incomplete)
     if region or bench == BenchName.EC2:
-        return _begun(lambda: _ec2_types(region), incomplete)
-    lab = _begun(_lab_types, incomplete) if bench in (None, "lab") else []
-    return lab or (_begun(lambda: _ec2_types(None), incomplete) if incomplete and bench is None else [])
+        return _complete(lambda: _ec2_types(region), incomplete)
+    lab = _complete(_lab_types, incomplete) if bench in (None, "lab") else []
+    return lab or (_complete(lambda: _ec2_types(None), incomplete) if incomplete and bench is None else [])
 
 
-def ec2_types(ctx: Context, incomplete: str) -> Found:
-    """Types of EC2 alone, for `image bake`."""
-    return _begun(lambda: _ec2_types(ctx.params.get("region")), incomplete)
+def ec2_types(ctx: Context, incomplete: str) -> Completions:
+    """Complete types of EC2, for `image bake`."""
+    return _complete(lambda: _ec2_types(ctx.params.get("region")), incomplete)
 
 
-def regions(incomplete: str) -> Found:
-    """Regions that were asked for their types."""
-    return _begun(lambda: wiring.ec2_kept_regions(settings.load()), incomplete)
+def regions(incomplete: str) -> Completions:
+    """Complete Regions of which a list of types is cached."""
+    return _complete(lambda: wiring.ec2_cached_regions(settings.load()), incomplete)
 
 
-def families(ctx: Context, incomplete: str) -> Found:
-    """Families of the Region's types, for `types`."""
-    return _begun(lambda: wiring.ec2_kept_families(settings.load(), ctx.params.get("region")), incomplete)
+def families(ctx: Context, incomplete: str) -> Completions:
+    """Complete families of the Region's types, for `types`."""
+    return _complete(lambda: wiring.ec2_cached_families(settings.load(), ctx.params.get("region")), incomplete)
 
 
-def lab_hosts(incomplete: str) -> Found:
-    """Hosts of `lab up`, for `lab ssh` and `lab down`."""
-    return _begun(_lab_hosts, incomplete)
+def lab_hosts(incomplete: str) -> Completions:
+    """Complete hosts of `lab up`, for `lab ssh` and `lab down`."""
+    return _complete(_lab_hosts, incomplete)
 
 
-def lab_snapshots(incomplete: str) -> Found:
-    """Snapshots of lab hosts."""
-    return _begun(_lab_snapshots, incomplete)
+def lab_snapshots(incomplete: str) -> Completions:
+    """Complete snapshots of lab hosts."""
+    return _complete(_lab_snapshots, incomplete)
 
 
-def runs(incomplete: str) -> Found:
-    """The latest runs."""
-    return _begun(_runs, incomplete)
+def runs(incomplete: str) -> Completions:
+    """Complete the latest runs."""
+    return _complete(_runs, incomplete)
 
 
-def dead_runs(incomplete: str) -> Found:
-    """The latest of which the process died."""
-    return _begun(lambda: _runs(lambda line: line.died()), incomplete)
+def dead_runs(incomplete: str) -> Completions:
+    """Complete the latest runs whose process died."""
+    return _complete(lambda: _runs(lambda line: line.died()), incomplete)
 
 
-def report_forms(incomplete: str) -> Found:
-    """Forms of a report, for --format."""
+def report_forms(incomplete: str) -> Completions:
+    """Complete forms of a report, for --format."""
     from harness.report.formats import Format
 
-    return _begun(lambda: [(form.value, "") for form in Format], incomplete)
+    return _complete(lambda: [(form.value, "") for form in Format], incomplete)
 
 
-def hosts(ctx: Context, incomplete: str) -> Found:
-    """Hosts of the run that was named before."""
-    return _begun(lambda: _hosts(ctx, lambda _: True), incomplete)
+def hosts(ctx: Context, incomplete: str) -> Completions:
+    """Complete hosts of the run that the command line names."""
+    return _complete(lambda: _hosts(ctx, lambda _: True), incomplete)
 
 
-def kept_hosts(ctx: Context, incomplete: str) -> Found:
-    """Hosts of the run that were kept."""
+def kept_hosts(ctx: Context, incomplete: str) -> Completions:
+    """Complete hosts of the run that were kept."""
     from harness.model import HostState
 
-    return _begun(lambda: _hosts(ctx, lambda state: state is HostState.KEPT), incomplete)
+    return _complete(lambda: _hosts(ctx, lambda state: state is HostState.KEPT), incomplete)
 
 
-def _begun(look: Callable[[], Iterable[tuple[str, str]]], incomplete: str) -> Found:
+def _complete(list_words: Callable[[], Iterable[tuple[str, str]]], incomplete: str) -> Completions:
     try:
-        return [(word, about) for word, about in look() if word.startswith(incomplete)]
+        return [(word, description) for word, description in list_words() if word.startswith(incomplete)]
     except (HarnessError, OSError):
         return []
 
 
-def _lab_types() -> Found:
+def _lab_types() -> Completions:
     return [(kind.name, kind.summary) for kind in wiring.lab_bench(settings.load()).types().values()]
 
 
-def _ec2_types(region: str | None) -> Found:
-    return wiring.ec2_kept_types(settings.load(), region)
+def _ec2_types(region: str | None) -> Completions:
+    return wiring.ec2_cached_types(settings.load(), region)
 
 
-def _inventory(file: str) -> Found:
+def _inventory(file: str) -> Completions:
     return [(kind.name, kind.summary) for kind in wiring.bench("hosts", settings.load(), file).types().values()]
 
 
-def _lab_hosts() -> Found:
+def _lab_hosts() -> Completions:
     records = wiring.lab_bench(settings.load()).records.all()
     return [(record.token.host, record.instance_type) for record in records if record.token.run == "lab"]
 
 
-def _lab_snapshots() -> Found:
+def _lab_snapshots() -> Completions:
     snapshots = wiring.lab_bench(settings.load()).snapshots.all()
-    return [(one.name, f"{one.instance_type}, {one.created_utc}") for one in snapshots]
+    return [(snapshot.name, f"{snapshot.instance_type}, {snapshot.created_utc}") for snapshot in snapshots]
 
 
-def _runs(wanted: Callable[[RunLine], bool] = lambda _: True) -> Found:
-    ledger = _books()
-    return [(line.run, _about(line, ledger)) for line in ledger.runs()[:MOST_RUNS] if wanted(line)] if ledger else []
+def _runs(condition: Callable[[RunLine], bool] = lambda _: True) -> Completions:
+    ledger = _existing_ledger()
+    lines = ledger.runs()[:MOST_RUNS] if ledger else []
+    return [(line.run, _describe_run(line, ledger)) for line in lines if ledger and condition(line)]
 
 
-def _about(line: RunLine, ledger: Ledger) -> str:
+def _describe_run(line: RunLine, ledger: Ledger) -> str:
     return f"{line.bench}: {', '.join(host.instance_type for host in ledger.hosts(line.run))}"
 
 
-def _hosts(ctx: Context, wanted: Callable[[HostState | None], bool]) -> Found:
-    ledger, run = _books(), ctx.params.get("run")
+def _hosts(ctx: Context, condition: Callable[[HostState | None], bool]) -> Completions:
+    ledger, run = _existing_ledger(), ctx.params.get("run")
     lines = ledger.hosts(ledger.find(str(run)).run) if ledger and run else []
-    return [(line.host, line.instance_type) for line in lines if wanted(line.state)]
+    return [(line.host, line.instance_type) for line in lines if condition(line.state)]
 
 
-def _books() -> Ledger | None:
-    """The ledger, if there is one: looking must not make it."""
+def _existing_ledger() -> Ledger | None:
+    """Return the ledger if it exists; completion must not create it."""
     configuration = settings.load()
     return wiring.ledger(configuration) if configuration.ledger_path.exists() else None

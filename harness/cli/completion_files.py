@@ -1,4 +1,4 @@
-"""`--install-completion` edits a file of the user's shell: name it before and afterwards."""
+"""Name the file of the user's shell that `--install-completion` edits, before and after the edit."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -13,7 +13,7 @@ EDITED_FILES = (".bashrc", ".zshrc")
 
 
 class InstallCompletion:
-    """Typer's way to install completion, which names the new file alone; this names the edited file as well."""
+    """Install completion by Typer's function, which names only the new file, and name the edited file as well."""
 
     def __init__(self, install: Callable[[Any, Any, Any], Any]) -> None:
         self._install = install

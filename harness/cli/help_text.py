@@ -1,4 +1,4 @@
-"""How does a command explain itself? By its docstring: prose first, and its examples last, one per line."""
+"""Print a command's docstring as its help: prose first, and the examples last, one per line."""
 
 import inspect
 from typing import Any
@@ -13,7 +13,7 @@ _EXAMPLES = "\n\nExamples:\n"
 
 
 TAKES_A_COMMAND = {"ignore_unknown_options": True, "allow_interspersed_args": False}
-"""Of a command whose last words are another program's: their options are that program's, also -h."""
+"""Parser settings of a command that ends with another program's command line: options there, also -h, are not ours."""
 
 
 class HelpCommand(TyperCommand):
@@ -26,42 +26,40 @@ class HelpCommand(TyperCommand):
         super().__init__(*arguments, params=[*(params or []), *log_options.make_options()], **options)
 
     def examples(self) -> list[str]:
-        """The command lines of the examples, in order."""
-        _, _, lines = self._told().partition(_EXAMPLES)
+        """Return the command lines of the examples, in order."""
+        _, _, lines = self._docstring().partition(_EXAMPLES)
         return [line.strip() for line in lines.splitlines() if line.strip()]
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """The words as they stand, once every one is a text that can be shown, stored and cut. Raises RequestError."""
-        ends = self.context_settings.get("allow_interspersed_args", True)  # else another program's words follow
-        _take(args if ends else [])
-        rest = super().parse_args(ctx, args)
+        """Parse the arguments. Raises RequestError for one that cannot be shown, stored and shortened as text."""
+        takes_command = not self.context_settings.get("allow_interspersed_args", True)
+        _check_arguments([] if takes_command else args)
+        remaining = super().parse_args(ctx, args)
         command = ctx.params.get("command")
-        if (
-            not ends and command and command[0] == "--"
-        ):  # ssh would give it to the host's shell, as a word of the command
+        if takes_command and command and command[0] == "--":  # ssh would pass it to the host's shell
             if not command[1:]:
                 raise RequestError("no command follows `--`", next_step="`ptp-harness COMMAND --help`")
             ctx.params["command"] = command[1:]
-        _take([str(value) for name, value in ctx.params.items() if name != "command" and value is not None])
-        return rest
+        _check_arguments([str(value) for name, value in ctx.params.items() if name != "command" and value is not None])
+        return remaining
 
     def collect_usage_pieces(self, ctx: Any) -> list[str]:
-        arguments = [one for one in self.get_params(ctx) if one.param_type_name == "argument"]
+        arguments = [param for param in self.get_params(ctx) if param.param_type_name == "argument"]
         return ["[OPTIONS]", *map(_usage, arguments)]
 
     def format_help_text(self, ctx: Any, formatter: Any) -> None:
-        prose, _, _ = self._told().partition(_EXAMPLES)
+        prose, _, _ = self._docstring().partition(_EXAMPLES)
         formatter.write_paragraph()
         with formatter.indentation():
             formatter.write_text(prose)
 
     def format_options(self, ctx: Any, formatter: Any) -> None:
-        """As usual, but that an argument is shown by its name alone: its usage line says whether there may be more."""
-        shown = [one for one in self.get_params(ctx) if not getattr(one, "hidden", False)]
-        arguments = [one for one in shown if one.param_type_name == "argument"]
-        records = [one.get_help_record(ctx) for one in shown if one not in arguments]
+        """Write arguments and options. An argument has only its name, since the usage line shows if it may repeat."""
+        shown = [param for param in self.get_params(ctx) if not getattr(param, "hidden", False)]
+        arguments = [param for param in shown if param.param_type_name == "argument"]
+        records = [param.get_help_record(ctx) for param in shown if param not in arguments]
         sections = {
-            "Arguments": [(_name(one), getattr(one, "help", None) or "") for one in arguments],
+            "Arguments": [(_name(param), getattr(param, "help", None) or "") for param in arguments],
             "Options": [record for record in records if record is not None],
         }
         for title, rows in sections.items():
@@ -75,15 +73,16 @@ class HelpCommand(TyperCommand):
             with formatter.section("Examples"):
                 formatter.write("".join(f"  {line}\n" for line in lines))
 
-    def _told(self) -> str:
+    def _docstring(self) -> str:
         return inspect.cleandoc(self.help or "")
 
 
-def _take(words: list[str]) -> None:
-    for word in words:
-        if why := why_unfit(word, templates=False):
+def _check_arguments(arguments: list[str]) -> None:
+    for argument in arguments:
+        if mistake := why_unfit(argument, templates=False):
             raise RequestError(
-                f"the word {shorten_value(word)} of the command line {why}", next_step="`ptp-harness COMMAND --help`"
+                f"the word {shorten_value(argument)} of the command line {mistake}",
+                next_step="`ptp-harness COMMAND --help`",
             )
 
 

@@ -1,4 +1,4 @@
-"""`keep`, `release`, `ssh`: hosts that stayed after a run."""
+"""`keep`, `release` and `ssh` work with hosts that stayed after a run."""
 
 from typing import Annotated
 
@@ -25,13 +25,13 @@ def keep(
 ) -> None:
     """Keep a host that still runs.
 
-    For a run that has ended or died: `sweep` leaves the host alone from now on. What a run keeps by itself is said by
-    its --keep.
+    For a run that has ended or died: `sweep` leaves the host alone from now on. To keep hosts when a run ends, use
+    `run --keep`.
 
     Examples:
         ptp-harness keep k3f9 lab.phc
     """
-    run, ledger, bench, _ = _parts(run)
+    run, ledger, bench, _ = _load_run(run)
     _require_made_hosts(run, bench)
     kept_hosts.keep_host(run, host, bench, ledger)
     output.say(f"{host} of run {run} is kept; `ptp-harness release {run} {host}` removes it")
@@ -41,27 +41,27 @@ def release(
     run: run_argument.Run,
     hosts: Annotated[
         list[str] | None,
-        typer.Argument(metavar="HOST", help="Only these.", autocompletion=completion.kept_hosts),
+        typer.Argument(metavar="HOST", help="Only these hosts.", autocompletion=completion.kept_hosts),
     ] = None,
 ) -> None:
     """Remove hosts that were kept, and verify it.
 
-    All of the run's, or those that are named. Exit code 4 when one could not be removed.
+    All kept hosts of the run, or those that are named. Exit code 4 if a host could not be removed.
 
     Examples:
         ptp-harness release k3f9
         ptp-harness release k3f9 lab.phc lab.driver-off
     """
-    run, ledger, bench, _ = _parts(run)
+    run, ledger, bench, _ = _load_run(run)
     _require_made_hosts(run, bench)
     records = kept_hosts.release_kept(run, kept_hosts.find_kept(ledger, run, hosts or ()), bench, ledger)
     for record in records:
         output.say(f"{record.name} is {record.state}")
     if not records:
         output.say(f"run {run} keeps no host")
-    left = [record.name for record in records if record.state is HostState.FAILED]
-    if left:
-        raise CleanupError(left, next_step="see what is left of them with `ptp-harness sweep`")
+    unremoved = [record.name for record in records if record.state is HostState.FAILED]
+    if unremoved:
+        raise CleanupError(unremoved, next_step="see what is left of them with `ptp-harness sweep`")
 
 
 def enter(
@@ -82,14 +82,14 @@ def enter(
         ptp-harness ssh k3f9 lab.phc
         ptp-harness ssh k3f9 lab.phc chronyc -n sources
     """
-    run, ledger, bench, configuration = _parts(run)
+    run, ledger, bench, configuration = _load_run(run)
     machine = kept_hosts.find_machine(run, host, bench, ledger)
     known_hosts = ssh.write_known_hosts(machine, configuration.runs_dir / run / host)
     raise typer.Exit(proc.run_interactive(ssh.build_command(machine, known_hosts, *(command or []))))
 
 
-def _parts(run: str) -> tuple[str, Ledger, Bench, settings.Settings]:
-    """The run's own name, where `last` names it, the ledger, the run's bench and the settings."""
+def _load_run(run: str) -> tuple[str, Ledger, Bench, settings.Settings]:
+    """Return the run's name (which `last` stands for), the ledger, the run's bench and the settings."""
     configuration = settings.load()
     ledger = wiring.ledger(configuration)
     line = ledger.find(run)
@@ -98,7 +98,7 @@ def _parts(run: str) -> tuple[str, Ledger, Bench, settings.Settings]:
 
 
 def _require_made_hosts(run: str, bench: Bench) -> None:
-    """Raises RequestError for a run on machines that were there before it: they are neither kept nor released."""
+    """Raise RequestError for a run on existing machines: they are neither kept nor released."""
     if bench.name in set(BenchName) and not BENCHES[BenchName(bench.name)].makes_hosts:
         raise RequestError(
             f"the hosts of run {run} are your own machines, which a run neither makes nor removes",

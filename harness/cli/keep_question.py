@@ -13,9 +13,9 @@ from harness.system import signals
 
 
 def make_chooser(alone: Callable[[], AbstractContextManager[None]]) -> Chooser:
-    """A chooser that asks on the terminal; `alone` keeps the progress away from it meanwhile.
+    """Make a chooser that asks on the terminal; `alone` hides the progress display meanwhile.
 
-    Raises RequestError when nobody can answer.
+    Raises RequestError when there is no terminal to ask on.
     """
     if not (sys.stdin.isatty() and sys.stderr.isatty()):
         raise RequestError("keep: ask needs a terminal to ask on", next_step="--keep none, or --keep supported")
@@ -42,11 +42,11 @@ def _ask_until_answered(names: Sequence[str]) -> list[str]:
         try:
             return parse_choice(answer, names)
         except ValueError as error:
-            output.say(f"{error}; once more, please")
+            output.say(f"{error}; please try again")
 
 
 def parse_choice(answer: str, names: Sequence[str]) -> list[str]:
-    """The hosts, in their order, that "all", "none", "", names, or numbers such as "1,3-5" mean. Raises ValueError."""
+    """Parse "all", "none", "", names, or numbers such as "1,3-5" into hosts, in their order. Raises ValueError."""
     simplified = answer.strip().lower()
     if simplified in ("", "none", "n"):
         return []
@@ -59,7 +59,7 @@ def parse_choice(answer: str, names: Sequence[str]) -> list[str]:
 
 
 def _parse_range(part: str, names: Sequence[str]) -> Sequence[str]:
-    """The names at "2" or at "2-4". Raises ValueError."""
+    """Return the names at "2" or at "2-4". Raises ValueError."""
     first, dash, last = part.partition("-")
     if not (first.isdecimal() and (last.isdecimal() if dash else True)):
         raise ValueError(f"{part!r} is no host of these, no number and no range")

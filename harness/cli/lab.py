@@ -35,14 +35,16 @@ def build(
     types: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="TYPE", help="Only what these need (default: all types).", autocompletion=completion.lab_types
+            metavar="TYPE",
+            help="Only parts for these types (default: all).",
+            autocompletion=completion.lab_types,
         ),
     ] = None,
 ) -> None:
     """Make what all lab hosts share.
 
-    QEMU (where the system's is too old), the guest image with its kernels, and the golden guests. What is there
-    already stays; all goes to the cache directory and can be made again.
+    QEMU (if the system's is too old), the guest image with its kernels, and the golden guests. Existing parts stay.
+    All is written to the cache directory and can be made again.
 
     Examples:
         ptp-harness lab build
@@ -69,8 +71,8 @@ def up(
     bench.prepare(types, output.say)
     tokens = free_tokens(bench, types)
     with ThreadPoolExecutor(max_workers=len(tokens)) as pool:
-        ways = [partial(bench.provision, token, name) for token, name in zip(tokens, types, strict=True)]
-        machines = list(pool.map(partial(provision_or_remove, bench), tokens, ways))
+        provisioners = [partial(bench.provision, token, name) for token, name in zip(tokens, types, strict=True)]
+        machines = list(pool.map(partial(provision_or_remove, bench), tokens, provisioners))
     if json:
         output.emit([document(machine) for machine in machines])
     for machine in machines:
@@ -120,29 +122,29 @@ def enter(
 
 
 def join(
-    one: Annotated[
+    first: Annotated[
         str, typer.Argument(metavar="HOST", help="A host of `lab up`.", autocompletion=completion.lab_hosts)
     ],
-    other: Annotated[str, typer.Argument(metavar="OTHER", help="Another one.", autocompletion=completion.lab_hosts)],
+    second: Annotated[str, typer.Argument(metavar="OTHER", help="Another host.", autocompletion=completion.lab_hosts)],
 ) -> None:
     """Lay a cable between two lab hosts.
 
-    It is a network of their own, for protocols that need a neighbour.
+    The cable is a network of these two hosts, for protocols that need a neighbour.
 
     Examples:
         ptp-harness lab join lab.phc lab.phc-2
     """
     bench = lab_bench()
-    ends = [cable.cable_end(find_host(bench, name)) for name in (one, other)]
+    ends = [cable.cable_end(find_host(bench, name)) for name in (first, second)]
     cable.lay_cable(*ends)
-    for name, end in zip((one, other), ends, strict=True):
+    for name, end in zip((first, second), ends, strict=True):
         output.say(f"{name}: the card with the address {end.mac}")
 
 
 def down(
     names: Annotated[
         list[str] | None,
-        typer.Argument(metavar="NAME", help="As `lab list` has them.", autocompletion=completion.lab_hosts),
+        typer.Argument(metavar="NAME", help="A name, as `lab list` shows it.", autocompletion=completion.lab_hosts),
     ] = None,
     every: Annotated[bool, typer.Option("--all", help="All hosts that were made by hand.")] = False,
 ) -> None:
@@ -155,21 +157,21 @@ def down(
     bench = lab_bench()
     if bool(names) == every:
         raise RequestError("say which hosts to remove", next_step="`ptp-harness lab list`; NAME... or --all")
-    mine = [record.token for record in bench.records.all() if record.token.run == RUN]
-    for token in mine if every else [find_host(bench, name).token for name in names or []]:
+    made_by_hand = [record.token for record in bench.records.all() if record.token.run == RUN]
+    for token in made_by_hand if every else [find_host(bench, name).token for name in names or []]:
         bench.release(token)
         output.say(f"{token.host} is gone")
 
 
 def show_truths(
     check: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="A run's JSON report to hold against them.")
+        Path | None, typer.Option(metavar="FILE", help="A run's JSON report to compare with them.")
     ] = None,
     markdown: Annotated[bool, typer.Option("--markdown", help="Print the table of docs/lab-truths.md.")] = False,
 ) -> None:
     """Print each lab type's truth and the verdict it demands.
 
-    With --check: whether a run's verdicts are those. Exit code 1 when one differs.
+    With --check: compare a run's verdicts with them. Exit code 1 if a verdict differs.
 
     Examples:
         ptp-harness lab truths
@@ -179,15 +181,16 @@ def show_truths(
     if check is None:
         output.show(truth_check.as_markdown() if markdown else "\n".join(align_rows(truth_check.table())))
         return
-    wrong = truth_check.differences(check.read_text())
-    for line in wrong:
+    differences = truth_check.differences(check.read_text())
+    for line in differences:
         output.show(line)
-    output.show("every verdict is the one that the lab's truth demands" if not wrong else f"{len(wrong)} differ")
-    raise typer.Exit(1 if wrong else 0)
+    summary = f"{len(differences)} differ" if differences else "every verdict is the one that the lab's truth demands"
+    output.show(summary)
+    raise typer.Exit(1 if differences else 0)
 
 
 def free_tokens(bench: LabBench, types: list[str]) -> list[Token]:
-    """A token for each type: its name, with a number where that is taken."""
+    """Make a token for each type. The host is named like the type, with a number if that name is taken."""
     taken = {record.token.host for record in bench.records.all() if record.token.run == RUN}
     tokens = []
     for name in types:
@@ -198,7 +201,7 @@ def free_tokens(bench: LabBench, types: list[str]) -> list[Token]:
 
 
 def provision_or_remove(bench: LabBench, token: Token, make: Callable[[Progress], Machine]) -> Machine:
-    """A host, or nothing at all of it."""
+    """Make a host; on an error, remove all of it before the error goes on."""
     try:
         return make(lambda line: output.say(f"{token.host}: {line}"))
     except BaseException:
@@ -207,13 +210,13 @@ def provision_or_remove(bench: LabBench, token: Token, make: Callable[[Progress]
 
 
 def find_host(bench: LabBench, name: str) -> GuestRecord:
-    """The host of that name, made by hand, or of that token."""
+    """Find a host by the name of one made by hand, or by its token. Raises RequestError for an unknown name."""
     records = bench.records.all()
     for record in records:
         if name in (str(record.token), record.token.host if record.token.run == RUN else None):
             return record
-    known = ", ".join(record.token.host if record.token.run == RUN else str(record.token) for record in records)
-    raise RequestError(f"there is no lab host {name!r}", next_step=f"hosts: {known or 'none'}")
+    existing = ", ".join(record.token.host if record.token.run == RUN else str(record.token) for record in records)
+    raise RequestError(f"there is no lab host {name!r}", next_step=f"hosts: {existing or 'none'}")
 
 
 def document(machine: Machine) -> dict[str, object]:

@@ -1,4 +1,4 @@
-"""`lab inventory`: running lab hosts as an Ansible inventory, for the bench of own machines and for playbooks."""
+"""`lab inventory`: print running lab hosts as an Ansible inventory, for the bench `hosts` and for playbooks."""
 
 import shlex
 from collections import Counter
@@ -30,8 +30,8 @@ def inventory(
 ) -> None:
     """Print running lab hosts as an Ansible inventory.
 
-    With it, lab hosts take the place of your own machines: address, key and pinned host key are in it, and the lab's
-    second opinion. It holds for as long as the hosts run.
+    With this inventory, lab hosts take the place of your own machines. It has each host's address, key and pinned host
+    key, and the lab's second opinion. It is valid as long as the hosts run.
 
     Examples:
         ptp-harness lab inventory > hosts.yaml
@@ -39,9 +39,10 @@ def inventory(
         ptp-harness lab inventory k3f9 > hosts.yaml
     """
     bench = lab.lab_bench()
-    machines = [(record, machine) for record in _chosen(bench, names or []) if (machine := bench.find(record.token))]
+    records = _select_records(bench, names or [])
+    machines = [(record, machine) for record in records if (machine := bench.find(record.token))]
     if not machines:
-        output.say("no such lab host runs; `ptp-harness lab list` lists them")
+        output.say("no such lab host is running; `ptp-harness lab list` lists them")
     repeated = {host for host, count in Counter(record.token.host for record, _ in machines).items() if count > 1}
     hosts = {
         record.token.slug if record.token.host in repeated else record.token.host: _variables(record, machine)
@@ -50,7 +51,7 @@ def inventory(
     output.write(yaml.safe_dump({"all": {"hosts": hosts}}, sort_keys=False, width=120))
 
 
-def _chosen(bench: LabBench, names: Sequence[str]) -> list[GuestRecord]:
+def _select_records(bench: LabBench, names: Sequence[str]) -> list[GuestRecord]:
     """List the records of hosts and of all hosts of runs, each once. Raises RequestError for an unknown name."""
     records = bench.records.all()
     if not names:

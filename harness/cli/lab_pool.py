@@ -1,4 +1,4 @@
-"""`lab pool` and `lab exec`: hosts that are kept warm, and a command on a fresh host that is gone afterwards."""
+"""`lab pool` keeps fresh hosts waiting; `lab exec` runs a command on a fresh host, which is removed afterwards."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -30,21 +30,21 @@ def pool(
 ) -> None:
     """Keep fresh hosts waiting for `lab exec`.
 
-    Until Ctrl-C; then all of them are removed. Each takes a place for a guest on this machine, used or not.
+    Ctrl-C removes all of them. Each host counts as a guest of this machine, also while it waits.
 
     Examples:
         ptp-harness lab pool lab.phc
         ptp-harness lab pool --size 2 --ttl 5m lab.drifting
     """
     bench = lab.lab_bench()
-    rules = PoolRules(size=size, most=settings.load().lab_guests, ttl_s=_seconds("--ttl", ttl))
-    opened = lab_source.open_pool(bench, instance_type, rules, output.say)
-    desk = pool_server.PoolServer(opened, pool_server.socket_path(bench, instance_type))
-    with desk, opened, suppress(KeyboardInterrupt):
+    rules = PoolRules(size=size, most=settings.load().lab_guests, ttl_s=_parse_seconds("--ttl", ttl))
+    warm_pool = lab_source.open_pool(bench, instance_type, rules, output.say)
+    server = pool_server.PoolServer(warm_pool, pool_server.socket_path(bench, instance_type))
+    with server, warm_pool, suppress(KeyboardInterrupt):
         output.say(f"{size} of {instance_type} will be kept warm; Ctrl-C ends it")
-        desk.serve(until=lambda: False)
-    if desk.left:
-        raise CleanupError(desk.left, next_step="`ptp-harness sweep --yes`")
+        server.serve(until=lambda: False)
+    if server.unremoved:
+        raise CleanupError(server.unremoved, next_step="`ptp-harness sweep --yes`")
 
 
 def execute(
@@ -54,21 +54,21 @@ def execute(
 ) -> None:
     """Run a command on a fresh lab host.
 
-    A warm one where `lab pool` keeps some, else a new one; it is removed afterwards. Ends with the exit code of the
-    command.
+    The host comes from `lab pool` if one of this type runs, else it is made; it is removed afterwards. Ends with the
+    exit code of the command.
 
     Examples:
         ptp-harness lab exec lab.phc cat /sys/class/ptp/ptp0/clock_name
         ptp-harness lab exec --wait 1m lab.drifting 'uname -r; ethtool -i enp1s0'
     """
-    bench, wait_s = lab.lab_bench(), _seconds("--wait", wait)
-    with _fresh(bench, instance_type, wait_s) as machine:
+    bench, wait_s = lab.lab_bench(), _parse_seconds("--wait", wait)
+    with _fresh_host(bench, instance_type, wait_s) as machine:
         known_hosts = ssh.write_known_hosts(machine, bench.records.folder(machine.token))
         status = proc.run_interactive(ssh.build_command(machine, known_hosts, *command))
     raise typer.Exit(status)
 
 
-def _seconds(option: str, text: str) -> float:
+def _parse_seconds(option: str, text: str) -> float:
     try:
         return parse_duration_s(text)
     except ValueError as error:
@@ -76,7 +76,7 @@ def _seconds(option: str, text: str) -> float:
 
 
 @contextmanager
-def _fresh(bench: LabBench, instance_type: str, wait_s: float) -> Iterator[Machine]:
+def _fresh_host(bench: LabBench, instance_type: str, wait_s: float) -> Iterator[Machine]:
     with pool_server.pooled_guest(bench, instance_type, timeout_s=wait_s) as machine:
         if machine is not None:
             yield machine

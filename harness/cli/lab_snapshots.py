@@ -1,4 +1,4 @@
-"""`lab snapshot`: keep a lab host's disk, and make hosts from it."""
+"""`lab snapshot`: keep a lab host's disk, and make hosts from the copy."""
 
 from dataclasses import asdict
 from typing import Annotated
@@ -22,7 +22,7 @@ def create(
 ) -> None:
     """Keep the disk of a running lab host.
 
-    All that was written up to now is in it; what runs on the host is not. The host runs on.
+    The snapshot has all that was written until now, and no running programs. The host continues to run.
 
     Examples:
         ptp-harness lab snapshot create lab.phc tuned
@@ -35,7 +35,7 @@ def create(
 def list_snapshots(json: Json = False) -> None:
     """List the snapshots.
 
-    Name, type, size, when it was made, and of which host.
+    Each line has name, type, size, time and host of a snapshot.
 
     Examples:
         ptp-harness lab snapshot list
@@ -43,11 +43,13 @@ def list_snapshots(json: Json = False) -> None:
     """
     snapshots = lab.lab_bench().snapshots.all()
     if json:
-        output.emit([asdict(one) | {"bytes": one.bytes} for one in snapshots])
+        output.emit([asdict(snapshot) | {"bytes": snapshot.bytes} for snapshot in snapshots])
         return
-    for one in snapshots:
-        size = f"{one.bytes / 2**20:.0f} MiB"
-        output.show(f"{one.name:<20} {one.instance_type:<18} {size:>9}  {one.created_utc}  of {one.host}")
+    for snapshot in snapshots:
+        size = f"{snapshot.bytes / 2**20:.0f} MiB"
+        output.show(
+            f"{snapshot.name:<20} {snapshot.instance_type:<18} {size:>9}  {snapshot.created_utc}  of {snapshot.host}"
+        )
     if not snapshots:
         output.say("no snapshots")
 
@@ -55,13 +57,13 @@ def list_snapshots(json: Json = False) -> None:
 def restore(name: Name, json: Json = False) -> None:
     """Make a new lab host from a snapshot.
 
-    It has the snapshot's type and disk, and a name and keys of its own; it boots, and runs until `lab down`.
+    The host has the snapshot's type and disk, and its own name and keys. It boots, and runs until `lab down`.
 
     Examples:
         ptp-harness lab snapshot restore tuned
     """
     bench = lab.lab_bench()
-    snapshot = bench.snapshots.named(name)
+    snapshot = bench.snapshots.find(name)
     [token] = lab.free_tokens(bench, [snapshot.instance_type])
     machine = lab.provision_or_remove(bench, token, lambda progress: bench.restore(token, snapshot, progress))
     if json:
@@ -79,7 +81,7 @@ def delete(
 ) -> None:
     """Remove snapshots.
 
-    Refused while a host stands on the disk of one.
+    A snapshot is not removed while a host uses its disk.
 
     Examples:
         ptp-harness lab snapshot delete tuned

@@ -1,4 +1,4 @@
-"""The options `-v` and `--log-file`, which every command has: what the harness does, as lines of a log."""
+"""Define the options `-v` and `--log-file` of every command, which log what the harness does."""
 
 import logging
 import time
@@ -14,19 +14,19 @@ _LOGGER = logging.getLogger("harness")
 
 
 def make_options() -> list[Any]:
-    """The two options, to be added to the parameters of a command."""
+    """Return the two options, to be added to the parameters of a command."""
     carrier = typer.Typer(add_completion=False)
     carrier.command()(_carry)
     return list(typer.main.get_command(carrier).params)
 
 
 def logs_to_terminal() -> bool:
-    """Whether `-v` was given: then lines of the log appear between other output."""
+    """Return whether `-v` was given: then lines of the log appear between other output."""
     return any(isinstance(handler, _TerminalHandler) for handler in _LOGGER.handlers)
 
 
 class LineFormatter(logging.Formatter):
-    """One line for each record, with the time in UTC; nothing in it can control a terminal."""
+    """Formats each record as one line with the time in UTC, without characters that control a terminal."""
 
     converter = time.gmtime  # type: ignore[assignment]  # typeshed wants a function that takes None, too
     default_time_format = "%Y-%m-%dT%H:%M:%S"

@@ -1,7 +1,7 @@
 """Print a command's result on standard output, and everything else that people read on standard error.
 
-The result is what was asked for: a list, a report, a document. Progress, warnings, errors and hints are not, so that
-`runs | grep`, `show RUN | less` and `plan > FILE` get the result alone.
+The result is a list, a report or a document. Progress, warnings, errors and hints are not part of it, so that
+`runs | grep`, `show RUN | less` and `plan > FILE` get only the result.
 """
 
 import json
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 def console() -> "Console":
     """Make the console of the progress display, on standard error."""
-    from rich.console import Console  # takes its time to load, and most commands need none
+    from rich.console import Console  # slow to load, and most commands need none
 
     return Console(stderr=True)
 
@@ -31,7 +31,7 @@ def say(text: str, *, end: str = "\n") -> None:
 
 
 def width() -> int:
-    """Columns for tables: those of the terminal, at most 160; 120 where there is no terminal."""
+    """Return the columns for tables: those of the terminal, at most 160; 120 without a terminal."""
     return min(shutil.get_terminal_size((120, 40)).columns, 160)
 
 

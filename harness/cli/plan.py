@@ -1,4 +1,4 @@
-"""`plan`: what a run would do, without doing it."""
+"""`plan`: print what a run would do, without doing it."""
 
 from dataclasses import asdict
 from typing import Annotated
@@ -29,8 +29,8 @@ def plan(
 ) -> None:
     """Say what a run would do: hosts, order, limits, time, cost.
 
-    Nothing is made. For EC2 it says zones, placement, quotas and permissions too, and what could not be asked.
-    Warnings say what to mind beforehand; a run says them too.
+    Nothing is made. For EC2 the plan also has zones, placement, quotas and permissions, and names what AWS did not
+    answer. A run prints the same warnings.
 
     Examples:
         ptp-harness plan lab.phc lab.drifting
@@ -38,50 +38,54 @@ def plan(
         ptp-harness plan m7i.large c7g.large --region eu-north-1
         ptp-harness plan --inventory hosts.yaml all --read-only
     """
-    where = {"bench": bench, "inventory": inventory, "region": region, "image": image}
-    flags = where | {"depth": depth, "keep": keep, "parallel": parallel}
-    asked = campaign_options.load_campaign(targets, read_only=read_only, duration=duration, **flags)
+    source = {"bench": bench, "inventory": inventory, "region": region, "image": image}
+    flags = source | {"depth": depth, "keep": keep, "parallel": parallel}
+    requested = campaign_options.load_campaign(targets, read_only=read_only, duration=duration, **flags)
     configuration = settings.load()
     with campaign_options.placing_unknown_types(targets):
-        prepared = prepare(asked, configuration, wiring.benches(configuration), fetch_driver=False)
-    made = prepared.plan
-    outlook = wiring.forecast_on_ec2(made, configuration) if asked.bench == BenchName.EC2 else None
+        prepared = prepare(requested, configuration, wiring.benches(configuration), fetch_driver=False)
+    run_plan = prepared.plan
+    forecast = wiring.forecast_on_ec2(run_plan, configuration) if requested.bench == BenchName.EC2 else None
     if json:
-        output.emit(_document(made) | ({"ec2": rendered.document(outlook)} if outlook else {}))
-    lines = _lines(made, {name: kind.summary for name, kind in prepared.bench.types().items()})
-    for line in () if json else [*lines, *(rendered.lines(outlook) if outlook else ())]:
+        output.emit(_document(run_plan) | ({"ec2": rendered.document(forecast)} if forecast else {}))
+    lines = _lines(run_plan, {name: kind.summary for name, kind in prepared.bench.types().items()})
+    for line in () if json else [*lines, *(rendered.lines(forecast) if forecast else ())]:
         output.show(line)
-    for warning in [*made.warnings, *(outlook.warnings if outlook else ())]:
+    for warning in [*run_plan.warnings, *(forecast.warnings if forecast else ())]:
         output.say(f"warning: {warning}")
 
 
-def _document(made: Plan) -> dict[str, object]:
+def _document(run_plan: Plan) -> dict[str, object]:
     return {
         "schema": 1,
-        "bench": made.campaign.bench,
-        "hosts": [{"name": host.name, "instance_type": host.instance_type} for host in made.hosts],
-        "parallel": made.parallel,
-        "expires": made.expires.isoformat(timespec="seconds"),
-        "estimated_s": made.estimated_s,
-        "depth": made.campaign.depth.value,
-        "read_only": made.campaign.read_only,
-        "measure": {"duration_s": made.campaign.measure_duration_s, "interval_s": made.campaign.measure_interval_s},
-        "limits": [asdict(requirement) for requirement in made.campaign.requirements],
-        "warnings": list(made.warnings),
+        "bench": run_plan.campaign.bench,
+        "hosts": [{"name": host.name, "instance_type": host.instance_type} for host in run_plan.hosts],
+        "parallel": run_plan.parallel,
+        "expires": run_plan.expires.isoformat(timespec="seconds"),
+        "estimated_s": run_plan.estimated_s,
+        "depth": run_plan.campaign.depth.value,
+        "read_only": run_plan.campaign.read_only,
+        "measure": {
+            "duration_s": run_plan.campaign.measure_duration_s,
+            "interval_s": run_plan.campaign.measure_interval_s,
+        },
+        "limits": [asdict(requirement) for requirement in run_plan.campaign.requirements],
+        "warnings": list(run_plan.warnings),
     }
 
 
-def _lines(made: Plan, summaries: dict[str, str]) -> list[str]:
-    asked = made.campaign
-    hosts = [f"  {host.name:<18} {summaries[host.instance_type]}" for host in made.hosts]
+def _lines(run_plan: Plan, summaries: dict[str, str]) -> list[str]:
+    campaign = run_plan.campaign
+    hosts = [f"  {host.name:<18} {summaries[host.instance_type]}" for host in run_plan.hosts]
     limits = [
-        f"  {one.quantity} {one.statistic} {one.comparison} {units.with_unit(one.value, one.unit)} ({one.source})"
-        for one in asked.requirements
+        f"  {limit.quantity} {limit.statistic} {limit.comparison} "
+        f"{units.with_unit(limit.value, limit.unit)} ({limit.source})"
+        for limit in campaign.requirements
     ]
-    about = (
-        f"{len(hosts)} host{'s' if len(hosts) > 1 else ''} on bench {asked.bench}, {made.parallel} at once"
-        f", depth {asked.depth}"
-        f"{', read only' if asked.read_only else ''}, {asked.measure_duration_s:g} s of measuring each; "
-        f"about {made.estimated_s / 60:.0f} min"
+    summary = (
+        f"{len(hosts)} host{'s' if len(hosts) > 1 else ''} on bench {campaign.bench}, {run_plan.parallel} at once"
+        f", depth {campaign.depth}"
+        f"{', read only' if campaign.read_only else ''}, {campaign.measure_duration_s:g} s of measuring each; "
+        f"about {run_plan.estimated_s / 60:.0f} min"
     )
-    return [about, *hosts, "limits:", *limits]
+    return [summary, *hosts, "limits:", *limits]

@@ -24,7 +24,7 @@ _STAGE_WIDTH = max(map(len, Stage))
 
 @dataclass(frozen=True, slots=True)
 class ProgressDisplay:
-    """The display: `show` is the listener of a run. Inside `aside()` the terminal is free; `close` ends the display."""
+    """The display: `show` is the listener of a run. `aside()` frees the terminal; `close` ends the display."""
 
     show: Listener
     aside: Callable[[], AbstractContextManager[None]]
@@ -32,26 +32,26 @@ class ProgressDisplay:
 
 
 def open_display(bench: str) -> AbstractContextManager[ProgressDisplay]:
-    """The display of the runs of a command: standard error, by plain lines where the log is printed among them."""
+    """Open the display of a command's runs on standard error; as plain lines if the log is printed there as well."""
     return show_progress(output.console(), bench=bench, live=not log_options.logs_to_terminal())
 
 
 @contextmanager
 def show_progress(console: Console, *, bench: str = "", live: bool = True) -> Iterator[ProgressDisplay]:
-    """A display on `console` for as long as the context lasts; `bench` decides how stages are called.
+    """Show a display on `console` for as long as the context lasts; `bench` decides the names of the stages.
 
-    Without `live` a terminal gets plain lines, too.
+    Without `live`, a terminal gets plain lines as well.
     """
     if console.is_terminal and live:
         table = _LiveTable(console, bench)
         with Live(table, console=console, refresh_per_second=4, transient=True) as screen:
-            yield ProgressDisplay(table.show, lambda: _without(screen), lambda: _close(screen))
+            yield ProgressDisplay(table.show, lambda: _suspended(screen), lambda: _close(screen))
     else:
         yield ProgressDisplay(_LineDisplay(console, bench).show, nullcontext, lambda: None)
 
 
 @contextmanager
-def _without(live: Live) -> Iterator[None]:
+def _suspended(live: Live) -> Iterator[None]:
     live.stop()
     try:
         yield
@@ -78,14 +78,14 @@ class _LineDisplay:
         else:
             begun_s = self._begun_s.setdefault(event.host, time.monotonic())
             self._width = max(self._width, min(len(event.host), _WIDEST_HOST))
-            elapsed = _clock(time.monotonic() - begun_s)
+            elapsed = _format_time(time.monotonic() - begun_s)
             stage = stage_title(event.stage, self._bench)
             line = f"{event.host:<{self._width}} {stage:<{_STAGE_WIDTH}} {elapsed} {event.text}".rstrip()
         self._console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
 class _LiveTable:
-    """The latest event of each host, drawn anew several times a second. An event of the whole run is a line above."""
+    """Draws the latest event of each host several times a second. Events of the whole run are lines above."""
 
     def __init__(self, console: Console, bench: str) -> None:
         self._console, self._bench, self._lock = console, bench, threading.Lock()
@@ -112,7 +112,7 @@ class _LiveTable:
         with self._lock:
             for host, event in self._latest.items():
                 stage = stage_title(event.stage, self._bench) if event.stage else ""
-                elapsed = _clock(time.monotonic() - self._begun_s[host])
+                elapsed = _format_time(time.monotonic() - self._begun_s[host])
                 style = _STYLES.get(event.stage, "") if event.stage else ""
                 table.add_row(Text(host or "preparing"), Text(stage, style=style), elapsed, Text(printable(event.text)))
         return table
@@ -122,5 +122,5 @@ def _run_line(event: Event) -> str:
     return printable(event.text if event.stage is None else f"preparing: {event.text}")
 
 
-def _clock(seconds: float) -> str:
+def _format_time(seconds: float) -> str:
     return f"{int(seconds) // 60:02d}:{int(seconds) % 60:02d}"

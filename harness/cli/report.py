@@ -1,4 +1,4 @@
-"""`report`: the report of a run that has ended, again, in any of its forms."""
+"""`report`: print the report of a run that has ended, in any of its forms."""
 
 import difflib
 from collections.abc import Sequence
@@ -24,7 +24,7 @@ Forms = Annotated[
         "--format",
         "-f",
         metavar="FORM[=FILE]",
-        help=f"Print the report in this form to standard output, or write it to FILE; again for more. "
+        help=f"Print the report in this form to standard output, or write it to FILE; may be repeated. "
         f"Forms: {', '.join(Format)}.",
         autocompletion=completion.report_forms,
     ),
@@ -34,7 +34,7 @@ Json = Annotated[bool, typer.Option("--json", help="The same as --format json.")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReportTarget:
-    """A form of the report, and the file that it is written to; None is standard output."""
+    """A form of the report, and the file that it is written to; None stands for standard output."""
 
     form: Format
     file: Path | None
@@ -47,8 +47,8 @@ def report(
 ) -> None:
     """Print the report of a run that has ended.
 
-    As text, or in the form that --format or --json asks for; --format FORM=FILE writes a file. json and yaml hold all
-    that is known, junit is for pipelines, markdown for a page or a pull request.
+    As text, or in the form that --format or --json selects; --format FORM=FILE writes a file. json and yaml have the
+    whole record, junit is for pipelines, markdown for a page or a pull request.
 
     Examples:
         ptp-harness report k3f9
@@ -61,25 +61,25 @@ def report(
     line = ledger.find(run)
     record = ledger.record(line.run)
     if record is None:
-        raise _no_report(line)
+        raise _make_missing_error(line)
     write_reports(record, targets)
     if not targets:
         output.show(text.summary(record))
 
 
-def _no_report(line: RunLine) -> RequestError:
+def _make_missing_error(line: RunLine) -> RequestError:
     if line.alive():
-        who = f"process {line.owner.pid} on {line.machine} works on it"
-        return RequestError(f"run {line.run} has not ended: {who}", next_step=f"`ptp-harness show {line.run}` so far")
+        owner = f"process {line.owner.pid} on {line.machine} works on it"
+        return RequestError(f"run {line.run} has not ended: {owner}", next_step=f"`ptp-harness show {line.run}` so far")
     return RequestError(
         f"run {line.run} has no report: its process {line.owner.pid} died",
-        next_step="`ptp-harness sweep --yes` removes what it left and closes its books; then there is one",
+        next_step="`ptp-harness sweep --yes` removes what it left and closes its books; then there is a report",
     )
 
 
 def read_targets(forms: Sequence[str] | None, *, json: bool) -> tuple[ReportTarget, ...]:
-    """Read the values of --format, before a run begins. Raises RequestError, also where no such file can be written."""
-    targets = [_target(text) for text in forms or ()]
+    """Parse the values of --format before a run begins. Raises RequestError, also for a file that cannot be written."""
+    targets = [_parse_target(text) for text in forms or ()]
     if json and not any(target.file is None for target in targets):
         targets.append(ReportTarget(form=Format.JSON, file=None))
     printed = [target.form.value for target in targets if target.file is None]
@@ -95,11 +95,11 @@ def read_targets(forms: Sequence[str] | None, *, json: bool) -> tuple[ReportTarg
         if not file.parent.is_dir():
             raise RequestError(f"there is no folder {file.parent} for the report {file.name}", next_step="make it")
         if file.is_dir():
-            raise RequestError(f"{file} is a folder, and no file for a report", next_step="name a file in it")
+            raise RequestError(f"{file} is a folder, not a file for a report", next_step="name a file in it")
     return tuple(targets)
 
 
-def _target(text: str) -> ReportTarget:
+def _parse_target(text: str) -> ReportTarget:
     name, equals, file = text.partition("=")
     if name not in set(Format):
         near = difflib.get_close_matches(name, list(Format), n=1)
@@ -114,7 +114,7 @@ def _target(text: str) -> ReportTarget:
 
 
 def write_reports(record: RunRecord, targets: Sequence[ReportTarget]) -> None:
-    """Write the report to each target. One that cannot be written stops no other. Raises SetupError at the end."""
+    """Write the report to each target. A failure does not stop the others. Raises SetupError at the end."""
     errors: list[str] = []
     for target in targets:
         content = render(record, target.form)

@@ -10,9 +10,9 @@ from harness.system import settings
 def resume(run_name: run_argument.DeadRun, forms: report.Forms = None, json: report.Json = False) -> None:
     """Go on with a run whose process died.
 
-    By kill -9, a power cut, or the second Ctrl-C. Hosts that have their verdict keep it; what the first attempt at the
-    others left is removed, and they begin anew. The original campaign settings still apply. `sweep --yes` ends such a
-    run instead.
+    Use it after kill -9, a power cut, or a second Ctrl-C. Hosts with a verdict keep it. The other hosts begin anew,
+    after all that the first attempt made for them is removed. The original campaign settings still apply. `sweep --yes`
+    ends such a run instead.
 
     Examples:
         ptp-harness resume k3f9
@@ -23,9 +23,9 @@ def resume(run_name: run_argument.DeadRun, forms: report.Forms = None, json: rep
     configuration = settings.load()
     ledger = wiring.ledger(configuration)
     run_name = ledger.find(run_name).run
-    asked = campaign_run.read_dead_campaign(run_name, ledger)
-    prepared = prepare_resolved(asked, configuration, wiring.benches(configuration))
-    with progress.open_display(asked.bench) as news:
-        controls = run_controls.campaign_controls(news, asked)
+    campaign = campaign_run.read_dead_campaign(run_name, ledger)
+    prepared = prepare_resolved(campaign, configuration, wiring.benches(configuration))
+    with progress.open_display(campaign.bench) as display:
+        controls = run_controls.campaign_controls(display, campaign)
         record = campaign_run.resume(run_name, prepared, ledger, configuration, controls)
     run.end_command(record, configuration, targets_of_report)

@@ -32,11 +32,11 @@ def run(
 ) -> None:
     """Make hosts, measure and judge their clocks, report, release.
 
-    Every host gets exactly one verdict: PASS, FAIL, UNSUPPORTED or INCONCLUSIVE. One host's failure stops no other.
-    Flags override the campaign file.
+    Every host gets exactly one verdict: PASS, FAIL, UNSUPPORTED or INCONCLUSIVE. A host's failure does not stop the
+    others. Flags override the campaign file.
 
-    Ctrl-C once ends hosts under way early, releases them and still reports. Twice stops at once; `resume` goes on,
-    or `sweep` removes the rest.
+    Ctrl-C once ends hosts under way early, releases them and still reports. Ctrl-C twice stops at once; then `resume`
+    goes on with the run, or `sweep` removes what is left.
 
     Examples:
         ptp-harness run lab.phc lab.drifting
@@ -49,16 +49,16 @@ def run(
         ptp-harness run --inventory hosts.yaml rack7 --depth full
     """
     targets_of_report = report.read_targets(forms, json=json)
-    where = {"bench": bench, "inventory": inventory, "region": region, "image": image}
-    flags = where | {"depth": depth, "keep": keep, "parallel": parallel}
-    asked = campaign_options.load_campaign(targets, read_only=read_only, duration=duration, **flags)
+    source = {"bench": bench, "inventory": inventory, "region": region, "image": image}
+    flags = source | {"depth": depth, "keep": keep, "parallel": parallel}
+    requested = campaign_options.load_campaign(targets, read_only=read_only, duration=duration, **flags)
     configuration = settings.load()
     with campaign_options.placing_unknown_types(targets):
-        prepared = prepare(asked, configuration, wiring.benches(configuration))
+        prepared = prepare(requested, configuration, wiring.benches(configuration))
     for warning in prepared.plan.warnings:
         output.say(f"warning: {warning}")
-    with progress.open_display(asked.bench) as news:
-        controls = run_controls.campaign_controls(news, asked)
+    with progress.open_display(requested.bench) as display:
+        controls = run_controls.campaign_controls(display, requested)
         record = campaign_run.start(prepared, wiring.ledger(configuration), configuration, controls)
     end_command(record, configuration, targets_of_report)
 
@@ -66,7 +66,7 @@ def run(
 def end_command(
     record: RunRecord, configuration: Settings, targets_of_report: Sequence[report.ReportTarget]
 ) -> NoReturn:
-    """Print the report for people on standard error, write those that were asked for, and end with the exit code."""
+    """Print the report for people on standard error, write the requested reports, and end with the exit code."""
     path = configuration.runs_dir / record.run / campaign_run.REPORT_TEXT
     output.say(text.summary(record, report_path=str(path), width=output.width()))
     report.write_reports(record, targets_of_report)

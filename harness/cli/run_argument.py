@@ -1,4 +1,4 @@
-"""The argument of commands that names a run."""
+"""Define the argument that names a run."""
 
 from typing import Annotated
 

@@ -1,4 +1,4 @@
-"""Make the controls of a run that a command leads: events go to the terminal, a person chooses, signals ask to stop."""
+"""Make the controls of a command's run: events go to the terminal, a person chooses, signals request a stop."""
 
 import os
 import sys
@@ -15,11 +15,11 @@ from harness.runs.context import Chooser, RunControls, keep_none
 from harness.system.signals import handling_stop_signals
 from harness.untrusted.plain_text import printable
 
-_STOPPING = "stopping: hosts under way are released, then you get the report; once more stops at once"
+_STOPPING = "stopping: hosts under way are released, then the report is printed; a second signal stops at once"
 
 
 def campaign_controls(display: ProgressDisplay, campaign: Campaign) -> RunControls:
-    """The controls of a campaign's run: a person chooses where the campaign asks. Raises RequestError without one."""
+    """Make the controls of a campaign's run. Raises RequestError if the campaign asks a person and there is none."""
     choose = keep_question.make_chooser(display.aside) if campaign.keep is Keep.ASK else keep_none
     return make_controls(display, lambda run: f"`ptp-harness resume {run}` goes on with run {run}", choose)
 
@@ -27,9 +27,9 @@ def campaign_controls(display: ProgressDisplay, campaign: Campaign) -> RunContro
 def make_controls(
     display: ProgressDisplay, describe_resuming: Callable[[str], str], choose: Chooser = keep_none
 ) -> RunControls:
-    """The controls of the runs that this process leads in its main thread.
+    """Make the controls of the runs that this process leads in its main thread.
 
-    `describe_resuming` tells, for a run's name, how to go on after the process was stopped at once; "" for no way.
+    `describe_resuming` takes a run's name and returns how to go on after an immediate stop; "" if there is no way.
     """
     stop = threading.Event()
     return RunControls(
@@ -46,7 +46,7 @@ def stopping_on_signals(
 ) -> Iterator[None]:
     """Let the first SIGINT, SIGTERM or SIGHUP set `stop`, and the second one end this process at once.
 
-    The ledger knows what is left then; the last lines say how to go on (`resuming`) and how to remove it.
+    The ledger then has what is left; the last lines printed are `resuming` and the command that removes the rest.
     """
 
     def handle(_number: int, _frame: FrameType | None) -> None:
@@ -65,6 +65,6 @@ _REMOVING = "`ptp-harness sweep --yes` removes what is left running"
 
 
 def _write_lines(*lines: str) -> None:
-    """Write lines on lines of their own, whatever stands on the terminal's current line."""
+    """Write each line on a new line of the terminal."""
     sys.stderr.write("".join(f"\n{printable(line)}" for line in lines) + "\n")
     sys.stderr.flush()

@@ -1,4 +1,4 @@
-"""`runs`: all runs that the ledger knows."""
+"""`runs`: list the runs of the ledger."""
 
 import datetime
 from typing import Annotated
@@ -17,7 +17,7 @@ from harness.system import settings
 def runs(
     types: Annotated[
         list[str] | None,
-        typer.Option("--type", metavar="PATTERN", help="Only runs with such a type: lab.phc, 'm7*'; again for more."),
+        typer.Option("--type", metavar="PATTERN", help="Only runs with such a type: lab.phc, 'm7*'; may be repeated."),
     ] = None,
     failed: Annotated[
         bool, typer.Option("--failed", help="Only runs that died, or with a verdict FAIL or INCONCLUSIVE.")
@@ -29,9 +29,9 @@ def runs(
 ) -> None:
     """List runs with their verdicts, newest first.
 
-    A run has ended, is under way, or died: then `resume` goes on with it, and `sweep --yes` removes what it left and
-    closes its books. "kept 1" is a host that stayed on purpose, `release RUN` removes it. Wherever a command takes a
-    RUN, `last` is the newest.
+    A run has ended, is under way, or died. `resume` goes on with a run that died; `sweep --yes` removes what it left
+    and closes its books. "kept 1" is a host that stayed on purpose; `release RUN` removes it. Where a command takes a
+    RUN, `last` is the newest one.
 
     Examples:
         ptp-harness runs
@@ -39,7 +39,7 @@ def runs(
         ptp-harness runs --type 'm7*' --since 2026-11-21
         ptp-harness runs --json
     """
-    begun_since = None if since is None else _begun_since(since)
+    begun_since = None if since is None else _parse_since(since)
     ledger = wiring.ledger(settings.load())
     overviews = run_overview.list_overviews(ledger, types=types or (), failed=failed, since=begun_since)
     if json:
@@ -47,7 +47,7 @@ def runs(
     elif overviews:
         output.show("\n".join(align_rows(_rows(overviews))))
     elif types or failed or since:
-        output.say("no run is like that")
+        output.say("no run matches")
     else:
         output.say("no runs yet; `ptp-harness run lab.phc` makes one")
     keepers = [overview.line.run for overview in overviews if overview.kept_hosts]
@@ -55,10 +55,10 @@ def runs(
         output.say(f"remove kept hosts: ptp-harness release {keepers[0] if len(keepers) == 1 else 'RUN'}")
 
 
-def _begun_since(text: str) -> datetime.datetime:
+def _parse_since(text: str) -> datetime.datetime:
     """Parse a duration before now, or a date or time (UTC unless it says otherwise). Raises RequestError."""
     from harness.campaign.fields import (
-        parse_duration_s,  # takes its time to load, and most lists have no such condition
+        parse_duration_s,  # slow to load, and most lists have no such condition
     )
 
     try:
@@ -79,7 +79,7 @@ def _rows(overviews: list[RunOverview]) -> list[tuple[str, ...]]:
     return [
         (
             overview.line.run,
-            _started(overview),
+            _start_text(overview),
             overview.line.bench,
             overview.state,
             ", ".join(f"{count} {outcome}" for outcome, count in overview.verdicts.items()) or "-",
@@ -95,7 +95,7 @@ def _document(overview: RunOverview) -> dict[str, object]:
     return {
         "run": overview.line.run,
         "bench": overview.line.bench,
-        "started": _started(overview),
+        "started": _start_text(overview),
         "state": overview.state,
         "instance_types": [host.instance_type for host in overview.hosts],
         "verdicts": {outcome.value: count for outcome, count in overview.verdicts.items()},
@@ -104,5 +104,5 @@ def _document(overview: RunOverview) -> dict[str, object]:
     }
 
 
-def _started(overview: RunOverview) -> str:
+def _start_text(overview: RunOverview) -> str:
     return f"{overview.started:%Y-%m-%dT%H:%M:%SZ}"

@@ -1,4 +1,4 @@
-"""`show`: one run in full, rung by rung."""
+"""`show`: print one run in full, rung by rung."""
 
 import datetime
 from collections.abc import Iterable
@@ -28,7 +28,7 @@ def show(
 ) -> None:
     """Show every rung, finding and step of a run's hosts.
 
-    Also of a run that is under way or died: what is known so far.
+    For a run that is under way or died, show what is known so far.
 
     Examples:
         ptp-harness show k3f9
@@ -58,11 +58,11 @@ def _lines(overview: RunOverview, hosts: Iterable[HostLine], steps: Iterable[Ste
         else:
             lines += text.ladder(line.record, bench=bench).splitlines()
     for step in steps:
-        took = "not ended" if step.ended_ns is None else f"{(step.ended_ns - step.begun_ns) / 1e9:.1f} s"
+        duration = "not ended" if step.ended_ns is None else f"{(step.ended_ns - step.begun_ns) / 1e9:.1f} s"
         stage = text.stage_title(step.stage, bench)
-        lines.append(f"  {step.token:<32} {stage:<10} {took:>9}  {step.result or ''}".rstrip())
-    kept = run_overview.describe_kept(overview)
-    return [*lines, *([f"{kept}; remove with `ptp-harness release {run}`"] if kept else [])]
+        lines.append(f"  {step.token:<32} {stage:<10} {duration:>9}  {step.result or ''}".rstrip())
+    kept_text = run_overview.describe_kept(overview)
+    return [*lines, *([f"{kept_text}; remove with `ptp-harness release {run}`"] if kept_text else [])]
 
 
 def _document(overview: RunOverview, hosts: Iterable[HostLine], steps: Iterable[StepLine]) -> dict[str, Any]:
@@ -74,18 +74,18 @@ def _document(overview: RunOverview, hosts: Iterable[HostLine], steps: Iterable[
         "started": overview.started.isoformat(),
         "state": overview.state,
         "kept_until": None if until is None else until.isoformat(),
-        "hosts": [_host(line) for line in hosts],
-        "steps": [_step(step) for step in steps],
+        "hosts": [_host_document(line) for line in hosts],
+        "steps": [_step_document(step) for step in steps],
     }
 
 
-def _host(line: HostLine) -> dict[str, Any]:
+def _host_document(line: HostLine) -> dict[str, Any]:
     if line.record is not None:
         return host_document(line.record) | {"state": line.state}
     return {"name": line.host, "instance_type": line.instance_type, "outcome": None, "state": line.state}
 
 
-def _step(step: StepLine) -> dict[str, Any]:
+def _step_document(step: StepLine) -> dict[str, Any]:
     seconds = None if step.ended_ns is None else round((step.ended_ns - step.begun_ns) / 1e9, 3)
     begun = datetime.datetime.fromtimestamp(step.begun_ns / 1e9, datetime.UTC)
     return {

@@ -1,4 +1,4 @@
-"""`sweep`: what runs left behind, and its removal."""
+"""`sweep`: list and remove what runs left behind."""
 
 from typing import Annotated
 
@@ -20,26 +20,26 @@ from harness.untrusted.plain_text import clip
 
 def sweep(
     yes: Annotated[bool, typer.Option("--yes", help="Remove what is listed.")] = False,
-    bench: Annotated[str, typer.Option(metavar="NAME", help="The bench to look at: lab, ec2.")] = "lab",
+    bench: Annotated[str, typer.Option(metavar="NAME", help="The bench to search: lab, ec2.")] = "lab",
     region: Annotated[
         str | None,
         typer.Option(
             metavar="NAME",
-            help="A Region of EC2 to look at, beside those of our own hosts.",
+            help="A Region of EC2 to search, besides the Regions of our own hosts.",
             autocompletion=completion.regions,
         ),
     ] = None,
 ) -> None:
     """List what dead or ended runs left; --yes removes it.
 
-    Hosts that were kept on purpose are named, and not touched; nor are those of runs under way and of `lab up`. With
-    --yes, hosts of dead runs get their verdict, and what was removed is looked for once more.
+    Hosts that were kept on purpose are listed, but not removed. Hosts of runs under way and of `lab up` are neither
+    listed nor removed. With --yes, hosts of dead runs get their verdict, and the removal is verified.
 
-    In EC2 a tag proves nothing. Only what is signed by this controller's key, or in its records, is removed; of a run
-    that is in no ledger here, only once its lease has ended. The rest is listed as left alone, with the command that
-    removes it, unless it looks like a host of somebody else whose lease goes on.
+    In EC2 a tag proves nothing. Only resources that are signed by this controller's key, or in its records, are
+    removed; resources of a run that is in no ledger here, only after the lease has ended. The others are listed as left
+    alone, with the command that removes them, except hosts of other users whose lease has not ended.
 
-    Exit code 4 when something is left, also when what is left alone names a run of this ledger.
+    Exit code 4 if something is left, also if a resource that is left alone names a run of this ledger.
 
     Examples:
         ptp-harness sweep
@@ -47,45 +47,46 @@ def sweep(
         ptp-harness sweep --bench ec2 --region eu-north-1
     """
     configuration = settings.load()
-    ledger, source = (
+    ledger, swept_bench = (
         wiring.ledger(configuration),
         wiring.bench(bench, configuration, options=CloudOptions(region=region)),
     )
-    survey = sweeping.survey(ledger, source)
-    found = survey.removable
-    for item in found:
+    survey = sweeping.survey(ledger, swept_bench)
+    leftovers = survey.removable
+    for item in leftovers:
         for resource in item.resources:
             output.show(f"{item.token}  {resource.kind:<10} {resource.name}  {resource.detail}  ({item.why})")
-    for alone in survey.left_alone:
-        output.show(_line_of(alone))
-    kept = [
+    for untouched in survey.left_alone:
+        output.show(_describe_untouched(untouched))
+    with_kept_hosts = [
         overview
         for overview in run_overview.list_overviews(ledger)
         if overview.line.bench == bench and overview.kept_hosts
     ]
-    for overview in kept:
-        output.show(_kept_line(overview))
+    for overview in with_kept_hosts:
+        output.show(_describe_kept(overview))
     if yes:
-        sweeping.remove(found, source)
-        closed = sweeping.close_dead_runs(ledger, source)
-        _verify(ledger, source)
-        removed = f"removed {len(found)}, verified" if found else "nothing to remove"
+        sweeping.remove(leftovers, swept_bench)
+        closed = sweeping.close_dead_runs(ledger, swept_bench)
+        _verify(ledger, swept_bench)
+        removed = f"removed {len(leftovers)}, verified" if leftovers else "nothing to remove"
         output.show(removed + (f"; closed the books of {', '.join(closed)}" if closed else ""))
-    elif found:
-        output.show(f"{len(found)} left; `ptp-harness sweep --yes` removes them")
+    elif leftovers:
+        output.show(f"{len(leftovers)} left; `ptp-harness sweep --yes` removes them")
     else:
-        output.show(f"nothing {'else ' if kept else ''}is left" + (" that is ours" if survey.left_alone else ""))
-    if (found and not yes) or any(alone.names_our_run for alone in survey.left_alone):
+        qualifier = " that is ours" if survey.left_alone else ""
+        output.show(f"nothing {'else ' if with_kept_hosts else ''}is left{qualifier}")
+    if (leftovers and not yes) or any(untouched.names_our_run for untouched in survey.left_alone):
         raise typer.Exit(ExitCode.LEFT_RUNNING)
 
 
-def _line_of(alone: UntouchedResource) -> str:
-    resource = alone.resource
-    words = [clip(resource.token) or "without a token", f"{resource.kind:<10} {resource.name}", clip(resource.detail)]
-    return "  ".join([*filter(None, words), f"(left alone: {alone.why})"])
+def _describe_untouched(untouched: UntouchedResource) -> str:
+    resource = untouched.resource
+    parts = [clip(resource.token) or "without a token", f"{resource.kind:<10} {resource.name}", clip(resource.detail)]
+    return "  ".join([*filter(None, parts), f"(left alone: {untouched.why})"])
 
 
-def _kept_line(overview: RunOverview) -> str:
+def _describe_kept(overview: RunOverview) -> str:
     run = overview.line.run
     names = ", ".join(host.host for host in overview.kept_hosts)
     kept = run_overview.describe_kept(overview)

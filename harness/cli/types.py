@@ -1,4 +1,4 @@
-"""`types`: the instance types that there are, what the API claims of their clocks, and what was measured."""
+"""`types`: list instance types, what the API claims of their clocks, and what was measured."""
 
 import datetime
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 
 class SortOrder(StrEnum):
-    """The order of the list. Types whose value is not known come last."""
+    """The order of the list. Types without the value come last."""
 
     NAME = "name"
     VCPUS = "vcpus"
@@ -38,10 +38,10 @@ class SortOrder(StrEnum):
 
 
 _ORDERS: Mapping[SortOrder, Callable[[TypeInfo], Any]] = {
-    SortOrder.NAME: lambda one: 0,  # as the catalogue stands: by family and size
-    SortOrder.VCPUS: lambda one: one.vcpus,
-    SortOrder.MEMORY: lambda one: one.memory_mib,
-    SortOrder.PRICE: lambda one: (one.price_per_hour_usd is None, one.price_per_hour_usd or 0.0),
+    SortOrder.NAME: lambda info: 0,  # the catalogue's order: by family and size
+    SortOrder.VCPUS: lambda info: info.vcpus,
+    SortOrder.MEMORY: lambda info: info.memory_mib,
+    SortOrder.PRICE: lambda info: (info.price_per_hour_usd is None, info.price_per_hour_usd or 0.0),
 }
 
 Patterns = list[str] | None
@@ -51,29 +51,31 @@ def types(
     bench: Annotated[str, typer.Option(metavar="NAME", help="ec2 or lab.")] = "ec2",
     region: Annotated[
         str | None,
-        typer.Option(metavar="NAME", help="Else that of AWS's own settings.", autocompletion=completion.regions),
+        typer.Option(
+            metavar="NAME", help="The Region (default: that of the AWS settings).", autocompletion=completion.regions
+        ),
     ] = None,
-    phc: Annotated[PhcClaim, typer.Option(help="What the API must claim of the clock.")] = PhcClaim.ANY,
+    phc: Annotated[PhcClaim, typer.Option(help="The required claim of the API about the clock.")] = PhcClaim.ANY,
     family: Annotated[
         Patterns,
-        typer.Option(metavar="PATTERN", help="m7i, 'c8*'; again for more.", autocompletion=completion.families),
+        typer.Option(metavar="PATTERN", help="m7i, 'c8*'; may be repeated.", autocompletion=completion.families),
     ] = None,
-    size: Annotated[Patterns, typer.Option(metavar="PATTERN", help="large, '*xlarge'; again for more.")] = None,
-    arch: Annotated[Architecture | None, typer.Option(help="The processor's kind.")] = None,
-    min_vcpus: Annotated[int | None, typer.Option(min=1, metavar="N", help="No fewer.")] = None,
-    max_vcpus: Annotated[int | None, typer.Option(min=1, metavar="N", help="No more.")] = None,
-    min_memory: Annotated[float | None, typer.Option(min=0, metavar="GIB", help="No less memory.")] = None,
-    max_memory: Annotated[float | None, typer.Option(min=0, metavar="GIB", help="No more memory.")] = None,
+    size: Annotated[Patterns, typer.Option(metavar="PATTERN", help="large, '*xlarge'; may be repeated.")] = None,
+    arch: Annotated[Architecture | None, typer.Option(help="The architecture.")] = None,
+    min_vcpus: Annotated[int | None, typer.Option(min=1, metavar="N", help="At least so many.")] = None,
+    max_vcpus: Annotated[int | None, typer.Option(min=1, metavar="N", help="At most so many.")] = None,
+    min_memory: Annotated[float | None, typer.Option(min=0, metavar="GIB", help="At least so much memory.")] = None,
+    max_memory: Annotated[float | None, typer.Option(min=0, metavar="GIB", help="At most so much memory.")] = None,
     max_price: Annotated[float | None, typer.Option(min=0, metavar="USD", help="Per hour.")] = None,
     current: Annotated[bool, typer.Option("--current", help="Only the current generation.")] = False,
-    one_size: Annotated[bool, typer.Option("--one-size", help="The smallest of each family.")] = False,
-    exclude: Annotated[Patterns, typer.Option(metavar="PATTERN", help="Types or families; again for more.")] = None,
-    limit: Annotated[int | None, typer.Option(min=1, metavar="N", help="The first so many.")] = None,
+    one_size: Annotated[bool, typer.Option("--one-size", help="Only the smallest size of each family.")] = False,
+    exclude: Annotated[Patterns, typer.Option(metavar="PATTERN", help="Types or families; may be repeated.")] = None,
+    limit: Annotated[int | None, typer.Option(min=1, metavar="N", help="Only the first N.")] = None,
     spot: Annotated[bool, typer.Option("--spot", help="With the prices of spot instances.")] = False,
-    sort: Annotated[SortOrder, typer.Option(help="What to sort by.")] = SortOrder.NAME,
+    sort: Annotated[SortOrder, typer.Option(help="The sort order.")] = SortOrder.NAME,
     measured: Annotated[bool, typer.Option("--measured", help="With the verdicts of your own runs.")] = False,
-    offline: Annotated[bool, typer.Option("--offline", help="Ask nobody: the list as last kept.")] = False,
-    refresh: Annotated[bool, typer.Option("--refresh", help="Ask anew, however young the list is.")] = False,
+    offline: Annotated[bool, typer.Option("--offline", help="Do not ask AWS: show the cached list.")] = False,
+    refresh: Annotated[bool, typer.Option("--refresh", help="Ask AWS again, even if the cached list is new.")] = False,
     export: Annotated[
         tuple[ExportForm, Path] | None,
         typer.Option(metavar="csv|json FILE", help="Write claims and all verdicts to a file."),
@@ -82,8 +84,8 @@ def types(
 ) -> None:
     """List instance types and what the API claims of their clocks.
 
-    Types are kept for a day and prices for a week, and shown with their age. A claim is no proof: --measured puts the
-    verdicts of your own runs beside it, and says where the two contradict each other.
+    Types are cached for a day and prices for a week; their age is shown. A claim is no proof: --measured puts the
+    verdicts of your own runs beside it, and marks contradictions.
 
     Examples:
         ptp-harness types --region eu-north-1 --phc supported
@@ -92,7 +94,7 @@ def types(
         ptp-harness types --offline --measured --export csv phc.csv
         ptp-harness types --bench lab --measured
     """
-    asked = Selection(
+    conditions = Selection(
         phc=phc,
         family=tuple(family or ()),
         size=tuple(size or ()),
@@ -107,58 +109,60 @@ def types(
         one_size_per_family=one_size,
         limit=limit,
     )
-    if wrong := selection.selection_mistakes(asked):
-        raise RequestError("; ".join(wrong), next_step="`ptp-harness types --help` explains the options")
+    if mistakes := selection.selection_mistakes(conditions):
+        raise RequestError("; ".join(mistakes), next_step="`ptp-harness types --help` explains the options")
     if export and not export[1].absolute().parent.is_dir():
         raise RequestError(f"there is no folder {export[1].parent} here")
     configuration = settings.load()
     if bench == BenchName.EC2:
         market = Market.SPOT if spot else Market.ON_DEMAND
         listing = wiring.ec2_types(configuration, region, market=market, offline=offline, refresh=refresh)
-        verdicts = _verdicts(configuration, bench, listing.catalogue.region) if measured or export else []
+        verdicts = _load_verdicts(configuration, bench, listing.catalogue.region) if measured or export else []
         claimed = {name: info.phc for name, info in listing.catalogue.types.items()}
-        _show_ec2(listing, asked, sort, claims.join_measurements(claimed, verdicts) if measured else None, json=json)
+        joined = claims.join_measurements(claimed, verdicts) if measured else None
+        _show_ec2(listing, conditions, sort, joined, json=json)
         rows = claims.build_export_rows(
-            claimed, verdicts, region=listing.catalogue.region, taken=listing.catalogue.taken
+            claimed, verdicts, region=listing.catalogue.region, taken=listing.catalogue.as_of
         )
-    elif asked != Selection() or region:
+    elif conditions != Selection() or region:
         raise RequestError(f"the types of bench {bench} are not chosen by conditions", next_step="list them all")
     else:
         summaries = {name: kind.summary for name, kind in wiring.bench(bench, configuration).types().items()}
-        verdicts = _verdicts(configuration, bench, None) if measured or export else []
+        verdicts = _load_verdicts(configuration, bench, None) if measured or export else []
         claimed = claims.find_last_claims(summaries, verdicts)
-        _show_plain(bench, summaries, claims.join_measurements(claimed, verdicts) if measured else None, json=json)
+        joined = claims.join_measurements(claimed, verdicts) if measured else None
+        _show_plain(bench, summaries, joined, json=json)
         rows = claims.build_export_rows(claimed, verdicts, region=bench, taken=None)
     if export:
         _write(rows, *export)
 
 
 def _show_ec2(
-    listing: "Listing", asked: Selection, sort: SortOrder, joined: Iterable[TypeKnowledge] | None, *, json: bool
+    listing: "Listing", conditions: Selection, sort: SortOrder, joined: Iterable[TypeKnowledge] | None, *, json: bool
 ) -> None:
-    every = listing.catalogue.types
-    choice = selection.select_types(every.values(), asked)
+    offered = listing.catalogue.types
+    choice = selection.select_types(offered.values(), conditions)
     shown = sorted(choice.types, key=_ORDERS[sort])
-    known = None if joined is None else {one.instance_type: one for one in joined}
+    measured = None if joined is None else {knowledge.instance_type: knowledge for knowledge in joined}
     if json:
-        output.emit(_document(listing, rendered.document(shown, known)))
-    for line in () if json else rendered.lines(shown, known):
+        output.emit(_document(listing, rendered.document(shown, measured)))
+    for line in () if json else rendered.lines(shown, measured):
         output.show(line)
     for line in listing.ages:
         output.say(line)
-    removed = ", ".join(f"{words} {number}" for words, number in choice.removed.items() if number)
-    output.say(f"{len(shown)} of {len(every)} types{f'; left out by {removed}' if removed else ''}")
+    removed = ", ".join(f"{condition} {number}" for condition, number in choice.removed.items() if number)
+    output.say(f"{len(shown)} of {len(offered)} types{f'; left out by {removed}' if removed else ''}")
 
 
 def _document(listing: "Listing", types: list[dict[str, Any]]) -> dict[str, Any]:
     catalogue, prices = listing.catalogue, listing.prices
-    taken = prices.taken and prices.taken.isoformat()
+    prices_as_of = prices.as_of and prices.as_of.isoformat()
     return {
         "schema": rendered.SCHEMA,
         "bench": BenchName.EC2.value,
         "region": catalogue.region,
-        "taken": catalogue.taken.isoformat(),
-        "prices": {"market": prices.market, "taken": taken, "why_unknown": prices.why_unknown},
+        "taken": catalogue.as_of.isoformat(),
+        "prices": {"market": prices.market, "taken": prices_as_of, "why_unknown": prices.why_unknown},
         "types": types,
     }
 
@@ -166,24 +170,25 @@ def _document(listing: "Listing", types: list[dict[str, Any]]) -> dict[str, Any]
 def _show_plain(
     bench: str, summaries: Mapping[str, str], joined: Iterable[TypeKnowledge] | None, *, json: bool
 ) -> None:
-    known = None if joined is None else {one.instance_type: one for one in joined if one.instance_type in summaries}
+    by_type = {knowledge.instance_type: knowledge for knowledge in joined or ()}
+    measured = None if joined is None else {name: by_type[name] for name in by_type if name in summaries}
     if json:
-        types = rendered.plain_document(summaries, known)
+        types = rendered.plain_document(summaries, measured)
         output.emit({"schema": rendered.SCHEMA, "bench": bench, "types": types})
         return
-    for line in rendered.plain_lines(summaries, known):
+    for line in rendered.plain_lines(summaries, measured):
         output.show(line)
 
 
-def _verdicts(configuration: Settings, bench: str, region: str | None) -> list[Measurement]:
-    """The verdicts in the ledger, of one Region where one is named."""
-    every = [
+def _load_verdicts(configuration: Settings, bench: str, region: str | None) -> list[Measurement]:
+    """List the verdicts in the ledger, only those of `region` if it is given."""
+    measurements = [
         claims.to_measurement(
             line.record, run=line.run, started_ns=line.started_ns, region=line.region, image=line.image
         )
         for line in wiring.ledger(configuration).verdicts(bench)
     ]
-    return [one for one in every if region is None or one.region == region]
+    return [measurement for measurement in measurements if region is None or measurement.region == region]
 
 
 def _write(rows: Sequence[Mapping[str, str]], form: ExportForm, path: Path) -> None:

@@ -1,1 +1,1 @@
-"""The application layer: leads a run, qualifies a host, keeps hosts, bakes images, sweeps what is left."""
+"""The application layer: lead runs, qualify and keep hosts, bake images, sweep what is left."""

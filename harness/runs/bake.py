@@ -2,7 +2,7 @@
 
 A bake is a run with further steps after the verdicts: each host that passed is anonymised, its disk becomes an image,
 and a second run qualifies a host made from that image. Only then is the image published; otherwise it is removed. The
-first run stays open meanwhile, so that whatever a bake makes belongs to a run that `sweep` knows to be alive or dead.
+first run stays open meanwhile, so that all that a bake makes belongs to a run whose state `sweep` knows.
 """
 
 import time
@@ -47,7 +47,7 @@ class ImageMaker(Protocol):
         """Remove older published images of the same name and architecture, except the newest `older` of them."""
 
     def drop(self, host: Token) -> None:
-        """Remove whatever of a host did not become a published image. Raises CleanupError."""
+        """Remove all that was made of a host and is not a published image. Raises CleanupError."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,13 +61,13 @@ class BakeRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BakeContext:
-    """The parts that a bake works with. `maker_of` gives the image maker of a bench, which waits by `pause`.
+    """The parts that a bake works with. `make_image_maker` gives the image maker of a bench, which waits by `pause`.
 
     Both runs of the bake have the same controls: once their `stop` is set, the bake removes what it made.
     """
 
     benches: Benches
-    maker_of: Callable[[Bench, Callable[[float], None]], ImageMaker]
+    make_image_maker: Callable[[Bench, Callable[[float], None]], ImageMaker]
     ledger: Ledger
     settings: Settings
     controls: RunControls
@@ -100,7 +100,7 @@ class BakeResult:
 
 
 def smallest_with_clock(types: Mapping[str, TypeInfo]) -> tuple[str, ...]:
-    """The smallest type of each architecture with a clock by the API's claim. Raises RequestError if there is none."""
+    """Find the smallest type of each architecture with a clock by the API's claim. Raises RequestError without any."""
     with_clock = sorted((info for info in types.values() if info.phc and info.current_generation), key=size_order)
     smallest = [next((info.name for info in with_clock if info.architecture == arch), None) for arch in Architecture]
     if not any(smallest):
@@ -111,7 +111,7 @@ def smallest_with_clock(types: Mapping[str, TypeInfo]) -> tuple[str, ...]:
 
 
 def default_name(campaign: Campaign) -> str:
-    """The name of the image that the hosts start from: an image that is baked again keeps its name."""
+    """Return the name of the image that the hosts start from: an image that is baked again keeps its name."""
     match = BAKED.fullmatch(campaign.cloud.image_name)
     return match[1] if match else campaign.cloud.image_name
 
@@ -143,7 +143,7 @@ def check_request(request: BakeRequest, types: Mapping[str, TypeInfo]) -> None:
 
 
 def bake(request: BakeRequest, context: BakeContext) -> tuple[RunRecord, Sequence[BakeResult]]:
-    """Qualify, copy, qualify the copies, publish. The first run's record, and the result for each of its hosts."""
+    """Qualify, copy, qualify the copies, publish. Return the first run's record and the result for each host of it."""
     prepared = context.prepare(replace(request.campaign, keep=Keep.NONE))
     run = campaign_run.begin(prepared, context.ledger, context.settings, context.controls, holds_passed=True)
     with context.controls.while_leading(run.run):
@@ -160,7 +160,7 @@ def bake(request: BakeRequest, context: BakeContext) -> tuple[RunRecord, Sequenc
 
 
 class _Bake:
-    """The steps after the verdicts. Each host that passed has a result from the beginning."""
+    """Carries out the steps after the verdicts. Each host that passed has a result from the beginning."""
 
     def __init__(
         self, request: BakeRequest, context: BakeContext, run: RunContext, passed: Sequence[HostRecord]
@@ -168,7 +168,7 @@ class _Bake:
         self.request, self.context, self.run = request, context, run
         self.results = {host.name: BakeResult(host=host) for host in passed}
         self.candidates: dict[str, BakedImage] = {}
-        self.maker = context.maker_of(run.bench, self._pause)
+        self.maker = context.make_image_maker(run.bench, self._pause)
 
     def bake(self) -> None:
         """Copy the hosts, prove the copies, publish those that passed. What is not published is removed."""
@@ -185,7 +185,7 @@ class _Bake:
             self._drop()
 
     def result(self, host: HostRecord) -> BakeResult:
-        """The result for a host of the first run."""
+        """Return the result for a host of the first run."""
         return replace(self.results.get(host.name, BakeResult(host=host, why="its host did not pass")), host=host)
 
     def _copy(self) -> None:
@@ -198,9 +198,9 @@ class _Bake:
     def _make(self, host: Token) -> None:
         """Make a candidate of one host. Raises Interrupted."""
         step, ended = self.context.ledger.begin_step(host, Stage.BAKE), "our fault"
-        progress = self._progress_of(host.host)
+        progress = self._make_progress(host.host)
         try:
-            progress("anonymising it: keys, logs, leases and the machine id go")
+            progress("anonymising the host: keys, logs, leases and the machine id are removed")
             anonymise(host, self.run)
             driver = driver_name(self.request.campaign)
             self.candidates[host.host] = self.maker.make(host, name=self.request.name, driver=driver, progress=progress)
@@ -238,7 +238,7 @@ class _Bake:
         result, image = self.results[name], self.candidates[name]
         if result.proof is None or result.proof.verdict.outcome is not Outcome.PASS:
             return
-        self._progress_of(name)(f"publishing {image.ident}")
+        self._make_progress(name)(f"publishing {image.ident}")
         try:
             self.maker.publish(image, proof=result.proof_run)
         except BenchError as error:
@@ -263,8 +263,8 @@ class _Bake:
     def _note(self, name: str, **changes: Any) -> None:
         self.results[name] = replace(self.results[name], **changes)
 
-    def _progress_of(self, name: str) -> Progress:
-        """A function that publishes the progress of a host. It raises Interrupted once the bake was asked to stop."""
+    def _make_progress(self, name: str) -> Progress:
+        """Make a function that publishes a host's progress, and raises Interrupted once the bake was asked to stop."""
 
         def progress(text: str) -> None:
             if self.context.controls.stop.is_set():
@@ -279,18 +279,18 @@ class _Bake:
 
 
 def anonymise(host: Token, run: RunContext) -> None:
-    """Remove from a running host what is its own: keys, logs, leases. Raises HarnessError."""
+    """Remove keys, logs and leases from a running host. Raises HarnessError."""
     machine = kept_hosts.find_machine(host.run, host.host, run.bench, run.ledger)
     folder = run.folder.host(host.host)
     known_hosts = ssh.write_known_hosts(machine, folder.path)
     with ssh.shared_connection() as control:
         target = Target(machine=machine, known_hosts=known_hosts, control=control)
-        done = proc.run(target.as_root("sh", "-s"), stdin=ANONYMISE.read_text(), timeout_s=_ANONYMISE_DEADLINE_S)
-    folder.write("anonymise.log", printable(done.stdout + done.stderr))
+        result = proc.run(target.as_root("sh", "-s"), stdin=ANONYMISE.read_text(), timeout_s=_ANONYMISE_DEADLINE_S)
+    folder.write("anonymise.log", printable(result.stdout + result.stderr))
 
 
 def driver_name(campaign: Campaign) -> str:
-    """The driver that an image carries, for its tag."""
+    """Return the name of the driver in an image, for the image's tag."""
     driver = campaign.driver
     if driver.source is DriverSource.ARCHIVE:
         return Path(driver.value or "").name

@@ -1,4 +1,4 @@
-"""Lead a run: many hosts at once, in the order given, up to a cap, none stopping another, all released, one record."""
+"""Lead a run: qualify its hosts in parallel, release them all, write one record. No host's failure stops another."""
 
 import datetime
 import json
@@ -21,7 +21,7 @@ from harness.model import Depth, Evidence, HostRecord, HostState, Resource, RunR
 from harness.report import start_line, text
 from harness.report.formats import Format, render
 from harness.runs.context import RunContext, RunControls
-from harness.runs.kept_hosts import decide, settle_judged
+from harness.runs.kept_hosts import keep_chosen, settle_judged
 from harness.runs.prepare import Prepared
 from harness.runs.qualification import qualify
 from harness.runs.release_failures import ReleaseFailures
@@ -47,7 +47,7 @@ def start(prepared: Prepared, ledger: Ledger, settings: Settings, controls: RunC
 def begin(
     prepared: Prepared, ledger: Ledger, settings: Settings, controls: RunControls, *, holds_passed: bool
 ) -> RunContext:
-    """Prepare what the hosts share, and record the run in the ledger. Raises SetupError, and what the bench raises."""
+    """Prepare what the hosts share, and record the run in the ledger. Raises SetupError, and the bench's errors."""
     plan, bench = prepared.plan, prepared.bench
     _prepare_bench(plan, bench, controls)
     run = ledger.open_run(
@@ -63,7 +63,7 @@ def begin(
 
 
 def read_dead_campaign(run: str, ledger: Ledger) -> Campaign:
-    """The campaign of a run whose process died. Raises RequestError for another run, or one of another version."""
+    """Read the campaign of a run whose process died. Raises RequestError for another run or version."""
     ledger.find_dead_run(run)
     try:
         return stored.from_document(ledger.campaign(run))
@@ -76,7 +76,7 @@ def read_dead_campaign(run: str, ledger: Ledger) -> Campaign:
 def resume(run: str, prepared: Prepared, ledger: Ledger, settings: Settings, controls: RunControls) -> RunRecord:
     """Continue a run whose process died: hosts that have their verdict keep it, the others begin anew.
 
-    What the first attempt at a host left is removed before the second: nobody knows how far it came. Raises
+    All that the first attempt at a host made is removed before the second begins, since its progress is unknown. Raises
     RequestError for a run that has ended or whose process lives.
     """
     plan, bench = prepared.plan, prepared.bench
@@ -139,22 +139,22 @@ def _lead(plan: Plan, context: RunContext, judged: Mapping[str, HostRecord] = Ma
     with context.controls.while_leading(context.run):
         records = qualify_hosts(plan, context, judged)
         ended_ns = time.time_ns()  # before a person decides, who may take an hour
-        records, unanswered = decide(records, context)
-        return end(records, context, ended_ns=ended_ns, interrupted=unanswered)
+        records, question_interrupted = keep_chosen(records, context)
+        return end(records, context, ended_ns=ended_ns, interrupted=question_interrupted)
 
 
 def qualify_hosts(
     plan: Plan, context: RunContext, judged: Mapping[str, HostRecord] = MappingProxyType({})
 ) -> tuple[HostRecord, ...]:
-    """Qualify every host of the plan that is not in `judged`; the records of all in the plan's order."""
+    """Qualify every host of the plan that is not in `judged`; return the records of all, in the plan's order."""
     with ThreadPoolExecutor(plan.parallel, thread_name_prefix="host") as pool:
-        return tuple(pool.map(lambda host: judged.get(host.name) or _qualified(host, context), plan.hosts))
+        return tuple(pool.map(lambda host: judged.get(host.name) or _qualify_or_release(host, context), plan.hosts))
 
 
 def end(records: Sequence[HostRecord], context: RunContext, *, ended_ns: int, interrupted: bool = False) -> RunRecord:
     """Look for leftovers, close the run in the ledger, and write its reports. No host of `records` is undecided.
 
-    `interrupted`: something else than the stop of the controls cut the run short.
+    `interrupted`: the run was cut short by something other than the controls' `stop`.
     """
     leftovers = list_leftovers(context.bench, context.run, records)
     calls = context.failures.attempt("counting the calls of the API", context.bench.api_calls)
@@ -180,23 +180,23 @@ def end(records: Sequence[HostRecord], context: RunContext, *, ended_ns: int, in
     return _write_reports(replace(record, failures=context.failures.noted), context)
 
 
-def _qualified(host: PlannedHost, context: RunContext) -> HostRecord:
-    """Qualify a host. Where not even its folder can be made, it is released, and nothing is known of it."""
+def _qualify_or_release(host: PlannedHost, context: RunContext) -> HostRecord:
+    """Qualify a host. On an error, such as a folder that cannot be made, release it and record the error."""
     try:
         return qualify(host, context)
     except Exception as error:
         token = Token(run=context.run, host=host.name)
         context.failures.note(f"qualifying {token}", error)
-        gone = context.failures.release(context.bench, token) is None
+        released = context.failures.release(context.bench, token) is None
         evidence = Evidence(trouble=f"our fault: {type(error).__name__}: {error}")
         record = unqualified_host_record(host.name, host.instance_type, evidence)
-        record = replace(record, state=HostState.RELEASED if gone else HostState.FAILED)
+        record = replace(record, state=HostState.RELEASED if released else HostState.FAILED)
         context.failures.attempt(f"booking what became of {token}", context.ledger.record_state, context.run, record)
         return record
 
 
 def unqualified_host_record(name: str, instance_type: str, evidence: Evidence) -> HostRecord:
-    """The record of a host that was not qualified, judged by what little is known of it."""
+    """Make the record of a host that was not qualified, judged by the little evidence there is."""
     return HostRecord(
         name=name,
         instance_type=instance_type,
@@ -209,7 +209,7 @@ def unqualified_host_record(name: str, instance_type: str, evidence: Evidence) -
 
 
 def _write_reports(record: RunRecord, context: RunContext) -> RunRecord:
-    """Write the report in both forms, and the checksums. The returned record names whatever could not be written."""
+    """Write the report in both forms, and the checksums. The returned record names each file that was not written."""
     for name, form in ((REPORT_TEXT, _report_text), (REPORT_JSON, _report_json)):
         context.failures.attempt(f"writing {name}", _write_report, name, form, record, context)
     context.failures.attempt("writing the checksums", context.folder.write_checksums)
@@ -231,16 +231,16 @@ def _report_json(record: RunRecord) -> str:
 def list_leftovers(bench: Bench, run: str, records: Sequence[HostRecord]) -> tuple[Resource, ...]:
     """List the resources of this run that the bench still has, except the hosts that were kept on purpose.
 
-    Where the bench cannot be asked, that fact is reported as a leftover, and the report is still written.
+    If the bench cannot list them, a leftover says so, and the report is still written.
     """
     try:
         resources = bench.resources()
     except Exception as error:
         host = records[0].name if records else bench.name
-        words = error.message if isinstance(error, HarnessError) else f"our fault: {type(error).__name__}: {error}"
-        unlisted = f"cannot be listed ({words})"
+        message = error.message if isinstance(error, HarnessError) else f"our fault: {type(error).__name__}: {error}"
+        unlisted = f"cannot be listed ({message})"
         return (Resource(token=str(Token(run=run, host=host)), kind="resources", name=unlisted, detail=""),)
-    kept = {str(Token(run=run, host=record.name)) for record in records if record.state is HostState.KEPT}
+    kept_tokens = {str(Token(run=run, host=record.name)) for record in records if record.state is HostState.KEPT}
     return tuple(
-        resource for resource in resources if resource.token.startswith(f"{run}/") and resource.token not in kept
+        resource for resource in resources if resource.token.startswith(f"{run}/") and resource.token not in kept_tokens
     )

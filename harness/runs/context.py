@@ -1,4 +1,4 @@
-"""The controls that the caller of a run gives, and the context that all hosts of the run share."""
+"""Define the controls that the caller of a run gives, and the context that all hosts of the run share."""
 
 import threading
 from collections.abc import Callable, Collection, Sequence
@@ -16,7 +16,7 @@ from harness.system.settings import Settings
 
 
 class Interrupted(Exception):
-    """We were asked to stop: not an error, and no news about the clock."""
+    """The run was asked to stop: not an error, and no evidence about the clock."""
 
 
 Chooser = Callable[[str, Sequence[HostRecord]], Collection[str]]
@@ -27,27 +27,27 @@ KeyboardInterrupt means: none.
 
 
 def keep_none(_run: str, _hosts: Sequence[HostRecord]) -> Collection[str]:
-    """The chooser of a run that asks nobody."""
+    """Choose no host, without asking a person."""
     return ()
 
 
-def _lead_anyhow(_run: str) -> AbstractContextManager[None]:
+def _without_signal_handlers(_run: str) -> AbstractContextManager[None]:
     return nullcontext()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunControls:
-    """The decisions of a run's caller: what takes its events, which hosts stay, and when it stops.
+    """The decisions of a run's caller: the listener of events, which hosts stay, and when the run stops.
 
-    Once `stop` is set, hosts under way are judged by what is known, and released. The context that `while_leading`
-    gives for a run's name is entered for the time in which hosts may run: a command takes signals then. Leading a run
+    Once `stop` is set, hosts under way are judged by the evidence so far, and released. `while_leading` takes a run's
+    name and makes a context that lasts as long as hosts may run; a command handles signals in it. Leading a run
     itself installs no signal handler.
     """
 
     listener: Listener
     choose: Chooser = keep_none
     stop: threading.Event = field(default_factory=threading.Event)
-    while_leading: Callable[[str], AbstractContextManager[None]] = _lead_anyhow
+    while_leading: Callable[[str], AbstractContextManager[None]] = _without_signal_handlers
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -21,7 +21,7 @@ from harness.untrusted.plain_text import clip, printable, well_formed
 
 CONFIGURE_DEADLINE_S = 900.0
 BUILD_DEADLINE_S = 1800.0
-"""Where a driver may have to be built first: an emulated host takes ten minutes for that."""
+"""Deadline if a driver may have to be built first, which takes an emulated host ten minutes."""
 COLLECT_DEADLINE_S = 60.0
 _MOST_COLLECTED = 4 << 20
 
@@ -40,14 +40,14 @@ class EvidenceCollector:
         self.evidence = replace(self.evidence, **changes)
 
     def note_error(self, error: Exception) -> None:
-        """Note what stopped the host."""
+        """Note the error that stopped the host."""
         if isinstance(error, HarnessError):
             self.note(trouble=clip(well_formed(str(error))))
         else:
             self.note_our_fault(error)
 
     def note_our_fault(self, error: Exception) -> None:
-        """Note an error of the harness itself, whose traceback is kept."""
+        """Note an error of the harness itself, and keep its traceback."""
         text = printable(traceback.format_exc())
         self._context.failures.attempt(
             f"keeping the traceback of {self._token}", self.folder.write, "traceback.txt", text
@@ -79,21 +79,21 @@ class EvidenceCollector:
         return played
 
     def read_facts(self, collected: str, name: str) -> Facts:
-        """Keep the text that collect.py printed under this file name, and read it; unparsed lines are noted."""
+        """Keep collect.py's output under this file name, and parse it; unparsed lines are noted."""
         name = self._write(name, collected)
         facts, unparsed = facts_probe.read_facts(collected, where=name)
         self.note(unparsed=self.evidence.unparsed + unparsed)
         return facts
 
-    def collect_facts(self, target: Target, name: str, what: str) -> Facts | None:
-        """Run collect.py on the host without Ansible. None, and why in the evidence, where the host does not answer."""
+    def collect_facts(self, target: Target, name: str, task: str) -> Facts | None:
+        """Run collect.py on the host without Ansible. None where it fails; the evidence then has the reason."""
         script = (self._context.settings.assets_dir / "roles/clock_facts/files/collect.py").read_text()
         servers = role_variables(target.machine).get("clock_facts_ntp_servers", ())
         argv = target.as_root("python3", "-", *(f"--ntp={server}" for server in servers))
         try:
             collected = proc.run(argv, stdin=script, timeout_s=COLLECT_DEADLINE_S, most_out=_MOST_COLLECTED).stdout
         except CommandError as error:
-            message = f"{what} failed: {error.message}"
+            message = f"{task} failed: {error.message}"
             if error.status in (None, ssh.FAILED):
                 self.note(lost=message)
             else:
@@ -102,7 +102,7 @@ class EvidenceCollector:
         return self.read_facts(collected, name)
 
     def follow_samples(self, target: Target, path: str, progress: Progress) -> None:
-        """Keep the samples' text, and read each line as it comes."""
+        """Keep the samples' text, and parse each line as it arrives."""
         campaign, name = self._context.campaign, f"{self._prefix}samples.jsonl"
         reader = SampleReader(
             name, most=sampling.count_expected_samples(campaign.measure_duration_s, campaign.measure_interval_s)
@@ -136,13 +136,13 @@ class EvidenceCollector:
             self._prefix = ""
 
     def _write(self, name: str, text: str) -> str:
-        """Write a raw output; the file's name."""
+        """Write a raw output; return the file's name."""
         self.folder.write(self._prefix + name, text)
         return self._prefix + name
 
 
 def _report_samples(duration_s: float, interval_s: float, progress: Progress) -> Callable[[Sample], None]:
-    """Report a sample and how far the measuring is, at most a hundred times, however long it takes."""
+    """Make a function that reports a sample and the measured time, at most a hundred times per measurement."""
     next_report_s = 0.0
 
     def report(sample: Sample) -> None:

@@ -12,11 +12,11 @@ from harness.runs.release_failures import ReleaseFailures
 from harness.store.ledger import HostLine, Ledger
 
 
-def decide(records: Sequence[HostRecord], context: RunContext) -> tuple[tuple[HostRecord, ...], bool]:
+def keep_chosen(records: Sequence[HostRecord], context: RunContext) -> tuple[tuple[HostRecord, ...], bool]:
     """Ask which of the undecided hosts stay, and release the others.
 
-    Returns all records in their order, and whether the question was interrupted. Nobody is asked once the run was told
-    to stop. When the question itself fails, all undecided hosts are released before the error goes on.
+    Return all records in their order, and whether the question was interrupted. Once the run was asked to stop, nobody
+    is asked. When the question itself fails, all undecided hosts are released before the error is raised.
     """
     chosen: Collection[str] = ()
     interrupted = False
@@ -33,7 +33,7 @@ def decide(records: Sequence[HostRecord], context: RunContext) -> tuple[tuple[Ho
 def settle_undecided(
     records: Sequence[HostRecord], chosen: Collection[str], context: RunContext
 ) -> tuple[HostRecord, ...]:
-    """Keep the chosen ones of the undecided hosts, and release the others; all records in their order."""
+    """Keep the chosen ones of the undecided hosts, and release the others; return all records in their order."""
     return tuple(
         record
         if record.state is not HostState.UNDECIDED
@@ -43,17 +43,17 @@ def settle_undecided(
 
 
 def find_kept(ledger: Ledger, run: str, hosts: Collection[str] = ()) -> list[HostRecord]:
-    """The kept hosts of a run, or those named of them. Raises RequestError for a name that is not kept."""
+    """Find the kept hosts of a run, or only the named ones. Raises RequestError for a host that is not kept."""
     ledger.find(run)
     lines = {line.host: line for line in ledger.hosts(run)}
-    found = [line.record for line in lines.values() if line.record is not None and line.state is HostState.KEPT]
-    names = [record.name for record in found]
-    wrong = [f"{host} is {_standing(lines.get(host))}" for host in hosts if host not in names]
-    if wrong:
+    kept = [line.record for line in lines.values() if line.record is not None and line.state is HostState.KEPT]
+    names = [record.name for record in kept]
+    mistakes = [f"{host} is {_describe_state(lines.get(host))}" for host in hosts if host not in names]
+    if mistakes:
         raise RequestError(
-            f"run {run}: {'; '.join(wrong)}", next_step=f"hosts that were kept: {', '.join(names) or 'none'}"
+            f"run {run}: {'; '.join(mistakes)}", next_step=f"hosts that were kept: {', '.join(names) or 'none'}"
         )
-    return [record for record in found if not hosts or record.name in hosts]
+    return [record for record in kept if not hosts or record.name in hosts]
 
 
 def release_kept(run: str, records: Sequence[HostRecord], bench: Bench, ledger: Ledger) -> list[HostRecord]:
@@ -68,9 +68,11 @@ def release_kept(run: str, records: Sequence[HostRecord], bench: Bench, ledger: 
 
 
 def keep_host(run: str, host: str, bench: Bench, ledger: Ledger) -> HostRecord:
-    """Keep a host that still runs though its run has ended, so that `sweep` leaves it alone. Raises RequestError."""
+    """Keep a host that still runs though its run has ended, so that `sweep` does not remove it. Raises RequestError."""
     if ledger.find(run).alive():
-        raise RequestError(f"run {run} is still under way", next_step="wait for it; `run --keep` says what stays")
+        raise RequestError(
+            f"run {run} is still under way", next_step="wait for it; `run --keep` selects the hosts that stay"
+        )
     find_machine(run, host, bench, ledger)
     record = next(line.record for line in ledger.hosts(run) if line.host == host)
     if record is None:
@@ -97,44 +99,44 @@ def settle_judged(line: HostLine, record: HostRecord, context: RunContext) -> Ho
 
 
 def find_machine(run: str, host: str, bench: Bench, ledger: Ledger) -> Machine:
-    """A running host of a run. Raises RequestError when there is none of that name, or it does not run."""
+    """Find a running host of a run. Raises RequestError when the run has no such host, or the host does not run."""
     ledger.find(run)
     names = [line.host for line in ledger.hosts(run)]
     if host not in names:
         raise RequestError(f"run {run} has no host {host!r}", next_step=f"its hosts: {', '.join(names)}")
-    found = bench.find(Token(run=run, host=host))
-    if found is None:
+    machine = bench.find(Token(run=run, host=host))
+    if machine is None:
         raise RequestError(
             f"{host} of run {run} does not run", next_step="`run --keep supported` keeps hosts that pass"
         )
-    return found
+    return machine
 
 
-def _standing(line: HostLine | None) -> str:
+def _describe_state(line: HostLine | None) -> str:
     if line is None:
-        return "no host of it"
+        return "not a host of it"
     return "not settled yet" if line.state in (None, HostState.UNDECIDED) else line.state.value
 
 
 def _settle(
     record: HostRecord, stays: bool, run: str, bench: Bench, ledger: Ledger, failures: ReleaseFailures
 ) -> HostRecord:
-    """The record with the host's new state. A ledger that cannot be written does not prevent a removal."""
+    """Keep or release a host; return its record with the new state. A ledger error does not prevent a removal."""
     token = Token(run=run, host=record.name)
     before = failures.attempt(f"counting the calls for {token}", bench.api_calls, token)
-    state = HostState.KEPT if stays else _released(token, bench, ledger, failures)
+    state = HostState.KEPT if stays else _release(token, bench, ledger, failures)
     after = failures.attempt(f"counting the calls for {token}", bench.api_calls, token)
-    settled = replace(record, state=state, api_calls=_more(record.api_calls, before, after))
+    settled = replace(record, state=state, api_calls=_add_release_calls(record.api_calls, before, after))
     failures.attempt(f"booking what became of {token}", ledger.record_state, run, settled)
     return settled
 
 
-def _more(known: float | None, before: float | None, after: float | None) -> float | None:
-    """The API calls for a host including its release, which another process than the run's may carry out."""
-    return known if before is None or after is None else round((known or 0.0) + after - before, 1)
+def _add_release_calls(calls: float | None, before: float | None, after: float | None) -> float | None:
+    """Add the API calls of the release, which another process than the run's may carry out."""
+    return calls if before is None or after is None else round((calls or 0.0) + after - before, 1)
 
 
-def _released(token: Token, bench: Bench, ledger: Ledger, failures: ReleaseFailures) -> HostState:
+def _release(token: Token, bench: Bench, ledger: Ledger, failures: ReleaseFailures) -> HostState:
     step = failures.attempt(f"booking the release of {token}", ledger.begin_step, token, Stage.RELEASE)
     error = failures.release(bench, token)
     if step is not None:

@@ -19,15 +19,15 @@ from harness.store import adhoc_runs
 from harness.store.ledger import HostLine, Ledger, RunLine
 
 BY_HAND = "lab"
-"""The run name of hosts that a person made and will remove (`ptp-harness lab up`, `lab down`): never swept."""
+"""The run name of hosts that a person makes and removes (`ptp-harness lab up`, `lab down`): never swept."""
 
 LOCAL = "lab"
-"""The bench whose resources are files and processes of this machine: only there does a run's name tell its owner."""
+"""The bench whose resources are files and processes of this machine; only there a run's name identifies its owner."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Leftover:
-    """All resources that one token still names, and why they may be removed."""
+    """All remaining resources of one token, and why they may be removed."""
 
     token: Token
     resources: tuple[Resource, ...]
@@ -45,7 +45,7 @@ class UntouchedResource:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Survey:
-    """The resources that may be removed, and those that are reported and stay."""
+    """The resources that may be removed, and those that are only reported."""
 
     removable: tuple[Leftover, ...]
     left_alone: tuple[UntouchedResource, ...]
@@ -69,9 +69,9 @@ def survey(ledger: Ledger, bench: Bench) -> Survey:
                 for resource in resources
             ]
             continue
-        state = _run_state(token, bench, runs, ledger)
+        state = _find_run_state(token, bench, runs, ledger)
         decided = [(resource, ownership.decide_removal(resource, state, now=now)) for resource in resources]
-        if (item := _removable(token, decided)) is not None:
+        if (item := _find_removable(token, decided)) is not None:
             removable.append(item)
         left_alone += [
             UntouchedResource(resource=resource, why=decision.why, names_our_run=token.run in runs)
@@ -82,12 +82,12 @@ def survey(ledger: Ledger, bench: Bench) -> Survey:
 
 
 def list_removable(ledger: Ledger, bench: Bench) -> list[Leftover]:
-    """The part of the survey that may be removed."""
+    """List only the removable part of the survey."""
     return list(survey(ledger, bench).removable)
 
 
 def remove(items: Sequence[Leftover], bench: Bench) -> list[str]:
-    """Release each token; continue after errors. Raises CleanupError that names what could not be removed."""
+    """Release each token; continue after errors. Raises CleanupError with all that could not be removed."""
     removed: list[str] = []
     failed: list[str] = []
     for item in items:
@@ -122,22 +122,22 @@ def close_dead_runs(ledger: Ledger, bench: Bench) -> list[str]:
 
 
 def close_host(run: RunLine, host: HostLine, ledger: Ledger, bench: Bench) -> HostRecord:
-    """The host's record as its dead run left it, or the verdict that nothing is known; with the host's state now."""
+    """Return the host's record from its dead run, else one with an inconclusive verdict; with its present state."""
     if host.record is not None and host.state not in (None, HostState.UNDECIDED):
         return host.record
     token = str(Token(run=run.run, host=host.host))
-    still = any(resource.token == token and resource.unproven is None for resource in bench.resources())
+    still_exists = any(resource.token == token and resource.unproven is None for resource in bench.resources())
     evidence = Evidence(interrupted=True, interrupted_while=_describe_latest_step(token, run.run, ledger))
     record = host.record or unqualified_host_record(host.host, host.instance_type, evidence)
-    record = replace(record, state=HostState.FAILED if still else HostState.RELEASED)
+    record = replace(record, state=HostState.FAILED if still_exists else HostState.RELEASED)
     ledger.record_state(run.run, record)
     return record
 
 
 def _describe_latest_step(token: str, run: str, ledger: Ledger) -> str:
-    """The step of a host that was begun last, to complete "interrupted while ..."; "" for none.
+    """Describe the last step that a host began, to complete "interrupted while ..."; "" for none.
 
-    How long the step went on is unknown: nothing was recorded when the process died.
+    The duration of the step is unknown: nothing was recorded when the process died.
     """
     steps = [step for step in ledger.steps(run) if step.token == token]
     if not steps:
@@ -145,8 +145,8 @@ def _describe_latest_step(token: str, run: str, ledger: Ledger) -> str:
     return f"{DOING[steps[-1].stage]}, which began at {units.utc(steps[-1].begun_ns)}"
 
 
-def _removable(token: Token, decided: Sequence[tuple[Resource, RemovalDecision]]) -> Leftover | None:
-    """The resources of a token that may be removed: none while another proven resource of the token is in use."""
+def _find_removable(token: Token, decided: Sequence[tuple[Resource, RemovalDecision]]) -> Leftover | None:
+    """Find the resources of a token that may be removed: none while a proven resource of the token is in use."""
     ending = [(resource, decision.why) for resource, decision in decided if decision.removal is Removal.END]
     in_use = any(decision.removal is Removal.IN_USE and resource.unproven is None for resource, decision in decided)
     if in_use or not ending:
@@ -155,8 +155,8 @@ def _removable(token: Token, decided: Sequence[tuple[Resource, RemovalDecision]]
     return Leftover(token=token, resources=tuple(resource for resource, _ in ending), why=why)
 
 
-def _run_state(token: Token, bench: Bench, runs: Mapping[str, RunLine], ledger: Ledger) -> RunState:
-    """The state of the run, or of the process, that a token names, as far as it is known here."""
+def _find_run_state(token: Token, bench: Bench, runs: Mapping[str, RunLine], ledger: Ledger) -> RunState:
+    """Find the state of the run or process that a token names, as far as this ledger knows it."""
     if bench.name == LOCAL and token.run == BY_HAND:
         return RunState.BY_HAND
     if bench.name == LOCAL and (owner := adhoc_runs.find_owner(token.run)) is not None:

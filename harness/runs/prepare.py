@@ -1,4 +1,4 @@
-"""Prepare a run: from a campaign to the bench that gives its hosts, and the plan that the run carries out.
+"""Prepare a run: make the bench of a campaign's hosts, and the plan that the run carries out.
 
 Commands that plan, run, resume and bake all begin here. Nothing is made; a driver archive may be downloaded.
 """
@@ -16,7 +16,7 @@ from harness.system.settings import Settings
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Benches:
-    """How benches are made, and how the types that a campaign selects get their names.
+    """The functions that make benches and resolve the types that a campaign selects.
 
     `resolve_types` takes the types that a campaign names and the campaign, and adds those that its conditions select.
     """
@@ -27,7 +27,7 @@ class Benches:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Prepared:
-    """All that a run needs before its first effect."""
+    """The bench and the plan of a run, before its first effect."""
 
     bench: Bench
     plan: Plan
@@ -39,23 +39,23 @@ class Prepared:
 
 
 def prepare(campaign: Campaign, settings: Settings, benches: Benches, *, fetch_driver: bool = True) -> Prepared:
-    """Prepare what was asked for. Raises RequestError or SetupError, and what the bench raises.
+    """Prepare a requested campaign. Raises RequestError, SetupError and the errors of the bench.
 
-    Without `fetch_driver` the driver archive is not looked for, which is enough for a plan.
+    Without `fetch_driver` the driver archive is not fetched, which is enough for a plan.
     """
     bench = benches.make_bench(campaign)
     types = benches.resolve_types(bench.expand(campaign.instance_types), campaign)
-    return _prepared(replace(campaign, instance_types=tuple(types)), bench, settings, fetch_driver=fetch_driver)
+    return _plan_run(replace(campaign, instance_types=tuple(types)), bench, settings, fetch_driver=fetch_driver)
 
 
 def prepare_resolved(
     campaign: Campaign, settings: Settings, benches: Benches, *, fetch_driver: bool = True
 ) -> Prepared:
-    """Prepare a campaign whose types are resolved already: what it selects is not looked up again."""
-    return _prepared(campaign, benches.make_bench(campaign), settings, fetch_driver=fetch_driver)
+    """Prepare a campaign whose types are resolved already: its selection is not resolved again."""
+    return _plan_run(campaign, benches.make_bench(campaign), settings, fetch_driver=fetch_driver)
 
 
-def _prepared(campaign: Campaign, bench: Bench, settings: Settings, *, fetch_driver: bool) -> Prepared:
+def _plan_run(campaign: Campaign, bench: Bench, settings: Settings, *, fetch_driver: bool) -> Prepared:
     if fetch_driver:
         campaign = replace(campaign, driver=driver_archive.ensure(campaign.driver, settings))
     return Prepared(bench=bench, plan=make_plan(campaign, bench.types(), now=datetime.now(UTC)))

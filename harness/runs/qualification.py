@@ -1,6 +1,6 @@
 """Qualify one host: provision, reach, configure, measure, reboot, judge, release. Read `observe` from top to bottom.
 
-Whatever happens, there is exactly one verdict, and whatever was made is released. Every step's intent is in the ledger
+In every case there is exactly one verdict, and all that was made is released. Every step's intent is in the ledger
 before its effect.
 """
 
@@ -58,17 +58,17 @@ class Qualification:
         self.machine: Machine | None = None
 
     def qualify(self) -> HostRecord:
-        """Observe, judge, release. Whatever raises meanwhile, the host is released and its record is there."""
+        """Observe, judge, release. The host is released and its record is returned even after an unexpected error."""
         verdict: Verdict | None = None
         try:
             self._observe_all()
             verdict = self._judge()
         finally:
-            record = self._release(verdict or self.unjudged())
+            record = self._release(verdict or self.make_unjudged_verdict())
         return record
 
     def _observe_all(self) -> None:
-        """Find out what can be found out; what stopped it is in the evidence."""
+        """Collect the evidence; an error that stops this is noted in the evidence."""
         with ExitStack() as cleanup:
             try:
                 self.observe(cleanup)
@@ -80,21 +80,21 @@ class Qualification:
     # -- the stages
 
     def observe(self, cleanup: ExitStack) -> None:
-        """Go through the stages up to the last one that the depth asks for, or that this host allows."""
+        """Go through the stages up to the last one that the depth requires, or that this host allows."""
         if not self.provision():
             return
-        target = self._reach(self._target(cleanup))
+        target = self._reach(self._open_target(cleanup))
         if target is None:
             return
         facts = self._configure(target)
         if facts is None or not self._has_clock(facts) or self.context.campaign.depth is Depth.QUICK:
             return
         self._measure(target)
-        if self.context.campaign.depth is Depth.FULL and self.verdict_at(Depth.STANDARD).outcome is Outcome.PASS:
+        if self.context.campaign.depth is Depth.FULL and self.judge_at(Depth.STANDARD).outcome is Outcome.PASS:
             self._reboot(target)
 
     def provision(self) -> bool:
-        """Have the bench make the host; whether it runs."""
+        """Have the bench make the host; return whether it runs."""
         with self.steps.step(Stage.PROVISION) as progress:
             if self.context.fatal.is_set():
                 detail = "not tried, since another host met an error that holds for all"
@@ -143,7 +143,7 @@ class Qualification:
         name = "observe.yml" if self.context.campaign.read_only else "configure.yml"
         with self.steps.step(Stage.CONFIGURE) as progress:
             driver = driver_archive.role_variables(self.context.campaign, target.machine, self.context.settings)
-            variables = {**role_variables(target.machine), **self._clock_variables(), **driver}
+            variables = {**role_variables(target.machine), **self._make_clock_variables(), **driver}
             played = self.collected.play(name, target, variables, progress)
             collected = played.results.get(COLLECT_TASK, {}).get("stdout")
             if not isinstance(collected, str) or not collected:
@@ -154,7 +154,7 @@ class Qualification:
             return facts
 
     def _collect_after_failure(self, target: Target, played: PlayResult) -> None:
-        """Collect facts of a host that could not be configured: it is not measured, but they may progress why."""
+        """Collect facts of a host that could not be configured: they may show why. It is not measured."""
         if played.outcome is not PlayOutcome.FAILED:
             return
         read_only = any(result.get("read_only_files") for result in played.results.values())
@@ -176,7 +176,7 @@ class Qualification:
             if played.outcome is not PlayOutcome.OK:
                 return
             self.collected.follow_samples(target, path, progress)
-            progress("looking at the host once more")
+            progress("looking at the host again")
             proc.run(target.as_root("rm", "-f", path), timeout_s=30, check=False)
             facts = self.collected.collect_facts(target, "facts-final.json", "the closing look at the host")
             self.collected.note(final_facts=facts)
@@ -190,20 +190,20 @@ class Qualification:
                 if reach.reached:
                     progress("letting chronyd settle")
                     reboot.wait_until_settled(target)
-                    what = "the look at the host after its reboot"
-                    self.collected.note(facts=self.collected.collect_facts(target, "facts.json", what))
+                    task = "the look at the host after its reboot"
+                    self.collected.note(facts=self.collected.collect_facts(target, "facts.json", task))
             facts = self.collected.evidence.facts
             if facts is not None and self._has_clock(facts):
                 self._measure(target)
 
     def _judge(self) -> Verdict:
-        """The verdict. Where judging itself fails, that is what the verdict says."""
+        """Judge the host. If judging itself fails, the verdict says so."""
         try:
             with self.steps.step(Stage.JUDGE, interruptible=False):
-                verdict = bounded(self.verdict_at(self.context.campaign.depth), characters=_LONGEST_SENTENCE)
+                verdict = bounded(self.judge_at(self.context.campaign.depth), characters=_LONGEST_SENTENCE)
         except Exception as error:
             self.collected.note_our_fault(error)
-            verdict = self.unjudged()
+            verdict = self.make_unjudged_verdict()
         ledger, record = self.context.ledger, self._record(verdict, HostState.FAILED)
         self.context.failures.attempt(
             f"booking the verdict of {self.token}", ledger.record_verdict, self.context.run, record
@@ -211,7 +211,7 @@ class Qualification:
         return verdict
 
     def _release(self, verdict: Verdict) -> HostRecord:
-        """Keep or remove the host. Nothing that cannot be told, kept or booked keeps it from being removed."""
+        """Keep or remove the host. A failure to publish, keep or record something does not prevent its removal."""
         failures, ledger, begun = self.context.failures, self.context.ledger, time.monotonic()
         step = failures.attempt(f"booking the release of {self.token}", ledger.begin_step, self.token, Stage.RELEASE)
         self._publish_release("")
@@ -228,8 +228,8 @@ class Qualification:
 
     # -- what the stages need
 
-    def verdict_at(self, depth: Depth) -> Verdict:
-        """The verdict by the evidence so far, as if the campaign asked for this depth."""
+    def judge_at(self, depth: Depth) -> Verdict:
+        """Judge by the evidence so far, as if the campaign had this depth."""
         campaign = self.context.campaign
         return ladder.judge(
             self.collected.evidence,
@@ -239,13 +239,13 @@ class Qualification:
             read_only=campaign.read_only,
         )
 
-    def unjudged(self) -> Verdict:
-        """The verdict of a host that cannot be judged: inconclusive, by a fault of ours, or as it was interrupted."""
-        known = self.collected.evidence
+    def make_unjudged_verdict(self) -> Verdict:
+        """Make the verdict of a host that cannot be judged: inconclusive, by our fault or after an interruption."""
+        collected = self.collected.evidence
         evidence = Evidence(
-            trouble=known.trouble or "it was not judged",
-            interrupted=known.interrupted,
-            interrupted_while=known.interrupted_while,
+            trouble=collected.trouble or "it was not judged",
+            interrupted=collected.interrupted,
+            interrupted_while=collected.interrupted_while,
         )
         return ladder.judge(evidence, (), depth=Depth.STANDARD, read_only=False)
 
@@ -265,24 +265,24 @@ class Qualification:
         self.context.events.publish(text, host=self.host.name, stage=Stage.RELEASE)
 
     def _describe_latest_stage(self) -> str:
-        """The stage begun last and its time so far, to complete the sentence "interrupted while ..."."""
+        """Describe the latest stage and its time so far, to complete the sentence "interrupted while ..."."""
         stage = self.steps.latest
         return "" if stage is None else f"{DOING[stage]}, after {units.duration(self.steps.seconds[stage])}"
 
-    def _target(self, cleanup: ExitStack) -> Target:
+    def _open_target(self, cleanup: ExitStack) -> Target:
         if self.machine is None:
             raise RuntimeError(f"{self.token} was not provisioned")
         control = cleanup.enter_context(ssh.shared_connection())
         known_hosts = ssh.write_known_hosts(self.machine, self.collected.folder.path)
         return Target(machine=self.machine, known_hosts=known_hosts, control=control)
 
-    def _clock_variables(self) -> dict[str, Any]:
-        """Variables that name the clock for chrony to follow; empty for the ENA card's, which a role links."""
+    def _make_clock_variables(self) -> dict[str, Any]:
+        """Make the variables that name the clock for chrony; empty for the ENA card's clock, which a role links."""
         names = self.context.campaign.clock_names
         return {} if names == DEFAULT_CLOCK_NAMES else {"chrony_phc_clock_name": "|".join(names)}
 
     def _has_clock(self, facts: Facts) -> bool:
-        """Whether the host has a clock to measure: one of a name that the campaign gives."""
+        """Return whether the host has a clock with a name that the campaign gives."""
         names = self.context.campaign.clock_names
         return any(fnmatch(clock.name, name) for clock in facts.clocks or () for name in names)
 
@@ -300,10 +300,10 @@ class Qualification:
             region=self.machine.region if self.machine else self.context.campaign.cloud.region,
             image=self.machine.image if self.machine else self.context.campaign.cloud.image,
             claim=evidence.claim,
-            api_calls=self._api_calls(),
+            api_calls=self._count_api_calls(),
             cost_usd=self.machine.cost_usd(sum(seconds.values())) if self.machine else None,
         )
 
-    def _api_calls(self) -> float | None:
+    def _count_api_calls(self) -> float | None:
         calls = self.context.failures.attempt("counting calls of the API", self.context.bench.api_calls, self.token)
         return None if calls is None else round(calls, 1)

@@ -1,6 +1,6 @@
 """Note what failed while hosts were released and runs were closed, so that the remaining steps are still carried out.
 
-Every host is released and every run gets its report, which names whatever could not be judged, written or booked.
+Every host is released and every run gets its report, which names each failure to judge, write or record something.
 """
 
 import threading
@@ -16,7 +16,7 @@ T = TypeVar("T")
 
 
 class ReleaseFailures:
-    """Carries out steps whose failure must not prevent the next step. Threads share it."""
+    """Carries out steps whose failure must not prevent the next step. Threads share an instance."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -28,16 +28,16 @@ class ReleaseFailures:
         with self._lock:
             return tuple(self._noted)
 
-    def attempt(self, what: str, action: Callable[..., T], *arguments: Any) -> T | None:
-        """The action's value; None, and a note, where it raises. SystemExit and KeyboardInterrupt pass through."""
+    def attempt(self, task: str, action: Callable[..., T], *arguments: Any) -> T | None:
+        """Return the action's value; None, and note the error, if it raises. SystemExit and KeyboardInterrupt pass."""
         try:
             return action(*arguments)
         except Exception as error:
-            self.note(what, error)
+            self.note(task, error)
             return None
 
     def release(self, bench: Bench, token: Token) -> str | None:
-        """Have the bench remove a host, whatever it raises. None when the host is gone, else why it may remain."""
+        """Have the bench remove a host. Return None when the host is gone, else why it may remain; raise nothing."""
         try:
             bench.release(token)
         except CleanupError as error:  # what is left is named in the run's record
@@ -47,14 +47,14 @@ class ReleaseFailures:
             return f"{type(error).__name__}: {error}"
         return None
 
-    def note(self, what: str, error: BaseException) -> None:
-        """Note what could not be done, and why."""
+    def note(self, task: str, error: BaseException) -> None:
+        """Note the task that failed, and why."""
         with self._lock:
-            self._noted.append(_sentence(what, error))
+            self._noted.append(_describe_failure(task, error))
 
-    def note_once(self, what: str, error: BaseException) -> None:
+    def note_once(self, task: str, error: BaseException) -> None:
         """Note a failure that may be repeated many times, unless an equal one was noted."""
-        sentence = _sentence(what, error)
+        sentence = _describe_failure(task, error)
         with self._lock:
             if sentence not in self._noted:
                 self._noted.append(sentence)
@@ -65,5 +65,5 @@ class ReleaseFailures:
             raise SetupError("; ".join(noted), next_step="see whether the disk is full; then do it again")
 
 
-def _sentence(what: str, error: BaseException) -> str:
-    return bounded(f"{what}: {type(error).__name__}: {error}")
+def _describe_failure(task: str, error: BaseException) -> str:
+    return bounded(f"{task}: {type(error).__name__}: {error}")

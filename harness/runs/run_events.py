@@ -16,7 +16,7 @@ _log = logging.getLogger(__name__)
 
 
 def make_event(text: str, *, run: str | None, host: str | None, stage: Stage | None) -> Event:
-    """An event that happens now. Its text becomes one line without control characters, of at most 300 characters."""
+    """Make an event of this moment. Its text becomes one line of at most 300 characters, without control characters."""
     line = clip(printable(" ".join(text.split())), _MOST_CHARACTERS)
     return Event(run=run, host=host, stage=stage, text=line, at=datetime.datetime.now(datetime.UTC))
 
@@ -35,7 +35,7 @@ class RunEvents:
         self._receivers = {"the listener": listener, "the log": log_event, EVENTS: self._record}
 
     def publish(self, text: str, *, host: str | None = None, stage: Stage | None = None) -> None:
-        """Tell every receiver what happens now."""
+        """Give an event of this moment to every receiver."""
         event = make_event(text, run=self._run, host=host, stage=stage)
         for name, receive in self._receivers.items():
             try:

@@ -10,7 +10,7 @@ from harness.runs.context import Interrupted, RunContext
 
 
 class StepRecorder:
-    """The steps of one host. `seconds` is how long each stage took so far, `latest` the stage begun last."""
+    """Records the steps of one host. `seconds` has the time of each stage so far, `latest` the stage begun last."""
 
     def __init__(self, token: Token, context: RunContext) -> None:
         self.seconds: dict[Stage, float] = {}

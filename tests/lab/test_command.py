@@ -159,7 +159,7 @@ def test_asked_on_the_terminal_hosts_stay_are_entered_and_released(state: dict[s
         assert re.search(r"1  lab\.phc +127\.0\.\d+\.\d+ +-  +/dev/ptp0 ena-ptp-", said)
         assert "2  lab" not in said, "a host without a clock goes at once"
         os.write(ours, b"2\n")
-        read_until(ours, "'2' is not within 1-1; once more, please", within_s=30)
+        read_until(ours, "'2' is not within 1-1; please try again", within_s=30)
         os.write(ours, b"lab.phc\n")
         said = read_until(ours, "kept lab.phc", within_s=60)
         assert "released 1 of 2" in said

@@ -51,7 +51,7 @@ def say(guest: WarmHost, folder: Path, *words: str) -> str:
 
 @pytest.fixture
 def opened(bench: LabBench) -> Iterator[WarmPool[WarmHost]]:
-    with lab_source.open_pool(bench, "lab.phc", PoolRules(size=2, most=MOST, look_every_s=1.0), print) as pool:
+    with lab_source.open_pool(bench, "lab.phc", PoolRules(size=2, most=MOST, check_every_s=1.0), print) as pool:
         yield pool
         for number in pool.state.in_use:
             pytest.fail(f"guest {number} was not released")

@@ -75,7 +75,7 @@ def test_a_restored_host_can_be_kept_again_and_needs_no_earlier_one(
     bench.release(first.machine.token)
     bench.release(second.token)
     bench.snapshots.delete("one", bench.records)
-    third = bench.restore(Token(run="test", host="c"), bench.snapshots.named("two"), print)
+    third = bench.restore(Token(run="test", host="c"), bench.snapshots.find("two"), print)
     known_hosts = ssh.write_known_hosts(third, tmp_path)
     words = proc.run(
         ssh.build_command(third, known_hosts, "cat /root/one /root/two; hostname"), timeout_s=60

@@ -73,7 +73,7 @@ class Ec2Bench:
 
     def types(self) -> Mapping[str, InstanceType]:
         infos = self.region.catalogue.types
-        return {name: InstanceType(name=name, summary=_summary(info)) for name, info in infos.items()}
+        return {name: InstanceType(name=name, summary=_describe_type(info)) for name, info in infos.items()}
 
     def expand(self, names: Sequence[str]) -> Sequence[str]:
         return names
@@ -100,10 +100,12 @@ class Ec2Bench:
         if machine is not None:
             return machine
         launch = HostLaunch(
-            record=self.begin_record(token, instance_type), context=self._launch_context(token.run), progress=progress
+            record=self.begin_record(token, instance_type),
+            context=self._make_launch_context(token.run),
+            progress=progress,
         )
         try:
-            return self._machine(launch.run())
+            return self._make_machine(launch.run())
         finally:
             if launch.up is not None:
                 self.stack_ups[token] = launch.up
@@ -114,7 +116,7 @@ class Ec2Bench:
             return None
         instances = instance_poll.describe(self._api(record.region), [str(token)], hosts=[token.host])
         runs = any(instance.id == record.instance_id and instance.state == "running" for instance in instances)
-        return self._machine(record) if runs else None
+        return self._make_machine(record) if runs else None
 
     def release(self, token: Token) -> None:
         stack_up = self.stack_ups.pop(token, None)
@@ -123,7 +125,7 @@ class Ec2Bench:
         record = self.records.find(token)
         remark = self._destroy(record, whole=complete) if record is not None and record.begun else ""
         try:
-            for region in [record.region] if record is not None else self._regions():
+            for region in [record.region] if record is not None else self._list_regions():
                 self._verify(token, region, remark)
         except BenchError as error:  # EC2 could not be asked: the host counts as not removed
             names = [f"what carries {token}, since EC2 cannot be asked ({error.message})"]
@@ -149,7 +151,7 @@ class Ec2Bench:
             for record in self.records.all()
         ]
         by_region = [
-            self.proofs.resources(tagged_resources.find(self._api(region)), region) for region in self._regions()
+            self.proofs.resources(tagged_resources.find(self._api(region)), region) for region in self._list_regions()
         ]
         return [*stacks, *(resource for resources in by_region for resource in resources)]
 
@@ -161,9 +163,9 @@ class Ec2Bench:
 
     # -- parts
 
-    def _launch_context(self, run: str) -> LaunchContext:
+    def _make_launch_context(self, run: str) -> LaunchContext:
         return LaunchContext(
-            identity=self._identity(run),
+            identity=self._load_run_keys(run),
             region=self.region,
             records=self.records,
             engine=self._engine,
@@ -201,29 +203,29 @@ class Ec2Bench:
         try:
             if not whole:
                 self._engine.recover(record.stack)
-                resources = self._ours(record.token, record.region)
+                resources = self._removable_resources(record.token, record.region)
                 instances = [resource for resource in resources if resource.kind == "instance"]
                 tagged_resources.remove(self._api(record.region), instances, host=record.token.host)
-            self._engine.destroy(record.stack, _silent)
+            self._engine.destroy(record.stack, _ignore_progress)
         except LockedError as error:
             raise CleanupError([f"all of {record.token} ({error.message})"], next_step=error.next_step) from error
         except HarnessError as error:
             return f"; Pulumi says: {error.message}"
         return ""
 
-    def _verify(self, token: Token, region: str, words: str) -> None:
+    def _verify(self, token: Token, region: str, suffix: str) -> None:
         """Ask EC2 for our resources of a token, remove them, and ask again. Raises CleanupError for what remains."""
-        leftovers = self._ours(token, region)
+        leftovers = self._removable_resources(token, region)
         if not leftovers:
             return
         tagged_resources.remove(self._api(region), leftovers, host=token.host)
-        if remaining := self._ours(token, region):
+        if remaining := self._removable_resources(token, region):
             names = [f"{resource} in {region}" for resource in remaining]
-            raise CleanupError(names, next_step=f"`ptp-harness sweep --bench ec2 --yes` tries again{words}")
+            raise CleanupError(names, next_step=f"`ptp-harness sweep --bench ec2 --yes` tries again{suffix}")
 
-    def _ours(self, token: Token, region: str) -> list[TaggedResource]:
+    def _removable_resources(self, token: Token, region: str) -> list[TaggedResource]:
         resources = tagged_resources.find(self._api(region), token=str(token), host=token.host)
-        return self.proofs.ours(resources, region)
+        return self.proofs.removable(resources, region)
 
     def _forget_stack(self, record: LaunchRecord) -> None:
         """Remove the stack, even if its state still names resources that are gone from EC2. Raises CleanupError."""
@@ -232,26 +234,26 @@ class Ec2Bench:
                 self._engine.remove(record.stack)
             except EngineError:
                 self._engine.recover(record.stack)
-                self._engine.destroy(record.stack, _silent)
+                self._engine.destroy(record.stack, _ignore_progress)
                 self._engine.remove(record.stack)
         except HarnessError as error:
-            names = [f"stack {record.stack}, of which nothing is left in EC2 ({error.message})"]
+            names = [f"stack {record.stack}, which has no resource left in EC2 ({error.message})"]
             raise CleanupError(names, next_step="`ptp-harness sweep --bench ec2 --yes` tries again") from error
 
     def _forget(self, record: LaunchRecord) -> None:
         """Delete the host's keys and record; with the last host of the run, delete the run's keys too."""
-        self._identity(record.token.run).forget_host(record.token)
+        self._load_run_keys(record.token.run).forget_host(record.token)
         self.records.forget(record)
         if not any(remaining.token.run == record.token.run for remaining in self.records.all()):
-            self._identity(record.token.run).forget()
+            self._load_run_keys(record.token.run).forget()
 
-    def _identity(self, run: str) -> RunKeys:
+    def _load_run_keys(self, run: str) -> RunKeys:
         return RunKeys(self._settings.state_dir / "ec2" / "keys" / run)
 
-    def _machine(self, record: LaunchRecord) -> Machine:
+    def _make_machine(self, record: LaunchRecord) -> Machine:
         if record.address is None or record.user is None or record.instance_id is None:
             raise BenchError(f"{record.token} has no address")
-        identity = self._identity(record.token.run)
+        identity = self._load_run_keys(record.token.run)
         return Machine(
             token=record.token,
             instance_type=record.launched_type or record.instance_type,
@@ -279,8 +281,8 @@ class Ec2Bench:
         usd_per_hour = prices.cached(self._api(record.region), self._settings.cache_dir, market=self.options.market)
         return usd_per_hour.get(record.launched_type or record.instance_type)
 
-    def _regions(self) -> list[str]:
-        """Every Region in which the launch records have a host, and the Region of the campaign or the environment."""
+    def _list_regions(self) -> list[str]:
+        """List the Regions of hosts in the launch records, and the Region of the campaign or the environment."""
         recorded = {record.region for record in self.records.all()}
         try:
             return sorted({self.region.api.region, *recorded})
@@ -297,10 +299,10 @@ class Ec2Bench:
             return self._apis[region]
 
 
-def _summary(info: TypeInfo) -> str:
+def _describe_type(info: TypeInfo) -> str:
     phc = {True: "PHC", False: "no PHC", None: "PHC unknown"}[info.phc]
     return f"{info.architecture}, {info.vcpus} vCPUs, {info.memory_mib / 1024:g} GiB, {phc} by the API"
 
 
-def _silent(_words: str) -> None:
-    """A progress callback that drops its message, for operations after the host's last progress line."""
+def _ignore_progress(_message: str) -> None:
+    """Drop a progress message of an operation after the host's last progress line."""

@@ -37,11 +37,11 @@ def run_checks(
     region: str | None, engine: EngineCommand, *, subnet: str | None = None, access: Access = Access.SSH
 ) -> Sequence[Check]:
     """Run every check but those that an earlier failure makes pointless: without credentials nothing can be asked."""
-    checks = [*_pulumi(engine)]
+    checks = [*_check_pulumi(engine)]
     try:
         api = Api(region)
     except BenchError as error:
-        return [*checks, _missing("region", error)]
+        return [*checks, _make_failed_check("region", error)]
     home = next(
         (candidate for prefix, candidate in _ALL_ACCOUNTS.items() if api.region.startswith(prefix)), "us-east-1"
     )
@@ -51,10 +51,10 @@ def run_checks(
         return checks
     region_check = check_region(api, home)
     checks += [check_clock(answer, time.time()), region_check]
-    return [*checks, *_inside(api, subnet, access)] if region_check.ok else checks
+    return [*checks, *_check_region_services(api, subnet, access)] if region_check.ok else checks
 
 
-def _inside(api: Api, subnet: str | None, access: Access) -> Sequence[Check]:
+def _check_region_services(api: Api, subnet: str | None, access: Access) -> Sequence[Check]:
     """Check network, image, placement groups, quota and permissions in the Region."""
     subnets: list[Subnet] = []
     images: list[boot_image.BootImage] = []
@@ -77,38 +77,38 @@ def _inside(api: Api, subnet: str | None, access: Access) -> Sequence[Check]:
         _run_check("placement groups", room),
         check_quota(api),
     ]
-    return [*checks, *_permissions(api, images[0], subnets[0])] if subnets and images else checks
+    return [*checks, *_check_permissions(api, images[0], subnets[0])] if subnets and images else checks
 
 
 def check_credentials(api: Api, home: str) -> tuple[Check, Mapping[str, Any] | None]:
-    """The check of the credentials, and AWS's answer about the caller; None when AWS did not answer."""
+    """Return the check of the credentials, and AWS's answer about the caller; None when AWS did not answer."""
     try:
-        answer = api.call("sts", "get_caller_identity", what="asking AWS who we are", region=home)
+        answer = api.call("sts", "get_caller_identity", task="asking AWS who we are", region=home)
     except BenchError as error:
-        return _missing("credentials", error), None
-    return Check(name="credentials", ok=True, seen=f"{answer['Arn']}, account {answer['Account']}"), answer
+        return _make_failed_check("credentials", error), None
+    return Check(name="credentials", ok=True, observed=f"{answer['Arn']}, account {answer['Account']}"), answer
 
 
 def check_clock(answer: Mapping[str, Any], now: float) -> Check:
     """Compare this machine's clock with the Date header of AWS's answer."""
     date = answer.get("ResponseMetadata", {}).get("HTTPHeaders", {}).get("date")
     if date is None:
-        return Check(name="clock", ok=True, seen="AWS's answer has no date")
+        return Check(name="clock", ok=True, observed="AWS's answer has no date")
     offset_s = now - parsedate_to_datetime(date).timestamp()
     return Check(
         name="clock",
         ok=abs(offset_s) < _CLOCK_MAY_BE_OFF_S,
-        seen=f"{abs(offset_s):.0f} s {'ahead of' if offset_s > 0 else 'behind'} AWS's",
+        observed=f"{abs(offset_s):.0f} s {'ahead of' if offset_s > 0 else 'behind'} AWS's",
         remedy="set this machine's clock (chrony, systemd-timesyncd): AWS refuses requests from another time",
     )
 
 
 def check_region(api: Api, home: str) -> Check:
-    """Whether the Region exists and is enabled in the account. The question goes to `home`, which every account has."""
+    """Check that the Region exists and is enabled in the account, by asking `home`, which every account has."""
     try:
-        answer = api.call("ec2", "describe_regions", what="listing the Regions", region=home, AllRegions=True)
+        answer = api.call("ec2", "describe_regions", task="listing the Regions", region=home, AllRegions=True)
     except BenchError as error:
-        return _missing("region", error)
+        return _make_failed_check("region", error)
     opt_in_by_region = {
         description["RegionName"]: description.get("OptInStatus", "opt-in-not-required")
         for description in answer["Regions"]
@@ -116,18 +116,18 @@ def check_region(api: Api, home: str) -> Check:
     if api.region not in opt_in_by_region:
         near = nearest_names(api.region, opt_in_by_region, likeness=0.5) or sorted(opt_in_by_region)[:5]
         message = f"there is no Region {api.region!r}"
-        return Check(name="region", ok=False, seen=message, remedy=f"nearest: {', '.join(near)}")
+        return Check(name="region", ok=False, observed=message, remedy=f"nearest: {', '.join(near)}")
     if opt_in_by_region[api.region] == "not-opted-in":
         return Check(
             name="region",
             ok=False,
-            seen=f"{api.region} is an opt-in Region that this account has not enabled",
+            observed=f"{api.region} is an opt-in Region that this account has not enabled",
             remedy=f"`aws account enable-region --region-name {api.region}`, and some minutes' patience",
         )
-    return Check(name="region", ok=True, seen=f"{api.region}, {opt_in_by_region[api.region]}")
+    return Check(name="region", ok=True, observed=f"{api.region}, {opt_in_by_region[api.region]}")
 
 
-def _permissions(api: Api, image: boot_image.BootImage, subnet: Subnet) -> Sequence[Check]:
+def _check_permissions(api: Api, image: boot_image.BootImage, subnet: Subnet) -> Sequence[Check]:
     """Make a line for each call that a stack makes. An answer that does not tell is not a failure."""
     trials = permissions.try_permissions(
         api, image=image.ami, instance_type=TRIED_TYPE, subnet=subnet.id, vpc=subnet.vpc
@@ -136,26 +136,32 @@ def _permissions(api: Api, image: boot_image.BootImage, subnet: Subnet) -> Seque
         Check(
             name=trial.action.removeprefix("ec2:"),
             ok=trial.allowed is not False,
-            seen="allowed" if trial.allowed else trial.words if trial.allowed is False else f"not known: {trial.words}",
+            observed=_describe_trial(trial),
             remedy="docs/iam-policy.json lists every permission that is needed",
         )
         for trial in trials
     ]
 
 
+def _describe_trial(trial: permissions.PermissionTrial) -> str:
+    if trial.allowed:
+        return "allowed"
+    return trial.answer if trial.allowed is False else f"not known: {trial.answer}"
+
+
 def check_quota(api: Api, family: str = TRIED_FAMILY) -> Check:
-    """How many vCPUs of a family's kind the account may run on demand. An unknown limit is not a failure."""
+    """Check how many vCPUs of a family's kind the account may run on demand. An unknown limit is not a failure."""
     kind = quotas.quota_kind(family, Market.ON_DEMAND)
     if kind is None:
-        return Check(name="quota", ok=True, seen=f"no quota of vCPUs limits {family}")
+        return Check(name="quota", ok=True, observed=f"no quota of vCPUs limits {family}")
     limit, reason = quotas.quota_limit(api, kind[0])
     finding = f"{kind[1]}: {'not known: ' + reason if limit is None else f'{limit} vCPUs'}"
     remedy = f"the quota is zero: ask for more in Service Quotas ({kind[0]}), which takes hours"
-    return Check(name="quota", ok=limit != 0, seen=finding, remedy=remedy)
+    return Check(name="quota", ok=limit != 0, observed=finding, remedy=remedy)
 
 
-def _pulumi(engine: EngineCommand) -> Sequence[Check]:
-    """The checks of the pulumi command and its AWS plugin; the plugin only if the command is there."""
+def _check_pulumi(engine: EngineCommand) -> Sequence[Check]:
+    """Return the checks of the pulumi command and its AWS plugin; the plugin only if the command is there."""
 
     def plugin() -> str:
         return engine.plugin() or "not there yet: the first run fetches it"
@@ -164,15 +170,15 @@ def _pulumi(engine: EngineCommand) -> Sequence[Check]:
     return [command, _run_check("AWS plugin", plugin)] if command.ok else [command]
 
 
-def _run_check(name: str, look: Callable[[], str]) -> Check:
+def _run_check(name: str, read_state: Callable[[], str]) -> Check:
     try:
-        return Check(name=name, ok=True, seen=look())
+        return Check(name=name, ok=True, observed=read_state())
     except HarnessError as error:
-        return _missing(name, error)
+        return _make_failed_check(name, error)
 
 
-def _missing(name: str, error: HarnessError) -> Check:
+def _make_failed_check(name: str, error: HarnessError) -> Check:
     remedy = error.next_step
     if isinstance(error, FatalError) and "doctor" in remedy:  # the remedy would be this command itself
         remedy = "docs/troubleshooting.md says what EC2's codes mean"
-    return Check(name=name, ok=False, seen=error.message, remedy=remedy)
+    return Check(name=name, ok=False, observed=error.message, remedy=remedy)

@@ -65,7 +65,7 @@ class Ec2ImageMaker:
         image = self.wait_for_copy(host, self.create_image(host, signed_title, tags), progress)
         for snapshot in image.snapshots:  # a snapshot has no name that could prove it once its image is gone
             message = f"signing {snapshot}"
-            baked_images.sign(self.api, "snapshot", snapshot, tags, self.signer, what=message)
+            baked_images.sign(self.api, "snapshot", snapshot, tags, self.signer, task=message)
         # The values that our tags were written with, even if somebody has changed the tags since.
         return replace(image, name=name, user=host.user, base=host.image or "", driver=driver, run=host.token.run)
 
@@ -102,16 +102,16 @@ class Ec2ImageMaker:
     def _stop(self, host: LaunchRecord) -> None:
         instance_ids, host_name = [host.instance_id], host.token.host
         self.api.call(
-            "ec2", "stop_instances", what=f"stopping {host.instance_id}", host=host_name, InstanceIds=instance_ids
+            "ec2", "stop_instances", task=f"stopping {host.instance_id}", host=host_name, InstanceIds=instance_ids
         )
 
-        def state() -> str:
+        def read_state() -> str:
             message = f"watching {host.instance_id} stop"
-            answer = self.api.call("ec2", "describe_instances", what=message, host=host_name, InstanceIds=instance_ids)
+            answer = self.api.call("ec2", "describe_instances", task=message, host=host_name, InstanceIds=instance_ids)
             return str(answer["Reservations"][0]["Instances"][0]["State"]["Name"])
 
-        final_state = self._until(
-            state, ("stopped", "terminated"), _LOOK_S, STOPPED_WITHIN_S, f"{host.instance_id} to stop"
+        final_state = self._wait_until(
+            read_state, ("stopped", "terminated"), _LOOK_S, STOPPED_WITHIN_S, f"{host.instance_id} to stop"
         )
         if final_state != "stopped":
             raise BenchError(f"{host.instance_id} is {final_state}: its disk is gone", next_step="bake it again")
@@ -127,7 +127,7 @@ class Ec2ImageMaker:
             answer = self.api.call(
                 "ec2",
                 "create_image",
-                what=f"making an image of {host.instance_id}",
+                task=f"making an image of {host.instance_id}",
                 host=host.token.host,
                 InstanceId=host.instance_id,
                 Name=title,
@@ -139,8 +139,8 @@ class Ec2ImageMaker:
         except BenchError as error:
             if api_errors.find_raised_code(error) != _TAKEN:
                 raise
-            filters, message = [exact_filter("name", title)], "looking for the image that was asked for"
-            images = self.api.call("ec2", "describe_images", what=message, Owners=["self"], Filters=filters)["Images"]
+            filters, message = [exact_filter("name", title)], "looking for the requested image"
+            images = self.api.call("ec2", "describe_images", task=message, Owners=["self"], Filters=filters)["Images"]
             matches = [candidate for candidate in images if candidate["Name"] == title]
             if not matches:
                 raise
@@ -151,30 +151,30 @@ class Ec2ImageMaker:
         progress(f"EC2 copies the disk into {ident}, which takes some minutes")
         description: dict[str, Any] = {}
 
-        def state() -> str:
+        def read_state() -> str:
             answer = self.api.call(
-                "ec2", "describe_images", what=f"watching {ident}", host=host.token.host, ImageIds=[ident]
+                "ec2", "describe_images", task=f"watching {ident}", host=host.token.host, ImageIds=[ident]
             )
             description.update(answer["Images"][0] if answer["Images"] else {"State": "pending"})
             return str(description["State"])
 
         ends = ("available", "failed", "error", "invalid", "deregistered")
-        final_state = self._until(state, ends, _LOOK_AT_COPY_S, COPIED_WITHIN_S, f"{ident} to be copied")
+        final_state = self._wait_until(read_state, ends, _LOOK_AT_COPY_S, COPIED_WITHIN_S, f"{ident} to be copied")
         if final_state != "available":
             reason = description.get("StateReason", {}).get("Message") or "EC2 does not say why"
             raise BenchError(f"the image {ident} is {final_state}: {reason}", next_step="bake it again")
         return baked_images.parse_image(description, self.signer)
 
-    def _until(
-        self, state: Callable[[], str], ends: tuple[str, ...], every_s: float, within_s: float, goal: str
+    def _wait_until(
+        self, read_state: Callable[[], str], ends: tuple[str, ...], every_s: float, within_s: float, goal: str
     ) -> str:
         for _ in range(int(within_s / every_s)):
-            if (current := state()) in ends:
+            if (current := read_state()) in ends:
                 return current
             self.pause(every_s)
         raise TransientError(f"waited {within_s:g} s for {goal}", next_step="`ptp-harness sweep --bench ec2` looks")
 
 
 def image_token(host: Token) -> Token:
-    """The token of the image that is made of a host, and of the image's snapshots."""
+    """Return the token of the image that is made of a host, and of the image's snapshots."""
     return Token(run=host.run, host=f"{IMAGE}{host.host}")

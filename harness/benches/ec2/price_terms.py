@@ -11,24 +11,24 @@ from harness.model.ec2_enums import PlacementKeyword
 
 
 def load_terms(region: Region, types: Sequence[str]) -> PriceTerms:
-    """The terms, from facts read when the campaign was prepared and from cached prices. AWS is not asked again."""
+    """Return the terms, from facts read when the campaign was prepared and from cached prices. No call to AWS."""
     infos = [region.info(name) for name in types if name in region.catalogue.types]
     images = [region.image(architecture) for architecture in sorted({info.architecture for info in infos})]
     return PriceTerms(
-        images=tuple(map(_image, images)),
-        placement=_placement([region.decision(info.name).choice.setting for info in infos]),
+        images=tuple(map(_describe_image, images)),
+        placement=_describe_placement([region.decision(info.name).choice.setting for info in infos]),
         usd_per_hour=region.prices,
         longest_life_s=region.options.lease_s + Deadlines().up_s,
     )
 
 
-def _image(image: BootImage) -> str:
+def _describe_image(image: BootImage) -> str:
     parts = [part for part in (image.ami, image.title) if part and part != image.name]
     return f"{image.name} ({', '.join(parts)})" if parts else image.name
 
 
-def _placement(settings: Sequence[str]) -> str:
-    """The placement as text, with the number of hosts for each setting where the settings differ."""
+def _describe_placement(settings: Sequence[str]) -> str:
+    """Return the placement as text, with the number of hosts for each setting where the settings differ."""
     counts = Counter(settings)
     labels = {
         setting: "no placement group" if setting == PlacementKeyword.NONE else f"placement {setting}"

@@ -61,17 +61,17 @@ class LabBench:
     def prepare(self, types: Sequence[str], progress: Progress) -> None:
         """Make the missing QEMU, disk images and golden guests of these types, two at a time, and number the steps."""
         distinct = {(truth.kernel, truth.memory_mib, truth.on_wide_image): truth for truth in map(find_truth, types)}
-        truths = [truth for truth in distinct.values() if _may_fit(truth)]
+        truths = [truth for truth in distinct.values() if _fits_memory(truth)]
         self.require_tools()
         if message := confinement.unconfined_warning():
             progress(message)
         truths.sort(key=lambda truth: truth.on_wide_image)  # their image is built beside the other types' guests
         wide = any(truth.on_wide_image for truth in truths)
         steps = BuildSteps(progress, total=_FOUNDATIONS + wide + len(truths))
-        qemu_build, base, accelerator = self._foundations(steps)
-        golden_guest = partial(self._golden, used=qemu_build, base=base, accelerator=accelerator, steps=steps)
+        qemu_build, base, accelerator = self._ensure_foundations(steps)
+        golden_guest = partial(self._ensure_golden, used=qemu_build, base=base, accelerator=accelerator, steps=steps)
         with ThreadPoolExecutor(max_workers=2) as pool:
-            jobs: list[Future[Any]] = [pool.submit(self._wide_image, steps)] if wide else []
+            jobs: list[Future[Any]] = [pool.submit(self._ensure_wide_image, steps)] if wide else []
             jobs += [pool.submit(golden_guest, truth) for truth in truths]
             try:
                 for job in as_completed(jobs):
@@ -97,14 +97,16 @@ class LabBench:
         """Start a new host that boots from the snapshot's disk. Raises RequestError and BenchError."""
         truth = find_truth(snapshot.instance_type)
         guest_slots.require_memory(truth.memory_mib)
-        qemu_build, _, accelerator = self._foundations(BuildSteps(progress))
-        context = self._guest_context(qemu_build, snapshot.bootable(truth, accelerator))
+        qemu_build, _, accelerator = self._ensure_foundations(BuildSteps(progress))
+        context = self._make_guest_context(qemu_build, snapshot.bootable(truth, accelerator))
         with self.snapshots.in_use():
             return self._bring_up(token, truth, context, ColdStart, progress)
 
     def find(self, token: Token) -> Machine | None:
         record = self.records.find(token)
-        return make_machine(record, find_truth(record.instance_type)) if record is not None and _runs(record) else None
+        if record is None or not _is_running(record):
+            return None
+        return make_machine(record, find_truth(record.instance_type))
 
     def release(self, token: Token) -> None:
         removal.remove(self.records.folder(token))
@@ -120,7 +122,7 @@ class LabBench:
     def _find_or_clear(self, token: Token) -> GuestRecord | None:
         """Return the record of this token's host when it runs; else remove the host's remains and return None."""
         record = self.records.find(token)
-        if record is not None and _runs(record):
+        if record is not None and _is_running(record):
             return record
         removal.remove(self.records.folder(token))
         return None
@@ -133,16 +135,16 @@ class LabBench:
         try:
             return make_machine(start(record, truth, context, progress).run(), truth)
         except CommandError as error:
-            tail = _tail(record.folder / "qemu.log")
+            tail = _read_tail(record.folder / "qemu.log")
             raise BenchError(f"the guest did not come up: {error.message}{tail}", next_step=error.next_step) from error
 
     def _restore_context(self, truth: Truth, progress: Progress) -> GuestContext:
         steps = BuildSteps(progress)
-        qemu_build, base, accelerator = self._foundations(steps)
-        golden_guest = self._golden(truth, used=qemu_build, base=base, accelerator=accelerator, steps=steps)
-        return self._guest_context(qemu_build, golden_guest)
+        qemu_build, base, accelerator = self._ensure_foundations(steps)
+        golden_guest = self._ensure_golden(truth, used=qemu_build, base=base, accelerator=accelerator, steps=steps)
+        return self._make_guest_context(qemu_build, golden_guest)
 
-    def _guest_context(self, used: Qemu, saved: GoldenGuest) -> GuestContext:
+    def _make_guest_context(self, used: Qemu, saved: GoldenGuest) -> GuestContext:
         return GuestContext(
             qemu=used,
             golden=saved,
@@ -151,7 +153,7 @@ class LabBench:
             most_guests=self._settings.lab_guests,
         )
 
-    def _foundations(self, steps: BuildSteps) -> tuple[Qemu, disk_image.DiskImage, str]:
+    def _ensure_foundations(self, steps: BuildSteps) -> tuple[Qemu, disk_image.DiskImage, str]:
         """Make what all types need, in _FOUNDATIONS steps."""
         cache = cache_build.make_writable(self._cache)
         with steps.step("QEMU") as progress:
@@ -161,11 +163,11 @@ class LabBench:
         with steps.step("choice between KVM and emulation") as progress:
             return qemu_build, base, acceleration.choose_accelerator(cache, qemu_build, base, progress)
 
-    def _wide_image(self, steps: BuildSteps) -> disk_image.DiskImage:
+    def _ensure_wide_image(self, steps: BuildSteps) -> disk_image.DiskImage:
         with steps.step("wide guest image") as progress:
             return disk_image.ensure(self._cache, self._settings.assets_dir, progress, wide=True)
 
-    def _golden(
+    def _ensure_golden(
         self, truth: Truth, *, used: Qemu, base: disk_image.DiskImage, accelerator: str, steps: BuildSteps
     ) -> GoldenGuest:
         with steps.step("golden guest") as progress:
@@ -190,7 +192,7 @@ class LabBench:
                 progress(f"removed {folder.name} from the cache: not used for days")
 
     def require_tools(self) -> None:
-        """Raises SetupError that names the package of the first tool that is missing."""
+        """Raise SetupError that names the package of the first tool that is missing."""
         for tool, package in checks.TOOLS.items():
             if checks.find_tool(tool) is None:
                 raise SetupError(f"{tool} is not installed", next_step=f"apt-get install {package}")
@@ -225,22 +227,22 @@ def make_machine(record: GuestRecord, truth: Truth) -> Machine:
             date=datetime.datetime.now(datetime.UTC).date().isoformat(),
         ),
         offer=Offer(available=True, where="lab"),
-        evidence_files=_evidence(record),
+        evidence_files=_list_evidence_files(record),
         role_variables={"ena_driver_reboot": True, "chrony_phc_delay_s": _READING_S},
         detail=truth.summary,
     )
 
 
-def _evidence(record: GuestRecord) -> tuple[str, ...]:
+def _list_evidence_files(record: GuestRecord) -> tuple[str, ...]:
     logs = (record.serial_log, record.device_log, record.other_device_log, record.faults_log)
     return tuple(str(log) for log in logs if log.exists())
 
 
-def _runs(record: GuestRecord) -> bool:
+def _is_running(record: GuestRecord) -> bool:
     return record.ready and record.processes["guest"].alive()
 
 
-def _may_fit(truth: Truth) -> bool:
+def _fits_memory(truth: Truth) -> bool:
     try:
         guest_slots.require_memory(truth.memory_mib)
     except BenchError:
@@ -248,6 +250,6 @@ def _may_fit(truth: Truth) -> bool:
     return True
 
 
-def _tail(log: Path) -> str:
+def _read_tail(log: Path) -> str:
     text = log.read_text(errors="replace").strip()[-300:] if log.exists() else ""
     return f"; QEMU says {text!r}" if text else ""

@@ -29,32 +29,32 @@ def find_tool(tool: str) -> str | None:
 
 def run_checks(settings: Settings) -> Sequence[Check]:
     return [
-        _processor(),
-        *(_tool(tool, package) for tool, package in TOOLS.items()),
-        _qemu(),
+        _check_processor(),
+        *(_check_tool(tool, package) for tool, package in TOOLS.items()),
+        _check_qemu(),
         _run_check("debian mirror", lambda: apt_sources.lines().split()[2]),
         _run_check("state directory", lambda: str(cache_build.make_writable(settings.state_dir))),
         _run_check("cache directory", lambda: str(cache_build.make_writable(settings.cache_dir))),
         _run_check("sockets", lambda: str(runtime_dir.sockets_root())),
-        _disk(settings.cache_dir),
-        _accelerator(),
-        Check(name="lab processes", ok=True, seen=confinement.describe()),
+        _check_disk(settings.cache_dir),
+        _check_accelerator(),
+        Check(name="lab processes", ok=True, observed=confinement.describe()),
     ]
 
 
-def _processor() -> Check:
+def _check_processor() -> Check:
     architecture = platform.machine()
     return Check(
-        name="processor", ok=architecture == "x86_64", seen=architecture, remedy="lab guests need an x86-64 machine"
+        name="processor", ok=architecture == "x86_64", observed=architecture, remedy="lab guests need an x86-64 machine"
     )
 
 
-def _tool(tool: str, package: str) -> Check:
+def _check_tool(tool: str, package: str) -> Check:
     path = find_tool(tool)
-    return Check(name=tool, ok=path is not None, seen=path or "not there", remedy=f"apt-get install {package}")
+    return Check(name=tool, ok=path is not None, observed=path or "not there", remedy=f"apt-get install {package}")
 
 
-def _qemu() -> Check:
+def _check_qemu() -> Check:
     installed = qemu.system_qemu()
     least = ".".join(map(str, qemu.LEAST))
     state = (
@@ -64,28 +64,28 @@ def _qemu() -> Check:
     )
     if installed and not installed.sandbox:
         state += "; built without seccomp: guests' QEMUs keep system calls that they have no need of"
-    return Check(name="qemu", ok=True, seen=state)
+    return Check(name="qemu", ok=True, observed=state)
 
 
-def _run_check(name: str, look: Callable[[], str]) -> Check:
+def _run_check(name: str, read_state: Callable[[], str]) -> Check:
     try:
-        return Check(name=name, ok=True, seen=look())
+        return Check(name=name, ok=True, observed=read_state())
     except HarnessError as error:
-        return Check(name=name, ok=False, seen=error.message, remedy=error.next_step)
+        return Check(name=name, ok=False, observed=error.message, remedy=error.next_step)
 
 
-def _disk(folder: Path) -> Check:
+def _check_disk(folder: Path) -> Check:
     existing = next(path for path in (folder, *folder.parents) if path.exists())
     free_mib = shutil.disk_usage(existing).free // 2**20
     return Check(
         name="disk space",
         ok=free_mib >= NEEDED_MIB,
-        seen=f"{free_mib} MiB free of {NEEDED_MIB} MiB needed in {existing}",
+        observed=f"{free_mib} MiB free of {NEEDED_MIB} MiB needed in {existing}",
         remedy="free some space, or set PTP_HARNESS_CACHE_DIR to another disk",
     )
 
 
-def _accelerator() -> Check:
+def _check_accelerator() -> Check:
     accessible = os.access("/dev/kvm", os.R_OK | os.W_OK)
     state = "/dev/kvm is there: a trial boot decides" if accessible else "no /dev/kvm: software emulation"
-    return Check(name="acceleration", ok=True, seen=state)
+    return Check(name="acceleration", ok=True, observed=state)

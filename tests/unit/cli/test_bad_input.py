@@ -131,7 +131,7 @@ def test_an_ssh_key_that_cannot_be_read(
     host = only_host(call(*RUN))
     assert (host["outcome"], host["reason"]) == ("INCONCLUSIVE", "launch_failed")
     assert f"its SSH key {tmp_path / key} cannot be read: {why}" in host["sentence"]
-    assert "mend the key's path or mode, or ansible_ssh_private_key_file in hosts.yaml" in host["sentence"]
+    assert "correct the key's path or mode, or ansible_ssh_private_key_file in hosts.yaml" in host["sentence"]
 
 
 @pytest.mark.programs

@@ -236,7 +236,11 @@ def test_who_cannot_even_ask(
             "no way leads from here to a host by SSH: {subnet}: its route table leads to no internet gateway",
             "name a public subnet (`subnet: subnet-...`), or use Session Manager (`access: ssm`)",
         ),
-        ({"zones": f"[{REGION}z]"}, f"no subnet stands in {REGION}z; there is subnet-", "mend `zones:` or `subnet:`"),
+        (
+            {"zones": f"[{REGION}z]"},
+            f"no subnet stands in {REGION}z; there is subnet-",
+            "correct `zones:` or `subnet:`",
+        ),
         (
             {"image": "arm image"},
             "the image {image} is for arm64, and the type's architecture is x86_64",
@@ -328,7 +332,7 @@ def test_a_quota_of_zero_is_told_by_the_plan(account: Account) -> None:
         ),
         (
             ["delete", "baked:debian-12", "ami-0123456789abcdef0", "--region", REGION],
-            f"no image that was baked in {REGION} is baked:debian-12, ami-0123456789abcdef0",
+            f"{REGION} has no baked image baked:debian-12, ami-0123456789abcdef0",
             "there are none",
         ),
         (["list"], "no Region is known", "AWS_REGION"),

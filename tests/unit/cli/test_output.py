@@ -46,7 +46,7 @@ def test_what_was_asked_for_is_on_standard_output(
     assert done.returncode == 0, done.stderr
     assert shown in done.stdout
     assert "\x1b" not in done.stdout + done.stderr
-    assert done.stderr in ("", "no such lab host runs; `ptp-harness lab list` lists them\n")
+    assert done.stderr in ("", "no such lab host is running; `ptp-harness lab list` lists them\n")
 
 
 @pytest.mark.parametrize(

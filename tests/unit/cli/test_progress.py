@@ -61,7 +61,7 @@ def test_the_second_request_to_stop_says_how_to_go_on_and_how_to_remove_what_is_
     assert (done.returncode, done.stdout) == (130, "still here\n")
     assert done.stderr.splitlines() == [
         "",
-        "stopping: hosts under way are released, then you get the report; once more stops at once",
+        "stopping: hosts under way are released, then the report is printed; a second signal stops at once",
         "",
         "stopped at once",
         "`ptp-harness resume k3f9` goes on with run k3f9",

@@ -60,7 +60,7 @@ def test_a_run_writes_several_forms(call: Call, tmp_path: Path) -> None:
         (["json="], "--format 'json=' names no file"),
         (["json=r", "junit=./r"], "--format names the file r twice"),
         (["json=nowhere/r.json"], "for the report r.json"),
-        (["json=."], "is a folder, and no file for a report"),
+        (["json=."], "is a folder, not a file for a report"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )

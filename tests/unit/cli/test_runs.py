@@ -42,7 +42,7 @@ def test_runs_are_chosen_by_type_outcome_and_time(call: Call, record_run: Record
     assert listed("--since", "1h") == [bad, good]
     assert listed("--since", "2020-01-01") == [bad, good, "3a5r"]
     none = call("runs", "--since", "2099-01-01T00:00:00Z")
-    assert (none.returncode, none.stdout, none.stderr) == (0, "", "no run is like that\n")
+    assert (none.returncode, none.stdout, none.stderr) == (0, "", "no run matches\n")
 
 
 @pytest.mark.parametrize("when", ["soon", "12", "2026-13-01", "99999999999d"])

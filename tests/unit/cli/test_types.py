@@ -268,7 +268,7 @@ def test_asked_of_moto_then_offline(here: Callable[..., Result]) -> None:
     assert asked.exit_code == 0, asked.output
     told = document(asked)
     assert (told["region"], len(told["types"]) > 200) == ("me-south-1", True)
-    assert "on-demand prices unknown: AWS was asked and did not tell" in asked.stderr
+    assert "on-demand prices unknown: AWS did not give them" in asked.stderr
     again = document(here("--offline", "--json"))
     assert (again["types"], again["taken"]) == (told["types"], told["taken"])
     priced = document(here("--spot", "--json", "--family", "m5", "--limit", "1"))

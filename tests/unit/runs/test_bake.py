@@ -199,13 +199,13 @@ class Baking:
     controls: RunControls
 
     def bake(self, *types: str) -> tuple[RunRecord, Sequence[bake.BakeResult]]:
-        def maker_of(_bench: object, pause: Callable[[float], None]) -> ImageShelf:
+        def make_image_maker(_bench: object, pause: Callable[[float], None]) -> ImageShelf:
             self.shelf.pause = pause
             return self.shelf
 
         context = bake.BakeContext(
             benches=Benches(make_bench=lambda _campaign: self.lab.bench, resolve_types=lambda types, _: types),
-            maker_of=maker_of,
+            make_image_maker=make_image_maker,
             ledger=self.lab.ledger,
             settings=self.lab.settings,
             controls=self.controls,
@@ -219,13 +219,13 @@ def baking(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> Baking:
     def observe(self: qualification.Qualification, _cleanup: object) -> None:
         self.provision()
 
-    def verdict_at(self: qualification.Qualification, _depth: object) -> Any:
+    def judge_at(self: qualification.Qualification, _depth: object) -> Any:
         if self.host.instance_type != "good":
-            return self.unjudged()
-        return replace(self.unjudged(), outcome=Outcome.PASS, reason=Reason.SYNCHRONISED)
+            return self.make_unjudged_verdict()
+        return replace(self.make_unjudged_verdict(), outcome=Outcome.PASS, reason=Reason.SYNCHRONISED)
 
     monkeypatch.setattr(qualification.Qualification, "observe", observe)
-    monkeypatch.setattr(qualification.Qualification, "verdict_at", verdict_at)
+    monkeypatch.setattr(qualification.Qualification, "judge_at", judge_at)
     monkeypatch.setattr(bake, "anonymise", lambda *_parts: None)
     return Baking(lab, ImageShelf(), lab.controls())
 

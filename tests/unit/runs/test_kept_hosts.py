@@ -157,7 +157,7 @@ def test_what_is_chosen_stays_and_the_rest_goes(ledger: Ledger, rack: Rack, run:
         shown.extend(host.name for host in hosts if host.state is HostState.UNDECIDED)
         return ["a"]
 
-    records, interrupted = kept_hosts.decide(WAITING, context_of(choose))
+    records, interrupted = kept_hosts.keep_chosen(WAITING, context_of(choose))
     assert shown == ["a", "b", "stuck"], "what went at once is not asked about"
     wanted = {"a": HostState.KEPT, "b": HostState.RELEASED, "stuck": HostState.FAILED, "gone": HostState.RELEASED}
     assert (states(records), interrupted) == (wanted, False)
@@ -174,7 +174,7 @@ def test_what_a_release_asks_is_added_to_the_calls_for_its_host(
     assert [one.api_calls for one in kept_hosts.release_kept(run, kept, there, ledger)] == [5.5, 2.0]
     assert {line.host: line.record and line.record.api_calls for line in ledger.hosts(run)}["a"] == 5.5
     undecided = [replace(one, state=HostState.UNDECIDED) for one in kept]
-    chosen, _ = kept_hosts.decide(undecided, context_of(lambda _run, _hosts: ["a", "b"], bench=there))
+    chosen, _ = kept_hosts.keep_chosen(undecided, context_of(lambda _run, _hosts: ["a", "b"], bench=there))
     assert [one.api_calls for one in chosen] == [3.5, 0.0]
 
 
@@ -182,7 +182,7 @@ def test_interrupted_at_the_question_nothing_stays(ledger: Ledger, rack: Rack, r
     def choose(_run: str, _hosts: Sequence[HostRecord]) -> Collection[str]:
         raise KeyboardInterrupt
 
-    records, interrupted = kept_hosts.decide(WAITING, context_of(choose))
+    records, interrupted = kept_hosts.keep_chosen(WAITING, context_of(choose))
     assert interrupted
     assert HostState.KEPT not in states(records).values()
     assert rack.running == {f"{run}/stuck/1"}
@@ -193,7 +193,7 @@ def test_when_the_question_fails_nothing_stays(ledger: Ledger, rack: Rack, run: 
         raise OSError("the terminal is gone")
 
     with pytest.raises(OSError, match="the terminal is gone"):
-        kept_hosts.decide(WAITING, context_of(choose))
+        kept_hosts.keep_chosen(WAITING, context_of(choose))
     assert rack.running == {f"{run}/stuck/1"}
     assert kept_hosts.find_kept(ledger, run) == []
 
@@ -202,7 +202,7 @@ def test_nobody_is_asked_when_nothing_passed(ledger: Ledger, rack: Rack, run: st
     def choose(_run: str, _hosts: Sequence[HostRecord]) -> Collection[str]:
         raise AssertionError
 
-    assert kept_hosts.decide(WAITING[3:], context_of(choose)) == (tuple(WAITING[3:]), False)
+    assert kept_hosts.keep_chosen(WAITING[3:], context_of(choose)) == (tuple(WAITING[3:]), False)
 
 
 def test_nobody_is_asked_once_the_run_was_told_to_stop(rack: Rack, run: str, context_of: Contexts) -> None:
@@ -211,7 +211,7 @@ def test_nobody_is_asked_once_the_run_was_told_to_stop(rack: Rack, run: str, con
 
     context = context_of(choose)
     context.controls.stop.set()
-    records, interrupted = kept_hosts.decide(WAITING, context)
+    records, interrupted = kept_hosts.keep_chosen(WAITING, context)
     assert (HostState.KEPT in states(records).values(), interrupted) == (False, False)
     assert rack.running == {f"{run}/stuck/1"}
 
@@ -230,8 +230,8 @@ def test_a_judged_host_of_a_dead_run_is_settled_as_the_campaign_says(
 
 
 def test_kept_hosts_are_released_later(ledger: Ledger, rack: Rack, run: str, context_of: Contexts) -> None:
-    kept_hosts.decide(WAITING, context_of(lambda _run, hosts: [host.name for host in hosts]))
-    with pytest.raises(RequestError, match="gone is released; x is no host of it"):
+    kept_hosts.keep_chosen(WAITING, context_of(lambda _run, hosts: [host.name for host in hosts]))
+    with pytest.raises(RequestError, match="gone is released; x is not a host of it"):
         kept_hosts.find_kept(ledger, run, ["a", "gone", "x"])
     done = kept_hosts.release_kept(run, kept_hosts.find_kept(ledger, run, ["a", "stuck"]), rack, ledger)
     assert states(done) == {"a": HostState.RELEASED, "stuck": HostState.FAILED}

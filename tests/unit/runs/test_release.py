@@ -159,11 +159,11 @@ def test_the_question_which_hosts_stay_raises_with_a_ledger_that_does_too(
     def passed(self: qualification.Qualification, _depth: object) -> Any:
         from dataclasses import replace
 
-        return replace(self.unjudged(), outcome=Outcome.PASS, reason=Reason.SYNCHRONISED)
+        return replace(self.make_unjudged_verdict(), outcome=Outcome.PASS, reason=Reason.SYNCHRONISED)
 
     bench = Willing(silent_machine)
     monkeypatch.setattr(qualification.Qualification, "observe", passes)
-    monkeypatch.setattr(qualification.Qualification, "verdict_at", passed)
+    monkeypatch.setattr(qualification.Qualification, "judge_at", passed)
     monkeypatch.setattr(Ledger, "record_state", raising(OSError(28, "No space left on device")))
     asked = planned(bench, ("good", "good", "good"), 3, keep="ask")
 

@@ -19,7 +19,7 @@ class AccountStep:
 
 
 def steps(region: str) -> Sequence[AccountStep]:
-    """The steps in order. Steps of 0 minutes are free; each other step costs a few cents at most."""
+    """Return the steps in order. Steps of 0 minutes are free; each other step costs a few cents at most."""
     return (
         AccountStep(
             title="what it will cost",

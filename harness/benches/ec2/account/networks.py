@@ -26,7 +26,7 @@ class Subnet:
     def public(self) -> bool:
         return self.internet_gateway and self.gives_public_address
 
-    def why_not_public(self) -> str:
+    def describe_lack(self) -> str:
         """Say what the subnet lacks to be public, and the command that changes it."""
         if not self.internet_gateway:
             return f"{self.id}: its route table leads to no internet gateway"
@@ -35,15 +35,15 @@ class Subnet:
 
 def load(api: Api, subnet: str | None = None) -> Sequence[Subnet]:
     """Read the default subnets of the default VPC, or the given subnet. Raises RequestError when there is none."""
-    descriptions = _given(api, subnet) if subnet else _default(api)
+    descriptions = _describe_named_subnet(api, subnet) if subnet else _describe_default_subnets(api)
     vpc = descriptions[0]["VpcId"]
     filters = [exact_filter("vpc-id", vpc)]
     route_tables = list(
-        api.pages("ec2", "describe_route_tables", "RouteTables", Filters=filters, what="looking at its routes")
+        api.pages("ec2", "describe_route_tables", "RouteTables", Filters=filters, task="looking at its routes")
     )
     return tuple(
         sorted(
-            (_subnet(description, route_tables) for description in descriptions),
+            (_parse_subnet(description, route_tables) for description in descriptions),
             key=lambda description: (description.zone, description.id),
         )
     )
@@ -65,12 +65,12 @@ def usable_subnets(
     if not candidates:
         existing = ", ".join(f"{subnet.id} in {subnet.zone}" for subnet in subnets)
         raise RequestError(
-            f"no subnet stands in {', '.join(zones)}; there is {existing}", next_step="mend `zones:` or `subnet:`"
+            f"no subnet stands in {', '.join(zones)}; there is {existing}", next_step="correct `zones:` or `subnet:`"
         )
     reachable = [subnet for subnet in candidates if access is Access.SSM or subnet.public]
     if not reachable:
         raise RequestError(
-            f"no way leads from here to a host by SSH: {candidates[0].why_not_public()}",
+            f"no way leads from here to a host by SSH: {candidates[0].describe_lack()}",
             next_step="name a public subnet (`subnet: subnet-...`), or use Session Manager (`access: ssm`)",
         )
     by_free_addresses = sorted(reachable, key=lambda subnet: -subnet.free_addresses)
@@ -80,9 +80,9 @@ def usable_subnets(
     }
 
 
-def _given(api: Api, subnet: str) -> list[Any]:
+def _describe_named_subnet(api: Api, subnet: str) -> list[Any]:
     try:
-        return list(api.call("ec2", "describe_subnets", SubnetIds=[subnet], what=f"looking at {subnet}")["Subnets"])
+        return list(api.call("ec2", "describe_subnets", SubnetIds=[subnet], task=f"looking at {subnet}")["Subnets"])
     except BenchError as error:
         if str(api_errors.find_raised_code(error)).startswith("InvalidSubnet"):
             raise RequestError(
@@ -92,10 +92,10 @@ def _given(api: Api, subnet: str) -> list[Any]:
         raise
 
 
-def _default(api: Api) -> list[Any]:
+def _describe_default_subnets(api: Api) -> list[Any]:
     filters = [exact_filter("default-for-az", "true")]
     descriptions = list(
-        api.pages("ec2", "describe_subnets", "Subnets", Filters=filters, what="looking at the default subnets")
+        api.pages("ec2", "describe_subnets", "Subnets", Filters=filters, task="looking at the default subnets")
     )
     if not descriptions:
         raise RequestError(
@@ -105,19 +105,19 @@ def _default(api: Api) -> list[Any]:
     return descriptions
 
 
-def _subnet(said: Mapping[str, Any], tables: Iterable[Mapping[str, Any]]) -> Subnet:
+def _parse_subnet(description: Mapping[str, Any], tables: Iterable[Mapping[str, Any]]) -> Subnet:
     return Subnet(
-        id=said["SubnetId"],
-        vpc=said["VpcId"],
-        zone=said["AvailabilityZone"],
-        free_addresses=int(said.get("AvailableIpAddressCount", 0)),
-        internet_gateway=_leads_out(said["SubnetId"], tables),
-        gives_public_address=bool(said.get("MapPublicIpOnLaunch")),
+        id=description["SubnetId"],
+        vpc=description["VpcId"],
+        zone=description["AvailabilityZone"],
+        free_addresses=int(description.get("AvailableIpAddressCount", 0)),
+        internet_gateway=_has_internet_route(description["SubnetId"], tables),
+        gives_public_address=bool(description.get("MapPublicIpOnLaunch")),
     )
 
 
-def _leads_out(subnet: str, tables: Iterable[Mapping[str, Any]]) -> bool:
-    """Whether a subnet has a route to an internet gateway: by its own route table, else by its VPC's main table."""
+def _has_internet_route(subnet: str, tables: Iterable[Mapping[str, Any]]) -> bool:
+    """Return whether a subnet's own route table, else its VPC's main table, leads to an internet gateway."""
     main: Mapping[str, Any] = {}
     own: Mapping[str, Any] | None = None
     for table in tables:

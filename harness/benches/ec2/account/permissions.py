@@ -79,7 +79,7 @@ _OURS = {"StringLike": {f"aws:ResourceTag/{RUN}": "*"}}
 
 
 def policy() -> Mapping[str, Any]:
-    """The policy as an IAM policy document."""
+    """Return the policy as an IAM policy document."""
     making = sorted(action for actions in MADE.values() for action in actions)
     images = ["arn:aws:ec2:*::image/*", "arn:aws:ec2:*::snapshot/*"]
     return {
@@ -121,12 +121,12 @@ def policy() -> Mapping[str, Any]:
 
 
 def actions() -> Sequence[str]:
-    """Every action that the policy allows, without duplicates."""
+    """Return every action that the policy allows, without duplicates."""
     return sorted({action for statement in policy()["Statement"] for action in statement["Action"]})
 
 
 def actions_of_runs() -> Sequence[str]:
-    """The actions that campaigns need: all actions but those that make, publish and remove images."""
+    """Return the actions that campaigns need: all actions but those that make, publish and remove images."""
     return sorted({*actions()} - {*COPIED, *PUBLISHED} | {"ec2:CreateTags"})
 
 
@@ -150,7 +150,7 @@ class PermissionTrial:
 
     action: str
     allowed: bool | None
-    words: str
+    answer: str
 
 
 _NAME = "ptp-harness-doctor"
@@ -168,7 +168,7 @@ def try_permissions(api: Api, *, image: str, instance_type: str, subnet: str, vp
         "ec2:RunInstances": lambda: api.call(
             "ec2",
             "run_instances",
-            what="trying RunInstances",
+            task="trying RunInstances",
             ImageId=image,
             InstanceType=instance_type,
             SubnetId=subnet,
@@ -180,7 +180,7 @@ def try_permissions(api: Api, *, image: str, instance_type: str, subnet: str, vp
         "ec2:CreateSecurityGroup": lambda: api.call(
             "ec2",
             "create_security_group",
-            what="trying CreateSecurityGroup",
+            task="trying CreateSecurityGroup",
             GroupName=_NAME,
             Description=_NAME,
             VpcId=vpc,
@@ -190,7 +190,7 @@ def try_permissions(api: Api, *, image: str, instance_type: str, subnet: str, vp
         "ec2:ImportKeyPair": lambda: api.call(
             "ec2",
             "import_key_pair",
-            what="trying ImportKeyPair",
+            task="trying ImportKeyPair",
             KeyName=_NAME,
             PublicKeyMaterial=_PUBLIC_KEY.encode(),
             TagSpecifications=tags("key-pair"),
@@ -199,7 +199,7 @@ def try_permissions(api: Api, *, image: str, instance_type: str, subnet: str, vp
         "ec2:CreatePlacementGroup": lambda: api.call(
             "ec2",
             "create_placement_group",
-            what="trying CreatePlacementGroup",
+            task="trying CreatePlacementGroup",
             GroupName=_NAME,
             Strategy="precision-time",
             TagSpecifications=tags("placement-group"),
@@ -208,7 +208,7 @@ def try_permissions(api: Api, *, image: str, instance_type: str, subnet: str, vp
         "ec2:TerminateInstances": lambda: api.call(
             "ec2",
             "terminate_instances",
-            what="trying TerminateInstances",
+            task="trying TerminateInstances",
             tries=1,
             InstanceIds=[_NO_INSTANCE],
             DryRun=True,
@@ -223,8 +223,8 @@ def _try(action: str, ask: Callable[[], Any]) -> PermissionTrial:
     except BenchError as error:
         code = str(api_errors.find_raised_code(error))
         if code == "DryRunOperation":
-            return PermissionTrial(action=action, allowed=True, words="allowed")
+            return PermissionTrial(action=action, allowed=True, answer="allowed")
         if code in ("UnauthorizedOperation", "AccessDenied", "AccessDeniedException"):
-            return PermissionTrial(action=action, allowed=False, words=error.message)
-        return PermissionTrial(action=action, allowed=None, words=error.message)
-    return PermissionTrial(action=action, allowed=None, words="EC2 did not say")
+            return PermissionTrial(action=action, allowed=False, answer=error.message)
+        return PermissionTrial(action=action, allowed=None, answer=error.message)
+    return PermissionTrial(action=action, allowed=None, answer="EC2 did not say")

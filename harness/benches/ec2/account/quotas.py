@@ -30,7 +30,7 @@ _COUNTED = ["pending", "running"]
 
 
 def quota_kind(family: str, market: Market) -> tuple[str, str] | None:
-    """Code and name of the quota that a family counts against; None for families that no vCPU quota limits (Macs)."""
+    """Return code and name of a family's quota; None for families that no vCPU quota limits (Macs)."""
     letters = re.match(r"[a-z]+", family)
     for families, (name, on_demand, spot) in _KINDS.items():
         if letters and letters[0] in families:
@@ -42,19 +42,21 @@ def quota_kind(family: str, market: Market) -> tuple[str, str] | None:
     return None
 
 
-def load(api: Api, wanted: Iterable[TypeInfo], known: Mapping[str, TypeInfo], *, market: Market) -> tuple[Quota, ...]:
-    """Read the quotas that the types in `wanted` count against.
+def load(
+    api: Api, requested: Iterable[TypeInfo], types: Mapping[str, TypeInfo], *, market: Market
+) -> tuple[Quota, ...]:
+    """Read the quotas that the types in `requested` count against.
 
-    `known` are the Region's types, which give the vCPUs of running instances. A missing permission never raises: a
+    `types` are the Region's types, which give the vCPUs of running instances. A missing permission never raises: a
     value that could not be read is unknown, with the reason.
     """
     families: dict[tuple[str, str], set[str]] = {}
-    for info in wanted:
+    for info in requested:
         if (quota := quota_kind(info.family, market)) is not None:
             families.setdefault(quota, set()).add(info.family)
     if not families:
         return ()
-    used, why_used = _used(api, known, market)
+    used, why_used = _count_used_vcpus(api, types, market)
     quotas = []
     for (code, name), quota_families in families.items():
         limit, why_limit = quota_limit(api, code)
@@ -72,11 +74,11 @@ def load(api: Api, wanted: Iterable[TypeInfo], known: Mapping[str, TypeInfo], *,
 
 
 def quota_limit(api: Api, code: str) -> tuple[int | None, str]:
-    """The account's own limit, else AWS's default: an account that never asked for more may have no own limit."""
+    """Read the account's own limit, else AWS's default: an account that never requested more may have no own limit."""
     reason = ""
     for operation in ("get_service_quota", "get_aws_default_service_quota"):
         try:
-            answer = api.call("service-quotas", operation, what="asking for quotas", ServiceCode="ec2", QuotaCode=code)
+            answer = api.call("service-quotas", operation, task="asking for quotas", ServiceCode="ec2", QuotaCode=code)
             return int(answer["Quota"]["Value"]), ""
         except BenchError as error:
             reason = reason or error.message.splitlines()[0][:200]
@@ -85,27 +87,27 @@ def quota_limit(api: Api, code: str) -> tuple[int | None, str]:
     return None, reason
 
 
-def _used(api: Api, known: Mapping[str, TypeInfo], market: Market) -> tuple[dict[str, int] | None, str]:
+def _count_used_vcpus(api: Api, types: Mapping[str, TypeInfo], market: Market) -> tuple[dict[str, int] | None, str]:
     """Count running vCPUs by quota code. Instances on dedicated hosts count against other quotas and are left out."""
     used: dict[str, int] = {}
     states = [exact_filter("instance-state-name", *_COUNTED)]
     try:
         for reservation in api.pages(
-            "ec2", "describe_instances", "Reservations", what="counting what runs", Filters=states, MaxResults=1000
+            "ec2", "describe_instances", "Reservations", task="counting what runs", Filters=states, MaxResults=1000
         ):
             for instance in reservation["Instances"]:
                 instance_market = Market.SPOT if instance.get("InstanceLifecycle") == "spot" else Market.ON_DEMAND
                 quota = quota_kind(family_of(instance["InstanceType"]), market)
                 if quota and instance_market is market and instance.get("Placement", {}).get("Tenancy") != "host":
-                    used[quota[0]] = used.get(quota[0], 0) + _vcpus(instance, known)
+                    used[quota[0]] = used.get(quota[0], 0) + _count_vcpus(instance, types)
     except BenchError as error:
         return None, error.message.splitlines()[0][:200]
     return used, ""
 
 
-def _vcpus(instance: Mapping[str, Any], known: Mapping[str, TypeInfo]) -> int:
-    """The vCPUs of the instance's type; from the instance's own CPU options if the Region no longer offers the type."""
-    if instance["InstanceType"] in known:
-        return known[instance["InstanceType"]].vcpus
+def _count_vcpus(instance: Mapping[str, Any], types: Mapping[str, TypeInfo]) -> int:
+    """Return the vCPUs of the instance's type; by its own CPU options if the Region no longer offers the type."""
+    if instance["InstanceType"] in types:
+        return types[instance["InstanceType"]].vcpus
     cpu = instance.get("CpuOptions", {})
     return int(cpu.get("CoreCount", 1)) * int(cpu.get("ThreadsPerCore", 1))

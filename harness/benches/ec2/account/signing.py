@@ -18,7 +18,7 @@ _NEXT = "`openssl rand -hex 32 > FILE` makes one; unset PTP_HARNESS_SIGNING_KEY 
 
 
 def load(settings: Settings) -> Signer:
-    """The signer with the key file that the settings name, or with the key of the state directory.
+    """Return the signer with the key file that the settings name, or with the key of the state directory.
 
     Raises SetupError when the file cannot be read or written, or the key is too short.
     """

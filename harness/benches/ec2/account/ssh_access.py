@@ -11,7 +11,7 @@ _BOOTS_S, _METAL_BOOTS_S = 180.0, 900.0
 
 
 def own_cidr(url: str = CHECK_IP) -> str:
-    """The controller's public IPv4 address as a /32 network. Raises SetupError when the service does not tell it."""
+    """Look up the controller's public IPv4 address, as a /32 network. Raises SetupError when the service fails."""
     remedy = "say it in the campaign: `ec2: {controller_cidr: 192.0.2.7/32}`, or use `ec2: {access: ssm}`"
     try:
         with urllib.request.urlopen(url, timeout=CHECK_IP_S) as answer:
@@ -24,12 +24,12 @@ def own_cidr(url: str = CHECK_IP) -> str:
 
 
 def boots_within_s(instance_type: str) -> float:
-    """Seconds from EC2's state "running" until SSH must answer. Bare metal needs longer, for its firmware."""
+    """Return the deadline of SSH in seconds after EC2's state "running". The firmware of bare metal needs longer."""
     return _METAL_BOOTS_S if ".metal" in instance_type else _BOOTS_S
 
 
 def ssh_options(access: Access, instance_id: str, region: str) -> tuple[str, ...]:
-    """Additional arguments for ssh: none, or the ProxyCommand of a session (Session Manager's documentation)."""
+    """Return additional arguments for ssh: none, or the ProxyCommand of a session (Session Manager's documentation)."""
     if access is Access.SSH:
         return ()
     session = f"aws ssm start-session --region {region} --target {instance_id} --document-name AWS-StartSSHSession"

@@ -85,15 +85,15 @@ def remove(
     """
     instances = [orphan.ident for orphan in orphans if orphan.kind == "instance"]
     if instances:
-        api.call("ec2", "terminate_instances", what=f"ending {', '.join(instances)}", host=host, InstanceIds=instances)
-        _until_gone(api, instances, host, pause)
+        api.call("ec2", "terminate_instances", task=f"ending {', '.join(instances)}", host=host, InstanceIds=instances)
+        _wait_until_gone(api, instances, host, pause)
     refused: list[str] = []
     for orphan in orphans:
         if orphan.kind in REMOVALS:
             operation, parameter = REMOVALS[orphan.kind]
             arguments: dict[str, Any] = {parameter: orphan.ident}
             try:
-                api.call("ec2", operation, what=f"removing {orphan}", host=host, **arguments)
+                api.call("ec2", operation, task=f"removing {orphan}", host=host, **arguments)
             except FatalError:
                 raise
             except BenchError as error:
@@ -124,11 +124,16 @@ BY_HAND = {
 """The command of `aws ec2` by which a person removes each kind."""
 
 
-def _until_gone(api: Api, instances: list[str], host: str, pause: Callable[[float], None]) -> None:
+def _wait_until_gone(api: Api, instances: list[str], host: str, pause: Callable[[float], None]) -> None:
     deadline_s = time.monotonic() + GONE_WITHIN_S
     while True:
         pages = api.pages(
-            "ec2", "describe_instances", "Reservations", what="watching instances end", host=host, InstanceIds=instances
+            "ec2",
+            "describe_instances",
+            "Reservations",
+            task="watching instances end",
+            host=host,
+            InstanceIds=instances,
         )
         states = {instance["InstanceId"]: instance["State"]["Name"] for page in pages for instance in page["Instances"]}
         remaining = [ident for ident, state in states.items() if state not in GONE_STATES]
@@ -139,99 +144,102 @@ def _until_gone(api: Api, instances: list[str], host: str, pause: Callable[[floa
         pause(_POLL_S)
 
 
-def _instances(api: Api, filters: list[dict[str, Any]], host: str) -> Iterator[TaggedResource]:
+def _list_instances(api: Api, filters: list[dict[str, Any]], host: str) -> Iterator[TaggedResource]:
     message = "listing our instances"
-    for page in api.pages("ec2", "describe_instances", "Reservations", what=message, host=host, Filters=filters):
+    for page in api.pages("ec2", "describe_instances", "Reservations", task=message, host=host, Filters=filters):
         for instance in page["Instances"]:
             if instance["State"]["Name"] not in GONE_STATES:
                 yield TaggedResource(
                     kind="instance",
                     ident=instance["InstanceId"],
-                    tags=_tags(instance),
+                    tags=_parse_tags(instance),
                     state=instance["State"]["Name"],
                     given_name=instance.get("KeyName"),
                     parts=deleted_volumes(instance),
                 )
 
 
-def _volumes(api: Api, filters: list[dict[str, Any]], host: str) -> Iterator[TaggedResource]:
+def _list_volumes(api: Api, filters: list[dict[str, Any]], host: str) -> Iterator[TaggedResource]:
     detached_filters = [*filters, exact_filter("status", "available")]
     for volume in api.pages(
-        "ec2", "describe_volumes", "Volumes", what="listing our volumes", host=host, Filters=detached_filters
+        "ec2", "describe_volumes", "Volumes", task="listing our volumes", host=host, Filters=detached_filters
     ):
-        yield TaggedResource(kind="volume", ident=volume["VolumeId"], tags=_tags(volume))
+        yield TaggedResource(kind="volume", ident=volume["VolumeId"], tags=_parse_tags(volume))
 
 
-def _placement_groups(api: Api, filters: list[dict[str, Any]], host: str) -> Iterator[TaggedResource]:
+def _list_placement_groups(api: Api, filters: list[dict[str, Any]], host: str) -> Iterator[TaggedResource]:
     message = "listing our placement groups"
-    answer = api.call("ec2", "describe_placement_groups", what=message, host=host, Filters=filters)
+    answer = api.call("ec2", "describe_placement_groups", task=message, host=host, Filters=filters)
     for group in answer["PlacementGroups"]:
         name = group["GroupName"]
-        yield TaggedResource(kind="placement-group", ident=name, tags=_tags(group), given_name=name)
+        yield TaggedResource(kind="placement-group", ident=name, tags=_parse_tags(group), given_name=name)
 
 
-def _security_groups(api: Api, filters: list[dict[str, Any]], host: str) -> Iterator[TaggedResource]:
+def _list_security_groups(api: Api, filters: list[dict[str, Any]], host: str) -> Iterator[TaggedResource]:
     message = "listing our security groups"
     for group in api.pages(
-        "ec2", "describe_security_groups", "SecurityGroups", what=message, host=host, Filters=filters
+        "ec2", "describe_security_groups", "SecurityGroups", task=message, host=host, Filters=filters
     ):
         name = group.get("GroupName")
-        yield TaggedResource(kind="security-group", ident=group["GroupId"], tags=_tags(group), given_name=name)
+        yield TaggedResource(kind="security-group", ident=group["GroupId"], tags=_parse_tags(group), given_name=name)
 
 
-def _key_pairs(api: Api, filters: list[dict[str, Any]], host: str) -> Iterator[TaggedResource]:
-    answer = api.call("ec2", "describe_key_pairs", what="listing our key pairs", host=host, Filters=filters)
+def _list_key_pairs(api: Api, filters: list[dict[str, Any]], host: str) -> Iterator[TaggedResource]:
+    answer = api.call("ec2", "describe_key_pairs", task="listing our key pairs", host=host, Filters=filters)
     for key_pair in answer["KeyPairs"]:
         name = key_pair["KeyName"]
-        yield TaggedResource(kind="key-pair", ident=name, tags=_tags(key_pair), given_name=name)
+        yield TaggedResource(kind="key-pair", ident=name, tags=_parse_tags(key_pair), given_name=name)
 
 
-def _images(api: Api, filters: list[dict[str, Any]], host: str) -> Iterator[TaggedResource]:
+def _list_images(api: Api, filters: list[dict[str, Any]], host: str) -> Iterator[TaggedResource]:
     for image in api.pages(
-        "ec2", "describe_images", "Images", what="listing our images", host=host, Owners=["self"], Filters=filters
+        "ec2", "describe_images", "Images", task="listing our images", host=host, Owners=["self"], Filters=filters
     ):
-        if TOKEN in _tags(image):  # a published image has no token, and is no leftover of its run
+        if TOKEN in _parse_tags(image):  # a published image has no token, and is no leftover of its run
             yield parse_image(image)
 
 
-def _snapshots(api: Api, filters: list[dict[str, Any]], host: str) -> Iterator[TaggedResource]:
+def _list_snapshots(api: Api, filters: list[dict[str, Any]], host: str) -> Iterator[TaggedResource]:
     message = "listing our snapshots"
     for snapshot in api.pages(
-        "ec2", "describe_snapshots", "Snapshots", what=message, host=host, OwnerIds=["self"], Filters=filters
+        "ec2", "describe_snapshots", "Snapshots", task=message, host=host, OwnerIds=["self"], Filters=filters
     ):
-        if TOKEN in _tags(snapshot):
+        if TOKEN in _parse_tags(snapshot):
             yield TaggedResource(
-                kind="snapshot", ident=snapshot["SnapshotId"], tags=_tags(snapshot), state=snapshot.get("State", "")
+                kind="snapshot",
+                ident=snapshot["SnapshotId"],
+                tags=_parse_tags(snapshot),
+                state=snapshot.get("State", ""),
             )
 
 
-def parse_image(said: Mapping[str, Any]) -> TaggedResource:
+def parse_image(description: Mapping[str, Any]) -> TaggedResource:
     """Convert an image as DescribeImages returns it."""
     snapshots = [
         mapping["Ebs"]["SnapshotId"]
-        for mapping in said.get("BlockDeviceMappings", ())
+        for mapping in description.get("BlockDeviceMappings", ())
         if mapping.get("Ebs", {}).get("SnapshotId")
     ]
     return TaggedResource(
         kind="image",
-        ident=said["ImageId"],
-        tags=_tags(said),
-        state=said.get("State", ""),
-        given_name=said.get("Name"),
+        ident=description["ImageId"],
+        tags=_parse_tags(description),
+        state=description.get("State", ""),
+        given_name=description.get("Name"),
         parts=tuple(snapshots),
     )
 
 
-def deleted_volumes(said: Mapping[str, Any]) -> tuple[str, ...]:
-    """The volumes that EC2 will delete with an instance, from an instance as DescribeInstances returns it."""
-    disks = [entry.get("Ebs", {}) for entry in said.get("BlockDeviceMappings", ())]
+def deleted_volumes(description: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return the volumes that EC2 will delete with an instance, from an instance as DescribeInstances returns it."""
+    disks = [entry.get("Ebs", {}) for entry in description.get("BlockDeviceMappings", ())]
     return tuple(entry["VolumeId"] for entry in disks if entry.get("DeleteOnTermination") and entry.get("VolumeId"))
 
 
-_OF_HOSTS = (_instances, _volumes, _placement_groups, _security_groups, _key_pairs)
-_OF_IMAGES = (_images, _snapshots)
+_OF_HOSTS = (_list_instances, _list_volumes, _list_placement_groups, _list_security_groups, _list_key_pairs)
+_OF_IMAGES = (_list_images, _list_snapshots)
 _LISTINGS = _OF_HOSTS + _OF_IMAGES
 
 
-def _tags(thing: Mapping[str, Any]) -> dict[str, str]:
-    return {tag["Key"]: tag["Value"] for tag in thing.get("Tags", ())}
+def _parse_tags(description: Mapping[str, Any]) -> dict[str, str]:
+    return {tag["Key"]: tag["Value"] for tag in description.get("Tags", ())}

@@ -19,13 +19,13 @@ _AWS = re.compile(r"https://[a-z0-9.-]+\.amazonaws\.com(\.cn)?/?")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CachedAnswer:
-    """`content` is plain JSON data; `taken` is the time of AWS's answer (UTC)."""
+    """`content` is plain JSON data; `as_of` is the time of AWS's answer (UTC)."""
 
-    taken: datetime.datetime
+    as_of: datetime.datetime
     content: Any
 
     def age_s(self) -> float:
-        return (utc_now() - self.taken).total_seconds()
+        return (utc_now() - self.as_of).total_seconds()
 
 
 def utc_now() -> datetime.datetime:
@@ -33,7 +33,7 @@ def utc_now() -> datetime.datetime:
 
 
 def cache_file(cache_dir: Path, kind: str, region: str, endpoint: str) -> Path:
-    """The file of a kind of answer. Endpoints other than AWS's have files of their own: a simulator is not AWS."""
+    """Return the file of a kind of answer. Endpoints other than AWS's have their own files: a simulator is not AWS."""
     suffix = "" if _AWS.fullmatch(endpoint) else "@" + re.sub(r"[^a-z0-9]+", "-", endpoint.lower()).strip("-")
     return cache_dir / "ec2" / f"{kind}-{region}{suffix}.json"
 
@@ -44,15 +44,15 @@ def read(path: Path) -> CachedAnswer | None:
         document = json.loads(path.read_text())
         if document["schema"] != SCHEMA:
             return None
-        return CachedAnswer(taken=datetime.datetime.fromisoformat(document["taken"]), content=document["content"])
+        return CachedAnswer(as_of=datetime.datetime.fromisoformat(document["taken"]), content=document["content"])
     except (OSError, ValueError, KeyError, TypeError):
         return None
 
 
 def write(path: Path, content: Any) -> CachedAnswer:
     """Cache an answer that AWS just gave. A cache that cannot be written costs only a new request next time."""
-    answer = CachedAnswer(taken=utc_now().replace(microsecond=0), content=content)
-    data = {"schema": SCHEMA, "taken": answer.taken.isoformat(), "content": content}
+    answer = CachedAnswer(as_of=utc_now().replace(microsecond=0), content=content)
+    data = {"schema": SCHEMA, "taken": answer.as_of.isoformat(), "content": content}
     with suppress(OSError):
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         with tempfile.NamedTemporaryFile("w", dir=path.parent, prefix=f".{path.name}.", delete=False) as partial:
@@ -61,9 +61,9 @@ def write(path: Path, content: Any) -> CachedAnswer:
     return answer
 
 
-def age_text(taken: datetime.datetime) -> str:
-    """The age of an answer as text for people: 40 s, 5 min, 3 h, 12 days."""
-    seconds = max((utc_now() - taken).total_seconds(), 0)
+def age_text(as_of: datetime.datetime) -> str:
+    """Return the age of an answer as text for people: 40 s, 5 min, 3 h, 12 days."""
+    seconds = max((utc_now() - as_of).total_seconds(), 0)
     for unit, length in (("days", 86400), ("h", 3600), ("min", 60)):
         if seconds >= 2 * length:
             return f"{seconds / length:.0f} {unit}"

@@ -37,7 +37,7 @@ _log = logging.getLogger(__name__)
 
 
 def exact_filter(name: str, *values: str) -> dict[str, Any]:
-    """An EC2 filter (for `Filters`) that selects exactly these values: `*`, `?` and `\\` in them are not wildcards.
+    """Make a filter (for `Filters`) that selects exactly these values: `*`, `?` and `\\` in them are not wildcards.
 
     Source: Amazon EC2 User Guide, "List and filter your resources", on wildcards.
     """
@@ -62,7 +62,7 @@ class Api:
         try:
             self._session: Any = boto3.Session(region_name=region_name or None)
         except BotoCoreError as caught:  # a profile that does not exist
-            raise _not_even_asked(caught, "reading the AWS settings", region_name or "") from caught
+            raise _make_request_error(caught, "reading the AWS settings", region_name or "") from caught
         if not self._session.region_name:
             raise FatalError("no Region is known", next_step="--region NAME, `region:` in the campaign, or AWS_REGION")
         self.region: str = self._session.region_name
@@ -78,13 +78,13 @@ class Api:
         service: str,
         operation: str,
         *,
-        what: str,
+        task: str,
         host: str | Sequence[str] = "",
         region: str = "",
         tries: int = TRIES,
         **parameters: Any,
     ) -> Any:
-        """Make a call and return the answer as a dictionary. `operation` is boto3's method, `what` begins an error.
+        """Make a call and return the answer as a dictionary. `operation` is boto3's method; errors begin with `task`.
 
         Retries transient errors, and delays all other callers meanwhile. Raises BenchError of the error's kind.
         `region` names another Region than ours (only a few have prices). With several hosts in `host`, the call counts
@@ -97,17 +97,17 @@ class Api:
             try:
                 return getattr(client, operation)(**parameters)
             except ClientError as caught:
-                error = api_errors.from_botocore(caught, what)
+                error = api_errors.from_botocore(caught, task)
                 code = str(caught.response.get("Error", {}).get("Code", ""))
                 if api_errors.kind_of_code(code) is not ErrorKind.TRANSIENT or attempt == tries:
                     raise error from caught
                 self._hold_back(attempt)
             except (ReadTimeoutError, ConnectionClosedError) as caught:  # the endpoint was reachable a moment ago
                 if attempt == tries:
-                    raise _not_even_asked(caught, what, self.region) from caught
+                    raise _make_request_error(caught, task, self.region) from caught
                 self._hold_back(attempt)
             except (BotoCoreError, ResponseParserError) as caught:
-                raise _not_even_asked(caught, what, self.region) from caught
+                raise _make_request_error(caught, task, self.region) from caught
         raise AssertionError("the last try raises")
 
     def pages(
@@ -116,22 +116,22 @@ class Api:
         operation: str,
         key: str,
         *,
-        what: str,
+        task: str,
         host: str | Sequence[str] = "",
         region: str = "",
         **parameters: Any,
     ) -> Iterator[Any]:
-        """Every item of `key` over all pages (NextToken), by calls as `call` makes them."""
+        """Return every item of `key` over all pages (NextToken), by calls as `call` makes them."""
         token: dict[str, Any] = {}
         while True:
-            answer = self.call(service, operation, what=what, host=host, region=region, **parameters, **token)
+            answer = self.call(service, operation, task=task, host=host, region=region, **parameters, **token)
             yield from answer.get(key, ())
             if not answer.get("NextToken"):
                 return
             token = {"NextToken": answer["NextToken"]}
 
     def endpoint(self, service: str) -> str:
-        """The address of a service: AWS's own, or the one in AWS_ENDPOINT_URL or AWS_ENDPOINT_URL_<SERVICE>."""
+        """Return the address of a service: AWS's own, or the one in AWS_ENDPOINT_URL or AWS_ENDPOINT_URL_<SERVICE>."""
         return str(self.client(service, self.region).meta.endpoint_url)
 
     def count_calls(self, host: str | None = None) -> Fraction:
@@ -151,7 +151,7 @@ class Api:
                 try:
                     client = self._session.client(service, region_name=region, config=config)
                 except (BotoCoreError, ValueError) as caught:  # an impossible name of a Region or an endpoint
-                    raise _not_even_asked(caught, "reading the AWS settings", region) from caught
+                    raise _make_request_error(caught, "reading the AWS settings", region) from caught
                 self._clients[service, region] = client
             return self._clients[service, region]
 
@@ -176,32 +176,34 @@ class Api:
             self._not_before = max(self._not_before, self._now() + seconds)
 
 
-def _not_even_asked(caught: Exception, what: str, region: str) -> BenchError:
+def _make_request_error(caught: Exception, task: str, region: str) -> BenchError:
     if isinstance(caught, NoCredentialsError):
-        return FatalError(f"{what}: there are no AWS credentials", next_step="`aws configure`, AWS_PROFILE, or a role")
+        return FatalError(f"{task}: there are no AWS credentials", next_step="`aws configure`, AWS_PROFILE, or a role")
     if isinstance(caught, NoRegionError):
-        return FatalError(f"{what}: no Region is known", next_step="--region NAME or AWS_REGION")
+        return FatalError(f"{task}: no Region is known", next_step="--region NAME or AWS_REGION")
     if isinstance(caught, ResponseParserError):
-        message = f"{what}: what answers for AWS in {region} speaks another language"
+        message = f"{task}: the service that answers for AWS in {region} does not use AWS's protocol"
         return TransientError(message, next_step="is a proxy in between, or AWS_ENDPOINT_URL set?")
     name = type(caught).__name__
     if name in _LOGGED_OUT:
-        return FatalError(f"{what}: {caught}", next_step="log in again: `aws sso login`, or new temporary keys")
+        return FatalError(f"{task}: {caught}", next_step="log in again: `aws sso login`, or new temporary keys")
     if name == "ProfileNotFound":
-        return FatalError(f"{what}: {caught}", next_step="`aws configure list-profiles` lists those that are there")
+        return FatalError(f"{task}: {caught}", next_step="`aws configure list-profiles` lists those that are there")
     if name == "InvalidRegionError":
-        return FatalError(f"{what}: there can be no Region {region!r}", next_step=f"--region NAME{_nearest(region)}")
+        return FatalError(
+            f"{task}: there can be no Region {region!r}", next_step=f"--region NAME{_describe_nearest(region)}"
+        )
     if name in ("EndpointConnectionError", "ConnectTimeoutError", "ConnectionClosedError", "ReadTimeoutError"):
-        message = f"{what}: AWS in {region} does not answer: {caught}"
-        question = f"is the Region's name right{_nearest(region)}"
+        message = f"{task}: AWS in {region} does not answer: {caught}"
+        question = f"is the Region's name right{_describe_nearest(region)}"
         return TransientError(message, next_step=f"{question}, and is there a way to the internet?")
     if name == "ProxyConnectionError":
-        return TransientError(f"{what}: {caught}", next_step="is the proxy right that HTTPS_PROXY names?")
-    return FatalError(f"{what}: {caught}", next_step="`ptp-harness doctor --bench ec2` says what is missing")
+        return TransientError(f"{task}: {caught}", next_step="is the proxy right that HTTPS_PROXY names?")
+    return FatalError(f"{task}: {caught}", next_step="`ptp-harness doctor --bench ec2` says what is missing")
 
 
-def _nearest(region: str) -> str:
-    """For a Region that the SDK's list lacks, the nearest names in brackets. The list may lack newer Regions."""
+def _describe_nearest(region: str) -> str:
+    """List the nearest names, in brackets, of a Region that the SDK's list lacks. It may lack newer Regions."""
     session = boto3.Session()
     regions = [
         name

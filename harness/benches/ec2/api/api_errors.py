@@ -119,7 +119,7 @@ _NEXT_STEPS = {
     ErrorKind.QUOTA: "ask for more in Service Quotas, or run fewer at once (parallel)",
     ErrorKind.PLACE: "another zone or another size may do",
     ErrorKind.NOT_OFFERED: "`ptp-harness types` lists what the Region has",
-    ErrorKind.SETTING: "mend the campaign's settings; `ptp-harness doctor --bench ec2` looks at them",
+    ErrorKind.SETTING: "correct the campaign's settings; `ptp-harness doctor --bench ec2` looks at them",
     ErrorKind.FATAL: "`ptp-harness doctor --bench ec2` says what is missing",
 }
 
@@ -168,7 +168,7 @@ _ENCODED = re.compile(r"\s*Encoded authorization failure message:\s*\S+")
 
 
 def kind_of_code(code: str, message: str = "") -> ErrorKind | None:
-    """The kind of a code; None for an unknown code. `message` tells the meanings of a zone's refusals apart."""
+    """Return the kind of a code; None for an unknown code. `message` tells the meanings of a zone's refusals apart."""
     kind = KINDS.get(code) or KINDS.get(code.removeprefix("Server.").removeprefix("Client."))
     if kind in (ErrorKind.PLACE, ErrorKind.NOT_OFFERED, ErrorKind.SETTING, None):
         return next((refined for phrase, refined in _IN_WORDS if phrase in message), kind)
@@ -176,12 +176,12 @@ def kind_of_code(code: str, message: str = "") -> ErrorKind | None:
 
 
 def find_code(text: str) -> str | None:
-    """EC2's code in a text of the AWS provider ("api error InsufficientInstanceCapacity: ...") or of another source."""
-    code_and_message = _said_in(text)
+    """Find EC2's code in an error text, such as "api error InsufficientInstanceCapacity: ..." of the AWS provider."""
+    code_and_message = _find_code_and_message(text)
     return code_and_message[0] if code_and_message else None
 
 
-def make_error(code: str, message: str, what: str, quota: str | None = None) -> BenchError:
+def make_error(code: str, message: str, task: str, quota: str | None = None) -> BenchError:
     """Make the error with what was tried, EC2's code and message. An error with an unknown code fails only this host.
 
     `quota` names the vCPU quota that a type counts against, where that is known.
@@ -193,27 +193,27 @@ def make_error(code: str, message: str, what: str, quota: str | None = None) -> 
     resource = (quota if code in _VCPUS else None) or QUOTAS.get(code)
     used_up = f"the quota of {resource} is used up: " if kind is ErrorKind.QUOTA else ""
     next_step = _BY_CODE.get(code) or (_NEXT_STEPS[kind] if kind else "")
-    return error_class(f"{what}: {used_up}{reason}", next_step=next_step)
+    return error_class(f"{task}: {used_up}{reason}", next_step=next_step)
 
 
-def from_botocore(caught: ClientError, what: str, quota: str | None = None) -> BenchError:
+def from_botocore(caught: ClientError, task: str, quota: str | None = None) -> BenchError:
     """Make the error from botocore's exception; see make_error."""
     details = caught.response.get("Error", {})
-    return make_error(str(details.get("Code", "")), str(details.get("Message", "")), what, quota)
+    return make_error(str(details.get("Code", "")), str(details.get("Message", "")), task, quota)
 
 
-def from_text(text: str, what: str, quota: str | None = None) -> BenchError:
+def from_text(text: str, task: str, quota: str | None = None) -> BenchError:
     """Make the error from a tool's text: by the code in the text, else with the text's last line. See make_error."""
-    code_and_message = _said_in(text)
-    return make_error(*code_and_message, what, quota) if code_and_message else BenchError(f"{what}: {last_line(text)}")
+    code_and_message = _find_code_and_message(text)
+    return make_error(*code_and_message, task, quota) if code_and_message else BenchError(f"{task}: {last_line(text)}")
 
 
 def find_raised_code(raised: BenchError) -> str | None:
-    """EC2's code of an error that was raised from botocore's exception; None for other errors."""
+    """Return EC2's code of an error that was raised from botocore's exception; None for other errors."""
     cause = raised.__cause__
     return str(cause.response.get("Error", {}).get("Code", "")) if isinstance(cause, ClientError) else None
 
 
-def _said_in(text: str) -> tuple[str, str] | None:
+def _find_code_and_message(text: str) -> tuple[str, str] | None:
     first_match = next((match for pattern in _IN_TEXT if (match := pattern.search(text))), None)
     return (first_match[1], first_match[2].strip()) if first_match else None

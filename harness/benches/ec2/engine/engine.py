@@ -36,7 +36,7 @@ class Deadlines:
 
 
 def parallel_operations(available_mib: int) -> int:
-    """How many operations may run at once in so much memory; at least one."""
+    """Return how many operations may run at once in so much memory; at least one."""
     return max(1, (available_mib - LEFT_FREE_MIB) // PER_STACK_MIB)
 
 
@@ -95,12 +95,12 @@ class Engine:
         self._do("destroy", stack, self._patience.destroy_s, progress)
 
     def outputs(self, stack: str) -> StackOutputs | None:
-        """The outputs of a stack that is up; None when the stack does not exist or has no outputs."""
+        """Return the outputs of a stack that is up; None when the stack does not exist or has no outputs."""
         outputs = self._do("outputs", stack, self._patience.short_s)
         return StackOutputs.of(stack, outputs) if outputs else None
 
     def stacks(self) -> list[str]:
-        """The names of all stacks of our project in the backend, whoever made them."""
+        """Return the names of all stacks of our project in the backend, of all users."""
         return sorted(self._do("stacks", "_", self._patience.short_s) or [])
 
     def recover(self, stack: str, progress: Progress = lambda _: None) -> None:
@@ -166,7 +166,7 @@ class Engine:
                     stdin=json.dumps(request) + "\n",
                     timeout_s=timeout_s,
                     grace_s=self._patience.grace_s,
-                    on_line=lambda line: _hear(line, events, progress),
+                    on_line=lambda line: _handle_line(line, events, progress),
                     cancelled=cancelled,
                     env=self._home.environment(),
                 )
@@ -177,10 +177,10 @@ class Engine:
             return events.last["value"]
         if events.last.get("event") == "absent":
             return None
-        raise _failed(stack, operation, events, result.stderr, cancelled=cancelled())
+        raise _make_error(stack, operation, events, result.stderr, cancelled=cancelled())
 
 
-def _hear(line: str, told: _WorkerEvents, progress: Progress) -> None:
+def _handle_line(line: str, events: _WorkerEvents, progress: Progress) -> None:
     """Read a line from a worker. A line that is not JSON comes from a library, not from the worker, and is ignored."""
     try:
         event = json.loads(line)
@@ -188,29 +188,29 @@ def _hear(line: str, told: _WorkerEvents, progress: Progress) -> None:
         return
     if event["event"] == "step":
         if resource_failures.asks_for_instance(event):
-            told.instance(True)
+            events.instance(True)
         if (message := resource_failures.progress(event)) is not None:
             progress(message)
     elif event["event"] == "error":
         if (failure := resource_failures.failure(event["urn"], event["message"])) is not None:
-            told.failures.append(failure)
-            told.instance(False)
+            events.failures.append(failure)
+            events.instance(False)
     else:
-        told.last = event
+        events.last = event
 
 
-def _failed(stack: str, operation: str, told: _WorkerEvents, stderr: str, *, cancelled: bool) -> EngineError:
+def _make_error(stack: str, operation: str, events: _WorkerEvents, stderr: str, *, cancelled: bool) -> EngineError:
     if cancelled:
         message = f"stack {stack}: {operation} was cancelled"
-        return EngineError(message, failures=told.failures, cancelled=True, next_step=ANYWAY)
-    if told.last.get("event") == "locked":
+        return EngineError(message, failures=events.failures, cancelled=True, next_step=ANYWAY)
+    if events.last.get("event") == "locked":
         return EngineError(
             f"stack {stack} is locked by another operation", next_step="wait for it, or `resume` the run"
         )
-    if told.failures:
-        first = told.failures[0]
+    if events.failures:
+        first = events.failures[0]
         prefix = f"{resource_failures.short(first.urn)}: " if first.urn else ""
         message = f"stack {stack}: {operation}: {prefix}{first.message}"
-        return EngineError(message, failures=told.failures, next_step=ANYWAY)
-    message = told.last.get("message") or last_line(stderr) or "its process was killed"
+        return EngineError(message, failures=events.failures, next_step=ANYWAY)
+    message = events.last.get("message") or last_line(stderr) or "its process was killed"
     return EngineError(f"stack {stack}: {operation}: {message}", next_step=ANYWAY)

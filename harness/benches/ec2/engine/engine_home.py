@@ -53,11 +53,11 @@ class EngineHome:
         return self.folder / "passphrase"
 
     def workspace(self, stack: str) -> Path:
-        """The folder in which a stack's operations run, with the stack's Pulumi.yaml and configuration."""
+        """Return the folder in which a stack's operations run, with the stack's Pulumi.yaml and configuration."""
         return self.folder / "stacks" / stack
 
     def environment(self) -> dict[str, str]:
-        """The environment variables for the engine's processes, in addition to our own environment."""
+        """Return the environment variables for the engine's processes, in addition to our own environment."""
         program = self.find()
         return {
             "PATH": f"{program.parent}{os.pathsep}{os.environ.get('PATH', '')}",
@@ -92,19 +92,19 @@ class EngineHome:
             shutil.rmtree(self.backend_folder / ".pulumi/backups" / PROJECT / stack, ignore_errors=True)
 
     def find(self) -> Path:
-        """The path of the engine's program. Raises SetupError when there is none, or its name is not `pulumi`."""
+        """Find the engine's program. Raises SetupError when there is none, or its name is not `pulumi`."""
         program = shutil.which(self.command or "pulumi")
         if program is None:
             raise SetupError(f"{self.command or 'pulumi'} is not installed: the ec2 bench needs it", next_step=GET_IT)
         if Path(program).name != "pulumi":
             raise SetupError(
-                f"{program} is not named pulumi, by which alone Pulumi's own library finds it",
+                f"{program} is not named pulumi, the only name by which Pulumi's library finds it",
                 next_step="have PTP_HARNESS_PULUMI name a program `pulumi`, in whichever folder",
             )
         return Path(program).absolute()
 
     def version(self) -> str:
-        """The engine's version. Raises SetupError when the engine is missing, does not answer or is too old."""
+        """Return the engine's version. Raises SetupError when the engine is missing, does not answer or is too old."""
         program = self.find()
         try:
             result = proc.run([str(program), "version"], timeout_s=_VERSION_S, env=self._quiet(), umask=0o077)
@@ -118,7 +118,7 @@ class EngineHome:
         return text
 
     def plugin(self) -> str | None:
-        """The place of the AWS plugin in our SDK's version; None when it has not been fetched yet."""
+        """Return the place of the AWS plugin in our SDK's version; None when it has not been fetched yet."""
         if any(entry.startswith(f"{PLUGIN}:") for entry in os.environ.get("PULUMI_DEBUG_PROVIDERS", "").split(",")):
             return "PULUMI_DEBUG_PROVIDERS"
         plugin_folder = self.folder / "home/plugins" / _plugin_name()
@@ -158,7 +158,7 @@ class EngineHome:
                     log.unlink()
 
     def _quiet(self) -> dict[str, str]:
-        """The variables that keep even `pulumi version` out of the user's folder and off the network."""
+        """Return the variables that keep even `pulumi version` out of the user's folder and off the network."""
         return {"PULUMI_HOME": str(self.folder / "home"), "PULUMI_SKIP_UPDATE_CHECK": "true"}
 
     def _make_passphrase(self) -> None:
@@ -177,7 +177,7 @@ class EngineHome:
 
 
 def load_engine_home(settings: Settings) -> EngineHome:
-    """The EngineHome by the settings of an invocation."""
+    """Return the EngineHome by the settings of an invocation."""
     return EngineHome(
         folder=settings.state_dir / "ec2",
         project=settings.assets_dir,
@@ -187,7 +187,7 @@ def load_engine_home(settings: Settings) -> EngineHome:
 
 
 def _package_folder() -> list[str]:
-    """The folder that holds `harness`, for the Pulumi program, which may run in another folder than ours."""
+    """Return the folder that holds `harness`, for the Pulumi program, which may run in another folder than ours."""
     return [str(Path(__file__).parents[4])]
 
 

@@ -19,40 +19,42 @@ class StackLock:
     pid: int
     host: str
     user: str
-    taken: datetime
+    acquired_at: datetime
 
     @property
     def here(self) -> bool:
         return self.host == socket.gethostname()
 
     def held(self) -> bool:
-        """Whether the lock's process still runs. A lock of another host counts as held.
+        """Return whether the lock's process still runs. A lock of another host counts as held.
 
         A process with this id that started after the lock was taken is a different process.
         """
         if not self.here:
             return True
         process = proc.identify(self.pid)
-        return process is not None and proc.compute_start_s(process) <= self.taken.timestamp() + _SLACK_S
+        return process is not None and proc.compute_start_s(process) <= self.acquired_at.timestamp() + _SLACK_S
 
     def __str__(self) -> str:
-        return f"process {self.pid} of {self.user} on {self.host}, since {self.taken.isoformat(timespec='seconds')}"
+        return (
+            f"process {self.pid} of {self.user} on {self.host}, since {self.acquired_at.isoformat(timespec='seconds')}"
+        )
 
 
 def read_locks(backend: Path, project: str, stack: str) -> list[StackLock]:
-    """The locks on a stack. An incomplete lock file, which the engine did not finish writing, is removed."""
+    """Return the locks on a stack. An incomplete lock file, which the engine did not finish writing, is removed."""
     locks = []
     for path in sorted((backend / ".pulumi/locks").glob(f"*/{project}/{stack}/*.json")):
         try:
             document = json.loads(path.read_text())
-            taken = datetime.fromisoformat(_microseconds(document["timestamp"]))
+            acquired_at = datetime.fromisoformat(_cut_to_microseconds(document["timestamp"]))
             locks.append(
                 StackLock(
                     path=path,
                     pid=int(document["pid"]),
                     host=document["hostname"],
                     user=document["username"],
-                    taken=taken,
+                    acquired_at=acquired_at,
                 )
             )
         except FileNotFoundError:
@@ -68,7 +70,7 @@ def remove(path: Path) -> None:
     path.with_name(path.name + ".attrs").unlink(missing_ok=True)
 
 
-def _microseconds(text: str) -> str:
+def _cut_to_microseconds(text: str) -> str:
     """Reduce a time to microseconds: Go writes nanoseconds without trailing zeros; Python reads three or six digits."""
     whole, dot, fraction = text.replace("Z", "+00:00").partition(".")
     if not dot:

@@ -137,7 +137,7 @@ def _outlive_nobody() -> None:
 
 
 def _last_words(error: Exception) -> str:
-    """The engine's own last error line, without the command and outputs around it."""
+    """Return the engine's own last error line, without the command and outputs around it."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     error_lines = [line.removeprefix("stderr: ").removeprefix("error: ") for line in lines if "error:" in line]
     return (error_lines or lines or [type(error).__name__])[-1]

@@ -43,10 +43,10 @@ class EngineError(HarnessError):
         super().__init__(message, next_step=next_step)
         self.failures, self.cancelled = tuple(failures), cancelled
 
-    def cause(self, what: str) -> BenchError | None:
-        """EC2's first refusal, an early or a late one, as an error of the bench; None where there is none."""
+    def cause(self, task: str) -> BenchError | None:
+        """Return EC2's first refusal, early or late, as an error of the bench; None if there is none."""
         refusal = next((failure for failure in self.failures if failure.code is not None), None)
-        return None if refusal is None else api_errors.from_text(refusal.message, what)
+        return None if refusal is None else api_errors.from_text(refusal.message, task)
 
 
 class LockedError(EngineError):
@@ -66,20 +66,20 @@ def failure(urn: str, message: str) -> ResourceFailure | None:
 
 
 def short(urn: str) -> str:
-    """A resource's name for people: "Instance host-al2023"."""
+    """Shorten a resource's name for people: "Instance host-al2023"."""
     types, _, name = urn.rpartition("::")
     return f"{types.rpartition(':')[2]} {name}"
 
 
 def progress(event: Mapping[str, Any]) -> str | None:
-    """A line about a resource's start or end, from a worker's event; None for events that need no line."""
+    """Make a line about a resource's start or end from a worker's event; None for events without a line."""
     verbs = _DOING if event["begun"] else _DONE
     verb = verbs.get(event["operation"])
     return f"{verb} {short(event['urn'])}" if verb else None
 
 
 def asks_for_instance(event: Mapping[str, Any]) -> bool:
-    """Whether a worker's event is the start of an instance."""
+    """Return whether a worker's event is the start of an instance."""
     makes = event["begun"] and event["operation"] in _MAKING
     return bool(makes and event["urn"].rpartition("::")[0].endswith(_INSTANCE))
 

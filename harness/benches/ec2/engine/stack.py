@@ -60,7 +60,7 @@ class StackSettings:
         return f"StackSettings(token={self.token!r}, instance_type={self.instance_type!r}, region={self.region!r})"
 
     def config(self) -> Mapping[str, ConfigValue]:
-        """Pulumi's configuration with full keys. Settings that are None are left out: the program's defaults apply."""
+        """Make Pulumi's configuration with full keys. The program's defaults apply to settings that are None."""
         settings = {
             "instanceType": self.instance_type,
             "zone": self.zone,
@@ -112,7 +112,7 @@ class StackOutputs:
         if wrong:
             details = ", ".join(f"{name}={outputs.get(name)!r}" for name in wrong)
             raise BenchError(
-                f"stack {stack}: its outputs do not tell the host: {details}",
+                f"stack {stack}: its outputs do not describe the host: {details}",
                 next_step="was it made by another version? `ptp-harness sweep --yes` removes it",
             )
         return cls(

@@ -35,12 +35,12 @@ DRIVER, PROOF = f"{TAGS}driver", f"{TAGS}proof"
 
 
 def list_images(api: Api, signer: Signer = KEYLESS_SIGNER) -> list[BakedImage]:
-    """All baked images of this account in this Region, oldest first. `signed` tells whether the signer's key signed it.
+    """List this account's baked images in this Region, oldest first. `signed`: the signer's key signed the image.
 
     Raises BenchError.
     """
     message, filters = "listing our images", [exact_filter("tag-key", NAME)]
-    descriptions = api.pages("ec2", "describe_images", "Images", what=message, Owners=["self"], Filters=filters)
+    descriptions = api.pages("ec2", "describe_images", "Images", task=message, Owners=["self"], Filters=filters)
     return sorted(
         (parse_image(description, signer) for description in descriptions),
         key=lambda image: (image.created, image.ident),
@@ -50,7 +50,7 @@ def list_images(api: Api, signer: Signer = KEYLESS_SIGNER) -> list[BakedImage]:
 def newest_image(
     images: Iterable[BakedImage], name: str, architecture: Architecture, *, run: str = ""
 ) -> BakedImage | None:
-    """The newest launchable image that we signed: a proven image, or with `run` an image of that run, proven or not."""
+    """Find the newest launchable image that we signed: a proven one, or with `run` one of that run, proven or not."""
     launchable = (name, architecture, "available", True)
     candidates = [
         image for image in images if (image.name, image.architecture, image.state, image.signed) == launchable
@@ -62,32 +62,32 @@ def newest_image(
     )
 
 
-def parse_image(said: Mapping[str, Any], signer: Signer = KEYLESS_SIGNER) -> BakedImage:
+def parse_image(description: Mapping[str, Any], signer: Signer = KEYLESS_SIGNER) -> BakedImage:
     """Convert an image as DescribeImages returns it. An image with a token is unproven, whatever its other tags say."""
-    image = tagged_resources.parse_image(said)
+    image = tagged_resources.parse_image(description)
     tags, user = image.tags, image.tags.get(USER, "")
     tagged = DescribedResource(kind="image", ident=image.ident, tags=tags, given_name=image.given_name)
     return BakedImage(
         ident=image.ident,
         name=tags.get(NAME, ""),
-        architecture=said.get("Architecture", ""),
+        architecture=description.get("Architecture", ""),
         user=user if names.fits(names.USER, user) else "",
         base=tags.get(BASE, ""),
         driver=tags.get(DRIVER, ""),
         run=tags.get(RUN, ""),
         proof=None if TOKEN in tags else tags.get(PROOF),
-        created=said.get("CreationDate", ""),
+        created=description.get("CreationDate", ""),
         state=image.state,
         snapshots=image.parts,
         signed=ownership.why_not_ours(tagged, signer) is None,
     )
 
 
-def sign(api: Api, kind: str, ident: str, tags: Mapping[str, str], signer: Signer, *, what: str) -> None:
+def sign(api: Api, kind: str, ident: str, tags: Mapping[str, str], signer: Signer, *, task: str) -> None:
     """Write these tags, and a signature of the tags and the id: a proof that needs no name."""
     signed = {**tags, SIGNATURE: signer.sign_tags(kind, ident, tags)}
     tag_list = [{"Key": key, "Value": value} for key, value in signed.items()]
-    api.call("ec2", "create_tags", what=what, Resources=[ident], Tags=tag_list)
+    api.call("ec2", "create_tags", task=task, Resources=[ident], Tags=tag_list)
 
 
 def publish(api: Api, image: BakedImage, signer: Signer, *, proof: str) -> None:
@@ -99,14 +99,14 @@ def publish(api: Api, image: BakedImage, signer: Signer, *, proof: str) -> None:
     tags = {NAME: image.name, USER: image.user, BASE: image.base, DRIVER: image.driver, RUN: image.run, PROOF: proof}
     resources = [("image", image.ident), *(("snapshot", ident) for ident in image.snapshots)]
     for kind, ident in resources:
-        sign(api, kind, ident, tags, signer, what=message)
+        sign(api, kind, ident, tags, signer, task=message)
     deleted_tags = [{"Key": TOKEN}, {"Key": EXPIRES}]
-    api.call("ec2", "delete_tags", what=message, Resources=[ident for _, ident in resources], Tags=deleted_tags)
+    api.call("ec2", "delete_tags", task=message, Resources=[ident for _, ident in resources], Tags=deleted_tags)
 
 
 def check_ours(image: BakedImage) -> None:
-    """Raises RequestError for an image that is not proven to be ours: the harness never removes such an image."""
-    unproven = None if image.signed else "nothing but tags says so"
+    """Raise RequestError for an image that is not proven to be ours: the harness never removes such an image."""
+    unproven = None if image.signed else "only its tags say so"
     resource = Resource(token="", kind="image", name=image.ident, detail="", unproven=unproven)
     decision = ownership.decide_removal(resource, RunState.RELEASED, now=datetime.datetime.now(datetime.UTC))
     if decision.removal is not Removal.END:
@@ -143,10 +143,10 @@ def remove(api: Api, images: Sequence[BakedImage]) -> None:
 
 
 def _find_snapshots(api: Api, snapshots: list[str]) -> set[str]:
-    """The ids of those of our snapshots in `snapshots` that EC2 still shows."""
+    """Return the ids of those of our snapshots in `snapshots` that EC2 still shows."""
     filters = [exact_filter("snapshot-id", *snapshots)]
     if not snapshots:
         return set()
     message = "looking for snapshots of ours"
-    descriptions = api.pages("ec2", "describe_snapshots", "Snapshots", what=message, OwnerIds=["self"], Filters=filters)
+    descriptions = api.pages("ec2", "describe_snapshots", "Snapshots", task=message, OwnerIds=["self"], Filters=filters)
     return {str(description["SnapshotId"]) for description in descriptions}

@@ -70,7 +70,7 @@ class BootImages:
 
 
 def check_name(name: str) -> None:
-    """Raises RequestError, with the nearest names, for a name that is not known, nor baked:NAME, nor an image's id."""
+    """Raise RequestError, with the nearest names, for a name that is not known, nor baked:NAME, nor an image's id."""
     if name in ALIASES or name.startswith("ami-") or BAKED.fullmatch(name):
         return
     near = nearest_names(name, ALIASES) or sorted(ALIASES)
@@ -92,17 +92,19 @@ def resolve(
     if name.startswith("ami-"):
         return _describe_image(api, name, name, None, architecture, user)
     if baked_name := BAKED.fullmatch(name):
-        return _describe_image(api, name, _baked(api, baked_name, architecture, signer), None, architecture, user)
+        return _describe_image(
+            api, name, _find_baked_ami(api, baked_name, architecture, signer), None, architecture, user
+        )
     parameter = ALIASES[name].parameters[architecture]
     return _describe_image(
-        api, name, _ami_of(api, name, architecture), parameter, architecture, user or ALIASES[name].user
+        api, name, _look_up_ami(api, name, architecture), parameter, architecture, user or ALIASES[name].user
     )
 
 
-def _ami_of(api: Api, name: str, architecture: Architecture) -> str:
-    """The image id behind a name. All names are requested at once, so that an error can list the existing names."""
+def _look_up_ami(api: Api, name: str, architecture: Architecture) -> str:
+    """Look up the image id of a name. All names are requested at once, so that an error can list them."""
     by_parameter = {image.parameters[architecture]: alias for alias, image in ALIASES.items()}
-    answer = api.call("ssm", "get_parameters", Names=list(by_parameter), what="looking up the image")
+    answer = api.call("ssm", "get_parameters", Names=list(by_parameter), task="looking up the image")
     ami_by_name = {by_parameter[entry["Name"]]: str(entry["Value"]) for entry in answer["Parameters"]}
     if name in ami_by_name:
         return ami_by_name[name]
@@ -111,15 +113,15 @@ def _ami_of(api: Api, name: str, architecture: Architecture) -> str:
     raise RequestError(f"{api.region} has no image {name} for {architecture}", next_step=remedy)
 
 
-def _baked(api: Api, meant: re.Match[str], architecture: Architecture, signer: Signer) -> str:
-    name, images = meant[1], baked_images.list_images(api, signer)
-    newest = baked_images.newest_image(images, name, architecture, run=meant[2] or "")
+def _find_baked_ami(api: Api, match: re.Match[str], architecture: Architecture, signer: Signer) -> str:
+    name, images = match[1], baked_images.list_images(api, signer)
+    newest = baked_images.newest_image(images, name, architecture, run=match[2] or "")
     if newest is None:
         tagged = [image for image in images if (image.name, image.architecture) == (name, architecture) and image.proof]
-        if tagged and meant[2] is None:
+        if tagged and match[2] is None:
             raise RequestError(
                 f"no image baked:{name} for {architecture} in {api.region} was published from here: {tagged[-1].ident} "
-                "carries that name, which whoever may tag images can give it",
+                "carries that name, which anybody who may tag images can set",
                 next_step=f"where you trust it, `image: {tagged[-1].ident}`; controllers with the same signing key use "
                 "each other's images (PTP_HARNESS_SIGNING_KEY)",
             )
@@ -135,14 +137,15 @@ def _baked(api: Api, meant: re.Match[str], architecture: Architecture, signer: S
 def _describe_image(
     api: Api, name: str, ami: str, parameter: str | None, architecture: Architecture, user: str | None
 ) -> BootImage:
-    description = _ask(api, ami)
-    misfit = _unfit(description, ami, architecture)
+    description = _describe_ami(api, ami)
+    misfit = _describe_misfit(description, ami, architecture)
     if misfit:
         raise RequestError(misfit, next_step="choose another `image:`, or types that fit it")
     user = user or login_user(description)
     if user is None:
         raise RequestError(
-            f"who logs in to {ami} ({description.get('Name', 'without a name')}) is not known", next_step="set `user:`"
+            f"the login user of {ami} ({description.get('Name', 'without a name')}) is not known",
+            next_step="set `user:`",
         )
     return BootImage(
         name=name,
@@ -153,13 +156,13 @@ def _describe_image(
         taken=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         title=str(description.get("Name", "")),
         root_device=description.get("RootDeviceName"),
-        volume_gib=_root_gib(description),
+        volume_gib=_parse_root_gib(description),
     )
 
 
-def _ask(api: Api, ami: str) -> Mapping[str, Any]:
+def _describe_ami(api: Api, ami: str) -> Mapping[str, Any]:
     try:
-        answer = api.call("ec2", "describe_images", ImageIds=[ami], what=f"looking at the image {ami}")
+        answer = api.call("ec2", "describe_images", ImageIds=[ami], task=f"looking at the image {ami}")
     except BenchError as error:
         if str(api_errors.find_raised_code(error)).startswith("InvalidAMIID"):
             answer = {"Images": []}
@@ -173,34 +176,38 @@ def _ask(api: Api, ami: str) -> Mapping[str, Any]:
     return dict(answer["Images"][0])
 
 
-def _unfit(said: Mapping[str, Any], ami: str, architecture: Architecture) -> str | None:
+def _describe_misfit(description: Mapping[str, Any], ami: str, architecture: Architecture) -> str | None:
     """Say in one sentence why an image cannot be used; None for an image that can."""
-    if said.get("Architecture") != architecture:
-        return f"the image {ami} is for {said.get('Architecture')}, and the type's architecture is {architecture}"
-    if said.get("State") != "available":
-        return f"the image {ami} cannot be launched: its state is {said.get('State')}"
-    if "windows" in str(said.get("Platform", "")).lower():
+    if description.get("Architecture") != architecture:
+        return (
+            f"the image {ami} is for {description.get('Architecture')}, and the type's architecture is {architecture}"
+        )
+    if description.get("State") != "available":
+        return f"the image {ami} cannot be launched: its state is {description.get('State')}"
+    if "windows" in str(description.get("Platform", "")).lower():
         return f"the image {ami} is Windows: only Linux can be qualified"
-    if said.get("RootDeviceType", "ebs") != "ebs":
+    if description.get("RootDeviceType", "ebs") != "ebs":
         return f"the image {ami} has no EBS root volume, which the stack makes"
     return None
 
 
-def login_user(said: Mapping[str, Any]) -> str | None:
-    """The login user of an image from DescribeImages: by our tag, else by the image's name, else by its owner.
+def login_user(description: Mapping[str, Any]) -> str | None:
+    """Return the login user of an image from DescribeImages: by our tag, else by the image's name, else by its owner.
 
     Anyone who may tag images can write our tag: a value that cannot be a user's name is ignored.
     """
-    tags = {tag["Key"]: tag["Value"] for tag in said.get("Tags", ())}
+    tags = {tag["Key"]: tag["Value"] for tag in description.get("Tags", ())}
     if names.fits(names.USER, tags.get(baked_images.USER, "")):
         return str(tags[baked_images.USER])
-    name = str(said.get("Name", "")).rpartition("/")[2]
+    name = str(description.get("Name", "")).rpartition("/")[2]
     by_name = next((user for prefix, user in _PREFIXES.items() if name.startswith(prefix)), None)
-    return by_name or _OWNERS.get(str(said.get("OwnerId"))) or _OWNERS.get(str(said.get("ImageOwnerAlias")))
+    return (
+        by_name or _OWNERS.get(str(description.get("OwnerId"))) or _OWNERS.get(str(description.get("ImageOwnerAlias")))
+    )
 
 
-def _root_gib(said: Mapping[str, Any]) -> int | None:
-    for mapping in said.get("BlockDeviceMappings", ()):
-        if "Ebs" in mapping and mapping.get("DeviceName") == said.get("RootDeviceName"):
+def _parse_root_gib(description: Mapping[str, Any]) -> int | None:
+    for mapping in description.get("BlockDeviceMappings", ()):
+        if "Ebs" in mapping and mapping.get("DeviceName") == description.get("RootDeviceName"):
             return int(mapping["Ebs"]["VolumeSize"]) if "VolumeSize" in mapping["Ebs"] else None
     return None

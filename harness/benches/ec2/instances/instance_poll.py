@@ -53,7 +53,7 @@ class Instance:
 class _Waiter:
     """A wait for the newest instance of a token and a key pair, without the instances of earlier attempts.
 
-    The poll's thread writes `seen` and `error`.
+    The poll's thread writes `instance` and `error`.
     """
 
     token: str
@@ -62,7 +62,7 @@ class _Waiter:
     without: frozenset[str] = frozenset()
     idle: Callable[[], bool] = lambda: False
     since: float = field(default_factory=time.monotonic)
-    seen: Instance | None = None
+    instance: Instance | None = None
     error: BenchError | None = None
 
 
@@ -81,7 +81,7 @@ class InstancePoll:
         with self._changed:
             return self._thread is not None
 
-    def running(
+    def wait_until_running(
         self,
         token: str,
         *,
@@ -113,8 +113,8 @@ class InstancePoll:
                         raise Cancelled
                     if isinstance(waiter.error, FatalError):
                         raise waiter.error
-                    if waiter.seen is not None and _runs(waiter.seen, public=public):
-                        return waiter.seen
+                    if waiter.instance is not None and _is_running(waiter.instance, public=public):
+                        return waiter.instance
                     remaining_s = waiter.since + deadline_s - time.monotonic()
                     if remaining_s <= 0:
                         raise _too_long(waiter, deadline_s)
@@ -145,7 +145,7 @@ class InstancePoll:
                     self._changed.wait(remaining_s)
 
     def _interval_s(self, last: float) -> float:
-        """Seconds from the last poll to the next, by the shortest time that any thread has waited."""
+        """Return the seconds from the last poll to the next, by the shortest time that any thread has waited."""
         waited_s = min((last - waiter.since for waiter in self._waiters), default=0.0)
         return max(self.every_s, waited_s / PART)
 
@@ -164,60 +164,60 @@ class InstancePoll:
             for waiter in waiting:
                 waiter.error = error
                 if error is None:
-                    waiter.seen = _newest(instances, waiter)
+                    waiter.instance = _find_newest(instances, waiter)
             self._changed.notify_all()
 
 
 def describe(api: Api, tokens: Sequence[str], *, hosts: Sequence[str]) -> Sequence[Instance]:
-    """All instances of these tokens that EC2 shows, also those that ended within the last hour; counted for `hosts`."""
+    """List the instances of these tokens in EC2, also those that ended within the last hour; counted for `hosts`."""
     filters = [exact_filter(f"tag:{TOKEN}", *tokens)]
     message = "looking at the instances"
-    pages = api.pages("ec2", "describe_instances", "Reservations", Filters=filters, what=message, host=hosts)
-    instances = [_instance(description) for reservation in pages for description in reservation["Instances"]]
+    pages = api.pages("ec2", "describe_instances", "Reservations", Filters=filters, task=message, host=hosts)
+    instances = [_parse_instance(description) for reservation in pages for description in reservation["Instances"]]
     return [instance for instance in instances if instance.token in tokens]
 
 
-def _runs(seen: Instance, *, public: bool) -> bool:
-    """Whether the instance runs and has its address. Raises the error of its StateReason when it ended instead."""
-    if seen.state == "pending":
+def _is_running(instance: Instance, *, public: bool) -> bool:
+    """Return whether the instance runs and has an address. Raises the error of its StateReason if it ended."""
+    if instance.state == "pending":
         return False
-    if seen.state != "running":
-        message = f"the instance {seen.id} did not come to run"
-        raise api_errors.make_error(seen.reason_code or seen.state, seen.reason, message)
-    return (seen.public_address if public else seen.address) is not None
+    if instance.state != "running":
+        message = f"the instance {instance.id} did not come to run"
+        raise api_errors.make_error(instance.reason_code or instance.state, instance.reason, message)
+    return (instance.public_address if public else instance.address) is not None
 
 
-def _newest(found: Sequence[Instance], waiter: _Waiter) -> Instance | None:
+def _find_newest(instances: Sequence[Instance], waiter: _Waiter) -> Instance | None:
     identity = (waiter.token, waiter.key_pair)
     candidates = [
         instance
-        for instance in found
+        for instance in instances
         if (instance.token, instance.key_pair) == identity and instance.id not in waiter.without
     ]
     return max(candidates, key=lambda instance: instance.launched, default=None)
 
 
-def _instance(said: Mapping[str, Any]) -> Instance:
-    reason, placement = said.get("StateReason") or {}, said.get("Placement") or {}
-    tags = {tag["Key"]: tag["Value"] for tag in said.get("Tags", ())}
+def _parse_instance(description: Mapping[str, Any]) -> Instance:
+    reason, placement = description.get("StateReason") or {}, description.get("Placement") or {}
+    tags = {tag["Key"]: tag["Value"] for tag in description.get("Tags", ())}
     return Instance(
-        id=said["InstanceId"],
+        id=description["InstanceId"],
         token=tags.get(TOKEN, ""),
-        launched=str(said.get("LaunchTime", "")),
-        state=said["State"]["Name"],
+        launched=str(description.get("LaunchTime", "")),
+        state=description["State"]["Name"],
         reason_code=reason.get("Code", ""),
-        reason=reason.get("Message", "") or said.get("StateTransitionReason", ""),
-        public_address=said.get("PublicIpAddress") or None,
-        private_address=said.get("PrivateIpAddress") or None,
+        reason=reason.get("Message", "") or description.get("StateTransitionReason", ""),
+        public_address=description.get("PublicIpAddress") or None,
+        private_address=description.get("PrivateIpAddress") or None,
         zone=placement.get("AvailabilityZone"),
         placement_group=placement.get("GroupName") or None,
-        key_pair=said.get("KeyName"),
-        volumes=deleted_volumes(said),
+        key_pair=description.get("KeyName"),
+        volumes=deleted_volumes(description),
     )
 
 
 def _too_long(waiter: _Waiter, deadline_s: float) -> BenchError:
-    instance = waiter.seen
+    instance = waiter.instance
     if waiter.error is not None:
         state = f"the last look failed: {waiter.error.message}"
     elif instance is None:

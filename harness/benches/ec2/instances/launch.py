@@ -50,7 +50,7 @@ class HostLaunch:
     context: LaunchContext
     progress: Progress
     up: Future[StackOutputs] | None = None  # may be pending even after `run`: Pulumi sees the instance later
-    _news: str = field(default="", init=False)
+    _latest_message: str = field(default="", init=False)
     _ended: frozenset[str] = field(default=frozenset(), init=False)  # instances of earlier attempts
 
     def run(self) -> LaunchRecord:
@@ -135,23 +135,25 @@ class HostLaunch:
         context, stack = self.context, self.record.stack
         stop, requested, refused = threading.Event(), threading.Event(), threading.Event()
 
-        def hear(due: bool) -> None:
+        def on_instance(due: bool) -> None:
             (requested if due else refused).set()
 
-        def ended(_: object) -> None:
+        def on_up_ended(_: object) -> None:
             requested.set()
             refused.clear()
 
-        self.up = context.threads.submit(context.engine.up, stack, settings, self._hear, stop.is_set, hear)
-        self.up.add_done_callback(ended)
+        self.up = context.threads.submit(
+            context.engine.up, stack, settings, self._store_message, stop.is_set, on_instance
+        )
+        self.up.add_done_callback(on_up_ended)
         poll = context.threads.submit(self._poll, settings, requested=requested, cancelled=stop, idle=refused.is_set)
         try:
             while not poll.done():
                 waiting: list[Future[Any]] = [poll, *([] if self.up.done() else [self.up])]
                 wait(waiting, timeout=_LOOK_S, return_when=FIRST_COMPLETED)
-                self.progress(self._news)
+                self.progress(self._latest_message)
                 if self.up.done() and (error := self.up.exception()) is not None:
-                    raise _in_our_words(error, settings)
+                    raise _translate_error(error, settings)
             return poll.result()
         except BaseException:
             stop.set()
@@ -171,7 +173,7 @@ class HostLaunch:
         while not requested.wait(_LOOK_S):
             if cancelled.is_set():
                 raise Cancelled
-        return self.context.watch.running(
+        return self.context.watch.wait_until_running(
             settings.token,
             host=settings.host,
             key_pair=self.record.resource_name or "",
@@ -182,16 +184,16 @@ class HostLaunch:
             idle=idle,
         )
 
-    def _hear(self, words: str) -> None:
+    def _store_message(self, message: str) -> None:
         """Store a message from the engine's thread. The launch's thread reports it, which may stop the launch."""
-        self._news = words
+        self._latest_message = message
 
     def _note(self, record: LaunchRecord) -> None:
         self.progress(record.intent)
         self.record = self.context.records.write(record)
 
 
-def _in_our_words(error: BaseException, settings: StackSettings) -> BaseException:
+def _translate_error(error: BaseException, settings: StackSettings) -> BaseException:
     """Translate an engine's failure for the campaign, by EC2's code in the events of a resource."""
     if not isinstance(error, EngineError):
         return error

@@ -46,7 +46,7 @@ class LaunchRecords(HostRecords[LaunchRecord]):
     """The folders of all hosts of a state directory."""
 
     def __init__(self, root: Path) -> None:
-        super().__init__(root, _from_document)
+        super().__init__(root, _parse_document)
 
     def write(self, record: LaunchRecord) -> LaunchRecord:
         """Replace the record on disk by this one, completely or not at all; return it. Raises SetupError."""
@@ -60,7 +60,7 @@ class LaunchRecords(HostRecords[LaunchRecord]):
         shutil.rmtree(record.folder, ignore_errors=True)
 
 
-def _from_document(document: dict[str, Any]) -> LaunchRecord:
+def _parse_document(document: dict[str, Any]) -> LaunchRecord:
     kinds = {"token": Token, "placement": Placement, "claim": Claim}
     objects = {name: _optional(kind, document.pop(name)) for name, kind in kinds.items()}
     objects["volume_ids"] = tuple(document.pop("volume_ids", ()))

@@ -26,16 +26,16 @@ class OwnershipProofs:
 
     def resources(self, orphans: Sequence[TaggedResource], region: str) -> list[Resource]:
         """Convert to Resources. An unproven resource gets the reason, and the command by which a person removes it."""
-        recorded = self._recorded()
+        recorded = self._list_recorded()
         for orphan in orphans:
             if orphan.parts and self._why_not_ours(orphan, recorded) is None:
                 with self._lock:
                     self._parts.setdefault(orphan.token, set()).update(orphan.parts)
-        recorded = self._recorded()
-        return [_resource(orphan, region, self._why_not_ours(orphan, recorded)) for orphan in orphans]
+        recorded = self._list_recorded()
+        return [_make_resource(orphan, region, self._why_not_ours(orphan, recorded)) for orphan in orphans]
 
-    def ours(self, orphans: Sequence[TaggedResource], region: str) -> list[TaggedResource]:
-        """The resources that a release of their token may remove."""
+    def removable(self, orphans: Sequence[TaggedResource], region: str) -> list[TaggedResource]:
+        """Return the resources that a release of their token may remove."""
         now = datetime.datetime.now(datetime.UTC)
         removals = [
             ownership.decide_removal(resource, RunState.RELEASED, now=now).removal
@@ -47,8 +47,8 @@ class OwnershipProofs:
         tagged = DescribedResource(kind=orphan.kind, ident=orphan.ident, tags=orphan.tags, given_name=orphan.given_name)
         return ownership.why_not_ours(tagged, self.signer, recorded)
 
-    def _recorded(self) -> dict[str, set[str]]:
-        """Ids and names by token: from the launch records, and of the disks noted before."""
+    def _list_recorded(self) -> dict[str, set[str]]:
+        """List ids and names by token, from the launch records and of the disks noted before."""
         with self._lock:
             names_by_token = {token: set(parts) for token, parts in self._parts.items()}
         for record in self._records.all():
@@ -57,7 +57,7 @@ class OwnershipProofs:
         return names_by_token
 
 
-def _resource(orphan: TaggedResource, region: str, why: str | None) -> Resource:
+def _make_resource(orphan: TaggedResource, region: str, why: str | None) -> Resource:
     command = f"aws ec2 {BY_HAND[orphan.kind]} {shlex.quote(orphan.ident)} --region {region}"
     return Resource(
         token=orphan.token,

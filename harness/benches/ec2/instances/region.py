@@ -62,7 +62,7 @@ class Region:
             _ = self.subnets  # read now: raises RequestError where no host could be reached
 
     def info(self, instance_type: str) -> TypeInfo:
-        """The facts of a type. Raises NotOfferedError for a type that the Region does not offer."""
+        """Return the facts of a type. Raises NotOfferedError for a type that the Region does not offer."""
         with self._lock:
             info = self.catalogue.types.get(instance_type)
         if info is None:
@@ -73,18 +73,18 @@ class Region:
         return info
 
     def image(self, architecture: Architecture) -> BootImage:
-        """The image for an architecture. Raises RequestError, BenchError."""
+        """Return the image for an architecture. Raises RequestError, BenchError."""
         return self._images.find_image(self.options.image_name, architecture, self.options.user)
 
     def decision(self, instance_type: str) -> GroupDecision:
-        """The decision which placement group a host joins."""
+        """Return the decision about the placement group of a host."""
         with self._lock:
             return placement_groups.decide_placement(
                 self.options.placement, self.api.region, instance_type, self.groups
             )
 
     def attempts(self, info: TypeInfo) -> Iterator[LaunchPlace]:
-        """The places to try, in order. Raises NotOfferedError before the first."""
+        """Return the places to try, in order. Raises NotOfferedError before the first."""
         with self._lock:
             types, subnets = self.catalogue.types, self.subnets
         return launch_places.list_attempts(

@@ -33,15 +33,15 @@ class RunKeys:
         return keys.read_public_key(self.user_key)
 
     def first_host_key(self, token: Token) -> str:
-        """The OpenSSH private key that a host starts with; made when it does not exist."""
+        """Return the OpenSSH private key that a host starts with; made when it does not exist."""
         return _pair(self._host(token) / "first_key", token.slug).read_text()
 
     def rotated_key(self, token: Token) -> Path:
-        """The file with the known_hosts lines of a host whose key was rotated."""
+        """Return the file with the known_hosts lines of a host whose key was rotated."""
         return self._host(token) / "known_hosts"
 
     def known_host(self, token: Token, address: str, port: int = 22) -> str:
-        """The host's present known_hosts lines: for the rotated key if there is one, else for the first key."""
+        """Return the host's present known_hosts lines: for the rotated key if there is one, else for the first key."""
         rotated = self.rotated_key(token)
         if rotated.exists():
             return rotated.read_text().strip()
@@ -62,7 +62,7 @@ class RunKeys:
 
 
 def _pair(path: Path, comment: str) -> Path:
-    """The key pair at `path`. It is made under a temporary name first, so that `path` never holds half a pair."""
+    """Return the key pair at `path`. It is made under a temporary name, so that `path` never has half a pair."""
     with _MAKING:
         if not path.exists():
             partial = path.with_name(f".{path.name}.new")

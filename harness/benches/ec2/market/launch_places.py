@@ -23,44 +23,44 @@ class LaunchPlace:
 
 
 def list_attempts(
-    wanted: TypeInfo,
+    info: TypeInfo,
     types: Mapping[str, TypeInfo],
     subnets: Mapping[str, Subnet],
     *,
     zones: Sequence[str] = (),
     other_sizes: bool = False,
 ) -> Iterator[LaunchPlace]:
-    """The places to try: every zone of the type, then of other sizes of the family where the campaign allows that.
+    """List the places to try: each zone of the type, then of other sizes of the family if the campaign allows it.
 
     Raises NotOfferedError, before the first place, when no zone here offers the type itself.
     """
-    if not order_zones(wanted.zones, requested_zones=zones, usable=subnets):
-        raise _not_offered(wanted, zones or sorted(subnets))
-    for name, zone in order_attempts(wanted, types, requested_zones=zones, usable=subnets, other_sizes=other_sizes):
+    if not order_zones(info.zones, requested_zones=zones, usable=subnets):
+        raise _make_not_offered_error(info, zones or sorted(subnets))
+    for name, zone in order_attempts(info, types, requested_zones=zones, usable=subnets, other_sizes=other_sizes):
         yield LaunchPlace(instance_type=name, zone=zone, subnet=subnets[zone].id)
 
 
-def _not_offered(wanted: TypeInfo, searched: Sequence[str]) -> NotOfferedError:
-    hint = f"; {', '.join(sorted(wanted.zones))} do" if wanted.zones else ""
+def _make_not_offered_error(info: TypeInfo, searched: Sequence[str]) -> NotOfferedError:
+    hint = f"; {', '.join(sorted(info.zones))} do" if info.zones else ""
     return NotOfferedError(
-        f"{', '.join(searched)} does not offer {wanted.name}{hint}",
-        next_step="mend `zones:` or `subnet:`" if wanted.zones else "`ptp-harness types` lists what the Region has",
+        f"{', '.join(searched)} does not offer {info.name}{hint}",
+        next_step="correct `zones:` or `subnet:`" if info.zones else "`ptp-harness types` lists what the Region has",
     )
 
 
 def may_try_elsewhere(error: BenchError) -> bool:
-    """Whether another place may succeed. A quota, a missing permission or a wrong setting is the same everywhere."""
+    """Return whether another place may succeed. Quotas, permissions and settings are the same in every place."""
     return isinstance(error, CapacityError | PlaceError | NotOfferedError)
 
 
-def combine_failures(wanted: str, failures: Sequence[tuple[LaunchPlace, BenchError]]) -> BenchError:
+def combine_failures(instance_type: str, failures: Sequence[tuple[LaunchPlace, BenchError]]) -> BenchError:
     """Combine the failures of all places: "no capacity" if any place had no capacity, else the last refusal."""
     places = ", ".join(str(place) for place, _ in failures)
     capacity_errors = [error for _, error in failures if isinstance(error, CapacityError)]
     if capacity_errors:
         return CapacityError(
-            f"no capacity for {wanted}: tried {places}; EC2's last words: {capacity_errors[-1].message}",
+            f"no capacity for {instance_type}: tried {places}; EC2's last words: {capacity_errors[-1].message}",
             next_step=capacity_errors[-1].next_step,
         )
     last = failures[-1][1]
-    return type(last)(f"no place for {wanted}: tried {places}; {last.message}", next_step=last.next_step)
+    return type(last)(f"no place for {instance_type}: tried {places}; {last.message}", next_step=last.next_step)

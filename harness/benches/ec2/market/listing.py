@@ -33,15 +33,17 @@ def load(
     return Listing(
         catalogue=prices.with_prices(types, loaded_prices),
         prices=loaded_prices,
-        ages=(_of_types(types), _of_prices(loaded_prices)),
+        ages=(_describe_types_age(types), _describe_prices_age(loaded_prices)),
     )
 
 
-def _of_types(found: Catalogue) -> str:
-    return f"{found.region}: types as of {found.taken:%Y-%m-%d %H:%M} UTC, {answer_cache.age_text(found.taken)} ago"
+def _describe_types_age(loaded: Catalogue) -> str:
+    return f"{loaded.region}: types as of {loaded.as_of:%Y-%m-%d %H:%M} UTC, {answer_cache.age_text(loaded.as_of)} ago"
 
 
-def _of_prices(known: Prices) -> str:
-    when = f" as of {known.taken:%Y-%m-%d %H:%M} UTC, {answer_cache.age_text(known.taken)} ago" if known.taken else ""
-    text = f"{known.market} prices{when}" if when else f"{known.market} prices unknown"
-    return text + (f": {known.why_unknown}" if known.why_unknown else "")
+def _describe_prices_age(loaded: Prices) -> str:
+    when = (
+        f" as of {loaded.as_of:%Y-%m-%d %H:%M} UTC, {answer_cache.age_text(loaded.as_of)} ago" if loaded.as_of else ""
+    )
+    text = f"{loaded.market} prices{when}" if when else f"{loaded.market} prices unknown"
+    return text + (f": {loaded.why_unknown}" if loaded.why_unknown else "")

@@ -37,8 +37,8 @@ class GroupDecision:
 
 
 def load(api: Api) -> Mapping[str, PlacementGroup]:
-    """Every placement group of the Region, by name."""
-    answer = api.call("ec2", "describe_placement_groups", what="listing the placement groups")
+    """Return every placement group of the Region, by name."""
+    answer = api.call("ec2", "describe_placement_groups", task="listing the placement groups")
     groups = [
         PlacementGroup(
             id=description.get("GroupId", ""),
@@ -67,11 +67,11 @@ def decide_placement(
         )
     if choice.makes is GroupStrategy.PRECISION_TIME:
         return GroupDecision(choice=choice, evidence=_IN_PRECISION_GROUP)
-    return GroupDecision(choice=choice, evidence=_outside(region, instance_type))
+    return GroupDecision(choice=choice, evidence=_describe_outside(region, instance_type))
 
 
 def room_for(groups: Mapping[str, PlacementGroup], decisions: list[GroupDecision]) -> None:
-    """Raises QuotaError when the groups to be made would exceed the Region's limit."""
+    """Raise QuotaError when the groups to be made would exceed the Region's limit."""
     new_groups = sum(decision.choice.makes is not None for decision in decisions)
     if new_groups and len(groups) + new_groups > LIMIT:
         raise QuotaError(
@@ -82,7 +82,7 @@ def room_for(groups: Mapping[str, PlacementGroup], decisions: list[GroupDecision
 
 
 def observed_placement(decision: GroupDecision, group_name: str | None) -> Placement:
-    """The evidence once the host runs: the group that EC2 shows outweighs the decision."""
+    """Return the evidence once the host runs: the group that EC2 shows outweighs the decision."""
     if (decision.choice.makes or decision.choice.joins) and not group_name:
         mismatch = f"meant to be {decision.evidence.detail}, and EC2 shows it in no placement group"
         return Placement(precise=False if decision.evidence.precise else decision.evidence.precise, detail=mismatch)
@@ -107,10 +107,12 @@ def _join(name: str, region: str, instance_type: str, groups: Mapping[str, Place
         raise RequestError(
             f"the placement group {name} cannot be used: it is {group.state}", next_step="name another one"
         )
-    return _inside(group, region, instance_type, {group.id: group for group in groups.values()})
+    return _describe_inside(group, region, instance_type, {group.id: group for group in groups.values()})
 
 
-def _inside(group: PlacementGroup, region: str, instance_type: str, by_id: Mapping[str, PlacementGroup]) -> Placement:
+def _describe_inside(
+    group: PlacementGroup, region: str, instance_type: str, by_id: Mapping[str, PlacementGroup]
+) -> Placement:
     if group.strategy == GroupStrategy.PRECISION_TIME:
         return _IN_PRECISION_GROUP
     if group.parent is not None:
@@ -119,14 +121,14 @@ def _inside(group: PlacementGroup, region: str, instance_type: str, by_id: Mappi
             return Placement(precise=True, detail=f"in a {group.strategy} below a precision-time placement group")
         if parent is None and needs_precision_group(region, instance_type):
             return Placement(
-                precise=None, detail=f"in a {group.strategy} below {group.parent}, which is not to be seen"
+                precise=None, detail=f"in a {group.strategy} below {group.parent}, which EC2 does not show"
             )
-    outside = _outside(region, instance_type)
+    outside = _describe_outside(region, instance_type)
     return Placement(precise=outside.precise, detail=f"in a {group.strategy} placement group: {outside.detail}")
 
 
-def _outside(region: str, instance_type: str) -> Placement:
-    """Outside of precision-time groups, EC2 gives the clock only in legacy Regions and to legacy families."""
+def _describe_outside(region: str, instance_type: str) -> Placement:
+    """Describe a host outside of precision-time groups: only legacy Regions and families have the clock there."""
     if needs_precision_group(region, instance_type):
         detail = (
             f"outside of a precision-time placement group, and {region} gives {family(instance_type)} no clock there"

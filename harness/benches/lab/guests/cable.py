@@ -37,12 +37,12 @@ def cable_end(record: GuestRecord) -> CableEnd:
     )
 
 
-def lay_cable(one: CableEnd, other: CableEnd) -> None:
+def lay_cable(first: CableEnd, second: CableEnd) -> None:
     """Lay a cable between two running hosts. Raises RequestError if a host has a cable or a second card already."""
-    if one.token == other.token:
-        raise RequestError(f"{one.token} cannot be joined with itself", next_step="name two hosts")
+    if first.token == second.token:
+        raise RequestError(f"{first.token} cannot be joined with itself", next_step="name two hosts")
     sockets = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
-    for end, end_socket in zip((one, other), sockets, strict=True):
+    for end, end_socket in zip((first, second), sockets, strict=True):
         with end_socket, qmp.session(end.monitor) as monitor:
             try:
                 _plug(monitor, end, end_socket)
@@ -53,11 +53,11 @@ def lay_cable(one: CableEnd, other: CableEnd) -> None:
                 ) from error
 
 
-def _plug(monitor: Qmp, here: CableEnd, ours: socket.socket) -> None:
-    monitor.pass_file(_NAME, ours.fileno())
+def _plug(monitor: Qmp, end: CableEnd, end_socket: socket.socket) -> None:
+    monitor.pass_file(_NAME, end_socket.fileno())
     monitor.do("netdev_add", type="dgram", id=_NAME, local={"type": "fd", "str": _NAME})
     try:
-        card = {"driver": "virtio-net-pci", "id": _NAME, "mac": here.mac, "romfile": ""}
+        card = {"driver": "virtio-net-pci", "id": _NAME, "mac": end.mac, "romfile": ""}
         monitor.do("device_add", netdev=_NAME, bus=OTHER_SLOT, **card)
     except CommandError:
         monitor.do("netdev_del", id=_NAME)

@@ -34,32 +34,32 @@ class ColdStart(GuestStart):
         self.add_devices(monitor, cards)
         self.progress("booting it, half a minute to a minute")
         monitor.do("cont")
-        with guest_agent.connected(self.hardware.agent) as guest:
+        with guest_agent.connect(self.hardware.agent) as guest:
             guest.ask("hello", deadline_s=golden.BOOT_DEADLINE_S)
         self.give_identity()  # before the boot's end: sshd waits for a host key, and the boot for sshd
         if self.truth.ssh:
-            with guest_agent.connected(self.hardware.agent) as guest:
-                _settled(guest)
-                _done(guest, "systemctl restart ssh")
+            with guest_agent.connect(self.hardware.agent) as guest:
+                _wait_until_booted(guest)
+                _run_checked(guest, "systemctl restart ssh")
 
     def has_clock(self, port: GuestAgent) -> bool:
         return port.exists("/sys/class/ptp/ptp*", deadline_s=_SSH_DEADLINE_S)
 
 
-def _settled(guest: GuestAgent) -> None:
+def _wait_until_booted(guest: GuestAgent) -> None:
     """Wait until the boot is complete: the host's own units may switch its clock on. Raises CommandError."""
     give_up_s = time.monotonic() + _SETTLED_DEADLINE_S
-    while (state := _out(guest, "systemctl is-system-running || true")) in ("initializing", "starting"):
+    while (state := _read_output(guest, "systemctl is-system-running || true")) in ("initializing", "starting"):
         if time.monotonic() > give_up_s:
             raise CommandError(["boot"], None, state, "", after_s=_SETTLED_DEADLINE_S)
         time.sleep(_POLL_S)
 
 
-def _out(guest: GuestAgent, script: str) -> str:
+def _read_output(guest: GuestAgent, script: str) -> str:
     return guest.shell(script, deadline_s=_SSH_DEADLINE_S).out.strip()
 
 
-def _done(guest: GuestAgent, script: str) -> None:
+def _run_checked(guest: GuestAgent, script: str) -> None:
     result = guest.shell(script, deadline_s=_SSH_DEADLINE_S)
     if result.status != 0:
         raise CommandError(["lab-agent", script], result.status, "", result.out, after_s=0)

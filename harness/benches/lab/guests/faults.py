@@ -35,7 +35,7 @@ def main() -> int:
                 return 0
             _do(fault, record)
         except HarnessError as error:
-            _tell(f"failed: {error}")
+            _print_line(f"failed: {error}")
             return 1
     return 0
 
@@ -43,9 +43,9 @@ def main() -> int:
 def _wait(fault: Fault, record: GuestRecord) -> bool:
     """Wait for the fault's moment. Return False when the guest ended first."""
     while record.processes["guest"].alive():
-        with guest_agent.connected(record.sockets / "agent") as port:
+        with guest_agent.connect(record.sockets / "agent") as port:
             if port.exists(str(fault.at.value), deadline_s=_DEADLINE_S):
-                _tell(f"{fault.at.name.lower()} has begun")
+                _print_line(f"{fault.at.name.lower()} has begun")
                 time.sleep(fault.after_s)
                 return record.processes["guest"].alive()
         time.sleep(_LOOK_EVERY_S)
@@ -54,15 +54,15 @@ def _wait(fault: Fault, record: GuestRecord) -> bool:
 
 def _do(fault: Fault, record: GuestRecord) -> None:
     if fault.device:
-        _tell(f"bending the device: {dict(fault.device)}")
+        _print_line(f"bending the device: {dict(fault.device)}")
         _bend(record.sockets / "control", fault.device)
     if fault.guest:
-        with guest_agent.connected(record.sockets / "agent") as port:
-            _tell(f"in the guest: {fault.guest.strip()}")
-            _tell(shell(port, fault.guest))
+        with guest_agent.connect(record.sockets / "agent") as port:
+            _print_line(f"in the guest: {fault.guest.strip()}")
+            _print_line(shell(port, fault.guest))
     if fault.ends:
         process = record.processes[fault.ends]
-        _tell(f"killing the {fault.ends} process {process.pid}")
+        _print_line(f"killing the {fault.ends} process {process.pid}")
         if process.alive():
             os.kill(process.pid, signal.SIGKILL)
 
@@ -80,11 +80,11 @@ def _bend(control: Path, bends: Bends) -> None:
         reply = lines.receive(deadline_s=_DEADLINE_S)
     finally:
         lines.close()
-    _tell(f"the device refuses: {reply['error']}" if "error" in reply else "done")
+    _print_line(f"the device refuses: {reply['error']}" if "error" in reply else "done")
 
 
-def _tell(words: str) -> None:
-    print(f"{datetime.datetime.now(datetime.UTC):%H:%M:%S} {words}", flush=True)
+def _print_line(text: str) -> None:
+    print(f"{datetime.datetime.now(datetime.UTC):%H:%M:%S} {text}", flush=True)
 
 
 if __name__ == "__main__":

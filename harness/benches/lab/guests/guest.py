@@ -103,7 +103,7 @@ class GuestStart(ABC):
         """Let the guest run with its identity, address and cards; `cards` holds the processes of the ENA cards."""
 
     def has_clock(self, port: GuestAgent) -> bool:
-        """Whether the guest has switched its clock on by itself. A second switch would make another device of it."""
+        """Tell whether the guest has switched its clock on itself. A second switch would make another device."""
         return False
 
     # -- steps
@@ -163,7 +163,7 @@ class GuestStart(ABC):
         """Give the guest its identity. sshd starts only afterwards, so the golden guest's identity is never visible."""
         self.progress("giving it its identity")
         public = self.record.host_key.with_suffix(".pub").read_text().strip()
-        with guest_agent.connected(self.hardware.agent) as port:
+        with guest_agent.connect(self.hardware.agent) as port:
             port.ask(
                 "identity",
                 deadline_s=_IDENTITY_DEADLINE_S,
@@ -194,18 +194,18 @@ class GuestStart(ABC):
 
     def _finish(self, opinion: str) -> None:
         self.note_step("wait for the driver, switch the clock on")
-        with guest_agent.connected(self.hardware.agent) as port:
+        with guest_agent.connect(self.hardware.agent) as port:
             cards = len(self._cards())
             port.ask("driver", deadline_s=_DRIVER_DEADLINE_S + 5, timeout_s=_DRIVER_DEADLINE_S, cards=cards)
             if self.truth.clock_on and not self.has_clock(port):
                 self._switch_clock_on(port)
             if self.truth.before:
-                self.progress("making it what it is")
+                self.progress("applying the type's properties")
                 host, number = opinion.split()
                 script = f"set -e\nNTP_HOST={host} NTP_PORT={number}\n{self.truth.before}"
                 result = port.shell(script, deadline_s=_DRIVER_DEADLINE_S + 5)
                 if result.status != 0:
-                    raise BenchError(f"the host cannot be made what it is: {result.out}")
+                    raise BenchError(f"the type's properties cannot be applied: {result.out}")
 
     def _switch_clock_on(self, port: GuestAgent) -> None:
         self.progress("switching its clock on")
@@ -247,7 +247,7 @@ class Restoration(GuestStart):
         monitor.do("migrate-set-capabilities", capabilities=[{"capability": "mapped-ram", "state": True}])
         monitor.do("migrate-incoming", uri=f"file:{self.context.golden.memory}")
         address, port = loopback_address.listen_for_ssh(monitor, str(self.record.folder))
-        monitor.migrated(deadline_s=_RESTORE_DEADLINE_S)
+        monitor.wait_for_migration(deadline_s=_RESTORE_DEADLINE_S)
         monitor.do("cont")
         self.note(replace(self.record, intent="give it its identity", address=address, port=port))
 

@@ -63,7 +63,7 @@ class GuestRecords(HostRecords[GuestRecord]):
     """The host folders of one state directory."""
 
     def __init__(self, root: Path) -> None:
-        super().__init__(root, _from_document)
+        super().__init__(root, _parse_document)
 
     def begin(self, record: GuestRecord) -> GuestRecord:
         """Make the host's folder and write its first record. Raises FileExistsError when the folder exists."""
@@ -88,7 +88,7 @@ def read(folder: Path) -> GuestRecord | None:
     return GuestRecords(folder.parent).read(folder)
 
 
-def _from_document(document: dict[str, Any]) -> GuestRecord:
+def _parse_document(document: dict[str, Any]) -> GuestRecord:
     processes = {name: ProcessId(**fields) for name, fields in document.pop("processes").items()}
     token = Token(**document.pop("token"))
     document |= {"folder": Path(document["folder"]), "sockets": Path(document["sockets"])}

@@ -32,5 +32,5 @@ def listen_for_ssh(monitor: Qmp, name: str) -> tuple[str, int]:
                 return address, port
     raise SetupError(
         f"no address 127.0.x.y has port {SSH_PORT} or {HIGH_PORT} free for a guest: {message}",
-        next_step="see with `ss -ltn` who listens there, and end it",
+        next_step="`ss -ltnp` shows the process that listens there; end it",
     )

@@ -27,7 +27,7 @@ def remove(folder: Path) -> None:
 def resources(records: GuestRecords) -> list[Resource]:
     """List all resources of all hosts: folders (record and disk), folders of sockets, and running processes."""
     folders = records.folders()
-    listed = [resource for folder in folders for resource in _resources_of(folder)]
+    listed = [resource for folder in folders for resource in _list_resources(folder)]
     listed_names = {resource.name for resource in listed}
     for tagged in process_tags.running_processes(lambda tagged: tagged.folder.parent == records.root):
         if str(tagged.process.pid) not in listed_names:
@@ -46,7 +46,7 @@ def read_token(folder: Path) -> Token:
     return Token(run=run, host=host or "unknown", attempt=int(attempt) if attempt.isdigit() else 1)
 
 
-def _resources_of(folder: Path) -> list[Resource]:
+def _list_resources(folder: Path) -> list[Resource]:
     token, record, sockets = str(read_token(folder)), read(folder), runtime_dir.path_for(folder)
     detail = _describe_host(record) if record else "its maker was killed before its first record"
     listed = [Resource(token=token, kind="folder", name=str(folder), detail=detail)]

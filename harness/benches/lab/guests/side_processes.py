@@ -42,7 +42,7 @@ class EnaCard:
 
 def start_device(record: GuestRecord, card: EnaCard, *, guest: int, assets: Path) -> ProcessId:
     """Start an ENA device, which ends with the guest. It must listen at its socket before QEMU is told of it."""
-    options = [argument for name, value in card.bends.items() for argument in _option(name, value)]
+    options = [argument for name, value in card.bends.items() for argument in _format_option(name, value)]
     argv = ["ena_device", "--verbose", "--socket", str(card.socket), "--control", str(card.control), "--mac", card.mac]
     view = FileView(
         read=(Path("/proc"),), capabilities=("sys_nice",)
@@ -81,15 +81,15 @@ def wait_for_device(process: ProcessId, socket: Path, log: Path) -> None:
     _wait(socket.exists, process, log, "ena_device")
 
 
-def _start(words: list[str], record: GuestRecord, log: Path, guest: int, assets: Path, view: FileView) -> ProcessId:
-    environment = process_tags.environment(record.folder, words[0], str(record.token))
+def _start(arguments: list[str], record: GuestRecord, log: Path, guest: int, assets: Path, view: FileView) -> ProcessId:
+    environment = process_tags.environment(record.folder, arguments[0], str(record.token))
     view = replace(
         view,
         read=(*confinement.python_view(), *view.read),
-        copy=(confinement.compile_package(assets / "lab" / words[0]),),
+        copy=(confinement.compile_package(assets / "lab" / arguments[0]),),
         write=(record.sockets,),
     )
-    program = [str(confinement.INTERPRETER), "-m", *words, "--end-with", str(guest)]
+    program = [str(confinement.INTERPRETER), "-m", *arguments, "--end-with", str(guest)]
     process = proc.spawn(
         confinement.command(program, record.folder, view),
         log=log,
@@ -99,16 +99,16 @@ def _start(words: list[str], record: GuestRecord, log: Path, guest: int, assets:
     return process
 
 
-def _option(name: str, value: int | bool | str) -> list[str]:
+def _format_option(name: str, value: int | bool | str) -> list[str]:
     option = "--" + name.replace("_", "-")
     if isinstance(value, bool):
         return [option] if value else []
     return [option, str(value)]
 
 
-def _wait(ready: Callable[[], bool], process: ProcessId, log: Path, name: str) -> None:
+def _wait(is_ready: Callable[[], bool], process: ProcessId, log: Path, name: str) -> None:
     give_up_s = time.monotonic() + _DEADLINE_S
-    while not ready():
+    while not is_ready():
         ended = not process.alive()
         if ended or time.monotonic() > give_up_s:
             message = last_line(log.read_text(errors="replace")) if log.exists() else ""

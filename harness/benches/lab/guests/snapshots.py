@@ -86,7 +86,7 @@ class Snapshots:
             (snapshot for snapshot in snapshots if snapshot is not None), key=lambda snapshot: snapshot.created_utc
         )
 
-    def named(self, name: str) -> Snapshot:
+    def find(self, name: str) -> Snapshot:
         """Return the snapshot of this name. Raises RequestError with the existing names when there is none."""
         snapshots = {snapshot.name: snapshot for snapshot in self.all()}
         if name not in snapshots:
@@ -115,7 +115,7 @@ class Snapshots:
             self._require_free_name(name)  # another process made the snapshot first: raise
         snapshot = _read(folder)
         if snapshot is None:
-            raise RequestError(f"snapshot {name} was removed while it was made", next_step="make it once more")
+            raise RequestError(f"snapshot {name} was removed while it was made", next_step="make it again")
         return snapshot
 
     @contextmanager
@@ -131,7 +131,7 @@ class Snapshots:
         if _NAME.fullmatch(name) and half.is_dir() and not (self.root / name).is_dir():
             cache_build.discard(half)
             return
-        snapshot = self.named(name)
+        snapshot = self.find(name)
         with (self.root / ".lock").open("w") as lock:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -143,7 +143,7 @@ class Snapshots:
             if hosts:
                 raise RequestError(
                     f"snapshot {name} is the disk of {', '.join(hosts)}",
-                    next_step=f"remove what was restored from it first: `ptp-harness lab down {' '.join(hosts)}`",
+                    next_step=f"remove the hosts restored from it first: `ptp-harness lab down {' '.join(hosts)}`",
                 )
             snapshot.folder.rename(half)
         cache_build.discard(half)
@@ -177,13 +177,13 @@ def backing(disk: Path) -> Path | None:
 
 
 def _fill(half: Path, name: str, record: GuestRecord) -> None:
-    kernel, initrd = _booted(record.processes["guest"])
+    kernel, initrd = _read_boot_files(record.processes["guest"])
     release = kernel.name.removeprefix("vmlinuz-")
     shutil.copy(kernel, half / f"vmlinuz-{release}")
     shutil.copy(initrd, half / f"initrd.img-{release}")
-    with guest_agent.connected(record.sockets / "agent") as port:
+    with guest_agent.connect(record.sockets / "agent") as port:
         port.shell("sync", deadline_s=_SYNC_DEADLINE_S)
-    copy = _room_for_copy(record)
+    copy = _require_room(record)
     try:
         with qmp.session(record.sockets / "qmp") as monitor:
             _cancel(monitor)
@@ -206,7 +206,7 @@ def _fill(half: Path, name: str, record: GuestRecord) -> None:
     (half / _FILE).write_text(json.dumps(document | {"schema": _SCHEMA}, indent=1))
 
 
-def _room_for_copy(record: GuestRecord) -> Path:
+def _require_room(record: GuestRecord) -> Path:
     """Create a file for the copy in the host's folder, visible to its QEMU, with the owner of the host's disk."""
     copy = record.folder / "copy.qcow2"
     copy.unlink(missing_ok=True)
@@ -231,7 +231,7 @@ def _copy_disk(monitor: Qmp, target: Path) -> None:
         sync="full",
         auto_dismiss=False,
     )
-    job = _concluded(monitor, COPY_DEADLINE_S)
+    job = _wait_until_concluded(monitor, COPY_DEADLINE_S)
     monitor.do("job-dismiss", id=_JOB)
     if "error" in job:
         raise CommandError(["drive-backup"], 1, "", job["error"], after_s=0)
@@ -239,28 +239,28 @@ def _copy_disk(monitor: Qmp, target: Path) -> None:
 
 def _cancel(monitor: Qmp) -> None:
     """Cancel an abandoned copy. QEMU serves one session at a time, so no other process can be waiting for the copy."""
-    if _job(monitor) is not None:
+    if _query_job(monitor) is not None:
         with suppress(CommandError):  # the job has concluded meanwhile
             monitor.do("job-cancel", id=_JOB)
-        _concluded(monitor, _CANCEL_DEADLINE_S)
+        _wait_until_concluded(monitor, _CANCEL_DEADLINE_S)
         monitor.do("job-dismiss", id=_JOB)
 
 
-def _concluded(monitor: Qmp, deadline_s: float) -> dict[str, str]:
+def _wait_until_concluded(monitor: Qmp, deadline_s: float) -> dict[str, str]:
     give_up_s = time.monotonic() + deadline_s
-    while (job := _job(monitor)) is not None and job["status"] != "concluded":
+    while (job := _query_job(monitor)) is not None and job["status"] != "concluded":
         if time.monotonic() > give_up_s:
             raise CommandError(["drive-backup"], None, "", "", after_s=deadline_s)
         time.sleep(_POLL_S)
-    return job or {"error": "somebody dismissed it"}
+    return job or {"error": "the job was dismissed"}
 
 
-def _job(monitor: Qmp) -> dict[str, str] | None:
+def _query_job(monitor: Qmp) -> dict[str, str] | None:
     """Return the copy job of a host's QEMU, or None."""
     return next((dict(job) for job in monitor.do("query-jobs") if job["id"] == _JOB), None)
 
 
-def _booted(guest: ProcessId) -> tuple[Path, Path]:
+def _read_boot_files(guest: ProcessId) -> tuple[Path, Path]:
     """Return the kernel and initial RAM disk that a guest was started with."""
     arguments = Path(f"/proc/{guest.pid}/cmdline").read_bytes().decode().split("\0")
     return Path(arguments[arguments.index("-kernel") + 1]), Path(arguments[arguments.index("-initrd") + 1])

@@ -38,7 +38,7 @@ class GuestAgent:
         self._lines.send({"do": request, **fields})
         reply = self._lines.receive(deadline_s=deadline_s)
         if reply.get("ok") is not True:
-            raise _refused(request, _words(reply.get("error", reply)), time.monotonic() - begun_s)
+            raise _make_error(request, _clip_text(reply.get("error", reply)), time.monotonic() - begun_s)
         return reply
 
     def shell(self, script: str, *, deadline_s: float) -> ScriptResult:
@@ -46,19 +46,19 @@ class GuestAgent:
         reply = self.ask("shell", deadline_s=deadline_s, script=script)
         status, out = reply.get("status"), reply.get("out")
         if type(status) is not int or not isinstance(out, str):
-            raise _refused("shell", f"a reply of another kind: {_words(reply)}", 0)
-        return ScriptResult(status=status, out=_words(out))
+            raise _make_error("shell", f"a reply of another kind: {_clip_text(reply)}", 0)
+        return ScriptResult(status=status, out=_clip_text(out))
 
     def exists(self, pattern: str, *, deadline_s: float) -> bool:
         """Tell whether a path in the guest matches the pattern."""
         exists = self.ask("exists", deadline_s=deadline_s, pattern=pattern).get("found")
         if not isinstance(exists, bool):
-            raise _refused("exists", f"neither yes nor no: {_words(exists)}", 0)
+            raise _make_error("exists", f"neither yes nor no: {_clip_text(exists)}", 0)
         return exists
 
 
 @contextmanager
-def connected(path: Path, *, deadline_s: float = 10.0) -> Iterator[GuestAgent]:
+def connect(path: Path, *, deadline_s: float = 10.0) -> Iterator[GuestAgent]:
     """Connect to the guest's port. An agent that starts later finds the request waiting."""
     lines = JsonLines(path, deadline_s=deadline_s)
     try:
@@ -67,9 +67,9 @@ def connected(path: Path, *, deadline_s: float = 10.0) -> Iterator[GuestAgent]:
         lines.close()
 
 
-def _words(said: object) -> str:
-    return clip(well_formed(said if isinstance(said, str) else repr(said)), _MOST_CHARACTERS)
+def _clip_text(value: object) -> str:
+    return clip(well_formed(value if isinstance(value, str) else repr(value)), _MOST_CHARACTERS)
 
 
-def _refused(request: str, words: str, after_s: float) -> CommandError:
-    return CommandError(["lab-agent", request], 1, "", words, after_s=after_s)
+def _make_error(request: str, message: str, after_s: float) -> CommandError:
+    return CommandError(["lab-agent", request], 1, "", message, after_s=after_s)

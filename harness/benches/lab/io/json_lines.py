@@ -38,7 +38,7 @@ class JsonLines:
             except OSError as error:
                 if time.monotonic() > give_up_s:
                     self._socket.close()
-                    raise self._error(f"cannot connect: {error.strerror}", deadline_s) from error
+                    raise self._make_error(f"cannot connect: {error.strerror}", deadline_s) from error
                 time.sleep(_RETRY_S)
 
     def send(self, message: dict[str, Any], descriptors: Sequence[int] = ()) -> None:
@@ -50,15 +50,15 @@ class JsonLines:
                 data = data[socket.send_fds(self._socket, [data], descriptors) :]
             self._socket.sendall(data)
         except TimeoutError as error:
-            raise self._late(SEND_DEADLINE_S) from error
+            raise self._make_timeout_error(SEND_DEADLINE_S) from error
         except OSError as error:
-            raise self._error(f"cannot write: {error.strerror}", 0) from error
+            raise self._make_error(f"cannot write: {error.strerror}", 0) from error
 
     def receive(self, *, deadline_s: float) -> dict[str, Any]:
         """Return the next object, skipping lines that are no JSON object (console output), until the deadline."""
         give_up_s = time.monotonic() + deadline_s
         while True:
-            message = _object(self._line(give_up_s, deadline_s))
+            message = _parse_object(self._line(give_up_s, deadline_s))
             if message is not None:
                 return message
 
@@ -71,45 +71,45 @@ class JsonLines:
         while (end := self._data.find(b"\n", searched)) < 0:
             searched = len(self._data)
             if searched > MOST_BYTES:
-                raise self._error(f"a line of more than {MOST_BYTES} bytes", deadline_s)
+                raise self._make_error(f"a line of more than {MOST_BYTES} bytes", deadline_s)
             self._data += self._read(give_up - time.monotonic(), deadline_s)
         if time.monotonic() > give_up:
-            raise self._late(deadline_s)
+            raise self._make_timeout_error(deadline_s)
         line = bytes(self._data[:end])
         del self._data[: end + 1]
         return line
 
     def _read(self, left_s: float, deadline_s: float) -> bytes:
         if left_s <= 0:
-            raise self._late(deadline_s)
+            raise self._make_timeout_error(deadline_s)
         try:
             self._socket.settimeout(left_s)
             part = self._socket.recv(_PART_BYTES)
         except TimeoutError as error:
-            raise self._late(deadline_s) from error
+            raise self._make_timeout_error(deadline_s) from error
         except OSError as error:
-            raise self._error(f"cannot read: {error.strerror}", deadline_s) from error
+            raise self._make_error(f"cannot read: {error.strerror}", deadline_s) from error
         if not part:
-            raise self._error("the other side hung up", deadline_s)
+            raise self._make_error("the other side hung up", deadline_s)
         return part
 
-    def _late(self, deadline_s: float) -> CommandError:
+    def _make_timeout_error(self, deadline_s: float) -> CommandError:
         return CommandError([str(self.path)], None, "", "", after_s=deadline_s)
 
-    def _error(self, words: str, after_s: float) -> CommandError:
-        return CommandError([str(self.path)], 1, "", words, after_s=after_s)
+    def _make_error(self, message: str, after_s: float) -> CommandError:
+        return CommandError([str(self.path)], 1, "", message, after_s=after_s)
 
 
-def _connect(ours: socket.socket, path: Path) -> None:
+def _connect(client: socket.socket, path: Path) -> None:
     """Connect to a socket without following symbolic links, which a guest's user could create in its folder."""
     fd = os.open(path, os.O_PATH | os.O_NOFOLLOW)
     try:
-        ours.connect(f"/proc/self/fd/{fd}")
+        client.connect(f"/proc/self/fd/{fd}")
     finally:
         os.close(fd)
 
 
-def _object(line: bytes) -> dict[str, Any] | None:
+def _parse_object(line: bytes) -> dict[str, Any] | None:
     try:
         message = json.loads(line)
     except (ValueError, RecursionError):  # no JSON, or nested deeper than Python follows

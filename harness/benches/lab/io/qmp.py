@@ -25,9 +25,9 @@ class Qmp:
         """Run one command; underscores in argument names stand for hyphens. Raises CommandError with QEMU's message."""
         hyphenated = {key.replace("_", "-"): value for key, value in arguments.items()}
         self._lines.send({"execute": command, "arguments": hyphenated})
-        return self._answer(command)
+        return self._receive_answer(command)
 
-    def _answer(self, command: str) -> Any:
+    def _receive_answer(self, command: str) -> Any:
         while True:
             reply = self._lines.receive(deadline_s=_ANSWER_DEADLINE_S)
             if "return" in reply:
@@ -40,23 +40,23 @@ class Qmp:
     def pass_file(self, name: str, descriptor: int) -> None:
         """Pass an open file to QEMU under a name, for use by a later command."""
         self._lines.send({"execute": "getfd", "arguments": {"fdname": name}}, [descriptor])
-        self._answer("getfd")
+        self._receive_answer("getfd")
 
     def monitor(self, line: str) -> str:
         """Run one line of the human monitor and return its output (empty on success)."""
         return str(self.do("human-monitor-command", command_line=line)).strip()
 
-    def migrated(self, *, deadline_s: float) -> None:
+    def wait_for_migration(self, *, deadline_s: float) -> None:
         """Wait until a migration (incoming or outgoing) is complete. Raises CommandError on failure or timeout."""
         give_up_s = time.monotonic() + deadline_s
-        while (state := self._migration()).get("status") != "completed":
+        while (state := self._query_migration()).get("status") != "completed":
             failed = state.get("status") in ("failed", "cancelled")
             if failed or time.monotonic() > give_up_s:
                 message = str(state.get("error-desc", state))
                 raise CommandError(["qmp", "migrate"], 1 if failed else None, "", message, after_s=deadline_s)
             time.sleep(_POLL_S)
 
-    def _migration(self) -> dict[str, Any]:
+    def _query_migration(self) -> dict[str, Any]:
         state = self.do("query-migrate")
         if not isinstance(state, dict):
             raise CommandError(["qmp", "query-migrate"], 1, "", f"no state of a migration: {state!r}", after_s=0)

@@ -34,7 +34,7 @@ def choose_accelerator(cache: Path, qemu: Qemu, image: DiskImage, progress: Prog
         cached = _read_cached(cache_file)
         if cached.get("asked") == conditions and cached.get("answer") in (KVM, EMULATION):
             return str(cached["answer"])
-        answer = KVM if _boots(cache, qemu, image, progress) else EMULATION
+        answer = KVM if _can_boot(cache, qemu, image, progress) else EMULATION
         new_file = cache_file.with_suffix(".new")
         new_file.write_text(json.dumps({"asked": conditions, "answer": answer}))
         new_file.rename(cache_file)
@@ -51,7 +51,7 @@ def _read_cached(cache_file: Path) -> dict[str, object]:
         return {}
 
 
-def _boots(cache: Path, qemu: Qemu, image: DiskImage, progress: Progress) -> bool:
+def _can_boot(cache: Path, qemu: Qemu, image: DiskImage, progress: Progress) -> bool:
     progress(f"trying whether KVM boots a guest within {_DEADLINE_S:.0f} s")
     folder = cache / f"try-kvm{cache_build.HALF}"
     cache_build.discard(folder)  # left by a process that was killed
@@ -81,7 +81,7 @@ def _hello(qemu: Qemu, image: DiskImage, folder: Path, sockets: Path) -> bool:
         qemu, hardware, boot_arguments(hardware), folder=folder, role="try-kvm", token=token, read=()
     )
     try:
-        with guest_agent.connected(hardware.agent, deadline_s=5) as port:
+        with guest_agent.connect(hardware.agent, deadline_s=5) as port:
             port.ask("hello", deadline_s=_DEADLINE_S)
         return True
     except HarnessError:

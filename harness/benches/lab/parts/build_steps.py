@@ -19,7 +19,7 @@ class BuildSteps:
         self._lock, self._begun = threading.Lock(), 0
 
     @contextmanager
-    def step(self, what: str) -> Iterator[Progress]:
+    def step(self, part: str) -> Iterator[Progress]:
         """Give the progress of the next step, whose lines carry its number; the last one says how long it took."""
         with self._lock:
             self._begun += 1
@@ -33,4 +33,4 @@ class BuildSteps:
 
         yield report
         if lines and number:
-            report(f"{what}: done in {time.monotonic() - start_s:.0f} s")
+            report(f"{part}: done in {time.monotonic() - start_s:.0f} s")

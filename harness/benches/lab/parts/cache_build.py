@@ -23,19 +23,19 @@ KEPT_UNUSED_S = 3 * 86_400
 _REMOVAL_DEADLINE_S = 15.0
 
 
-def build_once(folder: Path, what: str, build: Callable[[Path], None], progress: Progress) -> Path:
+def build_once(folder: Path, label: str, build: Callable[[Path], None], progress: Progress) -> Path:
     """Return the folder; if absent, build it by `build(half)` first. Raises SetupError, and the errors of `build`."""
     if folder.is_dir():
         with suppress(OSError):
             os.utime(folder)  # prune() reads the time of last use from here
         return folder
     make_writable(folder.parent)
-    with locked(folder.with_name(folder.name + ".lock"), what, progress):
+    with locked(folder.with_name(folder.name + ".lock"), label, progress):
         if folder.is_dir():
             return folder
         half = folder.with_name(folder.name + HALF)
         if half.exists():
-            progress(f"{what}: an earlier build was left half done; it is thrown away and built again")
+            progress(f"{label}: an earlier build was left half done; it is thrown away and built again")
             discard(half)
         half.mkdir()
         try:
@@ -105,26 +105,26 @@ def make_writable(folder: Path) -> Path:
     return folder
 
 
-def require_disk(folder: Path, needed_mib: int, what: str) -> None:
+def require_disk(folder: Path, needed_mib: int, label: str) -> None:
     """Check the free disk space under `folder`. Raises SetupError below `needed_mib`."""
     free_mib = shutil.disk_usage(folder).free // 2**20
     if free_mib < needed_mib:
         raise SetupError(
-            f"{what} needs {needed_mib} MiB of disk space and {folder} has {free_mib} MiB free",
+            f"{label} needs {needed_mib} MiB of disk space and {folder} has {free_mib} MiB free",
             next_step="free some space, or set PTP_HARNESS_CACHE_DIR and PTP_HARNESS_STATE_DIR to another disk",
         )
 
 
 @contextmanager
-def locked(path: Path, what: str, progress: Progress) -> Iterator[None]:
+def locked(path: Path, label: str, progress: Progress) -> Iterator[None]:
     """Lock a file for as long as the context lasts, against other processes and other threads.
 
-    `what` names the work that the lock allows, for those that wait.
+    `label` names the work that the lock allows, in the message of a process that waits.
     """
     with path.open("w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            progress(f"{what}: another run is at it; waiting")
+            progress(f"{label}: another run is at it; waiting")
             fcntl.flock(lock, fcntl.LOCK_EX)
         yield

@@ -82,11 +82,13 @@ def ensure(
 
 def stop_builds() -> None:
     """End the golden guests that this process is booting, so that the threads which build them fail."""
-    for tagged in process_tags.running_processes(lambda tagged: tagged.role == _ROLE and tagged.token == _token()):
+    for tagged in process_tags.running_processes(
+        lambda tagged: tagged.role == _ROLE and tagged.token == _build_token()
+    ):
         proc.end(tagged.process)
 
 
-def _token() -> str:
+def _build_token() -> str:
     """Name a build by the id of the building process."""
     return f"lab/golden/{os.getpid()}"
 
@@ -119,19 +121,19 @@ def processor_name(cpuinfo: Path = Path("/proc/cpuinfo")) -> str:
     return match[1] if match else platform.machine()
 
 
-def _build(half: Path, wanted: GoldenGuest, qemu: Qemu, what: str, progress: Progress) -> None:
-    cache_build.require_disk(half, _NEEDED_MIB, what)
-    progress(f"{what}: booting it once, about 60 s")
+def _build(half: Path, guest: GoldenGuest, qemu: Qemu, label: str, progress: Progress) -> None:
+    cache_build.require_disk(half, _NEEDED_MIB, label)
+    progress(f"{label}: booting it once, about 60 s")
     disk = half / "disk.qcow2"
-    overlay(qemu, wanted.image.disk, "raw", disk)
+    overlay(qemu, guest.image.disk, "raw", disk)
     sockets = runtime_dir.make_empty(runtime_dir.path_for(half))
-    hardware = wanted.hardware(disk=disk, serial_log=half / "serial.log", sockets=sockets)
+    hardware = guest.hardware(disk=disk, serial_log=half / "serial.log", sockets=sockets)
     process = qemu_process.start(
-        qemu, hardware, boot_arguments(hardware), folder=half, role=_ROLE, token=_token(), read=()
+        qemu, hardware, boot_arguments(hardware), folder=half, role=_ROLE, token=_build_token(), read=()
     )
     try:
-        _boot(hardware, half, what)
-        progress(f"{what}: saving it with its memory")
+        _boot(hardware, half, label)
+        progress(f"{label}: saving it with its memory")
         memory = half / "memory"
         memory.touch(mode=0o600)
         confinement.give_to_guest(half, memory)
@@ -142,15 +144,15 @@ def _build(half: Path, wanted: GoldenGuest, qemu: Qemu, what: str, progress: Pro
         shutil.rmtree(sockets, ignore_errors=True)
 
 
-def _boot(hardware: Hardware, half: Path, what: str) -> None:
+def _boot(hardware: Hardware, half: Path, label: str) -> None:
     try:
-        with guest_agent.connected(hardware.agent) as port:
+        with guest_agent.connect(hardware.agent) as port:
             port.ask("hello", deadline_s=BOOT_DEADLINE_S)
             port.ask("warm", deadline_s=BOOT_DEADLINE_S + 60, timeout_s=BOOT_DEADLINE_S)
     except HarnessError as error:
         log = half / "serial.log"
         console_end = log.read_text(errors="replace")[-300:] if log.exists() else "(nothing)"
-        raise SetupError(f"{what} does not come up: {error.message}; its console ends with {console_end!r}") from error
+        raise SetupError(f"{label} does not come up: {error.message}; its console ends with {console_end!r}") from error
 
 
 def _save(hardware: Hardware, memory: Path) -> None:
@@ -160,5 +162,5 @@ def _save(hardware: Hardware, memory: Path) -> None:
         monitor.do("migrate-set-capabilities", capabilities=[{"capability": "mapped-ram", "state": True}])
         monitor.do("migrate-set-parameters", max_bandwidth=0)
         monitor.do("migrate", uri=f"file:{memory}")
-        monitor.migrated(deadline_s=_SAVE_DEADLINE_S)
+        monitor.wait_for_migration(deadline_s=_SAVE_DEADLINE_S)
         monitor.do("quit")

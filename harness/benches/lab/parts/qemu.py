@@ -48,7 +48,7 @@ def system_qemu() -> Qemu | None:
         return None
     version, sandbox = version_and_sandbox((system,), {})
     qemu = Qemu(system=(system,), img=(img,), version=version, sandbox=sandbox)
-    return qemu if _able(qemu) else None
+    return qemu if _supports_vfio_user(qemu) else None
 
 
 def private_qemu(folder: Path) -> Qemu:
@@ -102,11 +102,11 @@ def _unpack(half: Path, cache: Path, progress: Progress) -> None:
         (half / "usr").mkdir(exist_ok=True)
         part.rename(half / "usr" / part.name)
     shutil.rmtree(root)
-    if not _able(private_qemu(half)):
+    if not _supports_vfio_user(private_qemu(half)):
         raise SetupError("the QEMU in Debian's packages cannot serve vfio-user devices")
 
 
-def _able(qemu: Qemu) -> bool:
+def _supports_vfio_user(qemu: Qemu) -> bool:
     return _number(qemu.version) >= LEAST and "vfio-user-pci" in _devices(qemu)
 
 

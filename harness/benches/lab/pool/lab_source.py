@@ -57,7 +57,7 @@ class LabSource:
             raise
 
     def answers(self, guest: WarmHost) -> bool:
-        if not _alive(guest.record):
+        if not _is_alive(guest.record):
             return False
         lines = guest.lines or _connect(guest.record)
         try:
@@ -67,7 +67,7 @@ class LabSource:
                 lines.close()
         return True
 
-    def ready(self, guest: WarmHost) -> bool:
+    def prepare_for_client(self, guest: WarmHost) -> bool:
         answers = self.answers(guest)
         if guest.lines is not None:
             guest.lines.close()  # the agent now serves the client of the host
@@ -82,12 +82,12 @@ class LabSource:
 def open_pool(bench: LabBench, instance_type: str, rules: PoolRules, progress: Progress) -> WarmPool[WarmHost]:
     """Prepare the bench for one type and make a pool of its hosts. Raises RequestError and SetupError."""
     if not find_truth(instance_type).ssh:
-        raise RequestError(f"{instance_type} lets nobody in: warm hosts of it are of no use")
+        raise RequestError(f"{instance_type} accepts no login: its hosts cannot wait in a pool")
     bench.prepare([instance_type], progress)
     return WarmPool(rules, LabSource(bench, instance_type), progress=progress)
 
 
-def _alive(record: GuestRecord) -> bool:
+def _is_alive(record: GuestRecord) -> bool:
     """Tell whether the guest and its side processes run. The process of its faults may have ended."""
     return all(process.alive() for name, process in record.processes.items() if name != "faults")
 

@@ -21,7 +21,7 @@ from harness.benches.lab.pool.pool_state import (
     PoolRules,
     PoolState,
     RemoveGuest,
-    given_up,
+    has_given_up,
     next_action,
 )
 from harness.errors import CleanupError, HarnessError
@@ -38,7 +38,7 @@ class GuestSource(Protocol[G]):
     def answers(self, guest: G) -> bool:
         """Tell within two seconds whether the guest works. May raise HarnessError when it does not."""
 
-    def ready(self, guest: G) -> bool:
+    def prepare_for_client(self, guest: G) -> bool:
         """Check the guest and prepare it for its client. Called once, directly before the guest is handed out."""
 
     def remove(self, guest: G) -> None:
@@ -81,7 +81,7 @@ class WarmPool(Generic[G]):
         self._changed = threading.Condition()
         self._tickets, self._numbers = itertools.count(1), itertools.count(1)
         self._refused: dict[int, BenchError] = {}
-        self._left: list[str] = []
+        self._unremoved: list[str] = []
         self._closed = False
         self._keepers = [threading.Thread(target=self._keep, name="warm-pool", daemon=True) for _ in range(makers)]
 
@@ -121,23 +121,23 @@ class WarmPool(Generic[G]):
         with self._changed:
             ticket = next(self._tickets)
         while True:
-            number, guest = self._turn(ticket, give_up_s, timeout_s)
+            number, guest = self._wait_for_turn(ticket, give_up_s, timeout_s)
             try:
-                answers = _well(self._source.ready, guest)
+                answers = _answers_well(self._source.prepare_for_client, guest)
             except BaseException:  # such as an interrupt: no client holds this guest
-                self._bury(number)
+                self._discard_unresponsive(number)
                 raise
             if answers:
                 return HeldGuest(number=number, guest=guest)
             self._progress(f"guest {number} does not answer: another one is handed out")
-            self._bury(number)
+            self._discard_unresponsive(number)
 
     def release(self, held: HeldGuest[G]) -> None:
         """Remove a guest that was handed out, also after close(). Idempotent. Raises CleanupError."""
         with self._changed:
             if held.number not in self._state.in_use:
                 return
-            self._note(self._state.returned(held.number))
+            self._note(self._state.after_return(held.number))
         try:
             self._source.remove(self._guests[held.number])
         finally:
@@ -158,14 +158,14 @@ class WarmPool(Generic[G]):
             numbers = [*(warm.number for warm in self._state.warm), *self._state.unresponsive]
         for number in numbers:
             self._discard(number, "the pool is shut down")
-        if self._left:
-            remaining, self._left = self._left, []
+        if self._unremoved:
+            remaining, self._unremoved = self._unremoved, []
             raise CleanupError(remaining, next_step="`ptp-harness sweep --yes`")
 
-    def _turn(self, ticket: int, give_up_s: float, timeout_s: float) -> tuple[int, G]:
+    def _wait_for_turn(self, ticket: int, give_up_s: float, timeout_s: float) -> tuple[int, G]:
         """Wait until a guest is handed to this ticket. Raises CapacityError, PoolClosed and BenchError."""
         with self._changed:
-            self._note(self._state.asked(ticket))
+            self._note(self._state.after_request(ticket))
             try:
                 while True:
                     if self._closed:
@@ -182,7 +182,7 @@ class WarmPool(Generic[G]):
                     self._changed.wait(left_s)
             finally:
                 self._refused.pop(ticket, None)
-                self._note(self._state.left(ticket))
+                self._note(self._state.after_leaving(ticket))
 
     def _none_free(self, timeout_s: float) -> CapacityError:
         state = self._state
@@ -192,10 +192,10 @@ class WarmPool(Generic[G]):
             next_step="release guests that are handed out, or wait longer",
         )
 
-    def _bury(self, number: int) -> None:
+    def _discard_unresponsive(self, number: int) -> None:
         """Mark a guest that does not answer for removal by the threads; remove it here when the pool is closed."""
         with self._changed:
-            self._note(self._state.died(number))
+            self._note(self._state.after_death(number))
             if not self._closed:
                 return
         self._discard(number, "it does not answer")
@@ -208,12 +208,12 @@ class WarmPool(Generic[G]):
                 case MakeGuest():
                     self._make()
                 case CheckGuest(number=number):
-                    answers = _well(self._source.answers, self._guests[number])
+                    answers = _answers_well(self._source.answers, self._guests[number])
                     with self._changed:
-                        self._note(self._state.looked(number, self._now(), answers=answers))
+                        self._note(self._state.after_check(number, self._now(), answers=answers))
                 case RemoveGuest(number=number, why=why):
                     self._progress(f"removing guest {number}: {why}")
-                    self._take_away(number)
+                    self._remove_guest(number)
                 case Pause():
                     pass
 
@@ -223,7 +223,7 @@ class WarmPool(Generic[G]):
             while not self._closed:
                 action = next_action(self._state, self._rules, self._now())
                 if not isinstance(action, Pause):
-                    self._note(self._state.begun(action))
+                    self._note(self._state.after_start(action))
                     return action
                 self._changed.wait(None if action.until_s is None else max(0.0, action.until_s - self._now()))
             return None
@@ -232,7 +232,7 @@ class WarmPool(Generic[G]):
         number = next(self._numbers)
         begun_s = self._now()
         try:
-            guest = self._source.make(number, self._unless_closed)
+            guest = self._source.make(number, self._report_unless_closed)
         except PoolClosed:
             with self._changed:
                 self._note(replace(self._state, being_made=self._state.being_made - 1))
@@ -241,20 +241,20 @@ class WarmPool(Generic[G]):
         else:
             with self._changed:
                 self._guests[number] = guest
-                self._note(self._state.made(number, self._now()))
+                self._note(self._state.after_making(number, self._now()))
             self._progress(f"guest {number} is warm after {self._now() - begun_s:.1f} s")
 
     def _not_made(self, number: int, error: Exception) -> None:
         self._progress(f"guest {number} did not come up: {error}")
         if isinstance(error, CleanupError):
-            self._left += error.leftovers
+            self._unremoved += error.leftovers
         with self._changed:
-            self._note(self._state.not_made(self._now()))
-            if given_up(self._state, self._rules):
+            self._note(self._state.after_failure(self._now()))
+            if has_given_up(self._state, self._rules):
                 for ticket in self._state.queue:
-                    self._refused[ticket] = _refusal(self._state.failures, error)
+                    self._refused[ticket] = _make_refusal(self._state.failures, error)
 
-    def _unless_closed(self, line: str) -> None:
+    def _report_unless_closed(self, line: str) -> None:
         """Pass a progress line on. Raises PoolClosed when the pool is closed, which ends the work in progress."""
         if self._closed:
             raise PoolClosed
@@ -262,37 +262,37 @@ class WarmPool(Generic[G]):
 
     def _discard(self, number: int, why: str) -> None:
         with self._changed:
-            self._note(self._state.begun(RemoveGuest(number=number, why=why)))
-        self._take_away(number)
+            self._note(self._state.after_start(RemoveGuest(number=number, why=why)))
+        self._remove_guest(number)
 
-    def _take_away(self, number: int) -> None:
+    def _remove_guest(self, number: int) -> None:
         try:
             self._source.remove(self._guests[number])
         except CleanupError as error:
             self._progress(str(error))
-            self._left += error.leftovers
+            self._unremoved += error.leftovers
         finally:
             self._forget(number)
 
     def _forget(self, number: int) -> None:
         with self._changed:
             del self._guests[number]
-            self._note(self._state.gone(number))
+            self._note(self._state.after_removal(number))
 
     def _note(self, state: PoolState) -> None:
-        """The state changed: wake all who wait for it. The lock is held."""
+        """Store the new state and wake all threads that wait for a change. The caller holds the lock."""
         self._state = state
         self._changed.notify_all()
 
 
-def _well(look: Callable[[G], bool], guest: G) -> bool:
+def _answers_well(check: Callable[[G], bool], guest: G) -> bool:
     try:
-        return look(guest)
+        return check(guest)
     except HarnessError:
         return False
 
 
-def _refusal(failures: int, error: Exception) -> BenchError:
+def _make_refusal(failures: int, error: Exception) -> BenchError:
     """Make the error for waiting clients, of the last failure's class where that is a BenchError."""
     message = error.message if isinstance(error, HarnessError) else f"our fault: {type(error).__name__}: {error}"
     error_class = type(error) if isinstance(error, BenchError) else BenchError

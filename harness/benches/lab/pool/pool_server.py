@@ -39,10 +39,10 @@ class PoolServer:
         self._server = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self._open: dict[socket.socket, threading.Thread] = {}
         self._lock = threading.Lock()
-        self.left: list[str] = []
+        self.unremoved: list[str] = []
 
     def __enter__(self) -> "PoolServer":
-        if _connected(self._path):
+        if _accepts_clients(self._path):
             raise RequestError("a pool of this type is kept already", next_step="end it by Ctrl-C where it runs")
         self._path.unlink(missing_ok=True)
         self._server.bind(str(self._path))
@@ -63,8 +63,8 @@ class PoolServer:
     def serve(self, *, until: Callable[[], bool]) -> None:
         """Serve clients until `until()`, called twice a second, is true, or until a KeyboardInterrupt."""
         while not until():
-            ready, _, _ = select.select([self._server], [], [], _POLL_S)
-            if ready:
+            readable, _, _ = select.select([self._server], [], [], _POLL_S)
+            if readable:
                 connection, _ = self._server.accept()
                 thread = threading.Thread(target=self._attend, args=(connection,), daemon=True)
                 with self._lock:
@@ -74,11 +74,11 @@ class PoolServer:
     def _attend(self, connection: socket.socket) -> None:
         try:
             with connection, connection.makefile("rw") as lines:
-                self._hand_over(lines, _patience(lines.readline(_LONGEST_LINE)))
+                self._hand_over(lines, _parse_timeout(lines.readline(_LONGEST_LINE)))
         except (OSError, ValueError, KeyError, TypeError, RecursionError):
             pass  # the client disconnected, or speaks another protocol
         except CleanupError as error:
-            self.left += error.leftovers
+            self.unremoved += error.leftovers
         finally:
             with self._lock:
                 self._open.pop(connection, None)
@@ -87,10 +87,10 @@ class PoolServer:
         try:
             held = self._pool.acquire(timeout_s=timeout_s)
         except HarnessError as error:
-            _say(lines, {"error": error.message, "next_step": error.next_step})
+            _send_line(lines, {"error": error.message, "next_step": error.next_step})
             return
         try:
-            _say(lines, {"token": str(held.guest.machine.token)})
+            _send_line(lines, {"token": str(held.guest.machine.token)})
             while lines.read(_LONGEST_LINE):  # ends when the client disconnects
                 pass
         finally:
@@ -104,7 +104,7 @@ def pooled_guest(bench: LabBench, instance_type: str, *, timeout_s: float) -> It
     Raises BenchError with the pool's message.
     """
     path = socket_path(bench, instance_type)
-    if not _connected(path):
+    if not _accepts_clients(path):
         yield None
         return
     lines = JsonLines(path, deadline_s=_CONNECT_DEADLINE_S)
@@ -127,7 +127,7 @@ def socket_path(bench: LabBench, instance_type: str) -> Path:
     return runtime_dir.path_for(bench.records.root.parent / f"pool-{instance_type}").with_suffix(".pool")
 
 
-def _patience(line: str) -> float:
+def _parse_timeout(line: str) -> float:
     """Parse a client's timeout in seconds. Raises ValueError, KeyError, TypeError or RecursionError."""
     timeout_s = float(json.loads(line)["timeout_s"])
     if math.isnan(timeout_s):
@@ -135,7 +135,7 @@ def _patience(line: str) -> float:
     return min(timeout_s, _LONGEST_WAIT_S)
 
 
-def _connected(path: Path) -> bool:
+def _accepts_clients(path: Path) -> bool:
     """Tell whether a process listens at this socket."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
         try:
@@ -145,6 +145,6 @@ def _connected(path: Path) -> bool:
         return True
 
 
-def _say(lines: Any, message: dict[str, str]) -> None:
+def _send_line(lines: Any, message: dict[str, str]) -> None:
     lines.write(json.dumps(message) + "\n")
     lines.flush()

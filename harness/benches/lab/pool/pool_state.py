@@ -15,14 +15,14 @@ class PoolRules:
     """The limits and intervals of a pool. Raises RequestError unless 1 <= size <= most.
 
     `size` guests wait to be handed out, each at most `ttl_s`; all guests, including those handed out, are at most
-    `most`. A waiting guest is checked every `look_every_s`. After each failure to make a guest the pause doubles, from
+    `most`. A waiting guest is checked every `check_every_s`. After each failure to make a guest the pause doubles, from
     `first_backoff_s` to `longest_backoff_s`; after `give_up_after` failures in a row the waiting clients get an error.
     """
 
     size: int
     most: int
     ttl_s: float = 600.0
-    look_every_s: float = 5.0
+    check_every_s: float = 5.0
     give_up_after: int = 3
     first_backoff_s: float = 1.0
     longest_backoff_s: float = 60.0
@@ -38,7 +38,7 @@ class WarmGuest:
 
     number: int
     made_s: float
-    looked_s: float
+    checked_s: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,12 +93,12 @@ class PoolState:
 
     # -- events of clients
 
-    def asked(self, ticket: int) -> "PoolState":
-        """A client starts to wait. An earlier ticket that waits again goes before later tickets."""
+    def after_request(self, ticket: int) -> "PoolState":
+        """Return the state after a client started to wait. Earlier tickets go before later ones."""
         return replace(self, queue=tuple(sorted((*self.queue, ticket))))
 
-    def left(self, ticket: int) -> "PoolState":
-        """A client stops waiting."""
+    def after_leaving(self, ticket: int) -> "PoolState":
+        """Return the state after a client stopped waiting."""
         return replace(self, queue=tuple(queued for queued in self.queue if queued != ticket))
 
     def handed_out(self, ticket: int, rules: PoolRules, now_s: float) -> "tuple[PoolState, int | None]":
@@ -106,20 +106,21 @@ class PoolState:
         oldest = next((warm for warm in self.warm if not _too_old(warm, rules, now_s)), None)
         if oldest is None or self.queue[:1] != (ticket,):
             return self, None
-        return replace(self._without(oldest.number).left(ticket), in_use=self.in_use | {oldest.number}), oldest.number
+        state = self._without(oldest.number).after_leaving(ticket)
+        return replace(state, in_use=self.in_use | {oldest.number}), oldest.number
 
-    def died(self, number: int) -> "PoolState":
-        """A guest that was handed out does not answer."""
+    def after_death(self, number: int) -> "PoolState":
+        """Return the state after a guest that was handed out did not answer."""
         return replace(self, in_use=self.in_use - {number}, unresponsive=(*self.unresponsive, number))
 
-    def returned(self, number: int) -> "PoolState":
-        """A client releases its guest: the guest is to be removed, never handed out again."""
+    def after_return(self, number: int) -> "PoolState":
+        """Return the state after a client released its guest, which is then removed, never handed out again."""
         return replace(self, in_use=self.in_use - {number}, being_removed=self.being_removed | {number})
 
     # -- events of actions
 
-    def begun(self, action: Action) -> "PoolState":
-        """An action has begun."""
+    def after_start(self, action: Action) -> "PoolState":
+        """Return the state after an action has begun."""
         match action:
             case MakeGuest():
                 return replace(self, being_made=self.being_made + 1)
@@ -127,31 +128,33 @@ class PoolState:
                 [warm] = [warm for warm in self.warm if warm.number == number]
                 return replace(self._without(number), being_checked=(*self.being_checked, warm))
             case RemoveGuest(number=number):
-                others = tuple(other for other in self.unresponsive if other != number)
-                return replace(self._without(number), unresponsive=others, being_removed=self.being_removed | {number})
+                remaining = tuple(guest for guest in self.unresponsive if guest != number)
+                return replace(
+                    self._without(number), unresponsive=remaining, being_removed=self.being_removed | {number}
+                )
             case Pause():
                 return self
 
-    def made(self, number: int, now_s: float) -> "PoolState":
-        """A guest was made."""
-        warm = WarmGuest(number=number, made_s=now_s, looked_s=now_s)
+    def after_making(self, number: int, now_s: float) -> "PoolState":
+        """Return the state after a guest was made."""
+        warm = WarmGuest(number=number, made_s=now_s, checked_s=now_s)
         return replace(self, being_made=self.being_made - 1, warm=(*self.warm, warm), failures=0)
 
-    def not_made(self, now_s: float) -> "PoolState":
-        """A guest could not be made."""
+    def after_failure(self, now_s: float) -> "PoolState":
+        """Return the state after a guest could not be made."""
         return replace(self, being_made=self.being_made - 1, failures=self.failures + 1, failed_s=now_s)
 
-    def looked(self, number: int, now_s: float, *, answers: bool) -> "PoolState":
-        """A guest was checked: it waits again in its old position, or is to be removed."""
+    def after_check(self, number: int, now_s: float, *, answers: bool) -> "PoolState":
+        """Return the state after a check: the guest waits again in its old position, or is to be removed."""
         [warm] = [warm for warm in self.being_checked if warm.number == number]
         remaining = tuple(checked for checked in self.being_checked if checked.number != number)
         if not answers:
             return replace(self, being_checked=remaining, unresponsive=(*self.unresponsive, number))
-        back = sorted((*self.warm, replace(warm, looked_s=now_s)), key=lambda warm: (warm.made_s, warm.number))
+        back = sorted((*self.warm, replace(warm, checked_s=now_s)), key=lambda warm: (warm.made_s, warm.number))
         return replace(self, being_checked=remaining, warm=tuple(back))
 
-    def gone(self, number: int) -> "PoolState":
-        """A guest was removed."""
+    def after_removal(self, number: int) -> "PoolState":
+        """Return the state after a guest was removed."""
         return replace(self, being_removed=self.being_removed - {number})
 
     def _without(self, number: int) -> "PoolState":
@@ -165,22 +168,22 @@ def next_action(state: PoolState, rules: PoolRules, now_s: float) -> Action:
     for warm in state.warm:
         if _too_old(warm, rules, now_s):
             return RemoveGuest(number=warm.number, why=f"it has waited for {rules.ttl_s:g} s")
-    if _wanted(state, rules) and now_s >= _retry_s(state, rules):
+    if _is_guest_missing(state, rules) and now_s >= _retry_s(state, rules):
         return MakeGuest()
     for warm in state.warm:
-        if now_s - warm.looked_s >= rules.look_every_s:
+        if now_s - warm.checked_s >= rules.check_every_s:
             return CheckGuest(number=warm.number)
-    return Pause(until_s=min(_moments(state, rules), default=None))
+    return Pause(until_s=min(_action_times(state, rules), default=None))
 
 
-def given_up(state: PoolState, rules: PoolRules) -> bool:
+def has_given_up(state: PoolState, rules: PoolRules) -> bool:
     """Tell whether the waiting clients should get an error because no guest comes up."""
     return state.failures >= rules.give_up_after
 
 
-def _wanted(state: PoolState, rules: PoolRules) -> bool:
-    ready = len(state.warm) + len(state.being_checked) + state.being_made
-    return ready < rules.size + len(state.queue) and state.slots_taken < rules.most
+def _is_guest_missing(state: PoolState, rules: PoolRules) -> bool:
+    available = len(state.warm) + len(state.being_checked) + state.being_made
+    return available < rules.size + len(state.queue) and state.slots_taken < rules.most
 
 
 def _retry_s(state: PoolState, rules: PoolRules) -> float:
@@ -194,10 +197,10 @@ def _too_old(warm: WarmGuest, rules: PoolRules, now_s: float) -> bool:
     return now_s - warm.made_s >= rules.ttl_s
 
 
-def _moments(state: PoolState, rules: PoolRules) -> Iterator[float]:
+def _action_times(state: PoolState, rules: PoolRules) -> Iterator[float]:
     """Yield the times of the next actions if no event comes before."""
     for warm in state.warm:
         yield warm.made_s + rules.ttl_s
-        yield warm.looked_s + rules.look_every_s
-    if _wanted(state, rules):
+        yield warm.checked_s + rules.check_every_s
+    if _is_guest_missing(state, rules):
         yield _retry_s(state, rules)

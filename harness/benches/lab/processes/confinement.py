@@ -73,7 +73,7 @@ def command(program: Sequence[str], folder: Path, view: FileView) -> list[str]:
     Where confinement is not possible, the program at least cannot gain privileges.
     """
     if can_confine():
-        return _confined(program, guest_uid(folder), view)
+        return _confine_command(program, guest_uid(folder), view)
     return [_setpriv(), "--no-new-privs", "--", *program]
 
 
@@ -99,7 +99,7 @@ def can_confine() -> bool:
 def why_not_confined() -> str:
     """Try to start a confined program as root. Return the trial's error message, or an empty string on success."""
     try:
-        argv = _confined([str(INTERPRETER), "-c", "pass"], FIRST_USER, FileView(read=python_view()))
+        argv = _confine_command([str(INTERPRETER), "-c", "pass"], FIRST_USER, FileView(read=python_view()))
         result = proc.run(argv, timeout_s=_TRIAL_DEADLINE_S, check=False)
     except HarnessError as error:
         return error.message
@@ -110,7 +110,7 @@ def why_not_confined() -> str:
 def unconfined_warning() -> str:
     """Return a warning for root when guests cannot be confined, else an empty string."""
     if os.geteuid() == 0 and why_not_confined():
-        return f"guests run as root, as this machine lets nobody confine them: {why_not_confined()}"
+        return f"guests run as root, since this machine cannot confine them: {why_not_confined()}"
     return ""
 
 
@@ -171,7 +171,7 @@ def _has_account(uid: int) -> bool:
     return True
 
 
-def _confined(program: Sequence[str], user: int, view: FileView) -> list[str]:
+def _confine_command(program: Sequence[str], user: int, view: FileView) -> list[str]:
     specification = {
         "stage": str(runtime_dir.make_private(runtime_dir.sockets_root() / "new-root")),
         "setpriv": _setpriv(),

@@ -35,10 +35,10 @@ def environment(folder: Path, role: str, token: str = "") -> Mapping[str, str]:
     return {FOLDER: str(folder), ROLE: role, TOKEN: token}
 
 
-def running_processes(wanted: Callable[[TaggedProcess], bool] = lambda _: True) -> list[TaggedProcess]:
+def running_processes(condition: Callable[[TaggedProcess], bool] = lambda _: True) -> list[TaggedProcess]:
     """Find tagged processes that meet a condition, of lab users alone: other users' tags cannot be trusted by root."""
-    candidates = (_marked(int(entry.name)) for entry in Path("/proc").iterdir() if entry.name.isdigit())
-    return [tagged for tagged in candidates if tagged is not None and wanted(tagged)]
+    candidates = (_read_tags(int(entry.name)) for entry in Path("/proc").iterdir() if entry.name.isdigit())
+    return [tagged for tagged in candidates if tagged is not None and condition(tagged)]
 
 
 def processes_of_folder(folder: Path) -> list[TaggedProcess]:
@@ -63,10 +63,10 @@ def end_all(folder: Path) -> list[TaggedProcess]:
     return []
 
 
-def _marked(pid: int) -> TaggedProcess | None:
+def _read_tags(pid: int) -> TaggedProcess | None:
     process = proc.identify(pid)
     try:
-        if not _ours(pid):
+        if not _is_ours(pid):
             return None
     except OSError:
         return None
@@ -82,7 +82,7 @@ def _marked(pid: int) -> TaggedProcess | None:
     )
 
 
-def _ours(pid: int) -> bool:
+def _is_ours(pid: int) -> bool:
     """Tell whether this user or a guest of this lab started a process, by the real user id in /proc/PID/status.
 
     The owner of /proc/PID is root for a process that hides its memory (PR_SET_DUMPABLE of prctl(2)), and the other ids

@@ -31,8 +31,8 @@ def make_private(folder: Path) -> Path:
         raise SetupError(f"{folder} cannot be made: {error.strerror}") from error
     if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.geteuid() or status.st_mode & 0o077:
         raise SetupError(
-            f"{folder} is not a directory of this user's alone",
-            next_step=f"look at what it is, then `rm -r {folder}` or `chmod 700 {folder}`",
+            f"{folder} is not a private directory of this user",
+            next_step=f"check its content, then `rm -r {folder}` or `chmod 700 {folder}`",
         )
     return folder
 

@@ -16,8 +16,8 @@ _KERNELS = {
 def as_markdown() -> str:
     """Make the table of docs/lab-truths.md."""
     rows = [
-        f"| `{truth.name}` | {truth.summary} | {_kernel(truth)} | {_how(truth)} | {_words(truth.demand)} | "
-        f"{_read_only(truth)} |"
+        f"| `{truth.name}` | {truth.summary} | {_kernel(truth)} | {_means(truth)} | {_demand(truth.demand)} | "
+        f"{_describe_read_only_demand(truth)} |"
         for truth in TRUTHS.values()
     ]
     head = "| type | what it is like | kernel | how | demanded verdict | with `--read-only` |"
@@ -35,36 +35,38 @@ def _kernel(truth: Truth) -> str:
     return _KERNELS[truth.kernel] + wide
 
 
-def _how(truth: Truth) -> str:
+def _means(truth: Truth) -> str:
     """Describe the means by which a truth is produced."""
-    parts = [f"device {_bends(truth.bends)}"] if truth.bends else []
+    parts = [f"device {_describe_bends(truth.bends)}"] if truth.bends else []
     parts += ["an Intel card (igb) before it"] if truth.igb else []
-    parts += [f"another card before it with {_bends(truth.other_card)}"] if truth.other_card is not None else []
+    parts += (
+        [f"another card before it with {_describe_bends(truth.other_card)}"] if truth.other_card is not None else []
+    )
     parts += ["a command before anybody enters"] if truth.before else []
-    parts += [_fault(fault) for fault in truth.faults]
+    parts += [_describe_fault(fault) for fault in truth.faults]
     parts += [f"campaign `{key}: {value}`" for key, value in truth.campaign.items()]
     parts += ["campaign `driver: {archive: ...}`"] if truth.amazon_driver else []
     return "; ".join(parts) or "as it comes"
 
 
-def _bends(bends: Bends) -> str:
+def _describe_bends(bends: Bends) -> str:
     return ", ".join(f"`{key}={value}`" for key, value in bends.items())
 
 
-def _fault(fault: Fault) -> str:
+def _describe_fault(fault: Fault) -> str:
     moment = "configuring" if fault.at is Moment.CONFIGURING else "measuring"
-    actions = [f"device {_bends(fault.device)}"] if fault.device else []
+    actions = [f"device {_describe_bends(fault.device)}"] if fault.device else []
     actions += ["a command in the guest"] if fault.guest else []
     actions += [f"the end of its {fault.ends} process"] if fault.ends else []
     return f"{fault.after_s:g} s into {moment}: {', '.join(actions)}"
 
 
-def _read_only(truth: Truth) -> str:
+def _describe_read_only_demand(truth: Truth) -> str:
     demand = truth.demand_read_only
-    return "-" if demand is None else "the same" if demand == truth.demand else _words(demand)
+    return "-" if demand is None else "the same" if demand == truth.demand else _demand(demand)
 
 
-def _words(demand: DemandedVerdict) -> str:
+def _demand(demand: DemandedVerdict) -> str:
     return f"{demand.outcome} `{demand.reason}`"
 
 

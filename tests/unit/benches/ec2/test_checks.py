@@ -47,14 +47,14 @@ def test_an_account_in_which_all_is_well(moto_api: Api, ec2: Any, tmp_path: Path
     table = ec2.describe_route_tables(Filters=[{"Name": "vpc-id", "Values": [vpc]}])["RouteTables"][0]["RouteTableId"]
     ec2.create_route(RouteTableId=table, DestinationCidrBlock="0.0.0.0/0", GatewayId=gateway)
     found = by_name(checks.run_checks(REGION, pulumi(tmp_path, "v3.259.0")))
-    assert found["pulumi"] == Check(name="pulumi", ok=True, seen="v3.259.0")
-    assert found["AWS plugin"].seen == "not there yet: the first run fetches it"
-    assert found["credentials"].seen.endswith(", account 123456789012")
-    assert found["region"].seen == "eu-north-1, opt-in-not-required"
+    assert found["pulumi"] == Check(name="pulumi", ok=True, observed="v3.259.0")
+    assert found["AWS plugin"].observed == "not there yet: the first run fetches it"
+    assert found["credentials"].observed.endswith(", account 123456789012")
+    assert found["region"].observed == "eu-north-1, opt-in-not-required"
     assert found["clock"].ok
-    assert found["network"].seen.startswith(f"{vpc}: subnet-")
-    assert found["image"].seen.startswith("al2023-ami-2023")
-    assert found["RunInstances"] == Check(name="RunInstances", ok=True, seen="allowed", remedy=POLICY)
+    assert found["network"].observed.startswith(f"{vpc}: subnet-")
+    assert found["image"].observed.startswith("al2023-ami-2023")
+    assert found["RunInstances"] == Check(name="RunInstances", ok=True, observed="allowed", remedy=POLICY)
     assert found["CreateSecurityGroup"].ok
 
 
@@ -62,7 +62,7 @@ def test_no_way_in(moto_api: Api, ec2: Any) -> None:
     vpc = ec2.create_vpc(CidrBlock="10.8.0.0/16")["Vpc"]["VpcId"]
     subnet = ec2.create_subnet(VpcId=vpc, CidrBlock="10.8.1.0/24")["Subnet"]["SubnetId"]
     found = by_name(checks.run_checks(REGION, NO_PULUMI, subnet=subnet))
-    assert found["network"].seen == (
+    assert found["network"].observed == (
         f"no way leads from here to a host by SSH: {subnet}: its route table leads to no internet gateway"
     )
     assert "access: ssm" in found["network"].remedy
@@ -73,12 +73,12 @@ def test_no_credentials(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("AWS_ACCESS_KEY_ID")
     monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
     missing, credentials = checks.run_checks(REGION, NO_PULUMI)
-    assert (missing.ok, missing.seen) == (False, "no-such-pulumi is not installed: the ec2 bench needs it")
+    assert (missing.ok, missing.observed) == (False, "no-such-pulumi is not installed: the ec2 bench needs it")
     assert missing.remedy == GET_IT
     assert credentials == Check(
         name="credentials",
         ok=False,
-        seen="asking AWS who we are: there are no AWS credentials",
+        observed="asking AWS who we are: there are no AWS credentials",
         remedy="`aws configure`, AWS_PROFILE, or a role",
     )
 
@@ -87,7 +87,7 @@ def test_no_region(api: Api) -> None:
     assert by_name(checks.run_checks(None, NO_PULUMI))["region"] == Check(
         name="region",
         ok=False,
-        seen="no Region is known",
+        observed="no Region is known",
         remedy="--region NAME, `region:` in the campaign, or AWS_REGION",
     )
 
@@ -128,7 +128,9 @@ def test_credentials_that_aws_refuses(api: Api, code: str, words: str, remedy: s
     in_home(api, "sts").add_client_error("get_caller_identity", code, words)
     found, answer = checks.check_credentials(api, "us-east-1")
     assert answer is None
-    assert found == Check(name="credentials", ok=False, seen=f"asking AWS who we are: {code}: {words}", remedy=remedy)
+    assert found == Check(
+        name="credentials", ok=False, observed=f"asking AWS who we are: {code}: {words}", remedy=remedy
+    )
 
 
 REGIONS = {
@@ -156,7 +158,7 @@ REGIONS = {
 def test_regions(api: Api, region: str, ok: bool, seen: str, remedy: str) -> None:
     api.region = region
     in_home(api, "ec2").add_response("describe_regions", REGIONS, {"AllRegions": True})
-    assert checks.check_region(api, "us-east-1") == Check(name="region", ok=ok, seen=seen, remedy=remedy)
+    assert checks.check_region(api, "us-east-1") == Check(name="region", ok=ok, observed=seen, remedy=remedy)
 
 
 @pytest.mark.parametrize(
@@ -167,8 +169,8 @@ def test_the_clock_of_this_machine(off_s: float, ok: bool, seen: str) -> None:
     now = datetime.datetime(2026, 11, 21, 12, 0, 0, tzinfo=datetime.UTC).timestamp()
     answer = {"ResponseMetadata": {"HTTPHeaders": {"date": "Sat, 21 Nov 2026 12:00:00 GMT"}}}
     found = checks.check_clock(answer, now + off_s)
-    assert (found.ok, found.seen) == (ok, seen)
-    assert checks.check_clock({}, now).seen == "AWS's answer has no date"
+    assert (found.ok, found.observed) == (ok, seen)
+    assert checks.check_clock({}, now).observed == "AWS's answer has no date"
 
 
 @pytest.mark.parametrize(("limit", "ok"), [(0, False), (32, True)])
@@ -176,7 +178,7 @@ def test_a_quota_of_zero(api: Api, stub: Stubs, limit: float, ok: bool) -> None:
     asked = {"ServiceCode": "ec2", "QuotaCode": "L-1216C47A"}
     stub("service-quotas").add_response("get_service_quota", {"Quota": {"Value": limit}}, asked)
     found = checks.check_quota(api)
-    assert (found.ok, found.seen) == (
+    assert (found.ok, found.observed) == (
         ok,
         f"Running On-Demand Standard (A, C, D, H, I, M, R, T, Z) instances: {limit:.0f} vCPUs",
     )
@@ -187,7 +189,7 @@ def test_a_quota_that_may_not_be_asked_for_is_no_failure(api: Api, stub: Stubs) 
     stub("service-quotas").add_client_error("get_service_quota", "AccessDeniedException", "No.")
     found = checks.check_quota(api)
     assert found.ok
-    assert "not known: asking for quotas: AccessDeniedException: No." in found.seen
+    assert "not known: asking for quotas: AccessDeniedException: No." in found.observed
 
 
 def test_the_steps_for_a_person_with_an_account() -> None:

@@ -284,8 +284,11 @@ def test_a_disk_goes_with_the_instance_that_it_was_to_be_deleted_with(account: A
     seen = tagged_resources.TaggedResource(
         kind="instance", ident="i-1", tags=tags_of(record), given_name=record.resource_name, parts=(theirs,)
     )
-    assert [one.ident for one in later.proofs.ours([seen], REGION)] == ["i-1"]
-    assert {one.ident for one in later.proofs.ours(tagged_resources.find(bench.region.api), REGION)} == {ours, theirs}
+    assert [one.ident for one in later.proofs.removable([seen], REGION)] == ["i-1"]
+    assert {one.ident for one in later.proofs.removable(tagged_resources.find(bench.region.api), REGION)} == {
+        ours,
+        theirs,
+    }
 
 
 def test_a_kept_host_stays_and_a_dead_run_s_does_not(account: Account) -> None:

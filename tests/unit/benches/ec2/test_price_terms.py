@@ -54,7 +54,7 @@ def region(api: Api, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Region:
     """One in which all was asked that a campaign asks for; nobody answers now."""
     found = Region(Api("eu-west-1", pause=lambda _seconds: None), CloudOptions(lease_s=3600.0), tmp_path)
     types = {one.name: one for one in (kind("m7i.large", Architecture.X86_64), kind("c8g.large", Architecture.ARM64))}
-    found.__dict__["catalogue"] = Catalogue(region="eu-west-1", taken=answer_cache.utc_now(), types=types)
+    found.__dict__["catalogue"] = Catalogue(region="eu-west-1", as_of=answer_cache.utc_now(), types=types)
     found.__dict__["groups"] = {}
     titles = {Architecture.X86_64: "al2023-ami-2023.9-x86_64", Architecture.ARM64: ""}
 

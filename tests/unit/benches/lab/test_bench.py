@@ -68,10 +68,10 @@ def test_sockets_go_where_only_this_user_may_enter(tmp_path: Path) -> None:
     assert runtime_dir.make_private(tmp_path / "mine").stat().st_mode & 0o777 == 0o700
     (tmp_path / "open").mkdir()
     (tmp_path / "open").chmod(0o755)
-    with pytest.raises(SetupError, match=r"open is not a directory of this user's alone"):
+    with pytest.raises(SetupError, match=r"open is not a private directory of this user"):
         runtime_dir.make_private(tmp_path / "open")
     (tmp_path / "link").symlink_to(tmp_path / "mine")
-    with pytest.raises(SetupError, match=r"link is not a directory of this user's alone"):
+    with pytest.raises(SetupError, match=r"link is not a private directory of this user"):
         runtime_dir.make_private(tmp_path / "link")
 
 

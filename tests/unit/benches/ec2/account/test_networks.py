@@ -107,7 +107,7 @@ def test_closed_subnets_serve_session_manager_alone() -> None:
         (
             a_subnet("a"),
             {"zones": ["b", "c"]},
-            "no subnet stands in b, c; there is subnet-a in a (mend `zones:` or `subnet:`)",
+            "no subnet stands in b, c; there is subnet-a in a (correct `zones:` or `subnet:`)",
         ),
         (
             a_subnet("a"),

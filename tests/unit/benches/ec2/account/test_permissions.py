@@ -58,7 +58,7 @@ def removals() -> set[str]:
 
 def test_the_calls_of_a_source_are_found() -> None:
     one = 'def f(api):\n    api.call("ec2", "run_instances")\n    api.pages("ssm", "get_parameters", "Parameters")'
-    many = 'def f(api):\n    for op in ("get_service_quota", "x"):\n        api.call("service-quotas", op, what="x")'
+    many = 'def f(api):\n    for op in ("get_service_quota", "x"):\n        api.call("service-quotas", op, task="x")'
     assert list(called(one)) == ["ec2:RunInstances", "ssm:GetParameters"]
     assert list(called(many)) == ["servicequotas:GetServiceQuota"]
 
@@ -145,22 +145,22 @@ def test_a_trial_of_each(api: Api, stub: Callable[[str], Stubber]) -> None:
     for call in CALLS:
         stub("ec2").add_client_error(call, answers[call], "EC2's words")
     assert list(permissions.try_permissions(api, **WHERE)) == [
-        PermissionTrial(action="ec2:RunInstances", allowed=True, words="allowed"),
+        PermissionTrial(action="ec2:RunInstances", allowed=True, answer="allowed"),
         PermissionTrial(
             action="ec2:CreateSecurityGroup",
             allowed=False,
-            words="trying CreateSecurityGroup: UnauthorizedOperation: EC2's words",
+            answer="trying CreateSecurityGroup: UnauthorizedOperation: EC2's words",
         ),
-        PermissionTrial(action="ec2:ImportKeyPair", allowed=True, words="allowed"),
+        PermissionTrial(action="ec2:ImportKeyPair", allowed=True, answer="allowed"),
         PermissionTrial(
             action="ec2:CreatePlacementGroup",
             allowed=None,
-            words="trying CreatePlacementGroup: InvalidParameterValue: EC2's words",
+            answer="trying CreatePlacementGroup: InvalidParameterValue: EC2's words",
         ),
         PermissionTrial(
             action="ec2:TerminateInstances",
             allowed=None,
-            words="trying TerminateInstances: InvalidInstanceID.NotFound: EC2's words",
+            answer="trying TerminateInstances: InvalidInstanceID.NotFound: EC2's words",
         ),
     ]
 

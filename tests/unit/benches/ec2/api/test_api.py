@@ -53,7 +53,7 @@ def api(api: Api, clock: Clock) -> Api:
 
 
 def ask(api: Api, host: str = "") -> object:
-    return api.call("ec2", "describe_images", what="looking", host=host)["Images"]
+    return api.call("ec2", "describe_images", task="looking", host=host)["Images"]
 
 
 def test_who_is_throttled_waits_longer_each_time(api: Api, stub: Stubs, clock: Clock) -> None:
@@ -125,7 +125,7 @@ def test_every_page_is_read(api: Api, stub: Stubs) -> None:
     pages = [{"Subnets": [{"SubnetId": "a"}], "NextToken": "more"}, {"Subnets": [{"SubnetId": "b"}]}]
     stub("ec2").add_response("describe_subnets", pages[0], {})
     stub("ec2").add_response("describe_subnets", pages[1], {"NextToken": "more"})
-    found = api.pages("ec2", "describe_subnets", "Subnets", what="looking")
+    found = api.pages("ec2", "describe_subnets", "Subnets", task="looking")
     assert [one["SubnetId"] for one in found] == ["a", "b"]
 
 

@@ -76,4 +76,4 @@ def test_a_lock_that_was_never_finished_is_removed(tmp_path: Path, text: str) ->
 )
 def test_go_s_times_are_read(tmp_path: Path, text: str) -> None:
     lock(tmp_path, timestamp=text)
-    assert (only(tmp_path).taken.year, only(tmp_path).taken.second) == (2026, 1)
+    assert (only(tmp_path).acquired_at.year, only(tmp_path).acquired_at.second) == (2026, 1)

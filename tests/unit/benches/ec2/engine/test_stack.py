@@ -103,7 +103,7 @@ def test_a_host_without_group_or_firewall_has_none(absent: str | None) -> None:
     ("name", "value"), [("address", None), ("address", ""), ("instanceId", 7), ("securityGroup", ["sg-1"])]
 )
 def test_other_outputs_are_refused_by_name(name: str, value: object) -> None:
-    with pytest.raises(BenchError, match=f"stack s: its outputs do not tell the host: {name}="):
+    with pytest.raises(BenchError, match=f"stack s: its outputs do not describe the host: {name}="):
         StackOutputs.of("s", {**OUTPUTS, name: value})
 
 

@@ -127,7 +127,7 @@ def test_nobody_knows_who_logs_in(api: Api, stub: Stubs) -> None:
     described(stub("ec2"), "ami-1", Name="our-golden-image")
     with pytest.raises(RequestError) as caught:
         boot_image.resolve(api, "ami-1", Architecture.X86_64)
-    assert str(caught.value) == "who logs in to ami-1 (our-golden-image) is not known (set `user:`)"
+    assert str(caught.value) == "the login user of ami-1 (our-golden-image) is not known (set `user:`)"
     described(stub("ec2"), "ami-1", Name="our-golden-image")
     assert boot_image.resolve(api, "ami-1", Architecture.X86_64, user="root").user == "root"
 

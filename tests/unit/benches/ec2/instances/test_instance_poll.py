@@ -72,7 +72,7 @@ def test_a_host_is_woken_when_it_runs(watching: InstancePoll, script: Script) ->
     placed = {"Placement": {"AvailabilityZone": "eu-north-1a", "GroupName": "pg"}}
     script.show("i-1", "pending", PrivateIpAddress="10.0.0.1")
     later(0.3, lambda: script.show("i-1", "running", **RUNS, **placed))
-    found = watching.running("i-1", host="a", key_pair=KEY, deadline_s=10, cancelled=NEVER)
+    found = watching.wait_until_running("i-1", host="a", key_pair=KEY, deadline_s=10, cancelled=NEVER)
     assert found == Instance(
         id="i-1",
         token="i-1",
@@ -92,17 +92,17 @@ def test_a_host_is_woken_when_it_runs(watching: InstancePoll, script: Script) ->
 
 def test_one_that_is_not_shown_yet_fails_nobody(watching: InstancePoll, script: Script) -> None:
     later(0.2, lambda: script.show("i-1", "running", **RUNS))
-    assert watching.running("i-1", host="a", key_pair=KEY, deadline_s=10, cancelled=NEVER).state == "running"
+    assert watching.wait_until_running("i-1", host="a", key_pair=KEY, deadline_s=10, cancelled=NEVER).state == "running"
 
 
 def test_a_public_address_is_waited_for_unless_a_private_one_will_do(watching: InstancePoll, script: Script) -> None:
     script.show("i-1", "running", PrivateIpAddress="10.0.0.1")
     assert (
-        watching.running("i-1", host="a", key_pair=KEY, deadline_s=5, cancelled=NEVER, public=False).address
+        watching.wait_until_running("i-1", host="a", key_pair=KEY, deadline_s=5, cancelled=NEVER, public=False).address
         == "10.0.0.1"
     )
     with pytest.raises(TransientError) as caught:
-        watching.running("i-1", host="a", key_pair=KEY, deadline_s=0.3, cancelled=NEVER)
+        watching.wait_until_running("i-1", host="a", key_pair=KEY, deadline_s=0.3, cancelled=NEVER)
     assert caught.value.message == (
         "the instance of i-1 took longer than 0.3 s to run: it is running without a public address"
     )
@@ -138,14 +138,14 @@ def test_one_that_ends_instead(
     script.show("i-1", "pending")
     later(0.2, lambda: script.show("i-1", "terminated", StateReason=reason))
     with pytest.raises(BenchError) as caught:
-        watching.running("i-1", host="a", key_pair=KEY, deadline_s=10, cancelled=NEVER)
+        watching.wait_until_running("i-1", host="a", key_pair=KEY, deadline_s=10, cancelled=NEVER)
     assert type(caught.value) is kind
     assert caught.value.message == f"the instance i-1 did not come to run: {words}"
 
 
 def test_a_deadline(watching: InstancePoll, script: Script) -> None:
     with pytest.raises(TransientError) as caught:
-        watching.running("i-1", host="a", key_pair=KEY, deadline_s=0.2, cancelled=NEVER)
+        watching.wait_until_running("i-1", host="a", key_pair=KEY, deadline_s=0.2, cancelled=NEVER)
     assert caught.value.message == "the instance of i-1 took longer than 0.2 s to run: EC2 does not show it"
 
 
@@ -155,7 +155,7 @@ def test_who_is_told_to_stop_stops(watching: InstancePoll, script: Script) -> No
     later(0.2, stop.set)
     begun = time.monotonic()
     with pytest.raises(Cancelled):
-        watching.running("i-1", host="a", key_pair=KEY, deadline_s=60, cancelled=stop)
+        watching.wait_until_running("i-1", host="a", key_pair=KEY, deadline_s=60, cancelled=stop)
     assert time.monotonic() - begun < 5
 
 
@@ -170,7 +170,7 @@ def test_thirty_hosts_share_the_calls(watching: InstancePoll, script: Script, ap
 
     with ThreadPoolExecutor(max_workers=30) as pool:
         waits = [
-            pool.submit(watching.running, name, host=name, key_pair=KEY, deadline_s=30, cancelled=NEVER)
+            pool.submit(watching.wait_until_running, name, host=name, key_pair=KEY, deadline_s=30, cancelled=NEVER)
             for name in names
         ]
         later(0.5, all_run)
@@ -189,7 +189,9 @@ def test_a_hundred_at_most_in_one_call(watching: InstancePoll, script: Script, m
     end = threading.Event()
     with ThreadPoolExecutor(max_workers=25) as pool:
         waits = [
-            pool.submit(watching.running, f"i-{number}", host="a", key_pair=KEY, deadline_s=60, cancelled=end)
+            pool.submit(
+                watching.wait_until_running, f"i-{number}", host="a", key_pair=KEY, deadline_s=60, cancelled=end
+            )
             for number in range(25)
         ]
         give_up = time.monotonic() + 30
@@ -205,12 +207,12 @@ def test_a_hundred_at_most_in_one_call(watching: InstancePoll, script: Script, m
 
 def test_nothing_is_asked_while_nobody_waits(watching: InstancePoll, script: Script) -> None:
     script.show("i-1", "running", **RUNS)
-    watching.running("i-1", host="a", key_pair=KEY, deadline_s=5, cancelled=NEVER)
+    watching.wait_until_running("i-1", host="a", key_pair=KEY, deadline_s=5, cancelled=NEVER)
     time.sleep(4 * TICK_S)
     asked = len(script.asked)
     time.sleep(6 * TICK_S)
     assert len(script.asked) == asked
-    watching.running("i-1", host="a", key_pair=KEY, deadline_s=5, cancelled=NEVER)
+    watching.wait_until_running("i-1", host="a", key_pair=KEY, deadline_s=5, cancelled=NEVER)
     assert len(script.asked) > asked
 
 
@@ -220,7 +222,13 @@ def test_who_is_idle_is_not_looked_for(watching: InstancePoll, script: Script, a
     resting.set()
     with ThreadPoolExecutor(max_workers=1) as pool:
         wait = pool.submit(
-            watching.running, "i-1", host="a", key_pair=KEY, deadline_s=30, cancelled=NEVER, idle=resting.is_set
+            watching.wait_until_running,
+            "i-1",
+            host="a",
+            key_pair=KEY,
+            deadline_s=30,
+            cancelled=NEVER,
+            idle=resting.is_set,
         )
         time.sleep(6 * TICK_S)
         assert api.count_calls() == 0
@@ -237,7 +245,7 @@ def test_a_missing_permission_ends_every_wait(
     monkeypatch.setattr(api, "pages", refused)
     with ThreadPoolExecutor(max_workers=2) as pool:
         waits = [
-            pool.submit(watching.running, f"i-{n}", host="a", key_pair=KEY, deadline_s=60, cancelled=NEVER)
+            pool.submit(watching.wait_until_running, f"i-{n}", host="a", key_pair=KEY, deadline_s=60, cancelled=NEVER)
             for n in range(2)
         ]
         for wait in waits:
@@ -258,14 +266,14 @@ def test_a_passing_fault_is_waited_out(
 
     monkeypatch.setattr(api, "pages", at_first)
     script.show("i-1", "running", **RUNS)
-    assert watching.running("i-1", host="a", key_pair=KEY, deadline_s=10, cancelled=NEVER).state == "running"
+    assert watching.wait_until_running("i-1", host="a", key_pair=KEY, deadline_s=10, cancelled=NEVER).state == "running"
     assert faults == []
 
 
 def test_a_fault_of_ours_is_told_and_ends_no_thread(watching: InstancePoll, script: Script) -> None:
     script.error = RuntimeError("surprise")
     with pytest.raises(FatalError, match="RuntimeError: surprise"):
-        watching.running("i-1", host="a", key_pair=KEY, deadline_s=10, cancelled=NEVER)
+        watching.wait_until_running("i-1", host="a", key_pair=KEY, deadline_s=10, cancelled=NEVER)
 
 
 @pytest.mark.slow
@@ -274,7 +282,7 @@ def test_one_that_comes_late_is_looked_for_less_often(watching: InstancePoll, sc
     late_s = 40 * TICK_S
     later(late_s, lambda: script.show("i-1", "running", **RUNS))
     begun = time.monotonic()
-    watching.running("i-1", host="a", key_pair=KEY, deadline_s=60, cancelled=NEVER)
+    watching.wait_until_running("i-1", host="a", key_pair=KEY, deadline_s=60, cancelled=NEVER)
     assert api.count_calls("a") == len(script.asked) <= 16
     assert time.monotonic() - begun < late_s * (1 + 2 / instance_poll.PART) + 1
 
@@ -283,11 +291,11 @@ def test_one_that_begins_to_wait_meanwhile_is_looked_for_soon(watching: Instance
     script.show("i-2", "running", **RUNS)
     with ThreadPoolExecutor(max_workers=1) as pool:
         stop = threading.Event()
-        first = pool.submit(watching.running, "i-1", host="a", key_pair=KEY, deadline_s=60, cancelled=stop)
+        first = pool.submit(watching.wait_until_running, "i-1", host="a", key_pair=KEY, deadline_s=60, cancelled=stop)
         watching.every_s = 30.0
         time.sleep(4 * TICK_S)
         watching.every_s = TICK_S
-        assert watching.running("i-2", host="b", key_pair=KEY, deadline_s=10, cancelled=NEVER).id == "i-2"
+        assert watching.wait_until_running("i-2", host="b", key_pair=KEY, deadline_s=10, cancelled=NEVER).id == "i-2"
         stop.set()
         with pytest.raises(Cancelled):
             first.result()
@@ -306,7 +314,7 @@ def test_motos_instances(moto_api: Api, ec2: Any) -> None:
         ec2.create_key_pair(KeyName=key)
     first = make()
     looks = InstancePoll(moto_api, every_s=TICK_S)
-    found = looks.running(token, host="a", key_pair=KEY, deadline_s=60, cancelled=NEVER)
+    found = looks.wait_until_running(token, host="a", key_pair=KEY, deadline_s=60, cancelled=NEVER)
     assert (found.id, found.token, found.state, found.zone) == (first, token, "running", "eu-north-1a")
     assert found.address
     ec2.terminate_instances(InstanceIds=[first])
@@ -314,16 +322,18 @@ def test_motos_instances(moto_api: Api, ec2: Any) -> None:
 
     second = make()  # the next attempt, whose stack has the same token
     assert make("theirs"), "somebody's, with a copy of the token"
-    found = looks.running(token, host="a", key_pair=KEY, deadline_s=60, cancelled=NEVER, without=frozenset({first}))
+    found = looks.wait_until_running(
+        token, host="a", key_pair=KEY, deadline_s=60, cancelled=NEVER, without=frozenset({first})
+    )
     assert found.id == second
 
 
 def test_an_instance_with_a_copy_of_the_token_is_not_taken_for_ours(watching: InstancePoll, script: Script) -> None:
     script.show("i-1", "running", **RUNS, KeyName="theirs", LaunchTime="2099")
     with pytest.raises(TransientError, match="EC2 does not show it"):
-        watching.running("i-1", host="a", key_pair=KEY, deadline_s=0.3, cancelled=NEVER)
+        watching.wait_until_running("i-1", host="a", key_pair=KEY, deadline_s=0.3, cancelled=NEVER)
     with pytest.raises(TransientError, match="EC2 does not show it"):
-        watching.running("i-1", host="a", key_pair="", deadline_s=0.3, cancelled=NEVER)
+        watching.wait_until_running("i-1", host="a", key_pair="", deadline_s=0.3, cancelled=NEVER)
 
 
 def test_a_token_with_wildcards_selects_no_other_s_instances(

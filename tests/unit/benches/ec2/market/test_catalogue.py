@@ -97,7 +97,7 @@ def test_an_old_list_is_asked_anew(first: tuple[Catalogue, Api], cache: Path, aw
 
 def test_the_claim_has_its_date(first: tuple[Catalogue, Api]) -> None:
     found = first[0]
-    date = found.taken.date().isoformat()
+    date = found.as_of.date().isoformat()
     assert found.claim("m5.large") == Claim(phc_supported=False, source="DescribeInstanceTypes", date=date)
     assert found.claim("nothing") is None
 
@@ -105,7 +105,7 @@ def test_the_claim_has_its_date(first: tuple[Catalogue, Api]) -> None:
 def test_offline_without_a_list_says_how_to_get_one(tmp_path: Path, aws: str) -> None:
     with pytest.raises(RequestError, match="no list of the types of me-south-1 has been kept here") as refused:
         catalogue.load(Api(REGION), tmp_path, offline=True)
-    assert refused.value.next_step == "once without --offline: `ptp-harness types --region me-south-1` keeps one"
+    assert refused.value.next_step == "run once without --offline: `ptp-harness types --region me-south-1` keeps one"
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"schema": 0}', '{"schema": 1, "taken": "soon", "content": []}'])
@@ -124,7 +124,7 @@ def test_what_is_no_answer_of_aws_is_one_sentence(tmp_path: Path, aws: str) -> N
         catalogue.load(Api("eu-nowhere-1"), tmp_path)
     assert (refused.value.message, refused.value.next_step) == (
         "cannot ask for the types of eu-nowhere-1: listing what the zones offer: "
-        "what answers for AWS in eu-nowhere-1 speaks another language",
+        "the service that answers for AWS in eu-nowhere-1 does not use AWS's protocol",
         "is a proxy in between, or AWS_ENDPOINT_URL set?",
     )
 

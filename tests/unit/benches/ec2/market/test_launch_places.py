@@ -86,8 +86,8 @@ def test_then_other_sizes_the_nearest_first() -> None:
 @pytest.mark.parametrize(
     ("name", "zones", "words"),
     [
-        ("m7i.4xlarge", [], "a, b does not offer m7i.4xlarge; c do (mend `zones:` or `subnet:`)"),
-        ("m7i.xlarge", ["a"], "a does not offer m7i.xlarge; b do (mend `zones:` or `subnet:`)"),
+        ("m7i.4xlarge", [], "a, b does not offer m7i.4xlarge; c do (correct `zones:` or `subnet:`)"),
+        ("m7i.xlarge", ["a"], "a does not offer m7i.xlarge; b do (correct `zones:` or `subnet:`)"),
     ],
 )
 def test_a_type_that_no_zone_of_ours_offers(name: str, zones: list[str], words: str) -> None:

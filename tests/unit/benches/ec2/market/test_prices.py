@@ -180,16 +180,16 @@ def test_all_pages_are_read_and_kept(stubbed: Callable[..., Api], tmp_path: Path
 def test_who_may_not_ask_gets_unknown_with_the_reason(stubbed: Callable[..., Api], tmp_path: Path) -> None:
     assert prices.load(on_demand(stubbed, "AccessDeniedException"), tmp_path) == Prices(
         market=Market.ON_DEMAND,
-        taken=None,
+        as_of=None,
         per_hour_usd={},
-        why_unknown="AWS was asked and did not tell: asking for prices: AccessDeniedException: you may not",
+        why_unknown="AWS did not give them: asking for prices: AccessDeniedException: you may not",
     )
 
 
 def test_who_may_not_ask_any_more_gets_the_older_ones(stubbed: Callable[..., Api], tmp_path: Path) -> None:
     first = prices.load(on_demand(stubbed, *PAGES), tmp_path)
     later = prices.load(on_demand(stubbed, "AccessDeniedException"), tmp_path, max_age_s=0)
-    assert (later.taken, later.per_hour_usd) == (first.taken, first.per_hour_usd)
+    assert (later.as_of, later.per_hour_usd) == (first.as_of, first.per_hour_usd)
     assert "AccessDeniedException" in later.why_unknown
 
 
@@ -206,8 +206,8 @@ def test_a_region_without_prices(stubbed: Callable[..., Api], tmp_path: Path) ->
 def test_an_aws_without_a_price_list(aws: str, tmp_path: Path) -> None:
     """moto itself, which has none: unknown, and no failure."""
     found = prices.load(Api("eu-north-1"), tmp_path)
-    assert (found.taken, found.per_hour_usd) == (None, {})
-    assert found.why_unknown.startswith("AWS was asked and did not tell: asking for prices")
+    assert (found.as_of, found.per_hour_usd) == (None, {})
+    assert found.why_unknown.startswith("AWS did not give them: asking for prices")
     assert "\n" not in found.why_unknown
 
 
@@ -252,6 +252,6 @@ def test_prices_go_into_the_catalogue() -> None:
         bare_metal=False,
         current_generation=True,
     )
-    both = Catalogue(region="r", taken=NOW, types={"a.b": info, "c.d": info})
-    found = prices.with_prices(both, Prices(market=Market.SPOT, taken=NOW, per_hour_usd={"a.b": 0.5}))
+    both = Catalogue(region="r", as_of=NOW, types={"a.b": info, "c.d": info})
+    found = prices.with_prices(both, Prices(market=Market.SPOT, as_of=NOW, per_hour_usd={"a.b": 0.5}))
     assert [one.price_per_hour_usd for one in found.types.values()] == [0.5, None]

@@ -28,7 +28,7 @@ def keep(snapshots: Snapshots, name: str, created: str = "2026-01-01T00:00:00+00
     document = {"schema": 1, "instance_type": "lab.phc", "host": "lab/a/1", "created_utc": created, "release": "7.3"}
     (folder / "snapshot.json").write_text(json.dumps(document))
     qcow2(folder / "disk.qcow2", "")
-    return snapshots.named(name)
+    return snapshots.find(name)
 
 
 def begin(records: GuestRecords, host: str) -> GuestRecord:
@@ -60,10 +60,10 @@ def test_whole_ones_are_listed_oldest_first_and_half_made_ones_are_not(snapshots
 
 def test_an_unknown_one_is_answered_with_those_that_there_are(snapshots: Snapshots) -> None:
     with pytest.raises(RequestError, match=r"no snapshot 'x' \(snapshots: none; `ptp-harness lab snapshot create`"):
-        snapshots.named("x")
+        snapshots.find("x")
     keep(snapshots, "a")
     with pytest.raises(RequestError, match=r"no snapshot 'x' \(snapshots: a\)"):
-        snapshots.named("x")
+        snapshots.find("x")
 
 
 @pytest.mark.parametrize("name", ["", "../x", "/x", ".x", "a b", "x.half", "x.lock", "x" * 65])

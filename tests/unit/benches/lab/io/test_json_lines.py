@@ -143,7 +143,7 @@ def test_a_guest_that_answers_anything_at_all_is_a_clear_error(tmp_path: Path, r
             connection.recv(1000)
             connection.sendall(reply.encode() + b"\n")
 
-    with other_side(tmp_path / "s", act), guest_agent.connected(tmp_path / "s") as port:
+    with other_side(tmp_path / "s", act), guest_agent.connect(tmp_path / "s") as port:
         for ask in (lambda: port.shell("true", deadline_s=5), lambda: port.exists("/*", deadline_s=5)):
             with pytest.raises(CommandError, match="lab-agent ended with status 1") as caught:
                 ask()
@@ -158,7 +158,7 @@ def test_an_honest_guests_replies_are_what_they_are(tmp_path: Path) -> None:
         connection.recv(1000)
         connection.sendall(b'{"ok": true, "found": true}\n')
 
-    with other_side(tmp_path / "s", act), guest_agent.connected(tmp_path / "s") as port:
+    with other_side(tmp_path / "s", act), guest_agent.connect(tmp_path / "s") as port:
         assert port.shell("false", deadline_s=5) == ScriptResult(status=3, out="words\n")
         assert port.exists("/*", deadline_s=5) is True
 
@@ -186,7 +186,7 @@ def test_the_agents_own_words_reach_the_caller(tmp_path: Path) -> None:
 
     with (
         other_side(tmp_path / "s", act),
-        guest_agent.connected(tmp_path / "s") as port,
+        guest_agent.connect(tmp_path / "s") as port,
         pytest.raises(CommandError, match="lab-agent ended with status 1: TimeoutError: no card"),
     ):
         port.ask("driver", deadline_s=5, timeout_s=1)

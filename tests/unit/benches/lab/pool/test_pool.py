@@ -14,7 +14,7 @@ from harness.benches.lab.pool.pool import PoolClosed, WarmPool
 from harness.benches.lab.pool.pool_state import PoolRules
 from harness.errors import CleanupError, HarnessError
 
-RULES = PoolRules(size=2, most=3, ttl_s=60.0, look_every_s=60.0, first_backoff_s=0.001)
+RULES = PoolRules(size=2, most=3, ttl_s=60.0, check_every_s=60.0, first_backoff_s=0.001)
 
 
 class Numbers:
@@ -46,7 +46,7 @@ class Numbers:
     def answers(self, guest: int) -> bool:
         return guest not in self.dead
 
-    def ready(self, guest: int) -> bool:
+    def prepare_for_client(self, guest: int) -> bool:
         assert guest not in self.readied, "handed out twice"
         self.readied.append(guest)
         return self.answers(guest)
@@ -140,7 +140,7 @@ def test_one_that_died_is_never_handed_out(pool: WarmPool[int], source: Numbers)
 
 
 def test_one_that_died_is_replaced_although_nobody_asks(source: Numbers) -> None:
-    with WarmPool(replace(RULES, look_every_s=0.01), source) as pool:
+    with WarmPool(replace(RULES, check_every_s=0.01), source) as pool:
         until(lambda: numbers(pool) == [1, 2])
         source.dead = {2}
         until(lambda: numbers(pool) == [1, 3])
@@ -154,13 +154,13 @@ def test_one_whose_look_itself_fails_is_not_handed_out(
             raise HarnessError("it hung up")
         return True
 
-    monkeypatch.setattr(source, "ready", look)
+    monkeypatch.setattr(source, "prepare_for_client", look)
     assert pool.acquire(timeout_s=5).guest == 2
 
 
 def test_old_ones_are_replaced(source: Numbers) -> None:
     clock = [0.0]
-    with WarmPool(replace(RULES, look_every_s=0.01), source, now=lambda: clock[0]) as pool:
+    with WarmPool(replace(RULES, check_every_s=0.01), source, now=lambda: clock[0]) as pool:
         until(lambda: numbers(pool) == [1, 2])
         clock[0] = 61.0
         with pool.guest(timeout_s=5) as guest:
@@ -240,7 +240,7 @@ def test_an_interrupt_while_a_guest_is_looked_at_loses_no_guest(
 
     with WarmPool(RULES, source) as pool:
         until(lambda: numbers(pool) == [1, 2])
-        monkeypatch.setattr(source, "ready", interrupted)
+        monkeypatch.setattr(source, "prepare_for_client", interrupted)
         with pytest.raises(KeyboardInterrupt):
             pool.acquire(timeout_s=5)
     assert source.exist == set()
@@ -256,7 +256,7 @@ def test_what_cannot_be_removed_is_named_at_the_end(source: Numbers) -> None:
 
 
 def test_many_threads_many_deaths_and_failures_leave_nothing_and_serve_each_guest_once(source: Numbers) -> None:
-    rules = replace(RULES, ttl_s=0.02, look_every_s=0.005, give_up_after=5)
+    rules = replace(RULES, ttl_s=0.02, check_every_s=0.005, give_up_after=5)
     served: list[int] = []
 
     def work(number: int) -> None:

@@ -43,7 +43,7 @@ class Names:
     def answers(self, guest: Named) -> bool:
         return True
 
-    def ready(self, guest: Named) -> bool:
+    def prepare_for_client(self, guest: Named) -> bool:
         return True
 
     def remove(self, guest: Named) -> None:
@@ -68,7 +68,7 @@ def served(source: Names, path: Path) -> Iterator[WarmPool[Named]]:
         finally:
             stop.set()
             thread.join()
-    assert (source.exist, path.exists(), counter.left) == (set(), False, [])
+    assert (source.exist, path.exists(), counter.unremoved) == (set(), False, [])
 
 
 @pytest.fixture

@@ -15,16 +15,16 @@ from harness.benches.lab.pool.pool_state import (
     PoolState,
     RemoveGuest,
     WarmGuest,
-    given_up,
+    has_given_up,
     next_action,
 )
 from harness.errors import RequestError
 
-RULES = PoolRules(size=2, most=3, ttl_s=100.0, look_every_s=10.0, give_up_after=3, first_backoff_s=1.0)
+RULES = PoolRules(size=2, most=3, ttl_s=100.0, check_every_s=10.0, give_up_after=3, first_backoff_s=1.0)
 
 
-def warm(number: int, made_s: float = 0.0, looked_s: float | None = None) -> WarmGuest:
-    return WarmGuest(number=number, made_s=made_s, looked_s=made_s if looked_s is None else looked_s)
+def warm(number: int, made_s: float = 0.0, checked_s: float | None = None) -> WarmGuest:
+    return WarmGuest(number=number, made_s=made_s, checked_s=made_s if checked_s is None else checked_s)
 
 
 @pytest.mark.parametrize(
@@ -53,32 +53,32 @@ def test_what_is_done_next(state: PoolState, now_s: float, action: object) -> No
 
 
 def test_one_that_is_too_old_is_not_handed_out_even_if_nobody_had_the_time_to_remove_it() -> None:
-    state = PoolState(warm=(warm(1), warm(2, 50.0))).asked(7)
+    state = PoolState(warm=(warm(1), warm(2, 50.0))).after_request(7)
     assert state.handed_out(7, RULES, 99.9)[1] == 1
     assert state.handed_out(7, RULES, 100.0)[1] == 2
     assert state.handed_out(7, RULES, 150.0) == (state, None)
 
 
 def test_whoever_got_a_dead_guest_is_first_again() -> None:
-    state = PoolState(warm=(warm(1), warm(2))).asked(1).asked(2).asked(3)
+    state = PoolState(warm=(warm(1), warm(2))).after_request(1).after_request(2).after_request(3)
     state, dead = state.handed_out(1, RULES, 0.0)
     state, second = state.handed_out(2, RULES, 0.0)
     assert (dead, second, state.queue) == (1, 2, (3,))
-    assert state.died(1).asked(1).queue == (1, 3)
+    assert state.after_death(1).after_request(1).queue == (1, 3)
 
 
 def test_looking_at_a_guest_does_not_make_another_one_and_keeps_their_order() -> None:
-    state = PoolState(warm=(warm(1), warm(2))).begun(CheckGuest(number=1))
+    state = PoolState(warm=(warm(1), warm(2))).after_start(CheckGuest(number=1))
     assert next_action(state, RULES, 1.0) == Pause(until_s=10.0)
-    back = state.looked(1, 10.0, answers=True)
+    back = state.after_check(1, 10.0, answers=True)
     assert back.warm == (warm(1, 0.0, 10.0), warm(2))
-    assert state.looked(1, 10.0, answers=False) == PoolState(warm=(warm(2),), unresponsive=(1,))
+    assert state.after_check(1, 10.0, answers=False) == PoolState(warm=(warm(2),), unresponsive=(1,))
 
 
 def test_those_who_wait_are_told_after_some_failures_in_a_row_and_a_success_forgets_them() -> None:
-    state = PoolState(failures=1).begun(MakeGuest()).not_made(5.0)
-    assert (given_up(state, RULES), given_up(replace(state, failures=3), RULES)) == (False, True)
-    assert state.begun(MakeGuest()).made(1, 6.0).failures == 0
+    state = PoolState(failures=1).after_start(MakeGuest()).after_failure(5.0)
+    assert (has_given_up(state, RULES), has_given_up(replace(state, failures=3), RULES)) == (False, True)
+    assert state.after_start(MakeGuest()).after_making(1, 6.0).failures == 0
 
 
 @pytest.mark.parametrize("size", [0, 4])
@@ -106,7 +106,7 @@ class AnyOrder(RuleBasedStateMachine):
     @rule()
     def somebody_asks(self) -> None:
         self.tickets += 1
-        self.state = self.state.asked(self.tickets)
+        self.state = self.state.after_request(self.tickets)
 
     @precondition(lambda self: self.state.queue)
     @rule(data=st.data(), answers=st.booleans())
@@ -122,19 +122,19 @@ class AnyOrder(RuleBasedStateMachine):
             self.handed.append(number)
             self.served.append(ticket)
         else:
-            self.state = self.state.died(number).asked(ticket)
+            self.state = self.state.after_death(number).after_request(ticket)
             assert self.state.queue[0] == ticket
 
     @precondition(lambda self: self.state.queue)
     @rule(data=st.data())
     def somebody_gives_up_waiting(self, data: st.DataObject) -> None:
-        self.state = self.state.left(data.draw(st.sampled_from(self.state.queue)))
+        self.state = self.state.after_leaving(data.draw(st.sampled_from(self.state.queue)))
 
     @precondition(lambda self: self.state.in_use)
     @rule(data=st.data())
     def a_guest_comes_back(self, data: st.DataObject) -> None:
         number = data.draw(st.sampled_from(sorted(self.state.in_use)))
-        self.state = self.state.returned(number).gone(number)
+        self.state = self.state.after_return(number).after_removal(number)
 
     @rule()
     def a_thread_takes_something_up(self) -> None:
@@ -142,7 +142,7 @@ class AnyOrder(RuleBasedStateMachine):
         if isinstance(action, Pause):
             assert action.until_s is None or action.until_s > self.now_s - 1e-6
             return
-        self.state = self.state.begun(action)
+        self.state = self.state.after_start(action)
         self.under_way.append(action)
 
     @precondition(lambda self: self.under_way)
@@ -152,13 +152,13 @@ class AnyOrder(RuleBasedStateMachine):
         match action:
             case MakeGuest() if well:
                 self.numbers += 1
-                self.state = self.state.made(self.numbers, self.now_s)
+                self.state = self.state.after_making(self.numbers, self.now_s)
             case MakeGuest():
-                self.state = self.state.not_made(self.now_s)
+                self.state = self.state.after_failure(self.now_s)
             case CheckGuest(number=number):
-                self.state = self.state.looked(number, self.now_s, answers=well)
+                self.state = self.state.after_check(number, self.now_s, answers=well)
             case RemoveGuest(number=number):
-                self.state = self.state.gone(number)
+                self.state = self.state.after_removal(number)
 
     @invariant()
     def never_more_than_may_be(self) -> None:
@@ -188,21 +188,21 @@ class AnyOrder(RuleBasedStateMachine):
                 if state.queue and state.warm:
                     state, got = state.handed_out(state.queue[0], self.rules, now_s)
                     assert got is not None
-                    state = state.returned(got).gone(got)
+                    state = state.after_return(got).after_removal(got)
                     continue
                 if not state.queue and len(state.warm) == self.rules.size:
                     return
                 assert action.until_s is not None, "nothing would ever be done"
                 now_s = max(now_s, action.until_s) + 1e-6
                 continue
-            state = state.begun(action)
+            state = state.after_start(action)
             match action:
                 case MakeGuest():
-                    state = state.made(number, now_s)
+                    state = state.after_making(number, now_s)
                 case CheckGuest(number=looked):
-                    state = state.looked(looked, now_s, answers=True)
+                    state = state.after_check(looked, now_s, answers=True)
                 case RemoveGuest(number=removed):
-                    state = state.gone(removed)
+                    state = state.after_removal(removed)
         pytest.fail(f"the state does not settle: {state}")
 
 

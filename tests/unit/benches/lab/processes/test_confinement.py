@@ -123,7 +123,7 @@ def test_root_that_may_not_mount_says_so_and_runs_programs_as_they_are(tmp_path:
     words = ["setpriv", "--bounding-set", "-sys_admin", sys.executable, "-c", ask]
     done = subprocess.run(words, env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True, cwd=ROOT)
     sentence, command = done.stdout.splitlines()
-    assert sentence.startswith("guests run as root, as this machine lets nobody confine them: confine: ")
+    assert sentence.startswith("guests run as root, since this machine cannot confine them: confine: ")
     assert sentence.endswith("Operation not permitted")
     assert command == "['/usr/bin/setpriv', '--no-new-privs', '--', 'a', 'b']"
 
