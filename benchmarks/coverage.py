@@ -86,19 +86,19 @@ def main() -> int:
         configure(guest)
         print("| condition | seconds | covered | true error, largest | bound, median | bound, least |")
         print("|---|---|---|---|---|---|")
-        row_counts = [tell(condition, guest, options.settle, options.seconds) for condition in CONDITIONS]
+        row_counts = [measure_condition(condition, guest, options.settle, options.seconds) for condition in CONDITIONS]
     covered, seconds = (sum(counts) for counts in zip(*row_counts, strict=True))
     print(f"| all | {seconds} | {covered / seconds:.2%} | | | |")
     return 0 if covered / seconds >= 0.99 else 1
 
 
-def tell(condition: Condition, guest: Guest, settle_s: int, seconds: int) -> tuple[int, int]:
+def measure_condition(condition: Condition, guest: Guest, settle_s: int, seconds: int) -> tuple[int, int]:
     """Measure one condition and print its row. Return the number of covered seconds and of all seconds."""
     bends = {**STRAIGHT, **condition.bends}
     ask(str(guest.sockets / "control"), **bends)
     with busy(condition.busy):
         time.sleep(settle_s)
-        results = list(looks(guest, bends, seconds))
+        results = list(compare_seconds(guest, bends, seconds))
     if not results:
         raise SystemExit(f"{condition.name}: no second of which both the truth and the bound are known")
     largest = max(max(abs(result.low_ns), abs(result.high_ns)) for result in results)
@@ -114,7 +114,7 @@ def tell(condition: Condition, guest: Guest, settle_s: int, seconds: int) -> tup
     return covered, len(results)
 
 
-def looks(guest: Guest, bends: Mapping[str, int], seconds: int) -> Iterator[Second]:
+def compare_seconds(guest: Guest, bends: Mapping[str, int], seconds: int) -> Iterator[Second]:
     argv = [sys.executable, "-m", "ena_device.truth", "--page", str(guest.sockets / "truth")]
     argv += ["--control", str(guest.sockets / "control"), "--seconds", str(seconds)]
     script = (

@@ -69,8 +69,8 @@ def main() -> int:
     print(f"load before: {os.getloadavg()[0]:.2f}, {os.cpu_count()} cores\n")
     print("| what | median | least | most | rounds |\n|---|---|---|---|---|", flush=True)
     with tempfile.TemporaryDirectory(prefix="ptp-ec2-") as folder:
-        held = [PARTS[name](Path(folder), options.rounds) for name in options.only or PARTS]
-    return 0 if all(held) else 1
+        results = [PARTS[name](Path(folder), options.rounds) for name in options.only or PARTS]
+    return 0 if all(results) else 1
 
 
 # --- a campaign ------------------------------------------------------------------------------------------------------
@@ -88,7 +88,7 @@ def campaigns_at_once(folder: Path, rounds: int) -> bool:
         alone_s = timed(partial(run, bench, [SLOWEST], state))
         whole_s = timed(partial(run, bench, list(bench.types()), state))
         ratios.append(whole_s / alone_s)
-    tell(f"{HOSTS} hosts at once / the slowest alone ({SECONDS[SLOWEST]:g} s)", ratios, "")
+    print_row(f"{HOSTS} hosts at once / the slowest alone ({SECONDS[SLOWEST]:g} s)", ratios, "")
     return max(ratios) <= MOST_RATIO
 
 
@@ -106,11 +106,13 @@ def run(bench: SlowBench, types: Sequence[str], state: settings.Settings) -> Run
 
 def first_contacts(folder: Path, rounds: int) -> bool:
     """Time the steps between the first answer of SSH and Ansible: noticing, login, and rotation of the host key."""
-    noticed, logins = zip(*(noticing(folder / f"contact-{number}") for number in range(rounds)), strict=True)
-    added = [noticed_s - login_s for noticed_s, login_s in zip(noticed, logins, strict=True)]
-    tell("from the first greeting until logged in", noticed, " s")
-    tell("one login alone", logins, " s")
-    tell("what the harness adds to it", added, " s")
+    contacts, logins = zip(
+        *(measure_first_contact(folder / f"contact-{number}") for number in range(rounds)), strict=True
+    )
+    overheads = [noticed_s - login_s for noticed_s, login_s in zip(contacts, logins, strict=True)]
+    print_row("from the first greeting until logged in", contacts, " s")
+    print_row("one login alone", logins, " s")
+    print_row("what the harness adds to it", overheads, " s")
     state = dataclasses.replace(settings.load(), state_dir=folder / "contact")
     bench = wiring.lab_bench(state)
     bench.prepare(["lab.phc"], quiet)
@@ -120,17 +122,19 @@ def first_contacts(folder: Path, rounds: int) -> bool:
     try:
         for number in range(rounds):
             guest = bench.provision(token, "lab.phc", quiet)
-            for times, seconds in zip((guest_logins, rotations), changing(guest, folder / f"{number}"), strict=True):
+            for times, seconds in zip(
+                (guest_logins, rotations), measure_rotation(guest, folder / f"{number}"), strict=True
+            ):
                 times.append(seconds)
             bench.release(token)
     finally:
         bench.release(token)
-    tell("one login to a lab guest", guest_logins, " s")
-    tell("the change of its host key, with the second login", rotations, " s")
-    return bool(statistics.median(added) <= MOST_CONTACT_S)
+    print_row("one login to a lab guest", guest_logins, " s")
+    print_row("the change of its host key, with the second login", rotations, " s")
+    return bool(statistics.median(overheads) <= MOST_CONTACT_S)
 
 
-def noticing(folder: Path) -> tuple[float, float]:
+def measure_first_contact(folder: Path) -> tuple[float, float]:
     """Start an SSH server two seconds late; return the seconds from its first greeting until the harness is logged in.
 
     The second value is the seconds of one more login, to the running server.
@@ -171,15 +175,15 @@ def noticing(folder: Path) -> tuple[float, float]:
     return max(0.0, logged_in - greeted[0]), login_s
 
 
-def changing(there: Machine, folder: Path) -> tuple[float, float]:
+def measure_rotation(host: Machine, folder: Path) -> tuple[float, float]:
     """Return the seconds of a login to a running host, and of the rotation of its host key."""
     folder.mkdir()
-    there = dataclasses.replace(there, rotated_key=str(folder / "own"))
+    host = dataclasses.replace(host, rotated_key=str(folder / "own"))
     with ssh.shared_connection() as control:
-        target = Target(machine=there, known_hosts=ssh.write_known_hosts(there, folder), control=control)
+        target = Target(machine=host, known_hosts=ssh.write_known_hosts(host, folder), control=control)
         known_hosts = target.known_hosts
         login_s = timed(
-            lambda: ssh.wait_for_login(there, known_hosts, tries=5, first_backoff_s=1, progress=quiet, control=control)
+            lambda: ssh.wait_for_login(host, known_hosts, tries=5, first_backoff_s=1, progress=quiet, control=control)
         )
         return login_s, timed(lambda: host_key.rotate_host_key(target, progress=quiet, pause=time.sleep))
 
@@ -216,17 +220,17 @@ def stacks(folder: Path, rounds: int) -> bool:
         engine = Engine(EngineHome(folder=folder / "stacks", project=ROOT), at_once=AT_ONCE)
         engine.prepare(quiet)
         for at_once, times in ((1, rounds), (AT_ONCE, max(1, rounds // 2))):
-            ups, downs, cpu, peaks = several(engine, folder, at_once, times)
+            ups, downs, cpu, peaks = measure_stacks(engine, folder, at_once, times)
             name = "one stack" if at_once == 1 else f"{at_once} stacks at once, the last of them"
-            tell(f"{name}: up", ups, " s")
-            tell(f"{name}: down", downs, " s")
-            tell(f"{name}: CPU time of each, up and down", [seconds / at_once for seconds in cpu], " s")
+            print_row(f"{name}: up", ups, " s")
+            print_row(f"{name}: down", downs, " s")
+            print_row(f"{name}: CPU time of each, up and down", [seconds / at_once for seconds in cpu], " s")
             for program, mib in peaks.items():
-                tell(f"{name}: memory of the {program}", mib, " MiB")
+                print_row(f"{name}: memory of the {program}", mib, " MiB")
     return True
 
 
-def several(
+def measure_stacks(
     engine: Engine, folder: Path, at_once: int, times: int
 ) -> tuple[list[float], list[float], list[float], Mapping[str, list[float]]]:
     ups, downs, cpu = [], [], []
@@ -244,9 +248,9 @@ def several(
     return ups, downs, cpu, peaks
 
 
-def in_parallel(pool: ThreadPoolExecutor, act: Callable[..., object], *arguments: Sequence[object]) -> None:
+def in_parallel(pool: ThreadPoolExecutor, action: Callable[..., object], *arguments: Sequence[object]) -> None:
     """Call `act` with the first of all arguments, the second of all, ..., all at once; wait for the last."""
-    for _ in pool.map(act, *arguments):
+    for _ in pool.map(action, *arguments):
         pass
 
 
@@ -286,9 +290,9 @@ def doubles(folder: Path) -> Iterator[None]:
     os.environ.update(credentials | {"HOME": str(folder)})
     for name in ("AWS_PROFILE", "AWS_REGION", "AWS_DEFAULT_REGION"):
         os.environ.pop(name, None)
-    with rehearsal.served("ec2_server.py", environ=os.environ) as moto:
+    with rehearsal.serve_double("ec2_server.py", environ=os.environ) as moto:
         os.environ["AWS_ENDPOINT_URL"] = f"http://127.0.0.1:{moto}"
-        with rehearsal.served("aws_provider.py", environ=os.environ) as port:
+        with rehearsal.serve_double("aws_provider.py", environ=os.environ) as port:
             os.environ["PULUMI_DEBUG_PROVIDERS"] = f"aws:{port}"
             yield
 
@@ -300,13 +304,13 @@ def peaks_of_children() -> Iterator[Mapping[str, list[float]]]:
     peaks_by_program: defaultdict[str, list[float]] = defaultdict(list)
     stop = threading.Event()
 
-    def look() -> None:
+    def poll() -> None:
         while not stop.wait(0.1):
             for path in Path("/proc").glob("[0-9]*"):
                 if (program_peak := peak(path)) is not None:
                     peak_by_pid[int(path.name)] = program_peak
 
-    poller = threading.Thread(target=look, daemon=True)
+    poller = threading.Thread(target=poll, daemon=True)
     poller.start()
     try:
         yield peaks_by_program
@@ -335,19 +339,19 @@ def peak(process: Path) -> tuple[str, float] | None:
 # --- helpers ---------------------------------------------------------------------------------------------------------
 
 
-def tell(name: str, seen: Sequence[float], unit: str) -> None:
-    figures = " | ".join(f"{figure(seen):.2f}{unit}" for figure in (statistics.median, min, max))
-    print(f"| {name} | {figures} | {len(seen)} |", flush=True)
+def print_row(name: str, values: Sequence[float], unit: str) -> None:
+    figures = " | ".join(f"{figure(values):.2f}{unit}" for figure in (statistics.median, min, max))
+    print(f"| {name} | {figures} | {len(values)} |", flush=True)
 
 
-def quiet(*_words: object) -> None:
+def quiet(*_arguments: object) -> None:
     """Ignore progress."""
 
 
-def timed(act: Callable[[], object]) -> float:
-    begun = time.monotonic()
-    act()
-    return time.monotonic() - begun
+def timed(action: Callable[[], object]) -> float:
+    started_s = time.monotonic()
+    action()
+    return time.monotonic() - started_s
 
 
 @contextmanager

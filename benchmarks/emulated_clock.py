@@ -43,8 +43,8 @@ class Guest:
     known_hosts: Path
     sockets: Path
 
-    def run(self, words: str, *, timeout_s: float = 120) -> str:
-        return proc.run(ssh.build_command(self.machine, self.known_hosts, words), timeout_s=timeout_s).stdout.strip()
+    def run(self, command: str, *, timeout_s: float = 120) -> str:
+        return proc.run(ssh.build_command(self.machine, self.known_hosts, command), timeout_s=timeout_s).stdout.strip()
 
 
 def main() -> int:
@@ -59,18 +59,18 @@ def main() -> int:
         bench.prepare([TYPE], print)
         print(f"load before: {os.getloadavg()[0]:.2f}")
         guests = [provision(bench, Path(folder), number, cleanup) for number in range(options.guests)]
-        print(f"waiting {UNUSED_S:.0f} s, in which nobody asks the clocks")
+        print(f"waiting {UNUSED_S:.0f} s, in which no program reads the clocks")
         time.sleep(UNUSED_S)
-        tell_cost("nobody asks", guests, options.seconds)
+        print_cost("no reader", guests, options.seconds)
         for guest in guests:
             if options.spread_us is not None:
                 ask(str(guest.sockets / "control"), spread_us=options.spread_us)
             configure(guest)
         print(f"letting chrony settle for {options.settle} s")
         time.sleep(options.settle)
-        tell_cost("chrony reads 25 times a second", guests, options.seconds)
+        print_cost("chrony reads 25 times a second", guests, options.seconds)
         for guest in guests:
-            tell_truth(guest, options.seconds)
+            print_truth(guest, options.seconds)
     return 0
 
 
@@ -91,7 +91,7 @@ def configure(guest: Guest) -> None:
     """Configure a guest by the playbook of a campaign."""
     address, port = (guest.machine.second_opinion or "").split()
     with ssh.shared_connection() as control:
-        played = play(
+        result = play(
             ROOT / "playbooks" / "configure.yml",
             Target(machine=guest.machine, known_hosts=guest.known_hosts, control=control),
             {
@@ -103,16 +103,17 @@ def configure(guest: Guest) -> None:
             progress=lambda text: None,
             cancelled=lambda: False,
         )
-    print(f"{guest.token.host}: configured, {played.outcome} in {played.seconds:.0f} s {played.message}")
+    print(f"{guest.token.host}: configured, {result.outcome} in {result.seconds:.0f} s {result.message}")
 
 
-def tell_cost(when: str, guests: list[Guest], seconds: int) -> None:
+def print_cost(condition: str, guests: list[Guest], seconds: int) -> None:
     """Print the computing time of each device's processes, in per cent of a core."""
-    used_before_s, begun_s = [computing_s(guest) for guest in guests], time.monotonic()
+    used_before_s, started_s = [computing_s(guest) for guest in guests], time.monotonic()
     time.sleep(seconds)
-    passed_s = time.monotonic() - begun_s
+    elapsed_s = time.monotonic() - started_s
     for guest, used_s in zip(guests, used_before_s, strict=True):
-        print(f"{guest.token.host}: {when}: the device takes {(computing_s(guest) - used_s) / passed_s:.2%} of a core")
+        share = (computing_s(guest) - used_s) / elapsed_s
+        print(f"{guest.token.host}: {condition}: the device uses {share:.2%} of a core")
 
 
 def computing_s(guest: Guest) -> float:
@@ -124,7 +125,7 @@ def computing_s(guest: Guest) -> float:
     return sum(int(field[11]) + int(field[12]) for field in fields) / os.sysconf("SC_CLK_TCK")
 
 
-def tell_truth(guest: Guest, seconds: int) -> None:
+def print_truth(guest: Guest, seconds: int) -> None:
     """Print the bounds of (guest's clock - device's clock), measured each second."""
     argv = [sys.executable, "-m", "ena_device.truth", "--page", str(guest.sockets / "truth")]
     argv += ["--control", str(guest.sockets / "control"), "--seconds", str(seconds)]

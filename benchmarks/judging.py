@@ -100,7 +100,7 @@ def main() -> int:
             file.writelines(long_run(data, options.samples))
         for _ in range(options.rounds):
             for name, checkout in checkouts.items():
-                rounds_by_name[name].append(measured(checkout, data, day))
+                rounds_by_name[name].append(measure_checkout(checkout, data, day))
     finally:
         day.unlink(missing_ok=True)
     for figure in FIGURES:
@@ -112,7 +112,7 @@ def main() -> int:
     return 0
 
 
-def measured(checkout: Path, data: Path, day: Path) -> dict[str, float]:
+def measure_checkout(checkout: Path, data: Path, day: Path) -> dict[str, float]:
     argv = [sys.executable, "-c", WORK, str(data), str(day)]
     env = os.environ | {"PYTHONPATH": str(checkout)}
     completed = subprocess.run(argv, env=env, cwd=checkout, check=True, stdout=subprocess.PIPE, text=True)

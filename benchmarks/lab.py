@@ -46,15 +46,15 @@ class Lab:
     rounds: int
     rows: list[str] = field(default_factory=list)
 
-    def tell(self, what: str, seconds: Sequence[float]) -> None:
+    def add_times(self, label: str, seconds: Sequence[float]) -> None:
         mean = statistics.mean(seconds)
         spread = f"{100 * statistics.stdev(seconds) / mean:.0f} %" if len(seconds) > 1 else "-"
         figures = [f"{value:.3g} s" for value in (statistics.median(seconds), min(seconds), max(seconds))]
-        self.rows.append(f"| {what} | {' | '.join(figures)} | {spread} | {len(seconds)} |")
+        self.rows.append(f"| {label} | {' | '.join(figures)} | {spread} | {len(seconds)} |")
         print(self.rows[-1], flush=True)
 
-    def rate(self, what: str, executions: int, seconds: float) -> None:
-        self.rows.append(f"| {what} | {60 * executions / seconds:.1f} a minute | | | | {executions} |")
+    def add_rate(self, label: str, executions: int, seconds: float) -> None:
+        self.rows.append(f"| {label} | {60 * executions / seconds:.1f} a minute | | | | {executions} |")
         print(self.rows[-1], flush=True)
 
 
@@ -75,7 +75,7 @@ def main() -> None:
         for name in options.only or PARTS:
             PARTS[name](lab)
         if options.golden:
-            lab.tell("golden guest, boot and save", [golden_build(lab_settings, Path(folder) / "cache")])
+            lab.add_times("golden guest, boot and save", [golden_build(lab_settings, Path(folder) / "cache")])
 
 
 # --- the parts ------------------------------------------------------------------------------------------------------
@@ -83,10 +83,10 @@ def main() -> None:
 
 def restores(lab: Lab) -> None:
     """Time from the request for a host to an SSH login with the pinned key, and to /dev/ptp0; then the release."""
-    rounds = [one_restore(lab) for _ in range(lab.rounds)]
-    lab.tell("cold restore to SSH", [seconds for seconds, _, _ in rounds])
-    lab.tell("cold restore to /dev/ptp0", [seconds for _, seconds, _ in rounds])
-    lab.tell("release", [seconds for _, _, seconds in rounds])
+    rounds = [time_restore(lab) for _ in range(lab.rounds)]
+    lab.add_times("cold restore to SSH", [seconds for seconds, _, _ in rounds])
+    lab.add_times("cold restore to /dev/ptp0", [seconds for _, seconds, _ in rounds])
+    lab.add_times("release", [seconds for _, _, seconds in rounds])
 
 
 def workflows(lab: Lab) -> None:
@@ -95,20 +95,20 @@ def workflows(lab: Lab) -> None:
     with pool(lab) as host_pool:
         for _ in range(lab.rounds):
             fill(host_pool)
-            begun_s = time.monotonic()
+            started_s = time.monotonic()
             held_guest = host_pool.acquire(timeout_s=600)
-            acquisitions.append(time.monotonic() - begun_s)
+            acquisitions.append(time.monotonic() - started_s)
             uname(lab, held_guest.guest.machine)
             host_pool.release(held_guest)
-            workflow_times.append(time.monotonic() - begun_s)
-        lab.tell("acquire a warm host", acquisitions)
-        lab.tell("workflow, warm: acquire, run a command, release", workflow_times)
+            workflow_times.append(time.monotonic() - started_s)
+        lab.add_times("acquire a warm host", acquisitions)
+        lab.add_times("workflow, warm: acquire, run a command, release", workflow_times)
         fill(host_pool)
         executions = 2 * lab.rounds
-        lab.rate("executions, one after another", executions, timed(lambda: in_turn(lab, host_pool, executions)))
+        lab.add_rate("executions, one after another", executions, timed(lambda: in_turn(lab, host_pool, executions)))
         fill(host_pool)
-        lab.rate(f"executions, {AT_ONCE} at once", executions, timed(lambda: at_once(lab, host_pool, executions)))
-    lab.tell("workflow, cold", [timed(lambda: cold_workflow(lab)) for _ in range(lab.rounds)])
+        lab.add_rate(f"executions, {AT_ONCE} at once", executions, timed(lambda: at_once(lab, host_pool, executions)))
+    lab.add_times("workflow, cold", [timed(lambda: cold_workflow(lab)) for _ in range(lab.rounds)])
 
 
 def copies(lab: Lab) -> None:
@@ -120,12 +120,12 @@ def copies(lab: Lab) -> None:
         to_host_times = [
             timed(lambda: file_copy.copy_to_host(machine, known_hosts, sent, "/root/file")) for _ in range(lab.rounds)
         ]
-        lab.tell("copy 10 MiB onto a host", to_host_times)
+        lab.add_times("copy 10 MiB onto a host", to_host_times)
         from_host_times = [
             timed(lambda: file_copy.copy_from_host(machine, known_hosts, "/root/file", received))
             for _ in range(lab.rounds)
         ]
-        lab.tell("copy 10 MiB from a host", from_host_times)
+        lab.add_times("copy 10 MiB from a host", from_host_times)
         assert received.read_bytes() == sent.read_bytes()
 
 
@@ -148,9 +148,9 @@ def snapshots(lab: Lab) -> None:
         finally:
             lab.bench.release(token)
         delete_times.append(timed(partial(lab.bench.snapshots.delete, snapshot.name, lab.bench.records)))
-    lab.tell("create a snapshot", create_times)
-    lab.tell("restore a snapshot (a cold boot) to /dev/ptp0", restore_times)
-    lab.tell("delete a snapshot", delete_times)
+    lab.add_times("create a snapshot", create_times)
+    lab.add_times("restore a snapshot (a cold boot) to /dev/ptp0", restore_times)
+    lab.add_times("delete a snapshot", delete_times)
 
 
 PARTS: dict[str, Callable[[Lab], None]] = {
@@ -164,19 +164,19 @@ PARTS: dict[str, Callable[[Lab], None]] = {
 # --- helpers --------------------------------------------------------------------------------------------------------
 
 
-def one_restore(lab: Lab) -> tuple[float, float, float]:
+def time_restore(lab: Lab) -> tuple[float, float, float]:
     """Return the seconds from the request to SSH, from the request to /dev/ptp0, and of the release."""
-    begun = time.monotonic()
+    started_s = time.monotonic()
     ssh_s: list[float] = []
-    login = threading.Thread(target=lambda: ssh_s.append(first_login(lab) - begun))
+    login = threading.Thread(target=lambda: ssh_s.append(first_login(lab) - started_s))
     login.start()
     try:
         lab.bench.provision(TOKEN, TYPE, quiet)  # returns a lab.phc host once its clock exists
-        clock_s = time.monotonic() - begun
+        clock_s = time.monotonic() - started_s
         login.join()
     finally:
-        released = timed(lambda: lab.bench.release(TOKEN))
-    return ssh_s[0], clock_s, released
+        release_s = timed(lambda: lab.bench.release(TOKEN))
+    return ssh_s[0], clock_s, release_s
 
 
 def first_login(lab: Lab) -> float:
@@ -205,29 +205,29 @@ def pool(lab: Lab) -> WarmPool[WarmHost]:
     return lab_source.open_pool(lab.bench, TYPE, PoolRules(size=2, most=lab.settings.lab_guests), quiet)
 
 
-def fill(warm_ones: WarmPool[WarmHost]) -> None:
-    while len(warm_ones.state.warm) < 2:
+def fill(host_pool: WarmPool[WarmHost]) -> None:
+    while len(host_pool.state.warm) < 2:
         time.sleep(0.01)
 
 
-def uname(lab: Lab, there: Machine) -> None:
-    folder = lab.bench.records.folder(there.token)
-    proc.run(ssh.build_command(there, ssh.write_known_hosts(there, folder), "uname"), timeout_s=60)
+def uname(lab: Lab, machine: Machine) -> None:
+    folder = lab.bench.records.folder(machine.token)
+    proc.run(ssh.build_command(machine, ssh.write_known_hosts(machine, folder), "uname"), timeout_s=60)
 
 
-def execution(lab: Lab, warm_ones: WarmPool[WarmHost]) -> None:
-    with warm_ones.guest(timeout_s=600) as guest:
+def execution(lab: Lab, host_pool: WarmPool[WarmHost]) -> None:
+    with host_pool.guest(timeout_s=600) as guest:
         uname(lab, guest.machine)
 
 
-def in_turn(lab: Lab, warm_ones: WarmPool[WarmHost], executions: int) -> None:
+def in_turn(lab: Lab, host_pool: WarmPool[WarmHost], executions: int) -> None:
     for _ in range(executions):
-        execution(lab, warm_ones)
+        execution(lab, host_pool)
 
 
-def at_once(lab: Lab, warm_ones: WarmPool[WarmHost], executions: int) -> None:
+def at_once(lab: Lab, host_pool: WarmPool[WarmHost], executions: int) -> None:
     with ThreadPoolExecutor(max_workers=AT_ONCE) as threads:
-        for job in [threads.submit(execution, lab, warm_ones) for _ in range(executions)]:
+        for job in [threads.submit(execution, lab, host_pool) for _ in range(executions)]:
             job.result()
 
 
@@ -236,20 +236,20 @@ def cold_workflow(lab: Lab) -> None:
         uname(lab, machine)
 
 
-def golden_build(mine: Settings, cache: Path) -> float:
+def golden_build(lab_settings: Settings, cache: Path) -> float:
     """Return the seconds to boot and save one golden guest, with QEMU and the image already in the cache."""
     (cache / "lab").mkdir(parents=True)
-    for file in (mine.cache_dir / "lab").iterdir():
+    for file in (lab_settings.cache_dir / "lab").iterdir():
         if file.name.startswith(("qemu-", "image-", "acceleration")) and not file.name.endswith((".lock", ".half")):
             (cache / "lab" / file.name).symlink_to(file)
-    bench = wiring.lab_bench(replace(mine, cache_dir=cache))
+    bench = wiring.lab_bench(replace(lab_settings, cache_dir=cache))
     return timed(lambda: bench.prepare([TYPE], quiet))
 
 
-def timed(act: Callable[[], object]) -> float:
-    begun = time.monotonic()
-    act()
-    return time.monotonic() - begun
+def timed(action: Callable[[], object]) -> float:
+    started_s = time.monotonic()
+    action()
+    return time.monotonic() - started_s
 
 
 def quiet(line: str) -> None:

@@ -64,7 +64,7 @@ def main() -> int:
         print(f"load before: {os.getloadavg()[0]:.2f}")
         print("| contender | first run | second run | changed by the second | clock selected after the first |")
         print("|---|---|---|---|---|")
-        chrony = [ours(Path(folder))] + ([timesync(Path(folder), options.timesync)] if options.timesync else [])
+        chrony = [chrony_phc(Path(folder))] + ([timesync(Path(folder), options.timesync)] if options.timesync else [])
         compare(chrony, bench, "lab.phc", options.rounds, Path(folder))
         stages = [configure({}, "configure stage")]
         if options.mitogen:
@@ -77,13 +77,13 @@ def main() -> int:
 # --- contenders
 
 
-def ours(folder: Path) -> Contender:
-    playbook = written(folder / "ours", str(ROOT / "roles/chrony_phc"))
+def chrony_phc(folder: Path) -> Contender:
+    playbook = write_playbook(folder / "ours", str(ROOT / "roles/chrony_phc"))
     return Contender(name="chrony_phc", playbook=playbook, variables=alone, environment={})
 
 
 def timesync(folder: Path, checkout: Path) -> Contender:
-    playbook = written(folder / "timesync", str(checkout.absolute()))
+    playbook = write_playbook(folder / "timesync", str(checkout.absolute()))
     return Contender(name="timesync", playbook=playbook, variables=timesync_variables, environment={})
 
 
@@ -113,7 +113,7 @@ def timesync_variables(target: Target) -> dict[str, Any]:
     }
 
 
-def written(folder: Path, role: str) -> Path:
+def write_playbook(folder: Path, role: str) -> Path:
     """Write a playbook of one role, with our ansible.cfg in the place where play() looks for it."""
     (folder / "playbooks").mkdir(parents=True)
     shutil.copy(ROOT / "ansible.cfg", folder / "ansible.cfg")
@@ -131,7 +131,7 @@ def compare(contenders: Sequence[Contender], bench: LabBench, kind: str, rounds:
     for number in range(rounds):
         for contender in contenders:
             with host(bench, kind, f"{contender.name.replace(' ', '-')}-{number}", folder) as target:
-                rounds_by_name[contender.name].append(one_round(contender, target))
+                rounds_by_name[contender.name].append(run_round(contender, target))
                 print(f"{contender.name}: {rounds_by_name[contender.name][-1]}", file=sys.stderr)
     for name, all_rounds in rounds_by_name.items():
         selected = [row.selected_after_s for row in all_rounds if row.selected_after_s is not None]
@@ -159,14 +159,14 @@ def host(bench: LabBench, kind: str, name: str, folder: Path) -> Iterator[Target
         bench.release(token)
 
 
-def one_round(contender: Contender, target: Target) -> Round:
-    first = played(contender, target)
+def run_round(contender: Contender, target: Target) -> Round:
+    first = play_contender(contender, target)
     selected = selected_after_s(target)
-    second = played(contender, target)
+    second = play_contender(contender, target)
     return Round(first_s=first.seconds, again_s=second.seconds, changed_again=second.changed, selected_after_s=selected)
 
 
-def played(contender: Contender, target: Target) -> PlayResult:
+def play_contender(contender: Contender, target: Target) -> PlayResult:
     os.environ.update(contender.environment)
     try:
         result = play(
@@ -187,11 +187,11 @@ def played(contender: Contender, target: Target) -> PlayResult:
 
 def selected_after_s(target: Target) -> float | None:
     """Return the seconds until chronyd selects a PHC; None when it does not within the deadline."""
-    begun = time.monotonic()
-    while time.monotonic() < begun + SELECTED_DEADLINE_S:
+    started_s = time.monotonic()
+    while time.monotonic() < started_s + SELECTED_DEADLINE_S:
         sources = proc.run(target.command("chronyc", "-c", "sources"), timeout_s=30, check=False).stdout
         if any(line.startswith("#,*,PHC") for line in sources.splitlines()):
-            return time.monotonic() - begun
+            return time.monotonic() - started_s
         time.sleep(0.5)
     return None
 

@@ -1,4 +1,4 @@
-"""A bench whose hosts only take time: what a run costs beside its hosts."""
+"""Define a bench whose hosts only take time, to measure what a run costs beside its hosts."""
 
 import dataclasses
 import time

@@ -19,17 +19,17 @@ ROOT = Path(__file__).parents[1]
 BARE, LIBRARY = "python -c pass", 'python -c "import typer"'
 
 
-def tab(*words: str) -> dict[str, str]:
-    """The environment in which a shell asks for completions of the last word."""
+def completion_environment(*arguments: str) -> dict[str, str]:
+    """Build the environment in which a shell requests completions of the last word."""
     return {
         "_PTP_HARNESS_COMPLETE": "complete_bash",
-        "COMP_WORDS": " ".join(["ptp-harness", *words]),
-        "COMP_CWORD": str(len(words)),
+        "COMP_WORDS": " ".join(["ptp-harness", *arguments]),
+        "COMP_CWORD": str(len(arguments)),
     }
 
 
 def programs(run: str | None) -> dict[str, tuple[Sequence[str], Mapping[str, str]]]:
-    """Each row's name, arguments of Python, and variables."""
+    """List the rows: name, arguments of Python, and variables."""
     command = ["-m", "harness"]
     rows: dict[str, tuple[Sequence[str], Mapping[str, str]]] = {
         BARE: (["-c", "pass"], {}),
@@ -38,16 +38,16 @@ def programs(run: str | None) -> dict[str, tuple[Sequence[str], Mapping[str, str
         "ptp-harness --help": ([*command, "--help"], {}),
         "ptp-harness lab --help": ([*command, "lab", "--help"], {}),
         "ptp-harness run --help": ([*command, "run", "--help"], {}),
-        "ptp-harness la<Tab>": (command, tab("la")),
-        "ptp-harness run lab.ph<Tab>": (command, tab("run", "lab.ph")),
-        "ptp-harness show <Tab>": (command, tab("show", "")),
+        "ptp-harness la<Tab>": (command, completion_environment("la")),
+        "ptp-harness run lab.ph<Tab>": (command, completion_environment("run", "lab.ph")),
+        "ptp-harness show <Tab>": (command, completion_environment("show", "")),
         "ptp-harness runs": ([*command, "runs"], {}),
     }
     return rows | ({"ptp-harness show RUN": ([*command, "show", run], {})} if run else {})
 
 
 def cpu_s(arguments: Sequence[str], environ: Mapping[str, str]) -> float:
-    """The CPU time of one Python process, user and system."""
+    """Measure the CPU time of one Python process, user and system."""
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     subprocess.run(
         [sys.executable, *arguments], env=os.environ | environ, cwd=ROOT, capture_output=True, timeout=300, check=True
@@ -57,7 +57,7 @@ def cpu_s(arguments: Sequence[str], environ: Mapping[str, str]) -> float:
 
 
 def newest_run() -> str | None:
-    """The name of the newest run in the ledger; None without one."""
+    """Find the name of the newest run in the ledger; None without one."""
     argv = [sys.executable, "-m", "harness", "runs", "--json"]
     listing = subprocess.run(argv, cwd=ROOT, capture_output=True, text=True, timeout=300, check=True)
     names = [line.split('"')[3] for line in listing.stdout.splitlines() if line.strip().startswith('"run":')]

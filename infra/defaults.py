@@ -15,7 +15,7 @@ from infra.stack_settings import ProgramSettings, SettingsError
 _PUBLIC_KEYS = ("id_ed25519.pub", "id_ecdsa.pub", "id_rsa.pub")
 
 
-def completed(settings: ProgramSettings, *, stack: str) -> ProgramSettings:
+def complete_settings(settings: ProgramSettings, *, stack: str) -> ProgramSettings:
     """The settings with every value that this machine can supply. Raises SettingsError for a value that it lacks."""
     host = settings.host or stack
     return replace(
@@ -78,6 +78,6 @@ def _owner() -> str:
 
 
 def _state_dir() -> Path:
-    own = os.environ.get("PTP_HARNESS_STATE_DIR")
+    override = os.environ.get("PTP_HARNESS_STATE_DIR")
     home = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local/state"
-    return Path(own) if own else Path(home) / "ptp-harness"
+    return Path(override) if override else Path(home) / "ptp-harness"

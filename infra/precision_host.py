@@ -40,7 +40,7 @@ class PrecisionHost(pulumi.ComponentResource):
             tags=self._tags,
             opts=self._child("tags"),
         )
-        group_name = self._placed(group)
+        group_name = self._placement_group(group)
         instance = self._instance(image, firewall, key, group_name)
         self.outputs: dict[str, pulumi.Input[Any]] = {
             "instanceId": instance.id,
@@ -52,13 +52,13 @@ class PrecisionHost(pulumi.ComponentResource):
             "placementGroup": group_name,
             "securityGroup": firewall.id,
         }
-        self.outputs |= _for_ssh(settings, user, self.outputs["address"])
+        self.outputs |= _ssh_outputs(settings, user, self.outputs["address"])
         self.register_outputs(self.outputs)
 
-    def _child(self, *expiring: str, kept: tuple[str, ...] = (), **more: Any) -> pulumi.ResourceOptions:
+    def _child(self, *expiring: str, unchanged: tuple[str, ...] = (), **options: Any) -> pulumi.ResourceOptions:
         """Options of a child. `expiring` names properties with tags: their default expiry stays as first set."""
         fixed = [] if self._settings.expires else [f"{tags}{_EXPIRES}" for tags in expiring]
-        return pulumi.ResourceOptions(parent=self, ignore_changes=[*fixed, *kept], **more)
+        return pulumi.ResourceOptions(parent=self, ignore_changes=[*fixed, *unchanged], **options)
 
     def _image(self, architecture: Architecture) -> tuple[str, str]:
         """The image's id, and the user who logs in to the image."""
@@ -81,7 +81,7 @@ class PrecisionHost(pulumi.ComponentResource):
             opts=self._child("tags"),
         )
 
-    def _placed(self, group: GroupChoice) -> pulumi.Input[str] | None:
+    def _placement_group(self, group: GroupChoice) -> pulumi.Input[str] | None:
         if group.makes is None:
             return group.joins
         placement_group = ec2.PlacementGroup(
@@ -94,7 +94,7 @@ class PrecisionHost(pulumi.ComponentResource):
         return placement_group.name
 
     def _instance(
-        self, image: str, firewall: ec2.SecurityGroup, key: ec2.KeyPair, placed: pulumi.Input[str] | None
+        self, image: str, firewall: ec2.SecurityGroup, key: ec2.KeyPair, group_name: pulumi.Input[str] | None
     ) -> ec2.Instance:
         settings = self._settings
         # A named image is resolved when the instance is made. Its name is part of the resource's name: a new image name
@@ -109,7 +109,7 @@ class PrecisionHost(pulumi.ComponentResource):
             subnet_id=settings.subnet_id or None,
             key_name=key.key_name,
             vpc_security_group_ids=[firewall.id],
-            placement_group=placed,
+            placement_group=group_name,
             iam_instance_profile=settings.instance_profile or None,
             user_data=pulumi.Output.secret(cloud_config(settings.host_key, settings.lease_minutes)),
             metadata_options=ec2.InstanceMetadataOptionsArgs(
@@ -125,7 +125,7 @@ class PrecisionHost(pulumi.ComponentResource):
             instance_initiated_shutdown_behavior="terminate",
             instance_market_options=_spot() if settings.market is Market.SPOT else None,
             tags=self._tags,
-            opts=self._child("tags", "rootBlockDevice.tags", kept=ignored, custom_timeouts=_WAIT),
+            opts=self._child("tags", "rootBlockDevice.tags", unchanged=ignored, custom_timeouts=_WAIT),
         )
 
 
@@ -136,7 +136,7 @@ def _spot() -> ec2.InstanceInstanceMarketOptionsArgs:
     return ec2.InstanceInstanceMarketOptionsArgs(market_type=Market.SPOT.value, spot_options=spot_options)
 
 
-def _for_ssh(settings: ProgramSettings, user: str, address: pulumi.Input[str]) -> dict[str, pulumi.Output[str]]:
+def _ssh_outputs(settings: ProgramSettings, user: str, address: pulumi.Input[str]) -> dict[str, pulumi.Output[str]]:
     """An Ansible inventory with this host, and the host's line for known_hosts."""
     line = public_part(settings.host_key)
     inventory = "all:\n  hosts:\n    {}:\n      ansible_host: {}\n      ansible_user: {}\n"

@@ -45,7 +45,7 @@ class ProgramSettings:
 
     @property
     def image_is_given(self) -> bool:
-        """Whether the image is an id, not a name whose newest image is looked up."""
+        """Tell whether the image is an id, not a name whose newest image is looked up."""
         return self.image.startswith("ami-")
 
 
@@ -64,7 +64,7 @@ def read(get: Callable[[str], str | None], *, region: str | None) -> ProgramSett
     problems = [
         f"{KEYS[name]}: {texts[name]!r} is not {expected}; set it with `pulumi config set {KEYS[name]} VALUE`"
         for name, expected in _EXPECTED.items()
-        if not _FITS[name](texts[name])
+        if not _CHECKS[name](texts[name])
     ]
     if not region:
         problems.insert(0, "no Region is set: `pulumi config set aws:region eu-north-1`")
@@ -80,39 +80,39 @@ def read(get: Callable[[str], str | None], *, region: str | None) -> ProgramSett
     )
 
 
-def _one_address(text: str) -> bool:
+def _is_single_address(text: str) -> bool:
     try:
         return ipaddress.IPv4Network(text).prefixlen == 32 and "/" in text
     except ValueError:
         return False
 
 
-def _moment(text: str) -> bool:
+def _is_timestamp(text: str) -> bool:
     try:
         return datetime.fromisoformat(text) is not None
     except ValueError:
         return False
 
 
-def _number(text: str, least: int, most: int) -> bool:
+def _is_number_within(text: str, least: int, most: int) -> bool:
     return text.isascii() and text.isdigit() and least <= int(text) <= most
 
 
 _PLACEMENTS = tuple(PlacementKeyword)
 
-_FITS: dict[str, Callable[[str], bool]] = {
+_CHECKS: dict[str, Callable[[str], bool]] = {
     "instance_type": lambda text: re.fullmatch(r"[a-z0-9-]+\.[a-z0-9-]+", text) is not None,
     "image": lambda text: text in ALIASES or re.fullmatch(r"ami-[0-9a-f]+", text) is not None,
     "placement": lambda text: text in _PLACEMENTS or (text.startswith(EXISTING) and text != EXISTING),
     "access": lambda text: text in tuple(Access),
     "market": lambda text: text in tuple(Market),
-    "controller_cidr": lambda text: not text or _one_address(text),
+    "controller_cidr": lambda text: not text or _is_single_address(text),
     "subnet_id": lambda text: not text or text.startswith("subnet-"),
     "host_key": lambda text: not text or text.startswith("-----BEGIN OPENSSH PRIVATE KEY-----"),
     "public_key": lambda text: not text or re.match(r"(ssh|ecdsa)-\S+ \S", text) is not None,
-    "volume_gib": lambda text: _number(text, LEAST_VOLUME_GIB, MOST_VOLUME_GIB),
-    "lease_minutes": lambda text: _number(text, 1, 43200),
-    "expires": lambda text: not text or _moment(text),
+    "volume_gib": lambda text: _is_number_within(text, LEAST_VOLUME_GIB, MOST_VOLUME_GIB),
+    "lease_minutes": lambda text: _is_number_within(text, 1, 43200),
+    "expires": lambda text: not text or _is_timestamp(text),
     "run": lambda text: _fits_tag(text) and text != "",
     "host": lambda text: _fits_tag(text),
     "token": lambda text: _fits_tag(text),

@@ -50,17 +50,17 @@ def public_part(private_key: str) -> str:
     data = base64.b64decode("".join(lines[1:-1]))
     if not data.startswith(b"openssh-key-v1\0"):
         raise ValueError("not an OpenSSH private key")
-    place = len(b"openssh-key-v1\0")
+    offset = len(b"openssh-key-v1\0")
     for _ in range(3):
-        _, place = _string(data, place)
-    blob, _ = _string(data, place + 4)
+        _, offset = _string(data, offset)
+    blob, _ = _string(data, offset + 4)
     name, _ = _string(blob, 0)
     return f"{name.decode('ascii')} {base64.b64encode(blob).decode('ascii')}"
 
 
-def _string(data: bytes, place: int) -> tuple[bytes, int]:
-    (length,) = struct.unpack_from(">I", data, place)
-    end = place + 4 + length
+def _string(data: bytes, offset: int) -> tuple[bytes, int]:
+    (length,) = struct.unpack_from(">I", data, offset)
+    end = offset + 4 + length
     if end > len(data):
         raise ValueError("an OpenSSH private key that is cut off")
-    return data[place + 4 : end], end
+    return data[offset + 4 : end], end

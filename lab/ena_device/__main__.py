@@ -9,7 +9,7 @@ from ena_device import bends
 from ena_device.clock import ClockSettings, SharedClock
 from ena_device.device import Ena
 from ena_device.device_errors import BadRequest, DeviceSetupError
-from ena_device.doorbell import Doorbell, MappedDoorbell, Rests, SocketDoorbell
+from ena_device.doorbell import Doorbell, MappedDoorbell, PollPauses, SocketDoorbell
 from ena_device.event_log import EventLog
 from ena_device.features import OfferedFeatures
 from ena_device.pci_config import PciConfig
@@ -35,7 +35,7 @@ def main() -> int:
 
 
 def _server(options: argparse.Namespace) -> DeviceServer:
-    """Raises BadRequest or DeviceSetupError."""
+    """Create the server by the options. Raises BadRequest or DeviceSetupError."""
     clock = SharedClock(ClockSettings(base_utc_ns=time.time_ns(), base_mono_ns=now_ns()))
     device = Ena(
         offer=OfferedFeatures(mac=options.mac),
@@ -43,10 +43,10 @@ def _server(options: argparse.Namespace) -> DeviceServer:
         doorbell=_doorbell(options, clock),
         log=_log(time.monotonic()) if options.verbose else lambda text: None,
     )
-    wishes = {k: v for k in bends.AT_START if (v := getattr(options, k)) is not None}
+    changes = {k: v for k in bends.START_KEYS if (v := getattr(options, k)) is not None}
     server = DeviceServer(socket_path=options.socket, control_path=options.control, device=device, clock=clock)
     try:
-        server.control({"offset_ns": 0, **wishes})
+        server.control({"offset_ns": 0, **changes})
         for pid in options.end_with:
             server.end_with(pid)
     except (BadRequest, DeviceSetupError):
@@ -58,8 +58,8 @@ def _server(options: argparse.Namespace) -> DeviceServer:
 def _doorbell(options: argparse.Namespace, clock: SharedClock) -> Doorbell:
     if options.doorbell == "socket":
         return SocketDoorbell(clock)
-    rests = Rests(in_use_s=options.rest_us / 1e6, idle_s=options.idle_rest_us / 1e6)
-    return MappedDoorbell(clock, rests)
+    pauses = PollPauses(in_use_s=options.rest_us / 1e6, idle_s=options.idle_rest_us / 1e6)
+    return MappedDoorbell(clock, pauses)
 
 
 def _log(start: float) -> Callable[[str], None]:
@@ -80,7 +80,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--idle-rest-us", type=_pause_us, default=2000, metavar="US", help="mapped: the same when idle (2000)")
     add("--end-with", type=int, action="append", default=[], metavar="PID", help="end when this process ends")
     add("-v", "--verbose", action="store_true", help="one line an event to standard error")
-    for name in bends.AT_START:
+    for name in bends.START_KEYS:
         _add_key(parser, name, bends.KEYS[name])
     return parser
 
@@ -88,11 +88,11 @@ def _parser() -> argparse.ArgumentParser:
 def _add_key(parser: argparse.ArgumentParser, name: str, key: bends.Key) -> None:
     option = "--" + name.replace("_", "-")
     match key:
-        case bends.Whole():
+        case bends.IntegerKey():
             parser.add_argument(option, type=int, metavar="N", help=key.effect)
-        case bends.Flag():
+        case bends.FlagKey():
             parser.add_argument(option, action="store_true", default=None, help=key.effect)
-        case bends.Choice():
+        case bends.ChoiceKey():
             parser.add_argument(option, choices=key.names, help=key.effect)
 
 

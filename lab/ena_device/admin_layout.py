@@ -1,6 +1,6 @@
-"""What do the admin queue's commands and completions look like?
+"""Define the layouts of the admin queue's commands and completions.
 
-Source: ena_admin_defs.h of the driver; the structure each layout follows stands beside it. A command and a completion
+Source: ena_admin_defs.h of the driver; a comment names the structure that each layout follows. Commands and completions
 are 64 bytes each, addresses are 48 bits: 32 low, 16 high (struct ena_common_mem_addr, ena_common_defs.h).
 """
 
@@ -45,7 +45,7 @@ class Feature(IntEnum):  # enum ena_admin_aq_feature_id, those the device has
     PHC_CONFIG = 29
 
 
-class Group(IntEnum):  # enum ena_admin_aenq_group, those the device sends
+class EventGroup(IntEnum):  # enum ena_admin_aenq_group, those the device sends
     LINK_CHANGE = 0
     KEEP_ALIVE = 4
     DEVICE_REQUEST_RESET = 7

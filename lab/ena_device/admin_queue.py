@@ -1,4 +1,4 @@
-"""How do the driver's admin commands come in, and their completions go out?
+"""Execute the driver's admin commands and write their completions.
 
 Source: ena_com_admin_init and ena_com_handle_admin_completion in the driver's ena_com.c; entries as in admin_layout.
 """
@@ -16,14 +16,14 @@ Execute = Callable[
 
 
 class AdminQueue:
-    """The command ring and the completion ring; made at the first doorbell after a reset."""
+    """The command ring and the completion ring; created at the first doorbell after a reset."""
 
     def __init__(self, memory: GuestMemory, commands: Ring, completions: Ring) -> None:
         self._memory, self._commands, self._completions = memory, commands, completions
 
     def run(self, tail: int, execute: Execute, log: Callable[[str], None]) -> None:
-        """Execute what stands in the ring up to the tail. Raises Refused when the rings are out of reach."""
-        for _ in range(self._commands.behind(tail)):
+        """Execute the commands in the ring up to the tail. Raises MessageRefused when the rings are out of reach."""
+        for _ in range(self._commands.entries_up_to(tail)):
             command = self._memory.read(self._commands.address, al.ENTRY_SIZE)
             self._commands.count += 1
             command_id, opcode, _ = al.COMMAND.unpack_from(command)

@@ -1,4 +1,4 @@
-"""The time that the device's clock shows, and its bends.
+"""Compute the time that the device's clock shows, with its bends, and share the clock between processes.
 
 ClockSettings is plain data and arithmetic. SharedClock keeps one ClockSettings and the counters in memory shared with
 the process that watches the doorbell, so that a bend takes effect with the next answer.
@@ -13,19 +13,19 @@ BILLION = 1_000_000_000
 
 
 class Mode(IntEnum):
-    """How a request is answered."""
+    """The kind of answer to a request."""
 
     ok = 0
     silent = 1  # never
     err_ts = 2  # with ENA_ADMIN_PHC_ERROR_FLAG_TIMESTAMP
     err_eb = 3  # with ENA_ADMIN_PHC_ERROR_FLAG_ERROR_BOUND
     err_both = 4
-    late = 5  # rightly, but late_us after the request
+    late = 5  # correct, but late_us after the request
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClockSettings:
-    """The clock as it is bent now. Shows base_utc_ns at base_mono_ns (CLOCK_MONOTONIC) and goes on from there."""
+    """The clock with its present bends. It shows base_utc_ns at base_mono_ns (CLOCK_MONOTONIC) and runs from there."""
 
     base_utc_ns: int
     base_mono_ns: int
@@ -40,21 +40,21 @@ class ClockSettings:
     late_us: int = 55_000
     jitter_ns: int = 0  # each answer off by up to this, evenly
 
-    def at(self, mono_ns: int) -> int:
-        """The time shown at a moment of CLOCK_MONOTONIC, in ns of UTC, without jitter."""
+    def time_at(self, mono_ns: int) -> int:
+        """Compute the time shown at a moment of CLOCK_MONOTONIC, in ns of UTC, without jitter."""
         if self.frozen:
             return self.base_utc_ns
-        passed = mono_ns - self.base_mono_ns
-        return self.base_utc_ns + passed + passed * self.freq_ppb // BILLION
+        elapsed_ns = mono_ns - self.base_mono_ns
+        return self.base_utc_ns + elapsed_ns + elapsed_ns * self.freq_ppb // BILLION
 
-    def shown(self, utc_ns: int, mono_ns: int) -> "ClockSettings":
-        """The same clock set to show utc_ns at mono_ns."""
+    def set_to(self, utc_ns: int, mono_ns: int) -> "ClockSettings":
+        """Return the same clock, set to show utc_ns at mono_ns."""
         return replace(self, base_utc_ns=utc_ns, base_mono_ns=mono_ns)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RequestCounts:
-    """What became of the requests since the device started: asked is the sum of the others."""
+    """Counts of requests since the device started; `asked` is the sum of the other counts."""
 
     asked: int
     answered: int
@@ -81,7 +81,7 @@ class SharedClock:
     def __init__(self, settings: ClockSettings) -> None:
         self._memory = mmap.mmap(-1, mmap.PAGESIZE)
         self._generation = memoryview(self._memory)[_GENERATION_AT : _GENERATION_AT + 8].cast("Q")
-        self._seen = -1
+        self._loaded_generation = -1
         self._settings = settings
         self.store(settings)
 
@@ -91,21 +91,21 @@ class SharedClock:
         self._generation[0] = generation
 
     def load(self) -> ClockSettings:
-        while self._generation[0] != self._seen:
-            seen = self._generation[0]
-            values = _SETTINGS.unpack_from(self._memory, _SLOTS_AT[seen & 1])
-            if self._generation[0] == seen:
-                self._settings, self._seen = _settings(values), seen
+        while self._generation[0] != self._loaded_generation:
+            generation = self._generation[0]
+            values = _SETTINGS.unpack_from(self._memory, _SLOTS_AT[generation & 1])
+            if self._generation[0] == generation:
+                self._settings, self._loaded_generation = _settings(values), generation
         return self._settings
 
-    def count(self, counts: list[int]) -> None:
+    def store_counts(self, counts: list[int]) -> None:
         """Store new counts, in the order of RequestCounts.
 
         This is more than one store: a reader may see a request half counted.
         """
         _COUNTS.pack_into(self._memory, _COUNTS_AT, *counts)
 
-    def counts(self) -> RequestCounts:
+    def load_counts(self) -> RequestCounts:
         asked, answered, refused, silent, late, last_ns = _COUNTS.unpack_from(self._memory, _COUNTS_AT)
         return RequestCounts(asked=asked, answered=answered, refused=refused, silent=silent, late=late, last_ns=last_ns)
 

@@ -1,7 +1,7 @@
-"""How do bytes and descriptors on the vfio-user socket become whole messages?
+"""Assemble bytes and descriptors on the vfio-user socket into whole messages.
 
-Non-blocking: a peer that sends half a message waits alone. Only the bytes of the message at hand are asked for, since
-the kernel hands descriptors over with the first byte of the message they belong to (unix(7), SCM_RIGHTS).
+Non-blocking: a peer that sends half a message delays nobody else. Each read ends with the current message, because the
+kernel hands descriptors over with the first byte of the message they belong to (unix(7), SCM_RIGHTS).
 """
 
 import array
@@ -15,7 +15,7 @@ _FD_SIZE = array.array("i").itemsize
 
 
 class Connection:
-    """One peer on the vfio-user socket; owns the socket and the descriptors of a message not yet complete."""
+    """A peer on the vfio-user socket; owns the socket and the descriptors of an incomplete message."""
 
     def __init__(self, sock: socket.socket) -> None:
         sock.setblocking(False)
@@ -34,7 +34,7 @@ class Connection:
         self._sock.close()
 
     def receive(self) -> vu.Message | None:
-        """What has come of the next message; None while it is incomplete. Raises BrokenPeer."""
+        """Receive the next message; None while it is incomplete. Raises BrokenPeer."""
         if len(self._data) < vu.HEADER.size and not self._fill(vu.HEADER.size):
             return None
         message_id, command, size, flags, _ = vu.HEADER.unpack_from(self._data)
@@ -49,7 +49,7 @@ class Connection:
         return vu.Message(id=message_id, command=command, flags=flags, body=body, fds=fds)
 
     def send(self, data: bytes, fds: tuple[int, ...] = ()) -> None:
-        """Send one reply whole. Raises BrokenPeer: replies are small, so a full socket means that nobody reads."""
+        """Send one whole reply. Raises BrokenPeer, also on a full socket: it means that the peer does not read."""
         ancillary = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", fds))] if fds else []
         try:
             sent = self._sock.sendmsg([data], ancillary)
@@ -59,7 +59,7 @@ class Connection:
             raise BrokenPeer("peer does not read its replies")
 
     def _fill(self, size: int) -> bool:
-        """Read until `size` bytes of the message are here or no more have come."""
+        """Read until `size` bytes of the message are complete (true) or the socket is empty (false)."""
         while len(self._data) < size:
             try:
                 part, ancillary, flags, _ = self._sock.recvmsg(

@@ -1,6 +1,6 @@
-"""How is the device bent while it runs? One JSON object a line in, one JSON object a line out.
+"""Change the running device by a control socket: one JSON object per line in, one JSON object per line out.
 
-ControlServer is the device's side, part of its poll loop; ask() is the side of whoever bends it.
+ControlServer is the device's side, part of its poll loop; ask() is the client's side.
 """
 
 import json
@@ -14,29 +14,29 @@ from ena_device.sockets import ListeningSocket
 
 MAX_LINE = 16_384
 MAX_REPLY = 1 << 20
-CHUNK = 2_048  # read from one client before the others have their turn: each line in it costs a reply
+READ_BYTES = 2_048  # read from one client at a time before the next one is served: each line costs a reply
 LONGEST_ERROR = 2_000
 MAX_CLIENTS = 8
-BACKLOG = 64  # a full one refuses at once, so it is longer than any number of clients that makes sense
-Answer = Callable[[object], dict[str, Any]]  # a decoded line -> the reply; raises BadRequest
+BACKLOG = 64  # a full backlog refuses at once, so it exceeds any sensible number of clients
+AnswerRequest = Callable[[object], dict[str, Any]]  # a decoded line -> the reply; raises BadRequest
 
 
 class ControlError(Exception):
-    """The device said no, or nothing."""
+    """The device refused the request, or did not answer."""
 
 
 def ask(path: str, *, timeout_s: float = 5.0, **changes: int | bool | str) -> dict[str, Any]:
-    """Ask the device at a control socket for changes, and return its state after them.
+    """Request changes from the device at a control socket, and return its state after them.
 
-    No changes: only the state. Raises ControlError when the device refuses, is not there, or does not answer in time.
+    Without changes it only returns the state. Raises ControlError when the device refuses, is absent, or is too late.
     """
-    end = time.monotonic() + timeout_s
+    deadline_s = time.monotonic() + timeout_s
     try:
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as sock:
             sock.settimeout(timeout_s)
             sock.connect(path)
             sock.sendall(json.dumps(changes or {"state": True}).encode() + b"\n")
-            reply = json.loads(_line(sock, end))
+            reply = json.loads(_line(sock, deadline_s))
     except TimeoutError as e:
         raise ControlError(f"{path}: no answer within {timeout_s:g} s") from e
     except (OSError, ValueError, RecursionError) as e:
@@ -48,13 +48,13 @@ def ask(path: str, *, timeout_s: float = 5.0, **changes: int | bool | str) -> di
     return dict(reply)
 
 
-def _line(sock: socket.socket, end: float) -> bytes:
+def _line(sock: socket.socket, deadline_s: float) -> bytes:
     data = bytearray()
     while not data.endswith(b"\n"):
-        left = end - time.monotonic()
-        if left <= 0:
+        remaining_s = deadline_s - time.monotonic()
+        if remaining_s <= 0:
             raise TimeoutError
-        sock.settimeout(left)
+        sock.settimeout(remaining_s)
         part = sock.recv(65_536)
         if not part:
             raise ConnectionError("closed without an answer")
@@ -69,17 +69,17 @@ class _Client:
         sock.setblocking(False)
         self.sock = sock
         self.data = b""
-        self.heard_at = time.monotonic()
+        self.last_received_s = time.monotonic()
 
     def lines(self) -> Iterator[bytes]:
-        """The whole lines that have come. Raises OSError or EOFError when the client is to be dropped."""
-        part = self.sock.recv(CHUNK)
+        """Read the complete lines that have arrived. Raises OSError or EOFError when the client is to be dropped."""
+        part = self.sock.recv(READ_BYTES)
         if not part:
             raise EOFError
-        self.heard_at = time.monotonic()
+        self.last_received_s = time.monotonic()
         self.data += part
-        *whole, self.data = self.data.split(b"\n")
-        yield from whole
+        *complete_lines, self.data = self.data.split(b"\n")
+        yield from complete_lines
 
     def send(self, reply: dict[str, Any]) -> None:
         data = json.dumps(reply).encode() + b"\n"
@@ -88,19 +88,19 @@ class _Client:
 
 
 class ControlServer:
-    """The control socket and its clients. Nothing here waits: a client that is silent or does not read harms nobody."""
+    """The control socket and its clients. It never blocks: a client that is silent or does not read delays nobody."""
 
-    def __init__(self, path: str, answer: Answer, log: Callable[[str], None]) -> None:
+    def __init__(self, path: str, answer: AnswerRequest, log: Callable[[str], None]) -> None:
         self._listener = ListeningSocket(path, BACKLOG)
         self._answer, self._log = answer, log
         self._clients: dict[int, _Client] = {}
 
     def fds(self) -> list[int]:
-        """The listening socket last: a new client may take the place of one that has something to say."""
+        """List the descriptors to poll, the listening socket last: a new client may replace one with pending input."""
         return [*self._clients, self._listener.fileno()]
 
-    def ready(self, fd: int) -> None:
-        """Something has come on one of fds()."""
+    def handle(self, fd: int) -> None:
+        """Handle input on one of fds()."""
         if fd == self._listener.fileno():
             self._accept()
         elif fd in self._clients:
@@ -116,7 +116,7 @@ class ControlServer:
         if sock is None:
             return
         if len(self._clients) >= MAX_CLIENTS:
-            longest_silent = min(self._clients, key=lambda fd: self._clients[fd].heard_at)
+            longest_silent = min(self._clients, key=lambda fd: self._clients[fd].last_received_s)
             self._log(f"control: more than {MAX_CLIENTS} clients, the longest silent one is dropped")
             self._drop(longest_silent)
         self._clients[sock.fileno()] = _Client(sock)
@@ -136,7 +136,7 @@ class ControlServer:
         try:
             return self._answer(json.loads(line))
         except BadRequest as e:
-            error = _cut(str(e))
+            error = _shorten(str(e))
         except (ValueError, RecursionError) as e:
             error = f"not a line of JSON: {e}"
         self._log(f"control: {error}")
@@ -146,5 +146,5 @@ class ControlServer:
         self._clients.pop(fd).sock.close()
 
 
-def _cut(text: str) -> str:
+def _shorten(text: str) -> str:
     return text if len(text) <= LONGEST_ERROR else f"{text[:LONGEST_ERROR]}... ({len(text)} characters)"

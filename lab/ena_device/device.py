@@ -1,6 +1,6 @@
-"""What does the device do when a register is read or written?
+"""Emulate the device behind its registers: resets, the admin queue, events and the clock's configuration.
 
-Source: ena_regs_defs.h, and for the order of things ena_com.c of the driver (ena_com_dev_reset, ena_com_admin_init).
+Source: ena_regs_defs.h, and for the order of the steps ena_com.c of the driver (ena_com_dev_reset, ena_com_admin_init).
 """
 
 from collections.abc import Callable
@@ -23,12 +23,12 @@ from ena_device.rings import Ring
 BAR0_SIZE, BAR1_SIZE = 0x4000, 0x2000
 MANAGEMENT_VECTOR = 0
 _MMIO_RESPONSE_SIZE, _MMIO_VALUE_AT, _MMIO_OFFSET_AT = 8, 4, 2  # ena_admin_ena_mmio_req_read_less_resp
-_KEPT_RESETS = 64
+_RECORDED_RESETS = 64
 
 
 @dataclass(slots=True)
 class Totals:
-    """The state that outlives a reset: the record of one device process."""
+    """Counts that outlive a reset; they last as long as the device process."""
 
     resets: list[int]  # reasons the driver gave, the last 64
     packets: int = 0
@@ -36,7 +36,7 @@ class Totals:
 
 
 class Ena:
-    """The device. Everything made new in reset() is what a reset of the device forgets."""
+    """The device. _reset_state() creates all state that a reset of the device discards."""
 
     def __init__(
         self, *, offer: features.OfferedFeatures, config: PciConfig, doorbell: Doorbell, log: Callable[[str], None]
@@ -47,16 +47,16 @@ class Ena:
         self.host: features.HostInfo | None = None
         self.mtu = 1500
         self.link, self.keepalive = True, True
-        self._start_afresh()
+        self._reset_state()
 
-    def reset(self, why: str) -> None:
+    def reset(self, cause: str) -> None:
         self.doorbell.stop()
         self.totals.packets += self.queues.packets
         self.totals.bytes += self.queues.bytes
-        self._start_afresh()
-        self.log(f"reset {why}")
+        self._reset_state()
+        self.log(f"reset {cause}")
 
-    def _start_afresh(self) -> None:
+    def _reset_state(self) -> None:
         self._registers = {
             reg.VERSION: reg.VERSION_VALUE,
             reg.CONTROLLER_VERSION: reg.CONTROLLER_VERSION_VALUE,
@@ -75,33 +75,33 @@ class Ena:
 
     @property
     def packets(self) -> int:
-        """Sent since the device process started."""
+        """Count the packets sent since the device process started."""
         return self.totals.packets + self.queues.packets
 
     def read_register(self, offset: int) -> int:
         return self._registers.get(offset, 0)
 
     def write_register(self, offset: int, value: int) -> None:
-        """Raises MessageRefused when what the driver points to is out of reach or makes no sense."""
-        if offset in reg.KEPT:
+        """Write a register. Raises MessageRefused when the driver points to memory out of reach, or to invalid data."""
+        if offset in reg.STORED:
             self._registers[offset] = value
         elif offset == reg.PHC_DOORBELL:
             self.doorbell.ring(value & 0xFFFF)
         elif offset == reg.MMIO_REG_READ:
             self._read_by_memory(value)
         elif offset == reg.DEV_CTL:
-            self._control(value)
+            self._write_device_control(value)
         elif offset == reg.AQ_DOORBELL:
             self._run_admin_queue(value & 0xFFFF)
         elif offset == reg.AENQ_HEAD_DOORBELL:
-            self._take_event_head(value)
+            self._write_event_head(value)
         elif reg.SQ_DOORBELLS <= offset < reg.SQ_DOORBELLS + reg.REGISTER_SIZE * reg.QUEUES:
             self.queues.ring_doorbell((offset - reg.SQ_DOORBELLS) // reg.REGISTER_SIZE, value & 0xFFFF)
         elif reg.CQ_UNMASKS <= offset < reg.CQ_UNMASKS + reg.REGISTER_SIZE * reg.QUEUES:
             self.queues.unmask((offset - reg.CQ_UNMASKS) // reg.REGISTER_SIZE, value)
 
     def memory_changed(self) -> None:
-        """QEMU mapped or unmapped guest memory: the clock's response may have moved, or gone."""
+        """Follow a change of guest memory by QEMU: the page of the clock's response may have moved, or may be gone."""
         if self._phc_address is None:
             return
         try:
@@ -117,24 +117,24 @@ class Ena:
 
     def set_link(self, up: bool) -> None:
         self.link = up
-        self.events.add(al.Group.LINK_CHANGE, al.LINK_CHANGE.pack(up))
+        self.events.add(al.EventGroup.LINK_CHANGE, al.LINK_CHANGE.pack(up))
 
     def request_reset(self) -> None:
-        self.events.add(al.Group.DEVICE_REQUEST_RESET, b"")
+        self.events.add(al.EventGroup.DEVICE_REQUEST_RESET, b"")
 
     def tick(self) -> None:
-        """Do what time alone brings: the sign of life, events that found no room, answers held back."""
-        self.events.beat(alive=self.keepalive)
+        """Do the work that is due by time: the keep-alive event, events that waited for room, delayed answers."""
+        self.events.queue_keep_alive(alive=self.keepalive)
         if self.events.deliver():
             self.interrupts.fire(MANAGEMENT_VECTOR)
         self.doorbell.flush()
 
-    def _ring(self, low: int, high: int, caps: int) -> Ring:
+    def _make_ring(self, low: int, high: int, caps: int) -> Ring:
         base = al.address(self.read_register(low), self.read_register(high) & reg.BASE_HI_MASK)
         return Ring(base=base, depth=self.read_register(caps) & reg.DEPTH_MASK, entry_size=al.ENTRY_SIZE)
 
     def _read_by_memory(self, value: int) -> None:
-        """A register read whose answer goes to memory (ena_com_reg_bar_read32): the request number is written last."""
+        """Answer a register read into memory (ena_com_reg_bar_read32): the request number is written last."""
         address = al.address(
             self.read_register(reg.MMIO_RESP_LO), self.read_register(reg.MMIO_RESP_HI) & reg.BASE_HI_MASK
         )
@@ -144,37 +144,37 @@ class Ena:
         window.publish_u16(_MMIO_OFFSET_AT, offset)
         window.publish_u16(0, value & 0xFFFF)
 
-    def _control(self, value: int) -> None:
+    def _write_device_control(self, value: int) -> None:
         if not value & reg.DEV_CTL_RESET:
             self._registers[reg.DEV_STS] = reg.DEV_STS_READY | reg.DEV_STS_RESET_DONE
             return
         reason = reg.reset_reason(value)
-        self.totals.resets = [*self.totals.resets, reason][-_KEPT_RESETS:]
+        self.totals.resets = [*self.totals.resets, reason][-_RECORDED_RESETS:]
         self.reset(f"by the driver, reason {reason}")
         self._registers[reg.DEV_STS] = reg.DEV_STS_READY | reg.DEV_STS_RESETTING
 
     def _run_admin_queue(self, tail: int) -> None:
         if self._admin is None:
-            commands = self._ring(reg.AQ_BASE_LO, reg.AQ_BASE_HI, reg.AQ_CAPS)
-            completions = self._ring(reg.ACQ_BASE_LO, reg.ACQ_BASE_HI, reg.ACQ_CAPS)
+            commands = self._make_ring(reg.AQ_BASE_LO, reg.AQ_BASE_HI, reg.AQ_CAPS)
+            completions = self._make_ring(reg.ACQ_BASE_LO, reg.ACQ_BASE_HI, reg.ACQ_CAPS)
             self._admin = AdminQueue(self.memory, commands, completions)
         self._admin.run(tail, self._execute, self.log)
         self.doorbell.flush()
         if not self.read_register(reg.INTR_MASK) & reg.INTR_MASK_ADMIN:
             self.interrupts.fire(MANAGEMENT_VECTOR)
 
-    def _take_event_head(self, head: int) -> None:
+    def _write_event_head(self, head: int) -> None:
         if self.events.is_open:
-            self.events.take_head(head)
+            self.events.set_head(head)
         else:
-            self.events.open(self._ring(reg.AENQ_BASE_LO, reg.AENQ_BASE_HI, reg.AENQ_CAPS), head)
+            self.events.open(self._make_ring(reg.AENQ_BASE_LO, reg.AENQ_BASE_HI, reg.AENQ_CAPS), head)
 
     def _execute(self, opcode: int, command: bytes) -> bytes:
-        """Raises CommandRejected."""
-        act = self._commands().get(opcode)
-        if act is None:
+        """Execute one admin command. Raises CommandRejected."""
+        handler = self._commands().get(opcode)
+        if handler is None:
             raise CommandRejected(al.Status.BAD_OPCODE, f"no admin command {opcode}")
-        return act(command)
+        return handler(command)
 
     def _commands(self) -> dict[int, Callable[[bytes], bytes]]:
         return {
@@ -195,25 +195,27 @@ class Ena:
     def _get_feature(self, command: bytes) -> bytes:
         feature = command[al.FEATURE_ID_AT]
         groups = self.events.enabled_groups
-        return features.get(feature, command, self.offer, doorbell_offset=self.doorbell.offset, enabled_groups=groups)
+        return features.get_feature(
+            feature, command, self.offer, doorbell_offset=self.doorbell.offset, enabled_groups=groups
+        )
 
     def _set_feature(self, command: bytes) -> bytes:
         feature = command[al.FEATURE_ID_AT]
-        features.check(feature, self.offer)
+        features.check_offered(feature, self.offer)
         if feature == al.Feature.AENQ_CONFIG:
             self.events.enabled_groups = al.AENQ.unpack_from(command, al.SET_VALUES_AT)[1]
             self.set_link(self.link)
         elif feature == al.Feature.MTU:
             self.mtu = al.MTU.unpack_from(command, al.SET_VALUES_AT)[0]
         elif feature == al.Feature.HOST_ATTR_CONFIG:
-            self._read_host(al.address(*al.HOST_ATTRIBUTES.unpack_from(command, al.SET_VALUES_AT)))
+            self._read_host_info(al.address(*al.HOST_ATTRIBUTES.unpack_from(command, al.SET_VALUES_AT)))
         elif feature == al.Feature.PHC_CONFIG:
             self.configure_phc(command)
         return b""
 
-    def _read_host(self, address: int) -> None:
+    def _read_host_info(self, address: int) -> None:
         if address:
-            self.host = features.host(self._reachable(address, al.HOST_INFO_SIZE).read(al.HOST_INFO_SIZE))
+            self.host = features.parse_host_info(self._guest_window(address, al.HOST_INFO_SIZE).read(al.HOST_INFO_SIZE))
             self.log(f"driver {self.host}")
 
     def configure_phc(self, command: bytes) -> None:
@@ -223,12 +225,12 @@ class Ena:
                 al.Status.ILLEGAL_PARAMETER, f"a clock response of {length} bytes, {RESPONSE_SIZE} expected"
             )
         address = al.address(low, high)
-        self._phc_window = self._reachable(address, RESPONSE_SIZE)
+        self._phc_window = self._guest_window(address, RESPONSE_SIZE)
         self._phc_address = address
         self.doorbell.start(self._phc_window)
         self.log("clock configured")
 
-    def _reachable(self, address: int, length: int) -> Window:
+    def _guest_window(self, address: int, length: int) -> Window:
         try:
             return self.memory.window(address, length)
         except MessageRefused as e:

@@ -1,10 +1,10 @@
-"""Which ways can a request to the device go wrong, and who has to act?"""
+"""Define the errors of a request to the device; each class tells who has to act."""
 
 import errno
 
 
 class MessageRefused(Exception):
-    """One vfio-user message that cannot be done: QEMU gets an error reply, the connection goes on."""
+    """A vfio-user message that cannot be executed: QEMU gets an error reply, the connection goes on."""
 
     def __init__(self, error: int, text: str) -> None:
         self.error = error
@@ -12,11 +12,11 @@ class MessageRefused(Exception):
 
 
 class BrokenPeer(Exception):
-    """The peer does not speak the protocol, or is gone: the connection is closed."""
+    """The peer violates the protocol, or is gone: the connection is closed."""
 
 
 class CommandRejected(Exception):
-    """One admin command that the device does not do: the driver gets this completion status."""
+    """An admin command that the device does not execute: the driver gets this completion status."""
 
     def __init__(self, status: int, text: str) -> None:
         self.status = status
@@ -24,8 +24,8 @@ class CommandRejected(Exception):
 
 
 class BadRequest(Exception):
-    """A control line or an option that makes no sense: the text goes back to whoever wrote it."""
+    """An invalid control line or option: the text goes back to its author."""
 
 
 class DeviceSetupError(Exception):
-    """The machine does not let us serve: a socket path too long, a process that is not there."""
+    """The machine does not let the device serve: a socket path is too long, a process does not exist."""

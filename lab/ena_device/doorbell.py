@@ -1,7 +1,7 @@
-"""How does a request for the time reach the device? Two ways, of which the driver knows only the offset to write to.
+"""Receive the driver's requests for the time, in one of two ways; the driver only knows the offset to write to.
 
-Socket: the write to the register is a vfio-user message like any other; tens of microseconds, milliseconds at times.
-Mapped: the guest has a page of shared memory for a doorbell and a process of its own watches that page; microseconds.
+Socket: the write to the register is an ordinary vfio-user message; it takes tens of microseconds, or milliseconds.
+Mapped: the doorbell is a page of shared memory, watched by a separate process; it takes microseconds.
 """
 
 import fcntl
@@ -14,39 +14,39 @@ from typing import Protocol
 
 from ena_device.clock import SharedClock
 from ena_device.guest_memory import Window
-from ena_device.lifetime import change_core, die_with_parent, kill_child, run_ahead
+from ena_device.lifetime import die_with_parent, kill_child, move_to_other_core, raise_priority
 from ena_device.phc import Responder
 from ena_device.registers import DOORBELL_PAGE, PHC_DOORBELL
 
 IDLE = 0xFFFFFFFF  # the driver writes 16-bit request numbers as 32-bit words, so never this
-PATIENCE_LOOKS = 300  # some 20 us, longer than most gaps in a burst
-BURST_S, BURST_REST_S = 0.002, 10e-6  # the guest may need our core to ring again, so even in a burst there are rests
-LATE_IN_A_ROW = 3  # requests that came only while we rested: the guest runs on our core
-MOST_IN_A_BURST = 1000  # a guest that asks on and on gets half of our core: none that reads a clock asks as much
+BURST_END_POLLS = 300  # some 20 us, longer than most gaps in a burst
+BURST_S, BURST_PAUSE_S = 0.002, 10e-6  # pauses even in a burst: the guest may need this core to ring again
+LATE_LIMIT = 3  # consecutive requests that came only during pauses: the guest runs on this core
+MOST_PER_BURST = 1000  # a guest that never stops gets half of this core: no reader of a clock needs so many
 IN_USE_S = 60.0  # after the last request, or after the driver configured the clock
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Rests:
-    """Pauses between two looks at the mapped doorbell; 0: look all the time, for a whole core.
+class PollPauses:
+    """Pauses between two polls of the mapped doorbell; 0: poll without a pause, at the cost of a whole core.
 
-    In use they bound how late the first reading of a burst is answered. That matters beyond this one reading: chrony's
-    filter of slow readings starts from the first ones and takes minutes to forget them.
+    The pause in use bounds the delay of the answer to a burst's first reading. This matters for later readings too:
+    chrony's filter of slow readings starts from the first ones and takes minutes to forget them.
     """
 
     in_use_s: float
     idle_s: float
 
-    def after(self, quiet_s: float) -> float:
-        """How long to rest when there was no request for so long."""
+    def pause_s(self, quiet_s: float) -> float:
+        """Return the pause after `quiet_s` without a request."""
         if quiet_s > IN_USE_S:
             return self.idle_s
-        return min(BURST_REST_S, self.in_use_s) if quiet_s < BURST_S else self.in_use_s
+        return min(BURST_PAUSE_S, self.in_use_s) if quiet_s < BURST_S else self.in_use_s
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MappedArea:
-    """The part of BAR 0 that the guest may map; the offset in the region is the one in the file."""
+    """The part of BAR 0 that the guest may map; its offset in the region is also its offset in the file."""
 
     fd: int
     offset: int
@@ -65,7 +65,7 @@ class Doorbell(Protocol):
 
 
 class SocketDoorbell:
-    """Answered by the process that serves the socket."""
+    """A doorbell answered by the process that serves the socket."""
 
     offset = PHC_DOORBELL
     mapped_area: MappedArea | None = None
@@ -93,13 +93,13 @@ class SocketDoorbell:
 
 
 class MappedDoorbell:
-    """Answered by a child process that lives as long as the driver has the clock configured."""
+    """A doorbell answered by a child process, which lives as long as the driver has the clock configured."""
 
     offset = DOORBELL_PAGE
     mapped_area: MappedArea | None
 
-    def __init__(self, clock: SharedClock, rests: Rests) -> None:
-        self._clock, self._rests = clock, rests
+    def __init__(self, clock: SharedClock, pauses: PollPauses) -> None:
+        self._clock, self._pauses = clock, pauses
         fd = os.memfd_create("ena-doorbell", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
         os.ftruncate(fd, DOORBELL_PAGE + mmap.PAGESIZE)
         fcntl.fcntl(fd, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL)
@@ -110,7 +110,7 @@ class MappedDoorbell:
         self._window: Window | None = None
 
     def start(self, window: Window) -> None:
-        """The child starts with the next flush, so that a queue full of commands starts no more than one."""
+        """Prepare the child; the next flush starts it, so that a queue full of commands starts at most one."""
         self.stop()
         self._window = window
         self._bell[0] = IDLE
@@ -121,9 +121,9 @@ class MappedDoorbell:
         if self._child is None:
             try:
                 _become_watcher(parent)
-                if self._rests.in_use_s and self._rests.idle_s:
-                    run_ahead()
-                watch(self._bell, Responder(self._clock, window), self._rests)
+                if self._pauses.in_use_s and self._pauses.idle_s:
+                    raise_priority()
+                watch(self._bell, Responder(self._clock, window), self._pauses)
             finally:  # whatever happens, the child never runs the parent's code
                 os._exit(1)
 
@@ -134,13 +134,13 @@ class MappedDoorbell:
             self._child = None
 
     def ring(self, request_id: int) -> None:
-        """A write to the register although the driver was told the page: nothing watches there."""
+        """Ignore a write to the register: the driver was told to write to the page."""
 
     def due_ns(self) -> int | None:
         return None
 
     def flush(self) -> None:
-        """The child gives its answers itself; here it is started, and one that was killed from outside replaced."""
+        """Start the child, which gives delayed answers by itself, and replace one that was killed from outside."""
         if self._child is not None and os.waitpid(self._child, os.WNOHANG) != (0, 0):
             self._child = None
             self._bell[0] = IDLE
@@ -149,7 +149,7 @@ class MappedDoorbell:
 
 
 def _become_watcher(parent: int) -> None:
-    """Keep of the parent only the memory: an open socket here would hide from QEMU that the device is gone."""
+    """Keep only the parent's memory: a socket left open here would hide from QEMU that the device is gone."""
     signal.set_wakeup_fd(-1)
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_DFL)
@@ -157,44 +157,43 @@ def _become_watcher(parent: int) -> None:
     die_with_parent(parent)
 
 
-def watch(bell: "memoryview[int]", responder: Responder, rests: Rests) -> None:
+def watch(bell: "memoryview[int]", responder: Responder, pauses: PollPauses) -> None:
     """Answer each request that appears in bell[0]; never returns."""
-    late = unseen_ns = 0
+    late = max_age_ns = 0
     while True:
-        begun_s = time.monotonic()
-        answered = _answer_burst(bell, responder, unseen_ns)
-        if answered >= MOST_IN_A_BURST:
-            time.sleep(time.monotonic() - begun_s)
-        quiet_since_s = looked_s = time.monotonic()
+        started_s = time.monotonic()
+        answered = _answer_burst(bell, responder, max_age_ns)
+        if answered >= MOST_PER_BURST:
+            time.sleep(time.monotonic() - started_s)
+        quiet_since_s = last_poll_s = time.monotonic()
         while bell[0] == IDLE:
-            looked_s = time.monotonic()
-            rest_s = rests.after(looked_s - quiet_since_s)
-            if rest_s:
-                time.sleep(rest_s)
+            last_poll_s = time.monotonic()
+            wait_s = pauses.pause_s(last_poll_s - quiet_since_s)
+            if wait_s:
+                time.sleep(wait_s)
             responder.flush()
-        seen_s = time.monotonic()
-        unseen_ns = round((seen_s - looked_s) * 1e9)
-        within_burst = seen_s - quiet_since_s < BURST_S
+        noticed_s = time.monotonic()
+        max_age_ns = round((noticed_s - last_poll_s) * 1e9)
+        within_burst = noticed_s - quiet_since_s < BURST_S
         late = late + 1 if within_burst and answered == 1 else 0
-        if late == LATE_IN_A_ROW:
-            change_core()
+        if late == LATE_LIMIT:
+            move_to_other_core()
             late = 0
 
 
-def _answer_burst(bell: "memoryview[int]", responder: Responder, unseen_ns: int) -> int:
-    """Answer until PATIENCE_LOOKS looks in a row found nothing; returns how many requests there were, at most
-    MOST_IN_A_BURST.
+def _answer_burst(bell: "memoryview[int]", responder: Responder, max_age_ns: int) -> int:
+    """Answer until BURST_END_POLLS polls in a row find no request; return the number answered, up to MOST_PER_BURST.
 
-    The first one may have come up to `unseen_ns` ago.
+    The first request may be up to `max_age_ns` old.
     """
     quiet = answered = 0
-    while quiet < PATIENCE_LOOKS and answered < MOST_IN_A_BURST:
+    while quiet < BURST_END_POLLS and answered < MOST_PER_BURST:
         request = bell[0]
         if request == IDLE:
             quiet += 1
             continue
         bell[0] = IDLE
-        responder.ring(request & 0xFFFF, unseen_ns=0 if answered else unseen_ns)
+        responder.ring(request & 0xFFFF, max_age_ns=0 if answered else max_age_ns)
         quiet, answered = 0, answered + 1
     responder.flush()
     return answered

@@ -1,4 +1,4 @@
-"""How does a driver bring the device up and read its clock? The few steps of the real one, without a kernel or a guest.
+"""Bring the device up and read its clock like the real driver, without a kernel or a guest.
 
 Source: ena_com.c of the driver: ena_com_dev_reset, ena_com_admin_init, ena_com_execute_admin_command,
 ena_com_phc_config, ena_com_phc_get_timestamp. Guest memory is one memfd, laid out by the *_AT constants.
@@ -20,9 +20,9 @@ from ena_device.phc import RESPONSE_SIZE
 MEMORY_AT, MEMORY_SIZE = 0x10_0000, 0x10_0000
 AQ_AT, ACQ_AT, AENQ_AT, PHC_AT, MMIO_AT, HOST_AT, SQ_AT, CQ_AT = range(0, 0x8000, 0x1000)
 DEPTH = 32
-ALL_GROUPS = 1 << al.Group.LINK_CHANGE | 1 << al.Group.KEEP_ALIVE | 1 << al.Group.DEVICE_REQUEST_RESET
+ALL_GROUPS = 1 << al.EventGroup.LINK_CHANGE | 1 << al.EventGroup.KEEP_ALIVE | 1 << al.EventGroup.DEVICE_REQUEST_RESET
 _PHC_RESPONSE = struct.Struct("<H6xQQII")  # ena_admin_phc_resp: request id, timestamp, -, error bound, error flags
-_UNANSWERED = 0x8000  # added to the number expected, so that the answer shows (ENA_PHC_REQ_ID_OFFSET is 0xDEAD)
+_UNANSWERED_OFFSET = 0x8000  # added to the number expected, so that the answer shows (ENA_PHC_REQ_ID_OFFSET is 0xDEAD)
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,13 +33,13 @@ class Completion:
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """One answer of the clock, and when it was asked and seen (CLOCK_MONOTONIC)."""
+    """An answer of the clock, with the times of the request and of the answer's arrival (CLOCK_MONOTONIC)."""
 
     time_ns: int
     error_bound_ns: int
     error_flags: int
-    asked_ns: int
-    seen_ns: int
+    requested_ns: int
+    observed_ns: int
 
 
 class ProgramDriver:
@@ -52,7 +52,7 @@ class ProgramDriver:
         self.fd = fd
         self.memory = mmap.mmap(fd, MEMORY_SIZE)
         self._sent = 0
-        self._events_seen = 0
+        self._events_read = 0
         self._request = 0
         self._doorbell_offset = 0
         self._bell: memoryview | None = None
@@ -61,7 +61,7 @@ class ProgramDriver:
         os.close(self.fd)
 
     def start(self, groups: int = ALL_GROUPS) -> None:
-        """All that probing the device does, but for the clock. Raises PeerError."""
+        """Do the steps of probing the device, except for the clock. Raises PeerError."""
         self.peer.greet()
         self.peer.map_memory(self.fd, address=MEMORY_AT, size=MEMORY_SIZE)
         self.reset()
@@ -69,11 +69,11 @@ class ProgramDriver:
         self.write(reg.AENQ_HEAD_DOORBELL, DEPTH)
 
     def reset(self, reason: int = 0) -> None:
-        """Reset the device and make the queues anew."""
+        """Reset the device and create the queues again."""
         self.write(reg.DEV_CTL, reg.DEV_CTL_RESET | reason << reg.RESET_REASON_SHIFT)
         self.write(reg.DEV_CTL, 0)
         self.memory[:] = bytes(MEMORY_SIZE)
-        self._sent = self._events_seen = 0
+        self._sent = self._events_read = 0
         for base, caps, at in (
             (reg.AQ_BASE_LO, reg.AQ_CAPS, AQ_AT),
             (reg.ACQ_BASE_LO, reg.ACQ_CAPS, ACQ_AT),
@@ -84,32 +84,34 @@ class ProgramDriver:
         self.write(reg.MMIO_RESP_LO, MEMORY_AT + MMIO_AT)
 
     def write(self, offset: int, value: int) -> int:
-        """Write a register; the errno of the reply."""
+        """Write a register; return the errno of the reply."""
         return self.peer.write(vu.BAR0, offset, struct.pack("<I", value)).error
 
     def read(self, offset: int) -> int:
         return int.from_bytes(self.peer.read(vu.BAR0, offset, reg.REGISTER_SIZE).body, "little")
 
     def read_by_memory(self, offset: int, request: int = 7) -> tuple[int, int, int]:
-        """Read a register as the driver does it: (request number, offset, value) as the device wrote them."""
+        """Read a register through memory, like the driver; return the answer's (request number, offset, value)."""
         self.write(reg.MMIO_REG_READ, offset << 16 | request)
-        found = struct.unpack_from("<HHI", self.memory, MMIO_AT)
-        return (found[0], found[1], found[2])
+        response = struct.unpack_from("<HHI", self.memory, MMIO_AT)
+        return (response[0], response[1], response[2])
 
-    def command(self, opcode: int, rest: bytes = b"") -> Completion:
-        """Execute one admin command; `rest` follows the common descriptor. Raises PeerError when it stays undone."""
-        at = self._sent % DEPTH
-        entry = al.COMMAND.pack(self._sent & al.COMMAND_ID_MASK, opcode, 0) + rest
-        self.memory[AQ_AT + at * al.ENTRY_SIZE : AQ_AT + (at + 1) * al.ENTRY_SIZE] = entry.ljust(al.ENTRY_SIZE, b"\0")
+    def command(self, opcode: int, body: bytes = b"") -> Completion:
+        """Execute one admin command; `body` follows the common descriptor. Raises PeerError without a completion."""
+        slot = self._sent % DEPTH
+        entry = al.COMMAND.pack(self._sent & al.COMMAND_ID_MASK, opcode, 0) + body
+        self.memory[AQ_AT + slot * al.ENTRY_SIZE : AQ_AT + (slot + 1) * al.ENTRY_SIZE] = entry.ljust(
+            al.ENTRY_SIZE, b"\0"
+        )
         self._sent += 1
         self.write(reg.AQ_DOORBELL, self._sent & 0xFFFF)
-        done = self.memory[ACQ_AT + at * al.ENTRY_SIZE : ACQ_AT + (at + 1) * al.ENTRY_SIZE]
-        command_id, status, flags, _, head = al.COMPLETION.unpack_from(done)
+        completion = self.memory[ACQ_AT + slot * al.ENTRY_SIZE : ACQ_AT + (slot + 1) * al.ENTRY_SIZE]
+        command_id, status, flags, _, head = al.COMPLETION.unpack_from(completion)
         phase = 1 ^ (self._sent - 1) // DEPTH & 1
         expected = (self._sent - 1 & al.COMMAND_ID_MASK, phase, self._sent & 0xFFFF)
         if (command_id, flags & 1, head) != expected:
             raise PeerError(f"completion (id, phase, head) {(command_id, flags & 1, head)}, {expected} expected")
-        return Completion(status, done[al.COMPLETION_DATA_AT :])
+        return Completion(status, completion[al.COMPLETION_DATA_AT :])
 
     def get_feature(self, feature: int, version: int = 0) -> Completion:
         return self.command(al.Opcode.GET_FEATURE, bytes(13) + bytes([feature, version]))
@@ -118,59 +120,59 @@ class ProgramDriver:
         return self.command(al.Opcode.SET_FEATURE, bytes(13) + bytes([feature, 0, 0]) + values)
 
     def events(self) -> list[tuple[int, bytes]]:
-        """The events that came since the last call, (group, data); tells the device that they are read."""
-        found = []
+        """Read the events since the last call, as (group, data), and acknowledge them to the device."""
+        events = []
         while True:
-            at = AENQ_AT + self._events_seen % DEPTH * al.ENTRY_SIZE
+            at = AENQ_AT + self._events_read % DEPTH * al.ENTRY_SIZE
             group, _, flags, _, _ = al.EVENT_DESC.unpack_from(self.memory, at)
-            if flags & 1 != 1 ^ self._events_seen // DEPTH & 1:
+            if flags & 1 != 1 ^ self._events_read // DEPTH & 1:
                 break
-            found.append((group, self.memory[at + al.EVENT_DESC.size : at + al.ENTRY_SIZE]))
-            self._events_seen += 1
-        if found:
-            self.write(reg.AENQ_HEAD_DOORBELL, DEPTH + self._events_seen & 0xFFFF)
-        return found
+            events.append((group, self.memory[at + al.EVENT_DESC.size : at + al.ENTRY_SIZE]))
+            self._events_read += 1
+        if events:
+            self.write(reg.AENQ_HEAD_DOORBELL, DEPTH + self._events_read & 0xFFFF)
+        return events
 
     def configure_phc(self) -> Completion:
-        """Ask where the clock's doorbell is, and tell where its answers shall go."""
-        offered = self.get_feature(al.Feature.PHC_CONFIG)
-        if offered.status != al.Status.SUCCESS:
-            return offered
-        _, self._doorbell_offset, _, _ = al.PHC_GET.unpack_from(offered.data)
+        """Read the offset of the clock's doorbell, and set the address for its answers."""
+        offer = self.get_feature(al.Feature.PHC_CONFIG)
+        if offer.status != al.Status.SUCCESS:
+            return offer
+        _, self._doorbell_offset, _, _ = al.PHC_GET.unpack_from(offer.data)
         self._bell = None
         if self._doorbell_offset == reg.DOORBELL_PAGE:
             self._bell = memoryview(self.peer.map_doorbell()).cast("I")
-        where = al.PHC_SET.pack(MEMORY_AT + PHC_AT, 0, 0, RESPONSE_SIZE)
-        return self.set_feature(al.Feature.PHC_CONFIG, bytes(al.PHC_GET.size) + where)
+        destination = al.PHC_SET.pack(MEMORY_AT + PHC_AT, 0, 0, RESPONSE_SIZE)
+        return self.set_feature(al.Feature.PHC_CONFIG, bytes(al.PHC_GET.size) + destination)
 
     def read_phc(self, timeout_s: float = 5.0) -> Reading | None:
         """Read the clock once; None when no answer came in time."""
         self._request = self._request + 1 & 0xFFFF
-        _PHC_RESPONSE.pack_into(self.memory, PHC_AT, self._request + _UNANSWERED & 0xFFFF, 0, 0, 0, 0)
-        asked_ns = time.monotonic_ns()
+        _PHC_RESPONSE.pack_into(self.memory, PHC_AT, self._request + _UNANSWERED_OFFSET & 0xFFFF, 0, 0, 0, 0)
+        requested_ns = time.monotonic_ns()
         if self._bell:
             self._bell[0] = self._request
         else:
             self.write(self._doorbell_offset, self._request)
         while True:
             answered, time_ns, _, bound_ns, flags = _PHC_RESPONSE.unpack_from(self.memory, PHC_AT)
-            seen_ns = time.monotonic_ns()
+            observed_ns = time.monotonic_ns()
             if answered == self._request:
-                return Reading(time_ns, bound_ns, flags, asked_ns, seen_ns)
-            if seen_ns - asked_ns > timeout_s * 1e9:
+                return Reading(time_ns, bound_ns, flags, requested_ns, observed_ns)
+            if observed_ns - requested_ns > timeout_s * 1e9:
                 return None
 
-    def make_send_queue(self, vector: int = 1) -> tuple[int, int]:
-        """One completion queue and one submission queue: their (doorbell, unmask) registers."""
+    def create_send_queue(self, vector: int = 1) -> tuple[int, int]:
+        """Create a completion queue and a submission queue; return their (doorbell, unmask) registers."""
         cq = al.CREATE_CQ.pack(0, 2, DEPTH, vector, MEMORY_AT + CQ_AT, 0, 0)
-        made = self.command(al.Opcode.CREATE_CQ, cq)
-        index, _, _, _, unmask = al.CREATED_CQ.unpack_from(made.data)
+        created = self.command(al.Opcode.CREATE_CQ, cq)
+        index, _, _, _, unmask = al.CREATED_CQ.unpack_from(created.data)
         identity = al.SQ_DIRECTION_TX << al.SQ_DIRECTION_SHIFT
         sq = al.CREATE_SQ.pack(identity, 0, al.SQ_PLACEMENT_HOST, 1, index, DEPTH, MEMORY_AT + SQ_AT, 0, 0)
         _, _, doorbell, _, _ = al.CREATED_SQ.unpack_from(self.command(al.Opcode.CREATE_SQ, sq).data)
         return doorbell, unmask
 
-    def put_packet(self, place: int, *, request: int, length: int) -> None:
+    def write_packet(self, slot: int, *, request: int, length: int) -> None:
         """Write one single-descriptor packet into the submission queue."""
         len_ctrl = length | request >> 10 << 16 | 1 << 26 | 1 << 27
-        TX_DESC.pack_into(self.memory, SQ_AT + place * TX_DESC.size, len_ctrl, (request & 0x3FF) << 22, 0, 0)
+        TX_DESC.pack_into(self.memory, SQ_AT + slot * TX_DESC.size, len_ctrl, (request & 0x3FF) << 22, 0, 0)

@@ -1,6 +1,6 @@
-"""How much does the device tell of its events? One printable line each, cut, until all of them reach a bound.
+"""Log the device's events: one printable, shortened line each, up to a total bound.
 
-What a guest and a client send decides how many events there are and what stands in them.
+A guest and a client decide by their requests how many events there are and what they contain.
 """
 
 from contextlib import suppress
@@ -12,19 +12,19 @@ LAST_LINE = f"no more is told: {MOST_CHARACTERS} characters are written"
 
 
 class EventLog:
-    """Writes lines to a stream. A stream that takes no more, as on a full disk, is no reason to end the device."""
+    """Write lines to a stream. A failing stream, as on a full disk, does not end the device."""
 
-    def __init__(self, stream: TextIO, most: int = MOST_CHARACTERS) -> None:
-        self._stream, self._left = stream, most
+    def __init__(self, stream: TextIO, max_characters: int = MOST_CHARACTERS) -> None:
+        self._stream, self._remaining = stream, max_characters
 
     def write(self, text: str) -> None:
         """Write one line, or nothing once the bound is reached."""
-        if self._left <= 0:
+        if self._remaining <= 0:
             return
         line = _printable(text[:LONGEST_LINE]) + ("..." if len(text) > LONGEST_LINE else "")
-        self._left -= len(line) + 1
+        self._remaining -= len(line) + 1
         with suppress(OSError, ValueError):
-            print(line if self._left > 0 else LAST_LINE, file=self._stream, flush=True)
+            print(line if self._remaining > 0 else LAST_LINE, file=self._stream, flush=True)
 
 
 def _printable(text: str) -> str:

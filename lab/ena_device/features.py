@@ -1,4 +1,4 @@
-"""What can the device do, as the driver asks for it and sets it?
+"""Answer the driver's queries of the device's features.
 
 Source: enum ena_admin_aq_feature_id and the structures of admin_layout; how the driver reads them:
 ena_com_get_dev_attr_feat and ena_com_phc_config in its ena_com.c.
@@ -23,7 +23,7 @@ LINK_MBIT_PER_S = 25_000
 
 @dataclass(slots=True, kw_only=True)
 class OfferedFeatures:
-    """The properties that the device reports when the driver initialises it; a change shows at the next one."""
+    """Properties that the device reports at the driver's initialisation; a change takes effect at the next one."""
 
     mac: bytes
     no_phc: bool = False
@@ -49,9 +49,11 @@ class HostInfo:
     phc: bool
 
 
-def get(feature: int, command: bytes, offer: OfferedFeatures, *, doorbell_offset: int, enabled_groups: int) -> bytes:
-    """The data of a get-feature completion. Raises CommandRejected."""
-    check(feature, offer)
+def get_feature(
+    feature: int, command: bytes, offer: OfferedFeatures, *, doorbell_offset: int, enabled_groups: int
+) -> bytes:
+    """Build the data of a get-feature completion. Raises CommandRejected."""
+    check_offered(feature, offer)
     answers: dict[int, Callable[[], bytes]] = {
         al.Feature.DEVICE_ATTRIBUTES: lambda: _attributes(offer),
         al.Feature.MAX_QUEUES_EXT: lambda: _queues(command[al.FEATURE_VERSION_AT]),
@@ -68,12 +70,12 @@ def get(feature: int, command: bytes, offer: OfferedFeatures, *, doorbell_offset
     return answers[feature]()
 
 
-def check(feature: int, offer: OfferedFeatures) -> None:
+def check_offered(feature: int, offer: OfferedFeatures) -> None:
     if feature not in offer.features:
         raise CommandRejected(al.Status.UNSUPPORTED_OPCODE, f"no feature {feature}")
 
 
-def host(info: bytes) -> HostInfo:
+def parse_host_info(info: bytes) -> HostInfo:
     os, distribution, _, kernel, _, driver, _, _, _, _, _, _, features = al.HOST_INFO.unpack_from(info)
     return HostInfo(
         os=os,
@@ -103,6 +105,6 @@ def _queues(version: int) -> bytes:
 
 
 def _rss_table() -> bytes:
-    # The driver makes its receive queues from this table, so it must be there even where no packet ever arrives.
+    # The driver creates its receive queues from this table, so the table must exist although no packet ever arrives.
     log_size = RSS_TABLE_LOG_SIZE
     return al.RSS_TABLE.pack(log_size, log_size, log_size, 0, 0, 0xFFFFFFFF, 0, 0)

@@ -1,4 +1,4 @@
-"""Where in this process does an address that the guest's driver gave us lie?
+"""Map the guest's memory into this process, and find guest addresses in it.
 
 QEMU passes file descriptors of the guest's memory (vfio-user specification, VFIO_USER_DMA_MAP); each becomes one shared
 mapping. The driver reads some words without a lock as soon as they change, so each publish_* here is one store of the
@@ -21,7 +21,7 @@ _U16 = struct.Struct("@H")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MappedRange:
-    """One mapped range of guest addresses; memory is None when QEMU sent no descriptor for it."""
+    """A mapped range of guest addresses; memory is None when QEMU sent no descriptor for it."""
 
     address: int
     size: int
@@ -36,7 +36,7 @@ class MappedRange:
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """A checked place in guest memory: stays valid as long as its mapping does."""
+    """A checked place in guest memory; it stays valid as long as its mapping exists."""
 
     memory: mmap.mmap
     start: int
@@ -55,7 +55,7 @@ class Window:
 
 
 class GuestMemory:
-    """The guest's memory as told by QEMU."""
+    """The ranges of guest memory that QEMU has mapped."""
 
     def __init__(self) -> None:
         self._regions: list[MappedRange] = []
@@ -64,7 +64,7 @@ class GuestMemory:
         return iter(self._regions)
 
     def map(self, *, address: int, size: int, fd: int | None, offset: int, writable: bool) -> None:
-        """Add one range. The descriptor stays the caller's. Raises MessageRefused."""
+        """Add a range. The caller keeps the descriptor. Raises MessageRefused."""
         if not 0 < size <= 2**64 - address:
             raise MessageRefused(errno.EINVAL, f"map of {size:#x} bytes at {address:#x}")
         if any(address < r.end and r.address < address + size for r in self._regions):
@@ -78,7 +78,7 @@ class GuestMemory:
         )
 
     def unmap(self, *, address: int, size: int) -> None:
-        """Forget each range that lies wholly inside. Raises MessageRefused.
+        """Remove each range that lies wholly inside. Raises MessageRefused when there is none.
 
         The memory of a range is unmapped with its last window.
         """
@@ -91,7 +91,7 @@ class GuestMemory:
         self._regions = []
 
     def window(self, address: int, length: int, *, to_write: bool = True) -> Window:
-        """The place of `length` bytes at a guest address.
+        """Find the place of `length` bytes at a guest address.
 
         Raises MessageRefused when no single mapping holds all of them.
         """

@@ -1,4 +1,4 @@
-"""How does the device interrupt the guest? By the eventfd that QEMU gave for each MSI-X vector."""
+"""Interrupt the guest by the eventfd that QEMU gave for each MSI-X vector."""
 
 import errno
 import os
@@ -34,13 +34,13 @@ class Interrupts:
             self._drop(vector)
 
     def fire(self, vector: int) -> None:
-        """Interrupt the guest, if it listens on this vector."""
+        """Interrupt the guest, if this vector has an eventfd."""
         fd = self._fds.get(vector)
         if fd is None:
             return
         try:
             os.write(fd, _ONE)
-        except OSError:  # full: the guest has an interrupt pending already; or not an eventfd: the peer's own doing
+        except OSError:  # full: an interrupt is pending already; or not an eventfd: the peer's own mistake
             return
 
     def _drop(self, vector: int) -> None:
@@ -50,7 +50,7 @@ class Interrupts:
 
 
 def _copy(fd: int) -> int:
-    """Another descriptor for the same eventfd. Raises MessageRefused for one that cannot be written without waiting."""
+    """Duplicate an eventfd as non-blocking. Raises MessageRefused for a descriptor that cannot be one."""
     try:
         os.set_blocking(fd, False)  # a peer that never reads must not stop the device
         return os.dup(fd)

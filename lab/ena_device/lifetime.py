@@ -1,4 +1,4 @@
-"""When does a process of the device end? With its parent, with the guest it serves, or never before."""
+"""End a process of the device with its parent or with a watched process, and set its scheduling."""
 
 import contextlib
 import ctypes
@@ -16,34 +16,34 @@ _libc: Any = ctypes.CDLL(None, use_errno=True)
 
 
 def die_with_parent(parent_pid: int) -> None:
-    """Let the kernel kill this process as soon as its parent ends; end at once when it has already."""
+    """Let the kernel kill this process as soon as its parent ends; exit at once if the parent has already ended."""
     if _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0) != 0:
         raise DeviceSetupError(f"prctl(PR_SET_PDEATHSIG): {os.strerror(ctypes.get_errno())}")
     if os.getppid() != parent_pid:
         os._exit(0)
 
 
-def run_ahead() -> None:
-    """Let this process wake up on time, and ahead of a guest on the same core. Only for one that rests often.
+def raise_priority() -> None:
+    """Let this process wake up on time, and before a guest on the same core. Only for a process that sleeps often.
 
-    Without the privilege (CAP_SYS_NICE) it stays at ordinary priority: its answers are right, but late at times.
+    Without the privilege (CAP_SYS_NICE) it keeps ordinary priority: its answers are correct, but sometimes late.
     """
     _libc.prctl(_PR_SET_TIMERSLACK, 1, 0, 0, 0)  # in ns; 50 us by default
     with contextlib.suppress(OSError):
         os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(1))
 
 
-def change_core() -> None:
-    """Go on on another core, where there is one: the kernel leaves a real-time process where it is."""
+def move_to_other_core() -> None:
+    """Continue on another core, if there is one: the kernel does not move a real-time process by itself."""
     allowed = os.sched_getaffinity(0)
-    others = allowed - {_libc.sched_getcpu()}
-    if others:
-        os.sched_setaffinity(0, others)
+    other_cores = allowed - {_libc.sched_getcpu()}
+    if other_cores:
+        os.sched_setaffinity(0, other_cores)
         os.sched_setaffinity(0, allowed)
 
 
 def start_ticks(pid: int) -> int:
-    """When the process started. Raises DeviceSetupError when there is none of this number."""
+    """Read a process's start time in clock ticks after boot. Raises DeviceSetupError when there is no such process."""
     try:
         stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
     except OSError as e:
@@ -52,8 +52,8 @@ def start_ticks(pid: int) -> int:
     return int(after_name[_START_TIME_FIELD - 3])
 
 
-class Watched:
-    """A process whose end is ours: holds a pidfd, which becomes readable when that process ends and no other."""
+class WatchedProcess:
+    """A process whose end also ends the device: a pidfd, which becomes readable when exactly that process ends."""
 
     def __init__(self, pid: int) -> None:
         """Raises DeviceSetupError when there is no such process."""
@@ -75,7 +75,7 @@ class Watched:
 
 
 def kill_child(pid: int) -> None:
-    """End a child of ours and collect it; one that is gone already is no error."""
+    """Kill a child process and reap it; a child that is already gone is no error."""
     with contextlib.suppress(ProcessLookupError):
         os.kill(pid, signal.SIGKILL)
     with contextlib.suppress(ChildProcessError):

@@ -1,4 +1,4 @@
-"""What becomes of the packets the driver sends? They are counted and dropped, and none ever arrive.
+"""Count and drop the packets that the driver sends; none ever arrive.
 
 Source: ena_eth_io_defs.h (struct ena_eth_io_tx_desc, ena_eth_io_tx_cdesc, ena_eth_io_intr_reg) and ena_eth_com.c.
 """
@@ -36,7 +36,7 @@ class SubmissionQueue:
 
 
 class PacketQueues:
-    """The queues the driver made since the last reset, and what it sent."""
+    """The queues that the driver created since the last reset, and the counts of sent packets and bytes."""
 
     def __init__(self, memory: GuestMemory, interrupts: Interrupts) -> None:
         self._memory, self._interrupts = memory, interrupts
@@ -81,7 +81,7 @@ class PacketQueues:
         return al.BASIC_STATS.pack(self.bytes, self.packets, 0, 0, 0, 0, 0)
 
     def unmask(self, index: int, value: int) -> None:
-        """The driver writes an unmask register: it wants the next interrupt of that completion queue."""
+        """Arm the next interrupt of a completion queue: the driver wrote its unmask register."""
         queue = self.completion.get(index)
         if queue and value & reg.UNMASK_ARM:
             self._armed.add(queue.vector)
@@ -89,13 +89,13 @@ class PacketQueues:
                 self._interrupt(queue.vector)
 
     def ring_doorbell(self, index: int, tail: int) -> None:
-        """Send what stands in the queue up to the tail. Raises MessageRefused when it lies out of reach."""
+        """Send the packets in the queue up to the tail. Raises MessageRefused when they are out of reach."""
         queue = self.submission.get(index)
         completion = self.completion.get(queue.completion) if queue else None
         if queue is None or completion is None or not queue.sends:
             return
         packets_before = self.packets
-        for _ in range(queue.ring.behind(tail)):
+        for _ in range(queue.ring.entries_up_to(tail)):
             self._send(queue, completion)
         if self.packets > packets_before:
             self._interrupt(completion.vector)

@@ -1,4 +1,4 @@
-"""What does the PCI configuration space of the device hold?
+"""Emulate the PCI configuration space of the device.
 
 Layout: PCI Local Bus specification 3.0, type 0 header; MSI-X capability from 6.8.2. Ids: the driver's ena_pci_id_tbl.h.
 """
@@ -30,8 +30,8 @@ class PciConfig:
         struct.pack_into("<HHHHBBBB", self._bytes, 0, *ids, *ETHERNET)
         struct.pack_into("<HH", self._bytes, SUBSYSTEM, AMAZON, device_id)
         self._bytes[CAPABILITIES] = MSIX_AT
-        places = (MSIX_BAR | MSIX_TABLE, MSIX_BAR | MSIX_PENDING)
-        struct.pack_into("<BBHII", self._bytes, MSIX_AT, MSIX_ID, 0, VECTORS - 1, *places)
+        table_offsets = (MSIX_BAR | MSIX_TABLE, MSIX_BAR | MSIX_PENDING)
+        struct.pack_into("<BBHII", self._bytes, MSIX_AT, MSIX_ID, 0, VECTORS - 1, *table_offsets)
 
     def read(self, offset: int, count: int) -> bytes:
         if offset + count > SIZE:

@@ -1,4 +1,4 @@
-"""How does QEMU speak to the device? The client's side of vfio-user, as small as a test or a trial needs it.
+"""Talk to the device like QEMU: the client's side of vfio-user, as far as a test or a trial needs it.
 
 Source: docs/interop/vfio-user.rst in the QEMU tree.
 """
@@ -22,17 +22,17 @@ class PeerError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class PeerReply:
     error: int  # errno; 0: done
     body: bytes
     fds: list[int]
 
 
 class Peer:
-    """One connection to a device, closed with the `with` block."""
+    """A connection to a device, closed at the end of the `with` block."""
 
     def __init__(self, path: str, *, timeout_s: float = 5.0) -> None:
-        """Raises PeerError when nobody listens."""
+        """Connect to the socket at `path`. Raises PeerError when nothing listens there."""
         self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self.sock.settimeout(timeout_s)
         self.last_id = 0
@@ -60,21 +60,21 @@ class Peer:
         except OSError as e:
             raise PeerError(f"cannot send: {e}") from e
 
-    def ask(self, command: int, body: bytes = b"", *, fds: list[int] | None = None) -> Answer:
+    def ask(self, command: int, body: bytes = b"", *, fds: list[int] | None = None) -> PeerReply:
         """Send one message and wait for its reply. Raises PeerError."""
         self.send(command, body, fds=fds)
-        return self.answer(command)
+        return self.receive_reply(command)
 
-    def answer(self, command: int) -> Answer:
-        header, found = self._receive(vu.HEADER.size)
+    def receive_reply(self, command: int) -> PeerReply:
+        header, header_fds = self._receive(vu.HEADER.size)
         message_id, replied, size, flags, error = vu.HEADER.unpack(header)
-        body, more = self._receive(size - vu.HEADER.size)
+        body, body_fds = self._receive(size - vu.HEADER.size)
         if (message_id, replied) != (self.last_id, command) or flags & vu.TYPE_MASK != vu.TYPE_REPLY:
             raise PeerError(f"reply {message_id} to command {replied}, {self.last_id} to {command} expected")
-        return Answer(error if flags & vu.ERROR else 0, body, found + more)
+        return PeerReply(error if flags & vu.ERROR else 0, body, header_fds + body_fds)
 
     def closed_by_device(self) -> bool:
-        """Has the device closed the connection? Waits for it. Raises PeerError when it sends something instead."""
+        """Wait until the device closes the connection; false on a timeout. Raises PeerError when it sends data."""
         try:
             data = self.sock.recv(1)
         except ConnectionError:
@@ -85,37 +85,39 @@ class Peer:
             raise PeerError("the device sent something")
         return True
 
-    def greet(self) -> Answer:
-        return self.ask(vu.Command.VERSION, vu.VERSION.pack(vu.MAJOR, vu.MINOR) + CAPABILITIES)
+    def greet(self) -> PeerReply:
+        return self.ask(vu.VfioCommand.VERSION, vu.VERSION.pack(vu.MAJOR, vu.MINOR) + CAPABILITIES)
 
-    def map_memory(self, fd: int | None, *, address: int, size: int, offset: int = 0, writable: bool = True) -> Answer:
+    def map_memory(
+        self, fd: int | None, *, address: int, size: int, offset: int = 0, writable: bool = True
+    ) -> PeerReply:
         flags = vu.DMA_READABLE | (vu.DMA_WRITABLE if writable else 0)
         body = vu.DMA_MAP.pack(vu.DMA_MAP.size, flags, offset, address, size)
-        return self.ask(vu.Command.DMA_MAP, body, fds=None if fd is None else [fd])
+        return self.ask(vu.VfioCommand.DMA_MAP, body, fds=None if fd is None else [fd])
 
-    def unmap_memory(self, *, address: int, size: int, flags: int = 0) -> Answer:
-        return self.ask(vu.Command.DMA_UNMAP, vu.DMA_UNMAP.pack(vu.DMA_UNMAP.size, flags, address, size))
+    def unmap_memory(self, *, address: int, size: int, flags: int = 0) -> PeerReply:
+        return self.ask(vu.VfioCommand.DMA_UNMAP, vu.DMA_UNMAP.pack(vu.DMA_UNMAP.size, flags, address, size))
 
-    def set_eventfds(self, first: int, fds: list[int]) -> Answer:
+    def set_eventfds(self, first: int, fds: list[int]) -> PeerReply:
         body = vu.IRQ_SET.pack(vu.IRQ_SET.size, vu.IRQ_DATA_EVENTFD, vu.IRQ_MSIX, first, len(fds))
-        return self.ask(vu.Command.SET_IRQS, body, fds=fds)
+        return self.ask(vu.VfioCommand.SET_IRQS, body, fds=fds)
 
-    def read(self, region: int, offset: int, count: int) -> Answer:
-        answer = self.ask(vu.Command.REGION_READ, vu.ACCESS.pack(offset, region, count))
-        return Answer(answer.error, answer.body[vu.ACCESS.size :], [])
+    def read(self, region: int, offset: int, count: int) -> PeerReply:
+        receive_reply = self.ask(vu.VfioCommand.REGION_READ, vu.ACCESS.pack(offset, region, count))
+        return PeerReply(receive_reply.error, receive_reply.body[vu.ACCESS.size :], [])
 
-    def write(self, region: int, offset: int, data: bytes) -> Answer:
-        return self.ask(vu.Command.REGION_WRITE, vu.ACCESS.pack(offset, region, len(data)) + data)
+    def write(self, region: int, offset: int, data: bytes) -> PeerReply:
+        return self.ask(vu.VfioCommand.REGION_WRITE, vu.ACCESS.pack(offset, region, len(data)) + data)
 
     def map_doorbell(self) -> mmap.mmap:
-        """The page of BAR 0 that the device lets the guest map. Raises PeerError when it offers none."""
+        """Map the page of BAR 0 that the device offers to the guest. Raises PeerError when it offers none."""
         room = vu.REGION_INFO.size + vu.SPARSE_MMAP.size
-        answer = self.ask(vu.Command.GET_REGION_INFO, vu.REGION_INFO.pack(room, 0, vu.BAR0, 0, 0, 0))
-        if not answer.fds:
+        receive_reply = self.ask(vu.VfioCommand.GET_REGION_INFO, vu.REGION_INFO.pack(room, 0, vu.BAR0, 0, 0, 0))
+        if not receive_reply.fds:
             raise PeerError("the device offers no page to map")
-        _, _, _, _, _, offset, size = vu.SPARSE_MMAP.unpack_from(answer.body, vu.REGION_INFO.size)
-        page = mmap.mmap(answer.fds[0], size, offset=offset)
-        os.close(answer.fds[0])
+        _, _, _, _, _, offset, size = vu.SPARSE_MMAP.unpack_from(receive_reply.body, vu.REGION_INFO.size)
+        page = mmap.mmap(receive_reply.fds[0], size, offset=offset)
+        os.close(receive_reply.fds[0])
         return page
 
     def _receive(self, size: int) -> tuple[bytes, list[int]]:
@@ -133,8 +135,8 @@ class Peer:
         return data, list(fds)
 
 
-def interrupted(eventfd: int, timeout_s: float = 5.0) -> bool:
-    """Wait for an interrupt, and take it."""
+def wait_for_interrupt(eventfd: int, timeout_s: float = 5.0) -> bool:
+    """Wait for an interrupt and consume it; false on a timeout."""
     if not select.select([eventfd], [], [], timeout_s)[0]:
         return False
     os.eventfd_read(eventfd)

@@ -1,7 +1,7 @@
-"""Where do the device's registers lie in BAR 0, and what are their bits?
+"""Define the offsets and bits of the device's registers in BAR 0.
 
-Source: ena_regs_defs.h of the driver (ENA_REGS_*). The queue doorbells and interrupt unmask registers are the device's
-to place: it tells the driver where they are when a queue is made.
+Source: ena_regs_defs.h of the driver (ENA_REGS_*). The device chooses the offsets of queue doorbells and interrupt
+unmask registers, and tells them to the driver when a queue is created.
 """
 
 REGISTER_SIZE = 4
@@ -17,7 +17,7 @@ INTR_MASK = 0x4C
 DEV_CTL, DEV_STS = 0x54, 0x58
 MMIO_REG_READ, MMIO_RESP_LO, MMIO_RESP_HI = 0x5C, 0x60, 0x64
 PHC_DOORBELL = 0x100
-KEPT = {  # plain storage: a write is kept for the device's own use
+STORED = {  # plain storage: a write is kept for the device's own use
     *(AQ_BASE_LO, AQ_BASE_HI, AQ_CAPS, ACQ_BASE_LO, ACQ_BASE_HI, ACQ_CAPS),
     *(AENQ_CAPS, AENQ_BASE_LO, AENQ_BASE_HI, INTR_MASK, MMIO_RESP_LO, MMIO_RESP_HI),
 }
@@ -44,5 +44,5 @@ UNMASK_ARM = 1 << 30  # ena_eth_io_defs.h, ENA_ETH_IO_INTR_REG_INTR_UNMASK_MASK
 
 
 def reset_reason(value: int) -> int:
-    """The reason in a DEV_CTL write (enum ena_regs_reset_reason_types): four bits, and four more above them."""
+    """Decode the reason in a DEV_CTL write (enum ena_regs_reset_reason_types): four bits, and four more above them."""
     return value >> RESET_REASON_SHIFT & 0xF | (value >> RESET_REASON_EXT_SHIFT & 0xF) << 4

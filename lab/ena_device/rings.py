@@ -1,16 +1,16 @@
-"""What do the device's rings in guest memory have in common? A base, a depth that is a power of two, a phase bit."""
+"""Define a ring in guest memory: a base, a depth that is a power of two, a phase bit."""
 
 import errno
 from dataclasses import dataclass
 
 from ena_device.device_errors import MessageRefused
 
-MAX_DEPTH = 1024  # what the device offers for its queues; all of a ring may be worked off at one doorbell
+MAX_DEPTH = 1024  # offered for the device's queues; one doorbell may execute all entries of a ring
 
 
 @dataclass(slots=True, kw_only=True)
 class Ring:
-    """A ring that one side fills and the other follows; count goes up for ever, its place and phase follow from it."""
+    """A ring that one side fills and the other reads; `count` only grows, address and phase are computed from it."""
 
     base: int
     depth: int
@@ -25,16 +25,16 @@ class Ring:
 
     @property
     def address(self) -> int:
-        """Of the entry that comes next."""
+        """The address of the next entry."""
         return self.base + self.count % self.depth * self.entry_size
 
     @property
     def phase(self) -> int:
-        """Of the entry that comes next: 1 in the first round, then turning with each."""
+        """The phase of the next entry: 1 in the first round, then inverted in each further round."""
         return 1 ^ self.count // self.depth & 1
 
-    def behind(self, tail: int) -> int:
-        """Count the entries between here and a 16-bit tail.
+    def entries_up_to(self, tail: int) -> int:
+        """Count the entries from the next one up to a 16-bit tail.
 
         Raises MessageRefused when the ring cannot hold as many.
         """

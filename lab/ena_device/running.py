@@ -1,4 +1,4 @@
-"""How is a device started as a process of its own, waited for, and ended? For tests and trials."""
+"""Start a device as a separate process, wait for it, and end it; for tests and trials."""
 
 import os
 import signal
@@ -28,7 +28,7 @@ class RunningDevice:
         return ask(self.control, **changes)
 
     def end(self) -> int:
-        """End it as a user would; the exit code. Raises subprocess.TimeoutExpired."""
+        """End the device by SIGTERM, like a user; return the exit code. Raises subprocess.TimeoutExpired."""
         self.process.send_signal(signal.SIGTERM)
         return self.process.wait(timeout=5)
 
@@ -37,7 +37,7 @@ class RunningDevice:
         self.process.wait()
 
     def children(self) -> list[int]:
-        """Processes of the device besides the first: the doorbell's watcher, if it runs."""
+        """List the device's child processes: the doorbell's watcher, if it runs."""
         pid = self.process.pid
         return [int(c) for c in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
@@ -50,7 +50,7 @@ def start_device(folder: Path, *options: str, name: str = "ena", timeout_s: floa
         process = subprocess.Popen(argv, stderr=stderr, env={**os.environ, "PYTHONPATH": str(LAB)})
     device = RunningDevice(process=process, socket=str(socket), control=str(control), log=log)
     try:
-        wait_for(lambda: process.poll() is not None or _answers(device.control), "the device answers", timeout_s)
+        wait_for(lambda: process.poll() is not None or _is_answering(device.control), "the device answers", timeout_s)
         if process.poll() is not None:
             raise TimeoutError(f"the device ended: {log.read_text()}")
     except TimeoutError:
@@ -59,16 +59,16 @@ def start_device(folder: Path, *options: str, name: str = "ena", timeout_s: floa
     return device
 
 
-def wait_for(condition: Callable[[], object], what: str, timeout_s: float = 5.0) -> None:
-    """Wait until the condition holds. Raises TimeoutError naming `what`."""
+def wait_for(condition: Callable[[], object], description: str, timeout_s: float = 5.0) -> None:
+    """Wait until the condition holds. Raises TimeoutError, which names `description`."""
     end = time.monotonic() + timeout_s
     while not condition():
         if time.monotonic() > end:
-            raise TimeoutError(f"not within {timeout_s:g} s: {what}")
+            raise TimeoutError(f"not within {timeout_s:g} s: {description}")
         time.sleep(0.01)
 
 
-def _answers(control: str) -> bool:
+def _is_answering(control: str) -> bool:
     try:
         ask(control)
     except ControlError:

@@ -1,4 +1,4 @@
-"""How do the vfio-user socket, the control socket and time share one process? One poll loop in which nothing waits."""
+"""Serve the vfio-user socket, the control socket and timed work in one poll loop, in which nothing else blocks."""
 
 import contextlib
 import os
@@ -17,28 +17,28 @@ from ena_device.connection import Connection
 from ena_device.control import ControlServer
 from ena_device.device import Ena
 from ena_device.device_errors import BadRequest, BrokenPeer, DeviceSetupError, MessageRefused
-from ena_device.lifetime import Watched
+from ena_device.lifetime import WatchedProcess
 from ena_device.phc import now_ns
 from ena_device.sockets import ListeningSocket
-from ena_device.vfio_commands import answer
+from ena_device.vfio_commands import execute
 
-GREETING_WITHIN_S = 5.0
+GREETING_DEADLINE_S = 5.0
 LONGEST_WAIT_S = 1.0
 MAX_WATCHED = 64  # each keeps a descriptor open
 
 
 class DeviceServer:
-    """The device behind its two sockets; close() leaves nothing behind."""
+    """The device behind its two sockets; close() releases everything."""
 
     def __init__(self, *, socket_path: str, control_path: str, device: Ena, clock: SharedClock) -> None:
         self._device, self._clock = device, clock
         self._log = device.log
         self._listener = ListeningSocket(socket_path, 8)
         self._connection: Connection | None = None
-        self._accepted_at = 0.0
+        self._accepted_s = 0.0
         self._messages: dict[str, int] = {}
-        self._watched: list[Watched] = []
-        self.ended = False  # asked to end: the loop goes round no more
+        self._watched: list[WatchedProcess] = []
+        self.ended = False  # the loop ends after the present round
         try:
             self._control = ControlServer(control_path, self.control, self._log)
         except DeviceSetupError:
@@ -46,23 +46,23 @@ class DeviceServer:
             raise
 
     def end_with(self, pid: int) -> None:
-        """End once this process has ended. Raises DeviceSetupError when there is none, or when there are too many."""
+        """End once this process has ended. Raises DeviceSetupError when it does not exist, or there are too many."""
         if all(w.pid != pid for w in self._watched):
             if len(self._watched) >= MAX_WATCHED:
                 raise DeviceSetupError(f"more than {MAX_WATCHED} processes to end with")
-            self._watched.append(Watched(pid))
+            self._watched.append(WatchedProcess(pid))
             self._log(f"ends with process {pid}, started at tick {self._watched[-1].start_ticks}")
 
     def run(self) -> None:
         """Serve until SIGTERM, SIGINT, or the end of a process given to end_with."""
-        with _signals() as signal_fd:
+        with _signal_descriptor() as signal_fd:
             while not self.ended:
-                self.turn(signal_fd)
+                self.serve_once(signal_fd)
 
-    def turn(self, signal_fd: int | None = None, *, longest_wait_s: float = LONGEST_WAIT_S) -> bool:
-        """Handle what is ready on the sockets and what is due by time; False where no socket was ready.
+    def serve_once(self, signal_fd: int | None = None, *, longest_wait_s: float = LONGEST_WAIT_S) -> bool:
+        """Handle ready sockets and work that is due by time; false when no socket was ready.
 
-        Waits for either, at most so long. `signal_fd` becomes readable when the process is asked to end.
+        Waits at most `longest_wait_s` for either. `signal_fd` becomes readable when the process is asked to end.
         """
         ready = self._wait(signal_fd, longest_wait_s)
         for fd in ready:
@@ -73,7 +73,7 @@ class DeviceServer:
 
     def close(self) -> None:
         if self._connection:
-            self._hang_up(self._connection, "the device ends")
+            self._disconnect(self._connection, "the device ends")
         self._device.doorbell.stop()
         self._control.close()
         self._listener.close()
@@ -81,12 +81,12 @@ class DeviceServer:
             watched.close()
 
     def control(self, request: object) -> dict[str, Any]:
-        """Do what one control line asks, wholly or not at all, and tell the state. Raises BadRequest."""
+        """Apply one control line, wholly or not at all, and return the state. Raises BadRequest."""
         changes = bends.check(request)
         device = self._device
-        if changes.request_reset and not device.events.listens(bends.RESET_GROUP):
+        if changes.request_reset and not device.events.is_enabled(bends.RESET_GROUP):
             raise BadRequest("request_reset: no driver listens for it now")
-        mono_ns, utc_ns = _both_clocks()
+        mono_ns, utc_ns = _read_clocks()
         settings = bends.bend(self._clock.load(), changes, utc_ns=utc_ns, mono_ns=mono_ns)
         if changes.end_with is not None:
             try:
@@ -95,19 +95,19 @@ class DeviceServer:
                 raise BadRequest(f"end_with: {e}") from e
         if changes != bends.Changes():
             self._clock.store(settings)
-            self._log(f"control: {changes.asked()}")
+            self._log(f"control: {changes.requested()}")
         self._change_device(changes)
         return self.state()
 
     def state(self) -> dict[str, Any]:
-        """Everything a control client may want to know; README.md explains each key."""
+        """Return the device's state for a control client; README.md explains each key."""
         device, settings = self._device, self._clock.load()
-        mono_ns, utc_ns = _both_clocks()
-        now = settings.at(mono_ns)
+        mono_ns, utc_ns = _read_clocks()
+        now = settings.time_at(mono_ns)
         return {
             **asdict(settings),
             "mode": settings.mode.name,
-            **asdict(self._clock.counts()),
+            **asdict(self._clock.load_counts()),
             "now_ns": now,
             "host_ns": utc_ns,
             "offset_ns": now - utc_ns,
@@ -131,7 +131,7 @@ class DeviceServer:
 
     def _change_device(self, changes: bends.Changes) -> None:
         device = self._device
-        for name, value in changes.named("no_phc", "phc_version", "expire_us", "block_us").items():
+        for name, value in changes.select("no_phc", "phc_version", "expire_us", "block_us").items():
             setattr(device.offer, name, value)
         if changes.keepalive is not None:
             device.keepalive = changes.keepalive
@@ -150,9 +150,9 @@ class DeviceServer:
         return [fd for fd, _ in poll.poll(self._timeout_s(longest_s) * 1000)]
 
     def _timeout_s(self, longest_s: float) -> float:
-        beat_s, due_ns = self._device.events.seconds_to_beat(), self._device.doorbell.due_ns()
+        keep_alive_s, due_ns = self._device.events.seconds_to_keep_alive(), self._device.doorbell.due_ns()
         due_s = None if due_ns is None else max(0.0, (due_ns - now_ns()) / 1e9)
-        return min(s for s in (longest_s, beat_s, due_s) if s is not None)
+        return min(s for s in (longest_s, keep_alive_s, due_s) if s is not None)
 
     def _handle(self, fd: int, signal_fd: int | None) -> None:
         if fd == signal_fd:
@@ -161,13 +161,13 @@ class DeviceServer:
             self._accept()
         elif self._connection and fd == self._connection.fileno():
             self._serve(self._connection)
-        elif gone := [w.pid for w in self._watched if w.fileno() == fd]:
-            self._end(f"with process {gone[0]}")
+        elif ended_pids := [w.pid for w in self._watched if w.fileno() == fd]:
+            self._end(f"with process {ended_pids[0]}")
         else:
-            self._control.ready(fd)
+            self._control.handle(fd)
 
-    def _end(self, why: str) -> None:
-        self._log(f"ends {why}")
+    def _end(self, reason: str) -> None:
+        self._log(f"ends {reason}")
         self.ended = True
 
     def _accept(self) -> None:
@@ -178,15 +178,15 @@ class DeviceServer:
             self._log("a second connection is refused")
             sock.close()
             return
-        self._connection, self._accepted_at = Connection(sock), time.monotonic()
+        self._connection, self._accepted_s = Connection(sock), time.monotonic()
         self._log("connected")
 
     def _check_greeting(self) -> None:
         connection = self._connection
         if connection is None or connection.greeted:
             return
-        if time.monotonic() - self._accepted_at > GREETING_WITHIN_S:
-            self._hang_up(connection, f"no greeting within {GREETING_WITHIN_S:g} s")
+        if time.monotonic() - self._accepted_s > GREETING_DEADLINE_S:
+            self._disconnect(connection, f"no greeting within {GREETING_DEADLINE_S:g} s")
 
     def _serve(self, connection: Connection) -> None:
         try:
@@ -199,17 +199,17 @@ class DeviceServer:
                 for fd in message.fds:
                     os.close(fd)
         except BrokenPeer as e:
-            self._hang_up(connection, str(e))
+            self._disconnect(connection, str(e))
 
     def _answer(self, connection: Connection, message: vu.Message) -> None:
-        """Raises BrokenPeer."""
+        """Execute one message and reply to it. Raises BrokenPeer."""
         name = _name(message.command)
-        if not connection.greeted and message.command != vu.Command.VERSION:
+        if not connection.greeted and message.command != vu.VfioCommand.VERSION:
             raise BrokenPeer(f"{name} before the greeting")
         self._messages[name] = self._messages.get(name, 0) + 1
         reply, error = vu.Reply(), 0
         try:
-            reply = answer(self._device, message)
+            reply = execute(self._device, message)
         except MessageRefused as e:
             self._log(f"{name} refused: {e}")
             error = e.error
@@ -217,22 +217,22 @@ class DeviceServer:
             connection.send(vu.reply_bytes(message, reply.body, error), reply.fds)
         connection.greeted |= not error
 
-    def _hang_up(self, connection: Connection, why: str) -> None:
-        """Back to the state before the connection: no memory, no interrupts, a device just switched on."""
+    def _disconnect(self, connection: Connection, reason: str) -> None:
+        """Return to the state before the connection: no memory, no interrupts, a device as after power-on."""
         connection.close()
         self._connection = None
-        self._log(f"disconnected: {why}")
+        self._log(f"disconnected: {reason}")
         self._device.reset("at the end of the connection")
         self._device.memory.clear()
         self._device.interrupts.clear()
 
 
 def _name(command: int) -> str:
-    return vu.Command(command).name if command in list(vu.Command) else "UNKNOWN"
+    return vu.VfioCommand(command).name if command in list(vu.VfioCommand) else "UNKNOWN"
 
 
-def _both_clocks() -> tuple[int, int]:
-    """CLOCK_MONOTONIC and the host's UTC at the same moment: the closest of a few pairs of readings."""
+def _read_clocks() -> tuple[int, int]:
+    """Read CLOCK_MONOTONIC and the host's UTC at one moment: the closest of five pairs of readings."""
     pairs = []
     for _ in range(5):
         before, utc_ns, after = now_ns(), time.time_ns(), now_ns()
@@ -242,8 +242,8 @@ def _both_clocks() -> tuple[int, int]:
 
 
 @contextlib.contextmanager
-def _signals() -> Iterator[int]:
-    """A descriptor that becomes readable on SIGTERM or SIGINT: the loop ends between two messages, never inside one."""
+def _signal_descriptor() -> Iterator[int]:
+    """Yield a descriptor that is readable after SIGTERM or SIGINT: the loop ends between two messages, never in one."""
     reader, writer = socket.socketpair()
     writer.setblocking(False)
     ignore: Callable[..., None] = lambda *_: None  # noqa: E731

@@ -1,4 +1,4 @@
-"""How does a unix socket appear at a path only once somebody listens there, and go away with us?"""
+"""Create a unix socket that appears at its path only when it listens, and disappears with this process."""
 
 import contextlib
 import os
@@ -11,10 +11,10 @@ MAX_PATH = 107  # unix(7): sun_path holds 108 bytes, the last a zero
 
 
 class ListeningSocket:
-    """A listening socket at a path; close() removes the path if it is still ours."""
+    """A listening socket at a path; close() removes the path if it still is this socket."""
 
     def __init__(self, path: str, backlog: int) -> None:
-        """Raises DeviceSetupError when the path cannot be used, or another process listens there."""
+        """Listen at the path. Raises DeviceSetupError when it cannot be used, or another process listens there."""
         if len(os.fsencode(path)) > MAX_PATH:
             raise DeviceSetupError(
                 f"socket path of {len(os.fsencode(path))} bytes, at most {MAX_PATH} possible: {path}"
@@ -32,7 +32,7 @@ class ListeningSocket:
         return self._sock.fileno()
 
     def accept(self) -> socket.socket | None:
-        """None: whoever knocked is gone again."""
+        """Accept a connection; None when the client is already gone."""
         try:
             return self._sock.accept()[0]
         except OSError:
@@ -46,16 +46,16 @@ class ListeningSocket:
 
 
 def _bind(path: str, backlog: int) -> socket.socket:
-    """Bind beside the path and rename, so that the path's existence means listening."""
+    """Bind in the same folder and rename, so that the path exists only while the socket listens."""
     folder, name = os.path.split(path)
     folder_fd = os.open(folder or ".", os.O_PATH | os.O_DIRECTORY)
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
-        hidden = f".{os.getpid()}.{sock.fileno()}"
-        sock.bind(f"/proc/self/fd/{folder_fd}/{hidden}")  # short whatever the folder's name
+        temporary_name = f".{os.getpid()}.{sock.fileno()}"
+        sock.bind(f"/proc/self/fd/{folder_fd}/{temporary_name}")  # short, however long the folder's name
         sock.listen(backlog)
         sock.setblocking(False)
-        os.rename(hidden, name, src_dir_fd=folder_fd, dst_dir_fd=folder_fd)
+        os.rename(temporary_name, name, src_dir_fd=folder_fd, dst_dir_fd=folder_fd)
     except BaseException:
         sock.close()
         raise
@@ -79,5 +79,5 @@ def _is_served(path: str) -> bool:
 
 
 def _identity(path: str) -> tuple[int, int]:
-    found = os.lstat(path)
-    return found.st_dev, found.st_ino
+    status = os.lstat(path)
+    return status.st_dev, status.st_ino

@@ -1,8 +1,8 @@
-"""How far is the guest's clock from the device's, without asking the clock? By a page of memory that both sides share.
+"""Bound the guest's clock against the device's, without reading the clock, through a page of memory that both share.
 
-The guest runs lab/image/truth.c on an ivshmem page; each side writes its time into its own word again and again, and
-looks at the other's. A time seen is never newer than the moment of looking, so the least difference in a second bounds
-the true one from one side; each side gives one bound. All times are int64 nanoseconds of UTC.
+The guest runs lab/image/truth.c on an ivshmem page; each side keeps writing its time into its own word and reading the
+other's. A time that is read is never newer than the moment of reading, so the least difference in a second bounds the
+true difference from one side; each side gives one bound. All times are int64 nanoseconds of UTC.
 
   python -m ena_device.truth --page FILE --control CTL --seconds N
 """
@@ -35,60 +35,60 @@ _NEVER = 2**63 - 1
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bounds:
-    """One second. The guest's clock minus the device's lies within low_ns..high_ns; None: that side saw nothing."""
+    """One second's bounds: guest's clock minus device's is in low_ns..high_ns; None: that side read no new time."""
 
-    low_ns: int | None  # seen here: minus the least (device minus guest)
-    high_ns: int | None  # seen in the guest: its least (guest minus device), of its last full second
-    seen: int  # new times of the guest seen here
-    guest_seen: int  # new times of ours seen there
+    low_ns: int | None  # as measured on the host: minus the least (device minus guest)
+    high_ns: int | None  # as measured in the guest: its least (guest minus device), of its last full second
+    seen: int  # new times of the guest that the host read
+    guest_seen: int  # new times of the host that the guest read
 
 
 def device_settings(control: str) -> ClockSettings:
-    """The clock as the device keeps it now. Raises ControlError."""
+    """Read the clock's present settings from the device. Raises ControlError."""
     state = ask(control)
     values = {name: state[name] for name in ClockSettings.__dataclass_fields__}
     return ClockSettings(**{**values, "mode": Mode[state["mode"]]})
 
 
-def measure(words: "memoryview[int]", control: str, seconds: int) -> Iterator[Bounds]:
-    """Exchange times through the page for some seconds, with the clock as it is bent at the start of each.
+def measure(page: "memoryview[int]", control: str, seconds: int) -> Iterator[Bounds]:
+    """Exchange times through the page for some seconds, with the clock's bends at the start of each second.
 
     Raises ControlError.
     """
-    words[HOST_TIME] = 0
-    guest_seconds = words[GUEST_SECONDS]
+    page[HOST_TIME] = 0
+    guest_seconds = page[GUEST_SECONDS]
     for _ in range(seconds):
-        least_ns, seen = _exchange(words, device_settings(control), now_ns() + SECOND_NS)
-        guest_seen = words[GUEST_SEEN] if words[GUEST_SECONDS] != guest_seconds else 0
-        guest_seconds = words[GUEST_SECONDS]
+        least_ns, host_seen = _exchange(page, device_settings(control), now_ns() + SECOND_NS)
+        guest_seen = page[GUEST_SEEN] if page[GUEST_SECONDS] != guest_seconds else 0
+        guest_seconds = page[GUEST_SECONDS]
         yield Bounds(
-            low_ns=-least_ns if seen else None,
-            high_ns=words[GUEST_LEAST] if guest_seen else None,
-            seen=seen,
+            low_ns=-least_ns if host_seen else None,
+            high_ns=page[GUEST_LEAST] if guest_seen else None,
+            seen=host_seen,
             guest_seen=guest_seen,
         )
 
 
-def _exchange(words: "memoryview[int]", clock: ClockSettings, end_ns: int) -> tuple[int, int]:
-    """Until a moment of CLOCK_MONOTONIC: the least (device minus guest), and how many times of the guest were seen.
+def _exchange(page: "memoryview[int]", clock: ClockSettings, end_ns: int) -> tuple[int, int]:
+    """Exchange times until `end_ns`; return the least (device minus guest) and the number of guest times read.
 
-    Each access of a word is one load or store of 8 bytes (memoryview, native format), as the other side relies on. The
-    arithmetic is that of ClockSettings.at, written out: a time that is old when it is written widens the guest's bound.
+    Each access of a word is one load or store of 8 bytes (memoryview, native format), as the other side requires. The
+    arithmetic of ClockSettings.time_at is repeated inline: a time that is written late widens the guest's bound.
     """
     base_ns, mono_ns, ppb = clock.base_utc_ns, clock.base_mono_ns, clock.freq_ppb
     running = 0 if clock.frozen else 1
-    least_ns, seen, last = _NEVER, 0, words[GUEST_TIME]
+    least_ns, count, last_guest_ns = _NEVER, 0, page[GUEST_TIME]
     now = now_ns()
     while now < end_ns:
-        passed = (clock_gettime_ns(CLOCK_MONOTONIC) - mono_ns) * running
-        words[HOST_TIME] = base_ns + passed + passed * ppb // BILLION
-        theirs = words[GUEST_TIME]
+        elapsed_ns = (clock_gettime_ns(CLOCK_MONOTONIC) - mono_ns) * running
+        page[HOST_TIME] = base_ns + elapsed_ns + elapsed_ns * ppb // BILLION
+        guest_ns = page[GUEST_TIME]
         now = clock_gettime_ns(CLOCK_MONOTONIC)
-        if theirs != last:
-            last, seen = theirs, seen + 1
-            passed = (now - mono_ns) * running
-            least_ns = min(least_ns, base_ns + passed + passed * ppb // BILLION - theirs)
-    return least_ns, seen
+        if guest_ns != last_guest_ns:
+            last_guest_ns, count = guest_ns, count + 1
+            elapsed_ns = (now - mono_ns) * running
+            least_ns = min(least_ns, base_ns + elapsed_ns + elapsed_ns * ppb // BILLION - guest_ns)
+    return least_ns, count
 
 
 def main() -> int:

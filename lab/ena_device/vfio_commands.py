@@ -1,6 +1,6 @@
-"""What does the device answer to each vfio-user command?
+"""Execute vfio-user commands on the device.
 
-Source: docs/interop/vfio-user.rst in the QEMU tree. Commands with a row in ANSWERS are done, all others are refused.
+Source: docs/interop/vfio-user.rst in the QEMU tree. Commands with a row in HANDLERS are executed, others are refused.
 """
 
 import errno
@@ -16,20 +16,20 @@ from ena_device.registers import REGISTER_SIZE
 REGION_SIZES = {vu.BAR0: BAR0_SIZE, vu.BAR1: BAR1_SIZE, vu.CONFIG: CONFIG_SIZE}
 
 
-def answer(device: Ena, message: vu.Message) -> vu.Reply:
-    """Do one command. Raises MessageRefused (an error reply) or BrokenPeer (the connection ends)."""
-    act = ANSWERS.get(message.command)
-    if act is None:
+def execute(device: Ena, message: vu.Message) -> vu.Reply:
+    """Execute one command. Raises MessageRefused (an error reply) or BrokenPeer (the connection ends)."""
+    handler = HANDLERS.get(message.command)
+    if handler is None:
         raise MessageRefused(errno.EOPNOTSUPP, f"command {message.command}")
-    return act(device, message)
+    return handler(device, message)
 
 
 def _version(device: Ena, message: vu.Message) -> vu.Reply:
     major, minor = vu.unpack(vu.VERSION, message.body)
     if major != vu.MAJOR:
         raise BrokenPeer(f"vfio-user version {major}.{minor}, {vu.MAJOR}.x expected")
-    offered = message.body[vu.VERSION.size :].rstrip(b"\0").decode("utf-8", "replace")
-    device.log(f"peer speaks vfio-user {major}.{minor} {offered}")
+    capabilities = message.body[vu.VERSION.size :].rstrip(b"\0").decode("utf-8", "replace")
+    device.log(f"peer speaks vfio-user {major}.{minor} {capabilities}")
     return vu.Reply(vu.version_body(minor))
 
 
@@ -61,7 +61,7 @@ def _get_info(device: Ena, message: vu.Message) -> vu.Reply:
 
 
 def _get_region_info(device: Ena, message: vu.Message) -> vu.Reply:
-    room, _, index, _, _, _ = vu.unpack(vu.REGION_INFO, message.body.ljust(vu.REGION_INFO.size, b"\0"))
+    capacity, _, index, _, _, _ = vu.unpack(vu.REGION_INFO, message.body.ljust(vu.REGION_INFO.size, b"\0"))
     if index >= vu.REGIONS:
         raise MessageRefused(errno.EINVAL, f"region {index}")
     size = REGION_SIZES.get(index, 0)
@@ -72,7 +72,7 @@ def _get_region_info(device: Ena, message: vu.Message) -> vu.Reply:
     total = vu.REGION_INFO.size + vu.SPARSE_MMAP.size
     flags |= vu.REGION_MAPS | vu.REGION_HAS_CAPABILITIES
     info = vu.REGION_INFO.pack(total, flags, index, vu.REGION_INFO.size, size, 0)
-    if room < total:  # the peer asks again with the room it now knows is needed
+    if capacity < total:  # the peer repeats the request with the capacity that this reply names
         return vu.Reply(info)
     sparse = vu.SPARSE_MMAP.pack(vu.SPARSE_MMAP_ID, vu.SPARSE_MMAP_VERSION, 0, 1, 0, area.offset, area.size)
     return vu.Reply(info + sparse, (area.fd,))
@@ -156,16 +156,16 @@ def _write(device: Ena, region: int, offset: int, data: bytes) -> None:
         device.write_register(offset, int.from_bytes(data, "little"))
 
 
-ANSWERS: dict[int, Callable[[Ena, vu.Message], vu.Reply]] = {
-    vu.Command.VERSION: _version,
-    vu.Command.DMA_MAP: _dma_map,
-    vu.Command.DMA_UNMAP: _dma_unmap,
-    vu.Command.GET_INFO: _get_info,
-    vu.Command.GET_REGION_INFO: _get_region_info,
-    vu.Command.GET_IRQ_INFO: _get_irq_info,
-    vu.Command.SET_IRQS: _set_irqs,
-    vu.Command.REGION_READ: _region_read,
-    vu.Command.REGION_WRITE: _region_write,
-    vu.Command.WRITE_MULTI: _write_multi,
-    vu.Command.RESET: _reset,
+HANDLERS: dict[int, Callable[[Ena, vu.Message], vu.Reply]] = {
+    vu.VfioCommand.VERSION: _version,
+    vu.VfioCommand.DMA_MAP: _dma_map,
+    vu.VfioCommand.DMA_UNMAP: _dma_unmap,
+    vu.VfioCommand.GET_INFO: _get_info,
+    vu.VfioCommand.GET_REGION_INFO: _get_region_info,
+    vu.VfioCommand.GET_IRQ_INFO: _get_irq_info,
+    vu.VfioCommand.SET_IRQS: _set_irqs,
+    vu.VfioCommand.REGION_READ: _region_read,
+    vu.VfioCommand.REGION_WRITE: _region_write,
+    vu.VfioCommand.WRITE_MULTI: _write_multi,
+    vu.VfioCommand.RESET: _reset,
 }

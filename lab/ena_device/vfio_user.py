@@ -1,4 +1,4 @@
-"""What do vfio-user messages look like?
+"""Define the layouts of vfio-user messages.
 
 Source: docs/interop/vfio-user.rst in the QEMU tree (version 0.1); VFIO constants from <linux/vfio.h>.
 """
@@ -12,7 +12,7 @@ from enum import IntEnum
 from ena_device.device_errors import MessageRefused
 
 
-class Command(IntEnum):
+class VfioCommand(IntEnum):
     VERSION = 1
     DMA_MAP = 2
     DMA_UNMAP = 3
@@ -69,7 +69,7 @@ IRQ_MSIX, IRQ_TYPES = 2, 5  # VFIO_PCI_*_IRQ_INDEX
 
 @dataclass(slots=True, kw_only=True)
 class Message:
-    """One message with the descriptors that came along; whoever keeps a descriptor takes it out of fds."""
+    """A message with its descriptors; code that keeps a descriptor must remove it from `fds`."""
 
     id: int
     command: int
@@ -89,7 +89,7 @@ class Reply:
 
 
 def unpack(layout: struct.Struct, body: bytes, at: int = 0) -> tuple[int, ...]:
-    """The fields of a message body. Raises MessageRefused when it is too short."""
+    """Unpack the fields of a message body. Raises MessageRefused when it is too short."""
     if len(body) < at + layout.size:
         raise MessageRefused(errno.EINVAL, f"{len(body)} bytes, at least {at + layout.size} expected")
     return layout.unpack_from(body, at)
@@ -100,6 +100,6 @@ def reply_bytes(message: Message, body: bytes = b"", error: int = 0) -> bytes:
     return HEADER.pack(message.id, message.command, HEADER.size + len(body), flags, error) + body
 
 
-def version_body(asked_minor: int) -> bytes:
-    """The greeting; the minor version must not be above the one asked for."""
-    return VERSION.pack(MAJOR, min(MINOR, asked_minor)) + json.dumps(CAPABILITIES).encode() + b"\0"
+def version_body(peer_minor: int) -> bytes:
+    """Build the greeting; its minor version must not exceed the peer's."""
+    return VERSION.pack(MAJOR, min(MINOR, peer_minor)) + json.dumps(CAPABILITIES).encode() + b"\0"

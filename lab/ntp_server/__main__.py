@@ -10,10 +10,12 @@ from ntp_server.server import Server
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="ntp_server", description=__doc__)
-    parser.add_argument("--socket", type=Path, required=True, metavar="PATH", help="where a guest's frames arrive")
-    parser.add_argument("--peer", type=Path, required=True, metavar="PATH", help="where they are answered to")
     parser.add_argument(
-        "--address", type=Station.at, required=True, metavar="IPV4", help="served address on the guest's network"
+        "--socket", type=Path, required=True, metavar="PATH", help="socket on which a guest's frames arrive"
+    )
+    parser.add_argument("--peer", type=Path, required=True, metavar="PATH", help="socket to which the answers go")
+    parser.add_argument(
+        "--address", type=Station.parse, required=True, metavar="IPV4", help="served address on the guest's network"
     )
     parser.add_argument("--end-with", type=int, metavar="PID", help="end when this process ends")
     options = parser.parse_args()

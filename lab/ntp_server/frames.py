@@ -1,4 +1,4 @@
-"""Which frame does a frame deserve? Pure: an Ethernet frame in, an Ethernet frame or None out.
+"""Answer an Ethernet frame. Pure: an Ethernet frame in, an Ethernet frame or None out.
 
 One address is served: ARP requests for it (RFC 826), and UDP datagrams to its NTP port in whole IPv4 packets without
 options (RFC 791, RFC 768). Everything else gets no answer.
@@ -28,23 +28,23 @@ Service = Callable[[bytes], bytes | None]
 
 @dataclass(frozen=True, slots=True)
 class Station:
-    """Who answers: an IPv4 address in four bytes, and the hardware address that goes with it."""
+    """The station that answers: an IPv4 address in four bytes, and the hardware address derived from it."""
 
     address: bytes
 
     @classmethod
-    def at(cls, address: str) -> "Station":
-        """Raises ValueError for what is no IPv4 address."""
+    def parse(cls, address: str) -> "Station":
+        """Parse an IPv4 address. Raises ValueError for any other text."""
         return cls(ipaddress.IPv4Address(address).packed)
 
     @property
     def mac(self) -> bytes:
-        """52:55 before the address, as QEMU's user-mode network makes its own."""
+        """The hardware address: 52:55 before the IPv4 address, as in QEMU's user-mode network."""
         return b"\x52\x55" + self.address
 
 
 def answer(frame: bytes, station: Station, service: Service) -> bytes | None:
-    """The frame that a station answers with."""
+    """Build the station's answer to a frame; None when it gets none."""
     if len(frame) < _ETHERNET.size:
         return None
     target, source, kind = _ETHERNET.unpack_from(frame)
@@ -59,7 +59,7 @@ def answer(frame: bytes, station: Station, service: Service) -> bytes | None:
 
 
 def checksum(data: bytes) -> int:
-    """The internet checksum (RFC 1071); 0 over data that holds its own, when it is right."""
+    """Compute the internet checksum (RFC 1071); 0 over data that includes its own correct checksum."""
     padded = data + b"\0" * (len(data) % 2)
     total = sum(word for (word,) in struct.iter_unpack("!H", padded))
     while total >> 16:
@@ -70,8 +70,8 @@ def checksum(data: bytes) -> int:
 def _arp(body: bytes, station: Station) -> bytes | None:
     if len(body) < _ARP.size:
         return None
-    *format_, operation, mac, address, _, wanted = _ARP.unpack_from(body)
-    if tuple(format_) != _ARP_IPV4 or operation != _ARP_REQUEST or wanted != station.address:
+    *format_, operation, mac, address, _, requested = _ARP.unpack_from(body)
+    if tuple(format_) != _ARP_IPV4 or operation != _ARP_REQUEST or requested != station.address:
         return None
     return _ARP.pack(*_ARP_IPV4, _ARP_REPLY, station.mac, station.address, mac, address)
 

@@ -1,4 +1,4 @@
-"""Which answer does an NTP request deserve? Pure: bytes and times in, bytes or None out (RFC 5905, section 7.3)."""
+"""Answer an NTP request. Pure: bytes and times in, bytes or None out (RFC 5905, section 7.3)."""
 
 import struct
 
@@ -13,13 +13,13 @@ _POLL_LIMITS = (0, 17)
 
 
 def timestamp(utc_ns: int) -> int:
-    """NTP timestamp format: seconds since 1900 and a binary fraction, 32 bits each, modulo the era."""
+    """Convert to the NTP timestamp format: seconds since 1900 and a binary fraction, 32 bits each, modulo the era."""
     seconds, ns = divmod(utc_ns, 10**9)
     return ((seconds + NTP_EPOCH_OFFSET_S) % 2**32) << 32 | (ns << 32) // 10**9
 
 
 def reply(request: bytes, *, received_utc_ns: int, sent_utc_ns: int) -> bytes | None:
-    """The server's answer to a client request, or None for anything else (too short, other mode or version)."""
+    """Build the server's answer to a client request; None for anything else (too short, other mode or version)."""
     if len(request) < _HEADER.size:
         return None
     first, _, poll, *_, transmitted = _HEADER.unpack_from(request)

@@ -1,7 +1,7 @@
-"""How are frames taken and answered? One datagram socket, a frame a datagram, for as long as another process lives.
+"""Receive and answer frames on one datagram socket, one frame per datagram, for as long as another process lives.
 
-The socket stands on the guest's own network (QEMU's `-netdev dgram`), so the guest reaches this server and, by it,
-nothing of the machine that it runs on. The kernel drops the frames that are for others before they wake this process.
+The socket is on the guest's own network (QEMU's `-netdev dgram`), so the guest reaches this server and, through it,
+nothing else of this machine. The kernel drops frames for other receivers before they wake this process.
 """
 
 import ctypes
@@ -24,27 +24,27 @@ _INSTRUCTION = struct.Struct("HBBI")
 
 
 class Server:
-    """Answers a guest's NTP requests with this machine's CLOCK_REALTIME."""
+    """A server that answers a guest's NTP requests with this machine's CLOCK_REALTIME."""
 
     def __init__(self, path: Path, peer: Path, station: Station) -> None:
         """Listen at `path` and answer to the socket at `peer`. Raises OSError when the path is taken."""
         self._peer, self._station = str(peer), station
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self._socket.setsockopt(socket.SOL_SOCKET, _SO_TIMESTAMPNS, 1)
-        _attach(self._socket, station)
+        _attach_filter(self._socket, station)
         self._socket.bind(str(path))
         self._socket.setblocking(False)
 
     def run(self, end_with: int | None = None) -> None:
-        """Serve until the process `end_with` ends (its pid), or for ever. Raises ProcessLookupError when it is gone."""
+        """Serve until the process `end_with` (a pid) ends, or for ever. Raises ProcessLookupError if it is gone."""
         poll = select.poll()
         poll.register(self._socket, select.POLLIN)
-        watched = None if end_with is None else os.pidfd_open(end_with)
-        if watched is not None:
-            poll.register(watched, select.POLLIN)
+        pidfd = None if end_with is None else os.pidfd_open(end_with)
+        if pidfd is not None:
+            poll.register(pidfd, select.POLLIN)
         while True:
             ready = {fd for fd, _ in poll.poll()}
-            if watched in ready:
+            if pidfd in ready:
                 return
             self._answer()
 
@@ -56,10 +56,10 @@ class Server:
             def service(request: bytes) -> bytes | None:
                 return reply(request, received_utc_ns=received_utc_ns, sent_utc_ns=time.time_ns())
 
-            answered = answer(frame, self._station, service)
-            if answered is not None:
-                self._socket.sendto(answered, self._peer)
-        except OSError:  # nothing there after all, or the guest takes no more: neither harms the next one
+            reply_frame = answer(frame, self._station, service)
+            if reply_frame is not None:
+                self._socket.sendto(reply_frame, self._peer)
+        except OSError:  # no datagram after all, or the guest's socket is full: the next frame is unaffected
             return
 
 
@@ -71,16 +71,16 @@ def _arrival_ns(ancillary: list[tuple[int, int, bytes]]) -> int:
     return time.time_ns()
 
 
-def _attach(receiver: socket.socket, station: Station) -> None:
-    """Let the kernel keep ARP and UDP for this station alone (bpf(4)'s instructions; offsets are those of a frame).
+def _attach_filter(receiver: socket.socket, station: Station) -> None:
+    """Let the kernel pass only ARP and UDP for this station (bpf(4)'s instructions; offsets are those of a frame).
 
-    Without it each frame of an SSH session would wake this process, and a request would wait behind them.
+    Without the filter each frame of an SSH session would wake this process, and delay NTP requests.
     """
     address = int.from_bytes(station.address, "big")
     program = [
-        (_LOAD_HALF, 0, 0, 12),  # 0: what the frame carries
+        (_LOAD_HALF, 0, 0, 12),  # 0: the frame's EtherType
         (_JUMP_IF_EQUAL, 0, 2, ARP),  # 1: no: go to 4
-        (_LOAD_WORD, 0, 0, 38),  # 2: the address that is asked for
+        (_LOAD_WORD, 0, 0, 38),  # 2: the requested address
         (_JUMP_IF_EQUAL, 5, 6, address),  # 3
         (_JUMP_IF_EQUAL, 0, 5, IPV4),  # 4
         (_LOAD_BYTE, 0, 0, 23),  # 5: the protocol

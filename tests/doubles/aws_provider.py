@@ -1,12 +1,12 @@
-"""A Pulumi provider named `aws` that speaks to moto: what the real engine talks to where no AWS account is.
+"""A Pulumi provider named `aws` that calls moto, for the real engine without an AWS account.
 
-    python tests/doubles/aws_provider.py [--faults FILE] [--log FILE]     prints its port, serves until it is ended
+    python tests/doubles/aws_provider.py [--faults FILE] [--log FILE]     prints its port, serves until its input ends
     PULUMI_DEBUG_PROVIDERS=aws:PORT AWS_ENDPOINT_URL=http://127.0.0.1:MOTO pulumi up
 
-It names things as the real provider does (the resource's name and a random suffix), words EC2's errors as it does, and
-can fail, delay and lie by rules (`faults`). What it hides of the real one: defaults that the real provider fills in
-(`__defaults`, tagsAll), its schema's checks, its waits of 10 s and more, its retries, and previews of computed values.
-One process serves all stacks, so there is one Region at a time, and Cancel stops nothing that is under way.
+It names resources like the real provider (the resource's name and a random suffix), formats EC2's errors like it, and
+can fail, delay and misreport by rules (`faults`). It lacks: defaults that the real provider fills in (`__defaults`,
+tagsAll), its schema's checks, its waits of 10 s and more, its retries, and previews of computed values. One process
+serves all stacks, so there is one Region at a time, and Cancel stops no call in progress.
 """
 
 import argparse
@@ -32,18 +32,18 @@ from google.protobuf import any_pb2, empty_pb2, json_format, struct_pb2
 from pulumi.runtime.proto import plugin_pb2, provider_pb2, provider_pb2_grpc, status_pb2
 
 from tests.doubles.faults import Fault, Faults
-from tests.doubles.kinds import INVOKES, KINDS, ComeToNothing, Properties, absent
+from tests.doubles.kinds import INVOKES, KINDS, CreationFailed, Properties, is_absent
 
 UNKNOWN = "04da6b54-80e4-46f7-96ec-b56ff0331ba9"
-"""How the engine writes a value that is not known yet (sdk/go/common/resource/plugin/rpc.go)."""
+"""The engine's encoding of a value that is not known yet (sdk/go/common/resource/plugin/rpc.go)."""
 
 
-class Refused(Exception):
-    """An answer that is an error: a gRPC code, words, and what was made all the same."""
+class CallError(Exception):
+    """An error answer: message, gRPC code, and the resource (id, state) if it was created all the same."""
 
-    def __init__(self, words: str, code: str = "UNKNOWN", *, made: tuple[str, Properties] | None = None) -> None:
-        super().__init__(words)
-        self.words, self.code, self.made = words, grpc.StatusCode[code], made
+    def __init__(self, message: str, code: str = "UNKNOWN", *, created: tuple[str, Properties] | None = None) -> None:
+        super().__init__(message)
+        self.message, self.code, self.created = message, grpc.StatusCode[code], created
 
 
 VERBS = {"Create": "creating", "Update": "updating", "Delete": "deleting", "Read": "reading", "Invoke": "reading"}
@@ -54,8 +54,8 @@ OPERATIONS = {
 }
 
 
-def worded(method: str, kind: str, code: str, message: str, operation: str = "") -> str:
-    """EC2's error in the words of the real provider."""
+def provider_error_text(method: str, kind: str, code: str, message: str, operation: str = "") -> str:
+    """Format EC2's error like the real provider."""
     short = kind.rpartition(":")[2]
     operation = operation or OPERATIONS.get((method, short), f"{method}{short}")
     status = 500 if code.startswith("Insufficient") or code == "InternalError" else 400
@@ -69,7 +69,7 @@ def worded(method: str, kind: str, code: str, message: str, operation: str = "")
 class Provider(provider_pb2_grpc.ResourceProviderServicer):
     """The protocol of pulumi/proto/provider.proto, over `KINDS` and `INVOKES`.
 
-    Without Handshake: one that shakes hands has to answer previews of Create and Update.
+    Without Handshake: a provider that implements it must answer previews of Create and Update.
     """
 
     def __init__(self, faults: Faults, log: Path | None) -> None:
@@ -105,23 +105,25 @@ class Provider(provider_pb2_grpc.ResourceProviderServicer):
     def Invoke(self, request: Any, context: Any) -> Any:  # noqa: N802
         args = plain(request.args)
         clients = {name: self._client(name, args.get("region") or self._region) for name in ("ec2", "ssm")}
-        with self._answering(context, "Invoke", request.tok, request.tok):
+        with self._answer_call(context, "Invoke", request.tok, request.tok):
             if request.tok not in INVOKES:
-                raise Refused(f"the provider double has no function {request.tok}", "UNIMPLEMENTED")
+                raise CallError(f"the provider double has no function {request.tok}", "UNIMPLEMENTED")
             return provider_pb2.InvokeResponse(**{"return": struct(INVOKES[request.tok](clients, args))})
 
     # --- its resources ------------------------------------------------------------------------------------------------
 
     def Check(self, request: Any, context: Any) -> Any:  # noqa: N802
         kind_name, name = type_and_name(request.urn)
-        with self._answering(context, "Check", kind_name, request.urn):
+        with self._answer_call(context, "Check", kind_name, request.urn):
             if kind_name not in KINDS:
-                raise Refused(f"the provider double has no resource {kind_name}", "UNIMPLEMENTED")
+                raise CallError(f"the provider double has no resource {kind_name}", "UNIMPLEMENTED")
             olds, news = plain(request.olds), plain(request.news)
             news.setdefault("region", olds.get("region") or self._region)
-            named = KINDS[kind_name].named
-            if named and not news.get(named):
-                news[named] = olds.get(named) or f"{name}-{(request.randomSeed or os.urandom(4))[:4].hex()[:7]}"
+            default_name = KINDS[kind_name].name_property
+            if default_name and not news.get(default_name):
+                news[default_name] = (
+                    olds.get(default_name) or f"{name}-{(request.randomSeed or os.urandom(4))[:4].hex()[:7]}"
+                )
             return provider_pb2.CheckResponse(inputs=struct(news))
 
     def Diff(self, request: Any, context: Any) -> Any:  # noqa: N802
@@ -129,12 +131,12 @@ class Provider(provider_pb2_grpc.ResourceProviderServicer):
         olds, news = plain(request.old_inputs), plain(request.news)
         changed = sorted(key for key in olds.keys() | news.keys() if olds.get(key) != news.get(key))
         replaces = [key for key in changed if key in kind.fixed or key == "region"]
-        words = provider_pb2.DiffResponse
-        return words(
-            changes=words.DIFF_SOME if changed else words.DIFF_NONE,
+        response = provider_pb2.DiffResponse
+        return response(
+            changes=response.DIFF_SOME if changed else response.DIFF_NONE,
             diffs=changed,
             replaces=replaces,
-            deleteBeforeReplace=bool(replaces) and kind.named is not None and kind.named not in changed,
+            deleteBeforeReplace=bool(replaces) and kind.name_property is not None and kind.name_property not in changed,
         )
 
     def Create(self, request: Any, context: Any) -> Any:  # noqa: N802
@@ -142,90 +144,99 @@ class Provider(provider_pb2_grpc.ResourceProviderServicer):
         assert not request.preview, "Configure says that previews are not answered"
         inputs, ident = plain(request.properties), ""
         ec2 = self._client("ec2", inputs["region"])
-        with self._answering(context, "Create", kind_name, request.urn) as fault:
+        with self._answer_call(context, "Create", kind_name, request.urn) as fault:
             try:
                 ident = KINDS[kind_name].create(ec2, inputs)
-            except ComeToNothing as error:
-                raise Refused(f"1 error occurred:\n\t* {error}\n\n", made=(error.ident, inputs)) from error
+            except CreationFailed as error:
+                raise CallError(f"1 error occurred:\n\t* {error}\n\n", created=(error.ident, inputs)) from error
             state = inputs | (KINDS[kind_name].read(ec2, ident) or {})
-            self._afterwards(fault, "Create", kind_name, (ident, state))
+            self._apply_after_effects(fault, "Create", kind_name, (ident, state))
             return provider_pb2.CreateResponse(id=ident, properties=struct(state))
 
     def Read(self, request: Any, context: Any) -> Any:  # noqa: N802
         kind_name, _ = type_and_name(request.urn)
         olds, inputs = plain(request.properties), plain(request.inputs)
-        with self._answering(context, "Read", kind_name, request.urn):
-            now = KINDS[kind_name].read(self._client("ec2", olds.get("region") or self._region), request.id)
-            if now is None:
+        with self._answer_call(context, "Read", kind_name, request.urn):
+            current = KINDS[kind_name].read(self._client("ec2", olds.get("region") or self._region), request.id)
+            if current is None:
                 return provider_pb2.ReadResponse()
-            seen = {key: now[key] for key in inputs if key in now}
-            return provider_pb2.ReadResponse(id=request.id, properties=struct(olds | now), inputs=struct(inputs | seen))
+            current_inputs = {key: current[key] for key in inputs if key in current}
+            return provider_pb2.ReadResponse(
+                id=request.id, properties=struct(olds | current), inputs=struct(inputs | current_inputs)
+            )
 
     def Update(self, request: Any, context: Any) -> Any:  # noqa: N802
         kind_name, _ = type_and_name(request.urn)
         olds, news = plain(request.old_inputs), plain(request.news)
         ec2 = self._client("ec2", news["region"])
-        with self._answering(context, "Update", kind_name, request.urn) as fault:
+        with self._answer_call(context, "Update", kind_name, request.urn) as fault:
             KINDS[kind_name].update(ec2, request.id, olds, news)
             state = news | (KINDS[kind_name].read(ec2, request.id) or {})
-            self._afterwards(fault, "Update", kind_name, (request.id, state))
+            self._apply_after_effects(fault, "Update", kind_name, (request.id, state))
             return provider_pb2.UpdateResponse(properties=struct(state))
 
     def Delete(self, request: Any, context: Any) -> Any:  # noqa: N802
         kind_name, _ = type_and_name(request.urn)
         region = plain(request.properties).get("region") or self._region
-        with self._answering(context, "Delete", kind_name, request.urn) as fault:
+        with self._answer_call(context, "Delete", kind_name, request.urn) as fault:
             self._delete(kind_name, self._client("ec2", region), request.id)
-            self._afterwards(fault, "Delete", kind_name, None)
+            self._apply_after_effects(fault, "Delete", kind_name, None)
             return empty_pb2.Empty()
 
     def _delete(self, kind_name: str, ec2: Any, ident: str) -> None:
-        """As the real provider: what is gone is fine, what is still in use is tried again for a while."""
-        for left in range(60, -1, -1):
+        """Delete like the real provider: an absent resource is success, one still in use is retried for 15 s."""
+        for attempts_left in range(60, -1, -1):
             try:
                 KINDS[kind_name].delete(ec2, ident)
                 return
             except ClientError as error:
-                if absent(error):
+                if is_absent(error):
                     return
-                if left == 0 or error.response["Error"]["Code"] not in ("DependencyViolation", IN_USE):
+                if attempts_left == 0 or error.response["Error"]["Code"] not in ("DependencyViolation", IN_USE):
                     raise
                 time.sleep(0.25)
 
     # --- how every call is answered -----------------------------------------------------------------------------------
 
     @contextmanager
-    def _answering(self, context: Any, method: str, kind: str, urn: str) -> Iterator[Fault]:
-        """Log the call, let its fault happen before it, and turn errors into the protocol's."""
-        self._note(method, urn, "begin")
+    def _answer_call(self, context: Any, method: str, kind: str, urn: str) -> Iterator[Fault]:
+        """Log the call, apply its fault before it, and turn errors into those of the protocol."""
+        self._log_call(method, urn, "begin")
         try:
-            fault = self._faults.of(method, kind, urn)
+            fault = self._faults.next_fault(method, kind, urn)
             time.sleep(fault.delay_s)
             if fault.code and not fault.after and not fault.partial:
-                raise Refused(worded(method, kind, fault.code, fault.message), fault.grpc)
+                raise CallError(provider_error_text(method, kind, fault.code, fault.message), fault.grpc)
             yield fault
-            self._note(method, urn, "end")
-        except Refused as error:
-            self._note(method, urn, "refused")
+            self._log_call(method, urn, "end")
+        except CallError as error:
+            self._log_call(method, urn, "refused")
             refuse(context, error)
         except ClientError as error:
-            said = error.response["Error"]
-            self._note(method, urn, said["Code"])
-            refuse(context, Refused(worded(method, kind, said["Code"], said["Message"], error.operation_name)))
+            ec2_error = error.response["Error"]
+            self._log_call(method, urn, ec2_error["Code"])
+            refuse(
+                context,
+                CallError(
+                    provider_error_text(method, kind, ec2_error["Code"], ec2_error["Message"], error.operation_name)
+                ),
+            )
         except BotoCoreError as error:
-            refuse(context, Refused(f"{VERBS.get(method, method)}: {error}"))
+            refuse(context, CallError(f"{VERBS.get(method, method)}: {error}"))
 
-    def _afterwards(self, fault: Fault, method: str, kind: str, made: tuple[str, Properties] | None) -> None:
+    def _apply_after_effects(
+        self, fault: Fault, method: str, kind: str, created: tuple[str, Properties] | None
+    ) -> None:
         time.sleep(fault.delay_after_s)
         if fault.partial:
-            raise Refused(fault.message, made=made)
+            raise CallError(fault.message, created=created)
         if fault.after:
-            raise Refused(worded(method, kind, fault.code or "InternalError", fault.message), fault.grpc)
+            raise CallError(provider_error_text(method, kind, fault.code or "InternalError", fault.message), fault.grpc)
 
-    def _note(self, method: str, urn: str, what: str) -> None:
+    def _log_call(self, method: str, urn: str, step: str) -> None:
         if self._log is not None:
             with self._lock, self._log.open("a") as log:
-                log.write(json.dumps({"at": time.time(), "method": method, "urn": urn, "what": what}) + "\n")
+                log.write(json.dumps({"at": time.time(), "method": method, "urn": urn, "what": step}) + "\n")
 
     def _client(self, service: str, region: str) -> Any:
         with self._lock:
@@ -239,26 +250,26 @@ class Provider(provider_pb2_grpc.ResourceProviderServicer):
 IN_USE = "InvalidPlacementGroup.InUse"
 
 
-def refuse(context: Any, error: Refused) -> None:
-    """End the call with an error; a resource that was made all the same goes with it (ErrorResourceInitFailed)."""
-    if error.made is not None:
-        ident, state = error.made
-        detail = provider_pb2.ErrorResourceInitFailed(id=ident, properties=struct(state), reasons=[error.words])
+def refuse(context: Any, error: CallError) -> None:
+    """End the call with an error; report a resource that was created all the same (ErrorResourceInitFailed)."""
+    if error.created is not None:
+        ident, state = error.created
+        detail = provider_pb2.ErrorResourceInitFailed(id=ident, properties=struct(state), reasons=[error.message])
         packed = any_pb2.Any()
         packed.Pack(detail)
-        status = status_pb2.Status(code=grpc.StatusCode.UNKNOWN.value[0], message=error.words, details=[packed])
+        status = status_pb2.Status(code=grpc.StatusCode.UNKNOWN.value[0], message=error.message, details=[packed])
         context.set_trailing_metadata((("grpc-status-details-bin", status.SerializeToString()),))
-    context.abort(error.code, error.words)
+    context.abort(error.code, error.message)
 
 
 def type_and_name(urn: str) -> tuple[str, str]:
-    """The resource's own type and name: urn:pulumi:STACK::PROJECT::PARENT$TYPE::NAME."""
+    """Parse the resource's own type and name: urn:pulumi:STACK::PROJECT::PARENT$TYPE::NAME."""
     _, _, types, name = urn.split("::", 3)
     return types.rpartition("$")[2], name
 
 
 def plain(message: Any) -> Properties:
-    """A protobuf struct as Python's own, whole numbers as int, what is not known yet left out."""
+    """Convert a protobuf struct to Python: whole numbers become int, values not known yet are omitted."""
     return {key: _plain(value) for key, value in json_format.MessageToDict(message).items() if value != UNKNOWN}
 
 
@@ -271,25 +282,25 @@ def _plain(value: Any) -> Any:
 
 
 def struct(properties: Properties) -> struct_pb2.Struct:
-    made = struct_pb2.Struct()
-    made.update(properties)
-    return made
+    message = struct_pb2.Struct()
+    message.update(properties)
+    return message
 
 
 def main() -> None:
-    """Serve on 127.0.0.1. The port is the only word on standard output, as Pulumi's plugins have it."""
+    """Serve on 127.0.0.1. Standard output holds only the port, as for all Pulumi plugins."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--faults", type=Path)
     parser.add_argument("--log", type=Path)
     parser.add_argument("engine", nargs="?", help="the engine's address, which Pulumi gives to its plugins")
-    asked = parser.parse_args()
+    options = parser.parse_args()
     server = grpc.server(futures.ThreadPoolExecutor(max_workers=64))
-    provider_pb2_grpc.add_ResourceProviderServicer_to_server(Provider(Faults(asked.faults), asked.log), server)
+    provider_pb2_grpc.add_ResourceProviderServicer_to_server(Provider(Faults(options.faults), options.log), server)
     print(server.add_insecure_port("127.0.0.1:0"), flush=True)
     server.start()
-    if asked.engine:
+    if options.engine:
         server.wait_for_termination()
-    sys.stdin.read()  # until whoever started us closes it
+    sys.stdin.read()  # until the parent process closes it
     server.stop(None)
 
 

@@ -1,7 +1,7 @@
-"""EC2's filters as EC2 has them: `*` is any characters, `?` one or none, and `\\` takes their meaning from them.
+"""Replace moto's filters by EC2's rules: `*` is any characters, `?` one or none, and `\\` escapes both.
 
-Source: Amazon EC2 User Guide, "List and filter your resources". moto knows no `?` of none, no escape in most listings,
-the brackets of fnmatch instead, and for instances no wildcards but in tags.
+Source: Amazon EC2 User Guide, "List and filter your resources". In moto `?` is exactly one character, most listings
+have no escape but the brackets of fnmatch, and instances have wildcards in tags only.
 """
 
 import datetime
@@ -14,15 +14,15 @@ from moto.ec2.models import security_groups
 
 
 def matches(value: str, pattern: str) -> bool:
-    """Whether EC2 would select a value by that filter value."""
+    """Tell whether EC2 would select a value by that filter value."""
     parts = re.findall(r"\\.|.", pattern, re.DOTALL)
-    wild = {"*": ".*", "?": ".?"}
-    expression = "".join(wild.get(part, re.escape(part[-1])) for part in parts)
+    wildcards = {"*": ".*", "?": ".?"}
+    expression = "".join(wildcards.get(part, re.escape(part[-1])) for part in parts)
     return re.fullmatch(expression, value, re.DOTALL) is not None
 
 
 def any_matches(values: Iterable[str], patterns: Iterable[str]) -> bool:
-    """Whether one of a resource's values is selected by one of the filter's."""
+    """Tell whether one of the filter's patterns selects one of a resource's values."""
     patterns = list(patterns)
     return any(matches(value, pattern) for value in values for pattern in patterns)
 
@@ -58,8 +58,8 @@ def _selected(value: Any, patterns: Iterable[str]) -> bool:
     return any_matches(map(str, value), patterns)
 
 
-def install(put: Callable[[Any, str, Any], None]) -> None:
-    """Teach moto, in this process."""
-    for one in (tag_filter_matches, is_filter_matching, instance_value_in_filter_values):
-        put(utils, one.__name__, one)
-    put(security_groups, tag_filter_matches.__name__, tag_filter_matches)
+def install(set_attribute: Callable[[Any, str, Any], None]) -> None:
+    """Replace moto's functions in this process."""
+    for function in (tag_filter_matches, is_filter_matching, instance_value_in_filter_values):
+        set_attribute(utils, function.__name__, function)
+    set_attribute(security_groups, tag_filter_matches.__name__, tag_filter_matches)

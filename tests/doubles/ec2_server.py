@@ -1,9 +1,9 @@
-"""moto's server, and what it does not model but our instances need: placement groups, client tokens, named images,
-and filters with wildcards.
+"""Serve moto with additions that our instances need: placement groups, client tokens, named images, and filters with
+wildcards.
 
-Run it as a program: it prints its port and serves until it is ended. `reset` of moto's own API forgets groups too.
-By rules (`faults`) for the method RunInstances, with an instance's type and zone for type and name, an instance is
-pending for `delay_s` and then terminated with `code` for its reason: how EC2 tells what it finds out late.
+Run it as a program: it prints its port and serves until standard input closes. `reset` of moto's own API removes groups
+too. By rules (`faults`) for the method RunInstances, with an instance's type and zone for type and name, an instance is
+pending for `delay_s` and then terminated with `code` for its reason, like EC2 reports problems that it finds late.
 """
 
 import argparse
@@ -33,46 +33,46 @@ STRATEGIES = ("cluster", "spread", "partition", "precision-time")
 IMAGES = ("/aws/service/ami-amazon-linux-latest/", "/aws/service/canonical/", "/aws/service/debian/release/")
 
 
-Put = Callable[[Any, str, Any], None]
-"""As setattr."""
+SetAttribute = Callable[[Any, str, Any], None]
+"""The signature of setattr."""
 
 
-def install(address: str | None = None, faults: Path | None = None, *, put: Put = setattr) -> None:
-    """Teach moto, in this process, what it lacks. All instances have that public address, where one is given.
+def install(address: str | None = None, faults: Path | None = None, *, set_attribute: SetAttribute = setattr) -> None:
+    """Extend moto's classes in this process. With an address, all instances have that public address.
 
-    Who puts the lessons where they belong can take them back: moto's classes are those of every test.
+    A caller's `set_attribute` can undo the changes later: all tests of a process share moto's classes.
     """
-    run = _fated(address, Faults(faults)) if address or faults else run_instances
-    lessons = {
+    run = _with_faults(address, Faults(faults)) if address or faults else run_instances
+    replacements = {
         EC2Response: (create_placement_group, describe_placement_groups, delete_placement_group, describe_route_tables),
         EC2Backend: (create_image,),
         SimpleSystemManagerBackend: (get_parameter, get_parameters),
     }
-    for pupil, actions in lessons.items():
+    for moto_class, actions in replacements.items():
         for action in actions:
-            put(pupil, action.__name__, action)
-    put(EC2Response, "run_instances", run)
-    ec2_filters.install(put)
+            set_attribute(moto_class, action.__name__, action)
+    set_attribute(EC2Response, "run_instances", run)
+    ec2_filters.install(set_attribute)
 
 
 # --- placement groups ------------------------------------------------------------------------------------------------
 
 
-def groups(backend: EC2Backend) -> dict[str, dict[str, Any]]:
-    """A Region's placement groups by name. They stand in the backend, so that a reset forgets them."""
-    found: dict[str, dict[str, Any]] = backend.__dict__.setdefault("placement_groups_of_ours", {})
-    return found
+def placement_groups(backend: EC2Backend) -> dict[str, dict[str, Any]]:
+    """Return a Region's placement groups by name. They are stored in the backend, so that a reset removes them."""
+    groups: dict[str, dict[str, Any]] = backend.__dict__.setdefault("placement_groups_of_ours", {})
+    return groups
 
 
 def create_placement_group(self: EC2Response) -> ActionResult:
     name, strategy = self._get_param("GroupName"), self._get_param("Strategy")
     self.error_on_dryrun()
-    if name in groups(self.ec2_backend):
+    if name in placement_groups(self.ec2_backend):
         raise EC2ClientError("InvalidPlacementGroup.Duplicate", f"The placement group '{name}' already exists.")
     if strategy not in STRATEGIES:
         raise EC2ClientError("InvalidParameterValue", f"Value ({strategy}) for parameter strategy is invalid.")
     tags = self._parse_tag_specification("placement-group").get("placement-group", {})
-    made = {
+    group = {
         "GroupName": name,
         "State": "available",
         "Strategy": strategy,
@@ -80,35 +80,35 @@ def create_placement_group(self: EC2Response) -> ActionResult:
         "ParentGroupId": self._get_param("ParentGroupId"),
         "Tags": [{"Key": key, "Value": value} for key, value in tags.items()],
     }
-    groups(self.ec2_backend)[name] = made
-    return ActionResult({"PlacementGroup": made})
+    placement_groups(self.ec2_backend)[name] = group
+    return ActionResult({"PlacementGroup": group})
 
 
 def describe_placement_groups(self: EC2Response) -> ActionResult:
     names, ids = self._get_param("GroupNames", []), self._get_param("GroupIds", [])
-    known = groups(self.ec2_backend)
+    existing = placement_groups(self.ec2_backend)
     for name in names:
-        if name not in known:
+        if name not in existing:
             raise _unknown(name)
     filters: dict[str, Any] = self._filters_from_querystring()
-    found = [
+    selected = [
         each
-        for each in known.values()
+        for each in existing.values()
         if (not names or each["GroupName"] in names)
         and (not ids or each["GroupId"] in ids)
         and all(_matches(each, name, values) for name, values in filters.items())
     ]
-    return ActionResult({"PlacementGroups": found})
+    return ActionResult({"PlacementGroups": selected})
 
 
 def delete_placement_group(self: EC2Response) -> ActionResult:
     name = self._get_param("GroupName")
     self.error_on_dryrun()
-    if name not in groups(self.ec2_backend):
+    if name not in placement_groups(self.ec2_backend):
         raise _unknown(name)
     if any(each.placement.group_name == name and each.state != "terminated" for each in _instances(self.ec2_backend)):
         raise EC2ClientError("InvalidPlacementGroup.InUse", f"The placement group '{name}' is in use.")
-    del groups(self.ec2_backend)[name]
+    del placement_groups(self.ec2_backend)[name]
     return ActionResult({})
 
 
@@ -123,8 +123,8 @@ def _matches(group: dict[str, Any], name: str, values: list[str]) -> bool:
         return key in tags and ec2_filters.any_matches([tags[key]], values)
     if name == "tag-key":
         return ec2_filters.any_matches(tags, values)
-    own = {"group-name": "GroupName", "strategy": "Strategy", "state": "State", "group-id": "GroupId"}
-    return ec2_filters.any_matches([group[own[name]]], values)
+    field_names = {"group-name": "GroupName", "strategy": "Strategy", "state": "State", "group-id": "GroupId"}
+    return ec2_filters.any_matches([group[field_names[name]]], values)
 
 
 # --- instances -------------------------------------------------------------------------------------------------------
@@ -133,12 +133,12 @@ _run_instances = EC2Response.run_instances
 
 
 def run_instances(self: EC2Response) -> ActionResult:
-    """As moto's; a client token that was seen gives the same instance, a placement group has to exist."""
+    """Extend moto's: a repeated client token gives the same instance, a placement group must exist."""
     token, group = self._get_param("ClientToken"), self._get_param("Placement.GroupName")
-    again = [each for each in _reservations(self.ec2_backend) if token and each.instances[0].client_token == token]
-    if again:
-        return ActionResult(again[0])
-    if group and group not in groups(self.ec2_backend):
+    earlier = [each for each in _reservations(self.ec2_backend) if token and each.instances[0].client_token == token]
+    if earlier:
+        return ActionResult(earlier[0])
+    if group and group not in placement_groups(self.ec2_backend):
         raise _unknown(group)
     answer = _run_instances(self)
     for each in answer.result.instances:  # type: ignore[attr-defined]
@@ -146,31 +146,31 @@ def run_instances(self: EC2Response) -> ActionResult:
     return answer
 
 
-def _fated(address: str | None, faults: Faults) -> Any:
-    """The same, of instances at an address, some of which come to nothing."""
+def _with_faults(address: str | None, faults: Faults) -> Any:
+    """Return run_instances with the given public address, and with faults that end pending instances."""
 
-    def fated(self: EC2Response) -> ActionResult:
+    def run_instances_with_faults(self: EC2Response) -> ActionResult:
         answer = run_instances(self)
         for each in answer.result.instances:  # type: ignore[attr-defined]
             each.nics[0].public_ip = address or each.nics[0].public_ip
-            fault = faults.of("RunInstances", str(each.instance_type), str(each.placement.zone))
+            fault = faults.next_fault("RunInstances", str(each.instance_type), str(each.placement.zone))
             if fault.code:
                 show(each, "pending")
                 reason = StateReason(f"{fault.code}: {fault.message}", fault.code)
-                threading.Timer(fault.delay_s, _come_to_nothing, (each, reason)).start()
+                threading.Timer(fault.delay_s, _fail_pending, (each, reason)).start()
         return answer
 
-    return fated
+    return run_instances_with_faults
 
 
-def _come_to_nothing(instance: Instance, reason: StateReason) -> None:
+def _fail_pending(instance: Instance, reason: StateReason) -> None:
     if instance.state == "pending":
         instance.terminate()
         instance.state_reason = reason
 
 
 def show(instance: Instance, state: str) -> None:
-    """Let an instance be seen in that state."""
+    """Set the state in which an instance is reported."""
     instance._state.name, instance._state.code = state, _CODES[state]
 
 
@@ -193,16 +193,16 @@ _create_image = EC2Backend.create_image
 def create_image(
     self: EC2Backend, instance_id: str, name: str, description: str, tag_specifications: list[dict[str, Any]]
 ) -> Ami:
-    """As moto's; a name is given once, and the snapshot gets its tags, its root device and its volume's size too."""
+    """Extend moto's: names are unique, and the snapshot gets its tags, the image its root device."""
     if any(each.name == name for each in self.amis.values()):
         raise EC2ClientError("InvalidAMIName.Duplicate", f"AMI name {name} is already in use")
     by_kind = {each["ResourceType"]: each["Tags"] for each in tag_specifications}
-    ours = [{"ResourceType": "image", "Tags": by_kind.get("image", [])}]
-    made = _create_image(self, instance_id, name, description, ours)
+    image_tags = [{"ResourceType": "image", "Tags": by_kind.get("image", [])}]
+    image = _create_image(self, instance_id, name, description, image_tags)
     for tag in by_kind.get("snapshot", []):
-        made.ebs_snapshot.add_tag(tag["Key"], tag["Value"])
-    made.root_device_name, made.root_device_type = "/dev/xvda", "ebs"
-    return made
+        image.ebs_snapshot.add_tag(tag["Key"], tag["Value"])
+    image.root_device_name, image.root_device_type = "/dev/xvda", "ebs"
+    return image
 
 
 # --- the default network ---------------------------------------------------------------------------------------------
@@ -211,7 +211,7 @@ _describe_route_tables = EC2Response.describe_route_tables
 
 
 def describe_route_tables(self: EC2Response) -> Any:
-    """As moto's; the default network leads to the internet, as it does in every account."""
+    """Extend moto's: the default network has a route to the internet, as in every account."""
     backend = self.ec2_backend
     vpc = next((each for each in backend.vpcs.values() if each.is_default), None)
     if vpc is not None and not any(each.vpc is vpc for each in backend.internet_gateways.values()):
@@ -229,7 +229,7 @@ _get_parameters = SimpleSystemManagerBackend.get_parameters
 
 
 def get_parameter(self: SimpleSystemManagerBackend, name: str) -> Parameter | None:
-    """As moto's; the images' public parameters are there in every Region, with an image behind each."""
+    """Extend moto's: the images' public parameters exist in every Region, each with an image."""
     _publish(self, name)
     return _get_parameter(self, name)
 
@@ -260,7 +260,7 @@ def _publish(self: SimpleSystemManagerBackend, name: str) -> None:
         region_name=self.region_name,
     )
     self._parameters[name].append(
-        Parameter(  # type: ignore[abstract]  # as moto makes it
+        Parameter(  # type: ignore[abstract]  # as moto creates it
             account_id=self.account_id,
             name=name,
             value=ami,
@@ -276,18 +276,18 @@ def _publish(self: SimpleSystemManagerBackend, name: str) -> None:
 
 
 def main() -> None:
-    """Serve on 127.0.0.1. The port is the only word on standard output."""
+    """Serve on 127.0.0.1. Standard output holds only the port."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--port", type=int, default=0)
-    parser.add_argument("--address", help="the public address of all instances; moto makes them up")
+    parser.add_argument("--address", help="the public address of all instances; by default moto invents them")
     parser.add_argument("--faults", type=Path)
-    asked = parser.parse_args()
-    install(asked.address, asked.faults)
+    options = parser.parse_args()
+    install(options.address, options.faults)
     logging.getLogger("werkzeug").setLevel(logging.ERROR)
-    server = ThreadedMotoServer("127.0.0.1", asked.port, verbose=False)
+    server = ThreadedMotoServer("127.0.0.1", options.port, verbose=False)
     server.start()
     print(server.get_host_and_port()[1], flush=True)
-    sys.stdin.read()  # until whoever started us closes it
+    sys.stdin.read()  # until the parent process closes it
     server.stop()
 
 

@@ -1,15 +1,15 @@
-"""What shall go wrong, and when? Rules in a JSON file that a test may change while the double runs.
+"""Select faults by rules in a JSON file, which a test may change while the double runs.
 
     [{"method": "Create", "type": "instance", "code": "InsufficientInstanceCapacity", "message": "...", "times": 1}]
 
 A rule applies to calls whose method is equal and whose type and URN contain `type` and `name`. It lets the first `skip`
-of them pass and then applies `times` times (always, when it is not given). What it does:
+of them pass and then applies `times` times (always, when it is not given). Its effects:
 
-- `delay_s`: wait before the effect; `delay_after_s`: wait after it, before the engine hears of it;
-- `code` with `message`: fail as the real provider words EC2's errors, with gRPC code `grpc` (default UNKNOWN, which the
-  real one sends too and which the engine takes as "status unknown");
-- `after: true`: fail after the effect, so that something exists which no state knows;
-- `partial: true`: after the effect, report it as made but not initialised: its id is in the state, and the step fails.
+- `delay_s`: wait before the effect; `delay_after_s`: wait after it, before the answer to the engine;
+- `code` with `message`: fail with EC2's error as the real provider formats it, with gRPC code `grpc` (default UNKNOWN,
+  which the real provider sends too and which the engine takes as "status unknown");
+- `after: true`: fail after the effect, so that a resource exists which is in no state;
+- `partial: true`: after the effect, report it as created but not initialised: its id is in the state, the step fails.
 """
 
 import json
@@ -22,7 +22,7 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fault:
-    """One rule, as the module describes it."""
+    """A rule; the module's docstring describes its fields."""
 
     method: str
     type: str = ""
@@ -37,7 +37,7 @@ class Fault:
     after: bool = False
     partial: bool = False
 
-    def fits(self, method: str, kind: str, urn: str) -> bool:
+    def applies_to(self, method: str, kind: str, urn: str) -> bool:
         return method == self.method and self.type in kind and self.name in urn
 
 
@@ -45,22 +45,22 @@ NONE = Fault(method="")
 
 
 class Faults:
-    """The rules of a file, read again at each call, and how often each was met so far."""
+    """The rules of a file, read again at each call, and the number of calls that each has matched."""
 
     def __init__(self, path: Path | None) -> None:
         self._path = path
-        self._met: Counter[Fault] = Counter()
+        self._matches: Counter[Fault] = Counter()
         self._lock = threading.Lock()
 
-    def of(self, method: str, kind: str, urn: str) -> Fault:
-        """The first rule for this call whose turn it is."""
+    def next_fault(self, method: str, kind: str, urn: str) -> Fault:
+        """Return the first rule that applies to this call now; count the call for each rule that matches it."""
         with self._lock:
             for fault in self._rules():
-                if not fault.fits(method, kind, urn):
+                if not fault.applies_to(method, kind, urn):
                     continue
-                self._met[fault] += 1
-                turn = self._met[fault] - fault.skip
-                if turn > 0 and (fault.times is None or turn <= fault.times):
+                self._matches[fault] += 1
+                occurrence = self._matches[fault] - fault.skip
+                if occurrence > 0 and (fault.times is None or occurrence <= fault.times):
                     return fault
         return NONE
 

@@ -1,10 +1,10 @@
-"""Instances that are real machines: each one that moto runs is a lab guest, booted as cloud-init boots an image.
+"""Back moto's instances by lab guests, each configured as cloud-init does it at a first boot.
 
-The guest gets what its instance was asked for: the image's user with the key pair's public key, and the host key and
-boot commands of the user data. EC2's link-local time server is the lab's, its address the instance's public one. An
-image that is made of a guest is a snapshot of its disk, and instances of it boot from that. A guest that is stopped
-goes on, since the lab copies the disks of running guests only, which write down first all that they have; with the copy
-it is gone, since nobody starts a stopped instance here.
+The guest gets the image's user with the key pair's public key, and the host key and boot commands of the user data. The
+lab's time server answers at EC2's link-local address; the guest's address is the instance's public one. An image of a
+guest is a snapshot of its disk, and instances of this image boot from it. A stopped guest keeps running, because the
+lab only copies disks of running guests, which first write all data to disk; after the copy the guest is removed,
+because no test starts a stopped instance again.
 """
 
 import argparse
@@ -37,7 +37,7 @@ from harness.model import Machine, Token
 from harness.system import proc, settings
 from tests.doubles import ec2_server
 
-USUAL = "lab.phc"
+DEFAULT_TYPE = "lab.phc"
 _show = ec2_server.show
 
 RELAY = """
@@ -60,7 +60,7 @@ _terminate = Instance.terminate
 
 
 class Guests:
-    """The lab's guests behind moto's instances. `kinds` says which lab type an instance type is."""
+    """The lab's guests behind moto's instances. `kinds` maps instance types to lab types."""
 
     def __init__(self, bench: LabBench, kinds: Mapping[str, str], folder: Path) -> None:
         self._bench, self._kinds, self._folder = bench, kinds, folder
@@ -69,12 +69,12 @@ class Guests:
         self._copying: list[threading.Thread] = []
 
     def install(self) -> None:
-        """Let moto's instances be guests, from RunInstances to TerminateInstances."""
-        run, begin, terminate = EC2Response.run_instances, Instance.__init__, Instance.terminate
+        """Replace moto's functions, so that guests back its instances from RunInstances to TerminateInstances."""
+        run, init_instance, terminate = EC2Response.run_instances, Instance.__init__, Instance.terminate
         copy = EC2Backend.create_image
 
-        def begun(instance: Instance, *words: Any, **named: Any) -> None:
-            begin(instance, *words, **named)
+        def init_pending(instance: Instance, *args: Any, **kwargs: Any) -> None:
+            init_instance(instance, *args, **kwargs)
             _show(instance, "pending")
 
         def run_instances(response: EC2Response) -> ActionResult:
@@ -85,79 +85,81 @@ class Guests:
                     self._booting[instance.id].start()
             return answer
 
-        def terminated(instance: Instance) -> Any:
-            before = terminate(instance)
+        def terminate_in_background(instance: Instance) -> Any:
+            result = terminate(instance)
             if (booting := self._booting.pop(instance.id, None)) is not None:
                 _show(instance, "shutting-down")
-                threading.Thread(target=self._end, args=(instance, booting), daemon=True).start()
-            return before
+                threading.Thread(target=self._shut_down, args=(instance, booting), daemon=True).start()
+            return result
 
-        def create_image(backend: EC2Backend, instance_id: str, *words: Any, **named: Any) -> Ami:
-            made = copy(backend, instance_id, *words, **named)
-            made.state = "pending"
-            self._copying.append(threading.Thread(target=self._copy, args=(instance_id, made), daemon=True))
+        def create_image(backend: EC2Backend, instance_id: str, *args: Any, **kwargs: Any) -> Ami:
+            image = copy(backend, instance_id, *args, **kwargs)
+            image.state = "pending"
+            self._copying.append(threading.Thread(target=self._copy, args=(instance_id, image), daemon=True))
             self._copying[-1].start()
-            return made
+            return image
 
         EC2Backend.create_image = create_image  # type: ignore[method-assign, assignment]
         EC2Response.run_instances = run_instances  # type: ignore[method-assign, assignment]
-        Instance.__init__ = begun  # type: ignore[method-assign, assignment]
-        Instance.terminate = terminated  # type: ignore[method-assign, assignment]
+        Instance.__init__ = init_pending  # type: ignore[method-assign, assignment]
+        Instance.terminate = terminate_in_background  # type: ignore[method-assign, assignment]
 
     def close(self) -> None:
-        """Remove whatever guest is left, and whatever disk was copied."""
+        """Remove all remaining guests and copied disks."""
         for copying in self._copying:
             copying.join()
-        for left in self._bench.resources():
-            self._bench.release(Token.parse(left.token))
+        for resource in self._bench.resources():
+            self._bench.release(Token.parse(resource.token))
         for snapshot in self._bench.snapshots.all():
             self._bench.snapshots.delete(snapshot.name, self._bench.records)
 
     def _boot(self, instance: Instance) -> None:
-        kind = self._kinds.get(str(instance.instance_type), USUAL)
+        kind = self._kinds.get(str(instance.instance_type), DEFAULT_TYPE)
         self._tokens[instance.id] = token = Token(run="instances", host=instance.id)
         try:
-            copied = {snapshot.name: snapshot for snapshot in self._bench.snapshots.all()}.get(instance.image_id)
-            if copied is None:
-                machine = self._bench.provision(token, kind, _say)
+            snapshot_of_image = {snapshot.name: snapshot for snapshot in self._bench.snapshots.all()}.get(
+                instance.image_id
+            )
+            if snapshot_of_image is None:
+                machine = self._bench.provision(token, kind, _log_progress)
             else:
-                machine = self._bench.restore(token, copied, _say)
-            self._begin(instance, machine)
+                machine = self._bench.restore(token, snapshot_of_image, _log_progress)
+            self._configure_first_boot(instance, machine)
             instance.nics[0].public_ip = machine.address
             _show(instance, "running")
-        except Exception as error:  # what an instance does that comes to nothing
-            _say(f"{instance.id} does not start: {type(error).__name__}: {error}")
+        except Exception as error:  # the instance fails like a real one
+            _log_progress(f"{instance.id} does not start: {type(error).__name__}: {error}")
             _terminate(instance)  # its volume goes with it
             instance.state_reason = StateReason("Server.InternalError: internal error", "Server.InternalError")
             _show(instance, "terminated")
 
-    def _copy(self, instance_id: str, made: Ami) -> None:
+    def _copy(self, instance_id: str, image: Ami) -> None:
         record = self._bench.records.find(self._tokens[instance_id])
         assert record is not None
-        self._bench.snapshots.create(made.id, record, _say)
+        self._bench.snapshots.create(image.id, record, _log_progress)
         self._bench.release(record.token)
-        made.state = "available"
+        image.state = "available"
 
-    def _end(self, instance: Instance, booting: threading.Thread) -> None:
+    def _shut_down(self, instance: Instance, booting: threading.Thread) -> None:
         booting.join()
         self._bench.release(self._tokens[instance.id])
         _show(instance, "terminated")
 
-    def _begin(self, instance: Instance, machine: Machine) -> None:
-        """What cloud-init does at the first boot."""
+    def _configure_first_boot(self, instance: Instance, machine: Machine) -> None:
+        """Configure the guest as cloud-init does at the first boot."""
         folder = self._folder / instance.id
         folder.mkdir(parents=True)
-        known = ssh.write_known_hosts(machine, folder)
-        reached = ssh.wait_for_login(machine, known, tries=5, first_backoff_s=0.5, progress=_say)
-        assert reached.reached, reached.detail
+        known_hosts = ssh.write_known_hosts(machine, folder)
+        login = ssh.wait_for_login(machine, known_hosts, tries=5, first_backoff_s=0.5, progress=_log_progress)
+        assert login.reached, login.detail
         document = json.loads(_user_data(instance).removeprefix("#cloud-config\n"))
         backend = instance.ec2_backend
         key = backend.key_pairs[instance.key_name].material_public.decode()
         image = backend.amis[instance.image_id]
         user = boot_image.login_user({"Name": image.name, "OwnerId": image.owner_id}) or "admin"
         script = _first_boot(user, key, document["ssh_keys"], machine)
-        for words in [*(command[-1] for command in document["bootcmd"]), script]:  # last what changes the host key
-            proc.run(ssh.build_command(machine, known, "sh", "-s"), stdin=words, timeout_s=120)
+        for shell_input in [*(command[-1] for command in document["bootcmd"]), script]:  # the host key changes last
+            proc.run(ssh.build_command(machine, known_hosts, "sh", "-s"), stdin=shell_input, timeout_s=120)
 
 
 def _first_boot(user: str, key: str, host_keys: Mapping[str, str], machine: Machine) -> str:
@@ -181,26 +183,26 @@ systemctl reload ssh
 
 
 def _user_data(instance: Instance) -> str:
-    said = instance.user_data
-    if isinstance(said, list):
-        said = said[0] if said else ""
-    text = str(said or "")
+    encoded = instance.user_data
+    if isinstance(encoded, list):
+        encoded = encoded[0] if encoded else ""
+    text = str(encoded or "")
     return text if text.startswith("#") else base64.b64decode(text).decode()
 
 
-def _say(words: str) -> None:
-    print(f"{time.strftime('%H:%M:%S')} {words}", file=sys.stderr, flush=True)
+def _log_progress(message: str) -> None:
+    print(f"{time.strftime('%H:%M:%S')} {message}", file=sys.stderr, flush=True)
 
 
 def main() -> None:
-    """Serve on 127.0.0.1. The port is the only word on standard output."""
+    """Serve on 127.0.0.1. Standard output holds only the port."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--kind", action="append", default=[], metavar="m7i.large=lab.phc")
-    kinds = dict(one.split("=", 1) for one in parser.parse_args().kind)
+    kinds = dict(option.split("=", 1) for option in parser.parse_args().kind)
     with tempfile.TemporaryDirectory(prefix="ptp-instances-") as folder:
-        found = settings.load({**os.environ, "PTP_HARNESS_STATE_DIR": folder})
-        bench = wiring.lab_bench(found)
-        bench.prepare(sorted({USUAL, *kinds.values()}), _say)
+        loaded_settings = settings.load({**os.environ, "PTP_HARNESS_STATE_DIR": folder})
+        bench = wiring.lab_bench(loaded_settings)
+        bench.prepare(sorted({DEFAULT_TYPE, *kinds.values()}), _log_progress)
         guests = Guests(bench, kinds, Path(folder) / "boot")
         ec2_server.install()
         guests.install()
@@ -209,7 +211,7 @@ def main() -> None:
         server.start()
         print(server.get_host_and_port()[1], flush=True)
         try:
-            sys.stdin.read()  # until whoever started us closes it
+            sys.stdin.read()  # until the parent process closes it
         finally:
             server.stop()
             guests.close()

@@ -1,4 +1,4 @@
-"""How does each resource of our program become calls to EC2? One class per type: create, read, update, delete."""
+"""Turn each resource of our program into calls to EC2. One class per type: create, read, update, delete."""
 
 import time
 import uuid
@@ -11,34 +11,34 @@ Properties = dict[str, Any]
 Client = Any
 
 
-class ComeToNothing(Exception):
-    """It was made, and EC2 gave it up by itself: its id, and why in the words of the real provider."""
+class CreationFailed(Exception):
+    """EC2 created the resource and then gave it up: its id, and the real provider's message."""
 
-    def __init__(self, ident: str, words: str) -> None:
-        super().__init__(words)
+    def __init__(self, ident: str, message: str) -> None:
+        super().__init__(message)
         self.ident = ident
 
 
 class Kind(Protocol):
-    """A type of resource. `named` is the property that is made up when it is not given; `fixed` need a new resource."""
+    """A type of resource. `name_property` is generated when absent; a change of `fixed` properties needs a new one."""
 
     @property
-    def named(self) -> str | None: ...
+    def name_property(self) -> str | None: ...
 
     @property
     def fixed(self) -> frozenset[str]: ...
 
     def create(self, ec2: Client, inputs: Properties) -> str:
-        """Make it and return its id. Raises ComeToNothing."""
+        """Create the resource and return its id. Raises CreationFailed."""
 
     def read(self, ec2: Client, ident: str) -> Properties | None:
-        """What is true of it now, or None when it is gone."""
+        """Read the resource's present properties; None when it does not exist."""
 
     def update(self, ec2: Client, ident: str, olds: Properties, news: Properties) -> None:
-        """Bring it from one set of inputs to another."""
+        """Change the resource from the old inputs to the new ones."""
 
     def delete(self, ec2: Client, ident: str) -> None:
-        """Remove it and wait until it is gone; nothing there is success."""
+        """Remove the resource and wait until it is gone; an absent one is success."""
 
 
 def tag_list(tags: Mapping[str, str] | None) -> list[dict[str, str]]:
@@ -51,21 +51,21 @@ def tag_map(tags: list[dict[str, str]] | None) -> dict[str, str]:
 
 def retag(ec2: Client, ident: str, olds: Properties, news: Properties) -> None:
     before, after = olds.get("tags") or {}, news.get("tags") or {}
-    gone = [{"Key": key} for key in before if key not in after]
-    if gone:
-        ec2.delete_tags(Resources=[ident], Tags=gone)
+    removed = [{"Key": key} for key in before if key not in after]
+    if removed:
+        ec2.delete_tags(Resources=[ident], Tags=removed)
     if after and before != after:
         ec2.create_tags(Resources=[ident], Tags=tag_list(after))
 
 
-def absent(error: ClientError) -> bool:
+def is_absent(error: ClientError) -> bool:
     return error.response["Error"]["Code"].endswith((".NotFound", ".Unknown", "NotFound"))
 
 
 class Firewall:
     """aws:ec2/securityGroup:SecurityGroup, with its rules inline."""
 
-    named = "name"
+    name_property = "name"
     fixed = frozenset({"name", "description", "vpcId"})
 
     def create(self, ec2: Client, inputs: Properties) -> str:
@@ -74,12 +74,12 @@ class Firewall:
             or ec2.describe_vpcs(Filters=[{"Name": "is-default", "Values": ["true"]}])["Vpcs"][0]["VpcId"]
         )
         tags = [{"ResourceType": "security-group", "Tags": tag_list(inputs.get("tags"))}]
-        made = ec2.create_security_group(
+        created = ec2.create_security_group(
             GroupName=inputs["name"], Description=inputs["description"], VpcId=vpc, TagSpecifications=tags
         )
-        ident = str(made["GroupId"])
+        ident = str(created["GroupId"])
         group = ec2.describe_security_groups(GroupIds=[ident])["SecurityGroups"][0]
-        if group["IpPermissionsEgress"]:  # "allow all" is there from the start; the provider takes it away first
+        if group["IpPermissionsEgress"]:  # a new group has an "allow all" rule; the provider removes it first
             ec2.revoke_security_group_egress(GroupId=ident, IpPermissions=group["IpPermissionsEgress"])
         self._open(ec2, ident, inputs)
         return ident
@@ -88,7 +88,7 @@ class Firewall:
         try:
             group = ec2.describe_security_groups(GroupIds=[ident])["SecurityGroups"][0]
         except ClientError as error:
-            if absent(error):
+            if is_absent(error):
                 return None
             raise
         return {
@@ -103,11 +103,11 @@ class Firewall:
 
     def update(self, ec2: Client, ident: str, olds: Properties, news: Properties) -> None:
         retag(ec2, ident, olds, news)
-        now = ec2.describe_security_groups(GroupIds=[ident])["SecurityGroups"][0]
-        if now["IpPermissions"]:
-            ec2.revoke_security_group_ingress(GroupId=ident, IpPermissions=now["IpPermissions"])
-        if now["IpPermissionsEgress"]:
-            ec2.revoke_security_group_egress(GroupId=ident, IpPermissions=now["IpPermissionsEgress"])
+        current = ec2.describe_security_groups(GroupIds=[ident])["SecurityGroups"][0]
+        if current["IpPermissions"]:
+            ec2.revoke_security_group_ingress(GroupId=ident, IpPermissions=current["IpPermissions"])
+        if current["IpPermissionsEgress"]:
+            ec2.revoke_security_group_egress(GroupId=ident, IpPermissions=current["IpPermissionsEgress"])
         self._open(ec2, ident, news)
 
     def delete(self, ec2: Client, ident: str) -> None:
@@ -123,15 +123,15 @@ class Firewall:
 
 
 def _permission(rule: Properties) -> dict[str, Any]:
-    word = {"Description": rule["description"]} if rule.get("description") else {}
-    made: dict[str, Any] = {
+    description = {"Description": rule["description"]} if rule.get("description") else {}
+    permission: dict[str, Any] = {
         "IpProtocol": rule["protocol"],
-        "IpRanges": [{"CidrIp": cidr, **word} for cidr in rule.get("cidrBlocks") or []],
-        "Ipv6Ranges": [{"CidrIpv6": cidr, **word} for cidr in rule.get("ipv6CidrBlocks") or []],
+        "IpRanges": [{"CidrIp": cidr, **description} for cidr in rule.get("cidrBlocks") or []],
+        "Ipv6Ranges": [{"CidrIpv6": cidr, **description} for cidr in rule.get("ipv6CidrBlocks") or []],
     }
     if rule["protocol"] != "-1":
-        made |= {"FromPort": rule["fromPort"], "ToPort": rule["toPort"]}
-    return made
+        permission |= {"FromPort": rule["fromPort"], "ToPort": rule["toPort"]}
+    return permission
 
 
 def _rule(permission: Mapping[str, Any]) -> Properties:
@@ -143,14 +143,14 @@ def _rule(permission: Mapping[str, Any]) -> Properties:
         "cidrBlocks": [each["CidrIp"] for each in permission.get("IpRanges", [])],
         "ipv6CidrBlocks": [each["CidrIpv6"] for each in permission.get("Ipv6Ranges", [])],
     }
-    word = next((each["Description"] for each in ranges if each.get("Description")), None)
-    return {key: value for key, value in (rule | {"description": word}).items() if value not in (None, [])}
+    description = next((each["Description"] for each in ranges if each.get("Description")), None)
+    return {key: value for key, value in (rule | {"description": description}).items() if value not in (None, [])}
 
 
 class Key:
-    """aws:ec2/keyPair:KeyPair; its id is its name, as the real provider has it."""
+    """aws:ec2/keyPair:KeyPair; its id is its name, as in the real provider."""
 
-    named = "keyName"
+    name_property = "keyName"
     fixed = frozenset({"keyName", "publicKey"})
 
     def create(self, ec2: Client, inputs: Properties) -> str:
@@ -161,38 +161,38 @@ class Key:
         return str(inputs["keyName"])
 
     def read(self, ec2: Client, ident: str) -> Properties | None:
-        found = self._find(ec2, ident)
-        if found is None:
+        pair = self._find(ec2, ident)
+        if pair is None:
             return None
         return {
             "keyName": ident,
-            "keyPairId": found["KeyPairId"],
-            "fingerprint": found.get("KeyFingerprint", ""),
-            "tags": tag_map(found.get("Tags")),
+            "keyPairId": pair["KeyPairId"],
+            "fingerprint": pair.get("KeyFingerprint", ""),
+            "tags": tag_map(pair.get("Tags")),
         }
 
     def update(self, ec2: Client, ident: str, olds: Properties, news: Properties) -> None:
-        found = self._find(ec2, ident)
-        assert found is not None
-        retag(ec2, found["KeyPairId"], olds, news)
+        pair = self._find(ec2, ident)
+        assert pair is not None
+        retag(ec2, pair["KeyPairId"], olds, news)
 
     def delete(self, ec2: Client, ident: str) -> None:
         ec2.delete_key_pair(KeyName=ident)
 
     def _find(self, ec2: Client, ident: str) -> Mapping[str, Any] | None:
         try:
-            found: list[Mapping[str, Any]] = ec2.describe_key_pairs(KeyNames=[ident])["KeyPairs"]
+            pair: list[Mapping[str, Any]] = ec2.describe_key_pairs(KeyNames=[ident])["KeyPairs"]
         except ClientError as error:
-            if absent(error):
+            if is_absent(error):
                 return None
             raise
-        return found[0] if found else None
+        return pair[0] if pair else None
 
 
 class Placement:
     """aws:ec2/placementGroup:PlacementGroup; its id is its name."""
 
-    named = "name"
+    name_property = "name"
     fixed = frozenset({"name", "strategy"})
 
     def create(self, ec2: Client, inputs: Properties) -> str:
@@ -204,7 +204,7 @@ class Placement:
         try:
             group = ec2.describe_placement_groups(GroupNames=[ident])["PlacementGroups"][0]
         except ClientError as error:
-            if absent(error):
+            if is_absent(error):
                 return None
             raise
         return {
@@ -224,7 +224,7 @@ class Placement:
 class Instance:
     """aws:ec2/instance:Instance."""
 
-    named = None
+    name_property = None
     fixed = frozenset({"ami", "availabilityZone", "subnetId", "keyName", "placementGroup", "instanceMarketOptions"})
 
     def create(self, ec2: Client, inputs: Properties) -> str:
@@ -257,8 +257,8 @@ class Instance:
             ],
             "TagSpecifications": [{"ResourceType": "instance", "Tags": tag_list(inputs.get("tags"))}],
         }
-        place = {"AvailabilityZone": inputs.get("availabilityZone"), "GroupName": inputs.get("placementGroup")}
-        request["Placement"] = {key: value for key, value in place.items() if value}
+        placement = {"AvailabilityZone": inputs.get("availabilityZone"), "GroupName": inputs.get("placementGroup")}
+        request["Placement"] = {key: value for key, value in placement.items() if value}
         if inputs.get("subnetId"):
             request["SubnetId"] = inputs["subnetId"]
         if inputs.get("iamInstanceProfile"):
@@ -267,31 +267,31 @@ class Instance:
             request["InstanceMarketOptions"] = {"MarketType": inputs["instanceMarketOptions"]["marketType"]}
         made = ec2.run_instances(**request)["Instances"][0]
         self._tag_disks(ec2, made["InstanceId"], disk.get("tags"))
-        self._comes_to_run(ec2, made["InstanceId"])
+        self._wait_until_running(ec2, made["InstanceId"])
         return str(made["InstanceId"])
 
     def read(self, ec2: Client, ident: str) -> Properties | None:
-        found = self._find(ec2, ident)
-        if found is None or found["State"]["Name"] in ("shutting-down", "terminated"):
+        instance = self._find(ec2, ident)
+        if instance is None or instance["State"]["Name"] in ("shutting-down", "terminated"):
             return None
-        options = found.get("MetadataOptions", {})
+        options = instance.get("MetadataOptions", {})
         return {
-            "ami": found["ImageId"],
-            "instanceType": found["InstanceType"],
-            "instanceState": found["State"]["Name"],
-            "availabilityZone": found["Placement"]["AvailabilityZone"],
-            "placementGroup": found["Placement"].get("GroupName", ""),
-            "publicIp": found.get("PublicIpAddress", ""),
-            "privateIp": found.get("PrivateIpAddress", ""),
-            "subnetId": found.get("SubnetId", ""),
-            "keyName": found.get("KeyName", ""),
-            "vpcSecurityGroupIds": [each["GroupId"] for each in found.get("SecurityGroups", [])],
+            "ami": instance["ImageId"],
+            "instanceType": instance["InstanceType"],
+            "instanceState": instance["State"]["Name"],
+            "availabilityZone": instance["Placement"]["AvailabilityZone"],
+            "placementGroup": instance["Placement"].get("GroupName", ""),
+            "publicIp": instance.get("PublicIpAddress", ""),
+            "privateIp": instance.get("PrivateIpAddress", ""),
+            "subnetId": instance.get("SubnetId", ""),
+            "keyName": instance.get("KeyName", ""),
+            "vpcSecurityGroupIds": [each["GroupId"] for each in instance.get("SecurityGroups", [])],
             "metadataOptions": {
                 "httpEndpoint": options.get("HttpEndpoint"),
                 "httpTokens": options.get("HttpTokens"),
                 "httpPutResponseHopLimit": options.get("HttpPutResponseHopLimit"),
             },
-            "tags": tag_map(found.get("Tags")),
+            "tags": tag_map(instance.get("Tags")),
         }
 
     def update(self, ec2: Client, ident: str, olds: Properties, news: Properties) -> None:
@@ -303,28 +303,28 @@ class Instance:
 
     def delete(self, ec2: Client, ident: str) -> None:
         ec2.terminate_instances(InstanceIds=[ident])
-        while (found := self._find(ec2, ident)) is not None and found["State"]["Name"] != "terminated":
+        while (instance := self._find(ec2, ident)) is not None and instance["State"]["Name"] != "terminated":
             time.sleep(0.05)
 
     def _find(self, ec2: Client, ident: str) -> Mapping[str, Any] | None:
         try:
-            found: Mapping[str, Any] = ec2.describe_instances(InstanceIds=[ident])["Reservations"][0]["Instances"][0]
+            instance: Mapping[str, Any] = ec2.describe_instances(InstanceIds=[ident])["Reservations"][0]["Instances"][0]
         except ClientError as error:
-            if absent(error):
+            if is_absent(error):
                 return None
             raise
-        return found
+        return instance
 
-    def _comes_to_run(self, ec2: Client, ident: str) -> None:
-        while (found := self._find(ec2, ident)) is not None and found["State"]["Name"] == "pending":
+    def _wait_until_running(self, ec2: Client, ident: str) -> None:
+        while (instance := self._find(ec2, ident)) is not None and instance["State"]["Name"] == "pending":
             time.sleep(0.5)
-        if found is not None and found["State"]["Name"] == "terminated":
-            why = found.get("StateReason", {}).get("Message")
+        if instance is not None and instance["State"]["Name"] == "terminated":
+            reason = instance.get("StateReason", {}).get("Message")
             state = "unexpected state 'terminated', wanted target 'running'"
-            raise ComeToNothing(ident, f"waiting for EC2 Instance ({ident}) create: {state}. last error: {why}")
+            raise CreationFailed(ident, f"waiting for EC2 Instance ({ident}) create: {state}. last error: {reason}")
 
     def _tag_disks(self, ec2: Client, ident: str, tags: Mapping[str, str] | None) -> None:
-        """moto reads the first of RunInstances' tag specifications only; EC2 tags disks by the second."""
+        """Tag the disks: moto reads only the first tag specification of RunInstances, EC2 tags disks by the second."""
         volumes = ec2.describe_volumes(Filters=[{"Name": "attachment.instance-id", "Values": [ident]}])["Volumes"]
         if volumes and tags:
             ec2.create_tags(Resources=[each["VolumeId"] for each in volumes], Tags=tag_list(tags))
@@ -339,23 +339,23 @@ KINDS: dict[str, Kind] = {
 
 
 def get_instance_type(clients: Mapping[str, Client], args: Properties) -> Properties:
-    found = clients["ec2"].describe_instance_types(InstanceTypes=[args["instanceType"]])["InstanceTypes"][0]
+    instance_type = clients["ec2"].describe_instance_types(InstanceTypes=[args["instanceType"]])["InstanceTypes"][0]
     return {
-        "id": found["InstanceType"],
-        "instanceType": found["InstanceType"],
-        "supportedArchitectures": found["ProcessorInfo"]["SupportedArchitectures"],
-        "phcSupport": found.get("PhcSupport", ""),
+        "id": instance_type["InstanceType"],
+        "instanceType": instance_type["InstanceType"],
+        "supportedArchitectures": instance_type["ProcessorInfo"]["SupportedArchitectures"],
+        "phcSupport": instance_type.get("PhcSupport", ""),
     }
 
 
 def get_parameter(clients: Mapping[str, Client], args: Properties) -> Properties:
-    found = clients["ssm"].get_parameter(Name=args["name"])["Parameter"]
-    return {"id": args["name"], "name": args["name"], "value": found["Value"], "type": found["Type"]}
+    parameter = clients["ssm"].get_parameter(Name=args["name"])["Parameter"]
+    return {"id": args["name"], "name": args["name"], "value": parameter["Value"], "type": parameter["Type"]}
 
 
 def get_subnet(clients: Mapping[str, Client], args: Properties) -> Properties:
-    found = clients["ec2"].describe_subnets(SubnetIds=[args["id"]])["Subnets"][0]
-    return {"id": args["id"], "vpcId": found["VpcId"], "availabilityZone": found["AvailabilityZone"]}
+    subnet = clients["ec2"].describe_subnets(SubnetIds=[args["id"]])["Subnets"][0]
+    return {"id": args["id"], "vpcId": subnet["VpcId"], "availabilityZone": subnet["AvailabilityZone"]}
 
 
 INVOKES = {

@@ -1,8 +1,8 @@
-"""A whole campaign on EC2 without EC2: the real engine, moto's API, and lab guests for instances.
+"""Run a whole campaign on EC2 without EC2: the real engine, moto's API, and lab guests for instances.
 
-    python tests/doubles/rehearsal.py [WORDS OF ptp-harness ...]      by default `run` of the campaign beside this file
+    python tests/doubles/rehearsal.py [ARGUMENTS OF ptp-harness ...]  by default `run` of the campaign beside this file
 
-Needs the `pulumi` command. Nothing leaves this machine; all state is in a folder that is gone afterwards.
+Needs the `pulumi` command. Nothing leaves this machine; all state is in a folder that is removed at the end.
 """
 
 import os
@@ -18,15 +18,15 @@ HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
 CAMPAIGN = HERE / "rehearsal.yaml"
 KINDS = {"m7i.large": "lab.driver-off", "r7i.large": "lab.no-phc", "c7i.large": "lab.old-driver"}
-"""What the lab makes of an instance type; any other is a host whose clock works."""
+"""The lab type of an instance type; any other is a host whose clock works."""
 
 GET_PULUMI = "https://www.pulumi.com/docs/install says how to get it, or: curl -fsSL https://get.pulumi.com | sh"
 
 
 @contextmanager
-def served(program: str, *words: str, environ: Mapping[str, str]) -> Iterator[str]:
-    """The port of a double, which ends in order when its standard input closes, out of reach of our Ctrl-C."""
-    argv = [sys.executable, str(HERE / program), *words]
+def serve_double(program: str, *arguments: str, environ: Mapping[str, str]) -> Iterator[str]:
+    """Start a double and yield its port; it ends when its standard input closes, and does not receive our Ctrl-C."""
+    argv = [sys.executable, str(HERE / program), *arguments]
     with subprocess.Popen(
         argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environ, start_new_session=True
     ) as child:
@@ -42,41 +42,41 @@ def served(program: str, *words: str, environ: Mapping[str, str]) -> Iterator[st
 
 
 @contextmanager
-def cloud(folder: Path, kinds: Mapping[str, str] = KINDS, **more: str) -> Iterator[dict[str, str]]:
-    """The environment in which ptp-harness finds an account on this machine, with its state in the folder.
+def serve_cloud(folder: Path, kinds: Mapping[str, str] = KINDS, **overrides: str) -> Iterator[dict[str, str]]:
+    """Yield an environment in which ptp-harness finds an account on this machine, with its state in the folder.
 
-    `more` goes before our own environment.
+    `overrides` override the inherited environment.
     """
-    ours = {
+    account = {
         "AWS_ACCESS_KEY_ID": "rehearsal",
         "AWS_SECRET_ACCESS_KEY": "rehearsal",
         "AWS_EC2_METADATA_DISABLED": "true",
         "PTP_HARNESS_STATE_DIR": str(folder / "state"),
         "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "lab")]),
     }
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "PULUMI_"))}
-    environ = kept | ours | more
-    words = [word for type_and_kind in kinds.items() for word in ("--kind", "=".join(type_and_kind))]
-    with served("guests.py", *words, environ=environ) as moto:
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "PULUMI_"))}
+    environ = inherited | account | overrides
+    arguments = [word for type_and_kind in kinds.items() for word in ("--kind", "=".join(type_and_kind))]
+    with serve_double("guests.py", *arguments, environ=environ) as moto:
         environ["AWS_ENDPOINT_URL"] = f"http://127.0.0.1:{moto}"
         files = ("--log", str(folder / "calls.jsonl"), "--faults", str(folder / "faults.json"))
-        with served("aws_provider.py", *files, environ=environ) as port:
+        with serve_double("aws_provider.py", *files, environ=environ) as port:
             yield environ | {"PULUMI_DEBUG_PROVIDERS": f"aws:{port}"}
 
 
-def main(words: Sequence[str]) -> int:
-    """Run the command; its exit code."""
+def main(arguments: Sequence[str]) -> int:
+    """Run the command, then a sweep; return the exit code."""
     if shutil.which("pulumi") is None:
         print(f"the rehearsal runs Pulumi's real engine, and `pulumi` is not on PATH: {GET_PULUMI}", file=sys.stderr)
         return 2
-    with tempfile.TemporaryDirectory(prefix="ptp-rehearsal-") as folder, cloud(Path(folder)) as environ:
-        command = [sys.executable, "-m", "harness", *(words or ["run", str(CAMPAIGN)])]
+    with tempfile.TemporaryDirectory(prefix="ptp-rehearsal-") as folder, serve_cloud(Path(folder)) as environ:
+        command = [sys.executable, "-m", "harness", *(arguments or ["run", str(CAMPAIGN)])]
         print(f"--- {' '.join(['ptp-harness', *command[3:]])}", file=sys.stderr)
         code = subprocess.call(command, env=environ, cwd=folder)
-        swept = [sys.executable, "-m", "harness", "sweep", "--bench", "ec2", "--region", "eu-north-1"]
+        sweep_argv = [sys.executable, "-m", "harness", "sweep", "--bench", "ec2", "--region", "eu-north-1"]
         print("--- ptp-harness sweep --bench ec2", file=sys.stderr)
-        left = subprocess.call(swept, env=environ, cwd=folder)
-        return code or left
+        sweep_code = subprocess.call(sweep_argv, env=environ, cwd=folder)
+        return code or sweep_code
 
 
 if __name__ == "__main__":

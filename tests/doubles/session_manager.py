@@ -1,7 +1,7 @@
-"""AWS's command with the Session Manager plugin, as an SSH client's ProxyCommand has it: `aws ssm start-session ...`.
+"""Stand in for AWS's command with the Session Manager plugin in a ProxyCommand: `aws ssm start-session ...`.
 
-It joins standard input and output to the SSH port of the instance, where EC2's API (AWS_ENDPOINT_URL) says that it is.
-Any other words are refused. What it hides: the agent on the instance, permissions, and the service's limits.
+It connects standard input and output to the instance's SSH port, at the address from EC2's API (AWS_ENDPOINT_URL).
+Other arguments are refused. It has no agent on the instance, no permissions, and no limits of the service.
 """
 
 import argparse
@@ -16,51 +16,51 @@ from pathlib import Path
 
 
 def main() -> int:
-    """Join both ends until one of them closes."""
+    """Connect both ends until one of them closes."""
     parser = argparse.ArgumentParser(prog="aws", allow_abbrev=False)
-    parser.add_argument("--log", type=Path, required=True, help="where each session's target is written")
+    parser.add_argument("--log", type=Path, required=True, help="file to which each session's target is written")
     parser.add_argument("service", choices=["ssm"])
     parser.add_argument("operation", choices=["start-session"])
     parser.add_argument("--region", required=True)
     parser.add_argument("--target", required=True)
     parser.add_argument("--document-name", required=True, choices=["AWS-StartSSHSession"])
     parser.add_argument("--parameters", required=True)
-    asked = parser.parse_args()
-    port = re.fullmatch(r"portNumber=(\d+)", asked.parameters)
-    address = where(asked.target, asked.region)
+    options = parser.parse_args()
+    port = re.fullmatch(r"portNumber=(\d+)", options.parameters)
+    address = find_address(options.target, options.region)
     if port is None or address is None:
-        words = f"An error occurred (TargetNotConnected) when calling the StartSession operation: {asked.target}"
-        print(f"\n{words} is not connected.", file=sys.stderr)
+        message = f"An error occurred (TargetNotConnected) when calling the StartSession operation: {options.target}"
+        print(f"\n{message} is not connected.", file=sys.stderr)
         return 254
-    with asked.log.open("a") as log:
-        log.write(f"{asked.target}\n")
-    with socket.create_connection((address, int(port[1])), timeout=10) as there:
-        there.settimeout(None)
-        threading.Thread(target=send, args=(there,), daemon=True).start()
-        while data := there.recv(65536):
+    with options.log.open("a") as log:
+        log.write(f"{options.target}\n")
+    with socket.create_connection((address, int(port[1])), timeout=10) as instance:
+        instance.settimeout(None)
+        threading.Thread(target=forward_input, args=(instance,), daemon=True).start()
+        while data := instance.recv(65536):
             os.write(1, data)
     return 0
 
 
-def send(there: socket.socket) -> None:
+def forward_input(instance: socket.socket) -> None:
     while data := os.read(0, 65536):
-        there.sendall(data)
-    there.shutdown(socket.SHUT_WR)
+        instance.sendall(data)
+    instance.shutdown(socket.SHUT_WR)
 
 
-def where(instance: str, region: str) -> str | None:
-    """The address of an instance that runs. Asked without the SDK, which takes seconds to load."""
-    asked = {"Action": "DescribeInstances", "Version": "2016-11-15", "InstanceId.1": instance}
+def find_address(instance: str, region: str) -> str | None:
+    """Find the address of a running instance, without the SDK, which takes seconds to load."""
+    query = {"Action": "DescribeInstances", "Version": "2016-11-15", "InstanceId.1": instance}
     scope = f"Credential=double/20260101/{region}/ec2/aws4_request, SignedHeaders=host, Signature=none"
     request = urllib.request.Request(
         os.environ["AWS_ENDPOINT_URL"],
-        data=urllib.parse.urlencode(asked).encode(),
+        data=urllib.parse.urlencode(query).encode(),
         headers={"Authorization": f"AWS4-HMAC-SHA256 {scope}"},
     )
     with urllib.request.urlopen(request, timeout=30) as answer:
-        said = answer.read().decode()
-    found = re.search(r"<ipAddress>([\d.]+)</ipAddress>", said)
-    return found[1] if found and "<name>running</name>" in said else None
+        reply = answer.read().decode()
+    address = re.search(r"<ipAddress>([\d.]+)</ipAddress>", reply)
+    return address[1] if address and "<name>running</name>" in reply else None
 
 
 if __name__ == "__main__":

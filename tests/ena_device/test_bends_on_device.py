@@ -37,7 +37,7 @@ def read(driver: ProgramDriver) -> Reading:
 def within(device: RunningDevice, reading: Reading, offset_ns: int) -> bool:
     """Is the answer the device's time at some moment between asking and seeing, and that the host's UTC and offset?"""
     clock = device_settings(device.control)
-    in_bracket = clock.at(reading.asked_ns) <= reading.time_ns <= clock.at(reading.seen_ns)
+    in_bracket = clock.time_at(reading.requested_ns) <= reading.time_ns <= clock.time_at(reading.observed_ns)
     return in_bracket and abs(device.ask()["offset_ns"] - offset_ns) < 1_000_000  # two clocks read one after the other
 
 
@@ -63,8 +63,8 @@ def test_frequency(device: RunningDevice, driver: ProgramDriver) -> None:
     before = device.ask(freq_ppb=10**8)  # 10 % fast
     time.sleep(0.2)
     reading = read(driver)
-    expected_ns = before["base_utc_ns"] + (reading.seen_ns - before["base_mono_ns"]) * 11 // 10
-    assert 0 <= expected_ns - reading.time_ns <= (reading.seen_ns - reading.asked_ns) * 11 // 10
+    expected_ns = before["base_utc_ns"] + (reading.observed_ns - before["base_mono_ns"]) * 11 // 10
+    assert 0 <= expected_ns - reading.time_ns <= (reading.observed_ns - reading.requested_ns) * 11 // 10
 
 
 def test_frozen(device: RunningDevice, driver: ProgramDriver) -> None:
@@ -118,9 +118,9 @@ def test_silent(device: RunningDevice, driver: ProgramDriver) -> None:
 def test_late(device: RunningDevice, driver: ProgramDriver) -> None:
     device.ask(mode="late", late_us=80_000)
     reading = read(driver)
-    assert 80_000_000 <= reading.seen_ns - reading.asked_ns < 2_000_000_000
+    assert 80_000_000 <= reading.observed_ns - reading.requested_ns < 2_000_000_000
     clock = device_settings(device.control)
-    assert clock.at(reading.asked_ns) <= reading.time_ns < clock.at(reading.asked_ns + 50_000_000)
+    assert clock.time_at(reading.requested_ns) <= reading.time_ns < clock.time_at(reading.requested_ns + 50_000_000)
     wait_for(lambda: counts(device) == (1, 0, 0, 0, 1), "one late")
 
 
@@ -136,7 +136,7 @@ def test_late_answer_is_dropped_for_a_new_request(device: RunningDevice, driver:
 def test_busy(device: RunningDevice, driver: ProgramDriver) -> None:
     device.ask(busy_us=20_000)
     reading = read(driver)
-    assert reading.seen_ns - reading.asked_ns >= 20_000_000
+    assert reading.observed_ns - reading.requested_ns >= 20_000_000
     assert within(device, reading, 0)
 
 
@@ -145,13 +145,13 @@ def test_spread_answers_take_longer_by_chance_and_their_time_is_the_middle(
 ) -> None:
     device.ask(spread_us=40_000)
     readings = [read(driver) for _ in range(12)]
-    lasted = [reading.seen_ns - reading.asked_ns for reading in readings]
+    lasted = [reading.observed_ns - reading.requested_ns for reading in readings]
     assert max(lasted) - min(lasted) > 5_000_000
     assert max(lasted) < 140_000_000
     clock = device_settings(device.control)
     assert all(within(device, reading, 0) for reading in readings)
     shares = [
-        (reading.time_ns - clock.at(reading.asked_ns)) / took
+        (reading.time_ns - clock.time_at(reading.requested_ns)) / took
         for reading, took in zip(readings, lasted, strict=True)
         if 15_000_000 < took < 60_000_000  # what takes longer was held up by others
     ]
@@ -164,7 +164,7 @@ def test_after_a_pause_the_first_of_spread_answers_takes_the_longest_and_the_sec
     device.ask(spread_us=40_000)
     for _ in range(2):
         readings = [read(driver) for _ in range(3)]
-        lasted = [reading.seen_ns - reading.asked_ns for reading in readings]
+        lasted = [reading.observed_ns - reading.requested_ns for reading in readings]
         assert lasted[0] >= 40_000_000
         assert lasted[1] < 20_000_000
         time.sleep(0.7)

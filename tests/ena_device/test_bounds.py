@@ -17,7 +17,7 @@ from ena_device import registers as reg
 from ena_device import vfio_user as vu
 from ena_device.clock import ClockSettings, SharedClock
 from ena_device.control import LONGEST_ERROR, MAX_LINE, MAX_REPLY, ControlError, ask
-from ena_device.doorbell import Rests, watch
+from ena_device.doorbell import PollPauses, watch
 from ena_device.driver import MEMORY_AT, PHC_AT, ProgramDriver
 from ena_device.event_log import LAST_LINE, LONGEST_LINE, EventLog
 from ena_device.guest_memory import MAX_REGIONS, GuestMemory, Window
@@ -98,8 +98,8 @@ def test_a_guest_that_rings_without_end_leaves_half_of_the_core_to_others() -> N
     before = resource.getrusage(resource.RUSAGE_SELF).ru_nvcsw
     begun_s, begun_cpu_s = time.monotonic(), time.process_time()
     with pytest.raises(StopIteration):
-        watch(Ringing(50_000), responder, Rests(in_use_s=1e-4, idle_s=1e-3))  # type: ignore[arg-type]
-    assert clock.counts().asked > 49_000
+        watch(Ringing(50_000), responder, PollPauses(in_use_s=1e-4, idle_s=1e-3))  # type: ignore[arg-type]
+    assert clock.load_counts().asked > 49_000
     assert resource.getrusage(resource.RUSAGE_SELF).ru_nvcsw - before >= 45
     assert time.process_time() - begun_cpu_s < 0.75 * (time.monotonic() - begun_s)
 
@@ -127,7 +127,7 @@ def test_a_descriptor_that_nothing_can_be_written_to_is_refused(socket_device: R
     with Peer(socket_device.socket) as peer:
         peer.greet()
         assert peer.set_eventfds(0, [path_only]).error != 0
-        assert peer.ask(vu.Command.GET_INFO).error == 0
+        assert peer.ask(vu.VfioCommand.GET_INFO).error == 0
     os.close(path_only)
 
 
@@ -136,15 +136,15 @@ def test_a_message_of_thousands_of_writes_is_refused(socket_device: RunningDevic
         peer.greet()
         one = vu.MULTI_WRITE.pack(reg.INTR_MASK, vu.BAR0, 4, bytes(8))
         for count, error in ((vu.MAX_WRITES + 1, EINVAL), (4_000, EINVAL)):
-            assert peer.ask(vu.Command.WRITE_MULTI, vu.MULTI_COUNT.pack(count) + one * count).error == error
-        assert peer.ask(vu.Command.WRITE_MULTI, vu.MULTI_COUNT.pack(vu.MAX_WRITES) + one * vu.MAX_WRITES).error == 0
+            assert peer.ask(vu.VfioCommand.WRITE_MULTI, vu.MULTI_COUNT.pack(count) + one * count).error == error
+        assert peer.ask(vu.VfioCommand.WRITE_MULTI, vu.MULTI_COUNT.pack(vu.MAX_WRITES) + one * vu.MAX_WRITES).error == 0
 
 
 def test_the_page_of_the_doorbell_cannot_be_cut_off(mapped_device: RunningDevice, connect: Connect) -> None:
     """Whoever maps it could else end the device, which writes to it."""
     driver = connect(mapped_device)
     room = vu.REGION_INFO.size + vu.SPARSE_MMAP.size
-    (fd,) = driver.peer.ask(vu.Command.GET_REGION_INFO, vu.REGION_INFO.pack(room, 0, vu.BAR0, 0, 0, 0)).fds
+    (fd,) = driver.peer.ask(vu.VfioCommand.GET_REGION_INFO, vu.REGION_INFO.pack(room, 0, vu.BAR0, 0, 0, 0)).fds
     with pytest.raises(PermissionError):
         os.ftruncate(fd, 0)
     os.close(fd)
@@ -154,8 +154,8 @@ def test_the_page_of_the_doorbell_cannot_be_cut_off(mapped_device: RunningDevice
 
 def test_a_greeting_that_is_refused_is_none(socket_device: RunningDevice) -> None:
     with Peer(socket_device.socket) as peer:
-        assert peer.ask(vu.Command.VERSION, b"\0").error == EINVAL
-        peer.send(vu.Command.GET_INFO, bytes(16))
+        assert peer.ask(vu.VfioCommand.VERSION, b"\0").error == EINVAL
+        peer.send(vu.VfioCommand.GET_INFO, bytes(16))
         assert peer.closed_by_device()
 
 
@@ -271,7 +271,7 @@ def test_whoever_answers_in_place_of_a_device_is_refused(tmp_path: Path, answer:
 
 def test_a_log_is_printable_cut_and_bounded() -> None:
     stream = io.StringIO()
-    log = EventLog(stream, most=2_000)
+    log = EventLog(stream, max_characters=2_000)
     log.write("driver \x1b[2J\n\u202e")
     log.write("x" * 10_000)
     first, second = stream.getvalue().splitlines()
@@ -298,7 +298,7 @@ def test_what_a_peer_tells_of_itself_is_one_short_line_of_the_log(socket_device:
     with Peer(socket_device.socket) as peer:
         body = vu.VERSION.pack(0, 1) + b"\x1b[2J" * 10_000 + b"\0"
         for _ in range(3):
-            assert peer.ask(vu.Command.VERSION, body).error == 0
+            assert peer.ask(vu.VfioCommand.VERSION, body).error == 0
     log = socket_device.log.read_text()
     assert "\x1b" not in log
     assert len(log) < 4 * LONGEST_LINE * 3

@@ -25,7 +25,7 @@ CLOCK = ClockSettings(base_utc_ns=1_000_000_000_000, base_mono_ns=500)
 )
 def test_time_shown(freq_ppb: int, frozen: bool, passed_ns: int, shown_ns: int) -> None:
     clock = ClockSettings(base_utc_ns=1_000_000_000_000, base_mono_ns=500, freq_ppb=freq_ppb, frozen=frozen)
-    assert clock.at(500 + passed_ns) == shown_ns
+    assert clock.time_at(500 + passed_ns) == shown_ns
 
 
 @pytest.mark.parametrize(
@@ -41,13 +41,13 @@ def test_time_shown(freq_ppb: int, frozen: bool, passed_ns: int, shown_ns: int) 
 )
 def test_bend_keeps_the_time_unless_it_is_set(changes: Changes, shown_ns: int, a_second_later_ns: int) -> None:
     bent = bend(CLOCK, changes, utc_ns=9_000_000_000, mono_ns=2_000_000_500)
-    assert (bent.at(2_000_000_500), bent.at(3_000_000_500)) == (shown_ns, a_second_later_ns)
+    assert (bent.time_at(2_000_000_500), bent.time_at(3_000_000_500)) == (shown_ns, a_second_later_ns)
 
 
 def test_thawed_clock_goes_on_from_where_it_stood() -> None:
     frozen = bend(CLOCK, Changes(frozen=True), utc_ns=0, mono_ns=1_000_000_500)
     thawed = bend(frozen, Changes(frozen=False), utc_ns=0, mono_ns=5_000_000_500)
-    assert thawed.at(6_000_000_500) == 1_002_000_000_000
+    assert thawed.time_at(6_000_000_500) == 1_002_000_000_000
 
 
 def test_bend_takes_over_every_setting() -> None:
@@ -90,11 +90,11 @@ def test_settings_and_counts_reach_another_process() -> None:
     if not pid:
         clock.load()
         clock.store(settings)
-        clock.count([6, 3, 1, 1, 1, 2**60])
+        clock.store_counts([6, 3, 1, 1, 1, 2**60])
         os._exit(0)
     os.waitpid(pid, 0)
     assert clock.load() == settings
-    assert clock.counts() == RequestCounts(asked=6, answered=3, refused=1, silent=1, late=1, last_ns=2**60)
+    assert clock.load_counts() == RequestCounts(asked=6, answered=3, refused=1, silent=1, late=1, last_ns=2**60)
 
 
 def test_rate_limit_is_a_second_of_requests_and_then_the_rate() -> None:

@@ -9,7 +9,7 @@ from dataclasses import fields
 from typing import Any
 
 import pytest
-from ena_device.bends import AT_START, KEYS, Changes, check
+from ena_device.bends import KEYS, START_KEYS, Changes, check
 from ena_device.control import MAX_CLIENTS, MAX_LINE, ControlError, ask
 from ena_device.driver import ProgramDriver
 from ena_device.running import RunningDevice
@@ -66,7 +66,7 @@ def test_state_before_anybody_came(socket_device: RunningDevice) -> None:
 
 def test_the_tables_agree() -> None:
     assert [f.name for f in fields(Changes)] == list(KEYS)
-    assert set(AT_START) < set(KEYS)
+    assert set(START_KEYS) < set(KEYS)
 
 
 @pytest.mark.parametrize(

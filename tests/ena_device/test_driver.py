@@ -9,7 +9,7 @@ import pytest
 from ena_device import admin_layout as al
 from ena_device import registers as reg
 from ena_device.driver import ALL_GROUPS, AQ_AT, CQ_AT, DEPTH, HOST_AT, MEMORY_AT, PHC_AT, Completion, ProgramDriver
-from ena_device.peer import interrupted
+from ena_device.peer import wait_for_interrupt
 from ena_device.running import RunningDevice, wait_for
 
 Start = Callable[..., RunningDevice]
@@ -18,7 +18,7 @@ EVERY_FEATURE = sum(1 << f for f in al.Feature)
 
 
 def link_states(driver: ProgramDriver) -> list[int]:
-    return [data[0] for group, data in driver.events() if group == al.Group.LINK_CHANGE]
+    return [data[0] for group, data in driver.events() if group == al.EventGroup.LINK_CHANGE]
 
 
 @pytest.fixture
@@ -27,7 +27,7 @@ def driver(socket_device: RunningDevice, connect: Connect) -> ProgramDriver:
     driver = connect(socket_device)
     first: list[tuple[int, bytes]] = []
     wait_for(lambda: first.extend(driver.events()) or first, "the first event")
-    assert first == [(al.Group.LINK_CHANGE, struct.pack("<I", 1).ljust(48, b"\0"))]
+    assert first == [(al.EventGroup.LINK_CHANGE, struct.pack("<I", 1).ljust(48, b"\0"))]
     return driver
 
 
@@ -119,8 +119,8 @@ def test_keepalive_each_second(driver: ProgramDriver) -> None:
     vector = os.eventfd(0)
     driver.peer.set_eventfds(0, [vector])
     for _ in range(2):
-        assert interrupted(vector, 3)
-        assert driver.events() == [(al.Group.KEEP_ALIVE, bytes(48))]
+        assert wait_for_interrupt(vector, 3)
+        assert driver.events() == [(al.EventGroup.KEEP_ALIVE, bytes(48))]
 
 
 def test_link_down_and_up(socket_device: RunningDevice, driver: ProgramDriver) -> None:
@@ -140,7 +140,7 @@ def test_keepalive_stops(socket_device: RunningDevice, driver: ProgramDriver) ->
 
 def test_request_reset(socket_device: RunningDevice, driver: ProgramDriver) -> None:
     socket_device.ask(request_reset=True)
-    wait_for(lambda: (al.Group.DEVICE_REQUEST_RESET, bytes(48)) in driver.events(), "the reset request")
+    wait_for(lambda: (al.EventGroup.DEVICE_REQUEST_RESET, bytes(48)) in driver.events(), "the reset request")
 
 
 def test_event_queue_waits_for_room_and_goes_round(socket_device: RunningDevice, driver: ProgramDriver) -> None:
@@ -155,26 +155,26 @@ def test_event_queue_waits_for_room_and_goes_round(socket_device: RunningDevice,
 def test_packets_are_counted_and_completed(socket_device: RunningDevice, driver: ProgramDriver) -> None:
     vector = os.eventfd(0)
     driver.peer.set_eventfds(1, [vector])
-    doorbell, unmask = driver.make_send_queue(vector=1)
+    doorbell, unmask = driver.create_send_queue(vector=1)
     driver.write(unmask, reg.UNMASK_ARM)
     for place, request in enumerate((3, 0x7FF)):
-        driver.put_packet(place, request=request, length=60)
+        driver.write_packet(place, request=request, length=60)
     driver.write(doorbell, 2)
-    assert interrupted(vector)
+    assert wait_for_interrupt(vector)
     completions = [struct.unpack_from("<HBBHH", driver.memory, CQ_AT + 8 * i) for i in range(3)]
     assert completions == [(3, 0, 1, 0, 1), (0x7FF, 0, 1, 0, 2), (0, 0, 0, 0, 0)]
     stats = driver.command(al.Opcode.GET_STATS, bytes(13))
     assert struct.unpack_from("<QQ", stats.data) == (120, 2)
     assert socket_device.ask()["tx_packets"] == 2
-    driver.put_packet(2, request=4, length=60)
+    driver.write_packet(2, request=4, length=60)
     driver.write(doorbell, 3)
-    assert not interrupted(vector, 0.2)  # not armed again
+    assert not wait_for_interrupt(vector, 0.2)  # not armed again
     driver.write(unmask, reg.UNMASK_ARM)
-    assert interrupted(vector)
+    assert wait_for_interrupt(vector)
 
 
 def test_queues_come_and_go(socket_device: RunningDevice, driver: ProgramDriver) -> None:
-    driver.make_send_queue()
+    driver.create_send_queue()
     assert socket_device.ask()["sqs"] == 1
     assert driver.command(al.Opcode.DESTROY_SQ, struct.pack("<H", 0)).status == al.Status.SUCCESS
     assert driver.command(al.Opcode.DESTROY_CQ, struct.pack("<H", 0)).status == al.Status.SUCCESS

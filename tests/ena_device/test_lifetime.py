@@ -9,9 +9,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from ena_device.doorbell import IN_USE_S, Rests
+from ena_device.doorbell import IN_USE_S, PollPauses
 from ena_device.driver import ProgramDriver
-from ena_device.lifetime import Watched, start_ticks
+from ena_device.lifetime import WatchedProcess, start_ticks
 from ena_device.peer import Peer
 from ena_device.running import LAB, RunningDevice, wait_for
 
@@ -173,7 +173,7 @@ def test_without_a_guest_to_end_with_it_goes_on(device: RunningDevice, guest: "s
 def test_start_of_a_process(guest: "subprocess.Popen[bytes]") -> None:
     boot_s = time.clock_gettime(time.CLOCK_BOOTTIME)
     assert abs(start_ticks(guest.pid) / TICKS_PER_S - boot_s) < 5
-    watched = Watched(guest.pid)
+    watched = WatchedProcess(guest.pid)
     assert (watched.pid, watched.start_ticks) == (guest.pid, start_ticks(guest.pid))
     watched.close()
     guest.kill()
@@ -185,8 +185,8 @@ def test_start_of_a_process(guest: "subprocess.Popen[bytes]") -> None:
     [(0.0, 10e-6), (0.0019, 10e-6), (0.0021, 150e-6), (IN_USE_S, 150e-6), (IN_USE_S + 0.001, 2e-3), (1e9, 2e-3)],
 )
 def test_rests_grow_with_the_quiet_time(quiet_s: float, rest_s: float) -> None:
-    assert Rests(in_use_s=150e-6, idle_s=2e-3).after(quiet_s) == rest_s
-    assert Rests(in_use_s=0.0, idle_s=0.0).after(quiet_s) == 0.0
+    assert PollPauses(in_use_s=150e-6, idle_s=2e-3).pause_s(quiet_s) == rest_s
+    assert PollPauses(in_use_s=0.0, idle_s=0.0).pause_s(quiet_s) == 0.0
 
 
 @pytest.mark.parametrize("options", [["--doorbell", "socket"], ["--rest-us", "2000"]])

@@ -41,15 +41,16 @@ def works(device: RunningDevice) -> bool:
 @pytest.mark.parametrize(("asked", "agreed"), [(0, 0), (1, 1), (7, 1)])
 def test_greeting(socket_device: RunningDevice, asked: int, agreed: int) -> None:
     with Peer(socket_device.socket) as peer:
-        answer = peer.ask(vu.Command.VERSION, struct.pack("<HH", 0, asked) + b"{}\0")
+        answer = peer.ask(vu.VfioCommand.VERSION, struct.pack("<HH", 0, asked) + b"{}\0")
     assert (answer.error, vu.VERSION.unpack_from(answer.body)) == (0, (0, agreed))
     assert json.loads(answer.body[4:-1]) == {"capabilities": {"max_msg_fds": 16, "max_data_xfer_size": 1 << 20}}
 
 
 def test_device_and_interrupt_information(peer: Peer) -> None:
-    assert struct.unpack("<IIII", peer.ask(vu.Command.GET_INFO, bytes(16)).body) == (16, 3, 9, 5)
+    assert struct.unpack("<IIII", peer.ask(vu.VfioCommand.GET_INFO, bytes(16)).body) == (16, 3, 9, 5)
     counts = [
-        struct.unpack("<IIII", peer.ask(vu.Command.GET_IRQ_INFO, vu.IRQ_INFO.pack(16, 0, i, 0)).body) for i in range(5)
+        struct.unpack("<IIII", peer.ask(vu.VfioCommand.GET_IRQ_INFO, vu.IRQ_INFO.pack(16, 0, i, 0)).body)
+        for i in range(5)
     ]
     assert counts == [(16, 9, i, 9 if i == vu.IRQ_MSIX else 0) for i in range(5)]
 
@@ -57,7 +58,7 @@ def test_device_and_interrupt_information(peer: Peer) -> None:
 def test_region_information(peer: Peer) -> None:
     sizes = {}
     for index in range(9):
-        answer = peer.ask(vu.Command.GET_REGION_INFO, vu.REGION_INFO.pack(32, 0, index, 0, 0, 0))
+        answer = peer.ask(vu.VfioCommand.GET_REGION_INFO, vu.REGION_INFO.pack(32, 0, index, 0, 0, 0))
         sizes[index] = vu.REGION_INFO.unpack(answer.body)
     filled = {0: 0x4000, 1: 0x2000, 7: 256}
     assert sizes == {i: (32, 3 if i in filled else 0, i, 0, filled.get(i, 0), 0) for i in range(9)}
@@ -66,9 +67,9 @@ def test_region_information(peer: Peer) -> None:
 def test_region_information_of_the_mapped_page(mapped_device: RunningDevice) -> None:
     with Peer(mapped_device.socket) as peer:
         peer.greet()
-        short = peer.ask(vu.Command.GET_REGION_INFO, vu.REGION_INFO.pack(32, 0, vu.BAR0, 0, 0, 0))
+        short = peer.ask(vu.VfioCommand.GET_REGION_INFO, vu.REGION_INFO.pack(32, 0, vu.BAR0, 0, 0, 0))
         assert (vu.REGION_INFO.unpack(short.body), short.fds) == ((64, 15, 0, 32, 0x4000, 0), [])
-        full = peer.ask(vu.Command.GET_REGION_INFO, vu.REGION_INFO.pack(64, 0, vu.BAR0, 0, 0, 0))
+        full = peer.ask(vu.VfioCommand.GET_REGION_INFO, vu.REGION_INFO.pack(64, 0, vu.BAR0, 0, 0, 0))
         assert vu.SPARSE_MMAP.unpack_from(full.body, 32) == (1, 1, 0, 1, 0, reg.DOORBELL_PAGE, 4096)
         assert len(full.fds) == 1
         os.close(full.fds[0])
@@ -124,42 +125,42 @@ def test_commands_that_are_refused(peer: Peer, command: int) -> None:
 @pytest.mark.parametrize("command", [2, 3, 7, 8, 9, 10, 15])
 def test_bodies_that_are_too_short(peer: Peer, command: int) -> None:
     assert peer.ask(command, bytes(3)).error == EINVAL
-    assert peer.ask(vu.Command.GET_INFO).error == 0
+    assert peer.ask(vu.VfioCommand.GET_INFO).error == 0
 
 
 @pytest.mark.parametrize(
     ("command", "body", "error"),
     [
-        (vu.Command.DMA_MAP, vu.DMA_MAP.pack(32, 3, 0, MEMORY_AT, 0), EINVAL),  # nothing
-        (vu.Command.DMA_MAP, vu.DMA_MAP.pack(32, 3, 0, 2**64 - 1, 2), EINVAL),  # over the end
-        (vu.Command.DMA_UNMAP, vu.DMA_UNMAP.pack(24, 0, 0x9000, 0x1000), EINVAL),  # not mapped
-        (vu.Command.DMA_UNMAP, vu.DMA_UNMAP.pack(24, 1, 0, 0x1000), EOPNOTSUPP),  # dirty bitmap
-        (vu.Command.GET_REGION_INFO, vu.REGION_INFO.pack(32, 0, 9, 0, 0, 0), EINVAL),
-        (vu.Command.GET_IRQ_INFO, vu.IRQ_INFO.pack(16, 0, 5, 0), EINVAL),
-        (vu.Command.SET_IRQS, vu.IRQ_SET.pack(20, 4, 5, 0, 1), EINVAL),
-        (vu.Command.SET_IRQS, vu.IRQ_SET.pack(20, 4, 2, 9, 1), EINVAL),
-        (vu.Command.SET_IRQS, vu.IRQ_SET.pack(20, 4, 2, 0, 2**32 - 1), EINVAL),
-        (vu.Command.REGION_WRITE, vu.ACCESS.pack(0, 0, 4), EINVAL),  # no data
-        (vu.Command.WRITE_MULTI, vu.MULTI_COUNT.pack(2**64 - 1), EINVAL),
-        (vu.Command.WRITE_MULTI, vu.MULTI_COUNT.pack(1) + vu.MULTI_WRITE.pack(0x4000, 0, 4, b""), EINVAL),
+        (vu.VfioCommand.DMA_MAP, vu.DMA_MAP.pack(32, 3, 0, MEMORY_AT, 0), EINVAL),  # nothing
+        (vu.VfioCommand.DMA_MAP, vu.DMA_MAP.pack(32, 3, 0, 2**64 - 1, 2), EINVAL),  # over the end
+        (vu.VfioCommand.DMA_UNMAP, vu.DMA_UNMAP.pack(24, 0, 0x9000, 0x1000), EINVAL),  # not mapped
+        (vu.VfioCommand.DMA_UNMAP, vu.DMA_UNMAP.pack(24, 1, 0, 0x1000), EOPNOTSUPP),  # dirty bitmap
+        (vu.VfioCommand.GET_REGION_INFO, vu.REGION_INFO.pack(32, 0, 9, 0, 0, 0), EINVAL),
+        (vu.VfioCommand.GET_IRQ_INFO, vu.IRQ_INFO.pack(16, 0, 5, 0), EINVAL),
+        (vu.VfioCommand.SET_IRQS, vu.IRQ_SET.pack(20, 4, 5, 0, 1), EINVAL),
+        (vu.VfioCommand.SET_IRQS, vu.IRQ_SET.pack(20, 4, 2, 9, 1), EINVAL),
+        (vu.VfioCommand.SET_IRQS, vu.IRQ_SET.pack(20, 4, 2, 0, 2**32 - 1), EINVAL),
+        (vu.VfioCommand.REGION_WRITE, vu.ACCESS.pack(0, 0, 4), EINVAL),  # no data
+        (vu.VfioCommand.WRITE_MULTI, vu.MULTI_COUNT.pack(2**64 - 1), EINVAL),
+        (vu.VfioCommand.WRITE_MULTI, vu.MULTI_COUNT.pack(1) + vu.MULTI_WRITE.pack(0x4000, 0, 4, b""), EINVAL),
     ],
 )
 def test_commands_that_make_no_sense(peer: Peer, command: int, body: bytes, error: int) -> None:
     assert peer.ask(command, body).error == error
-    assert peer.ask(vu.Command.GET_INFO).error == 0
+    assert peer.ask(vu.VfioCommand.GET_INFO).error == 0
 
 
 def test_several_writes_in_one_message(connect: Connect, socket_device: RunningDevice) -> None:
     driver = connect(socket_device)
     writes = [(reg.MMIO_RESP_LO, MEMORY_AT + 0x9000), (reg.MMIO_REG_READ, reg.VERSION << 16 | 5)]
     body = vu.MULTI_COUNT.pack(2) + b"".join(vu.MULTI_WRITE.pack(o, 0, 4, struct.pack("<Q", v)) for o, v in writes)
-    assert driver.peer.ask(vu.Command.WRITE_MULTI, body).body == vu.MULTI_COUNT.pack(2)
+    assert driver.peer.ask(vu.VfioCommand.WRITE_MULTI, body).body == vu.MULTI_COUNT.pack(2)
     assert struct.unpack_from("<HHI", driver.memory, 0x9000) == (5, reg.VERSION, 0x000A)
 
 
 def test_message_without_reply(peer: Peer) -> None:
-    peer.send(vu.Command.REGION_WRITE, vu.ACCESS.pack(reg.MMIO_RESP_LO, 0, 4) + b"\1\2\3\4", flags=vu.NO_REPLY)
-    peer.send(vu.Command.REGION_WRITE, vu.ACCESS.pack(0x4000, 0, 4) + bytes(4), flags=vu.NO_REPLY)
+    peer.send(vu.VfioCommand.REGION_WRITE, vu.ACCESS.pack(reg.MMIO_RESP_LO, 0, 4) + b"\1\2\3\4", flags=vu.NO_REPLY)
+    peer.send(vu.VfioCommand.REGION_WRITE, vu.ACCESS.pack(0x4000, 0, 4) + bytes(4), flags=vu.NO_REPLY)
     assert peer.read(vu.BAR0, reg.MMIO_RESP_LO, 4).body == b"\1\2\3\4"
 
 
@@ -187,7 +188,7 @@ def test_garbage_ends_the_connection_only(socket_device: RunningDevice, garbage:
 
 def test_command_before_the_greeting(socket_device: RunningDevice) -> None:
     with Peer(socket_device.socket) as peer:
-        peer.send(vu.Command.GET_INFO, bytes(16))
+        peer.send(vu.VfioCommand.GET_INFO, bytes(16))
         assert peer.closed_by_device()
     assert works(socket_device)
 
@@ -211,7 +212,7 @@ def test_half_a_message_stalls_nobody(socket_device: RunningDevice) -> None:
             assert socket_device.ask()["connected"] is True
         peer.last_id = 1
         peer.sock.sendall(bytes(7))
-        assert peer.answer(vu.Command.GET_INFO).error == 0
+        assert peer.receive_reply(vu.VfioCommand.GET_INFO).error == 0
         peer.sock.sendall(b"\1\0")
     assert works(socket_device)
 
@@ -236,7 +237,7 @@ def test_peer_that_does_not_read_is_dropped(socket_device: RunningDevice) -> Non
     with Peer(socket_device.socket) as peer:
         peer.greet()
         peer.sock.setblocking(False)
-        request = vu.HEADER.pack(1, vu.Command.REGION_READ, 32, 0, 0) + vu.ACCESS.pack(0, 0, 0x4000)
+        request = vu.HEADER.pack(1, vu.VfioCommand.REGION_READ, 32, 0, 0) + vu.ACCESS.pack(0, 0, 0x4000)
         with contextlib.suppress(OSError):  # blocked, or dropped already
             for _ in range(100_000):
                 peer.sock.send(request)
@@ -245,7 +246,7 @@ def test_peer_that_does_not_read_is_dropped(socket_device: RunningDevice) -> Non
 
 def test_too_many_descriptors(peer: Peer, socket_device: RunningDevice) -> None:
     fds = [os.eventfd(0) for _ in range(40)]
-    peer.send(vu.Command.GET_INFO, bytes(16), fds=fds)
+    peer.send(vu.VfioCommand.GET_INFO, bytes(16), fds=fds)
     assert peer.closed_by_device()
     assert works(socket_device)
 
@@ -259,11 +260,11 @@ def test_descriptors_are_not_kept(socket_device: RunningDevice) -> None:
     for _ in range(5):
         with Peer(socket_device.socket) as peer:
             peer.greet()
-            peer.ask(vu.Command.GET_INFO, bytes(16), fds=fds)
-            peer.ask(vu.Command.DMA_MAP, bytes(3), fds=fds)
+            peer.ask(vu.VfioCommand.GET_INFO, bytes(16), fds=fds)
+            peer.ask(vu.VfioCommand.DMA_MAP, bytes(3), fds=fds)
             peer.set_eventfds(0, fds)
             peer.set_eventfds(3, fds[:2])
-            peer.ask(vu.Command.SET_IRQS, vu.IRQ_SET.pack(20, 1, 2, 0, 0))
+            peer.ask(vu.VfioCommand.SET_IRQS, vu.IRQ_SET.pack(20, 1, 2, 0, 0))
             peer.set_eventfds(0, fds)
             peer.sock.sendmsg(
                 [vu.HEADER.pack(1, 4, 99, 0, 0)],
@@ -331,7 +332,7 @@ def test_connection_ends_and_another_begins(device: RunningDevice) -> None:
 def test_bus_reset(device: RunningDevice, connect: Connect) -> None:
     driver = connect(device)
     driver.configure_phc()
-    assert driver.peer.ask(vu.Command.RESET).error == 0
+    assert driver.peer.ask(vu.VfioCommand.RESET).error == 0
     assert device.ask()["phc"] is False
     driver.reset()
     driver.configure_phc()

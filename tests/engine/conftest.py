@@ -72,7 +72,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Double]:
     }
     with (
         pytest.MonkeyPatch.context() as patch,
-        rehearsal.served(
+        rehearsal.serve_double(
             "ec2_server.py", "--address", NOBODY, "--faults", str(double.faults), environ=os.environ
         ) as moto,
     ):
@@ -86,7 +86,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Double]:
             patch.delenv(name, raising=False)
         for name, value in (environ | {"AWS_ENDPOINT_URL": f"http://127.0.0.1:{moto}"}).items():
             patch.setenv(name, value)
-        with rehearsal.served(
+        with rehearsal.serve_double(
             "aws_provider.py", "--faults", str(double.faults), "--log", str(double.log), environ=os.environ
         ) as port:
             patch.setenv("PULUMI_DEBUG_PROVIDERS", f"aws:{port}")

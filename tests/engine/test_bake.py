@@ -26,7 +26,7 @@ NO_ROOM = {"method": "Create", "type": "ec2/instance", "skip": 1, "code": "Insuf
 
 @pytest.fixture(scope="module")
 def environ(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
-    with rehearsal.cloud(tmp_path_factory.mktemp("baking"), HOME=HOME) as made:
+    with rehearsal.serve_cloud(tmp_path_factory.mktemp("baking"), HOME=HOME) as made:
         yield made
 
 

@@ -20,7 +20,7 @@ import yaml
 
 from harness.host import keys
 from tests.doubles import rehearsal
-from tests.doubles.witness import Witness, holding
+from tests.doubles.witness import Witness, find_files_with
 
 from .conftest import HOME, ROOT
 
@@ -33,7 +33,7 @@ SECRET = "canary+of+the+AWS+secret+access+key/kept"
 
 @pytest.fixture(scope="module")
 def environ(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
-    with rehearsal.cloud(tmp_path_factory.mktemp("rehearsal"), HOME=HOME) as made:
+    with rehearsal.serve_cloud(tmp_path_factory.mktemp("rehearsal"), HOME=HOME) as made:
         yield made | {"AWS_SECRET_ACCESS_KEY": SECRET}
 
 
@@ -124,14 +124,14 @@ def test_a_campaign_from_stacks_to_verdicts(kept: Kept) -> None:
 def test_no_secret_is_told_or_left_open(kept: Kept, environ: dict[str, str]) -> None:
     _, report, news, witness = kept
     assert len(witness.secrets) == 6, "the passphrase, the signing key, the run's key, and that of each host"
-    assert witness.told(beside=SECRET) == []
+    assert witness.arguments_with_secrets(extra_secret=SECRET) == []
     assert witness.open_to_others == set()
     own = {
         "ec2/passphrase",
         "ec2/signing-key",
         *(str(path.relative_to(state(environ))) for path in state(environ).glob("ec2/keys/**/*")),
     }
-    assert set(holding(state(environ), {*witness.secrets, SECRET})) - own == set()
+    assert set(find_files_with(state(environ), {*witness.secrets, SECRET})) - own == set()
     said = news + json.dumps(report)
     assert [secret for secret in (*witness.secrets, SECRET, CANARY) if secret in said] == []
 

@@ -30,12 +30,12 @@ def test_readings_that_are_hardly_taken(
 ) -> None:
     module = load("chrony_phc/library/chrony_phc.py")
     line = f"#,?,PHC0,0,{poll},{reach},12,-0.000035113,-0.000057847,0.000005110"
-    assert module.hardly_any(f"{line}\n{SERVER}\n", age_s) is hardly
+    assert module.most_readings_dropped(f"{line}\n{SERVER}\n", age_s) is hardly
 
 
 @pytest.mark.parametrize("sources", ["", "506 Cannot talk to daemon\n", f"{SERVER}\n"])
 def test_no_clock_among_the_sources_is_not_for_this_to_say(load: Callable[[str], ModuleType], sources: str) -> None:
-    assert load("chrony_phc/library/chrony_phc.py").hardly_any(sources, 3600.0) is False
+    assert load("chrony_phc/library/chrony_phc.py").most_readings_dropped(sources, 3600.0) is False
 
 
 class Task(Exception):
@@ -58,7 +58,7 @@ RULE = 'SUBSYSTEM=="ptp", ATTR{clock_name}=="%s", SYMLINK+="ptp_chrony", TAG+="s
 
 @pytest.mark.parametrize("rules", ["", "# words\n" + RULE % "ena-ptp-*|KVM virtual PTP" + "\n"])
 def test_rules_that_make_the_link(load: Callable[[str], ModuleType], rules: str) -> None:
-    load("chrony_phc/library/chrony_phc.py").refuse(Asked(link_rules=rules))
+    load("chrony_phc/library/chrony_phc.py").check_params(Asked(link_rules=rules))
 
 
 @pytest.mark.parametrize(
@@ -79,4 +79,4 @@ def test_rules_that_make_the_link(load: Callable[[str], ModuleType], rules: str)
 )
 def test_what_is_more_than_a_name_is_refused(load: Callable[[str], ModuleType], name: str, value: str) -> None:
     with pytest.raises(Task, match=name):
-        load("chrony_phc/library/chrony_phc.py").refuse(Asked(**{name: value}))
+        load("chrony_phc/library/chrony_phc.py").check_params(Asked(**{name: value}))

@@ -298,11 +298,11 @@ def test_the_address_that_is_checked_is_the_one_that_is_connected_to(
             return answers[min(len(looked_up), len(answers)) - 1]
 
         monkeypatch.setattr(socket, "getaddrinfo", lookup)
-        monkeypatch.setattr(module, "public", lambda text, here: text == taken_for_public)
+        monkeypatch.setattr(module, "is_public", lambda text, allow_local: text == taken_for_public)
         with pytest.raises(OSError):  # noqa: PT011 - nobody is there
-            module.guarded(False)(("rebinding.example", port), 0.2)
+            module.connector_to_public(False)(("rebinding.example", port), 0.2)
         with pytest.raises(module.Unusable, match=r"its address 127\.0\.0\.1 is not a public one"):
-            module.guarded(False)(("rebinding.example", port), 0.2)
+            module.connector_to_public(False)(("rebinding.example", port), 0.2)
         assert looked_up == ["rebinding.example"] * 2  # once for each connection
         server.settimeout(0)
         with pytest.raises(BlockingIOError):

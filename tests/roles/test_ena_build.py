@@ -33,11 +33,11 @@ def module(load: Callable[[str], ModuleType]) -> ModuleType:
 )
 def test_what_a_build_needs(module: ModuleType, roles: Path, platform: str, kernel: str, headers: str) -> None:
     platforms = yaml.safe_load((roles / "ena_driver/vars/main.yml").read_text())["__ena_driver_build_packages"]
-    assert module.packages(platforms, (DATA / platform).read_text(), kernel) == ["dkms", "gcc", "make", headers]
+    assert module.select_packages(platforms, (DATA / platform).read_text(), kernel) == ["dkms", "gcc", "make", headers]
 
 
 def test_a_platform_that_nobody_knows_has_to_have_it_all(module: ModuleType) -> None:
-    assert module.packages({"debian": ["dkms"]}, (DATA / "sles-15").read_text(), "6.4.0") == []
+    assert module.select_packages({"debian": ["dkms"]}, (DATA / "sles-15").read_text(), "6.4.0") == []
 
 
 @pytest.mark.parametrize(
@@ -50,7 +50,7 @@ def test_a_platform_that_nobody_knows_has_to_have_it_all(module: ModuleType) -> 
     ],
 )
 def test_the_archives_top_folder_does_not_count(module: ModuleType, name: str, found: str) -> None:
-    assert module.inside(name) == found
+    assert module.strip_top_folder(name) == found
 
 
 class Task(Exception):
@@ -76,10 +76,10 @@ class Asked:
     ids=str,
 )  # fmt: skip
 def test_what_would_become_another_path_is_refused(module: ModuleType, wrong: dict[str, str]) -> None:
-    module.refuse(Asked())
-    module.refuse(Asked(built="/var/lib/ptp-harness/ena-2.17.0.ko.xz"))
+    module.check_params(Asked())
+    module.check_params(Asked(built="/var/lib/ptp-harness/ena-2.17.0.ko.xz"))
     with pytest.raises(Task):
-        module.refuse(Asked(**wrong))
+        module.check_params(Asked(**wrong))
 
 
 def packed(folder: Path) -> Path:

@@ -85,7 +85,7 @@ def test_a_module_is_found_again_with_its_record(kept: Kept) -> None:
 
 @pytest.mark.parametrize("end", [".ko", ".ko.xz", ".ko.zst", ".ko.gz"])
 def test_each_end_has_its_beginning(kept: Kept, load: Callable[[str], ModuleType], end: str) -> None:
-    beginning = load("ena_driver/files/ena_modules.py").BEGINNINGS[end]
+    beginning = load("ena_driver/files/ena_modules.py").MAGIC_BY_SUFFIX[end]
     content = base64.b64encode(beginning + b"...").decode()
     said = HONEST | {"module": "/x/ena" + end, "content": content}
     assert kept.path("keep", said) == str(kept.folder / NAME).removesuffix(".ko.xz") + end
@@ -169,9 +169,9 @@ def test_what_the_host_says_does_not_become_a_path(kept: Kept) -> None:
 def test_what_is_no_word(load: Callable[[str], ModuleType], key: str, value: object) -> None:
     module = load("ena_driver/files/ena_modules.py")
     pinned = argparse.Namespace(version=VERSION, sha256=SHA256)
-    assert module.described(pinned, HONEST)["kernel"] == KERNEL
+    assert module.describe_module(pinned, HONEST)["kernel"] == KERNEL
     with pytest.raises(module.Refused, match="which cannot be") as refused:
-        module.described(pinned, HONEST | {key: value})
+        module.describe_module(pinned, HONEST | {key: value})
     assert len(str(refused.value)) < 400
 
 
@@ -182,7 +182,7 @@ def test_what_is_no_word(load: Callable[[str], ModuleType], key: str, value: obj
 )
 def test_what_is_no_module(load: Callable[[str], ModuleType], tmp_path: Path, key: str, value: object) -> None:
     module = load("ena_driver/files/ena_modules.py")
-    about = module.described(argparse.Namespace(version=VERSION, sha256=SHA256), HONEST)
+    about = module.describe_module(argparse.Namespace(version=VERSION, sha256=SHA256), HONEST)
     with pytest.raises(module.Refused):
         module.keep(str(tmp_path / "kept"), about, HONEST | {key: value}, host="", origin="")
     assert list(tmp_path.iterdir()) == []

@@ -23,7 +23,7 @@ Hardware Transmit Timestamp Modes:
 @pytest.fixture(scope="module")
 def why_not(load: Callable[[str], ModuleType]) -> Callable[[str, str], list[str]]:
     module = load("linuxptp/library/linuxptp_tools.py")
-    return lambda said, max_adjustment: list(module.why_not(said, lambda _path: max_adjustment))
+    return lambda said, max_adjustment: list(module.list_obstacles(said, lambda _path: max_adjustment))
 
 
 @pytest.mark.parametrize("folder", ["in-tree-7.2-phc-on", "phc-on-debug"])

@@ -51,6 +51,6 @@ def test_units_that_run_or_would_after_a_boot_are_unsettled(ptp_host: ModuleType
         f"Id={name}\nLoadState={load}\nActiveState={active}\nUnitFileState={file}"
         for name, (load, active, file) in states.items()
     )
-    units = ptp_host.shown_units(said + "\n")
+    units = ptp_host.parse_units(said + "\n")
     assert [unit["Id"] for unit in units] == list(states)
     assert ptp_host.unsettled_units(units) == ["ntp.service", "ntpsec.service"]

@@ -30,7 +30,7 @@ def main() -> int:
     sys.path.insert(0, str(ROOT / "lab"))
     if options.input:
         for path in options.input:
-            run_within(_loaded(options.target), path.read_bytes())
+            run_within(_load_target(options.target), path.read_bytes())
             print(f"{path}: nothing is wrong")
         return 0
     if options.replay is not None:
@@ -52,16 +52,16 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _loaded(name: str) -> FuzzTarget:
+def _load_target(name: str) -> FuzzTarget:
     return cast(FuzzTarget, importlib.import_module(TARGETS[name]))
 
 
 def _replay(name: str, count: int, number: int) -> int:
-    target = _loaded(name)
-    seeds, begun_s = target.seeds(), time.monotonic()
+    target = _load_target(name)
+    seeds, started_s = target.seeds(), time.monotonic()
     for data in itertools.chain(seeds, itertools.islice(mutations(seeds, target.WORDS, number), count)):
         run_within(target, data)
-    print(f"{name}: {len(seeds)} seeds and {count} mutations in {time.monotonic() - begun_s:.0f} s, nothing is wrong")
+    print(f"{name}: {len(seeds)} seeds and {count} mutations in {time.monotonic() - started_s:.0f} s, nothing is wrong")
     return 0
 
 
@@ -73,14 +73,14 @@ def _fuzz(name: str, seconds: int, folder: Path) -> int:
         print("atheris is missing: pip install -r requirements/soak.txt, or --replay N", file=sys.stderr)
         return 2
     with atheris.instrument_imports(include=["harness", "ena_device"]):
-        target = _loaded(name)
+        target = _load_target(name)
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="fuzz-") as scratch:
         seeds, dictionary = Path(scratch, "seeds"), Path(scratch, "words")
         seeds.mkdir()
         for number, data in enumerate(target.seeds()):
             (seeds / f"{number:04}").write_bytes(data)
-        dictionary.write_text("".join(f'"{_escaped(word)}"\n' for word in target.WORDS))
+        dictionary.write_text("".join(f'"{_escape(word)}"\n' for word in target.WORDS))
         options = [
             f"-max_total_time={seconds}",
             f"-max_len={MOST_BYTES}",
@@ -96,7 +96,7 @@ def _fuzz(name: str, seconds: int, folder: Path) -> int:
     return 0
 
 
-def _escaped(word: bytes) -> str:
+def _escape(word: bytes) -> str:
     return "".join(f"\\x{byte:02x}" for byte in word)
 
 

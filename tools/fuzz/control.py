@@ -28,11 +28,11 @@ def seeds() -> list[bytes]:
     lines: list[dict[str, int | bool | str]] = [{"state": True}]
     for name, key in bends.KEYS.items():
         match key:
-            case bends.Whole():
+            case bends.IntegerKey():
                 lines += [{name: key.low}, {name: key.high}, {name: 1}]
-            case bends.Flag():
+            case bends.FlagKey():
                 lines += [{name: True}, {name: False}]
-            case bends.Choice():
+            case bends.ChoiceKey():
                 lines += [{name: choice} for choice in key.names]
     singles = [json.dumps(line).encode() + b"\n" for line in lines]
     late_mode = json.dumps({"mode": "late", "late_us": 5, "offset_ns": -5, "frozen": True, "jitter_ns": 9}).encode()

@@ -17,8 +17,8 @@ from tools.fuzz.replay import MOST_CPU_S
 from tools.fuzz.steps import DeviceStep, Rig, StepKind, decoded, recorded_session, rig
 
 WORDS = [
-    *(vu.HEADER.pack(1, command, 16 + 32, 0, 0) for command in vu.Command),
-    *(bytes((StepKind.REGISTER,)) + register.to_bytes(2, "little") for register in sorted(reg.KEPT)),
+    *(vu.HEADER.pack(1, command, 16 + 32, 0, 0) for command in vu.VfioCommand),
+    *(bytes((StepKind.REGISTER,)) + register.to_bytes(2, "little") for register in sorted(reg.STORED)),
     *(
         DeviceStep(kind=StepKind.REGISTER, at=at, value=value).encoded()
         for at, value in (
@@ -32,7 +32,9 @@ WORDS = [
             (reg.CQ_UNMASKS, reg.UNMASK_ARM),
         )
     ),
-    DeviceStep(kind=StepKind.MESSAGE, command=vu.Command.VERSION, data=vu.VERSION.pack(0, 1) + CAPABILITIES).encoded(),
+    DeviceStep(
+        kind=StepKind.MESSAGE, command=vu.VfioCommand.VERSION, data=vu.VERSION.pack(0, 1) + CAPABILITIES
+    ).encoded(),
     DeviceStep(kind=StepKind.CONNECT).encoded(),
 ]
 
@@ -53,8 +55,8 @@ def seeds() -> list[bytes]:
         DeviceStep(kind=StepKind.MESSAGE, command=command, descriptors=1 << 4 | kind, data=data)
         for kind in range(16)
         for command, data in (
-            (vu.Command.DMA_MAP, vu.DMA_MAP.pack(vu.DMA_MAP.size, 3, 0, 0x10000, 0x1000)),
-            (vu.Command.SET_IRQS, vu.IRQ_SET.pack(vu.IRQ_SET.size, vu.IRQ_DATA_EVENTFD, vu.IRQ_MSIX, 0, 1)),
+            (vu.VfioCommand.DMA_MAP, vu.DMA_MAP.pack(vu.DMA_MAP.size, 3, 0, 0x10000, 0x1000)),
+            (vu.VfioCommand.SET_IRQS, vu.IRQ_SET.pack(vu.IRQ_SET.size, vu.IRQ_DATA_EVENTFD, vu.IRQ_MSIX, 0, 1)),
         )
     ]
     return [*beginnings, *(greeting + step for step in [*session[1:], *(step.encoded() for step in descriptor_steps)])]
@@ -77,7 +79,9 @@ def check(device: Rig) -> None:
     device.do(DeviceStep(kind=StepKind.CONNECT))
     assert device.device.interrupts.vectors == []
     assert list(device.device.memory) == []
-    greeting = DeviceStep(kind=StepKind.MESSAGE, command=vu.Command.VERSION, data=vu.VERSION.pack(0, 1) + CAPABILITIES)
+    greeting = DeviceStep(
+        kind=StepKind.MESSAGE, command=vu.VfioCommand.VERSION, data=vu.VERSION.pack(0, 1) + CAPABILITIES
+    )
     before = device.server.state()["messages"].get("VERSION", 0)
     device.do(greeting)
     assert device.server.state()["messages"]["VERSION"] == before + 1, "the device takes no new peer"

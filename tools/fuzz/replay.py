@@ -27,41 +27,41 @@ class TooSlow(Exception):
 
 def run_within(target: FuzzTarget, data: bytes) -> None:
     """Run one input. Raises whatever the target raises, and TooSlow."""
-    begun_s = time.process_time()
+    started_s = time.process_time()
     target.run(data)
-    took_s = time.process_time() - begun_s
-    if took_s > MOST_CPU_S:
-        raise TooSlow(f"{took_s:.1f} s of computing time for one input, at most {MOST_CPU_S:g} s expected")
+    elapsed_s = time.process_time() - started_s
+    if elapsed_s > MOST_CPU_S:
+        raise TooSlow(f"{elapsed_s:.1f} s of computing time for one input, at most {MOST_CPU_S:g} s expected")
 
 
 def mutations(seeds: Sequence[bytes], words: Sequence[bytes], number: int) -> Iterator[bytes]:
     """Yield inputs without end, each made from a seed by up to six changes; the same `number` gives the same inputs."""
-    chance = random.Random(number)
+    generator = random.Random(number)
     while True:
-        data = chance.choice(seeds)
-        for _ in range(chance.randint(1, 6)):
-            data = _changed(data, seeds, words, chance)
+        data = generator.choice(seeds)
+        for _ in range(generator.randint(1, 6)):
+            data = _mutate(data, seeds, words, generator)
         yield data[:MOST_BYTES]
 
 
-def _changed(data: bytes, seeds: Sequence[bytes], words: Sequence[bytes], chance: random.Random) -> bytes:
-    start = chance.randint(0, len(data))
-    end = min(len(data), start + chance.choice((1, 1, 2, 4, 8, 64, 512)))
-    match chance.randint(0, 6):
+def _mutate(data: bytes, seeds: Sequence[bytes], words: Sequence[bytes], generator: random.Random) -> bytes:
+    start = generator.randint(0, len(data))
+    end = min(len(data), start + generator.choice((1, 1, 2, 4, 8, 64, 512)))
+    match generator.randint(0, 6):
         case 0:
-            new = bytes(chance.randrange(256) for _ in range(end - start))
+            new = bytes(generator.randrange(256) for _ in range(end - start))
         case 1:
             new = b""
         case 2:
-            new = data[start:end] * chance.choice((2, 3, 20))
+            new = data[start:end] * generator.choice((2, 3, 20))
         case 3:
-            new = chance.choice(_EXTREMES)
+            new = generator.choice(_EXTREMES)
         case 4:
-            new = data[start:end] + chance.choice(words)
+            new = data[start:end] + generator.choice(words)
         case 5:
-            return data[:start] + chance.choice(seeds)[start:]
+            return data[:start] + generator.choice(seeds)[start:]
         case _:
-            donor = chance.choice(seeds)
-            at = chance.randint(0, len(donor))
-            new = donor[at : at + chance.choice((4, 40, 400))]
+            donor = generator.choice(seeds)
+            at = generator.randint(0, len(donor))
+            new = donor[at : at + generator.choice((4, 40, 400))]
     return data[:start] + new + data[end:]

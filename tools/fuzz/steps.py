@@ -179,19 +179,19 @@ class Rig:
         """Disconnect QEMU, and let the device notice. Raises AssertionError when the device stays busy."""
         self._qemu.close()
         for _ in range(MOST_TURNS):
-            if not self.server.turn(longest_wait_s=0):
+            if not self.server.serve_once(longest_wait_s=0):
                 return
         raise AssertionError(f"still busy after {MOST_TURNS} rounds")
 
     def register(self, offset: int, value: int) -> None:
         """Write a register as the guest."""
         body = vu.ACCESS.pack(offset, vu.BAR0, 4) + struct.pack("<I", value)
-        self.do(DeviceStep(kind=StepKind.MESSAGE, command=vu.Command.REGION_WRITE, data=body))
+        self.do(DeviceStep(kind=StepKind.MESSAGE, command=vu.VfioCommand.REGION_WRITE, data=body))
 
     def settle(self) -> None:
         """Let the device work until it is idle, and read its output. Raises AssertionError when it stays busy."""
         for _ in range(MOST_TURNS):
-            busy = self.server.turn(longest_wait_s=0)
+            busy = self.server.serve_once(longest_wait_s=0)
             self._drain()
             if not busy or self.server.ended:
                 return
@@ -312,7 +312,7 @@ def recorded_session() -> list[DeviceStep]:
 
 def _serve_until(server: DeviceServer, done: threading.Event) -> None:
     while not done.is_set():
-        server.turn(longest_wait_s=0.01)
+        server.serve_once(longest_wait_s=0.01)
 
 
 def _session(peer: _Recorder) -> list[DeviceStep]:
@@ -324,8 +324,8 @@ def _session(peer: _Recorder) -> list[DeviceStep]:
             peer.set_eventfds(0, [eventfd, eventfd])
             driver.configure_phc()
             driver.read_phc()
-            doorbell, unmask = driver.make_send_queue()
-            driver.put_packet(0, request=1, length=60)
+            doorbell, unmask = driver.create_send_queue()
+            driver.write_packet(0, request=1, length=60)
             driver.write(unmask, 1 << 30)
             driver.write(doorbell, 1)
             driver.events()

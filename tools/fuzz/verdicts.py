@@ -46,11 +46,11 @@ def run(data: bytes) -> None:
     judge_and_report(first, later, lines, trouble or None, ledger_url="sqlite://")
 
 
-def judge_and_report(said: str, later: str, lines: str, trouble: str | None, *, ledger_url: str) -> None:
+def judge_and_report(facts_text: str, later: str, lines: str, trouble: str | None, *, ledger_url: str) -> None:
     """Judge a host's output and check the reports. Raises AssertionError when a report contradicts the verdict, or
     could harm its reader.
     """
-    first_facts, refused = facts.read_facts(said, where="facts.json")
+    first_facts, refused = facts.read_facts(facts_text, where="facts.json")
     last_facts, refused_later = facts.read_facts(later, where="facts-final.json")
     observed_samples, refused_samples, complete = samples.read_samples(lines, where="samples.jsonl", most=MOST_SAMPLES)
     evidence = Evidence(

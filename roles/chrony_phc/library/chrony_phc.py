@@ -1,7 +1,7 @@
 #!/usr/bin/python
-"""Does chrony follow the PTP hardware clock, alone, and how long did it take?
+"""Make the PTP hardware clock chrony's only source, wait for synchronisation, and record how long it took.
 
-One module instead of a row of tasks: each task costs seconds on a far or emulated host.
+This is one module and not several tasks, because each task costs seconds on a distant or emulated host.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import shutil
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ..module_utils.ptp_host import UNIT_PROPERTIES, read_json, shown_units, text, unsettled_units, write  # noqa: TID252  # found so in a role and in a collection
+from ..module_utils.ptp_host import UNIT_PROPERTIES, parse_units, read_json, text, unsettled_units, write  # noqa: TID252  # found so in a role and in a collection
 
 DOCUMENTATION = r"""
 module: chrony_phc
@@ -22,14 +22,14 @@ description:
   - Writes chrony's configuration, checked by chronyd itself, and orders the service after the clock's device.
   - Stops and disables other daemons that would steer the system clock.
   - Starts chronyd a second time where it drops nearly all of the clock's readings.
-  - Where there is no clock it records that and leaves everything as it was.
+  - Without a clock it records that and leaves everything unchanged.
 options:
   device:
     description: The clock's device.
     type: path
     required: true
   link_rules:
-    description: Text of udev rules that make the device a link to the clock; empty where somebody else makes it.
+    description: Text of udev rules that make the device a link to the clock; empty when another role makes it.
     type: str
     default: ''
   service:
@@ -78,7 +78,7 @@ options:
     type: float
     required: true
   record:
-    description: Where what was seen is written.
+    description: File in which the result is recorded.
     type: path
     required: true
 author:
@@ -101,26 +101,26 @@ stopped:
   type: list
   elements: str
 restarted:
-  description: Whether chronyd was started anew.
+  description: Whether chronyd was restarted.
   returned: always
   type: bool
 record:
-  description: What was seen.
+  description: The content of the record file.
   returned: always
   type: dict
 """
 
 ORIGINAL = ".ptp-harness-original"
-LOOK_AFTER_S = 20  # by then a chronyd that takes the clock's readings has synchronised, or is about to
+FIRST_WAIT_S = 20  # by then a chronyd that accepts the clock's readings has synchronised, or is about to
 STARTS_WITHIN_S = 3  # until chronyd's first poll of the clock
 LINK_RULES = "/etc/udev/rules.d/53-ptp-chrony.rules"
 LINK_RULE = re.compile(r'SUBSYSTEM=="ptp", ATTR\{clock_name\}=="[^"\\]*", SYMLINK\+="ptp_chrony", TAG\+="systemd"')
-FORMS = {
+NAME_PATTERNS = {
     "device": re.compile(r"/[A-Za-z0-9_.+:@/-]+"),
     "device_unit": re.compile(r"[A-Za-z0-9_.+:@\\-]+\.device"),
     "service": re.compile(r"[A-Za-z0-9_.:@-]+\.service"),
 }
-"""What may become part of a path or an argument."""
+"""Parameter -> pattern of its values, which become parts of paths and arguments."""
 
 
 def main() -> None:
@@ -143,21 +143,21 @@ def main() -> None:
         },
         supports_check_mode=True,
     )
-    refuse(module)
-    result = {"missing": False, "written": link(module), "stopped": [], "restarted": False}
+    check_params(module)
+    result = {"missing": False, "written": link_clock(module), "stopped": [], "restarted": False}
     if not os.path.exists(module.params["device"]):
-        record = no_clock(module)
-        result["written"] += write(module, module.params["record"], dump(record))
+        record = record_no_clock(module)
+        result["written"] += write(module, module.params["record"], to_json(record))
         module.exit_json(changed=bool(result["written"]), record=record, **result)
     if module.get_bin_path("chronyd") is None:
         module.exit_json(changed=True, record=None, **{**result, "missing": True})
-    follow(module, result)
+    configure_and_wait(module, result)
 
 
-def refuse(module: AnsibleModule) -> None:
-    """Fail the task where a name has another form than its kind has, or where the udev rules are more than the link."""
-    for name, form in FORMS.items():
-        if not form.fullmatch(module.params[name]):
+def check_params(module: AnsibleModule) -> None:
+    """Fail the task when a name does not match its pattern, or when the udev rules do more than make the link."""
+    for name, pattern in NAME_PATTERNS.items():
+        if not pattern.fullmatch(module.params[name]):
             module.fail_json(msg=f"{name} cannot be {module.params[name][:100]!r}")
     lines = module.params["link_rules"].split("\n")
     rules = [line for line in lines if line and not line.startswith("#")]
@@ -166,38 +166,38 @@ def refuse(module: AnsibleModule) -> None:
         module.fail_json(msg=f"link_rules must be one rule that makes the link, got: {rules[:2]!r}"[:500])
 
 
-def follow(module: AnsibleModule, result: dict) -> None:
-    """Configure, stop the others, restart where something changed, wait, record."""
+def configure_and_wait(module: AnsibleModule, result: dict) -> None:
+    """Configure chrony, stop competing daemons, restart chronyd after any change, wait for synchronisation, record."""
     params, service = module.params, module.params["service"]
     written = write_config(module, params["config_path"], params["config"])
     dropins = write(module, f"/etc/systemd/system/{service}.d/ptp-harness.conf", params["service_dropin"])
     dropins += write(module, f"/etc/systemd/system/{params['device_unit']}.d/ptp-harness.conf", params["device_dropin"])
-    stopped = stop_units(module, params["competitors"])
-    unit = show(module, [service])[0]
+    stopped = stop_competitors(module, params["competitors"])
+    unit = show_units(module, [service])[0]
     restarts = bool(written or dropins or stopped) or unit["ActiveState"] != "active" or holds_lost_device(unit)
     if module.check_mode:
         result.update(written=result["written"] + written + dropins, stopped=stopped, restarted=restarts)
         module.exit_json(changed=restarts, record=read_json(params["record"]), **result)
     if unit["UnitFileState"] != "enabled":
-        # Without the hooks for System V scripts, which take seconds and change nothing where systemd runs.
+        # SYSTEMCTL_SKIP_SYSV: the hooks for System V scripts take seconds and change nothing under systemd.
         systemctl(module, "enable", "--no-reload", service, environment={"SYSTEMCTL_SKIP_SYSV": "1"})
     if dropins:
         systemctl(module, "daemon-reload")
-    refusal = start(module, service) if restarts else ""
-    record = None if restarts else still_true(read_json(params["record"]))
-    if not refusal and (record is None or drops_readings(module, service)):
-        record, again, refusal = settle(module, service)
-        restarts = restarts or again
-    if refusal:
-        why = f"chronyd does not start: {refusal}"
-        record = not_converged(module, waited=True, command=None, words=refusal, why=why)
-    written += result["written"] + dropins + write(module, params["record"], dump(record))
+    start_error = restart(module, service) if restarts else ""
+    record = None if restarts else valid_record(read_json(params["record"]))
+    if not start_error and (record is None or drops_readings(module, service)):
+        record, started_twice, start_error = wait_with_second_start(module, service)
+        restarts = restarts or started_twice
+    if start_error:
+        failure = f"chronyd does not start: {start_error}"
+        record = build_record(module, waited=True, command=None, output=start_error, failure=failure)
+    written += result["written"] + dropins + write(module, params["record"], to_json(record))
     result.update(written=written, stopped=stopped, restarted=restarts)
     module.exit_json(changed=bool(written or stopped or restarts), record=record, **result)
 
 
-def link(module: AnsibleModule) -> list[str]:
-    """Have udev make the device a link to the clock; what was written for that."""
+def link_clock(module: AnsibleModule) -> list[str]:
+    """Let udev make the device a link to the clock; return the files written for that."""
     written = write(module, LINK_RULES, module.params["link_rules"]) if module.params["link_rules"] else []
     if written and not module.check_mode:
         udevadm = module.get_bin_path("udevadm", required=True)
@@ -209,15 +209,15 @@ def link(module: AnsibleModule) -> list[str]:
 # --- chrony ----------------------------------------------------------------------------------------------------------
 
 
-def write_config(module: AnsibleModule, path: str, wanted: str) -> list[str]:
-    """Put the configuration in place once chronyd itself accepts it; the distribution's own is kept beside it."""
-    if text(path) == wanted:
+def write_config(module: AnsibleModule, path: str, config: str) -> list[str]:
+    """Write the configuration once chronyd itself accepts it; keep the distribution's original file beside it."""
+    if text(path) == config:
         return []
-    # Beside the real one: AppArmor lets chronyd read nothing elsewhere.
+    # In the same folder as the real one: AppArmor lets chronyd read nothing elsewhere.
     candidate = path + ".new"
     if not module.check_mode:
         with open(candidate, "w", encoding="utf-8") as file:
-            file.write(wanted)
+            file.write(config)
         os.chmod(candidate, 0o644)
         rc, out, err = module.run_command([module.get_bin_path("chronyd"), "-p", "-f", candidate])
         if rc != 0:
@@ -229,31 +229,31 @@ def write_config(module: AnsibleModule, path: str, wanted: str) -> list[str]:
     return [path]
 
 
-def settle(module: AnsibleModule, service: str) -> tuple[dict, bool, str]:
-    """Wait for chronyd to synchronise: the record, whether chronyd was started a second time, and why that failed.
+def wait_with_second_start(module: AnsibleModule, service: str) -> tuple[dict, bool, str]:
+    """Wait for chronyd to synchronise, with a second start if it drops readings: (record, started twice, start error).
 
-    chronyd before 4.7 takes only readings that last as long as those that it has learned are fast. It begins with its
-    very first two and learns others by nanoseconds, so that by bad luck it drops nearly all readings of a good clock
-    for minutes (its hwclock.c, quantiles.c). A second start is a second chance.
+    chronyd before 4.7 accepts only readings as fast as those that it has learned. It starts from its very first two
+    readings and adapts in steps of nanoseconds, so that unlucky first readings make it drop nearly all readings of a
+    good clock for minutes (its hwclock.c, quantiles.c). A second start gives it two new first readings.
     """
     seconds = module.params["wait_s"]
-    look_after_s = min(LOOK_AFTER_S, seconds)
-    record = wait(module, service, look_after_s)
+    first_wait_s = min(FIRST_WAIT_S, seconds)
+    record = wait_for_sync(module, service, first_wait_s)
     if drops_readings(module, service):
-        refusal = start(module, service)
-        return {**wait(module, service, seconds), "starts": 2}, True, refusal
-    if not record["converged"] and seconds > look_after_s:
-        record = wait(module, service, seconds - look_after_s)
+        start_error = restart(module, service)
+        return {**wait_for_sync(module, service, seconds), "starts": 2}, True, start_error
+    if not record["converged"] and seconds > first_wait_s:
+        record = wait_for_sync(module, service, seconds - first_wait_s)
     return record, False, ""
 
 
 def drops_readings(module: AnsibleModule, service: str) -> bool:
     sources = module.run_command(["chronyc", "-n", "-c", "sources"])[1]
-    return hardly_any(sources, process_age_s(show(module, [service])[0]["MainPID"]))
+    return most_readings_dropped(sources, process_age_s(show_units(module, [service])[0]["MainPID"]))
 
 
-def hardly_any(sources: str, age_s: float) -> bool:
-    """Whether chronyd has had a sample of the clock in fewer than half of its last polls (eight, or since it runs)."""
+def most_readings_dropped(sources: str, age_s: float) -> bool:
+    """Tell whether chronyd got a sample in fewer than half of its last polls of the clock (eight, or all so far)."""
     clock = next((line.split(",") for line in sources.splitlines() if line.startswith("#,")), None)
     if clock is None:
         return False
@@ -262,19 +262,19 @@ def hardly_any(sources: str, age_s: float) -> bool:
     return bin(reach).count("1") < min(polls, 8) // 2
 
 
-def wait(module: AnsibleModule, service: str, seconds: int) -> dict:
-    """What chronyc says while chronyd synchronises; its own seconds are counted from chronyd's start."""
+def wait_for_sync(module: AnsibleModule, service: str, seconds: int) -> dict:
+    """Run `chronyc waitsync` and build the record; converged_after_s counts from chronyd's start."""
     params = module.params
-    reached = [f"{params['settled_correction_s']:f}", f"{params['settled_skew_ppm']:f}"]
-    command = ["chronyc", "-n", "waitsync", str(seconds), *reached, "1"]
+    thresholds = [f"{params['settled_correction_s']:f}", f"{params['settled_skew_ppm']:f}"]
+    command = ["chronyc", "-n", "waitsync", str(seconds), *thresholds, "1"]
     rc, out, err = module.run_command(command)
-    after_s = process_age_s(show(module, [service])[0]["MainPID"])
-    record = not_converged(module, waited=True, command=" ".join(command), words=out + err, why=None)
-    return {**record, "converged": True, "converged_after_s": after_s} if rc == 0 else record
+    synchronised_after_s = process_age_s(show_units(module, [service])[0]["MainPID"])
+    record = build_record(module, waited=True, command=" ".join(command), output=out + err, failure=None)
+    return {**record, "converged": True, "converged_after_s": synchronised_after_s} if rc == 0 else record
 
 
-def start(module: AnsibleModule, service: str) -> str:
-    """Start chronyd anew; why it does not start, or nothing. That is news about this host, so it fails no task."""
+def restart(module: AnsibleModule, service: str) -> str:
+    """Restart chronyd; return the error, or "". A failed start is a result about this host, so the task goes on."""
     rc, _, err = module.run_command([module.get_bin_path("systemctl", required=True), "restart", service])
     if rc == 0:
         return ""
@@ -282,12 +282,12 @@ def start(module: AnsibleModule, service: str) -> str:
     return " / ".join(line.strip() for line in (err.splitlines()[:1] + log.splitlines()) if line.strip())[-500:]
 
 
-def no_clock(module: AnsibleModule) -> dict:
-    words = f"there is no clock at {module.params['device']}: the host's time service is left as it was"
-    return not_converged(module, waited=False, command=None, words=words, why=None)
+def record_no_clock(module: AnsibleModule) -> dict:
+    output = f"there is no clock at {module.params['device']}: the host's time service is left as it was"
+    return build_record(module, waited=False, command=None, output=output, failure=None)
 
 
-def not_converged(module: AnsibleModule, *, waited: bool, command: str | None, words: str, why: str | None) -> dict:
+def build_record(module: AnsibleModule, *, waited: bool, command: str | None, output: str, failure: str | None) -> dict:
     return {
         "schema": 1,
         "boot_id": text("/proc/sys/kernel/random/boot_id").strip(),
@@ -296,20 +296,20 @@ def not_converged(module: AnsibleModule, *, waited: bool, command: str | None, w
         "converged_after_s": None,
         "starts": 1,
         "command": command,
-        "out": words,
-        "why": why,
+        "out": output,
+        "why": failure,
         "second_opinion": module.params["second_opinion"],
     }
 
 
-def still_true(record: dict | None) -> dict | None:
-    """An earlier record of this boot that says chrony has synchronised."""
+def valid_record(record: dict | None) -> dict | None:
+    """Return the record if it is of this boot and says that chrony has synchronised, else None."""
     boot_id = text("/proc/sys/kernel/random/boot_id").strip()
     return record if record and record.get("boot_id") == boot_id and record.get("converged") else None
 
 
 def holds_lost_device(unit: dict) -> bool:
-    """Whether chronyd has a clock open that was unbound since: it reads nothing from it ever after."""
+    """Tell whether chronyd holds a clock open that was unbound later: it never reads from such a clock again."""
     folder = f"/proc/{unit['MainPID']}/fd"
     try:
         links = [os.readlink(f"{folder}/{name}") for name in os.listdir(folder)]
@@ -321,14 +321,14 @@ def holds_lost_device(unit: dict) -> bool:
 # --- the host --------------------------------------------------------------------------------------------------------
 
 
-def show(module: AnsibleModule, units: list[str]) -> list[dict]:
-    """systemd's words on units; patterns match loaded units."""
-    return shown_units(systemctl(module, "show", UNIT_PROPERTIES, *units))
+def show_units(module: AnsibleModule, units: list[str]) -> list[dict]:
+    """Read units' properties from systemd; patterns match loaded units."""
+    return parse_units(systemctl(module, "show", UNIT_PROPERTIES, *units))
 
 
-def stop_units(module: AnsibleModule, units: list[str]) -> list[str]:
-    """Stop and disable those that run or would at the next boot."""
-    steering = unsettled_units(show(module, units))
+def stop_competitors(module: AnsibleModule, units: list[str]) -> list[str]:
+    """Stop and disable the units that run, or would run after the next boot; return their names."""
+    steering = unsettled_units(show_units(module, units))
     if steering and not module.check_mode:
         systemctl(module, "disable", "--now", *steering, environment={"SYSTEMCTL_SKIP_SYSV": "1"})
     return steering
@@ -340,13 +340,13 @@ def systemctl(module: AnsibleModule, *arguments: str, environment: dict | None =
 
 
 def process_age_s(pid: str) -> float:
-    """Seconds since a process started: field 22 of proc_pid_stat(5), in clock ticks since boot."""
+    """Compute the seconds since a process started: field 22 of proc_pid_stat(5), in clock ticks since boot."""
     fields = text(f"/proc/{pid}/stat").rpartition(")")[2].split()
     uptime = text("/proc/uptime").split()
     return round(float(uptime[0]) - int(fields[19]) / os.sysconf("SC_CLK_TCK"), 2) if fields and uptime else 0.0
 
 
-def dump(record: dict) -> str:
+def to_json(record: dict) -> str:
     return json.dumps(record, indent=1) + "\n"
 
 

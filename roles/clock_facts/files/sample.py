@@ -1,11 +1,11 @@
 #!/usr/bin/python3
-"""How does this host's clock do, second by second?
+"""Sample this host's PTP clock, its driver's counters and chronyd at a fixed interval.
 
     sample.py --output FILE --duration S [--interval S] [--device PATH] [--clock-name PATTERN] [--foreground]
     sample.py --output FILE --stop
 
-Writes JSON lines as docs/evidence-format.md has them. Unless in the foreground it leaves its caller at once, so that a
-cut connection does not touch it, and says its process id. SIGTERM ends it with its closing line.
+Writes JSON lines in the format of docs/evidence-format.md. Without --foreground it detaches from its caller at once, so
+that a lost connection does not end it, and prints its process id. SIGTERM ends it after it has written its last line.
 It reads the clock at most 5 times a second: all readers of an ENA clock share 125 readings a second.
 Runs on the measured host as root, from standard input or a file: Python 3.9, standard library only.
 """
@@ -28,7 +28,7 @@ import time
 from typing import TextIO
 
 READS = 5
-READ_GAP_S = 0.04  # chrony reads 25 times in a row: readings this far apart cannot all meet it
+READ_GAP_S = 0.04  # chrony reads 25 times in a row: readings this far apart cannot all collide with them
 DEADLINE_S = 5.0
 STOPPING = (signal.SIGTERM, signal.SIGINT)
 CHRONYC = ("chronyc", "-n", "-c", "-m", "tracking", "sources", "sourcestats")
@@ -37,7 +37,7 @@ TOOL_PATH = os.environ.get("PATH", "") + ":/usr/sbin:/sbin:/usr/bin:/bin"
 
 
 class Clock:
-    """The PTP clock at `link`, or the first with a matching name; followed when it comes anew under another number."""
+    """The PTP clock at `link`, or the first with a matching name; reopened when it returns under another number."""
 
     def __init__(self, link: str, pattern: str) -> None:
         self._link, self._pattern, self._fd = link, pattern, -1
@@ -49,12 +49,12 @@ class Clock:
         if os.path.exists(self._link):
             return self._link
         for name in sorted(glob.glob("/sys/class/ptp/ptp*/clock_name")):
-            if fnmatch.fnmatch(word(name) or "", self._pattern):
+            if fnmatch.fnmatch(read_word(name) or "", self._pattern):
                 return f"/dev/{name.split('/')[4]}"
         return None
 
     def follow(self) -> None:
-        """Open the clock that is there now. Raises OSError."""
+        """Open the clock that exists now, unless it is open already. Raises OSError."""
         path = self.path()
         if path is None:
             self.close()
@@ -73,7 +73,7 @@ class Clock:
         self._fd, self._identity, self.device, self.pci = -1, None, None, None
 
     def burst(self) -> dict[str, object]:
-        """Readings [system clock before, PHC, system clock after] in ns, and how many failed by errno's name."""
+        """Read the clock READS times: [system clock before, PHC, system clock after] in ns, and errors by name."""
         try:
             self.follow()
         except OSError as error:
@@ -88,28 +88,28 @@ class Clock:
             except OSError as error:
                 name = errno.errorcode.get(error.errno or 0, str(error.errno))
                 errors[name] = errors.get(name, 0) + 1
-        if "ENODEV" in errors:  # the device behind the open file is gone; look for it anew next time
+        if "ENODEV" in errors:  # the device behind the open file is gone; the next burst searches again
             self.close()
         return {"device": self.device, "reads": reads, "errors": errors}
 
     def _read(self) -> list[int]:
-        answer = bytearray(1216)
-        struct.pack_into("I", answer, 0, 1)
-        fcntl.ioctl(self._fd, PTP_SYS_OFFSET_EXTENDED, answer)
-        times = struct.unpack_from("qIIqIIqII", answer, 16)
+        request = bytearray(1216)
+        struct.pack_into("I", request, 0, 1)
+        fcntl.ioctl(self._fd, PTP_SYS_OFFSET_EXTENDED, request)
+        times = struct.unpack_from("qIIqIIqII", request, 16)
         return [times[i] * 10**9 + times[i + 1] for i in (0, 3, 6)]
 
 
-def word(path: str) -> str | None:
+def read_word(path: str) -> str | None:
     try:
-        with open(path, encoding="utf-8", errors="replace") as file:
-            return file.read().strip()
+        with open(path, encoding="utf-8", errors="replace") as read_driver_file:
+            return read_driver_file.read().strip()
     except OSError:
         return None
 
 
-def file(path: str) -> dict[str, object] | None:
-    """What a driver's file says; None when the driver has none."""
+def read_driver_file(path: str) -> dict[str, object] | None:
+    """Read a file of the driver; None when the driver does not provide it."""
     try:
         with open(path, encoding="utf-8", errors="replace") as opened:
             return {"rc": 0, "out": opened.read().strip()}
@@ -129,62 +129,62 @@ def run(*argv: str) -> dict[str, object]:
     try:
         out, err = child.communicate(timeout=DEADLINE_S)
     except subprocess.TimeoutExpired:
-        child.kill()  # and not waited for: a command that the kernel holds does not even end by this
+        child.kill()  # no wait follows: a process blocked in the kernel does not end even when killed
         return {"rc": None, "out": "", "err": f"did not end within {DEADLINE_S:g} s"}
     return {"rc": child.returncode, "out": out, **({"err": err} if err else {})}
 
 
 def driver_statistics(pci: str | None) -> dict[str, object] | None:
-    """The driver's counters: from debugfs where it has them there, else from ethtool, which costs a process."""
+    """Read the driver's counters from debugfs, if it has them there, else from ethtool, which costs a process."""
     if pci is None:
         return None
-    cheap = file(f"/sys/kernel/debug/{pci}/phc_stats")
-    if cheap is not None:
-        return cheap
+    debugfs = read_driver_file(f"/sys/kernel/debug/{pci}/phc_stats")
+    if debugfs is not None:
+        return debugfs
     interface = next((os.path.basename(p) for p in sorted(glob.glob(f"/sys/bus/pci/devices/{pci}/net/*"))), None)
-    said = run("ethtool", "-S", interface) if interface else None
-    lines = [line.strip() for line in str(said["out"]).splitlines() if "phc_" in line] if said else []
-    return {**said, "out": "\n".join(lines)} if said and (lines or said["rc"] != 0) else None
+    captured = run("ethtool", "-S", interface) if interface else None
+    lines = [line.strip() for line in str(captured["out"]).splitlines() if "phc_" in line] if captured else []
+    return {**captured, "out": "\n".join(lines)} if captured and (lines or captured["rc"] != 0) else None
 
 
 def sample(seq: int, clock: Clock) -> dict[str, object]:
-    stamped: dict[str, object] = {
+    record: dict[str, object] = {
         "kind": "sample",
         "seq": seq,
         "mono_ns": time.monotonic_ns(),
         "utc_ns": time.time_ns(),
     }
-    stamped["phc"] = clock.burst()
-    stamped["error_bound"] = file(f"/sys/bus/pci/devices/{clock.pci}/phc_error_bound") if clock.pci else None
-    stamped["stats"] = driver_statistics(clock.pci)
-    stamped["chronyc"] = run(*CHRONYC)
-    return stamped
+    record["phc"] = clock.burst()
+    record["error_bound"] = read_driver_file(f"/sys/bus/pci/devices/{clock.pci}/phc_error_bound") if clock.pci else None
+    record["stats"] = driver_statistics(clock.pci)
+    record["chronyc"] = run(*CHRONYC)
+    return record
 
 
 def measure(output: TextIO, arguments: argparse.Namespace) -> None:
-    """One sample per interval at absolute deadlines. One missed by a whole interval is left out."""
+    """Write one sample per interval at absolute deadlines. A sample late by a whole interval is left out."""
 
-    def say(**line: object) -> None:
+    def write_line(**line: object) -> None:
         output.write(json.dumps(line) + "\n")
 
     clock, slots = Clock(arguments.device, arguments.clock_name), max(1, round(arguments.duration / arguments.interval))
-    boot_id, written, slot, reason = word("/proc/sys/kernel/random/boot_id"), 0, 0, "done"
-    say(kind="start", schema=1, device=arguments.device, interval_s=arguments.interval, duration_s=arguments.duration,
-        boot_id=boot_id, pid=os.getpid())  # fmt: skip
-    begun = time.monotonic()
+    boot_id, written, slot, reason = read_word("/proc/sys/kernel/random/boot_id"), 0, 0, "done"
+    write_line(kind="start", schema=1, device=arguments.device, interval_s=arguments.interval,
+               duration_s=arguments.duration, boot_id=boot_id, pid=os.getpid())  # fmt: skip
+    started_s = time.monotonic()
     while slot < slots:
-        wait_s = max(0.0, begun + slot * arguments.interval - time.monotonic())
+        wait_s = max(0.0, started_s + slot * arguments.interval - time.monotonic())
         if signal.sigtimedwait(STOPPING, wait_s):
             reason = "stopped"
             break
-        say(**sample(written, clock))
+        write_line(**sample(written, clock))
         written += 1
-        slot = max(slot + 1, int((time.monotonic() - begun) // arguments.interval))
-    say(kind="end", samples=written, reason=reason)
+        slot = max(slot + 1, int((time.monotonic() - started_s) // arguments.interval))
+    write_line(kind="end", samples=written, reason=reason)
 
 
-def claim(path: str) -> TextIO:
-    """The output file, ours alone for as long as it is open. Raises SystemExit while another sampler has it."""
+def lock_output(path: str) -> TextIO:
+    """Open and lock the output file. Raises SystemExit while another sampler holds the lock."""
     os.makedirs(os.path.dirname(os.path.abspath(path)), mode=0o755, exist_ok=True)
     output = open(path, "a+", buffering=1, encoding="utf-8")  # noqa: SIM115 - closed when the process ends
     try:
@@ -196,23 +196,23 @@ def claim(path: str) -> TextIO:
 
 
 def detach() -> bool:
-    """Go on in a session of our own, with no open end to the caller; true there, false in the caller.
+    """Continue in a new session without open files of the caller; true in the new process, false in the caller.
 
-    The caller has told the new process id on its standard output by then.
+    The caller has printed the new process id on its standard output before this returns.
     """
     read_end, write_end = os.pipe()
     if os.fork():
         os.close(write_end)
-        with os.fdopen(read_end, encoding="ascii") as told:
-            sys.stdout.write(told.read())
+        with os.fdopen(read_end, encoding="ascii") as pid_pipe:
+            sys.stdout.write(pid_pipe.read())
         os.wait()
         return False
     os.setsid()
     if os.fork():
         os._exit(0)
-    nowhere = os.open(os.devnull, os.O_RDWR)
-    for standard in (0, 1, 2):
-        os.dup2(nowhere, standard)
+    devnull = os.open(os.devnull, os.O_RDWR)
+    for fd in (0, 1, 2):
+        os.dup2(devnull, fd)
     os.close(read_end)
     os.write(write_end, f"{os.getpid()}\n".encode())
     os.close(write_end)
@@ -221,16 +221,16 @@ def detach() -> bool:
 
 
 def stop(path: str) -> None:
-    """End the sampler that writes to `path` and wait until it has."""
+    """End the sampler that writes to `path` and wait up to 10 s until it has ended."""
     try:
         with open(path, encoding="utf-8") as output:
             pid = json.loads(output.readline() or "{}").get("pid")
-            for patience in range(100):
+            for attempt in range(100):
                 try:
                     fcntl.flock(output, fcntl.LOCK_EX | fcntl.LOCK_NB)
                     return
                 except OSError:
-                    if patience == 0 and pid:
+                    if attempt == 0 and pid:
                         os.kill(pid, signal.SIGTERM)
                     time.sleep(0.1)
     except (FileNotFoundError, ValueError, ProcessLookupError):
@@ -255,7 +255,7 @@ def main() -> int:
         return 0
     if not (arguments.interval >= 1 and arguments.duration > 0):
         parser.error("--interval must be at least 1 and --duration above 0 seconds")
-    output = claim(arguments.output)
+    output = lock_output(arguments.output)
     if arguments.foreground or detach():
         signal.pthread_sigmask(signal.SIG_BLOCK, STOPPING)
         try:

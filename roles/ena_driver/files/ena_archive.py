@@ -1,14 +1,14 @@
 #!/usr/bin/python3
-"""Is this an archive of Amazon's ENA driver, the very one that was meant, and where is it on this machine?
+"""Find an archive of Amazon's ENA driver on this machine, or download it, and verify what it holds.
 
-    ena_archive.py --archive=PATH|URL --sha256=HEX --cache=DIR     an archive at hand, or one to download
+    ena_archive.py --archive=PATH|URL --sha256=HEX --cache=DIR     a local archive, or one to download
     ena_archive.py --release=2.17.0 --cache=DIR                    a release by its number, from Amazon's repository
 
-Prints {"path", "sha256", "version"} as JSON. A download is kept in DIR and made once. Ends with 1 and one sentence when
-the archive cannot be had, is another than its checksum says, or holds no ENA driver with a clock.
+Prints {"path", "sha256", "version"} as JSON. A download happens once and is kept in DIR. Exits with 1 and one sentence
+when the archive is unavailable, has another checksum, or holds no ENA driver with a clock.
 
-URLs and archives may be somebody else's: a download comes by https from a public address only, at every redirect, and
-size, memory and time of all that is read are bounded.
+URLs and archives may come from others: a download uses https and public addresses only, at every redirect, and the
+size, memory and time of everything that is read are bounded.
 
 Runs on the machine that runs Ansible: Python 3.9, standard library only.
 """
@@ -37,7 +37,7 @@ from typing import IO, Any
 
 sys.dont_write_bytecode = True  # the folder is the role's
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-from ena_archive_urls import MOST_URL_CHARACTERS, SILENCE_S, Unusable, check, opener  # noqa: E402
+from ena_archive_urls import MOST_URL_CHARACTERS, SILENCE_S, Unusable, build_opener, check_url  # noqa: E402
 
 RELEASES = "https://github.com/amzn/amzn-drivers/archive/refs/tags/ena_linux_{}.tar.gz"
 RELEASE = re.compile(r"[0-9]{1,4}(\.[0-9]{1,4}){2}g?")
@@ -61,134 +61,136 @@ EXTENDED = (
 )
 
 
-# --- an archive at hand ----------------------------------------------------------------------------------------------
+# --- a local archive -------------------------------------------------------------------------------------------------
 
 
-def examine(path: str, sha256: str | None, called: str) -> dict[str, str]:
-    """The archive's path, checksum and driver version; `called` names it in messages. Raises Unusable."""
-    with opened(path, called) as file:
-        seen = checksum(file, called)
-        if sha256 is not None and seen != sha256.lower():
-            raise Unusable(f"the driver archive {called} is another one: its sha256 is {seen}, not {sha256.lower()}")
+def examine(path: str, sha256: str | None, label: str) -> dict[str, str]:
+    """Return the archive's path, checksum and driver version; `label` names it in messages. Raises Unusable."""
+    with open_regular(path, label) as file:
+        digest_hex = checksum(file, label)
+        if sha256 is not None and digest_hex != sha256.lower():
+            raise Unusable(
+                f"the driver archive {label} is another one: its sha256 is {digest_hex}, not {sha256.lower()}"
+            )
         file.seek(0)
-        return {"path": os.path.abspath(path), "sha256": seen, "version": version(file, called)}
+        return {"path": os.path.abspath(path), "sha256": digest_hex, "version": version(file, label)}
 
 
-def opened(path: str, called: str) -> IO[bytes]:
-    """Open a regular file of a bounded size. A pipe does not hold us up, and a device is not read. Raises Unusable."""
+def open_regular(path: str, label: str) -> IO[bytes]:
+    """Open a regular file; neither block on a pipe nor read a device. Raises Unusable."""
     try:
         file = open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb")  # noqa: SIM115 - the caller's
         status = os.fstat(file.fileno())
     except OSError as error:
-        raise Unusable(f"the driver archive {called} cannot be read: {error.strerror}") from error
+        raise Unusable(f"the driver archive {label} cannot be read: {error.strerror}") from error
     except ValueError as error:
-        raise Unusable(f"the driver archive {called!r} cannot be read: {error}") from error
+        raise Unusable(f"the driver archive {label!r} cannot be read: {error}") from error
     if not stat.S_ISREG(status.st_mode):
         file.close()
-        raise Unusable(f"the driver archive {called} cannot be read: it is not a regular file")
+        raise Unusable(f"the driver archive {label} cannot be read: it is not a regular file")
     return file
 
 
-def checksum(file: IO[bytes], called: str) -> str:
-    """The SHA-256 of a file that has no more than MOST_BYTES. Raises Unusable."""
-    digest, got = hashlib.sha256(), 0
+def checksum(file: IO[bytes], label: str) -> str:
+    """Compute the SHA-256 of a file that has no more than MOST_BYTES. Raises Unusable."""
+    digest, received = hashlib.sha256(), 0
     while chunk := file.read(CHUNK):
-        got += len(chunk)
-        if got > MOST_BYTES:
-            raise Unusable(f"{called} is no driver archive: it has more than {MOST_BYTES} bytes")
+        received += len(chunk)
+        if received > MOST_BYTES:
+            raise Unusable(f"{label} is no driver archive: it has more than {MOST_BYTES} bytes")
         digest.update(chunk)
     return digest.hexdigest()
 
 
-def version(file: IO[bytes], called: str) -> str:
-    """The driver's version by its own source. Raises Unusable when the archive holds no ENA driver with a clock."""
+def version(file: IO[bytes], label: str) -> str:
+    """Read the driver's version from its source. Raises Unusable when the archive holds no ENA driver with a clock."""
     names: set[str] = set()
     text = ""
     try:
-        with tarfile.open(fileobj=Unpacked(file, called), mode="r|", tarinfo=Entry) as archive:
+        with tarfile.open(fileobj=Unpacked(file, label), mode="r|", tarinfo=Entry) as archive:
             for number, member in enumerate(archive, start=1):
                 if number > MOST_MEMBERS:
-                    raise Unusable(f"{called} is no driver archive: it has more than {MOST_MEMBERS} members")
-                name = inside(member.name)
+                    raise Unusable(f"{label} is no driver archive: it has more than {MOST_MEMBERS} members")
+                name = strip_top_folder(member.name)
                 if name in (f"{SOURCE}/Makefile", f"{SOURCE}/ena_phc.c"):
                     names.add(name)
                 if name == f"{SOURCE}/ena_netdev.h" and member.isreg():
                     if member.size > MOST_HEADER_BYTES:
-                        raise Unusable(f"{called} is no driver archive: its ena_netdev.h has {member.size} bytes")
+                        raise Unusable(f"{label} is no driver archive: its ena_netdev.h has {member.size} bytes")
                     content = archive.extractfile(member)
                     text = content.read(MOST_HEADER_BYTES).decode("utf-8", errors="replace") if content else ""
     except MemoryError as error:
-        raise Unusable(f"{called} is no driver archive: reading it takes too much memory") from error
+        raise Unusable(f"{label} is no driver archive: reading it takes too much memory") from error
     except (tarfile.TarError, EOFError, OSError, ValueError, OverflowError, zlib.error, lzma.LZMAError) as error:
-        words = (str(error).splitlines() or [type(error).__name__])[0].rstrip(":")
-        raise Unusable(f"the driver archive {called} is no tar archive: {words}") from error
-    return told(names, text, called)
+        reason = (str(error).splitlines() or [type(error).__name__])[0].rstrip(":")
+        raise Unusable(f"the driver archive {label} is no tar archive: {reason}") from error
+    return read_version(names, text, label)
 
 
-def told(names: set[str], text: str, called: str) -> str:
-    """The version in the text of ena_netdev.h, of a source that has a Makefile and a clock. Raises Unusable."""
+def read_version(names: set[str], text: str, label: str) -> str:
+    """Read the version in ena_netdev.h; the source must have a Makefile and a clock. Raises Unusable."""
     numbers = dict(VERSION.findall(text))
     if len(numbers) != 3 or f"{SOURCE}/Makefile" not in names:
         raise Unusable(
-            f"the archive {called} is not a release of the ENA driver: it has no {SOURCE} with a Makefile and"
+            f"the archive {label} is not a release of the ENA driver: it has no {SOURCE} with a Makefile and"
             " ena_netdev.h; take one of the ena_linux_* releases of amzn/amzn-drivers"
         )
-    found = ".".join(numbers[part] for part in ("MAJOR", "MINOR", "SUBMINOR"))
+    driver_version = ".".join(numbers[part] for part in ("MAJOR", "MINOR", "SUBMINOR"))
     if f"{SOURCE}/ena_phc.c" not in names:
-        raise Unusable(f"ena {found} in {called} knows no clock: take a release >= 2.10")
-    return found
+        raise Unusable(f"ena {driver_version} in {label} knows no clock: take a release >= 2.10")
+    return driver_version
 
 
 class Entry(tarfile.TarInfo):
-    """A member's header. tarfile reads what extends a header into memory, whatever size the header claims."""
+    """A member's header of bounded size: tarfile reads extended headers into memory, whatever size they claim."""
 
     @classmethod
     def frombuf(cls, buf: bytes, encoding: str, errors: str) -> tarfile.TarInfo:
-        made = super().frombuf(buf, encoding, errors)
-        if made.size < 0 or (made.type in EXTENDED and made.size > MOST_EXTENDED_BYTES):
-            raise Unusable(f"the driver archive is no release of Amazon's: a header in it claims {made.size} bytes")
-        if made.type == tarfile.GNUTYPE_SPARSE:
+        header = super().frombuf(buf, encoding, errors)
+        if header.size < 0 or (header.type in EXTENDED and header.size > MOST_EXTENDED_BYTES):
+            raise Unusable(f"the driver archive is no release of Amazon's: a header in it claims {header.size} bytes")
+        if header.type == tarfile.GNUTYPE_SPARSE:
             raise Unusable("the driver archive is no release of Amazon's: it has a sparse file")
-        return made
+        return header
 
 
 class Unpacked:
-    """What is in a file that may be compressed, read bit by bit and counted."""
+    """The unpacked content of a file that may be compressed, read in chunks up to MOST_UNPACKED_BYTES."""
 
-    def __init__(self, file: IO[bytes], called: str) -> None:
-        begin = file.read(6)
+    def __init__(self, file: IO[bytes], label: str) -> None:
+        magic = file.read(6)
         file.seek(0)
-        self.called, self.got = called, 0
+        self.label, self.received = label, 0
         self.file: Any = file
-        if begin.startswith(b"\x1f\x8b"):
+        if magic.startswith(b"\x1f\x8b"):
             self.file = gzip.GzipFile(fileobj=file)
-        elif begin.startswith(b"BZh"):
+        elif magic.startswith(b"BZh"):
             self.file = bz2.BZ2File(file)
-        elif begin == b"\xfd7zXZ\x00":
+        elif magic == b"\xfd7zXZ\x00":
             self.file = lzma.LZMAFile(file)  # noqa: SIM115 - its file is the caller's
 
     def read(self, size: int) -> bytes:
         chunk: bytes = self.file.read(size)
-        self.got += len(chunk)
-        if self.got > MOST_UNPACKED_BYTES:
-            raise Unusable(f"{self.called} is no driver archive: it unpacks to more than {MOST_UNPACKED_BYTES} bytes")
+        self.received += len(chunk)
+        if self.received > MOST_UNPACKED_BYTES:
+            raise Unusable(f"{self.label} is no driver archive: it unpacks to more than {MOST_UNPACKED_BYTES} bytes")
         return chunk
 
 
-def inside(name: str) -> str:
-    """A member's name within the archive's top folder, if it has one."""
+def strip_top_folder(name: str) -> str:
+    """Return a member's name without the archive's top folder, if it has one."""
     parts = [part for part in name.split("/") if part not in ("", ".")]
     return "/".join(parts if parts[:1] == ["kernel"] else parts[1:])
 
 
-# --- an archive to be downloaded -------------------------------------------------------------------------------------
+# --- a download ------------------------------------------------------------------------------------------------------
 
 
-def downloaded(url: str, cache: str, sha256: str | None, *, here: bool) -> dict[str, str]:
-    """The archive of a URL in the cache, downloaded unless a usable one is there. Raises Unusable."""
-    check(url, here=here)
+def fetch_cached(url: str, cache: str, sha256: str | None, *, allow_local: bool) -> dict[str, str]:
+    """Return a URL's archive in the cache; download it unless the cache has a usable one. Raises Unusable."""
+    check_url(url, allow_local=allow_local)
     os.makedirs(cache, exist_ok=True)
-    with contextlib.suppress(OSError):  # an earlier version made it for all to read
+    with contextlib.suppress(OSError):  # an earlier version of this script made it readable for all
         os.chmod(cache, 0o700)
     name = hashlib.sha256(url.encode()).hexdigest()[:12] + "-" + re.sub(r"[^\w.-]", "_", url.rpartition("/")[2])[-100:]
     path = os.path.join(cache, name)
@@ -197,72 +199,72 @@ def downloaded(url: str, cache: str, sha256: str | None, *, here: bool) -> dict[
         if os.path.lexists(path):
             try:
                 return examine(path, sha256, path)
-            except Unusable:  # another one, or broken: the URL may give the right one by now
+            except Unusable:  # another archive, or a broken one: the URL may have the right one by now
                 os.unlink(path)
-        return download(url, path, sha256, here=here)
+        return download(url, path, sha256, allow_local=allow_local)
 
 
-def download(url: str, path: str, sha256: str | None, *, here: bool) -> dict[str, str]:
-    """Put the URL's content at the path once it is found usable, whole or not at all. Raises Unusable."""
+def download(url: str, path: str, sha256: str | None, *, allow_local: bool) -> dict[str, str]:
+    """Download a URL, and move the file to `path` in one step once it is found usable. Raises Unusable."""
     part = tempfile.NamedTemporaryFile(dir=os.path.dirname(path), prefix="part-", delete=False)  # noqa: SIM115
     try:
         with part:
-            with opener(here=here).open(url, timeout=SILENCE_S) as answer:
-                got = 0
+            with build_opener(allow_local=allow_local).open(url, timeout=SILENCE_S) as answer:
+                received = 0
                 while chunk := answer.read(CHUNK):
-                    got += len(chunk)
-                    if got > MOST_BYTES:
+                    received += len(chunk)
+                    if received > MOST_BYTES:
                         raise Unusable(f"{url} is no driver archive: it has more than {MOST_BYTES} bytes")
                     part.write(chunk)
             part.flush()
             os.fsync(part.fileno())
-        said = examine(part.name, sha256, url)
+        result = examine(part.name, sha256, url)
         os.replace(part.name, path)
     except (OSError, ValueError, http.client.HTTPException) as error:  # urllib's errors are OSErrors
-        why = str(getattr(error, "reason", None) or error)
-        raise Unusable(f"{url} cannot be downloaded: {why[:MOST_URL_CHARACTERS]}") from error
+        reason = str(getattr(error, "reason", None) or error)
+        raise Unusable(f"{url} cannot be downloaded: {reason[:MOST_URL_CHARACTERS]}") from error
     finally:
         if os.path.exists(part.name):
             os.unlink(part.name)
-    return {**said, "path": os.path.abspath(path)}
+    return {**result, "path": os.path.abspath(path)}
 
 
 # --- the command -----------------------------------------------------------------------------------------------------
 
 
-def bound(deadline_s: float) -> None:
-    """End by ourselves, with a sentence, before we take too long or too much memory; files are for us alone."""
+def limit_resources(deadline_s: float) -> None:
+    """Limit this process's time (it ends with a sentence) and memory, and make its files private."""
 
-    def late(number: int, frame: object) -> None:
+    def give_up(number: int, frame: object) -> None:
         raise Unusable(f"the driver archive was given up: reading it took more than {deadline_s:g} s")
 
     os.umask(0o077)
-    signal.signal(signal.SIGALRM, late)
+    signal.signal(signal.SIGALRM, give_up)
     signal.setitimer(signal.ITIMER_REAL, deadline_s)
-    with contextlib.suppress(OSError, ValueError):  # a lower limit is there already, or none can be set
+    with contextlib.suppress(OSError, ValueError):  # a lower limit is set already, or none can be set
         resource.setrlimit(resource.RLIMIT_AS, (MOST_MEMORY_BYTES, resource.getrlimit(resource.RLIMIT_AS)[1]))
 
 
 def find(arguments: argparse.Namespace) -> dict[str, str]:
-    """Where the archive is that was asked for. Raises Unusable."""
-    place = arguments.archive
+    """Find the requested archive. Raises Unusable."""
+    location = arguments.archive
     if arguments.release is not None:
         if not RELEASE.fullmatch(arguments.release):
             raise Unusable(f"{arguments.release!r} is no release of the ENA driver: they are called like 2.17.0")
-        place = RELEASES.format(arguments.release.rstrip("g"))
-    if URL.match(place):
+        location = RELEASES.format(arguments.release.rstrip("g"))
+    if URL.match(location):
         cache = os.path.expanduser(arguments.cache)
-        return downloaded(place, cache, arguments.sha256, here=arguments.from_this_machine)
-    return examine(os.path.expanduser(place), arguments.sha256, os.path.expanduser(place))
+        return fetch_cached(location, cache, arguments.sha256, allow_local=arguments.from_this_machine)
+    return examine(os.path.expanduser(location), arguments.sha256, os.path.expanduser(location))
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(
-        description="Is this an archive of Amazon's ENA driver, and where is it?", allow_abbrev=False
+        description="Find or download an archive of Amazon's ENA driver and verify it.", allow_abbrev=False
     )
-    asked = parser.add_mutually_exclusive_group(required=True)
-    asked.add_argument("--archive", metavar="PATH|URL", help="the archive, at hand or to be downloaded")
-    asked.add_argument("--release", metavar="X.Y.Z", help="a release of amzn/amzn-drivers")
+    source = parser.add_mutually_exclusive_group(required=True)
+    source.add_argument("--archive", metavar="PATH|URL", help="the archive, a local file or a download")
+    source.add_argument("--release", metavar="X.Y.Z", help="a release of amzn/amzn-drivers")
     parser.add_argument("--sha256", metavar="HEX", help="the archive's checksum")
     parser.add_argument("--cache", metavar="DIR", required=True, help="where downloads are kept")
     parser.add_argument("--deadline", metavar="S", type=float, default=DEADLINE_S, help="seconds for all of it")
@@ -270,7 +272,7 @@ def main() -> int:
         "--from-this-machine", action="store_true", help="for tests: also http, and servers on this machine"
     )
     arguments = parser.parse_args()
-    bound(arguments.deadline)
+    limit_resources(arguments.deadline)
     try:
         print(json.dumps(find(arguments)))
     except Unusable as mistake:

@@ -1,13 +1,13 @@
 #!/usr/bin/python3
-"""Can this host's ENA driver give a PTP hardware clock, and what does it say when it is asked to?
+"""Probe whether this host's ENA driver can give a PTP hardware clock, and switch the clock on.
 
-    ena_phc.py --record FILE            switch the clock on where that is all it lacks; write what was seen to FILE
-    ena_phc.py --record FILE --plan     say what would be done, as JSON, and change nothing
+    ena_phc.py --record FILE            switch the clock on if the driver can; write a record of it to FILE
+    ena_phc.py --record FILE --plan     print the plan as JSON and change nothing
 
-A capability is probed, never derived from a version number. In this order: a clock named ena-ptp-* is there; the
+A capability is probed, never derived from a version number. In this order: a clock named ena-ptp-* exists; the
 module lists the parameter phc_enable; devlink lists the parameter enable_phc; else the driver cannot.
-Why there is no clock the driver says only at debug level ("PHC feature is not supported by the device" is hardware,
-"... not enabled by the kernel" is configuration; ena_phc.c), so these messages are switched on around an attempt.
+The driver gives the reason for a missing clock only at debug level ("PHC feature is not supported by the device" is
+hardware, "... not enabled by the kernel" is configuration; ena_phc.c); attempts run with these messages switched on.
 
 Runs on the measured host as root: Python 3.9, standard library only.
 """
@@ -44,7 +44,7 @@ NEWER_DRIVER = (
 
 @dataclass(frozen=True)
 class Attempt:
-    """One command and what it said; rc is None when it is not there or did not end, an errno for a file."""
+    """One command and its output; rc is None when the program is missing or did not end, an errno for a file."""
 
     command: str
     rc: int | None
@@ -54,7 +54,7 @@ class Attempt:
 
 @dataclass(frozen=True)
 class Device:
-    """One ENA PCI function. `carries`: one of its interfaces has an address, so the connection may pass through it."""
+    """An ENA PCI function. `carries`: one of its interfaces has an address, so the connection may pass through it."""
 
     driver: str | None
     interfaces: list[str]
@@ -63,7 +63,7 @@ class Device:
 
 @dataclass(frozen=True)
 class Host:
-    """What was found. `parameter`: phc_enable's value, None when not listed; `devlink`: enable_phc by PCI address."""
+    """The host's state. `parameter`: phc_enable's value, None when not listed; `devlink`: enable_phc by PCI address."""
 
     boot_id: str
     kernel: str
@@ -76,11 +76,11 @@ class Host:
     devlink: dict[str, bool]
 
 
-# --- deciding: plain data in, a word out -----------------------------------------------------------------------------
+# --- decisions from plain data ---------------------------------------------------------------------------------------
 
 
 def decide(host: Host) -> str:
-    """Which way leads to a clock on this host."""
+    """Decide which action, if any, gives this host a clock."""
     if not host.devices:
         return "no_device"
     if host.clock and not (host.outdated and host.parameter is not None):
@@ -93,7 +93,7 @@ def decide(host: Host) -> str:
 
 
 def remedy(host: Host, decision: str, attempts: list[Attempt], kernel_log: list[str]) -> str | None:
-    """What would help, in one sentence; None when nothing has to be mended."""
+    """Name the remedy for a missing clock in one sentence; None when there is nothing to repair."""
     if host.clock and not host.outdated:
         return None
     if decision == "no_device":
@@ -105,35 +105,35 @@ def remedy(host: Host, decision: str, attempts: list[Attempt], kernel_log: list[
             f"the ena driver of kernel {host.kernel} has neither the parameter phc_enable nor devlink's enable_phc: "
             f"{NEWER_DRIVER}"
         )
-    if device_has_none(attempts, kernel_log):
+    if device_lacks_clock(attempts, kernel_log):
         return "the device has no PHC feature: choose another instance type, or a placement that gives this one a clock"
     for attempt in attempts:
         if attempt.rc != 0 and not attempt.command.startswith("echo "):  # a silent driver is no reason for no clock
-            words = (attempt.err or attempt.out).strip().splitlines() or ["nothing"]
-            if "Key was rejected" in words[-1]:
+            output_lines = (attempt.err or attempt.out).strip().splitlines() or ["nothing"]
+            if "Key was rejected" in output_lines[-1]:
                 return "Secure Boot refuses the module: sign it with a key that the firmware knows, or switch it off"
-            return f"the clock could not be switched on: `{attempt.command}` said {words[-1]!r}"
+            return f"the clock could not be switched on: `{attempt.command}` said {output_lines[-1]!r}"
     return "the clock is switched on and the driver registered none: read the kernel log of the ena driver"
 
 
-def device_has_none(attempts: list[Attempt], kernel_log: list[str]) -> bool:
-    """Whether the driver said that it is the device that has no clock."""
-    said = "\n".join([*(a.out + a.err for a in attempts), *kernel_log])
-    return "PHC feature is not supported by the device" in said or "Device doesn't support PHC" in said
+def device_lacks_clock(attempts: list[Attempt], kernel_log: list[str]) -> bool:
+    """Tell whether the driver reported that the device itself has no clock."""
+    output = "\n".join([*(a.out + a.err for a in attempts), *kernel_log])
+    return "PHC feature is not supported by the device" in output or "Device doesn't support PHC" in output
 
 
 def reboot_helps(host: Host, attempts: list[Attempt], kernel_log: list[str]) -> bool:
-    """Whether the clock may come with the next boot, since all that failed was letting the running driver go."""
-    stuck = any(one.rc != 0 and one.command.startswith(("modprobe -r ", "devlink dev reload ")) for one in attempts)
-    return stuck and (host.clock is None or host.outdated) and not device_has_none(attempts, kernel_log)
+    """Tell whether a reboot may bring the clock: the only failure was that the running driver could not be unloaded."""
+    stuck = any(a.rc != 0 and a.command.startswith(("modprobe -r ", "devlink dev reload ")) for a in attempts)
+    return stuck and (host.clock is None or host.outdated) and not device_lacks_clock(attempts, kernel_log)
 
 
 def plan_commands(host: Host, decision: str) -> list[list[list[str]]]:
-    """What switches the clock on: per device, commands of which each is run only when the one before succeeded.
+    """Plan the commands that switch the clock on: a list per device, each run only when the one before succeeded.
 
-    devlink's `set` goes before every reload, since the driver checks there whether the device has the feature. Without
+    devlink's `set` precedes every reload, because the driver checks there whether the device has the feature. Without
     it a reload must not be tried: where the in-tree driver cannot start the clock, it waits for devlink's lock, which
-    the reload holds, and never lets the network go again (ena_phc_init, ena_devlink_disable_phc_param; seen in 7.2.12).
+    the reload holds, and the network never comes back (ena_phc_init, ena_devlink_disable_phc_param; seen in 7.2.12).
     """
     if decision in ("no_device", "clock_present", "not_capable"):
         return []
@@ -148,30 +148,30 @@ def plan_commands(host: Host, decision: str) -> list[list[list[str]]]:
 
 
 def parse_devlink(text: str) -> dict[str, bool]:
-    """`devlink dev param show`: PCI address -> enable_phc, for the devices that list it."""
-    found: dict[str, bool] = {}
+    """Parse `devlink dev param show`: PCI address -> enable_phc, for the devices that list it."""
+    enabled: dict[str, bool] = {}
     pci, name = "", ""
     for line in text.splitlines():
-        words = line.split()
+        fields = line.split()
         if line.startswith("pci/"):
             pci, name = line.strip().rstrip(":").partition("/")[2], ""
-        elif words[:1] == ["name"]:
-            name = words[1]
-        elif name == "enable_phc" and words[:1] == ["cmode"] and "value" in words:
-            found[pci] = words[words.index("value") + 1] == "true"
-    return found
+        elif fields[:1] == ["name"]:
+            name = fields[1]
+        elif name == "enable_phc" and fields[:1] == ["cmode"] and "value" in fields:
+            enabled[pci] = fields[fields.index("value") + 1] == "true"
+    return enabled
 
 
-# --- looking: what the host says -------------------------------------------------------------------------------------
+# --- the host's state ------------------------------------------------------------------------------------------------
 
 
-def look() -> Host:
-    """Read the host's state. Whatever cannot be read counts as not there."""
+def probe_host() -> Host:
+    """Read the host's state. What cannot be read counts as absent."""
     devices = ena_devices()
     kernel = os.uname().release
     on_disk = run(["modinfo", "ena"]).out if devices else ""
-    listed = re.search(r"^parm:\s*phc_enable:", on_disk, re.MULTILINE) is not None
-    devlink = parse_devlink(run(["devlink", "dev", "param", "show"]).out) if devices and not listed else {}
+    has_parameter = re.search(r"^parm:\s*phc_enable:", on_disk, re.MULTILINE) is not None
+    devlink = parse_devlink(run(["devlink", "dev", "param", "show"]).out) if devices and not has_parameter else {}
     return Host(
         boot_id=read("/proc/sys/kernel/random/boot_id"),
         kernel=kernel,
@@ -180,13 +180,13 @@ def look() -> Host:
         outdated=bool(on_disk) and identity_on_disk(on_disk) != module_identity(),
         devices=devices,
         clock=ena_clock(),
-        parameter=read("/sys/module/ena/parameters/phc_enable") if listed else None,
+        parameter=read("/sys/module/ena/parameters/phc_enable") if has_parameter else None,
         devlink={pci: on for pci, on in devlink.items() if pci in devices},
     )
 
 
 def ena_devices() -> dict[str, Device]:
-    """The ENA PCI functions in bus order."""
+    """Find the ENA PCI functions, in bus order."""
     devices: dict[str, Device] = {}
     for folder in sorted(glob.glob("/sys/bus/pci/devices/*")):
         if read(f"{folder}/vendor") == "0x1d0f" and read(f"{folder}/device") in ENA_IDS:
@@ -198,24 +198,24 @@ def ena_devices() -> dict[str, Device]:
 
 
 def module_identity() -> str:
-    """The loaded ena module's source checksum, or the kernel's release where there is none."""
+    """Return the loaded ena module's source checksum, or the kernel's release when it has none."""
     return read("/sys/module/ena/srcversion") or os.uname().release
 
 
 def identity_on_disk(modinfo: str) -> str:
-    """The same of the module that modprobe would load."""
-    found = re.search(r"^srcversion:\s*(\S+)$", modinfo, re.MULTILINE)
-    return found[1] if found else os.uname().release
+    """Return the identity, as of `module_identity`, of the module that modprobe would load."""
+    match = re.search(r"^srcversion:\s*(\S+)$", modinfo, re.MULTILINE)
+    return match[1] if match else os.uname().release
 
 
 def ena_clock() -> str | None:
-    """The first PTP clock that an ENA device registered."""
+    """Find the first PTP clock that an ENA device registered."""
     names = sorted(glob.glob("/sys/class/ptp/ptp*/clock_name"))
     return next((path.split("/")[4] for path in names if read(path).startswith("ena-ptp-")), None)
 
 
 def kernel_has_ptp(kernel: str) -> bool | None:
-    """Whether the kernel was built with PTP clocks; None where its configuration is not at hand."""
+    """Tell whether the kernel was built with PTP clocks; None when its configuration cannot be read."""
     if os.path.isdir("/sys/class/ptp"):
         return True
     text = read(f"/boot/config-{kernel}")
@@ -242,25 +242,25 @@ def run(argv: list[str]) -> Attempt:
     try:
         out, err = child.communicate(timeout=COMMAND_DEADLINE_S)
     except subprocess.TimeoutExpired:
-        child.kill()  # and not waited for: a command that the kernel holds does not even end by this
+        child.kill()  # no wait follows: a process blocked in the kernel does not end even when killed
         return Attempt(command, None, err=f"did not end within {COMMAND_DEADLINE_S} s")
     return Attempt(command, child.returncode, out, err)
 
 
-# --- acting ----------------------------------------------------------------------------------------------------------
+# --- switching on ----------------------------------------------------------------------------------------------------
 
 
 @contextmanager
 def driver_debug(attempts: list[Attempt]) -> Iterator[None]:
-    """The driver's debug messages about the clock are in the kernel log while this lasts."""
-    attempts.append(debug_words("+p"))
+    """Enable the driver's debug messages about the clock for the `with` block; they go to the kernel log."""
+    attempts.append(set_debug_flags("+p"))
     try:
         yield
     finally:
-        debug_words("-p")
+        set_debug_flags("-p")
 
 
-def debug_words(flags: str) -> Attempt:
+def set_debug_flags(flags: str) -> Attempt:
     control = next((path for path in DEBUG_CONTROLS if os.path.exists(path)), DEBUG_CONTROLS[0])
     command = f"echo '{DEBUG_QUERY} {flags}' > {control}"
     try:
@@ -272,7 +272,7 @@ def debug_words(flags: str) -> Attempt:
 
 
 class KernelLog:
-    """What the kernel says from now on about ena and its clock."""
+    """Kernel messages about ena and its clock, from the moment this is created."""
 
     def __init__(self) -> None:
         try:
@@ -282,8 +282,8 @@ class KernelLog:
             self._kmsg = -1
 
     def lines(self) -> list[str]:
-        """In dmesg's form; a record is `priority,sequence,microseconds,flags;text` (kernel: ABI/testing/dev-kmsg)."""
-        found: list[str] = []
+        """Read them in dmesg's form; a record is `priority,sequence,microseconds,flags;text` (ABI/testing/dev-kmsg)."""
+        lines: list[str] = []
         while self._kmsg >= 0:
             try:
                 header, _, text = os.read(self._kmsg, 8192).decode(errors="replace").partition(";")
@@ -293,12 +293,12 @@ class KernelLog:
                 break
             line = text.splitlines()[0] if text else ""
             if re.search(r"\bena\b", line) and "PHC" in line:
-                found.append(f"[{int(header.split(',')[2]) / 1e6:12.6f}] {line}")
-        return found
+                lines.append(f"[{int(header.split(',')[2]) / 1e6:12.6f}] {line}")
+        return lines
 
 
 def switch_on(host: Host, decision: str) -> tuple[list[Attempt], list[str]]:
-    """Carry the plan out until there is a clock; what each command said, and the driver in the kernel log."""
+    """Run the plan until there is a clock; return each command's result and the driver's kernel messages."""
     attempts: list[Attempt] = []
     log = KernelLog()
     with driver_debug(attempts):
@@ -311,7 +311,7 @@ def switch_on(host: Host, decision: str) -> tuple[list[Attempt], list[str]]:
 
 
 def run_in_order(commands: list[list[str]], attempts: list[Attempt]) -> bool:
-    """Run commands up to the first that fails; whether none did."""
+    """Run commands up to the first that fails; true when all succeeded."""
     for argv in commands:
         attempts.append(run(argv))
         if attempts[-1].rc != 0:
@@ -325,8 +325,8 @@ def wait_for_clock() -> None:
         time.sleep(0.05)
 
 
-def earlier(path: str) -> dict[str, object]:
-    """The record of an earlier run; empty where there is none."""
+def read_record(path: str) -> dict[str, object]:
+    """Read the record of an earlier run; empty when there is none."""
     try:
         record = json.loads(read(path) or "null")
     except ValueError:
@@ -334,20 +334,20 @@ def earlier(path: str) -> dict[str, object]:
     return record if isinstance(record, dict) else {}
 
 
-def known(path: str, host: Host) -> dict[str, object] | None:
-    """An earlier record, while it still tells the truth: same boot, same devices, same module, same clock."""
-    record = earlier(path)
+def valid_record(path: str, host: Host) -> dict[str, object] | None:
+    """Return an earlier record that is still valid: same boot, same devices, same module, same clock."""
+    record = read_record(path)
     now = {"boot_id": host.boot_id, "devices": sorted(host.devices), "module": host.module, "clock": host.clock}
     return record if not host.outdated and now.items() <= record.items() else None
 
 
-def act(path: str, host: Host) -> dict[str, object]:
-    """Switch on where that helps, and write the record."""
+def switch_on_and_record(path: str, host: Host) -> dict[str, object]:
+    """Switch the clock on if the decision calls for it, and write the record."""
     decision = decide(host)
     attempts, kernel_log = switch_on(host, decision) if decision in SWITCHES else ([], [])
-    after = look() if attempts else host
-    before = earlier(path)
-    tried = bool(before.get("reboot")) and before.get("boot_id") != host.boot_id  # a reboot did not help then
+    after = probe_host() if attempts else host
+    before = read_record(path)
+    in_vain = bool(before.get("reboot")) and before.get("boot_id") != host.boot_id  # a reboot did not help
     record: dict[str, object] = {
         "schema": 1,
         "boot_id": host.boot_id,
@@ -358,7 +358,7 @@ def act(path: str, host: Host) -> dict[str, object]:
         "attempts": [asdict(attempt) for attempt in attempts],
         "kernel_log": kernel_log,
         "remedy": remedy(after, decision, attempts, kernel_log),
-        "reboot": reboot_helps(after, attempts, kernel_log) and not tried,
+        "reboot": reboot_helps(after, attempts, kernel_log) and not in_vain,
     }
     os.makedirs(os.path.dirname(path), mode=0o755, exist_ok=True)
     with open(f"{path}.new", "w", encoding="utf-8") as file:
@@ -368,11 +368,11 @@ def act(path: str, host: Host) -> dict[str, object]:
 
 
 @contextmanager
-def one_at_a_time() -> Iterator[None]:
-    """Wait for another run, such as one that systemd carries out apart from a connection that it cuts."""
+def exclusive() -> Iterator[None]:
+    """Let one run at a time do the `with` block; systemd starts a run by itself where it cuts the connection."""
     try:
         lock = open(LOCK, "w", encoding="ascii")  # noqa: SIM115 - closed below
-    except PermissionError:  # an ordinary user may ask for the plan
+    except PermissionError:  # an ordinary user may request the plan
         yield
         return
     with lock:
@@ -381,17 +381,17 @@ def one_at_a_time() -> Iterator[None]:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description="Can this host's ENA driver give a PTP hardware clock?")
-    parser.add_argument("--plan", action="store_true", help="say what would be done and change nothing")
-    parser.add_argument("--record", metavar="FILE", required=True, help="where what was seen is kept")
+    parser = argparse.ArgumentParser(description="Switch on the PTP hardware clock of this host's ENA driver.")
+    parser.add_argument("--plan", action="store_true", help="print the plan and change nothing")
+    parser.add_argument("--record", metavar="FILE", required=True, help="the file of the record")
     arguments = parser.parse_args()
-    with one_at_a_time():
-        host = look()
-        record = known(arguments.record, host)
+    with exclusive():
+        host = probe_host()
+        record = valid_record(arguments.record, host)
         if arguments.plan:
             commands = plan_commands(host, decide(host))
             record = {"decision": decide(host), "commands": commands, "known": record, "host": asdict(host)}
-        json.dump(record or act(arguments.record, host), sys.stdout)
+        json.dump(record or switch_on_and_record(arguments.record, host), sys.stdout)
     return 0
 
 

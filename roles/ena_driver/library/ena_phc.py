@@ -1,7 +1,7 @@
 #!/usr/bin/python
-"""Does the host's ENA driver give a clock, is it kept on over reboots, and what did the driver say?
+"""Switch the ENA driver's clock on, keep it on over reboots, and return the record of it.
 
-One module instead of a row of tasks: each task costs seconds on a far or emulated host.
+This is one module and not several tasks, because each task costs seconds on a distant or emulated host.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ DOCUMENTATION = r"""
 module: ena_phc
 short_description: Switch an ENA network card's PTP hardware clock on and keep it on
 description:
-  - Runs the given script, which probes what the driver can do, switches the clock on and records what was seen.
-  - Installs what keeps the clock on over reboots, and the link C(/dev/ptp_ena).
+  - Runs the given script, which probes the driver, switches the clock on and records the result.
+  - Installs the files that keep the clock on over reboots, and the link C(/dev/ptp_ena).
   - A host whose driver or device has no clock is a result, not a failure.
   - Where the ENA card carries the connection, the reload is left to systemd and C(pending) is returned; wait for the
     connection and call again.
@@ -29,11 +29,11 @@ options:
     type: str
     required: true
   script_path:
-    description: Where the script is kept for the next boot.
+    description: File in which the script is kept for the next boot.
     type: path
     required: true
   record:
-    description: Where the script writes what was seen.
+    description: File in which the script records the result.
     type: path
     required: true
   link_rules:
@@ -53,7 +53,7 @@ options:
     type: dict
     required: true
   module_installed:
-    description: Another module has just been installed, which the initramfs must hold too.
+    description: Another module has just been installed, so the initramfs must be rebuilt with it.
     type: bool
     default: false
 author:
@@ -62,11 +62,11 @@ author:
 
 RETURN = r"""
 record:
-  description: What was seen; null while pending, and in check mode before a first run.
+  description: The script's record; null while pending, and in check mode before a first run.
   returned: always
   type: dict
 plan:
-  description: What was found before anything was done.
+  description: The host's state and the script's plan before any change.
   returned: always
   type: dict
 written:
@@ -98,23 +98,27 @@ def main() -> None:
         },
         supports_check_mode=True,
     )
-    plan = script(module, "--plan")
-    written = write_all(module, wanted_files(module.params, plan))
-    acts = plan["known"] is None
+    plan = run_script(module, "--plan")
+    written = write_all(module, select_files(module.params, plan))
+    needs_script = plan["known"] is None
     if module.check_mode:
-        module.exit_json(changed=bool(written) or acts, plan=plan, record=plan["known"], written=written, pending=False)
-    settle_files(module, written)
-    pending = acts and bool(plan["commands"]) and carries(plan) and os.path.isdir("/run/systemd/system")
+        module.exit_json(
+            changed=bool(written) or needs_script, plan=plan, record=plan["known"], written=written, pending=False
+        )
+    apply_files(module, written)
+    pending = (
+        needs_script and bool(plan["commands"]) and carries_connection(plan) and os.path.isdir("/run/systemd/system")
+    )
     if pending:
-        leave_to_systemd(module)
-    record = None if pending else script(module) if acts else plan["known"]
+        schedule_by_systemd(module)
+    record = None if pending else run_script(module) if needs_script else plan["known"]
     if record and record["clock"]:
         wait_for_link(module)
-    module.exit_json(changed=bool(written) or acts, plan=plan, record=record, written=written, pending=pending)
+    module.exit_json(changed=bool(written) or needs_script, plan=plan, record=record, written=written, pending=pending)
 
 
-def wanted_files(params: dict, plan: dict) -> list[tuple[str, str]]:
-    """What must be on the host to keep its clock: nothing where the driver can have none."""
+def select_files(params: dict, plan: dict) -> list[tuple[str, str]]:
+    """Select the files that keep the host's clock on, as (path, text); none when the driver cannot have a clock."""
     host = plan["host"]
     by_parameter, by_devlink = host["parameter"] is not None, bool(host["devlink"])
     files = []
@@ -130,8 +134,8 @@ def wanted_files(params: dict, plan: dict) -> list[tuple[str, str]]:
     return files
 
 
-def script(module: AnsibleModule, *flags: str) -> dict:
-    """Run the script from standard input, so that probing leaves nothing on the host; its JSON."""
+def run_script(module: AnsibleModule, *flags: str) -> dict:
+    """Run the script from standard input, so that probing leaves no file on the host; return its JSON."""
     argv = [module.get_bin_path("python3", required=True), "-", "--record", module.params["record"], *flags]
     rc, out, err = module.run_command(argv, data=module.params["script"])
     if rc != 0:
@@ -142,7 +146,7 @@ def script(module: AnsibleModule, *flags: str) -> dict:
 
 
 def write_all(module: AnsibleModule, files: list[tuple[str, str]]) -> list[str]:
-    """The files that had to be written. Fails the task, and says so, where the host's files cannot be changed."""
+    """Write the files that differ; return their paths. Fails the task with read_only_files on such a file system."""
     try:
         return [path for path, text in files if write(module, path, text)]
     except OSError as error:
@@ -151,36 +155,36 @@ def write_all(module: AnsibleModule, files: list[tuple[str, str]]) -> list[str]:
         module.fail_json(msg=f"{error.filename} cannot be written: {os.strerror(errno.EROFS)}", read_only_files=True)
 
 
-def settle_files(module: AnsibleModule, written: list[str]) -> None:
-    """Let udev, systemd and the initramfs know of what was written."""
+def apply_files(module: AnsibleModule, written: list[str]) -> None:
+    """Make udev, systemd and the initramfs use the written files."""
     params = module.params
     if params["link_rules"]["path"] in written or params["boot_rules"]["path"] in written:
-        call(module, "udevadm", "control", "--reload")
-        call(module, "udevadm", "trigger", "--action=change", "--subsystem-match=ptp")
+        run_tool(module, "udevadm", "control", "--reload")
+        run_tool(module, "udevadm", "trigger", "--action=change", "--subsystem-match=ptp")
     unit = os.path.basename(params["unit"]["path"])
-    if params["unit"]["path"] in written and "yes" in call(
+    if params["unit"]["path"] in written and "yes" in run_tool(
         module, "systemctl", "show", "--property=NeedDaemonReload", unit
     ):
-        call(module, "systemctl", "daemon-reload")
+        run_tool(module, "systemctl", "daemon-reload")
     if params["module_options"]["path"] in written or params["module_installed"]:
         debian = module.get_bin_path("update-initramfs") is not None
-        call(module, *(("update-initramfs", "-u") if debian else ("dracut", "--force")))
+        run_tool(module, *(("update-initramfs", "-u") if debian else ("dracut", "--force")))
 
 
-def call(module: AnsibleModule, name: str, *arguments: str) -> str:
-    """What one of the system's own tools says; nothing where it is not there. Fails the task when the tool fails."""
+def run_tool(module: AnsibleModule, name: str, *arguments: str) -> str:
+    """Run a system tool and return its output; "" when it is not installed. Fails the task when the tool fails."""
     path = module.get_bin_path(name)
     return module.run_command([path, *arguments], check_rc=True)[1] if path is not None else ""
 
 
-def carries(plan: dict) -> bool:
+def carries_connection(plan: dict) -> bool:
     return any(device["carries"] for device in plan["host"]["devices"].values())
 
 
-def leave_to_systemd(module: AnsibleModule) -> None:
-    """Reload in two seconds from now, apart from this connection, which the reload cuts."""
+def schedule_by_systemd(module: AnsibleModule) -> None:
+    """Let systemd reload the driver in two seconds, independently of this connection, which the reload cuts."""
     unit = os.path.basename(module.params["unit"]["path"])
-    call(
+    run_tool(
         module,
         "systemd-run",
         "--collect",
@@ -194,7 +198,7 @@ def leave_to_systemd(module: AnsibleModule) -> None:
 
 def wait_for_link(module: AnsibleModule) -> None:
     """Return once udev has made the link, or warn that it has not."""
-    call(module, "udevadm", "settle", "--timeout=10", f"--exit-if-exists={LINK}")
+    run_tool(module, "udevadm", "settle", "--timeout=10", f"--exit-if-exists={LINK}")
     if not os.path.exists(LINK):
         module.warn(f"the clock is there, but udev made no link {LINK}")
 

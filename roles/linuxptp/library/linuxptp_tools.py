@@ -1,5 +1,5 @@
 #!/usr/bin/python
-"""Are linuxptp's tools here, does nothing of it steer a clock, and could ptp4l run on this host's cards?"""
+"""Check that linuxptp's tools are installed, stop its units, and record whether ptp4l could run on the cards."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import re
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ..module_utils.ptp_host import UNIT_PROPERTIES, shown_units, text, unsettled_units, write  # noqa: TID252  # found so in a role and in a collection
+from ..module_utils.ptp_host import UNIT_PROPERTIES, parse_units, text, unsettled_units, write  # noqa: TID252  # found so in a role and in a collection
 
 DOCUMENTATION = r"""
 module: linuxptp_tools
@@ -20,7 +20,7 @@ description:
   - Records for each network card whether ptp4l with hardware timestamps can run on it, and why not.
 options:
   tools:
-    description: Programs that must be there.
+    description: Programs that must be installed.
     type: list
     elements: str
     required: true
@@ -30,7 +30,7 @@ options:
     elements: str
     required: true
   record:
-    description: Where what was seen is written.
+    description: File in which the result is recorded.
     type: path
     required: true
 author:
@@ -39,7 +39,7 @@ author:
 
 RETURN = r"""
 missing:
-  description: Tools that are not there.
+  description: Tools that are not installed.
   returned: always
   type: list
   elements: str
@@ -49,12 +49,12 @@ stopped:
   type: list
   elements: str
 record:
-  description: What was seen.
+  description: The content of the record file.
   returned: always
   type: dict
 """
 
-NEEDED = ("hardware-transmit", "hardware-receive", "hardware-raw-clock")
+NEEDED_CAPABILITIES = ("hardware-transmit", "hardware-receive", "hardware-raw-clock")
 
 
 def main() -> None:
@@ -70,7 +70,7 @@ def main() -> None:
     tools = {name: module.get_bin_path(name) for name in params["tools"]}
     missing = [name for name, path in tools.items() if path is None]
     stopped = stop_units(module, params["units"]) if params["units"] else []
-    record = {"schema": 1, "tools": tools, "ptp4l": [ptp4l(module, name) for name in cards()]}
+    record = {"schema": 1, "tools": tools, "ptp4l": [check_card(module, name) for name in network_cards()]}
     written = write(module, params["record"], json.dumps(record, indent=1) + "\n")
     module.exit_json(
         changed=bool(written or stopped or missing),
@@ -81,44 +81,46 @@ def main() -> None:
 
 
 def stop_units(module: AnsibleModule, units: list[str]) -> list[str]:
-    """Stop and disable those that run or would at the next boot."""
+    """Stop and disable the units that run, or would run after the next boot; return their names."""
     systemctl = module.get_bin_path("systemctl")
     if systemctl is None or not os.path.isdir("/run/systemd/system"):
         return []
     _, out, _ = module.run_command([systemctl, "show", UNIT_PROPERTIES, *units])
-    steering = unsettled_units(shown_units(out))
+    steering = unsettled_units(parse_units(out))
     if steering and not module.check_mode:
         module.run_command([systemctl, "disable", "--now", *steering], check_rc=True)
     return steering
 
 
-def cards() -> list[str]:
-    """Network interfaces that are a device."""
+def network_cards() -> list[str]:
+    """List network interfaces that belong to a device."""
     return [path.split("/")[4] for path in sorted(glob.glob("/sys/class/net/*/device"))]
 
 
-def ptp4l(module: AnsibleModule, interface: str) -> dict:
-    """Whether ptp4l with hardware timestamps can run on a card: it stamps both ways and its clock can be steered."""
+def check_card(module: AnsibleModule, interface: str) -> dict:
+    """Check for hardware timestamps in both directions and a clock that can be adjusted, as ptp4l needs them."""
     ethtool = module.get_bin_path("ethtool")
     out = module.run_command([ethtool, "-T", interface])[1] if ethtool else ""
-    reasons = why_not(out, text) if out else ["ethtool does not say what the card can"]
+    reasons = list_obstacles(out, text) if out else ["ethtool does not say what the card can"]
     reason = "ptp4l: not applicable, " + " and ".join(reasons) if reasons else None
     return {"interface": interface, "applicable": not reasons if out else None, "reason": reason}
 
 
-def why_not(said: str, read) -> list[str]:
-    """From `ethtool -T` and the clock's max_adjustment. Newer kernels name the clock a provider with an index."""
-    index = re.search(r"^(?:PTP Hardware Clock|Hardware timestamp provider index): (\d+)$", said, re.MULTILINE)
+def list_obstacles(ethtool_output: str, read_text) -> list[str]:
+    """List ptp4l's obstacles by `ethtool -T` and max_adjustment; newer kernels print a timestamp provider index."""
+    index = re.search(
+        r"^(?:PTP Hardware Clock|Hardware timestamp provider index): (\d+)$", ethtool_output, re.MULTILINE
+    )
     if index is None:
         return ["the card has no PTP hardware clock"]
     reasons = []
-    if read(f"/sys/class/ptp/ptp{index[1]}/max_adjustment").strip() in ("", "0"):
+    if read_text(f"/sys/class/ptp/ptp{index[1]}/max_adjustment").strip() in ("", "0"):
         reasons.append("the clock is read-only")
-    lacking = [name for name in NEEDED if name not in said.split()]
-    if "hardware-transmit" in lacking:
+    missing_capabilities = [name for name in NEEDED_CAPABILITIES if name not in ethtool_output.split()]
+    if "hardware-transmit" in missing_capabilities:
         reasons.append("there is no TX timestamping")
-    elif lacking:
-        reasons.append(f"the card lacks {', '.join(lacking)}")
+    elif missing_capabilities:
+        reasons.append(f"the card lacks {', '.join(missing_capabilities)}")
     return reasons
 
 

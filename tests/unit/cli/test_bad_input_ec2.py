@@ -77,7 +77,7 @@ class Account:
 def account(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Account]:
     """An account whose default network leads to the internet, and another network that does not."""
     environ = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")} | MINE
-    with rehearsal.served("ec2_server.py", environ=environ) as port:
+    with rehearsal.serve_double("ec2_server.py", environ=environ) as port:
         words: dict[str, Any] = {
             "aws_access_key_id": "a",
             "aws_secret_access_key": "b",

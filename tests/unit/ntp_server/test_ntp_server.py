@@ -17,7 +17,7 @@ from ntp_server.packet import reply, timestamp
 LAB = Path(__file__).parents[3] / "lab"
 NOW_NS = 1_795_230_986_465_907_396
 SECONDS_1900_TO_1970 = 2_208_988_800
-SERVER = Station.at("10.0.2.123")
+SERVER = Station.parse("10.0.2.123")
 GUEST_MAC, GUEST = bytes.fromhex("525400123456"), bytes([10, 0, 2, 15])
 BROADCAST = b"\xff" * 6
 

@@ -103,7 +103,7 @@ class Account:
 @pytest.fixture
 def account(moto_api: Api, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Account]:
     """Empty at the beginning; moto takes long to begin anew, so that the tests of this file share one."""
-    ec2_server.install(put=partial(monkeypatch.setattr, raising=False))
+    ec2_server.install(set_attribute=partial(monkeypatch.setattr, raising=False))
     ec2 = boto3.client("ec2", REGION, config=Config(read_timeout=300))
     made = Account(ec2, tmp_path / "state")
     yield made

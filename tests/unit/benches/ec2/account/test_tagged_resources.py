@@ -24,7 +24,7 @@ REGION = "eu-west-1"
 
 @pytest.fixture
 def ec2(monkeypatch: pytest.MonkeyPatch) -> Iterator[object]:
-    ec2_server.install(put=partial(monkeypatch.setattr, raising=False))
+    ec2_server.install(set_attribute=partial(monkeypatch.setattr, raising=False))
     server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
     server.start()
     host, port = server.get_host_and_port()

@@ -34,7 +34,7 @@ pytestmark = pytest.mark.usefixtures("moto_api")
 
 @pytest.fixture(autouse=True)
 def _taught(monkeypatch: pytest.MonkeyPatch) -> None:
-    ec2_server.install(put=partial(monkeypatch.setattr, raising=False))
+    ec2_server.install(set_attribute=partial(monkeypatch.setattr, raising=False))
 
 
 @pytest.fixture
