@@ -146,11 +146,11 @@ def bake(request: BakeRequest, context: BakeContext) -> tuple[RunRecord, Sequenc
     """Qualify, copy, qualify the copies, publish. Return the first run's record and the result for each host of it."""
     prepared = context.prepare(replace(request.campaign, keep=Keep.NONE))
     run = campaign_run.begin(prepared, context.ledger, context.settings, context.controls, holds_passed=True)
+    copies = _Bake(request, context, run)
     with context.controls.while_leading(run.run):
         records = campaign_run.qualify_hosts(prepared.plan, run)
-        copies = _Bake(request, context, run, [host for host in records if host.state is HostState.UNDECIDED])
         try:
-            copies.bake()
+            copies.bake([host for host in records if host.state is HostState.UNDECIDED])
         except Exception as error:
             run.failures.note("baking images", error)
         finally:
@@ -160,18 +160,17 @@ def bake(request: BakeRequest, context: BakeContext) -> tuple[RunRecord, Sequenc
 
 
 class _Bake:
-    """Carries out the steps after the verdicts. Each host that passed has a result from the beginning."""
+    """Carries out the steps after the verdicts. Each host that passed has a result."""
 
-    def __init__(
-        self, request: BakeRequest, context: BakeContext, run: RunContext, passed: Sequence[HostRecord]
-    ) -> None:
+    def __init__(self, request: BakeRequest, context: BakeContext, run: RunContext) -> None:
         self.request, self.context, self.run = request, context, run
-        self.results = {host.name: BakeResult(host=host) for host in passed}
+        self.results: dict[str, BakeResult] = {}
         self.candidates: dict[str, BakedImage] = {}
         self.maker = context.make_image_maker(run.bench, self._pause)
 
-    def bake(self) -> None:
-        """Copy the hosts, prove the copies, publish those that passed. What is not published is removed."""
+    def bake(self, passed: Sequence[HostRecord]) -> None:
+        """Copy the hosts that passed, prove the copies, publish the proven ones. The others are removed."""
+        self.results = {host.name: BakeResult(host=host) for host in passed}
         try:
             self._copy()
             if self.candidates:
