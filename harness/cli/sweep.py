@@ -1,5 +1,6 @@
 """`sweep`: list and remove what runs left behind."""
 
+from collections.abc import Iterator, Sequence
 from typing import Annotated
 
 import typer
@@ -10,7 +11,7 @@ from harness.cli import completion, output
 from harness.errors import CleanupError, ExitCode
 from harness.model.cloud import CloudOptions
 from harness.runs import leftovers as sweeping
-from harness.runs.leftovers import UntouchedResource
+from harness.runs.leftovers import Survey, UntouchedResource
 from harness.store import run_overview
 from harness.store.ledger import Ledger
 from harness.store.run_overview import RunOverview
@@ -47,37 +48,42 @@ def sweep(
         ptp-harness sweep --bench ec2 --region eu-north-1
     """
     configuration = settings.load()
-    ledger, swept_bench = (
-        wiring.ledger(configuration),
-        wiring.bench(bench, configuration, options=CloudOptions(region=region)),
-    )
+    ledger = wiring.ledger(configuration)
+    swept_bench = wiring.bench(bench, configuration, options=CloudOptions(region=region))
     survey = sweeping.survey(ledger, swept_bench)
-    leftovers = survey.removable
-    for item in leftovers:
-        for resource in item.resources:
-            output.show(f"{item.token}  {resource.kind:<10} {resource.name}  {resource.detail}  ({item.why})")
-    for untouched in survey.left_alone:
-        output.show(_describe_untouched(untouched))
-    with_kept_hosts = [
-        overview
-        for overview in run_overview.list_overviews(ledger)
-        if overview.line.bench == bench and overview.kept_hosts
-    ]
-    for overview in with_kept_hosts:
-        output.show(_describe_kept(overview))
-    if yes:
-        sweeping.remove(leftovers, swept_bench)
-        closed = sweeping.close_dead_runs(ledger, swept_bench)
-        _verify(ledger, swept_bench)
-        removed = f"removed {len(leftovers)}, verified" if leftovers else "nothing to remove"
-        output.show(removed + (f"; closed the books of {', '.join(closed)}" if closed else ""))
-    elif leftovers:
-        output.show(f"{len(leftovers)} left; `ptp-harness sweep --yes` removes them")
-    else:
-        qualifier = " that is ours" if survey.left_alone else ""
-        output.show(f"nothing {'else ' if with_kept_hosts else ''}is left{qualifier}")
-    if (leftovers and not yes) or any(untouched.names_our_run for untouched in survey.left_alone):
+    overviews = [overview for overview in run_overview.list_overviews(ledger) if overview.line.bench == bench]
+    with_kept_hosts = [overview for overview in overviews if overview.kept_hosts]
+    for line in _describe(survey, with_kept_hosts):
+        output.show(line)
+    output.show(_remove(survey, ledger, swept_bench) if yes else _conclude(survey, with_kept_hosts))
+    if (survey.removable and not yes) or any(untouched.names_our_run for untouched in survey.left_alone):
         raise typer.Exit(ExitCode.LEFT_RUNNING)
+
+
+def _describe(survey: Survey, with_kept_hosts: Sequence[RunOverview]) -> Iterator[str]:
+    """List what may be removed, what is left alone, and the runs that keep hosts."""
+    for item in survey.removable:
+        for resource in item.resources:
+            yield f"{item.token}  {resource.kind:<10} {resource.name}  {resource.detail}  ({item.why})"
+    yield from map(_describe_untouched, survey.left_alone)
+    yield from map(_describe_kept, with_kept_hosts)
+
+
+def _remove(survey: Survey, ledger: Ledger, source: Bench) -> str:
+    """Remove the leftovers, verify that, and close the dead runs; say so. Raises CleanupError."""
+    sweeping.remove(survey.removable, source)
+    closed = sweeping.close_dead_runs(ledger, source)
+    _verify(ledger, source)
+    removed = f"removed {len(survey.removable)}, verified" if survey.removable else "nothing to remove"
+    return removed + (f"; closed the books of {', '.join(closed)}" if closed else "")
+
+
+def _conclude(survey: Survey, with_kept_hosts: Sequence[RunOverview]) -> str:
+    """Say how much may be removed."""
+    if survey.removable:
+        return f"{len(survey.removable)} left; `ptp-harness sweep --yes` removes them"
+    qualifier = " that is ours" if survey.left_alone else ""
+    return f"nothing {'else ' if with_kept_hosts else ''}is left{qualifier}"
 
 
 def _describe_untouched(untouched: UntouchedResource) -> str:

@@ -35,7 +35,7 @@ _NEVER = 2**63 - 1
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bounds:
-    """One second's bounds: guest's clock minus device's is in low_ns..high_ns; None: that side read no new time."""
+    """Bounds of one second: the guest's clock minus the device's; None where that side read no new time."""
 
     low_ns: int | None  # as measured on the host: minus the least (device minus guest)
     high_ns: int | None  # as measured in the guest: its least (guest minus device), of its last full second

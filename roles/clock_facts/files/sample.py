@@ -36,7 +36,7 @@ PTP_SYS_OFFSET_EXTENDED = 0xC4C03D09  # _IOWR('=', 9, 1216 bytes): n_samples, 3 
 TOOL_PATH = os.environ.get("PATH", "") + ":/usr/sbin:/sbin:/usr/bin:/bin"
 
 
-class Clock:
+class SampledClock:
     """The PTP clock at `link`, or the first with a matching name; reopened when it returns under another number."""
 
     def __init__(self, link: str, pattern: str) -> None:
@@ -147,7 +147,7 @@ def driver_statistics(pci: str | None) -> dict[str, object] | None:
     return {**captured, "out": "\n".join(lines)} if captured and (lines or captured["rc"] != 0) else None
 
 
-def sample(seq: int, clock: Clock) -> dict[str, object]:
+def sample(seq: int, clock: SampledClock) -> dict[str, object]:
     record: dict[str, object] = {
         "kind": "sample",
         "seq": seq,
@@ -167,7 +167,10 @@ def measure(output: TextIO, arguments: argparse.Namespace) -> None:
     def write_line(**line: object) -> None:
         output.write(json.dumps(line) + "\n")
 
-    clock, slots = Clock(arguments.device, arguments.clock_name), max(1, round(arguments.duration / arguments.interval))
+    clock, slots = (
+        SampledClock(arguments.device, arguments.clock_name),
+        max(1, round(arguments.duration / arguments.interval)),
+    )
     boot_id, written, slot, reason = read_word("/proc/sys/kernel/random/boot_id"), 0, 0, "done"
     write_line(kind="start", schema=1, device=arguments.device, interval_s=arguments.interval,
                duration_s=arguments.duration, boot_id=boot_id, pid=os.getpid())  # fmt: skip

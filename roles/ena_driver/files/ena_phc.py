@@ -44,7 +44,7 @@ NEWER_DRIVER = (
 
 @dataclass(frozen=True)
 class Attempt:
-    """One command and its output; rc is None when the program is missing or did not end, an errno for a file."""
+    """A command and its output; rc is None when the program is missing or did not end, an errno for a file."""
 
     command: str
     rc: int | None
