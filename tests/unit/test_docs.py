@@ -136,3 +136,17 @@ def test_every_message_has_its_entry(path: Path) -> None:
         return
     flat = " ".join(TROUBLE.split())
     assert [words for words in fragments(path.read_text()) if " ".join(words.split()) not in flat] == []
+
+
+RECIPE_NAME = re.compile(r"`(_?[A-Za-z]\w+)`[^`(]{0,30}\(`([\w/]+\.py)`")
+
+
+def test_the_names_in_the_recipes_are_in_the_files_that_they_name() -> None:
+    text = " ".join((ROOT / "CONTRIBUTING.md").read_text().partition("## Recipes")[2].split())
+    pairs = RECIPE_NAME.findall(text)
+    assert len(pairs) >= 8
+    found = {}
+    for name, path in pairs:
+        file = next(file for file in (ROOT / "harness" / path, ROOT / path) if file.is_file())
+        found[name, path] = re.search(rf"\b{name}", file.read_text()) is not None
+    assert [pair for pair, there in found.items() if not there] == []
