@@ -27,7 +27,7 @@ def test_two_runs_in_two_threads_prepare_an_empty_cache_and_stop_each_for_itself
 
     def lead(controls: RunControls) -> RunRecord:
         bench = wiring.lab_bench(configuration)
-        asked = campaign.from_mapping({"instance_types": ["lab.phc"], "depth": "quick"}, where="here")
+        asked = campaign.from_mapping({"instance_types": ["lab.phc"], "depth": "quick"})
         prepared = Prepared(bench=bench, plan=run_plan.make_plan(asked, bench.types(), now=datetime.now(UTC)))
         return campaign_run.start(prepared, ledger, configuration, controls)
 
