@@ -3,9 +3,19 @@
 import datetime
 
 
+def utc_moment(ns_since_epoch: int) -> datetime.datetime:
+    """The moment in UTC, to the second."""
+    return datetime.datetime.fromtimestamp(ns_since_epoch // 10**9, datetime.UTC)
+
+
 def utc(ns_since_epoch: int) -> str:
     """Write a moment in UTC, to the second: 2026-11-21T12:05:00+00:00."""
-    return datetime.datetime.fromtimestamp(ns_since_epoch // 10**9, datetime.UTC).isoformat()
+    return utc_moment(ns_since_epoch).isoformat()
+
+
+def clock_time(moment: datetime.datetime, now: datetime.datetime) -> str:
+    """Write a moment to the minute, with its date unless that is today's. Both are in the time zone to be shown."""
+    return f"{moment:%H:%M}" if moment.date() == now.date() else f"{moment:%Y-%m-%d %H:%M}"
 
 
 def ns(value: float) -> str:

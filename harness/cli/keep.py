@@ -10,7 +10,7 @@ from harness.cli import completion, output, run_argument
 from harness.errors import CleanupError, RequestError
 from harness.host import ssh
 from harness.model import HostState
-from harness.model.bench_traits import BENCHES, BenchName
+from harness.model.bench_traits import traits_of_recorded
 from harness.runs import kept_hosts
 from harness.store.ledger import Ledger
 from harness.system import proc, settings
@@ -99,7 +99,7 @@ def _load_run(run: str) -> tuple[str, Ledger, Bench, settings.Settings]:
 
 def _require_made_hosts(run: str, bench: Bench) -> None:
     """Raise RequestError for a run on existing machines: they are neither kept nor released."""
-    if bench.name in set(BenchName) and not BENCHES[BenchName(bench.name)].makes_hosts:
+    if not traits_of_recorded(bench.name).makes_hosts:
         raise RequestError(
             f"the hosts of run {run} are your own machines, which a run neither makes nor removes",
             next_step=f"`ptp-harness ssh {run} HOST` enters one",

@@ -1,6 +1,5 @@
 """`report`: print the report of a run that has ended, in any of its forms."""
 
-import difflib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +16,7 @@ from harness.report.formats import Format, render
 from harness.store.evidence_folder import EvidenceFolder
 from harness.store.ledger import RunLine
 from harness.system import settings
+from harness.untrusted.nearest import nearest_names
 
 Forms = Annotated[
     list[str] | None,
@@ -102,7 +102,7 @@ def read_targets(forms: Sequence[str] | None, *, json: bool) -> tuple[ReportTarg
 def _parse_target(text: str) -> ReportTarget:
     name, equals, file = text.partition("=")
     if name not in set(Format):
-        near = difflib.get_close_matches(name, list(Format), n=1)
+        near = nearest_names(name, Format, most=1, likeness=0.6)
         hint = f" (did you mean {near[0]}?)" if near else ""
         raise RequestError(
             f"--format {name!r} is not one of {', '.join(Format)}{hint}",

@@ -57,9 +57,8 @@ def runs(
 
 def _parse_since(text: str) -> datetime.datetime:
     """Parse a duration before now, or a date or time (UTC unless it says otherwise). Raises RequestError."""
-    from harness.campaign.fields import (
-        parse_duration_s,  # slow to load, and most lists have no such condition
-    )
+    # Imported here, since it is slow to load and most lists have no such condition.
+    from harness.campaign.fields import parse_duration_s
 
     try:
         return datetime.datetime.now(datetime.UTC) - datetime.timedelta(seconds=parse_duration_s(text))
@@ -79,7 +78,7 @@ def _rows(overviews: list[RunOverview]) -> list[tuple[str, ...]]:
     return [
         (
             overview.line.run,
-            _start_text(overview),
+            _describe_moment(overview.started),
             overview.line.bench,
             overview.state,
             ", ".join(f"{count} {outcome}" for outcome, count in overview.verdicts.items()) or "-",
@@ -95,14 +94,14 @@ def _document(overview: RunOverview) -> dict[str, object]:
     return {
         "run": overview.line.run,
         "bench": overview.line.bench,
-        "started": _start_text(overview),
+        "started": _describe_moment(overview.started),
         "state": overview.state,
         "instance_types": [host.instance_type for host in overview.hosts],
         "verdicts": {outcome.value: count for outcome, count in overview.verdicts.items()},
         "kept": len(overview.kept_hosts),
-        "kept_until": None if until is None else f"{until:%Y-%m-%dT%H:%M:%SZ}",
+        "kept_until": None if until is None else _describe_moment(until),
     }
 
 
-def _start_text(overview: RunOverview) -> str:
-    return f"{overview.started:%Y-%m-%dT%H:%M:%SZ}"
+def _describe_moment(moment: datetime.datetime) -> str:
+    return f"{moment:%Y-%m-%dT%H:%M:%SZ}"

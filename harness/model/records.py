@@ -136,6 +136,10 @@ class RunRecord:
         leftovers: tuple[Resource, ...],
         api_calls: int | None = None,
         failures: tuple[str, ...] = (),
+        version: str | None = None,
+        depth: Depth | None = None,
+        measure_duration_s: float | None = None,
+        measure_interval_s: float | None = None,
     ) -> "RunRecord":
         """Build the record of a run from its start and end in nanoseconds since the epoch."""
         return cls(
@@ -148,6 +152,10 @@ class RunRecord:
             leftovers=leftovers,
             api_calls=api_calls,
             failures=failures,
+            version=version,
+            depth=depth,
+            measure_duration_s=measure_duration_s,
+            measure_interval_s=measure_interval_s,
         )
 
     @property

@@ -2,6 +2,7 @@
 
 import datetime
 
+from harness import units
 from harness.campaign.run_plan import Plan
 from harness.model.cloud import PriceTerms
 from harness.units import usd
@@ -22,7 +23,7 @@ def line(run: str, plan: Plan, terms: PriceTerms | None, now: datetime.datetime)
         *([" and ".join(terms.images)] if terms.images else []),
         terms.placement,
         _cost(plan, terms),
-        f"every host off by {_clock(end, now)} at the latest",
+        f"every host off by {units.clock_time(end, now)} at the latest",
     )
     return f"run {run}: {', '.join(part for part in parts if part)}"
 
@@ -33,7 +34,3 @@ def _cost(plan: Plan, terms: PriceTerms) -> str:
     if len(known_prices) < len(prices):
         return "cost unknown (`ptp-harness plan` asks for prices)"
     return f"at most {usd(sum(known_prices) * plan.campaign.cloud.lease_s / _HOUR_S)}"
-
-
-def _clock(end: datetime.datetime, now: datetime.datetime) -> str:
-    return f"{end:%H:%M}" if end.date() == now.date() else f"{end:%Y-%m-%d %H:%M}"

@@ -50,15 +50,16 @@ def begin(
     """Prepare what the hosts share, and record the run in the ledger. Raises SetupError, and the bench's errors."""
     plan, bench = prepared.plan, prepared.bench
     _prepare_bench(plan, bench, controls)
+    document = stored.to_document(plan.campaign)
     run = ledger.open_run(
         bench=bench.name,
-        campaign=stored.to_document(plan.campaign),
+        campaign=document,
         hosts={host.name: host.instance_type for host in plan.hosts},
     )
     context = _make_context(run, plan, bench, ledger, settings, controls, holds_passed=holds_passed)
     terms = bench.terms(plan.campaign.instance_types)
     context.events.publish(start_line.line(run, plan, terms, datetime.datetime.now().astimezone()))
-    context.folder.write("campaign.json", json.dumps(stored.to_document(plan.campaign), indent=2))
+    context.folder.write("campaign.json", json.dumps(document, indent=2))
     return context
 
 
@@ -168,9 +169,6 @@ def end(records: Sequence[HostRecord], context: RunContext, *, ended_ns: int, in
         leftovers=leftovers,
         api_calls=None if calls is None else round(calls),
         failures=context.failures.noted,
-    )
-    record = replace(
-        record,
         version=__version__,
         depth=context.campaign.depth,
         measure_duration_s=context.campaign.measure_duration_s,

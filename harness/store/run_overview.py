@@ -6,8 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
+from harness import units
 from harness.model import HostState, Outcome
-from harness.model.bench_traits import BENCHES, BenchName, BenchTraits
+from harness.model.bench_traits import BenchTraits, traits_of_recorded
 from harness.store.ledger import HostSummary, Ledger, RunLine
 
 
@@ -24,7 +25,7 @@ class RunOverview:
 
     @property
     def started(self) -> datetime.datetime:
-        return _utc(self.line.started_ns)
+        return units.utc_moment(self.line.started_ns)
 
     @property
     def verdicts(self) -> Mapping[Outcome, int]:
@@ -43,13 +44,11 @@ class RunOverview:
     def kept_until(self) -> datetime.datetime | None:
         """When the first of the kept hosts ends by its lease; None where no lease ends a host."""
         ends = [host.begun_ns + round(host.lease_s * 1e9) for host in self.kept_hosts if host.begun_ns and host.lease_s]
-        return _utc(min(ends)) if ends and self._traits.cloud else None
+        return units.utc_moment(min(ends)) if ends and self._traits.cloud else None
 
     @property
     def _traits(self) -> BenchTraits:
-        """The traits of the run's bench; those of the lab for a bench that only another version has."""
-        is_known = self.line.bench in set(BenchName)
-        return BENCHES[BenchName(self.line.bench) if is_known else BenchName.LAB]
+        return traits_of_recorded(self.line.bench)
 
     @property
     def failed(self) -> bool:
@@ -92,9 +91,5 @@ def describe_kept(overview: RunOverview) -> str:
     if until is None:
         return f"kept {len(overview.kept_hosts)}"
     now = datetime.datetime.now(datetime.UTC)
-    clock = f"{until:%H:%M}" if until.date() == now.date() else f"{until:%Y-%m-%d %H:%M}"
+    clock = units.clock_time(until, now)
     return f"kept {len(overview.kept_hosts)} {'until' if until > now else 'whose lease ended'} {clock} UTC"
-
-
-def _utc(time_ns: int) -> datetime.datetime:
-    return datetime.datetime.fromtimestamp(time_ns // 10**9, datetime.UTC)
