@@ -18,6 +18,7 @@ from harness.system import settings
 if TYPE_CHECKING:
     from harness.model import HostState
     from harness.store.ledger import Ledger, RunLine
+    from harness.store.run_overview import RunOverview
 
 MOST_RUNS = 50
 
@@ -128,13 +129,15 @@ def _lab_snapshots() -> Completions:
 
 
 def _runs(condition: Callable[[RunLine], bool] = lambda _: True) -> Completions:
+    from harness.store import run_overview  # one query, which reads no whole record
+
     ledger = _existing_ledger()
-    lines = ledger.runs()[:MOST_RUNS] if ledger else []
-    return [(line.run, _describe_run(line, ledger)) for line in lines if ledger and condition(line)]
+    overviews = run_overview.list_overviews(ledger)[:MOST_RUNS] if ledger else []
+    return [(overview.line.run, _describe_run(overview)) for overview in overviews if condition(overview.line)]
 
 
-def _describe_run(line: RunLine, ledger: Ledger) -> str:
-    return f"{line.bench}: {', '.join(host.instance_type for host in ledger.hosts(line.run))}"
+def _describe_run(overview: RunOverview) -> str:
+    return f"{overview.line.bench}: {', '.join(host.instance_type for host in overview.hosts)}"
 
 
 def _hosts(ctx: Context, condition: Callable[[HostState | None], bool]) -> Completions:
