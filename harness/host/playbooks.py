@@ -11,7 +11,8 @@ import shlex
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
@@ -166,17 +167,18 @@ def play(
         _write_variables(hosts, {"all": {"hosts": {name: _host_variables(target)}}})
         _write_variables(Path(private, "env", "extravars"), variables)  # where ansible-runner looks for both
         _write_variables(Path(private, "env", "settings"), {"pexpect_timeout": _POLL_S})
-        runner = ansible_runner.run(
-            private_data_dir=private,
-            playbook=str(playbook),
-            inventory=str(hosts),
-            envvars=_environment(playbook, private),
-            quiet=True,
-            event_handler=events,
-            cancel_callback=poll,
-            timeout=int(timeout_s),
-            suppress_env_files=True,
-        )
+        with _end_failed_fork():
+            runner = ansible_runner.run(
+                private_data_dir=private,
+                playbook=str(playbook),
+                inventory=str(hosts),
+                envvars=_environment(playbook, private),
+                quiet=True,
+                event_handler=events,
+                cancel_callback=poll,
+                timeout=int(timeout_s),
+                suppress_env_files=True,
+            )
         if runner.status in ("canceled", "timeout"):
             _end_workers(private)
         stdout = ansible_memory.clip_output(Path(runner.config.artifact_dir) / "stdout")
@@ -193,6 +195,21 @@ def play(
         stdout=stdout,
         results=events.results,
     )
+
+
+@contextmanager
+def _end_failed_fork() -> Iterator[None]:
+    """End a forked copy of this process that did not become Ansible.
+
+    ansible-runner starts Ansible with pexpect, whose copy raises what fails before its exec: its terminal is gone, for
+    one, when this process was killed meanwhile. The copy would then go on as this run, and judge and release its hosts.
+    """
+    pid = os.getpid()
+    try:
+        yield
+    finally:
+        if os.getpid() != pid:
+            os._exit(1)
 
 
 class _Unsafe(str):

@@ -33,6 +33,8 @@ ROOT = Path(__file__).parents[2]
 SAMPLES = "/run/samples.jsonl"
 IDENTITY = "hostname; cat /etc/machine-id /etc/ssh/ssh_host_ed25519_key.pub; ls /sys/class/net"
 REFUSAL = "Error: ena: Device doesn't support PHC."
+FOLLOW = "Let chrony follow the clock"
+CHRONY_RECORD = "/var/lib/ptp-harness/chrony_phc.json"
 PLACES = ("/etc", "/usr/local", "/var/lib/ptp-harness")
 
 
@@ -67,6 +69,22 @@ class Host:
         played = self.play("configure.yml")
         assert played.tasks_on_wire <= 25
         return played, understood(played)
+
+    def configure_again(self) -> Facts:
+        """Configure a configured host: nothing changes.
+
+        Except when a busy machine made chronyd drop readings: then its second start, and nothing else, is a change.
+        """
+        for _ in range(3):
+            files = self.files()
+            played, found = self.configure()
+            changed = {line.split()[0] for line in set(self.files().splitlines()) ^ set(files.splitlines())}
+            if not played.changed:
+                assert changed == set()
+                return found
+            assert (played.changed, played.results[FOLLOW]["written"]) == (1, [CHRONY_RECORD])
+            assert (played.results[FOLLOW]["stopped"], found.chronyd_starts, changed) == ([], 2, {CHRONY_RECORD})
+        raise AssertionError("chronyd drops readings after each of three second starts")
 
     def files(self) -> str:
         """Names, sizes and times of all that the roles may touch."""
@@ -175,11 +193,7 @@ def test_a_clock_that_is_off_is_switched_on_and_stays_on(bring_up: Callable[[str
     assert follows_the_clock(found)
     assert host.run("cat /proc/dynamic_debug/control | grep -c '\\[ena\\].*=p' ; true") == "0\n"
 
-    files = host.files()
-    second, found = host.configure()
-    assert second.changed == 0
-    assert host.files() == files
-    assert follows_the_clock(found)
+    assert follows_the_clock(host.configure_again())
 
     host.reboot()
     wait_until(lambda: "#* PHC0" in host.run("chronyc -n sources; true"), 120, "PHC0 selected after the reboot")
@@ -188,7 +202,7 @@ def test_a_clock_that_is_off_is_switched_on_and_stays_on(bring_up: Callable[[str
     assert third.changed == 1  # the record of how long chrony took belongs to the last boot
     assert driver_record(third)["boot_id"] == found.boot_id
     assert (driver_record(third)["decision"], found.driver_word) == ("devlink", DriverWord.ACTIVE)
-    assert host.configure()[0].changed == 0
+    host.configure_again()
 
 
 @WITH_TRUTHS
@@ -237,7 +251,7 @@ def test_a_clock_made_anew_is_followed(bring_up: Callable[[str], Host]) -> None:
 
     # chronyd keeps the clock that is gone, until the role restarts it.
     played, found = host.configure()
-    assert played.results["Let chrony follow the clock"]["restarted"] is True
+    assert played.results[FOLLOW]["restarted"] is True
     assert found.phc_link == "ptp1"
     assert follows_the_clock(found)
 
@@ -254,7 +268,7 @@ def test_a_chronyd_that_drops_the_readings_is_started_again(bring_up: Callable[[
     ask(str(host.control), spread_us=200)  # as in the lab: a chronyd that starts now begins with slow and fast ones
 
     played, found = host.configure()
-    assert (played.results["Let chrony follow the clock"]["restarted"], found.chronyd_starts) == (True, 2)
+    assert (played.results[FOLLOW]["restarted"], found.chronyd_starts) == (True, 2)
     assert follows_the_clock(found)
 
 
@@ -312,10 +326,7 @@ def test_a_device_without_a_clock_says_so_itself(bring_up: Callable[[str], Host]
     assert json.loads(capture(first, "chrony-phc").out)["waited"] is False
     assert host.run(time_service) == before
 
-    files = host.files()
-    second, found = host.configure()
-    assert second.changed == 0
-    assert host.files() == files
+    found = host.configure_again()
     assert found.driver_word is DriverWord.NOT_SUPPORTED_BY_DEVICE
 
     host.reboot()  # the unit asks again at each boot, and must not hang the host
@@ -377,4 +388,4 @@ def test_a_card_that_carries_the_connection_is_reloaded_apart_from_it(bring_up: 
     assert (record["decision"], record["clock"]) == ("devlink", "ptp0")
     assert found.phc_link == "ptp0"
     assert follows_the_clock(found)
-    assert host.configure()[0].changed == 0
+    host.configure_again()

@@ -1,7 +1,9 @@
 """A play's outcome is that of its host: real Ansible, against a host that does not answer and against a broken play."""
 
 import contextlib
+import errno
 import json
+import os
 import pickle
 import sys
 import time
@@ -41,6 +43,26 @@ def test_a_play_that_ran_no_task_on_the_host_is_an_error_not_a_success(target: T
     playbook.write_text("- hosts: nobody\n  gather_facts: false\n  tasks: []\n")
     with pytest.raises(HarnessError, match=r"nobody\.yml reached no host"):
         play(playbook, target, {}, timeout_s=60, progress=lambda _: None, cancelled=lambda: False)
+
+
+def test_a_copy_of_this_process_that_did_not_become_ansible_ends(
+    target: Target, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As when this process is killed between the fork and the exec: the copy finds its terminal gone."""
+    went_on, pid = tmp_path / "went-on", os.getpid()
+
+    def fail(*_: object) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    monkeypatch.setattr("ptyprocess.ptyprocess._setecho", fail)
+    try:
+        with pytest.raises(HarnessError, match=r"observe\.yml reached no host"):
+            play(OBSERVE, target, {}, timeout_s=60, progress=lambda _: None, cancelled=lambda: False)
+    finally:
+        if os.getpid() != pid:
+            went_on.touch()
+            os._exit(0)
+    assert not went_on.exists()
 
 
 def test_a_task_that_fails_is_named_with_its_words(target: Target, tmp_path: Path) -> None:
