@@ -91,10 +91,13 @@ from pathlib import Path
 from harness.benches.ec2.engine.engine import Engine
 from harness.benches.ec2.engine.engine_home import EngineHome
 from harness.benches.ec2.engine.stack import StackSettings
+from harness.model.ec2_enums import Access, Market
 told = json.loads(sys.stdin.readline())
 engine = Engine(EngineHome(folder=Path(told["folder"]), project=Path(told["project"])), at_once=1)
 if told["operation"] == "up":
-    engine.up(told["stack"], StackSettings(**told["settings"]), lambda _: None)
+    settings = told["settings"]
+    kinds = {"access": Access(settings["access"]), "market": Market(settings["market"])}
+    engine.up(told["stack"], StackSettings(**settings | kinds), lambda _: None)
 else:
     engine.destroy(told["stack"], lambda _: None)
 """
@@ -102,7 +105,7 @@ else:
 
 def as_us(home: EngineHome, operation: str, stack: str, settings: StackSettings) -> "subprocess.Popen[str]":
     """The harness in a process of its own, at one operation."""
-    child = subprocess.Popen([sys.executable, "-c", US], stdin=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+    child = subprocess.Popen([sys.executable, "-c", US], stdin=subprocess.PIPE, text=True)
     assert child.stdin is not None
     names = StackSettings.__dataclass_fields__
     values = {name: getattr(settings, name) for name in names}

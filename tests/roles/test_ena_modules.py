@@ -13,6 +13,8 @@ from typing import Any
 
 import pytest
 
+pytestmark = pytest.mark.programs
+
 VERSION, SHA256 = "2.17.0", "ab" * 32
 KERNEL, MACHINE = "6.12.107+deb13-cloud-amd64", "x86_64"
 MODULE = b"\xfd7zXZ\x00 a module"

@@ -11,6 +11,8 @@ from harness.benches.hosts import HostsBench, list_members
 from harness.errors import RequestError
 from harness.model import Token
 
+pytestmark = pytest.mark.programs
+
 KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIPlaceholderPlaceholderPlaceholderPlaceholder"
 INVENTORY = """
 all:

@@ -7,7 +7,11 @@ import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+
 from harness.cli import log_options
+
+pytestmark = pytest.mark.programs
 
 Call = Callable[..., "subprocess.CompletedProcess[str]"]
 

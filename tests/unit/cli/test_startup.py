@@ -12,6 +12,8 @@ from harness.ladder import judge
 from harness.model import Depth, Evidence, HostRecord, HostState
 from harness.store.ledger import Ledger
 
+pytestmark = pytest.mark.programs
+
 OF_RUNS = {"ansible_runner", "boto3", "botocore", "pulumi", "rich", "yaml"} | {
     f"harness.{name}" for name in ("benches", "campaign.campaign", "host", "ladder", "probes", "runs")
 }

@@ -206,5 +206,5 @@ class AnyOrder(RuleBasedStateMachine):
         pytest.fail(f"the state does not settle: {state}")
 
 
-TestAnyOrder = AnyOrder.TestCase
+TestAnyOrder = pytest.mark.slow(AnyOrder.TestCase)
 TestAnyOrder.settings = settings(max_examples=150, stateful_step_count=40, deadline=None)
