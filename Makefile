@@ -66,7 +66,7 @@ rehearse: $(READY)  ## a campaign on EC2 without an account: Pulumi's engine, a 
 	$(VENV)/bin/ptp-harness lab build
 	$(VENV)/bin/python tests/doubles/rehearsal.py
 
-unit: $(READY)   ## the tests that need neither a guest nor another program: two and a half minutes on one core
+unit: $(READY)   ## the tests that need neither a guest nor another program: a minute and a half on one core
 	$(VENV)/bin/pytest -m "not lab and not roles and not engine and not packaging and not programs and not slow"
 
 bench: $(READY)  ## the figures in the documentation

@@ -50,6 +50,7 @@ def growth(parse: Callable[[str, str], object], piece: str, length: int = SHORT,
     return best
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", CLASSES)
 @pytest.mark.parametrize("name", PARSERS)
 def test_four_times_the_text_takes_less_than_six_times_as_long(name: str, kind: str) -> None:

@@ -252,6 +252,7 @@ SETTINGS = st.fixed_dictionaries(
 )
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(given_settings=SETTINGS, region=st.sampled_from(["eu-north-1", "eu-west-1", "us-west-2"]))
 def test_whatever_is_asked_for(

@@ -374,6 +374,7 @@ def test_what_would_be_larger_or_other_than_it_looks_is_refused(text: str, wante
     assert refusal(text) == wanted
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "text",
     [

@@ -48,6 +48,7 @@ def test_there_is_real_text_to_mix() -> None:
     assert len(LINES) > 300
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", PARSERS)
 @given(text=anything)
 def test_a_parser_reads_or_refuses(name: str, text: str) -> None:

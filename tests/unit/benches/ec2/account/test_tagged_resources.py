@@ -103,6 +103,7 @@ def test_an_empty_name_selects_nothing(names: dict[str, str]) -> None:
         tagged_resources.find(Api(REGION), **names)
 
 
+@pytest.mark.slow
 def test_an_instance_that_does_not_end_is_named_with_the_command(ec2, monkeypatch: pytest.MonkeyPatch) -> None:  # type: ignore[no-untyped-def]
     made(ec2, "k3f9")
     api = Api(REGION)

@@ -82,6 +82,7 @@ def test_a_line_without_end_is_given_up_before_it_fills_the_memory(tmp_path: Pat
         tracemalloc.stop()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("part", "pause_s"),
     [(b"noise\n" * 1000, 0), (b"n", 0.05), (b"[" * 200_000 + b"\n", 0)],
