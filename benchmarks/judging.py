@@ -51,8 +51,8 @@ def timed(name, work, times):
 
 def read():
     found, refused = read_facts((data / "facts.json").read_text(), where="facts.json")
-    taken, also, complete = read_samples((data / "samples.jsonl").read_text(), where="samples.jsonl")
-    return Evidence(facts=found, final_facts=found, samples=taken, samples_complete=complete, unparsed=refused + also)
+    taken, also, slots = read_samples((data / "samples.jsonl").read_text(), where="samples.jsonl")
+    return Evidence(facts=found, final_facts=found, samples=taken, slots=slots, unparsed=refused + also)
 
 def judge():
     return ladder.judge(evidence, required, depth=Depth.STANDARD, read_only=False)
@@ -74,10 +74,10 @@ if day.exists():
         with day.open() as lines:
             for line in lines:
                 reader.read_line(line)
-        taken, complete = reader.samples, reader.complete
+        taken, slots = reader.samples, reader.slots
     else:
-        taken, _, complete = read_samples(day.read_text(), where="samples.jsonl")
-    evidence = Evidence(facts=found, final_facts=found, samples=taken, samples_complete=complete)
+        taken, _, slots = read_samples(day.read_text(), where="samples.jsonl")
+    evidence = Evidence(facts=found, final_facts=found, samples=taken, slots=slots)
     begun = time.process_time()
     judge()
     figures["day_judge_s"] = time.process_time() - begun

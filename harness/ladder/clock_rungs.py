@@ -93,7 +93,7 @@ def _describe_success(success: Finding) -> str:
 
 def _is_complete(case: Case, samples: Sequence[Sample]) -> bool:
     """Whether no burst is missing. A missing burst could be the one that went back in time."""
-    none_lost = case.evidence.samples_complete and not quantities.count_lost(samples)
+    none_lost = case.evidence.samples_complete and not quantities.count_lost(case.evidence)
     return none_lost and all(sample.reads is not None for sample in samples)
 
 
@@ -210,11 +210,10 @@ def _judge_selected_throughout(case: Case) -> Rung:
     name, samples = RungName.CHRONY_FOLLOWS, case.evidence.samples
     if not samples:
         return unobserved_rung(name, "no samples were taken")
-    last_seq = max(sample.seq for sample in samples)
-    from_seq = (last_seq + 1) // 2
-    second_half = [sample for sample in samples if sample.seq >= from_seq]
+    slots = quantities.count_slots(case.evidence)
+    second_half = [sample for sample in samples if sample.slot >= slots // 2]
     observed_sources = [sample.sources for sample in second_half if sample.sources is not None]
-    total = last_seq + 1 - from_seq
+    total = slots - slots // 2
     followed = sum(any(_is_phc(source) and source.state == "*" for source in sources) for sources in observed_sources)
     share_text = f"selected in {followed} of the last {total} samples"
     if (followed + total - len(observed_sources)) / total < FOLLOWED_SHARE:

@@ -91,7 +91,7 @@ def _unbounded_if_cut(interval: summary.Interval, evidence: Evidence) -> summary
 
 def _sample_observer(value_of: Callable[[Sample], int | None]) -> "_Observer":
     def observe(evidence: Evidence, requirement: Requirement) -> Observation:
-        return _observe_series(quantities.collect_series(evidence.samples or (), value_of), requirement, evidence)
+        return _observe_series(quantities.collect_series(evidence, value_of), requirement, evidence)
 
     return observe
 

@@ -28,16 +28,22 @@ class Series:
         return tuple(value for _time_s, value in self.points)
 
 
-def count_lost(samples: Sequence[Sample]) -> int:
-    """Count the sample numbers that are missing between 0 and the last one."""
-    return max((sample.seq for sample in samples), default=-1) + 1 - len({sample.seq for sample in samples})
+def count_slots(evidence: Evidence) -> int:
+    """Count the slots, the intervals that were to be sampled, up to the last sample where their number is unknown."""
+    last = max((sample.slot for sample in evidence.samples or ()), default=-1)
+    return max(last + 1, evidence.slots or 0)
 
 
-def collect_series(samples: Sequence[Sample], value_of: Callable[[Sample], float | None]) -> Series:
+def count_lost(evidence: Evidence) -> int:
+    """Count the slots without a sample."""
+    return count_slots(evidence) - len({sample.slot for sample in evidence.samples or ()})
+
+
+def collect_series(evidence: Evidence, value_of: Callable[[Sample], float | None]) -> Series:
     """Collect a quantity that every sample should have: None and every lost sample count as missing."""
-    values = [(sample.mono_ns / 1e9, value_of(sample)) for sample in samples]
+    values = [(sample.mono_ns / 1e9, value_of(sample)) for sample in evidence.samples or ()]
     points = tuple((time_s, value) for time_s, value in values if value is not None)
-    return Series(points=points, missing=len(values) - len(points) + count_lost(samples))
+    return Series(points=points, missing=len(values) - len(points) + count_lost(evidence))
 
 
 def last_offset(sample: Sample) -> int | None:
@@ -100,7 +106,7 @@ def phc_minus_second_opinion(evidence: Evidence) -> Series:
 def _against_second_opinion(evidence: Evidence, value_of: Callable[[Sample, int], int | None]) -> Series:
     samples, name = evidence.samples or (), second_opinion(evidence.facts)
     points: list[tuple[float, float]] = []
-    missing = count_lost(samples)
+    missing = count_lost(evidence)
     for sample in samples:
         if sample.sources is None or name is None:
             missing += 1
@@ -150,7 +156,7 @@ def count_reads(evidence: Evidence) -> Reads | None:
     samples, published = evidence.samples or (), evidence.facts.counters_published if evidence.facts else None
     if published is None or not samples:
         return None
-    all_sampled = evidence.samples_complete and not count_lost(samples)
+    all_sampled = evidence.samples_complete and not count_lost(evidence)
     if published:
         counters = [sample.counters for sample in samples if sample.counters is not None]
         return _count_by_counters(counters, complete=all_sampled and len(counters) == len(samples))

@@ -59,7 +59,7 @@ class Evidence:
     placement: Placement | None = None
     facts: Facts | None = None
     samples: tuple[Sample, ...] | None = None
-    samples_complete: bool = False  # the sampler's closing line was read: no sample is missing at the end
+    slots: int | None = None  # number of intervals that the sampler went through; None: its closing line was not read
     final_facts: Facts | None = None  # collected after the last sample
     rebooted: "Evidence | None" = None
     unparsed: tuple[Unparsed, ...] = ()
@@ -68,6 +68,11 @@ class Evidence:
     read_only_files: bool = False  # the trouble: the host's files cannot be changed
     interrupted: bool = False
     interrupted_while: str = ""  # the stage and its time by then: "being configured, after 4 min 32 s"
+
+    @property
+    def samples_complete(self) -> bool:
+        """Whether the sampler's closing line was read, so that no sample is missing at the end unnoticed."""
+        return self.slots is not None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

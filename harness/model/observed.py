@@ -119,9 +119,9 @@ class PhcCounters:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sample:
-    """The observations of one second. A part that could not be read or parsed is None."""
+    """The observations of one slot, the interval with this number. A part that could not be read or parsed is None."""
 
-    seq: int
+    slot: int
     mono_ns: int
     utc_ns: int
     tracking: Tracking | None

@@ -19,15 +19,18 @@ class SampleReader:
     """Reads the sampler's lines one by one, as they arrive, so that their text need not be stored.
 
     A part of a sample that was not understood is None in it; a line that was not understood gives no sample, which
-    leaves a gap in `seq`. Samples beyond `most`, the number requested, are refused: from the number of a sample
-    follows how many are missing before it.
+    leaves a gap in `slot`, and so does a sample that took longer than its slot ("late"). Slots beyond `most`, the
+    number requested, are refused: from the slot of a sample follows how many are missing before it.
+
+    Samplers of format version 1 count samples instead of slots (`seq`), so that missed slots cannot be seen.
     """
 
     def __init__(self, where: str, *, most: int = MOST_SAMPLES) -> None:
         self.most = most
         self._notes, self._number = ParseNotes(where), 0
         self._samples: list[Sample] = []
-        self._closing: int | None = None
+        self._last_slot = -1
+        self._slots: int | None = None
 
     @property
     def samples(self) -> tuple[Sample, ...]:
@@ -39,10 +42,12 @@ class SampleReader:
         return self._notes.unparsed
 
     @property
-    def complete(self) -> bool:
-        """Whether the closing line was read and its count agrees with the number of the last sample."""
-        last = self._samples[-1].seq + 1 if self._samples else 0
-        return self._closing is not None and self._closing == last
+    def slots(self) -> int | None:
+        """The number of slots that the sampler went through, by its closing line; None: that line was not read.
+
+        In format version 1 the closing line counts the samples, and must agree with the number of the last one.
+        """
+        return self._slots
 
     def read_line(self, line: str) -> Sample | None:
         """Parse the next line. Return its sample; None for start, end, empty and unparsable lines."""
@@ -55,8 +60,10 @@ class SampleReader:
             record = json_object(line)
             if record["kind"] == "sample":
                 return self._add_sample(record)
-            if record["kind"] == "end":
-                self._closing = _parse_whole(record["samples"])
+            if record["kind"] == "late":
+                self._next_slot(record)
+            elif record["kind"] == "end":
+                self._close(record)
             elif record["kind"] != "start":
                 raise ValueError("unknown kind")
         except (ValueError, KeyError, TypeError, RecursionError):
@@ -65,22 +72,37 @@ class SampleReader:
 
     def _add_sample(self, record: dict[str, Any]) -> Sample:
         sample = _parse_sample(record, self._notes, self._number)
-        if self._samples and sample.seq <= self._samples[-1].seq:
-            raise ValueError("numbers grow")
-        if sample.seq >= self.most:
-            raise ValueError("more samples than were asked for")
+        self._next_slot(record)
         self._samples.append(sample)
         return sample
+
+    def _next_slot(self, record: dict[str, Any]) -> None:
+        slot = _parse_slot(record)
+        if slot <= self._last_slot:
+            raise ValueError("slots grow")
+        if slot >= self.most:
+            raise ValueError("more slots than were asked for")
+        self._last_slot = slot
+
+    def _close(self, record: dict[str, Any]) -> None:
+        samples, passed = _parse_whole(record["samples"]), self._last_slot + 1
+        if "slots" not in record:
+            self._slots = samples if samples == passed else None
+            return
+        slots = _parse_whole(record["slots"])
+        if not passed <= slots <= self.most:
+            raise ValueError("fewer slots than have passed, or more than were asked for")
+        self._slots = slots
 
 
 def read_samples(
     text: str, *, where: str, most: int = MOST_SAMPLES
-) -> tuple[tuple[Sample, ...], tuple[Unparsed, ...], bool]:
-    """Parse the samples in the order of their lines, list refused lines, and tell whether the file is complete."""
+) -> tuple[tuple[Sample, ...], tuple[Unparsed, ...], int | None]:
+    """Parse the samples in the order of their lines, list refused lines, and count the slots (None: not complete)."""
     reader = SampleReader(where, most=most)
     for line in text.split("\n"):
         reader.read_line(line)
-    return reader.samples, reader.unparsed, reader.complete
+    return reader.samples, reader.unparsed, reader.slots
 
 
 def describe_sample(sample: Sample) -> str:
@@ -102,7 +124,7 @@ def _parse_sample(record: dict[str, Any], notes: ParseNotes, number: int) -> Sam
     if chrony is not None and len(chrony.sources) > MOST_SOURCES:
         raise ValueError("more sources than can be kept")
     return Sample(
-        seq=_parse_whole(record["seq"]),
+        slot=_parse_slot(record),
         mono_ns=_parse_whole(record["mono_ns"]),
         utc_ns=_parse_whole(record["utc_ns"]),
         tracking=chrony.tracking if chrony else None,
@@ -133,6 +155,10 @@ def _parse_counters(value: object, notes: ParseNotes, number: int) -> PhcCounter
         return None
     capture = parse_capture(value)
     return notes.read(phc_stats.parse, capture.out if capture.rc == 0 else None, f"{number}:stats")
+
+
+def _parse_slot(record: dict[str, Any]) -> int:
+    return _parse_whole(record["slot"] if "slot" in record else record["seq"])
 
 
 def _parse_whole(value: object) -> int:

@@ -119,7 +119,7 @@ class EvidenceCollector:
             )
         self.note(
             samples=reader.samples,
-            samples_complete=reader.complete,
+            slots=reader.slots,
             unparsed=self.evidence.unparsed + reader.unparsed,
         )
 
@@ -147,7 +147,7 @@ def _report_samples(duration_s: float, interval_s: float, progress: Progress) ->
 
     def report(sample: Sample) -> None:
         nonlocal next_report_s
-        done_s = (sample.seq + 1) * interval_s
+        done_s = (sample.slot + 1) * interval_s
         if done_s >= min(next_report_s, duration_s):
             next_report_s = done_s + duration_s / 100
             progress(f"{units.duration(done_s)} of {units.duration(duration_s)}: {describe_sample(sample)}")

@@ -110,9 +110,9 @@ def test_a_host_that_claims_to_have_left_out_samples_costs_nothing(count: int) -
     """Three lines: the first two samples and one with any number."""
     real = [line for line in REAL_SAMPLES if line["kind"] == "sample"][:2]
     lines = [real[0] | {"seq": 0}, real[1] | {"seq": 1}, real[1] | {"seq": count}]
-    taken, _, complete = samples.read_samples("\n".join(map(json.dumps, lines)), where="s", most=2**63)
+    taken, _, slots = samples.read_samples("\n".join(map(json.dumps, lines)), where="s", most=2**63)
     read, _ = facts.read_facts(json.dumps(REAL_FACTS[0]), where="f")
-    found = Evidence(facts=read, final_facts=read, samples=taken, samples_complete=complete)
+    found = Evidence(facts=read, final_facts=read, samples=taken, slots=slots)
     assert len(taken) == 3
     verdict = ladder.judge(found, limits.requirements("lab"), depth=Depth.STANDARD, read_only=False)
     assert verdict.outcome not in ("PASS",)

@@ -68,11 +68,9 @@ def call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureF
 def run(tmp_path: Path) -> str:
     """A run in the books whose every text ends with the canary."""
     read, refused = facts.read_facts((DATA / "drifting" / "facts.json").read_text(), where="f")
-    taken, _, complete = samples.read_samples((DATA / "drifting" / "samples.jsonl").read_text(), where="s")
+    taken, _, slots = samples.read_samples((DATA / "drifting" / "samples.jsonl").read_text(), where="s")
     evidence = spoilt(
-        Evidence(
-            facts=read, final_facts=read, samples=taken, samples_complete=complete, unparsed=refused, trouble="trouble"
-        )
+        Evidence(facts=read, final_facts=read, samples=taken, slots=slots, unparsed=refused, trouble="trouble")
     )
     verdict = ladder.judge(evidence, limits.requirements("lab"), depth=Depth.STANDARD, read_only=False)
     host = HostRecord(

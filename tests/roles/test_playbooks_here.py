@@ -49,8 +49,8 @@ def test_sampling_waits_and_brings_the_samples_home(tmp_path: Path) -> None:
         "clock_facts_dest": str(tmp_path / "here.jsonl"),
     }
     _play("measure.yml", variables)
-    taken, unparsed, complete = samples.read_samples((tmp_path / "here.jsonl").read_text(), where="here.jsonl")
-    assert (len(taken), unparsed, complete) == (2, (), True)
+    taken, unparsed, slots = samples.read_samples((tmp_path / "here.jsonl").read_text(), where="here.jsonl")
+    assert (len(taken), unparsed, slots) == (2, (), 2)
 
 
 def test_a_role_of_this_checkout_finds_what_its_module_shares_with_others(tmp_path: Path) -> None:

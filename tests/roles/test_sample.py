@@ -39,22 +39,22 @@ def test_one_sample_a_second_between_a_head_and_a_closing_line(roles: Path, tmp_
     subprocess.run(_sampler(roles, output, "--duration", "4", "--foreground"), check=True, timeout=30)
     head, *taken, closing = _lines(output)
     assert {key: head[key] for key in ("kind", "schema", "device", "interval_s", "duration_s")} == {
-        "kind": "start", "schema": 1, "device": "/dev/ptp_ena", "interval_s": 1.0, "duration_s": 4.0,
+        "kind": "start", "schema": 2, "device": "/dev/ptp_ena", "interval_s": 1.0, "duration_s": 4.0,
     }  # fmt: skip
     assert head["boot_id"] == Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-    assert [sample["seq"] for sample in taken] == [0, 1, 2, 3]
-    assert closing == {"kind": "end", "samples": 4, "reason": "done"}
+    assert [sample["slot"] for sample in taken] == [0, 1, 2, 3]
+    assert closing == {"kind": "end", "samples": 4, "slots": 4, "reason": "done"}
     for sample in taken:
         # Absolute deadlines: lateness does not add up.
-        late_ns = sample["mono_ns"] - taken[0]["mono_ns"] - sample["seq"] * 10**9
+        late_ns = sample["mono_ns"] - taken[0]["mono_ns"] - sample["slot"] * 10**9
         assert abs(late_ns) < 300_000_000
 
 
 def test_our_probes_understand_it(roles: Path, tmp_path: Path) -> None:
     output = tmp_path / "samples.jsonl"
     subprocess.run(_sampler(roles, output, "--duration", "2", "--foreground"), check=True, timeout=30)
-    taken, unparsed, complete = samples.read_samples(output.read_text(), where="samples.jsonl")
-    assert (len(taken), unparsed, complete) == (2, (), True)
+    taken, unparsed, slots = samples.read_samples(output.read_text(), where="samples.jsonl")
+    assert (len(taken), unparsed, slots) == (2, (), 2)
 
 
 @pytest.mark.programs
@@ -70,7 +70,7 @@ def test_it_outlives_the_session_that_started_it(roles: Path, tmp_path: Path) ->
     assert os.getsid(pid) != caller.pid
     _wait_for_end(output, within_s=20)
     assert _lines(output)[0]["pid"] == pid
-    assert _lines(output)[-1] == {"kind": "end", "samples": 3, "reason": "done"}
+    assert _lines(output)[-1] == {"kind": "end", "samples": 3, "slots": 3, "reason": "done"}
 
 
 def test_its_caller_does_not_wait_for_it(roles: Path, tmp_path: Path) -> None:
@@ -95,6 +95,41 @@ def test_sigterm_ends_it_with_its_closing_line(roles: Path, tmp_path: Path) -> N
     assert closing["samples"] == len(_lines(output)) - 2
 
 
+def test_the_seconds_of_a_stall_are_missing(roles: Path, tmp_path: Path) -> None:
+    output = tmp_path / "samples.jsonl"
+    started = subprocess.run(
+        _sampler(roles, output, "--duration", "7"), check=True, timeout=30, capture_output=True, text=True
+    )
+    pid = int(started.stdout)
+    time.sleep(1.6)
+    os.kill(pid, signal.SIGSTOP)
+    time.sleep(3.5)
+    os.kill(pid, signal.SIGCONT)
+    _wait_for_end(output, within_s=20)
+    _head, *taken, closing = _lines(output)
+    slots = [sample["slot"] for sample in taken if sample["kind"] == "sample"]
+    assert (closing["slots"], closing["samples"]) == (7, len(slots))
+    missing = sorted(set(range(7)) - set(slots))
+    assert missing == list(range(missing[0], missing[0] + len(missing))), "the stall has taken these"
+    assert 3 <= len(missing) <= 4
+    read, _, counted = samples.read_samples(output.read_text(), where="samples.jsonl")
+    assert ([sample.slot for sample in read], counted) == (slots, 7)
+
+
+def test_a_stall_at_the_end_is_missing_too(roles: Path, tmp_path: Path) -> None:
+    output = tmp_path / "samples.jsonl"
+    started = subprocess.run(
+        _sampler(roles, output, "--duration", "4"), check=True, timeout=30, capture_output=True, text=True
+    )
+    time.sleep(1.6)
+    os.kill(int(started.stdout), signal.SIGSTOP)
+    time.sleep(3)
+    os.kill(int(started.stdout), signal.SIGCONT)
+    _wait_for_end(output, within_s=20)
+    read, _, counted = samples.read_samples(output.read_text(), where="samples.jsonl")
+    assert (len(read), counted) == (2, 4)
+
+
 def test_a_second_one_is_refused_and_stop_makes_room(roles: Path, tmp_path: Path) -> None:
     output = tmp_path / "samples.jsonl"
     subprocess.run(_sampler(roles, output, "--duration", "600"), check=True, timeout=30, capture_output=True)
@@ -103,7 +138,7 @@ def test_a_second_one_is_refused_and_stop_makes_room(roles: Path, tmp_path: Path
     subprocess.run(_sampler(roles, output, "--stop"), check=True, timeout=30)
     assert _lines(output)[-1]["reason"] == "stopped"
     subprocess.run(_sampler(roles, output, "--duration", "1", "--foreground"), check=True, timeout=30)
-    assert _lines(output)[-1] == {"kind": "end", "samples": 1, "reason": "done"}
+    assert _lines(output)[-1] == {"kind": "end", "samples": 1, "slots": 1, "reason": "done"}
 
 
 def test_stopping_where_nothing_samples_is_no_error(roles: Path, tmp_path: Path) -> None:

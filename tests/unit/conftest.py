@@ -160,17 +160,17 @@ def a_burst(seq: int, *, phc_ahead_ns: int = 50) -> tuple[PhcRead, ...]:
     )
 
 
-def a_sample(seq: int) -> Sample:
+def a_sample(slot: int) -> Sample:
     return Sample(
-        seq=seq,
-        mono_ns=90 * SECOND_NS + seq * SECOND_NS,
-        utc_ns=UTC_NS + seq * SECOND_NS,
+        slot=slot,
+        mono_ns=90 * SECOND_NS + slot * SECOND_NS,
+        utc_ns=UTC_NS + slot * SECOND_NS,
         tracking=a_tracking(),
-        sources=(a_refclock(), a_server(last_rx_s=seq % 4)),
-        reads=a_burst(seq),
+        sources=(a_refclock(), a_server(last_rx_s=slot % 4)),
+        reads=a_burst(slot),
         read_errors=0,
         error_bound_ns=20_000,
-        counters=PhcCounters(cnt=500 + 30 * seq, exp=0, skp=0, err_dv=0, err_ts=0, err_eb=0),
+        counters=PhcCounters(cnt=500 + 30 * slot, exp=0, skp=0, err_dv=0, err_ts=0, err_eb=0),
     )
 
 
@@ -227,8 +227,8 @@ def good() -> Evidence:
         reach=Reach(reached=True, tries=1, detail=""),
         placement=Placement(precise=True, detail="in a precision-time placement group"),
         facts=some_facts(),
-        samples=tuple(a_sample(seq) for seq in range(120)),
-        samples_complete=True,
+        samples=tuple(a_sample(slot) for slot in range(120)),
+        slots=120,
         final_facts=some_facts(),
     )
 

@@ -52,12 +52,12 @@ def judge_and_report(facts_text: str, later: str, lines: str, trouble: str | Non
     """
     first_facts, refused = facts.read_facts(facts_text, where="facts.json")
     last_facts, refused_later = facts.read_facts(later, where="facts-final.json")
-    observed_samples, refused_samples, complete = samples.read_samples(lines, where="samples.jsonl", most=MOST_SAMPLES)
+    observed_samples, refused_samples, slots = samples.read_samples(lines, where="samples.jsonl", most=MOST_SAMPLES)
     evidence = Evidence(
         facts=first_facts,
         final_facts=last_facts,
         samples=observed_samples,
-        samples_complete=complete,
+        slots=slots,
         unparsed=refused + refused_later + refused_samples,
         trouble=None if trouble is None else bounded(trouble),
     )

@@ -147,22 +147,30 @@ def driver_statistics(pci: str | None) -> dict[str, object] | None:
     return {**captured, "out": "\n".join(lines)} if captured and (lines or captured["rc"] != 0) else None
 
 
-def sample(seq: int, clock: SampledClock) -> dict[str, object]:
+def sample(slot: int, clock: SampledClock) -> dict[str, object]:
+    """Take a sample. `error_bound` follows the burst at once: it belongs to the last reading by anybody."""
     record: dict[str, object] = {
         "kind": "sample",
-        "seq": seq,
+        "slot": slot,
         "mono_ns": time.monotonic_ns(),
+        "raw_ns": time.clock_gettime_ns(time.CLOCK_MONOTONIC_RAW),
+        "boot_ns": time.clock_gettime_ns(time.CLOCK_BOOTTIME),
         "utc_ns": time.time_ns(),
     }
     record["phc"] = clock.burst()
     record["error_bound"] = read_driver_file(f"/sys/bus/pci/devices/{clock.pci}/phc_error_bound") if clock.pci else None
     record["stats"] = driver_statistics(clock.pci)
     record["chronyc"] = run(*CHRONYC)
+    record["end_mono_ns"] = time.monotonic_ns()
     return record
 
 
 def measure(output: TextIO, arguments: argparse.Namespace) -> None:
-    """Write one sample per interval at absolute deadlines. A sample late by a whole interval is left out."""
+    """Write one sample per interval at absolute deadlines, with the number of its interval (slot) since the start.
+
+    A slot in which no sample could begin is left out. A sample that took longer than an interval is of kind "late":
+    its parts belong to different slots.
+    """
 
     def write_line(**line: object) -> None:
         output.write(json.dumps(line) + "\n")
@@ -171,19 +179,33 @@ def measure(output: TextIO, arguments: argparse.Namespace) -> None:
         SampledClock(arguments.device, arguments.clock_name),
         max(1, round(arguments.duration / arguments.interval)),
     )
+    interval_ns = round(arguments.interval * 1e9)
     boot_id, written, slot, reason = read_word("/proc/sys/kernel/random/boot_id"), 0, 0, "done"
-    write_line(kind="start", schema=1, device=arguments.device, interval_s=arguments.interval,
+    write_line(kind="start", schema=2, device=arguments.device, interval_s=arguments.interval,
                duration_s=arguments.duration, boot_id=boot_id, pid=os.getpid())  # fmt: skip
-    started_s = time.monotonic()
+    started_ns = time.monotonic_ns()
+
+    def slot_now() -> int:
+        return (time.monotonic_ns() - started_ns) // interval_ns
+
     while slot < slots:
-        wait_s = max(0.0, started_s + slot * arguments.interval - time.monotonic())
-        if signal.sigtimedwait(STOPPING, wait_s):
+        wait_ns = max(0, started_ns + slot * interval_ns - time.monotonic_ns())
+        received = signal.sigtimedwait(STOPPING, wait_ns / 1e9)
+        # CPython returns an unset result, and not None, if SIGCONT wakes a stopped process after the time.
+        if received is not None and received.si_signo in STOPPING:
             reason = "stopped"
             break
-        write_line(**sample(written, clock))
-        written += 1
-        slot = max(slot + 1, int((time.monotonic() - started_s) // arguments.interval))
-    write_line(kind="end", samples=written, reason=reason)
+        slot = max(slot, slot_now())
+        if slot >= slots:
+            break
+        record = sample(slot, clock)
+        if record["end_mono_ns"] - record["mono_ns"] > interval_ns:
+            record["kind"] = "late"
+        else:
+            written += 1
+        write_line(**record)
+        slot = max(slot + 1, slot_now())
+    write_line(kind="end", samples=written, slots=min(slot, slots), reason=reason)
 
 
 def lock_output(path: str) -> TextIO:

@@ -60,8 +60,8 @@ def test_a_whole_file_comes_home_as_it_is(target: Target, tmp_path: Path) -> Non
     path = tmp_path / "there with a space.jsonl"
     path.write_bytes(line(0) + line(1) + end(2))
     reader, text, seen = follow(target, path)
-    assert (len(reader.samples), reader.complete, text) == (2, True, path.read_bytes())
-    assert [sample.seq for sample in seen] == [1], "the latest of those that came together"
+    assert (len(reader.samples), reader.slots, text) == (2, 2, path.read_bytes())
+    assert [sample.slot for sample in seen] == [1], "the latest of those that came together"
 
 
 def test_a_file_that_grows_is_followed_line_by_line(target: Target, tmp_path: Path) -> None:
@@ -74,8 +74,8 @@ def test_a_file_that_grows_is_followed_line_by_line(target: Target, tmp_path: Pa
                 file.write(parts.pop(0))
 
     reader, text, seen = follow(target, path, pause=write_on)
-    assert (len(reader.samples), reader.complete, text) == (2, True, path.read_bytes())
-    assert [sample.seq for sample in seen] == [1]
+    assert (len(reader.samples), reader.slots, text) == (2, 2, path.read_bytes())
+    assert [sample.slot for sample in seen] == [1]
 
 
 def test_bytes_that_are_no_text_cost_their_own_line_alone(target: Target, tmp_path: Path) -> None:
@@ -89,15 +89,15 @@ def test_bytes_that_are_no_text_cost_their_own_line_alone(target: Target, tmp_pa
                 file.write(parts.pop(0))
 
     reader, text, _ = follow(target, path, pause=write_on)
-    assert [sample.seq for sample in reader.samples] == [0, 2, 3]
-    assert (reader.complete, len(reader.unparsed), text) == (True, 1, path.read_bytes())
+    assert [sample.slot for sample in reader.samples] == [0, 2, 3]
+    assert (reader.slots, len(reader.unparsed), text) == (4, 1, path.read_bytes())
 
 
 def test_a_file_of_many_parts_comes_home_without_pauses_between(target: Target, tmp_path: Path) -> None:
     path, pauses = tmp_path / "samples.jsonl", list[float]()
     path.write_bytes(b"".join(line(seq, padding="x" * 1200) for seq in range(3000)) + end(3000))
     reader, text, _ = follow(target, path, most=3000, pause=pauses.append)
-    assert (len(reader.samples), reader.complete, len(text)) == (3000, True, path.stat().st_size)
+    assert (len(reader.samples), reader.slots, len(text)) == (3000, 3000, path.stat().st_size)
     assert len(pauses) == 1
 
 
@@ -134,7 +134,7 @@ def test_one_byte_a_second_is_given_up_at_the_deadline(
     (tmp_path / "bin" / "ssh").write_text("#!/bin/sh\nwhile :; do printf x; sleep 0.2; done\n")
     begun = time.monotonic()
     reader, text, _ = follow(target, tmp_path / "samples.jsonl", duration_s=1)
-    assert (reader.samples, reader.complete, text) == ((), False, b"")
+    assert (reader.samples, reader.slots, text) == ((), None, b"")
     assert time.monotonic() - begun < 15
 
 

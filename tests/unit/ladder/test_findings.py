@@ -70,7 +70,7 @@ def converged(evidence: Evidence, after_s: float) -> Evidence:
 
 
 def drifting(one: Sample, ppb: float) -> Sample:
-    return server(one, 1_000 * one.seq * ppb / 1_000)
+    return server(one, 1_000 * one.slot * ppb / 1_000)
 
 
 EDGES: dict[str, tuple[Change, float]] = {
@@ -120,7 +120,7 @@ def test_enough_samples_and_one_too_few(
     good: Evidence, required: Required, quantity: str, count: int, held: bool | None
 ) -> None:
     assert good.samples is not None
-    seen = found(replace(good, samples=good.samples[:count]), required, quantity)
+    seen = found(replace(good, samples=good.samples[:count], slots=count), required, quantity)
     assert (seen.samples, seen.held) == (count, held)
 
 
@@ -128,7 +128,7 @@ def lose(evidence: Evidence, share_of: int, part: str) -> Evidence:
     return replace(
         evidence,
         samples=tuple(
-            replace(one, **{part: None}) if one.seq % share_of == 0 else one  # type: ignore[arg-type]
+            replace(one, **{part: None}) if one.slot % share_of == 0 else one  # type: ignore[arg-type]
             for one in evidence.samples or ()
         ),
     )
@@ -157,12 +157,12 @@ def test_samples_that_end_early_hold_nothing_and_break_nothing(
 ) -> None:
     change, _ = EDGES[quantity]
     for evidence in (good, change(good, 10**9)):
-        seen = found(replace(evidence, samples_complete=False), required, quantity)
+        seen = found(replace(evidence, slots=None), required, quantity)
         assert (seen.held, seen.note) == (None, "the samples end too early")
 
 
 def test_refusals_that_were_counted_stand_though_samples_are_missing(good: Evidence, required: Required) -> None:
-    seen = found(replace(served(good, 0.5), samples_complete=False), required, "phc_read_success")
+    seen = found(replace(served(good, 0.5), slots=None), required, "phc_read_success")
     assert (seen.held, seen.observed) == (False, 0.5)
 
 
@@ -178,7 +178,7 @@ def test_the_fastest_reading_counts(good: Evidence, required: Required) -> None:
 
 def test_one_refusal_counted_twice_is_one(good: Evidence, required: Required) -> None:
     def counters(one: Any) -> Sample:
-        return replace(one, counters=replace(one.counters, err_ts=one.seq, err_eb=one.seq))
+        return replace(one, counters=replace(one.counters, err_ts=one.slot, err_eb=one.slot))
 
     evidence = replace(good, samples=tuple(counters(one) for one in good.samples or ()))
     seen = found(evidence, required, "phc_read_success")

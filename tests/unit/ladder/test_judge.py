@@ -69,7 +69,7 @@ def samples(which: Callable[[int], bool], **changes: object) -> Change:
         made = []
         for one in evidence.samples:
             now = {name: value(one) if callable(value) else value for name, value in changes.items()}
-            made.append(replace(one, **now) if which(one.seq) else one)  # type: ignore[arg-type]
+            made.append(replace(one, **now) if which(one.slot) else one)  # type: ignore[arg-type]
         return replace(evidence, samples=tuple(made))
 
     return change
@@ -111,7 +111,7 @@ def no_clock(driver: Driver | None = None, **changes: object) -> Change:
     drivers = () if driver is None else (driver,)
     return both(
         facts(clocks=(), phc_link=None, reads=None, read_errors=None, drivers=drivers, **changes),
-        parts(samples=None, samples_complete=False, final_facts=None),
+        parts(samples=None, slots=None, final_facts=None),
     )
 
 
@@ -136,14 +136,14 @@ def drifting(ppb: float) -> Change:
     """Our clock runs away from NTP by so much, while it follows the PHC."""
 
     def sources(one: Any) -> object:
-        return (one.sources[0], replace(one.sources[1], offset_ns=round(one.seq * ppb) + 40_000))
+        return (one.sources[0], replace(one.sources[1], offset_ns=round(one.slot * ppb) + 40_000))
 
     return samples(every, sources=sources)
 
 
 def refusals(per_sample: int) -> Change:
     """The driver refuses so many readings in each second, in the way that it counts as err_ts."""
-    return samples(every, counters=lambda one: replace(one.counters, err_ts=per_sample * one.seq))
+    return samples(every, counters=lambda one: replace(one.counters, err_ts=per_sample * one.slot))
 
 
 def far_phc(ns: int) -> Change:
@@ -294,7 +294,7 @@ CASES: dict[str, tuple[Change, RungName | None, Outcome, Reason]] = {
         RungName.CLOCK_READABLE, Outcome.INCONCLUSIVE, Reason.NOT_OBSERVED,
     ),
     "no end of the samples": (
-        parts(samples_complete=False), RungName.CLOCK_READABLE, Outcome.INCONCLUSIVE, Reason.NOT_OBSERVED,
+        parts(slots=None), RungName.CLOCK_READABLE, Outcome.INCONCLUSIVE, Reason.NOT_OBSERVED,
     ),
     "counters not observed": (
         facts(counters_published=None), RungName.CLOCK_READABLE, Outcome.INCONCLUSIVE, Reason.NOT_OBSERVED,
@@ -355,7 +355,7 @@ CASES: dict[str, tuple[Change, RungName | None, Outcome, Reason]] = {
         RungName.REACHABLE, Outcome.INCONCLUSIVE, Reason.INTERRUPTED,
     ),
     "interrupted while it measured": (
-        parts(samples_complete=False, interrupted=True),
+        parts(slots=None, interrupted=True),
         RungName.CLOCK_READABLE, Outcome.INCONCLUSIVE, Reason.INTERRUPTED,
     ),
     "a stage failed": (
@@ -419,7 +419,7 @@ def test_without_counters_our_own_readings_count(good: Evidence, required: Requi
 
 def test_a_device_reset_in_the_middle_does_not_count_backwards(good: Evidence, required: Required) -> None:
     def counters(one: Any) -> object:
-        return replace(one.counters, cnt=30 * (one.seq - 60))
+        return replace(one.counters, cnt=30 * (one.slot - 60))
 
     found = verdict(samples(lambda seq: seq >= 60, counters=counters)(good), required)
     (finding,) = [one for one in found.findings if one.quantity == "phc_read_success"]
@@ -468,7 +468,7 @@ def test_a_chronyd_that_cannot_start_says_why(good: Evidence, required: Required
 
 
 def test_a_host_that_is_lost_on_the_way_has_not_failed(good: Evidence, required: Required) -> None:
-    found = verdict(parts(samples_complete=False, final_facts=None, lost="the network went away")(good), required)
+    found = verdict(parts(slots=None, final_facts=None, lost="the network went away")(good), required)
     assert (found.outcome, found.reason, found.sentence) == (
         Outcome.INCONCLUSIVE,
         Reason.UNREACHABLE,
@@ -488,7 +488,7 @@ def test_after_a_reboot_the_host_is_judged_as_it_is(good: Evidence, required: Re
 
 
 def test_quick_judges_by_the_collection_alone(good: Evidence, required: Required) -> None:
-    bare = parts(samples=None, samples_complete=False, final_facts=None)(good)
+    bare = parts(samples=None, slots=None, final_facts=None)(good)
     found = verdict(bare, required, depth=Depth.QUICK)
     assert (found.outcome, found.sentence) == (
         Outcome.PASS,

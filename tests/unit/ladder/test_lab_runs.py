@@ -22,9 +22,7 @@ def verdict(run: str, *, read_only: bool = False) -> Verdict:
     )
     assert unparsed == ()
     if (LAB / run / "samples.jsonl").exists():
-        taken, refused, complete = samples.read_samples(
-            (LAB / run / "samples.jsonl").read_text(), where="samples.jsonl"
-        )
+        taken, refused, slots = samples.read_samples((LAB / run / "samples.jsonl").read_text(), where="samples.jsonl")
         last, strange = facts.read_facts((LAB / run / "facts-final.json").read_text(), where="facts-final.json")
         assert (refused, strange) == ((), ())
         evidence = Evidence(
@@ -32,7 +30,7 @@ def verdict(run: str, *, read_only: bool = False) -> Verdict:
             placement=evidence.placement,
             facts=first,
             samples=taken,
-            samples_complete=complete,
+            slots=slots,
             final_facts=last,
         )
     return judge(evidence, limits.requirements("lab"), depth=Depth.STANDARD, read_only=read_only)

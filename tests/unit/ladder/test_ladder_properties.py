@@ -45,7 +45,7 @@ NOT_ABSENCE = {("PhcCounters", "err_eb")}
 def small(good: Evidence) -> Evidence:
     """The good host with few samples, so that harm and loss matter."""
     assert good.samples is not None
-    return replace(good, samples=good.samples[:SAMPLES])
+    return replace(good, samples=good.samples[:SAMPLES], slots=SAMPLES)
 
 
 @pytest.fixture(scope="session")
@@ -66,7 +66,7 @@ def sampled(change: Callable[[Sample], Sample]) -> Callable[[Evidence, int], Evi
         assert evidence.samples is not None
         return replace(
             evidence,
-            samples=tuple(change(one) if one.seq == number else one for one in evidence.samples),
+            samples=tuple(change(one) if one.slot == number else one for one in evidence.samples),
         )
 
     return harm
@@ -203,9 +203,6 @@ def without(value: Any, paths: set[Path], path: Path = ()) -> Any:
     for field in dataclasses.fields(value):
         at = (*path, field.name)
         changes[field.name] = None if at in paths else without(getattr(value, field.name), paths, at)
-    if isinstance(value, Evidence) and value.samples and changes["samples"]:
-        cut = changes["samples"][-1].seq != value.samples[-1].seq
-        changes["samples_complete"] = value.samples_complete and not cut
     return replace(value, **changes)
 
 

@@ -87,7 +87,7 @@ sample_lines = st.fixed_dictionaries(
 
 @given(lines=st.lists(st.one_of(st.text(max_size=20), json_values.map(json.dumps), sample_lines), max_size=6))
 def test_any_lines_give_samples_and_what_was_refused(lines: list[str]) -> None:
-    found, unparsed, complete = samples.read_samples("\n".join(lines), where="s")
+    found, unparsed, slots = samples.read_samples("\n".join(lines), where="s")
     assert all(isinstance(one, Sample) for one in found)
     assert all(isinstance(one, Unparsed) for one in unparsed)
-    assert isinstance(complete, bool)
+    assert slots is None or slots > max((sample.slot for sample in found), default=-1)

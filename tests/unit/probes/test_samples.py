@@ -5,7 +5,8 @@ from collections.abc import Callable
 
 import pytest
 
-from harness.model import PhcCounters, PhcRead, Sample, Unparsed
+from harness.ladder import quantities
+from harness.model import Evidence, PhcCounters, PhcRead, Sample, Unparsed
 from harness.probes import chronyc, samples
 
 Said = Callable[[str], str]
@@ -40,7 +41,7 @@ def line(said: Said) -> Callable[..., str]:
 def sample(said: Said) -> Sample:
     chrony = chronyc.parse(said("chronyc/reference-ahead/all.csv"), "")
     return Sample(
-        seq=0,
+        slot=0,
         mono_ns=0,
         utc_ns=1795233824 * 10**9,
         tracking=chrony.tracking,
@@ -56,10 +57,10 @@ Line = Callable[..., str]
 
 
 def test_a_whole_file(line: Line, sample: Sample) -> None:
-    found, unparsed, complete = samples.read_samples(
+    found, unparsed, slots = samples.read_samples(
         "\n".join([START, line(0), line(1), end(2), ""]), where="samples.jsonl"
     )
-    assert (found[0], [one.seq for one in found], unparsed, complete) == (sample, [0, 1], (), True)
+    assert (found[0], [one.slot for one in found], unparsed, slots) == (sample, [0, 1], (), 2)
 
 
 @pytest.mark.parametrize(
@@ -104,16 +105,37 @@ def test_a_part_that_was_not_understood_is_none_and_noted(line: Line) -> None:
 
 def test_a_line_that_was_not_understood_leaves_a_gap(line: Line) -> None:
     text = "\n".join([START, line(0), line(1)[:40], line(2), end(3)])
-    found, unparsed, complete = samples.read_samples(text, where="samples.jsonl")
-    assert ([one.seq for one in found], complete) == ([0, 2], True)
+    found, unparsed, slots = samples.read_samples(text, where="samples.jsonl")
+    assert ([one.slot for one in found], slots) == ([0, 2], 3)
     assert [(one.where, one.line_number, one.expected) for one in unparsed] == [
         ("samples.jsonl", 3, "a JSON line of sample.py")
     ]
 
 
+def test_slots_without_a_sample_are_counted_in_the_middle_and_at_the_end(line: Line) -> None:
+    def slot(number: int, kind: str = "sample") -> str:
+        record = json.loads(line(0))
+        del record["seq"]
+        return json.dumps(record | {"kind": kind, "slot": number})
+
+    closing = '{"kind": "end", "samples": 2, "slots": 8, "reason": "done"}'
+    lines = [slot(0), slot(4), slot(5, "late"), closing]
+    found, unparsed, slots = samples.read_samples("\n".join(lines), where="s", most=8)
+    assert ([sample.slot for sample in found], unparsed, slots) == ([0, 4], (), 8)
+    evidence = Evidence(samples=found, slots=slots)
+    assert (quantities.count_slots(evidence), quantities.count_lost(evidence)) == (8, 6)
+
+
+@pytest.mark.parametrize("slots", [5, 9, -1, "6", True])
+def test_a_closing_line_with_too_few_or_too_many_slots_is_refused(line: Line, slots: object) -> None:
+    closing = json.dumps({"kind": "end", "samples": 1, "slots": slots, "reason": "done"})
+    _, unparsed, counted = samples.read_samples("\n".join([line(5), closing]), where="s", most=8)
+    assert (len(unparsed), counted) == (1, None)
+
+
 @pytest.mark.parametrize("closing", [(), (end(3),), ('{"kind": "end"}',)])
 def test_without_a_fitting_end_it_is_not_complete(line: Line, closing: tuple[str, ...]) -> None:
-    assert samples.read_samples("\n".join([START, line(0), line(1), *closing]), where="s")[2] is False
+    assert samples.read_samples("\n".join([START, line(0), line(1), *closing]), where="s")[2] is None
 
 
 @pytest.mark.parametrize(
@@ -125,8 +147,8 @@ def test_without_a_fitting_end_it_is_not_complete(line: Line, closing: tuple[str
      '{"kind": "sample", "seq": 0, "mono_ns": 1, "utc_ns": 1, "chronyc": 7}'],
 )  # fmt: skip
 def test_lines_of_another_shape_are_refused(broken: str) -> None:
-    found, unparsed, complete = samples.read_samples(broken, where="s")
-    assert (found, [one.line for one in unparsed], complete) == ((), [broken], False)
+    found, unparsed, slots = samples.read_samples(broken, where="s")
+    assert (found, [one.line for one in unparsed], slots) == ((), [broken], None)
 
 
 def test_numbers_must_grow(line: Line) -> None:
@@ -146,10 +168,8 @@ def test_in_short(line: Line) -> None:
 
 
 def test_no_sample_has_a_number_beyond_those_that_were_asked_for(line: Line) -> None:
-    found, unparsed, complete = samples.read_samples(
-        "\n".join([line(0), line(59), line(60), end(61)]), where="s", most=60
-    )
-    assert ([one.seq for one in found], len(unparsed), complete) == ([0, 59], 1, False)
+    found, unparsed, slots = samples.read_samples("\n".join([line(0), line(59), line(60), end(61)]), where="s", most=60)
+    assert ([one.slot for one in found], len(unparsed), slots) == ([0, 59], 1, None)
 
 
 @pytest.mark.parametrize("length", [samples.LONGEST_SAMPLE + 1, 1 << 20])

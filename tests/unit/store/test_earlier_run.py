@@ -65,12 +65,12 @@ def test_earlier_evidence_is_unchanged_and_judged_as_it_was(ledger: Ledger, tmp_
     host = folder / "lab.drifting"
     facts, strange = read_facts((host / "facts.json").read_text(), where="facts.json")
     final, also_strange = read_facts((host / "facts-final.json").read_text(), where="facts-final.json")
-    samples, refused, complete = read_samples((host / "samples.jsonl").read_text(), where="samples.jsonl")
+    samples, refused, slots = read_samples((host / "samples.jsonl").read_text(), where="samples.jsonl")
     assert (strange, also_strange, refused) == ((), (), ())
     (recorded,) = [one for one in ledger.record(RUN).hosts if one.name == "lab.drifting"]
     requirements = campaign_of(folder).requirements
     verdict = ladder.judge(
-        Evidence(facts=facts, final_facts=final, samples=samples, samples_complete=complete),
+        Evidence(facts=facts, final_facts=final, samples=samples, slots=slots),
         requirements,
         depth=Depth.STANDARD,
         read_only=False,
