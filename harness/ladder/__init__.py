@@ -40,6 +40,7 @@ OUTCOMES: Mapping[Reason, Outcome] = {
     Reason.UNREACHABLE: Outcome.INCONCLUSIVE,
     Reason.HOST_NOT_PRECISION: Outcome.INCONCLUSIVE,
     Reason.TOO_FEW_SAMPLES: Outcome.INCONCLUSIVE,
+    Reason.BOUND_REFUTED: Outcome.INCONCLUSIVE,
     Reason.NOT_OBSERVED: Outcome.INCONCLUSIVE,
     Reason.INTERRUPTED: Outcome.INCONCLUSIVE,
     Reason.HARNESS_ERROR: Outcome.INCONCLUSIVE,
@@ -53,6 +54,9 @@ OUTCOMES: Mapping[Reason, Outcome] = {
     Reason.NOT_PERSISTENT: Outcome.FAIL,
 }
 """The outcome of a failed rung, by its reason. A rung that was not observed is INCONCLUSIVE for every reason."""
+
+_HEADLINE = ("phc_offset_ns", "offset_ns", "error_bound_ns", "chrony_bound_ns")
+"""Quantities of a pass's sentence: our own offset, chrony's, and the first bound that was observed."""
 
 _NEED_NO_PROOF = (RungName.OFFERED, RungName.PRECISION_HOST)
 """Rungs that may stay unobserved: the climb goes on. (clock_present checks precision_host again itself.)"""
@@ -145,14 +149,14 @@ def _judge_rebooted(case: Case) -> Rung | None:
 
 
 def _pass_sentence(case: Case, rungs: Sequence[Rung]) -> str:
-    """Write the sentence of a pass: offset, error bounds, convergence; for depth quick, how chronyd follows."""
+    """Write the sentence of a pass: offsets, error bound, convergence; for depth quick, how chronyd follows."""
     rung_by_name = {rung.name: rung for rung in rungs}
     if case.depth is Depth.QUICK:
         parts = [rung_by_name[RungName.CHRONY_FOLLOWS].evidence, rung_by_name[RungName.WITHIN_LIMITS].evidence]
     else:
-        main_findings = [case.find_finding(quantity) for quantity in ("offset_ns", "error_bound_ns", "chrony_bound_ns")]
+        main_findings = [case.find_finding(quantity) for quantity in _HEADLINE]
         observed = [finding for finding in main_findings if finding is not None and finding.observed is not None]
-        parts = [limit_rungs.list_held_values(observed[:2])]
+        parts = [limit_rungs.list_held_values(observed[:3])]
         parts += [
             f"{limit_rungs.quantity_title(finding.quantity)} {finding.note}"
             for finding in main_findings

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
-from harness.ladder import clock_rungs
+from harness.ladder import bound_check, clock_rungs
 from harness.ladder.case import Case
 from harness.ladder.limit_rungs import quantity_title
 from harness.model import Clock, DriverWord, Facts, Reason, Rung, RungStatus
@@ -26,6 +26,7 @@ REMEDIES: Mapping[Reason, str | None] = {
     Reason.CLOCK_INTERFERENCE: "stop the other program that steers the clock, then restart chronyd",
     Reason.OUT_OF_LIMITS: "do not trust this clock to these limits; measure longer or replace the host",
     Reason.TOO_FEW_SAMPLES: "measure longer",
+    Reason.BOUND_REFUTED: "restart chronyd, then measure again; if readings are slow, raise chrony_phc_delay_s",
     Reason.NOT_PERSISTENT: "look at what set the driver and chronyd up before the reboot and did not do so again",
     Reason.NOT_OBSERVED: "make observable what is listed as not observed, then run again",
     Reason.INTERRUPTED: "run it again",
@@ -91,6 +92,7 @@ def list_unobserved(case: Case, rungs: Sequence[Rung]) -> tuple[str, ...]:
 def list_remarks(case: Case) -> tuple[str, ...]:
     """List facts that a reader should know and that do not affect the verdict."""
     messages = [_about_ptp4l(case.facts, case.clock)] if case.facts and case.clock else []
+    messages.append(bound_check.describe_slow_readings(case.evidence.samples or ()))
     messages += [message for message in (case.evidence.lost, case.evidence.trouble) if message]
     return tuple(remark for remark in messages if remark)
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from harness import units
 from harness.analysis import summary
-from harness.ladder import quantities
+from harness.ladder import bound_check, quantities
 from harness.ladder.case import Case, failed_rung, proven_rung, unobserved_rung
 from harness.ladder.findings import undecided_reason
 from harness.model import ChronySource, Depth, Facts, Finding, PhcRead, Reason, Rung, RungName, RungStatus, Sample
@@ -140,7 +140,9 @@ def judge_chrony_follows(case: Case) -> Rung:
     """
     collections = [case.facts] if case.depth is Depth.QUICK else [case.facts, case.evidence.final_facts]
     rungs = [_judge_undisturbed(collections), _judge_converged(case), _judge_selected_now(collections[-1])]
-    if case.depth is not Depth.QUICK:
+    if case.depth is Depth.QUICK:
+        rungs.append(_judge_bound_of_burst(case.facts))
+    else:
         rungs.append(_judge_selected_throughout(case))
     return _worst_rung(rungs)
 
@@ -204,6 +206,16 @@ def _judge_selected_now(facts: Facts | None) -> Rung:
         f"{phc.name} is in state {phc.state!r}, reach {phc.reach:o}" if phc else "chronyd has no PHC among its sources"
     )
     return failed_rung(name, Reason.NOT_SYNCHRONISED, "; ".join(text for text in (state, other_source) if text))
+
+
+def _judge_bound_of_burst(facts: Facts | None) -> Rung:
+    """Judge whether the one burst of depth quick agrees with chrony's bound; other depths judge every sample."""
+    name, check = RungName.CHRONY_FOLLOWS, bound_check.check_collection(facts)
+    if check.refuted:
+        return unobserved_rung(name, check.describe(), Reason.BOUND_REFUTED)
+    if check.uncompared:
+        return unobserved_rung(name, "chrony's bound could not be held against a reading")
+    return proven_rung(name, "")
 
 
 def _judge_selected_throughout(case: Case) -> Rung:

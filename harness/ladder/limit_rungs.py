@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 
 from harness import units
+from harness.ladder import bound_check
 from harness.ladder.case import Case, failed_rung, proven_rung, unobserved_rung
 from harness.ladder.findings import blocks_pass, undecided_reason
 from harness.model import Depth, Finding, Reason, Rung, RungName, RungStatus
@@ -17,6 +18,9 @@ def judge_within_limits(case: Case) -> Rung:
     broken = [finding for finding in case.findings if finding.held is False]
     if broken:
         return failed_rung(name, Reason.OUT_OF_LIMITS, ", ".join(describe_finding(finding) for finding in broken))
+    check = bound_check.check_samples(case.evidence)
+    if check.refuted:
+        return unobserved_rung(name, check.describe(), Reason.BOUND_REFUTED)
     open_findings = [finding for finding in case.findings if blocks_pass(finding)]
     too_few = [finding for finding in open_findings if undecided_reason(finding) is Reason.TOO_FEW_SAMPLES]
     if open_findings:
@@ -24,6 +28,9 @@ def judge_within_limits(case: Case) -> Rung:
         return unobserved_rung(name, f"{finding_title(undecided)}: {undecided.note}", undecided_reason(undecided))
     if not case.findings:
         return unobserved_rung(name, "there are no limits to compare it with")
+    if check.uncompared:
+        text = f"in {check.uncompared} of {check.slots} seconds chrony's bound could not be held against a reading"
+        return unobserved_rung(name, text)
     return proven_rung(name, list_held_values(case.findings))
 
 

@@ -74,10 +74,17 @@ def phc_offset(sample: Sample) -> int | None:
 
 def system_minus_phc(reads: Sequence[PhcRead]) -> int | None:
     """The middle of the fastest reading minus the PHC's time; slower readings were delayed. None without readings."""
-    if not reads:
-        return None
-    fastest = min(reads, key=lambda read: read.after_ns - read.before_ns)
-    return (fastest.before_ns + fastest.after_ns) // 2 - fastest.phc_ns
+    return middle_offset_ns(fastest(reads)) if reads else None
+
+
+def fastest(reads: Sequence[PhcRead]) -> PhcRead:
+    """The reading with the shortest window: what could delay it is least."""
+    return min(reads, key=lambda read: read.after_ns - read.before_ns)
+
+
+def middle_offset_ns(read: PhcRead) -> int:
+    """System clock minus PHC by the middle of a reading; half its window is the uncertainty."""
+    return (read.before_ns + read.after_ns) // 2 - read.phc_ns
 
 
 def second_opinion(facts: Facts | None) -> str | None:

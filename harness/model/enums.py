@@ -59,6 +59,7 @@ class Reason(StrEnum):
     CLOCK_INTERFERENCE = "clock_interference"
     OUT_OF_LIMITS = "out_of_limits"
     TOO_FEW_SAMPLES = "too_few_samples"
+    BOUND_REFUTED = "bound_refuted"
     NOT_PERSISTENT = "not_persistent"
     NOT_OBSERVED = "not_observed"
     INTERRUPTED = "interrupted"

@@ -157,7 +157,7 @@ class Facts:
     interference: bool | None
     converged: bool | None  # result of the role's wait; None: no wait
     converged_after_s: float | None  # since the last of chronyd's starts
-    chronyd_starts: int | None  # by the role: 2 where chronyd first dropped nearly all of the clock's readings
+    chronyd_starts: int | None  # by the role: more than 1 where chronyd's first readings misled it
     why_not_converged: str | None  # reason, where chronyd could not try
     ntp_stratum: int | None
     ntp_offset_ns: int | None  # how far the system clock is ahead of NTP, by one query

@@ -38,6 +38,35 @@ def test_no_clock_among_the_sources_is_not_for_this_to_say(load: Callable[[str],
     assert load("chrony_phc/library/chrony_phc.py").most_readings_dropped(sources, 3600.0) is False
 
 
+TRACKING = (
+    "50484330,PHC0,1,1795237501.1,{system},-0.000000084,0.0000001,-6.1,0.1,5.4,0.000300000,0.000091000,1.0,Normal"
+)
+
+
+@pytest.mark.parametrize(
+    ("system", "low_ns", "high_ns", "refuted"),
+    [
+        ("0.000000000", -100_000, 100_000, False),
+        ("0.000000000", 241_000, 441_000, False),  # the bound: 91 us + 300 us / 2
+        ("0.000000000", 241_002, 441_000, True),
+        ("0.000000000", -1_041_000, -841_000, True),
+        ("-0.000600000", -1_041_000, -841_000, False),
+        ("0.000600000", -1_041_000, -842_000, True),
+    ],
+)
+def test_a_reading_may_refute_the_bound(
+    load: Callable[[str], ModuleType], system: str, low_ns: int, high_ns: int, refuted: bool
+) -> None:
+    module = load("chrony_phc/library/chrony_phc.py")
+    assert module.bound_refuted(TRACKING.format(system=system), low_ns, high_ns) is refuted
+
+
+@pytest.mark.parametrize("tracking", ["", "506 Cannot talk to daemon\n", TRACKING.replace("PHC0", "192.0.2.1")])
+def test_what_follows_no_phc_is_not_refuted(load: Callable[[str], ModuleType], tracking: str) -> None:
+    module = load("chrony_phc/library/chrony_phc.py")
+    assert module.bound_refuted(tracking.format(system="0"), 10**9, 10**9) is False
+
+
 class Task(Exception):
     """A task that failed."""
 

@@ -73,7 +73,7 @@ class Host:
     def configure_again(self) -> Facts:
         """Configure a configured host: nothing changes.
 
-        Except when a busy machine made chronyd drop readings: then its second start, and nothing else, is a change.
+        Except when a busy machine misled chronyd: then its being started again, and nothing else, is a change.
         """
         for _ in range(3):
             files = self.files()
@@ -83,8 +83,12 @@ class Host:
                 assert changed == set()
                 return found
             assert (played.changed, played.results[FOLLOW]["written"]) == (1, [CHRONY_RECORD])
-            assert (played.results[FOLLOW]["stopped"], found.chronyd_starts, changed) == ([], 2, {CHRONY_RECORD})
-        raise AssertionError("chronyd drops readings after each of three second starts")
+            assert (played.results[FOLLOW]["stopped"], found.chronyd_starts in (2, 3), changed) == (
+                [],
+                True,
+                {CHRONY_RECORD},
+            )
+        raise AssertionError("chronyd is misled again and again")
 
     def files(self) -> str:
         """Names, sizes and times of all that the roles may touch."""
@@ -268,7 +272,7 @@ def test_a_chronyd_that_drops_the_readings_is_started_again(bring_up: Callable[[
     ask(str(host.control), spread_us=200)  # as in the lab: a chronyd that starts now begins with slow and fast ones
 
     played, found = host.configure()
-    assert (played.results[FOLLOW]["restarted"], found.chronyd_starts) == (True, 2)
+    assert (played.results[FOLLOW]["restarted"], found.chronyd_starts in (2, 3)) == (True, True)
     assert follows_the_clock(found)
 
 

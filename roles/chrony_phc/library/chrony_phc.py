@@ -13,7 +13,7 @@ import shutil
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ..module_utils.ptp_host import UNIT_PROPERTIES, parse_units, read_json, text, unsettled_units, write  # noqa: TID252  # found so in a role and in a collection
+from ..module_utils.ptp_host import UNIT_PROPERTIES, parse_units, read_json, read_phc, text, unsettled_units, write  # noqa: TID252  # found so in a role and in a collection
 
 DOCUMENTATION = r"""
 module: chrony_phc
@@ -21,7 +21,7 @@ short_description: Make a PTP hardware clock chrony's source and wait for synchr
 description:
   - Writes chrony's configuration, checked by chronyd itself, and orders the service after the clock's device.
   - Stops and disables other daemons that would steer the system clock.
-  - Starts chronyd a second time where it drops nearly all of the clock's readings.
+  - Starts chronyd again where it drops nearly all of the clock's readings, or where a reading refutes its error bound.
   - Without a clock it records that and leaves everything unchanged.
 options:
   device:
@@ -112,6 +112,7 @@ record:
 
 ORIGINAL = ".ptp-harness-original"
 FIRST_WAIT_S = 20  # by then a chronyd that accepts the clock's readings has synchronised, or is about to
+MOST_STARTS = 3
 STARTS_WITHIN_S = 3  # until chronyd's first poll of the clock
 LINK_RULES = "/etc/udev/rules.d/53-ptp-chrony.rules"
 LINK_RULE = re.compile(r'SUBSYSTEM=="ptp", ATTR\{clock_name\}=="[^"\\]*", SYMLINK\+="ptp_chrony", TAG\+="systemd"')
@@ -185,9 +186,9 @@ def configure_and_wait(module: AnsibleModule, result: dict) -> None:
         systemctl(module, "daemon-reload")
     start_error = restart(module, service) if restarts else ""
     record = None if restarts else valid_record(read_json(params["record"]))
-    if not start_error and (record is None or drops_readings(module, service)):
-        record, started_twice, start_error = wait_with_second_start(module, service)
-        restarts = restarts or started_twice
+    if not start_error and (record is None or is_misled(module, service)):
+        record, started_again, start_error = wait_with_restarts(module, service)
+        restarts = restarts or started_again
     if start_error:
         failure = f"chronyd does not start: {start_error}"
         record = build_record(module, waited=True, command=None, output=start_error, failure=failure)
@@ -229,22 +230,47 @@ def write_config(module: AnsibleModule, path: str, config: str) -> list[str]:
     return [path]
 
 
-def wait_with_second_start(module: AnsibleModule, service: str) -> tuple[dict, bool, str]:
-    """Wait for chronyd to synchronise, with a second start if it drops readings: (record, started twice, start error).
+def wait_with_restarts(module: AnsibleModule, service: str) -> tuple[dict, bool, str]:
+    """Wait for chronyd to synchronise, starting it again where it is misled: (record, started again, start error).
 
-    chronyd before 4.7 accepts only readings as fast as those that it has learned. It starts from its very first two
-    readings and adapts in steps of nanoseconds, so that unlucky first readings make it drop nearly all readings of a
-    good clock for minutes (its hwclock.c, quantiles.c). A second start gives it two new first readings.
+    chronyd before 4.7 accepts only readings about as slow as those that it has learned. It starts from its very first
+    two readings and adapts in steps of nanoseconds (its hwclock.c, quantiles.c). Unlucky first readings make it drop
+    nearly all readings of a good clock for minutes, or accept only its slow ones, whose time is uncertain by more than
+    its bound says. Another start gives it two new first readings.
     """
     seconds = module.params["wait_s"]
     first_wait_s = min(FIRST_WAIT_S, seconds)
-    record = wait_for_sync(module, service, first_wait_s)
-    if drops_readings(module, service):
+    record, starts, start_error = wait_for_sync(module, service, first_wait_s), 1, ""
+    while starts < MOST_STARTS and not start_error and is_misled(module, service):
         start_error = restart(module, service)
-        return {**wait_for_sync(module, service, seconds), "starts": 2}, True, start_error
-    if not record["converged"] and seconds > first_wait_s:
+        record, starts = wait_for_sync(module, service, first_wait_s), starts + 1
+    if not start_error and not record["converged"] and seconds > first_wait_s:
         record = wait_for_sync(module, service, seconds - first_wait_s)
-    return record, False, ""
+    return {**record, "starts": starts}, starts > 1, start_error
+
+
+def is_misled(module: AnsibleModule, service: str) -> bool:
+    """Tell whether chronyd drops the clock's readings, or a reading of our own refutes its error bound."""
+    if drops_readings(module, service):
+        return True
+    try:
+        before_ns, phc_ns, after_ns = read_phc(module.params["device"])
+    except OSError:
+        return False
+    tracking = module.run_command(["chronyc", "-n", "-c", "tracking"])[1]
+    return bound_refuted(tracking, before_ns - phc_ns, after_ns - phc_ns)
+
+
+def bound_refuted(tracking: str, low_ns: int, high_ns: int) -> bool:
+    """Tell whether system clock minus PHC, which lies within low and high, is outside the bound of chronyc's tracking.
+
+    The bound is |system time| + root dispersion + root delay / 2 (chronyc(1)).
+    """
+    fields = tracking.strip().split(",")
+    if len(fields) != 14 or not fields[1].startswith("PHC"):
+        return False
+    bound_ns = (abs(float(fields[4])) + float(fields[11]) + float(fields[10]) / 2) * 1e9
+    return max(low_ns, -high_ns) > bound_ns
 
 
 def drops_readings(module: AnsibleModule, service: str) -> bool:

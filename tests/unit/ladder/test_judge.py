@@ -146,11 +146,17 @@ def refusals(per_sample: int) -> Change:
     return samples(every, counters=lambda one: replace(one.counters, err_ts=per_sample * one.slot))
 
 
-def far_phc(ns: int) -> Change:
-    def reads(one: Any) -> object:
-        return tuple(replace(read, phc_ns=read.phc_ns + ns) for read in one.reads)
+def phc_ahead(ns: int) -> Callable[[Any], object]:
+    """The readings of a sample with the PHC ahead by so much more."""
 
-    return samples(every, reads=reads)
+    def reads(sample: Any) -> object:
+        return tuple(replace(read, phc_ns=read.phc_ns + ns) for read in sample.reads)
+
+    return reads
+
+
+def far_phc(ns: int) -> Change:
+    return samples(every, reads=phc_ahead(ns))
 
 
 def back_in_time(one: Any) -> object:
@@ -335,6 +341,14 @@ CASES: dict[str, tuple[Change, RungName | None, Outcome, Reason]] = {
     "no closing look": (
         parts(final_facts=None), RungName.CHRONY_FOLLOWS, Outcome.INCONCLUSIVE, Reason.NOT_OBSERVED,
     ),
+    "a reading outside chrony's bound": (
+        samples(lambda slot: slot == 70, reads=phc_ahead(60_000)),
+        RungName.WITHIN_LIMITS, Outcome.INCONCLUSIVE, Reason.BOUND_REFUTED,
+    ),
+    "a second without chrony's bound": (
+        samples(lambda slot: slot == 70, tracking=None),
+        RungName.WITHIN_LIMITS, Outcome.INCONCLUSIVE, Reason.NOT_OBSERVED,
+    ),
     "drifting": (drifting(50_000), RungName.WITHIN_LIMITS, Outcome.FAIL, Reason.OUT_OF_LIMITS),
     "error bound refused": (
         samples(every, error_bound_ns=None), RungName.WITHIN_LIMITS, Outcome.INCONCLUSIVE, Reason.NOT_OBSERVED,
@@ -393,7 +407,7 @@ def test_rungs_of_a_pass(good: Evidence, required: Required) -> None:
 
 def test_the_sentence_of_a_pass(good: Evidence, required: Required) -> None:
     assert verdict(good, required).sentence == (
-        "offset p99 84 ns, error bound max 26.3 us, converged in 3.2 s, API claim agrees"
+        "phc offset median 50 ns, offset p99 84 ns, error bound max 26.3 us, converged in 3.2 s, API claim agrees"
     )
 
 
@@ -405,8 +419,8 @@ def test_a_driver_that_publishes_no_error_bound_can_pass(good: Evidence, require
     found = verdict(facts(error_bound_published=False)(good), required)
     assert (found.outcome, found.sentence, found.unobserved) == (
         Outcome.PASS,
-        "offset p99 84 ns, chrony bound p99 6.32 us, error bound not published by this driver, converged in 3.2 s, "
-        "API claim agrees",
+        "phc offset median 50 ns, offset p99 84 ns, chrony bound p99 6.32 us, error bound not published by "
+        "this driver, converged in 3.2 s, API claim agrees",
         ("error bound: not published by this driver",),
     )
 

@@ -41,7 +41,8 @@ def test_a_driver_that_the_role_switched_on() -> None:
     assert (found.outcome, found.reason, found.sentence) == (
         "PASS",
         "synchronised",
-        "offset p99 38.6 us, chrony bound p99 74.1 us, error bound not published by this driver, converged in 4.9 s",
+        "phc offset median 36.4 us, offset p99 38.6 us, chrony bound p99 74.1 us, "
+        "error bound not published by this driver, converged in 4.9 s",
     )
     assert {one.quantity: (one.observed, one.samples) for one in found.findings} == {
         "offset_ns": (38_578, 60),

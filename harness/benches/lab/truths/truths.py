@@ -161,6 +161,12 @@ TRUTHS: Mapping[str, Truth] = {
             demand=_OUT_OF_LIMITS,
         ),
         Truth(
+            name="lab.small-step",
+            summary="a clock that steps by 2 ms while it is measured: within the limits, and not within chrony's bound",
+            faults=(Fault(at=Moment.MEASURING, after_s=45, device={"step_ns": 2_000_000}),),
+            demand=DemandedVerdict(outcome=Outcome.INCONCLUSIVE, reason=Reason.BOUND_REFUTED),
+        ),
+        Truth(
             name="lab.stuck",
             summary="a clock that stands still from the middle on",
             faults=(Fault(at=Moment.MEASURING, after_s=25, device={"frozen": True}),),

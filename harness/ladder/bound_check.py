@@ -1,0 +1,152 @@
+"""Hold chrony's error bound against our own readings of the PHC: the two must not exclude each other.
+
+A reading is a proof: the system clock's time of the reading lies between its two stamps. So system clock minus PHC lies
+between `before - phc` and `after - phc`, whatever chronyd estimates.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from harness import units
+from harness.analysis import summary
+from harness.ladder import quantities
+from harness.model import Evidence, Facts, PhcRead, Sample, Tracking
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Exclusion:
+    """A second in which the fastest reading lies outside chrony's bound. All values are in nanoseconds."""
+
+    offset_ns: int  # system clock minus PHC, by the middle of the reading
+    window_ns: int
+    bound_ns: int
+    second_opinion: str | None  # the measurement that NTP confirms, where it excludes the other one
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BoundCheck:
+    """The comparison over all slots. `uncompared`: number of slots without a reading or a bound, refusals excepted."""
+
+    slots: int
+    uncompared: int
+    exclusions: tuple[Exclusion, ...]
+
+    @property
+    def refuted(self) -> bool:
+        return bool(self.exclusions)
+
+    def describe(self) -> str:
+        """Say how far the readings are outside the bound, in how many seconds, and which of both NTP confirms."""
+        worst = max(self.exclusions, key=lambda exclusion: abs(exclusion.offset_ns) - exclusion.bound_ns)
+        text = (
+            f"chrony's bound was refuted in {len(self.exclusions)} of {self.slots} seconds: "
+            f"{units.ns(worst.bound_ns)}, while a reading of {units.ns(worst.window_ns)} puts the PHC "
+            f"{units.ns(abs(worst.offset_ns))} from the system clock"
+        )
+        confirmed = {exclusion.second_opinion for exclusion in self.exclusions} - {None}
+        if len(confirmed) == 1:
+            return f"{text}; NTP agrees with {confirmed.pop()}"
+        return f"{text}; NTP does not tell which is wrong"
+
+
+READINGS = "the readings, so chronyd is wrong"
+CHRONYD = "chronyd, so the readings are wrong"
+
+
+def check_samples(evidence: Evidence) -> BoundCheck:
+    """Compare every sample's fastest reading with chrony's bound.
+
+    The bound is the larger one of this sample and the sample before it, since chronyd may have been corrected between
+    the reading and its report.
+    """
+    samples, name = evidence.samples or (), quantities.second_opinion(evidence.facts)
+    compared, exclusions = 0, []
+    before: Sample | None = None
+    for sample in samples:
+        bound_ns = _larger_bound(sample, before)
+        before = sample
+        if sample.reads == () and sample.read_errors:
+            compared += 1  # refused, which the share of served readings judges
+            continue
+        if not sample.reads or bound_ns is None:
+            continue
+        compared += 1
+        reading = quantities.fastest(sample.reads)
+        if _least_distance_ns(reading) > bound_ns:
+            exclusions.append(_make_exclusion(reading, bound_ns, _fresh_opinion(sample, name)))
+    slots = quantities.count_slots(evidence)
+    return BoundCheck(slots=slots, uncompared=slots - compared, exclusions=tuple(exclusions))
+
+
+def check_collection(facts: Facts | None) -> BoundCheck:
+    """Compare the burst of one collection with the bound in it."""
+    tracking, reads = (facts.tracking, facts.reads) if facts else (None, None)
+    if not tracking or not reads:
+        return BoundCheck(slots=1, uncompared=1, exclusions=())
+    reading, bound_ns = quantities.fastest(reads), quantities.root_distance_bound(tracking)
+    excluded = _least_distance_ns(reading) > bound_ns
+    return BoundCheck(slots=1, uncompared=0, exclusions=(_make_exclusion(reading, bound_ns, None),) if excluded else ())
+
+
+def describe_slow_readings(samples: Sequence[Sample]) -> str | None:
+    """Say by how much chrony's bound is too small where most readings take longer than chrony assumes."""
+    pairs = [
+        (fastest.after_ns - fastest.before_ns, tracking.root_delay_ns)
+        for sample in samples
+        if sample.reads and (tracking := sample.tracking) and _follows_phc(sample)
+        for fastest in [quantities.fastest(sample.reads)]
+    ]
+    if not pairs:
+        return None
+    window_ns, delay_ns = summary.median([window for window, _ in pairs]), summary.median([delay for _, delay in pairs])
+    if window_ns <= delay_ns:
+        return None
+    return (
+        f"half of the readings took more than {units.ns(window_ns)}, and chrony assumes {units.ns(delay_ns)}: "
+        f"its bound is up to {units.ns((window_ns - delay_ns) / 2)} too small (chrony_phc_delay_s)"
+    )
+
+
+def _follows_phc(sample: Sample) -> bool:
+    """Whether the selected source is a refclock, whose assumed delay is the root delay."""
+    return any(source.mode == "#" and source.state == "*" for source in sample.sources or ())
+
+
+def _larger_bound(sample: Sample, before: Sample | None) -> int | None:
+    bounds = [_bound_ns(each.tracking) for each in (sample, before) if each is not None]
+    return None if bounds[0] is None else max(bound for bound in bounds if bound is not None)
+
+
+def _bound_ns(tracking: Tracking | None) -> int | None:
+    return quantities.root_distance_bound(tracking) if tracking else None
+
+
+def _least_distance_ns(reading: PhcRead) -> int:
+    """The least |system clock minus PHC| that a reading allows."""
+    low_ns, high_ns = reading.before_ns - reading.phc_ns, reading.after_ns - reading.phc_ns
+    return max(0, low_ns, -high_ns)
+
+
+def _fresh_opinion(sample: Sample, name: str | None) -> tuple[int, int] | None:
+    """System clock minus NTP and its margin, in nanoseconds, by an answer of this second."""
+    for source in sample.sources or ():
+        if source.name == name and source.reach and (source.last_rx_s or 0) <= quantities.FRESH_S:
+            return source.offset_ns, source.error_ns
+    return None
+
+
+def _make_exclusion(reading: PhcRead, bound_ns: int, opinion: tuple[int, int] | None) -> Exclusion:
+    confirmed = None
+    if opinion is not None:
+        offset_ns, margin_ns = opinion
+        low_ns, high_ns = reading.before_ns - reading.phc_ns, reading.after_ns - reading.phc_ns
+        agrees_with_reading = low_ns - margin_ns <= offset_ns <= high_ns + margin_ns
+        agrees_with_chronyd = abs(offset_ns) <= bound_ns + margin_ns
+        if agrees_with_reading != agrees_with_chronyd:
+            confirmed = READINGS if agrees_with_reading else CHRONYD
+    return Exclusion(
+        offset_ns=quantities.middle_offset_ns(reading),
+        window_ns=reading.after_ns - reading.before_ns,
+        bound_ns=bound_ns,
+        second_opinion=confirmed,
+    )

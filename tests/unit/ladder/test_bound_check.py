@@ -1,0 +1,140 @@
+"""Chrony's bound against our own readings: what excludes the other is told, and never passes."""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from harness.campaign.limits import Requirement
+from harness.ladder import bound_check, judge
+from harness.ladder.bound_check import CHRONYD, READINGS
+from harness.model import Depth, Evidence, Outcome, PhcRead, Reason, Sample, Verdict
+
+SECOND_NS = 1_000_000_000
+SLOW = "half of the readings took more than"
+
+
+def change_sample(evidence: Evidence, slot: int, change: Callable[[Sample], Sample]) -> Evidence:
+    samples = tuple(change(sample) if sample.slot == slot else sample for sample in evidence.samples or ())
+    return replace(evidence, samples=samples)
+
+
+def bound_ns(evidence: Evidence) -> int:
+    """Chrony's bound, the same in every sample of the good host."""
+    assert evidence.samples is not None
+    tracking = evidence.samples[0].tracking
+    assert tracking is not None
+    return abs(tracking.system_offset_ns) + tracking.root_dispersion_ns + (tracking.root_delay_ns + 1) // 2
+
+
+def read_at(sample: Sample, offset_ns: int, window_ns: int) -> Sample:
+    """The sample with one reading, whose middle puts the system clock ahead of the PHC by `offset_ns`."""
+    before_ns = sample.utc_ns
+    reading = PhcRead(
+        before_ns=before_ns, phc_ns=before_ns + window_ns // 2 - offset_ns, after_ns=before_ns + window_ns
+    )
+    return replace(sample, reads=(reading,))
+
+
+def with_opinion(sample: Sample, offset_ns: int, error_ns: int) -> Sample:
+    assert sample.sources is not None
+    server = replace(sample.sources[1], offset_ns=offset_ns, error_ns=error_ns, last_rx_s=0, reach=0o377)
+    return replace(sample, sources=(sample.sources[0], server))
+
+
+def verdict(evidence: Evidence, required: tuple[Requirement, ...], depth: Depth = Depth.STANDARD) -> Verdict:
+    return judge(evidence, required, depth=depth, read_only=False)
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+@pytest.mark.parametrize(("beyond_ns", "refuted"), [(0, False), (2, True)])
+def test_a_reading_refutes_the_bound_if_its_whole_window_is_outside(
+    good: Evidence, sign: int, beyond_ns: int, refuted: bool
+) -> None:
+    window_ns = 4_000
+    offset_ns = sign * (bound_ns(good) + window_ns // 2 + beyond_ns)
+    changed = change_sample(good, 70, lambda sample: read_at(sample, offset_ns, window_ns))
+    assert bound_check.check_samples(changed).refuted is refuted
+
+
+def test_the_larger_bound_before_the_reading_counts_too(good: Evidence) -> None:
+    """chronyd may have been corrected between our reading and its report."""
+    offset_ns = bound_ns(good) + 50_000
+
+    def wider(sample: Sample) -> Sample:
+        assert sample.tracking is not None
+        return replace(sample, tracking=replace(sample.tracking, root_dispersion_ns=100_000))
+
+    changed = change_sample(good, 70, lambda sample: read_at(sample, offset_ns, 2_000))
+    assert bound_check.check_samples(changed).refuted
+    assert not bound_check.check_samples(change_sample(changed, 69, wider)).refuted
+    assert bound_check.check_samples(change_sample(changed, 71, wider)).refuted
+
+
+@pytest.mark.parametrize(
+    ("opinion_ns", "error_ns", "confirmed"),
+    [
+        (400_000, 50_000, f"NTP agrees with {READINGS}"),
+        (0, 50_000, f"NTP agrees with {CHRONYD}"),
+        (200_000, 900_000, "NTP does not tell which is wrong"),
+        (-900_000, 50_000, "NTP does not tell which is wrong"),
+    ],
+)
+def test_ntp_tells_which_of_both_is_wrong_where_it_can(
+    good: Evidence, required: tuple[Requirement, ...], opinion_ns: int, error_ns: int, confirmed: str
+) -> None:
+    def change(sample: Sample) -> Sample:
+        return with_opinion(read_at(sample, 400_000, 200_000), opinion_ns, error_ns)
+
+    found = verdict(change_sample(good, 70, change), required)
+    assert (found.outcome, found.reason) == (Outcome.INCONCLUSIVE, Reason.BOUND_REFUTED)
+    assert found.sentence == (
+        f"chrony's bound was refuted in 1 of 120 seconds: {bound_ns(good) / 1e3:.3g} us, while a reading of 200 us "
+        f"puts the PHC 400 us from the system clock; {confirmed}"
+    )
+
+
+def test_refused_readings_are_judged_elsewhere(good: Evidence, required: tuple[Requirement, ...]) -> None:
+    refused = change_sample(good, 70, lambda sample: replace(sample, reads=(), read_errors=5))
+    assert bound_check.check_samples(refused).uncompared == 0
+    unread = change_sample(good, 70, lambda sample: replace(sample, reads=None, read_errors=None))
+    assert bound_check.check_samples(unread).uncompared == 1
+    assert verdict(unread, required).outcome is Outcome.INCONCLUSIVE
+
+
+def test_depth_quick_compares_its_one_burst(good: Evidence, required: tuple[Requirement, ...]) -> None:
+    assert good.facts is not None
+    assert good.facts.reads is not None
+    shifted = tuple(replace(read, phc_ns=read.phc_ns + 700_000) for read in good.facts.reads)
+    quick = replace(good, samples=None, slots=None, final_facts=None)
+    assert verdict(quick, required, Depth.QUICK).outcome is Outcome.PASS
+    refuted = verdict(replace(quick, facts=replace(good.facts, reads=shifted)), required, Depth.QUICK)
+    assert (refuted.outcome, refuted.reason) == (Outcome.INCONCLUSIVE, Reason.BOUND_REFUTED)
+    unknown = verdict(replace(quick, facts=replace(good.facts, tracking=None)), required, Depth.QUICK)
+    assert unknown.outcome is Outcome.INCONCLUSIVE
+
+
+def test_readings_slower_than_chrony_assumes_are_told(good: Evidence, required: tuple[Requirement, ...]) -> None:
+    assert good.samples is not None
+    assert not any(remark.startswith(SLOW) for remark in verdict(good, required).remarks)
+    slow = replace(good, samples=tuple(read_at(sample, 0, 30_000) for sample in good.samples))
+    (remark,) = [remark for remark in verdict(slow, required).remarks if remark.startswith(SLOW)]
+    assert "took more than 30 us, and chrony assumes 10 us: its bound is up to 10 us too small" in remark
+
+
+@given(
+    slot=st.integers(0, 119),
+    beyond_ns=st.integers(2, 10**12),
+    window_ns=st.integers(0, 10**7),
+    sign=st.sampled_from([1, -1]),
+)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_no_evidence_in_which_two_measurements_exclude_each_other_passes(
+    good: Evidence, required: tuple[Requirement, ...], slot: int, beyond_ns: int, window_ns: int, sign: int
+) -> None:
+    offset_ns = sign * (bound_ns(good) + window_ns + beyond_ns)
+    changed = change_sample(good, slot, lambda sample: read_at(sample, offset_ns, window_ns))
+    assert verdict(good, required).outcome is Outcome.PASS
+    assert verdict(changed, required).outcome is not Outcome.PASS
