@@ -114,6 +114,10 @@ def _observe_read_success(evidence: Evidence, _requirement: Requirement) -> Obse
     return Observation(interval=interval, samples=reads.requests, note=f"by {reads.counted_by}")
 
 
+def _observe_offset(evidence: Evidence, requirement: Requirement) -> Observation:
+    return _observe_series(quantities.offset_series(evidence), requirement, evidence)
+
+
 def _observe_second_opinion_offset(evidence: Evidence, requirement: Requirement) -> Observation:
     return _observe_series(quantities.second_opinion_series(evidence), requirement, evidence)
 
@@ -137,7 +141,7 @@ def _observe_convergence(evidence: Evidence, _requirement: Requirement) -> Obser
 _Observer = Callable[[Evidence, Requirement], Observation]
 
 _OBSERVERS: Mapping[str, _Observer] = {
-    "offset_ns": _sample_observer(quantities.last_offset),
+    "offset_ns": _observe_offset,
     "chrony_bound_ns": _sample_observer(quantities.chrony_bound),
     "error_bound_ns": _observe_error_bound,
     "phc_read_success": _observe_read_success,

@@ -46,9 +46,20 @@ def collect_series(evidence: Evidence, value_of: Callable[[Sample], float | None
     return Series(points=points, missing=len(values) - len(points) + count_lost(evidence))
 
 
-def last_offset(sample: Sample) -> int | None:
-    """Chrony's offset at its last clock update, in nanoseconds; None when not observed."""
-    return sample.tracking.last_offset_ns if sample.tracking else None
+def offset_series(evidence: Evidence) -> Series:
+    """Chrony's offset at each of its clock updates, in nanoseconds.
+
+    A sample without a new update repeats the last one (same reference time): no point, and not missing.
+    """
+    points: list[tuple[float, float]] = []
+    missing, update_s = count_lost(evidence), None
+    for sample in evidence.samples or ():
+        if sample.tracking is None:
+            missing += 1
+        elif sample.tracking.reference_time_s != update_s:
+            update_s = sample.tracking.reference_time_s
+            points.append((sample.mono_ns / 1e9, sample.tracking.last_offset_ns))
+    return Series(points=tuple(points), missing=missing)
 
 
 def chrony_bound(sample: Sample) -> int | None:

@@ -165,7 +165,7 @@ def a_sample(slot: int) -> Sample:
         slot=slot,
         mono_ns=90 * SECOND_NS + slot * SECOND_NS,
         utc_ns=UTC_NS + slot * SECOND_NS,
-        tracking=a_tracking(),
+        tracking=a_tracking(reference_time_s=1795233824.0 + slot),
         sources=(a_refclock(), a_server(last_rx_s=slot % 4)),
         reads=a_burst(slot),
         read_errors=0,

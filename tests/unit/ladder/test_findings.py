@@ -115,11 +115,12 @@ PER_SAMPLE = ("offset_ns", "chrony_bound_ns", "error_bound_ns", "phc_offset_ns")
 
 
 @pytest.mark.parametrize("quantity", PER_SAMPLE)
-@pytest.mark.parametrize(("count", "held"), [(59, None), (60, True)])
+@pytest.mark.parametrize(("more", "held"), [(-1, None), (0, True)])
 def test_enough_samples_and_one_too_few(
-    good: Evidence, required: Required, quantity: str, count: int, held: bool | None
+    good: Evidence, required: Required, quantity: str, more: int, held: bool | None
 ) -> None:
     assert good.samples is not None
+    count = next(limit.min_samples for limit in required if limit.quantity == quantity) + more
     seen = found(replace(good, samples=good.samples[:count], slots=count), required, quantity)
     assert (seen.samples, seen.held) == (count, held)
 
@@ -189,3 +190,15 @@ def test_an_error_bound_of_zero_is_unknown(good: Evidence, required: Required) -
     """2.17.0g says 0 before its first reading."""
     evidence = replace(good, samples=tuple(replace(one, error_bound_ns=0) for one in good.samples or ()))
     assert found(evidence, required, "error_bound_ns").held is None
+
+
+def test_an_offset_counts_once_for_each_update_of_the_clock(good: Evidence, required: Required) -> None:
+    """chronyd may be sampled more often than it corrects the clock; a repeated value is not a second one."""
+    assert good.samples is not None
+    slow = tuple(
+        replace(sample, tracking=replace(sample.tracking, reference_time_s=float(sample.slot // 3)))
+        for sample in good.samples
+        if sample.tracking is not None
+    )
+    seen = found(replace(good, samples=slow), required, "offset_ns")
+    assert (seen.samples, seen.held, seen.note) == (40, None, "40 of at least 45 samples")

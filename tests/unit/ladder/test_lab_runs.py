@@ -45,7 +45,7 @@ def test_a_driver_that_the_role_switched_on() -> None:
         "error bound not published by this driver, converged in 4.9 s",
     )
     assert {one.quantity: (one.observed, one.samples) for one in found.findings} == {
-        "offset_ns": (38_578, 60),
+        "offset_ns": (38_578, 59),
         "chrony_bound_ns": (74_086, 60),
         "error_bound_ns": (None, 0),
         "phc_read_success": (1.0, 1745),
