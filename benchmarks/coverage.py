@@ -1,6 +1,6 @@
 """Measure how often the estimated error bound covers the true error, in a table by condition.
 
-    PYTHONPATH=lab .venv/bin/python benchmarks/coverage.py [--seconds S] [--settle S]
+    PYTHONPATH=lab .venv/bin/python benchmarks/coverage.py [--seconds S] [--settle S] [--only WORD]
 
 One lab.phc host follows its emulated clock. For each condition the card is bent and chrony settles. Then, each second,
 the guest's true error against UTC (from the truth page, plus the offset of the bend) is compared with the bound that
@@ -17,10 +17,11 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from contextlib import ExitStack, contextmanager, nullcontext
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ena_device.control import ask
@@ -41,11 +42,12 @@ APART_NS = 1_500_000_000
 
 @dataclass(frozen=True, kw_only=True)
 class Condition:
-    """The bends of the card, and the number of busy programs on this machine."""
+    """The bends of the card, the number of busy programs on this machine, and whether the clock is away for a time."""
 
     name: str
     bends: Mapping[str, int]
     busy: int = 0
+    away: bool = False
 
 
 CONDITIONS = (
@@ -58,6 +60,9 @@ CONDITIONS = (
     Condition(name="one busy program beside it", bends={}, busy=1),
     Condition(name="two busy programs beside it", bends={}, busy=2),
 )
+AWAY = Condition(name="the clock away for two minutes", bends={}, away=True)
+AWAY_FROM_S, AWAY_S, BACK_S = 10, 120, 60
+MAX_CLOCK_ERRORS_PPM = (1, 50)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,6 +82,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seconds", type=int, default=120, metavar="S", help="of each condition (120)")
     parser.add_argument("--settle", type=int, default=60, metavar="S", help="for chrony, before each (60)")
+    parser.add_argument("--only", default="", metavar="WORD", help="only conditions with this word in their names")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="ptp-coverage-") as folder, ExitStack() as cleanup:
         bench = wiring.lab_bench(settings.load(os.environ | {"PTP_HARNESS_STATE_DIR": folder}))
@@ -86,7 +92,15 @@ def main() -> int:
         configure(guest)
         print("| condition | seconds | covered | true error, largest | bound, median | bound, least |")
         print("|---|---|---|---|---|---|")
-        row_counts = [measure_condition(condition, guest, options.settle, options.seconds) for condition in CONDITIONS]
+        row_counts = [
+            measure_condition(condition, guest, options.settle, options.seconds)
+            for condition in CONDITIONS
+            if options.only in condition.name
+        ]
+        for ppm in MAX_CLOCK_ERRORS_PPM if options.only in AWAY.name else ():
+            configure(guest, chrony_phc_max_clock_error_ppm=ppm)
+            condition = replace(AWAY, name=f"{AWAY.name}, maxclockerror {ppm}")
+            row_counts.append(measure_condition(condition, guest, options.settle, AWAY_FROM_S + AWAY_S + BACK_S))
     covered, seconds = (sum(counts) for counts in zip(*row_counts, strict=True))
     print(f"| all | {seconds} | {covered / seconds:.2%} | | | |")
     return 0 if covered / seconds >= 0.99 else 1
@@ -96,7 +110,7 @@ def measure_condition(condition: Condition, guest: Guest, settle_s: int, seconds
     """Measure one condition and print its row. Return the number of covered seconds and of all seconds."""
     bends = {**STRAIGHT, **condition.bends}
     ask(str(guest.sockets / "control"), **bends)
-    with busy(condition.busy):
+    with busy(condition.busy), withdrawn(guest, settle_s + AWAY_FROM_S) if condition.away else nullcontext():
         time.sleep(settle_s)
         results = list(compare_seconds(guest, bends, seconds))
     if not results:
@@ -138,6 +152,24 @@ def compare_seconds(guest: Guest, bends: Mapping[str, int], seconds: int) -> Ite
             high_ns=nearest["high_ns"] + bends["offset_ns"],
             bound_ns=quantities.root_distance_bound(tracked) + bends["error_bound_ns"],
         )
+
+
+@contextmanager
+def withdrawn(guest: Guest, after_s: float) -> Iterator[None]:
+    """Let the card answer no request for two minutes, which begin so many seconds from now."""
+    control = str(guest.sockets / "control")
+    timers = [
+        threading.Timer(after_s, ask, (control,), {"mode": "silent"}),
+        threading.Timer(after_s + AWAY_S, ask, (control,), {"mode": "ok"}),
+    ]
+    for timer in timers:
+        timer.start()
+    try:
+        yield
+    finally:
+        for timer in timers:
+            timer.cancel()
+        ask(control, mode="ok")
 
 
 @contextmanager

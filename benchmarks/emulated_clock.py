@@ -87,8 +87,8 @@ def provision(bench: LabBench, folder: Path, number: int, cleanup: ExitStack) ->
     )
 
 
-def configure(guest: Guest) -> None:
-    """Configure a guest by the playbook of a campaign."""
+def configure(guest: Guest, **variables: object) -> None:
+    """Configure a guest by the playbook of a campaign, with these variables of the roles."""
     address, port = (guest.machine.second_opinion or "").split()
     with ssh.shared_connection() as control:
         result = play(
@@ -98,12 +98,14 @@ def configure(guest: Guest) -> None:
                 "chrony_phc_second_opinion_address": address,
                 "chrony_phc_second_opinion_port": int(port),
                 **guest.machine.role_variables,
+                **variables,
             },
             timeout_s=600,
             progress=lambda text: None,
             cancelled=lambda: False,
         )
-    print(f"{guest.token.host}: configured, {result.outcome} in {result.seconds:.0f} s {result.message}")
+    text = f"{guest.token.host}: configured, {result.outcome} in {result.seconds:.0f} s {result.message}"
+    print(text, file=sys.stderr)
 
 
 def print_cost(condition: str, guests: list[Guest], seconds: int) -> None:
