@@ -162,3 +162,15 @@ def test_a_clock_that_is_not_there_gives_its_errno(roles: Path, tmp_path: Path) 
     sample = _lines(output)[1]
     assert sample["phc"] == {"rc": 2, "err": "[Errno 2] there is no PTP clock"}
     assert (sample["error_bound"], sample["stats"]) == (None, None)
+
+
+def test_a_sample_tells_what_steers_the_clock_and_what_the_processors_waited_for(roles: Path, tmp_path: Path) -> None:
+    output = tmp_path / "samples.jsonl"
+    subprocess.run(_sampler(roles, output, "--duration", "1", "--foreground"), check=True, timeout=30)
+    (kernel,) = [line["kernel"] for line in _lines(output) if line["kind"] == "sample"]
+    assert set(kernel["adjtimex"]) == {"state", "freq", "maxerror", "status", "tai"}
+    assert 0 <= kernel["adjtimex"]["maxerror"] <= 16_000_000  # NTP_PHASE_LIMIT of the kernel, in microseconds
+    assert kernel["cpu"].split()[0] == "cpu"
+    assert len(kernel["cpu"].split()) >= 9, "the eighth number is stolen time"
+    if Path("/proc/pressure/cpu").exists():
+        assert kernel["pressure"].startswith("some avg10=")

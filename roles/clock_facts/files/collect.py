@@ -132,6 +132,23 @@ def pci_lines() -> str:
     return "".join(lines)
 
 
+def machine_lines() -> str:
+    """Describe what a clock's quality depends on: a line for each name that this machine has a value for."""
+    cpu = "/sys/devices/system/cpu"
+    source = "/sys/devices/system/clocksource/clocksource0"
+    values = [
+        ("clocksource", read_word(f"{source}/current_clocksource")),
+        ("clocksources", read_word(f"{source}/available_clocksource")),
+        ("cmdline", read_word("/proc/cmdline")),
+        ("idle-driver", read_word(f"{cpu}/cpuidle/current_driver")),
+        ("idle-governor", read_word(f"{cpu}/cpuidle/current_governor_ro")),
+        ("frequency-governor", read_word(f"{cpu}/cpu0/cpufreq/scaling_governor")),
+        *((f"numa-node {pci}", read_word(f"/sys/bus/pci/devices/{pci}/numa_node")) for pci, _ in ena_functions()),
+        ("vmclock", " ".join(sorted(glob.glob("/dev/vmclock*"))) or "-"),
+    ]
+    return "".join(f"{name} {value}\n" for name, value in values if value != "-")
+
+
 def module_lines() -> str:
     """Describe the loaded ena module: its version, if any, parameter=value lines, then the lines of lsmod."""
     loaded = [line.split() for line in read_text("/proc/modules").splitlines()]
@@ -264,6 +281,7 @@ def collect_captures(ntp_servers: list[str]) -> dict[str, Capture]:
         "uname": run("uname", "-a"),
         "os-release": capture_file("/etc/os-release"),
         "boot": capture_call("boot_id, uptime", describe_boot),
+        "machine": capture_call("clocksource, command line, idle states, VMClock", machine_lines),
         "kernel-config": capture_call("kernel configuration: CONFIG_PTP_1588_CLOCK", kernel_config),
         "pci": capture_call("/sys/bus/pci/devices: ENA", pci_lines),
         "modinfo": run("modinfo", "ena"),

@@ -13,6 +13,7 @@ Runs on the measured host as root, from standard input or a file: Python 3.9, st
 from __future__ import annotations
 
 import argparse
+import ctypes
 import errno
 import fcntl
 import fnmatch
@@ -33,6 +34,8 @@ DEADLINE_S = 5.0
 STOPPING = (signal.SIGTERM, signal.SIGINT)
 CHRONYC = ("chronyc", "-n", "-c", "-m", "tracking", "sources", "sourcestats")
 PTP_SYS_OFFSET_EXTENDED = 0xC4C03D09  # _IOWR('=', 9, 1216 bytes): n_samples, 3 reserved, 25 x 3 x (s64 s, u32 ns, u32)
+TIMEX_FORMAT, TIMEX_SIZE = "@I4xqqqqi4xqqqqqqqqi4xqqqqqi", 208  # struct timex of 64-bit Linux
+TIMEX_FIELDS = {"freq": 2, "maxerror": 3, "status": 5, "tai": 20}
 TOOL_PATH = os.environ.get("PATH", "") + ":/usr/sbin:/sbin:/usr/bin:/bin"
 
 
@@ -147,6 +150,30 @@ def driver_statistics(pci: str | None) -> dict[str, object] | None:
     return {**captured, "out": "\n".join(lines)} if captured and (lines or captured["rc"] != 0) else None
 
 
+def kernel_state() -> dict[str, object]:
+    """Read the kernel's clock discipline (adjtimex(2), in its units), and what kept programs from their processors.
+
+    `cpu` is the first line of /proc/stat (ticks: user nice system idle iowait irq softirq steal ...), `pressure` the
+    first line of /proc/pressure/cpu. None: this kernel does not have it.
+    """
+    timex = ctypes.create_string_buffer(TIMEX_SIZE)
+    state = ctypes.CDLL(None).adjtimex(timex)
+    values = struct.unpack_from(TIMEX_FORMAT, timex)
+    return {
+        "adjtimex": {"state": state, **{name: values[at] for name, at in TIMEX_FIELDS.items()}},
+        "cpu": first_line("/proc/stat"),
+        "pressure": first_line("/proc/pressure/cpu"),
+    }
+
+
+def first_line(path: str) -> str | None:
+    try:
+        with open(path, encoding="utf-8", errors="replace") as opened:
+            return opened.readline().strip()
+    except OSError:
+        return None
+
+
 def sample(slot: int, clock: SampledClock) -> dict[str, object]:
     """Take a sample. `error_bound` follows the burst at once: it belongs to the last reading by anybody."""
     record: dict[str, object] = {
@@ -161,6 +188,7 @@ def sample(slot: int, clock: SampledClock) -> dict[str, object]:
     record["error_bound"] = read_driver_file(f"/sys/bus/pci/devices/{clock.pci}/phc_error_bound") if clock.pci else None
     record["stats"] = driver_statistics(clock.pci)
     record["chronyc"] = run(*CHRONYC)
+    record["kernel"] = kernel_state()
     record["end_mono_ns"] = time.monotonic_ns()
     return record
 
