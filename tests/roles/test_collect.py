@@ -16,8 +16,8 @@ from harness.probes import facts
 
 EVERYWHERE = {
     "uname", "os-release", "boot", "kernel-config", "machine", "pci", "modinfo", "module", "devlink", "ptp-class",
-    "ptp-links", "kernel-log", "driver-word", "linuxptp", "chrony-version", "chronyc", "ntpdata", "chrony-log", "chrony-phc",
-    "services", "ntp-probe", "phc-reads",
+    "ptp-links", "kernel-log", "driver-word", "linuxptp", "chrony-version", "chronyc", "ntpdata", "chrony-log",
+    "chrony-phc", "services", "ntp-probe", "phc-reads",
 }  # fmt: skip
 AHEAD_NS = 7_000_000_000
 
