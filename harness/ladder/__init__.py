@@ -49,6 +49,7 @@ OUTCOMES: Mapping[Reason, Outcome] = {
     Reason.PHC_UNREADABLE: Outcome.FAIL,
     Reason.PHC_IMPLAUSIBLE: Outcome.FAIL,
     Reason.NOT_SYNCHRONISED: Outcome.FAIL,
+    Reason.READINGS_NOT_TAKEN: Outcome.FAIL,
     Reason.CLOCK_INTERFERENCE: Outcome.FAIL,
     Reason.OUT_OF_LIMITS: Outcome.FAIL,
     Reason.NOT_PERSISTENT: Outcome.FAIL,

@@ -22,6 +22,7 @@ REMEDIES: Mapping[Reason, str | None] = {
     Reason.NO_PHC: "choose another instance type",
     Reason.PHC_UNREADABLE: "stop other readers of the clock (its budget is 125/s), then look at the phc_* counters",
     Reason.PHC_IMPLAUSIBLE: "do not use this clock; replace the host",
+    Reason.READINGS_NOT_TAKEN: "restart chronyd, or install chrony 4.7 or later; see whether the processors are busy",
     Reason.NOT_SYNCHRONISED: "look at chronyd's log and `chronyc sources` on the host",
     Reason.CLOCK_INTERFERENCE: "stop the other program that steers the clock, then restart chronyd",
     Reason.OUT_OF_LIMITS: "do not trust this clock to these limits; measure longer or replace the host",

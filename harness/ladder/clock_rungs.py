@@ -16,6 +16,15 @@ PLAUSIBLE_NS = 1_000_000_000
 FOLLOWED_SHARE = 0.9
 """chronyd follows the PHC when it is selected in this share of the second half of the samples."""
 
+TAKEN_POLLS = 4
+"""chronyd takes a clock's readings when it got a sample in so many of its last eight polls."""
+
+VARIED_FACTOR = 3
+"""The time of readings varied when the slowest tenth took more than this times as long as the fastest tenth.
+
+A card answers after about the same time each time, so a wider spread comes from delayed programs: a starved processor.
+"""
+
 QUICK_READS = 5
 """Depth quick needs this many readings in the one burst of the collection."""
 
@@ -144,7 +153,29 @@ def judge_chrony_follows(case: Case) -> Rung:
         rungs.append(_judge_bound_of_burst(case.facts))
     else:
         rungs.append(_judge_selected_throughout(case))
-    return _worst_rung(rungs)
+    worst = _worst_rung(rungs)
+    return _explain_dropped_readings(case, worst) if worst.reason is Reason.NOT_SYNCHRONISED else worst
+
+
+def _explain_dropped_readings(case: Case, rung: Rung) -> Rung:
+    """Replace "not synchronised" where the clock served its readings and chronyd took hardly any of them.
+
+    Where the time of the readings varied, programs were delayed: this host says nothing about the clock.
+    """
+    final = case.facts if case.depth is Depth.QUICK else case.evidence.final_facts
+    phc = next((source for source in (final.sources if final else None) or () if _is_phc(source)), None)
+    if phc is None or phc.state == "*" or phc.reach.bit_count() >= TAKEN_POLLS:
+        return rung
+    reads = [read for sample in case.evidence.samples or () for read in sample.reads or ()]
+    windows_ns = [read.after_ns - read.before_ns for read in reads or (case.facts.reads if case.facts else None) or ()]
+    text = f"the clock serves its readings, and chronyd takes hardly any of them: {rung.evidence}"
+    if not windows_ns:
+        return failed_rung(rung.name, Reason.READINGS_NOT_TAKEN, text)
+    fast_ns, slow_ns = (summary.nearest_rank(windows_ns, share) for share in (0.1, 0.9))
+    if slow_ns <= VARIED_FACTOR * fast_ns:
+        return failed_rung(rung.name, Reason.READINGS_NOT_TAKEN, text)
+    varied = f"readings took {units.ns(fast_ns)} to {units.ns(slow_ns)}, so programs were delayed on this host"
+    return unobserved_rung(rung.name, f"{text}; {varied}", Reason.READINGS_NOT_TAKEN)
 
 
 def _worst_rung(rungs: Sequence[Rung]) -> Rung:

@@ -56,6 +56,7 @@ class Reason(StrEnum):
     PHC_UNREADABLE = "phc_unreadable"
     PHC_IMPLAUSIBLE = "phc_implausible"
     NOT_SYNCHRONISED = "not_synchronised"
+    READINGS_NOT_TAKEN = "readings_not_taken"
     CLOCK_INTERFERENCE = "clock_interference"
     OUT_OF_LIMITS = "out_of_limits"
     TOO_FEW_SAMPLES = "too_few_samples"

@@ -173,6 +173,17 @@ def final_unselected(evidence: Evidence) -> Evidence:
     return final(sources=phc_unselected(evidence))(evidence)
 
 
+def readings_not_taken(evidence: Evidence) -> Evidence:
+    """chronyd has taken one of the last eight readings."""
+    phc, *others = evidence.final_facts.sources or () if evidence.final_facts else ()
+    return final(sources=(replace(phc, state="?", reach=0o10), *others))(evidence)
+
+
+def steady_readings(evidence: Evidence) -> Evidence:
+    """Each reading takes as long as the fastest one."""
+    return samples(every, reads=lambda sample: (sample.reads[2],) * 5)(evidence)
+
+
 CASES: dict[str, tuple[Change, RungName | None, Outcome, Reason]] = {
     "all is well": (parts(), None, Outcome.PASS, Reason.SYNCHRONISED),
     "not offered": (
@@ -327,6 +338,12 @@ CASES: dict[str, tuple[Change, RungName | None, Outcome, Reason]] = {
     ),
     "not selected at the end": (
         final_unselected, RungName.CHRONY_FOLLOWS, Outcome.FAIL, Reason.NOT_SYNCHRONISED,
+    ),
+    "chronyd takes no readings, whose duration varies": (
+        readings_not_taken, RungName.CHRONY_FOLLOWS, Outcome.INCONCLUSIVE, Reason.READINGS_NOT_TAKEN,
+    ),
+    "chronyd takes no readings, whose duration is steady": (
+        both(readings_not_taken, steady_readings), RungName.CHRONY_FOLLOWS, Outcome.FAIL, Reason.READINGS_NOT_TAKEN,
     ),
     "not selected for long": (
         samples(lambda seq: seq >= 112, sources=source_state("?")),
@@ -691,3 +708,25 @@ def test_where_no_ntp_server_answered_the_variable_that_helps_is_named(
 @pytest.mark.parametrize("reason", [Reason.CAPACITY, Reason.NOT_OFFERED])
 def test_another_zone_is_advised_for_ec2_alone(reason: Reason) -> None:
     assert "on EC2 also" in (REMEDIES[reason] or "")
+
+
+def test_readings_that_chronyd_does_not_take_are_told_from_a_clock_that_it_does_not_follow(
+    good: Evidence, required: Required
+) -> None:
+    found = verdict(readings_not_taken(good), required)
+    assert found.sentence == (
+        "the clock serves its readings, and chronyd takes hardly any of them: PHC0 is in state '?', reach 10; "
+        "readings took 4 us to 30 us, so programs were delayed on this host"
+    )
+    assert found.remedy == "restart chronyd, or install chrony 4.7 or later; see whether the processors are busy"
+
+
+def test_after_a_reboot_readings_that_chronyd_does_not_take_are_no_proof_against_the_host(
+    good: Evidence, required: Required
+) -> None:
+    assert good.facts is not None
+    rebooted = readings_not_taken(replace(good, facts=replace(good.facts, boot_id="another"), rebooted=None))
+    found = verdict(replace(good, rebooted=rebooted), required, depth=Depth.FULL)
+    assert (found.outcome, found.reason) == (Outcome.INCONCLUSIVE, Reason.READINGS_NOT_TAKEN)
+    steady = verdict(replace(good, rebooted=steady_readings(rebooted)), required, depth=Depth.FULL)
+    assert (steady.outcome, steady.reason) == (Outcome.FAIL, Reason.NOT_PERSISTENT)
