@@ -20,7 +20,7 @@ class Exclusion:
     offset_ns: int  # system clock minus PHC, by the middle of the reading
     window_ns: int
     bound_ns: int
-    second_opinion: str | None  # the measurement that NTP confirms, where it excludes the other one
+    ntp_offset_ns: int | None  # system clock minus NTP, by an answer of this second
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,14 +43,24 @@ class BoundCheck:
             f"{units.ns(worst.bound_ns)}, while a reading of {units.ns(worst.window_ns)} puts the PHC "
             f"{units.ns(abs(worst.offset_ns))} from the system clock"
         )
-        confirmed = {exclusion.second_opinion for exclusion in self.exclusions} - {None}
-        if len(confirmed) == 1:
-            return f"{text}; NTP agrees with {confirmed.pop()}"
-        return f"{text}; NTP does not tell which is wrong"
+        return f"{text}; {self._find_confirmed()}"
+
+    def _find_confirmed(self) -> str:
+        """Say which measurement NTP confirms: the one that is at least twice as near to it, by the median."""
+        pairs = [(each.ntp_offset_ns, each.offset_ns) for each in self.exclusions if each.ntp_offset_ns is not None]
+        if pairs:
+            from_readings_ns = abs(summary.median([ntp_ns - offset_ns for ntp_ns, offset_ns in pairs]))
+            from_chronyd_ns = abs(summary.median([ntp_ns for ntp_ns, _ in pairs]))
+            if 2 * from_readings_ns <= from_chronyd_ns:
+                return NTP_CONFIRMS_READINGS
+            if 2 * from_chronyd_ns <= from_readings_ns:
+                return NTP_CONFIRMS_CHRONYD
+        return NTP_UNDECIDED
 
 
-READINGS = "the readings, so chronyd is wrong"
-CHRONYD = "chronyd, so the readings are wrong"
+NTP_CONFIRMS_READINGS = "NTP agrees with the readings, so chronyd is wrong"
+NTP_CONFIRMS_CHRONYD = "NTP agrees with chronyd, so the readings are wrong"
+NTP_UNDECIDED = "NTP does not tell which is wrong"
 
 
 def check_samples(evidence: Evidence) -> BoundCheck:
@@ -73,7 +83,7 @@ def check_samples(evidence: Evidence) -> BoundCheck:
         compared += 1
         reading = quantities.fastest(sample.reads)
         if _least_distance_ns(reading) > bound_ns:
-            exclusions.append(_make_exclusion(reading, bound_ns, _fresh_opinion(sample, name)))
+            exclusions.append(_make_exclusion(reading, bound_ns, _fresh_ntp_offset(sample, name)))
     slots = quantities.count_slots(evidence)
     return BoundCheck(slots=slots, uncompared=slots - compared, exclusions=tuple(exclusions))
 
@@ -127,26 +137,18 @@ def _least_distance_ns(reading: PhcRead) -> int:
     return max(0, low_ns, -high_ns)
 
 
-def _fresh_opinion(sample: Sample, name: str | None) -> tuple[int, int] | None:
-    """System clock minus NTP and its margin, in nanoseconds, by an answer of this second."""
+def _fresh_ntp_offset(sample: Sample, name: str | None) -> int | None:
+    """System clock minus NTP in nanoseconds, by an answer of this second."""
     for source in sample.sources or ():
-        if source.name == name and source.reach and (source.last_rx_s or 0) <= quantities.FRESH_S:
-            return source.offset_ns, source.error_ns
+        if source.name == name and source.reach and source.last_rx_s is not None:
+            return source.offset_ns if source.last_rx_s <= quantities.FRESH_S else None
     return None
 
 
-def _make_exclusion(reading: PhcRead, bound_ns: int, opinion: tuple[int, int] | None) -> Exclusion:
-    confirmed = None
-    if opinion is not None:
-        offset_ns, margin_ns = opinion
-        low_ns, high_ns = reading.before_ns - reading.phc_ns, reading.after_ns - reading.phc_ns
-        agrees_with_reading = low_ns - margin_ns <= offset_ns <= high_ns + margin_ns
-        agrees_with_chronyd = abs(offset_ns) <= bound_ns + margin_ns
-        if agrees_with_reading != agrees_with_chronyd:
-            confirmed = READINGS if agrees_with_reading else CHRONYD
+def _make_exclusion(reading: PhcRead, bound_ns: int, ntp_offset_ns: int | None) -> Exclusion:
     return Exclusion(
         offset_ns=quantities.middle_offset_ns(reading),
         window_ns=reading.after_ns - reading.before_ns,
         bound_ns=bound_ns,
-        second_opinion=confirmed,
+        ntp_offset_ns=ntp_offset_ns,
     )

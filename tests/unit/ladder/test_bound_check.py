@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from harness.campaign.limits import Requirement
 from harness.ladder import bound_check, judge
-from harness.ladder.bound_check import CHRONYD, READINGS
+from harness.ladder.bound_check import NTP_CONFIRMS_CHRONYD, NTP_CONFIRMS_READINGS, NTP_UNDECIDED
 from harness.model import Depth, Evidence, Outcome, PhcRead, Reason, Sample, Verdict
 
 SECOND_NS = 1_000_000_000
@@ -38,9 +38,12 @@ def read_at(sample: Sample, offset_ns: int, window_ns: int) -> Sample:
     return replace(sample, reads=(reading,))
 
 
-def with_opinion(sample: Sample, offset_ns: int, error_ns: int) -> Sample:
+def with_ntp(sample: Sample, offset_ns: int | None) -> Sample:
+    """The sample with an answer of the second opinion in its second, or with none."""
     assert sample.sources is not None
-    server = replace(sample.sources[1], offset_ns=offset_ns, error_ns=error_ns, last_rx_s=0, reach=0o377)
+    server = replace(
+        sample.sources[1], offset_ns=offset_ns or 0, last_rx_s=0 if offset_ns is not None else 9, reach=0o377
+    )
     return replace(sample, sources=(sample.sources[0], server))
 
 
@@ -74,19 +77,22 @@ def test_the_larger_bound_before_the_reading_counts_too(good: Evidence) -> None:
 
 
 @pytest.mark.parametrize(
-    ("opinion_ns", "error_ns", "confirmed"),
+    ("ntp_offset_ns", "confirmed"),
     [
-        (400_000, 50_000, f"NTP agrees with {READINGS}"),
-        (0, 50_000, f"NTP agrees with {CHRONYD}"),
-        (200_000, 900_000, "NTP does not tell which is wrong"),
-        (-900_000, 50_000, "NTP does not tell which is wrong"),
+        (400_000, NTP_CONFIRMS_READINGS),
+        (300_000, NTP_CONFIRMS_READINGS),
+        (0, NTP_CONFIRMS_CHRONYD),
+        (-300_000, NTP_CONFIRMS_CHRONYD),
+        (200_000, NTP_UNDECIDED),
+        (-900_000, NTP_UNDECIDED),
+        (None, NTP_UNDECIDED),
     ],
 )
 def test_ntp_tells_which_of_both_is_wrong_where_it_can(
-    good: Evidence, required: tuple[Requirement, ...], opinion_ns: int, error_ns: int, confirmed: str
+    good: Evidence, required: tuple[Requirement, ...], ntp_offset_ns: int | None, confirmed: str
 ) -> None:
     def change(sample: Sample) -> Sample:
-        return with_opinion(read_at(sample, 400_000, 200_000), opinion_ns, error_ns)
+        return with_ntp(read_at(sample, 400_000, 200_000), ntp_offset_ns)
 
     found = verdict(change_sample(good, 70, change), required)
     assert (found.outcome, found.reason) == (Outcome.INCONCLUSIVE, Reason.BOUND_REFUTED)
