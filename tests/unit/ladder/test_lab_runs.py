@@ -96,3 +96,14 @@ def test_a_clock_that_refuses_one_reading_in_fifty() -> None:
         "phc_unreadable",
         "1455 readings, 98.01 % served by the driver's counters; at least 99.00 %",
     )
+
+
+def test_a_chronyd_that_slow_readings_misled() -> None:
+    """Every limit holds, and in half of the seconds a reading proves that chrony's bound does not."""
+    found = verdict("misled-chronyd")
+    assert (found.outcome, found.reason) == ("INCONCLUSIVE", "bound_refuted")
+    assert found.sentence == (
+        "chrony's bound was refuted in 29 of 60 seconds: 629 us, while a reading of 250 us puts the PHC 1.04 ms from the "
+        "system clock; NTP agrees with the readings, so chronyd is wrong"
+    )
+    assert all(finding.held or finding.observed is None for finding in found.findings)
