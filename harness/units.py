@@ -31,6 +31,11 @@ def signed_ns(value: float) -> str:
     return f"{'+' if value >= 0 else ''}{ns(value)}"
 
 
+def with_uncertainty(value: float, uncertainty: float | None, unit: str) -> str:
+    """Write a value with its unit and, where it is known, its uncertainty: `36.4 us +- 120 ns`."""
+    return with_unit(value, unit) + ("" if uncertainty is None else f" +- {with_unit(uncertainty, unit)}")
+
+
 def with_unit(value: float, unit: str) -> str:
     """Write a value in a unit of limits: ns, ppb (from 1000 in ppm), s, or "ratio", which is written in percent."""
     match unit:

@@ -1,7 +1,7 @@
 """Compare the evidence with each limit. One finding per requirement; missing samples never help to hold a limit."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from harness.analysis import summary
 from harness.campaign.limits import Requirement
@@ -15,11 +15,15 @@ _SHARES = {"p99": 0.99, "p99_abs": 0.99, "median_abs": 0.5, "max": 1.0}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Observation:
-    """An observed quantity: its interval (None: not observed), number of samples, and a note on method or cause."""
+    """An observed quantity: its interval (None: not observed), number of samples, and a note on method or cause.
+
+    `uncertainty`: the true values may differ by so much either way, in the quantity's unit; None: not known.
+    """
 
     interval: summary.Interval | None
     samples: int
     note: str = ""
+    uncertainty: float | None = None
 
 
 def compare_with_limits(
@@ -63,6 +67,7 @@ def _compare(requirement: Requirement, observation: Observation, evidence: Evide
         min_samples=requirement.min_samples,
         held=held,
         note=note,
+        uncertainty=observation.uncertainty,
     )
 
 
@@ -118,6 +123,13 @@ def _observe_offset(evidence: Evidence, requirement: Requirement) -> Observation
     return _observe_series(quantities.offset_series(evidence), requirement, evidence)
 
 
+def _observe_phc_offset(evidence: Evidence, requirement: Requirement) -> Observation:
+    """Observe our own offset. The PHC was read somewhere within each reading's time, so half of it is uncertain."""
+    observation = _sample_observer(quantities.phc_offset)(evidence, requirement)
+    halves_ns = [half for sample in evidence.samples or () if (half := quantities.phc_uncertainty(sample)) is not None]
+    return observation if not halves_ns else replace(observation, uncertainty=summary.median(halves_ns))
+
+
 def _observe_second_opinion_offset(evidence: Evidence, requirement: Requirement) -> Observation:
     return _observe_series(quantities.second_opinion_series(evidence), requirement, evidence)
 
@@ -145,7 +157,7 @@ _OBSERVERS: Mapping[str, _Observer] = {
     "chrony_bound_ns": _sample_observer(quantities.chrony_bound),
     "error_bound_ns": _observe_error_bound,
     "phc_read_success": _observe_read_success,
-    "phc_offset_ns": _sample_observer(quantities.phc_offset),
+    "phc_offset_ns": _observe_phc_offset,
     "second_opinion_offset_ns": _observe_second_opinion_offset,
     "second_opinion_drift_ppb": _observe_second_opinion_drift,
     "convergence_s": _observe_convergence,

@@ -40,14 +40,15 @@ def describe_finding(finding: Finding) -> str:
     if finding.observed is None:
         return f"{title} {finding.note}"
     relation = {True: finding.comparison, False: ">" if finding.comparison == "<=" else "<", None: "?"}[finding.held]
-    observed, limit = units.with_unit(finding.observed, finding.unit), units.with_unit(finding.limit, finding.unit)
+    observed = units.with_uncertainty(finding.observed, finding.uncertainty, finding.unit)
+    limit = units.with_unit(finding.limit, finding.unit)
     return f"{title} {observed} {relation} {limit}"
 
 
 def list_held_values(findings: Iterable[Finding]) -> str:
     """List the values of all findings that were held, without their limits."""
     return ", ".join(
-        f"{finding_title(finding)} {units.with_unit(finding.observed, finding.unit)}"
+        f"{finding_title(finding)} {units.with_uncertainty(finding.observed, finding.uncertainty, finding.unit)}"
         for finding in findings
         if finding.observed is not None and finding.held
     )

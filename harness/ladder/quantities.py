@@ -83,6 +83,14 @@ def phc_offset(sample: Sample) -> int | None:
     return system_minus_phc(sample.reads or ())
 
 
+def phc_uncertainty(sample: Sample) -> float | None:
+    """The uncertainty of `phc_offset` in nanoseconds: half of the time that the reading took."""
+    if not sample.reads:
+        return None
+    read = fastest(sample.reads)
+    return (read.after_ns - read.before_ns) / 2
+
+
 def system_minus_phc(reads: Sequence[PhcRead]) -> int | None:
     """The middle of the fastest reading minus the PHC's time; slower readings were delayed. None without readings."""
     return middle_offset_ns(fastest(reads)) if reads else None

@@ -100,6 +100,9 @@ class Finding:
     held: bool | None  # None: not enough samples, or not observed
     min_samples: int = 1
     note: str = ""  # how the value was observed, or why not
+    uncertainty: float | None = (
+        None  # the true value may differ by so much either way, in the same unit; None: not known
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

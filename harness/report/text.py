@@ -39,7 +39,11 @@ def ladder(host: HostRecord, *, bench: str = "", width: int = 120) -> str:
         mark = _MARKS[rung.status]
         lines += table.wrap_row((f"  {mark}", rung.name.value, rung.status.value), [rung.evidence], [3, 15, 12], width)
     for finding in verdict.findings:
-        observed = "not observed" if finding.observed is None else units.with_unit(finding.observed, finding.unit)
+        observed = (
+            "not observed"
+            if finding.observed is None
+            else units.with_uncertainty(finding.observed, finding.uncertainty, finding.unit)
+        )
         held = {True: "held", False: "BROKEN", None: "not judged"}[finding.held]
         limit = f"{finding.comparison} {units.with_unit(finding.limit, finding.unit)}"
         basis = f"{finding.samples} samples{', ' + finding.note if finding.note else ''}"

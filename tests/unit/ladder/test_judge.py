@@ -424,7 +424,8 @@ def test_rungs_of_a_pass(good: Evidence, required: Required) -> None:
 
 def test_the_sentence_of_a_pass(good: Evidence, required: Required) -> None:
     assert verdict(good, required).sentence == (
-        "phc offset median 50 ns, offset p99 84 ns, error bound max 26.3 us, converged in 3.2 s, API claim agrees"
+        "phc offset median 50 ns +- 2 us, offset p99 84 ns, error bound max 26.3 us, converged in 3.2 s, "
+        "API claim agrees"
     )
 
 
@@ -436,7 +437,7 @@ def test_a_driver_that_publishes_no_error_bound_can_pass(good: Evidence, require
     found = verdict(facts(error_bound_published=False)(good), required)
     assert (found.outcome, found.sentence, found.unobserved) == (
         Outcome.PASS,
-        "phc offset median 50 ns, offset p99 84 ns, chrony bound p99 6.32 us, error bound not published by "
+        "phc offset median 50 ns +- 2 us, offset p99 84 ns, chrony bound p99 6.32 us, error bound not published by "
         "this driver, converged in 3.2 s, API claim agrees",
         ("error bound: not published by this driver",),
     )

@@ -41,7 +41,7 @@ def test_a_driver_that_the_role_switched_on() -> None:
     assert (found.outcome, found.reason, found.sentence) == (
         "PASS",
         "synchronised",
-        "phc offset median 36.4 us, offset p99 38.6 us, chrony bound p99 74.1 us, "
+        "phc offset median 36.4 us +- 62.7 us, offset p99 38.6 us, chrony bound p99 74.1 us, "
         "error bound not published by this driver, converged in 4.9 s",
     )
     assert {one.quantity: (one.observed, one.samples) for one in found.findings} == {
@@ -103,7 +103,7 @@ def test_a_chronyd_that_slow_readings_misled() -> None:
     found = verdict("misled-chronyd")
     assert (found.outcome, found.reason) == ("INCONCLUSIVE", "bound_refuted")
     assert found.sentence == (
-        "chrony's bound was refuted in 29 of 60 seconds: 629 us, while a reading of 250 us puts the PHC 1.04 ms from the "
-        "system clock; NTP agrees with the readings, so chronyd is wrong"
+        "chrony's bound was refuted in 29 of 60 seconds: 629 us, while a reading of 250 us puts the PHC 1.04 ms from "
+        "the system clock; NTP agrees with the readings, so chronyd is wrong"
     )
     assert all(finding.held or finding.observed is None for finding in found.findings)
