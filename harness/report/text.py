@@ -4,13 +4,16 @@ from collections import Counter
 from collections.abc import Sequence
 
 from harness import units
-from harness.model import HostRecord, HostState, RungStatus, RunRecord, Stage
+from harness.model import HostRecord, HostState, RungName, RungStatus, RunRecord, Stage
 from harness.model.bench_traits import BenchName
 from harness.report import table
 from harness.units import usd
 from harness.untrusted.plain_text import printable
 
 _HEAD = ("HOST", "VERDICT", "WHY", "EVIDENCE")
+
+_RUNG_SIZES = [3, max(map(len, RungName)), max(map(len, RungStatus))]
+"""Widths of the columns of a ladder before the evidence: mark, name, status."""
 
 
 def summary(record: RunRecord, *, report_path: str | None = None, width: int = 120) -> str:
@@ -36,8 +39,8 @@ def ladder(host: HostRecord, *, bench: str = "", width: int = 120) -> str:
     if verdict.remedy:
         lines.append(f"  next: {verdict.remedy}")
     for rung in verdict.rungs:
-        mark = _MARKS[rung.status]
-        lines += table.wrap_row((f"  {mark}", rung.name.value, rung.status.value), [rung.evidence], [3, 15, 12], width)
+        cells = (f"  {_MARKS[rung.status]}", rung.name.value, rung.status.value)
+        lines += table.wrap_row(cells, [rung.evidence], _RUNG_SIZES, width)
     for finding in verdict.findings:
         observed = "not observed" if finding.observed is None else units.with_unit(finding.observed, finding.unit)
         held = {True: "held", False: "BROKEN", None: "not judged"}[finding.held]

@@ -13,7 +13,7 @@ from harness import errors, wiring
 from harness.benches.lab.truths.truths import TRUTHS
 from harness.errors import ExitCode, HarnessError
 from harness.ladder import OUTCOMES
-from harness.model import Reason
+from harness.model import Reason, RungName
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("roles/*/README.md"), *ROOT.glob("lab/*/*.md")])
@@ -92,6 +92,20 @@ def test_every_reason_has_its_entry(reason: Reason) -> None:
     assert OUTCOMES[reason] in told
     for name in re.findall(r"ptp-harness run (lab\.[\w-]+)", told):
         assert TRUTHS[name].demand.reason is reason, f"{name} is no example of {reason}"
+
+
+NO_FAILURES = {Reason.NOT_OBSERVED, Reason.INTERRUPTED, Reason.HARNESS_ERROR}
+"""Reasons for which no rung fails: the rung was not observed."""
+
+
+def test_the_table_in_verdicts_md_has_every_rung_in_order(rung_rows: list[tuple[str, str, str]]) -> None:
+    assert list(dict.fromkeys(rung for rung, _, _ in rung_rows)) == list(RungName)
+
+
+def test_the_table_in_verdicts_md_has_every_reason_with_its_outcome(rung_rows: list[tuple[str, str, str]]) -> None:
+    rows = reversed(rung_rows)  # so that the first row of a reason counts
+    outcomes = {reason: outcome for _, reasons, outcome in rows for reason in re.findall("`(.+?)`", reasons)}
+    assert outcomes == {reason: OUTCOMES[reason] for reason in Reason if reason not in NO_FAILURES}
 
 
 def family(kind: type[HarnessError] = HarnessError) -> Iterator[type[HarnessError]]:
