@@ -40,7 +40,7 @@ def group_keys(rows: Sequence[KeyRow]) -> dict[str, list[KeyRow]]:
     """Divide keys among the tables of docs/campaign-file.md: "" has the keys of no group, the others are groups."""
     groups: dict[str, list[KeyRow]] = {}
     for row in rows:
-        groups.setdefault(row.path[0] if len(row.path) > 1 else "", []).append(row)
+        groups.setdefault(str(row.path[0]) if len(row.path) > 1 else "", []).append(row)
     return groups
 
 

@@ -11,9 +11,11 @@ import yaml
 
 from harness import errors, wiring
 from harness.benches.lab.truths.truths import TRUTHS
+from harness.cli import report
 from harness.errors import ExitCode, HarnessError
 from harness.ladder import OUTCOMES
 from harness.model import Reason, RungName
+from harness.report.formats import Format
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("roles/*/README.md"), *ROOT.glob("lab/*/*.md")])
@@ -92,6 +94,15 @@ def test_every_reason_has_its_entry(reason: Reason) -> None:
     assert OUTCOMES[reason] in told
     for name in re.findall(r"ptp-harness run (lab\.[\w-]+)", told):
         assert TRUTHS[name].demand.reason is reason, f"{name} is no example of {reason}"
+
+
+def test_pipelines_md_says_what_each_form_of_report_holds() -> None:
+    section = (ROOT / "docs" / "pipelines.md").read_text().partition("## What the forms hold")[2].partition("\n## ")[0]
+    assert {name.lower() for name in re.findall(r"^- \*\*(\w+)\*\*: ", section, re.MULTILINE)} == set(Format)
+
+
+def test_the_help_of_report_names_each_form() -> None:
+    assert [form for form in Format if form not in str(report.report.__doc__)] == []
 
 
 NO_FAILURES = {Reason.NOT_OBSERVED, Reason.INTERRUPTED, Reason.HARNESS_ERROR}
