@@ -349,7 +349,7 @@ def test_a_limit_may_have_a_unit(quantity: str, statistic: str, written: object,
     text = yaml.safe_dump({"instance_types": ["x"], "limits": {quantity: {statistic: written}}})
     requirements = from_yaml(text, where="c.yaml").requirements
     (limit,) = [limit for limit in requirements if limit.quantity == quantity]
-    assert (limit.statistic, limit.value, limit.unit) == (statistic, value, limits.unit_of(quantity))
+    assert (limit.statistic, limit.value, limit.unit) == (statistic, value, limits.UNITS[quantity])
     jsonschema.validate(yaml.safe_load(text), json_schema())
 
 
