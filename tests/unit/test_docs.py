@@ -175,3 +175,12 @@ def test_the_names_in_the_recipes_are_in_the_files_that_they_name() -> None:
         file = next(file for file in (ROOT / "harness" / path, ROOT / path) if file.is_file())
         found[name, path] = re.search(rf"\b{name}", file.read_text()) is not None
     assert [pair for pair, there in found.items() if not there] == []
+
+
+def test_each_recipe_names_its_tests_and_they_are_there() -> None:
+    text = (ROOT / "CONTRIBUTING.md").read_text().partition("## Recipes")[2].partition("\n## ")[0]
+    recipes = re.findall(r"^\*\*(A[^*]+)\.\*\*(.*?)(?=^\*\*|\Z)", text, flags=re.MULTILINE | re.DOTALL)
+    assert len(recipes) >= 8
+    named_tests = {name: re.findall(r"`(tests/[\w/.]+)`", recipe) for name, recipe in recipes}
+    assert [name for name, paths in named_tests.items() if not paths] == []
+    assert [path for paths in named_tests.values() for path in paths if not (ROOT / path).exists()] == []
