@@ -53,7 +53,7 @@ def bench(name: str, settings: Settings, inventory: str | None = None, options: 
 
             return Ec2Bench(settings, options or CloudOptions())
         case _:
-            raise RequestError(f"there is no bench {name!r}", next_step="benches: lab, hosts, ec2")
+            raise RequestError(f"there is no bench {name!r}", next_step=f"benches: {', '.join(BenchName)}")
 
 
 def checks(

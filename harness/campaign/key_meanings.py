@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 
 from harness.campaign.limits import STATISTICS
+from harness.model.bench_traits import BENCHES
 from harness.untrusted.input_checks import KeyPath
 
 _QUANTITIES: Mapping[str, str] = {
@@ -25,7 +26,7 @@ _STATISTICS: Mapping[str, str] = {
 }
 
 MEANINGS: Mapping[KeyPath, str] = {
-    ("bench",): "Source of hosts: lab (virtual machines on this machine), ec2 (instances), hosts (an inventory)",
+    ("bench",): f"Source of hosts: {', '.join(f'{name} ({traits.hosts_are})' for name, traits in BENCHES.items())}",
     ("inventory",): "Ansible inventory that lists the hosts; required with the bench hosts, refused with others",
     ("region",): "Region of EC2; by default the Region of the AWS configuration",
     ("instance_types",): (

@@ -36,6 +36,14 @@ def list_keys() -> tuple[KeyRow, ...]:
     return tuple(_rows((), campaign.json_schema()))
 
 
+def group_keys(rows: Sequence[KeyRow]) -> dict[str, list[KeyRow]]:
+    """Divide keys among the tables of docs/campaign-file.md: "" has the keys of no group, the others are groups."""
+    groups: dict[str, list[KeyRow]] = {}
+    for row in rows:
+        groups.setdefault(str(row.path[0]) if len(row.path) > 1 else "", []).append(row)
+    return groups
+
+
 def describe_key(row: KeyRow) -> str:
     """Describe a key in a few lines of text."""
     default = f" (default: {row.default})" if row.default else ""

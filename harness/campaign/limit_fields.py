@@ -62,7 +62,7 @@ def _make_model() -> Any:
     groups: dict[str, Any] = {}
     for quantity, statistics in limits.STATISTICS.items():
         config = ConfigDict(extra="forbid", frozen=True, json_schema_extra={"minProperties": 1})
-        keys: dict[str, Any] = {statistic: (_statistic(limits.unit_of(quantity)), None) for statistic in statistics}
+        keys: dict[str, Any] = {statistic: (_statistic(limits.UNITS[quantity]), None) for statistic in statistics}
         groups[quantity] = (create_model(f"Limits_{quantity}", __config__=config, **keys), None)
     return create_model("Limits", __config__=ConfigDict(extra="forbid", frozen=True), **groups)
 

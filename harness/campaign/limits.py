@@ -41,12 +41,17 @@ STATISTICS: Mapping[str, tuple[str, ...]] = {
 }
 """The statistics that make sense for each quantity. `max` of a signed quantity is its largest absolute value."""
 
-_UNITS = {"phc_read_success": "ratio", "second_opinion_drift_ppb": "ppb", "convergence_s": "s"}
-
-
-def unit_of(quantity: str) -> str:
-    """Return the unit of a quantity's limits: "ns", "ppb", "s" or "ratio"."""
-    return _UNITS.get(quantity, "ns")
+UNITS: Mapping[str, str] = {
+    "offset_ns": "ns",
+    "chrony_bound_ns": "ns",
+    "error_bound_ns": "ns",
+    "phc_read_success": "ratio",
+    "phc_offset_ns": "ns",
+    "second_opinion_offset_ns": "ns",
+    "second_opinion_drift_ppb": "ppb",
+    "convergence_s": "s",
+}
+"""The unit of each quantity's limits: "ns", "ppb", "s" or "ratio"."""
 
 
 def _limit(quantity: str, statistic: str, value: float, min_samples: int, valid_for: str, source: str) -> Requirement:
@@ -55,7 +60,7 @@ def _limit(quantity: str, statistic: str, value: float, min_samples: int, valid_
         statistic=statistic,
         comparison=">=" if statistic == "min" else "<=",
         value=value,
-        unit=unit_of(quantity),
+        unit=UNITS[quantity],
         min_samples=min_samples,
         valid_for=valid_for,
         source=source,

@@ -9,7 +9,7 @@ from harness.campaign import campaign, key_table, run_plan
 from harness.campaign.campaign import Campaign
 from harness.cli import campaign_options, output
 from harness.errors import RequestError
-from harness.model.bench_traits import BenchName
+from harness.model.bench_traits import BenchName, traits_of
 from harness.system import settings
 from harness.system.settings import Settings
 
@@ -29,11 +29,13 @@ def schema() -> None:
 
 def keys(
     names: Annotated[list[str] | None, typer.Argument(metavar="KEY", help="Keys or groups; default: all.")] = None,
+    markdown: Annotated[bool, typer.Option("--markdown", help="Print the tables of docs/campaign-file.md.")] = False,
 ) -> None:
     """Explain the keys of campaign files: values, defaults, meanings.
 
     Examples:
         ptp-harness campaign keys
+        ptp-harness campaign keys --markdown
         ptp-harness campaign keys measure limits.offset_ns
     """
     rows = key_table.list_keys()
@@ -41,7 +43,10 @@ def keys(
     if not chosen:
         top = ", ".join(row.key for row in rows if len(row.path) == 1)
         raise RequestError(f"there is no key {', '.join(names or ())}", next_step=f"the keys are {top}")
-    output.write("".join(f"{key_table.describe_key(row)}\n" for row in chosen))
+    if markdown:
+        output.write("\n".join(key_table.markdown(group) for group in key_table.group_keys(chosen).values()))
+    else:
+        output.write("".join(f"{key_table.describe_key(row)}\n" for row in chosen))
 
 
 def check(file: Annotated[str, typer.Argument(metavar="FILE", help="A campaign file.")]) -> None:
@@ -66,12 +71,13 @@ def check(file: Annotated[str, typer.Argument(metavar="FILE", help="A campaign f
 
 def _check_types(requested: Campaign, configuration: Settings) -> str:
     """Check that the bench has the types; return why they were not checked, or an empty string."""
-    if requested.bench is BenchName.LAB:
-        run_plan.check_types(requested.instance_types, list(wiring.lab_bench(configuration).types()), requested.bench)
-        return ""
-    if requested.bench is BenchName.HOSTS:
+    if not traits_of(requested.bench).makes_hosts:
         inventory = requested.inventory
         return f"its hosts were not checked: that would run the code of the inventory {inventory}, as `plan` does"
+    if requested.bench is not BenchName.EC2:
+        types = wiring.bench(requested.bench, configuration, requested.inventory, requested.cloud).types()
+        run_plan.check_types(requested.instance_types, list(types), requested.bench)
+        return ""
     region = requested.cloud.region
     if region is None:
         return "its types were not checked: the file names no region"

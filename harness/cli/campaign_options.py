@@ -15,6 +15,7 @@ from harness.campaign.run_plan import UnknownTypesError
 from harness.cli import completion
 from harness.errors import RequestError
 from harness.model import Depth
+from harness.model.bench_traits import BENCHES
 from harness.untrusted.input_checks import MOST_BYTES
 
 Targets = Annotated[
@@ -26,7 +27,8 @@ Targets = Annotated[
     ),
 ]
 BenchName = Annotated[
-    str | None, typer.Option("--bench", metavar="NAME", help="Where hosts come from: lab, hosts, ec2 (default: lab).")
+    str | None,
+    typer.Option("--bench", metavar="NAME", help=f"Where hosts come from: {', '.join(BENCHES)} (default: lab)."),
 ]
 Inventory = Annotated[
     str | None,

@@ -9,6 +9,7 @@ from harness import wiring
 from harness.benches.bench import Bench
 from harness.cli import completion, output
 from harness.errors import CleanupError, ExitCode
+from harness.model.bench_traits import BENCHES
 from harness.model.cloud import CloudOptions
 from harness.runs import leftovers as sweeping
 from harness.runs.leftovers import Survey, UntouchedResource
@@ -18,10 +19,12 @@ from harness.store.run_overview import RunOverview
 from harness.system import settings
 from harness.untrusted.plain_text import clip
 
+_SEARCHED = [name for name, traits in BENCHES.items() if traits.makes_hosts]
+
 
 def sweep(
     yes: Annotated[bool, typer.Option("--yes", help="Remove what is listed.")] = False,
-    bench: Annotated[str, typer.Option(metavar="NAME", help="The bench to search: lab, ec2.")] = "lab",
+    bench: Annotated[str, typer.Option(metavar="NAME", help=f"The bench to search: {', '.join(_SEARCHED)}.")] = "lab",
     region: Annotated[
         str | None,
         typer.Option(

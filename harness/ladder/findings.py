@@ -94,7 +94,7 @@ def _unbounded_if_cut(interval: summary.Interval, evidence: Evidence) -> summary
     return summary.Interval(value=interval.value, low=-summary.INFINITY, high=summary.INFINITY)
 
 
-def _sample_observer(value_of: Callable[[Sample], int | None]) -> "_Observer":
+def _sample_observer(value_of: Callable[[Sample], float | None]) -> "_Observer":
     def observe(evidence: Evidence, requirement: Requirement) -> Observation:
         return _observe_series(quantities.collect_series(evidence, value_of), requirement, evidence)
 

@@ -17,13 +17,14 @@ class BenchName(StrEnum):
 class BenchTraits:
     """Defaults and properties of a bench.
 
-    `measure_s`: how long each host is measured where the campaign sets no duration. `overhead_s`: roughly how long a
-    host takes beside measuring (provision, reach, configure, judge, release). `parallel`: how many hosts run at once
-    where no number is set. `limits`: the name of its table of limits (campaign.limits.TABLES). `cloud`: hosts cost
-    money while they run, and end themselves with their lease. `makes_hosts`: hosts are made for a run and removed after
-    it; otherwise hosts exist before a run and stay.
+    `hosts_are`: what its hosts are, in a few words for people. `measure_s`: how long each host is measured where the
+    campaign sets no duration. `overhead_s`: roughly how long a host takes beside measuring (provision, reach,
+    configure, judge, release). `parallel`: how many hosts run at once where no number is set. `limits`: the name of its
+    table of limits (campaign.limits.TABLES). `cloud`: hosts cost money while they run, and end themselves with their
+    lease. `makes_hosts`: hosts are made for a run and removed after it; otherwise hosts exist before a run and stay.
     """
 
+    hosts_are: str
     measure_s: float
     overhead_s: float
     parallel: int
@@ -33,10 +34,16 @@ class BenchTraits:
 
 
 BENCHES: Mapping[BenchName, BenchTraits] = {
-    BenchName.EC2: BenchTraits(measure_s=300.0, overhead_s=180.0, parallel=8, limits="ec2", cloud=True),
+    BenchName.EC2: BenchTraits(
+        hosts_are="instances", measure_s=300.0, overhead_s=180.0, parallel=8, limits="ec2", cloud=True
+    ),
     # The lab's hosts disturb each other's clocks when they share few cores.
-    BenchName.LAB: BenchTraits(measure_s=60.0, overhead_s=90.0, parallel=2, limits="lab"),
-    BenchName.HOSTS: BenchTraits(measure_s=300.0, overhead_s=90.0, parallel=8, limits="ec2", makes_hosts=False),
+    BenchName.LAB: BenchTraits(
+        hosts_are="virtual machines on this machine", measure_s=60.0, overhead_s=90.0, parallel=2, limits="lab"
+    ),
+    BenchName.HOSTS: BenchTraits(
+        hosts_are="an inventory", measure_s=300.0, overhead_s=90.0, parallel=8, limits="ec2", makes_hosts=False
+    ),
 }
 
 

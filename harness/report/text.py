@@ -4,13 +4,16 @@ from collections import Counter
 from collections.abc import Sequence
 
 from harness import units
-from harness.model import HostRecord, HostState, RungStatus, RunRecord, Stage
-from harness.model.bench_traits import BenchName
+from harness.model import HostRecord, HostState, RungName, RungStatus, RunRecord, Stage
+from harness.model.bench_traits import traits_of_recorded
 from harness.report import table
 from harness.units import usd
 from harness.untrusted.plain_text import printable
 
 _HEAD = ("HOST", "VERDICT", "WHY", "EVIDENCE")
+
+_RUNG_SIZES = [3, max(map(len, RungName)), max(map(len, RungStatus))]
+"""Widths of the columns of a ladder before the evidence: mark, name, status."""
 
 
 def summary(record: RunRecord, *, report_path: str | None = None, width: int = 120) -> str:
@@ -36,8 +39,8 @@ def ladder(host: HostRecord, *, bench: str = "", width: int = 120) -> str:
     if verdict.remedy:
         lines.append(f"  next: {verdict.remedy}")
     for rung in verdict.rungs:
-        mark = _MARKS[rung.status]
-        lines += table.wrap_row((f"  {mark}", rung.name.value, rung.status.value), [rung.evidence], [3, 15, 12], width)
+        cells = (f"  {_MARKS[rung.status]}", rung.name.value, rung.status.value)
+        lines += table.wrap_row(cells, [rung.evidence], _RUNG_SIZES, width)
     for finding in verdict.findings:
         observed = (
             "not observed"
@@ -63,12 +66,16 @@ def host_title(name: str, instance_type: str) -> str:
 
 def stage_title(stage: Stage, bench: str) -> str:
     """Name a stage for people. Machines that exist before a run are neither provisioned nor released."""
-    return _STAGES_WITHOUT_MAKING.get(stage, stage.value) if bench == BenchName.HOSTS else stage.value
+    return stage.value if _makes_hosts(bench) else _STAGES_WITHOUT_MAKING.get(stage, stage.value)
 
 
 def state_title(state: HostState, bench: str) -> str:
     """Name the final state of a host, for people. Machines that exist before a run stay after it."""
-    return "stays" if bench == BenchName.HOSTS else state.value
+    return state.value if _makes_hosts(bench) else "stays"
+
+
+def _makes_hosts(bench: str) -> bool:
+    return traits_of_recorded(bench).makes_hosts
 
 
 _STAGES_WITHOUT_MAKING = {Stage.PROVISION: "look up", Stage.RELEASE: "leave"}
@@ -133,7 +140,7 @@ def _closing_lines(record: RunRecord, report_path: str | None) -> list[str]:
         f"NOT RELEASED {', '.join(failed_names)}" if failed_names else "",
     ]
     parts = [
-        *(host_states if record.bench != BenchName.HOSTS else ["no host made or removed"]),
+        *(host_states if _makes_hosts(record.bench) else ["no host made or removed"]),
         f"report: {report_path}" if report_path else "",
         units.duration(record.seconds),
         "" if record.api_calls is None else f"{record.api_calls} API calls",
@@ -141,7 +148,7 @@ def _closing_lines(record: RunRecord, report_path: str | None) -> list[str]:
         "interrupted" if record.interrupted else "",
     ]
     lines = ["   ".join(part for part in parts if part)]
-    if kept_hosts and record.bench != BenchName.HOSTS:
+    if kept_hosts and _makes_hosts(record.bench):
         lines += [f"  {line}" for line in describe_places(kept_hosts)]
         lines.append(f"enter one: ptp-harness ssh {record.run} HOST   remove them: ptp-harness release {record.run}")
     lines += [f"our fault: {failure}" for failure in record.failures]

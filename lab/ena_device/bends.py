@@ -3,11 +3,12 @@
 One table: the control line, the command's options and the README's table all follow KEYS.
 """
 
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 
 from ena_device.admin_layout import EventGroup
 from ena_device.clock import ClockSettings, Mode
 from ena_device.device_errors import BadRequest
+from ena_device.features import OfferedFeatures
 
 MAX_U32 = 2**32 - 1
 MAX_TIME_NS = 2**62
@@ -62,6 +63,10 @@ KEYS: dict[str, Key] = {
 }
 RESET_GROUP = EventGroup.DEVICE_REQUEST_RESET
 START_KEYS = [k for k in KEYS if k not in ("step_ns", "link", "keepalive", "request_reset", "end_with")]
+_CLOCK_KEYS = [f.name for f in fields(ClockSettings) if f.name in KEYS and f.name != "mode"]
+"""Keys whose values are fields of ClockSettings."""
+OFFER_KEYS = [f.name for f in fields(OfferedFeatures) if f.name in KEYS]
+"""Keys whose values are fields of OfferedFeatures."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -128,16 +133,6 @@ def bend(clock: ClockSettings, changes: Changes, *, utc_ns: int, mono_ns: int) -
     shown_ns += changes.step_ns or 0
     if not 0 <= shown_ns < MAX_TIME_NS:
         raise BadRequest(f"the clock would show {shown_ns} ns, 0..{MAX_TIME_NS - 1} expected")
-    settings = changes.select(
-        "freq_ppb",
-        "frozen",
-        "jitter_ns",
-        "error_bound_ns",
-        "rate_per_s",
-        "refuse_every",
-        "busy_us",
-        "spread_us",
-        "late_us",
-    )
+    settings = changes.select(*_CLOCK_KEYS)
     mode = clock.mode if changes.mode is None else Mode[changes.mode]
     return replace(clock.set_to(shown_ns, mono_ns), mode=mode, **settings)  # type: ignore[arg-type]

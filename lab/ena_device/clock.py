@@ -6,7 +6,7 @@ the process that watches the doorbell, so that a bend takes effect with the next
 
 import mmap
 import struct
-from dataclasses import astuple, dataclass, replace
+from dataclasses import astuple, dataclass, fields, replace
 from enum import IntEnum
 
 BILLION = 1_000_000_000
@@ -64,9 +64,10 @@ class RequestCounts:
     last_ns: int  # time of the last answer
 
 
-_SETTINGS = struct.Struct("@qqq?qqqqqqqq")
+_SETTINGS = struct.Struct("@" + "".join("?" if field.type is bool else "q" for field in fields(ClockSettings)))
 _COUNTS = struct.Struct("@6q")
-_GENERATION_AT, _COUNTS_AT, _SLOTS_AT = 0, 64, (128, 256)
+_GENERATION_AT, _COUNTS_AT, _FIRST_SLOT_AT = 0, 64, 128
+_SLOTS_AT = (_FIRST_SLOT_AT, _FIRST_SLOT_AT + -(-_SETTINGS.size // 64) * 64)
 
 
 class SharedClock:

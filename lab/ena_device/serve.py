@@ -111,10 +111,7 @@ class DeviceServer:
             "now_ns": now,
             "host_ns": utc_ns,
             "offset_ns": now - utc_ns,
-            "no_phc": device.offer.no_phc,
-            "phc_version": device.offer.phc_version,
-            "expire_us": device.offer.expire_us,
-            "block_us": device.offer.block_us,
+            **{name: getattr(device.offer, name) for name in bends.OFFER_KEYS},
             "link": device.link,
             "keepalive": device.keepalive,
             "connected": self._connection is not None,
@@ -131,7 +128,7 @@ class DeviceServer:
 
     def _change_device(self, changes: bends.Changes) -> None:
         device = self._device
-        for name, value in changes.select("no_phc", "phc_version", "expire_us", "block_us").items():
+        for name, value in changes.select(*bends.OFFER_KEYS).items():
             setattr(device.offer, name, value)
         if changes.keepalive is not None:
             device.keepalive = changes.keepalive

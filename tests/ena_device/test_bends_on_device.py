@@ -5,6 +5,7 @@ from collections.abc import Callable
 from statistics import median
 
 import pytest
+from ena_device.bends import KEYS, START_KEYS, ChoiceKey, FlagKey, IntegerKey
 from ena_device.driver import ProgramDriver, Reading
 from ena_device.phc import ERROR_BOUND, ERROR_TIMESTAMP, NO_BOUND
 from ena_device.running import RunningDevice, wait_for
@@ -184,15 +185,22 @@ def test_refuse_every(device: RunningDevice, driver: ProgramDriver) -> None:
     wait_for(lambda: counts(device) == (12, 9, 3, 0, 0), "each fourth refused")
 
 
-def test_all_bends_at_the_start(start: Start, connect: Connect) -> None:
-    options = (
-        "--offset-ns 1000000000 --error-bound-ns 7 --mode err_eb --jitter-ns 3 --freq-ppb 9 --rate-per-s 8 --frozen"
-    )
-    more = "--refuse-every 6 --busy-us 1 --spread-us 9 --late-us 2 --no-phc --phc-version 1 --expire-us 4 --block-us 5"
-    state = start(*options.split(), *more.split()).ask()
-    bent = {"error_bound_ns": 7, "mode": "err_eb", "jitter_ns": 3, "freq_ppb": 9, "rate_per_s": 8, "refuse_every": 6}
-    bent |= {"busy_us": 1, "spread_us": 9, "late_us": 2, "frozen": True}
-    bent |= {"no_phc": True, "phc_version": 1, "expire_us": 4, "block_us": 5}
+def start_value(name: str, number: int) -> int | bool | str:
+    """A value of a key that differs from the default and from the values of other keys."""
+    match KEYS[name]:
+        case IntegerKey():
+            return number + 2
+        case FlagKey():
+            return True
+        case ChoiceKey(choices):
+            return choices[-1]
+
+
+def test_all_bends_at_the_start(start: Start) -> None:
+    bent = {name: start_value(name, number) for number, name in enumerate(START_KEYS)} | {"offset_ns": 1_000_000_000}
+    options = [("--" + name.replace("_", "-"), str(value)) for name, value in bent.items()]
+    state = start(*(word for name, value in options for word in ([name] if value == "True" else [name, value]))).ask()
+    offset_ns = bent.pop("offset_ns")
     assert {name: state[name] for name in bent} == bent
-    assert abs(state["base_utc_ns"] - 1_000_000_000 - time.time_ns()) < 60_000_000_000
+    assert abs(state["base_utc_ns"] - offset_ns - time.time_ns()) < 60_000_000_000
     assert state["now_ns"] == state["base_utc_ns"]

@@ -1,9 +1,10 @@
 """The clock's arithmetic, and its sharing between processes."""
 
 import os
+from dataclasses import fields, replace
 
 import pytest
-from ena_device.bends import Changes, bend
+from ena_device.bends import KEYS, Changes, ChoiceKey, FlagKey, IntegerKey, bend, check
 from ena_device.clock import ClockSettings, Mode, RequestCounts, SharedClock
 from ena_device.device_errors import BadRequest
 from ena_device.phc import RateLimit
@@ -51,30 +52,20 @@ def test_thawed_clock_goes_on_from_where_it_stood() -> None:
 
 
 def test_bend_takes_over_every_setting() -> None:
-    changes = Changes(
-        jitter_ns=1,
-        error_bound_ns=2,
-        mode="late",
-        rate_per_s=3,
-        refuse_every=4,
-        busy_us=5,
-        spread_us=8,
-        late_us=6,
-        freq_ppb=7,
-    )
-    assert bend(CLOCK, changes, utc_ns=0, mono_ns=500) == ClockSettings(
-        base_utc_ns=1_000_000_000_000,
-        base_mono_ns=500,
-        freq_ppb=7,
-        error_bound_ns=2,
-        mode=Mode.late,
-        rate_per_s=3,
-        refuse_every=4,
-        busy_us=5,
-        spread_us=8,
-        late_us=6,
-        jitter_ns=1,
-    )
+    """Every key that is a field of the clock changes this field."""
+    names = [field.name for field in fields(ClockSettings) if field.name not in ("base_utc_ns", "base_mono_ns")]
+    assert [name for name in names if name not in KEYS] == []
+    for number, name in enumerate(names):
+        match KEYS[name]:
+            case IntegerKey():
+                value: int | bool | str = number + 1
+            case FlagKey():
+                value = True
+            case ChoiceKey(choices):
+                value = choices[-1]
+        bent = bend(CLOCK, check({name: value}), utc_ns=0, mono_ns=500)
+        expected = Mode[value] if isinstance(value, str) else value
+        assert bent == replace(CLOCK, **{name: expected}, base_utc_ns=bent.base_utc_ns, base_mono_ns=500)
 
 
 @pytest.mark.parametrize("step_ns", [-1_000_000_000_001, 2**62])

@@ -2,36 +2,26 @@
 
 import contextlib
 import json
+import re
 import socket
 import time
 from collections.abc import Callable
 from dataclasses import fields
+from pathlib import Path
 from typing import Any
 
 import pytest
+from ena_device import bends
 from ena_device.bends import KEYS, START_KEYS, Changes, check
 from ena_device.control import MAX_CLIENTS, MAX_LINE, ControlError, ask
 from ena_device.driver import ProgramDriver
 from ena_device.running import RunningDevice
 
-STATE_KEYS = {
-    *("base_utc_ns", "base_mono_ns", "freq_ppb", "frozen", "error_bound_ns", "mode", "rate_per_s", "refuse_every"),
-    *(
-        "busy_us",
-        "spread_us",
-        "late_us",
-        "jitter_ns",
-        "asked",
-        "answered",
-        "refused",
-        "silent",
-        "late",
-        "last_ns",
-        "now_ns",
-    ),
-    *("host_ns", "offset_ns", "no_phc", "phc_version", "expire_us", "block_us", "link", "keepalive", "connected"),
-    *("phc", "resets", "host", "mtu", "tx_packets", "sqs", "messages", "pid", "end_with"),
+STATE_KEYS = set(KEYS) - {"step_ns", "request_reset"} | {
+    *("base_utc_ns", "base_mono_ns", "asked", "answered", "refused", "silent", "late", "last_ns", "now_ns", "host_ns"),
+    *("connected", "phc", "resets", "host", "mtu", "tx_packets", "sqs", "messages", "pid"),
 }
+README = Path(bends.__file__).with_name("README.md").read_text()
 
 
 def dial(device: RunningDevice) -> socket.socket:
@@ -67,6 +57,14 @@ def test_state_before_anybody_came(socket_device: RunningDevice) -> None:
 def test_the_tables_agree() -> None:
     assert [f.name for f in fields(Changes)] == list(KEYS)
     assert set(START_KEYS) < set(KEYS)
+
+
+def test_the_readme_has_a_row_for_each_key_and_each_option() -> None:
+    table = README.partition("| key | type and range | effect |")[2].partition("\n\n")[0]
+    rows = [line.split("|")[1] for line in table.splitlines()[2:]]
+    assert sorted(name for row in rows for name in re.findall(r"`(\w+)`", row)) == sorted(KEYS)
+    (options,) = [line for line in README.splitlines() if line.startswith("| `--offset-ns`")]
+    assert re.findall(r"`--([a-z-]+)`", options) == [name.replace("_", "-") for name in START_KEYS]
 
 
 @pytest.mark.parametrize(

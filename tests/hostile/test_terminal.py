@@ -18,6 +18,7 @@ from harness.campaign import limits
 from harness.cli import app
 from harness.model import Claim, Depth, Evidence, HostRecord, HostState, Resource, RunRecord
 from harness.probes import facts, samples
+from harness.report.formats import Format
 from harness.store.ledger import Ledger
 from harness.untrusted.plain_text import bounded, printable
 
@@ -133,17 +134,17 @@ def test_verbs_without_a_run(call: Call, run: str, words: tuple[str, ...]) -> No
     assert run in out + err
 
 
-@pytest.mark.parametrize("form", ["text", "json", "yaml", "junit", "markdown"])
-def test_every_form_of_a_report_is_harmless_and_valid(call: Call, run: str, form: str) -> None:
+@pytest.mark.parametrize("form", Format)
+def test_every_form_of_a_report_is_harmless_and_valid(call: Call, run: str, form: Format) -> None:
     code, out, err = call("report", run, "--format", form)
     assert code == 0
     harmless(out, err)
     match form:
-        case "json":
+        case Format.JSON:
             assert json.loads(out)["run"] == run
-        case "yaml":
+        case Format.YAML:
             assert yaml.safe_load(out)["run"] == run
-        case "junit":
+        case Format.JUNIT:
             assert ElementTree.fromstring(out).tag == "testsuites"
 
 

@@ -68,7 +68,7 @@ def test_a_read_only_run_changes_nothing_and_says_what_it_saw(state: dict[str, s
     off, on = json.loads(done.stdout)["hosts"]
     assert done.returncode == 1, done.stderr
     for host in (off, on):
-        demand = TRUTHS[host["name"]].read_only
+        demand = TRUTHS[host["name"]].demand_read_only
         assert demand is not None
         assert (host["outcome"], host["reason"]) == (demand.outcome, demand.reason), host["sentence"]
     assert "--read-only" in off["remedy"]

@@ -239,6 +239,18 @@ def required() -> tuple[Requirement, ...]:
     return limits.requirements("ec2")
 
 
+@pytest.fixture(scope="session")
+def rung_rows() -> list[tuple[str, str, str]]:
+    """The rows of the table of rungs in docs/verdicts.md: rung, reasons in backticks, outcome."""
+    page = Path(__file__).parents[2] / "docs" / "verdicts.md"
+    table = page.read_text().partition("| rung |")[2].partition("\n\n")[0]
+    rows: list[tuple[str, str, str]] = []
+    for line in table.splitlines()[2:]:
+        rung, _, reasons, outcome = (cell.strip() for cell in line.strip("|").split("|"))
+        rows.append((rung or rows[-1][0], reasons, outcome))  # an empty cell: the rung of the row above
+    return rows
+
+
 ACT_AT_ONCE = (["--version"], ["--help"], ["--install-completion"], ["--show-completion"])
 """Options that do their work while they are parsed: known to be right, and not to be tried here."""
 

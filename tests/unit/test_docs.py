@@ -11,9 +11,11 @@ import yaml
 
 from harness import errors, wiring
 from harness.benches.lab.truths.truths import TRUTHS
+from harness.cli import report
 from harness.errors import ExitCode, HarnessError
 from harness.ladder import OUTCOMES
-from harness.model import Reason
+from harness.model import Reason, RungName
+from harness.report.formats import Format
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("roles/*/README.md"), *ROOT.glob("lab/*/*.md")])
@@ -94,6 +96,29 @@ def test_every_reason_has_its_entry(reason: Reason) -> None:
         assert TRUTHS[name].demand.reason is reason, f"{name} is no example of {reason}"
 
 
+def test_pipelines_md_says_what_each_form_of_report_holds() -> None:
+    section = (ROOT / "docs" / "pipelines.md").read_text().partition("## What the forms hold")[2].partition("\n## ")[0]
+    assert {name.lower() for name in re.findall(r"^- \*\*(\w+)\*\*: ", section, re.MULTILINE)} == set(Format)
+
+
+def test_the_help_of_report_names_each_form() -> None:
+    assert [form for form in Format if form not in str(report.report.__doc__)] == []
+
+
+NO_FAILURES = {Reason.NOT_OBSERVED, Reason.INTERRUPTED, Reason.HARNESS_ERROR}
+"""Reasons for which no rung fails: the rung was not observed."""
+
+
+def test_the_table_in_verdicts_md_has_every_rung_in_order(rung_rows: list[tuple[str, str, str]]) -> None:
+    assert list(dict.fromkeys(rung for rung, _, _ in rung_rows)) == list(RungName)
+
+
+def test_the_table_in_verdicts_md_has_every_reason_with_its_outcome(rung_rows: list[tuple[str, str, str]]) -> None:
+    rows = reversed(rung_rows)  # so that the first row of a reason counts
+    outcomes = {reason: outcome for _, reasons, outcome in rows for reason in re.findall("`(.+?)`", reasons)}
+    assert outcomes == {reason: OUTCOMES[reason] for reason in Reason if reason not in NO_FAILURES}
+
+
 def family(kind: type[HarnessError] = HarnessError) -> Iterator[type[HarnessError]]:
     for child in kind.__subclasses__():
         yield child
@@ -150,3 +175,12 @@ def test_the_names_in_the_recipes_are_in_the_files_that_they_name() -> None:
         file = next(file for file in (ROOT / "harness" / path, ROOT / path) if file.is_file())
         found[name, path] = re.search(rf"\b{name}", file.read_text()) is not None
     assert [pair for pair, there in found.items() if not there] == []
+
+
+def test_each_recipe_names_its_tests_and_they_are_there() -> None:
+    text = (ROOT / "CONTRIBUTING.md").read_text().partition("## Recipes")[2].partition("\n## ")[0]
+    recipes = re.findall(r"^\*\*(A[^*]+)\.\*\*(.*?)(?=^\*\*|\Z)", text, flags=re.MULTILINE | re.DOTALL)
+    assert len(recipes) >= 8
+    named_tests = {name: re.findall(r"`(tests/[\w/.]+)`", recipe) for name, recipe in recipes}
+    assert [name for name, paths in named_tests.items() if not paths] == []
+    assert [path for paths in named_tests.values() for path in paths if not (ROOT / path).exists()] == []

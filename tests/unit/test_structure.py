@@ -1,7 +1,10 @@
 """The shape that everything stands on: who may import whom, how long a file may be, and what tests/ may hold."""
 
 import ast
+import importlib
 import re
+from collections.abc import Iterator, Mapping
+from enum import Enum
 from pathlib import Path
 
 import pytest
@@ -265,6 +268,40 @@ def test_a_test_with_a_program_s_fixture_is_marked(request: pytest.FixtureReques
     items = [item for item in request.session.items if "call_process" in getattr(item, "fixturenames", ())]
     assert [item.nodeid for item in items if item.get_closest_marker("programs") is None] == []
     assert request.node.get_closest_marker("programs") is None
+
+
+# --- tables with an entry for each member of an enum -----------------------------------------------------------------
+
+PARTIAL = {
+    "_STAGES_WITHOUT_MAKING",  # stages that have another name on benches that make no hosts
+    "_CHILD",  # outcomes for which JUnit has an element: none for a pass
+    "_STYLES",  # stages that are shown in colour
+}
+"""Tables that leave out members on purpose."""
+
+
+def enum_of(table: object) -> type[Enum] | None:
+    """The enum whose members are the keys of a table; None for other values."""
+    kinds = {type(key) for key in table} if isinstance(table, Mapping) else set()
+    kind = kinds.pop() if len(kinds) == 1 else None
+    return kind if kind is not None and issubclass(kind, Enum) else None
+
+
+def enum_tables() -> Iterator[tuple[str, Mapping[object, object], type[Enum]]]:
+    """Every table of a module of harness/ whose keys are members of an enum: its name, itself, the enum."""
+    for path in modules():
+        name = ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+        for variable, value in vars(importlib.import_module(name)).items() if path.name != "__main__.py" else ():
+            kind = enum_of(value)
+            if kind is not None:
+                yield variable, value, kind
+
+
+def test_a_table_with_keys_of_an_enum_has_an_entry_for_each_member() -> None:
+    tables = list(enum_tables())
+    assert {name for name, _, _ in tables} >= {"REMEDIES", "BENCHES", "_WRITERS", "_RUNGS", "OUTCOMES", *PARTIAL}
+    missing = {name: sorted(member.name for member in set(kind) - set(table)) for name, table, kind in tables}
+    assert {name: members for name, members in missing.items() if members and name not in PARTIAL} == {}
 
 
 # --- the map in CONTRIBUTING.md --------------------------------------------------------------------------------------

@@ -32,6 +32,7 @@ DATA = Path(__file__).parents[2] / "tests" / "data"
 
 PARSERS: dict[str, Callable[[str, str], object]] = {
     "chronyc": chronyc.parse,
+    "chronyd_runs": services.parse_chronyd_runs,
     "convergence": chrony_log.parse_convergence,
     "devlink": devlink.parse,
     "driver_info": ethtool.parse_driver_info,
@@ -83,7 +84,7 @@ _CAPTURED = {
     "phc-stats": ("phc_stats",),
     "ptp-class": ("ptp_clocks",),
     "ptp-links": ("ptp_links",),
-    "services": ("services",),
+    "services": ("services", "chronyd_runs"),
     "uname": ("kernel",),
 }
 """Name of a capture of collect.py -> the names of the parsers that read its text."""

@@ -16,6 +16,7 @@ from harness.campaign.mistakes import Places
 from harness.campaign.selection import PhcClaim, Selection
 from harness.errors import RequestError
 from harness.model import Depth
+from harness.model.bench_traits import BENCHES, BenchName
 from harness.model.cloud import CloudOptions
 from harness.model.ec2_enums import Access, Architecture, Market
 
@@ -101,10 +102,11 @@ def test_defaults_of_the_lab() -> None:
     )
 
 
-@pytest.mark.parametrize(("bench", "seconds"), [("lab", 60.0), ("ec2", 300.0), ("hosts", 300.0)])
-def test_how_long_to_measure_depends_on_the_bench(bench: str, seconds: float) -> None:
-    inventory = {"inventory": "hosts.yaml"} if bench == "hosts" else {}
-    assert from_mapping({"bench": bench, "instance_types": ["x"], **inventory}).measure_duration_s == seconds
+@pytest.mark.parametrize("bench", BenchName)
+def test_how_long_to_measure_depends_on_the_bench(bench: BenchName) -> None:
+    inventory = {"inventory": "hosts.yaml"} if bench is BenchName.HOSTS else {}
+    requested = from_mapping({"bench": bench.value, "instance_types": ["x"], **inventory})
+    assert requested.measure_duration_s == BENCHES[bench].measure_s
 
 
 def test_flags_go_before_the_file_key_by_key() -> None:
@@ -191,7 +193,7 @@ parallel: 0
 """
     assert refused_lines(text) == [
         "c.yaml:1: instance_types: is missing; add a list such as [lab.phc, lab.no-phc]",
-        "c.yaml:2: bench: is 'lap'; write ec2, lab or hosts (did you mean 'lab'?)",
+        f"c.yaml:2: bench: is 'lap'; write {', '.join([*BenchName][:-1])} or {[*BenchName][-1]} (did you mean 'lab'?)",
         "c.yaml:3: instance_type: unknown key; did you mean 'instance_types'?",
         "c.yaml:4: measure.duraton: unknown key; did you mean 'duration'?",
         'c.yaml:5: measure.interval: is 5; write a duration with its unit, such as "60s", "5m" or "2h"',
@@ -347,7 +349,7 @@ def test_a_limit_may_have_a_unit(quantity: str, statistic: str, written: object,
     text = yaml.safe_dump({"instance_types": ["x"], "limits": {quantity: {statistic: written}}})
     requirements = from_yaml(text, where="c.yaml").requirements
     (limit,) = [limit for limit in requirements if limit.quantity == quantity]
-    assert (limit.statistic, limit.value, limit.unit) == (statistic, value, limits.unit_of(quantity))
+    assert (limit.statistic, limit.value, limit.unit) == (statistic, value, limits.UNITS[quantity])
     jsonschema.validate(yaml.safe_load(text), json_schema())
 
 

@@ -5,7 +5,10 @@ import math
 import pytest
 
 from harness.campaign import limits
+from harness.campaign.limit_fields import limit_parser
 from harness.errors import RequestError
+from harness.ladder.findings import compare_with_limits
+from harness.model import Evidence
 from harness.model.bench_traits import BENCHES, BenchName
 
 ALL = [(bench, limit) for bench, table in limits.TABLES.items() for limit in table]
@@ -27,6 +30,20 @@ def test_a_table_has_every_quantity_once_with_a_statistic_that_makes_sense(bench
     assert {limit.quantity: limit.comparison for limit in table if limit.comparison == ">="} == {
         "phc_read_success": ">="
     }
+
+
+def test_every_quantity_has_a_unit_that_limits_can_be_written_in_and_that_ends_its_name() -> None:
+    assert limits.UNITS.keys() == limits.STATISTICS.keys()
+    for quantity, unit in limits.UNITS.items():
+        assert limit_parser(unit)(1) == 1
+        assert unit == "ratio" or quantity.endswith(f"_{unit}")
+
+
+def test_every_quantity_is_compared_with_its_limits(good: Evidence) -> None:
+    for quantity in limits.STATISTICS:
+        (limit,) = [limit for limit in limits.EC2 if limit.quantity == quantity]
+        (finding,) = compare_with_limits(good, [limit])
+        assert (finding.quantity, finding.unit, finding.held) == (quantity, limits.UNITS[quantity], True)
 
 
 @pytest.mark.parametrize("bench", BENCHES)

@@ -95,3 +95,12 @@ def test_a_key_that_there_is_not_is_refused(call: Call) -> None:
     done = call("campaign", "keys", "leese")
     assert (done.returncode, done.stdout) == (2, "")
     assert "there is no key leese" in done.stderr
+
+
+def test_keys_are_printed_as_the_tables_of_the_page(call: Call) -> None:
+    page = (Path(__file__).parents[3] / "docs" / "campaign-file.md").read_text()
+    tables = call("campaign", "keys", "--markdown").stdout.split("\n\n")
+    assert len(tables) > 3
+    assert [table for table in tables if table.strip() not in page] == []
+    limits = call("campaign", "keys", "limits.offset_ns", "--markdown").stdout.splitlines()
+    assert [line.split("`")[1] for line in limits[2:]][:2] == ["limits.offset_ns", "limits.offset_ns.p99_abs"]

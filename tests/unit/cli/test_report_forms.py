@@ -9,6 +9,7 @@ from xml.etree import ElementTree
 import pytest
 
 from harness import __version__
+from harness.report.formats import Format
 from harness.store.ledger import Ledger
 
 Call = Callable[..., "subprocess.CompletedProcess[str]"]
@@ -54,7 +55,7 @@ def test_a_run_writes_several_forms(call: Call, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("forms", "message"),
     [
-        (["xml"], "--format 'xml' is not one of text, json, yaml, junit, markdown"),
+        (["xml"], f"--format 'xml' is not one of {', '.join(Format)}"),
         (["jnit=r.xml"], "(did you mean junit?)"),
         (["json", "junit"], "standard output takes one form, not json and junit"),
         (["json="], "--format 'json=' names no file"),

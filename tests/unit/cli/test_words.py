@@ -8,6 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from harness.model.bench_traits import BenchName
+
+BENCHES = " or ".join(", ".join(BenchName).rsplit(", ", 1))
 Call = Callable[..., "subprocess.CompletedProcess[str]"]
 
 
@@ -17,7 +20,7 @@ Call = Callable[..., "subprocess.CompletedProcess[str]"]
         (["run", "lab.fhc"], "no type 'lab.fhc' on bench lab; did you mean lab.phc or "),
         (["run", "lab.phc", "--depth", "full", "--read-only"], "--depth: full reboots the hosts, which read_only"),
         (["run", "m7i.large", "--bench", "ec2"], "no Region is known"),
-        (["run", "lab.phc", "--bench", "moon"], "--bench: is 'moon'; write ec2, lab or hosts"),
+        (["run", "lab.phc", "--bench", "moon"], f"--bench: is 'moon'; write {BENCHES}"),
         (["run", "lab.phc", "--duration", "soon"], "--duration: is 'soon'; write a duration"),
         (["run", "nowhere.yaml"], "cannot read the campaign file nowhere.yaml: No such file or directory"),
         (["plan", "lab.phc", "--parallel", "0"], "'--parallel'"),

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from harness.campaign.limits import Requirement
+from harness.campaign.limits import STATISTICS, Requirement
 from harness.ladder.findings import compare_with_limits
 from harness.model import Evidence, Finding, Sample
 
@@ -83,6 +83,10 @@ EDGES: dict[str, tuple[Change, float]] = {
     "second_opinion_drift_ppb": (each(drifting), 1),
     "convergence_s": (converged, 0.001),
 }
+
+
+def test_every_quantity_has_its_edges() -> None:
+    assert set(EDGES) == set(STATISTICS)
 
 
 @pytest.mark.parametrize("quantity", EDGES)

@@ -411,6 +411,16 @@ def test_every_reason_but_one_has_a_case() -> None:
     assert {reason for _, _, _, reason in CASES.values()} == set(Reason) - reboot
 
 
+@pytest.mark.parametrize("name", CASES)
+def test_the_table_in_verdicts_md_has_each_reason_in_the_row_of_its_rung(
+    good: Evidence, required: Required, rung_rows: list[tuple[str, str, str]], name: str
+) -> None:
+    change, _, _, reason = CASES[name]
+    failed = [one.name for one in verdict(change(good), required).rungs if one.status is RungStatus.FAILED]
+    listed = [rung for rung, reasons, _ in rung_rows if f"`{reason}`" in reasons]
+    assert set(failed) <= set(listed)
+
+
 def statuses(found: Verdict) -> dict[RungName, RungStatus]:
     return {rung.name: rung.status for rung in found.rungs}
 

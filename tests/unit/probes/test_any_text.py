@@ -1,6 +1,9 @@
 """Any text in gives facts or ParseError, nothing else; facts and samples turn that into Unparsed."""
 
+import importlib
+import inspect
 import json
+import pkgutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -8,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from harness import probes
 from harness.errors import ParseError
 from harness.model import Capture, Facts, Sample, Unparsed
 from harness.probes import error_bound, facts, samples
@@ -42,6 +46,19 @@ def refusal(read: Callable[[], object]) -> ParseError | None:
     except ParseError as refused:
         return refused
     return None
+
+
+def test_every_parser_of_a_text_is_tried_with_any_text() -> None:
+    """Every public function of a probe that takes a text and the name of its place."""
+    names = [module.name for module in pkgutil.iter_modules(probes.__path__)]
+    functions = {
+        function
+        for name in names
+        for function in vars(importlib.import_module(f"harness.probes.{name}")).values()
+        if inspect.isfunction(function) and function.__name__.startswith("parse")
+    }
+    parsers = {one for one in functions if [*inspect.signature(one).parameters] == ["text", "where"]}
+    assert {f"{parser.__module__}.{parser.__name__}" for parser in parsers - set(PARSERS.values())} == set()
 
 
 def test_there_is_real_text_to_mix() -> None:

@@ -60,8 +60,9 @@ class Truth:
     out. `other_card` are the options of a second ENA card, which the kernel finds before the first. `igb` adds an Intel
     card with a clock before the ENA card. `wide` selects the image with a compiler and headers. `campaign` are the
     settings that a campaign needs for the truth to show (keys as in its file); with `amazon_driver` the campaign must
-    also name an archive of Amazon's driver. `read_only` is the verdict demanded with `--read-only`. `usual` types are
-    checked by every test run, the others by `make truth`.
+    also name an archive of Amazon's driver. `demand_read_only` is the verdict demanded with `--read-only`, when no role
+    switches the clock on or configures chronyd; None where it is not defined. `usual` types are checked by every test
+    run, the others by `make truth`.
     """
 
     name: str
@@ -79,14 +80,8 @@ class Truth:
     faults: tuple[Fault, ...] = ()
     campaign: Mapping[str, object] = field(default_factory=dict)
     demand: DemandedVerdict
-    read_only: DemandedVerdict | None = None
+    demand_read_only: DemandedVerdict | None = None
     usual: bool = False
-
-    @property
-    def demand_read_only(self) -> DemandedVerdict | None:
-        """The verdict demanded with `--read-only`; None where it is not defined."""
-        plain = not (self.before or self.faults or self.campaign or self.amazon_driver)
-        return self.read_only or (self.demand if plain else None)
 
     @property
     def on_wide_image(self) -> bool:

@@ -10,6 +10,9 @@ _OUT_OF_LIMITS = DemandedVerdict(outcome=Outcome.FAIL, reason=Reason.OUT_OF_LIMI
 _UNREADABLE = DemandedVerdict(outcome=Outcome.FAIL, reason=Reason.PHC_UNREADABLE)
 _IMPLAUSIBLE = DemandedVerdict(outcome=Outcome.FAIL, reason=Reason.PHC_IMPLAUSIBLE)
 _UNREACHABLE = DemandedVerdict(outcome=Outcome.INCONCLUSIVE, reason=Reason.UNREACHABLE)
+_NO_CAPACITY = DemandedVerdict(outcome=Outcome.INCONCLUSIVE, reason=Reason.CAPACITY)
+_NOT_CAPABLE = DemandedVerdict(outcome=Outcome.FAIL, reason=Reason.DRIVER_NOT_CAPABLE)
+_OFF = DemandedVerdict(outcome=Outcome.FAIL, reason=Reason.DRIVER_OFF)
 _NOT_SYNCHRONISED = DemandedVerdict(outcome=Outcome.FAIL, reason=Reason.NOT_SYNCHRONISED)
 
 _ASK_MORE = "sed -i 's/ dpoll 0 / dpoll -3 /' /etc/chrony/chrony.conf && systemctl restart chrony"
@@ -73,7 +76,7 @@ TRUTHS: Mapping[str, Truth] = {
             name="lab.phc",
             summary="a good clock, switched on when the host starts",
             demand=_PASS,
-            read_only=_NOT_SYNCHRONISED,
+            demand_read_only=_NOT_SYNCHRONISED,
             usual=True,
         ),
         Truth(
@@ -81,7 +84,7 @@ TRUTHS: Mapping[str, Truth] = {
             summary="a good clock that the driver knows and nobody has switched on",
             clock_on=False,
             demand=_PASS,
-            read_only=DemandedVerdict(outcome=Outcome.FAIL, reason=Reason.DRIVER_OFF),
+            demand_read_only=_OFF,
             usual=True,
         ),
         Truth(
@@ -90,7 +93,7 @@ TRUTHS: Mapping[str, Truth] = {
             bends={"no_phc": True},
             clock_on=False,
             demand=DemandedVerdict(outcome=Outcome.UNSUPPORTED, reason=Reason.NO_PHC),
-            read_only=DemandedVerdict(outcome=Outcome.FAIL, reason=Reason.DRIVER_OFF),
+            demand_read_only=_OFF,
             usual=True,
         ),
         Truth(
@@ -98,7 +101,8 @@ TRUTHS: Mapping[str, Truth] = {
             summary="a device with a clock under a kernel whose driver knows none",
             kernel=Kernel.STABLE,
             clock_on=False,
-            demand=DemandedVerdict(outcome=Outcome.FAIL, reason=Reason.DRIVER_NOT_CAPABLE),
+            demand=_NOT_CAPABLE,
+            demand_read_only=_NOT_CAPABLE,
             usual=True,
         ),
         Truth(
@@ -106,7 +110,7 @@ TRUTHS: Mapping[str, Truth] = {
             summary="a clock that runs 100 ppm fast against UTC",
             bends={"freq_ppb": 100_000},
             demand=_OUT_OF_LIMITS,
-            read_only=_NOT_SYNCHRONISED,
+            demand_read_only=_NOT_SYNCHRONISED,
             usual=True,
         ),
         Truth(
@@ -114,6 +118,7 @@ TRUTHS: Mapping[str, Truth] = {
             summary="a clock that refuses one reading in fifty",
             bends={"refuse_every": 50},
             demand=_UNREADABLE,
+            demand_read_only=_UNREADABLE,
             usual=True,
         ),
         Truth(
@@ -121,13 +126,15 @@ TRUTHS: Mapping[str, Truth] = {
             summary="a host whose SSH server never answers",
             ssh=False,
             demand=_UNREACHABLE,
+            demand_read_only=_UNREACHABLE,
             usual=True,
         ),
         Truth(
             name="lab.no-capacity",
             summary="a type that needs more memory than any machine has",
             memory_mib=2**20,
-            demand=DemandedVerdict(outcome=Outcome.INCONCLUSIVE, reason=Reason.CAPACITY),
+            demand=_NO_CAPACITY,
+            demand_read_only=_NO_CAPACITY,
             usual=True,
         ),
         Truth(
@@ -135,24 +142,28 @@ TRUTHS: Mapping[str, Truth] = {
             summary="two cards, of which the second has a clock",
             other_card={"no_phc": True},
             demand=_PASS,
+            demand_read_only=_NOT_SYNCHRONISED,
         ),
         Truth(
             name="lab.offset",
             summary="a clock that is 20 ms off UTC, steadily",
             bends={"offset_ns": 20_000_000},
             demand=_OUT_OF_LIMITS,
+            demand_read_only=_NOT_SYNCHRONISED,
         ),
         Truth(
             name="lab.hour-off",
             summary="a clock that is an hour off UTC",
             bends={"offset_ns": 3_600_000_000_000},
             demand=_IMPLAUSIBLE,
+            demand_read_only=_IMPLAUSIBLE,
         ),
         Truth(
             name="lab.jitter",
             summary="a clock whose readings scatter over 40 ms, on which chronyd cannot settle",
             bends={"jitter_ns": 20_000_000},
             demand=_NOT_SYNCHRONISED,
+            demand_read_only=_NOT_SYNCHRONISED,
         ),
         Truth(
             name="lab.step",
@@ -232,7 +243,7 @@ TRUTHS: Mapping[str, Truth] = {
             summary="a clock that nobody has switched on, on a host whose root file system is mounted read-only",
             clock_on=False,
             before="mount -o remount,ro /",
-            demand=DemandedVerdict(outcome=Outcome.FAIL, reason=Reason.DRIVER_OFF),
+            demand=_OFF,
         ),
         Truth(
             name="lab.dies",
@@ -283,6 +294,7 @@ TRUTHS: Mapping[str, Truth] = {
             igb=True,
             clock_on=False,
             demand=DemandedVerdict(outcome=Outcome.UNSUPPORTED, reason=Reason.NO_PHC),
+            demand_read_only=_OFF,
         ),
         Truth(
             name="lab.other-clock-named",
