@@ -23,6 +23,7 @@ from moto.ec2.models import EC2Backend
 from moto.ec2.models.amis import Ami
 from moto.ec2.models.instances import Instance, Reservation, StateReason
 from moto.ec2.responses import EC2Response
+from moto.iam.models import iam_backends
 from moto.server import ThreadedMotoServer
 from moto.ssm.models import Parameter, SimpleSystemManagerBackend
 
@@ -133,17 +134,34 @@ _run_instances = EC2Response.run_instances
 
 
 def run_instances(self: EC2Response) -> ActionResult:
-    """Extend moto's: a repeated client token gives the same instance, a placement group must exist."""
+    """Extend moto's: a repeated client token gives the same instance; group and instance profile must exist."""
     token, group = self._get_param("ClientToken"), self._get_param("Placement.GroupName")
     earlier = [each for each in _reservations(self.ec2_backend) if token and each.instances[0].client_token == token]
     if earlier:
         return ActionResult(earlier[0])
     if group and group not in placement_groups(self.ec2_backend):
         raise _unknown(group)
+    _check_profile(self)
     answer = _run_instances(self)
     for each in answer.result.instances:  # type: ignore[attr-defined]
         each.placement.group_name = group or ""
     return answer
+
+
+def _check_profile(self: EC2Response) -> None:
+    """Refuse an instance profile as EC2 does, also by DryRun: one that does not exist, and one without a role."""
+    name = self._get_param("IamInstanceProfile.Name")
+    if not name:
+        return
+    profiles = iam_backends[self.current_account][self.partition].instance_profiles.values()
+    profile = next((each for each in profiles if each.name == name), None)
+    if profile is None:
+        words = f"Value ({name}) for parameter iamInstanceProfile.name is invalid. Invalid IAM Instance Profile name"
+        raise EC2ClientError("InvalidParameterValue", words)
+    if not profile.roles:
+        raise EC2ClientError(
+            "InvalidParameterValue", f'IAM Instance Profile "{profile.arn}" has no associated IAM Roles'
+        )
 
 
 def _with_faults(address: str | None, faults: Faults) -> Any:
