@@ -2,6 +2,7 @@
 
 from datetime import UTC, datetime, timedelta
 
+from harness.model.controller_address import parse_networks
 from harness.model.ec2_enums import Access, Architecture
 from harness.model.ec2_placement import GroupChoice, choose_group
 from harness.model.ownership import EXPIRES, HOST, OWNER, RUN, TOKEN
@@ -48,7 +49,7 @@ def tags(settings: ProgramSettings, now: datetime) -> dict[str, str]:
 
 
 def ingress(settings: ProgramSettings) -> list[dict[str, object]]:
-    """The rules for incoming connections: SSH from the controller's address, or none."""
+    """The rules for incoming connections: SSH from the controller's networks, or none."""
     if settings.access is Access.SSM:
         return []
     return [
@@ -56,7 +57,7 @@ def ingress(settings: ProgramSettings) -> list[dict[str, object]]:
             "protocol": "tcp",
             "from_port": SSH_PORT,
             "to_port": SSH_PORT,
-            "cidr_blocks": [settings.controller_cidr],
+            "cidr_blocks": list(parse_networks(settings.controller_cidr)),
             "description": "SSH from the controller",
         }
     ]

@@ -74,6 +74,18 @@ def test_a_host_in_a_legacy_region_is_a_firewall_a_key_and_an_instance(run_progr
     }
 
 
+@pytest.mark.parametrize(
+    ("text", "networks"),
+    [
+        ("10.1.0.0/16", ["10.1.0.0/16"]),
+        ("192.0.2.7/32, 198.51.100.0/24,192.0.2.7/32", ["192.0.2.7/32", "198.51.100.0/24"]),
+    ],
+)
+def test_ssh_is_admitted_from_each_network_once(run_program: Program, text: str, networks: list[str]) -> None:
+    (rule,) = run_program(controllerCidr=text).one(FIREWALL).inputs["ingress"]
+    assert rule["cidrBlocks"] == networks
+
+
 def test_outputs_are_what_the_harness_and_ansible_read(run_program: Program) -> None:
     record = run_program(host="m7i.large")
     assert StackOutputs.of("s", record.outputs) == StackOutputs(
