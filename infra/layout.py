@@ -21,9 +21,13 @@ def architecture(supported: list[str], instance_type: str) -> Architecture:
     )
 
 
-def group(settings: ProgramSettings) -> GroupChoice:
-    """The placement group. Raises SettingsError for a group in which the type would show no clock."""
-    choice = choose_group(settings.placement, settings.region, settings.instance_type)
+def group(settings: ProgramSettings, phc_support: str | None = None) -> GroupChoice:
+    """The placement group. `phc_support`: EC2's word about the type, "supported", "unsupported" or none.
+
+    Raises SettingsError for a group in which the type would show no clock.
+    """
+    phc = {"supported": True, "unsupported": False}.get(phc_support or "")
+    choice = choose_group(settings.placement, settings.region, settings.instance_type, phc=phc)
     if choice.cluster_hides_clock:
         raise SettingsError(
             f"placement: in {settings.region} a {settings.instance_type} has its clock in a cluster only when that has "

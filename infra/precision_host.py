@@ -28,8 +28,8 @@ class PrecisionHost(pulumi.ComponentResource):
         super().__init__("ptp:infra:PrecisionHost", name, None, opts)
         self._name, self._settings = name, settings
         self._tags = layout.tags(settings, datetime.now(UTC))
-        group = layout.group(settings)
         type_info = ec2.get_instance_type(instance_type=settings.instance_type)
+        group = layout.group(settings, type_info.phc_support)
         architecture = layout.architecture(list(type_info.supported_architectures), settings.instance_type)
         image, user = self._image(architecture)
         firewall = self._firewall()

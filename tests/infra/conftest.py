@@ -57,7 +57,8 @@ class Record:
 
 ANSWERS: dict[str, Callable[[Mapping[str, Any]], dict[str, Any]]] = {
     "aws:ec2/getInstanceType:getInstanceType": lambda args: {
-        "supportedArchitectures": ["arm64"] if "g" in args["instanceType"].split(".")[0][1:] else ["i386", "x86_64"]
+        "phcSupport": {"t": "unsupported", "m": "supported"}.get(args["instanceType"][0], ""),
+        "supportedArchitectures": ["arm64"] if "g" in args["instanceType"].split(".")[0][1:] else ["i386", "x86_64"],
     },
     "aws:ssm/getParameter:getParameter": lambda args: {"value": "ami-0abc"},
     "aws:ec2/getSubnet:getSubnet": lambda args: {"vpcId": "vpc-of-" + args["id"]},

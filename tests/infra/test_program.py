@@ -74,6 +74,14 @@ def test_a_host_in_a_legacy_region_is_a_firewall_a_key_and_an_instance(run_progr
     }
 
 
+@pytest.mark.parametrize(("instance_type", "groups"), [("c8g.large", 1), ("t3.micro", 0)])
+def test_a_type_without_a_clock_gets_no_precision_time_group(
+    run_program: Program, instance_type: str, groups: int
+) -> None:
+    record = run_program(region="eu-west-1", instanceType=instance_type)
+    assert [each.type for each in record.resources].count(PLACEMENT) == groups
+
+
 @pytest.mark.parametrize(
     ("text", "networks"),
     [

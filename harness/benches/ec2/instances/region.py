@@ -97,8 +97,13 @@ class Region:
     def decision(self, instance_type: str) -> GroupDecision:
         """Return the decision about the placement group of a host."""
         with self._lock:
+            info = self.catalogue.types.get(instance_type)
             return placement_groups.decide_placement(
-                self.options.placement, self.api.region, instance_type, self.groups
+                self.options.placement,
+                self.api.region,
+                instance_type,
+                self.groups,
+                phc=info.phc if info is not None else None,
             )
 
     def attempts(self, info: TypeInfo) -> Iterator[LaunchPlace]:
