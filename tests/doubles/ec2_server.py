@@ -108,7 +108,9 @@ def delete_placement_group(self: EC2Response) -> ActionResult:
     self.error_on_dryrun()
     if name not in placement_groups(self.ec2_backend):
         raise _unknown(name)
-    if any(each.placement.group_name == name and each.state != "terminated" for each in list_instances(self.ec2_backend)):
+    if any(
+        each.placement.group_name == name and each.state != "terminated" for each in list_instances(self.ec2_backend)
+    ):
         raise EC2ClientError("InvalidPlacementGroup.InUse", f"The placement group '{name}' is in use.")
     del placement_groups(self.ec2_backend)[name]
     return ActionResult({})

@@ -74,6 +74,14 @@ def test_a_host_in_a_legacy_region_is_a_firewall_a_key_and_an_instance(run_progr
     }
 
 
+@pytest.mark.parametrize(
+    ("instance_type", "runs", "ends"), [("m7i.large", "10m", "15m"), ("m7i.metal-24xl", "30m", "40m")]
+)
+def test_the_provider_waits_for_bare_metal(run_program: Program, instance_type: str, runs: str, ends: str) -> None:
+    instance = run_program(instanceType=instance_type).one(INSTANCE)
+    assert instance.timeouts == {"create": runs, "update": runs, "delete": ends}
+
+
 @pytest.mark.parametrize(("instance_type", "groups"), [("c8g.large", 1), ("t3.micro", 0)])
 def test_a_type_without_a_clock_gets_no_precision_time_group(
     run_program: Program, instance_type: str, groups: int

@@ -16,7 +16,9 @@ def check_profile(api: Api, name: str, *, image: str, instance_type: str, subnet
 
     Any other refusal says nothing about the profile: it is left to the launch, which tries other places.
     """
-    tags = [{"ResourceType": "instance", "Tags": [{"Key": RUN, "Value": "check"}]}]
+    tags = [
+        {"ResourceType": kind, "Tags": [{"Key": RUN, "Value": "check"}]} for kind in ("instance", "volume")
+    ]  # a policy may demand them
     try:
         api.call(
             "ec2",

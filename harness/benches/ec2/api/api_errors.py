@@ -186,6 +186,11 @@ def kind_of_code(code: str, message: str = "") -> ErrorKind | None:
     return kind
 
 
+def is_absent(code: str) -> bool:
+    """Return whether a code says that a resource does not exist, such as InvalidGroup.NotFound."""
+    return code.endswith((".NotFound", ".Unknown")) or code == "InvalidAMIID.Unavailable"
+
+
 def find_code(text: str) -> str | None:
     """Find EC2's code in an error text, such as "api error InsufficientInstanceCapacity: ..." of the AWS provider."""
     code_and_message = _find_code_and_message(text)

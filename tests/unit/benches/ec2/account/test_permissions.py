@@ -11,7 +11,7 @@ from botocore import xform_name
 from botocore.session import get_session
 from botocore.stub import Stubber
 
-from harness.benches.ec2.account import permissions, tagged_resources
+from harness.benches.ec2.account import permissions, resource_removal
 from harness.benches.ec2.account.permissions import PermissionTrial
 from harness.benches.ec2.api.api import Api
 from harness.model.ownership import RUN
@@ -53,7 +53,7 @@ def called(source: str) -> Iterator[str]:
 def removals() -> set[str]:
     """The actions by which what is left is removed: called by a table."""
     names = operations("ec2")
-    return {f"ec2:{names[operation]}" for operation, _ in tagged_resources.REMOVALS.values()}
+    return {f"ec2:{names[operation]}" for operation, _ in resource_removal.REMOVALS.values()}
 
 
 def test_the_calls_of_a_source_are_found() -> None:
