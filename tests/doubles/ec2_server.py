@@ -155,7 +155,7 @@ def run_instances(self: EC2Response) -> ActionResult:
 
 def _check_strategy(strategy: str, instance_type: str) -> None:
     """Refuse a type without a clock in a precision-time group. EC2 may do so: no source says that it does not."""
-    if strategy == "precision-time" and INSTANCE_TYPES[instance_type].get("PhcSupport") == "unsupported":
+    if strategy == "precision-time" and INSTANCE_TYPES.get(instance_type, {}).get("PhcSupport") == "unsupported":
         raise EC2ClientError(
             "InvalidParameterCombination", f"Instance type {instance_type} does not support precision-time placement."
         )
