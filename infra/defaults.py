@@ -12,7 +12,9 @@ from harness.model.controller_address import CHECK_IP, CHECK_IP_S, MOST_BYTES, p
 from harness.model.ec2_enums import Access
 from infra.stack_settings import ProgramSettings, SettingsError
 
-_PUBLIC_KEYS = ("id_ed25519.pub", "id_ecdsa.pub", "id_rsa.pub")
+_PUBLIC_KEYS = ("id_ed25519.pub", "id_rsa.pub")
+_REFUSED_KEYS = ("id_ecdsa.pub", "id_ecdsa_sk.pub", "id_ed25519_sk.pub", "id_dsa.pub")
+"""Keys that ssh offers too and that EC2 does not import (ImportKeyPair: RSA and ED25519 only)."""
 
 
 def complete_settings(settings: ProgramSettings, *, stack: str) -> ProgramSettings:
@@ -30,13 +32,15 @@ def complete_settings(settings: ProgramSettings, *, stack: str) -> ProgramSettin
 
 
 def public_key(folder: Path) -> str:
-    """The public key that the user's ssh offers first. Raises SettingsError when there is none."""
+    """The public key that the user's ssh offers first and EC2 imports. Raises SettingsError when there is none."""
     for name in _PUBLIC_KEYS:
         if (folder / name).is_file():
             return (folder / name).read_text().strip()
+    refused = [name for name in _REFUSED_KEYS if (folder / name).is_file()]
+    skipped = f"; {', '.join(refused)} cannot be used, since EC2 imports RSA and ED25519 keys only" if refused else ""
     raise SettingsError(
-        f"publicKey: none of {', '.join(_PUBLIC_KEYS)} is in {folder}: make one with `ssh-keygen -t ed25519`, or "
-        '`pulumi config set publicKey "ssh-ed25519 AAAA..."`'
+        f"publicKey: none of {', '.join(_PUBLIC_KEYS)} is in {folder}{skipped}: make one with `ssh-keygen -t ed25519`, "
+        'or `pulumi config set publicKey "ssh-ed25519 AAAA..."`'
     )
 
 

@@ -2,6 +2,7 @@
 
 from datetime import UTC, datetime, timedelta
 
+from harness.model.controller_address import parse_networks
 from harness.model.ec2_enums import Access, Architecture
 from harness.model.ec2_placement import GroupChoice, choose_group
 from harness.model.ownership import EXPIRES, HOST, OWNER, RUN, TOKEN
@@ -20,9 +21,13 @@ def architecture(supported: list[str], instance_type: str) -> Architecture:
     )
 
 
-def group(settings: ProgramSettings) -> GroupChoice:
-    """The placement group. Raises SettingsError for a group in which the type would show no clock."""
-    choice = choose_group(settings.placement, settings.region, settings.instance_type)
+def group(settings: ProgramSettings, phc_support: str | None = None) -> GroupChoice:
+    """The placement group. `phc_support`: EC2's word about the type, "supported", "unsupported" or none.
+
+    Raises SettingsError for a group in which the type would show no clock.
+    """
+    phc = {"supported": True, "unsupported": False}.get(phc_support or "")
+    choice = choose_group(settings.placement, settings.region, settings.instance_type, phc=phc)
     if choice.cluster_hides_clock:
         raise SettingsError(
             f"placement: in {settings.region} a {settings.instance_type} has its clock in a cluster only when that has "
@@ -48,7 +53,7 @@ def tags(settings: ProgramSettings, now: datetime) -> dict[str, str]:
 
 
 def ingress(settings: ProgramSettings) -> list[dict[str, object]]:
-    """The rules for incoming connections: SSH from the controller's address, or none."""
+    """The rules for incoming connections: SSH from the controller's networks, or none."""
     if settings.access is Access.SSM:
         return []
     return [
@@ -56,7 +61,7 @@ def ingress(settings: ProgramSettings) -> list[dict[str, object]]:
             "protocol": "tcp",
             "from_port": SSH_PORT,
             "to_port": SSH_PORT,
-            "cidr_blocks": [settings.controller_cidr],
+            "cidr_blocks": list(parse_networks(settings.controller_cidr)),
             "description": "SSH from the controller",
         }
     ]

@@ -6,6 +6,7 @@ from typing import Any
 import pulumi
 from pulumi_aws import ec2, ssm
 
+from harness.model.ec2_deadlines import deadlines_of
 from harness.model.ec2_enums import Architecture, Market
 from harness.model.ec2_placement import GroupChoice
 from harness.model.image_aliases import ALIASES
@@ -15,7 +16,6 @@ from infra.stack_settings import ProgramSettings
 from infra.user_data import cloud_config, public_part
 
 _EXPIRES = f'["{EXPIRES}"]'
-_WAIT = pulumi.CustomTimeouts(create="10m", update="10m", delete="15m")
 
 
 class PrecisionHost(pulumi.ComponentResource):
@@ -28,8 +28,8 @@ class PrecisionHost(pulumi.ComponentResource):
         super().__init__("ptp:infra:PrecisionHost", name, None, opts)
         self._name, self._settings = name, settings
         self._tags = layout.tags(settings, datetime.now(UTC))
-        group = layout.group(settings)
         type_info = ec2.get_instance_type(instance_type=settings.instance_type)
+        group = layout.group(settings, type_info.phc_support)
         architecture = layout.architecture(list(type_info.supported_architectures), settings.instance_type)
         image, user = self._image(architecture)
         firewall = self._firewall()
@@ -125,8 +125,17 @@ class PrecisionHost(pulumi.ComponentResource):
             instance_initiated_shutdown_behavior="terminate",
             instance_market_options=_spot() if settings.market is Market.SPOT else None,
             tags=self._tags,
-            opts=self._child("tags", "rootBlockDevice.tags", unchanged=ignored, custom_timeouts=_WAIT),
+            opts=self._child(
+                "tags", "rootBlockDevice.tags", unchanged=ignored, custom_timeouts=_timeouts(settings.instance_type)
+            ),
         )
+
+
+def _timeouts(instance_type: str) -> pulumi.CustomTimeouts:
+    """How long the provider waits for the instance to run and to end."""
+    deadlines = deadlines_of(instance_type)
+    runs, ends = f"{2 * deadlines.runs_s / 60:.0f}m", f"{deadlines.ends_s / 60:.0f}m"
+    return pulumi.CustomTimeouts(create=runs, update=runs, delete=ends)
 
 
 def _spot() -> ec2.InstanceInstanceMarketOptionsArgs:

@@ -1,6 +1,5 @@
 """Read a stack's configuration as one frozen object. An error names every wrong setting at once."""
 
-import ipaddress
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field, fields
@@ -8,6 +7,7 @@ from datetime import datetime
 from typing import cast
 
 from harness.model.cloud import LEAST_VOLUME_GIB, MOST_VOLUME_GIB
+from harness.model.controller_address import NETWORKS, parse_networks
 from harness.model.ec2_enums import Access, Market, PlacementKeyword
 from harness.model.ec2_placement import EXISTING
 from harness.model.image_aliases import ALIASES
@@ -80,9 +80,9 @@ def read(get: Callable[[str], str | None], *, region: str | None) -> ProgramSett
     )
 
 
-def _is_single_address(text: str) -> bool:
+def _are_networks(text: str) -> bool:
     try:
-        return ipaddress.IPv4Network(text).prefixlen == 32 and "/" in text
+        return len(parse_networks(text)) > 0
     except ValueError:
         return False
 
@@ -106,10 +106,10 @@ _CHECKS: dict[str, Callable[[str], bool]] = {
     "placement": lambda text: text in _PLACEMENTS or (text.startswith(EXISTING) and text != EXISTING),
     "access": lambda text: text in tuple(Access),
     "market": lambda text: text in tuple(Market),
-    "controller_cidr": lambda text: not text or _is_single_address(text),
+    "controller_cidr": lambda text: not text or _are_networks(text),
     "subnet_id": lambda text: not text or text.startswith("subnet-"),
     "host_key": lambda text: not text or text.startswith("-----BEGIN OPENSSH PRIVATE KEY-----"),
-    "public_key": lambda text: not text or re.match(r"(ssh|ecdsa)-\S+ \S", text) is not None,
+    "public_key": lambda text: not text or re.match(r"ssh-(ed25519|rsa) \S", text) is not None,
     "volume_gib": lambda text: _is_number_within(text, LEAST_VOLUME_GIB, MOST_VOLUME_GIB),
     "lease_minutes": lambda text: _is_number_within(text, 1, 43200),
     "expires": lambda text: not text or _is_timestamp(text),
@@ -126,10 +126,10 @@ _EXPECTED = {
     "placement": f"one of {', '.join(_PLACEMENTS)}, or {EXISTING}NAME",
     "access": " or ".join(Access),
     "market": " or ".join(Market),
-    "controller_cidr": "one IPv4 address such as 192.0.2.7/32",
+    "controller_cidr": NETWORKS,
     "subnet_id": "a subnet's id (subnet-...)",
     "host_key": "an OpenSSH private key",
-    "public_key": "an OpenSSH public key (ssh-ed25519 AAAA...)",
+    "public_key": "an OpenSSH public key of a kind that EC2 imports (ssh-ed25519 AAAA... or ssh-rsa AAAA...)",
     "volume_gib": f"a whole number from {LEAST_VOLUME_GIB} to {MOST_VOLUME_GIB}",
     "lease_minutes": "a whole number from 1 to 43200",
     "expires": "an ISO date and time such as 2027-01-31T12:00:00+00:00",

@@ -113,7 +113,7 @@ class _Ec2(_FileModel):
     zones: Annotated[tuple[fields.Zone, ...], Field(min_length=1, max_length=50)] = ()
     subnet: fields.Subnet | None = None
     access: Access = _DEFAULT.access
-    controller_cidr: fields.Address32 | None = None
+    controller_cidr: fields.Networks | None = None
     instance_profile: fields.Profile | None = None
     user: fields.User | None = None
     market: Market = _DEFAULT.market

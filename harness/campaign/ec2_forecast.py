@@ -92,12 +92,14 @@ def forecast(
 
 def explain_placement(region: str, info: TypeInfo, placement: str) -> tuple[bool | None, str]:
     """Tell whether a host is placed in a precision-time group (None: the campaign names a placement), and why."""
-    choice = ec2_placement.choose_group(placement, region, info.name)
+    choice = ec2_placement.choose_group(placement, region, info.name, phc=info.phc)
     if choice.joins is not None or choice.makes is GroupStrategy.CLUSTER:
         return None, f"the campaign asks for placement {placement}"
     if placement != PlacementKeyword.AUTO:
         group = "in a precision-time placement group" if choice.makes else "in no placement group"
         return choice.makes is not None, f"{group}, as the campaign asks"
+    if choice.needed and choice.makes is None:
+        return False, f"in no precision-time placement group: the API says that there is no PHC on {info.name}"
     if choice.needed:
         return True, f"in a precision-time placement group: {region} shows the PHC of {info.family} only there"
     where = region if region in ec2.LEGACY_REGIONS else f"{info.family} in every Region"
@@ -139,13 +141,19 @@ def _warn_about_types(hosts: Sequence[HostForecast], types: Mapping[str, TypeInf
 
 
 def _warn_about_placement(hosts: Sequence[HostForecast], region: str, placement: str) -> Iterator[str]:
-    choices = {host.instance_type: ec2_placement.choose_group(placement, region, host.instance_type) for host in hosts}
+    choices = {
+        host.instance_type: ec2_placement.choose_group(placement, region, host.instance_type, phc=host.phc)
+        for host in hosts
+    }
+    without_clock = {host.instance_type for host in hosts if host.phc is False}
     if refused := _join_names(name for name, choice in choices.items() if choice.cluster_hides_clock):
         yield (
             f"a run is refused: {region} shows the PHC of {refused} in a cluster only below a precision-time parent, "
             "which `placement: group:NAME` names"
         )
-    elif hidden := _join_names(name for name, choice in choices.items() if choice.shows_clock is False):
+    elif hidden := _join_names(
+        name for name, choice in choices.items() if choice.shows_clock is False and name not in without_clock
+    ):
         yield f"outside a precision-time placement group {region} shows no PHC on {hidden}: placement auto makes one"
 
 

@@ -6,6 +6,7 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
+from harness.model.controller_address import MOST_NETWORKS, NETWORKS, parse_networks
 from harness.untrusted import names
 
 UNSHOWN = "unshown"
@@ -45,6 +46,15 @@ def _refuse_password(value: str) -> str:
     return value
 
 
+def _check_networks(value: str) -> str:
+    """Refuse what no pattern can: numbers above 255, and a network that is not given by its first address."""
+    try:
+        parse_networks(value)
+    except ValueError:
+        raise PydanticCustomError("networks", "is not a list of networks") from None
+    return value
+
+
 _USER_IN_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:/{2,}[^/?#]*@")
 
 
@@ -63,7 +73,8 @@ Whole = Annotated[int, Field(strict=True, ge=1, le=1_000_000)]
 YesNo = Annotated[bool, Field(strict=True)]
 
 _SUBNET = "subnet-[0-9a-f]{1,32}"
-_ADDRESS_32 = "[0-9.]{7,15}/32"
+_NETWORK = "[0-9.]{7,15}/(?:1[6-9]|2[0-9]|3[0-2])"
+_NETWORKS = f"{_NETWORK}(?: *, *{_NETWORK}){{0,{MOST_NETWORKS - 1}}}"
 _RELEASE = r"[0-9]{1,4}\.[0-9]{1,4}\.[0-9]{1,4}g?"
 _SHA256 = "[0-9a-f]{64}"
 
@@ -77,7 +88,7 @@ Profile = Annotated[str, _pattern_field(names.PROFILE)]
 Owner = Annotated[str, _pattern_field(names.OWNER)]
 Clock = Annotated[str, _pattern_field(names.CLOCK)]
 Subnet = Annotated[str, _pattern_field(_SUBNET)]
-Address32 = Annotated[str, _pattern_field(_ADDRESS_32)]
+Networks = Annotated[str, _pattern_field(_NETWORKS), AfterValidator(_check_networks)]
 Release = Annotated[str, _pattern_field(_RELEASE)]
 Sha256 = Annotated[str, _pattern_field(_SHA256)]
 Path = Annotated[str, _pattern_field(names.PATH)]
@@ -106,7 +117,7 @@ MEANINGS = {
     names.OWNER: "the name of a person or team",
     names.CLOCK: "a clock's name or a pattern of one, such as ena-ptp-*",
     _SUBNET: "the id of a subnet, subnet-...",
-    _ADDRESS_32: "one address such as 192.0.2.7/32",
+    _NETWORKS: NETWORKS,
     _RELEASE: "the number of a release such as 2.17.0g",
     _SHA256: "64 hexadecimal digits in lower case",
     names.PATH: "a path or URL that does not begin with -, without {, } and white space at its ends",

@@ -59,7 +59,7 @@ MEANINGS: Mapping[KeyPath, str] = {
     (
         "ec2",
         "controller_cidr",
-    ): "Public address of this machine, the only one that SSH admits; default: looked up",
+    ): "Networks from which SSH is admitted, several between commas; default: the public address of this machine",
     ("ec2", "instance_profile"): "IAM instance profile of the hosts; Session Manager (access: ssm) may need one",
     ("ec2", "user"): "Login user; by default the user of the image",
     ("ec2", "market"): "How instances are paid for",

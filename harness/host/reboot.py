@@ -10,7 +10,6 @@ from harness.model import Reach
 from harness.system import proc
 
 BOOT_ID = "/proc/sys/kernel/random/boot_id"
-DEADLINE_S = 300.0
 SETTLE_S = 60
 _POLL_S = 2.0
 
@@ -26,8 +25,9 @@ def reboot(target: Target, *, progress: Callable[[str], None], pause: Callable[[
     if completed.status not in (0, ssh.FAILED):  # ssh ends with FAILED when the host went down before its answer
         raise HarnessError(f"the host cannot be rebooted: {completed.stderr.strip() or completed.stdout.strip()}")
     ssh.close_connection(target.control)
+    deadline_s = target.machine.reboots_within_s
     begun, tries, message = time.monotonic(), 0, ""
-    while time.monotonic() - begun < DEADLINE_S:
+    while time.monotonic() - begun < deadline_s:
         pause(_POLL_S)
         tries += 1
         boot_id, message = _boot_id(target)
@@ -37,7 +37,7 @@ def reboot(target: Target, *, progress: Callable[[str], None], pause: Callable[[
         if "verification failed" in message:
             return Reach(reached=False, tries=tries, detail="after a reboot it answers with another host key")
     return Reach(
-        reached=False, tries=tries, detail=f"it did not come back from a reboot in {DEADLINE_S:g} s: {message}"
+        reached=False, tries=tries, detail=f"it did not come back from a reboot in {deadline_s:g} s: {message}"
     )
 
 

@@ -77,7 +77,7 @@ class CloudOptions:
     zones: tuple[str, ...] = ()  # in this order; empty: all zones that offer the type
     subnet: str | None = None  # None: each zone's default subnet
     access: Access = Access.SSH
-    controller_cidr: str | None = None  # None: the public address of this machine
+    controller_cidr: str | None = None  # networks between commas; None: the public address of this machine
     instance_profile: str | None = None
     market: Market = Market.ON_DEMAND
     other_sizes: bool = False  # of the same family, where the requested size has no capacity

@@ -45,15 +45,18 @@ class GroupChoice:
         return self.makes is GroupStrategy.CLUSTER and self.needed
 
 
-def choose_group(placement: str, region: str, instance_type: str) -> GroupChoice:
+def choose_group(placement: str, region: str, instance_type: str, *, phc: bool | None = None) -> GroupChoice:
     """Choose the placement group. `placement`: a PlacementKeyword, or the name of an existing group, also group:NAME.
+
+    `phc`: the API's claim about the type. A type that has no clock by the API is never placed in a precision-time group
+    by `auto`: EC2 may refuse it there, in every zone.
 
     Whether an existing group exists is not known here. A choice with `cluster_hides_clock` must be refused.
     """
     needed = needs_precision_group(region, instance_type)
     match placement:
         case PlacementKeyword.AUTO:
-            makes = GroupStrategy.PRECISION_TIME if needed else None
+            makes = GroupStrategy.PRECISION_TIME if needed and phc is not False else None
         case PlacementKeyword.NONE:
             makes = None
         case PlacementKeyword.PRECISION_TIME | PlacementKeyword.CLUSTER:

@@ -65,6 +65,7 @@ class Machine:
         None  # path of the file that holds the lines of the host key after its rotation at first contact
     )
     boots_within_s: float = 0.0  # time after its start in which its SSH server may not answer yet
+    reboots_within_s: float = 300.0  # time from a reboot until it must answer again
     ssh_options: tuple[str, ...] = ()  # further arguments of ssh, such as a jump host
     second_opinion: str | None  # "address port" of an NTP server that is not the PHC
     second_opinion_poll: int = 4  # its poll interval: log2 of seconds

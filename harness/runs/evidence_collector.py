@@ -11,7 +11,7 @@ from harness.benches.bench import Progress
 from harness.errors import CommandError, HarnessError
 from harness.host import sampling, ssh
 from harness.host.playbooks import PlayOutcome, PlayResult, Target, play, role_variables
-from harness.model import Evidence, Facts, Sample, Token
+from harness.model import Evidence, Facts, Machine, Sample, Token
 from harness.probes import facts as facts_probe
 from harness.probes.samples import SampleReader, describe_sample
 from harness.runs.context import Interrupted, RunContext
@@ -65,7 +65,7 @@ class EvidenceCollector:
             self._context.settings.assets_dir / "playbooks" / name,
             target,
             variables,
-            timeout_s=BUILD_DEADLINE_S if "ena_driver_source" in variables else CONFIGURE_DEADLINE_S,
+            timeout_s=play_deadline_s(target.machine, variables),
             progress=report_task,
             cancelled=self._context.controls.stop.is_set,
         )
@@ -139,6 +139,12 @@ class EvidenceCollector:
         """Write a raw output; return the file's name."""
         self.folder.write(self._prefix + name, text)
         return self._prefix + name
+
+
+def play_deadline_s(machine: Machine, variables: Mapping[str, Any]) -> float:
+    """Return the deadline of a play. A play that may reboot the host needs the time of its return besides."""
+    work_s = BUILD_DEADLINE_S if "ena_driver_source" in variables else CONFIGURE_DEADLINE_S
+    return work_s + (machine.reboots_within_s if variables.get("ena_driver_reboot") else 0.0)
 
 
 def _report_samples(duration_s: float, interval_s: float, progress: Progress) -> Callable[[Sample], None]:

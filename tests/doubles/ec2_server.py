@@ -21,8 +21,10 @@ from moto.core.responses import ActionResult
 from moto.ec2.exceptions import EC2ClientError
 from moto.ec2.models import EC2Backend
 from moto.ec2.models.amis import Ami
+from moto.ec2.models.instance_types import INSTANCE_TYPES
 from moto.ec2.models.instances import Instance, Reservation, StateReason
 from moto.ec2.responses import EC2Response
+from moto.iam.models import iam_backends
 from moto.server import ThreadedMotoServer
 from moto.ssm.models import Parameter, SimpleSystemManagerBackend
 
@@ -106,7 +108,9 @@ def delete_placement_group(self: EC2Response) -> ActionResult:
     self.error_on_dryrun()
     if name not in placement_groups(self.ec2_backend):
         raise _unknown(name)
-    if any(each.placement.group_name == name and each.state != "terminated" for each in _instances(self.ec2_backend)):
+    if any(
+        each.placement.group_name == name and each.state != "terminated" for each in list_instances(self.ec2_backend)
+    ):
         raise EC2ClientError("InvalidPlacementGroup.InUse", f"The placement group '{name}' is in use.")
     del placement_groups(self.ec2_backend)[name]
     return ActionResult({})
@@ -133,17 +137,44 @@ _run_instances = EC2Response.run_instances
 
 
 def run_instances(self: EC2Response) -> ActionResult:
-    """Extend moto's: a repeated client token gives the same instance, a placement group must exist."""
+    """Extend moto's: a repeated client token gives the same instance; group and instance profile must exist."""
     token, group = self._get_param("ClientToken"), self._get_param("Placement.GroupName")
     earlier = [each for each in _reservations(self.ec2_backend) if token and each.instances[0].client_token == token]
     if earlier:
         return ActionResult(earlier[0])
     if group and group not in placement_groups(self.ec2_backend):
         raise _unknown(group)
+    if group:
+        _check_strategy(placement_groups(self.ec2_backend)[group]["Strategy"], self._get_param("InstanceType"))
+    _check_profile(self)
     answer = _run_instances(self)
     for each in answer.result.instances:  # type: ignore[attr-defined]
         each.placement.group_name = group or ""
     return answer
+
+
+def _check_strategy(strategy: str, instance_type: str) -> None:
+    """Refuse a type without a clock in a precision-time group. EC2 may do so: no source says that it does not."""
+    if strategy == "precision-time" and INSTANCE_TYPES.get(instance_type, {}).get("PhcSupport") == "unsupported":
+        raise EC2ClientError(
+            "InvalidParameterCombination", f"Instance type {instance_type} does not support precision-time placement."
+        )
+
+
+def _check_profile(self: EC2Response) -> None:
+    """Refuse an instance profile as EC2 does, also by DryRun: one that does not exist, and one without a role."""
+    name = self._get_param("IamInstanceProfile.Name")
+    if not name:
+        return
+    profiles = iam_backends[self.current_account][self.partition].instance_profiles.values()
+    profile = next((each for each in profiles if each.name == name), None)
+    if profile is None:
+        words = f"Value ({name}) for parameter iamInstanceProfile.name is invalid. Invalid IAM Instance Profile name"
+        raise EC2ClientError("InvalidParameterValue", words)
+    if not profile.roles:
+        raise EC2ClientError(
+            "InvalidParameterValue", f'IAM Instance Profile "{profile.arn}" has no associated IAM Roles'
+        )
 
 
 def _with_faults(address: str | None, faults: Faults) -> Any:
@@ -181,7 +212,7 @@ def _reservations(backend: EC2Backend) -> list[Reservation]:
     return [each for each in backend.reservations.values() if each.instances]
 
 
-def _instances(backend: EC2Backend) -> list[Instance]:
+def list_instances(backend: EC2Backend) -> list[Instance]:
     return [instance for each in _reservations(backend) for instance in each.instances]
 
 

@@ -90,6 +90,20 @@ def test_without_room_the_next_zone_is_tried(make: Make, double: Double) -> None
     assert 0 < bench.api_calls(token("b2")) <= 20
 
 
+THROTTLED = NO_ROOM | {"code": "RequestLimitExceeded", "message": "Request limit exceeded."}
+
+
+def test_a_throttled_request_is_made_again_in_the_same_zone(make: Make, double: Double) -> None:
+    double.shall(THROTTLED | {"times": 1})
+    bench, said = make(), []
+    bench.prepare(["m7i.large"], silent)
+    made = bench.provision(token("b14"), "m7i.large", said.append)
+    assert made.zone == "eu-north-1a"
+    assert any("RequestLimitExceeded" in words and words.endswith("waiting for EC2") for words in said)
+    bench.release(token("b14"))
+    assert left(double.ec2(), "b14") == []
+
+
 def test_another_size_is_taken_where_the_campaign_allows_that(make: Make, double: Double) -> None:
     double.shall(NO_ROOM | {"times": 3})
     bench = make(other_sizes=True)

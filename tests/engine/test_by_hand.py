@@ -88,6 +88,6 @@ def test_a_mistake_is_one_sentence_and_no_traceback(checkout: Path, double: Doub
     environ = {**os.environ, "PULUMI_CONFIG_PASSPHRASE": "choose-one"}
     done = subprocess.run(argv, cwd=checkout, capture_output=True, text=True, timeout=300, env=environ)
     assert done.returncode != 0
-    assert "controllerCidr: '0.0.0.0/0' is not one IPv4 address such as 192.0.2.7/32" in done.stdout
+    assert "controllerCidr: '0.0.0.0/0' is not IPv4 networks such as 192.0.2.7/32" in done.stdout
     assert "Traceback" not in done.stdout + done.stderr
     assert left(double.ec2(), "by-hand") == []

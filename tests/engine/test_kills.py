@@ -18,7 +18,7 @@ from typing import Any
 
 import pytest
 
-from harness.benches.ec2.account import tagged_resources
+from harness.benches.ec2.account import resource_removal, tagged_resources
 from harness.benches.ec2.api.api import Api
 from harness.benches.ec2.engine.engine import Deadlines, Engine
 from harness.benches.ec2.engine.engine_home import EngineHome
@@ -145,10 +145,10 @@ def test_at_every_moment(
         engine.recover(stack)
         api = Api(REGION)
         instances = [one for one in tagged_resources.find(api, token=asked.token) if one.kind == "instance"]
-        tagged_resources.remove(api, instances)  # first: a group that an unknown instance is in cannot be destroyed
+        resource_removal.remove(api, instances)  # first: a group that an unknown instance is in cannot be destroyed
         engine.destroy(stack, lambda _: None)
         found = tagged_resources.find(api, token=asked.token)
-        tagged_resources.remove(api, found)
+        resource_removal.remove(api, found)
         engine.remove(stack)
         return f"{moment}: swept {', '.join(each.kind for each in (*instances, *found)) or 'nothing'}"
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from harness.benches.bench import CapacityError
-from harness.benches.ec2.account import tagged_resources
+from harness.benches.ec2.account import resource_removal, tagged_resources
 from harness.benches.ec2.api.api import Api
 from harness.benches.ec2.api.api_errors import ErrorKind
 from harness.benches.ec2.engine.engine import Deadlines, Engine
@@ -157,7 +157,7 @@ def test_past_its_deadline_an_operation_is_ended_and_its_stack_can_be_removed(
 
 def remove_orphans(run: str) -> None:
     api = Api(REGION)
-    tagged_resources.remove(api, tagged_resources.find(api, run=run))
+    resource_removal.remove(api, tagged_resources.find(api, run=run))
 
 
 def test_what_is_cancelled_says_so(double: Double, engine: Engine, settings: Settings) -> None:

@@ -28,6 +28,7 @@ class Registered:
     parent: str
     inputs: dict[str, Any]
     ignored: list[str]
+    timeouts: dict[str, str] = field(default_factory=dict)
 
     def open(self, name: str) -> Any:
         """An input's value, whether it is a secret or not."""
@@ -57,7 +58,8 @@ class Record:
 
 ANSWERS: dict[str, Callable[[Mapping[str, Any]], dict[str, Any]]] = {
     "aws:ec2/getInstanceType:getInstanceType": lambda args: {
-        "supportedArchitectures": ["arm64"] if "g" in args["instanceType"].split(".")[0][1:] else ["i386", "x86_64"]
+        "phcSupport": {"t": "unsupported", "m": "supported"}.get(args["instanceType"][0], ""),
+        "supportedArchitectures": ["arm64"] if "g" in args["instanceType"].split(".")[0][1:] else ["i386", "x86_64"],
     },
     "aws:ssm/getParameter:getParameter": lambda args: {"value": "ami-0abc"},
     "aws:ec2/getSubnet:getSubnet": lambda args: {"vpcId": "vpc-of-" + args["id"]},
@@ -87,7 +89,14 @@ class Monitor(mocks.MockMonitor):
         if request.type != "pulumi:pulumi:Stack":
             inputs = json_format.MessageToDict(request.object)
             self.record.resources.append(
-                Registered(request.type, request.name, request.parent, inputs, list(request.ignoreChanges))
+                Registered(
+                    request.type,
+                    request.name,
+                    request.parent,
+                    inputs,
+                    list(request.ignoreChanges),
+                    json_format.MessageToDict(request.customTimeouts),
+                )
             )
         return super().RegisterResource(request)
 

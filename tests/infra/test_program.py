@@ -74,6 +74,34 @@ def test_a_host_in_a_legacy_region_is_a_firewall_a_key_and_an_instance(run_progr
     }
 
 
+@pytest.mark.parametrize(
+    ("instance_type", "runs", "ends"), [("m7i.large", "10m", "15m"), ("m7i.metal-24xl", "30m", "40m")]
+)
+def test_the_provider_waits_for_bare_metal(run_program: Program, instance_type: str, runs: str, ends: str) -> None:
+    instance = run_program(instanceType=instance_type).one(INSTANCE)
+    assert instance.timeouts == {"create": runs, "update": runs, "delete": ends}
+
+
+@pytest.mark.parametrize(("instance_type", "groups"), [("c8g.large", 1), ("t3.micro", 0)])
+def test_a_type_without_a_clock_gets_no_precision_time_group(
+    run_program: Program, instance_type: str, groups: int
+) -> None:
+    record = run_program(region="eu-west-1", instanceType=instance_type)
+    assert [each.type for each in record.resources].count(PLACEMENT) == groups
+
+
+@pytest.mark.parametrize(
+    ("text", "networks"),
+    [
+        ("10.1.0.0/16", ["10.1.0.0/16"]),
+        ("192.0.2.7/32, 198.51.100.0/24,192.0.2.7/32", ["192.0.2.7/32", "198.51.100.0/24"]),
+    ],
+)
+def test_ssh_is_admitted_from_each_network_once(run_program: Program, text: str, networks: list[str]) -> None:
+    (rule,) = run_program(controllerCidr=text).one(FIREWALL).inputs["ingress"]
+    assert rule["cidrBlocks"] == networks
+
+
 def test_outputs_are_what_the_harness_and_ansible_read(run_program: Program) -> None:
     record = run_program(host="m7i.large")
     assert StackOutputs.of("s", record.outputs) == StackOutputs(

@@ -48,12 +48,18 @@ def test_a_key_never_shows(complete: Mapping[str, str], project: Mapping[str, An
         ("access", "telnet"),
         ("market", "cheap"),
         ("controllerCidr", "0.0.0.0/0"),
-        ("controllerCidr", "192.0.2.0/24"),
+        ("controllerCidr", "10.0.0.0/15"),
+        ("controllerCidr", "192.0.2.7/24"),
+        ("controllerCidr", "192.0.2.0/255.255.255.0"),
         ("controllerCidr", "192.0.2.7"),
+        ("controllerCidr", "192.0.2.7/32,"),
+        ("controllerCidr", ",".join(f"192.0.2.{number}/32" for number in range(17))),
         ("controllerCidr", "2001:db8::1/128"),
         ("subnetId", "vpc-1"),
         ("hostKey", "-----BEGIN RSA PRIVATE KEY-----"),
         ("publicKey", "AAAA"),
+        ("publicKey", "ecdsa-sha2-nistp256 AAAA controller"),
+        ("publicKey", "sk-ssh-ed25519@openssh.com AAAA controller"),
         ("volumeGib", "7"),
         ("volumeGib", "16385"),
         ("volumeGib", "12.5"),
@@ -87,6 +93,16 @@ def test_the_first_key_that_ssh_would_offer_is_taken(tmp_path: Path) -> None:
     assert public_key(tmp_path) == "ssh-rsa AAAA old"
     (tmp_path / "id_ed25519.pub").write_text("ssh-ed25519 AAAA new\n")
     assert public_key(tmp_path) == "ssh-ed25519 AAAA new"
+
+
+def test_a_key_that_ec2_does_not_import_is_skipped_and_named(tmp_path: Path) -> None:
+    (tmp_path / "id_ecdsa.pub").write_text("ecdsa-sha2-nistp256 AAAA\n")
+    with pytest.raises(
+        SettingsError, match=r"id_ecdsa\.pub cannot be used, since EC2 imports RSA and ED25519 keys only"
+    ):
+        public_key(tmp_path)
+    (tmp_path / "id_rsa.pub").write_text("ssh-rsa AAAA old\n")
+    assert public_key(tmp_path) == "ssh-rsa AAAA old"
 
 
 def test_without_a_key_it_says_how_to_make_one(tmp_path: Path) -> None:

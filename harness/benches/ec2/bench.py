@@ -3,13 +3,14 @@
 import datetime
 import secrets
 import threading
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import cached_property
 
 from harness.benches.bench import BenchError, Check, FatalError, InstanceType, Progress
 from harness.benches.ec2 import checks, price_terms
-from harness.benches.ec2.account import signing, ssh_access, tagged_resources
+from harness.benches.ec2.account import resource_removal, signing, ssh_access, tagged_resources
 from harness.benches.ec2.account.tagged_resources import TaggedResource
 from harness.benches.ec2.api.api import Api
 from harness.benches.ec2.engine import engine_home
@@ -27,6 +28,7 @@ from harness.benches.ec2.market import prices
 from harness.errors import CleanupError, HarnessError
 from harness.model import Machine, Offer, Placement, Resource, Token
 from harness.model.cloud import CloudOptions, PriceTerms, TypeInfo
+from harness.model.ec2_deadlines import InstanceDeadlines, deadlines_of
 from harness.model.ec2_enums import Access
 from harness.system.settings import Settings
 
@@ -39,8 +41,17 @@ class Ec2Bench:
 
     name = "ec2"
 
-    def __init__(self, settings: Settings, options: CloudOptions) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        options: CloudOptions,
+        *,
+        pause: Callable[[float], None] = time.sleep,
+        now: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """`pause` and `now`: the clock by which calls of AWS and the removal of resources wait."""
         self._settings, self.options = settings, options
+        self._pause, self._now = pause, now
         self.records = LaunchRecords(settings.state_dir / "ec2" / "hosts")
         self._engine = Engine(engine_home.load_engine_home(settings))
         self._apis: dict[str | None, Api] = {}
@@ -101,11 +112,11 @@ class Ec2Bench:
             return machine
         launch = HostLaunch(
             record=self.begin_record(token, instance_type),
-            context=self._make_launch_context(token.run),
+            context=self.make_launch_context(token.run),
             progress=progress,
         )
         try:
-            return self._make_machine(launch.run())
+            return self.make_machine(launch.run())
         finally:
             if launch.up is not None:
                 self.stack_ups[token] = launch.up
@@ -116,7 +127,7 @@ class Ec2Bench:
             return None
         instances = instance_poll.describe(self._api(record.region), [str(token)], hosts=[token.host])
         runs = any(instance.id == record.instance_id and instance.state == "running" for instance in instances)
-        return self._make_machine(record) if runs else None
+        return self.make_machine(record) if runs else None
 
     def release(self, token: Token) -> None:
         stack_up = self.stack_ups.pop(token, None)
@@ -138,7 +149,8 @@ class Ec2Bench:
     def resources(self) -> Sequence[Resource]:
         """List our stacks, in which an engine may still be at work, and all resources in EC2 that carry our tags.
 
-        A resource that only its tags show to be ours says so in `unproven`.
+        An instance that is shutting down is not listed: it is not billed any more, and needs nobody to end it. A
+        resource that only its tags show to be ours says so in `unproven`.
         """
         stacks = [
             Resource(
@@ -150,10 +162,13 @@ class Ec2Bench:
             )
             for record in self.records.all()
         ]
-        by_region = [
-            self.proofs.resources(tagged_resources.find(self._api(region)), region) for region in self._list_regions()
-        ]
+        by_region = [self._list_tagged(region) for region in self._list_regions()]
         return [*stacks, *(resource for resources in by_region for resource in resources)]
+
+    def _list_tagged(self, region: str) -> list[Resource]:
+        tagged = tagged_resources.find(self._api(region))
+        resources = self.proofs.resources(tagged, region)
+        return [resource for resource, orphan in zip(resources, tagged, strict=True) if not orphan.ending]
 
     def api_calls(self, token: Token | None = None) -> float:
         """Count the harness's own calls. Calls of Pulumi's AWS plugin, a separate process, cannot be counted here."""
@@ -163,7 +178,7 @@ class Ec2Bench:
 
     # -- parts
 
-    def _make_launch_context(self, run: str) -> LaunchContext:
+    def make_launch_context(self, run: str) -> LaunchContext:
         return LaunchContext(
             identity=self._load_run_keys(run),
             region=self.region,
@@ -205,8 +220,8 @@ class Ec2Bench:
                 self._engine.recover(record.stack)
                 resources = self._removable_resources(record.token, record.region)
                 instances = [resource for resource in resources if resource.kind == "instance"]
-                tagged_resources.remove(self._api(record.region), instances, host=record.token.host)
-            self._engine.destroy(record.stack, _ignore_progress)
+                self._remove(instances, record.token, record.region)
+            self._engine.destroy(record.stack, _ignore_progress, _deadlines(record))
         except LockedError as error:
             raise CleanupError([f"all of {record.token} ({error.message})"], next_step=error.next_step) from error
         except HarnessError as error:
@@ -218,10 +233,15 @@ class Ec2Bench:
         leftovers = self._removable_resources(token, region)
         if not leftovers:
             return
-        tagged_resources.remove(self._api(region), leftovers, host=token.host)
-        if remaining := self._removable_resources(token, region):
-            names = [f"{resource} in {region}" for resource in remaining]
+        refusals = self._remove(leftovers, token, region)
+        remaining = resource_removal.list_remaining(lambda: self._removable_resources(token, region), pause=self._pause)
+        if remaining:
+            reasons = {text: f" ({reason})" for text, reason in refusals.items()}
+            names = [f"{resource} in {region}{reasons.get(str(resource), '')}" for resource in remaining]
             raise CleanupError(names, next_step=f"`ptp-harness sweep --bench ec2 --yes` tries again{suffix}")
+
+    def _remove(self, resources: Sequence[TaggedResource], token: Token, region: str) -> Mapping[str, str]:
+        return resource_removal.remove(self._api(region), resources, host=token.host, pause=self._pause, now=self._now)
 
     def _removable_resources(self, token: Token, region: str) -> list[TaggedResource]:
         resources = tagged_resources.find(self._api(region), token=str(token), host=token.host)
@@ -234,7 +254,7 @@ class Ec2Bench:
                 self._engine.remove(record.stack)
             except EngineError:
                 self._engine.recover(record.stack)
-                self._engine.destroy(record.stack, _ignore_progress)
+                self._engine.destroy(record.stack, _ignore_progress, _deadlines(record))
                 self._engine.remove(record.stack)
         except HarnessError as error:
             names = [f"stack {record.stack}, which has no resource left in EC2 ({error.message})"]
@@ -250,10 +270,10 @@ class Ec2Bench:
     def _load_run_keys(self, run: str) -> RunKeys:
         return RunKeys(self._settings.state_dir / "ec2" / "keys" / run)
 
-    def _make_machine(self, record: LaunchRecord) -> Machine:
+    def make_machine(self, record: LaunchRecord) -> Machine:
         if record.address is None or record.user is None or record.instance_id is None:
             raise BenchError(f"{record.token} has no address")
-        identity = self._load_run_keys(record.token.run)
+        identity, deadlines = self._load_run_keys(record.token.run), _deadlines(record)
         return Machine(
             token=record.token,
             instance_type=record.launched_type or record.instance_type,
@@ -265,8 +285,9 @@ class Ec2Bench:
             ssh_options=ssh_access.ssh_options(record.access, record.instance_id, record.region),
             second_opinion=None,  # None: the roles' default, the link-local server that every instance has
             rotated_key=str(identity.rotated_key(record.token)),
-            boots_within_s=ssh_access.boots_within_s(record.launched_type or record.instance_type),
-            role_variables={"ena_driver_reboot": True},
+            boots_within_s=deadlines.boots_s,
+            reboots_within_s=deadlines.reboots_s,
+            role_variables={"ena_driver_reboot": True, "ena_driver_return_timeout_s": int(deadlines.reboots_s)},
             placement=record.placement or Placement(precise=None, detail="not observed"),
             claim=record.claim,
             offer=Offer(available=True, where=record.zone or record.region),
@@ -294,7 +315,7 @@ class Ec2Bench:
     def _api(self, region: str | None) -> Api:
         with self._lock:
             if region not in self._apis:
-                api = Api(region)
+                api = Api(region, pause=self._pause, now=self._now)
                 self._apis[region] = self._apis.setdefault(api.region, api)
             return self._apis[region]
 
@@ -302,6 +323,11 @@ class Ec2Bench:
 def _describe_type(info: TypeInfo) -> str:
     phc = {True: "PHC", False: "no PHC", None: "PHC unknown"}[info.phc]
     return f"{info.architecture}, {info.vcpus} vCPUs, {info.memory_mib / 1024:g} GiB, {phc} by the API"
+
+
+def _deadlines(record: LaunchRecord) -> InstanceDeadlines:
+    """Return the deadlines of a host's instances: another size of the family may have been tried."""
+    return deadlines_of(record.instance_type, record.launched_type or "")
 
 
 def _ignore_progress(_message: str) -> None:

@@ -20,7 +20,7 @@ IMAGE, ARCHITECTURE = DEFAULT_IMAGE, Architecture.X86_64
 TRIED_TYPE, TRIED_FAMILY = "m7i.large", "m7i"
 _CLOCK_MAY_BE_OFF_S = 60.0
 """AWS refuses requests signed five minutes away from its own time."""
-_ALL_ACCOUNTS = {"cn-": "cn-north-1", "us-gov-": "us-gov-west-1"}
+_ALL_ACCOUNTS = {"cn-": "cn-north-1", "us-gov-": "us-gov-west-1", "eusc-": "eusc-de-east-1"}
 """A Region that is enabled in every account of a partition: other Regions, perhaps disabled or misspelt, are looked up
 there."""
 
@@ -42,9 +42,7 @@ def run_checks(
         api = Api(region)
     except BenchError as error:
         return [*checks, _make_failed_check("region", error)]
-    home = next(
-        (candidate for prefix, candidate in _ALL_ACCOUNTS.items() if api.region.startswith(prefix)), "us-east-1"
-    )
+    home = find_home(api.region)
     credentials, answer = check_credentials(api, home)
     checks.append(credentials)
     if answer is None:
@@ -52,6 +50,11 @@ def run_checks(
     region_check = check_region(api, home)
     checks += [check_clock(answer, time.time()), region_check]
     return [*checks, *_check_region_services(api, subnet, access)] if region_check.ok else checks
+
+
+def find_home(region: str) -> str:
+    """Return the Region of the same partition that is enabled in every account."""
+    return next((home for prefix, home in _ALL_ACCOUNTS.items() if region.startswith(prefix)), "us-east-1")
 
 
 def _check_region_services(api: Api, subnet: str | None, access: Access) -> Sequence[Check]:

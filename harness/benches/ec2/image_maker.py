@@ -14,11 +14,14 @@ from harness.benches.ec2.images import baked_images
 from harness.benches.ec2.instances.launch_records import LaunchRecord
 from harness.model import Token
 from harness.model.cloud import BakedImage
+from harness.model.ec2_deadlines import deadlines_of
 from harness.model.ownership import EXPIRES, RUN, TOKEN, Signer
 
-STOPPED_WITHIN_S = 300.0
 COPIED_WITHIN_S = 3600.0
 """EC2 needs some ten minutes to copy an ordinary root volume, longer for a large one."""
+
+LISTED_WITHIN_S = 120.0
+"""An image that EC2 does not list for so long is gone: a new one is listed after some seconds."""
 
 _LOOK_S, _LOOK_AT_COPY_S = 1.0, 5.0
 _TAKEN = "InvalidAMIName.Duplicate"
@@ -110,8 +113,9 @@ class Ec2ImageMaker:
             answer = self.api.call("ec2", "describe_instances", task=message, host=host_name, InstanceIds=instance_ids)
             return str(answer["Reservations"][0]["Instances"][0]["State"]["Name"])
 
+        within_s = deadlines_of(host.launched_type or host.instance_type).stops_s
         final_state = self._wait_until(
-            read_state, ("stopped", "terminated"), _LOOK_S, STOPPED_WITHIN_S, f"{host.instance_id} to stop"
+            read_state, ("stopped", "terminated"), _LOOK_S, within_s, f"{host.instance_id} to stop"
         )
         if final_state != "stopped":
             raise BenchError(f"{host.instance_id} is {final_state}: its disk is gone", next_step="bake it again")
@@ -150,13 +154,23 @@ class Ec2ImageMaker:
         """Wait until EC2 has copied the disk, and return the image."""
         progress(f"EC2 copies the disk into {ident}, which takes some minutes")
         description: dict[str, Any] = {}
+        missed = 0
 
         def read_state() -> str:
+            # By a filter: of a new image's id EC2 may say for seconds that there is none (InvalidAMIID.NotFound).
+            nonlocal missed
             answer = self.api.call(
-                "ec2", "describe_images", task=f"watching {ident}", host=host.token.host, ImageIds=[ident]
+                "ec2",
+                "describe_images",
+                task=f"watching {ident}",
+                host=host.token.host,
+                Filters=[exact_filter("image-id", ident)],
             )
-            description.update(answer["Images"][0] if answer["Images"] else {"State": "pending"})
-            return str(description["State"])
+            missed = 0 if answer["Images"] else missed + 1
+            if missed * _LOOK_AT_COPY_S > LISTED_WITHIN_S:
+                return "deregistered"
+            description.update(answer["Images"][0] if answer["Images"] else {})
+            return str(description.get("State", "pending"))
 
         ends = ("available", "failed", "error", "invalid", "deregistered")
         final_state = self._wait_until(read_state, ends, _LOOK_AT_COPY_S, COPIED_WITHIN_S, f"{ident} to be copied")

@@ -7,6 +7,7 @@ from harness.benches.ec2.engine.engine import Deadlines
 from harness.benches.ec2.images.boot_image import BootImage
 from harness.benches.ec2.instances.region import Region
 from harness.model.cloud import PriceTerms
+from harness.model.ec2_deadlines import deadlines_of
 from harness.model.ec2_enums import PlacementKeyword
 
 
@@ -18,7 +19,7 @@ def load_terms(region: Region, types: Sequence[str]) -> PriceTerms:
         images=tuple(map(_describe_image, images)),
         placement=_describe_placement([region.decision(info.name).choice.setting for info in infos]),
         usd_per_hour=region.prices,
-        longest_life_s=region.options.lease_s + Deadlines().up_s,
+        longest_life_s=region.options.lease_s + Deadlines().for_up(deadlines_of(*types)),
     )
 
 

@@ -18,6 +18,7 @@ from harness.errors import RequestError
 from harness.model import Depth
 from harness.model.bench_traits import BENCHES, BenchName
 from harness.model.cloud import CloudOptions
+from harness.model.controller_address import NETWORKS
 from harness.model.ec2_enums import Access, Architecture, Market
 
 FULL = """
@@ -603,7 +604,11 @@ def test_what_only_ec2_knows_is_refused_elsewhere(key: str) -> None:
     [
         ("{zone: [a]}", "ec2.zone: unknown key; did you mean 'zones'?"),
         ("{market: auction}", "ec2.market: is 'auction'; write on-demand or spot"),
-        ("{controller_cidr: 0.0.0.0/0}", "ec2.controller_cidr: is '0.0.0.0/0'; write one address such as 192.0.2.7/32"),
+        ("{controller_cidr: 0.0.0.0/0}", f"ec2.controller_cidr: is '0.0.0.0/0'; write {NETWORKS}"),
+        ("{controller_cidr: 10.0.0.0/15}", f"ec2.controller_cidr: is '10.0.0.0/15'; write {NETWORKS}"),
+        ("{controller_cidr: 192.0.2.7}", f"ec2.controller_cidr: is '192.0.2.7'; write {NETWORKS}"),
+        ("{controller_cidr: 192.0.2.7/24}", f"ec2.controller_cidr: is '192.0.2.7/24'; write {NETWORKS}"),
+        ("{controller_cidr: 192.0.2.256/32}", f"ec2.controller_cidr: is '192.0.2.256/32'; write {NETWORKS}"),
         ("{volume_gib: 4}", "ec2.volume_gib: is 4; write a whole number from 8 to 16384"),
         ("spot", "ec2: is 'spot'; write a group of `key: value` lines"),
     ],

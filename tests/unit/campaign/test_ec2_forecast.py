@@ -104,6 +104,18 @@ def test_placement(region: str, name: str, placement: str, group: bool | None, w
     assert (found, words.endswith(why)) == (group, True), words
 
 
+def test_a_type_without_a_clock_is_placed_in_no_precision_time_group() -> None:
+    info = a_type("c8g.large", phc=False)
+    group, why = ec2_forecast.explain_placement("eu-west-1", info, "auto")
+    assert (group, why) == (
+        False,
+        "in no precision-time placement group: the API says that there is no PHC on c8g.large",
+    )
+    assert look("c8g.large", types={"c8g.large": info}).warnings == (
+        "the API says that there is no PHC on c8g.large: the measurement will be compared with this claim",
+    )
+
+
 @pytest.mark.parametrize(
     ("changes", "warning"),
     [

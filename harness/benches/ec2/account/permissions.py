@@ -10,7 +10,7 @@ from typing import Any
 
 from harness.benches.bench import BenchError
 from harness.benches.ec2.api import api_errors
-from harness.benches.ec2.api.api import Api
+from harness.benches.ec2.api.api import Api, exact_filter
 from harness.model.ownership import RUN
 
 CALLED = (
@@ -156,10 +156,20 @@ class PermissionTrial:
 _NAME = "ptp-harness-doctor"
 _PUBLIC_KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA doctor"
 _NO_INSTANCE = "i-0123456789abcdef0"
+_REFUSALS = ("UnauthorizedOperation", "AccessDenied", "AccessDeniedException")
+_WITHOUT_INSTANCE = (
+    "there is no instance of ours to ask it of, and EC2 refuses it for an instance that does not exist also where "
+    "docs/iam-policy.json allows it, which looks at the instance's tags; while a host runs, doctor can tell"
+)
 
 
 def try_permissions(api: Api, *, image: str, instance_type: str, subnet: str, vpc: str) -> Sequence[PermissionTrial]:
-    """Ask EC2 by DryRun whether it would allow the calls that a stack needs. Nothing is made."""
+    """Ask EC2 by DryRun whether it would allow the calls that a stack needs. Nothing is made, and nothing is ended.
+
+    TerminateInstances is asked of an instance that carries our tag, where there is one. An invented instance has no
+    tags: a policy that looks at them refuses it, so that its refusal tells nothing.
+    """
+    ours = _find_tagged_instance(api)
 
     def tags(kind: str) -> list[Any]:
         return [{"ResourceType": kind, "Tags": [{"Key": RUN, "Value": "doctor"}]}]
@@ -210,11 +220,31 @@ def try_permissions(api: Api, *, image: str, instance_type: str, subnet: str, vp
             "terminate_instances",
             task="trying TerminateInstances",
             tries=1,
-            InstanceIds=[_NO_INSTANCE],
+            InstanceIds=[ours or _NO_INSTANCE],
             DryRun=True,
         ),
     }
-    return [_try(action, call) for action, call in trials.items()]
+    answers = [_try(action, call) for action, call in trials.items()]
+    return [_tell_nothing(trial) if _is_of_invented(trial, ours) else trial for trial in answers]
+
+
+def _find_tagged_instance(api: Api) -> str | None:
+    """Find an instance with our tag that has not ended; None where there is none, or EC2 does not tell."""
+    filters = [exact_filter("tag-key", RUN), exact_filter("instance-state-name", "pending", "running", "stopped")]
+    try:
+        answer = api.call("ec2", "describe_instances", task="looking for an instance of ours", Filters=filters)
+    except BenchError:
+        return None
+    instances = [instance for reservation in answer["Reservations"] for instance in reservation["Instances"]]
+    return str(instances[0]["InstanceId"]) if instances else None
+
+
+def _is_of_invented(trial: PermissionTrial, instance: str | None) -> bool:
+    return trial.action == "ec2:TerminateInstances" and trial.allowed is False and instance is None
+
+
+def _tell_nothing(trial: PermissionTrial) -> PermissionTrial:
+    return PermissionTrial(action=trial.action, allowed=None, answer=_WITHOUT_INSTANCE)
 
 
 def _try(action: str, ask: Callable[[], Any]) -> PermissionTrial:
@@ -224,7 +254,7 @@ def _try(action: str, ask: Callable[[], Any]) -> PermissionTrial:
         code = str(api_errors.find_raised_code(error))
         if code == "DryRunOperation":
             return PermissionTrial(action=action, allowed=True, answer="allowed")
-        if code in ("UnauthorizedOperation", "AccessDenied", "AccessDeniedException"):
+        if code in _REFUSALS:
             return PermissionTrial(action=action, allowed=False, answer=error.message)
         return PermissionTrial(action=action, allowed=None, answer=error.message)
     return PermissionTrial(action=action, allowed=None, answer="EC2 did not say")

@@ -7,8 +7,6 @@ from harness.errors import SetupError
 from harness.model.controller_address import CHECK_IP, CHECK_IP_S, MOST_BYTES, parse_network
 from harness.model.ec2_enums import Access
 
-_BOOTS_S, _METAL_BOOTS_S = 180.0, 900.0
-
 
 def own_cidr(url: str = CHECK_IP) -> str:
     """Look up the controller's public IPv4 address, as a /32 network. Raises SetupError when the service fails."""
@@ -21,11 +19,6 @@ def own_cidr(url: str = CHECK_IP) -> str:
     except (urllib.error.URLError, OSError) as error:
         reason = getattr(error, "reason", error)
         raise SetupError(f"{url} does not say which address we have: {reason}", next_step=remedy) from error
-
-
-def boots_within_s(instance_type: str) -> float:
-    """Return the deadline of SSH in seconds after EC2's state "running". The firmware of bare metal needs longer."""
-    return _METAL_BOOTS_S if ".metal" in instance_type else _BOOTS_S
 
 
 def ssh_options(access: Access, instance_id: str, region: str) -> tuple[str, ...]:

@@ -1,29 +1,21 @@
-"""Find and remove the EC2 resources that carry the harness's tags, whatever Pulumi's state contains.
+"""Find the EC2 resources that carry the harness's tags, whatever Pulumi's state contains.
 
 Anyone who may write tags can make a resource appear here. Only a resource that is proven to be ours
 (ownership_proofs.py) may be removed.
-
-If the engine was killed, an instance may exist that no stack state contains. The stack's placement group and security
-group cannot be destroyed while that instance uses them: first end the instances of a token, then destroy its stack,
-then look for the remaining resources.
 """
 
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from harness.benches.bench import BenchError, FatalError
 from harness.benches.ec2.api.api import Api, exact_filter
-from harness.errors import CleanupError
 from harness.model.ownership import EXPIRES, RUN, TOKEN
 
 IMAGE = "image-"
 """Prefix of the host's name in the token of an image that is made from that host."""
 
-GONE_WITHIN_S = 300.0
-_POLL_S = 1.0
-GONE_STATES = ("terminated",)
+GONE, ENDING = "terminated", "shutting-down"
+"""States of an instance that is gone, and of one that ends: EC2 bills it no more, but its groups are still in use."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,6 +32,12 @@ class TaggedResource:
     state: str = ""
     given_name: str | None = None
     parts: tuple[str, ...] = ()
+    instance_type: str = ""  # of an instance
+
+    @property
+    def ending(self) -> bool:
+        """Whether the resource is an instance that is shutting down: it costs nothing more, and is not left running."""
+        return self.kind == "instance" and self.state == ENDING
 
     @property
     def token(self) -> str:
@@ -75,80 +73,11 @@ def find(api: Api, *, run: str | None = None, token: str | None = None, host: st
     return [resource for resource in resources if all(resource.tags.get(key) == value for key, value in tags.items())]
 
 
-def remove(
-    api: Api, orphans: Sequence[TaggedResource], *, host: str = "", pause: Callable[[float], None] = time.sleep
-) -> None:
-    """Remove resources: end the instances and wait until they are gone, then remove the others, which depend on them.
-
-    A refusal by EC2 for one resource does not stop the removal of the others. Raises CleanupError for resources that
-    could not be removed, BenchError when EC2 cannot be asked.
-    """
-    instances = [orphan.ident for orphan in orphans if orphan.kind == "instance"]
-    if instances:
-        api.call("ec2", "terminate_instances", task=f"ending {', '.join(instances)}", host=host, InstanceIds=instances)
-        _wait_until_gone(api, instances, host, pause)
-    refused: list[str] = []
-    for orphan in orphans:
-        if orphan.kind in REMOVALS:
-            operation, parameter = REMOVALS[orphan.kind]
-            arguments: dict[str, Any] = {parameter: orphan.ident}
-            try:
-                api.call("ec2", operation, task=f"removing {orphan}", host=host, **arguments)
-            except FatalError:
-                raise
-            except BenchError as error:
-                refused.append(f"{orphan} ({error.message})")
-    if refused:
-        raise CleanupError(refused, next_step="`ptp-harness sweep --bench ec2 --yes` tries again")
-
-
-REMOVALS = {
-    "volume": ("delete_volume", "VolumeId"),
-    "placement-group": ("delete_placement_group", "GroupName"),
-    "security-group": ("delete_security_group", "GroupId"),
-    "key-pair": ("delete_key_pair", "KeyName"),
-    "image": ("deregister_image", "ImageId"),
-    "snapshot": ("delete_snapshot", "SnapshotId"),  # only after its image is removed, which uses it
-}
-
-
-BY_HAND = {
-    "instance": "terminate-instances --instance-ids",
-    "volume": "delete-volume --volume-id",
-    "placement-group": "delete-placement-group --group-name",
-    "security-group": "delete-security-group --group-id",
-    "key-pair": "delete-key-pair --key-name",
-    "image": "deregister-image --image-id",
-    "snapshot": "delete-snapshot --snapshot-id",
-}
-"""The command of `aws ec2` by which a person removes each kind."""
-
-
-def _wait_until_gone(api: Api, instances: list[str], host: str, pause: Callable[[float], None]) -> None:
-    deadline_s = time.monotonic() + GONE_WITHIN_S
-    while True:
-        pages = api.pages(
-            "ec2",
-            "describe_instances",
-            "Reservations",
-            task="watching instances end",
-            host=host,
-            InstanceIds=instances,
-        )
-        states = {instance["InstanceId"]: instance["State"]["Name"] for page in pages for instance in page["Instances"]}
-        remaining = [ident for ident, state in states.items() if state not in GONE_STATES]
-        if not remaining:
-            return
-        if time.monotonic() > deadline_s:
-            raise CleanupError(remaining, next_step=f"aws ec2 terminate-instances --instance-ids {' '.join(remaining)}")
-        pause(_POLL_S)
-
-
 def _list_instances(api: Api, filters: list[dict[str, Any]], host: str) -> Iterator[TaggedResource]:
     message = "listing our instances"
     for page in api.pages("ec2", "describe_instances", "Reservations", task=message, host=host, Filters=filters):
         for instance in page["Instances"]:
-            if instance["State"]["Name"] not in GONE_STATES:
+            if instance["State"]["Name"] != GONE:
                 yield TaggedResource(
                     kind="instance",
                     ident=instance["InstanceId"],
@@ -156,6 +85,7 @@ def _list_instances(api: Api, filters: list[dict[str, Any]], host: str) -> Itera
                     state=instance["State"]["Name"],
                     given_name=instance.get("KeyName"),
                     parts=deleted_volumes(instance),
+                    instance_type=instance.get("InstanceType", ""),
                 )
 
 

@@ -75,7 +75,13 @@ KINDS = {code: kind for kind, codes in _CODES.items() for code in codes.split()}
 Client.InternalError, "Client error on launch", means a volume's key that may not be used: a retry does not help.
 """
 
+INSTANCE_PROFILE = "IAM Instance Profile"
+"""Part of EC2's messages about an instance profile, whose code is InvalidParameterValue: "Value (NAME) for parameter
+iamInstanceProfile.name is invalid. Invalid IAM Instance Profile name", and "IAM Instance Profile \"ARN\" has no
+associated IAM Roles"."""
+
 _IN_WORDS = (
+    (INSTANCE_PROFILE, ErrorKind.SETTING),
     ("not supported in your requested Availability Zone", ErrorKind.PLACE),
     ("for InstanceType", ErrorKind.NOT_OFFERED),  # RunInstances: "Invalid value 'm99.huge' for InstanceType."
     ("does not match the architecture", ErrorKind.SETTING),
@@ -128,6 +134,11 @@ _CLOCK = "is this machine's clock right?"
 _POLICY = "docs/iam-policy.json lists every permission that is needed"
 _KEYS = "the keys are wrong, or the Region is an opt-in one that this account has not enabled"
 
+_PROFILE = (
+    "correct `instance_profile:` (`aws iam list-instance-profiles` lists them, with their roles); EC2 accepts a new "
+    "one after some seconds"
+)
+
 _BY_CODE = {
     "UnauthorizedOperation": _POLICY,
     "AccessDenied": _POLICY,
@@ -175,6 +186,11 @@ def kind_of_code(code: str, message: str = "") -> ErrorKind | None:
     return kind
 
 
+def is_absent(code: str) -> bool:
+    """Return whether a code says that a resource does not exist, such as InvalidGroup.NotFound."""
+    return code.endswith((".NotFound", ".Unknown")) or code == "InvalidAMIID.Unavailable"
+
+
 def find_code(text: str) -> str | None:
     """Find EC2's code in an error text, such as "api error InsufficientInstanceCapacity: ..." of the AWS provider."""
     code_and_message = _find_code_and_message(text)
@@ -193,6 +209,8 @@ def make_error(code: str, message: str, task: str, quota: str | None = None) -> 
     resource = (quota if code in _VCPUS else None) or QUOTAS.get(code)
     used_up = f"the quota of {resource} is used up: " if kind is ErrorKind.QUOTA else ""
     next_step = _BY_CODE.get(code) or (_NEXT_STEPS[kind] if kind else "")
+    if INSTANCE_PROFILE in text:
+        next_step = _PROFILE
     return error_class(f"{task}: {used_up}{reason}", next_step=next_step)
 
 

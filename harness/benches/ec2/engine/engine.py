@@ -14,25 +14,39 @@ from harness.benches.ec2.engine.engine_home import EngineHome
 from harness.benches.ec2.engine.resource_failures import EngineError, LockedError, ResourceFailure
 from harness.benches.ec2.engine.stack import PROJECT, ConfigValue, StackOutputs, StackSettings
 from harness.errors import CommandError, last_line
+from harness.model.ec2_deadlines import VIRTUAL, InstanceDeadlines, deadlines_of
 from harness.system import memory, proc
 
 PER_STACK_MIB = 750
 """Memory of one operation: engine 120, AWS plugin 430, program 110, worker 60, and a reserve."""
 
 LEFT_FREE_MIB = 512
+_BESIDE_UP_S, _BESIDE_DESTROY_S = 600.0, 300.0
+"""Time of an operation besides the wait for the instance. The end of a virtual instance is within that of `up`."""
+
 ANYWAY = "its stack is kept: `ptp-harness sweep --yes` removes it"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Deadlines:
-    """Deadlines in seconds; `grace_s` is the time that the engine gets after each request to stop."""
+    """Deadlines in seconds; `grace_s` is the time that the engine gets after each request to stop.
 
-    up_s: float = 900.0
-    destroy_s: float = 1200.0
+    `up_s` and `destroy_s`: None leaves them to the instance's type, by `for_up` and `for_destroy`.
+    """
+
+    up_s: float | None = None
+    destroy_s: float | None = None
     recover_s: float = 600.0
     short_s: float = 120.0
     grace_s: float = 20.0
     lock_s: float = 60.0
+
+    def for_up(self, instance: InstanceDeadlines) -> float:
+        """`up` waits until the instance runs, and may first end the instance of an earlier attempt."""
+        return self.up_s or _BESIDE_UP_S + instance.runs_s + instance.ends_s - VIRTUAL.ends_s
+
+    def for_destroy(self, instance: InstanceDeadlines) -> float:
+        return self.destroy_s or _BESIDE_DESTROY_S + instance.ends_s
 
 
 def parallel_operations(available_mib: int) -> int:
@@ -86,13 +100,17 @@ class Engine:
         """
         self.prepare(progress)
         config = settings.config()
-        outputs = self._do("up", stack, self._patience.up_s, progress, cancelled, instance, config=config)
+        deadline_s = self._patience.for_up(deadlines_of(settings.instance_type))
+        outputs = self._do("up", stack, deadline_s, progress, cancelled, instance, config=config)
         return StackOutputs.of(stack, outputs)
 
-    def destroy(self, stack: str, progress: Progress) -> None:
-        """Remove all resources in a stack's state. A stack that does not exist is success. Raises EngineError."""
+    def destroy(self, stack: str, progress: Progress, instance: InstanceDeadlines = VIRTUAL) -> None:
+        """Remove all resources in a stack's state; `instance`: the deadlines of the stack's instance.
+
+        A stack that does not exist is success. Raises EngineError.
+        """
         self.prepare(progress)
-        self._do("destroy", stack, self._patience.destroy_s, progress)
+        self._do("destroy", stack, self._patience.for_destroy(instance), progress)
 
     def outputs(self, stack: str) -> StackOutputs | None:
         """Return the outputs of a stack that is up; None when the stack does not exist or has no outputs."""

@@ -9,7 +9,7 @@ import datetime
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from harness.benches.ec2.account import tagged_resources
+from harness.benches.ec2.account import resource_removal, tagged_resources
 from harness.benches.ec2.account.tagged_resources import TaggedResource
 from harness.benches.ec2.api.api import Api, exact_filter
 from harness.errors import CleanupError, RequestError
@@ -127,19 +127,20 @@ def remove(api: Api, images: Sequence[BakedImage]) -> None:
     resources += [
         TaggedResource(kind="snapshot", ident=ident, tags={}) for image in images for ident in image.snapshots
     ]
-    reason = ""
-    try:
-        tagged_resources.remove(api, resources)
-    except CleanupError as error:
-        reason = f" ({error.message})"
+    refusals = resource_removal.remove(api, resources)
     remaining = {image.ident for image in list_images(api)} | _find_snapshots(
         api, [resource.ident for resource in resources if resource.kind == "snapshot"]
     )
-    if leftovers := [f"{resource}{reason}" for resource in resources if resource.ident in remaining]:
+    if leftovers := [_describe(resource, refusals) for resource in resources if resource.ident in remaining]:
         raise CleanupError(
             leftovers,
             next_step="`ptp-harness image delete` tries again; `aws ec2 delete-snapshot` for a snapshot alone",
         )
+
+
+def _describe(resource: TaggedResource, refusals: Mapping[str, str]) -> str:
+    refusal = refusals.get(str(resource))
+    return f"{resource} ({refusal})" if refusal else str(resource)
 
 
 def _find_snapshots(api: Api, snapshots: list[str]) -> set[str]:

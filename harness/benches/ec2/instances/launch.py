@@ -4,13 +4,16 @@
 """
 
 import getpass
+import math
+import random
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from harness.benches.bench import BenchError, Progress
+from harness.benches.bench import BenchError, Progress, TransientError
 from harness.benches.ec2.engine.engine import Engine
 from harness.benches.ec2.engine.resource_failures import EngineError
 from harness.benches.ec2.engine.stack import StackOutputs, StackSettings
@@ -21,12 +24,15 @@ from harness.benches.ec2.instances.region import Region
 from harness.benches.ec2.instances.run_keys import RunKeys
 from harness.benches.ec2.market import launch_places, placement_groups
 from harness.benches.ec2.market.launch_places import LaunchPlace
+from harness.model.ec2_deadlines import deadlines_of
 from harness.model.ec2_enums import Access
 
-RUNS_WITHIN_S = 300.0
-"""Deadline from the request for an instance until the instance runs, which takes seconds where EC2 has capacity."""
-
 _LOOK_S = 0.5
+_BUSY_PAUSES_S = (5.0, 10.0, 20.0, 40.0)
+"""Pauses before a place is tried again that EC2 refused for a reason that passes, at random shortened by up to a half.
+
+RunInstances has a small budget (5 requests, refilled by 2 a second), and each stack's engine is a process of its own.
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,6 +46,7 @@ class LaunchContext:
     identity: RunKeys
     threads: Executor
     controller_cidr: str | None
+    pause: Callable[[float], None] = time.sleep
 
 
 @dataclass(slots=True, kw_only=True)
@@ -62,16 +69,46 @@ class HostLaunch:
         info = region.info(self.record.instance_type)
         for place in region.attempts(info):
             try:
-                return self._try(place)
+                return self._try_patiently(place)
             except BenchError as error:
                 if not launch_places.may_try_elsewhere(error):
                     raise
                 self.progress(f"{place}: {error.message}")
                 failures.append((place, error))
-                token = self.record.token
-                instances = instance_poll.describe(region.api, [str(token)], hosts=[token.host])
-                self._ended = frozenset(instance.id for instance in instances)
+                self._note_ended()
         raise launch_places.combine_failures(info.name, failures)
+
+    def _try_patiently(self, place: LaunchPlace) -> LaunchRecord:
+        """Try a place, and try it again while EC2 refuses the request only for now: throttling, or an error of its own.
+
+        The provider does the same, but four times at most, since it also retries "no capacity".
+        """
+        for longest_pause_s in _BUSY_PAUSES_S:
+            try:
+                return self._try(place)
+            except TransientError as error:
+                if not self._is_refused():
+                    raise
+                self._pause(longest_pause_s * random.uniform(0.5, 1.0), f"{place}: {error.message}; waiting for EC2")
+                self._note_ended()
+        return self._try(place)
+
+    def _is_refused(self) -> bool:
+        """Whether the engine has ended with an error of its own; it has not if it was stopped or still works."""
+        error = self.up.exception() if self.up is not None and self.up.done() else None
+        return isinstance(error, EngineError) and not error.cancelled
+
+    def _pause(self, seconds: float, message: str) -> None:
+        """Pause, and report in between, which may stop the launch."""
+        for _ in range(math.ceil(seconds / _LOOK_S)):
+            self.progress(message)
+            self.context.pause(_LOOK_S)
+
+    def _note_ended(self) -> None:
+        """Note the instances of earlier attempts, which do not count in the next one."""
+        token = self.record.token
+        instances = instance_poll.describe(self.context.region.api, [str(token)], hosts=[token.host])
+        self._ended = frozenset(instance.id for instance in instances)
 
     def _try(self, place: LaunchPlace) -> LaunchRecord:
         """Try one place. The stack holds all resources that the attempt leaves, and the next `up` replaces them."""
@@ -177,7 +214,7 @@ class HostLaunch:
             settings.token,
             host=settings.host,
             key_pair=self.record.resource_name or "",
-            deadline_s=RUNS_WITHIN_S,
+            deadline_s=deadlines_of(settings.instance_type).runs_s,
             cancelled=cancelled,
             public=settings.access == "ssh",
             without=self._ended,

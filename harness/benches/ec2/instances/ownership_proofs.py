@@ -9,7 +9,8 @@ import shlex
 import threading
 from collections.abc import Mapping, Sequence
 
-from harness.benches.ec2.account.tagged_resources import BY_HAND, TaggedResource
+from harness.benches.ec2.account.resource_removal import BY_HAND
+from harness.benches.ec2.account.tagged_resources import TaggedResource
 from harness.benches.ec2.instances.launch_records import LaunchRecords
 from harness.model import Resource, ownership
 from harness.model.ownership import DescribedResource, Removal, RunState, Signer

@@ -6,7 +6,7 @@ from functools import cached_property
 from pathlib import Path
 
 from harness.benches.bench import NotOfferedError
-from harness.benches.ec2.account import networks
+from harness.benches.ec2.account import instance_profiles, networks
 from harness.benches.ec2.account.networks import Subnet
 from harness.benches.ec2.api.api import Api
 from harness.benches.ec2.images.boot_image import BootImage, BootImages
@@ -60,6 +60,24 @@ class Region:
                 self.image(architecture)
             placement_groups.room_for(self.groups, [self.decision(info.name) for info in infos])
             _ = self.subnets  # read now: raises RequestError where no host could be reached
+            self._check_profile(infos)
+
+    def _check_profile(self, infos: Sequence[TypeInfo]) -> None:
+        """Check the instance profile with the first type that a subnet here can have; it is the same for all types."""
+        profile = self.options.instance_profile
+        place = next((place for info in infos for place in self._list_places(info)), None)
+        if profile is None or place is None:
+            return
+        image = self.image(self.info(place.instance_type).architecture)
+        instance_profiles.check_profile(
+            self.api, profile, image=image.ami, instance_type=place.instance_type, subnet=place.subnet
+        )
+
+    def _list_places(self, info: TypeInfo) -> Iterator[LaunchPlace]:
+        try:
+            yield from self.attempts(info)
+        except NotOfferedError:  # the type gets a verdict of its own
+            return
 
     def info(self, instance_type: str) -> TypeInfo:
         """Return the facts of a type. Raises NotOfferedError for a type that the Region does not offer."""
@@ -79,8 +97,13 @@ class Region:
     def decision(self, instance_type: str) -> GroupDecision:
         """Return the decision about the placement group of a host."""
         with self._lock:
+            info = self.catalogue.types.get(instance_type)
             return placement_groups.decide_placement(
-                self.options.placement, self.api.region, instance_type, self.groups
+                self.options.placement,
+                self.api.region,
+                instance_type,
+                self.groups,
+                phc=info.phc if info is not None else None,
             )
 
     def attempts(self, info: TypeInfo) -> Iterator[LaunchPlace]:

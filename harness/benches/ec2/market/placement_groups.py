@@ -53,10 +53,18 @@ def load(api: Api) -> Mapping[str, PlacementGroup]:
 
 
 def decide_placement(
-    placement: str, region: str, instance_type: str, groups: Mapping[str, PlacementGroup]
+    placement: str,
+    region: str,
+    instance_type: str,
+    groups: Mapping[str, PlacementGroup],
+    *,
+    phc: bool | None = None,
 ) -> GroupDecision:
-    """Decide the placement of one host. Raises RequestError for a group that does not exist or cannot be made."""
-    choice = choose_group(placement, region, instance_type)
+    """Decide the placement of one host. `phc`: the API's claim about the type.
+
+    Raises RequestError for a group that does not exist or cannot be made.
+    """
+    choice = choose_group(placement, region, instance_type, phc=phc)
     if choice.joins is not None:
         return GroupDecision(choice=choice, evidence=_join(choice.joins, region, instance_type, groups))
     if choice.cluster_hides_clock:
@@ -67,7 +75,11 @@ def decide_placement(
         )
     if choice.makes is GroupStrategy.PRECISION_TIME:
         return GroupDecision(choice=choice, evidence=_IN_PRECISION_GROUP)
-    return GroupDecision(choice=choice, evidence=_describe_outside(region, instance_type))
+    evidence = _describe_outside(region, instance_type)
+    if placement == PlacementKeyword.AUTO and choice.needed:
+        detail = f"{evidence.detail}; auto makes no group for it, since the API says that it has no clock"
+        evidence = Placement(precise=False, detail=detail)
+    return GroupDecision(choice=choice, evidence=evidence)
 
 
 def room_for(groups: Mapping[str, PlacementGroup], decisions: list[GroupDecision]) -> None:

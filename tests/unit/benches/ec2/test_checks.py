@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import boto3
 import pytest
 from botocore.stub import Stubber
 
@@ -131,6 +132,21 @@ def test_credentials_that_aws_refuses(api: Api, code: str, words: str, remedy: s
     assert found == Check(
         name="credentials", ok=False, observed=f"asking AWS who we are: {code}: {words}", remedy=remedy
     )
+
+
+@pytest.mark.parametrize(
+    ("region", "home"),
+    [
+        ("eu-norht-1", "us-east-1"),
+        ("cn-northwest-1", "cn-north-1"),
+        ("us-gov-east-1", "us-gov-west-1"),
+        ("eusc-de-east-1", "eusc-de-east-1"),
+    ],
+)
+def test_each_partition_is_asked_in_a_region_of_its_own(region: str, home: str) -> None:
+    assert checks.find_home(region) == home
+    partition = boto3.Session().get_partition_for_region(home)
+    assert home in boto3.Session().get_available_regions("ec2", partition)
 
 
 REGIONS = {

@@ -11,7 +11,7 @@ from botocore import xform_name
 from botocore.session import get_session
 from botocore.stub import Stubber
 
-from harness.benches.ec2.account import permissions, tagged_resources
+from harness.benches.ec2.account import permissions, resource_removal
 from harness.benches.ec2.account.permissions import PermissionTrial
 from harness.benches.ec2.api.api import Api
 from harness.model.ownership import RUN
@@ -53,7 +53,7 @@ def called(source: str) -> Iterator[str]:
 def removals() -> set[str]:
     """The actions by which what is left is removed: called by a table."""
     names = operations("ec2")
-    return {f"ec2:{names[operation]}" for operation, _ in tagged_resources.REMOVALS.values()}
+    return {f"ec2:{names[operation]}" for operation, _ in resource_removal.REMOVALS.values()}
 
 
 def test_the_calls_of_a_source_are_found() -> None:
@@ -142,6 +142,7 @@ def test_a_trial_of_each(api: Api, stub: Callable[[str], Stubber]) -> None:
         "create_placement_group": "InvalidParameterValue",
         "terminate_instances": "InvalidInstanceID.NotFound",
     }
+    stub("ec2").add_response("describe_instances", {"Reservations": []})
     for call in CALLS:
         stub("ec2").add_client_error(call, answers[call], "EC2's words")
     assert list(permissions.try_permissions(api, **WHERE)) == [
@@ -163,6 +164,33 @@ def test_a_trial_of_each(api: Api, stub: Callable[[str], Stubber]) -> None:
             answer="trying TerminateInstances: InvalidInstanceID.NotFound: EC2's words",
         ),
     ]
+
+
+def trial_of_ending(api: Api, ec2: Stubber, *, instances: list[str], code: str) -> PermissionTrial:
+    ec2.add_response(
+        "describe_instances", {"Reservations": [{"Instances": [{"InstanceId": ident}]} for ident in instances]}
+    )
+    for call in CALLS[:-1]:
+        ec2.add_client_error(call, "DryRunOperation", "EC2's words")
+    asked = {"InstanceIds": [instances[0] if instances else "i-0123456789abcdef0"], "DryRun": True}
+    ec2.add_client_error("terminate_instances", code, "EC2's words", expected_params=asked)
+    return permissions.try_permissions(api, **WHERE)[-1]
+
+
+def test_ending_is_not_known_to_be_refused_where_no_instance_carries_our_tag(
+    api: Api, stub: Callable[[str], Stubber]
+) -> None:
+    """A policy that looks at tags refuses an instance without tags, and an invented instance has none."""
+    trial = trial_of_ending(api, stub("ec2"), instances=[], code="UnauthorizedOperation")
+    assert (trial.action, trial.allowed) == ("ec2:TerminateInstances", None)
+    assert "there is no instance of ours to ask it of" in trial.answer
+
+
+@pytest.mark.parametrize(("code", "allowed"), [("UnauthorizedOperation", False), ("DryRunOperation", True)])
+def test_ending_is_asked_of_an_instance_of_ours(
+    api: Api, stub: Callable[[str], Stubber], code: str, allowed: bool
+) -> None:
+    assert trial_of_ending(api, stub("ec2"), instances=["i-1", "i-2"], code=code).allowed is allowed
 
 
 def test_trials_make_nothing(moto_api: Api, ec2: Any) -> None:

@@ -1,16 +1,7 @@
-"""The way in: one address, and patience by kind of host."""
-
-import pytest
+"""The way in: SSH, or a session where nobody may connect."""
 
 from harness.benches.ec2.account import ssh_access
 from harness.model.ec2_enums import Access
-
-
-@pytest.mark.parametrize(
-    ("instance_type", "seconds"), [("m7i.large", 180), ("m7i.metal-24xl", 900), ("c5n.metal", 900)]
-)
-def test_bare_metal_takes_its_time(instance_type: str, seconds: float) -> None:
-    assert ssh_access.boots_within_s(instance_type) == seconds
 
 
 def test_session_manager_is_the_way_where_nobody_may_connect() -> None:

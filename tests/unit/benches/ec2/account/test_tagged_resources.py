@@ -10,10 +10,9 @@ import boto3
 import pytest
 from moto.server import ThreadedMotoServer
 
-from harness.benches.ec2.account import tagged_resources
+from harness.benches.ec2.account import resource_removal, tagged_resources
 from harness.benches.ec2.api.api import Api
 from harness.benches.ec2.bench import Ec2Bench
-from harness.errors import CleanupError
 from harness.model import Token, ownership
 from harness.model.cloud import CloudOptions
 from harness.system import settings
@@ -84,7 +83,7 @@ def test_a_run_s_orphans_are_found_and_removed_and_no_other_s(ec2) -> None:  # t
     assert {each.token for each in found} == {"k3f9/m7i.large/1"}
     assert {str(each) for each in tagged_resources.find(api)} == mine | other
 
-    tagged_resources.remove(api, found, host="m7i.large")
+    resource_removal.remove(api, found, host="m7i.large")
     assert tagged_resources.find(api, run="k3f9") == []
     assert {str(each) for each in tagged_resources.find(api)} == other
     assert api.count_calls("m7i.large") == 6
@@ -101,17 +100,6 @@ def test_a_token_selects_one_host_s(ec2) -> None:  # type: ignore[no-untyped-def
 def test_an_empty_name_selects_nothing(names: dict[str, str]) -> None:
     with pytest.raises(ValueError, match="would select what is not ours"):
         tagged_resources.find(Api(REGION), **names)
-
-
-@pytest.mark.slow
-def test_an_instance_that_does_not_end_is_named_with_the_command(ec2, monkeypatch: pytest.MonkeyPatch) -> None:  # type: ignore[no-untyped-def]
-    made(ec2, "k3f9")
-    api = Api(REGION)
-    found = [each for each in tagged_resources.find(api, run="k3f9") if each.kind == "instance"]
-    monkeypatch.setattr(tagged_resources, "GONE_WITHIN_S", -1.0)
-    monkeypatch.setattr(tagged_resources, "GONE_STATES", ("never",))
-    with pytest.raises(CleanupError, match=rf"left running: {found[0].ident} \(aws ec2 terminate-instances"):
-        tagged_resources.remove(api, found)
 
 
 def test_to_see_that_nothing_is_left_of_a_host_takes_five_calls(ec2, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]

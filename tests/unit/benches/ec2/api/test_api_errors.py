@@ -154,6 +154,20 @@ RUN = "operation error EC2: RunInstances, https response error StatusCode: 400, 
             "up: InvalidParameterValue: The architecture 'x86_64' of the specified instance type does not match "
             "the architecture 'arm64' of the specified AMI.",
         ),
+        (
+            f"{RUN}api error InvalidParameterValue: Value (typo) for parameter iamInstanceProfile.name is invalid. "
+            "Invalid IAM Instance Profile name",
+            BenchError,
+            "up: InvalidParameterValue: Value (typo) for parameter iamInstanceProfile.name is invalid. "
+            "Invalid IAM Instance Profile name",
+        ),
+        (
+            f'{RUN}api error InvalidParameterValue: IAM Instance Profile "arn:aws-cn:iam::1:instance-profile/a" has no '
+            "associated IAM Roles",
+            BenchError,
+            'up: InvalidParameterValue: IAM Instance Profile "arn:aws-cn:iam::1:instance-profile/a" has no associated '
+            "IAM Roles",
+        ),
         ("first line\nthe program failed\n", BenchError, "up: the program failed"),
     ],
 )

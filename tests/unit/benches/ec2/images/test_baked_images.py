@@ -24,7 +24,8 @@ from harness.model.cloud import BakedImage, CloudOptions
 from harness.model.ec2_enums import Architecture
 from harness.model.ownership import KEYLESS_SIGNER, Signer
 from harness.system.settings import Settings, load
-from tests.doubles import ec2_server
+from tests.doubles import ec2_delays, ec2_server
+from tests.doubles.ec2_delays import Clock
 
 REGION = "eu-north-1"
 HOST = Token(run="k3f9", host="m7i.large")
@@ -220,6 +221,28 @@ def test_an_answer_that_was_lost_makes_no_second_image(ec2: Any, bench: Ec2Bench
     tags = {baked_images.NAME: "al2023", baked_images.BASE: "ami-1"}
     first = oven.create_image(host, "ptp-harness-al2023-title", tags)
     assert oven.create_image(host, "ptp-harness-al2023-title", tags) == first
+
+
+@pytest.fixture
+def late(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    """The clock of an EC2 that finds a new image by its id only after some seconds."""
+    clock = Clock()
+    ec2_delays.install(clock, set_attribute=partial(monkeypatch.setattr, raising=False))
+    return clock
+
+
+def test_a_new_image_that_ec2_does_not_find_yet_is_waited_for(ec2: Any, bench: Ec2Bench, late: Clock) -> None:
+    image = made(ec2, bench, Ec2ImageMaker(bench=bench, pause=late.advance))
+    assert (image.state, image.name) == ("available", "al2023")
+    assert late.added_s >= ec2_delays.IMAGE_SHOWS_AFTER_S
+
+
+def test_an_image_that_somebody_removed_meanwhile_is_not_waited_for(ec2: Any, bench: Ec2Bench, late: Clock) -> None:
+    with pytest.raises(BenchError, match=r"the image ami-0123 is deregistered"):
+        Ec2ImageMaker(bench=bench, pause=late.advance).wait_for_copy(
+            running(ec2, bench), "ami-0123", lambda _words: None
+        )
+    assert late.added_s < 200
 
 
 def test_an_image_that_fails_says_why(

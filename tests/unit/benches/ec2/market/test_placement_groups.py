@@ -33,6 +33,20 @@ THERE = {
 }
 
 
+def test_auto_makes_no_precision_time_group_for_a_type_without_a_clock() -> None:
+    decision = placement_groups.decide_placement("auto", *NEEDS, {}, phc=False)
+    assert (decision.choice.makes, decision.choice.setting) == (None, "none")
+    assert decision.evidence == Placement(
+        precise=False,
+        detail="outside of a precision-time placement group, and eu-west-1 gives c8g no clock there; "
+        "auto makes no group for it, since the API says that it has no clock",
+    )
+    for phc in (True, None):
+        assert placement_groups.decide_placement("auto", *NEEDS, {}, phc=phc).choice.makes == "precision-time"
+    asked_for = placement_groups.decide_placement("precision-time", *NEEDS, {}, phc=False)
+    assert asked_for.choice.makes == "precision-time"
+
+
 @pytest.mark.parametrize(
     ("placement", "where", "setting", "makes", "precise"),
     [
