@@ -16,6 +16,8 @@ REMEDIES: Mapping[Reason, str | None] = {
     Reason.QUOTA: "ask for a higher quota, or run fewer at once",
     Reason.LAUNCH_FAILED: "fix the cause named above, then run again",
     Reason.UNREACHABLE: "see whether it runs and answers SSH (evidence may hold its serial log), then run it again",
+    Reason.HOST_NOT_READY: "install on the host what it lacks, or use another image; then run it again",
+    Reason.PACKAGES_UNAVAILABLE: "see whether the host reaches its package mirrors, or use an image that has them",
     Reason.HOST_NOT_PRECISION: "place it in a precision-time placement group, then run it again",
     Reason.DRIVER_NOT_CAPABLE: "boot a kernel >= 6.17 or install Amazon's ena driver built with ENA_PHC_INCLUDE=1",
     Reason.DRIVER_OFF: "set ena.phc_enable=1, or devlink enable_phc and reload",
@@ -39,6 +41,8 @@ def choose_remedy(case: Case, reason: Reason, end: Rung | None = None) -> str | 
     For a driver problem, prefer the remedy of the role, which saw the host.
     """
     role_remedy = case.facts.remedy if case.facts else None
+    if reason in (Reason.HOST_NOT_READY, Reason.PACKAGES_UNAVAILABLE) and case.evidence.trouble_remedy:
+        return case.evidence.trouble_remedy
     if reason is Reason.DRIVER_OFF and case.read_only:
         return "run it without --read-only, so that the role switches the clock on"
     if reason is Reason.DRIVER_OFF and case.evidence.read_only_files:

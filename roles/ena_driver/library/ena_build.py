@@ -75,6 +75,10 @@ packages:
   returned: always
   type: list
   elements: str
+by_apt:
+  description: Whether this platform installs packages by apt.
+  returned: always
+  type: bool
 module:
   description: The installed module's file.
   returned: when installed
@@ -108,6 +112,7 @@ def main() -> None:
         "kernel": kernel,
         "machine": platform.machine(),
         "packages": select_packages(params["platforms"], text("/etc/os-release"), kernel),
+        "by_apt": module.get_bin_path("apt-get") is not None,
     }
     module_file = installed_module(module, kernel)
     will_install = module_file is None and bool(params["archive"] or params["built"])

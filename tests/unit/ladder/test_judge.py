@@ -362,6 +362,14 @@ CASES: dict[str, tuple[Change, RungName | None, Outcome, Reason]] = {
         both(no_clock(CAPABLE_OFF), parts(trouble="configure.yml: apt is locked")),
         RungName.DRIVER_ON, Outcome.INCONCLUSIVE, Reason.HARNESS_ERROR,
     ),
+    "driver off, and packages that cannot be installed": (
+        both(no_clock(CAPABLE_OFF), parts(trouble="no mirror", trouble_reason=Reason.PACKAGES_UNAVAILABLE)),
+        RungName.DRIVER_ON, Outcome.INCONCLUSIVE, Reason.PACKAGES_UNAVAILABLE,
+    ),
+    "a host without Python": (
+        parts(facts=None, samples=None, final_facts=None, trouble="no Python", trouble_reason=Reason.HOST_NOT_READY),
+        RungName.DRIVER_CAPABLE, Outcome.INCONCLUSIVE, Reason.HOST_NOT_READY,
+    ),
 }  # fmt: skip
 
 
@@ -620,6 +628,15 @@ def test_trouble_does_not_undo_what_was_proven(good: Evidence, required: Require
 def test_why_a_host_could_not_be_had_goes_before_trouble(required: Required) -> None:
     evidence = Evidence(launch=Launch(failure=Reason.CAPACITY, detail="no room"), trouble="something else")
     assert verdict(evidence, required).reason is Reason.CAPACITY
+
+
+@pytest.mark.parametrize("reason", [Reason.PACKAGES_UNAVAILABLE, Reason.HOST_NOT_READY])
+def test_a_trouble_with_a_known_cause_has_the_remedy_of_that_cause(
+    good: Evidence, required: Required, reason: Reason
+) -> None:
+    host = parts(samples=None, final_facts=None, trouble="no room", trouble_reason=reason)(good)
+    assert verdict(host, required).remedy == REMEDIES[reason]
+    assert verdict(replace(host, trouble_remedy="make room"), required).remedy == "make room"
 
 
 # --- what to do next --------------------------------------------------------------------------------------------------
