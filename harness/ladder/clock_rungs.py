@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from harness import units
 from harness.analysis import summary
-from harness.ladder import quantities
+from harness.ladder import driver_remedies, quantities
 from harness.ladder.case import Case, failed_rung, proven_rung, unobserved_rung
 from harness.ladder.findings import undecided_reason
 from harness.model import ChronySource, Depth, Facts, Finding, PhcRead, Reason, Rung, RungName, RungStatus, Sample
@@ -36,7 +36,9 @@ def _judge_samples(case: Case) -> Rung:
     counted = f"{success.samples} readings, {_describe_success(success)}"
     if success.held is False:
         return failed_rung(
-            name, Reason.PHC_UNREADABLE, f"{counted}; at least {units.with_unit(success.limit, 'ratio')}"
+            name,
+            Reason.PHC_UNREADABLE,
+            f"{counted}; at least {units.with_unit(success.limit, 'ratio')}{_quote_read_failure(case)}",
         )
     if not summary.monotonic(read.phc_ns for sample in samples for read in sample.reads or ()):
         return failed_rung(name, Reason.PHC_IMPLAUSIBLE, "the PHC went back in time between two readings")
@@ -72,6 +74,11 @@ def _judge_without_chronyd(case: Case, samples: Sequence[Sample], counted: str, 
     return proven_rung(name, f"{counted}, never back in time, {apart_text} by one query")
 
 
+def _quote_read_failure(case: Case) -> str:
+    failed = driver_remedies.explain_reading([case.facts, case.evidence.final_facts])
+    return f"; {failed[1]}" if failed else ""
+
+
 NO_NTP_ANSWER = "no NTP source answered beside the PHC"
 """The beginning of the evidence where nothing but the PHC tells the time."""
 
@@ -104,7 +111,7 @@ def _judge_burst(case: Case) -> Rung:
     read_count = len(facts.reads) + facts.read_errors
     counted = f"{len(facts.reads)} of {read_count} readings"
     if facts.read_errors:
-        return failed_rung(name, Reason.PHC_UNREADABLE, f"{counted} served")
+        return failed_rung(name, Reason.PHC_UNREADABLE, f"{counted} served{_quote_read_failure(case)}")
     if read_count < QUICK_READS:
         return unobserved_rung(name, f"only {counted}", Reason.TOO_FEW_SAMPLES)
     if not summary.monotonic(read.phc_ns for read in facts.reads):

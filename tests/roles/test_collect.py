@@ -15,8 +15,9 @@ import pytest
 from harness.probes import facts
 
 EVERYWHERE = {
-    "uname", "os-release", "boot", "kernel-config", "pci", "modinfo", "module", "devlink", "ptp-class", "ptp-links",
-    "kernel-log", "driver-word", "linuxptp", "chrony-version", "chronyc", "ntpdata", "chrony-log", "chrony-phc",
+    "uname", "os-release", "boot", "kernel-config", "pci", "modinfo", "module", "module-options", "devlink",
+    "ptp-class", "ptp-links", "kernel-log", "driver-word", "linuxptp",
+    "chrony-version", "chronyc", "ntpdata", "chrony-log", "chrony-phc",
     "services", "ntp-probe", "phc-reads",
 }  # fmt: skip
 AHEAD_NS = 7_000_000_000

@@ -147,6 +147,18 @@ def module_lines() -> str:
     return "".join(f"{line}\n" for line in lines)
 
 
+def module_options() -> str:
+    """List settings of the module ena as `FILE: LINE`, from modprobe's folders and the kernel's command line."""
+    folders = ("/lib", "/usr/lib", "/usr/local/lib", "/run", "/etc")  # modprobe.d(5), the most important last
+    lines = []
+    for folder in dict.fromkeys(os.path.realpath(f"{folder}/modprobe.d") for folder in folders):
+        for path in sorted(glob.glob(f"{folder}/*.conf")):
+            found = re.findall(r"^\s*(options\s+ena\s.*\S)", read_word(path), re.MULTILINE)
+            lines += [f"{path}: {line}\n" for line in found]
+    words = [word for word in read_word("/proc/cmdline").split() if word.startswith("ena.")]
+    return "".join([*lines, *(f"/proc/cmdline: {word}\n" for word in words)])
+
+
 def describe_boot() -> str:
     boot_id, uptime = read_text("/proc/sys/kernel/random/boot_id").strip(), read_text("/proc/uptime").split()
     return f"boot_id {boot_id}\nuptime_s {uptime[0]}\n"
@@ -268,6 +280,7 @@ def collect_captures(ntp_servers: list[str]) -> dict[str, Capture]:
         "pci": capture_call("/sys/bus/pci/devices: ENA", pci_lines),
         "modinfo": run("modinfo", "ena"),
         "module": capture_call("/sys/module/ena, /proc/modules", module_lines),
+        "module-options": capture_call("modprobe.d, /proc/cmdline: ena", module_options),
         "devlink": run_all(("devlink", "dev"), ("devlink", "dev", "param", "show"), ("devlink", "dev", "info")),
         "ptp-class": capture_call("/sys/class/ptp", ptp_class),
         "ptp-links": capture_call("links in /dev", ptp_links),

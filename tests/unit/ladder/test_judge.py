@@ -447,7 +447,9 @@ def test_read_only_asks_for_no_convergence_and_says_how_to_switch_on(good: Evide
     off = verdict(no_clock(CAPABLE_OFF)(good), required, read_only=True)
     assert (off.reason, off.remedy) == (
         Reason.DRIVER_OFF,
-        "run it without --read-only, so that the role switches the clock on",
+        "run it without --read-only, so that the role switches the clock on; or by hand: "
+        "`devlink dev param set pci/0000:00:05.0 name enable_phc value true cmode driverinit`, then "
+        "`devlink dev reload pci/0000:00:05.0`",
     )
 
 
