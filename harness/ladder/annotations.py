@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
-from harness.ladder import clock_rungs, driver_remedies
+from harness.ladder import clock_rungs, driver_remedies, quantities
 from harness.ladder.case import Case
 from harness.ladder.limit_rungs import quantity_title
 from harness.model import Clock, DriverWord, Facts, Reason, Rung, RungStatus
@@ -59,6 +59,8 @@ def choose_remedy(case: Case, reason: Reason, end: Rung | None = None) -> str | 
         return driver_remedies.READ_REMEDIES[failed[0]] if failed else REMEDIES[reason]
     if reason is Reason.NO_PHC and not (case.facts and case.facts.driver_word is DriverWord.NOT_SUPPORTED_BY_DEVICE):
         return "reload the driver with its debug messages on, so that it says why there is no clock"
+    if reason is Reason.NOT_OBSERVED and end is not None and quantities.LEAP_SECOND in end.evidence:
+        return "measure again a day after the leap second"
     if reason is Reason.NOT_OBSERVED and end is not None and end.evidence.startswith(clock_rungs.NO_NTP_ANSWER):
         return _second_opinion_remedy(case)
     return REMEDIES[reason]
@@ -109,10 +111,20 @@ def list_unobserved(case: Case, rungs: Sequence[Rung]) -> tuple[str, ...]:
 def list_remarks(case: Case) -> tuple[str, ...]:
     """List facts that a reader should know and that do not affect the verdict."""
     messages = [_about_ptp4l(case.facts, case.clock)] if case.facts and case.clock else []
+    messages += [_about_restarting(case)]
     if case.facts and case.facts.error_bound_trouble:
         messages.append(f'error bound: the driver says "{case.facts.error_bound_trouble}"')
     messages += [message for message in (case.evidence.lost, case.evidence.trouble) if message]
     return tuple(remark for remark in messages if remark)
+
+
+def _about_restarting(case: Case) -> str | None:
+    """Tell which daemons of linuxptp do not stay up on a read-only clock, where they cannot run."""
+    collections = [facts for facts in (case.facts, case.evidence.final_facts) if facts is not None]
+    daemons = sorted({daemon for facts in collections for daemon in facts.restarting})
+    if not daemons or case.clock is None or not clock_rungs.is_read_only(case.clock):
+        return None
+    return f"{', '.join(daemons)}: started again and again and does not stay up; it steers nothing, and can be disabled"
 
 
 def _about_ptp4l(facts: Facts, clock: Clock) -> str | None:

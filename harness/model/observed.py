@@ -189,4 +189,6 @@ class Facts:
     read_failure: ReadFailure | None = None  # the driver's last message about a reading that failed
     read_failure_text: str | None = None
     wrong_setting: WrongSetting | None = None  # a setting that should switch the clock on, and does not
+    restarting: tuple[str, ...] = ()  # daemons of linuxptp that do not stay up
+    leap_announced: bool = False  # the kernel inserts or deletes a leap second, or has just done so
     error_bound_trouble: str | None = None  # the driver's message that it cannot publish its error bound

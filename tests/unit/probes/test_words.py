@@ -89,6 +89,29 @@ def test_competitors() -> None:
         services.parse_competitors("Failed to connect to bus: No such file or directory\n", "s")
 
 
+def test_a_daemon_of_linuxptp_that_does_not_stay_up_runs_no_more_than_it_steers() -> None:
+    text = (
+        "ptp4l.service auto-restart\nphc2sys@ens5.service auto-restart\n"
+        "ntpd.service auto-restart\nts2phc.service active\n"
+    )
+    assert services.parse_restarting(text, "s") == ("ptp4l", "phc2sys@ens5")
+    assert services.parse_competitors(text, "s") == ("ntpd", "ts2phc")
+    assert services.parse_restarting("ptp4l.service activating\n", "s") == ()
+
+
+@pytest.mark.parametrize(
+    ("text", "near"),
+    [
+        ("state 0 status 0x2001\n", False), ("state 5 status 0x0040\n", False), ("state 1 status 0x0011\n", True),
+        ("state 0 status 0x0010\n", True), ("state 0 status 0x0020\n", True), ("state 4 status 0x0001\n", True),
+    ],
+)  # fmt: skip
+def test_whether_the_kernel_announces_a_leap_second(text: str, near: bool) -> None:
+    assert system.parse_leap(text, "a") is near
+    with pytest.raises(ParseError):
+        system.parse_leap("state x\n", "a")
+
+
 @pytest.mark.parametrize(
     ("text", "runs"),
     [
