@@ -31,6 +31,8 @@ from harness.untrusted.plain_text import clip, well_formed
 _ON_THE_WIRE = {"runner_on_ok", "runner_on_failed", "runner_on_unreachable", "runner_on_async_ok"}
 _OUR_PROGRAMS = (str(Path(sys.executable).parent),)
 _LONGEST_MESSAGE = 300
+SESSION, SESSION_RETURNS_S = "ssm start-session", 420.0
+"""A part of Session Manager's command, and the time for its agent to return: up to 300 s, and then a login."""
 _POLL_S = 1
 _REPORT_AGAIN_S = 30
 _VALIDATION = "Validating arguments against arg spec"
@@ -87,17 +89,28 @@ class Target:
 
 
 def role_variables(machine: Machine) -> dict[str, Any]:
-    """Build the variables of the roles for a machine: its own ones, and the time server of the second opinion."""
+    """Build the variables of the roles for a machine: its own ones, its way back, the server of the second opinion."""
+    variables = _return_variables(machine) | dict(machine.role_variables)
     if machine.second_opinion is None:
-        return dict(machine.role_variables)
+        return variables
     address, port = machine.second_opinion.split()
-    return dict(machine.role_variables) | {
+    return variables | {
         "chrony_phc_second_opinion_address": address,
         "chrony_phc_second_opinion_port": int(port),
         "chrony_phc_second_opinion_minpoll": machine.second_opinion_poll,
         "chrony_phc_second_opinion_maxpoll": machine.second_opinion_poll,
         "clock_facts_ntp_servers": [f"{address}:{port}"],
     }
+
+
+def _return_variables(machine: Machine) -> dict[str, Any]:
+    """Give a host time to return from a reload of its network driver, or a reboot, beyond the role's own default.
+
+    Bare metal boots for long. Session Manager's agent registers again only some minutes after its connection was cut.
+    """
+    by_session_manager = any(SESSION in option for option in machine.ssh_options)
+    seconds = max(machine.boots_within_s, SESSION_RETURNS_S if by_session_manager else 0.0)
+    return {"ena_driver_return_timeout_s": int(seconds)} if seconds else {}
 
 
 @dataclass(slots=True)
