@@ -111,6 +111,8 @@ def list_unobserved(case: Case, rungs: Sequence[Rung]) -> tuple[str, ...]:
 def list_remarks(case: Case) -> tuple[str, ...]:
     """List facts that a reader should know and that do not affect the verdict."""
     messages = [_about_ptp4l(case.facts, case.clock)] if case.facts and case.clock else []
+    if case.facts and case.facts.missing_tools:
+        messages.append(f"{', '.join(case.facts.missing_tools)}: not installed, which no verdict needs")
     messages += [_about_restarting(case)]
     if case.facts and case.facts.error_bound_trouble:
         messages.append(f'error bound: the driver says "{case.facts.error_bound_trouble}"')

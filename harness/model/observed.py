@@ -190,5 +190,6 @@ class Facts:
     read_failure_text: str | None = None
     wrong_setting: WrongSetting | None = None  # a setting that should switch the clock on, and does not
     restarting: tuple[str, ...] = ()  # daemons of linuxptp that do not stay up
+    missing_tools: tuple[str, ...] = ()  # of linuxptp, by the role's record
     leap_announced: bool = False  # the kernel inserts or deletes a leap second, or has just done so
     error_bound_trouble: str | None = None  # the driver's message that it cannot publish its error bound

@@ -14,6 +14,7 @@ from harness.probes import (
     error_bound,
     ethtool,
     kernel_log,
+    linuxptp_record,
     modinfo,
     module,
     module_options,
@@ -107,6 +108,13 @@ def _facts(captures: Captures, notes: ParseNotes) -> Facts:
         read_failure_text=read_failure_text,
         wrong_setting=_wrong_setting(captures, notes, drivers or (), kernel_lines),
         restarting=notes.read(services.parse_restarting, output_of(captures, "services"), "services") or (),
+        missing_tools=notes.read(
+            linuxptp_record.parse_missing_tools,
+            output_of(captures, "linuxptp"),
+            "linuxptp",
+            longest_line=LONGEST_RECORD,
+        )
+        or (),
         leap_announced=notes.read(system.parse_leap, output_of(captures, "adjtimex"), "adjtimex") or False,
         error_bound_trouble=next((line.strip() for line in kernel_lines if kernel_log.NO_ERROR_BOUND in line), None),
     )

@@ -156,3 +156,12 @@ def test_an_error_bound_that_cannot_be_published_is_a_remark(good: Evidence, req
     line = "ena 0000:00:05.0: Failed to create phc_error_bound sysfs entry"
     found = judged(replace(good, facts=replace(good.facts, error_bound_trouble=line)), required)
     assert f'error bound: the driver says "{line}"' in found.remarks
+
+
+def test_tools_of_linuxptp_that_are_not_there_are_a_remark(good: Evidence, required: Required) -> None:
+    assert good.facts is not None
+    found = judged(replace(good, facts=replace(good.facts, missing_tools=("ptp4l", "phc2sys"))), required)
+    assert (found.outcome, found.remarks[-1]) == (
+        Outcome.PASS,
+        "ptp4l, phc2sys: not installed, which no verdict needs",
+    )

@@ -7,7 +7,7 @@ import pytest
 
 from harness.errors import ParseError
 from harness.model import DriverWord
-from harness.probes import chrony_log, driver_word, kernel_log, ntp_probe, services, system
+from harness.probes import chrony_log, driver_word, kernel_log, linuxptp_record, ntp_probe, services, system
 
 Said = Callable[[str], str]
 
@@ -233,3 +233,14 @@ def test_kernel_configuration(text: str, has: bool | None) -> None:
 def test_other_words_are_refused(parse: Callable[[str, str], object], text: str) -> None:
     with pytest.raises(ParseError):
         parse(text, "where")
+
+
+def test_tools_of_linuxptp_that_the_role_did_not_find() -> None:
+    text = json.dumps({"schema": 1, "tools": {"ptp4l": None, "ethtool": "/usr/sbin/ethtool", "pmc": None}, "ptp4l": []})
+    assert linuxptp_record.parse_missing_tools(text, "l") == ("ptp4l", "pmc")
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"schema": 2, "tools": {}}', '{"schema": 1, "tools": []}'])
+def test_another_record_of_linuxptp_is_refused(text: str) -> None:
+    with pytest.raises(ParseError):
+        linuxptp_record.parse_missing_tools(text, "linuxptp")
