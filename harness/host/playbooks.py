@@ -52,6 +52,8 @@ class PlayOutcome(StrEnum):
 class PlayResult:
     """A play that has ended. `results` maps task names to results of their modules; `message` says why it failed.
 
+    `failed_task` names the task that `message` is from.
+
     `task_seconds` has the name and duration of each task that was begun, in order.
     """
 
@@ -63,6 +65,7 @@ class PlayResult:
     task_seconds: Sequence[tuple[str, float]]
     stdout: str
     results: Mapping[str, Mapping[str, Any]]
+    failed_task: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,6 +110,7 @@ class _PlayEvents:
     starts: list[tuple[str, float]] = field(default_factory=list)
     on_wire: int = 0
     message: str = ""
+    failed_task: str = ""
 
     def report_task(self) -> None:
         """Report the task that runs now, after each half minute with its time so far.
@@ -135,7 +139,7 @@ class _PlayEvents:
             self.results[task] = result
             self.on_wire += _short_name(str(data.get("task_action", ""))) not in _LOCAL_ACTIONS
             if kind != "runner_on_ok" and not data.get("ignore_errors"):
-                self.message = f"task {task!r}: {_failure_message(result)}"
+                self.message, self.failed_task = f"task {task!r}: {_failure_message(result)}", task
         return False  # no event files: they would only be deleted with the directory
 
 
@@ -194,6 +198,7 @@ def play(
         task_seconds=events.task_seconds(time.monotonic()),
         stdout=stdout,
         results=events.results,
+        failed_task=events.failed_task,
     )
 
 

@@ -38,6 +38,8 @@ OUTCOMES: Mapping[Reason, Outcome] = {
     Reason.QUOTA: Outcome.INCONCLUSIVE,
     Reason.LAUNCH_FAILED: Outcome.INCONCLUSIVE,
     Reason.UNREACHABLE: Outcome.INCONCLUSIVE,
+    Reason.HOST_NOT_READY: Outcome.INCONCLUSIVE,
+    Reason.PACKAGES_UNAVAILABLE: Outcome.INCONCLUSIVE,
     Reason.HOST_NOT_PRECISION: Outcome.INCONCLUSIVE,
     Reason.TOO_FEW_SAMPLES: Outcome.INCONCLUSIVE,
     Reason.BOUND_REFUTED: Outcome.INCONCLUSIVE,
@@ -134,7 +136,7 @@ def _excuse(rung: Rung, evidence: Evidence) -> Rung:
     if evidence.read_only_files and rung.reason is Reason.DRIVER_OFF:
         return replace(rung, evidence=f"{rung.evidence}; it could not be switched on: {evidence.trouble}")
     if evidence.trouble:
-        return unobserved_rung(rung.name, evidence.trouble, Reason.HARNESS_ERROR)
+        return unobserved_rung(rung.name, evidence.trouble, evidence.trouble_reason)
     return rung
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
-from harness.ladder import bound_check, clock_rungs
+from harness.ladder import bound_check, clock_rungs, driver_remedies, quantities
 from harness.ladder.case import Case
 from harness.ladder.limit_rungs import quantity_title
 from harness.model import Clock, DriverWord, Facts, Reason, Rung, RungStatus
@@ -16,6 +16,8 @@ REMEDIES: Mapping[Reason, str | None] = {
     Reason.QUOTA: "ask for a higher quota, or run fewer at once",
     Reason.LAUNCH_FAILED: "fix the cause named above, then run again",
     Reason.UNREACHABLE: "see whether it runs and answers SSH (evidence may hold its serial log), then run it again",
+    Reason.HOST_NOT_READY: "install on the host what it lacks, or use another image; then run it again",
+    Reason.PACKAGES_UNAVAILABLE: "see whether the host reaches its package mirrors, or use an image that has them",
     Reason.HOST_NOT_PRECISION: "place it in a precision-time placement group, then run it again",
     Reason.DRIVER_NOT_CAPABLE: "boot a kernel >= 6.17 or install Amazon's ena driver built with ENA_PHC_INCLUDE=1",
     Reason.DRIVER_OFF: "set ena.phc_enable=1, or devlink enable_phc and reload",
@@ -41,17 +43,35 @@ def choose_remedy(case: Case, reason: Reason, end: Rung | None = None) -> str | 
     For a driver problem, prefer the remedy of the role, which saw the host.
     """
     role_remedy = case.facts.remedy if case.facts else None
+    if reason in (Reason.HOST_NOT_READY, Reason.PACKAGES_UNAVAILABLE) and case.evidence.trouble_remedy:
+        return case.evidence.trouble_remedy
     if reason is Reason.DRIVER_OFF and case.read_only:
-        return "run it without --read-only, so that the role switches the clock on"
+        return _read_only_remedy(case.facts)
     if reason is Reason.DRIVER_OFF and case.evidence.read_only_files:
         return "`mount -o remount,rw /` on the host, or use another image; then run it again"
+    start_failure = driver_remedies.START_REMEDIES.get(case.facts.driver_word) if case.facts else None
+    if reason in (Reason.DRIVER_NOT_CAPABLE, Reason.NO_PHC) and start_failure:
+        return start_failure
     if reason in (Reason.DRIVER_NOT_CAPABLE, Reason.DRIVER_OFF, Reason.NO_PHC) and role_remedy:
         return role_remedy
+    if reason is Reason.DRIVER_OFF and case.facts and (command := driver_remedies.switch_on_command(case.facts)):
+        return command
+    if reason is Reason.PHC_UNREADABLE:
+        failed = driver_remedies.explain_reading([case.facts, case.evidence.final_facts])
+        return driver_remedies.READ_REMEDIES[failed[0]] if failed else REMEDIES[reason]
     if reason is Reason.NO_PHC and not (case.facts and case.facts.driver_word is DriverWord.NOT_SUPPORTED_BY_DEVICE):
         return "reload the driver with its debug messages on, so that it says why there is no clock"
+    if reason is Reason.NOT_OBSERVED and end is not None and quantities.LEAP_SECOND in end.evidence:
+        return "measure again a day after the leap second"
     if reason is Reason.NOT_OBSERVED and end is not None and end.evidence.startswith(clock_rungs.NO_NTP_ANSWER):
         return _second_opinion_remedy(case)
     return REMEDIES[reason]
+
+
+def _read_only_remedy(facts: Facts | None) -> str:
+    by_role = "run it without --read-only, so that the role switches the clock on"
+    command = driver_remedies.switch_on_command(facts) if facts else None
+    return f"{by_role}; or by hand: {command}" if command else by_role
 
 
 def _second_opinion_remedy(case: Case) -> str | None:
@@ -94,8 +114,22 @@ def list_remarks(case: Case) -> tuple[str, ...]:
     """List facts that a reader should know and that do not affect the verdict."""
     messages = [_about_ptp4l(case.facts, case.clock)] if case.facts and case.clock else []
     messages.append(bound_check.describe_slow_readings(case.evidence.samples or ()))
+    if case.facts and case.facts.missing_tools:
+        messages.append(f"{', '.join(case.facts.missing_tools)}: not installed, which no verdict needs")
+    messages += [_about_restarting(case)]
+    if case.facts and case.facts.error_bound_trouble:
+        messages.append(f'error bound: the driver says "{case.facts.error_bound_trouble}"')
     messages += [message for message in (case.evidence.lost, case.evidence.trouble) if message]
     return tuple(remark for remark in messages if remark)
+
+
+def _about_restarting(case: Case) -> str | None:
+    """Tell which daemons of linuxptp do not stay up on a read-only clock, where they cannot run."""
+    collections = [facts for facts in (case.facts, case.evidence.final_facts) if facts is not None]
+    daemons = sorted({daemon for facts in collections for daemon in facts.restarting})
+    if not daemons or case.clock is None or not clock_rungs.is_read_only(case.clock):
+        return None
+    return f"{', '.join(daemons)}: started again and again and does not stay up; it steers nothing, and can be disabled"
 
 
 def _about_ptp4l(facts: Facts, clock: Clock) -> str | None:

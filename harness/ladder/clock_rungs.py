@@ -4,14 +4,28 @@ from collections.abc import Sequence
 
 from harness import units
 from harness.analysis import summary
-from harness.ladder import bound_check, quantities
+from harness.ladder import bound_check, driver_remedies, quantities
 from harness.ladder.case import Case, failed_rung, proven_rung, unobserved_rung
 from harness.ladder.findings import undecided_reason
-from harness.model import ChronySource, Depth, Facts, Finding, PhcRead, Reason, Rung, RungName, RungStatus, Sample
+from harness.model import (
+    ChronySource,
+    Clock,
+    Depth,
+    Facts,
+    Finding,
+    PhcRead,
+    Reason,
+    Rung,
+    RungName,
+    RungStatus,
+    Sample,
+)
 from harness.probes import ntp_probe
 
 PLAUSIBLE_NS = 1_000_000_000
 """A PHC further than this from NTP shows another time (TAI is 37 s off), whatever their errors."""
+
+LEAP_NS = 1_000_000_000
 
 FOLLOWED_SHARE = 0.9
 """chronyd follows the PHC when it is selected in this share of the second half of the samples."""
@@ -45,7 +59,9 @@ def _judge_samples(case: Case) -> Rung:
     counted = f"{success.samples} readings, {_describe_success(success)}"
     if success.held is False:
         return failed_rung(
-            name, Reason.PHC_UNREADABLE, f"{counted}; at least {units.with_unit(success.limit, 'ratio')}"
+            name,
+            Reason.PHC_UNREADABLE,
+            f"{counted}; at least {units.with_unit(success.limit, 'ratio')}{_quote_read_failure(case)}",
         )
     if not summary.monotonic(read.phc_ns for sample in samples for read in sample.reads or ()):
         return failed_rung(name, Reason.PHC_IMPLAUSIBLE, "the PHC went back in time between two readings")
@@ -54,12 +70,19 @@ def _judge_samples(case: Case) -> Rung:
         return _judge_without_chronyd(case, samples, counted, success)
     apart_ns = summary.quantile([abs(value) for value in phc_minus_ntp.values], 0.5, missing=phc_minus_ntp.missing)
     if apart_ns.low > PLAUSIBLE_NS:
-        return failed_rung(name, Reason.PHC_IMPLAUSIBLE, f"the PHC is {units.ns(apart_ns.value)} from NTP")
+        return _judge_far_from_ntp(case, apart_ns.low, f"the PHC is {units.ns(apart_ns.value)} from NTP")
     if success.held is None:
         return unobserved_rung(name, f"{counted}: too few, or not all were seen", undecided_reason(success))
     if apart_ns.high > PLAUSIBLE_NS or not _is_complete(case, samples):
         return unobserved_rung(name, f"{counted}, but samples are missing")
     return proven_rung(name, f"{counted}, never back in time, {units.ns(apart_ns.value)} from NTP")
+
+
+def _judge_far_from_ntp(case: Case, apart_ns: float, text: str) -> Rung:
+    """Fail a clock that shows another time than NTP. Near a leap second both may be right and a second apart."""
+    if quantities.leap_second_is_near(case.evidence) and apart_ns <= PLAUSIBLE_NS + LEAP_NS:
+        return unobserved_rung(RungName.CLOCK_READABLE, f"{text}: {quantities.LEAP_SECOND}")
+    return failed_rung(RungName.CLOCK_READABLE, Reason.PHC_IMPLAUSIBLE, text)
 
 
 def _judge_without_chronyd(case: Case, samples: Sequence[Sample], counted: str, success: Finding) -> Rung:
@@ -73,12 +96,17 @@ def _judge_without_chronyd(case: Case, samples: Sequence[Sample], counted: str, 
         return unobserved_rung(name, _describe_missing_ntp(case))
     apart_text = f"{units.ns(max(apart_ns))} from NTP"
     if max(apart_ns) > PLAUSIBLE_NS:
-        return failed_rung(name, Reason.PHC_IMPLAUSIBLE, f"the PHC is {apart_text}")
+        return _judge_far_from_ntp(case, max(apart_ns), f"the PHC is {apart_text}")
     if success.held is None:
         return unobserved_rung(name, f"{counted}: too few, or not all were seen", undecided_reason(success))
     if not _is_complete(case, samples):
         return unobserved_rung(name, f"{counted}, but samples are missing")
     return proven_rung(name, f"{counted}, never back in time, {apart_text} by one query")
+
+
+def _quote_read_failure(case: Case) -> str:
+    failed = driver_remedies.explain_reading([case.facts, case.evidence.final_facts])
+    return f"; {failed[1]}" if failed else ""
 
 
 NO_NTP_ANSWER = "no NTP source answered beside the PHC"
@@ -113,7 +141,7 @@ def _judge_burst(case: Case) -> Rung:
     read_count = len(facts.reads) + facts.read_errors
     counted = f"{len(facts.reads)} of {read_count} readings"
     if facts.read_errors:
-        return failed_rung(name, Reason.PHC_UNREADABLE, f"{counted} served")
+        return failed_rung(name, Reason.PHC_UNREADABLE, f"{counted} served{_quote_read_failure(case)}")
     if read_count < QUICK_READS:
         return unobserved_rung(name, f"only {counted}", Reason.TOO_FEW_SAMPLES)
     if not summary.monotonic(read.phc_ns for read in facts.reads):
@@ -123,7 +151,7 @@ def _judge_burst(case: Case) -> Rung:
         return unobserved_rung(name, _describe_missing_ntp(case))
     apart_text = f"the PHC is {units.ns(apart_ns)} from NTP"
     if abs(apart_ns) > PLAUSIBLE_NS:
-        return failed_rung(name, Reason.PHC_IMPLAUSIBLE, apart_text)
+        return _judge_far_from_ntp(case, abs(apart_ns), apart_text)
     return proven_rung(name, f"{counted} served, never back in time, {apart_text}")
 
 
@@ -148,7 +176,7 @@ def judge_chrony_follows(case: Case) -> Rung:
     Depth quick uses the first collection; other depths also the second half of the samples and the last collection.
     """
     collections = [case.facts] if case.depth is Depth.QUICK else [case.facts, case.evidence.final_facts]
-    rungs = [_judge_undisturbed(collections), _judge_converged(case), _judge_selected_now(collections[-1])]
+    rungs = [_judge_undisturbed(case, collections), _judge_converged(case), _judge_selected_now(collections[-1])]
     if case.depth is Depth.QUICK:
         rungs.append(_judge_bound_of_burst(case.facts))
     else:
@@ -188,9 +216,12 @@ def _worst_rung(rungs: Sequence[Rung]) -> Rung:
     return proven_rung(rungs[0].name, evidence)
 
 
-def _judge_undisturbed(collections: Sequence[Facts | None]) -> Rung:
+def _judge_undisturbed(case: Case, collections: Sequence[Facts | None]) -> Rung:
+    """Judge whether chronyd alone steers. Daemons of linuxptp that cannot run on a read-only clock do not count."""
     name = RungName.CHRONY_FOLLOWS
     competitors = {competitor for facts in collections if facts for competitor in facts.competitors or ()}
+    if case.clock is None or not is_read_only(case.clock):
+        competitors |= {daemon for facts in collections if facts for daemon in facts.restarting}
     if competitors:
         return failed_rung(name, Reason.CLOCK_INTERFERENCE, f"{', '.join(sorted(competitors))} also steers the clock")
     if any(facts.interference for facts in collections if facts):
@@ -198,6 +229,11 @@ def _judge_undisturbed(collections: Sequence[Facts | None]) -> Rung:
     if any(facts is None or facts.competitors is None or facts.interference is None for facts in collections):
         return unobserved_rung(name, "whether another program steers the clock was not observed")
     return proven_rung(name, "nobody else steers")
+
+
+def is_read_only(clock: Clock) -> bool:
+    """Whether no program can steer the clock, as with an ENA card's."""
+    return clock.max_adjustment_ppb == 0 or clock.name.startswith("ena-ptp-")
 
 
 def _judge_converged(case: Case) -> Rung:

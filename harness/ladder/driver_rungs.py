@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from harness.ladder import driver_remedies
 from harness.ladder.case import Case, failed_rung, proven_rung, unobserved_rung
 from harness.ladder.host_rungs import judge_precision_host
 from harness.model import Driver, DriverWord, Facts, Reason, Rung, RungName, RungStatus
@@ -17,6 +18,8 @@ def judge_driver_capable(case: Case) -> Rung:
         return proven_rung(name, f"it made {case.clock.name}")
     if facts is None or facts.drivers is None:
         return unobserved_rung(name, "the driver was not observed")
+    if facts.driver_word is DriverWord.VERSION_UNKNOWN:
+        return failed_rung(name, Reason.DRIVER_NOT_CAPABLE, str(driver_remedies.explain_start(facts)))
     capability = _describe_capability(facts, facts.drivers)
     if capability is not None:
         return proven_rung(name, capability)
@@ -53,16 +56,27 @@ def judge_driver_on(case: Case) -> Rung:
     names_off = [text for text, value in switches if value is False]
     if names_on:
         return proven_rung(name, f"{names_on[0]} is on")
+    if facts.driver_word in driver_remedies.START_MEANINGS and not _has_parameter_off(facts.drivers):
+        return proven_rung(name, f'it tried to start the clock: "{facts.driver_word_text}"')
     if facts.driver_word is DriverWord.ACTIVE:
         return proven_rung(name, f'the driver says "{facts.driver_word_text}"')
     if facts.driver_word is DriverWord.NOT_SUPPORTED_BY_DEVICE:
         text = "the driver was asked, and says that the device has no clock"
         return Rung(name=name, status=RungStatus.RECORDED, evidence=text)
     if names_off and len(names_off) == len(switches):
-        return failed_rung(name, Reason.DRIVER_OFF, f"{', '.join(names_off)} is off, and there is no clock")
+        vain = f"; {driver_remedies.describe_wrong_setting(facts.wrong_setting)}" if facts.wrong_setting else ""
+        return failed_rung(name, Reason.DRIVER_OFF, f"{', '.join(names_off)} is off, and there is no clock{vain}")
     if facts.driver_word is DriverWord.NOT_ENABLED:
         return failed_rung(name, Reason.DRIVER_OFF, f'the driver says "{facts.driver_word_text}"')
     return unobserved_rung(name, "how the driver is set could not be read")
+
+
+def _has_parameter_off(drivers: Sequence[Driver]) -> bool:
+    """Whether the module's parameter is off, so that a failed start was an earlier one.
+
+    After a failed start the driver itself sets devlink's parameter to off (ena_phc_init), but never the module's.
+    """
+    return any(driver.phc_parameter_on is False for driver in drivers)
 
 
 def _list_switches(driver: Driver) -> list[tuple[str, bool | None]]:
@@ -89,6 +103,8 @@ def judge_clock_present(case: Case) -> Rung:
         return unobserved_rung(name, "its clocks were not observed")
     clocks = ", ".join(f"{clock.device} {clock.name}" for clock in facts.clocks)
     listing = f"/sys/class/ptp has only {clocks}" if clocks else "/sys/class/ptp is empty"
+    if (explanation := driver_remedies.explain_start(facts)) is not None:
+        return unobserved_rung(name, f"{listing}; {explanation}", Reason.NO_PHC)
     if facts.driver_word is not DriverWord.NOT_SUPPORTED_BY_DEVICE:
         return unobserved_rung(name, f"{listing}, without the driver's message that the device has none", Reason.NO_PHC)
     driver_message = f'{listing}; the driver\'s own word: "{facts.driver_word_text}"'

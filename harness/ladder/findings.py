@@ -131,10 +131,14 @@ def _observe_phc_offset(evidence: Evidence, requirement: Requirement) -> Observa
 
 
 def _observe_second_opinion_offset(evidence: Evidence, requirement: Requirement) -> Observation:
+    if quantities.leap_second_is_near(evidence):
+        return Observation(interval=None, samples=0, note=quantities.LEAP_SECOND)
     return _observe_series(quantities.second_opinion_series(evidence), requirement, evidence)
 
 
 def _observe_second_opinion_drift(evidence: Evidence, _requirement: Requirement) -> Observation:
+    if quantities.leap_second_is_near(evidence):
+        return Observation(interval=None, samples=0, note=quantities.LEAP_SECOND)
     offsets = quantities.second_opinion_series(evidence)
     slope = quantities.compute_drift(offsets)
     if slope is None:

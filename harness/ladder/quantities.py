@@ -106,6 +106,20 @@ def middle_offset_ns(read: PhcRead) -> int:
     return (read.before_ns + read.after_ns) // 2 - read.phc_ns
 
 
+LEAP_SECOND = "not judged near a leap second, which AWS's NTP servers smear over a day and the PHC does not"
+
+_LEAPS = ("Insert second", "Delete second")
+
+
+def leap_second_is_near(evidence: Evidence) -> bool:
+    """Whether chronyd or the kernel announces a leap second: NTP and PHC may then differ by design."""
+    collections = [facts for facts in (evidence.facts, evidence.final_facts) if facts is not None]
+    trackings = [facts.tracking for facts in collections] + [sample.tracking for sample in evidence.samples or ()]
+    return any(facts.leap_announced for facts in collections) or any(
+        tracking is not None and tracking.leap in _LEAPS for tracking in trackings
+    )
+
+
 def second_opinion(facts: Facts | None) -> str | None:
     """Name the NTP source that serves as second opinion: the first one of the collection; None when not observed."""
     return next((source.name for source in (facts.sources if facts else None) or () if source.mode == "^"), None)

@@ -27,9 +27,11 @@ from harness.model.observed import (
     Facts,
     PhcCounters,
     PhcRead,
+    ReadFailure,
     Sample,
     Tracking,
     Unparsed,
+    WrongSetting,
 )
 from harness.model.records import HostRecord, Machine, Resource, RunRecord, Token
 
@@ -59,6 +61,7 @@ __all__ = [
     "PhcRead",
     "Placement",
     "Reach",
+    "ReadFailure",
     "Reason",
     "Resource",
     "RunRecord",
@@ -71,4 +74,5 @@ __all__ = [
     "Tracking",
     "Unparsed",
     "Verdict",
+    "WrongSetting",
 ]

@@ -6,6 +6,8 @@ shutting down for 19 minutes, i3.metal to be stopping for 10. Its deadlines are 
 
 from dataclasses import dataclass
 
+from harness.model.ec2_enums import Access
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InstanceDeadlines:
@@ -22,6 +24,10 @@ VIRTUAL = InstanceDeadlines(runs_s=300.0, boots_s=180.0, reboots_s=300.0, stops_
 METAL = InstanceDeadlines(runs_s=900.0, boots_s=900.0, reboots_s=1200.0, stops_s=1200.0, ends_s=2400.0)
 
 
+SESSION_RETURNS_S = 420.0
+"""Time for a login through Session Manager after a cut connection: its agent registers again within up to 300 s."""
+
+
 def is_metal(instance_type: str) -> bool:
     """Whether a type is bare metal, by its name: m7i.metal-24xl."""
     return ".metal" in instance_type
@@ -30,3 +36,8 @@ def is_metal(instance_type: str) -> bool:
 def deadlines_of(*instance_types: str) -> InstanceDeadlines:
     """Return the deadlines of a type; of several types, those of the slowest."""
     return METAL if any(is_metal(name) for name in instance_types) else VIRTUAL
+
+
+def returns_within_s(deadlines: InstanceDeadlines, access: Access) -> float:
+    """Return the time for a host to answer again after a reboot, or after a reload of its network driver."""
+    return max(deadlines.reboots_s, SESSION_RETURNS_S) if access is Access.SSM else deadlines.reboots_s

@@ -49,6 +49,8 @@ class Reason(StrEnum):
     QUOTA = "quota"
     LAUNCH_FAILED = "launch_failed"
     UNREACHABLE = "unreachable"
+    HOST_NOT_READY = "host_not_ready"
+    PACKAGES_UNAVAILABLE = "packages_unavailable"
     HOST_NOT_PRECISION = "host_not_precision"
     DRIVER_NOT_CAPABLE = "driver_not_capable"
     DRIVER_OFF = "driver_off"

@@ -65,6 +65,8 @@ class Evidence:
     unparsed: tuple[Unparsed, ...] = ()
     lost: str | None = None  # when and how a reachable host stopped answering, in one sentence
     trouble: str | None = None  # why a stage could not be carried out, in one sentence
+    trouble_reason: Reason = Reason.HARNESS_ERROR
+    trouble_remedy: str | None = None  # what to do about the trouble, where its cause is known
     read_only_files: bool = False  # the trouble: the host's files cannot be changed
     interrupted: bool = False
     interrupted_while: str = ""  # the stage and its time by then: "being configured, after 4 min 32 s"

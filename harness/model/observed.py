@@ -35,6 +35,20 @@ class DriverWord(StrEnum):
     ACTIVE = "active"
     NOT_SUPPORTED_BY_DEVICE = "not_supported_by_device"
     NOT_ENABLED = "not_enabled"
+    VERSION_UNKNOWN = "version_unknown"  # the device's clock is of a version that the driver does not know
+    REFUSED_BY_DEVICE = "refused_by_device"  # the device did not start its clock
+    NO_MEMORY = "no_memory"
+    NOT_REGISTERED = "not_registered"  # the kernel did not take the clock
+    START_FAILED = "start_failed"  # without a cause
+
+
+class ReadFailure(StrEnum):
+    """Why a reading of the clock failed, as the ENA driver reports it."""
+
+    NOT_ACTIVE = "not_active"  # the device's clock is not started
+    NO_ANSWER = "no_answer"
+    TIMESTAMP = "timestamp"  # refused, as where there are too many requests
+    ERROR_BOUND = "error_bound"  # the device does not know how far it is from UTC
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,6 +63,15 @@ class Driver:
     phc_parameter_on: bool | None
     devlink_parameter: bool | None  # devlink lists enable_phc
     devlink_on: bool | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WrongSetting:
+    """A setting of the module ena about the clock that has no effect, or switches it off."""
+
+    name: str  # "enable_phc"
+    line: str | None  # "options ena enable_phc=1"; None where only the kernel log shows the setting
+    file: str | None  # "/etc/modprobe.d/ena.conf"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -163,3 +186,10 @@ class Facts:
     ntp_offset_ns: int | None  # how far the system clock is ahead of NTP, by one query
     hardware_timestamping: bool | None  # transmit, receive and raw clock: ptp4l can run
     boot_id: str | None
+    read_failure: ReadFailure | None = None  # the driver's last message about a reading that failed
+    read_failure_text: str | None = None
+    wrong_setting: WrongSetting | None = None  # a setting that should switch the clock on, and does not
+    restarting: tuple[str, ...] = ()  # daemons of linuxptp that do not stay up
+    missing_tools: tuple[str, ...] = ()  # of linuxptp, by the role's record
+    leap_announced: bool = False  # the kernel inserts or deletes a leap second, or has just done so
+    error_bound_trouble: str | None = None  # the driver's message that it cannot publish its error bound

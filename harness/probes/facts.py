@@ -2,10 +2,10 @@
 
 import errno
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from harness.errors import ParseError
-from harness.model import Capture, Captures, Driver, DriverWord, Facts, Unparsed
+from harness.model import Capture, Captures, Driver, DriverWord, Facts, Unparsed, WrongSetting
 from harness.probes import (
     chrony_log,
     chronyc,
@@ -14,8 +14,10 @@ from harness.probes import (
     error_bound,
     ethtool,
     kernel_log,
+    linuxptp_record,
     modinfo,
     module,
+    module_options,
     ntp_probe,
     phc_reads,
     phc_stats,
@@ -68,14 +70,17 @@ def _facts(captures: Captures, notes: ParseNotes) -> Facts:
     )
     burst = notes.read(_parse_burst, output_of(captures, "phc-reads"), "phc-reads", longest_line=LONGEST_RECORD)
     chronyd_log = output_of(captures, "chrony-log")
-    word, text = _driver_word(record, boot_id, output_of(captures, "kernel-log"))
+    kernel_lines = (output_of(captures, "kernel-log") or "").splitlines()
+    word, text = _driver_word(record, boot_id, kernel_lines)
+    read_failure, read_failure_text = kernel_log.find_read_failure(kernel_lines) or (None, None)
+    drivers = _drivers(captures, notes)
     return Facts(
         kernel=notes.read(system.parse_kernel, output_of(captures, "uname"), "uname"),
         os=notes.read(system.parse_distribution, output_of(captures, "os-release"), "os-release"),
         kernel_has_ptp=True
         if clocks
         else notes.read(system.parse_kernel_has_ptp, output_of(captures, "kernel-config"), "kernel-config"),
-        drivers=_drivers(captures, notes),
+        drivers=drivers,
         clocks=clocks,
         phc_link=links.get(LINK) if links is not None else None,
         driver_word=word,
@@ -99,6 +104,19 @@ def _facts(captures: Captures, notes: ParseNotes) -> Facts:
         ntp_offset_ns=ntp_probe.best_offset_ns(answers) if answers is not None else None,
         hardware_timestamping=_hardware_timestamping(captures, notes),
         boot_id=boot_id,
+        read_failure=read_failure,
+        read_failure_text=read_failure_text,
+        wrong_setting=_wrong_setting(captures, notes, drivers or (), kernel_lines),
+        restarting=notes.read(services.parse_restarting, output_of(captures, "services"), "services") or (),
+        missing_tools=notes.read(
+            linuxptp_record.parse_missing_tools,
+            output_of(captures, "linuxptp"),
+            "linuxptp",
+            longest_line=LONGEST_RECORD,
+        )
+        or (),
+        leap_announced=notes.read(system.parse_leap, output_of(captures, "adjtimex"), "adjtimex") or False,
+        error_bound_trouble=next((line.strip() for line in kernel_lines if kernel_log.NO_ERROR_BOUND in line), None),
     )
 
 
@@ -126,7 +144,7 @@ def _parse_burst(text: str, where: str) -> phc_reads.PhcBurst | None:
 
 
 def _driver_word(
-    record: driver_word.DriverRecord | None, boot_id: str | None, log: str | None
+    record: driver_word.DriverRecord | None, boot_id: str | None, kernel_lines: Sequence[str]
 ) -> tuple[DriverWord | None, str | None]:
     """Find the driver's message: its answer to the role, if given in this boot, else the last in the kernel log.
 
@@ -134,7 +152,24 @@ def _driver_word(
     """
     if record is not None and record.word is not None and _same_boot(record.boot_id, boot_id):
         return record.word, record.text
-    return kernel_log.find_last_word((log or "").splitlines()) or (None, None)
+    return kernel_log.find_last_word(kernel_lines) or (None, None)
+
+
+def _wrong_setting(
+    captures: Captures, notes: ParseNotes, drivers: Sequence[Driver], kernel_lines: Sequence[str]
+) -> WrongSetting | None:
+    """Find a setting of the module ena that names the clock and does not switch it on: its name or value is wrong.
+
+    The name is wrong where the driver has no such parameter, such as devlink's name `enable_phc` for the module.
+    """
+    options = notes.read(module_options.parse, output_of(captures, "module-options"), "module-options") or ()
+    no_parameter = bool(drivers) and all(driver.phc_parameter is False for driver in drivers)
+    for option in reversed(options):
+        right_name = option.name == modinfo.PHC_PARAMETER and not no_parameter
+        if "phc" in option.name.lower() and not (right_name and option.value not in ("0", "")):
+            return WrongSetting(name=option.name, line=option.line, file=option.file)
+    unknown = [name for name in kernel_log.find_unknown_parameters(kernel_lines) if "phc" in name.lower()]
+    return WrongSetting(name=unknown[-1], line=None, file=None) if unknown else None
 
 
 def _drivers(captures: Captures, notes: ParseNotes) -> tuple[Driver, ...] | None:
@@ -164,13 +199,13 @@ def _drivers(captures: Captures, notes: ParseNotes) -> tuple[Driver, ...] | None
 
 
 def _has_parameter(on_disk: modinfo.ModuleFile | None, loaded: module.LoadedModule | None) -> bool | None:
-    if loaded is not None and "phc_enable" in loaded.parameters:
+    if loaded is not None and modinfo.PHC_PARAMETER in loaded.parameters:
         return True
-    return None if on_disk is None else "phc_enable" in on_disk.parameters
+    return None if on_disk is None else modinfo.PHC_PARAMETER in on_disk.parameters
 
 
 def _parameter_on(loaded: module.LoadedModule | None) -> bool | None:
-    value = loaded.parameters.get("phc_enable") if loaded is not None else None
+    value = loaded.parameters.get(modinfo.PHC_PARAMETER) if loaded is not None else None
     return None if value is None else value not in ("0", "N", "")
 
 

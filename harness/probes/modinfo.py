@@ -14,6 +14,9 @@ class ModuleFile:
     parameters: tuple[str, ...]
 
 
+PHC_PARAMETER = "phc_enable"
+"""The module's parameter that switches the clock on. devlink's has the words in the other order: `enable_phc`."""
+
 _FIELD = re.compile(r"([a-z_]+):(?:\s+(.*))?")
 _CONTINUED = re.compile(r"\s+(\S.*)?")
 

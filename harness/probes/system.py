@@ -11,6 +11,9 @@ _ASSIGNMENT = re.compile(r"[A-Z_0-9]+=.*|#.*")
 _BOOT_ID = re.compile(r"boot_id ([0-9a-f-]{36})")
 _UPTIME = re.compile(r"uptime_s [0-9]+(?:\.[0-9]+)?")
 _PCI = re.compile(r"([0-9a-f]{4}:[0-9a-f]{2}:[0-9a-f]{2}\.[0-7]) 0x[0-9a-f]{4} 0x[0-9a-f]{4} driver=(\S+) net=(\S+)")
+_ADJTIMEX = re.compile(r"state ([0-5]) status (0x[0-9a-f]{4,8})")
+_LEAP_STATES = range(1, 5)  # TIME_INS, TIME_DEL, TIME_OOP, TIME_WAIT (adjtimex(2))
+_LEAP_BITS = 0x0010 | 0x0020  # STA_INS, STA_DEL
 _CONFIG = re.compile(r"CONFIG_\w+=\S+|# CONFIG_\w+ is not set")
 
 
@@ -79,3 +82,11 @@ def parse_kernel_has_ptp(text: str, where: str) -> bool | None:
         elif stripped and not _CONFIG.fullmatch(stripped):
             raise ParseError(where, number, line, "a line of a kernel configuration")
     return has_ptp
+
+
+def parse_leap(text: str, where: str) -> bool:
+    """Whether a leap second is near, by the state and status of adjtimex(2). Raises ParseError."""
+    match = _ADJTIMEX.fullmatch(text.strip())
+    if match is None:
+        raise ParseError(where, 1, text, "`state NUMBER status NUMBER` of adjtimex")
+    return int(match[1]) in _LEAP_STATES or bool(int(match[2], 16) & _LEAP_BITS)

@@ -11,7 +11,7 @@ from harness.benches.bench import Progress
 from harness.errors import CommandError, HarnessError
 from harness.host import sampling, ssh
 from harness.host.playbooks import PlayOutcome, PlayResult, Target, play, role_variables
-from harness.model import Evidence, Facts, Machine, Sample, Token
+from harness.model import Evidence, Facts, Machine, Reason, Sample, Token
 from harness.probes import facts as facts_probe
 from harness.probes.samples import SampleReader, describe_sample
 from harness.runs.context import Interrupted, RunContext
@@ -19,11 +19,23 @@ from harness.runs.steps import StepRecorder
 from harness.system import proc
 from harness.untrusted.plain_text import clip, printable, well_formed
 
-CONFIGURE_DEADLINE_S = 900.0
-BUILD_DEADLINE_S = 1800.0
+CONFIGURE_DEADLINE_S = 1500.0
+"""Deadline that leaves time for cloud-init (5 minutes) and for another program that holds apt's locks (10 minutes)."""
+BUILD_DEADLINE_S = 2400.0
 """Deadline if a driver may have to be built first, which takes an emulated host ten minutes."""
 COLLECT_DEADLINE_S = 60.0
 _MOST_COLLECTED = 4 << 20
+_LONGEST_CAUSE = 1000
+
+EXPLAINING_TASKS = {
+    "Say what the host lacks": Reason.HOST_NOT_READY,
+    "Say why packages could not be installed": Reason.PACKAGES_UNAVAILABLE,
+}
+"""Tasks of the playbooks that fail with a cause and, after REMEDY_FOLLOWS, a remedy."""
+
+REMEDY_FOLLOWS = "; next: "
+SUDO_ASKS = "Missing sudo password"
+"""Ansible's message where sudo asks for a password, in ansible-core 2.17 and later."""
 
 
 class EvidenceCollector:
@@ -75,7 +87,7 @@ class EvidenceCollector:
         if played.outcome is PlayOutcome.UNREACHABLE:
             self.note(lost=f"the host was lost in {name}: {played.message}")
         elif played.outcome is not PlayOutcome.OK:
-            self.note(trouble=f"{name}: {played.message}")
+            self.note(**describe_failure(name, played))
         return played
 
     def read_facts(self, collected: str, name: str) -> Facts:
@@ -145,6 +157,24 @@ def play_deadline_s(machine: Machine, variables: Mapping[str, Any]) -> float:
     """Return the deadline of a play. A play that may reboot the host needs the time of its return besides."""
     work_s = BUILD_DEADLINE_S if "ena_driver_source" in variables else CONFIGURE_DEADLINE_S
     return work_s + (machine.reboots_within_s if variables.get("ena_driver_reboot") else 0.0)
+
+
+def describe_failure(name: str, played: PlayResult) -> dict[str, Any]:
+    """Describe a failed play as fields of Evidence: the cause, and reason and remedy where they are known."""
+    reason = EXPLAINING_TASKS.get(played.failed_task)
+    if played.outcome is PlayOutcome.FAILED and reason is not None:
+        explanation = well_formed(str(played.results.get(played.failed_task, {}).get("msg") or played.message))
+        cause, _, remedy = explanation.rpartition(REMEDY_FOLLOWS)
+        return {
+            "trouble": clip(cause or explanation, _LONGEST_CAUSE),
+            "trouble_reason": reason,
+            "trouble_remedy": clip(remedy, _LONGEST_CAUSE) if cause else None,
+        }
+    if SUDO_ASKS in played.message:
+        remedy = "let the user that logs in use sudo without a password (NOPASSWD), or log in as root"
+        trouble = f"{name}: {played.message}"
+        return {"trouble": trouble, "trouble_reason": Reason.HOST_NOT_READY, "trouble_remedy": remedy}
+    return {"trouble": f"{name}: {played.message}"}
 
 
 def _report_samples(duration_s: float, interval_s: float, progress: Progress) -> Callable[[Sample], None]:

@@ -109,3 +109,19 @@ def test_rules_that_make_the_link(load: Callable[[str], ModuleType], rules: str)
 def test_what_is_more_than_a_name_is_refused(load: Callable[[str], ModuleType], name: str, value: str) -> None:
     with pytest.raises(Task, match=name):
         load("chrony_phc/library/chrony_phc.py").check_params(Asked(**{name: value}))
+
+
+@pytest.mark.parametrize(
+    ("complaint", "enforce", "told"),
+    [
+        ("Could not open /etc/chrony.conf : Permission denied", "1\n", True),
+        ("Could not open /etc/chrony.conf : Permission denied", "0\n", False),
+        ("Could not open /etc/chrony.conf : Permission denied", "", False),
+        ("Could not open /dev/ptp_ena : No such device", "1", False),
+    ],
+)
+def test_a_denial_of_selinux_says_how_it_is_found(
+    load: Callable[[str], ModuleType], complaint: str, enforce: str, told: bool
+) -> None:
+    hint = load("chrony_phc/library/chrony_phc.py").explain_denial(complaint, enforce)
+    assert ("ausearch -m avc -c chronyd" in hint) is told

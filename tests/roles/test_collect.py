@@ -7,17 +7,18 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
-from harness.probes import facts
+from harness.probes import facts, system
 
 EVERYWHERE = {
-    "uname", "os-release", "boot", "kernel-config", "machine", "pci", "modinfo", "module", "devlink", "ptp-class",
-    "ptp-links", "kernel-log", "driver-word", "linuxptp", "chrony-version", "chronyc", "ntpdata", "chrony-log",
-    "chrony-phc", "services", "ntp-probe", "phc-reads",
+    "uname", "os-release", "boot", "kernel-config", "machine", "pci", "modinfo", "module", "module-options",
+    "devlink", "ptp-class", "ptp-links", "kernel-log", "driver-word", "linuxptp", "chrony-version", "chronyc",
+    "ntpdata", "chrony-log", "chrony-phc", "services", "ntp-probe", "adjtimex", "phc-reads",
 }  # fmt: skip
 AHEAD_NS = 7_000_000_000
 
@@ -99,3 +100,36 @@ def test_an_ntp_server_that_is_silent_is_said_to_be(roles: Path) -> None:
 def test_port_123_is_not_spelled_out(roles: Path) -> None:
     out = str(_collect(roles, "--ntp", "127.0.0.1:123")["ntp-probe"]["out"])
     assert out.startswith("127.0.0.1 ")
+
+
+def test_a_unit_that_systemd_starts_again_and_again_is_told_apart(
+    load: Callable[[str], ModuleType], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    script = load("clock_facts/files/collect.py")
+    now_us = int(time.monotonic() * 1e6)
+    shown = (
+        "Id=ptp4l.service\nSubState=auto-restart\nNRestarts=7\nActiveEnterTimestampMonotonic=0\n\n"
+        f"Id=phc2sys.service\nSubState=running\nNRestarts=9\nActiveEnterTimestampMonotonic={now_us}\n\n"
+        f"Id=ts2phc.service\nSubState=running\nNRestarts=9\nActiveEnterTimestampMonotonic={now_us - 3_600_000_000}\n\n"
+        f"Id=ntpd.service\nSubState=running\nNRestarts=0\nActiveEnterTimestampMonotonic={now_us}\n"
+    )
+    listed = (
+        "ptp4l.service loaded activating auto-restart PTP\nphc2sys.service loaded active running x\n"
+        "ts2phc.service loaded active running x\nntpd.service loaded active running x\n"
+        "chrony.service loaded inactive dead x\ngone.service not-found inactive dead x\n"
+    )
+
+    def run(*argv: str) -> dict[str, object]:
+        return {"command": " ".join(argv), "rc": 0, "out": shown if "show" in argv else listed, "err": ""}
+
+    monkeypatch.setattr(script, "run", run)
+    monkeypatch.setattr(script, "clock_processes", list)
+    assert script.clock_services()["out"] == (
+        "ptp4l.service auto-restart\nphc2sys.service auto-restart\nts2phc.service active\nntpd.service active\n"
+        "chrony.service inactive\n"
+    )
+
+
+def test_the_kernel_is_asked_for_leap_seconds(roles: Path) -> None:
+    captured = _collect(roles, "--ntp", "127.0.0.1:1")["adjtimex"]
+    assert (captured["rc"], system.parse_leap(str(captured["out"]), "adjtimex")) == (0, False)

@@ -131,3 +131,32 @@ def test_what_is_unpacked_is_bounded(module: ModuleType, tmp_path: Path, monkeyp
     monkeypatch.setattr(module, "MOST_BYTES", 10)
     with pytest.raises(Task, match="unpacks to more than 10 bytes"):
         module.unpack(Asked(sha256=hashlib.sha256(path.read_bytes()).hexdigest()), str(path), str(tmp_path / "source"))
+
+
+AL2023 = (
+    "Linux version 6.12.55-74.119.amzn2023.x86_64 (mockbuild@ip-10-0-0-1) (gcc (GCC) 14.2.1 20250110, GNU ld) #1 SMP"
+)
+DEBIAN = "Linux version 6.12.48+deb13-amd64 (x@y) (x86_64-linux-gnu-gcc-14 (Debian 14.2.0-19) 14.2.0, GNU ld) #1 SMP"
+OPTION = "gcc: error: unrecognized command-line option '-fmin-function-alignment=16'"
+
+
+@pytest.mark.parametrize(
+    ("reason", "version", "hint"),
+    [
+        (OPTION, AL2023, "; the running kernel was built by gcc 14.2.1: install that compiler on the host"),
+        (
+            OPTION, DEBIAN,
+            "; the running kernel was built by x86_64-linux-gnu-gcc-14 14.2.0: install that compiler on the host",
+        ),
+        (OPTION, "", ""),
+        ("ena_netdev.c:1: error: implicit declaration", AL2023, ""),
+        (
+            "gcc: fatal error: Killed signal terminated program cc1", DEBIAN,
+            "; the compiler was killed, as where memory runs out: choose a size with at least 1 GiB, or give it swap",
+        ),
+    ],
+)  # fmt: skip
+def test_a_compiler_that_does_not_fit_or_was_killed_has_its_remedy(
+    module: ModuleType, reason: str, version: str, hint: str
+) -> None:
+    assert module.explain_compiler(reason, version) == hint

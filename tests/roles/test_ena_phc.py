@@ -190,6 +190,20 @@ def test_a_switch_that_is_on_without_a_clock_asks_for_the_log(script: ModuleType
     )
 
 
+def test_a_switch_that_is_on_without_a_clock_quotes_the_cause_where_the_driver_says_it(
+    script: ModuleType, host: Any
+) -> None:
+    done = [script.Attempt("devlink dev reload ...", 0)]
+    log = [
+        "[   66.774367] ena 0000:00:05.0 eth1: Unsupported PHC version (0x1), error: -95",
+        "[   66.774401] ena 0000:00:05.0 eth1: Failed to config phc, error: -95",
+    ]
+    assert script.remedy(replace(host, devlink={PCI: False}), "devlink", done, log) == (
+        "the clock is switched on and the driver registered none: it says "
+        "'ena 0000:00:05.0 eth1: Unsupported PHC version (0x1), error: -95'"
+    )
+
+
 def _run(roles: Path, *arguments: str) -> dict[str, Any]:
     argv = [sys.executable, "-I", str(roles / "ena_driver/files/ena_phc.py"), *arguments]
     return dict(json.loads(subprocess.run(argv, capture_output=True, text=True, timeout=60, check=True).stdout))

@@ -22,7 +22,7 @@ DEBIAN = {
     "driftfile": "/var/lib/chrony/chrony.drift",
     "starts_with": [],
     "linuxptp": ["linuxptp", "ethtool"],
-    "linuxptp_certain": True,
+    "by_apt": [True, True],
 }
 FEDORA = {
     "package": "chrony",
@@ -31,12 +31,9 @@ FEDORA = {
     "driftfile": "/var/lib/chrony/drift",
     "starts_with": [],
     "linuxptp": ["linuxptp", "ethtool"],
-    "linuxptp_certain": True,
+    "by_apt": [False, False],
 }
-AMAZON = FEDORA | {
-    "starts_with": ["ExecStartPre="],
-    "linuxptp_certain": False,
-}
+AMAZON = FEDORA | {"starts_with": ["ExecStartPre="]}
 DECISIONS = {
     "amzn-2023": AMAZON,
     "debian-12": DEBIAN,

@@ -105,7 +105,9 @@ def test_the_help_of_report_names_each_form() -> None:
     assert [form for form in Format if form not in str(report.report.__doc__)] == []
 
 
-NO_FAILURES = {Reason.NOT_OBSERVED, Reason.INTERRUPTED, Reason.HARNESS_ERROR}
+NO_FAILURES = {
+    Reason.NOT_OBSERVED, Reason.INTERRUPTED, Reason.HARNESS_ERROR, Reason.HOST_NOT_READY, Reason.PACKAGES_UNAVAILABLE,
+}  # fmt: skip
 """Reasons for which no rung fails: the rung was not observed."""
 
 

@@ -28,7 +28,7 @@ from harness.benches.ec2.market import prices
 from harness.errors import CleanupError, HarnessError
 from harness.model import Machine, Offer, Placement, Resource, Token
 from harness.model.cloud import CloudOptions, PriceTerms, TypeInfo
-from harness.model.ec2_deadlines import InstanceDeadlines, deadlines_of
+from harness.model.ec2_deadlines import InstanceDeadlines, deadlines_of, returns_within_s
 from harness.model.ec2_enums import Access
 from harness.system.settings import Settings
 
@@ -274,6 +274,7 @@ class Ec2Bench:
         if record.address is None or record.user is None or record.instance_id is None:
             raise BenchError(f"{record.token} has no address")
         identity, deadlines = self._load_run_keys(record.token.run), _deadlines(record)
+        returns_s = returns_within_s(deadlines, record.access)
         return Machine(
             token=record.token,
             instance_type=record.launched_type or record.instance_type,
@@ -286,8 +287,8 @@ class Ec2Bench:
             second_opinion=None,  # None: the roles' default, the link-local server that every instance has
             rotated_key=str(identity.rotated_key(record.token)),
             boots_within_s=deadlines.boots_s,
-            reboots_within_s=deadlines.reboots_s,
-            role_variables={"ena_driver_reboot": True, "ena_driver_return_timeout_s": int(deadlines.reboots_s)},
+            reboots_within_s=returns_s,
+            role_variables={"ena_driver_reboot": True, "ena_driver_return_timeout_s": int(returns_s)},
             placement=record.placement or Placement(precise=None, detail="not observed"),
             claim=record.claim,
             offer=Offer(available=True, where=record.zone or record.region),

@@ -305,7 +305,17 @@ def restart(module: AnsibleModule, service: str) -> str:
     if rc == 0:
         return ""
     log = module.run_command(["journalctl", "-b", "-q", "--no-pager", "-o", "cat", "-n", "5", "-u", service])[1]
-    return " / ".join(line.strip() for line in (err.splitlines()[:1] + log.splitlines()) if line.strip())[-500:]
+    complaint = " / ".join(line.strip() for line in (err.splitlines()[:1] + log.splitlines()) if line.strip())[-500:]
+    return complaint + explain_denial(complaint, text("/sys/fs/selinux/enforce"))
+
+
+def explain_denial(complaint: str, enforce: str) -> str:
+    """Say how SELinux's denials are found, where it enforces its policy and chronyd was denied something."""
+    if enforce.strip() != "1" or "Permission denied" not in complaint:
+        return ""
+    return (
+        "; SELinux is enforcing: `ausearch -m avc -c chronyd` shows what it denied, `restorecon -v FILE` mends a label"
+    )
 
 
 def record_no_clock(module: AnsibleModule) -> dict:

@@ -36,6 +36,7 @@ NTP_UNITS = (
     "openntpd.service",
 )  # fmt: skip
 PTP_UNITS = ("ptp4l*", "phc2sys*", "ts2phc*", "timemaster*")
+RESTARTS, UP_S = 3, 10.0  # a unit that was restarted so often and is up for less does not stay up
 CLOCK_PROCESSES = ("chronyd", "systemd-timesyn", "ntpd", "openntpd", "ptp4l", "phc2sys", "ts2phc", "timemaster")
 PTP_SYS_OFFSET_EXTENDED = 0xC4C03D09  # _IOWR('=', 9, 1216 bytes): n_samples, 3 reserved, 25 x 3 x (s64 s, u32 ns, u32)
 
@@ -164,6 +165,18 @@ def module_lines() -> str:
     return "".join(f"{line}\n" for line in lines)
 
 
+def module_options() -> str:
+    """List settings of the module ena as `FILE: LINE`, from modprobe's folders and the kernel's command line."""
+    folders = ("/lib", "/usr/lib", "/usr/local/lib", "/run", "/etc")  # modprobe.d(5), the most important last
+    lines = []
+    for folder in dict.fromkeys(os.path.realpath(f"{folder}/modprobe.d") for folder in folders):
+        for path in sorted(glob.glob(f"{folder}/*.conf")):
+            found = re.findall(r"^\s*(options\s+ena\s.*\S)", read_word(path), re.MULTILINE)
+            lines += [f"{path}: {line}\n" for line in found]
+    words = [word for word in read_word("/proc/cmdline").split() if word.startswith("ena.")]
+    return "".join([*lines, *(f"/proc/cmdline: {word}\n" for word in words)])
+
+
 def describe_boot() -> str:
     boot_id, uptime = read_text("/proc/sys/kernel/random/boot_id").strip(), read_text("/proc/uptime").split()
     return f"boot_id {boot_id}\nuptime_s {uptime[0]}\n"
@@ -198,8 +211,25 @@ def clock_services() -> Capture:
     listed = run("systemctl", "list-units", "--all", "--full", "--plain", "--no-legend", *NTP_UNITS, *PTP_UNITS)
     units = map(str.split, str(listed["out"]).splitlines())
     states = {unit[0]: unit[2] for unit in units if unit[1:2] == ["loaded"]}
+    states.update(dict.fromkeys(restarting_units([name for name, state in states.items() if state[:5] == "activ"]),
+                                "auto-restart"))  # fmt: skip
     strays = {name: "running" for name, unit in clock_processes() if unit not in states}
     return {**listed, "out": "".join(f"{name} {state}\n" for name, state in {**states, **strays}.items())}
+
+
+def restarting_units(units: list[str]) -> list[str]:
+    """Select units that systemd starts again and again: waiting for the next start, or up since the last one only."""
+    if not units:
+        return []
+    properties = "--property=Id,SubState,NRestarts,ActiveEnterTimestampMonotonic"
+    restarting = []
+    for block in str(run("systemctl", "show", properties, *units)["out"]).split("\n\n"):
+        unit = dict(line.split("=", 1) for line in block.splitlines() if "=" in line)
+        up_s = time.monotonic() - int(unit.get("ActiveEnterTimestampMonotonic", "0")) / 1e6
+        again_and_again = int(unit.get("NRestarts", "0")) >= RESTARTS and up_s < UP_S
+        if unit.get("SubState", "").startswith("auto-restart") or again_and_again:
+            restarting.append(unit.get("Id", ""))
+    return [unit for unit in units if unit in restarting]
 
 
 def clock_processes() -> list[tuple[str, str]]:
@@ -237,6 +267,19 @@ def phc_reads(count: int = 10) -> str:
                 errors[name] = errors.get(name, 0) + 1
             time.sleep(0.002)
     return json.dumps({"reads": reads, "errors": errors})
+
+
+def kernel_clock() -> str:
+    """Read what the kernel knows of leap seconds, by adjtimex(2) with no mode, which changes nothing."""
+    try:
+        import ctypes  # not in every minimal Python
+    except ImportError as error:
+        raise OSError(errno.ENOSYS, str(error)) from error
+    timex = (ctypes.c_long * 64)()  # struct timex has 208 bytes; status is its sixth long (offset 40) on 64 bits
+    state = ctypes.CDLL(None, use_errno=True).adjtimex(timex)
+    if state < 0:
+        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
+    return f"state {state} status {ctypes.c_int.from_buffer(timex, 40).value:#06x}\n"
 
 
 def ntp_line(server: str) -> str:
@@ -286,6 +329,7 @@ def collect_captures(ntp_servers: list[str]) -> dict[str, Capture]:
         "pci": capture_call("/sys/bus/pci/devices: ENA", pci_lines),
         "modinfo": run("modinfo", "ena"),
         "module": capture_call("/sys/module/ena, /proc/modules", module_lines),
+        "module-options": capture_call("modprobe.d, /proc/cmdline: ena", module_options),
         "devlink": run_all(("devlink", "dev"), ("devlink", "dev", "param", "show"), ("devlink", "dev", "info")),
         "ptp-class": capture_call("/sys/class/ptp", ptp_class),
         "ptp-links": capture_call("links in /dev", ptp_links),
@@ -299,6 +343,7 @@ def collect_captures(ntp_servers: list[str]) -> dict[str, Capture]:
         "chrony-phc": capture_file(f"{STATE}/chrony_phc.json"),
         "services": clock_services(),
         "ntp-probe": capture_call("SNTP", lambda: "".join(ntp_line(server) for server in ntp_servers)),
+        "adjtimex": capture_call("adjtimex", kernel_clock),
         "phc-reads": capture_call("PTP_SYS_OFFSET_EXTENDED", phc_reads),
     }  # fmt: skip
     for pci, interfaces in functions:

@@ -36,10 +36,7 @@ COMMAND_DEADLINE_S = 30
 CLOCK_DEADLINE_S = 5.0
 LOCK = "/run/ptp-harness-ena-phc.lock"
 SWITCHES = ("module_parameter", "devlink", "already_on")
-NEWER_DRIVER = (
-    "boot a kernel >= 6.17 (such as the one in the distribution's backports) or install Amazon's ena release"
-    " >= 2.10 built with ENA_PHC_INCLUDE=1"
-)
+NEWER_DRIVER = "boot a kernel >= 6.17 (such as the one in the distribution's backports) or install Amazon's ena release"
 
 
 @dataclass(frozen=True)
@@ -103,7 +100,7 @@ def remedy(host: Host, decision: str, attempts: list[Attempt], kernel_log: list[
     if decision == "not_capable":
         return (
             f"the ena driver of kernel {host.kernel} has neither the parameter phc_enable nor devlink's enable_phc: "
-            f"{NEWER_DRIVER}"
+            f"{NEWER_DRIVER} >= 2.10 built with ENA_PHC_INCLUDE=1"
         )
     if device_lacks_clock(attempts, kernel_log):
         return "the device has no PHC feature: choose another instance type, or a placement that gives this one a clock"
@@ -113,7 +110,9 @@ def remedy(host: Host, decision: str, attempts: list[Attempt], kernel_log: list[
             if "Key was rejected" in output_lines[-1]:
                 return "Secure Boot refuses the module: sign it with a key that the firmware knows, or switch it off"
             return f"the clock could not be switched on: `{attempt.command}` said {output_lines[-1]!r}"
-    return "the clock is switched on and the driver registered none: read the kernel log of the ena driver"
+    said = [line.partition("] ")[2] for line in kernel_log if re.search("Failed|Unsup", line)][:1]  # first: the cause
+    found_out = f"it says {said[0]!r}" if said else "read the kernel log of the ena driver"
+    return f"the clock is switched on and the driver registered none: {found_out}"
 
 
 def device_lacks_clock(attempts: list[Attempt], kernel_log: list[str]) -> bool:
@@ -292,7 +291,7 @@ class KernelLog:
                     continue
                 break
             line = text.splitlines()[0] if text else ""
-            if re.search(r"\bena\b", line) and "PHC" in line:
+            if re.search(r"\bena\b", line) and re.search(r"PHC|phc|ptp clock", line):
                 lines.append(f"[{int(header.split(',')[2]) / 1e6:12.6f}] {line}")
         return lines
 

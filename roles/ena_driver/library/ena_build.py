@@ -75,6 +75,10 @@ packages:
   returned: always
   type: list
   elements: str
+by_apt:
+  description: Whether this platform installs packages by apt.
+  returned: always
+  type: bool
 module:
   description: The installed module's file.
   returned: when installed
@@ -108,6 +112,7 @@ def main() -> None:
         "kernel": kernel,
         "machine": platform.machine(),
         "packages": select_packages(params["platforms"], text("/etc/os-release"), kernel),
+        "by_apt": module.get_bin_path("apt-get") is not None,
     }
     module_file = installed_module(module, kernel)
     will_install = module_file is None and bool(params["archive"] or params["built"])
@@ -244,9 +249,20 @@ def run_or_fail(module: AnsibleModule, *argv: str) -> None:
     log = text(f"/var/lib/dkms/{NAME}/{module.params['version']}/build/make.log")
     complaints = [line for line in log.splitlines() if "error:" in line.lower() or "Error " in line]
     reason = complaints[0] if complaints else (err.strip() or out.strip())[-REASON_CHARACTERS:]
+    reason += explain_compiler(reason, text("/proc/version"))
     module.fail_json(
         msg=f"`{' '.join(argv)}` ended with status {rc}: {reason}", stdout=out, stderr=err, make_log=log[-20_000:]
     )
+
+
+def explain_compiler(reason: str, proc_version: str) -> str:
+    """Name what helps a compiler that was killed, or that does not know the options of the kernel's own compiler."""
+    if "Killed" in reason:
+        return "; the compiler was killed, as where memory runs out: choose a size with at least 1 GiB, or give it swap"
+    built_by = re.search(r"\(([\w.-]*(?:gcc|clang)[\w.-]*) \([^)]*\) ([0-9.]+)", proc_version)
+    if "unrecognized command" not in reason or built_by is None:
+        return ""
+    return f"; the running kernel was built by {built_by[1]} {built_by[2]}: install that compiler on the host"
 
 
 def checksum(path: str) -> str:

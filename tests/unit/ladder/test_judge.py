@@ -393,6 +393,14 @@ CASES: dict[str, tuple[Change, RungName | None, Outcome, Reason]] = {
         both(no_clock(CAPABLE_OFF), parts(trouble="configure.yml: apt is locked")),
         RungName.DRIVER_ON, Outcome.INCONCLUSIVE, Reason.HARNESS_ERROR,
     ),
+    "driver off, and packages that cannot be installed": (
+        both(no_clock(CAPABLE_OFF), parts(trouble="no mirror", trouble_reason=Reason.PACKAGES_UNAVAILABLE)),
+        RungName.DRIVER_ON, Outcome.INCONCLUSIVE, Reason.PACKAGES_UNAVAILABLE,
+    ),
+    "a host without Python": (
+        parts(facts=None, samples=None, final_facts=None, trouble="no Python", trouble_reason=Reason.HOST_NOT_READY),
+        RungName.DRIVER_CAPABLE, Outcome.INCONCLUSIVE, Reason.HOST_NOT_READY,
+    ),
 }  # fmt: skip
 
 
@@ -481,7 +489,9 @@ def test_read_only_asks_for_no_convergence_and_says_how_to_switch_on(good: Evide
     off = verdict(no_clock(CAPABLE_OFF)(good), required, read_only=True)
     assert (off.reason, off.remedy) == (
         Reason.DRIVER_OFF,
-        "run it without --read-only, so that the role switches the clock on",
+        "run it without --read-only, so that the role switches the clock on; or by hand: "
+        "`devlink dev param set pci/0000:00:05.0 name enable_phc value true cmode driverinit`, then "
+        "`devlink dev reload pci/0000:00:05.0`",
     )
 
 
@@ -662,6 +672,69 @@ def test_trouble_does_not_undo_what_was_proven(good: Evidence, required: Require
 def test_why_a_host_could_not_be_had_goes_before_trouble(required: Required) -> None:
     evidence = Evidence(launch=Launch(failure=Reason.CAPACITY, detail="no room"), trouble="something else")
     assert verdict(evidence, required).reason is Reason.CAPACITY
+
+
+@pytest.mark.parametrize("reason", [Reason.PACKAGES_UNAVAILABLE, Reason.HOST_NOT_READY])
+def test_a_trouble_with_a_known_cause_has_the_remedy_of_that_cause(
+    good: Evidence, required: Required, reason: Reason
+) -> None:
+    host = parts(samples=None, final_facts=None, trouble="no room", trouble_reason=reason)(good)
+    assert verdict(host, required).remedy == REMEDIES[reason]
+    assert verdict(replace(host, trouble_remedy="make room"), required).remedy == "make room"
+
+
+# --- daemons that do not stay up; leap seconds ------------------------------------------------------------------------
+
+
+def test_a_ptp4l_that_does_not_stay_up_on_an_ena_card_is_a_remark(good: Evidence, required: Required) -> None:
+    found = verdict(both(facts(restarting=("ptp4l",)), final(restarting=("phc2sys@ens5",)))(good), required)
+    assert found.outcome is Outcome.PASS
+    assert (
+        "phc2sys@ens5, ptp4l: started again and again and does not stay up; it steers nothing, and can be disabled"
+    ) in found.remarks
+
+
+def test_a_ptp4l_on_a_clock_that_can_be_steered_counts_however_often_it_starts(
+    good: Evidence, required: Required
+) -> None:
+    clock = Clock(device="ptp1", name="igb-0", pci=None, max_adjustment_ppb=999)
+    change = facts(clocks=(clock,), restarting=("ptp4l",))
+    assert verdict(change(good), required, clock_names=("igb-*",)).reason is Reason.CLOCK_INTERFERENCE
+
+
+def leaping(one: Any) -> object:
+    return replace(one.tracking, leap="Insert second")
+
+
+LEAP = "not judged near a leap second, which AWS's NTP servers smear over a day and the PHC does not"
+
+
+@pytest.mark.parametrize(
+    "announced",
+    [facts(leap_announced=True), final(leap_announced=True), samples(lambda seq: seq == 7, tracking=leaping)],
+)
+def test_near_a_leap_second_the_second_opinion_is_not_judged(
+    good: Evidence, required: Required, announced: Change
+) -> None:
+    smeared = both(announced, drifting(50_000))
+    assert verdict(drifting(50_000)(good), required).reason is Reason.OUT_OF_LIMITS
+    found = verdict(smeared(good), required)
+    assert (found.outcome, found.reason, found.remedy) == (
+        Outcome.INCONCLUSIVE,
+        Reason.NOT_OBSERVED,
+        "measure again a day after the leap second",
+    )
+    assert found.sentence == f"second opinion offset median: {LEAP}"
+    assert f"second opinion drift: {LEAP}" in found.unobserved
+
+
+@pytest.mark.parametrize(("ns", "outcome"), [(1_400_000_000, Outcome.INCONCLUSIVE), (3_600_000_000_000, Outcome.FAIL)])
+def test_near_a_leap_second_clock_and_ntp_may_be_a_second_apart(
+    good: Evidence, required: Required, ns: int, outcome: Outcome
+) -> None:
+    found = verdict(both(facts(leap_announced=True), far_phc(ns))(good), required)
+    assert (found.outcome, LEAP in found.sentence) == (outcome, outcome is Outcome.INCONCLUSIVE)
+    assert verdict(far_phc(ns)(good), required).reason is Reason.PHC_IMPLAUSIBLE
 
 
 # --- what to do next --------------------------------------------------------------------------------------------------

@@ -7,7 +7,7 @@ import pytest
 
 from harness.errors import ParseError
 from harness.model import DriverWord
-from harness.probes import chrony_log, driver_word, kernel_log, ntp_probe, services, system
+from harness.probes import chrony_log, driver_word, kernel_log, linuxptp_record, ntp_probe, services, system
 
 Said = Callable[[str], str]
 
@@ -87,6 +87,29 @@ def test_competitors() -> None:
     assert services.parse_competitors("chronyd[77] running\n", "s") == ()
     with pytest.raises(ParseError):
         services.parse_competitors("Failed to connect to bus: No such file or directory\n", "s")
+
+
+def test_a_daemon_of_linuxptp_that_does_not_stay_up_runs_no_more_than_it_steers() -> None:
+    text = (
+        "ptp4l.service auto-restart\nphc2sys@ens5.service auto-restart\n"
+        "ntpd.service auto-restart\nts2phc.service active\n"
+    )
+    assert services.parse_restarting(text, "s") == ("ptp4l", "phc2sys@ens5")
+    assert services.parse_competitors(text, "s") == ("ntpd", "ts2phc")
+    assert services.parse_restarting("ptp4l.service activating\n", "s") == ()
+
+
+@pytest.mark.parametrize(
+    ("text", "near"),
+    [
+        ("state 0 status 0x2001\n", False), ("state 5 status 0x0040\n", False), ("state 1 status 0x0011\n", True),
+        ("state 0 status 0x0010\n", True), ("state 0 status 0x0020\n", True), ("state 4 status 0x0001\n", True),
+    ],
+)  # fmt: skip
+def test_whether_the_kernel_announces_a_leap_second(text: str, near: bool) -> None:
+    assert system.parse_leap(text, "a") is near
+    with pytest.raises(ParseError):
+        system.parse_leap("state x\n", "a")
 
 
 @pytest.mark.parametrize(
@@ -210,3 +233,14 @@ def test_kernel_configuration(text: str, has: bool | None) -> None:
 def test_other_words_are_refused(parse: Callable[[str, str], object], text: str) -> None:
     with pytest.raises(ParseError):
         parse(text, "where")
+
+
+def test_tools_of_linuxptp_that_the_role_did_not_find() -> None:
+    text = json.dumps({"schema": 1, "tools": {"ptp4l": None, "ethtool": "/usr/sbin/ethtool", "pmc": None}, "ptp4l": []})
+    assert linuxptp_record.parse_missing_tools(text, "l") == ("ptp4l", "pmc")
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"schema": 2, "tools": {}}', '{"schema": 1, "tools": []}'])
+def test_another_record_of_linuxptp_is_refused(text: str) -> None:
+    with pytest.raises(ParseError):
+        linuxptp_record.parse_missing_tools(text, "linuxptp")
