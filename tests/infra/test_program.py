@@ -1,6 +1,8 @@
 """The program asserted from the record of what it registered."""
 
 import json
+import re
+import tomllib
 from typing import Any
 
 import pulumi
@@ -12,7 +14,7 @@ from harness.benches.ec2.engine.stack import OUTPUTS, StackOutputs, StackSetting
 from harness.model.ec2 import needs_precision_group
 from harness.model.ec2_enums import Access, Market
 
-from .conftest import Program, Record, Registered, is_secret
+from .conftest import ROOT, Program, Record, Registered, is_secret
 
 INSTANCE = "aws:ec2/instance:Instance"
 FIREWALL = "aws:ec2/securityGroup:SecurityGroup"
@@ -306,3 +308,12 @@ def test_a_secret_in_the_open_is_found(host_key: str) -> None:
     leaking = Registered("t", "n", "", {"userData": host_key}, [])
     with pytest.raises(AssertionError):
         assert_no_secret_in_the_open(Record(resources=[leaking]), host_key)
+
+
+def test_no_plugin_is_older_than_the_locked_one() -> None:
+    """The plugin checks a group's strategy against its own list, which has precision-time since July 2026."""
+    locked = re.search(r"^pulumi-aws==(\d+\.\d+)\.", (ROOT / "requirements/run.txt").read_text(), re.MULTILINE)
+    assert locked is not None
+    wanted = f"pulumi-aws>={locked[1]},<8"
+    assert wanted in tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["dependencies"]
+    assert wanted in (ROOT / "infra/requirements.txt").read_text().splitlines()
