@@ -28,6 +28,7 @@ class Registered:
     parent: str
     inputs: dict[str, Any]
     ignored: list[str]
+    replacing: list[str]
 
     def open(self, name: str) -> Any:
         """An input's value, whether it is a secret or not."""
@@ -87,7 +88,14 @@ class Monitor(mocks.MockMonitor):
         if request.type != "pulumi:pulumi:Stack":
             inputs = json_format.MessageToDict(request.object)
             self.record.resources.append(
-                Registered(request.type, request.name, request.parent, inputs, list(request.ignoreChanges))
+                Registered(
+                    request.type,
+                    request.name,
+                    request.parent,
+                    inputs,
+                    list(request.ignoreChanges),
+                    list(request.replaceOnChanges),
+                )
             )
         return super().RegisterResource(request)
 
