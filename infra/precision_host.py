@@ -120,13 +120,18 @@ class PrecisionHost(pulumi.ComponentResource):
                 volume_type="gp3",
                 volume_size=settings.volume_gib,
                 delete_on_termination=True,
-                tags=self._tags,
             ),
+            volume_tags=self._tags,  # part of the launch request; tags of root_block_device are written after it
             instance_initiated_shutdown_behavior="terminate",
             instance_market_options=_spot() if settings.market is Market.SPOT else None,
             tags=self._tags,
             opts=self._child(
-                "tags", "rootBlockDevice.tags", unchanged=ignored, custom_timeouts=_timeouts(settings.instance_type)
+                "tags",
+                "volumeTags",
+                unchanged=ignored,
+                # The provider would stop the host, change the type and start the host again.
+                replace_on_changes=["instanceType"],
+                custom_timeouts=_timeouts(settings.instance_type),
             ),
         )
 

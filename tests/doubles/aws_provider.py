@@ -192,7 +192,7 @@ class Provider(provider_pb2_grpc.ResourceProviderServicer):
             except ClientError as error:
                 if is_absent(error):
                     return
-                if attempts_left == 0 or error.response["Error"]["Code"] not in ("DependencyViolation", IN_USE):
+                if attempts_left == 0 or error.response["Error"]["Code"] != "DependencyViolation":
                     raise
                 time.sleep(0.25)
 
@@ -245,9 +245,6 @@ class Provider(provider_pb2_grpc.ResourceProviderServicer):
                 make_client: Any = boto3.client  # typed by the names of services, of which this is a variable one
                 self._clients[service, region] = make_client(service, region_name=region, config=config)
             return self._clients[service, region]
-
-
-IN_USE = "InvalidPlacementGroup.InUse"
 
 
 def refuse(context: Any, error: CallError) -> None:

@@ -2,12 +2,14 @@
 wildcards.
 
 Run it as a program: it prints its port and serves until standard input closes. `reset` of moto's own API removes groups
-too. By rules (`faults`) for the method RunInstances, with an instance's type and zone for type and name, an instance is
-pending for `delay_s` and then terminated with `code` for its reason, like EC2 reports problems that it finds late.
+and spot requests too. With `--policy`, calls that an IAM policy does not allow are refused (`iam`). By rules (`faults`)
+for the method RunInstances, with an instance's type and zone for type and name, an instance is pending for `delay_s`,
+then terminated with `code` for its reason, like EC2 reports problems that it finds late.
 """
 
 import argparse
 import hashlib
+import json
 import logging
 import sys
 import threading
@@ -27,8 +29,9 @@ from moto.ec2.responses import EC2Response
 from moto.iam.models import iam_backends
 from moto.server import ThreadedMotoServer
 from moto.ssm.models import Parameter, SimpleSystemManagerBackend
+from moto.ssm.responses import SimpleSystemManagerResponse
 
-from tests.doubles import ec2_filters
+from tests.doubles import ec2_filters, iam, sessions, spot_requests
 from tests.doubles.faults import Faults
 
 STRATEGIES = ("cluster", "spread", "partition", "precision-time")
@@ -46,9 +49,17 @@ def install(address: str | None = None, faults: Path | None = None, *, set_attri
     """
     run = _with_faults(address, Faults(faults)) if address or faults else run_instances
     replacements = {
-        EC2Response: (create_placement_group, describe_placement_groups, delete_placement_group, describe_route_tables),
+        EC2Response: (
+            create_placement_group,
+            describe_placement_groups,
+            delete_placement_group,
+            describe_route_tables,
+            spot_requests.describe_spot_instance_requests,
+            spot_requests.cancel_spot_instance_requests,
+        ),
         EC2Backend: (create_image,),
         SimpleSystemManagerBackend: (get_parameter, get_parameters),
+        SimpleSystemManagerResponse: (sessions.start_session, sessions.resume_session, sessions.terminate_session),
     }
     for moto_class, actions in replacements.items():
         for action in actions:
@@ -150,6 +161,8 @@ def run_instances(self: EC2Response) -> ActionResult:
     answer = _run_instances(self)
     for each in answer.result.instances:  # type: ignore[attr-defined]
         each.placement.group_name = group or ""
+        if self._get_param("InstanceMarketOptions.MarketType"):
+            spot_requests.open_request(self.ec2_backend, each, self)
     return answer
 
 
@@ -306,14 +319,23 @@ def _publish(self: SimpleSystemManagerBackend, name: str) -> None:
     )
 
 
+def install_policy(policy: Path | None, log: Path | None = None) -> None:
+    """Refuse what the policy does not allow, if there is one."""
+    if policy is not None:
+        iam.install(iam.PolicyEvaluator(json.loads(policy.read_text())), iam.write_to(log) if log else None)
+
+
 def main() -> None:
     """Serve on 127.0.0.1. Standard output holds only the port."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--port", type=int, default=0)
     parser.add_argument("--address", help="the public address of all instances; by default moto invents them")
     parser.add_argument("--faults", type=Path)
+    parser.add_argument("--policy", type=Path, help="an IAM policy that all calls need")
+    parser.add_argument("--iam-log", type=Path, help="where each call and its requests to IAM are written")
     options = parser.parse_args()
     install(options.address, options.faults)
+    install_policy(options.policy, options.iam_log)
     logging.getLogger("werkzeug").setLevel(logging.ERROR)
     server = ThreadedMotoServer("127.0.0.1", options.port, verbose=False)
     server.start()

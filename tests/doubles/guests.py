@@ -198,13 +198,16 @@ def main() -> None:
     """Serve on 127.0.0.1. Standard output holds only the port."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--kind", action="append", default=[], metavar="m7i.large=lab.phc")
-    kinds = dict(option.split("=", 1) for option in parser.parse_args().kind)
+    parser.add_argument("--policy", type=Path, help="an IAM policy that all calls need")
+    options = parser.parse_args()
+    kinds = dict(option.split("=", 1) for option in options.kind)
     with tempfile.TemporaryDirectory(prefix="ptp-instances-") as folder:
         loaded_settings = settings.load({**os.environ, "PTP_HARNESS_STATE_DIR": folder})
         bench = wiring.lab_bench(loaded_settings)
         bench.prepare(sorted({DEFAULT_TYPE, *kinds.values()}), _log_progress)
         guests = Guests(bench, kinds, Path(folder) / "boot")
         ec2_server.install()
+        ec2_server.install_policy(options.policy)
         guests.install()
         logging.getLogger("werkzeug").setLevel(logging.ERROR)
         server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)

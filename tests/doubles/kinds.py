@@ -3,6 +3,7 @@
 import time
 import uuid
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any, Protocol
 
 from botocore.exceptions import ClientError
@@ -111,7 +112,9 @@ class Firewall:
         self._open(ec2, ident, news)
 
     def delete(self, ec2: Client, ident: str) -> None:
+        ec2.describe_network_interfaces(Filters=[{"Name": "group-id", "Values": [ident]}])
         ec2.delete_security_group(GroupId=ident)
+        self.read(ec2, ident)
 
     def _open(self, ec2: Client, ident: str, inputs: Properties) -> None:
         if inputs.get("ingress"):
@@ -219,6 +222,7 @@ class Placement:
 
     def delete(self, ec2: Client, ident: str) -> None:
         ec2.delete_placement_group(GroupName=ident)
+        self.read(ec2, ident)
 
 
 class Instance:
@@ -229,6 +233,7 @@ class Instance:
 
     def create(self, ec2: Client, inputs: Properties) -> str:
         disk = inputs["rootBlockDevice"]
+        (image,) = ec2.describe_images(ImageIds=[inputs["ami"]])["Images"]
         request: dict[str, Any] = {
             "ImageId": inputs["ami"],
             "InstanceType": inputs["instanceType"],
@@ -246,7 +251,7 @@ class Instance:
             },
             "BlockDeviceMappings": [
                 {
-                    "DeviceName": "/dev/xvda",
+                    "DeviceName": image["RootDeviceName"],
                     "Ebs": {
                         "Encrypted": disk["encrypted"],
                         "VolumeType": disk["volumeType"],
@@ -255,7 +260,11 @@ class Instance:
                     },
                 }
             ],
-            "TagSpecifications": [{"ResourceType": "instance", "Tags": tag_list(inputs.get("tags"))}],
+            "TagSpecifications": [
+                {"ResourceType": kind, "Tags": tag_list(inputs.get(name))}
+                for kind, name in (("instance", "tags"), ("volume", "volumeTags"))
+                if inputs.get(name)
+            ],
         }
         placement = {"AvailabilityZone": inputs.get("availabilityZone"), "GroupName": inputs.get("placementGroup")}
         request["Placement"] = {key: value for key, value in placement.items() if value}
@@ -264,10 +273,17 @@ class Instance:
         if inputs.get("iamInstanceProfile"):
             request["IamInstanceProfile"] = {"Name": inputs["iamInstanceProfile"]}
         if inputs.get("instanceMarketOptions"):
-            request["InstanceMarketOptions"] = {"MarketType": inputs["instanceMarketOptions"]["marketType"]}
+            options = inputs["instanceMarketOptions"]
+            request["InstanceMarketOptions"] = {
+                "MarketType": options["marketType"],
+                "SpotOptions": {
+                    "SpotInstanceType": options["spotOptions"]["spotInstanceType"],
+                    "InstanceInterruptionBehavior": options["spotOptions"]["instanceInterruptionBehavior"],
+                },
+            }
         made = ec2.run_instances(**request)["Instances"][0]
-        self._tag_disks(ec2, made["InstanceId"], disk.get("tags"))
         self._wait_until_running(ec2, made["InstanceId"])
+        self._tag_disks(ec2, made["InstanceId"], disk.get("tags"))
         return str(made["InstanceId"])
 
     def read(self, ec2: Client, ident: str) -> Properties | None:
@@ -275,6 +291,7 @@ class Instance:
         if instance is None or instance["State"]["Name"] in ("shutting-down", "terminated"):
             return None
         options = instance.get("MetadataOptions", {})
+        disks = self._read_more(ec2, ident, instance)
         return {
             "ami": instance["ImageId"],
             "instanceType": instance["InstanceType"],
@@ -292,7 +309,24 @@ class Instance:
                 "httpPutResponseHopLimit": options.get("HttpPutResponseHopLimit"),
             },
             "tags": tag_map(instance.get("Tags")),
+            "volumeTags": {key: value for disk in disks for key, value in tag_map(disk.get("Tags")).items()},
         }
+
+    def _read_more(self, ec2: Client, ident: str, instance: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+        """Make the other calls of the real provider's Read (provider_calls), and return the disks."""
+        (info,) = ec2.describe_instance_types(InstanceTypes=[instance["InstanceType"]])["InstanceTypes"]
+        ids = [each["Ebs"]["VolumeId"] for each in instance["BlockDeviceMappings"]]
+        ec2.describe_tags(Filters=[{"Name": "resource-id", "Values": [ident, *ids]}])
+        if instance.get("VpcId"):
+            ec2.describe_vpcs(VpcIds=[instance["VpcId"]])
+        for attribute in ("disableApiTermination", "userData", "instanceInitiatedShutdownBehavior"):
+            ec2.describe_instance_attribute(InstanceId=ident, Attribute=attribute)
+        if info.get("BurstablePerformanceSupported"):
+            ec2.describe_instance_credit_specifications(InstanceIds=[ident])
+        if request := instance.get("SpotInstanceRequestId"):
+            ec2.describe_spot_instance_requests(SpotInstanceRequestIds=[request])
+        volumes: list[Mapping[str, Any]] = ec2.describe_volumes(VolumeIds=ids)["Volumes"] if ids else []
+        return volumes
 
     def update(self, ec2: Client, ident: str, olds: Properties, news: Properties) -> None:
         retag(ec2, ident, olds, news)
@@ -302,6 +336,12 @@ class Instance:
             ec2.start_instances(InstanceIds=[ident])
 
     def delete(self, ec2: Client, ident: str) -> None:
+        instance = self._find(ec2, ident)
+        spot_request = (instance or {}).get("SpotInstanceRequestId")
+        with suppress(ClientError):  # the real provider only logs that error
+            ec2.modify_instance_attribute(InstanceId=ident, DisableApiTermination={"Value": False})
+        if spot_request:
+            ec2.cancel_spot_instance_requests(SpotInstanceRequestIds=[spot_request])
         ec2.terminate_instances(InstanceIds=[ident])
         while (instance := self._find(ec2, ident)) is not None and instance["State"]["Name"] != "terminated":
             time.sleep(0.05)
@@ -324,10 +364,11 @@ class Instance:
             raise CreationFailed(ident, f"waiting for EC2 Instance ({ident}) create: {state}. last error: {reason}")
 
     def _tag_disks(self, ec2: Client, ident: str, tags: Mapping[str, str] | None) -> None:
-        """Tag the disks: moto reads only the first tag specification of RunInstances, EC2 tags disks by the second."""
-        volumes = ec2.describe_volumes(Filters=[{"Name": "attachment.instance-id", "Values": [ident]}])["Volumes"]
-        if volumes and tags:
-            ec2.create_tags(Resources=[each["VolumeId"] for each in volumes], Tags=tag_list(tags))
+        """Tag the disks as for `rootBlockDevice.tags`: after the launch, and an error is only logged."""
+        if tags:
+            disks = ec2.describe_volumes(Filters=[{"Name": "attachment.instance-id", "Values": [ident]}])["Volumes"]
+            with suppress(ClientError):
+                ec2.create_tags(Resources=[each["VolumeId"] for each in disks], Tags=tag_list(tags))
 
 
 KINDS: dict[str, Kind] = {

@@ -2,7 +2,8 @@
 
     python tests/doubles/rehearsal.py [ARGUMENTS OF ptp-harness ...]  by default `run` of the campaign beside this file
 
-Needs the `pulumi` command. Nothing leaves this machine; all state is in a folder that is removed at the end.
+Needs the `pulumi` command. The account refuses what docs/iam-policy.json does not allow, if that can be evaluated
+(`policy`). Nothing leaves this machine; all state is in a folder that is removed at the end.
 """
 
 import os
@@ -13,6 +14,10 @@ import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[2]))
+
+from tests.doubles import policy
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
@@ -56,7 +61,8 @@ def serve_cloud(folder: Path, kinds: Mapping[str, str] = KINDS, **overrides: str
     }
     inherited = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "PULUMI_"))}
     environ = inherited | account | overrides
-    arguments = [word for type_and_kind in kinds.items() for word in ("--kind", "=".join(type_and_kind))]
+    arguments = [*policy.server_arguments()]
+    arguments += [word for type_and_kind in kinds.items() for word in ("--kind", "=".join(type_and_kind))]
     with serve_double("guests.py", *arguments, environ=environ) as moto:
         environ["AWS_ENDPOINT_URL"] = f"http://127.0.0.1:{moto}"
         files = ("--log", str(folder / "calls.jsonl"), "--faults", str(folder / "faults.json"))

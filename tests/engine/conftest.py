@@ -18,7 +18,7 @@ from harness.benches.ec2.engine.engine import Deadlines, Engine
 from harness.benches.ec2.engine.engine_home import EngineHome
 from harness.benches.ec2.engine.stack import StackSettings
 from harness.model.ec2_enums import Access, Market
-from tests.doubles import rehearsal
+from tests.doubles import policy, rehearsal
 
 ROOT = Path(__file__).parents[2]
 REGION = "eu-north-1"
@@ -57,7 +57,9 @@ class Double:
         return [line["urn"] for line in lines if (line["method"], line["what"]) == (method, what)]
 
     def ec2(self, region: str = REGION) -> Any:
-        return boto3.client("ec2", region_name=region)
+        """A client that may do everything; where the policy is checked, the harness may do what it allows."""
+        keys = {"aws_access_key_id": policy.ADMINISTRATOR, "aws_secret_access_key": "testing"}
+        return boto3.client("ec2", region_name=region, **keys)
 
 
 @pytest.fixture(scope="session")
@@ -73,7 +75,10 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Double]:
     with (
         pytest.MonkeyPatch.context() as patch,
         rehearsal.serve_double(
-            "ec2_server.py", "--address", NOBODY, "--faults", str(double.faults), environ=os.environ
+            "ec2_server.py",
+            *("--address", NOBODY, "--faults", str(double.faults)),
+            *policy.server_arguments(),
+            environ=os.environ,
         ) as moto,
     ):
         for name in (

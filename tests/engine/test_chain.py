@@ -19,7 +19,7 @@ import pytest
 import yaml
 
 from harness.host import keys
-from tests.doubles import rehearsal
+from tests.doubles import policy, rehearsal
 from tests.doubles.witness import Witness, find_files_with
 
 from .conftest import HOME, ROOT
@@ -42,7 +42,7 @@ def state(environ: Mapping[str, str]) -> Path:
 
 
 def ec2(environ: Mapping[str, str]) -> Any:
-    words = {"aws_access_key_id": "rehearsal", "aws_secret_access_key": "rehearsal"}
+    words = {"aws_access_key_id": policy.ADMINISTRATOR, "aws_secret_access_key": "rehearsal"}
     return boto3.client("ec2", region_name=REGION, endpoint_url=environ["AWS_ENDPOINT_URL"], **words)
 
 

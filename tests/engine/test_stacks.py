@@ -15,6 +15,7 @@ from harness.benches.ec2.api.api_errors import ErrorKind
 from harness.benches.ec2.engine.engine import Deadlines, Engine
 from harness.benches.ec2.engine.engine_home import EngineHome
 from harness.benches.ec2.engine.resource_failures import EngineError
+from harness.model.ec2_enums import Market
 
 from .conftest import REGION, Double, Settings, left
 
@@ -53,6 +54,28 @@ def test_a_stack_goes_up_tells_its_host_and_goes_down(double: Double, engine: En
     assert engine.outputs("k3f9-m7i.large") is None
     engine.remove("k3f9-m7i.large")
     assert engine.stacks() == []
+
+
+def test_a_spot_instance_s_request_is_cancelled_before_its_end(
+    double: Double, engine: Engine, settings: Settings
+) -> None:
+    told = engine.up("spot-a", settings("spot", "a", market=Market.SPOT), lambda _: None)
+    (request,) = double.ec2().describe_spot_instance_requests()["SpotInstanceRequests"]
+    assert (request["InstanceId"], request["State"], request["Type"]) == (told.instance_id, "active", "one-time")
+    engine.destroy("spot-a", lambda _: None)
+    (request,) = double.ec2().describe_spot_instance_requests()["SpotInstanceRequests"]
+    assert request["State"] == "cancelled"
+    assert left(double.ec2(), "spot") == []
+
+
+def test_another_type_is_another_instance(double: Double, engine: Engine, settings: Settings) -> None:
+    first = engine.up("type-a", settings("type", "a", image="al2023"), lambda _: None)
+    double.ec2().terminate_instances(InstanceIds=[first.instance_id])  # which could be neither stopped nor started
+    second = engine.up("type-a", settings("type", "a", image="al2023", instance_type="m7i.xlarge"), lambda _: None)
+    assert second.instance_id != first.instance_id
+    assert [one for one in left(double.ec2(), "type") if one.startswith("i-")] == [second.instance_id]
+    engine.destroy("type-a", lambda _: None)
+    assert left(double.ec2(), "type") == []
 
 
 def test_six_stacks_side_by_side(double: Double, home: EngineHome, settings: Settings) -> None:

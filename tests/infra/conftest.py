@@ -28,6 +28,7 @@ class Registered:
     parent: str
     inputs: dict[str, Any]
     ignored: list[str]
+    replacing: list[str] = field(default_factory=list)
     timeouts: dict[str, str] = field(default_factory=dict)
 
     def open(self, name: str) -> Any:
@@ -95,6 +96,7 @@ class Monitor(mocks.MockMonitor):
                     request.parent,
                     inputs,
                     list(request.ignoreChanges),
+                    list(request.replaceOnChanges),
                     json_format.MessageToDict(request.customTimeouts),
                 )
             )

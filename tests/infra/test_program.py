@@ -1,6 +1,8 @@
 """The program asserted from the record of what it registered."""
 
 import json
+import re
+import tomllib
 from typing import Any
 
 import pulumi
@@ -12,7 +14,7 @@ from harness.benches.ec2.engine.stack import OUTPUTS, StackOutputs, StackSetting
 from harness.model.ec2 import needs_precision_group
 from harness.model.ec2_enums import Access, Market
 
-from .conftest import Program, Record, Registered, is_secret
+from .conftest import ROOT, Program, Record, Registered, is_secret
 
 INSTANCE = "aws:ec2/instance:Instance"
 FIREWALL = "aws:ec2/securityGroup:SecurityGroup"
@@ -67,8 +69,8 @@ def test_a_host_in_a_legacy_region_is_a_firewall_a_key_and_an_instance(run_progr
             "volumeType": "gp3",
             "volumeSize": 12,
             "deleteOnTermination": True,
-            "tags": TAGS,
         },
+        "volumeTags": TAGS,
         "instanceInitiatedShutdownBehavior": "terminate",
         "tags": TAGS,
     }
@@ -184,6 +186,10 @@ def test_a_named_image_is_found_by_its_parameter_and_kept(
     assert record.one(INSTANCE).ignored == ["userData", "ami"]
 
 
+def test_another_type_makes_another_instance_and_never_restarts_the_old_one(run_program: Program) -> None:
+    assert run_program().one(INSTANCE).replacing == ["instanceType"]
+
+
 def test_an_image_by_id_is_taken_as_it_is(run_program: Program) -> None:
     record = run_program(image="ami-0123456789abcdef0", user="rocky")
     assert [token for token, _ in record.calls] == ["aws:ec2/getInstanceType:getInstanceType"]
@@ -196,7 +202,7 @@ def test_an_expiry_by_default_is_of_the_first_up(run_program: Program) -> None:
     record = run_program(expires="")
     expiry = '["ptp-harness:expires"]'
     assert record.one(FIREWALL).ignored == record.one(KEY).ignored == [f"tags{expiry}"]
-    assert record.one(INSTANCE).ignored == [f"tags{expiry}", f"rootBlockDevice.tags{expiry}", "userData", "ami"]
+    assert record.one(INSTANCE).ignored == [f"tags{expiry}", f"volumeTags{expiry}", "userData", "ami"]
 
 
 def test_a_subnet_brings_its_vpc(run_program: Program) -> None:
@@ -294,7 +300,7 @@ def test_whatever_is_asked_for(
             assert each.parent.endswith("ptp:infra:PrecisionHost::host")
             assert_tagged(each.inputs["tags"])
     instance = record.one(INSTANCE)
-    assert_tagged(instance.inputs["rootBlockDevice"]["tags"])
+    assert_tagged(instance.inputs["volumeTags"])
     assert instance.inputs["metadataOptions"]["httpTokens"] == "required"
     assert instance.inputs["metadataOptions"]["httpPutResponseHopLimit"] == 1
     assert instance.inputs["rootBlockDevice"]["encrypted"] is True
@@ -331,6 +337,15 @@ def without_secrets(value: Any) -> Any:
 
 
 def test_a_secret_in_the_open_is_found(host_key: str) -> None:
-    leaking = Registered("t", "n", "", {"userData": host_key}, [])
+    leaking = Registered("t", "n", "", {"userData": host_key}, [], [])
     with pytest.raises(AssertionError):
         assert_no_secret_in_the_open(Record(resources=[leaking]), host_key)
+
+
+def test_no_plugin_is_older_than_the_locked_one() -> None:
+    """The plugin checks a group's strategy against its own list, which has precision-time since July 2026."""
+    locked = re.search(r"^pulumi-aws==(\d+\.\d+)\.", (ROOT / "requirements/run.txt").read_text(), re.MULTILINE)
+    assert locked is not None
+    wanted = f"pulumi-aws>={locked[1]},<8"
+    assert wanted in tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["dependencies"]
+    assert wanted in (ROOT / "infra/requirements.txt").read_text().splitlines()

@@ -1,7 +1,8 @@
 """Define the least-privilege IAM policy that an account needs, and try its permissions by DryRun, which makes nothing.
 
-docs/iam-policy.json is `policy()` as text. Each resource gets the tag ptp-harness:run when it is made. Wherever EC2 can
-check tags, only resources with that tag can be changed or deleted.
+docs/iam-policy.json is `policy()` as text. It serves all partitions of AWS: China's and GovCloud's too. Each resource
+gets the tag ptp-harness:run when it is made. Wherever EC2 can check tags, only resources with that tag can be changed
+or deleted.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -41,6 +42,7 @@ READ_BY_PROVIDER = (
     "ec2:DescribeInstanceCreditSpecifications",
     "ec2:DescribeNetworkInterfaces",
     "ec2:DescribeSecurityGroupRules",
+    "ec2:DescribeSpotInstanceRequests",
     "ec2:DescribeTags",
     "ec2:DescribeVpcs",
     "ssm:GetParameter",
@@ -73,48 +75,83 @@ COPIED = ("ec2:CreateImage", "ec2:StopInstances")
 PUBLISHED = ("ec2:CreateTags", "ec2:DeleteTags", "ec2:DeregisterImage", "ec2:DeleteSnapshot")
 """Actions by which `image bake` makes images of hosts (COPIED), and publishes and removes images (PUBLISHED)."""
 
+SPOT = ("ec2:CancelSpotInstanceRequests", "ec2:RunInstances")
+"""Actions on the request of a spot instance. The provider gives no tags to it, so that any request may be cancelled."""
+
+SESSION = ("ssm:StartSession",)
+SESSION_ENDS = ("ssm:ResumeSession", "ssm:TerminateSession")
+"""Actions of Session Manager's command: to a host, and to a session of the caller."""
+
+ROLE_OF_HOSTS = "ptp-harness-*"
+"""The names of the roles that may be given to hosts by an instance profile."""
+
+OPTIONAL = {
+    "market: spot": ("FirstSpotInstanceOfTheAccount", "SpotRequests"),
+    "access: ssm": ("EndOwnSessions", "SessionsByDocument", "SessionsToOurs"),
+    "instance_profile": ("PassRoleToHosts",),
+    "image bake": ("MakeImagesTagged", "PublishAndRemoveOurImages", "StopOursAndCopyTheirDisks"),
+}
+"""The statements of the policy that only one use needs, by that use."""
+
 _IMAGE_NAMES = ("ssm:GetParameter", "ssm:GetParameters")
 _OURS_TO_MAKE = {"StringLike": {f"aws:RequestTag/{RUN}": "*"}}
 _OURS = {"StringLike": {f"aws:ResourceTag/{RUN}": "*"}}
+_WITH_DOCUMENT = {"BoolIfExists": {"ssm:SessionDocumentAccessCheck": "true"}}
+"""Ask for the session's document too: without this key, a session without a document is a shell on the host."""
 
 
 def policy() -> Mapping[str, Any]:
     """Return the policy as an IAM policy document."""
     making = sorted(action for actions in MADE.values() for action in actions)
-    images = ["arn:aws:ec2:*::image/*", "arn:aws:ec2:*::snapshot/*"]
+    images = ["arn:*:ec2:*::image/*", "arn:*:ec2:*::snapshot/*"]
+    new = ("instance", "volume", "security-group", "key-pair", "placement-group")
     return {
         "Version": "2012-10-17",
         "Statement": [
             _allow("Read", sorted({*CALLED, *READ_BY_PROVIDER} - set(_IMAGE_NAMES)), "*"),
-            _allow("ReadWhatImageNamesMean", _IMAGE_NAMES, "arn:aws:ssm:*::parameter/aws/service/*"),
-            _allow(
-                "MakeTagged", making, _arns("instance", "security-group", "key-pair", "placement-group"), _OURS_TO_MAKE
-            ),
+            _allow("ReadWhatImageNamesMean", _IMAGE_NAMES, "arn:*:ssm:*::parameter/aws/service/*"),
+            _allow("MakeTagged", making, _arns(*new), _OURS_TO_MAKE),
             _allow(
                 "MakeFromWhatIsThere",
                 ["ec2:RunInstances"],
-                [
-                    *_arns("subnet", "network-interface", "security-group", "key-pair", "placement-group", "volume"),
-                    *images,
-                ],
+                [*_arns("subnet", "network-interface", "security-group", "key-pair", "placement-group"), *images],
             ),
             _allow("MakeInVpc", ["ec2:CreateSecurityGroup"], _arns("vpc")),
             _allow(
                 "TagWhatIsBeingMade",
                 ["ec2:CreateTags"],
-                [*_arns("*"), *images],
+                [*_arns(*new), *images],
                 {"StringEquals": {"ec2:CreateAction": [a.removeprefix("ec2:") for a in [*making, "ec2:CreateImage"]]}},
             ),
-            _allow("TagTheRootVolume", ["ec2:CreateTags"], _arns("volume"), _OURS_TO_MAKE),
             _allow("ChangeAndDeleteOurs", sorted(a for actions in CHANGED.values() for a in actions), "*", _OURS),
             _allow("StopOursAndCopyTheirDisks", COPIED, _arns("instance"), _OURS),
             _allow("MakeImagesTagged", ["ec2:CreateImage"], images, _OURS_TO_MAKE),
             _allow("PublishAndRemoveOurImages", PUBLISHED, images, _OURS),
+            _allow("SpotRequests", SPOT, _arns("spot-instances-request")),
             _allow(
                 "FirstSpotInstanceOfTheAccount",
                 ["iam:CreateServiceLinkedRole"],
-                "arn:aws:iam::*:role/aws-service-role/spot.amazonaws.com/*",
+                "arn:*:iam::*:role/aws-service-role/spot.amazonaws.com/*",
                 {"StringEquals": {"iam:AWSServiceName": "spot.amazonaws.com"}},
+            ),
+            _allow(
+                "PassRoleToHosts",
+                ["iam:PassRole"],
+                f"arn:*:iam::*:role/{ROLE_OF_HOSTS}",
+                {"StringEquals": {"iam:PassedToService": ["ec2.amazonaws.com", "ec2.amazonaws.com.cn"]}},
+            ),
+            _allow(
+                "SessionsToOurs",
+                SESSION,
+                _arns("instance"),
+                {"StringLike": {f"ssm:resourceTag/{RUN}": "*"}, **_WITH_DOCUMENT},
+            ),
+            _allow("SessionsByDocument", SESSION, "arn:*:ssm:*:*:document/AWS-StartSSHSession", _WITH_DOCUMENT),
+            _allow(
+                "EndOwnSessions",
+                SESSION_ENDS,
+                "arn:*:ssm:*:*:session/*",
+                {"StringLike": {"ssm:resourceTag/aws:ssmmessages:session-id": "${aws:userid}"}},
             ),
         ],
     }
@@ -138,7 +175,7 @@ def _allow(
 
 
 def _arns(*kinds: str) -> list[str]:
-    return [f"arn:aws:ec2:*:*:{kind}/*" for kind in kinds]
+    return [f"arn:*:ec2:*:*:{kind}/*" for kind in kinds]
 
 
 # --- trials ---------------------------------------------------------------------------------------------------------
@@ -184,7 +221,7 @@ def try_permissions(api: Api, *, image: str, instance_type: str, subnet: str, vp
             SubnetId=subnet,
             MinCount=1,
             MaxCount=1,
-            TagSpecifications=tags("instance"),
+            TagSpecifications=[*tags("instance"), *tags("volume")],
             DryRun=True,
         ),
         "ec2:CreateSecurityGroup": lambda: api.call(

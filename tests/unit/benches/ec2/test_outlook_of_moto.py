@@ -35,9 +35,9 @@ def test_from_campaign_to_outlook(aws: str, tmp_path: Path) -> None:
         made, types, limits, region=REGION, market=Market.SPOT, why_unpriced=found.prices.why_unknown
     )
     assert [(host.name, host.architecture, host.phc, host.precision_group, host.zones) for host in seen.hosts] == [
-        ("m6g.large", "arm64", False, True, ("me-south-1a", "me-south-1b", "me-south-1c")),
-        ("c5.large", "x86_64", False, True, ("me-south-1a", "me-south-1b", "me-south-1c")),
-        ("m5.large", "x86_64", False, True, ("me-south-1a", "me-south-1b", "me-south-1c")),
+        ("m6g.large", "arm64", False, False, ("me-south-1a", "me-south-1b", "me-south-1c")),
+        ("c5.large", "x86_64", False, False, ("me-south-1a", "me-south-1b", "me-south-1c")),
+        ("m5.large", "x86_64", False, False, ("me-south-1a", "me-south-1b", "me-south-1c")),
     ]
     (quota,) = seen.quotas
     assert (quota.code, quota.limit_vcpus, quota.used_vcpus) == ("L-34B43A08", None, 0)
