@@ -57,7 +57,7 @@ class Double:
         return [line["urn"] for line in lines if (line["method"], line["what"]) == (method, what)]
 
     def ec2(self, region: str = REGION) -> Any:
-        """A client that may do everything; the harness may do what docs/iam-policy.json allows, where that is checked."""
+        """A client that may do everything; the harness has docs/iam-policy.json, where that is evaluated."""
         keys = {"aws_access_key_id": policy.ADMINISTRATOR, "aws_secret_access_key": "testing"}
         return boto3.client("ec2", region_name=region, **keys)
 
