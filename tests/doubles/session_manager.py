@@ -31,7 +31,7 @@ def main() -> int:
     options = parser.parse_args()
     port = re.fullmatch(r"portNumber=(\d+)", options.parameters)
     refusal = start_session(options.target, options.region, options.document_name)
-    address = find_address(options.target, options.region)
+    address = find_address(options.target, options.region) if refusal is None else None
     if port is None or refusal is not None or address is None:
         code, message = refusal or ("TargetNotConnected", f"{options.target} is not connected.")
         print(f"\nAn error occurred ({code}) when calling the StartSession operation: {message}", file=sys.stderr)
