@@ -21,6 +21,7 @@ from harness.model import DEFAULT_CLOCK_NAMES, Depth
 from harness.model.bench_traits import BenchName, traits_of
 from harness.model.cloud import LEAST_VOLUME_GIB, MOST_VOLUME_GIB, CloudOptions
 from harness.model.ec2_enums import Access, Architecture, Market
+from harness.model.image_aliases import ALIASES
 from harness.untrusted import input_checks
 
 
@@ -300,10 +301,19 @@ def _mistakes_in_bench(file: _File) -> list[Mistake]:
     if file.bench is not BenchName.HOSTS and file.inventory is not None:
         return [_mistake("inventory", f"is given, and the bench is {file.bench}, not hosts", "write `bench: hosts`")]
     if file.bench is BenchName.EC2:
-        return []
+        return _mistakes_in_access(file)
     ec2_keys = {"region", "image", "placement", "ec2"} & file.model_fields_set
     problem = f"is given, and the bench is {file.bench}, not ec2"
     return [_mistake(key, problem, "leave it out, or write `bench: ec2`") for key in sorted(ec2_keys)]
+
+
+def _mistakes_in_access(file: _File) -> list[Mistake]:
+    alias = ALIASES.get(file.image or "")
+    if file.ec2.access is not Access.SSM or alias is None or alias.ssm_agent:
+        return []
+    others = ", ".join(name for name, other in ALIASES.items() if other.ssm_agent)
+    problem = f"{file.image} has no SSM agent, which `access: ssm` needs"
+    return [_mistake("image", problem, f"choose one of {others}, or write `ec2: {{access: ssh}}`")]
 
 
 def _mistakes_in_select(file: _File) -> list[Mistake]:

@@ -127,7 +127,7 @@ def wait_for_login(
             completed = proc.run(argv, timeout_s=CONNECT_TIMEOUT_S + 20, check=False)
             if completed.status == 0:
                 return Reach(reached=True, tries=number, detail=f"SSH answered with the pinned key at try {number}")
-            message = last_line(completed.stderr) or f"ssh ended with status {completed.status}"
+            message = find_cause(completed.stderr) or f"ssh ended with status {completed.status}"
             if "Host key verification failed" in completed.stderr:
                 return Reach(
                     reached=False, tries=number, detail="the host answered with a key that is not the pinned one"
@@ -139,6 +139,12 @@ def wait_for_login(
             sleep(pause_s)
             pause_s *= 2
     return Reach(reached=False, tries=tries, detail=message)
+
+
+def find_cause(stderr: str) -> str:
+    """Find why a login failed: an error of the `aws` command, which is the proxy command, or else the last line."""
+    aws_error = re.search(r"An error occurred \([^\n]*", stderr)
+    return last_line(aws_error[0] if aws_error else stderr)
 
 
 def _wait_for_boot(

@@ -35,9 +35,10 @@ from harness.benches.lab.bench import LabBench
 from harness.host import ssh
 from harness.model import Machine, Token
 from harness.system import proc, settings
-from tests.doubles import ec2_server
+from tests.doubles import ec2_server, sessions
 
 DEFAULT_TYPE = "lab.phc"
+AGENT_REGISTERS_AFTER_S = 3.0
 _show = ec2_server.show
 
 RELAY = """
@@ -208,6 +209,7 @@ def main() -> None:
         guests = Guests(bench, kinds, Path(folder) / "boot")
         ec2_server.install()
         ec2_server.install_policy(options.policy)
+        sessions.REGISTERS_AFTER_S = AGENT_REGISTERS_AFTER_S
         guests.install()
         logging.getLogger("werkzeug").setLevel(logging.ERROR)
         server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)

@@ -180,6 +180,7 @@ def test_through_session_manager_nobody_else_gets_in(environ: dict[str, str], tm
     double = ROOT / "tests/doubles/session_manager.py"
     program.write_text(f'#!/bin/sh\nexec "{sys.executable}" "{double}" --log "{sessions}" "$@"\n')
     program.chmod(0o755)
+    shutil.copy(program, program.with_name("session-manager-plugin"))  # looked for, and started by the real `aws`
     told = yaml.safe_load(rehearsal.CAMPAIGN.read_text()) | {"instance_types": ["m7i.xlarge"], "ec2": {"access": "ssm"}}
     (tmp_path / "campaign.yaml").write_text(yaml.safe_dump(told))
     with_aws = environ | {"PATH": f"{program.parent}{os.pathsep}{environ['PATH']}"}

@@ -15,7 +15,7 @@ from botocore.config import Config
 from botocore.exceptions import ClientError
 
 from harness.benches.ec2 import checks
-from harness.benches.ec2.account import permissions, tagged_resources
+from harness.benches.ec2.account import permissions, resource_removal, tagged_resources
 from harness.benches.ec2.api.api import Api
 from harness.benches.ec2.engine.engine_home import EngineHome
 from harness.benches.ec2.images import baked_images
@@ -272,7 +272,7 @@ def test_a_bake_and_a_sweep_may_do_all_that_they_do(bring_up: BringUp, account: 
         *[tagged_resources.TaggedResource(kind="snapshot", ident=each, tags={}) for each in image.snapshots],
     ]
     assert {each.kind for each in leftovers} == {*resource_removal.REMOVALS, "instance"} - {"volume"}
-    tagged_resources.remove(api, leftovers)
+    resource_removal.remove(api, leftovers)
     assert tagged_resources.find(api, run="k3f9") == []
     assert [each["refused"] for each in account.calls() if each["refused"]] == []
 

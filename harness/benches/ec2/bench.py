@@ -101,9 +101,14 @@ class Ec2Bench:
     # -- hosts
 
     def prepare(self, types: Sequence[str], progress: Progress) -> None:
+        through_sessions = self.options.access is Access.SSM
+        if through_sessions:
+            ssh_access.check_session_programs()
         self._engine.prepare(progress)
         progress(f"asking {self.region.api.region} for images, subnets and placement groups")
         self.region.check(types)
+        for remark in self.region.remarks_on_agents() if through_sessions else ():
+            progress(remark)
         _ = self._controller_cidr  # looked up now: raises before anything is made
 
     def provision(self, token: Token, instance_type: str, progress: Progress) -> Machine:

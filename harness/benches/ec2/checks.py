@@ -6,7 +6,7 @@ from email.utils import parsedate_to_datetime
 from typing import Any, Protocol
 
 from harness.benches.bench import BenchError, Check, FatalError
-from harness.benches.ec2.account import networks, permissions, quotas
+from harness.benches.ec2.account import networks, permissions, quotas, ssh_access
 from harness.benches.ec2.account.networks import Subnet
 from harness.benches.ec2.api.api import Api
 from harness.benches.ec2.images import boot_image
@@ -37,7 +37,7 @@ def run_checks(
     region: str | None, engine: EngineCommand, *, subnet: str | None = None, access: Access = Access.SSH
 ) -> Sequence[Check]:
     """Run every check but those that an earlier failure makes pointless: without credentials nothing can be asked."""
-    checks = [*_check_pulumi(engine)]
+    checks = [*_check_pulumi(engine), check_session_programs(access)]
     try:
         api = Api(region)
     except BenchError as error:
@@ -90,6 +90,19 @@ def check_credentials(api: Api, home: str) -> tuple[Check, Mapping[str, Any] | N
     except BenchError as error:
         return _make_failed_check("credentials", error), None
     return Check(name="credentials", ok=True, observed=f"{answer['Arn']}, account {answer['Account']}"), answer
+
+
+def check_session_programs(access: Access) -> Check:
+    """Check the programs for Session Manager. Where SSH connects directly, their absence is no failure."""
+    missing = ssh_access.missing_session_programs()
+    if not missing:
+        return Check(name="Session Manager", ok=True, observed=f"{' and '.join(ssh_access.SESSION_PROGRAMS)} are there")
+    return Check(
+        name="Session Manager",
+        ok=access is Access.SSH,
+        observed=f"{' and '.join(missing)} not found on PATH, which only `access: ssm` needs",
+        remedy="; ".join(f"{program}: {ssh_access.SESSION_PROGRAMS[program]}" for program in missing),
+    )
 
 
 def check_clock(answer: Mapping[str, Any], now: float) -> Check:

@@ -599,6 +599,16 @@ def test_what_only_ec2_knows_is_refused_elsewhere(key: str) -> None:
         from_yaml(f"instance_types: [lab.phc]\n{key}\n", where="c.yaml")
 
 
+def test_session_manager_needs_an_image_with_its_agent() -> None:
+    ask = "{{bench: ec2, instance_types: [x], image: {}, ec2: {{access: ssm}}}}"
+    assert refusal(ask.format("debian-13")) == (
+        "1 mistake in campaign c.yaml\nc.yaml:1: image: debian-13 has no SSM agent, which `access: ssm` needs; "
+        "choose one of al2023, ubuntu-22.04, ubuntu-24.04, or write `ec2: {access: ssh}`"
+    )
+    for image in ("al2023", "ubuntu-24.04", "ami-0123456789abcdef0"):
+        assert from_yaml(ask.format(image), where="c.yaml").cloud.access is Access.SSM
+
+
 @pytest.mark.parametrize(
     ("text", "words"),
     [

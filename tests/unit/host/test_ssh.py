@@ -82,6 +82,17 @@ def test_where_a_command_leads_to_the_host_ssh_itself_is_asked(silent_machine: M
         )
 
 
+def test_a_login_that_fails_says_what_session_manager_said(silent_machine: Machine, tmp_path: Path) -> None:
+    said = "An error occurred (TargetNotConnected) when calling the StartSession operation: i-1 is not connected."
+    program = tmp_path / "proxy"
+    program.write_text(f"#!/bin/sh\nprintf '\\n%s\\n' '{said}' >&2\nexit 254\n")
+    program.chmod(0o755)
+    machine = dataclasses.replace(silent_machine, ssh_options=("-o", f"ProxyCommand={program}"))
+    known = ssh.write_known_hosts(machine, tmp_path)
+    found = ssh.wait_for_login(machine, known, tries=1, first_backoff_s=0, progress=print)
+    assert (found.reached, found.detail) == (False, said)
+
+
 def test_only_the_pinned_key_counts(silent_machine: Machine, tmp_path: Path) -> None:
     argv = ssh.build_command(silent_machine, ssh.write_known_hosts(silent_machine, tmp_path), "true")
     assert (tmp_path / "known_hosts").read_text() == silent_machine.known_host + "\n"

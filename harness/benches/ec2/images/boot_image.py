@@ -68,6 +68,11 @@ class BootImages:
                 self._images[key] = resolve(self._api, name, architecture, user=user, signer=self._signer)
             return self._images[key]
 
+    def found(self) -> list[BootImage]:
+        """Return the images that were looked up so far."""
+        with self._lock:
+            return list(self._images.values())
+
 
 def check_name(name: str) -> None:
     """Raise RequestError, with the nearest names, for a name that is not known, nor baked:NAME, nor an image's id."""

@@ -6,7 +6,7 @@ from functools import cached_property
 from pathlib import Path
 
 from harness.benches.bench import NotOfferedError
-from harness.benches.ec2.account import instance_profiles, networks
+from harness.benches.ec2.account import instance_profiles, networks, ssh_access
 from harness.benches.ec2.account.networks import Subnet
 from harness.benches.ec2.api.api import Api
 from harness.benches.ec2.images.boot_image import BootImage, BootImages
@@ -93,6 +93,11 @@ class Region:
     def image(self, architecture: Architecture) -> BootImage:
         """Return the image for an architecture. Raises RequestError, BenchError."""
         return self._images.find_image(self.options.image_name, architecture, self.options.user)
+
+    def remarks_on_agents(self) -> Sequence[str]:
+        """Return a remark for each image that was looked up and has no SSM agent by its name."""
+        remarks = [ssh_access.remark_on_agent(image.ami, image.title) for image in self._images.found()]
+        return [remark for remark in remarks if remark is not None]
 
     def decision(self, instance_type: str) -> GroupDecision:
         """Return the decision about the placement group of a host."""

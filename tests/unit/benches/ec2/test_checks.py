@@ -73,7 +73,7 @@ def test_no_way_in(moto_api: Api, ec2: Any) -> None:
 def test_no_credentials(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("AWS_ACCESS_KEY_ID")
     monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
-    missing, credentials = checks.run_checks(REGION, NO_PULUMI)
+    missing, _, credentials = checks.run_checks(REGION, NO_PULUMI)
     assert (missing.ok, missing.observed) == (False, "no-such-pulumi is not installed: the ec2 bench needs it")
     assert missing.remedy == GET_IT
     assert credentials == Check(
