@@ -172,7 +172,15 @@ def archive(folder: Path) -> Path:
     return path
 
 
-SEEN = {"installed": False, "kernel": KERNEL, "machine": "x86_64", "name": "ena", "packages": ["dkms"], "module": None}
+SEEN = {
+    "installed": False,
+    "kernel": KERNEL,
+    "machine": "x86_64",
+    "name": "ena",
+    "packages": ["dkms"],
+    "by_apt": True,
+    "module": None,
+}
 MADE = SEEN | {"installed": True, "module": f"/lib/modules/{KERNEL}/updates/dkms/ena.ko.xz"}
 SWITCHED = {
     "pending": False,
