@@ -223,7 +223,11 @@ def test_the_double_makes_the_calls_of_the_real_provider(
 ) -> None:
     stack = bring_up(**{"placement": "precision-time"} | settings)
     stack.down()
-    stated = {operation: calls | more.get(operation, set()) for operation, calls in provider_calls.CALLS.items()}
+    stated = {
+        operation: calls | more.get(operation, set())
+        for operation, calls in provider_calls.CALLS.items()
+        if settings.get("placement") != "none" or operation[0] != provider_calls.PLACEMENT_GROUP
+    }
     missing = {operation: calls - stack.calls[operation] for operation, calls in stated.items()}
     assert {operation: calls for operation, calls in missing.items() if calls} == {}
     undeclared = {operation: stack.calls[operation] - calls for operation, calls in stated.items()}
