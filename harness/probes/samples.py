@@ -19,7 +19,7 @@ class SampleReader:
     """Reads the sampler's lines one by one, as they arrive, so that their text need not be stored.
 
     A part of a sample that was not understood is None in it; a line that was not understood gives no sample, which
-    leaves a gap in `slot`, and so does a sample that took longer than its slot ("late"). Slots beyond `most`, the
+    leaves a gap in `slot`, and so does a sample that was stalled ("late"). Slots beyond `most`, the
     number requested, are refused: from the slot of a sample follows how many are missing before it.
 
     Samplers of format version 1 count samples instead of slots (`seq`), so that missed slots cannot be seen.

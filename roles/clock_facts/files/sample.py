@@ -196,8 +196,8 @@ def sample(slot: int, clock: SampledClock) -> dict[str, object]:
 def measure(output: TextIO, arguments: argparse.Namespace) -> None:
     """Write one sample per interval at absolute deadlines, with the number of its interval (slot) since the start.
 
-    A slot in which no sample could begin is left out. A sample that took longer than an interval is of kind "late":
-    its parts belong to different slots.
+    A slot in which no sample could begin is left out. A sample that took longer than two intervals is of kind "late":
+    it was stalled in its middle, and its parts belong to different slots.
     """
 
     def write_line(**line: object) -> None:
@@ -227,7 +227,7 @@ def measure(output: TextIO, arguments: argparse.Namespace) -> None:
         if slot >= slots:
             break
         record = sample(slot, clock)
-        if record["end_mono_ns"] - record["mono_ns"] > interval_ns:
+        if record["end_mono_ns"] - record["mono_ns"] > 2 * interval_ns:
             record["kind"] = "late"
         else:
             written += 1
