@@ -104,6 +104,7 @@ def test_the_clock_is_preferred_and_the_second_opinion_is_never_followed() -> No
     assert lines == [
         "refclock PHC /dev/ptp_ena poll 0 dpoll 0 delay 0.000010000 prefer",
         "server 169.254.169.123 port 123 iburst minpoll 4 maxpoll 4 noselect",
+        "maxclockerror 1",
         "makestep 0.1 3",
         "driftfile /var/lib/chrony/chrony.drift",
         "rtcsync",
