@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from harness import units
 from harness.analysis import summary
 from harness.ladder import quantities
-from harness.model import Evidence, Facts, PhcRead, Sample, Tracking
+from harness.model import Evidence, Facts, PhcRead, Sample
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,10 +101,9 @@ def check_collection(facts: Facts | None) -> BoundCheck:
 def describe_slow_readings(samples: Sequence[Sample]) -> str | None:
     """Say by how much chrony's bound is too small where most readings take longer than chrony assumes."""
     pairs = [
-        (fastest.after_ns - fastest.before_ns, tracking.root_delay_ns)
+        (quantities.fastest(sample.reads).window_ns, sample.tracking.root_delay_ns)
         for sample in samples
-        if sample.reads and (tracking := sample.tracking) and _follows_phc(sample)
-        for fastest in [quantities.fastest(sample.reads)]
+        if sample.reads and sample.tracking and _follows_phc(sample)
     ]
     if not pairs:
         return None
@@ -123,12 +122,8 @@ def _follows_phc(sample: Sample) -> bool:
 
 
 def _larger_bound(sample: Sample, before: Sample | None) -> int | None:
-    bounds = [_bound_ns(each.tracking) for each in (sample, before) if each is not None]
+    bounds = [quantities.chrony_bound(each) for each in (sample, before) if each is not None]
     return None if bounds[0] is None else max(bound for bound in bounds if bound is not None)
-
-
-def _bound_ns(tracking: Tracking | None) -> int | None:
-    return quantities.root_distance_bound(tracking) if tracking else None
 
 
 def _least_distance_ns(reading: PhcRead) -> int:
@@ -139,16 +134,14 @@ def _least_distance_ns(reading: PhcRead) -> int:
 
 def _fresh_ntp_offset(sample: Sample, name: str | None) -> int | None:
     """System clock minus NTP in nanoseconds, by an answer of this second."""
-    for source in sample.sources or ():
-        if source.name == name and source.reach and source.last_rx_s is not None:
-            return source.offset_ns if source.last_rx_s <= quantities.FRESH_S else None
-    return None
+    answer = quantities.find_fresh_answer(sample, name)
+    return None if answer is None or answer.last_rx_s is None else answer.offset_ns
 
 
 def _make_exclusion(reading: PhcRead, bound_ns: int, ntp_offset_ns: int | None) -> Exclusion:
     return Exclusion(
         offset_ns=quantities.middle_offset_ns(reading),
-        window_ns=reading.after_ns - reading.before_ns,
+        window_ns=reading.window_ns,
         bound_ns=bound_ns,
         ntp_offset_ns=ntp_offset_ns,
     )

@@ -182,20 +182,19 @@ def judge_chrony_follows(case: Case) -> Rung:
     else:
         rungs.append(_judge_selected_throughout(case))
     worst = _worst_rung(rungs)
-    return _explain_dropped_readings(case, worst) if worst.reason is Reason.NOT_SYNCHRONISED else worst
+    return _explain_dropped_readings(case, collections[-1], worst) if worst.reason is Reason.NOT_SYNCHRONISED else worst
 
 
-def _explain_dropped_readings(case: Case, rung: Rung) -> Rung:
+def _explain_dropped_readings(case: Case, last: Facts | None, rung: Rung) -> Rung:
     """Replace "not synchronised" where the clock served its readings and chronyd took hardly any of them.
 
     Where the time of the readings varied, programs were delayed: this host says nothing about the clock.
     """
-    final = case.facts if case.depth is Depth.QUICK else case.evidence.final_facts
-    phc = next((source for source in (final.sources if final else None) or () if _is_phc(source)), None)
+    phc = next((source for source in (last.sources if last else None) or () if _is_phc(source)), None)
     if phc is None or phc.state == "*" or phc.reach.bit_count() >= TAKEN_POLLS:
         return rung
     reads = [read for sample in case.evidence.samples or () for read in sample.reads or ()]
-    windows_ns = [read.after_ns - read.before_ns for read in reads or (case.facts.reads if case.facts else None) or ()]
+    windows_ns = [read.window_ns for read in reads or (case.facts.reads if case.facts else None) or ()]
     text = f"the clock serves its readings, and chronyd takes hardly any of them: {rung.evidence}"
     if not windows_ns:
         return failed_rung(rung.name, Reason.READINGS_NOT_TAKEN, text)

@@ -131,19 +131,24 @@ def _observe_phc_offset(evidence: Evidence, requirement: Requirement) -> Observa
 
 
 def _observe_second_opinion_offset(evidence: Evidence, requirement: Requirement) -> Observation:
-    if quantities.leap_second_is_near(evidence):
-        return Observation(interval=None, samples=0, note=quantities.LEAP_SECOND)
     return _observe_series(quantities.second_opinion_series(evidence), requirement, evidence)
 
 
 def _observe_second_opinion_drift(evidence: Evidence, _requirement: Requirement) -> Observation:
-    if quantities.leap_second_is_near(evidence):
-        return Observation(interval=None, samples=0, note=quantities.LEAP_SECOND)
     offsets = quantities.second_opinion_series(evidence)
     slope = quantities.compute_drift(offsets)
     if slope is None:
         return Observation(interval=None, samples=len(offsets.points))
     return Observation(interval=_unbounded_if_cut(summary.absolute(slope), evidence), samples=len(offsets.points))
+
+
+def _unless_leap_second(observer: "_Observer") -> "_Observer":
+    def observe(evidence: Evidence, requirement: Requirement) -> Observation:
+        if quantities.leap_second_is_near(evidence):
+            return Observation(interval=None, samples=0, note=quantities.LEAP_SECOND)
+        return observer(evidence, requirement)
+
+    return observe
 
 
 def _observe_convergence(evidence: Evidence, _requirement: Requirement) -> Observation:
@@ -162,7 +167,7 @@ _OBSERVERS: Mapping[str, _Observer] = {
     "error_bound_ns": _observe_error_bound,
     "phc_read_success": _observe_read_success,
     "phc_offset_ns": _observe_phc_offset,
-    "second_opinion_offset_ns": _observe_second_opinion_offset,
-    "second_opinion_drift_ppb": _observe_second_opinion_drift,
+    "second_opinion_offset_ns": _unless_leap_second(_observe_second_opinion_offset),
+    "second_opinion_drift_ppb": _unless_leap_second(_observe_second_opinion_drift),
     "convergence_s": _observe_convergence,
 }

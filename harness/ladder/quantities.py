@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from harness.analysis import summary
-from harness.model import Evidence, Facts, PhcCounters, PhcRead, Sample, Tracking
+from harness.model import ChronySource, Evidence, Facts, PhcCounters, PhcRead, Sample, Tracking
 
 FRESH_S = 1
 """A source's last answer is fresh up to this age: with one sample a second each answer is sampled at least once."""
@@ -85,10 +85,7 @@ def phc_offset(sample: Sample) -> int | None:
 
 def phc_uncertainty(sample: Sample) -> float | None:
     """The uncertainty of `phc_offset` in nanoseconds: half of the time that the reading took."""
-    if not sample.reads:
-        return None
-    read = fastest(sample.reads)
-    return (read.after_ns - read.before_ns) / 2
+    return fastest(sample.reads).window_ns / 2 if sample.reads else None
 
 
 def system_minus_phc(reads: Sequence[PhcRead]) -> int | None:
@@ -98,7 +95,7 @@ def system_minus_phc(reads: Sequence[PhcRead]) -> int | None:
 
 def fastest(reads: Sequence[PhcRead]) -> PhcRead:
     """The reading with the shortest window: what could delay it is least."""
-    return min(reads, key=lambda read: read.after_ns - read.before_ns)
+    return min(reads, key=lambda read: read.window_ns)
 
 
 def middle_offset_ns(read: PhcRead) -> int:
@@ -123,6 +120,14 @@ def leap_second_is_near(evidence: Evidence) -> bool:
 def second_opinion(facts: Facts | None) -> str | None:
     """Name the NTP source that serves as second opinion: the first one of the collection; None when not observed."""
     return next((source.name for source in (facts.sources if facts else None) or () if source.mode == "^"), None)
+
+
+def find_fresh_answer(sample: Sample, name: str | None) -> ChronySource | None:
+    """Find a source that has answered, and whose last answer is not known to be stale."""
+    source = next((source for source in sample.sources or () if source.name == name), None)
+    if source is None or source.reach == 0:
+        return None
+    return None if source.last_rx_s is not None and source.last_rx_s > FRESH_S else source
 
 
 def second_opinion_series(evidence: Evidence) -> Series:
@@ -151,10 +156,8 @@ def _against_second_opinion(evidence: Evidence, value_of: Callable[[Sample, int]
         if sample.sources is None or name is None:
             missing += 1
             continue
-        answer = next((source for source in sample.sources if source.name == name), None)
-        if answer is None or answer.reach == 0:
-            continue
-        if answer.last_rx_s is not None and answer.last_rx_s > FRESH_S:
+        answer = find_fresh_answer(sample, name)
+        if answer is None:
             continue
         value = value_of(sample, answer.offset_ns) if answer.last_rx_s is not None else None
         if value is None:

@@ -127,6 +127,11 @@ class PhcRead:
     phc_ns: int
     after_ns: int
 
+    @property
+    def window_ns(self) -> int:
+        """The time that the reading took."""
+        return self.after_ns - self.before_ns
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PhcCounters:

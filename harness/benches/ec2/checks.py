@@ -101,7 +101,7 @@ def check_session_programs(access: Access) -> Check:
         name="Session Manager",
         ok=access is Access.SSH,
         observed=f"{' and '.join(missing)} not found on PATH, which only `access: ssm` needs",
-        remedy="; ".join(f"{program}: {ssh_access.SESSION_PROGRAMS[program]}" for program in missing),
+        remedy=ssh_access.describe_installation(missing),
     )
 
 

@@ -5,10 +5,10 @@ launch: GetInstanceProfile would need one of IAM's, and shows a new profile some
 """
 
 from harness.benches.bench import BenchError
+from harness.benches.ec2.account import permissions
 from harness.benches.ec2.api import api_errors
 from harness.benches.ec2.api.api import Api
 from harness.errors import RequestError
-from harness.model.ownership import RUN
 
 
 def check_profile(api: Api, name: str, *, image: str, instance_type: str, subnet: str) -> None:
@@ -16,22 +16,13 @@ def check_profile(api: Api, name: str, *, image: str, instance_type: str, subnet
 
     Any other refusal says nothing about the profile: it is left to the launch, which tries other places.
     """
-    tags = [
-        {"ResourceType": kind, "Tags": [{"Key": RUN, "Value": "check"}]} for kind in ("instance", "volume")
-    ]  # a policy may demand them
     try:
         api.call(
             "ec2",
             "run_instances",
             task=f"looking at the instance profile {name}",
-            ImageId=image,
-            InstanceType=instance_type,
-            SubnetId=subnet,
-            MinCount=1,
-            MaxCount=1,
             IamInstanceProfile={"Name": name},
-            TagSpecifications=tags,
-            DryRun=True,
+            **permissions.trial_launch(image=image, instance_type=instance_type, subnet=subnet, run="check"),
         )
     except BenchError as error:
         if api_errors.INSTANCE_PROFILE in error.message:

@@ -200,6 +200,23 @@ _WITHOUT_INSTANCE = (
 )
 
 
+def trial_launch(*, image: str, instance_type: str, subnet: str, run: str) -> dict[str, Any]:
+    """Build the parameters of a RunInstances by DryRun, with the tags that the policy demands."""
+    return {
+        "ImageId": image,
+        "InstanceType": instance_type,
+        "SubnetId": subnet,
+        "MinCount": 1,
+        "MaxCount": 1,
+        "TagSpecifications": _specify_tags(run, "instance", "volume"),
+        "DryRun": True,
+    }
+
+
+def _specify_tags(run: str, *kinds: str) -> list[dict[str, Any]]:
+    return [{"ResourceType": kind, "Tags": [{"Key": RUN, "Value": run}]} for kind in kinds]
+
+
 def try_permissions(api: Api, *, image: str, instance_type: str, subnet: str, vpc: str) -> Sequence[PermissionTrial]:
     """Ask EC2 by DryRun whether it would allow the calls that a stack needs. Nothing is made, and nothing is ended.
 
@@ -209,20 +226,14 @@ def try_permissions(api: Api, *, image: str, instance_type: str, subnet: str, vp
     ours = _find_tagged_instance(api)
 
     def tags(kind: str) -> list[Any]:
-        return [{"ResourceType": kind, "Tags": [{"Key": RUN, "Value": "doctor"}]}]
+        return _specify_tags("doctor", kind)
 
     trials: dict[str, Callable[[], Any]] = {
         "ec2:RunInstances": lambda: api.call(
             "ec2",
             "run_instances",
             task="trying RunInstances",
-            ImageId=image,
-            InstanceType=instance_type,
-            SubnetId=subnet,
-            MinCount=1,
-            MaxCount=1,
-            TagSpecifications=[*tags("instance"), *tags("volume")],
-            DryRun=True,
+            **trial_launch(image=image, instance_type=instance_type, subnet=subnet, run="doctor"),
         ),
         "ec2:CreateSecurityGroup": lambda: api.call(
             "ec2",

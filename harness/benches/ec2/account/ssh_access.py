@@ -4,6 +4,7 @@ import re
 import shutil
 import urllib.error
 import urllib.request
+from collections.abc import Iterable
 
 from harness.errors import SetupError
 from harness.model.controller_address import CHECK_IP, CHECK_IP_S, MOST_BYTES, parse_network
@@ -53,8 +54,13 @@ def check_session_programs() -> None:
     if missing := missing_session_programs():
         raise SetupError(
             f"{' and '.join(missing)} not found on PATH: with `access: ssm`, SSH goes through Session Manager",
-            next_step="; ".join(f"{program}: {SESSION_PROGRAMS[program]}" for program in missing),
+            next_step=describe_installation(missing),
         )
+
+
+def describe_installation(programs: Iterable[str]) -> str:
+    """Name the page about the installation of each program for Session Manager."""
+    return "; ".join(f"{program}: {SESSION_PROGRAMS[program]}" for program in programs)
 
 
 def remark_on_agent(ami: str, title: str) -> str | None:
