@@ -142,16 +142,18 @@ def read_version(names: set[str], text: str, label: str) -> str:
 
 
 class Entry(tarfile.TarInfo):
-    """A member's header of bounded size: tarfile reads extended headers into memory, whatever size they claim."""
+    """A member's header of bounded size: tarfile reads extended headers into memory, whatever size they claim.
 
-    @classmethod
-    def frombuf(cls, buf: bytes, encoding: str, errors: str) -> tarfile.TarInfo:
-        header = super().frombuf(buf, encoding, errors)
-        if header.size < 0 or (header.type in EXTENDED and header.size > MOST_EXTENDED_BYTES):
-            raise Unusable(f"the driver archive is no release of Amazon's: a header in it claims {header.size} bytes")
-        if header.type == tarfile.GNUTYPE_SPARSE:
+    Every version of tarfile passes each header through `_proc_member`; patched ones no longer call `frombuf`.
+    """
+
+    def _proc_member(self, archive: tarfile.TarFile) -> tarfile.TarInfo:
+        if self.size < 0 or (self.type in EXTENDED and self.size > MOST_EXTENDED_BYTES):
+            raise Unusable(f"the driver archive is no release of Amazon's: a header in it claims {self.size} bytes")
+        if self.type == tarfile.GNUTYPE_SPARSE:
             raise Unusable("the driver archive is no release of Amazon's: it has a sparse file")
-        return header
+        member: tarfile.TarInfo = super()._proc_member(archive)  # type: ignore[misc]
+        return member
 
 
 class Unpacked:
