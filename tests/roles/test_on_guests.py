@@ -6,6 +6,7 @@ machine doubles them: benchmarks/configure.py prints them.
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import time
@@ -372,7 +373,7 @@ def test_check_mode_changes_nothing(bring_up: Callable[[str], Host], tmp_path: P
 
 def in_check_mode(name: str, folder: Path) -> Path:
     """A copy of a playbook whose every task only says what it would change."""
-    (folder / "playbooks").mkdir(parents=True)
+    shutil.copytree(ROOT / "playbooks", folder / "playbooks")
     (folder / "ansible.cfg").write_text((ROOT / "ansible.cfg").read_text().replace("= roles\n", f"= {ROOT}/roles\n"))
     copy = folder / "playbooks" / name
     text = (ROOT / "playbooks" / name).read_text()

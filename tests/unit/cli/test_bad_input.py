@@ -148,7 +148,7 @@ def test_a_run_says_beforehand_what_its_plan_warns_of(call: Call, inventory: Cal
     inventory()
     done = call(*RUN, "--duration", "10s", "--keep", "supported", PTP_HARNESS_SSH_TRIES="1")
     first, *_ = done.stderr.splitlines()
-    assert first == "warning: 10 samples are fewer than the 60 that limits need: no host can pass"
+    assert first == "warning: 10 samples are fewer than the 45 that limits need: no host can pass"
     assert "warning: hosts that pass are kept" not in done.stderr, "own machines stay anyway"
 
 
