@@ -40,9 +40,9 @@ def open_display(bench: str) -> AbstractContextManager[ProgressDisplay]:
 def show_progress(console: Console, *, bench: str = "", live: bool = True) -> Iterator[ProgressDisplay]:
     """Show a display on `console` for as long as the context lasts; `bench` decides the names of the stages.
 
-    Without `live`, a terminal gets plain lines as well.
+    Without `live`, a terminal gets plain lines as well, and always one that cannot move its cursor (TERM=dumb).
     """
-    if console.is_terminal and live:
+    if console.is_terminal and live and not console.is_dumb_terminal:
         table = _LiveTable(console, bench)
         with Live(table, console=console, refresh_per_second=4, transient=True) as screen:
             yield ProgressDisplay(table.show, lambda: _suspended(screen), lambda: _close(screen))

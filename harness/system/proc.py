@@ -25,6 +25,7 @@ _DRAIN_S = 2.0
 _LINES_AHEAD = 1000
 _MOST_ERROR_BYTES = 1 << 16
 _LOGGED_CHARACTERS = 300
+_SHOWN_WITHIN_S = 0.5
 _log = logging.getLogger(__name__)
 
 
@@ -224,13 +225,24 @@ def run_interactive(argv: Sequence[str]) -> int:
 def spawn(
     argv: Sequence[str], *, log: Path, env: Mapping[str, str] | None = None, cwd: Path | None = None
 ) -> ProcessId:
-    """Start a program that outlives our process, in a new session, with its output appended to `log`."""
+    """Start a program that outlives our process, in a new session, with its output appended to `log`.
+
+    Others can read the program's environment when the function returns.
+    """
     with log.open("ab") as out:
         child = _start(argv, env=env, cwd=cwd, stdin=subprocess.DEVNULL, stdout=out, stderr=out)
     identity = identify(child.pid)
     if identity is None:
         raise CommandError(argv, child.poll(), "", log.read_text(errors="replace"), after_s=0)
+    _wait_until_shown(identity, env)
     return identity
+
+
+def _wait_until_shown(process: ProcessId, env: Mapping[str, str] | None) -> None:
+    """Wait until the kernel shows the environment of a new program: it is empty for a moment after exec."""
+    give_up_at = time.monotonic() + _SHOWN_WITHIN_S
+    while env != {} and not any(read_environment(process.pid)) and process.alive() and time.monotonic() < give_up_at:
+        time.sleep(0.001)
 
 
 def raise_priority(process: ProcessId, *, niceness: int) -> None:

@@ -30,8 +30,22 @@ def test_without_a_terminal_each_event_is_a_line_that_names_its_host_and_stage()
     ]
 
 
+def make_terminal(term: str) -> Console:
+    """A terminal of 80 columns that is kept in memory."""
+    environ = {"TERM": term}
+    file = io.StringIO()
+    return Console(file=file, width=80, height=20, force_terminal=True, legacy_windows=False, _environ=environ)
+
+
+def test_a_terminal_that_cannot_move_its_cursor_gets_lines() -> None:
+    console = make_terminal("dumb")
+    with show_progress(console) as display:
+        display.show(make_event("booting", run="k3f9", host="lab.phc", stage=Stage.PROVISION))
+    assert console.file.getvalue().splitlines() == ["lab.phc    provision 00:00 booting"]  # type: ignore[attr-defined]
+
+
 def test_a_terminal_of_80_columns_has_one_row_for_each_host_and_keeps_lines_of_the_run() -> None:
-    console = Console(file=io.StringIO(), width=80, height=20, force_terminal=True, legacy_windows=False)
+    console = make_terminal("xterm")
     with show_progress(console) as display:
         display.show(make_event("run k3f9: 1 host on the bench lab", run="k3f9", host=None, stage=None))
         display.show(make_event(LONGEST, run="k3f9", host="lab.phc", stage=Stage.MEASURE))

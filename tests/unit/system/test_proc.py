@@ -103,8 +103,8 @@ def computed(process: ProcessId) -> int:
 
 
 WORKER = """
-import signal, subprocess, sys, time
-signal.signal(signal.SIGINT, lambda *_: print("asked to stop", flush=True) or {ending})
+import os, signal, subprocess, sys, time
+signal.signal(signal.SIGINT, lambda *_: os.write(1, b"asked to stop\\n") and {ending})  # print may be at work
 print("told", sys.stdin.readline().strip(), flush=True)
 subprocess.Popen(["sleep", "60"], process_group=0, stdout=subprocess.DEVNULL)
 print("ready", flush=True)
