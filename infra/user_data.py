@@ -23,8 +23,11 @@ def lease_script(lease_s: int, book: str = LEASE_BOOK) -> str:
     """A script, run early at each boot, that powers the host off when its lease ends, unaffected by clock steps.
 
     The end of the lease is stored at the first boot, so that a reboot does not restart the lease. A wrong clock cannot
-    make the remaining time longer than the lease or shorter than a minute. `--no-block` is needed because systemd is
-    still starting at that time.
+    make the remaining time longer than the lease or shorter than a minute.
+
+    systemd is still starting at that time and waits for cloud-init, so nothing here may wait for systemd: timer and
+    service are without their default dependencies on the early boot. systemd 257's systemd-run waits for the timer's
+    start in spite of `--no-block`; with the dependencies, Debian 13 would never boot.
     """
     return f"""set -eu
 now=$(date +%s)
@@ -34,7 +37,7 @@ left=$(($(cat {book}) - now))
 [ $left -le {lease_s} ] || left={lease_s}
 [ $left -ge 60 ] || left=60
 exec systemd-run --no-block --unit=ptp-harness-lease --timer-property=AccuracySec=1s \\
-  --on-active=$left systemctl poweroff
+  --timer-property=DefaultDependencies=no --property=DefaultDependencies=no --on-active=$left systemctl poweroff
 """
 
 

@@ -1,10 +1,11 @@
-"""Back moto's instances by lab guests, each configured as cloud-init does it at a first boot.
+"""Back moto's instances by lab guests, each configured by cloud-init, or as cloud-init does it at a first boot.
 
-The guest gets the image's user with the key pair's public key, and the host key and boot commands of the user data. The
-lab's time server answers at EC2's link-local address; the guest's address is the instance's public one. An image of a
-guest is a snapshot of its disk, and instances of this image boot from it. A stopped guest keeps running, because the
-lab only copies disks of running guests, which first write all data to disk; after the copy the guest is removed,
-because no test starts a stopped instance again.
+A guest of a cloud's image gets the user data and the key pair's public key as its seed. Any other guest gets the
+image's user with that key, and the host key and boot commands of the user data, by commands. The lab's time server
+answers at EC2's link-local address; the guest's address is the instance's public one. An image of a guest is a snapshot
+of its disk, and instances of this image boot from it. A stopped guest keeps running, because the lab only copies disks
+of running guests, which first write all data to disk; after the copy the guest is removed, because no test starts a
+stopped instance again.
 """
 
 import argparse
@@ -32,6 +33,9 @@ from moto.server import ThreadedMotoServer
 from harness import wiring
 from harness.benches.ec2.images import boot_image
 from harness.benches.lab.bench import LabBench
+from harness.benches.lab.guests.cloud_seed import CloudSeed
+from harness.benches.lab.io import guest_agent
+from harness.benches.lab.truths.truths import TRUTHS
 from harness.host import ssh
 from harness.model import Machine, Token
 from harness.system import proc, settings
@@ -121,11 +125,18 @@ class Guests:
             snapshot_of_image = {snapshot.name: snapshot for snapshot in self._bench.snapshots.all()}.get(
                 instance.image_id
             )
+            by_cloud_init = TRUTHS[kind].image.by_cloud_init
+            seed = (
+                CloudSeed(user_data=_user_data(instance), public_key=_public_key(instance)) if by_cloud_init else None
+            )
             if snapshot_of_image is None:
-                machine = self._bench.provision(token, kind, _log_progress)
+                machine = self._bench.provision(token, kind, _log_progress, seed=seed)
             else:
-                machine = self._bench.restore(token, snapshot_of_image, _log_progress)
-            self._configure_first_boot(instance, machine)
+                machine = self._bench.restore(token, snapshot_of_image, _log_progress, seed=seed)
+            if by_cloud_init:
+                self._serve_link_local_time(token, machine)
+            else:
+                self._configure_first_boot(instance, machine)
             instance.nics[0].public_ip = machine.address
             _show(instance, "running")
         except Exception as error:  # the instance fails like a real one
@@ -154,27 +165,42 @@ class Guests:
         login = ssh.wait_for_login(machine, known_hosts, tries=5, first_backoff_s=0.5, progress=_log_progress)
         assert login.reached, login.detail
         document = json.loads(_user_data(instance).removeprefix("#cloud-config\n"))
-        backend = instance.ec2_backend
-        key = backend.key_pairs[instance.key_name].material_public.decode()
-        image = backend.amis[instance.image_id]
+        key = _public_key(instance)
+        image = instance.ec2_backend.amis[instance.image_id]
         user = boot_image.login_user({"Name": image.name, "OwnerId": image.owner_id}) or "admin"
         script = _first_boot(user, key, document["ssh_keys"], machine)
         for shell_input in [*(command[-1] for command in document["bootcmd"]), script]:  # the host key changes last
             proc.run(ssh.build_command(machine, known_hosts, "sh", "-s"), stdin=shell_input, timeout_s=120)
 
+    def _serve_link_local_time(self, token: Token, machine: Machine) -> None:
+        record = self._bench.records.find(token)
+        assert record is not None
+        with guest_agent.connect(record.sockets / "agent") as port:
+            result = port.shell(_link_local_time(machine), deadline_s=120)
+        assert result.status == 0, result.out
+
+
+def _public_key(instance: Instance) -> str:
+    """Return the public key of the instance's key pair."""
+    return str(instance.ec2_backend.key_pairs[instance.key_name].material_public.decode())
+
+
+def _link_local_time(machine: Machine) -> str:
+    """Make a script for root by which the lab's time server answers at EC2's link-local address."""
+    host, _, port = (machine.second_opinion or "").partition(" ")
+    return f"""ip address add 169.254.169.123/32 dev lo
+systemd-run --unit=link-local-time --collect python3 -c '{RELAY}' {host} {port}
+"""
+
 
 def _first_boot(user: str, key: str, host_keys: Mapping[str, str], machine: Machine) -> str:
-    host, _, port = (machine.second_opinion or "").partition(" ")
-    relay = "systemd-run --unit=link-local-time --collect python3 -c"
     return f"""set -eu
 id {user} > /dev/null 2>&1 || useradd -m -s /bin/bash -p '*' {user}
 echo '{user} ALL=(ALL) NOPASSWD:ALL' > /etc/sudoers.d/90-cloud-init-users
 install -d -m 700 -o {user} -g {user} /home/{user}/.ssh
 echo '{key.strip()}' > /home/{user}/.ssh/authorized_keys
 chown {user}: /home/{user}/.ssh/authorized_keys
-ip address add 169.254.169.123/32 dev lo
-{relay} '{RELAY}' {host} {port}
-umask 077
+{_link_local_time(machine)}umask 077
 cat > /etc/ssh/ssh_host_ed25519_key <<'END'
 {host_keys["ed25519_private"].strip()}
 END

@@ -22,7 +22,12 @@ from tests.doubles import policy
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
 CAMPAIGN = HERE / "rehearsal.yaml"
-KINDS = {"m7i.large": "lab.driver-off", "r7i.large": "lab.no-phc", "c7i.large": "lab.old-driver"}
+KINDS = {
+    "m7i.large": "lab.driver-off",
+    "r7i.large": "lab.no-phc",
+    "c7i.large": "lab.old-driver",
+    "m7i.2xlarge": "lab.cloud-debian-13",
+}
 """The lab type of an instance type; any other is a host whose clock works."""
 
 GET_PULUMI = "https://www.pulumi.com/docs/install says how to get it, or: curl -fsSL https://get.pulumi.com | sh"

@@ -191,6 +191,35 @@ def test_through_session_manager_nobody_else_gets_in(environ: dict[str, str], tm
     nothing_is_left(environ)
 
 
+def test_cloud_init_itself_makes_of_the_user_data_what_the_run_needs(environ: dict[str, str], tmp_path: Path) -> None:
+    """The instance is a cloud's image of Debian: its host key, login user, lease timer and sudo are cloud-init's."""
+    campaign = yaml.safe_load(rehearsal.CAMPAIGN.read_text()) | {"instance_types": ["m7i.2xlarge"]}
+    (tmp_path / "campaign.yaml").write_text(yaml.safe_dump(campaign))
+    done = command(environ, "run", str(tmp_path / "campaign.yaml"), "--depth", "quick", "--keep", "supported", "--json")
+    report = json.loads(done.stdout)
+    (host,) = report["hosts"]
+    assert (done.returncode, host["outcome"], host["state"]) == (0, "PASS", "kept"), done.stderr
+    try:
+        timers = enter(environ, report["run"], "systemctl list-timers --all ptp-harness-lease.timer")
+        assert "ptp-harness-lease.service" in timers
+        status = json.loads(enter(environ, report["run"], "cloud-init status --format json"))
+        assert (status["status"], status["errors"]) == ("done", [])
+        assert enter(environ, report["run"], "id --user --name; sudo --non-interactive id --user").split() == [
+            "admin",
+            "0",
+        ]
+    finally:
+        assert command(environ, "release", report["run"]).returncode == 0
+    nothing_is_left(environ)
+
+
+def enter(environ: Mapping[str, str], run: str, script: str) -> str:
+    """The output of a command on the one host of a run."""
+    entered = command(environ, "ssh", run, "m7i.2xlarge", "--", script)
+    assert entered.returncode == 0, entered.stderr
+    return entered.stdout
+
+
 def test_ctrl_c_in_the_middle_leaves_nothing(environ: dict[str, str]) -> None:
     argv = [sys.executable, "-m", "harness", "run", str(rehearsal.CAMPAIGN), "--depth", "quick", "--json"]
     with subprocess.Popen(

@@ -2,7 +2,7 @@
 
 import datetime
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed, wait
 from functools import partial
 from pathlib import Path
@@ -10,7 +10,9 @@ from typing import Any
 
 from harness.benches.bench import BenchError, Check, InstanceType, Progress
 from harness.benches.lab import checks
-from harness.benches.lab.guests import guest, guest_slots, removal
+from harness.benches.lab.guests import cloud_seed, cloud_start, guest, guest_slots, removal
+from harness.benches.lab.guests.cloud_seed import CloudSeed
+from harness.benches.lab.guests.cloud_start import CloudContext, CloudStart
 from harness.benches.lab.guests.cold_start import ColdStart
 from harness.benches.lab.guests.guest import GuestContext, GuestStart, Restoration
 from harness.benches.lab.guests.guest_records import GuestRecord, GuestRecords
@@ -20,7 +22,7 @@ from harness.benches.lab.parts.build_steps import BuildSteps
 from harness.benches.lab.parts.golden import GoldenGuest
 from harness.benches.lab.parts.qemu import Qemu
 from harness.benches.lab.processes import confinement
-from harness.benches.lab.truths.truth_model import Truth
+from harness.benches.lab.truths.truth_model import Image, Truth
 from harness.benches.lab.truths.truths import TRUTHS
 from harness.errors import CommandError, RequestError, SetupError
 from harness.host import keys
@@ -60,19 +62,21 @@ class LabBench:
 
     def prepare(self, types: Sequence[str], progress: Progress) -> None:
         """Make the missing QEMU, disk images and golden guests of these types, two at a time, and number the steps."""
-        distinct = {(truth.kernel, truth.memory_mib, truth.on_wide_image): truth for truth in map(find_truth, types)}
-        truths = [truth for truth in distinct.values() if _fits_memory(truth)]
+        truths = [truth for truth in map(find_truth, types) if _fits_memory(truth)]
+        images = sorted({truth.image for truth in truths} - {Image.LAB})
+        golden_truths = list(
+            {_golden_traits(truth): truth for truth in truths if not truth.image.by_cloud_init}.values()
+        )
         self.require_tools()
         if message := confinement.unconfined_warning():
             progress(message)
-        truths.sort(key=lambda truth: truth.on_wide_image)  # their image is built beside the other types' guests
-        wide = any(truth.on_wide_image for truth in truths)
-        steps = BuildSteps(progress, total=_FOUNDATIONS + wide + len(truths))
+        golden_truths.sort(key=lambda truth: truth.image is not Image.LAB)  # built beside the other types' guests
+        steps = BuildSteps(progress, total=_FOUNDATIONS + len(images) + len(golden_truths))
         qemu_build, base, accelerator = self._ensure_foundations(steps)
         golden_guest = partial(self._ensure_golden, used=qemu_build, base=base, accelerator=accelerator, steps=steps)
         with ThreadPoolExecutor(max_workers=2) as pool:
-            jobs: list[Future[Any]] = [pool.submit(self._ensure_wide_image, steps)] if wide else []
-            jobs += [pool.submit(golden_guest, truth) for truth in truths]
+            jobs: list[Future[Any]] = [pool.submit(self._ensure_image, image, steps) for image in images]
+            jobs += [pool.submit(golden_guest, truth) for truth in golden_truths]
             try:
                 for job in as_completed(jobs):
                     job.result()
@@ -85,22 +89,34 @@ class LabBench:
     def terms(self, types: Sequence[str]) -> None:
         """Return None: lab hosts cost nothing."""
 
-    def provision(self, token: Token, instance_type: str, progress: Progress) -> Machine:
+    def provision(
+        self, token: Token, instance_type: str, progress: Progress, *, seed: CloudSeed | None = None
+    ) -> Machine:
+        """Start a host. The `seed` is for a guest of a cloud's image only; without one it gets one of the lab's."""
         truth = find_truth(instance_type)
         record = self._find_or_clear(token)
         if record is not None:
             return make_machine(record, truth)
         guest_slots.require_memory(truth.memory_mib)
-        return self._bring_up(token, truth, self._restore_context(truth, progress), Restoration, progress)
+        if truth.image.by_cloud_init:
+            context = self._cloud_context(truth, seed, progress)
+            return self._bring_up(token, truth, lambda record: CloudStart(record, truth, context, progress))
+        golden_context = self._restore_context(truth, progress)
+        return self._bring_up(token, truth, lambda record: Restoration(record, truth, golden_context, progress))
 
-    def restore(self, token: Token, snapshot: Snapshot, progress: Progress) -> Machine:
+    def restore(
+        self, token: Token, snapshot: Snapshot, progress: Progress, *, seed: CloudSeed | None = None
+    ) -> Machine:
         """Start a new host that boots from the snapshot's disk. Raises RequestError and BenchError."""
         truth = find_truth(snapshot.instance_type)
         guest_slots.require_memory(truth.memory_mib)
-        qemu_build, _, accelerator = self._ensure_foundations(BuildSteps(progress))
-        context = self._make_guest_context(qemu_build, snapshot.bootable(truth, accelerator))
         with self.snapshots.in_use():
-            return self._bring_up(token, truth, context, ColdStart, progress)
+            if truth.image.by_cloud_init:
+                cloud_context = self._cloud_context(truth, seed, progress, snapshot)
+                return self._bring_up(token, truth, lambda record: CloudStart(record, truth, cloud_context, progress))
+            qemu_build, _, accelerator = self._ensure_foundations(BuildSteps(progress))
+            context = self._make_guest_context(qemu_build, snapshot.bootable(truth, accelerator))
+            return self._bring_up(token, truth, lambda record: ColdStart(record, truth, context, progress))
 
     def find(self, token: Token) -> Machine | None:
         record = self.records.find(token)
@@ -127,13 +143,11 @@ class LabBench:
         removal.remove(self.records.folder(token))
         return None
 
-    def _bring_up(
-        self, token: Token, truth: Truth, context: GuestContext, start: type[GuestStart], progress: Progress
-    ) -> Machine:
+    def _bring_up(self, token: Token, truth: Truth, start: Callable[[GuestRecord], GuestStart]) -> Machine:
         cache_build.require_disk(cache_build.make_writable(self.records.root), _OVERLAY_MIB, "a lab host")
         record = self.records.begin(guest.new_record(token, truth, self.records.folder(token)))
         try:
-            return make_machine(start(record, truth, context, progress).run(), truth)
+            return make_machine(start(record).run(), truth)
         except CommandError as error:
             tail = _read_tail(record.folder / "qemu.log")
             raise BenchError(f"the guest did not come up: {error.message}{tail}", next_step=error.next_step) from error
@@ -143,6 +157,31 @@ class LabBench:
         qemu_build, base, accelerator = self._ensure_foundations(steps)
         golden_guest = self._ensure_golden(truth, used=qemu_build, base=base, accelerator=accelerator, steps=steps)
         return self._make_guest_context(qemu_build, golden_guest)
+
+    def _cloud_context(
+        self, truth: Truth, seed: CloudSeed | None, progress: Progress, snapshot: Snapshot | None = None
+    ) -> CloudContext:
+        """Make what a cloud guest boots with, from its image or from a snapshot's disk."""
+        steps = BuildSteps(progress)
+        qemu_build, _, accelerator = self._ensure_foundations(steps)
+        image = self._ensure_image(truth.image, steps)
+        bootable = GoldenGuest(
+            folder=image.folder,
+            image=image,
+            kernel=truth.kernel,
+            accelerator=accelerator,
+            memory_mib=truth.memory_mib,
+            disk_name=image.disk.name,
+        )
+        return CloudContext(
+            qemu=qemu_build,
+            golden=snapshot.bootable(truth, accelerator) if snapshot else bootable,
+            assets=self._settings.assets_dir,
+            records=self.records,
+            most_guests=self._settings.lab_guests,
+            mirror=image.mirror,
+            seed=seed,
+        )
 
     def _make_guest_context(self, used: Qemu, saved: GoldenGuest) -> GuestContext:
         return GuestContext(
@@ -163,16 +202,16 @@ class LabBench:
         with steps.step("choice between KVM and emulation") as progress:
             return qemu_build, base, acceleration.choose_accelerator(cache, qemu_build, base, progress)
 
-    def _ensure_wide_image(self, steps: BuildSteps) -> disk_image.DiskImage:
-        with steps.step("wide guest image") as progress:
-            return disk_image.ensure(self._cache, self._settings.assets_dir, progress, wide=True)
+    def _ensure_image(self, image: Image, steps: BuildSteps) -> disk_image.DiskImage:
+        with steps.step(disk_image.RECIPES[image].description) as progress:
+            return disk_image.ensure(self._cache, self._settings.assets_dir, progress, image)
 
     def _ensure_golden(
         self, truth: Truth, *, used: Qemu, base: disk_image.DiskImage, accelerator: str, steps: BuildSteps
     ) -> GoldenGuest:
         with steps.step("golden guest") as progress:
-            if truth.on_wide_image:
-                base = disk_image.ensure(self._cache, self._settings.assets_dir, progress, wide=True)
+            if truth.image is not Image.LAB:
+                base = disk_image.ensure(self._cache, self._settings.assets_dir, progress, truth.image)
             return golden.ensure(
                 self._cache,
                 used,
@@ -215,7 +254,8 @@ def make_machine(record: GuestRecord, truth: Truth) -> Machine:
         instance_type=truth.name,
         address=record.address,
         port=record.port,
-        user="root",
+        user=cloud_seed.LOGIN_USER if truth.image.by_cloud_init else "root",
+        boots_within_s=cloud_start.BOOTS_WITHIN_S if truth.image.by_cloud_init else 0.0,
         private_key=str(record.private_key),
         known_host=keys.known_hosts_line(record.address, record.port, keys.read_public_key(record.host_key)),
         second_opinion=record.second_opinion,
@@ -234,8 +274,13 @@ def make_machine(record: GuestRecord, truth: Truth) -> Machine:
 
 
 def _list_evidence_files(record: GuestRecord) -> tuple[str, ...]:
-    logs = (record.serial_log, record.device_log, record.other_device_log, record.faults_log)
+    logs = (record.serial_log, record.device_log, record.other_device_log, record.cloud_log, record.faults_log)
     return tuple(str(log) for log in logs if log.exists())
+
+
+def _golden_traits(truth: Truth) -> tuple[object, ...]:
+    """Return what distinguishes the golden guests of types."""
+    return truth.image, truth.kernel, truth.memory_mib
 
 
 def _is_running(record: GuestRecord) -> bool:

@@ -80,15 +80,17 @@ class GuestStart(ABC):
         with guest_slots.guest_slot(
             most=self.context.most_guests, memory_mib=self.truth.memory_mib, progress=self.progress
         ):
-            guest = self._start("guest", self.start_guest)
-        ntp = self._start("ntp", lambda: self._start_ntp(guest))
-        cards = {name: self._start(name, partial(self._start_device, card, guest)) for name, card in self._cards()}
+            guest = self.start_process("guest", self.start_guest)
+        ntp = self.start_process("ntp", lambda: self._start_ntp(guest))
+        cards = {
+            name: self.start_process(name, partial(self._start_device, card, guest)) for name, card in self._cards()
+        }
         with qmp.session(self.hardware.qmp) as monitor:
             self.bring_up(monitor, cards)
         opinion = side_processes.second_opinion(ntp, self.hardware.ntp, side_processes.ntp_log(self.record))
         self._finish(opinion)
         if self.truth.faults:
-            self._start("faults", lambda: side_processes.start_faults(self.record))
+            self.start_process("faults", lambda: side_processes.start_faults(self.record))
         self.note(replace(self.record, intent="running", second_opinion=opinion, ready=True))
         return self.record
 
@@ -113,7 +115,8 @@ class GuestStart(ABC):
         self.note_step("make keys, disk and sockets")
         for path in (self.record.private_key, self.record.host_key):
             keys.generate(path, self.record.token.slug)
-        golden.overlay(self.context.qemu, self.context.golden.disk, "qcow2", self.record.overlay)
+        saved = self.context.golden
+        golden.overlay(self.context.qemu, saved.disk, saved.disk_format, self.record.overlay)
         runtime_dir.make_empty(self.record.sockets)
 
     def start_qemu(self, arguments: list[str]) -> ProcessId:
@@ -214,7 +217,8 @@ class GuestStart(ABC):
 
     # -- the record
 
-    def _start(self, name: str, start: Callable[[], ProcessId]) -> ProcessId:
+    def start_process(self, name: str, start: Callable[[], ProcessId]) -> ProcessId:
+        """Start a process of the host, with the intent and the process in the host's record."""
         self.note_step(f"start {name}")
         process = start()
         processes = {**self.record.processes, name: process}

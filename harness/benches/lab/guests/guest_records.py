@@ -54,6 +54,16 @@ class GuestRecord:
         return self.folder / "device-other.log"
 
     @property
+    def seed(self) -> Path:
+        """The folder of a cloud guest's user data and meta data."""
+        return self.folder / "seed"
+
+    @property
+    def cloud_log(self) -> Path:
+        """The log of a cloud guest's server of seeds and packages."""
+        return self.folder / "cloud.log"
+
+    @property
     def faults_log(self) -> Path:
         """The log of the faults applied to the host, with their times."""
         return self.folder / "faults.log"

@@ -7,10 +7,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from harness.benches.lab.guests.guest_records import GuestRecord
-from harness.benches.lab.parts.command_line import NTP_PORT, NTP_SERVER, Hardware
+from harness.benches.lab.parts.command_line import CLOUD_SERVER, NTP_PORT, NTP_SERVER, Hardware
 from harness.benches.lab.processes import confinement, process_tags
 from harness.benches.lab.processes.confinement import FileView
-from harness.benches.lab.truths.truth_model import Bends
+from harness.benches.lab.truths.truth_model import Bends, Mirror
 from harness.errors import CommandError, last_line
 from harness.system import proc
 from harness.system.proc import ProcessId
@@ -54,6 +54,22 @@ def start_ntp_server(record: GuestRecord, hardware: Hardware, *, guest: int, ass
     """Start the NTP server on the guest's network. It ends with the guest."""
     ends = ["--socket", str(hardware.ntp), "--peer", str(hardware.network)]
     return _start(["ntp_server", *ends, "--address", NTP_SERVER], record, ntp_log(record), guest, assets, FileView())
+
+
+def start_cloud_server(
+    record: GuestRecord, hardware: Hardware, *, mirror: Path, mirror_answers: Mirror, guest: int, assets: Path
+) -> ProcessId:
+    """Start the server of a cloud guest's seed and packages, on the guest's network. It ends with the guest."""
+    argv = ["cloud_server", "--socket", str(hardware.cloud), "--peer", str(hardware.cloud_network)]
+    argv += ["--address", f"{CLOUD_SERVER}/64", "--seed", str(record.seed), "--mirror", str(mirror)]
+    confinement.share_read_only(mirror.parent)
+    view = FileView(read=(mirror, record.seed), network_admin=True)
+    return _start([*argv, "--mirror-answers", mirror_answers], record, record.cloud_log, guest, assets, view)
+
+
+def wait_for_cloud_server(process: ProcessId, socket: Path, log: Path) -> None:
+    """Wait until the cloud server serves. Raises CommandError."""
+    _wait(socket.exists, process, log, "cloud_server")
 
 
 def start_faults(record: GuestRecord) -> ProcessId:

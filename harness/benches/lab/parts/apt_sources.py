@@ -7,8 +7,12 @@ from pathlib import Path
 
 from harness.errors import SetupError
 
-SUITE = "trixie"
-SUITES = (SUITE, f"{SUITE}-updates", f"{SUITE}-backports")
+DEBIAN_12, DEBIAN_13 = "bookworm", "trixie"
+SUITES = {
+    DEBIAN_13: (DEBIAN_13, f"{DEBIAN_13}-updates", f"{DEBIAN_13}-backports"),
+    DEBIAN_12: (DEBIAN_12, f"{DEBIAN_12}-updates", f"{DEBIAN_13}-backports"),
+}
+"""The suites from which a root of each release is made. The kernels of guests are Debian 13's backports."""
 DEFAULT_KEYRING = "/usr/share/keyrings/debian-archive-keyring.gpg"
 _ONE_LINE = re.compile(r"^\s*deb\s+(?:\[(?P<options>[^]]*)\]\s*)?(?P<uri>\S+)\s+(?P<suite>\S+)\s+(?P<components>.*)$")
 _DEBIAN_SUITE = re.compile(r"^(?:(?:old)*stable|testing|unstable|sid|bookworm|trixie|forky)(?:-updates|-backports)?$")
@@ -69,8 +73,8 @@ def read(etc_apt: Path = Path("/etc/apt")) -> list[AptSource]:
     ]
 
 
-def lines(etc_apt: Path = Path("/etc/apt")) -> str:
-    """Return apt lines for the lab's release on this machine's mirror. Raises SetupError without mirror or keyring."""
+def lines(release: str = DEBIAN_13, etc_apt: Path = Path("/etc/apt")) -> str:
+    """Return apt lines for a release on this machine's mirror. Raises SetupError without mirror or keyring."""
     mirror = debian_mirror(read(etc_apt))
     if mirror is None:
         raise SetupError(
@@ -80,7 +84,7 @@ def lines(etc_apt: Path = Path("/etc/apt")) -> str:
     keyring = mirror.keyring if mirror.keyring and mirror.keyring.startswith("/") else DEFAULT_KEYRING
     if not Path(keyring).is_file():
         raise SetupError(f"{keyring} is missing", next_step="install the package debian-archive-keyring")
-    return "".join(f"deb [signed-by={keyring}] {mirror.uri} {suite} main\n" for suite in SUITES)
+    return "".join(f"deb [signed-by={keyring}] {mirror.uri} {suite} main\n" for suite in SUITES[release])
 
 
 def _stanza(text: str) -> Iterator[AptSource]:

@@ -14,6 +14,8 @@ NTP = "ntp"
 AGENT_PORT = "lab.agent"
 NTP_SERVER = "10.0.2.123"  # on the guest's own network (lab/image/root/etc/systemd/network), served by lab/ntp_server
 NTP_PORT = 123
+CLOUD = "cloud"
+CLOUD_SERVER = "fd00::80"  # on a cloud guest's network, served by lab/cloud_server
 SANDBOX = "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny"
 TRUTH_PAGE_BYTES = 4096
 # Without AVX: programs prefer its wide instructions, whose emulation doubles the start time of sshd.
@@ -24,7 +26,10 @@ _KERNEL_WORDS = "root=LABEL=root console=ttyS0 mitigations=off nokaslr panic=-1 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Hardware:
-    """The hardware of one virtual machine. `disk` is absolute: a relative path breaks migration."""
+    """The hardware of one virtual machine. `disk` is absolute: a relative path breaks migration.
+
+    `serial_number` is the firmware's, and only for a guest with a cloud server on its network.
+    """
 
     accelerator: str
     memory_mib: int
@@ -33,6 +38,7 @@ class Hardware:
     initrd: Path
     serial_log: Path
     sockets: Path
+    serial_number: str = ""
 
     @property
     def qmp(self) -> Path:
@@ -74,6 +80,16 @@ class Hardware:
         return self.sockets / "ntp"
 
     @property
+    def cloud_network(self) -> Path:
+        """The guest's end of the datagram sockets that carry frames to and from the cloud server."""
+        return self.sockets / "cloud-net"
+
+    @property
+    def cloud(self) -> Path:
+        """The cloud server's end of the datagram sockets."""
+        return self.sockets / "cloud"
+
+    @property
     def truth_page(self) -> Path:
         return self.sockets / "truth"
 
@@ -86,7 +102,7 @@ def boot_arguments(hardware: Hardware) -> list[str]:
 
     The guest's network card is on a hub with two other ports. The first is QEMU's user-mode network, which lets SSH in
     and nothing out (`restrict=on`), so no NTP either. The second is a datagram socket to an NTP server that is on the
-    guest's network and on no other network.
+    guest's network and on no other network. A third one leads to a cloud guest's server of seeds and packages.
     """
     cpu = "host" if hardware.accelerator == "kvm" else _EMULATED_CPU
     memory = f"memory-backend-memfd,id=memory,size={hardware.memory_mib}M,share=on"
@@ -119,6 +135,7 @@ def boot_arguments(hardware: Hardware) -> list[str]:
         "-nodefaults",
         "-no-user-config",
         *(argument for name, value in options.items() for argument in (f"-{name}", value)),
+        *(("-smbios", f"type=1,serial={hardware.serial_number}") if hardware.serial_number else ()),
         *(argument for value in objects for argument in ("-object", value)),
         *("-drive", f"file={hardware.disk},format=qcow2,if=none,id=disk,discard=unmap,cache=unsafe"),
         *(argument for value in _network(hardware) for argument in ("-netdev", value)),
@@ -128,14 +145,18 @@ def boot_arguments(hardware: Hardware) -> list[str]:
 
 
 def _network(hardware: Hardware) -> list[str]:
-    ends = f"local.type=unix,local.path={hardware.network},remote.type=unix,remote.path={hardware.ntp}"
-    return [
-        f"hubport,id={NETWORK},hubid=0",
-        f"user,id={SSH},restrict=on,ipv6=off",
-        f"dgram,id={NTP},{ends}",
-        f"hubport,id=hub-{SSH},hubid=0,netdev={SSH}",
-        f"hubport,id=hub-{NTP},hubid=0,netdev={NTP}",
-    ]
+    ports = {
+        SSH: f"user,id={SSH},restrict=on,ipv6=off",
+        NTP: f"dgram,id={NTP},{_ends(hardware.network, hardware.ntp)}",
+    }
+    if hardware.serial_number:
+        ports[CLOUD] = f"dgram,id={CLOUD},{_ends(hardware.cloud_network, hardware.cloud)}"
+    joints = [f"hubport,id=hub-{name},hubid=0,netdev={name}" for name in ports]
+    return [f"hubport,id={NETWORK},hubid=0", *ports.values(), *joints]
+
+
+def _ends(guest: Path, other: Path) -> str:
+    return f"local.type=unix,local.path={guest},remote.type=unix,remote.path={other}"
 
 
 def restore_arguments(hardware: Hardware) -> list[str]:

@@ -34,10 +34,16 @@ class GoldenGuest:
     kernel: Kernel
     accelerator: str
     memory_mib: int
+    disk_name: str = "disk.qcow2"
 
     @property
     def disk(self) -> Path:
-        return self.folder / "disk.qcow2"
+        return self.folder / self.disk_name
+
+    @property
+    def disk_format(self) -> str:
+        """The format of the disk, as QEMU names it, from its file's ending."""
+        return self.disk.suffix.removeprefix(".")
 
     @property
     def made_of(self) -> tuple[Path, ...]:

@@ -13,11 +13,22 @@ from harness.system import capped_output, proc
 _DEADLINE_S = 1800.0
 
 
-def make_root(root: Path, cache: Path, *, variant: str, include: Sequence[str], options: Sequence[str] = ()) -> None:
-    """Make the folder `root`. Packages stay in the cache for the next time. Raises SetupError and CommandError."""
+def make_root(
+    root: Path,
+    cache: Path,
+    *,
+    variant: str,
+    include: Sequence[str],
+    suite: str = apt_sources.DEBIAN_13,
+    options: Sequence[str] = (),
+) -> None:
+    """Make the folder `root` of a release of Debian. Packages stay in the cache for the next time.
+
+    Raises SetupError and CommandError.
+    """
     _passable(cache.parent, cache, root.parent)
     sources = root.with_name(root.name + ".sources.list")
-    sources.write_text(apt_sources.lines())
+    sources.write_text(apt_sources.lines(suite))
     packages = shlex.quote(str(cache_build.make_writable(cache / "packages")))
     package_cache_options = [
         "--skip=download/empty",
@@ -38,7 +49,7 @@ def make_root(root: Path, cache: Path, *, variant: str, include: Sequence[str], 
             f"--include={','.join(include)}",
             *options,
             *package_cache_options,
-            apt_sources.SUITE,
+            suite,
             str(root),
             str(sources),
         ],

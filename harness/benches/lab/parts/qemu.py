@@ -80,7 +80,7 @@ def version_and_sandbox(system: tuple[str, ...], environment: Mapping[str, str])
 
 
 def _private_folder(cache: Path, progress: Progress) -> Path:
-    recipe = hashlib.sha256(repr((PACKAGES, apt_sources.SUITES)).encode()).hexdigest()[:12]
+    recipe = hashlib.sha256(repr((PACKAGES, apt_sources.SUITES[apt_sources.DEBIAN_13])).encode()).hexdigest()[:12]
     return cache_build.build_once(
         cache / f"qemu-{recipe}", "private copy of QEMU", lambda half: _unpack(half, cache, progress), progress
     )
@@ -96,7 +96,7 @@ def _unpack(half: Path, cache: Path, progress: Progress) -> None:
         cache,
         variant="extract",
         include=PACKAGES,
-        options=(f'--aptopt=APT::Default-Release "{apt_sources.SUITES[-1]}"',),
+        options=(f'--aptopt=APT::Default-Release "{apt_sources.SUITES[apt_sources.DEBIAN_13][-1]}"',),
     )
     for part in (root / "usr").iterdir():
         (half / "usr").mkdir(exist_ok=True)

@@ -32,6 +32,8 @@ FIRST_USER, USERS = 70_001, 9_999
 
 _SYSTEM = tuple(map(Path, ("/usr", "/bin", "/lib", "/lib32", "/lib64", "/sbin", "/etc/ld.so.cache")))
 _DEVICES = ("/dev/null", "/dev/urandom")
+_TUN = "/dev/net/tun"
+_NETWORK_RIGHTS = ("net_admin", "net_bind_service")
 _TRIAL_DEADLINE_S = 30.0
 
 
@@ -39,7 +41,8 @@ _TRIAL_DEADLINE_S = 30.0
 class FileView:
     """The files that a program sees besides the system's programs and libraries, and the capabilities that it keeps.
 
-    The program sees copies of the files in `copy`, so the originals' modes do not matter.
+    The program sees copies of the files in `copy`, so the originals' modes do not matter. With `network_admin` it may
+    configure its network, which then is always its own, also where the program cannot be confined.
     """
 
     read: tuple[Path, ...] = ()
@@ -47,6 +50,7 @@ class FileView:
     copy: tuple[Path, ...] = ()
     devices: tuple[str, ...] = ()
     network: bool = False
+    network_admin: bool = False
     capabilities: tuple[str, ...] = ()
 
 
@@ -74,7 +78,7 @@ def command(program: Sequence[str], folder: Path, view: FileView) -> list[str]:
     """
     if can_confine():
         return _confine_command(program, guest_uid(folder), view)
-    return [_setpriv(), "--no-new-privs", "--", *program]
+    return [*_own_network(view), _setpriv(), "--no-new-privs", "--", *program]
 
 
 def guest_uid(folder: Path) -> int:
@@ -148,6 +152,13 @@ def let_guest_in(folder: Path, *, sockets: Path) -> None:
             path.chmod(mode)
 
 
+def _own_network(view: FileView) -> tuple[str, ...]:
+    """Return an unshare(1) prefix for a program that configures its network; nothing for any other program."""
+    if not view.network_admin:
+        return ()
+    return ("unshare", "--net", "--") if os.geteuid() == 0 else ("unshare", "--map-root-user", "--net", "--")
+
+
 def _share(path: Path) -> None:
     status = path.lstat()
     if stat.S_ISLNK(status.st_mode):
@@ -180,8 +191,8 @@ def _confine_command(program: Sequence[str], user: int, view: FileView) -> list[
         "read": [str(path) for path in (*_SYSTEM, *view.read)],
         "write": [str(path) for path in view.write],
         "copy": [str(path) for path in view.copy],
-        "devices": [*_DEVICES, *view.devices],
+        "devices": [*_DEVICES, *view.devices, *([_TUN] if view.network_admin else [])],
         "network": view.network,
-        "capabilities": view.capabilities,
+        "capabilities": [*view.capabilities, *(_NETWORK_RIGHTS if view.network_admin else ())],
     }
     return [sys.executable, "-I", "-S", confine.__file__, json.dumps(specification), *program]

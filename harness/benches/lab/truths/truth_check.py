@@ -3,13 +3,25 @@
 import json
 from collections.abc import Mapping
 
-from harness.benches.lab.truths.truth_model import Bends, DemandedVerdict, Fault, Kernel, Moment, Truth
+from harness.benches.lab.truths.truth_model import Bends, DemandedVerdict, Fault, Image, Kernel, Mirror, Moment, Truth
 from harness.benches.lab.truths.truths import TRUTHS
 
 _KERNELS = {
     Kernel.STABLE: "Debian 13's own",
     Kernel.BACKPORTS: "Debian 13 backports",
     Kernel.GENERIC: "Debian 13 backports, for all machines",
+}
+
+_IMAGES = {
+    Image.LAB: "",
+    Image.WIDE: ", wide image",
+    Image.DEBIAN_13: ", a cloud's image of Debian 13",
+    Image.DEBIAN_12: ", a cloud's image of Debian 12",
+}
+_MIRRORS = {
+    Mirror.SERVING: "cloud-init and a package mirror",
+    Mirror.GONE: "cloud-init, and nobody listens where the package mirror was",
+    Mirror.ERROR_PAGE: "cloud-init, and a package mirror that answers everything with a page about an error",
 }
 
 
@@ -31,8 +43,7 @@ def table() -> list[tuple[str, str, str]]:
 
 
 def _kernel(truth: Truth) -> str:
-    wide = ", wide image" if truth.on_wide_image else ""
-    return _KERNELS[truth.kernel] + wide
+    return _KERNELS[truth.kernel] + _IMAGES[truth.image]
 
 
 def _means(truth: Truth) -> str:
@@ -42,6 +53,7 @@ def _means(truth: Truth) -> str:
     parts += (
         [f"another card before it with {_describe_bends(truth.other_card)}"] if truth.other_card is not None else []
     )
+    parts += [_MIRRORS[truth.mirror]] if truth.image.by_cloud_init else []
     parts += ["a command before anybody enters"] if truth.before else []
     parts += [_describe_fault(fault) for fault in truth.faults]
     parts += [f"campaign `{key}: {value}`" for key, value in truth.campaign.items()]

@@ -22,6 +22,31 @@ class Kernel(StrEnum):
     GENERIC = "generic"
 
 
+class Image(StrEnum):
+    """The disk images of guests. LAB has all that the roles need, WIDE a compiler and many cards' drivers as well.
+
+    DEBIAN_13 and DEBIAN_12 are like a cloud's images: cloud-init configures them at their first boot, and packages come
+    from a mirror. Their kernel is that of BACKPORTS.
+    """
+
+    LAB = "image"
+    WIDE = "image-wide"
+    DEBIAN_13 = "image-debian-13"
+    DEBIAN_12 = "image-debian-12"
+
+    @property
+    def by_cloud_init(self) -> bool:
+        return self in (Image.DEBIAN_13, Image.DEBIAN_12)
+
+
+class Mirror(StrEnum):
+    """What a cloud image's package mirror answers: the packages, nothing at all, or a page about an error."""
+
+    SERVING = "serving"
+    GONE = "gone"
+    ERROR_PAGE = "error-page"
+
+
 class Moment(StrEnum):
     """The moment of a fault, as a pattern of paths in the guest: the moment comes when a matching path exists."""
 
@@ -58,7 +83,7 @@ class Truth:
 
     `bends` are options of the emulated device. `before` is a script for root's shell, run before the host is handed
     out. `other_card` are the options of a second ENA card, which the kernel finds before the first. `igb` adds an Intel
-    card with a clock before the ENA card. `wide` selects the image with a compiler and headers. `campaign` are the
+    card with a clock before the ENA card. `mirror` is the package mirror of a cloud's image. `campaign` are the
     settings that a campaign needs for the truth to show (keys as in its file); with `amazon_driver` the campaign must
     also name an archive of Amazon's driver. `demand_read_only` is the verdict demanded with `--read-only`, when no role
     switches the clock on or configures chronyd; None where it is not defined. `usual` types are checked by every test
@@ -68,11 +93,12 @@ class Truth:
     name: str
     summary: str
     kernel: Kernel = Kernel.BACKPORTS
+    image: Image = Image.LAB
+    mirror: Mirror = Mirror.SERVING
     memory_mib: int = 512
     bends: Bends = field(default_factory=dict)
     other_card: Bends | None = None
     igb: bool = False
-    wide: bool = False
     amazon_driver: bool = False
     clock_on: bool = True
     ssh: bool = True
@@ -82,10 +108,6 @@ class Truth:
     demand: DemandedVerdict
     demand_read_only: DemandedVerdict | None = None
     usual: bool = False
-
-    @property
-    def on_wide_image(self) -> bool:
-        return self.wide or self.kernel is Kernel.GENERIC
 
     @property
     def phc_supported(self) -> bool:

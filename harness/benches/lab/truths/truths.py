@@ -2,7 +2,8 @@
 
 from collections.abc import Mapping
 
-from harness.benches.lab.truths.truth_model import DemandedVerdict, Fault, Kernel, Moment, Truth
+from harness.benches.lab.truths import truth_scripts
+from harness.benches.lab.truths.truth_model import DemandedVerdict, Fault, Image, Kernel, Mirror, Moment, Truth
 from harness.model import Outcome, Reason
 
 _PASS = DemandedVerdict(outcome=Outcome.PASS, reason=Reason.SYNCHRONISED)
@@ -12,62 +13,9 @@ _IMPLAUSIBLE = DemandedVerdict(outcome=Outcome.FAIL, reason=Reason.PHC_IMPLAUSIB
 _UNREACHABLE = DemandedVerdict(outcome=Outcome.INCONCLUSIVE, reason=Reason.UNREACHABLE)
 _NO_CAPACITY = DemandedVerdict(outcome=Outcome.INCONCLUSIVE, reason=Reason.CAPACITY)
 _NOT_CAPABLE = DemandedVerdict(outcome=Outcome.FAIL, reason=Reason.DRIVER_NOT_CAPABLE)
+_NO_PACKAGES = DemandedVerdict(outcome=Outcome.INCONCLUSIVE, reason=Reason.PACKAGES_UNAVAILABLE)
 _OFF = DemandedVerdict(outcome=Outcome.FAIL, reason=Reason.DRIVER_OFF)
 _NOT_SYNCHRONISED = DemandedVerdict(outcome=Outcome.FAIL, reason=Reason.NOT_SYNCHRONISED)
-
-_ASK_MORE = "sed -i 's/ dpoll 0 / dpoll -3 /' /etc/chrony/chrony.conf && systemctl restart chrony"
-_STEER = "systemd-run --unit=steer phc2sys -s /dev/ptp_ena -c CLOCK_REALTIME -O 0"
-_CHANGE_KEY = """
-rm /etc/ssh/ssh_host_ed25519_key*
-ssh-keygen -q -t ed25519 -N '' -f /etc/ssh/ssh_host_ed25519_key
-systemctl restart ssh
-pkill -KILL sshd-session
-"""
-_BREAK_CHRONY = """
-mkdir -p /etc/systemd/system/chrony.service.d
-printf '[Service]\\nExecStartPre=/bin/false\\n' > /etc/systemd/system/chrony.service.d/broken.conf
-systemctl daemon-reload
-"""
-_HOLD_NUMBER = """
-setsid sleep 1000 < /dev/ptp0 > /dev/null 2>&1 &
-devlink dev reload $(devlink dev | grep -m1 pci/)
-"""
-"""A clock's number stays taken while a process has the clock open, so the clock comes back as /dev/ptp1."""
-_RESET_AT_BOOT = """
-cat > /etc/systemd/system/reset.service <<'UNIT'
-[Unit]
-DefaultDependencies=no
-After=local-fs.target
-Before=systemd-udevd.service systemd-udev-trigger.service
-[Service]
-Type=oneshot
-ExecStart=/bin/rm -f /etc/udev/rules.d/54-ptp-harness-ena.rules
-[Install]
-WantedBy=sysinit.target
-UNIT
-systemctl enable reset.service
-"""
-_REFUSE_RELOADS = """
-cat > /opt/devlink <<'END'
-#!/bin/sh
-case "$*" in *reload*) echo 'kernel answers: Device or resource busy' >&2; exit 16;; esac
-exec /opt/devlink.real "$@"
-END
-devlink=$(realpath $(command -v devlink))
-cp $devlink /opt/devlink.real
-chmod +x /opt/devlink
-mount --bind /opt/devlink $devlink
-"""
-"""The refusal lasts until the next boot, which removes the mount."""
-_SET_BY_NTP = """
-modprobe ptp
-chronyd -q "server $NTP_HOST port $NTP_PORT iburst maxsamples 4"
-for clock in /sys/class/ptp/ptp*; do phc_ctl /dev/${clock##*/} set; done
-"""
-_HIDE_BOUND = """
-touch /run/nothing
-mount --bind /run/nothing /sys/bus/pci/devices/$(basename $(realpath /sys/class/ptp/ptp0/device))/phc_error_bound
-"""
 
 TRUTHS: Mapping[str, Truth] = {
     truth.name: truth
@@ -211,19 +159,19 @@ TRUTHS: Mapping[str, Truth] = {
             name="lab.over-budget",
             summary="a clock that serves 125 readings a second, of which chrony is made to ask 200",
             bends={"rate_per_s": 125},
-            faults=(Fault(at=Moment.MEASURING, after_s=2, guest=_ASK_MORE),),
+            faults=(Fault(at=Moment.MEASURING, after_s=2, guest=truth_scripts.ASK_MORE),),
             demand=_UNREADABLE,
         ),
         Truth(
             name="lab.other-daemon",
             summary="a good clock on a host where somebody starts phc2sys beside chrony",
-            faults=(Fault(at=Moment.MEASURING, after_s=15, guest=_STEER),),
+            faults=(Fault(at=Moment.MEASURING, after_s=15, guest=truth_scripts.STEER),),
             demand=DemandedVerdict(outcome=Outcome.FAIL, reason=Reason.CLOCK_INTERFERENCE),
         ),
         Truth(
             name="lab.no-chrony",
             summary="a good clock on an image where chronyd cannot start",
-            before=_BREAK_CHRONY,
+            before=truth_scripts.BREAK_CHRONY,
             demand=_NOT_SYNCHRONISED,
         ),
         Truth(
@@ -254,7 +202,7 @@ TRUTHS: Mapping[str, Truth] = {
         Truth(
             name="lab.key-changed",
             summary="a host that has another host key while it is measured",
-            faults=(Fault(at=Moment.MEASURING, after_s=15, guest=_CHANGE_KEY),),
+            faults=(Fault(at=Moment.MEASURING, after_s=15, guest=truth_scripts.CHANGE_KEY),),
             demand=_UNREACHABLE,
         ),
         Truth(
@@ -267,14 +215,14 @@ TRUTHS: Mapping[str, Truth] = {
         Truth(
             name="lab.renumbered",
             summary="a good clock that is /dev/ptp1 at first and /dev/ptp0 after a reboot",
-            before=_HOLD_NUMBER,
+            before=truth_scripts.HOLD_NUMBER,
             campaign={"depth": "full"},
             demand=_PASS,
         ),
         Truth(
             name="lab.not-persistent",
             summary="a good clock on an image that puts its own settings back at every boot",
-            before=_RESET_AT_BOOT,
+            before=truth_scripts.RESET_AT_BOOT,
             campaign={"depth": "full"},
             demand=DemandedVerdict(outcome=Outcome.FAIL, reason=Reason.NOT_PERSISTENT),
         ),
@@ -282,7 +230,7 @@ TRUTHS: Mapping[str, Truth] = {
             name="lab.reboot-needed",
             summary="a good clock that can be switched on with the next boot only",
             clock_on=False,
-            before=_REFUSE_RELOADS,
+            before=truth_scripts.REFUSE_RELOADS,
             demand=_PASS,
         ),
         # --- on the wide image
@@ -290,6 +238,7 @@ TRUTHS: Mapping[str, Truth] = {
             name="lab.other-clock",
             summary="an Intel card with a clock, which the campaign does not name, and an ENA card that has none",
             kernel=Kernel.GENERIC,
+            image=Image.WIDE,
             bends={"no_phc": True},
             igb=True,
             clock_on=False,
@@ -300,11 +249,60 @@ TRUTHS: Mapping[str, Truth] = {
             name="lab.other-clock-named",
             summary="an Intel card with a clock, which the campaign names, and an ENA card that has none",
             kernel=Kernel.GENERIC,
+            image=Image.WIDE,
             bends={"no_phc": True},
             igb=True,
             clock_on=False,
-            before=_SET_BY_NTP,
+            before=truth_scripts.SET_BY_NTP,
             campaign={"clock_names": ["0e*"]},
+            demand=_PASS,
+        ),
+        # --- on a cloud's images
+        Truth(
+            name="lab.cloud-debian-13",
+            summary="a good clock on a cloud's image of Debian 13, which cloud-init configures",
+            image=Image.DEBIAN_13,
+            memory_mib=768,
+            clock_on=False,
+            demand=_PASS,
+            demand_read_only=_OFF,
+        ),
+        Truth(
+            name="lab.cloud-debian-12",
+            summary="the same on a cloud's image of Debian 12, whose chrony is 4.3",
+            image=Image.DEBIAN_12,
+            memory_mib=768,
+            clock_on=False,
+            demand=_PASS,
+            demand_read_only=_OFF,
+        ),
+        Truth(
+            name="lab.cloud-no-mirror",
+            summary="a cloud's image whose package mirror is gone",
+            image=Image.DEBIAN_13,
+            mirror=Mirror.GONE,
+            memory_mib=768,
+            clock_on=False,
+            demand=_NO_PACKAGES,
+            demand_read_only=_OFF,
+        ),
+        Truth(
+            name="lab.cloud-error-page",
+            summary="a cloud's image whose package mirror answers everything with a page about an error",
+            image=Image.DEBIAN_13,
+            mirror=Mirror.ERROR_PAGE,
+            memory_mib=768,
+            clock_on=False,
+            demand=_NO_PACKAGES,
+            demand_read_only=_OFF,
+        ),
+        Truth(
+            name="lab.cloud-lock-held",
+            summary="a cloud's image on which something else installs packages for three minutes",
+            image=Image.DEBIAN_13,
+            memory_mib=768,
+            clock_on=False,
+            faults=(Fault(at=Moment.CONFIGURING, guest=truth_scripts.HOLD_LOCKS),),
             demand=_PASS,
         ),
         # --- with Amazon's driver, whose archive is not ours to give
@@ -312,7 +310,7 @@ TRUTHS: Mapping[str, Truth] = {
             name="lab.built-driver",
             summary="a good clock under a kernel whose driver knows none, where Amazon's is built",
             kernel=Kernel.STABLE,
-            wide=True,
+            image=Image.WIDE,
             clock_on=False,
             amazon_driver=True,
             demand=_PASS,
@@ -321,7 +319,7 @@ TRUTHS: Mapping[str, Truth] = {
             name="lab.error-bound",
             summary="a clock that says itself that it may be 20 ms off",
             kernel=Kernel.STABLE,
-            wide=True,
+            image=Image.WIDE,
             clock_on=False,
             bends={"error_bound_ns": 20_000_000},
             amazon_driver=True,
@@ -331,9 +329,9 @@ TRUTHS: Mapping[str, Truth] = {
             name="lab.no-error-bound",
             summary="a good clock whose driver no longer says how far off it may be",
             kernel=Kernel.STABLE,
-            wide=True,
+            image=Image.WIDE,
             clock_on=False,
-            faults=(Fault(at=Moment.MEASURING, after_s=2, guest=_HIDE_BOUND),),
+            faults=(Fault(at=Moment.MEASURING, after_s=2, guest=truth_scripts.HIDE_BOUND),),
             amazon_driver=True,
             demand=DemandedVerdict(outcome=Outcome.INCONCLUSIVE, reason=Reason.TOO_FEW_SAMPLES),
         ),

@@ -102,7 +102,7 @@ def test_lines_name_the_labs_suites_on_this_machines_mirror(tmp_path: Path) -> N
     keyring = tmp_path / "keys.gpg"
     keyring.touch()
     (tmp_path / "sources.list").write_text(f"deb [signed-by={keyring}] http://a.example/debian bookworm main\n")
-    assert apt_sources.lines(tmp_path) == (
+    assert apt_sources.lines(etc_apt=tmp_path) == (
         f"deb [signed-by={keyring}] http://a.example/debian trixie main\n"
         f"deb [signed-by={keyring}] http://a.example/debian trixie-updates main\n"
         f"deb [signed-by={keyring}] http://a.example/debian trixie-backports main\n"
@@ -111,7 +111,7 @@ def test_lines_name_the_labs_suites_on_this_machines_mirror(tmp_path: Path) -> N
 
 def test_a_machine_without_a_mirror_or_its_keys_is_told_so(tmp_path: Path) -> None:
     with pytest.raises(SetupError, match=r"no Debian mirror in .*sources\.list"):
-        apt_sources.lines(tmp_path)
+        apt_sources.lines(etc_apt=tmp_path)
     (tmp_path / "sources.list").write_text("deb [signed-by=/nowhere/k.gpg] http://a.example/debian bookworm main\n")
     with pytest.raises(SetupError, match=r"/nowhere/k\.gpg is missing \(install the package debian-archive-keyring\)"):
-        apt_sources.lines(tmp_path)
+        apt_sources.lines(etc_apt=tmp_path)

@@ -9,7 +9,7 @@ import pytest
 from harness.benches.lab.bench import LabBench
 from harness.benches.lab.parts import acceleration, disk_image, golden, qemu
 from harness.benches.lab.parts.build_steps import BuildSteps
-from harness.benches.lab.truths.truth_model import Kernel
+from harness.benches.lab.truths.truth_model import Image, Kernel
 from harness.system import settings
 
 
@@ -66,7 +66,7 @@ def built(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
     monkeypatch.setattr(qemu, "ensure", lambda _cache, progress: build("QEMU", progress))
     monkeypatch.setattr(
-        disk_image, "ensure", lambda _cache, _assets, progress, wide=False: build("wide" if wide else "image", progress)
+        disk_image, "ensure", lambda _cache, _assets, progress, image=Image.LAB: build(str(image), progress)
     )
     monkeypatch.setattr(acceleration, "choose_accelerator", lambda *_: "tcg")
     monkeypatch.setattr(golden, "ensure", build_golden)
@@ -93,5 +93,12 @@ def test_types_of_the_narrow_image_need_no_wide_one(bench: LabBench, built: list
 def test_a_type_of_the_wide_image_adds_that_image_as_a_step(bench: LabBench, built: list[str]) -> None:
     lines: list[str] = []
     bench.prepare(["lab.phc", "lab.other-clock"], lines.append)
-    assert {"wide", "golden guest backports of image"} <= set(built)
-    assert any(re.match(r"step \d of 6: building the wide", line) for line in lines)
+    assert {"image-wide", "golden guest backports of image"} <= set(built)
+    assert any(re.match(r"step \d of 6: building the image-wide", line) for line in lines)
+
+
+def test_a_type_of_a_clouds_image_boots_and_needs_no_golden_guest(bench: LabBench, built: list[str]) -> None:
+    lines: list[str] = []
+    bench.prepare(["lab.cloud-debian-12", "lab.cloud-debian-13", "lab.cloud-no-mirror"], lines.append)
+    assert sorted(built) == ["QEMU", "image", "image-debian-12", "image-debian-13"]
+    assert any(re.match(r"step 5 of 5: ", line) for line in lines)

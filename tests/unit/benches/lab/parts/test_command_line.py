@@ -1,5 +1,6 @@
 """What QEMU is asked to be: a network that lets nothing out, and no system calls beyond those that it needs."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -28,6 +29,15 @@ def test_every_network_of_a_guest_is_a_hub_a_restricted_one_or_the_ntp_servers()
         paths = [option for _, *options in networks for option in options if ".path=" in option]
         assert paths == ["local.path=/s/net", "remote.path=/s/ntp"]
         assert not {"-net", "-nic"} & set(words)
+
+
+def test_a_cloud_guest_has_a_third_port_to_its_cloud_server_and_finds_its_seed_by_a_serial_number() -> None:
+    words = boot_arguments(replace(MACHINE, serial_number="ds=nocloud-net;s=http://[fd00::80]:8080/"))
+    networks = [words[at + 1] for at, word in enumerate(words) if word == "-netdev"]
+    assert "dgram,id=cloud,local.type=unix,local.path=/s/cloud-net,remote.type=unix,remote.path=/s/cloud" in networks
+    assert "hubport,id=hub-cloud,hubid=0,netdev=cloud" in networks
+    assert words[words.index("-smbios") + 1] == "type=1,serial=ds=nocloud-net;s=http://[fd00::80]:8080/"
+    assert "-smbios" not in boot_arguments(MACHINE)
 
 
 @pytest.mark.parametrize("seccomp", [True, False])

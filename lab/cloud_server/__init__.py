@@ -1,0 +1,1 @@
+"""Serve what a cloud's guest asks its cloud for: its seed for cloud-init, and a mirror of packages."""
