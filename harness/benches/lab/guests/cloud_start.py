@@ -16,7 +16,7 @@ from harness.benches.lab.processes import confinement
 from harness.benches.lab.truths.truth_model import Truth
 from harness.system.proc import ProcessId
 
-BOOTS_WITHIN_S = 600.0
+BOOTS_WITHIN_S = 900.0
 """Deadline for a boot, and then for the first SSH login. An emulated guest's cloud-init needs one to three minutes."""
 
 
@@ -33,6 +33,8 @@ class CloudStart(GuestStart):
 
     The host is handed out while it boots, as an instance of a cloud is.
     """
+
+    driver_within_s = BOOTS_WITHIN_S
 
     def __init__(self, record: GuestRecord, truth: Truth, context: CloudContext, progress: Progress) -> None:
         super().__init__(record, truth, context, progress)

@@ -68,6 +68,9 @@ class GuestStart(ABC):
     A subclass says by `start_guest` and `bring_up` how the guest comes to run with its identity and its cards.
     """
 
+    driver_within_s = _DRIVER_DEADLINE_S
+    """Deadline for the ENA driver to set up all cards, after `bring_up`."""
+
     def __init__(self, record: GuestRecord, truth: Truth, context: GuestContext, progress: Progress) -> None:
         self.record, self.truth, self.context, self.progress = record, truth, context, progress
         self.hardware: Hardware = context.golden.hardware(
@@ -199,7 +202,7 @@ class GuestStart(ABC):
         self.note_step("wait for the driver, switch the clock on")
         with guest_agent.connect(self.hardware.agent) as port:
             cards = len(self._cards())
-            port.ask("driver", deadline_s=_DRIVER_DEADLINE_S + 5, timeout_s=_DRIVER_DEADLINE_S, cards=cards)
+            port.ask("driver", deadline_s=self.driver_within_s + 5, timeout_s=self.driver_within_s, cards=cards)
             if self.truth.clock_on and not self.has_clock(port):
                 self._switch_clock_on(port)
             if self.truth.before:
