@@ -9,6 +9,7 @@ from pathlib import Path
 ENA_SLOT = "ena-slot"
 OTHER_SLOT = "other-slot"  # the kernel finds a card here before the one in ENA_SLOT
 NETWORK = "network"
+HUB = 0  # joins the ports of the guest's network
 SSH = "ssh"
 NTP = "ntp"
 AGENT_PORT = "lab.agent"
@@ -74,6 +75,16 @@ class Hardware:
         return self.sockets / "ntp"
 
     @property
+    def card_network(self) -> Path:
+        """QEMU's end of the datagram sockets that carry an ENA card's frames (guests/card_connection.py)."""
+        return self.sockets / "card-net"
+
+    @property
+    def card(self) -> Path:
+        """The ENA device's end of the datagram sockets."""
+        return self.sockets / "card"
+
+    @property
     def truth_page(self) -> Path:
         return self.sockets / "truth"
 
@@ -130,11 +141,11 @@ def boot_arguments(hardware: Hardware) -> list[str]:
 def _network(hardware: Hardware) -> list[str]:
     ends = f"local.type=unix,local.path={hardware.network},remote.type=unix,remote.path={hardware.ntp}"
     return [
-        f"hubport,id={NETWORK},hubid=0",
+        f"hubport,id={NETWORK},hubid={HUB}",
         f"user,id={SSH},restrict=on,ipv6=off",
         f"dgram,id={NTP},{ends}",
-        f"hubport,id=hub-{SSH},hubid=0,netdev={SSH}",
-        f"hubport,id=hub-{NTP},hubid=0,netdev={NTP}",
+        f"hubport,id=hub-{SSH},hubid={HUB},netdev={SSH}",
+        f"hubport,id=hub-{NTP},hubid={HUB},netdev={NTP}",
     ]
 
 
