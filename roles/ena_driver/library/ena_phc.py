@@ -13,7 +13,7 @@ import time
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ..module_utils.ptp_host import write  # noqa: TID252  # found so in a role and in a collection
+from ..module_utils.ptp_host import read_json, write  # noqa: TID252  # found so in a role and in a collection
 
 DOCUMENTATION = r"""
 module: ena_phc
@@ -237,12 +237,10 @@ def read_reload_record(module: AnsibleModule) -> dict:
 def read_newer(path: str, other: str) -> dict | None:
     """Read a JSON file that is not older than another file; None when there is none."""
     try:
-        if os.stat(path).st_mtime_ns < os.stat(other).st_mtime_ns:
-            return None
-        with open(path, encoding="utf-8") as file:
-            return json.load(file)
-    except (OSError, ValueError):
+        newer = os.stat(path).st_mtime_ns >= os.stat(other).st_mtime_ns
+    except OSError:
         return None
+    return read_json(path) if newer else None
 
 
 def wait_for_link(module: AnsibleModule) -> None:
