@@ -34,11 +34,13 @@ END
 networkctl reload
 """
 _WAIT = """
-card=$(basename /sys/bus/pci/drivers/ena/*/net/*)
-timeout 50 sh -c 'until ip -4 route show default dev "$0" | grep -q .; do sleep 0.2; done' "$card" && exit 0
-networkctl --no-pager status "$card"
+timeout 50 sh -c 'until ip -4 route show default | grep -q "dev $(basename /sys/bus/pci/drivers/ena/*/net/*) "; do
+    sleep 0.2
+done' && exit 0
+networkctl --no-pager status --all
 exit 1
 """
+"""udev may rename the card while this waits."""
 
 
 def join(monitor: Qmp, hardware: Hardware) -> None:
