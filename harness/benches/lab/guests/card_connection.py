@@ -2,7 +2,7 @@
 
 The card's device gets a port on the hub of the guest's network, and the card that other hosts use for SSH loses its
 link. The golden guest needs no change: QEMU takes a port while it runs, and the guest learns the network of its ENA
-cards from a file. The device process carries each frame, so a connection is slower than on other hosts.
+cards from a file.
 
 QEMU's DHCP server gives its first client the address to which it forwards SSH. Because the network lets nothing out
 (`restrict=on`), it names no router; the file does, so that a host has a default route to lose and to get back.
