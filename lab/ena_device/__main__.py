@@ -12,6 +12,7 @@ from ena_device.device_errors import BadRequest, DeviceSetupError
 from ena_device.doorbell import Doorbell, MappedDoorbell, PollPauses, SocketDoorbell
 from ena_device.event_log import EventLog
 from ena_device.features import OfferedFeatures
+from ena_device.network import NetworkSocket
 from ena_device.pci_config import PciConfig
 from ena_device.phc import now_ns
 from ena_device.serve import DeviceServer
@@ -36,12 +37,23 @@ def main() -> int:
 
 def _server(options: argparse.Namespace) -> DeviceServer:
     """Create the server by the options. Raises BadRequest or DeviceSetupError."""
+    network = NetworkSocket(*options.network) if options.network else None
+    try:
+        return _server_on(network, options)
+    except (BadRequest, DeviceSetupError):
+        if network:
+            network.close()
+        raise
+
+
+def _server_on(network: NetworkSocket | None, options: argparse.Namespace) -> DeviceServer:
     clock = SharedClock(ClockSettings(base_utc_ns=time.time_ns(), base_mono_ns=now_ns()))
     device = Ena(
         offer=OfferedFeatures(mac=options.mac),
         config=PciConfig(device_id=options.device_id, revision=options.revision),
         doorbell=_doorbell(options, clock),
         log=_log(time.monotonic()) if options.verbose else lambda text: None,
+        network=network,
     )
     changes = {k: v for k in bends.START_KEYS if (v := getattr(options, k)) is not None}
     server = DeviceServer(socket_path=options.socket, control_path=options.control, device=device, clock=clock)
@@ -75,6 +87,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--device-id", type=lambda s: int(s, 16), default=0xEC20, metavar="HEX", help="PCI device id (ec20)")
     add("--revision", type=int, choices=range(256), default=0, metavar="N", help="PCI revision (0)")
     add("--mac", type=_mac, default="06:11:22:33:44:55", help="MAC address (06:11:22:33:44:55)")
+    add("--network", nargs=2, metavar=("PATH", "PEER"), help="exchange frames by a datagram socket with that of a peer")
     add("--doorbell", choices=("mapped", "socket"), default="mapped", help="how the clock is asked (mapped)")
     add("--rest-us", type=_pause_us, default=150, metavar="US", help="mapped: pause between two looks in use (150)")
     add("--idle-rest-us", type=_pause_us, default=2000, metavar="US", help="mapped: the same when idle (2000)")

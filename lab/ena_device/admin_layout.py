@@ -65,7 +65,7 @@ DESTROY = struct.Struct("<H")  # ena_admin_aq_destroy_{sq,cq}_cmd
 CQ_ENTRY_WORDS_MASK, SQ_DIRECTION_SHIFT, SQ_DIRECTION_TX, SQ_DIRECTION_RX = 0x1F, 5, 1, 2
 SQ_PLACEMENT_MASK, SQ_PLACEMENT_HOST = 0xF, 1
 STATS_TYPE_AT, STATS_BASIC = 16, 0  # ena_admin_aq_get_stats_cmd, ENA_ADMIN_GET_STATS_TYPE_BASIC
-BASIC_STATS = struct.Struct("<QQQQQQQ")  # ena_admin_basic_stats: tx bytes, tx pkts, rx bytes, rx pkts, drops, overruns
+BASIC_STATS = struct.Struct("<QQQQQQQ")  # ena_admin_basic_stats: tx bytes, packets, rx ones, rx and tx drops, overruns
 
 DEVICE_ATTRIBUTES = struct.Struct("<IIIIII6sHI")  # ena_admin_device_attr_feature_desc
 MAX_QUEUES_EXT = struct.Struct("<BxxxIIIIIIIIIHH")  # ena_admin_queue_ext_feature_desc
@@ -89,7 +89,7 @@ HOST_SUPPORTS_PHC = 1 << 8
 EVENT_DESC = struct.Struct("<HHB3xII")  # ena_admin_aenq_common_desc: group, syndrome, flags, timestamp low, high
 EVENT_FLAGS_AT, EVENT_AFTER_FLAGS_AT = 4, 5
 LINK_CHANGE = struct.Struct("<I")  # ena_admin_aenq_link_change_desc.flags, bit 0: up
-KEEP_ALIVE = struct.Struct("<IIIIII")  # ena_admin_aenq_keep_alive_desc: rx drops, tx drops, rx overruns (low, high)
+KEEP_ALIVE = struct.Struct("<QQQ")  # ena_admin_aenq_keep_alive_desc: rx drops, tx drops, rx overruns
 
 
 def address(low: int, high: int) -> int:

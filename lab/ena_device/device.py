@@ -4,7 +4,7 @@ Source: ena_regs_defs.h, and for the order of the steps ena_com.c of the driver 
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from ena_device import admin_layout as al
 from ena_device import features
@@ -15,7 +15,8 @@ from ena_device.doorbell import Doorbell
 from ena_device.event_queue import EventQueue
 from ena_device.guest_memory import GuestMemory, Window
 from ena_device.interrupts import Interrupts
-from ena_device.packets import PacketQueues
+from ena_device.network import NetworkSocket
+from ena_device.packets import PacketCounts, PacketQueues
 from ena_device.pci_config import PciConfig
 from ena_device.phc import RESPONSE_SIZE
 from ena_device.rings import Ring
@@ -31,17 +32,23 @@ class Totals:
     """Counts that outlive a reset; they last as long as the device process."""
 
     resets: list[int]  # reasons the driver gave, the last 64
-    packets: int = 0
-    bytes: int = 0
+    packets: PacketCounts = field(default_factory=PacketCounts)
 
 
 class Ena:
     """The device. _reset_state() creates all state that a reset of the device discards."""
 
     def __init__(
-        self, *, offer: features.OfferedFeatures, config: PciConfig, doorbell: Doorbell, log: Callable[[str], None]
+        self,
+        *,
+        offer: features.OfferedFeatures,
+        config: PciConfig,
+        doorbell: Doorbell,
+        log: Callable[[str], None],
+        network: NetworkSocket | None = None,
     ) -> None:
         self.offer, self.config, self.doorbell, self.log = offer, config, doorbell, log
+        self.network = network
         self.memory, self.interrupts = GuestMemory(), Interrupts()
         self.totals = Totals([])
         self.host: features.HostInfo | None = None
@@ -51,8 +58,6 @@ class Ena:
 
     def reset(self, cause: str) -> None:
         self.doorbell.stop()
-        self.totals.packets += self.queues.packets
-        self.totals.bytes += self.queues.bytes
         self._reset_state()
         self.log(f"reset {cause}")
 
@@ -65,18 +70,14 @@ class Ena:
         }
         self._admin: AdminQueue | None = None
         self.events = EventQueue(self.memory)
-        self.queues = PacketQueues(self.memory, self.interrupts)
+        send = self._send_frame if self.network else None
+        self.queues = PacketQueues(self.memory, self.interrupts, self.totals.packets, send)
         self._phc_address: int | None = None
         self._phc_window: Window | None = None
 
     @property
     def phc_configured(self) -> bool:
         return self._phc_address is not None
-
-    @property
-    def packets(self) -> int:
-        """Count the packets sent since the device process started."""
-        return self.totals.packets + self.queues.packets
 
     def read_register(self, offset: int) -> int:
         return self._registers.get(offset, 0)
@@ -115,6 +116,19 @@ class Ena:
             self.doorbell.start(window)
             self.doorbell.flush()
 
+    def receive_frames(self) -> None:
+        """Give the frames that have arrived to the driver; with the link down they are dropped."""
+        if self.network is None:
+            return
+        for frame in self.network.receive(self.offer.mac):
+            if self.link:
+                self.queues.receive(frame)
+            else:
+                self.totals.packets.receive_drops += 1
+
+    def _send_frame(self, frame: bytes) -> bool:
+        return self.network is not None and self.link and self.network.send(frame)
+
     def set_link(self, up: bool) -> None:
         self.link = up
         self.events.add(al.EventGroup.LINK_CHANGE, al.LINK_CHANGE.pack(up))
@@ -124,7 +138,8 @@ class Ena:
 
     def tick(self) -> None:
         """Do the work that is due by time: the keep-alive event, events that waited for room, delayed answers."""
-        self.events.queue_keep_alive(alive=self.keepalive)
+        counts = self.totals.packets
+        self.events.queue_keep_alive(counts.receive_drops, counts.send_drops, alive=self.keepalive)
         if self.events.deliver():
             self.interrupts.fire(MANAGEMENT_VECTOR)
         self.doorbell.flush()

@@ -13,12 +13,14 @@ from dataclasses import dataclass
 from ena_device import admin_layout as al
 from ena_device import registers as reg
 from ena_device import vfio_user as vu
-from ena_device.packets import TX_DESC
+from ena_device.packets import LAST, RX_CDESC, RX_DESC, RX_FIRST, RX_LAST, TX_DESC
 from ena_device.peer import Peer, PeerError
 from ena_device.phc import RESPONSE_SIZE
 
 MEMORY_AT, MEMORY_SIZE = 0x10_0000, 0x10_0000
-AQ_AT, ACQ_AT, AENQ_AT, PHC_AT, MMIO_AT, HOST_AT, SQ_AT, CQ_AT = range(0, 0x8000, 0x1000)
+AQ_AT, ACQ_AT, AENQ_AT, PHC_AT, MMIO_AT, HOST_AT, SQ_AT, CQ_AT, RX_SQ_AT, RX_CQ_AT = range(0, 0xA000, 0x1000)
+BUFFERS_AT = 0x40000  # one of BUFFER_SIZE for each descriptor to receive into, then one for each to send
+BUFFER_SIZE = 0x1000
 DEPTH = 32
 ALL_GROUPS = 1 << al.EventGroup.LINK_CHANGE | 1 << al.EventGroup.KEEP_ALIVE | 1 << al.EventGroup.DEVICE_REQUEST_RESET
 _PHC_RESPONSE = struct.Struct("<H6xQQII")  # ena_admin_phc_resp: request id, timestamp, -, error bound, error flags
@@ -176,3 +178,44 @@ class ProgramDriver:
         """Write one single-descriptor packet into the submission queue."""
         len_ctrl = length | request >> 10 << 16 | 1 << 26 | 1 << 27
         TX_DESC.pack_into(self.memory, SQ_AT + slot * TX_DESC.size, len_ctrl, (request & 0x3FF) << 22, 0, 0)
+
+    def write_frame(self, slot: int, *parts: bytes) -> int:
+        """Write a packet with a descriptor for each part from `slot` on; return the slot after it."""
+        for number, part in enumerate(parts):
+            at = BUFFERS_AT + (DEPTH + slot) * BUFFER_SIZE
+            self.memory[at : at + len(part)] = part
+            len_ctrl = len(part) | (LAST if number == len(parts) - 1 else 0)
+            TX_DESC.pack_into(self.memory, SQ_AT + slot * TX_DESC.size, len_ctrl, slot << 22, MEMORY_AT + at, 0)
+            slot += 1
+        return slot
+
+    def create_receive_queue(self, *, vector: int = 1, entry_size: int = RX_CDESC.size) -> tuple[int, int]:
+        """Create the queues of received packets; return their (doorbell, unmask) registers."""
+        cq = al.CREATE_CQ.pack(0, entry_size // 4, DEPTH, vector, MEMORY_AT + RX_CQ_AT, 0, 0)
+        index, _, _, _, unmask = al.CREATED_CQ.unpack_from(self.command(al.Opcode.CREATE_CQ, cq).data)
+        identity = al.SQ_DIRECTION_RX << al.SQ_DIRECTION_SHIFT
+        sq = al.CREATE_SQ.pack(identity, 0, al.SQ_PLACEMENT_HOST, 1, index, DEPTH, MEMORY_AT + RX_SQ_AT, 0, 0)
+        _, _, doorbell, _, _ = al.CREATED_SQ.unpack_from(self.command(al.Opcode.CREATE_SQ, sq).data)
+        return doorbell, unmask
+
+    def write_buffer(self, slot: int, *, length: int = BUFFER_SIZE, address: int | None = None) -> None:
+        """Write the descriptor of a buffer to receive into; its request id is its slot."""
+        low = MEMORY_AT + BUFFERS_AT + slot * BUFFER_SIZE if address is None else address
+        RX_DESC.pack_into(self.memory, RX_SQ_AT + slot * RX_DESC.size, length, 0, 0, slot, 0, low, 0, 0)
+
+    def received(self, count: int) -> list[bytes]:
+        """Read the frames in the completions of the first round up to `count` descriptors. Raises PeerError."""
+        frames: list[bytes] = []
+        complete = True
+        for place in range(count):
+            entry = RX_CDESC.unpack_from(self.memory, RX_CQ_AT + place * RX_CDESC.size)
+            _, _, flags, length, slot, _, _, _, _ = entry
+            if not flags & 1:
+                break
+            if bool(flags & RX_FIRST) != complete:
+                raise PeerError(f"completion {entry} begins a packet within another, or none")
+            at = BUFFERS_AT + slot * BUFFER_SIZE
+            begun = b"" if complete else frames.pop()
+            frames.append(begun + self.memory[at : at + length])
+            complete = bool(flags & RX_LAST)
+        return frames

@@ -50,13 +50,16 @@ class EventQueue:
             desc = al.EVENT_DESC.pack(group, 0, 0, time.monotonic_ns() // 1_000_000_000 & 0xFFFFFFFF, 0)
             self._waiting.append(desc + data)
 
-    def queue_keep_alive(self, *, alive: bool) -> None:
-        """Queue the keep-alive event when it is due; skip it when the device shall look dead (`alive` is false)."""
+    def queue_keep_alive(self, receive_drops: int, send_drops: int, *, alive: bool) -> None:
+        """Queue the keep-alive event when it is due; skip it when the device shall look dead (`alive` is false).
+
+        It tells the driver how many packets have been dropped.
+        """
         now = time.monotonic()
         if self._keep_alive_due_s is not None and now >= self._keep_alive_due_s:
             self._keep_alive_due_s = now + KEEP_ALIVE_S
             if alive:
-                self.add(al.EventGroup.KEEP_ALIVE, al.KEEP_ALIVE.pack(0, 0, 0, 0, 0, 0))
+                self.add(al.EventGroup.KEEP_ALIVE, al.KEEP_ALIVE.pack(receive_drops, send_drops, 0))
 
     def seconds_to_keep_alive(self) -> float | None:
         return None if self._keep_alive_due_s is None else max(0.0, self._keep_alive_due_s - time.monotonic())

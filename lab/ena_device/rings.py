@@ -26,7 +26,11 @@ class Ring:
     @property
     def address(self) -> int:
         """The address of the next entry."""
-        return self.base + self.count % self.depth * self.entry_size
+        return self.address_ahead(0)
+
+    def address_ahead(self, entries: int) -> int:
+        """Return the address of the entry that many entries after the next one."""
+        return self.base + (self.count + entries) % self.depth * self.entry_size
 
     @property
     def phase(self) -> int:

@@ -77,6 +77,8 @@ class DeviceServer:
         self._device.doorbell.stop()
         self._control.close()
         self._listener.close()
+        if self._device.network:
+            self._device.network.close()
         for watched in self._watched:
             watched.close()
 
@@ -119,7 +121,7 @@ class DeviceServer:
             "resets": device.totals.resets,
             "host": asdict(device.host) if device.host else None,
             "mtu": device.mtu,
-            "tx_packets": device.packets,
+            **_packet_counts(device),
             "sqs": len(device.queues.submission),
             "messages": dict(self._messages),
             "pid": os.getpid(),
@@ -144,6 +146,8 @@ class DeviceServer:
         watched = [w.fileno() for w in self._watched]
         for fd in [*signals, self._listener.fileno(), *connection, *watched, *self._control.fds()]:
             poll.register(fd, select.POLLIN)
+        if network := self._device.network:
+            poll.register(network.fileno(), network.events)
         return [fd for fd, _ in poll.poll(self._timeout_s(longest_s) * 1000)]
 
     def _timeout_s(self, longest_s: float) -> float:
@@ -158,6 +162,9 @@ class DeviceServer:
             self._accept()
         elif self._connection and fd == self._connection.fileno():
             self._serve(self._connection)
+        elif self._device.network and fd == self._device.network.fileno():
+            self._device.network.flush()
+            self._device.receive_frames()
         elif ended_pids := [w.pid for w in self._watched if w.fileno() == fd]:
             self._end(f"with process {ended_pids[0]}")
         else:
@@ -226,6 +233,17 @@ class DeviceServer:
 
 def _name(command: int) -> str:
     return vu.VfioCommand(command).name if command in list(vu.VfioCommand) else "UNKNOWN"
+
+
+def _packet_counts(device: Ena) -> dict[str, int]:
+    counts = device.totals.packets
+    return {
+        "tx_packets": counts.sent,
+        "tx_dropped": counts.send_drops,
+        "rx_packets": counts.received,
+        "rx_dropped": counts.receive_drops,
+        "rx_invalid": device.network.invalid if device.network else 0,
+    }
 
 
 def _read_clocks() -> tuple[int, int]:

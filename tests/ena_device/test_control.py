@@ -19,7 +19,8 @@ from ena_device.running import RunningDevice
 
 STATE_KEYS = set(KEYS) - {"step_ns", "request_reset"} | {
     *("base_utc_ns", "base_mono_ns", "asked", "answered", "refused", "silent", "late", "last_ns", "now_ns", "host_ns"),
-    *("connected", "phc", "resets", "host", "mtu", "tx_packets", "sqs", "messages", "pid"),
+    *("connected", "phc", "resets", "host", "mtu", "sqs", "messages", "pid"),
+    *("tx_packets", "tx_dropped", "rx_packets", "rx_dropped", "rx_invalid"),
 }
 README = Path(bends.__file__).with_name("README.md").read_text()
 

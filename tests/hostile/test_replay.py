@@ -79,6 +79,7 @@ def test_steps_are_read_as_they_were_written() -> None:
         DeviceStep(kind=StepKind.LINE, data=b'{"state": true}'),
         DeviceStep(kind=StepKind.CHUNK, data=b"{"),
         DeviceStep(kind=StepKind.CLIENT),
+        DeviceStep(kind=StepKind.FRAME, data=b"\xff" * 60),
     ]
     assert list(decoded(b"".join(step.encoded() for step in steps))) == steps
 
@@ -91,7 +92,8 @@ def test_a_recorded_session_reaches_the_clock_and_the_queues() -> None:
             device.do(step)
             configured |= device.device.phc_configured
         state = device.server.state()
-    assert (configured, state["asked"], state["tx_packets"], state["resets"]) == (True, 1, 1, [0, 3])
+    assert (configured, state["asked"], state["resets"]) == (True, 1, [0, 3])
+    assert (state["tx_packets"], state["rx_packets"], state["rx_dropped"]) == (1, 1, 0)
 
 
 @pytest.mark.parametrize("arguments", [["control", "--replay", "20"], ["probes", "--input", "README.md"]])

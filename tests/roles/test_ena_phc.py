@@ -74,6 +74,44 @@ def test_nothing_is_run_after_a_refusal(script: ModuleType, tmp_path: Path) -> N
     assert not (tmp_path / "ran").exists()
 
 
+@pytest.mark.parametrize(
+    ("refused", "ran"),
+    [
+        ((), ["modprobe ena"]),
+        (("modprobe",), ["modprobe ena", "insmod {modules}/k/kernel/drivers/net/ethernet/amazon/ena/ena.ko.xz"]),
+        (
+            ("modprobe", "insmod"),
+            ["modprobe ena", "insmod {modules}/k/kernel/drivers/net/ethernet/amazon/ena/ena.ko.xz"],
+        ),
+    ],
+)
+def test_a_host_whose_new_driver_is_refused_gets_the_kernels_own_back(
+    script: ModuleType,
+    host: Any,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    refused: tuple[str, ...],
+    ran: list[str],
+) -> None:
+    """Else it would have no network any more, and nobody could ask it why."""
+    modules, loaded = tmp_path / "modules", tmp_path / "loaded"
+    for place in ("kernel/drivers/net/ethernet/amazon/ena", "updates"):
+        (modules / "k" / place).mkdir(parents=True)
+        (modules / "k" / place / "ena.ko.xz").touch()
+    for name in ("modprobe", "insmod"):
+        program = tmp_path / name
+        end = "exit 1" if name in refused else f"mkdir {loaded}"
+        program.write_text(f"#!/bin/sh\n{end}\n")
+        program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    monkeypatch.setattr(script, "LOADED", str(loaded))
+    monkeypatch.setattr(script, "MODULES", str(modules))
+    attempts: list[Any] = []
+    script.bring_driver_back(replace(host, kernel="k"), attempts)
+    assert [attempt.command for attempt in attempts] == [command.format(modules=modules) for command in ran]
+    assert loaded.exists() is (len(refused) < 2)
+
+
 def test_a_command_that_does_not_end_is_left_behind(script: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(script, "COMMAND_DEADLINE_S", 1)
     assert script.run(["sleep", "600"]) == script.Attempt("sleep 600", None, err="did not end within 1 s")

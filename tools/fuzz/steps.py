@@ -11,12 +11,13 @@ import socket
 import struct
 import tempfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from enum import IntEnum
 from pathlib import Path
 
+from ena_device import registers as reg
 from ena_device import vfio_user as vu
 from ena_device.clock import ClockSettings, SharedClock
 from ena_device.device import Ena
@@ -24,6 +25,7 @@ from ena_device.doorbell import SocketDoorbell
 from ena_device.driver import MEMORY_SIZE, ProgramDriver
 from ena_device.event_log import EventLog
 from ena_device.features import OfferedFeatures
+from ena_device.network import NetworkSocket
 from ena_device.pci_config import PciConfig
 from ena_device.peer import Peer
 from ena_device.serve import DeviceServer
@@ -45,6 +47,7 @@ class StepKind(IntEnum):
     LINE = 5  # a line on the control socket: length, bytes
     CHUNK = 6  # bytes on the control socket without a newline: length, bytes
     CLIENT = 7  # another control client connects; the last client stays
+    FRAME = 8  # a frame arrives from the network: length, bytes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,7 +73,7 @@ class DeviceStep:
                 fields = struct.pack("<I", self.at) + long
             case StepKind.REGISTER:
                 fields = _REGISTER.pack(self.at, self.value)
-            case StepKind.LINE | StepKind.CHUNK:
+            case StepKind.LINE | StepKind.CHUNK | StepKind.FRAME:
                 fields = long
             case _:
                 fields = b""
@@ -112,23 +115,28 @@ def decoded(data: bytes) -> Iterator[DeviceStep]:
                 yield DeviceStep(kind=kind, at=fields.number(4), data=fields.long())
             case StepKind.REGISTER:
                 yield DeviceStep(kind=kind, at=fields.number(2), value=fields.number(4))
-            case StepKind.LINE | StepKind.CHUNK:
+            case StepKind.LINE | StepKind.CHUNK | StepKind.FRAME:
                 yield DeviceStep(kind=kind, data=fields.long())
             case _:
                 yield DeviceStep(kind=kind)
 
 
 class Rig:
-    """A device with its two sockets, the sides of QEMU and of a client, and a guest's memory, all in one thread."""
+    """A device with its sockets, the sides of QEMU, a client and the network, and a guest's memory, in one thread."""
 
     def __init__(self, folder: Path) -> None:
         self.log = io.StringIO()
         self.clock = SharedClock(ClockSettings(base_utc_ns=START_NS, base_mono_ns=0))
+        self._network_path = str(folder / "net")
+        self._peer = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self._peer.bind(str(folder / "peer"))
+        self._peer.setblocking(False)
         self.device = Ena(
             offer=OfferedFeatures(mac=MAC),
             config=PciConfig(device_id=0xEC20, revision=0),
             doorbell=SocketDoorbell(self.clock),
             log=EventLog(self.log).write,
+            network=NetworkSocket(self._network_path, str(folder / "peer")),
         )
         self.socket_path, self._control_path = str(folder / "ena.sock"), str(folder / "ena.ctl")
         self.server = DeviceServer(
@@ -144,7 +152,7 @@ class Rig:
 
     def close(self) -> None:
         self.server.close()
-        for sock in (self._qemu, *self._clients):
+        for sock in (self._qemu, self._peer, *self._clients):
             sock.close()
         for fd in self._menu:
             os.close(fd)
@@ -173,6 +181,8 @@ class Rig:
                     self._clients[-1].send(step.data + (b"\n" if step.kind is StepKind.LINE else b""))
             case StepKind.CLIENT:
                 self._clients.append(_connected(self._control_path))
+            case StepKind.FRAME:
+                self.send_frame(step.data)
         self.settle()
 
     def unplug(self) -> None:
@@ -187,6 +197,11 @@ class Rig:
         """Write a register as the guest."""
         body = vu.ACCESS.pack(offset, vu.BAR0, 4) + struct.pack("<I", value)
         self.do(DeviceStep(kind=StepKind.MESSAGE, command=vu.VfioCommand.REGION_WRITE, data=body))
+
+    def send_frame(self, frame: bytes) -> None:
+        """Send a frame from the network, if the card's socket has room."""
+        with suppress(OSError):
+            self._peer.sendto(frame, self._network_path)
 
     def settle(self) -> None:
         """Let the device work until it is idle, and read its output. Raises AssertionError when it stays busy."""
@@ -203,6 +218,9 @@ class Rig:
             socket.send_fds(self._qemu, [data], fds)
 
     def _drain(self) -> None:
+        with suppress(BlockingIOError):
+            while True:
+                self._peer.recv(1 << 16)
         ready, _, _ = select.select([self._qemu, *self._clients], [], [], 0)
         for sock in ready:
             self._read(sock)
@@ -303,7 +321,7 @@ def recorded_session() -> list[DeviceStep]:
         server = threading.Thread(target=lambda: _serve_until(device.server, stop))
         server.start()
         try:
-            steps = _session(_Recorder(device.socket_path))
+            steps = _session(_Recorder(device.socket_path), device.send_frame)
         finally:
             stop.set()
             server.join()
@@ -315,7 +333,7 @@ def _serve_until(server: DeviceServer, done: threading.Event) -> None:
         server.serve_once(longest_wait_s=0.01)
 
 
-def _session(peer: _Recorder) -> list[DeviceStep]:
+def _session(peer: _Recorder, send_frame: Callable[[bytes], None]) -> list[DeviceStep]:
     driver = peer.driver = ProgramDriver(peer)
     eventfd = os.eventfd(0)
     try:
@@ -328,6 +346,14 @@ def _session(peer: _Recorder) -> list[DeviceStep]:
             driver.write_packet(0, request=1, length=60)
             driver.write(unmask, 1 << 30)
             driver.write(doorbell, 1)
+            buffers, unmask = driver.create_receive_queue()
+            for slot in range(4):
+                driver.write_buffer(slot, length=64)
+            driver.write(unmask, 1 << 30)
+            driver.write(buffers, 4)
+            peer.steps.append(DeviceStep(kind=StepKind.FRAME, data=MAC + bytes(100)))
+            send_frame(MAC + bytes(100))
+            driver.read(reg.CAPS)  # the frame has arrived before the answer to this
             driver.events()
             for feature in (1, 7, 11, 12, 26, 27, 29):
                 driver.get_feature(feature)

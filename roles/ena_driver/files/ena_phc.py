@@ -35,6 +35,7 @@ DEBUG_QUERY = "module ena format PHC"
 COMMAND_DEADLINE_S = 30
 CLOCK_DEADLINE_S = 5.0
 LOCK = "/run/ptp-harness-ena-phc.lock"
+LOADED, MODULES = "/sys/module/ena", "/lib/modules"
 SWITCHES = ("module_parameter", "devlink", "already_on")
 NEWER_DRIVER = "boot a kernel >= 6.17 (such as the one in the distribution's backports) or install Amazon's ena release"
 
@@ -71,9 +72,6 @@ class Host:
     clock: str | None  # "ptp0"
     parameter: str | None
     devlink: dict[str, bool]
-
-
-# --- decisions from plain data ---------------------------------------------------------------------------------------
 
 
 def decide(host: Host) -> str:
@@ -161,9 +159,6 @@ def parse_devlink(text: str) -> dict[str, bool]:
     return enabled
 
 
-# --- the host's state ------------------------------------------------------------------------------------------------
-
-
 def probe_host() -> Host:
     """Read the host's state. What cannot be read counts as absent."""
     devices = ena_devices()
@@ -246,9 +241,6 @@ def run(argv: list[str]) -> Attempt:
     return Attempt(command, child.returncode, out, err)
 
 
-# --- switching on ----------------------------------------------------------------------------------------------------
-
-
 @contextmanager
 def driver_debug(attempts: list[Attempt]) -> Iterator[None]:
     """Enable the driver's debug messages about the clock for the `with` block; they go to the kernel log."""
@@ -304,9 +296,17 @@ def switch_on(host: Host, decision: str) -> tuple[list[Attempt], list[str]]:
         for commands in plan_commands(host, decision):
             if (host.outdated or ena_clock() is None) and run_in_order(commands, attempts):
                 wait_for_clock()
-        if not os.path.isdir("/sys/module/ena"):  # never leave a host without its network driver
-            attempts.append(run(["modprobe", "ena"]))
+        if not os.path.isdir(LOADED):
+            bring_driver_back(host, attempts)
     return attempts, log.lines()
+
+
+def bring_driver_back(host: Host, attempts: list[Attempt]) -> None:
+    """Never leave a host without its network driver: where the new one cannot be loaded, load the kernel's own."""
+    in_tree = glob.glob(f"{MODULES}/{host.kernel}/kernel/**/ena.ko*", recursive=True)
+    for argv in [["modprobe", "ena"], *(["insmod", path] for path in in_tree)]:
+        if not os.path.isdir(LOADED):
+            attempts.append(run(argv))
 
 
 def run_in_order(commands: list[list[str]], attempts: list[Attempt]) -> bool:

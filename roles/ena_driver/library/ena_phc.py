@@ -9,10 +9,11 @@ from __future__ import annotations
 import errno
 import json
 import os
+import time
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ..module_utils.ptp_host import write  # noqa: TID252  # found so in a role and in a collection
+from ..module_utils.ptp_host import read_json, write  # noqa: TID252  # found so in a role and in a collection
 
 DOCUMENTATION = r"""
 module: ena_phc
@@ -56,6 +57,10 @@ options:
     description: Another module has just been installed, so the initramfs must be rebuilt with it.
     type: bool
     default: false
+  after_reload:
+    description: The module has returned C(pending) before. It waits for that reload's end, and asks for no other one.
+    type: bool
+    default: false
 author:
   - PTP Harness (@ptp-harness)
 """
@@ -81,6 +86,9 @@ pending:
 """
 
 LINK = "/dev/ptp_ena"
+RELOAD = "ptp-harness-ena-reload"  # the timer and the service that systemd-run makes
+RELOAD_REQUEST = f"/run/{RELOAD}"  # a file as old as the request: an earlier record is not the reload's
+RELOAD_DEADLINE_S = 90.0
 
 
 def main() -> None:
@@ -95,10 +103,13 @@ def main() -> None:
             "unit": text_file,
             "module_options": text_file,
             "module_installed": {"type": "bool", "default": False},
+            "after_reload": {"type": "bool", "default": False},
         },
         supports_check_mode=True,
     )
+    known = read_reload_record(module) if module.params["after_reload"] else None
     plan = run_script(module, "--plan")
+    plan["known"] = known or plan["known"]
     written = write_all(module, select_files(module.params, plan))
     needs_script = plan["known"] is None
     if module.check_mode:
@@ -183,17 +194,53 @@ def carries_connection(plan: dict) -> bool:
 
 def schedule_by_systemd(module: AnsibleModule) -> None:
     """Let systemd reload the driver in two seconds, independently of this connection, which the reload cuts."""
+    with open(RELOAD_REQUEST, "w", encoding="ascii"):
+        pass
+    if is_reloading(module):  # for a play that has ended since
+        return
     unit = os.path.basename(module.params["unit"]["path"])
     run_tool(
         module,
         "systemd-run",
         "--collect",
+        f"--unit={RELOAD}",
         "--on-active=2s",
         "--timer-property=AccuracySec=100ms",
         "systemctl",
         "start",
         unit,
     )
+
+
+def is_reloading(module: AnsibleModule) -> bool:
+    """Tell whether systemd does a reload, or will do it."""
+    argv = [module.get_bin_path("systemctl", required=True), "is-active", f"{RELOAD}.timer", f"{RELOAD}.service"]
+    return not {"active", "activating"}.isdisjoint(module.run_command(argv)[1].split())
+
+
+def read_reload_record(module: AnsibleModule) -> dict:
+    """Wait until systemd has done the reload, and return its record. Fails the task when there is none.
+
+    A host may answer before the reload begins. This connection usually outlives it: the host's address comes back.
+    """
+    give_up = time.monotonic() + RELOAD_DEADLINE_S
+    while is_reloading(module) and time.monotonic() < give_up:
+        time.sleep(0.5)
+    record = read_newer(module.params["record"], RELOAD_REQUEST)
+    if record is None:
+        unit = os.path.basename(module.params["unit"]["path"])
+        logs = f"journalctl -u {unit} -u {RELOAD}.service"
+        module.fail_json(msg=f"systemd was to reload the ENA driver, and has left no record of it; `{logs}` says why")
+    return record
+
+
+def read_newer(path: str, other: str) -> dict | None:
+    """Read a JSON file that is not older than another file; None when there is none."""
+    try:
+        newer = os.stat(path).st_mtime_ns >= os.stat(other).st_mtime_ns
+    except OSError:
+        return None
+    return read_json(path) if newer else None
 
 
 def wait_for_link(module: AnsibleModule) -> None:

@@ -14,7 +14,7 @@ from functools import partial
 from pathlib import Path
 
 from harness.benches.bench import BenchError, Progress
-from harness.benches.lab.guests import guest_slots, loopback_address, side_processes
+from harness.benches.lab.guests import card_connection, guest_slots, loopback_address, side_processes
 from harness.benches.lab.guests.guest_records import GuestRecord, GuestRecords
 from harness.benches.lab.guests.side_processes import EnaCard
 from harness.benches.lab.io import guest_agent, qmp
@@ -159,6 +159,7 @@ class GuestStart(ABC):
             mac=record.mac,
             bends=truth.bends,
             log=record.device_log,
+            network=(hardware.card, hardware.card_network) if truth.connection_on_card else None,
         )
         return [*cards, ("device", main_card)]
 
@@ -185,6 +186,9 @@ class GuestStart(ABC):
 
     def add_devices(self, monitor: Qmp, running: Mapping[str, ProcessId]) -> None:
         """Plug in the cards. ENA cards are never unplugged: QEMU 11.1.3 aborts on device_del of a vfio-user device."""
+        if self.truth.connection_on_card:
+            self.note_step("let the ENA card carry the connection")
+            card_connection.join(monitor, self.hardware)
         if self.truth.igb:
             self.progress("plugging an Intel card in")
             self.note_step("plug the Intel card in")
@@ -205,6 +209,9 @@ class GuestStart(ABC):
             port.ask("driver", deadline_s=self.driver_within_s + 5, timeout_s=self.driver_within_s, cards=cards)
             if self.truth.clock_on and not self.has_clock(port):
                 self._switch_clock_on(port)
+            if self.truth.connection_on_card:
+                self.progress("waiting for its address")
+                card_connection.wait_for_address(port)
             if self.truth.before:
                 self.progress("applying the type's properties")
                 host, number = opinion.split()
@@ -247,6 +254,9 @@ class Restoration(GuestStart):
     def bring_up(self, monitor: Qmp, cards: Mapping[str, ProcessId]) -> None:
         self._restore_memory(monitor)
         self.give_identity()
+        if self.truth.connection_on_card:
+            with guest_agent.connect(self.hardware.agent) as port:
+                card_connection.configure(port)
         self.add_devices(monitor, cards)
 
     def _restore_memory(self, monitor: Qmp) -> None:

@@ -31,19 +31,24 @@ _PATIENCE = ("--expire-us", "200000", "--block-us", "250000")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EnaCard:
-    """An ENA device: its sockets, its hardware address, its bends, and its log."""
+    """An ENA device: its sockets, its hardware address, its bends, and its log.
+
+    `network` are the device's and QEMU's ends of the sockets for frames; without them the card sends and receives none.
+    """
 
     socket: Path
     control: Path
     mac: str
     bends: Bends
     log: Path
+    network: tuple[Path, Path] | None = None
 
 
 def start_device(record: GuestRecord, card: EnaCard, *, guest: int, assets: Path) -> ProcessId:
     """Start an ENA device, which ends with the guest. It must listen at its socket before QEMU is told of it."""
     options = [argument for name, value in card.bends.items() for argument in _format_option(name, value)]
     argv = ["ena_device", "--verbose", "--socket", str(card.socket), "--control", str(card.control), "--mac", card.mac]
+    argv += ["--network", *map(str, card.network)] if card.network else []
     view = FileView(
         read=(Path("/proc"),), capabilities=("sys_nice",)
     )  # the device binds by /proc/self/fd, and runs at a higher priority than guests

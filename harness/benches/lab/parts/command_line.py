@@ -9,6 +9,7 @@ from pathlib import Path
 ENA_SLOT = "ena-slot"
 OTHER_SLOT = "other-slot"  # the kernel finds a card here before the one in ENA_SLOT
 NETWORK = "network"
+HUB = 0  # joins the ports of the guest's network
 SSH = "ssh"
 NTP = "ntp"
 AGENT_PORT = "lab.agent"
@@ -90,6 +91,16 @@ class Hardware:
         return self.sockets / "cloud"
 
     @property
+    def card_network(self) -> Path:
+        """QEMU's end of the datagram sockets that carry an ENA card's frames (guests/card_connection.py)."""
+        return self.sockets / "card-net"
+
+    @property
+    def card(self) -> Path:
+        """The ENA device's end of the datagram sockets."""
+        return self.sockets / "card"
+
+    @property
     def truth_page(self) -> Path:
         return self.sockets / "truth"
 
@@ -151,8 +162,8 @@ def _network(hardware: Hardware) -> list[str]:
     }
     if hardware.serial_number:
         ports[CLOUD] = f"dgram,id={CLOUD},{_ends(hardware.cloud_network, hardware.cloud)}"
-    joints = [f"hubport,id=hub-{name},hubid=0,netdev={name}" for name in ports]
-    return [f"hubport,id={NETWORK},hubid=0", *ports.values(), *joints]
+    joints = [f"hubport,id=hub-{name},hubid={HUB},netdev={name}" for name in ports]
+    return [f"hubport,id={NETWORK},hubid={HUB}", *ports.values(), *joints]
 
 
 def _ends(guest: Path, other: Path) -> str:

@@ -53,6 +53,7 @@ def _means(truth: Truth) -> str:
     parts += (
         [f"another card before it with {_describe_bends(truth.other_card)}"] if truth.other_card is not None else []
     )
+    parts += ["the ENA card carries the connection"] if truth.connection_on_card else []
     parts += [_MIRRORS[truth.mirror]] if truth.image.by_cloud_init else []
     parts += ["a command before anybody enters"] if truth.before else []
     parts += [_describe_fault(fault) for fault in truth.faults]

@@ -83,11 +83,12 @@ class Truth:
 
     `bends` are options of the emulated device. `before` is a script for root's shell, run before the host is handed
     out. `other_card` are the options of a second ENA card, which the kernel finds before the first. `igb` adds an Intel
-    card with a clock before the ENA card. `mirror` is the package mirror of a cloud's image. `campaign` are the
-    settings that a campaign needs for the truth to show (keys as in its file); with `amazon_driver` the campaign must
-    also name an archive of Amazon's driver. `demand_read_only` is the verdict demanded with `--read-only`, when no role
-    switches the clock on or configures chronyd; None where it is not defined. `usual` types are checked by every test
-    run, the others by `make truth`.
+    card with a clock before the ENA card. With `connection_on_card` the ENA card is the host's only network, as on EC2;
+    else it is beside the card for SSH, and carries nothing. `mirror` is the package mirror of a cloud's image.
+    `campaign` are the settings that a campaign needs for the truth to show (keys as in its file); with `amazon_driver`
+    the campaign must also name an archive of Amazon's driver. `demand_read_only` is the verdict demanded with
+    `--read-only`, when no role switches the clock on or configures chronyd; None where it is not defined. `usual` types
+    are checked by every test run, the others by `make truth`.
     """
 
     name: str
@@ -99,6 +100,7 @@ class Truth:
     bends: Bends = field(default_factory=dict)
     other_card: Bends | None = None
     igb: bool = False
+    connection_on_card: bool = False
     amazon_driver: bool = False
     clock_on: bool = True
     ssh: bool = True

@@ -233,6 +233,14 @@ TRUTHS: Mapping[str, Truth] = {
             before=truth_scripts.REFUSE_RELOADS,
             demand=_PASS,
         ),
+        Truth(
+            name="lab.on-card",
+            summary="a good clock that nobody has switched on, on the card that carries the connection",
+            connection_on_card=True,
+            clock_on=False,
+            demand=_PASS,
+            demand_read_only=_OFF,
+        ),
         # --- on the wide image
         Truth(
             name="lab.other-clock",
@@ -311,6 +319,16 @@ TRUTHS: Mapping[str, Truth] = {
             summary="a good clock under a kernel whose driver knows none, where Amazon's is built",
             kernel=Kernel.STABLE,
             image=Image.WIDE,
+            clock_on=False,
+            amazon_driver=True,
+            demand=_PASS,
+        ),
+        Truth(
+            name="lab.on-card-amazon",
+            summary="a good clock on the card that carries the connection, where Amazon's driver is built and loaded",
+            kernel=Kernel.STABLE,
+            image=Image.WIDE,
+            connection_on_card=True,
             clock_on=False,
             amazon_driver=True,
             demand=_PASS,
