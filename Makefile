@@ -13,6 +13,7 @@ SOAK_SECONDS ?= 600
 ONLY ?=
 SAMPLE ?=
 SEED ?= 1
+AGAIN ?=
 
 .PHONY: run test truth soak mutants check docs molecule rehearse unit bench wheel audit lock clean help system
 
@@ -62,10 +63,11 @@ soak: $(READY)   ## look for faults at length: property tests with 50 times the 
 	done
 	@echo "--- nothing was found"
 
-mutants: $(READY)  ## whether tests notice small changes of the judging code; ONLY=file or folder, SAMPLE=number SEED=1: less
+mutants: $(READY)  ## whether tests notice small changes of the judging code; ONLY=file or folder, SAMPLE=number SEED=1, AGAIN=1: fewer
 	@echo "--- mutmut into $(VENV), as locked in requirements/mutants.txt"
 	@$(VENV)/bin/pip install --quiet --disable-pip-version-check --require-hashes -r requirements/mutants.txt
-	@$(VENV)/bin/python -m tools.mutants $(if $(ONLY),--only $(ONLY)) $(if $(SAMPLE),--sample $(SAMPLE) --seed $(SEED))
+	@$(VENV)/bin/python -m tools.mutants $(if $(ONLY),--only $(ONLY)) $(if $(AGAIN),--again) \
+	  $(if $(SAMPLE),--sample $(SAMPLE) --seed $(SEED))
 
 molecule: $(READY)  ## every role's scenario on lab hosts; some ten minutes
 	$(VENV)/bin/ptp-harness lab build
