@@ -21,6 +21,7 @@ REFUSED = [
     ("chronyc", "\nwhat\n", 2, "what"),
     ("chronyd_runs", "chrony.service active\n\nwhat\n", 3, "what"),
     ("convergence", "what\nis this", 1, "what"),
+    ("convergence", "x" * 201, 1, "x" * 200),
     ("devlink", "pci/0000:00:05.0:\nwhat\n", 2, "what"),
     ("devlink", "\n    cmode driverinit value true\n", 2, "    cmode driverinit value true"),
     (
@@ -32,8 +33,10 @@ REFUSED = [
     ("driver_info", "driver: ena\n\nWhat\n", 3, "What"),
     ("driver_info", "version: 2\n", 2, ""),
     ("driver_word", "what\nis this", 1, "what"),
+    ("driver_word", "x" * 201, 1, "x" * 200),
     ("leap", "what", 1, "what"),
     ("missing_tools", "what\nis this", 1, "what"),
+    ("missing_tools", "x" * 201, 1, "x" * 200),
     ("modinfo", "filename: x\n\nwhat\n", 3, "what"),
     ("modinfo", "version: 2\nlicense: GPL\n", 3, ""),
     ("module", "2.17.0g\n\nwhat is this\n", 3, "what is this"),
