@@ -116,8 +116,10 @@ def _name_functions(module: libcst.Module) -> Iterator[tuple[libcst.CSTNode, str
 
 
 def _changes_only_text(mutation: Mutation) -> bool:
-    """Whether a text with spaces, which is for people, or only the case of a text is changed."""
+    """Whether only the case of a text is changed, or a text for people: one with spaces, or a ValueError's."""
     old, new = mutation.original_node, mutation.mutated_node
+    if matchers.matches(old, matchers.Call(func=matchers.Name("ValueError"))):
+        return True
     if not isinstance(old, libcst.SimpleString) or not isinstance(new, libcst.SimpleString):
         return False
     return old.value.casefold() == new.value.casefold() or " " in old.value.strip("\"' ")

@@ -272,6 +272,9 @@ def test_an_undecided_finding_says_what_is_missing(good: Evidence, required: Req
     assert finding(short, required, "chrony_bound_ns").note == "59 of at least 60 samples"
     lost = change(good, tracking=lambda sample: None if sample.slot < 3 else sample.tracking)
     assert finding(lost, required, "chrony_bound_ns").note == "some samples are missing"
+    enough = change(good, tracking=lambda sample: None if sample.slot < 60 else sample.tracking)
+    on_edge = finding(enough, required, "chrony_bound_ns")
+    assert (on_edge.samples, on_edge.min_samples, on_edge.note) == (60, 60, "some samples are missing")
     assert finding(replace(good, slots=None), required, "chrony_bound_ns").note == "the samples end too early"
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from harness.errors import ParseError
 from harness.model import Capture, PhcRead
-from harness.probes import chronyc, error_bound, facts, linuxptp_record, phc_reads, reading
+from harness.probes import chronyc, driver_word, error_bound, facts, linuxptp_record, phc_reads, reading
 from harness.probes.chrony_log import Convergence, parse_convergence
 from harness.probes.reading import LONGEST_LINE, LONGEST_RECORD, LONGEST_TEXT, MOST_REFUSED, ParseNotes
 from tools.fuzz.probes import PARSERS
@@ -95,6 +95,23 @@ def test_what_was_not_understood_is_named_after_its_part(part: str) -> None:
     captures = {"pci": PCI, part: Capture(command="", rc=0, out="(what)")}
     _, unparsed = facts.from_captures(captures, where="facts.json")
     assert {(line.where, line.line_number, line.line) for line in unparsed} == {(f"facts.json:{part}", 1, "(what)")}
+
+
+@pytest.mark.parametrize("name", ["convergence", "driver_word", "missing_tools"])
+def test_the_refusal_of_a_role_s_record_names_the_kind_of_mistake(name: str) -> None:
+    for text, kind in (("[]", "ValueError"), ("{}", "KeyError")):
+        with pytest.raises(ParseError) as refused:
+            PARSERS[name](text, "place")
+        assert refused.value.expected.endswith(f"({kind})")
+
+
+DECISIONS = ("devlink", "module_parameter", "already_on", "clock_present", "not_capable", "no_device")
+
+
+@pytest.mark.parametrize("decision", DECISIONS)
+def test_each_decision_of_the_role_ena_driver_is_read(decision: str) -> None:
+    record = {"schema": 1, "decision": decision, "attempts": [], "kernel_log": []}
+    assert driver_word.parse(json.dumps(record), "w").decision == decision
 
 
 RECORDS: dict[str, dict[str, Any]] = {
@@ -219,6 +236,20 @@ def test_a_report_of_chronyc_with_a_strange_field_is_refused(line: str, column: 
 def test_a_source_has_a_name(line: str) -> None:
     with pytest.raises(ParseError):
         chronyc.parse(line, "w")
+
+
+@pytest.mark.parametrize("mode", ["^", "=", "#"])
+@pytest.mark.parametrize("state", ["*", "+", "-", "x", "~", "?"])
+def test_a_source_has_any_of_chronyc_s_modes_and_states(mode: str, state: str) -> None:
+    (source,) = chronyc.parse(SOURCE.replace("#,*", f"{mode},{state}"), "w").sources
+    assert (source.mode, source.state) == (mode, state)
+
+
+@pytest.mark.parametrize("leap", ["Normal", "Insert second", "Delete second", "Not synchronised"])
+def test_tracking_has_any_of_chronyc_s_leap_statuses(leap: str) -> None:
+    tracking = chronyc.parse(TRACKING.replace("Normal", leap), "w").tracking
+    assert tracking is not None
+    assert tracking.leap == leap
 
 
 @pytest.mark.parametrize("column", NTPDATA_NUMBERS)
