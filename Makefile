@@ -66,6 +66,7 @@ soak: $(READY)   ## look for faults at length: property tests with 50 times the 
 mutants: $(READY)  ## whether tests notice small changes of the judging code; ONLY=file or folder, SAMPLE=number SEED=1, AGAIN=1: fewer
 	@echo "--- mutmut into $(VENV), as locked in requirements/mutants.txt"
 	@$(VENV)/bin/pip install --quiet --disable-pip-version-check --require-hashes -r requirements/mutants.txt
+	@echo "--- every change: usually 15 min; SAMPLE=200: usually 2 min"
 	@$(VENV)/bin/python -m tools.mutants $(if $(ONLY),--only $(ONLY)) $(if $(AGAIN),--again) \
 	  $(if $(SAMPLE),--sample $(SAMPLE) --seed $(SEED))
 
@@ -131,4 +132,4 @@ lock:            ## renew the locked dependencies (needs uv and npm)
 	  --omit-lockfile-registry-resolved
 
 clean:           ## remove the environment (the lab's cache stays)
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .fuzz dist site
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .fuzz .mutants dist site

@@ -40,6 +40,9 @@ def main() -> int:
     if not files:
         print(f"{options.only} is none of the files of [tool.mutmut] in pyproject.toml", file=sys.stderr)
         return 2
+    if options.again and not LAST.exists():
+        print("there is no last run, of which something could be tried again", file=sys.stderr)
+        return 2
     print(f"--- making the mutants of {len(files)} files", flush=True)
     mutants = [mutant for file in files for mutant in make_mutants(ROOT, file)]
     whole = len(mutants)
