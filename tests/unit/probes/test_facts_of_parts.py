@@ -81,6 +81,17 @@ def test_a_record_counts_unless_it_is_known_to_be_of_another_boot(
     assert word is (DriverWord.NOT_SUPPORTED_BY_DEVICE if counts else DriverWord.ACTIVE)
 
 
+def test_a_chronyd_that_could_not_try_gives_its_reason_and_its_starts() -> None:
+    record = {**CONVERGED, "converged": False, "converged_after_s": None, "starts": 2, "why": "no such unit"}
+    found = collected(chrony_phc=json.dumps(record))
+    assert (found.converged, found.converged_after_s, found.chronyd_starts, found.why_not_converged) == (
+        False,
+        None,
+        2,
+        "no such unit",
+    )
+
+
 def test_a_record_without_a_word_leaves_the_kernel_log() -> None:
     silent = json.dumps({**RECORD, "attempts": [], "remedy": "reboot"})
     found = collected(driver_word=silent, kernel_log=ACTIVE)
