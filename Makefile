@@ -10,8 +10,12 @@ CAMPAIGN := lab.phc lab.driver-off lab.no-phc lab.drifting
 
 FUZZ := probes verdicts device control
 SOAK_SECONDS ?= 600
+ONLY ?=
+SAMPLE ?=
+SEED ?= 1
+AGAIN ?=
 
-.PHONY: run test truth soak check docs molecule rehearse unit bench wheel audit lock clean help system
+.PHONY: run test truth soak mutants check docs molecule rehearse unit bench wheel audit lock clean help system
 
 help:            ## these lines
 	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' Makefile
@@ -58,6 +62,13 @@ soak: $(READY)   ## look for faults at length: property tests with 50 times the 
 	  $(VENV)/bin/python -m tools.fuzz $$target --seconds $(SOAK_SECONDS) || exit 1; \
 	done
 	@echo "--- nothing was found"
+
+mutants: $(READY)  ## whether tests notice small changes of the judging code; ONLY=file or folder, SAMPLE=number SEED=1, AGAIN=1: fewer
+	@echo "--- mutmut into $(VENV), as locked in requirements/mutants.txt"
+	@$(VENV)/bin/pip install --quiet --disable-pip-version-check --require-hashes -r requirements/mutants.txt
+	@echo "--- every change: usually 15 min; SAMPLE=200: usually 2 min"
+	@$(VENV)/bin/python -m tools.mutants $(if $(ONLY),--only $(ONLY)) $(if $(AGAIN),--again) \
+	  $(if $(SAMPLE),--sample $(SAMPLE) --seed $(SEED))
 
 molecule: $(READY)  ## every role's scenario on lab hosts; some ten minutes
 	$(VENV)/bin/ptp-harness lab build
@@ -112,6 +123,8 @@ lock:            ## renew the locked dependencies (needs uv and npm)
 	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
 	  --group soak -o requirements/soak.txt
 	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
+	  --constraint requirements/dev.txt --group mutants -o requirements/mutants.txt
+	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
 	  --constraint requirements/dev.txt --group docs -o requirements/docs.txt
 	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
 	  --constraint requirements/dev.txt --group build -o requirements/build.txt
@@ -119,4 +132,4 @@ lock:            ## renew the locked dependencies (needs uv and npm)
 	  --omit-lockfile-registry-resolved
 
 clean:           ## remove the environment (the lab's cache stays)
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .fuzz dist site
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .fuzz .mutants dist site

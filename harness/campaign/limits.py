@@ -1,7 +1,7 @@
 """Define the limits that a clock must meet: a table for each bench, and the changes by a campaign."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from harness.errors import RequestError
 from harness.model.bench_traits import traits_of
@@ -142,8 +142,7 @@ def find_limit_mistakes(overrides: Mapping[str, Mapping[str, object]]) -> list[s
 
 
 def _override(limit: Requirement, statistic: str, value: float) -> Requirement:
-    comparison = ">=" if statistic == "min" else "<="
-    return replace(limit, statistic=statistic, comparison=comparison, value=value, source="the campaign")
+    return _limit(limit.quantity, statistic, value, limit.min_samples, limit.valid_for, "the campaign")
 
 
 def _quantity_mistakes(quantity: str, statistic_limits: Mapping[str, object]) -> list[str]:

@@ -142,13 +142,11 @@ def _excuse(rung: Rung, evidence: Evidence) -> Rung:
 
 def _judge_rebooted(case: Case) -> Rung | None:
     """Judge the rebooted host as read-only. Return the rung that ended its climb; None for a pass or no reboot."""
-    if case.evidence.rebooted is None:
+    evidence = case.evidence.rebooted
+    if evidence is None:
         return None
-    evidence = replace(case.evidence.rebooted, rebooted=None)
-    rebooted_findings = (
-        compare_with_limits(evidence, case.requirements, read_only=True) if evidence.samples is not None else ()
-    )
-    return _climb(replace(case, evidence=evidence, findings=rebooted_findings, depth=Depth.STANDARD, read_only=True))[1]
+    findings = compare_with_limits(evidence, case.requirements, read_only=True)
+    return _climb(replace(case, evidence=evidence, findings=findings, depth=Depth.STANDARD, read_only=True))[1]
 
 
 def _pass_sentence(case: Case, rungs: Sequence[Rung]) -> str:

@@ -98,7 +98,7 @@ def list_contradictions(case: Case, rungs: Sequence[Rung]) -> tuple[str, ...]:
 def list_unobserved(case: Case, rungs: Sequence[Rung]) -> tuple[str, ...]:
     """List every rung and quantity that was not observed, and the lines that no probe could parse."""
     lines = case.evidence.unparsed
-    more = len(lines) - MOST_UNPARSED + sum(item.more for item in lines)
+    more = len(lines[MOST_UNPARSED:]) + sum(item.more for item in lines)
     return (
         *(f"{quantity_title(rung.name)}: {rung.evidence}" for rung in rungs if rung.status is RungStatus.NOT_OBSERVED),
         *(f"{quantity_title(item.quantity)}: {item.note}" for item in case.findings if item.held is None and item.note),

@@ -127,9 +127,9 @@ def _larger_bound(sample: Sample, before: Sample | None) -> int | None:
 
 
 def _least_distance_ns(reading: PhcRead) -> int:
-    """The least |system clock minus PHC| that a reading allows."""
+    """The least |system clock minus PHC| that a reading allows. Not above 0: the two may be equal."""
     low_ns, high_ns = reading.before_ns - reading.phc_ns, reading.after_ns - reading.phc_ns
-    return max(0, low_ns, -high_ns)
+    return max(low_ns, -high_ns)
 
 
 def _fresh_ntp_offset(sample: Sample, name: str | None) -> int | None:

@@ -1,6 +1,7 @@
 """Claims against measurements: which measurement counts, when the two contradict, and what is exported."""
 
 import datetime
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -11,7 +12,7 @@ from harness import ladder
 from harness.analysis import claims
 from harness.analysis.claims import COLUMNS, Measurement, TypeKnowledge
 from harness.campaign import limits
-from harness.model import Claim, Depth, Evidence, HostRecord, HostState, Outcome, Reason
+from harness.model import Claim, Depth, DriverWord, Evidence, HostRecord, HostState, Outcome, Reason
 
 START_NS = 1_795_233_824 * 10**9
 
@@ -134,6 +135,37 @@ def test_a_record_of_an_early_version_has_its_campaigns_region_and_image() -> No
         None,
         None,
     )
+
+
+def test_the_rung_of_the_clock_alone_shows_whether_there_is_one(good: Evidence) -> None:
+    """A host that runs and answers has proven other rungs: that says nothing of its clock."""
+    assert good.facts is not None
+    no_clock = replace(good, facts=replace(good.facts, clocks=()), final_facts=None, samples=None, slots=None)
+    assert no_clock.facts is not None
+    denied = replace(no_clock.facts, driver_word=DriverWord.NOT_SUPPORTED_BY_DEVICE, driver_word_text="not supported")
+    for evidence, clock in ((no_clock, None), (replace(no_clock, facts=denied), False)):
+        found = claims.to_measurement(record(evidence), run="k3f9", started_ns=START_NS, region=None, image=None)
+        assert found.clock is clock
+
+
+def test_what_a_verdict_does_not_hold_is_empty_in_the_table() -> None:
+    unknown = dict.fromkeys(("region", "zone", "image", "kernel", "driver", "chrony"))
+    (row,) = claims.build_export_rows({"m7i.large": False}, [seen(**NO_ROOM, **unknown)], region="r", taken=None)
+    assert row == {
+        **dict.fromkeys(COLUMNS, ""),
+        "region": "r",
+        "instance_type": "m7i.large",
+        "claim": "unsupported",
+        "outcome": "INCONCLUSIVE",
+        "reason": "capacity",
+        "date": "2026-11-21T10:00:00+00:00",
+        "run": "k3f9",
+    }
+
+
+def test_a_verdict_has_the_region_in_which_it_was_measured() -> None:
+    (row,) = claims.build_export_rows({}, [seen(region="eu-west-1")], region="eu-north-1", taken=None)
+    assert row["region"] == "eu-west-1"
 
 
 def test_the_table_has_every_verdict_and_every_type() -> None:

@@ -3,6 +3,7 @@
 import math
 import random
 import statistics
+from itertools import combinations
 
 import pytest
 from hypothesis import given
@@ -66,6 +67,10 @@ def test_missing_values_widen_a_quantile(share: float, missing: int, low: float,
     assert found == summary.Interval(value=summary.nearest_rank(HUNDRED, share), low=low, high=high)
 
 
+def test_no_value_is_missing_unless_that_is_told() -> None:
+    assert summary.quantile(HUNDRED, 0.99) == summary.Interval(value=99, low=99, high=99)
+
+
 @given(given_values=values, share=shares, seed=st.integers(0, 1000), keep=st.integers(1, 60))
 def test_the_truth_lies_within_what_the_rest_tells(given_values: list[int], share: float, seed: int, keep: int) -> None:
     shuffled = random.Random(seed).sample(given_values, len(given_values))
@@ -83,7 +88,7 @@ def test_slope_of_a_line_and_of_one_with_outliers() -> None:
 
 def test_slope_by_hand() -> None:
     """Pairs of (0, 0), (1, 1), (2, 5): slopes 1, 2.5, 4; the two points at x = 2 form no pair of their own."""
-    assert summary.slope([(0, 0), (1, 1), (2, 5)]).value == 2.5
+    assert summary.slope([(0, 0), (1, 1), (2, 5)]) == summary.Interval(value=2.5, low=2.5, high=2.5)
     assert summary.slope([(0, 0), (2, 5), (2, 9)]).value == 2.5
 
 
@@ -91,6 +96,17 @@ def test_slope_by_hand() -> None:
 def test_slope_needs_two_points_in_time(points: list[tuple[float, float]]) -> None:
     with pytest.raises(ValueError, match="quantile"):
         summary.slope(points)
+
+
+def test_each_pair_with_a_missing_point_is_an_unknown_slope() -> None:
+    """9 points form 36 pairs; 3 more points form 27 pairs with these and 3 among them: 66 slopes, of which 30 unknown.
+
+    The 33rd of 66 slopes is the 3rd of the known ones if all unknown slopes lie below, the 33rd if all lie above.
+    """
+    points = [(float(x), 3.0**x) for x in range(9)]
+    slopes = sorted((y2 - y1) / (x2 - x1) for (x1, y1), (x2, y2) in combinations(points, 2))
+    assert len({*slopes}) == 36
+    assert summary.slope(points, missing=3) == summary.Interval(value=slopes[17], low=slopes[2], high=slopes[32])
 
 
 @given(ys=st.lists(st.integers(-(10**6), 10**6), min_size=3, max_size=20), gone=st.sets(st.integers(0, 19), max_size=8))

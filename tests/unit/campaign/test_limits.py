@@ -1,6 +1,8 @@
 """The tables, what a campaign changes in them, and the statuses just inside, on and just outside each limit."""
 
 import math
+import re
+from pathlib import Path
 
 import pytest
 
@@ -52,17 +54,49 @@ def test_every_bench_has_a_table(bench: BenchName) -> None:
 
 
 def test_values_for_ec2() -> None:
-    found = {limit.quantity: (limit.statistic, limit.value) for limit in limits.requirements("ec2")}
+    found = {limit.quantity: (limit.statistic, limit.value, limit.min_samples) for limit in limits.requirements("ec2")}
     assert found == {
-        "offset_ns": ("p99_abs", 1_000),
-        "chrony_bound_ns": ("p99", 25_000),
-        "error_bound_ns": ("max", 50_000),
-        "phc_read_success": ("min", 0.99),
-        "phc_offset_ns": ("median_abs", 5_000),
-        "second_opinion_offset_ns": ("median_abs", 1_000_000),
-        "second_opinion_drift_ppb": ("max", 1_000),
-        "convergence_s": ("max", 120),
+        "offset_ns": ("p99_abs", 1_000, 45),
+        "chrony_bound_ns": ("p99", 25_000, 60),
+        "error_bound_ns": ("max", 50_000, 60),
+        "phc_read_success": ("min", 0.99, 100),
+        "phc_offset_ns": ("median_abs", 5_000, 60),
+        "second_opinion_offset_ns": ("median_abs", 1_000_000, 5),
+        "second_opinion_drift_ppb": ("max", 1_000, 10),
+        "convergence_s": ("max", 120, 1),
     }
+
+
+def test_values_for_the_lab() -> None:
+    found = {limit.quantity: (limit.statistic, limit.value, limit.min_samples) for limit in limits.requirements("lab")}
+    assert found == {
+        "offset_ns": ("p99_abs", 3_000_000, 20),
+        "chrony_bound_ns": ("p99", 6_000_000, 20),
+        "error_bound_ns": ("max", 10_000_000, 20),
+        "phc_read_success": ("min", 0.99, 100),
+        "phc_offset_ns": ("median_abs", 2_000_000, 20),
+        "second_opinion_offset_ns": ("median_abs", 5_000_000, 5),
+        "second_opinion_drift_ppb": ("max", 50_000, 8),
+        "convergence_s": ("max", 120, 1),
+    }
+
+
+def test_the_page_of_the_campaign_file_has_every_statistic_that_a_campaign_may_limit() -> None:
+    page = (Path(__file__).parents[3] / "docs" / "campaign-file.md").read_text()
+    rows = re.findall(r"^\| `limits\.(\w+)\.(\w+)`", page, re.MULTILINE)
+    pairs = [(quantity, statistic) for quantity, known in limits.STATISTICS.items() for statistic in known]
+    assert sorted(rows) == sorted(pairs)
+
+
+@pytest.mark.parametrize(("quantity", "statistic"), [("phc_read_success", "min"), ("error_bound_ns", "p99")])
+def test_a_campaign_s_limit_is_compared_as_its_statistic_demands(quantity: str, statistic: str) -> None:
+    (limit,) = [
+        limit for limit in limits.requirements("ec2", {quantity: {statistic: 0.5}}) if limit.quantity == quantity
+    ]
+    assert [limit.is_met_by(value) for value in (0.4, 0.5, 0.6)] == (
+        [False, True, True] if statistic == "min" else [True, True, False]
+    )
+    assert limit.comparison == (">=" if statistic == "min" else "<=")
 
 
 def test_a_campaign_s_limit_takes_the_place_of_the_table_s() -> None:
@@ -89,3 +123,4 @@ def test_every_mistake_is_named_with_the_nearest_word() -> None:
         "unknown statistic 'p98' of error_bound_ns (did you mean 'p99'?): max, p99; "
         "limit offset_ns names no statistic: p99_abs, median_abs, max"
     )
+    assert refused.value.next_step == f"quantities are {', '.join(limits.STATISTICS)}"

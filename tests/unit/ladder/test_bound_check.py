@@ -8,10 +8,17 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from harness.campaign.limits import Requirement
-from harness.ladder import bound_check, judge
-from harness.ladder.bound_check import NTP_CONFIRMS_CHRONYD, NTP_CONFIRMS_READINGS, NTP_UNDECIDED
-from harness.model import Depth, Evidence, Outcome, PhcRead, Reason, Sample, Verdict
+from harness.ladder import bound_check, judge, quantities
+from harness.ladder.bound_check import (
+    NTP_CONFIRMS_CHRONYD,
+    NTP_CONFIRMS_READINGS,
+    NTP_UNDECIDED,
+    BoundCheck,
+    Exclusion,
+)
+from harness.model import Depth, Evidence, Facts, Outcome, PhcRead, Reason, Sample, Verdict
 
+UTC_NS = 1_795_233_824 * 10**9
 SECOND_NS = 1_000_000_000
 SLOW = "half of the readings took more than"
 
@@ -81,7 +88,13 @@ def test_the_larger_bound_before_the_reading_counts_too(good: Evidence) -> None:
     [
         (400_000, NTP_CONFIRMS_READINGS),
         (300_000, NTP_CONFIRMS_READINGS),
+        (266_668, NTP_CONFIRMS_READINGS),
+        (266_666, NTP_UNDECIDED),
+        (800_000, NTP_CONFIRMS_READINGS),
+        (800_002, NTP_UNDECIDED),
         (0, NTP_CONFIRMS_CHRONYD),
+        (-400_000, NTP_CONFIRMS_CHRONYD),
+        (-400_002, NTP_UNDECIDED),
         (-300_000, NTP_CONFIRMS_CHRONYD),
         (200_000, NTP_UNDECIDED),
         (-900_000, NTP_UNDECIDED),
@@ -110,6 +123,50 @@ def test_refused_readings_are_judged_elsewhere(good: Evidence, required: tuple[R
     assert verdict(unread, required).outcome is Outcome.INCONCLUSIVE
 
 
+def test_a_burst_without_any_reading_is_refused_only_if_a_reading_failed(good: Evidence) -> None:
+    empty = change_sample(good, 70, lambda sample: replace(sample, reads=(), read_errors=0))
+    assert bound_check.check_samples(empty).uncompared == 1
+
+
+def test_one_refused_reading_hides_no_other_reading_of_the_burst(good: Evidence) -> None:
+    outside_ns = bound_ns(good) + 50_000
+    changed = change_sample(good, 70, lambda sample: replace(read_at(sample, outside_ns, 2_000), read_errors=1))
+    assert len(bound_check.check_samples(changed).exclusions) == 1
+
+
+def test_a_second_without_a_bound_is_not_compared_with_the_bound_before_it(good: Evidence) -> None:
+    changed = change_sample(good, 70, lambda sample: replace(sample, tracking=None))
+    assert bound_check.check_samples(changed) == BoundCheck(slots=120, uncompared=1, exclusions=())
+
+
+def collection_read_at(good: Evidence, offset_ns: int) -> Facts:
+    """The facts of the good host, whose one reading of 4 us puts the system clock ahead of the PHC by `offset_ns`."""
+    assert good.facts is not None
+    reading = PhcRead(before_ns=UTC_NS, phc_ns=UTC_NS + 2_000 - offset_ns, after_ns=UTC_NS + 4_000)
+    return replace(good.facts, reads=(reading,))
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_a_collection_is_one_slot_and_a_reading_on_the_bound_does_not_refute_it(good: Evidence, sign: int) -> None:
+    assert good.facts is not None
+    assert good.facts.tracking is not None
+    largest_ns = quantities.root_distance_bound(good.facts.tracking) + 2_000
+    on_bound = collection_read_at(good, sign * largest_ns)
+    assert bound_check.check_collection(on_bound) == BoundCheck(slots=1, uncompared=0, exclusions=())
+    outside = Exclusion(
+        offset_ns=sign * (largest_ns + 1), window_ns=4_000, bound_ns=largest_ns - 2_000, ntp_offset_ns=None
+    )
+    refuted = bound_check.check_collection(collection_read_at(good, sign * (largest_ns + 1)))
+    assert refuted == BoundCheck(slots=1, uncompared=0, exclusions=(outside,))
+
+
+def test_a_collection_without_a_reading_or_a_bound_is_not_compared(good: Evidence) -> None:
+    assert good.facts is not None
+    not_compared = BoundCheck(slots=1, uncompared=1, exclusions=())
+    for facts in (None, replace(good.facts, reads=()), replace(good.facts, tracking=None)):
+        assert bound_check.check_collection(facts) == not_compared
+
+
 def test_depth_quick_compares_its_one_burst(good: Evidence, required: tuple[Requirement, ...]) -> None:
     assert good.facts is not None
     assert good.facts.reads is not None
@@ -128,6 +185,21 @@ def test_readings_slower_than_chrony_assumes_are_told(good: Evidence, required: 
     slow = replace(good, samples=tuple(read_at(sample, 0, 30_000) for sample in good.samples))
     (remark,) = [remark for remark in verdict(slow, required).remarks if remark.startswith(SLOW)]
     assert "took more than 30 us, and chrony assumes 10 us: its bound is up to 10 us too small" in remark
+
+
+@pytest.mark.parametrize(("window_ns", "slow"), [(10_000, False), (10_002, True)])
+def test_readings_as_slow_as_chrony_assumes_are_not_told(good: Evidence, window_ns: int, slow: bool) -> None:
+    samples = [read_at(sample, 0, window_ns) for sample in good.samples or ()]
+    assert (bound_check.describe_slow_readings(samples) is not None) is slow
+
+
+def test_readings_beside_another_selected_source_say_nothing_about_chronys_bound(good: Evidence) -> None:
+    """The root delay is then that of the other source."""
+    slow = [read_at(sample, 0, 30_000) for sample in good.samples or ()]
+    assert bound_check.describe_slow_readings(slow) is not None
+    refclock, server = slow[0].sources or ()
+    other = (replace(refclock, state="+"), replace(server, state="*"))
+    assert bound_check.describe_slow_readings([replace(sample, sources=other) for sample in slow]) is None
 
 
 @given(

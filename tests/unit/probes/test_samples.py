@@ -126,6 +126,15 @@ def test_slots_without_a_sample_are_counted_in_the_middle_and_at_the_end(line: L
     assert (quantities.count_slots(evidence), quantities.count_lost(evidence)) == (8, 6)
 
 
+@pytest.mark.parametrize("slots", [6, 8])
+def test_a_closing_line_may_have_every_slot_that_passed_and_every_slot_that_was_asked_for(
+    line: Line, slots: int
+) -> None:
+    closing = json.dumps({"kind": "end", "samples": 1, "slots": slots, "reason": "done"})
+    _, unparsed, counted = samples.read_samples("\n".join([line(5), closing]), where="s", most=8)
+    assert (unparsed, counted) == ((), slots)
+
+
 @pytest.mark.parametrize("slots", [5, 9, -1, "6", True])
 def test_a_closing_line_with_too_few_or_too_many_slots_is_refused(line: Line, slots: object) -> None:
     closing = json.dumps({"kind": "end", "samples": 1, "slots": slots, "reason": "done"})
