@@ -203,6 +203,14 @@ def test_more_readings_or_sources_than_are_asked_for_are_no_sample(line: Line, s
     assert (found, len(unparsed)) == ((), 2)
 
 
+def test_as_many_readings_and_sources_as_can_be_kept_are_a_sample(line: Line, said: Said) -> None:
+    reads = {"device": "ptp0", "reads": [[1, 2, 3]] * 100, "errors": {}}
+    source = said("chronyc/reference-ahead/sources.csv").splitlines()[0]
+    most = {"rc": 0, "out": said("chronyc/reference-ahead/tracking.csv") + f"{source}\n" * 64}
+    (sample,), unparsed, _ = samples.read_samples(line(0, phc=reads, chronyc=most), where="s")
+    assert (len(sample.reads or ()), len(sample.sources or ()), unparsed) == (100, 64, ())
+
+
 def test_lone_surrogates_in_a_sample_go_no_further(line: Line) -> None:
     text = line(0).replace("PHC0", "PH\\ud800")
     (one,), _, _ = samples.read_samples(text, where="s")

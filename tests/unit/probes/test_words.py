@@ -104,6 +104,7 @@ def test_a_daemon_of_linuxptp_that_does_not_stay_up_runs_no_more_than_it_steers(
     [
         ("state 0 status 0x2001\n", False), ("state 5 status 0x0040\n", False), ("state 1 status 0x0011\n", True),
         ("state 0 status 0x0010\n", True), ("state 0 status 0x0020\n", True), ("state 4 status 0x0001\n", True),
+        ("state 1 status 0x0001\n", True),
     ],
 )  # fmt: skip
 def test_whether_the_kernel_announces_a_leap_second(text: str, near: bool) -> None:
