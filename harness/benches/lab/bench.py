@@ -14,6 +14,7 @@ from harness.benches.lab.guests import guest, guest_slots, removal
 from harness.benches.lab.guests.cold_start import ColdStart
 from harness.benches.lab.guests.guest import GuestContext, GuestStart, Restoration
 from harness.benches.lab.guests.guest_records import GuestRecord, GuestRecords
+from harness.benches.lab.guests.memory_start import SnapshotRestoration
 from harness.benches.lab.guests.snapshots import Snapshot, Snapshots
 from harness.benches.lab.parts import acceleration, cache_build, disk_image, golden, qemu
 from harness.benches.lab.parts.build_steps import BuildSteps
@@ -94,12 +95,16 @@ class LabBench:
         return self._bring_up(token, truth, self._restore_context(truth, progress), Restoration, progress)
 
     def restore(self, token: Token, snapshot: Snapshot, progress: Progress) -> Machine:
-        """Start a new host that boots from the snapshot's disk. Raises RequestError and BenchError."""
+        """Start a new host from the snapshot, with its memory or by a boot. Raises RequestError and BenchError."""
         truth = find_truth(snapshot.instance_type)
         guest_slots.require_memory(truth.memory_mib)
         qemu_build, _, accelerator = self._ensure_foundations(BuildSteps(progress))
         context = self._make_guest_context(qemu_build, snapshot.bootable(truth, accelerator))
         with self.snapshots.in_use():
+            if snapshot.can_load_memory(truth, accelerator, qemu_build.version):
+                return self._bring_up(token, truth, context, SnapshotRestoration, progress)
+            if snapshot.machine is not None:
+                progress("its memory was saved by another QEMU, processor or version: it boots from its disk")
             return self._bring_up(token, truth, context, ColdStart, progress)
 
     def find(self, token: Token) -> Machine | None:

@@ -33,7 +33,8 @@ from harness.system.proc import ProcessId
 
 _RESTORE_DEADLINE_S = 60.0
 _IDENTITY_DEADLINE_S = 60.0
-_DRIVER_DEADLINE_S = 60.0
+DRIVER_DEADLINE_S = 60.0
+_LOGIN_DEADLINE_S = 60.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,7 +87,7 @@ class GuestStart(ABC):
         with qmp.session(self.hardware.qmp) as monitor:
             self.bring_up(monitor, cards)
         opinion = side_processes.second_opinion(ntp, self.hardware.ntp, side_processes.ntp_log(self.record))
-        self._finish(opinion)
+        self.finish(opinion)
         if self.truth.faults:
             self._start("faults", lambda: side_processes.start_faults(self.record))
         self.note(replace(self.record, intent="running", second_opinion=opinion, ready=True))
@@ -160,7 +161,10 @@ class GuestStart(ABC):
         return side_processes.start_device(self.record, card, guest=guest.pid, assets=self.context.assets)
 
     def give_identity(self) -> None:
-        """Give the guest its identity. sshd starts only afterwards, so the golden guest's identity is never visible."""
+        """Give the guest its identity. sshd starts only afterwards, so the golden guest's identity is never visible.
+
+        `wait_for_login` waits for sshd.
+        """
         self.progress("giving it its identity")
         public = self.record.host_key.with_suffix(".pub").read_text().strip()
         with guest_agent.connect(self.hardware.agent) as port:
@@ -177,13 +181,27 @@ class GuestStart(ABC):
                 ssh=self.truth.ssh,
             )
 
+    def wait_for_login(self) -> None:
+        """Wait until the guest's sshd listens with its new host key."""
+        if self.truth.ssh:
+            with guest_agent.connect(self.hardware.agent) as port:
+                port.ask("login", deadline_s=_LOGIN_DEADLINE_S + 5, timeout_s=_LOGIN_DEADLINE_S)
+
     def add_devices(self, monitor: Qmp, running: Mapping[str, ProcessId]) -> None:
-        """Plug in the cards. ENA cards are never unplugged: QEMU 11.1.3 aborts on device_del of a vfio-user device."""
+        """Plug in all cards."""
+        self.add_other_makers_card(monitor)
+        self.add_ena_cards(monitor, running)
+
+    def add_other_makers_card(self, monitor: Qmp) -> None:
+        """Plug in the Intel card, if the type has one."""
         if self.truth.igb:
             self.progress("plugging an Intel card in")
             self.note_step("plug the Intel card in")
             mac = self.record.mac.replace("06:", "0e:", 1)
             monitor.do("device_add", driver="igb", id="igb", bus=OTHER_SLOT, mac=mac)
+
+    def add_ena_cards(self, monitor: Qmp, running: Mapping[str, ProcessId]) -> None:
+        """Plug in the ENA cards. They are never unplugged: QEMU 11.1.3 aborts on device_del of a vfio-user device."""
         for name, card in self._cards():
             self.progress("plugging its ENA card in" if name == "device" else "plugging another ENA card in")
             self.note_step(f"plug the {name} in")
@@ -192,25 +210,26 @@ class GuestStart(ABC):
             socket = {"path": str(card.socket), "type": "unix"}
             monitor.do("device_add", driver="vfio-user-pci", id=slot.removesuffix("-slot"), bus=slot, socket=socket)
 
-    def _finish(self, opinion: str) -> None:
+    def finish(self, opinion: str) -> None:
+        """Wait for the cards, switch the clock on, and apply the type's properties."""
         self.note_step("wait for the driver, switch the clock on")
         with guest_agent.connect(self.hardware.agent) as port:
             cards = len(self._cards())
-            port.ask("driver", deadline_s=_DRIVER_DEADLINE_S + 5, timeout_s=_DRIVER_DEADLINE_S, cards=cards)
+            port.ask("driver", deadline_s=DRIVER_DEADLINE_S + 5, timeout_s=DRIVER_DEADLINE_S, cards=cards)
             if self.truth.clock_on and not self.has_clock(port):
                 self._switch_clock_on(port)
             if self.truth.before:
                 self.progress("applying the type's properties")
                 host, number = opinion.split()
                 script = f"set -e\nNTP_HOST={host} NTP_PORT={number}\n{self.truth.before}"
-                result = port.shell(script, deadline_s=_DRIVER_DEADLINE_S + 5)
+                result = port.shell(script, deadline_s=DRIVER_DEADLINE_S + 5)
                 if result.status != 0:
                     raise BenchError(f"the type's properties cannot be applied: {result.out}")
 
     def _switch_clock_on(self, port: GuestAgent) -> None:
         self.progress("switching its clock on")
         mac = self.record.mac
-        port.ask("enable_phc", deadline_s=_DRIVER_DEADLINE_S + 5, timeout_s=_DRIVER_DEADLINE_S, mac=mac)
+        port.ask("enable_phc", deadline_s=DRIVER_DEADLINE_S + 5, timeout_s=DRIVER_DEADLINE_S, mac=mac)
 
     # -- the record
 
@@ -233,23 +252,29 @@ class GuestStart(ABC):
 class Restoration(GuestStart):
     """A host that is restored from the memory of a golden guest."""
 
+    source = "the golden one"
+
     def start_guest(self) -> ProcessId:
-        self.progress(f"restoring a guest from the golden one ({self.hardware.accelerator})")
+        self.progress(f"restoring a guest from {self.source} ({self.hardware.accelerator})")
         return self.start_qemu(restore_arguments(self.hardware))
 
     def bring_up(self, monitor: Qmp, cards: Mapping[str, ProcessId]) -> None:
-        self._restore_memory(monitor)
-        self.give_identity()
-        self.add_devices(monitor, cards)
-
-    def _restore_memory(self, monitor: Qmp) -> None:
-        self.note_step("restore memory, take an address")
-        monitor.do("migrate-set-capabilities", capabilities=[{"capability": "mapped-ram", "state": True}])
-        monitor.do("migrate-incoming", uri=f"file:{self.context.golden.memory}")
         address, port = loopback_address.listen_for_ssh(monitor, str(self.record.folder))
-        monitor.wait_for_migration(deadline_s=_RESTORE_DEADLINE_S)
+        self.load_memory(monitor)
+        self.add_devices(monitor, cards)  # the guest finds them as soon as it runs
         monitor.do("cont")
         self.note(replace(self.record, intent="give it its identity", address=address, port=port))
+        self.give_identity()
+
+    def finish(self, opinion: str) -> None:
+        super().finish(opinion)
+        self.wait_for_login()
+
+    def load_memory(self, monitor: Qmp) -> None:
+        """Load the memory of the context's golden guest. The guest then stands still."""
+        self.note_step("restore memory")
+        monitor.begin_load(self.context.golden.memory)
+        monitor.wait_for_migration(deadline_s=_RESTORE_DEADLINE_S)
 
 
 def hostname(token: Token) -> str:
