@@ -77,13 +77,14 @@ class GuestStart(ABC):
 
     def run(self) -> GuestRecord:
         """Bring the host up. Raises BenchError, SetupError or CommandError; the record lists what was made."""
-        self._make_keys_and_disk()
+        self._make_disk()
         with guest_slots.guest_slot(
             most=self.context.most_guests, memory_mib=self.truth.memory_mib, progress=self.progress
         ):
             guest = self._start("guest", self.start_guest)
         ntp = self._start("ntp", lambda: self._start_ntp(guest))
         cards = {name: self._start(name, partial(self._start_device, card, guest)) for name, card in self._cards()}
+        self._make_keys()  # while these processes start
         with qmp.session(self.hardware.qmp) as monitor:
             self.bring_up(monitor, cards)
         opinion = side_processes.second_opinion(ntp, self.hardware.ntp, side_processes.ntp_log(self.record))
@@ -109,13 +110,17 @@ class GuestStart(ABC):
 
     # -- steps
 
-    def _make_keys_and_disk(self) -> None:
-        self.progress("making its keys and disk")
-        self.note_step("make keys, disk and sockets")
-        for path in (self.record.private_key, self.record.host_key):
-            keys.generate(path, self.record.token.slug)
+    def _make_disk(self) -> None:
+        self.progress("making its disk")
+        self.note_step("make disk and sockets")
         golden.overlay(self.context.qemu, self.context.golden.disk, "qcow2", self.record.overlay)
         runtime_dir.make_empty(self.record.sockets)
+
+    def _make_keys(self) -> None:
+        self.progress("making its keys")
+        self.note_step("make keys")
+        for path in (self.record.private_key, self.record.host_key):
+            keys.generate(path, self.record.token.slug)
 
     def start_qemu(self, arguments: list[str]) -> ProcessId:
         """Start QEMU with this host's hardware and further arguments."""
