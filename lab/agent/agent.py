@@ -27,7 +27,8 @@ PORT = "/dev/virtio-ports/lab.agent"
 HOST_KEY = "/etc/ssh/ssh_host_ed25519_key"
 AUTHORIZED_KEYS = "/root/.ssh/authorized_keys"
 ADDRESS = "10.0.2.15"  # lab/image/root/etc/systemd/network
-IDENTITY_PIPE = "/run/lab-named"  # the pipe on which sshd-once-named waits
+SSHD_PIPE = "/run/lab-sshd-config"  # the pipe on which the golden guest's sshd waits (sshd-once-named)
+SSHD_CONFIG = "Include /etc/ssh/sshd_config\n"
 JOURNALS = "/run/log/journal"
 SSHD_PID = "/run/sshd.pid"
 ENA_DRIVER = "/sys/bus/pci/drivers/ena"
@@ -94,7 +95,7 @@ def identity(request: Request) -> Reply:
         earlier = listening_socket(22)
         sockets_of_earlier_keys.add(earlier)
         if earlier is None:
-            open_identity_pipe()
+            configure_sshd()
         else:  # this guest had another identity before
             os.kill(int(read_text(SSHD_PID)), signal.SIGHUP)  # sshd executes itself again, with the new key (sshd(8))
     return {}
@@ -231,15 +232,17 @@ def write_in_background(path: str, text: str) -> None:
     threading.Thread(target=write, args=(path, text), daemon=True).start()
 
 
-def open_identity_pipe() -> None:
-    """Let sshd-once-named go on. Without a reader at the pipe there is nothing to do."""
+def configure_sshd() -> None:
+    """Give the sshd that waits at the pipe its configuration. In a booted guest no sshd waits."""
     try:
-        pipe = os.open(IDENTITY_PIPE, os.O_WRONLY | os.O_NONBLOCK)
+        pipe = os.open(SSHD_PIPE, os.O_WRONLY | os.O_NONBLOCK)
     except OSError:  # no pipe (ENOENT), or no reader (ENXIO)
         return
     try:
         if stat.S_ISFIFO(os.fstat(pipe).st_mode):
-            os.write(pipe, b"now\n")
+            write(SSHD_PIPE + ".new", SSHD_CONFIG)
+            os.rename(SSHD_PIPE + ".new", SSHD_PIPE)
+            os.write(pipe, SSHD_CONFIG.encode())
     finally:
         os.close(pipe)
 

@@ -2,7 +2,7 @@
 
 import os
 import socket
-import threading
+import subprocess
 import time
 from pathlib import Path
 
@@ -78,22 +78,25 @@ def test_a_card_that_stays_away_is_told(devices: Path, tmp_path: Path, monkeypat
     assert (tmp_path / "rescan").read_text() == "1"
 
 
-def test_the_identity_pipe_needs_no_reader(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    pipe = tmp_path / "named"
-    monkeypatch.setattr(agent, "IDENTITY_PIPE", str(pipe))
-    agent.open_identity_pipe()
+def test_an_sshd_that_waits_at_the_pipe_gets_its_configuration_and_a_booted_guest_has_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pipe = tmp_path / "config"
+    monkeypatch.setattr(agent, "SSHD_PIPE", str(pipe))
+    agent.configure_sshd()
     assert not pipe.exists()
     os.mkfifo(pipe)
-    agent.open_identity_pipe()  # without O_NONBLOCK the agent would wait here for ever
-    lines: list[str] = []
-    reader = threading.Thread(target=lambda: lines.append(pipe.read_text()))
-    reader.start()
-    give_up_s = time.monotonic() + 10
-    while not lines and time.monotonic() < give_up_s:
-        agent.open_identity_pipe()
-        time.sleep(0.01)
-    reader.join(timeout=10)
-    assert lines[0].startswith("now\n")
+    agent.configure_sshd()  # without O_NONBLOCK the agent would wait here for ever
+    assert pipe.is_fifo()
+    with subprocess.Popen(["cat", pipe], stdout=subprocess.PIPE, text=True) as sshd:
+        give_up_s = time.monotonic() + 10
+        while pipe.is_fifo() and time.monotonic() < give_up_s:
+            agent.configure_sshd()
+            time.sleep(0.01)
+        assert sshd.communicate(timeout=10)[0] == agent.SSHD_CONFIG
+    assert pipe.read_text() == agent.SSHD_CONFIG  # for an sshd that is told to read it again
+    agent.configure_sshd()
+    assert pipe.read_text() == agent.SSHD_CONFIG
 
 
 def test_a_listening_socket_is_told_from_its_successor() -> None:
