@@ -215,7 +215,7 @@ def first_login(lab: Lab) -> float:
     give_up_at = time.monotonic() + 120
     while time.monotonic() < give_up_at:
         record = lab.bench.records.find(TOKEN)
-        if record is not None and record.intent.startswith(("plug", "wait", "running")):
+        if record is not None and record.address is not None:
             machine = make_machine(record, TRUTHS[TYPE])
             argv = ssh.build_command(machine, ssh.write_known_hosts(machine, lab.folder), "true")
             if proc.run(argv, timeout_s=60, check=False).status == 0:

@@ -304,7 +304,7 @@ def switch_clock_on(pci: str, timeout_s: float) -> None:
 
 def run_devlink(commands: str) -> "subprocess.CompletedProcess[str]":
     """Run several commands of devlink until one fails: under emulation a start takes longer than the commands."""
-    return subprocess.run(["devlink", "-batch", "-"], input=commands, capture_output=True, text=True, timeout=60)
+    return subprocess.run(["devlink", "-b", "-"], input=commands, capture_output=True, text=True, timeout=60)
 
 
 def services_with_open_files(paths: set[str]) -> list[str]:

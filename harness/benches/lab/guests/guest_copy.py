@@ -24,11 +24,12 @@ from harness.benches.lab.io import guest_agent, qmp
 from harness.benches.lab.io.guest_agent import GuestAgent
 from harness.benches.lab.io.qmp import Qmp
 from harness.benches.lab.parts import golden
+from harness.benches.lab.parts.command_line import ENA_SLOT, OTHER_SLOT
 from harness.errors import CommandError, HarnessError
 
 _JOB = "snapshot"
-_CARDS = frozenset({"ena", "other", "igb"})
-"""Devices that a restore plugs in again, by their ids in QEMU."""
+_DEVICES = frozenset({ENA_SLOT, OTHER_SLOT, "ena", "other", "igb"})
+"""Devices that a restored guest has, or gets again, by their ids in QEMU."""
 COPY_DEADLINE_S = 600.0
 _CANCEL_DEADLINE_S = 20.0
 _DRIVER_DEADLINE_S = 60.0
@@ -38,7 +39,7 @@ _POLL_S = 0.02
 
 def find_obstacle(port: GuestAgent, monitor: Qmp) -> str:
     """Return the reason why the memory of a guest cannot be saved, or an empty string."""
-    others = _plugged_devices(monitor) - _CARDS
+    others = _list_devices(monitor) - _DEVICES
     if others:
         return f"QEMU cannot save the end of a cable ({', '.join(sorted(others))})"
     hello = port.ask("hello", deadline_s=_SERVICES_DEADLINE_S)
@@ -127,8 +128,8 @@ def _file_for_copy(record: GuestRecord, target: Path) -> Iterator[Path]:
         raise
 
 
-def _plugged_devices(monitor: Qmp) -> set[str]:
-    """List the ids of the devices that QEMU got since its start or with an id."""
+def _list_devices(monitor: Qmp) -> set[str]:
+    """List the ids of the devices that have one."""
     children = monitor.do("qom-list", path="/machine/peripheral")
     return {str(child["name"]) for child in children if str(child["type"]).startswith("child<")}
 

@@ -154,7 +154,12 @@ def test_a_clock_that_does_not_come_back_is_told(record: GuestRecord, ends: Ends
 
 
 KNOWN = {"ok": True, "requests": ["hello", "replug", "unplug"]}
-CARDS = [{"name": "ena", "type": "child<vfio-user-pci>"}, {"name": "type", "type": "string"}]
+CARDS = [
+    {"name": "ena", "type": "child<vfio-user-pci>"},
+    {"name": "ena-slot", "type": "child<pcie-root-port>"},
+    {"name": "other-slot", "type": "child<pcie-root-port>"},
+    {"name": "type", "type": "string"},
+]
 
 
 @pytest.mark.parametrize(
