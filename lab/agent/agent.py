@@ -37,6 +37,7 @@ PCI_RESCAN = "/sys/bus/pci/rescan"
 AMAZON = "0x1d0f"  # PCI vendor (pci_ids.h)
 PTP_CLASS = "/sys/class/ptp"
 PROCESSES = "/proc"
+CONSOLE_LEVEL = "/proc/sys/kernel/printk"
 UNSTOPPABLE = ("lab-agent.service", "ssh.service")  # a snapshot must not end this process or sessions of users
 RNDADDENTROPY, RNDRESEEDCRNG = 0x40085203, 0x5207  # <linux/random.h>
 PORT_DEADLINE_S = 900.0
@@ -72,6 +73,7 @@ def warm(request: Request) -> Reply:
     shutil.rmtree("/root/.ssh")
     run("modprobe", "ena")
     run_devlink("dev show\n")
+    write(CONSOLE_LEVEL, "5\n")  # a restored guest writes warnings to its slow serial console, and no more
     os.sync()
     clear_free_memory()
     return {}
@@ -233,18 +235,17 @@ def write_in_background(path: str, text: str) -> None:
 
 
 def configure_sshd() -> None:
-    """Give the sshd that waits at the pipe its configuration. In a booted guest no sshd waits."""
-    try:
-        pipe = os.open(SSHD_PIPE, os.O_WRONLY | os.O_NONBLOCK)
-    except OSError:  # no pipe (ENOENT), or no reader (ENXIO)
+    """Give the sshd that waits at the pipe, or soon will, its configuration. In a booted guest there is no pipe."""
+    if not is_pipe(SSHD_PIPE):
         return
-    try:
-        if stat.S_ISFIFO(os.fstat(pipe).st_mode):
-            write(SSHD_PIPE + ".new", SSHD_CONFIG)
-            os.rename(SSHD_PIPE + ".new", SSHD_PIPE)
-            os.write(pipe, SSHD_CONFIG.encode())
-    finally:
-        os.close(pipe)
+    with open(SSHD_PIPE, "w", encoding="ascii") as pipe:
+        write(SSHD_PIPE + ".new", SSHD_CONFIG)
+        os.rename(SSHD_PIPE + ".new", SSHD_PIPE)
+        pipe.write(SSHD_CONFIG)
+
+
+def is_pipe(path: str) -> bool:
+    return os.path.exists(path) and stat.S_ISFIFO(os.stat(path).st_mode)
 
 
 def is_listening(port: int) -> bool:
@@ -264,12 +265,12 @@ def list_folder(folder: str) -> list[str]:
 
 
 def boot_finished() -> bool:
-    """Tell whether the network is up and systemd runs no job except sshd's, which waits for this guest's identity."""
+    """Tell whether the network is up and systemd has no job left. sshd waits for this guest's identity by then."""
     with open("/proc/net/fib_trie", encoding="ascii") as file:
         if ADDRESS not in file.read():
             return False
     jobs = subprocess.run(["systemctl", "list-jobs", "--no-legend"], capture_output=True, text=True, timeout=60).stdout
-    return {line.split()[1] for line in jobs.splitlines() if line.split()[3] == "running"} == {"ssh.service"}
+    return not jobs.strip() and is_pipe(SSHD_PIPE)
 
 
 def ena_cards() -> list[tuple[str, str]]:

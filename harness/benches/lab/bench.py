@@ -129,7 +129,9 @@ class LabBench:
         record = self.records.find(token)
         if record is not None and _is_running(record):
             return record
-        removal.remove(self.records.folder(token))
+        folder = self.records.folder(token)
+        if removal.has_resources(folder):
+            removal.remove(folder)
         return None
 
     def _bring_up(
