@@ -73,6 +73,7 @@ def warm(request: Request) -> Reply:
     shutil.rmtree("/root/.ssh")
     run("modprobe", "ena")
     run_devlink("dev show\n")
+    subprocess.run(["udevadm", "settle", "--timeout=60"])  # a restored guest would go on with the boot's devices
     write(CONSOLE_LEVEL, "5\n")  # a restored guest writes warnings to its slow serial console, and no more
     os.sync()
     clear_free_memory()
@@ -267,10 +268,10 @@ def list_folder(folder: str) -> list[str]:
 def boot_finished() -> bool:
     """Tell whether the network is up and systemd has no job left. sshd waits for this guest's identity by then."""
     with open("/proc/net/fib_trie", encoding="ascii") as file:
-        if ADDRESS not in file.read():
+        if ADDRESS not in file.read() or not is_pipe(SSHD_PIPE):
             return False
     jobs = subprocess.run(["systemctl", "list-jobs", "--no-legend"], capture_output=True, text=True, timeout=60).stdout
-    return not jobs.strip() and is_pipe(SSHD_PIPE)
+    return not jobs.strip()
 
 
 def ena_cards() -> list[tuple[str, str]]:

@@ -44,6 +44,7 @@ def test_a_host_is_made_from_a_snapshot_of_another(bench: LabBench, tmp_path: Pa
 
     restored = lab(state, "snapshot", "restore", "noted")
     assert (restored.returncode, "lab.phc-2 is up" in restored.stderr) == (0, True), restored.stderr
+    assert "restoring a guest from the snapshot" in restored.stderr
     assert lab(state, "down", "lab.phc").returncode == 0  # the snapshot needs nothing of where it comes from
     look = "cat /root/note; stat -c %a /root/note; ls /root; hostname; cat /sys/class/ptp/ptp*/clock_name; date +%s"
     seen = lab(state, "ssh", "lab.phc-2", look)
