@@ -5,6 +5,7 @@ spread is the coefficient of variation: standard deviation / mean.
 """
 
 import argparse
+import itertools
 import os
 import statistics
 import tempfile
@@ -16,9 +17,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
+from unittest.mock import patch
 
 from harness import wiring
 from harness.benches.lab.bench import LabBench, make_machine
+from harness.benches.lab.guests.guest_records import GuestRecord, GuestRecords
 from harness.benches.lab.pool import lab_source
 from harness.benches.lab.pool.lab_source import WarmHost
 from harness.benches.lab.pool.pool import WarmPool
@@ -34,6 +37,7 @@ TOKEN = Token(run="benchmark", host="lab")
 COPIED_BYTES = 10 * 2**20
 AT_ONCE = 10
 BOOTS = 3  # rounds of a part with cold boots, each of which takes half a minute
+SHORTEST_STAGE_S = 0.01
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,6 +93,15 @@ def restores(lab: Lab) -> None:
     lab.add_times("release", [seconds for _, _, seconds in rounds])
 
 
+def stages(lab: Lab) -> None:
+    """Time the stages of a cold restore, by the intents that the host's record gets; the shortest are left out."""
+    rounds = [time_stages(lab) for _ in range(lab.rounds)]
+    for name in rounds[0]:
+        seconds = [durations[name] for durations in rounds if name in durations]
+        if statistics.median(seconds) >= SHORTEST_STAGE_S:
+            lab.add_times(f"stage: {name}", seconds)
+
+
 def workflows(lab: Lab) -> None:
     """Time workflows (get a host, run `uname` by SSH, release it) with a full pool and without one, and their rate."""
     acquisitions, workflow_times = [], []
@@ -130,31 +143,35 @@ def copies(lab: Lab) -> None:
 
 
 def snapshots(lab: Lab) -> None:
-    """Time a snapshot of a host's disk, its removal, and the boot of a host from it."""
+    """Time snapshots of a host with and without memory, their removal, and the start of hosts from them."""
+    snapshots_of_kind(lab, memory=True, rounds=lab.rounds)
+    snapshots_of_kind(lab, memory=False, rounds=min(BOOTS, lab.rounds))
+
+
+def snapshots_of_kind(lab: Lab, *, memory: bool, rounds: int) -> None:
     create_times, delete_times, restore_times = [], [], []
-    with host(lab) as machine:
-        record = lab.bench.records.find(machine.token)
-        assert record is not None
-        for number in range(lab.rounds):
-            name = f"s{number}"
-            create_times.append(timed(partial(lab.bench.snapshots.create, name, record, quiet)))
-            if number >= BOOTS:
-                delete_times.append(timed(partial(lab.bench.snapshots.delete, name, lab.bench.records)))
     token = replace(TOKEN, host="restored")
-    for number in range(min(BOOTS, lab.rounds)):
-        snapshot = lab.bench.snapshots.find(f"s{number}")
+    for _ in range(rounds):
+        with host(lab) as machine:
+            record = lab.bench.records.find(machine.token)
+            assert record is not None
+            create_times.append(timed(partial(lab.bench.snapshots.create, "s", record, quiet, memory=memory)))
+        snapshot = lab.bench.snapshots.find("s")
+        assert (snapshot.machine is not None) == memory
         try:
             restore_times.append(timed(partial(lab.bench.restore, token, snapshot, quiet)))
         finally:
             lab.bench.release(token)
-        delete_times.append(timed(partial(lab.bench.snapshots.delete, snapshot.name, lab.bench.records)))
-    lab.add_times("create a snapshot", create_times)
-    lab.add_times("restore a snapshot (a cold boot) to /dev/ptp0", restore_times)
-    lab.add_times("delete a snapshot", delete_times)
+        delete_times.append(timed(partial(lab.bench.snapshots.delete, "s", lab.bench.records)))
+    content, start = ("with memory", "a restore") if memory else ("of the disk alone", "a cold boot")
+    lab.add_times(f"create a snapshot {content}", create_times)
+    lab.add_times(f"start a host from it ({start}) to SSH and /dev/ptp0", restore_times)
+    lab.add_times("delete it", delete_times)
 
 
 PARTS: dict[str, Callable[[Lab], None]] = {
     "restores": restores,
+    "stages": stages,
     "workflows": workflows,
     "copies": copies,
     "snapshots": snapshots,
@@ -179,12 +196,26 @@ def time_restore(lab: Lab) -> tuple[float, float, float]:
     return ssh_s[0], clock_s, release_s
 
 
+def time_stages(lab: Lab) -> dict[str, float]:
+    """Return the seconds of each stage of a restore: the stage that an intent names, until the next intent."""
+    times = [("before the first record", time.monotonic())]
+    write = GuestRecords.write
+
+    def write_timed(records: GuestRecords, record: GuestRecord) -> GuestRecord:
+        times.append((record.intent, time.monotonic()))
+        return write(records, record)
+
+    with patch.object(GuestRecords, "write", write_timed), host(lab):
+        pass
+    return {name: later_s - at_s for (name, at_s), (_, later_s) in itertools.pairwise(times)}
+
+
 def first_login(lab: Lab) -> float:
     """Try to log in from the time that the host's address is recorded; return the monotonic time of the first login."""
     give_up_at = time.monotonic() + 120
     while time.monotonic() < give_up_at:
         record = lab.bench.records.find(TOKEN)
-        if record is not None and record.intent.startswith(("plug", "wait", "running")):
+        if record is not None and record.address is not None:
             machine = make_machine(record, TRUTHS[TYPE])
             argv = ssh.build_command(machine, ssh.write_known_hosts(machine, lab.folder), "true")
             if proc.run(argv, timeout_s=60, check=False).status == 0:

@@ -46,7 +46,7 @@ _CAMPAIGN = {
     "check": Command("harness.cli.campaign_files:check", "Name every mistake in a campaign file, with its line."),
 }
 _SNAPSHOT = {
-    "create": Command("harness.cli.lab_snapshots:create", "Keep the disk of a running lab host."),
+    "create": Command("harness.cli.lab_snapshots:create", "Keep the disk and the memory of a running lab host."),
     "list": Command("harness.cli.lab_snapshots:list_snapshots", "List the snapshots."),
     "restore": Command("harness.cli.lab_snapshots:restore", "Make a new lab host from a snapshot."),
     "delete": Command("harness.cli.lab_snapshots:delete", "Remove snapshots."),
@@ -63,7 +63,7 @@ _LAB: Mapping[str, Command | Group] = {
     "inventory": Command("harness.cli.lab_inventory:inventory", "Print running lab hosts as an Ansible inventory."),
     "pool": Command("harness.cli.lab_pool:pool", "Keep fresh hosts waiting for `lab exec`."),
     "exec": Command("harness.cli.lab_pool:execute", "Run a command on a fresh lab host.", TAKES_A_COMMAND),
-    "snapshot": Group("Keep lab hosts' disks, make hosts from them.", _SNAPSHOT),
+    "snapshot": Group("Keep lab hosts' disks and memory, make hosts from them.", _SNAPSHOT),
 }
 COMMANDS: Mapping[str, Command | Group] = {
     "doctor": Command("harness.cli.doctor:doctor", "Say what is missing on this machine, and how to get it."),

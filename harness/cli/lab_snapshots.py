@@ -1,10 +1,11 @@
-"""`lab snapshot`: keep a lab host's disk, and make hosts from the copy."""
+"""`lab snapshot`: keep a lab host's disk and memory, and make hosts from the copy."""
 
 from dataclasses import asdict
 from typing import Annotated
 
 import typer
 
+from harness.benches.lab.guests.snapshots import Snapshot
 from harness.cli import completion, lab, output
 from harness.cli.lab import Json
 
@@ -19,23 +20,28 @@ def create(
         str, typer.Argument(metavar="HOST", help="A running lab host.", autocompletion=completion.lab_hosts)
     ],
     name: Annotated[str, typer.Argument(metavar="SNAPSHOT", help="A new name for it.")],
+    disk_only: Annotated[
+        bool, typer.Option("--disk-only", help="Without memory: the host is not interrupted, and hosts boot from it.")
+    ] = False,
 ) -> None:
-    """Keep the disk of a running lab host.
+    """Keep the disk and the memory of a running lab host.
 
-    The snapshot has all that was written until now, and no running programs. The host continues to run.
+    The snapshot has all that was written until now, and the running programs. Meanwhile the host stands still for some
+    seconds and is without its ENA card; services that have its clock open, such as chronyd, are stopped and started.
 
     Examples:
         ptp-harness lab snapshot create lab.phc tuned
+        ptp-harness lab snapshot create lab.phc disk --disk-only
     """
     bench = lab.lab_bench()
-    snapshot = bench.snapshots.create(name, lab.find_host(bench, host), output.say)
-    output.say(f"snapshot {name} of {host}: {snapshot.bytes / 2**20:.0f} MiB")
+    snapshot = bench.snapshots.create(name, lab.find_host(bench, host), output.say, memory=not disk_only)
+    output.say(f"snapshot {name} of {host}: {describe_content(snapshot)}, {snapshot.bytes / 2**20:.0f} MiB")
 
 
 def list_snapshots(json: Json = False) -> None:
     """List the snapshots.
 
-    Each line has name, type, size, time and host of a snapshot.
+    Each line has name, type, size, content, time and host of a snapshot.
 
     Examples:
         ptp-harness lab snapshot list
@@ -47,9 +53,8 @@ def list_snapshots(json: Json = False) -> None:
         return
     for snapshot in snapshots:
         size = f"{snapshot.bytes / 2**20:.0f} MiB"
-        output.show(
-            f"{snapshot.name:<20} {snapshot.instance_type:<18} {size:>9}  {snapshot.created_utc}  of {snapshot.host}"
-        )
+        name, content = f"{snapshot.name:<20} {snapshot.instance_type:<18}", describe_content(snapshot)
+        output.show(f"{name} {size:>9}  {content:<15}  {snapshot.created_utc}  of {snapshot.host}")
     if not snapshots:
         output.say("no snapshots")
 
@@ -57,7 +62,8 @@ def list_snapshots(json: Json = False) -> None:
 def restore(name: Name, json: Json = False) -> None:
     """Make a new lab host from a snapshot.
 
-    The host has the snapshot's type and disk, and its own name and keys. It boots, and runs until `lab down`.
+    The host has the snapshot's type, disk and running programs, and its own name and keys. It runs until `lab down`. A
+    snapshot without memory is booted.
 
     Examples:
         ptp-harness lab snapshot restore tuned
@@ -90,3 +96,7 @@ def delete(
     for name in names:
         bench.snapshots.delete(name, bench.records)
         output.say(f"snapshot {name} is gone")
+
+
+def describe_content(snapshot: Snapshot) -> str:
+    return "disk" if snapshot.machine is None else "disk and memory"

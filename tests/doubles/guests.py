@@ -148,7 +148,7 @@ class Guests:
     def _copy(self, instance_id: str, image: Ami) -> None:
         record = self._bench.records.find(self._tokens[instance_id])
         assert record is not None
-        self._bench.snapshots.create(image.id, record, _log_progress)
+        self._bench.snapshots.create(image.id, record, _log_progress, memory=False)
         self._bench.release(record.token)
         image.state = "available"
 

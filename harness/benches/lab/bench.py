@@ -16,6 +16,7 @@ from harness.benches.lab.guests.cloud_start import CloudContext, CloudStart
 from harness.benches.lab.guests.cold_start import ColdStart
 from harness.benches.lab.guests.guest import GuestContext, GuestStart, Restoration
 from harness.benches.lab.guests.guest_records import GuestRecord, GuestRecords
+from harness.benches.lab.guests.memory_start import SnapshotRestoration
 from harness.benches.lab.guests.snapshots import Snapshot, Snapshots
 from harness.benches.lab.parts import acceleration, cache_build, disk_image, golden, qemu
 from harness.benches.lab.parts.build_steps import BuildSteps
@@ -107,7 +108,7 @@ class LabBench:
     def restore(
         self, token: Token, snapshot: Snapshot, progress: Progress, *, seed: CloudSeed | None = None
     ) -> Machine:
-        """Start a new host that boots from the snapshot's disk. Raises RequestError and BenchError."""
+        """Start a new host from the snapshot, with its memory or by a boot. Raises RequestError and BenchError."""
         truth = find_truth(snapshot.instance_type)
         guest_slots.require_memory(truth.memory_mib)
         with self.snapshots.in_use():
@@ -116,7 +117,11 @@ class LabBench:
                 return self._bring_up(token, truth, lambda record: CloudStart(record, truth, cloud_context, progress))
             qemu_build, _, accelerator = self._ensure_foundations(BuildSteps(progress))
             context = self._make_guest_context(qemu_build, snapshot.bootable(truth, accelerator))
-            return self._bring_up(token, truth, lambda record: ColdStart(record, truth, context, progress))
+            with_memory = snapshot.can_load_memory(truth, accelerator, qemu_build.version)
+            if snapshot.machine is not None and not with_memory:
+                progress("its memory was saved by another QEMU, processor or version: it boots from its disk")
+            start = SnapshotRestoration if with_memory else ColdStart
+            return self._bring_up(token, truth, lambda record: start(record, truth, context, progress))
 
     def find(self, token: Token) -> Machine | None:
         record = self.records.find(token)
@@ -140,7 +145,9 @@ class LabBench:
         record = self.records.find(token)
         if record is not None and _is_running(record):
             return record
-        removal.remove(self.records.folder(token))
+        folder = self.records.folder(token)
+        if removal.has_resources(folder):
+            removal.remove(folder)
         return None
 
     def _bring_up(self, token: Token, truth: Truth, start: Callable[[GuestRecord], GuestStart]) -> Machine:

@@ -42,16 +42,19 @@ class CloudStart(GuestStart):
         self.hardware = replace(self.hardware, serial_number=cloud_seed.SERIAL_NUMBER)
 
     def start_guest(self) -> ProcessId:
+        self.progress(f"booting a guest from a cloud's image ({self.hardware.accelerator})")
+        return self.start_qemu([*command_line.boot_arguments(self.hardware), "-S"])
+
+    def _write_seed(self) -> None:
         seed = self._cloud.seed or CloudSeed(
             user_data=cloud_seed.make_ec2_user_data(self.context.assets, self.record.host_key.read_text()),
             public_key=self.record.private_key.with_suffix(".pub").read_text(),
         )
         files = seed.write(self.record.seed, instance_id=self.record.folder.name, hostname=hostname(self.record.token))
         confinement.give_to_guest(self.record.folder, *files)
-        self.progress(f"booting a guest from a cloud's image ({self.hardware.accelerator})")
-        return self.start_qemu([*command_line.boot_arguments(self.hardware), "-S"])
 
     def bring_up(self, monitor: Qmp, cards: Mapping[str, ProcessId]) -> None:
+        self._write_seed()
         guest = self.record.processes["guest"]
         server = self.start_process(
             "cloud",

@@ -33,7 +33,8 @@ from harness.system.proc import ProcessId
 
 _RESTORE_DEADLINE_S = 60.0
 _IDENTITY_DEADLINE_S = 60.0
-_DRIVER_DEADLINE_S = 60.0
+DRIVER_DEADLINE_S = 60.0
+_LOGIN_DEADLINE_S = 60.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,7 +69,7 @@ class GuestStart(ABC):
     A subclass says by `start_guest` and `bring_up` how the guest comes to run with its identity and its cards.
     """
 
-    driver_within_s = _DRIVER_DEADLINE_S
+    driver_within_s = DRIVER_DEADLINE_S
     """Deadline for the ENA driver to set up all cards, after `bring_up`."""
 
     def __init__(self, record: GuestRecord, truth: Truth, context: GuestContext, progress: Progress) -> None:
@@ -79,7 +80,7 @@ class GuestStart(ABC):
 
     def run(self) -> GuestRecord:
         """Bring the host up. Raises BenchError, SetupError or CommandError; the record lists what was made."""
-        self._make_keys_and_disk()
+        self._make_disk()
         with guest_slots.guest_slot(
             most=self.context.most_guests, memory_mib=self.truth.memory_mib, progress=self.progress
         ):
@@ -88,10 +89,11 @@ class GuestStart(ABC):
         cards = {
             name: self.start_process(name, partial(self._start_device, card, guest)) for name, card in self._cards()
         }
+        self._make_keys()  # while these processes start
         with qmp.session(self.hardware.qmp) as monitor:
             self.bring_up(monitor, cards)
         opinion = side_processes.second_opinion(ntp, self.hardware.ntp, side_processes.ntp_log(self.record))
-        self._finish(opinion)
+        self.finish(opinion)
         if self.truth.faults:
             self.start_process("faults", lambda: side_processes.start_faults(self.record))
         self.note(replace(self.record, intent="running", second_opinion=opinion, ready=True))
@@ -113,14 +115,18 @@ class GuestStart(ABC):
 
     # -- steps
 
-    def _make_keys_and_disk(self) -> None:
-        self.progress("making its keys and disk")
-        self.note_step("make keys, disk and sockets")
-        for path in (self.record.private_key, self.record.host_key):
-            keys.generate(path, self.record.token.slug)
+    def _make_disk(self) -> None:
+        self.progress("making its disk")
+        self.note_step("make disk and sockets")
         saved = self.context.golden
         golden.overlay(self.context.qemu, saved.disk, saved.disk_format, self.record.overlay)
         runtime_dir.make_empty(self.record.sockets)
+
+    def _make_keys(self) -> None:
+        self.progress("making its keys")
+        self.note_step("make keys")
+        for path in (self.record.private_key, self.record.host_key):
+            keys.generate(path, self.record.token.slug)
 
     def start_qemu(self, arguments: list[str]) -> ProcessId:
         """Start QEMU with this host's hardware and further arguments."""
@@ -167,7 +173,10 @@ class GuestStart(ABC):
         return side_processes.start_device(self.record, card, guest=guest.pid, assets=self.context.assets)
 
     def give_identity(self) -> None:
-        """Give the guest its identity. sshd starts only afterwards, so the golden guest's identity is never visible."""
+        """Give the guest its identity. sshd starts only afterwards, so the golden guest's identity is never visible.
+
+        `wait_for_login` waits for sshd.
+        """
         self.progress("giving it its identity")
         public = self.record.host_key.with_suffix(".pub").read_text().strip()
         with guest_agent.connect(self.hardware.agent) as port:
@@ -184,16 +193,30 @@ class GuestStart(ABC):
                 ssh=self.truth.ssh,
             )
 
+    def wait_for_login(self) -> None:
+        """Wait until the guest's sshd listens with its new host key."""
+        if self.truth.ssh:
+            with guest_agent.connect(self.hardware.agent) as port:
+                port.ask("login", deadline_s=_LOGIN_DEADLINE_S + 5, timeout_s=_LOGIN_DEADLINE_S)
+
     def add_devices(self, monitor: Qmp, running: Mapping[str, ProcessId]) -> None:
-        """Plug in the cards. ENA cards are never unplugged: QEMU 11.1.3 aborts on device_del of a vfio-user device."""
+        """Plug in all cards."""
         if self.truth.connection_on_card:
             self.note_step("let the ENA card carry the connection")
             card_connection.join(monitor, self.hardware)
+        self.add_other_makers_card(monitor)
+        self.add_ena_cards(monitor, running)
+
+    def add_other_makers_card(self, monitor: Qmp) -> None:
+        """Plug in the Intel card, if the type has one."""
         if self.truth.igb:
             self.progress("plugging an Intel card in")
             self.note_step("plug the Intel card in")
             mac = self.record.mac.replace("06:", "0e:", 1)
             monitor.do("device_add", driver="igb", id="igb", bus=OTHER_SLOT, mac=mac)
+
+    def add_ena_cards(self, monitor: Qmp, running: Mapping[str, ProcessId]) -> None:
+        """Plug in the ENA cards. They are never unplugged: QEMU 11.1.3 aborts on device_del of a vfio-user device."""
         for name, card in self._cards():
             self.progress("plugging its ENA card in" if name == "device" else "plugging another ENA card in")
             self.note_step(f"plug the {name} in")
@@ -202,7 +225,8 @@ class GuestStart(ABC):
             socket = {"path": str(card.socket), "type": "unix"}
             monitor.do("device_add", driver="vfio-user-pci", id=slot.removesuffix("-slot"), bus=slot, socket=socket)
 
-    def _finish(self, opinion: str) -> None:
+    def finish(self, opinion: str) -> None:
+        """Wait for the cards, switch the clock on, and apply the type's properties."""
         self.note_step("wait for the driver, switch the clock on")
         with guest_agent.connect(self.hardware.agent) as port:
             cards = len(self._cards())
@@ -216,14 +240,14 @@ class GuestStart(ABC):
                 self.progress("applying the type's properties")
                 host, number = opinion.split()
                 script = f"set -e\nNTP_HOST={host} NTP_PORT={number}\n{self.truth.before}"
-                result = port.shell(script, deadline_s=_DRIVER_DEADLINE_S + 5)
+                result = port.shell(script, deadline_s=DRIVER_DEADLINE_S + 5)
                 if result.status != 0:
                     raise BenchError(f"the type's properties cannot be applied: {result.out}")
 
     def _switch_clock_on(self, port: GuestAgent) -> None:
         self.progress("switching its clock on")
         mac = self.record.mac
-        port.ask("enable_phc", deadline_s=_DRIVER_DEADLINE_S + 5, timeout_s=_DRIVER_DEADLINE_S, mac=mac)
+        port.ask("enable_phc", deadline_s=DRIVER_DEADLINE_S + 5, timeout_s=DRIVER_DEADLINE_S, mac=mac)
 
     # -- the record
 
@@ -247,26 +271,36 @@ class GuestStart(ABC):
 class Restoration(GuestStart):
     """A host that is restored from the memory of a golden guest."""
 
+    source = "the golden one"
+
     def start_guest(self) -> ProcessId:
-        self.progress(f"restoring a guest from the golden one ({self.hardware.accelerator})")
+        self.progress(f"restoring a guest from {self.source} ({self.hardware.accelerator})")
         return self.start_qemu(restore_arguments(self.hardware))
 
     def bring_up(self, monitor: Qmp, cards: Mapping[str, ProcessId]) -> None:
-        self._restore_memory(monitor)
-        self.give_identity()
-        if self.truth.connection_on_card:
-            with guest_agent.connect(self.hardware.agent) as port:
-                card_connection.configure(port)
-        self.add_devices(monitor, cards)
-
-    def _restore_memory(self, monitor: Qmp) -> None:
-        self.note_step("restore memory, take an address")
-        monitor.do("migrate-set-capabilities", capabilities=[{"capability": "mapped-ram", "state": True}])
-        monitor.do("migrate-incoming", uri=f"file:{self.context.golden.memory}")
         address, port = loopback_address.listen_for_ssh(monitor, str(self.record.folder))
-        monitor.wait_for_migration(deadline_s=_RESTORE_DEADLINE_S)
+        self.load_memory(monitor)
+        only_card = len(cards) == 1 and not self.truth.igb and not self.truth.connection_on_card
+        if only_card:  # the guest finds it as soon as it runs; it would find the second of two cards first
+            self.add_devices(monitor, cards)
         monitor.do("cont")
         self.note(replace(self.record, intent="give it its identity", address=address, port=port))
+        self.give_identity()
+        if self.truth.connection_on_card:
+            with guest_agent.connect(self.hardware.agent) as agent:
+                card_connection.configure(agent)
+        if not only_card:
+            self.add_devices(monitor, cards)
+
+    def finish(self, opinion: str) -> None:
+        super().finish(opinion)
+        self.wait_for_login()
+
+    def load_memory(self, monitor: Qmp) -> None:
+        """Load the memory of the context's golden guest. The guest then stands still."""
+        self.note_step("restore memory")
+        monitor.begin_load(self.context.golden.memory)
+        monitor.wait_for_migration(deadline_s=_RESTORE_DEADLINE_S)
 
 
 def hostname(token: Token) -> str:

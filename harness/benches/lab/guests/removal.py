@@ -24,6 +24,12 @@ def remove(folder: Path) -> None:
         raise CleanupError(remaining, next_step=f"end these processes by `kill -9`, then `rm -r {folder} {sockets}`")
 
 
+def has_resources(folder: Path) -> bool:
+    """Tell whether a host has a folder, sockets or a process. A host's processes start after its folder is made."""
+    exists = folder.exists() or runtime_dir.path_for(folder).exists()
+    return exists or bool(process_tags.processes_of_folder(folder))
+
+
 def resources(records: GuestRecords) -> list[Resource]:
     """List all resources of all hosts: folders (record and disk), folders of sockets, and running processes."""
     folders = records.folders()

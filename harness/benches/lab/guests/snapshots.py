@@ -1,49 +1,54 @@
-"""Save the disk of a lab host with the kernel that it booted, to start other hosts from.
+"""Save the disk of a lab host with the kernel that it booted, and its memory, to start other hosts from.
 
-A snapshot holds no memory. The state of a host's ENA card is in another process; QEMU (11.1.3) silently omits this
-state when it saves a guest, and aborts when the card is unplugged before. A snapshot does not depend on the host, the
-image or the golden guest that it comes from: all may be removed before the snapshot is used.
+A host that is restored from memory is running after seconds, with the programs that ran at the moment of the snapshot.
+A snapshot of the disk alone is booted: `guest_copy` says where QEMU cannot save memory. A snapshot does not depend on
+the host, the image or the golden guest that it comes from: all may be removed before the snapshot is used.
 """
 
 import datetime
 import fcntl
 import json
-import os
 import re
 import shutil
 import struct
-import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from harness.benches.bench import Progress
+from harness.benches.lab.guests import guest_copy
 from harness.benches.lab.guests.guest_records import GuestRecord, GuestRecords
 from harness.benches.lab.io import guest_agent, qmp
+from harness.benches.lab.io.guest_agent import GuestAgent
 from harness.benches.lab.io.qmp import Qmp
 from harness.benches.lab.parts import cache_build
+from harness.benches.lab.parts.command_line import boot_arguments
 from harness.benches.lab.parts.disk_image import DiskImage
 from harness.benches.lab.parts.golden import GoldenGuest
+from harness.benches.lab.parts.saved_machine import machine_hash
 from harness.benches.lab.truths.truth_model import Kernel, Truth
-from harness.errors import CommandError, HarnessError, RequestError
+from harness.benches.lab.truths.truths import TRUTHS
+from harness.errors import RequestError
 from harness.system.proc import ProcessId
 
 _FILE = "snapshot.json"
-_SCHEMA = 1
-_JOB = "snapshot"
+_SCHEMA = 2
+_DISK_ALONE_SCHEMA = 1  # of earlier versions
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _SYNC_DEADLINE_S = 70.0
-COPY_DEADLINE_S = 600.0
-_CANCEL_DEADLINE_S = 20.0
-_POLL_S = 0.05
 _LONGEST_NAME = 1023  # of a backing disk, in bytes (docs/interop/qcow2 in QEMU's source)
 _NEEDED_MIB = 2500  # enough for a disk of the wide image on which drivers were built
+_MEMORY_MIB = 1024
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Snapshot:
-    """A copy of a host's disk. `release` is the kernel that the host ran, as in `uname -r`."""
+    """A copy of a host's disk, and of its memory.
+
+    `release` is the kernel that the host ran, as in `uname -r`. `machine` names the virtual machine that can load the
+    memory (`saved_machine`); None for a snapshot of the disk alone.
+    """
 
     name: str
     folder: Path
@@ -51,6 +56,7 @@ class Snapshot:
     host: str
     created_utc: str
     release: str
+    machine: str | None = None
 
     @property
     def disk(self) -> Path:
@@ -62,7 +68,7 @@ class Snapshot:
         return sum(path.stat().st_blocks * 512 for path in self.folder.iterdir())
 
     def bootable(self, truth: Truth, accelerator: str) -> GoldenGuest:
-        """Describe the snapshot as a golden guest without memory, from which a host can boot."""
+        """Describe the snapshot as a golden guest, from which a host can boot or, with memory, be restored."""
         return GoldenGuest(
             folder=self.folder,
             image=DiskImage(folder=self.folder, releases=dict.fromkeys(Kernel, self.release)),
@@ -70,6 +76,15 @@ class Snapshot:
             accelerator=accelerator,
             memory_mib=truth.memory_mib,
         )
+
+    def can_load_memory(self, truth: Truth, accelerator: str, qemu_version: str) -> bool:
+        """Tell whether the snapshot has memory, and this QEMU on this machine can load it."""
+        folder, sockets = Path("/folder"), Path("/sockets")
+        hardware = self.bootable(truth, accelerator).hardware(
+            disk=folder / "disk.qcow2", serial_log=folder / "serial.log", sockets=sockets
+        )
+        arguments = boot_arguments(hardware)
+        return self.machine == machine_hash(arguments, qemu_version, folder=folder, sockets=sockets)
 
 
 class Snapshots:
@@ -94,21 +109,22 @@ class Snapshots:
             raise RequestError(f"there is no snapshot {name!r}", next_step=f"snapshots: {names}")
         return snapshots[name]
 
-    def create(self, name: str, record: GuestRecord, progress: Progress) -> Snapshot:
-        """Save a running host's disk in its present state, after a sync. Raises RequestError, SetupError, CommandError.
+    def create(self, name: str, record: GuestRecord, progress: Progress, *, memory: bool = True) -> Snapshot:
+        """Save a running host's disk and memory in their present state. Raises RequestError, SetupError, CommandError.
 
-        The host continues to run; data written during the copy is not in the snapshot.
+        The host stands still for some seconds, and is without its ENA cards meanwhile. Without `memory` it runs on, and
+        data written during the copy is not in the snapshot.
         """
         self._require_free_name(name)
         if not (record.ready and record.processes["guest"].alive()):
             raise RequestError(f"{record.token.host} does not run: its disk may not be whole")
-        cache_build.require_disk(cache_build.make_writable(self.root), _NEEDED_MIB, f"snapshot {name}")
+        needed_mib = _NEEDED_MIB + memory * _MEMORY_MIB
+        cache_build.require_disk(cache_build.make_writable(self.root), needed_mib, f"snapshot {name}")
         built_folders = []
 
         def build(half: Path) -> None:
             built_folders.append(half)
-            progress(f"copying the disk of {record.token.host}")
-            _fill(half, name, record)
+            _fill(half, name, record, progress, memory=memory)
 
         folder = cache_build.build_once(self.root / name, f"snapshot {name}", build, progress)
         if not built_folders:
@@ -176,24 +192,33 @@ def backing(disk: Path) -> Path | None:
         return None
 
 
-def _fill(half: Path, name: str, record: GuestRecord) -> None:
-    kernel, initrd = _read_boot_files(record.processes["guest"])
+def _find_obstacle(record: GuestRecord, port: GuestAgent, monitor: Qmp) -> str:
+    """Return the reason why a snapshot of this host has no memory, or an empty string."""
+    truth = TRUTHS[record.instance_type]
+    if truth.image.by_cloud_init:
+        return "cloud-init gives a host of a cloud's image its identity, when it boots"
+    if truth.connection_on_card:
+        return "its connection is on the ENA card, which a snapshot with memory leaves out"
+    return guest_copy.find_obstacle(port, monitor)
+
+
+def _fill(half: Path, name: str, record: GuestRecord, progress: Progress, *, memory: bool) -> None:
+    arguments = _read_arguments(record.processes["guest"])
+    kernel, initrd = (Path(arguments[arguments.index(option) + 1]) for option in ("-kernel", "-initrd"))
     release = kernel.name.removeprefix("vmlinuz-")
     shutil.copy(kernel, half / f"vmlinuz-{release}")
     shutil.copy(initrd, half / f"initrd.img-{release}")
-    with guest_agent.connect(record.sockets / "agent") as port:
+    disk, machine = half / "disk.qcow2", None
+    with guest_agent.connect(record.sockets / "agent") as port, qmp.session(record.sockets / "qmp") as monitor:
         port.shell("sync", deadline_s=_SYNC_DEADLINE_S)
-    copy = _require_room(record)
-    try:
-        with qmp.session(record.sockets / "qmp") as monitor:
-            _cancel(monitor)
-            _copy_disk(monitor, copy)
-        shutil.move(copy, half / "disk.qcow2")
-    except BaseException:
-        with suppress(HarnessError), qmp.session(record.sockets / "qmp") as monitor:
-            _cancel(monitor)
-        copy.unlink(missing_ok=True)
-        raise
+        obstacle = _find_obstacle(record, port, monitor) if memory else "as requested"
+        qemu_version = monitor.query_version()
+    if obstacle:
+        progress(f"copying the disk of {record.token.host} without memory: {obstacle}")
+        guest_copy.copy_disk(record, disk)
+    else:
+        guest_copy.copy_with_memory(record, disk=disk, memory=half / "memory", progress=progress)
+        machine = machine_hash(arguments, qemu_version, folder=record.folder, sockets=record.sockets)
     snapshot = Snapshot(
         name=name,
         folder=half,
@@ -201,75 +226,21 @@ def _fill(half: Path, name: str, record: GuestRecord) -> None:
         host=str(record.token),
         created_utc=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         release=release,
+        machine=machine,
     )
     document = {key: value for key, value in asdict(snapshot).items() if key not in ("folder", "name")}
     (half / _FILE).write_text(json.dumps(document | {"schema": _SCHEMA}, indent=1))
 
 
-def _require_room(record: GuestRecord) -> Path:
-    """Create a file for the copy in the host's folder, visible to its QEMU, with the owner of the host's disk."""
-    copy = record.folder / "copy.qcow2"
-    copy.unlink(missing_ok=True)
-    copy.touch(mode=0o600)
-    disk = record.overlay.stat()
-    if disk.st_uid != os.geteuid():
-        os.chown(copy, disk.st_uid, disk.st_gid)
-    return copy
-
-
-def _copy_disk(monitor: Qmp, target: Path) -> None:
-    """Copy the whole disk in its present state. Raises CommandError.
-
-    QEMU copies a block before the guest overwrites it (QEMU's docs/interop/live-block-operations, drive-backup).
-    """
-    monitor.do(
-        "drive-backup",
-        job_id=_JOB,
-        device="disk",
-        target=str(target),
-        format="qcow2",
-        sync="full",
-        auto_dismiss=False,
-    )
-    job = _wait_until_concluded(monitor, COPY_DEADLINE_S)
-    monitor.do("job-dismiss", id=_JOB)
-    if "error" in job:
-        raise CommandError(["drive-backup"], 1, "", job["error"], after_s=0)
-
-
-def _cancel(monitor: Qmp) -> None:
-    """Cancel an abandoned copy. QEMU serves one session at a time, so no other process can be waiting for the copy."""
-    if _query_job(monitor) is not None:
-        with suppress(CommandError):  # the job has concluded meanwhile
-            monitor.do("job-cancel", id=_JOB)
-        _wait_until_concluded(monitor, _CANCEL_DEADLINE_S)
-        monitor.do("job-dismiss", id=_JOB)
-
-
-def _wait_until_concluded(monitor: Qmp, deadline_s: float) -> dict[str, str]:
-    give_up_s = time.monotonic() + deadline_s
-    while (job := _query_job(monitor)) is not None and job["status"] != "concluded":
-        if time.monotonic() > give_up_s:
-            raise CommandError(["drive-backup"], None, "", "", after_s=deadline_s)
-        time.sleep(_POLL_S)
-    return job or {"error": "the job was dismissed"}
-
-
-def _query_job(monitor: Qmp) -> dict[str, str] | None:
-    """Return the copy job of a host's QEMU, or None."""
-    return next((dict(job) for job in monitor.do("query-jobs") if job["id"] == _JOB), None)
-
-
-def _read_boot_files(guest: ProcessId) -> tuple[Path, Path]:
-    """Return the kernel and initial RAM disk that a guest was started with."""
-    arguments = Path(f"/proc/{guest.pid}/cmdline").read_bytes().decode().split("\0")
-    return Path(arguments[arguments.index("-kernel") + 1]), Path(arguments[arguments.index("-initrd") + 1])
+def _read_arguments(guest: ProcessId) -> list[str]:
+    """Return the command line that a guest's QEMU was started with."""
+    return Path(f"/proc/{guest.pid}/cmdline").read_bytes().decode().split("\0")
 
 
 def _read(folder: Path) -> Snapshot | None:
     try:
         document = json.loads((folder / _FILE).read_text())
-        if document.pop("schema") != _SCHEMA:
+        if document.pop("schema") not in (_DISK_ALONE_SCHEMA, _SCHEMA):
             return None
         return Snapshot(name=folder.name, folder=folder, **document)
     except (OSError, ValueError, TypeError, KeyError, AttributeError):

@@ -42,9 +42,29 @@ class Qmp:
         self._lines.send({"execute": "getfd", "arguments": {"fdname": name}}, [descriptor])
         self._receive_answer("getfd")
 
+    def query_version(self) -> str:
+        """Return QEMU's release, such as 11.1.3."""
+        numbers = self.do("query-version")["qemu"]
+        return ".".join(str(numbers[part]) for part in ("major", "minor", "micro"))
+
     def monitor(self, line: str) -> str:
         """Run one line of the human monitor and return its output (empty on success)."""
         return str(self.do("human-monitor-command", command_line=line)).strip()
+
+    def save_memory(self, file: Path, *, deadline_s: float) -> None:
+        """Save a stopped guest's memory and devices, each page at a fixed file offset (QEMU's docs/devel/migration)."""
+        self._allow_mapped_ram()
+        self.do("migrate-set-parameters", max_bandwidth=0)
+        self.do("migrate", uri=f"file:{file}")
+        self.wait_for_migration(deadline_s=deadline_s)
+
+    def begin_load(self, file: Path) -> None:
+        """Let a QEMU that was started for it load a saved guest; `wait_for_migration` waits for the end."""
+        self._allow_mapped_ram()
+        self.do("migrate-incoming", uri=f"file:{file}")
+
+    def _allow_mapped_ram(self) -> None:
+        self.do("migrate-set-capabilities", capabilities=[{"capability": "mapped-ram", "state": True}])
 
     def wait_for_migration(self, *, deadline_s: float) -> None:
         """Wait until a migration (incoming or outgoing) is complete. Raises CommandError on failure or timeout."""

@@ -20,7 +20,7 @@ from harness.errors import HarnessError, SetupError
 from harness.system import proc
 
 BOOT_DEADLINE_S = 300.0
-_SAVE_DEADLINE_S = 120.0
+SAVE_DEADLINE_S = 120.0
 _NEEDED_MIB = 800
 _ROLE = "golden"
 
@@ -162,11 +162,7 @@ def _boot(hardware: Hardware, half: Path, label: str) -> None:
 
 
 def _save(hardware: Hardware, memory: Path) -> None:
-    """Stop the guest and save its memory, each page at a fixed file offset (QEMU's docs/devel/migration)."""
     with qmp.session(hardware.qmp) as monitor:
         monitor.do("stop")
-        monitor.do("migrate-set-capabilities", capabilities=[{"capability": "mapped-ram", "state": True}])
-        monitor.do("migrate-set-parameters", max_bandwidth=0)
-        monitor.do("migrate", uri=f"file:{memory}")
-        monitor.wait_for_migration(deadline_s=_SAVE_DEADLINE_S)
+        monitor.save_memory(memory, deadline_s=SAVE_DEADLINE_S)
         monitor.do("quit")

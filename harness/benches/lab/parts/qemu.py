@@ -1,5 +1,6 @@
 """Choose the QEMU that runs guests: the machine's own if it supports vfio-user, else a private copy in the cache."""
 
+import functools
 import hashlib
 import re
 import shutil
@@ -51,8 +52,12 @@ def system_qemu() -> Qemu | None:
     return qemu if _supports_vfio_user(qemu) else None
 
 
+@functools.cache
 def private_qemu(folder: Path) -> Qemu:
-    """Return the QEMU unpacked in `folder`, run with the loader and libraries of the same folder."""
+    """Return the QEMU unpacked in `folder`, run with the loader and libraries of the same folder.
+
+    The copy never changes, so its version is asked once.
+    """
     libraries = next((folder / "usr/lib").glob("*-linux-gnu"))
     loader = next(libraries.glob("ld-linux-*.so.*"))
     prefix = (str(loader), "--library-path", str(libraries))

@@ -38,6 +38,7 @@ def start(folder: Path, argv: list[str]) -> proc.ProcessId:
 
 
 def test_nothing_there_is_success(tmp_path: Path) -> None:
+    assert not removal.has_resources(tmp_path / "never-was")
     removal.remove(tmp_path / "never-was")
     assert not (tmp_path / "never-was").exists()
 
@@ -46,6 +47,7 @@ def test_processes_sockets_and_folder_go_though_no_record_was_written(folder: Pa
     sockets = runtime_dir.make_private(runtime_dir.path_for(folder))
     (sockets / "qmp").touch()
     child = start(folder, SLEEP)
+    assert removal.has_resources(folder)
     assert removal.resources(GuestRecords(folder.parent)) == [
         Resource(
             token=str(TOKEN), kind="folder", name=str(folder), detail="its maker was killed before its first record"

@@ -10,6 +10,8 @@ import pytest
 from harness.benches.lab.guests.guest import new_record
 from harness.benches.lab.guests.guest_records import GuestRecord, GuestRecords
 from harness.benches.lab.guests.snapshots import Snapshot, Snapshots, backing, users
+from harness.benches.lab.parts.command_line import restore_arguments
+from harness.benches.lab.parts.saved_machine import machine_hash
 from harness.benches.lab.truths.truths import TRUTHS
 from harness.errors import RequestError
 from harness.model import Token
@@ -52,10 +54,32 @@ def test_whole_ones_are_listed_oldest_first_and_half_made_ones_are_not(snapshots
     (snapshots.root / "a.half").mkdir()
     (snapshots.root / "empty").mkdir()
     keep(snapshots, "future", "2026-01-03")
-    (snapshots.root / "future" / "snapshot.json").write_text('{"schema": 2}')
+    (snapshots.root / "future" / "snapshot.json").write_text('{"schema": 3}')
     assert snapshots.all() == [first, second]
     assert (first.name, first.instance_type, first.disk) == ("z", "lab.phc", snapshots.root / "z" / "disk.qcow2")
     assert first.bytes == sum(file.stat().st_blocks * 512 for file in (snapshots.root / "z").iterdir())
+
+
+def test_one_of_an_earlier_version_has_no_memory(snapshots: Snapshots) -> None:
+    truth = TRUTHS["lab.phc"]
+    earlier = keep(snapshots, "earlier")
+    assert (earlier.machine, earlier.can_load_memory(truth, "tcg", "11.1.3")) == (None, False)
+
+
+def test_memory_is_loaded_by_the_machine_that_saved_it(snapshots: Snapshots) -> None:
+    truth, folder, sockets = TRUTHS["lab.phc"], Path("/hosts/a"), Path("/run/a")
+    saved = keep(snapshots, "saved")
+    hardware = saved.bootable(truth, "tcg").hardware(
+        disk=folder / "disk.qcow2", serial_log=folder / "serial.log", sockets=sockets
+    )
+    machine = machine_hash(restore_arguments(hardware), "11.1.3", folder=folder, sockets=sockets)
+    document = json.loads((saved.folder / "snapshot.json").read_text()) | {"schema": 2, "machine": machine}
+    (saved.folder / "snapshot.json").write_text(json.dumps(document))
+    saved = snapshots.find("saved")
+    assert saved.machine == machine
+    assert saved.can_load_memory(truth, "tcg", "11.1.3")
+    assert not saved.can_load_memory(truth, "kvm", "11.1.3")
+    assert not saved.can_load_memory(truth, "tcg", "11.2.0")
 
 
 def test_an_unknown_one_is_answered_with_those_that_there_are(snapshots: Snapshots) -> None:
