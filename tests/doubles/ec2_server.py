@@ -53,6 +53,7 @@ def install(address: str | None = None, faults: Path | None = None, *, set_attri
             create_placement_group,
             describe_placement_groups,
             delete_placement_group,
+            describe_instance_types,
             describe_route_tables,
             spot_requests.describe_spot_instance_requests,
             spot_requests.cancel_spot_instance_requests,
@@ -66,6 +67,26 @@ def install(address: str | None = None, faults: Path | None = None, *, set_attri
             set_attribute(moto_class, action.__name__, action)
     set_attribute(EC2Response, "run_instances", run)
     ec2_filters.install(set_attribute)
+
+
+# --- instance types ---------------------------------------------------------------------------------------------------
+
+
+def describe_instance_types(response: EC2Response) -> ActionResult:
+    """List instance types by pages, as EC2 does. moto lists all at once and needs ten seconds for it.
+
+    A request has at most 100 results: https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_DescribeInstanceTypes.html
+    """
+    names, filters = response._get_param("InstanceTypes", []), response._filters_from_querystring()
+    types = response.ec2_backend.describe_instance_types(names, filters)
+    first, most = int(response._get_param("NextToken") or 0), int(response._get_param("MaxResults") or _MOST_TYPES)
+    result: dict[str, Any] = {"InstanceTypes": types[first : first + most]}
+    if first + most < len(types):
+        result["NextToken"] = str(first + most)
+    return ActionResult(result)
+
+
+_MOST_TYPES = 100
 
 
 # --- placement groups ------------------------------------------------------------------------------------------------
