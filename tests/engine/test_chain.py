@@ -185,6 +185,7 @@ def test_through_session_manager_nobody_else_gets_in(environ: dict[str, str], tm
     (tmp_path / "campaign.yaml").write_text(yaml.safe_dump(told))
     with_aws = environ | {"PATH": f"{program.parent}{os.pathsep}{environ['PATH']}"}
     done = command(with_aws, "run", str(tmp_path / "campaign.yaml"), "--depth", "quick", "--json")
+    assert done.stdout, done.stderr
     (host,) = json.loads(done.stdout)["hosts"]
     assert (done.returncode, host["outcome"], host["state"]) == (0, "PASS", "released"), done.stderr
     assert len(set(sessions.read_text().split())) == 1, "all through sessions of the one instance"
