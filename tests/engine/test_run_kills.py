@@ -110,9 +110,14 @@ def door() -> Iterator[None]:
 def types(served: Double) -> Sequence[Sequence[str]]:
     """Two types for each moment: the Region offers them, and they have a clock only inside a precision-time group."""
     filters = [{"Name": "instance-type", "Values": ["*.large", "*.xlarge"]}]
-    pages = served.ec2(REGION).get_paginator("describe_instance_types").paginate(Filters=filters)
-    described = [one for page in pages for one in page["InstanceTypes"] if one.get("PhcSupport") == "supported"]
-    there = [one["InstanceType"] for one in described if needs_precision_group(REGION, one["InstanceType"])]
+    ec2 = served.ec2(REGION)
+    pages = ec2.get_paginator("describe_instance_types").paginate(Filters=filters)
+    able = [
+        one["InstanceType"] for page in pages for one in page["InstanceTypes"] if one.get("PhcSupport") == "supported"
+    ]
+    pages = ec2.get_paginator("describe_instance_type_offerings").paginate()
+    offered = {one["InstanceType"] for page in pages for one in page["InstanceTypeOfferings"]}
+    there = [name for name in able if name in offered and needs_precision_group(REGION, name)]
     assert len(there) >= 2 * len(MOMENTS)
     return [there[2 * number : 2 * number + 2] for number in range(len(MOMENTS))]
 
