@@ -145,6 +145,7 @@ def _build(half: Path, cache: Path, assets: Path, progress: Progress, image: Ima
         variant="minbase",
         include=[package for layer in layers for package in _packages(layer)],
         options=_options(layers, half / _MIRROR if image.by_cloud_init else None),
+        progress=progress,
     )
     kernels = _kernels([path.name.removeprefix("vmlinuz-") for path in (root / "boot").glob("vmlinuz-*")])
     for release in kernels.values():

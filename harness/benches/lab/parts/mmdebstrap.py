@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
+from harness.benches.bench import Progress
 from harness.benches.lab.parts import apt_sources, cache_build
 from harness.benches.lab.processes import process_tags
 from harness.system import capped_output, proc
@@ -21,10 +22,11 @@ def make_root(
     include: Sequence[str],
     suite: str = apt_sources.DEBIAN_13,
     options: Sequence[str] = (),
+    progress: Progress,
 ) -> None:
     """Make the folder `root` of a release of Debian. Packages stay in the cache for the next time.
 
-    Raises SetupError and CommandError.
+    One root is made at a time: two would copy each other's half-written packages. Raises SetupError and CommandError.
     """
     _passable(cache.parent, cache, root.parent)
     sources = root.with_name(root.name + ".sources.list")
@@ -38,29 +40,31 @@ def make_root(
         f"--customize-hook=sync-out /var/cache/apt/archives {packages}",
         f"--customize-hook=rm -rf {packages}/lock {packages}/partial",
     ]
-    proc.run(
-        [
-            *_apart(),
-            "mmdebstrap",
-            "--quiet",
-            f"--variant={variant}",
-            "--format=directory",
-            '--aptopt=Acquire::Languages "none"',
-            f"--include={','.join(include)}",
-            *options,
-            *package_cache_options,
-            suite,
-            str(root),
-            str(sources),
-        ],
-        timeout_s=_DEADLINE_S,
-        umask=0o022,  # the files in the root need a system's usual modes
-        most_err=capped_output.MOST_OUT,  # a trusted program, and apt prints much
-        env={
-            **process_tags.environment(root.parent, "build"),
-            "TMPDIR": str(root.parent),
-        },  # temporary files of a killed build are removed with the folder
-    )
+    argv = [
+        *_apart(),
+        "mmdebstrap",
+        "--quiet",
+        f"--variant={variant}",
+        "--format=directory",
+        '--aptopt=Acquire::Languages "none"',
+        f"--include={','.join(include)}",
+        *options,
+        *package_cache_options,
+        suite,
+        str(root),
+        str(sources),
+    ]
+    with cache_build.locked(cache / "packages.lock", f"the packages of {root.parent.name}", progress):
+        proc.run(
+            argv,
+            timeout_s=_DEADLINE_S,
+            umask=0o022,  # the files in the root need a system's usual modes
+            most_err=capped_output.MOST_OUT,  # a trusted program, and apt prints much
+            env={
+                **process_tags.environment(root.parent, "build"),
+                "TMPDIR": str(root.parent),
+            },  # temporary files of a killed build are removed with the folder
+        )
 
 
 def _passable(*folders: Path) -> None:

@@ -102,6 +102,7 @@ def _unpack(half: Path, cache: Path, progress: Progress) -> None:
         variant="extract",
         include=PACKAGES,
         options=(f'--aptopt=APT::Default-Release "{apt_sources.SUITES[apt_sources.DEBIAN_13][-1]}"',),
+        progress=progress,
     )
     for part in (root / "usr").iterdir():
         (half / "usr").mkdir(exist_ok=True)
