@@ -136,7 +136,7 @@ def test_a_host_without_facts_has_the_remedy_of_its_reason() -> None:
     )
 
 
-@pytest.mark.parametrize("reason", set(Reason) - {Reason.DRIVER_NOT_CAPABLE, Reason.DRIVER_OFF, Reason.NO_PHC})
+@pytest.mark.parametrize("reason", sorted(set(Reason) - {Reason.DRIVER_NOT_CAPABLE, Reason.DRIVER_OFF, Reason.NO_PHC}))
 def test_a_remedy_of_the_role_for_the_driver_is_none_for_another_reason(good: Evidence, reason: Reason) -> None:
     told = with_facts(good, remedy="boot kernel 7.2", driver_word=DriverWord.NO_MEMORY)
     assert choose_remedy(told, reason) == REMEDIES[reason]
@@ -147,7 +147,7 @@ def test_the_remedy_of_the_role_goes_before_the_one_of_the_reason(good: Evidence
     assert choose_remedy(with_facts(good, remedy="boot kernel 7.2"), reason) == "boot kernel 7.2"
 
 
-@pytest.mark.parametrize("reason", set(Reason) - {Reason.HOST_NOT_READY, Reason.PACKAGES_UNAVAILABLE})
+@pytest.mark.parametrize("reason", sorted(set(Reason) - {Reason.HOST_NOT_READY, Reason.PACKAGES_UNAVAILABLE}))
 def test_a_remedy_of_a_trouble_is_none_for_a_verdict_with_another_reason(good: Evidence, reason: Reason) -> None:
     plain, told = case(good), case(replace(good, trouble="apt is locked", trouble_remedy="make room"))
     assert choose_remedy(told, reason) == choose_remedy(plain, reason)
