@@ -5,7 +5,8 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,11 +15,15 @@ import pytest
 
 from harness.benches.lab.truths.truth_model import Truth
 from harness.benches.lab.truths.truths import TRUTHS, USUAL
+from harness.model import Reason
 
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(3600), pytest.mark.xdist_group("quiet")]
 
 ROOT = Path(__file__).parents[2]
 ARCHIVE = "PTP_HARNESS_ENA_ARCHIVE"
+
+TOO_NOISY = (Reason.BOUND_REFUTED, Reason.READINGS_NOT_TAKEN, Reason.TOO_FEW_SAMPLES)
+"""What the ladder says of a good clock where other programs hold the guests up; the remedy is to measure again."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,7 +72,10 @@ def shared_by(truth: Truth) -> str:
 
 
 def run(truth: Truth, folder: Path) -> Campaign:
-    names = [other.name for other in TRUTHS.values() if shared_by(other) == shared_by(truth)]
+    return measure(truth, [other.name for other in TRUTHS.values() if shared_by(other) == shared_by(truth)], folder)
+
+
+def measure(truth: Truth, names: Sequence[str], folder: Path) -> Campaign:
     file = folder / "campaign.yaml"
     driver = {"driver": amazon_driver()} if truth.amazon_driver else {}
     file.write_text(json.dumps({"bench": "lab", "instance_types": names, "parallel": 2, **truth.campaign, **driver}))
@@ -96,10 +104,14 @@ def marks(truth: Truth) -> list[Any]:
 
 
 @pytest.mark.parametrize("truth", parameters())
-def test_the_verdict_is_the_one_that_the_truth_demands(campaign_of: Campaigns, truth: Truth) -> None:
+def test_the_verdict_is_the_one_that_the_truth_demands(campaign_of: Campaigns, truth: Truth, tmp_path: Path) -> None:
     campaign = campaign_of(truth)
     host = campaign.host(truth.name)
     demanded = (truth.demand.outcome, truth.demand.reason)
+    if host["reason"] in TOO_NOISY and host["reason"] != truth.demand.reason:
+        warnings.warn(f"measured again, alone: {truth.name} was {host['reason']}: {host['sentence']}", stacklevel=1)
+        campaign = measure(truth, [truth.name], tmp_path)
+        host = campaign.host(truth.name)
     assert (host["outcome"], host["reason"]) == demanded, campaign.story(truth.name)
     assert host["state"] == "released"
     assert host["sentence"]
