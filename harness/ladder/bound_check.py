@@ -127,7 +127,7 @@ def _larger_bound(sample: Sample, before: Sample | None) -> int | None:
 
 
 def _least_distance_ns(reading: PhcRead) -> int:
-    """The least |system clock minus PHC| that a reading allows. Not above 0: the two may be equal."""
+    """The least |system clock minus PHC| that a reading allows. At 0 or below, the two may be equal."""
     low_ns, high_ns = reading.before_ns - reading.phc_ns, reading.after_ns - reading.phc_ns
     return max(low_ns, -high_ns)
 

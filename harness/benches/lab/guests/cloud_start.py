@@ -70,7 +70,7 @@ class CloudStart(GuestStart):
         address, port = loopback_address.listen_for_ssh(monitor, str(self.record.folder))
         self.note(replace(self.record, intent="plug its cards in and boot it", address=address, port=port))
         self.add_devices(monitor, cards)
-        side_processes.wait_for_cloud_server(server, self.hardware.cloud, self.record.cloud_log)
+        side_processes.wait_for_socket(self.hardware.cloud, server, self.record.cloud_log, "cloud_server")
         monitor.do("cont")
         with guest_agent.connect(self.hardware.agent) as port_of_agent:
             port_of_agent.ask("hello", deadline_s=BOOTS_WITHIN_S)

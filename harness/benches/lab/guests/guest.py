@@ -220,7 +220,7 @@ class GuestStart(ABC):
         for name, card in self._cards():
             self.progress("plugging its ENA card in" if name == "device" else "plugging another ENA card in")
             self.note_step(f"plug the {name} in")
-            side_processes.wait_for_device(running[name], card.socket, card.log)
+            side_processes.wait_for_socket(card.socket, running[name], card.log, "ena_device")
             slot = ENA_SLOT if name == "device" else OTHER_SLOT
             socket = {"path": str(card.socket), "type": "unix"}
             monitor.do("device_add", driver="vfio-user-pci", id=slot.removesuffix("-slot"), bus=slot, socket=socket)

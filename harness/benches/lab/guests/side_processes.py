@@ -2,7 +2,6 @@
 
 import sys
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -72,11 +71,6 @@ def start_cloud_server(
     return _start([*argv, "--mirror-answers", mirror_answers], record, record.cloud_log, guest, assets, view)
 
 
-def wait_for_cloud_server(process: ProcessId, socket: Path, log: Path) -> None:
-    """Wait until the cloud server serves. Raises CommandError."""
-    _wait(socket.exists, process, log, "cloud_server")
-
-
 def start_faults(record: GuestRecord) -> ProcessId:
     """Start the program that applies the faults of the host's truth. It ends with the guest."""
     return proc.spawn(
@@ -93,13 +87,8 @@ def ntp_log(record: GuestRecord) -> Path:
 
 def second_opinion(process: ProcessId, socket: Path, log: Path) -> str:
     """Wait until the NTP server listens; return its "address port" in the guest's network. Raises CommandError."""
-    _wait(socket.exists, process, log, "ntp_server")
+    wait_for_socket(socket, process, log, "ntp_server")
     return f"{NTP_SERVER} {NTP_PORT}"
-
-
-def wait_for_device(process: ProcessId, socket: Path, log: Path) -> None:
-    """Wait until the device listens. Raises CommandError."""
-    _wait(socket.exists, process, log, "ena_device")
 
 
 def _start(arguments: list[str], record: GuestRecord, log: Path, guest: int, assets: Path, view: FileView) -> ProcessId:
@@ -127,9 +116,10 @@ def _format_option(name: str, value: int | bool | str) -> list[str]:
     return [option, str(value)]
 
 
-def _wait(is_ready: Callable[[], bool], process: ProcessId, log: Path, name: str) -> None:
+def wait_for_socket(socket: Path, process: ProcessId, log: Path, name: str) -> None:
+    """Wait until the process `name` listens at its socket. Raises CommandError."""
     give_up_s = time.monotonic() + _DEADLINE_S
-    while not is_ready():
+    while not socket.exists():
         ended = not process.alive()
         if ended or time.monotonic() > give_up_s:
             message = last_line(log.read_text(errors="replace")) if log.exists() else ""

@@ -31,52 +31,31 @@ class Recipe:
     """
 
     description: str
-    release: str
     layers: tuple[str, ...]
     files: tuple[str, ...]
-    disk_mib: int
-    needed_mib: int
-    usually: str
+    release: str = apt_sources.DEBIAN_13
+    disk_mib: int = 3072
+    needed_mib: int = 1800
+    usually: str = "2 min"
 
 
 _LAB_FILES = ("lab/agent",)
-_CLOUD_FILES = ("lab/agent", "lab/image")
+_CLOUD_LAYERS, _CLOUD_FILES = ("lab/image-cloud",), ("lab/agent", "lab/image")
 RECIPES: Mapping[Image, Recipe] = {
-    Image.LAB: Recipe(
-        description="guest image",
-        release=apt_sources.DEBIAN_13,
-        layers=("lab/image",),
-        files=_LAB_FILES,
-        disk_mib=3072,
-        needed_mib=1800,
-        usually="60 s",
-    ),
+    Image.LAB: Recipe(description="guest image", layers=("lab/image",), files=_LAB_FILES, usually="60 s"),
     Image.WIDE: Recipe(
         description="wide guest image",
-        release=apt_sources.DEBIAN_13,
         layers=("lab/image", "lab/image-wide"),
         files=_LAB_FILES,
         disk_mib=4272,
         needed_mib=3000,
-        usually="2 min",
     ),
-    Image.DEBIAN_13: Recipe(
-        description="cloud image of Debian 13",
-        release=apt_sources.DEBIAN_13,
-        layers=("lab/image-cloud",),
-        files=_CLOUD_FILES,
-        disk_mib=3072,
-        needed_mib=1800,
-        usually="2 min",
-    ),
+    Image.DEBIAN_13: Recipe(description="cloud image of Debian 13", layers=_CLOUD_LAYERS, files=_CLOUD_FILES),
     Image.DEBIAN_12: Recipe(
         description="cloud image of Debian 12",
-        release=apt_sources.DEBIAN_12,
-        layers=("lab/image-cloud",),
+        layers=_CLOUD_LAYERS,
         files=_CLOUD_FILES,
-        disk_mib=3072,
-        needed_mib=1800,
-        usually="2 min",
+        release=apt_sources.DEBIAN_12,
     ),
 }
 

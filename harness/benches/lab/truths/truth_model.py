@@ -40,7 +40,7 @@ class Image(StrEnum):
 
 
 class Mirror(StrEnum):
-    """What a cloud image's package mirror answers: the packages, nothing at all, or a page about an error."""
+    """The answers of a cloud image's package mirror: the packages, nothing at all, or a page about an error."""
 
     SERVING = "serving"
     GONE = "gone"
