@@ -176,4 +176,8 @@ def _reachable_by_ssh(machine: Machine, known_hosts: Path) -> bool:
         completed = proc.run(build_command(machine, known_hosts, "true"), timeout_s=CONNECT_TIMEOUT_S + 20, check=False)
     except CommandError:
         return False
-    return completed.status != FAILED or "Host key verification failed" in completed.stderr
+    return completed.status != FAILED or any(words in completed.stderr for words in _REFUSALS_OF_SERVER)
+
+
+_REFUSALS_OF_SERVER = ("Host key verification failed", "Permission denied (")
+"""What ssh says where a server answered, and no login followed."""

@@ -305,6 +305,14 @@ def get_parameters(self: SimpleSystemManagerBackend, names: list[str]) -> dict[s
     return _get_parameters(self, names)
 
 
+def _image_name(parameter: str) -> str:
+    """Name a public parameter's image as its publisher does, without the date: ubuntu-24.04-amd64-server."""
+    *_, last = words = parameter.split("/")
+    if "canonical" in words:
+        return f"ubuntu/images/hvm-ssd/ubuntu-{words[6]}-{words[9]}-server"
+    return f"debian-{words[5]}-{last}" if "debian" in words else last
+
+
 def _publish(self: SimpleSystemManagerBackend, name: str) -> None:
     if not name.startswith(IMAGES) or name in self._parameters:
         return
@@ -316,7 +324,7 @@ def _publish(self: SimpleSystemManagerBackend, name: str) -> None:
     backend.amis[ami] = Ami(
         backend,
         ami,
-        name=name.rpartition("/")[2],
+        name=_image_name(name),
         architecture=architecture,
         public=True,
         virtualization_type="hvm",

@@ -181,7 +181,8 @@ def test_through_session_manager_nobody_else_gets_in(environ: dict[str, str], tm
     program.write_text(f'#!/bin/sh\nexec "{sys.executable}" "{double}" --log "{sessions}" "$@"\n')
     program.chmod(0o755)
     shutil.copy(program, program.with_name("session-manager-plugin"))  # looked for, and started by the real `aws`
-    told = yaml.safe_load(rehearsal.CAMPAIGN.read_text()) | {"instance_types": ["m7i.xlarge"], "ec2": {"access": "ssm"}}
+    told = yaml.safe_load(rehearsal.CAMPAIGN.read_text())
+    told |= {"instance_types": ["m7i.xlarge"], "image": "ubuntu-24.04", "ec2": {"access": "ssm"}}  # it has SSM's agent
     (tmp_path / "campaign.yaml").write_text(yaml.safe_dump(told))
     with_aws = environ | {"PATH": f"{program.parent}{os.pathsep}{environ['PATH']}"}
     done = command(with_aws, "run", str(tmp_path / "campaign.yaml"), "--depth", "quick", "--json")

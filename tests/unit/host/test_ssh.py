@@ -82,6 +82,15 @@ def test_where_a_command_leads_to_the_host_ssh_itself_is_asked(silent_machine: M
         )
 
 
+def test_a_server_that_refuses_the_login_has_booted(silent_machine: Machine, tmp_path: Path) -> None:
+    news: list[str] = []
+    way = ("-o", "ProxyCommand=echo 'root@127.0.0.1: Permission denied (publickey).' >&2; exit 1")
+    machine = dataclasses.replace(silent_machine, boots_within_s=30.0, ssh_options=way)
+    known = ssh.write_known_hosts(machine, tmp_path)
+    found = ssh.wait_for_login(machine, known, tries=1, first_backoff_s=0, progress=news.append)
+    assert (found.reached, news) == (False, []), "what a host gets while it boots is not waited for"
+
+
 def test_a_login_that_fails_says_what_session_manager_said(silent_machine: Machine, tmp_path: Path) -> None:
     said = "An error occurred (TargetNotConnected) when calling the StartSession operation: i-1 is not connected."
     program = tmp_path / "proxy"
