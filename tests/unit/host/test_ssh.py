@@ -84,8 +84,10 @@ def test_where_a_command_leads_to_the_host_ssh_itself_is_asked(silent_machine: M
 
 def test_a_server_that_refuses_the_login_has_booted(silent_machine: Machine, tmp_path: Path) -> None:
     news: list[str] = []
-    way = ("-o", "ProxyCommand=echo 'root@127.0.0.1: Permission denied (publickey).' >&2; exit 1")
-    machine = dataclasses.replace(silent_machine, boots_within_s=30.0, ssh_options=way)
+    program = tmp_path / "proxy"
+    program.write_text("#!/bin/sh\necho 'root@127.0.0.1: Permission denied (publickey).' >&2\nexit 1\n")
+    program.chmod(0o755)
+    machine = dataclasses.replace(silent_machine, boots_within_s=30.0, ssh_options=("-o", f"ProxyCommand={program}"))
     known = ssh.write_known_hosts(machine, tmp_path)
     found = ssh.wait_for_login(machine, known, tries=1, first_backoff_s=0, progress=news.append)
     assert (found.reached, news) == (False, []), "what a host gets while it boots is not waited for"
