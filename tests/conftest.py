@@ -4,11 +4,14 @@ What asks to stop is heard also where the tests run in the background, or under 
 take long where the machine is busy: tests that bound its time measure computing time.
 """
 
+import secrets
 import signal
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import pytest
 from hypothesis import HealthCheck, settings
+
+from tests.servers import postgresql
 
 signal.signal(signal.SIGHUP, signal.SIG_DFL)
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -17,7 +20,7 @@ settings.register_profile("usual", deadline=None)
 settings.register_profile("soak", deadline=None, max_examples=5000, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("usual")  # the option --hypothesis-profile comes later, and wins
 
-PROGRAMS = {"moto", "start", "call_process"}
+PROGRAMS = {"moto", "start", "call_process", "postgresql_server"}
 """Fixtures that start real programs: moto's server, the emulated device, the command in a process of its own."""
 
 
@@ -27,3 +30,19 @@ def pytest_collection_modifyitems(items: Sequence[pytest.Item]) -> None:
     for item in items:
         if PROGRAMS & set(getattr(item, "fixturenames", ())):
             item.add_marker("programs")
+
+
+@pytest.fixture(scope="session")
+def postgresql_server() -> Iterator[postgresql.Server]:
+    """A PostgreSQL server for this process of tests."""
+    programs = postgresql.find_programs()
+    if programs is None:
+        pytest.skip("PostgreSQL's server is not installed on this machine")
+    with postgresql.serve(programs) as server:
+        yield server
+
+
+@pytest.fixture
+def new_database(postgresql_server: postgresql.Server) -> str:
+    """The URL of an empty database of that server."""
+    return postgresql_server.make_database(f"ledger_{secrets.token_hex(4)}")

@@ -17,7 +17,8 @@ from harness.system import settings
 
 if TYPE_CHECKING:
     from harness.model import HostState
-    from harness.store.ledger import Ledger, RunLine
+    from harness.store.ledger import Ledger
+    from harness.store.ledger_lines import RunLine
     from harness.store.run_overview import RunOverview
 
 MOST_RUNS = 50

@@ -14,7 +14,7 @@ from harness.benches.lab.guests.guest_records import GuestRecord
 from harness.cli import completion, lab, output
 from harness.host import playbooks, ssh
 from harness.model import Machine
-from harness.store.ledger import LAST
+from harness.store.ledger_reader import LAST
 from harness.system import settings
 
 

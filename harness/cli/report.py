@@ -14,7 +14,8 @@ from harness.model import RunRecord
 from harness.report import text
 from harness.report.formats import Format, render
 from harness.store.evidence_folder import EvidenceFolder
-from harness.store.ledger import RunLine
+from harness.store.ledger import describe_owner
+from harness.store.ledger_lines import RunLine
 from harness.system import settings
 from harness.untrusted.nearest import nearest_names
 
@@ -69,10 +70,12 @@ def report(
 
 def _make_missing_error(line: RunLine) -> RequestError:
     if line.alive():
-        owner = f"process {line.owner.pid} on {line.machine} works on it"
-        return RequestError(f"run {line.run} has not ended: {owner}", next_step=f"`ptp-harness show {line.run}` so far")
+        return RequestError(
+            f"run {line.run} has not ended: {describe_owner(line.owner)}",
+            next_step=f"`ptp-harness show {line.run}` so far",
+        )
     return RequestError(
-        f"run {line.run} has no report: its process {line.owner.pid} died",
+        f"run {line.run} has no report: its process {line.owner.process.pid} died",
         next_step="`ptp-harness sweep --yes` removes what it left and closes its books; then there is a report",
     )
 

@@ -12,7 +12,7 @@ from harness.errors import RequestError
 from harness.report import text
 from harness.report.document import SCHEMA, host_document
 from harness.store import run_overview
-from harness.store.ledger import HostLine, StepLine
+from harness.store.ledger_lines import HostLine, StepLine
 from harness.store.run_overview import RunOverview
 from harness.system import settings
 

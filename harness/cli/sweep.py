@@ -58,7 +58,7 @@ def sweep(
     with_kept_hosts = [overview for overview in overviews if overview.kept_hosts]
     for line in _describe(survey, with_kept_hosts):
         output.show(line)
-    output.show(_remove(survey, ledger, swept_bench) if yes else _conclude(survey, with_kept_hosts))
+    output.show(_remove(ledger, swept_bench) if yes else _conclude(survey, with_kept_hosts))
     if (survey.removable and not yes) or any(untouched.names_our_run for untouched in survey.left_alone):
         raise typer.Exit(ExitCode.LEFT_RUNNING)
 
@@ -72,13 +72,15 @@ def _describe(survey: Survey, with_kept_hosts: Sequence[RunOverview]) -> Iterato
     yield from map(_describe_kept, with_kept_hosts)
 
 
-def _remove(survey: Survey, ledger: Ledger, source: Bench) -> str:
-    """Remove the leftovers, verify that, and close the dead runs; say so. Raises CleanupError."""
-    sweeping.remove(survey.removable, source)
-    closed = sweeping.close_dead_runs(ledger, source)
+def _remove(ledger: Ledger, source: Bench) -> str:
+    """Take over the dead runs, remove what is left, close these runs, and verify; say so. Raises CleanupError."""
+    runs = sweeping.take_over_dead_runs(ledger, source, output.say)
+    removable = sweeping.list_removable(ledger, source, taken_over=runs)
+    sweeping.remove(removable, source)
+    sweeping.close_runs(runs, ledger, source)
     _verify(ledger, source)
-    removed = f"removed {len(survey.removable)}, verified" if survey.removable else "nothing to remove"
-    return removed + (f"; closed the books of {', '.join(closed)}" if closed else "")
+    removed = f"removed {len(removable)}, verified" if removable else "nothing to remove"
+    return removed + (f"; closed the books of {', '.join(runs)}" if runs else "")
 
 
 def _conclude(survey: Survey, with_kept_hosts: Sequence[RunOverview]) -> str:

@@ -104,6 +104,7 @@ class HostRecord:
     claim: Claim | None = None
     api_calls: float | None = None  # calls of a cloud's API for this host; a call for several hosts counts in part
     cost_usd: float | None = None  # of the instance until the end of the record, where its price is known
+    attempt: int = 1  # of its token: a host that was begun anew has a later one
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

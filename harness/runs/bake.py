@@ -5,7 +5,6 @@ and a second run qualifies a host made from that image. Only then is the image p
 first run stays open meanwhile, so that all that a bake makes belongs to a run whose state `sweep` knows.
 """
 
-import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -155,7 +154,7 @@ def bake(request: BakeRequest, context: BakeContext) -> tuple[RunRecord, Sequenc
             run.failures.note("baking images", error)
         finally:
             records = kept_hosts.settle_undecided(records, (), run)
-        record = campaign_run.end(records, run, ended_ns=time.time_ns())
+        record = campaign_run.end(records, run, ended_ns=campaign_run.read_time(run))
     return record, [copies.result(host) for host in record.hosts]
 
 
@@ -190,7 +189,7 @@ class _Bake:
     def _copy(self) -> None:
         """Make a candidate of each host, in parallel. A host that cannot be copied does not stop the others."""
         with ThreadPoolExecutor(max(1, len(self.results)), thread_name_prefix="bake") as pool:
-            futures = [pool.submit(self._make, Token(run=self.run.run, host=name)) for name in self.results]
+            futures = [pool.submit(self._make, self._token(name)) for name in self.results]
         for future in futures:
             future.result()
 
@@ -255,9 +254,12 @@ class _Bake:
         for name, result in self.results.items():
             if result.image is None:
                 try:
-                    self.maker.drop(Token(run=self.run.run, host=name))
+                    self.maker.drop(self._token(name))
                 except Exception as error:  # the other hosts' candidates go all the same
                     self._note(name, why="; ".join(why for why in (result.why, str(error)) if why))
+
+    def _token(self, name: str) -> Token:
+        return Token(run=self.run.run, host=name, attempt=self.results[name].host.attempt)
 
     def _note(self, name: str, **changes: Any) -> None:
         self.results[name] = replace(self.results[name], **changes)

@@ -28,6 +28,7 @@ from harness.runs.release_failures import ReleaseFailures
 from harness.runs.run_events import RunEvents, log_event, make_event
 from harness.store.evidence_folder import EvidenceFolder
 from harness.store.ledger import Ledger
+from harness.store.owners import OwnershipLostError
 from harness.system.settings import Settings
 from harness.untrusted.plain_text import bounded
 
@@ -78,13 +79,13 @@ def resume(run: str, prepared: Prepared, ledger: Ledger, settings: Settings, con
     """Continue a run whose process died: hosts that have their verdict keep it, the others begin anew.
 
     All that the first attempt at a host made is removed before the second begins, since its progress is unknown. Raises
-    RequestError for a run that has ended or whose process lives.
+    RequestError for a run that has ended or whose owner lives.
     """
     plan, bench = prepared.plan, prepared.bench
-    ledger.take_over(run)
+    ledger.take_over(run, lambda left_s: _publish_before(f"waiting {left_s:.0f} s: its owner may still live", controls))
     _prepare_bench(plan, bench, controls)
     holds_passed = plan.campaign.keep is Keep.ASK
-    context = _make_context(run, plan, bench, ledger, settings, controls, holds_passed=holds_passed, afresh=True)
+    context = _make_context(run, plan, bench, ledger, settings, controls, holds_passed=holds_passed)
     lines = ledger.hosts(run)
     judged = {line.host: settle_judged(line, line.record, context) for line in lines if line.record is not None}
     open_hosts = len(lines) - len(judged)
@@ -96,12 +97,14 @@ def resume(run: str, prepared: Prepared, ledger: Ledger, settings: Settings, con
 
 
 def _prepare_bench(plan: Plan, bench: Bench, controls: RunControls) -> None:
-    def progress(text: str) -> None:
-        event = make_event(text, run=None, host=None, stage=Stage.PROVISION)
-        log_event(event)
-        controls.listener(event)
+    bench.prepare(plan.campaign.instance_types, lambda text: _publish_before(text, controls))
 
-    bench.prepare(plan.campaign.instance_types, progress)
+
+def _publish_before(text: str, controls: RunControls) -> None:
+    """Publish an event of no run: none is begun yet, or led by us."""
+    event = make_event(text, run=None, host=None, stage=Stage.PROVISION)
+    log_event(event)
+    controls.listener(event)
 
 
 def _make_context(
@@ -113,7 +116,6 @@ def _make_context(
     controls: RunControls,
     *,
     holds_passed: bool,
-    afresh: bool = False,
 ) -> RunContext:
     folder, failures = EvidenceFolder.create(settings.runs_dir / run), ReleaseFailures()
     return RunContext(
@@ -128,7 +130,6 @@ def _make_context(
         failures=failures,
         events=RunEvents(run, controls.listener, folder, failures),
         holds_passed=holds_passed,
-        afresh=afresh,
     )
 
 
@@ -139,7 +140,7 @@ def _lead(plan: Plan, context: RunContext, judged: Mapping[str, HostRecord] = Ma
     """
     with context.controls.while_leading(context.run):
         records = qualify_hosts(plan, context, judged)
-        ended_ns = time.time_ns()  # before a person decides, who may take an hour
+        ended_ns = read_time(context)  # before a person decides, who may take an hour
         records, question_interrupted = keep_chosen(records, context)
         return end(records, context, ended_ns=ended_ns, interrupted=question_interrupted)
 
@@ -147,9 +148,34 @@ def _lead(plan: Plan, context: RunContext, judged: Mapping[str, HostRecord] = Ma
 def qualify_hosts(
     plan: Plan, context: RunContext, judged: Mapping[str, HostRecord] = MappingProxyType({})
 ) -> tuple[HostRecord, ...]:
-    """Qualify every host of the plan that is not in `judged`; return the records of all, in the plan's order."""
+    """Qualify every host of the plan that is not in `judged`; return the records of all, in the plan's order.
+
+    Raises OwnershipLostError, after the hosts that are still ours, when another process goes on with one of them.
+    """
+    hosts, records = {host.name: host for host in plan.hosts}, dict(judged)
+
+    def qualify_claimed() -> None:
+        while (line := context.ledger.claim(context.run)) is not None:
+            records[line.host] = _qualify_or_release(hosts[line.host], line.attempt, context)
+
     with ThreadPoolExecutor(plan.parallel, thread_name_prefix="host") as pool:
-        return tuple(pool.map(lambda host: judged.get(host.name) or _qualify_or_release(host, context), plan.hosts))
+        workers = [pool.submit(qualify_claimed) for _ in range(min(plan.parallel, len(hosts) - len(records)))]
+    errors = [error for worker in workers if (error := worker.exception()) is not None]
+    for error in errors:
+        if isinstance(error, OwnershipLostError) or not isinstance(error, Exception):
+            raise error
+        context.failures.note_once(f"claiming the hosts of run {context.run}", error)
+    for host in plan.hosts:
+        if host.name not in records:
+            evidence = Evidence(trouble=f"it was not begun: {errors[0]}" if errors else "another process works on it")
+            record = unqualified_host_record(host.name, host.instance_type, evidence)
+            records[host.name] = replace(record, state=HostState.RELEASED)
+    return tuple(records[host.name] for host in plan.hosts)
+
+
+def read_time(context: RunContext) -> int:
+    """Read the ledger's time, ns since the epoch; this machine's time while the ledger cannot be reached."""
+    return context.failures.attempt("reading the ledger's time", context.ledger.now_ns) or time.time_ns()
 
 
 def end(records: Sequence[HostRecord], context: RunContext, *, ended_ns: int, interrupted: bool = False) -> RunRecord:
@@ -178,18 +204,20 @@ def end(records: Sequence[HostRecord], context: RunContext, *, ended_ns: int, in
     return _write_reports(replace(record, failures=context.failures.noted), context)
 
 
-def _qualify_or_release(host: PlannedHost, context: RunContext) -> HostRecord:
+def _qualify_or_release(host: PlannedHost, attempt: int, context: RunContext) -> HostRecord:
     """Qualify a host. On an error, such as a folder that cannot be made, release it and record the error."""
     try:
-        return qualify(host, context)
+        return qualify(host, attempt, context)
+    except OwnershipLostError:
+        raise
     except Exception as error:
-        token = Token(run=context.run, host=host.name)
+        token = Token(run=context.run, host=host.name, attempt=attempt)
         context.failures.note(f"qualifying {token}", error)
         released = context.failures.release(context.bench, token) is None
         evidence = Evidence(trouble=f"our fault: {type(error).__name__}: {error}")
         record = unqualified_host_record(host.name, host.instance_type, evidence)
-        record = replace(record, state=HostState.RELEASED if released else HostState.FAILED)
-        context.failures.attempt(f"booking what became of {token}", context.ledger.record_state, context.run, record)
+        record = replace(record, state=HostState.RELEASED if released else HostState.FAILED, attempt=attempt)
+        context.failures.attempt(f"booking what became of {token}", context.ledger.record_state, token, record)
         return record
 
 
@@ -238,7 +266,8 @@ def list_leftovers(bench: Bench, run: str, records: Sequence[HostRecord]) -> tup
         message = error.message if isinstance(error, HarnessError) else f"our fault: {type(error).__name__}: {error}"
         unlisted = f"cannot be listed ({message})"
         return (Resource(token=str(Token(run=run, host=host)), kind="resources", name=unlisted, detail=""),)
-    kept_tokens = {str(Token(run=run, host=record.name)) for record in records if record.state is HostState.KEPT}
+    kept = [record for record in records if record.state is HostState.KEPT]
+    kept_tokens = {str(Token(run=run, host=record.name, attempt=record.attempt)) for record in kept}
     return tuple(
         resource for resource in resources if resource.token.startswith(f"{run}/") and resource.token not in kept_tokens
     )

@@ -54,8 +54,7 @@ class RunControls:
 class RunContext:
     """The parts that all hosts of one run share. `fatal` means: provision nothing more.
 
-    `holds_passed`: hosts that passed stay UNDECIDED, and run until they are settled. `afresh`: an earlier attempt may
-    have left resources of a host, which are removed first.
+    `holds_passed`: hosts that passed stay UNDECIDED, and run until they are settled.
     """
 
     run: str
@@ -69,5 +68,4 @@ class RunContext:
     failures: ReleaseFailures
     events: RunEvents
     holds_passed: bool = False
-    afresh: bool = False
     fatal: threading.Event = field(default_factory=threading.Event)

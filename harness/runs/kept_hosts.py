@@ -9,7 +9,8 @@ from harness.errors import RequestError
 from harness.model import HostRecord, HostState, Machine, Outcome, Stage, Token
 from harness.runs.context import RunContext
 from harness.runs.release_failures import ReleaseFailures
-from harness.store.ledger import HostLine, Ledger
+from harness.store.ledger import Ledger
+from harness.store.ledger_lines import HostLine
 
 
 def keep_chosen(records: Sequence[HostRecord], context: RunContext) -> tuple[tuple[HostRecord, ...], bool]:
@@ -62,6 +63,8 @@ def release_kept(run: str, records: Sequence[HostRecord], bench: Bench, ledger: 
     Raises SetupError, after all hosts, when the state of one could not be booked.
     """
     failures = ReleaseFailures()
+    for record in records:
+        ledger.own_host(run, record.name)
     settled = [_settle(record, False, run, bench, ledger, failures) for record in records]
     failures.raise_noted()
     return settled
@@ -74,11 +77,11 @@ def keep_host(run: str, host: str, bench: Bench, ledger: Ledger) -> HostRecord:
             f"run {run} is still under way", next_step="wait for it; `run --keep` selects the hosts that stay"
         )
     find_machine(run, host, bench, ledger)
-    record = next(line.record for line in ledger.hosts(run) if line.host == host)
-    if record is None:
+    line = ledger.own_host(run, host)
+    if line.record is None:
         raise RequestError(f"{host} of run {run} has no verdict", next_step="`ptp-harness sweep --yes` removes it")
-    record = replace(record, state=HostState.KEPT)
-    ledger.record_state(run, record)
+    record = replace(line.record, state=HostState.KEPT)
+    ledger.record_state(line.token, record)
     return record
 
 
@@ -92,7 +95,7 @@ def settle_judged(line: HostLine, record: HostRecord, context: RunContext) -> Ho
         return record
     run, bench, keep = context.run, context.bench, context.campaign.keep
     passed = record.verdict.outcome is Outcome.PASS
-    stays = passed and keep is not Keep.NONE and bench.find(Token(run=run, host=line.host)) is not None
+    stays = passed and keep is not Keep.NONE and bench.find(line.token) is not None
     if stays and context.holds_passed:
         return replace(record, state=HostState.UNDECIDED)
     return _settle(record, stays, run, bench, context.ledger, context.failures)
@@ -101,10 +104,10 @@ def settle_judged(line: HostLine, record: HostRecord, context: RunContext) -> Ho
 def find_machine(run: str, host: str, bench: Bench, ledger: Ledger) -> Machine:
     """Find a running host of a run. Raises RequestError when the run has no such host, or the host does not run."""
     ledger.find(run)
-    names = [line.host for line in ledger.hosts(run)]
-    if host not in names:
-        raise RequestError(f"run {run} has no host {host!r}", next_step=f"its hosts: {', '.join(names)}")
-    machine = bench.find(Token(run=run, host=host))
+    lines = {line.host: line for line in ledger.hosts(run)}
+    if host not in lines:
+        raise RequestError(f"run {run} has no host {host!r}", next_step=f"its hosts: {', '.join(lines)}")
+    machine = bench.find(lines[host].token)
     if machine is None:
         raise RequestError(
             f"{host} of run {run} does not run", next_step="`run --keep supported` keeps hosts that pass"
@@ -122,12 +125,12 @@ def _settle(
     record: HostRecord, stays: bool, run: str, bench: Bench, ledger: Ledger, failures: ReleaseFailures
 ) -> HostRecord:
     """Keep or release a host; return its record with the new state. A ledger error does not prevent a removal."""
-    token = Token(run=run, host=record.name)
+    token = Token(run=run, host=record.name, attempt=record.attempt)
     before = failures.attempt(f"counting the calls for {token}", bench.api_calls, token)
     state = HostState.KEPT if stays else _release(token, bench, ledger, failures)
     after = failures.attempt(f"counting the calls for {token}", bench.api_calls, token)
     settled = replace(record, state=state, api_calls=_add_release_calls(record.api_calls, before, after))
-    failures.attempt(f"booking what became of {token}", ledger.record_state, run, settled)
+    failures.attempt(f"booking what became of {token}", ledger.record_state, token, settled)
     return settled
 
 

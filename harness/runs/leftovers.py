@@ -5,18 +5,20 @@ A resource that only carries tags of ours, or a token that cannot be read, is re
 """
 
 import datetime
-import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import partial
 
 from harness import units
 from harness.benches.bench import Bench
-from harness.errors import CleanupError, HarnessError
+from harness.errors import CleanupError, HarnessError, RequestError
 from harness.model import DOING, Evidence, HostRecord, HostState, Resource, RunRecord, Token, ownership
 from harness.model.ownership import Removal, RemovalDecision, RunState
 from harness.runs.campaign_run import list_leftovers, unqualified_host_record
 from harness.store import adhoc_runs
-from harness.store.ledger import HostLine, Ledger, RunLine
+from harness.store.ledger import Ledger
+from harness.store.ledger_lines import HostLine, RunLine
 
 BY_HAND = "lab"
 """The run name of hosts that a person makes and removes (`ptp-harness lab up`, `lab down`): never swept."""
@@ -51,8 +53,11 @@ class Survey:
     left_alone: tuple[UntouchedResource, ...]
 
 
-def survey(ledger: Ledger, bench: Bench) -> Survey:
-    """Compare all resources of a bench with living runs, kept hosts and hand-made lab hosts."""
+def survey(ledger: Ledger, bench: Bench, *, taken_over: Collection[str] = ()) -> Survey:
+    """Compare all resources of a bench with living runs, kept hosts and hand-made lab hosts.
+
+    Runs that were `taken_over` have died, and are led by this process for their removal.
+    """
     runs = {line.run: line for line in ledger.runs() if line.bench == bench.name}
     by_token: dict[str, list[Resource]] = {}
     for resource in bench.resources():
@@ -69,7 +74,7 @@ def survey(ledger: Ledger, bench: Bench) -> Survey:
                 for resource in resources
             ]
             continue
-        state = _find_run_state(token, bench, runs, ledger)
+        state = _find_run_state(token, bench, runs, ledger, taken_over)
         decided = [(resource, ownership.decide_removal(resource, state, now=now)) for resource in resources]
         if (item := _find_removable(token, decided)) is not None:
             removable.append(item)
@@ -81,9 +86,27 @@ def survey(ledger: Ledger, bench: Bench) -> Survey:
     return Survey(removable=tuple(removable), left_alone=tuple(left_alone))
 
 
-def list_removable(ledger: Ledger, bench: Bench) -> list[Leftover]:
+def list_removable(ledger: Ledger, bench: Bench, *, taken_over: Collection[str] = ()) -> list[Leftover]:
     """List only the removable part of the survey."""
-    return list(survey(ledger, bench).removable)
+    return list(survey(ledger, bench, taken_over=taken_over).removable)
+
+
+def take_over_dead_runs(ledger: Ledger, bench: Bench, progress: Callable[[str], None]) -> list[str]:
+    """Become the leader of every run of a bench whose owner died, so that no other process goes on with it.
+
+    An owner that turns out to live keeps its run. Returns the runs taken over.
+    """
+    taken: list[str] = []
+    for line in ledger.runs():
+        if line.bench == bench.name and line.died():
+            with suppress(RequestError):
+                ledger.take_over(line.run, partial(_say_wait, line.run, progress))
+                taken.append(line.run)
+    return taken
+
+
+def _say_wait(run: str, progress: Callable[[str], None], seconds_left: float) -> None:
+    progress(f"run {run}: waiting {seconds_left:.0f} s, since its owner on another machine may still live")
 
 
 def remove(items: Sequence[Leftover], bench: Bench) -> list[str]:
@@ -103,43 +126,43 @@ def remove(items: Sequence[Leftover], bench: Bench) -> list[str]:
     return removed
 
 
-def close_dead_runs(ledger: Ledger, bench: Bench) -> list[str]:
-    """Give every host of a run whose process died a verdict, and close that run in the ledger. Returns the runs."""
-    dead = [line for line in ledger.runs() if line.bench == bench.name and line.died()]
-    for line in dead:
+def close_runs(runs: Collection[str], ledger: Ledger, bench: Bench) -> None:
+    """Give every host of runs that were taken over a verdict, and close these runs in the ledger."""
+    for line in map(ledger.find, runs):
         records = tuple(close_host(line, host, ledger, bench) for host in ledger.hosts(line.run))
         record = RunRecord.of_ended_run(
             line.run,
             bench=line.bench,
             started_ns=line.started_ns,
-            ended_ns=time.time_ns(),
+            ended_ns=ledger.now_ns(),
             interrupted=True,
             hosts=records,
             leftovers=list_leftovers(bench, line.run, records),
         )
         ledger.close_run(record)
-    return [line.run for line in dead]
 
 
 def close_host(run: RunLine, host: HostLine, ledger: Ledger, bench: Bench) -> HostRecord:
     """Return the host's record from its dead run, else one with an inconclusive verdict; with its present state."""
     if host.record is not None and host.state not in (None, HostState.UNDECIDED):
         return host.record
-    token = str(Token(run=run.run, host=host.host))
-    still_exists = any(resource.token == token and resource.unproven is None for resource in bench.resources())
-    evidence = Evidence(interrupted=True, interrupted_while=_describe_latest_step(token, run.run, ledger))
+    tokens = [str(token) for token in host.tokens]
+    still_exists = any(resource.token in tokens and resource.unproven is None for resource in bench.resources())
+    evidence = Evidence(interrupted=True, interrupted_while=_describe_latest_step(tokens, run.run, ledger))
     record = host.record or unqualified_host_record(host.host, host.instance_type, evidence)
-    record = replace(record, state=HostState.FAILED if still_exists else HostState.RELEASED)
-    ledger.record_state(run.run, record)
+    owned = ledger.own_host(run.run, host.host).token
+    state = HostState.FAILED if still_exists else HostState.RELEASED
+    record = replace(record, state=state, attempt=owned.attempt)
+    ledger.record_state(owned, record)
     return record
 
 
-def _describe_latest_step(token: str, run: str, ledger: Ledger) -> str:
+def _describe_latest_step(tokens: Collection[str], run: str, ledger: Ledger) -> str:
     """Describe the last step that a host began, to complete "interrupted while ..."; "" for none.
 
     The duration of the step is unknown: nothing was recorded when the process died.
     """
-    steps = [step for step in ledger.steps(run) if step.token == token]
+    steps = [step for step in ledger.steps(run) if step.token in tokens]
     if not steps:
         return ""
     return f"{DOING[steps[-1].stage]}, which began at {units.utc(steps[-1].begun_ns)}"
@@ -155,7 +178,9 @@ def _find_removable(token: Token, decided: Sequence[tuple[Resource, RemovalDecis
     return Leftover(token=token, resources=tuple(resource for resource, _ in ending), why=why)
 
 
-def _find_run_state(token: Token, bench: Bench, runs: Mapping[str, RunLine], ledger: Ledger) -> RunState:
+def _find_run_state(
+    token: Token, bench: Bench, runs: Mapping[str, RunLine], ledger: Ledger, taken_over: Collection[str]
+) -> RunState:
     """Find the state of the run or process that a token names, as far as this ledger knows it."""
     if bench.name == LOCAL and token.run == BY_HAND:
         return RunState.BY_HAND
@@ -164,7 +189,7 @@ def _find_run_state(token: Token, bench: Bench, runs: Mapping[str, RunLine], led
     run = runs.get(token.run)
     if run is None:
         return RunState.UNKNOWN
-    if run.alive():
+    if run.alive() and run.run not in taken_over:
         return RunState.ALIVE
     states = {host.host: host.state for host in ledger.hosts(token.run)}
     if states.get(token.host) is HostState.KEPT:

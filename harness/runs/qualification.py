@@ -6,6 +6,7 @@ before its effect.
 
 import time
 from contextlib import ExitStack
+from dataclasses import replace
 from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
@@ -35,6 +36,7 @@ from harness.model import (
 from harness.runs.context import Interrupted, RunContext
 from harness.runs.evidence_collector import EvidenceCollector
 from harness.runs.steps import StepRecorder
+from harness.store.owners import OwnershipLostError
 from harness.system import proc
 from harness.untrusted.plain_text import bounded
 
@@ -42,30 +44,35 @@ COLLECT_TASK = "Collect clock facts"
 _LONGEST_SENTENCE = 2000
 
 
-def qualify(host: PlannedHost, context: RunContext) -> HostRecord:
-    """Take one host from nothing to a verdict and back to nothing (or keep it, when the campaign says so)."""
-    return Qualification(host, context).qualify()
+def qualify(host: PlannedHost, attempt: int, context: RunContext) -> HostRecord:
+    """Take one host from nothing to a verdict and back to nothing (or keep it, when the campaign says so).
+
+    Raises OwnershipLostError when another process has taken the host over, of which nothing is touched then.
+    """
+    return Qualification(host, attempt, context).qualify()
 
 
 class Qualification:
     """The sequence of stages of one host. `collected` holds its evidence, `steps` its times."""
 
-    def __init__(self, host: PlannedHost, context: RunContext) -> None:
+    def __init__(self, host: PlannedHost, attempt: int, context: RunContext) -> None:
         self.host, self.context = host, context
-        self.token = Token(run=context.run, host=host.name)
+        self.token = Token(run=context.run, host=host.name, attempt=attempt)
         self.steps = StepRecorder(self.token, context)
         self.collected = EvidenceCollector(self.token, context, self.steps)
         self.machine: Machine | None = None
 
     def qualify(self) -> HostRecord:
-        """Observe, judge, release. The host is released and its record is returned even after an unexpected error."""
-        verdict: Verdict | None = None
+        """Observe, judge, release. The host is released even after an unexpected error."""
         try:
             self._observe_all()
             verdict = self._judge()
-        finally:
-            record = self._release(verdict or self.make_unjudged_verdict())
-        return record
+        except OwnershipLostError:
+            raise
+        except BaseException:
+            self._release(self.make_unjudged_verdict())
+            raise
+        return self._release(verdict)
 
     def _observe_all(self) -> None:
         """Collect the evidence; an error that stops this is noted in the evidence."""
@@ -74,6 +81,8 @@ class Qualification:
                 self.observe(cleanup)
             except Interrupted:
                 self.collected.note(interrupted=True, interrupted_while=self._describe_latest_stage())
+            except OwnershipLostError:
+                raise
             except Exception as error:
                 self.collected.note_error(error)
 
@@ -100,9 +109,9 @@ class Qualification:
                 detail = "not tried, since another host met an error that holds for all"
                 self.collected.note(launch=Launch(failure=Reason.LAUNCH_FAILED, detail=detail))
                 return False
-            if self.context.afresh:
+            for number in range(1, self.token.attempt):
                 progress("removing what an earlier attempt left")
-                self.context.bench.release(self.token)
+                self.context.bench.release(replace(self.token, attempt=number))
             try:
                 self.machine = machine = self.context.bench.provision(self.token, self.host.instance_type, progress)
             except BenchError as error:
@@ -201,13 +210,13 @@ class Qualification:
         try:
             with self.steps.step(Stage.JUDGE, interruptible=False):
                 verdict = bounded(self.judge_at(self.context.campaign.depth), characters=_LONGEST_SENTENCE)
+        except OwnershipLostError:
+            raise
         except Exception as error:
             self.collected.note_our_fault(error)
             verdict = self.make_unjudged_verdict()
         ledger, record = self.context.ledger, self._record(verdict, HostState.FAILED)
-        self.context.failures.attempt(
-            f"booking the verdict of {self.token}", ledger.record_verdict, self.context.run, record
-        )
+        self.context.failures.attempt(f"booking the verdict of {self.token}", ledger.record_verdict, self.token, record)
         return verdict
 
     def _release(self, verdict: Verdict) -> HostRecord:
@@ -223,7 +232,7 @@ class Qualification:
         if step is not None:
             result = "done" if state is not HostState.FAILED else "failed"
             failures.attempt(f"booking the end of {self.token}", ledger.end_step, step, result)
-        failures.attempt(f"booking what became of {self.token}", ledger.record_state, self.context.run, record)
+        failures.attempt(f"booking what became of {self.token}", ledger.record_state, self.token, record)
         return record
 
     # -- what the stages need
@@ -302,6 +311,7 @@ class Qualification:
             claim=evidence.claim,
             api_calls=self._count_api_calls(),
             cost_usd=self.machine.cost_usd(sum(seconds.values())) if self.machine else None,
+            attempt=self.token.attempt,
         )
 
     def _count_api_calls(self) -> float | None:

@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 from harness.benches.bench import Bench
 from harness.errors import CleanupError, SetupError
 from harness.model import Token
+from harness.store.owners import OwnershipLostError
 from harness.untrusted.plain_text import bounded
 
 T = TypeVar("T")
@@ -29,9 +30,14 @@ class ReleaseFailures:
             return tuple(self._noted)
 
     def attempt(self, task: str, action: Callable[..., T], *arguments: Any) -> T | None:
-        """Return the action's value; None, and note the error, if it raises. SystemExit and KeyboardInterrupt pass."""
+        """Return the action's value; None, and note the error, if it raises.
+
+        SystemExit and KeyboardInterrupt pass, and OwnershipLostError, after which nothing more may be done.
+        """
         try:
             return action(*arguments)
+        except OwnershipLostError:
+            raise
         except Exception as error:
             self.note(task, error)
             return None

@@ -1,343 +1,280 @@
 """Record intents and results: runs, hosts and steps. Each intent is committed before its effect.
 
-The default is a SQLite file; a URL may name any database of SQLAlchemy. Several threads and several processes may use
-one file.
+The default is a SQLite file of one machine; a team's ledger is a PostgreSQL database. Threads, processes and (with
+PostgreSQL) machines share one. Whoever writes of a run or of a host owns it (owners.py): every such write names the
+owner and the attempt, and changes nothing where another process has taken over.
 """
 
-import fcntl
 import secrets
-import socket
-import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass
-from functools import cache
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
 
 import sqlalchemy as sql
-from sqlalchemy.exc import DatabaseError, IntegrityError
+from sqlalchemy.exc import IntegrityError
 
-from harness.errors import RequestError, SetupError
-from harness.model import HostRecord, HostState, Outcome, RunRecord, Stage, Token
-from harness.store.tables import HOSTS, METADATA, RUNS, STEPS
-from harness.system.proc import ProcessId, own_process
+from harness import units
+from harness.errors import RequestError
+from harness.model import HostRecord, HostState, RunRecord, Stage, Token
+from harness.store import schema
+from harness.store.database import Database, now_ns
+from harness.store.ledger_lines import HostLine, RunLine, host_adapter, run_adapter
+from harness.store.ledger_reader import LedgerReader, make_host_line
+from harness.store.owners import OwnerLine, Ownership, OwnershipLostError, confirm_dead, own_place, read_owner
+from harness.store.tables import HOSTS, OWNERS, RUNS, STEPS
 
-if TYPE_CHECKING:
-    from pydantic import TypeAdapter
-
-SCHEMA = 1
 _LETTERS = "abcdefghjkmnpqrstuvwxyz23456789"  # without letters and digits that look alike
-
-LAST = "last"
-"""The name of the newest run, accepted wherever a run is named. No run can have this name: names have no "l"."""
+_UNSETTLED = HOSTS.c.state.is_(None) | (HOSTS.c.state == HostState.UNDECIDED)
 
 
-@cache
-def _host_adapter() -> "TypeAdapter[HostRecord]":
-    """Load pydantic and build the type adapter of host records, when the first record is read or written."""
-    from pydantic import TypeAdapter
-
-    return TypeAdapter(HostRecord)
+def _ignore(_seconds_left: float) -> None:
+    """Tell nobody how long is still to be waited."""
 
 
-@cache
-def _run_adapter() -> "TypeAdapter[RunRecord]":
-    from pydantic import TypeAdapter
-
-    return TypeAdapter(RunRecord)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RunLine:
-    """A run as the list of runs shows it. `owner` is the process that leads the run; `ended`: the run was closed."""
-
-    run: str
-    bench: str
-    started_ns: int
-    machine: str
-    owner: ProcessId
-    ended: bool
-
-    def alive(self) -> bool:
-        """Whether the run's process still leads it. A run of another machine counts as alive: it cannot be checked."""
-        return not self.ended and (self.machine != socket.gethostname() or self.owner.alive())
-
-    def died(self) -> bool:
-        """Whether the run's process ended before it closed the run."""
-        return not self.ended and not self.alive()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class HostLine:
-    """A host in the ledger: `record` is None before its verdict, `state` before its release."""
-
-    host: str
-    instance_type: str
-    state: HostState | None
-    record: HostRecord | None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class HostSummary:
-    """A host as the list of runs counts it. `begun_ns`: start of its provisioning. `lease_s`: the lease of its run."""
-
-    run: str
-    host: str
-    instance_type: str
-    state: HostState | None
-    outcome: Outcome | None
-    begun_ns: int | None
-    lease_s: float | None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StepLine:
-    """A step of a host. `ended_ns` is None for a step whose effect is unknown."""
-
-    token: str
-    stage: Stage
-    begun_ns: int
-    ended_ns: int | None
-    result: str | None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class VerdictLine:
-    """A host with its verdict, and its run: the start, the bench, and the campaign's Region and image."""
-
-    run: str
-    bench: str
-    started_ns: int
-    region: str | None
-    image: str | None
-    record: HostRecord
-
-
-class Ledger:
-    """The database of runs, hosts and steps. Every method is one transaction, committed when the method returns."""
+class Ledger(LedgerReader):
+    """The ledger, for one process that may own runs and hosts of it. Threads share an instance."""
 
     def __init__(self, url: str) -> None:
-        self.url = url
-        file = Path(url.removeprefix("sqlite:///")) if url.startswith("sqlite:///") else None
-        self._engine = sql.create_engine(url, connect_args={"timeout": 30} if url.startswith("sqlite") else {})
-        if url.startswith("sqlite"):
-            sql.event.listen(self._engine, "connect", _set_pragmas)
+        super().__init__(Database(url))
+        schema.prepare(self.database)
+        self._owner = Ownership(self.database)
+        self._claiming = threading.Lock()
+        self._claimed: set[Token] = set()
+
+    @property
+    def owner(self) -> str:
+        """This process as an owner of runs and hosts."""
+        return self._owner.ident
+
+    def close(self) -> None:
+        """End the heartbeat and all connections."""
+        self._owner.close()
+        self.database.close()
+
+    # -- runs
+
+    def open_run(
+        self,
+        *,
+        bench: str,
+        campaign: Mapping[str, Any],
+        hosts: Mapping[str, str],
+        expected_s: Mapping[str, float] | None = None,
+    ) -> str:
+        """Record a new run of ours with all its hosts (name -> instance type, in order); return the run's short name.
+
+        `expected_s`: how long each host is expected to take; the longest is claimed first.
+        """
+        row = {"bench": bench, "campaign": dict(campaign), "owner": self.owner}
+        host_rows = [
+            {"host": name, "position": number, "instance_type": kind, "expected_s": (expected_s or {}).get(name, 0.0)}
+            for number, (name, kind) in enumerate(hosts.items())
+        ]
+        while not self._insert_run(run := draw_name(), row, host_rows):
+            pass
+        return run
+
+    def _insert_run(self, run: str, row: Mapping[str, Any], host_rows: Sequence[Mapping[str, Any]]) -> bool:
+        """Insert a run under this name with its hosts; return whether the name was free."""
+        tries: list[int] = []
+
+        def insert(db: sql.Connection) -> bool:
+            owner_of_name = db.execute(sql.select(RUNS.c.owner).where(RUNS.c.run == run)).scalar()
+            if owner_of_name is not None:
+                return bool(tries) and owner_of_name == self.owner  # committed before, and the answer was lost
+            tries.append(1)
+            db.execute(RUNS.insert().values(**row, run=run, started_ns=now_ns()))
+            if host_rows:
+                db.execute(HOSTS.insert(), [{**host_row, "run": run} for host_row in host_rows])
+            return True
+
         try:
-            with _locked(file) if file else nullcontext(), self._engine.begin() as db:
-                for table in METADATA.sorted_tables:
-                    db.execute(sql.schema.CreateTable(table, if_not_exists=True))
-                    for index in table.indexes:
-                        db.execute(sql.schema.CreateIndex(index, if_not_exists=True))
-        except DatabaseError as error:
-            raise SetupError(
-                f"cannot open the ledger {url}: {error.orig}",
-                next_step="set PTP_HARNESS_STATE_DIR to a directory that you may write to",
-            ) from error
+            return self.database.write(insert)
+        except IntegrityError:
+            if not self._is_taken(run):
+                raise  # another constraint was violated
+            return False
 
-    # -- writing
-
-    def open_run(self, *, bench: str, campaign: Mapping[str, Any], hosts: Mapping[str, str]) -> str:
-        """Record a new run with all its hosts (name -> instance type, in order) and return the run's short name."""
-        owner = own_process()
-        while True:
-            run = draw_name()
-            row = {
-                "run": run,
-                "bench": bench,
-                "campaign": dict(campaign),
-                "started_ns": time.time_ns(),
-                "machine": socket.gethostname(),
-                "pid": owner.pid,
-                "pid_start_ticks": owner.start_ticks,
-            }
-            rows = [
-                {"run": run, "host": name, "position": position, "instance_type": kind}
-                for position, (name, kind) in enumerate(hosts.items())
-            ]
-            try:
-                with self._engine.begin() as db:
-                    db.execute(RUNS.insert(), row)
-                    if rows:
-                        db.execute(HOSTS.insert(), rows)
-                return run
-            except IntegrityError:
-                if self._find(run) is None:  # the name is free: another constraint was violated
-                    raise
-
-    def take_over(self, run: str) -> None:
-        """Make this process the leader of a run whose own process has died. Raises RequestError for any other run."""
-        line, owner = self.find_dead_run(run), own_process()
-        same_owner = (RUNS.c.pid == line.owner.pid) & (RUNS.c.pid_start_ticks == line.owner.start_ticks)
-        values = {"machine": socket.gethostname(), "pid": owner.pid, "pid_start_ticks": owner.start_ticks}
-        with self._engine.begin() as db:
-            if db.execute(RUNS.update().where((RUNS.c.run == run) & same_owner).values(**values)).rowcount == 0:
-                raise RequestError(f"another process goes on with run {run}", next_step="wait for its end")
-
-    def begin_step(self, token: Token, stage: Stage) -> int:
-        """Record the intent of a step, before its effect. Returns the step's number, for `end_step`."""
-        with self._engine.begin() as db:
-            row = {"token": str(token), "stage": stage, "begun_ns": time.time_ns()}
-            key = db.execute(STEPS.insert(), row).inserted_primary_key
-        if key is None:
-            raise RuntimeError(f"the database {self.url} gives a new step no number")
-        return int(key[0])
-
-    def end_step(self, step: int, result: str) -> None:
-        """Record the end of a step and its result."""
-        with self._engine.begin() as db:
-            db.execute(STEPS.update().where(STEPS.c.id == step).values(ended_ns=time.time_ns(), result=result))
-
-    def record_verdict(self, run: str, record: HostRecord) -> None:
-        """Record a host's verdict, with the rest of its record so far. Raises KeyError for a host that is not there."""
-        self._change_host(run, record.name, {"record": _host_adapter().dump_python(record, mode="json")})
-
-    def record_state(self, run: str, record: HostRecord) -> None:
-        """Record the final state of a host, with its whole record. Raises KeyError for a host that is not there."""
-        values = {"state": record.state, "record": _host_adapter().dump_python(record, mode="json")}
-        self._change_host(run, record.name, values)
+    def _is_taken(self, run: str) -> bool:
+        query = sql.select(RUNS.c.run).where(RUNS.c.run == run)
+        return self.database.read(lambda db: db.execute(query).first()) is not None
 
     def close_run(self, record: RunRecord) -> None:
-        """Record the end of a run."""
-        values = {"record": _run_adapter().dump_python(record, mode="json", exclude={"hosts"})}
-        with self._engine.begin() as db:
-            db.execute(RUNS.update().where(RUNS.c.run == record.run).values(**values))
+        """Record the end of a run of ours. Raises OwnershipLostError when another process leads it."""
+        values = {"record": run_adapter().dump_python(record, mode="json", exclude={"hosts"})}
 
-    def _change_host(self, run: str, host: str, values: Mapping[str, Any]) -> None:
-        where = (HOSTS.c.run == run) & (HOSTS.c.host == host)
-        with self._engine.begin() as db:
-            if db.execute(HOSTS.update().where(where).values(**values)).rowcount == 0:
-                raise KeyError(f"run {run} has no host {host!r} in the ledger")
+        def close(db: sql.Connection) -> None:
+            ours = (RUNS.c.run == record.run) & (RUNS.c.owner == self.owner)
+            if db.execute(RUNS.update().where(ours).values(**values)).rowcount == 0:
+                raise _lost(f"run {record.run}", self._find_leader(db, record.run))
 
-    # -- reading
-
-    def runs(self) -> list[RunLine]:
-        """List all runs, newest first."""
-        with self._engine.connect() as db:
-            rows = db.execute(RUNS.select().order_by(RUNS.c.started_ns.desc())).all()
-        return [_run_line(row) for row in rows]
-
-    def find(self, run: str) -> RunLine:
-        """Find a run by its name, or the newest as `last`. Raises RequestError, with the latest names, without one."""
-        line = self._newest() if run == LAST else self._find(run)
-        if line is not None:
-            return line
-        if run == LAST:
-            raise RequestError("there is no run yet", next_step="`ptp-harness run lab.phc` makes one")
-        newest = sql.select(RUNS.c.run).order_by(RUNS.c.started_ns.desc()).limit(5)
-        with self._engine.connect() as db:
-            latest = ", ".join(db.execute(newest).scalars()) or "none yet"
-        raise RequestError(f"there is no run {run!r}", next_step=f"latest runs: {latest}; `ptp-harness runs` lists all")
-
-    def _newest(self) -> RunLine | None:
-        with self._engine.connect() as db:
-            row = db.execute(RUNS.select().order_by(RUNS.c.started_ns.desc()).limit(1)).one_or_none()
-        return None if row is None else _run_line(row)
-
-    def _find(self, run: str) -> RunLine | None:
-        with self._engine.connect() as db:
-            row = db.execute(RUNS.select().where(RUNS.c.run == run)).one_or_none()
-        return None if row is None else _run_line(row)
+        self.database.write(close)
 
     def find_dead_run(self, run: str) -> RunLine:
-        """Find a run whose process died before it closed the run. Raises RequestError for any other run."""
+        """Find a run whose owner died before it closed the run. Raises RequestError for any other run."""
         line = self.find(run)
         if line.ended:
             raise RequestError(f"run {run} has ended", next_step=f"`ptp-harness show {run}` shows it")
         if line.alive():
-            where = "" if line.machine == socket.gethostname() else f" on {line.machine}"
-            raise RequestError(
-                f"run {run} is under way{where}: process {line.owner.pid} leads it", next_step="wait for its end"
-            )
+            raise RequestError(f"run {run} is under way: {describe_owner(line.owner)}", next_step="wait for its end")
         return line
 
-    def campaign(self, run: str) -> Mapping[str, Any]:
-        """Return the campaign of a run as it was recorded. Raises RequestError when there is no such run."""
-        self.find(run)
-        with self._engine.connect() as db:
-            return dict(db.execute(sql.select(RUNS.c.campaign).where(RUNS.c.run == run)).scalar_one())
+    def take_over(self, run: str, progress: Callable[[float], None] = _ignore) -> None:
+        """Become the leader of a run whose owner has died. Raises RequestError for any other run.
 
-    def hosts(self, run: str) -> list[HostLine]:
-        """List the hosts of a run, in the order of the campaign."""
-        with self._engine.connect() as db:
-            rows = db.execute(HOSTS.select().where(HOSTS.c.run == run).order_by(HOSTS.c.position)).all()
-        return [
-            HostLine(
-                host=row.host,
-                instance_type=row.instance_type,
-                state=HostState(row.state) if row.state else None,
-                record=_host_adapter().validate_python(row.record) if row.record else None,
+        Hosts that have a verdict and no final state are ours too; those without a verdict can be claimed anew. A dead
+        owner of another machine is watched for the length of a lease; `progress` gets the seconds left.
+        """
+        line = self.find_dead_run(run)
+        dead = confirm_dead(self.database, line.owner, progress)
+        if dead is None:
+            raise RequestError(
+                f"run {run} is under way: {describe_owner(self.find(run).owner)}", next_step="wait for its end"
             )
-            for row in rows
-        ]
+        owner = self.owner
 
-    def host_summaries(self) -> list[HostSummary]:
-        """List the hosts of all runs in the order of each campaign, without reading their whole records."""
-        token = HOSTS.c.run + "/" + HOSTS.c.host + "/1"
-        provision = (STEPS.c.token == token) & (STEPS.c.stage == Stage.PROVISION)
-        begun_ns = sql.select(sql.func.max(STEPS.c.begun_ns)).where(provision).scalar_subquery()
-        outcome, lease_s = HOSTS.c.record["verdict"]["outcome"].as_string(), RUNS.c.campaign["lease_s"].as_float()
-        columns = (HOSTS.c.run, HOSTS.c.host, HOSTS.c.instance_type, HOSTS.c.state, outcome, begun_ns, lease_s)
-        with self._engine.connect() as db:
-            rows = db.execute(sql.select(*columns).join(RUNS).order_by(HOSTS.c.run, HOSTS.c.position)).all()
-        return [
-            HostSummary(
-                run=run,
-                host=host,
-                instance_type=instance_type,
-                state=HostState(state) if state else None,
-                outcome=Outcome(outcome) if outcome else None,
-                begun_ns=begun_ns,
-                lease_s=lease_s,
-            )
-            for run, host, instance_type, state, outcome, begun_ns, lease_s in rows
-        ]
+        def take(db: sql.Connection) -> bool:
+            still_dead = sql.exists().where(OWNERS.c.owner == dead.owner, OWNERS.c.beats == dead.beats)
+            of_dead = (RUNS.c.run == run) & (RUNS.c.owner == dead.owner) & still_dead
+            values = {"owner": owner, "attempt": RUNS.c.attempt + 1}
+            if db.execute(RUNS.update().where(of_dead).values(**values)).rowcount == 0:
+                taken = sql.select(RUNS.c.run).where(RUNS.c.run == run, RUNS.c.owner == owner)
+                return db.execute(taken).first() is not None
+            hosts = (HOSTS.c.run == run) & (HOSTS.c.owner == dead.owner) & _UNSETTLED
+            db.execute(HOSTS.update().where(hosts, HOSTS.c.record.is_(None)).values(owner=None))
+            db.execute(HOSTS.update().where(hosts, HOSTS.c.record.is_not(None)).values(owner=owner))
+            return True
 
-    def verdicts(self, bench: str) -> list[VerdictLine]:
-        """List all verdicts of a bench, newest run first. Records of early versions have fewer fields."""
-        joined = sql.select(RUNS.c.run, RUNS.c.started_ns, RUNS.c.campaign, HOSTS.c.record).join(HOSTS)
-        query = joined.where(RUNS.c.bench == bench, HOSTS.c.record.is_not(sql.JSON.NULL), HOSTS.c.record.is_not(None))
-        with self._engine.connect() as db:
-            rows = db.execute(query.order_by(RUNS.c.started_ns.desc(), HOSTS.c.position)).all()
-        return [
-            VerdictLine(
-                run=row.run,
-                bench=bench,
-                started_ns=row.started_ns,
-                region=row.campaign.get("region"),
-                image=row.campaign.get("image"),
-                record=_host_adapter().validate_python(row.record),
-            )
-            for row in rows
-        ]
+        if not self.database.write(take):
+            raise RequestError(f"another process goes on with run {run}", next_step="wait for its end")
 
-    def steps(self, run: str) -> list[StepLine]:
-        """List all steps of a run in the order in which they were begun."""
-        with self._engine.connect() as db:
-            rows = db.execute(
-                STEPS.select().where(STEPS.c.token.startswith(f"{run}/")).order_by(STEPS.c.id)
-            ).all()  # fmt: skip
-        return [
-            StepLine(
-                token=row.token, stage=Stage(row.stage), begun_ns=row.begun_ns, ended_ns=row.ended_ns, result=row.result
-            )
-            for row in rows
-        ]
+    # -- hosts
 
-    def record(self, run: str) -> RunRecord | None:
-        """Return the record of a run that has ended; None before. Raises RequestError when there is no such run."""
-        self.find(run)
-        with self._engine.connect() as db:
-            record = db.execute(sql.select(RUNS.c.record).where(RUNS.c.run == run)).scalar_one()
-        if record is None:
-            return None
-        hosts = [line.record for line in self.hosts(run) if line.record is not None]
-        return _run_adapter().validate_python(
-            {**record, "hosts": [_host_adapter().dump_python(host, mode="json") for host in hosts]}
-        )
+    def claim(self, run: str) -> HostLine | None:
+        """Claim a host of a run that has no verdict and no owner, the longest expected first; None when none is left.
 
-    def close(self) -> None:
-        self._engine.dispose()
+        The attempt of the host grows, so that nothing of an earlier attempt is mistaken for this one.
+        """
+        owner, tries = self.owner, list[int]()
+
+        def claim(db: sql.Connection) -> HostLine | None:
+            unjudged = (HOSTS.c.run == run) & HOSTS.c.state.is_(None) & HOSTS.c.record.is_(None)
+            if tries:  # claimed before, perhaps, and the answer was lost
+                lines = [
+                    make_host_line(row) for row in db.execute(HOSTS.select().where(unjudged, HOSTS.c.owner == owner))
+                ]
+                if forgotten := [line for line in lines if line.token not in self._claimed]:
+                    return forgotten[0]
+            tries.append(1)
+            free = HOSTS.select().where(unjudged, HOSTS.c.owner.is_(None))
+            longest_first = free.order_by(HOSTS.c.expected_s.desc(), HOSTS.c.position).limit(1)
+            row = db.execute(longest_first.with_for_update(skip_locked=True)).first()
+            if row is None:
+                return None
+            here = (HOSTS.c.run == run) & (HOSTS.c.host == row.host)
+            db.execute(HOSTS.update().where(here).values(owner=owner, attempt=row.attempt + 1))
+            return replace(make_host_line(row), attempt=row.attempt + 1)
+
+        with self._claiming:
+            line = self.database.write(claim)
+            if line is not None:
+                self._claimed.add(line.token)
+        return line
+
+    def own_host(self, run: str, host: str) -> HostLine:
+        """Own a host of any run that nobody works on, to settle it. Raises RequestError when somebody does."""
+        owner = self.owner
+
+        def own(db: sql.Connection) -> HostLine:
+            here = (HOSTS.c.run == run) & (HOSTS.c.host == host)
+            row = db.execute(HOSTS.select().where(here).with_for_update()).one()
+            if row.owner not in (None, owner):
+                other = read_owner(db, row.owner)
+                if other.alive():
+                    raise RequestError(
+                        f"{host} of run {run} is in other hands: {describe_owner(other)}", next_step="wait for its end"
+                    )
+            attempt = max(1, row.attempt)
+            db.execute(HOSTS.update().where(here).values(owner=owner, attempt=attempt))
+            return replace(make_host_line(row), attempt=attempt)
+
+        return self.database.write(own)
+
+    def record_verdict(self, token: Token, record: HostRecord) -> None:
+        """Record the verdict of a host of ours, with its record so far. Raises OwnershipLostError."""
+        self._change_host(token, {"record": host_adapter().dump_python(record, mode="json")})
+
+    def record_state(self, token: Token, record: HostRecord) -> None:
+        """Record the state of a host of ours, with its whole record. Raises OwnershipLostError.
+
+        Nobody owns a host whose state is final.
+        """
+        values = {"state": record.state, "record": host_adapter().dump_python(record, mode="json")}
+        final = record.state is not HostState.UNDECIDED
+        self._change_host(token, values | ({"owner": None} if final else {}))
+
+    # -- steps
+
+    def begin_step(self, token: Token, stage: Stage) -> str:
+        """Record the intent of a step of a host of ours, before its effect. Returns the step's name, for `end_step`.
+
+        Raises OwnershipLostError when the host is no longer ours: the effect must not follow.
+        """
+        ident = secrets.token_hex(8)
+        row = {"ident": ident, "token": str(token), "stage": stage, "begun_ns": now_ns()}
+
+        def begin(db: sql.Connection) -> None:
+            self._fence(db, token)
+            if db.execute(sql.select(STEPS.c.id).where(STEPS.c.ident == ident)).first() is None:
+                db.execute(STEPS.insert().values(**row))
+
+        self.database.write(begin)
+        return ident
+
+    def end_step(self, step: str, result: str) -> None:
+        """Record the end of a step and its result."""
+        query = STEPS.update().where(STEPS.c.ident == step).values(ended_ns=now_ns(), result=_without_nul(result))
+        self.database.write(lambda db: db.execute(query))
+
+    # -- ownership
+
+    def _change_host(self, token: Token, values: Mapping[str, Any]) -> None:
+        def change(db: sql.Connection) -> None:
+            if db.execute(HOSTS.update().where(self._ours(token)).values(**values)).rowcount == 0:
+                self._refuse(db, token, settled_as=values.get("state"))
+
+        self.database.write(change)
+
+    def _fence(self, db: sql.Connection, token: Token) -> None:
+        """Hold the host until the transaction ends. Raises OwnershipLostError when it is not ours."""
+        if db.execute(sql.select(HOSTS.c.host).where(self._ours(token)).with_for_update()).first() is None:
+            self._refuse(db, token)
+
+    def _ours(self, token: Token) -> sql.ColumnElement[bool]:
+        here = (HOSTS.c.run == token.run) & (HOSTS.c.host == token.host)
+        return here & (HOSTS.c.attempt == token.attempt) & (HOSTS.c.owner == self.owner)
+
+    def _refuse(self, db: sql.Connection, token: Token, *, settled_as: str | None = None) -> None:
+        """Raise the error of a host that is not ours, unless it was settled like this before, and the answer lost."""
+        query = HOSTS.select().where(HOSTS.c.run == token.run, HOSTS.c.host == token.host)
+        row = db.execute(query).first()
+        if row is None:
+            raise KeyError(f"run {token.run} has no host {token.host!r} in the ledger")
+        if row.owner is None and row.attempt == token.attempt and settled_as is not None and row.state == settled_as:
+            return
+        raise _lost(f"{token.host} of run {token.run}", read_owner(db, row.owner) if row.owner else None)
+
+    def _find_leader(self, db: sql.Connection, run: str) -> OwnerLine | None:
+        owner = db.execute(sql.select(RUNS.c.owner).where(RUNS.c.run == run)).scalar()
+        return None if owner is None else read_owner(db, owner)
+
+
+def describe_owner(owner: OwnerLine) -> str:
+    """Say which process owns a run or host, since when, and when it was last heard of."""
+    where = "" if owner.place == own_place() else f" on {owner.machine}"
+    heard = "" if owner.until_ns is None else f", last heard of at {units.utc(owner.beat_ns)}"
+    return f"process {owner.process.pid}{where} leads it since {units.utc(owner.since_ns)}{heard}"
 
 
 def draw_name() -> str:
@@ -345,35 +282,12 @@ def draw_name() -> str:
     return "".join(secrets.choice(_LETTERS) for _ in range(4))
 
 
-def _run_line(row: Any) -> RunLine:
-    return RunLine(
-        run=row.run,
-        bench=row.bench,
-        started_ns=row.started_ns,
-        machine=row.machine,
-        owner=ProcessId(pid=row.pid, start_ticks=row.pid_start_ticks),
-        ended=row.record is not None,
+def _lost(thing: str, owner: OwnerLine | None) -> OwnershipLostError:
+    now = "nobody" if owner is None else describe_owner(owner)
+    return OwnershipLostError(
+        f"{thing} is no longer ours: {now}", next_step="nothing of it was touched; `ptp-harness runs` lists all"
     )
 
 
-@contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    """Lock a SQLite file while it is opened: SQLite refuses two processes that switch to write-ahead log at once."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        lock = path.with_name(path.name + ".lock").open("w")
-    except OSError as error:
-        raise SetupError(
-            f"cannot write to {path.parent}: {error.strerror}",
-            next_step="set PTP_HARNESS_STATE_DIR to a directory that you may write to",
-        ) from error
-    with lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
-
-
-def _set_pragmas(connection: Any, _record: Any) -> None:
-    """Set a write-ahead log, so that readers never wait, and full sync, so that an intent survives a crash."""
-    connection.execute("PRAGMA journal_mode=WAL")
-    connection.execute("PRAGMA synchronous=FULL")
-    connection.execute("PRAGMA foreign_keys=ON")
+def _without_nul(text: str) -> str:
+    return text.replace("\0", "\\0")  # no text of PostgreSQL may hold one

@@ -9,7 +9,8 @@ from fnmatch import fnmatchcase
 from harness import units
 from harness.model import HostState, Outcome
 from harness.model.bench_traits import BenchTraits, traits_of_recorded
-from harness.store.ledger import HostSummary, Ledger, RunLine
+from harness.store.ledger import Ledger
+from harness.store.ledger_lines import HostSummary, RunLine
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

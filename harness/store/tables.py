@@ -1,19 +1,39 @@
-"""Define the tables of the ledger."""
+"""Define the tables of the ledger as the newest migration makes them. Times are of the database: ns since the epoch."""
 
 import sqlalchemy as sql
 
 METADATA = sql.MetaData()
+VERSIONS = sql.Table(
+    "ptp_harness",
+    METADATA,
+    sql.Column("revision", sql.String(16), primary_key=True),  # a migration that was made
+    sql.Column("version", sql.String(32), nullable=False),  # the version of ptp-harness that made it
+    sql.Column("made_ns", sql.BigInteger, nullable=False),
+)
+OWNERS = sql.Table(
+    "owners",
+    METADATA,
+    sql.Column("owner", sql.String(32), primary_key=True),
+    sql.Column("machine", sql.String(255), nullable=False),
+    sql.Column("place", sql.String(96), nullable=False),  # where its pid means this process: boot and pid namespace
+    sql.Column("pid", sql.Integer, nullable=False),
+    sql.Column("pid_start_ticks", sql.BigInteger, nullable=False),
+    sql.Column("since_ns", sql.BigInteger, nullable=False),
+    sql.Column("beats", sql.BigInteger, nullable=False),  # number of renewals: it grows while the owner lives
+    sql.Column("beat_ns", sql.BigInteger, nullable=False),
+    sql.Column("until_ns", sql.BigInteger),  # the end of its lease; None: of a version that had no leases
+)
 RUNS = sql.Table(
     "runs",
     METADATA,
     sql.Column("run", sql.String(16), primary_key=True),
     sql.Column("bench", sql.String(16), nullable=False),
     sql.Column("campaign", sql.JSON, nullable=False),
-    sql.Column("started_ns", sql.BigInteger, nullable=False),
-    sql.Column("machine", sql.String(255), nullable=False),
-    sql.Column("pid", sql.Integer, nullable=False),
-    sql.Column("pid_start_ticks", sql.BigInteger, nullable=False),
+    sql.Column("started_ns", sql.BigInteger, nullable=False, index=True),
     sql.Column("record", sql.JSON),  # RunRecord without its hosts, once the run has ended
+    sql.Column("owner", sql.ForeignKey("owners.owner")),
+    sql.Column("attempt", sql.Integer, nullable=False, server_default="1"),  # grows with every owner: it fences writes
+    sql.Column("events", sql.Integer, nullable=False, server_default="0"),  # number of the latest event
 )
 HOSTS = sql.Table(
     "hosts",
@@ -24,6 +44,11 @@ HOSTS = sql.Table(
     sql.Column("instance_type", sql.String(64), nullable=False),
     sql.Column("state", sql.String(16)),
     sql.Column("record", sql.JSON),  # HostRecord, once the host has its verdict
+    sql.Column("owner", sql.ForeignKey("owners.owner")),  # None: nobody works on it
+    sql.Column("attempt", sql.Integer, nullable=False, server_default="0"),  # that of its token; 0: not begun
+    sql.Column("expected_s", sql.Float, nullable=False, server_default="0"),  # the longest is claimed first
+    sql.Column("kept_until_ns", sql.BigInteger),  # the end of a kept host's lease; None: no lease ends it
+    sql.Column("kept_by", sql.String(255)),
 )
 STEPS = sql.Table(
     "steps",
@@ -34,4 +59,17 @@ STEPS = sql.Table(
     sql.Column("begun_ns", sql.BigInteger, nullable=False),
     sql.Column("ended_ns", sql.BigInteger),
     sql.Column("result", sql.Text),
+    sql.Column("ident", sql.String(32), index=True, unique=True),  # drawn by its writer, so that it is written once
 )
+EVENTS = sql.Table(
+    "events",
+    METADATA,
+    sql.Column("run", sql.ForeignKey("runs.run"), primary_key=True),
+    sql.Column("number", sql.Integer, primary_key=True, autoincrement=False),  # 1, 2, 3 ... in each run
+    sql.Column("ident", sql.String(32), nullable=False),  # drawn by its writer, so that it is written once
+    sql.Column("host", sql.String(128)),
+    sql.Column("stage", sql.String(16)),
+    sql.Column("text", sql.Text, nullable=False),
+    sql.Column("at_ns", sql.BigInteger, nullable=False),
+)
+sql.Index("ix_events_ident", EVENTS.c.run, EVENTS.c.ident, unique=True)

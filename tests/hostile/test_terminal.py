@@ -90,9 +90,10 @@ def run(tmp_path: Path) -> str:
     (tmp_path / "state").mkdir(mode=0o700)
     ledger = Ledger(f"sqlite:///{tmp_path}/state/ledger.sqlite")
     name = ledger.open_run(bench="lab", campaign={"region": bounded(CANARY)}, hosts={"lab.drifting": "lab.drifting"})
-    step = ledger.begin_step(ladder_token(name), ladder_stage())
+    token = ledger.own_host(name, "lab.drifting").token
+    step = ledger.begin_step(token, ladder_stage())
     ledger.end_step(step, bounded(f"RuntimeError: {CANARY}"))
-    ledger.record_state(name, host)
+    ledger.record_state(token, host)
     left = Resource(token=f"{name}/lab.drifting/1", kind=bounded(CANARY), name=bounded(CANARY), detail=bounded(CANARY))
     ledger.close_run(
         RunRecord(

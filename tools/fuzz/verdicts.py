@@ -81,7 +81,7 @@ def settled(host: HostRecord, ledger_url: str) -> RunRecord:
     ledger = Ledger(ledger_url)
     try:
         run = ledger.open_run(bench="lab", campaign={}, hosts={host.name: host.instance_type})
-        ledger.record_state(run, host)
+        ledger.record_state(ledger.own_host(run, host.name).token, host)
         ledger.close_run(
             RunRecord(run=run, bench="lab", started="", seconds=1.0, interrupted=False, hosts=(host,), leftovers=())
         )

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from harness.cli import app
-from harness.model import HostState, Outcome, RunRecord, Stage, Token
+from harness.model import HostState, Outcome, RunRecord, Stage
 from harness.store.ledger import Ledger
 
 Call = Callable[..., "subprocess.CompletedProcess[str]"]
@@ -100,10 +100,11 @@ def record_run(ledger: Ledger) -> Callable[..., str]:
         run = ledger.open_run(bench=bench, campaign=campaign, hosts={name: name for name in outcomes})
         hosts = []
         for name, outcome in outcomes.items():
-            ledger.end_step(ledger.begin_step(Token(run=run, host=name), Stage.PROVISION), "done")
+            token = ledger.own_host(run, name).token
+            ledger.end_step(ledger.begin_step(token, Stage.PROVISION), "done")
             verdict = replace(earlier.verdict, outcome=outcome)
             hosts.append(replace(earlier, name=name, instance_type=name, verdict=verdict, state=state))
-            ledger.record_state(run, hosts[-1])
+            ledger.record_state(token, hosts[-1])
         if ended:
             ledger.close_run(
                 RunRecord(

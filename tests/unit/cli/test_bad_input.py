@@ -181,10 +181,10 @@ def test_two_runs_at_once_on_one_state_directory(call: Call, inventory: Callable
 def died(tmp_path: Path) -> str:
     """A run whose process was killed while it worked on its host."""
     program = (
-        "import sys, time; from harness.store.ledger import Ledger; from harness.model import Stage, Token\n"
+        "import sys, time; from harness.store.ledger import Ledger; from harness.model import Stage\n"
         f"books = Ledger('sqlite:///{tmp_path}/state/ledger.sqlite')\n"
         "run = books.open_run(bench='lab', campaign={}, hosts={'lab.phc': 'lab.phc'})\n"
-        "books.begin_step(Token(run=run, host='lab.phc'), Stage.MEASURE); print(run, flush=True); time.sleep(600)\n"
+        "books.begin_step(books.claim(run).token, Stage.MEASURE); print(run, flush=True); time.sleep(600)\n"
     )
     with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True) as child:
         assert child.stdout is not None
@@ -210,7 +210,7 @@ def test_a_run_under_way_is_named(call: Call, tmp_path: Path) -> None:
     run = ledger.open_run(bench="lab", campaign={}, hosts={"lab.phc": "lab.phc"})
     done = call("report", run)
     assert f"`ptp-harness show {run}`" in said_next(done)
-    assert f"has not ended: process {os.getpid()} on" in done.stderr
+    assert f"has not ended: process {os.getpid()} leads it since" in done.stderr
 
 
 @pytest.mark.programs

@@ -57,7 +57,7 @@ def run(tmp_path: Path) -> str:
         record = HostRecord(
             name=name, instance_type="lab.phc", verdict=verdict, facts=None, stages={}, state=state, address=None
         )
-        ledger.record_state(run, record)
+        ledger.record_state(ledger.own_host(run, record.name).token, record)
     ledger.close()
     return run
 

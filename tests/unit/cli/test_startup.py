@@ -61,7 +61,7 @@ def run(tmp_path: Path) -> str:
         state=HostState.RELEASED,
         address=None,
     )
-    ledger.record_state(run, record)
+    ledger.record_state(ledger.own_host(run, record.name).token, record)
     ledger.close()
     return run
 

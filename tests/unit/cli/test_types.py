@@ -176,7 +176,7 @@ def books(tmp_path: Path, good: Evidence) -> Mapping[str, str]:
         runs[name] = ledger.open_run(bench="ec2", campaign={"region": region, "image": "al2023"}, hosts={name: name})
         verdict = ladder.judge(evidence, limits.requirements("ec2"), depth=Depth.STANDARD, read_only=False)
         ledger.record_state(
-            runs[name],
+            ledger.own_host(runs[name], name).token,
             HostRecord(
                 name=name,
                 instance_type=name,

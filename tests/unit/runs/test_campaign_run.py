@@ -307,14 +307,18 @@ def test_two_runs_in_two_threads_of_one_process_stop_each_for_itself(lab: Lab) -
 
 def test_a_dead_runs_hosts_get_their_verdict_when_it_is_swept(lab: Lab) -> None:
     run = dead_run(lab.ledger, {"a": "silent", "b": "full"})
-    lab.ledger.end_step(lab.ledger.begin_step(Token(run=run, host="a"), Stage.REACH), "done")
-    lab.ledger.begin_step(Token(run=run, host="a"), Stage.CONFIGURE)
+    token = lab.ledger.own_host(run, "a").token
+    lab.ledger.end_step(lab.ledger.begin_step(token, Stage.REACH), "done")
+    lab.ledger.begin_step(token, Stage.CONFIGURE)
     lab.bench.running.add(f"{run}/a/1")
     lab.bench.running.add("lab/by-hand/1")
     found = leftovers.list_removable(lab.ledger, lab.bench)
     assert [(str(item.token), item.why) for item in found] == [(f"{run}/a/1", "the process of its run died")]
+    assert leftovers.take_over_dead_runs(lab.ledger, lab.bench, print) == [run]
+    assert leftovers.list_removable(lab.ledger, lab.bench) == [], "this process leads it now"
+    assert leftovers.list_removable(lab.ledger, lab.bench, taken_over=[run]) == found
     assert leftovers.remove(found, lab.bench) == [f"{run}/a/1"]
-    assert leftovers.close_dead_runs(lab.ledger, lab.bench) == [run]
+    leftovers.close_runs([run], lab.ledger, lab.bench)
     record = lab.ledger.record(run)
     assert record is not None
     assert verdicts(record) == dict.fromkeys(("a", "b"), (Outcome.INCONCLUSIVE, Reason.INTERRUPTED, HostState.RELEASED))
@@ -328,10 +332,12 @@ def test_a_host_that_waited_for_its_choice_when_the_run_died_is_swept(lab: Lab, 
     run = dead_run(lab.ledger, {"a": "silent"})
     lab.bench.running.add(f"{run}/a/1")
     unqualified = campaign_run.unqualified_host_record("a", "silent", Evidence(interrupted=True))
-    lab.ledger.record_state(run, dataclasses.replace(unqualified, state=HostState.UNDECIDED))
+    token = lab.ledger.own_host(run, "a").token
+    lab.ledger.record_state(token, dataclasses.replace(unqualified, state=HostState.UNDECIDED))
     assert [item.token.host for item in leftovers.list_removable(lab.ledger, lab.bench)] == ["a"]
     leftovers.remove(leftovers.list_removable(lab.ledger, lab.bench), lab.bench)
-    assert leftovers.close_dead_runs(lab.ledger, lab.bench) == [run]
+    assert leftovers.take_over_dead_runs(lab.ledger, lab.bench, print) == [run]
+    leftovers.close_runs([run], lab.ledger, lab.bench)
     assert [line.state for line in lab.ledger.hosts(run)] == [HostState.RELEASED]
 
 
@@ -339,7 +345,7 @@ def test_a_living_run_is_not_swept(lab: Lab) -> None:
     run = lab.ledger.open_run(bench="lab", campaign={}, hosts={"a": "silent"})
     lab.bench.running.add(f"{run}/a/1")
     assert leftovers.list_removable(lab.ledger, lab.bench) == []
-    assert leftovers.close_dead_runs(lab.ledger, lab.bench) == []
+    assert leftovers.take_over_dead_runs(lab.ledger, lab.bench, print) == []
 
 
 def test_a_run_that_no_ledger_knows_is_swept(lab: Lab) -> None:
@@ -469,13 +475,13 @@ def mortal(ledger: Ledger, moment: int, death: threading.Event) -> None:
         setattr(ledger, name, dying(getattr(ledger, name)))
 
 
-BOOKINGS = ("begin_step", "end_step", "record_verdict", "record_state", "close_run")
+BOOKINGS = ("claim", "begin_step", "end_step", "record_verdict", "record_state", "close_run")
 
 
 def disown(ledger: Ledger) -> None:
     """As if the process that books had ended."""
     with sqlite3.connect(ledger.url.removeprefix("sqlite:///")) as db:
-        db.execute("UPDATE runs SET pid_start_ticks = 0")
+        db.execute("UPDATE owners SET pid_start_ticks = 0")
 
 
 @pytest.mark.slow

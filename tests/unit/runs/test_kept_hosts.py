@@ -19,7 +19,8 @@ from harness.runs.context import Chooser, RunContext, RunControls, keep_none
 from harness.runs.release_failures import ReleaseFailures
 from harness.runs.run_events import RunEvents
 from harness.store.evidence_folder import EvidenceFolder
-from harness.store.ledger import HostLine, Ledger
+from harness.store.ledger import Ledger
+from harness.store.ledger_lines import HostLine
 from harness.system.settings import Settings
 
 NAMES = ("a", "b", "stuck", "gone")
@@ -111,8 +112,8 @@ def run(ledger: Ledger, rack: Rack) -> str:
     run = ledger.open_run(bench="lab", campaign={}, hosts=dict.fromkeys(NAMES, "lab.phc"))
     rack.running = {f"{run}/{name}/1" for name in NAMES if name != "gone"}
     for name in NAMES:
-        ledger.record_verdict(run, record(name, HostState.FAILED))
-    ledger.record_state(run, record("gone", HostState.RELEASED))
+        ledger.record_verdict(ledger.own_host(run, name).token, record(name, HostState.FAILED))
+    ledger.record_state(Token(run=run, host="gone"), record("gone", HostState.RELEASED))
     return run
 
 

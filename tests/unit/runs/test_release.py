@@ -56,7 +56,7 @@ def test_judging_raises(lab: Lab, monkeypatch: pytest.MonkeyPatch, error: Except
     assert lab.ledger.record(record.run) is not None
 
 
-BOOKINGS = ("begin_step", "end_step", "record_verdict", "record_state", "close_run")
+BOOKINGS = ("claim", "begin_step", "end_step", "record_verdict", "record_state", "close_run")
 
 
 @pytest.mark.parametrize("method", BOOKINGS)

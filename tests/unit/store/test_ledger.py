@@ -5,7 +5,7 @@ import sqlite3
 import subprocess
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -26,7 +26,8 @@ from harness.model import (
     Token,
     Verdict,
 )
-from harness.store.ledger import Ledger, StepLine
+from harness.store.ledger import Ledger
+from harness.store.ledger_lines import StepLine
 
 VERDICT = Verdict(
     outcome=Outcome.PASS,
@@ -53,16 +54,30 @@ def host(name: str, state: HostState = HostState.RELEASED) -> HostRecord:
     )
 
 
+@pytest.fixture(params=["sqlite", "postgresql"])
+def ledger(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Ledger]:
+    """A ledger in a file, then in a server's database: both keep the same promises."""
+    file = f"sqlite:///{tmp_path / 'deep' / 'ledger.sqlite'}"
+    ledger = Ledger(file if request.param == "sqlite" else request.getfixturevalue("new_database"))
+    yield ledger
+    ledger.close()
+
+
 @pytest.fixture
-def ledger(tmp_path: Path) -> Ledger:
-    return Ledger(f"sqlite:///{tmp_path / 'deep' / 'ledger.sqlite'}")
+def file_ledger(tmp_path: Path) -> Ledger:
+    return Ledger(f"sqlite:///{tmp_path / 'ledger.sqlite'}")
+
+
+def owned(ledger: Ledger, run: str, name: str) -> Token:
+    """The token of a host that this process owns from now on."""
+    return ledger.own_host(run, name).token
 
 
 def test_a_run_comes_back_whole(ledger: Ledger) -> None:
     run = ledger.open_run(bench="lab", campaign={}, hosts={"b": "lab.phc", "a": "lab.phc"})
     assert ledger.record(run) is None
     for name in ("a", "b"):
-        ledger.record_state(run, host(name))
+        ledger.record_state(owned(ledger, run, name), host(name))
     record = RunRecord(
         run=run,
         bench="lab",
@@ -78,14 +93,14 @@ def test_a_run_comes_back_whole(ledger: Ledger) -> None:
 
 
 def test_the_intent_is_there_before_the_effect(ledger: Ledger) -> None:
-    token = Token(run="abcd", host="a")
-    step = ledger.begin_step(token, Stage.PROVISION)
-    begun = ledger.steps("abcd")[0]
-    assert (begun.token, begun.stage, begun.ended_ns, begun.result) == ("abcd/a/1", Stage.PROVISION, None, None)
+    run = ledger.open_run(bench="lab", campaign={}, hosts={"a": "lab.phc"})
+    step = ledger.begin_step(owned(ledger, run, "a"), Stage.PROVISION)
+    begun = ledger.steps(run)[0]
+    assert (begun.token, begun.stage, begun.ended_ns, begun.result) == (f"{run}/a/1", Stage.PROVISION, None, None)
     ledger.end_step(step, "done")
-    ended = ledger.steps("abcd")[0]
+    ended = ledger.steps(run)[0]
     assert ended == StepLine(
-        token="abcd/a/1", stage=Stage.PROVISION, begun_ns=begun.begun_ns, ended_ns=ended.ended_ns, result="done"
+        token=f"{run}/a/1", stage=Stage.PROVISION, begun_ns=begun.begun_ns, ended_ns=ended.ended_ns, result="done"
     )
     assert ended.ended_ns is not None
     assert ended.ended_ns >= begun.begun_ns
@@ -93,7 +108,7 @@ def test_the_intent_is_there_before_the_effect(ledger: Ledger) -> None:
 
 def test_a_verdict_without_release_leaves_the_state_open(ledger: Ledger) -> None:
     run = ledger.open_run(bench="lab", campaign={}, hosts={"a": "lab.phc"})
-    ledger.record_verdict(run, host("a", HostState.FAILED))
+    ledger.record_verdict(owned(ledger, run, "a"), host("a", HostState.FAILED))
     line = ledger.hosts(run)[0]
     assert line.state is None
     assert line.record == host("a", HostState.FAILED)
@@ -104,8 +119,8 @@ def test_every_verdict_of_a_bench_newest_run_first(ledger: Ledger) -> None:
     first = ledger.open_run(bench="lab", campaign=campaign, hosts={"a": "lab.phc", "b": "lab.phc"})
     second = ledger.open_run(bench="lab", campaign={}, hosts={"c": "lab.phc"})
     ledger.open_run(bench="hosts", campaign={}, hosts={"d": "d"})
-    ledger.record_state(first, host("a"))
-    ledger.record_verdict(second, host("c"))
+    ledger.record_state(owned(ledger, first, "a"), host("a"))
+    ledger.record_verdict(owned(ledger, second, "c"), host("c"))
     found = ledger.verdicts("lab")
     assert [(line.run, line.region, line.image, line.record) for line in found] == [
         (second, None, None, host("c")),
@@ -115,15 +130,18 @@ def test_every_verdict_of_a_bench_newest_run_first(ledger: Ledger) -> None:
     assert ledger.verdicts("hosts") == []
 
 
-def test_a_record_of_an_early_version_can_be_read(ledger: Ledger) -> None:
+def test_a_record_of_an_early_version_can_be_read(file_ledger: Ledger) -> None:
     """One without zone, Region, image, claim and calls."""
+    ledger = file_ledger
     run = ledger.open_run(bench="lab", campaign={}, hosts={"a": "lab.phc"})
-    ledger.record_state(run, replace(host("a"), api_calls=8.5))
+    ledger.record_state(owned(ledger, run, "a"), replace(host("a"), api_calls=8.5))
     whole = RunRecord(
         run=run, bench="lab", started="", seconds=5, interrupted=False, hosts=(host("a"),), leftovers=(), api_calls=40
     )
     ledger.close_run(whole)
-    early = ", ".join(f"'$.{name}'" for name in ("zone", "region", "image", "claim", "api_calls", "cost_usd"))
+    early = ", ".join(
+        f"'$.{name}'" for name in ("zone", "region", "image", "claim", "api_calls", "cost_usd", "attempt")
+    )
     with sqlite3.connect(ledger.url.removeprefix("sqlite:///")) as db:
         db.execute(f"UPDATE hosts SET record = json_remove(record, {early})")
         db.execute("UPDATE runs SET record = json_remove(record, '$.api_calls')")
@@ -146,8 +164,9 @@ def test_an_unknown_run_names_the_latest(ledger: Ledger) -> None:
         ledger.find("zzzz")
 
 
-def test_a_run_is_asked_for_by_its_name_and_not_read_with_all_others(ledger: Ledger) -> None:
+def test_a_run_is_asked_for_by_its_name_and_not_read_with_all_others(file_ledger: Ledger) -> None:
     """A row that cannot be read spoils the list of runs, but no other run."""
+    ledger = file_ledger
     run = ledger.open_run(bench="lab", campaign={}, hosts={})
     other = ledger.open_run(bench="lab", campaign={}, hosts={})
     with sqlite3.connect(ledger.url.removeprefix("sqlite:///")) as db:
@@ -173,27 +192,30 @@ def test_another_conflict_than_the_name_of_the_run_is_an_error(ledger: Ledger) -
 
 @pytest.mark.parametrize("write", [Ledger.record_verdict, Ledger.record_state])
 def test_a_verdict_of_a_host_that_is_not_there_is_our_mistake(
-    ledger: Ledger, write: Callable[[Ledger, str, HostRecord], None]
+    ledger: Ledger, write: Callable[[Ledger, Token, HostRecord], None]
 ) -> None:
     run = ledger.open_run(bench="lab", campaign={}, hosts={"a": "lab.phc"})
     with pytest.raises(KeyError, match=f"run {run} has no host 'b'"):
-        write(ledger, run, host("b"))
+        write(ledger, Token(run=run, host="b"), host("b"))
     with pytest.raises(KeyError, match="run zzzz has no host 'a'"):
-        write(ledger, "zzzz", host("a"))
+        write(ledger, Token(run="zzzz", host="a"), host("a"))
 
 
 def test_many_threads_write_at_once(ledger: Ledger) -> None:
+    run = ledger.open_run(bench="lab", campaign={}, hosts={str(number): "lab.phc" for number in range(8)})
+
     def work(number: int) -> None:
+        token = owned(ledger, run, str(number))
         for _ in range(10):
-            ledger.end_step(ledger.begin_step(Token(run="abcd", host=str(number)), Stage.REACH), "done")
+            ledger.end_step(ledger.begin_step(token, Stage.REACH), "done")
 
     threads = [threading.Thread(target=work, args=(number,)) for number in range(8)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert len(ledger.steps("abcd")) == 80
-    assert all(step.result == "done" for step in ledger.steps("abcd"))
+    assert len(ledger.steps(run)) == 80
+    assert all(step.result == "done" for step in ledger.steps(run))
 
 
 OPENS_EACH = """

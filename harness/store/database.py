@@ -1,0 +1,216 @@
+"""Open a ledger's database, SQLite or PostgreSQL: its address, its time, its transactions, and its errors in words."""
+
+import logging
+import random
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from enum import StrEnum
+from pathlib import Path
+from typing import Any, TypeVar
+
+import sqlalchemy as sql
+from sqlalchemy.exc import ArgumentError, DBAPIError
+from sqlalchemy.ext.compiler import compiles
+
+from harness.errors import RequestError, SetupError
+from harness.untrusted.input_checks import shorten_value
+
+SQLITE, POSTGRESQL = "sqlite", "postgresql"
+_FORMS = "sqlite:///FILE or postgresql://USER@HOST/DATABASE"
+_CONNECT_WITHIN_S = 10
+_LOCKED_WITHIN_S = 10
+_GIVE_UP_AFTER_S = 120.0
+_FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.01, 2.0
+_log = logging.getLogger(__name__)
+
+Result = TypeVar("Result")
+
+
+class Retry(StrEnum):
+    """A cause for which a transaction is made again: another transaction, or a server that is away for a moment."""
+
+    DEADLOCK = "deadlock"
+    SERIALIZATION = "serialization failure"
+    LOCKED = "locked by another process"
+    DISCONNECTED = "connection lost"
+
+
+class now_ns(sql.sql.functions.FunctionElement[int]):  # noqa: N801  # it reads as a function of SQL
+    """The database's own time, ns since the epoch, UTC. SQLite gives it in steps of 1 ms, PostgreSQL of 1 us."""
+
+    type = sql.BigInteger()
+    inherit_cache = True
+
+
+@compiles(now_ns, SQLITE)
+def _now_of_sqlite(_element: now_ns, _compiler: Any, **_options: Any) -> str:
+    return "(CAST(ROUND((julianday('now') - 2440587.5) * 86400000.0) AS INTEGER) * 1000000)"
+
+
+@compiles(now_ns, POSTGRESQL)
+def _now_of_postgresql(_element: now_ns, _compiler: Any, **_options: Any) -> str:
+    return "CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000000000 AS BIGINT)"
+
+
+class Database:
+    """A database with its connections. Threads share an instance.
+
+    Raises RequestError for a URL of another kind, SetupError when the database cannot be reached.
+    """
+
+    def __init__(self, url: str) -> None:
+        self.url = _parse(url)
+        self.label = self.url.render_as_string(hide_password=True)
+        self.kind = self.url.get_backend_name()
+        self._counts: Counter[Retry] = Counter()
+        self._counting = threading.Lock()
+        self._engine = sql.create_engine(self.url, **_engine_options(self.kind))
+        if self.file is not None:
+            sql.event.listen(self._engine, "connect", _configure_sqlite)
+            sql.event.listen(self._engine, "begin", _begin_sqlite)
+
+    @property
+    def file(self) -> Path | None:
+        """The file of a SQLite database; None for a server's."""
+        return Path(self.url.database or "") if self.kind == SQLITE else None
+
+    @property
+    def retries(self) -> Mapping[Retry, int]:
+        """How many transactions were made again so far, by cause."""
+        with self._counting:
+            return dict(self._counts)
+
+    def write(self, work: Callable[[sql.Connection], Result]) -> Result:
+        """Commit the work in one transaction, which is made again where another one or the server prevents it.
+
+        The work may run several times, and also after a commit whose answer was lost: it must find what it did. Raises
+        SetupError after two minutes.
+        """
+        return self._transact(work, {"writes": True})
+
+    def read(self, work: Callable[[sql.Connection], Result]) -> Result:
+        """Do the work in one transaction that only reads. Raises SetupError as `write` does."""
+        return self._transact(work, {})
+
+    @contextmanager
+    def connect(self) -> Iterator[sql.Connection]:
+        """Open a transaction that writes, without a second try. Raises SetupError when the database is not reached."""
+        try:
+            with self._engine.connect().execution_options(writes=True) as connection, connection.begin():
+                yield connection
+        except DBAPIError as error:
+            raise self.describe(error) from error
+
+    def describe(self, error: DBAPIError) -> SetupError:
+        """Describe an error of the database for a person, with the address and without its password."""
+        words = " ".join(str(error.orig or error).split())
+        if self.file is not None:
+            return SetupError(
+                f"cannot open the ledger {self.file}: {words}",
+                next_step="set PTP_HARNESS_STATE_DIR to a directory that you may write to",
+            )
+        return SetupError(f"cannot use the ledger {self.label}: {words}", next_step=_remedy(words, self.url))
+
+    def close(self) -> None:
+        """Close all connections."""
+        self._engine.dispose()
+
+    def _transact(self, work: Callable[[sql.Connection], Result], options: Mapping[str, Any]) -> Result:
+        give_up_at, pause_s = time.monotonic() + _GIVE_UP_AFTER_S, _FIRST_PAUSE_S
+        while True:
+            try:
+                with self._engine.connect().execution_options(**options) as connection, connection.begin():
+                    return work(connection)
+            except DBAPIError as error:
+                cause = find_cause(error)
+                if cause is None:
+                    raise
+                if time.monotonic() > give_up_at:
+                    raise self.describe(error) from error
+                self._count(cause)
+            time.sleep(pause_s * random.uniform(0.5, 1.5))
+            pause_s = min(pause_s * 2, _LONGEST_PAUSE_S)
+
+    def _count(self, cause: Retry) -> None:
+        with self._counting:
+            self._counts[cause] += 1
+            number = self._counts[cause]
+        _log.info("the ledger's transaction is made again: %s, %d so far", cause, number)
+
+
+def find_cause(error: DBAPIError) -> Retry | None:
+    """Find why a transaction failed, if the same one may succeed later; None for any other error."""
+    if error.connection_invalidated:
+        return Retry.DISCONNECTED
+    state = getattr(error.orig, "sqlstate", None)
+    if state is not None:
+        return _CAUSES.get(state) or _CAUSES.get(state[:2])
+    words = str(error.orig)
+    if "database is locked" in words or "database table is locked" in words:
+        return Retry.LOCKED
+    return Retry.DISCONNECTED if isinstance(error, sql.exc.OperationalError) and _is_psycopg(error) else None
+
+
+_CAUSES = {
+    "40001": Retry.SERIALIZATION,
+    "40P01": Retry.DEADLOCK,
+    "55P03": Retry.LOCKED,
+    "08": Retry.DISCONNECTED,
+    "57P01": Retry.DISCONNECTED,  # the server is being stopped
+    "57P02": Retry.DISCONNECTED,
+    "57P03": Retry.DISCONNECTED,  # it is starting
+    "53300": Retry.DISCONNECTED,  # too many connections
+}
+"""https://www.postgresql.org/docs/current/errcodes-appendix.html"""
+
+
+def _is_psycopg(error: DBAPIError) -> bool:
+    """Whether an error without a state is of the client library: the server was not reached, or went away."""
+    return type(error.orig).__module__.startswith("psycopg")
+
+
+def _parse(text: str) -> sql.URL:
+    try:
+        url = sql.make_url(text)
+    except ArgumentError as error:
+        raise RequestError(f"{shorten_value(text)} is no URL of a ledger", next_step=f"write {_FORMS}") from error
+    if url.drivername in ("postgres", POSTGRESQL, "postgresql+psycopg"):
+        return url.set(drivername="postgresql+psycopg")
+    if url.drivername == SQLITE and url.database and not url.host:
+        return url
+    label = url.render_as_string(hide_password=True)
+    raise RequestError(f"{shorten_value(label)} is no URL of a ledger", next_step=f"write {_FORMS}")
+
+
+def _engine_options(kind: str) -> dict[str, Any]:
+    if kind == SQLITE:
+        return {"connect_args": {"timeout": _LOCKED_WITHIN_S}}
+    # A server that is cut off is noticed in 20 s (libpq: tcp_user_timeout is in ms, the others in s).
+    network = {"keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 2, "tcp_user_timeout": 20_000}
+    options = {"connect_timeout": _CONNECT_WITHIN_S, "application_name": "ptp-harness", **network}
+    return {"connect_args": options, "pool_size": 5, "max_overflow": 15, "pool_timeout": 60}
+
+
+def _configure_sqlite(connection: Any, _record: Any) -> None:
+    """Set a write-ahead log, so that readers never wait, and full sync, so that an intent survives a crash."""
+    connection.isolation_level = None  # transactions begin in _begin_sqlite
+    connection.execute("PRAGMA journal_mode=WAL")
+    connection.execute("PRAGMA synchronous=FULL")
+    connection.execute("PRAGMA foreign_keys=ON")
+
+
+def _begin_sqlite(connection: sql.Connection) -> None:
+    """Begin a transaction. One that will write takes the lock at once: SQLite refuses to take it after a read."""
+    writes = connection.get_execution_options().get("writes", False)
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+
+def _remedy(words: str, url: sql.URL) -> str:
+    if "password" in words or "authentication" in words:
+        return "correct the user or the password in the URL, in PGPASSWORD or in ~/.pgpass"
+    if "does not exist" in words:
+        return f"make the database: createdb {url.database or 'NAME'}"
+    return f"tried {url.host or 'the local socket'}, port {url.port or 5432}: see whether the server runs and answers"

@@ -1,0 +1,110 @@
+"""Define what the ledger tells: lines of runs, hosts, steps and verdicts."""
+
+from dataclasses import dataclass
+from functools import cache
+from typing import TYPE_CHECKING
+
+from harness.model import HostRecord, HostState, Outcome, RunRecord, Stage, Token
+from harness.store.owners import OwnerLine
+
+if TYPE_CHECKING:
+    from pydantic import TypeAdapter
+
+
+@cache
+def host_adapter() -> "TypeAdapter[HostRecord]":
+    """Load pydantic and build the type adapter of host records, when the first record is read or written."""
+    from pydantic import TypeAdapter
+
+    return TypeAdapter(HostRecord)
+
+
+@cache
+def run_adapter() -> "TypeAdapter[RunRecord]":
+    """Build the type adapter of run records, as `host_adapter` does."""
+    from pydantic import TypeAdapter
+
+    return TypeAdapter(RunRecord)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunLine:
+    """A run as the list of runs shows it. `owner` leads the run; `ended`: the run was closed."""
+
+    run: str
+    bench: str
+    started_ns: int
+    owner: OwnerLine
+    attempt: int
+    ended: bool
+
+    def alive(self) -> bool:
+        """Whether the run's owner still leads it."""
+        return not self.ended and self.owner.alive()
+
+    def died(self) -> bool:
+        """Whether the run's owner died before it closed the run."""
+        return not self.ended and not self.alive()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HostLine:
+    """A host in the ledger: `record` is None before its verdict, `state` before its release.
+
+    `attempt` is 0 before the host was begun. `kept_until_ns`: the end of a kept host's lease.
+    """
+
+    run: str
+    host: str
+    instance_type: str
+    attempt: int
+    state: HostState | None
+    record: HostRecord | None
+    kept_until_ns: int | None = None
+    kept_by: str | None = None
+
+    @property
+    def token(self) -> Token:
+        """The token of the host's latest attempt."""
+        return Token(run=self.run, host=self.host, attempt=max(1, self.attempt))
+
+    @property
+    def tokens(self) -> tuple[Token, ...]:
+        """The tokens of all attempts so far; none before the first."""
+        return tuple(Token(run=self.run, host=self.host, attempt=number) for number in range(1, self.attempt + 1))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HostSummary:
+    """A host as the list of runs counts it. `begun_ns`: start of its provisioning. `lease_s`: the lease of its run."""
+
+    run: str
+    host: str
+    instance_type: str
+    state: HostState | None
+    outcome: Outcome | None
+    begun_ns: int | None
+    lease_s: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepLine:
+    """A step of a host. `ended_ns` is None for a step whose effect is unknown."""
+
+    token: str
+    stage: Stage
+    begun_ns: int
+    ended_ns: int | None
+    result: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VerdictLine:
+    """A host with its verdict, and its run: the start, the bench, and the campaign's Region and image."""
+
+    run: str
+    bench: str
+    started_ns: int
+    region: str | None
+    image: str | None
+    record: HostRecord

@@ -1,0 +1,179 @@
+"""Own runs and hosts by a lease in the database's time, which a heartbeat renews.
+
+An owner is one process with one ledger open. It is dead when its process has ended on this machine, or when its lease
+has ended and it renewed nothing for the length of a lease of our own clock: after a pause of the database, or a step of
+its clock, all leases look ended.
+"""
+
+import logging
+import secrets
+import socket
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sql
+
+from harness.errors import HarnessError
+from harness.store.database import Database, now_ns
+from harness.store.tables import OWNERS
+from harness.system.proc import ProcessId, own_process
+
+LEASE_S = 30.0
+HEARTBEAT_S = 5.0
+_WATCH_S = 1.0
+_log = logging.getLogger(__name__)
+
+
+class OwnershipLostError(HarnessError):
+    """A run or host that another process goes on with. Whoever gets this stops, and removes nothing of it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OwnerLine:
+    """An owner as the ledger has it. `read_ns`: the database's time at the reading. `until_ns`: the end of its lease,
+    None for a process of a version that had no leases."""
+
+    owner: str
+    machine: str
+    place: str
+    process: ProcessId
+    since_ns: int
+    beats: int
+    beat_ns: int
+    until_ns: int | None
+    read_ns: int
+
+    def ended_here(self) -> bool:
+        """Whether it was a process of this machine, which has ended."""
+        here = self.machine == socket.gethostname() if self.until_ns is None else self.place == own_place()
+        return here and not self.process.alive()
+
+    def lease_ended(self) -> bool:
+        """Whether its lease had ended when this was read."""
+        return self.until_ns is not None and self.until_ns <= self.read_ns
+
+    def alive(self) -> bool:
+        """Whether it is to be taken as alive. One without a lease on another machine is: it cannot be checked."""
+        return not self.ended_here() and not self.lease_ended()
+
+
+class Ownership:
+    """This process as an owner in a ledger: recorded at its first use, renewed by a thread until `close`."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._ident = secrets.token_hex(8)
+        self._lock = threading.Lock()
+        self._stop = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    @property
+    def ident(self) -> str:
+        """The name of this owner. Its first use records it, and begins its heartbeat."""
+        with self._lock:
+            if self._thread is None:
+                self._database.write(self._record)
+                self._thread = threading.Thread(target=self._beat, name="heartbeat", daemon=True)
+                self._thread.start()
+        return self._ident
+
+    def is_recorded(self) -> bool:
+        return self._thread is not None
+
+    def renew(self) -> None:
+        """Renew the lease once."""
+        self._database.write(self._renew)
+
+    def close(self) -> None:
+        """End the heartbeat; the lease ends by itself."""
+        self._stop.set()
+        if self._thread is not None and self._thread is not threading.current_thread():
+            self._thread.join()
+
+    def _record(self, connection: sql.Connection) -> None:
+        if connection.execute(sql.select(OWNERS.c.owner).where(OWNERS.c.owner == self._ident)).first() is not None:
+            return
+        process, now = own_process(), read_now(connection)
+        connection.execute(
+            OWNERS.insert(),
+            {
+                "owner": self._ident,
+                "machine": socket.gethostname(),
+                "place": own_place(),
+                "pid": process.pid,
+                "pid_start_ticks": process.start_ticks,
+                "since_ns": now,
+                "beats": 0,
+                "beat_ns": now,
+                "until_ns": now + round(LEASE_S * 1e9),
+            },
+        )
+
+    def _renew(self, connection: sql.Connection) -> None:
+        values = {"beats": OWNERS.c.beats + 1, "beat_ns": now_ns(), "until_ns": now_ns() + round(LEASE_S * 1e9)}
+        connection.execute(OWNERS.update().where(OWNERS.c.owner == self._ident).values(values))
+
+    def _beat(self) -> None:
+        while not self._stop.wait(HEARTBEAT_S):
+            try:
+                self.renew()
+            except Exception as error:  # the next write of this owner tells whether it still owns anything
+                _log.warning("the lease of this process in the ledger was not renewed: %s", error)
+
+
+@cache
+def own_place() -> str:
+    """Name where a process id of ours means our process: this boot of this machine, and its space of process ids."""
+    boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    return f"{boot}:{Path('/proc/self/ns/pid').readlink()}"
+
+
+def read_now(connection: sql.Connection) -> int:
+    """Read the database's time, ns since the epoch."""
+    return int(connection.execute(sql.select(now_ns())).scalar_one())
+
+
+def read_owner(connection: sql.Connection, owner: str) -> OwnerLine:
+    """Read an owner by its name. Raises NoResultFound for an unknown one."""
+    return make_owner_line(connection.execute(sql.select(*OWNERS.c, now_ns()).where(OWNERS.c.owner == owner)).one())
+
+
+def make_owner_line(row: Any) -> OwnerLine:
+    """Make the line of a row with the columns of OWNERS, then the database's time."""
+    owner, machine, place, pid, ticks, since_ns, beats, beat_ns, until_ns, read_ns = row
+    return OwnerLine(
+        owner=owner,
+        machine=machine,
+        place=place,
+        process=ProcessId(pid=pid, start_ticks=ticks),
+        since_ns=since_ns,
+        beats=beats,
+        beat_ns=beat_ns,
+        until_ns=until_ns,
+        read_ns=read_ns,
+    )
+
+
+def confirm_dead(
+    database: Database, line: OwnerLine, progress: Callable[[float], None], pause: Callable[[float], None] = time.sleep
+) -> OwnerLine | None:
+    """Confirm that an owner whose lease has ended is dead; None when it renewed its lease meanwhile.
+
+    One of this machine is looked up; any other is watched for the length of a lease. `progress` gets the seconds left.
+    """
+    end = time.monotonic() + LEASE_S
+    while not line.ended_here():
+        left = end - time.monotonic()
+        if left <= 0:
+            return line
+        progress(left)
+        pause(min(_WATCH_S, left))
+        again = database.read(lambda connection: read_owner(connection, line.owner))
+        if again.beats != line.beats:
+            return None
+    return line

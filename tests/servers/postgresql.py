@@ -1,0 +1,105 @@
+"""Start a PostgreSQL server for tests: Debian's program, a data directory and a socket of its own, no network."""
+
+import os
+import pwd
+import shutil
+import signal
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+NOBODY = "nobody"
+"""PostgreSQL refuses to run as root: there it runs as this user."""
+
+_STARTS_WITHIN_S = 60.0
+
+
+def find_programs() -> Path | None:
+    """Find the folder of the newest PostgreSQL's programs; None where it is not installed."""
+    debian = sorted(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda path: int(path.parent.name), reverse=True)
+    on_path = shutil.which("postgres")
+    folders = [*debian, *([Path(on_path).resolve().parent] if on_path else [])]
+    return next(
+        (folder for folder in folders if all((folder / name).exists() for name in ("initdb", "postgres"))), None
+    )
+
+
+@dataclass
+class Server:
+    """A server that can be stopped, killed and started again. `folder` holds data and socket, and is its user's."""
+
+    programs: Path
+    folder: Path
+    process: subprocess.Popen[bytes] | None = field(default=None)
+
+    def url(self, database: str = "postgres") -> str:
+        """The URL of a database over the server's unix socket."""
+        return f"postgresql://{self.user}@/{database}?host={self.folder}"
+
+    @property
+    def user(self) -> str:
+        return NOBODY if os.geteuid() == 0 else pwd.getpwuid(os.geteuid()).pw_name
+
+    def initialise(self) -> None:
+        arguments = ["--username", self.user, "--auth=trust", "--encoding=UTF8", "--locale=C", "--no-sync"]
+        subprocess.run(self._as_user("initdb", "--pgdata", f"{self.folder}/data", *arguments), check=True, stdout=-3)
+
+    def start(self) -> None:
+        settings = ("listen_addresses=", f"unix_socket_directories={self.folder}", "fsync=off", "max_connections=200")
+        words = [word for setting in settings for word in ("-c", setting)]
+        with (self.folder / "log").open("ab") as log:
+            command = self._as_user("postgres", "-D", f"{self.folder}/data", *words)
+            self.process = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
+        give_up_at = time.monotonic() + _STARTS_WITHIN_S
+        while not self._answers():
+            assert time.monotonic() < give_up_at, (self.folder / "log").read_text()
+            time.sleep(0.05)
+
+    def stop(self, how: signal.Signals = signal.SIGINT) -> None:
+        """Stop the server: SIGINT ends all sessions first; SIGQUIT is a crash."""
+        if self.process is not None:
+            self.process.send_signal(how)
+            self.process.wait(60)
+            self.process = None
+
+    def execute(self, statement: str, database: str = "postgres") -> str:
+        """Run a statement with psql and return what it prints, without headings."""
+        command = [self.programs / "psql", "-qAtX", "-v", "ON_ERROR_STOP=1", "-h", self.folder, "-U", self.user]
+        return subprocess.run(
+            [*command, "-d", database, "-c", statement], check=True, capture_output=True, text=True, timeout=60
+        ).stdout
+
+    def make_database(self, name: str) -> str:
+        """Make an empty database and return its URL."""
+        self.execute(f"CREATE DATABASE {name}")
+        return self.url(name)
+
+    def _answers(self) -> bool:
+        command = [self.programs / "pg_isready", "-q", "-h", self.folder]
+        return subprocess.run(command, check=False).returncode == 0
+
+    def _as_user(self, program: str, *arguments: str) -> Sequence[str]:
+        account = pwd.getpwnam(self.user)
+        other = ["setpriv", f"--reuid={account.pw_uid}", f"--regid={account.pw_gid}", "--clear-groups"]
+        return [*(other if os.geteuid() == 0 else []), str(self.programs / program), *arguments]
+
+
+@contextmanager
+def serve(programs: Path) -> Iterator[Server]:
+    """Yield a running server with its default database; at the end it is stopped and its folder removed."""
+    folder = Path(tempfile.mkdtemp(prefix="ptp-pg-"))
+    server = Server(programs, folder)
+    account = pwd.getpwnam(server.user)
+    if os.geteuid() == 0:
+        os.chown(folder, account.pw_uid, account.pw_gid)
+    try:
+        server.initialise()
+        server.start()
+        yield server
+    finally:
+        server.stop()
+        shutil.rmtree(folder)
