@@ -113,7 +113,7 @@ def list_unobserved(case: Case, rungs: Sequence[Rung]) -> tuple[str, ...]:
 def list_remarks(case: Case) -> tuple[str, ...]:
     """List facts that a reader should know and that do not affect the verdict."""
     messages = [_about_ptp4l(case.facts, case.clock)] if case.facts and case.clock else []
-    messages.append(bound_check.describe_slow_readings(case.evidence.samples or ()))
+    messages += [bound_check.describe_slow_readings(case.evidence.samples or ()), _about_first_look(case)]
     if case.facts and case.facts.missing_tools:
         messages.append(f"{', '.join(case.facts.missing_tools)}: not installed, which no verdict needs")
     messages += [_about_restarting(case)]
@@ -121,6 +121,12 @@ def list_remarks(case: Case) -> tuple[str, ...]:
         messages.append(f'error bound: the driver says "{case.facts.error_bound_trouble}"')
     messages += [message for message in (case.evidence.lost, case.evidence.trouble) if message]
     return tuple(remark for remark in messages if remark)
+
+
+def _about_first_look(case: Case) -> str | None:
+    """Tell what was measured before chronyd had settled, where that led to a second look."""
+    check = bound_check.check_collection(case.evidence.first_facts)
+    return f"looked at again once chronyd had settled; before, {check.describe()}" if check.refuted else None
 
 
 def _about_restarting(case: Case) -> str | None:

@@ -58,6 +58,7 @@ class Evidence:
     reach: Reach | None = None
     placement: Placement | None = None
     facts: Facts | None = None
+    first_facts: Facts | None = None  # of depth quick, where they refuted chrony's bound before chronyd had settled
     samples: tuple[Sample, ...] | None = None
     slots: int | None = None  # number of intervals that the sampler went through; None: its closing line was not read
     final_facts: Facts | None = None  # collected after the last sample

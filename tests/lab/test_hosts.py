@@ -4,7 +4,6 @@ import json
 import os
 import subprocess
 import sys
-import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -62,10 +61,6 @@ def test_own_hosts_are_judged_as_they_are_then_configured_and_left_running(
     looked = run("--read-only", "--depth", "quick")
     assert looked == {"mine": ("FAIL", "driver_off"), "nobody": ("INCONCLUSIVE", "unreachable")}
     assert host.run(FILES) == before
-    judged = run("--depth", "quick")
-    if judged["mine"][1] == "bound_refuted":
-        warnings.warn("judged again: other programs held the guest up in the one second of depth quick", stacklevel=1)
-        judged = run("--depth", "quick")
-    assert judged["mine"] == ("PASS", "synchronised")
+    assert run("--depth", "quick")["mine"] == ("PASS", "synchronised")
     assert host.answers()
     assert "ena-ptp-" in host.run("cat /sys/class/ptp/ptp0/clock_name")

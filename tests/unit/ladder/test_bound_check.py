@@ -175,6 +175,13 @@ def test_depth_quick_compares_its_one_burst(good: Evidence, required: tuple[Requ
     assert verdict(quick, required, Depth.QUICK).outcome is Outcome.PASS
     refuted = verdict(replace(quick, facts=replace(good.facts, reads=shifted)), required, Depth.QUICK)
     assert (refuted.outcome, refuted.reason) == (Outcome.INCONCLUSIVE, Reason.BOUND_REFUTED)
+    twice = verdict(replace(quick, first_facts=replace(good.facts, reads=shifted)), required, Depth.QUICK)
+    assert twice.outcome is Outcome.PASS
+    (remark,) = [remark for remark in twice.remarks if "looked at again" in remark]
+    assert remark.startswith(
+        "looked at again once chronyd had settled; before, chrony's bound was refuted in 1 of 1 seconds: "
+    )
+    assert not any("looked at again" in remark for remark in verdict(quick, required, Depth.QUICK).remarks)
     unknown = verdict(replace(quick, facts=replace(good.facts, tracking=None)), required, Depth.QUICK)
     assert unknown.outcome is Outcome.INCONCLUSIVE
 

@@ -37,6 +37,7 @@ from harness.campaign.run_plan import Plan
 from harness.cli.run_controls import stopping_on_signals
 from harness.errors import CleanupError, RequestError
 from harness.model import (
+    Depth,
     DriverWord,
     Event,
     Evidence,
@@ -57,7 +58,9 @@ from harness.report import text
 from harness.report.formats import Format, render
 from harness.runs import campaign_run, leftovers, qualification
 from harness.runs.context import RunControls
+from harness.runs.evidence_collector import EvidenceCollector
 from harness.runs.prepare import Prepared
+from harness.runs.steps import StepRecorder
 from harness.store import adhoc_runs
 from harness.store.evidence_folder import EvidenceFolder
 from harness.store.ledger import Ledger
@@ -397,6 +400,35 @@ def seen(monkeypatch: pytest.MonkeyPatch, good: Evidence) -> None:
             self.collected.evidence = SEEN[self.host.instance_type](good)
 
     monkeypatch.setattr(qualification.Qualification, "observe", observe)
+
+
+@pytest.mark.parametrize("settles", [True, False])
+def test_depth_quick_looks_again_at_a_clock_whose_bound_one_second_refutes(
+    lab: Lab, good: Evidence, monkeypatch: pytest.MonkeyPatch, settles: bool
+) -> None:
+    assert good.facts is not None
+    shifted = [dataclasses.replace(read, phc_ns=read.phc_ns + 700_000) for read in good.facts.reads or ()]
+    refuting = dataclasses.replace(good.facts, reads=tuple(shifted))
+    pauses: list[float] = []
+
+    def configure(self: qualification.Qualification, _target: object) -> Facts:
+        self.collected.evidence = dataclasses.replace(good, samples=None, slots=None, facts=refuting, final_facts=None)
+        return refuting
+
+    def collect(_self: EvidenceCollector, _target: object, name: str, _task: str) -> Facts | None:
+        assert name == "facts-again.json"
+        return good.facts if settles else refuting
+
+    monkeypatch.setattr(qualification.Qualification, "reach", lambda _self, target: target)
+    monkeypatch.setattr(qualification.Qualification, "configure", configure)
+    monkeypatch.setattr(EvidenceCollector, "collect_facts", collect)
+    monkeypatch.setattr(StepRecorder, "pause", lambda _self, seconds: pauses.append(seconds))
+    asked = planned(lab.bench, ["good"], 1)
+    quick = dataclasses.replace(asked.campaign, depth=Depth.QUICK)
+    (host,) = lab.lead(dataclasses.replace(asked, campaign=quick), lab.controls()).hosts
+    expected = Reason.SYNCHRONISED if settles else Reason.BOUND_REFUTED
+    assert (host.verdict.reason, pauses) == (expected, [qualification.SETTLES_WITHIN_S])
+    assert sum("looked at again" in remark for remark in host.verdict.remarks) == 1
 
 
 def as_expected(record: RunRecord, kinds: Sequence[str], keep: Keep, chosen: Collection[str]) -> None:

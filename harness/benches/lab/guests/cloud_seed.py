@@ -11,15 +11,21 @@ from pathlib import Path
 from types import ModuleType
 
 from harness.benches.lab.parts.command_line import CLOUD_SERVER
+from harness.benches.lab.truths.truth_model import Image
 
 LOGIN_USER = "admin"  # lab/image-cloud/root/etc/cloud/cloud.cfg.d
 SEED_PORT = 8080  # lab/cloud_server
-SERIAL_NUMBER = f"ds=nocloud-net;s=http://[{CLOUD_SERVER}]:{SEED_PORT}/"
 LEASE_MINUTES = 24 * 60
 """The lease of a lab guest's user data. A run releases its guest much earlier."""
 
 _EMPTY = {"vendor-data": "", "network-config": ""}
 """Further files of a seed. cloud-init asks ten times for each that is absent."""
+
+
+def serial_number(image: Image) -> str:
+    """Name the seed in a guest's serial number. cloud-init 24.1 and newer names the data source differently."""
+    source = "nocloud-net" if image is Image.DEBIAN_12 else "nocloud"
+    return f"ds={source};s=http://[{CLOUD_SERVER}]:{SEED_PORT}/"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

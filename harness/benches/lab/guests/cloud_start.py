@@ -39,7 +39,7 @@ class CloudStart(GuestStart):
     def __init__(self, record: GuestRecord, truth: Truth, context: CloudContext, progress: Progress) -> None:
         super().__init__(record, truth, context, progress)
         self._cloud = context
-        self.hardware = replace(self.hardware, serial_number=cloud_seed.SERIAL_NUMBER)
+        self.hardware = replace(self.hardware, serial_number=cloud_seed.serial_number(truth.image))
 
     def start_guest(self) -> ProcessId:
         self.progress(f"booting a guest from a cloud's image ({self.hardware.accelerator})")

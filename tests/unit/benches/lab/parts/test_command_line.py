@@ -32,11 +32,11 @@ def test_every_network_of_a_guest_is_a_hub_a_restricted_one_or_the_ntp_servers()
 
 
 def test_a_cloud_guest_has_a_third_port_to_its_cloud_server_and_finds_its_seed_by_a_serial_number() -> None:
-    words = boot_arguments(replace(MACHINE, serial_number="ds=nocloud-net;s=http://[fd00::80]:8080/"))
+    words = boot_arguments(replace(MACHINE, serial_number="ds=nocloud;s=http://[fd00::80]:8080/"))
     networks = [words[at + 1] for at, word in enumerate(words) if word == "-netdev"]
     assert "dgram,id=cloud,local.type=unix,local.path=/s/cloud-net,remote.type=unix,remote.path=/s/cloud" in networks
     assert "hubport,id=hub-cloud,hubid=0,netdev=cloud" in networks
-    assert words[words.index("-smbios") + 1] == "type=1,serial=ds=nocloud-net;s=http://[fd00::80]:8080/"
+    assert words[words.index("-smbios") + 1] == "type=1,serial=ds=nocloud;s=http://[fd00::80]:8080/"
     assert "-smbios" not in boot_arguments(MACHINE)
 
 
