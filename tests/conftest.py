@@ -20,7 +20,7 @@ settings.register_profile("usual", deadline=None)
 settings.register_profile("soak", deadline=None, max_examples=5000, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("usual")  # the option --hypothesis-profile comes later, and wins
 
-PROGRAMS = {"moto", "start", "call_process", "postgresql_server"}
+PROGRAMS = {"moto", "start", "call_process", "postgresql_server", "own_server"}
 """Fixtures that start real programs: moto's server, the emulated device, the command in a process of its own."""
 
 
@@ -46,3 +46,13 @@ def postgresql_server() -> Iterator[postgresql.Server]:
 def new_database(postgresql_server: postgresql.Server) -> str:
     """The URL of an empty database of that server."""
     return postgresql_server.make_database(f"ledger_{secrets.token_hex(4)}")
+
+
+@pytest.fixture
+def own_server() -> Iterator[postgresql.Server]:
+    """A PostgreSQL server for one test, which may stop it."""
+    programs = postgresql.find_programs()
+    if programs is None:
+        pytest.skip("PostgreSQL's server is not installed on this machine")
+    with postgresql.serve(programs) as server:
+        yield server

@@ -51,6 +51,18 @@ _SNAPSHOT = {
     "restore": Command("harness.cli.lab_snapshots:restore", "Make a new lab host from a snapshot."),
     "delete": Command("harness.cli.lab_snapshots:delete", "Remove snapshots."),
 }
+_LEDGER = {
+    "upgrade": Command("harness.cli.ledger:upgrade", "Upgrade a ledger to this version, or make its tables."),
+    "check": Command(
+        "harness.cli.ledger:check",
+        "Check a ledger: whether it can be reached, its revision, and whether its content is whole.",
+    ),
+    "export": Command(
+        "harness.cli.ledger:export",
+        "Write an ended run with its evidence to one file, which another ledger can import.",
+    ),
+    "import": Command("harness.cli.ledger:import_run", "Read a run with its evidence from a file of `ledger export`."),
+}
 _LAB: Mapping[str, Command | Group] = {
     "build": Command("harness.cli.lab:build", "Make what all lab hosts share."),
     "up": Command("harness.cli.lab:up", "Bring up a host of each type, until `lab down`."),
@@ -79,6 +91,7 @@ COMMANDS: Mapping[str, Command | Group] = {
     "ssh": Command("harness.cli.keep:enter", "Run a command on a kept host, or open a shell there.", TAKES_A_COMMAND),
     "sweep": Command("harness.cli.sweep:sweep", "List what dead or ended runs left; --yes removes it."),
     "image": Group("Machine images of your own to start campaigns from (EC2).", _IMAGE),
+    "ledger": Group("The database of runs, hosts and steps.", _LEDGER),
     "campaign": Group("Campaign files: their keys and schema, and whether one is valid.", _CAMPAIGN),
     "lab": Group("Local virtual machines whose clocks' truth is known.", _LAB),
 }

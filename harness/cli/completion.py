@@ -150,4 +150,5 @@ def _hosts(ctx: Context, condition: Callable[[HostState | None], bool]) -> Compl
 def _existing_ledger() -> Ledger | None:
     """Return the ledger if it exists; completion must not create it."""
     configuration = settings.load()
-    return wiring.ledger(configuration) if configuration.ledger_path.exists() else None
+    exists = configuration.ledger is not None or configuration.ledger_path.exists()
+    return wiring.ledger(configuration) if exists else None

@@ -5,7 +5,7 @@ from typing import Any
 
 from typer.core import TyperCommand
 
-from harness.cli import log_options
+from harness.cli import ledger_option, log_options
 from harness.errors import RequestError
 from harness.untrusted.input_checks import shorten_value, why_unfit
 
@@ -19,11 +19,13 @@ TAKES_A_COMMAND = {"ignore_unknown_options": True, "allow_interspersed_args": Fa
 class HelpCommand(TyperCommand):
     """A command whose docstring ends with `Examples:` and indented command lines, which are shown as they stand.
 
-    It has the options `-v` and `--log-file`.
+    It has the options `--ledger`, `-v` and `--log-file`.
     """
 
     def __init__(self, *arguments: Any, params: Any = None, **options: Any) -> None:
-        super().__init__(*arguments, params=[*(params or []), *log_options.make_options()], **options)
+        super().__init__(
+            *arguments, params=[*(params or []), *ledger_option.make_options(), *log_options.make_options()], **options
+        )
 
     def examples(self) -> list[str]:
         """Return the command lines of the examples, in order."""

@@ -22,7 +22,9 @@ SQLITE, POSTGRESQL = "sqlite", "postgresql"
 _FORMS = "sqlite:///FILE or postgresql://USER@HOST/DATABASE"
 _CONNECT_WITHIN_S = 10
 _LOCKED_WITHIN_S = 10
-_GIVE_UP_AFTER_S = 120.0
+GIVE_UP_AFTER_S = 120.0
+"""A transaction that is prevented for so long is given up."""
+
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.01, 2.0
 _log = logging.getLogger(__name__)
 
@@ -109,8 +111,8 @@ class Database:
         words = " ".join(str(error.orig or error).split())
         if self.file is not None:
             return SetupError(
-                f"cannot open the ledger {self.file}: {words}",
-                next_step="set PTP_HARNESS_STATE_DIR to a directory that you may write to",
+                f"cannot use the ledger {self.file}: {words}",
+                next_step="set PTP_HARNESS_STATE_DIR to a directory that you may write to, with room on its disk",
             )
         return SetupError(f"cannot use the ledger {self.label}: {words}", next_step=_remedy(words, self.url))
 
@@ -119,7 +121,7 @@ class Database:
         self._engine.dispose()
 
     def _transact(self, work: Callable[[sql.Connection], Result], options: Mapping[str, Any]) -> Result:
-        give_up_at, pause_s = time.monotonic() + _GIVE_UP_AFTER_S, _FIRST_PAUSE_S
+        give_up_at, pause_s = time.monotonic() + GIVE_UP_AFTER_S, _FIRST_PAUSE_S
         while True:
             try:
                 with self._engine.connect().execution_options(**options) as connection, connection.begin():
@@ -127,6 +129,8 @@ class Database:
             except DBAPIError as error:
                 cause = find_cause(error)
                 if cause is None:
+                    if _is_of_storage(error):
+                        raise self.describe(error) from error
                     raise
                 if time.monotonic() > give_up_at:
                     raise self.describe(error) from error
@@ -165,6 +169,22 @@ _CAUSES = {
     "53300": Retry.DISCONNECTED,  # too many connections
 }
 """https://www.postgresql.org/docs/current/errcodes-appendix.html"""
+
+
+def _is_of_storage(error: DBAPIError) -> bool:
+    """Whether the database cannot store or read: a full or read-only disk, a damaged file, a missing right."""
+    state = getattr(error.orig, "sqlstate", None)
+    if state is not None:
+        return (state[:2] in ("53", "58", "42") and state not in _OUR_MISTAKES) or state == "25006"
+    words = str(error.orig)
+    return any(
+        part in words for part in ("disk is full", "readonly database", "disk I/O error", "malformed", "unable to open")
+    )
+
+
+_STORAGE_WORDS = ("disk is full", "readonly database", "disk I/O error", "malformed", "unable to open")
+_OUR_MISTAKES = ("42601", "42703", "42P01")
+"""A wrong statement, column or table."""
 
 
 def _is_psycopg(error: DBAPIError) -> bool:

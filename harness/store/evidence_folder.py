@@ -81,6 +81,7 @@ class EvidenceFolder:
         target = self._inside(name)
         partial = target.with_name(f".{target.name}.partial")
         try:
+            target.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
             partial.unlink(missing_ok=True)
             with partial.open("xb") as file:
                 os.fchmod(file.fileno(), 0o600)

@@ -18,7 +18,7 @@ from harness import units
 from harness.errors import RequestError
 from harness.model import HostRecord, HostState, RunRecord, Stage, Token
 from harness.store import schema
-from harness.store.database import Database, now_ns
+from harness.store.database import Database, Result, now_ns
 from harness.store.ledger_lines import HostLine, RunLine, host_adapter, run_adapter
 from harness.store.ledger_reader import LedgerReader, make_host_line
 from harness.store.owners import OwnerLine, Ownership, OwnershipLostError, confirm_dead, own_place, read_owner
@@ -44,7 +44,7 @@ class Ledger(LedgerReader):
 
     @property
     def owner(self) -> str:
-        """This process as an owner of runs and hosts."""
+        """The name of this process as an owner of runs and hosts."""
         return self._owner.ident
 
     def close(self) -> None:
@@ -90,7 +90,7 @@ class Ledger(LedgerReader):
             return True
 
         try:
-            return self.database.write(insert)
+            return self._write(insert)
         except IntegrityError:
             if not self._is_taken(run):
                 raise  # another constraint was violated
@@ -109,7 +109,7 @@ class Ledger(LedgerReader):
             if db.execute(RUNS.update().where(ours).values(**values)).rowcount == 0:
                 raise _lost(f"run {record.run}", self._find_leader(db, record.run))
 
-        self.database.write(close)
+        self._write(close)
 
     def find_dead_run(self, run: str) -> RunLine:
         """Find a run whose owner died before it closed the run. Raises RequestError for any other run."""
@@ -146,7 +146,7 @@ class Ledger(LedgerReader):
             db.execute(HOSTS.update().where(hosts, HOSTS.c.record.is_not(None)).values(owner=owner))
             return True
 
-        if not self.database.write(take):
+        if not self._write(take):
             raise RequestError(f"another process goes on with run {run}", next_step="wait for its end")
 
     # -- hosts
@@ -177,7 +177,7 @@ class Ledger(LedgerReader):
             return replace(make_host_line(row), attempt=row.attempt + 1)
 
         with self._claiming:
-            line = self.database.write(claim)
+            line = self._write(claim)
             if line is not None:
                 self._claimed.add(line.token)
         return line
@@ -199,7 +199,7 @@ class Ledger(LedgerReader):
             db.execute(HOSTS.update().where(here).values(owner=owner, attempt=attempt))
             return replace(make_host_line(row), attempt=attempt)
 
-        return self.database.write(own)
+        return self._write(own)
 
     def record_verdict(self, token: Token, record: HostRecord) -> None:
         """Record the verdict of a host of ours, with its record so far. Raises OwnershipLostError."""
@@ -229,22 +229,27 @@ class Ledger(LedgerReader):
             if db.execute(sql.select(STEPS.c.id).where(STEPS.c.ident == ident)).first() is None:
                 db.execute(STEPS.insert().values(**row))
 
-        self.database.write(begin)
+        self._write(begin)
         return ident
 
     def end_step(self, step: str, result: str) -> None:
         """Record the end of a step and its result."""
         query = STEPS.update().where(STEPS.c.ident == step).values(ended_ns=now_ns(), result=_without_nul(result))
-        self.database.write(lambda db: db.execute(query))
+        self._write(lambda db: db.execute(query))
 
     # -- ownership
+
+    def _write(self, work: Callable[[sql.Connection], Result]) -> Result:
+        """Commit the work in one transaction. This owner is recorded before it, in a transaction of its own."""
+        self._owner.ensure_recorded()
+        return self.database.write(work)
 
     def _change_host(self, token: Token, values: Mapping[str, Any]) -> None:
         def change(db: sql.Connection) -> None:
             if db.execute(HOSTS.update().where(self._ours(token)).values(**values)).rowcount == 0:
                 self._refuse(db, token, settled_as=values.get("state"))
 
-        self.database.write(change)
+        self._write(change)
 
     def _fence(self, db: sql.Connection, token: Token) -> None:
         """Hold the host until the transaction ends. Raises OwnershipLostError when it is not ours."""

@@ -63,27 +63,22 @@ class OwnerLine:
 
 
 class Ownership:
-    """This process as an owner in a ledger: recorded at its first use, renewed by a thread until `close`."""
+    """This process as an owner in a ledger, `ident` by name: its lease is renewed by a thread until `close`."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._ident = secrets.token_hex(8)
+        self.ident = secrets.token_hex(8)
         self._lock = threading.Lock()
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
 
-    @property
-    def ident(self) -> str:
-        """The name of this owner. Its first use records it, and begins its heartbeat."""
+    def ensure_recorded(self) -> None:
+        """Record this owner and begin its heartbeat, unless that is done."""
         with self._lock:
             if self._thread is None:
                 self._database.write(self._record)
                 self._thread = threading.Thread(target=self._beat, name="heartbeat", daemon=True)
                 self._thread.start()
-        return self._ident
-
-    def is_recorded(self) -> bool:
-        return self._thread is not None
 
     def renew(self) -> None:
         """Renew the lease once."""
@@ -96,13 +91,13 @@ class Ownership:
             self._thread.join()
 
     def _record(self, connection: sql.Connection) -> None:
-        if connection.execute(sql.select(OWNERS.c.owner).where(OWNERS.c.owner == self._ident)).first() is not None:
+        if connection.execute(sql.select(OWNERS.c.owner).where(OWNERS.c.owner == self.ident)).first() is not None:
             return
         process, now = own_process(), read_now(connection)
         connection.execute(
             OWNERS.insert(),
             {
-                "owner": self._ident,
+                "owner": self.ident,
                 "machine": socket.gethostname(),
                 "place": own_place(),
                 "pid": process.pid,
@@ -116,7 +111,7 @@ class Ownership:
 
     def _renew(self, connection: sql.Connection) -> None:
         values = {"beats": OWNERS.c.beats + 1, "beat_ns": now_ns(), "until_ns": now_ns() + round(LEASE_S * 1e9)}
-        connection.execute(OWNERS.update().where(OWNERS.c.owner == self._ident).values(values))
+        connection.execute(OWNERS.update().where(OWNERS.c.owner == self.ident).values(values))
 
     def _beat(self) -> None:
         while not self._stop.wait(HEARTBEAT_S):

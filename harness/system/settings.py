@@ -8,6 +8,8 @@ from pathlib import Path
 from harness.errors import RequestError
 from harness.untrusted import input_checks, names
 
+LEDGER_URL = "PTP_HARNESS_LEDGER_URL"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
@@ -25,6 +27,7 @@ class Settings:
     lab_guests: int = 3
     pulumi: str | None = None  # the command of the ec2 bench; None: pulumi on PATH
     pulumi_backend: str | None = None  # a URL of any backend of Pulumi; None: files in state_dir
+    ledger: str | None = None  # the URL of the ledger's database; None: a SQLite file in state_dir
     signing_key: Path | None = None  # signs the resources of the ec2 bench; None: a key in state_dir
 
     @property
@@ -37,13 +40,15 @@ class Settings:
 
     @property
     def ledger_url(self) -> str:
-        return f"sqlite:///{self.ledger_path}"
+        """The URL of the ledger's database: a SQLite file of this machine, unless another one is set."""
+        return self.ledger or f"sqlite:///{self.ledger_path}"
 
 
 def load(environ: Mapping[str, str] = os.environ) -> Settings:
     """Read settings from PTP_HARNESS_STATE_DIR, PTP_HARNESS_CACHE_DIR, PTP_HARNESS_SSH_TRIES, _SSH_BACKOFF (seconds),
     _LAB_GUESTS (lab guests at a time on this machine, over all processes; default: cores + 1),
-    _PULUMI (the command), _PULUMI_BACKEND (where stacks are kept) and _SIGNING_KEY (a file that controllers share).
+    _PULUMI (the command), _PULUMI_BACKEND (where stacks are kept), _LEDGER_URL (of the ledger's database) and
+    _SIGNING_KEY (a file that controllers share).
 
     Directories default to the XDG base directories. Raises RequestError on an invalid value.
     """
@@ -59,6 +64,7 @@ def load(environ: Mapping[str, str] = os.environ) -> Settings:
         lab_guests=int(_read_number(environ, "PTP_HARNESS_LAB_GUESTS", (os.cpu_count() or 1) + 1, least=1, most=1000)),
         pulumi=_read_name(environ, "PTP_HARNESS_PULUMI", names.PATH, "a command's name or path"),
         pulumi_backend=_read_name(environ, "PTP_HARNESS_PULUMI_BACKEND", _BACKEND, "a URL such as s3://BUCKET"),
+        ledger=_read_url(environ, LEDGER_URL),
         signing_key=_read_path(environ, "PTP_HARNESS_SIGNING_KEY"),
     )
 
@@ -98,6 +104,14 @@ def _read_path(environ: Mapping[str, str], name: str) -> Path | None:
     if why := input_checks.why_unfit(text):
         raise RequestError(f"{name} names no file or folder: it {why}", next_step=_REMEDY.format(name=name))
     return Path(text).absolute()
+
+
+def _read_url(environ: Mapping[str, str], name: str) -> str | None:
+    """Read a variable that holds a URL, which may have a password: no message shows it."""
+    text = environ.get(name) or None
+    if text is not None and (why := input_checks.why_unfit(text)):
+        raise RequestError(f"{name} holds no URL: it {why}", next_step=_REMEDY.format(name=name))
+    return text
 
 
 def _read_name(environ: Mapping[str, str], name: str, pattern: str, expected: str) -> str | None:

@@ -4,6 +4,7 @@ An input is four texts, separated by zero bytes: facts, later facts, the sampler
 """
 
 import json
+import tempfile
 from dataclasses import replace
 from pathlib import Path
 
@@ -43,7 +44,8 @@ def run(data: bytes) -> None:
     """Judge a host's output and report the verdict."""
     parts = data.split(b"\0", 3) + [b""] * 4
     first, later, lines, trouble = (part.decode(errors="surrogateescape") for part in parts[:4])
-    judge_and_report(first, later, lines, trouble or None, ledger_url="sqlite://")
+    with tempfile.TemporaryDirectory(prefix="ptp-fuzz-") as folder:
+        judge_and_report(first, later, lines, trouble or None, ledger_url=f"sqlite:///{folder}/ledger.sqlite")
 
 
 def judge_and_report(facts_text: str, later: str, lines: str, trouble: str | None, *, ledger_url: str) -> None:

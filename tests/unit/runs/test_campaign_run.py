@@ -440,7 +440,7 @@ def as_expected(record: RunRecord, kinds: Sequence[str], keep: Keep, chosen: Col
 
 
 def still_there(record: RunRecord) -> set[str]:
-    return {f"{record.run}/{host.name}/1" for host in record.hosts if host.state is HostState.KEPT}
+    return {f"{record.run}/{host.name}/{host.attempt}" for host in record.hosts if host.state is HostState.KEPT}
 
 
 @pytest.mark.slow

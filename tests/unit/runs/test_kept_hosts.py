@@ -175,6 +175,8 @@ def test_what_a_release_asks_is_added_to_the_calls_for_its_host(
     assert [one.api_calls for one in kept_hosts.release_kept(run, kept, there, ledger)] == [5.5, 2.0]
     assert {line.host: line.record and line.record.api_calls for line in ledger.hosts(run)}["a"] == 5.5
     undecided = [replace(one, state=HostState.UNDECIDED) for one in kept]
+    for one in undecided:
+        ledger.own_host(run, one.name)
     chosen, _ = kept_hosts.keep_chosen(undecided, context_of(lambda _run, _hosts: ["a", "b"], bench=there))
     assert [one.api_calls for one in chosen] == [3.5, 0.0]
 
@@ -219,15 +221,20 @@ def test_nobody_is_asked_once_the_run_was_told_to_stop(rack: Rack, run: str, con
 
 @pytest.mark.parametrize("state", [None, HostState.UNDECIDED])
 def test_a_judged_host_of_a_dead_run_is_settled_as_the_campaign_says(
-    run: str, rack: Rack, context_of: Contexts, state: HostState | None
+    ledger: Ledger, run: str, rack: Rack, context_of: Contexts, state: HostState | None
 ) -> None:
     host = record("a", HostState.FAILED)
-    line = HostLine(host="a", instance_type="lab.phc", state=state, record=host)
-    assert kept_hosts.settle_judged(line, host, context_of(keep=Keep.ASK)).state is HostState.UNDECIDED
-    assert kept_hosts.settle_judged(line, host, context_of(keep=Keep.SUPPORTED)).state is HostState.KEPT
-    assert kept_hosts.settle_judged(line, host, context_of(keep=Keep.NONE)).state is HostState.RELEASED
+    line = HostLine(run=run, host="a", instance_type="lab.phc", attempt=1, state=state, record=host)
+
+    def settle(keep: Keep) -> HostState:
+        ledger.own_host(run, "a")
+        return kept_hosts.settle_judged(line, host, context_of(keep=keep)).state
+
+    assert settle(Keep.ASK) is HostState.UNDECIDED
+    assert settle(Keep.SUPPORTED) is HostState.KEPT
+    assert settle(Keep.NONE) is HostState.RELEASED
     assert f"{run}/a/1" not in rack.running
-    assert kept_hosts.settle_judged(line, host, context_of(keep=Keep.ASK)).state is HostState.RELEASED, "it is gone"
+    assert settle(Keep.ASK) is HostState.RELEASED, "it is gone"
 
 
 def test_kept_hosts_are_released_later(ledger: Ledger, rack: Rack, run: str, context_of: Contexts) -> None:

@@ -5,7 +5,7 @@ import sqlite3
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -52,15 +52,6 @@ def host(name: str, state: HostState = HostState.RELEASED) -> HostRecord:
         state=state,
         address="127.0.1.1",
     )
-
-
-@pytest.fixture(params=["sqlite", "postgresql"])
-def ledger(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Ledger]:
-    """A ledger in a file, then in a server's database: both keep the same promises."""
-    file = f"sqlite:///{tmp_path / 'deep' / 'ledger.sqlite'}"
-    ledger = Ledger(file if request.param == "sqlite" else request.getfixturevalue("new_database"))
-    yield ledger
-    ledger.close()
 
 
 @pytest.fixture
@@ -256,5 +247,5 @@ def test_a_directory_that_cannot_be_made_is_one_sentence(tmp_path: Path) -> None
 def test_a_file_that_is_no_ledger_is_one_sentence(tmp_path: Path) -> None:
     path = tmp_path / "ledger.sqlite"
     path.write_bytes(os.urandom(4096))
-    with pytest.raises(SetupError, match="cannot open the ledger"):
+    with pytest.raises(SetupError, match="cannot use the ledger"):
         Ledger(f"sqlite:///{path}")

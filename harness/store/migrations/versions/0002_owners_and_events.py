@@ -55,7 +55,8 @@ def upgrade() -> None:
     op.add_column("hosts", sql.Column("expected_s", sql.Float, nullable=False, server_default="0"))
     op.add_column("hosts", sql.Column("kept_until_ns", sql.BigInteger))
     op.add_column("hosts", sql.Column("kept_by", sql.String(255)))
-    op.execute("UPDATE hosts SET attempt = 1, owner = 'of-' || run")
+    op.execute("UPDATE hosts SET attempt = 1")
+    op.execute("UPDATE hosts SET owner = 'of-' || run WHERE state IS NULL OR state = 'undecided'")
     op.execute(_KEPT_WITH_LEASE.format(lease_s=_LEASE_S[op.get_bind().dialect.name]))
     op.execute("CREATE INDEX IF NOT EXISTS ix_steps_token ON steps (token)")  # early versions made none
     op.add_column("steps", sql.Column("ident", sql.String(32)))

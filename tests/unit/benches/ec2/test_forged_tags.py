@@ -135,10 +135,9 @@ def begun(bench: Ec2Bench, run: str, *, expires: str | None = None) -> LaunchRec
 
 def ended_run(account: Account) -> str:
     """A run of our ledger that has closed its books."""
-    run = account.ledger.open_run(bench="ec2", campaign={}, hosts={"m7i.large": "m7i.large"})
-    account.ledger.close_run(
-        RunRecord(run=run, bench="ec2", started="", seconds=1, interrupted=True, hosts=(), leftovers=())
-    )
+    ledger = account.ledger
+    run = ledger.open_run(bench="ec2", campaign={}, hosts={"m7i.large": "m7i.large"})
+    ledger.close_run(RunRecord(run=run, bench="ec2", started="", seconds=1, interrupted=True, hosts=(), leftovers=()))
     return run
 
 
