@@ -101,6 +101,7 @@ $(RUNNABLE): requirements/run.txt requirements/build.txt pyproject.toml tools/sy
 	@touch $@
 
 $(READY): requirements/dev.txt $(RUNNABLE)
+	@tools/system-packages tests
 	@echo "--- step 3 of $(STEPS): locked packages for checks and tests: usually 1 min"
 	@$(VENV)/bin/pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.txt
 	@touch $@

@@ -55,11 +55,11 @@ _LEDGER = {
     "upgrade": Command("harness.cli.ledger:upgrade", "Upgrade a ledger to this version, or make its tables."),
     "check": Command(
         "harness.cli.ledger:check",
-        "Check a ledger: whether it can be reached, its revision, and whether its content is whole.",
+        "Check that a ledger can be reached and is whole.",
     ),
     "export": Command(
         "harness.cli.ledger:export",
-        "Write an ended run with its evidence to one file, which another ledger can import.",
+        "Write an ended run with its evidence to a file.",
     ),
     "import": Command("harness.cli.ledger:import_run", "Read a run with its evidence from a file of `ledger export`."),
 }

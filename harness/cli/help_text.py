@@ -45,6 +45,11 @@ class HelpCommand(TyperCommand):
         _check_arguments([str(value) for name, value in ctx.params.items() if name != "command" and value is not None])
         return remaining
 
+    def invoke(self, ctx: Any) -> Any:
+        """Call the command, with the ledger that its command line names."""
+        with ledger_option.applied(ctx):
+            return super().invoke(ctx)
+
     def collect_usage_pieces(self, ctx: Any) -> list[str]:
         arguments = [param for param in self.get_params(ctx) if param.param_type_name == "argument"]
         return ["[OPTIONS]", *map(_usage, arguments)]

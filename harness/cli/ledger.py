@@ -39,9 +39,9 @@ def upgrade() -> None:
 
 
 def check() -> None:
-    """Check a ledger: whether it can be reached, its revision, and whether its content is whole.
+    """Check that a ledger can be reached and is whole.
 
-    Exit code 1 when something in it contradicts itself.
+    Prints its address, its revision and how much it holds. Exit code 1 when something in it contradicts itself.
 
     Examples:
         ptp-harness ledger check
@@ -56,7 +56,9 @@ def check() -> None:
 
 
 def export(run: run_argument.Run, file: Archive) -> None:
-    """Write an ended run with its evidence to a file, for another ledger.
+    """Write an ended run with its evidence to a file.
+
+    Another ledger can import it.
 
     Examples:
         ptp-harness ledger export k3f9 k3f9.tar.gz

@@ -1,11 +1,15 @@
 """Define the option `--ledger` of every command, which names the ledger's database."""
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Annotated, Any
 
 import typer
 
 from harness.system.settings import LEDGER_URL
+
+_VALUE = f"{__name__}.url"
 
 
 def make_options() -> list[Any]:
@@ -15,20 +19,25 @@ def make_options() -> list[Any]:
     return list(typer.main.get_command(carrier).params)
 
 
-def _set_ledger(ctx: typer.Context, value: str | None) -> None:
-    """Let the settings of this command, and of the programs that it starts, name this ledger."""
-    if value is None:
+@contextmanager
+def applied(ctx: typer.Context) -> Iterator[None]:
+    """Let the settings of a command, and of the programs that it starts, name the ledger of its command line."""
+    url, before = ctx.meta.get(_VALUE), os.environ.get(LEDGER_URL)
+    if url is None:
+        yield
         return
-    before = os.environ.get(LEDGER_URL)
-    os.environ[LEDGER_URL] = value
-
-    def restore() -> None:
+    os.environ[LEDGER_URL] = url
+    try:
+        yield
+    finally:
         if before is None:
-            os.environ.pop(LEDGER_URL, None)
+            del os.environ[LEDGER_URL]
         else:
             os.environ[LEDGER_URL] = before
 
-    ctx.call_on_close(restore)
+
+def _keep(ctx: typer.Context, value: str | None) -> None:
+    ctx.meta[_VALUE] = value
 
 
 def _carry(
@@ -37,7 +46,7 @@ def _carry(
         typer.Option(
             "--ledger",
             metavar="URL",
-            callback=_set_ledger,
+            callback=_keep,
             expose_value=False,
             help="The ledger: postgresql://USER@HOST/DATABASE or sqlite:///FILE (default: PTP_HARNESS_LEDGER_URL, "
             "else a file of this machine).",

@@ -21,7 +21,7 @@ from harness.untrusted.input_checks import shorten_value
 SQLITE, POSTGRESQL = "sqlite", "postgresql"
 _FORMS = "sqlite:///FILE or postgresql://USER@HOST/DATABASE"
 _CONNECT_WITHIN_S = 10
-_LOCKED_WITHIN_S = 10
+LOCKED_WITHIN_S = 10.0
 GIVE_UP_AFTER_S = 120.0
 """A transaction that is prevented for so long is given up."""
 
@@ -176,10 +176,7 @@ def _is_of_storage(error: DBAPIError) -> bool:
     state = getattr(error.orig, "sqlstate", None)
     if state is not None:
         return (state[:2] in ("53", "58", "42") and state not in _OUR_MISTAKES) or state == "25006"
-    words = str(error.orig)
-    return any(
-        part in words for part in ("disk is full", "readonly database", "disk I/O error", "malformed", "unable to open")
-    )
+    return any(words in str(error.orig) for words in _STORAGE_WORDS)
 
 
 _STORAGE_WORDS = ("disk is full", "readonly database", "disk I/O error", "malformed", "unable to open")
@@ -207,7 +204,7 @@ def _parse(text: str) -> sql.URL:
 
 def _engine_options(kind: str) -> dict[str, Any]:
     if kind == SQLITE:
-        return {"connect_args": {"timeout": _LOCKED_WITHIN_S}}
+        return {"connect_args": {"timeout": LOCKED_WITHIN_S}}
     # A server that is cut off is noticed in 20 s (libpq: tcp_user_timeout is in ms, the others in s).
     network = {"keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 2, "tcp_user_timeout": 20_000}
     options = {"connect_timeout": _CONNECT_WITHIN_S, "application_name": "ptp-harness", **network}

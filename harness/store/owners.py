@@ -10,6 +10,7 @@ import secrets
 import socket
 import threading
 import time
+import weakref
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
@@ -18,7 +19,7 @@ from typing import Any
 
 import sqlalchemy as sql
 
-from harness.errors import HarnessError
+from harness.errors import ExitCode, HarnessError
 from harness.store.database import Database, now_ns
 from harness.store.tables import OWNERS
 from harness.system.proc import ProcessId, own_process
@@ -31,6 +32,8 @@ _log = logging.getLogger(__name__)
 
 class OwnershipLostError(HarnessError):
     """A run or host that another process goes on with. Whoever gets this stops, and removes nothing of it."""
+
+    exit_code = ExitCode.NOT_CONCLUSIVE
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,7 +66,10 @@ class OwnerLine:
 
 
 class Ownership:
-    """This process as an owner in a ledger, `ident` by name: its lease is renewed by a thread until `close`."""
+    """This process as an owner in a ledger, `ident` by name.
+
+    A thread renews its lease until `close`, or until nobody refers to this object any more.
+    """
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -77,7 +83,8 @@ class Ownership:
         with self._lock:
             if self._thread is None:
                 self._database.write(self._record)
-                self._thread = threading.Thread(target=self._beat, name="heartbeat", daemon=True)
+                arguments = (weakref.ref(self), self._stop)
+                self._thread = threading.Thread(target=_beat, args=arguments, name="heartbeat", daemon=True)
                 self._thread.start()
 
     def renew(self) -> None:
@@ -113,12 +120,17 @@ class Ownership:
         values = {"beats": OWNERS.c.beats + 1, "beat_ns": now_ns(), "until_ns": now_ns() + round(LEASE_S * 1e9)}
         connection.execute(OWNERS.update().where(OWNERS.c.owner == self.ident).values(values))
 
-    def _beat(self) -> None:
-        while not self._stop.wait(HEARTBEAT_S):
-            try:
-                self.renew()
-            except Exception as error:  # the next write of this owner tells whether it still owns anything
-                _log.warning("the lease of this process in the ledger was not renewed: %s", error)
+
+def _beat(owner: "weakref.ref[Ownership]", stop: threading.Event) -> None:
+    while not stop.wait(HEARTBEAT_S):
+        ownership = owner()
+        if ownership is None:
+            return
+        try:
+            ownership.renew()
+        except Exception as error:  # the next write of this owner tells whether it still owns anything
+            _log.warning("the lease of this process in the ledger was not renewed: %s", error)
+        del ownership  # the thread itself keeps nothing alive
 
 
 @cache

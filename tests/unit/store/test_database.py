@@ -131,7 +131,7 @@ def test_an_error_of_the_work_itself_is_not_tried_again(ledger: Ledger) -> None:
 
 
 def test_a_file_that_another_process_locks_is_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(database_module, "_LOCKED_WITHIN_S", 0.1)
+    monkeypatch.setattr(database_module, "LOCKED_WITHIN_S", 0.1)
     url = f"sqlite:///{tmp_path}/ledger.sqlite"
     ledger = Ledger(url)
     other = Database(url)
@@ -153,7 +153,7 @@ def test_a_file_that_another_process_locks_is_waited_for(tmp_path: Path, monkeyp
 
 
 def test_a_lock_that_never_ends_is_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(database_module, "_LOCKED_WITHIN_S", 0.1)
+    monkeypatch.setattr(database_module, "LOCKED_WITHIN_S", 0.1)
     monkeypatch.setattr(database_module, "GIVE_UP_AFTER_S", 0.5)
     url = f"sqlite:///{tmp_path}/ledger.sqlite"
     ledger = Ledger(url)

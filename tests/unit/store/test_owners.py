@@ -1,9 +1,11 @@
 """Whoever owns a run or host can write of it; whoever lost it notices at its next write, and changes nothing."""
 
+import gc
 import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -252,3 +254,18 @@ def _record_of(run: str) -> object:
     from harness.model import RunRecord
 
     return RunRecord(run=run, bench="lab", started="", seconds=1.0, interrupted=False, hosts=(), leftovers=())
+
+
+def test_a_ledger_that_nobody_uses_any_more_leaves_no_thread(quick: None, ledger_url: str) -> None:
+    before = threading.active_count()
+    ledgers = [Ledger(ledger_url) for _ in range(3)]
+    for ledger in ledgers:
+        open_run(ledger, "a")
+    assert threading.active_count() == before + 3
+    del ledger
+    ledgers.clear()
+    give_up_at = time.monotonic() + 30
+    while threading.active_count() > before:
+        assert time.monotonic() < give_up_at
+        gc.collect()
+        time.sleep(0.1)
