@@ -160,19 +160,24 @@ class Qualification:
             played = self.collected.play(name, target, variables, progress)
             collected = played.results.get(COLLECT_TASK, {}).get("stdout")
             if not isinstance(collected, str) or not collected:
-                self._collect_after_failure(target, played)
-                return None
+                return self._collect_directly(target, played)
             facts = self.collected.read_facts(collected, "facts.json")
             self.collected.note(facts=facts)
             return facts
 
-    def _collect_after_failure(self, target: Target, played: PlayResult) -> None:
-        """Collect facts of a host that could not be configured: they may show why. It is not measured."""
-        if played.outcome is not PlayOutcome.FAILED:
-            return
+    def _collect_directly(self, target: Target, played: PlayResult) -> Facts | None:
+        """Collect facts without Ansible; return those of a host that was configured.
+
+        Facts of a host that could not be configured may show why; it is not measured. After a play that succeeded, only
+        the event with the facts is missing: ansible-runner reads events from Ansible's terminal, where another output
+        may break one.
+        """
+        if played.outcome not in (PlayOutcome.FAILED, PlayOutcome.OK):
+            return None
         read_only = any(result.get("read_only_files") for result in played.results.values())
         facts = self.collected.collect_facts(target, "facts.json", "the look at the host")
         self.collected.note(facts=facts, read_only_files=read_only)
+        return facts if played.outcome is PlayOutcome.OK else None
 
     def _look_again(self, target: Target, facts: Facts) -> None:
         """Collect the facts again, where they refute chrony's bound: one second decides depth quick.

@@ -36,6 +36,7 @@ from harness.campaign.campaign import Keep
 from harness.campaign.run_plan import Plan
 from harness.cli.run_controls import stopping_on_signals
 from harness.errors import CleanupError, RequestError
+from harness.host.playbooks import PlayOutcome, PlayResult
 from harness.model import (
     Depth,
     DriverWord,
@@ -429,6 +430,33 @@ def test_depth_quick_looks_again_at_a_clock_whose_bound_one_second_refutes(
     expected = Reason.SYNCHRONISED if settles else Reason.BOUND_REFUTED
     assert (host.verdict.reason, pauses) == (expected, [qualification.SETTLES_WITHIN_S])
     assert sum("looked at again" in remark for remark in host.verdict.remarks) == 1
+
+
+def test_facts_whose_event_was_lost_are_collected_without_ansible(
+    lab: Lab, good: Evidence, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    played = PlayResult(
+        outcome=PlayOutcome.OK,
+        message="",
+        changed=0,
+        tasks_on_wire=0,
+        seconds=1.0,
+        task_seconds=(),
+        stdout="",
+        results={},
+    )
+
+    def reach(self: qualification.Qualification, target: object) -> object:
+        self.collected.evidence = dataclasses.replace(good, samples=None, slots=None, facts=None, final_facts=None)
+        return target
+
+    monkeypatch.setattr(qualification.Qualification, "reach", reach)
+    monkeypatch.setattr(EvidenceCollector, "play", lambda *_arguments: played)
+    monkeypatch.setattr(EvidenceCollector, "collect_facts", lambda *_arguments: good.facts)
+    asked = planned(lab.bench, ["good"], 1)
+    quick = dataclasses.replace(asked.campaign, depth=Depth.QUICK)
+    (host,) = lab.lead(dataclasses.replace(asked, campaign=quick), lab.controls()).hosts
+    assert (host.verdict.reason, host.facts) == (Reason.SYNCHRONISED, good.facts)
 
 
 def as_expected(record: RunRecord, kinds: Sequence[str], keep: Keep, chosen: Collection[str]) -> None:
