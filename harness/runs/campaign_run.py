@@ -128,7 +128,7 @@ def _make_context(
         settings=settings,
         controls=controls,
         failures=failures,
-        events=RunEvents(run, controls.listener, folder, failures),
+        events=RunEvents(run, controls.listener, ledger, folder, failures),
         holds_passed=holds_passed,
     )
 

@@ -5,10 +5,13 @@ PostgreSQL) machines share one. Whoever writes of a run or of a host owns it (ow
 owner and the attempt, and changes nothing where another process has taken over.
 """
 
+import os
 import secrets
+import socket
 import threading
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import sqlalchemy as sql
@@ -16,20 +19,32 @@ from sqlalchemy.exc import IntegrityError
 
 from harness import units
 from harness.errors import RequestError
-from harness.model import HostRecord, HostState, RunRecord, Stage, Token
+from harness.model import Event, HostRecord, HostState, RunRecord, Stage, Token
 from harness.store import schema
 from harness.store.database import Database, Result, now_ns
+from harness.store.event_log import EventDraft, WaitingEvents, insert_events, prune_events
 from harness.store.ledger_lines import HostLine, RunLine, host_adapter, run_adapter
 from harness.store.ledger_reader import LedgerReader, make_host_line
 from harness.store.owners import OwnerLine, Ownership, OwnershipLostError, confirm_dead, own_place, read_owner
 from harness.store.tables import HOSTS, OWNERS, RUNS, STEPS
+from harness.untrusted.plain_text import clip, printable
 
 _LETTERS = "abcdefghjkmnpqrstuvwxyz23456789"  # without letters and digits that look alike
+_MOST_CHARACTERS = 300
 _UNSETTLED = HOSTS.c.state.is_(None) | (HOSTS.c.state == HostState.UNDECIDED)
 
 
 def _ignore(_seconds_left: float) -> None:
     """Tell nobody how long is still to be waited."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BegunStep:
+    """A step that was recorded before its effect; `end_step` takes it."""
+
+    ident: str
+    token: Token
+    stage: Stage
 
 
 class Ledger(LedgerReader):
@@ -38,7 +53,8 @@ class Ledger(LedgerReader):
     def __init__(self, url: str) -> None:
         super().__init__(Database(url))
         schema.prepare(self.database)
-        self._owner = Ownership(self.database)
+        self._waiting = WaitingEvents()
+        self._owner = Ownership(self.database, self.flush)
         self._claiming = threading.Lock()
         self._claimed: set[Token] = set()
 
@@ -48,7 +64,8 @@ class Ledger(LedgerReader):
         return self._owner.ident
 
     def close(self) -> None:
-        """End the heartbeat and all connections."""
+        """Write the events that wait, then end the heartbeat and all connections."""
+        self.flush()
         self._owner.close()
         self.database.close()
 
@@ -87,6 +104,7 @@ class Ledger(LedgerReader):
             db.execute(RUNS.insert().values(**row, run=run, started_ns=now_ns()))
             if host_rows:
                 db.execute(HOSTS.insert(), [{**host_row, "run": run} for host_row in host_rows])
+            insert_events(db, run, [_draft(f"begins with {len(host_rows)} hosts")], self.owner)
             return True
 
         try:
@@ -109,7 +127,9 @@ class Ledger(LedgerReader):
             if db.execute(RUNS.update().where(ours).values(**values)).rowcount == 0:
                 raise _lost(f"run {record.run}", self._find_leader(db, record.run))
 
-        self._write(close)
+        verdicts = Counter(host.verdict.outcome.value for host in record.hosts)
+        text = "ended: " + (", ".join(f"{count} {outcome}" for outcome, count in verdicts.items()) or "no host")
+        self._write_event(record.run, _draft(text), close)
 
     def find_dead_run(self, run: str) -> RunLine:
         """Find a run whose owner died before it closed the run. Raises RequestError for any other run."""
@@ -144,6 +164,7 @@ class Ledger(LedgerReader):
             hosts = (HOSTS.c.run == run) & (HOSTS.c.owner == dead.owner) & _UNSETTLED
             db.execute(HOSTS.update().where(hosts, HOSTS.c.record.is_(None)).values(owner=None))
             db.execute(HOSTS.update().where(hosts, HOSTS.c.record.is_not(None)).values(owner=owner))
+            insert_events(db, run, [_draft(f"taken over by process {os.getpid()} on {socket.gethostname()}")], owner)
             return True
 
         if not self._write(take):
@@ -203,7 +224,9 @@ class Ledger(LedgerReader):
 
     def record_verdict(self, token: Token, record: HostRecord) -> None:
         """Record the verdict of a host of ours, with its record so far. Raises OwnershipLostError."""
-        self._change_host(token, {"record": host_adapter().dump_python(record, mode="json")})
+        verdict = record.verdict
+        draft = _draft(f"{verdict.outcome} {verdict.reason}: {verdict.sentence}", token.host, Stage.JUDGE)
+        self._change_host(token, {"record": host_adapter().dump_python(record, mode="json")}, draft)
 
     def record_state(self, token: Token, record: HostRecord) -> None:
         """Record the state of a host of ours, with its whole record. Raises OwnershipLostError.
@@ -212,12 +235,13 @@ class Ledger(LedgerReader):
         """
         values = {"state": record.state, "record": host_adapter().dump_python(record, mode="json")}
         final = record.state is not HostState.UNDECIDED
-        self._change_host(token, values | ({"owner": None} if final else {}))
+        draft = _draft(record.state, token.host, Stage.RELEASE)
+        self._change_host(token, values | ({"owner": None} if final else {}), draft)
 
     # -- steps
 
-    def begin_step(self, token: Token, stage: Stage) -> str:
-        """Record the intent of a step of a host of ours, before its effect. Returns the step's name, for `end_step`.
+    def begin_step(self, token: Token, stage: Stage) -> BegunStep:
+        """Record the intent of a step of a host of ours, before its effect.
 
         Raises OwnershipLostError when the host is no longer ours: the effect must not follow.
         """
@@ -229,13 +253,33 @@ class Ledger(LedgerReader):
             if db.execute(sql.select(STEPS.c.id).where(STEPS.c.ident == ident)).first() is None:
                 db.execute(STEPS.insert().values(**row))
 
-        self._write(begin)
-        return ident
+        self._write_event(token.run, _draft("", token.host, stage), begin)
+        return BegunStep(ident=ident, token=token, stage=stage)
 
-    def end_step(self, step: str, result: str) -> None:
+    def end_step(self, step: BegunStep, result: str) -> None:
         """Record the end of a step and its result."""
-        query = STEPS.update().where(STEPS.c.ident == step).values(ended_ns=now_ns(), result=_without_nul(result))
-        self._write(lambda db: db.execute(query))
+        query = STEPS.update().where(STEPS.c.ident == step.ident).values(ended_ns=now_ns(), result=_without_nul(result))
+        draft = _draft(result, step.token.host, step.stage)
+        self._write_event(step.token.run, draft, lambda db: db.execute(query))
+
+    # -- events
+
+    def say(self, event: Event) -> None:
+        """Keep an event of a run of ours: it is written with the next state of this run, or within a second."""
+        self._waiting.add(event)
+
+    def flush(self) -> None:
+        """Write the events that wait."""
+        for run in self._waiting.runs():
+            self._waiting.write_with(run, [], self.owner, self._write, lambda _db: None)
+
+    def prune_events(self, *, older_than_s: float) -> int:
+        """Delete the events of ended runs that began so long ago; return how many."""
+        before = self.now_ns() - round(older_than_s * 1e9)
+        return self.database.write(lambda db: prune_events(db, older_than_ns=before))
+
+    def _write_event(self, run: str, draft: EventDraft, work: Callable[[sql.Connection], Result]) -> Result:
+        return self._waiting.write_with(run, [draft], self.owner, self._write, work)
 
     # -- ownership
 
@@ -244,12 +288,12 @@ class Ledger(LedgerReader):
         self._owner.ensure_recorded()
         return self.database.write(work)
 
-    def _change_host(self, token: Token, values: Mapping[str, Any]) -> None:
+    def _change_host(self, token: Token, values: Mapping[str, Any], draft: EventDraft) -> None:
         def change(db: sql.Connection) -> None:
             if db.execute(HOSTS.update().where(self._ours(token)).values(**values)).rowcount == 0:
                 self._refuse(db, token, settled_as=values.get("state"))
 
-        self._write(change)
+        self._write_event(token.run, draft, change)
 
     def _fence(self, db: sql.Connection, token: Token) -> None:
         """Hold the host until the transaction ends. Raises OwnershipLostError when it is not ours."""
@@ -292,6 +336,11 @@ def _lost(thing: str, owner: OwnerLine | None) -> OwnershipLostError:
     return OwnershipLostError(
         f"{thing} is no longer ours: {now}", next_step="nothing of it was touched; `ptp-harness runs` lists all"
     )
+
+
+def _draft(text: str, host: str | None = None, stage: Stage | None = None) -> EventDraft:
+    line = clip(printable(" ".join(text.split())), _MOST_CHARACTERS)
+    return EventDraft(host=host, stage=stage, text=line)
 
 
 def _without_nul(text: str) -> str:

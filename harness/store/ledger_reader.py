@@ -8,6 +8,7 @@ import sqlalchemy as sql
 from harness.errors import RequestError
 from harness.model import HostState, Outcome, RunRecord, Stage
 from harness.store.database import Database, now_ns
+from harness.store.event_log import NumberedEvent, read_events
 from harness.store.ledger_lines import (
     HostLine,
     HostSummary,
@@ -131,6 +132,10 @@ class LedgerReader:
             )
             for row in self.database.read(lambda db: db.execute(query).all())
         ]
+
+    def events(self, run: str, *, after: int = 0, most: int = 1000) -> list[NumberedEvent]:
+        """List the events of a run behind a number, in order, at most so many."""
+        return self.database.read(lambda db: read_events(db, run, after=after, most=most))
 
     def record(self, run: str) -> RunRecord | None:
         """Return the record of a run that has ended; None before. Raises RequestError when there is no such run."""
