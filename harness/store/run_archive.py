@@ -37,7 +37,7 @@ _TABLES = {"owners": OWNERS, "runs": RUNS, "hosts": HOSTS, "steps": STEPS, "even
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Imported:
-    """What an import brought: the run, and how many hosts and files of evidence."""
+    """The result of an import: the run, and the number of its hosts and files of evidence."""
 
     run: str
     hosts: int

@@ -34,7 +34,7 @@ _ADVISORY_LOCK = 7_428_163_055
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Upgrade:
-    """What `upgrade` did: nothing where both revisions are equal. `backup`: the copy of a SQLite file before it."""
+    """The result of `upgrade`: nothing was done where both revisions are equal. `backup`: a copy of the file before."""
 
     before: str | None
     after: str
