@@ -35,11 +35,7 @@ def pytest_collection_modifyitems(items: Sequence[pytest.Item]) -> None:
 @pytest.fixture(scope="session")
 def postgresql_server() -> Iterator[postgresql.Server]:
     """A PostgreSQL server for this process of tests."""
-    programs = postgresql.find_programs()
-    if programs is None:
-        pytest.skip("PostgreSQL's server is not installed on this machine")
-    with postgresql.serve(programs) as server:
-        yield server
+    yield from _serve_postgresql()
 
 
 @pytest.fixture
@@ -51,6 +47,10 @@ def new_database(postgresql_server: postgresql.Server) -> str:
 @pytest.fixture
 def own_server() -> Iterator[postgresql.Server]:
     """A PostgreSQL server for one test, which may stop it."""
+    yield from _serve_postgresql()
+
+
+def _serve_postgresql() -> Iterator[postgresql.Server]:
     programs = postgresql.find_programs()
     if programs is None:
         pytest.skip("PostgreSQL's server is not installed on this machine")

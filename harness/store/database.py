@@ -98,10 +98,10 @@ class Database:
         return self._transact(work, {})
 
     @contextmanager
-    def connect(self) -> Iterator[sql.Connection]:
-        """Open a transaction that writes, without a second try. Raises SetupError when the database is not reached."""
+    def connect(self, *, writes: bool = True) -> Iterator[sql.Connection]:
+        """Open a transaction, without a second try. Raises SetupError when the database is not reached."""
         try:
-            with self._engine.connect().execution_options(writes=True) as connection, connection.begin():
+            with self._engine.connect().execution_options(writes=writes) as connection, connection.begin():
                 yield connection
         except DBAPIError as error:
             raise self.describe(error) from error

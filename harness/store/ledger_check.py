@@ -16,7 +16,7 @@ _MOST_NAMED = 5
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CheckedLedger:
-    """What the ledger holds, in lines; and a sentence for each contradiction."""
+    """The content of a ledger, in lines, and a sentence for each contradiction in it."""
 
     lines: tuple[str, ...]
     faults: tuple[str, ...]

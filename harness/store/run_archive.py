@@ -12,7 +12,7 @@ import secrets
 import shutil
 import tarfile
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -37,7 +37,7 @@ _TABLES = {"owners": OWNERS, "runs": RUNS, "hosts": HOSTS, "steps": STEPS, "even
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Imported:
-    """What an import brought: the run, and how many hosts and files of evidence."""
+    """The result of an import: the run, and the number of its hosts and files of evidence."""
 
     run: str
     hosts: int
@@ -239,8 +239,8 @@ def _insert(document: Mapping[str, Any], database: Database, file: Path) -> None
             if db.execute(known).first() is None:
                 db.execute(OWNERS.insert(), row)
         for name in ("runs", "hosts", "steps", "events"):
-            for row in _without_keys(document[name], drop="id"):
-                db.execute(_TABLES[name].insert(), row)
+            for row in document[name]:
+                db.execute(_TABLES[name].insert(), {key: value for key, value in row.items() if key != "id"})
 
     try:
         database.write(insert)
@@ -248,8 +248,3 @@ def _insert(document: Mapping[str, Any], database: Database, file: Path) -> None
         raise RequestError(
             f"{file}: its rows do not fit the ledger: {str(error).splitlines()[0]}", next_step="nothing was changed"
         ) from error
-
-
-def _without_keys(rows: list[Mapping[str, Any]], *, drop: str) -> Iterator[dict[str, Any]]:
-    for row in rows:
-        yield {key: value for key, value in row.items() if key != drop}

@@ -34,7 +34,7 @@ _ADVISORY_LOCK = 7_428_163_055
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Upgrade:
-    """What `upgrade` did: nothing where both revisions are equal. `backup`: the copy of a SQLite file before it."""
+    """The result of `upgrade`: nothing was done where both revisions are equal. `backup`: a copy of the file before."""
 
     before: str | None
     after: str
@@ -46,6 +46,9 @@ def prepare(database: Database) -> None:
 
     Raises SetupError for a database that is newer, older, or somebody else's.
     """
+    with _alone(database, writes=False) as connection:  # each command does this: it waits for no writer
+        if read_revision(connection, database) == NEWEST:
+            return
     with _alone(database) as connection:
         revision = read_revision(connection, database)
         if revision not in (None, NEWEST) and database.file is None:
@@ -141,10 +144,11 @@ def _back_up(file: Path, revision: str) -> Path:
 
 
 @contextmanager
-def _alone(database: Database) -> Iterator[sql.Connection]:
-    """Open a transaction, and let one process at a time look at the tables and change them."""
-    with _locked(database.file) if database.file is not None else nullcontext(), database.connect() as connection:
-        if database.kind == POSTGRESQL:
+def _alone(database: Database, *, writes: bool = True) -> Iterator[sql.Connection]:
+    """Open a transaction, and let one process at a time open a file, or change the tables."""
+    lock = _locked(database.file) if database.file is not None else nullcontext()
+    with lock, database.connect(writes=writes) as connection:
+        if writes and database.kind == POSTGRESQL:
             connection.execute(sql.select(sql.func.pg_advisory_xact_lock(_ADVISORY_LOCK)))
         yield connection
 

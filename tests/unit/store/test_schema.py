@@ -28,6 +28,9 @@ EARLIER = Path(__file__).parents[2] / "data" / "earlier-run" / "ledger.sql"
 MIGRATIONS = Path(schema.__file__).parent / "migrations"
 
 
+OpenLedger = Callable[[], Ledger]
+
+
 def write_earlier(url: str) -> Database:
     """Fill a database with the rows of the earlier ledger."""
     database = Database(url)
@@ -189,9 +192,7 @@ def test_a_server_s_ledger_is_upgraded_by_command_alone(new_database: str) -> No
     assert [line.run for line in Ledger(new_database).runs()] == ["3a5r"]
 
 
-def test_a_newer_ledger_is_refused_with_the_version_to_install(
-    ledger: Ledger, open_ledger: Callable[[], Ledger]
-) -> None:
+def test_a_newer_ledger_is_refused_with_the_version_to_install(ledger: Ledger, open_ledger: OpenLedger) -> None:
     def age(db: sql.Connection) -> None:
         db.execute(sql.text("UPDATE ptp_harness_revision SET version_num = '9999'"))
         db.execute(sql.text("INSERT INTO ptp_harness VALUES ('9999', '7.5.0', 0)"))
@@ -214,3 +215,9 @@ def test_a_database_of_somebody_else_is_left_alone(ledger_url: str) -> None:
     ):
         Ledger(ledger_url)
     assert database.read(lambda db: sql.inspect(db).get_table_names()) == ["customers"]
+
+
+def test_a_ledger_is_opened_and_read_while_another_process_writes(ledger: Ledger, open_ledger: OpenLedger) -> None:
+    with ledger.database.connect() as db:
+        db.execute(sql.text("UPDATE ptp_harness SET made_ns = 1"))
+        assert open_ledger().runs() == []

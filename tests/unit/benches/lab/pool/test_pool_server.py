@@ -130,8 +130,9 @@ def test_what_is_not_understood_is_hung_up_on(desk: Path, source: Names, words: 
 def test_closing_it_takes_all_back_and_tells_who_waits(tmp_path: Path, source: Names) -> None:
     path = tmp_path / "socket"
     with served(source, path) as pool:
-        holder, waiter = ask(path), ask(path)
+        holder = ask(path)
         assert holder.receive(deadline_s=30) == {"token": "pool/a/1"}
+        waiter = ask(path)
         until(lambda: pool.state.queue)
     assert waiter.receive(deadline_s=30)["error"] == "the pool of warm guests is shut down"
     with pytest.raises(CommandError, match="hung up"):
