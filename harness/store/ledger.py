@@ -12,6 +12,7 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 from typing import Any
 
 import sqlalchemy as sql
@@ -20,7 +21,8 @@ from sqlalchemy.exc import IntegrityError
 from harness import units
 from harness.errors import RequestError
 from harness.model import Event, HostRecord, HostState, RunRecord, Stage, Token
-from harness.store import schema
+from harness.store import claims, schema
+from harness.store.claims import HostAtWork
 from harness.store.database import Database, Result, now_ns
 from harness.store.event_log import EventDraft, WaitingEvents, insert_events, prune_events
 from harness.store.ledger_lines import HostLine, RunLine, host_adapter, run_adapter
@@ -31,7 +33,6 @@ from harness.untrusted.plain_text import clip, printable
 
 _LETTERS = "abcdefghjkmnpqrstuvwxyz23456789"  # without letters and digits that look alike
 _MOST_CHARACTERS = 300
-_UNSETTLED = HOSTS.c.state.is_(None) | (HOSTS.c.state == HostState.UNDECIDED)
 
 
 def _ignore(_seconds_left: float) -> None:
@@ -77,15 +78,17 @@ class Ledger(LedgerReader):
         bench: str,
         campaign: Mapping[str, Any],
         hosts: Mapping[str, str],
-        expected_s: Mapping[str, float] | None = None,
+        expected_s: Mapping[str, float] = MappingProxyType({}),
+        holds_passed: bool = False,
     ) -> str:
         """Record a new run of ours with all its hosts (name -> instance type, in order); return the run's short name.
 
-        `expected_s`: how long each host is expected to take; the longest is claimed first.
+        `expected_s`: how long each host is expected to take; the longest is claimed first. `holds_passed`: hosts that
+        pass stay, undecided, until we settle them.
         """
-        row = {"bench": bench, "campaign": dict(campaign), "owner": self.owner}
+        row = {"bench": bench, "campaign": dict(campaign), "owner": self.owner, "holds_passed": holds_passed}
         host_rows = [
-            {"host": name, "position": number, "instance_type": kind, "expected_s": (expected_s or {}).get(name, 0.0)}
+            {"host": name, "position": number, "instance_type": kind, "expected_s": expected_s.get(name, 0.0)}
             for number, (name, kind) in enumerate(hosts.items())
         ]
         while not self._insert_run(run := draw_name(), row, host_rows):
@@ -104,7 +107,7 @@ class Ledger(LedgerReader):
             db.execute(RUNS.insert().values(**row, run=run, started_ns=now_ns()))
             if host_rows:
                 db.execute(HOSTS.insert(), [{**host_row, "run": run} for host_row in host_rows])
-            insert_events(db, run, [_draft(f"begins with {len(host_rows)} hosts")], self.owner)
+            insert_events(db, run, [_draft(f"begins, hosts: {len(host_rows)}")], self.owner)
             return True
 
         try:
@@ -140,11 +143,12 @@ class Ledger(LedgerReader):
             raise RequestError(f"run {run} is under way: {describe_owner(line.owner)}", next_step="wait for its end")
         return line
 
-    def take_over(self, run: str, progress: Callable[[float], None] = _ignore) -> None:
+    def take_over(self, run: str, progress: Callable[[float], None] = _ignore, *, stopping: bool = False) -> None:
         """Become the leader of a run whose owner has died. Raises RequestError for any other run.
 
-        Hosts that have a verdict and no final state are ours too; those without a verdict can be claimed anew. A dead
-        owner of another machine is watched for the length of a lease; `progress` gets the seconds left.
+        Hosts of the dead that have a verdict and no final state are ours too; those without a verdict can be claimed
+        anew. A dead owner of another machine is watched for the length of a lease; `progress` gets the seconds left.
+        `stopping`: other processes that work on the run's hosts are asked to stop.
         """
         line = self.find_dead_run(run)
         dead = confirm_dead(self.database, line.owner, progress)
@@ -157,45 +161,42 @@ class Ledger(LedgerReader):
         def take(db: sql.Connection) -> bool:
             still_dead = sql.exists().where(OWNERS.c.owner == dead.owner, OWNERS.c.beats == dead.beats)
             of_dead = (RUNS.c.run == run) & (RUNS.c.owner == dead.owner) & still_dead
-            values = {"owner": owner, "attempt": RUNS.c.attempt + 1}
+            values = {"owner": owner, "attempt": RUNS.c.attempt + 1, "stopping": stopping}
             if db.execute(RUNS.update().where(of_dead).values(**values)).rowcount == 0:
                 taken = sql.select(RUNS.c.run).where(RUNS.c.run == run, RUNS.c.owner == owner)
                 return db.execute(taken).first() is not None
-            hosts = (HOSTS.c.run == run) & (HOSTS.c.owner == dead.owner) & _UNSETTLED
-            db.execute(HOSTS.update().where(hosts, HOSTS.c.record.is_(None)).values(owner=None))
-            db.execute(HOSTS.update().where(hosts, HOSTS.c.record.is_not(None)).values(owner=owner))
+            claims.take_hosts_of_dead(db, run, dead, owner)
             insert_events(db, run, [_draft(f"taken over by process {os.getpid()} on {socket.gethostname()}")], owner)
             return True
 
         if not self._write(take):
             raise RequestError(f"another process goes on with run {run}", next_step="wait for its end")
 
+    def ask_to_stop(self, run: str) -> None:
+        """Ask every process that works on hosts of a run of ours to end them. Raises OwnershipLostError."""
+
+        def ask(db: sql.Connection) -> None:
+            ours = (RUNS.c.run == run) & (RUNS.c.owner == self.owner)
+            if db.execute(RUNS.update().where(ours).values(stopping=True)).rowcount == 0:
+                raise _lost(f"run {run}", self._find_leader(db, run))
+
+        self._write_event(run, _draft("all who work on it are asked to stop"), ask)
+
     # -- hosts
 
     def claim(self, run: str) -> HostLine | None:
         """Claim a host of a run that has no verdict and no owner, the longest expected first; None when none is left.
 
-        The attempt of the host grows, so that nothing of an earlier attempt is mistaken for this one.
+        None also for a run of another process that was asked to stop or has ended. The attempt of the host grows, so
+        that nothing of an earlier attempt is mistaken for this one.
         """
-        owner, tries = self.owner, list[int]()
+        tries: list[int] = []
 
         def claim(db: sql.Connection) -> HostLine | None:
-            unjudged = (HOSTS.c.run == run) & HOSTS.c.state.is_(None) & HOSTS.c.record.is_(None)
-            if tries:  # claimed before, perhaps, and the answer was lost
-                lines = [
-                    make_host_line(row) for row in db.execute(HOSTS.select().where(unjudged, HOSTS.c.owner == owner))
-                ]
-                if forgotten := [line for line in lines if line.token not in self._claimed]:
-                    return forgotten[0]
+            if tries and (line := claims.find_unknown_claim(db, run, self.owner, self._claimed)):
+                return line
             tries.append(1)
-            free = HOSTS.select().where(unjudged, HOSTS.c.owner.is_(None))
-            longest_first = free.order_by(HOSTS.c.expected_s.desc(), HOSTS.c.position).limit(1)
-            row = db.execute(longest_first.with_for_update(skip_locked=True)).first()
-            if row is None:
-                return None
-            here = (HOSTS.c.run == run) & (HOSTS.c.host == row.host)
-            db.execute(HOSTS.update().where(here).values(owner=owner, attempt=row.attempt + 1))
-            return replace(make_host_line(row), attempt=row.attempt + 1)
+            return claims.claim_host(db, run, self.owner)
 
         with self._claiming:
             line = self._write(claim)
@@ -203,21 +204,54 @@ class Ledger(LedgerReader):
                 self._claimed.add(line.token)
         return line
 
-    def own_host(self, run: str, host: str) -> HostLine:
-        """Own a host of any run that nobody works on, to settle it. Raises RequestError when somebody does."""
-        owner = self.owner
+    def give_back(self, token: Token) -> None:
+        """Give up a host of ours that has no verdict, so that another process claims it. Raises OwnershipLostError."""
+
+        def give_back(db: sql.Connection) -> None:
+            unjudged = self._ours(token) & HOSTS.c.record.is_(None)
+            if db.execute(HOSTS.update().where(unjudged).values(owner=None)).rowcount == 0:
+                self._refuse(db, token, given_back=True)
+
+        self._write_event(token.run, _draft("given back, without a verdict", token.host), give_back)
+
+    def hosts_of_others(self, run: str) -> list[HostAtWork]:
+        """List the hosts of a run that are not settled and that other processes work on, living or dead."""
+        return self.database.read(lambda db: claims.find_hosts_of_others(db, run, self.owner))
+
+    def free_hosts_of_dead(self, run: str, owner: OwnerLine, progress: Callable[[float], None] = _ignore) -> bool:
+        """Free the hosts of a dead process that worked on a run of ours; return whether there were any.
+
+        Those with a verdict become ours, to be settled. An owner of another machine is watched as in `take_over`.
+        """
+        dead = confirm_dead(self.database, owner, progress)
+        if dead is None:
+            return False
+        draft = _draft(f"process {dead.process.pid} on {dead.machine} died; its hosts are free")
+        return self._write_event(run, draft, lambda db: claims.take_hosts_of_dead(db, run, dead, self.owner)) > 0
+
+    def own_host(self, run: str, host: str, progress: Callable[[float], None] = _ignore) -> HostLine:
+        """Own a host of any run that nobody works on, to settle it. Raises RequestError when somebody does.
+
+        An owner of another machine whose lease has ended is watched as in `take_over`.
+        """
+        here = (HOSTS.c.run == run) & (HOSTS.c.host == host)
+
+        def find_other(db: sql.Connection) -> OwnerLine | None:
+            owner = db.execute(sql.select(HOSTS.c.owner).where(here)).scalar_one()
+            return None if owner in (None, self.owner) else read_owner(db, owner)
+
+        other = self.database.read(find_other)
+        if other is not None and (other.alive() or confirm_dead(self.database, other, progress) is None):
+            raise _in_other_hands(run, host, other)
 
         def own(db: sql.Connection) -> HostLine:
-            here = (HOSTS.c.run == run) & (HOSTS.c.host == host)
             row = db.execute(HOSTS.select().where(here).with_for_update()).one()
-            if row.owner not in (None, owner):
-                other = read_owner(db, row.owner)
-                if other.alive():
-                    raise RequestError(
-                        f"{host} of run {run} is in other hands: {describe_owner(other)}", next_step="wait for its end"
-                    )
+            if row.owner not in (None, self.owner):
+                present = read_owner(db, row.owner)
+                if other is None or (present.owner, present.beats) != (other.owner, other.beats):
+                    raise _in_other_hands(run, host, present)
             attempt = max(1, row.attempt)
-            db.execute(HOSTS.update().where(here).values(owner=owner, attempt=attempt))
+            db.execute(HOSTS.update().where(here).values(owner=self.owner, attempt=attempt))
             return replace(make_host_line(row), attempt=attempt)
 
         return self._write(own)
@@ -231,12 +265,13 @@ class Ledger(LedgerReader):
     def record_state(self, token: Token, record: HostRecord) -> None:
         """Record the state of a host of ours, with its whole record. Raises OwnershipLostError.
 
-        Nobody owns a host whose state is final.
+        Nobody owns a host whose state is final; an undecided one is its run's leader's.
         """
-        values = {"state": record.state, "record": host_adapter().dump_python(record, mode="json")}
-        final = record.state is not HostState.UNDECIDED
+        leader = sql.select(RUNS.c.owner).where(RUNS.c.run == token.run).scalar_subquery()
+        owner = leader if record.state is HostState.UNDECIDED else None
+        document = host_adapter().dump_python(record, mode="json")
         draft = _draft(record.state, token.host, Stage.RELEASE)
-        self._change_host(token, values | ({"owner": None} if final else {}), draft)
+        self._change_host(token, {"state": record.state, "record": document, "owner": owner}, draft)
 
     # -- steps
 
@@ -304,13 +339,15 @@ class Ledger(LedgerReader):
         here = (HOSTS.c.run == token.run) & (HOSTS.c.host == token.host)
         return here & (HOSTS.c.attempt == token.attempt) & (HOSTS.c.owner == self.owner)
 
-    def _refuse(self, db: sql.Connection, token: Token, *, settled_as: str | None = None) -> None:
-        """Raise the error of a host that is not ours, unless it was settled like this before, and the answer lost."""
+    def _refuse(
+        self, db: sql.Connection, token: Token, *, settled_as: str | None = None, given_back: bool = False
+    ) -> None:
+        """Raise the error of a host that is not ours, unless it was given up like this before, and the answer lost."""
         query = HOSTS.select().where(HOSTS.c.run == token.run, HOSTS.c.host == token.host)
         row = db.execute(query).first()
         if row is None:
             raise KeyError(f"run {token.run} has no host {token.host!r} in the ledger")
-        if row.owner is None and row.attempt == token.attempt and settled_as is not None and row.state == settled_as:
+        if row.attempt == token.attempt and row.state == settled_as and (settled_as is not None or given_back):
             return
         raise _lost(f"{token.host} of run {token.run}", read_owner(db, row.owner) if row.owner else None)
 
@@ -324,6 +361,10 @@ def describe_owner(owner: OwnerLine) -> str:
     where = "" if owner.place == own_place() else f" on {owner.machine}"
     heard = "" if owner.until_ns is None else f", last heard of at {units.utc(owner.beat_ns)}"
     return f"process {owner.process.pid}{where} leads it since {units.utc(owner.since_ns)}{heard}"
+
+
+def _in_other_hands(run: str, host: str, owner: OwnerLine) -> RequestError:
+    return RequestError(f"{host} of run {run} is in other hands: {describe_owner(owner)}", next_step="wait for its end")
 
 
 def draw_name() -> str:

@@ -19,7 +19,7 @@ def test_a_run_that_ended_is_printed_whole_and_from_a_number_on(call: Call, reco
     assert (done.returncode, done.stderr) == (0, "")
     lines = [line.split(maxsplit=2) for line in done.stdout.splitlines()]
     assert [(number, rest) for number, _time, rest in lines] == [
-        ("1", "begins with 1 hosts"),
+        ("1", "begins, hosts: 1"),
         ("2", "lab.phc          provision"),
         ("3", "lab.phc          provision  done"),
         ("4", "lab.phc          release    released"),

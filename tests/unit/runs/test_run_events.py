@@ -48,7 +48,7 @@ def test_the_ledger_has_what_began_what_was_said_and_what_ended(lab: Lab) -> Non
     verdict = next(text for stage, text in silent if stage is Stage.JUDGE and text.startswith("INCONCLUSIVE"))
     assert verdict.startswith("INCONCLUSIVE unreachable: no SSH after ")
     of_run = [event.event.text for event in events if event.event.host is None]
-    assert (of_run[0], of_run[-1]) == ("begins with 2 hosts", "ended: 2 INCONCLUSIVE")
+    assert (of_run[0], of_run[-1]) == ("begins, hosts: 2", "ended: 2 INCONCLUSIVE")
     said = [event.text for event in lab.events if event.run is not None and event.text]
     assert not [text for text in said if text not in {event.event.text for event in events}], "nothing said is lost"
 

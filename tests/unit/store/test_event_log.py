@@ -46,7 +46,7 @@ def test_what_was_said_stands_before_the_state_that_came_after_it(ledger: Ledger
     ledger.record_state(token, host("a", HostState.KEPT))
     close(ledger, run)
     assert texts(ledger, run) == [
-        "begins with 1 hosts", "", "sample 1 of 2", "sample 2 of 2", "done", "kept", "ended: 1 PASS",
+        "begins, hosts: 1", "", "sample 1 of 2", "sample 2 of 2", "done", "kept", "ended: 1 PASS",
     ]  # fmt: skip
     first, *_, last = ledger.events(run)
     assert (first.event.host, first.event.stage, last.event.run) == (None, None, run)
@@ -61,7 +61,7 @@ def test_what_is_said_alone_is_written_within_a_second_or_so(ledger: Ledger) -> 
         if "a long wait" in texts(ledger, run):
             break
         threading.Event().wait(0.1)
-    assert texts(ledger, run) == ["begins with 1 hosts", "a long wait"]
+    assert texts(ledger, run) == ["begins, hosts: 1", "a long wait"]
 
 
 def test_many_threads_and_two_processes_owners_leave_no_gap(open_ledger: OpenLedger) -> None:
@@ -100,7 +100,7 @@ def test_an_owner_that_lost_its_run_tells_nothing_any_more(
     first.say(said(run, "still here"))
     first.flush()
     written = texts(second, run)
-    assert written[0] == "begins with 1 hosts"
+    assert written[0] == "begins, hosts: 1"
     assert written[1].startswith("taken over by process ")
     assert len(written) == 2
 
@@ -119,7 +119,7 @@ def test_an_event_is_written_once_though_its_transaction_is_made_twice(
     monkeypatch.setattr(ledger.database, "write", twice)
     ledger.say(said(run, "once"))
     ledger.end_step(ledger.begin_step(token, Stage.REACH), "done")
-    assert texts(ledger, run) == ["begins with 1 hosts", "once", "", "done"]
+    assert texts(ledger, run) == ["begins, hosts: 1", "once", "", "done"]
 
 
 def test_events_of_runs_that_ended_long_ago_are_pruned_and_their_numbers_are_not_given_again(ledger: Ledger) -> None:
@@ -129,7 +129,7 @@ def test_events_of_runs_that_ended_long_ago_are_pruned_and_their_numbers_are_not
     assert ledger.prune_events(older_than_s=3600.0) == 0
     assert ledger.prune_events(older_than_s=-60.0) == 3
     assert ledger.events(ended) == []
-    assert texts(ledger, going_on) == ["begins with 1 hosts"]
+    assert texts(ledger, going_on) == ["begins, hosts: 1"]
     token = ledger.own_host(ended, "a").token
     ledger.record_state(token, host("a"))
     assert [event.number for event in ledger.events(ended)] == [4]
