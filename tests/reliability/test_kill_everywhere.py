@@ -23,7 +23,7 @@ def test_a_run_killed_at_every_point_is_recovered(
     database: str, request: pytest.FixtureRequest, tmp_path: Path, record_property: pytest.RecordProperty
 ) -> None:
     url = f"sqlite:///{tmp_path}/ledger.sqlite" if database == "sqlite" else request.getfixturevalue("new_database")
-    argv = [sys.executable, "-m", "tests.reliability.kill_everywhere", url, str(tmp_path / "trials")]
+    argv = [sys.executable, "-m", "tests.programs.kill_everywhere", url, str(tmp_path / "trials")]
     done = subprocess.run([*argv, "--kills", str(KILLS // 2)], cwd=ROOT, stdout=subprocess.PIPE, text=True, check=False)
     said = json.loads(done.stdout)
     print(f"{said['kills']} kills in {said['trials']} trials: {said['ways']}")

@@ -1,4 +1,4 @@
-"""Processes that help with another's run: each host is one's alone, and whoever stops or dies leaves its hosts to others."""
+"""Processes that help with another's run: each host is one's alone; whoever stops or dies leaves its hosts to others."""
 
 import threading
 from collections.abc import Callable, Iterator, Mapping
@@ -21,8 +21,8 @@ from harness.store.database import now_ns
 from harness.store.ledger import Ledger
 from harness.store.tables import OWNERS
 from harness.system.settings import Settings, assets_dir
+from tests.doubles.campaign_of_six import leave_out_ssh
 from tests.doubles.scripted_bench import ScriptedBench
-from tests.reliability.campaign_of_six import leave_out_ssh
 
 
 class HeldBench(ScriptedBench):
@@ -191,9 +191,7 @@ def test_hosts_that_wait_for_a_choice_are_handed_to_the_leader(
         return ["late"]
 
     leader.controls = replace(leader.controls, choose=choose)
-    _, leading, helps = both_at_work(
-        leader, helper, pool, lambda process: process.prepare("good", "late", keep="ask")
-    )
+    _, leading, helps = both_at_work(leader, helper, pool, lambda process: process.prepare("good", "late", keep="ask"))
     for process in (helper, leader):
         process.bench.goes_on.set()
     assert helps.result(60)["late"].state is HostState.UNDECIDED

@@ -1,6 +1,6 @@
 """Kill a run at every point, recover it in every way, and see that nothing is lost, done twice or left.
 
-    python -m tests.reliability.kill_everywhere URL FOLDER [--kills N] [--every N] [--seed S]
+    python -m tests.programs.kill_everywhere URL FOLDER [--kills N] [--every N] [--seed S]
 
 The ledger at URL is emptied for each trial. A point is before, in or after each transaction of
 the ledger, each effect of the bench and each file of evidence. For each point K of a run, a child process is killed
@@ -30,7 +30,7 @@ from harness.store import owners
 from harness.store.database import Database
 from harness.store.event_log import WaitingEvents
 from harness.store.evidence_folder import EvidenceFolder
-from tests.reliability.campaign_of_six import Surroundings, leave_out_ssh
+from tests.doubles.campaign_of_six import Surroundings, leave_out_ssh
 from tests.doubles.scripted_bench import ScriptedBench
 
 NEVER = 10**9
