@@ -198,6 +198,17 @@ def kill_at_point(trial: Trial, point: int, way: str) -> tuple[int, list[str]]:
     return kills, list(said["value"])  # type: ignore[call-overload]
 
 
+def warm_up(folder: Path, url: str) -> None:
+    """Load all that a run loads, so that children need not: lead one here, and end its threads."""
+    Database(url).close()
+    with pytest.MonkeyPatch.context() as patch:
+        leave_out_ssh(patch)
+        first = Surroundings(f"sqlite:///{folder}/ledger.sqlite", ScriptedBench(folder / "bench", 1), folder, 1)
+        first.start()
+        first.find_faults({})
+        first.ledger.close()
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("url", help="the URL of a ledger that is this program's alone")
@@ -206,6 +217,7 @@ def main() -> int:
     parser.add_argument("--every", type=int, default=1, metavar="N", help="kill at every N-th point only")
     parser.add_argument("--seed", type=int, default=1)
     options = parser.parse_args()
+    warm_up(options.folder / "first", options.url)
     gc.freeze()  # children copy less
     kills, faults, seed, trials = 0, list[str](), options.seed, 0
     points: Counter[str] = Counter()

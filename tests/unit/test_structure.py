@@ -149,7 +149,7 @@ def test_the_assertion_test_fails_where_it_must(tmp_path: Path) -> None:
 
 
 def stray(folder: Path) -> list[str]:
-    """Files below tests/ that are no tests, conftest.py, data, doubles, servers or programs: pytest collects none."""
+    """Files below tests/ that are no tests, conftest.py, data, doubles, servers or programs."""
     code = [path for path in folder.rglob("*.py") if "__pycache__" not in path.parts]
     return sorted(
         str(path.relative_to(folder))

@@ -1,4 +1,4 @@
-"""Processes that help with another's run: each host is one's alone; whoever stops or dies leaves its hosts to others."""
+"""Processes that help with another's run: each host is one's; whoever stops or dies leaves its hosts to others."""
 
 import threading
 from collections.abc import Callable, Iterator, Mapping
