@@ -18,14 +18,13 @@ from harness.model import Depth
 from harness.model.bench_traits import BENCHES
 from harness.untrusted.input_checks import MOST_BYTES
 
-Targets = Annotated[
-    list[str],
-    typer.Argument(
-        metavar="CAMPAIGN|TYPE",
-        help="A campaign file, or one or more instance types (of your own hosts: their names, or those of groups).",
-        autocompletion=completion.targets,
-    ),
-]
+_TARGETS = typer.Argument(
+    metavar="CAMPAIGN|TYPE",
+    help="A campaign file, or one or more instance types (of your own hosts: their names, or those of groups).",
+    autocompletion=completion.targets,
+)
+Targets = Annotated[list[str], _TARGETS]
+TargetsUnlessJoined = Annotated[list[str] | None, _TARGETS]
 BenchName = Annotated[
     str | None,
     typer.Option("--bench", metavar="NAME", help=f"Where hosts come from: {', '.join(BENCHES)} (default: lab)."),

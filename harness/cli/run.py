@@ -1,23 +1,25 @@
 """`run`: qualify hosts, report, and leave nothing running."""
 
 from collections.abc import Sequence
-from typing import NoReturn
+from dataclasses import replace
+from typing import Annotated, NoReturn
 
 import typer
 
 from harness import wiring
-from harness.cli import campaign_options, output, progress, report, run_controls
+from harness.cli import campaign_options, completion, output, progress, report, run_controls
+from harness.errors import RequestError
 from harness.model import RunRecord
 from harness.report import text
 from harness.report.exit_codes import exit_code_of
-from harness.runs import campaign_run
-from harness.runs.prepare import prepare
+from harness.runs import campaign_run, helping
+from harness.runs.prepare import prepare, prepare_resolved
 from harness.system import settings
 from harness.system.settings import Settings
 
 
 def run(
-    targets: campaign_options.Targets,
+    targets: campaign_options.TargetsUnlessJoined = None,
     bench: campaign_options.BenchName = None,
     inventory: campaign_options.Inventory = None,
     region: campaign_options.Region = None,
@@ -29,6 +31,12 @@ def run(
     duration: campaign_options.Duration = None,
     forms: report.Forms = None,
     json: report.Json = False,
+    join: Annotated[
+        str | None,
+        typer.Option(
+            metavar="RUN", help="Help with this run, which another process leads.", autocompletion=completion.runs
+        ),
+    ] = None,
 ) -> None:
     """Make hosts, measure and judge their clocks, report, release.
 
@@ -37,6 +45,9 @@ def run(
 
     Ctrl-C once ends hosts under way early, releases them and still reports. Ctrl-C twice stops at once; then `resume`
     goes on with the run, or `sweep` removes what is left.
+
+    With --join this process, on this machine or another one with the same ledger, qualifies hosts that the run has not
+    begun yet. The process that leads the run waits for them and reports. Ctrl-C gives the hosts under way back.
 
     Examples:
         ptp-harness run lab.phc lab.drifting
@@ -47,7 +58,19 @@ def run(
         ptp-harness run m7i.large c7g.large --region eu-north-1
         ptp-harness run --inventory hosts.yaml all --read-only
         ptp-harness run --inventory hosts.yaml rack7 --depth full
+        ptp-harness run --join k3f9 --parallel 4
     """
+    if join is not None:
+        others = (targets, bench, inventory, region, image, depth, keep, read_only, duration, forms, json)
+        if any(others):
+            raise RequestError(
+                f"--join {join} goes with --parallel alone: the run has its campaign, and its leader reports",
+                next_step=f"ptp-harness run --join {join}",
+            )
+        _help_with(join, parallel)
+        return
+    if not targets:
+        raise RequestError("nothing to run: name a campaign file or types", next_step="ptp-harness run lab.phc")
     targets_of_report = report.read_targets(forms, json=json)
     source = {"bench": bench, "inventory": inventory, "region": region, "image": image}
     flags = source | {"depth": depth, "keep": keep, "parallel": parallel}
@@ -61,6 +84,24 @@ def run(
         controls = run_controls.campaign_controls(display, requested)
         record = campaign_run.start(prepared, wiring.ledger(configuration), configuration, controls)
     end_command(record, configuration, targets_of_report)
+
+
+def _help_with(name: str, parallel: int | None) -> None:
+    """Qualify hosts of a run that another process leads, and say which."""
+    configuration = settings.load()
+    ledger = wiring.ledger(configuration)
+    run_name = ledger.find(name).run
+    campaign = helping.read_living_campaign(run_name, ledger)
+    prepared = prepare_resolved(campaign, configuration, wiring.benches(configuration))
+    if parallel is not None:
+        prepared = replace(prepared, plan=replace(prepared.plan, parallel=parallel))
+    with progress.open_display(campaign.bench) as display:
+        controls = run_controls.make_controls(display, lambda _run: "")
+        records = helping.help_with(run_name, prepared, ledger, configuration, controls)
+    for host, record in records.items():
+        output.say(f"{host}: {record.verdict.outcome} {record.verdict.reason}")
+    count = f"qualified {len(records)} of its hosts" if records else "no host was left to begin"
+    output.say(f"helped with run {run_name}: {count}; `ptp-harness show {run_name} --follow` shows the others")
 
 
 def end_command(

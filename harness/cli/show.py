@@ -2,17 +2,20 @@
 
 import datetime
 from collections.abc import Iterable
+from json import dumps
 from typing import Annotated, Any
 
 import typer
 
 from harness import wiring
 from harness.cli import completion, output, run_argument
+from harness.cli import follow as following
 from harness.errors import RequestError
 from harness.report import text
 from harness.report.document import SCHEMA, host_document
 from harness.store import run_overview
-from harness.store.ledger_lines import HostLine, StepLine
+from harness.store.ledger import Ledger
+from harness.store.ledger_lines import HostLine, RunLine, StepLine
 from harness.store.run_overview import RunOverview
 from harness.system import settings
 
@@ -25,17 +28,32 @@ def show(
         str | None, typer.Argument(metavar="HOST", help="Only this host.", autocompletion=completion.hosts)
     ] = None,
     json: Json = False,
+    follow: Annotated[
+        bool, typer.Option("--follow", "-f", help="Print the run's events, one a line, until it ends.")
+    ] = False,
+    since: Annotated[
+        int | None,
+        typer.Option(metavar="NUMBER", min=0, help="With --follow: only events behind this number."),
+    ] = None,
 ) -> None:
     """Show every rung, finding and step of a run's hosts.
 
-    For a run that is under way or died, show what is known so far.
+    For a run that is under way or died, show what is known so far. --follow prints its events instead, also those of a
+    run that another process or machine leads. Each event has a number; --since goes on behind one.
 
     Examples:
         ptp-harness show k3f9
         ptp-harness show k3f9 lab.phc
         ptp-harness show last --json
+        ptp-harness show k3f9 --follow
+        ptp-harness show k3f9 --follow --since 120
     """
     ledger = wiring.ledger(settings.load())
+    if since is not None and not follow:
+        raise RequestError("--since goes with --follow", next_step="add --follow")
+    if follow:
+        _follow(ledger.find(run), host, ledger, since or 0, json=json)
+        return
     run = ledger.find(run).run
     lines = ledger.hosts(run)
     if host is not None and host not in (names := [line.host for line in lines]):
@@ -47,6 +65,16 @@ def show(
         output.emit(_document(overview, shown, steps))
         return
     output.show("\n".join(_lines(overview, shown, steps)))
+
+
+def _follow(line: RunLine, host: str | None, ledger: Ledger, since: int, *, json: bool) -> None:
+    for numbered in following.follow(line.run, ledger, since=since):
+        if host in (None, numbered.event.host):
+            document = following.event_document(numbered)
+            output.show(dumps(document) if json else following.format_event(numbered, line.bench))
+    line = ledger.find(line.run)
+    if not line.ended:
+        output.say(f"run {line.run} has not ended, and its owner died; `ptp-harness resume {line.run}` goes on with it")
 
 
 def _lines(overview: RunOverview, hosts: Iterable[HostLine], steps: Iterable[StepLine]) -> list[str]:

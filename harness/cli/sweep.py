@@ -77,10 +77,10 @@ def _remove(ledger: Ledger, source: Bench) -> str:
     runs = sweeping.take_over_dead_runs(ledger, source, output.say)
     removable = sweeping.list_removable(ledger, source, taken_over=runs)
     sweeping.remove(removable, source)
-    sweeping.close_runs(runs, ledger, source)
+    closed = sweeping.close_runs(runs, ledger, source, output.say)
     _verify(ledger, source)
     removed = f"removed {len(removable)}, verified" if removable else "nothing to remove"
-    return removed + (f"; closed the books of {', '.join(runs)}" if runs else "")
+    return removed + (f"; closed the books of {', '.join(closed)}" if closed else "")
 
 
 def _conclude(survey: Survey, with_kept_hosts: Sequence[RunOverview]) -> str:

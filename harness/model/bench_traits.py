@@ -32,6 +32,11 @@ class BenchTraits:
     cloud: bool = False
     makes_hosts: bool = True
 
+    @property
+    def local(self) -> bool:
+        """Whether its hosts run on the machine that makes them, from where alone they can be removed."""
+        return self.makes_hosts and not self.cloud
+
 
 BENCHES: Mapping[BenchName, BenchTraits] = {
     BenchName.EC2: BenchTraits(

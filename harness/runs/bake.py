@@ -21,7 +21,7 @@ from harness.model import HostRecord, HostState, Outcome, RunRecord, Stage, Toke
 from harness.model.cloud import BakedImage, TypeInfo
 from harness.model.ec2_enums import Architecture, Market
 from harness.model.image_aliases import BAKED, BAKED_NAME
-from harness.runs import campaign_run, kept_hosts
+from harness.runs import campaign_run, host_workers, kept_hosts
 from harness.runs.context import Interrupted, RunContext, RunControls
 from harness.runs.prepare import Benches, Prepared, prepare_resolved
 from harness.store.ledger import Ledger
@@ -147,7 +147,7 @@ def bake(request: BakeRequest, context: BakeContext) -> tuple[RunRecord, Sequenc
     run = campaign_run.begin(prepared, context.ledger, context.settings, context.controls, holds_passed=True)
     copies = _Bake(request, context, run)
     with context.controls.while_leading(run.run):
-        records = campaign_run.qualify_hosts(prepared.plan, run)
+        records = host_workers.qualify_hosts(prepared.plan, run)
         try:
             copies.bake([host for host in records if host.state is HostState.UNDECIDED])
         except Exception as error:

@@ -1,10 +1,9 @@
-"""Lead a run: qualify its hosts in parallel, release them all, write one record. No host's failure stops another."""
+"""Lead a run: qualify its hosts, release them all, write one record."""
 
 import datetime
 import json
 import time
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from types import MappingProxyType
 
@@ -14,23 +13,20 @@ from harness import __version__
 from harness.benches.bench import Bench
 from harness.campaign import stored
 from harness.campaign.campaign import Campaign, Keep
-from harness.campaign.run_plan import Plan, PlannedHost
+from harness.campaign.run_plan import Plan, PlannedHost, estimate_host_s
 from harness.errors import HarnessError, RequestError
-from harness.ladder import judge
-from harness.model import Depth, Evidence, HostRecord, HostState, Resource, RunRecord, Stage, Token
+from harness.model import HostRecord, HostState, Resource, RunRecord, Stage, Token
 from harness.report import start_line, text
 from harness.report.formats import Format, render
 from harness.runs.context import RunContext, RunControls
+from harness.runs.host_workers import qualify_hosts
 from harness.runs.kept_hosts import keep_chosen, settle_judged
 from harness.runs.prepare import Prepared
-from harness.runs.qualification import qualify
 from harness.runs.release_failures import ReleaseFailures
 from harness.runs.run_events import RunEvents, log_event, make_event
 from harness.store.evidence_folder import EvidenceFolder
 from harness.store.ledger import Ledger
-from harness.store.owners import OwnershipLostError
 from harness.system.settings import Settings
-from harness.untrusted.plain_text import bounded
 
 REPORT_TEXT = "report.txt"
 REPORT_JSON = "report.json"
@@ -56,8 +52,10 @@ def begin(
         bench=bench.name,
         campaign=document,
         hosts={host.name: host.instance_type for host in plan.hosts},
+        expected_s=_expect_durations_s(plan, bench, ledger),
+        holds_passed=holds_passed,
     )
-    context = _make_context(run, plan, bench, ledger, settings, controls, holds_passed=holds_passed)
+    context = _make_context(run, plan, bench, ledger, settings, controls)
     terms = bench.terms(plan.campaign.instance_types)
     context.events.publish(start_line.line(run, plan, terms, datetime.datetime.now().astimezone()))
     context.folder.write("campaign.json", json.dumps(document, indent=2))
@@ -67,6 +65,11 @@ def begin(
 def read_dead_campaign(run: str, ledger: Ledger) -> Campaign:
     """Read the campaign of a run whose process died. Raises RequestError for another run or version."""
     ledger.find_dead_run(run)
+    return read_campaign(run, ledger)
+
+
+def read_campaign(run: str, ledger: Ledger) -> Campaign:
+    """Read the campaign of a run. Raises RequestError for one of another version, or without such a run."""
     try:
         return stored.from_document(ledger.campaign(run))
     except ValidationError as error:
@@ -83,9 +86,7 @@ def resume(run: str, prepared: Prepared, ledger: Ledger, settings: Settings, con
     """
     plan, bench = prepared.plan, prepared.bench
     ledger.take_over(run, lambda left_s: _publish_before(f"waiting {left_s:.0f} s: its owner may still live", controls))
-    _prepare_bench(plan, bench, controls)
-    holds_passed = plan.campaign.keep is Keep.ASK
-    context = _make_context(run, plan, bench, ledger, settings, controls, holds_passed=holds_passed)
+    context = prepare_context(run, plan, bench, ledger, settings, controls)
     lines = ledger.hosts(run)
     judged = {line.host: settle_judged(line, line.record, context) for line in lines if line.record is not None}
     open_hosts = len(lines) - len(judged)
@@ -107,7 +108,7 @@ def _publish_before(text: str, controls: RunControls) -> None:
     controls.listener(event)
 
 
-def _make_context(
+def prepare_context(
     run: str,
     plan: Plan,
     bench: Bench,
@@ -115,12 +116,28 @@ def _make_context(
     settings: Settings,
     controls: RunControls,
     *,
-    holds_passed: bool,
+    joined: bool = False,
 ) -> RunContext:
+    """Prepare what the hosts of a recorded run share. `joined`: another process leads it. Raises SetupError."""
+    _prepare_bench(plan, bench, controls)
+    return replace(_make_context(run, plan, bench, ledger, settings, controls), joined=joined)
+
+
+def _expect_durations_s(plan: Plan, bench: Bench, ledger: Ledger) -> dict[str, float]:
+    """Expect how long each host takes, s: as its type took before, else the plan's estimate."""
+    known = ledger.typical_durations_s(bench.name, {host.instance_type for host in plan.hosts})
+    estimate = estimate_host_s(plan.campaign)
+    return {host.name: known.get(host.instance_type, estimate) for host in plan.hosts}
+
+
+def _make_context(
+    run: str, plan: Plan, bench: Bench, ledger: Ledger, settings: Settings, controls: RunControls
+) -> RunContext:
+    line = ledger.find(run)
     folder, failures = EvidenceFolder.create(settings.runs_dir / run), ReleaseFailures()
     return RunContext(
         run=run,
-        started_ns=ledger.find(run).started_ns,
+        started_ns=line.started_ns,
         bench=bench,
         campaign=plan.campaign,
         ledger=ledger,
@@ -128,8 +145,8 @@ def _make_context(
         settings=settings,
         controls=controls,
         failures=failures,
-        events=RunEvents(run, controls.listener, folder, failures),
-        holds_passed=holds_passed,
+        events=RunEvents(run, controls.listener, ledger, folder, failures),
+        holds_passed=line.holds_passed,
     )
 
 
@@ -143,34 +160,6 @@ def _lead(plan: Plan, context: RunContext, judged: Mapping[str, HostRecord] = Ma
         ended_ns = read_time(context)  # before a person decides, who may take an hour
         records, question_interrupted = keep_chosen(records, context)
         return end(records, context, ended_ns=ended_ns, interrupted=question_interrupted)
-
-
-def qualify_hosts(
-    plan: Plan, context: RunContext, judged: Mapping[str, HostRecord] = MappingProxyType({})
-) -> tuple[HostRecord, ...]:
-    """Qualify every host of the plan that is not in `judged`; return the records of all, in the plan's order.
-
-    Raises OwnershipLostError, after the hosts that are still ours, when another process goes on with one of them.
-    """
-    hosts, records = {host.name: host for host in plan.hosts}, dict(judged)
-
-    def qualify_claimed() -> None:
-        while (line := context.ledger.claim(context.run)) is not None:
-            records[line.host] = _qualify_or_release(hosts[line.host], line.attempt, context)
-
-    with ThreadPoolExecutor(plan.parallel, thread_name_prefix="host") as pool:
-        workers = [pool.submit(qualify_claimed) for _ in range(min(plan.parallel, len(hosts) - len(records)))]
-    errors = [error for worker in workers if (error := worker.exception()) is not None]
-    for error in errors:
-        if isinstance(error, OwnershipLostError) or not isinstance(error, Exception):
-            raise error
-        context.failures.note_once(f"claiming the hosts of run {context.run}", error)
-    for host in plan.hosts:
-        if host.name not in records:
-            evidence = Evidence(trouble=f"it was not begun: {errors[0]}" if errors else "another process works on it")
-            record = unqualified_host_record(host.name, host.instance_type, evidence)
-            records[host.name] = replace(record, state=HostState.RELEASED)
-    return tuple(records[host.name] for host in plan.hosts)
 
 
 def read_time(context: RunContext) -> int:
@@ -202,36 +191,6 @@ def end(records: Sequence[HostRecord], context: RunContext, *, ended_ns: int, in
     )
     context.failures.attempt(f"closing the books of run {context.run}", context.ledger.close_run, record)
     return _write_reports(replace(record, failures=context.failures.noted), context)
-
-
-def _qualify_or_release(host: PlannedHost, attempt: int, context: RunContext) -> HostRecord:
-    """Qualify a host. On an error, such as a folder that cannot be made, release it and record the error."""
-    try:
-        return qualify(host, attempt, context)
-    except OwnershipLostError:
-        raise
-    except Exception as error:
-        token = Token(run=context.run, host=host.name, attempt=attempt)
-        context.failures.note(f"qualifying {token}", error)
-        released = context.failures.release(context.bench, token) is None
-        evidence = Evidence(trouble=f"our fault: {type(error).__name__}: {error}")
-        record = unqualified_host_record(host.name, host.instance_type, evidence)
-        record = replace(record, state=HostState.RELEASED if released else HostState.FAILED, attempt=attempt)
-        context.failures.attempt(f"booking what became of {token}", context.ledger.record_state, token, record)
-        return record
-
-
-def unqualified_host_record(name: str, instance_type: str, evidence: Evidence) -> HostRecord:
-    """Make the record of a host that was not qualified, judged by the little evidence there is."""
-    return HostRecord(
-        name=name,
-        instance_type=instance_type,
-        verdict=bounded(judge(evidence, (), depth=Depth.STANDARD, read_only=False)),
-        facts=None,
-        stages={},
-        state=HostState.FAILED,
-        address=None,
-    )
 
 
 def _write_reports(record: RunRecord, context: RunContext) -> RunRecord:

@@ -54,7 +54,8 @@ class RunControls:
 class RunContext:
     """The parts that all hosts of one run share. `fatal` means: provision nothing more.
 
-    `holds_passed`: hosts that passed stay UNDECIDED, and run until they are settled.
+    `holds_passed`: hosts that passed stay UNDECIDED, and run until they are settled. `joined`: another process leads
+    the run; `stopped_by_leader` is set when it asked all to stop.
     """
 
     run: str
@@ -68,4 +69,10 @@ class RunContext:
     failures: ReleaseFailures
     events: RunEvents
     holds_passed: bool = False
+    joined: bool = False
+    stopped_by_leader: threading.Event = field(default_factory=threading.Event)
     fatal: threading.Event = field(default_factory=threading.Event)
+
+    def gives_back(self) -> bool:
+        """Whether a host whose work was interrupted is another process's to begin anew: only this helper stops."""
+        return self.joined and not self.stopped_by_leader.is_set()

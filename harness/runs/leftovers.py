@@ -15,10 +15,12 @@ from harness.benches.bench import Bench
 from harness.errors import CleanupError, HarnessError, RequestError
 from harness.model import DOING, Evidence, HostRecord, HostState, Resource, RunRecord, Token, ownership
 from harness.model.ownership import Removal, RemovalDecision, RunState
-from harness.runs.campaign_run import list_leftovers, unqualified_host_record
+from harness.runs.campaign_run import list_leftovers
+from harness.runs.host_workers import unqualified_host_record
 from harness.store import adhoc_runs
 from harness.store.ledger import Ledger
 from harness.store.ledger_lines import HostLine, RunLine
+from harness.store.owners import OwnerLine
 
 BY_HAND = "lab"
 """The run name of hosts that a person makes and removes (`ptp-harness lab up`, `lab down`): never swept."""
@@ -56,9 +58,11 @@ class Survey:
 def survey(ledger: Ledger, bench: Bench, *, taken_over: Collection[str] = ()) -> Survey:
     """Compare all resources of a bench with living runs, kept hosts and hand-made lab hosts.
 
-    Runs that were `taken_over` have died, and are led by this process for their removal.
+    Runs that were `taken_over` have died, and are led by this process for their removal; hosts that a living process
+    helps with are in use all the same.
     """
     runs = {line.run: line for line in ledger.runs() if line.bench == bench.name}
+    helpers = {line.run: _find_living_helpers(line, ledger) for line in runs.values() if not line.ended}
     by_token: dict[str, list[Resource]] = {}
     for resource in bench.resources():
         by_token.setdefault(resource.token, []).append(resource)
@@ -74,7 +78,8 @@ def survey(ledger: Ledger, bench: Bench, *, taken_over: Collection[str] = ()) ->
                 for resource in resources
             ]
             continue
-        state = _find_run_state(token, bench, runs, ledger, taken_over)
+        helped = token.host in helpers.get(token.run, {})
+        state = RunState.ALIVE if helped else _find_run_state(token, bench, runs, ledger, taken_over)
         decided = [(resource, ownership.decide_removal(resource, state, now=now)) for resource in resources]
         if (item := _find_removable(token, decided)) is not None:
             removable.append(item)
@@ -94,13 +99,14 @@ def list_removable(ledger: Ledger, bench: Bench, *, taken_over: Collection[str] 
 def take_over_dead_runs(ledger: Ledger, bench: Bench, progress: Callable[[str], None]) -> list[str]:
     """Become the leader of every run of a bench whose owner died, so that no other process goes on with it.
 
-    An owner that turns out to live keeps its run. Returns the runs taken over.
+    Processes that help with such a run are asked to stop. An owner that turns out to live keeps its run. Returns the
+    runs taken over.
     """
     taken: list[str] = []
     for line in ledger.runs():
         if line.bench == bench.name and line.died():
             with suppress(RequestError):
-                ledger.take_over(line.run, partial(_say_wait, line.run, progress))
+                ledger.take_over(line.run, partial(_say_wait, line.run, progress), stopping=True)
                 taken.append(line.run)
     return taken
 
@@ -126,10 +132,18 @@ def remove(items: Sequence[Leftover], bench: Bench) -> list[str]:
     return removed
 
 
-def close_runs(runs: Collection[str], ledger: Ledger, bench: Bench) -> None:
-    """Give every host of runs that were taken over a verdict, and close these runs in the ledger."""
+def close_runs(runs: Collection[str], ledger: Ledger, bench: Bench, progress: Callable[[str], None]) -> list[str]:
+    """Give every host of runs that were taken over a verdict, and close these runs in the ledger.
+
+    Returns the closed ones: a run that a living process still helps with stays open, and `progress` gets that.
+    """
+    closed: list[str] = []
     for line in map(ledger.find, runs):
-        records = tuple(close_host(line, host, ledger, bench) for host in ledger.hosts(line.run))
+        if helpers := _find_living_helpers(line, ledger):
+            progress(_describe_helpers(line.run, helpers))
+            continue
+        say_wait = partial(_say_wait, line.run, progress)
+        records = tuple(close_host(line, host, ledger, bench, say_wait) for host in ledger.hosts(line.run))
         record = RunRecord.of_ended_run(
             line.run,
             bench=line.bench,
@@ -140,9 +154,27 @@ def close_runs(runs: Collection[str], ledger: Ledger, bench: Bench) -> None:
             leftovers=list_leftovers(bench, line.run, records),
         )
         ledger.close_run(record)
+        closed.append(line.run)
+    return closed
 
 
-def close_host(run: RunLine, host: HostLine, ledger: Ledger, bench: Bench) -> HostRecord:
+def _find_living_helpers(run: RunLine, ledger: Ledger) -> dict[str, OwnerLine]:
+    """Find the hosts that processes other than the run's leader work on, and these processes, as far as they live."""
+    return {
+        each.host: each.owner
+        for each in ledger.hosts_of_others(run.run)
+        if each.owner is not None and each.owner.owner != run.owner.owner and each.owner.alive()
+    }
+
+
+def _describe_helpers(run: str, helpers: Mapping[str, OwnerLine]) -> str:
+    names = ", ".join(f"{host} (process {owner.process.pid} on {owner.machine})" for host, owner in helpers.items())
+    return f"run {run} stays open: it was asked to stop, and is still at work on {names}; sweep once more then"
+
+
+def close_host(
+    run: RunLine, host: HostLine, ledger: Ledger, bench: Bench, progress: Callable[[float], None]
+) -> HostRecord:
     """Return the host's record from its dead run, else one with an inconclusive verdict; with its present state."""
     if host.record is not None and host.state not in (None, HostState.UNDECIDED):
         return host.record
@@ -150,7 +182,7 @@ def close_host(run: RunLine, host: HostLine, ledger: Ledger, bench: Bench) -> Ho
     still_exists = any(resource.token in tokens and resource.unproven is None for resource in bench.resources())
     evidence = Evidence(interrupted=True, interrupted_while=_describe_latest_step(tokens, run.run, ledger))
     record = host.record or unqualified_host_record(host.host, host.instance_type, evidence)
-    owned = ledger.own_host(run.run, host.host).token
+    owned = ledger.own_host(run.run, host.host, progress).token
     state = HostState.FAILED if still_exists else HostState.RELEASED
     record = replace(record, state=state, attempt=owned.attempt)
     ledger.record_state(owned, record)
@@ -191,7 +223,6 @@ def _find_run_state(
         return RunState.UNKNOWN
     if run.alive() and run.run not in taken_over:
         return RunState.ALIVE
-    states = {host.host: host.state for host in ledger.hosts(token.run)}
-    if states.get(token.host) is HostState.KEPT:
+    if any(host.token == token and host.state is HostState.KEPT for host in ledger.hosts(token.run)):
         return RunState.KEPT
     return RunState.ENDED if run.ended else RunState.DIED

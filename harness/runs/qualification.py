@@ -45,9 +45,10 @@ SETTLES_WITHIN_S = 15.0
 _LONGEST_SENTENCE = 2000
 
 
-def qualify(host: PlannedHost, attempt: int, context: RunContext) -> HostRecord:
+def qualify(host: PlannedHost, attempt: int, context: RunContext) -> HostRecord | None:
     """Take one host from nothing to a verdict and back to nothing (or keep it, when the campaign says so).
 
+    None: this process, which helps with the run of another one, was stopped, and gave the host back.
     Raises OwnershipLostError when another process has taken the host over, of which nothing is touched then.
     """
     return Qualification(host, attempt, context).qualify()
@@ -63,10 +64,12 @@ class Qualification:
         self.collected = EvidenceCollector(self.token, context, self.steps)
         self.machine: Machine | None = None
 
-    def qualify(self) -> HostRecord:
+    def qualify(self) -> HostRecord | None:
         """Observe, judge, release. The host is released even after an unexpected error."""
         try:
             self._observe_all()
+            if self.collected.evidence.interrupted and self.context.gives_back() and self._give_back():
+                return None
             verdict = self._judge()
         except OwnershipLostError:
             raise
@@ -241,6 +244,14 @@ class Qualification:
         ledger, record = self.context.ledger, self._record(verdict, HostState.FAILED)
         self.context.failures.attempt(f"booking the verdict of {self.token}", ledger.record_verdict, self.token, record)
         return verdict
+
+    def _give_back(self) -> bool:
+        """Remove the host and let another process begin it anew; return whether both was done."""
+        failures = self.context.failures
+        self._publish_release("stopped here; another process begins it anew")
+        if failures.release(self.context.bench, self.token) is not None:
+            return False
+        return failures.succeeds(f"giving {self.token} back", self.context.ledger.give_back, self.token)
 
     def _release(self, verdict: Verdict) -> HostRecord:
         """Keep or remove the host. A failure to publish, keep or record something does not prevent its removal."""

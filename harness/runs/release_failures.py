@@ -42,6 +42,15 @@ class ReleaseFailures:
             self.note(task, error)
             return None
 
+    def succeeds(self, task: str, action: Callable[..., object], *arguments: Any) -> bool:
+        """Carry the action out as `attempt` does; return whether it raised nothing."""
+
+        def carry_out() -> bool:
+            action(*arguments)
+            return True
+
+        return self.attempt(task, carry_out) is True
+
     def release(self, bench: Bench, token: Token) -> str | None:
         """Have the bench remove a host. Return None when the host is gone, else why it may remain; raise nothing."""
         try:

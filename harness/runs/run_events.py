@@ -8,6 +8,7 @@ from dataclasses import asdict
 from harness.model import Event, Listener, Stage
 from harness.runs.release_failures import ReleaseFailures
 from harness.store.evidence_folder import EvidenceFolder
+from harness.store.ledger import Ledger
 from harness.untrusted.plain_text import clip, printable
 
 EVENTS = "events.jsonl"
@@ -30,9 +31,16 @@ def log_event(event: Event) -> None:
 class RunEvents:
     """Publishes the events of one run. A receiver that raises is noted in `failures`, and stops nothing."""
 
-    def __init__(self, run: str, listener: Listener, folder: EvidenceFolder, failures: ReleaseFailures) -> None:
-        self._run, self._folder, self._failures = run, folder, failures
-        self._receivers = {"the listener": listener, "the log": log_event, EVENTS: self._record}
+    def __init__(
+        self, run: str, listener: Listener, ledger: Ledger, folder: EvidenceFolder, failures: ReleaseFailures
+    ) -> None:
+        self._run, self._ledger, self._folder, self._failures = run, ledger, folder, failures
+        self._receivers = {
+            "the listener": listener,
+            "the log": log_event,
+            EVENTS: self._record,
+            "the ledger": self._say_in_ledger,
+        }
 
     def publish(self, text: str, *, host: str | None = None, stage: Stage | None = None) -> None:
         """Give an event of this moment to every receiver."""
@@ -42,6 +50,11 @@ class RunEvents:
                 receive(event)
             except Exception as error:
                 self._failures.note_once(f"giving an event of run {self._run} to {name}", error)
+
+    def _say_in_ledger(self, event: Event) -> None:
+        """Give the ledger what was said; what began and ended it writes itself."""
+        if event.text or event.stage is None:
+            self._ledger.say(event)
 
     def _record(self, event: Event) -> None:
         """Append the event to the run's file of events, one JSON object a line."""

@@ -5,10 +5,14 @@ PostgreSQL) machines share one. Whoever writes of a run or of a host owns it (ow
 owner and the attempt, and changes nothing where another process has taken over.
 """
 
+import os
 import secrets
+import socket
 import threading
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from types import MappingProxyType
 from typing import Any
 
 import sqlalchemy as sql
@@ -16,20 +20,32 @@ from sqlalchemy.exc import IntegrityError
 
 from harness import units
 from harness.errors import RequestError
-from harness.model import HostRecord, HostState, RunRecord, Stage, Token
-from harness.store import schema
+from harness.model import Event, HostRecord, HostState, RunRecord, Stage, Token
+from harness.store import claims, schema
+from harness.store.claims import HostAtWork
 from harness.store.database import Database, Result, now_ns
+from harness.store.event_log import EventDraft, WaitingEvents, insert_events, prune_events
 from harness.store.ledger_lines import HostLine, RunLine, host_adapter, run_adapter
 from harness.store.ledger_reader import LedgerReader, make_host_line
 from harness.store.owners import OwnerLine, Ownership, OwnershipLostError, confirm_dead, own_place, read_owner
 from harness.store.tables import HOSTS, OWNERS, RUNS, STEPS
+from harness.untrusted.plain_text import clip, printable
 
 _LETTERS = "abcdefghjkmnpqrstuvwxyz23456789"  # without letters and digits that look alike
-_UNSETTLED = HOSTS.c.state.is_(None) | (HOSTS.c.state == HostState.UNDECIDED)
+_MOST_CHARACTERS = 300
 
 
 def _ignore(_seconds_left: float) -> None:
     """Tell nobody how long is still to be waited."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BegunStep:
+    """A step that was recorded before its effect; `end_step` takes it."""
+
+    ident: str
+    token: Token
+    stage: Stage
 
 
 class Ledger(LedgerReader):
@@ -38,7 +54,8 @@ class Ledger(LedgerReader):
     def __init__(self, url: str) -> None:
         super().__init__(Database(url))
         schema.prepare(self.database)
-        self._owner = Ownership(self.database)
+        self._waiting = WaitingEvents()
+        self._owner = Ownership(self.database, self.flush)
         self._claiming = threading.Lock()
         self._claimed: set[Token] = set()
 
@@ -48,7 +65,8 @@ class Ledger(LedgerReader):
         return self._owner.ident
 
     def close(self) -> None:
-        """End the heartbeat and all connections."""
+        """Write the events that wait, then end the heartbeat and all connections."""
+        self.flush()
         self._owner.close()
         self.database.close()
 
@@ -60,15 +78,17 @@ class Ledger(LedgerReader):
         bench: str,
         campaign: Mapping[str, Any],
         hosts: Mapping[str, str],
-        expected_s: Mapping[str, float] | None = None,
+        expected_s: Mapping[str, float] = MappingProxyType({}),
+        holds_passed: bool = False,
     ) -> str:
         """Record a new run of ours with all its hosts (name -> instance type, in order); return the run's short name.
 
-        `expected_s`: how long each host is expected to take; the longest is claimed first.
+        `expected_s`: how long each host is expected to take; the longest is claimed first. `holds_passed`: hosts that
+        pass stay, undecided, until we settle them.
         """
-        row = {"bench": bench, "campaign": dict(campaign), "owner": self.owner}
+        row = {"bench": bench, "campaign": dict(campaign), "owner": self.owner, "holds_passed": holds_passed}
         host_rows = [
-            {"host": name, "position": number, "instance_type": kind, "expected_s": (expected_s or {}).get(name, 0.0)}
+            {"host": name, "position": number, "instance_type": kind, "expected_s": expected_s.get(name, 0.0)}
             for number, (name, kind) in enumerate(hosts.items())
         ]
         while not self._insert_run(run := draw_name(), row, host_rows):
@@ -87,6 +107,7 @@ class Ledger(LedgerReader):
             db.execute(RUNS.insert().values(**row, run=run, started_ns=now_ns()))
             if host_rows:
                 db.execute(HOSTS.insert(), [{**host_row, "run": run} for host_row in host_rows])
+            insert_events(db, run, [_draft(f"begins, hosts: {len(host_rows)}")], self.owner)
             return True
 
         try:
@@ -109,7 +130,9 @@ class Ledger(LedgerReader):
             if db.execute(RUNS.update().where(ours).values(**values)).rowcount == 0:
                 raise _lost(f"run {record.run}", self._find_leader(db, record.run))
 
-        self._write(close)
+        verdicts = Counter(host.verdict.outcome.value for host in record.hosts)
+        text = "ended: " + (", ".join(f"{count} {outcome}" for outcome, count in verdicts.items()) or "no host")
+        self._write_event(record.run, _draft(text), close)
 
     def find_dead_run(self, run: str) -> RunLine:
         """Find a run whose owner died before it closed the run. Raises RequestError for any other run."""
@@ -120,11 +143,12 @@ class Ledger(LedgerReader):
             raise RequestError(f"run {run} is under way: {describe_owner(line.owner)}", next_step="wait for its end")
         return line
 
-    def take_over(self, run: str, progress: Callable[[float], None] = _ignore) -> None:
+    def take_over(self, run: str, progress: Callable[[float], None] = _ignore, *, stopping: bool = False) -> None:
         """Become the leader of a run whose owner has died. Raises RequestError for any other run.
 
-        Hosts that have a verdict and no final state are ours too; those without a verdict can be claimed anew. A dead
-        owner of another machine is watched for the length of a lease; `progress` gets the seconds left.
+        Hosts of the dead that have a verdict and no final state are ours too; those without a verdict can be claimed
+        anew. A dead owner of another machine is watched for the length of a lease; `progress` gets the seconds left.
+        `stopping`: other processes that work on the run's hosts are asked to stop.
         """
         line = self.find_dead_run(run)
         dead = confirm_dead(self.database, line.owner, progress)
@@ -137,44 +161,42 @@ class Ledger(LedgerReader):
         def take(db: sql.Connection) -> bool:
             still_dead = sql.exists().where(OWNERS.c.owner == dead.owner, OWNERS.c.beats == dead.beats)
             of_dead = (RUNS.c.run == run) & (RUNS.c.owner == dead.owner) & still_dead
-            values = {"owner": owner, "attempt": RUNS.c.attempt + 1}
+            values = {"owner": owner, "attempt": RUNS.c.attempt + 1, "stopping": stopping}
             if db.execute(RUNS.update().where(of_dead).values(**values)).rowcount == 0:
                 taken = sql.select(RUNS.c.run).where(RUNS.c.run == run, RUNS.c.owner == owner)
                 return db.execute(taken).first() is not None
-            hosts = (HOSTS.c.run == run) & (HOSTS.c.owner == dead.owner) & _UNSETTLED
-            db.execute(HOSTS.update().where(hosts, HOSTS.c.record.is_(None)).values(owner=None))
-            db.execute(HOSTS.update().where(hosts, HOSTS.c.record.is_not(None)).values(owner=owner))
+            claims.take_hosts_of_dead(db, run, dead, owner)
+            insert_events(db, run, [_draft(f"taken over by process {os.getpid()} on {socket.gethostname()}")], owner)
             return True
 
         if not self._write(take):
             raise RequestError(f"another process goes on with run {run}", next_step="wait for its end")
+
+    def ask_to_stop(self, run: str) -> None:
+        """Ask every process that works on hosts of a run of ours to end them. Raises OwnershipLostError."""
+
+        def ask(db: sql.Connection) -> None:
+            ours = (RUNS.c.run == run) & (RUNS.c.owner == self.owner)
+            if db.execute(RUNS.update().where(ours).values(stopping=True)).rowcount == 0:
+                raise _lost(f"run {run}", self._find_leader(db, run))
+
+        self._write_event(run, _draft("all who work on it are asked to stop"), ask)
 
     # -- hosts
 
     def claim(self, run: str) -> HostLine | None:
         """Claim a host of a run that has no verdict and no owner, the longest expected first; None when none is left.
 
-        The attempt of the host grows, so that nothing of an earlier attempt is mistaken for this one.
+        None also for a run of another process that was asked to stop or has ended. The attempt of the host grows, so
+        that nothing of an earlier attempt is mistaken for this one.
         """
-        owner, tries = self.owner, list[int]()
+        tries: list[int] = []
 
         def claim(db: sql.Connection) -> HostLine | None:
-            unjudged = (HOSTS.c.run == run) & HOSTS.c.state.is_(None) & HOSTS.c.record.is_(None)
-            if tries:  # claimed before, perhaps, and the answer was lost
-                lines = [
-                    make_host_line(row) for row in db.execute(HOSTS.select().where(unjudged, HOSTS.c.owner == owner))
-                ]
-                if forgotten := [line for line in lines if line.token not in self._claimed]:
-                    return forgotten[0]
+            if tries and (line := claims.find_unknown_claim(db, run, self.owner, self._claimed)):
+                return line
             tries.append(1)
-            free = HOSTS.select().where(unjudged, HOSTS.c.owner.is_(None))
-            longest_first = free.order_by(HOSTS.c.expected_s.desc(), HOSTS.c.position).limit(1)
-            row = db.execute(longest_first.with_for_update(skip_locked=True)).first()
-            if row is None:
-                return None
-            here = (HOSTS.c.run == run) & (HOSTS.c.host == row.host)
-            db.execute(HOSTS.update().where(here).values(owner=owner, attempt=row.attempt + 1))
-            return replace(make_host_line(row), attempt=row.attempt + 1)
+            return claims.claim_host(db, run, self.owner)
 
         with self._claiming:
             line = self._write(claim)
@@ -182,42 +204,79 @@ class Ledger(LedgerReader):
                 self._claimed.add(line.token)
         return line
 
-    def own_host(self, run: str, host: str) -> HostLine:
-        """Own a host of any run that nobody works on, to settle it. Raises RequestError when somebody does."""
-        owner = self.owner
+    def give_back(self, token: Token) -> None:
+        """Give up a host of ours that has no verdict, so that another process claims it. Raises OwnershipLostError."""
+
+        def give_back(db: sql.Connection) -> None:
+            unjudged = self._ours(token) & HOSTS.c.record.is_(None)
+            if db.execute(HOSTS.update().where(unjudged).values(owner=None)).rowcount == 0:
+                self._refuse(db, token, given_back=True)
+
+        self._write_event(token.run, _draft("given back, without a verdict", token.host), give_back)
+
+    def hosts_of_others(self, run: str) -> list[HostAtWork]:
+        """List the hosts of a run that are not settled and that other processes work on, living or dead."""
+        return self.database.read(lambda db: claims.find_hosts_of_others(db, run, self.owner))
+
+    def free_hosts_of_dead(self, run: str, owner: OwnerLine, progress: Callable[[float], None] = _ignore) -> bool:
+        """Free the hosts of a dead process that worked on a run of ours; return whether there were any.
+
+        Those with a verdict become ours, to be settled. An owner of another machine is watched as in `take_over`.
+        """
+        dead = confirm_dead(self.database, owner, progress)
+        if dead is None:
+            return False
+        draft = _draft(f"process {dead.process.pid} on {dead.machine} died; its hosts are free")
+        return self._write_event(run, draft, lambda db: claims.take_hosts_of_dead(db, run, dead, self.owner)) > 0
+
+    def own_host(self, run: str, host: str, progress: Callable[[float], None] = _ignore) -> HostLine:
+        """Own a host of any run that nobody works on, to settle it. Raises RequestError when somebody does.
+
+        An owner of another machine whose lease has ended is watched as in `take_over`.
+        """
+        here = (HOSTS.c.run == run) & (HOSTS.c.host == host)
+
+        def find_other(db: sql.Connection) -> OwnerLine | None:
+            owner = db.execute(sql.select(HOSTS.c.owner).where(here)).scalar_one()
+            return None if owner in (None, self.owner) else read_owner(db, owner)
+
+        other = self.database.read(find_other)
+        if other is not None and (other.alive() or confirm_dead(self.database, other, progress) is None):
+            raise _in_other_hands(run, host, other)
 
         def own(db: sql.Connection) -> HostLine:
-            here = (HOSTS.c.run == run) & (HOSTS.c.host == host)
             row = db.execute(HOSTS.select().where(here).with_for_update()).one()
-            if row.owner not in (None, owner):
-                other = read_owner(db, row.owner)
-                if other.alive():
-                    raise RequestError(
-                        f"{host} of run {run} is in other hands: {describe_owner(other)}", next_step="wait for its end"
-                    )
+            if row.owner not in (None, self.owner):
+                present = read_owner(db, row.owner)
+                if other is None or (present.owner, present.beats) != (other.owner, other.beats):
+                    raise _in_other_hands(run, host, present)
             attempt = max(1, row.attempt)
-            db.execute(HOSTS.update().where(here).values(owner=owner, attempt=attempt))
+            db.execute(HOSTS.update().where(here).values(owner=self.owner, attempt=attempt))
             return replace(make_host_line(row), attempt=attempt)
 
         return self._write(own)
 
     def record_verdict(self, token: Token, record: HostRecord) -> None:
         """Record the verdict of a host of ours, with its record so far. Raises OwnershipLostError."""
-        self._change_host(token, {"record": host_adapter().dump_python(record, mode="json")})
+        verdict = record.verdict
+        draft = _draft(f"{verdict.outcome} {verdict.reason}: {verdict.sentence}", token.host, Stage.JUDGE)
+        self._change_host(token, {"record": host_adapter().dump_python(record, mode="json")}, draft)
 
     def record_state(self, token: Token, record: HostRecord) -> None:
         """Record the state of a host of ours, with its whole record. Raises OwnershipLostError.
 
-        Nobody owns a host whose state is final.
+        Nobody owns a host whose state is final; an undecided one is its run's leader's.
         """
-        values = {"state": record.state, "record": host_adapter().dump_python(record, mode="json")}
-        final = record.state is not HostState.UNDECIDED
-        self._change_host(token, values | ({"owner": None} if final else {}))
+        leader = sql.select(RUNS.c.owner).where(RUNS.c.run == token.run).scalar_subquery()
+        owner = leader if record.state is HostState.UNDECIDED else None
+        document = host_adapter().dump_python(record, mode="json")
+        draft = _draft(record.state, token.host, Stage.RELEASE)
+        self._change_host(token, {"state": record.state, "record": document, "owner": owner}, draft)
 
     # -- steps
 
-    def begin_step(self, token: Token, stage: Stage) -> str:
-        """Record the intent of a step of a host of ours, before its effect. Returns the step's name, for `end_step`.
+    def begin_step(self, token: Token, stage: Stage) -> BegunStep:
+        """Record the intent of a step of a host of ours, before its effect.
 
         Raises OwnershipLostError when the host is no longer ours: the effect must not follow.
         """
@@ -229,13 +288,33 @@ class Ledger(LedgerReader):
             if db.execute(sql.select(STEPS.c.id).where(STEPS.c.ident == ident)).first() is None:
                 db.execute(STEPS.insert().values(**row))
 
-        self._write(begin)
-        return ident
+        self._write_event(token.run, _draft("", token.host, stage), begin)
+        return BegunStep(ident=ident, token=token, stage=stage)
 
-    def end_step(self, step: str, result: str) -> None:
+    def end_step(self, step: BegunStep, result: str) -> None:
         """Record the end of a step and its result."""
-        query = STEPS.update().where(STEPS.c.ident == step).values(ended_ns=now_ns(), result=_without_nul(result))
-        self._write(lambda db: db.execute(query))
+        query = STEPS.update().where(STEPS.c.ident == step.ident).values(ended_ns=now_ns(), result=_without_nul(result))
+        draft = _draft(result, step.token.host, step.stage)
+        self._write_event(step.token.run, draft, lambda db: db.execute(query))
+
+    # -- events
+
+    def say(self, event: Event) -> None:
+        """Keep an event of a run of ours: it is written with the next state of this run, or within a second."""
+        self._waiting.add(event)
+
+    def flush(self) -> None:
+        """Write the events that wait."""
+        for run in self._waiting.runs():
+            self._waiting.write_with(run, [], self.owner, self._write, lambda _db: None)
+
+    def prune_events(self, *, older_than_s: float) -> int:
+        """Delete the events of ended runs that began so long ago; return how many."""
+        before = self.now_ns() - round(older_than_s * 1e9)
+        return self.database.write(lambda db: prune_events(db, older_than_ns=before))
+
+    def _write_event(self, run: str, draft: EventDraft, work: Callable[[sql.Connection], Result]) -> Result:
+        return self._waiting.write_with(run, [draft], self.owner, self._write, work)
 
     # -- ownership
 
@@ -244,12 +323,12 @@ class Ledger(LedgerReader):
         self._owner.ensure_recorded()
         return self.database.write(work)
 
-    def _change_host(self, token: Token, values: Mapping[str, Any]) -> None:
+    def _change_host(self, token: Token, values: Mapping[str, Any], draft: EventDraft) -> None:
         def change(db: sql.Connection) -> None:
             if db.execute(HOSTS.update().where(self._ours(token)).values(**values)).rowcount == 0:
                 self._refuse(db, token, settled_as=values.get("state"))
 
-        self._write(change)
+        self._write_event(token.run, draft, change)
 
     def _fence(self, db: sql.Connection, token: Token) -> None:
         """Hold the host until the transaction ends. Raises OwnershipLostError when it is not ours."""
@@ -260,13 +339,15 @@ class Ledger(LedgerReader):
         here = (HOSTS.c.run == token.run) & (HOSTS.c.host == token.host)
         return here & (HOSTS.c.attempt == token.attempt) & (HOSTS.c.owner == self.owner)
 
-    def _refuse(self, db: sql.Connection, token: Token, *, settled_as: str | None = None) -> None:
-        """Raise the error of a host that is not ours, unless it was settled like this before, and the answer lost."""
+    def _refuse(
+        self, db: sql.Connection, token: Token, *, settled_as: str | None = None, given_back: bool = False
+    ) -> None:
+        """Raise the error of a host that is not ours, unless it was given up like this before, and the answer lost."""
         query = HOSTS.select().where(HOSTS.c.run == token.run, HOSTS.c.host == token.host)
         row = db.execute(query).first()
         if row is None:
             raise KeyError(f"run {token.run} has no host {token.host!r} in the ledger")
-        if row.owner is None and row.attempt == token.attempt and settled_as is not None and row.state == settled_as:
+        if row.attempt == token.attempt and row.state == settled_as and (settled_as is not None or given_back):
             return
         raise _lost(f"{token.host} of run {token.run}", read_owner(db, row.owner) if row.owner else None)
 
@@ -282,6 +363,10 @@ def describe_owner(owner: OwnerLine) -> str:
     return f"process {owner.process.pid}{where} leads it since {units.utc(owner.since_ns)}{heard}"
 
 
+def _in_other_hands(run: str, host: str, owner: OwnerLine) -> RequestError:
+    return RequestError(f"{host} of run {run} is in other hands: {describe_owner(owner)}", next_step="wait for its end")
+
+
 def draw_name() -> str:
     """Draw a short name for a run, at random."""
     return "".join(secrets.choice(_LETTERS) for _ in range(4))
@@ -292,6 +377,11 @@ def _lost(thing: str, owner: OwnerLine | None) -> OwnershipLostError:
     return OwnershipLostError(
         f"{thing} is no longer ours: {now}", next_step="nothing of it was touched; `ptp-harness runs` lists all"
     )
+
+
+def _draft(text: str, host: str | None = None, stage: Stage | None = None) -> EventDraft:
+    line = clip(printable(" ".join(text.split())), _MOST_CHARACTERS)
+    return EventDraft(host=host, stage=stage, text=line)
 
 
 def _without_nul(text: str) -> str:

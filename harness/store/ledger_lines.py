@@ -29,7 +29,11 @@ def run_adapter() -> "TypeAdapter[RunRecord]":
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunLine:
-    """A run as the list of runs shows it. `owner` leads the run; `ended`: the run was closed."""
+    """A run as the list of runs shows it. `owner` leads the run; `ended`: the run was closed.
+
+    `holds_passed`: hosts that pass stay, undecided, until the leader settles them. `stopping`: all who work on its
+    hosts are asked to end them.
+    """
 
     run: str
     bench: str
@@ -37,6 +41,8 @@ class RunLine:
     owner: OwnerLine
     attempt: int
     ended: bool
+    holds_passed: bool = False
+    stopping: bool = False
 
     def alive(self) -> bool:
         """Whether the run's owner still leads it."""

@@ -1,6 +1,7 @@
 """Read the ledger: runs, their hosts, steps and verdicts."""
 
-from collections.abc import Mapping
+import statistics
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import sqlalchemy as sql
@@ -8,6 +9,7 @@ import sqlalchemy as sql
 from harness.errors import RequestError
 from harness.model import HostState, Outcome, RunRecord, Stage
 from harness.store.database import Database, now_ns
+from harness.store.event_log import NumberedEvent, read_events
 from harness.store.ledger_lines import (
     HostLine,
     HostSummary,
@@ -29,9 +31,12 @@ _RUN_LINES = sql.select(
     RUNS.c.started_ns,
     RUNS.c.attempt,
     RUNS.c.record.is_not(None),
+    RUNS.c.holds_passed,
+    RUNS.c.stopping,
     *OWNERS.c,
     now_ns(),
 ).join(OWNERS, OWNERS.c.owner == RUNS.c.owner)
+_TYPICAL_OF = 5  # latest runs of a type
 _NEWEST_FIRST = (RUNS.c.started_ns.desc(), RUNS.c.run)
 
 
@@ -122,6 +127,21 @@ class LedgerReader:
             if row.record is not None
         ]
 
+    def typical_durations_s(self, bench: str, instance_types: Collection[str]) -> dict[str, float]:
+        """Find how long a host of each type took, s: the median of its latest runs. Types that were never run lack."""
+        latest = sql.func.row_number().over(partition_by=HOSTS.c.instance_type, order_by=RUNS.c.started_ns.desc())
+        ranked = (
+            sql.select(HOSTS.c.instance_type, HOSTS.c.record["stages"].label("stages"), latest.label("rank"))
+            .join(RUNS, RUNS.c.run == HOSTS.c.run)
+            .where(RUNS.c.bench == bench, HOSTS.c.instance_type.in_(instance_types), HOSTS.c.record.is_not(None))
+            .subquery()
+        )
+        query = sql.select(ranked.c.instance_type, ranked.c.stages).where(ranked.c.rank <= _TYPICAL_OF)
+        seconds: dict[str, list[float]] = {}
+        for instance_type, stages in self.database.read(lambda db: db.execute(query).all()):
+            seconds.setdefault(instance_type, []).append(sum((stages or {}).values()))
+        return {instance_type: statistics.median(each) for instance_type, each in seconds.items()}
+
     def steps(self, run: str) -> list[StepLine]:
         """List all steps of a run in the order in which they were begun."""
         query = STEPS.select().where(STEPS.c.token.startswith(f"{run}/", autoescape=True)).order_by(STEPS.c.id)
@@ -131,6 +151,10 @@ class LedgerReader:
             )
             for row in self.database.read(lambda db: db.execute(query).all())
         ]
+
+    def events(self, run: str, *, after: int = 0, most: int = 1000) -> list[NumberedEvent]:
+        """List the events of a run behind a number, in order, at most so many."""
+        return self.database.read(lambda db: read_events(db, run, after=after, most=most))
 
     def record(self, run: str) -> RunRecord | None:
         """Return the record of a run that has ended; None before. Raises RequestError when there is no such run."""
@@ -163,7 +187,7 @@ def make_host_line(row: Any) -> HostLine:
 
 
 def _make_run_line(row: Any) -> RunLine:
-    run, bench, started_ns, attempt, ended, *owner = row
+    run, bench, started_ns, attempt, ended, holds_passed, stopping, *owner = row
     return RunLine(
         run=run,
         bench=bench,
@@ -171,4 +195,6 @@ def _make_run_line(row: Any) -> RunLine:
         owner=make_owner_line(owner),
         attempt=attempt,
         ended=bool(ended),
+        holds_passed=holds_passed,
+        stopping=stopping,
     )

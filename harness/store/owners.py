@@ -26,6 +26,7 @@ from harness.system.proc import ProcessId, own_process
 
 LEASE_S = 30.0
 HEARTBEAT_S = 5.0
+TICK_S = 1.0
 _WATCH_S = 1.0
 _log = logging.getLogger(__name__)
 
@@ -68,11 +69,12 @@ class OwnerLine:
 class Ownership:
     """This process as an owner in a ledger, `ident` by name.
 
-    A thread renews its lease until `close`, or until nobody refers to this object any more.
+    A thread renews its lease until `close`, or until nobody refers to this object any more; it also calls `on_tick`
+    once a second.
     """
 
-    def __init__(self, database: Database) -> None:
-        self._database = database
+    def __init__(self, database: Database, on_tick: Callable[[], None]) -> None:
+        self._database, self._on_tick = database, on_tick
         self.ident = secrets.token_hex(8)
         self._lock = threading.Lock()
         self._stop = threading.Event()
@@ -90,6 +92,10 @@ class Ownership:
     def renew(self) -> None:
         """Renew the lease once."""
         self._database.write(self._renew)
+
+    def tick(self) -> None:
+        """Do what is due each second."""
+        self._on_tick()
 
     def close(self) -> None:
         """End the heartbeat; the lease ends by itself."""
@@ -122,14 +128,18 @@ class Ownership:
 
 
 def _beat(owner: "weakref.ref[Ownership]", stop: threading.Event) -> None:
-    while not stop.wait(HEARTBEAT_S):
+    renew_at = time.monotonic() + HEARTBEAT_S
+    while not stop.wait(min(TICK_S, HEARTBEAT_S)):
         ownership = owner()
         if ownership is None:
             return
         try:
-            ownership.renew()
+            if time.monotonic() >= renew_at:
+                renew_at = time.monotonic() + HEARTBEAT_S
+                ownership.renew()
+            ownership.tick()
         except Exception as error:  # the next write of this owner tells whether it still owns anything
-            _log.warning("the lease of this process in the ledger was not renewed: %s", error)
+            _log.warning("the ledger was not reached by the heartbeat of this process: %s", error)
         del ownership  # the thread itself keeps nothing alive
 
 

@@ -34,6 +34,8 @@ RUNS = sql.Table(
     sql.Column("owner", sql.ForeignKey("owners.owner")),
     sql.Column("attempt", sql.Integer, nullable=False, server_default="1"),  # grows with every owner: it fences writes
     sql.Column("events", sql.Integer, nullable=False, server_default="0"),  # number of the latest event
+    sql.Column("holds_passed", sql.Boolean, nullable=False, server_default=sql.false()),  # those that pass stay
+    sql.Column("stopping", sql.Boolean, nullable=False, server_default=sql.false()),  # all who work on it shall end it
 )
 HOSTS = sql.Table(
     "hosts",

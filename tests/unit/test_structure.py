@@ -149,14 +149,14 @@ def test_the_assertion_test_fails_where_it_must(tmp_path: Path) -> None:
 
 
 def stray(folder: Path) -> list[str]:
-    """Files below tests/ that are no tests, conftest.py, data, doubles or servers: pytest would not collect them."""
+    """Files below tests/ that are no tests, conftest.py, data, doubles, servers or programs."""
     code = [path for path in folder.rglob("*.py") if "__pycache__" not in path.parts]
     return sorted(
         str(path.relative_to(folder))
         for path in code
         if not path.name.startswith("test_")
         and path.name != "conftest.py"
-        and not {"data", "doubles", "servers"} & set(path.parts)
+        and not {"data", "doubles", "servers", "programs"} & set(path.parts)
     )
 
 

@@ -72,7 +72,7 @@ def test_every_example_parses(line: str, parsed: Callable[[str], None]) -> None:
     parsed(line)
 
 
-@pytest.mark.parametrize("line", ["ptp-harness fly", "ptp-harness run", "ptp-harness run lab.phc --dept full"])
+@pytest.mark.parametrize("line", ["ptp-harness fly", "ptp-harness plan", "ptp-harness run lab.phc --dept full"])
 def test_the_parser_refuses_where_it_must(line: str, parsed: Callable[[str], None]) -> None:
     with pytest.raises(AssertionError):
         parsed(line)

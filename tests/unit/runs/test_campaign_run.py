@@ -57,7 +57,7 @@ from harness.model import (
 from harness.model.cloud import PriceTerms
 from harness.report import text
 from harness.report.formats import Format, render
-from harness.runs import campaign_run, leftovers, qualification
+from harness.runs import campaign_run, host_workers, leftovers, qualification
 from harness.runs.context import RunControls
 from harness.runs.evidence_collector import EvidenceCollector
 from harness.runs.prepare import Prepared
@@ -322,7 +322,7 @@ def test_a_dead_runs_hosts_get_their_verdict_when_it_is_swept(lab: Lab) -> None:
     assert leftovers.list_removable(lab.ledger, lab.bench) == [], "this process leads it now"
     assert leftovers.list_removable(lab.ledger, lab.bench, taken_over=[run]) == found
     assert leftovers.remove(found, lab.bench) == [f"{run}/a/1"]
-    leftovers.close_runs([run], lab.ledger, lab.bench)
+    leftovers.close_runs([run], lab.ledger, lab.bench, print)
     record = lab.ledger.record(run)
     assert record is not None
     assert verdicts(record) == dict.fromkeys(("a", "b"), (Outcome.INCONCLUSIVE, Reason.INTERRUPTED, HostState.RELEASED))
@@ -335,13 +335,13 @@ def test_a_dead_runs_hosts_get_their_verdict_when_it_is_swept(lab: Lab) -> None:
 def test_a_host_that_waited_for_its_choice_when_the_run_died_is_swept(lab: Lab, silent_machine: Machine) -> None:
     run = dead_run(lab.ledger, {"a": "silent"})
     lab.bench.running.add(f"{run}/a/1")
-    unqualified = campaign_run.unqualified_host_record("a", "silent", Evidence(interrupted=True))
+    unqualified = host_workers.unqualified_host_record("a", "silent", Evidence(interrupted=True))
     token = lab.ledger.own_host(run, "a").token
     lab.ledger.record_state(token, dataclasses.replace(unqualified, state=HostState.UNDECIDED))
     assert [item.token.host for item in leftovers.list_removable(lab.ledger, lab.bench)] == ["a"]
     leftovers.remove(leftovers.list_removable(lab.ledger, lab.bench), lab.bench)
     assert leftovers.take_over_dead_runs(lab.ledger, lab.bench, print) == [run]
-    leftovers.close_runs([run], lab.ledger, lab.bench)
+    leftovers.close_runs([run], lab.ledger, lab.bench, print)
     assert [line.state for line in lab.ledger.hosts(run)] == [HostState.RELEASED]
 
 

@@ -140,7 +140,7 @@ def context_of(ledger: Ledger, rack: Rack, run: str, tmp_path: Path) -> Contexts
             settings=Settings(state_dir=tmp_path, cache_dir=tmp_path, assets_dir=tmp_path),
             controls=controls,
             failures=failures,
-            events=RunEvents(run, controls.listener, folder, failures),
+            events=RunEvents(run, controls.listener, ledger, folder, failures),
             holds_passed=keep is Keep.ASK,
         )
 

@@ -17,6 +17,7 @@ _LEASE_S = {
     "sqlite": "json_extract(runs.campaign, '$.lease_s')",
     "postgresql": "CAST(runs.campaign ->> 'lease_s' AS DOUBLE PRECISION)",
 }
+_KEEP = {"sqlite": "json_extract(campaign, '$.keep')", "postgresql": "campaign ->> 'keep'"}
 
 
 def upgrade() -> None:
@@ -46,7 +47,10 @@ def upgrade() -> None:
     op.execute("ALTER TABLE runs ADD COLUMN owner VARCHAR(32) REFERENCES owners (owner)")
     op.add_column("runs", sql.Column("attempt", sql.Integer, nullable=False, server_default="1"))
     op.add_column("runs", sql.Column("events", sql.Integer, nullable=False, server_default="0"))
+    op.add_column("runs", sql.Column("holds_passed", sql.Boolean, nullable=False, server_default=sql.false()))
+    op.add_column("runs", sql.Column("stopping", sql.Boolean, nullable=False, server_default=sql.false()))
     op.execute("UPDATE runs SET owner = 'of-' || run")
+    op.execute(f"UPDATE runs SET holds_passed = true WHERE {_KEEP[op.get_bind().dialect.name]} = 'ask'")
     for name in ("machine", "pid", "pid_start_ticks"):
         op.drop_column("runs", name)
     op.create_index("ix_runs_started_ns", "runs", ["started_ns"])

@@ -1,0 +1,83 @@
+"""Help with a run that another process leads, of this machine or another: qualify hosts that it has not begun yet."""
+
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+
+from harness.campaign.campaign import Campaign, Keep
+from harness.errors import HarnessError, RequestError
+from harness.model import HostRecord
+from harness.model.bench_traits import traits_of_recorded
+from harness.runs import campaign_run, host_workers
+from harness.runs.context import RunContext, RunControls
+from harness.runs.prepare import Prepared
+from harness.store.ledger import Ledger
+from harness.store.owners import own_place
+from harness.system.settings import Settings
+
+_POLL_S = 1.0
+
+
+def read_living_campaign(run: str, ledger: Ledger) -> Campaign:
+    """Read the campaign of a run that can be helped with. Raises RequestError for any other run, and says why."""
+    line = ledger.find(run)
+    if line.ended:
+        raise RequestError(f"run {run} has ended", next_step=f"`ptp-harness show {run}` shows it")
+    if not line.alive():
+        raise RequestError(
+            f"the process that leads run {run} died", next_step=f"`ptp-harness resume {run}` goes on with it"
+        )
+    if line.stopping:
+        raise RequestError(f"run {run} was asked to stop", next_step=f"`ptp-harness show {run} --follow` shows its end")
+    campaign = campaign_run.read_campaign(run, ledger)
+    elsewhere, keeps = line.owner.place != own_place(), line.holds_passed or campaign.keep is not Keep.NONE
+    if elsewhere and keeps and traits_of_recorded(line.bench).local:
+        raise RequestError(
+            f"run {run} keeps hosts of bench {line.bench}, which only their own machine can remove",
+            next_step=f"help with it on {line.owner.machine}",
+        )
+    return campaign
+
+
+def help_with(
+    run: str, prepared: Prepared, ledger: Ledger, settings: Settings, controls: RunControls
+) -> Mapping[str, HostRecord]:
+    """Qualify hosts of a run that another process leads, until none is left to begin; return their records.
+
+    Stops when the run is asked to stop, or when this process is; then hosts under way are given back. Raises
+    OwnershipLostError, SetupError and the bench's errors.
+    """
+    plan, bench = prepared.plan, prepared.bench
+    context = campaign_run.prepare_context(run, plan, bench, ledger, settings, controls, joined=True)
+    records: dict[str, HostRecord] = {}
+    with controls.while_leading(run), _watching_the_run(context):
+        errors = host_workers.qualify_claimed(plan.parallel, context, records, lambda: None)
+    if errors:
+        raise errors[0]
+    context.failures.raise_noted()
+    return records
+
+
+@contextmanager
+def _watching_the_run(context: RunContext) -> Iterator[None]:
+    """Stop the hosts under way as soon as the run is asked to stop."""
+    ended = threading.Event()
+
+    def watch() -> None:
+        while not ended.wait(_POLL_S):
+            try:
+                line = context.ledger.find(context.run)
+            except HarnessError:  # a host that cannot write to the ledger notices by itself
+                continue
+            if line.stopping or line.ended:
+                context.stopped_by_leader.set()
+                context.controls.stop.set()
+                return
+
+    thread = threading.Thread(target=watch, name="run-watch", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()

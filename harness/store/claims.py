@@ -1,0 +1,80 @@
+"""Give the hosts of a run to the processes that work on it: each to one at a time, the longest expected first.
+
+The functions are the statements of one transaction of `Ledger`.
+"""
+
+from collections.abc import Collection
+from dataclasses import dataclass, replace
+
+import sqlalchemy as sql
+
+from harness.model import HostState, Token
+from harness.store.database import now_ns
+from harness.store.ledger_lines import HostLine
+from harness.store.ledger_reader import make_host_line
+from harness.store.owners import OwnerLine, make_owner_line
+from harness.store.tables import HOSTS, OWNERS, RUNS
+
+_UNJUDGED = HOSTS.c.state.is_(None) & HOSTS.c.record.is_(None)
+_UNSETTLED = HOSTS.c.state.is_(None) | (HOSTS.c.state == HostState.UNDECIDED)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HostAtWork:
+    """A host that is not settled, and the process that works on it; None: the host can be claimed."""
+
+    host: str
+    owner: OwnerLine | None
+
+
+def claim_host(db: sql.Connection, run: str, owner: str) -> HostLine | None:
+    """Claim a host without verdict and owner; None when none is left.
+
+    A process that does not lead the run gets none of a run that was asked to stop or has ended. The run's row is held
+    meanwhile, so that whoever takes the run over sees every claim.
+    """
+    here = sql.select(RUNS.c.owner, RUNS.c.stopping, RUNS.c.record.is_not(None).label("ended")).where(RUNS.c.run == run)
+    line = db.execute(here.with_for_update(read=True)).first()
+    if line is None or line.ended or (line.stopping and line.owner != owner):
+        return None
+    free = HOSTS.select().where(HOSTS.c.run == run, _UNJUDGED, HOSTS.c.owner.is_(None))
+    longest_first = free.order_by(HOSTS.c.expected_s.desc(), HOSTS.c.position).limit(1)
+    row = db.execute(longest_first.with_for_update(skip_locked=True)).first()
+    if row is None:
+        return None
+    claimed = (HOSTS.c.run == run) & (HOSTS.c.host == row.host)
+    db.execute(HOSTS.update().where(claimed).values(owner=owner, attempt=row.attempt + 1))
+    return replace(make_host_line(row), attempt=row.attempt + 1)
+
+
+def find_unknown_claim(db: sql.Connection, run: str, owner: str, known: Collection[Token]) -> HostLine | None:
+    """Find a host that the owner claimed without learning it: the answer to its commit was lost."""
+    rows = db.execute(HOSTS.select().where(HOSTS.c.run == run, _UNJUDGED, HOSTS.c.owner == owner)).all()
+    return next((line for line in map(make_host_line, rows) if line.token not in known), None)
+
+
+def find_hosts_of_others(db: sql.Connection, run: str, owner: str) -> list[HostAtWork]:
+    """Find the hosts of a run that are not settled and not of `owner`: free, or of other processes, living or dead."""
+    free_or_of_others = (HOSTS.c.owner.is_(None) & _UNJUDGED) | (HOSTS.c.owner != owner)
+    query = (
+        sql.select(HOSTS.c.host, *OWNERS.c, now_ns())
+        .outerjoin(OWNERS, OWNERS.c.owner == HOSTS.c.owner)
+        .where(HOSTS.c.run == run, free_or_of_others, _UNSETTLED)
+        .order_by(HOSTS.c.position)
+    )
+    return [
+        HostAtWork(host=host, owner=None if line[0] is None else make_owner_line(line))
+        for host, *line in db.execute(query)
+    ]
+
+
+def take_hosts_of_dead(db: sql.Connection, run: str, dead: OwnerLine, owner: str) -> int:
+    """Free the hosts of a dead owner that have no verdict; those with one that are not settled become `owner`'s.
+
+    Returns how many hosts there were: none where the dead one renewed its lease meanwhile.
+    """
+    still_dead = sql.exists().where(OWNERS.c.owner == dead.owner, OWNERS.c.beats == dead.beats)
+    hosts = (HOSTS.c.run == run) & (HOSTS.c.owner == dead.owner) & _UNSETTLED & still_dead
+    freed = db.execute(HOSTS.update().where(hosts, HOSTS.c.record.is_(None)).values(owner=None)).rowcount
+    taken = db.execute(HOSTS.update().where(hosts, HOSTS.c.record.is_not(None)).values(owner=owner)).rowcount
+    return freed + taken

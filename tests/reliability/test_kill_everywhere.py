@@ -1,0 +1,48 @@
+"""A run that is killed at any point loses nothing, does nothing twice and leaves nothing, on both databases.
+
+`make soak` kills 20,000 times, with other seeds.
+"""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+KILLS = int(os.environ.get("PTP_HARNESS_TEST_KILLS", "1"))
+LEAST = 200  # on each database
+
+
+@pytest.mark.programs
+@pytest.mark.timeout(36_000)
+@pytest.mark.parametrize("database", ["sqlite", "postgresql"])
+def test_a_run_killed_at_every_point_is_recovered(
+    database: str, request: pytest.FixtureRequest, tmp_path: Path, record_property: Callable[[str, object], None]
+) -> None:
+    url = f"sqlite:///{tmp_path}/ledger.sqlite" if database == "sqlite" else request.getfixturevalue("new_database")
+    argv = [sys.executable, "-m", "tests.programs.kill_everywhere", url, str(tmp_path / "trials")]
+    # A connection to a server takes longer to make: there every second point, until more is asked for.
+    every = "2" if database == "postgresql" and KILLS == 1 else "1"
+    argv += ["--kills", str(KILLS // 2), "--every", every]
+    done = subprocess.run(argv, cwd=ROOT, stdout=subprocess.PIPE, text=True, check=False)
+    said = json.loads(done.stdout)
+    record_property("counted", f"{said['kills']} kills in {said['trials']} trials on {database}: {said['ways']}")
+    assert said["faults"] == []
+    assert said["kills"] >= max(LEAST, KILLS // 2)
+    assert set(said["points"]) >= {
+        f"{work}: {moment}"
+        for work in (
+            "Ledger._insert_run.insert",
+            "Ledger.claim.claim",
+            "Ledger.begin_step.begin",
+            "Ledger.end_step.<lambda>",
+            "Ledger._change_host.change",
+            "Ledger.close_run.close",
+            "Ownership._record",
+        )
+        for moment in ("before", "not committed", "committed")
+    } | {"bench: make", "bench: made", "bench: remove", "bench: removed", "evidence: before a file", "evidence: a file"}
