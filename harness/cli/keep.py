@@ -4,16 +4,18 @@ from typing import Annotated
 
 import typer
 
-from harness import wiring
+from harness import units, wiring
 from harness.benches.bench import Bench
 from harness.cli import completion, output, run_argument
 from harness.errors import CleanupError, RequestError
 from harness.host import ssh
 from harness.model import HostState
 from harness.model.bench_traits import traits_of_recorded
+from harness.model.lease import LONGEST_S, SHORTEST_S
 from harness.runs import kept_hosts
 from harness.store.ledger import Ledger
 from harness.system import proc, settings
+from harness.untrusted.input_checks import shorten_value
 
 
 def keep(
@@ -22,19 +24,44 @@ def keep(
         str,
         typer.Argument(metavar="HOST", help="A host of that run which still runs.", autocompletion=completion.hosts),
     ],
+    duration: Annotated[
+        str | None,
+        typer.Option("--for", metavar="8h", help="Until then its lease lasts, from now: 30m, 8h, 2d."),
+    ] = None,
 ) -> None:
     """Keep a host that still runs.
 
     For a run that has ended or died: `sweep` leaves the host alone from now on. To keep hosts when a run ends, use
-    `run --keep`.
+    `run --keep`. With --for the host's lease ends so long from now, whenever it was to end before: in the host, which
+    warns whoever is logged in ten minutes before and powers itself off, in the tags of its bench, and in the ledger.
 
     Examples:
         ptp-harness keep k3f9 lab.phc
+        ptp-harness keep k3f9 m7i.large --for 8h
     """
+    lease_s = None if duration is None else _parse_lease_s(duration)
     run, ledger, bench, _ = _load_run(run)
     _require_made_hosts(run, bench)
-    kept_hosts.keep_host(run, host, bench, ledger)
-    output.say(f"{host} of run {run} is kept; `ptp-harness release {run} {host}` removes it")
+    line = kept_hosts.keep_host(run, host, bench, ledger, lease_s=lease_s)
+    until = "" if line.kept_until_ns is None else f" until {units.utc_moment(line.kept_until_ns):%Y-%m-%d %H:%M} UTC"
+    output.say(f"{host} of run {run} is kept{until}; `ptp-harness release {run} {host}` removes it")
+
+
+def _parse_lease_s(text: str) -> float:
+    """Parse the length of a lease, s. Raises RequestError."""
+    # Imported here, since it is slow to load.
+    from harness.campaign.fields import parse_duration_s
+
+    try:
+        lease_s = parse_duration_s(text)
+    except (ValueError, OverflowError):
+        lease_s = 0.0
+    if not SHORTEST_S <= lease_s <= LONGEST_S:
+        raise RequestError(
+            f"--for is {shorten_value(text)}: a lease lasts from 1 minute to 30 days, such as 30m, 8h or 2d",
+            next_step="`ptp-harness keep --help`",
+        )
+    return lease_s
 
 
 def release(
