@@ -195,7 +195,10 @@ def _describe_helpers(run: str, helpers: Mapping[str, OwnerLine]) -> str:
 def close_host(
     run: RunLine, host: HostLine, ledger: Ledger, bench: Bench, progress: Callable[[float], None]
 ) -> HostRecord:
-    """Return the host's record from its dead run, else one with an inconclusive verdict; with its present state."""
+    """Return the host's record from its dead run, else one with an inconclusive verdict; with its present state.
+
+    An owner of another machine that may still live is watched; `progress` gets the seconds left.
+    """
     if host.record is not None and host.state not in (None, HostState.UNDECIDED):
         return host.record
     tokens = [str(token) for token in host.tokens]

@@ -136,13 +136,14 @@ class Ec2Bench:
         return self.make_machine(record) if runs else None
 
     def extend_lease(self, token: Token, until: datetime.datetime) -> None:
-        """Write the new end of the lease into the tags of all that is of this host, signed for each, and our record."""
+        """Write the new end of the lease into the tags of the host's instance, signed, and into our record."""
         record = self.records.find(token)
         if record is None:
             raise BenchError(f"{token} is in no record here", next_step="extend its lease where it was made")
         expires = until.isoformat()
-        resources = self._removable_resources(token, record.region)
-        lease_tags.write(self._api(record.region), resources, expires, self.proofs.signer, host=token.host)
+        for resource in self._removable_resources(token, record.region):
+            if resource.kind == "instance":
+                lease_tags.write(self._api(record.region), resource, expires, self.proofs.signer, host=token.host)
         self.records.write(replace(record, expires_utc=expires))
 
     def release(self, token: Token) -> None:

@@ -279,16 +279,19 @@ def told(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Machine, int]]:
     return leases
 
 
-def ended_run(ledger: Ledger, run: str) -> None:
-    """As if the process that led it had ended it long ago."""
-    record = RunRecord(run=run, bench="lab", started="", seconds=1.0, interrupted=False, hosts=(), leftovers=())
-    ledger.close_run(record)
+def ended_run(ledger: Ledger, rack: Rack, run: str) -> None:
+    """As if the process that led it had ended it, and removed all hosts but `a`."""
+    rack.running = {f"{run}/a/1"}
+    for name in ("b", "stuck"):
+        ledger.record_state(ledger.own_host(run, name).token, record(name, HostState.RELEASED))
+    ended = RunRecord(run=run, bench="lab", started="", seconds=1.0, interrupted=False, hosts=(), leftovers=())
+    ledger.close_run(ended)
 
 
 def test_a_lease_is_extended_in_host_bench_and_ledger(
     ledger: Ledger, rack: Rack, run: str, told: list[tuple[Machine, int]]
 ) -> None:
-    ended_run(ledger, run)
+    ended_run(ledger, rack, run)
     line = kept_hosts.keep_host(run, "a", rack, ledger, lease_s=8 * 3600)
     assert told == [(rack.machine, 8 * 3600)]
     assert line.state is HostState.KEPT
@@ -308,7 +311,7 @@ def test_a_lease_is_extended_in_host_bench_and_ledger(
 def test_a_lease_that_cannot_be_extended_changes_nothing(
     ledger: Ledger, rack: Rack, run: str, told: list[tuple[Machine, int]]
 ) -> None:
-    ended_run(ledger, run)
+    ended_run(ledger, rack, run)
     before = kept_hosts.keep_host(run, "a", rack, ledger)
     rack.refuses = "the tags cannot be changed"
     with pytest.raises(BenchError, match="the tags cannot be changed"):
@@ -321,7 +324,7 @@ def test_a_lease_that_cannot_be_extended_changes_nothing(
 def test_a_kept_host_whose_lease_ended_is_swept(
     ledger: Ledger, rack: Rack, run: str, told: list[tuple[Machine, int]]
 ) -> None:
-    ended_run(ledger, run)
+    ended_run(ledger, rack, run)
     line = kept_hosts.keep_host(run, "a", rack, ledger, lease_s=3600)
     assert leftovers.list_removable(ledger, rack) == []
     assert leftovers.release_expired(ledger, rack) == []

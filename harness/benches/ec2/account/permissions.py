@@ -128,7 +128,7 @@ def policy() -> Mapping[str, Any]:
             _allow(
                 "ExtendLeasesOfOurs",
                 ["ec2:CreateTags"],
-                _arns(*new),
+                _arns("instance"),
                 {**_OURS, "ForAllValues:StringEquals": {"aws:TagKeys": [EXPIRES, SIGNATURE]}},
             ),
             _allow("StopOursAndCopyTheirDisks", COPIED, _arns("instance"), _OURS),

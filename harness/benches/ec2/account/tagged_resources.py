@@ -33,12 +33,6 @@ class TaggedResource:
     given_name: str | None = None
     parts: tuple[str, ...] = ()
     instance_type: str = ""  # of an instance
-    id_of_named: str = ""  # of a key pair or placement group, whose `ident` is a name
-
-    @property
-    def tagged_id(self) -> str:
-        """The id by which its tags are changed."""
-        return self.id_of_named or self.ident
 
     @property
     def ending(self) -> bool:
@@ -108,13 +102,7 @@ def _list_placement_groups(api: Api, filters: list[dict[str, Any]], host: str) -
     answer = api.call("ec2", "describe_placement_groups", task=message, host=host, Filters=filters)
     for group in answer["PlacementGroups"]:
         name = group["GroupName"]
-        yield TaggedResource(
-            kind="placement-group",
-            ident=name,
-            tags=_parse_tags(group),
-            given_name=name,
-            id_of_named=group.get("GroupId", ""),
-        )
+        yield TaggedResource(kind="placement-group", ident=name, tags=_parse_tags(group), given_name=name)
 
 
 def _list_security_groups(api: Api, filters: list[dict[str, Any]], host: str) -> Iterator[TaggedResource]:
@@ -130,13 +118,7 @@ def _list_key_pairs(api: Api, filters: list[dict[str, Any]], host: str) -> Itera
     answer = api.call("ec2", "describe_key_pairs", task="listing our key pairs", host=host, Filters=filters)
     for key_pair in answer["KeyPairs"]:
         name = key_pair["KeyName"]
-        yield TaggedResource(
-            kind="key-pair",
-            ident=name,
-            tags=_parse_tags(key_pair),
-            given_name=name,
-            id_of_named=key_pair.get("KeyPairId", ""),
-        )
+        yield TaggedResource(kind="key-pair", ident=name, tags=_parse_tags(key_pair), given_name=name)
 
 
 def _list_images(api: Api, filters: list[dict[str, Any]], host: str) -> Iterator[TaggedResource]:
