@@ -134,6 +134,17 @@ class Ledger(LedgerReader):
         text = "ended: " + (", ".join(f"{count} {outcome}" for outcome, count in verdicts.items()) or "no host")
         self._write_event(record.run, _draft(text), close)
 
+    def note_evidence(self, run: str, unsent: str | None) -> None:
+        """Note in the record of an ended run why its evidence is not in the evidence store; None once it is."""
+
+        def note(db: sql.Connection) -> None:
+            here = RUNS.c.run == run
+            record = db.execute(sql.select(RUNS.c.record).where(here).with_for_update()).scalar()
+            if record is not None and record.get("evidence_unsent") != unsent:
+                db.execute(RUNS.update().where(here).values(record={**record, "evidence_unsent": unsent}))
+
+        self._write(note)
+
     def find_dead_run(self, run: str) -> RunLine:
         """Find a run whose owner died before it closed the run. Raises RequestError for any other run."""
         line = self.find(run)
