@@ -20,9 +20,9 @@ Runs = Annotated[
 def send(runs: Runs = None) -> None:
     """Send evidence to the evidence store.
 
-    What waits for it, of runs that have ended; or the evidence that this machine has of the runs that are named. What
-    is in the store already is left alone, and nothing on this machine is removed. Exit code 2 if something was not
-    sent.
+    What waits for it, of runs that have ended; what is in the store already is left alone. Of the runs that are named,
+    all evidence that this machine has is sent, again if need be, which mends what was damaged in the store. Nothing on
+    this machine is removed. Exit code 2 if something was not sent.
 
     Examples:
         ptp-harness evidence send
@@ -53,7 +53,7 @@ def list_waiting() -> None:
     entries = Outbox(configuration.state_dir).list()
     rows = [(entry.run, entry.store, describe_waiting(entry, ledger)) for entry in entries]
     if rows:
-        output.show("\n".join(table.align_rows([("RUN", "STORE", "WAITS SINCE"), *rows])))
+        output.show("\n".join(table.align_rows([("RUN", "STORE", "STATE"), *rows])))
     else:
         output.say("no evidence waits")
 

@@ -38,15 +38,15 @@ class EvidenceSender:
         self._outbox.add(entry)
         return self._outbox.find(line.run) or entry
 
-    def send(self, entry: OutboxEntry) -> SentEvidence:
+    def send(self, entry: OutboxEntry, *, again: bool = False) -> SentEvidence:
         """Send all of a run that changes no more; forget the entry once nothing more can follow.
 
-        Raises RequestError for a run that is not in the ledger, StoreAwayError, and SetupError.
+        `again`: put also files that are in the store. Raises RequestError for a run that is not in the ledger, StoreAwayError, and SetupError.
         """
         line = find_run(entry, self.ledger)
         folder = self.settings.runs_dir / line.run
         parts = list_local_parts(line, list(self.ledger.hosts(line.run)), folder, entry.attempt)
-        sent = send_parts(parts, folder, self.store, self.pause)
+        sent = send_parts(parts, folder, self.store, self.pause, again=again)
         if line.ended:
             if entry.leads:
                 self.ledger.note_evidence(line.run, None)
@@ -61,7 +61,7 @@ class EvidenceSender:
         return sent
 
     def send_run(self, run: str, report: Callable[[str], None]) -> list[str]:
-        """Send the evidence that this machine has of a run that has ended, whether it waits or not.
+        """Send the evidence that this machine has of a run that has ended, whether it waits or not, all files again.
 
         Returns a sentence if it was not sent; `report` gets one if it was. Raises RequestError for a run that has not
         ended, or without evidence here.
@@ -74,7 +74,7 @@ class EvidenceSender:
             raise RequestError(
                 f"there is no evidence of run {line.run} on this machine", next_step=f"try on {line.owner.machine}"
             )
-        error = self._try(self.expect(line, leads=was_led_here(folder)), report)
+        error = self._try(self.expect(line, leads=was_led_here(folder)), report, again=True)
         return [] if error is None else [_describe_failure(line.run, error)]
 
     def send_waiting(self, report: Callable[[str], None], *, besides: str | None = None) -> list[str]:
@@ -103,10 +103,10 @@ class EvidenceSender:
         except RequestError:
             return False
 
-    def _try(self, entry: OutboxEntry, report: Callable[[str], None]) -> Exception | None:
+    def _try(self, entry: OutboxEntry, report: Callable[[str], None], *, again: bool = False) -> Exception | None:
         """Send the evidence of one run; return the error, so that others are tried all the same."""
         try:
-            report(describe_sent(entry.run, self.send(entry), self.store.label))
+            report(describe_sent(entry.run, self.send(entry, again=again), self.store.label))
         except Exception as error:
             return error
         return None

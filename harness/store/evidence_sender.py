@@ -1,7 +1,7 @@
 """Send the evidence of a run from this machine to an evidence store: each part's files, then its checksums.
 
 Sending again, also by two processes at once, changes nothing: what a part holds does not change any more once it is
-sent, and a part whose checksums are in the store is left alone. Nothing on this machine is removed.
+sent, and a part whose checksums are in the store is left alone unless it is to be sent again. Nothing on this machine is removed.
 """
 
 import tempfile
@@ -69,14 +69,16 @@ def _find_parts(line: RunLine, hosts: list[HostLine], folder: Path, leads: int) 
         yield LocalPart(part=part, files=list_own_files(folder))
 
 
-def send_parts(parts: list[LocalPart], folder: Path, store: ObjectStore, pause: Pause) -> SentEvidence:
+def send_parts(
+    parts: list[LocalPart], folder: Path, store: ObjectStore, pause: Pause, *, again: bool = False
+) -> SentEvidence:
     """Send parts of a run whose evidence is in `folder`; each action is tried again while the store is away.
 
-    Raises StoreAwayError, and SetupError for a file that was changed since the run ended, and for a part of which the
+    `again`: the files of parts that are in the store are put again, which mends those that were damaged there. Raises StoreAwayError, and SetupError for a file that was changed since the run ended, and for a part of which the
     store has another content.
     """
     sealed = _read_sealed(folder)
-    new = sum([_send_part(local, folder, sealed, store, pause) for local in parts])
+    new = sum([_send_part(local, folder, sealed, store, pause, again) for local in parts])
     return SentEvidence(files=sum(len(local.files) for local in parts), parts=len(parts), new=new)
 
 
@@ -88,7 +90,9 @@ def _read_sealed(folder: Path) -> dict[Path, str]:
     return {folder / name: digest for name, digest in recorded.items()}
 
 
-def _send_part(local: LocalPart, folder: Path, sealed: dict[Path, str], store: ObjectStore, pause: Pause) -> bool:
+def _send_part(
+    local: LocalPart, folder: Path, sealed: dict[Path, str], store: ObjectStore, pause: Pause, again: bool
+) -> bool:
     """Send one part; return whether it was not in the store before."""
     digests = {name: compute_digest(path) for name, path in local.files.items()}
     for name, path in local.files.items():
@@ -104,7 +108,7 @@ def _send_part(local: LocalPart, folder: Path, sealed: dict[Path, str], store: O
             f"{store.label}/{local.part.prefix} has other evidence of {local.part.describe()}, which stays",
             next_step="compare it with this machine's, and move one of both away",
         )
-    if present is not None:
+    if present is not None and not again:
         return False
     for name, path in local.files.items():
         retrying(partial(store.put_file, local.part.prefix + name, path), pause)
@@ -114,4 +118,4 @@ def _send_part(local: LocalPart, folder: Path, sealed: dict[Path, str], store: O
         file.write(sums)
         file.flush()
         retrying(lambda: store.put_file(local.part.sums_name, Path(file.name)), pause)
-    return True
+    return present is None

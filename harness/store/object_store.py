@@ -211,18 +211,18 @@ def _make_label(parts: SplitResult) -> str:
     return printable(f"{parts.scheme}://{place}{parts.path.rstrip('/')}")
 
 
-def retrying(action: Callable[[], Result], pause: Callable[[float], bool], *, tries: int = TRIES) -> Result:
+def retrying(action: Callable[[], Result], pause: Callable[[float], bool]) -> Result:
     """Carry out an action again while the store is away, after 0.5, 1, 2 and 4 s. Raises its last StoreAwayError.
 
     `pause` waits so many seconds, and returns True when the caller was asked to stop: then the action is not repeated.
     """
     pause_s = _FIRST_PAUSE_S
-    for number in range(1, tries + 1):
+    for number in range(1, TRIES + 1):
         try:
             return action()
         except StoreAwayError as error:
-            if number == tries or pause(pause_s * random.uniform(0.8, 1.2)):
+            if number == TRIES or pause(pause_s * random.uniform(0.8, 1.2)):
                 raise
-            _log.info("try %d of %d: %s", number, tries, error.message)
+            _log.info("try %d of %d: %s", number, TRIES, error.message)
         pause_s *= 2
     raise AssertionError("the last try raises")

@@ -30,7 +30,7 @@ class BucketMissingError(OSError):
     """The bucket of a request does not exist, or not for these credentials."""
 
 
-class S3FileSystem(AbstractFileSystem):
+class S3FileSystem(AbstractFileSystem):  # type: ignore[misc]  # fsspec has no types
     """Objects by the path `BUCKET/KEY`. A put is atomic: S3 shows an object once it is whole.
 
     Raises FileNotFoundError, PermissionError, BucketMissingError, and ConnectionError for all that may pass.
