@@ -41,7 +41,8 @@ class EvidenceSender:
     def send(self, entry: OutboxEntry, *, again: bool = False) -> SentEvidence:
         """Send all of a run that changes no more; forget the entry once nothing more can follow.
 
-        `again`: put also files that are in the store. Raises RequestError for a run that is not in the ledger, StoreAwayError, and SetupError.
+        `again`: put also files that are in the store. Raises RequestError for a run that is not in the ledger,
+        StoreAwayError, and SetupError.
         """
         line = find_run(entry, self.ledger)
         folder = self.settings.runs_dir / line.run

@@ -5,6 +5,7 @@ removed once all is sent; the evidence itself stays.
 """
 
 import json
+import secrets
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -37,7 +38,8 @@ class Outbox:
         present = self.find(entry.run)
         if not entry.leads and present is not None and present.leads and present.started_ns == entry.started_ns:
             return
-        EvidenceFolder.create(self._folder).write(entry.run, json.dumps(asdict(entry)))
+        draft = f".{entry.run}.{secrets.token_hex(4)}"  # several processes may add the entry of one run
+        EvidenceFolder.create(self._folder).write(draft, json.dumps(asdict(entry))).replace(self._folder / entry.run)
 
     def find(self, run: str) -> OutboxEntry | None:
         """Find the entry of a run; None when there is no readable one."""

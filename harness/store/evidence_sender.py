@@ -1,7 +1,8 @@
 """Send the evidence of a run from this machine to an evidence store: each part's files, then its checksums.
 
 Sending again, also by two processes at once, changes nothing: what a part holds does not change any more once it is
-sent, and a part whose checksums are in the store is left alone unless it is to be sent again. Nothing on this machine is removed.
+sent, and a part whose checksums are in the store is left alone unless it is to be sent again. Nothing on this machine
+is removed.
 """
 
 import tempfile
@@ -74,8 +75,9 @@ def send_parts(
 ) -> SentEvidence:
     """Send parts of a run whose evidence is in `folder`; each action is tried again while the store is away.
 
-    `again`: the files of parts that are in the store are put again, which mends those that were damaged there. Raises StoreAwayError, and SetupError for a file that was changed since the run ended, and for a part of which the
-    store has another content.
+    `again`: the files of parts that are in the store are put again, which mends those that were damaged there. Raises
+    StoreAwayError, and SetupError for a file that was changed since the run ended, and for a part of which the store
+    has another content.
     """
     sealed = _read_sealed(folder)
     new = sum([_send_part(local, folder, sealed, store, pause, again) for local in parts])

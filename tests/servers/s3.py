@@ -50,4 +50,6 @@ class Server:
     def demand_known_keys(self, *, after_requests: int) -> None:
         """Refuse the requests of unknown access keys, after so many."""
         url = f"{self.environ['AWS_ENDPOINT_URL']}/moto-api/reset-auth"
-        urllib.request.urlopen(urllib.request.Request(url, data=str(after_requests).encode(), method="POST")).close()
+        text = {"Content-Type": "text/plain"}
+        request = urllib.request.Request(url, data=str(after_requests).encode(), headers=text, method="POST")
+        urllib.request.urlopen(request).close()

@@ -78,7 +78,7 @@ def test_what_waits_is_listed_and_sent(call: Call, run: str, ledger: Ledger, tmp
     done = call("evidence", "send", "--evidence", url)
     assert done.returncode == 2
     assert f"the evidence of run {run} is in {url}" in done.stderr, "the others are sent all the same"
-    assert "not sent: run gone: there is no run gone" in done.stderr
+    assert "not sent: run gone: there is no run 'gone'" in done.stderr
     assert [entry.run for entry in outbox.list()] == ["gone"]
     assert "not sent" not in call("report", run).stdout
 

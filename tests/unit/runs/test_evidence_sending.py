@@ -2,40 +2,30 @@
 
 import hashlib
 import json
-import os
-import shutil
-import signal
+import subprocess
+import sys
 import threading
-import traceback
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
-from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
-from harness.campaign import campaign, run_plan
 from harness.errors import RequestError, SetupError
-from harness.model import Event, RunRecord
 from harness.report import text
 from harness.report.exit_codes import exit_code_of
-from harness.runs import campaign_run, helping
-from harness.runs.context import RunControls
-from harness.runs.evidence_sending import EvidenceSender, describe_waiting, make_sender
-from harness.runs.prepare import Benches, Prepared, prepare_resolved
-from harness.store.evidence_fetch import EvidencePlaces, FoundEvidence, find_evidence
+from harness.runs import helping
+from harness.runs.evidence_sending import describe_waiting
+from harness.runs.prepare import Benches, prepare_resolved
+from harness.store.evidence_fetch import FoundEvidence
 from harness.store.evidence_folder import SUMS, EvidenceFolder
 from harness.store.evidence_outbox import Outbox, OutboxEntry
 from harness.store.evidence_parts import make_run_folder
-from harness.store.ledger import Ledger
-from harness.store.object_store import ObjectStore, open_store
-from harness.system.settings import Settings, assets_dir
+from harness.store.object_store import ObjectStore
+from harness.system.settings import assets_dir
 from tests.doubles.campaign_of_six import leave_out_ssh
-from tests.doubles.scripted_bench import ScriptedBench
+from tests.doubles.evidence_machine import Machine, content
 from tests.servers import s3
-
-TYPES = ("good", "bad")
 
 
 @pytest.fixture(autouse=True)
@@ -44,67 +34,12 @@ def without_ssh(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("harness.store.object_store.TRIES", 2)
 
 
-class Machine:
-    """A machine with state of its own; all have one ledger, one bench and, with a URL, one evidence store."""
-
-    def __init__(self, folder: Path, name: str, url: str | None) -> None:
-        own = folder / name
-        self.settings = Settings(
-            state_dir=own / "state",
-            cache_dir=own / "cache",
-            assets_dir=assets_dir(),
-            evidence=url,
-            ledger=f"sqlite:///{folder}/ledger.sqlite",
-        )
-        self.ledger = Ledger(self.settings.ledger_url)
-        self.bench = ScriptedBench(folder / "bench", 1, refuses=0)
-        self.events: list[Event] = []
-        self.controls = RunControls(listener=self.events.append)
-
-    def prepared(self, *, parallel: int = 1) -> Prepared:
-        asked = campaign.from_mapping({"instance_types": TYPES, "parallel": parallel})
-        plan = run_plan.make_plan(asked, self.bench.types(), now=datetime(2026, 11, 21, tzinfo=UTC))
-        return Prepared(bench=self.bench, plan=plan)
-
-    def run(self) -> RunRecord:
-        return campaign_run.start(self.prepared(), self.ledger, self.settings, self.controls)
-
-    def folder(self, run: str) -> Path:
-        return self.settings.runs_dir / run
-
-    def sender(self) -> EvidenceSender:
-        sender = make_sender(self.ledger, self.settings, lambda _s: False)
-        assert sender is not None
-        return sender
-
-    def waiting(self) -> list[OutboxEntry]:
-        return Outbox(self.settings.state_dir).list()
-
-    def find(self, run: str) -> FoundEvidence:
-        places = EvidencePlaces(
-            runs_dir=self.settings.runs_dir,
-            cache_dir=self.settings.cache_dir,
-            store=None if self.settings.evidence is None else open_store(self.settings.evidence),
-            pause=lambda _s: False,
-        )
-        return find_evidence(self.ledger.find(run), self.ledger, places)
-
-    def told(self) -> str:
-        return "\n".join(event.text for event in self.events)
-
-
 MakeMachine = Callable[..., Machine]
 
 
 @pytest.fixture
 def machine(evidence_url: str, tmp_path: Path) -> MakeMachine:
     return lambda name, url=evidence_url: Machine(tmp_path, name, url)
-
-
-def content(folder: Path) -> dict[str, str]:
-    """Every file of evidence in a folder, with its checksum; not the list of checksums itself."""
-    files = sorted(path for path in folder.rglob("*") if path.is_file() and path.name != SUMS)
-    return {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
 
 
 def prefix(machine: Machine, run: str) -> str:
@@ -314,101 +249,18 @@ def test_links_hidden_files_and_files_of_others_are_not_sent(machine: MakeMachin
 # --- killed
 
 
-class Points:
-    """Kills this process at the K-th point: before and after each object, each partial file, each entry and note."""
-
-    def __init__(self, kill_at: int) -> None:
-        self.kill_at, self.passed = kill_at, 0
-
-    def __call__(self) -> None:
-        self.passed += 1
-        if self.passed == self.kill_at:
-            os.kill(os.getpid(), signal.SIGKILL)
-
-    def watch(self, patch: pytest.MonkeyPatch) -> None:
-        places = [
-            (ObjectStore, "put_file"), (ObjectStore, "read"), (Outbox, "add"), (Outbox, "remove"),
-            (Ledger, "note_evidence"), (shutil, "copyfileobj"), (shutil, "move"),
-        ]  # fmt: skip
-        for owner, name in places:
-            patch.setattr(owner, name, self._around(getattr(owner, name)))
-
-    def _around(self, action: Callable[..., object]) -> Callable[..., object]:
-        def watched(*arguments: object, **named: object) -> object:
-            self()
-            result = action(*arguments, **named)
-            self()
-            return result
-
-        return watched
-
-
-def send_in_child(make: Callable[[], Machine], run: str, kill_at: int, said: Path) -> int:
-    """Send in a child that is killed at a point; return the signal that ended it, or 0."""
-    child = os.fork()
-    if not child:
-        status = 1
-        try:
-            points = Points(kill_at)
-            with pytest.MonkeyPatch.context() as patch:
-                points.watch(patch)
-                status = len(make().sender().send_run(run, print))
-            said.write_text(str(points.passed))
-        except BaseException:
-            traceback.print_exc()
-        os._exit(status)
-    _, status = os.waitpid(child, 0)
-    assert os.WIFSIGNALED(status) or os.WEXITSTATUS(status) == 0
-    return os.WTERMSIG(status) if os.WIFSIGNALED(status) else 0
-
-
 @pytest.mark.slow
-def test_sending_is_killed_at_every_point_and_done_again(
-    machine: MakeMachine, evidence_url: str, tmp_path: Path, record_property: Callable[[str, object], None]
+def test_a_run_is_killed_at_points_of_its_sending_and_all_is_sent_later(
+    evidence_url: str, tmp_path: Path, record_property: Callable[[str, object], None]
 ) -> None:
-    run = machine("leader", None).run().run
-    machine("leader").ledger.close()
-    kills, point, step = 0, 0, 1 if evidence_url.startswith("file") else 4
-    while True:
-        point += step
-        place = f"{evidence_url}/{point}"
-        if place.startswith("file"):
-            Path(place.removeprefix("file://")).mkdir()
-        killed = send_in_child(lambda place=place: machine("leader", place), run, point, tmp_path / "said")  # type: ignore[misc]
-        leader, other = machine("leader", place), machine(f"other-{point}", place)
-        if killed:
-            kills += 1
-            with suppress(RequestError):  # it is not whole
-                assert content(other.find(run).folder) == content(leader.folder(run)), "nothing that is used is cut"
-            assert leader.sender().send_waiting(print) == [] if leader.waiting() else True
-            assert leader.sender().send_run(run, print) == []
-        assert content(other.find(run).folder) == content(leader.folder(run))
-        assert leader.waiting() == []
-        if not killed:
-            break
-    record_property("counted", f"kills of a sender: {kills}, store {evidence_url.partition(':')[0]}")
-    assert kills >= 10
-
-
-def test_a_run_that_is_killed_before_it_sends_is_sent_later(machine: MakeMachine, tmp_path: Path) -> None:
-    """The entry is there before the first host."""
-
-    def lead_and_die() -> None:
-        leader = machine("leader")
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(ObjectStore, "read", lambda *_a, **_n: os.kill(os.getpid(), signal.SIGKILL))
-            leader.run()
-
-    child = os.fork()
-    if not child:
-        lead_and_die()
-        os._exit(1)
-    assert os.WTERMSIG(os.waitpid(child, 0)[1]) == signal.SIGKILL
-    leader, other = machine("leader"), machine("other")
-    (entry,) = leader.waiting()
-    assert leader.ledger.find(entry.run).ended
-    assert leader.sender().send_waiting(print) == []
-    assert content(other.find(entry.run).folder) == content(leader.folder(entry.run))
+    """The program has no threads when it forks; `--every 1` tries all points."""
+    arguments = [evidence_url, str(tmp_path / "trials"), "--every", "4"]
+    argv = [sys.executable, "-m", "tests.programs.kill_senders", *arguments]
+    done = subprocess.run(argv, cwd=assets_dir(), capture_output=True, text=True, timeout=800)
+    told = json.loads(done.stdout.splitlines()[-1])
+    record_property("counted", f"kills of a sender: {told['kills']}, store {evidence_url.partition(':')[0]}")
+    assert (done.returncode, told["faults"]) == (0, []), done.stderr
+    assert told["kills"] >= 8
 
 
 # --- hostile
