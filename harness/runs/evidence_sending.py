@@ -3,11 +3,12 @@
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 from harness.errors import HarnessError, RequestError
 from harness.store.evidence_outbox import Outbox, OutboxEntry
-from harness.store.evidence_parts import was_led_here
-from harness.store.evidence_sender import Pause, SentEvidence, list_local_parts, send_parts
+from harness.store.evidence_parts import was_ended_here, was_led_here
+from harness.store.evidence_sender import Pause, SentEvidence, is_complete, list_local_parts, send_parts
 from harness.store.ledger import Ledger
 from harness.store.ledger_lines import RunLine
 from harness.store.object_store import ObjectStore, StoreAwayError, open_store
@@ -26,14 +27,17 @@ class EvidenceSender:
     store: ObjectStore
     pause: Pause
 
-    def expect(self, line: RunLine, *, leads: bool) -> OutboxEntry:
-        """Note that the evidence of a run is to be sent, before there is any. Raises SetupError."""
+    def expect(self, line: RunLine, *, leads: bool, attempt: int | None = None) -> OutboxEntry:
+        """Note that the evidence of a run is to be sent, before there is any. Raises SetupError.
+
+        `attempt`: which leader of the run this machine is or was; None: the present one.
+        """
         entry = OutboxEntry(
             run=line.run,
             started_ns=line.started_ns,
             store=self.store.label,
             leads=leads,
-            attempt=line.attempt if leads else 0,
+            attempt=(attempt or line.attempt) if leads else 0,
         )
         self._outbox.add(entry)
         return self._outbox.find(line.run) or entry
@@ -48,8 +52,8 @@ class EvidenceSender:
         folder = self.settings.runs_dir / line.run
         parts = list_local_parts(line, list(self.ledger.hosts(line.run)), folder, entry.attempt)
         sent = send_parts(parts, folder, self.store, self.pause, again=again)
-        if line.ended:
-            if entry.leads:
+        if is_complete(line, folder, entry.attempt):
+            if entry.attempt == line.attempt:
                 self.ledger.note_evidence(line.run, None)
             self._outbox.remove(entry)
         return sent
@@ -75,7 +79,8 @@ class EvidenceSender:
             raise RequestError(
                 f"there is no evidence of run {line.run} on this machine", next_step=f"try on {line.owner.machine}"
             )
-        error = self._try(self.expect(line, leads=was_led_here(folder)), report, again=True)
+        entry = self.expect(line, leads=was_led_here(folder), attempt=self._find_attempt(line, folder))
+        error = self._try(entry, report, again=True)
         return [] if error is None else [_describe_failure(line.run, error)]
 
     def send_waiting(self, report: Callable[[str], None], *, besides: str | None = None) -> list[str]:
@@ -98,9 +103,16 @@ class EvidenceSender:
     def _outbox(self) -> Outbox:
         return Outbox(self.settings.state_dir)
 
+    def _find_attempt(self, line: RunLine, folder: Path) -> int:
+        """Find which leader of an ended run this machine was: the last one, which writes a report, or one that died."""
+        present = self._outbox.find(line.run)
+        if present is not None and present.leads and present.started_ns == line.started_ns:
+            return present.attempt
+        return line.attempt if was_ended_here(folder) else max(1, line.attempt - 1)
+
     def _goes_on(self, entry: OutboxEntry) -> bool:
         try:
-            return not find_run(entry, self.ledger).ended
+            return not is_complete(find_run(entry, self.ledger), self.settings.runs_dir / entry.run, entry.attempt)
         except RequestError:
             return False
 

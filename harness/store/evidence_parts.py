@@ -20,7 +20,8 @@ from harness.untrusted.input_checks import shorten_value
 ATTEMPT_FILE = "attempt"
 """The file in a host's folder of evidence that holds the number of the attempt."""
 
-_OF_LEADERS = ("campaign.json", "report.json")
+_REPORT = "report.json"
+_OF_LEADERS = ("campaign.json", _REPORT)
 MOST_SUMS_BYTES = 4 << 20
 MOST_FILES = 10_000
 _SUMS_LINE = re.compile(r"([0-9a-f]{64})  (.+)")
@@ -78,6 +79,11 @@ def _by_name(folder: Path, paths: list[Path]) -> dict[str, Path]:
 def was_led_here(folder: Path) -> bool:
     """Whether the folder of a run is that of a machine that led it: one that helped writes none of these files."""
     return any((folder / name).exists() for name in _OF_LEADERS)
+
+
+def was_ended_here(folder: Path) -> bool:
+    """Whether the folder of a run is that of its last leader, who reports."""
+    return (folder / _REPORT).exists()
 
 
 def read_attempt(folder: Path) -> int | None:

@@ -46,6 +46,11 @@ class SentEvidence:
     new: int
 
 
+def is_complete(line: RunLine, folder: Path, leads: int) -> bool:
+    """Whether all evidence of a run on this machine is there: a leader still writes reports when its run has ended."""
+    return line.ended and (not leads or (folder / SUMS).is_file() or not line.owner.alive())
+
+
 def list_local_parts(line: RunLine, hosts: list[HostLine], folder: Path, leads: int) -> list[LocalPart]:
     """List the parts on this machine that change no more: of hosts whose state is final, and of a run that has ended.
 
@@ -65,7 +70,7 @@ def _find_parts(line: RunLine, hosts: list[HostLine], folder: Path, leads: int) 
         if attempt is not None and (final or line.ended):
             part = EvidencePart(run_folder=run_folder, host=host.host, attempt=attempt)
             yield LocalPart(part=part, files=list_host_files(folder / host.host))
-    if leads and line.ended:
+    if leads and is_complete(line, folder, leads):
         part = EvidencePart(run_folder=run_folder, host=None, attempt=leads)
         yield LocalPart(part=part, files=list_own_files(folder))
 

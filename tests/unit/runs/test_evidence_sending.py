@@ -14,14 +14,16 @@ import pytest
 from harness.errors import RequestError, SetupError
 from harness.report import text
 from harness.report.exit_codes import exit_code_of
-from harness.runs import helping
+from harness.runs import campaign_run, helping
 from harness.runs.evidence_sending import describe_waiting
 from harness.runs.prepare import Benches, prepare_resolved
+from harness.store.database import now_ns
 from harness.store.evidence_fetch import FoundEvidence
 from harness.store.evidence_folder import SUMS, EvidenceFolder
 from harness.store.evidence_outbox import Outbox, OutboxEntry
 from harness.store.evidence_parts import make_run_folder
 from harness.store.object_store import ObjectStore
+from harness.store.tables import OWNERS
 from harness.system.settings import assets_dir
 from tests.doubles.campaign_of_six import leave_out_ssh
 from tests.doubles.evidence_machine import Machine, content
@@ -205,6 +207,43 @@ def test_sending_again_changes_nothing_and_two_at_once_neither(
     senders[0].expect(leader.ledger.find(run), leads=True)
     assert senders[0].send_waiting(told.append) == []
     assert (puts, "files were there already" in told[-1]) == ([], True)
+
+
+def test_a_run_whose_leader_still_writes_its_reports_waits(machine: MakeMachine) -> None:
+    """Another run of the machine ends meanwhile."""
+    leader = machine("leader", None)
+    run = leader.run().run
+    sums = leader.folder(run) / SUMS
+    content_of_sums = sums.read_bytes()
+    sums.unlink()
+    sender = machine("leader").sender()
+    sender.expect(leader.ledger.find(run), leads=True)
+    assert sender.send_waiting(print) == []
+    assert [entry.run for entry in leader.waiting()] == [run], "its process lives"
+    sums.write_bytes(content_of_sums)
+    assert sender.send_waiting(print) == []
+    assert content(machine("other").find(run).folder) == content(leader.folder(run))
+
+
+def test_a_leader_that_was_replaced_sends_nothing_in_the_name_of_the_next(
+    machine: MakeMachine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second, other = machine("first", None), machine("second", None), machine("other")
+    with monkeypatch.context() as patch:
+        patch.setattr(campaign_run, "qualify_hosts", lambda *_arguments: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            first.run()
+    run = first.ledger.runs()[0].run
+    first.ledger.close()
+    values = {"until_ns": now_ns() - 1, "place": "elsewhere"}
+    second.ledger.database.write(
+        lambda db: db.execute(OWNERS.update().where(OWNERS.c.owner == first.ledger.owner).values(values))
+    )
+    monkeypatch.setattr("harness.store.owners.LEASE_S", 1.0)
+    campaign_run.resume(run, second.prepared(), second.ledger, second.settings, second.controls)
+    assert machine("first").sender().send_run(run, print) == []
+    assert machine("second").sender().send_run(run, print) == []
+    assert (other.find(run).folder / "report.json").read_bytes() == (second.folder(run) / "report.json").read_bytes()
 
 
 def test_other_evidence_of_the_same_run_stays(machine: MakeMachine) -> None:
