@@ -1,5 +1,7 @@
 """`keep`, `release` and `ssh` work with hosts that stayed after a run."""
 
+import tempfile
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -40,7 +42,7 @@ def keep(
         ptp-harness keep k3f9 m7i.large --for 8h
     """
     lease_s = None if duration is None else _parse_lease_s(duration)
-    run, ledger, bench, _ = _load_run(run)
+    run, ledger, bench = _load_run(run)
     _require_made_hosts(run, bench)
     line = kept_hosts.keep_host(run, host, bench, ledger, lease_s=lease_s)
     until = "" if line.kept_until_ns is None else f" until {units.utc_moment(line.kept_until_ns):%Y-%m-%d %H:%M} UTC"
@@ -79,7 +81,7 @@ def release(
         ptp-harness release k3f9
         ptp-harness release k3f9 lab.phc lab.driver-off
     """
-    run, ledger, bench, _ = _load_run(run)
+    run, ledger, bench = _load_run(run)
     _require_made_hosts(run, bench)
     records = kept_hosts.release_kept(run, kept_hosts.find_kept(ledger, run, hosts or ()), bench, ledger)
     for record in records:
@@ -109,19 +111,21 @@ def enter(
         ptp-harness ssh k3f9 lab.phc
         ptp-harness ssh k3f9 lab.phc chronyc -n sources
     """
-    run, ledger, bench, configuration = _load_run(run)
+    run, ledger, bench = _load_run(run)
     machine = kept_hosts.find_machine(run, host, bench, ledger)
-    known_hosts = ssh.write_known_hosts(machine, configuration.runs_dir / run / host)
-    raise typer.Exit(proc.run_interactive(ssh.build_command(machine, known_hosts, *(command or []))))
+    with tempfile.TemporaryDirectory(prefix="ptp-") as folder:  # the run's evidence may be on another machine
+        known_hosts = ssh.write_known_hosts(machine, Path(folder))
+        status = proc.run_interactive(ssh.build_command(machine, known_hosts, *(command or [])))
+    raise typer.Exit(status)
 
 
-def _load_run(run: str) -> tuple[str, Ledger, Bench, settings.Settings]:
-    """Return the run's name (which `last` stands for), the ledger, the run's bench and the settings."""
+def _load_run(run: str) -> tuple[str, Ledger, Bench]:
+    """Return the run's name (which `last` stands for), the ledger and the run's bench."""
     configuration = settings.load()
     ledger = wiring.ledger(configuration)
     line = ledger.find(run)
     inventory = ledger.campaign(line.run).get("inventory")
-    return line.run, ledger, wiring.bench(line.bench, configuration, inventory), configuration
+    return line.run, ledger, wiring.bench(line.bench, configuration, inventory)
 
 
 def _require_made_hosts(run: str, bench: Bench) -> None:

@@ -19,14 +19,13 @@ import sqlalchemy as sql
 from sqlalchemy.exc import IntegrityError
 
 from harness import units
-from harness.analysis.claims import has_clock
 from harness.errors import RequestError
 from harness.model import Event, HostRecord, HostState, RunRecord, Stage, Token
 from harness.store import claims, owners, schema
 from harness.store.claims import HostAtWork
 from harness.store.database import Database, Result, now_ns
 from harness.store.event_log import EventDraft, WaitingEvents, insert_events, prune_events
-from harness.store.ledger_lines import HostLine, RunLine, host_adapter, run_adapter
+from harness.store.ledger_lines import HostLine, RunLine, host_columns, run_adapter
 from harness.store.ledger_reader import LedgerReader, make_host_line
 from harness.store.owners import OwnerLine, Ownership, confirm_dead, describe_owner, name_user, read_owner
 from harness.store.tables import HOSTS, OWNERS, RUNS, STEPS
@@ -134,6 +133,17 @@ class Ledger(LedgerReader):
         verdicts = Counter(host.verdict.outcome.value for host in record.hosts)
         text = "ended: " + (", ".join(f"{count} {outcome}" for outcome, count in verdicts.items()) or "no host")
         self._write_event(record.run, _draft(text), close)
+
+    def note_evidence(self, run: str, unsent: str | None) -> None:
+        """Note in the record of an ended run why its evidence is not in the evidence store; None once it is."""
+
+        def note(db: sql.Connection) -> None:
+            here = RUNS.c.run == run
+            record = db.execute(sql.select(RUNS.c.record).where(here).with_for_update()).scalar()
+            if record is not None and record.get("evidence_unsent") != unsent:
+                db.execute(RUNS.update().where(here).values(record={**record, "evidence_unsent": unsent}))
+
+        self._write(note)
 
     def find_dead_run(self, run: str) -> RunLine:
         """Find a run whose owner died before it closed the run. Raises RequestError for any other run."""
@@ -261,7 +271,7 @@ class Ledger(LedgerReader):
         """Record the verdict of a host of ours, with its record so far. Raises OwnershipLostError."""
         verdict = record.verdict
         draft = _draft(f"{verdict.outcome} {verdict.reason}: {verdict.sentence}", token.host, Stage.JUDGE)
-        self._change_host(token, _columns(record), draft)
+        self._change_host(token, host_columns(record), draft)
 
     def record_state(self, token: Token, record: HostRecord, *, kept_until_ns: int | None = None) -> None:
         """Record the state of a host of ours, with its whole record. Raises OwnershipLostError.
@@ -271,7 +281,7 @@ class Ledger(LedgerReader):
         """
         leader = sql.select(RUNS.c.owner).where(RUNS.c.run == token.run).scalar_subquery()
         owner = leader if record.state is HostState.UNDECIDED else None
-        values = {**_columns(record), "state": record.state, "owner": owner}
+        values = {**host_columns(record), "state": record.state, "owner": owner}
         text = str(record.state)
         if kept_until_ns is not None:
             text += f" until {units.utc(kept_until_ns)} by {name_user()}"
@@ -374,16 +384,6 @@ def draw_name() -> str:
 def _draft(text: str, host: str | None = None, stage: Stage | None = None) -> EventDraft:
     line = clip(printable(" ".join(text.split())), _MOST_CHARACTERS)
     return EventDraft(host=host, stage=stage, text=line)
-
-
-def _columns(record: HostRecord) -> dict[str, Any]:
-    """Make the columns of a host's record."""
-    return {
-        "record": host_adapter().dump_python(record, mode="json"),
-        "outcome": record.verdict.outcome,
-        "has_clock": has_clock(record),
-        "region": record.region,
-    }
 
 
 def _without_nul(text: str) -> str:

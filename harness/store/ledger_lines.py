@@ -2,8 +2,9 @@
 
 from dataclasses import dataclass
 from functools import cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from harness.analysis.claims import has_clock
 from harness.model import HostRecord, HostState, Outcome, RunRecord, Stage, Token
 from harness.store.owners import OwnerLine
 
@@ -17,6 +18,16 @@ def host_adapter() -> "TypeAdapter[HostRecord]":
     from pydantic import TypeAdapter
 
     return TypeAdapter(HostRecord)
+
+
+def host_columns(record: HostRecord) -> dict[str, Any]:
+    """Make the columns of a row of HOSTS that hold and repeat a record."""
+    return {
+        "record": host_adapter().dump_python(record, mode="json"),
+        "outcome": record.verdict.outcome,
+        "has_clock": has_clock(record),
+        "region": record.region,
+    }
 
 
 @cache
