@@ -1,6 +1,7 @@
 """Define a bench whose hosts only take time, to measure what a run costs beside its hosts."""
 
 import dataclasses
+import datetime
 import time
 from collections.abc import Mapping, Sequence
 
@@ -44,6 +45,8 @@ class SlowBench:
 
     def find(self, token: Token) -> Machine | None:
         return None
+
+    def extend_lease(self, token: Token, until: datetime.datetime) -> None: ...
 
     def release(self, token: Token) -> None:
         pass

@@ -24,8 +24,11 @@ if TYPE_CHECKING:
     from harness.model.cloud import BakedImage, CloudOptions
     from harness.runs.bake import BakeContext, ImageMaker
     from harness.runs.context import RunControls
+    from harness.runs.evidence_sending import EvidenceSender
     from harness.runs.prepare import Benches
+    from harness.store.evidence_fetch import FoundEvidence
     from harness.store.ledger import Ledger
+    from harness.store.ledger_lines import RunLine
     from harness.system.settings import Settings
 
 
@@ -91,6 +94,35 @@ def ledger(settings: Settings) -> Ledger:
     from harness.store.ledger import Ledger
 
     return Ledger(settings.ledger_url)
+
+
+def evidence_sender(settings: Settings, ledger: Ledger, pause: Callable[[float], bool]) -> EvidenceSender:
+    """Make the sender of evidence. Raises RequestError when no evidence store is named."""
+    from harness.runs.evidence_sending import make_sender
+
+    sender = make_sender(ledger, settings, pause)
+    if sender is None:
+        raise RequestError(
+            "no evidence store is named",
+            next_step="--evidence s3://BUCKET/PREFIX, or the variable PTP_HARNESS_EVIDENCE_URL",
+        )
+    return sender
+
+
+def find_evidence(line: RunLine, ledger: Ledger, settings: Settings) -> FoundEvidence:
+    """Find the evidence of a run, here or in the evidence store. Raises RequestError and SetupError."""
+    import threading
+
+    from harness.store import evidence_fetch
+    from harness.store.object_store import open_store
+
+    places = evidence_fetch.EvidencePlaces(
+        runs_dir=settings.runs_dir,
+        cache_dir=settings.cache_dir,
+        store=None if settings.evidence is None else open_store(settings.evidence),
+        pause=threading.Event().wait,
+    )
+    return evidence_fetch.find_evidence(line, ledger, places)
 
 
 def forecast_on_ec2(plan: Plan, settings: Settings) -> Ec2Forecast:

@@ -4,7 +4,7 @@ import base64
 import json
 import struct
 
-LEASE_BOOK = "/var/lib/ptp-harness/lease-end"
+from harness.model.lease import boot_script
 
 
 def cloud_config(host_key: str, lease_minutes: int) -> str:
@@ -13,32 +13,10 @@ def cloud_config(host_key: str, lease_minutes: int) -> str:
         {
             "ssh_deletekeys": True,
             "ssh_keys": {"ed25519_private": host_key.strip() + "\n", "ed25519_public": public_part(host_key)},
-            "bootcmd": [["sh", "-c", lease_script(lease_minutes * 60)]],
+            "bootcmd": [["sh", "-c", boot_script(lease_minutes * 60)]],
         },
         indent=1,
     )
-
-
-def lease_script(lease_s: int, book: str = LEASE_BOOK) -> str:
-    """A script, run early at each boot, that powers the host off when its lease ends, unaffected by clock steps.
-
-    The end of the lease is stored at the first boot, so that a reboot does not restart the lease. A wrong clock cannot
-    make the remaining time longer than the lease or shorter than a minute.
-
-    systemd is still starting at that time and waits for cloud-init, so nothing here may wait for systemd: timer and
-    service are without their default dependencies on the early boot. systemd 257's systemd-run waits for the timer's
-    start in spite of `--no-block`; with the dependencies, Debian 13 would never boot.
-    """
-    return f"""set -eu
-now=$(date +%s)
-mkdir -p {book.rpartition("/")[0]}
-[ -s {book} ] || echo $((now + {lease_s})) > {book}
-left=$(($(cat {book}) - now))
-[ $left -le {lease_s} ] || left={lease_s}
-[ $left -ge 60 ] || left=60
-exec systemd-run --no-block --unit=ptp-harness-lease --timer-property=AccuracySec=1s \\
-  --timer-property=DefaultDependencies=no --property=DefaultDependencies=no --on-active=$left systemctl poweroff
-"""
 
 
 def public_part(private_key: str) -> str:

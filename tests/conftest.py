@@ -4,14 +4,16 @@ What asks to stop is heard also where the tests run in the background, or under 
 take long where the machine is busy: tests that bound its time measure computing time.
 """
 
+import os
 import secrets
 import signal
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
 
-from tests.servers import postgresql
+from tests.servers import postgresql, s3
 
 signal.signal(signal.SIGHUP, signal.SIG_DFL)
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -20,8 +22,8 @@ settings.register_profile("usual", deadline=None)
 settings.register_profile("soak", deadline=None, max_examples=5000, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("usual")  # the option --hypothesis-profile comes later, and wins
 
-PROGRAMS = {"moto", "start", "call_process", "postgresql_server", "own_server"}
-"""Fixtures that start real programs: moto's server, the emulated device, the command in a process of its own."""
+PROGRAMS = {"moto", "start", "call_process", "postgresql_server", "own_server", "s3_server", "evidence_url"}
+"""Fixtures that start real programs: moto's servers, the emulated device, the command in a process of its own."""
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -56,6 +58,41 @@ def new_database(postgresql_server: postgresql.Server) -> str:
 def own_server() -> Iterator[postgresql.Server]:
     """A PostgreSQL server for one test, which may stop it."""
     yield from _serve_postgresql()
+
+
+@pytest.fixture(scope="session")
+def shared_s3() -> Iterator[s3.Server]:
+    """A server of S3 for this process of tests."""
+    server = s3.Server()
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def s3_server(shared_s3: s3.Server, monkeypatch: pytest.MonkeyPatch) -> s3.Server:
+    """That server, reached by the variables of this test."""
+    for name in [name for name in os.environ if name.startswith("AWS_")]:
+        monkeypatch.delenv(name)
+    for name, value in shared_s3.environ.items():
+        monkeypatch.setenv(name, value)
+    return shared_s3
+
+
+@pytest.fixture
+def bucket(s3_server: s3.Server) -> str:
+    """A new bucket of that server."""
+    name = f"evidence-{secrets.token_hex(4)}"
+    s3_server.client().create_bucket(Bucket=name)
+    return name
+
+
+@pytest.fixture(params=["file", "s3"])
+def evidence_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """The URL of an empty evidence store, of each kind."""
+    if request.param == "s3":
+        return f"s3://{request.getfixturevalue('bucket')}/team"
+    (tmp_path / "store").mkdir()
+    return f"file://{tmp_path}/store"
 
 
 def _serve_postgresql() -> Iterator[postgresql.Server]:

@@ -54,7 +54,7 @@ def to_measurement(
         date=units.utc(started_ns),
         outcome=record.verdict.outcome,
         reason=record.verdict.reason,
-        clock=_has_clock(record),
+        clock=has_clock(record),
         kernel=facts.kernel if facts else None,
         driver=next((driver.version for driver in drivers if driver.version), None),
         chrony=facts.chrony_version if facts else None,
@@ -62,7 +62,7 @@ def to_measurement(
     )
 
 
-def _has_clock(record: HostRecord) -> bool | None:
+def has_clock(record: HostRecord) -> bool | None:
     """True: the host is proven to have a clock. False: its driver reported that it has none. None: not determined."""
     present = [rung for rung in record.verdict.rungs if rung.name is RungName.CLOCK_PRESENT]
     if any(rung.status is RungStatus.PROVEN for rung in present):

@@ -1,5 +1,6 @@
 """Define the interface of a source of hosts (a bench), and its five kinds of failure."""
 
+import datetime
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Protocol
@@ -91,6 +92,12 @@ class Bench(Protocol):
 
     def find(self, token: Token) -> Machine | None:
         """Return the running host of this token, or None. No host is made."""
+
+    def extend_lease(self, token: Token, until: datetime.datetime) -> None:
+        """Tell other controllers, where this bench has a way to, that the host of this token is needed until then.
+
+        The host itself is told by SSH, and the ledger by its caller. Raises BenchError, and where the host is unknown.
+        """
 
     def release(self, token: Token) -> None:
         """Remove every resource that carries the token, and verify the removal. Raises CleanupError.

@@ -1,5 +1,6 @@
 """Use existing machines, listed in an Ansible inventory, as a source of hosts. No machine is created or destroyed."""
 
+import datetime
 import json
 import os
 import re
@@ -149,6 +150,9 @@ class HostsBench:
 
     def find(self, token: Token) -> Machine | None:
         return self.provision(token, token.host, lambda _: None) if token.host in self._entries else None
+
+    def extend_lease(self, token: Token, until: datetime.datetime) -> None:
+        """Do nothing: the host has no lease."""
 
     def release(self, token: Token) -> None:
         """Do nothing: the host stays as it is."""

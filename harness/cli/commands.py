@@ -63,6 +63,11 @@ _LEDGER = {
     ),
     "import": Command("harness.cli.ledger:import_run", "Read a run with its evidence from a file of `ledger export`."),
 }
+_EVIDENCE = {
+    "send": Command("harness.cli.evidence:send", "Send evidence to the evidence store."),
+    "list": Command("harness.cli.evidence:list_waiting", "List the runs whose evidence waits to be sent."),
+    "fetch": Command("harness.cli.evidence:fetch", "Print the folder of a run's evidence, fetched where need be."),
+}
 _LAB: Mapping[str, Command | Group] = {
     "build": Command("harness.cli.lab:build", "Make what all lab hosts share."),
     "up": Command("harness.cli.lab:up", "Bring up a host of each type, until `lab down`."),
@@ -92,6 +97,7 @@ COMMANDS: Mapping[str, Command | Group] = {
     "sweep": Command("harness.cli.sweep:sweep", "List what dead or ended runs left; --yes removes it."),
     "image": Group("Machine images of your own to start campaigns from (EC2).", _IMAGE),
     "ledger": Group("The database of runs, hosts and steps.", _LEDGER),
+    "evidence": Group("The evidence store: what waits to be sent, and reading it back.", _EVIDENCE),
     "campaign": Group("Campaign files: their keys and schema, and whether one is valid.", _CAMPAIGN),
     "lab": Group("Local virtual machines whose clocks' truth is known.", _LAB),
 }

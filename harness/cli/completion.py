@@ -133,7 +133,7 @@ def _runs(condition: Callable[[RunLine], bool] = lambda _: True) -> Completions:
     from harness.store import run_overview  # one query, which reads no whole record
 
     ledger = _existing_ledger()
-    overviews = run_overview.list_overviews(ledger)[:MOST_RUNS] if ledger else []
+    overviews = run_overview.list_overviews(ledger, most=MOST_RUNS) if ledger else []
     return [(overview.line.run, _describe_run(overview)) for overview in overviews if condition(overview.line)]
 
 

@@ -5,7 +5,7 @@ from typing import Any
 
 from typer.core import TyperCommand
 
-from harness.cli import ledger_option, log_options
+from harness.cli import log_options, store_options
 from harness.errors import RequestError
 from harness.untrusted.input_checks import shorten_value, why_unfit
 
@@ -19,12 +19,12 @@ TAKES_A_COMMAND = {"ignore_unknown_options": True, "allow_interspersed_args": Fa
 class HelpCommand(TyperCommand):
     """A command whose docstring ends with `Examples:` and indented command lines, which are shown as they stand.
 
-    It has the options `--ledger`, `-v` and `--log-file`.
+    It has the options `--ledger`, `--evidence`, `-v` and `--log-file`.
     """
 
     def __init__(self, *arguments: Any, params: Any = None, **options: Any) -> None:
         super().__init__(
-            *arguments, params=[*(params or []), *ledger_option.make_options(), *log_options.make_options()], **options
+            *arguments, params=[*(params or []), *store_options.make_options(), *log_options.make_options()], **options
         )
 
     def examples(self) -> list[str]:
@@ -46,8 +46,8 @@ class HelpCommand(TyperCommand):
         return remaining
 
     def invoke(self, ctx: Any) -> Any:
-        """Call the command, with the ledger that its command line names."""
-        with ledger_option.applied(ctx):
+        """Call the command, with the ledger and the evidence store that its command line names."""
+        with store_options.applied(ctx):
             return super().invoke(ctx)
 
     def collect_usage_pieces(self, ctx: Any) -> list[str]:

@@ -1,19 +1,23 @@
 """`keep`, `release` and `ssh` work with hosts that stayed after a run."""
 
+import tempfile
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from harness import wiring
+from harness import units, wiring
 from harness.benches.bench import Bench
 from harness.cli import completion, output, run_argument
 from harness.errors import CleanupError, RequestError
 from harness.host import ssh
 from harness.model import HostState
 from harness.model.bench_traits import traits_of_recorded
+from harness.model.lease import LONGEST_S, SHORTEST_S
 from harness.runs import kept_hosts
 from harness.store.ledger import Ledger
 from harness.system import proc, settings
+from harness.untrusted.input_checks import shorten_value
 
 
 def keep(
@@ -22,19 +26,44 @@ def keep(
         str,
         typer.Argument(metavar="HOST", help="A host of that run which still runs.", autocompletion=completion.hosts),
     ],
+    duration: Annotated[
+        str | None,
+        typer.Option("--for", metavar="8h", help="Until then its lease lasts, from now: 30m, 8h, 2d."),
+    ] = None,
 ) -> None:
     """Keep a host that still runs.
 
     For a run that has ended or died: `sweep` leaves the host alone from now on. To keep hosts when a run ends, use
-    `run --keep`.
+    `run --keep`. With --for the host's lease ends so long from now, whenever it was to end before: in the host, which
+    warns whoever is logged in ten minutes before and powers itself off, in the tags of its bench, and in the ledger.
 
     Examples:
         ptp-harness keep k3f9 lab.phc
+        ptp-harness keep k3f9 m7i.large --for 8h
     """
-    run, ledger, bench, _ = _load_run(run)
+    lease_s = None if duration is None else _parse_lease_s(duration)
+    run, ledger, bench = _load_run(run)
     _require_made_hosts(run, bench)
-    kept_hosts.keep_host(run, host, bench, ledger)
-    output.say(f"{host} of run {run} is kept; `ptp-harness release {run} {host}` removes it")
+    line = kept_hosts.keep_host(run, host, bench, ledger, lease_s=lease_s)
+    until = "" if line.kept_until_ns is None else f" until {units.utc_moment(line.kept_until_ns):%Y-%m-%d %H:%M} UTC"
+    output.say(f"{host} of run {run} is kept{until}; `ptp-harness release {run} {host}` removes it")
+
+
+def _parse_lease_s(text: str) -> float:
+    """Parse the length of a lease, s. Raises RequestError."""
+    # Imported here, since it is slow to load.
+    from harness.campaign.fields import parse_duration_s
+
+    try:
+        lease_s = parse_duration_s(text)
+    except (ValueError, OverflowError):
+        lease_s = 0.0
+    if not SHORTEST_S <= lease_s <= LONGEST_S:
+        raise RequestError(
+            f"--for is {shorten_value(text)}: a lease lasts from 1 minute to 30 days, such as 30m, 8h or 2d",
+            next_step="`ptp-harness keep --help`",
+        )
+    return lease_s
 
 
 def release(
@@ -52,7 +81,7 @@ def release(
         ptp-harness release k3f9
         ptp-harness release k3f9 lab.phc lab.driver-off
     """
-    run, ledger, bench, _ = _load_run(run)
+    run, ledger, bench = _load_run(run)
     _require_made_hosts(run, bench)
     records = kept_hosts.release_kept(run, kept_hosts.find_kept(ledger, run, hosts or ()), bench, ledger)
     for record in records:
@@ -82,19 +111,21 @@ def enter(
         ptp-harness ssh k3f9 lab.phc
         ptp-harness ssh k3f9 lab.phc chronyc -n sources
     """
-    run, ledger, bench, configuration = _load_run(run)
+    run, ledger, bench = _load_run(run)
     machine = kept_hosts.find_machine(run, host, bench, ledger)
-    known_hosts = ssh.write_known_hosts(machine, configuration.runs_dir / run / host)
-    raise typer.Exit(proc.run_interactive(ssh.build_command(machine, known_hosts, *(command or []))))
+    with tempfile.TemporaryDirectory(prefix="ptp-") as folder:  # the run's evidence may be on another machine
+        known_hosts = ssh.write_known_hosts(machine, Path(folder))
+        status = proc.run_interactive(ssh.build_command(machine, known_hosts, *(command or [])))
+    raise typer.Exit(status)
 
 
-def _load_run(run: str) -> tuple[str, Ledger, Bench, settings.Settings]:
-    """Return the run's name (which `last` stands for), the ledger, the run's bench and the settings."""
+def _load_run(run: str) -> tuple[str, Ledger, Bench]:
+    """Return the run's name (which `last` stands for), the ledger and the run's bench."""
     configuration = settings.load()
     ledger = wiring.ledger(configuration)
     line = ledger.find(run)
     inventory = ledger.campaign(line.run).get("inventory")
-    return line.run, ledger, wiring.bench(line.bench, configuration, inventory), configuration
+    return line.run, ledger, wiring.bench(line.bench, configuration, inventory)
 
 
 def _require_made_hosts(run: str, bench: Bench) -> None:

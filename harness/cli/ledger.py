@@ -58,7 +58,7 @@ def check() -> None:
 def export(run: run_argument.Run, file: Archive) -> None:
     """Write an ended run with its evidence to a file.
 
-    Another ledger can import it.
+    Another ledger can import it. Evidence that is not on this machine is fetched from the evidence store.
 
     Examples:
         ptp-harness ledger export k3f9 k3f9.tar.gz
@@ -67,9 +67,12 @@ def export(run: run_argument.Run, file: Archive) -> None:
 
     configuration = settings.load()
     ledger = wiring.ledger(configuration)
-    run = ledger.find(run).run
-    files = run_archive.export_run(run, ledger, configuration.runs_dir / run, file)
-    output.say(f"run {run} and {files} files of evidence are in {file}")
+    line = ledger.find(run)
+    found = wiring.find_evidence(line, ledger, configuration)
+    files = run_archive.export_run(line.run, ledger, found.folder, file)
+    output.say(f"run {line.run} and {files} files of evidence are in {file}")
+    if found.missing:
+        output.say(f"warning: the evidence of {', '.join(found.missing)} is not on this machine, nor in the archive")
 
 
 def import_run(file: Archive) -> None:

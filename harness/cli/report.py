@@ -14,8 +14,8 @@ from harness.model import RunRecord
 from harness.report import text
 from harness.report.formats import Format, render
 from harness.store.evidence_folder import EvidenceFolder
-from harness.store.ledger import describe_owner
 from harness.store.ledger_lines import RunLine
+from harness.store.owners import describe_owner
 from harness.system import settings
 from harness.untrusted.nearest import nearest_names
 

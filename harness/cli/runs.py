@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from harness import wiring
-from harness.cli import output
+from harness.cli import completion, output
 from harness.errors import RequestError
 from harness.report.table import align_rows
 from harness.store import run_overview
@@ -25,6 +25,13 @@ def runs(
     since: Annotated[
         str | None, typer.Option("--since", metavar="WHEN", help="Only runs begun since: 12h, 7d, 2026-11-21 (UTC).")
     ] = None,
+    limit: Annotated[int, typer.Option("--limit", metavar="N", min=1, help="At most so many.")] = 50,
+    before: Annotated[
+        str | None,
+        typer.Option(
+            "--before", metavar="RUN", help="Only runs begun before this one.", autocompletion=completion.runs
+        ),
+    ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print JSON to standard output.")] = False,
 ) -> None:
     """List runs with their verdicts, newest first.
@@ -37,20 +44,26 @@ def runs(
         ptp-harness runs
         ptp-harness runs --failed --since 7d
         ptp-harness runs --type 'm7*' --since 2026-11-21
+        ptp-harness runs --limit 200 --before k3f9
         ptp-harness runs --json
     """
     begun_since = None if since is None else _parse_since(since)
     ledger = wiring.ledger(settings.load())
-    overviews = run_overview.list_overviews(ledger, types=types or (), failed=failed, since=begun_since)
+    overviews = run_overview.list_overviews(
+        ledger, types=types or (), failed=failed, since=begun_since, before=before, most=limit + 1
+    )
+    more, overviews = len(overviews) > limit, overviews[:limit]
     if json:
         output.emit([_document(overview) for overview in overviews])
     elif overviews:
         output.show("\n".join(align_rows(_rows(overviews))))
-    elif types or failed or since:
+    elif types or failed or since or before:
         output.say("no run matches")
     else:
         output.say("no runs yet; `ptp-harness run lab.phc` makes one")
     keepers = [overview.line.run for overview in overviews if overview.kept_hosts]
+    if more and not json:
+        output.say(f"older runs: ptp-harness runs --before {overviews[-1].line.run}")
     if keepers and not json:
         output.say(f"remove kept hosts: ptp-harness release {keepers[0] if len(keepers) == 1 else 'RUN'}")
 
@@ -100,6 +113,8 @@ def _document(overview: RunOverview) -> dict[str, object]:
         "verdicts": {outcome.value: count for outcome, count in overview.verdicts.items()},
         "kept": len(overview.kept_hosts),
         "kept_until": None if until is None else _describe_moment(until),
+        "kept_by": list(overview.kept_by),
+        "kept_cost_usd": overview.kept_cost_usd,
     }
 
 

@@ -7,10 +7,11 @@ from typing import Annotated, Any
 
 import typer
 
-from harness import wiring
+from harness import units, wiring
 from harness.cli import completion, output, run_argument
 from harness.cli import follow as following
 from harness.errors import RequestError
+from harness.model import HostState
 from harness.report import text
 from harness.report.document import SCHEMA, host_document
 from harness.store import run_overview
@@ -60,7 +61,7 @@ def show(
         raise RequestError(f"run {run} has no host {host!r}", next_step=f"its hosts: {', '.join(names)}")
     shown = [line for line in lines if host in (None, line.host)]
     steps = [step for step in ledger.steps(run) if host is None or step.token.split("/")[1] == host]
-    overview = next(overview for overview in run_overview.list_overviews(ledger) if overview.line.run == run)
+    overview = run_overview.find(ledger, run)
     if json:
         output.emit(_document(overview, shown, steps))
         return
@@ -102,6 +103,7 @@ def _document(overview: RunOverview, hosts: Iterable[HostLine], steps: Iterable[
         "started": overview.started.isoformat(),
         "state": overview.state,
         "kept_until": None if until is None else until.isoformat(),
+        "kept_cost_usd": overview.kept_cost_usd,
         "hosts": [_host_document(line) for line in hosts],
         "steps": [_step_document(step) for step in steps],
     }
@@ -109,7 +111,11 @@ def _document(overview: RunOverview, hosts: Iterable[HostLine], steps: Iterable[
 
 def _host_document(line: HostLine) -> dict[str, Any]:
     if line.record is not None:
-        return host_document(line.record) | {"state": line.state}
+        kept = {
+            "kept_until": None if line.kept_until_ns is None else units.utc(line.kept_until_ns),
+            "kept_by": line.kept_by,
+        }
+        return host_document(line.record) | {"state": line.state} | (kept if line.state is HostState.KEPT else {})
     return {"name": line.host, "instance_type": line.instance_type, "outcome": None, "state": line.state}
 
 

@@ -54,8 +54,7 @@ def sweep(
     ledger = wiring.ledger(configuration)
     swept_bench = wiring.bench(bench, configuration, options=CloudOptions(region=region))
     survey = sweeping.survey(ledger, swept_bench)
-    overviews = [overview for overview in run_overview.list_overviews(ledger) if overview.line.bench == bench]
-    with_kept_hosts = [overview for overview in overviews if overview.kept_hosts]
+    with_kept_hosts = run_overview.make_overviews(ledger.runs_that_keep(bench), ledger)
     for line in _describe(survey, with_kept_hosts):
         output.show(line)
     output.show(_remove(ledger, swept_bench) if yes else _conclude(survey, with_kept_hosts))
@@ -74,12 +73,15 @@ def _describe(survey: Survey, with_kept_hosts: Sequence[RunOverview]) -> Iterato
 
 def _remove(ledger: Ledger, source: Bench) -> str:
     """Take over the dead runs, remove what is left, close these runs, and verify; say so. Raises CleanupError."""
+    expired = sweeping.release_expired(ledger, source)
     runs = sweeping.take_over_dead_runs(ledger, source, output.say)
     removable = sweeping.list_removable(ledger, source, taken_over=runs)
     sweeping.remove(removable, source)
     closed = sweeping.close_runs(runs, ledger, source, output.say)
     _verify(ledger, source)
     removed = f"removed {len(removable)}, verified" if removable else "nothing to remove"
+    if expired:
+        removed += f"; ended {', '.join(expired)}, whose lease has ended"
     return removed + (f"; closed the books of {', '.join(closed)}" if closed else "")
 
 

@@ -181,14 +181,13 @@ def _show_plain(
 
 
 def _load_verdicts(configuration: Settings, bench: str, region: str | None) -> list[Measurement]:
-    """List the verdicts in the ledger, only those of `region` if it is given."""
-    measurements = [
+    """List the latest verdict of each type in the ledger, only those of `region` if it is given."""
+    return [
         claims.to_measurement(
             line.record, run=line.run, started_ns=line.started_ns, region=line.region, image=line.image
         )
-        for line in wiring.ledger(configuration).verdicts(bench)
+        for line in wiring.ledger(configuration).latest_verdicts(bench, region)
     ]
-    return [measurement for measurement in measurements if region is None or measurement.region == region]
 
 
 def _write(rows: Sequence[Mapping[str, str]], form: ExportForm, path: Path) -> None:

@@ -70,7 +70,7 @@ class Reason(StrEnum):
 
 
 class Stage(StrEnum):
-    """The stages of one host, in order. BAKE applies only to a host whose disk becomes an image."""
+    """The stages of one host, in order. BAKE is of a host whose disk becomes an image, KEEP of one that stays."""
 
     PROVISION = "provision"
     REACH = "reach"
@@ -79,6 +79,7 @@ class Stage(StrEnum):
     REBOOT = "reboot"
     JUDGE = "judge"
     BAKE = "bake"
+    KEEP = "keep"
     RELEASE = "release"
 
 
@@ -90,6 +91,7 @@ DOING = {
     Stage.REBOOT: "rebooting",
     Stage.JUDGE: "being judged",
     Stage.BAKE: "being copied into an image",
+    Stage.KEEP: "having its lease extended",
     Stage.RELEASE: "being released",
 }
 """Phrases for each stage, to complete a sentence about a host."""

@@ -105,6 +105,7 @@ class RunState(StrEnum):
     KEPT = "it was kept on purpose"
     BY_HAND = "a person made it, and removes it"
     KEEPER_ALIVE = "a process keeps it"
+    LEASE_ENDED = "it was kept, and its lease has ended"
     ENDED = "its run has ended"
     DIED = "the process of its run died"
     KEEPER_DIED = "the process that kept it warm died"

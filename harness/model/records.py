@@ -124,6 +124,7 @@ class RunRecord:
     depth: Depth | None = None  # as the campaign asked
     measure_duration_s: float | None = None  # of each host, ...
     measure_interval_s: float | None = None  # ... and between its samples
+    evidence_unsent: str | None = None  # why the evidence is not in the evidence store yet; None: sent, or no store
 
     @classmethod
     def of_ended_run(

@@ -29,6 +29,7 @@ def document(record: RunRecord) -> dict[str, Any]:
         "api_calls": record.api_calls,
         "cost_usd": record.cost_usd,
         "failures": list(record.failures),
+        "evidence_unsent": record.evidence_unsent,
     }
 
 

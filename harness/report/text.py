@@ -151,6 +151,8 @@ def _closing_lines(record: RunRecord, report_path: str | None) -> list[str]:
     if kept_hosts and _makes_hosts(record.bench):
         lines += [f"  {line}" for line in describe_places(kept_hosts)]
         lines.append(f"enter one: ptp-harness ssh {record.run} HOST   remove them: ptp-harness release {record.run}")
+    if record.evidence_unsent is not None:
+        lines.append(f"evidence not sent: {record.evidence_unsent}; send it with `ptp-harness evidence send`")
     lines += [f"our fault: {failure}" for failure in record.failures]
     if record.leftovers:
         lines.append(f"STILL RUNNING: {left_running(record)}; remove with `ptp-harness sweep --yes`")

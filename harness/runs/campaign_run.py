@@ -4,6 +4,7 @@ import datetime
 import json
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from types import MappingProxyType
 
@@ -18,6 +19,7 @@ from harness.errors import HarnessError, RequestError
 from harness.model import HostRecord, HostState, Resource, RunRecord, Stage, Token
 from harness.report import start_line, text
 from harness.report.formats import Format, render
+from harness.runs import evidence_sending
 from harness.runs.context import RunContext, RunControls
 from harness.runs.host_workers import qualify_hosts
 from harness.runs.kept_hosts import keep_chosen, settle_judged
@@ -120,7 +122,7 @@ def prepare_context(
 ) -> RunContext:
     """Prepare what the hosts of a recorded run share. `joined`: another process leads it. Raises SetupError."""
     _prepare_bench(plan, bench, controls)
-    return replace(_make_context(run, plan, bench, ledger, settings, controls), joined=joined)
+    return _make_context(run, plan, bench, ledger, settings, controls, joined=joined)
 
 
 def _expect_durations_s(plan: Plan, bench: Bench, ledger: Ledger) -> dict[str, float]:
@@ -131,9 +133,19 @@ def _expect_durations_s(plan: Plan, bench: Bench, ledger: Ledger) -> dict[str, f
 
 
 def _make_context(
-    run: str, plan: Plan, bench: Bench, ledger: Ledger, settings: Settings, controls: RunControls
+    run: str,
+    plan: Plan,
+    bench: Bench,
+    ledger: Ledger,
+    settings: Settings,
+    controls: RunControls,
+    *,
+    joined: bool = False,
 ) -> RunContext:
     line = ledger.find(run)
+    sender = evidence_sending.make_sender(ledger, settings, controls.stop.wait)
+    if sender is not None:
+        sender.expect(line, leads=not joined)
     folder, failures = EvidenceFolder.create(settings.runs_dir / run), ReleaseFailures()
     return RunContext(
         run=run,
@@ -146,7 +158,9 @@ def _make_context(
         controls=controls,
         failures=failures,
         events=RunEvents(run, controls.listener, ledger, folder, failures),
+        sender=sender,
         holds_passed=line.holds_passed,
+        joined=joined,
     )
 
 
@@ -190,7 +204,22 @@ def end(records: Sequence[HostRecord], context: RunContext, *, ended_ns: int, in
         measure_interval_s=context.campaign.measure_interval_s,
     )
     context.failures.attempt(f"closing the books of run {context.run}", context.ledger.close_run, record)
-    return _write_reports(replace(record, failures=context.failures.noted), context)
+    record = _write_reports(replace(record, failures=context.failures.noted), context)
+    return replace(record, evidence_unsent=send_evidence(context))
+
+
+def send_evidence(context: RunContext) -> str | None:
+    """Send the evidence of this machine to the evidence store, if there is one; return why it was not sent."""
+    if context.sender is None:
+        return None
+
+    def report(text: str) -> None:
+        event = make_event(text, run=context.run, host=None, stage=None)
+        log_event(event)  # and in no file: the events in the evidence are complete by now
+        with suppress(Exception):
+            context.controls.listener(event)
+
+    return evidence_sending.send_ended(context.sender, context.run, report, joined=context.joined)
 
 
 def _write_reports(record: RunRecord, context: RunContext) -> RunRecord:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from harness.benches.bench import Bench
 from harness.campaign.campaign import Campaign
 from harness.model import HostRecord, Listener
+from harness.runs.evidence_sending import EvidenceSender
 from harness.runs.release_failures import ReleaseFailures
 from harness.runs.run_events import RunEvents
 from harness.store.evidence_folder import EvidenceFolder
@@ -55,7 +56,7 @@ class RunContext:
     """The parts that all hosts of one run share. `fatal` means: provision nothing more.
 
     `holds_passed`: hosts that passed stay UNDECIDED, and run until they are settled. `joined`: another process leads
-    the run; `stopped_by_leader` is set when it asked all to stop.
+    the run; `stopped_by_leader` is set when it asked all to stop. `sender`: None without an evidence store.
     """
 
     run: str
@@ -68,6 +69,7 @@ class RunContext:
     controls: RunControls
     failures: ReleaseFailures
     events: RunEvents
+    sender: EvidenceSender | None = None
     holds_passed: bool = False
     joined: bool = False
     stopped_by_leader: threading.Event = field(default_factory=threading.Event)

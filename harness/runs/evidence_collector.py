@@ -16,6 +16,7 @@ from harness.probes import facts as facts_probe
 from harness.probes.samples import SampleReader, describe_sample
 from harness.runs.context import Interrupted, RunContext
 from harness.runs.steps import StepRecorder
+from harness.store.evidence_parts import ATTEMPT_FILE
 from harness.system import proc
 from harness.untrusted.plain_text import clip, printable, well_formed
 
@@ -44,6 +45,7 @@ class EvidenceCollector:
     def __init__(self, token: Token, context: RunContext, steps: StepRecorder) -> None:
         self.evidence = Evidence()
         self.folder = context.folder.host(token.host)
+        self.folder.write(ATTEMPT_FILE, f"{token.attempt}\n")
         self._token, self._context, self._steps = token, context, steps
         self._prefix = ""  # of the names of files
 

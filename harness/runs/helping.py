@@ -52,6 +52,7 @@ def help_with(
     records: dict[str, HostRecord] = {}
     with controls.while_leading(run), _watching_the_run(context):
         errors = host_workers.qualify_claimed(plan.parallel, context, records, lambda: None)
+        campaign_run.send_evidence(context)
     if errors:
         raise errors[0]
     context.failures.raise_noted()

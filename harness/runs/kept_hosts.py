@@ -3,9 +3,11 @@
 from collections.abc import Collection, Sequence
 from dataclasses import replace
 
+from harness import units
 from harness.benches.bench import Bench
 from harness.campaign.campaign import Keep
-from harness.errors import RequestError
+from harness.errors import HarnessError, RequestError
+from harness.host import lease
 from harness.model import HostRecord, HostState, Machine, Outcome, Stage, Token
 from harness.runs.context import RunContext
 from harness.runs.release_failures import ReleaseFailures
@@ -70,19 +72,46 @@ def release_kept(run: str, records: Sequence[HostRecord], bench: Bench, ledger: 
     return settled
 
 
-def keep_host(run: str, host: str, bench: Bench, ledger: Ledger) -> HostRecord:
-    """Keep a host that still runs though its run has ended, so that `sweep` does not remove it. Raises RequestError."""
+def keep_host(run: str, host: str, bench: Bench, ledger: Ledger, *, lease_s: float | None = None) -> HostLine:
+    """Keep a host that still runs though its run has ended, so that `sweep` does not remove it. Returns its new line.
+
+    `lease_s`: the lease of the host then ends so long from now: first in the host itself, then in the tags of its
+    bench, last in the ledger, so that nothing says a later end than the host's own. Raises RequestError, and
+    HarnessError when the host or the bench could not be told.
+    """
     if ledger.find(run).alive():
         raise RequestError(
             f"run {run} is still under way", next_step="wait for it; `run --keep` selects the hosts that stay"
         )
-    find_machine(run, host, bench, ledger)
+    machine = find_machine(run, host, bench, ledger)
     line = ledger.own_host(run, host)
     if line.record is None:
         raise RequestError(f"{host} of run {run} has no verdict", next_step="`ptp-harness sweep --yes` removes it")
-    record = replace(line.record, state=HostState.KEPT)
-    ledger.record_state(line.token, record)
-    return record
+    record, until_ns = replace(line.record, state=HostState.KEPT), None
+    if lease_s is not None:
+        try:
+            until_ns = _extend_lease(line.token, machine, round(lease_s), bench, ledger)
+        except HarnessError:
+            if line.state is not None and line.state is not HostState.UNDECIDED:
+                ledger.record_state(line.token, line.record)  # as it was, and nobody's again
+            raise
+    ledger.record_state(line.token, record, kept_until_ns=until_ns)
+    return next(each for each in ledger.hosts(run) if each.host == host)
+
+
+def _extend_lease(token: Token, machine: Machine, lease_s: int, bench: Bench, ledger: Ledger) -> int:
+    """Tell the host and its bench the new end of the lease; return it, ns since the epoch, in the ledger's time."""
+    until_ns = ledger.now_ns() + lease_s * 10**9
+    step, result = ledger.begin_step(token, Stage.KEEP), "done"
+    try:
+        lease.extend(machine, lease_s)
+        bench.extend_lease(token, units.utc_moment(until_ns))
+    except HarnessError as error:
+        result = error.message
+        raise
+    finally:
+        ledger.end_step(step, result)
+    return until_ns
 
 
 def settle_judged(line: HostLine, record: HostRecord, context: RunContext) -> HostRecord:

@@ -13,10 +13,12 @@ from functools import partial
 from harness import units
 from harness.benches.bench import Bench
 from harness.errors import CleanupError, HarnessError, RequestError
-from harness.model import DOING, Evidence, HostRecord, HostState, Resource, RunRecord, Token, ownership
+from harness.model import DOING, Evidence, HostRecord, HostState, Resource, RunRecord, Stage, Token, ownership
 from harness.model.ownership import Removal, RemovalDecision, RunState
+from harness.runs import kept_hosts
 from harness.runs.campaign_run import list_leftovers
 from harness.runs.host_workers import unqualified_host_record
+from harness.runs.run_events import make_event
 from harness.store import adhoc_runs
 from harness.store.ledger import Ledger
 from harness.store.ledger_lines import HostLine, RunLine
@@ -61,11 +63,12 @@ def survey(ledger: Ledger, bench: Bench, *, taken_over: Collection[str] = ()) ->
     Runs that were `taken_over` have died, and are led by this process for their removal; hosts that a living process
     helps with are in use all the same.
     """
-    runs = {line.run: line for line in ledger.runs() if line.bench == bench.name}
-    helpers = {line.run: _find_living_helpers(line, ledger) for line in runs.values() if not line.ended}
     by_token: dict[str, list[Resource]] = {}
     for resource in bench.resources():
         by_token.setdefault(resource.token, []).append(resource)
+    named = ledger.runs_named({text.partition("/")[0] for text in by_token})
+    runs = {run: line for run, line in named.items() if line.bench == bench.name}
+    helpers = {line.run: _find_living_helpers(line, ledger) for line in runs.values() if not line.ended}
     now = datetime.datetime.now(datetime.UTC)
     removable: list[Leftover] = []
     left_alone: list[UntouchedResource] = []
@@ -103,8 +106,8 @@ def take_over_dead_runs(ledger: Ledger, bench: Bench, progress: Callable[[str], 
     runs taken over.
     """
     taken: list[str] = []
-    for line in ledger.runs():
-        if line.bench == bench.name and line.died():
+    for line in ledger.open_runs(bench.name):
+        if line.died():
             with suppress(RequestError):
                 ledger.take_over(line.run, partial(_say_wait, line.run, progress), stopping=True)
                 taken.append(line.run)
@@ -113,6 +116,23 @@ def take_over_dead_runs(ledger: Ledger, bench: Bench, progress: Callable[[str], 
 
 def _say_wait(run: str, progress: Callable[[str], None], seconds_left: float) -> None:
     progress(f"run {run}: waiting {seconds_left:.0f} s, since its owner on another machine may still live")
+
+
+def release_expired(ledger: Ledger, bench: Bench) -> list[str]:
+    """Remove the kept hosts whose lease has ended, and record it, also for those that ended themselves.
+
+    Returns their tokens. Raises SetupError when a state could not be recorded.
+    """
+    now_ns, expired = ledger.now_ns(), list[Token]()
+    for run in (line.run for line in ledger.runs_that_keep(bench.name)):
+        for line in ledger.hosts(run):
+            if line.record is not None and line.lease_ended(now_ns):
+                ledger.own_host(run, line.host)  # before the event, which only an owner can record
+                text = f"its lease ended at {units.utc(line.kept_until_ns or 0)}"
+                ledger.say(make_event(text, run=run, host=line.host, stage=Stage.RELEASE))
+                kept_hosts.release_kept(run, [line.record], bench, ledger)
+                expired.append(line.token)
+    return [str(token) for token in expired]
 
 
 def remove(items: Sequence[Leftover], bench: Bench) -> list[str]:
@@ -175,7 +195,10 @@ def _describe_helpers(run: str, helpers: Mapping[str, OwnerLine]) -> str:
 def close_host(
     run: RunLine, host: HostLine, ledger: Ledger, bench: Bench, progress: Callable[[float], None]
 ) -> HostRecord:
-    """Return the host's record from its dead run, else one with an inconclusive verdict; with its present state."""
+    """Return the host's record from its dead run, else one with an inconclusive verdict; with its present state.
+
+    An owner of another machine that may still live is watched; `progress` gets the seconds left.
+    """
     if host.record is not None and host.state not in (None, HostState.UNDECIDED):
         return host.record
     tokens = [str(token) for token in host.tokens]
@@ -223,6 +246,7 @@ def _find_run_state(
         return RunState.UNKNOWN
     if run.alive() and run.run not in taken_over:
         return RunState.ALIVE
-    if any(host.token == token and host.state is HostState.KEPT for host in ledger.hosts(token.run)):
-        return RunState.KEPT
+    for host in ledger.hosts(token.run):
+        if host.token == token and host.state is HostState.KEPT:
+            return RunState.LEASE_ENDED if host.lease_ended(ledger.now_ns()) else RunState.KEPT
     return RunState.ENDED if run.ended else RunState.DIED

@@ -11,6 +11,7 @@ from harness.benches.bench import Bench
 from harness.campaign.campaign import Campaign
 from harness.campaign.run_plan import Plan, make_plan
 from harness.host import driver_archive
+from harness.store.object_store import open_store
 from harness.system.settings import Settings
 
 
@@ -56,6 +57,8 @@ def prepare_resolved(
 
 
 def _plan_run(campaign: Campaign, bench: Bench, settings: Settings, *, fetch_driver: bool) -> Prepared:
+    if settings.evidence is not None:
+        open_store(settings.evidence)  # a URL that cannot be used is refused before a host is made
     if fetch_driver:
         campaign = replace(campaign, driver=driver_archive.ensure(campaign.driver, settings))
     return Prepared(bench=bench, plan=make_plan(campaign, bench.types(), now=datetime.now(UTC)))

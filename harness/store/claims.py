@@ -8,12 +8,13 @@ from dataclasses import dataclass, replace
 
 import sqlalchemy as sql
 
-from harness.model import HostState, Token
+from harness.model import HostState, Stage, Token
+from harness.model.bench_traits import traits_of_recorded
 from harness.store.database import now_ns
 from harness.store.ledger_lines import HostLine
 from harness.store.ledger_reader import make_host_line
 from harness.store.owners import OwnerLine, make_owner_line
-from harness.store.tables import HOSTS, OWNERS, RUNS
+from harness.store.tables import HOSTS, OWNERS, RUNS, STEPS
 
 _UNJUDGED = HOSTS.c.state.is_(None) & HOSTS.c.record.is_(None)
 _UNSETTLED = HOSTS.c.state.is_(None) | (HOSTS.c.state == HostState.UNDECIDED)
@@ -66,6 +67,24 @@ def find_hosts_of_others(db: sql.Connection, run: str, owner: str) -> list[HostA
         HostAtWork(host=host, owner=None if line[0] is None else make_owner_line(line))
         for host, *line in db.execute(query)
     ]
+
+
+def find_lease_end_ns(db: sql.Connection, token: Token) -> int | None:
+    """Find when the lease of a kept host ends: as it was extended, else as its campaign set it at its start.
+
+    None where no lease ends the hosts of its bench.
+    """
+    here = sql.and_(HOSTS.c.run == token.run, HOSTS.c.host == token.host)
+    lease_s = RUNS.c.campaign["lease_s"].as_float()
+    query = sql.select(RUNS.c.bench, lease_s.label("lease_s"), HOSTS.c.kept_until_ns).join(
+        RUNS, RUNS.c.run == HOSTS.c.run
+    )
+    host = db.execute(query.where(here)).one()
+    if host.kept_until_ns is not None or not traits_of_recorded(host.bench).cloud:
+        return int(host.kept_until_ns) if host.kept_until_ns is not None else None
+    provision = (STEPS.c.token == str(token)) & (STEPS.c.stage == Stage.PROVISION)
+    begun_ns = db.execute(sql.select(sql.func.max(STEPS.c.begun_ns)).where(provision)).scalar()
+    return None if begun_ns is None or host.lease_s is None else int(begun_ns + host.lease_s * 1e9)
 
 
 def take_hosts_of_dead(db: sql.Connection, run: str, dead: OwnerLine, owner: str) -> int:

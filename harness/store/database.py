@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -16,6 +17,7 @@ from sqlalchemy.exc import ArgumentError, DBAPIError
 from sqlalchemy.ext.compiler import compiles
 
 from harness.errors import RequestError, SetupError
+from harness.store.group_commit import GroupCommit
 from harness.untrusted.input_checks import shorten_value
 
 SQLITE, POSTGRESQL = "sqlite", "postgresql"
@@ -69,6 +71,7 @@ class Database:
         self.kind = self.url.get_backend_name()
         self._counts: Counter[Retry] = Counter()
         self._counting = threading.Lock()
+        self._group = GroupCommit()
         self._engine = sql.create_engine(self.url, **_engine_options(self.kind))
         if self.file is not None:
             sql.event.listen(self._engine, "connect", _configure_sqlite)
@@ -88,10 +91,10 @@ class Database:
     def write(self, work: Callable[[sql.Connection], Result]) -> Result:
         """Commit the work in one transaction, which is made again where another one or the server prevents it.
 
-        The work may run several times, and also after a commit whose answer was lost: it must find what it did. Raises
-        SetupError after two minutes.
+        The work may run several times, and also after a commit whose answer was lost: it must find what it did. Threads
+        that write at the same moment share a transaction. Raises SetupError after two minutes.
         """
-        return self._transact(work, {"writes": True})
+        return self._group.commit(work, partial(self._transact, options={"writes": True}))
 
     def read(self, work: Callable[[sql.Connection], Result]) -> Result:
         """Do the work in one transaction that only reads. Raises SetupError as `write` does."""

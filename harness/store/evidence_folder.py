@@ -114,13 +114,17 @@ class EvidenceFolder:
 
     def write_checksums(self) -> None:
         """Write the checksums of all files (the format of sha256sum(1))."""
-        self.write(SUMS, "".join(f"{_compute_digest(path)}  {path.relative_to(self.path)}\n" for path in self._files()))
+        self.write(SUMS, "".join(f"{compute_digest(path)}  {path.relative_to(self.path)}\n" for path in self._files()))
+
+    def read_checksums(self) -> dict[str, str]:
+        """Read the checksums that were written, by the path of each file in the folder."""
+        lines = (self.path / SUMS).read_text().splitlines()
+        return {name: digest for digest, name in (line.split("  ", 1) for line in lines)}
 
     def list_changed(self) -> list[str]:
         """List the files that were changed, removed or added since the checksums were written."""
-        lines = (self.path / SUMS).read_text().splitlines()
-        recorded = {name: digest for digest, name in (line.split("  ", 1) for line in lines)}
-        current = {str(path.relative_to(self.path)): _compute_digest(path) for path in self._files()}
+        recorded = self.read_checksums()
+        current = {str(path.relative_to(self.path)): compute_digest(path) for path in self._files()}
         return sorted(name for name in recorded.keys() | current.keys() if recorded.get(name) != current.get(name))
 
     def _inside(self, name: str) -> Path:
@@ -136,6 +140,7 @@ class EvidenceFolder:
         return sorted(path for path in files if path != self.path / SUMS)
 
 
-def _compute_digest(path: Path) -> str:
+def compute_digest(path: Path) -> str:
+    """Compute the SHA-256 checksum of a file, in hexadecimal digits."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

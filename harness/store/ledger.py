@@ -21,13 +21,13 @@ from sqlalchemy.exc import IntegrityError
 from harness import units
 from harness.errors import RequestError
 from harness.model import Event, HostRecord, HostState, RunRecord, Stage, Token
-from harness.store import claims, schema
+from harness.store import claims, owners, schema
 from harness.store.claims import HostAtWork
 from harness.store.database import Database, Result, now_ns
 from harness.store.event_log import EventDraft, WaitingEvents, insert_events, prune_events
-from harness.store.ledger_lines import HostLine, RunLine, host_adapter, run_adapter
+from harness.store.ledger_lines import HostLine, RunLine, host_columns, run_adapter
 from harness.store.ledger_reader import LedgerReader, make_host_line
-from harness.store.owners import OwnerLine, Ownership, OwnershipLostError, confirm_dead, own_place, read_owner
+from harness.store.owners import OwnerLine, Ownership, confirm_dead, describe_owner, name_user, read_owner
 from harness.store.tables import HOSTS, OWNERS, RUNS, STEPS
 from harness.untrusted.plain_text import clip, printable
 
@@ -128,11 +128,22 @@ class Ledger(LedgerReader):
         def close(db: sql.Connection) -> None:
             ours = (RUNS.c.run == record.run) & (RUNS.c.owner == self.owner)
             if db.execute(RUNS.update().where(ours).values(**values)).rowcount == 0:
-                raise _lost(f"run {record.run}", self._find_leader(db, record.run))
+                raise owners.lost(f"run {record.run}", self._find_leader(db, record.run))
 
         verdicts = Counter(host.verdict.outcome.value for host in record.hosts)
         text = "ended: " + (", ".join(f"{count} {outcome}" for outcome, count in verdicts.items()) or "no host")
         self._write_event(record.run, _draft(text), close)
+
+    def note_evidence(self, run: str, unsent: str | None) -> None:
+        """Note in the record of an ended run why its evidence is not in the evidence store; None once it is."""
+
+        def note(db: sql.Connection) -> None:
+            here = RUNS.c.run == run
+            record = db.execute(sql.select(RUNS.c.record).where(here).with_for_update()).scalar()
+            if record is not None and record.get("evidence_unsent") != unsent:
+                db.execute(RUNS.update().where(here).values(record={**record, "evidence_unsent": unsent}))
+
+        self._write(note)
 
     def find_dead_run(self, run: str) -> RunLine:
         """Find a run whose owner died before it closed the run. Raises RequestError for any other run."""
@@ -178,7 +189,7 @@ class Ledger(LedgerReader):
         def ask(db: sql.Connection) -> None:
             ours = (RUNS.c.run == run) & (RUNS.c.owner == self.owner)
             if db.execute(RUNS.update().where(ours).values(stopping=True)).rowcount == 0:
-                raise _lost(f"run {run}", self._find_leader(db, run))
+                raise owners.lost(f"run {run}", self._find_leader(db, run))
 
         self._write_event(run, _draft("all who work on it are asked to stop"), ask)
 
@@ -242,14 +253,14 @@ class Ledger(LedgerReader):
 
         other = self.database.read(find_other)
         if other is not None and (other.alive() or confirm_dead(self.database, other, progress) is None):
-            raise _in_other_hands(run, host, other)
+            raise owners.in_other_hands(run, host, other)
 
         def own(db: sql.Connection) -> HostLine:
             row = db.execute(HOSTS.select().where(here).with_for_update()).one()
             if row.owner not in (None, self.owner):
                 present = read_owner(db, row.owner)
                 if other is None or (present.owner, present.beats) != (other.owner, other.beats):
-                    raise _in_other_hands(run, host, present)
+                    raise owners.in_other_hands(run, host, present)
             attempt = max(1, row.attempt)
             db.execute(HOSTS.update().where(here).values(owner=self.owner, attempt=attempt))
             return replace(make_host_line(row), attempt=attempt)
@@ -260,18 +271,21 @@ class Ledger(LedgerReader):
         """Record the verdict of a host of ours, with its record so far. Raises OwnershipLostError."""
         verdict = record.verdict
         draft = _draft(f"{verdict.outcome} {verdict.reason}: {verdict.sentence}", token.host, Stage.JUDGE)
-        self._change_host(token, {"record": host_adapter().dump_python(record, mode="json")}, draft)
+        self._change_host(token, host_columns(record), draft)
 
-    def record_state(self, token: Token, record: HostRecord) -> None:
+    def record_state(self, token: Token, record: HostRecord, *, kept_until_ns: int | None = None) -> None:
         """Record the state of a host of ours, with its whole record. Raises OwnershipLostError.
 
-        Nobody owns a host whose state is final; an undecided one is its run's leader's.
+        Nobody owns a host whose state is final; an undecided one is its run's leader's. `kept_until_ns`: the new end of
+        a kept host's lease, ns since the epoch; without it the lease stays as it is.
         """
         leader = sql.select(RUNS.c.owner).where(RUNS.c.run == token.run).scalar_subquery()
         owner = leader if record.state is HostState.UNDECIDED else None
-        document = host_adapter().dump_python(record, mode="json")
-        draft = _draft(record.state, token.host, Stage.RELEASE)
-        self._change_host(token, {"state": record.state, "record": document, "owner": owner}, draft)
+        values = {**host_columns(record), "state": record.state, "owner": owner}
+        text = str(record.state)
+        if kept_until_ns is not None:
+            text += f" until {units.utc(kept_until_ns)} by {name_user()}"
+        self._change_host(token, values, _draft(text, token.host, Stage.RELEASE), kept_until_ns=kept_until_ns)
 
     # -- steps
 
@@ -323,10 +337,16 @@ class Ledger(LedgerReader):
         self._owner.ensure_recorded()
         return self.database.write(work)
 
-    def _change_host(self, token: Token, values: Mapping[str, Any], draft: EventDraft) -> None:
+    def _change_host(
+        self, token: Token, values: Mapping[str, Any], draft: EventDraft, *, kept_until_ns: int | None = None
+    ) -> None:
         def change(db: sql.Connection) -> None:
-            if db.execute(HOSTS.update().where(self._ours(token)).values(**values)).rowcount == 0:
-                self._refuse(db, token, settled_as=values.get("state"))
+            state, lease = values.get("state"), {}
+            if state is HostState.KEPT:
+                until_ns = claims.find_lease_end_ns(db, token) if kept_until_ns is None else kept_until_ns
+                lease = {"kept_until_ns": until_ns, "kept_by": name_user()}
+            if db.execute(HOSTS.update().where(self._ours(token)).values(**values, **lease)).rowcount == 0:
+                self._refuse(db, token, settled_as=state)
 
         self._write_event(token.run, draft, change)
 
@@ -349,34 +369,16 @@ class Ledger(LedgerReader):
             raise KeyError(f"run {token.run} has no host {token.host!r} in the ledger")
         if row.attempt == token.attempt and row.state == settled_as and (settled_as is not None or given_back):
             return
-        raise _lost(f"{token.host} of run {token.run}", read_owner(db, row.owner) if row.owner else None)
+        raise owners.lost(f"{token.host} of run {token.run}", read_owner(db, row.owner) if row.owner else None)
 
     def _find_leader(self, db: sql.Connection, run: str) -> OwnerLine | None:
         owner = db.execute(sql.select(RUNS.c.owner).where(RUNS.c.run == run)).scalar()
         return None if owner is None else read_owner(db, owner)
 
 
-def describe_owner(owner: OwnerLine) -> str:
-    """Say which process owns a run or host, since when, and when it was last heard of."""
-    where = "" if owner.place == own_place() else f" on {owner.machine}"
-    heard = "" if owner.until_ns is None else f", last heard of at {units.utc(owner.beat_ns)}"
-    return f"process {owner.process.pid}{where} leads it since {units.utc(owner.since_ns)}{heard}"
-
-
-def _in_other_hands(run: str, host: str, owner: OwnerLine) -> RequestError:
-    return RequestError(f"{host} of run {run} is in other hands: {describe_owner(owner)}", next_step="wait for its end")
-
-
 def draw_name() -> str:
     """Draw a short name for a run, at random."""
     return "".join(secrets.choice(_LETTERS) for _ in range(4))
-
-
-def _lost(thing: str, owner: OwnerLine | None) -> OwnershipLostError:
-    now = "nobody" if owner is None else describe_owner(owner)
-    return OwnershipLostError(
-        f"{thing} is no longer ours: {now}", next_step="nothing of it was touched; `ptp-harness runs` lists all"
-    )
 
 
 def _draft(text: str, host: str | None = None, stage: Stage | None = None) -> EventDraft:

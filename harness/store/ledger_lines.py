@@ -2,8 +2,9 @@
 
 from dataclasses import dataclass
 from functools import cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from harness.analysis.claims import has_clock
 from harness.model import HostRecord, HostState, Outcome, RunRecord, Stage, Token
 from harness.store.owners import OwnerLine
 
@@ -17,6 +18,16 @@ def host_adapter() -> "TypeAdapter[HostRecord]":
     from pydantic import TypeAdapter
 
     return TypeAdapter(HostRecord)
+
+
+def host_columns(record: HostRecord) -> dict[str, Any]:
+    """Make the columns of a row of HOSTS that hold and repeat a record."""
+    return {
+        "record": host_adapter().dump_python(record, mode="json"),
+        "outcome": record.verdict.outcome,
+        "has_clock": has_clock(record),
+        "region": record.region,
+    }
 
 
 @cache
@@ -74,6 +85,10 @@ class HostLine:
         """The token of the host's latest attempt."""
         return Token(run=self.run, host=self.host, attempt=max(1, self.attempt))
 
+    def lease_ended(self, now_ns: int) -> bool:
+        """Whether it was kept, and its lease has ended."""
+        return self.state is HostState.KEPT and self.kept_until_ns is not None and self.kept_until_ns <= now_ns
+
     @property
     def tokens(self) -> tuple[Token, ...]:
         """The tokens of all attempts so far; none before the first."""
@@ -82,7 +97,10 @@ class HostLine:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HostSummary:
-    """A host as the list of runs counts it. `begun_ns`: start of its provisioning. `lease_s`: the lease of its run."""
+    """A host as the list of runs counts it. `begun_ns`: start of its provisioning.
+
+    `kept_until_ns`, `kept_by`: of a kept host, the end of its lease (None: no lease ends it) and who keeps it.
+    """
 
     run: str
     host: str
@@ -90,7 +108,8 @@ class HostSummary:
     state: HostState | None
     outcome: Outcome | None
     begun_ns: int | None
-    lease_s: float | None
+    kept_until_ns: int | None
+    kept_by: str | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

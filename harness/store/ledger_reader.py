@@ -1,7 +1,8 @@
 """Read the ledger: runs, their hosts, steps and verdicts."""
 
 import statistics
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import sqlalchemy as sql
@@ -36,6 +37,7 @@ _RUN_LINES = sql.select(
     *OWNERS.c,
     now_ns(),
 ).join(OWNERS, OWNERS.c.owner == RUNS.c.owner)
+_MOST_NAMES = 500  # in one statement: SQLite takes 32,766 values, and a long statement is slow to parse
 _TYPICAL_OF = 5  # latest runs of a type
 _NEWEST_FIRST = (RUNS.c.started_ns.desc(), RUNS.c.run)
 
@@ -55,9 +57,34 @@ class LedgerReader:
         """The database's time, ns since the epoch: all times in the ledger are of it."""
         return self.database.read(read_now)
 
-    def runs(self) -> list[RunLine]:
-        """List all runs, newest first."""
-        return self._run_lines(_RUN_LINES.order_by(*_NEWEST_FIRST))
+    def runs(self, *, most: int | None = None, before: str | None = None) -> list[RunLine]:
+        """List runs, newest first: at most so many, and those that were begun before the run `before`.
+
+        Raises RequestError when there is no run of that name.
+        """
+        query = _RUN_LINES.order_by(*_NEWEST_FIRST).limit(most)
+        if before is not None:
+            latest = self.find(before)
+            same_moment = (RUNS.c.started_ns == latest.started_ns) & (RUNS.c.run > latest.run)
+            query = query.where((RUNS.c.started_ns < latest.started_ns) | same_moment)
+        return self._run_lines(query)
+
+    def open_runs(self, bench: str) -> list[RunLine]:
+        """List the runs of a bench that have not ended, newest first."""
+        query = _RUN_LINES.where(RUNS.c.bench == bench, RUNS.c.record.is_(None))
+        return self._run_lines(query.order_by(*_NEWEST_FIRST))
+
+    def runs_that_keep(self, bench: str) -> list[RunLine]:
+        """List the runs of a bench that have kept hosts, newest first."""
+        keeps = sql.exists().where(HOSTS.c.run == RUNS.c.run, HOSTS.c.state == HostState.KEPT)
+        return self._run_lines(_RUN_LINES.where(RUNS.c.bench == bench, keeps).order_by(*_NEWEST_FIRST))
+
+    def runs_named(self, names: Collection[str]) -> dict[str, RunLine]:
+        """Find runs by name. Unknown names lack."""
+        found: dict[str, RunLine] = {}
+        for some in _in_parts(sorted(names)):
+            found |= {line.run: line for line in self._run_lines(_RUN_LINES.where(RUNS.c.run.in_(some)))}
+        return found
 
     def find(self, run: str) -> RunLine:
         """Find a run by its name, or the newest as `last`. Raises RequestError, with the latest names, without one."""
@@ -82,14 +109,17 @@ class LedgerReader:
         query = HOSTS.select().where(HOSTS.c.run == run).order_by(HOSTS.c.position)
         return [make_host_line(row) for row in self.database.read(lambda db: db.execute(query).all())]
 
-    def host_summaries(self) -> list[HostSummary]:
-        """List the hosts of all runs in the order of each campaign, without reading their whole records."""
+    def host_summaries(self, runs: Collection[str]) -> list[HostSummary]:
+        """List the hosts of runs in the order of each campaign, without reading their whole records."""
         token = HOSTS.c.run + "/" + HOSTS.c.host + "/" + sql.cast(HOSTS.c.attempt, sql.String)
         provision = (STEPS.c.token == token) & (STEPS.c.stage == Stage.PROVISION)
         begun_ns = sql.select(sql.func.max(STEPS.c.begun_ns)).where(provision).scalar_subquery()
-        outcome, lease_s = HOSTS.c.record["verdict"]["outcome"].as_string(), RUNS.c.campaign["lease_s"].as_float()
-        columns = (HOSTS.c.run, HOSTS.c.host, HOSTS.c.instance_type, HOSTS.c.state, outcome, begun_ns, lease_s)
-        query = sql.select(*columns).join(RUNS, RUNS.c.run == HOSTS.c.run).order_by(HOSTS.c.run, HOSTS.c.position)
+        host, kept = (HOSTS.c.run, HOSTS.c.host, HOSTS.c.instance_type), (HOSTS.c.kept_until_ns, HOSTS.c.kept_by)
+        query = (
+            sql.select(*host, HOSTS.c.state, HOSTS.c.outcome, begun_ns, *kept)
+            .where(HOSTS.c.run.in_(runs))
+            .order_by(HOSTS.c.run, HOSTS.c.position)
+        )
         return [
             HostSummary(
                 run=run,
@@ -98,20 +128,34 @@ class LedgerReader:
                 state=HostState(state) if state else None,
                 outcome=Outcome(outcome) if outcome else None,
                 begun_ns=begun_ns,
-                lease_s=lease_s,
+                kept_until_ns=kept_until_ns,
+                kept_by=kept_by,
             )
-            for run, host, instance_type, state, outcome, begun_ns, lease_s in self.database.read(
+            for run, host, instance_type, state, outcome, begun_ns, kept_until_ns, kept_by in self.database.read(
                 lambda db: db.execute(query).all()
             )
         ]
 
-    def verdicts(self, bench: str) -> list[VerdictLine]:
-        """List all verdicts of a bench, newest run first. Records of early versions have fewer fields."""
-        columns = (RUNS.c.run, RUNS.c.started_ns, RUNS.c.campaign, HOSTS.c.record)
+    def latest_verdicts(self, bench: str, region: str | None = None) -> list[VerdictLine]:
+        """List one verdict for each type of a bench, newest run first: the latest that tells whether there is a clock.
+
+        Else the latest of all. `region`: only of hosts there. Records of early versions have fewer fields.
+        """
+        region_of_host = sql.func.coalesce(HOSTS.c.region, RUNS.c.campaign["region"].as_string())
+        informative_first = (HOSTS.c.has_clock.is_(None), RUNS.c.started_ns.desc(), RUNS.c.run)
+        rank = sql.func.row_number().over(partition_by=HOSTS.c.instance_type, order_by=informative_first)
+        ranked = (
+            sql.select(HOSTS.c.run, HOSTS.c.host, rank.label("rank"))
+            .join(RUNS, RUNS.c.run == HOSTS.c.run)
+            .where(RUNS.c.bench == bench, HOSTS.c.outcome.is_not(None))
+            .where(sql.true() if region is None else region_of_host == region)
+            .subquery()
+        )
         query = (
-            sql.select(*columns)
+            sql.select(RUNS.c.run, RUNS.c.started_ns, RUNS.c.campaign, HOSTS.c.record)
             .join(HOSTS, HOSTS.c.run == RUNS.c.run)
-            .where(RUNS.c.bench == bench, HOSTS.c.record.is_not(None))
+            .join(ranked, (ranked.c.run == HOSTS.c.run) & (ranked.c.host == HOSTS.c.host))
+            .where(ranked.c.rank == 1)
             .order_by(RUNS.c.started_ns.desc(), HOSTS.c.position)
         )
         return [
@@ -130,16 +174,19 @@ class LedgerReader:
     def typical_durations_s(self, bench: str, instance_types: Collection[str]) -> dict[str, float]:
         """Find how long a host of each type took, s: the median of its latest runs. Types that were never run lack."""
         latest = sql.func.row_number().over(partition_by=HOSTS.c.instance_type, order_by=RUNS.c.started_ns.desc())
-        ranked = (
-            sql.select(HOSTS.c.instance_type, HOSTS.c.record["stages"].label("stages"), latest.label("rank"))
-            .join(RUNS, RUNS.c.run == HOSTS.c.run)
-            .where(RUNS.c.bench == bench, HOSTS.c.instance_type.in_(instance_types), HOSTS.c.record.is_not(None))
-            .subquery()
-        )
-        query = sql.select(ranked.c.instance_type, ranked.c.stages).where(ranked.c.rank <= _TYPICAL_OF)
         seconds: dict[str, list[float]] = {}
-        for instance_type, stages in self.database.read(lambda db: db.execute(query).all()):
-            seconds.setdefault(instance_type, []).append(sum((stages or {}).values()))
+        for types in _in_parts(sorted(instance_types)):
+            ranked = (
+                sql.select(HOSTS.c.run, HOSTS.c.host, latest.label("rank"))
+                .join(RUNS, RUNS.c.run == HOSTS.c.run)
+                .where(RUNS.c.bench == bench, HOSTS.c.instance_type.in_(types), HOSTS.c.outcome.is_not(None))
+                .subquery()
+            )
+            here = (ranked.c.run == HOSTS.c.run) & (ranked.c.host == HOSTS.c.host)
+            query = sql.select(HOSTS.c.instance_type, HOSTS.c.record["stages"]).join(ranked, here)
+            latest_ones = query.where(ranked.c.rank <= _TYPICAL_OF)
+            for instance_type, stages in self.database.read(partial(_fetch_all, query=latest_ones)):
+                seconds.setdefault(instance_type, []).append(sum((stages or {}).values()))
         return {instance_type: statistics.median(each) for instance_type, each in seconds.items()}
 
     def steps(self, run: str) -> list[StepLine]:
@@ -170,6 +217,16 @@ class LedgerReader:
 
     def _run_lines(self, query: sql.Select[Any]) -> list[RunLine]:
         return [_make_run_line(row) for row in self.database.read(lambda db: db.execute(query).all())]
+
+
+def _fetch_all(db: sql.Connection, query: sql.Select[Any]) -> Sequence[Any]:
+    return db.execute(query).all()
+
+
+def _in_parts(names: Sequence[str]) -> Iterator[Sequence[str]]:
+    """Split names into parts that one statement can take."""
+    for first in range(0, len(names), _MOST_NAMES):
+        yield names[first : first + _MOST_NAMES]
 
 
 def make_host_line(row: Any) -> HostLine:

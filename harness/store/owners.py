@@ -5,7 +5,9 @@ has ended and it renewed nothing for the length of a lease of our own clock: aft
 its clock, all leases look ended.
 """
 
+import getpass
 import logging
+import os
 import secrets
 import socket
 import threading
@@ -19,10 +21,12 @@ from typing import Any
 
 import sqlalchemy as sql
 
-from harness.errors import ExitCode, HarnessError
+from harness import units
+from harness.errors import ExitCode, HarnessError, RequestError
 from harness.store.database import Database, now_ns
 from harness.store.tables import OWNERS
 from harness.system.proc import ProcessId, own_process
+from harness.untrusted.plain_text import clip, printable
 
 LEASE_S = 30.0
 HEARTBEAT_S = 5.0
@@ -150,6 +154,15 @@ def own_place() -> str:
     return f"{boot}:{Path('/proc/self/ns/pid').readlink()}"
 
 
+def name_user() -> str:
+    """Name the person or account that this process acts for, and its machine: ada@laptop."""
+    try:
+        user = getpass.getuser()
+    except (KeyError, OSError):  # no entry in the password database
+        user = str(os.getuid())
+    return clip(printable(f"{user}@{socket.gethostname()}"), 255)
+
+
 def read_now(connection: sql.Connection) -> int:
     """Read the database's time, ns since the epoch."""
     return int(connection.execute(sql.select(now_ns())).scalar_one())
@@ -194,3 +207,23 @@ def confirm_dead(
         if again.beats != line.beats:
             return None
     return line
+
+
+def describe_owner(owner: OwnerLine) -> str:
+    """Say which process owns a run or host, since when, and when it was last heard of."""
+    where = "" if owner.place == own_place() else f" on {owner.machine}"
+    heard = "" if owner.until_ns is None else f", last heard of at {units.utc(owner.beat_ns)}"
+    return f"process {owner.process.pid}{where} leads it since {units.utc(owner.since_ns)}{heard}"
+
+
+def in_other_hands(run: str, host: str, owner: OwnerLine) -> RequestError:
+    """Make the error of a host that another process works on."""
+    return RequestError(f"{host} of run {run} is in other hands: {describe_owner(owner)}", next_step="wait for its end")
+
+
+def lost(thing: str, owner: OwnerLine | None) -> OwnershipLostError:
+    """Make the error of a run or host that is no longer ours, and name who has it now."""
+    now = "nobody" if owner is None else describe_owner(owner)
+    return OwnershipLostError(
+        f"{thing} is no longer ours: {now}", next_step="nothing of it was touched; `ptp-harness runs` lists all"
+    )

@@ -2,23 +2,31 @@
 
 import datetime
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
+from itertools import islice, takewhile
 
 from harness import units
-from harness.model import HostState, Outcome
+from harness.model import HostRecord, HostState, Outcome
 from harness.model.bench_traits import BenchTraits, traits_of_recorded
+from harness.model.records import LEAST_BILLED_S
 from harness.store.ledger import Ledger
 from harness.store.ledger_lines import HostSummary, RunLine
+
+_PAGE = 50
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunOverview:
-    """A run with its hosts in the order of its campaign."""
+    """A run with its hosts in the order of its campaign.
+
+    `kept_cost_usd`: what its kept hosts cost so far, from the price that their run paid; None where that is unknown.
+    """
 
     line: RunLine
     hosts: tuple[HostSummary, ...]
+    kept_cost_usd: float | None = None
 
     @property
     def state(self) -> str:
@@ -44,8 +52,13 @@ class RunOverview:
     @property
     def kept_until(self) -> datetime.datetime | None:
         """When the first of the kept hosts ends by its lease; None where no lease ends a host."""
-        ends = [host.begun_ns + round(host.lease_s * 1e9) for host in self.kept_hosts if host.begun_ns and host.lease_s]
-        return units.utc_moment(min(ends)) if ends and self._traits.cloud else None
+        ends = [host.kept_until_ns for host in self.kept_hosts if host.kept_until_ns is not None]
+        return units.utc_moment(min(ends)) if ends else None
+
+    @property
+    def kept_by(self) -> tuple[str, ...]:
+        """Who keeps hosts of the run, each once."""
+        return tuple(dict.fromkeys(host.kept_by for host in self.kept_hosts if host.kept_by))
 
     @property
     def _traits(self) -> BenchTraits:
@@ -63,19 +76,62 @@ def list_overviews(
     types: Sequence[str] = (),
     failed: bool = False,
     since: datetime.datetime | None = None,
+    before: str | None = None,
+    most: int | None = None,
 ) -> list[RunOverview]:
-    """List the runs that meet all conditions, newest first. `types` are patterns of which one type must match one."""
-    by_run: dict[str, list[HostSummary]] = {}
-    for host in ledger.host_summaries():
-        by_run.setdefault(host.run, []).append(host)
-    overviews = [RunOverview(line=line, hosts=tuple(by_run.get(line.run, ()))) for line in ledger.runs()]
-    return [
+    """List the runs that meet all conditions, newest first. `types` are patterns of which one type must match one.
+
+    `before`: only runs that were begun before this one. Raises RequestError when there is no such run.
+    """
+    found = (
         overview
-        for overview in overviews
+        for overview in takewhile(lambda each: since is None or each.started >= since, _read_pages(ledger, before))
         if (not types or any(fnmatchcase(host.instance_type, pattern) for host in overview.hosts for pattern in types))
         and (not failed or overview.failed)
-        and (since is None or overview.started >= since)
+    )
+    return list(islice(found, most))
+
+
+def find(ledger: Ledger, run: str) -> RunOverview:
+    """Find the overview of one run. Raises RequestError."""
+    (overview,) = make_overviews([ledger.find(run)], ledger)
+    return overview
+
+
+def make_overviews(lines: Sequence[RunLine], ledger: Ledger) -> list[RunOverview]:
+    """Make the overviews of runs, in their order."""
+    by_run: dict[str, list[HostSummary]] = {}
+    for host in ledger.host_summaries([line.run for line in lines]):
+        by_run.setdefault(host.run, []).append(host)
+    return [_add_cost(RunOverview(line=line, hosts=tuple(by_run.get(line.run, ()))), ledger) for line in lines]
+
+
+def _read_pages(ledger: Ledger, before: str | None) -> Iterator[RunOverview]:
+    """Read runs page by page, newest first: a reader that needs few reads few."""
+    while lines := ledger.runs(most=_PAGE, before=before):
+        yield from make_overviews(lines, ledger)
+        before = lines[-1].run
+
+
+def _add_cost(overview: RunOverview, ledger: Ledger) -> RunOverview:
+    """Add what the kept hosts cost so far."""
+    if not overview.kept_hosts:
+        return overview
+    now_ns, begun_ns = ledger.now_ns(), {host.host: host.begun_ns for host in overview.kept_hosts}
+    costs = [
+        _cost_usd(line.record, (min(now_ns, line.kept_until_ns or now_ns) - (begun_ns[line.host] or now_ns)) / 1e9)
+        for line in ledger.hosts(overview.line.run)
+        if line.host in begun_ns and line.record is not None
     ]
+    known = [cost for cost in costs if cost is not None]
+    return replace(overview, kept_cost_usd=round(sum(known), 4) if known else None)
+
+
+def _cost_usd(record: HostRecord, seconds: float) -> float | None:
+    """What a host costs in so many seconds, at the price of its run; None where the record has no cost."""
+    if record.cost_usd is None:
+        return None
+    return record.cost_usd * max(seconds, LEAST_BILLED_S) / max(sum(record.stages.values()), LEAST_BILLED_S)
 
 
 def describe_kept(overview: RunOverview) -> str:
@@ -88,9 +144,13 @@ def describe_kept(overview: RunOverview) -> str:
         return f"{undecided} undecided"
     if not overview.kept_hosts:
         return ""
-    until = overview.kept_until
-    if until is None:
-        return f"kept {len(overview.kept_hosts)}"
-    now = datetime.datetime.now(datetime.UTC)
-    clock = units.clock_time(until, now)
-    return f"kept {len(overview.kept_hosts)} {'until' if until > now else 'whose lease ended'} {clock} UTC"
+    until, parts = overview.kept_until, [f"kept {len(overview.kept_hosts)}"]
+    if until is not None:
+        now = datetime.datetime.now(datetime.UTC)
+        clock = units.clock_time(until, now)
+        parts.append(f"{'until' if until > now else 'whose lease ended'} {clock} UTC")
+    if overview.kept_by:
+        parts.append(f"by {', '.join(overview.kept_by)}")
+    if overview.kept_cost_usd is not None:
+        parts.append(f"({units.usd(overview.kept_cost_usd)} so far)")
+    return " ".join(parts)

@@ -51,6 +51,18 @@ HOSTS = sql.Table(
     sql.Column("expected_s", sql.Float, nullable=False, server_default="0"),  # the longest is claimed first
     sql.Column("kept_until_ns", sql.BigInteger),  # the end of a kept host's lease; None: no lease ends it
     sql.Column("kept_by", sql.String(255)),
+    sql.Column("outcome", sql.String(16)),  # this and the following repeat the record, for lists of many hosts
+    sql.Column("has_clock", sql.Boolean),  # None: the record does not determine it
+    sql.Column("region", sql.String(32)),
+)
+sql.Index(
+    "ix_hosts_verdicts",
+    HOSTS.c.instance_type,
+    HOSTS.c.outcome,
+    HOSTS.c.has_clock,
+    HOSTS.c.region,
+    HOSTS.c.run,
+    HOSTS.c.host,
 )
 STEPS = sql.Table(
     "steps",

@@ -9,6 +9,7 @@ from harness.errors import RequestError
 from harness.untrusted import input_checks, names
 
 LEDGER_URL = "PTP_HARNESS_LEDGER_URL"
+EVIDENCE_URL = "PTP_HARNESS_EVIDENCE_URL"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,6 +29,7 @@ class Settings:
     pulumi: str | None = None  # the command of the ec2 bench; None: pulumi on PATH
     pulumi_backend: str | None = None  # a URL of any backend of Pulumi; None: files in state_dir
     ledger: str | None = None  # the URL of the ledger's database; None: a SQLite file in state_dir
+    evidence: str | None = None  # the URL of a store that evidence is sent to; None: it stays in state_dir
     signing_key: Path | None = None  # signs the resources of the ec2 bench; None: a key in state_dir
 
     @property
@@ -47,8 +49,8 @@ class Settings:
 def load(environ: Mapping[str, str] = os.environ) -> Settings:
     """Read settings from PTP_HARNESS_STATE_DIR, PTP_HARNESS_CACHE_DIR, PTP_HARNESS_SSH_TRIES, _SSH_BACKOFF (seconds),
     _LAB_GUESTS (lab guests at a time on this machine, over all processes; default: cores + 1),
-    _PULUMI (the command), _PULUMI_BACKEND (where stacks are kept), _LEDGER_URL (of the ledger's database) and
-    _SIGNING_KEY (a file that controllers share).
+    _PULUMI (the command), _PULUMI_BACKEND (where stacks are kept), _LEDGER_URL (of the ledger's database),
+    _EVIDENCE_URL (of the store that evidence is sent to) and _SIGNING_KEY (a file that controllers share).
 
     Directories default to the XDG base directories. Raises RequestError on an invalid value.
     """
@@ -65,6 +67,7 @@ def load(environ: Mapping[str, str] = os.environ) -> Settings:
         pulumi=_read_name(environ, "PTP_HARNESS_PULUMI", names.PATH, "a command's name or path"),
         pulumi_backend=_read_name(environ, "PTP_HARNESS_PULUMI_BACKEND", _BACKEND, "a URL such as s3://BUCKET"),
         ledger=_read_url(environ, LEDGER_URL),
+        evidence=_read_url(environ, EVIDENCE_URL),
         signing_key=_read_path(environ, "PTP_HARNESS_SIGNING_KEY"),
     )
 

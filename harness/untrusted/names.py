@@ -57,3 +57,6 @@ PATH = r"[^\s{}\x00-\x1f\x7f-](?:[^{}\x00-\x1f\x7f]{0,1022}[^\s{}\x00-\x1f\x7f])
 
 LOGIN = r"[A-Za-z0-9_][A-Za-z0-9._@+-]{0,63}"
 """A login user of the operator's own host: directories have users such as first.last@example.org."""
+
+EVIDENCE_FILE = r"[A-Za-z0-9_][A-Za-z0-9._:+@-]{0,126}(?:/[A-Za-z0-9_][A-Za-z0-9._:+@-]{0,126}){0,3}"
+"""The path of a file of evidence below its host's folder: no part is hidden, `..` or empty."""

@@ -4,6 +4,7 @@ What it does for a token is drawn from a seed: it makes the host, has no capacit
 answers late or not at all, or refuses its first removal. A host that is made a second time is written down.
 """
 
+import datetime
 import random
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -68,6 +69,9 @@ class ScriptedBench:
 
     def find(self, token: Token) -> Machine | None:
         return self._describe(token, "good") if self._file("made", token).exists() else None
+
+    def extend_lease(self, token: Token, until: datetime.datetime) -> None:
+        (self._folder / "extended").write_text(f"{token} {until.isoformat()}")
 
     def release(self, token: Token) -> None:
         made = self._file("made", token)

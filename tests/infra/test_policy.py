@@ -5,7 +5,7 @@ import json
 import os
 import re
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +15,11 @@ from botocore.config import Config
 from botocore.exceptions import ClientError
 
 from harness.benches.ec2 import checks
-from harness.benches.ec2.account import permissions, resource_removal, tagged_resources
+from harness.benches.ec2.account import lease_tags, permissions, resource_removal, tagged_resources
 from harness.benches.ec2.api.api import Api
 from harness.benches.ec2.engine.engine_home import EngineHome
 from harness.benches.ec2.images import baked_images
-from harness.model.ownership import EXPIRES, RUN, TOKEN, Signer
+from harness.model.ownership import EXPIRES, RUN, SIGNATURE, TOKEN, DescribedResource, Signer, why_not_ours
 from infra.user_data import public_part
 from tests.doubles import aws_provider, iam, policy, provider_calls, rehearsal
 from tests.doubles.iam_requests import IamRequest
@@ -281,6 +281,28 @@ def test_a_bake_and_a_sweep_may_do_all_that_they_do(bring_up: BringUp, account: 
     assert [each["refused"] for each in account.calls() if each["refused"]] == []
 
 
+def test_the_lease_of_a_host_may_be_extended_and_it_stays_ours(bring_up: BringUp, account: Account) -> None:
+    stack = bring_up(placement="precision-time", run="k3f9", token="k3f9/m7i.large/1")
+    api, until = Api(REGION), "2027-01-31T12:00:00+00:00"
+
+    def find_instance() -> tagged_resources.TaggedResource:
+        found = tagged_resources.find(api, token="k3f9/m7i.large/1")
+        return next(each for each in found if each.kind == "instance")
+
+    lease_tags.write(api, find_instance(), until, SIGNER, host="m7i.large")
+    again = find_instance()
+    assert again.expires == until
+    proven = DescribedResource(kind=again.kind, ident=again.ident, tags=again.tags, given_name=again.given_name)
+    assert why_not_ours(proven, SIGNER) is None
+    forged = replace(proven, tags={**again.tags, EXPIRES: "2028-01-31T12:00:00+00:00"})
+    assert why_not_ours(forged, SIGNER) is not None
+    assert [each["refused"] for each in account.calls() if each["refused"]] == []
+    for tags in ([{"Key": TOKEN, "Value": "k3f9/other/1"}], [{"Key": EXPIRES, "Value": until}, *OURS]):
+        with pytest.raises(ClientError, match="UnauthorizedOperation"):
+            account.client().create_tags(Resources=[stack.instance], Tags=tags)
+    stack.down()
+
+
 def test_a_session_with_our_host_is_allowed_and_ends(bring_up: BringUp, account: Account) -> None:
     stack = bring_up(access="ssm", controllerCidr="", instanceProfile=PROFILE)
     ssm = account.client("ssm")
@@ -335,6 +357,9 @@ REFUSED = {
     "copying another's disk": lambda ec2, it: ec2.create_image(InstanceId=it.instance, Name="stolen"),
     "tagging another's volume": lambda ec2, it: ec2.create_tags(Resources=[it.volume], Tags=OURS),
     "tagging another's instance": lambda ec2, it: ec2.create_tags(Resources=[it.instance], Tags=OURS),
+    "giving another's instance a lease": lambda ec2, it: ec2.create_tags(
+        Resources=[it.instance], Tags=[{"Key": EXPIRES, "Value": "2027-01-31T12:00:00+00:00"}]
+    ),
     "tagging another's image": lambda ec2, it: ec2.create_tags(Resources=[it.image], Tags=OURS),
     "deleting another's volume": lambda ec2, it: ec2.delete_volume(VolumeId=it.volume),
     "deleting another's security group": lambda ec2, it: ec2.delete_security_group(GroupId=it.group),
@@ -429,6 +454,13 @@ def requests_of_uses(partition: str = "aws", service: str = "ec2.amazonaws.com")
                 action="iam:PassRole",
                 resource=f"{arn}:iam::{ACCOUNT}:role/{PROFILE}",
                 context={"iam:PassedToService": service},
+            )
+        ],
+        "keep --for": [
+            IamRequest(
+                action="ec2:CreateTags",
+                resource=f"{arn}:ec2:{REGION}:{ACCOUNT}:instance/a",
+                context={**ours, "aws:TagKeys": [EXPIRES, SIGNATURE]},
             )
         ],
         "image bake": [

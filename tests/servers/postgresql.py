@@ -34,6 +34,7 @@ class Server:
 
     programs: Path
     folder: Path
+    durable: bool = False
     process: subprocess.Popen[bytes] | None = field(default=None)
 
     def url(self, database: str = "postgres") -> str:
@@ -49,7 +50,13 @@ class Server:
         subprocess.run(self._as_user("initdb", "--pgdata", f"{self.folder}/data", *arguments), check=True, stdout=-3)
 
     def start(self) -> None:
-        settings = ("listen_addresses=", f"unix_socket_directories={self.folder}", "fsync=off", "max_connections=200")
+        sync = "fsync=on" if self.durable else "fsync=off"
+        settings: Sequence[str] = (
+            "listen_addresses=",
+            f"unix_socket_directories={self.folder}",
+            sync,
+            "max_connections=200",
+        )
         words = [word for setting in settings for word in ("-c", setting)]
         with (self.folder / "log").open("ab") as log:
             command = self._as_user("postgres", "-D", f"{self.folder}/data", *words)
@@ -68,7 +75,7 @@ class Server:
 
     def execute(self, statement: str, database: str = "postgres") -> str:
         """Run a statement with psql and return what it prints, without headings."""
-        command = [self.programs / "psql", "-qAtX", "-v", "ON_ERROR_STOP=1", "-h", self.folder, "-U", self.user]
+        command = [f"{self.programs}/psql", "-qAtX", "-v", "ON_ERROR_STOP=1", "-h", str(self.folder), "-U", self.user]
         return subprocess.run(
             [*command, "-d", database, "-c", statement], check=True, capture_output=True, text=True, timeout=60
         ).stdout
@@ -79,7 +86,7 @@ class Server:
         return self.url(name)
 
     def _answers(self) -> bool:
-        command = [self.programs / "pg_isready", "-q", "-h", self.folder]
+        command = [f"{self.programs}/pg_isready", "-q", "-h", str(self.folder)]
         return subprocess.run(command, check=False).returncode == 0
 
     def _as_user(self, program: str, *arguments: str) -> Sequence[str]:
@@ -89,10 +96,13 @@ class Server:
 
 
 @contextmanager
-def serve(programs: Path) -> Iterator[Server]:
-    """Yield a running server with its default database; at the end it is stopped and its folder removed."""
+def serve(programs: Path, *, durable: bool = False) -> Iterator[Server]:
+    """Yield a running server with its default database; at the end it is stopped and its folder removed.
+
+    `durable`: each commit is on the disk before it is answered, as on a server that is not one of tests.
+    """
     folder = Path(tempfile.mkdtemp(prefix="ptp-pg-"))
-    server = Server(programs, folder)
+    server = Server(programs, folder, durable)
     account = pwd.getpwnam(server.user)
     if os.geteuid() == 0:
         os.chown(folder, account.pw_uid, account.pw_gid)

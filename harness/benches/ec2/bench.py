@@ -6,11 +6,12 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
 from functools import cached_property
 
 from harness.benches.bench import BenchError, Check, FatalError, InstanceType, Progress
 from harness.benches.ec2 import checks, price_terms
-from harness.benches.ec2.account import resource_removal, signing, ssh_access, tagged_resources
+from harness.benches.ec2.account import lease_tags, resource_removal, signing, ssh_access, tagged_resources
 from harness.benches.ec2.account.tagged_resources import TaggedResource
 from harness.benches.ec2.api.api import Api
 from harness.benches.ec2.engine import engine_home
@@ -133,6 +134,17 @@ class Ec2Bench:
         instances = instance_poll.describe(self._api(record.region), [str(token)], hosts=[token.host])
         runs = any(instance.id == record.instance_id and instance.state == "running" for instance in instances)
         return self.make_machine(record) if runs else None
+
+    def extend_lease(self, token: Token, until: datetime.datetime) -> None:
+        """Write the new end of the lease into the tags of the host's instance, signed, and into our record."""
+        record = self.records.find(token)
+        if record is None:
+            raise BenchError(f"{token} is in no record here", next_step="extend its lease where it was made")
+        expires = until.isoformat()
+        for resource in self._removable_resources(token, record.region):
+            if resource.kind == "instance":
+                lease_tags.write(self._api(record.region), resource, expires, self.proofs.signer, host=token.host)
+        self.records.write(replace(record, expires_utc=expires))
 
     def release(self, token: Token) -> None:
         stack_up = self.stack_ups.pop(token, None)

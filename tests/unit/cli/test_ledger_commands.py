@@ -20,7 +20,7 @@ def test_a_run_moves_to_a_team_s_ledger(
     call: Call, record_run: Callable[..., str], new_database: str, tmp_path: Path
 ) -> None:
     run = record_run({"lab.phc": Outcome.PASS})
-    (tmp_path / "state/runs" / run).mkdir(parents=True)
+    (tmp_path / "state/runs" / run / "lab.phc").mkdir(parents=True)
     (tmp_path / "state/runs" / run / "report.txt").write_text("passed\n")
     done = call("ledger", "export", run, "run.tar.gz")
     assert (done.returncode, done.stderr.strip()) == (0, f"run {run} and 1 files of evidence are in run.tar.gz")

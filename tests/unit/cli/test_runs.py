@@ -1,14 +1,17 @@
 """`runs`, `show` and `sweep` say how runs went and what they keep; `last` names the newest run."""
 
 import json
+import socket
 import subprocess
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from harness.model import HostState, Outcome
+from harness.model import HostState, Outcome, Stage
 from harness.store.ledger import Ledger
+from harness.store.owners import name_user
 
 Call = Callable[..., "subprocess.CompletedProcess[str]"]
 Record = Callable[..., str]
@@ -65,7 +68,33 @@ def test_a_kept_host_is_visible_with_its_end_and_its_removal(call: Call, ledger:
     assert done.stderr == f"remove kept hosts: ptp-harness release {run}\n"
     shown = call("show", run).stdout.splitlines()[-1]
     assert shown.startswith("kept 1 until ")
-    assert shown.endswith(f"{until} UTC; remove with `ptp-harness release {run}`")
+    (keeper,) = line["kept_by"]
+    assert keeper.endswith(f"@{socket.gethostname()}")
+    assert shown.endswith(f"{until} UTC by {keeper}; remove with `ptp-harness release {run}`")
+
+
+def test_what_kept_hosts_cost_so_far_is_told(call: Call, ledger: Ledger, record_run: Record) -> None:
+    run = record_run({"m7i.large": PASS}, bench="ec2", state=HostState.KEPT, lease_s=3600.0)
+    token = ledger.own_host(run, "m7i.large").token
+    (record,) = [line.record for line in ledger.hosts(run) if line.record is not None]
+    an_hour_at_60_usd = {Stage.MEASURE: 3600.0}
+    ledger.record_state(token, replace(record, cost_usd=60.0, stages=an_hour_at_60_usd))
+    (line,) = json.loads(call("runs", "--json", "--type", "m7i.large").stdout)
+    assert line["kept_cost_usd"] == 1.0, "a minute at least"
+    assert "($1.00 so far)" in call("show", run).stdout
+
+
+def test_runs_are_shown_in_pages(call: Call, record_run: Record) -> None:
+    made = [record_run({"lab.phc": PASS}) for _ in range(3)]
+    first = call("runs", "--limit", "2")
+    shown = [line.split()[0] for line in first.stdout.splitlines()]
+    assert {*shown} <= {*made}
+    assert first.stderr == f"older runs: ptp-harness runs --before {shown[-1]}\n"
+    rest = call("runs", "--before", shown[-1])
+    assert [line.split()[0] for line in rest.stdout.splitlines()] == [*({*made} - {*shown}), "3a5r"]
+    assert rest.stderr == ""
+    unknown = call("runs", "--before", "zzzz")
+    assert (unknown.returncode, "there is no run 'zzzz'" in unknown.stderr) == (2, True)
 
 
 def test_a_kept_host_whose_lease_ended_is_not_said_to_run(call: Call, record_run: Record) -> None:
@@ -78,7 +107,8 @@ def test_sweep_names_what_is_kept_on_purpose(call: Call, record_run: Record) -> 
     done = call("sweep")
     assert (done.returncode, done.stdout, done.stderr) == (
         0,
-        f"run {run} kept 1 on purpose (lab.phc); remove with `ptp-harness release {run}`\nnothing else is left\n",
+        f"run {run} kept 1 by {name_user()} on purpose (lab.phc); remove with `ptp-harness release {run}`\n"
+        "nothing else is left\n",
         "",
     )
 

@@ -117,6 +117,8 @@ class ScriptedBench:
     def find(self, token: Token) -> Machine | None:
         return dataclasses.replace(self._machine, token=token) if str(token) in self.running else None
 
+    def extend_lease(self, token: Token, until: datetime) -> None: ...
+
     def release(self, token: Token) -> None:
         if "/stuck" in str(token):
             raise CleanupError([str(token)], next_step="pull the plug")

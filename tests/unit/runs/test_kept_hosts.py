@@ -1,5 +1,7 @@
 """What stays after a run: exactly what was chosen, and nothing that the books do not name."""
 
+import datetime
+import socket
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -8,19 +10,22 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harness.benches.bench import Check, InstanceType, Progress
+from harness import units
+from harness.benches.bench import BenchError, Check, InstanceType, Progress
 from harness.campaign import campaign
 from harness.campaign.campaign import Keep
 from harness.cli.keep_question import parse_choice
 from harness.errors import CleanupError, RequestError
-from harness.model import HostRecord, HostState, Machine, Outcome, Reason, Resource, Token, Verdict
-from harness.runs import kept_hosts
+from harness.model import HostRecord, HostState, Machine, Outcome, Reason, Resource, RunRecord, Stage, Token, Verdict
+from harness.runs import kept_hosts, leftovers
 from harness.runs.context import Chooser, RunContext, RunControls, keep_none
 from harness.runs.release_failures import ReleaseFailures
 from harness.runs.run_events import RunEvents
 from harness.store.evidence_folder import EvidenceFolder
 from harness.store.ledger import Ledger
+from harness.store.ledger_check import check
 from harness.store.ledger_lines import HostLine
+from harness.store.tables import HOSTS as HOSTS_TABLE
 from harness.system.settings import Settings
 
 NAMES = ("a", "b", "stuck", "gone")
@@ -34,6 +39,8 @@ class Rack:
     def __init__(self, machine: Machine) -> None:
         self.machine = machine
         self.running: set[str] = set()
+        self.extended: list[tuple[Token, datetime.datetime]] = []
+        self.refuses = ""
 
     def types(self) -> Mapping[str, InstanceType]:
         return {}
@@ -51,6 +58,11 @@ class Rack:
 
     def find(self, token: Token) -> Machine | None:
         return self.machine if str(token) in self.running else None
+
+    def extend_lease(self, token: Token, until: datetime.datetime) -> None:
+        if self.refuses:
+            raise BenchError(self.refuses)
+        self.extended.append((token, until))
 
     def release(self, token: Token) -> None:
         if token.host == "stuck":
@@ -257,6 +269,76 @@ def test_only_running_hosts_of_the_run_are_found(ledger: Ledger, rack: Rack, run
             kept_hosts.find_machine(run, host, rack, ledger)
     with pytest.raises(RequestError, match="still under way"):
         kept_hosts.keep_host(run, "a", rack, ledger)
+
+
+@pytest.fixture
+def told(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Machine, int]]:
+    """What was told to hosts by SSH: the seconds that are left to them."""
+    leases: list[tuple[Machine, int]] = []
+    monkeypatch.setattr("harness.host.lease.extend", lambda machine, left_s: leases.append((machine, left_s)))
+    return leases
+
+
+def ended_run(ledger: Ledger, rack: Rack, run: str) -> None:
+    """As if the process that led it had ended it, and removed all hosts but `a`."""
+    rack.running = {f"{run}/a/1"}
+    for name in ("b", "stuck"):
+        ledger.record_state(ledger.own_host(run, name).token, record(name, HostState.RELEASED))
+    ended = RunRecord(run=run, bench="lab", started="", seconds=1.0, interrupted=False, hosts=(), leftovers=())
+    ledger.close_run(ended)
+
+
+def test_a_lease_is_extended_in_host_bench_and_ledger(
+    ledger: Ledger, rack: Rack, run: str, told: list[tuple[Machine, int]]
+) -> None:
+    ended_run(ledger, rack, run)
+    line = kept_hosts.keep_host(run, "a", rack, ledger, lease_s=8 * 3600)
+    assert told == [(rack.machine, 8 * 3600)]
+    assert line.state is HostState.KEPT
+    assert line.kept_until_ns is not None
+    assert 8 * 3600 - 60 < (line.kept_until_ns - ledger.now_ns()) / 1e9 <= 8 * 3600
+    assert rack.extended == [(line.token, units.utc_moment(line.kept_until_ns))]
+    assert line.kept_by is not None
+    assert line.kept_by.endswith(f"@{socket.gethostname()}")
+    assert [(step.stage, step.result) for step in ledger.steps(run)][-1] == (Stage.KEEP, "done")
+    assert f"kept until {units.utc(line.kept_until_ns)} by {line.kept_by}" in [
+        each.event.text for each in ledger.events(run)
+    ]
+    again = kept_hosts.keep_host(run, "a", rack, ledger)
+    assert again.kept_until_ns == line.kept_until_ns, "kept without a lease: it stays as it was"
+
+
+def test_a_lease_that_cannot_be_extended_changes_nothing(
+    ledger: Ledger, rack: Rack, run: str, told: list[tuple[Machine, int]]
+) -> None:
+    ended_run(ledger, rack, run)
+    before = kept_hosts.keep_host(run, "a", rack, ledger)
+    rack.refuses = "the tags cannot be changed"
+    with pytest.raises(BenchError, match="the tags cannot be changed"):
+        kept_hosts.keep_host(run, "a", rack, ledger, lease_s=3600)
+    assert ledger.hosts(run)[0] == before
+    assert [(step.stage, step.result) for step in ledger.steps(run)][-1] == (Stage.KEEP, "the tags cannot be changed")
+    assert check(ledger).faults == (), "nobody owns it"
+
+
+def test_a_kept_host_whose_lease_ended_is_swept(
+    ledger: Ledger, rack: Rack, run: str, told: list[tuple[Machine, int]]
+) -> None:
+    ended_run(ledger, rack, run)
+    line = kept_hosts.keep_host(run, "a", rack, ledger, lease_s=3600)
+    assert leftovers.list_removable(ledger, rack) == []
+    assert leftovers.release_expired(ledger, rack) == []
+    past = HOSTS_TABLE.update().where(HOSTS_TABLE.c.host == "a").values(kept_until_ns=ledger.now_ns() - 10**9)
+    ledger.database.write(lambda db: db.execute(past))
+    assert [(str(item.token), item.why) for item in leftovers.list_removable(ledger, rack)] == [
+        (str(line.token), "it was kept, and its lease has ended")
+    ]
+    assert leftovers.release_expired(ledger, rack) == [str(line.token)]
+    assert str(line.token) not in rack.running
+    assert ledger.hosts(run)[0].state is HostState.RELEASED
+    texts = [each.event.text for each in ledger.events(run)]
+    assert any(text.startswith("its lease ended at 20") for text in texts)
+    assert leftovers.release_expired(ledger, rack) == []
 
 
 HOSTS = ("lab.phc", "lab.phc-2", "lab.reset", "3")

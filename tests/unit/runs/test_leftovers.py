@@ -1,5 +1,6 @@
 """What a sweep may remove, what it tells and leaves, and that no single thing stops it: with any source of hosts."""
 
+import datetime
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
@@ -29,6 +30,8 @@ class Things:
 
     def resources(self) -> Sequence[Resource]:
         return self.there
+
+    def extend_lease(self, token: Token, until: datetime.datetime) -> None: ...
 
     def release(self, token: Token) -> None:
         if str(token) in self.stuck:

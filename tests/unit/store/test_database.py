@@ -69,13 +69,13 @@ def test_a_database_that_is_not_there_and_a_wrong_user_are_told_apart(postgresql
 
 
 def test_a_deadlock_is_resolved_and_counted(new_database: str) -> None:
-    database = Database(new_database)
+    database, of_another = Database(new_database), Database(new_database)
     with database.connect() as db:
         db.execute(sql.text("CREATE TABLE things (name INTEGER PRIMARY KEY, number INTEGER)"))
         db.execute(sql.text("INSERT INTO things VALUES (1, 0), (2, 0)"))
     both_hold_one = threading.Barrier(2)
 
-    def cross(first: int, second: int) -> None:
+    def cross(database: Database, first: int, second: int) -> None:
         waits = [True]
 
         def work(db: sql.Connection) -> None:
@@ -86,14 +86,14 @@ def test_a_deadlock_is_resolved_and_counted(new_database: str) -> None:
 
         database.write(work)
 
-    threads = [threading.Thread(target=cross, args=order) for order in ((1, 2), (2, 1))]
+    threads = [threading.Thread(target=cross, args=arguments) for arguments in ((database, 1, 2), (of_another, 2, 1))]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
     numbers = sql.text("SELECT number FROM things")
     assert database.read(lambda db: [*db.execute(numbers).scalars()]) == [2, 2], "each was done once"
-    assert database.retries == {Retry.DEADLOCK: 1}
+    assert {**database.retries, **of_another.retries} == {Retry.DEADLOCK: 1}
 
 
 def test_a_serialization_failure_is_resolved_and_counted(new_database: str) -> None:

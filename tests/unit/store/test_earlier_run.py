@@ -53,7 +53,7 @@ def test_an_earlier_ledger_lists_its_run_hosts_and_steps(ledger: Ledger) -> None
     hosts = ["lab.phc", "lab.driver-off", "lab.no-phc", "lab.drifting"]
     assert [(host.host, host.state) for host in ledger.hosts(RUN)] == [(name, HostState.RELEASED) for name in hosts]
     assert all(step.ended_ns is not None and step.result == "done" for step in ledger.steps(RUN))
-    assert {verdict.record.instance_type for verdict in ledger.verdicts("lab")} == set(hosts)
+    assert {verdict.record.instance_type for verdict in ledger.latest_verdicts("lab")} == set(hosts)
 
 
 def test_the_campaign_of_an_earlier_run_is_read_and_written_as_it_was(ledger: Ledger) -> None:

@@ -105,20 +105,57 @@ def test_a_verdict_without_release_leaves_the_state_open(ledger: Ledger) -> None
     assert line.record == host("a", HostState.FAILED)
 
 
-def test_every_verdict_of_a_bench_newest_run_first(ledger: Ledger) -> None:
+def with_clock(record: HostRecord) -> HostRecord:
+    rung = Rung(name=RungName.CLOCK_PRESENT, status=RungStatus.PROVEN, evidence="/dev/ptp0")
+    return replace(record, verdict=replace(VERDICT, rungs=(*VERDICT.rungs, rung)))
+
+
+def test_the_latest_verdict_of_each_type_that_tells_of_its_clock(ledger: Ledger) -> None:
     campaign = {"region": "eu-north-1", "image": "al2023"}
-    first = ledger.open_run(bench="lab", campaign=campaign, hosts={"a": "lab.phc", "b": "lab.phc"})
-    second = ledger.open_run(bench="lab", campaign={}, hosts={"c": "lab.phc"})
+    kinds = {"a": "m1", "b": "m2", "c": "m3", "d": "m4"}
+    first = ledger.open_run(bench="lab", campaign=campaign, hosts=kinds)
+    second = ledger.open_run(bench="lab", campaign={}, hosts=kinds)
     ledger.open_run(bench="hosts", campaign={}, hosts={"d": "d"})
-    ledger.record_state(owned(ledger, first, "a"), host("a"))
-    ledger.record_verdict(owned(ledger, second, "c"), host("c"))
-    found = ledger.verdicts("lab")
+    for run, name, record in (
+        (first, "a", with_clock(host("a"))),
+        (second, "a", replace(host("a"), region="eu-west-1")),
+        (first, "b", host("b")),
+        (second, "b", host("b")),
+        (second, "c", with_clock(host("c"))),
+    ):
+        ledger.record_verdict(owned(ledger, run, name), record)
+    found = ledger.latest_verdicts("lab")
     assert [(line.run, line.region, line.image, line.record) for line in found] == [
-        (second, None, None, host("c")),
-        (first, "eu-north-1", "al2023", host("a")),
+        (second, None, None, host("b")),
+        (second, None, None, with_clock(host("c"))),
+        (first, "eu-north-1", "al2023", with_clock(host("a"))),
     ]
-    assert found[0].started_ns >= found[1].started_ns
-    assert ledger.verdicts("hosts") == []
+    assert found[0].started_ns >= found[-1].started_ns
+    assert [(line.run, line.record.name) for line in ledger.latest_verdicts("lab", "eu-north-1")] == [
+        (first, "a"),
+        (first, "b"),
+    ]
+    assert [(line.run, line.record.name) for line in ledger.latest_verdicts("lab", "eu-west-1")] == [(second, "a")]
+    assert ledger.latest_verdicts("hosts") == []
+
+
+def test_runs_are_listed_in_pages(ledger: Ledger) -> None:
+    runs = [ledger.open_run(bench="lab", campaign={}, hosts={}) for _ in range(7)]
+    whole = [line.run for line in ledger.runs()]
+    assert {*whole} == {*runs}
+    pages, before = list[str](), None
+    while page := ledger.runs(most=3, before=before):
+        pages += [line.run for line in page]
+        before = pages[-1]
+    assert pages == whole
+    with pytest.raises(RequestError, match="there is no run 'zzzz'"):
+        ledger.runs(before="zzzz")
+    assert {*ledger.runs_named([*runs[:2], "zzzz"])} == {*runs[:2]}
+    ledger.close_run(
+        RunRecord(run=runs[0], bench="lab", started="", seconds=1.0, interrupted=False, hosts=(), leftovers=())
+    )
+    assert {line.run for line in ledger.open_runs("lab")} == {*runs[1:]}
+    assert ledger.open_runs("ec2") == []
 
 
 def test_a_record_of_an_early_version_can_be_read(file_ledger: Ledger) -> None:
@@ -136,7 +173,7 @@ def test_a_record_of_an_early_version_can_be_read(file_ledger: Ledger) -> None:
     with sqlite3.connect(ledger.url.removeprefix("sqlite:///")) as db:
         db.execute(f"UPDATE hosts SET record = json_remove(record, {early})")
         db.execute("UPDATE runs SET record = json_remove(record, '$.api_calls')")
-    assert ledger.hosts(run)[0].record == ledger.verdicts("lab")[0].record == host("a")
+    assert ledger.hosts(run)[0].record == ledger.latest_verdicts("lab")[0].record == host("a")
     assert ledger.record(run) == replace(whole, api_calls=None)
 
 

@@ -12,7 +12,7 @@ from typing import Any
 from harness.benches.bench import BenchError
 from harness.benches.ec2.api import api_errors
 from harness.benches.ec2.api.api import Api, exact_filter
-from harness.model.ownership import RUN
+from harness.model.ownership import EXPIRES, RUN, SIGNATURE
 
 CALLED = (
     "ec2:DescribeImages",
@@ -89,6 +89,7 @@ OPTIONAL = {
     "market: spot": ("FirstSpotInstanceOfTheAccount", "SpotRequests"),
     "access: ssm": ("EndOwnSessions", "SessionsByDocument", "SessionsToOurs"),
     "instance_profile": ("PassRoleToHosts",),
+    "keep --for": ("ExtendLeasesOfOurs",),
     "image bake": ("MakeImagesTagged", "PublishAndRemoveOurImages", "StopOursAndCopyTheirDisks"),
 }
 """The statements of the policy that only one use needs, by that use."""
@@ -124,6 +125,12 @@ def policy() -> Mapping[str, Any]:
                 {"StringEquals": {"ec2:CreateAction": [a.removeprefix("ec2:") for a in [*making, "ec2:CreateImage"]]}},
             ),
             _allow("ChangeAndDeleteOurs", sorted(a for actions in CHANGED.values() for a in actions), "*", _OURS),
+            _allow(
+                "ExtendLeasesOfOurs",
+                ["ec2:CreateTags"],
+                _arns("instance"),
+                {**_OURS, "ForAllValues:StringEquals": {"aws:TagKeys": [EXPIRES, SIGNATURE]}},
+            ),
             _allow("StopOursAndCopyTheirDisks", COPIED, _arns("instance"), _OURS),
             _allow("MakeImagesTagged", ["ec2:CreateImage"], images, _OURS_TO_MAKE),
             _allow("PublishAndRemoveOurImages", PUBLISHED, images, _OURS),

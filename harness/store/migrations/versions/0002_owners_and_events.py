@@ -17,6 +17,27 @@ _LEASE_S = {
     "sqlite": "json_extract(runs.campaign, '$.lease_s')",
     "postgresql": "CAST(runs.campaign ->> 'lease_s' AS DOUBLE PRECISION)",
 }
+_REPEATED = {
+    "sqlite": (
+        "UPDATE hosts SET outcome = json_extract(record, '$.verdict.outcome'), "
+        "region = json_extract(record, '$.region') WHERE json_type(record) = 'object'",
+        "UPDATE hosts SET has_clock = false WHERE json_extract(record, '$.verdict.reason') = 'no_phc' "
+        "AND outcome = 'UNSUPPORTED'",
+        "UPDATE hosts SET has_clock = true WHERE json_type(record) = 'object' AND EXISTS ("
+        "SELECT 1 FROM json_each(hosts.record, '$.verdict.rungs') AS rung "
+        "WHERE json_extract(rung.value, '$.name') = 'clock_present' "
+        "AND json_extract(rung.value, '$.status') = 'proven')",
+    ),
+    "postgresql": (
+        "UPDATE hosts SET outcome = record -> 'verdict' ->> 'outcome', region = record ->> 'region' "
+        "WHERE json_typeof(record) = 'object'",
+        "UPDATE hosts SET has_clock = false WHERE record -> 'verdict' ->> 'reason' = 'no_phc' "
+        "AND outcome = 'UNSUPPORTED'",
+        "UPDATE hosts SET has_clock = true WHERE json_typeof(record) = 'object' AND EXISTS ("
+        "SELECT 1 FROM json_array_elements(hosts.record -> 'verdict' -> 'rungs') AS rung "
+        "WHERE rung ->> 'name' = 'clock_present' AND rung ->> 'status' = 'proven')",
+    ),
+}
 _KEEP = {"sqlite": "json_extract(campaign, '$.keep')", "postgresql": "campaign ->> 'keep'"}
 
 
@@ -59,6 +80,12 @@ def upgrade() -> None:
     op.add_column("hosts", sql.Column("expected_s", sql.Float, nullable=False, server_default="0"))
     op.add_column("hosts", sql.Column("kept_until_ns", sql.BigInteger))
     op.add_column("hosts", sql.Column("kept_by", sql.String(255)))
+    op.add_column("hosts", sql.Column("outcome", sql.String(16)))
+    op.add_column("hosts", sql.Column("has_clock", sql.Boolean))
+    op.add_column("hosts", sql.Column("region", sql.String(32)))
+    op.create_index("ix_hosts_verdicts", "hosts", ["instance_type", "outcome", "has_clock", "region", "run", "host"])
+    for statement in _REPEATED[op.get_bind().dialect.name]:
+        op.execute(statement)
     op.execute("UPDATE hosts SET attempt = 1")
     op.execute("UPDATE hosts SET owner = 'of-' || run WHERE state IS NULL OR state = 'undecided'")
     op.execute(_KEPT_WITH_LEASE.format(lease_s=_LEASE_S[op.get_bind().dialect.name]))

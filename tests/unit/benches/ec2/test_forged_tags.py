@@ -296,7 +296,7 @@ def test_a_kept_host_stays_and_a_dead_run_s_does_not(account: Account) -> None:
     states = {kept: HostState.KEPT, dead: HostState.FAILED}
     made = {run: orphan(account, run) for run in states}
     for run, state in states.items():
-        record = leftovers.close_host(book.find(run), book.hosts(run)[0], book, account.bench())
+        record = leftovers.close_host(book.find(run), book.hosts(run)[0], book, account.bench(), print)
         book.record_state(book.own_host(run, record.name).token, replace(record, state=state))
     assert account.sweep("--yes")[0] == 0
     assert account.there() == made[kept]
