@@ -48,7 +48,7 @@ def begin(
 ) -> RunContext:
     """Prepare what the hosts share, and record the run in the ledger. Raises SetupError, and the bench's errors."""
     plan, bench = prepared.plan, prepared.bench
-    _prepare_bench(plan, bench, controls)
+    prepare_bench(prepared, controls)
     document = stored.to_document(plan.campaign)
     run = ledger.open_run(
         bench=bench.name,
@@ -57,7 +57,7 @@ def begin(
         expected_s=_expect_durations_s(plan, bench, ledger),
         holds_passed=holds_passed,
     )
-    context = _make_context(run, plan, bench, ledger, settings, controls)
+    context = make_context(run, prepared, ledger, settings, controls)
     terms = bench.terms(plan.campaign.instance_types)
     context.events.publish(start_line.line(run, plan, terms, datetime.datetime.now().astimezone()))
     context.folder.write("campaign.json", json.dumps(document, indent=2))
@@ -86,9 +86,9 @@ def resume(run: str, prepared: Prepared, ledger: Ledger, settings: Settings, con
     All that the first attempt at a host made is removed before the second begins, since its progress is unknown. Raises
     RequestError for a run that has ended or whose owner lives.
     """
-    plan, bench = prepared.plan, prepared.bench
     ledger.take_over(run, lambda left_s: _publish_before(f"waiting {left_s:.0f} s: its owner may still live", controls))
-    context = prepare_context(run, plan, bench, ledger, settings, controls)
+    prepare_bench(prepared, controls)
+    context = make_context(run, prepared, ledger, settings, controls)
     lines = ledger.hosts(run)
     judged = {line.host: settle_judged(line, line.record, context) for line in lines if line.record is not None}
     open_hosts = len(lines) - len(judged)
@@ -96,11 +96,12 @@ def resume(run: str, prepared: Prepared, ledger: Ledger, settings: Settings, con
         f"run {run} goes on: {len(judged)} of {len(lines)} hosts are judged, {open_hosts} begin anew"
     )
     hosts = tuple(PlannedHost(name=line.host, instance_type=line.instance_type) for line in lines)
-    return _lead(replace(plan, hosts=hosts), context, judged)
+    return _lead(replace(prepared.plan, hosts=hosts), context, judged)
 
 
-def _prepare_bench(plan: Plan, bench: Bench, controls: RunControls) -> None:
-    bench.prepare(plan.campaign.instance_types, lambda text: _publish_before(text, controls))
+def prepare_bench(prepared: Prepared, controls: RunControls) -> None:
+    """Have the bench make what the hosts share. Raises SetupError, and the bench's errors."""
+    prepared.bench.prepare(prepared.campaign.instance_types, lambda text: _publish_before(text, controls))
 
 
 def _publish_before(text: str, controls: RunControls) -> None:
@@ -110,21 +111,6 @@ def _publish_before(text: str, controls: RunControls) -> None:
     controls.listener(event)
 
 
-def prepare_context(
-    run: str,
-    plan: Plan,
-    bench: Bench,
-    ledger: Ledger,
-    settings: Settings,
-    controls: RunControls,
-    *,
-    joined: bool = False,
-) -> RunContext:
-    """Prepare what the hosts of a recorded run share. `joined`: another process leads it. Raises SetupError."""
-    _prepare_bench(plan, bench, controls)
-    return _make_context(run, plan, bench, ledger, settings, controls, joined=joined)
-
-
 def _expect_durations_s(plan: Plan, bench: Bench, ledger: Ledger) -> dict[str, float]:
     """Expect how long each host takes, s: as its type took before, else the plan's estimate."""
     known = ledger.typical_durations_s(bench.name, {host.instance_type for host in plan.hosts})
@@ -132,16 +118,10 @@ def _expect_durations_s(plan: Plan, bench: Bench, ledger: Ledger) -> dict[str, f
     return {host.name: known.get(host.instance_type, estimate) for host in plan.hosts}
 
 
-def _make_context(
-    run: str,
-    plan: Plan,
-    bench: Bench,
-    ledger: Ledger,
-    settings: Settings,
-    controls: RunControls,
-    *,
-    joined: bool = False,
+def make_context(
+    run: str, prepared: Prepared, ledger: Ledger, settings: Settings, controls: RunControls, *, joined: bool = False
 ) -> RunContext:
+    """Make the parts that the hosts of a recorded run share. `joined`: another process leads it. Raises SetupError."""
     line = ledger.find(run)
     sender = evidence_sending.make_sender(ledger, settings, controls.stop.wait)
     if sender is not None:
@@ -150,8 +130,8 @@ def _make_context(
     return RunContext(
         run=run,
         started_ns=line.started_ns,
-        bench=bench,
-        campaign=plan.campaign,
+        bench=prepared.bench,
+        campaign=prepared.campaign,
         ledger=ledger,
         folder=folder,
         settings=settings,

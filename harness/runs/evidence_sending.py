@@ -8,10 +8,10 @@ from pathlib import Path
 from harness.errors import HarnessError, RequestError
 from harness.store.evidence_outbox import Outbox, OutboxEntry
 from harness.store.evidence_parts import was_ended_here, was_led_here
-from harness.store.evidence_sender import Pause, SentEvidence, is_complete, list_local_parts, send_parts
+from harness.store.evidence_sender import SentEvidence, is_complete, list_local_parts, send_parts
 from harness.store.ledger import Ledger
 from harness.store.ledger_lines import RunLine
-from harness.store.object_store import ObjectStore, StoreAwayError, open_store
+from harness.store.object_store import ObjectStore, Pause, StoreAwayError, open_store
 from harness.system.settings import Settings
 from harness.untrusted.plain_text import bounded
 

@@ -47,11 +47,11 @@ def help_with(
     Stops when the run is asked to stop, or when this process is; then hosts under way are given back. Raises
     OwnershipLostError, SetupError and the bench's errors.
     """
-    plan, bench = prepared.plan, prepared.bench
-    context = campaign_run.prepare_context(run, plan, bench, ledger, settings, controls, joined=True)
+    campaign_run.prepare_bench(prepared, controls)
+    context = campaign_run.make_context(run, prepared, ledger, settings, controls, joined=True)
     records: dict[str, HostRecord] = {}
     with controls.while_leading(run), _watching_the_run(context):
-        errors = host_workers.qualify_claimed(plan.parallel, context, records, lambda: None)
+        errors = host_workers.qualify_claimed(prepared.plan.parallel, context, records, lambda: None)
         campaign_run.send_evidence(context)
     if errors:
         raise errors[0]

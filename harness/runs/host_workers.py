@@ -28,7 +28,7 @@ def qualify_hosts(
     OwnershipLostError, after the hosts that are still ours, when another process goes on with one of them.
     """
     records, errors, helpers = dict(judged), list[Exception](), _Helpers(context)
-    while not errors:
+    while True:
         unjudged = len(plan.hosts) - len(records)
         errors = qualify_claimed(min(plan.parallel, unjudged), context, records, helpers.pass_stop_on)
         if errors or not helpers.wait():

@@ -7,7 +7,7 @@ checked, the size of each object is bounded, and nothing is used before its chec
 import hashlib
 import secrets
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -25,10 +25,9 @@ from harness.store.evidence_parts import (
 )
 from harness.store.ledger import Ledger
 from harness.store.ledger_lines import HostLine, RunLine
-from harness.store.object_store import RESEND, ObjectStore, retrying
+from harness.store.object_store import RESEND, ObjectStore, Pause, retrying
 
 MOST_FILE_BYTES = 2 << 30
-Pause = Callable[[float], bool]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

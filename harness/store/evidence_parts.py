@@ -6,12 +6,12 @@ the ledger's time (runs of different ledgers may have the same name). The list o
 of sha256sum(1), is written last: a part without it is incomplete and is not used.
 """
 
-import datetime
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from harness import units
 from harness.errors import HarnessError
 from harness.store.evidence_folder import SUMS
 from harness.untrusted import names
@@ -56,8 +56,7 @@ def make_run_folder(run: str, started_ns: int) -> str:
     """Name the folder of a run: its name and its start, as `k3f9-20261129T085405.123Z`. Raises HarnessError."""
     if not names.fits(names.RUN, run):
         raise HarnessError(f"{shorten_value(run)} is not a valid name of a run's evidence")
-    started = datetime.datetime.fromtimestamp(started_ns // 10**9, datetime.UTC)
-    return f"{run}-{started:%Y%m%dT%H%M%S}.{started_ns // 10**6 % 1000:03d}Z"
+    return f"{run}-{units.utc_moment(started_ns):%Y%m%dT%H%M%S}.{started_ns // 10**6 % 1000:03d}Z"
 
 
 def list_own_files(folder: Path) -> dict[str, Path]:

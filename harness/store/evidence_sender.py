@@ -6,7 +6,7 @@ is removed.
 """
 
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -24,9 +24,7 @@ from harness.store.evidence_parts import (
     read_attempt,
 )
 from harness.store.ledger_lines import HostLine, RunLine
-from harness.store.object_store import ObjectStore, retrying
-
-Pause = Callable[[float], bool]
+from harness.store.object_store import ObjectStore, Pause, retrying
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,7 +37,7 @@ class LocalPart:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SentEvidence:
-    """What was sent of a run: the number of files in all parts, of which `new` parts were not in the store before."""
+    """The result of sending a run: numbers of files and parts; `new` parts were not in the store before."""
 
     files: int
     parts: int

@@ -21,10 +21,10 @@ from sqlalchemy.exc import IntegrityError
 from harness import units
 from harness.errors import RequestError
 from harness.model import Event, HostRecord, HostState, RunRecord, Stage, Token
-from harness.store import claims, owners, schema
-from harness.store.claims import HostAtWork
+from harness.store import host_claims, owners, schema
 from harness.store.database import Database, Result, now_ns
 from harness.store.event_log import EventDraft, WaitingEvents, insert_events, prune_events
+from harness.store.host_claims import HostAtWork
 from harness.store.ledger_lines import HostLine, RunLine, host_columns, run_adapter
 from harness.store.ledger_reader import LedgerReader, make_host_line
 from harness.store.owners import OwnerLine, Ownership, confirm_dead, describe_owner, name_user, read_owner
@@ -176,7 +176,7 @@ class Ledger(LedgerReader):
             if db.execute(RUNS.update().where(of_dead).values(**values)).rowcount == 0:
                 taken = sql.select(RUNS.c.run).where(RUNS.c.run == run, RUNS.c.owner == owner)
                 return db.execute(taken).first() is not None
-            claims.take_hosts_of_dead(db, run, dead, owner)
+            host_claims.take_hosts_of_dead(db, run, dead, owner)
             insert_events(db, run, [_draft(f"taken over by process {os.getpid()} on {socket.gethostname()}")], owner)
             return True
 
@@ -204,10 +204,10 @@ class Ledger(LedgerReader):
         tries: list[int] = []
 
         def claim(db: sql.Connection) -> HostLine | None:
-            if tries and (line := claims.find_unknown_claim(db, run, self.owner, self._claimed)):
+            if tries and (line := host_claims.find_unknown_claim(db, run, self.owner, self._claimed)):
                 return line
             tries.append(1)
-            return claims.claim_host(db, run, self.owner)
+            return host_claims.claim_host(db, run, self.owner)
 
         with self._claiming:
             line = self._write(claim)
@@ -227,7 +227,7 @@ class Ledger(LedgerReader):
 
     def hosts_of_others(self, run: str) -> list[HostAtWork]:
         """List the hosts of a run that are not settled and that other processes work on, living or dead."""
-        return self.database.read(lambda db: claims.find_hosts_of_others(db, run, self.owner))
+        return self.database.read(lambda db: host_claims.find_hosts_of_others(db, run, self.owner))
 
     def free_hosts_of_dead(self, run: str, owner: OwnerLine, progress: Callable[[float], None] = _ignore) -> bool:
         """Free the hosts of a dead process that worked on a run of ours; return whether there were any.
@@ -238,7 +238,7 @@ class Ledger(LedgerReader):
         if dead is None:
             return False
         draft = _draft(f"process {dead.process.pid} on {dead.machine} died; its hosts are free")
-        return self._write_event(run, draft, lambda db: claims.take_hosts_of_dead(db, run, dead, self.owner)) > 0
+        return self._write_event(run, draft, lambda db: host_claims.take_hosts_of_dead(db, run, dead, self.owner)) > 0
 
     def own_host(self, run: str, host: str, progress: Callable[[float], None] = _ignore) -> HostLine:
         """Own a host of any run that nobody works on, to settle it. Raises RequestError when somebody does.
@@ -343,7 +343,7 @@ class Ledger(LedgerReader):
         def change(db: sql.Connection) -> None:
             state, lease = values.get("state"), {}
             if state is HostState.KEPT:
-                until_ns = claims.find_lease_end_ns(db, token) if kept_until_ns is None else kept_until_ns
+                until_ns = host_claims.find_lease_end_ns(db, token) if kept_until_ns is None else kept_until_ns
                 lease = {"kept_until_ns": until_ns, "kept_by": name_user()}
             if db.execute(HOSTS.update().where(self._ours(token)).values(**values, **lease)).rowcount == 0:
                 self._refuse(db, token, settled_as=state)

@@ -29,6 +29,9 @@ _ATOMIC_PUTS = (_S3, "gs", "gcs", "abfs", "abfss", "az", "oss", "memory")
 """Schemes of object stores, which show an object once it is whole; elsewhere a file is renamed when it is."""
 
 Result = TypeVar("Result")
+Pause = Callable[[float], bool]
+"""Waits so many seconds; returns True when the caller was asked to stop."""
+
 _log = logging.getLogger(__name__)
 
 
@@ -211,7 +214,7 @@ def _make_label(parts: SplitResult) -> str:
     return printable(f"{parts.scheme}://{place}{parts.path.rstrip('/')}")
 
 
-def retrying(action: Callable[[], Result], pause: Callable[[float], bool]) -> Result:
+def retrying(action: Callable[[], Result], pause: Pause) -> Result:
     """Carry out an action again while the store is away, after 0.5, 1, 2 and 4 s. Raises its last StoreAwayError.
 
     `pause` waits so many seconds, and returns True when the caller was asked to stop: then the action is not repeated.

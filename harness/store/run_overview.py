@@ -57,7 +57,7 @@ class RunOverview:
 
     @property
     def kept_by(self) -> tuple[str, ...]:
-        """Who keeps hosts of the run, each once."""
+        """The keepers of the run's hosts, each once."""
         return tuple(dict.fromkeys(host.kept_by for host in self.kept_hosts if host.kept_by))
 
     @property
@@ -128,7 +128,7 @@ def _add_cost(overview: RunOverview, ledger: Ledger) -> RunOverview:
 
 
 def _cost_usd(record: HostRecord, seconds: float) -> float | None:
-    """What a host costs in so many seconds, at the price of its run; None where the record has no cost."""
+    """Compute the cost of a host for so many seconds, at its run's price; None where the record has no cost."""
     if record.cost_usd is None:
         return None
     return record.cost_usd * max(seconds, LEAST_BILLED_S) / max(sum(record.stages.values()), LEAST_BILLED_S)
