@@ -90,7 +90,12 @@ def resume(run: str, prepared: Prepared, ledger: Ledger, settings: Settings, con
     prepare_bench(prepared, controls)
     context = make_context(run, prepared, ledger, settings, controls)
     lines = ledger.hosts(run)
-    judged = {line.host: settle_judged(line, line.record, context) for line in lines if line.record is not None}
+    of_others = {each.host for each in ledger.hosts_of_others(run)}  # a helper that lives settles its host itself
+    judged = {
+        line.host: settle_judged(line, line.record, context)
+        for line in lines
+        if line.record is not None and line.host not in of_others
+    }
     open_hosts = len(lines) - len(judged)
     context.events.publish(
         f"run {run} goes on: {len(judged)} of {len(lines)} hosts are judged, {open_hosts} begin anew"

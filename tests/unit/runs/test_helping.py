@@ -33,6 +33,8 @@ class HeldBench(ScriptedBench):
         self.begun: list[Token] = []
         self.goes_on = threading.Event()
         self.some_begun = threading.Event()
+        self.releases, self.may_release = threading.Event(), threading.Event()
+        self.may_release.set()
 
     def provision(self, token: Token, instance_type: str, progress: Progress) -> Machine:
         machine = super().provision(token, instance_type, progress)
@@ -41,6 +43,11 @@ class HeldBench(ScriptedBench):
         while not self.goes_on.wait(0.01):
             progress("waiting")
         return machine
+
+    def release(self, token: Token) -> None:
+        self.releases.set()
+        assert self.may_release.wait(60)
+        super().release(token)
 
 
 class Process:
@@ -225,6 +232,30 @@ def test_sweep_leaves_a_dead_leaders_run_open_while_a_helper_works(
     record = sweeper.ledger.record(run)
     assert record is not None
     assert [host.verdict.reason for host in record.hosts] == [Reason.INTERRUPTED] * 2
+
+
+def test_who_resumes_a_run_leaves_a_helpers_judged_host_to_the_helper(
+    leader: Process, helper: Process, pool: ThreadPoolExecutor, tmp_path: Path
+) -> None:
+    run, leading, helps = both_at_work(leader, helper, pool, lambda process: process.prepare("good", "late"))
+    helper.bench.may_release.clear()
+    helper.bench.goes_on.set()
+    assert helper.bench.releases.wait(30), "judged, and being removed"
+    leader.die()
+    resumer = Process(tmp_path)
+    resumer.bench.goes_on.set()
+    threading.Timer(6, helper.bench.may_release.set).start()  # the dead leader is watched for three seconds first
+    prepared = resumer.prepare("good", "late")
+    record = campaign_run.resume(run, prepared, resumer.ledger, resumer.settings, resumer.controls)
+    assert [(host.name, host.verdict.outcome, host.attempt) for host in record.hosts] == [
+        ("good", Outcome.PASS, 2),
+        ("late", Outcome.PASS, 1),
+    ]
+    assert helps.result(60)["late"].state is HostState.RELEASED
+    leader.bench.goes_on.set()
+    with suppress(Exception):
+        leading.result(60)
+    assert resumer.bench.list_made() == []
 
 
 def test_a_run_that_cannot_be_helped_with_says_why(leader: Process, helper: Process) -> None:
