@@ -88,6 +88,11 @@ class Database:
         with self._counting:
             return dict(self._counts)
 
+    @property
+    def waiting(self) -> int:
+        """How many works of threads wait for the next transaction that writes."""
+        return self._group.waiting
+
     def write(self, work: Callable[[sql.Connection], Result]) -> Result:
         """Commit the work in one transaction, which is made again where another one or the server prevents it.
 

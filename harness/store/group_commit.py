@@ -22,6 +22,12 @@ class GroupCommit:
         self._lock, self._turn = threading.Lock(), threading.Lock()
         self._waiting: list[_Work[Any]] = []
 
+    @property
+    def waiting(self) -> int:
+        """How many works wait for the next transaction."""
+        with self._lock:
+            return len(self._waiting)
+
     def commit(self, work: Callable[[sql.Connection], Result], transact: Transact) -> Result:
         """Do the work in a transaction, and return its result once that is committed. Raises what the work raises.
 
