@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from enum import StrEnum
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import sqlalchemy as sql
 from sqlalchemy.exc import ArgumentError, DBAPIError
@@ -57,6 +57,25 @@ def _now_of_sqlite(_element: now_ns, _compiler: Any, **_options: Any) -> str:
 @compiles(now_ns, POSTGRESQL)
 def _now_of_postgresql(_element: now_ns, _compiler: Any, **_options: Any) -> str:
     return "CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000000000 AS BIGINT)"
+
+
+class TransactionPart(Protocol):
+    """Rows that works gather during one transaction, and that are written before it is committed."""
+
+    def write(self, db: sql.Connection) -> None:
+        """Write the rows."""
+
+
+Part = TypeVar("Part", bound=TransactionPart)
+
+
+def find_part(db: sql.Connection, key: object, make: Callable[[], Part]) -> Part:
+    """Find the part of this transaction with that key; the first who asks makes it."""
+    parts = db.get_execution_options()["parts"]
+    if key not in parts:
+        parts[key] = make()
+    found: Part = parts[key]
+    return found
 
 
 class Database:
@@ -132,8 +151,12 @@ class Database:
         give_up_at, pause_s = time.monotonic() + GIVE_UP_AFTER_S, _FIRST_PAUSE_S
         while True:
             try:
-                with self._engine.connect().execution_options(**options) as connection, connection.begin():
-                    return work(connection)
+                parts: dict[object, TransactionPart] = {}
+                with self._engine.connect().execution_options(**options, parts=parts) as db, db.begin():
+                    result = work(db)
+                    for part in parts.values():
+                        part.write(db)
+                return result
             except DBAPIError as error:
                 cause = find_cause(error)
                 if cause is None:

@@ -1,8 +1,8 @@
 """Number and keep the events of runs: 1, 2, 3 ... in each run, without gaps, in the transaction of what they tell of.
 
-A number is given under the lock of the run's row: a sequence of the database would leave gaps, and commit out of order,
-so that a follower that goes on behind the last number would miss events. What is only said waits in memory for the next
-state of its run that is written, at most a second.
+Numbers are given under the lock of the run's row, once for all events of a transaction: a sequence of the database would
+leave gaps, and commit out of order, so that a follower that goes on behind the last number would miss events. What is
+only said waits in memory for the next state of its run that is written, at most a second.
 """
 
 import datetime
@@ -15,7 +15,7 @@ from typing import Any
 import sqlalchemy as sql
 
 from harness.model import Event, Stage
-from harness.store.database import Result, now_ns
+from harness.store.database import Result, find_part, now_ns
 from harness.store.tables import EVENTS, HOSTS, RUNS
 
 MOST_IN_ONE_WRITE = 5000
@@ -70,53 +70,94 @@ class WaitingEvents:
         work: Callable[[sql.Connection], Result],
     ) -> Result:
         """Do the work in one transaction with the run's waiting events and then the drafts."""
-        with self._lock:
-            waiting = self._by_run.get(run, [])[:MOST_IN_ONE_WRITE]
+        taken: list[EventDraft] = []
+        tries: list[int] = []
 
         def both(db: sql.Connection) -> Result:
-            insert_events(db, run, [*waiting, *drafts], owner)
+            taken.extend(self._take(run, MOST_IN_ONE_WRITE - len(taken)))
+            insert_events(db, run, [*taken, *drafts], owner, again=bool(tries))
+            tries.append(1)
             return work(db)
 
-        result = write(both)
-        written = {draft.ident for draft in waiting}
+        try:
+            return write(both)
+        except BaseException:
+            with self._lock:
+                self._by_run[run] = [*taken, *self._by_run.get(run, [])]
+            raise
+
+    def _take(self, run: str, most: int) -> list[EventDraft]:
         with self._lock:
-            self._by_run[run] = [draft for draft in self._by_run.get(run, []) if draft.ident not in written]
-        return result
+            waiting = self._by_run.get(run, [])
+            taken, self._by_run[run] = waiting[:most], waiting[most:]
+        return taken
 
 
-def insert_events(db: sql.Connection, run: str, drafts: Sequence[EventDraft], owner: str) -> None:
-    """Number and insert the drafts that are not there yet. Nothing is inserted by an owner that lost run and hosts."""
-    if not drafts:
-        return
-    row = db.execute(sql.select(RUNS.c.owner, RUNS.c.events).where(RUNS.c.run == run).with_for_update()).first()
-    if row is None:
-        return
-    if row.owner != owner:
-        ours = sql.select(HOSTS.c.host).where(HOSTS.c.run == run, HOSTS.c.owner == owner).limit(1)
-        if db.execute(ours).first() is None:
+def insert_events(
+    db: sql.Connection, run: str, drafts: Sequence[EventDraft], owner: str, *, again: bool = False
+) -> None:
+    """Number and insert the drafts before the transaction is committed, with those of other works in it.
+
+    Nothing is inserted by an owner that lost run and hosts. `again`: this was tried before, and some may be there.
+    """
+    if drafts:
+        find_part(db, ("events", run), lambda: _EventsOfRun(db, run, owner)).add(drafts, again=again)
+
+
+class _EventsOfRun:
+    """The events of one owner that a transaction inserts in a run, whose row it holds from the first of them on."""
+
+    def __init__(self, db: sql.Connection, run: str, owner: str) -> None:
+        self._run = run
+        self._drafts: list[EventDraft] = []
+        self._tried_before: list[str] = []
+        row = db.execute(sql.select(RUNS.c.owner, RUNS.c.events).where(RUNS.c.run == run).with_for_update()).first()
+        self._last_number = None if row is None or not _takes_part(db, run, owner, row.owner) else int(row.events)
+
+    def add(self, drafts: Sequence[EventDraft], *, again: bool) -> None:
+        """Add drafts to those that are inserted. `again`: some of these may be there."""
+        self._drafts += drafts
+        if again:
+            self._tried_before += [draft.ident for draft in drafts]
+
+    def write(self, db: sql.Connection) -> None:
+        """Number and insert the drafts that are not there yet."""
+        if self._last_number is None:
             return
-    idents = [draft.ident for draft in drafts]
-    there = {*db.execute(sql.select(EVENTS.c.ident).where(EVENTS.c.run == run, EVENTS.c.ident.in_(idents))).scalars()}
-    new = [draft for draft in drafts if draft.ident not in there]
-    if not new:
-        return
-    now = int(db.execute(sql.select(now_ns())).scalar_one())
-    db.execute(
-        EVENTS.insert(),
-        [
-            {
-                "run": run,
-                "number": row.events + place,
-                "ident": draft.ident,
-                "host": draft.host,
-                "stage": draft.stage,
-                "text": draft.text.replace("\0", "\\0"),
-                "at_ns": draft.at_ns or now,
-            }
-            for place, draft in enumerate(new, start=1)
-        ],
-    )
-    db.execute(RUNS.update().where(RUNS.c.run == run).values(events=row.events + len(new)))
+        there = self._find_inserted(db)
+        new = [draft for draft in self._drafts if draft.ident not in there]
+        if not new:
+            return
+        now = int(db.execute(sql.select(now_ns())).scalar_one())
+        db.execute(
+            EVENTS.insert(), [_row(self._run, self._last_number + at, one, now) for at, one in enumerate(new, 1)]
+        )
+        last_number = self._last_number + len(new)
+        db.execute(RUNS.update().where(RUNS.c.run == self._run).values(events=last_number))
+
+    def _find_inserted(self, db: sql.Connection) -> set[str]:
+        if not self._tried_before:
+            return set()
+        here = (EVENTS.c.run == self._run) & EVENTS.c.ident.in_(self._tried_before)
+        return {*db.execute(sql.select(EVENTS.c.ident).where(here)).scalars()}
+
+
+def _takes_part(db: sql.Connection, run: str, owner: str, leader: str | None) -> bool:
+    """Whether an owner leads the run or works on a host of it."""
+    ours = sql.select(HOSTS.c.host).where(HOSTS.c.run == run, HOSTS.c.owner == owner).limit(1)
+    return owner == leader or db.execute(ours).first() is not None
+
+
+def _row(run: str, number: int, draft: EventDraft, now: int) -> dict[str, object]:
+    return {
+        "run": run,
+        "number": number,
+        "ident": draft.ident,
+        "host": draft.host,
+        "stage": draft.stage,
+        "text": draft.text.replace("\0", "\\0"),
+        "at_ns": draft.at_ns or now,
+    }
 
 
 def read_events(db: sql.Connection, run: str, *, after: int, most: int) -> list[NumberedEvent]:

@@ -4,7 +4,7 @@ The functions are the statements of one transaction of `Ledger`.
 """
 
 from collections.abc import Collection
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import sqlalchemy as sql
 
@@ -38,14 +38,12 @@ def claim_host(db: sql.Connection, run: str, owner: str) -> HostLine | None:
     line = db.execute(here.with_for_update(read=True)).first()
     if line is None or line.ended or (line.stopping and line.owner != owner):
         return None
-    free = HOSTS.select().where(HOSTS.c.run == run, _UNJUDGED, HOSTS.c.owner.is_(None))
+    free = sql.select(HOSTS.c.host).where(HOSTS.c.run == run, _UNJUDGED, HOSTS.c.owner.is_(None))
     longest_first = free.order_by(HOSTS.c.expected_s.desc(), HOSTS.c.position).limit(1)
-    row = db.execute(longest_first.with_for_update(skip_locked=True)).first()
-    if row is None:
-        return None
-    claimed = (HOSTS.c.run == run) & (HOSTS.c.host == row.host)
-    db.execute(HOSTS.update().where(claimed).values(owner=owner, attempt=row.attempt + 1))
-    return replace(make_host_line(row), attempt=row.attempt + 1)
+    chosen = longest_first.with_for_update(skip_locked=True).scalar_subquery()
+    claim = HOSTS.update().where(HOSTS.c.run == run, HOSTS.c.host == chosen)
+    row = db.execute(claim.values(owner=owner, attempt=HOSTS.c.attempt + 1).returning(HOSTS)).first()
+    return None if row is None else make_host_line(row)
 
 
 def find_unknown_claim(db: sql.Connection, run: str, owner: str, known: Collection[Token]) -> HostLine | None:

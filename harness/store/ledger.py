@@ -296,11 +296,13 @@ class Ledger(LedgerReader):
         """
         ident = secrets.token_hex(8)
         row = {"ident": ident, "token": str(token), "stage": stage, "begun_ns": now_ns()}
+        tries: list[int] = []
 
         def begin(db: sql.Connection) -> None:
             self._fence(db, token)
-            if db.execute(sql.select(STEPS.c.id).where(STEPS.c.ident == ident)).first() is None:
+            if not tries or db.execute(sql.select(STEPS.c.id).where(STEPS.c.ident == ident)).first() is None:
                 db.execute(STEPS.insert().values(**row))
+            tries.append(1)
 
         self._write_event(token.run, _draft("", token.host, stage), begin)
         return BegunStep(ident=ident, token=token, stage=stage)
