@@ -1,8 +1,8 @@
 """Number and keep the events of runs: 1, 2, 3 ... in each run, without gaps, in the transaction of what they tell of.
 
-Numbers are given under the lock of the run's row, once for all events of a transaction: a sequence of the database would
-leave gaps, and commit out of order, so that a follower that goes on behind the last number would miss events. What is
-only said waits in memory for the next state of its run that is written, at most a second.
+Numbers are given under the lock of the run's row, once for all events of a transaction: a sequence of the database
+would leave gaps, and commit out of order, so that a follower that goes on behind the last number would miss events.
+What is only said waits in memory for the next state of its run that is written, at most a second.
 """
 
 import datetime
