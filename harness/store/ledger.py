@@ -8,7 +8,6 @@ owner and the attempt, and changes nothing where another process has taken over.
 import os
 import secrets
 import socket
-import threading
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -56,8 +55,7 @@ class Ledger(LedgerReader):
         schema.prepare(self.database)
         self._waiting = WaitingEvents()
         self._owner = Ownership(self.database, self.flush)
-        self._claiming = threading.Lock()
-        self._claimed: set[Token] = set()
+        self._claimed: set[Token] = set()  # those that a thread of ours knows of; works of transactions alone use it
 
     @property
     def owner(self) -> str:
@@ -202,18 +200,20 @@ class Ledger(LedgerReader):
         that nothing of an earlier attempt is mistaken for this one.
         """
         tries: list[int] = []
+        ours: list[Token] = []
 
         def claim(db: sql.Connection) -> HostLine | None:
-            if tries and (line := host_claims.find_unknown_claim(db, run, self.owner, self._claimed)):
-                return line
+            self._claimed.difference_update(ours)
+            ours.clear()
+            line = host_claims.find_unknown_claim(db, run, self.owner, self._claimed) if tries else None
+            line = line or host_claims.claim_host(db, run, self.owner)
             tries.append(1)
-            return host_claims.claim_host(db, run, self.owner)
-
-        with self._claiming:
-            line = self._write(claim)
             if line is not None:
+                ours.append(line.token)
                 self._claimed.add(line.token)
-        return line
+            return line
+
+        return self._write(claim)
 
     def give_back(self, token: Token) -> None:
         """Give up a host of ours that has no verdict, so that another process claims it. Raises OwnershipLostError."""

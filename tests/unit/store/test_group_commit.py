@@ -1,17 +1,27 @@
 """Threads that write at once share a transaction, and keep their own results and errors."""
 
+import sqlite3
 import threading
 import time
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from functools import partial
+from typing import Any
 
+import psycopg
 import pytest
 import sqlalchemy as sql
+from sqlalchemy.engine.default import DefaultDialect
 from sqlalchemy.exc import IntegrityError
 
 from harness.errors import SetupError
+from harness.model import Stage
 from harness.store.ledger import Ledger
+from harness.store.ledger_lines import HostLine
 from harness.store.tables import OWNERS
+from tests.unit.store.test_owners import open_run
 
 
 def owner(name: str) -> dict[str, object]:
@@ -21,26 +31,31 @@ def owner(name: str) -> dict[str, object]:
     }  # fmt: skip
 
 
-def at_once(ledger: Ledger, works: list[Callable[[sql.Connection], object]]) -> list[object]:
+def at_once(ledger: Ledger, works: Sequence[Callable[[sql.Connection], object]]) -> list[object]:
     """Do all works by threads of their own while another transaction holds the turn; their results or errors."""
+    return call_at_once(ledger, [partial(ledger.database.write, work) for work in works])
+
+
+def call_at_once(ledger: Ledger, writers: Sequence[Callable[[], object]]) -> list[object]:
+    """Call all by threads of their own, each of which writes once, while another transaction holds the turn."""
     entered, may_end = threading.Event(), threading.Event()
 
     def hold(_db: sql.Connection) -> None:
         entered.set()
         assert may_end.wait(30)
 
-    def attempt(work: Callable[[sql.Connection], object]) -> object:
+    def attempt(writer: Callable[[], object]) -> object:
         try:
-            return ledger.database.write(work)
+            return writer()
         except Exception as error:
             return error
 
-    with ThreadPoolExecutor(len(works) + 1) as pool:
+    with ThreadPoolExecutor(len(writers) + 1) as pool:
         holder = pool.submit(ledger.database.write, hold)
         assert entered.wait(30)
-        futures = [pool.submit(attempt, work) for work in works]
+        futures = [pool.submit(attempt, writer) for writer in writers]
         give_up_at = time.monotonic() + 30
-        while ledger.database.waiting < len(works) and time.monotonic() < give_up_at:
+        while ledger.database.waiting < len(writers) and time.monotonic() < give_up_at:
             time.sleep(0.01)
         may_end.set()
         holder.result(30)
@@ -73,6 +88,49 @@ def test_twenty_threads_share_one_transaction(ledger: Ledger) -> None:
     assert at_once(ledger, [insert_and_note(name) for name in wanted]) == wanted
     assert names(ledger) == {*wanted}
     assert len(transactions) == 1
+
+
+@contextmanager
+def lost_answer(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """The second commit from now on succeeds, but its answer does not arrive."""
+    usual, commits = DefaultDialect.do_commit, iter(range(100))
+    error = {"sqlite": sqlite3.OperationalError("database is locked"), "postgresql": psycopg.OperationalError("gone")}
+
+    def commit(dialect: DefaultDialect, connection: Any) -> None:
+        usual(dialect, connection)
+        if next(commits) == 1:
+            raise error[ledger.database.kind]
+
+    with monkeypatch.context() as patched:
+        patched.setattr(DefaultDialect, "do_commit", commit)
+        yield
+    assert sum(ledger.database.retries.values()) == 1
+
+
+def test_claims_of_one_transaction_whose_answer_was_lost_are_each_found_once(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = open_run(ledger, *[f"h{number}" for number in range(10)])
+    with lost_answer(ledger, monkeypatch):
+        lines = call_at_once(ledger, [partial(ledger.claim, run)] * 8)
+    assert {line.host for line in lines if isinstance(line, HostLine)} == {f"h{number}" for number in range(8)}
+    assert {line.attempt for line in ledger.hosts(run)} == {0, 1}
+    last = [ledger.claim(run) for _ in range(3)]
+    assert [line and line.host for line in last] == ["h8", "h9", None]
+
+
+def test_events_of_one_transaction_whose_answer_was_lost_are_each_there_once(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hosts = [f"h{number}" for number in range(8)]
+    run = open_run(ledger, *hosts)
+    tokens = [ledger.own_host(run, name).token for name in hosts]
+    with lost_answer(ledger, monkeypatch):
+        call_at_once(ledger, [partial(ledger.begin_step, token, Stage.REACH) for token in tokens])
+    events = ledger.events(run)
+    assert [event.number for event in events] == [*range(1, 10)]
+    assert Counter(event.event.host for event in events) == Counter([None, *hosts])
+    assert len(ledger.steps(run)) == 8
 
 
 def test_an_error_of_one_undoes_its_work_alone(ledger: Ledger) -> None:
