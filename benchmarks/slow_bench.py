@@ -5,7 +5,7 @@ import datetime
 import time
 from collections.abc import Mapping, Sequence
 
-from harness.benches.bench import Check, InstanceType, Progress
+from harness.benches.bench import Check, InstanceType, Progress, ignore_progress
 from harness.model import Machine, Resource, Token
 
 HOSTS = 30
@@ -48,7 +48,7 @@ class SlowBench:
 
     def extend_lease(self, token: Token, until: datetime.datetime) -> None: ...
 
-    def release(self, token: Token) -> None:
+    def release(self, token: Token, progress: Progress = ignore_progress) -> None:
         pass
 
     def resources(self) -> Sequence[Resource]:

@@ -13,6 +13,10 @@ Progress = Callable[[str], None]
 """Takes one short line about the work in progress."""
 
 
+def ignore_progress(_line: str) -> None:
+    """Tell nobody what is in progress."""
+
+
 class BenchError(HarnessError):
     """Provisioning gave no host. `reason` goes into the run's verdict; the exit code applies where there is no run."""
 
@@ -99,10 +103,10 @@ class Bench(Protocol):
         The host itself is told by SSH, and the ledger by its caller. Raises BenchError, and where the host is unknown.
         """
 
-    def release(self, token: Token) -> None:
+    def release(self, token: Token, progress: Progress = ignore_progress) -> None:
         """Remove every resource that carries the token, and verify the removal. Raises CleanupError.
 
-        No resource at all is success.
+        No resource at all is success. `progress` gets what a long removal waits for.
         """
 
     def resources(self) -> Sequence[Resource]:

@@ -12,7 +12,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from harness.benches.bench import BenchError, Check, InstanceType, Progress
+from harness.benches.bench import BenchError, Check, InstanceType, Progress, ignore_progress
 from harness.errors import CommandError, RequestError
 from harness.model import Machine, Offer, Placement, Resource, Token
 from harness.system import proc
@@ -154,7 +154,7 @@ class HostsBench:
     def extend_lease(self, token: Token, until: datetime.datetime) -> None:
         """Do nothing: the host has no lease."""
 
-    def release(self, token: Token) -> None:
+    def release(self, token: Token, progress: Progress = ignore_progress) -> None:
         """Do nothing: the host stays as it is."""
 
     def resources(self) -> Sequence[Resource]:

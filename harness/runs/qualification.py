@@ -118,7 +118,7 @@ class Qualification:
                 return False
             for number in range(1, self.token.attempt):
                 progress("removing what an earlier attempt left")
-                self.context.bench.release(replace(self.token, attempt=number))
+                self.context.bench.release(replace(self.token, attempt=number), progress)
             try:
                 self.machine = machine = self.context.bench.provision(self.token, self.host.instance_type, progress)
             except BenchError as error:
@@ -249,7 +249,7 @@ class Qualification:
         """Remove the host and let another process begin it anew; return whether both was done."""
         failures = self.context.failures
         self._publish_release("stopped here; another process begins it anew")
-        if failures.release(self.context.bench, self.token) is not None:
+        if failures.release(self.context.bench, self.token, self._publish_release) is not None:
             return False
         return failures.succeeds(f"giving {self.token} back", self.context.ledger.give_back, self.token)
 
@@ -299,7 +299,7 @@ class Qualification:
                 return HostState.UNDECIDED
             if self.context.campaign.keep is Keep.SUPPORTED:
                 return HostState.KEPT
-        error = self.context.failures.release(self.context.bench, self.token)
+        error = self.context.failures.release(self.context.bench, self.token, self._publish_release)
         if error is not None:
             self._publish_release(error)
         return HostState.RELEASED if error is None else HostState.FAILED

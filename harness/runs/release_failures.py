@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from harness.benches.bench import Bench
+from harness.benches.bench import Bench, Progress, ignore_progress
 from harness.errors import CleanupError, SetupError
 from harness.model import Token
 from harness.store.owners import OwnershipLostError
@@ -51,10 +51,10 @@ class ReleaseFailures:
 
         return self.attempt(task, carry_out) is True
 
-    def release(self, bench: Bench, token: Token) -> str | None:
+    def release(self, bench: Bench, token: Token, progress: Progress = ignore_progress) -> str | None:
         """Have the bench remove a host. Return None when the host is gone, else why it may remain; raise nothing."""
         try:
-            bench.release(token)
+            bench.release(token, progress)
         except CleanupError as error:  # what is left is named in the run's record
             return str(error)
         except Exception as error:

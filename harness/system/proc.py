@@ -380,6 +380,11 @@ def _reap(pid: int) -> None:
         os.waitpid(pid, os.WNOHANG)
 
 
+def find_session(process: ProcessId) -> int | None:
+    """Find the session of a process, which is the pid of its leader; None when the process has ended."""
+    return _read_session(process.pid) if process.alive() else None
+
+
 def read_environment(pid: int) -> list[bytes]:
     """Read the variables that a process was started with; none where they cannot be read."""
     try:

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from harness.benches.bench import CapacityError, Check, InstanceType, Progress, TransientError
+from harness.benches.bench import CapacityError, Check, InstanceType, Progress, TransientError, ignore_progress
 from harness.errors import CleanupError
 from harness.model import Machine, Offer, Placement, Resource, Token
 from harness.model.cloud import PriceTerms
@@ -73,7 +73,7 @@ class ScriptedBench:
     def extend_lease(self, token: Token, until: datetime.datetime) -> None:
         (self._folder / "extended").write_text(f"{token} {until.isoformat()}")
 
-    def release(self, token: Token) -> None:
+    def release(self, token: Token, progress: Progress = ignore_progress) -> None:
         made = self._file("made", token)
         if not made.exists():
             return

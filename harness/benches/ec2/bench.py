@@ -9,7 +9,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from functools import cached_property
 
-from harness.benches.bench import BenchError, Check, FatalError, InstanceType, Progress
+from harness.benches.bench import BenchError, Check, FatalError, InstanceType, Progress, ignore_progress
 from harness.benches.ec2 import checks, price_terms
 from harness.benches.ec2.account import lease_tags, resource_removal, signing, ssh_access, tagged_resources
 from harness.benches.ec2.account.tagged_resources import TaggedResource
@@ -146,12 +146,12 @@ class Ec2Bench:
                 lease_tags.write(self._api(record.region), resource, expires, self.proofs.signer, host=token.host)
         self.records.write(replace(record, expires_utc=expires))
 
-    def release(self, token: Token) -> None:
+    def release(self, token: Token, progress: Progress = ignore_progress) -> None:
         stack_up = self.stack_ups.pop(token, None)
         # `exception()` waits for the end of `up`: a stack allows one operation at a time.
         complete = stack_up is not None and stack_up.exception() is None
         record = self.records.find(token)
-        remark = self._destroy(record, whole=complete) if record is not None and record.begun else ""
+        remark = self._destroy(record, progress, whole=complete) if record is not None and record.begun else ""
         try:
             for region in [record.region] if record is not None else self._list_regions():
                 self._verify(token, region, remark)
@@ -160,7 +160,7 @@ class Ec2Bench:
             raise CleanupError(names, next_step=f"`ptp-harness sweep --bench ec2 --yes` tries again{remark}") from error
         if record is not None:
             if record.begun:
-                self._forget_stack(record)
+                self._forget_stack(record, progress)
             self._forget(record)
 
     def resources(self) -> Sequence[Resource]:
@@ -225,7 +225,7 @@ class Ec2Bench:
         )
         return self.records.write(record)
 
-    def _destroy(self, record: LaunchRecord, *, whole: bool) -> str:
+    def _destroy(self, record: LaunchRecord, progress: Progress, *, whole: bool) -> str:
         """Let Pulumi destroy the stack. Returns Pulumi's error as text, or "": in both cases EC2 is asked next.
 
         After an incomplete `up`, EC2 may have an instance that no stack state contains. That instance is removed first,
@@ -234,11 +234,11 @@ class Ec2Bench:
         """
         try:
             if not whole:
-                self._engine.recover(record.stack)
+                self._engine.recover(record.stack, progress)
                 resources = self._removable_resources(record.token, record.region)
                 instances = [resource for resource in resources if resource.kind == "instance"]
                 self._remove(instances, record.token, record.region)
-            self._engine.destroy(record.stack, _ignore_progress, _deadlines(record))
+            self._engine.destroy(record.stack, progress, _deadlines(record))
         except LockedError as error:
             raise CleanupError([f"all of {record.token} ({error.message})"], next_step=error.next_step) from error
         except HarnessError as error:
@@ -264,14 +264,14 @@ class Ec2Bench:
         resources = tagged_resources.find(self._api(region), token=str(token), host=token.host)
         return self.proofs.removable(resources, region)
 
-    def _forget_stack(self, record: LaunchRecord) -> None:
+    def _forget_stack(self, record: LaunchRecord, progress: Progress) -> None:
         """Remove the stack, even if its state still names resources that are gone from EC2. Raises CleanupError."""
         try:
             try:
                 self._engine.remove(record.stack)
             except EngineError:
-                self._engine.recover(record.stack)
-                self._engine.destroy(record.stack, _ignore_progress, _deadlines(record))
+                self._engine.recover(record.stack, progress)
+                self._engine.destroy(record.stack, progress, _deadlines(record))
                 self._engine.remove(record.stack)
         except HarnessError as error:
             names = [f"stack {record.stack}, which has no resource left in EC2 ({error.message})"]
@@ -346,7 +346,3 @@ def _describe_type(info: TypeInfo) -> str:
 def _deadlines(record: LaunchRecord) -> InstanceDeadlines:
     """Return the deadlines of a host's instances: another size of the family may have been tried."""
     return deadlines_of(record.instance_type, record.launched_type or "")
-
-
-def _ignore_progress(_message: str) -> None:
-    """Drop a progress message of an operation after the host's last progress line."""

@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from harness.benches.bench import BenchError, Check, InstanceType, Progress
+from harness.benches.bench import BenchError, Check, InstanceType, Progress, ignore_progress
 from harness.benches.lab import checks
 from harness.benches.lab.guests import cloud_seed, cloud_start, guest, guest_slots, removal
 from harness.benches.lab.guests.cloud_seed import CloudSeed
@@ -132,7 +132,7 @@ class LabBench:
     def extend_lease(self, token: Token, until: datetime.datetime) -> None:
         """Do nothing: guests are of this machine, and no other controller sees them."""
 
-    def release(self, token: Token) -> None:
+    def release(self, token: Token, progress: Progress = ignore_progress) -> None:
         removal.remove(self.records.folder(token))
 
     def resources(self) -> Sequence[Resource]:

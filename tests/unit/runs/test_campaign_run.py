@@ -30,6 +30,7 @@ from harness.benches.bench import (
     NotOfferedError,
     Progress,
     QuotaError,
+    ignore_progress,
 )
 from harness.campaign import campaign, run_plan
 from harness.campaign.campaign import Keep
@@ -119,7 +120,7 @@ class ScriptedBench:
 
     def extend_lease(self, token: Token, until: datetime) -> None: ...
 
-    def release(self, token: Token) -> None:
+    def release(self, token: Token, progress: Progress = ignore_progress) -> None:
         if "/stuck" in str(token):
             raise CleanupError([str(token)], next_step="pull the plug")
         with self._lock:

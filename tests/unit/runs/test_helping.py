@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.benches.bench import Progress
+from harness.benches.bench import Progress, ignore_progress
 from harness.campaign import campaign, run_plan
 from harness.errors import RequestError
 from harness.model import Event, HostRecord, HostState, Machine, Outcome, Reason, RunRecord, Token
@@ -44,10 +44,10 @@ class HeldBench(ScriptedBench):
             progress("waiting")
         return machine
 
-    def release(self, token: Token) -> None:
+    def release(self, token: Token, progress: Progress = ignore_progress) -> None:
         self.releases.set()
         assert self.may_release.wait(60)
-        super().release(token)
+        super().release(token, progress)
 
 
 class Process:

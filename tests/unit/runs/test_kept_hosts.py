@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harness import units
-from harness.benches.bench import BenchError, Check, InstanceType, Progress
+from harness.benches.bench import BenchError, Check, InstanceType, Progress, ignore_progress
 from harness.campaign import campaign
 from harness.campaign.campaign import Keep
 from harness.cli.keep_question import parse_choice
@@ -64,7 +64,7 @@ class Rack:
             raise BenchError(self.refuses)
         self.extended.append((token, until))
 
-    def release(self, token: Token) -> None:
+    def release(self, token: Token, progress: Progress = ignore_progress) -> None:
         if token.host == "stuck":
             raise CleanupError([str(token)], next_step="pull the plug")
         self.running.discard(str(token))
@@ -83,9 +83,9 @@ class Cloud(Rack):
         super().__init__(machine)
         self.asked = 1.0
 
-    def release(self, token: Token) -> None:
+    def release(self, token: Token, progress: Progress = ignore_progress) -> None:
         self.asked += 2
-        super().release(token)
+        super().release(token, progress)
 
     def api_calls(self, token: Token | None = None) -> float:
         return self.asked

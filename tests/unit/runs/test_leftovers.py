@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from harness.benches.bench import Progress, ignore_progress
 from harness.errors import CleanupError
 from harness.model import Resource, Token
 from harness.runs import leftovers
@@ -33,7 +34,7 @@ class Things:
 
     def extend_lease(self, token: Token, until: datetime.datetime) -> None: ...
 
-    def release(self, token: Token) -> None:
+    def release(self, token: Token, progress: Progress = ignore_progress) -> None:
         if str(token) in self.stuck:
             raise CleanupError([str(token)], next_step="by hand")
         self.released.append(str(token))

@@ -3,7 +3,6 @@
 import json
 import sys
 import threading
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -11,7 +10,8 @@ from typing import Any
 from harness.benches.bench import Progress
 from harness.benches.ec2.engine import engine_locks, resource_failures
 from harness.benches.ec2.engine.engine_home import EngineHome
-from harness.benches.ec2.engine.resource_failures import EngineError, LockedError, ResourceFailure
+from harness.benches.ec2.engine.engine_locks import LockPatience
+from harness.benches.ec2.engine.resource_failures import EngineError, ResourceFailure
 from harness.benches.ec2.engine.stack import PROJECT, ConfigValue, StackOutputs, StackSettings
 from harness.errors import CommandError, last_line
 from harness.model.ec2_deadlines import VIRTUAL, InstanceDeadlines, deadlines_of
@@ -31,7 +31,9 @@ ANYWAY = "its stack is kept: `ptp-harness sweep --yes` removes it"
 class Deadlines:
     """Deadlines in seconds; `grace_s` is the time that the engine gets after each request to stop.
 
-    `up_s` and `destroy_s`: None leaves them to the instance's type, by `for_up` and `for_destroy`.
+    `up_s` and `destroy_s`: None leaves them to the instance's type, by `for_up` and `for_destroy`. `lock_s`: for
+    another operation on the same stack. `orphan_s`: for an engine whose harness has ended, and which is killed then;
+    its worker ends it within twice its own grace.
     """
 
     up_s: float | None = None
@@ -40,6 +42,7 @@ class Deadlines:
     short_s: float = 120.0
     grace_s: float = 20.0
     lock_s: float = 60.0
+    orphan_s: float = 90.0
 
     def for_up(self, instance: InstanceDeadlines) -> float:
         """`up` waits until the instance runs, and may first end the instance of an earlier attempt."""
@@ -128,37 +131,15 @@ class Engine:
         LockedError for a lock whose holder is alive, EngineError.
         """
         self.prepare(progress)
-        self._release_locks(stack)
+        if (backend := self._home.backend_folder) is not None:
+            patience = LockPatience(others_s=self._patience.lock_s, orphans_s=self._patience.orphan_s)
+            engine_locks.release_locks(backend, PROJECT, stack, patience, progress)
         self._do("recover", stack, self._patience.recover_s, progress)
 
     def remove(self, stack: str) -> None:
         """Remove an empty stack. A stack that does not exist is success. Raises EngineError for one with resources."""
         self._do("remove", stack, self._patience.short_s)
         self._home.forget(stack)
-
-    def _release_locks(self, stack: str) -> None:
-        """Remove the locks of processes that have ended. An engine that is just ending gets time for it.
-
-        Raises LockedError.
-        """
-        backend = self._home.backend_folder
-        if backend is None:
-            return
-        deadline_s = time.monotonic() + self._patience.lock_s
-        while True:
-            locks = engine_locks.read_locks(backend, PROJECT, stack)
-            held = [lock for lock in locks if lock.held()]
-            for lock in locks:
-                if lock not in held:
-                    engine_locks.remove(lock.path)
-            if not held:
-                return
-            if time.monotonic() > deadline_s or not held[0].here:
-                raise LockedError(
-                    f"stack {stack} is locked by {held[0]}, which still runs",
-                    next_step="wait for it or end it; if that machine is gone for good: `pulumi cancel`",
-                )
-            time.sleep(0.2)
 
     def _do(
         self,
@@ -186,7 +167,7 @@ class Engine:
                     grace_s=self._patience.grace_s,
                     on_line=lambda line: _handle_line(line, events, progress),
                     cancelled=cancelled,
-                    env=self._home.environment(),
+                    env={**self._home.environment(), **engine_locks.name_owner()},
                 )
             except CommandError as error:
                 message = f"stack {stack}: {operation} did not end within {timeout_s:.0f} s, and was ended"
