@@ -13,6 +13,15 @@ def utc(ns_since_epoch: int) -> str:
     return utc_moment(ns_since_epoch).isoformat()
 
 
+def parse_utc(text: str | None) -> datetime.datetime | None:
+    """Parse an ISO date and time, in UTC where it names no zone; None for any other text."""
+    try:
+        moment = datetime.datetime.fromisoformat(text or "")
+    except ValueError:
+        return None
+    return moment if moment.tzinfo else moment.replace(tzinfo=datetime.UTC)
+
+
 def clock_time(moment: datetime.datetime, now: datetime.datetime) -> str:
     """Write a moment to the minute, with its date unless that is today's. Both are in the time zone to be shown."""
     return f"{moment:%H:%M}" if moment.date() == now.date() else f"{moment:%Y-%m-%d %H:%M}"

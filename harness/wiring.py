@@ -5,7 +5,7 @@ Each part is imported by the function that builds it: a command loads the parts 
 
 from __future__ import annotations  # names that only types need are not imported
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,7 +25,9 @@ if TYPE_CHECKING:
     from harness.runs.bake import BakeContext, ImageMaker
     from harness.runs.context import RunControls
     from harness.runs.evidence_sending import EvidenceSender
+    from harness.runs.leftovers import Selection
     from harness.runs.prepare import Benches
+    from harness.runs.sweep import Sweep
     from harness.store.evidence_fetch import FoundEvidence
     from harness.store.ledger import Ledger
     from harness.store.ledger_lines import RunLine
@@ -39,8 +41,18 @@ def lab_bench(settings: Settings) -> LabBench:
     return LabBench(settings)
 
 
-def bench(name: str, settings: Settings, inventory: str | None = None, options: CloudOptions | None = None) -> Bench:
-    """Make the bench of that name. Raises RequestError for an unknown name, or when the inventory is missing."""
+def bench(
+    name: str,
+    settings: Settings,
+    inventory: str | None = None,
+    options: CloudOptions | None = None,
+    *,
+    regions: Collection[str] | None = None,
+) -> Bench:
+    """Make the bench of that name. Raises RequestError for an unknown name, or when the inventory is missing.
+
+    `regions`: those that EC2 is searched in for what is left; None: all that it knows.
+    """
     match name:
         case BenchName.LAB:
             return lab_bench(settings)
@@ -54,7 +66,7 @@ def bench(name: str, settings: Settings, inventory: str | None = None, options: 
             from harness.benches.ec2.bench import Ec2Bench
             from harness.model.cloud import CloudOptions
 
-            return Ec2Bench(settings, options or CloudOptions())
+            return Ec2Bench(settings, options or CloudOptions(), regions=regions)
         case _:
             raise RequestError(f"there is no bench {name!r}", next_step=f"benches: {', '.join(BenchName)}")
 
@@ -94,6 +106,41 @@ def ledger(settings: Settings) -> Ledger:
     from harness.store.ledger import Ledger
 
     return Ledger(settings.ledger_url)
+
+
+def sweep(
+    settings: Settings,
+    selection: Selection,
+    progress: Callable[[str], None],
+    *,
+    bench_name: str | None = None,
+    regions: Sequence[str] = (),
+) -> Sweep:
+    """Make the sweep of a bench, or of all that have made hosts; in EC2 of these Regions and of all that are known.
+
+    Raises RequestError where EC2 is to be searched and no Region is known.
+    """
+    from harness.runs.sweep import Place, Sweep
+
+    books = ledger(settings)
+    places = [Place(bench=BenchName.LAB)] if bench_name in (None, BenchName.LAB) else []
+    if bench_name == BenchName.EC2 or (bench_name is None and (regions or books.knows_bench(BenchName.EC2))):
+        from harness.benches.bench import BenchError
+        from harness.benches.ec2.bench import Ec2Bench
+        from harness.model.cloud import CloudOptions
+
+        known = {*regions, *books.regions(BenchName.EC2)}
+        try:
+            known |= {*Ec2Bench(settings, CloudOptions()).list_regions()}
+        except BenchError as error:
+            if not known:
+                raise RequestError(error.message, next_step=error.next_step) from error
+        places += [Place(bench=BenchName.EC2, region=region) for region in sorted(known)]
+
+    def make_bench(name: str, regions: Collection[str] | None) -> Bench:
+        return bench(name, settings, regions=regions)
+
+    return Sweep(places, make_bench, books, selection, progress)
 
 
 def evidence_sender(settings: Settings, ledger: Ledger, pause: Callable[[float], bool]) -> EvidenceSender:

@@ -1,22 +1,23 @@
 """`sweep`: list and remove what runs left behind."""
 
-from collections.abc import Iterator, Sequence
-from typing import Annotated
+import datetime
+from collections.abc import Iterator
+from dataclasses import asdict
+from typing import Annotated, Any
 
 import typer
 
-from harness import wiring
-from harness.benches.bench import Bench
+from harness import units, wiring
 from harness.cli import completion, output
-from harness.errors import CleanupError, ExitCode
+from harness.errors import CleanupError, ExitCode, RequestError
+from harness.model import Resource
 from harness.model.bench_traits import BENCHES
-from harness.model.cloud import CloudOptions
-from harness.runs import leftovers as sweeping
-from harness.runs.leftovers import Survey, UntouchedResource
+from harness.runs.leftovers import Leftover, Selection, UntouchedResource
+from harness.runs.sweep import Findings, Removals, Sweep
 from harness.store import run_overview
-from harness.store.ledger import Ledger
 from harness.store.run_overview import RunOverview
-from harness.system import settings
+from harness.system import file_locks, settings
+from harness.untrusted.input_checks import shorten_value
 from harness.untrusted.plain_text import clip
 
 _SEARCHED = [name for name, traits in BENCHES.items() if traits.makes_hosts]
@@ -24,73 +25,140 @@ _SEARCHED = [name for name, traits in BENCHES.items() if traits.makes_hosts]
 
 def sweep(
     yes: Annotated[bool, typer.Option("--yes", help="Remove what is listed.")] = False,
-    bench: Annotated[str, typer.Option(metavar="NAME", help=f"The bench to search: {', '.join(_SEARCHED)}.")] = "lab",
+    bench: Annotated[str | None, typer.Option(metavar="NAME", help=f"Only this bench: {', '.join(_SEARCHED)}.")] = None,
     region: Annotated[
-        str | None,
+        list[str] | None,
         typer.Option(
             metavar="NAME",
-            help="A Region of EC2 to search, besides the Regions of our own hosts.",
+            help="A Region of EC2 to search too; may be repeated.",
             autocompletion=completion.regions,
         ),
     ] = None,
+    older_than: Annotated[
+        str | None, typer.Option("--older-than", metavar="AGE", help="Only what is older: 30m, 12h, 7d.")
+    ] = None,
+    owner: Annotated[
+        str | None, typer.Option("--owner", metavar="NAME", help="Only what is of this owner: ada, ada@laptop.")
+    ] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print JSON to standard output.")] = False,
 ) -> None:
     """List what dead or ended runs left; --yes removes it.
 
-    Hosts that were kept on purpose are listed, but not removed. Hosts of runs under way and of `lab up` are neither
-    listed nor removed. With --yes, hosts of dead runs get their verdict, and the removal is verified.
+    The lab is searched, and EC2 if the ledger has runs there: in all Regions that its runs name, those of our launch
+    records, that of your AWS settings and each --region. Hosts that were kept on purpose are listed, but not removed
+    before their lease ends. Hosts of runs under way, also on other machines, and of `lab up` are neither listed nor
+    removed. With --yes, hosts of dead runs get their verdict, and the removal is verified.
 
     In EC2 a tag proves nothing. Only resources that are signed by this controller's key, or in its records, are
     removed; resources of a run that is in no ledger here, only after the lease has ended. The others are listed as left
     alone, with the command that removes them, except hosts of other users whose lease has not ended.
 
-    Exit code 4 if something is left, also if a resource that is left alone names a run of this ledger.
+    Exit code 4 if something is left, also if a resource that is left alone names a run of this ledger; 3 if a place
+    could not be searched.
 
     Examples:
         ptp-harness sweep
         ptp-harness sweep --yes
         ptp-harness sweep --bench ec2 --region eu-north-1
+        ptp-harness sweep --yes --older-than 12h --owner ada
     """
+    if bench is not None and bench not in _SEARCHED:
+        raise RequestError(
+            f"--bench is {shorten_value(bench)}: hosts are made, and removed, by {' and '.join(_SEARCHED)} alone",
+            next_step="`ptp-harness sweep --help`",
+        )
+    selection = Selection(older_than_s=None if older_than is None else _parse_age_s(older_than), owner=owner)
     configuration = settings.load()
-    ledger = wiring.ledger(configuration)
-    swept_bench = wiring.bench(bench, configuration, options=CloudOptions(region=region))
-    survey = sweeping.survey(ledger, swept_bench)
-    with_kept_hosts = run_overview.make_overviews(ledger.runs_that_keep(bench), ledger)
-    for line in _describe(survey, with_kept_hosts):
-        output.show(line)
-    output.show(_remove(ledger, swept_bench) if yes else _conclude(survey, with_kept_hosts))
-    if (survey.removable and not yes) or any(untouched.names_our_run for untouched in survey.left_alone):
+    sweeper = wiring.sweep(configuration, selection, output.say, bench_name=bench, regions=region or ())
+    removals = None
+    if yes:
+        configuration.state_dir.mkdir(parents=True, exist_ok=True)
+        with file_locks.locked(configuration.state_dir / "sweep.lock", "sweep", output.say):
+            found = _search(sweeper, shows=not json)
+            removals = sweeper.remove(found)
+    else:
+        found = _search(sweeper, shows=not json)
+    if json:
+        output.emit(_document(found, removals, sweeper))
+    else:
+        output.show(_conclude(found, removals, sweeper))
+    if removals is not None and removals.failed:
+        raise CleanupError(removals.failed, next_step=removals.next_step)
+    if (found.selected and not yes) or any(each.names_our_run for _, each in found.left_alone):
         raise typer.Exit(ExitCode.LEFT_RUNNING)
+    if found.unsearched:
+        raise typer.Exit(ExitCode.NOT_CONCLUSIVE)
 
 
-def _describe(survey: Survey, with_kept_hosts: Sequence[RunOverview]) -> Iterator[str]:
+def _parse_age_s(text: str) -> float:
+    """Parse the age that leftovers must have, s. Raises RequestError."""
+    # Imported here, since it is slow to load.
+    from harness.campaign.fields import parse_duration_s
+
+    try:
+        return parse_duration_s(text)
+    except (ValueError, OverflowError) as error:
+        raise RequestError(
+            f"--older-than is {shorten_value(text)}: it must be a duration such as 30m, 12h or 7d",
+            next_step="`ptp-harness sweep --help`",
+        ) from error
+
+
+def _search(sweeper: Sweep, *, shows: bool) -> Findings:
+    """Search all places, and list what is found. Raises HarnessError where none of them can be searched."""
+    if len(sweeper.places) > 1:
+        output.say(f"searching {', '.join(map(str, sweeper.places))}")
+    found = sweeper.search()
+    if not found.surveys:
+        raise next(iter(found.unsearched.values()))
+    for place, error in found.unsearched.items():
+        output.say(f"{place} was not searched: {error}")
+    if shows:
+        for line in _list(found, sweeper):
+            output.show(line)
+    return found
+
+
+def _list(found: Findings, sweeper: Sweep) -> Iterator[str]:
     """List what may be removed, what is left alone, and the runs that keep hosts."""
-    for item in survey.removable:
+    now = datetime.datetime.now(datetime.UTC)
+    for _, item in found.selected:
         for resource in item.resources:
-            yield f"{item.token}  {resource.kind:<10} {resource.name}  {resource.detail}  ({item.why})"
-    yield from map(_describe_untouched, survey.left_alone)
-    yield from map(_describe_kept, with_kept_hosts)
+            facts = "; ".join([item.why, *_describe(item, now)])
+            yield f"{item.token}  {resource.kind:<10} {resource.name}  {resource.detail}  ({facts})"
+    yield from (_describe_untouched(each) for _, each in found.left_alone)
+    yield from map(_describe_kept, sweeper.find_keeping_runs())
 
 
-def _remove(ledger: Ledger, source: Bench) -> str:
-    """Take over the dead runs, remove what is left, close these runs, and verify; say so. Raises CleanupError."""
-    expired = sweeping.release_expired(ledger, source)
-    runs = sweeping.take_over_dead_runs(ledger, source, output.say)
-    removable = sweeping.list_removable(ledger, source, taken_over=runs)
-    sweeping.remove(removable, source)
-    closed = sweeping.close_runs(runs, ledger, source, output.say)
-    _verify(ledger, source)
-    removed = f"removed {len(removable)}, verified" if removable else "nothing to remove"
-    if expired:
-        removed += f"; ended {', '.join(expired)}, whose lease has ended"
-    return removed + (f"; closed the books of {', '.join(closed)}" if closed else "")
+def _describe(item: Leftover, now: datetime.datetime) -> Iterator[str]:
+    """Say how old a leftover is, of whom, and what it cost so far, as far as that is known."""
+    age_s, cost_usd = item.age_s(now), item.cost_usd(now)
+    words = ["" if age_s is None else f"{units.duration(age_s)} old", f"of {item.owner}" if item.owner else ""]
+    if described := " ".join(filter(None, words)):
+        yield clip(described)
+    if cost_usd is not None:
+        yield f"{units.usd(cost_usd)} so far"
 
 
-def _conclude(survey: Survey, with_kept_hosts: Sequence[RunOverview]) -> str:
-    """Say how much may be removed."""
-    if survey.removable:
-        return f"{len(survey.removable)} left; `ptp-harness sweep --yes` removes them"
-    qualifier = " that is ours" if survey.left_alone else ""
-    return f"nothing {'else ' if with_kept_hosts else ''}is left{qualifier}"
+def _conclude(found: Findings, removals: Removals | None, sweeper: Sweep) -> str:
+    """Say what was removed, or how much may be."""
+    others = f"; {found.not_selected} more, which the options do not select" if found.not_selected else ""
+    if removals is not None:
+        return _describe_removals(removals) + others
+    if found.selected:
+        return f"{len(found.selected)} left; `ptp-harness sweep --yes` removes them{others}"
+    qualifier = " that is ours" if found.left_alone else ""
+    where = ", where it could be searched" if found.unsearched else ""
+    return f"nothing {'else ' if sweeper.find_keeping_runs() else ''}is left{qualifier}{where}{others}"
+
+
+def _describe_removals(removals: Removals) -> str:
+    removed = f"removed {len(removals.removed)}" if removals.removed else "nothing to remove"
+    if removals.removed and not removals.failed:
+        removed += ", verified"
+    if removals.expired:
+        removed += f"; ended {', '.join(removals.expired)}, whose lease has ended"
+    return removed + (f"; closed the books of {', '.join(removals.closed)}" if removals.closed else "")
 
 
 def _describe_untouched(untouched: UntouchedResource) -> str:
@@ -106,8 +174,52 @@ def _describe_kept(overview: RunOverview) -> str:
     return f"run {run} {kept} on purpose ({names}); remove with `ptp-harness release {run}`"
 
 
-def _verify(ledger: Ledger, source: Bench) -> None:
-    again = sweeping.list_removable(ledger, source)
-    if again:
-        names = [f"{resource.kind} {resource.name}" for item in again for resource in item.resources]
-        raise CleanupError(names, next_step="see their details with `ptp-harness sweep`")
+def _document(found: Findings, removals: Removals | None, sweeper: Sweep) -> dict[str, Any]:
+    """Make the document of --json."""
+    now = datetime.datetime.now(datetime.UTC)
+    document: dict[str, Any] = {
+        "searched": [asdict(place) for place in found.surveys],
+        "not_searched": [asdict(place) | {"why": str(error)} for place, error in found.unsearched.items()],
+        "left": [
+            asdict(place)
+            | {
+                "token": str(item.token),
+                "run": item.token.run,
+                "host": item.token.host,
+                "why": item.why,
+                "created": None if item.created is None else item.created.isoformat(),
+                "age_s": item.age_s(now),
+                "owner": item.owner,
+                "cost_usd": item.cost_usd(now),
+                "resources": [_describe_resource(resource) for resource in item.resources],
+            }
+            for place, item in found.selected
+        ],
+        "not_selected": found.not_selected,
+        "left_alone": [
+            asdict(place) | {"token": each.resource.token, "why": each.why} | _describe_resource(each.resource)
+            for place, each in found.left_alone
+        ],
+        "kept": [
+            {
+                "run": overview.line.run,
+                "hosts": [host.host for host in overview.kept_hosts],
+                "until": None if overview.kept_until is None else overview.kept_until.isoformat(),
+                "by": overview.kept_by,
+                "cost_usd": overview.kept_cost_usd,
+            }
+            for overview in sweeper.find_keeping_runs()
+        ],
+    }
+    if removals is not None:
+        document |= {
+            "removed": removals.removed,
+            "expired": removals.expired,
+            "closed": removals.closed,
+            "failed": removals.failed,
+        }
+    return document
+
+
+def _describe_resource(resource: Resource) -> dict[str, Any]:
+    return {"kind": resource.kind, "name": resource.name, "detail": resource.detail}

@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from types import MappingProxyType
 
+from harness import units
 from harness.model import Resource, Token
 
 TAGS = "ptp-harness:"
@@ -88,7 +89,7 @@ def why_not_ours(
         return "its tag is no token of a host"
     if expires is None:
         return "it has no lease"
-    if _parse_time(expires) is None:
+    if units.parse_utc(expires) is None:
         return "the end of its lease cannot be read"
     if {tagged.ident, tagged.given_name} & {*recorded.get(token, ())}:
         return None
@@ -146,7 +147,7 @@ def decide_removal(resource: Resource, run: RunState, *, now: datetime.datetime)
         return RemovalDecision(removal=Removal.END, why=run.value)
     if resource.expires is None:
         return RemovalDecision(removal=Removal.END, why=run.value)
-    if _parse_time(resource.expires) is None:
+    if units.parse_utc(resource.expires) is None:
         return RemovalDecision(removal=Removal.LEAVE, why="the end of its lease cannot be read")
     if _lease_runs(resource.expires, now):
         return RemovalDecision(removal=Removal.IN_USE, why="its lease goes on")
@@ -154,17 +155,8 @@ def decide_removal(resource: Resource, run: RunState, *, now: datetime.datetime)
 
 
 def _lease_runs(expires: str | None, now: datetime.datetime) -> bool:
-    end = _parse_time(expires)
+    end = units.parse_utc(expires)
     return end is not None and now < end
-
-
-def _parse_time(text: str | None) -> datetime.datetime | None:
-    """Parse an ISO date and time, in UTC where it names no zone; None for any other text."""
-    try:
-        moment = datetime.datetime.fromisoformat(text or "")
-    except ValueError:
-        return None
-    return moment if moment.tzinfo else moment.replace(tzinfo=datetime.UTC)
 
 
 def _is_token(text: str) -> bool:

@@ -48,6 +48,9 @@ class Resource:
     detail: str
     expires: str | None = None  # ISO 8601: until then it may belong to a run of another ledger
     unproven: str | None = None  # why it is not proven ours, although it has a token; it is then never ended
+    created_utc: str | None = None  # ISO 8601; None where nothing tells it
+    owner: str | None = None  # the person or team for whom it was made
+    usd_per_hour: float | None = None  # of what costs by time, where its price is known
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

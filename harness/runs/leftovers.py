@@ -6,12 +6,14 @@ A resource that only carries tags of ours, or a token that cannot be read, is re
 
 import datetime
 from collections.abc import Callable, Collection, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import TypeVar
 
 from harness import units
-from harness.benches.bench import Bench
+from harness.benches.bench import Bench, ignore_progress
 from harness.errors import CleanupError, HarnessError, RequestError
 from harness.model import DOING, Evidence, HostRecord, HostState, Resource, RunRecord, Stage, Token, ownership
 from harness.model.ownership import Removal, RemovalDecision, RunState
@@ -24,8 +26,14 @@ from harness.store.ledger import Ledger
 from harness.store.ledger_lines import HostLine, RunLine
 from harness.store.owners import OwnerLine
 
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
 BY_HAND = "lab"
 """The run name of hosts that a person makes and removes (`ptp-harness lab up`, `lab down`): never swept."""
+
+_AT_ONCE = 8
+"""Removals, and owners that are watched, at the same time."""
 
 LOCAL = "lab"
 """The bench whose resources are files and processes of this machine; only there a run's name identifies its owner."""
@@ -33,11 +41,44 @@ LOCAL = "lab"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Leftover:
-    """All remaining resources of one token, and why they may be removed."""
+    """All remaining resources of one token, and why they may be removed.
+
+    `created`: when the first of them was made, or its run began; `owner`: for whom; None where nothing tells it.
+    `of_dead_run`: its run died, and nobody has taken it over.
+    """
 
     token: Token
     resources: tuple[Resource, ...]
     why: str
+    created: datetime.datetime | None = None
+    owner: str | None = None
+    of_dead_run: bool = False
+
+    def age_s(self, now: datetime.datetime) -> float | None:
+        return None if self.created is None else max((now - self.created).total_seconds(), 0.0)
+
+    def cost_usd(self, now: datetime.datetime) -> float | None:
+        """Compute what it cost so far, in dollars, at the present prices; None where no price is known."""
+        prices = [resource.usd_per_hour for resource in self.resources if resource.usd_per_hour is not None]
+        age_s = self.age_s(now)
+        return None if age_s is None or not prices else round(sum(prices) * age_s / 3600, 4)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Selection:
+    """Which leftovers are swept: those that are older, s, and of this owner, with or without its machine; None: all."""
+
+    older_than_s: float | None = None
+    owner: str | None = None
+
+    def takes(self, age_s: float | None, owner: str | None) -> bool:
+        """Whether something of this age and owner is swept. What is unknown meets no condition."""
+        old_enough = self.older_than_s is None or (age_s is not None and age_s > self.older_than_s)
+        owner_fits = self.owner is None or (owner is not None and self.owner in (owner, owner.partition("@")[0]))
+        return old_enough and owner_fits
+
+
+ALL = Selection()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,7 +126,8 @@ def survey(ledger: Ledger, bench: Bench, *, taken_over: Collection[str] = ()) ->
         state = RunState.ALIVE if helped else _find_run_state(token, bench, runs, ledger, taken_over)
         decided = [(resource, ownership.decide_removal(resource, state, now=now)) for resource in resources]
         if (item := _find_removable(token, decided)) is not None:
-            removable.append(item)
+            run = runs.get(token.run)
+            removable.append(_describe(item, run, dead=state is RunState.DIED and token.run not in taken_over))
         left_alone += [
             UntouchedResource(resource=resource, why=decision.why, names_our_run=token.run in runs)
             for resource, decision in decided
@@ -99,34 +141,49 @@ def list_removable(ledger: Ledger, bench: Bench, *, taken_over: Collection[str] 
     return list(survey(ledger, bench, taken_over=taken_over).removable)
 
 
-def take_over_dead_runs(ledger: Ledger, bench: Bench, progress: Callable[[str], None]) -> list[str]:
+def take_over_dead_runs(
+    ledger: Ledger, bench: Bench, progress: Callable[[str], None], *, spared: Collection[str] = ()
+) -> list[str]:
     """Become the leader of every run of a bench whose owner died, so that no other process goes on with it.
 
-    Processes that help with such a run are asked to stop. An owner that turns out to live keeps its run. Returns the
-    runs taken over.
+    Processes that help with such a run are asked to stop. An owner that turns out to live keeps its run, and so does
+    one of a run that is `spared`. Returns the runs taken over. Owners of other machines are watched side by side.
     """
-    taken: list[str] = []
-    for line in ledger.open_runs(bench.name):
-        if line.died():
-            with suppress(RequestError):
-                ledger.take_over(line.run, partial(_say_wait, line.run, progress), stopping=True)
-                taken.append(line.run)
-    return taken
+
+    def take_over(run: str) -> str | None:
+        with suppress(RequestError):
+            ledger.take_over(run, partial(_say_wait, run, progress), stopping=True)
+            return run
+        return None
+
+    dead = [line.run for line in ledger.open_runs(bench.name) if line.died() and line.run not in spared]
+    return [run for run in _do_at_once(take_over, dead) if run is not None]
+
+
+def _do_at_once(function: Callable[[Item], Result], items: Sequence[Item]) -> list[Result]:
+    """Call a function with each item, several at once; what has not begun is given up at an error or Ctrl-C."""
+    pool = ThreadPoolExecutor(_AT_ONCE)
+    try:
+        return [*pool.map(function, items)]
+    finally:
+        pool.shutdown(cancel_futures=True)
 
 
 def _say_wait(run: str, progress: Callable[[str], None], seconds_left: float) -> None:
     progress(f"run {run}: waiting {seconds_left:.0f} s, since its owner on another machine may still live")
 
 
-def release_expired(ledger: Ledger, bench: Bench) -> list[str]:
+def release_expired(ledger: Ledger, bench: Bench, selection: Selection = ALL) -> list[str]:
     """Remove the kept hosts whose lease has ended, and record it, also for those that ended themselves.
 
     Returns their tokens. Raises SetupError when a state could not be recorded.
     """
     now_ns, expired = ledger.now_ns(), list[Token]()
-    for run in (line.run for line in ledger.runs_that_keep(bench.name)):
+    for run_line in ledger.runs_that_keep(bench.name):
+        run, age_s = run_line.run, (now_ns - run_line.started_ns) / 1e9
         for line in ledger.hosts(run):
-            if line.record is not None and line.lease_ended(now_ns):
+            selected = selection.takes(age_s, line.kept_by or run_line.owner.person)
+            if line.record is not None and line.lease_ended(now_ns) and selected:
                 ledger.own_host(run, line.host)  # before the event, which only an owner can record
                 text = f"its lease ended at {units.utc(line.kept_until_ns or 0)}"
                 ledger.say(make_event(text, run=run, host=line.host, stage=Stage.RELEASE))
@@ -135,21 +192,23 @@ def release_expired(ledger: Ledger, bench: Bench) -> list[str]:
     return [str(token) for token in expired]
 
 
-def remove(items: Sequence[Leftover], bench: Bench) -> list[str]:
-    """Release each token; continue after errors. Raises CleanupError with all that could not be removed."""
-    removed: list[str] = []
-    failed: list[str] = []
-    for item in items:
+def remove(items: Sequence[Leftover], bench: Bench, progress: Callable[[str], None] = ignore_progress) -> list[str]:
+    """Release the tokens, several at once; continue after errors. Raises CleanupError with all that is not removed."""
+
+    def release(item: Leftover) -> list[str]:
         try:
-            bench.release(item.token)
-            removed.append(str(item.token))
+            bench.release(item.token, lambda line: progress(f"{item.token}: {line}"))
         except CleanupError as error:
-            failed += error.leftovers
+            return [*error.leftovers]
         except HarnessError as error:
-            failed.append(f"{item.token} ({error.message})")
+            return [f"{item.token} ({error.message})"]
+        progress(f"{item.token}: removed")
+        return []
+
+    failed = [each for failures in _do_at_once(release, items) for each in failures]
     if failed:
         raise CleanupError(failed, next_step="end these processes by hand, then run `ptp-harness sweep --yes` again")
-    return removed
+    return [str(item.token) for item in items]
 
 
 def close_runs(runs: Collection[str], ledger: Ledger, bench: Bench, progress: Callable[[str], None]) -> list[str]:
@@ -231,6 +290,15 @@ def _find_removable(token: Token, decided: Sequence[tuple[Resource, RemovalDecis
         return None
     why = max((why for _, why in ending), key=len)  # the longest reason tells of a lease, too
     return Leftover(token=token, resources=tuple(resource for resource, _ in ending), why=why)
+
+
+def _describe(item: Leftover, run: RunLine | None, *, dead: bool) -> Leftover:
+    """Add to a leftover when and for whom it was made, by its resources, else by its run."""
+    made = [moment for resource in item.resources if (moment := units.parse_utc(resource.created_utc)) is not None]
+    owners = [resource.owner for resource in item.resources if resource.owner]
+    created = min(made) if made else None if run is None else units.utc_moment(run.started_ns)
+    owner = owners[0] if owners else None if run is None else run.owner.person
+    return replace(item, created=created, owner=owner, of_dead_run=dead)
 
 
 def _find_run_state(

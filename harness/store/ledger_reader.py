@@ -79,6 +79,25 @@ class LedgerReader:
         keeps = sql.exists().where(HOSTS.c.run == RUNS.c.run, HOSTS.c.state == HostState.KEPT)
         return self._run_lines(_RUN_LINES.where(RUNS.c.bench == bench, keeps).order_by(*_NEWEST_FIRST))
 
+    def regions(self, bench: str) -> list[str]:
+        """List the Regions that the hosts and campaigns of a bench name, by name."""
+        return self._find_regions(RUNS.c.bench == bench)
+
+    def regions_of_run(self, run: str) -> list[str]:
+        """List the Regions that a run's hosts and its campaign name, by name."""
+        return self._find_regions(RUNS.c.run == run)
+
+    def _find_regions(self, runs: sql.ColumnElement[bool]) -> list[str]:
+        of_campaigns = sql.select(RUNS.c.campaign["region"].as_string()).where(runs)
+        of_hosts = sql.select(HOSTS.c.region).join(RUNS, RUNS.c.run == HOSTS.c.run).where(runs)
+        found = self.database.read(lambda db: {*db.execute(of_campaigns).scalars(), *db.execute(of_hosts).scalars()})
+        return sorted(region for region in found if region)
+
+    def knows_bench(self, bench: str) -> bool:
+        """Whether a run of this bench was ever recorded."""
+        query = sql.select(RUNS.c.run).where(RUNS.c.bench == bench).limit(1)
+        return self.database.read(lambda db: db.execute(query).first()) is not None
+
     def runs_named(self, names: Collection[str]) -> dict[str, RunLine]:
         """Find runs by name. Unknown names lack."""
         found: dict[str, RunLine] = {}

@@ -43,11 +43,14 @@ class OwnershipLostError(HarnessError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OwnerLine:
-    """An owner as the ledger has it. `read_ns`: the database's time at the reading. `until_ns`: the end of its lease,
-    None for a process of a version that had no leases."""
+    """An owner as the ledger has it. `person`: whom it acts for; None: of a version that did not record it.
+
+    `read_ns`: the database's time at the reading. `until_ns`: the end of its lease; None: of a version without leases.
+    """
 
     owner: str
     machine: str
+    person: str | None
     place: str
     process: ProcessId
     since_ns: int
@@ -116,6 +119,7 @@ class Ownership:
             {
                 "owner": self.ident,
                 "machine": socket.gethostname(),
+                "person": name_user(),
                 "place": own_place(),
                 "pid": process.pid,
                 "pid_start_ticks": process.start_ticks,
@@ -175,10 +179,11 @@ def read_owner(connection: sql.Connection, owner: str) -> OwnerLine:
 
 def make_owner_line(row: Any) -> OwnerLine:
     """Make the line of a row with the columns of OWNERS, then the database's time."""
-    owner, machine, place, pid, ticks, since_ns, beats, beat_ns, until_ns, read_ns = row
+    owner, machine, person, place, pid, ticks, since_ns, beats, beat_ns, until_ns, read_ns = row
     return OwnerLine(
         owner=owner,
         machine=machine,
+        person=person,
         place=place,
         process=ProcessId(pid=pid, start_ticks=ticks),
         since_ns=since_ns,

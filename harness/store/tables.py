@@ -15,6 +15,7 @@ OWNERS = sql.Table(
     METADATA,
     sql.Column("owner", sql.String(32), primary_key=True),
     sql.Column("machine", sql.String(255), nullable=False),
+    sql.Column("person", sql.String(255)),  # whom it acts for: ada@laptop; None: of a version that did not record it
     sql.Column("place", sql.String(96), nullable=False),  # where its pid means this process: boot and pid namespace
     sql.Column("pid", sql.Integer, nullable=False),
     sql.Column("pid_start_ticks", sql.BigInteger, nullable=False),

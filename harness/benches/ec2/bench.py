@@ -4,7 +4,7 @@ import datetime
 import secrets
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from functools import cached_property
@@ -47,11 +47,17 @@ class Ec2Bench:
         settings: Settings,
         options: CloudOptions,
         *,
+        regions: Collection[str] | None = None,
         pause: Callable[[float], None] = time.sleep,
         now: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`pause` and `now`: the clock by which calls of AWS and the removal of resources wait."""
+        """`regions`: those in which resources are listed, and searched for hosts without a launch record.
+
+        None: that of the options, and those of all launch records. `pause` and `now`: the clock by which calls of AWS
+        and the removal of resources wait.
+        """
         self._settings, self.options = settings, options
+        self._regions = None if regions is None else {*regions}
         self._pause, self._now = pause, now
         self.records = LaunchRecords(settings.state_dir / "ec2" / "hosts")
         self._engine = Engine(engine_home.load_engine_home(settings))
@@ -153,7 +159,7 @@ class Ec2Bench:
         record = self.records.find(token)
         remark = self._destroy(record, progress, whole=complete) if record is not None and record.begun else ""
         try:
-            for region in [record.region] if record is not None else self._list_regions():
+            for region in [record.region] if record is not None else self.list_regions():
                 self._verify(token, region, remark)
         except BenchError as error:  # EC2 could not be asked: the host counts as not removed
             names = [f"what carries {token}, since EC2 cannot be asked ({error.message})"]
@@ -176,16 +182,23 @@ class Ec2Bench:
                 name=record.stack,
                 detail=f"{record.region}, {record.intent}",
                 expires=record.expires_utc,
+                created_utc=record.created_utc,
             )
             for record in self.records.all()
+            if self._regions is None or record.region in self._regions
         ]
-        by_region = [self._list_tagged(region) for region in self._list_regions()]
+        by_region = [self._list_tagged(region) for region in self.list_regions()]
         return [*stacks, *(resource for resources in by_region for resource in resources)]
 
     def _list_tagged(self, region: str) -> list[Resource]:
         tagged = tagged_resources.find(self._api(region))
         resources = self.proofs.resources(tagged, region)
-        return [resource for resource, orphan in zip(resources, tagged, strict=True) if not orphan.ending]
+        usd_per_hour = self._load_prices(region) if any(orphan.kind == "instance" for orphan in tagged) else {}
+        return [
+            replace(resource, usd_per_hour=usd_per_hour.get(orphan.instance_type))
+            for resource, orphan in zip(resources, tagged, strict=True)
+            if not orphan.ending
+        ]
 
     def api_calls(self, token: Token | None = None) -> float:
         """Count the harness's own calls. Calls of Pulumi's AWS plugin, a separate process, cannot be counted here."""
@@ -317,11 +330,19 @@ class Ec2Bench:
         )
 
     def _usd_per_hour(self, record: LaunchRecord) -> float | None:
-        usd_per_hour = prices.cached(self._api(record.region), self._settings.cache_dir, market=self.options.market)
-        return usd_per_hour.get(record.launched_type or record.instance_type)
+        return self._load_prices(record.region).get(record.launched_type or record.instance_type)
 
-    def _list_regions(self) -> list[str]:
-        """List the Regions of hosts in the launch records, and the Region of the campaign or the environment."""
+    def _load_prices(self, region: str) -> Mapping[str, float]:
+        """Load the prices of a Region that are cached, in dollars an hour by type."""
+        return prices.cached(self._api(region), self._settings.cache_dir, market=self.options.market)
+
+    def list_regions(self) -> list[str]:
+        """List the Regions to search, else those of the launch records and that of the campaign or the environment.
+
+        Raises FatalError when none is known.
+        """
+        if self._regions is not None:
+            return sorted(self._regions)
         recorded = {record.region for record in self.records.all()}
         try:
             return sorted({self.region.api.region, *recorded})

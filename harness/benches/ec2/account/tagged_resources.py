@@ -4,12 +4,13 @@ Anyone who may write tags can make a resource appear here. Only a resource that 
 (ownership_proofs.py) may be removed.
 """
 
+import datetime
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from harness.benches.ec2.api.api import Api, exact_filter
-from harness.model.ownership import EXPIRES, RUN, TOKEN
+from harness.model.ownership import EXPIRES, OWNER, RUN, TOKEN
 
 IMAGE = "image-"
 """Prefix of the host's name in the token of an image that is made from that host."""
@@ -33,6 +34,7 @@ class TaggedResource:
     given_name: str | None = None
     parts: tuple[str, ...] = ()
     instance_type: str = ""  # of an instance
+    created_utc: str | None = None  # ISO 8601; None: EC2 does not tell it of this kind
 
     @property
     def ending(self) -> bool:
@@ -42,6 +44,10 @@ class TaggedResource:
     @property
     def token(self) -> str:
         return self.tags.get(TOKEN, "")
+
+    @property
+    def owner(self) -> str | None:
+        return self.tags.get(OWNER)
 
     @property
     def expires(self) -> str | None:
@@ -86,6 +92,7 @@ def _list_instances(api: Api, filters: list[dict[str, Any]], host: str) -> Itera
                     given_name=instance.get("KeyName"),
                     parts=deleted_volumes(instance),
                     instance_type=instance.get("InstanceType", ""),
+                    created_utc=_read_time(instance, "LaunchTime"),
                 )
 
 
@@ -94,7 +101,8 @@ def _list_volumes(api: Api, filters: list[dict[str, Any]], host: str) -> Iterato
     for volume in api.pages(
         "ec2", "describe_volumes", "Volumes", task="listing our volumes", host=host, Filters=detached_filters
     ):
-        yield TaggedResource(kind="volume", ident=volume["VolumeId"], tags=_parse_tags(volume))
+        created = _read_time(volume, "CreateTime")
+        yield TaggedResource(kind="volume", ident=volume["VolumeId"], tags=_parse_tags(volume), created_utc=created)
 
 
 def _list_placement_groups(api: Api, filters: list[dict[str, Any]], host: str) -> Iterator[TaggedResource]:
@@ -117,8 +125,10 @@ def _list_security_groups(api: Api, filters: list[dict[str, Any]], host: str) ->
 def _list_key_pairs(api: Api, filters: list[dict[str, Any]], host: str) -> Iterator[TaggedResource]:
     answer = api.call("ec2", "describe_key_pairs", task="listing our key pairs", host=host, Filters=filters)
     for key_pair in answer["KeyPairs"]:
-        name = key_pair["KeyName"]
-        yield TaggedResource(kind="key-pair", ident=name, tags=_parse_tags(key_pair), given_name=name)
+        name, created = key_pair["KeyName"], _read_time(key_pair, "CreateTime")
+        yield TaggedResource(
+            kind="key-pair", ident=name, tags=_parse_tags(key_pair), given_name=name, created_utc=created
+        )
 
 
 def _list_images(api: Api, filters: list[dict[str, Any]], host: str) -> Iterator[TaggedResource]:
@@ -140,6 +150,7 @@ def _list_snapshots(api: Api, filters: list[dict[str, Any]], host: str) -> Itera
                 ident=snapshot["SnapshotId"],
                 tags=_parse_tags(snapshot),
                 state=snapshot.get("State", ""),
+                created_utc=_read_time(snapshot, "StartTime"),
             )
 
 
@@ -157,6 +168,7 @@ def parse_image(description: Mapping[str, Any]) -> TaggedResource:
         state=description.get("State", ""),
         given_name=description.get("Name"),
         parts=tuple(snapshots),
+        created_utc=_read_time(description, "CreationDate"),
     )
 
 
@@ -169,6 +181,12 @@ def deleted_volumes(description: Mapping[str, Any]) -> tuple[str, ...]:
 _OF_HOSTS = (_list_instances, _list_volumes, _list_placement_groups, _list_security_groups, _list_key_pairs)
 _OF_IMAGES = (_list_images, _list_snapshots)
 _LISTINGS = _OF_HOSTS + _OF_IMAGES
+
+
+def _read_time(description: Mapping[str, Any], field: str) -> str | None:
+    """Read a moment in ISO 8601: boto3 gives most as datetime, and that of images as text."""
+    moment = description.get(field)
+    return moment.isoformat() if isinstance(moment, datetime.datetime) else moment
 
 
 def _parse_tags(description: Mapping[str, Any]) -> dict[str, str]:

@@ -67,4 +67,6 @@ def _make_resource(orphan: TaggedResource, region: str, why: str | None) -> Reso
         detail=orphan.detail,
         expires=orphan.expires,
         unproven=None if why is None else f"{why}; if it is yours: `{command}`",
+        created_utc=orphan.created_utc,
+        owner=orphan.owner,
     )

@@ -1,6 +1,7 @@
 """Find and remove everything that a host left behind, by its folder and its processes' tags alone."""
 
 import shutil
+import socket
 from pathlib import Path
 
 from harness.benches.lab.guests.guest_records import GuestRecord, GuestRecords, read
@@ -55,12 +56,21 @@ def read_token(folder: Path) -> Token:
 def _list_resources(folder: Path) -> list[Resource]:
     token, record, sockets = str(read_token(folder)), read(folder), runtime_dir.path_for(folder)
     detail = _describe_host(record) if record else "its maker was killed before its first record"
-    listed = [Resource(token=token, kind="folder", name=str(folder), detail=detail)]
+    created, owner = record.created_utc if record else None, _find_owner(folder)
+    listed = [Resource(token=token, kind="folder", name=str(folder), detail=detail, created_utc=created, owner=owner)]
     if sockets.exists():
         listed.append(Resource(token=token, kind="folder", name=str(sockets), detail="sockets"))
     for tagged in process_tags.processes_of_folder(folder):
         listed.append(Resource(token=token, kind="process", name=str(tagged.process.pid), detail=tagged.role))
     return listed
+
+
+def _find_owner(folder: Path) -> str | None:
+    """Find the user whose folder it is, on this machine; None where the user has no name."""
+    try:
+        return f"{folder.owner()}@{socket.gethostname()}"
+    except (KeyError, OSError):
+        return None
 
 
 def _describe_host(record: GuestRecord) -> str:

@@ -15,7 +15,7 @@ from harness.benches.lab.parts.qemu import Qemu
 from harness.benches.lab.processes import runtime_dir
 from harness.benches.lab.truths.truth_model import Kernel
 from harness.errors import HarnessError
-from harness.system import proc
+from harness.system import file_locks, proc
 
 KVM, EMULATION = "kvm", "tcg"
 _DEADLINE_S = 15.0  # a guest under KVM is up in three to five seconds
@@ -30,7 +30,7 @@ def choose_accelerator(cache: Path, qemu: Qemu, image: DiskImage, progress: Prog
         return EMULATION
     cache_file = cache / "acceleration.json"
     conditions = {"host_kernel": platform.release(), "processor": golden.processor_name(), "qemu": qemu.version}
-    with cache_build.locked(cache / "acceleration.lock", "the trial of KVM", progress):
+    with file_locks.locked(cache / "acceleration.lock", "the trial of KVM", progress):
         cached = _read_cached(cache_file)
         if cached.get("asked") == conditions and cached.get("answer") in (KVM, EMULATION):
             return str(cached["answer"])

@@ -5,18 +5,17 @@ one process build while others wait. Before a build, the half-built folder of a 
 that still work in it are ended.
 """
 
-import fcntl
 import os
 import shutil
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 from harness.benches.bench import Progress
 from harness.benches.lab.processes import process_tags
 from harness.errors import SetupError
-from harness.system import proc
+from harness.system import file_locks, proc
 
 HALF = ".half"
 KEPT_UNUSED_S = 3 * 86_400
@@ -30,7 +29,7 @@ def build_once(folder: Path, label: str, build: Callable[[Path], None], progress
             os.utime(folder)  # prune() reads the time of last use from here
         return folder
     make_writable(folder.parent)
-    with locked(folder.with_name(folder.name + ".lock"), label, progress):
+    with file_locks.locked(folder.with_name(folder.name + ".lock"), label, progress):
         if folder.is_dir():
             return folder
         half = folder.with_name(folder.name + HALF)
@@ -113,18 +112,3 @@ def require_disk(folder: Path, needed_mib: int, label: str) -> None:
             f"{label} needs {needed_mib} MiB of disk space and {folder} has {free_mib} MiB free",
             next_step="free some space, or set PTP_HARNESS_CACHE_DIR and PTP_HARNESS_STATE_DIR to another disk",
         )
-
-
-@contextmanager
-def locked(path: Path, label: str, progress: Progress) -> Iterator[None]:
-    """Lock a file for as long as the context lasts, against other processes and other threads.
-
-    `label` names the work that the lock allows, in the message of a process that waits.
-    """
-    with path.open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            progress(f"{label}: another run is at it; waiting")
-            fcntl.flock(lock, fcntl.LOCK_EX)
-        yield

@@ -9,7 +9,7 @@ from pathlib import Path
 from harness.benches.bench import Progress
 from harness.benches.lab.parts import apt_sources, cache_build
 from harness.benches.lab.processes import process_tags
-from harness.system import capped_output, proc
+from harness.system import capped_output, file_locks, proc
 
 _DEADLINE_S = 1800.0
 
@@ -54,7 +54,7 @@ def make_root(
         str(root),
         str(sources),
     ]
-    with cache_build.locked(cache / "packages.lock", f"the packages of {root.parent.name}", progress):
+    with file_locks.locked(cache / "packages.lock", f"the packages of {root.parent.name}", progress):
         proc.run(
             argv,
             timeout_s=_DEADLINE_S,

@@ -52,6 +52,7 @@ def upgrade() -> None:
         "owners",
         sql.Column("owner", sql.String(32), primary_key=True),
         sql.Column("machine", sql.String(255), nullable=False),
+        sql.Column("person", sql.String(255)),
         sql.Column("place", sql.String(96), nullable=False),
         sql.Column("pid", sql.Integer, nullable=False),
         sql.Column("pid_start_ticks", sql.BigInteger, nullable=False),

@@ -1,0 +1,189 @@
+"""Sweep several benches and Regions side by side: find what runs left, remove it, and close the runs that died."""
+
+import datetime
+from collections.abc import Callable, Collection, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+
+from harness.benches.bench import Bench
+from harness.errors import CleanupError, HarnessError
+from harness.runs import leftovers
+from harness.runs.leftovers import Leftover, Selection, Survey, UntouchedResource
+from harness.store import run_overview
+from harness.store.ledger import Ledger
+from harness.store.run_overview import RunOverview
+
+MakeBench = Callable[[str, Collection[str] | None], Bench]
+"""Makes a bench by its name, which searches these Regions alone; None: those that it knows."""
+
+_PLACES_AT_ONCE = 16
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """Where resources are searched: a bench, of which a Region alone where there are Regions."""
+
+    bench: str
+    region: str | None = None
+
+    def __str__(self) -> str:
+        return self.bench if self.region is None else f"{self.bench} in {self.region}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Findings:
+    """What a search found, by place, and what of it is to be removed.
+
+    `unsearched`: the error of each place that could not be searched. `spared_runs`: runs that died, and that the
+    selection does not take with all that they left.
+    """
+
+    surveys: Mapping[Place, Survey]
+    unsearched: Mapping[Place, HarnessError]
+    selected: Sequence[tuple[Place, Leftover]]
+    spared_runs: Collection[str]
+
+    @property
+    def left_alone(self) -> list[tuple[Place, UntouchedResource]]:
+        return [(place, each) for place, survey in self.surveys.items() for each in survey.left_alone]
+
+    @property
+    def not_selected(self) -> int:
+        """How many more could be removed, if they were selected."""
+        return sum(len(survey.removable) for survey in self.surveys.values()) - len(self.selected)
+
+
+@dataclass(slots=True)
+class Removals:
+    """What a sweep removed and closed, and what it could not. `expired`: kept hosts whose lease had ended."""
+
+    removed: list[str] = field(default_factory=list)
+    expired: list[str] = field(default_factory=list)
+    closed: list[str] = field(default_factory=list)
+    failed: list[str] = field(default_factory=list)
+    next_step: str = ""
+
+    def note(self, error: HarnessError) -> None:
+        """Note what could not be done."""
+        self.failed += error.leftovers if isinstance(error, CleanupError) else [error.message]
+        self.next_step = self.next_step or error.next_step
+
+
+class Sweep:
+    """A sweep of these places by one process. `progress` gets what is done, and what is waited for."""
+
+    def __init__(
+        self,
+        places: Sequence[Place],
+        make_bench: MakeBench,
+        ledger: Ledger,
+        selection: Selection,
+        progress: Callable[[str], None],
+    ) -> None:
+        self._make_bench, self._ledger, self._selection, self._progress = make_bench, ledger, selection, progress
+        self._places = {
+            place: make_bench(place.bench, None if place.region is None else [place.region]) for place in places
+        }
+
+    @property
+    def places(self) -> list[Place]:
+        return [*self._places]
+
+    def find_keeping_runs(self) -> list[RunOverview]:
+        """Find the runs that keep hosts on the benches that are swept."""
+        benches = dict.fromkeys(place.bench for place in self._places)
+        lines = [line for bench in benches for line in self._ledger.runs_that_keep(bench)]
+        return run_overview.make_overviews(lines, self._ledger)
+
+    def search(self, *, taken_over: Collection[str] = ()) -> Findings:
+        """Survey all places at once, by the ledger and by each bench's own records or tags.
+
+        All that runs left that were `taken_over` is selected.
+        """
+
+        def survey(place: Place) -> Survey | HarnessError:
+            try:
+                return leftovers.survey(self._ledger, self._places[place], taken_over=taken_over)
+            except HarnessError as error:
+                return error
+
+        with ThreadPoolExecutor(_PLACES_AT_ONCE) as pool:
+            found = dict(zip(self._places, pool.map(survey, self._places), strict=True))
+        surveys = {place: each for place, each in found.items() if isinstance(each, Survey)}
+        removable = [(place, item) for place, each in surveys.items() for item in each.removable]
+        now = datetime.datetime.now(datetime.UTC)
+        taken = [(place, item) for place, item in removable if item.token.run in taken_over or self._takes(item, now)]
+        spared = self._find_spared_runs([item for _, item in removable], [item for _, item in taken])
+        return Findings(
+            surveys=surveys,
+            unsearched={place: each for place, each in found.items() if isinstance(each, HarnessError)},
+            selected=[(place, item) for place, item in taken if item.token.run not in spared],
+            spared_runs=spared,
+        )
+
+    def remove(self, found: Findings) -> Removals:
+        """End kept hosts whose lease has ended, take over dead runs, remove what is left, and close these runs.
+
+        What fails is noted, and the rest is done.
+        """
+        removals = Removals()
+        runs: list[tuple[str, str]] = []
+        for bench in dict.fromkeys(place.bench for place in self._places):
+            source = self._make_bench(bench, None)
+            try:
+                removals.expired += leftovers.release_expired(self._ledger, source, self._selection)
+            except HarnessError as error:
+                removals.note(error)
+            taken = leftovers.take_over_dead_runs(self._ledger, source, self._progress, spared=found.spared_runs)
+            runs += [(run, bench) for run in taken]
+        again = self.search(taken_over=[run for run, _ in runs])
+        for place, source in self._places.items():
+            items = [item for its_place, item in again.selected if its_place == place and not item.of_dead_run]
+            try:
+                removals.removed += leftovers.remove(items, source, self._progress)
+            except CleanupError as error:
+                removals.note(error)
+        for run, bench in runs:
+            self._close(run, bench, removals)
+        if not removals.failed:
+            self._verify(removals)
+        return removals
+
+    def _takes(self, item: Leftover, now: datetime.datetime) -> bool:
+        return self._selection.takes(item.age_s(now), item.owner)
+
+    def _find_spared_runs(self, removable: Sequence[Leftover], taken: Sequence[Leftover]) -> set[str]:
+        """Find the dead runs of which something is not taken.
+
+        Those that left nothing count by their own age and owner.
+        """
+        of_runs = {item.token.run for item in removable}
+        partly = {item.token.run for item in removable if item.of_dead_run and item not in taken}
+        now_ns = self._ledger.now_ns()
+        without_leftovers = {
+            line.run
+            for bench in {place.bench for place in self._places}
+            for line in self._ledger.open_runs(bench)
+            if line.run not in of_runs
+            and not self._selection.takes((now_ns - line.started_ns) / 1e9, line.owner.person)
+        }
+        return partly | without_leftovers
+
+    def _close(self, run: str, bench: str, removals: Removals) -> None:
+        """Close a run that was taken over, unless one of its Regions cannot be searched."""
+        regions = self._ledger.regions_of_run(run) or [
+            place.region for place in self._places if place.bench == bench and place.region is not None
+        ]
+        try:
+            source = self._make_bench(bench, regions or None)
+            removals.closed += leftovers.close_runs([run], self._ledger, source, self._progress)
+        except HarnessError as error:
+            self._progress(f"run {run} stays open: {error.message}")
+            removals.note(error)
+
+    def _verify(self, removals: Removals) -> None:
+        """Search once more, and note what is still there of what was to be removed."""
+        for _, item in self.search().selected:
+            if not item.of_dead_run:
+                removals.failed += [f"{resource.kind} {resource.name}" for resource in item.resources]
+                removals.next_step = "see their details with `ptp-harness sweep`"
