@@ -113,6 +113,34 @@ def test_sweep_names_what_is_kept_on_purpose(call: Call, record_run: Record) -> 
     )
 
 
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["--older-than", "soon"], "--older-than is 'soon': it must be a duration such as 30m, 12h or 7d"),
+        (["--bench", "hosts"], "--bench is 'hosts': hosts are made, and removed, by ec2 and lab alone"),
+        (["--bench", "lap"], "--bench is 'lap': hosts are made, and removed, by ec2 and lab alone"),
+    ],
+)
+def test_a_sweep_that_cannot_be_meant_is_refused(call: Call, words: list[str], told: str) -> None:
+    done = call("sweep", *words)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == f"ptp-harness: {told}\n  next: `ptp-harness sweep --help`\n"
+
+
+def test_a_sweep_gives_a_program_all_that_it_shows(call: Call, record_run: Record) -> None:
+    run = record_run({"lab.phc": PASS}, state=HostState.KEPT)
+    assert json.loads(call("sweep", "--json").stdout) == {
+        "searched": [{"bench": "lab", "region": None}],
+        "not_searched": [],
+        "left": [],
+        "not_selected": 0,
+        "left_alone": [],
+        "kept": [{"run": run, "hosts": ["lab.phc"], "until": None, "by": [name_user()], "cost_usd": None}],
+    }
+    swept = json.loads(call("sweep", "--json", "--yes").stdout)
+    assert (swept["removed"], swept["expired"], swept["closed"], swept["failed"]) == ([], [], [], [])
+
+
 def test_last_is_the_newest_run(call: Call, record_run: Record) -> None:
     run = record_run({"lab.phc": PASS}, state=HostState.KEPT)
     assert json.loads(call("show", "last", "--json").stdout)["run"] == run

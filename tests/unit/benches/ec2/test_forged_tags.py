@@ -4,6 +4,7 @@ Against moto's server with EC2's own wildcards in filters. Honest resources are 
 with the signed name of their host's record, and its tags.
 """
 
+import json
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -15,6 +16,7 @@ from typing import Any
 import boto3
 import pytest
 from botocore.config import Config
+from click.testing import Result
 from typer.testing import CliRunner
 
 from harness.benches.ec2.account import tagged_resources
@@ -32,7 +34,7 @@ from harness.system import settings
 from harness.untrusted.plain_text import printable
 from tests.doubles import ec2_server
 
-REGION = "eu-north-1"
+REGION, OTHER_REGION = "eu-north-1", "us-east-1"
 PAST, FUTURE = "2026-01-01T00:00:00+00:00", "2999-01-01T00:00:00+00:00"
 
 
@@ -94,10 +96,14 @@ class Account:
 
     def sweep(self, *words: str) -> tuple[int, str]:
         """The command itself: its exit code, and what it says on both outputs."""
+        done = self.call("sweep", "--bench", "ec2", "--region", REGION, *words)
+        return done.exit_code, done.output
+
+    def call(self, *words: str) -> Result:
+        """The command itself, with the state directory of this controller."""
         with pytest.MonkeyPatch.context() as patch:
             patch.setenv("PTP_HARNESS_STATE_DIR", str(self.folder))
-            done = CliRunner().invoke(app, ["sweep", "--bench", "ec2", "--region", REGION, *words])
-        return done.exit_code, done.output
+            return CliRunner().invoke(app, words)
 
 
 @pytest.fixture
@@ -314,3 +320,31 @@ def test_tags_of_images_steer_no_terminal(account: Account) -> None:
             assert image in done.output + str(done.exception) or words[0] == "delete"
             assert done.output == printable(done.output)
     account.ec2.deregister_image(ImageId=image)
+
+
+def test_without_a_bench_the_regions_that_the_ledger_names_are_swept_too(account: Account) -> None:
+    run = ended_run(account)
+    ledger = account.ledger
+    away = ledger.open_run(bench="ec2", campaign={"region": OTHER_REGION}, hosts={"a": "m7i.large"})
+    ledger.close_run(RunRecord(run=away, bench="ec2", started="", seconds=1, interrupted=True, hosts=(), leftovers=()))
+    here = orphan(account, run)
+    there = Account(boto3.client("ec2", OTHER_REGION), account.folder)
+    orphan(there, away)
+    done = account.call("sweep", "--region", REGION)
+    assert done.exit_code == ExitCode.LEFT_RUNNING
+    assert done.stderr == f"searching lab, ec2 in {REGION}, ec2 in {OTHER_REGION}\n"
+    assert all(f"{name}/m7i.large/1  instance" in done.stdout for name in (run, away))
+    assert "of ada" in done.stdout
+    listed = json.loads(account.call("sweep", "--region", REGION, "--json").stdout)
+    assert {(each["run"], each["region"], each["owner"]) for each in listed["left"]} == {
+        (run, REGION, "ada"),
+        (away, OTHER_REGION, "ada"),
+    }
+    assert listed["left"][0]["resources"][0]["kind"] == "instance"
+    assert listed["left"][0]["age_s"] < 600
+    done = account.call("sweep", "--region", REGION, "--yes", "--owner", "bob", "--older-than", "1h")
+    assert (done.exit_code, done.stdout) == (0, "nothing to remove; 2 more, which the options do not select\n")
+    done = account.call("sweep", "--region", REGION, "--yes")
+    assert (done.exit_code, done.stdout.splitlines()[-1]) == (0, "removed 2, verified")
+    assert not here & account.there()
+    assert there.there() == set()
