@@ -192,8 +192,10 @@ def release_expired(ledger: Ledger, bench: Bench, selection: Selection = ALL) ->
     return [str(token) for token in expired]
 
 
-def remove(items: Sequence[Leftover], bench: Bench, progress: Callable[[str], None] = ignore_progress) -> list[str]:
-    """Release the tokens, several at once; continue after errors. Raises CleanupError with all that is not removed."""
+def remove(
+    items: Sequence[Leftover], bench: Bench, progress: Callable[[str], None] = ignore_progress
+) -> dict[Token, list[str]]:
+    """Release the tokens, several at once, and continue after errors. Returns what remains, by token, in words."""
 
     def release(item: Leftover) -> list[str]:
         try:
@@ -205,10 +207,8 @@ def remove(items: Sequence[Leftover], bench: Bench, progress: Callable[[str], No
         progress(f"{item.token}: removed")
         return []
 
-    failed = [each for failures in _do_at_once(release, items) for each in failures]
-    if failed:
-        raise CleanupError(failed, next_step="end these processes by hand, then run `ptp-harness sweep --yes` again")
-    return [str(item.token) for item in items]
+    remains = _do_at_once(release, items)
+    return {item.token: words for item, words in zip(items, remains, strict=True) if words}
 
 
 def close_runs(runs: Collection[str], ledger: Ledger, bench: Bench, progress: Callable[[str], None]) -> list[str]:

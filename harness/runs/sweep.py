@@ -6,7 +6,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 from harness.benches.bench import Bench
-from harness.errors import CleanupError, HarnessError
+from harness.errors import HarnessError
+from harness.model import Token
 from harness.runs import leftovers
 from harness.runs.leftovers import Leftover, Selection, Survey, UntouchedResource
 from harness.store import run_overview
@@ -61,12 +62,20 @@ class Removals:
     expired: list[str] = field(default_factory=list)
     closed: list[str] = field(default_factory=list)
     failed: list[str] = field(default_factory=list)
+    runs_with_remains: set[str] = field(default_factory=set)
     next_step: str = ""
 
     def note(self, error: HarnessError) -> None:
         """Note what could not be done."""
-        self.failed += error.leftovers if isinstance(error, CleanupError) else [error.message]
+        self.failed.append(error.message)
         self.next_step = self.next_step or error.next_step
+
+    def note_remains(self, remains: Mapping[Token, Sequence[str]]) -> None:
+        """Note what could not be removed, in words by token."""
+        self.failed += [word for words in remains.values() for word in words]
+        self.runs_with_remains |= {token.run for token in remains}
+        if remains:
+            self.next_step = "end these by hand, then run `ptp-harness sweep --yes` again"
 
 
 class Sweep:
@@ -139,12 +148,14 @@ class Sweep:
         again = self.search(taken_over=[run for run, _ in runs])
         for place, source in self._places.items():
             items = [item for its_place, item in again.selected if its_place == place and not item.of_dead_run]
-            try:
-                removals.removed += leftovers.remove(items, source, self._progress)
-            except CleanupError as error:
-                removals.note(error)
+            remains = leftovers.remove(items, source, self._progress)
+            removals.removed += [str(item.token) for item in items if item.token not in remains]
+            removals.note_remains(remains)
         for run, bench in runs:
-            self._close(run, bench, removals)
+            if run in removals.runs_with_remains:
+                self._progress(f"run {run} stays open: not all that it left could be removed")
+            else:
+                self._close(run, bench, removals)
         if not removals.failed:
             self._verify(removals)
         return removals

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import IO
 
 from harness.errors import CommandError, FloodError, SetupError
-from harness.system import capped_output
+from harness.system import capped_output, proc_files
 from harness.system.capped_output import EndReason, LineCutter, ProgramPipes
 from harness.untrusted.plain_text import clip
 
@@ -50,12 +50,12 @@ class ProcessId:
 
     def alive(self) -> bool:
         """Whether this process still runs; a zombie does not."""
-        return _read_start_ticks(self.pid) == self.start_ticks
+        return proc_files.read_start_ticks(self.pid) == self.start_ticks
 
 
 def identify(pid: int) -> ProcessId | None:
     """Find the identity of a running process; None when no process has that number."""
-    ticks = _read_start_ticks(pid)
+    ticks = proc_files.read_start_ticks(pid)
     return None if ticks is None else ProcessId(pid=pid, start_ticks=ticks)
 
 
@@ -77,7 +77,8 @@ def find_by_environment(name: str, value: str) -> list[ProcessId]:
     """List the running processes that were started with this environment variable, by /proc/PID/environ."""
     variable = f"{name}={value}".encode()
     pids = (int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdigit())
-    return [process for pid in pids if variable in read_environment(pid) and (process := identify(pid)) is not None]
+    named = (pid for pid in pids if variable in proc_files.read_environment(pid))
+    return [process for pid in named if (process := identify(pid)) is not None]
 
 
 def run(
@@ -208,10 +209,10 @@ def run_with_progress(
 
 def end_session(leader: int) -> None:
     """Kill all processes of a session, in whatever process group, except our own process."""
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit() and int(entry.name) != os.getpid() and _read_session(int(entry.name)) == leader:
+    for pid in (int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdigit()):
+        if pid != os.getpid() and proc_files.read_session(pid) == leader:
             with suppress(ProcessLookupError, PermissionError):
-                os.kill(int(entry.name), signal.SIGKILL)
+                os.kill(pid, signal.SIGKILL)
 
 
 def run_interactive(argv: Sequence[str]) -> int:
@@ -241,7 +242,9 @@ def spawn(
 def _wait_until_shown(process: ProcessId, env: Mapping[str, str] | None) -> None:
     """Wait until the kernel shows the environment of a new program: it is empty for a moment after exec."""
     give_up_at = time.monotonic() + _SHOWN_WITHIN_S
-    while env != {} and not any(read_environment(process.pid)) and process.alive() and time.monotonic() < give_up_at:
+    while env != {} and process.alive() and time.monotonic() < give_up_at:
+        if any(proc_files.read_environment(process.pid)):
+            return
         time.sleep(0.001)
 
 
@@ -355,21 +358,6 @@ def _interrupt_or_kill(pid: int, step: int) -> None:
         end_session(pid)
 
 
-def _read_session(pid: int) -> int | None:
-    """Read the session of a process, field 6 of /proc/PID/stat; None for a process that has ended or is a zombie."""
-    fields = _read_stat_fields(pid)
-    return None if fields is None else int(fields[3])
-
-
-def _read_stat_fields(pid: int) -> list[str] | None:
-    """Read the fields of /proc/PID/stat from the third on; None for a process that has ended or is a zombie."""
-    try:
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    except (FileNotFoundError, ProcessLookupError):
-        return None
-    return None if fields[0] in "ZX" else fields
-
-
 def _kill_group(pid: int) -> None:
     with suppress(ProcessLookupError):
         os.killpg(pid, signal.SIGKILL)
@@ -382,21 +370,4 @@ def _reap(pid: int) -> None:
 
 def find_session(process: ProcessId) -> int | None:
     """Find the session of a process, which is the pid of its leader; None when the process has ended."""
-    return _read_session(process.pid) if process.alive() else None
-
-
-def read_environment(pid: int) -> list[bytes]:
-    """Read the variables that a process was started with; none where they cannot be read."""
-    try:
-        return Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
-    except OSError:
-        return []
-
-
-def _read_start_ticks(pid: int) -> int | None:
-    """Read the start of a process in clock ticks since boot, field 22 of /proc/PID/stat (proc_pid_stat(5)).
-
-    None for a process that has ended or is a zombie.
-    """
-    fields = _read_stat_fields(pid)
-    return None if fields is None else int(fields[19])
+    return proc_files.read_session(process.pid) if process.alive() else None

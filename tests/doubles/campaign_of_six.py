@@ -12,9 +12,8 @@ import pytest
 import sqlalchemy as sql
 
 from harness.campaign import campaign, run_plan
-from harness.errors import CleanupError
 from harness.model import Evidence, Outcome, Reason, RunRecord, Stage, Verdict
-from harness.runs import campaign_run, helping, leftovers
+from harness.runs import campaign_run, helping, leftovers, sweep
 from harness.runs.context import RunControls
 from harness.runs.prepare import Prepared
 from harness.runs.qualification import Qualification
@@ -56,16 +55,17 @@ class Surroundings:
     def sweep(self) -> None:
         """As `sweep --yes` does, again where a removal was refused."""
         for _ in range(SWEEPS):
-            taken = leftovers.take_over_dead_runs(self.ledger, self.bench, lambda _text: None)
-            found = leftovers.list_removable(self.ledger, self.bench, taken_over=taken)
-            try:
-                leftovers.remove(found, self.bench)
-            except CleanupError:
-                self.ledger.close()
-                self.ledger = Ledger(self.ledger.database.url.render_as_string(hide_password=False))
-                continue
-            leftovers.close_runs(taken, self.ledger, self.bench, lambda _text: None)
-            return
+            sweeper = sweep.Sweep(
+                [sweep.Place(bench=self.bench.name)],
+                lambda _name, _regions: self.bench,
+                self.ledger,
+                leftovers.ALL,
+                lambda _text: None,
+            )
+            if not sweeper.remove(sweeper.search()).failed:
+                return
+            self.ledger.close()
+            self.ledger = Ledger(self.ledger.database.url.render_as_string(hide_password=False))
 
     def empty(self) -> None:
         """Delete all that the ledger holds."""

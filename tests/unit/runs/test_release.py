@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from harness import ladder
+from harness.benches.bench import Progress
 from harness.errors import ExitCode
 from harness.model import Event, HostRecord, HostState, Outcome, Reason, RunRecord, Stage, Token
 from harness.report import text
@@ -123,8 +124,8 @@ def test_a_listener_that_raises_is_named_and_changes_no_verdict(lab: Lab, monkey
 def test_the_bench_raises_what_nobody_expects_of_a_release(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
     release = lab.bench.release
 
-    def failing(token: Token) -> None:
-        return raising(ZeroDivisionError("a bug of ours"))() if token.host == "silent" else release(token)
+    def failing(token: Token, progress: Progress) -> None:
+        return raising(ZeroDivisionError("a bug of ours"))() if token.host == "silent" else release(token, progress)
 
     monkeypatch.setattr(lab.bench, "release", failing)
     record = lab.run("silent", "full", "silent", parallel=1)

@@ -175,7 +175,13 @@ def test_what_cannot_be_removed_is_named_and_the_rest_is_removed(ledger: Ledger,
     removals = sweep.remove(sweep.search())
     assert removals.failed == [f"i-{names[0]}"]
     assert [resource.token for resource in account.there["eu-north-1"]] == [names[0]]
-    assert [line.state for line in ledger.hosts(run)] == [HostState.FAILED, HostState.RELEASED]
+    assert said[-1] == f"run {run} stays open: not all that it left could be removed"
+    assert not ledger.find(run).ended
+    account.stuck = frozenset()
+    die(ledger, run)
+    again = sweep_of(account, ledger, said, NORTH)
+    assert again.remove(again.search()).closed == [run]
+    assert [line.state for line in ledger.hosts(run)] == [HostState.RELEASED, HostState.RELEASED]
 
 
 def test_age_and_owner_select(ledger: Ledger, said: list[str]) -> None:

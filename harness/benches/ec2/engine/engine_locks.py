@@ -13,7 +13,7 @@ from pathlib import Path
 
 from harness.benches.bench import Progress
 from harness.benches.ec2.engine.resource_failures import LockedError
-from harness.system import proc
+from harness.system import proc, proc_files
 
 OWNER = "PTP_HARNESS_ENGINE_OWNER"
 """The variable of engines that names the process that started them: PID:START, its start in clock ticks since boot."""
@@ -70,7 +70,7 @@ def name_owner() -> dict[str, str]:
 
 def _read_owner(engine: proc.ProcessId) -> proc.ProcessId | None:
     prefix = f"{OWNER}=".encode()
-    for variable in proc.read_environment(engine.pid):
+    for variable in proc_files.read_environment(engine.pid):
         pid, _, ticks = variable.removeprefix(prefix).decode(errors="replace").partition(":")
         if variable.startswith(prefix) and pid.isdigit() and ticks.isdigit():
             return proc.ProcessId(pid=int(pid), start_ticks=int(ticks))

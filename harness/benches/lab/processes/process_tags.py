@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from harness.benches.lab.processes import confinement
-from harness.system import proc
+from harness.system import proc, proc_files
 from harness.system.proc import ProcessId
 
 FOLDER, ROLE, TOKEN = (f"PTP_HARNESS_LAB_{name}" for name in ("FOLDER", "ROLE", "TOKEN"))
@@ -70,7 +70,7 @@ def _read_tags(pid: int) -> TaggedProcess | None:
             return None
     except OSError:
         return None
-    entries = proc.read_environment(pid)
+    entries = proc_files.read_environment(pid)
     variables = dict(entry.decode(errors="replace").split("=", 1) for entry in entries if b"=" in entry)
     if process is None or FOLDER not in variables or pid == os.getpid():
         return None
