@@ -1,7 +1,7 @@
 """Qualify the hosts of a run that this process claims, several at once. No host's failure stops another."""
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import replace
 from types import MappingProxyType
@@ -37,7 +37,7 @@ def qualify_hosts(
         if isinstance(error, OwnershipLostError):
             raise error
         context.failures.note_once(f"claiming the hosts of run {context.run}", error)
-    _add_records_of_helpers(records, context)
+    _add_records_of_helpers([host.name for host in plan.hosts if host.name not in records], records, context)
     for host in plan.hosts:
         if host.name not in records:
             evidence = Evidence(trouble=f"it was not begun: {errors[0]}" if errors else "another process works on it")
@@ -132,11 +132,11 @@ class _Helpers:
             self._context.events.publish(f"waiting {seconds_left:.0f} s: a process that works on hosts may still live")
 
 
-def _add_records_of_helpers(records: dict[str, HostRecord], context: RunContext) -> None:
-    """Add the hosts that other processes judged, and settle those that they left undecided."""
-    lines = context.failures.attempt("reading the hosts", context.ledger.hosts, context.run) or ()
-    for line in lines:
-        if line.host not in records and line.record is not None:
+def _add_records_of_helpers(names: Sequence[str], records: dict[str, HostRecord], context: RunContext) -> None:
+    """Add the records of these hosts, as far as other processes judged them, and settle those left undecided."""
+    lines = context.failures.attempt("reading the hosts", context.ledger.hosts, context.run, names) if names else ()
+    for line in lines or ():
+        if line.record is not None:
             records[line.host] = settle_judged(line, line.record, context)
 
 

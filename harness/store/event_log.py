@@ -20,6 +20,12 @@ from harness.store.tables import EVENTS, HOSTS, RUNS
 
 MOST_IN_ONE_WRITE = 5000
 
+# Statements that each transaction needs are made once.
+_LOCK_RUN = sql.select(RUNS.c.owner, RUNS.c.events).where(RUNS.c.run == sql.bindparam("of_run")).with_for_update()
+_COUNT = RUNS.update().where(RUNS.c.run == sql.bindparam("of_run"))
+_NOW = sql.select(now_ns())
+_INSERT = EVENTS.insert()
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NumberedEvent:
@@ -111,7 +117,7 @@ class _EventsOfRun:
         self._run = run
         self._drafts: list[EventDraft] = []
         self._tried_before: list[str] = []
-        row = db.execute(sql.select(RUNS.c.owner, RUNS.c.events).where(RUNS.c.run == run).with_for_update()).first()
+        row = db.execute(_LOCK_RUN, {"of_run": run}).first()
         self._last_number = None if row is None or not _takes_part(db, run, owner, row.owner) else int(row.events)
 
     def add(self, drafts: Sequence[EventDraft], *, again: bool) -> None:
@@ -128,12 +134,9 @@ class _EventsOfRun:
         new = [draft for draft in self._drafts if draft.ident not in there]
         if not new:
             return
-        now = int(db.execute(sql.select(now_ns())).scalar_one())
-        db.execute(
-            EVENTS.insert(), [_row(self._run, self._last_number + at, one, now) for at, one in enumerate(new, 1)]
-        )
-        last_number = self._last_number + len(new)
-        db.execute(RUNS.update().where(RUNS.c.run == self._run).values(events=last_number))
+        now = int(db.execute(_NOW).scalar_one())
+        db.execute(_INSERT, [_row(self._run, self._last_number + at, one, now) for at, one in enumerate(new, 1)])
+        db.execute(_COUNT, {"of_run": self._run, "events": self._last_number + len(new)})
 
     def _find_inserted(self, db: sql.Connection) -> set[str]:
         if not self._tried_before:

@@ -19,6 +19,35 @@ from harness.store.tables import HOSTS, OWNERS, RUNS, STEPS
 _UNJUDGED = HOSTS.c.state.is_(None) & HOSTS.c.record.is_(None)
 _UNSETTLED = HOSTS.c.state.is_(None) | (HOSTS.c.state == HostState.UNDECIDED)
 
+# Statements that each host needs several times are made once: SQLAlchemy takes longer to make one than to run it.
+OF_OWNER = (
+    (HOSTS.c.run == sql.bindparam("of_run"))
+    & (HOSTS.c.host == sql.bindparam("of_host"))
+    & (HOSTS.c.attempt == sql.bindparam("of_attempt"))
+    & (HOSTS.c.owner == sql.bindparam("of_owner"))
+)
+"""Selects the host of a token, as long as it is an owner's; `name_host` gives the values."""
+
+HOLD_HOST = sql.select(HOSTS.c.host).where(OF_OWNER).with_for_update()
+_HOLD_RUN = (
+    sql.select(RUNS.c.owner, RUNS.c.stopping, RUNS.c.record.is_not(None).label("ended"))
+    .where(RUNS.c.run == sql.bindparam("of_run"))
+    .with_for_update(read=True)
+)
+_LONGEST_FREE = (
+    sql.select(HOSTS.c.host)
+    .where(HOSTS.c.run == sql.bindparam("of_run"), _UNJUDGED, HOSTS.c.owner.is_(None))
+    .order_by(HOSTS.c.expected_s.desc(), HOSTS.c.position)
+    .limit(1)
+    .with_for_update(skip_locked=True)
+)
+_CLAIM = (
+    HOSTS.update()
+    .where(HOSTS.c.run == sql.bindparam("of_run"), HOSTS.c.host == _LONGEST_FREE.scalar_subquery())
+    .values(owner=sql.bindparam("for_owner"), attempt=HOSTS.c.attempt + 1)
+    .returning(HOSTS)
+)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HostAtWork:
@@ -28,21 +57,21 @@ class HostAtWork:
     owner: OwnerLine | None
 
 
+def name_host(token: Token, owner: str) -> dict[str, object]:
+    """Return the values of OF_OWNER for a token and an owner."""
+    return {"of_run": token.run, "of_host": token.host, "of_attempt": token.attempt, "of_owner": owner}
+
+
 def claim_host(db: sql.Connection, run: str, owner: str) -> HostLine | None:
     """Claim a host without verdict and owner; None when none is left.
 
     A process that does not lead the run gets none of a run that was asked to stop or has ended. The run's row is held
     meanwhile, so that whoever takes the run over sees every claim.
     """
-    here = sql.select(RUNS.c.owner, RUNS.c.stopping, RUNS.c.record.is_not(None).label("ended")).where(RUNS.c.run == run)
-    line = db.execute(here.with_for_update(read=True)).first()
+    line = db.execute(_HOLD_RUN, {"of_run": run}).first()
     if line is None or line.ended or (line.stopping and line.owner != owner):
         return None
-    free = sql.select(HOSTS.c.host).where(HOSTS.c.run == run, _UNJUDGED, HOSTS.c.owner.is_(None))
-    longest_first = free.order_by(HOSTS.c.expected_s.desc(), HOSTS.c.position).limit(1)
-    chosen = longest_first.with_for_update(skip_locked=True).scalar_subquery()
-    claim = HOSTS.update().where(HOSTS.c.run == run, HOSTS.c.host == chosen)
-    row = db.execute(claim.values(owner=owner, attempt=HOSTS.c.attempt + 1).returning(HOSTS)).first()
+    row = db.execute(_CLAIM, {"of_run": run, "for_owner": owner}).first()
     return None if row is None else make_host_line(row)
 
 

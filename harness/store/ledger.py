@@ -30,6 +30,8 @@ from harness.store.owners import OwnerLine, Ownership, confirm_dead, describe_ow
 from harness.store.tables import HOSTS, OWNERS, RUNS, STEPS
 from harness.untrusted.plain_text import clip, printable
 
+_BEGIN_STEP = STEPS.insert().values(begun_ns=now_ns())
+_END_STEP = STEPS.update().where(STEPS.c.ident == sql.bindparam("of_ident")).values(ended_ns=now_ns())
 _LETTERS = "abcdefghjkmnpqrstuvwxyz23456789"  # without letters and digits that look alike
 _MOST_CHARACTERS = 300
 
@@ -219,8 +221,8 @@ class Ledger(LedgerReader):
         """Give up a host of ours that has no verdict, so that another process claims it. Raises OwnershipLostError."""
 
         def give_back(db: sql.Connection) -> None:
-            unjudged = self._ours(token) & HOSTS.c.record.is_(None)
-            if db.execute(HOSTS.update().where(unjudged).values(owner=None)).rowcount == 0:
+            unjudged = HOSTS.update().where(host_claims.OF_OWNER, HOSTS.c.record.is_(None)).values(owner=None)
+            if db.execute(unjudged, host_claims.name_host(token, self.owner)).rowcount == 0:
                 self._refuse(db, token, given_back=True)
 
         self._write_event(token.run, _draft("given back, without a verdict", token.host), give_back)
@@ -295,13 +297,13 @@ class Ledger(LedgerReader):
         Raises OwnershipLostError when the host is no longer ours: the effect must not follow.
         """
         ident = secrets.token_hex(8)
-        row = {"ident": ident, "token": str(token), "stage": stage, "begun_ns": now_ns()}
+        row = {"ident": ident, "token": str(token), "stage": stage}
         tries: list[int] = []
 
         def begin(db: sql.Connection) -> None:
             self._fence(db, token)
             if not tries or db.execute(sql.select(STEPS.c.id).where(STEPS.c.ident == ident)).first() is None:
-                db.execute(STEPS.insert().values(**row))
+                db.execute(_BEGIN_STEP, row)
             tries.append(1)
 
         self._write_event(token.run, _draft("", token.host, stage), begin)
@@ -309,9 +311,9 @@ class Ledger(LedgerReader):
 
     def end_step(self, step: BegunStep, result: str) -> None:
         """Record the end of a step and its result."""
-        query = STEPS.update().where(STEPS.c.ident == step.ident).values(ended_ns=now_ns(), result=_without_nul(result))
+        values = {"of_ident": step.ident, "result": _without_nul(result)}
         draft = _draft(result, step.token.host, step.stage)
-        self._write_event(step.token.run, draft, lambda db: db.execute(query))
+        self._write_event(step.token.run, draft, lambda db: db.execute(_END_STEP, values))
 
     # -- events
 
@@ -342,24 +344,21 @@ class Ledger(LedgerReader):
     def _change_host(
         self, token: Token, values: Mapping[str, Any], draft: EventDraft, *, kept_until_ns: int | None = None
     ) -> None:
-        def change(db: sql.Connection) -> None:
+        def change_host(db: sql.Connection) -> None:
             state, lease = values.get("state"), {}
             if state is HostState.KEPT:
                 until_ns = host_claims.find_lease_end_ns(db, token) if kept_until_ns is None else kept_until_ns
                 lease = {"kept_until_ns": until_ns, "kept_by": name_user()}
-            if db.execute(HOSTS.update().where(self._ours(token)).values(**values, **lease)).rowcount == 0:
+            change = HOSTS.update().where(host_claims.OF_OWNER).values(**values, **lease)
+            if db.execute(change, host_claims.name_host(token, self.owner)).rowcount == 0:
                 self._refuse(db, token, settled_as=state)
 
-        self._write_event(token.run, draft, change)
+        self._write_event(token.run, draft, change_host)
 
     def _fence(self, db: sql.Connection, token: Token) -> None:
         """Hold the host until the transaction ends. Raises OwnershipLostError when it is not ours."""
-        if db.execute(sql.select(HOSTS.c.host).where(self._ours(token)).with_for_update()).first() is None:
+        if db.execute(host_claims.HOLD_HOST, host_claims.name_host(token, self.owner)).first() is None:
             self._refuse(db, token)
-
-    def _ours(self, token: Token) -> sql.ColumnElement[bool]:
-        here = (HOSTS.c.run == token.run) & (HOSTS.c.host == token.host)
-        return here & (HOSTS.c.attempt == token.attempt) & (HOSTS.c.owner == self.owner)
 
     def _refuse(
         self, db: sql.Connection, token: Token, *, settled_as: str | None = None, given_back: bool = False

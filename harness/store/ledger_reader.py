@@ -123,9 +123,11 @@ class LedgerReader:
         query = sql.select(RUNS.c.campaign).where(RUNS.c.run == run)
         return dict(self.database.read(lambda db: db.execute(query).scalar_one()))
 
-    def hosts(self, run: str) -> list[HostLine]:
-        """List the hosts of a run, in the order of the campaign."""
+    def hosts(self, run: str, names: Collection[str] | None = None) -> list[HostLine]:
+        """List the hosts of a run, or those of these names, in the order of the campaign."""
         query = HOSTS.select().where(HOSTS.c.run == run).order_by(HOSTS.c.position)
+        if names is not None:
+            query = query.where(HOSTS.c.host.in_(names))
         return [make_host_line(row) for row in self.database.read(lambda db: db.execute(query).all())]
 
     def host_summaries(self, runs: Collection[str]) -> list[HostSummary]:

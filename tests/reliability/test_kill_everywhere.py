@@ -40,7 +40,7 @@ def test_a_run_killed_at_every_point_is_recovered(
             "Ledger.claim.claim",
             "Ledger.begin_step.begin",
             "Ledger.end_step.<lambda>",
-            "Ledger._change_host.change",
+            "Ledger._change_host.change_host",
             "Ledger.close_run.close",
             "Ownership._record",
         )
