@@ -11,6 +11,7 @@ CAMPAIGN := lab.phc lab.driver-off lab.no-phc lab.drifting
 FUZZ := probes verdicts device control
 SOAK_SECONDS ?= 600
 SOAK_KILLS ?= 20000
+SOAK_ORDERS ?= 2000
 ONLY ?=
 SAMPLE ?=
 SEED ?= 1
@@ -53,13 +54,13 @@ truth: $(READY)  ## every type of the lab against the verdict that its truth dem
 	$(VENV)/bin/ptp-harness lab build
 	$(VENV)/bin/pytest tests/truths --verbose
 
-soak: $(READY)   ## look for faults at length: property tests with 50 times the examples, SOAK_KILLS (20000) kills of runs, each fuzz target for SOAK_SECONDS (600)
+soak: $(READY)   ## look for faults at length: property tests with 50 times the examples, SOAK_KILLS (20000) kills of runs, SOAK_ORDERS (2000) orders of steps, each fuzz target for SOAK_SECONDS (600)
 	@echo "--- atheris into $(VENV), as locked in requirements/soak.txt"
 	@$(VENV)/bin/pip install --quiet --disable-pip-version-check --require-hashes -r requirements/soak.txt
 	@echo "--- hostile hosts, and the properties of probes and ladder: 50 times as many examples"
 	$(VENV)/bin/pytest --hypothesis-profile=soak --timeout=7200 --numprocesses 2 tests/hostile tests/unit/probes tests/unit/ladder
-	@echo "--- runs killed at every point, $(SOAK_KILLS) times on both databases"
-	PTP_HARNESS_TEST_KILLS=$(SOAK_KILLS) $(VENV)/bin/pytest --numprocesses 2 tests/reliability
+	@echo "--- runs killed at every point, $(SOAK_KILLS) times on both databases; $(SOAK_ORDERS) orders of steps on each"
+	PTP_HARNESS_TEST_KILLS=$(SOAK_KILLS) PTP_HARNESS_TEST_ORDERS=$(SOAK_ORDERS) $(VENV)/bin/pytest --numprocesses 2 tests/reliability
 	@for target in $(FUZZ); do \
 	  echo "--- fuzzing $$target for $(SOAK_SECONDS) s; what is found stays in .fuzz/$$target"; \
 	  $(VENV)/bin/python -m tools.fuzz $$target --seconds $(SOAK_SECONDS) || exit 1; \

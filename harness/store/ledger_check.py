@@ -56,7 +56,6 @@ def _find_faults(db: sql.Connection, ledger: Ledger) -> tuple[str, ...]:
 
 _LATEST = sql.select(sql.func.coalesce(sql.func.max(EVENTS.c.number), 0)).where(EVENTS.c.run == RUNS.c.run)
 _FINAL = HOSTS.c.state.is_not(None) & (HOSTS.c.state != HostState.UNDECIDED)
-_UNSETTLED = sql.exists().where(HOSTS.c.run == RUNS.c.run, HOSTS.c.record.is_(None) | ~_FINAL)
 _QUERIES = {
     "an ended run has hosts without a verdict or a final state": sql.select(RUNS.c.run)
     .where(
@@ -66,7 +65,8 @@ _QUERIES = {
     "a run's number of events is not that of its latest event": sql.select(RUNS.c.run)
     .where(RUNS.c.events != _LATEST.scalar_subquery())
     .order_by(RUNS.c.run),
-    "a host with a final state has an owner": sql.select(HOSTS.c.run + "/" + HOSTS.c.host)
-    .where(_FINAL, HOSTS.c.owner.is_not(None))
+    # Somebody may own a kept host, or one that could not be removed, while it is kept or removed.
+    "a host that was removed has an owner": sql.select(HOSTS.c.run + "/" + HOSTS.c.host)
+    .where(HOSTS.c.state == HostState.RELEASED, HOSTS.c.owner.is_not(None))
     .order_by(HOSTS.c.run, HOSTS.c.host),
 }

@@ -1,0 +1,33 @@
+"""Runs that are led, helped, paused, killed, resumed, swept and kept in any order, from two machines, on both databases.
+
+`make soak` tries 2,000 orders on each.
+"""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+ORDERS = int(os.environ.get("PTP_HARNESS_TEST_ORDERS", "15"))
+
+
+@pytest.mark.programs
+@pytest.mark.timeout(36_000)
+@pytest.mark.parametrize("database", ["sqlite", "postgresql"])
+def test_in_any_order_nothing_is_lost_and_nothing_left(
+    database: str, request: pytest.FixtureRequest, tmp_path: Path, record_property: Callable[[str, object], None]
+) -> None:
+    url = f"sqlite:///{tmp_path}/ledger.sqlite" if database == "sqlite" else request.getfixturevalue("new_database")
+    argv = [sys.executable, "-m", "tests.programs.any_order", url, str(tmp_path / "orders")]
+    argv += ["--examples", str(ORDERS), "--steps", "25", "--seed", "1" if database == "sqlite" else "2"]
+    done = subprocess.run(argv, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-20_000:]
+    counted = json.loads(done.stdout)
+    record_property("counted", f"steps in any order on {database}: {counted}")
+    assert counted["orders"] >= ORDERS
+    assert sum(counted.values()) > 5 * ORDERS
