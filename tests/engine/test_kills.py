@@ -23,6 +23,7 @@ from harness.benches.ec2.api.api import Api
 from harness.benches.ec2.engine.engine import Deadlines, Engine
 from harness.benches.ec2.engine.engine_home import EngineHome
 from harness.benches.ec2.engine.stack import StackSettings
+from harness.system import proc_files
 
 from .conftest import ROOT, Double, Settings, left
 
@@ -177,3 +178,35 @@ def wait_for(double: Double, moment: Moment, stack: str, us: "subprocess.Popen[s
             return
         time.sleep(0.05)
     raise AssertionError(f"{stack}: the moment {moment} did not come")
+
+
+def test_an_engine_that_nobody_watches_any_more_is_killed_and_its_stack_removed(
+    double: Double, home: EngineHome, settings: Settings
+) -> None:
+    """The harness and the engine's worker are killed: the engine itself goes on, and holds the stack's lock."""
+    stack, moment = "orphan-0", Moment("Create", "Instance", after=True)
+    double.shall(rule(moment, stack) | {"delay_after_s": 300.0})
+    asked = settings("orphan", "0", instance_type="c8g.large", region=REGION)
+    us = as_us(home, "up", stack, asked)
+    wait_for(double, moment, stack, us)
+    pid = engine_pid(stack)
+    assert pid is not None
+    worker = proc_files.read_session(pid)
+    assert worker is not None
+    us.kill()
+    os.kill(worker, signal.SIGKILL)
+    us.wait(timeout=60)
+    said: list[str] = []
+    engine = Engine(home, patience=Deadlines(grace_s=3, orphan_s=3), at_once=1)
+    engine.recover(stack, said.append)
+    assert proc_files.read_session(pid) is None
+    assert said[0].startswith(f"waiting up to 3 s for Pulumi's engine of a run that has ended: process {pid} of ")
+    assert said[1].startswith(f"killing Pulumi's engine, process {pid} of ")
+    api = Api(REGION)
+    resource_removal.remove(
+        api, [one for one in tagged_resources.find(api, token=asked.token) if one.kind == "instance"]
+    )
+    engine.destroy(stack, lambda _: None)
+    resource_removal.remove(api, tagged_resources.find(api, token=asked.token))
+    engine.remove(stack)
+    assert left(double.ec2(REGION), "orphan") == []
