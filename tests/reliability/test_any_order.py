@@ -1,4 +1,4 @@
-"""Runs that are led, helped, paused, killed, resumed, swept and kept in any order, from two machines, on both databases.
+"""Runs are led, helped, paused, killed, resumed, swept and kept in any order, from two machines, on both databases.
 
 `make soak` tries 2,000 orders on each.
 """
@@ -25,7 +25,7 @@ def test_in_any_order_nothing_is_lost_and_nothing_left(
     url = f"sqlite:///{tmp_path}/ledger.sqlite" if database == "sqlite" else request.getfixturevalue("new_database")
     argv = [sys.executable, "-m", "tests.programs.any_order", url, str(tmp_path / "orders")]
     argv += ["--examples", str(ORDERS), "--steps", "25", "--seed", "1" if database == "sqlite" else "2"]
-    done = subprocess.run(argv, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, check=False)
+    done = subprocess.run(argv, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-20_000:]
     counted = json.loads(done.stdout)
     record_property("counted", f"steps in any order on {database}: {counted}")
