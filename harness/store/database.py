@@ -192,6 +192,7 @@ def find_cause(error: DBAPIError) -> Retry | None:
 _CAUSES = {
     "40001": Retry.SERIALIZATION,
     "40P01": Retry.DEADLOCK,
+    "25P03": Retry.DISCONNECTED,  # this process was paused in the transaction, and the server ended it
     "55P03": Retry.LOCKED,
     "08": Retry.DISCONNECTED,
     "57P01": Retry.DISCONNECTED,  # the server is being stopped
@@ -236,10 +237,22 @@ def _parse(text: str) -> sql.URL:
 def _engine_options(kind: str) -> dict[str, Any]:
     if kind == SQLITE:
         return {"connect_args": {"timeout": LOCKED_WITHIN_S}}
-    # A server that is cut off is noticed in 20 s (libpq: tcp_user_timeout is in ms, the others in s).
+    # A server that is cut off is noticed in 20 s (libpq: tcp_user_timeout is in ms, the others in s), and a client by
+    # the server, which would keep its transaction and the locks of that for hours.
     network = {"keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 2, "tcp_user_timeout": 20_000}
-    options = {"connect_timeout": _CONNECT_WITHIN_S, "application_name": "ptp-harness", **network}
-    return {"connect_args": options, "pool_size": 5, "max_overflow": 15, "pool_timeout": 60}
+    of_server = {f"tcp_{name}" if name.startswith("keep") else name: value for name, value in network.items()}
+    of_server["idle_in_transaction_session_timeout"] = 30_000
+    return {
+        "connect_args": {
+            "connect_timeout": _CONNECT_WITHIN_S,
+            "application_name": "ptp-harness",
+            "options": " ".join(f"-c {name}={value}" for name, value in of_server.items()),
+            **network,
+        },
+        "pool_size": 5,
+        "max_overflow": 15,
+        "pool_timeout": 60,
+    }
 
 
 def _configure_sqlite(connection: Any, _record: Any) -> None:

@@ -49,17 +49,24 @@ class Server:
         arguments = ["--username", self.user, "--auth=trust", "--encoding=UTF8", "--locale=C", "--no-sync"]
         subprocess.run(self._as_user("initdb", "--pgdata", f"{self.folder}/data", *arguments), check=True, stdout=-3)
 
-    def start(self) -> None:
+    def listen(self, namespace: str, address: str) -> None:
+        """Start the server in a network namespace, where it trusts who connects to this address."""
+        with (self.folder / "data" / "pg_hba.conf").open("a") as file:
+            file.write(f"host all all {address}/24 trust\n")
+        self.start("ip", "netns", "exec", namespace, address=address)
+
+    def start(self, *prefix: str, address: str = "") -> None:
+        """Start the server, with a command before it and an address to listen on besides its socket."""
         sync = "fsync=on" if self.durable else "fsync=off"
         settings: Sequence[str] = (
-            "listen_addresses=",
+            f"listen_addresses={address}",
             f"unix_socket_directories={self.folder}",
             sync,
             "max_connections=200",
         )
         words = [word for setting in settings for word in ("-c", setting)]
         with (self.folder / "log").open("ab") as log:
-            command = self._as_user("postgres", "-D", f"{self.folder}/data", *words)
+            command = [*prefix, *self._as_user("postgres", "-D", f"{self.folder}/data", *words)]
             self.process = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
         give_up_at = time.monotonic() + _STARTS_WITHIN_S
         while not self._answers():
