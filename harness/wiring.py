@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from harness.runs.bake import BakeContext, ImageMaker
     from harness.runs.context import RunControls
     from harness.runs.evidence_sending import EvidenceSender
-    from harness.runs.leftovers import Selection
+    from harness.runs.leftovers import LeftoverFilter
     from harness.runs.prepare import Benches
     from harness.runs.sweep import Sweep
     from harness.store.evidence_fetch import FoundEvidence
@@ -110,7 +110,7 @@ def ledger(settings: Settings) -> Ledger:
 
 def sweep(
     settings: Settings,
-    selection: Selection,
+    selection: LeftoverFilter,
     progress: Callable[[str], None],
     *,
     bench_name: str | None = None,

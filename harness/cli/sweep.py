@@ -12,7 +12,7 @@ from harness.cli import completion, output
 from harness.errors import CleanupError, ExitCode, RequestError
 from harness.model import Resource
 from harness.model.bench_traits import BENCHES
-from harness.runs.leftovers import Leftover, Selection, UntouchedResource
+from harness.runs.leftovers import Leftover, LeftoverFilter, UntouchedResource
 from harness.runs.sweep import Findings, Removals, Sweep
 from harness.store import run_overview
 from harness.store.run_overview import RunOverview
@@ -67,26 +67,26 @@ def sweep(
             f"--bench is {shorten_value(bench)}: hosts are made, and removed, by {' and '.join(_SEARCHED)} alone",
             next_step="`ptp-harness sweep --help`",
         )
-    selection = Selection(older_than_s=None if older_than is None else _parse_age_s(older_than), owner=owner)
+    selection = LeftoverFilter(older_than_s=None if older_than is None else _parse_age_s(older_than), owner=owner)
     configuration = settings.load()
     sweeper = wiring.sweep(configuration, selection, output.say, bench_name=bench, regions=region or ())
     removals = None
     if yes:
         configuration.state_dir.mkdir(parents=True, exist_ok=True)
         with file_locks.locked(configuration.state_dir / "sweep.lock", "sweep", output.say):
-            found = _search(sweeper, shows=not json)
-            removals = sweeper.remove(found)
+            findings = _search(sweeper, shows=not json)
+            removals = sweeper.remove(findings)
     else:
-        found = _search(sweeper, shows=not json)
+        findings = _search(sweeper, shows=not json)
     if json:
-        output.emit(_document(found, removals, sweeper))
+        output.emit(_document(findings, removals, sweeper))
     else:
-        output.show(_conclude(found, removals, sweeper))
+        output.show(_conclude(findings, removals, sweeper))
     if removals is not None and removals.failed:
         raise CleanupError(removals.failed, next_step=removals.next_step)
-    if (found.selected and not yes) or any(each.names_our_run for _, each in found.left_alone):
+    if (findings.selected and not yes) or any(untouched.names_our_run for _, untouched in findings.left_alone):
         raise typer.Exit(ExitCode.LEFT_RUNNING)
-    if found.unsearched:
+    if findings.unsearched:
         raise typer.Exit(ExitCode.NOT_CONCLUSIVE)
 
 
@@ -105,50 +105,50 @@ def _parse_age_s(text: str) -> float:
 
 
 def _search(sweeper: Sweep, *, shows: bool) -> Findings:
-    """Search all places, and list what is found. Raises HarnessError where none of them can be searched."""
+    """Search all places, and list what is there. Raises HarnessError where none of them can be searched."""
     if len(sweeper.places) > 1:
         output.say(f"searching {', '.join(map(str, sweeper.places))}")
-    found = sweeper.search()
-    if not found.surveys:
-        raise next(iter(found.unsearched.values()))
-    for place, error in found.unsearched.items():
+    findings = sweeper.search()
+    if not findings.surveys:
+        raise next(iter(findings.unsearched.values()))
+    for place, error in findings.unsearched.items():
         output.say(f"{place} was not searched: {error}")
     if shows:
-        for line in _list(found, sweeper):
+        for line in _list(findings, sweeper):
             output.show(line)
-    return found
+    return findings
 
 
-def _list(found: Findings, sweeper: Sweep) -> Iterator[str]:
+def _list(findings: Findings, sweeper: Sweep) -> Iterator[str]:
     """List what may be removed, what is left alone, and the runs that keep hosts."""
     now = datetime.datetime.now(datetime.UTC)
-    for _, item in found.selected:
-        for resource in item.resources:
-            facts = "; ".join([item.why, *_describe(item, now)])
-            yield f"{item.token}  {resource.kind:<10} {resource.name}  {resource.detail}  ({facts})"
-    yield from (_describe_untouched(each) for _, each in found.left_alone)
+    for _, leftover in findings.selected:
+        for resource in leftover.resources:
+            facts = "; ".join([leftover.why, *_describe(leftover, now)])
+            yield f"{leftover.token}  {resource.kind:<10} {resource.name}  {resource.detail}  ({facts})"
+    yield from (_describe_untouched(untouched) for _, untouched in findings.left_alone)
     yield from map(_describe_kept, sweeper.find_keeping_runs())
 
 
-def _describe(item: Leftover, now: datetime.datetime) -> Iterator[str]:
+def _describe(leftover: Leftover, now: datetime.datetime) -> Iterator[str]:
     """Say how old a leftover is, of whom, and what it cost so far, as far as that is known."""
-    age_s, cost_usd = item.age_s(now), item.cost_usd(now)
-    words = ["" if age_s is None else f"{units.duration(age_s)} old", f"of {item.owner}" if item.owner else ""]
+    age_s, cost_usd = leftover.age_s(now), leftover.cost_usd(now)
+    words = ["" if age_s is None else f"{units.duration(age_s)} old", f"of {leftover.owner}" if leftover.owner else ""]
     if described := " ".join(filter(None, words)):
         yield clip(described)
     if cost_usd is not None:
         yield f"{units.usd(cost_usd)} so far"
 
 
-def _conclude(found: Findings, removals: Removals | None, sweeper: Sweep) -> str:
+def _conclude(findings: Findings, removals: Removals | None, sweeper: Sweep) -> str:
     """Say what was removed, or how much may be."""
-    others = f"; {found.not_selected} more, which the options do not select" if found.not_selected else ""
+    others = f"; {findings.not_selected} more, which the options do not select" if findings.not_selected else ""
     if removals is not None:
         return _describe_removals(removals) + others
-    if found.selected:
-        return f"{len(found.selected)} left; `ptp-harness sweep --yes` removes them{others}"
-    qualifier = " that is ours" if found.left_alone else ""
-    where = ", where it could be searched" if found.unsearched else ""
+    if findings.selected:
+        return f"{len(findings.selected)} left; `ptp-harness sweep --yes` removes them{others}"
+    qualifier = " that is ours" if findings.left_alone else ""
+    where = ", where it could be searched" if findings.unsearched else ""
     return f"nothing {'else ' if sweeper.find_keeping_runs() else ''}is left{qualifier}{where}{others}"
 
 
@@ -174,31 +174,33 @@ def _describe_kept(overview: RunOverview) -> str:
     return f"run {run} {kept} on purpose ({names}); remove with `ptp-harness release {run}`"
 
 
-def _document(found: Findings, removals: Removals | None, sweeper: Sweep) -> dict[str, Any]:
+def _document(findings: Findings, removals: Removals | None, sweeper: Sweep) -> dict[str, Any]:
     """Make the document of --json."""
     now = datetime.datetime.now(datetime.UTC)
     document: dict[str, Any] = {
-        "searched": [asdict(place) for place in found.surveys],
-        "not_searched": [asdict(place) | {"why": str(error)} for place, error in found.unsearched.items()],
+        "searched": [asdict(place) for place in findings.surveys],
+        "not_searched": [asdict(place) | {"why": str(error)} for place, error in findings.unsearched.items()],
         "left": [
             asdict(place)
             | {
-                "token": str(item.token),
-                "run": item.token.run,
-                "host": item.token.host,
-                "why": item.why,
-                "created": None if item.created is None else item.created.isoformat(),
-                "age_s": item.age_s(now),
-                "owner": item.owner,
-                "cost_usd": item.cost_usd(now),
-                "resources": [_describe_resource(resource) for resource in item.resources],
+                "token": str(leftover.token),
+                "run": leftover.token.run,
+                "host": leftover.token.host,
+                "why": leftover.why,
+                "created": None if leftover.created is None else leftover.created.isoformat(),
+                "age_s": leftover.age_s(now),
+                "owner": leftover.owner,
+                "cost_usd": leftover.cost_usd(now),
+                "resources": [_describe_resource(resource) for resource in leftover.resources],
             }
-            for place, item in found.selected
+            for place, leftover in findings.selected
         ],
-        "not_selected": found.not_selected,
+        "not_selected": findings.not_selected,
         "left_alone": [
-            asdict(place) | {"token": each.resource.token, "why": each.why} | _describe_resource(each.resource)
-            for place, each in found.left_alone
+            asdict(place)
+            | {"token": untouched.resource.token, "why": untouched.why}
+            | _describe_resource(untouched.resource)
+            for place, untouched in findings.left_alone
         ],
         "kept": [
             {

@@ -65,8 +65,8 @@ class Leftover:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Selection:
-    """Which leftovers are swept: those that are older, s, and of this owner, with or without its machine; None: all."""
+class LeftoverFilter:
+    """Conditions of a sweep: the least age, s, and the owner, with or without its machine; None: any."""
 
     older_than_s: float | None = None
     owner: str | None = None
@@ -78,7 +78,7 @@ class Selection:
         return old_enough and owner_fits
 
 
-ALL = Selection()
+EVERYTHING = LeftoverFilter()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -173,7 +173,7 @@ def _say_wait(run: str, progress: Callable[[str], None], seconds_left: float) ->
     progress(f"run {run}: waiting {seconds_left:.0f} s, since its owner on another machine may still live")
 
 
-def release_expired(ledger: Ledger, bench: Bench, selection: Selection = ALL) -> list[str]:
+def release_expired(ledger: Ledger, bench: Bench, selection: LeftoverFilter = EVERYTHING) -> list[str]:
     """Remove the kept hosts whose lease has ended, and record it, also for those that ended themselves.
 
     Returns their tokens. Raises SetupError when a state could not be recorded.

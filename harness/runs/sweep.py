@@ -9,7 +9,7 @@ from harness.benches.bench import Bench
 from harness.errors import HarnessError
 from harness.model import Token
 from harness.runs import leftovers
-from harness.runs.leftovers import Leftover, Selection, Survey, UntouchedResource
+from harness.runs.leftovers import Leftover, LeftoverFilter, Survey, UntouchedResource
 from harness.store import run_overview
 from harness.store.ledger import Ledger
 from harness.store.run_overview import RunOverview
@@ -33,7 +33,7 @@ class Place:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Findings:
-    """What a search found, by place, and what of it is to be removed.
+    """Findings of a search, by place, and the selected leftovers.
 
     `unsearched`: the error of each place that could not be searched. `spared_runs`: runs that died, and that the
     selection does not take with all that they left.
@@ -46,7 +46,7 @@ class Findings:
 
     @property
     def left_alone(self) -> list[tuple[Place, UntouchedResource]]:
-        return [(place, each) for place, survey in self.surveys.items() for each in survey.left_alone]
+        return [(place, resource) for place, survey in self.surveys.items() for resource in survey.left_alone]
 
     @property
     def not_selected(self) -> int:
@@ -56,7 +56,7 @@ class Findings:
 
 @dataclass(slots=True)
 class Removals:
-    """What a sweep removed and closed, and what it could not. `expired`: kept hosts whose lease had ended."""
+    """Results of a sweep. `expired`: kept hosts whose lease had ended; `failed`: what is left, in words."""
 
     removed: list[str] = field(default_factory=list)
     expired: list[str] = field(default_factory=list)
@@ -86,7 +86,7 @@ class Sweep:
         places: Sequence[Place],
         make_bench: MakeBench,
         ledger: Ledger,
-        selection: Selection,
+        selection: LeftoverFilter,
         progress: Callable[[str], None],
     ) -> None:
         self._make_bench, self._ledger, self._selection, self._progress = make_bench, ledger, selection, progress
@@ -117,20 +117,24 @@ class Sweep:
                 return error
 
         with ThreadPoolExecutor(_PLACES_AT_ONCE) as pool:
-            found = dict(zip(self._places, pool.map(survey, self._places), strict=True))
-        surveys = {place: each for place, each in found.items() if isinstance(each, Survey)}
-        removable = [(place, item) for place, each in surveys.items() for item in each.removable]
+            results = dict(zip(self._places, pool.map(survey, self._places), strict=True))
+        surveys = {place: result for place, result in results.items() if isinstance(result, Survey)}
+        removable = [(place, leftover) for place, survey in surveys.items() for leftover in survey.removable]
         now = datetime.datetime.now(datetime.UTC)
-        taken = [(place, item) for place, item in removable if item.token.run in taken_over or self._takes(item, now)]
-        spared = self._find_spared_runs([item for _, item in removable], [item for _, item in taken])
+        taken = [
+            (place, leftover)
+            for place, leftover in removable
+            if leftover.token.run in taken_over or self._takes(leftover, now)
+        ]
+        spared = self._find_spared_runs([leftover for _, leftover in removable], [leftover for _, leftover in taken])
         return Findings(
             surveys=surveys,
-            unsearched={place: each for place, each in found.items() if isinstance(each, HarnessError)},
-            selected=[(place, item) for place, item in taken if item.token.run not in spared],
+            unsearched={place: result for place, result in results.items() if isinstance(result, HarnessError)},
+            selected=[(place, leftover) for place, leftover in taken if leftover.token.run not in spared],
             spared_runs=spared,
         )
 
-    def remove(self, found: Findings) -> Removals:
+    def remove(self, findings: Findings) -> Removals:
         """End kept hosts whose lease has ended, take over dead runs, remove what is left, and close these runs.
 
         What fails is noted, and the rest is done.
@@ -143,13 +147,15 @@ class Sweep:
                 removals.expired += leftovers.release_expired(self._ledger, source, self._selection)
             except HarnessError as error:
                 removals.note(error)
-            taken = leftovers.take_over_dead_runs(self._ledger, source, self._progress, spared=found.spared_runs)
+            taken = leftovers.take_over_dead_runs(self._ledger, source, self._progress, spared=findings.spared_runs)
             runs += [(run, bench) for run in taken]
         again = self.search(taken_over=[run for run, _ in runs])
         for place, source in self._places.items():
-            items = [item for its_place, item in again.selected if its_place == place and not item.of_dead_run]
-            remains = leftovers.remove(items, source, self._progress)
-            removals.removed += [str(item.token) for item in items if item.token not in remains]
+            selected = [
+                leftover for its_place, leftover in again.selected if its_place == place and not leftover.of_dead_run
+            ]
+            remains = leftovers.remove(selected, source, self._progress)
+            removals.removed += [str(leftover.token) for leftover in selected if leftover.token not in remains]
             removals.note_remains(remains)
         for run, bench in runs:
             if run in removals.runs_with_remains:
@@ -160,16 +166,16 @@ class Sweep:
             self._verify(removals)
         return removals
 
-    def _takes(self, item: Leftover, now: datetime.datetime) -> bool:
-        return self._selection.takes(item.age_s(now), item.owner)
+    def _takes(self, leftover: Leftover, now: datetime.datetime) -> bool:
+        return self._selection.takes(leftover.age_s(now), leftover.owner)
 
     def _find_spared_runs(self, removable: Sequence[Leftover], taken: Sequence[Leftover]) -> set[str]:
         """Find the dead runs of which something is not taken.
 
         Those that left nothing count by their own age and owner.
         """
-        of_runs = {item.token.run for item in removable}
-        partly = {item.token.run for item in removable if item.of_dead_run and item not in taken}
+        of_runs = {leftover.token.run for leftover in removable}
+        partly = {leftover.token.run for leftover in removable if leftover.of_dead_run and leftover not in taken}
         now_ns = self._ledger.now_ns()
         without_leftovers = {
             line.run
@@ -194,7 +200,7 @@ class Sweep:
 
     def _verify(self, removals: Removals) -> None:
         """Search once more, and note what is still there of what was to be removed."""
-        for _, item in self.search().selected:
-            if not item.of_dead_run:
-                removals.failed += [f"{resource.kind} {resource.name}" for resource in item.resources]
+        for _, leftover in self.search().selected:
+            if not leftover.of_dead_run:
+                removals.failed += [f"{resource.kind} {resource.name}" for resource in leftover.resources]
                 removals.next_step = "see their details with `ptp-harness sweep`"

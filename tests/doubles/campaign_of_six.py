@@ -59,7 +59,7 @@ class Surroundings:
                 [sweep.Place(bench=self.bench.name)],
                 lambda _name, _regions: self.bench,
                 self.ledger,
-                leftovers.ALL,
+                leftovers.EVERYTHING,
                 lambda _text: None,
             )
             if not sweeper.remove(sweeper.search()).failed:

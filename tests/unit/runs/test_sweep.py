@@ -15,7 +15,7 @@ import sqlalchemy as sql
 from harness.benches.bench import BenchError, Progress, ignore_progress
 from harness.errors import CleanupError
 from harness.model import HostState, Resource, Token
-from harness.runs.leftovers import ALL, Selection
+from harness.runs.leftovers import EVERYTHING, LeftoverFilter
 from harness.runs.sweep import Place, Sweep
 from harness.store.ledger import Ledger
 from harness.store.tables import HOSTS, OWNERS, RUNS
@@ -89,7 +89,9 @@ def said() -> list[str]:
     return []
 
 
-def sweep_of(account: Account, ledger: Ledger, said: list[str], *places: Place, selection: Selection = ALL) -> Sweep:
+def sweep_of(
+    account: Account, ledger: Ledger, said: list[str], *places: Place, selection: LeftoverFilter = EVERYTHING
+) -> Sweep:
     def make_bench(name: str, regions: Collection[str] | None) -> Any:
         known = sorted(account.there) if regions is None else [*regions]
         return RegionalBench(account, ["lab"] if name == "lab" else known, name)
@@ -194,7 +196,7 @@ def test_age_and_owner_select(ledger: Ledger, said: list[str]) -> None:
     account = Account({"eu-north-1": things})
 
     def selected(**conditions: Any) -> tuple[list[str], int]:
-        found = sweep_of(account, ledger, said, NORTH, selection=Selection(**conditions)).search()
+        found = sweep_of(account, ledger, said, NORTH, selection=LeftoverFilter(**conditions)).search()
         return [str(item.token.host) for _, item in found.selected], found.not_selected
 
     assert selected() == (["young", "old", "theirs", "unknown"], 0)
@@ -202,7 +204,7 @@ def test_age_and_owner_select(ledger: Ledger, said: list[str]) -> None:
     assert selected(owner="ada") == (["young", "old"], 2)
     assert selected(owner="bob") == selected(owner="bob@desk") == (["theirs"], 3)
     assert selected(owner="bob@other") == ([], 4)
-    sweep = sweep_of(account, ledger, said, NORTH, selection=Selection(older_than_s=600.0, owner="ada"))
+    sweep = sweep_of(account, ledger, said, NORTH, selection=LeftoverFilter(older_than_s=600.0, owner="ada"))
     assert sweep.remove(sweep.search()).removed == ["zzzz/old/1"]
     assert len(account.there["eu-north-1"]) == 3
 
@@ -211,7 +213,7 @@ def test_a_dead_run_is_taken_over_only_with_all_that_it_left(ledger: Ledger, sai
     run = dead_run(ledger, "old", "young", age_s=3600.0)
     things = [instance(f"{run}/old/1"), instance(f"{run}/young/1", age_s=60)]
     account = Account({"eu-north-1": things})
-    sweep = sweep_of(account, ledger, said, NORTH, selection=Selection(older_than_s=600.0))
+    sweep = sweep_of(account, ledger, said, NORTH, selection=LeftoverFilter(older_than_s=600.0))
     found = sweep.search()
     assert (tokens(found), found.not_selected) == ([], 2)
     removals = sweep.remove(found)
@@ -223,7 +225,7 @@ def test_a_dead_run_that_left_nothing_is_selected_by_its_own_age_and_owner(ledge
     of_ada = dead_run(ledger, "a", person="ada@laptop", age_s=3600.0)
     of_bob = dead_run(ledger, "a", person="bob@desk", age_s=3600.0)
     young = dead_run(ledger, "a", person="ada@laptop")
-    sweep = sweep_of(Account(), ledger, said, NORTH, selection=Selection(older_than_s=600.0, owner="ada"))
+    sweep = sweep_of(Account(), ledger, said, NORTH, selection=LeftoverFilter(older_than_s=600.0, owner="ada"))
     assert sweep.remove(sweep.search()).closed == [of_ada]
     assert ledger.find(of_bob).died()
     assert ledger.find(young).died()
@@ -234,7 +236,7 @@ def test_a_kept_host_whose_lease_ended_is_selected_too(ledger: Ledger, said: lis
     token = ledger.own_host(run, "a").token
     ledger.record_state(token, host("a", HostState.KEPT), kept_until_ns=1)
     account = Account({"eu-north-1": [instance(str(token))]})
-    spared = sweep_of(account, ledger, said, NORTH, selection=Selection(owner="nobody"))
+    spared = sweep_of(account, ledger, said, NORTH, selection=LeftoverFilter(owner="nobody"))
     assert spared.remove(spared.search()).expired == []
     sweep = sweep_of(account, ledger, said, NORTH)
     assert sweep.remove(sweep.search()).expired == [str(token)]
@@ -258,7 +260,7 @@ def test_two_sweeps_at_once_remove_each_thing_and_close_each_run_once(tmp_path: 
         def make_bench(_name: str, _regions: Collection[str] | None) -> Any:
             return ScriptedBench(tmp_path / "bench", seed=1, refuses=0)
 
-        one = Sweep([LAB], make_bench, ledger, Selection(), lambda _line: None)
+        one = Sweep([LAB], make_bench, ledger, LeftoverFilter(), lambda _line: None)
         removals = one.remove(one.search())
         assert removals.failed == []
         return removals.closed
