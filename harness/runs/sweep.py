@@ -150,13 +150,19 @@ class Sweep:
             taken = leftovers.take_over_dead_runs(self._ledger, source, self._progress, spared=findings.spared_runs)
             runs += [(run, bench) for run in taken]
         again = self.search(taken_over=[run for run, _ in runs])
-        for place, source in self._places.items():
-            selected = [
-                leftover for its_place, leftover in again.selected if its_place == place and not leftover.of_dead_run
-            ]
-            remains = leftovers.remove(selected, source, self._progress)
-            removals.removed += [str(leftover.token) for leftover in selected if leftover.token not in remains]
-            removals.note_remains(remains)
+        by_place: dict[Place, list[Leftover]] = {place: [] for place in self._places}
+        for place, leftover in again.selected:
+            if not leftover.of_dead_run:  # of a run that could not be taken over
+                by_place[place].append(leftover)
+
+        def remove(place: Place) -> dict[Token, list[str]]:
+            return leftovers.remove(by_place[place], self._places[place], self._progress)
+
+        with ThreadPoolExecutor(_PLACES_AT_ONCE) as pool:
+            for place, remains in zip(by_place, pool.map(remove, by_place), strict=True):
+                tokens = [leftover.token for leftover in by_place[place]]
+                removals.removed += [str(token) for token in tokens if token not in remains]
+                removals.note_remains(remains)
         for run, bench in runs:
             if run in removals.runs_with_remains:
                 self._progress(f"run {run} stays open: not all that it left could be removed")

@@ -86,12 +86,12 @@ class Database:
 
     def __init__(self, url: str) -> None:
         self.url = _parse(url)
-        self.label = self.url.render_as_string(hide_password=True)
+        self.label = self.url.set(drivername=self.url.get_backend_name()).render_as_string(hide_password=True)
         self.kind = self.url.get_backend_name()
         self._counts: Counter[Retry] = Counter()
         self._counting = threading.Lock()
         self._group = GroupCommit()
-        self._engine = sql.create_engine(self.url, **_engine_options(self.kind))
+        self._engine = sql.create_engine(self.url, **_engine_options(self.url))
         if self.file is not None:
             sql.event.listen(self._engine, "connect", _configure_sqlite)
             sql.event.listen(self._engine, "begin", _begin_sqlite)
@@ -234,8 +234,8 @@ def _parse(text: str) -> sql.URL:
     raise RequestError(f"{shorten_value(label)} is no URL of a ledger", next_step=f"write {_FORMS}")
 
 
-def _engine_options(kind: str) -> dict[str, Any]:
-    if kind == SQLITE:
+def _engine_options(url: sql.URL) -> dict[str, Any]:
+    if url.get_backend_name() == SQLITE:
         return {"connect_args": {"timeout": LOCKED_WITHIN_S}}
     # A server that is cut off is noticed in 20 s (libpq: tcp_user_timeout is in ms, the others in s), and a client by
     # the server, which would keep its transaction and the locks of that for hours.
@@ -246,13 +246,19 @@ def _engine_options(kind: str) -> dict[str, Any]:
         "connect_args": {
             "connect_timeout": _CONNECT_WITHIN_S,
             "application_name": "ptp-harness",
-            "options": " ".join(f"-c {name}={value}" for name, value in of_server.items()),
+            "options": " ".join([*(f"-c {name}={value}" for name, value in of_server.items()), *_own_options(url)]),
             **network,
         },
         "pool_size": 5,
         "max_overflow": 15,
         "pool_timeout": 60,
     }
+
+
+def _own_options(url: sql.URL) -> list[str]:
+    """Return the options for the server that the URL itself has; they go before ours."""
+    given = url.query.get("options", ())
+    return [given] if isinstance(given, str) else [*given]
 
 
 def _configure_sqlite(connection: Any, _record: Any) -> None:
@@ -274,4 +280,5 @@ def _remedy(words: str, url: sql.URL) -> str:
         return "correct the user or the password in the URL, in PGPASSWORD or in ~/.pgpass"
     if "does not exist" in words:
         return f"make the database: createdb {url.database or 'NAME'}"
-    return f"tried {url.host or 'the local socket'}, port {url.port or 5432}: see whether the server runs and answers"
+    tried = f"tried {url.host or 'the local socket'}, port {url.port or 5432}: see whether the server runs"
+    return f"{tried}, and listens there (listen_addresses in postgresql.conf)" if url.host else tried

@@ -53,7 +53,7 @@ def test_another_url_is_refused_with_the_forms_that_are_taken(url: str) -> None:
 )
 def test_a_server_that_is_not_reached_is_named_without_the_password(url: str, tells: str) -> None:
     began = time.monotonic()
-    with pytest.raises(SetupError, match=rf"cannot use the ledger postgresql\+psycopg://.*{tells}") as caught:
+    with pytest.raises(SetupError, match=rf"cannot use the ledger postgresql://.*{tells}") as caught:
         Ledger(url)
     assert SECRET not in str(caught.value)
     assert time.monotonic() - began < 30, "whoever starts a command is told at once"
@@ -161,6 +161,16 @@ def test_a_lock_that_never_ends_is_one_sentence(tmp_path: Path, monkeypatch: pyt
         db.execute(sql.text("UPDATE ptp_harness SET made_ns = 1"))
         with pytest.raises(SetupError, match="database is locked"):
             ledger.open_run(bench="lab", campaign={}, hosts={})
+
+
+def test_options_of_the_url_stand_beside_ours(new_database: str) -> None:
+    database = Database(
+        f"{new_database}&options=-c%20work_mem%3D1234kB%20-c%20idle_in_transaction_session_timeout%3D5s"
+    )
+    names = ("work_mem", "idle_in_transaction_session_timeout")
+    shown = [database.read(lambda db, name=name: db.execute(sql.text(f"SHOW {name}")).scalar_one()) for name in names]
+    database.close()
+    assert shown == ["1234kB", "5s"]
 
 
 @pytest.mark.slow

@@ -1,0 +1,113 @@
+"""Faults in the middle of a campaign of lab hosts: the verdict all the same, or INCONCLUSIVE with the reason.
+
+In each case the host is gone afterwards.
+"""
+
+import json
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from harness.benches.lab.processes import process_tags
+from tests.lab.test_command import call, living, start, state, wait_for
+from tests.servers import postgresql
+from tests.servers.postgresql import Server
+
+__all__ = ["state"]  # a fixture
+pytestmark = [pytest.mark.lab, pytest.mark.timeout(1500), pytest.mark.xdist_group("guests")]
+RUN = ("run", "lab.phc", "--duration", "20s")
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    programs = postgresql.find_programs()
+    if programs is None:
+        pytest.skip("needs PostgreSQL's server: no postgres is installed")
+    with postgresql.serve(programs) as running:
+        yield running
+
+
+def verdict(environ: dict[str, str]) -> tuple[str, str, str]:
+    """The verdict of the only host, its sentence and the host's state; nothing is left of it."""
+    assert call(environ, "sweep").stdout == "nothing is left\n"
+    assert [name for name in living(environ["PTP_HARNESS_STATE_DIR"]) if "ansible" not in name] == []
+    (host,) = json.loads(call(environ, "report", "last", "--json").stdout)["hosts"]
+    return host["outcome"], host["sentence"], host["state"]
+
+
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGQUIT], ids=["restarted", "killed"])
+def test_the_server_of_the_ledger_is_away_for_a_moment(
+    how: signal.Signals, state: dict[str, str], server: Server, tmp_path: Path
+) -> None:
+    environ, log = state | {"PTP_HARNESS_LEDGER_URL": server.make_database("campaign")}, tmp_path / "log"
+    child = start(environ, log, *RUN)
+    wait_for(log, "measure", child)
+    server.stop(how)
+    time.sleep(5)
+    server.start()
+    assert child.wait(600) == 0, log.read_text()
+    outcome, _, state_of_host = verdict(environ)
+    assert (outcome, state_of_host) == ("PASS", "released"), log.read_text()
+
+
+def signal_guest(number: signal.Signals) -> Callable[[dict[str, str]], None]:
+    def send(environ: dict[str, str]) -> None:
+        of_run = process_tags.running_processes(
+            lambda tagged: str(tagged.folder).startswith(environ["PTP_HARNESS_STATE_DIR"])
+        )
+        (guest,) = [tagged for tagged in of_run if tagged.role == process_tags.GUEST]
+        os.kill(guest.process.pid, number)
+
+    return send
+
+
+def kill_ansible(environ: dict[str, str]) -> None:
+    give_up_at = time.monotonic() + 60
+    killed = False
+    while not killed and time.monotonic() < give_up_at:
+        for process in Path("/proc").glob("[0-9]*"):
+            try:
+                words = (process / "cmdline").read_bytes()
+                ours = environ["PTP_HARNESS_STATE_DIR"].encode() in words + (process / "environ").read_bytes()
+            except OSError:
+                continue
+            if ours and b"ansible-playbook" in words:
+                os.kill(int(process.name), signal.SIGKILL)
+                killed = True
+        time.sleep(0.05)
+    assert killed
+
+
+def kill_ssh_server(environ: dict[str, str]) -> None:
+    call(environ, "ssh", "last", "lab.phc", "--", "systemctl stop ssh.socket ssh.service; pkill -9 sshd")
+
+
+@pytest.mark.parametrize(
+    ("moment", "fault"),
+    [
+        ("measure", signal_guest(signal.SIGKILL)),
+        ("measure", signal_guest(signal.SIGSTOP)),
+        ("configure", kill_ansible),
+        ("measure", kill_ssh_server),
+    ],
+    ids=["QEMU is killed", "the guest is frozen", "Ansible is killed", "the guest's SSH server is killed"],
+)
+def test_a_host_that_fails_is_inconclusive_with_the_reason_and_is_gone(
+    moment: str, fault: Callable[[dict[str, str]], None], state: dict[str, str], tmp_path: Path
+) -> None:
+    log = tmp_path / "log"
+    environ = state | {"PTP_HARNESS_SSH_TRIES": "2"}
+    child = start(environ, log, *RUN)
+    wait_for(log, moment, child)
+    time.sleep(1)
+    fault(environ)
+    assert child.wait(900) == 3, log.read_text()
+    outcome, sentence, state_of_host = verdict(environ)
+    assert (outcome, state_of_host) == ("INCONCLUSIVE", "released"), log.read_text()
+    print(sentence, file=sys.stderr)
+    assert len(sentence) > 20
