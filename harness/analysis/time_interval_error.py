@@ -1,0 +1,130 @@
+"""Compute the maximum time interval error (MTIE, ITU-T G.810), and prove masks of it for every observation interval.
+
+MTIE never falls with the observation interval: equal values at both ends of a range are the value in all of it, and a
+mask that the upper end meets at the lower end is met in all of it. With gaps each value is a lower bound: what was not
+seen can only add to it. The uncertainty of each value is twice that of one offset.
+"""
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from harness.analysis.offset_series import OffsetSeries
+
+Offsets = npt.NDArray[np.signedinteger]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TimeIntervalError:
+    """MTIE in ns for one observation interval of `slots` slots: `tau_s` seconds.
+
+    `whole_share`: the share of windows in which every offset was seen; below 1 the value is a lower bound.
+    """
+
+    slots: int
+    tau_s: float
+    mtie_ns: int
+    uncertainty_ns: float
+    whole_share: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MaskExcess:
+    """An observation interval at which MTIE is above a mask: by this series, which may not be the first such one."""
+
+    slots: int
+    mtie_ns: int
+    mask_ns: float
+
+
+class MtieTable:
+    """MTIE of one series at any observation interval. What a level of doubling needs is made once and kept."""
+
+    def __init__(self, series: OffsetSeries) -> None:
+        self._series = series
+        high = series.offsets_ns
+        low = high
+        if not series.whole:  # such that any difference with them is negative, and within the type
+            unseen = np.iinfo(high.dtype).max // 2 + 1
+            high, low = np.where(series.seen, high, -unseen), np.where(series.seen, high, unseen)
+        self._levels: list[tuple[Offsets, Offsets]] = [(high, low)]
+        self._known: dict[int, int] = {}
+
+    def compute(self, slots: int) -> int:
+        """Compute MTIE in ns over windows of so many slots, that is of one offset more.
+
+        Raises ValueError for a window that is longer than the series, or of no slot.
+        """
+        if not 1 <= slots < len(self._series):
+            raise ValueError(f"a window of {slots} slots is not within the series of {len(self._series)} offsets")
+        if slots not in self._known:
+            high, low = self._find_extremes(slots + 1)
+            self._known[slots] = max(int((high - low).max()), 0)
+        return self._known[slots]
+
+    def compute_at(self, windows: Iterable[int]) -> list[TimeIntervalError]:
+        """Compute MTIE at observation intervals in slots, with the share of whole windows."""
+        missing = None if self._series.whole else np.concatenate(([0], np.cumsum(~self._series.seen)))
+        return [
+            TimeIntervalError(
+                slots=window,
+                tau_s=window * self._series.slot_s,
+                mtie_ns=self.compute(window),
+                uncertainty_ns=2 * self._series.reading_ns,
+                whole_share=1.0 if missing is None else float(np.mean(missing[window + 1 :] == missing[: -window - 1])),
+            )
+            for window in windows
+        ]
+
+    def compute_all(self, longest: int | None = None) -> list[int]:
+        """Compute MTIE at every observation interval of 1, 2, 3 ... slots, up to `longest`."""
+        end = len(self._series) - 1 if longest is None else longest
+        values = [0] * end
+        for first, last in self._list_equal_ranges(1, end):
+            values[first - 1 : last] = [self.compute(first)] * (last - first + 1)
+        return values
+
+    def find_excess(self, mask_ns: Callable[[float], float], longest: int | None = None) -> MaskExcess | None:
+        """Find an observation interval at which MTIE is above the mask; None proves that there is none up to `longest`.
+
+        `mask_ns`: the mask in ns by the observation interval in s, which must not fall.
+        """
+        end, slot_s = len(self._series) - 1 if longest is None else longest, self._series.slot_s
+        ranges = [(1, end)] if end >= 1 else []
+        while ranges:
+            first, last = ranges.pop()
+            for slots in (last, first):
+                if self.compute(slots) > mask_ns(slots * slot_s):
+                    return MaskExcess(slots=slots, mtie_ns=self.compute(slots), mask_ns=mask_ns(slots * slot_s))
+            if last - first > 1 and self.compute(last) > mask_ns(first * slot_s):
+                middle = (first + last) // 2
+                ranges += [(first, middle), (middle, last)]
+        return None
+
+    def _list_equal_ranges(self, first: int, last: int) -> Iterator[tuple[int, int]]:
+        """List ranges of observation intervals, without overlap, in each of which MTIE is the same."""
+        ranges = [(first, last)] if first <= last else []
+        while ranges:
+            begin, end = ranges.pop()
+            if self.compute(begin) == self.compute(end):
+                yield begin, end
+            else:
+                middle = (begin + end) // 2
+                ranges += [(begin, middle), (middle + 1, end)]
+
+    def _find_extremes(self, width: int) -> tuple[Offsets, Offsets]:
+        """Find the highest and the lowest offset of each window of that width, by two windows of a power of two."""
+        power = width.bit_length() - 1
+        while len(self._levels) <= power:
+            half, (high, low) = 1 << (len(self._levels) - 1), self._levels[-1]
+            self._levels.append((np.maximum(high[:-half], high[half:]), np.minimum(low[:-half], low[half:])))
+        high, low = self._levels[power]
+        shift, count = width - (1 << power), len(self._series) - width + 1
+        if shift == 0:
+            return high, low
+        return (
+            np.maximum(high[:count], high[shift : shift + count]),
+            np.minimum(low[:count], low[shift : shift + count]),
+        )
