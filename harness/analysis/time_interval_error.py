@@ -1,16 +1,17 @@
 """Compute the maximum time interval error (MTIE, ITU-T G.810), and prove masks of it for every observation interval.
 
 MTIE never falls with the observation interval: equal values at both ends of a range are the value in all of it, and a
-mask that the upper end meets at the lower end is met in all of it. With gaps each value is a lower bound: what was not
-seen can only add to it. The uncertainty of each value is twice that of one offset.
+mask whose least limit in a range is met by the upper end is met in all of it. With gaps each value is a lower bound:
+what was not seen can only add to it. The uncertainty of each value is twice that of one offset.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
+from harness.analysis.masks import Mask
 from harness.analysis.offset_series import OffsetSeries
 
 Offsets = npt.NDArray[np.signedinteger]
@@ -86,19 +87,18 @@ class MtieTable:
             values[first - 1 : last] = [self.compute(first)] * (last - first + 1)
         return values
 
-    def find_excess(self, mask_ns: Callable[[float], float], longest: int | None = None) -> MaskExcess | None:
-        """Find an observation interval at which MTIE is above the mask; None proves that there is none up to `longest`.
-
-        `mask_ns`: the mask in ns by the observation interval in s, which must not fall.
-        """
+    def find_excess(self, mask: Mask, longest: int | None = None) -> MaskExcess | None:
+        """Find an observation interval at which MTIE exceeds a mask; None proves that there is none up to `longest`."""
         end, slot_s = len(self._series) - 1 if longest is None else longest, self._series.slot_s
         ranges = [(1, end)] if end >= 1 else []
         while ranges:
             first, last = ranges.pop()
             for slots in (last, first):
-                if self.compute(slots) > mask_ns(slots * slot_s):
-                    return MaskExcess(slots=slots, mtie_ns=self.compute(slots), mask_ns=mask_ns(slots * slot_s))
-            if last - first > 1 and self.compute(last) > mask_ns(first * slot_s):
+                limit_ns = mask.limit_ns(slots * slot_s)
+                if limit_ns is not None and self.compute(slots) > limit_ns:
+                    return MaskExcess(slots=slots, mtie_ns=self.compute(slots), mask_ns=limit_ns)
+            least_ns = mask.least_limit_ns(first * slot_s, last * slot_s)
+            if last - first > 1 and least_ns is not None and self.compute(last) > least_ns:
                 middle = (first + last) // 2
                 ranges += [(first, middle), (middle, last)]
         return None

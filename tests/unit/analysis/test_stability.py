@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.analysis import stability
+from harness.analysis.masks import Mask, Segment
 from harness.analysis.offset_series import OffsetSeries, make_series
 from harness.analysis.stability import Deviations, compute_deviations
 from harness.analysis.time_interval_error import MtieTable
@@ -168,20 +169,28 @@ def test_mtie_is_that_of_its_definition_at_every_interval(offsets: list[int | No
         assert point.whole_share == pytest.approx(sum(None not in window for window in windows) / len(windows))
 
 
-@given(OFFSETS, st.integers(0, 3000), st.integers(0, 100))
+@given(OFFSETS, st.integers(1, 3000), st.integers(0, 100), st.integers(2, 30), st.integers(1, 3000))
 def test_a_mask_is_proven_for_every_interval_or_an_excess_is_shown(
-    offsets: list[int | None], level: int, slope: int
+    offsets: list[int | None], constant: int, slope: int, edge: int, level: int
 ) -> None:
-    def mask_ns(tau_s: float) -> float:
-        return level + slope * tau_s
-
-    excess = MtieTable(series_of(offsets)).find_excess(mask_ns)
-    above = [window for window in range(1, len(offsets)) if mtie(offsets, window) > mask_ns(window)]
+    """The second segment may be lower than the end of the first."""
+    mask = Mask(
+        [
+            Segment(above_s=1, to_s=edge, constant_ns=constant, slope_ns_per_s=slope),
+            Segment(above_s=edge, to_s=math.inf, constant_ns=level),
+        ]
+    )
+    above = [
+        window
+        for window in range(1, len(offsets))
+        if (limit_ns := mask.limit_ns(window)) is not None and mtie(offsets, window) > limit_ns
+    ]
+    excess = MtieTable(series_of(offsets)).find_excess(mask)
     if excess is None:
         assert above == []
     else:
         assert excess.slots in above
-        assert (excess.mtie_ns, excess.mask_ns) == (mtie(offsets, excess.slots), mask_ns(excess.slots))
+        assert (excess.mtie_ns, excess.mask_ns) == (mtie(offsets, excess.slots), mask.limit_ns(excess.slots))
 
 
 def test_large_offsets_do_not_overflow() -> None:
