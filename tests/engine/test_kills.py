@@ -200,7 +200,7 @@ def test_an_engine_that_nobody_watches_any_more_is_killed_and_its_stack_removed(
     engine = Engine(home, patience=Deadlines(grace_s=3, orphan_s=3), at_once=1)
     engine.recover(stack, said.append)
     assert proc_files.read_session(pid) is None
-    assert said[0].startswith(f"waiting up to 3 s for Pulumi's engine of a run that has ended: process {pid} of ")
+    assert f" s for Pulumi's engine of a run that has ended: process {pid} of " in said[0]
     assert said[1].startswith(f"killing Pulumi's engine, process {pid} of ")
     api = Api(REGION)
     resource_removal.remove(

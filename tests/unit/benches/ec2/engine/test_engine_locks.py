@@ -89,7 +89,8 @@ def test_an_engine_whose_owner_has_ended_is_waited_for_and_killed(tmp_path: Path
     assert engine.stdout.read() == b"", "its child has ended too, which held the other end"
     assert engine_locks.read_locks(tmp_path, "ptp-harness", "k3f9-m7i.large") == []
     whose = f"process {engine.pid} of ada on {socket.gethostname()}, since "
-    assert said[0].startswith(f"waiting up to 1 s for Pulumi's engine of a run that has ended: {whose}")
+    assert said[0].startswith("waiting up to ")
+    assert f" s for Pulumi's engine of a run that has ended: {whose}" in said[0]
     assert said[1].startswith(f"killing Pulumi's engine, {whose}")
 
 
