@@ -142,7 +142,7 @@ class Sweep:
         removals = Removals()
         runs: list[tuple[str, str]] = []
         for bench in dict.fromkeys(place.bench for place in self._places):
-            source = self._make_bench(bench, None)
+            source = self._make_bench(bench, self._list_regions(bench))
             try:
                 removals.expired += leftovers.release_expired(self._ledger, source, self._selection)
             except HarnessError as error:
@@ -194,15 +194,16 @@ class Sweep:
 
     def _close(self, run: str, bench: str, removals: Removals) -> None:
         """Close a run that was taken over, unless one of its Regions cannot be searched."""
-        regions = self._ledger.regions_of_run(run) or [
-            place.region for place in self._places if place.bench == bench and place.region is not None
-        ]
         try:
-            source = self._make_bench(bench, regions or None)
+            source = self._make_bench(bench, self._ledger.regions_of_run(run) or self._list_regions(bench))
             removals.closed += leftovers.close_runs([run], self._ledger, source, self._progress)
         except HarnessError as error:
             self._progress(f"run {run} stays open: {error.message}")
             removals.note(error)
+
+    def _list_regions(self, bench: str) -> list[str] | None:
+        """List the Regions of a bench that are swept; None where it has none."""
+        return [place.region for place in self._places if place.bench == bench and place.region is not None] or None
 
     def _verify(self, removals: Removals) -> None:
         """Search once more, and note what is still there of what was to be removed."""

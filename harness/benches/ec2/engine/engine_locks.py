@@ -72,7 +72,7 @@ def _read_owner(engine: proc.ProcessId) -> proc.ProcessId | None:
     prefix = f"{OWNER}=".encode()
     for variable in proc_files.read_environment(engine.pid):
         pid, _, ticks = variable.removeprefix(prefix).decode(errors="replace").partition(":")
-        if variable.startswith(prefix) and pid.isdigit() and ticks.isdigit():
+        if variable.startswith(prefix) and pid.isdecimal() and ticks.isdecimal():
             return proc.ProcessId(pid=int(pid), start_ticks=int(ticks))
     return None
 
