@@ -1,5 +1,6 @@
 """Records survive whatever happens to their writer."""
 
+import socket
 from dataclasses import replace
 from pathlib import Path
 
@@ -70,7 +71,11 @@ def test_a_record_that_cannot_be_read_is_none_but_its_folder_counts(tmp_path: Pa
     assert read(folder) is None
     assert removal.resources(records) == [
         Resource(
-            token=str(TOKEN), kind="folder", name=str(folder), detail="its maker was killed before its first record"
+            token=str(TOKEN),
+            kind="folder",
+            name=str(folder),
+            detail="its maker was killed before its first record",
+            owner=f"{folder.owner()}@{socket.gethostname()}",
         )
     ]
 

@@ -1,6 +1,7 @@
 """Everything of a host goes, found by its marks alone, with real processes."""
 
 import os
+import socket
 import sys
 import time
 from pathlib import Path
@@ -50,7 +51,11 @@ def test_processes_sockets_and_folder_go_though_no_record_was_written(folder: Pa
     assert removal.has_resources(folder)
     assert removal.resources(GuestRecords(folder.parent)) == [
         Resource(
-            token=str(TOKEN), kind="folder", name=str(folder), detail="its maker was killed before its first record"
+            token=str(TOKEN),
+            kind="folder",
+            name=str(folder),
+            detail="its maker was killed before its first record",
+            owner=f"{folder.owner()}@{socket.gethostname()}",
         ),
         Resource(token=str(TOKEN), kind="folder", name=str(sockets), detail="sockets"),
         Resource(token=str(TOKEN), kind="process", name=str(child.pid), detail="guest"),
