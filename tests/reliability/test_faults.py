@@ -88,6 +88,11 @@ def test_the_server_of_the_ledger_is_away_for_a_moment(
     assert run.find_faults() == []
 
 
+def enter_network(name: str) -> list[str]:
+    """The beginning of a command in a network namespace. `ip -n` also mounts, which a chroot refuses."""
+    return ["nsenter", f"--net=/run/netns/{name}", "--"]
+
+
 @contextmanager
 def two_networks(server: Server) -> Iterator[tuple[str, str]]:
     """The names of two network namespaces with a link, of a server and a client."""
@@ -99,25 +104,20 @@ def two_networks(server: Server) -> Iterator[tuple[str, str]]:
     if made.returncode:
         pytest.skip(f"needs the right to make network namespaces: {made.stderr.strip()}")
     try:
-        for words in (
-            ["netns", "add", names[1]],
-            ["-n", names[0], "link", "add", "there", "type", "veth", "peer", "name", "here", "netns", names[1]],
-            ["-n", names[0], "address", "add", "192.0.2.1/30", "dev", "there"],
-            ["-n", names[1], "address", "add", "192.0.2.2/30", "dev", "here"],
-            ["-n", names[0], "link", "set", "there", "up"],
-            ["-n", names[1], "link", "set", "here", "up"],
+        subprocess.run([ip, "netns", "add", names[1]], check=True)
+        for name, words in (
+            (names[0], ["link", "add", "there", "type", "veth", "peer", "name", "here", "netns", names[1]]),
+            (names[0], ["address", "add", "192.0.2.1/30", "dev", "there"]),
+            (names[1], ["address", "add", "192.0.2.2/30", "dev", "here"]),
+            (names[0], ["link", "set", "there", "up"]),
+            (names[1], ["link", "set", "here", "up"]),
         ):
-            subprocess.run([ip, *words], check=True)
+            subprocess.run([*enter_network(name), ip, *words], check=True)
         yield names[0], names[1]
     finally:
         server.stop()
         for name in names:
             subprocess.run([ip, "netns", "delete", name], check=False, capture_output=True)
-
-
-def enter_network(name: str) -> list[str]:
-    """The beginning of a command in a network namespace. `ip netns exec` also mounts, which a chroot refuses."""
-    return ["nsenter", f"--net=/run/netns/{name}", "--"]
 
 
 def test_the_network_to_the_server_of_the_ledger_is_cut_off(
@@ -129,9 +129,9 @@ def test_the_network_to_the_server_of_the_ledger_is_cut_off(
         server.listen("192.0.2.1", *enter_network(there))
         run = Run(f"postgresql://{server.user}@192.0.2.1/faults", tmp_path, *enter_network(here))
         assert run.first_line == "under way"
-        subprocess.run(["ip", "-n", there, "link", "set", "there", "down"], check=True)
+        subprocess.run([*enter_network(there), "ip", "link", "set", "there", "down"], check=True)
         time.sleep(25.0)  # longer than the client waits for an answer
-        subprocess.run(["ip", "-n", there, "link", "set", "there", "up"], check=True)
+        subprocess.run([*enter_network(there), "ip", "link", "set", "there", "up"], check=True)
         record = run.end()
         assert (verdicts(record), record["failures"]) == (undisturbed, [])
         run.url = local_url
