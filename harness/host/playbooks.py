@@ -187,6 +187,8 @@ def play(
             _end_workers(private)
         stdout = ansible_memory.clip_output(Path(runner.config.artifact_dir) / "stdout")
     outcome = _find_outcome(runner.status, events.stats, name)
+    if outcome is None and runner.rc is None:
+        raise HarnessError(f"Ansible was killed while it played {playbook.name}")
     if outcome is None:
         raise HarnessError(f"{playbook.name} reached no host: {last_line(stdout) or runner.status}")
     return PlayResult(
