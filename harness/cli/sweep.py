@@ -134,7 +134,7 @@ def _describe(leftover: Leftover, now: datetime.datetime) -> Iterator[str]:
     """Say how old a leftover is, of whom, and what it cost so far, as far as that is known."""
     age_s, cost_usd = leftover.age_s(now), leftover.cost_usd(now)
     words = ["" if age_s is None else f"{units.duration(age_s)} old", f"of {leftover.owner}" if leftover.owner else ""]
-    if described := " ".join(filter(None, words)):
+    if described := ", ".join(filter(None, words)):
         yield clip(described)
     if cost_usd is not None:
         yield f"{units.usd(cost_usd)} so far"
