@@ -54,6 +54,15 @@ def new_database(postgresql_server: postgresql.Server) -> str:
     return postgresql_server.make_database(f"ledger_{secrets.token_hex(4)}")
 
 
+@pytest.fixture(params=["sqlite", "postgresql"])
+def ledger_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """The URL of a ledger that is not made yet, of each kind."""
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path / 'deep' / 'ledger.sqlite'}"
+    url: str = request.getfixturevalue("new_database")
+    return url
+
+
 @pytest.fixture
 def own_server() -> Iterator[postgresql.Server]:
     """A PostgreSQL server for one test, which may stop it."""

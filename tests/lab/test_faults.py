@@ -7,28 +7,20 @@ import json
 import os
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
 from harness.benches.lab.processes import process_tags
+from harness.system import proc
 from tests.lab.test_command import call, living, start, state, wait_for
-from tests.servers import postgresql
 from tests.servers.postgresql import Server
 
 __all__ = ["state"]  # a fixture
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(1500), pytest.mark.xdist_group("guests")]
 RUN = ("run", "lab.phc", "--duration", "20s")
-
-
-@pytest.fixture
-def server() -> Iterator[Server]:
-    programs = postgresql.find_programs()
-    if programs is None:
-        pytest.skip("needs PostgreSQL's server: no postgres is installed")
-    with postgresql.serve(programs) as running:
-        yield running
 
 
 def verdict(environ: dict[str, str]) -> tuple[str, str, str]:
@@ -41,14 +33,14 @@ def verdict(environ: dict[str, str]) -> tuple[str, str, str]:
 
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGQUIT], ids=["restarted", "killed"])
 def test_the_server_of_the_ledger_is_away_for_a_moment(
-    how: signal.Signals, state: dict[str, str], server: Server, tmp_path: Path
+    how: signal.Signals, state: dict[str, str], own_server: Server, tmp_path: Path
 ) -> None:
-    environ, log = state | {"PTP_HARNESS_LEDGER_URL": server.make_database("campaign")}, tmp_path / "log"
+    environ, log = state | {"PTP_HARNESS_LEDGER_URL": own_server.make_database("campaign")}, tmp_path / "log"
     child = start(environ, log, *RUN)
     wait_for(log, "measure", child)
-    server.stop(how)
+    own_server.stop(how)
     time.sleep(5)
-    server.start()
+    own_server.start()
     assert child.wait(600) == 0, log.read_text()
     outcome, _, state_of_host = verdict(environ)
     assert (outcome, state_of_host) == ("PASS", "released"), log.read_text()
@@ -66,18 +58,14 @@ def signal_guest(number: signal.Signals) -> Callable[[dict[str, str]], None]:
 
 
 def kill_ansible(environ: dict[str, str]) -> None:
-    give_up_at = time.monotonic() + 60
+    state_dir, give_up_at = environ["PTP_HARNESS_STATE_DIR"], time.monotonic() + 60
     killed = False
     while not killed and time.monotonic() < give_up_at:
-        for process in Path("/proc").glob("[0-9]*"):
-            try:
-                words = (process / "cmdline").read_bytes()
-                ours = environ["PTP_HARNESS_STATE_DIR"].encode() in words + (process / "environ").read_bytes()
-            except OSError:
-                continue
-            if ours and b"ansible-playbook" in words:
-                os.kill(int(process.name), signal.SIGKILL)
-                killed = True
+        for process in proc.find_by_environment("PTP_HARNESS_STATE_DIR", state_dir):
+            with suppress(OSError):  # it has just ended
+                if b"ansible-playbook" in Path(f"/proc/{process.pid}/cmdline").read_bytes():
+                    os.kill(process.pid, signal.SIGKILL)
+                    killed = True
         time.sleep(0.05)
     assert killed
 

@@ -18,12 +18,11 @@ ORDERS = int(os.environ.get("PTP_HARNESS_TEST_ORDERS", "15"))
 
 @pytest.mark.programs
 @pytest.mark.timeout(36_000)
-@pytest.mark.parametrize("database", ["sqlite", "postgresql"])
 def test_in_any_order_nothing_is_lost_and_nothing_left(
-    database: str, request: pytest.FixtureRequest, tmp_path: Path, record_property: Callable[[str, object], None]
+    ledger_url: str, tmp_path: Path, record_property: Callable[[str, object], None]
 ) -> None:
-    url = f"sqlite:///{tmp_path}/ledger.sqlite" if database == "sqlite" else request.getfixturevalue("new_database")
-    argv = [sys.executable, "-m", "tests.programs.any_order", url, str(tmp_path / "orders")]
+    database = ledger_url.partition(":")[0]
+    argv = [sys.executable, "-m", "tests.programs.any_order", ledger_url, str(tmp_path / "orders")]
     argv += ["--examples", str(ORDERS), "--steps", "25", "--seed", "1" if database == "sqlite" else "2"]
     done = subprocess.run(argv, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-20_000:]

@@ -18,7 +18,6 @@ from typing import Any
 
 import pytest
 
-from tests.servers import postgresql
 from tests.servers.postgresql import Server
 
 pytestmark = [pytest.mark.programs, pytest.mark.timeout(600)]
@@ -66,23 +65,14 @@ def verdicts(record: dict[str, Any]) -> list[tuple[str, str, str]]:
     return [(host["name"], host["verdict"]["outcome"], host["state"]) for host in record["hosts"]]
 
 
-@pytest.fixture
-def server() -> Iterator[Server]:
-    programs = postgresql.find_programs()
-    if programs is None:
-        pytest.skip("needs PostgreSQL's server: no postgres is installed")
-    with postgresql.serve(programs) as running:
-        yield running
-
-
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGQUIT], ids=["restarted", "killed"])
 def test_the_server_of_the_ledger_is_away_for_a_moment(
-    how: signal.Signals, server: Server, tmp_path: Path, undisturbed: list[tuple[str, str, str]]
+    how: signal.Signals, own_server: Server, tmp_path: Path, undisturbed: list[tuple[str, str, str]]
 ) -> None:
-    run = Run(server.make_database("faults"), tmp_path)
-    server.stop(how)
+    run = Run(own_server.make_database("faults"), tmp_path)
+    own_server.stop(how)
     time.sleep(AWAY_S)
-    server.start()
+    own_server.start()
     record = run.end()
     assert (verdicts(record), record["failures"]) == (undisturbed, [])
     assert run.find_faults() == []
@@ -121,13 +111,13 @@ def two_networks(server: Server) -> Iterator[tuple[str, str]]:
 
 
 def test_the_network_to_the_server_of_the_ledger_is_cut_off(
-    server: Server, tmp_path: Path, undisturbed: list[tuple[str, str, str]]
+    own_server: Server, tmp_path: Path, undisturbed: list[tuple[str, str, str]]
 ) -> None:
-    local_url = server.make_database("faults")
-    server.stop()
-    with two_networks(server) as (there, here):
-        server.listen("192.0.2.1", *enter_network(there))
-        run = Run(f"postgresql://{server.user}@192.0.2.1/faults", tmp_path, *enter_network(here))
+    local_url = own_server.make_database("faults")
+    own_server.stop()
+    with two_networks(own_server) as (there, here):
+        own_server.listen("192.0.2.1", *enter_network(there))
+        run = Run(f"postgresql://{own_server.user}@192.0.2.1/faults", tmp_path, *enter_network(here))
         assert run.first_line == "under way"
         subprocess.run([*enter_network(there), "ip", "link", "set", "there", "down"], check=True)
         time.sleep(25.0)  # longer than the client waits for an answer

@@ -19,12 +19,11 @@ LEAST = 200  # on each database
 
 @pytest.mark.programs
 @pytest.mark.timeout(36_000)
-@pytest.mark.parametrize("database", ["sqlite", "postgresql"])
 def test_a_run_killed_at_every_point_is_recovered(
-    database: str, request: pytest.FixtureRequest, tmp_path: Path, record_property: Callable[[str, object], None]
+    ledger_url: str, tmp_path: Path, record_property: Callable[[str, object], None]
 ) -> None:
-    url = f"sqlite:///{tmp_path}/ledger.sqlite" if database == "sqlite" else request.getfixturevalue("new_database")
-    argv = [sys.executable, "-m", "tests.programs.kill_everywhere", url, str(tmp_path / "trials")]
+    database = ledger_url.partition(":")[0]
+    argv = [sys.executable, "-m", "tests.programs.kill_everywhere", ledger_url, str(tmp_path / "trials")]
     # A connection to a server takes longer to make: there every second point, until more is asked for.
     every = "2" if database == "postgresql" and KILLS == 1 else "1"
     argv += ["--kills", str(KILLS // 2), "--every", every]

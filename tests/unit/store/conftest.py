@@ -1,22 +1,12 @@
 """Ledgers in a file and in a server's database: both keep the same promises."""
 
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import pytest
 
 from harness.store.ledger import Ledger
 
 OpenLedger = Callable[[], Ledger]
-
-
-@pytest.fixture(params=["sqlite", "postgresql"])
-def ledger_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """The URL of a ledger that is not made yet, of each kind."""
-    if request.param == "sqlite":
-        return f"sqlite:///{tmp_path / 'deep' / 'ledger.sqlite'}"
-    url: str = request.getfixturevalue("new_database")
-    return url
 
 
 @pytest.fixture
