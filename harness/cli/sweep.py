@@ -1,7 +1,7 @@
 """`sweep`: list and remove what runs left behind."""
 
 import datetime
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from typing import Annotated, Any
 
@@ -74,14 +74,14 @@ def sweep(
     if yes:
         configuration.state_dir.mkdir(parents=True, exist_ok=True)
         with file_locks.locked(configuration.state_dir / "sweep.lock", "sweep", output.say):
-            findings = _search(sweeper, shows=not json)
+            findings, keeps = _search(sweeper, shows=not json)
             removals = sweeper.remove(findings)
     else:
-        findings = _search(sweeper, shows=not json)
+        findings, keeps = _search(sweeper, shows=not json)
     if json:
         output.emit(_document(findings, removals, sweeper))
     else:
-        output.show(_conclude(findings, removals, sweeper))
+        output.show(_conclude(findings, removals, keeps=keeps))
     if removals is not None and removals.failed:
         raise CleanupError(removals.failed, next_step=removals.next_step)
     if (findings.selected and not yes) or any(untouched.names_our_run for _, untouched in findings.left_alone):
@@ -104,8 +104,11 @@ def _parse_age_s(text: str) -> float:
         ) from error
 
 
-def _search(sweeper: Sweep, *, shows: bool) -> Findings:
-    """Search all places, and list what is there. Raises HarnessError where none of them can be searched."""
+def _search(sweeper: Sweep, *, shows: bool) -> tuple[Findings, bool]:
+    """Search all places, and list what is there; return the findings, and whether a run was listed that keeps hosts.
+
+    Raises HarnessError where none of the places can be searched.
+    """
     if len(sweeper.places) > 1:
         output.say(f"searching {', '.join(map(str, sweeper.places))}")
     findings = sweeper.search()
@@ -113,13 +116,14 @@ def _search(sweeper: Sweep, *, shows: bool) -> Findings:
         raise next(iter(findings.unsearched.values()))
     for place, error in findings.unsearched.items():
         output.say(f"{place} was not searched: {error}")
+    keeping = sweeper.find_keeping_runs() if shows else []
     if shows:
-        for line in _list(findings, sweeper):
+        for line in _list(findings, keeping):
             output.show(line)
-    return findings
+    return findings, bool(keeping)
 
 
-def _list(findings: Findings, sweeper: Sweep) -> Iterator[str]:
+def _list(findings: Findings, keeping: Sequence[RunOverview]) -> Iterator[str]:
     """List what may be removed, what is left alone, and the runs that keep hosts."""
     now = datetime.datetime.now(datetime.UTC)
     for _, leftover in findings.selected:
@@ -127,7 +131,7 @@ def _list(findings: Findings, sweeper: Sweep) -> Iterator[str]:
             facts = "; ".join([leftover.why, *_describe(leftover, now)])
             yield f"{leftover.token}  {resource.kind:<10} {resource.name}  {resource.detail}  ({facts})"
     yield from (_describe_untouched(untouched) for _, untouched in findings.left_alone)
-    yield from map(_describe_kept, sweeper.find_keeping_runs())
+    yield from map(_describe_kept, keeping)
 
 
 def _describe(leftover: Leftover, now: datetime.datetime) -> Iterator[str]:
@@ -140,7 +144,7 @@ def _describe(leftover: Leftover, now: datetime.datetime) -> Iterator[str]:
         yield f"{units.usd(cost_usd)} so far"
 
 
-def _conclude(findings: Findings, removals: Removals | None, sweeper: Sweep) -> str:
+def _conclude(findings: Findings, removals: Removals | None, *, keeps: bool) -> str:
     """Say what was removed, or how much may be."""
     others = f"; {findings.not_selected} more, which the options do not select" if findings.not_selected else ""
     if removals is not None:
@@ -149,7 +153,7 @@ def _conclude(findings: Findings, removals: Removals | None, sweeper: Sweep) -> 
         return f"{len(findings.selected)} left; `ptp-harness sweep --yes` removes them{others}"
     qualifier = " that is ours" if findings.left_alone else ""
     where = ", where it could be searched" if findings.unsearched else ""
-    return f"nothing {'else ' if sweeper.find_keeping_runs() else ''}is left{qualifier}{where}{others}"
+    return f"nothing {'else ' if keeps else ''}is left{qualifier}{where}{others}"
 
 
 def _describe_removals(removals: Removals) -> str:

@@ -136,11 +136,6 @@ def survey(ledger: Ledger, bench: Bench, *, taken_over: Collection[str] = ()) ->
     return Survey(removable=tuple(removable), left_alone=tuple(left_alone))
 
 
-def list_removable(ledger: Ledger, bench: Bench, *, taken_over: Collection[str] = ()) -> list[Leftover]:
-    """List only the removable part of the survey."""
-    return list(survey(ledger, bench, taken_over=taken_over).removable)
-
-
 def take_over_dead_runs(
     ledger: Ledger, bench: Bench, progress: Callable[[str], None], *, spared: Collection[str] = ()
 ) -> list[str]:

@@ -67,6 +67,7 @@ from harness.store import adhoc_runs
 from harness.store.evidence_folder import EvidenceFolder
 from harness.store.ledger import Ledger
 from harness.system.settings import Settings, assets_dir
+from tests.doubles.removable import list_removable
 
 ERRORS: Mapping[str, Callable[[], BenchError]] = {
     "full": lambda: CapacityError("no room for it"),
@@ -241,8 +242,8 @@ def test_what_cannot_be_released_is_named_and_stays_in_the_books(lab: Lab) -> No
     record = lab.run("stuck", "silent")
     assert verdicts(record)["stuck"][2] is HostState.FAILED
     assert [left.token for left in record.leftovers] == [f"{record.run}/stuck/1"]
-    assert [str(item.token) for item in leftovers.list_removable(lab.ledger, lab.bench)] == [f"{record.run}/stuck/1"]
-    remains = leftovers.remove(leftovers.list_removable(lab.ledger, lab.bench), lab.bench)
+    assert [str(item.token) for item in list_removable(lab.ledger, lab.bench)] == [f"{record.run}/stuck/1"]
+    remains = leftovers.remove(list_removable(lab.ledger, lab.bench), lab.bench)
     assert remains == {Token(run=record.run, host="stuck"): [f"{record.run}/stuck/1"]}
 
 
@@ -319,11 +320,11 @@ def test_a_dead_runs_hosts_get_their_verdict_when_it_is_swept(lab: Lab) -> None:
     lab.ledger.begin_step(token, Stage.CONFIGURE)
     lab.bench.running.add(f"{run}/a/1")
     lab.bench.running.add("lab/by-hand/1")
-    found = leftovers.list_removable(lab.ledger, lab.bench)
+    found = list_removable(lab.ledger, lab.bench)
     assert [(str(item.token), item.why) for item in found] == [(f"{run}/a/1", "the process of its run died")]
     assert leftovers.take_over_dead_runs(lab.ledger, lab.bench, print) == [run]
-    assert leftovers.list_removable(lab.ledger, lab.bench) == [], "this process leads it now"
-    (taken,) = leftovers.list_removable(lab.ledger, lab.bench, taken_over=[run])
+    assert list_removable(lab.ledger, lab.bench) == [], "this process leads it now"
+    (taken,) = list_removable(lab.ledger, lab.bench, taken_over=[run])
     assert (found[0].of_dead_run, taken.of_dead_run, taken.token) == (True, False, found[0].token)
     assert leftovers.remove([taken], lab.bench) == {}
     leftovers.close_runs([run], lab.ledger, lab.bench, print)
@@ -342,8 +343,8 @@ def test_a_host_that_waited_for_its_choice_when_the_run_died_is_swept(lab: Lab, 
     unqualified = host_workers.unqualified_host_record("a", "silent", Evidence(interrupted=True))
     token = lab.ledger.own_host(run, "a").token
     lab.ledger.record_state(token, dataclasses.replace(unqualified, state=HostState.UNDECIDED))
-    assert [item.token.host for item in leftovers.list_removable(lab.ledger, lab.bench)] == ["a"]
-    leftovers.remove(leftovers.list_removable(lab.ledger, lab.bench), lab.bench)
+    assert [item.token.host for item in list_removable(lab.ledger, lab.bench)] == ["a"]
+    leftovers.remove(list_removable(lab.ledger, lab.bench), lab.bench)
     assert leftovers.take_over_dead_runs(lab.ledger, lab.bench, print) == [run]
     leftovers.close_runs([run], lab.ledger, lab.bench, print)
     assert [line.state for line in lab.ledger.hosts(run)] == [HostState.RELEASED]
@@ -352,20 +353,20 @@ def test_a_host_that_waited_for_its_choice_when_the_run_died_is_swept(lab: Lab, 
 def test_a_living_run_is_not_swept(lab: Lab) -> None:
     run = lab.ledger.open_run(bench="lab", campaign={}, hosts={"a": "silent"})
     lab.bench.running.add(f"{run}/a/1")
-    assert leftovers.list_removable(lab.ledger, lab.bench) == []
+    assert list_removable(lab.ledger, lab.bench) == []
     assert leftovers.take_over_dead_runs(lab.ledger, lab.bench, print) == []
 
 
 def test_a_run_that_no_ledger_knows_is_swept(lab: Lab) -> None:
     lab.bench.running.add("zzzz/a/1")
-    assert [item.why for item in leftovers.list_removable(lab.ledger, lab.bench)] == ["its run is in no ledger here"]
+    assert [item.why for item in list_removable(lab.ledger, lab.bench)] == ["its run is in no ledger here"]
 
 
 def test_what_a_process_keeps_warm_is_swept_once_that_process_died(lab: Lab) -> None:
     program = "from harness.store import adhoc_runs; print(adhoc_runs.make_run_name())"
     dead = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout.strip()
     lab.bench.running |= {f"{adhoc_runs.make_run_name()}/lab.phc/1", f"{dead}/lab.phc/1"}
-    assert [(item.token.run, item.why) for item in leftovers.list_removable(lab.ledger, lab.bench)] == [
+    assert [(item.token.run, item.why) for item in list_removable(lab.ledger, lab.bench)] == [
         (dead, "the process that kept it warm died")
     ]
 

@@ -22,6 +22,7 @@ from harness.store.ledger import Ledger
 from harness.store.tables import OWNERS
 from harness.system.settings import Settings, assets_dir
 from tests.doubles.campaign_of_six import leave_out_ssh
+from tests.doubles.removable import list_removable
 from tests.doubles.scripted_bench import ScriptedBench
 
 
@@ -218,7 +219,7 @@ def test_sweep_leaves_a_dead_leaders_run_open_while_a_helper_works(
     leader.die()
     sweeper, said = Process(tmp_path), list[str]()
     assert leftovers.take_over_dead_runs(sweeper.ledger, sweeper.bench, said.append) == [run]
-    found = leftovers.list_removable(sweeper.ledger, sweeper.bench, taken_over=[run])
+    found = list_removable(sweeper.ledger, sweeper.bench, taken_over=[run])
     assert [str(item.token) for item in found] == [f"{run}/good/1"], "the helper's host is in use"
     assert leftovers.close_runs([run], sweeper.ledger, sweeper.bench, said.append) == []
     assert f"run {run} stays open: it was asked to stop, and is still at work on late (process " in said[-1]

@@ -27,6 +27,7 @@ from harness.store.ledger_check import check
 from harness.store.ledger_lines import HostLine
 from harness.store.tables import HOSTS as HOSTS_TABLE
 from harness.system.settings import Settings
+from tests.doubles.removable import list_removable
 
 NAMES = ("a", "b", "stuck", "gone")
 
@@ -326,11 +327,11 @@ def test_a_kept_host_whose_lease_ended_is_swept(
 ) -> None:
     ended_run(ledger, rack, run)
     line = kept_hosts.keep_host(run, "a", rack, ledger, lease_s=3600)
-    assert leftovers.list_removable(ledger, rack) == []
+    assert list_removable(ledger, rack) == []
     assert leftovers.release_expired(ledger, rack) == []
     past = HOSTS_TABLE.update().where(HOSTS_TABLE.c.host == "a").values(kept_until_ns=ledger.now_ns() - 10**9)
     ledger.database.write(lambda db: db.execute(past))
-    assert [(str(item.token), item.why) for item in leftovers.list_removable(ledger, rack)] == [
+    assert [(str(item.token), item.why) for item in list_removable(ledger, rack)] == [
         (str(line.token), "it was kept, and its lease has ended")
     ]
     assert leftovers.release_expired(ledger, rack) == [str(line.token)]

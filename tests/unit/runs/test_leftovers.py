@@ -16,6 +16,7 @@ from harness.model import Resource, Token
 from harness.runs import leftovers
 from harness.store import adhoc_runs
 from harness.store.ledger import Ledger
+from tests.doubles.removable import list_removable
 
 PAST, FUTURE = "2026-01-01T00:00:00+00:00", "2999-01-01T00:00:00+00:00"
 
@@ -67,13 +68,13 @@ def test_one_bad_token_stops_nothing(ledger: Ledger, name: str) -> None:
     bench = Things(name, [*map(thing, BAD), thing("k3f9/a/1")])
     assert removable(ledger, bench) == {"k3f9/a/1": "its run is in no ledger here"}
     assert left_alone(ledger, bench) == {token: f"not a token: {token!r}" for token in BAD}
-    assert leftovers.remove(leftovers.list_removable(ledger, bench), bench) == {}  # type: ignore[arg-type]
+    assert leftovers.remove(list_removable(ledger, bench), bench) == {}  # type: ignore[arg-type]
     assert bench.released == ["k3f9/a/1"]
 
 
 def test_what_cannot_be_removed_keeps_no_other(ledger: Ledger) -> None:
     bench = Things("lab", [thing("k3f9/a/1"), thing("k3f9/b/1")], stuck=frozenset({"k3f9/a/1"}))
-    remains = leftovers.remove(leftovers.list_removable(ledger, bench), bench)  # type: ignore[arg-type]
+    remains = leftovers.remove(list_removable(ledger, bench), bench)  # type: ignore[arg-type]
     assert remains == {Token.parse("k3f9/a/1"): ["k3f9/a/1"]}
     assert bench.released == ["k3f9/b/1"]
 
