@@ -27,8 +27,8 @@ from pathlib import Path
 from ena_device.control import ask
 
 from harness import wiring
+from harness.analysis import sample_values
 from harness.errors import HarnessError
-from harness.ladder import quantities
 from harness.probes import chronyc
 from harness.system import settings
 
@@ -150,7 +150,7 @@ def compare_seconds(guest: Guest, bends: Mapping[str, int], seconds: int) -> Ite
         yield Second(
             low_ns=nearest["low_ns"] + bends["offset_ns"],
             high_ns=nearest["high_ns"] + bends["offset_ns"],
-            bound_ns=quantities.root_distance_bound(tracked) + bends["error_bound_ns"],
+            bound_ns=sample_values.root_distance_bound(tracked) + bends["error_bound_ns"],
         )
 
 

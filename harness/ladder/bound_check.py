@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from harness import units
-from harness.analysis import summary
+from harness.analysis import sample_values, summary
 from harness.ladder import quantities
 from harness.model import Evidence, Facts, PhcRead, Sample
 
@@ -81,7 +81,7 @@ def check_samples(evidence: Evidence) -> BoundCheck:
         if not sample.reads or bound_ns is None:
             continue
         compared += 1
-        reading = quantities.fastest(sample.reads)
+        reading = sample_values.fastest(sample.reads)
         if _least_distance_ns(reading) > bound_ns:
             exclusions.append(_make_exclusion(reading, bound_ns, _fresh_ntp_offset(sample, name)))
     slots = quantities.count_slots(evidence)
@@ -93,7 +93,7 @@ def check_collection(facts: Facts | None) -> BoundCheck:
     tracking, reads = (facts.tracking, facts.reads) if facts else (None, None)
     if not tracking or not reads:
         return BoundCheck(slots=1, uncompared=1, exclusions=())
-    reading, bound_ns = quantities.fastest(reads), quantities.root_distance_bound(tracking)
+    reading, bound_ns = sample_values.fastest(reads), sample_values.root_distance_bound(tracking)
     excluded = _least_distance_ns(reading) > bound_ns
     return BoundCheck(slots=1, uncompared=0, exclusions=(_make_exclusion(reading, bound_ns, None),) if excluded else ())
 
@@ -101,7 +101,7 @@ def check_collection(facts: Facts | None) -> BoundCheck:
 def describe_slow_readings(samples: Sequence[Sample]) -> str | None:
     """Say by how much chrony's bound is too small where most readings take longer than chrony assumes."""
     pairs = [
-        (quantities.fastest(sample.reads).window_ns, sample.tracking.root_delay_ns)
+        (sample_values.fastest(sample.reads).window_ns, sample.tracking.root_delay_ns)
         for sample in samples
         if sample.reads and sample.tracking and _follows_phc(sample)
     ]
@@ -122,7 +122,7 @@ def _follows_phc(sample: Sample) -> bool:
 
 
 def _larger_bound(sample: Sample, before: Sample | None) -> int | None:
-    bounds = [quantities.chrony_bound(each) for each in (sample, before) if each is not None]
+    bounds = [sample_values.chrony_bound(each) for each in (sample, before) if each is not None]
     return None if bounds[0] is None else max(bound for bound in bounds if bound is not None)
 
 
@@ -140,7 +140,7 @@ def _fresh_ntp_offset(sample: Sample, name: str | None) -> int | None:
 
 def _make_exclusion(reading: PhcRead, bound_ns: int, ntp_offset_ns: int | None) -> Exclusion:
     return Exclusion(
-        offset_ns=quantities.middle_offset_ns(reading),
+        offset_ns=sample_values.middle_offset_ns(reading),
         window_ns=reading.window_ns,
         bound_ns=bound_ns,
         ntp_offset_ns=ntp_offset_ns,

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from harness import units
-from harness.analysis import summary
+from harness.analysis import sample_values, summary
 from harness.ladder import bound_check, driver_remedies, quantities
 from harness.ladder.case import Case, failed_rung, proven_rung, unobserved_rung
 from harness.ladder.findings import undecided_reason
@@ -157,7 +157,7 @@ def _judge_burst(case: Case) -> Rung:
 
 def _phc_minus_ntp_ns(facts: Facts, reads: Sequence[PhcRead]) -> int | None:
     """PHC minus NTP in nanoseconds, by chronyd's last NTP answer, else by our own NTP query; None when unknown."""
-    system_minus_phc_ns = quantities.system_minus_phc(reads)
+    system_minus_phc_ns = sample_values.system_minus_phc(reads)
     answer = next((source for source in facts.sources or () if source.mode == "^" and source.reach), None)
     system_minus_ntp_ns = answer.offset_ns if answer is not None else facts.ntp_offset_ns
     return (

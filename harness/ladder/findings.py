@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from harness.analysis import summary
+from harness.analysis import sample_values, summary
 from harness.campaign.limits import Requirement
 from harness.ladder import quantities
 from harness.model import Evidence, Finding, Reason, Sample
@@ -107,7 +107,7 @@ def _observe_error_bound(evidence: Evidence, requirement: Requirement) -> Observ
         return Observation(interval=None, samples=0, note=NOT_PUBLISHED)
     if published is None:
         return Observation(interval=None, samples=0, note="not observed whether the driver publishes phc_error_bound")
-    return _sample_observer(quantities.error_bound)(evidence, requirement)
+    return _sample_observer(sample_values.error_bound)(evidence, requirement)
 
 
 def _observe_read_success(evidence: Evidence, _requirement: Requirement) -> Observation:
@@ -125,8 +125,10 @@ def _observe_offset(evidence: Evidence, requirement: Requirement) -> Observation
 
 def _observe_phc_offset(evidence: Evidence, requirement: Requirement) -> Observation:
     """Observe our own offset. The PHC was read somewhere within each reading's time, so half of it is uncertain."""
-    observation = _sample_observer(quantities.phc_offset)(evidence, requirement)
-    halves_ns = [half for sample in evidence.samples or () if (half := quantities.phc_uncertainty(sample)) is not None]
+    observation = _sample_observer(sample_values.phc_offset)(evidence, requirement)
+    halves_ns = [
+        half for sample in evidence.samples or () if (half := sample_values.phc_uncertainty(sample)) is not None
+    ]
     return observation if not halves_ns else replace(observation, uncertainty=summary.median(halves_ns))
 
 
@@ -163,7 +165,7 @@ _Observer = Callable[[Evidence, Requirement], Observation]
 
 _OBSERVERS: Mapping[str, _Observer] = {
     "offset_ns": _observe_offset,
-    "chrony_bound_ns": _sample_observer(quantities.chrony_bound),
+    "chrony_bound_ns": _sample_observer(sample_values.chrony_bound),
     "error_bound_ns": _observe_error_bound,
     "phc_read_success": _observe_read_success,
     "phc_offset_ns": _observe_phc_offset,

@@ -7,8 +7,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from harness.analysis import sample_values
 from harness.campaign.limits import Requirement
-from harness.ladder import bound_check, judge, quantities
+from harness.ladder import bound_check, judge
 from harness.ladder.bound_check import (
     NTP_CONFIRMS_CHRONYD,
     NTP_CONFIRMS_READINGS,
@@ -150,7 +151,7 @@ def collection_read_at(good: Evidence, offset_ns: int) -> Facts:
 def test_a_collection_is_one_slot_and_a_reading_on_the_bound_does_not_refute_it(good: Evidence, sign: int) -> None:
     assert good.facts is not None
     assert good.facts.tracking is not None
-    largest_ns = quantities.root_distance_bound(good.facts.tracking) + 2_000
+    largest_ns = sample_values.root_distance_bound(good.facts.tracking) + 2_000
     on_bound = collection_read_at(good, sign * largest_ns)
     assert bound_check.check_collection(on_bound) == BoundCheck(slots=1, uncompared=0, exclusions=())
     outside = Exclusion(

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from harness.analysis import summary
+from harness.analysis import sample_values, summary
 from harness.campaign.limits import Requirement
 from harness.ladder import limit_rungs, quantities
 from harness.ladder.findings import compare_with_limits, undecided_reason
@@ -66,7 +66,7 @@ def test_points_of_a_series_are_at_their_seconds(good: Evidence) -> None:
     """The first sample is at 90 s of the monotonic clock; NTP answers are 0, 1, 2, 3 s old in turn."""
     few = only(good, 6)
     assert quantities.offset_series(few) == Series(points=tuple((90.0 + slot, -84) for slot in range(6)), missing=0)
-    assert quantities.collect_series(few, quantities.phc_offset) == Series(
+    assert quantities.collect_series(few, sample_values.phc_offset) == Series(
         points=tuple((90.0 + slot, -50) for slot in range(6)), missing=0
     )
     fresh = (90.0, 91.0, 94.0, 95.0)
@@ -80,7 +80,7 @@ def test_each_lost_or_unobserved_sample_is_one_missing_value(good: Evidence) -> 
     untracked = change(few, tracking=lambda sample: None if sample.slot in (1, 3) else sample.tracking)
     assert quantities.offset_series(untracked).missing == 4
     unread = change(few, reads=lambda sample: None if sample.slot in (1, 3, 5) else sample.reads)
-    assert quantities.collect_series(unread, quantities.phc_offset).missing == 5
+    assert quantities.collect_series(unread, sample_values.phc_offset).missing == 5
     unasked = change(few, sources=lambda sample: None if sample.slot == 0 else sample.sources)
     assert quantities.second_opinion_series(unasked).missing == 3
     assert quantities.phc_minus_second_opinion(unread).missing == 4
@@ -122,21 +122,21 @@ def test_half_of_an_odd_root_delay_is_rounded_up(good: Evidence) -> None:
     assert tracking is not None
     values = {"system_offset_ns": -3, "root_dispersion_ns": 100}
     for delay_ns, bound_ns in ((10, 108), (11, 109), (12, 109)):
-        assert quantities.root_distance_bound(replace(tracking, root_delay_ns=delay_ns, **values)) == bound_ns
+        assert sample_values.root_distance_bound(replace(tracking, root_delay_ns=delay_ns, **values)) == bound_ns
 
 
 def test_the_error_bound_is_chronys_and_the_devices(good: Evidence) -> None:
     sample = samples_of(good)[0]
-    assert quantities.error_bound(sample) == 26_320
-    assert quantities.error_bound(replace(sample, error_bound_ns=1)) == 6_321
-    assert quantities.error_bound(replace(sample, error_bound_ns=0)) is None
-    assert quantities.error_bound(replace(sample, tracking=None)) is None
+    assert sample_values.error_bound(sample) == 26_320
+    assert sample_values.error_bound(replace(sample, error_bound_ns=1)) == 6_321
+    assert sample_values.error_bound(replace(sample, error_bound_ns=0)) is None
+    assert sample_values.error_bound(replace(sample, tracking=None)) is None
 
 
 def test_half_of_the_fastest_reading_is_uncertain(good: Evidence) -> None:
     sample = samples_of(good)[0]
-    assert quantities.phc_uncertainty(sample) == 2_000
-    assert quantities.phc_uncertainty(replace(sample, reads=())) is None
+    assert sample_values.phc_uncertainty(sample) == 2_000
+    assert sample_values.phc_uncertainty(replace(sample, reads=())) is None
 
 
 # --- drift ------------------------------------------------------------------------------------------------------------
