@@ -153,4 +153,5 @@ def _mean_square(values: Floats, seen: Flags | None, *, shift: float = 0.0) -> t
     used = values if seen is None else values[seen]
     if len(used) == 0:
         return 0.0, 0
-    return float(np.dot(used, used)) / len(used) + 2 * shift * float(used.mean()) + shift * shift, len(used)
+    shifted = used + shift if shift else used
+    return float(np.dot(shifted, shifted)) / len(shifted), len(shifted)
