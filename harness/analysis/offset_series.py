@@ -16,14 +16,14 @@ _EXACT_BITS = 31  # the span of offsets that 32-bit integers hold: 2.1 s
 class OffsetSeries:
     """Offsets in ns, one for each slot of `slot_s` seconds: an integer array of N, and whether each was `seen`.
 
-    What was not seen is 0. The first and the last slot were seen. `reading_ns`: the largest uncertainty of one offset
-    by its reading, half the delay of the reading, in ns.
+    What was not seen is 0. The first and the last slot were seen. `reading_ns`: the uncertainty of each offset by its
+    reading, either way, as an array of the same type; None where there is none.
     """
 
     offsets_ns: npt.NDArray[np.signedinteger]
     seen: npt.NDArray[np.bool_]
     slot_s: float
-    reading_ns: float = 0.0
+    reading_ns: npt.NDArray[np.signedinteger] | None = None
 
     def __len__(self) -> int:
         return len(self.offsets_ns)
@@ -40,34 +40,35 @@ class OffsetSeries:
 
 
 def make_series(
-    times_s: Sequence[float], offsets_ns: Sequence[int], *, slot_s: float, reading_ns: float = 0.0
+    slots: Sequence[int], offsets_ns: Sequence[int], *, slot_s: float, reading_ns: Sequence[int] | None = None
 ) -> OffsetSeries:
-    """Make a series from readings: each takes the slot nearest to its time since the first reading.
+    """Make a series from the numbers of slots, which grow, and the offset in each, with its uncertainty.
 
-    Of several readings in one slot the one nearest to the middle of the slot counts. Raises ValueError without
-    readings, for readings of unequal numbers, for times that are not finite or too far apart, and for a slot that is
-    not above 0.
+    Raises ValueError without offsets, for unequal numbers of them, for slots that do not grow or are too far apart, and
+    for a slot that is not above 0 s.
     """
-    if len(times_s) == 0 or len(times_s) != len(offsets_ns):
-        raise ValueError("a series needs readings, each with a time and an offset")
+    if len(slots) == 0 or any(len(slots) != len(given) for given in (offsets_ns, reading_ns) if given is not None):
+        raise ValueError("a series needs offsets, each with its slot")
     if not slot_s > 0:
         raise ValueError("a slot lasts longer than 0 s")
-    times = np.asarray(times_s, dtype=np.float64)
-    if not np.isfinite(times).all():
-        raise ValueError("the time of a reading is not finite")
-    place = (times - times.min()) / slot_s
-    if place.max() >= MOST_SLOTS:
-        raise ValueError(f"the readings are further apart than {MOST_SLOTS} slots of {slot_s:g} s")
-    slots = np.rint(place).astype(np.int64)
-    nearest_last = np.argsort(-np.abs(place - slots), kind="stable")  # a later assignment wins
-    values = np.asarray(offsets_ns, dtype=np.int64)
-    offsets, seen = np.zeros(slots.max() + 1, dtype=np.int64), np.zeros(slots.max() + 1, dtype=np.bool_)
-    offsets[slots[nearest_last]] = values[nearest_last]
-    seen[slots] = True
-    return OffsetSeries(offsets_ns=_narrow(offsets), seen=seen, slot_s=slot_s, reading_ns=reading_ns)
+    if slots[-1] - slots[0] >= MOST_SLOTS:
+        raise ValueError(f"the offsets are further apart than {MOST_SLOTS} slots")
+    places = np.asarray(slots, dtype=np.int64) - slots[0]
+    if not (np.diff(places) > 0).all():
+        raise ValueError("the slots do not grow")
+    offsets, readings, seen = (np.zeros(places[-1] + 1, dtype=kind) for kind in (np.int64, np.int64, np.bool_))
+    offsets[places], seen[places] = offsets_ns, True
+    if reading_ns is not None:
+        readings[places] = reading_ns
+    kind = _choose_type(int(np.abs(offsets).max()) + int(readings.max()))
+    return OffsetSeries(
+        offsets_ns=offsets.astype(kind),
+        seen=seen,
+        slot_s=slot_s,
+        reading_ns=None if reading_ns is None else readings.astype(kind),
+    )
 
 
-def _narrow(offsets: npt.NDArray[np.int64]) -> npt.NDArray[np.signedinteger]:
-    """Take 32-bit integers where all offsets fit with room for differences: half the memory, twice the speed."""
-    fits = np.abs(offsets).max() < 1 << (_EXACT_BITS - 1)
-    return offsets.astype(np.int32) if fits else offsets
+def _choose_type(largest: int) -> type[np.int32] | type[np.int64]:
+    """Choose 32-bit integers where all offsets fit with room for differences: half the memory, twice the speed."""
+    return np.int32 if largest < 1 << (_EXACT_BITS - 1) else np.int64

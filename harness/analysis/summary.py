@@ -27,7 +27,7 @@ def nearest_rank(values: Sequence[float], share: float) -> float:
     Always one of the values; share 0.5 is the lower median, share 1 the maximum. Source: Hyndman and Fan 1996, type 1.
     Raises ValueError without values or with a share outside (0, 1].
     """
-    return sorted(values)[_rank(len(values), share) - 1]
+    return sorted(values)[rank(len(values), share) - 1]
 
 
 def quantile(values: Sequence[float], share: float, *, missing: int = 0) -> Interval:
@@ -35,16 +35,16 @@ def quantile(values: Sequence[float], share: float, *, missing: int = 0) -> Inte
 
     Missing values are counted, never listed: a host may claim any number of them.
     """
-    ordered, rank = sorted(values), _rank(len(values) + missing, share)
+    ordered, position = sorted(values), rank(len(values) + missing, share)
     return Interval(
-        value=ordered[_rank(len(ordered), share) - 1],
-        low=ordered[rank - missing - 1] if rank > missing else -INFINITY,
-        high=ordered[rank - 1] if rank <= len(ordered) else INFINITY,
+        value=ordered[rank(len(ordered), share) - 1],
+        low=ordered[position - missing - 1] if position > missing else -INFINITY,
+        high=ordered[position - 1] if position <= len(ordered) else INFINITY,
     )
 
 
-def _rank(count: int, share: float) -> int:
-    """The position, from 1, of the quantile among `count` ordered values."""
+def rank(count: int, share: float) -> int:
+    """Compute the position, from 1, of a quantile among `count` ordered values. Raises ValueError."""
     if count < 1 or not 0 < share <= 1:
         raise ValueError("a quantile needs values and a share in (0, 1]")
     # Rounding keeps 0.99 * 100 at rank 99: for some shares the product is a float slightly above the whole number.

@@ -2,11 +2,13 @@
 
 MTIE never falls with the observation interval: equal values at both ends of a range are the value in all of it, and a
 mask whose least limit in a range is met by the upper end is met in all of it. With gaps each value is a lower bound:
-what was not seen can only add to it. The uncertainty of each value is twice that of one offset.
+what was not seen can only add to it. The uncertainty of each offset by its reading makes MTIE an interval: the least
+that the offsets can be apart, and the most.
 """
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from enum import IntEnum
 
 import numpy as np
 import numpy.typing as npt
@@ -21,14 +23,24 @@ Offsets = npt.NDArray[np.signedinteger]
 class TimeIntervalError:
     """MTIE in ns for one observation interval of `slots` slots: `tau_s` seconds.
 
-    `whole_share`: the share of windows in which every offset was seen; below 1 the value is a lower bound.
+    `low_ns` to `high_ns`: what it may be by the uncertainty of readings. `whole_share`: the share of windows in which
+    every offset was seen; below 1 each value is a lower bound.
     """
 
     slots: int
     tau_s: float
     mtie_ns: int
-    uncertainty_ns: float
+    low_ns: int
+    high_ns: int
     whole_share: float
+
+
+class Reading(IntEnum):
+    """How the uncertainty of readings counts: as none, such that MTIE is least, or such that it is greatest."""
+
+    NOMINAL = 0
+    LEAST = -1
+    GREATEST = 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,18 +52,43 @@ class MaskExcess:
     mask_ns: float
 
 
+def compute_mtie(series: OffsetSeries, windows: Iterable[int]) -> list[TimeIntervalError]:
+    """Compute MTIE at observation intervals in slots, each with its interval and the share of whole windows.
+
+    Raises ValueError for a window that is not within the series.
+    """
+    nominal = MtieTable(series)
+    least, greatest = (
+        nominal if series.reading_ns is None else MtieTable(series, reading)
+        for reading in (Reading.LEAST, Reading.GREATEST)
+    )
+    return [
+        TimeIntervalError(
+            slots=window,
+            tau_s=window * series.slot_s,
+            mtie_ns=nominal.compute(window),
+            low_ns=least.compute(window),
+            high_ns=greatest.compute(window),
+            whole_share=nominal.compute_whole_share(window),
+        )
+        for window in windows
+    ]
+
+
 class MtieTable:
     """MTIE of one series at any observation interval. What a level of doubling needs is made once and kept."""
 
-    def __init__(self, series: OffsetSeries) -> None:
+    def __init__(self, series: OffsetSeries, reading: Reading = Reading.NOMINAL) -> None:
         self._series = series
-        high = series.offsets_ns
-        low = high
+        high = low = series.offsets_ns
+        if reading is not Reading.NOMINAL and series.reading_ns is not None:
+            high, low = high + reading.value * series.reading_ns, low - reading.value * series.reading_ns
         if not series.whole:  # such that any difference with them is negative, and within the type
             unseen = np.iinfo(high.dtype).max // 2 + 1
-            high, low = np.where(series.seen, high, -unseen), np.where(series.seen, high, unseen)
+            high, low = np.where(series.seen, high, -unseen), np.where(series.seen, low, unseen)
         self._levels: list[tuple[Offsets, Offsets]] = [(high, low)]
         self._known: dict[int, int] = {}
+        self._missing: npt.NDArray[np.int64] | None = None
 
     def compute(self, slots: int) -> int:
         """Compute MTIE in ns over windows of so many slots, that is of one offset more.
@@ -64,20 +101,6 @@ class MtieTable:
             high, low = self._find_extremes(slots + 1)
             self._known[slots] = max(int((high - low).max()), 0)
         return self._known[slots]
-
-    def compute_at(self, windows: Iterable[int]) -> list[TimeIntervalError]:
-        """Compute MTIE at observation intervals in slots, with the share of whole windows."""
-        missing = None if self._series.whole else np.concatenate(([0], np.cumsum(~self._series.seen)))
-        return [
-            TimeIntervalError(
-                slots=window,
-                tau_s=window * self._series.slot_s,
-                mtie_ns=self.compute(window),
-                uncertainty_ns=2 * self._series.reading_ns,
-                whole_share=1.0 if missing is None else float(np.mean(missing[window + 1 :] == missing[: -window - 1])),
-            )
-            for window in windows
-        ]
 
     def compute_all(self, longest: int | None = None) -> list[int]:
         """Compute MTIE at every observation interval of 1, 2, 3 ... slots, up to `longest`."""
@@ -102,6 +125,14 @@ class MtieTable:
                 middle = (first + last) // 2
                 ranges += [(first, middle), (middle, last)]
         return None
+
+    def compute_whole_share(self, slots: int) -> float:
+        """Compute the share of the windows of so many slots in which every offset was seen."""
+        if self._series.whole:
+            return 1.0
+        if self._missing is None:
+            self._missing = np.concatenate(([0], np.cumsum(~self._series.seen)))
+        return float(np.mean(self._missing[slots + 1 :] == self._missing[: -slots - 1]))
 
     def _list_equal_ranges(self, first: int, last: int) -> Iterator[tuple[int, int]]:
         """List ranges of observation intervals, without overlap, in each of which MTIE is the same."""

@@ -33,6 +33,7 @@ from harness.model.observed import (
     Unparsed,
     WrongSetting,
 )
+from harness.model.quality import ClockQuality
 from harness.model.records import HostRecord, Machine, Resource, RunRecord, Token
 
 __all__ = [
@@ -43,6 +44,7 @@ __all__ = [
     "ChronySource",
     "Claim",
     "Clock",
+    "ClockQuality",
     "Depth",
     "Driver",
     "DriverWord",

@@ -158,6 +158,7 @@ class Sample:
     read_errors: int | None
     error_bound_ns: int | None
     counters: PhcCounters | None
+    raw_ns: int | None = None  # CLOCK_MONOTONIC_RAW, the free oscillator, read beside utc_ns
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,6 +8,7 @@ from harness import units
 from harness.model.enums import Depth, HostState, Stage
 from harness.model.evidence import Claim, Offer, Placement, Verdict
 from harness.model.observed import Facts
+from harness.model.quality import ClockQuality
 from harness.untrusted.names import TOKEN
 
 LEAST_BILLED_S = 60.0
@@ -108,6 +109,7 @@ class HostRecord:
     api_calls: float | None = None  # calls of a cloud's API for this host; a call for several hosts counts in part
     cost_usd: float | None = None  # of the instance until the end of the record, where its price is known
     attempt: int = 1  # of its token: a host that was begun anew has a later one
+    quality: ClockQuality | None = None  # the figures of its clock; None: too little was measured
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -133,6 +133,7 @@ def _parse_sample(record: dict[str, Any], notes: ParseNotes, number: int) -> Sam
         read_errors=burst.errors if burst else None,
         error_bound_ns=_parse_error_bound(record.get("error_bound"), notes, number),
         counters=_parse_counters(record.get("stats"), notes, number),
+        raw_ns=None if record.get("raw_ns") is None else _parse_whole(record["raw_ns"]),
     )
 
 

@@ -52,6 +52,7 @@ def host_document(host: HostRecord) -> dict[str, Any]:
         "unobserved": list(verdict.unobserved),
         "remarks": list(verdict.remarks),
         "facts": None if host.facts is None else asdict(host.facts),
+        "quality": None if host.quality is None else asdict(host.quality),
         "stages": {stage.value: seconds for stage, seconds in host.stages.items()},
         "state": host.state,
         "address": host.address,

@@ -16,6 +16,7 @@ from harness.probes import facts as facts_probe
 from harness.probes.samples import SampleReader, describe_sample
 from harness.runs.context import Interrupted, RunContext
 from harness.runs.steps import StepRecorder
+from harness.store import host_evidence
 from harness.store.evidence_parts import ATTEMPT_FILE
 from harness.system import proc
 from harness.untrusted.plain_text import clip, printable, well_formed
@@ -117,7 +118,7 @@ class EvidenceCollector:
 
     def follow_samples(self, target: Target, path: str, progress: Progress) -> None:
         """Keep the samples' text, and parse each line as it arrives."""
-        campaign, name = self._context.campaign, f"{self._prefix}samples.jsonl"
+        campaign, name = self._context.campaign, f"{self._prefix}{host_evidence.SAMPLES}"
         reader = SampleReader(
             name, most=sampling.count_expected_samples(campaign.measure_duration_s, campaign.measure_interval_s)
         )

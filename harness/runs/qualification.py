@@ -11,7 +11,7 @@ from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
-from harness import ladder, units
+from harness import units
 from harness.benches.bench import BenchError, FatalError
 from harness.campaign.campaign import Keep
 from harness.campaign.run_plan import PlannedHost
@@ -20,6 +20,7 @@ from harness.host.playbooks import PlayOutcome, PlayResult, Target, role_variabl
 from harness.model import (
     DEFAULT_CLOCK_NAMES,
     DOING,
+    ClockQuality,
     Depth,
     Evidence,
     Facts,
@@ -33,16 +34,16 @@ from harness.model import (
     Token,
     Verdict,
 )
+from harness.runs import judging
 from harness.runs.context import Interrupted, RunContext
 from harness.runs.evidence_collector import EvidenceCollector
 from harness.runs.steps import StepRecorder
+from harness.store import host_evidence
 from harness.store.owners import OwnershipLostError
 from harness.system import proc
-from harness.untrusted.plain_text import bounded
 
 COLLECT_TASK = "Collect clock facts"
 SETTLES_WITHIN_S = 15.0
-_LONGEST_SENTENCE = 2000
 
 
 def qualify(host: PlannedHost, attempt: int, context: RunContext) -> HostRecord | None:
@@ -63,6 +64,7 @@ class Qualification:
         self.steps = StepRecorder(self.token, context)
         self.collected = EvidenceCollector(self.token, context, self.steps)
         self.machine: Machine | None = None
+        self.quality: ClockQuality | None = None
 
     def qualify(self) -> HostRecord | None:
         """Observe, judge, release. The host is released even after an unexpected error."""
@@ -164,7 +166,7 @@ class Qualification:
             collected = played.results.get(COLLECT_TASK, {}).get("stdout")
             if not isinstance(collected, str) or not collected:
                 return self._collect_directly(target, played)
-            facts = self.collected.read_facts(collected, "facts.json")
+            facts = self.collected.read_facts(collected, host_evidence.FACTS)
             self.collected.note(facts=facts)
             return facts
 
@@ -178,7 +180,7 @@ class Qualification:
         if played.outcome not in (PlayOutcome.FAILED, PlayOutcome.OK):
             return None
         read_only = any(result.get("read_only_files") for result in played.results.values())
-        facts = self.collected.collect_facts(target, "facts.json", "the look at the host")
+        facts = self.collected.collect_facts(target, host_evidence.FACTS, "the look at the host")
         self.collected.note(facts=facts, read_only_files=read_only)
         return facts if played.outcome is PlayOutcome.OK else None
 
@@ -192,7 +194,7 @@ class Qualification:
         with self.steps.step(Stage.CONFIGURE) as progress:
             progress("a reading refutes chrony's bound: letting chronyd settle, then looking again")
             self.steps.pause(SETTLES_WITHIN_S)
-            again = self.collected.collect_facts(target, "facts-again.json", "the second look at the host")
+            again = self.collected.collect_facts(target, host_evidence.FACTS_AGAIN, "the second look at the host")
             if again is not None:
                 self.collected.note(facts=again, first_facts=facts)
 
@@ -213,7 +215,7 @@ class Qualification:
             self.collected.follow_samples(target, path, progress)
             progress("looking at the host again")
             proc.run(target.as_root("rm", "-f", path), timeout_s=30, check=False)
-            facts = self.collected.collect_facts(target, "facts-final.json", "the closing look at the host")
+            facts = self.collected.collect_facts(target, host_evidence.FACTS_FINAL, "the closing look at the host")
             self.collected.note(final_facts=facts)
 
     def reboot(self, target: Target) -> None:
@@ -226,7 +228,7 @@ class Qualification:
                     progress("letting chronyd settle")
                     reboot.wait_until_settled(target)
                     task = "the look at the host after its reboot"
-                    self.collected.note(facts=self.collected.collect_facts(target, "facts.json", task))
+                    self.collected.note(facts=self.collected.collect_facts(target, host_evidence.FACTS, task))
             facts = self.collected.evidence.facts
             if facts is not None and self._has_clock(facts):
                 self.measure(target)
@@ -235,15 +237,26 @@ class Qualification:
         """Judge the host. If judging itself fails, the verdict says so."""
         try:
             with self.steps.step(Stage.JUDGE, interruptible=False):
-                verdict = bounded(self.judge_at(self.context.campaign.depth), characters=_LONGEST_SENTENCE)
+                verdict = self.judge_at(self.context.campaign.depth)
         except OwnershipLostError:
             raise
         except Exception as error:
             self.collected.note_our_fault(error)
             verdict = self.make_unjudged_verdict()
+        self._keep_evidence()
         ledger, record = self.context.ledger, self._record(verdict, HostState.FAILED)
         self.context.failures.attempt(f"booking the verdict of {self.token}", ledger.record_verdict, self.token, record)
         return verdict
+
+    def _keep_evidence(self) -> None:
+        """Write what no raw output tells, and compute the figures of the clock; nothing of it changes the verdict."""
+        failures, campaign, evidence = self.context.failures, self.context.campaign, self.collected.evidence
+        folder, figures = self.collected.folder, f"computing the figures of {self.token}"
+        failures.attempt(f"writing the evidence of {self.token}", host_evidence.write_evidence, folder, evidence)
+        self.quality = failures.attempt(figures, judging.compute_figures, evidence, campaign)
+        plots = failures.attempt(figures, judging.reduce_for_plots, evidence, campaign)
+        if plots is not None:
+            failures.attempt(f"writing the plots of {self.token}", host_evidence.write_plots, folder, plots)
 
     def _give_back(self) -> bool:
         """Remove the host and let another process begin it anew; return whether both was done."""
@@ -273,14 +286,7 @@ class Qualification:
 
     def judge_at(self, depth: Depth) -> Verdict:
         """Judge by the evidence so far, as if the campaign had this depth."""
-        campaign = self.context.campaign
-        return ladder.judge(
-            self.collected.evidence,
-            campaign.requirements,
-            depth=depth,
-            clock_names=campaign.clock_names,
-            read_only=campaign.read_only,
-        )
+        return judging.judge_evidence(self.collected.evidence, self.context.campaign, depth=depth)
 
     def make_unjudged_verdict(self) -> Verdict:
         """Make the verdict of a host that cannot be judged: inconclusive, by our fault or after an interruption."""
@@ -290,7 +296,7 @@ class Qualification:
             interrupted=collected.interrupted,
             interrupted_while=collected.interrupted_while,
         )
-        return ladder.judge(evidence, (), depth=Depth.STANDARD, read_only=False)
+        return judging.judge_evidence(evidence, self.context.campaign, depth=Depth.STANDARD, requirements=())
 
     def _keep_or_remove(self, verdict: Verdict) -> HostState:
         if self.machine is not None and verdict.outcome is Outcome.PASS:
@@ -346,6 +352,7 @@ class Qualification:
             api_calls=self._count_api_calls(),
             cost_usd=self.machine.cost_usd(sum(seconds.values())) if self.machine else None,
             attempt=self.token.attempt,
+            quality=self.quality,
         )
 
     def _count_api_calls(self) -> float | None:

@@ -1,0 +1,69 @@
+"""Reduce the samples of a host to what its plots show, such that no extreme value is lost."""
+
+import math
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+
+from harness.analysis import sample_values, stability
+from harness.analysis.quality import LEAST_OFFSETS, compute_stability, list_readings, make_offset_series
+from harness.model import Evidence
+from harness.model.plots import PLOTS_DEFINITION, ClockPlots, Envelope, Histogram
+
+MOST_COLUMNS = 320
+"""Columns of a plot over time: what a plot of 640 units shows."""
+
+_BINS = 40
+
+
+def reduce_samples(evidence: Evidence, *, interval_s: float) -> ClockPlots | None:
+    """Reduce a host's samples; None where fewer than ten slots have an offset.
+
+    Raises ValueError for an interval that is not above 0.
+    """
+    readings = list_readings(evidence.samples or ())
+    if len(readings) < LEAST_OFFSETS:
+        return None
+    series = make_offset_series(readings, interval_s)
+    first, width = readings[0].slot, math.ceil(len(series) / MOST_COLUMNS)
+    columns = math.ceil(len(series) / width)
+    samples = [sample for sample in evidence.samples or () if first <= sample.slot <= readings[-1].slot]
+    full_bounds = [(sample.slot, sample_values.error_bound(sample)) for sample in samples]
+    has_device = any(bound is not None for _, bound in full_bounds)
+    bounds = full_bounds if has_device else [(sample.slot, sample_values.chrony_bound(sample)) for sample in samples]
+
+    def reduce(values: Iterable[tuple[int, int | None]]) -> Envelope:
+        return _make_envelope([(value[0] - first, value[1]) for value in values], width, columns)
+
+    return ClockPlots(
+        definition=PLOTS_DEFINITION,
+        column_s=width * interval_s,
+        offset_ns=reduce((reading.slot, reading.offset_ns) for reading in readings),
+        bound_ns=reduce(bounds) if any(bound is not None for _, bound in bounds) else None,
+        bound_has_device=has_device,
+        read_delay_ns=reduce((reading.slot, reading.delay_ns) for reading in readings),
+        offsets=make_histogram([reading.offset_ns for reading in readings]),
+        stability=compute_stability(series, stability.per_decade(len(series))),
+    )
+
+
+def make_histogram(values: Sequence[int]) -> Histogram:
+    """Count values in 40 bins between the extremes, or in one where all are equal. There is at least one value."""
+    low, high = min(values), max(values)
+    if low == high:
+        return Histogram(low=low, width=1.0, counts=(len(values),))
+    counts, _ = np.histogram(np.asarray(values, dtype=np.float64), bins=_BINS, range=(low, high))
+    return Histogram(low=low, width=(high - low) / _BINS, counts=tuple(int(count) for count in counts))
+
+
+def _make_envelope(values: Sequence[tuple[int, int | None]], width: int, columns: int) -> Envelope:
+    """Find the extremes in each column of `width` slots. `values`: slots from 0 on, and a value or None."""
+    least: list[int | None] = [None] * columns
+    greatest: list[int | None] = [None] * columns
+    for slot, value in values:
+        if value is not None:
+            column = slot // width
+            low, high = least[column], greatest[column]
+            least[column] = value if low is None else min(low, value)
+            greatest[column] = value if high is None else max(high, value)
+    return Envelope(least=tuple(least), greatest=tuple(greatest))

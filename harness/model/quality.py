@@ -1,0 +1,106 @@
+"""Define the figures of a clock's quality: what a measurement says of one host's clock, beside its verdict."""
+
+from dataclasses import dataclass
+
+QUALITY_DEFINITION = 1
+"""The version of the definitions of all figures. Figures of different versions are not compared."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Distribution:
+    """The distribution of a quantity, in its unit: `count` values, their moments, extremes and quantiles.
+
+    `std` is the standard deviation of a population. Quantiles are nearest ranks: always one of the values.
+    """
+
+    count: int
+    mean: float
+    std: float
+    rms: float
+    minimum: float
+    median: float
+    maximum: float
+    median_abs: float
+    p90_abs: float
+    p99_abs: float
+    max_abs: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StabilityPoint:
+    """Stability at one averaging time or observation interval of `tau_s` seconds. None: the series is too short.
+
+    `adev`, `hdev` and `mdev` have no unit. `tdev_low_ns` to `tdev_high_ns`: the interval that holds the true TDEV with
+    90 % confidence. `mtie_low_ns` to `mtie_high_ns`: what MTIE may be by the uncertainty of readings; with gaps
+    (`whole_share`, the share of windows without a gap, below 1) it may be more, and `mtie_high_ns` is None.
+    `adev_terms`, `tdev_terms`: of how many terms the values are made.
+    """
+
+    tau_s: float
+    adev: float | None
+    hdev: float | None
+    mdev: float | None
+    tdev_ns: float | None
+    tdev_low_ns: float | None
+    tdev_high_ns: float | None
+    tie_rms_ns: float | None
+    mtie_ns: int
+    mtie_low_ns: int
+    mtie_high_ns: int | None
+    whole_share: float
+    adev_terms: int
+    tdev_terms: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OffsetStep:
+    """A lasting change of the offset from one slot to the next: `after_s` since the first slot, by `size_ns`."""
+
+    after_s: float
+    size_ns: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Oscillator:
+    """The host's free oscillator (CLOCK_MONOTONIC_RAW) against the PHC.
+
+    `frequency_ppb`: how much faster than the PHC it runs; `uncertainty_ppb`: of that, by the uncertainty of readings.
+    `residual_ns`: RMS of what is left when the straight line is taken away, which is what a clock without its
+    reference would gain beside a constant frequency.
+    """
+
+    frequency_ppb: float
+    uncertainty_ppb: float
+    residual_ns: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClockQuality:
+    """The figures of one host's clock, all of its system clock against its PHC unless a name says otherwise.
+
+    `slots` intervals of `interval_s` were to be sampled, of which `seen` have an offset; the others are in `gaps` gaps,
+    the longest of `longest_gap_s`. The first `settling_s` are left out of all figures: the clock was still converging.
+    `offset_ns`: system clock minus PHC by the fastest reading of each slot; `read_delay_ns`: the time of that reading,
+    half of which is the uncertainty of the offset. `bound_ns`: chrony's bound; `error_bound_ns`: with the device's.
+    `frequency_ppb`: chrony's correction of the oscillator. `steps`: the largest, at most 20 of `step_count`;
+    `outliers`: single offsets far from their neighbours.
+    """
+
+    definition: int
+    interval_s: float
+    slots: int
+    seen: int
+    gaps: int
+    longest_gap_s: float
+    settling_s: float
+    offset_ns: Distribution
+    read_delay_ns: Distribution
+    bound_ns: Distribution | None
+    error_bound_ns: Distribution | None
+    frequency_ppb: Distribution | None
+    convergence_s: float | None
+    steps: tuple[OffsetStep, ...]
+    step_count: int
+    outliers: int
+    oscillator: Oscillator | None
+    stability: tuple[StabilityPoint, ...]
