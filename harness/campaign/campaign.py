@@ -166,6 +166,15 @@ def from_yaml(text: str, *, where: str, flags: Mapping[str, Any] | None = None) 
     return from_mapping(data, places=places, flags=flags)
 
 
+def limits_from_yaml(text: str, *, where: str, bench: BenchName) -> tuple[Requirement, ...]:
+    """Parse only the limits of a campaign file, for hosts of a bench. Raises RequestError as `from_yaml` does."""
+    data, places = load_file(text, where=where)
+    if "limits" not in data:
+        raise RequestError(f"{where} has no key `limits`", next_step="`ptp-harness campaign keys limits` explains it")
+    rest = {"instance_types": ["any"], **({"inventory": "any"} if bench is BenchName.HOSTS else {})}
+    return from_mapping({"bench": bench, "limits": data["limits"], **rest}, places=places).requirements
+
+
 def load_file(text: str, *, where: str, flags: Mapping[str, Any] | None = None) -> tuple[Mapping[str, Any], Places]:
     """Load the keys of a campaign file, and their places. Raises RequestError where the text holds no keys."""
     loaded = strict_yaml.load(text, where=where, next_step=_KEYS_HINT)

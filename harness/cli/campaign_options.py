@@ -10,6 +10,7 @@ import typer
 
 from harness.campaign import campaign
 from harness.campaign.campaign import Campaign, Keep
+from harness.campaign.limits import Requirement
 from harness.campaign.mistakes import refuse
 from harness.campaign.run_plan import UnknownTypesError
 from harness.cli import completion
@@ -86,6 +87,11 @@ def _make_campaign_of_types(targets: list[str], flags: Mapping[str, Any]) -> Cam
 def read_campaign_file(name: str, flags: Mapping[str, Any]) -> Campaign:
     """Read a campaign file. Raises RequestError when it cannot be read, or with every mistake in it."""
     return campaign.from_yaml(_read_text(name), where=name, flags=flags)
+
+
+def read_limits_file(name: str, judged: Campaign) -> tuple[Requirement, ...]:
+    """Read the limits of a campaign file for hosts of another campaign's bench. Raises RequestError."""
+    return campaign.limits_from_yaml(_read_text(name), where=name, bench=judged.bench)
 
 
 @contextmanager

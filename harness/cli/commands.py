@@ -91,6 +91,7 @@ COMMANDS: Mapping[str, Command | Group] = {
     "runs": Command("harness.cli.runs:runs", "List runs with their verdicts, newest first."),
     "show": Command("harness.cli.show:show", "Show every rung, finding and step of a run's hosts."),
     "report": Command("harness.cli.report:report", "Print the report of a run that has ended."),
+    "judge": Command("harness.cli.judge:judge", "Judge an ended run again by its stored evidence."),
     "keep": Command("harness.cli.keep:keep", "Keep a host that still runs."),
     "release": Command("harness.cli.keep:release", "Remove hosts that were kept, and verify it."),
     "ssh": Command("harness.cli.keep:enter", "Run a command on a kept host, or open a shell there.", TAKES_A_COMMAND),

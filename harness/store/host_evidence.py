@@ -202,9 +202,11 @@ def _infer_trouble(record: HostRecord) -> dict[str, Any]:
 
 
 def _find_outputs(record: HostRecord, folder: Path, prefix: str) -> dict[str, str]:
-    """Find the raw outputs of a host whose facts or samples were used; none where its record has no facts."""
+    """Find the raw outputs behind a recorded verdict: what it shows was used must be there, the rest may be."""
     there = {name for name in (FACTS, FACTS_AGAIN, SAMPLES, FACTS_FINAL) if (folder / (prefix + name)).is_file()}
-    if record.facts is None or FACTS not in there:
+    if not prefix and record.facts is not None:
+        there |= {FACTS, *([SAMPLES] if record.verdict.findings else [])}
+    if FACTS not in there:
         return {}
     outputs = {"facts": FACTS, "samples": SAMPLES, "final_facts": FACTS_FINAL}
     if FACTS_AGAIN in there:
