@@ -15,6 +15,7 @@ import numpy.typing as npt
 CONFIDENCE = 0.90
 
 _LEAST_FOR_NOISE = 30
+_ROUNDING_NS2 = 1e-9  # offsets are whole nanoseconds: a variance below this is that of floating-point numbers
 _MOST_TERMS = 400
 _WHITE_PM, _RANDOM_WALK_FM = 2, -2
 
@@ -45,7 +46,7 @@ def identify_noise(offsets_ns: npt.NDArray[np.float64], window: int) -> int | No
     for differences in range(3):
         centred = values - values.mean()
         power = float(centred @ centred)
-        if power <= 0:
+        if power <= _ROUNDING_NS2 * len(centred):
             return None
         lag_1 = float(centred[:-1] @ centred[1:]) / power
         fraction = lag_1 / (1 + lag_1)

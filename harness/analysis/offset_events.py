@@ -20,7 +20,7 @@ MOST_STEPS = 20
 
 _DISTANT = 10.0
 _SETTLED_RUN = 10
-_REACH = 3  # offsets on each side of a step whose median is compared
+_REACH = 5  # offsets on each side of a step whose median is compared, such that two outliers make no step
 _SIGMA = 1.4826  # from the median absolute deviation to the standard deviation of normal noise
 
 
@@ -66,8 +66,8 @@ def find_events(series: OffsetSeries) -> OffsetEvents:
 
 
 def _find_steps(offsets: Floats, series: OffsetSeries) -> tuple[npt.NDArray[np.intp], Floats]:
-    """Find where the median of three offsets differs from that of the three before; of a run the largest change."""
-    medians = _median_of_3(offsets[:-2], offsets[1:-1], offsets[2:])
+    """Find where the median of five offsets differs from that of the five before; of a run the largest change."""
+    medians = _median_of_5(offsets)
     changes = medians[_REACH:] - medians[:-_REACH]
     distant = np.flatnonzero(np.abs(changes) > _threshold(changes, series))
     groups = np.split(distant, np.flatnonzero(np.diff(distant) > _REACH) + 1) if len(distant) else []
@@ -78,7 +78,7 @@ def _find_steps(offsets: Floats, series: OffsetSeries) -> tuple[npt.NDArray[np.i
 def _count_outliers(offsets: Floats, steps: npt.NDArray[np.intp], series: OffsetSeries) -> int:
     """Count the offsets that are far from the median of five around them, except beside a step."""
     distances = offsets[2:-2] - _median_of_5(offsets)
-    distant = np.flatnonzero(np.abs(distances) > _threshold(distances, series)) + 2
+    distant = np.flatnonzero(np.abs(distances) > _threshold(np.diff(offsets), series)) + 2
     beside = np.abs(distant[:, None] - steps[None, :]).min(axis=1, initial=len(offsets)) <= _REACH
     return int(np.count_nonzero(~beside))
 

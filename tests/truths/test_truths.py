@@ -117,6 +117,19 @@ def test_the_verdict_is_the_one_that_the_truth_demands(campaign_of: Campaigns, t
     assert host["sentence"]
 
 
+@pytest.mark.parametrize("truth", parameters())
+def test_judged_again_by_its_evidence_a_host_has_the_same_verdict_and_figures(
+    campaign_of: Campaigns, truth: Truth
+) -> None:
+    campaign = campaign_of(truth)
+    environ = os.environ | {"PTP_HARNESS_STATE_DIR": str(campaign.runs.parent)}
+    command = [sys.executable, "-m", "harness", "judge", campaign.report["run"], truth.name, "--json"]
+    done = subprocess.run(command, env=environ, cwd=ROOT, capture_output=True, text=True, timeout=60)
+    assert done.returncode in (0, 1, 3), done.stderr
+    (again,) = json.loads(done.stdout)["hosts"]
+    assert again == campaign.host(truth.name)
+
+
 def test_the_report_is_in_order_and_nothing_is_left(campaign_of: Campaigns) -> None:
     report = campaign_of(TRUTHS[USUAL[0]]).report
     assert [host["name"] for host in report["hosts"]] == list(USUAL)

@@ -11,6 +11,8 @@ from pathlib import Path
 import yaml
 
 from harness import ladder
+from harness.analysis.plot_series import reduce_samples
+from harness.analysis.quality import compute_quality
 from harness.campaign import limits
 from harness.model import Depth, Evidence, HostRecord, HostState, RunRecord
 from harness.probes import facts, samples
@@ -74,7 +76,9 @@ def judge_and_report(facts_text: str, later: str, lines: str, trouble: str | Non
         stages={},
         state=HostState.RELEASED,
         address=None,
+        quality=compute_quality(evidence, interval_s=1.0),
     )
+    reduce_samples(evidence, interval_s=1.0)
     check_reports(settled(host, ledger_url))
 
 
@@ -100,10 +104,14 @@ def check_reports(record: RunRecord) -> None:
     for report in reports.values():
         report.encode()
     expected = record.hosts[0].verdict.outcome
-    assert json.loads(reports[Format.JSON])["hosts"][0]["outcome"] == expected
+    assert json.loads(reports[Format.JSON], parse_constant=_refuse_constant)["hosts"][0]["outcome"] == expected
     assert yaml.load(reports[Format.YAML], _YAML)["hosts"][0]["outcome"] == expected
     assert reports[Format.TEXT] == printable(reports[Format.TEXT])
     assert len(reports[Format.TEXT]) < LONGEST_REPORT
+
+
+def _refuse_constant(name: str) -> None:
+    raise AssertionError(f"{name} is no JSON")
 
 
 def _input(*texts: str) -> bytes:
