@@ -7,6 +7,7 @@ from harness import units
 from harness.model import HostRecord, HostState, RungName, RungStatus, RunRecord, Stage
 from harness.model.bench_traits import traits_of_recorded
 from harness.report import table
+from harness.report.quality_text import describe_quality
 from harness.units import usd
 from harness.untrusted.plain_text import printable
 
@@ -51,6 +52,7 @@ def ladder(host: HostRecord, *, bench: str = "", width: int = 120) -> str:
         limit = f"{finding.comparison} {units.with_unit(finding.limit, finding.unit)}"
         basis = f"{finding.samples} samples{', ' + finding.note if finding.note else ''}"
         lines.append(f"  {finding.quantity} {finding.statistic}: {observed} {limit} {held} ({basis}; {finding.source})")
+    lines += [f"  {line}" for line in describe_quality(host.quality)] if host.quality else []
     lines += [f"  contradiction: {text}" for text in verdict.contradictions]
     lines += [f"  not observed: {text}" for text in verdict.unobserved]
     lines += [f"  {text}" for text in verdict.remarks]
