@@ -7,6 +7,7 @@ ADEV is wrong for a disciplined clock, whose servo correlates what is far apart,
 """
 
 import math
+from functools import lru_cache
 from statistics import NormalDist
 
 import numpy as np
@@ -67,6 +68,7 @@ def _remove_parabola(values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]
     return values - ((total - bend * second) / count + line * times + bend * squares)
 
 
+@lru_cache(maxsize=4096)
 def count_freedom(exponent: int, window: int, count: int) -> float:
     """Compute the equivalent degrees of freedom of an overlapping modified variance of so many offsets.
 
@@ -87,6 +89,7 @@ def count_freedom(exponent: int, window: int, count: int) -> float:
     return float(squares[0] * total / (squares[0] + 2 * squares[1:].sum()))
 
 
+@lru_cache(maxsize=4096)
 def chi_square_quantile(share: float, freedom: float) -> float:
     """Compute the quantile of a chi-square distribution: by Newton's method within a bracket, to 1e-12."""
     normal, spread = NormalDist().inv_cdf(share), 2 / (9 * freedom)

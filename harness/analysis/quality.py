@@ -2,25 +2,29 @@
 
 import math
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
-from harness.analysis import confidence, sample_values, stability, summary
+from harness.analysis import sample_values, stability, summary
+from harness.analysis.measured_offsets import MeasuredOffsets, find_device_bound
 from harness.analysis.offset_events import count_settling_slots, find_events
-from harness.analysis.offset_series import OffsetSeries, make_series
-from harness.analysis.time_interval_error import compute_mtie
-from harness.model import Evidence, Sample
-from harness.model.quality import QUALITY_DEFINITION, ClockQuality, Distribution, Oscillator, StabilityPoint
+from harness.analysis.profile_check import check_profiles
+from harness.analysis.slot_readings import SlotReading, list_readings, make_offset_series
+from harness.analysis.stability_points import compute_stability
+from harness.campaign.profiles import Profile
+from harness.model import Evidence
+from harness.model.quality import QUALITY_DEFINITION, ClockQuality, Distribution, Oscillator
 
 LEAST_OFFSETS = 10
 """With fewer offsets there are no figures."""
 
-_MOST_NS = 1 << 60
-
 
 def compute_quality(
-    evidence: Evidence, *, interval_s: float, choose_windows: Callable[[int], Sequence[int]] = stability.octaves
+    evidence: Evidence,
+    *,
+    interval_s: float,
+    profiles: Iterable[Profile] = (),
+    choose_windows: Callable[[int], Sequence[int]] = stability.octaves,
 ) -> ClockQuality | None:
     """Compute the figures of a host's evidence; None where fewer than ten slots have an offset.
 
@@ -42,6 +46,12 @@ def compute_quality(
     samples = [sample for sample in evidence.samples or () if sample.slot >= first]
     slots = max(evidence.slots or 0, samples[-1].slot + 1) - first
     gaps = _list_gaps([reading.slot for reading in readings], first + slots)
+    measured = MeasuredOffsets(
+        series=series,
+        samples=samples,
+        complete=not gaps and evidence.samples_complete,
+        device_bound_ns=find_device_bound(samples),
+    )
     events = find_events(series)
     return ClockQuality(
         definition=QUALITY_DEFINITION,
@@ -64,87 +74,8 @@ def compute_quality(
         outliers=events.outliers,
         oscillator=compare_oscillator(readings),
         stability=compute_stability(series, choose_windows(len(series))),
+        profiles=check_profiles(profiles, measured),
     )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SlotReading:
-    """The fastest reading of a slot: system clock minus PHC, the time it took, the PHC's time, all in ns.
-
-    `oscillator_ns`: CLOCK_MONOTONIC_RAW at the middle of the reading; None where the sampler did not read it.
-    """
-
-    slot: int
-    offset_ns: int
-    delay_ns: int
-    phc_ns: int
-    oscillator_ns: int | None
-
-
-def list_readings(samples: Iterable[Sample]) -> list[SlotReading]:
-    """List the fastest reading of each slot that has any. Offsets beyond 36 years are left out: no clock has them."""
-    readings: list[SlotReading] = []
-    for sample in samples:
-        if sample.reads:
-            fastest = sample_values.fastest(sample.reads)
-            offset_ns = sample_values.middle_offset_ns(fastest)
-            if abs(offset_ns) < _MOST_NS and fastest.window_ns < _MOST_NS:
-                raw_ns = sample.raw_ns
-                readings.append(
-                    SlotReading(
-                        slot=sample.slot,
-                        offset_ns=offset_ns,
-                        delay_ns=fastest.window_ns,
-                        phc_ns=fastest.phc_ns,
-                        oscillator_ns=None if raw_ns is None else raw_ns + fastest.phc_ns + offset_ns - sample.utc_ns,
-                    )
-                )
-    return readings
-
-
-def make_offset_series(readings: Sequence[SlotReading], interval_s: float) -> OffsetSeries:
-    """Make the series of system clock minus PHC. Raises ValueError as `make_series` does."""
-    return make_series(
-        [reading.slot for reading in readings],
-        [reading.offset_ns for reading in readings],
-        slot_s=interval_s,
-        reading_ns=[(reading.delay_ns + 1) // 2 for reading in readings],
-    )
-
-
-def compute_stability(series: OffsetSeries, windows: Sequence[int]) -> tuple[StabilityPoint, ...]:
-    """Compute the stability of a series at averaging times in slots, with the confidence interval of each TDEV."""
-    mtie = compute_mtie(series, windows)
-    exponent: int | None = None
-    offsets_ns = series.offsets_ns[series.seen].astype(np.float64)
-    points: list[StabilityPoint] = []
-    for deviations, error in zip(stability.compute_deviations(series, windows), mtie, strict=True):
-        identified = confidence.identify_noise(offsets_ns, deviations.slots)
-        exponent = exponent if identified is None else identified
-        interval = None
-        if deviations.tdev_ns is not None and exponent is not None:
-            interval = confidence.compute_tdev_interval(
-                deviations.tdev_ns, exponent, deviations.slots, deviations.mdev_terms + 3 * deviations.slots - 1
-            )
-        points.append(
-            StabilityPoint(
-                tau_s=deviations.tau_s,
-                adev=deviations.adev,
-                hdev=deviations.hdev,
-                mdev=deviations.mdev,
-                tdev_ns=deviations.tdev_ns,
-                tdev_low_ns=interval[0] if interval else None,
-                tdev_high_ns=interval[1] if interval else None,
-                tie_rms_ns=deviations.tie_rms_ns,
-                mtie_ns=error.mtie_ns,
-                mtie_low_ns=error.low_ns,
-                mtie_high_ns=error.high_ns if error.whole_share == 1 else None,
-                whole_share=error.whole_share,
-                adev_terms=deviations.adev_terms,
-                tdev_terms=deviations.mdev_terms,
-            )
-        )
-    return tuple(points)
 
 
 def compare_oscillator(readings: Iterable[SlotReading]) -> Oscillator | None:

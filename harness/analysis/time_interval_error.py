@@ -13,8 +13,8 @@ from enum import IntEnum
 import numpy as np
 import numpy.typing as npt
 
-from harness.analysis.masks import Mask
 from harness.analysis.offset_series import OffsetSeries
+from harness.campaign.masks import Mask
 
 Offsets = npt.NDArray[np.signedinteger]
 

@@ -1,6 +1,7 @@
 """Define the figures of a clock's quality: what a measurement says of one host's clock, beside its verdict."""
 
 from dataclasses import dataclass
+from enum import StrEnum
 
 QUALITY_DEFINITION = 1
 """The version of the definitions of all figures. Figures of different versions are not compared."""
@@ -74,6 +75,47 @@ class Oscillator:
     residual_ns: float
 
 
+class ProfileStatus(StrEnum):
+    """What a measurement says of a limit of a profile.
+
+    MET: shown to be within. EXCEEDED: shown to be beyond. NOT_REFUTED: within, as far as a comparison with the PHC
+    shows; nothing shows the PHC's own distance from UTC. NOT_DEMONSTRABLE: the measurement is too short, has gaps, or
+    is too coarse.
+    """
+
+    MET = "met"
+    EXCEEDED = "exceeded"
+    NOT_REFUTED = "not_refuted"
+    NOT_DEMONSTRABLE = "not_demonstrable"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LimitResult:
+    """A limit of a profile against a measurement: a sentence, and the value that decided with its limit, in ns.
+
+    `tau_s`: the observation interval or averaging time of the value. None: no value decided.
+    """
+
+    kind: str
+    status: ProfileStatus
+    sentence: str
+    observed_ns: float | None = None
+    limit_ns: float | None = None
+    tau_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProfileResult:
+    """A profile against a measurement. `status`: the worst of its limits; `reference`: "utc" or "source"."""
+
+    name: str
+    title: str
+    edition: str
+    reference: str
+    status: ProfileStatus
+    limits: tuple[LimitResult, ...]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClockQuality:
     """The figures of one host's clock, all of its system clock against its PHC unless a name says otherwise.
@@ -83,7 +125,7 @@ class ClockQuality:
     `offset_ns`: system clock minus PHC by the fastest reading of each slot; `read_delay_ns`: the time of that reading,
     half of which is the uncertainty of the offset. `bound_ns`: chrony's bound; `error_bound_ns`: with the device's.
     `frequency_ppb`: chrony's correction of the oscillator. `steps`: the largest, at most 20 of `step_count`;
-    `outliers`: single offsets far from their neighbours.
+    `outliers`: single offsets far from their neighbours. `profiles`: those that come along, and the campaign's own.
     """
 
     definition: int
@@ -104,3 +146,4 @@ class ClockQuality:
     outliers: int
     oscillator: Oscillator | None
     stability: tuple[StabilityPoint, ...]
+    profiles: tuple[ProfileResult, ...]

@@ -7,6 +7,7 @@ from pathlib import Path
 from harness import ladder
 from harness.campaign.campaign import Campaign
 from harness.campaign.limits import Requirement
+from harness.campaign.profile_files import load_standards
 from harness.errors import RequestError
 from harness.host.sampling import count_expected_samples
 from harness.model import Depth, Evidence, HostRecord, Verdict
@@ -52,7 +53,7 @@ def compute_figures(evidence: Evidence, campaign: Campaign) -> ClockQuality | No
     """Compute the figures of a host's clock; None where too little was measured. numpy is loaded by the first call."""
     from harness.analysis.quality import compute_quality
 
-    return compute_quality(evidence, interval_s=campaign.measure_interval_s)
+    return compute_quality(evidence, interval_s=campaign.measure_interval_s, profiles=load_standards())
 
 
 def reduce_for_plots(evidence: Evidence, campaign: Campaign) -> ClockPlots | None:

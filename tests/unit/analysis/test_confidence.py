@@ -6,7 +6,7 @@ from scipy import stats
 
 from harness.analysis import confidence
 from harness.analysis.offset_series import make_series
-from harness.analysis.quality import compute_stability
+from harness.analysis.stability_points import compute_stability
 
 Offsets = "np.ndarray[tuple[int], np.dtype[np.float64]]"
 TRIALS, LENGTH = 200, 1024

@@ -8,10 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.analysis import stability
-from harness.analysis.masks import Mask, Segment
 from harness.analysis.offset_series import OffsetSeries, make_series
 from harness.analysis.stability import Deviations, compute_deviations
 from harness.analysis.time_interval_error import MtieTable, compute_mtie
+from harness.campaign.masks import Mask, Segment
 
 NBS14_FREQUENCIES = (892, 809, 823, 798, 671, 644, 883, 903, 677)  # NIST SP 1065, table 30
 OFFSETS = st.lists(st.one_of(st.integers(-2000, 2000), st.none()), min_size=4, max_size=40).filter(

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.analysis.masks import Mask, Segment
+from harness.campaign.masks import Mask, Segment
 
 PRTC_A = (
     Segment(above_s=0.1, to_s=273, constant_ns=25, slope_ns_per_s=0.275),

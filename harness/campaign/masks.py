@@ -33,8 +33,8 @@ class Mask:
         for segment in segments:
             if not 0 <= segment.above_s < segment.to_s:
                 raise ValueError(f"the segment above {segment.above_s:g} s to {segment.to_s:g} s is empty")
-            if math.isinf(segment.to_s) and segment.slope_ns_per_s:
-                raise ValueError("a segment without an end is level")
+            if math.isinf(segment.to_s) and segment.slope_ns_per_s < 0:
+                raise ValueError("a segment without an end does not fall")
             if not _least_of(segment, segment.above_s, segment.to_s) > 0:
                 raise ValueError(f"the limit within the segment above {segment.above_s:g} s is not above 0")
         for earlier, later in pairwise(segments):
@@ -64,5 +64,5 @@ class Mask:
 
 
 def _least_of(segment: Segment, first_s: float, last_s: float) -> float:
-    """Find the least value of a segment's line between two times; a segment without an end is level."""
+    """Find the least value of a segment's line between two times; a segment without an end does not fall."""
     return min(segment.limit_ns(first_s), segment.limit_ns(first_s if math.isinf(last_s) else last_s))

@@ -1,0 +1,45 @@
+"""Compute the stability of a series: deviations, MTIE, and the confidence of each TDEV, at chosen averaging times."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from harness.analysis import confidence, stability
+from harness.analysis.offset_series import OffsetSeries
+from harness.analysis.time_interval_error import compute_mtie
+from harness.model.quality import StabilityPoint
+
+
+def compute_stability(series: OffsetSeries, windows: Sequence[int]) -> tuple[StabilityPoint, ...]:
+    """Compute the stability of a series at averaging times in slots, with the confidence interval of each TDEV."""
+    mtie = compute_mtie(series, windows)
+    exponent: int | None = None
+    offsets_ns = series.offsets_ns[series.seen].astype(np.float64)
+    points: list[StabilityPoint] = []
+    for deviations, error in zip(stability.compute_deviations(series, windows), mtie, strict=True):
+        identified = confidence.identify_noise(offsets_ns, deviations.slots)
+        exponent = exponent if identified is None else identified
+        interval = None
+        if deviations.tdev_ns is not None and exponent is not None:
+            interval = confidence.compute_tdev_interval(
+                deviations.tdev_ns, exponent, deviations.slots, deviations.mdev_terms + 3 * deviations.slots - 1
+            )
+        points.append(
+            StabilityPoint(
+                tau_s=deviations.tau_s,
+                adev=deviations.adev,
+                hdev=deviations.hdev,
+                mdev=deviations.mdev,
+                tdev_ns=deviations.tdev_ns,
+                tdev_low_ns=interval[0] if interval else None,
+                tdev_high_ns=interval[1] if interval else None,
+                tie_rms_ns=deviations.tie_rms_ns,
+                mtie_ns=error.mtie_ns,
+                mtie_low_ns=error.low_ns,
+                mtie_high_ns=error.high_ns if error.whole_share == 1 else None,
+                whole_share=error.whole_share,
+                adev_terms=deviations.adev_terms,
+                tdev_terms=deviations.mdev_terms,
+            )
+        )
+    return tuple(points)

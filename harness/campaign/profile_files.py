@@ -1,0 +1,183 @@
+"""Read profiles from their files: those that come along, and a file of one's own. All mistakes are named together."""
+
+import math
+from functools import cache
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+
+from harness.campaign import file_mistakes, strict_yaml
+from harness.campaign.limit_fields import limit_parser
+from harness.campaign.masks import Mask, Segment
+from harness.campaign.mistakes import Mistake, Places, refuse
+from harness.campaign.profiles import LimitKind, Profile, ProfileLimit, Reference
+from harness.errors import RequestError
+from harness.untrusted import input_checks
+from harness.untrusted.nearest import format_suggestion
+
+STANDARDS = Path(__file__).parent / "standards"
+
+_NEXT_STEP = "`ptp-harness profiles NAME` prints a profile as such a file"
+_MASKS = (LimitKind.MTIE, LimitKind.TDEV)
+
+Nanoseconds = Annotated[float, BeforeValidator(limit_parser("ns")), Field(gt=0, le=1e18)]
+Seconds = Annotated[float, BeforeValidator(limit_parser("s")), Field(gt=0, le=1e9)]
+Text = Annotated[str, Field(strict=True, min_length=1, max_length=500)]
+
+
+class _FileModel(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class _Segment(_FileModel):
+    above: Seconds
+    to: Seconds | None = None
+    constant: Annotated[float, BeforeValidator(limit_parser("ns"))]
+    slope_ns_per_s: Annotated[float, Field(strict=True, ge=-1e9, le=1e9)] = 0.0
+
+
+class _Limit(_FileModel):
+    kind: LimitKind
+    limit: Nanoseconds | None = None
+    segments: Annotated[tuple[_Segment, ...], Field(max_length=50)] = ()
+    low_pass_hz: Annotated[float, Field(strict=True, gt=0, lt=0.5)] | None = None
+    least_duration: Seconds = 60.0
+    least_samples: Annotated[int, Field(strict=True, ge=1, le=10_000_000)] = 60
+
+
+class _File(_FileModel):
+    name: Annotated[str, Field(strict=True, pattern="^[a-z0-9][a-z0-9.-]{0,63}$")]
+    title: Text
+    edition: Text
+    source: Text
+    reference: Reference
+    limits: Annotated[tuple[_Limit, ...], Field(min_length=1, max_length=20)]
+
+
+@cache
+def load_standards() -> tuple[Profile, ...]:
+    """Load the profiles that come along, in the order of their names."""
+    return tuple(parse_profile(path.read_text(), where=path.name) for path in sorted(STANDARDS.glob("*.yaml")))
+
+
+def read_profile(name_or_file: str) -> Profile:
+    """Read a profile that comes along by its name, or a file. Raises RequestError."""
+    standards = {profile.name: profile for profile in load_standards()}
+    if name_or_file in standards:
+        return standards[name_or_file]
+    if not name_or_file.endswith((".yaml", ".yml")):
+        raise RequestError(
+            f"there is no profile {name_or_file!r}{format_suggestion(name_or_file, tuple(standards))}",
+            next_step=f"one of {', '.join(standards)}, or a file such as mine.yaml",
+        )
+    try:
+        with Path(name_or_file).open("rb") as file:
+            content = file.read(input_checks.MOST_BYTES + 1)
+        if len(content) > input_checks.MOST_BYTES:
+            raise RequestError(f"{name_or_file}: more than {input_checks.MOST_BYTES} bytes are no profile")
+        return parse_profile(content.decode(), where=name_or_file)
+    except OSError as error:
+        raise RequestError(f"cannot read the profile {name_or_file}: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise RequestError(f"the profile {name_or_file} is not text: {error.reason} at byte {error.start}") from error
+
+
+def parse_profile(text: str, *, where: str) -> Profile:
+    """Parse a profile's file. Raises RequestError that names every mistake with its line."""
+    loaded = strict_yaml.load(text, where=where, next_step=_NEXT_STEP)
+    if not isinstance(loaded.data, dict):
+        raise RequestError(f"{where}: a profile is a list of `key: value` lines", next_step=_NEXT_STEP)
+    data = {input_checks.show_key(key): value for key, value in loaded.data.items()}
+    places = Places(where=where, lines=loaded.lines)
+    if unfit := input_checks.find_unfit_text(data):
+        mistakes = [Mistake(path=text.path, problem=text.problem, remedy=text.remedy) for text in unfit]
+        raise refuse(mistakes, places, next_step=_NEXT_STEP)
+    try:
+        file = _File.model_validate(data)
+    except ValidationError as error:
+        mistakes = file_mistakes.describe_errors(error.errors(), _File.model_json_schema())
+        raise refuse(mistakes, places, next_step=_NEXT_STEP) from error
+    mistakes = [mistake for number, limit in enumerate(file.limits) for mistake in _find_mistakes(number, limit)]
+    if mistakes:
+        raise refuse(mistakes, places, next_step=_NEXT_STEP)
+    return Profile(
+        name=file.name,
+        title=file.title,
+        edition=file.edition,
+        source=file.source,
+        reference=file.reference,
+        limits=tuple(map(_make_limit, file.limits)),
+    )
+
+
+def _find_mistakes(number: int, limit: _Limit) -> list[Mistake]:
+    path = ("limits", number)
+    if limit.kind in _MASKS:
+        if limit.limit is not None:
+            return [
+                Mistake(path=(*path, "limit"), problem=f"is given for a mask of {limit.kind}", remedy="leave it out")
+            ]
+        try:
+            Mask([_make_segment(segment) for segment in limit.segments])
+        except ValueError as error:
+            return [Mistake(path=(*path, "segments"), problem=str(error), remedy="let each begin where another ends")]
+        return []
+    if limit.segments:
+        problem = f"is given for {limit.kind}, which has one limit at all times"
+        return [Mistake(path=(*path, "segments"), problem=problem, remedy="write `limit: 100us` instead")]
+    if limit.limit is None:
+        return [Mistake(path=path, problem=f"{limit.kind} has no limit", remedy="add one, such as `limit: 100us`")]
+    return []
+
+
+def _make_limit(limit: _Limit) -> ProfileLimit:
+    return ProfileLimit(
+        kind=limit.kind,
+        limit_ns=limit.limit,
+        segments=tuple(map(_make_segment, limit.segments)),
+        low_pass_hz=limit.low_pass_hz,
+        least_s=limit.least_duration,
+        least_samples=limit.least_samples,
+    )
+
+
+def _make_segment(segment: _Segment) -> Segment:
+    return Segment(
+        above_s=segment.above,
+        to_s=math.inf if segment.to is None else segment.to,
+        constant_ns=segment.constant,
+        slope_ns_per_s=segment.slope_ns_per_s,
+    )
+
+
+def write_profile(profile: Profile) -> dict[str, Any]:
+    """Write a profile as the data of its file: times as texts with their unit."""
+    return {
+        "name": profile.name,
+        "title": profile.title,
+        "edition": profile.edition,
+        "source": profile.source,
+        "reference": profile.reference.value,
+        "limits": [_write_limit(limit) for limit in profile.limits],
+    }
+
+
+def _write_limit(limit: ProfileLimit) -> dict[str, Any]:
+    segments = [
+        {
+            "above": f"{segment.above_s:.9g}s",
+            **({} if math.isinf(segment.to_s) else {"to": f"{segment.to_s:.9g}s"}),
+            "constant": f"{segment.constant_ns:.9g}ns",
+            **({"slope_ns_per_s": segment.slope_ns_per_s} if segment.slope_ns_per_s else {}),
+        }
+        for segment in limit.segments
+    ]
+    return {
+        "kind": limit.kind.value,
+        **({} if limit.limit_ns is None else {"limit": f"{limit.limit_ns:.15g}ns"}),
+        **({"segments": segments} if segments else {}),
+        **({} if limit.low_pass_hz is None else {"low_pass_hz": limit.low_pass_hz}),
+        "least_duration": f"{limit.least_s:.9g}s",
+        "least_samples": limit.least_samples,
+    }
