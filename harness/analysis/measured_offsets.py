@@ -7,31 +7,80 @@ import numpy as np
 import numpy.typing as npt
 
 from harness.analysis import sample_values
+from harness.analysis.offset_events import count_settling_slots
 from harness.analysis.offset_series import OffsetSeries
-from harness.model import Sample
+from harness.analysis.slot_readings import LEAST_OFFSETS, SlotReading, list_readings, make_offset_series
+from harness.model import Evidence, Sample
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class MeasuredOffsets:
     """A host's offsets: system clock minus PHC, after settling.
 
-    `samples` are all samples of the same time, one for each slot that was not missed. `complete`: no slot is missing,
-    and the sampler reached its end. `device_bound_ns`: the largest bound that the device published for its distance
-    from UTC; None where a sample has none.
+    `readings`: the fastest of each slot that has any; `series`: their offsets. `samples`: all samples of the same time,
+    one for each slot that was not missed. `slots`: how many were to be sampled; `gaps`: the lengths of the gaps in
+    slots. `ended`: the sampler reached its end. `settling_slots` were left out at the start. `device_bound_ns`: the
+    largest bound that the device published for its distance from UTC; None where a sample has none.
     """
 
     series: OffsetSeries
+    readings: Sequence[SlotReading]
     samples: Sequence[Sample]
-    complete: bool
+    slots: int
+    gaps: Sequence[int]
+    ended: bool
+    settling_slots: int
     device_bound_ns: int | None
+
+    @property
+    def complete(self) -> bool:
+        """Whether no offset is missing."""
+        return self.ended and not self.gaps
 
     @property
     def duration_s(self) -> float:
         """The time from the first slot to the end of the last."""
-        return len(self.series) * self.series.slot_s
+        return self.slots * self.series.slot_s
 
 
-def find_device_bound(samples: Sequence[Sample]) -> int | None:
+def measure_offsets(evidence: Evidence, interval_s: float) -> MeasuredOffsets | None:
+    """Find the offsets of a host's evidence; None where fewer than ten slots have one after settling.
+
+    Raises ValueError for an interval that is not above 0.
+    """
+    readings = list_readings(evidence.samples or ())
+    if len(readings) < LEAST_OFFSETS:
+        return None
+    series = make_offset_series(readings, interval_s)
+    settling = count_settling_slots(series)
+    if settling:
+        begin = readings[0].slot + settling
+        readings = [reading for reading in readings if reading.slot >= begin]
+        if len(readings) < LEAST_OFFSETS:
+            return None
+        series = make_offset_series(readings, interval_s)
+    first = readings[0].slot
+    samples = [sample for sample in evidence.samples or () if sample.slot >= first]
+    end = max(evidence.slots or 0, samples[-1].slot + 1)
+    return MeasuredOffsets(
+        series=series,
+        readings=readings,
+        samples=samples,
+        slots=end - first,
+        gaps=_list_gaps([reading.slot for reading in readings], end),
+        ended=evidence.samples_complete,
+        settling_slots=settling,
+        device_bound_ns=_find_device_bound(samples),
+    )
+
+
+def _list_gaps(slots: Sequence[int], end: int) -> list[int]:
+    """List the lengths of the gaps between growing slots, and behind the last, in slots."""
+    steps = np.diff(np.asarray([*slots, end])) - 1
+    return [int(step) for step in steps if step > 0]
+
+
+def _find_device_bound(samples: Sequence[Sample]) -> int | None:
     """Find the largest published bound of the device; None where any sample has none, or 0, which is unknown."""
     bounds = [sample.error_bound_ns for sample in samples]
     return max((bound for bound in bounds if bound), default=None) if all(bounds) else None

@@ -6,8 +6,7 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 
 from harness.analysis import sample_values, stability
-from harness.analysis.quality import LEAST_OFFSETS
-from harness.analysis.slot_readings import list_readings, make_offset_series
+from harness.analysis.slot_readings import LEAST_OFFSETS, list_readings, make_offset_series
 from harness.analysis.stability_points import compute_stability
 from harness.model import Evidence
 from harness.model.plots import PLOTS_DEFINITION, ClockPlots, Envelope, Histogram

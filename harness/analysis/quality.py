@@ -6,17 +6,14 @@ from collections.abc import Callable, Iterable, Sequence
 import numpy as np
 
 from harness.analysis import sample_values, stability, summary
-from harness.analysis.measured_offsets import MeasuredOffsets, find_device_bound
-from harness.analysis.offset_events import count_settling_slots, find_events
+from harness.analysis.measured_offsets import measure_offsets
+from harness.analysis.offset_events import find_events
 from harness.analysis.profile_check import check_profiles
-from harness.analysis.slot_readings import SlotReading, list_readings, make_offset_series
+from harness.analysis.slot_readings import LEAST_OFFSETS, SlotReading
 from harness.analysis.stability_points import compute_stability
 from harness.campaign.profiles import Profile
 from harness.model import Evidence
 from harness.model.quality import QUALITY_DEFINITION, ClockQuality, Distribution, Oscillator
-
-LEAST_OFFSETS = 10
-"""With fewer offsets there are no figures."""
 
 
 def compute_quality(
@@ -31,36 +28,19 @@ def compute_quality(
     `choose_windows` lists averaging times in slots for a series of so many slots. Raises ValueError for an interval
     that is not above 0.
     """
-    readings = list_readings(evidence.samples or ())
-    if len(readings) < LEAST_OFFSETS:
+    measured = measure_offsets(evidence, interval_s)
+    if measured is None:
         return None
-    series = make_offset_series(readings, interval_s)
-    settling = count_settling_slots(series)
-    if settling:
-        first = readings[0].slot + settling
-        readings = [reading for reading in readings if reading.slot >= first]
-        if len(readings) < LEAST_OFFSETS:
-            return None
-        series = make_offset_series(readings, interval_s)
-    first = readings[0].slot
-    samples = [sample for sample in evidence.samples or () if sample.slot >= first]
-    slots = max(evidence.slots or 0, samples[-1].slot + 1) - first
-    gaps = _list_gaps([reading.slot for reading in readings], first + slots)
-    measured = MeasuredOffsets(
-        series=series,
-        samples=samples,
-        complete=not gaps and evidence.samples_complete,
-        device_bound_ns=find_device_bound(samples),
-    )
+    series, readings, samples, gaps = measured.series, measured.readings, measured.samples, measured.gaps
     events = find_events(series)
     return ClockQuality(
         definition=QUALITY_DEFINITION,
         interval_s=interval_s,
-        slots=slots,
+        slots=measured.slots,
         seen=series.count,
         gaps=len(gaps),
         longest_gap_s=max(gaps, default=0) * interval_s,
-        settling_s=settling * interval_s,
+        settling_s=measured.settling_slots * interval_s,
         offset_ns=describe([reading.offset_ns for reading in readings]),
         read_delay_ns=describe([reading.delay_ns for reading in readings]),
         bound_ns=describe_known(map(sample_values.chrony_bound, samples)),
@@ -132,9 +112,3 @@ def describe(values: Sequence[float]) -> Distribution:
         p99_abs=at(magnitudes, 0.99),
         max_abs=float(magnitudes[-1]),
     )
-
-
-def _list_gaps(slots: Sequence[int], end: int) -> list[int]:
-    """List the lengths of the gaps between growing slots, and behind the last, in slots."""
-    steps = np.diff(np.asarray([*slots, end])) - 1
-    return [int(step) for step in steps if step > 0]

@@ -7,6 +7,9 @@ from harness.analysis import sample_values
 from harness.analysis.offset_series import OffsetSeries, make_series
 from harness.model import Sample
 
+LEAST_OFFSETS = 10
+"""With fewer offsets there are no figures."""
+
 _MOST_NS = 1 << 60
 
 

@@ -1,6 +1,6 @@
 """Parse a campaign file and flags into one frozen Campaign, and report all mistakes together.
 
-pydantic is used only here, in `fields` and in `limit_fields`, to check input that people write.
+pydantic is used only here, in `fields`, `limit_fields` and `profile_files`, to check input that people write.
 """
 
 from collections.abc import Mapping, Sequence
@@ -10,11 +10,12 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from harness.campaign import fields, file_mistakes, file_schema, limits, mistakes, selection, strict_yaml
+from harness.campaign import fields, file_mistakes, file_schema, limits, mistakes, profile_files, selection, strict_yaml
 from harness.campaign.fields import Amount, Duration, Patterns, Whole, YesNo
-from harness.campaign.limit_fields import Limits
+from harness.campaign.limit_fields import PROFILE, Limits
 from harness.campaign.limits import Requirement
 from harness.campaign.mistakes import Mistake, Places
+from harness.campaign.profiles import Profile
 from harness.campaign.selection import PhcClaim, Selection
 from harness.errors import RequestError
 from harness.model import DEFAULT_CLOCK_NAMES, Depth
@@ -71,6 +72,7 @@ class Campaign:
     read_only: bool
     parallel: int | None  # None: the bench's own limit
     clock_names: tuple[str, ...]
+    profiles: tuple[Profile, ...] = ()  # whose limits must be met too; not in campaigns of earlier versions
 
 
 _DEFAULT = CloudOptions()
@@ -166,13 +168,13 @@ def from_yaml(text: str, *, where: str, flags: Mapping[str, Any] | None = None) 
     return from_mapping(data, places=places, flags=flags)
 
 
-def limits_from_yaml(text: str, *, where: str, bench: BenchName) -> tuple[Requirement, ...]:
-    """Parse only the limits of a campaign file, for hosts of a bench. Raises RequestError as `from_yaml` does."""
+def limits_from_yaml(text: str, *, where: str, bench: BenchName) -> Campaign:
+    """Parse a campaign that has only the limits of a file, for hosts of a bench. Raises RequestError as `from_yaml`."""
     data, places = load_file(text, where=where)
     if "limits" not in data:
         raise RequestError(f"{where} has no key `limits`", next_step="`ptp-harness campaign keys limits` explains it")
     rest = {"instance_types": ["any"], **({"inventory": "any"} if bench is BenchName.HOSTS else {})}
-    return from_mapping({"bench": bench, "limits": data["limits"], **rest}, places=places).requirements
+    return from_mapping({"bench": bench, "limits": data["limits"], **rest}, places=places)
 
 
 def load_file(text: str, *, where: str, flags: Mapping[str, Any] | None = None) -> tuple[Mapping[str, Any], Places]:
@@ -204,7 +206,8 @@ def from_mapping(
         raise _request_error(mistake_list + _mistakes_in_types(merged), places) from error
     mistake_list = [
         *_mistakes_in_driver(file.driver),
-        *_mistakes_in_limits(file.limits),
+        *_mistakes_in_limits(_quantities(file.limits)),
+        *_mistakes_in_profiles(file.limits.get(PROFILE, ())),
         *_mistakes_in_measure(file),
         *_mistakes_in_bench(file),
         *_mistakes_in_select(file),
@@ -223,11 +226,12 @@ def from_mapping(
         driver=_driver(file.driver),
         measure_duration_s=_measure_duration_s(file),
         measure_interval_s=file.measure.interval,
-        requirements=limits.requirements(file.bench, file.limits),
+        requirements=limits.requirements(file.bench, _quantities(file.limits)),
         keep=file.keep,
         read_only=file.read_only,
         parallel=file.parallel,
         clock_names=file.clock_names,
+        profiles=tuple(map(profile_files.read_profile, dict.fromkeys(file.limits.get(PROFILE, ())))),
     )
 
 
@@ -281,6 +285,21 @@ def _mistakes_in_limits(quantities: Mapping[str, Mapping[str, float]]) -> list[M
         for quantity, statistics in quantities.items()
         if not statistics
     ]
+
+
+def _quantities(written: Mapping[str, Any]) -> dict[str, Mapping[str, float]]:
+    """Return the limits by quantity, without the names of profiles."""
+    return {quantity: statistics for quantity, statistics in written.items() if quantity != PROFILE}
+
+
+def _mistakes_in_profiles(names: Sequence[str]) -> list[Mistake]:
+    mistake_list: list[Mistake] = []
+    for name in names:
+        try:
+            profile_files.read_profile(name)
+        except RequestError as error:
+            mistake_list.append(Mistake(path=("limits", PROFILE), problem=error.message, remedy=error.next_step))
+    return mistake_list
 
 
 def _mistakes_in_driver(driver: _Driver) -> list[Mistake]:

@@ -82,6 +82,9 @@ MEANINGS: Mapping[KeyPath, str] = {
         "Limits that a clock must meet, by quantity and statistic. The limits of a quantity replace the bench's own "
         "limits for this quantity; `plan` prints all of them"
     ),
+    ("limits", "profile"): (
+        "Profiles whose limits must be met too: a name that `ptp-harness profiles` lists, a file of your own, or a list"
+    ),
     **{("limits", quantity): meaning for quantity, meaning in _QUANTITIES.items()},
     **{
         ("limits", quantity, statistic): _STATISTICS[statistic]

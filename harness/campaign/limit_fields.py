@@ -1,14 +1,15 @@
-"""Define the pydantic type of a campaign file's `limits`: for each quantity a group of numbers or texts like "20us"."""
+"""Define the pydantic type of `limits`: names of profiles, and for each quantity numbers or texts like "20us"."""
 
 import re
 from collections.abc import Callable, Mapping
 from decimal import Decimal
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BeforeValidator, ConfigDict, GetPydanticSchema, WithJsonSchema, create_model
+from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, GetPydanticSchema, WithJsonSchema, create_model
 
 from harness.campaign import limits
 from harness.campaign.fields import parse_number
+from harness.untrusted import names
 
 _NUMBER = r"[0-9]{1,15}(?:\.[0-9]{1,9})?"
 
@@ -57,9 +58,25 @@ def _statistic(unit: str) -> Any:
     return Annotated[float, BeforeValidator(limit_parser(unit)), WithJsonSchema(schema)]
 
 
+PROFILE = "profile"
+"""The key that names profiles, beside the quantities."""
+
+_NAME = {"type": "string", "pattern": f"^(?:{names.PATH})$"}
+_NAMES = {
+    "anyOf": [_NAME, {"type": "array", "items": _NAME, "minItems": 1, "maxItems": 20}],
+    "description": "the name of a profile such as mifid-ii-hft, a file such as mine.yaml, or a list of them",
+}
+_Profiles = Annotated[
+    tuple[Annotated[str, Field(strict=True, pattern=_NAME["pattern"])], ...],
+    BeforeValidator(lambda value: [value] if isinstance(value, str) else value),
+    Field(min_length=1, max_length=20),
+    WithJsonSchema(_NAMES),
+]
+
+
 def _make_model() -> Any:
     """Make a model with a group for each quantity, in which each statistic of the quantity may have a limit."""
-    groups: dict[str, Any] = {}
+    groups: dict[str, Any] = {PROFILE: (_Profiles, None)}
     for quantity, statistics in limits.STATISTICS.items():
         config = ConfigDict(extra="forbid", frozen=True, json_schema_extra={"minProperties": 1})
         keys: dict[str, Any] = {statistic: (_statistic(limits.UNITS[quantity]), None) for statistic in statistics}
@@ -70,8 +87,8 @@ def _make_model() -> Any:
 _MODEL = _make_model()
 
 Limits = Annotated[
-    Mapping[str, Mapping[str, float]],
+    Mapping[str, Any],
     GetPydanticSchema(lambda _source, handler: handler.generate_schema(_MODEL)),
     AfterValidator(lambda written: written.model_dump(exclude_unset=True)),
 ]
-"""Limits by quantity and statistic, each in the unit of its quantity."""
+"""Limits by quantity and statistic, each in the unit of its quantity; and below `profile` the names of profiles."""

@@ -33,12 +33,13 @@ class Places:
     """Where the values of a campaign were written.
 
     `where`: the file's name, or `COMMAND_LINE`. `lines`: the file's lines by key path. `flags`: keys as in the file,
-    whose values override those of the file.
+    whose values override those of the file. `kind`: what the file holds.
     """
 
     where: str = COMMAND_LINE
     lines: Mapping[KeyPath, int] = field(default_factory=dict)
     flags: Mapping[str, Any] = field(default_factory=dict)
+    kind: str = "campaign"
 
     @property
     def is_file(self) -> bool:
@@ -81,7 +82,7 @@ def refuse(mistakes: Sequence[Mistake], places: Places, *, next_step: str, unnam
     total = len(lines) + unnamed
     more = [f"and {total - MOST_MISTAKES} more"] if total > MOST_MISTAKES else []
     number = "1 mistake" if total == 1 else f"{total} mistakes"
-    header = f"{number} in {f'campaign {places.where}' if places.is_file else places.where}"
+    header = f"{number} in {f'{places.kind} {places.where}' if places.is_file else places.where}"
     return RequestError("\n".join([header, *lines[:MOST_MISTAKES], *more]), next_step=next_step)
 
 

@@ -1,13 +1,13 @@
 """Read profiles from their files: those that come along, and a file of one's own. All mistakes are named together."""
 
-import math
 from functools import cache
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, WithJsonSchema
 
 from harness.campaign import file_mistakes, strict_yaml
+from harness.campaign.fields import parse_number
 from harness.campaign.limit_fields import limit_parser
 from harness.campaign.masks import Mask, Segment
 from harness.campaign.mistakes import Mistake, Places, refuse
@@ -21,9 +21,18 @@ STANDARDS = Path(__file__).parent / "standards"
 _NEXT_STEP = "`ptp-harness profiles NAME` prints a profile as such a file"
 _MASKS = (LimitKind.MTIE, LimitKind.TDEV)
 
-Nanoseconds = Annotated[float, BeforeValidator(limit_parser("ns")), Field(gt=0, le=1e18)]
-Seconds = Annotated[float, BeforeValidator(limit_parser("s")), Field(gt=0, le=1e9)]
-Text = Annotated[str, Field(strict=True, min_length=1, max_length=500)]
+_TIME = WithJsonSchema({"type": "string", "description": "a time above 0 such as 100ns, 25us or 1.5ms"})
+_TIME_S = WithJsonSchema({"type": "string", "description": "a time above 0 such as 100s, 0.1s or 20m"})
+
+Nanoseconds = Annotated[float, BeforeValidator(limit_parser("ns")), Field(gt=0, le=1e18), _TIME]
+Constant = Annotated[float, BeforeValidator(limit_parser("ns")), Field(ge=0, le=1e18), _TIME]
+Seconds = Annotated[float, BeforeValidator(limit_parser("s")), Field(gt=0, le=1e9), _TIME_S]
+Slope = Annotated[float, BeforeValidator(parse_number), Field(ge=-1e9, le=1e9, description="a number of ns per s")]
+Bandwidth = Annotated[
+    float, BeforeValidator(parse_number), Field(gt=0, lt=0.5, description="a number of Hz such as 0.1")
+]
+Count = Annotated[int, Field(strict=True, ge=1, le=10_000_000)]
+Text = Annotated[str, Field(strict=True, min_length=1, max_length=500, description="a text of 1 to 500 characters")]
 
 
 class _FileModel(BaseModel):
@@ -33,26 +42,28 @@ class _FileModel(BaseModel):
 class _Segment(_FileModel):
     above: Seconds
     to: Seconds | None = None
-    constant: Annotated[float, BeforeValidator(limit_parser("ns"))]
-    slope_ns_per_s: Annotated[float, Field(strict=True, ge=-1e9, le=1e9)] = 0.0
+    constant: Constant
+    slope_ns_per_s: Slope = 0.0
 
 
 class _Limit(_FileModel):
     kind: LimitKind
     limit: Nanoseconds | None = None
-    segments: Annotated[tuple[_Segment, ...], Field(max_length=50)] = ()
-    low_pass_hz: Annotated[float, Field(strict=True, gt=0, lt=0.5)] | None = None
+    segments: Annotated[tuple[_Segment, ...], Field(max_length=50, description="a list of at most 50 segments")] = ()
+    low_pass_hz: Bandwidth | None = None
     least_duration: Seconds = 60.0
-    least_samples: Annotated[int, Field(strict=True, ge=1, le=10_000_000)] = 60
+    least_samples: Count = 60
 
 
 class _File(_FileModel):
-    name: Annotated[str, Field(strict=True, pattern="^[a-z0-9][a-z0-9.-]{0,63}$")]
+    name: Annotated[
+        str, Field(strict=True, pattern="^[a-z0-9][a-z0-9.-]{0,63}$", description="a name such as my-limits")
+    ]
     title: Text
     edition: Text
     source: Text
     reference: Reference
-    limits: Annotated[tuple[_Limit, ...], Field(min_length=1, max_length=20)]
+    limits: Annotated[tuple[_Limit, ...], Field(max_length=20, description="a list of 1 to 20 limits")]
 
 
 @cache
@@ -89,7 +100,7 @@ def parse_profile(text: str, *, where: str) -> Profile:
     if not isinstance(loaded.data, dict):
         raise RequestError(f"{where}: a profile is a list of `key: value` lines", next_step=_NEXT_STEP)
     data = {input_checks.show_key(key): value for key, value in loaded.data.items()}
-    places = Places(where=where, lines=loaded.lines)
+    places = Places(where=where, lines=loaded.lines, kind="profile")
     if unfit := input_checks.find_unfit_text(data):
         mistakes = [Mistake(path=text.path, problem=text.problem, remedy=text.remedy) for text in unfit]
         raise refuse(mistakes, places, next_step=_NEXT_STEP)
@@ -98,7 +109,8 @@ def parse_profile(text: str, *, where: str) -> Profile:
     except ValidationError as error:
         mistakes = file_mistakes.describe_errors(error.errors(), _File.model_json_schema())
         raise refuse(mistakes, places, next_step=_NEXT_STEP) from error
-    mistakes = [mistake for number, limit in enumerate(file.limits) for mistake in _find_mistakes(number, limit)]
+    mistakes = [] if file.limits else [Mistake(path=("limits",), problem="is empty", remedy="add a limit")]
+    mistakes += [mistake for number, limit in enumerate(file.limits) for mistake in _find_mistakes(number, limit)]
     if mistakes:
         raise refuse(mistakes, places, next_step=_NEXT_STEP)
     return Profile(
@@ -145,7 +157,7 @@ def _make_limit(limit: _Limit) -> ProfileLimit:
 def _make_segment(segment: _Segment) -> Segment:
     return Segment(
         above_s=segment.above,
-        to_s=math.inf if segment.to is None else segment.to,
+        to_s=segment.to,
         constant_ns=segment.constant,
         slope_ns_per_s=segment.slope_ns_per_s,
     )
@@ -167,7 +179,7 @@ def _write_limit(limit: ProfileLimit) -> dict[str, Any]:
     segments = [
         {
             "above": f"{segment.above_s:.9g}s",
-            **({} if math.isinf(segment.to_s) else {"to": f"{segment.to_s:.9g}s"}),
+            **({} if segment.to_s is None else {"to": f"{segment.to_s:.9g}s"}),
             "constant": f"{segment.constant_ns:.9g}ns",
             **({"slope_ns_per_s": segment.slope_ns_per_s} if segment.slope_ns_per_s else {}),
         }

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from harness import units
 from harness.campaign.campaign import Campaign, Keep
 from harness.campaign.mistakes import Mistake
 from harness.errors import RequestError
@@ -119,6 +120,13 @@ def _warnings(campaign: Campaign, at_once: int, seconds: float) -> tuple[str, ..
     few = [limit for limit in campaign.requirements if limit.quantity == "offset_ns" and samples < limit.min_samples]
     if few and campaign.depth is not Depth.QUICK:
         warnings.append(f"{samples} samples are fewer than the {few[0].min_samples} that limits need: no host can pass")
+    for profile in campaign.profiles:
+        least_s = max(limit.least_s for limit in profile.limits)
+        if campaign.measure_duration_s < least_s and campaign.depth is not Depth.QUICK:
+            warnings.append(
+                f"profile {profile.name} can be met from {units.duration(least_s)} of measuring on, and each host is "
+                f"measured for {units.duration(campaign.measure_duration_s)}: no host can pass"
+            )
     if seconds > campaign.cloud.lease_s:
         warnings.append(f"the run may take {seconds:.0f} s, longer than its lease of {campaign.cloud.lease_s:.0f} s")
     if campaign.keep is Keep.SUPPORTED and traits_of(campaign.bench).makes_hosts:

@@ -10,7 +10,6 @@ import typer
 
 from harness.campaign import campaign
 from harness.campaign.campaign import Campaign, Keep
-from harness.campaign.limits import Requirement
 from harness.campaign.mistakes import refuse
 from harness.campaign.run_plan import UnknownTypesError
 from harness.cli import completion
@@ -89,9 +88,10 @@ def read_campaign_file(name: str, flags: Mapping[str, Any]) -> Campaign:
     return campaign.from_yaml(_read_text(name), where=name, flags=flags)
 
 
-def read_limits_file(name: str, judged: Campaign) -> tuple[Requirement, ...]:
-    """Read the limits of a campaign file for hosts of another campaign's bench. Raises RequestError."""
-    return campaign.limits_from_yaml(_read_text(name), where=name, bench=judged.bench)
+def replace_limits(judged: Campaign, name: str) -> Campaign:
+    """Replace a campaign's limits by those of a campaign file. Raises RequestError."""
+    limits = campaign.limits_from_yaml(_read_text(name), where=name, bench=judged.bench)
+    return replace(judged, requirements=limits.requirements, profiles=limits.profiles)
 
 
 @contextmanager

@@ -98,6 +98,7 @@ COMMANDS: Mapping[str, Command | Group] = {
     "sweep": Command("harness.cli.sweep:sweep", "List what dead or ended runs left; --yes removes it."),
     "image": Group("Machine images of your own to start campaigns from (EC2).", _IMAGE),
     "ledger": Group("The database of runs, hosts and steps.", _LEDGER),
+    "profiles": Command("harness.cli.profiles:profiles", "List the limits of standards, regulations and vendors."),
     "evidence": Group("The evidence store: what waits to be sent, and reading it back.", _EVIDENCE),
     "campaign": Group("Campaign files: their keys and schema, and whether one is valid.", _CAMPAIGN),
     "lab": Group("Local virtual machines whose clocks' truth is known.", _LAB),

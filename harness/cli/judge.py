@@ -50,7 +50,8 @@ def judge(
     if record is None:
         raise RequestError(f"run {line.run} has not ended", next_step=f"`ptp-harness show {line.run}` so far")
     campaign = campaign_run.read_campaign(line.run, ledger)
-    requirements = None if limits is None else campaign_options.read_limits_file(limits, campaign)
+    if limits is not None:
+        campaign = campaign_options.replace_limits(campaign, limits)
     chosen = _choose_hosts(line.run, ledger.hosts(line.run), hosts or [])
     found = wiring.find_evidence(line, ledger, configuration)
     if missing := [host.host for host in chosen if host.host in found.missing]:
@@ -58,7 +59,7 @@ def judge(
             f"evidence of run {line.run} is not on this machine: {', '.join(missing)}",
             next_step=f"judge the others by their names, or {line.owner.machine} has it; --evidence URL names a store",
         )
-    judged = judging.judge_again(chosen, found.folder, campaign, requirements=requirements)
+    judged = judging.judge_again(chosen, found.folder, campaign)
     again = replace(record, version=__version__, hosts=tuple(each.record for each in judged))
     write_reports(again, targets)
     if all(target.file is not None for target in targets):

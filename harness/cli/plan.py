@@ -70,6 +70,7 @@ def _document(run_plan: Plan) -> dict[str, object]:
             "interval_s": run_plan.campaign.measure_interval_s,
         },
         "limits": [asdict(requirement) for requirement in run_plan.campaign.requirements],
+        "profiles": [profile.name for profile in run_plan.campaign.profiles],
         "warnings": list(run_plan.warnings),
     }
 
@@ -88,4 +89,5 @@ def _lines(run_plan: Plan, summaries: dict[str, str]) -> list[str]:
         f"{', read only' if campaign.read_only else ''}, {campaign.measure_duration_s:g} s of measuring each; "
         f"about {run_plan.estimated_s / 60:.0f} min"
     )
-    return [summary, *hosts, "limits:", *limits]
+    profiles = [f"  profile {profile.name}: {profile.title} ({profile.edition})" for profile in campaign.profiles]
+    return [summary, *hosts, "limits:", *limits, *profiles]

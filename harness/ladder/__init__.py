@@ -8,10 +8,23 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 from harness.campaign.limits import Requirement
+from harness.campaign.profiles import Profile
 from harness.ladder import annotations, clock_rungs, driver_rungs, host_rungs, limit_rungs
 from harness.ladder.case import Case, unobserved_rung
 from harness.ladder.findings import compare_with_limits
-from harness.model import DEFAULT_CLOCK_NAMES, Depth, Evidence, Outcome, Reason, Rung, RungName, RungStatus, Verdict
+from harness.ladder.profile_findings import compare_with_profiles
+from harness.model import (
+    DEFAULT_CLOCK_NAMES,
+    Depth,
+    Evidence,
+    Finding,
+    Outcome,
+    Reason,
+    Rung,
+    RungName,
+    RungStatus,
+    Verdict,
+)
 
 __all__ = ["OUTCOMES", "judge"]
 
@@ -72,18 +85,25 @@ def judge(
     depth: Depth,
     clock_names: tuple[str, ...] = DEFAULT_CLOCK_NAMES,
     read_only: bool,
+    profiles: Sequence[Profile] = (),
+    interval_s: float = 1.0,
 ) -> Verdict:
-    """Climb the ladder and return the verdict. Pure: the same evidence always gives the same verdict."""
+    """Climb the ladder and return the verdict. Pure: the same evidence always gives the same verdict.
+
+    `interval_s`: the time between two samples, in which limits of profiles are held.
+    """
     case = Case(
         evidence=evidence,
         requirements=tuple(requirements),
-        findings=compare_with_limits(evidence, requirements, read_only=read_only)
-        if evidence.samples is not None
-        else (),
+        profiles=tuple(profiles),
+        interval_s=interval_s,
+        findings=(),
         depth=depth,
         clock_names=clock_names,
         read_only=read_only,
     )
+    if evidence.samples is not None:
+        case = replace(case, findings=_compare(case))
     rungs, end = _climb(case)
     reason = (end.reason or Reason.NOT_OBSERVED) if end else Reason.SYNCHRONISED
     ended_unobserved = end is not None and end.status is RungStatus.NOT_OBSERVED
@@ -97,6 +117,14 @@ def judge(
         unobserved=annotations.list_unobserved(case, rungs),
         remarks=annotations.list_remarks(case),
         remedy=annotations.choose_remedy(case, reason, end),
+    )
+
+
+def _compare(case: Case) -> tuple[Finding, ...]:
+    """Compare the evidence with all limits."""
+    return (
+        *compare_with_limits(case.evidence, case.requirements, read_only=case.read_only),
+        *(compare_with_profiles(case.evidence, case.profiles, case.interval_s) if case.profiles else ()),
     )
 
 
@@ -145,8 +173,8 @@ def _judge_rebooted(case: Case) -> Rung | None:
     evidence = case.evidence.rebooted
     if evidence is None:
         return None
-    findings = compare_with_limits(evidence, case.requirements, read_only=True)
-    return _climb(replace(case, evidence=evidence, findings=findings, depth=Depth.STANDARD, read_only=True))[1]
+    after = replace(case, evidence=evidence, depth=Depth.STANDARD, read_only=True)
+    return _climb(replace(after, findings=_compare(after)))[1]
 
 
 def _pass_sentence(case: Case, rungs: Sequence[Rung]) -> str:

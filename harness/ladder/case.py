@@ -4,12 +4,16 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
 from harness.campaign.limits import Requirement
+from harness.campaign.profiles import Profile
 from harness.model import Clock, Depth, Evidence, Facts, Finding, Reason, Rung, RungName, RungStatus
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Case:
-    """The input of a judgement of one host. `findings` compare the evidence with `requirements`."""
+    """The input of a judgement of one host. `findings` compare the evidence with `requirements` and `profiles`.
+
+    `interval_s`: the time between two samples.
+    """
 
     evidence: Evidence
     requirements: tuple[Requirement, ...]
@@ -17,6 +21,8 @@ class Case:
     depth: Depth
     clock_names: tuple[str, ...]
     read_only: bool
+    profiles: tuple[Profile, ...] = ()
+    interval_s: float = 1.0
 
     @property
     def facts(self) -> Facts | None:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from harness import units
 from harness.model import ClockQuality
-from harness.model.quality import OffsetStep, StabilityPoint
+from harness.model.quality import OffsetStep, ProfileResult, ProfileStatus, StabilityPoint
 
 _MOST_STEPS_TOLD = 3
 
@@ -18,6 +18,7 @@ def describe_quality(quality: ClockQuality) -> list[str]:
         *_describe_stability(quality.stability),
         *_describe_events(quality),
         *_describe_frequency(quality),
+        *_describe_profiles(quality.profiles),
     ]
 
 
@@ -79,6 +80,20 @@ def _describe_frequency(quality: ClockQuality) -> list[str]:
         f"{units.with_uncertainty(oscillator.frequency_ppb, oscillator.uncertainty_ppb, 'ppb')} faster than the PHC",
     ]
     return [f"  {'; '.join(part for part in parts if part)}"] if any(parts) else []
+
+
+def _describe_profiles(profiles: Sequence[ProfileResult]) -> list[str]:
+    """List the profiles of each status, a line for each status."""
+    names = {status: [profile.name for profile in profiles if profile.status is status] for status in _STATUS_TITLES}
+    return [f"  profiles {_STATUS_TITLES[status]}: {', '.join(listed)}" for status, listed in names.items() if listed]
+
+
+_STATUS_TITLES = {
+    ProfileStatus.MET: "met",
+    ProfileStatus.NOT_REFUTED: "not refuted by a comparison with the PHC",
+    ProfileStatus.NOT_DEMONSTRABLE: "that this measurement cannot show",
+    ProfileStatus.EXCEEDED: "exceeded",
+}
 
 
 def _count(number: int, noun: str) -> str:

@@ -6,7 +6,6 @@ from pathlib import Path
 
 from harness import ladder
 from harness.campaign.campaign import Campaign
-from harness.campaign.limits import Requirement
 from harness.campaign.profile_files import load_standards
 from harness.errors import RequestError
 from harness.host.sampling import count_expected_samples
@@ -35,16 +34,16 @@ class JudgedAgain:
         return (new.outcome, new.reason) != (old.outcome, old.reason)
 
 
-def judge_evidence(
-    evidence: Evidence, campaign: Campaign, *, depth: Depth, requirements: Sequence[Requirement] | None = None
-) -> Verdict:
-    """Judge by the evidence as if the campaign had this depth, and these limits instead of its own."""
+def judge_evidence(evidence: Evidence, campaign: Campaign, *, depth: Depth) -> Verdict:
+    """Judge by the evidence as if the campaign had this depth."""
     verdict = ladder.judge(
         evidence,
-        campaign.requirements if requirements is None else requirements,
+        campaign.requirements,
         depth=depth,
         clock_names=campaign.clock_names,
         read_only=campaign.read_only,
+        profiles=campaign.profiles,
+        interval_s=campaign.measure_interval_s,
     )
     return bounded(verdict, characters=_LONGEST_SENTENCE)
 
@@ -53,7 +52,9 @@ def compute_figures(evidence: Evidence, campaign: Campaign) -> ClockQuality | No
     """Compute the figures of a host's clock; None where too little was measured. numpy is loaded by the first call."""
     from harness.analysis.quality import compute_quality
 
-    return compute_quality(evidence, interval_s=campaign.measure_interval_s, profiles=load_standards())
+    standards = load_standards()
+    own = [profile for profile in campaign.profiles if profile not in standards]
+    return compute_quality(evidence, interval_s=campaign.measure_interval_s, profiles=(*standards, *own))
 
 
 def reduce_for_plots(evidence: Evidence, campaign: Campaign) -> ClockPlots | None:
@@ -63,30 +64,22 @@ def reduce_for_plots(evidence: Evidence, campaign: Campaign) -> ClockPlots | Non
     return reduce_samples(evidence, interval_s=campaign.measure_interval_s)
 
 
-def judge_again(
-    lines: Sequence[HostLine],
-    folder: Path,
-    campaign: Campaign,
-    *,
-    requirements: Sequence[Requirement] | None = None,
-) -> list[JudgedAgain]:
+def judge_again(lines: Sequence[HostLine], folder: Path, campaign: Campaign) -> list[JudgedAgain]:
     """Judge hosts of a run by the evidence in the run's folder. Nothing that the run recorded is changed.
 
     Raises RequestError for a host without a verdict, or without its evidence.
     """
-    return [_judge_line(line, folder / line.host, campaign, requirements) for line in lines]
+    return [_judge_line(line, folder / line.host, campaign) for line in lines]
 
 
-def _judge_line(
-    line: HostLine, folder: Path, campaign: Campaign, requirements: Sequence[Requirement] | None
-) -> JudgedAgain:
+def _judge_line(line: HostLine, folder: Path, campaign: Campaign) -> JudgedAgain:
     if line.record is None:
         raise RequestError(
             f"{line.host} has no verdict yet", next_step=f"`ptp-harness show {line.run}` tells how far the run is"
         )
     expected = count_expected_samples(campaign.measure_duration_s, campaign.measure_interval_s)
     evidence = host_evidence.read_evidence(folder, line.record, most_samples=expected)
-    verdict = judge_evidence(evidence, campaign, depth=campaign.depth, requirements=requirements)
+    verdict = judge_evidence(evidence, campaign, depth=campaign.depth)
     record = replace(
         line.record,
         verdict=verdict,

@@ -296,7 +296,7 @@ class Qualification:
             interrupted=collected.interrupted,
             interrupted_while=collected.interrupted_while,
         )
-        return judging.judge_evidence(evidence, self.context.campaign, depth=Depth.STANDARD, requirements=())
+        return judging.judge_evidence(evidence, self.context.campaign, depth=Depth.STANDARD)
 
     def _keep_or_remove(self, verdict: Verdict) -> HostState:
         if self.machine is not None and verdict.outcome is Outcome.PASS:

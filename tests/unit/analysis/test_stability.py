@@ -177,7 +177,7 @@ def test_a_mask_is_proven_for_every_interval_or_an_excess_is_shown(
     mask = Mask(
         [
             Segment(above_s=1, to_s=edge, constant_ns=constant, slope_ns_per_s=slope),
-            Segment(above_s=edge, to_s=math.inf, constant_ns=level),
+            Segment(above_s=edge, to_s=None, constant_ns=level),
         ]
     )
     above = [

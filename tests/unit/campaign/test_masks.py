@@ -10,7 +10,7 @@ from harness.campaign.masks import Mask, Segment
 
 PRTC_A = (
     Segment(above_s=0.1, to_s=273, constant_ns=25, slope_ns_per_s=0.275),
-    Segment(above_s=273, to_s=math.inf, constant_ns=100),
+    Segment(above_s=273, to_s=None, constant_ns=100),
 )
 
 
@@ -42,7 +42,7 @@ def test_the_least_limit_is_below_every_limit_of_the_range(one: float, other: fl
         ([Segment(above_s=1, to_s=1, constant_ns=1)], "is empty"),
         ([Segment(above_s=-1, to_s=1, constant_ns=1)], "is empty"),
         ([Segment(above_s=0, to_s=math.nan, constant_ns=1)], "is empty"),
-        ([Segment(above_s=0, to_s=math.inf, constant_ns=1, slope_ns_per_s=1)], "is level"),
+        ([Segment(above_s=0, to_s=None, constant_ns=1, slope_ns_per_s=-1)], "does not fall"),
         ([Segment(above_s=0, to_s=1, constant_ns=0)], "not above 0"),
         ([Segment(above_s=0, to_s=10, constant_ns=5, slope_ns_per_s=-1)], "not above 0"),
         ([Segment(above_s=0, to_s=1, constant_ns=1), Segment(above_s=2, to_s=3, constant_ns=1)], "gap between"),
