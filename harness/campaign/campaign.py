@@ -1,6 +1,6 @@
 """Parse a campaign file and flags into one frozen Campaign, and report all mistakes together.
 
-pydantic is used only here, in `fields`, `limit_fields` and `profile_files`, to check input that people write.
+pydantic is used only here, in `fields`, `limit_fields` and `profile_format`, to check input that people write.
 """
 
 from collections.abc import Mapping, Sequence
@@ -10,12 +10,12 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from harness.campaign import fields, file_mistakes, file_schema, limits, mistakes, profile_files, selection, strict_yaml
+from harness.campaign import fields, file_mistakes, file_schema, limits, mistakes, selection, strict_yaml
 from harness.campaign.fields import Amount, Duration, Patterns, Whole, YesNo
 from harness.campaign.limit_fields import PROFILE, Limits
 from harness.campaign.limits import Requirement
 from harness.campaign.mistakes import Mistake, Places
-from harness.campaign.profiles import Profile
+from harness.campaign.profiles import Profile, ProfileReader, refuse_profile
 from harness.campaign.selection import PhcClaim, Selection
 from harness.errors import RequestError
 from harness.model import DEFAULT_CLOCK_NAMES, Depth
@@ -159,22 +159,28 @@ FILE_SCHEMA: Mapping[str, Any] = _File.model_json_schema()
 """The schema as pydantic makes it, in which a description says which values a key takes, not what the key means."""
 
 
-def from_yaml(text: str, *, where: str, flags: Mapping[str, Any] | None = None) -> Campaign:
+def from_yaml(
+    text: str,
+    *,
+    where: str,
+    flags: Mapping[str, Any] | None = None,
+    read_profile: ProfileReader = refuse_profile,
+) -> Campaign:
     """Parse a campaign file's text; `flags` (keys as in the file) override the file.
 
     Raises RequestError: with line and column where the text is not YAML, else with all mistakes, one a line.
     """
     data, places = load_file(text, where=where, flags=flags)
-    return from_mapping(data, places=places, flags=flags)
+    return from_mapping(data, places=places, flags=flags, read_profile=read_profile)
 
 
-def limits_from_yaml(text: str, *, where: str, bench: BenchName) -> Campaign:
+def limits_from_yaml(text: str, *, where: str, bench: BenchName, read_profile: ProfileReader) -> Campaign:
     """Parse a campaign that has only the limits of a file, for hosts of a bench. Raises RequestError as `from_yaml`."""
     data, places = load_file(text, where=where)
     if "limits" not in data:
         raise RequestError(f"{where} has no key `limits`", next_step="`ptp-harness campaign keys limits` explains it")
     rest = {"instance_types": ["any"], **({"inventory": "any"} if bench is BenchName.HOSTS else {})}
-    return from_mapping({"bench": bench, "limits": data["limits"], **rest}, places=places)
+    return from_mapping({"bench": bench, "limits": data["limits"], **rest}, places=places, read_profile=read_profile)
 
 
 def load_file(text: str, *, where: str, flags: Mapping[str, Any] | None = None) -> tuple[Mapping[str, Any], Places]:
@@ -190,9 +196,16 @@ def load_file(text: str, *, where: str, flags: Mapping[str, Any] | None = None) 
 
 
 def from_mapping(
-    data: Mapping[str, Any], *, places: Places | None = None, flags: Mapping[str, Any] | None = None
+    data: Mapping[str, Any],
+    *,
+    places: Places | None = None,
+    flags: Mapping[str, Any] | None = None,
+    read_profile: ProfileReader = refuse_profile,
 ) -> Campaign:
-    """Parse a campaign from plain data. Raises RequestError that names all mistakes together."""
+    """Parse a campaign from plain data. Raises RequestError that names all mistakes together.
+
+    `read_profile` reads a profile that the limits name; without it there is none.
+    """
     places = places or Places()
     merged = _merge_flags(data, flags or {})
     if unfit := input_checks.find_unfit_text(merged):
@@ -207,7 +220,7 @@ def from_mapping(
     mistake_list = [
         *_mistakes_in_driver(file.driver),
         *_mistakes_in_limits(_quantities(file.limits)),
-        *_mistakes_in_profiles(file.limits.get(PROFILE, ())),
+        *_mistakes_in_profiles(file.limits.get(PROFILE, ()), read_profile),
         *_mistakes_in_measure(file),
         *_mistakes_in_bench(file),
         *_mistakes_in_select(file),
@@ -231,7 +244,7 @@ def from_mapping(
         read_only=file.read_only,
         parallel=file.parallel,
         clock_names=file.clock_names,
-        profiles=tuple(map(profile_files.read_profile, dict.fromkeys(file.limits.get(PROFILE, ())))),
+        profiles=tuple(map(read_profile, dict.fromkeys(file.limits.get(PROFILE, ())))),
     )
 
 
@@ -292,11 +305,11 @@ def _quantities(written: Mapping[str, Any]) -> dict[str, Mapping[str, float]]:
     return {quantity: statistics for quantity, statistics in written.items() if quantity != PROFILE}
 
 
-def _mistakes_in_profiles(names: Sequence[str]) -> list[Mistake]:
+def _mistakes_in_profiles(names: Sequence[str], read_profile: ProfileReader) -> list[Mistake]:
     mistake_list: list[Mistake] = []
     for name in names:
         try:
-            profile_files.read_profile(name)
+            read_profile(name)
         except RequestError as error:
             mistake_list.append(Mistake(path=("limits", PROFILE), problem=error.message, remedy=error.next_step))
     return mistake_list

@@ -1,13 +1,14 @@
 """Define profiles: the limits that a standard, a regulation or a vendor sets for a clock, as data with their source.
 
-The profiles that come along are the files in `standards`; `profile_files` reads them, and a file of one's own.
+The profiles that come along are the files in `standards`, in the format of `profile_format`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 
 from harness.campaign.masks import Segment
+from harness.errors import RequestError
 
 
 class Reference(StrEnum):
@@ -59,6 +60,10 @@ class Profile:
     limits: tuple[ProfileLimit, ...]
 
 
-def find_profile(name: str, profiles: Sequence[Profile]) -> Profile | None:
-    """Find a profile by its name; None without such a one."""
-    return next((profile for profile in profiles if profile.name == name), None)
+ProfileReader = Callable[[str], Profile]
+"""Reads a profile by its name or file. Raises RequestError."""
+
+
+def refuse_profile(name: str) -> Profile:
+    """Read no profile: for callers without files. Raises RequestError."""
+    raise RequestError(f"there is no profile {name!r}")

@@ -16,6 +16,7 @@ from harness.cli import completion
 from harness.errors import RequestError
 from harness.model import Depth
 from harness.model.bench_traits import BENCHES
+from harness.system import profile_files
 from harness.untrusted.input_checks import MOST_BYTES
 
 _TARGETS = typer.Argument(
@@ -85,12 +86,14 @@ def _make_campaign_of_types(targets: list[str], flags: Mapping[str, Any]) -> Cam
 
 def read_campaign_file(name: str, flags: Mapping[str, Any]) -> Campaign:
     """Read a campaign file. Raises RequestError when it cannot be read, or with every mistake in it."""
-    return campaign.from_yaml(_read_text(name), where=name, flags=flags)
+    return campaign.from_yaml(_read_text(name), where=name, flags=flags, read_profile=profile_files.read_profile)
 
 
 def replace_limits(judged: Campaign, name: str) -> Campaign:
     """Replace a campaign's limits by those of a campaign file. Raises RequestError."""
-    limits = campaign.limits_from_yaml(_read_text(name), where=name, bench=judged.bench)
+    limits = campaign.limits_from_yaml(
+        _read_text(name), where=name, bench=judged.bench, read_profile=profile_files.read_profile
+    )
     return replace(judged, requirements=limits.requirements, profiles=limits.profiles)
 
 

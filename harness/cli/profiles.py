@@ -6,10 +6,11 @@ import typer
 import yaml
 
 from harness import units
-from harness.campaign import profile_files
+from harness.campaign.profile_format import write_profile
 from harness.campaign.profiles import Profile, ProfileLimit
 from harness.cli import output
 from harness.report import table
+from harness.system import profile_files
 
 
 def profiles(
@@ -30,7 +31,7 @@ def profiles(
         ptp-harness profiles g8272-prtc-a --json
     """
     if name is not None:
-        document = profile_files.write_profile(profile_files.read_profile(name))
+        document = write_profile(profile_files.read_profile(name))
         if json:
             output.emit(document)
         else:
@@ -38,7 +39,7 @@ def profiles(
         return
     standards = profile_files.load_standards()
     if json:
-        output.emit([profile_files.write_profile(profile) for profile in standards])
+        output.emit([write_profile(profile) for profile in standards])
         return
     rows = [("PROFILE", "AGAINST", "LIMITS", "TITLE"), *map(_row, standards)]
     output.show("\n".join(table.align_rows(rows)))

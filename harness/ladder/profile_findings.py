@@ -7,7 +7,12 @@ from harness.campaign.profiles import Profile, ProfileLimit
 from harness.model import Evidence, Finding
 from harness.model.quality import LimitResult, ProfileStatus
 
-_HELD = {ProfileStatus.MET: True, ProfileStatus.EXCEEDED: False}
+_HELD = {
+    ProfileStatus.MET: True,
+    ProfileStatus.EXCEEDED: False,
+    ProfileStatus.NOT_REFUTED: None,
+    ProfileStatus.NOT_DEMONSTRABLE: None,
+}
 """Whether a limit was held. What was not refuted or cannot be shown was not held, and was not broken either."""
 
 
@@ -29,7 +34,7 @@ def compare_with_profiles(evidence: Evidence, profiles: Sequence[Profile], inter
 def _make_finding(
     profile: Profile, limit: ProfileLimit, result: LimitResult | None, samples: int, interval_s: float
 ) -> Finding:
-    held = None if result is None else _HELD.get(result.status)
+    held = None if result is None else _HELD[result.status]
     return Finding(
         quantity=f"{profile.name} {limit.kind}",
         statistic="max",

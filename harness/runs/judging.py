@@ -6,7 +6,6 @@ from pathlib import Path
 
 from harness import ladder
 from harness.campaign.campaign import Campaign
-from harness.campaign.profile_files import load_standards
 from harness.errors import RequestError
 from harness.host.sampling import count_expected_samples
 from harness.model import Depth, Evidence, HostRecord, Verdict
@@ -14,6 +13,7 @@ from harness.model.plots import ClockPlots
 from harness.model.quality import ClockQuality
 from harness.store import host_evidence
 from harness.store.ledger_lines import HostLine
+from harness.system.profile_files import load_standards
 from harness.untrusted.plain_text import bounded
 
 _LONGEST_SENTENCE = 2000

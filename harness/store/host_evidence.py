@@ -80,7 +80,7 @@ def read_evidence(folder: Path, record: HostRecord, *, most_samples: int) -> Evi
         document = json.loads(path.read_bytes())
         if document["schema"] > _SCHEMA:
             raise RequestError(
-                f"{path} was written by a later version of ptp-harness (schema {document['schema']})",
+                f"{path} was written by a later version of ptp-harness",
                 next_step="judge it with that version",
             )
         return _read_outputs(folder, document, "", most_samples)

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from harness.campaign import profile_files
+from harness.system import profile_files
 from tests.unit.cli.conftest import Call
 
 NAMES = [profile.name for profile in profile_files.load_standards()]

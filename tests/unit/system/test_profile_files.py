@@ -8,10 +8,12 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.campaign import campaign, profile_files, run_plan, stored
+from harness.campaign import campaign, run_plan, stored
 from harness.campaign.masks import Mask
-from harness.campaign.profiles import LimitKind, Profile, Reference
+from harness.campaign.profile_format import parse_profile, write_profile
+from harness.campaign.profiles import LimitKind, Profile, ProfileLimit, Reference
 from harness.errors import RequestError
+from harness.system import profile_files
 
 STANDARDS = {profile.name: profile for profile in profile_files.load_standards()}
 
@@ -66,11 +68,10 @@ def test_every_profile_has_the_numbers_of_its_source() -> None:
     assert found == NUMBERS
     assert {(name, limit.kind.value) for name, limit in MASKS} == {*POINTS}
     assert all(profile.source and profile.edition and profile.title for profile in STANDARDS.values())
-    assert all(path.stem in STANDARDS for path in profile_files.STANDARDS.glob("*"))
 
 
 @pytest.mark.parametrize(("name", "limit"), MASKS, ids=[f"{name} {limit.kind}" for name, limit in MASKS])
-def test_every_mask_has_the_values_of_its_source_at_its_edges(name: str, limit: profile_files.ProfileLimit) -> None:
+def test_every_mask_has_the_values_of_its_source_at_its_edges(name: str, limit: ProfileLimit) -> None:
     mask = Mask(limit.segments)
     for tau_s, limit_ns in POINTS[name, limit.kind.value].items():
         found = mask.limit_ns(tau_s)
@@ -78,9 +79,7 @@ def test_every_mask_has_the_values_of_its_source_at_its_edges(name: str, limit: 
 
 
 @given(st.sampled_from(MASKS), st.floats(1, 1000))
-def test_a_mask_has_a_limit_at_every_time_without_gaps(
-    chosen: tuple[str, profile_files.ProfileLimit], tau_s: float
-) -> None:
+def test_a_mask_has_a_limit_at_every_time_without_gaps(chosen: tuple[str, ProfileLimit], tau_s: float) -> None:
     limit_ns = Mask(chosen[1].segments).limit_ns(tau_s)
     assert limit_ns is not None
     assert limit_ns > 0
@@ -88,8 +87,8 @@ def test_a_mask_has_a_limit_at_every_time_without_gaps(
 
 @pytest.mark.parametrize("name", STANDARDS)
 def test_a_profile_that_is_written_is_read_as_it_was(name: str) -> None:
-    text = yaml.safe_dump(profile_files.write_profile(STANDARDS[name]), sort_keys=False)
-    assert profile_files.parse_profile(text, where="again.yaml") == STANDARDS[name]
+    text = yaml.safe_dump(write_profile(STANDARDS[name]), sort_keys=False)
+    assert parse_profile(text, where="again.yaml") == STANDARDS[name]
 
 
 HEAD = "{name: mine, title: Mine, edition: '1', source: me, reference: source, limits: "
@@ -121,7 +120,7 @@ HEAD = "{name: mine, title: Mine, edition: '1', source: me, reference: source, l
 )
 def test_a_mistake_in_a_file_is_named_with_its_line(limits: str, message: str) -> None:
     with pytest.raises(RequestError, match=r"mistake in profile mine\.yaml") as refused:
-        profile_files.parse_profile(HEAD + limits + "}", where="mine.yaml")
+        parse_profile(HEAD + limits + "}", where="mine.yaml")
     assert "mine.yaml:1:" in refused.value.message
     assert message in refused.value.message
 
@@ -150,7 +149,9 @@ CAMPAIGN = "{{bench: lab, instance_types: [lab.phc], limits: {{profile: {profile
 
 
 def profiles_of(written: str) -> tuple[Profile, ...]:
-    return campaign.from_yaml(CAMPAIGN.format(profile=written), where="c.yaml").profiles
+    return campaign.from_yaml(
+        CAMPAIGN.format(profile=written), where="c.yaml", read_profile=profile_files.read_profile
+    ).profiles
 
 
 def test_a_campaign_names_profiles_by_name_and_by_file(tmp_path: Path) -> None:
@@ -163,7 +164,9 @@ def test_a_campaign_names_profiles_by_name_and_by_file(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", STANDARDS)
 def test_a_campaign_with_a_profile_is_stored_and_read_as_it_was(name: str) -> None:
-    requested = campaign.from_yaml(CAMPAIGN.format(profile=name), where="c.yaml")
+    requested = campaign.from_yaml(
+        CAMPAIGN.format(profile=name), where="c.yaml", read_profile=profile_files.read_profile
+    )
     assert stored.from_document(stored.to_document(requested)) == requested
 
 
@@ -173,6 +176,8 @@ def test_an_unknown_profile_is_a_mistake_with_its_line() -> None:
 
 
 def test_a_plan_warns_where_the_measuring_is_too_short_for_a_profile() -> None:
-    requested = campaign.from_yaml(CAMPAIGN.format(profile="g8272-prtc-a"), where="c.yaml")
+    requested = campaign.from_yaml(
+        CAMPAIGN.format(profile="g8272-prtc-a"), where="c.yaml", read_profile=profile_files.read_profile
+    )
     (warning,) = run_plan.make_plan(requested, {"lab.phc": ""}, now=datetime(2026, 11, 29, tzinfo=UTC)).warnings
     assert "profile g8272-prtc-a can be met from 16 min 40 s of measuring on" in warning

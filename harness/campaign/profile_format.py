@@ -1,7 +1,5 @@
-"""Read profiles from their files: those that come along, and a file of one's own. All mistakes are named together."""
+"""Parse and write the files of profiles. All mistakes of a file are named together."""
 
-from functools import cache
-from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, WithJsonSchema
@@ -14,9 +12,6 @@ from harness.campaign.mistakes import Mistake, Places, refuse
 from harness.campaign.profiles import LimitKind, Profile, ProfileLimit, Reference
 from harness.errors import RequestError
 from harness.untrusted import input_checks
-from harness.untrusted.nearest import format_suggestion
-
-STANDARDS = Path(__file__).parent / "standards"
 
 _NEXT_STEP = "`ptp-harness profiles NAME` prints a profile as such a file"
 _MASKS = (LimitKind.MTIE, LimitKind.TDEV)
@@ -64,34 +59,6 @@ class _File(_FileModel):
     source: Text
     reference: Reference
     limits: Annotated[tuple[_Limit, ...], Field(max_length=20, description="a list of 1 to 20 limits")]
-
-
-@cache
-def load_standards() -> tuple[Profile, ...]:
-    """Load the profiles that come along, in the order of their names."""
-    return tuple(parse_profile(path.read_text(), where=path.name) for path in sorted(STANDARDS.glob("*.yaml")))
-
-
-def read_profile(name_or_file: str) -> Profile:
-    """Read a profile that comes along by its name, or a file. Raises RequestError."""
-    standards = {profile.name: profile for profile in load_standards()}
-    if name_or_file in standards:
-        return standards[name_or_file]
-    if not name_or_file.endswith((".yaml", ".yml")):
-        raise RequestError(
-            f"there is no profile {name_or_file!r}{format_suggestion(name_or_file, tuple(standards))}",
-            next_step=f"one of {', '.join(standards)}, or a file such as mine.yaml",
-        )
-    try:
-        with Path(name_or_file).open("rb") as file:
-            content = file.read(input_checks.MOST_BYTES + 1)
-        if len(content) > input_checks.MOST_BYTES:
-            raise RequestError(f"{name_or_file}: more than {input_checks.MOST_BYTES} bytes are no profile")
-        return parse_profile(content.decode(), where=name_or_file)
-    except OSError as error:
-        raise RequestError(f"cannot read the profile {name_or_file}: {error.strerror}") from error
-    except UnicodeDecodeError as error:
-        raise RequestError(f"the profile {name_or_file} is not text: {error.reason} at byte {error.start}") from error
 
 
 def parse_profile(text: str, *, where: str) -> Profile:
