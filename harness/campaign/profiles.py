@@ -66,4 +66,4 @@ ProfileReader = Callable[[str], Profile]
 
 def refuse_profile(name: str) -> Profile:
     """Read no profile: for callers without files. Raises RequestError."""
-    raise RequestError(f"there is no profile {name!r}")
+    raise RequestError(f"there is no profile {name!r}", next_step="`ptp-harness profiles` lists them")

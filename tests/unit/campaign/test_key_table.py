@@ -12,6 +12,7 @@ from harness.campaign import key_table
 from harness.campaign.campaign import from_yaml, json_schema
 from harness.campaign.file_schema import find
 from harness.campaign.key_meanings import MEANINGS
+from harness.system.profile_files import read_profile
 
 ROOT = Path(__file__).parents[3]
 PAGE = (ROOT / "docs" / "campaign-file.md").read_text()
@@ -82,7 +83,7 @@ def test_the_pages_have_examples() -> None:
 
 @pytest.mark.parametrize(("page", "text"), EXAMPLES, ids=lambda value: value.name if isinstance(value, Path) else "")
 def test_an_example_is_valid_for_the_command_and_in_an_editor(page: Path, text: str) -> None:
-    from_yaml(text, where=page.name)
+    from_yaml(text, where=page.name, read_profile=read_profile)
     jsonschema.validate(yaml.load(text, Yaml12), json_schema())
     assert yaml.load(text, Yaml12) == yaml.safe_load(text)
 
