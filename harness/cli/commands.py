@@ -38,6 +38,11 @@ _IMAGE = {
     "list": Command("harness.cli.image:list_images", "List the images that were baked in a Region."),
     "delete": Command("harness.cli.image:delete", "Remove baked images and their snapshots, and verify it."),
 }
+_BASELINE = {
+    "add": Command("harness.cli.baseline:add", "Add ended runs to a baseline."),
+    "list": Command("harness.cli.baseline:list_runs", "List the baselines and their runs."),
+    "remove": Command("harness.cli.baseline:remove", "Remove runs from a baseline; the runs themselves stay."),
+}
 _CAMPAIGN = {
     "schema": Command("harness.cli.campaign_files:schema", "Print the JSON schema of campaign files."),
     "keys": Command(
@@ -92,6 +97,8 @@ COMMANDS: Mapping[str, Command | Group] = {
     "show": Command("harness.cli.show:show", "Show every rung, finding and step of a run's hosts."),
     "report": Command("harness.cli.report:report", "Print the report of a run that has ended."),
     "judge": Command("harness.cli.judge:judge", "Judge an ended run again by its stored evidence."),
+    "diff": Command("harness.cli.diff:diff", "Compare a run with earlier ones: what got worse, by more than chance."),
+    "baseline": Group("The runs that `diff` compares later ones with.", _BASELINE),
     "keep": Command("harness.cli.keep:keep", "Keep a host that still runs."),
     "release": Command("harness.cli.keep:release", "Remove hosts that were kept, and verify it."),
     "ssh": Command("harness.cli.keep:enter", "Run a command on a kept host, or open a shell there.", TAKES_A_COMMAND),

@@ -88,3 +88,11 @@ EVENTS = sql.Table(
     sql.Column("at_ns", sql.BigInteger, nullable=False),
 )
 sql.Index("ix_events_ident", EVENTS.c.run, EVENTS.c.ident, unique=True)
+BASELINES = sql.Table(
+    "baselines",
+    METADATA,
+    sql.Column("name", sql.String(64), primary_key=True),
+    sql.Column("run", sql.ForeignKey("runs.run"), primary_key=True),
+    sql.Column("added_ns", sql.BigInteger, nullable=False),
+    sql.Column("added_by", sql.String(255), nullable=False),
+)

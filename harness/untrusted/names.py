@@ -52,6 +52,9 @@ PROFILE = r"[A-Za-z0-9_+=,.@][A-Za-z0-9_+=,.@-]{0,127}"
 OWNER = r"[^\x00-/:-@\[-^`{-\x7f](?:[^\x00-\x1f!\"$%'*;<>?\[-^`{-\x7f]{0,253}[^\x00-(*-\-/:-@\[-^`{-\x7f])?"
 """A person or team, as the value of a tag: letters of any script, digits, and few signs between them."""
 
+BASELINE = r"[A-Za-z0-9_][A-Za-z0-9._-]{0,63}"
+"""The name of a group of runs."""
+
 PATH = r"[^\s{}\x00-\x1f\x7f-](?:[^{}\x00-\x1f\x7f]{0,1022}[^\s{}\x00-\x1f\x7f])?"
 """A path or URL that a program is given as an argument: no option, no template, no control characters."""
 

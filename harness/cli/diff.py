@@ -1,0 +1,74 @@
+"""`diff`: compare a run with earlier ones."""
+
+from typing import Annotated
+
+import typer
+
+from harness import wiring
+from harness.analysis import comparison
+from harness.cli import completion, output, run_argument
+from harness.errors import ExitCode, RequestError
+from harness.model import RunRecord
+from harness.report import comparison_text
+from harness.store.baselines import DEFAULT, Baselines
+from harness.store.ledger import Ledger
+from harness.system import settings
+
+
+def diff(
+    run: run_argument.Run,
+    bases: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="BASE", help="Earlier runs; default: those of the baseline.", autocompletion=completion.runs
+        ),
+    ] = None,
+    baseline: Annotated[
+        str, typer.Option(metavar="NAME", help="The baseline whose runs are taken without BASE.")
+    ] = DEFAULT,
+    all_figures: Annotated[bool, typer.Option("--all", help="Print every figure, not only what changed.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print JSON to standard output.")] = False,
+) -> None:
+    """Compare a run with earlier ones: what got worse, by more than chance.
+
+    Type by type: verdicts, figures of the clock, and what else is different (kernel, driver, chrony, image, zone). A
+    figure counts as worse if it is at least a quarter larger than in the earlier runs, and chance alone makes it so
+    rarely: with 5 % false alarms over all figures together. With few earlier runs only a large change can be told from
+    that between two runs; the last line says how large.
+
+    Exit code 1 if a verdict or a figure got worse, 3 if something could not be compared, else 0.
+
+    Examples:
+        ptp-harness diff last k3f9
+        ptp-harness diff last k3f9 m2p7 x9d4 --all
+        ptp-harness baseline add k3f9 m2p7 && ptp-harness diff last
+    """
+    ledger = wiring.ledger(settings.load())
+    record = _read_record(run, ledger)
+    names = bases or [line.run for line in Baselines(ledger.database).list_lines(baseline)]
+    if not names:
+        raise RequestError(
+            f"there is no run to compare with: the baseline {baseline!r} is empty",
+            next_step="name earlier runs, or `ptp-harness baseline add RUN`",
+        )
+    earlier = sorted((_read_record(name, ledger) for name in dict.fromkeys(names)), key=lambda base: base.started)
+    earlier = [base for base in earlier if base.run != record.run]
+    if not earlier:
+        raise RequestError(f"run {record.run} cannot be compared with itself", next_step="name an earlier run")
+    found = comparison.compare_runs(record.hosts, [base.hosts for base in earlier])
+    bases_shown = [base.run for base in earlier]
+    if json:
+        output.emit(comparison_text.document(found, run=record.run, bases=bases_shown))
+    else:
+        output.show(comparison_text.summary(found, run=record.run, bases=bases_shown, all_figures=all_figures))
+    if found.regressed:
+        raise typer.Exit(ExitCode.CLOCK_FAILED)
+    raise typer.Exit(ExitCode.NOT_CONCLUSIVE if found.uncompared else ExitCode.PASSED)
+
+
+def _read_record(name: str, ledger: Ledger) -> RunRecord:
+    line = ledger.find(name)
+    record = ledger.record(line.run)
+    if record is None:
+        raise RequestError(f"run {line.run} has not ended", next_step=f"`ptp-harness show {line.run}` so far")
+    return record

@@ -1,0 +1,70 @@
+"""Write a comparison of runs, as text and as plain data."""
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any
+
+from harness import units
+from harness.analysis.comparison import Comparison, FigureChange, VerdictChange
+from harness.report import table
+from harness.untrusted.plain_text import printable
+
+SCHEMA = 1
+
+
+def document(comparison: Comparison, *, run: str, bases: Sequence[str]) -> dict[str, Any]:
+    """Build a comparison as JSON-ready data. Members may be added within a schema number."""
+    return {
+        "schema": SCHEMA,
+        "run": run,
+        "bases": list(bases),
+        "regressed": comparison.regressed,
+        "verdicts": [
+            asdict(change) | {"changed": change.changed, "regressed": change.regressed}
+            for change in comparison.verdicts
+        ],
+        "figures": [asdict(change) | {"ratio": change.ratio} for change in comparison.figures],
+        "circumstances": [asdict(change) for change in comparison.circumstances],
+        "uncompared": list(comparison.uncompared),
+    }
+
+
+def summary(comparison: Comparison, *, run: str, bases: Sequence[str], all_figures: bool = False) -> str:
+    """Write the verdicts, the figures that changed (or all), and what else is different."""
+    lines = [f"run {run} against {', '.join(bases)}"]
+    lines += table.align_rows([("TYPE", "VERDICT", ""), *map(_verdict_row, comparison.verdicts)])
+    shown = [change for change in comparison.figures if all_figures or change.worse or change.better]
+    if shown:
+        lines += ["", *table.align_rows([("TYPE", "FIGURE", "BEFORE", "NOW", "RATIO", ""), *map(_figure_row, shown)])]
+    if comparison.figures:
+        lines += ["", _describe_power(comparison.figures)]
+    lines += [
+        f"{change.instance_type}: {change.what} was {', '.join(change.before)}, is {', '.join(change.now)}"
+        for change in comparison.circumstances
+    ]
+    lines += [f"not compared: {text}" for text in comparison.uncompared]
+    return printable("\n".join(lines)) + "\n"
+
+
+def _verdict_row(change: VerdictChange) -> tuple[str, str, str]:
+    if not change.changed:
+        return change.instance_type, f"{change.now} as before", ""
+    note = f"REGRESSION: {change.sentence}" if change.regressed else change.sentence
+    return change.instance_type, f"was {change.before[-1]}, is {change.now}", note
+
+
+def _figure_row(change: FigureChange) -> tuple[str, str, str, str, str, str]:
+    note = "WORSE" if change.worse else "better" if change.better else ""
+    probability = f"chance has {change.p:.1g}" if note else f"x{change.visible_ratio:.2g} would show"
+    before, now = (units.with_unit(value, change.unit) for value in (change.before, change.now))
+    return change.instance_type, change.figure, before, now, f"x{change.ratio:.2f}", f"{note} {probability}".strip()
+
+
+def _describe_power(figures: Sequence[FigureChange]) -> str:
+    """Say what could have been seen: with few earlier runs only large changes differ from chance."""
+    largest = max(change.visible_ratio for change in figures)
+    fewest = min(change.measurements for change in figures)
+    changed = sum(change.worse or change.better for change in figures)
+    earlier = "1 earlier measurement" if fewest == 1 else f"{fewest} earlier measurements"
+    text = f"{changed} of {len(figures)} figures changed; with {earlier} a change by x{largest:.2g} would have shown"
+    return text + (", a smaller one cannot be told from that between hosts" if fewest == 1 else "")
