@@ -29,7 +29,7 @@ def diff(
     all_figures: Annotated[bool, typer.Option("--all", help="Print every figure, not only what changed.")] = False,
     json: Annotated[bool, typer.Option("--json", help="Print JSON to standard output.")] = False,
 ) -> None:
-    """Compare a run with earlier ones: what got worse, by more than chance.
+    """Compare a run with earlier ones: what got worse.
 
     Type by type: verdicts, figures of the clock, and what else is different (kernel, driver, chrony, image, zone). A
     figure counts as worse if it is at least a quarter larger than in the earlier runs, and chance alone makes it so
@@ -41,7 +41,7 @@ def diff(
     Examples:
         ptp-harness diff last k3f9
         ptp-harness diff last k3f9 m2p7 x9d4 --all
-        ptp-harness baseline add k3f9 m2p7 && ptp-harness diff last
+        ptp-harness diff last --baseline november
     """
     ledger = wiring.ledger(settings.load())
     record = _read_record(run, ledger)
