@@ -97,6 +97,7 @@ COMMANDS: Mapping[str, Command | Group] = {
     "show": Command("harness.cli.show:show", "Show every rung, finding and step of a run's hosts."),
     "report": Command("harness.cli.report:report", "Print the report of a run that has ended."),
     "judge": Command("harness.cli.judge:judge", "Judge an ended run again by its stored evidence."),
+    "samples": Command("harness.cli.samples:samples", "Write the samples of a host as a table."),
     "diff": Command("harness.cli.diff:diff", "Compare a run with earlier ones: what got worse."),
     "baseline": Group("The runs that `diff` compares later ones with.", _BASELINE),
     "keep": Command("harness.cli.keep:keep", "Keep a host that still runs."),

@@ -72,18 +72,26 @@ def judge_again(lines: Sequence[HostLine], folder: Path, campaign: Campaign) -> 
     return [_judge_line(line, folder / line.host, campaign) for line in lines]
 
 
-def _judge_line(line: HostLine, folder: Path, campaign: Campaign) -> JudgedAgain:
+def read_evidence(line: HostLine, folder: Path, campaign: Campaign) -> tuple[HostRecord, Evidence]:
+    """Read the record and the evidence of a host from its folder.
+
+    Raises RequestError for a host without a verdict, or without its evidence.
+    """
     if line.record is None:
         raise RequestError(
             f"{line.host} has no verdict yet", next_step=f"`ptp-harness show {line.run}` tells how far the run is"
         )
     expected = count_expected_samples(campaign.measure_duration_s, campaign.measure_interval_s)
-    evidence = host_evidence.read_evidence(folder, line.record, most_samples=expected)
+    return line.record, host_evidence.read_evidence(folder, line.record, most_samples=expected)
+
+
+def _judge_line(line: HostLine, folder: Path, campaign: Campaign) -> JudgedAgain:
+    record, evidence = read_evidence(line, folder, campaign)
     verdict = judge_evidence(evidence, campaign, depth=campaign.depth)
-    record = replace(
-        line.record,
+    again = replace(
+        record,
         verdict=verdict,
         facts=evidence.final_facts or evidence.facts,
         quality=compute_figures(evidence, campaign),
     )
-    return JudgedAgain(record=record, recorded=line.record, evidence=evidence)
+    return JudgedAgain(record=again, recorded=record, evidence=evidence)
