@@ -179,22 +179,21 @@ def collect_plots(record: RunRecord, settings: Settings) -> tuple[dict[str, Cloc
 
     The evidence is looked for on this machine, then in the evidence store; a store that fails is no error.
     """
+    from dataclasses import replace
     from functools import cache
 
     from harness.errors import HarnessError
     from harness.runs import campaign_run, report_plots
 
-    books, trouble = ledger(settings), None
-    folder, missing = settings.runs_dir / record.run, tuple[str, ...]()
+    books = ledger(settings)
+    line = books.find(record.run)
     try:
-        found = find_evidence(books.find(record.run), books, settings)
-        folder, missing = found.folder, found.missing
+        found = find_evidence(line, books, settings)
+        trouble = f"the evidence of {', '.join(found.missing)} is not on this machine" if found.missing else None
     except HarnessError as error:
-        trouble = error.message
-    if missing:
-        trouble = f"the evidence of {', '.join(missing)} is not on this machine"
+        found, trouble = find_evidence(line, books, replace(settings, evidence=None)), error.message
     read_campaign = cache(lambda: campaign_run.read_campaign(record.run, books))
-    return report_plots.collect_plots(record, folder, missing, read_campaign), trouble
+    return report_plots.collect_plots(record, found.folder, found.missing, read_campaign), trouble
 
 
 def forecast_on_ec2(plan: Plan, settings: Settings) -> Ec2Forecast:

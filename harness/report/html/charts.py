@@ -13,8 +13,10 @@ from harness.report.html.drawing import (
     Key,
     Point,
     Shape,
+    Spot,
     area,
     grid,
+    in_tenths,
     label,
     legend,
     line,
@@ -137,9 +139,9 @@ def histogram(title: Title, *, low: float, width: float, counts: Sequence[float]
     top = _TITLE + 4
     x = axes.nanoseconds([first, first + size * max(len(heights), 1)], LEFT, WIDTH - RIGHT)
     y = axes.linear([0.0, *heights], top + _HEIGHT, top, steps=4)
+    edges = [round(10 * x.place(first + number * size)) for number in range(len(heights) + 1)]
     bars = "".join(
-        f"M{x.place(first + number * size):.1f} {y.start:.1f}V{y.place(value):.1f}"
-        f"H{x.place(first + (number + 1) * size):.1f}V{y.start:.1f}"
+        f"M{edges[number]} {round(10 * y.start)}V{round(10 * y.place(value))}H{edges[number + 1]}V{round(10 * y.start)}"
         for number, value in enumerate(heights)
         if value > 0
     )
@@ -176,7 +178,7 @@ def log_log(
     for interval, points in areas:
         upper = [(x.place(tau), y.place(high)) for tau, _, high in points]
         lower = [(x.place(tau), y.place(low) if low > 0 else y.start) for tau, low, _ in points]
-        body.append(area(outline(upper, lower), interval.class_, opacity=".2", edge=False))
+        body.append(area(outline(in_tenths(upper), in_tenths(lower)), interval.class_, opacity=".2", edge=False))
     for curve, positive in lines:
         body.append(line([(x.place(tau), y.place(value)) for tau, value in positive], curve.class_, curve.dashes))
     return svg(title.whole, title.finding, top + _HEIGHT + BELOW, body)
@@ -211,22 +213,26 @@ def shorten(name: str, most: int = 22) -> str:
 
 
 def _draw_band(band: Band, x: Axis, y: Axis, column_s: float) -> str:
-    """Draw the extremes of each column as an area; columns in which nothing was seen are left empty."""
+    """Draw the extremes of each column as an area; columns in which nothing was seen are left empty.
+
+    The units of the path are a column and a quarter of a unit of the plot: most steps are then two digits.
+    """
     paths: list[str] = []
     for sign in (1, -1) if band.mirrored else (1,):
-        upper: list[Point] = []
-        lower: list[Point] = []
+        upper: list[Spot] = []
+        lower: list[Spot] = []
         for column, pair in enumerate(zip(band.least, band.greatest, strict=False)):
             low, high = map(axes.finite, pair)
             if low is None or high is None:
                 paths.append(outline(upper, lower))
                 upper, lower = [], []
                 continue
-            place = x.place((column + 0.5) * column_s)
-            upper.append((place, y.place(sign * high)))
-            lower.append((place, y.place(sign * low)))
+            upper.append((column, round(4 * y.place(sign * high))))
+            lower.append((column, round(4 * y.place(sign * low))))
         paths.append(outline(upper, lower))
-    return area("".join(paths), band.class_)
+    width = (x.end - x.start) * column_s / x.high
+    transform = f"translate({x.start + width / 2:.2f} 0) scale({width:.5f} .25)"
+    return area("".join(paths), band.class_, transform=transform)
 
 
 def _positive(points: Sequence[tuple[float, float | None]]) -> list[Point]:

@@ -1,16 +1,17 @@
 """Make the figures of one host's clock: each plot with its finding, its explanation and its numbers as a table."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from harness.model.plots import ClockPlots, Envelope
 from harness.model.quality import ClockQuality, StabilityPoint
 from harness.report.html import axes, charts, explanations, values
 from harness.report.html.charts import Band, Curve, Interval, Panel, Title
-from harness.report.html.markup import Markup, element, folded, join, table
+from harness.report.html.markup import NUMBERS, Markup, element, folded, join, table
 
 _MOST_ROWS = 40
-"""Rows of a table over time: several columns of the plot share a row, which has their extremes."""
+"""Rows of a table. Over time, several columns of the plot share a row, which has their extremes; of a curve with more
+points each second one has a row, or each third."""
 
 
 def make_figures(host: str, quality: ClockQuality | None, plots: ClockPlots | None) -> Markup:
@@ -88,7 +89,7 @@ def _histogram_figure(host: str, quality: ClockQuality | None, plots: ClockPlots
         for number, count in enumerate(offsets.counts)
     ]
     head = ("from (ns)", "to (ns)", "readings")
-    return figure(title, svg, explanations.HISTOGRAM, table(f"offsets of {host}", head, rows, class_="numbers"))
+    return figure(title, svg, explanations.HISTOGRAM, table(f"offsets of {host}", head, rows, class_=NUMBERS))
 
 
 def _edge(plots: ClockPlots, number: int) -> float | None:
@@ -118,6 +119,15 @@ def _mtie_figure(host: str, stability: Sequence[StabilityPoint]) -> Markup:
         x_title="length of the window (s)",
         y_title="MTIE",
     )
+    explanation = explanations.MTIE
+    if any(point.mtie_high_ns is not None for point in stability):
+        explanation += f" {explanations.MTIE_INTERVAL}"
+    return figure(title, svg, explanation, _mtie_table(host, stability))
+
+
+def _mtie_table(host: str, stability: Sequence[StabilityPoint]) -> Markup:
+    """Write MTIE as a table, with the share of whole windows where any is not whole."""
+    head = ("window (s)", "MTIE (ns)", "at least (ns)", "at most (ns)", "windows without gap")
     rows = [
         (
             values.number(point.tau_s),
@@ -126,13 +136,10 @@ def _mtie_figure(host: str, stability: Sequence[StabilityPoint]) -> Markup:
             "more" if point.mtie_high_ns is None else values.number(point.mtie_high_ns),
             values.percent(point.whole_share),
         )
-        for point in stability
+        for point in _thin(stability)
     ]
-    head = ("window (s)", "MTIE (ns)", "at least (ns)", "at most (ns)", "windows without gap")
-    explanation = explanations.MTIE
-    if any(point.mtie_high_ns is not None for point in stability):
-        explanation += f" {explanations.MTIE_INTERVAL}"
-    return figure(title, svg, explanation, table(f"MTIE of {host}", head, rows, class_="numbers"))
+    columns = 4 if all(point.whole_share == 1 for point in stability) else 5
+    return table(f"MTIE of {host}", head[:columns], [row[:columns] for row in rows], class_=NUMBERS)
 
 
 def _tdev_figure(host: str, quality: ClockQuality | None, stability: Sequence[StabilityPoint]) -> Markup:
@@ -141,7 +148,7 @@ def _tdev_figure(host: str, quality: ClockQuality | None, stability: Sequence[St
     curves = [Curve(name="TDEV", class_="tdev", points=[(point.tau_s, point.tdev_ns) for point in stability])]
     explanation = explanations.TDEV
     if any(floor is not None for floor in floors.values()):
-        curves.append(Curve(name="floor of the readings", class_="floor", points=[*floors.items()], dashes="5 4"))
+        curves.append(Curve(name="floor of the readings", class_="floor", points=_ends(floors), dashes="5 4"))
         explanation += f" {explanations.FLOOR}"
     svg = charts.log_log(
         title,
@@ -165,10 +172,10 @@ def _tdev_figure(host: str, quality: ClockQuality | None, stability: Sequence[St
             values.number(floors[point.tau_s]),
             values.NONE if axes.finite(point.adev) is None else f"{point.adev:.3g}",
         )
-        for point in stability
+        for point in _thin(stability)
     ]
     head = ("averaging time (s)", "TDEV (ns)", "at least (ns)", "at most (ns)", "floor (ns)", "ADEV")
-    numbers = join([element("p", explanations.ADEV), table(f"TDEV of {host}", head, rows, class_="numbers")])
+    numbers = join([element("p", explanations.ADEV), table(f"TDEV of {host}", head, rows, class_=NUMBERS)])
     return figure(title, svg, explanation, numbers)
 
 
@@ -184,6 +191,18 @@ def reading_floor_ns(quality: ClockQuality | None, tau_s: float) -> float | None
     if delay_ns is None or delay_ns <= 0 or interval_s is None or interval_s <= 0 or tau is None or tau <= 0:
         return None
     return axes.finite(delay_ns / 2 / math.sqrt(3) / math.sqrt(tau / interval_s))
+
+
+def _thin(stability: Sequence[StabilityPoint]) -> Sequence[StabilityPoint]:
+    """Leave out points such that a table has not too many rows; the last point stays."""
+    every = max(1, math.ceil(len(stability) / _MOST_ROWS))
+    return stability[(len(stability) - 1) % every :: every]
+
+
+def _ends(floors: Mapping[float, float | None]) -> list[tuple[float, float | None]]:
+    """Return the first and the last point: on logarithmic axes the floor is straight."""
+    points = [*floors.items()]
+    return [points[0], points[-1]]
 
 
 def _describe_tdev(stability: Sequence[StabilityPoint], floor_ns: float | None) -> str:
@@ -220,7 +239,7 @@ def _time_table(label: str, head: Sequence[str], column_s: float, envelopes: Seq
     rows = [
         [values.number(start * width_s), *_merge(envelopes, start, start + width)] for start in range(0, count, width)
     ]
-    return table(label, head, rows, class_="numbers")
+    return table(label, head, rows, class_=NUMBERS)
 
 
 def _merge(envelopes: Sequence[Envelope], start: int, end: int) -> Iterator[str]:

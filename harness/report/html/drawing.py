@@ -1,6 +1,5 @@
 """Draw the parts of a plot as SVG: frame, grid, legend, lines and areas. Colours are `currentColor` by class."""
 
-import functools
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import Enum
@@ -17,7 +16,11 @@ _LINE = 16
 _LETTER, _CAPITAL = 5.4, 7.6
 """The height of a line of text, and the usual widths of its characters."""
 
+TENTHS = "scale(.1)"
+
 Point = tuple[float, float]
+Spot = tuple[int, int]
+"""A place in whole units of a path, which its transform makes units of the plot."""
 
 
 class Shape(Enum):
@@ -43,8 +46,8 @@ def svg(title: str, description: str, height: float, body: Iterable[str]) -> Mar
     """Write a plot with a title and a description for those who do not see it."""
     return Markup(
         f'<svg role="img" viewBox="0 0 {WIDTH} {height:.0f}" width="{WIDTH}" height="{height:.0f}" font-size="11" '
-        f'font-family="sans-serif" fill="currentColor"><title>{escape(title)}</title>'
-        f"<desc>{escape(description)}</desc>{''.join(body)}</svg>"
+        'font-family="sans-serif" fill="currentColor" stroke-linejoin="round" stroke-linecap="round">'
+        f"<title>{escape(title)}</title><desc>{escape(description)}</desc>{''.join(body)}</svg>"
     )
 
 
@@ -70,69 +73,95 @@ def label(x: float, y: float, text: str, anchor: str = "start", title: str | Non
 def grid(x: Axis, y: Axis, *, x_title: str, y_title: str) -> str:
     """Draw the lines and labels of both axes. The axis `y` grows upwards, so its `start` is the lower end."""
     left, right, top, bottom = x.start, x.end, y.end, y.start
-    minor = "".join(
-        [
-            *(f"M{x.place(value):.1f} {top:.1f}V{bottom:.1f}" for value in x.minor),
-            *(f"M{left} {y.place(value):.1f}H{right}" for value in y.minor),
-        ]
-    )
-    major = "".join(
-        [
-            *(f"M{x.place(value):.1f} {top:.1f}V{bottom:.1f}" for value, _ in x.ticks),
-            *(f"M{left} {y.place(value):.1f}H{right}" for value, _ in y.ticks),
-        ]
-    )
-    names = [label(left - 5, y.place(value) + 4, text, "end") for value, text in y.ticks]
-    names += [label(x.place(value), bottom + 14, text, "middle") for value, text in x.ticks] if x_title else []
+    minor = _rules(x, y, x.minor, y.minor)
+    major = _rules(x, y, [value for value, _ in x.ticks], [value for value, _ in y.ticks])
+    names = anchored("end", (label(left - 5, y.place(value) + 4, text) for value, text in y.ticks))
+    if x_title:
+        names += anchored("middle", (label(x.place(value), bottom + 14, text) for value, text in x.ticks))
     titles = [label(2, top - 11, y_title)] if y_title else []
     titles += [label((left + right) / 2, bottom + 29, x_title, "middle")] if x_title else []
+    frame = f"M{left} {_short(top)}V{_short(bottom)}H{right}"
     return (
         (f'<path d="{minor}" stroke="currentColor" stroke-opacity=".07"/>' if minor else "")
         + f'<path d="{major}" stroke="currentColor" stroke-opacity=".18"/>'
-        + f'<path d="M{left} {top:.1f}V{bottom:.1f}H{right}" fill="none" stroke="currentColor" stroke-opacity=".6"/>'
-        + "".join([*names, *titles])
+        + f'<path d="{frame}" fill="none" stroke="currentColor" stroke-opacity=".6"/>'
+        + names
+        + "".join(titles)
     )
+
+
+def _rules(x: Axis, y: Axis, across: Iterable[float], along: Iterable[float]) -> str:
+    """Write the lines of a grid at values of both axes."""
+    span = f"{_short(y.end)}V{_short(y.start)}"
+    return "".join(
+        [
+            *(f"M{_short(x.place(value))} {span}" for value in across),
+            *(f"M{x.start} {_short(y.place(value))}H{x.end}" for value in along),
+        ]
+    )
+
+
+def anchored(anchor: str, labels: Iterable[str]) -> str:
+    """Put labels together that are all anchored at their end, or at their middle."""
+    return f'<g text-anchor="{anchor}">{"".join(labels)}</g>'
 
 
 def line(points: Sequence[Point], class_: str, dashes: str | None = None) -> str:
     """Draw a line through points."""
     pattern = f' stroke-dasharray="{dashes}"' if dashes else ""
-    return _path(trace(points), class_, f'fill="none" stroke="currentColor" stroke-width="1.6"{pattern}')
+    how = f'fill="none" stroke="currentColor" stroke-width="1.7"{pattern}'
+    return _path(trace(in_tenths(points)), class_, TENTHS, how)
 
 
-def area(paths: str, class_: str, *, opacity: str = ".3", edge: bool = True) -> str:
-    """Draw filled outlines that `outline` wrote, with an edge: an outline without extent shows as a line."""
-    stroke = ' stroke="currentColor" stroke-width="1" stroke-linejoin="round" stroke-linecap="round"' if edge else ""
-    return _path(paths, class_, f'fill="currentColor" fill-opacity="{opacity}"{stroke}')
+def area(paths: str, class_: str, *, transform: str = TENTHS, opacity: str = ".3", edge: bool = True) -> str:
+    """Draw filled outlines in the units of `transform`. With an edge an outline without extent shows as a line."""
+    stroke = ' stroke="currentColor"' if edge else ""
+    return _path(paths, class_, transform, f'fill="currentColor" fill-opacity="{opacity}"{stroke}')
 
 
-def outline(upper: Sequence[Point], lower: Sequence[Point]) -> str:
+def outline(upper: Sequence[Spot], lower: Sequence[Spot]) -> str:
     """Write the outline of an area between two lines with the same x."""
     return f"{trace([*upper, *reversed(lower)])}Z" if upper else ""
 
 
-def trace(points: Sequence[Point]) -> str:
-    """Write a line through points as path data, in tenths, each point relative to the one before."""
-    if not points:
+def in_tenths(points: Iterable[Point]) -> list[Spot]:
+    """Round places to tenths of a unit, which TENTHS makes units again."""
+    return [(round(x * 10), round(y * 10)) for x, y in points]
+
+
+def trace(spots: Sequence[Spot]) -> str:
+    """Write a line through places as path data, each relative to the one before; level parts are one step."""
+    if not spots:
         return ""
-    tenths = [(round(x * 10), round(y * 10)) for x, y in points]
-    x0, y0 = tenths[0]
-    steps = [f"M{x0 / 10:g} {y0 / 10:g}l"]
-    for x, y in tenths[1:]:
-        steps.append(f"{_tenth(x - x0)} {_tenth(y - y0)} ")
+    x0, y0 = spots[0]
+    data, level = [f"M{x0} {y0}l"], 0
+    for x, y in spots[1:]:
+        dx, dy = x - x0, y - y0
+        if dy == 0 and dx * level >= 0:
+            level += dx
+        else:
+            data += [_step(level, 0) if level else "", _step(dx, dy) if dy else ""]
+            level = 0 if dy else dx
         x0, y0 = x, y
-    return "".join(steps).rstrip() if len(steps) > 1 else f"{steps[0]}0 0"
+    if level or len(data) == 1:
+        data.append(_step(level, 0))
+    return "".join(data).replace(" -", "-").replace("l ", "l")
 
 
-@functools.cache
-def _tenth(number: int) -> str:
-    """Write tenths as a decimal number without the zero before its point."""
-    text = f"{number / 10:g}"
-    return text.replace("0.", ".", 1) if text.lstrip("-").startswith("0.") else text
+def _step(dx: int, dy: int) -> str:
+    return f" {dx} {dy}"
 
 
-def _path(data: str, class_: str, how: str) -> str:
-    return f'<path class="{class_}" d="{data}" {how}/>' if data else ""
+def _path(data: str, class_: str, transform: str, how: str) -> str:
+    """Write a path whose lines are as wide as they say, whatever its transform is."""
+    if not data:
+        return ""
+    return f'<path class="{class_}" transform="{transform}" vector-effect="non-scaling-stroke" d="{data}" {how}/>'
+
+
+def _short(value: float) -> str:
+    """Write a place in tenths, without a decimal that is 0."""
+    return f"{round(value, 1):g}"
 
 
 def mark(key: Key, x: float, y: float) -> str:

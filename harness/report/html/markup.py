@@ -2,6 +2,7 @@
 
 import html
 from collections.abc import Iterable, Sequence
+from functools import partial
 
 from harness.untrusted.plain_text import printable
 
@@ -13,6 +14,9 @@ class Markup(str):
 
 
 EMPTY = Markup()
+
+NUMBERS = "numbers"
+"""The class of a long table of numbers alone."""
 
 
 def escape(text: str) -> Markup:
@@ -46,13 +50,15 @@ def table(
 ) -> Markup:
     """Write a table in a box of its own that scrolls where the table is wide, also by keys.
 
-    The first cell of a row is its header. `numeric`: the columns that hold numbers, from 0 on. The end tags of rows
-    and cells are left out, as HTML allows: large tables are a third smaller.
+    The first cell of a row is its header, except in a table of numbers alone, the class `numbers`. `numeric`: the
+    columns that hold numbers, from 0 on. The end tags of rows and cells are left out, as HTML allows: large tables are
+    a third smaller.
     """
     columns = {*numeric}
     classes = [' class="n"' if number in columns else "" for number in range(len(head))]
     titles = "".join(f'<th scope="col"{kind}>{escape(title)}' for title, kind in zip(head, classes, strict=True))
-    lines = "".join(_row(row, classes) for row in rows)
+    write = _number_row if class_ == NUMBERS else partial(_row, classes)
+    lines = "".join(map(write, rows))
     kind = f' class="{class_}"' if class_ else ""
     return Markup(
         f'<div class="scroll" role="group" tabindex="0" aria-label="{escape(label)}">'
@@ -65,7 +71,11 @@ def folded(title: str, *content: str) -> Markup:
     return Markup(f"<details><summary>{escape(title)}</summary>{join(content)}</details>")
 
 
-def _row(cells: Sequence[str], classes: Sequence[str]) -> str:
+def _number_row(cells: Sequence[str]) -> str:
+    return f"<tr><td>{join(cells, '<td>')}\n"
+
+
+def _row(classes: Sequence[str], cells: Sequence[str]) -> str:
     first, *others = zip(cells, classes, strict=True)
     rest = "".join(f"<td{kind}>{escape(cell)}" for cell, kind in others)
     return f'<tr><th scope="row"{first[1]}>{escape(first[0])}{rest}\n'

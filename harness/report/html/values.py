@@ -39,7 +39,7 @@ def number(value: float | None) -> str:
     exact = finite(value)
     if exact is None:
         return NONE
-    return f"{exact:.0f}" if abs(exact) >= 1000 else f"{exact + 0.0:.4g}"
+    return f"{exact:.0f}" if abs(exact) >= 999.5 else f"{exact + 0.0:.3g}"
 
 
 def percent(share: float | None) -> str:

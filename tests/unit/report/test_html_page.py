@@ -95,7 +95,7 @@ class Page(HTMLParser):
 ELEMENTS = {
     "html", "head", "meta", "title", "style", "body", "main", "header", "section", "h1", "h2", "h3", "h4", "p", "ul",
     "li", "div", "table", "thead", "tbody", "tr", "th", "td", "span", "strong", "b", "small", "a", "figure",
-    "figcaption", "details", "summary", "svg", "desc", "path", "text", "rect", "circle",
+    "figcaption", "details", "summary", "svg", "desc", "g", "path", "text", "rect", "circle",
 }  # fmt: skip
 """All elements of the page: none of them loads or runs anything."""
 
