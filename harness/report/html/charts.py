@@ -115,7 +115,7 @@ def over_time(title: Title, panels: Sequence[Panel], *, column_s: float, settlin
     for number, panel in enumerate(panels):
         top = height + _TITLE
         values = [value for band in panel.bands for value in band.values] + ([0.0] if panel.from_zero else [])
-        y = axes.nanoseconds(values, top + panel.height, top, steps=max(2, panel.height // 32))
+        y = axes.nanoseconds(values, top + panel.height, top, steps=max(2, panel.height // 24))
         if settling:
             body.append(
                 f'<rect class="muted" x="{LEFT}" y="{top:.0f}" width="{x.place(settling) - LEFT:.1f}" '

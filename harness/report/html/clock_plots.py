@@ -49,15 +49,14 @@ def _offset_figure(host: str, quality: ClockQuality | None, plots: ClockPlots) -
     finding = _describe_offsets(quality, offset)
     if plots.bound_ns is not None:
         name, of = ("the error bound", "UTC") if plots.bound_has_device else ("chrony's bound", "its source's time")
-        bound = Band(
-            name=name.removeprefix("the "), class_="bound", least=plots.bound_ns.least,
-            greatest=plots.bound_ns.greatest, mirrored=True,
-        )  # fmt: skip
+        least, greatest = plots.bound_ns.least, plots.bound_ns.greatest
+        short = name.removeprefix("the ")
+        bound = Band(name=short, class_="bound", least=least, greatest=greatest, mirrored=True)
         panels.append(Panel(title="offset within the bound", bands=(bound, offset), height=90))
         explanation += f" {explanations.BOUND.format(bound=name, of=of)}"
         head += ["least bound (ns)", "greatest bound (ns)"]
         envelopes.append(plots.bound_ns)
-        finding += f" The bound was at most {values.ns(max(axes.known(plots.bound_ns.greatest), default=None))}."
+        finding += f" The bound was at most {values.ns(max(axes.known(greatest), default=None))}."
     else:
         finding += " No bound was observed."
     title = Title(host=host, name="Offset over time", finding=finding)
@@ -68,9 +67,8 @@ def _offset_figure(host: str, quality: ClockQuality | None, plots: ClockPlots) -
 
 def _describe_offsets(quality: ClockQuality | None, offset: Band) -> str:
     if quality is not None:
-        distribution = quality.offset_ns
-        return f"99 % of the offsets are within {values.ns(distribution.p99_abs)}, the largest is " \
-               f"{values.ns(distribution.max_abs)}."  # fmt: skip
+        p99, largest = values.ns(quality.offset_ns.p99_abs), values.ns(quality.offset_ns.max_abs)
+        return f"99 % of the offsets are within {p99}, the largest is {largest}."
     return f"the largest offset is {values.ns(max(map(abs, offset.values), default=None))}."
 
 
@@ -99,11 +97,12 @@ def _edge(plots: ClockPlots, number: int) -> float | None:
 
 def _mtie_figure(host: str, stability: Sequence[StabilityPoint]) -> Markup:
     last = stability[-1]
-    uncertainty = "" if last.mtie_high_ns is None else f", at most {values.ns(last.mtie_high_ns)} by its uncertainty"
+    high = values.ns(last.mtie_high_ns)
+    uncertainty = "" if last.mtie_high_ns is None else f" By the uncertainty of the readings it may be up to {high}."
     gaps = "" if last.whole_share == 1 else " Some windows have gaps: the clock may have moved further unseen."
     finding = (
         f"within any {values.seconds(last.tau_s)} the offset changed by at most {values.ns(last.mtie_ns)}"
-        f"{uncertainty}.{gaps}"
+        f".{uncertainty}{gaps}"
     )
     title = Title(host=host, name="MTIE", finding=finding)
     svg = charts.log_log(

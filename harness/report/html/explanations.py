@@ -7,7 +7,7 @@ OFFSET = (
 
 BOUND = (
     "Lower panel: the same offset within + and - {bound}. The clock promises to be no further than that from {of}; an "
-    "offset that leaves the band would refute the promise."
+    "offset that leaves the band by more than its uncertainty refutes the promise."
 )
 
 HISTOGRAM = (

@@ -107,7 +107,7 @@ def _facts(host: HostRecord) -> Markup:
     rows = [row for row in _fact_rows(host) if row[1]]
     if not rows:
         return EMPTY
-    return join([element("h4", "What was measured"), table(f"facts of {host.name}", ("fact", "value"), rows)])
+    return join([element("h4", "The host"), table(f"facts of {host.name}", ("fact", "value"), rows)])
 
 
 def _fact_rows(host: HostRecord) -> Iterator[tuple[str, str]]:
