@@ -14,6 +14,7 @@ from harness.report.html.drawing import (
     Point,
     Shape,
     Spot,
+    anchored,
     area,
     grid,
     in_tenths,
@@ -27,6 +28,9 @@ from harness.report.html.drawing import (
 from harness.report.html.markup import Markup
 
 _HEIGHT = 190
+_MOST_ROWS_BELOW = 15
+"""With more rows, the labels of the axis stand above them, too."""
+
 _TITLE = 26
 """Room above a panel for the title of its vertical axis."""
 
@@ -79,7 +83,7 @@ class Interval:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
-    """A host of the comparison: its values by the name of their mark."""
+    """A host of the comparison: a value for each mark; None: not observed."""
 
     name: str
     values: tuple[float | None, ...]
@@ -188,12 +192,14 @@ def quantiles_by_host(title: Title, keys: Sequence[Key], rows: Sequence[Row], *,
     """Draw a line for each host with its marks on a logarithmic axis of nanoseconds."""
     start, step = 140, 18
     drawn, height = legend(keys)
-    top = height + 8
+    top = height + (8 if len(rows) <= _MOST_ROWS_BELOW else _TITLE)
     bottom = top + step * len(rows) + 4
     values = [value for row in rows for value in axes.known(row.values)]
     x = axes.logarithmic(values, start, WIDTH - RIGHT - 8)
     y = Axis(low=0.0, high=1.0, start=bottom, end=top, ticks=())
     body = [drawn, grid(x, y, x_title=x_title, y_title="")]
+    if len(rows) > _MOST_ROWS_BELOW:
+        body.append(anchored("middle", (label(x.place(value), top - 6, text) for value, text in x.ticks)))
     for number, row in enumerate(rows):
         middle = top + step * (number + 0.5) + 2
         places = [(key, x.place(value)) for key, value in zip(keys, map(axes.finite, row.values), strict=True)

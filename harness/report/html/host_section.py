@@ -136,14 +136,20 @@ def describe_drivers(host: HostRecord) -> str:
 
 def _quality(host: HostRecord, plots: ClockPlots | None) -> Markup:
     quality = host.quality
-    parts = [element("p", WITHOUT_QUALITY) if plots is None else EMPTY] if quality is None else []
-    if quality is not None:
-        parts.append(figures_table(quality, host.name))
-        if plots is None:
-            parts.append(element("p", WITHOUT_PLOTS))
-        elif quality.settling_s:
-            parts.append(element("p", _SETTLING.format(settling=values.seconds(quality.settling_s))))
-    return join([*parts, make_figures(host.name, quality, plots)])
+    if quality is None and plots is None:
+        return element("p", WITHOUT_QUALITY)
+    note = ""
+    if plots is None:
+        note = WITHOUT_PLOTS
+    elif quality is not None and quality.settling_s:
+        note = _SETTLING.format(settling=values.seconds(quality.settling_s))
+    return join(
+        [
+            EMPTY if quality is None else figures_table(quality, host.name),
+            element("p", note) if note else EMPTY,
+            make_figures(host.name, quality, plots),
+        ]
+    )
 
 
 _SETTLING = "The plots include the first {settling}, in which the clock was still settling; the figures leave them out."

@@ -239,6 +239,15 @@ def test_hosts_are_drawn_one_below_the_other() -> None:
     assert drawn.count('<path class="bound"') == 2
 
 
+def test_the_labels_of_the_axis_stand_above_many_hosts_too() -> None:
+    keys = [Key(name="median", class_="median", shape=Shape.DOT)]
+    few, many = (
+        quantiles_by_host(TITLE, keys, [Row(name=str(number), values=(50.0,)) for number in range(count)], x_title="x")
+        for count in (15, 16)
+    )
+    assert (few.count(">50 ns<"), many.count(">50 ns<")) == (1, 2)
+
+
 def test_names_are_shortened_in_their_middle() -> None:
     assert shorten("m7i.large") == "m7i.large"
     assert shorten("u7in-16tb.224xlarge-metal-12") == "u7in-16tb.\N{HORIZONTAL ELLIPSIS}ge-metal-12"
