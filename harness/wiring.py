@@ -21,7 +21,9 @@ if TYPE_CHECKING:
     from harness.campaign.campaign import Campaign
     from harness.campaign.ec2_forecast import Ec2Forecast
     from harness.campaign.run_plan import Plan
+    from harness.model import RunRecord
     from harness.model.cloud import BakedImage, CloudOptions
+    from harness.model.plots import ClockPlots
     from harness.runs.bake import BakeContext, ImageMaker
     from harness.runs.context import RunControls
     from harness.runs.evidence_sending import EvidenceSender
@@ -170,6 +172,28 @@ def find_evidence(line: RunLine, ledger: Ledger, settings: Settings) -> FoundEvi
         pause=threading.Event().wait,
     )
     return evidence_fetch.find_evidence(line, ledger, places)
+
+
+def collect_plots(record: RunRecord, settings: Settings) -> tuple[dict[str, ClockPlots], str | None]:
+    """Collect what the plots of a run's hosts show, and tell in one sentence why some are not there, if so.
+
+    The evidence is looked for on this machine, then in the evidence store; a store that fails is no error.
+    """
+    from dataclasses import replace
+    from functools import cache
+
+    from harness.errors import HarnessError
+    from harness.runs import campaign_run, report_plots
+
+    books = ledger(settings)
+    line = books.find(record.run)
+    try:
+        found = find_evidence(line, books, settings)
+        trouble = f"the evidence of {', '.join(found.missing)} is not on this machine" if found.missing else None
+    except HarnessError as error:
+        found, trouble = find_evidence(line, books, replace(settings, evidence=None)), error.message
+    read_campaign = cache(lambda: campaign_run.read_campaign(record.run, books))
+    return report_plots.collect_plots(record, found.folder, found.missing, read_campaign), trouble
 
 
 def forecast_on_ec2(plan: Plan, settings: Settings) -> Ec2Forecast:

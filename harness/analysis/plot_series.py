@@ -6,13 +6,14 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 
 from harness.analysis import sample_values, stability
-from harness.analysis.slot_readings import LEAST_OFFSETS, list_readings, make_offset_series
+from harness.analysis.measured_offsets import measure_offsets
+from harness.analysis.slot_readings import list_readings
 from harness.analysis.stability_points import compute_stability
 from harness.model import Evidence
 from harness.model.plots import PLOTS_DEFINITION, ClockPlots, Envelope, Histogram
 
-MOST_COLUMNS = 320
-"""Columns of a plot over time: what a plot of 640 units shows."""
+MOST_COLUMNS = 256
+"""Columns of a plot over time: each is some two units of a plot wide."""
 
 _BINS = 40
 
@@ -22,12 +23,13 @@ def reduce_samples(evidence: Evidence, *, interval_s: float) -> ClockPlots | Non
 
     Raises ValueError for an interval that is not above 0.
     """
-    readings = list_readings(evidence.samples or ())
-    if len(readings) < LEAST_OFFSETS:
+    readings, settled = list_readings(evidence.samples or ()), measure_offsets(evidence, interval_s)
+    if settled is None:
         return None
-    series = make_offset_series(readings, interval_s)
-    first, width = readings[0].slot, math.ceil(len(series) / MOST_COLUMNS)
-    columns = math.ceil(len(series) / width)
+    first = readings[0].slot
+    count = readings[-1].slot - first + 1
+    width = math.ceil(count / MOST_COLUMNS)
+    columns = math.ceil(count / width)
     samples = [sample for sample in evidence.samples or () if first <= sample.slot <= readings[-1].slot]
     full_bounds = [(sample.slot, sample_values.error_bound(sample)) for sample in samples]
     has_device = any(bound is not None for _, bound in full_bounds)
@@ -38,13 +40,14 @@ def reduce_samples(evidence: Evidence, *, interval_s: float) -> ClockPlots | Non
 
     return ClockPlots(
         definition=PLOTS_DEFINITION,
+        begin_utc_ns=samples[0].utc_ns,
         column_s=width * interval_s,
         offset_ns=reduce((reading.slot, reading.offset_ns) for reading in readings),
         bound_ns=reduce(bounds) if any(bound is not None for _, bound in bounds) else None,
         bound_has_device=has_device,
         read_delay_ns=reduce((reading.slot, reading.delay_ns) for reading in readings),
-        offsets=make_histogram([reading.offset_ns for reading in readings]),
-        stability=compute_stability(series, stability.per_decade(len(series))),
+        offsets=make_histogram([reading.offset_ns for reading in settled.readings]),
+        stability=compute_stability(settled.series, stability.per_decade(len(settled.series))),
     )
 
 

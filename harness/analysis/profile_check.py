@@ -7,20 +7,25 @@ UTC. An excess counts where no uncertainty explains it.
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
 
 from harness import units
-from harness.analysis import sample_values, stability
+from harness.analysis import sample_values
 from harness.analysis.measured_offsets import MeasuredOffsets, filter_low_pass, is_bound_refuted
 from harness.analysis.offset_series import OffsetSeries
-from harness.analysis.stability_points import compute_stability
+from harness.analysis.stability import Deviations, compute_deviations, per_decade
+from harness.analysis.stability_points import compute_tdev_intervals
 from harness.analysis.time_interval_error import MtieTable, Reading
 from harness.campaign.masks import Mask
 from harness.campaign.profiles import LimitKind, Profile, ProfileLimit, Reference
-from harness.model.quality import LimitResult, ProfileResult, ProfileStatus, StabilityPoint
+from harness.model.quality import LimitResult, ProfileResult, ProfileStatus
+
+_SURE = 0.998
+"""The confidence of a TDEV that exceeds a mask: none of some seventy averaging times shall do so by chance alone."""
 
 _WORST_LAST = (
     ProfileStatus.MET,
@@ -51,9 +56,13 @@ class _Curves:
         return MtieTable(self.series, Reading.GREATEST)
 
     @cached_property
-    def stability(self) -> Sequence[StabilityPoint]:
-        """Stability at 24 averaging times a decade."""
-        return compute_stability(self.series, stability.per_decade(len(self.series)))
+    def tdev(self) -> Sequence[tuple[Deviations, tuple[float, float] | None]]:
+        """TDEV at 24 averaging times a decade, each with the lower end of `_SURE` and the upper end of 90 %."""
+        computed = compute_deviations(self.series, per_decade(len(self.series)))
+        sure = compute_tdev_intervals(self.series, computed, confidence=_SURE)
+        usual = compute_tdev_intervals(self.series, computed)
+        ends = [(low[0], high[1]) if low and high else None for low, high in zip(sure, usual, strict=True)]
+        return list(zip(computed, ends, strict=True))
 
 
 def _check_profile(
@@ -80,7 +89,11 @@ def _check_limit(
     chosen = curves[bandwidth_hz]
     if chosen is None:
         return _undecided(limit, "offsets are missing, and a filtered series needs all of them")
-    return _CHECKS[limit.kind](limit, reference, measured, chosen)
+    result = _CHECKS[limit.kind](limit, reference, measured, chosen)
+    if not limit.segments:
+        return result
+    series = chosen.series
+    return replace(result, mask=_list_points(Mask(limit.segments), series.slot_s, (len(series) - 1) * series.slot_s))
 
 
 # --- one limit at all times -------------------------------------------------------------------------------------------
@@ -173,23 +186,23 @@ def _check_mtie(limit: ProfileLimit, reference: Reference, measured: MeasuredOff
 
 
 def _check_tdev(limit: ProfileLimit, reference: Reference, measured: MeasuredOffsets, curves: _Curves) -> LimitResult:
-    """Hold TDEV at 24 averaging times a decade against the mask: its interval of 90 % decides.
+    """Hold TDEV at 24 averaging times a decade against the mask: its interval decides.
 
     The noise of readings adds to TDEV: it explains an excess, and never hides one.
     """
     mask, series = Mask(limit.segments), curves.series
     noise_ns = math.sqrt(float(np.mean(_readings(series)[series.seen].astype(np.float64) ** 2)) / 3)
     open_text, longest_s = "", 0.0
-    for point in curves.stability:
+    for point, interval in curves.tdev:
         mask_ns = mask.limit_ns(point.tau_s)
         if mask_ns is None or point.tdev_ns is None:
             continue
         longest_s = point.tau_s
         floor_ns = noise_ns / math.sqrt(point.tau_s / series.slot_s)
-        low_ns = math.sqrt(max((point.tdev_low_ns or 0.0) ** 2 - floor_ns**2, 0.0))
+        low_ns = math.sqrt(max((interval[0] if interval else 0.0) ** 2 - floor_ns**2, 0.0))
         if low_ns > mask_ns:
             return _exceeded(limit, f"TDEV at {point.tau_s:g} s is at least", low_ns, mask_ns, point.tau_s)
-        if (point.tdev_high_ns is None or point.tdev_high_ns > mask_ns) and not open_text:
+        if (interval is None or interval[1] > mask_ns) and not open_text:
             open_text = (
                 f"TDEV at {point.tau_s:g} s is {units.ns(point.tdev_ns)}, of which readings may make "
                 f"{units.ns(floor_ns)}; the mask allows {units.ns(mask_ns)}"
@@ -199,6 +212,18 @@ def _check_tdev(limit: ProfileLimit, reference: Reference, measured: MeasuredOff
     if not longest_s or open_text:
         return _undecided(limit, open_text or _describe_short(limit, measured))
     return _within_mask(limit, reference, "TDEV", longest_s=longest_s)
+
+
+def _list_points(mask: Mask, first_s: float, last_s: float) -> tuple[tuple[float, float], ...]:
+    """List points of a mask between two times: the ends of its segments, and four a decade where it is not level."""
+    points: list[tuple[float, float]] = []
+    for segment in mask.segments:
+        begin, end = max(segment.above_s, first_s), min(segment.end_s, last_s)
+        if begin < end:
+            steps = max(1, math.ceil(4 * math.log10(end / begin))) if segment.slope_ns_per_s else 1
+            times = [begin * (end / begin) ** (step / steps) for step in range(steps + 1)]
+            points += [(float(f"{time:.6g}"), float(f"{segment.limit_ns(time):.6g}")) for time in times]
+    return tuple(points)
 
 
 _Check = Callable[[ProfileLimit, Reference, MeasuredOffsets, _Curves], LimitResult]

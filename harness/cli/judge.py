@@ -61,7 +61,7 @@ def judge(
         )
     judged = judging.judge_again(chosen, found.folder, campaign)
     again = replace(record, version=__version__, hosts=tuple(each.record for each in judged))
-    write_reports(again, targets)
+    write_reports(again, targets, configuration)
     if all(target.file is not None for target in targets):
         output.show(text.verdict_table(again.hosts, width=output.width()) + _describe_changes(judged))
     raise typer.Exit(exit_code_of(again))

@@ -1,6 +1,6 @@
 """`report`: print the report of a run that has ended, in any of its forms."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -11,12 +11,14 @@ from harness import wiring
 from harness.cli import completion, output, run_argument
 from harness.errors import RequestError, SetupError
 from harness.model import RunRecord
+from harness.model.plots import ClockPlots
 from harness.report import text
 from harness.report.formats import Format, render
 from harness.store.evidence_folder import EvidenceFolder
 from harness.store.ledger_lines import RunLine
 from harness.store.owners import describe_owner
 from harness.system import settings
+from harness.system.settings import Settings
 from harness.untrusted.nearest import nearest_names
 
 Forms = Annotated[
@@ -48,22 +50,28 @@ def report(
 ) -> None:
     """Print the report of a run that has ended.
 
-    As text, or in the form that --format or --json selects; --format FORM=FILE writes a file. json and yaml have the
-    whole record, junit is for pipelines, markdown for a page or a pull request.
+    As text, or in the form that --format or --json selects; --format FORM=FILE writes a file. html is one page with
+    plots that needs nothing else, json and yaml have the whole record, junit is for pipelines, openmetrics for a
+    store of time series, markdown for a pull request.
+
+    The plots of html come from the run's evidence, on this machine or in the evidence store. A host whose evidence is
+    in neither is reported without them.
 
     Examples:
         ptp-harness report k3f9
         ptp-harness report last --format junit > report.xml
         ptp-harness report k3f9 -f json=report.json -f junit=report.xml
         ptp-harness report k3f9 --format markdown > report.md
+        ptp-harness report last --format html=report.html
     """
     targets = read_targets(forms, json=json)
-    ledger = wiring.ledger(settings.load())
+    configuration = settings.load()
+    ledger = wiring.ledger(configuration)
     line = ledger.find(run)
     record = ledger.record(line.run)
     if record is None:
         raise _make_missing_error(line)
-    write_reports(record, targets)
+    write_reports(record, targets, configuration)
     if not targets:
         output.show(text.summary(record))
 
@@ -116,11 +124,20 @@ def _parse_target(text: str) -> ReportTarget:
     return ReportTarget(form=Format(name), file=Path(file) if file else None)
 
 
-def write_reports(record: RunRecord, targets: Sequence[ReportTarget]) -> None:
+def _load_plots(record: RunRecord, configuration: Settings) -> Mapping[str, ClockPlots]:
+    """Load what the plots of a report show, and warn where some are not there."""
+    plots, trouble = wiring.collect_plots(record, configuration)
+    if trouble is not None:
+        output.say(f"warning: plots are left out: {trouble}")
+    return plots
+
+
+def write_reports(record: RunRecord, targets: Sequence[ReportTarget], configuration: Settings) -> None:
     """Write the report to each target. A failure does not stop the others. Raises SetupError at the end."""
     errors: list[str] = []
+    plots = _load_plots(record, configuration) if any(target.form is Format.HTML for target in targets) else {}
     for target in targets:
-        content = render(record, target.form)
+        content = render(record, target.form, plots)
         if target.file is None:
             output.write(content)
             continue

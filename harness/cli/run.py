@@ -110,5 +110,5 @@ def end_command(
     """Print the report for people on standard error, write the requested reports, and end with the exit code."""
     path = configuration.runs_dir / record.run / campaign_run.REPORT_TEXT
     output.say(text.summary(record, report_path=str(path), width=output.width()))
-    report.write_reports(record, targets_of_report)
+    report.write_reports(record, targets_of_report, configuration)
     raise typer.Exit(exit_code_of(record))

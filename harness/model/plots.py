@@ -27,14 +27,15 @@ class Histogram:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClockPlots:
-    """The plots of one host. Each column covers `column_s` seconds, the first from the first sample on.
+    """The plots of one host. Each column covers `column_s` seconds, the first from `begin_utc_ns` on.
 
-    `offset_ns`: system clock minus PHC; `bound_ns`: chrony's bound on the offset from its reference's time, with the
-    device's where the driver publishes one; `read_delay_ns`: the time of the fastest reading. `stability`: at 24
-    averaging times a decade.
+    Over time all samples are shown; `offsets` and `stability` are of those after settling. `offset_ns`: system clock
+    minus PHC; `bound_ns`: chrony's bound on the offset from its reference's time, with the device's where the driver
+    publishes one; `read_delay_ns`: the time of the fastest reading. `stability`: at 24 averaging times a decade.
     """
 
     definition: int
+    begin_utc_ns: int  # the first sample, by the host's clock, ns since the epoch
     column_s: float
     offset_ns: Envelope
     bound_ns: Envelope | None

@@ -93,7 +93,8 @@ class ProfileStatus(StrEnum):
 class LimitResult:
     """A limit of a profile against a measurement: a sentence, and the value that decided with its limit, in ns.
 
-    `tau_s`: the observation interval or averaging time of the value. None: no value decided.
+    `tau_s`: the observation interval or averaging time of the value. None: no value decided. `mask`: points of a mask,
+    as pairs of a time in s and a limit in ns, over the times that were measured.
     """
 
     kind: str
@@ -102,6 +103,7 @@ class LimitResult:
     observed_ns: float | None = None
     limit_ns: float | None = None
     tau_s: float | None = None
+    mask: tuple[tuple[float, float], ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

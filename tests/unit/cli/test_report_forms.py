@@ -1,6 +1,7 @@
 """One command gives several forms of a report; their files are looked at before the run begins."""
 
 import json
+import shutil
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -9,7 +10,13 @@ from xml.etree import ElementTree
 import pytest
 
 from harness import __version__
+from harness.analysis.plot_series import reduce_samples
+from harness.model import Evidence, Outcome
+from harness.probes.facts import read_facts
+from harness.probes.samples import read_samples
 from harness.report.formats import Format
+from harness.store import host_evidence
+from harness.store.evidence_folder import EvidenceFolder
 from harness.store.ledger import Ledger
 
 Call = Callable[..., "subprocess.CompletedProcess[str]"]
@@ -32,7 +39,7 @@ def test_a_run_writes_several_forms(call: Call, tmp_path: Path) -> None:
     """The host is one that nobody can log in to, as its key is not known: a whole run without a guest."""
     (tmp_path / "hosts.yaml").write_text("all: {hosts: {mine: {ansible_host: 127.0.0.1, ansible_port: 1}}}\n")
     command = ["run", "--inventory", "hosts.yaml", "all", "--read-only", "--duration", "30s"]
-    done = call(*command, "--format", "json=r.json", "--format", "junit=r.xml")
+    done = call(*command, "--format", "json=r.json", "--format", "junit=r.xml", "--format", "html=r.html")
     assert (done.returncode, done.stdout) == (3, "")
     assert "INCONCLUSIVE" in done.stderr
     report = json.loads((tmp_path / "r.json").read_text())
@@ -46,10 +53,46 @@ def test_a_run_writes_several_forms(call: Call, tmp_path: Path) -> None:
     }
     (case,) = ElementTree.parse(tmp_path / "r.xml").getroot().iter("testcase")
     assert "the host key of" in (case.findtext("error") or "")
+    assert "How good this clock is was not measured" in (tmp_path / "r.html").read_text()
     (line,) = json.loads(call("runs", "--json").stdout)
     stored = tmp_path / "state" / "runs" / line["run"] / "report.json"
     assert json.loads(stored.read_text()) == report
     assert json.loads(call("report", "last", "--json").stdout) == report
+
+
+LAB = Path(__file__).parents[2] / "data" / "lab" / "drifting"
+
+
+def test_the_page_has_the_plots_of_hosts_whose_evidence_is_here(
+    call: Call, record_run: Callable[..., str], tmp_path: Path
+) -> None:
+    run = record_run({"lab.drifting": Outcome.PASS, "lab.phc": Outcome.PASS})
+    folder = tmp_path / "state" / "runs" / run / "lab.drifting"
+    shutil.copytree(LAB, folder)
+    facts, _ = read_facts((LAB / "facts.json").read_text(), where="facts.json")
+    samples, _, slots = read_samples((LAB / "samples.jsonl").read_text(), where="samples.jsonl")
+    plots = reduce_samples(Evidence(facts=facts, samples=samples, slots=slots), interval_s=1.0)
+    assert plots is not None
+    host_evidence.write_plots(EvidenceFolder(folder), plots)
+    done = call("report", run, "--format", "html=r.html")
+    assert (done.returncode, done.stdout) == (0, "")
+    assert "warning: plots are left out: the evidence of lab.phc is not on this machine" in done.stderr
+    page = (tmp_path / "r.html").read_text()
+    assert page.startswith("<!DOCTYPE html>")
+    assert "lab.drifting: Offset over time" in page
+    assert "lab.phc: Offset over time" not in page
+    assert call("report", run, "--format", "html").stdout == page
+
+
+def test_an_evidence_store_that_fails_leaves_a_page_without_plots(
+    call: Call, record_run: Callable[..., str], tmp_path: Path
+) -> None:
+    run = record_run({"lab.phc": Outcome.PASS})
+    (tmp_path / "store").mkdir()
+    done = call("report", run, "-f", "html=r.html", PTP_HARNESS_EVIDENCE_URL=f"file://{tmp_path}/store")
+    assert done.returncode == 0
+    assert f"warning: plots are left out: the evidence of run {run} is not whole" in done.stderr
+    assert "lab.phc" in (tmp_path / "r.html").read_text()
 
 
 @pytest.mark.parametrize(

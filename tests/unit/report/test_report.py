@@ -465,6 +465,14 @@ def test_markdown_is_complete(made: RunRecord) -> None:
     assert [words for one in made.hosts for words in in_full(one) if bare(words) not in folded] == []
 
 
+@settings(max_examples=60, deadline=None)
+@given(run_records)
+def test_html_is_complete(made: RunRecord) -> None:
+    """The page writes the states of rungs in words: `not observed`."""
+    shown = bare("".join(Pieces(render(made, Format.HTML)).pieces)).replace("_", "")
+    assert [words for one in made.hosts for words in in_full(one) if bare(words).replace("_", "") not in shown] == []
+
+
 @pytest.mark.slow
 @settings(max_examples=150, deadline=None)
 @given(run_records)

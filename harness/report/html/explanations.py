@@ -1,0 +1,52 @@
+"""Explain each plot and each figure in a sentence or two, for a person who knows NTP but no measure of stability."""
+
+OFFSET = (
+    "Offset: the system clock minus the PTP hardware clock (PHC), by the fastest reading in each interval. Each column "
+    "spans {column} and shows the least and the greatest value in it, so that no spike is lost. The first sample is of "
+    "{begin}."
+)
+
+BOUND = (
+    "Lower panel: the same offset within + and - {bound}. The clock promises to be no further than that from {of}; an "
+    "offset that leaves the band by more than its uncertainty refutes the promise."
+)
+
+HISTOGRAM = (
+    "How often each offset occurred. One narrow peak at 0 is a good clock; two peaks, or a long tail to one side, are "
+    "worth a look at the plot over time."
+)
+
+MTIE = (
+    "MTIE (maximum time interval error): the largest change of the offset within any window of that length. It "
+    "answers: how far can this clock move in so many seconds? A flat curve is a clock that is held to its reference; a "
+    "curve that rises with the window drifts."
+)
+
+MTIE_INTERVAL = "The shaded interval is what MTIE may be, by the uncertainty of the readings."
+
+TDEV = (
+    "TDEV (time deviation): the typical random change of the offset from one window of that length to the next, after "
+    "averaging within the windows. Noise of single readings averages out and falls with the length; what rises again "
+    "is wander of the clock. The shaded interval holds the true TDEV with 90 % confidence."
+)
+
+FLOOR = (
+    "Floor of the readings: the TDEV that a perfect clock would show, since each offset is uncertain by half of the "
+    "time that its reading takes. On or below this line the clock cannot be told from the noise of the readings."
+)
+
+READ_DELAY = (
+    "The time of the fastest reading of the PHC in each interval. The PHC was read at some moment within it, so half "
+    "of it is the uncertainty of the offset: a longer reading is a less certain offset, not a worse clock."
+)
+
+COMPARISON = (
+    "Each line is a host, on a logarithmic axis: half of its offsets are within the first mark, 99 of 100 within the "
+    "second, and none is beyond the third. The bar is the bound, which the offset stays below if the bound is honest. "
+    "Marks further left are better."
+)
+
+ADEV = (
+    "ADEV (Allan deviation): the typical change of the frequency from one window to the next, as a pure number: 1e-9 "
+    "is a nanosecond each second."
+)
