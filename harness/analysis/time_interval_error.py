@@ -57,11 +57,15 @@ def compute_mtie(series: OffsetSeries, windows: Iterable[int]) -> list[TimeInter
 
     Raises ValueError for a window that is not within the series.
     """
+    windows = list(windows)
     nominal = MtieTable(series)
     least, greatest = (
         nominal if series.reading_ns is None else MtieTable(series, reading)
         for reading in (Reading.LEAST, Reading.GREATEST)
     )
+    if windows and all(window > 0 and window & (window - 1) == 0 for window in windows):
+        for table in dict.fromkeys((nominal, least, greatest)):
+            table.compute_octaves(max(windows))
     return [
         TimeIntervalError(
             slots=window,
@@ -101,6 +105,24 @@ class MtieTable:
             high, low = self._find_extremes(slots + 1)
             self._known[slots] = max(int((high - low).max()), 0)
         return self._known[slots]
+
+    def compute_octaves(self, longest: int) -> None:
+        """Compute MTIE for 1, 2, 4 ... slots up to `longest` at once, which `compute` then knows.
+
+        Two windows in a row share an offset, so one comparison of highest and one of lowest offsets makes the windows
+        of twice the length; what was there before is overwritten.
+        """
+        high, low = self._levels[0]
+        high, low = np.maximum(high[1:], high[:-1]), np.minimum(low[1:], low[:-1])
+        difference, slots, count = np.empty_like(high), 1, len(self._series) - 1
+        while slots <= longest and count > 0:
+            np.subtract(high[:count], low[:count], out=difference[:count])
+            self._known[slots] = max(int(difference[:count].max()), 0)
+            count -= slots
+            if count > 0:
+                np.maximum(high[:count], high[slots : slots + count], out=high[:count])
+                np.minimum(low[:count], low[slots : slots + count], out=low[:count])
+            slots *= 2
 
     def compute_all(self, longest: int | None = None) -> list[int]:
         """Compute MTIE at every observation interval of 1, 2, 3 ... slots, up to `longest`."""

@@ -1,8 +1,10 @@
 """The deviations and MTIE agree with published values, with their definitions, and with what is known of a series."""
 
 import math
+from dataclasses import replace
 from itertools import pairwise
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -167,6 +169,17 @@ def test_mtie_is_that_of_its_definition_at_every_interval(offsets: list[int | No
     for point in found:
         windows = [offsets[start : start + point.slots + 1] for start in range(len(offsets) - point.slots)]
         assert point.whole_share == pytest.approx(sum(None not in window for window in windows) / len(windows))
+
+
+@given(OFFSETS, st.lists(st.integers(0, 500), min_size=40, max_size=40))
+def test_mtie_at_octaves_is_that_of_each_interval_alone(offsets: list[int | None], readings: list[int]) -> None:
+    series = series_of(offsets)
+    series = replace(series, reading_ns=np.asarray(readings[: len(series)], dtype=series.offsets_ns.dtype))
+    windows = [window for window in (1, 2, 4, 8, 16, 32) if window < len(series)]
+    alone = [point for window in windows for point in compute_mtie(series, [window, 1])[:1]]
+    by_tables = [compute_mtie(series, [window, 3])[0] if len(series) > 3 else point
+                 for window, point in zip(windows, alone, strict=True)]  # fmt: skip
+    assert compute_mtie(series, windows) == alone == by_tables
 
 
 @given(OFFSETS, st.integers(1, 3000), st.integers(0, 100), st.integers(2, 30), st.integers(1, 3000))

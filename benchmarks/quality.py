@@ -1,0 +1,176 @@
+"""Measure the statistics of a clock, with allantools in the same process, and judging runs again.
+
+    .venv/bin/python benchmarks/quality.py [--only PART] [--rounds N]
+
+statistics  86,400 and 1,000,000 offsets of a clock that a servo holds: MTIE, deviations and quantiles at octaves, MTIE
+            at every observation interval; allantools' MTIE at octaves (86,400)
+judge       50 hosts of 3,600 samples judged again from their stored evidence
+import      `import harness.cli` loads no numpy
+
+Prints medians, and the limit of each where there is one. The exit code is 1 where a limit is not held.
+"""
+
+import argparse
+import dataclasses
+import json
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import allantools
+import numpy as np
+
+from harness.analysis import stability
+from harness.analysis.offset_series import OffsetSeries
+from harness.analysis.quality import describe
+from harness.analysis.time_interval_error import MtieTable, compute_mtie
+from harness.campaign import campaign
+from harness.model import HostRecord, HostState, Outcome, Reason, Verdict
+from harness.runs import judging
+from harness.store import host_evidence
+from harness.store.evidence_folder import EvidenceFolder
+from harness.store.ledger_lines import HostLine
+
+LAB = Path(__file__).parents[1] / "tests" / "data" / "lab" / "driver-off"
+HOSTS, SAMPLES = 50, 3600
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--only", choices=("statistics", "judge", "import"), help="only this part")
+    parser.add_argument("--rounds", type=int, default=7, metavar="N", help="times that each is measured (7)")
+    options = parser.parse_args()
+    parts = {"statistics": measure_statistics, "judge": measure_judging, "import": check_import}
+    chosen = [parts[options.only]] if options.only else [*parts.values()]
+    held = [part(options.rounds) for part in chosen]
+    return int(not all(held))
+
+
+def median_ms(work: Callable[[], object], rounds: int) -> float:
+    times = []
+    for _ in range(rounds):
+        begun = time.perf_counter()
+        work()
+        times.append(time.perf_counter() - begun)
+    return statistics.median(times) * 1000
+
+
+def tell(what: str, value: float, unit: str, *, most: float | None = None, least: float | None = None) -> bool:
+    """Print a figure with its limit; return whether it is held."""
+    limit = f" (at most {most:g})" if most is not None else f" (at least {least:g})" if least is not None else ""
+    held = (most is None or value <= most) and (least is None or value >= least)
+    print(f"{what:<44} {value:10.1f} {unit}{limit}{'' if held else '  NOT HELD'}", flush=True)
+    return held
+
+
+def make_locked(count: int) -> OffsetSeries:
+    """Make the offsets of a clock that a servo with a memory of 30 s holds to its PHC."""
+    generator = np.random.default_rng(count)
+    noise = generator.normal(size=count + 300)
+    wander = np.convolve(noise, np.exp(-np.arange(300) / 30), mode="valid")[:count] * 15
+    offsets = (wander + generator.normal(size=count) * 40).round().astype(np.int32)
+    return OffsetSeries(offsets_ns=offsets, seen=np.ones(count, dtype=np.bool_), slot_s=1.0)
+
+
+def measure_statistics(rounds: int) -> bool:
+    held = []
+    for count, most_all_ms, most_mtie_ms, most_every_ms in (
+        (86_400, 15.0, None, 50.0),
+        (1_000_000, 350.0, 100.0, None),
+    ):
+        series, windows = make_locked(count), stability.octaves(count)
+
+        def compute_all(series: OffsetSeries = series, windows: list[int] = windows) -> None:
+            compute_mtie(series, windows)
+            stability.compute_deviations(series, windows)
+            describe(series.offsets_ns)  # type: ignore[arg-type]
+
+        every_ms = median_ms(lambda series=series: MtieTable(series).compute_all(), rounds)  # type: ignore[misc]
+        mtie_ms = median_ms(lambda series=series, windows=windows: compute_mtie(series, windows), rounds)  # type: ignore[misc]
+        held.append(tell(f"{count:>9} MTIE at octaves", mtie_ms, "ms", most=most_mtie_ms))
+        held.append(tell(f"{count:>9} all at octaves", median_ms(compute_all, rounds), "ms", most=most_all_ms))
+        held.append(tell(f"{count:>9} MTIE at every interval", every_ms, "ms", most=most_every_ms))
+        if count == 86_400:
+            seconds = series.offsets_ns * 1e-9
+            theirs_ms = median_ms(
+                lambda data=seconds, taus=windows: allantools.mtie(data, data_type="phase", taus=taus),  # type: ignore[misc]
+                max(1, rounds // 3),
+            )
+            held.append(tell(f"{count:>9} allantools' MTIE over ours", theirs_ms / mtie_ms, "x", least=400))
+    return all(held)
+
+
+def measure_judging(rounds: int) -> bool:
+    """Judge hosts again whose samples are one recorded minute, repeated to an hour."""
+    recorded = [json.loads(line) for line in (LAB / "samples.jsonl").read_text().splitlines()]
+    samples = [line for line in recorded if line["kind"] == "sample"]
+    written = [
+        json.dumps({**samples[slot % len(samples)], "seq": slot, "mono_ns": slot * 10**9}) for slot in range(SAMPLES)
+    ]
+    text = "\n".join([*written, json.dumps({"kind": "end", "samples": SAMPLES, "reason": "done"})]) + "\n"
+    asked = campaign.from_mapping({"instance_types": ("lab.phc",), "measure": {"duration": "3600s"}})
+    lines = [make_line(f"host-{number}") for number in range(HOSTS)]
+    with tempfile.TemporaryDirectory(prefix="ptp-bench-") as folder:
+        for line in lines:
+            host = EvidenceFolder(Path(folder)).host(line.host)
+            host.write("samples.jsonl", text)
+            for name in ("facts.json", "facts-final.json"):
+                host.write(name, (LAB / name).read_text())
+            found = host_evidence.read_evidence(host.path, recorded_host(line.host), most_samples=SAMPLES)
+            host_evidence.write_evidence(host, found)
+            break
+        for line in lines[1:]:
+            host = EvidenceFolder(Path(folder)).host(line.host)
+            for path in (Path(folder) / lines[0].host).iterdir():
+                (host.path / path.name).hardlink_to(path)
+        judge_ms = median_ms(lambda: judging.judge_again(lines, Path(folder), asked), max(1, rounds // 3))
+    return tell(f"judge {HOSTS} hosts of {SAMPLES} samples again", judge_ms, "ms", most=2000)
+
+
+def recorded_host(name: str) -> HostRecord:
+    verdict = Verdict(
+        outcome=Outcome.INCONCLUSIVE,
+        reason=Reason.NOT_OBSERVED,
+        sentence="",
+        rungs=(),
+        findings=(),
+        contradictions=(),
+        unobserved=(),
+        remarks=(),
+        remedy=None,
+    )
+    return HostRecord(
+        name=name,
+        instance_type="lab.phc",
+        verdict=verdict,
+        facts=None,
+        stages={},
+        state=HostState.RELEASED,
+        address=None,
+    )
+
+
+def make_line(name: str) -> HostLine:
+    return HostLine(
+        run="k3f9",
+        host=name,
+        instance_type="lab.phc",
+        attempt=1,
+        state=HostState.RELEASED,
+        record=dataclasses.replace(recorded_host(name)),
+    )
+
+
+def check_import(_rounds: int) -> bool:
+    program = "import sys, harness.cli.app; print('numpy' in sys.modules)"
+    loaded = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout.strip()
+    print(f"import harness.cli loads numpy: {loaded}")
+    return loaded == "False"
+
+
+if __name__ == "__main__":
+    sys.exit(main())
