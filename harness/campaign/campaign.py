@@ -4,51 +4,26 @@ pydantic is used only here, in `fields`, `limit_fields` and `profile_format`, to
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from enum import StrEnum
-from typing import Annotated, Any
+from dataclasses import dataclass, field
+from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import ValidationError
 
-from harness.campaign import fields, file_mistakes, file_schema, limits, mistakes, selection, strict_yaml
-from harness.campaign.fields import Amount, Duration, Patterns, Whole, YesNo
-from harness.campaign.limit_fields import PROFILE, Limits
+from harness.campaign import file_mistakes, file_schema, limits, mistakes, selection, strict_yaml
+from harness.campaign.campaign_file import FILE_SCHEMA, CampaignFile, DriverKeys
+from harness.campaign.choices import DriverChoice, DriverSource, Keep
+from harness.campaign.limit_fields import PROFILE
 from harness.campaign.limits import Requirement
 from harness.campaign.mistakes import Mistake, Places
 from harness.campaign.profiles import Profile, ProfileReader, refuse_profile
-from harness.campaign.selection import PhcClaim, Selection
+from harness.campaign.selection import Selection
 from harness.errors import RequestError
-from harness.model import DEFAULT_CLOCK_NAMES, Depth
+from harness.model import Depth
 from harness.model.bench_traits import BenchName, traits_of
-from harness.model.cloud import LEAST_VOLUME_GIB, MOST_VOLUME_GIB, CloudOptions
-from harness.model.ec2_enums import Access, Architecture, Market
+from harness.model.cloud import CloudOptions
+from harness.model.ec2_enums import Access
 from harness.model.image_aliases import ALIASES
 from harness.untrusted import input_checks
-
-
-class Keep(StrEnum):
-    """The hosts that are kept when the run ends: none, hosts that passed, or hosts for which a person answers yes."""
-
-    NONE = "none"
-    SUPPORTED = "supported"
-    ASK = "ask"
-
-
-class DriverSource(StrEnum):
-    """Source of the ENA driver: the image's distribution, a release by Amazon, or an archive given by path or URL."""
-
-    DISTRIBUTION = "distribution"
-    RELEASE = "release"
-    ARCHIVE = "archive"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DriverChoice:
-    """The driver to install: `value` is a release's version or an archive's path or URL; `sha256` pins the archive."""
-
-    source: DriverSource
-    value: str | None = None
-    sha256: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,90 +48,10 @@ class Campaign:
     parallel: int | None  # None: the bench's own limit
     clock_names: tuple[str, ...]
     profiles: tuple[Profile, ...] = ()  # whose limits must be met too; not in campaigns of earlier versions
+    expect: Mapping[str, str] = field(default_factory=dict)  # by type the outcome or reason that is no news
 
-
-_DEFAULT = CloudOptions()
 
 _KEYS_HINT = "`ptp-harness campaign keys` explains every key"
-
-
-class _FileModel(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class _Measure(_FileModel):
-    duration: Duration | None = None
-    interval: Duration = 1.0
-
-
-class _Driver(_FileModel):
-    source: DriverSource | None = None
-    release: fields.Release | None = None
-    archive: fields.PathOrUrl | None = None
-    sha256: fields.Sha256 | None = None
-
-
-class _Select(_FileModel):
-    phc: PhcClaim = PhcClaim.ANY
-    family: Patterns = ()
-    size: Patterns = ()
-    arch: Architecture | None = None
-    min_vcpus: Whole | None = None
-    max_vcpus: Whole | None = None
-    min_memory_gib: Amount | None = None
-    max_memory_gib: Amount | None = None
-    max_price_per_hour: Amount | None = None
-    current_generation: YesNo = False
-    exclude: Patterns = ()
-    one_size_per_family: YesNo = False
-    limit: Whole | None = None
-
-
-class _Ec2(_FileModel):
-    zones: Annotated[tuple[fields.Zone, ...], Field(min_length=1, max_length=50)] = ()
-    subnet: fields.Subnet | None = None
-    access: Access = _DEFAULT.access
-    controller_cidr: fields.Networks | None = None
-    instance_profile: fields.Profile | None = None
-    user: fields.User | None = None
-    market: Market = _DEFAULT.market
-    other_sizes: YesNo = False
-    volume_gib: Annotated[int, Field(strict=True, ge=LEAST_VOLUME_GIB, le=MOST_VOLUME_GIB)] = _DEFAULT.volume_gib
-    owner: fields.Owner | None = None
-
-
-class _File(_FileModel):
-    """The campaign file, key by key."""
-
-    bench: BenchName = BenchName.LAB
-    inventory: fields.Path | None = None
-    region: fields.Region | None = None
-    instance_types: Annotated[tuple[fields.Host, ...], Field(min_length=1, max_length=2000)] = ()
-    select: _Select | None = None
-    image: fields.Image | None = None
-    placement: fields.Placement = _DEFAULT.placement
-    ec2: _Ec2 = _Ec2()
-    depth: Depth = Depth.STANDARD
-    driver: _Driver = _Driver()
-    measure: _Measure = _Measure()
-    limits: Limits = {}
-    keep: Keep = Keep.NONE
-    lease: Duration = _DEFAULT.lease_s
-    read_only: YesNo = False
-    parallel: Annotated[int, Field(strict=True, ge=1, le=1000)] | None = None
-    clock_names: Annotated[tuple[fields.Clock, ...], Field(min_length=1, max_length=20)] = DEFAULT_CLOCK_NAMES
-
-
-def json_schema() -> dict[str, Any]:
-    """Build the JSON schema (draft 2020-12) of campaign files, for editors. Combinations of keys are checked later."""
-    header = {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "PTP Harness campaign"}
-    types_required = {"anyOf": [{"required": ["instance_types"]}, {"required": ["select"]}]}
-    described = file_schema.add_meanings(FILE_SCHEMA)
-    return header | {key: value for key, value in described.items() if key != "title"} | types_required
-
-
-FILE_SCHEMA: Mapping[str, Any] = _File.model_json_schema()
-"""The schema as pydantic makes it, in which a description says which values a key takes, not what the key means."""
 
 
 def from_yaml(
@@ -213,7 +108,7 @@ def from_mapping(
             [Mistake(path=text.path, problem=text.problem, remedy=text.remedy) for text in unfit], places
         )
     try:
-        file = _File.model_validate(merged)
+        file = CampaignFile.model_validate(merged)
     except ValidationError as error:
         mistake_list = file_mistakes.describe_errors(error.errors(), FILE_SCHEMA)
         raise _request_error(mistake_list + _mistakes_in_types(merged), places) from error
@@ -226,6 +121,7 @@ def from_mapping(
         *_mistakes_in_select(file),
         *_mistakes_in_read_only(file),
         *_mistakes_in_types(merged),
+        *_mistakes_in_expect(file),
     ]
     if mistake_list:
         raise _request_error(mistake_list, places)
@@ -245,6 +141,7 @@ def from_mapping(
         parallel=file.parallel,
         clock_names=file.clock_names,
         profiles=tuple(map(read_profile, dict.fromkeys(file.limits.get(PROFILE, ())))),
+        expect=file.expect,
     )
 
 
@@ -258,21 +155,21 @@ def _are_groups(*values: object) -> bool:
     return all(isinstance(value, dict) for value in values)
 
 
-def _measure_duration_s(file: _File) -> float:
+def _measure_duration_s(file: CampaignFile) -> float:
     return file.measure.duration or traits_of(file.bench).measure_s
 
 
-def _select(file: _File) -> Selection | None:
+def _select(file: CampaignFile) -> Selection | None:
     return None if file.select is None else Selection(**dict(file.select))
 
 
-def _cloud(file: _File) -> CloudOptions:
+def _cloud(file: CampaignFile) -> CloudOptions:
     return CloudOptions(
         region=file.region, image=file.image, placement=file.placement, lease_s=file.lease, **dict(file.ec2)
     )
 
 
-def _driver(driver: _Driver) -> DriverChoice:
+def _driver(driver: DriverKeys) -> DriverChoice:
     if driver.archive is not None:
         return DriverChoice(source=DriverSource.ARCHIVE, value=driver.archive, sha256=driver.sha256)
     if driver.release is not None:
@@ -315,7 +212,7 @@ def _mistakes_in_profiles(names: Sequence[str], read_profile: ProfileReader) -> 
     return mistake_list
 
 
-def _mistakes_in_driver(driver: _Driver) -> list[Mistake]:
+def _mistakes_in_driver(driver: DriverKeys) -> list[Mistake]:
     sources = [name for name in ("release", "archive") if getattr(driver, name) is not None]
     mistake_list: list[Mistake] = []
     if len(sources) > 1:
@@ -336,7 +233,7 @@ def _mistakes_in_driver(driver: _Driver) -> list[Mistake]:
     return mistake_list
 
 
-def _mistakes_in_bench(file: _File) -> list[Mistake]:
+def _mistakes_in_bench(file: CampaignFile) -> list[Mistake]:
     if file.bench is BenchName.HOSTS and file.inventory is None:
         return [_mistake("bench", "hosts needs an inventory", "add `inventory: FILE`")]
     if file.bench is not BenchName.HOSTS and file.inventory is not None:
@@ -348,7 +245,7 @@ def _mistakes_in_bench(file: _File) -> list[Mistake]:
     return [_mistake(key, problem, "leave it out, or write `bench: ec2`") for key in sorted(ec2_keys)]
 
 
-def _mistakes_in_access(file: _File) -> list[Mistake]:
+def _mistakes_in_access(file: CampaignFile) -> list[Mistake]:
     alias = ALIASES.get(file.image or "")
     if file.ec2.access is not Access.SSM or alias is None or alias.ssm_agent:
         return []
@@ -357,7 +254,7 @@ def _mistakes_in_access(file: _File) -> list[Mistake]:
     return [_mistake("image", problem, f"choose one of {others}, or write `ec2: {{access: ssh}}`")]
 
 
-def _mistakes_in_select(file: _File) -> list[Mistake]:
+def _mistakes_in_select(file: CampaignFile) -> list[Mistake]:
     select = _select(file)
     if select is None or file.select is None:
         return []
@@ -370,7 +267,7 @@ def _mistakes_in_select(file: _File) -> list[Mistake]:
     return [_mistake("select", message, "change one of them") for message in selection.selection_mistakes(select)]
 
 
-def _mistakes_in_read_only(file: _File) -> list[Mistake]:
+def _mistakes_in_read_only(file: CampaignFile) -> list[Mistake]:
     mistake_list: list[Mistake] = []
     if file.read_only and file.depth is Depth.FULL:
         problem = "full reboots the hosts, which read_only does not allow"
@@ -389,7 +286,20 @@ def _mistakes_in_types(data: Mapping[str, Any]) -> list[Mistake]:
     return [_mistake("instance_types", "is missing", "add a list such as [lab.phc, lab.no-phc]")]
 
 
-def _mistakes_in_measure(file: _File) -> list[Mistake]:
+def _mistakes_in_expect(file: CampaignFile) -> list[Mistake]:
+    """Find expected types that no host has; those that conditions select are not known yet."""
+    unknown = [name for name in file.expect if name not in file.instance_types] if file.select is None else []
+    return [
+        Mistake(
+            path=("expect", name),
+            problem="is no type of this campaign",
+            remedy=mistakes.suggest(name, file.instance_types, otherwise="add it to instance_types, or leave it out"),
+        )
+        for name in unknown
+    ]
+
+
+def _mistakes_in_measure(file: CampaignFile) -> list[Mistake]:
     if file.measure.interval <= _measure_duration_s(file):
         return []
     problem = f"{file.measure.interval:g} s is longer than the {_measure_duration_s(file):g} s of measuring"

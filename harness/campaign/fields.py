@@ -6,6 +6,7 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
+from harness.model import Outcome, Reason
 from harness.model.controller_address import MOST_NETWORKS, NETWORKS, parse_networks
 from harness.untrusted import names
 
@@ -78,6 +79,8 @@ _NETWORKS = f"{_NETWORK}(?: *, *{_NETWORK}){{0,{MOST_NETWORKS - 1}}}"
 _RELEASE = r"[0-9]{1,4}\.[0-9]{1,4}\.[0-9]{1,4}g?"
 _SHA256 = "[0-9a-f]{64}"
 
+_EXPECTATION = "|".join([*Outcome, *Reason])
+
 Host = Annotated[str, _pattern_field(names.HOST)]
 Region = Annotated[str, _pattern_field(names.REGION)]
 Zone = Annotated[str, _pattern_field(names.ZONE)]
@@ -86,6 +89,7 @@ Image = Annotated[str, _pattern_field(names.IMAGE)]
 Placement = Annotated[str, _pattern_field(names.PLACEMENT)]
 Profile = Annotated[str, _pattern_field(names.PROFILE)]
 Owner = Annotated[str, _pattern_field(names.OWNER)]
+Expectation = Annotated[str, _pattern_field(_EXPECTATION)]
 Clock = Annotated[str, _pattern_field(names.CLOCK)]
 Subnet = Annotated[str, _pattern_field(_SUBNET)]
 Networks = Annotated[str, _pattern_field(_NETWORKS), AfterValidator(_check_networks)]
@@ -115,6 +119,7 @@ MEANINGS = {
     names.PLACEMENT: "auto, none, precision-time, cluster or group:NAME",
     names.PROFILE: "the name of an instance profile",
     names.OWNER: "the name of a person or team",
+    _EXPECTATION: "an outcome such as UNSUPPORTED, or a reason such as no_phc",
     names.CLOCK: "a clock's name or a pattern of one, such as ena-ptp-*",
     _SUBNET: "the id of a subnet, subnet-...",
     _NETWORKS: NETWORKS,

@@ -84,7 +84,8 @@ def _find_inner(part: str | int, node: Node) -> Node | None:
     if isinstance(part, int):
         items: Node | None = node.get("items")
         return items
-    inner: Node | None = node.get("properties", {}).get(part)
+    others = node.get("additionalProperties")
+    inner: Node | None = node.get("properties", {}).get(part, others if isinstance(others, Mapping) else None)
     return inner
 
 

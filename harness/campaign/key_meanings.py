@@ -91,6 +91,10 @@ MEANINGS: Mapping[KeyPath, str] = {
         for quantity, statistics in STATISTICS.items()
         for statistic in statistics
     },
+    ("expect",): (
+        "Verdicts that are no news, by type: `m5.large: no_phc`. A host with the expected outcome or reason counts as "
+        "passed in the exit code and in JUnit, one with another verdict as failed"
+    ),
     ("keep",): "Hosts to keep at the end: none, supported (all that passed), or ask (a person chooses among these)",
     ("lease",): "Time after which a host ends itself, even if the harness is gone",
     ("read_only",): "Whether to change nothing on the hosts and to judge them as they are",

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from harness.campaign import campaign, fields, file_schema, key_meanings
+from harness.campaign import campaign_file, fields, file_schema, key_meanings
 from harness.campaign.file_schema import Node
 from harness.model.bench_traits import BENCHES, BenchName
 from harness.model.cloud import CloudOptions
@@ -33,7 +33,7 @@ class KeyRow:
 
 def list_keys() -> tuple[KeyRow, ...]:
     """List every key in the order of the schema, the keys of a group after the group."""
-    return tuple(_rows((), campaign.json_schema()))
+    return tuple(_rows((), campaign_file.json_schema()))
 
 
 def group_keys(rows: Sequence[KeyRow]) -> dict[str, list[KeyRow]]:
@@ -64,7 +64,9 @@ def _rows(path: KeyPath, schema: Node) -> Iterator[KeyRow]:
         inner = (*path, key)
         yield KeyRow(
             path=inner,
-            values=file_schema.describe(file_schema.find(inner, campaign.FILE_SCHEMA) or {}, campaign.FILE_SCHEMA),
+            values=file_schema.describe(
+                file_schema.find(inner, campaign_file.FILE_SCHEMA) or {}, campaign_file.FILE_SCHEMA
+            ),
             default=_default(inner, schema),
             meaning=key_meanings.MEANINGS[inner],
         )

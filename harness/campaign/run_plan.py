@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from harness import units
-from harness.campaign.campaign import Campaign, Keep
+from harness.campaign.campaign import Campaign
+from harness.campaign.choices import Keep
 from harness.campaign.mistakes import Mistake
 from harness.errors import RequestError
 from harness.model import Depth

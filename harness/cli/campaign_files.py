@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from harness import wiring
-from harness.campaign import campaign, key_table, run_plan
+from harness.campaign import campaign_file, key_table, run_plan
 from harness.campaign.campaign import Campaign
 from harness.cli import campaign_options, output
 from harness.errors import RequestError
@@ -24,7 +24,7 @@ def schema() -> None:
         ptp-harness campaign schema
         ptp-harness campaign schema > campaign.schema.json
     """
-    output.emit(campaign.json_schema())
+    output.emit(campaign_file.json_schema())
 
 
 def keys(

@@ -9,7 +9,8 @@ from typing import Annotated, Any
 import typer
 
 from harness.campaign import campaign
-from harness.campaign.campaign import Campaign, Keep
+from harness.campaign.campaign import Campaign
+from harness.campaign.choices import Keep
 from harness.campaign.mistakes import refuse
 from harness.campaign.run_plan import UnknownTypesError
 from harness.cli import completion

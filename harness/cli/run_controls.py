@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-from harness.campaign.campaign import Campaign, Keep
+from harness.campaign.campaign import Campaign
+from harness.campaign.choices import Keep
 from harness.cli import keep_question
 from harness.cli.progress import ProgressDisplay
 from harness.errors import ExitCode

@@ -7,7 +7,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from harness.campaign.campaign import Campaign, DriverChoice, DriverSource
+from harness.campaign.campaign import Campaign
+from harness.campaign.choices import DriverChoice, DriverSource
 from harness.errors import RequestError
 from harness.model import Machine
 from harness.model.bench_traits import BenchName

@@ -4,6 +4,7 @@ from collections.abc import Iterable
 
 from harness.errors import ExitCode
 from harness.model.enums import Outcome
+from harness.model.records import HostRecord
 
 WORST_LAST = (Outcome.PASS, Outcome.UNSUPPORTED, Outcome.INCONCLUSIVE, Outcome.FAIL)
 
@@ -22,3 +23,21 @@ def exit_code(outcomes: Iterable[Outcome]) -> ExitCode:
             return ExitCode.CLOCK_FAILED
         case _:
             return ExitCode.NOT_CONCLUSIVE
+
+
+def is_as_expected(host: HostRecord) -> bool | None:
+    """Whether a host has the outcome or the reason that its campaign expects; None where it expects none."""
+    if host.expected is None:
+        return None
+    return host.expected in (host.verdict.outcome.value, host.verdict.reason.value)
+
+
+def outcome_that_counts(host: HostRecord) -> Outcome:
+    """Return the outcome by which a run is judged: of an expected verdict PASS, of an unexpected one FAIL.
+
+    A host that could not be judged stays inconclusive: whether it is as expected is not known.
+    """
+    expected = is_as_expected(host)
+    if expected is None or (not expected and host.verdict.outcome is Outcome.INCONCLUSIVE):
+        return host.verdict.outcome
+    return Outcome.PASS if expected else Outcome.FAIL

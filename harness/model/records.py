@@ -110,6 +110,7 @@ class HostRecord:
     cost_usd: float | None = None  # of the instance until the end of the record, where its price is known
     attempt: int = 1  # of its token: a host that was begun anew has a later one
     quality: ClockQuality | None = None  # the figures of its clock; None: too little was measured
+    expected: str | None = None  # the outcome or reason that the campaign expects of its type
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,7 +4,7 @@ from dataclasses import asdict
 from typing import Any
 
 from harness.model import HostRecord, RunRecord
-from harness.model.outcomes import worst_outcome
+from harness.model.outcomes import is_as_expected, worst_outcome
 from harness.report.exit_codes import exit_code_of
 
 SCHEMA = 1
@@ -43,6 +43,8 @@ def host_document(host: HostRecord) -> dict[str, Any]:
         "reason": verdict.reason,
         "sentence": verdict.sentence,
         "remedy": verdict.remedy,
+        "expected": host.expected,
+        "as_expected": is_as_expected(host),
         "rungs": [
             {"rung": rung.name, "status": rung.status, "evidence": rung.evidence, "reason": rung.reason}
             for rung in verdict.rungs

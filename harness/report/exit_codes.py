@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 from harness.errors import ExitCode
 from harness.model import Outcome, RunRecord
-from harness.model.outcomes import exit_code
+from harness.model.outcomes import exit_code, outcome_that_counts
 
 
 def exit_code_of(record: RunRecord, outcomes: Iterable[Outcome] | None = None) -> ExitCode:
@@ -15,4 +15,4 @@ def exit_code_of(record: RunRecord, outcomes: Iterable[Outcome] | None = None) -
         return ExitCode.OUR_FAULT
     if record.interrupted:
         return ExitCode.INTERRUPTED
-    return exit_code((host.verdict.outcome for host in record.hosts) if outcomes is None else outcomes)
+    return exit_code(map(outcome_that_counts, record.hosts) if outcomes is None else outcomes)

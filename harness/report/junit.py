@@ -1,6 +1,7 @@
 """Write the report as JUnit XML, which pipelines show as tests: one suite for the run, one case for each host.
 
-A failed clock is a failure, a clock that could not be judged is an error, hardware without a clock is skipped.
+A failed clock is a failure, a clock that could not be judged is an error, hardware without a clock is skipped. A
+verdict that the campaign expects is none of these, and another one than it expects is a failure.
 """
 
 import re
@@ -8,6 +9,7 @@ from xml.etree import ElementTree
 from xml.etree.ElementTree import Element, SubElement
 
 from harness.model import HostRecord, Outcome, RunRecord
+from harness.model.outcomes import outcome_that_counts
 from harness.report import text
 from harness.untrusted.plain_text import printable
 
@@ -17,7 +19,7 @@ _CHILD = {Outcome.FAIL: "failure", Outcome.INCONCLUSIVE: "error", Outcome.UNSUPP
 
 def report(record: RunRecord) -> str:
     """Write the run as XML text. Times are in seconds."""
-    outcomes = [host.verdict.outcome for host in record.hosts]
+    outcomes = [outcome_that_counts(host) for host in record.hosts]
     counts = {
         "tests": len(outcomes),
         "failures": outcomes.count(Outcome.FAIL),
@@ -44,9 +46,11 @@ def _case(suite: Element, host: HostRecord, record: RunRecord) -> None:
     for name, value in _properties(host):
         SubElement(properties, "property", {"name": name, "value": xml_text(printable(value))})
     ladder = xml_text(text.ladder(host, bench=record.bench))
-    child = _CHILD.get(verdict.outcome)
+    child = _CHILD.get(outcome_that_counts(host))
     if child is not None:
-        sentence = "; next: ".join(part for part in (verdict.sentence, verdict.remedy) if part)
+        expected = None if host.expected is None else f"expected {host.expected}, {verdict.outcome} {verdict.reason}"
+        parts = [": ".join(part for part in (expected, verdict.sentence) if part), verdict.remedy]
+        sentence = "; next: ".join(part for part in parts if part)
         attributes = {"message": xml_text(printable(sentence)), "type": verdict.reason.value}
         SubElement(case, child, attributes).text = ladder
     SubElement(case, "system-out").text = ladder
@@ -60,6 +64,7 @@ def _properties(host: HostRecord) -> list[tuple[str, str]]:
     properties = (
         ("outcome", host.verdict.outcome.value),
         ("reason", host.verdict.reason.value),
+        ("expected", host.expected),
         ("instance_type", host.instance_type),
         ("region", host.region),
         ("zone", host.zone),

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from harness import units
 from harness.model import HostRecord, HostState, RungName, RungStatus, RunRecord, Stage
 from harness.model.bench_traits import traits_of_recorded
+from harness.model.outcomes import is_as_expected
 from harness.report import table
 from harness.report.quality_text import describe_quality
 from harness.units import usd
@@ -95,7 +96,10 @@ _MARKS = {
 def _evidence(host: HostRecord) -> str:
     verdict = host.verdict
     lines = [verdict.sentence, *(f"contradiction: {text}" for text in verdict.contradictions)]
-    return "\n".join([*lines, f"next: {verdict.remedy}"] if verdict.remedy else lines)
+    expected = is_as_expected(host)
+    if expected is not None:
+        lines.append("as expected" if expected else f"NOT AS EXPECTED: the campaign expects {host.expected}")
+    return "\n".join([*lines, f"next: {verdict.remedy}"] if verdict.remedy and not expected else lines)
 
 
 def describe_places(hosts: Sequence[HostRecord]) -> list[str]:

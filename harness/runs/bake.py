@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from harness.benches.bench import Bench, BenchError, Progress
-from harness.campaign.campaign import Campaign, DriverSource, Keep
+from harness.campaign.campaign import Campaign
+from harness.campaign.choices import DriverSource, Keep
 from harness.campaign.selection import size_order
 from harness.errors import HarnessError, RequestError
 from harness.host import ssh

@@ -13,7 +13,8 @@ from pydantic import ValidationError
 from harness import __version__
 from harness.benches.bench import Bench
 from harness.campaign import stored
-from harness.campaign.campaign import Campaign, Keep
+from harness.campaign.campaign import Campaign
+from harness.campaign.choices import Keep
 from harness.campaign.run_plan import Plan, PlannedHost, estimate_host_s
 from harness.errors import HarnessError, RequestError
 from harness.model import HostRecord, HostState, Resource, RunRecord, Stage, Token

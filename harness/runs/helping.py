@@ -4,7 +4,8 @@ import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
-from harness.campaign.campaign import Campaign, Keep
+from harness.campaign.campaign import Campaign
+from harness.campaign.choices import Keep
 from harness.errors import HarnessError, RequestError
 from harness.model import HostRecord
 from harness.model.bench_traits import traits_of_recorded

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from harness import units
 from harness.benches.bench import Bench
-from harness.campaign.campaign import Keep
+from harness.campaign.choices import Keep
 from harness.errors import HarnessError, RequestError
 from harness.host import lease
 from harness.model import HostRecord, HostState, Machine, Outcome, Stage, Token

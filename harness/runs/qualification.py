@@ -13,7 +13,7 @@ from typing import Any
 
 from harness import units
 from harness.benches.bench import BenchError, FatalError
-from harness.campaign.campaign import Keep
+from harness.campaign.choices import Keep
 from harness.campaign.run_plan import PlannedHost
 from harness.host import driver_archive, host_key, reboot, ssh
 from harness.host.playbooks import PlayOutcome, PlayResult, Target, role_variables
@@ -353,6 +353,7 @@ class Qualification:
             cost_usd=self.machine.cost_usd(sum(seconds.values())) if self.machine else None,
             attempt=self.token.attempt,
             quality=self.quality,
+            expected=self.context.campaign.expect.get(self.host.instance_type),
         )
 
     def _count_api_calls(self) -> float | None:

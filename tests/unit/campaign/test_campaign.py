@@ -10,7 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.campaign import key_table, limits
-from harness.campaign.campaign import Campaign, DriverChoice, DriverSource, Keep, from_mapping, from_yaml, json_schema
+from harness.campaign.campaign import Campaign, from_mapping, from_yaml
+from harness.campaign.campaign_file import json_schema
+from harness.campaign.choices import DriverChoice, DriverSource, Keep
 from harness.campaign.fields import parse_duration_s
 from harness.campaign.mistakes import Places
 from harness.campaign.selection import PhcClaim, Selection

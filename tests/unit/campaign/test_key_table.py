@@ -9,7 +9,8 @@ import pytest
 import yaml
 
 from harness.campaign import key_table
-from harness.campaign.campaign import from_yaml, json_schema
+from harness.campaign.campaign import from_yaml
+from harness.campaign.campaign_file import json_schema
 from harness.campaign.file_schema import find
 from harness.campaign.key_meanings import MEANINGS
 from harness.system.profile_files import read_profile

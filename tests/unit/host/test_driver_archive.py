@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from harness.campaign import campaign
-from harness.campaign.campaign import DriverChoice, DriverSource
+from harness.campaign.choices import DriverChoice, DriverSource
 from harness.errors import RequestError
 from harness.host import driver_archive
 from harness.model import Machine, Offer, Placement, Token

@@ -33,7 +33,7 @@ from harness.benches.bench import (
     ignore_progress,
 )
 from harness.campaign import campaign, run_plan
-from harness.campaign.campaign import Keep
+from harness.campaign.choices import Keep
 from harness.campaign.run_plan import Plan
 from harness.cli.run_controls import stopping_on_signals
 from harness.errors import CleanupError, RequestError

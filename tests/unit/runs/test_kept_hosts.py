@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from harness import units
 from harness.benches.bench import BenchError, Check, InstanceType, Progress, ignore_progress
 from harness.campaign import campaign
-from harness.campaign.campaign import Keep
+from harness.campaign.choices import Keep
 from harness.cli.keep_question import parse_choice
 from harness.errors import CleanupError, RequestError
 from harness.model import HostRecord, HostState, Machine, Outcome, Reason, Resource, RunRecord, Stage, Token, Verdict

@@ -19,7 +19,7 @@ import yaml
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from harness.campaign import campaign
+from harness.campaign import campaign, campaign_file
 from harness.errors import CommandError, HarnessError, RequestError, redact_secrets
 from harness.host import ssh
 from harness.host.playbooks import PlayOutcome, Target, play
@@ -56,7 +56,7 @@ def strings(schema: Mapping[str, Any], whole: Mapping[str, Any], place: Place = 
         yield place, schema
 
 
-SCHEMA = campaign.json_schema()
+SCHEMA = campaign_file.json_schema()
 STRINGS = list(strings({key: SCHEMA[key] for key in ("properties",)}, SCHEMA))
 
 
