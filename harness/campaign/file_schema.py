@@ -84,8 +84,8 @@ def _find_inner(part: str | int, node: Node) -> Node | None:
     if isinstance(part, int):
         items: Node | None = node.get("items")
         return items
-    others = node.get("additionalProperties")
-    inner: Node | None = node.get("properties", {}).get(part, others if isinstance(others, Mapping) else None)
+    others: Mapping[str, Node] = node.get("patternProperties", {})  # of a group whose keys are names
+    inner: Node | None = node.get("properties", {}).get(part, next(iter(others.values()), None))
     return inner
 
 
