@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from harness import units
 from harness.model import Claim, HostRecord, Outcome, Reason, RungName, RungStatus
+from harness.model.quality import Distribution
 
 ENA = "ena"
 
@@ -27,6 +28,9 @@ class Measurement:
     driver: str | None
     chrony: str | None
     claim: Claim | None  # at the time of the run
+    offset_p99_ns: float | None = None  # of the size of system clock minus PHC; this and the following: its figures
+    bound_p99_ns: float | None = None  # chrony's bound
+    error_bound_p99_ns: float | None = None  # with the device's
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,7 +63,14 @@ def to_measurement(
         driver=next((driver.version for driver in drivers if driver.version), None),
         chrony=facts.chrony_version if facts else None,
         claim=record.claim,
+        offset_p99_ns=record.quality.offset_ns.p99_abs if record.quality else None,
+        bound_p99_ns=_find_p99(record.quality.bound_ns if record.quality else None),
+        error_bound_p99_ns=_find_p99(record.quality.error_bound_ns if record.quality else None),
     )
+
+
+def _find_p99(distribution: Distribution | None) -> float | None:
+    return distribution.p99_abs if distribution else None
 
 
 def has_clock(record: HostRecord) -> bool | None:
@@ -133,6 +144,9 @@ COLUMNS = (
     "kernel",
     "driver",
     "chrony",
+    "offset_p99_ns",
+    "bound_p99_ns",
+    "error_bound_p99_ns",
     "claim_then",
     "claim_then_date",
     "contradiction",
@@ -182,11 +196,18 @@ def _row(name: str, claim: bool | None, measurement: Measurement | None, region:
         "kernel": measurement.kernel or "",
         "driver": measurement.driver or "",
         "chrony": measurement.chrony or "",
+        "offset_p99_ns": _number_text(measurement.offset_p99_ns),
+        "bound_p99_ns": _number_text(measurement.bound_p99_ns),
+        "error_bound_p99_ns": _number_text(measurement.error_bound_p99_ns),
         "claim_then": _claim_text(recorded_claim.phc_supported if recorded_claim else None),
         "claim_then_date": recorded_claim.date if recorded_claim else "",
         "contradiction": describe_contradiction(claim, measurement) or "",
         "run": measurement.run,
     }
+
+
+def _number_text(value: float | None) -> str:
+    return "" if value is None else f"{value:.10g}"
 
 
 def _claim_text(claim: bool | None) -> str:

@@ -35,6 +35,8 @@ class SortOrder(StrEnum):
     VCPUS = "vcpus"
     MEMORY = "memory"
     PRICE = "price"
+    OFFSET = "offset"
+    BOUND = "bound"
 
 
 _ORDERS: Mapping[SortOrder, Callable[[TypeInfo], Any]] = {
@@ -42,7 +44,15 @@ _ORDERS: Mapping[SortOrder, Callable[[TypeInfo], Any]] = {
     SortOrder.VCPUS: lambda info: info.vcpus,
     SortOrder.MEMORY: lambda info: info.memory_mib,
     SortOrder.PRICE: lambda info: (info.price_per_hour_usd is None, info.price_per_hour_usd or 0.0),
+    SortOrder.OFFSET: lambda info: 0,  # by `_FIGURES`, once it is known what was measured
+    SortOrder.BOUND: lambda info: 0,
 }
+
+_FIGURES: Mapping[SortOrder, Callable[[Measurement], float | None]] = {
+    SortOrder.OFFSET: lambda measured: measured.offset_p99_ns,
+    SortOrder.BOUND: lambda measured: measured.error_bound_p99_ns or measured.bound_p99_ns,
+}
+"""Orders by a figure that was measured."""
 
 Patterns = list[str] | None
 
@@ -111,6 +121,8 @@ def types(
     )
     if mistakes := selection.selection_mistakes(conditions):
         raise RequestError("; ".join(mistakes), next_step="`ptp-harness types --help` explains the options")
+    if sort in _FIGURES and not measured:
+        raise RequestError(f"--sort {sort} needs what was measured", next_step="add --measured")
     if export and not export[1].absolute().parent.is_dir():
         raise RequestError(f"there is no folder {export[1].parent} here")
     configuration = settings.load()
@@ -144,6 +156,8 @@ def _show_ec2(
     choice = selection.select_types(offered.values(), conditions)
     shown = sorted(choice.types, key=_ORDERS[sort])
     measured = None if joined is None else {knowledge.instance_type: knowledge for knowledge in joined}
+    if measured is not None and sort in _FIGURES:
+        shown.sort(key=lambda info: _order_by_figure(measured[info.name].measured, sort))
     if json:
         output.emit(_document(listing, rendered.document(shown, measured)))
     for line in () if json else rendered.lines(shown, measured):
@@ -152,6 +166,11 @@ def _show_ec2(
         output.say(line)
     removed = ", ".join(f"{condition} {number}" for condition, number in choice.removed.items() if number)
     output.say(f"{len(shown)} of {len(offered)} types{f'; left out by {removed}' if removed else ''}")
+
+
+def _order_by_figure(measured: Measurement | None, sort: SortOrder) -> tuple[bool, float]:
+    value = None if measured is None else _FIGURES[sort](measured)
+    return value is None, value or 0.0
 
 
 def _document(listing: "Listing", types: list[dict[str, Any]]) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from dataclasses import asdict
 from enum import StrEnum
 from typing import Any
 
+from harness import units
 from harness.analysis.claims import COLUMNS, Measurement, TypeKnowledge
 from harness.model.cloud import TypeInfo
 from harness.report.forecast_text import format_phc, format_price, format_zones
@@ -16,7 +17,7 @@ from harness.report.table import align_rows
 
 SCHEMA = 1
 _HEAD = ("TYPE", "ARCH", "VCPU", "MEMORY", "PHC", "$/HOUR", "ENA", "ZONES")
-_MEASURED = ("MEASURED", "WHEN AND WHERE")
+_MEASURED = ("MEASURED", "OFFSET P99", "BOUND P99", "WHEN AND WHERE")
 
 
 class ExportForm(StrEnum):
@@ -104,8 +105,11 @@ def _row(info: TypeInfo) -> tuple[str, ...]:
     )
 
 
-def _measurement_cells(measured: Measurement | None) -> tuple[str, str]:
+def _measurement_cells(measured: Measurement | None) -> tuple[str, str, str, str]:
+    """Write verdict, figures, time and place. The bound is that with the device's, where the driver publishes one."""
     if measured is None:
-        return "-", "-"
+        return "-", "-", "-", "-"
+    bound_ns = measured.bound_p99_ns if measured.error_bound_p99_ns is None else measured.error_bound_p99_ns
+    figures = ["-" if value is None else units.ns(value) for value in (measured.offset_p99_ns, bound_ns)]
     where = [measured.date[:10], *(part for part in (measured.zone or measured.region, measured.image) if part)]
-    return f"{measured.outcome} {measured.reason}", " ".join(where)
+    return f"{measured.outcome} {measured.reason}", figures[0], figures[1], " ".join(where)

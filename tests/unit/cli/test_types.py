@@ -13,6 +13,7 @@ from click.testing import Result
 from typer.testing import CliRunner
 
 from harness import ladder
+from harness.analysis.quality import compute_quality
 from harness.benches.ec2.api import answer_cache
 from harness.campaign import limits
 from harness.cli.app import app
@@ -187,6 +188,7 @@ def books(tmp_path: Path, good: Evidence) -> Mapping[str, str]:
                 address=None,
                 zone=f"{region}a" if evidence is good else None,
                 claim=Claim(phc_supported=False, source="DescribeInstanceTypes", date="2026-11-01"),
+                quality=compute_quality(evidence, interval_s=1.0),
             ),
         )
     return runs
@@ -196,15 +198,24 @@ def test_measured_beside_claimed(kept: Call, books: Mapping[str, str]) -> None:
     done = kept("types", "--region", REGION, "--offline", "--measured", "--size", "large", "--size", "micro")
     lines = done.stdout.splitlines()
     day = answer_cache.utc_now().date().isoformat()
-    assert lines[0].endswith("ZONES          MEASURED               WHEN AND WHERE")
-    assert lines[1].endswith("eu-north-1a b  -                      -")
-    assert lines[3].endswith(f"INCONCLUSIVE capacity  {day} eu-north-1 al2023")
-    assert lines[4].endswith(f"PASS synchronised      {day} eu-north-1a al2023")
+    assert lines[0].endswith("ZONES          MEASURED               OFFSET P99  BOUND P99  WHEN AND WHERE")
+    assert lines[1].endswith("eu-north-1a b  -                      -           -          -")
+    assert lines[3].endswith(f"INCONCLUSIVE capacity  -           -          {day} eu-north-1 al2023")
+    assert lines[4].endswith(f"PASS synchronised      50 ns       26.3 us    {day} eu-north-1a al2023")
     assert lines[5] == (
         f"contradiction: t2.micro: the API says unsupported, and a clock was there on {day} in eu-north-1a "
         f"(run {books['t2.micro']})"
     )
     assert "x1.large" not in done.stdout, "measured in another Region"
+
+
+def test_types_are_sorted_by_what_was_measured_of_them(kept: Call, books: Mapping[str, str]) -> None:
+    words = ("types", "--region", REGION, "--offline", "--size", "large", "--size", "micro", "--sort")
+    for figure in ("offset", "bound"):
+        assert kept(*words, figure, "--measured").stdout.splitlines()[1].startswith("t2.micro")
+    refused = kept(*words, "offset")
+    assert refused.returncode == 2
+    assert "--sort offset needs what was measured" in refused.stderr
 
 
 def test_the_knowledge_base_as_csv_and_json(kept: Call, books: Mapping[str, str], tmp_path: Path) -> None:
