@@ -78,7 +78,7 @@ class CircumstanceChange:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Comparison:
-    """What differs between a run and earlier ones. `uncompared`: why something could not be compared."""
+    """The differences between a run and earlier ones. `uncompared`: why something could not be compared."""
 
     verdicts: tuple[VerdictChange, ...]
     figures: tuple[FigureChange, ...]

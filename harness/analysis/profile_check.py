@@ -19,7 +19,7 @@ from harness.analysis.measured_offsets import MeasuredOffsets, filter_low_pass, 
 from harness.analysis.offset_series import OffsetSeries
 from harness.analysis.stability import Deviations, compute_deviations, per_decade
 from harness.analysis.stability_points import compute_tdev_intervals
-from harness.analysis.time_interval_error import MtieTable, Reading
+from harness.analysis.time_interval_error import MtieTable, ReadingBias
 from harness.campaign.masks import Mask
 from harness.campaign.profiles import LimitKind, Profile, ProfileLimit, Reference
 from harness.model.quality import LimitResult, ProfileResult, ProfileStatus
@@ -49,11 +49,11 @@ class _Curves:
 
     @cached_property
     def least_mtie(self) -> MtieTable:
-        return MtieTable(self.series, Reading.LEAST)
+        return MtieTable(self.series, ReadingBias.LEAST)
 
     @cached_property
     def greatest_mtie(self) -> MtieTable:
-        return MtieTable(self.series, Reading.GREATEST)
+        return MtieTable(self.series, ReadingBias.GREATEST)
 
     @cached_property
     def tdev(self) -> Sequence[tuple[Deviations, tuple[float, float] | None]]:

@@ -35,7 +35,7 @@ class TimeIntervalError:
     whole_share: float
 
 
-class Reading(IntEnum):
+class ReadingBias(IntEnum):
     """How the uncertainty of readings counts: as none, such that MTIE is least, or such that it is greatest."""
 
     NOMINAL = 0
@@ -61,7 +61,7 @@ def compute_mtie(series: OffsetSeries, windows: Iterable[int]) -> list[TimeInter
     nominal = MtieTable(series)
     least, greatest = (
         nominal if series.reading_ns is None else MtieTable(series, reading)
-        for reading in (Reading.LEAST, Reading.GREATEST)
+        for reading in (ReadingBias.LEAST, ReadingBias.GREATEST)
     )
     if windows and all(window > 0 and window & (window - 1) == 0 for window in windows):
         for table in dict.fromkeys((nominal, least, greatest)):
@@ -82,10 +82,10 @@ def compute_mtie(series: OffsetSeries, windows: Iterable[int]) -> list[TimeInter
 class MtieTable:
     """MTIE of one series at any observation interval. What a level of doubling needs is made once and kept."""
 
-    def __init__(self, series: OffsetSeries, reading: Reading = Reading.NOMINAL) -> None:
+    def __init__(self, series: OffsetSeries, reading: ReadingBias = ReadingBias.NOMINAL) -> None:
         self._series = series
         high = low = series.offsets_ns
-        if reading is not Reading.NOMINAL and series.reading_ns is not None:
+        if reading is not ReadingBias.NOMINAL and series.reading_ns is not None:
             high, low = high + reading.value * series.reading_ns, low - reading.value * series.reading_ns
         if not series.whole:  # such that any difference with them is negative, and within the type
             unseen = np.iinfo(high.dtype).max // 2 + 1

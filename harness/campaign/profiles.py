@@ -12,7 +12,7 @@ from harness.errors import RequestError
 
 
 class Reference(StrEnum):
-    """What a profile's limits are held against: UTC, or the source that the clock follows (the PHC)."""
+    """The reference of a profile's limits: UTC, or the source that the clock follows (the PHC)."""
 
     UTC = "utc"
     SOURCE = "source"

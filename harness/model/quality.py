@@ -76,7 +76,7 @@ class Oscillator:
 
 
 class ProfileStatus(StrEnum):
-    """What a measurement says of a limit of a profile.
+    """The answer of a measurement about a limit of a profile.
 
     MET: shown to be within. EXCEEDED: shown to be beyond. NOT_REFUTED: within, as far as a comparison with the PHC
     shows; nothing shows the PHC's own distance from UTC. NOT_DEMONSTRABLE: the measurement is too short, has gaps, or

@@ -255,8 +255,7 @@ class Qualification:
         failures.attempt(f"writing the evidence of {self.token}", host_evidence.write_evidence, folder, evidence)
         self.quality = failures.attempt(figures, judging.compute_figures, evidence, campaign)
         plots = failures.attempt(figures, judging.reduce_for_plots, evidence, campaign)
-        if plots is not None:
-            failures.attempt(f"writing the plots of {self.token}", host_evidence.write_plots, folder, plots)
+        failures.attempt(f"writing the plots of {self.token}", host_evidence.write_plots, folder, plots)
 
     def _give_back(self) -> bool:
         """Remove the host and let another process begin it anew; return whether both was done."""

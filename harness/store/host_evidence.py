@@ -52,9 +52,15 @@ def write_evidence(folder: EvidenceFolder, evidence: Evidence) -> None:
     folder.write(EVIDENCE_FILE, json.dumps({"schema": _SCHEMA, **_to_document(evidence)}, indent=1))
 
 
-def write_plots(folder: EvidenceFolder, plots: ClockPlots) -> None:
-    """Write what the plots of a host show, for reports. Raises SetupError when it cannot be written."""
-    folder.write(PLOTS_FILE, json.dumps(asdict(plots)))
+def write_plots(folder: EvidenceFolder, plots: ClockPlots | None) -> None:
+    """Write what the plots of a host show, for reports; of a host without plots remove those of an earlier attempt.
+
+    Raises SetupError when it cannot be written, OSError when it cannot be removed.
+    """
+    if plots is None:
+        (folder.path / PLOTS_FILE).unlink(missing_ok=True)
+    else:
+        folder.write(PLOTS_FILE, json.dumps(asdict(plots)))
 
 
 def read_plots(folder: Path) -> ClockPlots | None:

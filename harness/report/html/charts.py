@@ -54,7 +54,7 @@ class Band:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Panel:
-    """One of the panels of a plot over time, from the top: its bands share an axis."""
+    """A panel of a plot over time; the first is at the top. Its bands share an axis."""
 
     title: str
     bands: tuple[Band, ...]
@@ -91,7 +91,7 @@ class Row:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Title:
-    """What a plot of a host is called, and what it shows in one or two sentences."""
+    """The name of a plot of a host, and its finding in one or two sentences."""
 
     name: str
     finding: str

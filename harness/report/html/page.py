@@ -8,7 +8,7 @@ from harness.model import HostRecord, Outcome, RunRecord
 from harness.model.plots import ClockPlots
 from harness.report import text
 from harness.report.html import values
-from harness.report.html.comparison import best_bound, comparison_section
+from harness.report.html.host_comparison import best_bound, comparison_section
 from harness.report.html.host_section import describe_drivers, host_section, outcome_badge
 from harness.report.html.markup import EMPTY, Markup, element, items, join, table
 from harness.report.html.profile_table import NOTE

@@ -178,6 +178,8 @@ def test_plots_are_read_back_and_those_of_another_version_are_not(tmp_path: Path
     assert host_evidence.read_plots(tmp_path) == plots
     host_evidence.write_plots(EvidenceFolder(tmp_path), replace(plots, definition=plots.definition + 1))
     assert host_evidence.read_plots(tmp_path) is None
+    host_evidence.write_plots(EvidenceFolder(tmp_path), None)
+    assert not (tmp_path / "plots.json").exists()
     (tmp_path / "plots.json").write_text("{")
     assert host_evidence.read_plots(tmp_path) is None
     assert host_evidence.read_plots(tmp_path / "nowhere") is None
