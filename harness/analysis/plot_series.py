@@ -16,6 +16,8 @@ MOST_COLUMNS = 256
 """Columns of a plot over time: each is some two units of a plot wide."""
 
 _BINS = 40
+_REACH = 8.0
+_SIGMA = 1.4826  # from the median absolute deviation to the standard deviation of normal noise
 
 
 def reduce_samples(evidence: Evidence, *, interval_s: float) -> ClockPlots | None:
@@ -52,12 +54,21 @@ def reduce_samples(evidence: Evidence, *, interval_s: float) -> ClockPlots | Non
 
 
 def make_histogram(values: Sequence[int]) -> Histogram:
-    """Count values in 40 bins between the extremes, or in one where all are equal. There is at least one value."""
-    low, high = min(values), max(values)
-    if low == high:
-        return Histogram(low=low, width=1.0, counts=(len(values),))
-    counts, _ = np.histogram(np.asarray(values, dtype=np.float64), bins=_BINS, range=(low, high))
-    return Histogram(low=low, width=(high - low) / _BINS, counts=tuple(int(count) for count in counts))
+    """Count values in 40 bins, or in one where nearly all are equal. There is at least one value.
+
+    The bins reach as far as the values do, but not beyond eight standard deviations from the median (by the median
+    absolute deviation): otherwise one outlier would leave all others in two bins.
+    """
+    data = np.asarray(values, dtype=np.float64)
+    median = float(np.median(data))
+    reach = _REACH * _SIGMA * float(np.median(np.abs(data - median)))
+    low, high = max(math.floor(median - reach), min(values)), min(math.ceil(median + reach), max(values))
+    below, above = int(np.count_nonzero(data < low)), int(np.count_nonzero(data > high))
+    if low >= high:
+        return Histogram(low=low, width=1.0, counts=(len(values) - below - above,), below=below, above=above)
+    counts, _ = np.histogram(data, bins=_BINS, range=(low, high))
+    written = tuple(int(count) for count in counts)
+    return Histogram(low=low, width=(high - low) / _BINS, counts=written, below=below, above=above)
 
 
 def _make_envelope(values: Sequence[tuple[int, int | None]], width: int, columns: int) -> Envelope:

@@ -18,11 +18,16 @@ class Envelope:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Histogram:
-    """Counts of values in bins of `width`, the first of which begins at `low`; the last one includes its end."""
+    """Counts of values in bins of `width`, the first of which begins at `low`; the last one includes its end.
+
+    `below` and `above`: how many values are outside of the bins, which end eight standard deviations from the median.
+    """
 
     low: int
     width: float
     counts: tuple[int, ...]
+    below: int = 0
+    above: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

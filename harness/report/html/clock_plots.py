@@ -82,6 +82,8 @@ def _histogram_figure(host: str, quality: ClockQuality | None, plots: ClockPlots
             f"half of the offsets are within {values.ns(quality.offset_ns.median_abs)}, their mean is "
             f"{values.ns(quality.offset_ns.mean)}."
         )
+    if beyond := (axes.finite(offsets.below) or 0) + (axes.finite(offsets.above) or 0):
+        finding += f" {beyond:.0f} of them lie beyond this plot."
     title = Title(host=host, name="Distribution of the offset", finding=finding)
     svg = charts.histogram(title, low=offsets.low, width=offsets.width, counts=offsets.counts, x_title="offset")
     rows = [

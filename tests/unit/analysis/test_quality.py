@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.analysis.offset_series import make_series
-from harness.analysis.plot_series import MOST_COLUMNS, reduce_samples
+from harness.analysis.plot_series import MOST_COLUMNS, make_histogram, reduce_samples
 from harness.analysis.quality import compute_quality, describe
 from harness.analysis.time_interval_error import compute_mtie
 from harness.model import ClockQuality, Evidence, PhcRead, Sample
@@ -160,7 +160,19 @@ def test_a_plot_loses_no_extreme_value(evidence_of: Callable[..., Evidence], cou
     assert plots.bound_ns is not None
     assert plots.bound_has_device
     assert len(plots.bound_ns.least) == columns
-    assert sum(plots.offsets.counts) == count
+    offsets_shown = plots.offsets
+    assert sum(offsets_shown.counts) + offsets_shown.below + offsets_shown.above == count
+    assert (offsets_shown.below, offsets_shown.above) == (1, 1)
+
+
+def test_a_histogram_without_outliers_reaches_from_the_least_to_the_greatest() -> None:
+    values = white(200, 1000)
+    found = make_histogram(values)
+    assert (found.low, found.below, found.above, sum(found.counts)) == (min(values), 0, 0, 1000)
+    assert found.low + found.width * len(found.counts) == pytest.approx(max(values))
+    assert make_histogram([5] * 9).counts == (9,)
+    lonely = make_histogram([*[5] * 9, 1000])
+    assert (lonely.counts, lonely.above) == ((9,), 1)
 
 
 def test_a_gap_is_an_empty_column(evidence_of: Callable[..., Evidence]) -> None:
