@@ -55,7 +55,14 @@ def diff(
     earlier = [base for base in earlier if base.run != record.run]
     if not earlier:
         raise RequestError(f"run {record.run} cannot be compared with itself", next_step="name an earlier run")
-    found = comparison.compare_runs(record.hosts, [base.hosts for base in earlier])
+    others = [f"{base.run} ({base.bench})" for base in earlier if base.bench != record.bench]
+    if others:
+        raise RequestError(
+            f"run {record.run} is of bench {record.bench}, and others are not: {', '.join(others)}",
+            next_step="compare runs of one bench",
+        )
+    spread = comparison.prior_spread(record.bench)
+    found = comparison.compare_runs(record.hosts, [base.hosts for base in earlier], spread=spread)
     bases_shown = [base.run for base in earlier]
     if json:
         output.emit(comparison_text.document(found, run=record.run, bases=bases_shown))

@@ -44,14 +44,11 @@ _ORDERS: Mapping[SortOrder, Callable[[TypeInfo], Any]] = {
     SortOrder.VCPUS: lambda info: info.vcpus,
     SortOrder.MEMORY: lambda info: info.memory_mib,
     SortOrder.PRICE: lambda info: (info.price_per_hour_usd is None, info.price_per_hour_usd or 0.0),
-    SortOrder.OFFSET: lambda info: 0,  # by `_FIGURES`, once it is known what was measured
+    SortOrder.OFFSET: lambda info: 0,  # by a figure, once it is known what was measured
     SortOrder.BOUND: lambda info: 0,
 }
 
-_FIGURES: Mapping[SortOrder, Callable[[Measurement], float | None]] = {
-    SortOrder.OFFSET: lambda measured: measured.offset_p99_ns,
-    SortOrder.BOUND: lambda measured: measured.error_bound_p99_ns or measured.bound_p99_ns,
-}
+_BY_FIGURE = (SortOrder.OFFSET, SortOrder.BOUND)
 """Orders by a figure that was measured."""
 
 Patterns = list[str] | None
@@ -121,7 +118,7 @@ def types(
     )
     if mistakes := selection.selection_mistakes(conditions):
         raise RequestError("; ".join(mistakes), next_step="`ptp-harness types --help` explains the options")
-    if sort in _FIGURES and not measured:
+    if sort in _BY_FIGURE and not measured:
         raise RequestError(f"--sort {sort} needs what was measured", next_step="add --measured")
     if export and not export[1].absolute().parent.is_dir():
         raise RequestError(f"there is no folder {export[1].parent} here")
@@ -156,7 +153,7 @@ def _show_ec2(
     choice = selection.select_types(offered.values(), conditions)
     shown = sorted(choice.types, key=_ORDERS[sort])
     measured = None if joined is None else {knowledge.instance_type: knowledge for knowledge in joined}
-    if measured is not None and sort in _FIGURES:
+    if measured is not None and sort in _BY_FIGURE:
         shown.sort(key=lambda info: _order_by_figure(measured[info.name].measured, sort))
     if json:
         output.emit(_document(listing, rendered.document(shown, measured)))
@@ -169,7 +166,10 @@ def _show_ec2(
 
 
 def _order_by_figure(measured: Measurement | None, sort: SortOrder) -> tuple[bool, float]:
-    value = None if measured is None else _FIGURES[sort](measured)
+    if measured is None:
+        return True, 0.0
+    bound_ns = measured.error_bound_p99_ns or measured.bound_p99_ns
+    value = measured.offset_p99_ns if sort is SortOrder.OFFSET else bound_ns
     return value is None, value or 0.0
 
 

@@ -77,7 +77,8 @@ def _describe_frequency(quality: ClockQuality) -> list[str]:
         ""
         if oscillator is None
         else "the free oscillator runs "
-        f"{units.with_uncertainty(oscillator.frequency_ppb, oscillator.uncertainty_ppb, 'ppb')} faster than the PHC",
+        f"{units.with_uncertainty(abs(oscillator.frequency_ppb), oscillator.uncertainty_ppb, 'ppb')} "
+        f"{'faster' if oscillator.frequency_ppb >= 0 else 'slower'} than the PHC",
     ]
     return [f"  {'; '.join(part for part in parts if part)}"] if any(parts) else []
 

@@ -1,6 +1,8 @@
 """A run is compared with earlier ones: what got worse is found, and chance is not taken for it."""
 
+import json
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -183,3 +185,31 @@ def test_what_cannot_be_compared_is_said(host: HostRecord) -> None:
 def test_a_figure_of_0_has_no_ratio_and_is_left_out(host: HostRecord) -> None:
     still = changed(host, factor=0.0)
     assert "offset RMS" not in {change.figure for change in compare_runs([host], [[still]]).figures}
+
+
+# --- the spread from run to run ---------------------------------------------------------------------------------------
+
+SPREAD = json.loads((Path(__file__).parents[2] / "data" / "spread" / "lab.json").read_text())
+
+
+def test_the_spread_of_the_lab_is_the_measured_one() -> None:
+    """Ten equal runs of three types: the pooled variance of the logarithms of all their figures."""
+    assert len(SPREAD) == 3
+    values = [run_values for by_figure in SPREAD.values() for run_values in by_figure.values()]
+    assert {len(run_values) for run_values in values} == {10}
+    pooled = np.sqrt(np.mean([np.var(np.log(run_values), ddof=1) for run_values in values]))
+    assert comparison.prior_spread("lab") == pytest.approx(pooled, abs=0.005)
+    assert comparison.prior_spread("ec2") < comparison.prior_spread("lab")
+
+
+def test_each_run_of_the_lab_against_the_nine_others_is_hardly_ever_a_regression() -> None:
+    """Of equal clocks: at most two of thirty hosts are called worse."""
+    alarms, prior = 0, comparison.prior_spread("lab")
+    for by_figure in SPREAD.values():
+        for run in range(10):
+            tested = [
+                compare_figure("t", name, [found[run]], found[:run] + found[run + 1 :], unit="ns", prior=prior)
+                for name, found in by_figure.items()
+            ]
+            alarms += any(change.worse for change in decide(tested))
+    assert alarms <= 2

@@ -66,6 +66,7 @@ def test_a_baseline_is_added_to_listed_taken_and_removed_from(call: Call, runs: 
     [
         (["diff", "THIRD"], "there is no run to compare with: the baseline 'default' is empty", "baseline add RUN"),
         (["diff", "THIRD", "THIRD"], "cannot be compared with itself", "name an earlier run"),
+        (["diff", "THIRD", "HOSTS"], "is of bench lab, and others are not", "runs of one bench"),
         (["diff", "THIRD", "zzzz"], "there is no run 'zzzz'", ""),
         (["diff", "OPEN", "THIRD"], "has not ended", "so far"),
         (["baseline", "add", "OPEN"], "has not ended", "add it when it has"),
