@@ -11,7 +11,8 @@ def upper_tail(value: float, freedom: float) -> float:
 
     By the regularised incomplete beta function (Abramowitz and Stegun, 26.7.1 and 26.5.8).
     """
-    tail = _incomplete_beta(freedom / 2, 0.5, freedom / (freedom + value * value)) / 2
+    square = value * value
+    tail = _incomplete_beta(freedom / 2, 0.5, freedom / (freedom + square), square / (freedom + square)) / 2
     return tail if value >= 0 else 1 - tail
 
 
@@ -28,21 +29,22 @@ def quantile(share: float, freedom: float) -> float:
     return (low + high) / 2
 
 
-def _incomplete_beta(first: float, second: float, limit: float) -> float:
+def _incomplete_beta(first: float, second: float, limit: float, rest: float) -> float:
+    """Compute the regularised incomplete beta function up to `limit`; `rest` is 1 - `limit`, without cancellation."""
     if limit <= 0:
         return 0.0
-    if limit >= 1:
+    if rest <= 0:
         return 1.0
     scale = math.exp(
         math.lgamma(first + second)
         - math.lgamma(first)
         - math.lgamma(second)
         + first * math.log(limit)
-        + second * math.log1p(-limit)
+        + second * math.log(rest)
     )
     if limit < (first + 1) / (first + second + 2):
         return scale * _continued_fraction(first, second, limit) / first
-    return 1 - scale * _continued_fraction(second, first, 1 - limit) / second
+    return 1 - scale * _continued_fraction(second, first, rest) / second
 
 
 def _continued_fraction(first: float, second: float, limit: float) -> float:

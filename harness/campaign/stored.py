@@ -17,6 +17,9 @@ def to_document(campaign: Campaign) -> dict[str, Any]:
     null where the campaign names none; below `cloud` it is then the image that hosts start from.
     """
     document = _CAMPAIGN.dump_python(campaign, mode="json")
+    for key in ("profiles", "expect"):  # which earlier versions had not
+        if not document[key]:
+            del document[key]
     cloud = document["cloud"]
     top = {"region": cloud["region"], "image": cloud["image"], "lease_s": cloud["lease_s"]}
     return {**document, **top, "cloud": {**cloud, "image": campaign.cloud.image_name}}
