@@ -87,8 +87,8 @@ unit: $(READY)   ## the tests that need neither a guest nor another program: a m
 
 bench: $(READY)  ## the figures in the documentation
 	$(VENV)/bin/python benchmarks/lab.py
-	$(VENV)/bin/python benchmarks/quality.py
 	$(VENV)/bin/python benchmarks/report.py
+	$(VENV)/bin/python benchmarks/quality.py
 
 wheel: $(READY)  ## the package, whole: dist/*.whl
 	$(VENV)/bin/python -m pip wheel --quiet --no-deps --no-build-isolation --wheel-dir dist .
