@@ -317,8 +317,8 @@ def _list_values(hosts: Iterable[HostRecord], value_of: Callable[[HostRecord], s
 
 
 def _driver_version(host: HostRecord) -> str | None:
-    drivers = (host.facts.drivers if host.facts else None) or ()
-    return next((driver.version for driver in drivers if driver.version), None)
+    driver = host.facts.versioned_driver if host.facts else None
+    return driver.version if driver else None
 
 
 _CIRCUMSTANCES: Mapping[str, Callable[[HostRecord], str | None]] = {

@@ -21,16 +21,8 @@ _MOST_TERMS = 400
 _WHITE_PM, _RANDOM_WALK_FM = 2, -2
 
 
-def compute_tdev_interval(
-    tdev_ns: float, exponent: int, window: int, count: int, *, confidence: float = CONFIDENCE
-) -> tuple[float, float] | None:
-    """Compute the interval that holds the true TDEV with this confidence; None for too few terms.
-
-    `exponent`: the power law of the noise; `window`: the averaging time in slots; `count`: how many offsets there are.
-    """
-    freedom = count_freedom(exponent, window, count)
-    if not freedom >= 1:
-        return None
+def compute_tdev_interval(tdev_ns: float, freedom: float, *, confidence: float = CONFIDENCE) -> tuple[float, float]:
+    """Compute the interval that holds the true TDEV with this confidence, from its equivalent degrees of freedom."""
     tail = (1 - confidence) / 2
     low, high = (tdev_ns * math.sqrt(freedom / chi_square_quantile(share, freedom)) for share in (1 - tail, tail))
     return low, high

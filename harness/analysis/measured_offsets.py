@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
@@ -17,7 +18,8 @@ from harness.model import Evidence, Sample
 class MeasuredOffsets:
     """A host's offsets: system clock minus PHC, after settling.
 
-    `readings`: the fastest of each slot that has any; `series`: their offsets. `samples`: all samples of the same time,
+    `readings`: the fastest of each slot that has any; `series`: their offsets. `all_readings` are those while the clock
+    settled, too. `samples`: all samples of the same time,
     one for each slot that was not missed. `slots`: how many were to be sampled; `gaps`: the lengths of the gaps in
     slots. `ended`: the sampler reached its end. `settling_slots` were left out at the start. `device_bound_ns`: the
     largest bound that the device published for its distance from UTC; None where a sample has none.
@@ -25,6 +27,7 @@ class MeasuredOffsets:
 
     series: OffsetSeries
     readings: Sequence[SlotReading]
+    all_readings: Sequence[SlotReading]
     samples: Sequence[Sample]
     slots: int
     gaps: Sequence[int]
@@ -48,7 +51,7 @@ def measure_offsets(evidence: Evidence, interval_s: float) -> MeasuredOffsets | 
 
     Raises ValueError for an interval that is not above 0.
     """
-    readings = list_readings(evidence.samples or ())
+    readings = all_readings = list_readings(evidence.samples or ())
     if len(readings) < LEAST_OFFSETS:
         return None
     series = make_offset_series(readings, interval_s)
@@ -65,6 +68,7 @@ def measure_offsets(evidence: Evidence, interval_s: float) -> MeasuredOffsets | 
     return MeasuredOffsets(
         series=series,
         readings=readings,
+        all_readings=all_readings,
         samples=samples,
         slots=end - first,
         gaps=_list_gaps([reading.slot for reading in readings], end),
@@ -108,12 +112,9 @@ def filter_low_pass(series: OffsetSeries, bandwidth_hz: float) -> OffsetSeries |
 
 def is_bound_refuted(samples: Sequence[Sample]) -> bool:
     """Whether a reading excludes chrony's bound: the least possible |offset| is above this bound and the one before."""
-    before_ns = 0
-    for sample in samples:
-        bound_ns = sample_values.chrony_bound(sample)
-        if bound_ns is not None and sample.reads:
-            least_ns = abs(sample_values.phc_offset(sample) or 0) - (sample_values.phc_uncertainty(sample) or 0.0)
-            if least_ns > max(bound_ns, before_ns):
+    for before, sample in pairwise([None, *samples]):
+        if sample is not None and sample.reads:
+            bound_ns = sample_values.larger_bound(sample, before)
+            if bound_ns is not None and sample_values.least_distance_ns(sample_values.fastest(sample.reads)) > bound_ns:
                 return True
-        before_ns = bound_ns or 0
     return False

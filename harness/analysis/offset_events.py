@@ -21,7 +21,6 @@ MOST_STEPS = 20
 _DISTANT = 10.0
 _SETTLED_RUN = 10
 _REACH = 5  # offsets on each side of a step whose median is compared, such that two outliers make no step
-_SIGMA = 1.4826  # from the median absolute deviation to the standard deviation of normal noise
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,7 +84,12 @@ def _count_outliers(offsets: Floats, steps: npt.NDArray[np.intp], series: Offset
 
 def _threshold(distances: Floats, series: OffsetSeries) -> float:
     window_ns = 0.0 if series.reading_ns is None else 2 * float(np.median(series.reading_ns[series.seen]))
-    return max(_DISTANT * _SIGMA * float(np.median(np.abs(distances))), window_ns)
+    return max(_DISTANT * estimate_sigma(distances), window_ns)
+
+
+def estimate_sigma(distances: Floats) -> float:
+    """Estimate the standard deviation of normal noise around 0, which outliers do not widen, by the median size."""
+    return 1.4826 * float(np.median(np.abs(distances)))
 
 
 def _median_of_3(one: Floats, two: Floats, three: Floats) -> Floats:

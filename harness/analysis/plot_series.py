@@ -7,7 +7,7 @@ import numpy as np
 
 from harness.analysis import sample_values, stability
 from harness.analysis.measured_offsets import measure_offsets
-from harness.analysis.slot_readings import list_readings
+from harness.analysis.offset_events import estimate_sigma
 from harness.analysis.stability_points import compute_stability
 from harness.model import Evidence
 from harness.model.plots import PLOTS_DEFINITION, ClockPlots, Envelope, Histogram
@@ -17,7 +17,6 @@ MOST_COLUMNS = 256
 
 _BINS = 40
 _REACH = 8.0
-_SIGMA = 1.4826  # from the median absolute deviation to the standard deviation of normal noise
 
 
 def reduce_samples(evidence: Evidence, *, interval_s: float) -> ClockPlots | None:
@@ -25,9 +24,10 @@ def reduce_samples(evidence: Evidence, *, interval_s: float) -> ClockPlots | Non
 
     Raises ValueError for an interval that is not above 0.
     """
-    readings, settled = list_readings(evidence.samples or ()), measure_offsets(evidence, interval_s)
+    settled = measure_offsets(evidence, interval_s)
     if settled is None:
         return None
+    readings = settled.all_readings
     first = readings[0].slot
     count = readings[-1].slot - first + 1
     width = math.ceil(count / MOST_COLUMNS)
@@ -61,7 +61,7 @@ def make_histogram(values: Sequence[int]) -> Histogram:
     """
     data = np.asarray(values, dtype=np.float64)
     median = float(np.median(data))
-    reach = _REACH * _SIGMA * float(np.median(np.abs(data - median)))
+    reach = _REACH * estimate_sigma(data - median)
     low, high = max(math.floor(median - reach), min(values)), min(math.ceil(median + reach), max(values))
     below, above = int(np.count_nonzero(data < low)), int(np.count_nonzero(data > high))
     if low >= high:

@@ -15,10 +15,11 @@ import numpy.typing as npt
 
 from harness import units
 from harness.analysis import sample_values
+from harness.analysis.confidence import compute_tdev_interval
 from harness.analysis.measured_offsets import MeasuredOffsets, filter_low_pass, is_bound_refuted
 from harness.analysis.offset_series import OffsetSeries
 from harness.analysis.stability import Deviations, compute_deviations, per_decade
-from harness.analysis.stability_points import compute_tdev_intervals
+from harness.analysis.stability_points import count_tdev_freedoms
 from harness.analysis.time_interval_error import MtieTable, ReadingBias
 from harness.campaign.masks import Mask
 from harness.campaign.profiles import LimitKind, Profile, ProfileLimit, Reference
@@ -59,10 +60,16 @@ class _Curves:
     def tdev(self) -> Sequence[tuple[Deviations, tuple[float, float] | None]]:
         """TDEV at 24 averaging times a decade, each with the lower end of `_SURE` and the upper end of 90 %."""
         computed = compute_deviations(self.series, per_decade(len(self.series)))
-        sure = compute_tdev_intervals(self.series, computed, confidence=_SURE)
-        usual = compute_tdev_intervals(self.series, computed)
-        ends = [(low[0], high[1]) if low and high else None for low, high in zip(sure, usual, strict=True)]
-        return list(zip(computed, ends, strict=True))
+        freedoms = count_tdev_freedoms(self.series, computed)
+        return [(point, _find_ends(point, freedom)) for point, freedom in zip(computed, freedoms, strict=True)]
+
+
+def _find_ends(point: Deviations, freedom: float | None) -> tuple[float, float] | None:
+    if point.tdev_ns is None or freedom is None:
+        return None
+    surely_above, _ = compute_tdev_interval(point.tdev_ns, freedom, confidence=_SURE)
+    _, usually_below = compute_tdev_interval(point.tdev_ns, freedom)
+    return surely_above, usually_below
 
 
 def _check_profile(
@@ -191,7 +198,7 @@ def _check_tdev(limit: ProfileLimit, reference: Reference, measured: MeasuredOff
     The noise of readings adds to TDEV: it explains an excess, and never hides one.
     """
     mask, series = Mask(limit.segments), curves.series
-    noise_ns = math.sqrt(float(np.mean(_readings(series)[series.seen].astype(np.float64) ** 2)) / 3)
+    noise_ns = math.sqrt(float(np.mean(_readings(series)[series.seen] ** 2)) / 3)
     open_text, longest_s = "", 0.0
     for point, interval in curves.tdev:
         mask_ns = mask.limit_ns(point.tau_s)

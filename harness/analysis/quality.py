@@ -1,7 +1,7 @@
 """Compute the figures of a clock's quality from the samples of one host."""
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
@@ -21,12 +21,10 @@ def compute_quality(
     *,
     interval_s: float,
     profiles: Iterable[Profile] = (),
-    choose_windows: Callable[[int], Sequence[int]] = stability.octaves,
 ) -> ClockQuality | None:
-    """Compute the figures of a host's evidence; None where fewer than ten slots have an offset.
+    """Compute the figures of a host's evidence, stability at octaves; None where fewer than ten slots have an offset.
 
-    `choose_windows` lists averaging times in slots for a series of so many slots. Raises ValueError for an interval
-    that is not above 0.
+    Raises ValueError for an interval that is not above 0.
     """
     measured = measure_offsets(evidence, interval_s)
     if measured is None:
@@ -53,7 +51,7 @@ def compute_quality(
         step_count=events.step_count,
         outliers=events.outliers,
         oscillator=compare_oscillator(readings),
-        stability=compute_stability(series, choose_windows(len(series))),
+        stability=compute_stability(series, stability.octaves(len(series))),
         profiles=check_profiles(profiles, measured),
     )
 

@@ -47,3 +47,15 @@ def fastest(reads: Sequence[PhcRead]) -> PhcRead:
 def middle_offset_ns(read: PhcRead) -> int:
     """System clock minus PHC by the middle of a reading; half its window is the uncertainty."""
     return (read.before_ns + read.after_ns) // 2 - read.phc_ns
+
+
+def least_distance_ns(read: PhcRead) -> int:
+    """The least |system clock minus PHC| that a reading allows. At 0 or below, the two may be equal."""
+    low_ns, high_ns = read.before_ns - read.phc_ns, read.after_ns - read.phc_ns
+    return max(low_ns, -high_ns)
+
+
+def larger_bound(sample: Sample, before: Sample | None) -> int | None:
+    """Chrony's bound of a sample or, if larger, of the one before it; None where the sample has none."""
+    bounds = [chrony_bound(each) for each in (sample, before) if each is not None]
+    return None if bounds[0] is None else max(bound for bound in bounds if bound is not None)

@@ -1,50 +1,43 @@
 """Compute the stability of a series: deviations, MTIE, and the confidence of each TDEV, at chosen averaging times."""
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
 
-from harness.analysis.confidence import CONFIDENCE, compute_tdev_interval, identify_noise
+from harness.analysis.confidence import compute_tdev_interval, count_freedom, identify_noise
 from harness.analysis.offset_series import OffsetSeries
 from harness.analysis.stability import Deviations, compute_deviations
 from harness.analysis.time_interval_error import compute_mtie
 from harness.model.quality import StabilityPoint
 
 
-def compute_tdev_intervals(
-    series: OffsetSeries, computed: Sequence[Deviations], *, confidence: float = CONFIDENCE
-) -> list[tuple[float, float] | None]:
-    """Compute the confidence interval of each TDEV of a series, in ns; None where there is none.
+def count_tdev_freedoms(series: OffsetSeries, computed: Sequence[Deviations]) -> list[float | None]:
+    """Count the equivalent degrees of freedom of each TDEV of a series; None where it has no confidence interval.
 
     Where too few offsets are left to identify the noise, it is that of the averaging time before.
     """
     exponent: int | None = None
     offsets_ns = series.offsets_ns[series.seen].astype(np.float64)
-    intervals: list[tuple[float, float] | None] = []
+    freedoms: list[float | None] = []
     for deviations in computed:
         identified = identify_noise(offsets_ns, deviations.slots)
         exponent = exponent if identified is None else identified
-        known = deviations.tdev_ns is not None and exponent is not None
-        intervals.append(
-            compute_tdev_interval(
-                deviations.tdev_ns or 0.0,
-                exponent or 0,
-                deviations.slots,
-                deviations.mdev_terms + 3 * deviations.slots - 1,
-                confidence=confidence,
-            )
-            if known
-            else None
-        )
-    return intervals
+        freedom = math.nan
+        if deviations.tdev_ns is not None and exponent is not None:
+            count = deviations.mdev_terms + 3 * deviations.slots - 1
+            freedom = count_freedom(exponent, deviations.slots, count)
+        freedoms.append(freedom if freedom >= 1 else None)
+    return freedoms
 
 
 def compute_stability(series: OffsetSeries, windows: Sequence[int]) -> tuple[StabilityPoint, ...]:
     """Compute the stability of a series at averaging times in slots, with the confidence interval of each TDEV."""
     computed = compute_deviations(series, windows)
-    intervals = compute_tdev_intervals(series, computed)
+    freedoms = count_tdev_freedoms(series, computed)
     points: list[StabilityPoint] = []
-    for deviations, error, interval in zip(computed, compute_mtie(series, windows), intervals, strict=True):
+    for deviations, error, freedom in zip(computed, compute_mtie(series, windows), freedoms, strict=True):
+        interval = None if freedom is None else compute_tdev_interval(deviations.tdev_ns or 0.0, freedom)
         points.append(
             StabilityPoint(
                 tau_s=deviations.tau_s,

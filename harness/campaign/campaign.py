@@ -112,10 +112,11 @@ def from_mapping(
     except ValidationError as error:
         mistake_list = file_mistakes.describe_errors(error.errors(), FILE_SCHEMA)
         raise _request_error(mistake_list + _mistakes_in_types(merged), places) from error
+    profiles, profile_mistakes = _read_profiles(file.limits.get(PROFILE, ()), read_profile)
     mistake_list = [
         *_mistakes_in_driver(file.driver),
         *_mistakes_in_limits(_quantities(file.limits)),
-        *_mistakes_in_profiles(file.limits.get(PROFILE, ()), read_profile),
+        *profile_mistakes,
         *_mistakes_in_measure(file),
         *_mistakes_in_bench(file),
         *_mistakes_in_select(file),
@@ -140,7 +141,7 @@ def from_mapping(
         read_only=file.read_only,
         parallel=file.parallel,
         clock_names=file.clock_names,
-        profiles=tuple(map(read_profile, dict.fromkeys(file.limits.get(PROFILE, ())))),
+        profiles=profiles,
         expect=file.expect,
     )
 
@@ -202,14 +203,16 @@ def _quantities(written: Mapping[str, Any]) -> dict[str, Mapping[str, float]]:
     return {quantity: statistics for quantity, statistics in written.items() if quantity != PROFILE}
 
 
-def _mistakes_in_profiles(names: Sequence[str], read_profile: ProfileReader) -> list[Mistake]:
+def _read_profiles(names: Sequence[str], read_profile: ProfileReader) -> tuple[tuple[Profile, ...], list[Mistake]]:
+    """Read each profile once, and describe those that cannot be read."""
+    profiles: list[Profile] = []
     mistake_list: list[Mistake] = []
-    for name in names:
+    for name in dict.fromkeys(names):
         try:
-            read_profile(name)
+            profiles.append(read_profile(name))
         except RequestError as error:
             mistake_list.append(Mistake(path=("limits", PROFILE), problem=error.message, remedy=error.next_step))
-    return mistake_list
+    return tuple(profiles), mistake_list
 
 
 def _mistakes_in_driver(driver: DriverKeys) -> list[Mistake]:

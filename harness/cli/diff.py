@@ -7,11 +7,10 @@ import typer
 from harness import wiring
 from harness.analysis import comparison
 from harness.cli import completion, output, run_argument
+from harness.cli.report import read_record
 from harness.errors import ExitCode, RequestError
-from harness.model import RunRecord
 from harness.report import comparison_text
 from harness.store.baselines import DEFAULT, Baselines
-from harness.store.ledger import Ledger
 from harness.system import settings
 
 
@@ -44,14 +43,14 @@ def diff(
         ptp-harness diff last --baseline november
     """
     ledger = wiring.ledger(settings.load())
-    record = _read_record(run, ledger)
+    record = read_record(run, ledger)
     names = bases or [line.run for line in Baselines(ledger.database).list_lines(baseline)]
     if not names:
         raise RequestError(
             f"there is no run to compare with: the baseline {baseline!r} is empty",
             next_step="name earlier runs, or `ptp-harness baseline add RUN`",
         )
-    earlier = sorted((_read_record(name, ledger) for name in dict.fromkeys(names)), key=lambda base: base.started)
+    earlier = sorted((read_record(name, ledger) for name in dict.fromkeys(names)), key=lambda base: base.started)
     earlier = [base for base in earlier if base.run != record.run]
     if not earlier:
         raise RequestError(f"run {record.run} cannot be compared with itself", next_step="name an earlier run")
@@ -71,11 +70,3 @@ def diff(
     if found.regressed:
         raise typer.Exit(ExitCode.CLOCK_FAILED)
     raise typer.Exit(ExitCode.NOT_CONCLUSIVE if found.uncompared else ExitCode.PASSED)
-
-
-def _read_record(name: str, ledger: Ledger) -> RunRecord:
-    line = ledger.find(name)
-    record = ledger.record(line.run)
-    if record is None:
-        raise RequestError(f"run {line.run} has not ended", next_step=f"`ptp-harness show {line.run}` so far")
-    return record

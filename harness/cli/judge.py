@@ -7,12 +7,11 @@ import typer
 
 from harness import __version__, wiring
 from harness.cli import campaign_options, completion, output, run_argument
-from harness.cli.report import Forms, Json, read_targets, write_reports
+from harness.cli.report import Forms, Json, read_record, read_targets, write_reports
 from harness.errors import RequestError
 from harness.report import text
 from harness.report.exit_codes import exit_code_of
 from harness.runs import campaign_run, judging
-from harness.store.ledger_lines import HostLine
 from harness.system import settings
 
 
@@ -45,14 +44,11 @@ def judge(
     targets = read_targets(forms, json=json)
     configuration = settings.load()
     ledger = wiring.ledger(configuration)
-    line = ledger.find(run)
-    record = ledger.record(line.run)
-    if record is None:
-        raise RequestError(f"run {line.run} has not ended", next_step=f"`ptp-harness show {line.run}` so far")
+    record, line = read_record(run, ledger), ledger.find(run)
     campaign = campaign_run.read_campaign(line.run, ledger)
     if limits is not None:
         campaign = campaign_options.replace_limits(campaign, limits)
-    chosen = _choose_hosts(line.run, ledger.hosts(line.run), hosts or [])
+    chosen = run_argument.choose_hosts(line.run, ledger.hosts(line.run), hosts or [])
     found = wiring.find_evidence(line, ledger, configuration)
     if missing := [host.host for host in chosen if host.host in found.missing]:
         raise RequestError(
@@ -65,16 +61,6 @@ def judge(
     if all(target.file is not None for target in targets):
         output.show(text.verdict_table(again.hosts, width=output.width()) + _describe_changes(judged))
     raise typer.Exit(exit_code_of(again))
-
-
-def _choose_hosts(run: str, lines: list[HostLine], names: list[str]) -> list[HostLine]:
-    by_name = {line.host: line for line in lines}
-    unknown = [name for name in names if name not in by_name]
-    if unknown:
-        raise RequestError(
-            f"run {run} has no host {', '.join(map(repr, unknown))}", next_step=f"its hosts: {', '.join(by_name)}"
-        )
-    return [by_name[name] for name in dict.fromkeys(names)] or lines
 
 
 def _describe_changes(judged: list[judging.JudgedAgain]) -> str:

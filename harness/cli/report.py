@@ -15,7 +15,7 @@ from harness.model.plots import ClockPlots
 from harness.report import text
 from harness.report.formats import Format, render
 from harness.store.evidence_folder import EvidenceFolder
-from harness.store.ledger_lines import RunLine
+from harness.store.ledger import Ledger
 from harness.store.owners import describe_owner
 from harness.system import settings
 from harness.system.settings import Settings
@@ -67,22 +67,24 @@ def report(
     targets = read_targets(forms, json=json)
     configuration = settings.load()
     ledger = wiring.ledger(configuration)
-    line = ledger.find(run)
-    record = ledger.record(line.run)
-    if record is None:
-        raise _make_missing_error(line)
+    record = read_record(run, ledger)
     write_reports(record, targets, configuration)
     if not targets:
         output.show(text.summary(record))
 
 
-def _make_missing_error(line: RunLine) -> RequestError:
+def read_record(run: str, ledger: Ledger) -> RunRecord:
+    """Read the record of a run that has ended, by its name or `last`. Raises RequestError for any other."""
+    line = ledger.find(run)
+    record = ledger.record(line.run)
+    if record is not None:
+        return record
     if line.alive():
-        return RequestError(
+        raise RequestError(
             f"run {line.run} has not ended: {describe_owner(line.owner)}",
             next_step=f"`ptp-harness show {line.run}` so far",
         )
-    return RequestError(
+    raise RequestError(
         f"run {line.run} has no report: its process {line.owner.process.pid} died",
         next_step="`ptp-harness sweep --yes` removes what it left and closes its books; then there is a report",
     )

@@ -36,12 +36,10 @@ def samples(
     configuration = settings.load()
     ledger = wiring.ledger(configuration)
     line = ledger.find(run)
-    hosts = {each.host: each for each in ledger.hosts(line.run)}
-    if host not in hosts:
-        raise RequestError(f"run {line.run} has no host {host!r}", next_step=f"its hosts: {', '.join(hosts)}")
+    (measured,) = run_argument.choose_hosts(line.run, ledger.hosts(line.run), [host])
     found = wiring.find_evidence(line, ledger, configuration)
     campaign = campaign_run.read_campaign(line.run, ledger)
-    _, evidence = judging.read_evidence(hosts[host], found.folder / host, campaign)
+    _, evidence = judging.read_evidence(measured, found.folder / host, campaign)
     chosen = evidence.rebooted if rebooted else evidence
     if chosen is None or not chosen.samples:
         when = " after a reboot" if rebooted else ""

@@ -56,10 +56,7 @@ def show(
         _follow(ledger.find(run), host, ledger, since or 0, json=json)
         return
     run = ledger.find(run).run
-    lines = ledger.hosts(run)
-    if host is not None and host not in (names := [line.host for line in lines]):
-        raise RequestError(f"run {run} has no host {host!r}", next_step=f"its hosts: {', '.join(names)}")
-    shown = [line for line in lines if host in (None, line.host)]
+    shown = run_argument.choose_hosts(run, ledger.hosts(run), [] if host is None else [host])
     steps = [step for step in ledger.steps(run) if host is None or step.token.split("/")[1] == host]
     overview = run_overview.find(ledger, run)
     if json:

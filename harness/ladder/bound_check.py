@@ -73,7 +73,7 @@ def check_samples(evidence: Evidence) -> BoundCheck:
     compared, exclusions = 0, []
     before: Sample | None = None
     for sample in samples:
-        bound_ns = _larger_bound(sample, before)
+        bound_ns = sample_values.larger_bound(sample, before)
         before = sample
         if sample.reads == () and sample.read_errors:
             compared += 1  # refused, which the share of served readings judges
@@ -82,7 +82,7 @@ def check_samples(evidence: Evidence) -> BoundCheck:
             continue
         compared += 1
         reading = sample_values.fastest(sample.reads)
-        if _least_distance_ns(reading) > bound_ns:
+        if sample_values.least_distance_ns(reading) > bound_ns:
             exclusions.append(_make_exclusion(reading, bound_ns, _fresh_ntp_offset(sample, name)))
     slots = quantities.count_slots(evidence)
     return BoundCheck(slots=slots, uncompared=slots - compared, exclusions=tuple(exclusions))
@@ -94,7 +94,7 @@ def check_collection(facts: Facts | None) -> BoundCheck:
     if not tracking or not reads:
         return BoundCheck(slots=1, uncompared=1, exclusions=())
     reading, bound_ns = sample_values.fastest(reads), sample_values.root_distance_bound(tracking)
-    excluded = _least_distance_ns(reading) > bound_ns
+    excluded = sample_values.least_distance_ns(reading) > bound_ns
     return BoundCheck(slots=1, uncompared=0, exclusions=(_make_exclusion(reading, bound_ns, None),) if excluded else ())
 
 
@@ -119,17 +119,6 @@ def describe_slow_readings(samples: Sequence[Sample]) -> str | None:
 def _follows_phc(sample: Sample) -> bool:
     """Whether the selected source is a refclock, whose assumed delay is the root delay."""
     return any(source.mode == "#" and source.state == "*" for source in sample.sources or ())
-
-
-def _larger_bound(sample: Sample, before: Sample | None) -> int | None:
-    bounds = [sample_values.chrony_bound(each) for each in (sample, before) if each is not None]
-    return None if bounds[0] is None else max(bound for bound in bounds if bound is not None)
-
-
-def _least_distance_ns(reading: PhcRead) -> int:
-    """The least |system clock minus PHC| that a reading allows. At 0 or below, the two may be equal."""
-    low_ns, high_ns = reading.before_ns - reading.phc_ns, reading.after_ns - reading.phc_ns
-    return max(low_ns, -high_ns)
 
 
 def _fresh_ntp_offset(sample: Sample, name: str | None) -> int | None:

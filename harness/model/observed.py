@@ -199,3 +199,8 @@ class Facts:
     missing_tools: tuple[str, ...] = ()  # of linuxptp, by the role's record
     leap_announced: bool = False  # the kernel inserts or deletes a leap second, or has just done so
     error_bound_trouble: str | None = None  # the driver's message that it cannot publish its error bound
+
+    @property
+    def versioned_driver(self) -> Driver | None:
+        """The first driver of the host that tells its version."""
+        return next((driver for driver in self.drivers or () if driver.version), None)

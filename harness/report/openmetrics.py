@@ -81,7 +81,7 @@ def _run_points(record: RunRecord) -> Iterator[Point]:
 def _host_points(record: RunRecord, host: HostRecord) -> Iterator[Point]:
     labels = {"run": record.run, "host": host.name, "instance_type": host.instance_type}
     facts = host.facts
-    driver = next((driver for driver in (facts.drivers if facts else None) or () if driver.version), None)
+    driver = facts.versioned_driver if facts else None
     described = {
         "reason": host.verdict.reason.value,
         "region": host.region,

@@ -21,11 +21,10 @@ _LONGEST_SENTENCE = 2000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JudgedAgain:
-    """A host's record with a new verdict and new figures, and the one that its run recorded; the host's evidence."""
+    """A host's record with a new verdict and new figures, and the one that its run recorded."""
 
     record: HostRecord
     recorded: HostRecord
-    evidence: Evidence
 
     @property
     def changed(self) -> bool:
@@ -81,8 +80,13 @@ def read_evidence(line: HostLine, folder: Path, campaign: Campaign) -> tuple[Hos
         raise RequestError(
             f"{line.host} has no verdict yet", next_step=f"`ptp-harness show {line.run}` tells how far the run is"
         )
+    return line.record, read_recorded_evidence(line.record, folder, campaign)
+
+
+def read_recorded_evidence(record: HostRecord, folder: Path, campaign: Campaign) -> Evidence:
+    """Read the evidence behind a record from the host's folder. Raises RequestError without it."""
     expected = count_expected_samples(campaign.measure_duration_s, campaign.measure_interval_s)
-    return line.record, host_evidence.read_evidence(folder, line.record, most_samples=expected)
+    return host_evidence.read_evidence(folder, record, most_samples=expected)
 
 
 def _judge_line(line: HostLine, folder: Path, campaign: Campaign) -> JudgedAgain:
@@ -94,4 +98,4 @@ def _judge_line(line: HostLine, folder: Path, campaign: Campaign) -> JudgedAgain
         facts=evidence.final_facts or evidence.facts,
         quality=compute_figures(evidence, campaign),
     )
-    return JudgedAgain(record=again, recorded=record, evidence=evidence)
+    return JudgedAgain(record=again, recorded=record)

@@ -5,7 +5,6 @@ from pathlib import Path
 
 from harness.campaign.campaign import Campaign
 from harness.errors import RequestError
-from harness.host.sampling import count_expected_samples
 from harness.model import HostRecord, RunRecord
 from harness.model.plots import ClockPlots
 from harness.runs import judging
@@ -36,8 +35,7 @@ def _compute_plots(host: HostRecord, folder: Path, read_campaign: Callable[[], C
         return None
     try:
         campaign = read_campaign()
-        expected = count_expected_samples(campaign.measure_duration_s, campaign.measure_interval_s)
-        evidence = host_evidence.read_evidence(folder, host, most_samples=expected)
+        evidence = judging.read_recorded_evidence(host, folder, campaign)
     except RequestError:
         return None
     return judging.reduce_for_plots(evidence, campaign)

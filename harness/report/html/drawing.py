@@ -24,7 +24,7 @@ Spot = tuple[int, int]
 
 
 class Shape(Enum):
-    """What a legend shows beside a name."""
+    """The shape that stands beside a name in a legend."""
 
     LINE = "line"
     AREA = "area"

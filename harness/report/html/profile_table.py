@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from harness.model.quality import ClockQuality, ProfileResult, ProfileStatus
+from harness.model.quality import ClockQuality, LimitResult, ProfileResult, ProfileStatus
 from harness.report.html.charts import Curve
 from harness.report.html.markup import EMPTY, Markup, element, folded, join, table
 
@@ -53,32 +53,25 @@ def profiles_table(quality: ClockQuality, host: str) -> Markup:
 
 def find_masks(quality: ClockQuality | None, kind: str) -> list[Curve]:
     """Find the masks of a kind, "mtie" or "tdev", that plots show."""
-    masks = [
-        (profile, limit)
-        for profile in (quality.profiles if quality else ())
-        for limit in profile.limits
-        if limit.kind == kind and limit.mask and (profile.name in _DRAWN or not profile.name.startswith(_OF_ITU))
-    ]
     return [
-        Curve(
-            name=f"mask of {_DRAWN.get(profile.name, profile.name)}",
-            class_="bound",
-            points=limit.mask,
-            dashes=_DASHES[number % len(_DASHES)],
-        )
-        for number, (profile, limit) in enumerate(masks)
+        Curve(name=f"mask of {name}", class_="bound", points=limit.mask, dashes=_DASHES[number % len(_DASHES)])
+        for number, (name, limit) in enumerate(_choose_masks(quality, kind))
     ]
 
 
 def describe_masks(quality: ClockQuality | None, kind: str) -> str:
     """Say what the measurement shows of each mask that the plot has."""
-    texts = [
-        f"{_DRAWN.get(profile.name, profile.name)} {_WORDS[limit.status][0]}"
+    texts = [f"{name} {_WORDS[limit.status][0]}" for name, limit in _choose_masks(quality, kind)]
+    return f" Masks: {', '.join(texts)}." if texts else ""
+
+
+def _choose_masks(quality: ClockQuality | None, kind: str) -> list[tuple[str, LimitResult]]:
+    return [
+        (_DRAWN.get(profile.name, profile.name), limit)
         for profile in (quality.profiles if quality else ())
         for limit in profile.limits
         if limit.kind == kind and limit.mask and (profile.name in _DRAWN or not profile.name.startswith(_OF_ITU))
     ]
-    return f" Masks: {', '.join(texts)}." if texts else ""
 
 
 def _count_answers(profiles: Sequence[ProfileResult]) -> str:
