@@ -11,7 +11,8 @@ import pytest
 from harness.analysis import comparison
 from harness.analysis.comparison import LEAST_RATIO, compare_figure, compare_runs, decide
 from harness.analysis.quality import compute_quality
-from harness.model import Evidence, HostRecord, HostState, Outcome, Reason, Verdict
+from harness.model import Evidence, HostRecord, Outcome
+from tests.doubles.records import make_host, make_verdict
 
 FIGURES, TRIALS = 10, 400
 
@@ -70,28 +71,14 @@ def test_a_smaller_figure_is_better_and_no_regression() -> None:
 
 @pytest.fixture
 def host(good: Evidence) -> HostRecord:
-    verdict = Verdict(
-        outcome=Outcome.PASS,
-        reason=Reason.SYNCHRONISED,
-        sentence="well",
-        rungs=(),
-        findings=(),
-        contradictions=(),
-        unobserved=(),
-        remarks=(),
-        remedy=None,
-    )
     quality = compute_quality(good, interval_s=1.0)
     assert quality is not None
     quality = replace(quality, offset_ns=replace(quality.offset_ns, rms=100.0, p99_abs=300.0))
-    return HostRecord(
+    return make_host(
         name="m7i.large",
         instance_type="m7i.large",
-        verdict=verdict,
+        verdict=make_verdict(sentence="well"),
         facts=good.facts,
-        stages={},
-        state=HostState.RELEASED,
-        address=None,
         quality=quality,
     )
 

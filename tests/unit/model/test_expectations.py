@@ -9,35 +9,23 @@ import pytest
 
 from harness.campaign import campaign
 from harness.errors import RequestError
-from harness.model import HostRecord, HostState, Outcome, Reason, RunRecord, Verdict
+from harness.model import HostRecord, Outcome, Reason, RunRecord
 from harness.model.outcomes import is_as_expected, outcome_that_counts
 from harness.report.exit_codes import exit_code_of
 from harness.report.formats import Format, render
+from tests.doubles.records import make_host, make_verdict
 
-VERDICT = Verdict(
+VERDICT = make_verdict(
     outcome=Outcome.UNSUPPORTED,
     reason=Reason.NO_PHC,
     sentence="the device has none",
-    rungs=(),
-    findings=(),
-    contradictions=(),
-    unobserved=(),
-    remarks=(),
     remedy="choose another type",
 )
 
 
 def host(outcome: Outcome, reason: Reason, expected: str | None) -> HostRecord:
-    return HostRecord(
-        name="m5.large",
-        instance_type="m5.large",
-        verdict=replace(VERDICT, outcome=outcome, reason=reason),
-        facts=None,
-        stages={},
-        state=HostState.RELEASED,
-        address=None,
-        expected=expected,
-    )
+    verdict = replace(VERDICT, outcome=outcome, reason=reason)
+    return make_host(name="m5.large", instance_type="m5.large", verdict=verdict, expected=expected)
 
 
 def run(*hosts: HostRecord) -> RunRecord:

@@ -2,7 +2,6 @@
 
 import math
 from dataclasses import replace
-from typing import Any
 
 import pytest
 from hypothesis import given
@@ -10,9 +9,10 @@ from hypothesis import strategies as st
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
 from harness.analysis.quality import compute_quality
-from harness.model import Evidence, Finding, HostRecord, HostState, Outcome, Reason, RunRecord, Verdict
+from harness.model import Evidence, Finding, Outcome, Reason, RunRecord
 from harness.report import openmetrics
 from harness.system.profile_files import load_standards
+from tests.doubles.records import make_host, make_verdict
 
 Samples = dict[str, list[tuple[dict[str, str], float]]]
 
@@ -44,25 +44,13 @@ def record(good: Evidence) -> RunRecord:
         samples=120,
         held=True,
     )
-    verdict = Verdict(
-        outcome=Outcome.PASS,
-        reason=Reason.SYNCHRONISED,
-        sentence="well",
-        rungs=(),
-        findings=(finding, replace(finding, quantity="phc_offset_ns", held=None)),
-        contradictions=(),
-        unobserved=(),
-        remarks=(),
-        remedy=None,
-    )
-    host = HostRecord(
+    host = make_host(
         name="m7i.large",
         instance_type="m7i.large",
-        verdict=verdict,
+        verdict=make_verdict(
+            sentence="well", findings=(finding, replace(finding, quantity="phc_offset_ns", held=None))
+        ),
         facts=good.facts,
-        stages={},
-        state=HostState.RELEASED,
-        address=None,
         zone="eu-north-1a",
         quality=compute_quality(good, interval_s=1.0, profiles=load_standards()),
     )
@@ -122,21 +110,8 @@ def test_what_was_not_decided_or_measured_has_no_sample(record: RunRecord) -> No
 
 @given(st.text(st.characters(codec="utf-8"), max_size=30), st.floats())
 def test_any_text_and_number_of_a_host_is_valid(text: str, number: float) -> None:
-    verdict: Any = Verdict(
-        outcome=Outcome.FAIL,
-        reason=Reason.OUT_OF_LIMITS,
-        sentence=text,
-        rungs=(),
-        findings=(),
-        contradictions=(),
-        unobserved=(),
-        remarks=(),
-        remedy=None,
-    )
-    host = HostRecord(
-        name=text, instance_type=text, verdict=verdict, facts=None, stages={}, state=HostState.RELEASED,
-        address=None, image=text,
-    )  # fmt: skip
+    verdict = make_verdict(outcome=Outcome.FAIL, reason=Reason.OUT_OF_LIMITS, sentence=text)
+    host = make_host(name=text, instance_type=text, verdict=verdict, image=text)
     record = RunRecord(
         run="k3f9", bench="lab", started=text, seconds=number, interrupted=False, hosts=(host,), leftovers=()
     )

@@ -16,7 +16,7 @@ from harness.campaign import campaign
 from harness.campaign.choices import Keep
 from harness.cli.keep_question import parse_choice
 from harness.errors import CleanupError, RequestError
-from harness.model import HostRecord, HostState, Machine, Outcome, Reason, Resource, RunRecord, Stage, Token, Verdict
+from harness.model import HostRecord, HostState, Machine, Resource, RunRecord, Stage, Token
 from harness.runs import kept_hosts, leftovers
 from harness.runs.context import Chooser, RunContext, RunControls, keep_none
 from harness.runs.release_failures import ReleaseFailures
@@ -27,6 +27,7 @@ from harness.store.ledger_check import check
 from harness.store.ledger_lines import HostLine
 from harness.store.tables import HOSTS as HOSTS_TABLE
 from harness.system.settings import Settings
+from tests.doubles.records import make_host
 from tests.doubles.removable import list_removable
 
 NAMES = ("a", "b", "stuck", "gone")
@@ -93,20 +94,7 @@ class Cloud(Rack):
 
 
 def record(name: str, state: HostState) -> HostRecord:
-    verdict = Verdict(
-        outcome=Outcome.PASS,
-        reason=Reason.SYNCHRONISED,
-        sentence="",
-        rungs=(),
-        findings=(),
-        contradictions=(),
-        unobserved=(),
-        remarks=(),
-        remedy=None,
-    )
-    return HostRecord(
-        name=name, instance_type="lab.phc", verdict=verdict, facts=None, stages={}, state=state, address="127.0.1.1"
-    )
+    return make_host(name=name, state=state, address="127.0.1.1")
 
 
 @pytest.fixture

@@ -12,43 +12,23 @@ from harness.errors import RequestError
 from harness.model import (
     Claim,
     Evidence,
-    HostRecord,
-    HostState,
     Launch,
     Offer,
     Outcome,
     Placement,
     Reach,
     Reason,
-    Verdict,
 )
 from harness.probes.facts import read_facts
 from harness.probes.samples import read_samples
 from harness.store import host_evidence
 from harness.store.evidence_folder import EvidenceFolder
+from tests.doubles.records import make_host, make_verdict
 
 LAB = Path(__file__).parents[2] / "data" / "lab"
 MEASURED = ("drifting", "driver-off", "flaky-reads", "misled-chronyd")
 
-UNKNOWN = HostRecord(
-    name="lab.phc",
-    instance_type="lab.phc",
-    verdict=Verdict(
-        outcome=Outcome.INCONCLUSIVE,
-        reason=Reason.NOT_OBSERVED,
-        sentence="",
-        rungs=(),
-        findings=(),
-        contradictions=(),
-        unobserved=(),
-        remarks=(),
-        remedy=None,
-    ),
-    facts=None,
-    stages={},
-    state=HostState.RELEASED,
-    address=None,
-)
+UNKNOWN = make_host(verdict=make_verdict(outcome=Outcome.INCONCLUSIVE, reason=Reason.NOT_OBSERVED))
 
 
 def observe(folder: Path, source: str, prefix: str = "") -> Evidence:
