@@ -3,7 +3,6 @@
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -18,7 +17,7 @@ from harness.errors import RequestError
 from harness.model import Depth
 from harness.model.bench_traits import BENCHES
 from harness.system import profile_files
-from harness.untrusted.input_checks import MOST_BYTES
+from harness.system.text_files import read_text
 
 _TARGETS = typer.Argument(
     metavar="CAMPAIGN|TYPE",
@@ -120,13 +119,4 @@ def _add_places(error: UnknownTypesError, name: str) -> RequestError:
 
 
 def _read_text(name: str) -> str:
-    try:
-        with Path(name).open("rb") as file:
-            content = file.read(MOST_BYTES + 1)
-        if len(content) > MOST_BYTES:
-            raise RequestError(f"{name}: more than {MOST_BYTES} bytes are no campaign", next_step="split the file")
-        return content.decode()
-    except OSError as error:
-        raise RequestError(f"cannot read the campaign file {name}: {error.strerror}") from error
-    except UnicodeDecodeError as error:
-        raise RequestError(f"the campaign file {name} is not text: {error.reason} at byte {error.start}") from error
+    return read_text(name, kind="campaign", title="the campaign file")

@@ -2,12 +2,11 @@
 
 from functools import cache
 from importlib import resources
-from pathlib import Path
 
 from harness.campaign.profile_format import parse_profile
 from harness.campaign.profiles import Profile
 from harness.errors import RequestError
-from harness.untrusted import input_checks
+from harness.system.text_files import read_text
 from harness.untrusted.nearest import format_suggestion
 
 
@@ -28,13 +27,4 @@ def read_profile(name_or_file: str) -> Profile:
             f"there is no profile {name_or_file!r}{format_suggestion(name_or_file, tuple(standards))}",
             next_step=f"one of {', '.join(standards)}, or a file such as mine.yaml",
         )
-    try:
-        with Path(name_or_file).open("rb") as file:
-            content = file.read(input_checks.MOST_BYTES + 1)
-        if len(content) > input_checks.MOST_BYTES:
-            raise RequestError(f"{name_or_file}: more than {input_checks.MOST_BYTES} bytes are no profile")
-        return parse_profile(content.decode(), where=name_or_file)
-    except OSError as error:
-        raise RequestError(f"cannot read the profile {name_or_file}: {error.strerror}") from error
-    except UnicodeDecodeError as error:
-        raise RequestError(f"the profile {name_or_file} is not text: {error.reason} at byte {error.start}") from error
+    return parse_profile(read_text(name_or_file, kind="profile", title="the profile"), where=name_or_file)
