@@ -23,6 +23,7 @@ from harness.model.bench_traits import BenchName, traits_of
 from harness.model.cloud import CloudOptions
 from harness.model.ec2_enums import Access
 from harness.model.image_aliases import ALIASES
+from harness.model.observed import READINGS
 from harness.untrusted import input_checks
 
 
@@ -49,6 +50,7 @@ class Campaign:
     clock_names: tuple[str, ...]
     profiles: tuple[Profile, ...] = ()  # whose limits must be met too; not in campaigns of earlier versions
     expect: Mapping[str, str] = field(default_factory=dict)  # by type the outcome or reason that is no news
+    measure_readings: int = READINGS  # of the clock in each sample
 
 
 _KEYS_HINT = "`ptp-harness campaign keys` explains every key"
@@ -143,6 +145,7 @@ def from_mapping(
         clock_names=file.clock_names,
         profiles=profiles,
         expect=file.expect,
+        measure_readings=file.measure.readings,
     )
 
 

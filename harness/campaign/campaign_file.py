@@ -14,6 +14,7 @@ from harness.model import DEFAULT_CLOCK_NAMES, Depth
 from harness.model.bench_traits import BenchName
 from harness.model.cloud import LEAST_VOLUME_GIB, MOST_VOLUME_GIB, CloudOptions
 from harness.model.ec2_enums import Access, Architecture, Market
+from harness.model.observed import MOST_READINGS, READINGS
 
 _DEFAULT = CloudOptions()
 
@@ -25,6 +26,7 @@ class _FileModel(BaseModel):
 class _Measure(_FileModel):
     duration: Duration | None = None
     interval: Duration = 1.0
+    readings: Annotated[int, Field(strict=True, ge=1, le=MOST_READINGS)] = READINGS
 
 
 class DriverKeys(_FileModel):

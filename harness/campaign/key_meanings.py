@@ -78,6 +78,7 @@ MEANINGS: Mapping[KeyPath, str] = {
     ("measure",): "How to measure each host",
     ("measure", "duration"): "How long to measure each host",
     ("measure", "interval"): "Time between two samples",
+    ("measure", "readings"): "Readings of the clock in each sample, 40 ms apart; the fastest one counts",
     ("limits",): (
         "Limits that a clock must meet, by quantity and statistic. The limits of a quantity replace the bench's own "
         "limits for this quantity; `plan` prints all of them"

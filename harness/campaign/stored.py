@@ -6,6 +6,7 @@ from typing import Any
 from pydantic import TypeAdapter
 
 from harness.campaign.campaign import Campaign
+from harness.model.observed import READINGS
 
 _CAMPAIGN = TypeAdapter(Campaign)
 
@@ -17,8 +18,8 @@ def to_document(campaign: Campaign) -> dict[str, Any]:
     null where the campaign names none; below `cloud` it is then the image that hosts start from.
     """
     document = _CAMPAIGN.dump_python(campaign, mode="json")
-    for key in ("profiles", "expect"):  # which earlier versions had not
-        if not document[key]:
+    for key, default in (("profiles", []), ("expect", {}), ("measure_readings", READINGS)):  # not in earlier versions
+        if document[key] == default:
             del document[key]
     cloud = document["cloud"]
     top = {"region": cloud["region"], "image": cloud["image"], "lease_s": cloud["lease_s"]}

@@ -17,6 +17,9 @@ class Capture:
 
 Captures = Mapping[str, Capture]
 
+READINGS, MOST_READINGS = 5, 10
+"""Readings of the clock in a sample: as a rule, and at most. An ENA clock serves 125 a second to all its readers."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Unparsed:
@@ -159,6 +162,8 @@ class Sample:
     error_bound_ns: int | None
     counters: PhcCounters | None
     raw_ns: int | None = None  # CLOCK_MONOTONIC_RAW, the free oscillator, read beside utc_ns
+    cpu_ns: int | None = None  # processor time of the sampler since its start in this boot, its programs included
+    boot: int = 0  # number of the host's boot since the beginning of the samples
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

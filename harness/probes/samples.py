@@ -1,5 +1,6 @@
 """Parse the sampler's JSON lines into samples, one for each second."""
 
+from dataclasses import dataclass, replace
 from typing import Any
 
 from harness import units
@@ -13,10 +14,30 @@ MOST_READS = 100
 """Default bound of samples in one file; bounds of sources and readings in one sample."""
 
 _LINE = "a JSON line of sample.py"
+_BOOTS_SINCE = 3  # the format version
+_LONGEST_INTERVAL_S = 86_400 * 366
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Boot:
+    """A boot of the host in which the sampler ran: its first slot, and clocks of the host when that slot began."""
+
+    boot_id: str
+    slot: int
+    mono_ns: int
+    raw_ns: int
+    interval_ns: int
+
+    def slot_of(self, mono_ns: int) -> int:
+        """Compute the slot of a moment of this boot's CLOCK_MONOTONIC."""
+        return self.slot + (mono_ns - self.mono_ns) // self.interval_ns
 
 
 class SampleReader:
     """Reads the sampler's lines one by one, as they arrive, so that their text need not be stored.
+
+    The samples of all boots are one series: where the sampler went on after a reboot, CLOCK_MONOTONIC and
+    CLOCK_MONOTONIC_RAW, which then began anew, are continued by the slots.
 
     A part of a sample that was not understood is None in it; a line that was not understood gives no sample, which
     leaves a gap in `slot`, and so does a sample that was stalled ("late"). Slots beyond `most`, the
@@ -31,6 +52,12 @@ class SampleReader:
         self._samples: list[Sample] = []
         self._last_slot = -1
         self._slots: int | None = None
+        self._boots: list[Boot] = []
+
+    @property
+    def boots(self) -> tuple[Boot, ...]:
+        """The boots of the host in which the sampler ran; none in files before format version 3."""
+        return tuple(self._boots)
 
     @property
     def samples(self) -> tuple[Sample, ...]:
@@ -64,14 +91,38 @@ class SampleReader:
                 self._next_slot(record)
             elif record["kind"] == "end":
                 self._close(record)
-            elif record["kind"] != "start":
+            elif record["kind"] == "start":
+                self._add_boot(record)
+            elif record["kind"] != "pause":
                 raise ValueError("unknown kind")
         except (ValueError, KeyError, TypeError, RecursionError):
             self._notes.refuse_line(self._number, line[:LONGEST_LINE], _LINE)
         return None
 
+    def note_damage(self, where: str) -> None:
+        """Note that lines were lost in a damaged file."""
+        self._notes.refuse_line(self._number + 1, where, "a whole compressed file")
+
+    def _add_boot(self, record: dict[str, Any]) -> None:
+        """Note a boot. Raises ValueError, KeyError where its beginning is not understood."""
+        if record.get("schema", 1) < _BOOTS_SINCE:
+            return
+        slot, interval_s = _parse_whole(record["slot"]), record["interval_s"]
+        if not 0 < interval_s <= _LONGEST_INTERVAL_S or slot <= self._last_slot or slot > self.most:
+            raise ValueError("a boot begins after the slots before it")
+        boot = Boot(
+            boot_id=str(record["boot_id"]),
+            slot=slot,
+            mono_ns=_parse_whole(record["mono_ns"]),
+            raw_ns=_parse_whole(record["raw_ns"]),
+            interval_ns=round(interval_s * 1e9),
+        )
+        self._boots.append(boot)
+
     def _add_sample(self, record: dict[str, Any]) -> Sample:
         sample = _parse_sample(record, self._notes, self._number)
+        if len(self._boots) > 1:
+            sample = _continue_clocks(sample, self._boots[0], len(self._boots) - 1, self._boots[-1])
         self._next_slot(record)
         self._samples.append(sample)
         return sample
@@ -134,7 +185,16 @@ def _parse_sample(record: dict[str, Any], notes: ParseNotes, number: int) -> Sam
         error_bound_ns=_parse_error_bound(record.get("error_bound"), notes, number),
         counters=_parse_counters(record.get("stats"), notes, number),
         raw_ns=None if record.get("raw_ns") is None else _parse_whole(record["raw_ns"]),
+        cpu_ns=None if record.get("cpu_ns") is None else _parse_whole(record["cpu_ns"]),
     )
+
+
+def _continue_clocks(sample: Sample, first: Boot, number: int, boot: Boot) -> Sample:
+    """Count the clocks that began anew with a boot on from the first boot, by the slots."""
+    passed_ns = (boot.slot - first.slot) * boot.interval_ns
+    mono_ns = _parse_whole(sample.mono_ns - boot.mono_ns + first.mono_ns + passed_ns)
+    raw_ns = None if sample.raw_ns is None else _parse_whole(sample.raw_ns - boot.raw_ns + first.raw_ns + passed_ns)
+    return replace(sample, boot=number, mono_ns=mono_ns, raw_ns=raw_ns)
 
 
 def _parse_chronyc(value: object, notes: ParseNotes, number: int) -> chronyc.Chronyc | None:

@@ -15,7 +15,7 @@ from harness import units
 from harness.benches.bench import BenchError, FatalError
 from harness.campaign.choices import Keep
 from harness.campaign.run_plan import PlannedHost
-from harness.host import driver_archive, host_key, reboot, ssh
+from harness.host import driver_archive, host_key, reboot, sampling, ssh
 from harness.host.playbooks import PlayOutcome, PlayResult, Target, role_variables
 from harness.model import (
     DEFAULT_CLOCK_NAMES,
@@ -40,10 +40,11 @@ from harness.runs.evidence_collector import EvidenceCollector
 from harness.runs.steps import StepRecorder
 from harness.store import host_evidence
 from harness.store.owners import OwnershipLostError
-from harness.system import proc
 
 COLLECT_TASK = "Collect clock facts"
 SETTLES_WITHIN_S = 15.0
+PERSISTS_ABOVE_S = 900.0
+"""A measurement that is longer goes on after a reboot of the host; a shorter one leaves nothing on its disk."""
 
 
 def qualify(host: PlannedHost, attempt: int, context: RunContext) -> HostRecord | None:
@@ -201,20 +202,15 @@ class Qualification:
     def measure(self, target: Target) -> None:
         campaign = self.context.campaign
         with self.steps.step(Stage.MEASURE) as progress:
-            path = f"/run/ptp-harness-{self.token.slug}.jsonl"
-            variables = role_variables(target.machine) | {
-                "clock_facts_clock_name": campaign.clock_names[0],
-                "clock_facts_duration_s": campaign.measure_duration_s,
-                "clock_facts_interval_s": campaign.measure_interval_s,
-                "clock_facts_samples_path": path,
-                "clock_facts_wait": False,
-            }
+            persist = campaign.measure_duration_s > PERSISTS_ABOVE_S and not campaign.read_only
+            path = sampling.remote_path(self.token.slug, persist=persist)
+            variables = sampling.role_variables(target.machine, campaign, path, persist=persist)
             played = self.collected.play("measure.yml", target, variables, progress)
             if played.outcome is not PlayOutcome.OK:
                 return
             self.collected.follow_samples(target, path, progress)
             progress("looking at the host again")
-            proc.run(target.as_root("rm", "-f", path), timeout_s=30, check=False)
+            sampling.remove_files(target, path)
             facts = self.collected.collect_facts(target, host_evidence.FACTS_FINAL, "the closing look at the host")
             self.collected.note(final_facts=facts)
 

@@ -1,18 +1,22 @@
 #!/usr/bin/python3
 """Sample this host's PTP clock, its driver's counters and chronyd at a fixed interval.
 
-    sample.py --output FILE --duration S [--interval S] [--device PATH] [--clock-name PATTERN] [--foreground]
-    sample.py --output FILE --stop
+    sample.py --output FILE --duration S [--interval S] [--reads N] [--device PATH] [--clock-name PATTERN]
+              [--foreground] [--persist]
+    sample.py --output FILE --stop | --ended | --print
 
-Writes JSON lines in the format of docs/evidence-format.md. Without --foreground it detaches from its caller at once, so
-that a lost connection does not end it, and prints its process id. SIGTERM ends it after it has written its last line.
-It reads the clock at most 5 times a second: all readers of an ENA clock share 125 readings a second.
+Writes compressed JSON lines in the format of docs/evidence-format.md, each of which can be read at once. Without
+--foreground it detaches from its caller, so that a lost connection does not end it, and prints its process id. SIGTERM
+ends it after it has written its last line. With --persist, and run from a file, it goes on after a reboot: what each
+later boot adds is in FILE.1, FILE.2, ... Its systemd unit and its own file are removed when it ends.
+It reads the clock at most 10 times a sample: all readers of an ENA clock share 125 readings a second.
 Runs on the measured host as root, from standard input or a file: Python 3.9, standard library only.
 """
 
 from __future__ import annotations
 
 import argparse
+import collections
 import ctypes
 import errno
 import fcntl
@@ -20,15 +24,20 @@ import fnmatch
 import glob
 import json
 import os
+import re
+import resource
 import shutil
 import signal
 import struct
 import subprocess
 import sys
 import time
-from typing import TextIO
+import zlib
+from collections.abc import Iterator
+from typing import BinaryIO
 
-READS = 5
+SCHEMA = 3
+READS, MOST_READS = 5, 10
 READ_GAP_S = 0.04  # chrony reads 25 times in a row: readings this far apart cannot all collide with them
 DEADLINE_S = 5.0
 STOPPING = (signal.SIGTERM, signal.SIGINT)
@@ -36,14 +45,24 @@ CHRONYC = ("chronyc", "-n", "-c", "-m", "tracking", "sources", "sourcestats")
 PTP_SYS_OFFSET_EXTENDED = 0xC4C03D09  # _IOWR('=', 9, 1216 bytes): n_samples, 3 reserved, 25 x 3 x (s64 s, u32 ns, u32)
 TIMEX_FORMAT, TIMEX_SIZE = "@I4xqqqqi4xqqqqqqqqi4xqqqqqi", 208  # struct timex of 64-bit Linux
 TIMEX_FIELDS = {"freq": 2, "maxerror": 3, "status": 5, "tai": 20}
+LIBC = ctypes.CDLL(None)
+GZIP, PART = 31, 256  # zlib's number of a gzip file; how much of it is inflated at once, and lost where it is damaged
+UNIT_FOLDER = "/etc/systemd/system"
+UNIT = """[Unit]
+Description=Sample the PTP clock, also after a reboot
+[Service]
+ExecStart={python} {script} --output {output} --resume --foreground
+[Install]
+WantedBy=multi-user.target
+"""
 TOOL_PATH = os.environ.get("PATH", "") + ":/usr/sbin:/sbin:/usr/bin:/bin"
 
 
 class SampledClock:
     """The PTP clock at `link`, or the first with a matching name; reopened when it returns under another number."""
 
-    def __init__(self, link: str, pattern: str) -> None:
-        self._link, self._pattern, self._fd = link, pattern, -1
+    def __init__(self, link: str, pattern: str, reads: int) -> None:
+        self._link, self._pattern, self._reads, self._fd = link, pattern, reads, -1
         self._identity: tuple[int, int, int] | None = None
         self.device: str | None = None  # "ptp0"
         self.pci: str | None = None
@@ -76,14 +95,14 @@ class SampledClock:
         self._fd, self._identity, self.device, self.pci = -1, None, None, None
 
     def burst(self) -> dict[str, object]:
-        """Read the clock READS times: [system clock before, PHC, system clock after] in ns, and errors by name."""
+        """Read the clock several times: [system clock before, PHC, system clock after] in ns, and errors by name."""
         try:
             self.follow()
         except OSError as error:
             return {"rc": error.errno, "err": str(error)}
         reads: list[list[int]] = []
         errors: dict[str, int] = {}
-        for number in range(READS):
+        for number in range(self._reads):
             if number:
                 time.sleep(READ_GAP_S)
             try:
@@ -157,13 +176,27 @@ def kernel_state() -> dict[str, object]:
     first line of /proc/pressure/cpu. None: this kernel does not have it.
     """
     timex = ctypes.create_string_buffer(TIMEX_SIZE)
-    state = ctypes.CDLL(None).adjtimex(timex)
+    state = LIBC.adjtimex(timex)
     values = struct.unpack_from(TIMEX_FORMAT, timex)
     return {
         "adjtimex": {"state": state, **{name: values[at] for name, at in TIMEX_FIELDS.items()}},
         "cpu": first_line("/proc/stat"),
         "pressure": first_line("/proc/pressure/cpu"),
     }
+
+
+def count_interrupts(pci: str | None) -> int | None:
+    """Count the interrupts of the clock's card since the boot; None where the kernel has no count."""
+    numbers = glob.glob(f"/sys/bus/pci/devices/{pci}/msi_irqs/*") if pci else []
+    counts = [first_line(f"/sys/kernel/irq/{os.path.basename(number)}/per_cpu_count") for number in numbers]
+    known = [sum(map(int, count.split(","))) for count in counts if count]
+    return sum(known) if known else None
+
+
+def used_cpu_ns() -> int:
+    """Processor time of this sampler and of the programs that it has run, in nanoseconds."""
+    children = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return time.process_time_ns() + round((children.ru_utime + children.ru_stime) * 1e9)
 
 
 def first_line(path: str) -> str | None:
@@ -189,63 +222,189 @@ def sample(slot: int, clock: SampledClock) -> dict[str, object]:
     record["stats"] = driver_statistics(clock.pci)
     record["chronyc"] = run(*CHRONYC)
     record["kernel"] = kernel_state()
+    record["interrupts"] = count_interrupts(clock.pci)
+    record["cpu_ns"] = used_cpu_ns()
     record["end_mono_ns"] = time.monotonic_ns()
     return record
 
 
-def measure(output: TextIO, arguments: argparse.Namespace) -> None:
-    """Write one sample per interval at absolute deadlines, with the number of its interval (slot) since the start.
+class SamplesFile:
+    """Lines of JSON in a gzip file, each of which can be read as soon as it is written."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file, self._deflate = file, zlib.compressobj(6, zlib.DEFLATED, GZIP)
+
+    def write_line(self, **line: object) -> None:
+        data = self._deflate.compress(json.dumps(line).encode() + b"\n")
+        self._write(data + self._deflate.flush(zlib.Z_SYNC_FLUSH))
+
+    def close(self) -> None:
+        self._write(self._deflate.flush(zlib.Z_FINISH))
+
+    def _write(self, data: bytes) -> None:
+        self._file.write(data)
+        self._file.flush()
+
+
+class Beginning:
+    """When sampling began, and where it goes on: the slots of all boots are counted from one beginning, in UTC."""
+
+    def __init__(self, arguments: argparse.Namespace, *, begun_utc_ns: int | None = None, next_slot: int = 0) -> None:
+        self.interval_ns = round(arguments.interval * 1e9)
+        self.slots = max(1, round(arguments.duration / arguments.interval))
+        now_ns, raw_ns, utc_ns = time.monotonic_ns(), time.clock_gettime_ns(time.CLOCK_MONOTONIC_RAW), time.time_ns()
+        passed_ns = 0 if begun_utc_ns is None else max(utc_ns - begun_utc_ns, next_slot * self.interval_ns)
+        self._started_ns = now_ns - passed_ns
+        self.first_slot = -(-passed_ns // self.interval_ns)
+        wait_ns = self.begin_of(self.first_slot) - now_ns
+        self.head = {"slot": self.first_slot, "mono_ns": now_ns + wait_ns, "raw_ns": raw_ns + wait_ns,
+                     "utc_ns": utc_ns + wait_ns}  # fmt: skip
+
+    def begin_of(self, slot: int) -> int:
+        """CLOCK_MONOTONIC at which a slot begins."""
+        return self._started_ns + slot * self.interval_ns
+
+    def slot_now(self) -> int:
+        return (time.monotonic_ns() - self._started_ns) // self.interval_ns
+
+
+def measure(output: SamplesFile, arguments: argparse.Namespace, beginning: Beginning) -> bool:
+    """Write one sample per interval at absolute deadlines, with the number of its interval (slot) since the beginning.
 
     A slot in which no sample could begin is left out. A sample that took longer than two intervals is of kind "late":
-    it was stalled in its middle, and its parts belong to different slots.
+    it was stalled in its middle, and its parts belong to different slots. Return whether sampling is over: a sampler
+    that goes on after a reboot is not over when the machine ends it.
     """
-
-    def write_line(**line: object) -> None:
-        output.write(json.dumps(line) + "\n")
-
-    clock, slots = (
-        SampledClock(arguments.device, arguments.clock_name),
-        max(1, round(arguments.duration / arguments.interval)),
-    )
-    interval_ns = round(arguments.interval * 1e9)
-    boot_id, written, slot, reason = read_word("/proc/sys/kernel/random/boot_id"), 0, 0, "done"
-    write_line(kind="start", schema=2, device=arguments.device, interval_s=arguments.interval,
-               duration_s=arguments.duration, boot_id=boot_id, pid=os.getpid())  # fmt: skip
-    started_ns = time.monotonic_ns()
-
-    def slot_now() -> int:
-        return (time.monotonic_ns() - started_ns) // interval_ns
-
-    while slot < slots:
-        wait_ns = max(0, started_ns + slot * interval_ns - time.monotonic_ns())
+    clock = SampledClock(arguments.device, arguments.clock_name, arguments.reads)
+    written, slot, reason = 0, beginning.first_slot, "done"
+    output.write_line(kind="start", schema=SCHEMA, device=arguments.device, clock_name=arguments.clock_name,
+                      interval_s=arguments.interval, duration_s=arguments.duration, reads=arguments.reads,
+                      persist=arguments.persist, boot_id=read_word("/proc/sys/kernel/random/boot_id"),
+                      pid=os.getpid(), **beginning.head)  # fmt: skip
+    while slot < beginning.slots:
+        wait_ns = max(0, beginning.begin_of(slot) - time.monotonic_ns())
         received = signal.sigtimedwait(STOPPING, wait_ns / 1e9)
         # CPython returns an unset result, and not None, if SIGCONT wakes a stopped process after the time.
         if received is not None and received.si_signo in STOPPING:
             reason = "stopped"
             break
-        slot = max(slot, slot_now())
-        if slot >= slots:
+        slot = max(slot, beginning.slot_now())
+        if slot >= beginning.slots:
             break
         record = sample(slot, clock)
-        if record["end_mono_ns"] - record["mono_ns"] > 2 * interval_ns:
+        if record["end_mono_ns"] - record["mono_ns"] > 2 * beginning.interval_ns:
             record["kind"] = "late"
         else:
             written += 1
-        write_line(**record)
-        slot = max(slot + 1, slot_now())
-    write_line(kind="end", samples=written, slots=min(slot, slots), reason=reason)
+        output.write_line(**record)
+        slot = max(slot + 1, beginning.slot_now())
+    if reason == "stopped" and arguments.persist and not os.path.exists(stop_mark(arguments.output)):
+        output.write_line(kind="pause", samples=written, reason="the machine ends")
+        return False
+    output.write_line(kind="end", samples=written, slots=min(slot, beginning.slots), reason=reason)
+    return True
 
 
-def lock_output(path: str) -> TextIO:
+# --- the files of the boots ------------------------------------------------------------------------------------------
+
+
+def boot_files(path: str) -> list[str]:
+    """List the files of all boots, in order."""
+    files = [path]
+    while os.path.exists(f"{path}.{len(files)}"):
+        files.append(f"{path}.{len(files)}")
+    return files
+
+
+def read_lines(path: str) -> Iterator[bytes]:
+    """Read the whole lines of a file that may still be written, or was cut off by a crash."""
+    inflate, rest = zlib.decompressobj(GZIP), b""
+    with open(path, "rb") as file:
+        for part in iter(lambda: file.read(PART), b""):
+            try:
+                *lines, rest = (rest + inflate.decompress(part)).split(b"\n")
+            except zlib.error:
+                return
+            yield from lines
+
+
+def read_object(line: bytes) -> dict[str, object]:
+    try:
+        value = json.loads(line)
+    except ValueError:
+        return {}
+    return value if isinstance(value, dict) else {}
+
+
+def last_line(path: str) -> dict[str, object]:
+    last: collections.deque[bytes] = collections.deque(read_lines(path), maxlen=1)
+    return read_object(last[0]) if last else {}
+
+
+def has_ended(path: str) -> bool:
+    return os.path.exists(path) and last_line(boot_files(path)[-1]).get("kind") in ("end", "error")
+
+
+def stop_mark(path: str) -> str:
+    return f"{path}.stop"
+
+
+def lock_output(path: str) -> BinaryIO:
     """Open and lock the output file. Raises SystemExit while another sampler holds the lock."""
-    os.makedirs(os.path.dirname(os.path.abspath(path)), mode=0o755, exist_ok=True)
-    output = open(path, "a+", buffering=1, encoding="utf-8")  # noqa: SIM115 - closed when the process ends
+    os.makedirs(os.path.dirname(path), mode=0o755, exist_ok=True)
+    output = open(path, "ab")  # noqa: SIM115 - closed when the process ends
     try:
         fcntl.flock(output, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
         raise SystemExit(f"another sampler writes to {path}: stop it with --stop") from None
-    output.truncate(0)
     return output
+
+
+# --- going on after a reboot -----------------------------------------------------------------------------------------
+
+
+def unit_path(path: str) -> str:
+    name = re.sub(r"[^A-Za-z0-9-]", "-", os.path.basename(path))
+    return f"{UNIT_FOLDER}/ptp-harness-sampler-{name}.service"
+
+
+def script_path(path: str) -> str:
+    """Where this file must be to go on after a reboot."""
+    return f"{path}.py"
+
+
+def enable_unit(path: str) -> None:
+    """Have systemd start this file again at each boot. Raises SystemExit when that cannot be done."""
+    with open(unit_path(path), "w", encoding="utf-8") as unit:
+        unit.write(UNIT.format(python=os.path.realpath(sys.executable), script=script_path(path), output=path))
+    enabled = run("systemctl", "enable", os.path.basename(unit_path(path)))
+    if enabled["rc"] != 0:
+        os.unlink(unit_path(path))
+        raise SystemExit(f"systemd does not take the sampler's unit: {enabled.get('err')}")
+
+
+def remove_unit(path: str) -> None:
+    if os.path.exists(unit_path(path)):
+        run("systemctl", "disable", os.path.basename(unit_path(path)))
+        os.unlink(unit_path(path))
+        run("systemctl", "daemon-reload")
+        os.unlink(script_path(path))
+    if os.path.exists(stop_mark(path)):
+        os.unlink(stop_mark(path))
+
+
+def resume(arguments: argparse.Namespace) -> Beginning | None:
+    """Read where the boots before left off. None: there is nothing left to sample."""
+    files = boot_files(arguments.output)
+    heads = [read_object(next(read_lines(file), b"")) for file in files]
+    last = [last_line(file) for file in files]
+    if heads[0].get("kind") != "start" or last[-1].get("kind") in ("end", "error"):
+        return None
+    for name in ("device", "clock_name", "reads"):
+        setattr(arguments, name, heads[0][name])
+    arguments.duration, arguments.interval, arguments.persist = heads[0]["duration_s"], heads[0]["interval_s"], True
+    next_slot = max((int(line["slot"]) + 1 for line in last if "slot" in line), default=0)
+    return Beginning(arguments, begun_utc_ns=int(heads[0]["utc_ns"]), next_slot=next_slot)
 
 
 def detach() -> bool:
@@ -276,19 +435,26 @@ def detach() -> bool:
 def stop(path: str) -> None:
     """End the sampler that writes to `path` and wait up to 10 s until it has ended."""
     try:
-        with open(path, encoding="utf-8") as output:
-            pid = json.loads(output.readline() or "{}").get("pid")
+        with open(path, "rb") as output, open(stop_mark(path), "wb"):
+            pid = read_object(next(read_lines(boot_files(path)[-1]), b"")).get("pid")
             for attempt in range(100):
                 try:
                     fcntl.flock(output, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    remove_unit(path)
                     return
                 except OSError:
-                    if attempt == 0 and pid:
+                    if attempt == 0 and isinstance(pid, int):
                         os.kill(pid, signal.SIGTERM)
                     time.sleep(0.1)
-    except (FileNotFoundError, ValueError, ProcessLookupError):
+    except (FileNotFoundError, ProcessLookupError):
         return
     raise SystemExit(f"the sampler that writes to {path} did not end within 10 s")
+
+
+def print_lines(path: str) -> None:
+    for file in boot_files(path):
+        for line in read_lines(file):
+            sys.stdout.buffer.write(line + b"\n")
 
 
 def main() -> int:
@@ -298,24 +464,65 @@ def main() -> int:
     parser.add_argument(
         "--interval", type=float, default=1.0, metavar="S", help="at least 1: the clock's reads are few"
     )
+    parser.add_argument("--reads", type=int, default=READS, metavar="N", help=f"of the clock in each sample ({READS})")
     parser.add_argument("--device", default="/dev/ptp_ena", metavar="PATH")
     parser.add_argument("--clock-name", default="ena-ptp-*", metavar="PATTERN", help="where the device is not there")
     parser.add_argument("--foreground", action="store_true", help="stay with the caller until the end")
-    parser.add_argument("--stop", action="store_true", help="end the sampler that writes to FILE")
+    parser.add_argument("--persist", action="store_true", help="go on after a reboot; needs systemd")
+    action = parser.add_mutually_exclusive_group()
+    action.add_argument("--stop", action="store_true", help="end the sampler that writes to FILE")
+    action.add_argument("--ended", action="store_true", help="exit with 1 while the sampler has not ended")
+    action.add_argument("--print", action="store_true", help="print the lines of all boots")
+    action.add_argument("--resume", action="store_true", help="go on after a reboot, as the unit of --persist does")
     arguments = parser.parse_args()
     if arguments.stop:
         stop(arguments.output)
         return 0
+    if arguments.ended:
+        return int(not has_ended(arguments.output))
+    if arguments.print:
+        print_lines(arguments.output)
+        return 0
     if not (arguments.interval >= 1 and arguments.duration > 0):
         parser.error("--interval must be at least 1 and --duration above 0 seconds")
-    output = lock_output(arguments.output)
-    if arguments.foreground or detach():
-        signal.pthread_sigmask(signal.SIG_BLOCK, STOPPING)
-        try:
-            measure(output, arguments)
-        except Exception as error:
-            output.write(json.dumps({"kind": "error", "error": f"{type(error).__name__}: {error}"}) + "\n")
-            raise
+    if not 1 <= arguments.reads <= MOST_READS:
+        parser.error(f"--reads must be from 1 to {MOST_READS}")
+    if arguments.persist and os.path.abspath(sys.argv[0]) != script_path(arguments.output):
+        parser.error(f"--persist needs the sampler in {script_path(arguments.output)}")
+    if arguments.persist and not re.fullmatch(r"[\w./-]+", arguments.output):
+        parser.error("--persist needs an output path of letters, digits, '.', '_', '-' and '/'")
+    return run_sampler(arguments)
+
+
+def run_sampler(arguments: argparse.Namespace) -> int:
+    lock = lock_output(arguments.output)
+    beginning, output = None, lock
+    if arguments.resume:
+        beginning = resume(arguments)
+        if beginning is None:
+            remove_unit(arguments.output)
+            return 0
+        output = open(f"{arguments.output}.{len(boot_files(arguments.output))}", "wb")  # noqa: SIM115 - see lock_output
+    else:
+        for file in [*boot_files(arguments.output)[1:], stop_mark(arguments.output)]:
+            if os.path.exists(file):
+                os.unlink(file)
+        lock.truncate(0)
+        if arguments.persist:
+            enable_unit(arguments.output)
+    if not (arguments.foreground or detach()):
+        return 0
+    signal.pthread_sigmask(signal.SIG_BLOCK, STOPPING)
+    lines, over = SamplesFile(output), True
+    try:
+        over = measure(lines, arguments, beginning or Beginning(arguments))
+    except Exception as error:
+        lines.write_line(kind="error", error=f"{type(error).__name__}: {error}")
+        raise
+    finally:
+        lines.close()
+        if over and arguments.persist:
+            remove_unit(arguments.output)
     return 0
 
 

@@ -51,7 +51,7 @@ class Moment(StrEnum):
     """The moment of a fault, as a pattern of paths in the guest: the moment comes when a matching path exists."""
 
     CONFIGURING = "/var/lib/ptp-harness/*"
-    MEASURING = "/run/ptp-harness-*.jsonl"
+    MEASURING = "/run/ptp-harness-*.jsonl.gz"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
