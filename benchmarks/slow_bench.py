@@ -3,10 +3,11 @@
 import dataclasses
 import datetime
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
-from harness.benches.bench import Check, InstanceType, Progress, ignore_progress
+from harness.benches.bench import Check, InstanceType, Progress, ignore_progress, refuse_disturbance
 from harness.model import Machine, Resource, Token
+from harness.model.disturbances import Disturbance
 
 HOSTS = 30
 SECONDS = {f"slow.{number}": 7.0 + number / 10 for number in range(1, HOSTS + 1)}
@@ -47,6 +48,9 @@ class SlowBench:
         return None
 
     def extend_lease(self, token: Token, until: datetime.datetime) -> None: ...
+
+    def disturb(self, token: Token, disturbance: Disturbance, seconds: float, pause: Callable[[float], None]) -> None:
+        raise refuse_disturbance(disturbance)
 
     def release(self, token: Token, progress: Progress = ignore_progress) -> None:
         pass

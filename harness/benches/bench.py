@@ -8,6 +8,7 @@ from typing import ClassVar, Protocol
 from harness.errors import ExitCode, HarnessError
 from harness.model import Machine, Reason, Resource, Token
 from harness.model.cloud import PriceTerms
+from harness.model.disturbances import Disturbance
 
 Progress = Callable[[str], None]
 """Takes one short line about the work in progress."""
@@ -71,6 +72,11 @@ class Check:
     remedy: str = ""
 
 
+def refuse_disturbance(disturbance: Disturbance) -> BenchError:
+    """Make the error of a bench that cannot disturb its hosts from outside."""
+    return BenchError(f"{disturbance} can be caused in the lab only")
+
+
 class Bench(Protocol):
     """A source of hosts. Every effect carries the token of its host, so any process can find and remove it later."""
 
@@ -101,6 +107,12 @@ class Bench(Protocol):
         """Tell other controllers, where this bench has a way to, that the host of this token is needed until then.
 
         The host itself is told by SSH, and the ledger by its caller. Raises BenchError, and where the host is unknown.
+        """
+
+    def disturb(self, token: Token, disturbance: Disturbance, seconds: float, pause: Callable[[float], None]) -> None:
+        """Disturb a running host's clock from outside for some seconds; it is undisturbed again when this returns.
+
+        `pause` waits, and may raise. Raises BenchError where this bench has no way to.
         """
 
     def release(self, token: Token, progress: Progress = ignore_progress) -> None:

@@ -6,15 +6,16 @@ import os
 import re
 import shlex
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from harness.benches.bench import BenchError, Check, InstanceType, Progress, ignore_progress
+from harness.benches.bench import BenchError, Check, InstanceType, Progress, ignore_progress, refuse_disturbance
 from harness.errors import CommandError, RequestError
 from harness.model import Machine, Offer, Placement, Resource, Token
+from harness.model.disturbances import Disturbance
 from harness.system import proc
 from harness.untrusted import input_checks, names
 from harness.untrusted.input_checks import shorten_value
@@ -153,6 +154,10 @@ class HostsBench:
 
     def extend_lease(self, token: Token, until: datetime.datetime) -> None:
         """Do nothing: the host has no lease."""
+
+    def disturb(self, token: Token, disturbance: Disturbance, seconds: float, pause: Callable[[float], None]) -> None:
+        """Refuse: nothing outside of the host reaches its clock."""
+        raise refuse_disturbance(disturbance)
 
     def release(self, token: Token, progress: Progress = ignore_progress) -> None:
         """Do nothing: the host stays as it is."""

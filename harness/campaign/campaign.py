@@ -21,6 +21,7 @@ from harness.errors import RequestError
 from harness.model import Depth
 from harness.model.bench_traits import BenchName, traits_of
 from harness.model.cloud import CloudOptions
+from harness.model.disturbances import KINDS, Disturbance
 from harness.model.ec2_enums import Access
 from harness.model.image_aliases import ALIASES
 from harness.model.observed import READINGS
@@ -51,6 +52,7 @@ class Campaign:
     profiles: tuple[Profile, ...] = ()  # whose limits must be met too; not in campaigns of earlier versions
     expect: Mapping[str, str] = field(default_factory=dict)  # by type the outcome or reason that is no news
     measure_readings: int = READINGS  # of the clock in each sample
+    disturbances: tuple[Disturbance, ...] = ()  # in their order
 
 
 _KEYS_HINT = "`ptp-harness campaign keys` explains every key"
@@ -122,6 +124,7 @@ def from_mapping(
         *_mistakes_in_measure(file),
         *_mistakes_in_bench(file),
         *_mistakes_in_select(file),
+        *_mistakes_in_disturbances(file),
         *_mistakes_in_read_only(file),
         *_mistakes_in_types(merged),
         *_mistakes_in_expect(file),
@@ -146,6 +149,7 @@ def from_mapping(
         profiles=profiles,
         expect=file.expect,
         measure_readings=file.measure.readings,
+        disturbances=file.disturbances,
     )
 
 
@@ -281,6 +285,20 @@ def _mistakes_in_read_only(file: CampaignFile) -> list[Mistake]:
     if file.read_only and _driver(file.driver).source is not DriverSource.DISTRIBUTION:
         problem = "asks for another driver to be installed, which read_only does not allow"
         mistake_list.append(_mistake("driver", problem, "leave one of them out"))
+    return mistake_list
+
+
+def _mistakes_in_disturbances(file: CampaignFile) -> list[Mistake]:
+    names, mistake_list = file.disturbances, list[Mistake]()
+    if names and file.depth is not Depth.FULL:
+        problem = f"are named, and depth {file.depth} disturbs no clock"
+        mistake_list.append(_mistake("disturbances", problem, "write `depth: full`, or leave them out"))
+    if len(set(names)) < len(names):
+        mistake_list.append(_mistake("disturbances", "name one twice", "name each once"))
+    outside = [name for name in names if KINDS[name].by_bench] if not traits_of(file.bench).disturbs else []
+    if outside:
+        problem = f"name {', '.join(outside)}, which only the lab can cause: it is done from outside of the host"
+        mistake_list.append(_mistake("disturbances", problem, "leave it out, or write `bench: lab`"))
     return mistake_list
 
 

@@ -13,6 +13,7 @@ from harness.campaign.selection import PhcClaim
 from harness.model import DEFAULT_CLOCK_NAMES, Depth
 from harness.model.bench_traits import BenchName
 from harness.model.cloud import LEAST_VOLUME_GIB, MOST_VOLUME_GIB, CloudOptions
+from harness.model.disturbances import Disturbance
 from harness.model.ec2_enums import Access, Architecture, Market
 from harness.model.observed import MOST_READINGS, READINGS
 
@@ -77,6 +78,7 @@ class CampaignFile(_FileModel):
     placement: fields.Placement = _DEFAULT.placement
     ec2: _Ec2 = _Ec2()
     depth: Depth = Depth.STANDARD
+    disturbances: Annotated[tuple[Disturbance, ...], Field(max_length=20)] = ()
     driver: DriverKeys = DriverKeys()
     measure: _Measure = _Measure()
     limits: Limits = {}

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 from harness.campaign.limits import STATISTICS
 from harness.model.bench_traits import BENCHES
+from harness.model.disturbances import KINDS
 from harness.untrusted.input_checks import KeyPath
 
 _QUANTITIES: Mapping[str, str] = {
@@ -69,6 +70,10 @@ MEANINGS: Mapping[KeyPath, str] = {
     ("depth",): (
         "How far to go: quick (until chronyd follows the PHC), standard (with measuring), "
         "full (all again after a reboot)"
+    ),
+    ("disturbances",): (
+        "Disturbances of the clock to try with depth full, in this order: "
+        f"{', '.join(f'{name} ({kind.summary})' for name, kind in KINDS.items())}"
     ),
     ("driver",): "ENA driver to install on the hosts; by default the driver of the image",
     ("driver", "source"): "Source of the driver; follows from release or archive where one of them is given",

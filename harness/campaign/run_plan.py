@@ -13,6 +13,7 @@ from harness.campaign.mistakes import Mistake
 from harness.errors import RequestError
 from harness.model import Depth
 from harness.model.bench_traits import BenchName, traits_of
+from harness.model.disturbances import planned_s
 from harness.untrusted.input_checks import MOST_MISTAKES
 from harness.untrusted.nearest import nearest_names
 
@@ -106,7 +107,7 @@ def estimate_host_s(campaign: Campaign) -> float:
     """Estimate how long one host is needed, in seconds."""
     measured = 0.0 if campaign.depth is Depth.QUICK else campaign.measure_duration_s
     pass_s = traits_of(campaign.bench).overhead_s + measured
-    return pass_s * 2 if campaign.depth is Depth.FULL else pass_s
+    return pass_s * 2 + planned_s(campaign.disturbances) if campaign.depth is Depth.FULL else pass_s
 
 
 def _warnings(campaign: Campaign, at_once: int, seconds: float) -> tuple[str, ...]:

@@ -8,6 +8,14 @@ from pydantic import TypeAdapter
 from harness.campaign.campaign import Campaign
 from harness.model.observed import READINGS
 
+_ADDED: tuple[tuple[str, object], ...] = (
+    ("profiles", []),
+    ("expect", {}),
+    ("measure_readings", READINGS),
+    ("disturbances", []),
+)
+"""Keys that earlier versions had not, with their defaults; they are written where the campaign sets them."""
+
 _CAMPAIGN = TypeAdapter(Campaign)
 
 
@@ -18,7 +26,7 @@ def to_document(campaign: Campaign) -> dict[str, Any]:
     null where the campaign names none; below `cloud` it is then the image that hosts start from.
     """
     document = _CAMPAIGN.dump_python(campaign, mode="json")
-    for key, default in (("profiles", []), ("expect", {}), ("measure_readings", READINGS)):  # not in earlier versions
+    for key, default in _ADDED:
         if document[key] == default:
             del document[key]
     cloud = document["cloud"]

@@ -9,7 +9,7 @@ from dataclasses import replace
 
 from harness.campaign.limits import Requirement
 from harness.campaign.profiles import Profile
-from harness.ladder import annotations, clock_rungs, driver_rungs, host_rungs, limit_rungs
+from harness.ladder import annotations, clock_rungs, disturbance_rungs, driver_rungs, host_rungs, limit_rungs
 from harness.ladder.case import Case, unobserved_rung
 from harness.ladder.findings import compare_with_limits
 from harness.ladder.profile_findings import compare_with_profiles
@@ -25,6 +25,7 @@ from harness.model import (
     RungStatus,
     Verdict,
 )
+from harness.model.disturbances import Disturbance
 
 __all__ = ["OUTCOMES", "judge"]
 
@@ -40,6 +41,7 @@ _RUNGS: Mapping[RungName, Callable[[Case], Rung]] = {
     RungName.CLOCK_READABLE: clock_rungs.judge_clock_readable,
     RungName.CHRONY_FOLLOWS: clock_rungs.judge_chrony_follows,
     RungName.WITHIN_LIMITS: limit_rungs.judge_within_limits,
+    RungName.WITHSTANDS_DISTURBANCES: disturbance_rungs.judge_withstands_disturbances,
     RungName.SURVIVES_REBOOT: lambda case: limit_rungs.judge_survives_reboot(case, _judge_rebooted(case)),
 }
 
@@ -86,16 +88,19 @@ def judge(
     clock_names: tuple[str, ...] = DEFAULT_CLOCK_NAMES,
     read_only: bool,
     profiles: Sequence[Profile] = (),
+    disturbances: Sequence[Disturbance] = (),
     interval_s: float = 1.0,
 ) -> Verdict:
     """Climb the ladder and return the verdict. Pure: the same evidence always gives the same verdict.
 
-    `interval_s`: the time between two samples, in which limits of profiles are held.
+    `disturbances`: those that depth full must have brought. `interval_s`: the time between two samples, in which limits
+    of profiles are held.
     """
     case = Case(
         evidence=evidence,
         requirements=tuple(requirements),
         profiles=tuple(profiles),
+        disturbances=tuple(disturbances),
         interval_s=interval_s,
         findings=(),
         depth=depth,

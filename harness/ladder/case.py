@@ -6,12 +6,14 @@ from fnmatch import fnmatchcase
 from harness.campaign.limits import Requirement
 from harness.campaign.profiles import Profile
 from harness.model import Clock, Depth, Evidence, Facts, Finding, Reason, Rung, RungName, RungStatus
+from harness.model.disturbances import Disturbance
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Case:
     """The input of a judgement of one host. `findings` compare the evidence with `requirements` and `profiles`.
 
+    `disturbances`: those that the campaign names.
     `interval_s`: the time between two samples.
     """
 
@@ -22,6 +24,7 @@ class Case:
     clock_names: tuple[str, ...]
     read_only: bool
     profiles: tuple[Profile, ...] = ()
+    disturbances: tuple[Disturbance, ...] = ()
     interval_s: float = 1.0
 
     @property

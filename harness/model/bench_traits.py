@@ -22,6 +22,7 @@ class BenchTraits:
     configure, judge, release). `parallel`: how many hosts run at once where no number is set. `limits`: the name of its
     table of limits (campaign.limits.TABLES). `cloud`: hosts cost money while they run, and end themselves with their
     lease. `makes_hosts`: hosts are made for a run and removed after it; otherwise hosts exist before a run and stay.
+    `disturbs`: it can disturb a host's clock from outside of the host.
     """
 
     hosts_are: str
@@ -31,6 +32,7 @@ class BenchTraits:
     limits: str
     cloud: bool = False
     makes_hosts: bool = True
+    disturbs: bool = False
 
     @property
     def local(self) -> bool:
@@ -44,7 +46,12 @@ BENCHES: Mapping[BenchName, BenchTraits] = {
     ),
     # The lab's hosts disturb each other's clocks when they share few cores.
     BenchName.LAB: BenchTraits(
-        hosts_are="virtual machines on this machine", measure_s=60.0, overhead_s=90.0, parallel=2, limits="lab"
+        hosts_are="virtual machines on this machine",
+        measure_s=60.0,
+        overhead_s=90.0,
+        parallel=2,
+        limits="lab",
+        disturbs=True,
     ),
     BenchName.HOSTS: BenchTraits(
         hosts_are="an inventory", measure_s=300.0, overhead_s=90.0, parallel=8, limits="ec2", makes_hosts=False

@@ -26,6 +26,7 @@ class RungName(StrEnum):
     CLOCK_READABLE = "clock_readable"
     CHRONY_FOLLOWS = "chrony_follows"
     WITHIN_LIMITS = "within_limits"
+    WITHSTANDS_DISTURBANCES = "withstands_disturbances"
     SURVIVES_REBOOT = "survives_reboot"
 
 
@@ -76,6 +77,7 @@ class Stage(StrEnum):
     REACH = "reach"
     CONFIGURE = "configure"
     MEASURE = "measure"
+    DISTURB = "disturb"
     REBOOT = "reboot"
     JUDGE = "judge"
     BAKE = "bake"
@@ -88,6 +90,7 @@ DOING = {
     Stage.REACH: "waiting for its SSH server",
     Stage.CONFIGURE: "being configured",
     Stage.MEASURE: "being measured",
+    Stage.DISTURB: "being disturbed",
     Stage.REBOOT: "rebooting",
     Stage.JUDGE: "being judged",
     Stage.BAKE: "being copied into an image",

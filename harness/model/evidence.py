@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from harness.model.disturbances import DisturbanceWindow
 from harness.model.enums import Outcome, Reason, RungName, RungStatus
 from harness.model.observed import Facts, Sample, Unparsed
 
@@ -62,6 +63,8 @@ class Evidence:
     samples: tuple[Sample, ...] | None = None
     slots: int | None = None  # number of intervals that the sampler went through; None: its closing line was not read
     final_facts: Facts | None = None  # collected after the last sample
+    disturbed: "Evidence | None" = None  # the samples while it was disturbed; depth full, where the campaign asks
+    disturbances: tuple[DisturbanceWindow, ...] = ()  # in these samples
     rebooted: "Evidence | None" = None
     unparsed: tuple[Unparsed, ...] = ()
     lost: str | None = None  # when and how a reachable host stopped answering, in one sentence

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from harness import units
+from harness.model.disturbances import DisturbanceFigures
 from harness.model.enums import Depth, HostState, Stage
 from harness.model.evidence import Claim, Offer, Placement, Verdict
 from harness.model.observed import Facts
@@ -111,6 +112,7 @@ class HostRecord:
     attempt: int = 1  # of its token: a host that was begun anew has a later one
     quality: ClockQuality | None = None  # the figures of its clock; None: too little was measured
     expected: str | None = None  # the outcome or reason that the campaign expects of its type
+    disturbances: tuple[DisturbanceFigures, ...] = ()  # how its clock fared under each
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

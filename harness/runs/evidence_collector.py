@@ -12,6 +12,7 @@ from harness.errors import CommandError, HarnessError
 from harness.host import sampling, ssh
 from harness.host.playbooks import PlayOutcome, PlayResult, Target, play, role_variables
 from harness.model import Evidence, Facts, Machine, Reason, Sample, Token
+from harness.probes import disturbance_marks
 from harness.probes import facts as facts_probe
 from harness.probes.samples import SampleReader, describe_sample
 from harness.runs.context import Interrupted, RunContext
@@ -116,22 +117,38 @@ class EvidenceCollector:
             return None
         return self.read_facts(collected, name)
 
-    def follow_samples(self, target: Target, path: str, progress: Progress) -> None:
-        """Keep the samples' text, and parse each line as it arrives."""
+    def follow_samples(
+        self,
+        target: Target,
+        path: str,
+        progress: Progress,
+        *,
+        duration_s: float | None = None,
+        marks: Callable[[], str] | None = None,
+    ) -> None:
+        """Keep the samples' text, and parse each line as it arrives.
+
+        `duration_s`: how long the sampler was to run; None: as long as the campaign measures. `marks` reads the marks
+        of the disturbances that took place meanwhile.
+        """
         campaign, name = self._context.campaign, f"{self._prefix}{host_evidence.SAMPLES}"
-        reader = SampleReader(
-            name, most=sampling.count_expected_samples(campaign.measure_duration_s, campaign.measure_interval_s)
-        )
+        duration_s = campaign.measure_duration_s if duration_s is None else duration_s
+        reader = SampleReader(name, most=sampling.count_expected_samples(duration_s, campaign.measure_interval_s))
         with self.folder.stream(name) as file:
             sampling.follow_samples(
                 target,
                 path,
                 reader,
                 file,
-                duration_s=campaign.measure_duration_s,
-                on_sample=_report_samples(campaign.measure_duration_s, campaign.measure_interval_s, progress),
+                duration_s=duration_s,
+                on_sample=_report_samples(duration_s, campaign.measure_interval_s, progress),
                 pause=self._steps.pause,
             )
+        if marks is not None:
+            text = marks()
+            name = self._write(host_evidence.MARKS, text)
+            windows, unparsed = disturbance_marks.read_marks(text, where=name, boots=reader.boots)
+            self.note(disturbances=windows, unparsed=self.evidence.unparsed + unparsed)
         self.note(
             samples=reader.samples,
             slots=reader.slots,
@@ -139,16 +156,19 @@ class EvidenceCollector:
         )
 
     @contextmanager
-    def rebooted(self) -> Iterator[None]:
-        """Collect into `evidence.rebooted` inside this block; the names of its files begin with `rebooted-`."""
-        before, self._prefix = self.evidence, "rebooted-"
+    def part(self, name: str) -> Iterator[None]:
+        """Collect into a part of the evidence inside this block, `disturbed` or `rebooted`.
+
+        The names of its files begin with its name.
+        """
+        before, self._prefix = self.evidence, host_evidence.PARTS[name]
         self.evidence = Evidence(offer=before.offer, launch=before.launch, placement=before.placement)
         try:
             yield
         finally:
             after = self.evidence
-            self.evidence = replace(before, rebooted=after, unparsed=before.unparsed + after.unparsed)
-            self._prefix = ""
+            self.evidence, self._prefix = before, ""
+            self.note(**{name: after}, unparsed=before.unparsed + after.unparsed)
 
     def _write(self, name: str, text: str) -> str:
         """Write a raw output; return the file's name."""

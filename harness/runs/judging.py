@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from harness import ladder
+from harness.analysis.disturbed_clock import compute_disturbances
 from harness.campaign.campaign import Campaign
 from harness.errors import RequestError
 from harness.host.sampling import count_expected_samples
@@ -42,6 +43,7 @@ def judge_evidence(evidence: Evidence, campaign: Campaign, *, depth: Depth) -> V
         clock_names=campaign.clock_names,
         read_only=campaign.read_only,
         profiles=campaign.profiles,
+        disturbances=campaign.disturbances,
         interval_s=campaign.measure_interval_s,
     )
     return bounded(verdict, characters=_LONGEST_SENTENCE)
@@ -97,5 +99,6 @@ def _judge_line(line: HostLine, folder: Path, campaign: Campaign) -> JudgedAgain
         verdict=verdict,
         facts=evidence.final_facts or evidence.facts,
         quality=compute_figures(evidence, campaign),
+        disturbances=compute_disturbances(evidence, campaign.measure_interval_s),
     )
     return JudgedAgain(record=again, recorded=record)

@@ -1,4 +1,4 @@
-"""Qualify one host: provision, reach, configure, measure, reboot, judge, release. Read `observe` from top to bottom.
+"""Qualify one host: provision, reach, configure, measure, disturb, reboot, judge, release. Read `observe` first.
 
 In every case there is exactly one verdict, and all that was made is released. Every step's intent is in the ledger
 before its effect.
@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from harness import units
+from harness.analysis.disturbed_clock import compute_disturbances
 from harness.benches.bench import BenchError, FatalError
 from harness.campaign.choices import Keep
 from harness.campaign.run_plan import PlannedHost
@@ -34,8 +35,10 @@ from harness.model import (
     Token,
     Verdict,
 )
+from harness.model.disturbances import DisturbanceFigures
 from harness.runs import judging
 from harness.runs.context import Interrupted, RunContext
+from harness.runs.disturb_stage import DisturbStage
 from harness.runs.evidence_collector import EvidenceCollector
 from harness.runs.steps import StepRecorder
 from harness.store import host_evidence
@@ -66,6 +69,7 @@ class Qualification:
         self.collected = EvidenceCollector(self.token, context, self.steps)
         self.machine: Machine | None = None
         self.quality: ClockQuality | None = None
+        self.disturbances: tuple[DisturbanceFigures, ...] = ()
 
     def qualify(self) -> HostRecord | None:
         """Observe, judge, release. The host is released even after an unexpected error."""
@@ -110,6 +114,7 @@ class Qualification:
             return
         self.measure(target)
         if self.context.campaign.depth is Depth.FULL and self.judge_at(Depth.STANDARD).outcome is Outcome.PASS:
+            self.disturb(target)
             self.reboot(target)
 
     def provision(self) -> bool:
@@ -214,9 +219,23 @@ class Qualification:
             facts = self.collected.collect_facts(target, host_evidence.FACTS_FINAL, "the closing look at the host")
             self.collected.note(final_facts=facts)
 
+    def disturb(self, target: Target) -> None:
+        """Disturb the clock as the campaign asks, while the sampler watches it."""
+        if not self.context.campaign.disturbances:
+            return
+        with self.collected.part("disturbed"), self.steps.step(Stage.DISTURB) as progress:
+            DisturbStage(
+                target=target,
+                token=self.token,
+                collected=self.collected,
+                context=self.context,
+                progress=progress,
+                pause=self.steps.pause,
+            ).run()
+
     def reboot(self, target: Target) -> None:
         """Reboot and measure again, with nothing changed in between."""
-        with self.collected.rebooted():
+        with self.collected.part("rebooted"):
             with self.steps.step(Stage.REBOOT) as progress:
                 reach = reboot.reboot(target, progress=progress, pause=self.steps.pause)
                 self.collected.note(reach=reach)
@@ -249,6 +268,8 @@ class Qualification:
         failures, campaign, evidence = self.context.failures, self.context.campaign, self.collected.evidence
         folder, figures = self.collected.folder, f"computing the figures of {self.token}"
         failures.attempt(f"writing the evidence of {self.token}", host_evidence.write_evidence, folder, evidence)
+        interval_s = campaign.measure_interval_s
+        self.disturbances = failures.attempt(figures, compute_disturbances, evidence, interval_s) or ()
         self.quality = failures.attempt(figures, judging.compute_figures, evidence, campaign)
         plots = failures.attempt(figures, judging.reduce_for_plots, evidence, campaign)
         failures.attempt(f"writing the plots of {self.token}", host_evidence.write_plots, folder, plots)
@@ -348,6 +369,7 @@ class Qualification:
             cost_usd=self.machine.cost_usd(sum(seconds.values())) if self.machine else None,
             attempt=self.token.attempt,
             quality=self.quality,
+            disturbances=self.disturbances,
             expected=self.context.campaign.expect.get(self.host.instance_type),
         )
 

@@ -27,8 +27,9 @@ from harness.model import (
     Unparsed,
 )
 from harness.model.plots import PLOTS_DEFINITION, ClockPlots
+from harness.probes import disturbance_marks
 from harness.probes import facts as facts_probe
-from harness.probes.samples import SampleReader
+from harness.probes.samples import MOST_SAMPLES, SampleReader
 from harness.store.evidence_folder import EvidenceFolder
 
 if TYPE_CHECKING:
@@ -36,12 +37,14 @@ if TYPE_CHECKING:
 
 EVIDENCE_FILE, PLOTS_FILE = "evidence.json", "plots.json"
 FACTS, FACTS_AGAIN, SAMPLES, FACTS_FINAL = "facts.json", "facts-again.json", "samples.jsonl", "facts-final.json"
-REBOOTED = "rebooted-"
-"""The names of a host's raw outputs, and what those of after the reboot begin with."""
+MARKS = "marks.jsonl"
+PARTS = {"disturbed": "disturbed-", "rebooted": "rebooted-"}
+"""The names of a host's raw outputs, and what those of parts of the evidence begin with: while it was disturbed, and
+after its reboot."""
 
 _SCHEMA = 1
 _MOST_BYTES = 2 << 30
-_PARSED = ("facts", "first_facts", "samples", "slots", "final_facts", "rebooted", "unparsed")
+_PARSED = ("facts", "first_facts", "samples", "slots", "final_facts", "disturbances", "unparsed", *PARTS)
 """Fields of Evidence that are parsed from raw outputs."""
 
 _TRIES = re.compile(r"at try (\d+)|after (\d+) tries")
@@ -111,6 +114,10 @@ def _to_document(evidence: Evidence) -> dict[str, Any]:
         "final_facts": FACTS_FINAL,
     }
     document["outputs"] = {part: name for part, name in outputs.items() if getattr(evidence, part) is not None}
+    if evidence.disturbances:
+        document["outputs"]["disturbances"] = MARKS
+    if evidence.disturbed is not None:
+        document["disturbed"] = _to_document(evidence.disturbed)
     document["rebooted"] = None if evidence.rebooted is None else _to_document(evidence.rebooted)
     return document
 
@@ -132,12 +139,19 @@ def _read_outputs(folder: Path, document: Mapping[str, Any], prefix: str, most_s
             reader.read_line(line)
         parts |= {"samples": reader.samples, "slots": reader.slots}
         unparsed += reader.unparsed
+        if "disturbances" in outputs:
+            name = prefix + outputs["disturbances"]
+            marks = _read_output(folder, name)
+            parts["disturbances"], lines = disturbance_marks.read_marks(marks, where=name, boots=reader.boots)
+            unparsed += lines
     if "final_facts" in outputs:
         parts["final_facts"], lines = _read_facts(folder, prefix + outputs["final_facts"])
         unparsed += lines
-    if document.get("rebooted") is not None and not prefix:
-        rebooted = _read_outputs(folder, document["rebooted"], REBOOTED, most_samples)
-        parts["rebooted"], unparsed = rebooted, unparsed + rebooted.unparsed
+    for part, part_prefix in PARTS.items():
+        if document.get(part) is not None and not prefix:
+            most = most_samples if part == "rebooted" else MOST_SAMPLES  # disturbances take their own time
+            parts[part] = _read_outputs(folder, document[part], part_prefix, most)
+            unparsed += parts[part].unparsed
     return replace(evidence, unparsed=unparsed, **parts)
 
 
@@ -186,8 +200,8 @@ def _infer_document(record: HostRecord, folder: Path) -> dict[str, Any]:
     placed = evidence_of(RungName.PRECISION_HOST, RungStatus.PROVEN)
     if placed is not None and record.facts is not None and not record.facts.clocks:
         known["placement"] = Placement(precise=True, detail=placed)
-    if _find_outputs(record, folder, REBOOTED):
-        known["rebooted"] = {**known, "outputs": _find_outputs(record, folder, REBOOTED)}
+    if rebooted := _find_outputs(record, folder, PARTS["rebooted"]):
+        known["rebooted"] = {**known, "outputs": rebooted}
     return known | _infer_trouble(record)
 
 

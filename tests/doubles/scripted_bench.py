@@ -10,10 +10,19 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from harness.benches.bench import CapacityError, Check, InstanceType, Progress, TransientError, ignore_progress
+from harness.benches.bench import (
+    CapacityError,
+    Check,
+    InstanceType,
+    Progress,
+    TransientError,
+    ignore_progress,
+    refuse_disturbance,
+)
 from harness.errors import CleanupError
 from harness.model import Machine, Offer, Placement, Resource, Token
 from harness.model.cloud import PriceTerms
+from harness.model.disturbances import Disturbance
 
 KINDS = ("good", "bad", "full", "lost", "late", "hangs", "stubborn")
 Point = Callable[[str], None]
@@ -72,6 +81,9 @@ class ScriptedBench:
 
     def extend_lease(self, token: Token, until: datetime.datetime) -> None:
         (self._folder / "extended").write_text(f"{token} {until.isoformat()}")
+
+    def disturb(self, token: Token, disturbance: Disturbance, seconds: float, pause: Callable[[float], None]) -> None:
+        raise refuse_disturbance(disturbance)
 
     def release(self, token: Token, progress: Progress = ignore_progress) -> None:
         made = self._file("made", token)

@@ -9,7 +9,15 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from functools import cached_property
 
-from harness.benches.bench import BenchError, Check, FatalError, InstanceType, Progress, ignore_progress
+from harness.benches.bench import (
+    BenchError,
+    Check,
+    FatalError,
+    InstanceType,
+    Progress,
+    ignore_progress,
+    refuse_disturbance,
+)
 from harness.benches.ec2 import checks, price_terms
 from harness.benches.ec2.account import lease_tags, resource_removal, signing, ssh_access, tagged_resources
 from harness.benches.ec2.account.tagged_resources import TaggedResource
@@ -29,6 +37,7 @@ from harness.benches.ec2.market import prices
 from harness.errors import CleanupError, HarnessError
 from harness.model import Machine, Offer, Placement, Resource, Token
 from harness.model.cloud import CloudOptions, PriceTerms, TypeInfo
+from harness.model.disturbances import Disturbance
 from harness.model.ec2_deadlines import InstanceDeadlines, deadlines_of, returns_within_s
 from harness.model.ec2_enums import Access
 from harness.system.settings import Settings
@@ -151,6 +160,10 @@ class Ec2Bench:
             if resource.kind == "instance":
                 lease_tags.write(self._api(record.region), resource, expires, self.proofs.signer, host=token.host)
         self.records.write(replace(record, expires_utc=expires))
+
+    def disturb(self, token: Token, disturbance: Disturbance, seconds: float, pause: Callable[[float], None]) -> None:
+        """Refuse: nothing outside of the host reaches its clock."""
+        raise refuse_disturbance(disturbance)
 
     def release(self, token: Token, progress: Progress = ignore_progress) -> None:
         stack_up = self.stack_ups.pop(token, None)

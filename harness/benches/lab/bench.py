@@ -10,7 +10,7 @@ from typing import Any
 
 from harness.benches.bench import BenchError, Check, InstanceType, Progress, ignore_progress
 from harness.benches.lab import checks
-from harness.benches.lab.guests import cloud_seed, cloud_start, guest, guest_slots, removal
+from harness.benches.lab.guests import cloud_seed, cloud_start, guest, guest_disturbances, guest_slots, removal
 from harness.benches.lab.guests.cloud_seed import CloudSeed
 from harness.benches.lab.guests.cloud_start import CloudContext, CloudStart
 from harness.benches.lab.guests.cold_start import ColdStart
@@ -28,6 +28,7 @@ from harness.benches.lab.truths.truths import TRUTHS
 from harness.errors import CommandError, RequestError, SetupError
 from harness.host import keys
 from harness.model import Claim, Machine, Offer, Placement, Resource, Token
+from harness.model.disturbances import Disturbance
 from harness.system.settings import Settings
 from harness.untrusted.nearest import nearest_names
 
@@ -131,6 +132,12 @@ class LabBench:
 
     def extend_lease(self, token: Token, until: datetime.datetime) -> None:
         """Do nothing: guests are of this machine, and no other controller sees them."""
+
+    def disturb(self, token: Token, disturbance: Disturbance, seconds: float, pause: Callable[[float], None]) -> None:
+        record = self.records.find(token)
+        if record is None or not _is_running(record):
+            raise BenchError(f"{token} does not run")
+        guest_disturbances.disturb(record, disturbance, seconds, pause)
 
     def release(self, token: Token, progress: Progress = ignore_progress) -> None:
         removal.remove(self.records.folder(token))

@@ -77,7 +77,7 @@ def test_a_host_with_lines_that_nobody_understood_is_read_back(tmp_path: Path) -
 
 
 def test_a_rebooted_host_is_read_back_with_both_halves(tmp_path: Path) -> None:
-    rebooted = replace(observe(tmp_path, "flaky-reads", host_evidence.REBOOTED), claim=None)
+    rebooted = replace(observe(tmp_path, "flaky-reads", host_evidence.PARTS["rebooted"]), claim=None)
     evidence = replace(observe(tmp_path, "drifting"), rebooted=rebooted)
     assert read_back(tmp_path, evidence) == evidence
 

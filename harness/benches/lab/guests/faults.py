@@ -12,6 +12,7 @@ import sys
 import time
 from pathlib import Path
 
+from harness.benches.bench import BenchError
 from harness.benches.lab.guests.guest_records import GuestRecord, read
 from harness.benches.lab.io import guest_agent
 from harness.benches.lab.io.guest_agent import GuestAgent
@@ -55,7 +56,8 @@ def _wait(fault: Fault, record: GuestRecord) -> bool:
 def _do(fault: Fault, record: GuestRecord) -> None:
     if fault.device:
         _print_line(f"bending the device: {dict(fault.device)}")
-        _bend(record.sockets / "control", fault.device)
+        bend_device(record.sockets / "control", fault.device)
+        _print_line("done")
     if fault.guest:
         with guest_agent.connect(record.sockets / "agent") as port:
             _print_line(f"in the guest: {fault.guest.strip()}")
@@ -73,14 +75,16 @@ def shell(port: GuestAgent, script: str) -> str:
     return f"status {result.status} {result.out}".strip()
 
 
-def _bend(control: Path, bends: Bends) -> None:
+def bend_device(control: Path, bends: Bends) -> None:
+    """Bend the device at a control socket. Raises BenchError where it refuses."""
     lines = JsonLines(control, deadline_s=_DEADLINE_S)
     try:
         lines.send(dict(bends))
         reply = lines.receive(deadline_s=_DEADLINE_S)
     finally:
         lines.close()
-    _print_line(f"the device refuses: {reply['error']}" if "error" in reply else "done")
+    if "error" in reply:
+        raise BenchError(f"the device refuses: {reply['error']}")
 
 
 def _print_line(text: str) -> None:

@@ -1,0 +1,65 @@
+"""Judge whether the bound held, and the clock came back, under every disturbance that the campaign names."""
+
+from harness import units
+from harness.analysis.disturbed_clock import compute_disturbances
+from harness.ladder.case import Case, proven_rung, unobserved_rung
+from harness.model import Depth, Reason, Rung, RungName, RungStatus
+from harness.model.disturbances import AFTER_S, DisturbanceFigures
+
+LEAST_COMPARED = 10
+"""Seconds in which a reading must have been held against the bound; fewer prove nothing."""
+
+
+def judge_withstands_disturbances(case: Case) -> Rung:
+    """Judge the disturbances. A bound that a reading refutes is as in judging the undisturbed clock: no pass."""
+    name = RungName.WITHSTANDS_DISTURBANCES
+    if not case.disturbances:
+        return Rung(name=name, status=RungStatus.NOT_REQUIRED, evidence="the campaign names no disturbance")
+    if case.depth is not Depth.FULL:
+        return Rung(name=name, status=RungStatus.NOT_REQUIRED, evidence=f"depth {case.depth} disturbs no clock")
+    disturbed = case.evidence.disturbed
+    if disturbed is None:
+        return unobserved_rung(name, "the clock was not disturbed")
+    figures = compute_disturbances(case.evidence, case.interval_s)
+    if disturbed.lost:
+        return unobserved_rung(name, disturbed.lost, Reason.UNREACHABLE)
+    if disturbed.trouble:
+        return unobserved_rung(name, disturbed.trouble, disturbed.trouble_reason)
+    if missing := _find_missing(case, figures):
+        return unobserved_rung(name, missing)
+    for each in figures:
+        if each.refuted:
+            return unobserved_rung(name, describe_refuted(each), Reason.BOUND_REFUTED)
+    for each in figures:
+        if each.compared < LEAST_COMPARED:
+            text = f"{each.disturbance}: chrony's bound could be held against a reading in {each.compared} seconds only"
+            return unobserved_rung(name, text, Reason.TOO_FEW_SAMPLES)
+    for each in figures:
+        if each.back_after_s is None:
+            text = f"{each.disturbance}: the clock was not back within {units.duration(AFTER_S)}"
+            return unobserved_rung(name, text, Reason.NOT_SYNCHRONISED)
+    longest_s = max(each.back_after_s or 0.0 for each in figures)
+    compared = sum(each.compared for each in figures)
+    names = ", ".join(each.disturbance for each in figures)
+    return proven_rung(
+        name, f"{names}: the bound held in all {compared} seconds, and the clock was back after {longest_s:g} s at most"
+    )
+
+
+def describe_refuted(figures: DisturbanceFigures) -> str:
+    """Say in how many seconds of a disturbance a reading refutes chrony's bound, and how far off the clock was."""
+    offset_ns = abs(figures.largest_offset_ns or 0.0)
+    return (
+        f"{figures.disturbance}: chrony's bound was refuted in {figures.refuted} of {figures.compared} seconds; "
+        f"a reading puts the PHC {units.ns(offset_ns)} from the system clock"
+    )
+
+
+def _find_missing(case: Case, figures: tuple[DisturbanceFigures, ...]) -> str | None:
+    """Say which disturbance did not take place, or why it could not be caused."""
+    for each in figures:
+        if each.failure is not None:
+            return f"{each.disturbance}: {each.failure}"
+    done = [each.disturbance for each in figures]
+    not_done = [each for each in case.disturbances if each not in done]
+    return f"{', '.join(not_done)}: not marked as done" if not_done else None
