@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from harness.analysis import sample_values
 from harness.model import Evidence, Sample
-from harness.model.disturbances import DisturbanceFigures, DisturbanceWindow
+from harness.model.disturbances import DisturbanceFigures, DisturbanceWindow, LimitExceeded
 
 LIMITS_NS = (10_000, 50_000, 100_000)
 """Limits of which it is told when they were exceeded."""
@@ -57,8 +57,8 @@ def _compute_figures(
         largest_offset_ns=None if largest is None else sample_values.phc_offset(largest),
         largest_offset_uncertainty_ns=None if largest is None else sample_values.phc_uncertainty(largest),
         largest_bound_ns=max(full_bounds, default=None),
-        offset_reached_s=_find_exceeded(watched, before, _least_offset, window.begun, interval_s),
-        bound_reached_s=_find_exceeded(watched, before, _full_bound, window.begun, interval_s),
+        offset_exceeded=_find_exceeded(watched, before, _least_offset, window.begun, interval_s),
+        bound_exceeded=_find_exceeded(watched, before, _full_bound, window.begun, interval_s),
         back_after_s=_find_return(watched, window.ended, near_ns, interval_s),
         detail=window.detail,
         failure=window.failure,
@@ -94,18 +94,18 @@ def _find_exceeded(
     value_of: Callable[[Sample], float | None],
     begun: int,
     interval_s: float,
-) -> dict[int, float]:
+) -> tuple[LimitExceeded, ...]:
     """Find the seconds until each limit was first exceeded; without those that were exceeded before."""
     value_before = value_of(before) if before is not None else None
-    reached: dict[int, float] = {}
+    exceeded: list[LimitExceeded] = []
     for limit_ns in LIMITS_NS:
         if value_before is not None and value_before > limit_ns:
             continue
         exceeding = (each for each in watched if (value := value_of(each)) is not None and value > limit_ns)
         first = next(exceeding, None)
         if first is not None:
-            reached[limit_ns] = (first.slot - begun) * interval_s
-    return reached
+            exceeded.append(LimitExceeded(limit_ns=limit_ns, after_s=(first.slot - begun) * interval_s))
+    return tuple(exceeded)
 
 
 def _find_return(watched: Sequence[Sample], ended: int, near_ns: float, interval_s: float) -> float | None:

@@ -52,7 +52,10 @@ def describe(node: Node, schema: Node) -> str:
         case "number":
             return "a number above 0" if node.get("exclusiveMinimum") == 0 else "a number"
         case "array":
-            return f"a list such as {fields.LIST_EXAMPLES[_pattern_of(node['items'])]}"
+            items = _resolve_ref(node["items"], schema)
+            if "enum" in items:
+                return f"a list of {describe(items, schema)}"
+            return f"a list such as {fields.LIST_EXAMPLES[_pattern_of(items)]}"
         case "object":
             return "a group of `key: value` lines"
         case _:

@@ -16,6 +16,7 @@ from harness.cli import completion
 from harness.errors import RequestError
 from harness.model import Depth
 from harness.model.bench_traits import BENCHES
+from harness.model.disturbances import Disturbance
 from harness.system import profile_files
 from harness.system.text_files import read_text
 
@@ -49,6 +50,10 @@ DepthName = Annotated[
         help="quick: until chrony follows; standard: measured too; full: rebooted, and all again (default: standard).",
     ),
 ]
+Disturb = Annotated[
+    list[Disturbance] | None,
+    typer.Option("--disturb", metavar="NAME", help="A disturbance to try with --depth full, such as cpu-load."),
+]
 KeepWhich = Annotated[
     Keep | None,
     typer.Option(
@@ -69,6 +74,8 @@ def load_campaign(targets: list[str], **flags: Any) -> Campaign:
         given_flags.setdefault("bench", "hosts")
     if "region" in given_flags:
         given_flags.setdefault("bench", "ec2")
+    if "disturbances" in given_flags:
+        given_flags["disturbances"] = [name.value for name in given_flags["disturbances"]]
     if "duration" in given_flags:
         given_flags["measure"] = {"duration": given_flags.pop("duration")}
     if _is_file(targets):

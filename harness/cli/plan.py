@@ -21,6 +21,7 @@ def plan(
     region: campaign_options.Region = None,
     image: campaign_options.ImageName = None,
     depth: campaign_options.DepthName = None,
+    disturb: campaign_options.Disturb = None,
     keep: campaign_options.KeepWhich = None,
     parallel: campaign_options.Parallel = None,
     read_only: campaign_options.ReadOnly = False,
@@ -39,7 +40,7 @@ def plan(
         ptp-harness plan --inventory hosts.yaml all --read-only
     """
     source = {"bench": bench, "inventory": inventory, "region": region, "image": image}
-    flags = source | {"depth": depth, "keep": keep, "parallel": parallel}
+    flags = source | {"depth": depth, "disturbances": disturb or None, "keep": keep, "parallel": parallel}
     requested = campaign_options.load_campaign(targets, read_only=read_only, duration=duration, **flags)
     configuration = settings.load()
     with campaign_options.placing_unknown_types(targets):
@@ -64,6 +65,7 @@ def _document(run_plan: Plan) -> dict[str, object]:
         "expires": run_plan.expires.isoformat(timespec="seconds"),
         "estimated_s": run_plan.estimated_s,
         "depth": run_plan.campaign.depth.value,
+        "disturbances": list(run_plan.campaign.disturbances),
         "read_only": run_plan.campaign.read_only,
         "measure": {
             "duration_s": run_plan.campaign.measure_duration_s,
@@ -90,4 +92,5 @@ def _lines(run_plan: Plan, summaries: dict[str, str]) -> list[str]:
         f"about {run_plan.estimated_s / 60:.0f} min"
     )
     profiles = [f"  profile {profile.name}: {profile.title} ({profile.edition})" for profile in campaign.profiles]
-    return [summary, *hosts, "limits:", *limits, *profiles]
+    disturbances = [f"disturbances: {', '.join(campaign.disturbances)}"] if campaign.disturbances else []
+    return [summary, *hosts, *disturbances, "limits:", *limits, *profiles]

@@ -25,6 +25,7 @@ def run(
     region: campaign_options.Region = None,
     image: campaign_options.ImageName = None,
     depth: campaign_options.DepthName = None,
+    disturb: campaign_options.Disturb = None,
     keep: campaign_options.KeepWhich = None,
     parallel: campaign_options.Parallel = None,
     read_only: campaign_options.ReadOnly = False,
@@ -56,12 +57,13 @@ def run(
         ptp-harness run campaign.yaml --json > report.json
         ptp-harness run campaign.yaml -f json=report.json -f junit=report.xml
         ptp-harness run m7i.large c7g.large --region eu-north-1
+        ptp-harness run lab.phc --depth full --disturb cpu-load --disturb reboot
         ptp-harness run --inventory hosts.yaml all --read-only
         ptp-harness run --inventory hosts.yaml rack7 --depth full
         ptp-harness run --join k3f9 --parallel 4
     """
     if join is not None:
-        others = (targets, bench, inventory, region, image, depth, keep, read_only, duration, forms, json)
+        others = (targets, bench, inventory, region, image, depth, disturb, keep, read_only, duration, forms, json)
         if any(others):
             raise RequestError(
                 f"--join {join} goes with --parallel alone: the run has its campaign, and its leader reports",
@@ -73,7 +75,7 @@ def run(
         raise RequestError("nothing to run: name a campaign file or types", next_step="ptp-harness run lab.phc")
     targets_of_report = report.read_targets(forms, json=json)
     source = {"bench": bench, "inventory": inventory, "region": region, "image": image}
-    flags = source | {"depth": depth, "keep": keep, "parallel": parallel}
+    flags = source | {"depth": depth, "disturbances": disturb or None, "keep": keep, "parallel": parallel}
     requested = campaign_options.load_campaign(targets, read_only=read_only, duration=duration, **flags)
     configuration = settings.load()
     with campaign_options.placing_unknown_types(targets):

@@ -41,7 +41,7 @@ _RUNGS: Mapping[RungName, Callable[[Case], Rung]] = {
     RungName.CLOCK_READABLE: clock_rungs.judge_clock_readable,
     RungName.CHRONY_FOLLOWS: clock_rungs.judge_chrony_follows,
     RungName.WITHIN_LIMITS: limit_rungs.judge_within_limits,
-    RungName.WITHSTANDS_DISTURBANCES: disturbance_rungs.judge_withstands_disturbances,
+    RungName.BOUND_HOLDS: disturbance_rungs.judge_bound_holds,
     RungName.SURVIVES_REBOOT: lambda case: limit_rungs.judge_survives_reboot(case, _judge_rebooted(case)),
 }
 

@@ -10,9 +10,9 @@ LEAST_COMPARED = 10
 """Seconds in which a reading must have been held against the bound; fewer prove nothing."""
 
 
-def judge_withstands_disturbances(case: Case) -> Rung:
+def judge_bound_holds(case: Case) -> Rung:
     """Judge the disturbances. A bound that a reading refutes is as in judging the undisturbed clock: no pass."""
-    name = RungName.WITHSTANDS_DISTURBANCES
+    name = RungName.BOUND_HOLDS
     if not case.disturbances:
         return Rung(name=name, status=RungStatus.NOT_REQUIRED, evidence="the campaign names no disturbance")
     if case.depth is not Depth.FULL:

@@ -66,6 +66,14 @@ class DisturbanceWindow:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class LimitExceeded:
+    """A limit in nanoseconds, and the seconds from the beginning of a disturbance until it was first exceeded."""
+
+    limit_ns: int
+    after_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class DisturbanceFigures:
     """How a clock fared under one disturbance, from its beginning until the next one, or the end of the samples.
 
@@ -73,9 +81,9 @@ class DisturbanceFigures:
     is chrony's, with the bound that the device publishes. `seconds`: how many were watched; `compared`: in how many a
     reading could be held against chrony's bound; `refuted`: in how many of those the reading lies outside, whatever its
     own uncertainty. `largest_offset_ns` and `largest_bound_ns` are None where nothing was read.
-    `offset_reached_s`, `bound_reached_s`: by limit in nanoseconds the seconds from the beginning until it was first
-    exceeded; a limit that was not exceeded, or already before, is missing. `back_after_s`: seconds from the end of the
-    disturbance until the clock was followed and as near as before again; None: not while it was watched.
+    `offset_exceeded`, `bound_exceeded`: the limits that were exceeded, and not before already. `back_after_s`: seconds
+    from the end of the disturbance until the clock was followed and as near as before again; None: not while it was
+    watched.
     """
 
     disturbance: Disturbance
@@ -86,8 +94,8 @@ class DisturbanceFigures:
     largest_offset_ns: float | None
     largest_offset_uncertainty_ns: float | None
     largest_bound_ns: float | None
-    offset_reached_s: Mapping[int, float]
-    bound_reached_s: Mapping[int, float]
+    offset_exceeded: tuple[LimitExceeded, ...]
+    bound_exceeded: tuple[LimitExceeded, ...]
     back_after_s: float | None
     detail: str = ""
     failure: str | None = None

@@ -26,7 +26,7 @@ class RungName(StrEnum):
     CLOCK_READABLE = "clock_readable"
     CHRONY_FOLLOWS = "chrony_follows"
     WITHIN_LIMITS = "within_limits"
-    WITHSTANDS_DISTURBANCES = "withstands_disturbances"
+    BOUND_HOLDS = "bound_holds"
     SURVIVES_REBOOT = "survives_reboot"
 
 

@@ -55,6 +55,7 @@ def host_document(host: HostRecord) -> dict[str, Any]:
         "remarks": list(verdict.remarks),
         "facts": None if host.facts is None else asdict(host.facts),
         "quality": None if host.quality is None else asdict(host.quality),
+        "disturbances": [asdict(each) for each in host.disturbances],
         "stages": {stage.value: seconds for stage, seconds in host.stages.items()},
         "state": host.state,
         "address": host.address,

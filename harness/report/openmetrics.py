@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from harness import units
 from harness.model import ClockQuality, HostRecord, Outcome, RunRecord
+from harness.model.disturbances import DisturbanceFigures
 from harness.model.quality import Distribution, ProfileStatus
 from harness.untrusted.plain_text import printable
 
@@ -56,6 +57,11 @@ STEPS = _metric("steps", "Lasting steps of the offset.")
 OUTLIERS = _metric("outliers", "Single offsets far from their neighbours.")
 TDEV = _metric("tdev_seconds", "Time deviation at an averaging time.", unit="seconds")
 MTIE = _metric("mtie_seconds", "Maximum time interval error at an observation interval.", unit="seconds")
+DISTURBED_OFFSET = _metric("disturbed_offset_seconds", "Largest offset under a disturbance.", unit="seconds")
+DISTURBED_BOUND = _metric("disturbed_bound_seconds", "Largest bound under a disturbance.", unit="seconds")
+DISTURBED_COMPARED = _metric("disturbed_compared", "Seconds of a disturbance in which a reading met chrony's bound.")
+DISTURBED_REFUTED = _metric("disturbed_refuted", "Those in which the reading lies outside of the bound.")
+DISTURBED_RETURN = _metric("disturbed_return_seconds", "From a disturbance's end until it was over.", unit="seconds")
 ADEV = _metric("adev_ratio", "Allan deviation at an averaging time.", unit="ratio")
 
 
@@ -100,6 +106,19 @@ def _host_points(record: RunRecord, host: HostRecord) -> Iterator[Point]:
             yield Point(metric=HELD, labels=labels | limit, value=float(finding.held))
     if host.quality is not None:
         yield from _quality_points(host.quality, labels)
+    for disturbed in host.disturbances:
+        yield from _disturbance_points(disturbed, {**labels, "disturbance": disturbed.disturbance.value})
+
+
+def _disturbance_points(figures: DisturbanceFigures, labels: Labels) -> Iterator[Point]:
+    values = {
+        DISTURBED_OFFSET: _scale(figures.largest_offset_ns, 1e-9),
+        DISTURBED_BOUND: _scale(figures.largest_bound_ns, 1e-9),
+        DISTURBED_COMPARED: figures.compared,
+        DISTURBED_REFUTED: figures.refuted,
+        DISTURBED_RETURN: figures.back_after_s,
+    }
+    yield from (Point(metric=name, labels=labels, value=value) for name, value in values.items() if value is not None)
 
 
 def _quality_points(quality: ClockQuality, labels: Labels) -> Iterator[Point]:

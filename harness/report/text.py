@@ -8,6 +8,7 @@ from harness.model import HostRecord, HostState, RungName, RungStatus, RunRecord
 from harness.model.bench_traits import traits_of_recorded
 from harness.model.outcomes import is_as_expected
 from harness.report import table
+from harness.report.disturbance_text import describe_disturbances
 from harness.report.quality_text import describe_quality
 from harness.units import usd
 from harness.untrusted.plain_text import printable
@@ -54,6 +55,7 @@ def ladder(host: HostRecord, *, bench: str = "", width: int = 120) -> str:
         basis = f"{finding.samples} samples{', ' + finding.note if finding.note else ''}"
         lines.append(f"  {finding.quantity} {finding.statistic}: {observed} {limit} {held} ({basis}; {finding.source})")
     lines += [f"  {line}" for line in describe_quality(host.quality)] if host.quality else []
+    lines += [f"  {line}" for line in describe_disturbances(host.disturbances)]
     lines += [f"  contradiction: {text}" for text in verdict.contradictions]
     lines += [f"  not observed: {text}" for text in verdict.unobserved]
     lines += [f"  {text}" for text in verdict.remarks]

@@ -10,6 +10,7 @@ from harness.report.html import values
 from harness.report.html.axes import finite
 from harness.report.html.clock_figures import figures_table
 from harness.report.html.clock_plots import make_figures
+from harness.report.html.disturbance_table import disturbances_part
 from harness.report.html.markup import EMPTY, Markup, element, items, join, table
 from harness.report.html.profile_table import profiles_table
 
@@ -39,6 +40,7 @@ def host_section(host: HostRecord, number: int, bench: str, plots: ClockPlots | 
         _facts(host),
         element("h4", "How good the clock is"),
         _quality(host, plots),
+        disturbances_part(host),
         element("p", element("a", "Back to the summary", href="#summary"), class_="small back"),
         id=f"host-{number}",
         class_="host",

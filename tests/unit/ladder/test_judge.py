@@ -436,7 +436,7 @@ def statuses(found: Verdict) -> dict[RungName, RungStatus]:
 def test_rungs_of_a_pass(good: Evidence, required: Required) -> None:
     expected = dict.fromkeys(RungName, RungStatus.PROVEN)
     expected[RungName.CLAIMED] = RungStatus.RECORDED
-    expected[RungName.SURVIVES_REBOOT] = RungStatus.NOT_REQUIRED
+    expected[RungName.BOUND_HOLDS] = expected[RungName.SURVIVES_REBOOT] = RungStatus.NOT_REQUIRED
     assert statuses(verdict(good, required)) == expected
 
 
