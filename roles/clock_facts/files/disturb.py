@@ -108,8 +108,10 @@ def default_route() -> tuple[str, str] | None:
 
 
 def sent_bytes(interface: str) -> int:
-    with open(f"/sys/class/net/{interface}/statistics/tx_bytes", encoding="ascii") as file:
-        return int(file.read())
+    """Read how many bytes an interface has sent: the ninth number of its line (proc_net_dev)."""
+    with open("/proc/net/dev", encoding="ascii") as file:
+        lines = [line.strip().partition(":") for line in file]
+    return next(int(numbers.split()[8]) for name, _, numbers in lines if name == interface)
 
 
 # --- the program -----------------------------------------------------------------------------------------------------
