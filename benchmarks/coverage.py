@@ -29,6 +29,7 @@ from ena_device.control import ask
 from harness import wiring
 from harness.analysis import sample_values
 from harness.errors import HarnessError
+from harness.host import ssh
 from harness.probes import chronyc
 from harness.system import settings
 
@@ -129,23 +130,23 @@ def measure_condition(condition: Condition, guest: Guest, settle_s: int, seconds
 
 
 def compare_seconds(guest: Guest, bends: Mapping[str, int], seconds: int) -> Iterator[Second]:
+    """Compare truth and bound for some seconds. A line of the guest belongs to the second in which it arrives here."""
     argv = [sys.executable, "-m", "ena_device.truth", "--page", str(guest.sockets / "truth")]
     argv += ["--control", str(guest.sockets / "control"), "--seconds", str(seconds)]
-    script = (
-        f"truth {PAGE} {seconds + 2} & for i in $(seq {seconds}); do date +%s%N; chronyc -c tracking; sleep 1; done"
-    )
-    with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True) as observer:
-        lines = guest.run(script, timeout_s=3 * seconds + 60).splitlines()
+    script = f"truth {PAGE} {seconds + 2} & for i in $(seq {seconds}); do chronyc -c tracking; sleep 1; done"
+    shell = ssh.build_command(guest.machine, guest.known_hosts, script)
+    with (
+        subprocess.Popen(argv, stdout=subprocess.PIPE, text=True) as observer,
+        subprocess.Popen(shell, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True) as reports,
+    ):
+        assert reports.stdout is not None
+        arrived = [(time.time_ns(), line) for line in reports.stdout]
         out, _ = observer.communicate(timeout=seconds + 60)
     truths = [json.loads(line) for line in out.splitlines()]
-    for at, line in zip(lines[::2], lines[1::2], strict=False):
+    for at, line in arrived:
         tracked = chronyc.parse(line, "tracking").tracking
-        nearest = min(truths, key=lambda truth: abs(truth["at"] - int(at)))
-        if (
-            tracked is None
-            or None in (nearest["low_ns"], nearest["high_ns"])
-            or abs(nearest["at"] - int(at)) > APART_NS
-        ):
+        nearest = min(truths, key=lambda truth: abs(truth["at"] - at))
+        if tracked is None or None in (nearest["low_ns"], nearest["high_ns"]) or abs(nearest["at"] - at) > APART_NS:
             continue
         yield Second(
             low_ns=nearest["low_ns"] + bends["offset_ns"],
