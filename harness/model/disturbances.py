@@ -43,7 +43,7 @@ KINDS: Mapping[Disturbance, DisturbanceKind] = {
     Disturbance.CHRONYD_RESTARTED: DisturbanceKind(summary="chronyd restarted", lasts_s=0.0),
     Disturbance.REBOOT: DisturbanceKind(summary="the host rebooted", lasts_s=REBOOT_S),
     Disturbance.GUEST_PAUSED: DisturbanceKind(
-        summary="the virtual machine stopped for 5 s, as by a live migration", lasts_s=5.0, by_bench=True
+        summary="the virtual machine stopped for 2 s, as by a live migration", lasts_s=2.0, by_bench=True
     ),
     Disturbance.PHC_WITHDRAWN: DisturbanceKind(
         summary="a clock that answers nobody for two minutes", lasts_s=120.0, by_bench=True

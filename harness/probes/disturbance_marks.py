@@ -80,7 +80,7 @@ def _describe(mark: dict[str, Any]) -> str:
     """Say what the program tells of what it did: the programs that it ran, the bytes that it sent."""
     match mark["name"]:
         case Disturbance.CPU_LOAD if isinstance(mark.get("programs"), int):
-            return f"{mark['programs']} busy programs"
+            return f"{mark['programs']} busy program{'s' if mark['programs'] != 1 else ''}"
         case Disturbance.NETWORK_LOAD if isinstance(mark.get("bytes"), int) and isinstance(mark.get("interface"), str):
             return clip(f"{mark['bytes'] / 1e6:.0f} MB sent by {mark['interface']}", _LONGEST_DETAIL)
         case _:

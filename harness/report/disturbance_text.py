@@ -51,7 +51,7 @@ def describe_coverage(figures: DisturbanceFigures) -> str:
     """Say in how many of the compared seconds the bound held."""
     if figures.refuted:
         return f"chrony's bound REFUTED in {figures.refuted} of {figures.compared} seconds"
-    return f"chrony's bound held in all {figures.compared} of {figures.seconds} seconds that had a reading"
+    return f"chrony's bound held in all {figures.compared} seconds that could be compared, of {figures.seconds}"
 
 
 def describe_return(figures: DisturbanceFigures) -> str:

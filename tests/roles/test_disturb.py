@@ -90,7 +90,18 @@ def test_a_host_without_a_gateway_says_so(roles: Path, tmp_path: Path) -> None:
     marks = tmp_path / "marks.jsonl"
     load = command(roles, marks, "network-load", "--seconds=1")
     subprocess.run(["unshare", "--net", *load], check=True, timeout=20)
-    assert wait_for_end(marks)[1]["error"] == "this host has no default gateway over IPv4"
+    assert wait_for_end(marks)[1]["error"] == "this host has neither a default gateway nor a neighbour over IPv4"
+
+
+@NEEDS_NAMESPACE
+@pytest.mark.programs
+def test_a_host_without_a_gateway_sends_to_a_neighbour(roles: Path, tmp_path: Path) -> None:
+    marks = tmp_path / "marks.jsonl"
+    load = command(roles, marks, "network-load", "--seconds=1")
+    without_gateway = NETWORK.replace("ip route add default via 192.0.2.1\n", "")
+    subprocess.run(["unshare", "--net", "sh", "-ec", without_gateway, "sh", *load], check=True, timeout=20)
+    _, ended = wait_for_end(marks)
+    assert (ended["interface"], ended["to"], ended["bytes"] > 1_400_000) == ("load0", "192.0.2.1", True)
 
 
 @pytest.mark.parametrize(("status", "told"), [(0, {"unit": "chronyd.service"}), (5, {"error": "Unit not found."})])

@@ -25,6 +25,7 @@ import time
 
 PAYLOAD = bytes(1400)  # a packet that no usual network has to split
 DISCARD_PORT = 9
+COMPLETE = 0x2  # ATF_COM of linux/if_arp.h
 RESTART_DEADLINE_S = 30.0
 CHRONYD_UNITS = ("chronyd.service", "chrony.service")
 TOOL_PATH = os.environ.get("PATH", "") + ":/usr/sbin:/sbin:/usr/bin:/bin"
@@ -61,24 +62,33 @@ def load_processors(seconds: float) -> dict[str, object]:
 
 
 def load_network(seconds: float) -> dict[str, object]:
-    """Send packets to the default gateway, which drops them, as fast as one processor can."""
-    route = default_route()
+    """Send packets to the default gateway, which drops them, as fast as one processor can.
+
+    A host without a gateway sends them to a neighbour that it has talked to.
+    """
+    route = default_route() or neighbour()
     if route is None:
-        return {"error": "this host has no default gateway over IPv4"}
-    interface, gateway = route
+        return {"error": "this host has neither a default gateway nor a neighbour over IPv4"}
+    interface, address = route
     before = sent_bytes(interface)
     packets, refused = 0, 0
     end = time.monotonic() + seconds
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
-        sender.connect((gateway, DISCARD_PORT))
+        sender.connect((address, DISCARD_PORT))
         while time.monotonic() < end:
             for _ in range(100):
                 try:
                     sender.send(PAYLOAD)
                     packets += 1
-                except OSError:  # a full queue, or the gateway's word that nobody listens there
+                except OSError:  # a full queue, or the answer that nobody listens there
                     refused += 1
-    return {"interface": interface, "packets": packets, "refused": refused, "bytes": sent_bytes(interface) - before}
+    return {
+        "interface": interface,
+        "to": address,
+        "packets": packets,
+        "refused": refused,
+        "bytes": sent_bytes(interface) - before,
+    }
 
 
 def restart_chronyd(_seconds: float) -> dict[str, object]:
@@ -105,6 +115,13 @@ def default_route() -> tuple[str, str] | None:
             if int(destination, 16) == 0 and int(gateway, 16) != 0:
                 return interface, socket.inet_ntoa(struct.pack("=I", int(gateway, 16)))
     return None
+
+
+def neighbour() -> tuple[str, str] | None:
+    """Find the first neighbour whose hardware address is known, and its interface (proc_net_arp)."""
+    with open("/proc/net/arp", encoding="ascii") as table:
+        entries = [line.split() for line in table.readlines()[1:]]
+    return next(((entry[5], entry[0]) for entry in entries if int(entry[2], 16) & COMPLETE), None)
 
 
 def sent_bytes(interface: str) -> int:
