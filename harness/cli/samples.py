@@ -21,6 +21,7 @@ def samples(
         Path | None,
         typer.Option("--output", "-o", metavar="FILE", help="Write this file: CSV, or Parquet if it ends in .parquet."),
     ] = None,
+    disturbed: Annotated[bool, typer.Option("--disturbed", help="The samples while it was disturbed.")] = False,
     rebooted: Annotated[bool, typer.Option("--rebooted", help="The samples of after the reboot (depth full).")] = False,
 ) -> None:
     """Write the samples of a host as a table.
@@ -32,6 +33,7 @@ def samples(
     Examples:
         ptp-harness samples k3f9 m7i.large > samples.csv
         ptp-harness samples last lab.phc -o samples.parquet
+        ptp-harness samples last lab.phc --disturbed > disturbed.csv
     """
     configuration = settings.load()
     ledger = wiring.ledger(configuration)
@@ -40,9 +42,11 @@ def samples(
     found = wiring.find_evidence(line, ledger, configuration)
     campaign = campaign_run.read_campaign(line.run, ledger)
     _, evidence = judging.read_evidence(measured, found.folder / host, campaign)
-    chosen = evidence.rebooted if rebooted else evidence
+    if disturbed and rebooted:
+        raise RequestError("--disturbed and --rebooted are two tables", next_step="write one after the other")
+    chosen = evidence.disturbed if disturbed else evidence.rebooted if rebooted else evidence
     if chosen is None or not chosen.samples:
-        when = " after a reboot" if rebooted else ""
+        when = " after a reboot" if rebooted else " of a disturbed clock" if disturbed else ""
         raise RequestError(f"{host} of run {line.run} has no samples{when}: it was not measured")
     rows = sample_table.make_rows(chosen.samples)
     if file is None:

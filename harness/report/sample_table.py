@@ -10,6 +10,7 @@ from harness.model import Sample
 
 COLUMNS: Mapping[str, str] = {
     "slot": "int64",
+    "boot": "int64",
     "utc_ns": "int64",
     "mono_ns": "int64",
     "raw_ns": "int64",
@@ -26,12 +27,13 @@ COLUMNS: Mapping[str, str] = {
     "root_delay_ns": "int64",
     "root_dispersion_ns": "int64",
     "source": "string",
+    "sampler_cpu_ns": "int64",
 }
 """The columns, with their types in Arrow's words. An empty field, or null, was not observed.
 
 `offset_ns`: system clock minus PHC by the fastest reading of the slot, which took `read_delay_ns`; half of that is the
 uncertainty. `error_bound_ns`: chrony's bound and the device's. `last_offset_ns`: chrony's own offset at its last
-update. `source`: what chrony follows.
+update. `source`: what chrony follows. `sampler_cpu_ns`: processor time of the sampler since its start in this boot.
 """
 
 Row = Mapping[str, int | float | str | None]
@@ -47,6 +49,7 @@ def _make_row(sample: Sample) -> Row:
     tracking = sample.tracking
     return {
         "slot": sample.slot,
+        "boot": sample.boot,
         "utc_ns": sample.utc_ns,
         "mono_ns": sample.mono_ns,
         "raw_ns": sample.raw_ns,
@@ -63,6 +66,7 @@ def _make_row(sample: Sample) -> Row:
         "root_delay_ns": tracking.root_delay_ns if tracking else None,
         "root_dispersion_ns": tracking.root_dispersion_ns if tracking else None,
         "source": next((source.name for source in sample.sources or () if source.state == "*"), None),
+        "sampler_cpu_ns": sample.cpu_ns,
     }
 
 

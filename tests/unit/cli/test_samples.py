@@ -66,6 +66,8 @@ def test_a_file_is_written_whole(call: Call, evidence: Path, tmp_path: Path) -> 
         (["3a5r", "lab.none"], "run 3a5r has no host 'lab.none'"),
         (["3a5r", "lab.no-phc"], "lab.no-phc of run 3a5r has no samples: it was not measured"),
         (["3a5r", "lab.drifting", "--rebooted"], "has no samples after a reboot"),
+        (["3a5r", "lab.drifting", "--disturbed"], "has no samples of a disturbed clock"),
+        (["3a5r", "lab.drifting", "--disturbed", "--rebooted"], "--disturbed and --rebooted are two tables"),
         (["3a5r", "lab.phc"], "is missing"),
         (["3a5r", "lab.drifting", "-o", "nowhere/s.csv"], "there is no folder nowhere for s.csv"),
     ],
