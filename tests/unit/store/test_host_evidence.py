@@ -19,6 +19,7 @@ from harness.model import (
     Reach,
     Reason,
 )
+from harness.model.disturbances import Disturbance, DisturbanceWindow
 from harness.probes.facts import read_facts
 from harness.probes.samples import read_samples
 from harness.store import host_evidence
@@ -79,6 +80,25 @@ def test_a_host_with_lines_that_nobody_understood_is_read_back(tmp_path: Path) -
 def test_a_rebooted_host_is_read_back_with_both_halves(tmp_path: Path) -> None:
     rebooted = replace(observe(tmp_path, "flaky-reads", host_evidence.PARTS["rebooted"]), claim=None)
     evidence = replace(observe(tmp_path, "drifting"), rebooted=rebooted)
+    assert read_back(tmp_path, evidence) == evidence
+
+
+def test_a_disturbed_host_is_read_back_with_its_disturbances(tmp_path: Path) -> None:
+    """The slots of the marks follow from the boots in the samples, which are longer than the measurement."""
+    head = {"kind": "start", "schema": 3, "boot_id": "b", "interval_s": 1.0, "slot": 0, "mono_ns": 0, "raw_ns": 0}
+    recorded = (LAB / "drifting" / "samples.jsonl").read_text().splitlines()
+    sample = json.loads(recorded[1])
+    lines = [head, *({**sample, "slot": slot, "mono_ns": slot * 10**9} for slot in range(200))]
+    lines.append({"kind": "end", "samples": 200, "slots": 200, "reason": "stopped"})
+    mark = {"name": "cpu-load", "boot_id": "b"}
+    marks = [{**mark, "kind": "begun", "mono_ns": 100 * 10**9}, {**mark, "kind": "ended", "mono_ns": 160 * 10**9}]
+    for name, objects in (("samples", lines), ("marks", marks)):
+        text = "".join(json.dumps(line) + "\n" for line in objects)
+        (tmp_path / f"disturbed-{name}.jsonl").write_text(text)
+    window = DisturbanceWindow(disturbance=Disturbance.CPU_LOAD, begun=100, ended=160)
+    samples, _, slots = read_samples((tmp_path / "disturbed-samples.jsonl").read_text(), where="")
+    disturbed = Evidence(samples=samples, slots=slots, disturbances=(window,))
+    evidence = replace(observe(tmp_path, "drifting"), disturbed=disturbed)
     assert read_back(tmp_path, evidence) == evidence
 
 
