@@ -239,6 +239,43 @@ def test_the_sampler_survives_a_cut_connection(bring_up: Callable[[str], Host]) 
     assert 25 < per_s < 40
 
 
+@WITH_LAB
+def test_a_sampler_that_persists_goes_on_after_a_reboot_and_leaves_nothing(bring_up: Callable[[str], Host]) -> None:
+    host = bring_up("lab.phc")
+    host.configure()
+    path = "/var/lib/ptp-harness/watched.jsonl.gz"
+    files = "find /etc/systemd/system /var/lib/ptp-harness | sort"
+    before = host.run(files)
+    variables = {
+        "clock_facts_duration_s": 900,
+        "clock_facts_reads": 10,
+        "clock_facts_persist": True,
+        "clock_facts_wait": False,
+        "clock_facts_samples_path": path,
+    }
+    host.play("measure.yml", variables)
+    time.sleep(8)
+    host.reboot()
+    wait_until(lambda: host.run(f"ls {path}.1 2>/dev/null || true") != "", 120, "the samples of the next boot")
+    time.sleep(10)
+    host.play("measure.yml", variables | {"clock_facts_mode": "stop"})
+    lines = host.run(f"zcat {path} {path}.1")
+    taken, unparsed, slots = samples.read_samples(lines, where="samples.jsonl")
+    assert unparsed == ()
+    assert slots == taken[-1].slot + 1
+    assert {sample.boot for sample in taken} == {0, 1}
+    first, last = ([sample for sample in taken if sample.boot == boot] for boot in (0, 1))
+    assert len(first) >= 5
+    assert len(last) >= 5
+    assert last[0].slot - first[-1].slot > 5, "while it booted nobody sampled"
+    apart_s = (last[0].utc_ns - first[-1].utc_ns) / 1e9
+    assert abs(apart_s - (last[0].slot - first[-1].slot)) < 2
+    assert {len(sample.reads or ()) for sample in first} == {10}
+    assert '"kind": "pause"' in lines, "the machine ended the first sampler, which has not ended sampling"
+    left = set(host.run(files).splitlines()) - set(before.splitlines())
+    assert left == {path, f"{path}.1"}, "its unit and its program are gone"
+
+
 @WITH_TRUTHS
 def test_a_clock_made_anew_is_followed(bring_up: Callable[[str], Host]) -> None:
     """A driver that is reloaded while chronyd and the sampler hold its clock gives it back under another number."""
