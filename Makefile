@@ -50,7 +50,7 @@ $(VENV)/.docs-ready: $(READY) requirements/docs.txt
 	@$(VENV)/bin/pip install --quiet --disable-pip-version-check --require-hashes -r requirements/docs.txt
 	@touch $@
 
-truth: $(READY)  ## every type of the lab against the verdict that its truth demands; half an hour
+truth: $(READY)  ## every type of the lab against the verdict that its truth demands; an hour
 	$(VENV)/bin/ptp-harness lab build
 	$(VENV)/bin/pytest tests/truths --verbose
 

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from harness.benches.lab.truths import truth_scripts
 from harness.benches.lab.truths.truth_model import DemandedVerdict, Fault, Image, Kernel, Mirror, Moment, Truth
 from harness.model import Outcome, Reason
+from harness.model.disturbances import Disturbance
 
 _PASS = DemandedVerdict(outcome=Outcome.PASS, reason=Reason.SYNCHRONISED)
 _OUT_OF_LIMITS = DemandedVerdict(outcome=Outcome.FAIL, reason=Reason.OUT_OF_LIMITS)
@@ -16,6 +17,9 @@ _NOT_CAPABLE = DemandedVerdict(outcome=Outcome.FAIL, reason=Reason.DRIVER_NOT_CA
 _NO_PACKAGES = DemandedVerdict(outcome=Outcome.INCONCLUSIVE, reason=Reason.PACKAGES_UNAVAILABLE)
 _OFF = DemandedVerdict(outcome=Outcome.FAIL, reason=Reason.DRIVER_OFF)
 _NOT_SYNCHRONISED = DemandedVerdict(outcome=Outcome.FAIL, reason=Reason.NOT_SYNCHRONISED)
+
+_WITHSTOOD = [name.value for name in Disturbance if name is not Disturbance.GUEST_PAUSED]
+"""Disturbances under which a good clock stays within its bound. A paused guest knows nothing of its pause."""
 
 TRUTHS: Mapping[str, Truth] = {
     truth.name: truth
@@ -211,6 +215,18 @@ TRUTHS: Mapping[str, Truth] = {
             clock_on=False,
             campaign={"depth": "full"},
             demand=_PASS,
+        ),
+        Truth(
+            name="lab.disturbed",
+            summary="a good clock that stays within its bound under load, restarts, and without its readings",
+            campaign={"depth": "full", "disturbances": _WITHSTOOD},
+            demand=_PASS,
+        ),
+        Truth(
+            name="lab.paused",
+            summary="a good clock on a machine that stands still for a moment, of which chrony's bound knows nothing",
+            campaign={"depth": "full", "disturbances": [Disturbance.GUEST_PAUSED.value]},
+            demand=DemandedVerdict(outcome=Outcome.INCONCLUSIVE, reason=Reason.BOUND_REFUTED),
         ),
         Truth(
             name="lab.renumbered",
