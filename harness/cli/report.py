@@ -43,10 +43,25 @@ class ReportTarget:
     file: Path | None
 
 
+def _print_schema(requested: bool) -> None:
+    if requested:
+        # Imported here, since no other use of the command needs it.
+        from harness.report.report_schema import json_schema
+
+        output.emit(json_schema())
+        raise typer.Exit
+
+
 def report(
     run: run_argument.Run,
     forms: Forms = None,
     json: Json = False,
+    schema: Annotated[
+        bool,
+        typer.Option(
+            "--schema", help="Print the JSON schema of json and yaml, and end.", is_eager=True, callback=_print_schema
+        ),
+    ] = False,
 ) -> None:
     """Print the report of a run that has ended.
 
@@ -57,12 +72,15 @@ def report(
     The plots of html come from the run's evidence, on this machine or in the evidence store. A host whose evidence is
     in neither is reported without them.
 
+    --schema needs no run: it prints the JSON schema (draft 2020-12) that every report of this version satisfies.
+
     Examples:
         ptp-harness report k3f9
         ptp-harness report last --format junit > report.xml
         ptp-harness report k3f9 -f json=report.json -f junit=report.xml
         ptp-harness report k3f9 --format markdown > report.md
         ptp-harness report last --format html=report.html
+        ptp-harness report --schema > report.schema.json
     """
     targets = read_targets(forms, json=json)
     configuration = settings.load()
