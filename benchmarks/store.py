@@ -39,6 +39,7 @@ from harness.runs.prepare import Prepared  # noqa: E402
 from harness.store import run_overview  # noqa: E402
 from harness.store.ledger import Ledger  # noqa: E402
 from harness.store.ledger_lines import host_adapter  # noqa: E402
+from harness.store.run_query import RunOrder, RunQuery  # noqa: E402
 from harness.store.tables import HOSTS, OWNERS, RUNS  # noqa: E402
 from harness.system.settings import Settings, assets_dir  # noqa: E402
 from tests.doubles.campaign_of_six import leave_out_ssh  # noqa: E402
@@ -129,8 +130,16 @@ def list_runs(store: Store) -> None:
     run_rows = {"bench": "lab", "campaign": {}, "record": {"seconds": 1}, "owner": owner}
     host_rows = {"instance_type": "lab.phc", "state": "released", "record": record, "attempt": 1}
     runs = [{**run_rows, "run": f"b{number}", "started_ns": number} for number in range(RUNS_LISTED)]
+    figures = random.Random(1)
     hosts = [
-        {**host_rows, "run": f"b{number}", "host": f"h{host}", "position": host}
+        {
+            **host_rows,
+            "run": f"b{number}",
+            "host": f"h{host}",
+            "position": host,
+            "offset_p99_ns": figures.uniform(10, 1e6) if number % 5 else None,
+            "bound_p99_ns": figures.uniform(1e3, 1e8) if number % 5 else None,
+        }
         for number in range(RUNS_LISTED)
         for host in range(3)
     ]
@@ -140,6 +149,15 @@ def list_runs(store: Store) -> None:
     last = statistics.median(oldest)
     store.tell(f"list of {RUNS_LISTED} runs, first page of 50", 1000 * first, "ms", 50)
     store.tell("the last page, over the first", last / first, "x", 1.5)
+    worst = RunQuery(order=RunOrder.OFFSET)
+    by_offset = [timed(lambda: run_overview.list_overviews(ledger, query=worst, most=50)) for _ in range(9)]
+    store.tell("a page by the worst offset", 1000 * statistics.median(by_offset), "ms", 50)
+    middle = run_overview.list_overviews(ledger, query=worst, most=RUNS_LISTED // 2)[-1].line.run
+    later = [timed(lambda: run_overview.list_overviews(ledger, query=worst, after=middle, most=50)) for _ in range(9)]
+    store.tell("such a page in the middle", 1000 * statistics.median(later), "ms", 50)
+    large = RunQuery(min_offset_ns=999_900)
+    chosen = [timed(lambda: run_overview.list_overviews(ledger, query=large, most=50)) for _ in range(9)]
+    store.tell("the runs with a rare offset", 1000 * statistics.median(chosen), "ms", 50)
     ledger.close()
 
 

@@ -32,6 +32,11 @@ class Measurement:
     bound_p99_ns: float | None = None  # chrony's bound
     error_bound_p99_ns: float | None = None  # with the device's
 
+    @property
+    def widest_bound_p99_ns(self) -> float | None:
+        """The bound with the device's; chrony's own where the device publishes none."""
+        return self.bound_p99_ns if self.error_bound_p99_ns is None else self.error_bound_p99_ns
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TypeKnowledge:

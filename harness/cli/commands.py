@@ -93,7 +93,7 @@ COMMANDS: Mapping[str, Command | Group] = {
     "plan": Command("harness.cli.plan:plan", "Say what a run would do: hosts, order, limits, time, cost."),
     "run": Command("harness.cli.run:run", "Make hosts, measure and judge their clocks, report, release."),
     "resume": Command("harness.cli.resume:resume", "Go on with a run whose process died."),
-    "runs": Command("harness.cli.runs:runs", "List runs with their verdicts, newest first."),
+    "runs": Command("harness.cli.runs:runs", "List runs with their verdicts and figures, newest first."),
     "show": Command("harness.cli.show:show", "Show every rung, finding and step of a run's hosts."),
     "report": Command("harness.cli.report:report", "Print the report of a run that has ended."),
     "judge": Command("harness.cli.judge:judge", "Judge an ended run again by its stored evidence."),

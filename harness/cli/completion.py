@@ -88,6 +88,13 @@ def report_forms(incomplete: str) -> Completions:
     return _complete(lambda: [(form.value, "") for form in Format], incomplete)
 
 
+def comparison_forms(incomplete: str) -> Completions:
+    """Complete forms of a comparison, for --format."""
+    from harness.report.comparison_forms import ComparisonForm
+
+    return _complete(lambda: [(form.value, "") for form in ComparisonForm], incomplete)
+
+
 def hosts(ctx: Context, incomplete: str) -> Completions:
     """Complete hosts of the run that the command line names."""
     return _complete(lambda: _hosts(ctx, lambda _: True), incomplete)

@@ -8,10 +8,23 @@ from harness import wiring
 from harness.analysis import comparison
 from harness.cli import completion, output, run_argument
 from harness.cli.report import read_record
+from harness.cli.report_targets import read_targets, write_targets
 from harness.errors import ExitCode, RequestError
-from harness.report import comparison_text
+from harness.report.comparison_forms import ComparedRuns, ComparisonForm, render_comparison
 from harness.store.baselines import DEFAULT, Baselines
 from harness.system import settings
+
+Forms = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--format",
+        "-f",
+        metavar="FORM[=FILE]",
+        help=f"Print the comparison in this form to standard output, or write it to FILE; may be repeated. "
+        f"Forms: {', '.join(ComparisonForm)}.",
+        autocompletion=completion.comparison_forms,
+    ),
+]
 
 
 def diff(
@@ -26,7 +39,8 @@ def diff(
         str, typer.Option(metavar="NAME", help="The baseline whose runs are taken without BASE.")
     ] = DEFAULT,
     all_figures: Annotated[bool, typer.Option("--all", help="Print every figure, not only what changed.")] = False,
-    json: Annotated[bool, typer.Option("--json", help="Print JSON to standard output.")] = False,
+    forms: Forms = None,
+    json: Annotated[bool, typer.Option("--json", help="The same as --format json.")] = False,
 ) -> None:
     """Compare a run with earlier ones: what got worse.
 
@@ -35,13 +49,18 @@ def diff(
     rarely: with 5 % false alarms over all figures together. With few earlier runs only a large change can be told from
     that between two runs; the last line says how large.
 
+    --format junit=FILE writes a suite of tests with a case for each verdict and each figure of a type: failed if it got
+    worse, skipped if it could not be compared.
+
     Exit code 1 if a verdict or a figure got worse, 3 if something could not be compared, else 0.
 
     Examples:
         ptp-harness diff last k3f9
         ptp-harness diff last k3f9 m2p7 x9d4 --all
         ptp-harness diff last --baseline november
+        ptp-harness diff last --format text --format junit=diff.xml
     """
+    targets = read_targets(forms, ComparisonForm, json=json)
     ledger = wiring.ledger(settings.load())
     record = read_record(run, ledger)
     names = bases or [line.run for line in Baselines(ledger.database).list_lines(baseline)]
@@ -62,11 +81,18 @@ def diff(
         )
     spread = comparison.prior_spread(record.bench)
     found = comparison.compare_runs(record.hosts, [base.hosts for base in earlier], spread=spread)
-    bases_shown = [base.run for base in earlier]
-    if json:
-        output.emit(comparison_text.document(found, run=record.run, bases=bases_shown))
-    else:
-        output.show(comparison_text.summary(found, run=record.run, bases=bases_shown, all_figures=all_figures))
+    compared = ComparedRuns(
+        comparison=found,
+        run=record.run,
+        started=record.started,
+        bases=[base.run for base in earlier],
+        all_figures=all_figures,
+    )
+    if not targets:
+        output.show(render_comparison(compared, ComparisonForm.TEXT))
+    write_targets(
+        targets, lambda form: render_comparison(compared, form), command=f"ptp-harness diff {record.run} BASE..."
+    )
     if found.regressed:
         raise typer.Exit(ExitCode.CLOCK_FAILED)
     raise typer.Exit(ExitCode.NOT_CONCLUSIVE if found.uncompared else ExitCode.PASSED)

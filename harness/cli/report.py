@@ -1,25 +1,22 @@
 """`report`: print the report of a run that has ended, in any of its forms."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from harness import wiring
-from harness.cli import completion, output, run_argument
-from harness.errors import RequestError, SetupError
+from harness.cli import completion, output, report_targets, run_argument
+from harness.cli.report_targets import ReportTarget
+from harness.errors import RequestError
 from harness.model import RunRecord
 from harness.model.plots import ClockPlots
 from harness.report import text
 from harness.report.formats import Format, render
-from harness.store.evidence_folder import EvidenceFolder
 from harness.store.ledger import Ledger
 from harness.store.owners import describe_owner
 from harness.system import settings
 from harness.system.settings import Settings
-from harness.untrusted.nearest import nearest_names
 
 Forms = Annotated[
     list[str] | None,
@@ -35,18 +32,28 @@ Forms = Annotated[
 Json = Annotated[bool, typer.Option("--json", help="The same as --format json.")]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ReportTarget:
-    """A form of the report, and the file that it is written to; None stands for standard output."""
+Target = ReportTarget[Format]
 
-    form: Format
-    file: Path | None
+
+def _print_schema(requested: bool) -> None:
+    if requested:
+        # Imported here, since no other use of the command needs it.
+        from harness.report.report_schema import json_schema
+
+        output.emit(json_schema())
+        raise typer.Exit
 
 
 def report(
     run: run_argument.Run,
     forms: Forms = None,
     json: Json = False,
+    schema: Annotated[
+        bool,
+        typer.Option(
+            "--schema", help="Print the JSON schema of json and yaml, and end.", is_eager=True, callback=_print_schema
+        ),
+    ] = False,
 ) -> None:
     """Print the report of a run that has ended.
 
@@ -57,12 +64,15 @@ def report(
     The plots of html come from the run's evidence, on this machine or in the evidence store. A host whose evidence is
     in neither is reported without them.
 
+    --schema needs no run: it prints the JSON schema (draft 2020-12) that every report of this version satisfies.
+
     Examples:
         ptp-harness report k3f9
         ptp-harness report last --format junit > report.xml
         ptp-harness report k3f9 -f json=report.json -f junit=report.xml
         ptp-harness report k3f9 --format markdown > report.md
         ptp-harness report last --format html=report.html
+        ptp-harness report --schema > report.schema.json
     """
     targets = read_targets(forms, json=json)
     configuration = settings.load()
@@ -90,40 +100,9 @@ def read_record(run: str, ledger: Ledger) -> RunRecord:
     )
 
 
-def read_targets(forms: Sequence[str] | None, *, json: bool) -> tuple[ReportTarget, ...]:
+def read_targets(forms: Sequence[str] | None, *, json: bool) -> tuple[Target, ...]:
     """Parse the values of --format before a run begins. Raises RequestError, also for a file that cannot be written."""
-    targets = [_parse_target(text) for text in forms or ()]
-    if json and not any(target.file is None for target in targets):
-        targets.append(ReportTarget(form=Format.JSON, file=None))
-    printed = [target.form.value for target in targets if target.file is None]
-    if len(printed) > 1:
-        raise RequestError(
-            f"standard output takes one form, not {' and '.join(printed)}",
-            next_step=f"--format {printed[-1]}=FILE writes it to a file",
-        )
-    files = [target.file.resolve() for target in targets if target.file]
-    for file in files:
-        if files.count(file) > 1:
-            raise RequestError(f"--format names the file {file.name} twice", next_step="a file for each form")
-        if not file.parent.is_dir():
-            raise RequestError(f"there is no folder {file.parent} for the report {file.name}", next_step="make it")
-        if file.is_dir():
-            raise RequestError(f"{file} is a folder, not a file for a report", next_step="name a file in it")
-    return tuple(targets)
-
-
-def _parse_target(text: str) -> ReportTarget:
-    name, equals, file = text.partition("=")
-    if name not in set(Format):
-        near = nearest_names(name, Format, most=1, likeness=0.6)
-        hint = f" (did you mean {near[0]}?)" if near else ""
-        raise RequestError(
-            f"--format {name!r} is not one of {', '.join(Format)}{hint}",
-            next_step="--format FORM or --format FORM=FILE",
-        )
-    if equals and not file:
-        raise RequestError(f"--format {text!r} names no file", next_step=f"--format {name}=FILE")
-    return ReportTarget(form=Format(name), file=Path(file) if file else None)
+    return report_targets.read_targets(forms, Format, json=json)
 
 
 def _load_plots(record: RunRecord, configuration: Settings) -> Mapping[str, ClockPlots]:
@@ -134,20 +113,9 @@ def _load_plots(record: RunRecord, configuration: Settings) -> Mapping[str, Cloc
     return plots
 
 
-def write_reports(record: RunRecord, targets: Sequence[ReportTarget], configuration: Settings) -> None:
+def write_reports(record: RunRecord, targets: Sequence[Target], configuration: Settings) -> None:
     """Write the report to each target. A failure does not stop the others. Raises SetupError at the end."""
-    errors: list[str] = []
     plots = _load_plots(record, configuration) if any(target.form is Format.HTML for target in targets) else {}
-    for target in targets:
-        content = render(record, target.form, plots)
-        if target.file is None:
-            output.write(content)
-            continue
-        try:
-            EvidenceFolder(target.file.absolute().parent).write(target.file.name, content)
-        except SetupError as error:
-            errors.append(error.message)
-    if errors:
-        raise SetupError(
-            "; ".join(errors), next_step=f"`ptp-harness report {record.run} --format FORM=FILE` writes it again"
-        )
+    report_targets.write_targets(
+        targets, lambda form: render(record, form, plots), command=f"ptp-harness report {record.run}"
+    )

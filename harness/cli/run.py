@@ -106,9 +106,7 @@ def _help_with(name: str, parallel: int | None) -> None:
     output.say(f"helped with run {run_name}: {count}; `ptp-harness show {run_name} --follow` shows the others")
 
 
-def end_command(
-    record: RunRecord, configuration: Settings, targets_of_report: Sequence[report.ReportTarget]
-) -> NoReturn:
+def end_command(record: RunRecord, configuration: Settings, targets_of_report: Sequence[report.Target]) -> NoReturn:
     """Print the report for people on standard error, write the requested reports, and end with the exit code."""
     path = configuration.runs_dir / record.run / campaign_run.REPORT_TEXT
     output.say(text.summary(record, report_path=str(path), width=output.width()))

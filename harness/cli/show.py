@@ -112,7 +112,7 @@ def _host_document(line: HostLine) -> dict[str, Any]:
             "kept_until": None if line.kept_until_ns is None else units.utc(line.kept_until_ns),
             "kept_by": line.kept_by,
         }
-        return host_document(line.record) | {"state": line.state} | (kept if line.state is HostState.KEPT else {})
+        return {**host_document(line.record), "state": line.state, **(kept if line.state is HostState.KEPT else {})}
     return {"name": line.host, "instance_type": line.instance_type, "outcome": None, "state": line.state}
 
 

@@ -2,7 +2,6 @@
 
 import datetime
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -13,7 +12,8 @@ from harness.analysis import claims
 from harness.analysis.claims import Measurement, TypeKnowledge
 from harness.campaign import selection
 from harness.campaign.selection import PhcClaim, Selection
-from harness.cli import completion, output
+from harness.cli import completion, figure_options, output
+from harness.cli.type_figures import BY_FIGURE, FigureChoice, SortOrder
 from harness.errors import RequestError
 from harness.model.bench_traits import BenchName
 from harness.model.cloud import TypeInfo
@@ -28,17 +28,6 @@ if TYPE_CHECKING:
     from harness.benches.ec2.market.listing import Listing
 
 
-class SortOrder(StrEnum):
-    """The order of the list. Types without the value come last."""
-
-    NAME = "name"
-    VCPUS = "vcpus"
-    MEMORY = "memory"
-    PRICE = "price"
-    OFFSET = "offset"
-    BOUND = "bound"
-
-
 _ORDERS: Mapping[SortOrder, Callable[[TypeInfo], Any]] = {
     SortOrder.NAME: lambda info: 0,  # the catalogue's order: by family and size
     SortOrder.VCPUS: lambda info: info.vcpus,
@@ -47,9 +36,6 @@ _ORDERS: Mapping[SortOrder, Callable[[TypeInfo], Any]] = {
     SortOrder.OFFSET: lambda info: 0,  # by a figure, once it is known what was measured
     SortOrder.BOUND: lambda info: 0,
 }
-
-_BY_FIGURE = (SortOrder.OFFSET, SortOrder.BOUND)
-"""Orders by a figure that was measured."""
 
 Patterns = list[str] | None
 
@@ -76,6 +62,12 @@ def types(
     max_price: Annotated[float | None, typer.Option(min=0, metavar="USD", help="Per hour.")] = None,
     current: Annotated[bool, typer.Option("--current", help="Only the current generation.")] = False,
     one_size: Annotated[bool, typer.Option("--one-size", help="Only the smallest size of each family.")] = False,
+    max_offset: Annotated[
+        str | None, typer.Option(metavar="TIME", help="Only types measured with an offset of at most this: 1us.")
+    ] = None,
+    max_bound: Annotated[
+        str | None, typer.Option(metavar="TIME", help="Only types measured with a bound of at most this: 50us.")
+    ] = None,
     exclude: Annotated[Patterns, typer.Option(metavar="PATTERN", help="Types or families; may be repeated.")] = None,
     limit: Annotated[int | None, typer.Option(min=1, metavar="N", help="Only the first N.")] = None,
     spot: Annotated[bool, typer.Option("--spot", help="With the prices of spot instances.")] = False,
@@ -92,7 +84,8 @@ def types(
     """List instance types and what the API claims of their clocks.
 
     Types are cached for a day and prices for a week; their age is shown. A claim is no proof: --measured puts the
-    verdicts of your own runs beside it, and marks contradictions.
+    verdicts and figures of your own runs beside it, and marks contradictions: of each type the latest verdict that
+    tells whether there is a clock. --max-offset, --max-bound and --sort offset or bound need --measured.
 
     Examples:
         ptp-harness types --region eu-north-1 --phc supported
@@ -100,6 +93,7 @@ def types(
         ptp-harness types --family m7i --family 'c8*' --one-size --json
         ptp-harness types --offline --measured --export csv phc.csv
         ptp-harness types --bench lab --measured
+        ptp-harness types --measured --max-offset 1us --max-bound 50us --sort bound
     """
     conditions = Selection(
         phc=phc,
@@ -118,8 +112,12 @@ def types(
     )
     if mistakes := selection.selection_mistakes(conditions):
         raise RequestError("; ".join(mistakes), next_step="`ptp-harness types --help` explains the options")
-    if sort in _BY_FIGURE and not measured:
-        raise RequestError(f"--sort {sort} needs what was measured", next_step="add --measured")
+    figures = FigureChoice(
+        max_offset_ns=figure_options.parse_ns("--max-offset", max_offset),
+        max_bound_ns=figure_options.parse_ns("--max-bound", max_bound),
+        sort=sort,
+    )
+    figures.check(measured=measured)
     if export and not export[1].absolute().parent.is_dir():
         raise RequestError(f"there is no folder {export[1].parent} here")
     configuration = settings.load()
@@ -129,48 +127,50 @@ def types(
         verdicts = _load_verdicts(configuration, bench, listing.catalogue.region) if measured or export else []
         claimed = {name: info.phc for name, info in listing.catalogue.types.items()}
         joined = claims.join_measurements(claimed, verdicts) if measured else None
-        _show_ec2(listing, conditions, sort, joined, json=json)
+        _show_ec2(listing, conditions, figures, joined, json=json)
         rows = claims.build_export_rows(
             claimed, verdicts, region=listing.catalogue.region, taken=listing.catalogue.as_of
         )
-    elif conditions != Selection() or region:
+    elif conditions != Selection() or region or sort not in (SortOrder.NAME, *BY_FIGURE):
         raise RequestError(f"the types of bench {bench} are not chosen by conditions", next_step="list them all")
     else:
         summaries = {name: kind.summary for name, kind in wiring.bench(bench, configuration).types().items()}
         verdicts = _load_verdicts(configuration, bench, None) if measured or export else []
         claimed = claims.find_last_claims(summaries, verdicts)
         joined = claims.join_measurements(claimed, verdicts) if measured else None
-        _show_plain(bench, summaries, joined, json=json)
+        _show_plain(bench, summaries, figures.choose(joined), json=json)
         rows = claims.build_export_rows(claimed, verdicts, region=bench, taken=None)
     if export:
         _write(rows, *export)
 
 
 def _show_ec2(
-    listing: "Listing", conditions: Selection, sort: SortOrder, joined: Iterable[TypeKnowledge] | None, *, json: bool
+    listing: "Listing",
+    conditions: Selection,
+    figures: FigureChoice,
+    joined: Iterable[TypeKnowledge] | None,
+    *,
+    json: bool,
 ) -> None:
     offered = listing.catalogue.types
     choice = selection.select_types(offered.values(), conditions)
-    shown = sorted(choice.types, key=_ORDERS[sort])
-    measured = None if joined is None else {knowledge.instance_type: knowledge for knowledge in joined}
-    if measured is not None and sort in _BY_FIGURE:
-        shown.sort(key=lambda info: _order_by_figure(measured[info.name].measured, sort))
+    shown = sorted(choice.types, key=_ORDERS[figures.sort])
+    counts = dict(choice.removed)
+    measured = figures.choose(joined)
+    if measured is not None:
+        places = {name: place for place, name in enumerate(measured)}
+        counts[figures.describe()] = sum(info.name not in places for info in shown)
+        shown = [info for info in shown if info.name in places]
+        if figures.sort in BY_FIGURE:
+            shown.sort(key=lambda info: places[info.name])
     if json:
         output.emit(_document(listing, rendered.document(shown, measured)))
     for line in () if json else rendered.lines(shown, measured):
         output.show(line)
     for line in listing.ages:
         output.say(line)
-    removed = ", ".join(f"{condition} {number}" for condition, number in choice.removed.items() if number)
+    removed = ", ".join(f"{condition} {number}" for condition, number in counts.items() if number)
     output.say(f"{len(shown)} of {len(offered)} types{f'; left out by {removed}' if removed else ''}")
-
-
-def _order_by_figure(measured: Measurement | None, sort: SortOrder) -> tuple[bool, float]:
-    if measured is None:
-        return True, 0.0
-    bound_ns = measured.error_bound_p99_ns or measured.bound_p99_ns
-    value = measured.offset_p99_ns if sort is SortOrder.OFFSET else bound_ns
-    return value is None, value or 0.0
 
 
 def _document(listing: "Listing", types: list[dict[str, Any]]) -> dict[str, Any]:
@@ -187,10 +187,11 @@ def _document(listing: "Listing", types: list[dict[str, Any]]) -> dict[str, Any]
 
 
 def _show_plain(
-    bench: str, summaries: Mapping[str, str], joined: Iterable[TypeKnowledge] | None, *, json: bool
+    bench: str, summaries: Mapping[str, str], knowledge: Mapping[str, TypeKnowledge] | None, *, json: bool
 ) -> None:
-    by_type = {knowledge.instance_type: knowledge for knowledge in joined or ()}
-    measured = None if joined is None else {name: by_type[name] for name in by_type if name in summaries}
+    measured = None if knowledge is None else {name: knowledge[name] for name in knowledge if name in summaries}
+    if measured is not None:
+        summaries = {name: summaries[name] for name in measured}
     if json:
         types = rendered.plain_document(summaries, measured)
         output.emit({"schema": rendered.SCHEMA, "bench": bench, "types": types})

@@ -149,3 +149,8 @@ class ClockQuality:
     oscillator: Oscillator | None
     stability: tuple[StabilityPoint, ...]
     profiles: tuple[ProfileResult, ...]
+
+    @property
+    def widest_bound_ns(self) -> Distribution | None:
+        """The bound with the device's; chrony's own where the device publishes none."""
+        return self.bound_ns if self.error_bound_ns is None else self.error_bound_ns

@@ -5,7 +5,7 @@ from dataclasses import asdict
 from typing import Any
 
 from harness import units
-from harness.analysis.comparison import Comparison, FigureChange, VerdictChange
+from harness.analysis.comparison import CircumstanceChange, Comparison, FigureChange, VerdictChange
 from harness.report import table
 from harness.untrusted.plain_text import printable
 
@@ -38,12 +38,29 @@ def summary(comparison: Comparison, *, run: str, bases: Sequence[str], all_figur
         lines += ["", *table.align_rows([("TYPE", "FIGURE", "BEFORE", "NOW", "RATIO", ""), *map(_figure_row, shown)])]
     if comparison.figures:
         lines += ["", _describe_power(comparison.figures)]
-    lines += [
-        f"{change.instance_type}: {change.what} was {', '.join(change.before)}, is {', '.join(change.now)}"
-        for change in comparison.circumstances
-    ]
+    lines += map(describe_circumstance, comparison.circumstances)
     lines += [f"not compared: {text}" for text in comparison.uncompared]
     return printable("\n".join(lines)) + "\n"
+
+
+def describe_verdict(change: VerdictChange) -> str:
+    """Say in one line what became of a type's verdict."""
+    return _join(_verdict_row(change)[1:])
+
+
+def describe_figure(change: FigureChange) -> str:
+    """Say in one line what became of a figure."""
+    _, figure, before, now, *rest = _figure_row(change)
+    return _join((f"{figure}: was {before}, is {now}", *rest))
+
+
+def describe_circumstance(change: CircumstanceChange) -> str:
+    """Say in one line what is different besides the clock."""
+    return f"{change.instance_type}: {change.what} was {', '.join(change.before)}, is {', '.join(change.now)}"
+
+
+def _join(parts: Sequence[str]) -> str:
+    return printable(", ".join(part for part in parts if part))
 
 
 def _verdict_row(change: VerdictChange) -> tuple[str, str, str]:

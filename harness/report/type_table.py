@@ -109,7 +109,7 @@ def _measurement_cells(measured: Measurement | None) -> tuple[str, str, str, str
     """Write verdict, figures, time and place. The bound is that with the device's, where the driver publishes one."""
     if measured is None:
         return "-", "-", "-", "-"
-    bound_ns = measured.bound_p99_ns if measured.error_bound_p99_ns is None else measured.error_bound_p99_ns
-    figures = ["-" if value is None else units.ns(value) for value in (measured.offset_p99_ns, bound_ns)]
+    values = (measured.offset_p99_ns, measured.widest_bound_p99_ns)
+    figures = ["-" if value is None else units.ns(value) for value in values]
     where = [measured.date[:10], *(part for part in (measured.zone or measured.region, measured.image) if part)]
     return f"{measured.outcome} {measured.reason}", figures[0], figures[1], " ".join(where)

@@ -22,11 +22,14 @@ def host_adapter() -> "TypeAdapter[HostRecord]":
 
 def host_columns(record: HostRecord) -> dict[str, Any]:
     """Make the columns of a row of HOSTS that hold and repeat a record."""
+    bound = record.quality.widest_bound_ns if record.quality else None
     return {
         "record": host_adapter().dump_python(record, mode="json"),
         "outcome": record.verdict.outcome,
         "has_clock": has_clock(record),
         "region": record.region,
+        "offset_p99_ns": record.quality.offset_ns.p99_abs if record.quality else None,
+        "bound_p99_ns": bound.p99_abs if bound else None,
     }
 
 
@@ -100,6 +103,7 @@ class HostSummary:
     """A host as the list of runs counts it. `begun_ns`: start of its provisioning.
 
     `kept_until_ns`, `kept_by`: of a kept host, the end of its lease (None: no lease ends it) and who keeps it.
+    `offset_p99_ns`, `bound_p99_ns`: what 99 % of the sizes of its offset and of its bound are within.
     """
 
     run: str
@@ -110,6 +114,8 @@ class HostSummary:
     begun_ns: int | None
     kept_until_ns: int | None
     kept_by: str | None
+    offset_p99_ns: float | None = None
+    bound_p99_ns: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

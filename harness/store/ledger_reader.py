@@ -21,6 +21,15 @@ from harness.store.ledger_lines import (
     run_adapter,
 )
 from harness.store.owners import make_owner_line, read_now
+from harness.store.run_query import (
+    NEWEST_FIRST,
+    RunOrder,
+    RunPlace,
+    RunQuery,
+    apply_query,
+    begun_before,
+    worst_figure,
+)
 from harness.store.tables import HOSTS, OWNERS, RUNS, STEPS
 
 LAST = "last"
@@ -39,7 +48,6 @@ _RUN_LINES = sql.select(
 ).join(OWNERS, OWNERS.c.owner == RUNS.c.owner)
 _MOST_NAMES = 500  # in one statement: SQLite takes 32,766 values, and a long statement is slow to parse
 _TYPICAL_OF = 5  # latest runs of a type
-_NEWEST_FIRST = (RUNS.c.started_ns.desc(), RUNS.c.run)
 
 
 class LedgerReader:
@@ -57,27 +65,40 @@ class LedgerReader:
         """The database's time, ns since the epoch: all times in the ledger are of it."""
         return self.database.read(read_now)
 
-    def runs(self, *, most: int | None = None, before: str | None = None) -> list[RunLine]:
-        """List runs, newest first: at most so many, and those that were begun before the run `before`.
+    def runs(
+        self,
+        *,
+        most: int | None = None,
+        before: str | None = None,
+        after: str | None = None,
+        query: RunQuery = RunQuery(),  # noqa: B008 (it is frozen)
+    ) -> list[RunLine]:
+        """List the runs that `query` chooses, in its order; at most so many.
 
-        Raises RequestError when there is no run of that name.
+        `before`: those that were begun before this run; `after`: those that come after this run in the order of the
+        list. Raises RequestError when there is no run of that name.
         """
-        query = _RUN_LINES.order_by(*_NEWEST_FIRST).limit(most)
+        place = None if after is None else self._find_place(after, query.order)
+        lines = apply_query(_RUN_LINES, query, place).limit(most)
         if before is not None:
-            latest = self.find(before)
-            same_moment = (RUNS.c.started_ns == latest.started_ns) & (RUNS.c.run > latest.run)
-            query = query.where((RUNS.c.started_ns < latest.started_ns) | same_moment)
-        return self._run_lines(query)
+            lines = lines.where(begun_before(self._find_place(before, RunOrder.NEWEST)))
+        return self._run_lines(lines)
+
+    def _find_place(self, name: str, order: RunOrder) -> RunPlace:
+        line = self.find(name)
+        query = worst_figure(line.run, order)
+        figure = None if query is None else self.database.read(lambda db: db.execute(query).scalar())
+        return RunPlace(run=line.run, started_ns=line.started_ns, figure=figure)
 
     def open_runs(self, bench: str) -> list[RunLine]:
         """List the runs of a bench that have not ended, newest first."""
         query = _RUN_LINES.where(RUNS.c.bench == bench, RUNS.c.record.is_(None))
-        return self._run_lines(query.order_by(*_NEWEST_FIRST))
+        return self._run_lines(query.order_by(*NEWEST_FIRST))
 
     def runs_that_keep(self, bench: str) -> list[RunLine]:
         """List the runs of a bench that have kept hosts, newest first."""
         keeps = sql.exists().where(HOSTS.c.run == RUNS.c.run, HOSTS.c.state == HostState.KEPT)
-        return self._run_lines(_RUN_LINES.where(RUNS.c.bench == bench, keeps).order_by(*_NEWEST_FIRST))
+        return self._run_lines(_RUN_LINES.where(RUNS.c.bench == bench, keeps).order_by(*NEWEST_FIRST))
 
     def regions(self, bench: str) -> list[str]:
         """List the Regions that the hosts and campaigns of a bench name, by name."""
@@ -107,13 +128,13 @@ class LedgerReader:
 
     def find(self, run: str) -> RunLine:
         """Find a run by its name, or the newest as `last`. Raises RequestError, with the latest names, without one."""
-        query = _RUN_LINES.order_by(*_NEWEST_FIRST).limit(1) if run == LAST else _RUN_LINES.where(RUNS.c.run == run)
+        query = _RUN_LINES.order_by(*NEWEST_FIRST).limit(1) if run == LAST else _RUN_LINES.where(RUNS.c.run == run)
         lines = self._run_lines(query)
         if lines:
             return lines[0]
         if run == LAST:
             raise RequestError("there is no run yet", next_step="`ptp-harness run lab.phc` makes one")
-        newest = sql.select(RUNS.c.run).order_by(*_NEWEST_FIRST).limit(5)
+        newest = sql.select(RUNS.c.run).order_by(*NEWEST_FIRST).limit(5)
         latest = ", ".join(self.database.read(lambda db: [*db.execute(newest).scalars()])) or "none yet"
         raise RequestError(f"there is no run {run!r}", next_step=f"latest runs: {latest}; `ptp-harness runs` lists all")
 
@@ -136,8 +157,9 @@ class LedgerReader:
         provision = (STEPS.c.token == token) & (STEPS.c.stage == Stage.PROVISION)
         begun_ns = sql.select(sql.func.max(STEPS.c.begun_ns)).where(provision).scalar_subquery()
         host, kept = (HOSTS.c.run, HOSTS.c.host, HOSTS.c.instance_type), (HOSTS.c.kept_until_ns, HOSTS.c.kept_by)
+        figures = HOSTS.c.offset_p99_ns, HOSTS.c.bound_p99_ns
         query = (
-            sql.select(*host, HOSTS.c.state, HOSTS.c.outcome, begun_ns, *kept)
+            sql.select(*host, HOSTS.c.state, HOSTS.c.outcome, begun_ns, *kept, *figures)
             .where(HOSTS.c.run.in_(runs))
             .order_by(HOSTS.c.run, HOSTS.c.position)
         )
@@ -151,11 +173,13 @@ class LedgerReader:
                 begun_ns=begun_ns,
                 kept_until_ns=kept_until_ns,
                 kept_by=kept_by,
+                offset_p99_ns=offset_p99_ns,
+                bound_p99_ns=bound_p99_ns,
             )
-            for run, host, instance_type, state, outcome, begun_ns, kept_until_ns, kept_by in self.database.read(
-                lambda db: db.execute(query).all()
-            )
-        ]
+            for (
+                run, host, instance_type, state, outcome, begun_ns, kept_until_ns, kept_by, offset_p99_ns, bound_p99_ns,
+            ) in self.database.read(lambda db: db.execute(query).all())
+        ]  # fmt: skip
 
     def latest_verdicts(self, bench: str, region: str | None = None) -> list[VerdictLine]:
         """List one verdict for each type of a bench, newest run first: the latest that tells whether there is a clock.

@@ -24,6 +24,7 @@ from harness.errors import HarnessError, RequestError, SetupError
 from harness.store.database import Database
 from harness.store.evidence_folder import SUMS, EvidenceFolder
 from harness.store.ledger import Ledger
+from harness.store.ledger_lines import host_adapter, host_columns
 from harness.store.schema import NEWEST
 from harness.store.tables import EVENTS, HOSTS, OWNERS, RUNS, STEPS
 from harness.untrusted import names
@@ -240,11 +241,18 @@ def _insert(document: Mapping[str, Any], database: Database, file: Path) -> None
                 db.execute(OWNERS.insert(), row)
         for name in ("runs", "hosts", "steps", "events"):
             for row in document[name]:
-                db.execute(_TABLES[name].insert(), {key: value for key, value in row.items() if key != "id"})
+                repeated = _repeat_record(row) if name == "hosts" else {}
+                db.execute(_TABLES[name].insert(), repeated | {key: row[key] for key in row if key != "id"})
 
     try:
         database.write(insert)
-    except (SQLAlchemyError, TypeError, AttributeError) as error:
+    except (SQLAlchemyError, TypeError, AttributeError, ValueError) as error:
         raise RequestError(
             f"{file}: its rows do not fit the ledger: {str(error).splitlines()[0]}", next_step="nothing was changed"
         ) from error
+
+
+def _repeat_record(row: Mapping[str, Any]) -> dict[str, Any]:
+    """Make the columns that repeat a host's record, which an archive of an earlier revision lacks."""
+    record = row.get("record")
+    return {} if record is None else host_columns(host_adapter().validate_python(record))

@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
-from itertools import islice, takewhile
+from itertools import islice
 
 from harness import units
 from harness.model import HostRecord, HostState, Outcome
@@ -13,6 +13,7 @@ from harness.model.bench_traits import BenchTraits, traits_of_recorded
 from harness.model.records import LEAST_BILLED_S
 from harness.store.ledger import Ledger
 from harness.store.ledger_lines import HostSummary, RunLine
+from harness.store.run_query import RunQuery
 
 _PAGE = 50
 
@@ -41,6 +42,16 @@ class RunOverview:
         """The number of hosts for each outcome that occurs, the best outcome first."""
         counts = Counter(host.outcome for host in self.hosts)
         return {outcome: counts[outcome] for outcome in Outcome if counts[outcome]}
+
+    @property
+    def offset_p99_ns(self) -> float | None:
+        """The worst offset of its hosts, by its size; None: none has figures."""
+        return max((host.offset_p99_ns for host in self.hosts if host.offset_p99_ns is not None), default=None)
+
+    @property
+    def bound_p99_ns(self) -> float | None:
+        """The worst bound of its hosts; None: none was observed."""
+        return max((host.bound_p99_ns for host in self.hosts if host.bound_p99_ns is not None), default=None)
 
     @property
     def kept_hosts(self) -> tuple[HostSummary, ...]:
@@ -73,19 +84,21 @@ class RunOverview:
 def list_overviews(
     ledger: Ledger,
     *,
+    query: RunQuery = RunQuery(),  # noqa: B008 (it is frozen)
     types: Sequence[str] = (),
     failed: bool = False,
-    since: datetime.datetime | None = None,
     before: str | None = None,
+    after: str | None = None,
     most: int | None = None,
 ) -> list[RunOverview]:
-    """List the runs that meet all conditions, newest first. `types` are patterns of which one type must match one.
+    """List the runs that meet all conditions, in the order of `query`.
 
-    `before`: only runs that were begun before this one. Raises RequestError when there is no such run.
+    `types` are patterns of which one type must match one. `before`: only runs that were begun before this one; `after`:
+    only runs that come after this one in the list. Raises RequestError when there is no such run.
     """
     found = (
         overview
-        for overview in takewhile(lambda each: since is None or each.started >= since, _read_pages(ledger, before))
+        for overview in _read_pages(ledger, query, before, after)
         if (not types or any(fnmatchcase(host.instance_type, pattern) for host in overview.hosts for pattern in types))
         and (not failed or overview.failed)
     )
@@ -106,11 +119,11 @@ def make_overviews(lines: Sequence[RunLine], ledger: Ledger) -> list[RunOverview
     return [_add_cost(RunOverview(line=line, hosts=tuple(by_run.get(line.run, ()))), ledger) for line in lines]
 
 
-def _read_pages(ledger: Ledger, before: str | None) -> Iterator[RunOverview]:
-    """Read runs page by page, newest first: a reader that needs few reads few."""
-    while lines := ledger.runs(most=_PAGE, before=before):
+def _read_pages(ledger: Ledger, query: RunQuery, before: str | None, after: str | None) -> Iterator[RunOverview]:
+    """Read runs page by page: a reader that needs few reads few."""
+    while lines := ledger.runs(most=_PAGE, before=before, after=after, query=query):
         yield from make_overviews(lines, ledger)
-        before = lines[-1].run
+        after = lines[-1].run
 
 
 def _add_cost(overview: RunOverview, ledger: Ledger) -> RunOverview:

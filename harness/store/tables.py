@@ -55,7 +55,10 @@ HOSTS = sql.Table(
     sql.Column("outcome", sql.String(16)),  # this and the following repeat the record, for lists of many hosts
     sql.Column("has_clock", sql.Boolean),  # None: the record does not determine it
     sql.Column("region", sql.String(32)),
+    sql.Column("offset_p99_ns", sql.Float),  # of the size of the offset; None: the host has no figures
+    sql.Column("bound_p99_ns", sql.Float),  # with the device's, or chrony's where the device publishes none
 )
+sql.Index("ix_hosts_figures", HOSTS.c.run, HOSTS.c.offset_p99_ns, HOSTS.c.bound_p99_ns)
 sql.Index(
     "ix_hosts_verdicts",
     HOSTS.c.instance_type,

@@ -2,6 +2,7 @@
 
 import functools
 import os
+import re
 import shlex
 import socket
 import urllib.request
@@ -263,7 +264,11 @@ def parsed() -> Callable[[str], None]:
     def parse(line: str) -> None:
         words = shlex.split(line, comments=True)
         assert words[0] == NAME
-        ends = [number for number, word in enumerate(words) if word in (">", "2>", "|", "&&", ";", "||")]
+        ends = [
+            number
+            for number, word in enumerate(words)
+            if re.match(r"\d*>", word) or word in ("|", "&", "&&", ";", "||")
+        ]
         words = words[1 : min(ends, default=len(words))]
         if words in ACT_AT_ONCE:
             return

@@ -68,7 +68,8 @@ def commands(page: Path) -> Iterator[str]:
     """The command lines of ours in a page's code blocks, and between backticks in its text."""
     text = page.read_text()
     for block in re.findall(r"^```\w*\n(.*?)^```", text, re.MULTILINE | re.DOTALL):
-        yield from (line.removeprefix("$ ") for line in block.splitlines() if re.match(r"(\$ )?ptp-harness ", line))
+        lines = block.replace("\\\n", "").splitlines()  # a line that ends with a backslash goes on in the next one
+        yield from (line.removeprefix("$ ") for line in lines if re.match(r"(\$ )?ptp-harness ", line))
     prose = re.sub(r"^```.*?^```", "", text, flags=re.MULTILINE | re.DOTALL)
     yield from re.findall(r"`(ptp-harness [^`]+)`", prose)
 

@@ -7,7 +7,16 @@ from mkdocs.structure.files import File, Files
 from pymdownx.slugs import slugify
 
 ROOT = Path(__file__).parents[2]
-PATTERNS = ("*.md", "docs/*", "roles/*/README.md", "lab/*/README.md", "requirements/README.md", "LICENSE")
+PATTERNS = (
+    "*.md",
+    "docs/*",
+    "roles/*/README.md",
+    "lab/*/README.md",
+    "requirements/README.md",
+    "LICENSE",
+    "examples/*/*",
+    "examples/*/*/*",
+)
 
 
 def on_config(config: Any) -> Any:

@@ -4,6 +4,7 @@ import json
 import sqlite3
 from collections.abc import Callable
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
 
@@ -30,6 +31,25 @@ def test_a_lost_pass_is_a_regression(call: Call, runs: tuple[str, str, str]) -> 
     assert "lab.drifting  FAIL as before" in done.stdout
     document = json.loads(call("diff", third, first, second, "--json").stdout)
     assert (document["regressed"], document["run"], set(document["bases"])) == (True, third, {first, second})
+
+
+def test_a_regression_is_a_failed_test_of_a_pipeline(call: Call, runs: tuple[str, str, str], tmp_path: Path) -> None:
+    first, _, third = runs
+    done = call("diff", third, first, "--format", "junit=diff.xml", "-f", "json=diff.json", "-f", "text")
+    assert (done.returncode, done.stderr) == (1, "")
+    assert done.stdout == call("diff", third, first).stdout
+    cases = list(ElementTree.parse(tmp_path / "diff.xml").iter("testcase"))
+    failed = [(case.get("classname"), case.get("name")) for case in cases if case.find("failure") is not None]
+    assert failed == [("lab.phc", "verdict")]
+    skipped = [(case.get("classname"), case.get("name")) for case in cases if case.find("skipped") is not None]
+    assert skipped == [("lab.phc", "comparison"), ("lab.drifting", "comparison")]
+    assert json.loads((tmp_path / "diff.json").read_text()) == json.loads(call("diff", third, first, "--json").stdout)
+
+
+def test_a_form_of_a_comparison_that_there_is_not_is_refused(call: Call, runs: tuple[str, str, str]) -> None:
+    done = call("diff", runs[1], runs[0], "--format", "html=diff.html")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "--format 'html' is not one of text, json, junit" in done.stderr
 
 
 def test_runs_without_figures_are_compared_by_their_verdicts_which_is_said(

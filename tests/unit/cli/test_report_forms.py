@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from xml.etree import ElementTree
 
+import jsonschema
 import pytest
 
 from harness import __version__
@@ -130,3 +131,14 @@ def test_junit_has_bodies_and_says_what_was_measured(call: Call, ledger: Ledger)
     properties = {one.get("name"): one.get("value") for one in cases["lab.phc"].iter("property")}
     assert {"outcome", "instance_type", "kernel", "driver", "driver_version", "chrony_version"} <= properties.keys()
     assert (properties["outcome"], properties["driver"]) == ("PASS", "ena")
+
+
+def test_the_schema_is_printed_without_a_run_and_a_report_of_the_ledger_satisfies_it(
+    call: Call, ledger: Ledger
+) -> None:
+    done = call("report", "--schema")
+    assert (done.returncode, done.stderr) == (0, "")
+    validator = jsonschema.Draft202012Validator(json.loads(done.stdout))
+    report = json.loads(call("report", "3a5r", "--json").stdout)
+    validator.validate(report)
+    assert not validator.is_valid(report | {"hosts": "none"})

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from harness.model import HostState, Outcome, Stage
+from harness.analysis.quality import compute_quality
+from harness.model import Evidence, HostState, Outcome, Stage
 from harness.store.ledger import Ledger
 from harness.store.owners import name_user
 
@@ -27,8 +28,8 @@ def test_runs_says_how_many_hosts_got_which_verdict(call: Call, record_run: Reco
     run = record_run({"a": PASS, "b": FAIL, "c": PASS, "d": UNSUPPORTED})
     newest, earlier = call("runs").stdout.splitlines()
     assert newest.split("  ")[0] == run
-    assert "ended  2 PASS, 1 UNSUPPORTED, 1 FAIL  -  a, b, c, d" in newest
-    assert "ended  2 PASS, 1 UNSUPPORTED, 1 FAIL  -  lab.phc, lab.driver-off, lab.no-phc, lab.drifting" in earlier
+    assert "ended  2 PASS, 1 UNSUPPORTED, 1 FAIL  -  -  a, b, c, d" in newest
+    assert "ended  2 PASS, 1 UNSUPPORTED, 1 FAIL  -  -  lab.phc, lab.driver-off, lab.no-phc, lab.drifting" in earlier
 
 
 def test_runs_are_chosen_by_type_outcome_and_time(call: Call, record_run: Record) -> None:
@@ -46,6 +47,94 @@ def test_runs_are_chosen_by_type_outcome_and_time(call: Call, record_run: Record
     assert listed("--since", "2020-01-01") == [bad, good, "3a5r"]
     none = call("runs", "--since", "2099-01-01T00:00:00Z")
     assert (none.returncode, none.stdout, none.stderr) == (0, "", "no run matches\n")
+
+
+# --- by figures -------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def measure(ledger: Ledger, record_run: Record, good: Evidence) -> Callable[..., str]:
+    """Records a run of hosts with these offsets, ns, whose bounds are ten times as large; None: without figures."""
+    quality = compute_quality(good, interval_s=1.0)
+    assert quality is not None
+    assert quality.error_bound_ns is not None
+
+    def record(*offsets_ns: float | None) -> str:
+        run = record_run({f"h{number}": PASS for number in range(len(offsets_ns))})
+        for line, offset_ns in zip(ledger.hosts(run), offsets_ns, strict=True):
+            if offset_ns is not None:
+                figures = replace(
+                    quality,
+                    offset_ns=replace(quality.offset_ns, p99_abs=offset_ns),
+                    error_bound_ns=replace(quality.error_bound_ns, p99_abs=10 * offset_ns),
+                )
+                assert line.record is not None
+                ledger.record_state(ledger.own_host(run, line.host).token, replace(line.record, quality=figures))
+        return run
+
+    return record
+
+
+def test_runs_show_the_worst_figures_of_their_hosts(call: Call, measure: Callable[..., str]) -> None:
+    run = measure(120.0, 5_000.0, None)
+    newest, earlier = call("runs").stdout.splitlines()
+    assert newest.startswith(run)
+    assert "  3 PASS" in newest
+    assert "  offset 5 us, bound 50 us  -  h0, h1, h2" in newest
+    assert "FAIL  -  " in earlier
+    documents = {line["run"]: line for line in json.loads(call("runs", "--json").stdout)}
+    assert (documents[run]["offset_p99_ns"], documents[run]["bound_p99_ns"]) == (5000.0, 50_000.0)
+    assert (documents["3a5r"]["offset_p99_ns"], documents["3a5r"]["bound_p99_ns"]) == (None, None)
+
+
+def test_runs_are_chosen_and_sorted_by_figures(call: Call, measure: Callable[..., str]) -> None:
+    small, large, none, middle = measure(10.0), measure(20.0, 900_000.0), measure(None), measure(2_000.0)
+
+    def listed(*words: str) -> list[str]:
+        return [line["run"] for line in json.loads(call("runs", "--json", *words).stdout)]
+
+    for figure in ("offset", "bound"):
+        assert listed("--sort", figure) == [large, middle, small, none, "3a5r"]
+    assert listed("--min-offset", "2us") == [middle, large]
+    assert listed("--min-offset", "2us", "--sort", "offset") == [large, middle]
+    assert listed("--min-bound", "1ms") == [large]
+    assert listed("--sort", "offset", "--since", "1h", "--type", "h0") == [large, middle, small, none]
+    nothing = call("runs", "--min-offset", "1s")
+    assert (nothing.returncode, nothing.stderr) == (0, "no run matches\n")
+
+
+def test_pages_of_a_sorted_list_have_each_run_once(call: Call, measure: Callable[..., str]) -> None:
+    """Also where figures are equal, or lack."""
+    for offset_ns in (50.0, None, 50.0, 7.0, None, 50.0, 80.0):
+        measure(offset_ns)
+    whole = [line["run"] for line in json.loads(call("runs", "--json", "--sort", "offset").stdout)]
+    assert len(whole) == len(set(whole)) == 8
+    pages: list[str] = []
+    words = ["runs", "--sort", "offset", "--limit", "2"]
+    done = call(*words)
+    while True:
+        pages += [line.split()[0] for line in done.stdout.splitlines()]
+        if not done.stderr:
+            break
+        assert done.stderr == f"more runs: ptp-harness runs --sort offset --after {pages[-1]}\n"
+        done = call(*words, "--after", pages[-1])
+    assert pages == whole
+    newest = [line["run"] for line in json.loads(call("runs", "--json").stdout)]
+    assert [line["run"] for line in json.loads(call("runs", "--json", "--after", newest[2]).stdout)] == newest[3:]
+
+
+@pytest.mark.parametrize("option", ["--min-offset", "--min-bound"])
+@pytest.mark.parametrize("value", ["20", "-1us", "20ppm", "fast"])
+def test_a_figure_that_is_none_is_refused(call: Call, option: str, value: str) -> None:
+    done = call("runs", f"{option}={value}")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert f"{option} is {value!r}: it must be a time with its unit, such as 500ns, 20us or 1.5ms" in done.stderr
+
+
+def test_a_time_beyond_all_runs_is_no_error(call: Call, record_run: Record) -> None:
+    record_run({"lab.phc": PASS})
+    assert len(json.loads(call("runs", "--json", "--since", "0001-01-01").stdout)) == 2
+    assert call("runs", "--since", "9999-12-31").stderr == "no run matches\n"
 
 
 @pytest.mark.parametrize("when", ["soon", "12", "2026-13-01", "99999999999d"])

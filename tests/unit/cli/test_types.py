@@ -4,7 +4,7 @@ import csv
 import json
 import subprocess
 from collections.abc import Callable, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from harness.model import Claim, Depth, Evidence, HostRecord, HostState, Launch,
 from harness.model.cloud import TypeInfo
 from harness.model.ec2_enums import Architecture
 from harness.store.ledger import Ledger
+from tests.doubles.records import make_host
 
 Call = Callable[..., "subprocess.CompletedProcess[str]"]
 REGION = "eu-north-1"
@@ -216,6 +217,47 @@ def test_types_are_sorted_by_what_was_measured_of_them(kept: Call, books: Mappin
     refused = kept(*words, "offset")
     assert refused.returncode == 2
     assert "--sort offset needs what was measured" in refused.stderr
+
+
+def test_types_are_chosen_by_what_was_measured_of_them(kept: Call, books: Mapping[str, str]) -> None:
+    words = ("types", "--region", REGION, "--offline", "--json", "--measured")
+    good = kept(*words, "--max-offset", "1us", "--max-bound", "50us")
+    assert [each["name"] for each in json.loads(good.stdout)["types"]] == ["t2.micro"]
+    last = good.stderr.splitlines()[-1]
+    assert last == "1 of 5 types; left out by a measured offset of at most 1 us and bound of at most 50 us 4"
+    assert json.loads(kept(*words, "--max-offset", "49ns").stdout)["types"] == []
+    assert len(json.loads(kept(*words, "--max-offset", "50ns").stdout)["types"]) == 1
+    for asked, message in (
+        (("--max-bound", "1us"), "--max-bound needs what was measured"),
+        (("--max-offset", "1us", "--sort", "bound"), "--sort bound and --max-offset need what was measured"),
+        (("--measured", "--max-offset", "fast"), "--max-offset is 'fast': it must be a time with its unit"),
+    ):
+        refused = kept("types", "--region", REGION, "--offline", *asked)
+        assert (refused.returncode, refused.stdout) == (2, "")
+        assert message in refused.stderr
+
+
+def test_the_labs_types_are_chosen_and_sorted_by_figures(call: Call, tmp_path: Path, good: Evidence) -> None:
+    ledger = Ledger(f"sqlite:///{tmp_path}/state/ledger.sqlite")
+    quality = compute_quality(good, interval_s=1.0)
+    assert quality is not None
+    for name, offset_ns in (("lab.drifting", 9_000.0), ("lab.phc", 400.0)):
+        run = ledger.open_run(bench="lab", campaign={}, hosts={name: name})
+        figures = replace(quality, offset_ns=replace(quality.offset_ns, p99_abs=offset_ns))
+        host = make_host(name=name, instance_type=name, quality=figures)
+        ledger.record_state(ledger.own_host(run, name).token, host)
+    ledger.close()
+
+    def listed(*words: str) -> list[str]:
+        document = json.loads(call("types", "--bench", "lab", "--measured", "--json", *words).stdout)
+        return [each["name"] for each in document["types"]]
+
+    assert listed("--sort", "offset")[:2] == ["lab.phc", "lab.drifting"]
+    assert listed("--max-offset", "1us") == ["lab.phc"]
+    text = call("types", "--bench", "lab", "--measured", "--max-offset", "1us").stdout.splitlines()
+    assert [line.split()[0] for line in text] == ["TYPE", "lab.phc"]
+    refused = call("types", "--bench", "lab", "--sort", "price")
+    assert "the types of bench lab are not chosen by conditions" in refused.stderr
 
 
 def test_the_knowledge_base_as_csv_and_json(kept: Call, books: Mapping[str, str], tmp_path: Path) -> None:

@@ -48,6 +48,7 @@ from harness.report import text
 from harness.report.formats import Format, render
 from harness.report.html.markup import Markup, element, escape, join, table
 from harness.report.html.page import render_page
+from harness.report.html.style import STYLE
 from harness.untrusted.plain_text import printable
 
 VOID = {"meta"}
@@ -551,3 +552,44 @@ def test_masks_are_drawn_with_a_legend_and_told_in_the_finding() -> None:
 def test_a_host_without_profiles_has_no_such_section() -> None:
     page = render_page(run(host("lab.phc", quality=replace(QUALITY, profiles=()))), {})
     assert "Held against standards" not in page
+
+
+# --- colours ----------------------------------------------------------------------------------------------------------
+
+TEXTS = ("ink", "soft", "pass", "fail", "warn", "none", "link")
+LINES = ("blue", "orange", "violet", "teal")
+
+
+def palettes() -> dict[str, dict[str, str]]:
+    """The colours of the style by the place where they hold; a colour that a place does not change is the light one."""
+    light = STYLE.partition("@media(prefers-color-scheme:dark)")[0]
+    dark = STYLE.partition("@media(prefers-color-scheme:dark)")[2].partition("*{")[0]
+    paper = STYLE.partition("@media print")[2].partition("@page")[0]
+    found = [dict(re.findall(r"--(\w+):(#[0-9a-f]+)", part)) for part in (light, dark, paper)]
+    return {name: found[0] | colours for name, colours in zip(("light", "dark", "paper"), found, strict=True)}
+
+
+def luminance(colour: str) -> float:
+    """The relative luminance of a colour, as WCAG 2.2 defines it."""
+    digits = colour[1:] if len(colour) == 7 else "".join(digit * 2 for digit in colour[1:])
+    parts = [int(digits[place : place + 2], 16) / 255 for place in (0, 2, 4)]
+    linear = [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+
+def contrast(one: str, other: str) -> float:
+    dark, light = sorted((luminance(one), luminance(other)))
+    return (light + 0.05) / (dark + 0.05)
+
+
+def test_the_contrast_of_known_colours_is_what_wcag_says() -> None:
+    assert contrast("#000", "#ffffff") == pytest.approx(21)
+    assert contrast("#777777", "#fff") == pytest.approx(4.48, abs=0.01)
+
+
+@pytest.mark.parametrize("place", ["light", "dark", "paper"])
+def test_texts_and_lines_stand_out_from_the_page(place: str) -> None:
+    """WCAG 2.2 level AA: 4.5 for texts (1.4.3), 3 for lines and marks of plots (1.4.11)."""
+    colours = palettes()[place]
+    low = {name: contrast(colours[name], colours["page"]) for name in TEXTS + LINES}
+    assert {name: ratio for name, ratio in low.items() if ratio < (4.5 if name in TEXTS else 3)} == {}

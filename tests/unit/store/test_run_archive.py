@@ -5,12 +5,14 @@ import io
 import json
 import tarfile
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from harness.analysis.quality import compute_quality
 from harness.errors import RequestError, SetupError
-from harness.model import RunRecord, Stage
+from harness.model import Evidence, RunRecord, Stage
 from harness.store import run_archive
 from harness.store.evidence_folder import EvidenceFolder
 from harness.store.ledger import Ledger
@@ -71,6 +73,22 @@ def test_a_run_comes_whole(source: Ledger, ledger: Ledger, run: str, archive: Pa
     assert ledger.find(run).started_ns == source.find(run).started_ns
     assert EvidenceFolder(tmp_path / "runs" / run).list_changed() == []
     assert (tmp_path / "runs" / run / "a/facts.json").read_bytes() == b"\0\xff" * 3000
+
+
+def test_a_run_of_an_earlier_revision_gets_what_its_rows_lack(
+    source: Ledger, ledger: Ledger, run: str, good: Evidence, tmp_path: Path
+) -> None:
+    """Its rows have no columns of figures: they come from the record."""
+    measured = replace(host("a"), quality=compute_quality(good, interval_s=1.0))
+    source.record_state(source.own_host(run, "a").token, measured)
+    file = tmp_path / "earlier.tar.gz"
+    run_archive.export_run(run, source, tmp_path / "source/runs" / run, file)
+    (row,) = json.loads(members(file)["run.json"])["hosts"]
+    lacking = {name: value for name, value in row.items() if name not in ("offset_p99_ns", "bound_p99_ns")}
+    run_archive.import_run(with_rows(file, {"revision": "0003", "hosts": [lacking]}), ledger, tmp_path / "runs")
+    (summary,) = ledger.host_summaries([run])
+    assert (summary.offset_p99_ns, summary.bound_p99_ns) == (row["offset_p99_ns"], row["bound_p99_ns"])
+    assert summary.offset_p99_ns == 50.0
 
 
 def test_a_run_that_is_there_is_not_written_over(
@@ -160,6 +178,7 @@ def test_rows_that_are_not_of_one_run_change_nothing(
 def test_rows_that_do_not_fit_change_nothing(archive: Path, run: str, refused: Callable[[Path, str], None]) -> None:
     refused(with_rows(archive, {"hosts": [{"run": run, "host": None}]}), "its rows do not fit the ledger")
     refused(with_rows(archive, {"hosts": [{"run": run, "colour": 1}]}), "its rows do not fit the ledger")
+    refused(with_rows(archive, {"hosts": [{"run": run, "record": {"name": 7}}]}), "its rows do not fit the ledger")
 
 
 def with_rows(archive: Path, change: dict[str, object]) -> Path:

@@ -4,6 +4,7 @@ import json
 import sqlite3
 from collections.abc import Callable
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,13 +15,15 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 
 from harness import __version__
+from harness.analysis.quality import compute_quality
 from harness.errors import SetupError
-from harness.model import HostState
+from harness.model import Evidence, HostState
 from harness.store import schema
 from harness.store.database import Database
 from harness.store.ledger import Ledger
 from harness.store.schema import NEWEST, REVISIONS
 from harness.store.tables import METADATA
+from tests.doubles.records import make_host
 
 EARLIER = Path(__file__).parents[2] / "data" / "earlier-run" / "ledger.sql"
 """A ledger of revision 0001 with a run, its four hosts and their steps, as a released version wrote it."""
@@ -154,6 +157,33 @@ def test_an_earlier_ledger_keeps_all_its_rows(ledger_url: str) -> None:
     versions = sql.text("SELECT revision, version FROM ptp_harness")
     assert ledger.database.read(lambda db: [tuple(row) for row in db.execute(versions)]) == [(NEWEST, __version__)]
     assert schema.upgrade(database).backup is None, "there is nothing to do again"
+
+
+def test_an_upgrade_takes_the_figures_of_hosts_from_their_records(
+    ledger: Ledger, open_ledger: OpenLedger, good: Evidence
+) -> None:
+    quality = compute_quality(good, interval_s=1.0)
+    assert quality is not None
+    assert quality.bound_ns is not None
+    figures = {"both": quality, "chrony's bound": replace(quality, error_bound_ns=None), "none": None}
+    run = ledger.open_run(bench="lab", campaign={}, hosts=dict.fromkeys(figures, "lab.phc"))
+    for name, host_figures in figures.items():
+        ledger.record_state(ledger.own_host(run, name).token, make_host(name=name, quality=host_figures))
+    ledger.own_host(ledger.open_run(bench="lab", campaign={}, hosts={"open": "lab.phc"}), "open")
+    expected = ledger.host_summaries([run])
+    assert [host.bound_p99_ns for host in expected[1:]] == [quality.bound_ns.p99_abs, None]
+
+    def age(db: sql.Connection) -> None:
+        db.execute(sql.text("DROP INDEX ix_hosts_figures"))
+        for column in ("offset_p99_ns", "bound_p99_ns"):
+            db.execute(sql.text(f"ALTER TABLE hosts DROP COLUMN {column}"))
+        db.execute(sql.text(f"UPDATE {schema.REVISION_TABLE} SET version_num = '0003'"))
+        db.execute(sql.text("UPDATE ptp_harness SET revision = '0003'"))
+
+    ledger.database.write(age)
+    assert schema.upgrade(ledger.database).before == "0003"
+    assert open_ledger().host_summaries([run]) == expected
+    assert differences(ledger.database) == []
 
 
 def test_a_file_is_upgraded_at_its_first_use_after_a_copy_beside_it(tmp_path: Path) -> None:

@@ -1,0 +1,80 @@
+"""A page of the report, and Chromium to open it."""
+
+import shutil
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from harness import ladder
+from harness.analysis.plot_series import reduce_samples
+from harness.analysis.quality import compute_quality
+from harness.campaign import limits
+from harness.model import Depth, Evidence, HostRecord, HostState, RunRecord
+from harness.probes.facts import read_facts
+from harness.probes.samples import read_samples
+from harness.report.html.page import render_page
+
+LAB = Path(__file__).parents[1] / "data" / "lab"
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+FLAGS = (
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--host-resolver-rules=MAP * ~NOTFOUND",  # the browser itself calls its vendor, whatever its flags are
+    "--enable-logging=stderr",
+)
+Browse = Callable[..., tuple[str, list[str]]]
+
+
+@pytest.fixture(scope="session")
+def page() -> str:
+    """The report of the recorded hosts of the lab, and of one with a very long name."""
+    hosts, plots = [], {}
+    for folder in sorted(path for path in LAB.iterdir() if (path / "samples.jsonl").exists()):
+        facts, _ = read_facts((folder / "facts.json").read_text(), where="facts.json")
+        samples, _, slots = read_samples((folder / "samples.jsonl").read_text(), where="samples.jsonl")
+        evidence = Evidence(facts=facts, final_facts=facts, samples=samples, slots=slots)
+        name = folder.name if hosts else "u-" + "x" * 100
+        hosts.append(
+            HostRecord(
+                name=name,
+                instance_type=f"lab.{folder.name}",
+                verdict=ladder.judge(evidence, limits.requirements("lab"), depth=Depth.STANDARD, read_only=False),
+                facts=facts,
+                stages={},
+                state=HostState.RELEASED,
+                address=None,
+                quality=compute_quality(evidence, interval_s=1.0),
+            )
+        )
+        reduced = reduce_samples(evidence, interval_s=1.0)
+        plots |= {} if reduced is None else {name: reduced}
+    record = RunRecord(
+        run="abcd", bench="lab", started="2026-11-21", seconds=60, interrupted=True, hosts=tuple(hosts), leftovers=()
+    )
+    return render_page(record, plots)
+
+
+@pytest.fixture
+def browse(tmp_path: Path) -> Browse:
+    """Opens a page; returns its elements as the browser has them in the end, and what it wrote to its console."""
+    if CHROMIUM is None:
+        pytest.skip("no chromium")
+
+    def open_page(content: str, *flags: str, width: int = 1280) -> tuple[str, list[str]]:
+        (tmp_path / "page.html").write_text(content)
+        argv = [
+            str(CHROMIUM), *FLAGS, *flags, f"--user-data-dir={tmp_path / 'profile'}", f"--window-size={width},900",
+            "--dump-dom", f"file://{tmp_path / 'page.html'}",
+        ]  # fmt: skip
+        done = subprocess.run(argv, capture_output=True, text=True, timeout=120, check=True)
+        return done.stdout, [line for line in done.stderr.splitlines() if "CONSOLE" in line]
+
+    return open_page

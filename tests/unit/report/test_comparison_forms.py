@@ -1,0 +1,114 @@
+"""A comparison in the forms that a pipeline takes: what got worse is a failure of a test, and nothing else is."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from xml.etree import ElementTree
+from xml.etree.ElementTree import Element
+
+import pytest
+import xmlschema
+
+from harness.analysis.comparison import CircumstanceChange, Comparison, FigureChange, VerdictChange
+from harness.model import Outcome
+from harness.report.comparison_forms import ComparedRuns, ComparisonForm, render_comparison
+
+SCHEMA = xmlschema.XMLSchema(Path(__file__).parents[2] / "data" / "report" / "junit.xsd")
+
+WORSE = FigureChange(
+    instance_type="c7g.large",
+    figure="offset p99",
+    unit="ns",
+    before=310.0,
+    now=1200.0,
+    p=0.0002,
+    visible_ratio=2.1,
+    measurements=3,
+    worse=True,
+    better=False,
+)
+SAME = replace(WORSE, figure="offset RMS", now=320.0, p=0.4, worse=False)
+BETTER = replace(WORSE, figure="convergence", unit="s", before=8.0, now=2.0, worse=False, better=True)
+LOST = VerdictChange(
+    instance_type="c7g.large", before=(Outcome.PASS,), now=Outcome.FAIL, sentence="offset p99 1.2 us > 1 us"
+)
+AS_BEFORE = VerdictChange(instance_type="m5.large", before=(Outcome.FAIL,), now=Outcome.FAIL, sentence="no clock")
+UNKNOWN = VerdictChange(instance_type="m7i.large", before=(Outcome.PASS,), now=Outcome.INCONCLUSIVE, sentence="lost")
+KERNEL = CircumstanceChange(instance_type="c7g.large", what="kernel", before=("6.12.107",), now=("7.2.4",))
+COMPARISON = Comparison(
+    verdicts=(LOST, AS_BEFORE, UNKNOWN),
+    figures=(WORSE, SAME, BETTER),
+    circumstances=(KERNEL,),
+    uncompared=("r8g.large: no earlier run has this type",),
+)
+
+
+def junit(comparison: Comparison) -> Element:
+    compared = ComparedRuns(
+        comparison=comparison, run="h8w2", started="2026-11-21T04:00:00+00:00", bases=["k3f9", "m2p7"]
+    )
+    text = render_comparison(compared, ComparisonForm.JUNIT)
+    SCHEMA.validate(text)
+    return ElementTree.fromstring(text)
+
+
+def states(root: Element) -> dict[tuple[str | None, str | None], str]:
+    """What JUnit calls the state of each case, by its type and its name."""
+    cases = root.iter("testcase")
+    return {(case.get("classname"), case.get("name")): case[0].tag if len(case) > 1 else "passed" for case in cases}
+
+
+def test_what_got_worse_is_a_failure_and_what_nothing_is_known_of_is_skipped() -> None:
+    root = junit(COMPARISON)
+    suite = root[0]
+    counts = {name: suite.get(name) for name in ("tests", "failures", "errors", "skipped")}
+    assert suite.get("name") == "h8w2 against k3f9, m2p7"
+    assert counts == {"tests": "7", "failures": "2", "errors": "0", "skipped": "2"}
+    assert states(root) == {
+        ("c7g.large", "verdict"): "failure",
+        ("m5.large", "verdict"): "passed",
+        ("m7i.large", "verdict"): "skipped",
+        ("c7g.large", "offset p99"): "failure",
+        ("c7g.large", "offset RMS"): "passed",
+        ("c7g.large", "convergence"): "passed",
+        ("r8g.large", "comparison"): "skipped",
+    }
+
+
+def test_a_case_says_what_the_text_says() -> None:
+    cases = {(case.get("classname"), case.get("name")): case for case in junit(COMPARISON).iter("testcase")}
+    verdict = cases["c7g.large", "verdict"]
+    message = "was PASS, is FAIL, REGRESSION: offset p99 1.2 us > 1 us"
+    assert verdict[0].attrib == {"message": message, "type": "regression"}
+    assert verdict.findtext("system-out") == f"{message}\nc7g.large: kernel was 6.12.107, is 7.2.4"
+    figure = cases["c7g.large", "offset p99"]
+    assert figure[0].get("message") == "offset p99: was 310 ns, is 1.2 us, x3.87, WORSE chance has 0.0002"
+    passed = cases["c7g.large", "offset RMS"].findtext("system-out")
+    assert passed == "offset RMS: was 310 ns, is 320 ns, x1.03, x2.1 would show"
+    assert cases["r8g.large", "comparison"][0].get("message") == "no earlier run has this type"
+    assert cases["m5.large", "verdict"].findtext("system-out") == "FAIL as before"
+
+
+def test_a_comparison_of_nothing_is_an_empty_suite() -> None:
+    root = junit(Comparison(verdicts=(), figures=(), circumstances=(), uncompared=()))
+    assert (len(root[0]), root[0].get("tests")) == (0, "0")
+
+
+def test_what_a_host_wrote_cannot_break_the_xml() -> None:
+    sentence = "\x1b[2J</testcase>\x00 & \ud800"
+    root = junit(replace(COMPARISON, verdicts=(replace(LOST, sentence=sentence),)))
+    message = next(root.iter("failure")).get("message")
+    assert message is not None
+    assert "</testcase>" in message
+    assert "\x1b" not in message
+
+
+@pytest.mark.parametrize("form", ComparisonForm)
+def test_every_form_tells_of_every_regression(form: ComparisonForm) -> None:
+    compared = ComparedRuns(comparison=COMPARISON, run="h8w2", started="2026-11-21T04:00:00+00:00", bases=["k3f9"])
+    text = render_comparison(compared, form)
+    assert text.endswith("\n")
+    for part in ("h8w2", "c7g.large", "offset p99", "no earlier run has this type"):
+        assert part in text
+    if form is ComparisonForm.JSON:
+        assert json.loads(text)["regressed"] is True
