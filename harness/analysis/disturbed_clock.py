@@ -46,7 +46,7 @@ def _compute_figures(
         if sample_values.least_distance_ns(sample_values.fastest(each.reads or ())) > bound_ns
     ]
     with_reads = [each for each in watched if each.reads]
-    largest = max(with_reads, key=lambda each: abs(sample_values.phc_offset(each) or 0), default=None)
+    largest = max(with_reads, key=lambda each: _least_offset(each) or 0.0, default=None)
     full_bounds = [bound for each in watched if (bound := _full_bound(each)) is not None]
     return DisturbanceFigures(
         disturbance=window.disturbance,

@@ -77,8 +77,9 @@ class LimitExceeded:
 class DisturbanceFigures:
     """How a clock fared under one disturbance, from its beginning until the next one, or the end of the samples.
 
-    Offsets are those of the system clock from the PHC by the fastest reading of each second, in nanoseconds; the bound
-    is chrony's, with the bound that the device publishes. `seconds`: how many were watched; `compared`: in how many a
+    Offsets are those of the system clock from the PHC by the fastest reading of each second, in nanoseconds. The
+    largest one is that of the reading which, less its own uncertainty, puts the two farthest apart. The bound is
+    chrony's, with the bound that the device publishes. `seconds`: how many were watched; `compared`: in how many a
     reading could be held against chrony's bound; `refuted`: in how many of those the reading lies outside, whatever its
     own uncertainty. `largest_offset_ns` and `largest_bound_ns` are None where nothing was read.
     `offset_exceeded`, `bound_exceeded`: the limits that were exceeded, and not before already. `back_after_s`: seconds
