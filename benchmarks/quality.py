@@ -86,7 +86,7 @@ def measure_statistics(rounds: int) -> bool:
         def compute_all(series: OffsetSeries = series, windows: list[int] = windows) -> None:
             compute_mtie(series, windows)
             stability.compute_deviations(series, windows)
-            describe(series.offsets_ns)  # type: ignore[arg-type]
+            describe(series.offsets_ns)
 
         every_ms = median_ms(lambda series=series: MtieTable(series).compute_all(), rounds)  # type: ignore[misc]
         mtie_ms = median_ms(lambda series=series, windows=windows: compute_mtie(series, windows), rounds)  # type: ignore[misc]
