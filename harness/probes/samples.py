@@ -4,6 +4,7 @@ from typing import Any
 
 from harness import units
 from harness.model import PhcCounters, Sample, Unparsed
+from harness.model.sample_table import SampleTable
 from harness.probes import chronyc, error_bound, phc_reads, phc_stats
 from harness.probes.reading import LONGEST_LINE, LONGEST_SAMPLE, ParseNotes, json_object, parse_capture
 
@@ -28,14 +29,14 @@ class SampleReader:
     def __init__(self, where: str, *, most: int = MOST_SAMPLES) -> None:
         self.most = most
         self._notes, self._number = ParseNotes(where), 0
-        self._samples: list[Sample] = []
+        self._samples = SampleTable()
         self._last_slot = -1
         self._slots: int | None = None
 
     @property
-    def samples(self) -> tuple[Sample, ...]:
-        """The samples in the order of their lines."""
-        return tuple(self._samples)
+    def samples(self) -> SampleTable:
+        """The samples in the order of their lines. The table grows with each further line."""
+        return self._samples
 
     @property
     def unparsed(self) -> tuple[Unparsed, ...]:
@@ -61,7 +62,7 @@ class SampleReader:
             if record["kind"] == "sample":
                 return self._add_sample(record)
             if record["kind"] == "late":
-                self._next_slot(record)
+                self._pass_slot(_parse_slot(record))
             elif record["kind"] == "end":
                 self._close(record)
             elif record["kind"] != "start":
@@ -72,12 +73,11 @@ class SampleReader:
 
     def _add_sample(self, record: dict[str, Any]) -> Sample:
         sample = _parse_sample(record, self._notes, self._number)
-        self._next_slot(record)
+        self._pass_slot(sample.slot)
         self._samples.append(sample)
         return sample
 
-    def _next_slot(self, record: dict[str, Any]) -> None:
-        slot = _parse_slot(record)
+    def _pass_slot(self, slot: int) -> None:
         if slot <= self._last_slot:
             raise ValueError("slots grow")
         if slot >= self.most:
@@ -97,7 +97,7 @@ class SampleReader:
 
 def read_samples(
     text: str, *, where: str, most: int = MOST_SAMPLES
-) -> tuple[tuple[Sample, ...], tuple[Unparsed, ...], int | None]:
+) -> tuple[SampleTable, tuple[Unparsed, ...], int | None]:
     """Parse the samples in the order of their lines, list refused lines, and count the slots (None: not complete)."""
     reader = SampleReader(where, most=most)
     for line in text.split("\n"):
@@ -163,6 +163,6 @@ def _parse_slot(record: dict[str, Any]) -> int:
 
 
 def _parse_whole(value: object) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < 2**63:
+    if type(value) is not int or not 0 <= value < 2**63:  # a flag is no number
         raise ValueError("not a whole number")
     return value
