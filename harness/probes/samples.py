@@ -13,6 +13,9 @@ MOST_SOURCES = 64
 MOST_READS = 100
 """Default bound of samples in one file; bounds of sources and readings in one sample."""
 
+SAMPLES_DEFINITION = 1
+"""The version of this parser. Raise it when the same lines give other samples: stored columns are then parsed anew."""
+
 _LINE = "a JSON line of sample.py"
 
 

@@ -16,7 +16,7 @@ from harness.probes import facts as facts_probe
 from harness.probes.samples import SampleReader, describe_sample
 from harness.runs.context import Interrupted, RunContext
 from harness.runs.steps import StepRecorder
-from harness.store import host_evidence
+from harness.store import host_evidence, parsed_samples
 from harness.store.evidence_parts import ATTEMPT_FILE
 from harness.system import proc
 from harness.untrusted.plain_text import clip, printable, well_formed
@@ -117,7 +117,7 @@ class EvidenceCollector:
         return self.read_facts(collected, name)
 
     def follow_samples(self, target: Target, path: str, progress: Progress) -> None:
-        """Keep the samples' text, and parse each line as it arrives."""
+        """Keep the samples' text, parse each line as it arrives, and keep the parsed samples."""
         campaign, name = self._context.campaign, f"{self._prefix}{host_evidence.SAMPLES}"
         reader = SampleReader(
             name, most=sampling.count_expected_samples(campaign.measure_duration_s, campaign.measure_interval_s)
@@ -132,6 +132,8 @@ class EvidenceCollector:
                 on_sample=_report_samples(campaign.measure_duration_s, campaign.measure_interval_s, progress),
                 pause=self._steps.pause,
             )
+        task = f"storing the parsed samples of {self._token}"
+        self._context.failures.attempt(task, parsed_samples.write_columns, self.folder, name, reader)
         self.note(
             samples=reader.samples,
             slots=reader.slots,
