@@ -88,16 +88,18 @@ def slope(times_s: "ArrayLike", values: "ArrayLike", *, missing: int = 0) -> Int
     import numpy as np
 
     at, value = np.asarray(times_s, dtype=np.float64), np.asarray(values)
-    count = len(at)
-    slopes, end = np.empty(count * (count - 1) // 2), 0
+    count, end = len(at), 0
+    distinct = len(np.unique(at)) == count
+    slopes = np.empty(count * (count - 1) // 2)
     for place in range(count - 1):
         apart, rise = at[place + 1 :] - at[place], value[place + 1 :] - value[place]
-        if not apart.all():
+        if not distinct:
             rise, apart = rise[apart != 0], apart[apart != 0]
         begin, end = end, end + len(rise)
         slopes[begin:end] = rise / apart
     unknown = missing * count + missing * (missing - 1) // 2
-    slopes = np.partition(slopes[:end], list_ranks(end, 0.5, missing=unknown))
+    slopes = slopes[:end]
+    slopes.partition(list_ranks(end, 0.5, missing=unknown))
     chosen = choose_quantile(slopes, 0.5, missing=unknown)  # type: ignore[arg-type]
     return Interval(value=float(chosen.value), low=float(chosen.low), high=float(chosen.high))
 
