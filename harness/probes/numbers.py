@@ -26,5 +26,7 @@ def parse_seconds_as_ns(text: str) -> int | None:
 
 def seconds_as_ns(text: str) -> int:
     """Convert seconds, a text that matches DECIMAL, as `parse_seconds_as_ns` does."""
+    if text[-10:-9] == ".":  # nine digits behind the point, as chronyc writes them
+        return int(text[:-10] + text[-9:])
     whole, _, fraction = text.partition(".")
-    return int(whole + (fraction if len(fraction) == 9 else fraction.ljust(9, "0")[:9]))
+    return int(whole + fraction.ljust(9, "0")[:9])

@@ -1,5 +1,6 @@
 """Parse the sampler's JSON lines into samples, one for each second."""
 
+from functools import partial
 from typing import Any
 
 from harness import units
@@ -140,11 +141,14 @@ def _parse_sample(record: dict[str, Any], notes: ParseNotes, number: int) -> Sam
     )
 
 
+_parse_chronyc_text = partial(chronyc.parse, statistics_kept=False)
+
+
 def _parse_chronyc(value: object, notes: ParseNotes, number: int) -> chronyc.Chronyc | None:
     if value is None:
         return None
     capture = parse_capture(value)
-    return notes.read(chronyc.parse, capture.out if capture.rc == 0 else None, f"{number}:chronyc")
+    return notes.read(_parse_chronyc_text, capture.out if capture.rc == 0 else None, f"{number}:chronyc")
 
 
 def _parse_error_bound(value: object, notes: ParseNotes, number: int) -> int | None:
