@@ -19,10 +19,10 @@ class MeasuredOffsets:
     """A host's offsets: system clock minus PHC, after settling.
 
     `readings`: the fastest of each slot that has any; `series`: their offsets. `all_readings` are those while the clock
-    settled, too. `samples`: all samples, of which `chosen` are of the same time, one for each slot that was not missed.
-    `slots`: how many were to be sampled; `gaps`: the lengths of the gaps in
-    slots. `ended`: the sampler reached its end. `settling_slots` were left out at the start. `device_bound_ns`: the
-    largest bound that the device published for its distance from UTC; None where a sample has none.
+    settled, too. `samples`: all samples, of which those that are `chosen` are of the time after settling, one for each
+    slot that was not missed. `slots`: how many were to be sampled; `gaps`: the lengths of the gaps in slots. `ended`:
+    the sampler reached its end. `settling_slots` were left out at the start. `device_bound_ns`: the largest bound that
+    the device published for its distance from UTC; None where a sample has none.
     """
 
     series: OffsetSeries

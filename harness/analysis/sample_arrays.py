@@ -51,7 +51,7 @@ def to_arrays(samples: Sequence[Sample]) -> "SampleArrays":
 
 
 class SampleArrays:
-    """The samples of a host as arrays of N, in the order of the samples."""
+    """The samples of a host as arrays of N, in the order of the samples. Their table must not grow meanwhile."""
 
     def __init__(self, table: SampleTable) -> None:
         table.settle()

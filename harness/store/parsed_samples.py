@@ -1,13 +1,15 @@
 """Store the parsed samples of a host as columns beside the sampler's lines, and read a host's samples.
 
-Parsing a sample takes some 50 us, reading its columns less than one. The lines stay the evidence: columns are used only
+Parsing a sample takes some 50 us, reading its columns one. The lines stay the evidence: columns are used only
 where they are of lines with this SHA-256, of this version of the parser, and of as many slots as are asked for. In all
 other cases, also where a file of columns is damaged or was written by somebody else, the lines are parsed.
 
-A file of columns is one line of JSON, then the arrays of the columns, little-endian, in the order of their names there.
+A file of columns is one line of JSON, then the arrays of the columns, little-endian, in the order of their names there,
+and the CRC-32 of all that.
 """
 
 import json
+import os
 import sys
 import zlib
 from array import array
@@ -27,10 +29,11 @@ from harness.store.evidence_folder import EvidenceFolder, compute_digest
 if TYPE_CHECKING:
     from pydantic import TypeAdapter
 
-_FORMAT = "ptp-harness samples"
+_FORMAT = "ptp-samples"
 _MOST_BYTES = 2 << 30
 _MOST_SAMPLE_BYTES = 8192
 """Bound of the columns of one sample with all readings and sources that it may have."""
+_CRC_BYTES = 4
 _LONGEST_LINE = 4 * LONGEST_SAMPLE + 1
 """A line of so many bytes has more characters than a sample may have."""
 
@@ -65,6 +68,7 @@ def write_columns(folder: EvidenceFolder, name: str, reader: SampleReader) -> No
         file.write(header)
         for column in table.columns.values():
             file.write(_to_little_endian(column.values))
+        file.write(_compute_crc(header, table))
 
 
 def read_samples(folder: Path, name: str, *, most: int) -> ParsedSamples:
@@ -113,16 +117,15 @@ def _write_header(reader: SampleReader, digest: str) -> bytes:
         "unparsed": [asdict(line) for line in reader.unparsed],
         "columns": [[path, column.typecode, len(column.values)] for path, column in columns],
         "texts": {path: column.texts for path, column in columns if column.texts is not None},
-        "crc32": _compute_crc(table),
     }
     return json.dumps(header).encode() + b"\n"
 
 
-def _compute_crc(table: SampleTable) -> int:
-    crc = 0
+def _compute_crc(header: bytes, table: SampleTable) -> bytes:
+    crc = zlib.crc32(header)
     for column in table.columns.values():
         crc = zlib.crc32(_to_little_endian(column.values), crc)
-    return crc
+    return crc.to_bytes(_CRC_BYTES, "little")
 
 
 def _to_little_endian(values: Any) -> Any:
@@ -137,15 +140,18 @@ def _to_little_endian(values: Any) -> Any:
 def _read_columns(path: Path, lines: Path, most: int) -> ParsedSamples | None:
     """Read the columns of a file of lines; None unless there are such, and all of them are what a parser makes."""
     try:
-        size = path.lstat().st_size
-        if path.is_symlink() or size > min(most * _MOST_SAMPLE_BYTES + LONGEST_TEXT, _MOST_BYTES):
+        most_bytes = min(most * _MOST_SAMPLE_BYTES + LONGEST_TEXT, _MOST_BYTES)
+        if path.is_symlink() or not path.is_file() or path.stat().st_size > most_bytes:
             return None
         with path.open("rb") as file:
-            header = json_object(file.readline(LONGEST_TEXT).decode())
+            first = file.readline(LONGEST_TEXT)
+            header = json_object(first.decode())
             bound_to = (header["format"], header["definition"], header["most"], header["sha256"])
             if bound_to[:3] != (_FORMAT, SAMPLES_DEFINITION, most) or bound_to[3] != compute_digest(lines):
                 return None
-            table = _read_arrays(file, size, header)
+            table = _read_arrays(file, header)
+            if file.read() != _compute_crc(first, table):
+                return None
         _check_promises(table, most)
         slots, last = header["slots"], next(iter(table.columns["slot"].values[-1:]), -1)
         if slots is not None and not (type(slots) is int and last < slots <= most):
@@ -165,8 +171,8 @@ def _adapter() -> "TypeAdapter[tuple[Unparsed, ...]]":
     return TypeAdapter(tuple[Unparsed, ...])
 
 
-def _read_arrays(file: BinaryIO, size: int, header: Mapping[str, Any]) -> SampleTable:
-    """Read the arrays into a new table. Raises ValueError unless they are whole, and fit together."""
+def _read_arrays(file: BinaryIO, header: Mapping[str, Any]) -> SampleTable:
+    """Read the arrays into a new table, up to the CRC. Raises ValueError unless they are whole, and fit together."""
     table = SampleTable()
     expected = [(path, column.typecode) for path, column in table.columns.items()]
     if [(path, typecode) for path, typecode, _ in header["columns"]] != expected:
@@ -175,12 +181,10 @@ def _read_arrays(file: BinaryIO, size: int, header: Mapping[str, Any]) -> Sample
     if not all(type(number) is int and number >= 0 for number in (*lengths, count)):
         raise ValueError("a length is a whole number")
     sizes = [length * array(typecode).itemsize for length, (_, typecode) in zip(lengths, expected, strict=True)]
-    if file.tell() + sum(sizes) != size:
+    if file.tell() + sum(sizes) + _CRC_BYTES != os.fstat(file.fileno()).st_size:
         raise ValueError("too short or too long")
     for length, (path, column) in zip(lengths, table.columns.items(), strict=True):
         _read_column(file, column, length, header["texts"].get(path))
-    if _compute_crc(table) != header["crc32"]:
-        raise ValueError("damaged")
     table.accept(count)
     return table
 

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import shutil
 import zlib
 from array import array
@@ -10,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from harness.campaign import campaign
 from harness.model import Depth, Evidence
@@ -200,6 +203,11 @@ def make_a_folder(folder: Path) -> None:
     (folder / COLUMNS).mkdir()
 
 
+def make_a_pipe(folder: Path) -> None:
+    (folder / COLUMNS).unlink()
+    os.mkfifo(folder / COLUMNS)
+
+
 def remove(folder: Path) -> None:
     (folder / COLUMNS).unlink()
 
@@ -207,13 +215,27 @@ def remove(folder: Path) -> None:
 @pytest.mark.parametrize(
     "harm",
     [change_lines, write_nothing, write_garbage, write_deep_header, cut, lengthen, flip_a_bit, fill_with_zeros,
-     link_elsewhere, make_a_folder, remove],
+     link_elsewhere, make_a_folder, make_a_pipe, remove],
 )  # fmt: skip
 def test_a_damaged_file_is_not_used(tmp_path: Path, harm: Callable[[Path], None], by_columns: ByColumns) -> None:
     write(tmp_path)
     assert by_columns(tmp_path) is not None
     harm(tmp_path)
     assert by_columns(tmp_path) is None
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(place=st.integers(0, 20_000), value=st.integers(0, 255), head=st.booleans())
+def test_a_byte_that_differs_is_noticed(
+    tmp_path: Path, by_columns: ByColumns, place: int, value: int, head: bool
+) -> None:
+    write(tmp_path)
+    data = bytearray((tmp_path / COLUMNS).read_bytes())
+    place = place % data.index(b"\n") if head else place % len(data)
+    changed = data[place] != value
+    data[place] = value
+    (tmp_path / COLUMNS).write_bytes(data)
+    assert (by_columns(tmp_path) is None) is changed
 
 
 def test_columns_of_another_number_of_slots_are_not_used(tmp_path: Path, by_columns: ByColumns) -> None:
@@ -242,9 +264,8 @@ def rewrite(folder: Path, change: Callable[[dict[str, Any], Arrays], object]) ->
     change(header, arrays)
     if isinstance(header["columns"], list):
         header["columns"] = [[path, typecode, len(arrays[path])] for path, typecode, _ in header["columns"]]
-    body = b"".join(values.tobytes() for values in arrays.values())
-    header["crc32"] = zlib.crc32(body) if header["crc32"] is not None else None
-    (folder / COLUMNS).write_bytes(json.dumps(header).encode() + b"\n" + body)
+    body = json.dumps(header).encode() + b"\n" + b"".join(values.tobytes() for values in arrays.values())
+    (folder / COLUMNS).write_bytes(body + zlib.crc32(body).to_bytes(4, "little"))
 
 
 def put(path: str, values: Iterable[float], place: int = 0) -> Callable[[dict[str, Any], Arrays], None]:
@@ -297,7 +318,7 @@ NAN = float("nan")
         put_header(slots=1.5), put_header(slots="60"), put_header(samples=True), put_header(samples=-1),
         put_header(samples=59), put_header(samples=1 << 70), put_header(unparsed=7), put_header(unparsed=[7]),
         put_header(unparsed=[{}]), put_header(unparsed=[{}] * 101), put_header(columns=[]), put_header(columns=7),
-        put_header(texts={}), put_header(texts=[]), put_header(crc32=None),
+        put_header(texts={}), put_header(texts=[]),
         put("slot", [1, 0]), put("slot", [0, 0]), put("slot", [-1]), put("slot", [60], 59), put("slot", [2**62], 59),
         put("mono_ns", [-1]), put("utc_ns", [-1]), put("read_errors", [-1]), put("counters.cnt", [-1]),
         put("reads.after_ns", [0]), put("reads?", [2]), put("reads#", [6]), put("reads#", [2**32 - 1]),
@@ -324,7 +345,8 @@ def test_a_length_that_the_file_does_not_have_is_not_used(
     head, _, data = (tmp_path / COLUMNS).read_bytes().partition(b"\n")
     header = json.loads(head)
     header["columns"][0][2] = length
-    (tmp_path / COLUMNS).write_bytes(json.dumps(header).encode() + b"\n" + data)
+    body = json.dumps(header).encode() + b"\n" + data[:-4]
+    (tmp_path / COLUMNS).write_bytes(body + zlib.crc32(body).to_bytes(4, "little"))
     assert by_columns(tmp_path) is None
 
 
