@@ -26,6 +26,7 @@ from harness.campaign import limits
 from harness.model import Depth, Evidence, HostRecord, HostState, RunRecord, Stage
 from harness.model.observed import PhcRead, Sample
 from harness.model.plots import ClockPlots
+from harness.model.sample_table import SampleTable
 from harness.probes.facts import read_facts
 from harness.probes.samples import read_samples
 from harness.report.formats import Format, render
@@ -68,7 +69,7 @@ def make_run(hosts: int, samples: int) -> tuple[RunRecord, dict[str, ClockPlots]
     plots: dict[str, ClockPlots] = {}
     times_s: list[float] = []
     for number in range(hosts):
-        made = tuple(simulate(recorded[5], samples, random.Random(number)))
+        made = SampleTable(simulate(recorded[5], samples, random.Random(number)))
         evidence = Evidence(facts=facts, final_facts=facts, samples=made, slots=samples)
         verdict = ladder.judge(evidence, limits.requirements("ec2"), depth=Depth.STANDARD, read_only=False)
         begun = time.perf_counter()

@@ -2,16 +2,16 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
 
-from harness.analysis import sample_values
+from harness.analysis import sample_arrays
 from harness.analysis.offset_events import count_settling_slots
 from harness.analysis.offset_series import OffsetSeries
-from harness.analysis.slot_readings import LEAST_OFFSETS, SlotReading, list_readings, make_offset_series
-from harness.model import Evidence, Sample
+from harness.analysis.sample_arrays import Flags, Numbers, SampleArrays
+from harness.analysis.slot_readings import LEAST_OFFSETS, SlotReadings, choose_readings, make_offset_series
+from harness.model import Evidence
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -19,16 +19,17 @@ class MeasuredOffsets:
     """A host's offsets: system clock minus PHC, after settling.
 
     `readings`: the fastest of each slot that has any; `series`: their offsets. `all_readings` are those while the clock
-    settled, too. `samples`: all samples of the same time,
-    one for each slot that was not missed. `slots`: how many were to be sampled; `gaps`: the lengths of the gaps in
-    slots. `ended`: the sampler reached its end. `settling_slots` were left out at the start. `device_bound_ns`: the
-    largest bound that the device published for its distance from UTC; None where a sample has none.
+    settled, too. `samples`: all samples, of which those that are `chosen` are of the time after settling, one for each
+    slot that was not missed. `slots`: how many were to be sampled; `gaps`: the lengths of the gaps in slots. `ended`:
+    the sampler reached its end. `settling_slots` were left out at the start. `device_bound_ns`: the largest bound that
+    the device published for its distance from UTC; None where a sample has none.
     """
 
     series: OffsetSeries
-    readings: Sequence[SlotReading]
-    all_readings: Sequence[SlotReading]
-    samples: Sequence[Sample]
+    readings: SlotReadings
+    all_readings: SlotReadings
+    samples: SampleArrays
+    chosen: Flags
     slots: int
     gaps: Sequence[int]
     ended: bool
@@ -51,43 +52,44 @@ def measure_offsets(evidence: Evidence, interval_s: float) -> MeasuredOffsets | 
 
     Raises ValueError for an interval that is not above 0.
     """
-    readings = all_readings = list_readings(evidence.samples or ())
+    samples = sample_arrays.to_arrays(evidence.samples or ())
+    readings = all_readings = choose_readings(samples)
     if len(readings) < LEAST_OFFSETS:
         return None
     series = make_offset_series(readings, interval_s)
     settling = count_settling_slots(series)
     if settling:
-        begin = readings[0].slot + settling
-        readings = [reading for reading in readings if reading.slot >= begin]
+        readings = readings.choose(readings.slots >= readings.slots[0] + settling)
         if len(readings) < LEAST_OFFSETS:
             return None
         series = make_offset_series(readings, interval_s)
-    first = readings[0].slot
-    samples = [sample for sample in evidence.samples or () if sample.slot >= first]
-    end = max(evidence.slots or 0, samples[-1].slot + 1)
+    first = int(readings.slots[0])
+    chosen = samples.slot >= first
+    end = max(evidence.slots or 0, int(samples.slot[chosen][-1]) + 1)
     return MeasuredOffsets(
         series=series,
         readings=readings,
         all_readings=all_readings,
         samples=samples,
+        chosen=chosen,
         slots=end - first,
-        gaps=_list_gaps([reading.slot for reading in readings], end),
+        gaps=_list_gaps(readings.slots, end),
         ended=evidence.samples_complete,
         settling_slots=settling,
-        device_bound_ns=_find_device_bound(samples),
+        device_bound_ns=_find_device_bound(samples, chosen),
     )
 
 
-def _list_gaps(slots: Sequence[int], end: int) -> list[int]:
+def _list_gaps(slots: Numbers, end: int) -> list[int]:
     """List the lengths of the gaps between growing slots, and behind the last, in slots."""
-    steps = np.diff(np.asarray([*slots, end])) - 1
-    return [int(step) for step in steps if step > 0]
+    steps = np.diff(slots) - 1
+    return [*steps[steps > 0].tolist(), *([end - int(slots[-1]) - 1] if end - int(slots[-1]) > 1 else [])]
 
 
-def _find_device_bound(samples: Sequence[Sample]) -> int | None:
+def _find_device_bound(samples: SampleArrays, chosen: Flags) -> int | None:
     """Find the largest published bound of the device; None where any sample has none, or 0, which is unknown."""
-    bounds = [sample.error_bound_ns for sample in samples]
-    return max((bound for bound in bounds if bound), default=None) if all(bounds) else None
+    bounds = samples.device_bound.choose(chosen)
+    return int(bounds.values.max()) if bounds.known.all() else None
 
 
 def filter_low_pass(series: OffsetSeries, bandwidth_hz: float) -> OffsetSeries | None:
@@ -110,11 +112,8 @@ def filter_low_pass(series: OffsetSeries, bandwidth_hz: float) -> OffsetSeries |
     return replace(series, offsets_ns=apply(series.offsets_ns), reading_ns=reading_ns)
 
 
-def is_bound_refuted(samples: Sequence[Sample]) -> bool:
+def is_bound_refuted(samples: SampleArrays, chosen: Flags) -> bool:
     """Whether a reading excludes chrony's bound: the least possible |offset| is above this bound and the one before."""
-    for before, sample in pairwise([None, *samples]):
-        if sample is not None and sample.reads:
-            bound_ns = sample_values.larger_bound(sample, before)
-            if bound_ns is not None and sample_values.least_distance_ns(sample_values.fastest(sample.reads)) > bound_ns:
-                return True
-    return False
+    bounds = sample_arrays.larger_bounds(samples.chrony_bound.choose(chosen))
+    distance = samples.least_distance.choose(chosen)
+    return bool((distance.known & bounds.known & (distance.values > bounds.values)).any())

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -39,8 +40,11 @@ class OffsetSeries:
         return self.count == len(self)
 
 
+Integers = Sequence[int] | npt.NDArray[Any]
+
+
 def make_series(
-    slots: Sequence[int], offsets_ns: Sequence[int], *, slot_s: float, reading_ns: Sequence[int] | None = None
+    slots: Integers, offsets_ns: Integers, *, slot_s: float, reading_ns: Integers | None = None
 ) -> OffsetSeries:
     """Make a series from the numbers of slots, which grow, and the offset in each, with its uncertainty.
 

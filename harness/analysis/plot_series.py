@@ -1,13 +1,14 @@
 """Reduce the samples of a host to what its plots show, such that no extreme value is lost."""
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
-from harness.analysis import sample_values, stability
+from harness.analysis import stability
 from harness.analysis.measured_offsets import measure_offsets
 from harness.analysis.offset_events import estimate_sigma
+from harness.analysis.sample_arrays import Numbers
 from harness.analysis.stability_points import compute_stability
 from harness.model import Evidence
 from harness.model.plots import PLOTS_DEFINITION, ClockPlots, Envelope, Histogram
@@ -27,28 +28,28 @@ def reduce_samples(evidence: Evidence, *, interval_s: float) -> ClockPlots | Non
     settled = measure_offsets(evidence, interval_s)
     if settled is None:
         return None
-    readings = settled.all_readings
-    first = readings[0].slot
-    count = readings[-1].slot - first + 1
+    readings, arrays = settled.all_readings, settled.samples
+    first, last = int(readings.slots[0]), int(readings.slots[-1])
+    count = last - first + 1
     width = math.ceil(count / MOST_COLUMNS)
     columns = math.ceil(count / width)
-    samples = [sample for sample in evidence.samples or () if first <= sample.slot <= readings[-1].slot]
-    full_bounds = [(sample.slot, sample_values.error_bound(sample)) for sample in samples]
-    has_device = any(bound is not None for _, bound in full_bounds)
-    bounds = full_bounds if has_device else [(sample.slot, sample_values.chrony_bound(sample)) for sample in samples]
+    shown = (first <= arrays.slot) & (arrays.slot <= last)
+    full_bounds = arrays.error_bound.choose(shown)
+    has_device = bool(full_bounds.known.any())
+    bounds = full_bounds if has_device else arrays.chrony_bound.choose(shown)
 
-    def reduce(values: Iterable[tuple[int, int | None]]) -> Envelope:
-        return _make_envelope([(value[0] - first, value[1]) for value in values], width, columns)
+    def reduce(slots: Numbers, values: Numbers) -> Envelope:
+        return _make_envelope((slots - first) // width, values, columns)
 
     return ClockPlots(
         definition=PLOTS_DEFINITION,
-        begin_utc_ns=samples[0].utc_ns,
+        begin_utc_ns=int(arrays.utc_ns[shown][0]),
         column_s=width * interval_s,
-        offset_ns=reduce((reading.slot, reading.offset_ns) for reading in readings),
-        bound_ns=reduce(bounds) if any(bound is not None for _, bound in bounds) else None,
+        offset_ns=reduce(readings.slots, readings.offset_ns),
+        bound_ns=reduce(arrays.slot[shown][bounds.known], bounds.observed) if bounds.known.any() else None,
         bound_has_device=has_device,
-        read_delay_ns=reduce((reading.slot, reading.delay_ns) for reading in readings),
-        offsets=make_histogram([reading.offset_ns for reading in settled.readings]),
+        read_delay_ns=reduce(readings.slots, readings.delay_ns),
+        offsets=make_histogram(settled.readings.offset_ns.tolist()),
         stability=compute_stability(settled.series, stability.per_decade(len(settled.series))),
     )
 
@@ -71,14 +72,17 @@ def make_histogram(values: Sequence[int]) -> Histogram:
     return Histogram(low=low, width=(high - low) / _BINS, counts=written, below=below, above=above)
 
 
-def _make_envelope(values: Sequence[tuple[int, int | None]], width: int, columns: int) -> Envelope:
-    """Find the extremes in each column of `width` slots. `values`: slots from 0 on, and a value or None."""
+def _make_envelope(places: Numbers, values: Numbers, columns: int) -> Envelope:
+    """Find the extremes of the values in each column. `places`: the column of each value."""
     least: list[int | None] = [None] * columns
     greatest: list[int | None] = [None] * columns
-    for slot, value in values:
-        if value is not None:
-            column = slot // width
-            low, high = least[column], greatest[column]
-            least[column] = value if low is None else min(low, value)
-            greatest[column] = value if high is None else max(high, value)
+    order = np.argsort(places, kind="stable")
+    begins = np.flatnonzero(np.diff(places[order], prepend=-1))
+    for column, low, high in zip(
+        places[order][begins].tolist(),
+        np.minimum.reduceat(values[order], begins).tolist(),
+        np.maximum.reduceat(values[order], begins).tolist(),
+        strict=True,
+    ):
+        least[column], greatest[column] = low, high
     return Envelope(least=tuple(least), greatest=tuple(greatest))

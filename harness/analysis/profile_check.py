@@ -14,7 +14,6 @@ import numpy as np
 import numpy.typing as npt
 
 from harness import units
-from harness.analysis import sample_values
 from harness.analysis.confidence import compute_tdev_interval
 from harness.analysis.measured_offsets import MeasuredOffsets, filter_low_pass, is_bound_refuted
 from harness.analysis.offset_series import OffsetSeries
@@ -114,13 +113,13 @@ def _check_bound(limit: ProfileLimit, reference: Reference, measured: MeasuredOf
         return _exceeded(limit, "the clock was off by at least", low_ns, limit_ns)
     if device_ns is None:
         return _undecided(limit, "the driver publishes no error bound, so the distance from UTC is not known")
-    bounds = [sample_values.chrony_bound(sample) for sample in measured.samples]
-    known = [bound for bound in bounds if bound is not None]
-    if is_bound_refuted(measured.samples):
+    bounds = measured.samples.chrony_bound.choose(measured.chosen)
+    known = bounds.observed
+    if is_bound_refuted(measured.samples, measured.chosen):
         return _undecided(limit, "a reading refutes chrony's bound")
-    if missing := _find_missing(limit, measured, len(known), len(bounds)):
+    if missing := _find_missing(limit, measured, len(known), len(bounds.known)):
         return _undecided(limit, missing)
-    highest_ns = max(known) + device_ns
+    highest_ns = int(known.max()) + device_ns
     if highest_ns > limit_ns:
         return _undecided(limit, f"the bound was up to {units.ns(highest_ns)}, above {units.ns(limit_ns)}")
     return _within(limit, ProfileStatus.MET, "offset and bound were at most", highest_ns, limit_ns)

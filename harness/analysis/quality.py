@@ -5,11 +5,12 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from harness.analysis import sample_values, stability, summary
+from harness.analysis import stability, summary
 from harness.analysis.measured_offsets import measure_offsets
 from harness.analysis.offset_events import find_events
 from harness.analysis.profile_check import check_profiles
-from harness.analysis.slot_readings import LEAST_OFFSETS, SlotReading
+from harness.analysis.sample_arrays import Numbers
+from harness.analysis.slot_readings import LEAST_OFFSETS, SlotReadings
 from harness.analysis.stability_points import compute_stability
 from harness.campaign.profiles import Profile
 from harness.model import Evidence
@@ -30,6 +31,7 @@ def compute_quality(
     if measured is None:
         return None
     series, readings, samples, gaps = measured.series, measured.readings, measured.samples, measured.gaps
+    frequency_ppm = samples.tracking("frequency_ppm").choose(measured.chosen)
     events = find_events(series)
     return ClockQuality(
         definition=QUALITY_DEFINITION,
@@ -39,13 +41,11 @@ def compute_quality(
         gaps=len(gaps),
         longest_gap_s=max(gaps, default=0) * interval_s,
         settling_s=measured.settling_slots * interval_s,
-        offset_ns=describe([reading.offset_ns for reading in readings]),
-        read_delay_ns=describe([reading.delay_ns for reading in readings]),
-        bound_ns=describe_known(map(sample_values.chrony_bound, samples)),
-        error_bound_ns=describe_known(map(sample_values.error_bound, samples)),
-        frequency_ppb=describe_known(
-            sample.tracking.frequency_ppm * 1000 if sample.tracking else None for sample in samples
-        ),
+        offset_ns=describe(readings.offset_ns),
+        read_delay_ns=describe(readings.delay_ns),
+        bound_ns=describe_known(samples.chrony_bound.choose(measured.chosen).observed),
+        error_bound_ns=describe_known(samples.error_bound.choose(measured.chosen).observed),
+        frequency_ppb=describe_known(frequency_ppm.observed * 1000),
         convergence_s=evidence.facts.converged_after_s if evidence.facts else None,
         steps=events.steps,
         step_count=events.step_count,
@@ -56,18 +56,18 @@ def compute_quality(
     )
 
 
-def compare_oscillator(readings: Iterable[SlotReading]) -> Oscillator | None:
+def compare_oscillator(readings: SlotReadings) -> Oscillator | None:
     """Compare the free oscillator with the PHC by a straight line; None where fewer than ten readings have both.
 
     The oscillator's time of a reading is that of the sample's start, moved by the system clock's time since then.
     """
-    read = [reading for reading in readings if reading.oscillator_ns is not None]
-    if len(read) < LEAST_OFFSETS:
+    known = readings.oscillator_ns.known
+    phc_ns, delay_ns = readings.phc_ns[known], readings.delay_ns[known]
+    if len(phc_ns) < LEAST_OFFSETS:
         return None
-    first_ns = read[0].phc_ns
-    ahead = [(reading.oscillator_ns or 0) - reading.phc_ns for reading in read]
-    times_s = np.array([reading.phc_ns - first_ns for reading in read], dtype=np.float64) / 1e9
-    ahead_ns = np.array([value - ahead[0] for value in ahead], dtype=np.float64)
+    ahead = readings.oscillator_ns.observed - phc_ns
+    times_s = (phc_ns - phc_ns[0]).astype(np.float64) / 1e9
+    ahead_ns = (ahead - ahead[0]).astype(np.float64)
     span_s = float(times_s[-1] - times_s[0])
     if not span_s > 0:
         return None
@@ -76,18 +76,17 @@ def compare_oscillator(readings: Iterable[SlotReading]) -> Oscillator | None:
     rest_ns = ahead_ns - ahead_ns.mean() - slope_ppb * centred
     return Oscillator(
         frequency_ppb=slope_ppb,
-        uncertainty_ppb=summary.median([reading.delay_ns for reading in read]) / span_s,
+        uncertainty_ppb=summary.median(delay_ns.tolist()) / span_s,
         residual_ns=math.sqrt(float(rest_ns @ rest_ns) / len(rest_ns)),
     )
 
 
-def describe_known(values: Iterable[float | None]) -> Distribution | None:
+def describe_known(values: Numbers) -> Distribution | None:
     """Describe the distribution of the values that are known; None where none is."""
-    known = [value for value in values if value is not None]
-    return describe(known) if known else None
+    return describe(values) if len(values) else None
 
 
-def describe(values: Sequence[float]) -> Distribution:
+def describe(values: Sequence[float] | Numbers) -> Distribution:
     """Describe the distribution of values, of which there is at least one."""
     ordered = np.sort(np.asarray(values, dtype=np.float64))
     magnitudes = np.sort(np.abs(ordered))

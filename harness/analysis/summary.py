@@ -7,7 +7,11 @@ value therefore never helps: a limit counts as met only if the upper end meets i
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from itertools import combinations, pairwise
+from itertools import pairwise
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
 
 INFINITY = math.inf
 
@@ -35,12 +39,23 @@ def quantile(values: Sequence[float], share: float, *, missing: int = 0) -> Inte
 
     Missing values are counted, never listed: a host may claim any number of them.
     """
-    ordered, position = sorted(values), rank(len(values) + missing, share)
+    return choose_quantile(sorted(values), share, missing=missing)
+
+
+def choose_quantile(ordered: Sequence[float], share: float, *, missing: int) -> Interval:
+    """Choose the quantile and its bounds among values in order. Only those at `list_ranks` need be in their places."""
+    position = rank(len(ordered) + missing, share)
     return Interval(
         value=ordered[rank(len(ordered), share) - 1],
         low=ordered[position - missing - 1] if position > missing else -INFINITY,
         high=ordered[position - 1] if position <= len(ordered) else INFINITY,
     )
+
+
+def list_ranks(count: int, share: float, *, missing: int) -> list[int]:
+    """List the places, from 0, of the ordered values that decide a quantile and its bounds."""
+    position = rank(count + missing, share)
+    return [place - 1 for place in (rank(count, share), position - missing, position) if 0 < place <= count]
 
 
 def rank(count: int, share: float) -> int:
@@ -63,21 +78,30 @@ def median(values: Sequence[float]) -> float:
     return nearest_rank(values, 0.5)
 
 
-def slope(points: Sequence[tuple[float, float]], *, missing: int = 0) -> Interval:
-    """Theil-Sen: the (lower) median of the slopes of all pairs of points (x, y) with different x.
+def slope(times_s: "ArrayLike", values: "ArrayLike", *, missing: int = 0) -> Interval:
+    """Theil-Sen: the (lower) median of the slopes of all pairs of points with different times.
 
     Robust up to 29 % outliers. `missing`: number of unknown points; each pair that contains an unknown point counts as
     an unknown slope. Source: Sen 1968, "Estimates of the regression coefficient based on Kendall's tau". Raises
-    ValueError with fewer than two different x.
+    ValueError with fewer than two different times. numpy is loaded by the first call.
     """
-    slopes = [(y2 - y1) / (x2 - x1) for (x1, y1), (x2, y2) in combinations(points, 2) if x1 != x2]
-    pairs = missing * len(points) + missing * (missing - 1) // 2
-    return quantile(slopes, 0.5, missing=pairs)
+    import numpy as np
 
-
-def growth(counters: Iterable[int]) -> int:
-    """The total increase of a counter. A value below the previous value means that the counter restarted at 0."""
-    return sum(after - before if after >= before else after for before, after in pairwise(counters))
+    at, value = np.asarray(times_s, dtype=np.float64), np.asarray(values)
+    count, end = len(at), 0
+    distinct = len(np.unique(at)) == count
+    slopes = np.empty(count * (count - 1) // 2)
+    for place in range(count - 1):
+        apart, rise = at[place + 1 :] - at[place], value[place + 1 :] - value[place]
+        if not distinct:
+            rise, apart = rise[apart != 0], apart[apart != 0]
+        begin, end = end, end + len(rise)
+        slopes[begin:end] = rise / apart
+    unknown = missing * count + missing * (missing - 1) // 2
+    slopes = slopes[:end]
+    slopes.partition(list_ranks(end, 0.5, missing=unknown))
+    chosen = choose_quantile(slopes, 0.5, missing=unknown)  # type: ignore[arg-type]
+    return Interval(value=float(chosen.value), low=float(chosen.low), high=float(chosen.high))
 
 
 def monotonic(values: Iterable[float]) -> bool:

@@ -26,6 +26,7 @@ from harness.model import (
     Verdict,
 )
 from harness.model.disturbances import Disturbance
+from harness.model.sample_table import SampleTable
 
 __all__ = ["OUTCOMES", "judge"]
 
@@ -97,7 +98,7 @@ def judge(
     of profiles are held.
     """
     case = Case(
-        evidence=evidence,
+        evidence=_to_columns(evidence),
         requirements=tuple(requirements),
         profiles=tuple(profiles),
         disturbances=tuple(disturbances),
@@ -123,6 +124,13 @@ def judge(
         remarks=annotations.list_remarks(case),
         remedy=annotations.choose_remedy(case, reason, end),
     )
+
+
+def _to_columns(evidence: Evidence) -> Evidence:
+    """Hold the samples as columns, of which every quantity is computed."""
+    if evidence.samples is None or isinstance(evidence.samples, SampleTable):
+        return evidence
+    return replace(evidence, samples=SampleTable(evidence.samples))
 
 
 def _compare(case: Case) -> tuple[Finding, ...]:
@@ -178,7 +186,7 @@ def _judge_rebooted(case: Case) -> Rung | None:
     evidence = case.evidence.rebooted
     if evidence is None:
         return None
-    after = replace(case, evidence=evidence, depth=Depth.STANDARD, read_only=True)
+    after = replace(case, evidence=_to_columns(evidence), depth=Depth.STANDARD, read_only=True)
     return _climb(replace(after, findings=_compare(after)))[1]
 
 

@@ -113,7 +113,7 @@ def list_unobserved(case: Case, rungs: Sequence[Rung]) -> tuple[str, ...]:
 def list_remarks(case: Case) -> tuple[str, ...]:
     """List facts that a reader should know and that do not affect the verdict."""
     messages = [_about_ptp4l(case.facts, case.clock)] if case.facts and case.clock else []
-    messages += [bound_check.describe_slow_readings(case.evidence.samples or ()), _about_first_look(case)]
+    messages += [bound_check.describe_slow_readings(case.evidence), _about_first_look(case)]
     if case.facts and case.facts.missing_tools:
         messages.append(f"{', '.join(case.facts.missing_tools)}: not installed, which no verdict needs")
     messages += [_about_restarting(case)]

@@ -4,13 +4,16 @@ A reading is a proof: the system clock's time of the reading lies between its tw
 between `before - phc` and `after - phc`, whatever chronyd estimates.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from harness import units
 from harness.analysis import sample_values, summary
 from harness.ladder import quantities
-from harness.model import Evidence, Facts, PhcRead, Sample
+from harness.model import Evidence, Facts
+
+if TYPE_CHECKING:
+    from harness.analysis.sample_arrays import Flags, Observed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,23 +72,36 @@ def check_samples(evidence: Evidence) -> BoundCheck:
     The bound is the larger one of this sample and the sample before it, since chronyd may have been corrected between
     the reading and its report.
     """
-    samples, name = evidence.samples or (), quantities.second_opinion(evidence.facts)
-    compared, exclusions = 0, []
-    before: Sample | None = None
-    for sample in samples:
-        bound_ns = sample_values.larger_bound(sample, before)
-        before = sample
-        if sample.reads == () and sample.read_errors:
-            compared += 1  # refused, which the share of served readings judges
-            continue
-        if not sample.reads or bound_ns is None:
-            continue
-        compared += 1
-        reading = sample_values.fastest(sample.reads)
-        if sample_values.least_distance_ns(reading) > bound_ns:
-            exclusions.append(_make_exclusion(reading, bound_ns, _fresh_ntp_offset(sample, name)))
     slots = quantities.count_slots(evidence)
-    return BoundCheck(slots=slots, uncompared=slots - compared, exclusions=tuple(exclusions))
+    if not evidence.samples:
+        return BoundCheck(slots=slots, uncompared=slots, exclusions=())
+    from harness.analysis import sample_arrays
+
+    arrays = quantities.to_arrays(evidence)
+    bounds, distance = sample_arrays.larger_bounds(arrays.chrony_bound), arrays.least_distance
+    # Refusals are compared by the share of served readings.
+    refused = arrays.read_count.known & (arrays.read_count.values == 0) & (arrays.read_errors.values != 0)
+    compared = distance.known & bounds.known
+    excluding = compared & (distance.values > bounds.values)
+    return BoundCheck(
+        slots=slots,
+        uncompared=slots - int(refused.sum()) - int(compared.sum()),
+        exclusions=_list_exclusions(evidence, excluding, bounds) if excluding.any() else (),
+    )
+
+
+def _list_exclusions(evidence: Evidence, excluding: "Flags", bounds: "Observed") -> tuple[Exclusion, ...]:
+    arrays, name = quantities.to_arrays(evidence), quantities.second_opinion(evidence.facts)
+    _, answers = arrays.find_answers(name, fresh_s=quantities.FRESH_S)
+    columns = (arrays.phc_offset.values, arrays.window_ns.values, bounds.values, answers.values, answers.known)
+    return tuple(
+        Exclusion(
+            offset_ns=offset_ns, window_ns=window_ns, bound_ns=bound_ns, ntp_offset_ns=ntp_offset_ns if known else None
+        )
+        for offset_ns, window_ns, bound_ns, ntp_offset_ns, known in zip(
+            *(column[excluding].tolist() for column in columns), strict=True
+        )
+    )
 
 
 def check_collection(facts: Facts | None) -> BoundCheck:
@@ -94,43 +110,33 @@ def check_collection(facts: Facts | None) -> BoundCheck:
     if not tracking or not reads:
         return BoundCheck(slots=1, uncompared=1, exclusions=())
     reading, bound_ns = sample_values.fastest(reads), sample_values.root_distance_bound(tracking)
-    excluded = sample_values.least_distance_ns(reading) > bound_ns
-    return BoundCheck(slots=1, uncompared=0, exclusions=(_make_exclusion(reading, bound_ns, None),) if excluded else ())
+    if sample_values.least_distance_ns(reading) <= bound_ns:
+        return BoundCheck(slots=1, uncompared=0, exclusions=())
+    exclusion = Exclusion(
+        offset_ns=sample_values.middle_offset_ns(reading),
+        window_ns=reading.window_ns,
+        bound_ns=bound_ns,
+        ntp_offset_ns=None,
+    )
+    return BoundCheck(slots=1, uncompared=0, exclusions=(exclusion,))
 
 
-def describe_slow_readings(samples: Sequence[Sample]) -> str | None:
-    """Say by how much chrony's bound is too small where most readings take longer than chrony assumes."""
-    pairs = [
-        (sample_values.fastest(sample.reads).window_ns, sample.tracking.root_delay_ns)
-        for sample in samples
-        if sample.reads and sample.tracking and _follows_phc(sample)
-    ]
-    if not pairs:
+def describe_slow_readings(evidence: Evidence) -> str | None:
+    """Say by how much chrony's bound is too small where most readings take longer than chrony assumes.
+
+    Only where the selected source is a refclock, whose assumed delay is the root delay.
+    """
+    if not evidence.samples:
         return None
-    window_ns, delay_ns = summary.median([window for window, _ in pairs]), summary.median([delay for _, delay in pairs])
+    arrays = quantities.to_arrays(evidence)
+    windows, delays = arrays.window_ns, arrays.tracking("root_delay_ns")
+    compared = windows.known & delays.known & arrays.has_source(mode="#", state="*")
+    if not compared.any():
+        return None
+    window_ns, delay_ns = (summary.median(each.values[compared].tolist()) for each in (windows, delays))
     if window_ns <= delay_ns:
         return None
     return (
         f"half of the readings took more than {units.ns(window_ns)}, and chrony assumes {units.ns(delay_ns)}: "
         f"its bound is up to {units.ns((window_ns - delay_ns) / 2)} too small (chrony_phc_delay_s)"
-    )
-
-
-def _follows_phc(sample: Sample) -> bool:
-    """Whether the selected source is a refclock, whose assumed delay is the root delay."""
-    return any(source.mode == "#" and source.state == "*" for source in sample.sources or ())
-
-
-def _fresh_ntp_offset(sample: Sample, name: str | None) -> int | None:
-    """System clock minus NTP in nanoseconds, by an answer of this second."""
-    answer = quantities.find_fresh_answer(sample, name)
-    return None if answer is None or answer.last_rx_s is None else answer.offset_ns
-
-
-def _make_exclusion(reading: PhcRead, bound_ns: int, ntp_offset_ns: int | None) -> Exclusion:
-    return Exclusion(
-        offset_ns=sample_values.middle_offset_ns(reading),
-        window_ns=reading.window_ns,
-        bound_ns=bound_ns,
-        ntp_offset_ns=ntp_offset_ns,
     )

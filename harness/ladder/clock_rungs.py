@@ -18,7 +18,6 @@ from harness.model import (
     Rung,
     RungName,
     RungStatus,
-    Sample,
 )
 from harness.probes import ntp_probe
 
@@ -39,6 +38,9 @@ VARIED_FACTOR = 3
 A card answers after about the same time each time, so a wider spread comes from delayed programs: a starved processor.
 """
 
+PHC_MODE, PHC_NAME = "#", "PHC"
+"""The mode of a PHC among chronyd's sources, and the beginning of its name."""
+
 QUICK_READS = 5
 """Depth quick needs this many readings in the one burst of the collection."""
 
@@ -52,9 +54,8 @@ def judge_clock_readable(case: Case) -> Rung:
 
 
 def _judge_samples(case: Case) -> Rung:
-    name, samples = RungName.CLOCK_READABLE, case.evidence.samples
-    success = case.find_finding("phc_read_success")
-    if samples is None or success is None:
+    name, success = RungName.CLOCK_READABLE, case.find_finding("phc_read_success")
+    if case.evidence.samples is None or success is None:
         return unobserved_rung(name, "no samples were taken")
     counted = f"{success.samples} readings, {_describe_success(success)}"
     if success.held is False:
@@ -63,17 +64,17 @@ def _judge_samples(case: Case) -> Rung:
             Reason.PHC_UNREADABLE,
             f"{counted}; at least {units.with_unit(success.limit, 'ratio')}{_quote_read_failure(case)}",
         )
-    if not summary.monotonic(read.phc_ns for sample in samples for read in sample.reads or ()):
+    if not quantities.to_arrays(case.evidence).phc_never_back:
         return failed_rung(name, Reason.PHC_IMPLAUSIBLE, "the PHC went back in time between two readings")
     phc_minus_ntp = quantities.phc_minus_second_opinion(case.evidence)
-    if not phc_minus_ntp.points:
-        return _judge_without_chronyd(case, samples, counted, success)
-    apart_ns = summary.quantile([abs(value) for value in phc_minus_ntp.values], 0.5, missing=phc_minus_ntp.missing)
+    if not len(phc_minus_ntp):
+        return _judge_without_chronyd(case, counted, success)
+    apart_ns = summary.quantile(phc_minus_ntp.sizes, 0.5, missing=phc_minus_ntp.missing)
     if apart_ns.low > PLAUSIBLE_NS:
         return _judge_far_from_ntp(case, apart_ns.low, f"the PHC is {units.ns(apart_ns.value)} from NTP")
     if success.held is None:
         return unobserved_rung(name, f"{counted}: too few, or not all were seen", undecided_reason(success))
-    if apart_ns.high > PLAUSIBLE_NS or not _is_complete(case, samples):
+    if apart_ns.high > PLAUSIBLE_NS or not _is_complete(case):
         return unobserved_rung(name, f"{counted}, but samples are missing")
     return proven_rung(name, f"{counted}, never back in time, {units.ns(apart_ns.value)} from NTP")
 
@@ -85,7 +86,7 @@ def _judge_far_from_ntp(case: Case, apart_ns: float, text: str) -> Rung:
     return failed_rung(RungName.CLOCK_READABLE, Reason.PHC_IMPLAUSIBLE, text)
 
 
-def _judge_without_chronyd(case: Case, samples: Sequence[Sample], counted: str, success: Finding) -> Rung:
+def _judge_without_chronyd(case: Case, counted: str, success: Finding) -> Rung:
     """Judge plausibility without chronyd's NTP sources, by the collections before and after the samples."""
     name = RungName.CLOCK_READABLE
     collections = [facts for facts in (case.facts, case.evidence.final_facts) if facts is not None]
@@ -99,7 +100,7 @@ def _judge_without_chronyd(case: Case, samples: Sequence[Sample], counted: str, 
         return _judge_far_from_ntp(case, max(apart_ns), f"the PHC is {apart_text}")
     if success.held is None:
         return unobserved_rung(name, f"{counted}: too few, or not all were seen", undecided_reason(success))
-    if not _is_complete(case, samples):
+    if not _is_complete(case):
         return unobserved_rung(name, f"{counted}, but samples are missing")
     return proven_rung(name, f"{counted}, never back in time, {apart_text} by one query")
 
@@ -128,10 +129,10 @@ def _describe_success(success: Finding) -> str:
     return "none counted" if success.observed is None else f"{success.observed * 100:.2f} % served {success.note}"
 
 
-def _is_complete(case: Case, samples: Sequence[Sample]) -> bool:
+def _is_complete(case: Case) -> bool:
     """Whether no burst is missing. A missing burst could be the one that went back in time."""
     none_lost = case.evidence.samples_complete and not quantities.count_lost(case.evidence)
-    return none_lost and all(sample.reads is not None for sample in samples)
+    return none_lost and bool(quantities.to_arrays(case.evidence).read_count.known.all())
 
 
 def _judge_burst(case: Case) -> Rung:
@@ -193,8 +194,9 @@ def _explain_dropped_readings(case: Case, last: Facts | None, rung: Rung) -> Run
     phc = next((source for source in (last.sources if last else None) or () if _is_phc(source)), None)
     if phc is None or phc.state == "*" or phc.reach.bit_count() >= TAKEN_POLLS:
         return rung
-    reads = [read for sample in case.evidence.samples or () for read in sample.reads or ()]
-    windows_ns = [read.window_ns for read in reads or (case.facts.reads if case.facts else None) or ()]
+    windows_ns = quantities.to_arrays(case.evidence).windows_ns.tolist() if case.evidence.samples else []
+    if not windows_ns:
+        windows_ns = [read.window_ns for read in (case.facts.reads if case.facts else None) or ()]
     text = f"the clock serves its readings, and chronyd takes hardly any of them: {rung.evidence}"
     if not windows_ns:
         return failed_rung(rung.name, Reason.READINGS_NOT_TAKEN, text)
@@ -285,16 +287,16 @@ def _judge_bound_of_burst(facts: Facts | None) -> Rung:
 
 
 def _judge_selected_throughout(case: Case) -> Rung:
-    name, samples = RungName.CHRONY_FOLLOWS, case.evidence.samples
-    if not samples:
+    name = RungName.CHRONY_FOLLOWS
+    if not case.evidence.samples:
         return unobserved_rung(name, "no samples were taken")
     slots = quantities.count_slots(case.evidence)
-    second_half = [sample for sample in samples if sample.slot >= slots // 2]
-    observed_sources = [sample.sources for sample in second_half if sample.sources is not None]
-    total = slots - slots // 2
-    followed = sum(any(_is_phc(source) and source.state == "*" for source in sources) for sources in observed_sources)
+    arrays = quantities.to_arrays(case.evidence)
+    observed = (arrays.slot >= slots // 2) & arrays.sourced
+    selected = arrays.has_source(mode=PHC_MODE, state="*", name=PHC_NAME)
+    total, observed_count, followed = slots - slots // 2, int(observed.sum()), int((observed & selected).sum())
     share_text = f"selected in {followed} of the last {total} samples"
-    if (followed + total - len(observed_sources)) / total < FOLLOWED_SHARE:
+    if (followed + total - observed_count) / total < FOLLOWED_SHARE:
         return failed_rung(name, Reason.NOT_SYNCHRONISED, f"the PHC was {share_text}")
     if followed / total < FOLLOWED_SHARE or not case.evidence.samples_complete:
         return unobserved_rung(name, f"the PHC was {share_text}, and others are missing")
@@ -303,4 +305,4 @@ def _judge_selected_throughout(case: Case) -> Rung:
 
 def _is_phc(source: ChronySource) -> bool:
     """Whether a source is a PHC. Without a configured refid chronyd names a source by driver and number, as PHC0."""
-    return source.mode == "#" and source.name.startswith("PHC")
+    return source.mode == PHC_MODE and source.name.startswith(PHC_NAME)

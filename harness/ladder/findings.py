@@ -2,11 +2,16 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from operator import attrgetter
+from typing import TYPE_CHECKING
 
-from harness.analysis import sample_values, summary
+from harness.analysis import summary
 from harness.campaign.limits import Requirement
 from harness.ladder import quantities
-from harness.model import Evidence, Finding, Reason, Sample
+from harness.model import Evidence, Finding, Reason
+
+if TYPE_CHECKING:
+    from harness.analysis.sample_arrays import Observed, SampleArrays
 
 NOT_PUBLISHED = "not published by this driver"
 
@@ -81,11 +86,10 @@ def _is_held(requirement: Requirement, observation: Observation) -> bool | None:
 
 def _observe_series(series: quantities.Series, requirement: Requirement, evidence: Evidence) -> Observation:
     """Observe the statistic of a series' absolute values. Without the end of the samples its interval is unbounded."""
-    if not series.points:
+    if not len(series):
         return Observation(interval=None, samples=0)
-    absolute_values = [abs(value) for value in series.values]
-    interval = summary.quantile(absolute_values, _SHARES[requirement.statistic], missing=series.missing)
-    return Observation(interval=_unbounded_if_cut(interval, evidence), samples=len(series.points))
+    interval = summary.quantile(series.sizes, _SHARES[requirement.statistic], missing=series.missing)
+    return Observation(interval=_unbounded_if_cut(interval, evidence), samples=len(series))
 
 
 def _unbounded_if_cut(interval: summary.Interval, evidence: Evidence) -> summary.Interval:
@@ -94,9 +98,9 @@ def _unbounded_if_cut(interval: summary.Interval, evidence: Evidence) -> summary
     return summary.Interval(value=interval.value, low=-summary.INFINITY, high=summary.INFINITY)
 
 
-def _sample_observer(value_of: Callable[[Sample], float | None]) -> "_Observer":
+def _sample_observer(choose: Callable[["SampleArrays"], "Observed"]) -> "_Observer":
     def observe(evidence: Evidence, requirement: Requirement) -> Observation:
-        return _observe_series(quantities.collect_series(evidence, value_of), requirement, evidence)
+        return _observe_series(quantities.collect_series(evidence, choose), requirement, evidence)
 
     return observe
 
@@ -107,7 +111,7 @@ def _observe_error_bound(evidence: Evidence, requirement: Requirement) -> Observ
         return Observation(interval=None, samples=0, note=NOT_PUBLISHED)
     if published is None:
         return Observation(interval=None, samples=0, note="not observed whether the driver publishes phc_error_bound")
-    return _sample_observer(sample_values.error_bound)(evidence, requirement)
+    return _sample_observer(attrgetter("error_bound"))(evidence, requirement)
 
 
 def _observe_read_success(evidence: Evidence, _requirement: Requirement) -> Observation:
@@ -125,11 +129,9 @@ def _observe_offset(evidence: Evidence, requirement: Requirement) -> Observation
 
 def _observe_phc_offset(evidence: Evidence, requirement: Requirement) -> Observation:
     """Observe our own offset. The PHC was read somewhere within each reading's time, so half of it is uncertain."""
-    observation = _sample_observer(sample_values.phc_offset)(evidence, requirement)
-    halves_ns = [
-        half for sample in evidence.samples or () if (half := sample_values.phc_uncertainty(sample)) is not None
-    ]
-    return observation if not halves_ns else replace(observation, uncertainty=summary.median(halves_ns))
+    observation = _sample_observer(attrgetter("phc_offset"))(evidence, requirement)
+    windows_ns = quantities.to_arrays(evidence).window_ns.observed.tolist()
+    return observation if not windows_ns else replace(observation, uncertainty=summary.median(windows_ns) / 2)
 
 
 def _observe_second_opinion_offset(evidence: Evidence, requirement: Requirement) -> Observation:
@@ -140,8 +142,8 @@ def _observe_second_opinion_drift(evidence: Evidence, _requirement: Requirement)
     offsets = quantities.second_opinion_series(evidence)
     slope = quantities.compute_drift(offsets)
     if slope is None:
-        return Observation(interval=None, samples=len(offsets.points))
-    return Observation(interval=_unbounded_if_cut(summary.absolute(slope), evidence), samples=len(offsets.points))
+        return Observation(interval=None, samples=len(offsets))
+    return Observation(interval=_unbounded_if_cut(summary.absolute(slope), evidence), samples=len(offsets))
 
 
 def _unless_leap_second(observer: "_Observer") -> "_Observer":
@@ -165,7 +167,7 @@ _Observer = Callable[[Evidence, Requirement], Observation]
 
 _OBSERVERS: Mapping[str, _Observer] = {
     "offset_ns": _observe_offset,
-    "chrony_bound_ns": _sample_observer(sample_values.chrony_bound),
+    "chrony_bound_ns": _sample_observer(attrgetter("chrony_bound")),
     "error_bound_ns": _observe_error_bound,
     "phc_read_success": _observe_read_success,
     "phc_offset_ns": _observe_phc_offset,

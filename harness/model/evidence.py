@@ -1,5 +1,6 @@
 """Define the evidence about one host, the rungs of the ladder, and the verdict."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from harness.model.disturbances import DisturbanceWindow
@@ -60,7 +61,7 @@ class Evidence:
     placement: Placement | None = None
     facts: Facts | None = None
     first_facts: Facts | None = None  # of depth quick, where they refuted chrony's bound before chronyd had settled
-    samples: tuple[Sample, ...] | None = None
+    samples: Sequence[Sample] | None = None  # a SampleTable where they were read from the sampler's lines
     slots: int | None = None  # number of intervals that the sampler went through; None: its closing line was not read
     final_facts: Facts | None = None  # collected after the last sample
     disturbed: "Evidence | None" = None  # the samples while it was disturbed; depth full, where the campaign asks

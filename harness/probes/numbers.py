@@ -2,8 +2,11 @@
 
 import re
 
-_INTEGER = re.compile(r"[+-]?[0-9]{1,19}")
-_DECIMAL = re.compile(r"([+-]?)([0-9]{1,12})(?:\.([0-9]{1,12}))?")
+INTEGER = r"[+-]?[0-9]{1,19}"
+DECIMAL = r"[+-]?[0-9]{1,12}(?:\.[0-9]{1,12})?"
+"""Patterns of the numbers that are understood, for patterns of whole lines."""
+
+_INTEGER, _DECIMAL = re.compile(INTEGER), re.compile(DECIMAL)
 
 
 def parse_integer(text: str) -> int | None:
@@ -18,9 +21,12 @@ def parse_decimal(text: str) -> float | None:
 
 def parse_seconds_as_ns(text: str) -> int | None:
     """Parse decimal seconds into whole nanoseconds, cut (not rounded) after the ninth digit, without any float."""
-    match = _DECIMAL.fullmatch(text)
-    if match is None:
-        return None
-    sign, whole, fraction = match.groups()
-    ns = int(whole) * 1_000_000_000 + int((fraction or "0").ljust(9, "0")[:9])
-    return -ns if sign == "-" else ns
+    return seconds_as_ns(text) if _DECIMAL.fullmatch(text) else None
+
+
+def seconds_as_ns(text: str) -> int:
+    """Convert seconds, a text that matches DECIMAL, as `parse_seconds_as_ns` does."""
+    if text[-10:-9] == ".":  # nine digits behind the point, as chronyc writes them
+        return int(text[:-10] + text[-9:])
+    whole, _, fraction = text.partition(".")
+    return int(whole + fraction.ljust(9, "0")[:9])

@@ -4,6 +4,8 @@ from dataclasses import dataclass
 
 from harness.model import PhcRead
 
+_END_NS = 1 << 63
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PhcBurst:
@@ -37,16 +39,14 @@ def parse_burst(value: object) -> PhcBurst | None:
 def _parse_read(value: object) -> PhcRead:
     if not isinstance(value, list) or len(value) != 3:
         raise ValueError("a reading has three times")
-    before_ns, phc_ns, after_ns = (_parse_ns(time) for time in value)
+    before_ns, phc_ns, after_ns = value
+    if not type(before_ns) is type(phc_ns) is type(after_ns) is int:  # a flag is no number
+        raise ValueError("a time is a whole number of nanoseconds")
+    if not (-_END_NS < before_ns < _END_NS and -_END_NS < phc_ns < _END_NS and -_END_NS < after_ns < _END_NS):
+        raise ValueError("a time has 64 bits")
     if after_ns < before_ns:
         raise ValueError("a reading ends after it began")
     return PhcRead(before_ns=before_ns, phc_ns=phc_ns, after_ns=after_ns)
-
-
-def _parse_ns(value: object) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or abs(value) >= 2**63:
-        raise ValueError("a time is a whole number of nanoseconds")
-    return value
 
 
 def _parse_count(value: object) -> int:

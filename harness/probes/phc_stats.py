@@ -1,10 +1,15 @@
 """Parse how many readings of the PHC the driver served and refused, from `ethtool -S` or debugfs `phc_stats`."""
 
+import re
+
 from harness.errors import ParseError
 from harness.model import PhcCounters
 from harness.probes.numbers import parse_integer
 
 _NAMES = ("phc_cnt", "phc_exp", "phc_skp", "phc_err_dv", "phc_err_ts")
+
+_USUAL = re.compile("\n".join(f"{name}: ([0-9]{{1,19}})" for name in _NAMES) + r"(?:\nphc_err_eb: ([0-9]{1,19}))?\n?")
+"""Output of debugfs as the drivers write it, which each sample has: taken at once instead of line by line."""
 
 
 def parse(text: str, where: str) -> PhcCounters | None:
@@ -14,6 +19,16 @@ def parse(text: str, where: str) -> PhcCounters | None:
     7.2), Amazon's has (2.17.0g); its releases before 2.15 count every refusal by the device in phc_err, which is taken
     as err_ts (ena_ethtool.c of 2.8.0 to 2.15.0). Raises ParseError on any other line, and on an incomplete set.
     """
+    if usual := _USUAL.fullmatch(text):
+        cnt, exp, skp, err_dv, err_ts, err_eb = usual.groups()
+        return PhcCounters(
+            cnt=int(cnt),
+            exp=int(exp),
+            skp=int(skp),
+            err_dv=int(err_dv),
+            err_ts=int(err_ts),
+            err_eb=None if err_eb is None else int(err_eb),
+        )
     counters: dict[str, int] = {}
     for number, line in enumerate(text.split("\n"), 1):
         if not line.strip() or line.strip() == "NIC statistics:":

@@ -109,7 +109,7 @@ def parse_capture(value: object) -> Capture:
     """Parse a capture of collect.py. Raises ValueError on any other value."""
     if not isinstance(value, dict):
         raise ValueError("a capture is an object")
-    command, rc, out, err = (value.get(name) for name in ("command", "rc", "out", "err"))
+    command, rc, out, err = value.get("command"), value.get("rc"), value.get("out"), value.get("err")
     if isinstance(rc, bool) or not (rc is None or isinstance(rc, int)):
         raise ValueError("rc is a number or null")
     if not isinstance(out, str | None) or not isinstance(err, str | None):

@@ -1,10 +1,12 @@
 """Parse the sampler's JSON lines into samples, one for each second."""
 
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 from harness import units
 from harness.model import PhcCounters, Sample, Unparsed
+from harness.model.sample_table import SampleTable
 from harness.probes import chronyc, error_bound, phc_reads, phc_stats
 from harness.probes.reading import LONGEST_LINE, LONGEST_SAMPLE, ParseNotes, json_object, parse_capture
 
@@ -12,6 +14,9 @@ MOST_SAMPLES = 1_000_000
 MOST_SOURCES = 64
 MOST_READS = 100
 """Default bound of samples in one file; bounds of sources and readings in one sample."""
+
+SAMPLES_DEFINITION = 1
+"""The version of this parser. Raise it when the same lines give other samples: stored columns are then parsed anew."""
 
 _LINE = "a JSON line of sample.py"
 _BOOTS_SINCE = 3  # the format version
@@ -49,7 +54,7 @@ class SampleReader:
     def __init__(self, where: str, *, most: int = MOST_SAMPLES) -> None:
         self.most = most
         self._notes, self._number = ParseNotes(where), 0
-        self._samples: list[Sample] = []
+        self._samples = SampleTable()
         self._last_slot = -1
         self._slots: int | None = None
         self._boots: list[Boot] = []
@@ -60,9 +65,9 @@ class SampleReader:
         return tuple(self._boots)
 
     @property
-    def samples(self) -> tuple[Sample, ...]:
-        """The samples in the order of their lines."""
-        return tuple(self._samples)
+    def samples(self) -> SampleTable:
+        """The samples in the order of their lines. The table grows with each further line."""
+        return self._samples
 
     @property
     def unparsed(self) -> tuple[Unparsed, ...]:
@@ -88,7 +93,7 @@ class SampleReader:
             if record["kind"] == "sample":
                 return self._add_sample(record)
             if record["kind"] == "late":
-                self._next_slot(record)
+                self._pass_slot(_parse_slot(record))
             elif record["kind"] == "end":
                 self._close(record)
             elif record["kind"] == "start":
@@ -123,12 +128,11 @@ class SampleReader:
         sample = _parse_sample(record, self._notes, self._number)
         if len(self._boots) > 1:
             sample = _continue_clocks(sample, self._boots[0], len(self._boots) - 1, self._boots[-1])
-        self._next_slot(record)
+        self._pass_slot(sample.slot)
         self._samples.append(sample)
         return sample
 
-    def _next_slot(self, record: dict[str, Any]) -> None:
-        slot = _parse_slot(record)
+    def _pass_slot(self, slot: int) -> None:
         if slot <= self._last_slot:
             raise ValueError("slots grow")
         if slot >= self.most:
@@ -148,7 +152,7 @@ class SampleReader:
 
 def read_samples(
     text: str, *, where: str, most: int = MOST_SAMPLES
-) -> tuple[tuple[Sample, ...], tuple[Unparsed, ...], int | None]:
+) -> tuple[SampleTable, tuple[Unparsed, ...], int | None]:
     """Parse the samples in the order of their lines, list refused lines, and count the slots (None: not complete)."""
     reader = SampleReader(where, most=most)
     for line in text.split("\n"):
@@ -189,6 +193,9 @@ def _parse_sample(record: dict[str, Any], notes: ParseNotes, number: int) -> Sam
     )
 
 
+_parse_chronyc_text = partial(chronyc.parse, statistics_kept=False)
+
+
 def _continue_clocks(sample: Sample, first: Boot, number: int, boot: Boot) -> Sample:
     """Count the clocks that began anew with a boot on from the first boot, by the slots."""
     passed_ns = (boot.slot - first.slot) * boot.interval_ns
@@ -201,7 +208,7 @@ def _parse_chronyc(value: object, notes: ParseNotes, number: int) -> chronyc.Chr
     if value is None:
         return None
     capture = parse_capture(value)
-    return notes.read(chronyc.parse, capture.out if capture.rc == 0 else None, f"{number}:chronyc")
+    return notes.read(_parse_chronyc_text, capture.out if capture.rc == 0 else None, f"{number}:chronyc")
 
 
 def _parse_error_bound(value: object, notes: ParseNotes, number: int) -> int | None:
@@ -223,6 +230,6 @@ def _parse_slot(record: dict[str, Any]) -> int:
 
 
 def _parse_whole(value: object) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < 2**63:
+    if type(value) is not int or not 0 <= value < 2**63:  # a flag is no number
         raise ValueError("not a whole number")
     return value

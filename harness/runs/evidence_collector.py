@@ -17,7 +17,7 @@ from harness.probes import facts as facts_probe
 from harness.probes.samples import SampleReader, describe_sample
 from harness.runs.context import Interrupted, RunContext
 from harness.runs.steps import StepRecorder
-from harness.store import host_evidence
+from harness.store import host_evidence, parsed_samples
 from harness.store.evidence_parts import ATTEMPT_FILE
 from harness.system import proc
 from harness.untrusted.plain_text import clip, printable, well_formed
@@ -126,7 +126,7 @@ class EvidenceCollector:
         duration_s: float | None = None,
         marks: Callable[[], str] | None = None,
     ) -> None:
-        """Keep the samples' text, and parse each line as it arrives.
+        """Keep the samples' text, parse each line as it arrives, and keep the parsed samples.
 
         `duration_s`: how long the sampler was to run; None: as long as the campaign measures. `marks` reads the marks
         of the disturbances that took place meanwhile.
@@ -144,6 +144,8 @@ class EvidenceCollector:
                 on_sample=_report_samples(duration_s, campaign.measure_interval_s, progress),
                 pause=self._steps.pause,
             )
+        task = f"storing the parsed samples of {self._token}"
+        self._context.failures.attempt(task, parsed_samples.write_columns, self.folder, name, reader)
         if marks is not None:
             text = marks()
             name = self._write(host_evidence.MARKS, text)

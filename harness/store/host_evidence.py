@@ -1,14 +1,16 @@
 """Keep what was observed of a host beside its raw outputs, and read all of it back as evidence.
 
 `evidence.json` holds what no raw output tells: the offer, the launch, how the host was reached, what went wrong, and
-which raw outputs belong to it. Facts and samples are parsed again from the outputs. Runs of earlier versions have no
-such file: what it would tell follows from the rungs of the host's recorded verdict.
+which raw outputs belong to it. Facts and samples are parsed again from the outputs, or samples are read from their
+columns (`parsed_samples`). Runs of earlier versions have no `evidence.json`: what it would tell follows from the rungs
+of the host's recorded verdict.
 """
 
 import json
 import re
 from collections.abc import Mapping
 from dataclasses import asdict, fields, replace
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,7 +31,8 @@ from harness.model import (
 from harness.model.plots import PLOTS_DEFINITION, ClockPlots
 from harness.probes import disturbance_marks
 from harness.probes import facts as facts_probe
-from harness.probes.samples import MOST_SAMPLES, SampleReader
+from harness.probes.samples import MOST_SAMPLES
+from harness.store import parsed_samples
 from harness.store.evidence_folder import EvidenceFolder
 
 if TYPE_CHECKING:
@@ -99,6 +102,7 @@ def read_evidence(folder: Path, record: HostRecord, *, most_samples: int) -> Evi
         ) from error
 
 
+@cache
 def _adapter() -> "TypeAdapter[Evidence]":
     from pydantic import TypeAdapter
 
@@ -134,15 +138,14 @@ def _read_outputs(folder: Path, document: Mapping[str, Any], prefix: str, most_s
             unparsed += lines
     if "samples" in outputs:
         name = prefix + outputs["samples"]
-        reader = SampleReader(name, most=most_samples)
-        for line in _read_output(folder, name).split("\n"):
-            reader.read_line(line)
-        parts |= {"samples": reader.samples, "slots": reader.slots}
-        unparsed += reader.unparsed
+        _find_output(folder, name)
+        parsed = parsed_samples.read_samples(folder, name, most=most_samples)
+        parts |= {"samples": parsed.samples, "slots": parsed.slots}
+        unparsed += parsed.unparsed
         if "disturbances" in outputs:
             name = prefix + outputs["disturbances"]
             marks = _read_output(folder, name)
-            parts["disturbances"], lines = disturbance_marks.read_marks(marks, where=name, boots=reader.boots)
+            parts["disturbances"], lines = disturbance_marks.read_marks(marks, where=name, boots=parsed.boots)
             unparsed += lines
     if "final_facts" in outputs:
         parts["final_facts"], lines = _read_facts(folder, prefix + outputs["final_facts"])
@@ -161,14 +164,19 @@ def _read_facts(folder: Path, name: str) -> tuple[Facts, tuple[Unparsed, ...]]:
 
 def _read_output(folder: Path, name: str) -> str:
     """Read a raw output. Raises RequestError when it is not there, or leads elsewhere."""
+    with _find_output(folder, name).open("rb") as file:
+        return file.read(_MOST_BYTES).decode(errors="replace")
+
+
+def _find_output(folder: Path, name: str) -> Path:
+    """Find a raw output. Raises RequestError when it is not there, or leads elsewhere."""
     path = folder / name
     if "/" in name or not path.is_file() or path.is_symlink():
         raise RequestError(
             f"{path} is missing: the host cannot be judged without it",
             next_step="`ptp-harness evidence fetch RUN` fetches the whole evidence of a run that was sent",
         )
-    with path.open("rb") as file:
-        return file.read(_MOST_BYTES).decode(errors="replace")
+    return path
 
 
 def _infer_document(record: HostRecord, folder: Path) -> dict[str, Any]:

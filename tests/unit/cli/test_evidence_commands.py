@@ -9,12 +9,15 @@ from pathlib import Path
 import pytest
 
 from harness.model import HostState, Outcome
+from harness.probes.samples import SampleReader
+from harness.store import parsed_samples
 from harness.store.evidence_folder import EvidenceFolder
 from harness.store.evidence_outbox import Outbox, OutboxEntry
 from harness.store.ledger import Ledger
 from harness.system.settings import EVIDENCE_URL, LEDGER_URL
 
 Call = Callable[..., "subprocess.CompletedProcess[str]"]
+LAB = Path(__file__).parents[2] / "data" / "lab"
 SECRET = "s3cr3t-7d0f3b"
 
 
@@ -59,6 +62,34 @@ def test_evidence_is_sent_and_another_machine_has_it(
     assert f"run {run} and 5 files of evidence are in away.tar.gz" in exported.stderr
     with tarfile.open(tmp_path / "away.tar.gz") as archive:
         assert "evidence/lab.phc/facts.json" in archive.getnames()
+
+
+def test_fetched_samples_are_read_by_their_columns(
+    call: Call,
+    record_run: Callable[..., str],
+    elsewhere: dict[str, str],
+    evidence_url: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    run = record_run({"lab.phc": Outcome.PASS}, state=HostState.RELEASED)
+    folder = EvidenceFolder.create(tmp_path / "state" / "runs" / run)
+    folder.write("report.json", "{}")
+    host = folder.host("lab.phc")
+    host.write("attempt", "1\n")
+    lines = (LAB / "drifting" / "samples.jsonl").read_text()
+    host.write("samples.jsonl", lines)
+    reader = SampleReader("samples.jsonl", most=60)
+    for line in lines.split("\n"):
+        reader.read_line(line)
+    parsed_samples.write_columns(host, "samples.jsonl", reader)
+    folder.write_checksums()
+    assert call("evidence", "send", run, "--evidence", evidence_url).returncode == 0
+    fetched = call("evidence", "fetch", run, "--evidence", evidence_url, **elsewhere)
+    monkeypatch.setattr(parsed_samples, "SampleReader", None)
+    found = parsed_samples.read_samples(Path(fetched.stdout.strip()) / "lab.phc", "samples.jsonl", most=60)
+    assert (found.samples, found.slots, found.unparsed) == (reader.samples, reader.slots, reader.unparsed)
+    assert EvidenceFolder(Path(fetched.stdout.strip())).list_changed() == [], "reading adds nothing to what was sent"
 
 
 def test_what_waits_is_listed_and_sent(call: Call, run: str, ledger: Ledger, tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from harness.store.ledger import Ledger
 
 pytestmark = pytest.mark.programs
 
-OF_RUNS = {"ansible_runner", "boto3", "botocore", "pulumi", "rich", "yaml"} | {
+OF_RUNS = {"ansible_runner", "boto3", "botocore", "numpy", "pulumi", "rich", "yaml"} | {
     f"harness.{name}" for name in ("benches", "campaign.campaign", "host", "ladder", "probes", "runs")
 }
 """Modules that only making, measuring and judging hosts needs."""

@@ -198,16 +198,18 @@ def test_readings_slower_than_chrony_assumes_are_told(good: Evidence, required: 
 @pytest.mark.parametrize(("window_ns", "slow"), [(10_000, False), (10_002, True)])
 def test_readings_as_slow_as_chrony_assumes_are_not_told(good: Evidence, window_ns: int, slow: bool) -> None:
     samples = [read_at(sample, 0, window_ns) for sample in good.samples or ()]
-    assert (bound_check.describe_slow_readings(samples) is not None) is slow
+    assert (bound_check.describe_slow_readings(replace(good, samples=samples)) is not None) is slow
 
 
 def test_readings_beside_another_selected_source_say_nothing_about_chronys_bound(good: Evidence) -> None:
     """The root delay is then that of the other source."""
     slow = [read_at(sample, 0, 30_000) for sample in good.samples or ()]
-    assert bound_check.describe_slow_readings(slow) is not None
+    assert bound_check.describe_slow_readings(replace(good, samples=slow)) is not None
     refclock, server = slow[0].sources or ()
     other = (replace(refclock, state="+"), replace(server, state="*"))
-    assert bound_check.describe_slow_readings([replace(sample, sources=other) for sample in slow]) is None
+    elsewhere = [replace(sample, sources=other) for sample in slow]
+    assert bound_check.describe_slow_readings(replace(good, samples=elsewhere)) is None
+    assert bound_check.describe_slow_readings(replace(good, samples=None)) is None
 
 
 @given(

@@ -1,6 +1,7 @@
 """chronyc's CSV, in real output of chrony 4.3: every field, and every sign."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 
@@ -212,3 +213,12 @@ def test_a_line_that_is_not_chronyc_s_is_refused_with_its_place(line: str) -> No
         chronyc.parse(f"{GOOD}\n{line}\n", "samples.jsonl:3:chronyc")
     error = refused.value
     assert (error.where, error.line_number, error.line) == ("samples.jsonl:3:chronyc", 2, line)
+
+
+def test_statistics_that_are_not_kept_are_checked_all_the_same(said: Said) -> None:
+    text = said("chronyc/reference-ahead/all.csv")
+    kept, without = chronyc.parse(text, "w"), chronyc.parse(text, "w", statistics_kept=False)
+    assert kept.statistics
+    assert without == replace(kept, statistics=())
+    with pytest.raises(ParseError):
+        chronyc.parse("PHC0,8,3,7,0.000,0.000,0.000000000,x\n", "w", statistics_kept=False)

@@ -71,3 +71,14 @@ def test_releases_before_2_15_have_one_count_of_refusals() -> None:
 def test_half_a_set_and_other_words_are_refused(text: str) -> None:
     with pytest.raises(ParseError):
         phc_stats.parse(text, "ethtool-S/eth1")
+
+
+@pytest.mark.parametrize("error_bound", ["", "\nphc_err_eb: 6"])
+@pytest.mark.parametrize("end", ["", "\n"])
+@pytest.mark.parametrize("number", ["0", "7", "1234567890123456789"])
+def test_the_usual_text_is_read_at_once_and_line_by_line_alike(number: str, end: str, error_bound: str) -> None:
+    usual = f"phc_cnt: {number}\nphc_exp: 2\nphc_skp: 3\nphc_err_dv: 4\nphc_err_ts: 5{error_bound}{end}"
+    counters = phc_stats.parse(usual, "w")
+    assert counters is not None
+    assert counters == phc_stats.parse(f"NIC statistics:\n{usual}", "w")
+    assert (counters.cnt, counters.err_ts, counters.err_eb) == (int(number), 5, 6 if error_bound else None)

@@ -1,12 +1,20 @@
-"""Does the evidence have the reason and the remedy that a failed play gives?"""
+"""Does the evidence have the reason and the remedy that a failed play gives, and the samples that were taken?"""
 
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, BinaryIO
 
 import pytest
 
+from harness.campaign import campaign
+from harness.host import sampling
 from harness.host.playbooks import PlayOutcome, PlayResult
-from harness.model import Reason
-from harness.runs.evidence_collector import EXPLAINING_TASKS, describe_failure
+from harness.model import Reason, Token
+from harness.probes.samples import SampleReader
+from harness.runs.evidence_collector import EXPLAINING_TASKS, EvidenceCollector, describe_failure
+from harness.runs.release_failures import ReleaseFailures
+from harness.store import parsed_samples
+from harness.store.evidence_folder import EvidenceFolder
 
 ROOT = Path(__file__).parents[3]
 PACKAGES, LACKS = "Say why packages could not be installed", "Say what the host lacks"
@@ -57,3 +65,51 @@ def test_any_other_failure_is_told_as_it_is(outcome: PlayOutcome) -> None:
 def test_the_tasks_that_explain_are_in_the_playbooks() -> None:
     texts = [path.read_text() for folder in ("roles", "playbooks") for path in (ROOT / folder).rglob("*.yml")]
     assert [task for task in EXPLAINING_TASKS if not any(f"- name: {task}\n" in text for text in texts)] == []
+
+
+# --- samples ----------------------------------------------------------------------------------------------------------
+
+
+def follow(folder: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[EvidenceCollector, ReleaseFailures]:
+    """Collect the samples of a recorded host, which arrive in two parts, also after a reboot."""
+    lines = (ROOT / "tests/data/lab/drifting/samples.jsonl").read_bytes().splitlines(keepends=True)
+
+    def send(_target: Any, _path: str, reader: SampleReader, file: BinaryIO, **_settings: Any) -> None:
+        for part in (lines[:7], lines[7:]):
+            file.write(b"".join(part))
+            for line in part:
+                reader.read_line(line.decode().removesuffix("\n"))
+
+    monkeypatch.setattr(sampling, "follow_samples", send)
+    asked = campaign.from_mapping({"instance_types": ("lab.phc",), "measure": {"duration": "60s"}})
+    failures = ReleaseFailures()
+    context: Any = SimpleNamespace(folder=EvidenceFolder(folder), campaign=asked, failures=failures)
+    collector = EvidenceCollector(Token(run="k3f9", host="a"), context, SimpleNamespace(pause=None))  # type: ignore[arg-type]
+    target: Any = None
+    collector.follow_samples(target, "/run/samples", lambda _text: None)
+    with collector.part("rebooted"):
+        collector.follow_samples(target, "/run/samples", lambda _text: None)
+    return collector, failures
+
+
+def test_samples_are_kept_with_their_columns(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    collector, failures = follow(tmp_path, monkeypatch)
+    evidence, folder = collector.evidence, tmp_path / "a"
+    assert failures.noted == ()
+    assert evidence.rebooted is not None
+    monkeypatch.setattr(parsed_samples, "SampleReader", None)
+    for half, name in ((evidence, "samples.jsonl"), (evidence.rebooted, "rebooted-samples.jsonl")):
+        found = parsed_samples.read_samples(folder, name, most=60)
+        assert len(found.samples) == found.slots == 60
+        assert (found.samples, found.slots) == (half.samples, half.slots)
+
+
+def test_samples_are_measured_also_where_their_columns_cannot_be_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "a" / "samples.columns").mkdir(parents=True)
+    collector, failures = follow(tmp_path, monkeypatch)
+    assert collector.evidence.slots == 60
+    assert collector.evidence.samples_complete
+    (noted,) = failures.noted
+    assert noted.startswith("storing the parsed samples of k3f9/a/1: SetupError: cannot write ")
