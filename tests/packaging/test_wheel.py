@@ -29,7 +29,7 @@ pytestmark = [
 
 ASSETS = "harness/_assets/"
 CARRIED = {"harness", "infra", "lab", "playbooks", "roles", "ansible.cfg", "Pulumi.yaml"}
-FOLDERS_LEFT_OUT = {"tests", "docs", "benchmarks", "tools", "requirements", "extensions", "meta", "plugins"}
+FOLDERS_LEFT_OUT = {"tests", "docs", "benchmarks", "examples", "tools", "requirements", "extensions", "meta", "plugins"}
 FILES_LEFT_OUT = {"Makefile", "LICENSE", "pyproject.toml", "galaxy.yml", "mkdocs.yml", "*.md", ".*"}
 SCENARIOS = ("roles/*/molecule/*", "roles/*/tests/*")
 
