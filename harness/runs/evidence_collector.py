@@ -144,8 +144,9 @@ class EvidenceCollector:
                 on_sample=_report_samples(duration_s, campaign.measure_interval_s, progress),
                 pause=self._steps.pause,
             )
-        task = f"storing the parsed samples of {self._token}"
-        self._context.failures.attempt(task, parsed_samples.write_columns, self.folder, name, reader)
+        failures, samples = self._context.failures, f"the parsed samples of {self._token}"
+        failures.attempt(f"compressing {samples}", parsed_samples.store_compressed, self.folder, name)
+        failures.attempt(f"storing {samples}", parsed_samples.write_columns, self.folder, name, reader)
         if marks is not None:
             text = marks()
             name = self._write(host_evidence.MARKS, text)

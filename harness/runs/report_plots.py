@@ -8,7 +8,7 @@ from harness.errors import RequestError
 from harness.model import HostRecord, RunRecord
 from harness.model.plots import ClockPlots
 from harness.runs import judging
-from harness.store import host_evidence
+from harness.store import host_evidence, parsed_samples
 from harness.untrusted import names
 
 
@@ -31,7 +31,7 @@ def collect_plots(
 
 
 def _compute_plots(host: HostRecord, folder: Path, read_campaign: Callable[[], Campaign]) -> ClockPlots | None:
-    if not (folder / host_evidence.SAMPLES).is_file():
+    if not parsed_samples.find_lines(folder, host_evidence.SAMPLES).is_file():
         return None
     try:
         campaign = read_campaign()

@@ -1,7 +1,9 @@
 """Write a run's folder of raw outputs: files are whole or absent, and checksums show any later change."""
 
+import gzip
 import hashlib
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,7 +15,7 @@ from harness.untrusted import names
 from harness.untrusted.input_checks import shorten_value
 from harness.untrusted.plain_text import well_formed
 
-SUMS = "SHA256SUMS"
+SUMS, COMPRESSED = "SHA256SUMS", ".gz"
 _MOST_END_BYTES = 4 << 20
 
 
@@ -91,6 +93,20 @@ class EvidenceFolder:
                     file.flush()
                     os.fsync(file.fileno())
                     partial.replace(target)
+        except OSError as error:
+            raise SetupError(f"cannot write {target}: {error.strerror}") from error
+
+    def compress(self, name: str) -> None:
+        """Replace a file by its compressed form, whose name ends in .gz. Raises SetupError where that fails."""
+        target = self._inside(name)
+        try:
+            with (
+                target.open("rb") as source,
+                self.stream(f"{name}{COMPRESSED}") as file,
+                gzip.GzipFile(filename="", mode="wb", fileobj=file, mtime=0, compresslevel=6) as compressed,
+            ):
+                shutil.copyfileobj(source, compressed)
+            target.unlink()
         except OSError as error:
             raise SetupError(f"cannot write {target}: {error.strerror}") from error
 

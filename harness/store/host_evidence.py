@@ -138,7 +138,7 @@ def _read_outputs(folder: Path, document: Mapping[str, Any], prefix: str, most_s
             unparsed += lines
     if "samples" in outputs:
         name = prefix + outputs["samples"]
-        _find_output(folder, name)
+        _find_output(folder, parsed_samples.find_lines(folder, name).name)
         parsed = parsed_samples.read_samples(folder, name, most=most_samples)
         parts |= {"samples": parsed.samples, "slots": parsed.slots}
         unparsed += parsed.unparsed

@@ -8,6 +8,7 @@ A file of columns is one line of JSON, then the arrays of the columns, little-en
 and the CRC-32 of all that.
 """
 
+import gzip
 import json
 import os
 import sys
@@ -16,6 +17,7 @@ from array import array
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from functools import cache
+from io import BufferedIOBase
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
 
@@ -24,7 +26,7 @@ from harness.model.columns import Column
 from harness.model.sample_table import SampleTable
 from harness.probes.reading import LONGEST_SAMPLE, LONGEST_TEXT, MOST_REFUSED, json_object
 from harness.probes.samples import MOST_READS, MOST_SOURCES, SAMPLES_DEFINITION, Boot, SampleReader
-from harness.store.evidence_folder import EvidenceFolder, compute_digest
+from harness.store.evidence_folder import COMPRESSED, EvidenceFolder, compute_digest
 
 if TYPE_CHECKING:
     from pydantic import TypeAdapter
@@ -33,6 +35,8 @@ T = TypeVar("T")
 
 _FORMAT = "ptp-samples"
 _MOST_BYTES = 2 << 30
+MOST_PLAIN_BYTES = 16 << 20
+"""Some three hours of samples, one a second: what is measured longer is stored compressed."""
 _MOST_SAMPLE_BYTES = 8192
 """Bound of the columns of one sample with all readings and sources that it may have."""
 _CRC_BYTES = 4
@@ -55,6 +59,22 @@ def name_columns(name: str) -> str:
     return f"{name.removesuffix('.jsonl')}.columns"
 
 
+def find_lines(folder: Path, name: str) -> Path:
+    """Find the file `name` of the sampler's lines, or its compressed form. Where neither is there, that of the name."""
+    plain, compressed = folder / name, folder / f"{name}{COMPRESSED}"
+    return compressed if compressed.is_file() and not plain.is_file() else plain
+
+
+def store_compressed(folder: EvidenceFolder, name: str) -> None:
+    """Compress the sampler's lines where they are many; remove what an earlier attempt compressed.
+
+    Raises SetupError when it cannot be written, OSError when that of an earlier attempt cannot be removed.
+    """
+    (folder.path / f"{name}{COMPRESSED}").unlink(missing_ok=True)
+    if (folder.path / name).stat().st_size > MOST_PLAIN_BYTES:
+        folder.compress(name)
+
+
 def write_columns(folder: EvidenceFolder, name: str, reader: SampleReader) -> None:
     """Write the columns of what was read of the file `name` in the folder, to the last of its lines.
 
@@ -63,7 +83,8 @@ def write_columns(folder: EvidenceFolder, name: str, reader: SampleReader) -> No
     """
     table = reader.samples
     table.settle()
-    header = _write_header(reader, compute_digest(folder.path / name)) if _is_compact(table) else b""
+    digest = compute_digest(find_lines(folder.path, name))
+    header = _write_header(reader, digest) if _is_compact(table) else b""
     if not header or len(header) > LONGEST_TEXT:
         (folder.path / name_columns(name)).unlink(missing_ok=True)
         return
@@ -75,19 +96,26 @@ def write_columns(folder: EvidenceFolder, name: str, reader: SampleReader) -> No
 
 
 def read_samples(folder: Path, name: str, *, most: int) -> ParsedSamples:
-    """Read the samples of the file `name` in a folder, by their columns if possible. Raises OSError."""
-    return _read_columns(folder / name_columns(name), folder / name, most) or _parse_lines(folder / name, name, most)
+    """Read the samples of the file `name` in a folder, by their columns if possible. Raises OSError.
+
+    The file may be compressed. Of one that is damaged the lines before the damage are read.
+    """
+    lines = find_lines(folder, name)
+    return _read_columns(folder / name_columns(name), lines, most) or _parse_lines(lines, name, most)
 
 
 def _parse_lines(path: Path, name: str, most: int) -> ParsedSamples:
     reader = SampleReader(name, most=most)
-    with path.open("rb") as file:
-        for line in _read_lines(file):
-            reader.read_line(line)
+    with gzip.open(path) if path.suffix == COMPRESSED else path.open("rb") as file:
+        try:
+            for line in _read_lines(file):
+                reader.read_line(line)
+        except (EOFError, zlib.error, gzip.BadGzipFile):
+            reader.note_damage(path.name)
     return ParsedSamples(samples=reader.samples, boots=reader.boots, slots=reader.slots, unparsed=reader.unparsed)
 
 
-def _read_lines(file: BinaryIO) -> Iterator[str]:
+def _read_lines(file: BufferedIOBase) -> Iterator[str]:
     """Yield the lines of a file, of one that is too long its beginning and an ellipsis, so that it is not blank."""
     left = _MOST_BYTES
     while left > 0 and (line := file.readline(_LONGEST_LINE)):

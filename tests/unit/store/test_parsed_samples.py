@@ -1,5 +1,6 @@
 """Columns beside the sampler's lines are used where they are of these lines, and nothing else is ever believed."""
 
+import gzip
 import hashlib
 import json
 import os
@@ -138,6 +139,65 @@ def test_the_boots_are_read_back(tmp_path: Path, by_columns: ByColumns) -> None:
     assert found is not None
     assert [(boot.boot_id, boot.slot) for boot in found.boots] == [("one", 0), ("two", 30)]
     assert {sample.boot for sample in found.samples} == {0, 1}
+
+
+# --- lines that are stored compressed --------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def compressed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder whose lines are too many to stay as they are."""
+    shutil.copy(LAB / LINES, tmp_path / LINES)
+    monkeypatch.setattr(parsed_samples, "MOST_PLAIN_BYTES", (LAB / LINES).stat().st_size - 1)
+    parsed_samples.store_compressed(EvidenceFolder(tmp_path), LINES)
+    return tmp_path
+
+
+def parsed_of_lab() -> ParsedSamples:
+    samples, unparsed, slots = read_samples((LAB / LINES).read_text(), where=LINES, most=MOST)
+    return ParsedSamples(samples=samples, boots=(), slots=slots, unparsed=unparsed)
+
+
+def test_many_lines_are_stored_compressed_and_read_back(compressed: Path) -> None:
+    assert [path.name for path in compressed.iterdir()] == [f"{LINES}.gz"]
+    assert gzip.decompress((compressed / f"{LINES}.gz").read_bytes()) == (LAB / LINES).read_bytes()
+    assert parsed_samples.read_samples(compressed, LINES, most=MOST) == parsed_of_lab()
+
+
+def test_columns_belong_to_the_compressed_lines(compressed: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    expected, reader = parsed_of_lab(), SampleReader(LINES, most=MOST)
+    for line in (LAB / LINES).read_text().split("\n"):
+        reader.read_line(line)
+    parsed_samples.write_columns(EvidenceFolder(compressed), LINES, reader)
+    monkeypatch.setattr(parsed_samples, "SampleReader", None)
+    assert parsed_samples.read_samples(compressed, LINES, most=MOST) == expected
+
+
+def test_few_lines_stay_as_they_are_and_replace_those_of_an_earlier_attempt(
+    compressed: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.undo()
+    (compressed / LINES).write_text('{"kind": "end", "samples": 0, "slots": 7}\n')
+    parsed_samples.store_compressed(EvidenceFolder(compressed), LINES)
+    assert [path.name for path in compressed.iterdir()] == [LINES]
+    assert parsed_samples.read_samples(compressed, LINES, most=MOST).slots == 7
+
+
+@pytest.mark.parametrize("harm", ["cut", "zeros", "flip"])
+def test_of_damaged_lines_those_before_the_damage_are_read_and_the_rest_is_told(compressed: Path, harm: str) -> None:
+    path = compressed / f"{LINES}.gz"
+    data = path.read_bytes()
+    half = len(data) // 2
+    path.write_bytes(
+        {
+            "cut": data[:half],
+            "zeros": data[:half] + bytes(len(data) - half),
+            "flip": data[:-6] + bytes([data[-6] ^ 255]) + data[-5:],
+        }[harm]
+    )
+    found = parsed_samples.read_samples(compressed, LINES, most=MOST)
+    assert [line.expected for line in found.unparsed][-1:] == ["a whole compressed file"]
+    assert len(found.samples) <= 60
 
 
 def test_columns_are_a_part_of_the_evidence_that_is_sent(tmp_path: Path) -> None:
