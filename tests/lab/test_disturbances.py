@@ -22,7 +22,7 @@ def monotonic_s(host: Any) -> float:
 
 
 def reads(host: Any) -> bool:
-    return "done" in host.run("timeout 5 phc_ctl /dev/ptp_ena get > /dev/null 2>&1 && echo done || echo failed")
+    return "done" in host.run("timeout 5 phc_ctl /dev/ptp0 get > /dev/null 2>&1 && echo done || echo failed")
 
 
 def test_a_paused_guest_loses_the_time_of_the_pause(provision: Callable[[str, str], Any], bench: LabBench) -> None:

@@ -373,24 +373,27 @@ def script_path(path: str) -> str:
     return f"{path}.py"
 
 
+def wanted_path(path: str) -> str:
+    """The link by which systemd starts the unit at each boot, as `systemctl enable` would make it."""
+    return f"{UNIT_FOLDER}/multi-user.target.wants/{os.path.basename(unit_path(path))}"
+
+
 def enable_unit(path: str) -> None:
-    """Have systemd start this file again at each boot. Raises SystemExit when that cannot be done."""
+    """Have systemd start this file again at each boot. Raises SystemExit where there is no systemd."""
+    if not os.path.isdir("/run/systemd/system"):
+        raise SystemExit("--persist needs systemd, which does not run here")
     with open(unit_path(path), "w", encoding="utf-8") as unit:
         unit.write(UNIT.format(python=os.path.realpath(sys.executable), script=script_path(path), output=path))
-    enabled = run("systemctl", "enable", os.path.basename(unit_path(path)))
-    if enabled["rc"] != 0:
-        os.unlink(unit_path(path))
-        raise SystemExit(f"systemd does not take the sampler's unit: {enabled.get('err')}")
+    os.makedirs(os.path.dirname(wanted_path(path)), mode=0o755, exist_ok=True)
+    if not os.path.islink(wanted_path(path)):
+        os.symlink(unit_path(path), wanted_path(path))
 
 
 def remove_unit(path: str) -> None:
-    if os.path.exists(unit_path(path)):
-        run("systemctl", "disable", os.path.basename(unit_path(path)))
-        os.unlink(unit_path(path))
-        run("systemctl", "daemon-reload")
-        os.unlink(script_path(path))
-    if os.path.exists(stop_mark(path)):
-        os.unlink(stop_mark(path))
+    """Remove what starts the sampler at a boot, the sampler itself, and the mark that stopped it."""
+    for left in (wanted_path(path), unit_path(path), script_path(path), stop_mark(path)):
+        if os.path.lexists(left):
+            os.unlink(left)
 
 
 def resume(arguments: argparse.Namespace) -> Beginning | None:
