@@ -1,6 +1,6 @@
 """Compute how a clock fared under each disturbance: offsets, bounds, whether the bound held, and the time back."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from harness.analysis import sample_values
 from harness.model import Evidence, Sample
@@ -24,9 +24,9 @@ def compute_disturbances(evidence: Evidence, interval_s: float) -> tuple[Disturb
     disturbed = evidence.disturbed
     if disturbed is None or not disturbed.disturbances:
         return ()
-    samples, windows = disturbed.samples or (), disturbed.disturbances
+    samples, windows = tuple(disturbed.samples or ()), disturbed.disturbances
     before = [sample for sample in samples if sample.slot < windows[0].begun]
-    near_ns = NEAR_FACTOR * max(_offsets([*(evidence.samples or ()), *before]), default=0.0)
+    near_ns = NEAR_FACTOR * max(_largest_offset(evidence.samples or ()), _largest_offset(before))
     ends = [*(window.begun for window in windows[1:]), disturbed.slots or (samples[-1].slot + 1 if samples else 0)]
     return tuple(
         _compute_figures(window, samples, end, near_ns, interval_s) for window, end in zip(windows, ends, strict=True)
@@ -65,9 +65,12 @@ def _compute_figures(
     )
 
 
-def _offsets(samples: Iterable[Sample]) -> list[float]:
-    """List the sizes of the offsets from the PHC."""
-    return [abs(offset_ns) for each in samples if (offset_ns := sample_values.phc_offset(each)) is not None]
+def _largest_offset(samples: Sequence[Sample]) -> int:
+    """Find the largest size of the offset from the PHC; 0 without readings. numpy is loaded by the first call."""
+    from harness.analysis import sample_arrays
+
+    offsets_ns = sample_arrays.to_arrays(samples).phc_offset.observed
+    return int(abs(offsets_ns).max(initial=0))
 
 
 def _pair_bounds(samples: Sequence[Sample], before: Sample | None) -> Iterator[tuple[Sample, int | None]]:

@@ -58,6 +58,7 @@ class SampleReader:
         self._last_slot = -1
         self._slots: int | None = None
         self._boots: list[Boot] = []
+        self.damaged = False  # whether lines were lost on the way, so that their file shows no sign of them
 
     @property
     def boots(self) -> tuple[Boot, ...]:
@@ -106,6 +107,7 @@ class SampleReader:
 
     def note_damage(self, where: str) -> None:
         """Note that lines were lost in a damaged file."""
+        self.damaged = True
         self._notes.refuse_line(self._number + 1, where, "a whole compressed file")
 
     def _add_boot(self, record: dict[str, Any]) -> None:
@@ -122,6 +124,8 @@ class SampleReader:
             raw_ns=_parse_whole(record["raw_ns"]),
             interval_ns=round(interval_s * 1e9),
         )
+        if boot.interval_ns < 1:
+            raise ValueError("an interval lasts at least a nanosecond")
         self._boots.append(boot)
 
     def _add_sample(self, record: dict[str, Any]) -> Sample:

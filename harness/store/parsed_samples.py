@@ -78,13 +78,15 @@ def store_compressed(folder: EvidenceFolder, name: str) -> None:
 def write_columns(folder: EvidenceFolder, name: str, reader: SampleReader) -> None:
     """Write the columns of what was read of the file `name` in the folder, to the last of its lines.
 
-    A host may send numbers beyond 64 bits, or very many names: such samples have no file of columns. Raises SetupError
-    when it cannot be written, OSError when that of an earlier attempt cannot be removed.
+    A host may send numbers beyond 64 bits, or very many names: such samples have no file of columns. Nor have those of
+    which lines were lost on the way: their file does not tell it, and both must give the same. Raises SetupError when
+    it cannot be written, OSError when that of an earlier attempt cannot be removed.
     """
     table = reader.samples
     table.settle()
     digest = compute_digest(find_lines(folder.path, name))
-    header = _write_header(reader, digest) if _is_compact(table) else b""
+    usable = not reader.damaged and all(column.compact for column in table.columns.values())
+    header = _write_header(reader, digest) if usable else b""
     if not header or len(header) > LONGEST_TEXT:
         (folder.path / name_columns(name)).unlink(missing_ok=True)
         return
@@ -131,10 +133,6 @@ def _read_lines(file: BufferedIOBase) -> Iterator[str]:
 # --- columns ----------------------------------------------------------------------------------------------------------
 
 
-def _is_compact(table: SampleTable) -> bool:
-    return all(column.compact for column in table.columns.values())
-
-
 def _write_header(reader: SampleReader, digest: str) -> bytes:
     table = reader.samples
     columns = table.columns.items()
@@ -178,8 +176,7 @@ def _read_columns(path: Path, lines: Path, most: int) -> ParsedSamples | None:
         with path.open("rb") as file:
             first = file.readline(LONGEST_TEXT)
             header = json_object(first.decode())
-            bound_to = (header["format"], header["definition"], header["most"], header["sha256"])
-            if bound_to[:3] != (_FORMAT, SAMPLES_DEFINITION, most) or bound_to[3] != compute_digest(lines):
+            if not _is_of_request(header, most) or header["sha256"] != compute_digest(lines):
                 return None
             table = _read_arrays(file, header)
             if file.read() != _compute_crc(first, table):
@@ -192,9 +189,16 @@ def _read_columns(path: Path, lines: Path, most: int) -> ParsedSamples | None:
             return None
         unparsed = _adapter(Unparsed).validate_python(header["unparsed"]) if header["unparsed"] else ()
         boots = _adapter(Boot).validate_python(header["boots"]) if header["boots"] else ()
+        _check_boots(table, boots)
     except (OSError, EOFError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
         return None
     return ParsedSamples(samples=table, boots=boots, slots=slots, unparsed=unparsed)
+
+
+def _is_of_request(header: Mapping[str, Any], most: int) -> bool:
+    """Whether columns are of this parser, and of as many slots, or of fewer where no line was refused for that."""
+    same = (header["format"], header["definition"]) == (_FORMAT, SAMPLES_DEFINITION) and type(header["most"]) is int
+    return same and (header["most"] == most or (header["most"] < most and not header["unparsed"]))
 
 
 @cache
@@ -251,3 +255,12 @@ def _check_promises(table: SampleTable, most: int) -> None:
     ]
     if not all(promises):
         raise ValueError("samples that no parser makes")
+
+
+def _check_boots(table: SampleTable, boots: tuple[Boot, ...]) -> None:
+    """Check what the parser promises of boots: of each sample there is one, if any. Raises ValueError."""
+    numbers = [(boot.slot, boot.mono_ns, boot.raw_ns, boot.interval_ns - 1) for boot in boots]
+    if not all(0 <= number < 1 << 63 for boot in numbers for number in boot):
+        raise ValueError("a boot that no parser reads")
+    if max(table.columns["boot"].values, default=0) >= max(1, len(boots)):
+        raise ValueError("a sample of a boot that is not there")

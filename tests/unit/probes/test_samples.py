@@ -216,3 +216,20 @@ def test_lone_surrogates_in_a_sample_go_no_further(line: Line) -> None:
     (one,), _, _ = samples.read_samples(text, where="s")
     assert one.sources is not None
     "".join(source.name for source in one.sources).encode()
+
+
+@pytest.mark.parametrize("interval_s", [0, -1.0, 1e-10, 1e12, float("nan")])
+def test_a_boot_whose_slots_have_no_length_is_refused(interval_s: float) -> None:
+    """Slots of no length would divide by zero where the marks of disturbances are put into them."""
+    start = {
+        "kind": "start",
+        "schema": 3,
+        "boot_id": "a",
+        "slot": 0,
+        "mono_ns": 1,
+        "raw_ns": 1,
+        "interval_s": interval_s,
+    }
+    reader = samples.SampleReader("s")
+    reader.read_line(json.dumps(start))
+    assert (reader.boots, len(reader.unparsed)) == ((), 1)

@@ -141,6 +141,13 @@ def test_the_boots_are_read_back(tmp_path: Path, by_columns: ByColumns) -> None:
     assert {sample.boot for sample in found.samples} == {0, 1}
 
 
+def test_samples_of_which_lines_were_lost_on_the_way_have_no_columns(tmp_path: Path) -> None:
+    reader = write(tmp_path)
+    reader.note_damage("samples.jsonl.gz of boot 0")
+    parsed_samples.write_columns(EvidenceFolder(tmp_path), LINES, reader)
+    assert not (tmp_path / COLUMNS).exists()
+
+
 # --- lines that are stored compressed --------------------------------------------------------------------------------
 
 
@@ -316,7 +323,10 @@ def test_a_byte_that_differs_is_noticed(
 def test_columns_of_another_number_of_slots_are_not_used(tmp_path: Path, by_columns: ByColumns) -> None:
     write(tmp_path)
     assert by_columns(tmp_path, 59) is None
-    assert by_columns(tmp_path, 61) is None
+    assert by_columns(tmp_path, 61) is not None, "no line was refused that might be taken now"
+    write(tmp_path, most=59)
+    assert by_columns(tmp_path, 59) is not None
+    assert by_columns(tmp_path, 60) is None
 
 
 def test_columns_of_another_parser_are_not_used(
@@ -383,6 +393,8 @@ def repeat_texts(header: dict[str, Any], _arrays: Arrays) -> None:
 
 
 NAN = float("nan")
+BOOT = {"boot_id": "a", "slot": 0, "mono_ns": 1, "raw_ns": 1, "interval_ns": 10**9}
+NOTE = {"where": "w", "line_number": 1, "line": "x", "expected": "y"}
 
 
 @pytest.mark.parametrize(
@@ -400,6 +412,8 @@ NAN = float("nan")
         put("tracking?", [0]), put("tracking.leap", [9]), put("tracking.skew_ppm", [NAN]),
         put("tracking.frequency_ppm", [float("inf")]), put("sources.name", [77]), put("boot", [-1]),
         put_header(boots=7), put_header(boots=[7]), put_header(boots=[{"boot_id": "b"}]), put_header(boots=[{}] * 9),
+        put_header(boots=[{**BOOT, "interval_ns": 0}]), put_header(boots=[{**BOOT, "slot": -1}]),
+        put_header(boots=[{**BOOT, "raw_ns": 1 << 63}]), put("boot", [1]), put_header(unparsed=[NOTE] * 101),
         rename_column, retype_column, shorten_column, drop_texts, number_texts, repeat_texts,
     ],
 )  # fmt: skip
