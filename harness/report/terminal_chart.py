@@ -97,7 +97,7 @@ def draw_chart(history: ClockHistory, axis: TimeAxis, *, width: int, height: int
     lines = [_add_label(text, style, labels.get(row), size, glyphs) for row, (text, style) in enumerate(plots)]
     margin = " " * (size + 1 if size else 0)
     chart = [
-        (Piece("offset of the system clock from the PHC" + _describe(offsets, shown=bool(size)), Style.FAINT),),
+        (Piece("system clock minus PHC" + _describe(offsets, shown=bool(size)), Style.FAINT),),
         *lines[:rows],
         (Piece("chrony's bound" + _describe(bounds, shown=bool(size)), Style.FAINT),),
         *lines[rows:],
@@ -143,7 +143,7 @@ def _find_round(value: float) -> int:
 def _label_offsets(scale: _Scale | None, rows: int) -> dict[int, str]:
     if scale is None:
         return {}
-    labels = {0: units.signed_ns(scale.high), rows - 1: units.signed_ns(scale.low)}
+    labels = {row: units.signed_ns(end) if end else "0 ns" for row, end in ((0, scale.high), (rows - 1, scale.low))}
     if scale.low < 0 < scale.high and 0 < (row := scale.row(0, rows)) < rows - 1:
         labels[row] = "0 ns"
     return labels

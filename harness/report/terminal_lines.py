@@ -27,10 +27,13 @@ Line = tuple[Piece, ...]
 
 
 def plain_name(text: str, most: int = 40) -> str:
-    """Write a host's text in ASCII, with escapes for all else: other characters may take two columns, or none."""
+    """Write a host's text in ASCII, with escapes for all else: other characters may take two columns, or none.
+
+    At most `most` characters, but two dots where it was cut.
+    """
     escaped = text[: most + 1].encode("ascii", "backslashreplace").decode()
     shown = "".join(character if character.isprintable() else f"\\x{ord(character):02x}" for character in escaped)
-    return shown if len(shown) <= most else f"{shown[: most - 2]}.."
+    return shown if len(shown) <= most else f"{shown[: max(0, most - 2)]}.."
 
 
 def clip_line(line: Line, width: int) -> Line:

@@ -4,12 +4,13 @@ import codecs
 import os
 import select
 import signal
+import termios
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from types import FrameType
-from typing import TextIO
+from typing import Any, TextIO
 
 _ENTER, _LEAVE = "\x1b[?1049h\x1b[?25l\x1b[2J", "\x1b[?25h\x1b[?1049l"
 """Use the other screen of the terminal, and hide the cursor; show the cursor, and the screen of before (xterm)."""
@@ -82,16 +83,33 @@ class Screen:
 
 @contextmanager
 def open_screen(descriptor: int) -> Iterator[Screen]:
-    """Take the terminal's screen for this block, and give it back at its end, and while the process is stopped."""
+    """Take the terminal's screen for this block, and give it back at its end, and while the process is stopped.
+
+    What is typed meanwhile is not shown: it would stand in the drawing, or within a control sequence.
+    """
+    settings = termios.tcgetattr(descriptor)
     with ExitStack() as cleanup:
         reader, writer = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         cleanup.callback(os.close, reader)
         cleanup.callback(os.close, writer)
-        cleanup.callback(_give_back, descriptor)
-        _write(descriptor, _ENTER)
+        cleanup.callback(_give_back, descriptor, settings)
+        _take(descriptor, settings)
         cleanup.enter_context(_handling(signal.SIGWINCH, lambda: _wake(writer)))
-        cleanup.enter_context(_handling(signal.SIGTSTP, lambda: _stop_process(descriptor, writer)))
+        cleanup.enter_context(_handling(signal.SIGTSTP, lambda: _stop_process(descriptor, settings, writer)))
         yield Screen(descriptor, reader)
+
+
+def _take(descriptor: int, settings: list[Any]) -> None:
+    silent = [*settings]
+    silent[3] &= ~termios.ECHO  # of the local modes, see termios(3)
+    termios.tcsetattr(descriptor, termios.TCSANOW, silent)
+    _write(descriptor, _ENTER)
+
+
+def _give_back(descriptor: int, settings: list[Any]) -> None:
+    with suppress(OSError, termios.error):  # the terminal is gone
+        _write(descriptor, _LEAVE)
+        termios.tcsetattr(descriptor, termios.TCSANOW, settings)
 
 
 def _write(descriptor: int, text: str) -> None:
@@ -101,23 +119,18 @@ def _write(descriptor: int, text: str) -> None:
         data = data[os.write(descriptor, data) :]
 
 
-def _give_back(descriptor: int) -> None:
-    with suppress(OSError):  # the terminal is gone
-        _write(descriptor, _LEAVE)
-
-
 def _wake(writer: int) -> None:
     with suppress(BlockingIOError):  # enough is waiting
         os.write(writer, b"\0")
 
 
-def _stop_process(descriptor: int, writer: int) -> None:
+def _stop_process(descriptor: int, settings: list[Any], writer: int) -> None:
     """Stop as Ctrl-Z asks, with the terminal as it was; go on with the screen after SIGCONT."""
-    _give_back(descriptor)
+    _give_back(descriptor, settings)
     handler = signal.signal(signal.SIGTSTP, signal.SIG_DFL)
     os.kill(os.getpid(), signal.SIGTSTP)
     signal.signal(signal.SIGTSTP, handler)
-    _write(descriptor, _ENTER)
+    _take(descriptor, settings)
     _wake(writer)
 
 
