@@ -1,7 +1,9 @@
 """Read the samples of a host while another process writes them into the host's folder of evidence."""
 
+import gzip
 import os
-from collections.abc import Iterator
+import zlib
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,7 +11,7 @@ from stat import S_ISREG
 
 from harness.model import Sample
 from harness.probes.samples import MOST_SAMPLES, SampleReader
-from harness.store.evidence_folder import partial_path
+from harness.store.evidence_folder import COMPRESSED, partial_path
 from harness.store.evidence_parts import ATTEMPT_FILE
 from harness.store.host_evidence import PARTS, SAMPLES
 
@@ -19,7 +21,7 @@ _LONGEST_REST = 1 << 20
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SamplesFile:
-    """A file of samples that grows, or grew until it got its name `path`.
+    """A file of samples that grows, or grew until it got its name `path`, and may have been compressed then.
 
     `part`: the part of the evidence that it belongs to, "disturbed" or "rebooted"; None: neither.
     """
@@ -36,9 +38,14 @@ def find_newest_file(folder: Path) -> SamplesFile | None:
     begun_ns = _read_time_ns(folder / ATTEMPT_FILE) or 0
     files = [SamplesFile(path=folder / SAMPLES, part=None)]
     files += [SamplesFile(path=folder / f"{prefix}{SAMPLES}", part=part) for part, prefix in PARTS.items()]
-    times = [(_read_time_ns(path) or 0, file) for file in files for path in (partial_path(file.path), file.path)]
+    times = [(_read_time_ns(path) or 0, file) for file in files for path in _list_names(file.path)]
     newest_ns, newest = max(times, key=lambda each: each[0])
     return newest if newest_ns and newest_ns >= begun_ns else None
+
+
+def _list_names(path: Path) -> tuple[Path, ...]:
+    """List the names that a file of samples has one after another."""
+    return partial_path(path), path, path.with_name(path.name + COMPRESSED)
 
 
 def _read_time_ns(path: Path) -> int | None:
@@ -69,14 +76,26 @@ class GrowingSamples:
             *lines, self._rest = (self._rest + data).split(b"\n")
             if len(self._rest) > _LONGEST_REST:
                 self._rest = self._rest[:_LONGEST_REST]  # which is longer than any sample, and will be refused
-            for line in lines:
-                sample = self._reader.read_line(line.decode(errors="replace"))
-                if sample is not None:
-                    yield sample
+            yield from self._parse(lines)
+        if not self.files:
+            yield from self._parse(self._read_compressed())
+
+    def _parse(self, lines: Iterable[bytes]) -> Iterator[Sample]:
+        for line in lines:
+            sample = self._reader.read_line(line.decode(errors="replace"))
+            if sample is not None:
+                yield sample
+
+    def _read_compressed(self) -> Iterator[bytes]:
+        """Read the lines of a file that was compressed before the first look at it, up to its damage if it has any."""
+        with suppress(OSError, EOFError, zlib.error), gzip.open(_list_names(self.path)[2]) as file:
+            self.files, self._identity = 1, (0, 0)
+            while line := file.readline(_LONGEST_REST):
+                yield line
 
     def _read_part(self) -> bytes:
         """Read the next bytes. The file with the partial name comes first: it is the newer one."""
-        for path in (partial_path(self.path), self.path):
+        for path in _list_names(self.path)[:2]:
             with suppress(OSError):
                 descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
                 try:

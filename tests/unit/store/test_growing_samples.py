@@ -1,5 +1,6 @@
 """Reading samples while they are written: only what is new, only whole lines, and only of the present attempt."""
 
+import gzip
 import os
 from pathlib import Path
 
@@ -101,6 +102,37 @@ def test_more_slots_than_were_asked_for_are_left_out(tmp_path: Path) -> None:
     path = tmp_path / "samples.jsonl"
     path.write_text(TEXT)
     assert new(GrowingSamples(path, most=10)) == tuple(WHOLE)[:10]
+
+
+def test_a_file_that_is_compressed_stays_read(tmp_path: Path) -> None:
+    folder = EvidenceFolder.create(tmp_path / "lab.phc")
+    samples = GrowingSamples(folder.path / "samples.jsonl")
+    folder.write("samples.jsonl", TEXT)
+    assert new(samples) == tuple(WHOLE)
+    folder.compress("samples.jsonl")
+    assert (new(samples), samples.files) == ((), 1)
+
+
+def test_a_file_that_was_compressed_before_is_read_once(tmp_path: Path) -> None:
+    folder = EvidenceFolder.create(tmp_path / "lab.phc")
+    samples = GrowingSamples(folder.path / "samples.jsonl")
+    folder.write("samples.jsonl", TEXT)
+    folder.compress("samples.jsonl")
+    assert find_newest_file(folder.path) == SamplesFile(path=samples.path, part=None)
+    assert new(samples) == tuple(WHOLE)
+    assert (new(samples), samples.files) == ((), 1)
+    with folder.stream("samples.jsonl") as file:
+        file.write("".join(LINES[:3]).encode())
+        file.flush()
+        assert (new(samples), samples.files) == (tuple(WHOLE)[:2], 2)
+
+
+def test_of_a_damaged_file_the_lines_before_the_damage_are_read(tmp_path: Path) -> None:
+    content = gzip.compress(TEXT.encode())
+    (tmp_path / "samples.jsonl.gz").write_bytes(content[: len(content) // 2])
+    read = new(GrowingSamples(tmp_path / "samples.jsonl"))
+    assert read == tuple(WHOLE)[: len(read)]
+    assert len(read) > 10
 
 
 @pytest.mark.parametrize("kind", ["link", "pipe", "folder"])
