@@ -2,7 +2,9 @@
 
 import re
 
-_TOKEN = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|\x1b.?|[^\x1b]")
+_TOKEN = re.compile(r"\x1b(?:\[[0-9;?]*)?(?=\x1b)|\x1b\[[0-9;?]*[A-Za-z]|\x1b.?|[^\x1b]")
+_CUT = re.compile(r"\x1b(?:\[[0-9;?]*)?")
+"""A sequence that another one cuts off: at Ctrl-C a terminal's driver drops what was not shown yet."""
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 
 
@@ -46,6 +48,8 @@ class TerminalScreen:
     def _show(self, token: str) -> None:
         if _COLOUR.fullmatch(token):
             self.colours += 1
+            return
+        if _CUT.fullmatch(token):
             return
         row = self._screens[self._other][self._y]
         match token:

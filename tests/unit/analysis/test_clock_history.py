@@ -1,12 +1,16 @@
 """The history of a clock: extremes, gaps and refuted bounds stay, however many samples there are."""
 
 from dataclasses import replace
+from pathlib import Path
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.analysis.clock_history import MOST_INTERVALS, ClockHistory, Interval, LatestReading
-from harness.model import PhcRead, Sample
+from harness.ladder import bound_check
+from harness.model import Evidence, PhcRead, Sample
+from harness.probes.samples import read_samples
 from tests.unit.conftest import a_refclock, a_sample, a_server, a_tracking
 
 BOUND_NS = 6_320  # of a_tracking()
@@ -84,3 +88,15 @@ def test_a_slot_far_away_needs_no_more_room() -> None:
     assert history.sum_up(0, 1).least_ns == 1
     assert history.sum_up(999_999, 10**6).least_ns == 2
     assert history.missing == 999_998
+
+
+DATA = Path(__file__).parents[2] / "data" / "lab"
+
+
+@pytest.mark.parametrize(
+    ("name", "refuted"), [("drifting", 4), ("driver-off", 0), ("flaky-reads", 0), ("misled-chronyd", 29)]
+)
+def test_of_real_samples_the_same_seconds_are_refuted_as_in_the_verdict(name: str, refuted: int) -> None:
+    samples, _, slots = read_samples((DATA / name / "samples.jsonl").read_text(), where="s")
+    check = bound_check.check_samples(Evidence(samples=samples, slots=slots))
+    assert history_of(*samples).refuted == len(check.exclusions) == refuted

@@ -57,7 +57,8 @@ class Terminal:
             start_new_session=True,
             preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
         )
-        self._theirs, self._decoder = theirs, codecs.getincrementaldecoder("utf-8")()
+        self._theirs = theirs
+        self._decoder = codecs.getincrementaldecoder("utf-8")("replace")  # Ctrl-C may cut a character in two
 
     def type(self, keys: bytes) -> None:
         os.write(self._ours, keys)
