@@ -10,6 +10,7 @@ import typer
 from harness import units, wiring
 from harness.cli import completion, output, run_argument
 from harness.cli import follow as following
+from harness.cli import watch as watching
 from harness.errors import RequestError
 from harness.model import HostState
 from harness.report import text
@@ -32,6 +33,9 @@ def show(
     follow: Annotated[
         bool, typer.Option("--follow", "-f", help="Print the run's events, one a line, until it ends.")
     ] = False,
+    watch: Annotated[
+        bool, typer.Option("--watch", "-w", help="Draw the clocks that are measured, until the run ends.")
+    ] = False,
     since: Annotated[
         int | None,
         typer.Option(metavar="NUMBER", min=0, help="With --follow: only events behind this number."),
@@ -42,20 +46,30 @@ def show(
     For a run that is under way or died, show what is known so far. --follow prints its events instead, also those of a
     run that another process or machine leads. Each event has a number; --since goes on behind one.
 
+    --watch draws the offset of each clock that is measured, and chrony's bound, in the terminal: of a run whose samples
+    are on this machine. It ends with the run; Ctrl-C ends it before.
+
     Examples:
         ptp-harness show k3f9
         ptp-harness show k3f9 lab.phc
         ptp-harness show last --json
+        ptp-harness show last lab.phc --watch
         ptp-harness show k3f9 --follow
         ptp-harness show k3f9 --follow --since 120
     """
-    ledger = wiring.ledger(settings.load())
+    configuration = settings.load()
+    ledger = wiring.ledger(configuration)
     if since is not None and not follow:
         raise RequestError("--since goes with --follow", next_step="add --follow")
+    if watch and (follow or json):
+        raise RequestError("--watch draws for people, without --follow and --json", next_step="leave one out")
     if follow:
         _follow(ledger.find(run), host, ledger, since or 0, json=json)
         return
     run = ledger.find(run).run
+    if watch:
+        watching.watch(ledger.find(run), host, ledger, configuration)
+        _tell_of_death(ledger.find(run))
     shown = run_argument.choose_hosts(run, ledger.hosts(run), [] if host is None else [host])
     steps = [step for step in ledger.steps(run) if host is None or step.token.split("/")[1] == host]
     overview = run_overview.find(ledger, run)
@@ -70,8 +84,11 @@ def _follow(line: RunLine, host: str | None, ledger: Ledger, since: int, *, json
         if host in (None, numbered.event.host):
             document = following.event_document(numbered)
             output.show(dumps(document) if json else following.format_event(numbered, line.bench))
-    line = ledger.find(line.run)
-    if not line.ended:
+    _tell_of_death(ledger.find(line.run))
+
+
+def _tell_of_death(line: RunLine) -> None:
+    if line.died():
         output.say(f"run {line.run} has not ended, and its owner died; `ptp-harness resume {line.run}` goes on with it")
 
 

@@ -91,6 +91,7 @@ def follow_samples(
             pause(POLL_S)
         lines = followed.poll()
         file.write(b"".join(line + b"\n" for line in lines))
+        file.flush()  # for who watches the file grow
         samples = [reader.read_line(line.decode(errors="replace")) for line in lines]
         if followed.lost_lines:
             reader.note_damage(f"{remote_path} of boot {followed.boot}")

@@ -19,6 +19,11 @@ SUMS, COMPRESSED = "SHA256SUMS", ".gz"
 _MOST_END_BYTES = 4 << 20
 
 
+def partial_path(path: Path) -> Path:
+    """Name the file that holds what is written so far, until it takes the place of `path`."""
+    return path.with_name(f".{path.name}.partial")
+
+
 @dataclass(frozen=True, slots=True)
 class EvidenceFolder:
     """A directory of evidence; `host()` returns the subfolder of one host."""
@@ -50,7 +55,7 @@ class EvidenceFolder:
         """
         target = self._inside(name)
         target.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        partial = target.with_name(f".{target.name}.partial")
+        partial = partial_path(target)
         data = well_formed(content).encode() if isinstance(content, str) else content
         try:
             partial.unlink(missing_ok=True)  # left by a killed process, or a link to another place
@@ -81,7 +86,7 @@ class EvidenceFolder:
     def stream(self, name: str) -> Iterator[BinaryIO]:
         """Open a file to be written in parts. It appears when the block ends, also by an error, as partial evidence."""
         target = self._inside(name)
-        partial = target.with_name(f".{target.name}.partial")
+        partial = partial_path(target)
         try:
             target.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
             partial.unlink(missing_ok=True)

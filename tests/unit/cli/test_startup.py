@@ -110,3 +110,10 @@ def test_the_name_of_a_run_is_completed_from_the_ledger_alone(
         "COMP_CWORD": "2",
     }
     assert loaded_modules(tmp_path, [], environ | completion) & OF_RUNS == set()
+
+
+def test_watching_a_run_loads_no_numpy() -> None:
+    """It would cost time at each start, and memory in each terminal that draws a run."""
+    program = "import sys, harness.cli.watch, harness.runs.run_watch, harness.runs.campaign_run\nprint(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=300, check=True)
+    assert {"numpy", "rich"} & {*done.stdout.split()} == set()
