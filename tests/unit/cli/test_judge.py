@@ -30,7 +30,9 @@ def test_a_run_of_an_earlier_version_is_judged_as_it_was(call: Call, evidence: P
         if host["name"] in again:
             new = again[host["name"]]
             rungs = [
-                (rung["rung"], rung["status"], rung["evidence"]) for rung in new["rungs"] if rung["rung"] != "bound_holds"
+                (rung["rung"], rung["status"], rung["evidence"])
+                for rung in new["rungs"]
+                if rung["rung"] != "bound_holds"
             ]  # a rung that this version has added
             assert rungs == [(rung["rung"], rung["status"], rung["evidence"]) for rung in host["rungs"]]
             assert (new["sentence"], new["remedy"]) == (host["sentence"], host["remedy"])
