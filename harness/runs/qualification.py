@@ -113,8 +113,8 @@ class Qualification:
             self._look_again(target, facts)
             return
         self.measure(target)
-        if self.context.campaign.depth is Depth.FULL and self.judge_at(Depth.STANDARD).outcome is Outcome.PASS:
-            self.disturb(target)
+        full = self.context.campaign.depth is Depth.FULL
+        if full and self.judge_at(Depth.STANDARD).outcome is Outcome.PASS and self.disturb(target):
             self.reboot(target)
 
     def provision(self) -> bool:
@@ -219,10 +219,10 @@ class Qualification:
             facts = self.collected.collect_facts(target, host_evidence.FACTS_FINAL, "the closing look at the host")
             self.collected.note(final_facts=facts)
 
-    def disturb(self, target: Target) -> None:
-        """Disturb the clock as the campaign asks, while the sampler watches it."""
+    def disturb(self, target: Target) -> bool:
+        """Disturb the clock as the campaign asks, while it is watched; return whether the host is still there."""
         if not self.context.campaign.disturbances:
-            return
+            return True
         with self.collected.part("disturbed"), self.steps.step(Stage.DISTURB) as progress:
             DisturbStage(
                 target=target,
@@ -232,6 +232,8 @@ class Qualification:
                 progress=progress,
                 pause=self.steps.pause,
             ).run()
+        disturbed = self.collected.evidence.disturbed
+        return disturbed is None or disturbed.lost is None
 
     def reboot(self, target: Target) -> None:
         """Reboot and measure again, with nothing changed in between."""

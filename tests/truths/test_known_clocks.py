@@ -9,6 +9,7 @@ says so by holding that it is not.
 
 import os
 import time
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from itertools import pairwise
@@ -20,8 +21,9 @@ import pytest
 from ena_device.control import ask
 
 from harness import wiring
-from harness.analysis.offset_series import OffsetSeries
-from harness.analysis.slot_readings import SlotReading, list_readings, make_offset_series
+from harness.analysis.offset_series import make_series
+from harness.analysis.sample_arrays import to_arrays
+from harness.analysis.slot_readings import SlotReadings, choose_readings, make_offset_series
 from harness.analysis.stability import compute_deviations
 from harness.analysis.time_interval_error import compute_mtie
 from harness.host import ssh
@@ -58,8 +60,8 @@ class Measured:
     played_ns: dict[int, int]  # by slot: the sum of the steps until then
     facts: Facts
 
-    def readings(self, name: str) -> list[SlotReading]:
-        return list_readings(self.parts[name])
+    def readings(self, name: str) -> SlotReadings:
+        return choose_readings(to_arrays(self.parts[name]))
 
     def scatter_ns(self, name: str) -> float:
         """The standard deviation of a part's offsets from their straight line."""
@@ -69,10 +71,9 @@ class Measured:
 
     def series(self, *names: str) -> tuple[Floats, Floats]:
         """The moments of readings in seconds of the card's time, and the offsets, of some parts."""
-        readings = [reading for name in names for reading in self.readings(name)]
-        first_ns = self.begun_ns["straight"]
-        at_s = np.array([(reading.phc_ns - first_ns) / 1e9 for reading in readings])
-        return at_s, np.array([reading.offset_ns for reading in readings], dtype=np.float64)
+        parts = [self.readings(name) for name in names]
+        at_s = np.concatenate([(part.phc_ns - self.begun_ns["straight"]) / 1e9 for part in parts])
+        return at_s, np.concatenate([part.offset_ns for part in parts]).astype(np.float64)
 
     def fit(self) -> dict[str, tuple[float, float]]:
         """Fit what the card was told to the offsets: each value and its standard error, by least squares.
@@ -167,7 +168,7 @@ def measured(tmp_path_factory: pytest.TempPathFactory) -> Measured:
     return Measured(parts=split(samples, card), begun_ns=dict(card.told), played_ns=place(samples, sums), facts=facts)
 
 
-def split(samples: tuple[Sample, ...], card: Card) -> dict[str, tuple[Sample, ...]]:
+def split(samples: Sequence[Sample], card: Card) -> dict[str, tuple[Sample, ...]]:
     """The samples of each part, without those within two seconds of its ends; the card's time tells where each is."""
     parts: dict[str, tuple[Sample, ...]] = {}
     for (name, begun_ns), (_, end_ns) in pairwise(card.told):
@@ -176,7 +177,7 @@ def split(samples: tuple[Sample, ...], card: Card) -> dict[str, tuple[Sample, ..
     return parts
 
 
-def place(samples: tuple[Sample, ...], sums: dict[int, int]) -> dict[int, int]:
+def place(samples: Sequence[Sample], sums: dict[int, int]) -> dict[int, int]:
     """The sum of the steps at each slot that was sampled after the first of them."""
     placed: dict[int, int] = {}
     for each in samples:
@@ -218,15 +219,11 @@ def test_a_jitter_of_200_ns_is_below_what_such_readings_can_show(measured: Measu
 
 def test_the_figures_of_a_series_that_the_card_plays_are_those_of_the_series(measured: Measured) -> None:
     """TDEV, ADEV and MTIE of the measured offsets against those of the random walk that the card was told."""
-    readings = [reading for reading in measured.readings("played") if reading.slot in measured.played_ns]
+    readings = measured.readings("played")
+    readings = readings.choose(np.isin(readings.slots, list(measured.played_ns)))
     assert len(readings) > PLAYED_S - 20
     found = make_offset_series(readings, 1.0)
-    truth = OffsetSeries(
-        offsets_ns=np.array([-measured.played_ns[reading.slot] for reading in readings], dtype=np.int32),
-        seen=found.seen if len(found.seen) == len(readings) else np.ones(len(readings), dtype=np.bool_),
-        slot_s=1.0,
-    )
-    assert len(found.offsets_ns) == len(truth.offsets_ns), "no slot was missed"
+    truth = make_series(readings.slots, [-measured.played_ns[int(slot)] for slot in readings.slots], slot_s=1.0)
     noise = compute_deviations(make_offset_series(measured.readings("straight"), 1.0), PERIODS)
     pairs = zip(compute_deviations(found, PERIODS), compute_deviations(truth, PERIODS), noise, strict=True)
     for mine, known, floor in pairs:

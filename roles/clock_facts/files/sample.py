@@ -299,7 +299,7 @@ def measure(output: SamplesFile, arguments: argparse.Namespace, beginning: Begin
         output.write_line(**record)
         slot = max(slot + 1, beginning.slot_now())
     if reason == "stopped" and arguments.persist and not os.path.exists(stop_mark(arguments.output)):
-        output.write_line(kind="pause", samples=written, reason="the machine ends")
+        output.write_line(kind="pause", samples=written, slots=slot, reason="the machine ends")
         return False
     output.write_line(kind="end", samples=written, slots=min(slot, beginning.slots), reason=reason)
     return True
@@ -406,7 +406,7 @@ def resume(arguments: argparse.Namespace) -> Beginning | None:
     for name in ("device", "clock_name", "reads"):
         setattr(arguments, name, heads[0][name])
     arguments.duration, arguments.interval, arguments.persist = heads[0]["duration_s"], heads[0]["interval_s"], True
-    next_slot = max((int(line["slot"]) + 1 for line in last if "slot" in line), default=0)
+    next_slot = max(int(line["slots"] if "slots" in line else line.get("slot", -1) + 1) for line in last)
     return Beginning(arguments, begun_utc_ns=int(heads[0]["utc_ns"]), next_slot=next_slot)
 
 
