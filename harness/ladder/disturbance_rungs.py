@@ -20,27 +20,28 @@ def judge_bound_holds(case: Case) -> Rung:
     disturbed = case.evidence.disturbed
     if disturbed is None:
         return unobserved_rung(name, "the clock was not disturbed")
-    figures = compute_disturbances(case.evidence, case.interval_s)
+    all_figures = compute_disturbances(case.evidence, case.interval_s)
     if disturbed.lost:
         return unobserved_rung(name, disturbed.lost, Reason.UNREACHABLE)
     if disturbed.trouble:
         return unobserved_rung(name, disturbed.trouble, disturbed.trouble_reason)
-    if missing := _find_missing(case, figures):
+    if missing := _find_missing(case, all_figures):
         return unobserved_rung(name, missing)
-    for each in figures:
-        if each.refuted:
-            return unobserved_rung(name, describe_refuted(each), Reason.BOUND_REFUTED)
-    for each in figures:
-        if each.compared < LEAST_COMPARED:
-            text = f"{each.disturbance}: chrony's bound could be held against a reading in {each.compared} seconds only"
+    for figures in all_figures:
+        if figures.refuted:
+            return unobserved_rung(name, describe_refuted(figures), Reason.BOUND_REFUTED)
+    for figures in all_figures:
+        if figures.compared < LEAST_COMPARED:
+            seconds = f"in {figures.compared} seconds only"
+            text = f"{figures.disturbance}: chrony's bound could be held against a reading {seconds}"
             return unobserved_rung(name, text, Reason.TOO_FEW_SAMPLES)
-    for each in figures:
-        if each.back_after_s is None:
-            text = f"{each.disturbance}: the clock was not back within {units.duration(AFTER_S)}"
+    for figures in all_figures:
+        if figures.back_after_s is None:
+            text = f"{figures.disturbance}: the clock was not back within {units.duration(AFTER_S)}"
             return unobserved_rung(name, text, Reason.NOT_SYNCHRONISED)
-    longest_s = max(each.back_after_s or 0.0 for each in figures)
-    compared = sum(each.compared for each in figures)
-    names = ", ".join(each.disturbance for each in figures)
+    longest_s = max(figures.back_after_s or 0.0 for figures in all_figures)
+    compared = sum(figures.compared for figures in all_figures)
+    names = ", ".join(figures.disturbance for figures in all_figures)
     return proven_rung(
         name, f"{names}: the bound held in all {compared} seconds, and the clock was back after {longest_s:g} s at most"
     )
@@ -55,11 +56,11 @@ def describe_refuted(figures: DisturbanceFigures) -> str:
     )
 
 
-def _find_missing(case: Case, figures: tuple[DisturbanceFigures, ...]) -> str | None:
+def _find_missing(case: Case, all_figures: tuple[DisturbanceFigures, ...]) -> str | None:
     """Say which disturbance did not take place, or why it could not be caused."""
-    for each in figures:
-        if each.failure is not None:
-            return f"{each.disturbance}: {each.failure}"
-    done = [each.disturbance for each in figures]
-    not_done = [each for each in case.disturbances if each not in done]
+    for figures in all_figures:
+        if figures.failure is not None:
+            return f"{figures.disturbance}: {figures.failure}"
+    done = [figures.disturbance for figures in all_figures]
+    not_done = [name for name in case.disturbances if name not in done]
     return f"{', '.join(not_done)}: not marked as done" if not_done else None
