@@ -81,7 +81,8 @@ def draw_chart(history: ClockHistory, axis: TimeAxis, *, width: int, height: int
     bar_rows = min(_MOST_BAR_ROWS, max(1, (height - FIXED_ROWS) // 5))
     rows = height - FIXED_ROWS - bar_rows
     whole = history.sum_up(0, max(1, history.slots))
-    offsets = None if whole.least_ns is None else choose_scale(whole.least_ns, whole.greatest_ns or whole.least_ns)
+    least, greatest = whole.least_ns, whole.greatest_ns
+    offsets = None if least is None or greatest is None else choose_scale(least, greatest)
     bounds = None if whole.bound_ns is None else _Scale(0, max(1, choose_scale(0, whole.bound_ns).high))
     labels = {**_label_offsets(offsets, rows), **{rows + row: text for row, text in _label_bounds(bounds).items()}}
     size = max(map(len, labels.values()), default=0)

@@ -209,6 +209,11 @@ def test_where_labels_leave_no_room_they_are_left_out() -> None:
     assert drawn(SERIES["huge"], width=23)[1].startswith("+1000000000 s +")
 
 
+def test_a_series_whose_greatest_offset_is_0_has_its_scale() -> None:
+    lines = drawn([a_reading(0, 0), a_reading(1, -4)])
+    assert (lines[1], lines[5]) == (" 0 ns +'':", "-4 ns +  :")
+
+
 SAMPLES = st.lists(
     st.tuples(
         st.integers(1, 40),
