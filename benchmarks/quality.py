@@ -31,17 +31,22 @@ from harness.analysis.offset_series import OffsetSeries
 from harness.analysis.quality import describe
 from harness.analysis.time_interval_error import MtieTable, compute_mtie
 from harness.campaign import campaign
-from harness.model import HostRecord, HostState, Outcome, Reason, Verdict
+from harness.model import HostState, Outcome, Reason
 from harness.probes.samples import SampleReader
 from harness.runs import judging
 from harness.store import host_evidence, parsed_samples
 from harness.store.evidence_folder import EvidenceFolder
 from harness.store.ledger_lines import HostLine
 
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from tests.doubles.records import make_host, make_verdict
+
 LAB = Path(__file__).parents[1] / "tests" / "data" / "lab" / "driver-off"
 LINES, COLUMNS = host_evidence.SAMPLES, parsed_samples.name_columns(host_evidence.SAMPLES)
 HOSTS, SAMPLES, DAY = 50, 3600, 86_400
 MOST_MIB = 256
+UNKNOWN = make_verdict(outcome=Outcome.INCONCLUSIVE, reason=Reason.NOT_OBSERVED)
 
 
 def main() -> int:
@@ -152,7 +157,7 @@ def make_host_folder(folder: Path, name: str, count: int) -> EvidenceFolder:
         file.write(json.dumps({"kind": "end", "samples": count, "reason": "done"}).encode() + b"\n")
     for facts in ("facts.json", "facts-final.json"):
         host.write(facts, (LAB / facts).read_text())
-    evidence = host_evidence.read_evidence(host.path, recorded_host(name), most_samples=count)
+    evidence = host_evidence.read_evidence(host.path, make_host(name=name, verdict=UNKNOWN), most_samples=count)
     host_evidence.write_evidence(host, evidence)
     return host
 
@@ -196,29 +201,6 @@ def measure_peak_mib(work: str) -> float:
     return float(subprocess.run(argv, capture_output=True, text=True, check=True, env=env).stdout)
 
 
-def recorded_host(name: str) -> HostRecord:
-    verdict = Verdict(
-        outcome=Outcome.INCONCLUSIVE,
-        reason=Reason.NOT_OBSERVED,
-        sentence="",
-        rungs=(),
-        findings=(),
-        contradictions=(),
-        unobserved=(),
-        remarks=(),
-        remedy=None,
-    )
-    return HostRecord(
-        name=name,
-        instance_type="lab.phc",
-        verdict=verdict,
-        facts=None,
-        stages={},
-        state=HostState.RELEASED,
-        address=None,
-    )
-
-
 def make_line(name: str) -> HostLine:
     return HostLine(
         run="k3f9",
@@ -226,7 +208,7 @@ def make_line(name: str) -> HostLine:
         instance_type="lab.phc",
         attempt=1,
         state=HostState.RELEASED,
-        record=recorded_host(name),
+        record=make_host(name=name, verdict=UNKNOWN),
     )
 
 

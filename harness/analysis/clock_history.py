@@ -27,7 +27,7 @@ class LatestReading:
 
 
 @dataclass(slots=True, kw_only=True)
-class Interval:
+class SlotSpan:
     """Extremes over successive slots, in nanoseconds, and numbers of slots.
 
     `read`: slots with a reading. `refuted`: slots in which the reading refutes chrony's bound. `missing`: slots that
@@ -41,8 +41,8 @@ class Interval:
     refuted: int = 0
     missing: int = 0
 
-    def add(self, other: "Interval") -> None:
-        """Extend this interval by another one."""
+    def add(self, other: "SlotSpan") -> None:
+        """Extend this span by another one."""
         if other.least_ns is not None and other.greatest_ns is not None:
             self._extend(other.least_ns, other.greatest_ns)
         self.extend_bound(other.bound_ns)
@@ -67,15 +67,15 @@ class Interval:
 
 
 class ClockHistory:
-    """What the samples of a host show so far. `slots`: slots up to the latest sample; `reads`, `refused`: readings.
+    """Sums up the samples of a host as they come. `slots`: slots up to the latest one; `reads`, `refused`: readings.
 
-    `refuted` and `missing` count slots, as in Interval.
+    `refuted` and `missing` count slots, as in SlotSpan.
     """
 
     def __init__(self) -> None:
         self.slots, self.reads, self.refused, self.refuted, self._read = 0, 0, 0, 0, 0
         self.latest: LatestReading | None = None
-        self._intervals: list[Interval] = []
+        self._intervals: list[SlotSpan] = []
         self._width = 1
         self._before: Sample | None = None
 
@@ -109,20 +109,20 @@ class ClockHistory:
             source=next((source.name for source in sample.sources or () if source.state == "*"), None),
         )
 
-    def sum_up(self, first: int, end: int) -> Interval:
+    def sum_up(self, first: int, end: int) -> SlotSpan:
         """Sum up the slots from `first` to before `end`; of long histories, also some slots beside these."""
-        whole, width = Interval(), self._width
+        whole, width = SlotSpan(), self._width
         for number in range(first // width, min((end - 1) // width + 1, len(self._intervals))):
             interval = self._intervals[number]
             whole.add(interval)
             whole.missing += max(0, min(self.slots, (number + 1) * width) - number * width - interval.read)
         return whole
 
-    def _find_interval(self, slot: int) -> Interval:
+    def _find_interval(self, slot: int) -> SlotSpan:
         while slot // self._width >= MOST_INTERVALS:
             self._halve()
         while len(self._intervals) <= slot // self._width:
-            self._intervals.append(Interval())
+            self._intervals.append(SlotSpan())
         return self._intervals[slot // self._width]
 
     def _halve(self) -> None:

@@ -74,8 +74,6 @@ def load_campaign(targets: list[str], **flags: Any) -> Campaign:
         given_flags.setdefault("bench", "hosts")
     if "region" in given_flags:
         given_flags.setdefault("bench", "ec2")
-    if "disturbances" in given_flags:
-        given_flags["disturbances"] = [name.value for name in given_flags["disturbances"]]
     if "duration" in given_flags:
         given_flags["measure"] = {"duration": given_flags.pop("duration")}
     if _is_file(targets):

@@ -11,9 +11,9 @@ _MOST_MARKS_BYTES = 1 << 18
 
 
 class DisturbedHost:
-    """A host whose clock is disturbed; its marks are in a file there.
+    """A host whose clock is disturbed by disturb.py (`script`); `marks` is the file of its marks on the host.
 
-    `script` is disturb.py. Its methods raise CommandError where the host does not do what it is told.
+    The methods raise CommandError where the host does not do what it is told.
     """
 
     def __init__(self, target: Target, script: Path, marks: str) -> None:
@@ -32,11 +32,6 @@ class DisturbedHost:
         read = proc.run(self._target.as_root("cat", self._marks), timeout_s=_DEADLINE_S, most_out=_MOST_MARKS_BYTES)
         proc.run(self._target.as_root("rm", "-f", self._marks), timeout_s=_DEADLINE_S, check=False)
         return read.stdout
-
-    def stop_sampler(self, script: Path, path: str) -> None:
-        """End the sampler that writes to `path`, by sample.py. Samples that it has written stay."""
-        argv = self._target.as_root("python3", "-", "--stop", f"--output={path}")
-        proc.run(argv, stdin=script.read_text(), timeout_s=_DEADLINE_S)
 
     def _run(self, disturbance: Disturbance, option: str) -> None:
         argv = self._target.as_root("python3", "-", f"--marks={self._marks}", f"--name={disturbance}", option)

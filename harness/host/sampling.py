@@ -9,6 +9,7 @@ import time
 import zlib
 from collections.abc import Callable
 from contextlib import suppress
+from pathlib import Path
 from typing import Any, BinaryIO
 
 from harness.campaign.campaign import Campaign
@@ -22,6 +23,7 @@ from harness.system import proc
 POLL_S = 5.0
 GRACE_S = 30.0
 POLL_DEADLINE_S = 20.0
+STOP_DEADLINE_S = 60.0
 BYTES_PER_SAMPLE = 4096
 BYTES_BESIDE = 1 << 20
 """Maximum bytes of the lines beside the samples. (A sample has 1.5 KB, or 4 KB with thirty NTP sources.)"""
@@ -49,17 +51,28 @@ def remote_path(slug: str, *, persist: bool) -> str:
     return f"/var/lib/ptp-harness/{slug}.jsonl.gz" if persist else f"/run/ptp-harness-{slug}.jsonl.gz"
 
 
-def role_variables(machine: Machine, campaign: Campaign, path: str, *, persist: bool) -> dict[str, Any]:
-    """Build the variables of measure.yml that start the sampler as the campaign asks."""
+def role_variables(
+    machine: Machine, campaign: Campaign, path: str, *, duration_s: float, persist: bool
+) -> dict[str, Any]:
+    """Build the variables of measure.yml that start the sampler for a time, otherwise as the campaign asks."""
     return playbooks.role_variables(machine) | {
         "clock_facts_clock_name": campaign.clock_names[0],
-        "clock_facts_duration_s": campaign.measure_duration_s,
+        "clock_facts_duration_s": duration_s,
         "clock_facts_interval_s": campaign.measure_interval_s,
         "clock_facts_reads": campaign.measure_readings,
         "clock_facts_samples_path": path,
         "clock_facts_persist": persist,
         "clock_facts_wait": False,
     }
+
+
+def stop_sampler(target: Target, script: Path, path: str) -> None:
+    """End the sampler that writes to `path`, by sample_boots.py. Samples that it has written stay.
+
+    Raises CommandError where it does not end.
+    """
+    argv = target.as_root("python3", "-", "--stop", f"--output={path}")
+    proc.run(argv, stdin=script.read_text(), timeout_s=STOP_DEADLINE_S)
 
 
 def remove_files(target: Target, path: str) -> None:

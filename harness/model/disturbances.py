@@ -25,9 +25,9 @@ class Disturbance(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DisturbanceKind:
-    """What a disturbance does, in words for people, how long it lasts, and whether it is done by the bench.
+    """The effect of a disturbance in words for people, its duration, and whether the bench causes it.
 
-    What a bench does is done from outside of the host; everything else is done by a program in the host.
+    A bench acts from outside of the host; everything else is done by a program in the host.
     """
 
     summary: str

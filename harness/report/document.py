@@ -47,7 +47,7 @@ class RungDocument(TypedDict):
 
 
 class HostDocument(TypedDict):
-    """One host with its verdict."""
+    """A host with its verdict."""
 
     name: str
     instance_type: str

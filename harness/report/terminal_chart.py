@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from harness import units
-from harness.analysis.clock_history import ClockHistory, Interval
+from harness.analysis.clock_history import ClockHistory, SlotSpan
 from harness.report.terminal_lines import Line, Piece, Style, clip_line
 
 FIXED_ROWS = 4
@@ -161,23 +161,23 @@ def _describe(scale: _Scale | None, *, shown: bool) -> str:
     return "" if shown else f", {units.ns(scale.low)} to {units.ns(scale.high)}"
 
 
-def _sum_up_columns(history: ClockHistory, axis: TimeAxis, columns: int) -> list[Interval]:
+def _sum_up_columns(history: ClockHistory, axis: TimeAxis, columns: int) -> list[SlotSpan]:
     """Sum up the slots of each column. A slot that is wider than a column is in each of its columns."""
     starts = [column * axis.slots // columns for column in range(columns + 1)]
     return [
-        history.sum_up(start, max(start + 1, end)) if start < history.slots else Interval()
+        history.sum_up(start, max(start + 1, end)) if start < history.slots else SlotSpan()
         for start, end in itertools.pairwise(starts)
     ]
 
 
-def _join(columns: Sequence[Interval]) -> Interval:
-    joined = Interval()
+def _join(columns: Sequence[SlotSpan]) -> SlotSpan:
+    joined = SlotSpan()
     for column in columns:
         joined.add(column)
     return joined
 
 
-def _draw_line(columns: Sequence[Interval], scale: _Scale | None, rows: int, glyphs: Glyphs) -> list[str]:
+def _draw_line(columns: Sequence[SlotSpan], scale: _Scale | None, rows: int, glyphs: Glyphs) -> list[str]:
     """Draw the extremes of each column as a line, which ends where a column has none."""
     grid = [[0] * (len(columns) // glyphs.across) for _ in range(rows)]
     before: tuple[int, int] | None = None
@@ -195,7 +195,7 @@ def _draw_line(columns: Sequence[Interval], scale: _Scale | None, rows: int, gly
     return ["".join(glyphs.cell(dots) if dots else " " for dots in row) for row in grid]
 
 
-def _draw_bars(cells: Sequence[Interval], scale: _Scale | None, rows: int, glyphs: Glyphs) -> list[str]:
+def _draw_bars(cells: Sequence[SlotSpan], scale: _Scale | None, rows: int, glyphs: Glyphs) -> list[str]:
     """Draw the greatest bound of each cell as a bar; the least bound still shows."""
     parts = len(glyphs.bars)
     levels = [
@@ -214,7 +214,7 @@ def _add_label(text: str, style: Style, label: str | None, size: int, glyphs: Gl
     return (Piece(margin + side, Style.FAINT), Piece(text, style))
 
 
-def _mark_floor(cells: Sequence[Interval], glyphs: Glyphs) -> list[Piece]:
+def _mark_floor(cells: Sequence[SlotSpan], glyphs: Glyphs) -> list[Piece]:
     """Draw the time axis with its marks."""
     pieces: list[Piece] = []
     for cell in cells:

@@ -6,7 +6,7 @@ from enum import Enum
 
 
 class Style(Enum):
-    """What a piece of text is about, with its colour as parameters of SGR (ECMA-48, 8.3.117); "" is no colour."""
+    """The meaning of a piece of text, with its colour as parameters of SGR (ECMA-48, 8.3.117); "" is no colour."""
 
     PLAIN = ""
     FAINT = "2"

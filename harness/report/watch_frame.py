@@ -29,7 +29,7 @@ class WatchedHost:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WatchedRun:
-    """What is known at a moment. `heading` names the run; `notes` tell of hosts that are not drawn.
+    """The state of a run at a moment. `heading` names the run; `notes` tell of hosts that are not drawn.
 
     `goes_on`: whether the run is still led.
     """

@@ -20,7 +20,7 @@ SPARE_S = 120.0
 
 @dataclass(slots=True, kw_only=True)
 class DisturbStage:
-    """One host's disturbances, from the start of its sampler until its samples are here."""
+    """The disturbances of a host, from the start of its sampler until its samples are here."""
 
     target: Target
     token: Token
@@ -40,8 +40,8 @@ class DisturbStage:
         path = sampling.remote_path(f"{self.token.slug}-disturbed", persist=persist)
         duration_s = planned_s(campaign.disturbances) + SPARE_S
         duration_s += self.target.machine.reboots_within_s if persist else 0.0
-        variables = sampling.role_variables(self.target.machine, campaign, path, persist=persist)
-        variables |= {"clock_facts_duration_s": duration_s}
+        machine = self.target.machine
+        variables = sampling.role_variables(machine, campaign, path, duration_s=duration_s, persist=persist)
         played = self.collected.play("measure.yml", self.target, variables, self.progress)
         if played.outcome is not PlayOutcome.OK:
             return
@@ -51,7 +51,7 @@ class DisturbStage:
         if self._lost:
             return
         try:
-            host.stop_sampler(files / "sample.py", path)
+            sampling.stop_sampler(self.target, files / "sample_boots.py", path)
             follow = self.collected.follow_samples
             follow(self.target, path, self.progress, duration_s=duration_s, marks=host.read_marks)
         except HarnessError as error:

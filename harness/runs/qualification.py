@@ -207,9 +207,10 @@ class Qualification:
     def measure(self, target: Target) -> None:
         campaign = self.context.campaign
         with self.steps.step(Stage.MEASURE) as progress:
-            persist = campaign.measure_duration_s > PERSISTS_ABOVE_S and not campaign.read_only
+            duration_s = campaign.measure_duration_s
+            persist = duration_s > PERSISTS_ABOVE_S and not campaign.read_only
             path = sampling.remote_path(self.token.slug, persist=persist)
-            variables = sampling.role_variables(target.machine, campaign, path, persist=persist)
+            variables = sampling.role_variables(target.machine, campaign, path, duration_s=duration_s, persist=persist)
             played = self.collected.play("measure.yml", target, variables, progress)
             if played.outcome is not PlayOutcome.OK:
                 return

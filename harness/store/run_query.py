@@ -24,7 +24,7 @@ class RunOrder(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunQuery:
-    """Which runs are listed, and in which order.
+    """A selection of runs for a list, and their order.
 
     `since_ns`: begun at this time or later. `min_offset_ns`, `min_bound_ns`: with a host whose figure (what 99 % of its
     sizes are within) is as large.

@@ -21,7 +21,7 @@ _USUAL_SIZE = (80, 24)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Abilities:
-    """What a terminal can do: move its cursor, show colours, show braille patterns and block elements."""
+    """The abilities of a terminal: to move its cursor, show colours, show braille patterns and block elements."""
 
     moves: bool
     colours: bool

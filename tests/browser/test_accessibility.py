@@ -11,7 +11,6 @@ import pytest
 
 from harness.model import (
     Claim,
-    Finding,
     HostState,
     Outcome,
     Reason,
@@ -23,7 +22,7 @@ from harness.model import (
     Stage,
 )
 from harness.report.html.page import render_page
-from tests.doubles.records import make_host, make_verdict
+from tests.doubles.records import make_finding, make_host, make_verdict
 
 AXE = Path(__file__).parents[2] / ".venv/node/node_modules/axe-core/axe.min.js"
 POLICY = re.compile(r'<meta http-equiv="Content-Security-Policy"[^>]*>')
@@ -38,18 +37,7 @@ RUNGS = tuple(
     Rung(name=name, status=status, evidence="it was seen") for name, status in zip(RungName, RungStatus, strict=False)
 )
 FINDINGS = tuple(
-    Finding(
-        quantity="offset_ns",
-        statistic="p99_abs",
-        observed=1500.0,
-        comparison="<=",
-        limit=1000.0,
-        unit="ns",
-        source="default for EC2",
-        samples=60,
-        held=held,
-    )
-    for held in (True, False, None)
+    make_finding(observed=1500.0, source="default for EC2", samples=60, held=held) for held in (True, False, None)
 )
 
 Browse = Callable[..., tuple[str, list[str]]]

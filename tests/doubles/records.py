@@ -3,7 +3,7 @@
 from dataclasses import replace
 from typing import Any
 
-from harness.model import HostRecord, HostState, Outcome, Reason, Verdict
+from harness.model import Finding, HostRecord, HostState, Outcome, Reason, Verdict
 
 _VERDICT = Verdict(
     outcome=Outcome.PASS,
@@ -25,6 +25,17 @@ _HOST = HostRecord(
     state=HostState.RELEASED,
     address=None,
 )
+_FINDING = Finding(
+    quantity="offset_ns",
+    statistic="p99_abs",
+    observed=80.0,
+    comparison="<=",
+    limit=1000.0,
+    unit="ns",
+    source="default",
+    samples=120,
+    held=True,
+)
 
 
 def make_verdict(**changes: Any) -> Verdict:
@@ -35,3 +46,8 @@ def make_verdict(**changes: Any) -> Verdict:
 def make_host(**changes: Any) -> HostRecord:
     """A released host with a bare PASS, changed."""
     return replace(_HOST, **changes)
+
+
+def make_finding(**changes: Any) -> Finding:
+    """A held limit of the offset, changed."""
+    return replace(_FINDING, **changes)

@@ -15,9 +15,12 @@ import pytest
 
 from harness.probes import samples
 
+OF_ALL_BOOTS = {"--stop", "--ended", "--print", "--persist", "--resume"}
+
 
 def _sampler(roles: Path, output: Path, *arguments: str) -> list[str]:
-    return [sys.executable, str(roles / "clock_facts/files/sample.py"), "--output", str(output), *arguments]
+    program = "sample_boots.py" if OF_ALL_BOOTS & {*arguments} else "sample.py"
+    return [sys.executable, str(roles / "clock_facts/files" / program), "--output", str(output), *arguments]
 
 
 def _lines(output: Path) -> list[dict[str, Any]]:
@@ -197,7 +200,7 @@ def test_it_goes_on_after_it_was_killed_with_the_machine(roles: Path, tmp_path: 
     time.sleep(2.5)
     os.kill(int(started.stdout), signal.SIGKILL)
     assert subprocess.run(_sampler(roles, output, "--ended"), check=False, timeout=30).returncode == 1
-    subprocess.run(_sampler(roles, output, "--resume", "--foreground"), check=True, timeout=30)
+    subprocess.run(_sampler(roles, output, "--resume"), check=True, timeout=30)
     after = Path(f"{output}.1")
     head, *taken, closing = _lines(after)
     assert (head["reads"], head["device"], head["slot"]) == (7, "/dev/none", taken[0]["slot"])
@@ -209,7 +212,7 @@ def test_it_goes_on_after_it_was_killed_with_the_machine(roles: Path, tmp_path: 
     assert [sample.boot for sample in read] == sorted(sample.boot for sample in read)
     beyond = [sample.mono_ns - read[0].mono_ns - (sample.slot - read[0].slot) * 10**9 for sample in read]
     assert max(map(abs, beyond)) < 300_000_000, "one series on one axis of time"
-    subprocess.run(_sampler(roles, output, "--resume", "--foreground"), check=True, timeout=30)
+    subprocess.run(_sampler(roles, output, "--resume"), check=True, timeout=30)
     assert not Path(f"{output}.2").exists(), "nothing is left to sample"
 
 
@@ -219,13 +222,13 @@ def test_a_machine_that_ends_is_no_end_of_sampling(roles: Path, tmp_path: Path) 
     subprocess.run(_sampler(roles, output, "--duration", "600"), check=True, timeout=30, capture_output=True)
     time.sleep(1.2)
     os.kill(_lines(output)[0]["pid"], signal.SIGKILL)
-    again = subprocess.Popen(_sampler(roles, output, "--resume", "--foreground"))
+    again = subprocess.Popen(_sampler(roles, output, "--resume"))
     after = Path(f"{output}.1")
     _wait_for(lambda: after.exists() and len(_lines(after)) > 1, "a sample of the second boot")
     again.terminate()
     assert again.wait(10) == 0
     assert [line["kind"] for line in _lines(after)][-1] == "pause"
-    third = subprocess.Popen(_sampler(roles, output, "--resume", "--foreground"))
+    third = subprocess.Popen(_sampler(roles, output, "--resume"))
     _wait_for(lambda: Path(f"{output}.2").exists() and len(_lines(Path(f"{output}.2"))) > 1, "the third boot's sample")
     subprocess.run(_sampler(roles, output, "--stop"), check=True, timeout=30)
     assert third.wait(10) == 0
@@ -244,7 +247,7 @@ def test_a_sampler_that_no_boot_would_find_does_not_promise_to_go_on(roles: Path
     command = _sampler(roles, tmp_path / "samples.jsonl.gz", "--persist")
     refused = subprocess.run(command, timeout=30, capture_output=True, text=True)
     assert refused.returncode == 2
-    assert f"--persist needs the sampler in {tmp_path}/samples.jsonl.gz.py" in refused.stderr
+    assert f"--persist needs the sampler in {tmp_path}/samples.jsonl.gz.d" in refused.stderr
 
 
 def test_it_tells_its_own_processor_time(roles: Path, tmp_path: Path) -> None:

@@ -162,7 +162,7 @@ def measured(tmp_path_factory: pytest.TempPathFactory) -> Measured:
         steps = np.random.default_rng(7).normal(size=PLAYED_S) * PLAYED_NS
         sums = card.play([int(step) for step in steps], burst_ns + 700_000_000)
         card.tell("end")
-        run("python3 - --output=/run/known.gz --stop", sampler)
+        run("python3 - --output=/run/known.gz --stop", (ROLE / "sample_boots.py").read_text())
         samples, unparsed, _ = read_samples(run("zcat /run/known.gz"), where="samples.jsonl")
         assert unparsed == ()
     return Measured(parts=split(samples, card), begun_ns=dict(card.told), played_ns=place(samples, sums), facts=facts)

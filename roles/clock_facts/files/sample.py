@@ -2,13 +2,11 @@
 """Sample this host's PTP clock, its driver's counters and chronyd at a fixed interval.
 
     sample.py --output FILE --duration S [--interval S] [--reads N] [--device PATH] [--clock-name PATTERN]
-              [--foreground] [--persist]
-    sample.py --output FILE --stop | --ended | --print
+              [--foreground]
 
 Writes compressed JSON lines in the format of docs/evidence-format.md, each of which can be read at once. Without
 --foreground it detaches from its caller, so that a lost connection does not end it, and prints its process id. SIGTERM
-ends it after it has written its last line. With --persist, and run from a file, it goes on after a reboot: what each
-later boot adds is in FILE.1, FILE.2, ... Its systemd unit and its own file are removed when it ends.
+ends it after it has written its last line. sample_boots.py ends it, too, and lets it go on after a reboot.
 It reads the clock at most 10 times a sample: all readers of an ENA clock share 125 readings a second.
 Runs on the measured host as root, from standard input or a file: Python 3.9, standard library only.
 """
@@ -16,7 +14,6 @@ Runs on the measured host as root, from standard input or a file: Python 3.9, st
 from __future__ import annotations
 
 import argparse
-import collections
 import ctypes
 import errno
 import fcntl
@@ -24,7 +21,6 @@ import fnmatch
 import glob
 import json
 import os
-import re
 import resource
 import shutil
 import signal
@@ -33,7 +29,7 @@ import subprocess
 import sys
 import time
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable
 from typing import BinaryIO
 
 SCHEMA = 3
@@ -46,15 +42,7 @@ PTP_SYS_OFFSET_EXTENDED = 0xC4C03D09  # _IOWR('=', 9, 1216 bytes): n_samples, 3 
 TIMEX_FORMAT, TIMEX_SIZE = "@I4xqqqqi4xqqqqqqqqi4xqqqqqi", 208  # struct timex of 64-bit Linux
 TIMEX_FIELDS = {"freq": 2, "maxerror": 3, "status": 5, "tai": 20}
 LIBC = ctypes.CDLL(None)
-GZIP, PART = 31, 256  # zlib's number of a gzip file; how much of it is inflated at once, and lost where it is damaged
-UNIT_FOLDER = "/etc/systemd/system"
-UNIT = """[Unit]
-Description=Sample the PTP clock, also after a reboot
-[Service]
-ExecStart={python} {script} --output {output} --resume --foreground
-[Install]
-WantedBy=multi-user.target
-"""
+GZIP = 31  # zlib's number of a gzip file
 TOOL_PATH = os.environ.get("PATH", "") + ":/usr/sbin:/sbin:/usr/bin:/bin"
 
 
@@ -228,7 +216,7 @@ def sample(slot: int, clock: SampledClock) -> dict[str, object]:
     return record
 
 
-class SamplesFile:
+class CompressedLines:
     """Lines of JSON in a gzip file, each of which can be read as soon as it is written."""
 
     def __init__(self, file: BinaryIO) -> None:
@@ -268,12 +256,14 @@ class Beginning:
         return (time.monotonic_ns() - self._started_ns) // self.interval_ns
 
 
-def measure(output: SamplesFile, arguments: argparse.Namespace, beginning: Beginning) -> bool:
+def measure(
+    output: CompressedLines, arguments: argparse.Namespace, beginning: Beginning, is_pause: Callable[[], bool]
+) -> bool:
     """Write one sample per interval at absolute deadlines, with the number of its interval (slot) since the beginning.
 
     A slot in which no sample could begin is left out. A sample that took longer than two intervals is of kind "late":
-    it was stalled in its middle, and its parts belong to different slots. Return whether sampling is over: a sampler
-    that goes on after a reboot is not over when the machine ends it.
+    it was stalled in its middle, and its parts belong to different slots. `is_pause`: whether a signal that ends this
+    program ends a boot only. Return whether sampling is over.
     """
     clock = SampledClock(arguments.device, arguments.clock_name, arguments.reads)
     written, slot, reason = 0, beginning.first_slot, "done"
@@ -298,55 +288,11 @@ def measure(output: SamplesFile, arguments: argparse.Namespace, beginning: Begin
             written += 1
         output.write_line(**record)
         slot = max(slot + 1, beginning.slot_now())
-    if reason == "stopped" and arguments.persist and not os.path.exists(stop_mark(arguments.output)):
+    if reason == "stopped" and is_pause():
         output.write_line(kind="pause", samples=written, slots=slot, reason="the machine ends")
         return False
     output.write_line(kind="end", samples=written, slots=min(slot, beginning.slots), reason=reason)
     return True
-
-
-# --- the files of the boots ------------------------------------------------------------------------------------------
-
-
-def boot_files(path: str) -> list[str]:
-    """List the files of all boots, in order."""
-    files = [path]
-    while os.path.exists(f"{path}.{len(files)}"):
-        files.append(f"{path}.{len(files)}")
-    return files
-
-
-def read_lines(path: str) -> Iterator[bytes]:
-    """Read the whole lines of a file that may still be written, or was cut off by a crash."""
-    inflate, rest = zlib.decompressobj(GZIP), b""
-    with open(path, "rb") as file:
-        for part in iter(lambda: file.read(PART), b""):
-            try:
-                *lines, rest = (rest + inflate.decompress(part)).split(b"\n")
-            except zlib.error:
-                return
-            yield from lines
-
-
-def read_object(line: bytes) -> dict[str, object]:
-    try:
-        value = json.loads(line)
-    except ValueError:
-        return {}
-    return value if isinstance(value, dict) else {}
-
-
-def last_line(path: str) -> dict[str, object]:
-    last: collections.deque[bytes] = collections.deque(read_lines(path), maxlen=1)
-    return read_object(last[0]) if last else {}
-
-
-def has_ended(path: str) -> bool:
-    return os.path.exists(path) and last_line(boot_files(path)[-1]).get("kind") in ("end", "error")
-
-
-def stop_mark(path: str) -> str:
-    return f"{path}.stop"
 
 
 def lock_output(path: str) -> BinaryIO:
@@ -360,54 +306,14 @@ def lock_output(path: str) -> BinaryIO:
     return output
 
 
-# --- going on after a reboot -----------------------------------------------------------------------------------------
-
-
-def unit_path(path: str) -> str:
-    name = re.sub(r"[^A-Za-z0-9-]", "-", os.path.basename(path))
-    return f"{UNIT_FOLDER}/ptp-harness-sampler-{name}.service"
-
-
-def script_path(path: str) -> str:
-    """Where this file must be to go on after a reboot."""
-    return f"{path}.py"
-
-
-def wanted_path(path: str) -> str:
-    """The link by which systemd starts the unit at each boot, as `systemctl enable` would make it."""
-    return f"{UNIT_FOLDER}/multi-user.target.wants/{os.path.basename(unit_path(path))}"
-
-
-def enable_unit(path: str) -> None:
-    """Have systemd start this file again at each boot. Raises SystemExit where there is no systemd."""
-    if not os.path.isdir("/run/systemd/system"):
-        raise SystemExit("--persist needs systemd, which does not run here")
-    with open(unit_path(path), "w", encoding="utf-8") as unit:
-        unit.write(UNIT.format(python=os.path.realpath(sys.executable), script=script_path(path), output=path))
-    os.makedirs(os.path.dirname(wanted_path(path)), mode=0o755, exist_ok=True)
-    if not os.path.islink(wanted_path(path)):
-        os.symlink(unit_path(path), wanted_path(path))
-
-
-def remove_unit(path: str) -> None:
-    """Remove what starts the sampler at a boot, the sampler itself, and the mark that stopped it."""
-    for left in (wanted_path(path), unit_path(path), script_path(path), stop_mark(path)):
-        if os.path.lexists(left):
+def begin_output(path: str) -> BinaryIO:
+    """Open and lock an empty output file, and remove what an earlier sampler left beside it."""
+    output = lock_output(path)
+    for left in [*glob.glob(f"{glob.escape(path)}.[0-9]*"), f"{path}.stop"]:
+        if os.path.exists(left):
             os.unlink(left)
-
-
-def resume(arguments: argparse.Namespace) -> Beginning | None:
-    """Read where the boots before left off. None: there is nothing left to sample."""
-    files = boot_files(arguments.output)
-    heads = [read_object(next(read_lines(file), b"")) for file in files]
-    last = [last_line(file) for file in files]
-    if heads[0].get("kind") != "start" or last[-1].get("kind") in ("end", "error"):
-        return None
-    for name in ("device", "clock_name", "reads"):
-        setattr(arguments, name, heads[0][name])
-    arguments.duration, arguments.interval, arguments.persist = heads[0]["duration_s"], heads[0]["interval_s"], True
-    next_slot = max(int(line["slots"] if "slots" in line else line.get("slot", -1) + 1) for line in last)
-    return Beginning(arguments, begun_utc_ns=int(heads[0]["utc_ns"]), next_slot=next_slot)
+    output.truncate(0)
+    return output
 
 
 def detach() -> bool:
@@ -435,32 +341,27 @@ def detach() -> bool:
     return True
 
 
-def stop(path: str) -> None:
-    """End the sampler that writes to `path` and wait up to 10 s until it has ended."""
+def run_sampler(
+    output: BinaryIO,
+    arguments: argparse.Namespace,
+    beginning: Beginning | None = None,
+    is_pause: Callable[[], bool] = lambda: False,
+) -> bool:
+    """Sample into an open file; return whether sampling is over, which a caller that was left does not know: false."""
+    if not (arguments.foreground or detach()):
+        return False
+    signal.pthread_sigmask(signal.SIG_BLOCK, STOPPING)
+    lines = CompressedLines(output)
     try:
-        with open(path, "rb") as output, open(stop_mark(path), "wb"):
-            pid = read_object(next(read_lines(boot_files(path)[-1]), b"")).get("pid")
-            for attempt in range(100):
-                try:
-                    fcntl.flock(output, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                    remove_unit(path)
-                    return
-                except OSError:
-                    if attempt == 0 and isinstance(pid, int):
-                        os.kill(pid, signal.SIGTERM)
-                    time.sleep(0.1)
-    except (FileNotFoundError, ProcessLookupError):
-        return
-    raise SystemExit(f"the sampler that writes to {path} did not end within 10 s")
+        return measure(lines, arguments, beginning or Beginning(arguments), is_pause)
+    except Exception as error:
+        lines.write_line(kind="error", error=f"{type(error).__name__}: {error}")
+        raise
+    finally:
+        lines.close()
 
 
-def print_lines(path: str) -> None:
-    for file in boot_files(path):
-        for line in read_lines(file):
-            sys.stdout.buffer.write(line + b"\n")
-
-
-def main() -> int:
+def parse_arguments(words: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Write down how this host's clock does, second by second.")
     parser.add_argument("--output", required=True, type=os.path.abspath, metavar="FILE")
     parser.add_argument("--duration", type=float, default=60.0, metavar="S")
@@ -471,61 +372,18 @@ def main() -> int:
     parser.add_argument("--device", default="/dev/ptp_ena", metavar="PATH")
     parser.add_argument("--clock-name", default="ena-ptp-*", metavar="PATTERN", help="where the device is not there")
     parser.add_argument("--foreground", action="store_true", help="stay with the caller until the end")
-    parser.add_argument("--persist", action="store_true", help="go on after a reboot; needs systemd")
-    action = parser.add_mutually_exclusive_group()
-    action.add_argument("--stop", action="store_true", help="end the sampler that writes to FILE")
-    action.add_argument("--ended", action="store_true", help="exit with 1 while the sampler has not ended")
-    action.add_argument("--print", action="store_true", help="print the lines of all boots")
-    action.add_argument("--resume", action="store_true", help="go on after a reboot, as the unit of --persist does")
-    arguments = parser.parse_args()
-    if arguments.stop:
-        stop(arguments.output)
-        return 0
-    if arguments.ended:
-        return int(not has_ended(arguments.output))
-    if arguments.print:
-        print_lines(arguments.output)
-        return 0
+    parser.set_defaults(persist=False)
+    arguments = parser.parse_args(words)
     if not (arguments.interval >= 1 and arguments.duration > 0):
         parser.error("--interval must be at least 1 and --duration above 0 seconds")
     if not 1 <= arguments.reads <= MOST_READS:
         parser.error(f"--reads must be from 1 to {MOST_READS}")
-    if arguments.persist and os.path.abspath(sys.argv[0]) != script_path(arguments.output):
-        parser.error(f"--persist needs the sampler in {script_path(arguments.output)}")
-    if arguments.persist and not re.fullmatch(r"[\w./-]+", arguments.output):
-        parser.error("--persist needs an output path of letters, digits, '.', '_', '-' and '/'")
-    return run_sampler(arguments)
+    return arguments
 
 
-def run_sampler(arguments: argparse.Namespace) -> int:
-    lock = lock_output(arguments.output)
-    beginning, output = None, lock
-    if arguments.resume:
-        beginning = resume(arguments)
-        if beginning is None:
-            remove_unit(arguments.output)
-            return 0
-        output = open(f"{arguments.output}.{len(boot_files(arguments.output))}", "wb")  # noqa: SIM115 - see lock_output
-    else:
-        for file in [*boot_files(arguments.output)[1:], stop_mark(arguments.output)]:
-            if os.path.exists(file):
-                os.unlink(file)
-        lock.truncate(0)
-        if arguments.persist:
-            enable_unit(arguments.output)
-    if not (arguments.foreground or detach()):
-        return 0
-    signal.pthread_sigmask(signal.SIG_BLOCK, STOPPING)
-    lines, over = SamplesFile(output), True
-    try:
-        over = measure(lines, arguments, beginning or Beginning(arguments))
-    except Exception as error:
-        lines.write_line(kind="error", error=f"{type(error).__name__}: {error}")
-        raise
-    finally:
-        lines.close()
-        if over and arguments.persist:
-            remove_unit(arguments.output)
+def main() -> int:
+    arguments = parse_arguments()
+    run_sampler(begin_output(arguments.output), arguments)
     return 0
 
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.analysis.clock_history import MOST_INTERVALS, ClockHistory, Interval, LatestReading
+from harness.analysis.clock_history import MOST_INTERVALS, ClockHistory, LatestReading, SlotSpan
 from harness.ladder import bound_check
 from harness.model import Evidence, PhcRead, Sample
 from harness.probes.samples import read_samples
@@ -47,7 +47,7 @@ def test_slots_without_a_reading_are_missing() -> None:
     history = history_of(a_reading(0, 10), replace(a_sample(2), reads=(), read_errors=5), a_reading(4, 30))
     assert (history.slots, history.missing, history.reads, history.refused) == (5, 3, 2, 5)
     assert [history.sum_up(slot, slot + 1).missing for slot in range(6)] == [0, 1, 1, 1, 0, 0]
-    assert history.sum_up(0, 5) == Interval(least_ns=10, greatest_ns=30, bound_ns=BOUND_NS, read=2, missing=3)
+    assert history.sum_up(0, 5) == SlotSpan(least_ns=10, greatest_ns=30, bound_ns=BOUND_NS, read=2, missing=3)
 
 
 def test_a_reading_refutes_the_bound_where_all_of_it_lies_outside() -> None:

@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
 from harness.analysis.quality import compute_quality
-from harness.model import Evidence, Finding, Outcome, Reason, RunRecord
+from harness.model import Evidence, Outcome, Reason, RunRecord
 from harness.report import openmetrics
 from harness.system.profile_files import load_standards
-from tests.doubles.records import make_host, make_verdict
+from tests.doubles.records import make_finding, make_host, make_verdict
 
 Samples = dict[str, list[tuple[dict[str, str], float]]]
 
@@ -33,17 +33,7 @@ def value(samples: Samples, metric: str, **labels: str) -> float:
 
 @pytest.fixture
 def record(good: Evidence) -> RunRecord:
-    finding = Finding(
-        quantity="offset_ns",
-        statistic="p99_abs",
-        observed=80.0,
-        comparison="<=",
-        limit=1000.0,
-        unit="ns",
-        source="default",
-        samples=120,
-        held=True,
-    )
+    finding = make_finding()
     host = make_host(
         name="m7i.large",
         instance_type="m7i.large",
