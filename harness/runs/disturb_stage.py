@@ -1,7 +1,7 @@
 """Disturb the clock of a host that passed, in every way that its campaign names, while the sampler watches it."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from harness import units
 from harness.benches.bench import Progress
@@ -28,24 +28,27 @@ class DisturbStage:
     context: RunContext
     progress: Progress
     pause: Callable[[float], None]
-    _lost: bool = field(default=False, init=False)
+
+    @property
+    def _lost(self) -> bool:
+        """Whether the host was lost, as where it does not come back from a reboot."""
+        return self.collected.evidence.lost is not None
 
     def run(self) -> None:
         """Disturb the clock in the order that the campaign names, and note samples and marks in the evidence.
 
         A disturbance that fails ends the stage: its cause is noted, and the samples so far are kept.
         """
-        campaign, assets = self.context.campaign, self.context.settings.assets_dir
+        campaign, machine = self.context.campaign, self.target.machine
         persist = Disturbance.REBOOT in campaign.disturbances
         path = sampling.remote_path(f"{self.token.slug}-disturbed", persist=persist)
         duration_s = planned_s(campaign.disturbances) + SPARE_S
-        duration_s += self.target.machine.reboots_within_s if persist else 0.0
-        machine = self.target.machine
+        duration_s += machine.reboots_within_s if persist else 0.0
         variables = sampling.role_variables(machine, campaign, path, duration_s=duration_s, persist=persist)
         played = self.collected.play("measure.yml", self.target, variables, self.progress)
         if played.outcome is not PlayOutcome.OK:
             return
-        files = assets / "roles/clock_facts/files"
+        files = self.context.settings.assets_dir / "roles/clock_facts/files"
         host = DisturbedHost(self.target, files / "disturb.py", f"/var/lib/ptp-harness/{self.token.slug}.marks")
         self._disturb_all(host)
         if self._lost:
@@ -81,7 +84,6 @@ class DisturbStage:
             host.mark(disturbance, "begun")
             reach = reboot.reboot(self.target, progress=self.progress, pause=self.pause)
             if not reach.reached:
-                self._lost = True
                 self.collected.note(lost=reach.detail)
                 return
             host.mark(disturbance, "ended")
