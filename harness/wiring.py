@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from harness.runs.leftovers import LeftoverFilter
     from harness.runs.prepare import Benches
     from harness.runs.sweep import Sweep
+    from harness.service.context import ServiceContext, ServiceOptions
+    from harness.service.executor import Executor
     from harness.store.evidence_fetch import FoundEvidence
     from harness.store.ledger import Ledger
     from harness.store.ledger_lines import RunLine
@@ -108,6 +110,20 @@ def ledger(settings: Settings) -> Ledger:
     from harness.store.ledger import Ledger
 
     return Ledger(settings.ledger_url)
+
+
+def service_context(
+    settings: Settings, options: ServiceOptions, ledger: Ledger, executor: Executor | None
+) -> ServiceContext:
+    """Make what the requests of a service share. `executor`: None where other processes carry out its tasks."""
+    from dataclasses import replace
+
+    from harness.service.context import make_context
+
+    context = make_context(settings, options, ledger, benches(settings), lambda name: bench(name, settings))
+    if executor is None:
+        return context
+    return replace(context, wake=executor.wake, checks={"executor": executor.why_not_ready})
 
 
 def sweep(

@@ -70,20 +70,39 @@ class Places:
         return path[1] in group if in_group else not isinstance(group, Mapping) or (path[0],) not in self.lines
 
 
-def refuse(mistakes: Sequence[Mistake], places: Places, *, next_step: str, unnamed: int = 0) -> RequestError:
+class MistakesError(RequestError):
+    """A campaign with mistakes. `mistakes`: each with its line in the file (None: it has no file) and its key."""
+
+    def __init__(
+        self, message: str, *, next_step: str, mistakes: Sequence[tuple[int | None, KeyPath, str]] = ()
+    ) -> None:
+        super().__init__(message, next_step=next_step)
+        self.mistakes = tuple(mistakes)
+
+
+def refuse(mistakes: Sequence[Mistake], places: Places, *, next_step: str, unnamed: int = 0) -> MistakesError:
     """Make an error that names the mistakes: one a line in the order of the file, at most `MOST_MISTAKES` of them.
 
     `unnamed`: the number of further mistakes that are only counted.
     """
     ordered = sorted(mistakes, key=places.sort_key)
     lines = list(dict.fromkeys(places.describe(mistake) for mistake in ordered))
+    placed = [
+        (
+            places.line(mistake.path) if places.is_file else None,
+            mistake.path,
+            "; ".join(part for part in (mistake.problem, mistake.remedy) if part),
+        )
+        for mistake in ordered[:MOST_MISTAKES]
+    ]
     if len(lines) == 1 and not places.is_file:
-        return RequestError(lines[0], next_step=next_step)
+        return MistakesError(lines[0], next_step=next_step, mistakes=placed)
     total = len(lines) + unnamed
     more = [f"and {total - MOST_MISTAKES} more"] if total > MOST_MISTAKES else []
     number = "1 mistake" if total == 1 else f"{total} mistakes"
     header = f"{number} in {f'{places.kind} {places.where}' if places.is_file else places.where}"
-    return RequestError("\n".join([header, *lines[:MOST_MISTAKES], *more]), next_step=next_step)
+    message = "\n".join([header, *lines[:MOST_MISTAKES], *more])
+    return MistakesError(message, next_step=next_step, mistakes=placed)
 
 
 def suggest(name: str, valid: Sequence[str], *, otherwise: str) -> str:

@@ -73,6 +73,11 @@ _EVIDENCE = {
     "list": Command("harness.cli.evidence:list_waiting", "List the runs whose evidence waits to be sent."),
     "fetch": Command("harness.cli.evidence:fetch", "Print the folder of a run's evidence, fetched where need be."),
 }
+_TOKEN = {
+    "create": Command("harness.cli.token:create", "Create an access token, and print it once."),
+    "list": Command("harness.cli.token:list_tokens", "List the access tokens, without their secrets."),
+    "revoke": Command("harness.cli.token:revoke", "Revoke an access token."),
+}
 _LAB: Mapping[str, Command | Group] = {
     "build": Command("harness.cli.lab:build", "Make what all lab hosts share."),
     "up": Command("harness.cli.lab:up", "Bring up a host of each type, until `lab down`."),
@@ -104,6 +109,9 @@ COMMANDS: Mapping[str, Command | Group] = {
     "release": Command("harness.cli.keep:release", "Remove hosts that were kept, and verify it."),
     "ssh": Command("harness.cli.keep:enter", "Run a command on a kept host, or open a shell there.", TAKES_A_COMMAND),
     "sweep": Command("harness.cli.sweep:sweep", "List what dead or ended runs left; --yes removes it."),
+    "serve": Command("harness.cli.serve:serve", "Serve campaigns over HTTP for a team."),
+    "work": Command("harness.cli.work:work", "Carry out submitted campaigns, here, until it is stopped."),
+    "token": Group("The access tokens of a service.", _TOKEN),
     "image": Group("Machine images of your own to start campaigns from (EC2).", _IMAGE),
     "ledger": Group("The database of runs, hosts and steps.", _LEDGER),
     "profiles": Command("harness.cli.profiles:profiles", "List the limits of standards, regulations and vendors."),

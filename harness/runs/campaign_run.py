@@ -35,17 +35,25 @@ REPORT_TEXT = "report.txt"
 REPORT_JSON = "report.json"
 
 
-def start(prepared: Prepared, ledger: Ledger, settings: Settings, controls: RunControls) -> RunRecord:
+def start(
+    prepared: Prepared, ledger: Ledger, settings: Settings, controls: RunControls, *, task: str | None = None
+) -> RunRecord:
     """Begin a run, qualify its hosts, decide which of them stay, and end the run with its report.
 
-    Works in any thread; several runs may be led in one process.
+    Works in any thread; several runs may be led in one process. `task`: the submitted campaign whose run this is.
     """
-    context = begin(prepared, ledger, settings, controls, holds_passed=prepared.campaign.keep is Keep.ASK)
+    context = begin(prepared, ledger, settings, controls, holds_passed=prepared.campaign.keep is Keep.ASK, task=task)
     return _lead(prepared.plan, context)
 
 
 def begin(
-    prepared: Prepared, ledger: Ledger, settings: Settings, controls: RunControls, *, holds_passed: bool
+    prepared: Prepared,
+    ledger: Ledger,
+    settings: Settings,
+    controls: RunControls,
+    *,
+    holds_passed: bool,
+    task: str | None = None,
 ) -> RunContext:
     """Prepare what the hosts share, and record the run in the ledger. Raises SetupError, and the bench's errors."""
     plan, bench = prepared.plan, prepared.bench
@@ -57,6 +65,7 @@ def begin(
         hosts={host.name: host.instance_type for host in plan.hosts},
         expected_s=_expect_durations_s(plan, bench, ledger),
         holds_passed=holds_passed,
+        task=task,
     )
     context = make_context(run, prepared, ledger, settings, controls)
     terms = bench.terms(plan.campaign.instance_types)

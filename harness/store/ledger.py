@@ -26,13 +26,13 @@ from harness.store.event_log import EventDraft, WaitingEvents, insert_events, pr
 from harness.store.host_claims import HostAtWork
 from harness.store.ledger_lines import HostLine, RunLine, host_columns, run_adapter
 from harness.store.ledger_reader import LedgerReader, make_host_line
+from harness.store.names_at_random import draw_name
 from harness.store.owners import OwnerLine, Ownership, confirm_dead, describe_owner, name_user, read_owner
-from harness.store.tables import HOSTS, OWNERS, RUNS, STEPS
+from harness.store.tables import HOSTS, OWNERS, RUNS, STEPS, TASKS
 from harness.untrusted.plain_text import clip, printable
 
 _BEGIN_STEP = STEPS.insert().values(begun_ns=now_ns())
 _END_STEP = STEPS.update().where(STEPS.c.ident == sql.bindparam("of_ident")).values(ended_ns=now_ns())
-_LETTERS = "abcdefghjkmnpqrstuvwxyz23456789"  # without letters and digits that look alike
 _MOST_CHARACTERS = 300
 
 
@@ -64,6 +64,11 @@ class Ledger(LedgerReader):
         """The name of this process as an owner of runs and hosts."""
         return self._owner.ident
 
+    def own(self) -> str:
+        """Record this process as an owner, and begin its heartbeat, once; return its name."""
+        self._owner.ensure_recorded()
+        return self.owner
+
     def close(self) -> None:
         """Write the events that wait, then end the heartbeat and all connections."""
         self.flush()
@@ -80,13 +85,16 @@ class Ledger(LedgerReader):
         hosts: Mapping[str, str],
         expected_s: Mapping[str, float] = MappingProxyType({}),
         holds_passed: bool = False,
+        task: str | None = None,
     ) -> str:
         """Record a new run of ours with all its hosts (name -> instance type, in order); return the run's short name.
 
         `expected_s`: how long each host is expected to take; the longest is claimed first. `holds_passed`: hosts that
-        pass stay, undecided, until we settle them.
+        pass stay, undecided, until we settle them. `task`: a task of ours, which has no run yet. Raises
+        OwnershipLostError where the task is another process's.
         """
         row = {"bench": bench, "campaign": dict(campaign), "owner": self.owner, "holds_passed": holds_passed}
+        row["task"] = task
         host_rows = [
             {"host": name, "position": number, "instance_type": kind, "expected_s": expected_s.get(name, 0.0)}
             for number, (name, kind) in enumerate(hosts.items())
@@ -104,6 +112,7 @@ class Ledger(LedgerReader):
             if owner_of_name is not None:
                 return bool(tries) and owner_of_name == self.owner  # committed before, and the answer was lost
             tries.append(1)
+            self._fence_task(db, row["task"])
             db.execute(RUNS.insert().values(**row, run=run, started_ns=now_ns()))
             if host_rows:
                 db.execute(HOSTS.insert(), [{**host_row, "run": run} for host_row in host_rows])
@@ -360,6 +369,12 @@ class Ledger(LedgerReader):
         if db.execute(host_claims.HOLD_HOST, host_claims.name_host(token, self.owner)).first() is None:
             self._refuse(db, token)
 
+    def _fence_task(self, db: sql.Connection, task: str | None) -> None:
+        """Hold a task until the transaction ends. Raises OwnershipLostError when it is not ours."""
+        ours = sql.select(TASKS.c.task).where(TASKS.c.task == task, TASKS.c.owner == self.owner).with_for_update()
+        if task is not None and db.execute(ours).first() is None:
+            raise owners.lost(f"task {task}", None)
+
     def _refuse(
         self, db: sql.Connection, token: Token, *, settled_as: str | None = None, given_back: bool = False
     ) -> None:
@@ -375,11 +390,6 @@ class Ledger(LedgerReader):
     def _find_leader(self, db: sql.Connection, run: str) -> OwnerLine | None:
         owner = db.execute(sql.select(RUNS.c.owner).where(RUNS.c.run == run)).scalar()
         return None if owner is None else read_owner(db, owner)
-
-
-def draw_name() -> str:
-    """Draw a short name for a run, at random."""
-    return "".join(secrets.choice(_LETTERS) for _ in range(4))
 
 
 def _draft(text: str, host: str | None = None, stage: Stage | None = None) -> EventDraft:

@@ -50,6 +50,10 @@ _MOST_NAMES = 500  # in one statement: SQLite takes 32,766 values, and a long st
 _TYPICAL_OF = 5  # latest runs of a type
 
 
+class UnknownRunError(RequestError):
+    """A name that no run has."""
+
+
 class LedgerReader:
     """The questions that a ledger answers. Every method is one transaction."""
 
@@ -133,10 +137,12 @@ class LedgerReader:
         if lines:
             return lines[0]
         if run == LAST:
-            raise RequestError("there is no run yet", next_step="`ptp-harness run lab.phc` makes one")
+            raise UnknownRunError("there is no run yet", next_step="`ptp-harness run lab.phc` makes one")
         newest = sql.select(RUNS.c.run).order_by(*NEWEST_FIRST).limit(5)
         latest = ", ".join(self.database.read(lambda db: [*db.execute(newest).scalars()])) or "none yet"
-        raise RequestError(f"there is no run {run!r}", next_step=f"latest runs: {latest}; `ptp-harness runs` lists all")
+        raise UnknownRunError(
+            f"there is no run {run!r}", next_step=f"latest runs: {latest}; `ptp-harness runs` lists all"
+        )
 
     def campaign(self, run: str) -> Mapping[str, Any]:
         """Return the campaign of a run as it was recorded. Raises RequestError when there is no such run."""

@@ -113,7 +113,10 @@ def _rows(db: sql.Connection, run: str) -> dict[str, list[dict[str, Any]]]:
         "events": EVENTS.select().where(EVENTS.c.run == run).order_by(EVENTS.c.number),
     }
     found = {name: db.execute(query).mappings().all() for name, query in queries.items()}
-    return {name: [dict(row) for row in rows] for name, rows in {**found, "runs": runs, "hosts": hosts}.items()}
+    rows = {name: [dict(row) for row in lines] for name, lines in {**found, "runs": runs, "hosts": hosts}.items()}
+    for row in rows["runs"]:
+        row["task"] = None  # a task stays with the ledger in which it was submitted
+    return rows
 
 
 def _write_archive(file: gzip.GzipFile, rows: bytes, evidence: Path, paths: list[Path]) -> None:

@@ -37,7 +37,9 @@ RUNS = sql.Table(
     sql.Column("events", sql.Integer, nullable=False, server_default="0"),  # number of the latest event
     sql.Column("holds_passed", sql.Boolean, nullable=False, server_default=sql.false()),  # those that pass stay
     sql.Column("stopping", sql.Boolean, nullable=False, server_default=sql.false()),  # all who work on it shall end it
+    sql.Column("task", sql.String(16)),  # the task whose run this is; None: a command began it
 )
+sql.Index("ix_runs_task", RUNS.c.task, unique=True)
 HOSTS = sql.Table(
     "hosts",
     METADATA,
@@ -96,6 +98,86 @@ BASELINES = sql.Table(
     METADATA,
     sql.Column("name", sql.String(64), primary_key=True),
     sql.Column("run", sql.ForeignKey("runs.run"), primary_key=True),
+    sql.Column("added_ns", sql.BigInteger, nullable=False),
+    sql.Column("added_by", sql.String(255), nullable=False),
+)
+TASKS = sql.Table(
+    "tasks",
+    METADATA,
+    sql.Column("task", sql.String(16), primary_key=True),
+    sql.Column("state", sql.String(16), nullable=False),
+    sql.Column("document", sql.Text, nullable=False),  # as it was submitted: YAML or JSON
+    sql.Column("campaign", sql.JSON, nullable=False),
+    sql.Column("bench", sql.String(16), nullable=False),
+    sql.Column("hosts", sql.Integer, nullable=False),  # number of hosts that the campaign names
+    sql.Column("site", sql.String(64)),  # that is to carry it out; None: the service itself
+    sql.Column("remote_task", sql.String(64)),  # its task at that site, once the site has accepted it
+    sql.Column("priority", sql.Integer, nullable=False, server_default="0"),  # the highest is begun first
+    sql.Column("expected_s", sql.Float, nullable=False, server_default="0"),
+    sql.Column("submitter", sql.String(64), nullable=False),  # the name of a token
+    sql.Column("submitted_ns", sql.BigInteger, nullable=False),
+    sql.Column("idempotency_key", sql.String(255)),
+    sql.Column("fingerprint", sql.String(64), nullable=False),  # SHA-256 of the request, to compare repeated ones
+    sql.Column("schedule", sql.String(64)),  # that submitted it
+    sql.Column("owner", sql.ForeignKey("owners.owner")),  # the process that carries it out
+    sql.Column("attempt", sql.Integer, nullable=False, server_default="0"),
+    sql.Column("begun_ns", sql.BigInteger),
+    sql.Column("ended_ns", sql.BigInteger),
+    sql.Column("cancelled_by", sql.String(64)),  # set while it runs: it shall end
+    sql.Column("exit_code", sql.Integer),  # of its run
+    sql.Column("outcome", sql.String(16)),  # the worst of its run's hosts
+    sql.Column("problem", sql.Text),  # why it failed, for a person
+)
+sql.Index("ix_tasks_requests", TASKS.c.submitter, TASKS.c.idempotency_key, unique=True)
+sql.Index("ix_tasks_queue", TASKS.c.state, TASKS.c.priority, TASKS.c.submitted_ns)
+sql.Index("ix_tasks_newest", TASKS.c.submitted_ns, TASKS.c.task)
+TOKENS = sql.Table(
+    "tokens",
+    METADATA,
+    sql.Column("token", sql.String(16), primary_key=True),  # its public name in lists; not the secret
+    sql.Column("name", sql.String(64), nullable=False, unique=True),
+    sql.Column("digest", sql.String(64), nullable=False, unique=True),  # SHA-256 of the secret, which is kept nowhere
+    sql.Column("scope", sql.String(16), nullable=False),
+    sql.Column("created_ns", sql.BigInteger, nullable=False),
+    sql.Column("created_by", sql.String(255), nullable=False),
+    sql.Column("expires_ns", sql.BigInteger),
+    sql.Column("revoked_ns", sql.BigInteger),
+    sql.Column("last_used_ns", sql.BigInteger),
+)
+AUDIT = sql.Table(
+    "audit",
+    METADATA,
+    sql.Column("number", sql.BigInteger().with_variant(sql.Integer, "sqlite"), primary_key=True),
+    sql.Column("at_ns", sql.BigInteger, nullable=False, index=True),
+    sql.Column("actor", sql.String(64), nullable=False),  # the name of a token; "" without one
+    sql.Column("address", sql.String(64), nullable=False),
+    sql.Column("action", sql.String(64), nullable=False),
+    sql.Column("object", sql.String(255), nullable=False),
+    sql.Column("status", sql.Integer, nullable=False),  # of the answer, as HTTP has it
+)
+SCHEDULES = sql.Table(
+    "schedules",
+    METADATA,
+    sql.Column("name", sql.String(64), primary_key=True),
+    sql.Column("cron", sql.String(128), nullable=False),
+    sql.Column("zone", sql.String(64), nullable=False),  # of the time zone in which `cron` is read
+    sql.Column("document", sql.Text, nullable=False),
+    sql.Column("site", sql.String(64)),
+    sql.Column("priority", sql.Integer, nullable=False, server_default="0"),
+    sql.Column("submitter", sql.String(64), nullable=False),
+    sql.Column("created_ns", sql.BigInteger, nullable=False),
+    sql.Column("due_ns", sql.BigInteger, nullable=False, index=True),
+    sql.Column("last_ns", sql.BigInteger),  # when it was due before
+    sql.Column("last_task", sql.String(16)),
+    sql.Column("last_problem", sql.Text),  # why no task was made then
+    sql.Column("missed", sql.Integer, nullable=False, server_default="0"),  # times that passed while no service ran
+)
+SITES = sql.Table(
+    "sites",
+    METADATA,
+    sql.Column("name", sql.String(64), primary_key=True),
+    sql.Column("url", sql.Text, nullable=False),
+    sql.Column("benches", sql.JSON, nullable=False),  # names of the benches that it has
     sql.Column("added_ns", sql.BigInteger, nullable=False),
     sql.Column("added_by", sql.String(255), nullable=False),
 )

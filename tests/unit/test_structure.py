@@ -32,6 +32,7 @@ LAYERS = (
     "benches",
     # action
     "runs",
+    "service",
     # entry
     "wiring",
     "cli",

@@ -174,6 +174,10 @@ def test_an_upgrade_takes_the_figures_of_hosts_from_their_records(
     assert [host.bound_p99_ns for host in expected[1:]] == [quality.bound_ns.p99_abs, None]
 
     def age(db: sql.Connection) -> None:
+        for table in ("tasks", "tokens", "audit", "schedules", "sites"):
+            db.execute(sql.text(f"DROP TABLE {table}"))
+        db.execute(sql.text("DROP INDEX ix_runs_task"))
+        db.execute(sql.text("ALTER TABLE runs DROP COLUMN task"))
         db.execute(sql.text("DROP INDEX ix_hosts_figures"))
         for column in ("offset_p99_ns", "bound_p99_ns"):
             db.execute(sql.text(f"ALTER TABLE hosts DROP COLUMN {column}"))

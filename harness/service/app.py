@@ -1,0 +1,89 @@
+"""Make the application: routes, errors as problems, a limit of bodies."""
+
+from typing import Any
+
+from fastapi import FastAPI
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from harness import __version__
+from harness.campaign.campaign_file import json_schema
+from harness.service import health, problems, task_routes
+from harness.service.authentication import Reader, TokenCache
+from harness.service.context import MOST_BODY_BYTES, ServiceContext
+from harness.service.problems import Problem, answer
+
+DESCRIPTION = (
+    "Which machines give a precision clock that can be trusted, how good is it, and if not, why? "
+    "Every error is application/problem+json with a next step."
+)
+
+
+def make_app(context: ServiceContext) -> FastAPI:
+    """Make the application of a service."""
+    app = FastAPI(
+        title="PTP Harness",
+        version=__version__,
+        description=DESCRIPTION,
+        openapi_url="/v1/openapi.json",
+        docs_url=None,
+        redoc_url=None,
+        responses={"4XX": {"model": Problem, "description": "A problem of the request"}, "5XX": {"model": Problem}},
+    )
+    app.state.context = context
+    app.state.token_cache = TokenCache(context.tokens)
+    problems.add_handlers(app)
+    for module in (health, task_routes):
+        app.include_router(module.router)
+
+    @app.get("/v1/campaign-schema", tags=["tasks"])
+    def campaign_schema(_caller: Reader) -> dict[str, Any]:
+        """Return the JSON schema of campaign files."""
+        return json_schema()
+
+    app.add_middleware(BodyLimit)
+    return app
+
+
+class BodyLimit:
+    """Refuses bodies of more than `MOST_BODY_BYTES`, without reading them to their end."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass a request on, or answer it with 413."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        stated = dict(scope["headers"]).get(b"content-length", b"0")
+        if not stated.isdigit() or int(stated) > MOST_BODY_BYTES:
+            await _too_large(scope, receive, send)
+            return
+        got = 0
+
+        async def receive_bounded() -> Message:
+            nonlocal got
+            message = await receive()
+            got += len(message.get("body", b""))
+            if got > MOST_BODY_BYTES:
+                raise _TooLarge
+            return message
+
+        try:
+            await self._app(scope, receive_bounded, send)
+        except _TooLarge:
+            await _too_large(scope, receive, send)
+
+
+class _TooLarge(Exception):
+    """A body that says no length grew above the limit."""
+
+
+async def _too_large(scope: Scope, receive: Receive, send: Send) -> None:
+    problem = Problem(
+        title="Content Too Large",
+        status=413,
+        detail=f"the body has more than {MOST_BODY_BYTES} bytes",
+        next_step="a campaign is a few kilobytes; name types by `select`, or split the campaign",
+    )
+    await answer(problem, {"Connection": "close"})(scope, receive, send)

@@ -1,0 +1,126 @@
+"""Find who sends a request, by the token that it carries, and refuse what the token's scope does not include."""
+
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass
+from http import HTTPStatus
+from threading import Lock
+from typing import Annotated
+
+from fastapi import Depends, Request
+from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+
+from harness.model.tasks import Scope
+from harness.service.context import ServiceContext
+from harness.service.problems import ServiceError
+from harness.store.access_tokens import AccessTokens, TokenLine, digest_secret
+
+ANYBODY = "anybody"
+"""The name of whoever uses a service that asks for no token."""
+
+_CHECKED_AGAIN_S = 2.0
+_MOST_KNOWN = 1000
+_bearer = HTTPBearer(auto_error=False, description="A token of `ptp-harness token create`.")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Caller:
+    """Who sends a request: the name of the token, its scope, and the client's address."""
+
+    name: str
+    scope: Scope
+    address: str
+
+    def may(self, scope: Scope) -> bool:
+        """Whether the caller has this scope."""
+        return self.scope.includes(scope)
+
+
+class TokenCache:
+    """Remembers the tokens of requests for two seconds: so long a revoked one is still served. Threads share it."""
+
+    def __init__(self, tokens: AccessTokens) -> None:
+        self._tokens = tokens
+        self._lock = Lock()
+        self._known: OrderedDict[str, tuple[float, TokenLine]] = OrderedDict()
+
+    def find(self, secret: str) -> TokenLine | None:
+        """Find the token of a secret. One that is not known is looked up each time."""
+        digest, now = digest_secret(secret), time.monotonic()
+        with self._lock:
+            known = self._known.get(digest)
+        if known is not None and now - known[0] < _CHECKED_AGAIN_S:
+            return known[1]
+        line = self._tokens.find(secret)
+        if line is None:
+            return None
+        self._tokens.note_use(line)
+        with self._lock:
+            self._known[digest] = (now, line)
+            self._known.move_to_end(digest)
+            while len(self._known) > _MOST_KNOWN:
+                self._known.popitem(last=False)
+        return line
+
+
+def read_context(request: Request) -> ServiceContext:
+    """Return what all requests share."""
+    context: ServiceContext = request.app.state.context
+    return context
+
+
+Context = Annotated[ServiceContext, Depends(read_context)]
+
+
+def client_address(request: Request) -> str:
+    """Return the address of the client, without its port. uvicorn has applied what trusted proxies said."""
+    return request.client.host if request.client else "unix"
+
+
+def read_caller(
+    request: Request, credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)] = None
+) -> Caller:
+    """Find who sends a request. Raises ServiceError (401) without a valid token."""
+    context, address = read_context(request), client_address(request)
+    if credentials is None:
+        if context.options.is_open:
+            return Caller(name=ANYBODY, scope=Scope.ADMIN, address=address)
+        raise _unauthorised("no token was sent", "send the header Authorization: Bearer TOKEN")
+    return identify(request, credentials.credentials)
+
+
+def identify(request: Request, secret: str) -> Caller:
+    """Find the bearer of a secret. Raises ServiceError (401) unless its token is valid."""
+    cache: TokenCache = request.app.state.token_cache
+    line = cache.find(secret)
+    if line is None:
+        raise _unauthorised("the token is not known", "ask an admin for one: ptp-harness token create NAME")
+    if line.state != "valid":
+        raise _unauthorised(f"the token {line.name!r} is {line.state}", "ask an admin for a new one")
+    return Caller(name=line.name, scope=line.scope, address=client_address(request))
+
+
+def require(scope: Scope) -> Callable[..., Caller]:
+    """Make the dependency of routes that need a scope. It raises ServiceError: 401 without a token, else 403."""
+
+    def check(caller: Annotated[Caller, Depends(read_caller)]) -> Caller:
+        if not caller.may(scope):
+            raise ServiceError(
+                HTTPStatus.FORBIDDEN,
+                f"the token {caller.name!r} has the scope {caller.scope}, and this needs {scope}",
+                next_step=f"ask an admin for a token of scope {scope}",
+            )
+        return caller
+
+    return check
+
+
+Reader = Annotated[Caller, Depends(require(Scope.READ))]
+Submitter = Annotated[Caller, Depends(require(Scope.SUBMIT))]
+Operator = Annotated[Caller, Depends(require(Scope.OPERATE))]
+Admin = Annotated[Caller, Depends(require(Scope.ADMIN))]
+
+
+def _unauthorised(message: str, next_step: str) -> ServiceError:
+    return ServiceError(HTTPStatus.UNAUTHORIZED, message, next_step=next_step, headers={"WWW-Authenticate": "Bearer"})

@@ -1,0 +1,76 @@
+"""Define what all requests of a service share."""
+
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from harness.benches.bench import Bench
+from harness.runs.prepare import Benches
+from harness.store.access_tokens import AccessTokens
+from harness.store.audit_log import AuditLog
+from harness.store.ledger import Ledger
+from harness.store.task_lines import QueueLimits
+from harness.store.task_queue import TaskQueue
+from harness.system.settings import Settings
+
+MOST_BODY_BYTES = 1_000_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServiceOptions:
+    """How a service was started.
+
+    `is_open`: requests without a token are served with every right; for a service that listens on loopback alone.
+    `hosts_allowed`: hosts of which driver archives may be downloaded; empty: any with a public address. `most_waiting`:
+    how many tasks of one submitter may wait. `secure`: it is reached by HTTPS alone, and so are its cookies.
+    """
+
+    limits: QueueLimits
+    benches: Sequence[str]
+    is_open: bool = False
+    hosts_allowed: Sequence[str] = ()
+    most_waiting: int = 200
+    secure: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServiceContext:
+    """The parts that requests share. `draining`: set once the service is to end: nothing new is begun.
+
+    `wake`: called after a task was submitted. `make_bench`: makes the bench of a name, for hosts that a run kept.
+    """
+
+    settings: Settings
+    options: ServiceOptions
+    ledger: Ledger
+    queue: TaskQueue
+    tokens: AccessTokens
+    audit: AuditLog
+    benches: Benches
+    make_bench: Callable[[str], Bench]
+    wake: Callable[[], None] = lambda: None
+    draining: threading.Event = field(default_factory=threading.Event)
+    checks: Mapping[str, Callable[[], str | None]] = field(default_factory=dict)
+
+
+def make_context(
+    settings: Settings,
+    options: ServiceOptions,
+    ledger: Ledger,
+    benches: Benches,
+    make_bench: Callable[[str], Bench],
+    wake: Callable[[], None] = lambda: None,
+) -> ServiceContext:
+    """Make the context of a service over an open ledger."""
+    database = ledger.database
+    return ServiceContext(
+        settings=settings,
+        options=options,
+        ledger=ledger,
+        queue=TaskQueue(ledger),
+        tokens=AccessTokens(database),
+        audit=AuditLog(database),
+        benches=benches,
+        make_bench=make_bench,
+        wake=wake,
+    )

@@ -1,0 +1,158 @@
+"""Listen, serve requests until a signal comes, and end in order."""
+
+import ipaddress
+import socket
+import ssl
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import uvicorn
+from fastapi import FastAPI
+
+from harness.errors import RequestError, SetupError
+from harness.service.app import make_app
+from harness.service.context import ServiceContext
+from harness.service.executor import Executor
+from harness.untrusted.input_checks import shorten_value
+
+_ANSWERED_WITHIN_S = 10
+_BACKLOG = 2048
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Address:
+    """Where a service listens."""
+
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+    @property
+    def is_loopback(self) -> bool:
+        with suppress(ValueError):
+            return ipaddress.ip_address(self.host).is_loopback
+        return self.host == "localhost"
+
+    @classmethod
+    def of_socket(cls, listening: socket.socket) -> "Address":
+        """Return the address to which a socket is bound."""
+        host, port, *_ = listening.getsockname()
+        return cls(host=str(host), port=int(port))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Certificate:
+    """The files of a certificate and of its private key."""
+
+    certificate: Path
+    key: Path
+
+    @classmethod
+    def load(cls, certificate: Path | None, key: Path | None) -> "Certificate | None":
+        """Check a certificate and its key; None without both. Raises RequestError."""
+        if certificate is None and key is None:
+            return None
+        if certificate is None or key is None:
+            raise RequestError("--certificate and --key go together", next_step="name both files, or neither")
+        try:
+            ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(certificate, key)
+        except OSError as error:  # SSLError is one
+            raise RequestError(
+                f"the certificate {certificate} and the key {key} cannot be used: {error.strerror or error}",
+                next_step="both in PEM, and the key is that of the certificate",
+            ) from error
+        return cls(certificate=certificate, key=key)
+
+
+def parse_address(text: str) -> Address:
+    """Parse HOST:PORT. Raises RequestError."""
+    host, _, port = text.rpartition(":")
+    host = host.removeprefix("[").removesuffix("]")
+    if not host or not port.isdecimal() or int(port) > 65535:
+        raise RequestError(
+            f"--listen is {shorten_value(text)}: it must be HOST:PORT", next_step="such as 127.0.0.1:8440 or [::1]:8440"
+        )
+    return Address(host=host, port=int(port))
+
+
+@contextmanager
+def listen(address: Address) -> Iterator[socket.socket]:
+    """Listen on an address. Raises SetupError when that cannot be."""
+    try:
+        family, kind, protocol, _, place = socket.getaddrinfo(
+            address.host, address.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        listening = socket.socket(family, kind, protocol)
+    except OSError as error:
+        raise SetupError(f"cannot listen on {address}: {error.strerror or error}") from error
+    with listening:
+        try:
+            listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listening.bind(place)
+            listening.listen(_BACKLOG)
+        except OSError as error:
+            raise SetupError(
+                f"cannot listen on {address}: {error.strerror or error}",
+                next_step="another program may have the port (`ss -ltnp`); --listen HOST:PORT takes another one",
+            ) from error
+        listening.set_inheritable(False)
+        yield listening
+
+
+def serve_requests(
+    context: ServiceContext,
+    listening: socket.socket,
+    *,
+    executor: Executor | None = None,
+    certificate: Certificate | None = None,
+    proxies: Sequence[str] = (),
+) -> None:
+    """Serve requests until SIGINT or SIGTERM. Open requests are answered, streams closed; tasks that run go on."""
+    app = make_app(context)
+    app.router.lifespan_context = _lifespan(context, executor)
+    config = uvicorn.Config(
+        app,
+        log_level="warning",
+        access_log=False,
+        server_header=False,
+        proxy_headers=bool(proxies),
+        forwarded_allow_ips=list(proxies) or "",
+        timeout_graceful_shutdown=_ANSWERED_WITHIN_S,
+        timeout_keep_alive=30,
+        h11_max_incomplete_event_size=64 * 1024,
+        ssl_certfile=str(certificate.certificate) if certificate else None,
+        ssl_keyfile=str(certificate.key) if certificate else None,
+    )
+    server = _Server(config, context)
+    with suppress(KeyboardInterrupt):  # uvicorn passes the signal on once it has ended
+        server.run(sockets=[listening])
+
+
+class _Server(uvicorn.Server):
+    """Tells the context first that a signal came, so that streams of events end themselves."""
+
+    def __init__(self, config: uvicorn.Config, context: ServiceContext) -> None:
+        super().__init__(config)
+        self._context = context
+
+    def handle_exit(self, sig: int, frame: object) -> None:
+        """Handle a signal."""
+        self._context.draining.set()
+        super().handle_exit(sig, frame)  # type: ignore[arg-type]
+
+
+def _lifespan(context: ServiceContext, executor: Executor | None):  # type: ignore[no-untyped-def]
+    @asynccontextmanager
+    async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
+        if executor is not None:
+            executor.start()
+        yield
+        context.draining.set()
+        if executor is not None:
+            executor.stop()
+
+    return lifespan

@@ -1,0 +1,144 @@
+"""Check a campaign that somebody submits. It is a stranger's: it may name no file of this machine."""
+
+import hashlib
+import ipaddress
+import socket
+from collections.abc import Callable, Sequence
+from urllib.parse import urlsplit
+
+from harness.campaign import campaign, stored
+from harness.campaign.campaign import Campaign
+from harness.campaign.choices import DriverSource, Keep
+from harness.campaign.mistakes import Mistake, Places, refuse
+from harness.campaign.profiles import Profile
+from harness.campaign.run_plan import check_types, estimate_host_s
+from harness.errors import RequestError
+from harness.model.bench_traits import BenchName
+from harness.runs.prepare import Benches
+from harness.store.task_lines import NewTask
+from harness.system import profile_files
+from harness.untrusted.nearest import format_suggestion
+
+WHERE = "campaign.yaml"
+_HINT = "GET /v1/campaign-schema has every key"
+
+
+def read_campaign(text: str, *, benches: Benches, offered: Sequence[str], hosts_allowed: Sequence[str]) -> Campaign:
+    """Parse and check a campaign, YAML or JSON. Raises MistakesError with all mistakes, and RequestError.
+
+    `offered`: the benches that campaigns may use here. `hosts_allowed`: hosts of which driver archives may come; empty:
+    every host with a public address.
+    """
+    requested = campaign.from_yaml(text, where=WHERE, read_profile=_read_standard)
+    _, places = campaign.load_file(text, where=WHERE)
+    mistakes = [*_mistakes_of_files(requested), *_mistakes_in_archive(requested, hosts_allowed)]
+    if requested.bench not in offered:
+        problem = f"is {requested.bench}, and this service has {', '.join(offered) or 'none'}"
+        mistakes.append(Mistake(path=("bench",), problem=problem, remedy="take one of these"))
+    if mistakes:
+        raise refuse(mistakes, places, next_step=_HINT)
+    if requested.bench == BenchName.LAB:
+        _check_types(requested, benches, places)
+    return requested
+
+
+def make_task(
+    text: str,
+    requested: Campaign,
+    *,
+    submitter: str,
+    priority: int = 0,
+    site: str | None = None,
+    idempotency_key: str | None = None,
+    schedule: str | None = None,
+) -> NewTask:
+    """Make the task of a checked campaign."""
+    parts = "\0".join([text, str(priority), site or ""])
+    hosts = max(1, len(requested.instance_types))
+    return NewTask(
+        document=text,
+        campaign=stored.to_document(requested),
+        bench=requested.bench,
+        hosts=hosts,
+        submitter=submitter,
+        fingerprint=hashlib.sha256(parts.encode()).hexdigest(),
+        site=site,
+        priority=priority,
+        expected_s=estimate_host_s(requested) * hosts,
+        idempotency_key=idempotency_key,
+        schedule=schedule,
+    )
+
+
+def _read_standard(name: str) -> Profile:
+    """Read a profile that comes along; a file would be one of this machine. Raises RequestError."""
+    standards = {profile.name: profile for profile in profile_files.load_standards()}
+    if name not in standards:
+        raise RequestError(
+            f"there is no profile {name!r}{format_suggestion(name, tuple(standards))}",
+            next_step=f"one of {', '.join(standards)}; a service reads no files of profiles",
+        )
+    return standards[name]
+
+
+def _mistakes_of_files(requested: Campaign) -> list[Mistake]:
+    mistakes: list[Mistake] = []
+    if requested.inventory is not None:
+        problem = "names a file, and a service reads no files for those who submit"
+        mistakes.append(Mistake(path=("inventory",), problem=problem, remedy="use the command on that machine"))
+    if requested.keep is Keep.ASK:
+        problem = "is ask, and nobody sits at the terminal of a service"
+        mistakes.append(Mistake(path=("keep",), problem=problem, remedy="write `keep: passed` or `keep: none`"))
+    return mistakes
+
+
+def _mistakes_in_archive(requested: Campaign, hosts_allowed: Sequence[str]) -> list[Mistake]:
+    driver = requested.driver
+    if driver.source is not DriverSource.ARCHIVE or driver.value is None:
+        return []
+    path = ("driver", "archive")
+    url = urlsplit(driver.value)
+    if url.scheme != "https" or not url.hostname:
+        return [
+            Mistake(path=path, problem="is no https URL", remedy="name the archive by https://, with driver.sha256")
+        ]
+    if hosts_allowed and url.hostname not in hosts_allowed:
+        listed = ", ".join(hosts_allowed)
+        return [Mistake(path=path, problem=f"is of {url.hostname}", remedy=f"this service takes archives of {listed}")]
+    if not hosts_allowed and not is_public(url.hostname):
+        problem = f"is of {url.hostname}, which has no public address"
+        return [Mistake(path=path, problem=problem, remedy="start the service with --archive-host for that host")]
+    return []
+
+
+def is_public(host: str, resolve: Callable[..., Sequence[tuple[object, ...]]] = socket.getaddrinfo) -> bool:
+    """Whether every address of a host is public: nobody may have the service look into its own network."""
+    try:
+        addresses = {str(entry[4][0]) for entry in resolve(host, 443)}  # type: ignore[index]
+    except (OSError, UnicodeError):
+        return False
+    return bool(addresses) and all(ipaddress.ip_address(address.partition("%")[0]).is_global for address in addresses)
+
+
+def _check_types(requested: Campaign, benches: Benches, places: Places) -> None:
+    """Refuse types that the lab does not have, with their lines. Raises MistakesError."""
+    from harness.campaign.run_plan import UnknownTypesError
+
+    bench = benches.make_bench(requested)
+    try:
+        check_types(bench.expand(requested.instance_types), list(bench.types()), requested.bench)
+    except UnknownTypesError as error:
+        types = list(requested.instance_types)
+        raise refuse(
+            [
+                Mistake(
+                    path=("instance_types", types.index(name)) if name in types else ("instance_types",),
+                    problem=mistake.problem,
+                    remedy=mistake.remedy,
+                )
+                for name, mistake in error.mistakes.items()
+            ],
+            places,
+            next_step=error.next_step,
+            unnamed=error.more,
+        ) from error

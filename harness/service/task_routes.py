@@ -1,0 +1,155 @@
+"""Submit campaigns, look at their tasks, and cancel them."""
+
+from http import HTTPStatus
+from typing import Annotated
+
+from fastapi import APIRouter, Header, Query, Response
+from fastapi.responses import PlainTextResponse
+
+from harness.model import Outcome
+from harness.model.tasks import Scope, TaskState
+from harness.service.authentication import Caller, Context, Reader, Submitter
+from harness.service.cursors import read_cursor, write_cursor
+from harness.service.documents import CampaignDocument, Page, Submission, TaskDocument, task_document
+from harness.service.problems import ServiceError
+from harness.service.submission import make_task, read_campaign
+from harness.service.times import parse_moment_ns
+from harness.store.audit_log import AuditEntry
+from harness.store.task_lines import TaskLine, TaskPlace, TaskQuery
+
+router = APIRouter(prefix="/v1/tasks", tags=["tasks"])
+
+Key = Annotated[
+    str | None,
+    Header(
+        alias="Idempotency-Key",
+        min_length=1,
+        max_length=255,
+        pattern=r"^[\x21-\x7e]+$",
+        description="A request that is sent again with the same key makes no second task.",
+    ),
+]
+
+
+@router.post("", status_code=HTTPStatus.CREATED, responses={200: {"model": TaskDocument}})
+def submit(
+    submission: Submission, response: Response, context: Context, caller: Submitter, idempotency_key: Key = None
+) -> TaskDocument:
+    """Submit a campaign: it waits for its turn, is carried out, and keeps its verdicts.
+
+    Every mistake in the campaign is named at once, with its line (422). A request that is sent again with the same
+    Idempotency-Key gets the task that the first one made (200).
+    """
+    line, new = submit_campaign(submission, context, caller, idempotency_key)
+    response.headers["Location"] = f"/v1/tasks/{line.task}"
+    if not new:
+        response.status_code = HTTPStatus.OK
+    return task_document(line)
+
+
+def submit_campaign(
+    submission: Submission, context: Context, caller: Caller, idempotency_key: str | None
+) -> tuple[TaskLine, bool]:
+    """Check a campaign and put it in the queue; return its task, and whether it is new."""
+    options = context.options
+    if context.draining.is_set():
+        raise ServiceError(HTTPStatus.SERVICE_UNAVAILABLE, "the service is being stopped", next_step="try again soon")
+    requested = read_campaign(
+        submission.campaign, benches=context.benches, offered=options.benches, hosts_allowed=options.hosts_allowed
+    )
+    if submission.site is not None:
+        raise ServiceError(HTTPStatus.BAD_REQUEST, f"there is no site {submission.site!r}", next_step="leave it out")
+    waiting = TaskQuery(state=TaskState.QUEUED, submitter=caller.name)
+    if len(context.queue.list_lines(waiting, most=options.most_waiting)) >= options.most_waiting:
+        raise ServiceError(
+            HTTPStatus.TOO_MANY_REQUESTS,
+            f"{options.most_waiting} campaigns of {caller.name} wait already",
+            next_step="wait until some have begun, or cancel some",
+            headers={"Retry-After": "60"},
+        )
+    new = make_task(
+        submission.campaign,
+        requested,
+        submitter=caller.name,
+        priority=submission.priority,
+        site=submission.site,
+        idempotency_key=idempotency_key,
+    )
+    line, is_new = context.queue.submit(new)
+    if is_new:
+        write_audit(context, caller, "task.submit", line.task, HTTPStatus.CREATED)
+        context.wake()
+    return line, is_new
+
+
+@router.get("")
+def list_tasks(
+    context: Context,
+    _caller: Reader,
+    state: TaskState | None = None,
+    outcome: Outcome | None = None,
+    bench: Annotated[str | None, Query(max_length=64)] = None,
+    type: Annotated[str | None, Query(max_length=64)] = None,
+    site: Annotated[str | None, Query(max_length=64)] = None,
+    submitter: Annotated[str | None, Query(max_length=64)] = None,
+    schedule: Annotated[str | None, Query(max_length=64)] = None,
+    since: Annotated[str | None, Query(description="A time (RFC 3339), or how long ago: 12h, 7d.")] = None,
+    until: Annotated[str | None, Query(description="A time (RFC 3339), or how long ago.")] = None,
+    cursor: Annotated[str | None, Query(max_length=300, description="`next` of the page before.")] = None,
+    limit: Annotated[int, Query(ge=1, le=200)] = 50,
+) -> Page[TaskDocument]:
+    """List tasks, the newest first."""
+    query = TaskQuery(
+        state=state,
+        outcome=outcome,
+        bench=bench,
+        instance_type=type,
+        site=site,
+        submitter=submitter,
+        schedule=schedule,
+        since_ns=parse_moment_ns("since", since),
+        until_ns=parse_moment_ns("until", until),
+    )
+    after = None
+    if cursor is not None:
+        submitted_ns, task = read_cursor(cursor, (int, str))
+        assert isinstance(submitted_ns, int)
+        after = TaskPlace(submitted_ns=submitted_ns, task=str(task))
+    lines = context.queue.list_lines(query, after=after, most=limit + 1)
+    page = lines[:limit]
+    more = len(lines) > limit
+    following = write_cursor(page[-1].submitted_ns, page[-1].task) if more else None
+    return Page(items=[task_document(line) for line in page], next=following)
+
+
+@router.get("/{task}")
+def show_task(task: str, context: Context, _caller: Reader) -> TaskDocument:
+    """Show a task."""
+    return task_document(context.queue.find(task))
+
+
+@router.get("/{task}/campaign", response_class=PlainTextResponse)
+def show_campaign(task: str, context: Context, _caller: Reader) -> CampaignDocument:
+    """Show the campaign of a task as it was submitted."""
+    return PlainTextResponse(context.queue.document(task))  # type: ignore[return-value]
+
+
+@router.post("/{task}/cancel")
+def cancel(task: str, context: Context, caller: Submitter) -> TaskDocument:
+    """Cancel a task. One that runs ends soon: its hosts are released, those without a verdict are INCONCLUSIVE."""
+    line = context.queue.find(task)
+    if line.submitter != caller.name and not caller.may(Scope.OPERATE):
+        raise ServiceError(
+            HTTPStatus.FORBIDDEN,
+            f"the task {task} is of {line.submitter}",
+            next_step=f"ask {line.submitter}, or somebody with the scope {Scope.OPERATE}",
+        )
+    cancelled = context.queue.cancel(task, by=caller.name)
+    write_audit(context, caller, "task.cancel", task, HTTPStatus.OK)
+    return task_document(cancelled)
+
+
+def write_audit(context: Context, caller: Caller, action: str, name: str, status: HTTPStatus) -> None:
+    """Write into the audit log what a caller did."""
+    entry = AuditEntry(actor=caller.name, address=caller.address, action=action, object=name, status=int(status))
+    context.audit.add(entry)

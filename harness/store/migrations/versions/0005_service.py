@@ -1,0 +1,89 @@
+"""Tables of the service: tasks, tokens, the audit log, schedules and sites; the task of each run."""
+
+import sqlalchemy as sql
+from alembic import op
+
+revision = "0005"
+down_revision = "0004"
+
+
+def upgrade() -> None:
+    op.add_column("runs", sql.Column("task", sql.String(16)))
+    op.create_index("ix_runs_task", "runs", ["task"], unique=True)
+    op.create_table(
+        "tasks",
+        sql.Column("task", sql.String(16), primary_key=True),
+        sql.Column("state", sql.String(16), nullable=False),
+        sql.Column("document", sql.Text, nullable=False),
+        sql.Column("campaign", sql.JSON, nullable=False),
+        sql.Column("bench", sql.String(16), nullable=False),
+        sql.Column("hosts", sql.Integer, nullable=False),
+        sql.Column("site", sql.String(64)),
+        sql.Column("remote_task", sql.String(64)),
+        sql.Column("priority", sql.Integer, nullable=False, server_default="0"),
+        sql.Column("expected_s", sql.Float, nullable=False, server_default="0"),
+        sql.Column("submitter", sql.String(64), nullable=False),
+        sql.Column("submitted_ns", sql.BigInteger, nullable=False),
+        sql.Column("idempotency_key", sql.String(255)),
+        sql.Column("fingerprint", sql.String(64), nullable=False),
+        sql.Column("schedule", sql.String(64)),
+        sql.Column("owner", sql.String(32), sql.ForeignKey("owners.owner")),
+        sql.Column("attempt", sql.Integer, nullable=False, server_default="0"),
+        sql.Column("begun_ns", sql.BigInteger),
+        sql.Column("ended_ns", sql.BigInteger),
+        sql.Column("cancelled_by", sql.String(64)),
+        sql.Column("exit_code", sql.Integer),
+        sql.Column("outcome", sql.String(16)),
+        sql.Column("problem", sql.Text),
+    )
+    op.create_index("ix_tasks_requests", "tasks", ["submitter", "idempotency_key"], unique=True)
+    op.create_index("ix_tasks_queue", "tasks", ["state", "priority", "submitted_ns"])
+    op.create_index("ix_tasks_newest", "tasks", ["submitted_ns", "task"])
+    op.create_table(
+        "tokens",
+        sql.Column("token", sql.String(16), primary_key=True),
+        sql.Column("name", sql.String(64), nullable=False, unique=True),
+        sql.Column("digest", sql.String(64), nullable=False, unique=True),
+        sql.Column("scope", sql.String(16), nullable=False),
+        sql.Column("created_ns", sql.BigInteger, nullable=False),
+        sql.Column("created_by", sql.String(255), nullable=False),
+        sql.Column("expires_ns", sql.BigInteger),
+        sql.Column("revoked_ns", sql.BigInteger),
+        sql.Column("last_used_ns", sql.BigInteger),
+    )
+    op.create_table(
+        "audit",
+        sql.Column("number", sql.BigInteger().with_variant(sql.Integer, "sqlite"), primary_key=True),
+        sql.Column("at_ns", sql.BigInteger, nullable=False),
+        sql.Column("actor", sql.String(64), nullable=False),
+        sql.Column("address", sql.String(64), nullable=False),
+        sql.Column("action", sql.String(64), nullable=False),
+        sql.Column("object", sql.String(255), nullable=False),
+        sql.Column("status", sql.Integer, nullable=False),
+    )
+    op.create_index("ix_audit_at_ns", "audit", ["at_ns"])
+    op.create_table(
+        "schedules",
+        sql.Column("name", sql.String(64), primary_key=True),
+        sql.Column("cron", sql.String(128), nullable=False),
+        sql.Column("zone", sql.String(64), nullable=False),
+        sql.Column("document", sql.Text, nullable=False),
+        sql.Column("site", sql.String(64)),
+        sql.Column("priority", sql.Integer, nullable=False, server_default="0"),
+        sql.Column("submitter", sql.String(64), nullable=False),
+        sql.Column("created_ns", sql.BigInteger, nullable=False),
+        sql.Column("due_ns", sql.BigInteger, nullable=False),
+        sql.Column("last_ns", sql.BigInteger),
+        sql.Column("last_task", sql.String(16)),
+        sql.Column("last_problem", sql.Text),
+        sql.Column("missed", sql.Integer, nullable=False, server_default="0"),
+    )
+    op.create_index("ix_schedules_due_ns", "schedules", ["due_ns"])
+    op.create_table(
+        "sites",
+        sql.Column("name", sql.String(64), primary_key=True),
+        sql.Column("url", sql.Text, nullable=False),
+        sql.Column("benches", sql.JSON, nullable=False),
+        sql.Column("added_ns", sql.BigInteger, nullable=False),
+        sql.Column("added_by", sql.String(255), nullable=False),
+    )
