@@ -112,6 +112,19 @@ def serve_requests(
     proxies: Sequence[str] = (),
 ) -> None:
     """Serve requests until SIGINT or SIGTERM. Open requests are answered, streams closed; tasks that run go on."""
+    server = make_server(context, executor=executor, certificate=certificate, proxies=proxies)
+    with suppress(KeyboardInterrupt):  # uvicorn passes the signal on once it has ended
+        server.run(sockets=[listening])
+
+
+def make_server(
+    context: ServiceContext,
+    *,
+    executor: Executor | None = None,
+    certificate: Certificate | None = None,
+    proxies: Sequence[str] = (),
+) -> uvicorn.Server:
+    """Make the server of a service's application. Its `handle_exit` ends it, as a signal does."""
     app = make_app(context)
     app.router.lifespan_context = _lifespan(context, executor)
     config = uvicorn.Config(
@@ -127,9 +140,7 @@ def serve_requests(
         ssl_certfile=str(certificate.certificate) if certificate else None,
         ssl_keyfile=str(certificate.key) if certificate else None,
     )
-    server = _Server(config, context)
-    with suppress(KeyboardInterrupt):  # uvicorn passes the signal on once it has ended
-        server.run(sockets=[listening])
+    return _Server(config, context)
 
 
 class _Server(uvicorn.Server):
