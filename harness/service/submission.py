@@ -88,7 +88,7 @@ def _mistakes_of_files(requested: Campaign) -> list[Mistake]:
         mistakes.append(Mistake(path=("inventory",), problem=problem, remedy="use the command on that machine"))
     if requested.keep is Keep.ASK:
         problem = "is ask, and nobody sits at the terminal of a service"
-        mistakes.append(Mistake(path=("keep",), problem=problem, remedy="write `keep: passed` or `keep: none`"))
+        mistakes.append(Mistake(path=("keep",), problem=problem, remedy="write `keep: supported` or `keep: none`"))
     return mistakes
 
 
