@@ -41,6 +41,7 @@ def make_app(context: ServiceContext) -> FastAPI:
         return json_schema()
 
     app.add_middleware(BodyLimit)
+    app.add_middleware(NoNul)
     return app
 
 
@@ -73,6 +74,21 @@ class BodyLimit:
             await self._app(scope, receive_bounded, send)
         except _TooLarge:
             await _too_large(scope, receive, send)
+
+
+class NoNul:
+    """Refuses addresses with a NUL, which no name has and no text of PostgreSQL may hold."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass a request on, or answer it with 400."""
+        if scope["type"] == "http" and ("\0" in scope["path"] or b"%00" in scope["query_string"]):
+            problem = Problem(title="Bad Request", status=400, detail="there is no address with a NUL in it")
+            await answer(problem)(scope, receive, send)
+            return
+        await self._app(scope, receive, send)
 
 
 class _TooLarge(Exception):
