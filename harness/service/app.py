@@ -10,6 +10,7 @@ from harness.campaign.campaign_file import json_schema
 from harness.service import health, problems, task_routes
 from harness.service.authentication import Reader, TokenCache
 from harness.service.context import MOST_BODY_BYTES, ServiceContext
+from harness.service.open_access import SameMachine
 from harness.service.problems import Problem, answer
 
 DESCRIPTION = (
@@ -42,6 +43,8 @@ def make_app(context: ServiceContext) -> FastAPI:
 
     app.add_middleware(BodyLimit)
     app.add_middleware(NoNul)
+    if context.options.is_open:
+        app.add_middleware(SameMachine)
     return app
 
 
