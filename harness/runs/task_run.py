@@ -19,7 +19,7 @@ from harness.store.task_lines import TaskLine
 from harness.store.task_queue import TaskQueue
 from harness.system.settings import Settings
 
-_LOOK_EVERY_S = 1.0
+LOOK_EVERY_S = 1.0
 _log = logging.getLogger(__name__)
 
 WORST_FIRST = (Outcome.FAIL, Outcome.INCONCLUSIVE, Outcome.UNSUPPORTED, Outcome.PASS)
@@ -91,4 +91,4 @@ def _watch(is_cancelled: Callable[[], bool], stop: threading.Event, done: thread
                 stop.set()
         except HarnessError as error:
             _log.warning("whether the task is cancelled was not read: %s", error)
-        done.wait(_LOOK_EVERY_S)
+        done.wait(LOOK_EVERY_S)

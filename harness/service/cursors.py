@@ -5,6 +5,7 @@ import binascii
 import json
 from collections.abc import Sequence
 from http import HTTPStatus
+from typing import Any
 
 from harness.service.problems import ServiceError
 
@@ -14,8 +15,8 @@ def write_cursor(*parts: str | int | float | None) -> str:
     return base64.urlsafe_b64encode(json.dumps(parts, separators=(",", ":")).encode()).decode().rstrip("=")
 
 
-def read_cursor(text: str, kinds: Sequence[type | tuple[type, ...]]) -> list[object]:
-    """Read a cursor with values of these types. Raises ServiceError (400)."""
+def read_cursor(text: str, kinds: Sequence[type | tuple[type, ...]]) -> list[Any]:
+    """Read a cursor with values of these types, in their order. Raises ServiceError (400)."""
     try:
         parts = json.loads(base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True))
     except (ValueError, binascii.Error, RecursionError):

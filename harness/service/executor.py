@@ -5,20 +5,24 @@ the ledger; the process finds it there, and goes on with the run of a task whose
 """
 
 import logging
-import subprocess
+import os
 import sys
 import threading
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
 
 from harness.errors import HarnessError
 from harness.store.task_lines import QueueLimits
 from harness.store.task_queue import TaskQueue
+from harness.system import proc
 
 LOOK_EVERY_S = 1.0
+COMMAND = (sys.executable, "-m", "harness")
+"""Starts the command in a process of its own."""
+
 GO = b"go\n"
 """Tells a process that waits to take the task whose turn it is. A process whose input ends without it ends too."""
 
@@ -39,10 +43,10 @@ class Executor:
     ) -> None:
         self._queue, self._limits, self._log_file = queue, limits, log
         self._environ = dict(environ)
-        self._argv = [sys.executable, "-m", "harness", "work", "--next", *flags]
+        self._argv = [*COMMAND, "work", "--next", *flags]
         self._wake, self._ending = threading.Event(), threading.Event()
-        self._spare: subprocess.Popen[bytes] | None = None
-        self._busy: list[subprocess.Popen[bytes]] = []
+        self._spare: _WaitingProcess | None = None
+        self._busy: list[proc.ProcessId] = []
         self._thread = threading.Thread(target=self._watch, name="executor", daemon=True)
         self.looked_at_s: float | None = None  # on the monotonic clock: when the queue was last looked at
 
@@ -62,7 +66,7 @@ class Executor:
         if self._thread.is_alive():
             self._thread.join()
         if self._spare is not None:
-            _close_input(self._spare)
+            os.close(self._spare.stdin)
             self._spare = None
 
     def why_not_ready(self) -> str | None:
@@ -85,46 +89,42 @@ class Executor:
             self._wake.clear()
 
     def _look(self) -> None:
-        self._busy = [process for process in self._busy if process.poll() is None]
-        if self._spare is not None and self._spare.poll() is not None:
-            _log.warning(
-                "a process that waited for a task ended with %s; see %s", self._spare.returncode, self._log_file
-            )
+        self._busy = [process for process in self._busy if not proc.has_ended(process)]
+        if self._spare is not None and proc.has_ended(self._spare.process):
+            _log.warning("a process that waited for a task has ended; see %s", self._log_file)
+            os.close(self._spare.stdin)
             self._spare = None
         room = self._limits.tasks - len(self._busy)
         for _ in range(min(room, self._queue.count_claimable(self._limits)) if room > 0 else 0):
-            if not self._begin():
-                return
+            self._begin()
         if self._spare is None:
             self._spare = self._make_process()
 
-    def _begin(self) -> bool:
-        """Let the process that waits take a task; return whether there was one."""
-        process = self._spare or self._make_process()
+    def _begin(self) -> None:
+        """Let the process that waits take a task. One that has just ended takes none, and the next look sees that."""
+        waiting = self._spare or self._make_process()
         self._spare = None
-        assert process.stdin is not None
-        try:
-            process.stdin.write(GO)
-            process.stdin.close()
-        except OSError as error:
-            _log.warning("a process that waited for a task was gone: %s", error)
-            return False
-        self._busy.append(process)
-        return True
+        with suppress(BrokenPipeError):
+            os.write(waiting.stdin, GO)
+        os.close(waiting.stdin)
+        self._busy.append(waiting.process)
 
-    def _make_process(self) -> subprocess.Popen[bytes]:
+    def _make_process(self) -> "_WaitingProcess":
         """Start a process that waits for a task. It has a session of its own: signals to the service miss it."""
-        with self._log_file.open("ab") as log:
-            return _popen(self._argv, log, self._environ)
+        read, write = os.pipe()
+        try:
+            process = proc.spawn(self._argv, log=self._log_file, env=self._environ, cwd=Path("/"), stdin=read)
+        except BaseException:
+            os.close(write)
+            raise
+        finally:
+            os.close(read)
+        return _WaitingProcess(process=process, stdin=write)
 
 
-def _popen(argv: Sequence[str], log: IO[bytes], environ: Mapping[str, str]) -> "subprocess.Popen[bytes]":
-    return subprocess.Popen(
-        argv, stdin=subprocess.PIPE, stdout=log, stderr=log, env=dict(environ), start_new_session=True, cwd="/"
-    )
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _WaitingProcess:
+    """A process that waits for a task, and the end of the pipe that tells it to begin."""
 
-
-def _close_input(process: "subprocess.Popen[bytes]") -> None:
-    if process.stdin is not None:
-        with suppress(OSError):
-            process.stdin.close()
+    process: proc.ProcessId
+    stdin: int

@@ -100,19 +100,17 @@ def answer(problem: Problem, headers: Mapping[str, str] | None = None) -> JSONRe
 
 def add_handlers(app: FastAPI) -> None:
     """Let an app answer every error as a problem."""
-    app.add_exception_handler(HarnessError, _answer_harness_error)
-    app.add_exception_handler(HTTPException, _answer_http_error)
-    app.add_exception_handler(RequestValidationError, _answer_invalid)
-    app.add_exception_handler(Exception, _answer_fault)
+    app.exception_handler(HarnessError)(_answer_harness_error)
+    app.exception_handler(HTTPException)(_answer_http_error)
+    app.exception_handler(RequestValidationError)(_answer_invalid)
+    app.exception_handler(Exception)(_answer_fault)
 
 
-def _answer_harness_error(_request: Request, error: Exception) -> JSONResponse:
-    assert isinstance(error, HarnessError)
+def _answer_harness_error(_request: Request, error: HarnessError) -> JSONResponse:
     return answer(make_problem(error), error.headers if isinstance(error, ServiceError) else None)
 
 
-def _answer_http_error(request: Request, error: Exception) -> JSONResponse:
-    assert isinstance(error, HTTPException)
+def _answer_http_error(request: Request, error: HTTPException) -> JSONResponse:
     phrase = HTTPStatus(error.status_code).phrase
     detail = str(error.detail)
     if error.status_code == HTTPStatus.NOT_FOUND and detail == phrase:
@@ -123,8 +121,7 @@ def _answer_http_error(request: Request, error: Exception) -> JSONResponse:
     return answer(problem, error.headers)
 
 
-def _answer_invalid(_request: Request, error: Exception) -> JSONResponse:
-    assert isinstance(error, RequestValidationError)
+def _answer_invalid(_request: Request, error: RequestValidationError) -> JSONResponse:
     mistakes = [_mistake(each) for each in error.errors()]
     listed = "; ".join(f"{mistake.key}: {mistake.message}" for mistake in mistakes[:5])
     status = HTTPStatus.UNPROCESSABLE_ENTITY

@@ -113,8 +113,7 @@ def list_tasks(
     after = None
     if cursor is not None:
         submitted_ns, task = read_cursor(cursor, (int, str))
-        assert isinstance(submitted_ns, int)
-        after = TaskPlace(submitted_ns=submitted_ns, task=str(task))
+        after = TaskPlace(submitted_ns=submitted_ns, task=task)
     lines = context.queue.list_lines(query, after=after, most=limit + 1)
     page = lines[:limit]
     more = len(lines) > limit

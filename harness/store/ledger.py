@@ -66,8 +66,7 @@ class Ledger(LedgerReader):
 
     def own(self) -> str:
         """Record this process as an owner, and begin its heartbeat, once; return its name."""
-        self._owner.ensure_recorded()
-        return self.owner
+        return self._owner.ensure_recorded()
 
     def close(self) -> None:
         """Write the events that wait, then end the heartbeat and all connections."""

@@ -87,14 +87,15 @@ class Ownership:
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
 
-    def ensure_recorded(self) -> None:
-        """Record this owner and begin its heartbeat, unless that is done."""
+    def ensure_recorded(self) -> str:
+        """Record this owner and begin its heartbeat, unless that is done; return its name."""
         with self._lock:
             if self._thread is None:
                 self._database.write(self._record)
                 arguments = (weakref.ref(self), self._stop)
                 self._thread = threading.Thread(target=_beat, args=arguments, name="heartbeat", daemon=True)
                 self._thread.start()
+        return self.ident
 
     def renew(self) -> None:
         """Renew the lease once."""

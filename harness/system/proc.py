@@ -224,14 +224,19 @@ def run_interactive(argv: Sequence[str]) -> int:
 
 
 def spawn(
-    argv: Sequence[str], *, log: Path, env: Mapping[str, str] | None = None, cwd: Path | None = None
+    argv: Sequence[str],
+    *,
+    log: Path,
+    env: Mapping[str, str] | None = None,
+    cwd: Path | None = None,
+    stdin: int = subprocess.DEVNULL,
 ) -> ProcessId:
     """Start a program that outlives our process, in a new session, with its output appended to `log`.
 
-    Others can read the program's environment when the function returns.
+    Others can read the program's environment when the function returns. `stdin`: a file that it reads, by number.
     """
     with log.open("ab") as out:
-        child = _start(argv, env=env, cwd=cwd, stdin=subprocess.DEVNULL, stdout=out, stderr=out)
+        child = _start(argv, env=env, cwd=cwd, stdin=stdin, stdout=out, stderr=out)
     identity = identify(child.pid)
     if identity is None:
         raise CommandError(argv, child.poll(), "", log.read_text(errors="replace"), after_s=0)
@@ -361,6 +366,12 @@ def _interrupt_or_kill(pid: int, step: int) -> None:
 def _kill_group(pid: int) -> None:
     with suppress(ProcessLookupError):
         os.killpg(pid, signal.SIGKILL)
+
+
+def has_ended(process: ProcessId) -> bool:
+    """Whether a program of `spawn` has ended; the kernel then forgets it."""
+    _reap(process.pid)
+    return not process.alive()
 
 
 def _reap(pid: int) -> None:

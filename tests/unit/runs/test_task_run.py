@@ -65,7 +65,7 @@ def without_ssh(monkeypatch: pytest.MonkeyPatch) -> None:
     leave_out_ssh(monkeypatch)
     monkeypatch.setattr("harness.store.owners.LEASE_S", 1.0)
     monkeypatch.setattr("harness.store.owners.HEARTBEAT_S", 0.2)
-    monkeypatch.setattr("harness.runs.task_run._LOOK_EVERY_S", 0.05)
+    monkeypatch.setattr("harness.runs.task_run.LOOK_EVERY_S", 0.05)
 
 
 @pytest.fixture

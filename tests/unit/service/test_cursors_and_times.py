@@ -45,7 +45,7 @@ def test_anything_else_is_refused(text: str) -> None:
 @given(some.text(max_size=40))
 def test_no_text_breaks_the_reading_of_a_cursor(text: str) -> None:
     with suppress(ServiceError):
-        assert write_cursor(*read_cursor(text, (int, str)))  # type: ignore[arg-type]
+        assert write_cursor(*read_cursor(text, (int, str)))
 
 
 def test_a_time_is_a_moment_or_how_long_ago() -> None:
