@@ -14,11 +14,12 @@ from starlette.exceptions import HTTPException
 from harness.campaign.mistakes import MistakesError
 from harness.errors import HarnessError, RequestError, SetupError
 from harness.store.ledger_reader import UnknownRunError
-from harness.store.task_queue import RepeatedKeyError, UnknownTaskError
+from harness.store.task_queue import FullQueueError, RepeatedKeyError, UnknownTaskError
 from harness.untrusted.input_checks import show_path
 from harness.untrusted.plain_text import clip, printable
 
 MEDIA_TYPE = "application/problem+json"
+RETRY_AFTER_S = "60"
 _log = logging.getLogger(__name__)
 
 
@@ -63,6 +64,7 @@ _STATUS: tuple[tuple[type[HarnessError], HTTPStatus], ...] = (
     (UnknownRunError, HTTPStatus.NOT_FOUND),
     (RepeatedKeyError, HTTPStatus.UNPROCESSABLE_ENTITY),
     (MistakesError, HTTPStatus.UNPROCESSABLE_ENTITY),
+    (FullQueueError, HTTPStatus.TOO_MANY_REQUESTS),
     (RequestError, HTTPStatus.BAD_REQUEST),
     (SetupError, HTTPStatus.SERVICE_UNAVAILABLE),
 )
@@ -107,7 +109,11 @@ def add_handlers(app: FastAPI) -> None:
 
 
 def _answer_harness_error(_request: Request, error: HarnessError) -> JSONResponse:
-    return answer(make_problem(error), error.headers if isinstance(error, ServiceError) else None)
+    headers = error.headers if isinstance(error, ServiceError) else {}
+    problem = make_problem(error)
+    if problem.status == HTTPStatus.TOO_MANY_REQUESTS:
+        headers = {"Retry-After": RETRY_AFTER_S, **headers}
+    return answer(problem, headers)
 
 
 def _answer_http_error(request: Request, error: HTTPException) -> JSONResponse:

@@ -59,14 +59,6 @@ def submit_campaign(
     )
     if submission.site is not None:
         raise ServiceError(HTTPStatus.BAD_REQUEST, f"there is no site {submission.site!r}", next_step="leave it out")
-    waiting = TaskQuery(state=TaskState.QUEUED, submitter=caller.name)
-    if len(context.queue.list_lines(waiting, most=options.most_waiting)) >= options.most_waiting:
-        raise ServiceError(
-            HTTPStatus.TOO_MANY_REQUESTS,
-            f"{options.most_waiting} campaigns of {caller.name} wait already",
-            next_step="wait until some have begun, or cancel some",
-            headers={"Retry-After": "60"},
-        )
     new = make_task(
         submission.campaign,
         requested,
@@ -75,7 +67,7 @@ def submit_campaign(
         site=submission.site,
         idempotency_key=idempotency_key,
     )
-    line, is_new = context.queue.submit(new)
+    line, is_new = context.queue.submit(new, most_waiting=options.most_waiting)
     if is_new:
         write_audit(context, caller, "task.submit", line.task, HTTPStatus.CREATED)
         context.wake()

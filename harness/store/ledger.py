@@ -372,7 +372,7 @@ class Ledger(LedgerReader):
         """Hold a task until the transaction ends. Raises OwnershipLostError when it is not ours."""
         ours = sql.select(TASKS.c.task).where(TASKS.c.task == task, TASKS.c.owner == self.owner).with_for_update()
         if task is not None and db.execute(ours).first() is None:
-            raise owners.lost(f"task {task}", None)
+            raise owners.lost(f"task {task}", owners.find_owner(db, TASKS, TASKS.c.task == task))
 
     def _refuse(
         self, db: sql.Connection, token: Token, *, settled_as: str | None = None, given_back: bool = False
@@ -387,8 +387,7 @@ class Ledger(LedgerReader):
         raise owners.lost(f"{token.host} of run {token.run}", read_owner(db, row.owner) if row.owner else None)
 
     def _find_leader(self, db: sql.Connection, run: str) -> OwnerLine | None:
-        owner = db.execute(sql.select(RUNS.c.owner).where(RUNS.c.run == run)).scalar()
-        return None if owner is None else read_owner(db, owner)
+        return owners.find_owner(db, RUNS, RUNS.c.run == run)
 
 
 def _draft(text: str, host: str | None = None, stage: Stage | None = None) -> EventDraft:

@@ -178,6 +178,12 @@ def read_owner(connection: sql.Connection, owner: str) -> OwnerLine:
     return make_owner_line(connection.execute(sql.select(*OWNERS.c, now_ns()).where(OWNERS.c.owner == owner)).one())
 
 
+def find_owner(connection: sql.Connection, table: sql.Table, here: sql.ColumnElement[bool]) -> OwnerLine | None:
+    """Find who owns a row of a table; None where nobody does."""
+    owner = connection.execute(sql.select(table.c.owner).where(here)).scalar()
+    return None if owner is None else read_owner(connection, owner)
+
+
 def make_owner_line(row: Any) -> OwnerLine:
     """Make the line of a row with the columns of OWNERS, then the database's time."""
     owner, machine, person, place, pid, ticks, since_ns, beats, beat_ns, until_ns, read_ns = row
