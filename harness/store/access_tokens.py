@@ -13,12 +13,26 @@ from harness.model.tasks import Scope
 from harness.store.database import Database, now_ns
 from harness.store.owners import name_user, read_now
 from harness.store.tables import TOKENS
+from harness.untrusted import names
+from harness.untrusted.input_checks import shorten_value
 
 PREFIX = "ptph_"
 """Begins each secret, so that scanners of repositories find one that was committed."""
 
+NAME = r"[a-z0-9][a-z0-9._@-]{0,62}"
+SHORTEST_S, LONGEST_S = 60.0, 10 * 366 * 86400.0
+"""A token is valid for so long, unless it is valid until it is revoked."""
+
 _SECRET_BYTES = 32
 _USED_STEP_NS = 60 * 10**9
+
+
+class UnknownTokenError(RequestError):
+    """A name that no token has."""
+
+
+class TakenNameError(RequestError):
+    """A name that another token has or had."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,6 +65,8 @@ class AccessTokens:
 
     def create(self, name: str, scope: Scope, *, expires_s: float | None = None) -> tuple[TokenLine, str]:
         """Create a token; return its line and its secret, which nobody can read again. Raises RequestError."""
+        check_name(name)
+        check_expiry(expires_s)
         secret = PREFIX + secrets.token_urlsafe(_SECRET_BYTES)
         token = secrets.token_hex(4)
 
@@ -68,7 +84,7 @@ class AccessTokens:
         try:
             return self._database.write(create), secret
         except IntegrityError as error:
-            raise RequestError(
+            raise TakenNameError(
                 f"there is a token {name!r} already",
                 next_step=f"take another name, or `ptp-harness token revoke {name}` and then another name",
             ) from error
@@ -87,9 +103,11 @@ class AccessTokens:
             row = db.execute(_LINES.where(here)).first()
             return None if row is None else _line(row)
 
-        line = self._database.write(revoke)
+        line = self._database.write(revoke) if names.fits(NAME, name) else None
         if line is None:
-            raise RequestError(f"there is no token {name!r}", next_step="`ptp-harness token list` shows the tokens")
+            raise UnknownTokenError(
+                f"there is no token {shorten_value(name)}", next_step="`ptp-harness token list` shows the tokens"
+            )
         return line
 
     def find(self, secret: str) -> TokenLine | None:
@@ -107,7 +125,22 @@ class AccessTokens:
 
 def digest_secret(secret: str) -> str:
     """Compute the digest by which a secret is found. A secret has 256 random bits: a slow hash would add nothing."""
-    return hashlib.sha256(secret.encode()).hexdigest()
+    return hashlib.sha256(secret.encode(errors="replace")).hexdigest()
+
+
+def check_name(name: str) -> None:
+    """Raise RequestError for a text that is no name of a token."""
+    if not names.fits(NAME, name):
+        raise RequestError(
+            f"{shorten_value(name)} is no name of a token",
+            next_step="small letters, digits, and . _ @ - behind the first, at most 63: ada, ci-main",
+        )
+
+
+def check_expiry(expires_s: float | None) -> None:
+    """Raise RequestError where a token would be valid for too short or too long; None: until it is revoked."""
+    if expires_s is not None and not SHORTEST_S <= expires_s <= LONGEST_S:
+        raise RequestError("a token is valid from 1 minute to 10 years", next_step="such as 8h or 90d")
 
 
 _COLUMNS = tuple(column for column in TOKENS.c if column.name != "digest")

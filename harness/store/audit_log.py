@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass
 
 from harness.store.database import Database, now_ns
 from harness.store.tables import AUDIT
-from harness.untrusted.plain_text import clip, printable
+from harness.untrusted.plain_text import printable
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,16 +34,20 @@ class AuditLog:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def add(self, entry: AuditEntry) -> None:
-        """Add an entry; long texts are cut."""
-        row = {
-            "actor": clip(printable(entry.actor), 64),
-            "address": clip(printable(entry.address), 64),
-            "action": clip(printable(entry.action), 64),
-            "object": clip(printable(entry.object), 255),
-            "status": entry.status,
-        }
-        self._database.write(lambda db: db.execute(AUDIT.insert().values(**row, at_ns=now_ns())))
+    def add(self, *entries: AuditEntry) -> None:
+        """Add entries, in one transaction; long texts are cut."""
+        rows = [
+            {
+                "actor": _cut(entry.actor, 64),
+                "address": _cut(entry.address, 64),
+                "action": _cut(entry.action, 64),
+                "object": _cut(entry.object, 255),
+                "status": entry.status,
+            }
+            for entry in entries
+        ]
+        insert = AUDIT.insert().values(at_ns=now_ns())
+        self._database.write(lambda db: [db.execute(insert.values(row)) for row in rows])
 
     def list_lines(self, *, before: int | None = None, most: int = 100) -> Sequence[AuditLine]:
         """List entries, the newest first. `before`: only those with a smaller number."""
@@ -58,3 +62,8 @@ class AuditLog:
             )
             for row in rows
         ]
+
+
+def _cut(text: str, characters: int) -> str:
+    """Cut a text to what its column holds."""
+    return printable(text)[:characters]
