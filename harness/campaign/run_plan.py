@@ -1,10 +1,12 @@
 """Plan a campaign: its hosts in the order given, their names, the end of their leases, and warnings."""
 
 import datetime
+import heapq
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 
 from harness import units
 from harness.campaign.campaign import Campaign
@@ -108,6 +110,20 @@ def estimate_host_s(campaign: Campaign) -> float:
     measured = 0.0 if campaign.depth is Depth.QUICK else campaign.measure_duration_s
     pass_s = traits_of(campaign.bench).overhead_s + measured
     return pass_s * 2 + planned_s(campaign.disturbances) if campaign.depth is Depth.FULL else pass_s
+
+
+def estimate_run_s(campaign: Campaign, typical_s: Mapping[str, float] = MappingProxyType({})) -> float:
+    """Estimate how long a campaign takes, in seconds, where its hosts begin as a slot is free, the longest first.
+
+    `typical_s`: how long a host of a type took before; the others are estimated. A campaign that only selects types is
+    taken as one host.
+    """
+    estimate = estimate_host_s(campaign)
+    seconds = sorted((typical_s.get(name, estimate) for name in campaign.instance_types), reverse=True) or [estimate]
+    slots = [0.0] * min(campaign.parallel or traits_of(campaign.bench).parallel, len(seconds))
+    for each in seconds:
+        heapq.heapreplace(slots, slots[0] + each)
+    return max(slots)
 
 
 def _warnings(campaign: Campaign, at_once: int, seconds: float) -> tuple[str, ...]:

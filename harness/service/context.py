@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from harness.benches.bench import Bench
 from harness.runs.prepare import Benches
+from harness.service.queue_view import QueueView, TypicalDurations
 from harness.store.access_tokens import AccessTokens
 from harness.store.audit_log import AuditLog
 from harness.store.ledger import Ledger
@@ -46,6 +47,8 @@ class ServiceContext:
     queue: TaskQueue
     tokens: AccessTokens
     audit: AuditLog
+    queue_view: QueueView
+    durations: TypicalDurations
     benches: Benches
     make_bench: Callable[[str], Bench]
     wake: Callable[[], None] = lambda: None
@@ -62,14 +65,16 @@ def make_context(
     wake: Callable[[], None] = lambda: None,
 ) -> ServiceContext:
     """Make the context of a service over an open ledger."""
-    database = ledger.database
+    database, queue = ledger.database, TaskQueue(ledger)
     return ServiceContext(
         settings=settings,
         options=options,
         ledger=ledger,
-        queue=TaskQueue(ledger),
+        queue=queue,
         tokens=AccessTokens(database),
         audit=AuditLog(database),
+        queue_view=QueueView(queue, ledger, options.limits),
+        durations=TypicalDurations(ledger),
         benches=benches,
         make_bench=make_bench,
         wake=wake,

@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from harness.model import Outcome
 from harness.model.tasks import TaskState
+from harness.runs.queue_forecast import ExpectedTimes
 from harness.store.task_lines import TaskLine
 
 Item = TypeVar("Item")
@@ -41,7 +42,8 @@ class Submission(Document):
 class TaskDocument(BaseModel):
     """A submitted campaign. `run`: null before its run began; `/v1/runs/{run}` has the rest.
 
-    `position`: its place among those that wait, from 1. `expected_s`: how long its run takes, as estimated.
+    `position`: its place among those that wait, from 1. `expected_s`: how long its run takes, as estimated; from it
+    and from the queue follow `expected_start` and `expected_end`, null unless the task waits or runs here.
     """
 
     task: str
@@ -60,6 +62,8 @@ class TaskDocument(BaseModel):
     position: int | None
     priority: int
     expected_s: float
+    expected_start: str | None = None
+    expected_end: str | None = None
     site: str | None
     schedule: str | None
 
@@ -116,8 +120,8 @@ def moment(time_ns: int | None) -> str | None:
     return at.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-def task_document(line: TaskLine) -> TaskDocument:
-    """Write a task."""
+def task_document(line: TaskLine, expected: ExpectedTimes | None = None) -> TaskDocument:
+    """Write a task. `expected`: when it begins and ends, as the queue has it."""
     return TaskDocument(
         task=line.task,
         state=line.state,
@@ -135,6 +139,8 @@ def task_document(line: TaskLine) -> TaskDocument:
         position=line.position,
         priority=line.priority,
         expected_s=line.expected_s,
+        expected_start=None if expected is None else moment(expected.start_ns),
+        expected_end=None if expected is None else moment(expected.end_ns),
         site=line.site,
         schedule=line.schedule,
     )

@@ -66,6 +66,7 @@ def submit_campaign(
         priority=submission.priority,
         site=submission.site,
         idempotency_key=idempotency_key,
+        typical_s=context.durations.find_s(requested.bench, requested.instance_types),
     )
     line, is_new = context.queue.submit(new, most_waiting=options.most_waiting)
     if is_new:
@@ -110,13 +111,14 @@ def list_tasks(
     page = lines[:limit]
     more = len(lines) > limit
     following = write_cursor(page[-1].submitted_ns, page[-1].task) if more else None
-    return Page(items=[task_document(line) for line in page], next=following)
+    return Page(items=[task_document(line, context.queue_view.expect(line)) for line in page], next=following)
 
 
 @router.get("/{task}")
 def show_task(task: str, context: Context, _caller: Reader) -> TaskDocument:
     """Show a task."""
-    return task_document(context.queue.find(task))
+    line = context.queue.find(task)
+    return task_document(line, context.queue_view.expect(line))
 
 
 @router.get("/{task}/campaign", response_class=PlainTextResponse)

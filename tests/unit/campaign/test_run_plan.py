@@ -143,3 +143,24 @@ def test_of_many_unknown_types_the_first_are_named() -> None:
         run_plan.make_plan(asked(*(f"unknown.{number}" for number in range(2000))), known, now=NOW)
     assert refused.value.message.startswith("there is no type 'unknown.0' on bench lab")
     assert refused.value.message.endswith("\nand 1980 more")
+
+
+@pytest.mark.parametrize(
+    ("types", "parallel", "typical_s", "seconds"),
+    [
+        (("a",), 1, {}, 1.0),
+        (("a", "b", "c"), 1, {}, 3.0),
+        (("a", "b", "c"), 2, {}, 2.0),
+        (("a", "b", "c"), 9, {}, 1.0),
+        (("a", "b"), 2, {"a": 100.0}, 100.0),
+        (("a", "b", "c"), 2, {"a": 100.0, "b": 60.0, "c": 50.0}, 110.0),
+        (("a", "a", "a"), 2, {"a": 40.0}, 80.0),
+        ((), 2, {}, 1.0),
+    ],
+)
+def test_how_long_a_campaign_takes_with_so_many_hosts_at_once(
+    monkeypatch: pytest.MonkeyPatch, types: tuple[str, ...], parallel: int, typical_s: dict[str, float], seconds: float
+) -> None:
+    monkeypatch.setattr(run_plan, "estimate_host_s", lambda _campaign: 1.0)
+    campaign = dataclasses.replace(asked("lab.phc"), instance_types=types, parallel=parallel)
+    assert run_plan.estimate_run_s(campaign, typical_s) == seconds

@@ -39,7 +39,8 @@ def test_a_submitted_campaign_waits_for_its_turn(service: RunningService) -> Non
     assert (task["run"], task["begun"], task["ended"], task["outcome"]) == (None, None, None, None)
     assert task["submitter"] == service.names[Scope.SUBMIT]
     shown = service.get(answer.headers["location"])
-    assert shown.json() == task | {"position": 1}
+    expected = {name: shown.json()[name] for name in ("expected_start", "expected_end")}
+    assert shown.json() == task | {"position": 1, **expected}
     assert service.get(f"/v1/tasks/{task['task']}/campaign").text == CAMPAIGN
 
 
