@@ -78,6 +78,16 @@ _TOKEN = {
     "list": Command("harness.cli.token:list_tokens", "List the access tokens, without their secrets."),
     "revoke": Command("harness.cli.token:revoke", "Revoke an access token."),
 }
+_SCHEDULE = {
+    "add": Command("harness.cli.schedule:add", "Submit a campaign at set times."),
+    "list": Command(
+        "harness.cli.schedule:list_schedules",
+        "List the schedules, and what prevented the last task of each, if anything.",
+    ),
+    "pause": Command("harness.cli.schedule:pause", "Let a schedule make no tasks until it is resumed."),
+    "resume": Command("harness.cli.schedule:resume", "Let a schedule that was paused make tasks again."),
+    "remove": Command("harness.cli.schedule:remove", "Remove a schedule; its tasks stay."),
+}
 _LAB: Mapping[str, Command | Group] = {
     "build": Command("harness.cli.lab:build", "Make what all lab hosts share."),
     "up": Command("harness.cli.lab:up", "Bring up a host of each type, until `lab down`."),
@@ -112,6 +122,7 @@ COMMANDS: Mapping[str, Command | Group] = {
     "serve": Command("harness.cli.serve:serve", "Serve campaigns over HTTP for a team."),
     "work": Command("harness.cli.work:work", "Carry out submitted campaigns, here, until it is stopped."),
     "token": Group("The access tokens of a service.", _TOKEN),
+    "schedule": Group("Campaigns that a service submits at set times.", _SCHEDULE),
     "image": Group("Machine images of your own to start campaigns from (EC2).", _IMAGE),
     "ledger": Group("The database of runs, hosts and steps.", _LEDGER),
     "profiles": Command("harness.cli.profiles:profiles", "List the limits of standards, regulations and vendors."),

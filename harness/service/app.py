@@ -7,7 +7,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from harness import __version__
 from harness.campaign.campaign_file import json_schema
-from harness.service import health, problems, queue_routes, task_routes
+from harness.service import health, problems, queue_routes, schedule_routes, task_routes
 from harness.service.authentication import Reader, TokenCache
 from harness.service.context import MOST_BODY_BYTES, ServiceContext
 from harness.service.open_access import SameMachine
@@ -33,7 +33,7 @@ def make_app(context: ServiceContext) -> FastAPI:
     app.state.context = context
     app.state.token_cache = TokenCache(context.tokens)
     problems.add_handlers(app)
-    for module in (health, task_routes, queue_routes):
+    for module in (health, task_routes, queue_routes, schedule_routes):
         app.include_router(module.router)
 
     @app.get("/v1/campaign-schema", tags=["tasks"])

@@ -10,6 +10,7 @@ from harness.service.queue_view import QueueView, TypicalDurations
 from harness.store.access_tokens import AccessTokens
 from harness.store.audit_log import AuditLog
 from harness.store.ledger import Ledger
+from harness.store.schedules import Schedules
 from harness.store.task_lines import QueueLimits
 from harness.store.task_queue import TaskQueue
 from harness.system.settings import Settings
@@ -47,6 +48,7 @@ class ServiceContext:
     queue: TaskQueue
     tokens: AccessTokens
     audit: AuditLog
+    schedules: Schedules
     queue_view: QueueView
     durations: TypicalDurations
     benches: Benches
@@ -73,6 +75,7 @@ def make_context(
         queue=queue,
         tokens=AccessTokens(database),
         audit=AuditLog(database),
+        schedules=Schedules(database),
         queue_view=QueueView(queue, ledger, options.limits),
         durations=TypicalDurations(ledger),
         benches=benches,

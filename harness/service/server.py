@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import uvicorn
 from fastapi import FastAPI
@@ -15,6 +16,7 @@ from harness.errors import RequestError, SetupError
 from harness.service.app import make_app
 from harness.service.context import ServiceContext
 from harness.service.executor import Executor
+from harness.service.scheduler import Scheduler
 from harness.untrusted.input_checks import shorten_value
 
 _ANSWERED_WITHIN_S = 10
@@ -66,6 +68,16 @@ class Certificate:
                 next_step="both in PEM, and the key is that of the certificate",
             ) from error
         return cls(certificate=certificate, key=key)
+
+
+class BackgroundPart(Protocol):
+    """Works in threads of its own while the service runs."""
+
+    def start(self) -> None:
+        """Begin to work."""
+
+    def stop(self) -> None:
+        """End, within seconds."""
 
 
 def parse_address(text: str) -> Address:
@@ -157,13 +169,15 @@ class _Server(uvicorn.Server):
 
 
 def _lifespan(context: ServiceContext, executor: Executor | None):  # type: ignore[no-untyped-def]
+    parts: list[BackgroundPart] = [*([] if executor is None else [executor]), Scheduler(context)]
+
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
-        if executor is not None:
-            executor.start()
+        for part in parts:
+            part.start()
         yield
         context.draining.set()
-        if executor is not None:
-            executor.stop()
+        for part in reversed(parts):
+            part.stop()
 
     return lifespan

@@ -24,14 +24,16 @@ WHERE = "campaign.yaml"
 _HINT = "GET /v1/campaign-schema has every key"
 
 
-def read_campaign(text: str, *, benches: Benches, offered: Sequence[str], hosts_allowed: Sequence[str]) -> Campaign:
+def read_campaign(
+    text: str, *, benches: Benches, offered: Sequence[str], hosts_allowed: Sequence[str], where: str = WHERE
+) -> Campaign:
     """Parse and check a campaign, YAML or JSON. Raises MistakesError with all mistakes, and RequestError.
 
     `offered`: the benches that campaigns may use here. `hosts_allowed`: hosts of which driver archives may come; empty:
     every host with a public address.
     """
-    requested = campaign.from_yaml(text, where=WHERE, read_profile=_read_standard)
-    _, places = campaign.load_file(text, where=WHERE)
+    requested = campaign.from_yaml(text, where=where, read_profile=_read_standard)
+    _, places = campaign.load_file(text, where=where)
     mistakes = [*_mistakes_of_files(requested), *_mistakes_in_archive(requested, hosts_allowed)]
     if requested.bench not in offered:
         problem = f"is {requested.bench}, and this service has {', '.join(offered) or 'none'}"

@@ -12,7 +12,7 @@ from harness.service.authentication import Caller, Context, Reader, Submitter
 from harness.service.cursors import read_cursor, write_cursor
 from harness.service.documents import CampaignDocument, Page, Submission, TaskDocument, task_document
 from harness.service.problems import ServiceError
-from harness.service.submission import make_task, read_campaign
+from harness.service.task_making import prepare_task, refuse_while_stopping
 from harness.service.times import parse_moment_ns
 from harness.store.audit_log import AuditEntry
 from harness.store.task_lines import TaskLine, TaskPlace, TaskQuery
@@ -51,24 +51,16 @@ def submit_campaign(
     submission: Submission, context: Context, caller: Caller, idempotency_key: str | None
 ) -> tuple[TaskLine, bool]:
     """Check a campaign and put it in the queue; return its task, and whether it is new."""
-    options = context.options
-    if context.draining.is_set():
-        raise ServiceError(HTTPStatus.SERVICE_UNAVAILABLE, "the service is being stopped", next_step="try again soon")
-    requested = read_campaign(
-        submission.campaign, benches=context.benches, offered=options.benches, hosts_allowed=options.hosts_allowed
-    )
-    if submission.site is not None:
-        raise ServiceError(HTTPStatus.BAD_REQUEST, f"there is no site {submission.site!r}", next_step="leave it out")
-    new = make_task(
+    refuse_while_stopping(context)
+    new = prepare_task(
         submission.campaign,
-        requested,
+        context,
         submitter=caller.name,
         priority=submission.priority,
         site=submission.site,
         idempotency_key=idempotency_key,
-        typical_s=context.durations.find_s(requested.bench, requested.instance_types),
     )
-    line, is_new = context.queue.submit(new, most_waiting=options.most_waiting)
+    line, is_new = context.queue.submit(new, most_waiting=context.options.most_waiting)
     if is_new:
         write_audit(context, caller, "task.submit", line.task, HTTPStatus.CREATED)
         context.wake()

@@ -171,6 +171,7 @@ SCHEDULES = sql.Table(
     sql.Column("last_task", sql.String(16)),
     sql.Column("last_problem", sql.Text),  # why no task was made then
     sql.Column("missed", sql.Integer, nullable=False, server_default="0"),  # times that passed while no service ran
+    sql.Column("paused", sql.Boolean, nullable=False, server_default=sql.false()),  # it makes no tasks
 )
 SITES = sql.Table(
     "sites",

@@ -63,3 +63,6 @@ LOGIN = r"[A-Za-z0-9_][A-Za-z0-9._@+-]{0,63}"
 
 EVIDENCE_FILE = r"[A-Za-z0-9_][A-Za-z0-9._:+@-]{0,126}(?:/[A-Za-z0-9_][A-Za-z0-9._:+@-]{0,126}){0,3}"
 """The path of a file of evidence below its host's folder: no part is hidden, `..` or empty."""
+
+SCHEDULE = r"[a-z0-9][a-z0-9._-]{0,62}"
+"""The name of a schedule."""

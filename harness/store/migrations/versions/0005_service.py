@@ -77,6 +77,7 @@ def upgrade() -> None:
         sql.Column("last_task", sql.String(16)),
         sql.Column("last_problem", sql.Text),
         sql.Column("missed", sql.Integer, nullable=False, server_default="0"),
+        sql.Column("paused", sql.Boolean, nullable=False, server_default=sql.false()),
     )
     op.create_index("ix_schedules_due_ns", "schedules", ["due_ns"])
     op.create_table(

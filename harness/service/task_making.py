@@ -1,0 +1,50 @@
+"""Make the task of a campaign that somebody submits, or that a schedule submits for them: checked in the same way."""
+
+from http import HTTPStatus
+
+from harness.campaign.campaign import Campaign
+from harness.service.context import ServiceContext
+from harness.service.problems import ServiceError
+from harness.service.submission import make_task, read_campaign
+from harness.store.task_lines import NewTask
+
+
+def refuse_while_stopping(context: ServiceContext) -> None:
+    """Raise ServiceError (503) once the service is being stopped: another one takes the request."""
+    if context.draining.is_set():
+        raise ServiceError(HTTPStatus.SERVICE_UNAVAILABLE, "the service is being stopped", next_step="try again soon")
+
+
+def check_campaign(text: str, context: ServiceContext, *, site: str | None = None) -> Campaign:
+    """Parse and check a campaign for this service, or for a site. Raises MistakesError, RequestError, ServiceError."""
+    options = context.options
+    requested = read_campaign(
+        text, benches=context.benches, offered=options.benches, hosts_allowed=options.hosts_allowed
+    )
+    if site is not None:
+        raise ServiceError(HTTPStatus.BAD_REQUEST, f"there is no site {site!r}", next_step="leave it out")
+    return requested
+
+
+def prepare_task(
+    text: str,
+    context: ServiceContext,
+    *,
+    submitter: str,
+    priority: int = 0,
+    site: str | None = None,
+    idempotency_key: str | None = None,
+    schedule: str | None = None,
+) -> NewTask:
+    """Check a campaign, and make its task. Raises what `check_campaign` raises."""
+    requested = check_campaign(text, context, site=site)
+    return make_task(
+        text,
+        requested,
+        submitter=submitter,
+        priority=priority,
+        site=site,
+        idempotency_key=idempotency_key,
+        schedule=schedule,
+        typical_s=context.durations.find_s(requested.bench, requested.instance_types),
+    )
