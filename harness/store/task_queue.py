@@ -21,6 +21,7 @@ from harness.store.names_at_random import draw_name
 from harness.store.owners import OwnerLine, make_owner_line
 from harness.store.tables import OWNERS, RUNS, TASKS
 from harness.store.task_lines import NewTask, QueueLimits, TaskLine, TaskPlace, TaskQuery
+from harness.system.proc import ProcessId
 from harness.untrusted.plain_text import clip, printable
 
 _QUEUED, _RUNNING = TASKS.c.state == TaskState.QUEUED, TASKS.c.state == TaskState.RUNNING
@@ -192,6 +193,11 @@ class TaskQueue:
             return dead + len(db.execute(waiting).all())
 
         return self._ledger.database.read(count)
+
+    def find_processes_here(self) -> set[ProcessId]:
+        """Find the processes that carry out tasks, as far as they are of this machine and its space of process ids."""
+        lines = [line for _, line in self._ledger.database.read(_find_owners)]
+        return {line.process for line in lines if line.place == owners.own_place()}
 
     def claim(self, limits: QueueLimits) -> TaskLine | None:
         """Claim the task whose turn it is for this process; None where none waits, or none may begin now."""

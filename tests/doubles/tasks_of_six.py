@@ -33,7 +33,7 @@ class QueueOfSix(Surroundings):
 
     def work(self) -> str | None:
         """Do what a process of the executor does; return the state of the task that it got."""
-        line = self.queue.take_over() or self.queue.claim(LIMITS)
+        line = self.queue.claim(LIMITS) or self.queue.take_over()
         if line is None:
             return None
         return task_run.carry_out(line, self.ledger, self.settings, self.benches(), self.controls)

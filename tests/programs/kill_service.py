@@ -2,8 +2,8 @@
 
     python -m tests.programs.kill_service URL FOLDER [--kills N] [--seed S]
 
-The service is the real command with scripted hosts. Killed by SIGKILL are: the service, a process that waits for a task,
-and a process that carries one out; at a chosen point, or at a random moment. A service that died is started again.
+The service is the real command with scripted hosts. Killed by SIGKILL are: the service, a process that waits for a
+task, and a process that carries one out; at a chosen point, or at a random moment. A service that died starts again.
 Whoever submits gets no answer from a service that was killed, and sends the request again with its key.
 """
 
@@ -202,7 +202,9 @@ class Team:
             faults.append("there is a run of no task")
         bench = ScriptedBench(self.service.folder / "bench", 1)
         faults += [f"there is {token}" for token in bench.list_made()]
-        here = Surroundings(self.ledger.database.url.render_as_string(hide_password=False), bench, self.service.folder, 1)
+        here = Surroundings(
+            self.ledger.database.url.render_as_string(hide_password=False), bench, self.service.folder, 1
+        )
         for run in self.ledger.runs():
             faults += here.find_faults_of_run(run, {})
         return [*faults, *here.find_faults_of_all()]

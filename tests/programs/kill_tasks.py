@@ -1,4 +1,4 @@
-"""Kill a process that carries out a task at every point, and see that the task ends once, with one run and no host left.
+"""Kill a process that carries out a task at every point: the task ends once, with one run, and no host is left.
 
     python -m tests.programs.kill_tasks URL FOLDER [--kills N] [--every N] [--seed S]
 

@@ -101,11 +101,10 @@ def _watch_executor(patch: pytest.MonkeyPatch, point: ChosenPoint) -> None:
     """Make points of what an executor does to its processes."""
     begin, make_process = Executor._begin, Executor._make_process
 
-    def watched_begin(watched: Executor) -> bool:
+    def watched_begin(watched: Executor) -> None:
         point("executor: before a task is begun")
-        done = begin(watched)
+        begin(watched)
         point("executor: a task is begun")
-        return done
 
     def watched_make(watched: Executor):  # type: ignore[no-untyped-def]
         point("executor: before a process is made")

@@ -1,4 +1,4 @@
-"""A service that is killed at any point loses no campaign, carries none out twice and leaves no host, on both databases.
+"""A service that is killed at any point loses no campaign, doubles none and leaves no host, on both databases.
 
 `make soak` kills the service and its processes 200 times on each, and a process of a task at each of its points.
 """
@@ -39,9 +39,12 @@ def test_the_process_of_a_task_killed_at_every_point_is_followed_by_another(
     record_property("counted", f"{said['kills']} kills in {said['trials']} trials of a task on {database}")
     assert said["faults"] == []
     assert said["kills"] >= said["trials"] >= 10
-    assert {"TaskQueue._insert.insert", "TaskQueue.claim.claim", "TaskQueue.finish.finish", "Ledger.close_run.close"} <= {
-        point.partition(":")[0] for point in said["points"]
-    }
+    assert {
+        "TaskQueue._insert.insert",
+        "TaskQueue.claim.claim",
+        "TaskQueue.finish.finish",
+        "Ledger.close_run.close",
+    } <= {point.partition(":")[0] for point in said["points"]}
 
 
 def test_a_service_that_is_killed_again_and_again_loses_and_doubles_nothing(

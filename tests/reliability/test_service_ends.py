@@ -3,7 +3,6 @@
 import os
 import signal
 import socket
-import sqlite3
 import subprocess
 import sys
 import threading
@@ -13,8 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import sqlalchemy as sql
 
 from harness.store.ledger import Ledger
+from harness.store.schema import REVISION_TABLE
 from harness.store.task_lines import TaskQuery
 from harness.store.task_queue import TaskQueue
 from tests.servers.scripted_service import ScriptedService, find_processes_of_tasks
@@ -47,12 +48,14 @@ def send_half_a_request(service: ScriptedService) -> socket.socket:
     host, _, port = service.address.rpartition(":")
     connection = socket.create_connection((host, int(port)), timeout=60)
     body = b'{"campaign": "instance_types: [good]\\n"'
-    head = f"POST /v1/tasks HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: {len(body) + 1}\r\n\r\n"
-    connection.sendall(head.encode() + body)
+    head = ["POST /v1/tasks HTTP/1.1", "Host: x", "Content-Type: application/json", f"Content-Length: {len(body) + 1}"]
+    connection.sendall("\r\n".join([*head, "", ""]).encode() + body)
     return connection
 
 
-def test_a_service_that_is_asked_to_end_answers_open_requests_and_lets_campaigns_go_on(service: ScriptedService) -> None:
+def test_a_service_that_is_asked_to_end_answers_open_requests_and_lets_campaigns_go_on(
+    service: ScriptedService,
+) -> None:
     service.start()
     ledger = Ledger(service.url)
     queue = TaskQueue(ledger)
@@ -83,6 +86,20 @@ def test_a_campaign_that_was_accepted_at_the_end_waits_for_the_next_service(serv
     wait_for(lambda: service.ask("GET", f"/v1/tasks/{task}")[1]["state"] == "ended", "the campaign ends")
 
 
+def test_a_server_s_ledger_of_an_earlier_version_is_refused_with_the_next_step(
+    service: ScriptedService, new_database: str
+) -> None:
+    service.url = new_database
+    ledger = Ledger(new_database)
+    older = sql.text(f"UPDATE {REVISION_TABLE} SET version_num = '0004'")
+    ledger.database.write(lambda db: db.execute(older))
+    ledger.close()
+    process = service.launch("--listen=127.0.0.1:0")
+    assert process.wait(60) == 2
+    assert "is of revision 0004, and this version needs" in service.read_log()
+    assert "next: `ptp-harness ledger upgrade` upgrades it" in service.read_log()
+
+
 def test_a_port_that_another_program_has_is_named(service: ScriptedService) -> None:
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = other.getsockname()[1]
@@ -91,15 +108,7 @@ def test_a_port_that_another_program_has_is_named(service: ScriptedService) -> N
     said = service.read_log()
     assert f"cannot listen on 127.0.0.1:{port}: Address already in use" in said
     assert "next: another program may have the port" in said
-
-
-def test_a_ledger_of_an_earlier_version_is_refused_with_the_next_step(service: ScriptedService, tmp_path: Path) -> None:
-    Ledger(service.url).close()
-    with sqlite3.connect(tmp_path / "ledger.sqlite") as database:
-        database.execute("UPDATE alembic_version SET version_num = '0004'")
-    process = service.launch("--listen=127.0.0.1:0")
-    assert process.wait(60) == 2
-    assert "ptp-harness ledger upgrade" in service.read_log()
+    assert service.list_processes() == [], "nothing was begun"
 
 
 def test_two_services_on_one_ledger_carry_out_each_campaign_once(service: ScriptedService, tmp_path: Path) -> None:
@@ -141,4 +150,4 @@ def test_a_service_that_cannot_write_its_log_says_so(tmp_path: Path) -> None:
     argv = [sys.executable, "-m", "harness", "serve", "--open", "--listen", "127.0.0.1:0"]
     done = subprocess.run(argv, env=environ, capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 2, done.stderr
-    assert "cannot write" in done.stderr
+    assert f"cannot write {tmp_path}/service/workers.log" in done.stderr

@@ -1,4 +1,4 @@
-"""Start the real service for tests, with scripted hosts, so that it and its processes can be killed and started again."""
+"""Start the command `serve` for tests, with scripted hosts: it and its processes can be killed and started again."""
 
 import http.client
 import json
