@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from harness.campaign import stored
-from harness.errors import HarnessError, SetupError
+from harness.errors import HarnessError, RequestError, SetupError
 from harness.model import Outcome, RunRecord
 from harness.model.tasks import TaskState
 from harness.report.exit_codes import exit_code_of
@@ -80,16 +80,28 @@ def _lead(
             return None
         prepared = prepare(stored.from_document(TaskQueue(ledger).campaign(line.task)), settings, benches)
         return campaign_run.start(prepared, ledger, settings, controls, task=line.task)
-    return _wait_for_other_leader(line.run, ledger) or campaign_run.resume(
-        line.run, _prepare_again(line.run, ledger, settings, benches), ledger, settings, controls
-    )
+    while (record := _wait_for_other_leader(line.run, ledger)) is None:
+        try:
+            prepared = _prepare_again(line.run, ledger, settings, benches)
+            return campaign_run.resume(line.run, prepared, ledger, settings, controls)
+        except RequestError:
+            if not _has_other_leader(line.run, ledger):
+                raise
+    return record
 
 
 def _wait_for_other_leader(run: str, ledger: Ledger) -> RunRecord | None:
     """Wait while a person's command leads a run, by `resume` or `sweep`; return the run's record if it has ended."""
-    while (record := ledger.record(run)) is None and ledger.find(run).alive():
+    while not (line := ledger.find(run)).ended:
+        if not line.alive():
+            return None
         time.sleep(LOOK_EVERY_S)
-    return record
+    return ledger.record(run)
+
+
+def _has_other_leader(run: str, ledger: Ledger) -> bool:
+    line = ledger.find(run)
+    return line.owner.owner != ledger.owner and (line.ended or line.alive())
 
 
 def _end_run(line: TaskLine, ledger: Ledger, benches: Benches) -> str:

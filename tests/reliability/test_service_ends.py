@@ -48,7 +48,8 @@ def send_half_a_request(service: ScriptedService) -> socket.socket:
     host, _, port = service.address.rpartition(":")
     connection = socket.create_connection((host, int(port)), timeout=60)
     body = b'{"campaign": "instance_types: [good]\\n"'
-    head = ["POST /v1/tasks HTTP/1.1", "Host: x", "Content-Type: application/json", f"Content-Length: {len(body) + 1}"]
+    fields = {"Host": "127.0.0.1", "Content-Type": "application/json", "Content-Length": len(body) + 1}
+    head = ["POST /v1/tasks HTTP/1.1", *(f"{name}: {value}" for name, value in fields.items())]
     connection.sendall("\r\n".join([*head, "", ""]).encode() + body)
     return connection
 
