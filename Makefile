@@ -11,13 +11,16 @@ CAMPAIGN := lab.phc lab.driver-off lab.no-phc lab.drifting
 FUZZ := probes verdicts device control
 SOAK_SECONDS ?= 600
 SOAK_KILLS ?= 20000
+SOAK_SERVICE_KILLS ?= 200
 SOAK_ORDERS ?= 2000
 ONLY ?=
+BASE ?=
+WITH ?=
 SAMPLE ?=
 SEED ?= 1
 AGAIN ?=
 
-.PHONY: run test truth soak mutants check docs molecule rehearse unit bench wheel audit lock clean help system
+.PHONY: run test truth soak mutants check docs molecule rehearse unit bench wheel image audit lock clean help system
 
 help:            ## these lines
 	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' Makefile
@@ -54,13 +57,13 @@ truth: $(READY)  ## every type of the lab against the verdict that its truth dem
 	$(VENV)/bin/ptp-harness lab build
 	$(VENV)/bin/pytest tests/truths --verbose
 
-soak: $(READY)   ## look for faults at length: property tests with 50 times the examples, SOAK_KILLS (20000) kills of runs, SOAK_ORDERS (2000) orders of steps, each fuzz target for SOAK_SECONDS (600)
+soak: $(READY)   ## look for faults at length: property tests with 50 times the examples, SOAK_KILLS (20000) kills of runs, SOAK_SERVICE_KILLS (200) of the service, SOAK_ORDERS (2000) orders of steps, each fuzz target for SOAK_SECONDS (600)
 	@echo "--- atheris into $(VENV), as locked in requirements/soak.txt"
 	@$(VENV)/bin/pip install --quiet --disable-pip-version-check --require-hashes -r requirements/soak.txt
 	@echo "--- hostile hosts, and the properties of probes and ladder: 50 times as many examples"
 	$(VENV)/bin/pytest --hypothesis-profile=soak --timeout=7200 --numprocesses 2 tests/hostile tests/unit/probes tests/unit/ladder
-	@echo "--- runs killed at every point, $(SOAK_KILLS) times on both databases; $(SOAK_ORDERS) orders of steps on each"
-	PTP_HARNESS_TEST_KILLS=$(SOAK_KILLS) PTP_HARNESS_TEST_ORDERS=$(SOAK_ORDERS) $(VENV)/bin/pytest --numprocesses 2 tests/reliability
+	@echo "--- runs killed at every point, $(SOAK_KILLS) times on both databases, the service $(SOAK_SERVICE_KILLS) times on each; $(SOAK_ORDERS) orders of steps on each"
+	PTP_HARNESS_TEST_KILLS=$(SOAK_KILLS) PTP_HARNESS_TEST_SERVICE_KILLS=$(SOAK_SERVICE_KILLS) PTP_HARNESS_TEST_ORDERS=$(SOAK_ORDERS) $(VENV)/bin/pytest --numprocesses 2 tests/reliability
 	@for target in $(FUZZ); do \
 	  echo "--- fuzzing $$target for $(SOAK_SECONDS) s; what is found stays in .fuzz/$$target"; \
 	  $(VENV)/bin/python -m tools.fuzz $$target --seconds $(SOAK_SECONDS) || exit 1; \
@@ -92,6 +95,9 @@ bench: $(READY)  ## the figures in the documentation
 
 wheel: $(READY)  ## the package, whole: dist/*.whl
 	$(VENV)/bin/python -m pip wheel --quiet --no-deps --no-build-isolation --wheel-dir dist .
+
+image: wheel     ## the service in an image, ptp-harness:VERSION, by buildah, podman or docker; BASE=image WITH="programs that come along"
+	BASE="$(BASE)" deploy/image/build "$$(ls -t dist/ptp_harness-*.whl | head -1)" $(WITH)
 
 audit:           ## known vulnerabilities of the locked packages (needs pip-audit, and the network)
 	pip-audit --strict --require-hashes --disable-pip --requirement requirements/run.txt

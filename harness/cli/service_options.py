@@ -3,14 +3,15 @@
 import os
 import threading
 from collections.abc import Sequence
+from types import FrameType
 from typing import Annotated
 
 import typer
 
 from harness.cli import output
-from harness.errors import RequestError
+from harness.errors import RequestError, SetupError
 from harness.model.bench_traits import BenchName
-from harness.service.executor import GO, Executor
+from harness.service.executor import GO, LOOK_EVERY_S, Executor
 from harness.store.task_lines import QueueLimits
 from harness.store.task_queue import TaskQueue
 from harness.system.settings import Settings
@@ -46,19 +47,40 @@ def make_limits(parallel: int, per_bench: Sequence[str] | None, per_submitter: i
 
 
 def make_executor(queue: TaskQueue, limits: QueueLimits, settings: Settings) -> Executor:
-    """Make the executor of a queue; its processes get this process's environment and the limits."""
+    """Make the executor of a queue; its processes get this process's environment and the limits.
+
+    Raises SetupError where their log cannot be written.
+    """
+    log = settings.state_dir / "service" / "workers.log"
+    try:
+        log.parent.mkdir(parents=True, exist_ok=True)
+        log.open("ab").close()
+    except OSError as error:
+        raise SetupError(
+            f"cannot write {log}: {error.strerror}",
+            next_step="set PTP_HARNESS_STATE_DIR to a directory that you may write to",
+        ) from error
     flags = [f"--parallel={limits.tasks}", *(f"--per-bench={name}={most}" for name, most in limits.per_bench.items())]
     if limits.per_submitter is not None:
         flags.append(f"--per-submitter={limits.per_submitter}")
     environ = os.environ | {"PTP_HARNESS_STATE_DIR": str(settings.state_dir)}
-    return Executor(queue, limits, settings.state_dir / "service" / "workers.log", environ=environ, flags=flags)
+    return Executor(queue, limits, log, environ=environ, flags=flags)
 
 
-def watch_queue(queue: TaskQueue, limits: QueueLimits, settings: Settings) -> None:
-    """Begin tasks until a signal comes."""
-    executor, stop = make_executor(queue, limits, settings), threading.Event()
-    with handling_stop_signals(lambda _number, _frame: stop.set()):
+def watch_queue(queue: TaskQueue, limits: QueueLimits, settings: Settings, *, waits: bool) -> None:
+    """Begin tasks until a signal comes. `waits`: then until those that were begun here have ended, or a second one."""
+    executor, stop, stop_at_once = make_executor(queue, limits, settings), threading.Event(), threading.Event()
+
+    def handle(_number: int, _frame: FrameType | None) -> None:
+        (stop_at_once if stop.is_set() else stop).set()
+
+    with handling_stop_signals(handle):
         executor.start()
-        output.say(f"carrying out campaigns, {limits.tasks} at once; Ctrl-C ends this, not those that run")
+        goes_on = "" if waits else ", not those that run"
+        output.say(f"carrying out campaigns, {limits.tasks} at once; Ctrl-C ends this{goes_on}")
         stop.wait()
         executor.stop()
+        if waits and (number := executor.count_busy()):
+            output.say(f"waiting for {number} campaigns; a second signal ends this, not those that run")
+            while executor.count_busy() and not stop_at_once.wait(LOOK_EVERY_S):
+                pass

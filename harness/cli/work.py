@@ -18,6 +18,9 @@ def work(
     parallel: service_options.Parallel = service_options.TASKS_AT_ONCE,
     per_bench: service_options.PerBench = None,
     per_submitter: service_options.PerSubmitter = None,
+    waits: Annotated[
+        bool, typer.Option("--wait", help="Once stopped, wait for the campaigns that run; for containers.")
+    ] = False,
     next_task: Annotated[
         bool, typer.Option("--next", hidden=True, help="Take one task once `go` comes on standard input.")
     ] = False,
@@ -25,24 +28,25 @@ def work(
     """Carry out submitted campaigns, here, until it is stopped.
 
     For machines that share the ledger of a service (PTP_HARNESS_LEDGER_URL). Each campaign runs in a process of its
-    own, and goes on where this one is stopped. A campaign whose process died is taken up again. `serve` does the same
-    unless it is started with --no-work.
+    own, and goes on where this one is stopped; with --wait, this one ends after them. A campaign whose process died is
+    taken up again. `serve` does the same unless it is started with --no-work.
 
     Examples:
         ptp-harness work
         ptp-harness work --parallel 4 --per-bench lab=1
+        ptp-harness work --wait
     """
     limits = service_options.make_limits(parallel, per_bench, per_submitter)
     configuration = settings.load()
     ledger = wiring.ledger(configuration)
     queue = TaskQueue(ledger)
     if not next_task:
-        service_options.watch_queue(queue, limits, configuration)
+        service_options.watch_queue(queue, limits, configuration, waits=waits)
         return
     benches = wiring.benches(configuration)
     if sys.stdin.buffer.readline() != service_options.GO:
         return
-    line = queue.take_over() or queue.claim(limits)
+    line = queue.claim(limits) or queue.take_over()  # a dead process of another machine is watched first
     if line is None:
         return
     controls = RunControls(listener=_ignore)

@@ -206,6 +206,20 @@ def remove(
     return {item.token: words for item, words in zip(items, remains, strict=True) if words}
 
 
+def end_run(run: str, ledger: Ledger, bench: Bench, progress: Callable[[str], None] = ignore_progress) -> list[str]:
+    """Remove what a run made that nobody leads any more, or this process, and close it; return what is left, in words.
+
+    A run of which something is left stays open, for a sweep. Raises RequestError where a living process leads it.
+    """
+    if ledger.find(run).owner.owner != ledger.owner:
+        ledger.take_over(run, partial(_say_wait, run, progress), stopping=True)
+    items = [item for item in survey(ledger, bench, taken_over=[run]).removable if item.token.run == run]
+    left = [word for words in remove(items, bench, progress).values() for word in words]
+    if not left:
+        close_runs([run], ledger, bench, progress)
+    return left
+
+
 def close_runs(runs: Collection[str], ledger: Ledger, bench: Bench, progress: Callable[[str], None]) -> list[str]:
     """Give every host of runs that were taken over a verdict, and close these runs in the ledger.
 

@@ -68,6 +68,8 @@ class Qualification:
         self.steps = StepRecorder(self.token, context)
         self.collected = EvidenceCollector(self.token, context, self.steps)
         self.machine: Machine | None = None
+        self.earlier = tuple(replace(self.token, attempt=number) for number in range(1, attempt))
+        """Earlier attempts at this host, whose processes died, until what they left is removed."""
         self.quality: ClockQuality | None = None
         self.disturbances: tuple[DisturbanceFigures, ...] = ()
 
@@ -124,9 +126,10 @@ class Qualification:
                 detail = "not tried, since another host met an error that holds for all"
                 self.collected.note(launch=Launch(failure=Reason.LAUNCH_FAILED, detail=detail))
                 return False
-            for number in range(1, self.token.attempt):
+            for token in self.earlier:
                 progress("removing what an earlier attempt left")
-                self.context.bench.release(replace(self.token, attempt=number), progress)
+                self.context.bench.release(token, progress)
+            self.earlier = ()
             try:
                 self.machine = machine = self.context.bench.provision(self.token, self.host.instance_type, progress)
             except BenchError as error:
@@ -324,10 +327,12 @@ class Qualification:
                 return HostState.UNDECIDED
             if self.context.campaign.keep is Keep.SUPPORTED:
                 return HostState.KEPT
-        error = self.context.failures.release(self.context.bench, self.token, self._publish_release)
-        if error is not None:
+        failures, bench = self.context.failures, self.context.bench
+        results = [failures.release(bench, token, self._publish_release) for token in (*self.earlier, self.token)]
+        errors = [error for error in results if error is not None]
+        for error in errors:
             self._publish_release(error)
-        return HostState.RELEASED if error is None else HostState.FAILED
+        return HostState.FAILED if errors else HostState.RELEASED
 
     def _publish_release(self, text: str) -> None:
         self.context.events.publish(text, host=self.host.name, stage=Stage.RELEASE)

@@ -2,15 +2,16 @@
 
 import logging
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from harness.campaign import stored
-from harness.errors import HarnessError
+from harness.errors import HarnessError, RequestError, SetupError
 from harness.model import Outcome, RunRecord
 from harness.model.tasks import TaskState
 from harness.report.exit_codes import exit_code_of
-from harness.runs import campaign_run
+from harness.runs import campaign_run, leftovers
 from harness.runs.context import RunControls
 from harness.runs.prepare import Benches, Prepared, prepare, prepare_resolved
 from harness.store.ledger import Ledger
@@ -20,6 +21,9 @@ from harness.store.task_queue import TaskQueue
 from harness.system.settings import Settings
 
 LOOK_EVERY_S = 1.0
+MOST_ATTEMPTS = 20
+"""A task whose processes died so often is given up: each would begin its hosts anew."""
+
 _log = logging.getLogger(__name__)
 
 WORST_FIRST = (Outcome.FAIL, Outcome.INCONCLUSIVE, Outcome.UNSUPPORTED, Outcome.PASS)
@@ -28,23 +32,28 @@ WORST_FIRST = (Outcome.FAIL, Outcome.INCONCLUSIVE, Outcome.UNSUPPORTED, Outcome.
 def carry_out(line: TaskLine, ledger: Ledger, settings: Settings, benches: Benches, controls: RunControls) -> TaskState:
     """Carry out a task of this process, and record its end; return its final state.
 
-    An error before the run began is recorded as the problem of the task. Somebody who cancels the task sets
-    `controls.stop`. Raises OwnershipLostError where another process has the task by now.
+    An error of the task is recorded as its problem, and its run is ended, if it had begun. Somebody who cancels the
+    task sets `controls.stop`. Raises OwnershipLostError where another process has the task by now.
     """
     queue = TaskQueue(ledger)
     try:
-        with _stopping_when_cancelled(line.task, queue, controls.stop):
+        with _stopping_when_cancelled(line, queue, controls.stop):
             record = _lead(line, ledger, settings, benches, controls)
     except OwnershipLostError:
         raise
     except HarnessError as error:
-        queue.finish(line, TaskState.FAILED, exit_code=int(error.exit_code), problem=str(error))
+        left = _end_run(line, ledger, benches)
+        queue.finish(line, TaskState.FAILED, exit_code=int(error.exit_code), problem=f"{error}{left}")
         return TaskState.FAILED
     except Exception as error:
-        queue.finish(line, TaskState.FAILED, problem=f"our fault: {type(error).__name__}: {error}")
+        left = _end_run(line, ledger, benches)
+        queue.finish(line, TaskState.FAILED, problem=f"our fault: {type(error).__name__}: {error}{left}")
         raise
     state = TaskState.CANCELLED if queue.is_cancelled(line.task) else TaskState.ENDED
-    queue.finish(line, state, exit_code=int(exit_code_of(record)), outcome=find_worst(record))
+    if record is None:
+        queue.finish(line, state)
+    else:
+        queue.finish(line, state, exit_code=int(exit_code_of(record)), outcome=find_worst(record))
     return state
 
 
@@ -54,17 +63,60 @@ def find_worst(record: RunRecord) -> Outcome | None:
     return next((outcome for outcome in WORST_FIRST if outcome in outcomes), None)
 
 
-def _lead(line: TaskLine, ledger: Ledger, settings: Settings, benches: Benches, controls: RunControls) -> RunRecord:
-    """Begin the run of a task; go on with the one that its earlier process began."""
+def _lead(
+    line: TaskLine, ledger: Ledger, settings: Settings, benches: Benches, controls: RunControls
+) -> RunRecord | None:
+    """Begin the run of a task; go on with the one that its earlier process began.
+
+    None: the task was cancelled before its run began. Raises SetupError for a task whose processes died too often.
+    """
+    if line.attempt > MOST_ATTEMPTS:
+        raise SetupError(
+            f"{MOST_ATTEMPTS} processes died of the task {line.task}",
+            next_step="see why in the log of the kernel (memory?) and of the service, then submit it again",
+        )
     if line.run is None:
+        if line.cancelled_by is not None:
+            return None
         prepared = prepare(stored.from_document(TaskQueue(ledger).campaign(line.task)), settings, benches)
         return campaign_run.start(prepared, ledger, settings, controls, task=line.task)
-    ended = ledger.record(line.run)
-    if ended is not None:
-        return ended
-    return campaign_run.resume(
-        line.run, _prepare_again(line.run, ledger, settings, benches), ledger, settings, controls
-    )
+    while (record := _wait_for_other_leader(line.run, ledger)) is None:
+        try:
+            prepared = _prepare_again(line.run, ledger, settings, benches)
+            return campaign_run.resume(line.run, prepared, ledger, settings, controls)
+        except RequestError:
+            if not _has_other_leader(line.run, ledger):
+                raise
+    return record
+
+
+def _wait_for_other_leader(run: str, ledger: Ledger) -> RunRecord | None:
+    """Wait while a person's command leads a run, by `resume` or `sweep`; return the run's record if it has ended."""
+    while not (line := ledger.find(run)).ended:
+        if not line.alive():
+            return None
+        time.sleep(LOOK_EVERY_S)
+    return ledger.record(run)
+
+
+def _has_other_leader(run: str, ledger: Ledger) -> bool:
+    line = ledger.find(run)
+    return line.owner.owner != ledger.owner and (line.ended or line.alive())
+
+
+def _end_run(line: TaskLine, ledger: Ledger, benches: Benches) -> str:
+    """Remove the hosts of a task's run that cannot go on, and close it; return what is left, to end a sentence."""
+    try:
+        run = TaskQueue(ledger).find(line.task).run
+        if run is None or ledger.record(run) is not None:
+            return ""
+        left = leftovers.end_run(run, ledger, benches.make_bench(campaign_run.read_campaign(run, ledger)))
+    except OwnershipLostError:
+        raise
+    except Exception as error:
+        _log.warning("the run of task %s was not ended: %s", line.task, error)
+        left = [f"what its run made ({error})"]
+    return f"; left: {', '.join(left)}: `ptp-harness sweep --yes`" if left else ""
 
 
 def _prepare_again(run: str, ledger: Ledger, settings: Settings, benches: Benches) -> Prepared:
@@ -72,10 +124,12 @@ def _prepare_again(run: str, ledger: Ledger, settings: Settings, benches: Benche
 
 
 @contextmanager
-def _stopping_when_cancelled(task: str, queue: TaskQueue, stop: threading.Event) -> Iterator[None]:
+def _stopping_when_cancelled(line: TaskLine, queue: TaskQueue, stop: threading.Event) -> Iterator[None]:
     """Set `stop` once somebody cancels the task. A ledger that is away for a moment delays that."""
+    if line.cancelled_by is not None:
+        stop.set()
     done = threading.Event()
-    thread = threading.Thread(target=_watch, args=(lambda: queue.is_cancelled(task), stop, done), daemon=True)
+    thread = threading.Thread(target=_watch, args=(lambda: queue.is_cancelled(line.task), stop, done), daemon=True)
     thread.start()
     try:
         yield

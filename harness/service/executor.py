@@ -20,6 +20,7 @@ from harness.store.task_queue import TaskQueue
 from harness.system import proc
 
 LOOK_EVERY_S = 1.0
+_STOPS_WITHIN_S = 5.0
 COMMAND = (sys.executable, "-m", "harness")
 """Starts the command in a process of its own."""
 
@@ -47,12 +48,12 @@ class Executor:
         self._wake, self._ending = threading.Event(), threading.Event()
         self._spare: _WaitingProcess | None = None
         self._busy: list[proc.ProcessId] = []
+        self._without_task: set[proc.ProcessId] = set()  # those of `_busy` that were not seen with a task yet
         self._thread = threading.Thread(target=self._watch, name="executor", daemon=True)
         self.looked_at_s: float | None = None  # on the monotonic clock: when the queue was last looked at
 
     def start(self) -> None:
         """Begin to watch the queue."""
-        self._log_file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._thread.start()
 
     def wake(self) -> None:
@@ -60,14 +61,22 @@ class Executor:
         self._wake.set()
 
     def stop(self) -> None:
-        """Begin no more tasks. Those that run go on, in their own processes."""
+        """Begin no more tasks. Those that run go on, in their own processes.
+
+        A ledger that is away does not hold the end up: the process that waits ends when this one does.
+        """
         self._ending.set()
         self._wake.set()
         if self._thread.is_alive():
-            self._thread.join()
-        if self._spare is not None:
+            self._thread.join(_STOPS_WITHIN_S)
+        if self._spare is not None and not self._thread.is_alive():
             os.close(self._spare.stdin)
             self._spare = None
+
+    def count_busy(self) -> int:
+        """Count the processes that carry out tasks. For those who stopped this executor, and wait for them."""
+        self._busy = [process for process in self._busy if not proc.has_ended(process)]
+        return len(self._busy)
 
     def why_not_ready(self) -> str | None:
         """Say why no tasks are begun, if so."""
@@ -89,16 +98,23 @@ class Executor:
             self._wake.clear()
 
     def _look(self) -> None:
-        self._busy = [process for process in self._busy if not proc.has_ended(process)]
+        self.count_busy()
         if self._spare is not None and proc.has_ended(self._spare.process):
             _log.warning("a process that waited for a task has ended; see %s", self._log_file)
             os.close(self._spare.stdin)
             self._spare = None
-        room = self._limits.tasks - len(self._busy)
-        for _ in range(min(room, self._queue.count_claimable(self._limits)) if room > 0 else 0):
+        for _ in range(self._count_to_begin()):
             self._begin()
         if self._spare is None:
             self._spare = self._make_process()
+
+    def _count_to_begin(self) -> int:
+        """Count the processes that are to take a task now: some that were told to, and load, have none yet."""
+        self._without_task &= {*self._busy}
+        if self._without_task:
+            self._without_task -= self._queue.find_processes_here()
+        claimable = self._queue.count_claimable(self._limits) - len(self._without_task)
+        return max(0, min(claimable, self._limits.tasks - len(self._busy)))
 
     def _begin(self) -> None:
         """Let the process that waits take a task. One that has just ended takes none, and the next look sees that."""
@@ -108,6 +124,7 @@ class Executor:
             os.write(waiting.stdin, GO)
         os.close(waiting.stdin)
         self._busy.append(waiting.process)
+        self._without_task.add(waiting.process)
 
     def _make_process(self) -> "_WaitingProcess":
         """Start a process that waits for a task. It has a session of its own: signals to the service miss it."""

@@ -32,6 +32,9 @@ LEASE_S = 30.0
 HEARTBEAT_S = 5.0
 TICK_S = 1.0
 _WATCH_S = 1.0
+_watched: dict[str, int] = {}
+"""The beats of owners that this process watched for a lease already: a task, then its run, may be of the same."""
+
 _log = logging.getLogger(__name__)
 
 
@@ -206,12 +209,14 @@ def confirm_dead(
 ) -> OwnerLine | None:
     """Confirm that an owner whose lease has ended is dead; None when it renewed its lease meanwhile.
 
-    One of this machine is looked up; any other is watched for the length of a lease. `progress` gets the seconds left.
+    One of this machine is looked up; any other is watched for the length of a lease, once by this process. `progress`
+    gets the seconds left.
     """
-    end = time.monotonic() + LEASE_S
+    end = time.monotonic() + (0 if _watched.get(line.owner) == line.beats else LEASE_S)
     while not line.ended_here():
         left = end - time.monotonic()
         if left <= 0:
+            _watched[line.owner] = line.beats
             return line
         progress(left)
         pause(min(_WATCH_S, left))

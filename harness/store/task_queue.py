@@ -35,6 +35,7 @@ from harness.store.task_rows import (
     read_task,
     unknown_task,
 )
+from harness.system.proc import ProcessId
 from harness.untrusted.plain_text import clip, printable
 
 __all__ = ["FullQueueError", "RepeatedKeyError", "TaskQueue", "UnknownTaskError"]
@@ -161,6 +162,11 @@ class TaskQueue:
             return dead + count_startable(running, [(row.bench, row.submitter) for row in rows], limits)
 
         return self._ledger.database.read(count)
+
+    def find_processes_here(self) -> set[ProcessId]:
+        """Find the processes that carry out tasks, as far as they are of this machine and its space of process ids."""
+        running = self._ledger.database.read(find_running)
+        return {each.owner.process for each in running if each.owner.place == owners.own_place()}
 
     def claim(self, limits: QueueLimits) -> TaskLine | None:
         """Claim the task whose turn it is for this process; None where none waits, or none may begin now."""

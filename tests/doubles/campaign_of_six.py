@@ -4,6 +4,7 @@ Only what is done by SSH is left out: the stages between provisioning and verdic
 """
 
 import random
+from collections.abc import Mapping
 from contextlib import ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
@@ -20,7 +21,8 @@ from harness.runs.qualification import Qualification
 from harness.store.evidence_folder import SUMS, EvidenceFolder
 from harness.store.ledger import Ledger
 from harness.store.ledger_check import check
-from harness.store.tables import EVENTS, HOSTS, OWNERS, RUNS, STEPS
+from harness.store.ledger_lines import RunLine
+from harness.store.tables import EVENTS, HOSTS, OWNERS, RUNS, STEPS, TASKS
 from harness.system.settings import Settings, assets_dir
 from tests.doubles.scripted_bench import KINDS, ScriptedBench
 
@@ -71,7 +73,7 @@ class Surroundings:
         """Delete all that the ledger holds."""
 
         def delete(db: sql.Connection) -> None:
-            for table in (EVENTS, STEPS, HOSTS, RUNS, OWNERS):
+            for table in (EVENTS, STEPS, HOSTS, RUNS, TASKS, OWNERS):
                 db.execute(table.delete())
 
         self.ledger.database.write(delete)
@@ -91,15 +93,17 @@ class Surroundings:
         lines = self.ledger.runs()
         if not lines:
             return [f"without a run there is {token}" for token in self.bench.list_made()]
-        line, hosts = lines[0], self.ledger.hosts(lines[0].run)
+        kept = sorted(str(each.token) for each in self.ledger.hosts(lines[0].run) if each.state == "kept")
+        faults = [] if kept == (made := self.bench.list_made()) else [f"kept {kept}, and there are {made}"]
+        return [*faults, *self.find_faults_of_run(lines[0], verdicts_before), *self.find_faults_of_all()]
+
+    def find_faults_of_run(self, line: RunLine, verdicts_before: Mapping[str, str]) -> list[str]:
+        """Name what does not hold of a run that has ended, but for its hosts that are left."""
+        hosts = self.ledger.hosts(line.run)
         faults = [] if line.ended else [f"run {line.run} has not ended"]
         faults += [f"{each.host} has no verdict" for each in hosts if each.record is None]
         faults += [f"{each.host} is {each.state}" for each in hosts if each.state not in ("kept", "released", "failed")]
-        kept = sorted(str(each.token) for each in hosts if each.state == "kept")
-        if kept != (made := self.bench.list_made()):
-            faults.append(f"kept {kept}, and there are {made}")
-        faults += [f"{token} was made twice" for token in self.bench.list_made_twice()]
-        verdicts = self.verdicts()
+        verdicts = {each.host: each.record.verdict.sentence for each in hosts if each.record is not None}
         faults += [
             f"the verdict of {host} changed: {sentence!r}, {verdicts.get(host)!r}"
             for host, sentence in verdicts_before.items()
@@ -111,7 +115,12 @@ class Surroundings:
         folder = EvidenceFolder(self.settings.runs_dir / line.run)
         if (folder.path / SUMS).exists() and (changed := folder.list_changed()):
             faults.append(f"evidence differs from its checksums: {changed}")
-        return [*faults, *check(self.ledger).faults]
+        return faults
+
+    def find_faults_of_all(self) -> list[str]:
+        """Name what does not hold of the ledger as a whole, and the hosts that were made twice."""
+        twice = [f"{token} was made twice" for token in self.bench.list_made_twice()]
+        return [*twice, *check(self.ledger).faults]
 
 
 def leave_out_ssh(patch: pytest.MonkeyPatch) -> None:

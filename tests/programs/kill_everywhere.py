@@ -52,45 +52,46 @@ class Points:
         if self.passed >= self.kill_at:
             os.kill(os.getpid(), signal.SIGKILL)
 
-    def watch(self, patch: pytest.MonkeyPatch) -> None:
-        """Make points of all transactions and all files of evidence."""
-        write, write_file, append = Database.write, EvidenceFolder.write, EvidenceFolder.append
-        write_with, current = WaitingEvents.write_with, threading.local()
 
-        def watched_with(waiting: WaitingEvents, *arguments: Any) -> object:
-            current.name = arguments[-1].__qualname__
-            try:
-                return write_with(waiting, *arguments)
-            finally:
-                current.name = ""
+def watch_points(patch: pytest.MonkeyPatch, point: Callable[[str], None]) -> None:
+    """Make points of all transactions and all files of evidence."""
+    write, write_file, append = Database.write, EvidenceFolder.write, EvidenceFolder.append
+    write_with, current = WaitingEvents.write_with, threading.local()
 
-        def watched(database: Database, work: Callable[..., object]) -> object:
-            name = (getattr(current, "name", "") or work.__qualname__).replace(".<locals>", "")
-            self(f"{name}: before")
+    def watched_with(waiting: WaitingEvents, *arguments: Any) -> object:
+        current.name = arguments[-1].__qualname__
+        try:
+            return write_with(waiting, *arguments)
+        finally:
+            current.name = ""
 
-            def worked(db: object) -> object:
-                result = work(db)
-                self(f"{name}: not committed")
-                return result
+    def watched(database: Database, work: Callable[..., object]) -> object:
+        name = (getattr(current, "name", "") or work.__qualname__).replace(".<locals>", "")
+        point(f"{name}: before")
 
-            result = write(database, worked)
-            self(f"{name}: committed")
+        def worked(db: object) -> object:
+            result = work(db)
+            point(f"{name}: not committed")
             return result
 
-        def watched_file(folder: EvidenceFolder, name: str, content: str | bytes) -> Path:
-            self("evidence: before a file")
-            path = write_file(folder, name, content)
-            self("evidence: a file")
-            return path
+        result = write(database, worked)
+        point(f"{name}: committed")
+        return result
 
-        def watched_line(folder: EvidenceFolder, name: str, text: str) -> None:
-            append(folder, name, text)
-            self("evidence: a line")
+    def watched_file(folder: EvidenceFolder, name: str, content: str | bytes) -> Path:
+        point("evidence: before a file")
+        path = write_file(folder, name, content)
+        point("evidence: a file")
+        return path
 
-        patch.setattr(WaitingEvents, "write_with", watched_with)
-        patch.setattr(Database, "write", watched)
-        patch.setattr(EvidenceFolder, "write", watched_file)
-        patch.setattr(EvidenceFolder, "append", watched_line)
+    def watched_line(folder: EvidenceFolder, name: str, text: str) -> None:
+        append(folder, name, text)
+        point("evidence: a line")
+
+    patch.setattr(WaitingEvents, "write_with", watched_with)
+    patch.setattr(Database, "write", watched)
+    patch.setattr(EvidenceFolder, "write", watched_file)
+    patch.setattr(EvidenceFolder, "append", watched_line)
 
 
 @dataclass(frozen=True)
@@ -100,12 +101,14 @@ class Trial:
     url: str
     folder: Path
     seed: int
+    make: Callable[..., Surroundings] = Surroundings
+    refuses: float = 0.2
 
-    def do(self, action: Callable[[Surroundings], object], kill_at: int = NEVER) -> tuple[int, dict[str, object]]:
+    def do(self, action: Callable[..., object], kill_at: int = NEVER) -> tuple[int, dict[str, object]]:
         """Carry out an action in a child; return the signal that ended it (0: none), and what it wrote down."""
         return self.wait(self.begin(action, kill_at))
 
-    def begin(self, action: Callable[[Surroundings], object], kill_at: int = NEVER) -> int:
+    def begin(self, action: Callable[..., object], kill_at: int = NEVER) -> int:
         """Begin an action in a child; return the child's process id."""
         self.folder.mkdir(parents=True, exist_ok=True)
         child = os.fork()
@@ -127,16 +130,16 @@ class Trial:
             raise AssertionError(f"{self}: a child failed")
         return 0, json.loads((self.folder / f"said-{child}").read_text())
 
-    def _act(self, action: Callable[[Surroundings], object], kill_at: int) -> int:
+    def _act(self, action: Callable[..., object], kill_at: int) -> int:
         faulthandler.dump_traceback_later(120, exit=True)
         points = Points(kill_at)
         with pytest.MonkeyPatch.context() as patch:
             leave_out_ssh(patch)
             patch.setattr(owners, "LEASE_S", 1.0)
             patch.setattr(owners, "HEARTBEAT_S", 0.2)
-            points.watch(patch)
-            bench = ScriptedBench(self.folder / "bench", self.seed, points)
-            surroundings = Surroundings(self.url, bench, self.folder, self.seed)
+            watch_points(patch, points)
+            bench = ScriptedBench(self.folder / "bench", self.seed, points, refuses=self.refuses)
+            surroundings = self.make(self.url, bench, self.folder, self.seed)
             value = action(surroundings)
             surroundings.ledger.close()
         told = value if isinstance(value, dict | list | str) else None

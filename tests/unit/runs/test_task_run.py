@@ -11,9 +11,10 @@ from harness.campaign import campaign, stored
 from harness.errors import SetupError
 from harness.model import HostState, Outcome
 from harness.model.tasks import TaskState
-from harness.runs import task_run
+from harness.runs import leftovers, task_run
 from harness.runs.context import RunControls
 from harness.runs.prepare import Benches
+from harness.runs.qualification import Qualification
 from harness.store.database import now_ns
 from harness.store.ledger import Ledger
 from harness.store.owners import OwnershipLostError
@@ -192,4 +193,137 @@ def test_a_cancelled_task_releases_its_hosts_and_says_who_cancelled_it(
 
 def _raise_system_exit(*_arguments: object, **_more: object) -> None:
     """Stands for the death of the process, which no handler of errors may catch."""
+    raise SystemExit
+
+
+def test_a_task_that_was_cancelled_before_its_run_began_begins_none(start: Callable[[], Process]) -> None:
+    dead, other = start(), start()
+    task = dead.submit("good")
+    dead.claim()
+    dead.queue.cancel(task, by="bob")
+    dead.die()
+    taken = other.queue.take_over()
+    assert taken is not None
+    assert other.carry_out(taken) is TaskState.CANCELLED
+    line = other.queue.find(task)
+    assert (line.state, line.run, line.outcome, line.problem) == (TaskState.CANCELLED, None, None, None)
+    assert other.ledger.runs() == []
+
+
+def test_a_cancelled_run_that_goes_on_removes_the_hosts_of_the_process_that_died(
+    start: Callable[[], Process], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dead, other = start(), start()
+    task = dead.submit("good", "bad")
+    die_while_hosts_run(dead, monkeypatch)
+    assert len(dead.bench.list_made()) == 2
+    dead.queue.cancel(task, by="bob")
+    dead.die()
+    taken = other.queue.take_over()
+    assert taken is not None
+    assert other.carry_out(taken) is TaskState.CANCELLED
+    assert other.bench.list_made() == []
+    assert (other.queue.find(task).outcome, other.queue.find(task).exit_code) == (Outcome.INCONCLUSIVE, 130)
+
+
+@pytest.mark.parametrize("fault", [SetupError("QEMU is missing"), ZeroDivisionError("no")], ids=["setup", "ours"])
+def test_a_run_that_cannot_go_on_is_ended_and_leaves_no_host(
+    start: Callable[[], Process], monkeypatch: pytest.MonkeyPatch, fault: Exception
+) -> None:
+    dead, other = start(), start()
+    task = dead.submit("good", "bad")
+    die_while_hosts_run(dead, monkeypatch)
+    run = dead.queue.find(task).run
+    dead.die()
+    taken = other.queue.take_over()
+    assert taken is not None
+
+    def fail(*_arguments: object) -> None:
+        raise fault
+
+    monkeypatch.setattr(other.bench, "prepare", fail)
+    if isinstance(fault, SetupError):
+        assert other.carry_out(taken) is TaskState.FAILED
+    else:
+        with pytest.raises(ZeroDivisionError):
+            other.carry_out(taken)
+    line = other.queue.find(task)
+    assert (line.state, line.run) == (TaskState.FAILED, run)
+    assert str(fault) in str(line.problem)
+    assert "left" not in str(line.problem)
+    assert other.bench.list_made() == []
+    assert run is not None
+    record = other.ledger.record(run)
+    assert record is not None
+    assert [host.verdict.outcome for host in record.hosts] == [Outcome.INCONCLUSIVE] * 2
+
+
+def test_what_a_run_that_cannot_go_on_leaves_is_named(
+    start: Callable[[], Process], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dead, other = start(), start()
+    task = dead.submit("good")
+    die_while_hosts_run(dead, monkeypatch)
+    dead.die()
+    taken = other.queue.take_over()
+    assert taken is not None
+
+    def fail(*_arguments: object) -> None:
+        raise SetupError("the cloud is away")
+
+    monkeypatch.setattr(other.bench, "prepare", fail)
+    monkeypatch.setattr(other.bench, "release", fail)
+    assert other.carry_out(taken) is TaskState.FAILED
+    problem = str(other.queue.find(task).problem)
+    assert problem.startswith("the cloud is away; left: ")
+    assert "good/1" in problem
+    assert "`ptp-harness sweep --yes`" in problem
+
+
+def test_a_task_whose_processes_died_too_often_is_given_up(
+    start: Callable[[], Process], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dead, other = start(), start()
+    task = dead.submit("good")
+    die_while_hosts_run(dead, monkeypatch)
+    dead.die()
+    monkeypatch.setattr("harness.runs.task_run.MOST_ATTEMPTS", 1)
+    taken = other.queue.take_over()
+    assert taken is not None
+    assert other.carry_out(taken) is TaskState.FAILED
+    assert str(other.queue.find(task).problem).startswith(f"1 processes died of the task {task}")
+    assert other.bench.list_made() == []
+
+
+def test_a_run_that_a_person_goes_on_with_ends_its_task(
+    start: Callable[[], Process], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dead, person, other = start(), start(), start()
+    task = dead.submit("good")
+    die_while_hosts_run(dead, monkeypatch)
+    run = dead.queue.find(task).run
+    assert run is not None
+    dead.die()
+    taken = other.queue.take_over()
+    assert taken is not None
+    person.ledger.take_over(run)
+    with ThreadPoolExecutor(1) as pool:
+        carrying = pool.submit(other.carry_out, taken)
+        bench = person.bench
+        assert leftovers.end_run(run, person.ledger, bench) == []
+        assert carrying.result(60) is TaskState.ENDED
+    assert other.queue.find(task).outcome is Outcome.INCONCLUSIVE
+    assert [each.run for each in other.ledger.runs()] == [run]
+
+
+def die_while_hosts_run(process: Process, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Claim a task, and die once all its hosts run."""
+    with monkeypatch.context() as patch:
+        patch.setattr("harness.runs.qualification.Qualification.qualify", _observe_and_exit)
+        with pytest.raises(SystemExit):
+            process.carry_out(process.claim())
+
+
+def _observe_and_exit(host: Qualification) -> None:
+    host.provision()
     raise SystemExit

@@ -1,0 +1,120 @@
+"""The command `ptp-harness` whose lab has scripted hosts, and which is killed at chosen points.
+
+    PTP_TEST_FOLDER=FOLDER python -m tests.programs.scripted_command ARGUMENT...
+
+Everything but what is done by SSH is real: the service, the processes of its executor, ledger, events, evidence. Hosts
+are files in FOLDER/bench. A file FOLDER/kill-at with a text kills, by SIGKILL, the next process that passes a point
+whose name begins with it; the process moves the file to FOLDER/killed first. Names of points begin with the command:
+`serve TaskQueue._insert.insert: committed`, `work bench: made`.
+"""
+
+import os
+import signal
+import sys
+from collections.abc import Collection
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from harness import wiring
+from harness.benches.bench import Bench
+from harness.cli import app
+from harness.model import Stage
+from harness.model.cloud import CloudOptions
+from harness.runs.qualification import Qualification
+from harness.service import executor
+from harness.service.executor import Executor
+from harness.system.settings import Settings
+from tests.doubles.campaign_of_six import leave_out_ssh
+from tests.doubles.scripted_bench import ScriptedBench
+from tests.programs.kill_everywhere import watch_points
+
+FOLDER = "PTP_TEST_FOLDER"
+STAGE_S = "PTP_TEST_STAGE_S"
+"""How long each stage on a host takes, s."""
+
+
+@dataclass(frozen=True)
+class ChosenPoint:
+    """Kills this process at the point that the folder names."""
+
+    folder: Path
+    command: str
+
+    def __call__(self, point: str) -> None:
+        chosen, passed = self.folder / "kill-at", f"{self.command} {point}"
+        try:
+            begins = chosen.read_text()
+            if not begins or not passed.startswith(begins):
+                return
+            chosen.rename(self.folder / "killed" / str(os.getpid()))
+        except FileNotFoundError:
+            return  # no point is chosen, or another process was killed there
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+def main() -> None:
+    folder, seconds = Path(os.environ[FOLDER]), float(os.environ.get(STAGE_S, "0.05"))
+    command = "serve" if "serve" in sys.argv[1:2] else "work"
+    point = ChosenPoint(folder, command)
+
+    def make_bench(
+        _name: str,
+        _settings: Settings,
+        _inventory: str | None = None,
+        _options: CloudOptions | None = None,
+        *,
+        regions: Collection[str] | None = None,
+    ) -> Bench:
+        assert regions is None
+        return ScriptedBench(folder / "bench", 1, point, refuses=0.0)
+
+    with pytest.MonkeyPatch.context() as patch:
+        leave_out_ssh(patch)
+        patch.setattr(wiring, "bench", make_bench)
+        patch.setattr(executor, "COMMAND", (sys.executable, "-m", "tests.programs.scripted_command"))
+        if seconds:
+            patch.setattr(Qualification, "observe", _observe_for(seconds))
+        watch_points(patch, point)
+        _watch_executor(patch, point)
+        app.main()
+
+
+def _observe_for(seconds: float):  # type: ignore[no-untyped-def]
+    """As without SSH, but each stage takes its time."""
+
+    def observe(host: Qualification, _cleanup: ExitStack) -> None:
+        if not host.provision():
+            return
+        for stage in (Stage.REACH, Stage.CONFIGURE, Stage.MEASURE):
+            with host.steps.step(stage) as progress:
+                progress(f"{stage} of {host.token}")
+                host.steps.pause(seconds)
+                host.collected.folder.write(f"{stage}.txt", str(host.token))
+
+    return observe
+
+
+def _watch_executor(patch: pytest.MonkeyPatch, point: ChosenPoint) -> None:
+    """Make points of what an executor does to its processes."""
+    begin, make_process = Executor._begin, Executor._make_process
+
+    def watched_begin(watched: Executor) -> None:
+        point("executor: before a task is begun")
+        begin(watched)
+        point("executor: a task is begun")
+
+    def watched_make(watched: Executor):  # type: ignore[no-untyped-def]
+        point("executor: before a process is made")
+        process = make_process(watched)
+        point("executor: a process is made")
+        return process
+
+    patch.setattr(Executor, "_begin", watched_begin)
+    patch.setattr(Executor, "_make_process", watched_make)
+
+
+if __name__ == "__main__":
+    main()
