@@ -28,6 +28,7 @@ from harness.store.ledger_lines import HostLine, RunLine, host_columns, run_adap
 from harness.store.ledger_reader import LedgerReader, make_host_line
 from harness.store.names_at_random import draw_name
 from harness.store.owners import OwnerLine, Ownership, confirm_dead, describe_owner, name_user, read_owner
+from harness.store.run_sums import sum_up
 from harness.store.tables import HOSTS, OWNERS, RUNS, STEPS, TASKS
 from harness.untrusted.plain_text import clip, printable
 
@@ -361,6 +362,7 @@ class Ledger(LedgerReader):
             change = HOSTS.update().where(host_claims.OF_OWNER).values(**values, **lease)
             if db.execute(change, host_claims.name_host(token, self.owner)).rowcount == 0:
                 self._refuse(db, token, settled_as=state)
+            sum_up(db, token.run)
 
         self._write_event(token.run, draft, change_host)
 

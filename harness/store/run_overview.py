@@ -13,7 +13,7 @@ from harness.model.bench_traits import BenchTraits, traits_of_recorded
 from harness.model.records import LEAST_BILLED_S
 from harness.store.ledger import Ledger
 from harness.store.ledger_lines import HostSummary, RunLine
-from harness.store.run_query import RunQuery
+from harness.store.run_query import RunQuery, RunState
 
 _PAGE = 50
 
@@ -30,8 +30,8 @@ class RunOverview:
     kept_cost_usd: float | None = None
 
     @property
-    def state(self) -> str:
-        return "ended" if self.line.ended else "under way" if self.line.alive() else "died"
+    def state(self) -> RunState:
+        return self.line.state
 
     @property
     def started(self) -> datetime.datetime:
