@@ -12,9 +12,8 @@ from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 
 from harness.campaign.mistakes import MistakesError
-from harness.errors import HarnessError, RequestError, SetupError
-from harness.store.ledger_reader import UnknownRunError
-from harness.store.task_queue import RepeatedKeyError, UnknownTaskError
+from harness.errors import ConflictError, HarnessError, RequestError, SetupError, UnknownNameError
+from harness.store.task_queue import RepeatedKeyError
 from harness.untrusted.input_checks import show_path
 from harness.untrusted.plain_text import clip, printable
 
@@ -59,8 +58,8 @@ class NotFoundError(ServiceError):
 
 
 _STATUS: tuple[tuple[type[HarnessError], HTTPStatus], ...] = (
-    (UnknownTaskError, HTTPStatus.NOT_FOUND),
-    (UnknownRunError, HTTPStatus.NOT_FOUND),
+    (UnknownNameError, HTTPStatus.NOT_FOUND),
+    (ConflictError, HTTPStatus.CONFLICT),
     (RepeatedKeyError, HTTPStatus.UNPROCESSABLE_ENTITY),
     (MistakesError, HTTPStatus.UNPROCESSABLE_ENTITY),
     (RequestError, HTTPStatus.BAD_REQUEST),

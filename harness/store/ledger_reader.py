@@ -7,10 +7,10 @@ from typing import Any
 
 import sqlalchemy as sql
 
-from harness.errors import RequestError
+from harness.errors import UnknownNameError
 from harness.model import HostState, Outcome, RunRecord, Stage
 from harness.store.database import Database, now_ns
-from harness.store.event_log import NumberedEvent, read_events
+from harness.store.event_log import NumberedEvent, read_events, read_latest_events
 from harness.store.ledger_lines import (
     HostLine,
     HostSummary,
@@ -46,11 +46,12 @@ RUN_LINES = sql.select(
     *OWNERS.c,
     now_ns(),
 ).join(OWNERS, OWNERS.c.owner == RUNS.c.owner)
+_OF_TOKENS = STEPS.select().where(STEPS.c.token.in_(sql.bindparam("tokens", expanding=True)))
 _MOST_NAMES = 500  # in one statement: SQLite takes 32,766 values, and a long statement is slow to parse
 _TYPICAL_OF = 5  # latest runs of a type
 
 
-class UnknownRunError(RequestError):
+class UnknownRunError(UnknownNameError):
     """A name that no run has."""
 
 
@@ -246,17 +247,26 @@ class LedgerReader:
 
     def steps(self, run: str) -> list[StepLine]:
         """List all steps of a run in the order in which they were begun."""
-        query = STEPS.select().where(STEPS.c.token.startswith(f"{run}/", autoescape=True)).order_by(STEPS.c.id)
+
+        def read(db: sql.Connection) -> list[Any]:
+            hosts = db.execute(sql.select(HOSTS.c.host, HOSTS.c.attempt).where(HOSTS.c.run == run)).all()
+            tokens = [f"{run}/{host}/{attempt}" for host, last in hosts for attempt in range(1, max(1, last) + 1)]
+            return [row for some in _in_parts(tokens) for row in db.execute(_OF_TOKENS, {"tokens": some}).all()]
+
         return [
             StepLine(
                 token=row.token, stage=Stage(row.stage), begun_ns=row.begun_ns, ended_ns=row.ended_ns, result=row.result
             )
-            for row in self.database.read(lambda db: db.execute(query).all())
+            for row in sorted(self.database.read(read), key=lambda row: int(row.id))
         ]
 
     def events(self, run: str, *, after: int = 0, most: int = 1000) -> list[NumberedEvent]:
         """List the events of a run behind a number, in order, at most so many."""
         return self.database.read(lambda db: read_events(db, run, after=after, most=most))
+
+    def latest_events(self, run: str, *, host: str | None = None, most: int = 200) -> list[NumberedEvent]:
+        """List the latest events of a run, or of one host of it, in order, at most so many."""
+        return self.database.read(lambda db: read_latest_events(db, run, host=host, most=most))
 
     def record(self, run: str) -> RunRecord | None:
         """Return the record of a run that has ended; None before. Raises RequestError when there is no such run."""

@@ -92,7 +92,7 @@ def find_summary(database: Database, run: str) -> RunSummary | None:
 
 def _match_hosts(db: sql.Connection, patterns: Collection[str], outcome: Outcome | None) -> sql.ColumnElement[bool]:
     """Make the condition that a run has a host of such a type, with this verdict where one is demanded."""
-    of_host = [HOSTS.c.instance_type.in_(_match_types(db, patterns))]
+    of_host: list[sql.ColumnElement[bool]] = [HOSTS.c.instance_type.in_(_match_types(db, patterns))]
     if outcome is not None:
         of_host.append(HOSTS.c.outcome == outcome)
     chosen = sql.select(HOSTS.c.run).where(*of_host)

@@ -11,7 +11,7 @@ from typing import Any
 import sqlalchemy as sql
 from sqlalchemy.exc import IntegrityError
 
-from harness.errors import HarnessError, RequestError
+from harness.errors import HarnessError, RequestError, UnknownNameError
 from harness.model import Outcome
 from harness.model.tasks import TaskState
 from harness.store import owners
@@ -38,7 +38,7 @@ _MOST_CHARACTERS = 2000
 _ALL = TaskQuery()
 
 
-class UnknownTaskError(RequestError):
+class UnknownTaskError(UnknownNameError):
     """A name that no task has."""
 
 
