@@ -38,6 +38,14 @@ class RequestError(HarnessError):
     exit_code = ExitCode.BAD_REQUEST
 
 
+class UnknownNameError(RequestError):
+    """A name that nothing has."""
+
+
+class ConflictError(RequestError):
+    """A request that the state of what it names does not allow now: a run that goes on, a host that is not kept."""
+
+
 class SetupError(HarnessError):
     """A lack on the machine that runs the harness: of a tool, disk space, a writable directory or a free port."""
 

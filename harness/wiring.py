@@ -7,7 +7,7 @@ from __future__ import annotations  # names that only types need are not importe
 
 from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from harness.errors import RequestError
 from harness.model.bench_traits import BenchName
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from harness.runs.sweep import Sweep
     from harness.service.context import ServiceContext, ServiceOptions
     from harness.service.executor import Executor
+    from harness.service.run_sources import RunSources
     from harness.store.evidence_fetch import FoundEvidence
     from harness.store.ledger import Ledger
     from harness.store.ledger_lines import RunLine
@@ -120,10 +121,45 @@ def service_context(
 
     from harness.service.context import make_context
 
-    context = make_context(settings, options, ledger, benches(settings), lambda name: bench(name, settings))
+    sources = run_sources(settings, ledger)
+    context = make_context(settings, options, ledger, benches(settings), lambda name: bench(name, settings), sources)
     if executor is None:
         return context
     return replace(context, wake=executor.wake, checks={"executor": executor.why_not_ready})
+
+
+def run_sources(settings: Settings, ledger: Ledger) -> RunSources:
+    """Make the functions by which a service finds what the ledger does not hold of runs."""
+    from harness.service.run_sources import RememberedEvidence, RunSources
+
+    return RunSources(
+        find_evidence=RememberedEvidence(lambda line: find_evidence(line, ledger, settings)),
+        collect_plots=lambda record: collect_plots(record, settings, ledger),
+        list_types=lambda bench_name, region: list_types(bench_name, region, settings, ledger),
+        runs_dir=settings.runs_dir,
+    )
+
+
+def list_types(bench_name: str, region: str | None, settings: Settings, ledger: Ledger) -> dict[str, Any]:
+    """List the types of a bench, in a Region where it has some, with what runs measured: as JSON-ready data."""
+    from harness.analysis import claims
+    from harness.report import type_table
+    from harness.runs import type_knowledge
+
+    if bench_name == BenchName.EC2:
+        listing = ec2_types(settings, region)
+        types = listing.catalogue.types
+        measured = type_knowledge.load_measurements(ledger, bench_name, listing.catalogue.region)
+        joined = type_knowledge.join_by_name({name: info.phc for name, info in types.items()}, measured)
+        return listing.document(type_table.document([*types.values()], joined))
+    summaries = {name: kind.summary for name, kind in bench(bench_name, settings).types().items()}
+    measured = type_knowledge.load_measurements(ledger, bench_name, None)
+    joined = type_knowledge.join_by_name(claims.find_last_claims(summaries, measured), measured)
+    return {
+        "schema": type_table.SCHEMA,
+        "bench": bench_name,
+        "types": type_table.plain_document(summaries, joined),
+    }
 
 
 def sweep(
@@ -190,10 +226,13 @@ def find_evidence(line: RunLine, ledger: Ledger, settings: Settings) -> FoundEvi
     return evidence_fetch.find_evidence(line, ledger, places)
 
 
-def collect_plots(record: RunRecord, settings: Settings) -> tuple[dict[str, ClockPlots], str | None]:
+def collect_plots(
+    record: RunRecord, settings: Settings, books: Ledger | None = None
+) -> tuple[dict[str, ClockPlots], str | None]:
     """Collect what the plots of a run's hosts show, and tell in one sentence why some are not there, if so.
 
-    The evidence is looked for on this machine, then in the evidence store; a store that fails is no error.
+    `books`: the ledger, where it is open already. The evidence is looked for on this machine, then in the evidence
+    store; a store that fails is no error.
     """
     from dataclasses import replace
     from functools import cache
@@ -201,7 +240,7 @@ def collect_plots(record: RunRecord, settings: Settings) -> tuple[dict[str, Cloc
     from harness.errors import HarnessError
     from harness.runs import campaign_run, report_plots
 
-    books = ledger(settings)
+    books = books or ledger(settings)
     line = books.find(record.run)
     try:
         found = find_evidence(line, books, settings)

@@ -6,11 +6,10 @@ import typer
 
 from harness import units, wiring
 from harness.cli import completion, output
-from harness.errors import RequestError
 from harness.report import table
+from harness.runs.baseline_changes import add_to_baseline, remove_from_baseline
 from harness.store.baselines import DEFAULT, Baselines
 from harness.system import settings
-from harness.untrusted import names
 
 Runs = Annotated[list[str], typer.Argument(metavar="RUN", autocompletion=completion.runs)]
 SomeRuns = Annotated[
@@ -30,15 +29,8 @@ def add(runs: Runs, name: Name = DEFAULT) -> None:
         ptp-harness baseline add last
         ptp-harness baseline add k3f9 m2p7 x9d4 --name november
     """
-    _check_name(name)
-    ledger = wiring.ledger(settings.load())
-    lines = [ledger.find(run) for run in runs]
-    unended = [line.run for line in lines if not line.ended]
-    if unended:
-        raise RequestError(f"run {', '.join(unended)} has not ended", next_step="add it when it has")
-    baselines = Baselines(ledger.database)
-    baselines.add(name, [line.run for line in lines])
-    output.say(f"baseline {name}: {', '.join(line.run for line in baselines.list_lines(name))}")
+    lines = add_to_baseline(name, runs, wiring.ledger(settings.load()))
+    output.say(f"baseline {name}: {', '.join(line.run for line in lines)}")
 
 
 def list_runs(json: Json = False) -> None:
@@ -69,21 +61,5 @@ def remove(runs: SomeRuns = None, name: Name = DEFAULT) -> None:
         ptp-harness baseline remove k3f9
         ptp-harness baseline remove --name november
     """
-    _check_name(name)
-    ledger = wiring.ledger(settings.load())
-    found = [ledger.find(run).run for run in runs or ()]
-    removed = Baselines(ledger.database).remove(name, found)
-    missing = [run for run in found if run not in removed]
-    if missing or not removed:
-        raise RequestError(
-            f"the baseline {name} has no run {', '.join(missing) or 'at all'}",
-            next_step="`ptp-harness baseline list` lists them",
-        )
+    removed = remove_from_baseline(name, runs or (), wiring.ledger(settings.load()))
     output.say(f"removed from baseline {name}: {', '.join(removed)}")
-
-
-def _check_name(name: str) -> None:
-    if not names.fits(names.BASELINE, name):
-        raise RequestError(
-            f"--name {name!r} is no name of a baseline", next_step="letters, digits, '.', '_' and '-', at most 64"
-        )

@@ -5,13 +5,11 @@ from typing import Annotated
 import typer
 
 from harness import wiring
-from harness.analysis import comparison
 from harness.cli import completion, output, run_argument
-from harness.cli.report import read_record
 from harness.cli.report_targets import read_targets, write_targets
-from harness.errors import ExitCode, RequestError
-from harness.report.comparison_forms import ComparedRuns, ComparisonForm, render_comparison
-from harness.store.baselines import DEFAULT, Baselines
+from harness.report.comparison_forms import ComparisonForm, render_comparison
+from harness.runs import run_comparison
+from harness.store.baselines import DEFAULT
 from harness.system import settings
 
 Forms = Annotated[
@@ -62,37 +60,10 @@ def diff(
     """
     targets = read_targets(forms, ComparisonForm, json=json)
     ledger = wiring.ledger(settings.load())
-    record = read_record(run, ledger)
-    names = bases or [line.run for line in Baselines(ledger.database).list_lines(baseline)]
-    if not names:
-        raise RequestError(
-            f"there is no run to compare with: the baseline {baseline!r} is empty",
-            next_step="name earlier runs, or `ptp-harness baseline add RUN`",
-        )
-    earlier = sorted((read_record(name, ledger) for name in dict.fromkeys(names)), key=lambda base: base.started)
-    earlier = [base for base in earlier if base.run != record.run]
-    if not earlier:
-        raise RequestError(f"run {record.run} cannot be compared with itself", next_step="name an earlier run")
-    others = [f"{base.run} ({base.bench})" for base in earlier if base.bench != record.bench]
-    if others:
-        raise RequestError(
-            f"run {record.run} is of bench {record.bench}, and others are not: {', '.join(others)}",
-            next_step="compare runs of one bench",
-        )
-    spread = comparison.prior_spread(record.bench)
-    found = comparison.compare_runs(record.hosts, [base.hosts for base in earlier], spread=spread)
-    compared = ComparedRuns(
-        comparison=found,
-        run=record.run,
-        started=record.started,
-        bases=[base.run for base in earlier],
-        all_figures=all_figures,
-    )
+    compared = run_comparison.compare_runs(run, bases or (), ledger, baseline=baseline, all_figures=all_figures)
     if not targets:
         output.show(render_comparison(compared, ComparisonForm.TEXT))
     write_targets(
-        targets, lambda form: render_comparison(compared, form), command=f"ptp-harness diff {record.run} BASE..."
+        targets, lambda form: render_comparison(compared, form), command=f"ptp-harness diff {compared.run} BASE..."
     )
-    if found.regressed:
-        raise typer.Exit(ExitCode.CLOCK_FAILED)
-    raise typer.Exit(ExitCode.NOT_CONCLUSIVE if found.uncompared else ExitCode.PASSED)
+    raise typer.Exit(run_comparison.exit_code_of_comparison(compared))

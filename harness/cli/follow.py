@@ -2,12 +2,9 @@
 
 import time
 from collections.abc import Callable, Iterator
-from typing import Any
 
-from harness.report.text import stage_title
 from harness.store.event_log import NumberedEvent
 from harness.store.ledger import Ledger
-from harness.untrusted.plain_text import printable
 
 _POLL_S = 1.0
 _AT_ONCE = 1000
@@ -26,23 +23,3 @@ def follow(
             if not goes_on:
                 return
             wait(_POLL_S)
-
-
-def format_event(numbered: NumberedEvent, bench: str) -> str:
-    """Write an event as one line: number, time (UTC), host, stage, text."""
-    event = numbered.event
-    stage = stage_title(event.stage, bench) if event.stage else ""
-    parts = f"{numbered.number:>6} {event.at:%H:%M:%S} {event.host or '':<16} {stage:<10} {printable(event.text)}"
-    return parts.rstrip()
-
-
-def event_document(numbered: NumberedEvent) -> dict[str, Any]:
-    """Build an event as JSON-ready data."""
-    event = numbered.event
-    return {
-        "number": numbered.number,
-        "at": event.at.isoformat(timespec="milliseconds"),
-        "host": event.host,
-        "stage": event.stage,
-        "text": event.text,
-    }

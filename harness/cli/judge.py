@@ -7,11 +7,12 @@ import typer
 
 from harness import __version__, wiring
 from harness.cli import campaign_options, completion, output, run_argument
-from harness.cli.report import Forms, Json, read_record, read_targets, write_reports
+from harness.cli.report import Forms, Json, read_targets, write_reports
 from harness.errors import RequestError
 from harness.report import text
 from harness.report.exit_codes import exit_code_of
 from harness.runs import campaign_run, judging
+from harness.runs.ended_runs import read_record
 from harness.system import settings
 
 

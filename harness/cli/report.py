@@ -8,13 +8,11 @@ import typer
 from harness import wiring
 from harness.cli import completion, output, report_targets, run_argument
 from harness.cli.report_targets import ReportTarget
-from harness.errors import RequestError
 from harness.model import RunRecord
 from harness.model.plots import ClockPlots
 from harness.report import text
 from harness.report.formats import Format, render
-from harness.store.ledger import Ledger
-from harness.store.owners import describe_owner
+from harness.runs.ended_runs import read_record
 from harness.system import settings
 from harness.system.settings import Settings
 
@@ -81,23 +79,6 @@ def report(
     write_reports(record, targets, configuration)
     if not targets:
         output.show(text.summary(record))
-
-
-def read_record(run: str, ledger: Ledger) -> RunRecord:
-    """Read the record of a run that has ended, by its name or `last`. Raises RequestError for any other."""
-    line = ledger.find(run)
-    record = ledger.record(line.run)
-    if record is not None:
-        return record
-    if line.alive():
-        raise RequestError(
-            f"run {line.run} has not ended: {describe_owner(line.owner)}",
-            next_step=f"`ptp-harness show {line.run}` so far",
-        )
-    raise RequestError(
-        f"run {line.run} has no report: its process {line.owner.process.pid} died",
-        next_step="`ptp-harness sweep --yes` removes what it left and closes its books; then there is a report",
-    )
 
 
 def read_targets(forms: Sequence[str] | None, *, json: bool) -> tuple[Target, ...]:

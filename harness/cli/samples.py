@@ -9,7 +9,7 @@ from harness import wiring
 from harness.cli import completion, output, run_argument
 from harness.errors import RequestError, SetupError
 from harness.report import sample_table
-from harness.runs import campaign_run, judging
+from harness.runs.sample_export import SamplePart, read_samples
 from harness.store.evidence_folder import EvidenceFolder
 from harness.system import settings
 
@@ -40,15 +40,14 @@ def samples(
     line = ledger.find(run)
     (measured,) = run_argument.choose_hosts(line.run, ledger.hosts(line.run), [host])
     found = wiring.find_evidence(line, ledger, configuration)
-    campaign = campaign_run.read_campaign(line.run, ledger)
-    _, evidence = judging.read_evidence(measured, found.folder / host, campaign)
     if disturbed and rebooted:
         raise RequestError("--disturbed and --rebooted are two tables", next_step="write one after the other")
-    chosen = evidence.disturbed if disturbed else evidence.rebooted if rebooted else evidence
-    if chosen is None or not chosen.samples:
+    part = SamplePart.REBOOTED if rebooted else SamplePart.DISTURBED if disturbed else SamplePart.MEASURED
+    taken = read_samples(measured, found.folder, part, ledger)
+    if taken is None:
         when = " after a reboot" if rebooted else " of a disturbed clock" if disturbed else ""
         raise RequestError(f"{host} of run {line.run} has no samples{when}: it was not measured")
-    rows = sample_table.make_rows(chosen.samples)
+    rows = sample_table.make_rows(taken)
     if file is None:
         output.write(sample_table.write_csv(rows))
     else:

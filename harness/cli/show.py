@@ -1,20 +1,17 @@
 """`show`: print one run in full, rung by rung."""
 
-import datetime
 from collections.abc import Iterable
 from json import dumps
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
-from harness import units, wiring
+from harness import wiring
 from harness.cli import completion, output, run_argument
 from harness.cli import follow as following
 from harness.cli import watch as watching
 from harness.errors import RequestError
-from harness.model import HostState
 from harness.report import text
-from harness.report.document import SCHEMA, host_document
 from harness.store import run_overview
 from harness.store.ledger import Ledger
 from harness.store.ledger_lines import HostLine, RunLine, StepLine
@@ -74,16 +71,19 @@ def show(
     steps = [step for step in ledger.steps(run) if host is None or step.token.split("/")[1] == host]
     overview = run_overview.find(ledger, run)
     if json:
-        output.emit(_document(overview, shown, steps))
+        from harness.runs.run_document import build_document  # what else is shown needs no part of runs
+
+        output.emit(build_document(overview, shown, steps))
         return
     output.show("\n".join(_lines(overview, shown, steps)))
 
 
 def _follow(line: RunLine, host: str | None, ledger: Ledger, since: int, *, json: bool) -> None:
+    from harness.runs.event_lines import event_document, format_event
+
     for numbered in following.follow(line.run, ledger, since=since):
         if host in (None, numbered.event.host):
-            document = following.event_document(numbered)
-            output.show(dumps(document) if json else following.format_event(numbered, line.bench))
+            output.show(dumps(event_document(numbered)) if json else format_event(numbered, line.bench))
     _tell_of_death(ledger.find(line.run))
 
 
@@ -106,40 +106,3 @@ def _lines(overview: RunOverview, hosts: Iterable[HostLine], steps: Iterable[Ste
         lines.append(f"  {step.token:<32} {stage:<10} {duration:>9}  {step.result or ''}".rstrip())
     kept_text = run_overview.describe_kept(overview)
     return [*lines, *([f"{kept_text}; remove with `ptp-harness release {run}`"] if kept_text else [])]
-
-
-def _document(overview: RunOverview, hosts: Iterable[HostLine], steps: Iterable[StepLine]) -> dict[str, Any]:
-    until = overview.kept_until
-    return {
-        "schema": SCHEMA,
-        "run": overview.line.run,
-        "bench": overview.line.bench,
-        "started": overview.started.isoformat(),
-        "state": overview.state,
-        "kept_until": None if until is None else until.isoformat(),
-        "kept_cost_usd": overview.kept_cost_usd,
-        "hosts": [_host_document(line) for line in hosts],
-        "steps": [_step_document(step) for step in steps],
-    }
-
-
-def _host_document(line: HostLine) -> dict[str, Any]:
-    if line.record is not None:
-        kept = {
-            "kept_until": None if line.kept_until_ns is None else units.utc(line.kept_until_ns),
-            "kept_by": line.kept_by,
-        }
-        return {**host_document(line.record), "state": line.state, **(kept if line.state is HostState.KEPT else {})}
-    return {"name": line.host, "instance_type": line.instance_type, "outcome": None, "state": line.state}
-
-
-def _step_document(step: StepLine) -> dict[str, Any]:
-    seconds = None if step.ended_ns is None else round((step.ended_ns - step.begun_ns) / 1e9, 3)
-    begun = datetime.datetime.fromtimestamp(step.begun_ns / 1e9, datetime.UTC)
-    return {
-        "token": step.token,
-        "stage": step.stage,
-        "begun": begun.isoformat(timespec="milliseconds"),
-        "seconds": seconds,
-        "result": step.result,
-    }

@@ -9,7 +9,7 @@ import typer
 
 from harness import wiring
 from harness.analysis import claims
-from harness.analysis.claims import Measurement, TypeKnowledge
+from harness.analysis.claims import TypeKnowledge
 from harness.campaign import selection
 from harness.campaign.selection import PhcClaim, Selection
 from harness.cli import completion, figure_options, output
@@ -20,9 +20,9 @@ from harness.model.cloud import TypeInfo
 from harness.model.ec2_enums import Architecture, Market
 from harness.report import type_table as rendered
 from harness.report.type_table import ExportForm
+from harness.runs.type_knowledge import load_measurements
 from harness.store.evidence_folder import EvidenceFolder
 from harness.system import settings
-from harness.system.settings import Settings
 
 if TYPE_CHECKING:
     from harness.benches.ec2.market.listing import Listing
@@ -124,7 +124,11 @@ def types(
     if bench == BenchName.EC2:
         market = Market.SPOT if spot else Market.ON_DEMAND
         listing = wiring.ec2_types(configuration, region, market=market, offline=offline, refresh=refresh)
-        verdicts = _load_verdicts(configuration, bench, listing.catalogue.region) if measured or export else []
+        verdicts = (
+            load_measurements(wiring.ledger(configuration), bench, listing.catalogue.region)
+            if measured or export
+            else []
+        )
         claimed = {name: info.phc for name, info in listing.catalogue.types.items()}
         joined = claims.join_measurements(claimed, verdicts) if measured else None
         _show_ec2(listing, conditions, figures, joined, json=json)
@@ -135,7 +139,7 @@ def types(
         raise RequestError(f"the types of bench {bench} are not chosen by conditions", next_step="list them all")
     else:
         summaries = {name: kind.summary for name, kind in wiring.bench(bench, configuration).types().items()}
-        verdicts = _load_verdicts(configuration, bench, None) if measured or export else []
+        verdicts = load_measurements(wiring.ledger(configuration), bench, None) if measured or export else []
         claimed = claims.find_last_claims(summaries, verdicts)
         joined = claims.join_measurements(claimed, verdicts) if measured else None
         _show_plain(bench, summaries, figures.choose(joined), json=json)
@@ -164,26 +168,13 @@ def _show_ec2(
         if figures.sort in BY_FIGURE:
             shown.sort(key=lambda info: places[info.name])
     if json:
-        output.emit(_document(listing, rendered.document(shown, measured)))
+        output.emit(listing.document(rendered.document(shown, measured)))
     for line in () if json else rendered.lines(shown, measured):
         output.show(line)
     for line in listing.ages:
         output.say(line)
     removed = ", ".join(f"{condition} {number}" for condition, number in counts.items() if number)
     output.say(f"{len(shown)} of {len(offered)} types{f'; left out by {removed}' if removed else ''}")
-
-
-def _document(listing: "Listing", types: list[dict[str, Any]]) -> dict[str, Any]:
-    catalogue, prices = listing.catalogue, listing.prices
-    prices_as_of = prices.as_of and prices.as_of.isoformat()
-    return {
-        "schema": rendered.SCHEMA,
-        "bench": BenchName.EC2.value,
-        "region": catalogue.region,
-        "taken": catalogue.as_of.isoformat(),
-        "prices": {"market": prices.market, "taken": prices_as_of, "why_unknown": prices.why_unknown},
-        "types": types,
-    }
 
 
 def _show_plain(
@@ -198,16 +189,6 @@ def _show_plain(
         return
     for line in rendered.plain_lines(summaries, measured):
         output.show(line)
-
-
-def _load_verdicts(configuration: Settings, bench: str, region: str | None) -> list[Measurement]:
-    """List the latest verdict of each type in the ledger, only those of `region` if it is given."""
-    return [
-        claims.to_measurement(
-            line.record, run=line.run, started_ns=line.started_ns, region=line.region, image=line.image
-        )
-        for line in wiring.ledger(configuration).latest_verdicts(bench, region)
-    ]
 
 
 def _write(rows: Sequence[Mapping[str, str]], form: ExportForm, path: Path) -> None:

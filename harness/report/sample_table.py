@@ -2,7 +2,7 @@
 
 import csv
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from harness.analysis import sample_values
 from harness.errors import RequestError
@@ -41,10 +41,11 @@ Row = Mapping[str, int | float | str | None]
 
 def make_rows(samples: Sequence[Sample]) -> list[Row]:
     """Make a row of each sample, in their order."""
-    return [_make_row(sample) for sample in samples]
+    return [make_row(sample) for sample in samples]
 
 
-def _make_row(sample: Sample) -> Row:
+def make_row(sample: Sample) -> Row:
+    """Make the row of a sample."""
     fastest = sample_values.fastest(sample.reads) if sample.reads else None
     tracking = sample.tracking
     return {
@@ -70,7 +71,7 @@ def _make_row(sample: Sample) -> Row:
     }
 
 
-def write_csv(rows: Sequence[Row]) -> str:
+def write_csv(rows: Iterable[Row]) -> str:
     """Write rows as CSV (RFC 4180) with a line of column names.
 
     A text that a spreadsheet would take for a formula begins with an apostrophe.

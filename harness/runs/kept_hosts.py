@@ -6,7 +6,7 @@ from dataclasses import replace
 from harness import units
 from harness.benches.bench import Bench
 from harness.campaign.choices import Keep
-from harness.errors import HarnessError, RequestError
+from harness.errors import ConflictError, HarnessError, UnknownNameError
 from harness.host import lease
 from harness.model import HostRecord, HostState, Machine, Outcome, Stage, Token
 from harness.runs.context import RunContext
@@ -46,14 +46,14 @@ def settle_undecided(
 
 
 def find_kept(ledger: Ledger, run: str, hosts: Collection[str] = ()) -> list[HostRecord]:
-    """Find the kept hosts of a run, or only the named ones. Raises RequestError for a host that is not kept."""
+    """Find the kept hosts of a run, or only the named ones. Raises ConflictError for a host that is not kept."""
     ledger.find(run)
     lines = {line.host: line for line in ledger.hosts(run)}
     kept = [line.record for line in lines.values() if line.record is not None and line.state is HostState.KEPT]
     names = [record.name for record in kept]
     mistakes = [f"{host} is {_describe_state(lines.get(host))}" for host in hosts if host not in names]
     if mistakes:
-        raise RequestError(
+        raise ConflictError(
             f"run {run}: {'; '.join(mistakes)}", next_step=f"hosts that were kept: {', '.join(names) or 'none'}"
         )
     return [record for record in kept if not hosts or record.name in hosts]
@@ -72,21 +72,24 @@ def release_kept(run: str, records: Sequence[HostRecord], bench: Bench, ledger: 
     return settled
 
 
-def keep_host(run: str, host: str, bench: Bench, ledger: Ledger, *, lease_s: float | None = None) -> HostLine:
+def keep_host(
+    run: str, host: str, bench: Bench, ledger: Ledger, *, lease_s: float | None = None, by: str | None = None
+) -> HostLine:
     """Keep a host that still runs though its run has ended, so that `sweep` does not remove it. Returns its new line.
 
     `lease_s`: the lease of the host then ends so long from now: first in the host itself, then in the tags of its
-    bench, last in the ledger, so that nothing says a later end than the host's own. Raises RequestError, and
-    HarnessError when the host or the bench could not be told.
+    bench, last in the ledger, so that nothing says a later end than the host's own. `by`: who keeps it; None: the user
+    of this process. Raises UnknownNameError and ConflictError, and HarnessError when the host or the bench could not be
+    told.
     """
     if ledger.find(run).alive():
-        raise RequestError(
+        raise ConflictError(
             f"run {run} is still under way", next_step="wait for it; `run --keep` selects the hosts that stay"
         )
     machine = find_machine(run, host, bench, ledger)
     line = ledger.own_host(run, host)
     if line.record is None:
-        raise RequestError(f"{host} of run {run} has no verdict", next_step="`ptp-harness sweep --yes` removes it")
+        raise ConflictError(f"{host} of run {run} has no verdict", next_step="`ptp-harness sweep --yes` removes it")
     record, until_ns = replace(line.record, state=HostState.KEPT), None
     if lease_s is not None:
         try:
@@ -95,7 +98,7 @@ def keep_host(run: str, host: str, bench: Bench, ledger: Ledger, *, lease_s: flo
             if line.state is not None and line.state is not HostState.UNDECIDED:
                 ledger.record_state(line.token, line.record)  # as it was, and nobody's again
             raise
-    ledger.record_state(line.token, record, kept_until_ns=until_ns)
+    ledger.record_state(line.token, record, kept_until_ns=until_ns, by=by)
     return next(each for each in ledger.hosts(run) if each.host == host)
 
 
@@ -131,14 +134,14 @@ def settle_judged(line: HostLine, record: HostRecord, context: RunContext) -> Ho
 
 
 def find_machine(run: str, host: str, bench: Bench, ledger: Ledger) -> Machine:
-    """Find a running host of a run. Raises RequestError when the run has no such host, or the host does not run."""
+    """Find a running host of a run. Raises UnknownNameError for another host, ConflictError for one that has ended."""
     ledger.find(run)
     lines = {line.host: line for line in ledger.hosts(run)}
     if host not in lines:
-        raise RequestError(f"run {run} has no host {host!r}", next_step=f"its hosts: {', '.join(lines)}")
+        raise UnknownNameError(f"run {run} has no host {host!r}", next_step=f"its hosts: {', '.join(lines)}")
     machine = bench.find(lines[host].token)
     if machine is None:
-        raise RequestError(
+        raise ConflictError(
             f"{host} of run {run} does not run", next_step="`run --keep supported` keeps hosts that pass"
         )
     return machine

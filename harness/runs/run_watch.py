@@ -1,6 +1,6 @@
 """Watch the hosts of a run while they are measured, by the samples that grow in the run's evidence on this machine."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -8,19 +8,19 @@ from harness.analysis.clock_history import ClockHistory
 from harness.campaign.campaign import Campaign
 from harness.errors import RequestError
 from harness.host.sampling import count_expected_samples
-from harness.model import DOING, Evidence, Stage
+from harness.model import Evidence, Stage
 from harness.model.disturbances import planned_s
 from harness.probes.samples import MOST_SAMPLES
 from harness.report.terminal_chart import TimeAxis, choose_axis
 from harness.report.text import host_title
 from harness.report.watch_frame import WatchedHost, WatchedRun
 from harness.runs import judging
+from harness.runs.host_stages import describe_step, find_latest_steps
 from harness.store.evidence_parts import read_attempt
 from harness.store.growing_samples import GrowingSamples, find_newest_file
 from harness.store.ledger import Ledger
 from harness.store.ledger_lines import HostLine, RunLine, StepLine
 from harness.store.owners import own_place
-from harness.untrusted import names
 
 MEASURING = (Stage.MEASURE, Stage.DISTURB, Stage.REBOOT)
 """Stages in which samples are taken."""
@@ -66,7 +66,8 @@ class RunWatch:
                 f"the samples of run {self._run} are not on this machine: {line.owner.machine} measures",
                 next_step=f"watch it there, or `ptp-harness show {self._run} --follow` prints its events here",
             )
-        latest = _find_latest_steps(self._ledger.steps(self._run), self._titles)
+        found = find_latest_steps(self._ledger.steps(self._run))
+        latest = {host: found[host] for host in self._titles if host in found}
         here = [host for host, step in latest.items() if self._has_evidence(host, step)]
         measured = [host for host, step in latest.items() if step.stage in MEASURING and step.ended_ns is None]
         now = [host for host in measured if host in here]
@@ -110,7 +111,7 @@ class RunWatch:
             if host in elsewhere:
                 phrases.setdefault("measured on another machine, which has the samples", []).append(host)
             elif host not in self._drawn:
-                phrases.setdefault(_describe_step(latest.get(host)), []).append(host)
+                phrases.setdefault(describe_step(latest.get(host)), []).append(host)
         return [f"{phrase}: {', '.join(hosts)}" for phrase, hosts in phrases.items()]
 
 
@@ -156,25 +157,8 @@ def _expected_slots(campaign: Campaign, part: str | None) -> int:
     return count_expected_samples(duration_s, campaign.measure_interval_s)
 
 
-def _find_latest_steps(steps: Iterable[StepLine], hosts: Iterable[str]) -> dict[str, StepLine]:
-    """Find the latest step of each host."""
-    latest: dict[str, StepLine] = {}
-    for step in steps:
-        if (match := names.TOKEN.fullmatch(step.token)) is not None:
-            latest[match[2]] = step
-    return {host: latest[host] for host in hosts if host in latest}
-
-
 def _describe_run(line: RunLine, measured: int) -> str:
     state = "ended" if line.ended else "died" if line.died() else "under way"
     if state == "under way" and measured:
         state = f"{measured} host{'' if measured == 1 else 's'} being measured"
     return f"run {line.run} on {line.bench}: {state}"
-
-
-def _describe_step(step: StepLine | None) -> str:
-    if step is None:
-        return "waiting"
-    if step.stage is Stage.RELEASE and step.ended_ns is not None:
-        return "ended"
-    return DOING[step.stage]

@@ -7,15 +7,43 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from harness import __version__
 from harness.campaign.campaign_file import json_schema
-from harness.service import health, problems, queue_routes, schedule_routes, task_routes
+from harness.service import (
+    baseline_routes,
+    event_routes,
+    evidence_routes,
+    health,
+    kept_host_routes,
+    problems,
+    queue_routes,
+    report_routes,
+    run_routes,
+    schedule_routes,
+    task_routes,
+    type_routes,
+)
 from harness.service.authentication import Reader, TokenCache
 from harness.service.context import MOST_BODY_BYTES, ServiceContext
+from harness.service.event_feed import EventFeed
 from harness.service.open_access import SameMachine
 from harness.service.problems import Problem, answer
 
 DESCRIPTION = (
     "Which machines give a precision clock that can be trusted, how good is it, and if not, why? "
     "Every error is application/problem+json with a next step."
+)
+
+_ROUTES = (
+    health,
+    task_routes,
+    queue_routes,
+    schedule_routes,
+    run_routes,
+    event_routes,
+    report_routes,
+    evidence_routes,
+    baseline_routes,
+    kept_host_routes,
+    type_routes,
 )
 
 
@@ -32,8 +60,9 @@ def make_app(context: ServiceContext) -> FastAPI:
     )
     app.state.context = context
     app.state.token_cache = TokenCache(context.tokens)
+    app.state.event_feed = EventFeed(context.ledger, context.draining)
     problems.add_handlers(app)
-    for module in (health, task_routes, queue_routes, schedule_routes):
+    for module in _ROUTES:
         app.include_router(module.router)
 
     @app.get("/v1/campaign-schema", tags=["tasks"])

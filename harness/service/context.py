@@ -6,7 +6,9 @@ from dataclasses import dataclass, field
 
 from harness.benches.bench import Bench
 from harness.runs.prepare import Benches
+from harness.service.host_actions import HostActions
 from harness.service.queue_view import QueueView, TypicalDurations
+from harness.service.run_sources import RunSources
 from harness.store.access_tokens import AccessTokens
 from harness.store.audit_log import AuditLog
 from harness.store.ledger import Ledger
@@ -40,6 +42,7 @@ class ServiceContext:
     """The parts that requests share. `draining`: set once the service is to end: nothing new is begun.
 
     `wake`: called after a task was submitted. `make_bench`: makes the bench of a name, for hosts that a run kept.
+    `sources`: find what the ledger does not hold of runs.
     """
 
     settings: Settings
@@ -53,8 +56,10 @@ class ServiceContext:
     durations: TypicalDurations
     benches: Benches
     make_bench: Callable[[str], Bench]
+    sources: RunSources
     wake: Callable[[], None] = lambda: None
     draining: threading.Event = field(default_factory=threading.Event)
+    host_actions: HostActions = field(default_factory=HostActions)
     checks: Mapping[str, Callable[[], str | None]] = field(default_factory=dict)
 
 
@@ -64,6 +69,7 @@ def make_context(
     ledger: Ledger,
     benches: Benches,
     make_bench: Callable[[str], Bench],
+    sources: RunSources,
     wake: Callable[[], None] = lambda: None,
 ) -> ServiceContext:
     """Make the context of a service over an open ledger."""
@@ -80,5 +86,6 @@ def make_context(
         durations=TypicalDurations(ledger),
         benches=benches,
         make_bench=make_bench,
+        sources=sources,
         wake=wake,
     )

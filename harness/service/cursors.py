@@ -3,6 +3,7 @@
 import base64
 import binascii
 import json
+import math
 from collections.abc import Sequence
 from http import HTTPStatus
 from typing import Any
@@ -32,4 +33,6 @@ def read_cursor(text: str, kinds: Sequence[type | tuple[type, ...]]) -> list[Any
 def _is_of(part: object, kind: type | tuple[type, ...]) -> bool:
     if isinstance(part, bool) or (isinstance(part, int) and abs(part) >= 2**63):
         return False
+    if (isinstance(part, str) and not part.isprintable()) or (isinstance(part, float) and not math.isfinite(part)):
+        return False  # no database takes every such value
     return isinstance(part, kind)

@@ -12,11 +12,8 @@ from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 
 from harness.campaign.mistakes import MistakesError
-from harness.errors import HarnessError, RequestError, SetupError
-from harness.store.access_tokens import TakenNameError, UnknownTokenError
-from harness.store.ledger_reader import UnknownRunError
-from harness.store.schedules import TakenScheduleError, UnknownScheduleError
-from harness.store.task_queue import FullQueueError, RepeatedKeyError, UnknownTaskError
+from harness.errors import ConflictError, HarnessError, RequestError, SetupError, UnknownNameError
+from harness.store.task_queue import FullQueueError, RepeatedKeyError
 from harness.untrusted.input_checks import show_path
 from harness.untrusted.plain_text import clip, printable
 
@@ -62,12 +59,8 @@ class NotFoundError(ServiceError):
 
 
 _STATUS: tuple[tuple[type[HarnessError], HTTPStatus], ...] = (
-    (UnknownTaskError, HTTPStatus.NOT_FOUND),
-    (UnknownRunError, HTTPStatus.NOT_FOUND),
-    (UnknownScheduleError, HTTPStatus.NOT_FOUND),
-    (UnknownTokenError, HTTPStatus.NOT_FOUND),
-    (TakenScheduleError, HTTPStatus.CONFLICT),
-    (TakenNameError, HTTPStatus.CONFLICT),
+    (UnknownNameError, HTTPStatus.NOT_FOUND),
+    (ConflictError, HTTPStatus.CONFLICT),
     (RepeatedKeyError, HTTPStatus.UNPROCESSABLE_ENTITY),
     (MistakesError, HTTPStatus.UNPROCESSABLE_ENTITY),
     (FullQueueError, HTTPStatus.TOO_MANY_REQUESTS),

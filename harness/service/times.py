@@ -32,3 +32,17 @@ def parse_moment_ns(name: str, text: str | None) -> int | None:
 def _to_ns(moment: datetime.datetime) -> int:
     """Convert a moment to ns since the epoch, as far as the ledger's times reach."""
     return min(max(0, int(moment.timestamp()) * 10**9), 2**63 - 1)
+
+
+def parse_figure_ns(name: str, text: str | None) -> float | None:
+    """Parse a time with its unit, ns; None stays None. Raises RequestError."""
+    from harness.campaign.limit_fields import limit_parser
+
+    if text is None:
+        return None
+    try:
+        return limit_parser("ns")(text)
+    except ValueError as error:
+        raise RequestError(
+            f"{name} is {shorten_value(text)}: it must be a time with its unit, such as 500ns, 20us or 1.5ms"
+        ) from error

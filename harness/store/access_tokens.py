@@ -8,7 +8,7 @@ from typing import Any
 import sqlalchemy as sql
 from sqlalchemy.exc import IntegrityError
 
-from harness.errors import RequestError
+from harness.errors import ConflictError, RequestError, UnknownNameError
 from harness.model.tasks import Scope
 from harness.store.database import Database, now_ns
 from harness.store.owners import name_user, read_now
@@ -27,11 +27,11 @@ _SECRET_BYTES = 32
 _USED_STEP_NS = 60 * 10**9
 
 
-class UnknownTokenError(RequestError):
+class UnknownTokenError(UnknownNameError):
     """A name that no token has."""
 
 
-class TakenNameError(RequestError):
+class TakenNameError(ConflictError):
     """A name that another token has or had."""
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import sqlalchemy as sql
 
-from harness.errors import RequestError
+from harness.errors import ConflictError
 from harness.store.database import Database, now_ns
 from harness.store.owners import name_user
 from harness.store.tables import BASELINES, RUNS
@@ -45,10 +45,11 @@ class Baselines:
         fields = ("name", "run", "bench", "started_ns", "added_ns", "added_by")
         return [BaselineLine(**dict(zip(fields, row, strict=True))) for row in rows]
 
-    def add(self, name: str, runs: Sequence[str]) -> None:
+    def add(self, name: str, runs: Sequence[str], *, by: str | None = None) -> None:
         """Add ended runs to a baseline; one that is in it already stays as it was.
 
-        Raises RequestError for a run of another bench than the others of the baseline.
+        `by`: who adds them; None: the user of this process. Raises ConflictError for a run of another bench than the
+        others of the baseline.
         """
 
         def add(db: sql.Connection) -> None:
@@ -56,10 +57,10 @@ class Baselines:
             benches = {**there, **{row.run: row.bench for row in db.execute(_OF_RUNS, {"runs": [*runs]})}}
             if len({*benches.values()}) > 1:
                 listed = ", ".join(f"{run} ({bench})" for run, bench in benches.items())
-                raise RequestError(
+                raise ConflictError(
                     f"a baseline has runs of one bench: {listed}", next_step="take another baseline: --name NAME"
                 )
-            person = name_user()
+            person = by or name_user()
             new = [run for run in dict.fromkeys(runs) if run not in there]
             if new:
                 rows = [{"name": name, "run": run, "added_by": person} for run in new]

@@ -169,6 +169,14 @@ def read_events(db: sql.Connection, run: str, *, after: int, most: int) -> list[
     return [_numbered(row) for row in db.execute(query).all()]
 
 
+def read_latest_events(db: sql.Connection, run: str, *, host: str | None, most: int) -> list[NumberedEvent]:
+    """Read the latest events of a run, or of one host of it, in order, at most so many."""
+    query = EVENTS.select().where(EVENTS.c.run == run).order_by(EVENTS.c.number.desc()).limit(most)
+    if host is not None:
+        query = query.where(EVENTS.c.host == host)
+    return [_numbered(row) for row in reversed(db.execute(query).all())]
+
+
 def prune_events(db: sql.Connection, *, older_than_ns: int) -> int:
     """Delete the events of ended runs that began before this time; return how many. Their count stays with the run."""
     old = sql.select(RUNS.c.run).where(RUNS.c.record.is_not(None), RUNS.c.started_ns < older_than_ns)

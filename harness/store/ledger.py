@@ -28,6 +28,7 @@ from harness.store.ledger_lines import HostLine, RunLine, host_columns, run_adap
 from harness.store.ledger_reader import LedgerReader, make_host_line
 from harness.store.names_at_random import draw_name
 from harness.store.owners import OwnerLine, Ownership, confirm_dead, describe_owner, name_user, read_owner
+from harness.store.run_sums import sum_up
 from harness.store.tables import HOSTS, OWNERS, RUNS, STEPS, TASKS
 from harness.untrusted.plain_text import clip, printable
 
@@ -283,19 +284,23 @@ class Ledger(LedgerReader):
         draft = _draft(f"{verdict.outcome} {verdict.reason}: {verdict.sentence}", token.host, Stage.JUDGE)
         self._change_host(token, host_columns(record), draft)
 
-    def record_state(self, token: Token, record: HostRecord, *, kept_until_ns: int | None = None) -> None:
+    def record_state(
+        self, token: Token, record: HostRecord, *, kept_until_ns: int | None = None, by: str | None = None
+    ) -> None:
         """Record the state of a host of ours, with its whole record. Raises OwnershipLostError.
 
         Nobody owns a host whose state is final; an undecided one is its run's leader's. `kept_until_ns`: the new end of
-        a kept host's lease, ns since the epoch; without it the lease stays as it is.
+        a kept host's lease, ns since the epoch; without it the lease stays as it is. `by`: who keeps it; None: the user
+        of this process.
         """
         leader = sql.select(RUNS.c.owner).where(RUNS.c.run == token.run).scalar_subquery()
         owner = leader if record.state is HostState.UNDECIDED else None
         values = {**host_columns(record), "state": record.state, "owner": owner}
         text = str(record.state)
         if kept_until_ns is not None:
-            text += f" until {units.utc(kept_until_ns)} by {name_user()}"
-        self._change_host(token, values, _draft(text, token.host, Stage.RELEASE), kept_until_ns=kept_until_ns)
+            text += f" until {units.utc(kept_until_ns)} by {by or name_user()}"
+        draft = _draft(text, token.host, Stage.RELEASE)
+        self._change_host(token, values, draft, kept_until_ns=kept_until_ns, by=by)
 
     # -- steps
 
@@ -350,16 +355,23 @@ class Ledger(LedgerReader):
         return self.database.write(work)
 
     def _change_host(
-        self, token: Token, values: Mapping[str, Any], draft: EventDraft, *, kept_until_ns: int | None = None
+        self,
+        token: Token,
+        values: Mapping[str, Any],
+        draft: EventDraft,
+        *,
+        kept_until_ns: int | None = None,
+        by: str | None = None,
     ) -> None:
         def change_host(db: sql.Connection) -> None:
             state, lease = values.get("state"), {}
             if state is HostState.KEPT:
                 until_ns = host_claims.find_lease_end_ns(db, token) if kept_until_ns is None else kept_until_ns
-                lease = {"kept_until_ns": until_ns, "kept_by": name_user()}
+                lease = {"kept_until_ns": until_ns, "kept_by": by or name_user()}
             change = HOSTS.update().where(host_claims.OF_OWNER).values(**values, **lease)
             if db.execute(change, host_claims.name_host(token, self.owner)).rowcount == 0:
                 self._refuse(db, token, settled_as=state)
+            sum_up(db, token.run)
 
         self._write_event(token.run, draft, change_host)
 

@@ -8,6 +8,7 @@ from harness import __version__
 from harness.model import HostState
 from harness.store.database import SQLITE
 from harness.store.ledger import Ledger
+from harness.store.run_sums import VERDICTS
 from harness.store.schema import NEWEST
 from harness.store.tables import EVENTS, HOSTS, OWNERS, RUNS, STEPS
 
@@ -56,6 +57,7 @@ def _find_faults(db: sql.Connection, ledger: Ledger) -> tuple[str, ...]:
 
 _LATEST = sql.select(sql.func.coalesce(sql.func.max(EVENTS.c.number), 0)).where(EVENTS.c.run == RUNS.c.run)
 _FINAL = HOSTS.c.state.is_not(None) & (HOSTS.c.state != HostState.UNDECIDED)
+_SUMS = [sql.func.count(sql.case((HOSTS.c.outcome == outcome, 1))) == column for outcome, column in VERDICTS.items()]
 _QUERIES = {
     "an ended run has hosts without a verdict or a final state": sql.select(RUNS.c.run)
     .where(
@@ -64,6 +66,11 @@ _QUERIES = {
     .order_by(RUNS.c.run),
     "a run's number of events is not that of its latest event": sql.select(RUNS.c.run)
     .where(RUNS.c.events != _LATEST.scalar_subquery())
+    .order_by(RUNS.c.run),
+    "a run's numbers of verdicts are not those of its hosts": sql.select(RUNS.c.run)
+    .join(HOSTS, HOSTS.c.run == RUNS.c.run)
+    .group_by(RUNS.c.run)
+    .having(~sql.and_(*_SUMS))
     .order_by(RUNS.c.run),
     # Somebody may own a kept host, or one that could not be removed, while it is kept or removed.
     "a host that was removed has an owner": sql.select(HOSTS.c.run + "/" + HOSTS.c.host)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from harness.analysis.claims import has_clock
 from harness.model import HostRecord, HostState, Outcome, RunRecord, Stage, Token
 from harness.store.owners import OwnerLine
+from harness.store.run_query import RunState
 
 if TYPE_CHECKING:
     from pydantic import TypeAdapter
@@ -65,6 +66,11 @@ class RunLine:
     def died(self) -> bool:
         """Whether the run's owner died before it closed the run."""
         return not self.ended and not self.alive()
+
+    @property
+    def state(self) -> RunState:
+        """Whether it has ended, is under way, or died."""
+        return RunState.ENDED if self.ended else RunState.UNDER_WAY if self.alive() else RunState.DIED
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

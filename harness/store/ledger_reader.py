@@ -7,10 +7,10 @@ from typing import Any
 
 import sqlalchemy as sql
 
-from harness.errors import RequestError
+from harness.errors import UnknownNameError
 from harness.model import HostState, Outcome, RunRecord, Stage
 from harness.store.database import Database, now_ns
-from harness.store.event_log import NumberedEvent, read_events
+from harness.store.event_log import NumberedEvent, read_events, read_latest_events
 from harness.store.ledger_lines import (
     HostLine,
     HostSummary,
@@ -28,14 +28,14 @@ from harness.store.run_query import (
     RunQuery,
     apply_query,
     begun_before,
-    worst_figure,
+    figure_of_order,
 )
 from harness.store.tables import HOSTS, OWNERS, RUNS, STEPS
 
 LAST = "last"
 """The name of the newest run, accepted wherever a run is named. No run can have this name: names have no "l"."""
 
-_RUN_LINES = sql.select(
+RUN_LINES = sql.select(
     RUNS.c.run,
     RUNS.c.bench,
     RUNS.c.started_ns,
@@ -46,11 +46,12 @@ _RUN_LINES = sql.select(
     *OWNERS.c,
     now_ns(),
 ).join(OWNERS, OWNERS.c.owner == RUNS.c.owner)
+_OF_TOKENS = STEPS.select().where(STEPS.c.token.in_(sql.bindparam("tokens", expanding=True)))
 _MOST_NAMES = 500  # in one statement: SQLite takes 32,766 values, and a long statement is slow to parse
 _TYPICAL_OF = 5  # latest runs of a type
 
 
-class UnknownRunError(RequestError):
+class UnknownRunError(UnknownNameError):
     """A name that no run has."""
 
 
@@ -83,26 +84,30 @@ class LedgerReader:
         list. Raises RequestError when there is no run of that name.
         """
         place = None if after is None else self._find_place(after, query.order)
-        lines = apply_query(_RUN_LINES, query, place).limit(most)
-        if before is not None:
-            lines = lines.where(begun_before(self._find_place(before, RunOrder.NEWEST)))
-        return self._run_lines(lines)
+        older = [] if before is None else [begun_before(self._find_place(before, RunOrder.NEWEST))]
+        alive = self._find_living_leaders() if query.state is not None else ()
+        return self._run_lines(apply_query(RUN_LINES, query, place, alive=alive, most=most, conditions=older))
 
     def _find_place(self, name: str, order: RunOrder) -> RunPlace:
-        line = self.find(name)
-        query = worst_figure(line.run, order)
-        figure = None if query is None else self.database.read(lambda db: db.execute(query).scalar())
+        line, column = self.find(name), figure_of_order(order)
+        figure = None
+        if column is not None:
+            query = sql.select(column).where(RUNS.c.run == line.run)
+            figure = self.database.read(lambda db: db.execute(query).scalar())
         return RunPlace(run=line.run, started_ns=line.started_ns, figure=figure)
+
+    def _find_living_leaders(self) -> list[str]:
+        return self.database.read(find_living_leaders)
 
     def open_runs(self, bench: str) -> list[RunLine]:
         """List the runs of a bench that have not ended, newest first."""
-        query = _RUN_LINES.where(RUNS.c.bench == bench, RUNS.c.record.is_(None))
+        query = RUN_LINES.where(RUNS.c.bench == bench, RUNS.c.record.is_(None))
         return self._run_lines(query.order_by(*NEWEST_FIRST))
 
     def runs_that_keep(self, bench: str) -> list[RunLine]:
         """List the runs of a bench that have kept hosts, newest first."""
         keeps = sql.exists().where(HOSTS.c.run == RUNS.c.run, HOSTS.c.state == HostState.KEPT)
-        return self._run_lines(_RUN_LINES.where(RUNS.c.bench == bench, keeps).order_by(*NEWEST_FIRST))
+        return self._run_lines(RUN_LINES.where(RUNS.c.bench == bench, keeps).order_by(*NEWEST_FIRST))
 
     def regions(self, bench: str) -> list[str]:
         """List the Regions that the hosts and campaigns of a bench name, by name."""
@@ -127,12 +132,12 @@ class LedgerReader:
         """Find runs by name. Unknown names lack."""
         found: dict[str, RunLine] = {}
         for some in _in_parts(sorted(names)):
-            found |= {line.run: line for line in self._run_lines(_RUN_LINES.where(RUNS.c.run.in_(some)))}
+            found |= {line.run: line for line in self._run_lines(RUN_LINES.where(RUNS.c.run.in_(some)))}
         return found
 
     def find(self, run: str) -> RunLine:
         """Find a run by its name, or the newest as `last`. Raises RequestError, with the latest names, without one."""
-        query = _RUN_LINES.order_by(*NEWEST_FIRST).limit(1) if run == LAST else _RUN_LINES.where(RUNS.c.run == run)
+        query = RUN_LINES.order_by(*NEWEST_FIRST).limit(1) if run == LAST else RUN_LINES.where(RUNS.c.run == run)
         lines = self._run_lines(query)
         if lines:
             return lines[0]
@@ -242,17 +247,26 @@ class LedgerReader:
 
     def steps(self, run: str) -> list[StepLine]:
         """List all steps of a run in the order in which they were begun."""
-        query = STEPS.select().where(STEPS.c.token.startswith(f"{run}/", autoescape=True)).order_by(STEPS.c.id)
+
+        def read(db: sql.Connection) -> list[Any]:
+            hosts = db.execute(sql.select(HOSTS.c.host, HOSTS.c.attempt).where(HOSTS.c.run == run)).all()
+            tokens = [f"{run}/{host}/{attempt}" for host, last in hosts for attempt in range(1, max(1, last) + 1)]
+            return [row for some in _in_parts(tokens) for row in db.execute(_OF_TOKENS, {"tokens": some}).all()]
+
         return [
             StepLine(
                 token=row.token, stage=Stage(row.stage), begun_ns=row.begun_ns, ended_ns=row.ended_ns, result=row.result
             )
-            for row in self.database.read(lambda db: db.execute(query).all())
+            for row in sorted(self.database.read(read), key=lambda row: int(row.id))
         ]
 
     def events(self, run: str, *, after: int = 0, most: int = 1000) -> list[NumberedEvent]:
         """List the events of a run behind a number, in order, at most so many."""
         return self.database.read(lambda db: read_events(db, run, after=after, most=most))
+
+    def latest_events(self, run: str, *, host: str | None = None, most: int = 200) -> list[NumberedEvent]:
+        """List the latest events of a run, or of one host of it, in order, at most so many."""
+        return self.database.read(lambda db: read_latest_events(db, run, host=host, most=most))
 
     def record(self, run: str) -> RunRecord | None:
         """Return the record of a run that has ended; None before. Raises RequestError when there is no such run."""
@@ -267,7 +281,14 @@ class LedgerReader:
         )
 
     def _run_lines(self, query: sql.Select[Any]) -> list[RunLine]:
-        return [_make_run_line(row) for row in self.database.read(lambda db: db.execute(query).all())]
+        return [make_run_line(row) for row in self.database.read(lambda db: db.execute(query).all())]
+
+
+def find_living_leaders(db: sql.Connection) -> list[str]:
+    """List the living owners among those of runs that have not ended."""
+    leaders = sql.select(RUNS.c.owner).where(RUNS.c.record.is_(None)).distinct()
+    rows = db.execute(sql.select(*OWNERS.c, now_ns()).where(OWNERS.c.owner.in_(leaders))).all()
+    return [owner.owner for owner in map(make_owner_line, rows) if owner.alive()]
 
 
 def _fetch_all(db: sql.Connection, query: sql.Select[Any]) -> Sequence[Any]:
@@ -294,7 +315,8 @@ def make_host_line(row: Any) -> HostLine:
     )
 
 
-def _make_run_line(row: Any) -> RunLine:
+def make_run_line(row: Any) -> RunLine:
+    """Make the line of a row of RUN_LINES."""
     run, bench, started_ns, attempt, ended, holds_passed, stopping, *owner = row
     return RunLine(
         run=run,

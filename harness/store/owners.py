@@ -22,7 +22,7 @@ from typing import Any
 import sqlalchemy as sql
 
 from harness import units
-from harness.errors import ExitCode, HarnessError, RequestError
+from harness.errors import ConflictError, ExitCode, HarnessError
 from harness.store.database import Database, now_ns
 from harness.store.tables import OWNERS
 from harness.system.proc import ProcessId, own_process
@@ -233,9 +233,11 @@ def describe_owner(owner: OwnerLine) -> str:
     return f"process {owner.process.pid}{where} leads it since {units.utc(owner.since_ns)}{heard}"
 
 
-def in_other_hands(run: str, host: str, owner: OwnerLine) -> RequestError:
+def in_other_hands(run: str, host: str, owner: OwnerLine) -> ConflictError:
     """Make the error of a host that another process works on."""
-    return RequestError(f"{host} of run {run} is in other hands: {describe_owner(owner)}", next_step="wait for its end")
+    return ConflictError(
+        f"{host} of run {run} is in other hands: {describe_owner(owner)}", next_step="wait for its end"
+    )
 
 
 def lost(thing: str, owner: OwnerLine | None) -> OwnershipLostError:

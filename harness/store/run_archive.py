@@ -25,6 +25,7 @@ from harness.store.database import Database
 from harness.store.evidence_folder import SUMS, EvidenceFolder
 from harness.store.ledger import Ledger
 from harness.store.ledger_lines import host_adapter, host_columns
+from harness.store.run_sums import sum_up
 from harness.store.schema import NEWEST
 from harness.store.tables import EVENTS, HOSTS, OWNERS, RUNS, STEPS
 from harness.untrusted import names
@@ -246,6 +247,7 @@ def _insert(document: Mapping[str, Any], database: Database, file: Path) -> None
             for row in document[name]:
                 repeated = _repeat_record(row) if name == "hosts" else {}
                 db.execute(_TABLES[name].insert(), repeated | {key: row[key] for key in row if key != "id"})
+        sum_up(db, document["run"])
 
     try:
         database.write(insert)

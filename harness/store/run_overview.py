@@ -13,7 +13,7 @@ from harness.model.bench_traits import BenchTraits, traits_of_recorded
 from harness.model.records import LEAST_BILLED_S
 from harness.store.ledger import Ledger
 from harness.store.ledger_lines import HostSummary, RunLine
-from harness.store.run_query import RunQuery
+from harness.store.run_query import RunQuery, RunState
 
 _PAGE = 50
 
@@ -30,8 +30,8 @@ class RunOverview:
     kept_cost_usd: float | None = None
 
     @property
-    def state(self) -> str:
-        return "ended" if self.line.ended else "under way" if self.line.alive() else "died"
+    def state(self) -> RunState:
+        return self.line.state
 
     @property
     def started(self) -> datetime.datetime:
@@ -132,7 +132,9 @@ def _add_cost(overview: RunOverview, ledger: Ledger) -> RunOverview:
         return overview
     now_ns, begun_ns = ledger.now_ns(), {host.host: host.begun_ns for host in overview.kept_hosts}
     costs = [
-        _cost_usd(line.record, (min(now_ns, line.kept_until_ns or now_ns) - (begun_ns[line.host] or now_ns)) / 1e9)
+        compute_cost_usd(
+            line.record, (min(now_ns, line.kept_until_ns or now_ns) - (begun_ns[line.host] or now_ns)) / 1e9
+        )
         for line in ledger.hosts(overview.line.run)
         if line.host in begun_ns and line.record is not None
     ]
@@ -140,7 +142,7 @@ def _add_cost(overview: RunOverview, ledger: Ledger) -> RunOverview:
     return replace(overview, kept_cost_usd=round(sum(known), 4) if known else None)
 
 
-def _cost_usd(record: HostRecord, seconds: float) -> float | None:
+def compute_cost_usd(record: HostRecord, seconds: float) -> float | None:
     """Compute the cost of a host for so many seconds, at its run's price; None where the record has no cost."""
     if record.cost_usd is None:
         return None

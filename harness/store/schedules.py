@@ -7,7 +7,7 @@ from typing import Any
 import sqlalchemy as sql
 from sqlalchemy.exc import IntegrityError
 
-from harness.errors import RequestError
+from harness.errors import ConflictError, RequestError, UnknownNameError
 from harness.store.database import Database
 from harness.store.names_at_random import draw_name
 from harness.store.owners import read_now
@@ -23,11 +23,11 @@ _NAME_CHARACTERS = 6
 _MOST_CHARACTERS = 2000
 
 
-class UnknownScheduleError(RequestError):
+class UnknownScheduleError(UnknownNameError):
     """A name that no schedule has."""
 
 
-class TakenScheduleError(RequestError):
+class TakenScheduleError(ConflictError):
     """A name that another schedule has, or a ledger with as many as may be."""
 
 

@@ -38,8 +38,28 @@ RUNS = sql.Table(
     sql.Column("holds_passed", sql.Boolean, nullable=False, server_default=sql.false()),  # those that pass stay
     sql.Column("stopping", sql.Boolean, nullable=False, server_default=sql.false()),  # all who work on it shall end it
     sql.Column("task", sql.String(16)),  # the task whose run this is; None: a command began it
+    sql.Column("passed", sql.Integer, nullable=False, server_default="0"),  # number of hosts with this verdict; this
+    sql.Column("unsupported", sql.Integer, nullable=False, server_default="0"),  # and the following sum up its hosts
+    sql.Column("inconclusive", sql.Integer, nullable=False, server_default="0"),
+    sql.Column("failed", sql.Integer, nullable=False, server_default="0"),
+    sql.Column("offset_p99_ns", sql.Float),  # the worst of its hosts; None: none has figures
+    sql.Column("bound_p99_ns", sql.Float),
 )
 sql.Index("ix_runs_task", RUNS.c.task, unique=True)
+sql.Index(
+    "ix_runs_sums",
+    RUNS.c.started_ns,
+    RUNS.c.run,
+    RUNS.c.bench,
+    RUNS.c.passed,
+    RUNS.c.unsupported,
+    RUNS.c.inconclusive,
+    RUNS.c.failed,
+    RUNS.c.offset_p99_ns,
+    RUNS.c.bound_p99_ns,
+)
+_IS_OPEN = sql.text("record IS NULL")
+sql.Index("ix_runs_open", RUNS.c.started_ns, RUNS.c.run, RUNS.c.owner, sqlite_where=_IS_OPEN, postgresql_where=_IS_OPEN)
 HOSTS = sql.Table(
     "hosts",
     METADATA,
@@ -60,7 +80,9 @@ HOSTS = sql.Table(
     sql.Column("offset_p99_ns", sql.Float),  # of the size of the offset; None: the host has no figures
     sql.Column("bound_p99_ns", sql.Float),  # with the device's, or chrony's where the device publishes none
 )
-sql.Index("ix_hosts_figures", HOSTS.c.run, HOSTS.c.offset_p99_ns, HOSTS.c.bound_p99_ns)
+IS_KEPT = sql.text("state = 'kept'")  # as each query must write it, for the index to be used
+sql.Index("ix_hosts_kept", HOSTS.c.run, HOSTS.c.kept_until_ns, sqlite_where=IS_KEPT, postgresql_where=IS_KEPT)
+sql.Index("ix_hosts_figures", HOSTS.c.run, HOSTS.c.outcome, HOSTS.c.offset_p99_ns, HOSTS.c.bound_p99_ns)
 sql.Index(
     "ix_hosts_verdicts",
     HOSTS.c.instance_type,

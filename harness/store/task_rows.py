@@ -6,7 +6,7 @@ from typing import Any
 
 import sqlalchemy as sql
 
-from harness.errors import HarnessError, RequestError
+from harness.errors import HarnessError, RequestError, UnknownNameError
 from harness.model import Outcome
 from harness.model.tasks import TaskState
 from harness.store.database import POSTGRESQL, now_ns
@@ -26,7 +26,7 @@ LINES = sql.select(*(c for c in TASKS.c if c.name not in _NOT_IN_LINE), RUNS.c.r
 )
 
 
-class UnknownTaskError(RequestError):
+class UnknownTaskError(UnknownNameError):
     """A name that no task has."""
 
 

@@ -14,7 +14,7 @@ from harness.report.html.markup import EMPTY, Markup, element, items, join, tabl
 from harness.report.html.profile_table import NOTE
 from harness.report.html.style import STYLE
 
-_POLICY = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
+POLICY = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
 """Keeps a browser from loading or running anything, whatever the page holds."""
 
 
@@ -35,7 +35,7 @@ def render_page(record: RunRecord, plots: Mapping[str, ClockPlots]) -> str:
     head = (
         '<meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">'
         f'<meta name="color-scheme" content="light dark">'
-        f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">'
+        f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">'
         f"{element('title', title)}<style>{STYLE}</style>"
     )
     return f'<!DOCTYPE html>\n<html lang="en"><head>{head}</head>\n<body>{body}</body></html>\n'

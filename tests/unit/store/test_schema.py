@@ -17,10 +17,11 @@ from alembic.script import ScriptDirectory
 from harness import __version__
 from harness.analysis.quality import compute_quality
 from harness.errors import SetupError
-from harness.model import Evidence, HostState
+from harness.model import Evidence, HostState, Outcome
 from harness.store import schema
 from harness.store.database import Database
 from harness.store.ledger import Ledger
+from harness.store.run_pages import find_summary
 from harness.store.schema import NEWEST, REVISIONS
 from harness.store.tables import METADATA
 from tests.doubles.records import make_host
@@ -170,15 +171,20 @@ def test_an_upgrade_takes_the_figures_of_hosts_from_their_records(
     for name, host_figures in figures.items():
         ledger.record_state(ledger.own_host(run, name).token, make_host(name=name, quality=host_figures))
     ledger.own_host(ledger.open_run(bench="lab", campaign={}, hosts={"open": "lab.phc"}), "open")
-    expected = ledger.host_summaries([run])
+    expected, sums = ledger.host_summaries([run]), find_summary(ledger.database, run)
+    assert sums is not None
+    assert (sums.verdicts, sums.offset_p99_ns) == ({Outcome.PASS: 3}, quality.offset_ns.p99_abs)
     assert [host.bound_p99_ns for host in expected[1:]] == [quality.bound_ns.p99_abs, None]
 
     def age(db: sql.Connection) -> None:
         for table in ("tasks", "tokens", "audit", "schedules", "sites"):
             db.execute(sql.text(f"DROP TABLE {table}"))
         db.execute(sql.text("DROP INDEX ix_runs_task"))
-        db.execute(sql.text("ALTER TABLE runs DROP COLUMN task"))
-        db.execute(sql.text("DROP INDEX ix_hosts_figures"))
+        for index in ("ix_hosts_figures", "ix_hosts_kept", "ix_runs_open", "ix_runs_sums"):
+            db.execute(sql.text(f"DROP INDEX {index}"))
+        columns = ("task", "passed", "unsupported", "inconclusive", "failed", "offset_p99_ns", "bound_p99_ns")
+        for column in columns:
+            db.execute(sql.text(f"ALTER TABLE runs DROP COLUMN {column}"))
         for column in ("offset_p99_ns", "bound_p99_ns"):
             db.execute(sql.text(f"ALTER TABLE hosts DROP COLUMN {column}"))
         db.execute(sql.text(f"UPDATE {schema.REVISION_TABLE} SET version_num = '0003'"))
@@ -186,7 +192,11 @@ def test_an_upgrade_takes_the_figures_of_hosts_from_their_records(
 
     ledger.database.write(age)
     assert schema.upgrade(ledger.database).before == "0003"
-    assert open_ledger().host_summaries([run]) == expected
+    again = open_ledger()
+    assert again.host_summaries([run]) == expected
+    summed = find_summary(again.database, run)
+    assert summed is not None
+    assert replace(summed, line=sums.line) == sums
     assert differences(ledger.database) == []
 
 

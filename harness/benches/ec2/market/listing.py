@@ -1,14 +1,18 @@
 """Load a Region's types with their prices, and tell how old both are."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from harness.benches.ec2.api import answer_cache
 from harness.benches.ec2.api.api import Api
 from harness.benches.ec2.market import catalogue, prices
 from harness.benches.ec2.market.catalogue import Catalogue
 from harness.benches.ec2.market.prices import Prices
+from harness.model.bench_traits import BenchName
 from harness.model.ec2_enums import Market
+from harness.report import type_table
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -18,6 +22,18 @@ class Listing:
     catalogue: Catalogue
     prices: Prices
     ages: tuple[str, str]
+
+    def document(self, types: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+        """Build the list as JSON-ready data, with these of its types."""
+        prices_as_of = self.prices.as_of and self.prices.as_of.isoformat()
+        return {
+            "schema": type_table.SCHEMA,
+            "bench": BenchName.EC2.value,
+            "region": self.catalogue.region,
+            "taken": self.catalogue.as_of.isoformat(),
+            "prices": {"market": self.prices.market, "taken": prices_as_of, "why_unknown": self.prices.why_unknown},
+            "types": list(types),
+        }
 
 
 def load(

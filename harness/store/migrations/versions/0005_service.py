@@ -1,4 +1,4 @@
-"""Tables of the service: tasks, tokens, the audit log, schedules and sites; the task of each run."""
+"""Tables of the service: tasks, tokens, the audit log, schedules and sites; the task and the sums of each run."""
 
 import sqlalchemy as sql
 from alembic import op
@@ -6,8 +6,12 @@ from alembic import op
 revision = "0005"
 down_revision = "0004"
 
+_VERDICTS = {"passed": "PASS", "unsupported": "UNSUPPORTED", "inconclusive": "INCONCLUSIVE", "failed": "FAIL"}
+_FIGURES = ("offset_p99_ns", "bound_p99_ns")
+
 
 def upgrade() -> None:
+    _sum_up_runs()
     op.add_column("runs", sql.Column("task", sql.String(16)))
     op.create_index("ix_runs_task", "runs", ["task"], unique=True)
     op.create_table(
@@ -88,3 +92,23 @@ def upgrade() -> None:
         sql.Column("added_ns", sql.BigInteger, nullable=False),
         sql.Column("added_by", sql.String(255), nullable=False),
     )
+
+
+def _sum_up_runs() -> None:
+    """Put the verdicts and worst figures of its hosts beside each run, and what lists of runs need into indexes."""
+    for name in _VERDICTS:
+        op.add_column("runs", sql.Column(name, sql.Integer, nullable=False, server_default="0"))
+    for name in _FIGURES:
+        op.add_column("runs", sql.Column(name, sql.Float))
+    op.drop_index("ix_hosts_figures", "hosts")
+    op.create_index("ix_hosts_figures", "hosts", ["run", "outcome", *_FIGURES])
+    sums = {name: f"count(CASE WHEN outcome = '{outcome}' THEN 1 END)" for name, outcome in _VERDICTS.items()}
+    sums |= {name: f"max({name})" for name in _FIGURES}
+    changes = (f"{name} = (SELECT {summed} FROM hosts WHERE hosts.run = runs.run)" for name, summed in sums.items())
+    op.execute(f"UPDATE runs SET {', '.join(changes)}")
+    op.create_index("ix_runs_sums", "runs", ["started_ns", "run", "bench", *sums])
+    is_open, is_kept = sql.text("record IS NULL"), sql.text("state = 'kept'")
+    columns = ["started_ns", "run", "owner"]
+    op.create_index("ix_runs_open", "runs", columns, sqlite_where=is_open, postgresql_where=is_open)
+    columns = ["run", "kept_until_ns"]
+    op.create_index("ix_hosts_kept", "hosts", columns, sqlite_where=is_kept, postgresql_where=is_kept)
