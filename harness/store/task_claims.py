@@ -1,12 +1,15 @@
 """Choose the tasks that may begin, and find those whose process died: statements of the queue of tasks."""
 
+import socket
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import sqlalchemy as sql
 
+from harness.model.bench_traits import traits_of_recorded
 from harness.store.database import now_ns
-from harness.store.owners import OwnerLine, make_owner_line
+from harness.store.owners import OwnerLine, make_owner_line, own_place
 from harness.store.tables import OWNERS, TASKS
 from harness.store.task_lines import QueueLimits
 from harness.store.task_rows import HERE, QUEUED, RUNNING
@@ -15,13 +18,26 @@ _DEATHS_UNPAUSED = 4
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 10.0, 600.0
 
 
+class TaskUse(NamedTuple):
+    """What a task that runs uses. `here`: its process is of this machine."""
+
+    bench: str
+    submitter: str
+    here: bool = True
+
+
 @dataclass(frozen=True, slots=True)
 class RunningTask:
-    """A task that runs here, and the process that carries it out, living or dead."""
+    """A task that runs, and the process that carries it out, living or dead."""
 
     task: str
+    bench: str
     attempt: int
     owner: OwnerLine
+
+    def can_go_on_here(self) -> bool:
+        """Whether this machine can go on with its run: hosts of a local bench can be removed on their own alone."""
+        return not traits_of_recorded(self.bench).local or self.owner.machine == socket.gethostname()
 
     def may_be_taken(self) -> bool:
         """Whether the pause after the death of its process is over: a task may kill each process that takes it."""
@@ -35,37 +51,52 @@ def pause_after_death_s(attempt: int) -> float:
     return 0.0 if later <= 0 else min(_FIRST_PAUSE_S * 2 ** min(later - 1, 20), _LONGEST_PAUSE_S)
 
 
-def find_users(db: sql.Connection) -> list[tuple[str, str]]:
-    """Find the bench and the submitter of each task that runs here."""
-    rows = db.execute(sql.select(TASKS.c.bench, TASKS.c.submitter).where(RUNNING, HERE)).all()
-    return [(row.bench, row.submitter) for row in rows]
+def find_uses(db: sql.Connection) -> list[TaskUse]:
+    """Find what each task uses that runs and is of no site."""
+    query = sql.select(TASKS.c.bench, TASKS.c.submitter, OWNERS.c.place).join(OWNERS, OWNERS.c.owner == TASKS.c.owner)
+    return [
+        TaskUse(row.bench, row.submitter, row.place == own_place()) for row in db.execute(query.where(RUNNING, HERE))
+    ]
 
 
-def make_conditions(running: Sequence[tuple[str, str]], limits: QueueLimits) -> Sequence[sql.ColumnElement[bool]]:
+def count_here(running: Sequence[TaskUse]) -> int:
+    """Count the tasks whose processes are of this machine."""
+    return sum(use.here for use in running)
+
+
+def make_conditions(running: Sequence[TaskUse], limits: QueueLimits) -> Sequence[sql.ColumnElement[bool]]:
     """Make the conditions of a task that may begin: benches and submitters with too many that run are left out."""
-    benches, submitters = [bench for bench, _ in running], [submitter for _, submitter in running]
-    full = [name for name, most in limits.per_bench.items() if benches.count(name) >= most]
-    most = limits.per_submitter
-    busy = [] if most is None else [name for name in {*submitters} if submitters.count(name) >= most]
+    full = [name for name in limits.per_bench if not _has_room(name, running, limits)]
+    busy = {use.submitter for use in running if _is_busy(use.submitter, running, limits)}
     return QUEUED, HERE, TASKS.c.bench.not_in(full), TASKS.c.submitter.not_in(busy)
 
 
-def count_startable(running: Sequence[tuple[str, str]], waiting: Sequence[tuple[str, str]], limits: QueueLimits) -> int:
-    """Count how many of the tasks that wait, in this order, may begin now. A task is its bench and its submitter."""
+def count_startable(running: Sequence[TaskUse], waiting: Sequence[TaskUse], limits: QueueLimits) -> int:
+    """Count how many of the tasks that wait, in this order, may begin on this machine now."""
     begun = list(running)
-    for bench, submitter in waiting:
-        if len(begun) >= limits.tasks:
+    for use in waiting:
+        if count_here(begun) >= limits.tasks:
             break
-        on_bench = sum(bench == other for other, _ in begun)
-        of_submitter = sum(submitter == other for _, other in begun)
-        has_room = bench not in limits.per_bench or on_bench < limits.per_bench[bench]
-        if has_room and (limits.per_submitter is None or of_submitter < limits.per_submitter):
-            begun.append((bench, submitter))
+        if _has_room(use.bench, begun, limits) and not _is_busy(use.submitter, begun, limits):
+            begun.append(use)
     return len(begun) - len(running)
 
 
+def _has_room(bench: str, running: Sequence[TaskUse], limits: QueueLimits) -> bool:
+    """Whether a bench takes one more. A local bench loads its own machine alone; an account is one for all."""
+    local = traits_of_recorded(bench).local
+    on_bench = sum(use.bench == bench and (use.here or not local) for use in running)
+    return bench not in limits.per_bench or on_bench < limits.per_bench[bench]
+
+
+def _is_busy(submitter: str, running: Sequence[TaskUse], limits: QueueLimits) -> bool:
+    of_submitter = sum(use.submitter == submitter for use in running)
+    return limits.per_submitter is not None and of_submitter >= limits.per_submitter
+
+
 def find_running(db: sql.Connection) -> list[RunningTask]:
-    """Find the tasks that run here, each with the process that carries it out."""
-    query = sql.select(TASKS.c.task, TASKS.c.attempt, *OWNERS.c, now_ns()).join(OWNERS, OWNERS.c.owner == TASKS.c.owner)
+    """Find the tasks that run and are of no site, each with the process that carries it out."""
+    task = (TASKS.c.task, TASKS.c.bench, TASKS.c.attempt)
+    query = sql.select(*task, *OWNERS.c, now_ns()).join(OWNERS, OWNERS.c.owner == TASKS.c.owner)
     rows = db.execute(query.where(RUNNING, HERE)).all()
-    return [RunningTask(task, attempt, make_owner_line(owner)) for task, attempt, *owner in rows]
+    return [RunningTask(name, bench, attempt, make_owner_line(owner)) for name, bench, attempt, *owner in rows]

@@ -82,7 +82,10 @@ class TaskPlace:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class QueueLimits:
-    """How many tasks may run at once: in all, on each bench, and of each submitter (None: no limit of its own)."""
+    """How many tasks may run at once: on this machine, on each bench, and of each submitter (None: no limit).
+
+    A bench whose hosts are of the machine that makes them is counted on this machine alone, any other on all.
+    """
 
     tasks: int = 2
     per_bench: Mapping[str, int]

@@ -19,7 +19,15 @@ from harness.store.ledger import Ledger
 from harness.store.names_at_random import draw_name
 from harness.store.owners import OwnerLine
 from harness.store.tables import OWNERS, TASKS
-from harness.store.task_claims import count_startable, find_running, find_users, make_conditions
+from harness.store.task_claims import (
+    RunningTask,
+    TaskUse,
+    count_here,
+    count_startable,
+    find_running,
+    find_uses,
+    make_conditions,
+)
 from harness.store.task_lines import NewTask, QueueLimits, TaskLine, TaskPlace, TaskQuery
 from harness.store.task_rows import (
     IN_ORDER,
@@ -155,11 +163,11 @@ class TaskQueue:
         """Count the tasks that `claim` and `take_over` would give now."""
 
         def count(db: sql.Connection) -> int:
-            dead = sum(not each.owner.alive() and each.may_be_taken() for each in find_running(db))
-            running = find_users(db)
+            dead = sum(_may_be_taken_here(each) for each in find_running(db))
+            running = find_uses(db)
             waiting = sql.select(TASKS.c.bench, TASKS.c.submitter).where(*make_conditions(running, limits))
             rows = db.execute(waiting.order_by(*IN_ORDER).limit(_MOST_LOOKED_AT)).all()
-            return dead + count_startable(running, [(row.bench, row.submitter) for row in rows], limits)
+            return dead + count_startable(running, [TaskUse(row.bench, row.submitter) for row in rows], limits)
 
         return self._ledger.database.read(count)
 
@@ -193,8 +201,8 @@ class TaskQueue:
     def _claim(self, db: sql.Connection, owner: str, limits: QueueLimits) -> TaskLine | None:
         if self._ledger.database.kind == POSTGRESQL:
             db.execute(sql.select(sql.func.pg_advisory_xact_lock(_CLAIM_LOCK)))
-        running = find_users(db)
-        if len(running) >= limits.tasks:
+        running = find_uses(db)
+        if count_here(running) >= limits.tasks:
             return None
         turn = sql.select(TASKS.c.task).where(*make_conditions(running, limits)).order_by(*IN_ORDER).limit(1)
         task = db.execute(turn.with_for_update(skip_locked=True)).scalar()
@@ -212,7 +220,7 @@ class TaskQueue:
         """
         owner = self._ledger.own()
         for each in self._ledger.database.read(find_running):
-            if each.owner.alive() or not each.may_be_taken():
+            if not _may_be_taken_here(each):
                 continue
             dead = owners.confirm_dead(self._ledger.database, each.owner, progress)
             if dead is not None and (taken := self._take(each.task, dead, owner)) is not None:
@@ -275,6 +283,10 @@ class TaskQueue:
             db.execute(waits)
 
         self._ledger.database.write(give_back)
+
+
+def _may_be_taken_here(task: RunningTask) -> bool:
+    return not task.owner.alive() and task.may_be_taken() and task.can_go_on_here()
 
 
 def _conditions(query: TaskQuery) -> list[sql.ColumnElement[bool]]:

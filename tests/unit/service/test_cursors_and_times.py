@@ -14,7 +14,11 @@ from harness.service.problems import ServiceError
 from harness.service.times import parse_moment_ns
 
 
-@given(some.integers(-(2**63) + 1, 2**63 - 1), some.text(), some.none() | some.floats(allow_nan=False))
+@given(
+    some.integers(-(2**63) + 1, 2**63 - 1),
+    some.text().filter(str.isprintable),
+    some.none() | some.floats(allow_nan=False, allow_infinity=False),
+)
 def test_a_cursor_is_read_as_it_was_written(number: int, text: str, figure: float | None) -> None:
     cursor = write_cursor(number, text, figure)
     assert read_cursor(cursor, (int, str, (float, type(None)))) == [number, text, figure]

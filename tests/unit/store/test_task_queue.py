@@ -11,10 +11,11 @@ import sqlalchemy as sql
 from harness.model import Outcome
 from harness.model.tasks import TaskState
 from harness.store import task_rows
+from harness.store.database import now_ns
 from harness.store.ledger import Ledger
 from harness.store.owners import OwnershipLostError
-from harness.store.tables import TASKS
-from harness.store.task_claims import count_startable, pause_after_death_s
+from harness.store.tables import OWNERS, TASKS
+from harness.store.task_claims import TaskUse, count_startable, pause_after_death_s
 from harness.store.task_lines import NewTask, QueueLimits, TaskLine, TaskPlace, TaskQuery
 from harness.store.task_queue import FullQueueError, RepeatedKeyError, TaskQueue, UnknownTaskError
 from tests.unit.store.test_owners import end_lease, quick
@@ -266,14 +267,47 @@ def test_limits_hold_back_a_full_bench_and_a_busy_submitter_and_let_others_by(qu
 
 def test_how_many_may_begin_is_counted_in_the_order_of_turns() -> None:
     limits = QueueLimits(tasks=3, per_bench={"lab": 1}, per_submitter=2)
-    waiting = [("lab", "ada"), ("lab", "bob"), ("ec2", "ada"), ("ec2", "ada"), ("ec2", "bob"), ("ec2", "cid")]
+    names = (("lab", "ada"), ("lab", "bob"), ("ec2", "ada"), ("ec2", "ada"), ("ec2", "bob"), ("ec2", "cid"))
+    waiting = [TaskUse(bench, submitter) for bench, submitter in names]
     assert count_startable([], waiting, limits) == 3
-    assert count_startable([("lab", "ada")], waiting, limits) == 2
-    assert count_startable([("ec2", "ada"), ("ec2", "ada")], waiting, limits) == 1
-    assert count_startable([("ec2", "eve")] * 3, waiting, limits) == 0
-    assert count_startable([("ec2", "eve")] * 4, waiting, limits) == 0
+    assert count_startable([TaskUse("lab", "ada")], waiting, limits) == 2
+    assert count_startable([TaskUse("ec2", "ada"), TaskUse("ec2", "ada")], waiting, limits) == 1
+    assert count_startable([TaskUse("ec2", "eve")] * 3, waiting, limits) == 0
+    assert count_startable([TaskUse("ec2", "eve")] * 4, waiting, limits) == 0
     assert count_startable([], [], limits) == 0
     assert count_startable([], waiting, QueueLimits(tasks=9, per_bench={})) == 6
+
+
+def test_what_other_machines_carry_out_counts_where_it_is_shared() -> None:
+    limits = QueueLimits(tasks=2, per_bench={"lab": 1, "ec2": 2}, per_submitter=3)
+    lab, ec2 = TaskUse("lab", "ada"), TaskUse("ec2", "ada")
+    elsewhere = [TaskUse("lab", "bob", here=False), TaskUse("ec2", "bob", here=False)]
+    assert count_startable(elsewhere, [lab, lab, ec2], limits) == 2, (
+        "a guest of another machine leaves room for one here"
+    )
+    assert count_startable([*elsewhere, ec2], [ec2, lab], limits) == 1, "the account is one for all machines"
+    assert count_startable(elsewhere * 2, [TaskUse("lab", "bob")], limits) == 0, "bob has too many, wherever they run"
+
+
+def test_a_lab_task_that_died_on_another_machine_waits_for_that_machine(
+    open_ledger: OpenLedger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    limits = QueueLimits(tasks=5, per_bench={})
+    dead, other = open_ledger(), open_ledger()
+    for bench in ("lab", "ec2"):
+        submit(TaskQueue(dead), bench=bench)
+        claim(TaskQueue(dead), limits)
+    dead.close()
+    gone = {"machine": "elsewhere.example", "place": "elsewhere", "until_ns": now_ns() - 1}
+    here = OWNERS.c.owner == dead.owner
+    other.database.write(lambda db: db.execute(OWNERS.update().where(here).values(gone)))
+    monkeypatch.setattr("harness.store.owners.LEASE_S", 5.0)  # it is watched so long
+    queue = TaskQueue(other)
+    assert queue.count_claimable(limits) == 1
+    taken = queue.take_over()
+    assert taken is not None
+    assert taken.bench == "ec2"
+    assert (queue.count_claimable(limits), queue.take_over()) == (0, None)
 
 
 def test_threads_claim_each_task_once_and_within_limits(open_ledger: OpenLedger) -> None:
