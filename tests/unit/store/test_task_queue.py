@@ -292,6 +292,8 @@ def test_what_other_machines_carry_out_counts_where_it_is_shared() -> None:
 def test_a_lab_task_that_died_on_another_machine_waits_for_that_machine(
     open_ledger: OpenLedger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("harness.store.owners.LEASE_S", 2.0)
+    monkeypatch.setattr("harness.store.owners.HEARTBEAT_S", 0.2)
     limits = QueueLimits(tasks=5, per_bench={})
     dead, other = open_ledger(), open_ledger()
     for bench in ("lab", "ec2"):
@@ -301,7 +303,6 @@ def test_a_lab_task_that_died_on_another_machine_waits_for_that_machine(
     gone = {"machine": "elsewhere.example", "place": "elsewhere", "until_ns": now_ns() - 1}
     here = OWNERS.c.owner == dead.owner
     other.database.write(lambda db: db.execute(OWNERS.update().where(here).values(gone)))
-    monkeypatch.setattr("harness.store.owners.LEASE_S", 5.0)  # it is watched so long
     queue = TaskQueue(other)
     assert queue.count_claimable(limits) == 1
     taken = queue.take_over()
