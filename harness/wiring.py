@@ -6,6 +6,7 @@ Each part is imported by the function that builds it: a command loads the parts 
 from __future__ import annotations  # names that only types need are not imported
 
 from collections.abc import Callable, Collection, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -125,7 +126,25 @@ def service_context(
     context = make_context(settings, options, ledger, benches(settings), lambda name: bench(name, settings), sources)
     if executor is None:
         return context
-    return replace(context, wake=executor.wake, checks={"executor": executor.why_not_ready})
+    bench_checks = {f"bench {name}": partial(find_missing, name, settings) for name in options.benches}
+    return replace(
+        context, wake=executor.wake, checks={"executor": executor.why_not_ready}, optional_checks=bench_checks
+    )
+
+
+def find_missing(name: str, settings: Settings) -> str | None:
+    """Find what a bench lacks on this machine, in one sentence, without asking a cloud; None where nothing is missing.
+
+    Raises HarnessError where that cannot be found out.
+    """
+    if name == BenchName.EC2:
+        from harness.benches.ec2 import checks as ec2_checks
+        from harness.benches.ec2.engine import engine_home
+
+        found = ec2_checks.check_engine(engine_home.load_engine_home(settings))
+    else:
+        found = bench(name, settings).checks()
+    return next((f"{check.name}: {check.observed}; {check.remedy}" for check in found if not check.ok), None)
 
 
 def run_sources(settings: Settings, ledger: Ledger) -> RunSources:

@@ -8,24 +8,30 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from harness import __version__
 from harness.campaign.campaign_file import json_schema
 from harness.service import (
+    audit_routes,
     baseline_routes,
     event_routes,
     evidence_routes,
     health,
     kept_host_routes,
+    metric_routes,
     problems,
     queue_routes,
     report_routes,
     run_routes,
     schedule_routes,
     task_routes,
+    token_routes,
     type_routes,
 )
+from harness.service.audit_trail import AuditChanges
 from harness.service.authentication import Reader, TokenCache
 from harness.service.context import MOST_BODY_BYTES, ServiceContext
 from harness.service.event_feed import EventFeed
 from harness.service.open_access import SameMachine
 from harness.service.problems import Problem, answer
+from harness.service.readiness import make_looks
+from harness.service.request_metrics import MeasureRequests
 
 DESCRIPTION = (
     "Which machines give a precision clock that can be trusted, how good is it, and if not, why? "
@@ -44,6 +50,9 @@ _ROUTES = (
     baseline_routes,
     kept_host_routes,
     type_routes,
+    metric_routes,
+    token_routes,
+    audit_routes,
 )
 
 
@@ -61,6 +70,7 @@ def make_app(context: ServiceContext) -> FastAPI:
     app.state.context = context
     app.state.token_cache = TokenCache(context.tokens)
     app.state.event_feed = EventFeed(context.ledger, context.draining)
+    app.state.readiness = make_looks(context)
     problems.add_handlers(app)
     for module in _ROUTES:
         app.include_router(module.router)
@@ -74,6 +84,8 @@ def make_app(context: ServiceContext) -> FastAPI:
     app.add_middleware(NoNul)
     if context.options.is_open:
         app.add_middleware(SameMachine)
+    app.add_middleware(AuditChanges, trail=context.trail)
+    app.add_middleware(MeasureRequests, metrics=context.metrics.requests)
     return app
 
 

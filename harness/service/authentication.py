@@ -104,7 +104,8 @@ def identify(request: Request, secret: str) -> Caller:
 def require(scope: Scope) -> Callable[..., Caller]:
     """Make the dependency of routes that need a scope. It raises ServiceError: 401 without a token, else 403."""
 
-    def check(caller: Annotated[Caller, Depends(read_caller)]) -> Caller:
+    def check(request: Request, caller: Annotated[Caller, Depends(read_caller)]) -> Caller:
+        request.state.caller = caller.name
         if not caller.may(scope):
             raise ServiceError(
                 HTTPStatus.FORBIDDEN,

@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 
 from harness.benches.bench import Bench
 from harness.runs.prepare import Benches
+from harness.service.audit_trail import AuditTrail
+from harness.service.metrics import ServiceMetrics
 from harness.service.host_actions import HostActions
 from harness.service.queue_view import QueueView, TypicalDurations
 from harness.service.run_sources import RunSources
@@ -43,6 +45,8 @@ class ServiceContext:
 
     `wake`: called after a task was submitted. `make_bench`: makes the bench of a name, for hosts that a run kept.
     `sources`: find what the ledger does not hold of runs.
+    `checks`: further things that the service needs, each with a function that returns why it is not ready;
+    `optional_checks`: those that it can do without for a while.
     """
 
     settings: Settings
@@ -51,7 +55,9 @@ class ServiceContext:
     queue: TaskQueue
     tokens: AccessTokens
     audit: AuditLog
+    trail: AuditTrail
     schedules: Schedules
+    metrics: ServiceMetrics
     queue_view: QueueView
     durations: TypicalDurations
     benches: Benches
@@ -61,6 +67,7 @@ class ServiceContext:
     draining: threading.Event = field(default_factory=threading.Event)
     host_actions: HostActions = field(default_factory=HostActions)
     checks: Mapping[str, Callable[[], str | None]] = field(default_factory=dict)
+    optional_checks: Mapping[str, Callable[[], str | None]] = field(default_factory=dict)
 
 
 def make_context(
@@ -74,14 +81,17 @@ def make_context(
 ) -> ServiceContext:
     """Make the context of a service over an open ledger."""
     database, queue = ledger.database, TaskQueue(ledger)
+    audit, metrics = AuditLog(database), ServiceMetrics(database)
     return ServiceContext(
         settings=settings,
         options=options,
         ledger=ledger,
         queue=queue,
         tokens=AccessTokens(database),
-        audit=AuditLog(database),
+        audit=audit,
+        trail=AuditTrail(audit, metrics.registry),
         schedules=Schedules(database),
+        metrics=metrics,
         queue_view=QueueView(queue, ledger, options.limits),
         durations=TypicalDurations(ledger),
         benches=benches,

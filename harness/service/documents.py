@@ -75,12 +75,16 @@ class CampaignDocument(BaseModel):
 
 
 class Readiness(BaseModel):
-    """One thing that the service needs. `reason`: why it is not ready; `age_s`: when that was looked at."""
+    """One thing that the service needs. `reason`: why it is not ready; `age_s`: how long ago it was looked at.
+
+    `required`: the service cannot do without it. `age_s` is null before the first look has ended.
+    """
 
     name: str
     ready: bool
     reason: str | None = None
-    age_s: float
+    age_s: float | None
+    required: bool = True
 
 
 class ReadinessReport(BaseModel):

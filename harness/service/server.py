@@ -169,7 +169,7 @@ class _Server(uvicorn.Server):
 
 
 def _lifespan(context: ServiceContext, executor: Executor | None):  # type: ignore[no-untyped-def]
-    parts: list[BackgroundPart] = [*([] if executor is None else [executor]), Scheduler(context)]
+    parts: list[BackgroundPart] = [context.trail, *([] if executor is None else [executor]), Scheduler(context)]
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:

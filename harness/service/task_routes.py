@@ -8,6 +8,7 @@ from fastapi.responses import PlainTextResponse
 
 from harness.model import Outcome
 from harness.model.tasks import Scope, TaskState
+from harness.service.audit_trail import note_audited
 from harness.service.authentication import Caller, Context, Reader, Submitter
 from harness.service.cursors import read_cursor, write_cursor
 from harness.service.documents import CampaignDocument, Page, Submission, TaskDocument, task_document
@@ -138,3 +139,4 @@ def write_audit(context: Context, caller: Caller, action: str, name: str, status
     """Write into the audit log what a caller did."""
     entry = AuditEntry(actor=caller.name, address=caller.address, action=action, object=name, status=int(status))
     context.audit.add(entry)
+    note_audited()

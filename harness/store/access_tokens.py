@@ -3,7 +3,7 @@
 import hashlib
 import secrets
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import sqlalchemy as sql
 from sqlalchemy.exc import IntegrityError
@@ -50,7 +50,7 @@ class TokenLine:
     read_ns: int
 
     @property
-    def state(self) -> str:
+    def state(self) -> Literal["valid", "expired", "revoked"]:
         """Whether it is `valid`, `expired` or `revoked`."""
         if self.revoked_ns is not None:
             return "revoked"
@@ -63,8 +63,13 @@ class AccessTokens:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def create(self, name: str, scope: Scope, *, expires_s: float | None = None) -> tuple[TokenLine, str]:
-        """Create a token; return its line and its secret, which nobody can read again. Raises RequestError."""
+    def create(
+        self, name: str, scope: Scope, *, expires_s: float | None = None, by: str | None = None
+    ) -> tuple[TokenLine, str]:
+        """Create a token; return its line and its secret, which nobody can read again. Raises RequestError.
+
+        `by`: who creates it; None: the person or account of this process.
+        """
         check_name(name)
         check_expiry(expires_s)
         secret = PREFIX + secrets.token_urlsafe(_SECRET_BYTES)
@@ -77,7 +82,7 @@ class AccessTokens:
                 expires_ns = None if expires_s is None else now + round(expires_s * 1e9)
                 row = {"token": token, "name": name, "digest": digest_secret(secret), "scope": scope}
                 times = {"created_ns": now, "expires_ns": expires_ns}
-                db.execute(TOKENS.insert().values(**row, **times, created_by=name_user()))
+                db.execute(TOKENS.insert().values(**row, **times, created_by=by or name_user()))
                 there = db.execute(_LINES.where(TOKENS.c.token == token)).one()
             return _line(there)
 

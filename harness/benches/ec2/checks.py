@@ -37,7 +37,7 @@ def run_checks(
     region: str | None, engine: EngineCommand, *, subnet: str | None = None, access: Access = Access.SSH
 ) -> Sequence[Check]:
     """Run every check but those that an earlier failure makes pointless: without credentials nothing can be asked."""
-    checks = [*_check_pulumi(engine), check_session_programs(access)]
+    checks = [*check_engine(engine), check_session_programs(access)]
     try:
         api = Api(region)
     except BenchError as error:
@@ -176,7 +176,7 @@ def check_quota(api: Api, family: str = TRIED_FAMILY) -> Check:
     return Check(name="quota", ok=limit != 0, observed=finding, remedy=remedy)
 
 
-def _check_pulumi(engine: EngineCommand) -> Sequence[Check]:
+def check_engine(engine: EngineCommand) -> Sequence[Check]:
     """Return the checks of the pulumi command and its AWS plugin; the plugin only if the command is there."""
 
     def plugin() -> str:
