@@ -3,8 +3,9 @@
 import heapq
 from collections import Counter, deque
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
+from harness.model.bench_traits import traits_of_recorded
 from harness.model.tasks import TaskState
 from harness.store.task_lines import QueueLimits, TaskLine
 
@@ -17,14 +18,16 @@ class ExpectedTimes:
     end_ns: int
 
 
-def forecast_queue(lines: Sequence[TaskLine], limits: QueueLimits, now_ns: int) -> Mapping[str, ExpectedTimes]:
+def forecast_queue(
+    lines: Sequence[TaskLine], limits: QueueLimits, now_ns: int, *, machines: int = 1
+) -> Mapping[str, ExpectedTimes]:
     """Forecast the tasks that run, and those that wait, which stand in the order of their turns.
 
-    A task that has run longer than expected is taken to end now. Those of other sites have no forecast: their queues
-    are there.
+    `machines`: how many carry out tasks, each within the limits. A task that has run longer than expected is taken to
+    end now. Those of other sites have no forecast: their queues are there.
     """
     expected: dict[str, ExpectedTimes] = {}
-    queue = _Queue(limits=limits, now_ns=now_ns)
+    queue = _Queue(limits=_multiply(limits, machines), now_ns=now_ns)
     for line in lines:
         if line.site is None and line.state is TaskState.RUNNING:
             begun_ns = now_ns if line.begun_ns is None else line.begun_ns
@@ -38,6 +41,14 @@ def forecast_queue(lines: Sequence[TaskLine], limits: QueueLimits, now_ns: int) 
         expected[line.task] = times = _times(start_ns, line.expected_s)
         queue.begin(line, times.end_ns)
     return expected
+
+
+def _multiply(limits: QueueLimits, machines: int) -> QueueLimits:
+    """Multiply the limits that each machine has for itself."""
+    per_bench = {
+        name: most * machines if traits_of_recorded(name).local else most for name, most in limits.per_bench.items()
+    }
+    return replace(limits, tasks=limits.tasks * machines, per_bench=per_bench)
 
 
 def _times(start_ns: int, seconds: float) -> ExpectedTimes:

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from harness.benches.bench import Bench
 from harness.runs.prepare import Benches
 from harness.service.audit_trail import AuditTrail
-from harness.service.metrics import ServiceMetrics
 from harness.service.host_actions import HostActions
+from harness.service.metrics import ServiceMetrics
 from harness.service.queue_view import QueueView, TypicalDurations
 from harness.service.run_sources import RunSources
 from harness.store.access_tokens import AccessTokens

@@ -49,8 +49,10 @@ class QueueView:
         return expected if fits else self.read(newer_than_s=0.0).expected.get(line.task)
 
     def _read_now(self) -> QueueState:
-        lines, now_ns = self._queue.list_queue(), self._ledger.now_ns()
-        return QueueState(read_ns=now_ns, lines=lines, expected=forecast_queue(lines, self._limits, now_ns))
+        lines, machines = self._queue.list_queue(), self._queue.count_machines()
+        now_ns = self._ledger.now_ns()
+        expected = forecast_queue(lines, self._limits, now_ns, machines=max(1, machines))
+        return QueueState(read_ns=now_ns, lines=lines, expected=expected)
 
 
 class TypicalDurations:

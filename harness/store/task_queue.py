@@ -30,6 +30,7 @@ from harness.store.task_claims import (
 )
 from harness.store.task_lines import NewTask, QueueLimits, TaskLine, TaskPlace, TaskQuery
 from harness.store.task_rows import (
+    HERE,
     IN_ORDER,
     LINES,
     QUEUED,
@@ -156,6 +157,11 @@ class TaskQueue:
             return [*map(make_task_line, running), *numbered]
 
         return self._ledger.database.read(read)
+
+    def count_machines(self) -> int:
+        """Count the machines on which tasks run."""
+        query = sql.select(sql.func.count(sql.distinct(OWNERS.c.place))).join(TASKS, OWNERS.c.owner == TASKS.c.owner)
+        return self._ledger.database.read(lambda db: db.execute(query.where(RUNNING, HERE)).scalar_one())
 
     # -- for those who carry out
 

@@ -87,6 +87,13 @@ def test_tasks_of_other_sites_have_no_forecast_and_take_no_place() -> None:
     assert forecast(*lines) == {"b": (0, 60)}
 
 
+def test_each_machine_takes_as_many_and_an_account_is_one_for_all() -> None:
+    lines = [waits("a", bench="lab"), waits("b", bench="lab"), waits("c"), waits("d")]
+    limits = QueueLimits(tasks=2, per_bench={"lab": 1, "ec2": 1})
+    times = forecast_queue(lines, limits, NOW, machines=2)
+    assert {task: (each.start_ns - NOW) / S for task, each in times.items()} == {"a": 0, "b": 0, "c": 0, "d": 60}
+
+
 def test_a_running_task_keeps_its_own_times() -> None:
     assert forecast_queue([runs("r", 1, 3)], QueueLimits(per_bench={}), NOW) == {
         "r": ExpectedTimes(start_ns=NOW - S, end_ns=NOW + 2 * S)
