@@ -3,7 +3,7 @@
 from typing import Any
 
 from fastapi import FastAPI
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from harness import __version__
 from harness.campaign.campaign_file import json_schema
@@ -26,11 +26,12 @@ from harness.service import (
 )
 from harness.service.audit_trail import AuditChanges
 from harness.service.authentication import Reader, TokenCache
-from harness.service.context import MOST_BODY_BYTES, ServiceContext
+from harness.service.context import ServiceContext
 from harness.service.event_feed import EventFeed
 from harness.service.open_access import SameMachine
 from harness.service.problems import Problem, answer
 from harness.service.readiness import make_looks
+from harness.service.request_limits import AnswerDeadline, BodyLimit
 from harness.service.request_metrics import MeasureRequests
 
 DESCRIPTION = (
@@ -85,39 +86,9 @@ def make_app(context: ServiceContext) -> FastAPI:
     if context.options.is_open:
         app.add_middleware(SameMachine)
     app.add_middleware(AuditChanges, trail=context.trail)
+    app.add_middleware(AnswerDeadline)
     app.add_middleware(MeasureRequests, metrics=context.metrics.requests)
     return app
-
-
-class BodyLimit:
-    """Refuses bodies of more than `MOST_BODY_BYTES`, without reading them to their end."""
-
-    def __init__(self, app: ASGIApp) -> None:
-        self._app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass a request on, or answer it with 413."""
-        if scope["type"] != "http":
-            await self._app(scope, receive, send)
-            return
-        stated = dict(scope["headers"]).get(b"content-length", b"0")
-        if not stated.isdigit() or int(stated) > MOST_BODY_BYTES:
-            await _too_large(scope, receive, send)
-            return
-        got = 0
-
-        async def receive_bounded() -> Message:
-            nonlocal got
-            message = await receive()
-            got += len(message.get("body", b""))
-            if got > MOST_BODY_BYTES:
-                raise _TooLarge
-            return message
-
-        try:
-            await self._app(scope, receive_bounded, send)
-        except _TooLarge:
-            await _too_large(scope, receive, send)
 
 
 class NoNul:
@@ -133,17 +104,3 @@ class NoNul:
             await answer(problem)(scope, receive, send)
             return
         await self._app(scope, receive, send)
-
-
-class _TooLarge(Exception):
-    """A body that says no length grew above the limit."""
-
-
-async def _too_large(scope: Scope, receive: Receive, send: Send) -> None:
-    problem = Problem(
-        title="Content Too Large",
-        status=413,
-        detail=f"the body has more than {MOST_BODY_BYTES} bytes",
-        next_step="a campaign is a few kilobytes; name types by `select`, or split the campaign",
-    )
-    await answer(problem, {"Connection": "close"})(scope, receive, send)

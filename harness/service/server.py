@@ -6,6 +6,7 @@ import ssl
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Protocol
 
@@ -14,6 +15,7 @@ from fastapi import FastAPI
 
 from harness.errors import RequestError, SetupError
 from harness.service.app import make_app
+from harness.service.connections import BoundedProtocol, Connections, allow_connections
 from harness.service.context import ServiceContext
 from harness.service.executor import Executor
 from harness.service.scheduler import Scheduler
@@ -141,14 +143,15 @@ def make_server(
     app.router.lifespan_context = _lifespan(context, executor)
     config = uvicorn.Config(
         app,
-        log_level="warning",
+        http=partial(BoundedProtocol, shared=Connections(allow_connections())),  # type: ignore[arg-type]
+        ws="none",
+        log_level="error",  # whoever sends nonsense could fill the log with warnings
         access_log=False,
         server_header=False,
         proxy_headers=bool(proxies),
         forwarded_allow_ips=list(proxies) or "",
         timeout_graceful_shutdown=_ANSWERED_WITHIN_S,
         timeout_keep_alive=30,
-        h11_max_incomplete_event_size=64 * 1024,
         ssl_certfile=str(certificate.certificate) if certificate else None,
         ssl_keyfile=str(certificate.key) if certificate else None,
     )
