@@ -8,7 +8,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -80,6 +80,20 @@ class Server:
             self.process.wait(60)
             self.process = None
 
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """Stop all processes of the server for a while: it takes connections and answers nothing."""
+        assert self.process is not None
+        pids = [self.process.pid, *_list_children(self.process.pid)]
+        for pid in pids:
+            os.kill(pid, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            for pid in pids:
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGCONT)
+
     def execute(self, statement: str, database: str = "postgres") -> str:
         """Run a statement with psql and return what it prints, without headings."""
         command = [f"{self.programs}/psql", "-qAtX", "-v", "ON_ERROR_STOP=1", "-h", str(self.folder), "-U", self.user]
@@ -100,6 +114,16 @@ class Server:
         account = pwd.getpwnam(self.user)
         other = ["setpriv", f"--reuid={account.pw_uid}", f"--regid={account.pw_gid}", "--clear-groups"]
         return [*(other if os.geteuid() == 0 else []), str(self.programs / program), *arguments]
+
+
+def _list_children(pid: int) -> list[int]:
+    """The processes that a process started."""
+    children = []
+    for entry in Path("/proc").iterdir():
+        with suppress(OSError, IndexError):
+            if entry.name.isdigit() and (entry / "stat").read_text().rpartition(")")[2].split()[1] == str(pid):
+                children.append(int(entry.name))
+    return children
 
 
 @contextmanager
