@@ -65,7 +65,7 @@ class OwnerLine:
     def ended_here(self) -> bool:
         """Whether it was a process of this machine, which has ended."""
         here = self.machine == socket.gethostname() if self.until_ns is None else self.place == own_place()
-        return here and not self.process.alive()
+        return here and not self.process.may_live()
 
     def lease_ended(self) -> bool:
         """Whether its lease had ended when this was read."""

@@ -52,6 +52,10 @@ class ProcessId:
         """Whether this process still runs; a zombie does not."""
         return proc_files.read_start_ticks(self.pid) == self.start_ticks
 
+    def may_live(self) -> bool:
+        """Whether this process still runs, or one of its number that we may not look at."""
+        return self.alive() or proc_files.is_hidden(self.pid)
+
 
 def identify(pid: int) -> ProcessId | None:
     """Find the identity of a running process; None when no process has that number."""

@@ -9,6 +9,7 @@ from harness.errors import RequestError
 from harness.untrusted import input_checks, names
 
 LEDGER_URL = "PTP_HARNESS_LEDGER_URL"
+LEDGER_URL_FILE = "PTP_HARNESS_LEDGER_URL_FILE"
 EVIDENCE_URL = "PTP_HARNESS_EVIDENCE_URL"
 
 
@@ -50,7 +51,8 @@ def load(environ: Mapping[str, str] = os.environ) -> Settings:
     """Read settings from PTP_HARNESS_STATE_DIR, PTP_HARNESS_CACHE_DIR, PTP_HARNESS_SSH_TRIES, _SSH_BACKOFF (seconds),
     _LAB_GUESTS (lab guests at a time on this machine, over all processes; default: cores + 1),
     _PULUMI (the command), _PULUMI_BACKEND (where stacks are kept), _LEDGER_URL (of the ledger's database),
-    _EVIDENCE_URL (of the store that evidence is sent to) and _SIGNING_KEY (a file that controllers share).
+    _LEDGER_URL_FILE (a file with that URL, as secrets of services come), _EVIDENCE_URL (of the store that evidence is
+    sent to) and _SIGNING_KEY (a file that controllers share).
 
     Directories default to the XDG base directories. Raises RequestError on an invalid value.
     """
@@ -66,7 +68,7 @@ def load(environ: Mapping[str, str] = os.environ) -> Settings:
         lab_guests=int(_read_number(environ, "PTP_HARNESS_LAB_GUESTS", (os.cpu_count() or 1) + 1, least=1, most=1000)),
         pulumi=_read_name(environ, "PTP_HARNESS_PULUMI", names.PATH, "a command's name or path"),
         pulumi_backend=_read_name(environ, "PTP_HARNESS_PULUMI_BACKEND", _BACKEND, "a URL such as s3://BUCKET"),
-        ledger=_read_url(environ, LEDGER_URL),
+        ledger=_read_url(environ, LEDGER_URL) or _read_url_in_file(environ, LEDGER_URL_FILE),
         evidence=_read_url(environ, EVIDENCE_URL),
         signing_key=_read_path(environ, "PTP_HARNESS_SIGNING_KEY"),
     )
@@ -115,6 +117,22 @@ def _read_url(environ: Mapping[str, str], name: str) -> str | None:
     if text is not None and (why := input_checks.why_unfit(text)):
         raise RequestError(f"{name} holds no URL: it {why}", next_step=_REMEDY.format(name=name))
     return text
+
+
+def _read_url_in_file(environ: Mapping[str, str], name: str) -> str | None:
+    """Read the URL in the file that a variable names. It is read once: the file may be gone later."""
+    path = _read_path(environ, name)
+    if path is None:
+        return None
+    try:
+        text = path.read_text().strip()
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is no text"
+        raise RequestError(f"{name}: cannot read {path}: {reason}", next_step=_REMEDY.format(name=name)) from error
+    url = _read_url({name: text}, name)
+    if url is None:
+        raise RequestError(f"{name}: {path} is empty", next_step="write a URL into it, or unset the variable")
+    return url
 
 
 def _read_name(environ: Mapping[str, str], name: str, pattern: str, expected: str) -> str | None:

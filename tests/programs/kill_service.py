@@ -40,7 +40,7 @@ _MOMENTS = ("before", "not committed", "committed")
 
 POINTS = [
     *(f"serve {work}: {moment}" for work in ("TaskQueue._insert.insert", "AuditLog.add") for moment in _MOMENTS),
-    *(f"serve executor: {what}" for what in ("before a task is begun", "a task is begun", "a process is made")),
+    *(f"serve executor: {what}" for what in ("a task may begin", "before a process is made", "a process is made")),
     *(
         f"work {work}: {moment}"
         for work in (

@@ -15,6 +15,7 @@ from collections.abc import Collection
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -25,7 +26,9 @@ from harness.model import Stage
 from harness.model.cloud import CloudOptions
 from harness.runs.qualification import Qualification
 from harness.service import executor
-from harness.service.executor import Executor
+from harness.store.task_lines import QueueLimits
+from harness.store.task_queue import TaskQueue
+from harness.system import proc
 from harness.system.settings import Settings
 from tests.doubles.campaign_of_six import leave_out_ssh
 from tests.doubles.scripted_bench import ScriptedBench
@@ -98,22 +101,23 @@ def _observe_for(seconds: float):  # type: ignore[no-untyped-def]
 
 
 def _watch_executor(patch: pytest.MonkeyPatch, point: ChosenPoint) -> None:
-    """Make points of what an executor does to its processes."""
-    begin, make_process = Executor._begin, Executor._make_process
+    """Make points of what an executor does: it finds a task, tells a process to take it, makes the next process."""
+    count_claimable, spawn = TaskQueue.count_claimable, proc.spawn
 
-    def watched_begin(watched: Executor) -> None:
-        point("executor: before a task is begun")
-        begin(watched)
-        point("executor: a task is begun")
+    def watched_count(queue: TaskQueue, limits: QueueLimits) -> int:
+        number = count_claimable(queue, limits)
+        if number:
+            point("executor: a task may begin")
+        return number
 
-    def watched_make(watched: Executor):  # type: ignore[no-untyped-def]
+    def watched_spawn(*arguments: Any, **more: Any) -> proc.ProcessId:
         point("executor: before a process is made")
-        process = make_process(watched)
+        process = spawn(*arguments, **more)
         point("executor: a process is made")
         return process
 
-    patch.setattr(Executor, "_begin", watched_begin)
-    patch.setattr(Executor, "_make_process", watched_make)
+    patch.setattr(TaskQueue, "count_claimable", watched_count)
+    patch.setattr(proc, "spawn", watched_spawn)
 
 
 if __name__ == "__main__":

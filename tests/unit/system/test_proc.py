@@ -1,6 +1,7 @@
 """Programs end when they should, and a process is never mistaken for another."""
 
 import os
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -72,6 +73,27 @@ def test_a_zombie_is_not_alive() -> None:
     os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
     assert proc.identify(pid) is None
     os.waitpid(pid, 0)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to mount /proc and to become another user")
+@pytest.mark.parametrize("hides", ["noaccess", "invisible", "ptraceable"])
+def test_a_process_that_the_kernel_hides_may_live(hides: str) -> None:
+    """As seen by another user; its own space of mounts has a /proc that hides."""
+    code = f"""
+import os, sys
+from harness.system.proc import ProcessId
+pid = {os.getpid()}
+print([ProcessId(pid=pid, start_ticks=1).alive(), ProcessId(pid=pid, start_ticks=1).may_live()])
+print(ProcessId(pid=2**22 - 1, start_ticks=1).may_live())
+"""
+    nobody = "setpriv --reuid=65534 --regid=65534 --clear-groups"
+    script = f'mount -t proc -o "hidepid=$1" proc /proc && exec {nobody} "$2" -c "$3"'
+    argv = ["unshare", "--mount", "sh", "-c", script, "sh", hides, sys.executable, code]
+    environ = os.environ | {"PYTHONDONTWRITEBYTECODE": "1", "PYTHONPATH": str(Path(__file__).parents[3])}
+    done = subprocess.run(argv, env=environ, capture_output=True, text=True, timeout=60, check=False)
+    if "mount:" in done.stderr or "Permission denied" in done.stderr:
+        pytest.skip(f"not here: {done.stderr.strip().splitlines()[-1]}")
+    assert done.stdout.splitlines() == ["[False, True]", "False"], done.stderr
 
 
 def test_ending_asks_first(tmp_path: Path) -> None:

@@ -81,3 +81,30 @@ def test_a_folder_holds_from_everywhere() -> None:
 def test_pulumi_is_no_option(name: str, value: str) -> None:
     with pytest.raises(RequestError, match=f"PTP_HARNESS_{name}=.* is not a "):
         settings.load({f"PTP_HARNESS_{name}": value})
+
+
+def test_the_url_of_the_ledger_may_be_in_a_file_and_the_variable_goes_before(tmp_path: Path) -> None:
+    secret = tmp_path / "ledger-url"
+    secret.write_text("postgresql://ptp:secret@db/ptp\n")
+    environ = {"PTP_HARNESS_LEDGER_URL_FILE": str(secret)}
+    assert settings.load(environ).ledger_url == "postgresql://ptp:secret@db/ptp"
+    chosen = environ | {"PTP_HARNESS_LEDGER_URL": "sqlite:////x"}
+    assert settings.load(chosen).ledger_url == "sqlite:////x"
+
+
+@pytest.mark.parametrize(
+    ("content", "sentence"),
+    [
+        (None, "cannot read .*/ledger-url: No such file"),
+        (b"\n", "ledger-url is empty"),
+        (b"\xff", "it is no text"),
+        (b"sqlite:///\x00secret", "PTP_HARNESS_LEDGER_URL_FILE holds no URL"),
+    ],
+)
+def test_a_file_without_a_url_is_refused_and_never_shown(tmp_path: Path, content: bytes | None, sentence: str) -> None:
+    secret = tmp_path / "ledger-url"
+    if content is not None:
+        secret.write_bytes(content)
+    with pytest.raises(RequestError, match=sentence) as refused:
+        settings.load({"PTP_HARNESS_LEDGER_URL_FILE": str(secret)})
+    assert "secret" not in str(refused.value)
