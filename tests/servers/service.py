@@ -53,9 +53,8 @@ class RunningService:
 
     def client(self, scope: Scope | None = Scope.READ, **more: Any) -> httpx2.Client:
         """A client with a token of this scope. Close it, or use it in a `with` block."""
-        return httpx2.Client(
-            base_url=self.url, headers=self.headers(scope), **{"timeout": 60.0, "verify": False} | more
-        )
+        headers = {**self.headers(scope), **more.pop("headers", {})}
+        return httpx2.Client(base_url=self.url, headers=headers, **{"timeout": 60.0, "verify": False} | more)
 
     def get(self, path: str, scope: Scope | None = Scope.READ, **more: Any) -> httpx2.Response:
         """One GET by a client of its own."""
