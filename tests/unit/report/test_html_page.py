@@ -185,6 +185,7 @@ QUALITY = ClockQuality(
         profile("mifid-ii-other", ProfileStatus.NOT_DEMONSTRABLE),
         profile("mine", ProfileStatus.MET, mask=((1.0, 900.0), (64.0, 900.0))),
     ),
+    sampler_cpu_share=0.0031,
 )  # fmt: skip
 
 PLOTS = ClockPlots(
@@ -269,6 +270,7 @@ def test_a_host_with_plots_has_all_five_of_them() -> None:
         "3598 of 3600 intervals of 1 s (99.94 %)", "1, the longest 2 s", "the first 20 s",
         "median 50 ns, 99 % within 300 ns, largest 400 ns", "7: -2.5 us after 1 min 30 s, and 6 more",
         "12.3 ppm +- 0.4 ppb, residual 8 ns", "The bound was at most 5.2 us.", "Some windows have gaps",
+        "the measurement itself0.31 % of a core",
         "the floor of the readings begins at 40.4 ns", "Plots over time include the first 20 s of settling",
     ):  # fmt: skip
         assert told in page.text
@@ -277,7 +279,7 @@ def test_a_host_with_plots_has_all_five_of_them() -> None:
 def test_what_was_not_observed_is_said_and_no_zero() -> None:
     bare = replace(
         QUALITY, bound_ns=None, frequency_ppb=None, convergence_s=None, oscillator=None, steps=(), step_count=0,
-        outliers=0, gaps=0, settling_s=0.0,
+        outliers=0, gaps=0, settling_s=0.0, sampler_cpu_share=None,
     )  # fmt: skip
     page = parsed(render_page(run(host("a", quality=bare)), {"a": replace(PLOTS, bound_ns=None)})).text
     for figure in (
@@ -286,6 +288,7 @@ def test_what_was_not_observed_is_said_and_no_zero() -> None:
         "frequency correction",
         "convergence",
         "free oscillator",
+        "the measurement itself",
     ):
         assert f"{figure}not observed" in page
     assert "No bound was observed." in page
