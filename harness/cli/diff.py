@@ -5,7 +5,8 @@ from typing import Annotated
 import typer
 
 from harness import wiring
-from harness.analysis import comparison
+from harness.analysis.comparison import compare_runs
+from harness.analysis.figure_changes import prior_spread
 from harness.cli import completion, output, run_argument
 from harness.cli.report import read_record
 from harness.cli.report_targets import read_targets, write_targets
@@ -44,13 +45,14 @@ def diff(
 ) -> None:
     """Compare a run with earlier ones: what got worse.
 
-    Type by type: verdicts, figures of the clock, and what else is different (kernel, driver, chrony, image, zone). A
-    figure counts as worse if it is at least a quarter larger than in the earlier runs, and chance alone makes it so
-    rarely: with 5 % false alarms over all figures together. With few earlier runs only a large change can be told from
-    that between two runs; the last line says how large.
+    Type by type: verdicts, figures of the clock, how it fared under disturbances, and what else is different (kernel,
+    driver, chrony, image, zone). A figure counts as worse if it is at least a quarter larger than in the earlier runs,
+    and chance alone makes it so rarely: with 5 % false alarms over all figures together. With few earlier runs only a
+    large change can be told from that between two runs; a line below the figures says how large. A bound that held
+    under a disturbance and is now refuted is worse, too.
 
-    --format junit=FILE writes a suite of tests with a case for each verdict and each figure of a type: failed if it got
-    worse, skipped if it could not be compared.
+    --format junit=FILE writes a suite of tests with a case for each verdict, disturbance and figure of a type: failed
+    if it got worse, skipped if it could not be compared.
 
     Exit code 1 if a verdict or a figure got worse, 3 if something could not be compared, else 0.
 
@@ -79,8 +81,8 @@ def diff(
             f"run {record.run} is of bench {record.bench}, and others are not: {', '.join(others)}",
             next_step="compare runs of one bench",
         )
-    spread = comparison.prior_spread(record.bench)
-    found = comparison.compare_runs(record.hosts, [base.hosts for base in earlier], spread=spread)
+    spread = prior_spread(record.bench)
+    found = compare_runs(record.hosts, [base.hosts for base in earlier], spread=spread)
     compared = ComparedRuns(
         comparison=found,
         run=record.run,
