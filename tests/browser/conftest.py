@@ -3,6 +3,7 @@
 import shutil
 import subprocess
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -35,7 +36,7 @@ Browse = Callable[..., tuple[str, list[str]]]
 
 @pytest.fixture(scope="session")
 def page() -> str:
-    """The report of the recorded hosts of the lab, and of one with a very long name."""
+    """The report of the recorded hosts of the lab, one with a very long name, and a second one of a type."""
     hosts, plots = [], {}
     for folder in sorted(path for path in LAB.iterdir() if (path / "samples.jsonl").exists()):
         facts, _ = read_facts((folder / "facts.json").read_text(), where="facts.json")
@@ -56,6 +57,7 @@ def page() -> str:
         )
         reduced = reduce_samples(evidence, interval_s=1.0)
         plots |= {} if reduced is None else {name: reduced}
+    hosts.append(replace(hosts[-1], name="second"))
     record = RunRecord(
         run="abcd", bench="lab", started="2026-11-21", seconds=60, interrupted=True, hosts=tuple(hosts), leftovers=()
     )

@@ -43,7 +43,8 @@ READ_DELAY = (
 COMPARISON = (
     "Each line is a host, on a logarithmic axis: half of its offsets are within the first mark, 99 of 100 within the "
     "second, and none is beyond the third. The bar is the bound, which the offset stays below if the bound is honest. "
-    "Marks further left are better."
+    "Marks further left are better. Hosts of one type stand together, the worst first; the shaded part behind them "
+    "reaches from the 99 % mark of the best one to that of the worst."
 )
 
 ADEV = (

@@ -1,4 +1,4 @@
-"""Write the whole page: what to tell first, the comparison of hosts, then each host."""
+"""Write the whole page: what to tell first, the comparison of types, then each host."""
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -8,11 +8,11 @@ from harness.model import HostRecord, Outcome, RunRecord
 from harness.model.plots import ClockPlots
 from harness.report import text
 from harness.report.html import values
-from harness.report.html.host_comparison import best_bound, comparison_section
 from harness.report.html.host_section import describe_drivers, host_section, outcome_badge
 from harness.report.html.markup import EMPTY, Markup, element, items, join, table
 from harness.report.html.profile_table import NOTE
 from harness.report.html.style import STYLE
+from harness.report.html.type_comparison import best_bound, types_section
 
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
 """Keeps a browser from loading or running anything, whatever the page holds."""
@@ -29,7 +29,7 @@ def render_page(record: RunRecord, plots: Mapping[str, ClockPlots]) -> str:
         "main",
         _header(record, title),
         _summary(record),
-        comparison_section(record.hosts),
+        types_section(record.hosts),
         element("section", element("h2", "Hosts"), notes, *sections) if sections else EMPTY,
     )
     head = (

@@ -40,6 +40,8 @@ tbody th{font-weight:600;white-space:nowrap}
 .n,.numbers td,.numbers th{text-align:right;font-variant-numeric:tabular-nums;white-space:nowrap}
 .summary{width:100%}.summary td:nth-child(2){white-space:nowrap}.summary td:nth-child(4){min-width:17rem}
 .summary td:nth-child(n+7){min-width:9.5rem;overflow-wrap:anywhere}.summary td:nth-child(9){min-width:5rem}
+.types{width:100%}.types small,.count{white-space:nowrap}.types td:nth-child(n+7){min-width:9rem;overflow-wrap:anywhere}
+.types td:nth-child(9){min-width:4rem}
 .ladder,table.figures{width:100%}.ladder td:nth-child(3){min-width:18rem;overflow-wrap:anywhere}
 .findings td:last-child{min-width:16rem}
 table.figures td:nth-child(2){min-width:14rem}
@@ -67,7 +69,7 @@ details::details-content{content-visibility:visible;display:block;height:auto}
 tr,.tile{break-inside:avoid}h2,h3,h4,figcaption{break-after:avoid}
 div.figures{grid-template-columns:1fr 1fr;gap:0 1.2rem}
 thead th,tbody th,.n{white-space:normal}td{min-width:0!important}
-.summary,.compare{font-size:7.5pt}.summary td:nth-child(4){min-width:13rem!important}
+.summary,.compare,.types{font-size:7.5pt}.summary td:nth-child(4){min-width:13rem!important}
 .summary th,.summary td{padding-right:.5rem}figure{display:block;break-inside:auto}figure svg{break-inside:avoid}
 .numbers{font-size:6.5pt}.numbers th,.numbers td{padding:0 .6rem 0 0}}
 """

@@ -64,6 +64,7 @@ class Page(HTMLParser):
         self.elements: list[tuple[str, dict[str, str | None]]] = []
         self.texts: list[tuple[str, str]] = []
         self.errors: list[str] = []
+        self.source = page
         self._open: list[str] = []
         self.feed(page)
         self.close()
@@ -315,16 +316,61 @@ def test_plots_without_figures_are_drawn_without_a_floor() -> None:
     assert "Floor of the readings" not in page.text
 
 
-def test_hosts_are_compared_where_two_are_measured() -> None:
-    worse = replace(QUALITY, offset_ns=distribution(900.0), error_bound_ns=distribution(9000.0))
-    hosts = host("worse", quality=worse), host("better"), host("unmeasured", quality=None)
+def types_table(page: Page) -> list[list[str]]:
+    """The rows of the table of types, each as the texts of its cells."""
+    whole = page.source.partition('<table class="types">')[2].partition("</table>")[0]
+    rows = whole.partition("<tbody>")[2].split("<tr>")[1:]
+    cells = [re.split(r"<t[hd][^>]*>", row)[1:] for row in rows]
+    return [[" ".join(re.sub(r"<[^>]+>", " ", cell).split()) for cell in row] for row in cells]
+
+
+def test_types_are_compared_by_their_worst_hosts_where_two_hosts_are_measured() -> None:
+    """A good host of a type does not hide a bad one."""
+    quick, bad, slow = (
+        replace(QUALITY, offset_ns=distribution(scale), error_bound_ns=distribution(bound))
+        for scale, bound in ((10.0, 900.0), (900.0, 9000.0), (300.0, 3000.0))
+    )
+    hosts = (
+        host("mixed", quality=quick, instance_type="mixed"),
+        host("mixed-2", Outcome.FAIL, quality=bad, instance_type="mixed"),
+        host("none", Outcome.UNSUPPORTED, quality=None, instance_type="none"),
+        host("even", quality=slow, instance_type="even"),
+        host("mixed-3", Outcome.INCONCLUSIVE, quality=None, instance_type="mixed"),
+    )
     page = parsed(render_page(run(*hosts), {}))
-    assert "99 % of the offsets are within 300 ns on better, and within 2.7 us on worse." in page.text
+    assert (
+        "99 % of the offsets are within 900 ns on even, and within 2.7 us on the worst of 2 hosts of mixed. From the "
+        "best to the worst host of mixed it is a factor of 90."
+    ) in page.text
+    unknown = ["not observed"] * 3
+    assert types_table(page) == [
+        ["even", "PASS", "even", "900 ns", "1.2 us", "9 us with device", *unknown],
+        [
+            "mixed", "1 FAIL 1 INCONCLUSIVE 1 PASS",
+            "mixed-2 FAIL, 2.7 us mixed PASS, 30 ns mixed-3 INCONCLUSIVE, not observed",
+            "2.7 us best host 30 ns factor 90", "3.6 us", "27 us with device", *unknown,
+        ],
+        ["none", "UNSUPPORTED", "none", *["not observed"] * 3, *unknown],
+    ]  # fmt: skip
     labels = [data for tag, data in page.texts if tag == "text"]
-    assert labels.index("better") < labels.index("worse")
-    assert "unmeasured" not in labels
-    assert "27 us with device" in page.text
-    assert "Hosts compared" not in parsed(render_page(run(host("a")), {})).text
+    drawn = [name for name in labels if name.partition(",")[0] in ("even", "mixed", "mixed-2", "mixed-3", "none")]
+    assert drawn == ["even", "mixed, 2 hosts", "mixed-2", "mixed"]
+
+
+def test_one_measured_host_is_not_compared() -> None:
+    assert "Types compared" not in parsed(render_page(run(host("a"), host("b", quality=None)), {})).text
+
+
+def test_kernel_and_driver_stand_beside_each_type(good: Evidence) -> None:
+    facts = good.facts
+    assert facts is not None
+    newer = replace(facts, kernel="7.2.4", drivers=None)
+    hosts = host("a", facts=facts), host("b", facts=newer), host("c", facts=newer), host("d", facts=None)
+    ((_, _, _, offset, _, bound, kernel, driver, chrony),) = types_table(parsed(render_page(run(*hosts), {})))
+    assert kernel == f"{facts.kernel}, 7.2.4, not observed"
+    assert driver == "ena 2.17.0g, not observed"
+    assert chrony == f"{facts.chrony_version}, not observed"
+    assert (offset, bound) == ("300 ns best host 300 ns factor 1", "15 us chrony")
 
 
 def test_hosts_of_one_type_have_places_and_labels_of_their_own() -> None:
