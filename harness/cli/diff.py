@@ -51,6 +51,9 @@ def diff(
     large change can be told from that between two runs; a line below the figures says how large. A bound that held
     under a disturbance and is now refuted is worse, too.
 
+    --format html=FILE writes one page with a plot of each figure now against before, and how large a change could have
+    been seen: it needs no network and no script.
+
     --format junit=FILE writes a suite of tests with a case for each verdict, disturbance and figure of a type: failed
     if it got worse, skipped if it could not be compared.
 
@@ -61,6 +64,7 @@ def diff(
         ptp-harness diff last k3f9 m2p7 x9d4 --all
         ptp-harness diff last --baseline november
         ptp-harness diff last --format text --format junit=diff.xml
+        ptp-harness diff last --format html=diff.html
     """
     targets = read_targets(forms, ComparisonForm, json=json)
     ledger = wiring.ledger(settings.load())

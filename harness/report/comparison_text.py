@@ -64,6 +64,18 @@ def describe_disturbance(change: DisturbanceChange) -> str:
     return _join((f"{name}: chrony's bound {bound}", f"the clock {back}", note))
 
 
+def describe_bound(change: DisturbanceChange) -> str:
+    """Say whether chrony's bound held, now and in the latest earlier run."""
+    before, now = change.before[-1], change.now
+    return f"{now} as before" if now is before else f"was {before}, is {now}"
+
+
+def describe_return(change: DisturbanceChange) -> str:
+    """Say whether the clock came back while it was watched, now and in the latest earlier run."""
+    before, now = (("back" if back else "not back") for back in (change.back_before[-1], change.back_now))
+    return f"{now} as before" if now == before else f"was {before}, is {now}"
+
+
 def describe_figure(change: FigureChange) -> str:
     """Say in one line what became of a figure."""
     _, figure, before, now, *rest = _figure_row(change)
@@ -87,11 +99,8 @@ def _verdict_row(change: VerdictChange) -> tuple[str, str, str]:
 
 
 def _disturbance_row(change: DisturbanceChange) -> tuple[str, str, str, str, str]:
-    before, now = change.before[-1], change.now
-    bound = f"{now} as before" if now is before else f"was {before}, is {now}"
-    was_back, is_back = (("back" if back else "not back") for back in (change.back_before[-1], change.back_now))
-    back = f"{is_back} as before" if is_back == was_back else f"was {was_back}, is {is_back}"
-    return change.instance_type, change.disturbance.value, bound, back, "REGRESSION" if change.regressed else ""
+    bound, back, note = describe_bound(change), describe_return(change), "REGRESSION" if change.regressed else ""
+    return change.instance_type, change.disturbance.value, bound, back, note
 
 
 def _figure_row(change: FigureChange) -> tuple[str, str, str, str, str, str]:
