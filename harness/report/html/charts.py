@@ -90,7 +90,7 @@ class Row:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Group:
+class HostGroup:
     """The hosts of a type in the comparison."""
 
     name: str
@@ -197,7 +197,7 @@ def log_log(
 
 
 def quantiles_by_type(
-    title: Title, keys: Sequence[Key], groups: Sequence[Group], *, spread: Key, spread_of: int, x_title: str
+    title: Title, keys: Sequence[Key], groups: Sequence[HostGroup], *, spread: Key, spread_of: int, x_title: str
 ) -> Markup:
     """Draw a line for each host with its marks on a logarithmic axis of nanoseconds, the hosts of a type together.
 
@@ -228,12 +228,12 @@ def quantiles_by_type(
     return svg(title.whole, title.finding, bottom + BELOW, body)
 
 
-def _draw_spread(group: Group, key: Key, place: int, x: Axis, top: float, height: float) -> str:
+def _draw_spread(group: HostGroup, key: Key, place: int, x: Axis, top: float, height: float) -> str:
     """Draw how far the hosts of a type are apart, behind their rows."""
-    seen = [value for value in axes.known(row.values[place] for row in group.rows) if value > 0]
-    if len(seen) < 2:
+    values = [value for value in axes.known(row.values[place] for row in group.rows) if value > 0]
+    if len(values) < 2:
         return ""
-    left, right = x.place(min(seen)), x.place(max(seen))
+    left, right = x.place(min(values)), x.place(max(values))
     return (
         f'<rect class="{key.class_}" x="{left:.1f}" y="{top:.1f}" width="{right - left:.1f}" height="{height:.0f}" '
         'fill="currentColor" fill-opacity=".15"/>'

@@ -48,12 +48,12 @@ def _result_section(comparison: Comparison) -> Markup:
         for number, text, class_ in _count_results(comparison)
     ]
     worse = [*_list_regressions(comparison)]
-    told = (
+    message = (
         element("div", element("strong", "It got worse:"), items(worse), class_="warning", role="note")
         if worse
         else element("p", _describe_no_regression(comparison), class_="sentence")
     )
-    return element("section", element("h2", "Result"), element("ul", *tiles, class_="tiles"), told, id="result")
+    return element("section", element("h2", "Result"), element("ul", *tiles, class_="tiles"), message, id="result")
 
 
 def _count_results(comparison: Comparison) -> Iterator[tuple[int, str, str]]:

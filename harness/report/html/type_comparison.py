@@ -9,7 +9,7 @@ from harness.model.outcomes import WORST_LAST
 from harness.model.quality import ClockQuality, Distribution
 from harness.report.html import charts, explanations, values
 from harness.report.html.axes import finite
-from harness.report.html.charts import Group, Row, Title
+from harness.report.html.charts import HostGroup, Row, Title
 from harness.report.html.clock_plots import figure
 from harness.report.html.drawing import Key, Shape
 from harness.report.html.host_section import describe_drivers, outcome_badge
@@ -69,7 +69,7 @@ class ComparedType:
 
 
 def group_by_type(hosts: Iterable[HostRecord]) -> list[ComparedType]:
-    """Group hosts by their types, the type whose worst host is best first."""
+    """HostGroup hosts by their types, the type whose worst host is best first."""
     groups: dict[str, list[ComparedHost]] = {}
     for number, record in enumerate(hosts, 1):
         groups.setdefault(record.instance_type, []).append(ComparedHost(number=number, record=record))
@@ -88,9 +88,15 @@ def types_section(hosts: Sequence[HostRecord]) -> Markup:
     return element(
         "section",
         element("h2", "Types compared"),
-        table("types compared", _HEAD, [tuple(_type_row(each)) for each in types], numeric=range(3, 6), class_="types"),
+        table(
+            "types compared",
+            _HEAD,
+            [tuple(_type_row(compared)) for compared in types],
+            numeric=range(3, 6),
+            class_="types",
+        ),
         element("p", _NOTE, class_="small"),
-        element("div", _plot([each for each in types if each.measured]), class_="figures one"),
+        element("div", _plot([compared for compared in types if compared.measured]), class_="figures one"),
         id="comparison",
     )
 
@@ -156,10 +162,10 @@ def _describe_spread(p99s_ns: Sequence[float]) -> Markup:
 
 
 def _describe_bound(bounds: Sequence[tuple[Distribution | None, str]]) -> Iterator[str]:
-    known = [(bound.p99_abs, whose) for bound, whose in bounds if bound is not None]
-    yield values.ns(_greatest(p99_ns for p99_ns, _ in known))
-    if known:
-        yield element("small", ", ".join(dict.fromkeys(whose for _, whose in known)))
+    observed = [(bound.p99_abs, whose) for bound, whose in bounds if bound is not None]
+    yield values.ns(_greatest(p99_ns for p99_ns, _ in observed))
+    if observed:
+        yield element("small", ", ".join(dict.fromkeys(whose for _, whose in observed)))
 
 
 def _greatest(numbers: Iterable[float]) -> float | None:
@@ -177,7 +183,7 @@ def _list_values(texts: Iterable[str | None]) -> str:
 def _plot(types: Sequence[ComparedType]) -> Markup:
     title = Title(name="Offset by type, the best first", finding=_finding(types))
     groups = [
-        Group(
+        HostGroup(
             name=compared.name,
             rows=[Row(name=record.name, values=_marks(quality)) for record, quality in compared.measured],
         )
@@ -204,8 +210,8 @@ def _finding(types: Sequence[ComparedType]) -> str:
     text += f", and within {_describe_worst(worst)}." if worst is not best else "."
     widest = max(types, key=lambda compared: _spread_factor(compared.p99s_ns))
     factor = _spread_factor(widest.p99s_ns)
-    told = f" From the best to the worst host of {widest.name} it is a factor of {values.number(factor)}."
-    return text + (told if factor > 1 else "")
+    spread = f" From the best to the worst host of {widest.name} it is a factor of {values.number(factor)}."
+    return text + (spread if factor > 1 else "")
 
 
 def _describe_worst(compared: ComparedType) -> str:

@@ -14,7 +14,7 @@ from harness.report.html.axes import Axis
 from harness.report.html.charts import (
     Band,
     Curve,
-    Group,
+    HostGroup,
     Interval,
     Panel,
     Row,
@@ -233,13 +233,13 @@ MARKS = [Key(name="median", class_="median", shape=Shape.DOT), Key(name="bound",
 SPREAD = Key(name="from best to worst", class_="median", shape=Shape.AREA)
 
 
-def by_type(*groups: Group) -> str:
+def by_type(*groups: HostGroup) -> str:
     return quantiles_by_type(TITLE, MARKS, groups, spread=SPREAD, spread_of=0, x_title="offset")
 
 
 def test_hosts_are_drawn_one_below_the_other() -> None:
     values_of = {"a": (10, 100), "b": (20, None), "c": (math.nan, 0)}
-    drawn = by_type(*(Group(name=name, rows=[Row(name=name, values=pair)]) for name, pair in values_of.items()))
+    drawn = by_type(*(HostGroup(name=name, rows=[Row(name=name, values=pair)]) for name, pair in values_of.items()))
     dots = re.findall(r'<circle class="median" cx="([\d.]+)" cy="([\d.]+)"', drawn)
     assert len(dots) == 3  # one in the legend
     assert float(dots[2][1]) - float(dots[1][1]) == 18
@@ -250,7 +250,7 @@ def test_hosts_are_drawn_one_below_the_other() -> None:
 
 def test_the_hosts_of_a_type_stand_together_before_the_area_of_their_spread() -> None:
     rows = [Row(name=f"a-{number}", values=(value, None)) for number, value in enumerate((500, math.nan, 10), 1)]
-    drawn = by_type(Group(name="b", rows=[Row(name="b-1", values=(20, None))]), Group(name="a", rows=rows))
+    drawn = by_type(HostGroup(name="b", rows=[Row(name="b-1", values=(20, None))]), HostGroup(name="a", rows=rows))
     names = re.findall(r"<text [^>]*>([^<]*)<title>([^<]*)</title>", drawn)
     assert names == [("b", "b-1"), ("a, 3 hosts", "a"), ("a-1", "a-1"), ("a-2", "a-2"), ("a-3", "a-3")]
     (area,) = re.findall(r'<rect class="median" ([^>]*) fill="currentColor" fill-opacity=".15"', drawn)
@@ -263,12 +263,12 @@ def test_the_hosts_of_a_type_stand_together_before_the_area_of_their_spread() ->
 
 def test_one_known_host_of_a_type_has_no_spread() -> None:
     rows = [Row(name="a-1", values=(500, None)), Row(name="a-2", values=(None, None))]
-    assert 'fill-opacity=".15"' not in by_type(Group(name="a", rows=rows))
+    assert 'fill-opacity=".15"' not in by_type(HostGroup(name="a", rows=rows))
 
 
 def test_the_labels_of_the_axis_stand_above_many_hosts_too() -> None:
     few, many = (
-        by_type(*(Group(name=str(number), rows=[Row(name="x", values=(50.0, None))]) for number in range(count)))
+        by_type(*(HostGroup(name=str(number), rows=[Row(name="x", values=(50.0, None))]) for number in range(count)))
         for count in (15, 16)
     )
     assert (few.count(">50 ns<"), many.count(">50 ns<")) == (1, 2)
