@@ -1,60 +1,15 @@
-"""Compare a run with earlier ones: verdicts that changed, and figures that got worse by more than chance.
+"""Compare a run with earlier ones, type by type: verdicts that changed, and figures that got worse by more than chance.
 
-Two measurements of one clock differ from run to run by more than the samples within a run tell, so the unit is the
-measurement: one host in one run. The logarithm of a figure is compared with that of the earlier measurements of the
-same type by a t test, in which what is known of the spread from run to run counts as `PRIOR_RUNS` further ones: few
-runs alone do not tell their spread. A figure is worse if the test says so after Holm's correction over all figures of
-all types (5 % false alarms in all), and if it is at least a quarter larger.
+What is chance is decided for the figures of all types together (`figure_changes`).
 """
 
-import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from harness.analysis import student
+from harness.analysis.disturbance_changes import DisturbanceChange, compare_disturbances
+from harness.analysis.figure_changes import OTHER_SPREAD, FigureChange, FigureTest, compare_figure, decide
 from harness.model import ClockQuality, HostRecord, Outcome
 from harness.model.outcomes import WORST_LAST, worst_outcome
-
-FALSE_ALARMS = 0.05
-LEAST_RATIO = 1.25
-PRIOR_RUNS = 8
-PRIOR_SPREADS: Mapping[str, float] = {"lab": 0.71}
-_OTHER_SPREAD = 0.16
-"""The spread of a figure from run to run (standard deviation of its logarithm) that counts as so many runs, by bench.
-
-That of the lab was measured: ten equal runs of three types (tests/data/spread/lab.json, by benchmarks/spread.py); the
-clocks of emulated cards on a busy machine differ much. That of other benches is one of simulated servos, until it is
-measured on real instances.
-"""
-
-
-def prior_spread(bench: str) -> float:
-    """Return the spread from run to run that is taken for a bench before any run shows it."""
-    return PRIOR_SPREADS.get(bench, _OTHER_SPREAD)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FigureChange:
-    """A figure of a type against earlier measurements: geometric means in `unit`, their ratio, and what the test says.
-
-    `p`: the probability of such a difference, or a larger one, by chance. `visible_ratio`: the smallest ratio that the
-    test could have seen. `measurements`: how many earlier ones there are.
-    """
-
-    instance_type: str
-    figure: str
-    unit: str
-    before: float
-    now: float
-    p: float
-    visible_ratio: float
-    measurements: int
-    worse: bool
-    better: bool
-
-    @property
-    def ratio(self) -> float:
-        return self.now / self.before
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,45 +47,23 @@ class Comparison:
     """The differences between a run and earlier ones. `uncompared`: why something could not be compared."""
 
     verdicts: tuple[VerdictChange, ...]
+    disturbances: tuple[DisturbanceChange, ...]
     figures: tuple[FigureChange, ...]
     circumstances: tuple[CircumstanceChange, ...]
     uncompared: tuple[str, ...]
 
     @property
     def regressed(self) -> bool:
-        """Whether a verdict or a figure got worse."""
-        return any(change.regressed for change in self.verdicts) or any(change.worse for change in self.figures)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Tested:
-    """A figure of a type against earlier measurements, before it is decided what of all figures is chance.
-
-    `before` and `now`: means of logarithms; `spread`: the standard error of their difference, of `freedom` degrees.
-    """
-
-    instance_type: str
-    figure: str
-    unit: str
-    before: float
-    now: float
-    spread: float
-    freedom: float
-    measurements: int
-
-    @property
-    def p_worse(self) -> float:
-        """The probability that chance alone makes the figure so much larger."""
-        return student.upper_tail((self.now - self.before) / self.spread, self.freedom)
-
-    @property
-    def p_better(self) -> float:
-        """The probability that chance alone makes the figure so much smaller."""
-        return student.upper_tail((self.before - self.now) / self.spread, self.freedom)
+        """Whether a verdict or a figure got worse, or a bound that held under a disturbance is refuted."""
+        return (
+            any(change.regressed for change in self.verdicts)
+            or any(change.regressed for change in self.disturbances)
+            or any(change.worse for change in self.figures)
+        )
 
 
 def compare_runs(
-    now: Sequence[HostRecord], before: Sequence[Sequence[HostRecord]], *, spread: float = _OTHER_SPREAD
+    now: Sequence[HostRecord], before: Sequence[Sequence[HostRecord]], *, spread: float = OTHER_SPREAD
 ) -> Comparison:
     """Compare the hosts of a run with those of earlier runs, the oldest run first, type by type.
 
@@ -139,8 +72,9 @@ def compare_runs(
     types = dict.fromkeys(host.instance_type for host in now)
     verdicts: list[VerdictChange] = []
     circumstances: list[CircumstanceChange] = []
+    disturbances: list[DisturbanceChange] = []
     uncompared: list[str] = []
-    tested: list[Tested] = []
+    tested: list[FigureTest] = []
     for name in types:
         hosts = [host for host in now if host.instance_type == name]
         runs = [chosen for run in before if (chosen := [host for host in run if host.instance_type == name])]
@@ -150,13 +84,16 @@ def compare_runs(
         verdicts.append(_compare_verdicts(name, hosts, runs))
         earlier = [host for run in runs for host in run]
         circumstances += _compare_circumstances(name, hosts, earlier)
-        found, reason = _compare_figures(name, hosts, earlier, spread)
-        tested += found
-        uncompared += [f"{name}: {reason}"] if reason else []
+        figures, reason = _compare_figures(name, hosts, earlier, spread)
+        disturbed = compare_disturbances(name, hosts, runs, spread=spread)
+        tested += [*figures, *disturbed.tested]
+        disturbances += disturbed.changes
+        uncompared += [f"{name}: {text}" for text in (reason, *disturbed.uncompared) if text]
     missing = dict.fromkeys(host.instance_type for run in before for host in run if host.instance_type not in types)
     uncompared += [f"{name}: not in this run" for name in missing]
     return Comparison(
         verdicts=tuple(verdicts),
+        disturbances=tuple(disturbances),
         figures=decide(tested),
         circumstances=tuple(circumstances),
         uncompared=tuple(uncompared),
@@ -188,7 +125,7 @@ def list_figures(quality: ClockQuality) -> dict[str, tuple[float, str]]:
 
 def _compare_figures(
     name: str, now: Sequence[HostRecord], before: Sequence[HostRecord], spread: float
-) -> tuple[list[Tested], str]:
+) -> tuple[list[FigureTest], str]:
     """Test each figure that all measurements have; and say why there is none."""
     new = [host.quality for host in now if host.quality is not None]
     if not new:
@@ -214,8 +151,8 @@ def _compare_figures(
     ], ""
 
 
-def _comparable(one: ClockQuality, other: ClockQuality) -> bool:
-    return (one.definition, one.interval_s) == (other.definition, other.interval_s)
+def _comparable(quality: ClockQuality, reference: ClockQuality) -> bool:
+    return (quality.definition, quality.interval_s) == (reference.definition, reference.interval_s)
 
 
 def _leave_out_middle(figures: Sequence[str]) -> list[str]:
@@ -225,66 +162,6 @@ def _leave_out_middle(figures: Sequence[str]) -> list[str]:
         at_times = [figure for figure in figures if figure.startswith(curve)]
         kept += dict.fromkeys([*at_times[:1], *at_times[-1:]])
     return kept
-
-
-def compare_figure(
-    name: str,
-    figure: str,
-    now: Sequence[float],
-    before: Sequence[float],
-    *,
-    unit: str,
-    prior: float = _OTHER_SPREAD,
-) -> Tested:
-    """Compare a figure with earlier measurements. All values are above 0; `prior`: the spread that is expected."""
-    new, earlier = [math.log(value) for value in now], [math.log(value) for value in before]
-    mean_before = math.fsum(earlier) / len(earlier)
-    squares = math.fsum((value - mean_before) ** 2 for value in earlier)
-    freedom = len(earlier) - 1 + PRIOR_RUNS
-    variance = (squares + PRIOR_RUNS * prior**2) / freedom
-    return Tested(
-        instance_type=name,
-        figure=figure,
-        unit=unit,
-        before=mean_before,
-        now=math.fsum(new) / len(new),
-        spread=math.sqrt(variance * (1 / len(new) + 1 / len(earlier))),
-        freedom=freedom,
-        measurements=len(earlier),
-    )
-
-
-def decide(tested: Sequence[Tested]) -> tuple[FigureChange, ...]:
-    """Decide which figures got worse or better, by Holm's correction over all of them."""
-    worse = _reject([each.p_worse for each in tested])
-    better = _reject([each.p_better for each in tested])
-    return tuple(
-        FigureChange(
-            instance_type=each.instance_type,
-            figure=each.figure,
-            unit=each.unit,
-            before=math.exp(each.before),
-            now=math.exp(each.now),
-            p=min(each.p_worse, each.p_better),
-            visible_ratio=max(
-                LEAST_RATIO, math.exp(each.spread * student.quantile(1 - FALSE_ALARMS / len(tested), each.freedom))
-            ),
-            measurements=each.measurements,
-            worse=is_worse and each.now - each.before >= math.log(LEAST_RATIO),
-            better=is_better and each.before - each.now >= math.log(LEAST_RATIO),
-        )
-        for each, is_worse, is_better in zip(tested, worse, better, strict=True)
-    )
-
-
-def _reject(probabilities: Sequence[float]) -> list[bool]:
-    """Choose what is no chance, by Holm's method at `FALSE_ALARMS` for all together (Holm 1979)."""
-    rejected = [False] * len(probabilities)
-    for rank, place in enumerate(sorted(range(len(probabilities)), key=lambda place: probabilities[place])):
-        if probabilities[place] > FALSE_ALARMS / (len(probabilities) - rank):
-            break
-        rejected[place] = True
-    return rejected
 
 
 # --- verdicts and circumstances ---------------------------------------------------------------------------------------

@@ -12,6 +12,9 @@ LIMITS_NS = (10_000, 50_000, 100_000)
 BACK_SLOTS, LEAST_BACK = 10, 8
 """A clock is back from the second on in which, and in most of the nine after it, it is followed and near enough."""
 
+LEAST_COMPARED = 10
+"""Seconds in which a reading must have been held against the bound; fewer prove nothing."""
+
 NEAR_FACTOR = 2
 """Near enough is up to this many times the largest offset that was seen while nothing disturbed the clock."""
 

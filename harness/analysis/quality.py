@@ -9,7 +9,7 @@ from harness.analysis import stability, summary
 from harness.analysis.measured_offsets import measure_offsets
 from harness.analysis.offset_events import find_events
 from harness.analysis.profile_check import check_profiles
-from harness.analysis.sample_arrays import Numbers
+from harness.analysis.sample_arrays import Flags, Numbers, SampleArrays, add_up
 from harness.analysis.slot_readings import LEAST_OFFSETS, SlotReadings
 from harness.analysis.stability_points import compute_stability
 from harness.campaign.profiles import Profile
@@ -53,6 +53,7 @@ def compute_quality(
         oscillator=compare_oscillator(readings),
         stability=compute_stability(series, stability.octaves(len(series))),
         profiles=check_profiles(profiles, measured),
+        sampler_cpu_share=compute_sampler_share(samples, measured.chosen),
     )
 
 
@@ -81,6 +82,19 @@ def compare_oscillator(readings: SlotReadings) -> Oscillator | None:
     )
 
 
+def compute_sampler_share(samples: SampleArrays, chosen: Flags) -> float | None:
+    """Compute the share of a core that the sampler took from the first chosen sample to the last.
+
+    The time from one boot to the next does not count: nothing samples then. None where no two samples in a row that
+    tell the sampler's time are of one boot, and where that time shrinks within a boot.
+    """
+    used = samples.sampler_cpu_ns.choose(chosen)
+    boots, times_ns = samples.boot[chosen][used.known], samples.mono_ns[chosen][used.known]
+    same_boot = boots[1:] == boots[:-1]
+    growth_ns, passed_ns = np.diff(used.observed)[same_boot], add_up(np.diff(times_ns)[same_boot])
+    return None if passed_ns <= 0 or (growth_ns < 0).any() else add_up(growth_ns) / passed_ns
+
+
 def describe_known(values: Numbers) -> Distribution | None:
     """Describe the distribution of the values that are known; None where none is."""
     return describe(values) if len(values) else None
@@ -89,7 +103,7 @@ def describe_known(values: Numbers) -> Distribution | None:
 def describe(values: Sequence[float] | Numbers) -> Distribution:
     """Describe the distribution of values, of which there is at least one."""
     ordered = np.sort(np.asarray(values, dtype=np.float64))
-    magnitudes = np.sort(np.abs(ordered))
+    magnitudes = np.sort(np.abs(ordered), kind="stable")  # one falling and one rising run: ten times as fast
     count = len(ordered)
     mean = float(ordered.mean())
 

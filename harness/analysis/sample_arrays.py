@@ -72,9 +72,19 @@ class SampleArrays:
         return len(self) if (self.slot[1:] > self.slot[:-1]).all() else len(set(self.slot.tolist()))
 
     @cached_property
+    def boot(self) -> Numbers:
+        """The number of the host's boot since the beginning of the samples."""
+        return self._read("boot")
+
+    @cached_property
+    def mono_ns(self) -> Numbers:
+        """CLOCK_MONOTONIC."""
+        return self._read("mono_ns")
+
+    @cached_property
     def mono_s(self) -> npt.NDArray[np.float64]:
         """CLOCK_MONOTONIC in seconds."""
-        return (self._read("mono_ns") / 1e9).astype(np.float64)
+        return (self.mono_ns / 1e9).astype(np.float64)
 
     @cached_property
     def utc_ns(self) -> Numbers:
@@ -84,6 +94,11 @@ class SampleArrays:
     def raw_ns(self) -> Observed:
         """CLOCK_MONOTONIC_RAW."""
         return self._observe("raw_ns")
+
+    @cached_property
+    def sampler_cpu_ns(self) -> Observed:
+        """Processor time of the sampler, its programs included, since its start in this boot."""
+        return self._observe("cpu_ns")
 
     # --- chrony -------------------------------------------------------------------------------------------------------
 

@@ -1,6 +1,7 @@
 """Compute Student's t distribution: its upper tail and its quantile."""
 
 import math
+from functools import lru_cache
 
 _SMALL = 1e-300
 _EPSILON = 1e-15
@@ -16,6 +17,7 @@ def upper_tail(value: float, freedom: float) -> float:
     return tail if value >= 0 else 1 - tail
 
 
+@lru_cache(maxsize=256)  # all figures of a type ask for the same one
 def quantile(share: float, freedom: float) -> float:
     """Compute the value below which a share of Student's t distribution lies, by bisection to 1e-12."""
     low, high = -1.0, 1.0

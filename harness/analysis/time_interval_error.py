@@ -18,6 +18,9 @@ from harness.campaign.masks import Mask
 
 Offsets = npt.NDArray[np.signedinteger]
 
+_MOST_PACKED_NS = 2 * (np.iinfo(np.int16).max // 2)
+"""The span of offsets whose 16-bit integers have room for differences with offsets that were not seen."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TimeIntervalError:
@@ -87,12 +90,13 @@ class MtieTable:
         high = low = series.offsets_ns
         if reading is not ReadingBias.NOMINAL and series.reading_ns is not None:
             high, low = high + reading.value * series.reading_ns, low - reading.value * series.reading_ns
+        high, low = _pack(high, low)
         if not series.whole:  # such that any difference with them is negative, and within the type
             unseen = np.iinfo(high.dtype).max // 2 + 1
             high, low = np.where(series.seen, high, -unseen), np.where(series.seen, low, unseen)
         self._levels: list[tuple[Offsets, Offsets]] = [(high, low)]
         self._known: dict[int, int] = {}
-        self._missing: npt.NDArray[np.int64] | None = None
+        self._missing: npt.NDArray[np.int32] | None = None
 
     def compute(self, slots: int) -> int:
         """Compute MTIE in ns over windows of so many slots, that is of one offset more.
@@ -110,19 +114,21 @@ class MtieTable:
         """Compute MTIE for 1, 2, 4 ... slots up to `longest` at once, which `compute` then knows.
 
         Two windows in a row share an offset, so one comparison of highest and one of lowest offsets makes the windows
-        of twice the length; what was there before is overwritten.
+        of twice the length. The windows of one length are made in one pair of arrays, those of the next length in the
+        other: numpy compares several numbers at once only where it does not overwrite what it reads.
         """
         high, low = self._levels[0]
-        high, low = np.maximum(high[1:], high[:-1]), np.minimum(low[1:], low[:-1])
-        difference, slots, count = np.empty_like(high), 1, len(self._series) - 1
+        pairs = [(np.empty_like(high), np.empty_like(high)) for _ in range(2)]
+        shift, slots, count = 1, 1, len(self._series) - 1
         while slots <= longest and count > 0:
-            np.subtract(high[:count], low[:count], out=difference[:count])
-            self._known[slots] = max(int(difference[:count].max()), 0)
-            count -= slots
-            if count > 0:
-                np.maximum(high[:count], high[slots : slots + count], out=high[:count])
-                np.minimum(low[:count], low[slots : slots + count], out=low[:count])
-            slots *= 2
+            (next_high, next_low), (spare, _) = pairs
+            np.maximum(high[:count], high[shift : shift + count], out=next_high[:count])
+            np.minimum(low[:count], low[shift : shift + count], out=next_low[:count])
+            np.subtract(next_high[:count], next_low[:count], out=spare[:count])
+            self._known[slots] = max(int(spare[:count].max()), 0)
+            high, low = next_high, next_low
+            shift, slots, count = slots, 2 * slots, count - slots
+            pairs.reverse()
 
     def compute_all(self, longest: int | None = None) -> list[int]:
         """Compute MTIE at every observation interval of 1, 2, 3 ... slots, up to `longest`."""
@@ -153,8 +159,10 @@ class MtieTable:
         if self._series.whole:
             return 1.0
         if self._missing is None:
-            self._missing = np.concatenate(([0], np.cumsum(~self._series.seen)))
-        return float(np.mean(self._missing[slots + 1 :] == self._missing[: -slots - 1]))
+            self._missing = np.zeros(len(self._series) + 1, dtype=np.int32)
+            np.cumsum(~self._series.seen, out=self._missing[1:])
+        windows = len(self._series) - slots
+        return np.count_nonzero(self._missing[slots + 1 :] == self._missing[:windows]) / windows
 
     def _list_equal_ranges(self, first: int, last: int) -> Iterator[tuple[int, int]]:
         """List ranges of observation intervals, without overlap, in each of which MTIE is the same."""
@@ -181,3 +189,16 @@ class MtieTable:
             np.maximum(high[:count], high[shift : shift + count]),
             np.minimum(low[:count], low[shift : shift + count]),
         )
+
+
+def _pack(high: Offsets, low: Offsets) -> tuple[Offsets, Offsets]:
+    """Return highest and lowest offsets from the middle of their range, as 16-bit integers where all of them fit.
+
+    Their differences stay the same, and fit, too: within 32 us a series takes half of the memory and of the time.
+    """
+    top, bottom = (int(extreme) for extreme in (max(high.max(), low.max()), min(high.min(), low.min())))
+    if top - bottom > _MOST_PACKED_NS:
+        return high, low
+    middle = (top + bottom) // 2
+    packed = (high - middle).astype(np.int16)
+    return packed, packed if low is high else (low - middle).astype(np.int16)

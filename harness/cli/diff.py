@@ -42,13 +42,17 @@ def diff(
 ) -> None:
     """Compare a run with earlier ones: what got worse.
 
-    Type by type: verdicts, figures of the clock, and what else is different (kernel, driver, chrony, image, zone). A
-    figure counts as worse if it is at least a quarter larger than in the earlier runs, and chance alone makes it so
-    rarely: with 5 % false alarms over all figures together. With few earlier runs only a large change can be told from
-    that between two runs; the last line says how large.
+    Type by type: verdicts, figures of the clock, how it fared under disturbances, and what else is different (kernel,
+    driver, chrony, image, zone). A figure counts as worse if it is at least a quarter larger than in the earlier runs,
+    and chance alone makes it so rarely: with 5 % false alarms over all figures together. With few earlier runs only a
+    large change can be told from that between two runs; a line below the figures says how large. A bound that held
+    under a disturbance and is now refuted is worse, too.
 
-    --format junit=FILE writes a suite of tests with a case for each verdict and each figure of a type: failed if it got
-    worse, skipped if it could not be compared.
+    --format html=FILE writes one page with a plot of each figure now against before, and how large a change could have
+    been seen: it needs no network and no script.
+
+    --format junit=FILE writes a suite of tests with a case for each verdict, disturbance and figure of a type: failed
+    if it got worse, skipped if it could not be compared.
 
     Exit code 1 if a verdict or a figure got worse, 3 if something could not be compared, else 0.
 
@@ -57,6 +61,7 @@ def diff(
         ptp-harness diff last k3f9 m2p7 x9d4 --all
         ptp-harness diff last --baseline november
         ptp-harness diff last --format text --format junit=diff.xml
+        ptp-harness diff last --format html=diff.html
     """
     targets = read_targets(forms, ComparisonForm, json=json)
     ledger = wiring.ledger(settings.load())

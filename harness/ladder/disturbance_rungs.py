@@ -1,13 +1,10 @@
 """Judge whether the bound held, and the clock came back, under every disturbance that the campaign names."""
 
 from harness import units
-from harness.analysis.disturbed_clock import compute_disturbances
+from harness.analysis.disturbed_clock import LEAST_COMPARED, compute_disturbances
 from harness.ladder.case import Case, proven_rung, unobserved_rung
 from harness.model import Depth, Reason, Rung, RungName, RungStatus
 from harness.model.disturbances import AFTER_S, DisturbanceFigures
-
-LEAST_COMPARED = 10
-"""Seconds in which a reading must have been held against the bound; fewer prove nothing."""
 
 
 def judge_bound_holds(case: Case) -> Rung:

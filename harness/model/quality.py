@@ -128,6 +128,7 @@ class ClockQuality:
     half of which is the uncertainty of the offset. `bound_ns`: chrony's bound; `error_bound_ns`: with the device's.
     `frequency_ppb`: chrony's correction of the oscillator. `steps`: the largest, at most 20 of `step_count`;
     `outliers`: single offsets far from their neighbours. `profiles`: those that come along, and the campaign's own.
+    `sampler_cpu_share`: the processor time of the sampler itself, its programs included, as a share of a core.
     """
 
     definition: int
@@ -149,6 +150,7 @@ class ClockQuality:
     oscillator: Oscillator | None
     stability: tuple[StabilityPoint, ...]
     profiles: tuple[ProfileResult, ...]
+    sampler_cpu_share: float | None = None  # not in the records of early versions
 
     @property
     def widest_bound_ns(self) -> Distribution | None:

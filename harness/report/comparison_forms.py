@@ -7,12 +7,14 @@ from enum import StrEnum
 
 from harness.analysis.comparison import Comparison
 from harness.report import comparison_junit, comparison_text
+from harness.report.html.comparison_page import render_comparison_page
 
 
 class ComparisonForm(StrEnum):
-    """Forms of a comparison: `text` for people, `json` with all data, `junit` for the tests that a pipeline shows."""
+    """Forms of a comparison: `text` for people, `html` with plots, `json` with all data, `junit` for a pipeline."""
 
     TEXT = "text"
+    HTML = "html"
     JSON = "json"
     JUNIT = "junit"
 
@@ -41,6 +43,9 @@ def _as_json(compared: ComparedRuns) -> str:
 _COMPARISON_WRITERS: Mapping[ComparisonForm, Callable[[ComparedRuns], str]] = {
     ComparisonForm.TEXT: lambda compared: comparison_text.summary(
         compared.comparison, run=compared.run, bases=compared.bases, all_figures=compared.all_figures
+    ),
+    ComparisonForm.HTML: lambda compared: render_comparison_page(
+        compared.comparison, run=compared.run, bases=compared.bases, started=compared.started
     ),
     ComparisonForm.JSON: _as_json,
     ComparisonForm.JUNIT: lambda compared: comparison_junit.report(

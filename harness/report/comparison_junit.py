@@ -1,4 +1,4 @@
-"""Write a comparison of runs as JUnit XML: one suite, a case for each verdict and each figure of a type.
+"""Write a comparison of runs as JUnit XML: one suite, a case for each verdict, disturbance and figure of a type.
 
 What got worse is a failure, with the line that the text of the comparison has. What could not be compared, and a
 verdict that nothing is known of, is skipped. What else is different, such as the kernel, is in the output of the case
@@ -10,7 +10,9 @@ from dataclasses import dataclass
 from xml.etree import ElementTree
 from xml.etree.ElementTree import Element, SubElement
 
-from harness.analysis.comparison import Comparison, FigureChange, VerdictChange
+from harness.analysis.comparison import Comparison, VerdictChange
+from harness.analysis.disturbance_changes import BoundAnswer, DisturbanceChange
+from harness.analysis.figure_changes import FigureChange
 from harness.model import Outcome
 from harness.report import comparison_text
 from harness.report.junit import xml_text
@@ -61,6 +63,7 @@ def _list_cases(comparison: Comparison) -> Iterator[_Case]:
     for change in comparison.verdicts:
         different = [each for each in comparison.circumstances if each.instance_type == change.instance_type]
         yield _verdict_case(change, list(map(comparison_text.describe_circumstance, different)))
+    yield from map(_disturbance_case, comparison.disturbances)
     yield from map(_figure_case, comparison.figures)
     for text in comparison.uncompared:
         name, _, why = text.partition(": ")
@@ -76,6 +79,17 @@ def _verdict_case(change: VerdictChange, notes: Sequence[str]) -> _Case:
         kind="regression" if change.regressed else "inconclusive",
         line=comparison_text.describe_verdict(change),
         notes=notes,
+    )
+
+
+def _disturbance_case(change: DisturbanceChange) -> _Case:
+    unknown = change.now is BoundAnswer.NOT_COMPARED
+    return _Case(
+        instance_type=change.instance_type,
+        name=change.disturbance.value,
+        state="failure" if change.regressed else "skipped" if unknown else None,
+        kind="regression" if change.regressed else "not_compared",
+        line=comparison_text.describe_disturbance(change),
     )
 
 

@@ -198,6 +198,7 @@ _QUALITY: Mapping[str, str] = {
     "oscillator": "Free oscillator of the host; null: not observed",
     "stability": "Stability at each averaging time",
     "profiles": "Answers about the limits of profiles",
+    "sampler_cpu_share": "Processor time of the sampler and its programs, as a share of a core; null: not observed",
 }
 _DISTRIBUTION: Mapping[str, str] = {
     "count": "Number of values",

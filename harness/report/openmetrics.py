@@ -57,6 +57,7 @@ STEPS = _metric("steps", "Lasting steps of the offset.")
 OUTLIERS = _metric("outliers", "Single offsets far from their neighbours.")
 TDEV = _metric("tdev_seconds", "Time deviation at an averaging time.", unit="seconds")
 MTIE = _metric("mtie_seconds", "Maximum time interval error at an observation interval.", unit="seconds")
+SAMPLER = _metric("sampler_cpu_ratio", "Processor time of the sampler, as a share of a core.", unit="ratio")
 DISTURBED_OFFSET = _metric("disturbed_offset_seconds", "Largest offset under a disturbance.", unit="seconds")
 DISTURBED_BOUND = _metric("disturbed_bound_seconds", "Largest bound under a disturbance.", unit="seconds")
 DISTURBED_COMPARED = _metric("disturbed_compared", "Seconds of a disturbance in which a reading met chrony's bound.")
@@ -127,16 +128,16 @@ def _quality_points(quality: ClockQuality, labels: Labels) -> Iterator[Point]:
     yield from _distribution(BOUND, quality.bound_ns, labels, 1e-9)
     yield from _distribution(ERROR_BOUND, quality.error_bound_ns, labels, 1e-9)
     yield from _distribution(FREQUENCY, quality.frequency_ppb, labels, 1e-9)
-    counts = {
+    single = {
         SLOTS: quality.slots,
         SEEN: quality.seen,
         GAPS: quality.gaps,
         STEPS: quality.step_count,
         OUTLIERS: quality.outliers,
+        CONVERGENCE: quality.convergence_s,
+        SAMPLER: quality.sampler_cpu_share,
     }
-    yield from (Point(metric=metric, labels=labels, value=value) for metric, value in counts.items())
-    if quality.convergence_s is not None:
-        yield Point(metric=CONVERGENCE, labels=labels, value=quality.convergence_s)
+    yield from (Point(metric=name, labels=labels, value=value) for name, value in single.items() if value is not None)
     for point in quality.stability:
         at = {**labels, "tau_seconds": f"{point.tau_s:g}"}
         values = {TDEV: _scale(point.tdev_ns, 1e-9), MTIE: point.mtie_ns * 1e-9, ADEV: point.adev}

@@ -18,6 +18,7 @@ def describe_quality(quality: ClockQuality) -> list[str]:
         *_describe_stability(quality.stability),
         *_describe_events(quality),
         *_describe_frequency(quality),
+        *_describe_sampler(quality),
         *_describe_profiles(quality.profiles),
     ]
 
@@ -81,6 +82,11 @@ def _describe_frequency(quality: ClockQuality) -> list[str]:
         f"{'faster' if oscillator.frequency_ppb >= 0 else 'slower'} than the PHC",
     ]
     return [f"  {'; '.join(part for part in parts if part)}"] if any(parts) else []
+
+
+def _describe_sampler(quality: ClockQuality) -> list[str]:
+    share = quality.sampler_cpu_share
+    return [] if share is None else [f"  the measurement itself took {units.with_unit(share, 'ratio')} of a core"]
 
 
 def _describe_profiles(profiles: Sequence[ProfileResult]) -> list[str]:

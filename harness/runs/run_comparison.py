@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from harness.analysis import comparison
+from harness.analysis.figure_changes import prior_spread
 from harness.errors import ExitCode, RequestError
 from harness.report.comparison_forms import ComparedRuns
 from harness.runs.ended_runs import read_record
@@ -34,7 +35,7 @@ def compare_runs(
             f"run {record.run} is of bench {record.bench}, and others are not: {', '.join(others)}",
             next_step="compare runs of one bench",
         )
-    spread = comparison.prior_spread(record.bench)
+    spread = prior_spread(record.bench)
     return ComparedRuns(
         comparison=comparison.compare_runs(record.hosts, [base.hosts for base in earlier], spread=spread),
         run=record.run,

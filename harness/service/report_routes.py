@@ -8,7 +8,7 @@ from fastapi import APIRouter, Query, Response
 from harness.report.comparison_forms import ComparisonForm, render_comparison
 from harness.report.exit_codes import exit_code_of
 from harness.report.formats import Format, render
-from harness.report.html.page import POLICY
+from harness.report.html.document_frame import POLICY
 from harness.runs import run_comparison
 from harness.runs.ended_runs import read_record
 from harness.service.authentication import Context, Reader
@@ -30,6 +30,7 @@ MEDIA_TYPES: Mapping[Format, str] = {
 }
 COMPARISON_MEDIA_TYPES: Mapping[ComparisonForm, str] = {
     ComparisonForm.TEXT: "text/plain; charset=utf-8",
+    ComparisonForm.HTML: "text/html; charset=utf-8",
     ComparisonForm.JSON: "application/json",
     ComparisonForm.JUNIT: "application/xml",
 }
@@ -85,6 +86,8 @@ def compare(
         content = render_comparison(compared, form)
     code = run_comparison.exit_code_of_comparison(compared)
     headers = {**INERT, "X-Exit-Code": str(int(code))}
+    if form is ComparisonForm.HTML:
+        headers["Content-Security-Policy"] = PAGE_POLICY
     return Response(content, media_type=COMPARISON_MEDIA_TYPES[form], headers=headers)
 
 

@@ -1,8 +1,9 @@
-"""A page of the report, and Chromium to open it."""
+"""A page of the report, one of a comparison, and Chromium to open them."""
 
 import shutil
 import subprocess
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,9 @@ from harness.campaign import limits
 from harness.model import Depth, Evidence, HostRecord, HostState, RunRecord
 from harness.probes.facts import read_facts
 from harness.probes.samples import read_samples
+from harness.report.html.comparison_page import render_comparison_page
 from harness.report.html.page import render_page
+from tests.doubles.compared_runs import COMPARISON
 
 LAB = Path(__file__).parents[1] / "data" / "lab"
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
@@ -35,7 +38,7 @@ Browse = Callable[..., tuple[str, list[str]]]
 
 @pytest.fixture(scope="session")
 def page() -> str:
-    """The report of the recorded hosts of the lab, and of one with a very long name."""
+    """The report of the recorded hosts of the lab, one with a very long name, and a second one of a type."""
     hosts, plots = [], {}
     for folder in sorted(path for path in LAB.iterdir() if (path / "samples.jsonl").exists()):
         facts, _ = read_facts((folder / "facts.json").read_text(), where="facts.json")
@@ -56,10 +59,20 @@ def page() -> str:
         )
         reduced = reduce_samples(evidence, interval_s=1.0)
         plots |= {} if reduced is None else {name: reduced}
+    hosts.append(replace(hosts[-1], name="second"))
     record = RunRecord(
         run="abcd", bench="lab", started="2026-11-21", seconds=60, interrupted=True, hosts=tuple(hosts), leftovers=()
     )
     return render_page(record, plots)
+
+
+@pytest.fixture(scope="session")
+def comparison_page() -> str:
+    """A comparison in which everything changed for one type, and figures of another one with a very long name."""
+    long = "u-" + "x" * 100
+    figures = (*COMPARISON.figures, *(replace(change, instance_type=long) for change in COMPARISON.figures))
+    comparison = replace(COMPARISON, figures=figures, uncompared=(*COMPARISON.uncompared, f"{long}: not in this run"))
+    return render_comparison_page(comparison, run="h8w2", bases=["k3f9", "m2p7"], started="2026-11-21T04:00:00+00:00")
 
 
 @pytest.fixture

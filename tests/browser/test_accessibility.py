@@ -1,4 +1,4 @@
-"""axe-core finds no violation in the HTML report: light and dark, on a desktop and on a phone."""
+"""axe-core finds no violation in the HTML pages: light and dark, on a desktop and on a phone."""
 
 import html
 import json
@@ -156,6 +156,12 @@ def test_the_page_has_no_violation(browse: Browse, page: str, width: int, scheme
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_no_outcome_and_no_warning_has_one(browse: Browse, states: str, scheme: str) -> None:
     assert mistakes(check(browse, states, width=PHONE, scheme=scheme)) == []
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [DESKTOP, PHONE])
+def test_a_comparison_has_none(browse: Browse, comparison_page: str, width: int, scheme: str) -> None:
+    assert mistakes(check(browse, comparison_page, width=width, scheme=scheme)) == []
 
 
 def test_a_run_without_hosts_has_none(browse: Browse) -> None:

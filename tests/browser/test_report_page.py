@@ -1,4 +1,4 @@
-"""A browser shows the HTML report without a complaint, without loading anything, and without scrolling sideways."""
+"""A browser shows the HTML pages without a complaint, without loading anything, and without scrolling sideways."""
 
 import html
 import json
@@ -31,6 +31,12 @@ def test_the_page_loads_nothing_and_the_console_stays_empty(browse: Browse, page
     assert shown.count("<svg") == page.count("<svg") > 20
 
 
+def test_the_page_of_a_comparison_does_so_too(browse: Browse, comparison_page: str) -> None:
+    shown, console = browse(comparison_page)
+    assert console == []
+    assert shown.count("<svg") == comparison_page.count("<svg") == 2
+
+
 def test_an_attempt_to_load_something_would_be_noticed(browse: Browse, page: str) -> None:
     for attempt in ('<img src="http://127.0.0.1:9/x.png">', "<script>1</script>"):
         _, console = browse(page.replace("</main>", f"{attempt}</main>"))
@@ -38,11 +44,12 @@ def test_an_attempt_to_load_something_would_be_noticed(browse: Browse, page: str
 
 
 @pytest.mark.parametrize("width", [1280, 390])
-def test_the_page_does_not_scroll_sideways(browse: Browse, page: str, width: int) -> None:
-    shown, _ = browse(framed(page, width))
-    wanted = re.search(r"<title>(\d+)</title>", shown)
-    assert wanted is not None
-    assert int(wanted[1]) <= width
+def test_no_page_scrolls_sideways(browse: Browse, page: str, comparison_page: str, width: int) -> None:
+    for content in (page, comparison_page):
+        shown, _ = browse(framed(content, width))
+        wanted = re.search(r"<title>(\d+)</title>", shown)
+        assert wanted is not None
+        assert int(wanted[1]) <= width
 
 
 def test_a_page_that_scrolls_sideways_would_be_noticed(browse: Browse, page: str) -> None:

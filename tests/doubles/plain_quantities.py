@@ -149,6 +149,15 @@ def check_samples(evidence: Evidence) -> BoundCheck:
     return BoundCheck(slots=slots, uncompared=slots - compared, exclusions=tuple(exclusions))
 
 
+def compute_sampler_share(samples: Sequence[Sample]) -> float | None:
+    told = [(sample.boot, sample.mono_ns, sample.cpu_ns) for sample in samples if sample.cpu_ns is not None]
+    pairs = [(first, second) for first, second in pairwise(told) if first[0] == second[0]]
+    passed_ns = sum(second[1] - first[1] for first, second in pairs)
+    if passed_ns <= 0 or any(second[2] < first[2] for first, second in pairs):
+        return None
+    return sum(second[2] - first[2] for first, second in pairs) / passed_ns
+
+
 def list_readings(samples: Sequence[Sample]) -> list[tuple[int, int, int, int, int | None]]:
     """List slot, offset, delay, the PHC's time and the oscillator's of the fastest reading of each slot."""
     readings = []

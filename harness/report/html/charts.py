@@ -1,4 +1,4 @@
-"""Draw the plots of a clock from plain numbers: values over time, a histogram, curves, and quantiles by host."""
+"""Draw the plots of clocks from plain numbers: values over time, a histogram, curves, and quantiles by type."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -87,6 +87,14 @@ class Row:
 
     name: str
     values: tuple[float | None, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HostGroup:
+    """The hosts of a type in the comparison."""
+
+    name: str
+    rows: Sequence[Row]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -188,29 +196,61 @@ def log_log(
     return svg(title.whole, title.finding, top + _HEIGHT + BELOW, body)
 
 
-def quantiles_by_host(title: Title, keys: Sequence[Key], rows: Sequence[Row], *, x_title: str) -> Markup:
-    """Draw a line for each host with its marks on a logarithmic axis of nanoseconds."""
+def quantiles_by_type(
+    title: Title, keys: Sequence[Key], groups: Sequence[HostGroup], *, spread: Key, spread_of: int, x_title: str
+) -> Markup:
+    """Draw a line for each host with its marks on a logarithmic axis of nanoseconds, the hosts of a type together.
+
+    Where a type has several hosts, its name stands above them, and the area `spread` from the least to the greatest of
+    their marks with the number `spread_of` behind them.
+    """
     start, step = 140, 18
-    drawn, height = legend(keys)
-    top = height + (8 if len(rows) <= _MOST_ROWS_BELOW else _TITLE)
-    bottom = top + step * len(rows) + 4
-    values = [value for row in rows for value in axes.known(row.values)]
-    x = axes.logarithmic(values, start, WIDTH - RIGHT - 8)
+    lines = [(group, row) for group in groups for row in ((None, *group.rows) if len(group.rows) > 1 else group.rows)]
+    drawn, height = legend([*keys, spread] if len(lines) > len(groups) else keys)
+    top = height + (8 if len(lines) <= _MOST_ROWS_BELOW else _TITLE)
+    bottom = top + step * len(lines) + 4
+    x = axes.logarithmic(
+        [value for group in groups for row in group.rows for value in axes.known(row.values)], start, WIDTH - RIGHT - 8
+    )
     y = Axis(low=0.0, high=1.0, start=bottom, end=top, ticks=())
     body = [drawn, grid(x, y, x_title=x_title, y_title="")]
-    if len(rows) > _MOST_ROWS_BELOW:
+    if len(lines) > _MOST_ROWS_BELOW:
         body.append(anchored("middle", (label(x.place(value), top - 6, text) for value, text in x.ticks)))
-    for number, row in enumerate(rows):
+    for number, (group, row) in enumerate(lines):
         middle = top + step * (number + 0.5) + 2
-        places = [(key, x.place(value)) for key, value in zip(keys, map(axes.finite, row.values), strict=True)
-                  if value is not None and value > 0]  # fmt: skip
-        body.append(label(start - 6, middle + 4, shorten(row.name), "end", title=row.name))
-        if places:
-            ends = [place for _, place in places]
-            body.append(f'<path d="M{min(ends):.1f} {middle}H{max(ends):.1f}" stroke="currentColor" '
-                        'stroke-opacity=".35"/>')  # fmt: skip
-        body += [mark(key, place, middle) for key, place in places]
+        if row is None:
+            body.append(label(2, middle + 4, shorten(f"{group.name}, {len(group.rows)} hosts", 64), title=group.name))
+            body.append(_draw_spread(group, spread, spread_of, x, middle + step / 2, step * len(group.rows)))
+        else:
+            name = group.name if len(group.rows) == 1 else row.name
+            body.append(label(start - 6, middle + 4, shorten(name), "end", title=row.name))
+            body += _draw_marks(row, keys, x, middle)
     return svg(title.whole, title.finding, bottom + BELOW, body)
+
+
+def _draw_spread(group: HostGroup, key: Key, place: int, x: Axis, top: float, height: float) -> str:
+    """Draw how far the hosts of a type are apart, behind their rows."""
+    values = [value for value in axes.known(row.values[place] for row in group.rows) if value > 0]
+    if len(values) < 2:
+        return ""
+    left, right = x.place(min(values)), x.place(max(values))
+    return (
+        f'<rect class="{key.class_}" x="{left:.1f}" y="{top:.1f}" width="{right - left:.1f}" height="{height:.0f}" '
+        'fill="currentColor" fill-opacity=".15"/>'
+    )
+
+
+def _draw_marks(row: Row, keys: Sequence[Key], x: Axis, middle: float) -> list[str]:
+    places = [
+        (key, x.place(value))
+        for key, value in zip(keys, map(axes.finite, row.values), strict=True)
+        if value is not None and value > 0
+    ]
+    if not places:
+        return []
+    ends = [place for _, place in places]
+    line_ = f'<path d="M{min(ends):.1f} {middle}H{max(ends):.1f}" stroke="currentColor" stroke-opacity=".35"/>'
+    return [line_, *(mark(key, place, middle) for key, place in places)]
 
 
 def shorten(name: str, most: int = 22) -> str:

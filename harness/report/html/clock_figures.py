@@ -24,6 +24,7 @@ def _rows(quality: ClockQuality) -> Iterator[Row]:
     yield from _bound_rows(quality)
     yield from _event_rows(quality)
     yield from _frequency_rows(quality)
+    yield from _sampler_rows(quality)
 
 
 def _coverage_rows(quality: ClockQuality) -> Iterator[Row]:
@@ -119,6 +120,16 @@ def _frequency_rows(quality: ClockQuality) -> Iterator[Row]:
         f"{values.ns(oscillator.residual_ns)}",
         "How much faster than the PHC the uncorrected oscillator runs, and its scatter around that: what the clock "
         "would gain if it lost its reference.",
+    )
+
+
+def _sampler_rows(quality: ClockQuality) -> Iterator[Row]:
+    share = finite(quality.sampler_cpu_share)
+    yield (
+        "the measurement itself",
+        values.NOT_OBSERVED if share is None else f"{values.percent(share)} of a core",
+        "Processor time that the sampler and its programs took on the host: the smaller it is, the less the "
+        "measurement can have disturbed the clock.",
     )
 
 

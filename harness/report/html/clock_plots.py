@@ -7,7 +7,7 @@ from harness.model.plots import ClockPlots, Envelope
 from harness.model.quality import ClockQuality, StabilityPoint
 from harness.report.html import axes, charts, explanations, values
 from harness.report.html.charts import Band, Curve, Interval, Panel, Title
-from harness.report.html.markup import NUMBERS, Markup, element, folded, join, table
+from harness.report.html.markup import EMPTY, NUMBERS, Markup, element, folded, join, table
 from harness.report.html.profile_table import describe_masks, find_masks
 
 _MOST_ROWS = 28
@@ -29,12 +29,12 @@ def make_figures(host: str, quality: ClockQuality | None, plots: ClockPlots | No
 
 
 def figure(title: Title, svg: Markup, explanation: str, table_: Markup) -> Markup:
-    """Put a plot below its title and finding, and above its explanation and its numbers."""
+    """Put a plot below its title and finding, and above its explanation, where it has one, and its numbers."""
     return element(
         "figure",
         element("figcaption", element("strong", f"{title.name}. "), _capitalise(title.finding)),
         svg,
-        element("div", element("p", explanation), folded("The numbers of this plot", table_)),
+        element("div", element("p", explanation) if explanation else EMPTY, folded("The numbers of this plot", table_)),
     )
 
 

@@ -43,7 +43,26 @@ READ_DELAY = (
 COMPARISON = (
     "Each line is a host, on a logarithmic axis: half of its offsets are within the first mark, 99 of 100 within the "
     "second, and none is beyond the third. The bar is the bound, which the offset stays below if the bound is honest. "
-    "Marks further left are better."
+    "Marks further left are better. Hosts of one type stand together, the worst first; the shaded part behind them "
+    "reaches from the 99 % mark of the best one to that of the worst."
+)
+
+RATIOS = (
+    "Each mark is how many times its earlier value a figure is now, on a logarithmic axis: right of x1 is worse. "
+    "Several hosts and runs count by their geometric mean. Within the shaded band chance alone could have made the "
+    "change: its ends are the smallest ratios that would have counted. Each further earlier run makes it narrower."
+)
+
+CHANCE = (
+    "Two measurements of the same clock never have the same figures. A figure counts as worse where it is at least a "
+    "quarter larger, and chance alone makes it so rarely: a false alarm in any figure of any type has a probability of "
+    "5 %. Smaller changes than those named here may be there and were not told."
+)
+
+DISTURBANCES_COMPARED = (
+    "Chrony's bound held where no reading refuted it in any second that could be compared, on every host of the type. "
+    "A bound that held in every earlier run and is refuted now got worse: a reading lies outside of it, whatever its "
+    "own uncertainty. A clock is back when chrony follows its PHC and it is as near to it as before."
 )
 
 ADEV = (

@@ -1,4 +1,4 @@
-"""Write the whole page: what to tell first, the comparison of hosts, then each host."""
+"""Write the whole page: what to tell first, the comparison of types, then each host."""
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -8,14 +8,11 @@ from harness.model import HostRecord, Outcome, RunRecord
 from harness.model.plots import ClockPlots
 from harness.report import text
 from harness.report.html import values
-from harness.report.html.host_comparison import best_bound, comparison_section
+from harness.report.html.document_frame import write_document
 from harness.report.html.host_section import describe_drivers, host_section, outcome_badge
 from harness.report.html.markup import EMPTY, Markup, element, items, join, table
 from harness.report.html.profile_table import NOTE
-from harness.report.html.style import STYLE
-
-POLICY = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
-"""Keeps a browser from loading or running anything, whatever the page holds."""
+from harness.report.html.type_comparison import best_bound, types_section
 
 
 def render_page(record: RunRecord, plots: Mapping[str, ClockPlots]) -> str:
@@ -25,20 +22,13 @@ def render_page(record: RunRecord, plots: Mapping[str, ClockPlots]) -> str:
         host_section(host, number, record.bench, plots.get(host.name)) for number, host in enumerate(record.hosts, 1)
     ]
     notes = element("p", NOTE, class_="small") if any(host.quality for host in record.hosts) else EMPTY
-    body = element(
-        "main",
+    return write_document(
+        title,
         _header(record, title),
         _summary(record),
-        comparison_section(record.hosts),
+        types_section(record.hosts),
         element("section", element("h2", "Hosts"), notes, *sections) if sections else EMPTY,
     )
-    head = (
-        '<meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">'
-        f'<meta name="color-scheme" content="light dark">'
-        f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">'
-        f"{element('title', title)}<style>{STYLE}</style>"
-    )
-    return f'<!DOCTYPE html>\n<html lang="en"><head>{head}</head>\n<body>{body}</body></html>\n'
 
 
 def _header(record: RunRecord, title: str) -> Markup:

@@ -13,6 +13,7 @@ main{max-width:84rem;margin:0 auto;padding:1.5rem clamp(.9rem,3vw,2rem) 4rem}
 h1{font-size:1.7rem;line-height:1.2;margin:0 0 .3rem;overflow-wrap:anywhere}
 h2{font-size:1.3rem;margin:2.4rem 0 .8rem;padding-bottom:.3rem;border-bottom:1px solid var(--rule)}
 h3{font-size:1.15rem;margin:0 0 .5rem;overflow-wrap:anywhere}
+.scroll+h3,p+h3{margin-top:1.6rem}
 h4{font-size:.95rem;margin:1.5rem 0 .5rem}
 p,ul{margin:.4rem 0;overflow-wrap:anywhere}
 ul{padding-left:1.3rem}
@@ -40,8 +41,10 @@ tbody th{font-weight:600;white-space:nowrap}
 .n,.numbers td,.numbers th{text-align:right;font-variant-numeric:tabular-nums;white-space:nowrap}
 .summary{width:100%}.summary td:nth-child(2){white-space:nowrap}.summary td:nth-child(4){min-width:17rem}
 .summary td:nth-child(n+7){min-width:9.5rem;overflow-wrap:anywhere}.summary td:nth-child(9){min-width:5rem}
+.types{width:100%}.types small,.count{white-space:nowrap}.types td:nth-child(n+7){min-width:9rem;overflow-wrap:anywhere}
+.types td:nth-child(9){min-width:4rem}
 .ladder,table.figures{width:100%}.ladder td:nth-child(3){min-width:18rem;overflow-wrap:anywhere}
-.findings td:last-child{min-width:16rem}
+.findings td:last-child{min-width:16rem}.compare td:nth-child(2){white-space:nowrap}
 table.figures td:nth-child(2){min-width:14rem}
 table.figures td:nth-child(3){min-width:16rem;color:var(--soft)}
 div.figures{display:grid;grid-template-columns:repeat(auto-fill,minmax(min(100%,30rem),1fr));gap:0 2.2rem;
@@ -67,7 +70,8 @@ details::details-content{content-visibility:visible;display:block;height:auto}
 tr,.tile{break-inside:avoid}h2,h3,h4,figcaption{break-after:avoid}
 div.figures{grid-template-columns:1fr 1fr;gap:0 1.2rem}
 thead th,tbody th,.n{white-space:normal}td{min-width:0!important}
-.summary,.compare{font-size:7.5pt}.summary td:nth-child(4){min-width:13rem!important}
+.summary,.compare,.types{font-size:7.5pt}.summary td:nth-child(4){min-width:13rem!important}
 .summary th,.summary td{padding-right:.5rem}figure{display:block;break-inside:auto}figure svg{break-inside:avoid}
-.numbers{font-size:6.5pt}.numbers th,.numbers td{padding:0 .6rem 0 0}}
+.figures:not(.one) .compare{font-size:6pt}.figures:not(.one) .compare :is(th,td){padding:.1rem .4rem .1rem 0}
+.figures td.n{white-space:nowrap}.numbers{font-size:6.5pt}.numbers th,.numbers td{padding:0 .6rem 0 0}}
 """

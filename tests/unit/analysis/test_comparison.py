@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from harness.analysis import comparison
-from harness.analysis.comparison import LEAST_RATIO, compare_figure, compare_runs, decide
+from harness.analysis.comparison import compare_runs
+from harness.analysis.figure_changes import FALSE_ALARMS, LEAST_RATIO, compare_figure, decide, prior_spread
 from harness.analysis.quality import compute_quality
 from harness.model import Evidence, HostRecord, Outcome
 from tests.doubles.records import make_host, make_verdict
@@ -31,7 +31,7 @@ def trial(generator: np.random.Generator, bases: int, worse: float) -> list[bool
 def test_false_alarms_are_rare_with_any_number_of_earlier_runs(bases: int) -> None:
     generator = np.random.default_rng(bases)
     alarms = sum(any(trial(generator, bases, 1.0)) for _ in range(TRIALS))
-    assert alarms / TRIALS <= comparison.FALSE_ALARMS
+    assert alarms / TRIALS <= FALSE_ALARMS
 
 
 @pytest.mark.parametrize(("bases", "found"), [(1, 0.25), (3, 0.6), (8, 0.8)])
@@ -185,13 +185,13 @@ def test_the_spread_of_the_lab_is_the_measured_one() -> None:
     values = [run_values for by_figure in SPREAD.values() for run_values in by_figure.values()]
     assert {len(run_values) for run_values in values} == {10}
     pooled = np.sqrt(np.mean([np.var(np.log(run_values), ddof=1) for run_values in values]))
-    assert comparison.prior_spread("lab") == pytest.approx(pooled, abs=0.005)
-    assert comparison.prior_spread("ec2") < comparison.prior_spread("lab")
+    assert prior_spread("lab") == pytest.approx(pooled, abs=0.005)
+    assert prior_spread("ec2") < prior_spread("lab")
 
 
 def test_each_run_of_the_lab_against_the_nine_others_is_hardly_ever_a_regression() -> None:
     """Of equal clocks: at most two of thirty hosts are called worse."""
-    alarms, prior = 0, comparison.prior_spread("lab")
+    alarms, prior = 0, prior_spread("lab")
     for by_figure in SPREAD.values():
         for run in range(10):
             tested = [

@@ -84,6 +84,41 @@ def test_a_drift_of_the_oscillator_of_50_ppb_is_found(measured: Measured) -> Non
     assert quality.oscillator.uncertainty_ppb == pytest.approx(2_000 / 599, rel=0.01)
 
 
+def with_processor_time(evidence: Evidence, cpu_ns: Sequence[int | None], boots: Sequence[int]) -> Evidence:
+    """The evidence whose samples tell this processor time, and are of these boots; a second apart."""
+    samples = tuple(
+        replace(sample, mono_ns=sample.slot * SECOND_NS, cpu_ns=used, boot=boot)
+        for sample, used, boot in zip(evidence.samples or (), cpu_ns, boots, strict=True)
+    )
+    return replace(evidence, samples=samples)
+
+
+def test_the_processor_time_of_the_sampler_is_a_share_of_a_core(evidence_of: Callable[..., Evidence]) -> None:
+    """What it took before its first sample is its start, and does not count; neither does the time of a reboot."""
+    growing = [90_000_000 + slot * 3_000_000 for slot in range(20)]
+    cases: list[tuple[list[int | None], list[int], float | None]] = [
+        ([*growing], [0] * 20, 0.003),
+        ([*growing[:12], *growing[:8]], [0] * 12 + [1] * 8, 0.003),
+        ([None, *growing[1:]], [0] * 20, 0.003),
+        ([None] * 20, [0] * 20, None),
+        ([*growing[:1], *[None] * 19], [0] * 20, None),
+        ([*growing[:12], *growing[:8]], [0] * 20, None),  # less than before, in one boot
+        ([7] * 20, [0] * 20, 0.0),
+    ]
+    for cpu_ns, boots, share in cases:
+        quality = compute_quality(with_processor_time(evidence_of([0] * 20), cpu_ns, boots), interval_s=1.0)
+        assert quality is not None
+        assert quality.sampler_cpu_share == (None if share is None else pytest.approx(share))
+
+
+def test_what_the_sampler_took_while_the_clock_settled_is_left_out(evidence_of: Callable[..., Evidence]) -> None:
+    settling = [value + round(1e6 * math.exp(-slot / 5)) for slot, value in enumerate(white(200, 600))]
+    cpu_ns = [10**9 * min(slot, 25) + 10**6 * slot for slot in range(600)]
+    quality = compute_quality(with_processor_time(evidence_of(settling), cpu_ns, [0] * 600), interval_s=1.0)
+    assert quality is not None
+    assert quality.sampler_cpu_share == pytest.approx(0.001)
+
+
 def test_gaps_are_counted_and_open_the_upper_end_of_mtie(measured: Measured) -> None:
     offsets: list[int | None] = [*white(200, 600)]
     offsets[100:103] = [None] * 3

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from harness.analysis import sample_arrays, sample_values, summary
 from harness.analysis.measured_offsets import is_bound_refuted
+from harness.analysis.quality import compute_sampler_share
 from harness.analysis.sample_arrays import Observed, to_arrays
 from harness.analysis.slot_readings import choose_readings
 from harness.ladder import bound_check, quantities
@@ -71,6 +72,8 @@ def check_values(samples: Sequence[Sample]) -> None:
     assert typed(listed(sample_arrays.larger_bounds(arrays.chrony_bound))) == typed(larger)
     read_ns = [read.phc_ns for sample in samples for read in sample.reads or ()]
     assert arrays.phc_never_back is summary.monotonic(read_ns)
+    share = compute_sampler_share(arrays, np.ones(len(arrays), dtype=np.bool_))
+    assert share == plain_quantities.compute_sampler_share(samples)
     readings = choose_readings(arrays)
     columns = (readings.slots, readings.offset_ns, readings.delay_ns, readings.phc_ns)
     rows = zip(*(column.tolist() for column in columns), listed(readings.oscillator_ns), strict=True)

@@ -206,6 +206,34 @@ def test_a_mask_is_proven_for_every_interval_or_an_excess_is_shown(
         assert (excess.mtie_ns, excess.mask_ns) == (mtie(offsets, excess.slots), mask.limit_ns(excess.slots))
 
 
+EDGES = st.sampled_from([0, 1, 16382, 16383, 16384, 32765, 32766, 32767, 32768])
+
+
+@given(
+    st.lists(st.one_of(EDGES, st.none()), min_size=2, max_size=12),
+    st.integers(-(10**6), 10**6),
+    st.integers(0, 20_000),
+)
+def test_offsets_near_the_ends_of_16_bits_have_the_mtie_of_the_definition(
+    edges: list[int | None], constant: int, reading_ns: int
+) -> None:
+    """Nominal, least and greatest: each offset is uncertain by as much as every other one."""
+    offsets = [constant, *(None if edge is None else constant + edge for edge in edges), constant]
+    series = series_of(offsets)
+    series = replace(series, reading_ns=np.full(len(offsets), reading_ns, dtype=series.offsets_ns.dtype))
+    for windows in (range(1, len(offsets)), [window for window in (1, 2, 4, 8) if window < len(offsets)]):
+        for point in compute_mtie(series, windows):
+            nominal, seen = mtie(offsets, point.slots), may_be_apart(offsets, point.slots)
+            assert point.mtie_ns == nominal
+            assert point.low_ns == max(nominal - 2 * reading_ns, 0)
+            assert point.high_ns == (nominal + 2 * reading_ns if seen else 0)
+
+
+def may_be_apart(offsets: list[int | None], window: int) -> bool:
+    """Whether any window of so many slots has an offset that was seen."""
+    return any(offset is not None for start in range(len(offsets) - window) for offset in offsets[start:][: window + 1])
+
+
 def test_large_offsets_do_not_overflow() -> None:
     offsets: list[int | None] = [-(3 * 10**9), None, 3 * 10**9, 0]
     assert MtieTable(series_of(offsets)).compute_all() == [3 * 10**9, 6 * 10**9, 6 * 10**9]

@@ -47,9 +47,19 @@ def test_a_regression_is_a_failed_test_of_a_pipeline(call: Call, runs: tuple[str
 
 
 def test_a_form_of_a_comparison_that_there_is_not_is_refused(call: Call, runs: tuple[str, str, str]) -> None:
-    done = call("diff", runs[1], runs[0], "--format", "html=diff.html")
+    done = call("diff", runs[1], runs[0], "--format", "markdown=diff.md")
     assert (done.returncode, done.stdout) == (2, "")
-    assert "--format 'html' is not one of text, json, junit" in done.stderr
+    assert "--format 'markdown' is not one of text, html, json, junit" in done.stderr
+
+
+def test_the_page_of_a_comparison_is_written_to_a_file(call: Call, runs: tuple[str, str, str], tmp_path: Path) -> None:
+    first, second, third = runs
+    done = call("diff", third, first, second, "-f", "html=diff.html")
+    assert (done.returncode, done.stdout, done.stderr) == (1, "", "")
+    page = (tmp_path / "diff.html").read_text()
+    assert page == call("diff", third, first, second, "--format", "html").stdout
+    assert f"<h1>Run {third} against {first}, {second}</h1>" in page
+    assert "lab.phc: was PASS, is FAIL" in page
 
 
 def test_runs_without_figures_are_compared_by_their_verdicts_which_is_said(

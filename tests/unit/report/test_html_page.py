@@ -1,14 +1,10 @@
 """The HTML page: it says what the record says, needs nothing else, and no text of a host becomes a part of it."""
 
 import dataclasses
-import enum
 import re
 import subprocess
 import sys
-from collections.abc import Sequence
 from dataclasses import replace
-from html.parser import HTMLParser
-from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -50,96 +46,7 @@ from harness.report.html.markup import Markup, element, escape, join, table
 from harness.report.html.page import render_page
 from harness.report.html.style import STYLE
 from harness.untrusted.plain_text import printable
-
-VOID = {"meta"}
-OPTIONAL_END = {"td", "th", "tr", "thead", "tbody"}
-"""Elements whose end tags the page leaves out, as HTML allows."""
-
-
-class Page(HTMLParser):
-    """A parsed page: elements with attributes, texts, and the errors of nesting."""
-
-    def __init__(self, page: str) -> None:
-        super().__init__()
-        self.elements: list[tuple[str, dict[str, str | None]]] = []
-        self.texts: list[tuple[str, str]] = []
-        self.errors: list[str] = []
-        self._open: list[str] = []
-        self.feed(page)
-        self.close()
-        self.errors += [f"{tag} is not closed" for tag in self._open if tag not in OPTIONAL_END]
-
-    def handle_starttag(self, tag: str, attrs: Sequence[tuple[str, str | None]]) -> None:
-        self.elements.append((tag, dict(attrs)))
-        if len(dict(attrs)) != len(attrs):
-            self.errors.append(f"{tag} has an attribute twice")
-        if tag not in VOID:
-            self._open.append(tag)
-
-    def handle_startendtag(self, tag: str, attrs: Sequence[tuple[str, str | None]]) -> None:
-        self.elements.append((tag, dict(attrs)))
-
-    def handle_endtag(self, tag: str) -> None:
-        while self._open and self._open[-1] != tag and self._open[-1] in OPTIONAL_END:
-            self._open.pop()
-        if not self._open or self._open.pop() != tag:
-            self.errors.append(f"</{tag}> closes nothing")
-
-    def handle_data(self, data: str) -> None:
-        self.texts.append((self._open[-1] if self._open else "", data))
-
-    def handle_comment(self, data: str) -> None:
-        self.errors.append(f"a comment: {data}")
-
-    def count(self, tag: str) -> int:
-        return sum(name == tag for name, _ in self.elements)
-
-    def all(self, tag: str) -> list[dict[str, str | None]]:
-        return [attributes for name, attributes in self.elements if name == tag]
-
-    @property
-    def text(self) -> str:
-        return " ".join("".join(data for tag, data in self.texts if tag != "style").split())
-
-
-ELEMENTS = {
-    "html", "head", "meta", "title", "style", "body", "main", "header", "section", "h1", "h2", "h3", "h4", "p", "ul",
-    "li", "div", "table", "thead", "tbody", "tr", "th", "td", "span", "strong", "b", "small", "a", "figure",
-    "figcaption", "details", "summary", "svg", "desc", "g", "path", "text", "rect", "circle",
-}  # fmt: skip
-"""All elements of the page: none of them loads or runs anything."""
-
-
-def parsed(page: str) -> Page:
-    """Parse a page and hold it against the rules that every page follows."""
-    found = Page(page)
-    assert found.errors == []
-    assert {tag for tag, _ in found.elements} <= ELEMENTS
-    attributes = [attribute for _, all_attributes in found.elements for attribute in all_attributes.items()]
-    assert {name for name, _ in attributes if name.startswith("on") or name in ("src", "srcset", "style")} == set()
-    ids = [value for name, value in attributes if name == "id"]
-    assert len(ids) == len(set(ids))
-    assert {value for name, value in attributes if name == "href"} <= {f"#{name}" for name in ids}
-    levels = [int(tag[1]) for tag, _ in found.elements if re.fullmatch(r"h[1-6]", tag)]
-    assert levels[0] == 1
-    assert levels.count(1) == 1
-    assert all(after <= before + 1 for before, after in pairwise(levels))
-    assert all(cell.get("scope") in ("row", "col") for cell in found.all("th"))
-    assert all(box.get("tabindex") == "0" and box.get("aria-label") for box in found.all("div") if "role" in box
-               and box["class"] == "scroll")  # fmt: skip
-    plots = found.count("svg")
-    assert found.count("desc") == found.count("figure") == found.count("figcaption") == plots
-    assert found.count("details") == plots + [data for _, data in found.texts].count("Held against standards")
-    assert all(plot["role"] == "img" for plot in found.all("svg"))
-    style = "".join(data for tag, data in found.texts if tag == "style")
-    assert not re.search(r"url\(|@import|http", style)
-    drawn = " ".join(
-        value or "" for tag, all_values in found.elements if tag in ("path", "text", "rect", "circle", "svg")
-        for name, value in all_values.items() if name not in ("class", "stroke", "fill", "role")
-    )  # fmt: skip
-    assert not re.search(r"nan|inf|\de[+-]?\d", drawn, re.IGNORECASE)
-    assert page == printable(page)
-    return found
+from tests.doubles.parsed_page import HOSTILE, Page, parse_page, spoil
 
 
 def distribution(scale: float) -> Distribution:
@@ -185,6 +92,7 @@ QUALITY = ClockQuality(
         profile("mifid-ii-other", ProfileStatus.NOT_DEMONSTRABLE),
         profile("mine", ProfileStatus.MET, mask=((1.0, 900.0), (64.0, 900.0))),
     ),
+    sampler_cpu_share=0.0031,
 )  # fmt: skip
 
 PLOTS = ClockPlots(
@@ -256,7 +164,7 @@ def run(*hosts: HostRecord, **changes: Any) -> RunRecord:
 
 
 def test_a_host_with_plots_has_all_five_of_them() -> None:
-    page = parsed(render_page(run(host("a")), {"a": PLOTS}))
+    page = parse_page(render_page(run(host("a")), {"a": PLOTS}))
     names = [data for tag, data in page.texts if tag == "title"][1:]
     plots = ("Offset over time", "Distribution of the offset", "MTIE", "TDEV", "Read delay over time")
     assert names == [f"a: {name}" for name in plots]
@@ -269,6 +177,7 @@ def test_a_host_with_plots_has_all_five_of_them() -> None:
         "3598 of 3600 intervals of 1 s (99.94 %)", "1, the longest 2 s", "the first 20 s",
         "median 50 ns, 99 % within 300 ns, largest 400 ns", "7: -2.5 us after 1 min 30 s, and 6 more",
         "12.3 ppm +- 0.4 ppb, residual 8 ns", "The bound was at most 5.2 us.", "Some windows have gaps",
+        "the measurement itself0.31 % of a core",
         "the floor of the readings begins at 40.4 ns", "Plots over time include the first 20 s of settling",
     ):  # fmt: skip
         assert told in page.text
@@ -277,15 +186,16 @@ def test_a_host_with_plots_has_all_five_of_them() -> None:
 def test_what_was_not_observed_is_said_and_no_zero() -> None:
     bare = replace(
         QUALITY, bound_ns=None, frequency_ppb=None, convergence_s=None, oscillator=None, steps=(), step_count=0,
-        outliers=0, gaps=0, settling_s=0.0,
+        outliers=0, gaps=0, settling_s=0.0, sampler_cpu_share=None,
     )  # fmt: skip
-    page = parsed(render_page(run(host("a", quality=bare)), {"a": replace(PLOTS, bound_ns=None)})).text
+    page = parse_page(render_page(run(host("a", quality=bare)), {"a": replace(PLOTS, bound_ns=None)})).text
     for figure in (
         "chrony's bound",
         "bound with the device's",
         "frequency correction",
         "convergence",
         "free oscillator",
+        "the measurement itself",
     ):
         assert f"{figure}not observed" in page
     assert "No bound was observed." in page
@@ -294,48 +204,93 @@ def test_what_was_not_observed_is_said_and_no_zero() -> None:
 
 
 def test_a_host_without_plots_has_its_figures_and_curves_and_says_why() -> None:
-    page = parsed(render_page(run(host("a")), {}))
+    page = parse_page(render_page(run(host("a")), {}))
     assert [data for tag, data in page.texts if tag == "title"][1:] == ["a: MTIE", "a: TDEV"]
     assert "were not on the machine that wrote this report" in page.text
 
 
 def test_a_host_whose_clock_was_not_measured_says_so() -> None:
-    page = parsed(render_page(run(host("a", quality=None)), {}))
+    page = parse_page(render_page(run(host("a", quality=None)), {}))
     assert page.count("svg") == 0
     assert "How good this clock is was not measured" in page.text
     assert "not observednot observed" in page.text
 
 
 def test_plots_without_figures_are_drawn_without_a_floor() -> None:
-    page = parsed(render_page(run(host("a", quality=None)), {"a": PLOTS}))
+    page = parse_page(render_page(run(host("a", quality=None)), {"a": PLOTS}))
     assert page.count("svg") == 5
     assert "Floor of the readings" not in page.text
 
 
-def test_hosts_are_compared_where_two_are_measured() -> None:
-    worse = replace(QUALITY, offset_ns=distribution(900.0), error_bound_ns=distribution(9000.0))
-    hosts = host("worse", quality=worse), host("better"), host("unmeasured", quality=None)
-    page = parsed(render_page(run(*hosts), {}))
-    assert "99 % of the offsets are within 300 ns on better, and within 2.7 us on worse." in page.text
+def types_table(page: Page) -> list[list[str]]:
+    """The rows of the table of types, each as the texts of its cells."""
+    whole = page.source.partition('<table class="types">')[2].partition("</table>")[0]
+    rows = whole.partition("<tbody>")[2].split("<tr>")[1:]
+    cells = [re.split(r"<t[hd][^>]*>", row)[1:] for row in rows]
+    return [[" ".join(re.sub(r"<[^>]+>", " ", cell).split()) for cell in row] for row in cells]
+
+
+def test_types_are_compared_by_their_worst_hosts_where_two_hosts_are_measured() -> None:
+    """A good host of a type does not hide a bad one."""
+    quick, bad, slow = (
+        replace(QUALITY, offset_ns=distribution(scale), error_bound_ns=distribution(bound))
+        for scale, bound in ((10.0, 900.0), (900.0, 9000.0), (300.0, 3000.0))
+    )
+    hosts = (
+        host("mixed", quality=quick, instance_type="mixed"),
+        host("mixed-2", Outcome.FAIL, quality=bad, instance_type="mixed"),
+        host("none", Outcome.UNSUPPORTED, quality=None, instance_type="none"),
+        host("even", quality=slow, instance_type="even"),
+        host("mixed-3", Outcome.INCONCLUSIVE, quality=None, instance_type="mixed"),
+    )
+    page = parse_page(render_page(run(*hosts), {}))
+    assert (
+        "99 % of the offsets are within 900 ns on even, and within 2.7 us on the worst of 2 hosts of mixed. From the "
+        "best to the worst host of mixed it is a factor of 90."
+    ) in page.text
+    unknown = ["not observed"] * 3
+    assert types_table(page) == [
+        ["even", "PASS", "even", "900 ns", "1.2 us", "9 us with device", *unknown],
+        [
+            "mixed", "1 FAIL 1 INCONCLUSIVE 1 PASS",
+            "mixed-2 FAIL, 2.7 us mixed PASS, 30 ns mixed-3 INCONCLUSIVE, not observed",
+            "2.7 us best host 30 ns factor 90", "3.6 us", "27 us with device", *unknown,
+        ],
+        ["none", "UNSUPPORTED", "none", *["not observed"] * 3, *unknown],
+    ]  # fmt: skip
     labels = [data for tag, data in page.texts if tag == "text"]
-    assert labels.index("better") < labels.index("worse")
-    assert "unmeasured" not in labels
-    assert "27 us with device" in page.text
-    assert "Hosts compared" not in parsed(render_page(run(host("a")), {})).text
+    drawn = [name for name in labels if name.partition(",")[0] in ("even", "mixed", "mixed-2", "mixed-3", "none")]
+    assert drawn == ["even", "mixed, 2 hosts", "mixed-2", "mixed"]
+
+
+def test_one_measured_host_is_not_compared() -> None:
+    assert "Types compared" not in parse_page(render_page(run(host("a"), host("b", quality=None)), {})).text
+
+
+def test_kernel_and_driver_stand_beside_each_type(good: Evidence) -> None:
+    facts = good.facts
+    assert facts is not None
+    newer = replace(facts, kernel="7.2.4", drivers=None)
+    hosts = host("a", facts=facts), host("b", facts=newer), host("c", facts=newer), host("d", facts=None)
+    ((_, _, _, offset, _, bound, kernel, driver, chrony),) = types_table(parse_page(render_page(run(*hosts), {})))
+    assert kernel == f"{facts.kernel}, 7.2.4, not observed"
+    assert driver == "ena 2.17.0g, not observed"
+    assert chrony == f"{facts.chrony_version}, not observed"
+    assert (offset, bound) == ("300 ns best host 300 ns factor 1", "15 us chrony")
 
 
 def test_hosts_of_one_type_have_places_and_labels_of_their_own() -> None:
     names = [f"u7in-16tb.224xlarge-metal-{number}" for number in range(1, 13)]
-    page = parsed(render_page(run(*map(host, names)), {}))
+    page = parse_page(render_page(run(*map(host, names)), {}))
     labels = [data for tag, data in page.texts if tag == "text" and "\N{HORIZONTAL ELLIPSIS}" in data]
     assert len(set(labels)) == 12
     assert [link["href"] for link in page.all("a")][:12] == [f"#host-{number}" for number in range(1, 13)]
 
 
 def test_two_hundred_hosts_and_none() -> None:
-    many = parsed(render_page(run(*(host(f"m7i.{number}") for number in range(200))), {}))
+    many = parse_page(render_page(run(*(host(f"m7i.{number}") for number in range(200))), {}))
     assert many.count("section") == 203
-    none = parsed(render_page(run(), {}))
+    none = parse_page(render_page(run(), {}))
     assert "No host was judged." in none.text
     assert none.count("table") == 0
 
@@ -345,7 +300,7 @@ def test_what_a_reader_must_know_first_is_told_first() -> None:
     record = run(
         host("a"), interrupted=True, leftovers=(left,), failures=("writing x",), evidence_unsent="the store was away"
     )
-    page = parsed(render_page(record, {})).text
+    page = parse_page(render_page(record, {})).text
     first = "STILL RUNNING: qemu 4711 of k3f9/a/1", "was interrupted", "our fault: writing x", "the store was away"
     order = [page.index(told) for told in (*first, "Summary")]
     assert order == sorted(order)
@@ -360,23 +315,6 @@ def test_only_the_page_has_plots() -> None:
 
 # --- no text becomes a part of the page
 
-HOSTILE = (
-    "</td></style></svg><script src=//x>alert(1)</script><img src=x onerror=alert(1)>\" onload='x' &lt; "
-    "http://x.example/ url(x) \x1b]52;c;x\x07 \u202e \ud800 <!-- ]]>"
-)
-
-
-def spoilt(value: Any) -> Any:
-    """The same plain data with hostile text at the end of every text in it."""
-    if isinstance(value, str) and not isinstance(value, enum.Enum):
-        return value + HOSTILE
-    if isinstance(value, tuple):
-        return tuple(map(spoilt, value))
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        changes = {field.name: spoilt(getattr(value, field.name)) for field in dataclasses.fields(value)}
-        return dataclasses.replace(value, **changes)
-    return value
-
 
 def test_no_text_becomes_a_part_of_the_page(good: Evidence) -> None:
     claim = Claim(phc_supported=True, source="API", date="2026-11-21")
@@ -384,7 +322,7 @@ def test_no_text_becomes_a_part_of_the_page(good: Evidence) -> None:
     one = host("a", facts=good.facts, claim=claim, zone="z", region="r", image="i", quality=without_masks)
     left = Resource(token="k3f9/a/1", kind="qemu", name="4711", detail="")
     record = run(one, host("b", quality=without_masks), leftovers=(left,), failures=("f",), evidence_unsent="e")
-    clean, page = (parsed(render_page(made, {made.hosts[0].name: PLOTS})) for made in (record, spoilt(record)))
+    clean, page = (parse_page(render_page(made, {made.hosts[0].name: PLOTS})) for made in (record, spoil(record)))
     assert [tag for tag, _ in page.elements] == [tag for tag, _ in clean.elements]
     assert page.text.count("<script src=//x>") > 40
     shown = " ".join(printable(HOSTILE).split())
@@ -394,7 +332,7 @@ def test_no_text_becomes_a_part_of_the_page(good: Evidence) -> None:
 
 @given(st.text())
 def test_any_text_is_shown_as_it_is(words: str) -> None:
-    page = parsed(render_page(run(host("a", instance_type=words)), {}))
+    page = parse_page(render_page(run(host("a", instance_type=words)), {}))
     assert " ".join(printable(words).split()) in page.text
 
 
@@ -427,12 +365,12 @@ def test_the_rules_of_a_page_fail_where_they_must(word: str) -> None:
         "@import": "<style>@import x</style></main>",
     }
     with pytest.raises(AssertionError):
-        parsed(good.replace("</main>", wrong[word]))
+        parse_page(good.replace("</main>", wrong[word]))
 
 
 def test_the_page_is_complete_about_a_host() -> None:
     one = host("a", Outcome.FAIL)
-    verdict, page = one.verdict, parsed(render_page(run(one), {})).text
+    verdict, page = one.verdict, parse_page(render_page(run(one), {})).text
     told = [one.name, one.instance_type, one.state, verdict.outcome, verdict.reason, verdict.sentence, verdict.remedy]
     told += [words for rung in verdict.rungs for words in (rung.name, rung.evidence)]
     told += [words for finding in verdict.findings for words in (finding.quantity, finding.statistic, finding.source)]
@@ -444,12 +382,12 @@ def test_the_page_is_complete_about_a_host() -> None:
 def test_facts_of_a_host_are_told_and_missing_ones_too(good: Evidence) -> None:
     facts = good.facts
     assert isinstance(facts, Facts)
-    page = parsed(render_page(run(host("a", facts=facts)), {})).text
+    page = parse_page(render_page(run(host("a", facts=facts)), {})).text
     assert f"kernel{facts.kernel}" in page.replace(" ", "") or str(facts.kernel) in page
     unknown = replace(facts, kernel=None, drivers=None, clocks=None, chrony_version=None)
-    page = parsed(render_page(run(host("a", facts=unknown)), {})).text
+    page = parse_page(render_page(run(host("a", facts=unknown)), {})).text
     assert "kernelnot observed drivernot observed clocksnot observed chronynot observed" in page
-    assert "clocksnone" in parsed(render_page(run(host("a", facts=replace(facts, clocks=()))), {})).text
+    assert "clocksnone" in parse_page(render_page(run(host("a", facts=replace(facts, clocks=()))), {})).text
 
 
 def test_a_report_is_written_without_numpy() -> None:
@@ -530,7 +468,7 @@ def test_whatever_the_numbers_are_the_page_is_whole(
     one = host("a", quality=quality)
     finding = replace(one.verdict.findings[0], observed=observed, uncertainty=uncertainty, limit=observed)
     one = replace(one, verdict=replace(one.verdict, findings=(finding,)))
-    parsed(render_page(run(one, host("b", quality=other)), {} if plots is None else {"a": plots}))
+    parse_page(render_page(run(one, host("b", quality=other)), {} if plots is None else {"a": plots}))
 
 
 # --- profiles ---------------------------------------------------------------------------------------------------------

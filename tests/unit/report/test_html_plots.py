@@ -14,6 +14,7 @@ from harness.report.html.axes import Axis
 from harness.report.html.charts import (
     Band,
     Curve,
+    HostGroup,
     Interval,
     Panel,
     Row,
@@ -21,7 +22,7 @@ from harness.report.html.charts import (
     histogram,
     log_log,
     over_time,
-    quantiles_by_host,
+    quantiles_by_type,
     shorten,
 )
 from harness.report.html.drawing import Key, Shape, in_tenths, legend, outline, trace
@@ -228,21 +229,46 @@ def test_an_interval_from_zero_begins_at_the_axis() -> None:
     assert max(y for _, y in area) == area[3][1]
 
 
+MARKS = [Key(name="median", class_="median", shape=Shape.DOT), Key(name="bound", class_="bound", shape=Shape.BAR)]
+SPREAD = Key(name="from best to worst", class_="median", shape=Shape.AREA)
+
+
+def by_type(*groups: HostGroup) -> str:
+    return quantiles_by_type(TITLE, MARKS, groups, spread=SPREAD, spread_of=0, x_title="offset")
+
+
 def test_hosts_are_drawn_one_below_the_other() -> None:
-    keys = [Key(name="median", class_="median", shape=Shape.DOT), Key(name="bound", class_="bound", shape=Shape.BAR)]
-    rows = [Row(name="a", values=(10, 100)), Row(name="b", values=(20, None)), Row(name="c", values=(math.nan, 0))]
-    drawn = quantiles_by_host(TITLE, keys, rows, x_title="offset")
+    values_of = {"a": (10, 100), "b": (20, None), "c": (math.nan, 0)}
+    drawn = by_type(*(HostGroup(name=name, rows=[Row(name=name, values=pair)]) for name, pair in values_of.items()))
     dots = re.findall(r'<circle class="median" cx="([\d.]+)" cy="([\d.]+)"', drawn)
     assert len(dots) == 3  # one in the legend
     assert float(dots[2][1]) - float(dots[1][1]) == 18
     assert float(dots[2][0]) > float(dots[1][0])
     assert drawn.count('<path class="bound"') == 2
+    assert "from best to worst" not in drawn
+
+
+def test_the_hosts_of_a_type_stand_together_before_the_area_of_their_spread() -> None:
+    rows = [Row(name=f"a-{number}", values=(value, None)) for number, value in enumerate((500, math.nan, 10), 1)]
+    drawn = by_type(HostGroup(name="b", rows=[Row(name="b-1", values=(20, None))]), HostGroup(name="a", rows=rows))
+    names = re.findall(r"<text [^>]*>([^<]*)<title>([^<]*)</title>", drawn)
+    assert names == [("b", "b-1"), ("a, 3 hosts", "a"), ("a-1", "a-1"), ("a-2", "a-2"), ("a-3", "a-3")]
+    (area,) = re.findall(r'<rect class="median" ([^>]*) fill="currentColor" fill-opacity=".15"', drawn)
+    x, y, width, height = re.findall(r'"([\d.]+)"', area)
+    dots = re.findall(r'<circle class="median" cx="([\d.]+)" cy="([\d.]+)"', drawn)[1:]
+    assert [float(x) + float(width), float(x)] == pytest.approx([float(dots[1][0]), float(dots[2][0])], abs=0.11)
+    assert float(y) < float(dots[1][1]) < float(dots[2][1]) < float(y) + float(height)
+    assert "from best to worst" in drawn
+
+
+def test_one_known_host_of_a_type_has_no_spread() -> None:
+    rows = [Row(name="a-1", values=(500, None)), Row(name="a-2", values=(None, None))]
+    assert 'fill-opacity=".15"' not in by_type(HostGroup(name="a", rows=rows))
 
 
 def test_the_labels_of_the_axis_stand_above_many_hosts_too() -> None:
-    keys = [Key(name="median", class_="median", shape=Shape.DOT)]
     few, many = (
-        quantiles_by_host(TITLE, keys, [Row(name=str(number), values=(50.0,)) for number in range(count)], x_title="x")
+        by_type(*(HostGroup(name=str(number), rows=[Row(name="x", values=(50.0, None))]) for number in range(count)))
         for count in (15, 16)
     )
     assert (few.count(">50 ns<"), many.count(">50 ns<")) == (1, 2)

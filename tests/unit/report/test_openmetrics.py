@@ -33,7 +33,8 @@ def value(samples: Samples, metric: str, **labels: str) -> float:
 
 @pytest.fixture
 def record(good: Evidence) -> RunRecord:
-    finding = make_finding()
+    finding, quality = make_finding(), compute_quality(good, interval_s=1.0, profiles=load_standards())
+    assert quality is not None
     host = make_host(
         name="m7i.large",
         instance_type="m7i.large",
@@ -42,7 +43,7 @@ def record(good: Evidence) -> RunRecord:
         ),
         facts=good.facts,
         zone="eu-north-1a",
-        quality=compute_quality(good, interval_s=1.0, profiles=load_standards()),
+        quality=replace(quality, sampler_cpu_share=0.003),
     )
     return RunRecord(
         run="k3f9",
@@ -74,6 +75,7 @@ def test_prometheus_reads_every_figure_in_base_units(record: RunRecord) -> None:
         next(point.mtie_ns for point in quality.stability if point.tau_s == 16) * 1e-9
     )
     assert value(samples, "ptp_harness_slots_seen", **first) == 120
+    assert value(samples, "ptp_harness_sampler_cpu_ratio", **first) == 0.003
 
 
 def test_states_are_one_of_each_set(record: RunRecord) -> None:

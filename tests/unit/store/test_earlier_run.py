@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from harness import ladder
+from harness.analysis.quality import compute_quality
 from harness.campaign import stored
 from harness.campaign.campaign import Campaign
 from harness.model import Depth, Evidence, HostState
@@ -18,6 +19,8 @@ from harness.probes.samples import read_samples
 from harness.report.formats import Format, render
 from harness.store.evidence_folder import EvidenceFolder
 from harness.store.ledger import Ledger
+from harness.store.ledger_lines import host_adapter
+from tests.doubles.records import make_host
 
 DATA = Path(__file__).parents[2] / "data" / "earlier-run"
 RUN = "3a5r"
@@ -45,6 +48,17 @@ def test_the_report_of_an_earlier_run_is_the_one_that_it_wrote(ledger: Ledger) -
     written = json.loads((DATA / "runs" / RUN / "report.json").read_text())
     report = json.loads(render(ledger.record(RUN), Format.JSON))
     assert only_members_of(written, report) == written
+
+
+def test_figures_that_an_earlier_version_did_not_compute_are_not_observed(good: Evidence) -> None:
+    quality = compute_quality(good, interval_s=1.0)
+    assert quality is not None
+    host = make_host(quality=replace(quality, sampler_cpu_share=0.003))
+    document = host_adapter().dump_python(host, mode="json")
+    assert host_adapter().validate_python(document) == host
+    del document["quality"]["sampler_cpu_share"]
+    earlier = host_adapter().validate_python(document)
+    assert earlier == replace(host, quality=replace(quality, sampler_cpu_share=None))
 
 
 def test_an_earlier_ledger_lists_its_run_hosts_and_steps(ledger: Ledger) -> None:
