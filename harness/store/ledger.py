@@ -24,7 +24,7 @@ from harness.store import host_claims, owners, schema
 from harness.store.database import Database, Result, now_ns
 from harness.store.event_log import EventDraft, WaitingEvents, insert_events, prune_events
 from harness.store.host_claims import HostAtWork
-from harness.store.ledger_lines import HostLine, RunLine, host_columns, run_adapter
+from harness.store.ledger_lines import HostLine, host_columns, run_adapter
 from harness.store.ledger_reader import LedgerReader, make_host_line
 from harness.store.names_at_random import draw_name
 from harness.store.owners import OwnerLine, Ownership, confirm_dead, describe_owner, name_user, read_owner
@@ -153,15 +153,6 @@ class Ledger(LedgerReader):
                 db.execute(RUNS.update().where(here).values(record={**record, "evidence_unsent": unsent}))
 
         self._write(note)
-
-    def find_dead_run(self, run: str) -> RunLine:
-        """Find a run whose owner died before it closed the run. Raises RequestError for any other run."""
-        line = self.find(run)
-        if line.ended:
-            raise RequestError(f"run {run} has ended", next_step=f"`ptp-harness show {run}` shows it")
-        if line.alive():
-            raise RequestError(f"run {run} is under way: {describe_owner(line.owner)}", next_step="wait for its end")
-        return line
 
     def take_over(self, run: str, progress: Callable[[float], None] = _ignore, *, stopping: bool = False) -> None:
         """Become the leader of a run whose owner has died. Raises RequestError for any other run.
@@ -324,7 +315,7 @@ class Ledger(LedgerReader):
 
     def end_step(self, step: BegunStep, result: str) -> None:
         """Record the end of a step and its result."""
-        values = {"of_ident": step.ident, "result": _without_nul(result)}
+        values = {"of_ident": step.ident, "result": result.replace("\0", "\\0")}  # no text of PostgreSQL may hold a NUL
         draft = _draft(result, step.token.host, step.stage)
         self._write_event(step.token.run, draft, lambda db: db.execute(_END_STEP, values))
 
@@ -405,7 +396,3 @@ class Ledger(LedgerReader):
 def _draft(text: str, host: str | None = None, stage: Stage | None = None) -> EventDraft:
     line = clip(printable(" ".join(text.split())), _MOST_CHARACTERS)
     return EventDraft(host=host, stage=stage, text=line)
-
-
-def _without_nul(text: str) -> str:
-    return text.replace("\0", "\\0")  # no text of PostgreSQL may hold one

@@ -8,7 +8,7 @@ import pytest
 from harness.model import Outcome
 from harness.report.comparison_forms import ComparisonForm
 from harness.report.formats import Format, render
-from harness.report.html.page import POLICY
+from harness.report.html.document_frame import POLICY
 from harness.service.report_routes import COMPARISON_MEDIA_TYPES, MEDIA_TYPES
 from harness.store.baselines import Baselines
 from harness.store.tables import OWNERS
