@@ -7,7 +7,7 @@ from typing import Any
 
 import sqlalchemy as sql
 
-from harness.errors import UnknownNameError
+from harness.errors import ConflictError, UnknownNameError
 from harness.model import HostState, Outcome, RunRecord, Stage
 from harness.store.database import Database, now_ns
 from harness.store.event_log import NumberedEvent, read_events, read_latest_events
@@ -20,7 +20,7 @@ from harness.store.ledger_lines import (
     host_adapter,
     run_adapter,
 )
-from harness.store.owners import make_owner_line, read_now
+from harness.store.owners import describe_owner, make_owner_line, read_now
 from harness.store.run_query import (
     NEWEST_FIRST,
     RunOrder,
@@ -148,6 +148,15 @@ class LedgerReader:
         raise UnknownRunError(
             f"there is no run {run!r}", next_step=f"latest runs: {latest}; `ptp-harness runs` lists all"
         )
+
+    def find_dead_run(self, run: str) -> RunLine:
+        """Find a run whose owner died before it closed the run. Raises ConflictError for any other run."""
+        line = self.find(run)
+        if line.ended:
+            raise ConflictError(f"run {run} has ended", next_step=f"`ptp-harness show {run}` shows it")
+        if line.alive():
+            raise ConflictError(f"run {run} is under way: {describe_owner(line.owner)}", next_step="wait for its end")
+        return line
 
     def campaign(self, run: str) -> Mapping[str, Any]:
         """Return the campaign of a run as it was recorded. Raises RequestError when there is no such run."""
