@@ -32,8 +32,8 @@ HEARTBEAT_S = 15.0
 LONGEST_S = 600.0
 """A stream ends after so long: its client comes again behind the last event, with a token that is checked again."""
 
-_RECENT = 256
-_PAGE = 100
+RECENT_EVENTS = 256
+PAGE_EVENTS = 100
 _MOST_JOINED = 8
 _READERS = 2
 _COMES_AGAIN = b"retry: 1000\n\n"
@@ -66,14 +66,14 @@ class _FollowedRun:
     head: EventHead | None = None
     base: int = 0
     last: int = 0
-    recent: deque[tuple[int, bytes]] = field(default_factory=lambda: deque(maxlen=_RECENT))
+    recent: deque[tuple[int, bytes]] = field(default_factory=lambda: deque(maxlen=RECENT_EVENTS))
     joined: dict[int, bytes] = field(default_factory=dict)
     changed: asyncio.Event = field(default_factory=asyncio.Event)
 
     def add(self, events: Sequence[NumberedEvent]) -> None:
         """Add events that are behind all others."""
         for numbered in events:
-            if len(self.recent) == _RECENT:
+            if len(self.recent) == RECENT_EVENTS:
                 self.base = self.recent[0][0]
             self.recent.append((numbered.number, encode_event(numbered)))
             self.last = numbered.number
@@ -111,6 +111,11 @@ class EventFeed:
         """How many streams are open."""
         return self._followers
 
+    @property
+    def runs(self) -> list[str]:
+        """The runs that clients follow, by their names."""
+        return sorted(self._runs)
+
     def check_room(self) -> None:
         """Raise ServiceError (503) where too many streams are open."""
         if self._followers >= MOST_FOLLOWERS:
@@ -137,7 +142,7 @@ class EventFeed:
                     sent_at = now
                 changed, head = followed.changed, followed.head
                 if head is not None and place < followed.base:
-                    page = await self._read(lambda: self._ledger.events(run, after=place, most=_PAGE))  # noqa: B023
+                    page = await self._read(lambda: self._ledger.events(run, after=place, most=PAGE_EVENTS))  # noqa: B023
                     place = page[-1].number if page else followed.base
                     if page:
                         yield b"".join(map(encode_event, page))
@@ -210,7 +215,7 @@ class EventFeed:
             followed.base = followed.last = head.events
         while followed.last < head.events:
             after = followed.last
-            events = await self._read(lambda: self._ledger.events(followed.run, after=after, most=_RECENT))  # noqa: B023
+            events = await self._read(lambda: self._ledger.events(followed.run, after=after, most=RECENT_EVENTS))  # noqa: B023
             if not events:
                 break
             followed.add(events)

@@ -26,6 +26,12 @@ class HostActions:
         self._busy: set[tuple[str, str]] = set()
         self._threads = ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="host-action")
 
+    @property
+    def busy(self) -> int:
+        """How many hosts are being kept or released."""
+        with self._lock:
+            return len(self._busy)
+
     async def carry_out(self, run: str, host: str, action: Callable[[], Result]) -> Result:
         """Carry out an action on a host. Raises ConflictError while another one on it goes on."""
         self._begin(run, host)

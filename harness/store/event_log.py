@@ -17,8 +17,10 @@ import sqlalchemy as sql
 from harness.model import Event, Stage
 from harness.store.database import Result, find_part, now_ns
 from harness.store.tables import EVENTS, HOSTS, RUNS
+from harness.untrusted.plain_text import clip, printable
 
 MOST_IN_ONE_WRITE = 5000
+_MOST_CHARACTERS = 300
 
 # Statements that each transaction needs are made once.
 _LOCK_RUN = sql.select(RUNS.c.owner, RUNS.c.events).where(RUNS.c.run == sql.bindparam("of_run")).with_for_update()
@@ -44,6 +46,11 @@ class EventDraft:
     text: str
     at_ns: int | None = None
     ident: str = field(default_factory=lambda: secrets.token_hex(8))
+
+
+def make_draft(text: str, host: str | None = None, stage: Stage | None = None) -> EventDraft:
+    """Make an event without a number. Its text becomes one line of at most 300 characters."""
+    return EventDraft(host=host, stage=stage, text=clip(printable(" ".join(text.split())), _MOST_CHARACTERS))
 
 
 class WaitingEvents:

@@ -22,7 +22,7 @@ from harness.errors import RequestError
 from harness.model import Event, HostRecord, HostState, RunRecord, Stage, Token
 from harness.store import host_claims, owners, schema
 from harness.store.database import Database, Result, now_ns
-from harness.store.event_log import EventDraft, WaitingEvents, insert_events, prune_events
+from harness.store.event_log import EventDraft, WaitingEvents, insert_events, make_draft, prune_events
 from harness.store.host_claims import HostAtWork
 from harness.store.ledger_lines import HostLine, host_columns, run_adapter
 from harness.store.ledger_reader import LedgerReader, make_host_line
@@ -30,11 +30,9 @@ from harness.store.names_at_random import draw_name
 from harness.store.owners import OwnerLine, Ownership, confirm_dead, describe_owner, name_user, read_owner
 from harness.store.run_sums import sum_up
 from harness.store.tables import HOSTS, OWNERS, RUNS, STEPS, TASKS
-from harness.untrusted.plain_text import clip, printable
 
 _BEGIN_STEP = STEPS.insert().values(begun_ns=now_ns())
 _END_STEP = STEPS.update().where(STEPS.c.ident == sql.bindparam("of_ident")).values(ended_ns=now_ns())
-_MOST_CHARACTERS = 300
 
 
 def _ignore(_seconds_left: float) -> None:
@@ -116,7 +114,7 @@ class Ledger(LedgerReader):
             db.execute(RUNS.insert().values(**row, run=run, started_ns=now_ns()))
             if host_rows:
                 db.execute(HOSTS.insert(), [{**host_row, "run": run} for host_row in host_rows])
-            insert_events(db, run, [_draft(f"begins, hosts: {len(host_rows)}")], self.owner)
+            insert_events(db, run, [make_draft(f"begins, hosts: {len(host_rows)}")], self.owner)
             return True
 
         try:
@@ -141,7 +139,7 @@ class Ledger(LedgerReader):
 
         verdicts = Counter(host.verdict.outcome.value for host in record.hosts)
         text = "ended: " + (", ".join(f"{count} {outcome}" for outcome, count in verdicts.items()) or "no host")
-        self._write_event(record.run, _draft(text), close)
+        self._write_event(record.run, make_draft(text), close)
 
     def note_evidence(self, run: str, unsent: str | None) -> None:
         """Note in the record of an ended run why its evidence is not in the evidence store; None once it is."""
@@ -177,7 +175,9 @@ class Ledger(LedgerReader):
                 taken = sql.select(RUNS.c.run).where(RUNS.c.run == run, RUNS.c.owner == owner)
                 return db.execute(taken).first() is not None
             host_claims.take_hosts_of_dead(db, run, dead, owner)
-            insert_events(db, run, [_draft(f"taken over by process {os.getpid()} on {socket.gethostname()}")], owner)
+            insert_events(
+                db, run, [make_draft(f"taken over by process {os.getpid()} on {socket.gethostname()}")], owner
+            )
             return True
 
         if not self._write(take):
@@ -191,7 +191,7 @@ class Ledger(LedgerReader):
             if db.execute(RUNS.update().where(ours).values(stopping=True)).rowcount == 0:
                 raise owners.lost(f"run {run}", self._find_leader(db, run))
 
-        self._write_event(run, _draft("all who work on it are asked to stop"), ask)
+        self._write_event(run, make_draft("all who work on it are asked to stop"), ask)
 
     # -- hosts
 
@@ -225,7 +225,7 @@ class Ledger(LedgerReader):
             if db.execute(unjudged, host_claims.name_host(token, self.owner)).rowcount == 0:
                 self._refuse(db, token, given_back=True)
 
-        self._write_event(token.run, _draft("given back, without a verdict", token.host), give_back)
+        self._write_event(token.run, make_draft("given back, without a verdict", token.host), give_back)
 
     def hosts_of_others(self, run: str) -> list[HostAtWork]:
         """List the hosts of a run that are not settled and that other processes work on, living or dead."""
@@ -239,7 +239,7 @@ class Ledger(LedgerReader):
         dead = confirm_dead(self.database, owner, progress)
         if dead is None:
             return False
-        draft = _draft(f"process {dead.process.pid} on {dead.machine} died; its hosts are free")
+        draft = make_draft(f"process {dead.process.pid} on {dead.machine} died; its hosts are free")
         return self._write_event(run, draft, lambda db: host_claims.take_hosts_of_dead(db, run, dead, self.owner)) > 0
 
     def own_host(self, run: str, host: str, progress: Callable[[float], None] = _ignore) -> HostLine:
@@ -272,7 +272,7 @@ class Ledger(LedgerReader):
     def record_verdict(self, token: Token, record: HostRecord) -> None:
         """Record the verdict of a host of ours, with its record so far. Raises OwnershipLostError."""
         verdict = record.verdict
-        draft = _draft(f"{verdict.outcome} {verdict.reason}: {verdict.sentence}", token.host, Stage.JUDGE)
+        draft = make_draft(f"{verdict.outcome} {verdict.reason}: {verdict.sentence}", token.host, Stage.JUDGE)
         self._change_host(token, host_columns(record), draft)
 
     def record_state(
@@ -290,7 +290,7 @@ class Ledger(LedgerReader):
         text = str(record.state)
         if kept_until_ns is not None:
             text += f" until {units.utc(kept_until_ns)} by {by or name_user()}"
-        draft = _draft(text, token.host, Stage.RELEASE)
+        draft = make_draft(text, token.host, Stage.RELEASE)
         self._change_host(token, values, draft, kept_until_ns=kept_until_ns, by=by)
 
     # -- steps
@@ -310,13 +310,13 @@ class Ledger(LedgerReader):
                 db.execute(_BEGIN_STEP, row)
             tries.append(1)
 
-        self._write_event(token.run, _draft("", token.host, stage), begin)
+        self._write_event(token.run, make_draft("", token.host, stage), begin)
         return BegunStep(ident=ident, token=token, stage=stage)
 
     def end_step(self, step: BegunStep, result: str) -> None:
         """Record the end of a step and its result."""
-        values = {"of_ident": step.ident, "result": result.replace("\0", "\\0")}  # no text of PostgreSQL may hold a NUL
-        draft = _draft(result, step.token.host, step.stage)
+        values = {"of_ident": step.ident, "result": _without_nul(result)}
+        draft = make_draft(result, step.token.host, step.stage)
         self._write_event(step.token.run, draft, lambda db: db.execute(_END_STEP, values))
 
     # -- events
@@ -393,6 +393,5 @@ class Ledger(LedgerReader):
         return owners.find_owner(db, RUNS, RUNS.c.run == run)
 
 
-def _draft(text: str, host: str | None = None, stage: Stage | None = None) -> EventDraft:
-    line = clip(printable(" ".join(text.split())), _MOST_CHARACTERS)
-    return EventDraft(host=host, stage=stage, text=line)
+def _without_nul(text: str) -> str:
+    return text.replace("\0", "\\0")  # no text of PostgreSQL may hold one

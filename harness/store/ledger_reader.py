@@ -7,7 +7,7 @@ from typing import Any
 
 import sqlalchemy as sql
 
-from harness.errors import RequestError, UnknownNameError
+from harness.errors import ConflictError, UnknownNameError
 from harness.model import HostState, Outcome, RunRecord, Stage
 from harness.store.database import Database, now_ns
 from harness.store.event_log import NumberedEvent, read_events, read_latest_events
@@ -150,12 +150,12 @@ class LedgerReader:
         )
 
     def find_dead_run(self, run: str) -> RunLine:
-        """Find a run whose owner died before it closed the run. Raises RequestError for any other run."""
+        """Find a run whose owner died before it closed the run. Raises ConflictError for any other run."""
         line = self.find(run)
         if line.ended:
-            raise RequestError(f"run {run} has ended", next_step=f"`ptp-harness show {run}` shows it")
+            raise ConflictError(f"run {run} has ended", next_step=f"`ptp-harness show {run}` shows it")
         if line.alive():
-            raise RequestError(f"run {run} is under way: {describe_owner(line.owner)}", next_step="wait for its end")
+            raise ConflictError(f"run {run} is under way: {describe_owner(line.owner)}", next_step="wait for its end")
         return line
 
     def campaign(self, run: str) -> Mapping[str, Any]:

@@ -17,7 +17,7 @@ from harness.store.run_sums import VERDICTS
 from harness.store.tables import HOSTS, IS_KEPT, RUNS, TASKS
 
 TYPES_SHOWN = 20
-_FEW_HOSTS = 5000
+FEW_HOSTS = 5000
 
 _SUMS = (*VERDICTS.values(), RUNS.c.offset_p99_ns, RUNS.c.bound_p99_ns)
 _LINES = RUN_LINES.add_columns(RUNS.c.task, TASKS.c.submitter, *_SUMS).outerjoin(TASKS, TASKS.c.task == RUNS.c.task)
@@ -96,8 +96,8 @@ def _match_hosts(db: sql.Connection, patterns: Collection[str], outcome: Outcome
     if outcome is not None:
         of_host.append(HOSTS.c.outcome == outcome)
     chosen = sql.select(HOSTS.c.run).where(*of_host)
-    count = sql.select(sql.func.count()).select_from(chosen.limit(_FEW_HOSTS + 1).subquery())
-    if db.execute(count).scalar_one() <= _FEW_HOSTS:
+    count = sql.select(sql.func.count()).select_from(chosen.limit(FEW_HOSTS + 1).subquery())
+    if db.execute(count).scalar_one() <= FEW_HOSTS:
         return RUNS.c.run.in_(chosen)
     return sql.exists().where(HOSTS.c.run == RUNS.c.run, *of_host)  # many: a page of runs is full soon
 

@@ -116,8 +116,8 @@ def test_a_stream_that_is_broken_again_and_again_loses_and_repeats_nothing(
     service: RunningService, ledger_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Wherever it broke, also far behind what is in memory."""
-    monkeypatch.setattr(event_feed, "_RECENT", 16)
-    monkeypatch.setattr(event_feed, "_PAGE", 7)
+    monkeypatch.setattr(event_feed, "RECENT_EVENTS", 16)
+    monkeypatch.setattr(event_feed, "PAGE_EVENTS", 7)
     leader = Ledger(ledger_url)
     run = leader.open_run(bench="lab", campaign={}, hosts={"h0": "lab.phc"})
     done = threading.Event()
@@ -211,8 +211,7 @@ def test_clients_that_went_away_are_forgotten(file_service: RunningService) -> N
         with streaming(file_service, run) as answer:
             Sent().read(answer, lambda sent: len(sent.numbers) >= 2)
     feed = find_feed(file_service)
-    wait_for(lambda: feed.followers == 0)
-    assert feed._runs == {}
+    wait_for(lambda: (feed.followers, feed.runs) == (0, []))
 
 
 def find_feed(service: RunningService) -> event_feed.EventFeed:

@@ -1,6 +1,7 @@
 """Kept hosts over HTTP: who keeps which until when; kept longer and released; what is not kept is refused."""
 
 import threading
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -10,7 +11,7 @@ import pytest
 import sqlalchemy as sql
 
 from harness.benches.bench import Progress, ignore_progress
-from harness.model import HostState, Machine, Token
+from harness.model import HostState, Machine, Stage, Token
 from harness.model.tasks import Scope
 from harness.service.context import ServiceContext
 from harness.store.tables import HOSTS, STEPS
@@ -75,7 +76,7 @@ def test_without_kept_hosts_the_list_is_empty(service: RunningService) -> None:
 
 def test_kept_hosts_say_how_long_yet_for_whom_and_at_what_cost(service: RunningService) -> None:
     """The first that ends comes first; machines that were there before their run are not kept."""
-    paid = {"cost_usd": 0.5, "stages": {"provision": 3600.0}, "address": "10.0.0.5", "zone": "eu-north-1a"}
+    paid = {"cost_usd": 0.5, "stages": {Stage.PROVISION: 3600.0}, "address": "10.0.0.5", "zone": "eu-north-1a"}
     run = add_run(
         service.ledger,
         {"a": KEPT, "b": replace(KEPT, changes=paid, instance_type="m7i.large"), "c": MadeUpHost()},
@@ -155,7 +156,7 @@ def test_a_kept_host_says_how_to_log_in(service: RunningService, bench: Bench) -
 
 
 def test_a_host_is_kept_until_its_new_lease_ends(
-    service: RunningService, bench: Bench, told: list[tuple[Machine, int]]
+    service: RunningService, bench: Bench, told: list[tuple[Machine, int]], tmp_path: Path
 ) -> None:
     run = add_run(service.ledger, {"a": KEPT})
     bench.make(run, "a")
@@ -165,7 +166,7 @@ def test_a_host_is_kept_until_its_new_lease_ends(
     assert (kept["kept_by"], kept["connection"]["user"]) == (keeper, "root")
     assert 8 * 3600 - 60 < kept["left_s"] <= 8 * 3600
     assert [left_s for _, left_s in told] == [8 * 3600]
-    assert (bench._folder / "extended").read_text().startswith(f"{run}/a/1 20")
+    assert (tmp_path / "bench" / "extended").read_text().startswith(f"{run}/a/1 20")
     assert audited(service) == [(keeper, "host.keep", f"{run}/a", 200)]
     assert service.ledger.events(run)[-1].event.text.endswith(f" by {keeper}")
     again = service.post(f"/v1/hosts/{run}/a/keep", Scope.OPERATE, json={}).json()
@@ -244,10 +245,12 @@ def test_machines_that_were_there_before_are_not_released(service: RunningServic
         assert (answer.status_code, "are your own machines" in answer.json()["detail"]) == (409, True)
 
 
-def test_a_removal_that_fails_is_a_problem_with_what_to_do(service: RunningService, bench: Bench) -> None:
+def test_a_removal_that_fails_is_a_problem_with_what_to_do(
+    service: RunningService, bench: Bench, tmp_path: Path
+) -> None:
     run = add_run(service.ledger, {"a": KEPT})
     bench.make(run, "a")
-    bench._file("made", Token(run=run, host="a")).write_text("stubborn")
+    (tmp_path / "bench" / "made" / f"{run}+a+1").write_text("stubborn")
     answer = service.post(f"/v1/hosts/{run}/a/release", Scope.OPERATE)
     assert (answer.status_code, "sweep" in answer.json()["next_step"]) == (502, True)
     assert audited(service) == [(service.names[Scope.OPERATE], "host.release", f"{run}/a", 502)]
@@ -263,7 +266,7 @@ def test_a_host_is_released_by_one_request_and_others_go_on(service: RunningServ
     with ThreadPoolExecutor(30) as pool:
         releases = [pool.submit(service.post, f"/v1/hosts/{run}/{name}/release", Scope.OPERATE) for name in names]
         assert bench.begun.wait(30)
-        wait_until(lambda: len(service.context.host_actions._busy) == 20)
+        wait_until(lambda: service.context.host_actions.busy == 20)
         for action in ("release", "keep"):
             answer = service.post(f"/v1/hosts/{run}/h0/{action}", Scope.OPERATE, json={})
             assert answer.status_code == 409
@@ -275,8 +278,6 @@ def test_a_host_is_released_by_one_request_and_others_go_on(service: RunningServ
 
 
 def wait_until(condition: Callable[[], bool]) -> None:
-    import time
-
     give_up_at = time.monotonic() + 30
     while not condition():
         assert time.monotonic() < give_up_at

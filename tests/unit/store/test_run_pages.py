@@ -117,7 +117,7 @@ def test_types_are_chosen_by_patterns_and_the_outcome_is_of_such_a_host(
     ledger: Ledger, known: list[Known], few: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Both where few hosts match, and where they are many."""
-    monkeypatch.setattr(run_pages, "_FEW_HOSTS", few)
+    monkeypatch.setattr(run_pages, "FEW_HOSTS", few)
     for types, outcome in product(
         (("m7i.*",), ("m7i.large", "c8g.large"), ("*.metal", "lab.*"), ("x*",)), (None, FAIL)
     ):
