@@ -13,6 +13,7 @@ from prometheus_client.registry import Collector
 from harness import __version__
 from harness.analysis.durations import DurationFigures
 from harness.service.background_value import BackgroundValue, Look
+from harness.service.clock_metrics import ClockCollector
 from harness.service.ledger_figures import LedgerFigures, load_figures
 from harness.service.request_metrics import RequestMetrics
 from harness.store.database import Database, Retry
@@ -33,6 +34,7 @@ class ServiceMetrics:
         ProcessCollector(registry=self.registry)
         Info(f"{PREFIX}_build", "The version that runs.", registry=self.registry).info({"version": __version__})
         self.registry.register(_LedgerCollector(self.read_figures, database))
+        self.registry.register(ClockCollector(database))
 
     def read_figures(self) -> Look[LedgerFigures]:
         """Return the figures of the ledger, at most fifteen seconds old unless the ledger is slow."""

@@ -26,6 +26,7 @@ from harness.model import Stage
 from harness.model.cloud import CloudOptions
 from harness.runs.qualification import Qualification
 from harness.service import executor
+from harness.store import task_claims
 from harness.store.task_lines import QueueLimits
 from harness.store.task_queue import TaskQueue
 from harness.system import proc
@@ -78,6 +79,7 @@ def main() -> None:
         leave_out_ssh(patch)
         patch.setattr(wiring, "bench", make_bench)
         patch.setattr(executor, "COMMAND", (sys.executable, "-m", "tests.programs.scripted_command"))
+        patch.setattr(task_claims, "pause_after_death_s", lambda _attempt: 0.0)  # of tasks that kill their processes
         if seconds:
             patch.setattr(Qualification, "observe", _observe_for(seconds))
         watch_points(patch, point)

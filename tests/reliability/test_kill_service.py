@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 ROOT = Path(__file__).parents[2]
-KILLS = int(os.environ.get("PTP_HARNESS_TEST_SERVICE_KILLS", "6"))
+KILLS = int(os.environ.get("PTP_HARNESS_TEST_SERVICE_KILLS", "4"))
 AT_LENGTH = KILLS >= 200
 TAKEN_WITHIN_S = 10.0
 
@@ -34,7 +34,7 @@ def test_the_process_of_a_task_killed_at_every_point_is_followed_by_another(
     ledger_url: str, tmp_path: Path, record_property: Callable[[str, object], None]
 ) -> None:
     database = ledger_url.partition(":")[0]
-    every = "1" if AT_LENGTH else "31"
+    every = "1" if AT_LENGTH else "37"
     said = said_by("kill_tasks", ledger_url, tmp_path / "trials", "--every", every)
     record_property("counted", f"{said['kills']} kills in {said['trials']} trials of a task on {database}")
     assert said["faults"] == []
