@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from harness.service.context import ServiceContext, ServiceOptions
     from harness.service.executor import Executor
     from harness.service.run_sources import RunSources
+    from harness.service.sites.make_hub import HubOptions
     from harness.store.evidence_fetch import FoundEvidence
     from harness.store.ledger import Ledger
     from harness.store.ledger_lines import RunLine
@@ -115,20 +116,32 @@ def ledger(settings: Settings) -> Ledger:
 
 
 def service_context(
-    settings: Settings, options: ServiceOptions, ledger: Ledger, executor: Executor | None
+    settings: Settings,
+    options: ServiceOptions,
+    ledger: Ledger,
+    executor: Executor | None,
+    sites: HubOptions | None = None,
 ) -> ServiceContext:
-    """Make what the requests of a service share. `executor`: None where other processes carry out its tasks."""
+    """Make what the requests of a service share. `executor`: None where other processes carry out its tasks.
+
+    `sites`: None for a service without sites.
+    """
     from dataclasses import replace
 
     from harness.service.context import make_context
 
     sources = run_sources(settings, ledger)
     context = make_context(settings, options, ledger, benches(settings), lambda name: bench(name, settings), sources)
+    if sites is not None:
+        from harness.service.sites.make_hub import make_hub
+
+        hub = make_hub(sites, ledger, settings)
+        context = replace(context, hub=hub, optional_checks={"registry": hub.why_not_ready})
     if executor is None:
         return context
     bench_checks = {f"bench {name}": partial(find_missing, name, settings) for name in options.benches}
     return replace(
-        context, wake=executor.wake, checks={"executor": executor.why_not_ready}, optional_checks=bench_checks
+        context, wake=executor.wake, checks={"executor": executor.why_not_ready}, optional_checks={**context.optional_checks, **bench_checks}
     )
 
 

@@ -106,7 +106,7 @@ def from_mapping(
     `read_profile` reads a profile that the limits name; without it there is none.
     """
     places = places or Places()
-    merged = _merge_flags(data, flags or {})
+    merged = merge_flags(data, flags or {})
     if unfit := input_checks.find_unfit_text(merged):
         raise _request_error(
             [Mistake(path=text.path, problem=text.problem, remedy=text.remedy) for text in unfit], places
@@ -153,7 +153,7 @@ def from_mapping(
     )
 
 
-def _merge_flags(data: Mapping[str, Any], flags: Mapping[str, Any]) -> dict[str, Any]:
+def merge_flags(data: Mapping[str, Any], flags: Mapping[str, Any]) -> dict[str, Any]:
     """Merge flags over the file; a group such as `measure` is merged key by key."""
     groups = {key: {**data[key], **flags[key]} for key in flags if _are_groups(data.get(key), flags[key])}
     return {**data, **flags, **groups}

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from harness import __version__
-from harness.cli import output
+from harness.cli import output, server_options
 from harness.cli.commands import RootGroup
 from harness.errors import ExitCode, HarnessError
 from harness.system import signals
@@ -51,6 +51,8 @@ def _options(
     version: Annotated[
         bool, typer.Option("--version", help="Print the version and end.", is_eager=True, callback=_print_version)
     ] = False,
+    server: server_options.Server = None,
+    token_file: server_options.TokenFile = None,
 ) -> None:
     """Define the options before every command."""
 

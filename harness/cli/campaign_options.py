@@ -1,8 +1,9 @@
 """Read the arguments and flags of `plan` and `run`: a campaign file or types, and flags that override the file."""
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Annotated, Any
 
 import typer
@@ -10,7 +11,7 @@ import typer
 from harness.campaign import campaign
 from harness.campaign.campaign import Campaign
 from harness.campaign.choices import Keep
-from harness.campaign.mistakes import refuse
+from harness.campaign.mistakes import COMMAND_LINE, refuse
 from harness.campaign.run_plan import UnknownTypesError
 from harness.cli import completion
 from harness.errors import RequestError
@@ -69,6 +70,50 @@ Duration = Annotated[
 
 def load_campaign(targets: list[str], **flags: Any) -> Campaign:
     """Return the campaign that the arguments and flags request. Raises RequestError that names every mistake."""
+    given_flags = _choose_given(flags)
+    if _is_file(targets):
+        return read_campaign_file(targets[0], given_flags)
+    return _make_campaign_of_types(targets, given_flags)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WrittenCampaign:
+    """The text of a campaign to submit. `where`: the file that it comes from, or the command line.
+
+    `as_in_file`: whether the lines of the text are those of the file.
+    """
+
+    text: str
+    where: str
+    as_in_file: bool
+
+
+def write_campaign(targets: list[str], **flags: Any) -> WrittenCampaign:
+    """Write the campaign that the arguments and flags request as the text of a campaign file.
+
+    A file without flags stays as it is: a service then names its mistakes by their lines. Anything else is checked here
+    first, and written as JSON. Raises RequestError.
+    """
+    given_flags = _choose_given(flags)
+    if not _is_file(targets):
+        load_campaign(targets, **flags)
+        written = {"instance_types": targets, **given_flags}
+        return WrittenCampaign(text=_write_json(written), where=COMMAND_LINE, as_in_file=False)
+    name, text = targets[0], _read_text(targets[0])
+    if not given_flags:
+        return WrittenCampaign(text=text, where=name, as_in_file=True)
+    load_campaign(targets, **flags)
+    of_file, _ = campaign.load_file(text, where=name)
+    merged = campaign.merge_flags(of_file, given_flags)
+    return WrittenCampaign(text=_write_json(merged), where=name, as_in_file=False)
+
+
+def _write_json(data: Mapping[str, Any]) -> str:
+    return json.dumps(data, indent=2, default=str) + "\n"
+
+
+def _choose_given(flags: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the flags that were given, as the keys of a campaign file."""
     given_flags = {key: value for key, value in flags.items() if value is not None and value is not False}
     if "inventory" in given_flags:
         given_flags.setdefault("bench", "hosts")
@@ -76,9 +121,7 @@ def load_campaign(targets: list[str], **flags: Any) -> Campaign:
         given_flags.setdefault("bench", "ec2")
     if "duration" in given_flags:
         given_flags["measure"] = {"duration": given_flags.pop("duration")}
-    if _is_file(targets):
-        return read_campaign_file(targets[0], given_flags)
-    return _make_campaign_of_types(targets, given_flags)
+    return given_flags
 
 
 def _is_file(targets: Sequence[str]) -> bool:

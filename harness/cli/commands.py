@@ -14,6 +14,8 @@ from typer.core import TyperCommand, TyperGroup, TyperOption
 
 from harness.cli.completion_files import INSTALL_HELP, InstallCompletion
 from harness.cli.help_text import TAKES_A_COMMAND, HelpCommand
+from harness.cli.remote_dispatch import make_remote_call
+from harness.cli.server_options import NamedServer, find_server
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +90,14 @@ _SCHEDULE = {
     "resume": Command("harness.cli.schedule:resume", "Let a schedule that was paused make tasks again."),
     "remove": Command("harness.cli.schedule:remove", "Remove a schedule; its tasks stay."),
 }
+_SITE = {
+    "add": Command("harness.cli.site:add", "Add a site to the ledger, or change its URL and benches."),
+    "list": Command("harness.cli.site:list_sites", "List the sites of the ledger, or those that a service has."),
+    "remove": Command(
+        "harness.cli.site:remove", "Remove a site from the ledger; campaigns that it carries out go on there."
+    ),
+    "sync": Command("harness.cli.site:sync", "Let a service read its registry of sites now."),
+}
 _LAB: Mapping[str, Command | Group] = {
     "build": Command("harness.cli.lab:build", "Make what all lab hosts share."),
     "up": Command("harness.cli.lab:up", "Bring up a host of each type, until `lab down`."),
@@ -108,6 +118,7 @@ COMMANDS: Mapping[str, Command | Group] = {
     "plan": Command("harness.cli.plan:plan", "Say what a run would do: hosts, order, limits, time, cost."),
     "run": Command("harness.cli.run:run", "Make hosts, measure and judge their clocks, report, release."),
     "resume": Command("harness.cli.resume:resume", "Go on with a run whose process died."),
+    "cancel": Command("harness.cli.cancel:cancel", "Cancel a submitted campaign, by its task or its run."),
     "runs": Command("harness.cli.runs:runs", "List runs with their verdicts and figures, newest first."),
     "show": Command("harness.cli.show:show", "Show every rung, finding and step of a run's hosts."),
     "report": Command("harness.cli.report:report", "Print the report of a run that has ended."),
@@ -123,6 +134,7 @@ COMMANDS: Mapping[str, Command | Group] = {
     "work": Command("harness.cli.work:work", "Carry out submitted campaigns, here, until it is stopped."),
     "token": Group("The access tokens of a service.", _TOKEN),
     "schedule": Group("Campaigns that a service submits at set times.", _SCHEDULE),
+    "site": Group("The sites to which a hub gives campaigns.", _SITE),
     "image": Group("Machine images of your own to start campaigns from (EC2).", _IMAGE),
     "ledger": Group("The database of runs, hosts and steps.", _LEDGER),
     "profiles": Command("harness.cli.profiles:profiles", "List the limits of standards, regulations and vendors."),
@@ -139,14 +151,15 @@ class LazyCommand(TyperCommand):
         super().__init__(name, help=entry.summary, rich_markup_mode=None)
         self._entry = entry
 
-    def load(self) -> HelpCommand:
-        """Import the command's function and make the command from it."""
-        module, _, function = self._entry.function.partition(":")
+    def load(self, server: NamedServer | None = None) -> HelpCommand:
+        """Import the command's function and make the command from it; `server`: the service that carries it out."""
+        module, _, name = self._entry.function.partition(":")
+        function = getattr(importlib.import_module(module), name)
+        if server is not None:
+            function = make_remote_call(function, self._entry.function, str(self.name), server)
         parser = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
         settings = dict(self._entry.settings)
-        parser.command(self.name, cls=HelpCommand, context_settings=settings)(
-            getattr(importlib.import_module(module), function)
-        )
+        parser.command(self.name, cls=HelpCommand, context_settings=settings)(function)
         command = typer.main.get_command(parser)
         if not isinstance(command, HelpCommand):
             raise TypeError(f"the command {self.name} explains itself by no docstring")
@@ -154,7 +167,7 @@ class LazyCommand(TyperCommand):
 
     def make_context(self, *args: Any, **settings: Any) -> Any:
         """Parse the command line by the loaded command, which then replaces this object."""
-        return self.load().make_context(*args, **settings)
+        return self.load(find_server(settings.get("parent"))).make_context(*args, **settings)
 
 
 class RootGroup(TyperGroup):

@@ -38,6 +38,15 @@ def run(
             metavar="RUN", help="Help with this run, which another process leads.", autocompletion=completion.runs
         ),
     ] = None,
+    site: Annotated[
+        str | None, typer.Option(metavar="NAME", help="With a service: the site that carries the campaign out.")
+    ] = None,
+    priority: Annotated[
+        int, typer.Option(min=-100, max=100, metavar="N", help="With a service: the highest begins first.")
+    ] = 0,
+    detach: Annotated[
+        bool, typer.Option("--detach", help="With a service: submit the campaign, print its task, and end.")
+    ] = False,
 ) -> None:
     """Make hosts, measure and judge their clocks, report, release.
 
@@ -50,6 +59,10 @@ def run(
     With --join this process, on this machine or another one with the same ledger, qualifies hosts that the run has not
     begun yet. The process that leads the run waits for them and reports. Ctrl-C gives the hosts under way back.
 
+    With `ptp-harness --server URL run` a service carries the campaign out: its progress, report and exit code are the
+    same. Ctrl-C once cancels the campaign; twice leaves at once, and the service goes on. So does a terminal that
+    closes.
+
     Examples:
         ptp-harness run lab.phc lab.drifting
         ptp-harness run lab.driver-off --read-only
@@ -61,7 +74,14 @@ def run(
         ptp-harness run --inventory hosts.yaml all --read-only
         ptp-harness run --inventory hosts.yaml rack7 --depth full
         ptp-harness run --join k3f9 --parallel 4
+        ptp-harness --server https://ptp.example.org run campaign.yaml -f junit=report.xml
+        ptp-harness --server https://ptp.example.org run lab.phc --site rack7 --detach
     """
+    if site is not None or priority or detach:
+        raise RequestError(
+            "--site, --priority and --detach go with a service",
+            next_step=f"ptp-harness --server URL run {' '.join(targets or ())}".rstrip(),
+        )
     if join is not None:
         others = (targets, bench, inventory, region, image, depth, disturb, keep, read_only, duration, forms, json)
         if any(others):

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from harness import wiring
-from harness.cli import output, service_options
+from harness.cli import hub_options, output, service_options
 from harness.errors import RequestError
 from harness.model.bench_traits import BenchName
 from harness.service.context import ServiceOptions
@@ -46,6 +46,9 @@ def serve(
     parallel: service_options.Parallel = service_options.TASKS_AT_ONCE,
     per_bench: service_options.PerBench = None,
     per_submitter: service_options.PerSubmitter = None,
+    registry: hub_options.Registry = None,
+    registry_every: hub_options.RegistryEvery = "60s",
+    site_tokens: hub_options.SiteTokens = None,
 ) -> None:
     """Serve campaigns over HTTP for a team.
 
@@ -53,10 +56,14 @@ def serve(
     service, also by a crash, touches none, and the next service goes on with what a dead process left. Ctrl-C stops the
     service once open requests are answered.
 
+    With --registry it is a hub: campaigns go to the site that they name, or to one that has their bench. What a site
+    found comes back into the ledger of the hub.
+
     Examples:
         ptp-harness serve --open
         ptp-harness serve --listen 0.0.0.0:8440 --certificate cert.pem --key key.pem
         ptp-harness serve --listen 10.0.0.7:8440 --proxy 10.0.0.1
+        ptp-harness serve --registry https://ptp.example.org/sites.json --site-token rack7=/etc/ptp-harness/rack7.token
         ptp-harness serve --parallel 4 --per-bench lab=1 --per-submitter 2
     """
     place = parse_address(address)
@@ -68,16 +75,17 @@ def serve(
     limits = service_options.make_limits(parallel, per_bench, per_submitter)
     configuration = settings.load()
     pair = Certificate.load(certificate, key)
+    sites = hub_options.make_hub_options(registry, registry_every, site_tokens)
     ledger = wiring.ledger(configuration)
     executor = service_options.make_executor(TaskQueue(ledger), limits, configuration) if works else None
     options = ServiceOptions(
         limits=limits,
-        benches=tuple(benches or (BenchName.LAB, BenchName.EC2)),
+        benches=tuple(benches or (() if sites else (BenchName.LAB, BenchName.EC2))),
         is_open=is_open,
         hosts_allowed=tuple(archive_hosts or ()),
         secure=pair is not None,
     )
-    context = wiring.service_context(configuration, options, ledger, executor)
+    context = wiring.service_context(configuration, options, ledger, executor, sites)
     with listen(place) as listening:
         scheme = "https" if pair else "http"
         bound = Address.of_socket(listening)

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 _RUN: Mapping[str, str] = {
     "schema": "Number of this schema: within it, keys may be added, never changed or removed",
-    "run": "Name of the run, four characters",
+    "run": "Name of the run, four characters; six of a run that was submitted to a service",
     "bench": "Source of the hosts: lab, ec2 or hosts",
     "started": "Start of the run (UTC, ISO 8601)",
     "seconds": "Duration of the run, in seconds",

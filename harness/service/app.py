@@ -8,6 +8,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from harness import __version__
 from harness.campaign.campaign_file import json_schema
 from harness.service import (
+    archive_routes,
     audit_routes,
     baseline_routes,
     event_routes,
@@ -33,6 +34,7 @@ from harness.service.problems import Problem, answer
 from harness.service.readiness import make_looks
 from harness.service.request_limits import AnswerDeadline, BodyLimit
 from harness.service.request_metrics import MeasureRequests
+from harness.service.sites import run_proxy, site_routes
 
 DESCRIPTION = (
     "Which machines give a precision clock that can be trusted, how good is it, and if not, why? "
@@ -54,6 +56,8 @@ _ROUTES = (
     metric_routes,
     token_routes,
     audit_routes,
+    archive_routes,
+    site_routes,
 )
 
 
@@ -73,6 +77,7 @@ def make_app(context: ServiceContext) -> FastAPI:
     app.state.event_feed = EventFeed(context.ledger, context.draining)
     app.state.readiness = make_looks(context)
     problems.add_handlers(app)
+    run_proxy.add_handler(app)
     for module in _ROUTES:
         app.include_router(module.router)
 

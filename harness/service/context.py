@@ -11,6 +11,7 @@ from harness.service.host_actions import HostActions
 from harness.service.metrics import ServiceMetrics
 from harness.service.queue_view import QueueView, TypicalDurations
 from harness.service.run_sources import RunSources
+from harness.service.sites.hub import Hub
 from harness.store.access_tokens import AccessTokens
 from harness.store.audit_log import AuditLog
 from harness.store.ledger import Ledger
@@ -43,8 +44,8 @@ class ServiceOptions:
 class ServiceContext:
     """The parts that requests share. `draining`: set once the service is to end: nothing new is begun.
 
-    `wake`: called after a task was submitted. `make_bench`: makes the bench of a name, for hosts that a run kept.
-    `sources`: find what the ledger does not hold of runs.
+    `wake`: called after a task was submitted. `hub`: its sites; None where it has none. `make_bench`: makes the bench
+    of a name, for hosts that a run kept. `sources`: find what the ledger does not hold of runs.
     `checks`: further things that the service needs, each with a function that returns why it is not ready;
     `optional_checks`: those that it can do without for a while.
     """
@@ -64,6 +65,7 @@ class ServiceContext:
     make_bench: Callable[[str], Bench]
     sources: RunSources
     wake: Callable[[], None] = lambda: None
+    hub: Hub | None = None
     draining: threading.Event = field(default_factory=threading.Event)
     host_actions: HostActions = field(default_factory=HostActions)
     checks: Mapping[str, Callable[[], str | None]] = field(default_factory=dict)

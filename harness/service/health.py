@@ -10,6 +10,7 @@ from harness.service.authentication import Context, Reader
 from harness.service.context import MOST_BODY_BYTES
 from harness.service.documents import Alive, ReadinessReport, ServiceInfo
 from harness.service.readiness import ReadinessLooks
+from harness.service.sites.contacts import SITE_SCHEMA
 from harness.store.schema import NEWEST
 
 router = APIRouter()
@@ -47,6 +48,6 @@ def info(context: Context, _caller: Reader) -> ServiceInfo:
         tasks_per_submitter=limits.per_submitter,
         most_waiting=context.options.most_waiting,
         most_body_bytes=MOST_BODY_BYTES,
-        schemas={"report": document.SCHEMA},
+        schemas={"report": document.SCHEMA, "site": SITE_SCHEMA},
         ledger_revision=NEWEST,
     )

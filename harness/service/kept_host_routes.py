@@ -29,6 +29,7 @@ from harness.service.run_documents import (
     kept_fields,
     kept_host,
 )
+from harness.service.sites.kept_at_site import find_site, keep_at_site, release_at_site, show_at_site
 from harness.service.task_routes import write_audit
 from harness.store.kept_lines import KeptLine, KeptPlace, find_kept_line, list_kept
 from harness.store.ledger_lines import RunLine
@@ -68,6 +69,8 @@ def show_host(run: RunName, host: HostName, context: Context, _caller: Reader) -
     """Show a kept host, and how to log in to it. Its bench is asked whether it runs."""
     line = context.ledger.find(run)
     kept = _find_kept(context, line, host)
+    if (site := find_site(context, line.run)) is not None:
+        return KeptHostDetail(**show_at_site(context, site, line.run, host))
     machine = _asking_bench(lambda: _make_bench(context, line).find(kept.line.token))
     return _detail(kept, machine)
 
@@ -82,6 +85,10 @@ async def keep(run: RunName, host: HostName, wish: KeepRequest, context: Context
     line = await run_in_threadpool(context.ledger.find, run)
 
     def act() -> KeptHostDetail:
+        if (site := find_site(context, line.run)) is not None:
+            keep_at_site(context, site, line.run, host, lease=wish.lease, by=caller.name)
+            write_audit(context, caller, "host.keep", f"{line.run}/{host}", HTTPStatus.OK)
+            return _detail(_find_kept(context, line, host), None)
         bench = _make_bench(context, line)
         _asking_bench(
             lambda: kept_hosts.keep_host(line.run, host, bench, context.ledger, lease_s=lease_s, by=caller.name)
@@ -109,6 +116,11 @@ async def release(run: RunName, host: HostName, context: Context, caller: Operat
 
 def _release(context: Context, line: RunLine, host: str, caller: Caller) -> ReleasedHost:
     begun = time.monotonic()
+    if (site := find_site(context, line.run)) is not None:
+        release_at_site(context, site, line.run, host)
+        write_audit(context, caller, "host.release", f"{line.run}/{host}", HTTPStatus.OK)
+        seconds = round(time.monotonic() - begun, 1)
+        return ReleasedHost(run=line.run, host=host, state=HostState.RELEASED, seconds=seconds)
     bench = _make_bench(context, line)
     _find_kept(context, line, host)
     records = kept_hosts.find_kept(context.ledger, line.run, [host])

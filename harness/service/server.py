@@ -172,7 +172,8 @@ class _Server(uvicorn.Server):
 
 
 def _lifespan(context: ServiceContext, executor: Executor | None):  # type: ignore[no-untyped-def]
-    parts: list[BackgroundPart] = [context.trail, *([] if executor is None else [executor]), Scheduler(context)]
+    given = [part for part in (executor, context.hub) if part is not None]
+    parts: list[BackgroundPart] = [context.trail, *given, Scheduler(context)]
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:

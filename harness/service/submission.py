@@ -25,12 +25,18 @@ _HINT = "GET /v1/campaign-schema has every key"
 
 
 def read_campaign(
-    text: str, *, benches: Benches, offered: Sequence[str], hosts_allowed: Sequence[str], where: str = WHERE
+    text: str,
+    *,
+    benches: Benches,
+    offered: Sequence[str],
+    own: Sequence[str] | None = None,
+    hosts_allowed: Sequence[str],
+    where: str = WHERE,
 ) -> Campaign:
     """Parse and check a campaign, YAML or JSON. Raises MistakesError with all mistakes, and RequestError.
 
-    `offered`: the benches that campaigns may use here. `hosts_allowed`: hosts of which driver archives may come; empty:
-    every host with a public address.
+    `offered`: the benches that campaigns may use, `own`: those of this machine among them (None: all of them).
+    `hosts_allowed`: hosts of which driver archives may come; empty: every host with a public address.
     """
     requested = campaign.from_yaml(text, where=where, read_profile=_read_standard)
     _, places = campaign.load_file(text, where=where)
@@ -40,7 +46,7 @@ def read_campaign(
         mistakes.append(Mistake(path=("bench",), problem=problem, remedy="take one of these"))
     if mistakes:
         raise refuse(mistakes, places, next_step=_HINT)
-    if requested.bench == BenchName.LAB:
+    if requested.bench == BenchName.LAB and (own is None or requested.bench in own):  # a site may have other types
         _check_types(requested, benches, places)
     return requested
 
@@ -51,13 +57,17 @@ def make_task(
     *,
     submitter: str,
     priority: int = 0,
+    requested_site: str | None = None,
     site: str | None = None,
     idempotency_key: str | None = None,
     schedule: str | None = None,
     typical_s: Mapping[str, float] = MappingProxyType({}),
 ) -> NewTask:
-    """Make the task of a checked campaign. `typical_s`: how long hosts of its types took before."""
-    parts = "\0".join([text, str(priority), site or ""])
+    """Make the task of a checked campaign. `typical_s`: how long hosts of its types took before.
+
+    `site`: that carries it out; `requested_site`: that the request names.
+    """
+    parts = "\0".join([text, str(priority), requested_site or ""])
     hosts = max(1, len(requested.instance_types))
     return NewTask(
         document=text,

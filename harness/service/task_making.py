@@ -5,6 +5,7 @@ from http import HTTPStatus
 from harness.campaign.campaign import Campaign
 from harness.service.context import ServiceContext
 from harness.service.problems import ServiceError
+from harness.service.sites.assignment import assign_site, list_offered_benches
 from harness.service.submission import make_task, read_campaign
 from harness.store.task_lines import NewTask
 
@@ -19,10 +20,13 @@ def check_campaign(text: str, context: ServiceContext, *, site: str | None = Non
     """Parse and check a campaign for this service, or for a site. Raises MistakesError, RequestError, ServiceError."""
     options = context.options
     requested = read_campaign(
-        text, benches=context.benches, offered=options.benches, hosts_allowed=options.hosts_allowed
+        text,
+        benches=context.benches,
+        own=options.benches,
+        offered=list_offered_benches(context),
+        hosts_allowed=options.hosts_allowed,
     )
-    if site is not None:
-        raise ServiceError(HTTPStatus.BAD_REQUEST, f"there is no site {site!r}", next_step="leave it out")
+    assign_site(context, site, requested.bench)
     return requested
 
 
@@ -43,7 +47,8 @@ def prepare_task(
         requested,
         submitter=submitter,
         priority=priority,
-        site=site,
+        requested_site=site,
+        site=assign_site(context, site, requested.bench),
         idempotency_key=idempotency_key,
         schedule=schedule,
         typical_s=context.durations.find_s(requested.bench, requested.instance_types),

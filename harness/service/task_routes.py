@@ -65,6 +65,7 @@ def submit_campaign(
     if is_new:
         write_audit(context, caller, "task.submit", line.task, HTTPStatus.CREATED)
         context.wake()
+        wake_hub(context, line)
     return line, is_new
 
 
@@ -132,7 +133,14 @@ def cancel(task: str, context: Context, caller: Submitter) -> TaskDocument:
         )
     cancelled = context.queue.cancel(task, by=caller.name)
     write_audit(context, caller, "task.cancel", task, HTTPStatus.OK)
+    wake_hub(context, cancelled)
     return task_document(cancelled)
+
+
+def wake_hub(context: Context, line: TaskLine) -> None:
+    """Let the site of a task be looked at now."""
+    if context.hub is not None and line.site is not None:
+        context.hub.wake(line.site)
 
 
 def write_audit(context: Context, caller: Caller, action: str, name: str, status: HTTPStatus) -> None:

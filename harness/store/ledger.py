@@ -26,7 +26,7 @@ from harness.store.event_log import EventDraft, WaitingEvents, insert_events, ma
 from harness.store.host_claims import HostAtWork
 from harness.store.ledger_lines import HostLine, host_columns, run_adapter
 from harness.store.ledger_reader import LedgerReader, make_host_line
-from harness.store.names_at_random import draw_name
+from harness.store.names_at_random import RUN_CHARACTERS, SUBMITTED_RUN_CHARACTERS, draw_name
 from harness.store.owners import OwnerLine, Ownership, confirm_dead, describe_owner, name_user, read_owner
 from harness.store.run_sums import sum_up
 from harness.store.tables import HOSTS, OWNERS, RUNS, STEPS, TASKS
@@ -97,7 +97,8 @@ class Ledger(LedgerReader):
             {"host": name, "position": number, "instance_type": kind, "expected_s": expected_s.get(name, 0.0)}
             for number, (name, kind) in enumerate(hosts.items())
         ]
-        while not self._insert_run(run := draw_name(), row, host_rows):
+        characters = RUN_CHARACTERS if task is None else SUBMITTED_RUN_CHARACTERS
+        while not self._insert_run(run := draw_name(characters), row, host_rows):
             pass
         return run
 

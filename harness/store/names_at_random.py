@@ -4,7 +4,11 @@ import secrets
 
 _LETTERS = "abcdefghjkmnpqrstuvwxyz23456789"  # without letters and digits that look alike
 
+RUN_CHARACTERS, SUBMITTED_RUN_CHARACTERS = 4, 6
+"""Characters of a run's name. Runs that were submitted to sites come together in the ledger of a hub: their names are
+drawn from 900 million, so that two of them are hardly ever the same."""
 
-def draw_name(characters: int = 4) -> str:
+
+def draw_name(characters: int = RUN_CHARACTERS) -> str:
     """Draw a name of so many letters and digits."""
     return "".join(secrets.choice(_LETTERS) for _ in range(characters))

@@ -34,6 +34,7 @@ from harness.untrusted.input_checks import shorten_value
 ROWS, EVIDENCE = "run.json", "evidence/"
 _MOST_ROWS_BYTES = 256 << 20
 _CHUNK = 1 << 20
+_NOT_IMPORTED = ("id", "task")  # of this ledger: the number of a step, and the task whose run it is
 _TABLES = {"owners": OWNERS, "runs": RUNS, "hosts": HOSTS, "steps": STEPS, "events": EVENTS}
 
 
@@ -74,14 +75,15 @@ def export_run(run: str, ledger: Ledger, evidence: Path, file: Path) -> int:
     return len(paths)
 
 
-def import_run(file: Path, ledger: Ledger, runs: Path) -> Imported:
+def import_run(file: Path, ledger: Ledger, runs: Path, *, most_bytes: int | None = None) -> Imported:
     """Read a run and its evidence from an archive. Nothing is changed unless all of it is whole and new.
 
-    Raises RequestError for an archive that is cut, changed or no archive, and for a run that is there already.
+    `most_bytes`: of its evidence; None: as much as the disk has. Raises RequestError for an archive that is cut,
+    changed, too large or no archive, and for a run that is there already.
     """
     waiting = EvidenceFolder.create(runs / f".import-{secrets.token_hex(4)}")
     try:
-        document, files = _read_archive(file, waiting)
+        document, files = _read_archive(file, waiting, most_bytes)
         run = _check(document, file)
         if ledger.database.read(lambda db: db.execute(sql.select(RUNS.c.run).where(RUNS.c.run == run)).first()):
             raise RequestError(f"run {run} is in this ledger already", next_step="nothing was changed")
@@ -155,16 +157,19 @@ class _Summing(io.RawIOBase):
 # -- reading
 
 
-def _read_archive(file: Path, folder: EvidenceFolder) -> tuple[dict[str, Any], int]:
+def _read_archive(file: Path, folder: EvidenceFolder, most_bytes: int | None) -> tuple[dict[str, Any], int]:
     """Extract an archive into a folder, and hold every file against its checksum."""
     sums: dict[str, str] = {}
     recorded: dict[str, str] = {}
-    rows = b""
+    rows, size = b"", 0
     try:
         with tarfile.open(file, mode="r|gz") as archive:
             for entry in archive:
                 if not entry.isreg() or not (entry.name in (ROWS, SUMS) or entry.name.startswith(EVIDENCE)):
                     raise RequestError(f"{file} is no export of a run: it has {shorten_value(entry.name)}")
+                size += entry.size
+                if most_bytes is not None and size > most_bytes:
+                    raise RequestError(f"{file} has more than {most_bytes} bytes", next_step="nothing was changed")
                 content = archive.extractfile(entry)
                 if content is None:
                     raise RequestError(f"{file} is no export of a run: {shorten_value(entry.name)} has no content")
@@ -246,7 +251,9 @@ def _insert(document: Mapping[str, Any], database: Database, file: Path) -> None
         for name in ("runs", "hosts", "steps", "events"):
             for row in document[name]:
                 repeated = _repeat_record(row) if name == "hosts" else {}
-                db.execute(_TABLES[name].insert(), repeated | {key: row[key] for key in row if key != "id"})
+                db.execute(
+                    _TABLES[name].insert(), repeated | {key: row[key] for key in row if key not in _NOT_IMPORTED}
+                )
         sum_up(db, document["run"])
 
     try:

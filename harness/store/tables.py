@@ -133,7 +133,8 @@ TASKS = sql.Table(
     sql.Column("bench", sql.String(16), nullable=False),
     sql.Column("hosts", sql.Integer, nullable=False),  # number of hosts that the campaign names
     sql.Column("site", sql.String(64)),  # that is to carry it out; None: the service itself
-    sql.Column("remote_task", sql.String(64)),  # its task at that site, once the site has accepted it
+    sql.Column("remote_task", sql.String(64)),  # its task at that site; "": it was sent, and no answer is recorded
+    sql.Column("remote_run", sql.String(16)),  # its run at that site
     sql.Column("priority", sql.Integer, nullable=False, server_default="0"),  # the highest is begun first
     sql.Column("expected_s", sql.Float, nullable=False, server_default="0"),
     sql.Column("submitter", sql.String(64), nullable=False),  # the name of a token

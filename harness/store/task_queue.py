@@ -93,16 +93,17 @@ class TaskQueue:
             return None
 
     def cancel(self, task: str, *, by: str) -> TaskLine:
-        """Cancel a task that waits; ask one that runs to end. One that has ended stays as it is.
+        """Cancel a task that waits; ask one that runs, or waits at a site, to end. One that has ended stays as it is.
 
         The first who cancels is recorded. Raises UnknownTaskError.
         """
         here = TASKS.c.task == task
+        open_here = here & TASKS.c.state.in_([TaskState.QUEUED, TaskState.RUNNING])
 
         def cancel(db: sql.Connection) -> TaskLine:
-            waiting = TASKS.update().where(here, QUEUED)
+            waiting = TASKS.update().where(here, QUEUED, TASKS.c.remote_task.is_(None))
             db.execute(waiting.values(state=TaskState.CANCELLED, cancelled_by=by, ended_ns=now_ns()))
-            db.execute(TASKS.update().where(here, RUNNING, TASKS.c.cancelled_by.is_(None)).values(cancelled_by=by))
+            db.execute(TASKS.update().where(open_here, TASKS.c.cancelled_by.is_(None)).values(cancelled_by=by))
             return read_task(db, task)
 
         return self._ledger.database.write(cancel)

@@ -20,8 +20,9 @@ IN_ORDER = (TASKS.c.priority.desc(), TASKS.c.submitted_ns, TASKS.c.task)
 _SUBMIT_LOCK = 7_428_163
 """Processes that submit for one submitter to one PostgreSQL database take turns: they count what waits."""
 
-_NOT_IN_LINE = {"document", "campaign", "idempotency_key", "fingerprint", "owner"}
-LINES = sql.select(*(c for c in TASKS.c if c.name not in _NOT_IN_LINE), RUNS.c.run).outerjoin(
+_NOT_IN_LINE = {"document", "campaign", "idempotency_key", "fingerprint", "owner", "remote_run"}
+_RUN = sql.func.coalesce(RUNS.c.run, TASKS.c.remote_run).label("run")
+LINES = sql.select(*(c for c in TASKS.c if c.name not in _NOT_IN_LINE), _RUN).outerjoin(
     RUNS, RUNS.c.task == TASKS.c.task
 )
 

@@ -6,7 +6,7 @@ No such name begins with "-", is a path, or holds white space, quotes or charact
 import re
 
 RUN = r"[a-z0-9]{1,48}"
-"""A run's name: four letters from the ledger, or a name for the process that keeps hosts outside the ledger."""
+"""A run's name: four or six letters from the ledger, or a name for the process that keeps hosts outside the ledger."""
 
 HOST = r"[A-Za-z0-9_][A-Za-z0-9._:-]{0,126}"
 """A host's name: its instance type, or its name in an inventory, which may be an address."""
@@ -51,6 +51,12 @@ PROFILE = r"[A-Za-z0-9_+=,.@][A-Za-z0-9_+=,.@-]{0,127}"
 
 OWNER = r"[^\x00-/:-@\[-^`{-\x7f](?:[^\x00-\x1f!\"$%'*;<>?\[-^`{-\x7f]{0,253}[^\x00-(*-\-/:-@\[-^`{-\x7f])?"
 """A person or team, as the value of a tag: letters of any script, digits, and few signs between them."""
+
+SITE = r"[a-z0-9][a-z0-9.-]{0,62}"
+"""The name of a site of a hub."""
+
+BENCH = r"[a-z][a-z0-9-]{0,15}"
+"""The name of a bench, which may be one of a later version."""
 
 BASELINE = r"[A-Za-z0-9_][A-Za-z0-9._-]{0,63}"
 """The name of a group of runs."""

@@ -27,6 +27,7 @@ LAYERS = (
     "report",
     # effects
     "system",
+    "client",
     "store",
     "host",
     "benches",

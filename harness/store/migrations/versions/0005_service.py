@@ -24,6 +24,7 @@ def upgrade() -> None:
         sql.Column("hosts", sql.Integer, nullable=False),
         sql.Column("site", sql.String(64)),
         sql.Column("remote_task", sql.String(64)),
+        sql.Column("remote_run", sql.String(16)),
         sql.Column("priority", sql.Integer, nullable=False, server_default="0"),
         sql.Column("expected_s", sql.Float, nullable=False, server_default="0"),
         sql.Column("submitter", sql.String(64), nullable=False),
