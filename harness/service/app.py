@@ -25,6 +25,7 @@ from harness.service.authentication import Reader, TokenCache
 from harness.service.context import MOST_BODY_BYTES, ServiceContext
 from harness.service.event_feed import EventFeed
 from harness.service.open_access import SameMachine
+from harness.service.pages.assembly import add_pages
 from harness.service.problems import Problem, answer
 
 DESCRIPTION = (
@@ -74,6 +75,7 @@ def make_app(context: ServiceContext) -> FastAPI:
     app.add_middleware(NoNul)
     if context.options.is_open:
         app.add_middleware(SameMachine)
+    add_pages(app, context)
     return app
 
 
