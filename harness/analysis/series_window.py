@@ -32,7 +32,6 @@ class HostSeries:
     bound_ns: Numbers
     bound_has_device: bool
 
-
     @property
     def length_s(self) -> float:
         """How long it is."""
@@ -81,10 +80,8 @@ def make_host_series(evidence: Evidence, *, interval_s: float) -> HostSeries | N
     )
 
 
-def choose_window(
-    series: Sequence[HostSeries], *, from_s: float, to_s: float | None, most_columns: int
-) -> Window:
-    """Choose a window for series that are drawn together, at least one: whole slots in each column, of the longest slot.
+def choose_window(series: Sequence[HostSeries], *, from_s: float, to_s: float | None, most_columns: int) -> Window:
+    """Choose a window for series that are drawn together, at least one. A column has whole slots, by the longest slot.
 
     `to_s` None: to the end of the longest series.
     """

@@ -157,9 +157,7 @@ def order_environments(types: Iterable[TypeStanding]) -> list[Environment]:
     return sorted(shown, key=lambda environment: newest[environment], reverse=True)
 
 
-def find_cell(
-    standing: TypeStanding, environment: Environment, ordered: Sequence[Environment]
-) -> Standing | None:
+def find_cell(standing: TypeStanding, environment: Environment, ordered: Sequence[Environment]) -> Standing | None:
     """Find how a type stands in one of the ordered environments; None: it was not measured there.
 
     A type of whose environment nothing is known stands in the newest one of its image.

@@ -1,4 +1,4 @@
-"""Load the series of hosts' clocks from evidence on this machine, and keep the latest, for plots of any part of them."""
+"""Load the series of hosts' clocks from evidence on this machine, for plots of any part of them; keep the latest."""
 
 import threading
 from collections import OrderedDict

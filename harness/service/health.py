@@ -27,8 +27,7 @@ def healthz() -> Alive:
 @router.get("/readyz", tags=["health"], responses={503: {"model": ReadinessReport}})
 def readyz(context: Context, response: Response) -> ReadinessReport:
     """Say whether the service can do its work: each thing that it needs, with the reason where it is not ready."""
-    parts = [_look(name, check) for name, check in _checks(context).items()]
-    report = ReadinessReport(ready=all(part.ready for part in parts), parts=parts)
+    report = look(context)
     if not report.ready:
         response.status_code = HTTPStatus.SERVICE_UNAVAILABLE
     return report
@@ -49,6 +48,12 @@ def info(context: Context, _caller: Reader) -> ServiceInfo:
         schemas={"report": document.SCHEMA},
         ledger_revision=NEWEST,
     )
+
+
+def look(context: ServiceContext) -> ReadinessReport:
+    """Look at each thing that the service needs."""
+    parts = [_look(name, check) for name, check in _checks(context).items()]
+    return ReadinessReport(ready=all(part.ready for part in parts), parts=parts)
 
 
 def _checks(context: ServiceContext) -> dict[str, Callable[[], str | None]]:

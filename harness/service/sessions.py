@@ -3,8 +3,8 @@
 A session is a value that the service signs with a key in its state directory (or with PTP_HARNESS_SIGNING_KEY, where
 several machines serve one ledger): each process can check it, and a deploy logs nobody out. The value names a token by
 its public name and never holds the secret; whether the token is still valid, and what its scope is, is looked up with
-each request, so that `ptp-harness token revoke` ends all its sessions. A key in the ledger would let everybody who reads
-the ledger, or a backup of it, make sessions.
+each request, so that `ptp-harness token revoke` ends all its sessions. A key in the ledger would let everybody who
+reads the ledger, or a backup of it, make sessions.
 """
 
 import base64

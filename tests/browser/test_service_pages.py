@@ -1,4 +1,4 @@
-"""The pages of a real service in a real browser: nothing is complained of, nothing foreign is asked for, all is small."""
+"""The pages of a real service in a real browser: no complaint, no foreign request, and all is small."""
 
 import gzip
 import re
@@ -113,13 +113,9 @@ def check(tab: Tab) -> list[list[str]]:
 
 
 @pytest.mark.skipif(not AXE.is_file(), reason="no axe-core (`make .venv/node/.ready`)")
-@pytest.mark.parametrize(
-    ("size", "scheme"), [(DESKTOP, "light"), (DESKTOP, "dark"), (PHONE, "light")]
-)
+@pytest.mark.parametrize(("size", "scheme"), [(DESKTOP, "light"), (DESKTOP, "dark"), (PHONE, "light")])
 @pytest.mark.parametrize("page", PAGES)
-def test_axe_core_finds_nothing(
-    told: ToldService, tab: Tab, page: str, size: tuple[int, int], scheme: str
-) -> None:
+def test_axe_core_finds_nothing(told: ToldService, tab: Tab, page: str, size: tuple[int, int], scheme: str) -> None:
     tab.show(size, scheme=scheme)
     tab.open(address(told, page))
     assert check(tab) == []
@@ -136,7 +132,9 @@ def test_a_foreign_request_and_a_script_in_a_page_would_be_noticed(told: ToldSer
     tab.open(f"{told.url}/runs")
     for markup in ("<img src=http://127.0.0.1:9/x.png>", "<p style=color:red>", "<script>1</script>"):
         tab.console.clear()
-        tab.evaluate(f"document.querySelector('main').append(document.createRange().createContextualFragment({markup!r}))")
+        tab.evaluate(
+            f"document.querySelector('main').append(document.createRange().createContextualFragment({markup!r}))"
+        )
         tab.wait_until("true")
         assert tab.bytes_received
         assert "Content Security Policy" in "".join(tab.console)
@@ -146,7 +144,9 @@ def test_a_foreign_request_and_a_script_in_a_page_would_be_noticed(told: ToldSer
 
 
 @pytest.mark.parametrize("page", PAGES)
-def test_a_page_without_scripts_has_what_it_has_with_them(told: ToldService, tab: Tab, plain_tab: Tab, page: str) -> None:
+def test_a_page_without_scripts_has_what_it_has_with_them(
+    told: ToldService, tab: Tab, plain_tab: Tab, page: str
+) -> None:
     plain_tab.open(address(told, page))
     assert plain_tab.console == []
     tab.open(address(told, page))
@@ -171,9 +171,7 @@ def test_the_plots_of_a_host_are_drawn_without_scripts(told: ToldService, plain_
 def test_the_answer_is_on_the_first_screen(told: ToldService, tab: Tab) -> None:
     """Which types can be trusted, and since when not."""
     tab.open(f"{told.url}/")
-    groups = {
-        name: tab.text(f"section.group.{name}") for name in ("pass", "fail", "inconclusive", "unsupported")
-    }
+    groups = {name: tab.text(f"section.group.{name}") for name in ("pass", "fail", "inconclusive", "unsupported")}
     assert "m7i.large" in groups["pass"]
     assert re.search(r"c8g\.large\s+fails since \d{4}-\d\d-\d\d, run \w+; passed until \d{4}-\d\d-\d\d", groups["fail"])
     assert re.search(r"r7i\.large\s+not known since .*; PASS 17 d ago; passes with debian-13", groups["inconclusive"])

@@ -63,7 +63,13 @@ def recorded_host(name: str) -> HostRecord:
         verdict=ladder.judge(evidence, limits.requirements("lab"), depth=Depth.STANDARD, read_only=False),
         facts=evidence.final_facts,
         quality=compute_quality(evidence, interval_s=1.0),
-        stages={Stage.PROVISION: 21.4, Stage.REACH: 9.8, Stage.CONFIGURE: 48.2, Stage.MEASURE: 61.0, Stage.RELEASE: 3.1},
+        stages={
+            Stage.PROVISION: 21.4,
+            Stage.REACH: 9.8,
+            Stage.CONFIGURE: 48.2,
+            Stage.MEASURE: 61.0,
+            Stage.RELEASE: 3.1,
+        },
         address="10.0.3.17",
         zone="eu-north-1a",
         region="eu-north-1",
@@ -126,7 +132,9 @@ def scaled(quality: ClockQuality, times: float) -> ClockQuality:
 
 
 def _scale(distribution: Distribution, times: float) -> Distribution:
-    return Distribution(**{name: value if name == "count" else value * times for name, value in asdict(distribution).items()})
+    return Distribution(
+        **{name: value if name == "count" else value * times for name, value in asdict(distribution).items()}
+    )
 
 
 def without_clock(instance_type: str) -> HostRecord:
@@ -184,14 +192,12 @@ def add_run(
     like: Mapping[str, str] | None = None,
     **campaign: Any,
 ) -> str:
-    """Put a run into a ledger; return its name. `runs_dir`, `like`: evidence of hosts, by the recorded host it is of."""
+    """Put a run into a ledger; return its name. `runs_dir`, `like`: with evidence, by the recorded hosts it is of."""
     asked = {"bench": bench, "instance_types": [host.instance_type for host in hosts], **campaign}
     if image is not None:
         asked["image"] = image
     document = to_document(from_mapping(asked))
-    run = ledger.open_run(
-        bench=bench, campaign=document, hosts={host.name: host.instance_type for host in hosts}
-    )
+    run = ledger.open_run(bench=bench, campaign=document, hosts={host.name: host.instance_type for host in hosts})
     for host in hosts:
         token = ledger.own_host(run, host.name).token
         for stage in host.stages:
@@ -263,7 +269,7 @@ def write_evidence(folder: Path, host: HostRecord, like: str) -> None:
 def tell_story(ledger: Ledger, runs_dir: Path) -> dict[str, str]:
     """Fill a ledger; return some of its runs by what they are good for."""
     always = ("m7i.large", "c7i.xlarge", "r7i.large", "m7g.medium")
-    for number, days_ago in enumerate((75, 61, 47, 33)):
+    for number, days_ago in enumerate((75.0, 61.0, 47.0, 33.0)):
         hosts = [StoryHost(instance_type=name, kernel=OLD[0], driver=OLD[1], times=1 + number / 20) for name in always]
         hosts += [StoryHost(instance_type="c8g.large", kernel=OLD[0], driver=OLD[1])]
         hosts += [StoryHost(instance_type="t3.micro", outcome=Outcome.UNSUPPORTED)]
@@ -271,7 +277,7 @@ def tell_story(ledger: Ledger, runs_dir: Path) -> dict[str, str]:
     for days_ago in (30.2, 19.7, 12.1):
         hosts = [StoryHost(instance_type=name, kernel=DEBIAN[0], driver=DEBIAN[1], times=0.7) for name in always[:3]]
         add_run(ledger, [host.record() for host in hosts], days_ago=days_ago, image="debian-13")
-    found = {}
+    found: dict[str, str] = {}
     for days_ago in (17.4, 9.3, 2.6):
         hosts = [StoryHost(instance_type=name, times=0.8) for name in always]
         hosts[1] = StoryHost(instance_type="c7i.xlarge", like=DRIFTING)

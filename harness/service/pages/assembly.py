@@ -2,19 +2,22 @@
 
 from fastapi import FastAPI
 
+from harness.runs.host_series import HostSeriesCache
 from harness.service.browser_guards import BrowserGuards
 from harness.service.context import ServiceContext
-from harness.runs.host_series import HostSeriesCache
 from harness.service.pages import (
     compare_page,
     evidence_page,
     host_page,
+    kept_page,
     login_pages,
     overview_page,
     queue_page,
     run_list_page,
     run_page,
+    schedule_actions,
     series_data,
+    sites_page,
     static_files,
     submit_page,
     task_actions,
@@ -33,8 +36,11 @@ _MODULES = (
     evidence_page,
     series_data,
     compare_page,
+    kept_page,
     queue_page,
     task_actions,
+    schedule_actions,
+    sites_page,
     submit_page,
 )
 

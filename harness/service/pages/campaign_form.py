@@ -116,7 +116,9 @@ def _choose_kind(node: Mapping[str, Any], schema: Mapping[str, Any]) -> tuple[Fi
             return FieldKind.CHOICE, ["true", "false"]
         case "array":
             items = _resolve(node["items"], schema)
-            return (FieldKind.MARKS, [str(value) for value in items["enum"]]) if "enum" in items else (FieldKind.WORDS, [])
+            return (
+                (FieldKind.MARKS, [str(value) for value in items["enum"]]) if "enum" in items else (FieldKind.WORDS, [])
+            )
         case "object":
             return FieldKind.PAIRS, []
         case _:

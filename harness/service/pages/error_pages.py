@@ -4,7 +4,7 @@ import inspect
 import json
 from collections.abc import Awaitable, Callable
 from http import HTTPStatus
-from typing import Any, cast
+from typing import Any
 from urllib.parse import quote
 
 from fastapi import FastAPI, Request, Response
@@ -21,7 +21,7 @@ Handler = Callable[[Request, Any], Response | Awaitable[Response]]
 def add_error_pages(app: FastAPI) -> None:
     """Let the handlers of an app's errors answer browsers with pages."""
     for kind, handler in list(app.exception_handlers.items()):
-        app.add_exception_handler(kind, _make_handler(cast("Handler", handler)))
+        app.add_exception_handler(kind, _make_handler(handler))
 
 
 def _make_handler(for_programs: Handler) -> Callable[[Request, Exception], Awaitable[Response]]:

@@ -88,7 +88,9 @@ def make_parts(line: HostLine, folder: Path | None) -> HostParts | None:
         return None
     quality = host.quality
     plots = None if folder is None else host_evidence.read_plots(folder)
-    figures = EMPTY if quality is None else join([figures_table(quality, host.name), profiles_table(quality, host.name)])
+    figures = (
+        EMPTY if quality is None else join([figures_table(quality, host.name), profiles_table(quality, host.name)])
+    )
     return HostParts(
         ladder=ladder_table(host),
         notes=notes_part(host),

@@ -9,7 +9,15 @@ from fastapi.responses import RedirectResponse
 from harness.model.tasks import Scope
 from harness.service.authentication import ANYBODY, Caller, Context, client_address, identify
 from harness.service.pages.rendering import render, set_cookie
-from harness.service.pages.viewer import CheckedForm, Form, PageViewer, check_form, find_visitor, get_sessions, read_form
+from harness.service.pages.viewer import (
+    CheckedForm,
+    Form,
+    PageViewer,
+    check_form,
+    find_visitor,
+    get_sessions,
+    read_form,
+)
 from harness.service.problems import ServiceError
 from harness.service.sessions import LASTS_S
 from harness.service.task_routes import write_audit
@@ -40,9 +48,7 @@ def log_in(request: Request, context: Context, form: Annotated[Form, Depends(rea
         caller = identify(request, form.get("token", "").strip()[:_MOST_CHARACTERS])
     except ServiceError as error:
         mistake = f"{error.message}; {error.next_step}"
-        return render(
-            request, viewer, "login.html", status=error.status, next=target, mistake=mistake, prefix=PREFIX
-        )
+        return render(request, viewer, "login.html", status=error.status, next=target, mistake=mistake, prefix=PREFIX)
     line = context.tokens.find(form["token"].strip())
     if line is None:
         raise ServiceError(HTTPStatus.UNAUTHORIZED, "the token is not known", next_step="log in again")

@@ -52,7 +52,7 @@ def show_overview(
     """Show the types of a bench."""
     history: VerdictHistory = request.app.state.verdict_history
     regions = history.places().regions
-    chosen = bench if bench in regions else choose_bench(regions)
+    chosen = bench if bench in regions else choose_bench([*regions])
     types = [] if chosen is None else history.sum_up(chosen, region)
     columns = order_environments(types)
     shown = columns if environments else columns[:_MOST_ENVIRONMENTS]

@@ -18,6 +18,7 @@ router = APIRouter(include_in_schema=False)
 
 _MOST_WAITING = 200
 _MOST_FAILED = 5
+_MOST_SCHEDULES = 200
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,6 +50,7 @@ def show_queue(request: Request, viewer: PageViewer, context: Context) -> Respon
         waits=len(waiting),
         failed=context.queue.list_lines(TaskQuery(state=TaskState.FAILED), most=_MOST_FAILED),
         limits=context.options.limits,
+        schedules=context.schedules.list_lines(most=_MOST_SCHEDULES),
     )
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from functools import cache
 from http import HTTPStatus
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import jinja2
 from fastapi import Request, Response
@@ -66,12 +66,16 @@ def render_text(request: Request, viewer: Viewer | None, template: str, **values
         token = "" if viewer is None else get_sessions(request).make_form_token(viewer.binding)
         return Markup('<input type="hidden" name="{}" value="{}">').format(FORM_TOKEN, token)
 
-    return _environment().get_template(template).render(
-        viewer=viewer,
-        hidden_token=hidden_token,
-        now_ns=now_ns,
-        age=lambda time_ns: page_values.age(time_ns, now_ns),
-        **values_of_page,
+    return (
+        _environment()
+        .get_template(template)
+        .render(
+            viewer=viewer,
+            hidden_token=hidden_token,
+            now_ns=now_ns,
+            age=lambda time_ns: page_values.age(time_ns, now_ns),
+            **values_of_page,
+        )
     )
 
 
@@ -80,7 +84,7 @@ def set_cookie(
 ) -> None:
     """Set a cookie that scripts cannot read, and that pages of others cannot send with what they submit."""
     secure = read_context(request).options.secure
-    site = "strict" if strict else "lax"  # lax: whoever follows a link from elsewhere is logged in
+    site: Literal["strict", "lax"] = "strict" if strict else "lax"  # lax: links from elsewhere find one logged in
     response.set_cookie(name, value, max_age=lasts_s, path="/", secure=secure, httponly=True, samesite=site)
 
 

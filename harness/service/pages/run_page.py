@@ -4,7 +4,6 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import Annotated, Any
 
-import sqlalchemy as sql
 from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import RedirectResponse
 
@@ -26,7 +25,7 @@ from harness.service.pages.task_actions import may_cancel
 from harness.service.pages.viewer import PageViewer
 from harness.store.host_progress import HostProgress, list_progress
 from harness.store.ledger_lines import RunLine
-from harness.store.tables import RUNS
+from harness.store.run_pages import find_summary
 from harness.store.task_lines import TaskLine
 from harness.untrusted import names
 
@@ -94,16 +93,21 @@ def show_log(
     """Show the events of a run before a number, the last ones without. `part`: without the page around them."""
     line = context.ledger.find(run)
     events = context.ledger.latest_events(line.run, before=before, most=LOG_LINES if part else 500)
-    template = "log_lines.html" if part else "log.html"
-    title = {"stage_title": lambda stage: stage_title(stage, line.bench)}
-    return render(request, viewer, template, page="runs", line=line, events=events, **title)
+    return render(
+        request,
+        viewer,
+        "log_lines.html" if part else "log.html",
+        page="runs",
+        line=line,
+        events=events,
+        stage_title=lambda stage: stage_title(stage, line.bench),
+    )
 
 
 def find_task(line: RunLine, context: ServiceContext) -> TaskLine | None:
     """Find the task whose run this is; None for a run that a command began."""
-    query = sql.select(RUNS.c.task).where(RUNS.c.run == line.run)
-    task = context.ledger.database.read(lambda db: db.execute(query).scalar())
-    return None if task is None else context.queue.find(task)
+    summary = find_summary(context.ledger.database, line.run)
+    return None if summary is None or summary.task is None else context.queue.find(summary.task)
 
 
 def list_warnings(record: RunRecord | None) -> list[str]:

@@ -1,4 +1,4 @@
-"""Serve the style and the scripts of the pages, by names that change with their content: browsers keep them for good."""
+"""Serve the style and the scripts of the pages by names that change with their content: browsers keep them for good."""
 
 import gzip
 import hashlib

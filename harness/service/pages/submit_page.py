@@ -20,9 +20,11 @@ from harness.service.context import ServiceContext
 from harness.service.documents import Submission
 from harness.service.pages.campaign_form import FormField, find_field, make_groups, write_campaign
 from harness.service.pages.rendering import render
-from harness.service.pages.viewer import CheckedForm, PageViewer, Viewer, require_scope
+from harness.service.pages.viewer import CheckedForm, Form, PageViewer, Viewer, require_scope
 from harness.service.problems import ServiceError, status_of
-from harness.service.submission import read_campaign
+from harness.service.schedule_documents import ScheduleRequest
+from harness.service.schedule_routes import add_schedule
+from harness.service.task_making import check_campaign
 from harness.service.task_routes import submit_campaign
 from harness.untrusted.input_checks import show_path
 
@@ -30,7 +32,6 @@ router = APIRouter(include_in_schema=False)
 
 EXAMPLE = "bench: lab\ninstance_types: [lab.phc]\ndepth: standard\n"
 _LINE = re.compile(r"campaign\.yaml:(\d+)")
-_MOST_CHARACTERS = 500_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,18 +92,23 @@ def submit(request: Request, viewer: PageViewer, context: Context, form: Checked
     require_scope(viewer, Scope.SUBMIT)
     as_yaml, action = form.get("form") == "yaml", form.get("do", "submit")
     document = form.get("document", "").replace("\r\n", "\n") if as_yaml else write_campaign(form)
-    page = SubmitPage(as_yaml=as_yaml, document=document, values=form, key=form.get("key", "")[:64] or secrets.token_hex(16))
+    page = SubmitPage(
+        as_yaml=as_yaml, document=document, values=form, key=form.get("key", "")[:64] or secrets.token_hex(16)
+    )
     if action == "write":
         return _show(SubmitPage(as_yaml=True, document=document or EXAMPLE), request, viewer, context)
     try:
         if action == "check":
             checked = _describe_plan(document, context)
             return _show(_change(page, checked=checked), request, viewer, context)
-        submission = Submission(campaign=document, priority=_read_priority(form.get("priority", "")))
+        priority = _read_priority(form.get("priority", ""))
+        if action == "schedule":
+            _add_schedule(form, document, priority, viewer, context)
+            return RedirectResponse("/queue#schedules", status_code=303)
+        submission = Submission(campaign=document, priority=priority)
         line, _ = submit_campaign(submission, context, viewer.caller, page.key)
-    except ValidationError:
-        message = "it is empty" if not document else f"it has more than {_MOST_CHARACTERS} characters"
-        wrong = (ShownMistake(message=f"no campaign: {message}"),)
+    except ValidationError as error:
+        wrong = tuple(ShownMistake(message=_describe(each)) for each in error.errors())
         return _show(_change(page, mistakes=wrong, status=422), request, viewer, context)
     except (RequestError, ServiceError) as error:
         wrong = tuple(_list_mistakes(error, document))
@@ -132,6 +138,35 @@ def _change(page: SubmitPage, **changes: Any) -> SubmitPage:
     return SubmitPage(**{name: getattr(page, name) for name in page.__dataclass_fields__} | changes)
 
 
+def _add_schedule(form: Form, document: str, priority: int, viewer: Viewer, context: ServiceContext) -> None:
+    """Add a schedule of the campaign. Raises ValidationError, RequestError and ServiceError."""
+    require_scope(viewer, Scope.OPERATE)
+    wish = ScheduleRequest(
+        name=form.get("schedule", "").strip(),
+        cron=form.get("cron", "").strip(),
+        zone=form.get("zone", "").strip() or "UTC",
+        campaign=document,
+        priority=priority,
+    )
+    add_schedule(wish, Response(), context, viewer.caller)
+
+
+_FIELDS = {"campaign": "the campaign", "name": "the name of the schedule", "cron": "the cron expression"}
+
+
+def _describe(error: Any) -> str:
+    """Describe what is wrong with a part of a submission."""
+    name = str(error["loc"][0])
+    what = _FIELDS.get(name, name)
+    match error["type"]:
+        case "string_too_short":
+            return f"{what} is empty or too short"
+        case "string_too_long":
+            return f"{what} is too long"
+        case _:
+            return f"{what} is not one: small letters, digits, and . _ - behind the first"
+
+
 def _read_priority(text: str) -> int:
     try:
         priority = int(text or 0)
@@ -144,15 +179,11 @@ def _read_priority(text: str) -> int:
 
 def _describe_plan(document: str, context: ServiceContext) -> str:
     """Check a campaign and say what it would do. Raises RequestError."""
-    options = context.options
-    requested = read_campaign(
-        document, benches=context.benches, offered=options.benches, hosts_allowed=options.hosts_allowed
-    )
+    requested = check_campaign(document, context)
     typical_s = context.durations.find_s(requested.bench, requested.instance_types)
-    taken_s = estimate_run_s(requested, typical_s)
-    count = len(requested.instance_types)
+    taken_s, count = estimate_run_s(requested, typical_s), len(requested.instance_types)
     hosts = "the types that `select` selects" if requested.select else f"{count} host{'s' if count > 1 else ''}"
-    return f"It is a campaign of {hosts} on {requested.bench}, depth {requested.depth}, of about {units.duration(taken_s)}."
+    return f"{hosts} on {requested.bench}, depth {requested.depth}, about {units.duration(taken_s)}"
 
 
 def _list_mistakes(error: HarnessError, document: str) -> list[ShownMistake]:

@@ -129,5 +129,3 @@ def require_scope(viewer: Viewer, scope: Scope) -> None:
             f"the token {viewer.caller.name!r} has the scope {viewer.caller.scope}, and this needs {scope}",
             next_step=f"log in with a token of scope {scope}",
         )
-
-

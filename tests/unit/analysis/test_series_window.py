@@ -83,7 +83,10 @@ def test_no_extreme_value_is_lost(data: st.DataObject) -> None:
     slots = sorted(data.draw(st.sets(st.integers(0, 300), min_size=1)))
     values = data.draw(st.lists(st.integers(-(10**9), 10**9), min_size=len(slots), max_size=len(slots)))
     series = replace(
-        day_of_samples(slots[-1] + 1), reading_slots=np.array(slots), offset_ns=np.array(values), delay_ns=np.array(values)
+        day_of_samples(slots[-1] + 1),
+        reading_slots=np.array(slots),
+        offset_ns=np.array(values),
+        delay_ns=np.array(values),
     )
     from_s, to_s = data.draw(st.integers(0, 300)), data.draw(st.integers(0, 301))
     window = choose_window([series], from_s=from_s, to_s=to_s, most_columns=data.draw(st.integers(1, 400)))

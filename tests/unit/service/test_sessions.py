@@ -94,7 +94,7 @@ def test_machines_that_share_a_signing_key_share_sessions(tmp_path: Path) -> Non
 def test_a_key_that_cannot_be_used_is_told(tmp_path: Path) -> None:
     short = tmp_path / "short"
     short.write_text("0123")
-    with pytest.raises(SetupError, match="session key .* is too short: 4 bytes of 32"):
+    with pytest.raises(SetupError, match=r"session key .* is too short: 4 bytes of 32"):
         load_sessions(settings(tmp_path, signing_key=short))
     with pytest.raises(SetupError, match="cannot be read"):
         load_sessions(settings(tmp_path, signing_key=tmp_path / "none"))

@@ -21,7 +21,7 @@ _HOSTS = sql.table(
     sql.column("run"),
     sql.column("host"),
     sql.column("record", sql.JSON),
-    *map(sql.column, ("image", "kernel", "driver")),  # type: ignore[arg-type]
+    *map(sql.column, ("image", "kernel", "driver")),
 )
 
 
