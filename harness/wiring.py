@@ -141,7 +141,10 @@ def service_context(
         return context
     bench_checks = {f"bench {name}": partial(find_missing, name, settings) for name in options.benches}
     return replace(
-        context, wake=executor.wake, checks={"executor": executor.why_not_ready}, optional_checks={**context.optional_checks, **bench_checks}
+        context,
+        wake=executor.wake,
+        checks={"executor": executor.why_not_ready},
+        optional_checks={**context.optional_checks, **bench_checks},
     )
 
 

@@ -39,7 +39,7 @@ def reduce_samples(evidence: Evidence, *, interval_s: float) -> ClockPlots | Non
     bounds = full_bounds if has_device else arrays.chrony_bound.choose(shown)
 
     def reduce(slots: Numbers, values: Numbers) -> Envelope:
-        return _make_envelope((slots - first) // width, values, columns)
+        return make_envelope((slots - first) // width, values, columns)
 
     return ClockPlots(
         definition=PLOTS_DEFINITION,
@@ -72,7 +72,7 @@ def make_histogram(values: Sequence[int]) -> Histogram:
     return Histogram(low=low, width=(high - low) / _BINS, counts=written, below=below, above=above)
 
 
-def _make_envelope(places: Numbers, values: Numbers, columns: int) -> Envelope:
+def make_envelope(places: Numbers, values: Numbers, columns: int) -> Envelope:
     """Find the extremes of the values in each column. `places`: the column of each value."""
     least: list[int | None] = [None] * columns
     greatest: list[int | None] = [None] * columns

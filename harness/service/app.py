@@ -30,6 +30,7 @@ from harness.service.authentication import Reader, TokenCache
 from harness.service.context import ServiceContext
 from harness.service.event_feed import EventFeed
 from harness.service.open_access import SameMachine
+from harness.service.pages.assembly import add_pages
 from harness.service.problems import Problem, answer
 from harness.service.readiness import make_looks
 from harness.service.request_limits import AnswerDeadline, BodyLimit
@@ -93,6 +94,7 @@ def make_app(context: ServiceContext) -> FastAPI:
     app.add_middleware(AuditChanges, trail=context.trail)
     app.add_middleware(AnswerDeadline)
     app.add_middleware(MeasureRequests, metrics=context.metrics.requests)
+    add_pages(app, context)
     return app
 
 

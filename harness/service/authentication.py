@@ -14,6 +14,7 @@ from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from harness.model.tasks import Scope
 from harness.service.context import ServiceContext
 from harness.service.problems import ServiceError
+from harness.service.sessions import Session, Sessions
 from harness.store.access_tokens import AccessTokens, TokenLine, digest_secret
 
 ANYBODY = "anybody"
@@ -47,18 +48,25 @@ class TokenCache:
 
     def find(self, secret: str) -> TokenLine | None:
         """Find the token of a secret. One that is not known is looked up each time."""
-        digest, now = digest_secret(secret), time.monotonic()
+        return self._find(digest_secret(secret), lambda: self._tokens.find(secret))
+
+    def find_listed(self, token: str) -> TokenLine | None:
+        """Find a token by its public name, as sessions have it."""
+        return self._find(token, lambda: self._tokens.find_listed(token))
+
+    def _find(self, key: str, look_up: Callable[[], TokenLine | None]) -> TokenLine | None:
+        now = time.monotonic()
         with self._lock:
-            known = self._known.get(digest)
+            known = self._known.get(key)
         if known is not None and now - known[0] < _CHECKED_AGAIN_S:
             return known[1]
-        line = self._tokens.find(secret)
+        line = look_up()
         if line is None:
             return None
         self._tokens.note_use(line)
         with self._lock:
-            self._known[digest] = (now, line)
-            self._known.move_to_end(digest)
+            self._known[key] = (now, line)
+            self._known.move_to_end(key)
             while len(self._known) > _MOST_KNOWN:
                 self._known.popitem(last=False)
         return line
@@ -81,19 +89,42 @@ def client_address(request: Request) -> str:
 def read_caller(
     request: Request, credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)] = None
 ) -> Caller:
-    """Find who sends a request. Raises ServiceError (401) without a valid token."""
+    """Find who sends a request. Raises ServiceError (401) without a valid token.
+
+    Whoever is logged in to the pages may read with that session. It changes nothing here: other pages cannot send a
+    token, but a browser adds its cookies to whatever they send.
+    """
     context, address = read_context(request), client_address(request)
-    if credentials is None:
-        if context.options.is_open:
-            return Caller(name=ANYBODY, scope=Scope.ADMIN, address=address)
-        raise _unauthorised("no token was sent", "send the header Authorization: Bearer TOKEN")
-    return identify(request, credentials.credentials)
+    if credentials is not None:
+        return identify(request, credentials.credentials)
+    if context.options.is_open:
+        return Caller(name=ANYBODY, scope=Scope.ADMIN, address=address)
+    session = find_session(request) if request.method in ("GET", "HEAD") else None
+    if session is not None:
+        return identify_session(request, session)
+    raise _unauthorised("no token was sent", "send the header Authorization: Bearer TOKEN")
 
 
 def identify(request: Request, secret: str) -> Caller:
     """Find the bearer of a secret. Raises ServiceError (401) unless its token is valid."""
     cache: TokenCache = request.app.state.token_cache
-    line = cache.find(secret)
+    return _identify(request, cache.find(secret))
+
+
+def identify_session(request: Request, session: Session) -> Caller:
+    """Find who is logged in. Raises ServiceError (401) unless the token of the session is valid."""
+    cache: TokenCache = request.app.state.token_cache
+    return _identify(request, cache.find_listed(session.token))
+
+
+def find_session(request: Request) -> Session | None:
+    """Find the session that a request carries; None without a valid one."""
+    sessions: Sessions = request.app.state.sessions
+    value = request.cookies.get(sessions.cookie_name(secure=read_context(request).options.secure))
+    return None if value is None else sessions.read(value)
+
+
+def _identify(request: Request, line: TokenLine | None) -> Caller:
     if line is None:
         raise _unauthorised("the token is not known", "ask an admin for one: ptp-harness token create NAME")
     if line.state != "valid":

@@ -124,6 +124,11 @@ def show_campaign(task: str, context: Context, _caller: Reader) -> CampaignDocum
 @router.post("/{task}/cancel")
 def cancel(task: str, context: Context, caller: Submitter) -> TaskDocument:
     """Cancel a task. One that runs ends soon: its hosts are released, those without a verdict are INCONCLUSIVE."""
+    return task_document(cancel_task(task, context, caller))
+
+
+def cancel_task(task: str, context: Context, caller: Caller) -> TaskLine:
+    """Cancel a task of the caller, or of others where the caller's scope allows it. Raises ServiceError (403)."""
     line = context.queue.find(task)
     if line.submitter != caller.name and not caller.may(Scope.OPERATE):
         raise ServiceError(
@@ -134,7 +139,7 @@ def cancel(task: str, context: Context, caller: Submitter) -> TaskDocument:
     cancelled = context.queue.cancel(task, by=caller.name)
     write_audit(context, caller, "task.cancel", task, HTTPStatus.OK)
     wake_hub(context, cancelled)
-    return task_document(cancelled)
+    return cancelled
 
 
 def wake_hub(context: Context, line: TaskLine) -> None:

@@ -127,6 +127,12 @@ class AccessTokens:
         row = self._database.read(lambda db: db.execute(query).first()) if names.fits(NAME, name) else None
         return None if row is None else _line(row)
 
+    def find_listed(self, token: str) -> TokenLine | None:
+        """Find a token by its public name, valid or not; None for an unknown one."""
+        query = _LINES.where(TOKENS.c.token == token)
+        row = self._database.read(lambda db: db.execute(query).first())
+        return None if row is None else _line(row)
+
     def note_use(self, line: TokenLine) -> None:
         """Note that a token was used, at most once a minute."""
         if line.last_used_ns is None or line.read_ns - line.last_used_ns >= _USED_STEP_NS:

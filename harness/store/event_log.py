@@ -176,11 +176,15 @@ def read_events(db: sql.Connection, run: str, *, after: int, most: int) -> list[
     return [_numbered(row) for row in db.execute(query).all()]
 
 
-def read_latest_events(db: sql.Connection, run: str, *, host: str | None, most: int) -> list[NumberedEvent]:
-    """Read the latest events of a run, or of one host of it, in order, at most so many."""
+def read_latest_events(
+    db: sql.Connection, run: str, *, host: str | None, most: int, before: int | None = None
+) -> list[NumberedEvent]:
+    """Read the latest events of a run, or of one host of it, in order, at most so many; `before`: this number."""
     query = EVENTS.select().where(EVENTS.c.run == run).order_by(EVENTS.c.number.desc()).limit(most)
     if host is not None:
         query = query.where(EVENTS.c.host == host)
+    if before is not None:
+        query = query.where(EVENTS.c.number < before)
     return [_numbered(row) for row in reversed(db.execute(query).all())]
 
 

@@ -8,9 +8,12 @@ from harness.analysis.claims import has_clock
 from harness.model import HostRecord, HostState, Outcome, RunRecord, Stage, Token
 from harness.store.owners import OwnerLine
 from harness.store.run_query import RunState
+from harness.untrusted.plain_text import printable
 
 if TYPE_CHECKING:
     from pydantic import TypeAdapter
+
+_MOST_CHARACTERS = 128
 
 
 @cache
@@ -31,7 +34,20 @@ def host_columns(record: HostRecord) -> dict[str, Any]:
         "region": record.region,
         "offset_p99_ns": record.quality.offset_ns.p99_abs if record.quality else None,
         "bound_p99_ns": bound.p99_abs if bound else None,
+        **_environment_columns(record),
     }
+
+
+def _environment_columns(record: HostRecord) -> dict[str, str | None]:
+    """Make the columns that tell in what environment the clock was measured. A host may claim any text."""
+    facts = record.facts
+    driver = facts.versioned_driver if facts else None
+    texts = {
+        "image": record.image or (facts.os if facts else None),
+        "kernel": facts.kernel if facts else None,
+        "driver": None if driver is None else f"{driver.name} {driver.version}",
+    }
+    return {name: None if text is None else printable(text)[:_MOST_CHARACTERS] for name, text in texts.items()}
 
 
 @cache

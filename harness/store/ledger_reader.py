@@ -273,9 +273,11 @@ class LedgerReader:
         """List the events of a run behind a number, in order, at most so many."""
         return self.database.read(lambda db: read_events(db, run, after=after, most=most))
 
-    def latest_events(self, run: str, *, host: str | None = None, most: int = 200) -> list[NumberedEvent]:
-        """List the latest events of a run, or of one host of it, in order, at most so many."""
-        return self.database.read(lambda db: read_latest_events(db, run, host=host, most=most))
+    def latest_events(
+        self, run: str, *, host: str | None = None, before: int | None = None, most: int = 200
+    ) -> list[NumberedEvent]:
+        """List the latest events of a run, or of one host, in order, at most so many; `before`: this number."""
+        return self.database.read(lambda db: read_latest_events(db, run, host=host, before=before, most=most))
 
     def record(self, run: str) -> RunRecord | None:
         """Return the record of a run that has ended; None before. Raises RequestError when there is no such run."""
@@ -288,6 +290,12 @@ class LedgerReader:
         return run_adapter().validate_python(
             {**record, "hosts": [host_adapter().dump_python(host, mode="json") for host in hosts]}
         )
+
+    def record_without_hosts(self, run: str) -> RunRecord | None:
+        """Return the record of a run that has ended, without its hosts; None before, or without such a run."""
+        query = sql.select(RUNS.c.record).where(RUNS.c.run == run)
+        record = self.database.read(lambda db: db.execute(query).scalar())
+        return None if record is None else run_adapter().validate_python({**record, "hosts": []})
 
     def _run_lines(self, query: sql.Select[Any]) -> list[RunLine]:
         return [make_run_line(row) for row in self.database.read(lambda db: db.execute(query).all())]

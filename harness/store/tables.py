@@ -79,6 +79,9 @@ HOSTS = sql.Table(
     sql.Column("region", sql.String(32)),
     sql.Column("offset_p99_ns", sql.Float),  # of the size of the offset; None: the host has no figures
     sql.Column("bound_p99_ns", sql.Float),  # with the device's, or chrony's where the device publishes none
+    sql.Column("image", sql.String(128)),  # that it was started from; its system where the record names none
+    sql.Column("kernel", sql.String(128)),
+    sql.Column("driver", sql.String(128)),  # with its version
 )
 IS_KEPT = sql.text("state = 'kept'")  # as each query must write it, for the index to be used
 sql.Index("ix_hosts_kept", HOSTS.c.run, HOSTS.c.kept_until_ns, sqlite_where=IS_KEPT, postgresql_where=IS_KEPT)

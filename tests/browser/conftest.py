@@ -1,9 +1,9 @@
-"""A page of the report, one of a comparison, and Chromium to open them."""
+"""A page of the report, one of a comparison, a service with many verdicts, and Chromium to open them."""
 
 import shutil
 import subprocess
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -17,7 +17,11 @@ from harness.probes.facts import read_facts
 from harness.probes.samples import read_samples
 from harness.report.html.comparison_page import render_comparison_page
 from harness.report.html.page import render_page
+from harness.store.ledger import Ledger
+from tests.doubles.clock_story import tell_story
 from tests.doubles.compared_runs import COMPARISON
+from tests.servers.chromium import Browser, Tab, browser
+from tests.servers.service import RunningService, running_service
 
 LAB = Path(__file__).parents[1] / "data" / "lab"
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
@@ -91,3 +95,52 @@ def browse(tmp_path: Path) -> Browse:
         return done.stdout, [line for line in done.stderr.splitlines() if "CONSOLE" in line]
 
     return open_page
+
+
+@pytest.fixture(scope="session")
+def chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
+    """A browser that opens pages of a service."""
+    if CHROMIUM is None:
+        pytest.skip("no chromium")
+    with browser(tmp_path_factory.mktemp("chromium")) as running:
+        yield running
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ToldService:
+    """A service with a ledger of many verdicts. `runs`: some of its runs by what they are good for."""
+
+    running: RunningService
+    runs: Mapping[str, str]
+
+    @property
+    def url(self) -> str:
+        return self.running.url
+
+
+@pytest.fixture(scope="session")
+def told(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ToldService]:
+    """A service without tokens, whose ledger has a story."""
+    folder = tmp_path_factory.mktemp("told")
+    url = f"sqlite:///{folder / 'ledger.sqlite'}"
+    ledger = Ledger(url)
+    runs = tell_story(ledger, folder / "runs")
+    ledger.close()
+    with running_service(url, folder, is_open=True) as running:
+        yield ToldService(running=running, runs=runs)
+
+
+@pytest.fixture
+def tab(chromium: Browser) -> Iterator[Tab]:
+    """A page of that browser."""
+    opened = Tab(chromium)
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def plain_tab(chromium: Browser) -> Iterator[Tab]:
+    """A page of that browser in which scripts are switched off."""
+    opened = Tab(chromium, scripts=False)
+    yield opened
+    opened.close()

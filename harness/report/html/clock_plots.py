@@ -17,14 +17,26 @@ points each second one has a row, or each third."""
 
 def make_figures(host: str, quality: ClockQuality | None, plots: ClockPlots | None) -> Markup:
     """Make all figures of a host that its data allows; the curves of stability need no plots."""
+    over_time = time_figures(host, quality, plots)
+    return join_figures([*over_time[:1], *value_figures(host, quality, plots), *over_time[1:]])
+
+
+def time_figures(host: str, quality: ClockQuality | None, plots: ClockPlots | None) -> list[Markup]:
+    """Make the figures over time: offset, and read delay."""
+    return [] if plots is None else [_offset_figure(host, quality, plots), _delay_figure(host, quality, plots)]
+
+
+def value_figures(host: str, quality: ClockQuality | None, plots: ClockPlots | None) -> list[Markup]:
+    """Make the figures that are not over time: the distribution of the offset, and the curves of stability."""
     stability = plots.stability if plots is not None else quality.stability if quality is not None else ()
-    figures: list[Markup] = []
-    if plots is not None:
-        figures += [_offset_figure(host, quality, plots), _histogram_figure(host, quality, plots)]
+    figures = [] if plots is None else [_histogram_figure(host, quality, plots)]
     if stability:
         figures += [_mtie_figure(host, quality, stability), _tdev_figure(host, quality, stability)]
-    if plots is not None:
-        figures.append(_delay_figure(host, quality, plots))
+    return figures
+
+
+def join_figures(figures: Sequence[Markup]) -> Markup:
+    """Put figures side by side, where there is room; nothing where there is none."""
     return element("div", *figures, class_="figures") if figures else Markup()
 
 

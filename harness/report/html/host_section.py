@@ -32,12 +32,12 @@ def host_section(host: HostRecord, number: int, bench: str, plots: ClockPlots | 
         element("h3", title, " ", outcome_badge(verdict.outcome.value)),
         element("p", verdict.sentence, class_="sentence"),
         element("p", element("strong", "Next: "), verdict.remedy) if verdict.remedy else EMPTY,
-        _notes(host),
+        notes_part(host),
         element("h4", "How the verdict was reached"),
-        element("p", f"Reason: {verdict.reason.value}. ", _course(host, bench), class_="small"),
-        _ladder(host),
-        _findings(host),
-        _facts(host),
+        element("p", f"Reason: {verdict.reason.value}. ", describe_course(host, bench), class_="small"),
+        ladder_table(host),
+        findings_part(host),
+        facts_part(host),
         element("h4", "How good the clock is"),
         _quality(host, plots),
         disturbances_part(host),
@@ -52,7 +52,8 @@ def outcome_badge(outcome: str) -> Markup:
     return element("span", outcome, class_=f"badge {outcome.lower()}")
 
 
-def _notes(host: HostRecord) -> Markup:
+def notes_part(host: HostRecord) -> Markup:
+    """Write contradictions, what was not observed, and remarks; nothing where there is none."""
     verdict = host.verdict
     groups = (
         ("Contradictions", verdict.contradictions),
@@ -62,7 +63,7 @@ def _notes(host: HostRecord) -> Markup:
     return join(join([element("p", element("strong", title)), items(texts)]) for title, texts in groups if texts)
 
 
-def _course(host: HostRecord, bench: str) -> str:
+def describe_course(host: HostRecord, bench: str) -> str:
     """Tell what became of the host, how long each stage took, and what that cost."""
     stages = ", ".join(f"{text.stage_title(stage, bench)} {seconds:.1f} s" for stage, seconds in host.stages.items())
     calls = "" if host.api_calls is None else f"{host.api_calls:g} API calls"
@@ -70,7 +71,9 @@ def _course(host: HostRecord, bench: str) -> str:
     return "; ".join(part for part in (f"Host: {text.state_title(host.state, bench)}", stages, calls, cost) if part)
 
 
-def _ladder(host: HostRecord) -> Markup:
+def ladder_table(host: HostRecord) -> Markup:
+    """Write the rungs of a host's verdict, each with its evidence."""
+
     def row(rung: Rung) -> tuple[str, str, str]:
         status = element("span", rung.status.value.replace("_", " "), class_=f"rung {rung.status.value}")
         return rung.name.value, status, rung.evidence
@@ -79,7 +82,8 @@ def _ladder(host: HostRecord) -> Markup:
     return table(f"ladder of {host.name}", head, map(row, host.verdict.rungs), class_="ladder")
 
 
-def _findings(host: HostRecord) -> Markup:
+def findings_part(host: HostRecord) -> Markup:
+    """Write what was held against limits; nothing where nothing was."""
     if not host.verdict.findings:
         return EMPTY
     head = ("quantity", "statistic", "observed", "limit", "held", "samples", "source of the limit")
@@ -106,7 +110,8 @@ def _finding_row(finding: Finding) -> tuple[str, ...]:
     )
 
 
-def _facts(host: HostRecord) -> Markup:
+def facts_part(host: HostRecord) -> Markup:
+    """Write what is known of the host itself; nothing where nothing is."""
     rows = [row for row in _fact_rows(host) if row[1]]
     if not rows:
         return EMPTY

@@ -29,9 +29,9 @@ _SPREAD = Key(name="99 %, from the best host of a type to its worst", class_="p9
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ComparedHost:
-    """A host, and its number in the page."""
+    """A host, and its number in the page; None: the page has no section of it."""
 
-    number: int
+    number: int | None
     record: HostRecord
 
     @property
@@ -68,11 +68,13 @@ class ComparedType:
         return max(self.p99s_ns, default=float("inf"))
 
 
-def group_by_type(hosts: Iterable[HostRecord]) -> list[ComparedType]:
-    """HostGroup hosts by their types, the type whose worst host is best first."""
+def group_by_type(hosts: Iterable[HostRecord], *, linked: bool = True) -> list[ComparedType]:
+    """Group hosts by their types, the type whose worst host is best first. `linked`: the page has their sections."""
     groups: dict[str, list[ComparedHost]] = {}
     for number, record in enumerate(hosts, 1):
-        groups.setdefault(record.instance_type, []).append(ComparedHost(number=number, record=record))
+        groups.setdefault(record.instance_type, []).append(
+            ComparedHost(number=number if linked else None, record=record)
+        )
     types = [
         ComparedType(name=name, hosts=tuple(sorted(members, key=lambda host: -host.order)))
         for name, members in groups.items()
@@ -80,11 +82,14 @@ def group_by_type(hosts: Iterable[HostRecord]) -> list[ComparedType]:
     return sorted(types, key=lambda compared: compared.order)
 
 
-def types_section(hosts: Sequence[HostRecord]) -> Markup:
-    """Write the comparison of types; nothing where fewer than two hosts have figures."""
+def types_section(hosts: Sequence[HostRecord], *, linked: bool = True) -> Markup:
+    """Write the comparison of types; nothing where fewer than two hosts have figures.
+
+    `linked`: the page has a section of each host, in their order.
+    """
     if sum(host.quality is not None for host in hosts) < 2:
         return EMPTY
-    types = group_by_type(hosts)
+    types = group_by_type(hosts, linked=linked)
     return element(
         "section",
         element("h2", "Types compared"),
@@ -146,10 +151,11 @@ def _count_outcomes(records: Sequence[HostRecord]) -> Iterator[Markup]:
 
 def _host_line(host: ComparedHost, *, alone: bool) -> Markup:
     """Write a host as a link to its section; with its verdict and its offset where it is not alone."""
-    link = element("a", host.record.name, href=f"#host-{host.number}")
+    name = host.record.name
+    named = element("span", name) if host.number is None else element("a", name, href=f"#host-{host.number}")
     if alone:
-        return link
-    return element("small", link, f" {host.record.verdict.outcome.value}, {values.ns(host.p99_ns)}")
+        return named
+    return element("small", named, f" {host.record.verdict.outcome.value}, {values.ns(host.p99_ns)}")
 
 
 def _describe_spread(p99s_ns: Sequence[float]) -> Markup:

@@ -185,7 +185,7 @@ def test_an_upgrade_takes_the_figures_of_hosts_from_their_records(
         columns = ("task", "passed", "unsupported", "inconclusive", "failed", "offset_p99_ns", "bound_p99_ns")
         for column in columns:
             db.execute(sql.text(f"ALTER TABLE runs DROP COLUMN {column}"))
-        for column in ("offset_p99_ns", "bound_p99_ns"):
+        for column in ("offset_p99_ns", "bound_p99_ns", "image", "kernel", "driver"):
             db.execute(sql.text(f"ALTER TABLE hosts DROP COLUMN {column}"))
         db.execute(sql.text(f"UPDATE {schema.REVISION_TABLE} SET version_num = '0003'"))
         db.execute(sql.text("UPDATE ptp_harness SET revision = '0003'"))

@@ -1,17 +1,35 @@
-"""Tables of the service: tasks, tokens, the audit log, schedules and sites; the task and the sums of each run."""
+"""Tables of the service: tasks, tokens, the audit log, schedules and sites; the task and the sums of each run.
+
+Beside each host's record: image, kernel and driver, by which the service orders the verdicts of a type.
+"""
+
+from typing import Any
 
 import sqlalchemy as sql
 from alembic import op
+
+from harness.untrusted.plain_text import printable
 
 revision = "0005"
 down_revision = "0004"
 
 _VERDICTS = {"passed": "PASS", "unsupported": "UNSUPPORTED", "inconclusive": "INCONCLUSIVE", "failed": "FAIL"}
 _FIGURES = ("offset_p99_ns", "bound_p99_ns")
+_MOST_CHARACTERS = 128
+_HOSTS = sql.table(
+    "hosts",
+    sql.column("run"),
+    sql.column("host"),
+    sql.column("record", sql.JSON),
+    *map(sql.column, ("image", "kernel", "driver")),
+)
 
 
 def upgrade() -> None:
     _sum_up_runs()
+    for name in ("image", "kernel", "driver"):
+        op.add_column("hosts", sql.Column(name, sql.String(_MOST_CHARACTERS)))
+    _fill_environments(op.get_bind())
     op.add_column("runs", sql.Column("task", sql.String(16)))
     op.create_index("ix_runs_task", "runs", ["task"], unique=True)
     op.create_table(
@@ -113,3 +131,24 @@ def _sum_up_runs() -> None:
     op.create_index("ix_runs_open", "runs", columns, sqlite_where=is_open, postgresql_where=is_open)
     columns = ["run", "kept_until_ns"]
     op.create_index("ix_hosts_kept", "hosts", columns, sqlite_where=is_kept, postgresql_where=is_kept)
+
+
+def _fill_environments(db: sql.Connection) -> None:
+    """Take image, kernel and driver of each host from its record. A host may have sent any text."""
+    names = db.execute(sql.select(_HOSTS.c.run, _HOSTS.c.host).where(_HOSTS.c.record.is_not(None))).all()
+    for run, host in names:
+        here = (_HOSTS.c.run == run) & (_HOSTS.c.host == host)
+        record = db.execute(sql.select(_HOSTS.c.record).where(here)).scalar()
+        if isinstance(record, dict):
+            db.execute(_HOSTS.update().where(here).values(_read_environment(record)))
+
+
+def _read_environment(record: dict[str, Any]) -> dict[str, str | None]:
+    facts = record.get("facts") or {}
+    drivers = [driver for driver in facts.get("drivers") or () if driver.get("version")]
+    texts = {
+        "image": record.get("image") or facts.get("os"),
+        "kernel": facts.get("kernel"),
+        "driver": f"{drivers[0].get('name')} {drivers[0]['version']}" if drivers else None,
+    }
+    return {name: printable(text)[:_MOST_CHARACTERS] if text else None for name, text in texts.items()}

@@ -1,0 +1,79 @@
+"""Log in to the pages with a token, and log out."""
+
+from http import HTTPStatus
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Query, Request, Response
+from fastapi.responses import RedirectResponse
+
+from harness.model.tasks import Scope
+from harness.service.authentication import ANYBODY, Caller, Context, client_address, identify
+from harness.service.pages.rendering import render, set_cookie
+from harness.service.pages.viewer import (
+    CheckedForm,
+    Form,
+    PageViewer,
+    check_form,
+    find_visitor,
+    get_sessions,
+    read_form,
+)
+from harness.service.problems import ServiceError
+from harness.service.sessions import LASTS_S
+from harness.service.task_routes import write_audit
+from harness.store.access_tokens import PREFIX
+
+router = APIRouter(include_in_schema=False)
+
+_MOST_CHARACTERS = 200
+
+
+def _visitor(request: Request) -> Caller:
+    return Caller(name=ANYBODY, scope=Scope.READ, address=client_address(request))
+
+
+@router.get("/login")
+def show_login(request: Request, next: Annotated[str, Query(max_length=2000)] = "/") -> Response:
+    """Show the form that asks for a token."""
+    viewer = find_visitor(request, _visitor(request))
+    return render(request, viewer, "login.html", next=own_path(next), mistake="", prefix=PREFIX)
+
+
+@router.post("/login")
+def log_in(request: Request, context: Context, form: Annotated[Form, Depends(read_form)]) -> Response:
+    """Begin a session of the bearer of a token."""
+    viewer, target = find_visitor(request, _visitor(request)), own_path(form.get("next", "/"))
+    check_form(request, viewer, form)
+    try:
+        caller = identify(request, form.get("token", "").strip()[:_MOST_CHARACTERS])
+    except ServiceError as error:
+        mistake = f"{error.message}; {error.next_step}"
+        return render(request, viewer, "login.html", status=error.status, next=target, mistake=mistake, prefix=PREFIX)
+    line = context.tokens.find(form["token"].strip())
+    if line is None:
+        raise ServiceError(HTTPStatus.UNAUTHORIZED, "the token is not known", next_step="log in again")
+    write_audit(context, caller, "session.begin", line.token, HTTPStatus.SEE_OTHER)
+    response = RedirectResponse(target, status_code=HTTPStatus.SEE_OTHER)
+    sessions = get_sessions(request)
+    name = sessions.cookie_name(secure=context.options.secure)
+    set_cookie(request, response, name, sessions.begin(line.token), lasts_s=LASTS_S)
+    return response
+
+
+@router.post("/logout")
+def log_out(request: Request, context: Context, viewer: PageViewer, _form: CheckedForm) -> Response:
+    """End a session."""
+    sessions = get_sessions(request)
+    if viewer.session is not None:
+        sessions.end(viewer.session)
+        write_audit(context, viewer.caller, "session.end", viewer.session.token, HTTPStatus.SEE_OTHER)
+    response = RedirectResponse("/login", status_code=HTTPStatus.SEE_OTHER)
+    name, secure = sessions.cookie_name(secure=context.options.secure), context.options.secure
+    response.delete_cookie(name, path="/", secure=secure, httponly=True, samesite="lax")
+    return response
+
+
+def own_path(target: str) -> str:
+    """Return the path if it is one of this service; else that of the first page. Browsers read `\\` as `/`."""
+    is_own = target.startswith("/") and not target.startswith(("//", "/\\")) and target.isprintable()
+    return target if is_own and "\\" not in target else "/"

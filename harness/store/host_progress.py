@@ -1,0 +1,79 @@
+"""Read how far each host of a run is: its latest step, and of its verdict what a list shows, without whole records."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import sqlalchemy as sql
+
+from harness.model import HostState, Outcome, Stage
+from harness.store.database import Database
+from harness.store.ledger_lines import StepLine
+from harness.store.tables import HOSTS, STEPS
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HostProgress:
+    """A host of a run. `step`: the latest of its present attempt. `rungs`: (name, status) of its ladder.
+
+    `outcome` is None before its verdict, and so is what belongs to that. `attempt` is 0 before it was begun.
+    """
+
+    host: str
+    instance_type: str
+    attempt: int
+    state: HostState | None
+    step: StepLine | None
+    outcome: Outcome | None
+    reason: str | None
+    sentence: str | None
+    rungs: Sequence[tuple[str, str]]
+    offset_p99_ns: float | None
+    bound_p99_ns: float | None
+    kept_until_ns: int | None
+
+
+_VERDICT = HOSTS.c.record["verdict"].label("verdict")
+_COLUMNS = (
+    HOSTS.c.host, HOSTS.c.instance_type, HOSTS.c.attempt, HOSTS.c.state, HOSTS.c.outcome, HOSTS.c.offset_p99_ns,
+    HOSTS.c.bound_p99_ns, HOSTS.c.kept_until_ns, HOSTS.c.position,
+)  # fmt: skip
+
+
+def list_progress(database: Database, run: str, *, after: int = -1, most: int = 200) -> list[HostProgress]:
+    """List the hosts of a run behind a position, in the order of its campaign, at most so many."""
+    chosen = sql.and_(HOSTS.c.run == run, HOSTS.c.position > after)
+    hosts = sql.select(*_COLUMNS, _VERDICT).where(chosen).order_by(HOSTS.c.position).limit(most)
+    token = HOSTS.c.run + "/" + HOSTS.c.host + "/" + sql.cast(HOSTS.c.attempt, sql.String)
+    ids = sql.select(sql.func.max(STEPS.c.id)).join(HOSTS, STEPS.c.token == token).where(chosen).group_by(STEPS.c.token)
+    steps = STEPS.select().where(STEPS.c.id.in_(ids))
+
+    def read(db: sql.Connection) -> list[HostProgress]:
+        latest = {row.token.split("/")[1]: _make_step(row) for row in db.execute(steps).all()}
+        return [_make_progress(row, latest) for row in db.execute(hosts).all()]
+
+    return database.read(read)
+
+
+def _make_step(row: Any) -> StepLine:
+    return StepLine(
+        token=row.token, stage=Stage(row.stage), begun_ns=row.begun_ns, ended_ns=row.ended_ns, result=row.result
+    )
+
+
+def _make_progress(row: Any, latest: Mapping[str, StepLine]) -> HostProgress:
+    verdict = row.verdict if isinstance(row.verdict, dict) else {}
+    return HostProgress(
+        host=row.host,
+        instance_type=row.instance_type,
+        attempt=row.attempt,
+        state=HostState(row.state) if row.state else None,
+        step=latest.get(row.host),
+        outcome=Outcome(row.outcome) if row.outcome else None,
+        reason=verdict.get("reason"),
+        sentence=verdict.get("sentence"),
+        rungs=[(str(rung["name"]), str(rung["status"])) for rung in verdict.get("rungs", ())],
+        offset_p99_ns=row.offset_p99_ns,
+        bound_p99_ns=row.bound_p99_ns,
+        kept_until_ns=row.kept_until_ns,
+    )
