@@ -20,7 +20,7 @@ def cancel(name: Name) -> None:
 
     Examples:
         ptp-harness cancel x4m8qz
-        ptp-harness --server https://ptp.example.org cancel k3f9
+        ptp-harness --server https://hub cancel k3f9
     """
     from harness.store.owners import name_user
     from harness.store.task_queue import TaskQueue

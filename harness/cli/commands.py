@@ -83,8 +83,7 @@ _TOKEN = {
 _SCHEDULE = {
     "add": Command("harness.cli.schedule:add", "Submit a campaign at set times."),
     "list": Command(
-        "harness.cli.schedule:list_schedules",
-        "List the schedules, and what prevented the last task of each, if anything.",
+        "harness.cli.schedule:list_schedules", "List the schedules, and why the last task of each was not made."
     ),
     "pause": Command("harness.cli.schedule:pause", "Let a schedule make no tasks until it is resumed."),
     "resume": Command("harness.cli.schedule:resume", "Let a schedule that was paused make tasks again."),
@@ -93,9 +92,7 @@ _SCHEDULE = {
 _SITE = {
     "add": Command("harness.cli.site:add", "Add a site to the ledger, or change its URL and benches."),
     "list": Command("harness.cli.site:list_sites", "List the sites of the ledger, or those that a service has."),
-    "remove": Command(
-        "harness.cli.site:remove", "Remove a site from the ledger; campaigns that it carries out go on there."
-    ),
+    "remove": Command("harness.cli.site:remove", "Remove a site from the ledger; what runs there goes on."),
     "sync": Command("harness.cli.site:sync", "Let a service read its registry of sites now."),
 }
 _LAB: Mapping[str, Command | Group] = {

@@ -62,7 +62,7 @@ def add(
 
 
 def list_schedules(json: Json = False) -> None:
-    """List the schedules, and what prevented the last task of each, if anything.
+    """List the schedules, and why the last task of each was not made.
 
     Examples:
         ptp-harness schedule list

@@ -45,7 +45,7 @@ def list_sites(json: Json = False) -> None:
 
     Examples:
         ptp-harness site list
-        ptp-harness --server https://hub.example.org site list
+        ptp-harness --server https://hub site list
         ptp-harness site list --json
     """
     from harness.store.site_table import SiteTable
@@ -81,7 +81,7 @@ def list_sites(json: Json = False) -> None:
 
 
 def remove(name: Name) -> None:
-    """Remove a site from the ledger; campaigns that it carries out go on there.
+    """Remove a site from the ledger; what runs there goes on.
 
     Tasks that wait for the site wait on, until it is there again or they are cancelled.
 
@@ -100,7 +100,7 @@ def sync() -> None:
     It reads it by itself as often as `serve --registry-every` says.
 
     Examples:
-        ptp-harness --server https://hub.example.org site sync
+        ptp-harness --server https://hub site sync
     """
     raise RequestError(
         "`site sync` asks a service to read its registry, and none is named",

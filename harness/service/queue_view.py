@@ -63,6 +63,11 @@ class TypicalDurations:
         self._lock = threading.Lock()
         self._known: dict[tuple[str, str], tuple[float, float | None]] = {}
 
+    def forget(self) -> None:
+        """Forget all: the ledger is read again."""
+        with self._lock:
+            self._known.clear()
+
     def find_s(self, bench: str, instance_types: Collection[str]) -> Mapping[str, float]:
         """Find how long a host of each type takes, s. Types that were never run lack."""
         now = time.monotonic()

@@ -62,7 +62,7 @@ class TaskQueue:
     """The tasks of a ledger."""
 
     def __init__(self, ledger: Ledger) -> None:
-        self._ledger = ledger
+        self.ledger = ledger
         self._claimed: set[str] = set()  # those that a thread of ours knows of; works of transactions alone use it
 
     # -- for those who submit
@@ -88,7 +88,7 @@ class TaskQueue:
             return inserted
 
         try:
-            return self._ledger.database.write(insert)
+            return self.ledger.database.write(insert)
         except IntegrityError:  # at the same moment, another process took the name or got the same request
             return None
 
@@ -106,18 +106,18 @@ class TaskQueue:
             db.execute(TASKS.update().where(open_here, TASKS.c.cancelled_by.is_(None)).values(cancelled_by=by))
             return read_task(db, task)
 
-        return self._ledger.database.write(cancel)
+        return self.ledger.database.write(cancel)
 
     # -- for those who look
 
     def find(self, task: str) -> TaskLine:
         """Find a task. Raises UnknownTaskError."""
-        return self._ledger.database.read(lambda db: number_lines(db, [read_task(db, task)])[0])
+        return self.ledger.database.read(lambda db: number_lines(db, [read_task(db, task)])[0])
 
     def document(self, task: str) -> str:
         """Return the campaign of a task as it was submitted. Raises UnknownTaskError."""
         query = sql.select(TASKS.c.document).where(TASKS.c.task == task)
-        document = self._ledger.database.read(lambda db: db.execute(query).scalar())
+        document = self.ledger.database.read(lambda db: db.execute(query).scalar())
         if document is None:
             raise unknown_task(task)
         return str(document)
@@ -125,7 +125,7 @@ class TaskQueue:
     def campaign(self, task: str) -> Mapping[str, Any]:
         """Return the campaign of a task as it is stored. Raises UnknownTaskError."""
         query = sql.select(TASKS.c.campaign).where(TASKS.c.task == task)
-        campaign = self._ledger.database.read(lambda db: db.execute(query).scalar())
+        campaign = self.ledger.database.read(lambda db: db.execute(query).scalar())
         if campaign is None:
             raise unknown_task(task)
         return dict(campaign)
@@ -146,7 +146,7 @@ class TaskQueue:
         def read(db: sql.Connection) -> list[TaskLine]:
             return number_lines(db, [make_task_line(row) for row in db.execute(chosen).all()])
 
-        return self._ledger.database.read(read)
+        return self.ledger.database.read(read)
 
     def list_queue(self) -> list[TaskLine]:
         """List the tasks that run, the longest running first, then those that wait, in the order of their turns."""
@@ -157,12 +157,12 @@ class TaskQueue:
             numbered = (replace(make_task_line(row), position=number) for number, row in enumerate(waiting, 1))
             return [*map(make_task_line, running), *numbered]
 
-        return self._ledger.database.read(read)
+        return self.ledger.database.read(read)
 
     def count_machines(self) -> int:
         """Count the machines on which tasks run."""
         query = sql.select(sql.func.count(sql.distinct(OWNERS.c.place))).join(TASKS, OWNERS.c.owner == TASKS.c.owner)
-        return self._ledger.database.read(lambda db: db.execute(query.where(RUNNING, HERE)).scalar_one())
+        return self.ledger.database.read(lambda db: db.execute(query.where(RUNNING, HERE)).scalar_one())
 
     # -- for those who carry out
 
@@ -176,16 +176,16 @@ class TaskQueue:
             rows = db.execute(waiting.order_by(*IN_ORDER).limit(_MOST_LOOKED_AT)).all()
             return dead + count_startable(running, [TaskUse(row.bench, row.submitter) for row in rows], limits)
 
-        return self._ledger.database.read(count)
+        return self.ledger.database.read(count)
 
     def find_processes_here(self) -> set[ProcessId]:
         """Find the processes that carry out tasks, as far as they are of this machine and its space of process ids."""
-        running = self._ledger.database.read(find_running)
+        running = self.ledger.database.read(find_running)
         return {each.owner.process for each in running if each.owner.place == owners.own_place()}
 
     def claim(self, limits: QueueLimits) -> TaskLine | None:
         """Claim the task whose turn it is for this process; None where none waits, or none may begin now."""
-        owner = self._ledger.own()
+        owner = self.ledger.own()
         ours, tries = list[str](), list[int]()
 
         def claim(db: sql.Connection) -> TaskLine | None:
@@ -199,14 +199,14 @@ class TaskQueue:
                 self._claimed.add(line.task)
             return line
 
-        return self._ledger.database.write(claim)
+        return self.ledger.database.write(claim)
 
     def _find_unknown_claim(self, db: sql.Connection, owner: str) -> TaskLine | None:
         rows = db.execute(LINES.where(RUNNING, TASKS.c.owner == owner)).all()
         return next((line for line in map(make_task_line, rows) if line.task not in self._claimed), None)
 
     def _claim(self, db: sql.Connection, owner: str, limits: QueueLimits) -> TaskLine | None:
-        if self._ledger.database.kind == POSTGRESQL:
+        if self.ledger.database.kind == POSTGRESQL:
             db.execute(sql.select(sql.func.pg_advisory_xact_lock(_CLAIM_LOCK)))
         running = find_uses(db)
         if count_here(running) >= limits.tasks:
@@ -225,11 +225,11 @@ class TaskQueue:
         A process of another machine is watched for the length of a lease first; `progress` gets the seconds left. A
         task that took several processes with it is taken over after a pause, which grows.
         """
-        owner = self._ledger.own()
-        for each in self._ledger.database.read(find_running):
+        owner = self.ledger.own()
+        for each in self.ledger.database.read(find_running):
             if not _may_be_taken_here(each):
                 continue
-            dead = owners.confirm_dead(self._ledger.database, each.owner, progress)
+            dead = owners.confirm_dead(self.ledger.database, each.owner, progress)
             if dead is not None and (taken := self._take(each.task, dead, owner)) is not None:
                 return taken
         return None
@@ -245,12 +245,12 @@ class TaskQueue:
                 self._claimed.add(task)
             return None if ours is None else make_task_line(ours)
 
-        return self._ledger.database.write(take)
+        return self.ledger.database.write(take)
 
     def is_cancelled(self, task: str) -> bool:
         """Whether somebody asked a task to end."""
         query = sql.select(TASKS.c.cancelled_by).where(TASKS.c.task == task)
-        return self._ledger.database.read(lambda db: db.execute(query).scalar()) is not None
+        return self.ledger.database.read(lambda db: db.execute(query).scalar()) is not None
 
     def finish(
         self,
@@ -262,7 +262,7 @@ class TaskQueue:
         problem: str | None = None,
     ) -> None:
         """Record the end of a task of this process. Raises OwnershipLostError where another process has it."""
-        owner = self._ledger.own()
+        owner = self.ledger.own()
         values: dict[str, Any] = {"state": state, "exit_code": exit_code, "outcome": outcome, "ended_ns": now_ns()}
         values["problem"] = None if problem is None else clip(printable(problem), _MOST_CHARACTERS)
 
@@ -273,14 +273,14 @@ class TaskQueue:
             if db.execute(sql.select(TASKS.c.task).where(ours, TASKS.c.state == state)).first() is None:
                 raise owners.lost(f"task {line.task}", owners.find_owner(db, TASKS, TASKS.c.task == line.task))
 
-        self._ledger.database.write(finish)
+        self.ledger.database.write(finish)
 
     def give_back(self, line: TaskLine) -> None:
         """Give back a task of this process whose run did not begin: it waits again, in its old place.
 
         One that was to be cancelled is cancelled.
         """
-        owner = self._ledger.own()
+        owner = self.ledger.own()
         ours = RUNNING & (TASKS.c.task == line.task) & (TASKS.c.owner == owner) & (TASKS.c.attempt == line.attempt)
         cancelled = TASKS.update().where(ours, TASKS.c.cancelled_by.is_not(None))
         waits = TASKS.update().where(ours).values(state=TaskState.QUEUED, owner=None, begun_ns=None)
@@ -289,7 +289,7 @@ class TaskQueue:
             db.execute(cancelled.values(state=TaskState.CANCELLED, ended_ns=now_ns()))
             db.execute(waits)
 
-        self._ledger.database.write(give_back)
+        self.ledger.database.write(give_back)
 
 
 def _may_be_taken_here(task: RunningTask) -> bool:

@@ -93,7 +93,7 @@ def test_a_task_is_expected_to_take_as_long_as_its_types_took_before(service: Ru
         record = make_host(name="a", instance_type="lab.phc", stages=stages, state=HostState.RELEASED)
         ledger.record_state(ledger.own_host(run, "a").token, record)
     assert service.context.durations.find_s("lab", ["lab.phc", "lab.none"]) == {}, "as it was read a moment ago"
-    service.context.durations._known.clear()
+    service.context.durations.forget()
     assert service.context.durations.find_s("lab", ["lab.phc", "lab.none"]) == {"lab.phc": 600.0}
     assert submit(service)["expected_s"] == 600.0 != estimated
 

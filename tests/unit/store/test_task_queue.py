@@ -505,7 +505,7 @@ def test_a_task_is_cancelled_or_claimed_never_both(open_ledger: OpenLedger, seed
 
 def owns(queue: TaskQueue, line: TaskLine) -> bool:
     owner = sql.select(TASKS.c.owner).where(TASKS.c.task == line.task)
-    ledger = queue._ledger
+    ledger = queue.ledger
     return bool(ledger.database.read(lambda db: db.execute(owner).scalar()) == ledger.owner)
 
 
