@@ -7,52 +7,48 @@ import shutil
 import socket
 import subprocess
 import time
-import urllib.request
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import jsonschema
 import pytest
+import yaml
 
 from harness import __version__
+from tests.servers import postgresql
+from tests.servers.containers import STATE, USER, Container, mounted_image, read_image, running
 
-IMAGE = f"ptp-harness:{__version__}"
-SCHEMA = Path(__file__).parents[1] / "data" / "cyclonedx" / "bom-1.6.json"
-STATE = "var/lib/ptp-harness"
-USER = 10001
+ROOT = Path(__file__).parents[2]
+SCHEMA = ROOT / "tests" / "data" / "cyclonedx" / "bom-1.6.json"
+COMPOSE = ROOT / "deploy" / "compose"
 _WITHIN_S = 120.0
 
 pytestmark = [pytest.mark.packaging, pytest.mark.timeout(600)]
 
-
-def buildah(*words: str) -> str:
-    return subprocess.run(["buildah", *words], check=True, capture_output=True, text=True, timeout=300).stdout.strip()
+ASK = """
+import json, sys, urllib.request
+path, token, body = sys.argv[1:]
+headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
+request = urllib.request.Request(f"http://127.0.0.1:PORT{path}", body.encode() or None, headers)
+print(urllib.request.urlopen(request, timeout=30).read().decode())
+"""
 
 
 @pytest.fixture(scope="module")
 def config() -> dict[str, Any]:
-    """What the image says of itself."""
-    if shutil.which("buildah") is None or os.geteuid() != 0:
-        pytest.skip("needs root and buildah")
-    if subprocess.run(["buildah", "inspect", "--type", "image", IMAGE], capture_output=True, check=False).returncode:
-        pytest.skip(f"there is no image {IMAGE} (make image)")
-    inspected: dict[str, Any] = json.loads(buildah("inspect", "--type", "image", IMAGE))
-    return dict(inspected["Docker"]["config"])
+    return read_image()
 
 
 @pytest.fixture(scope="module")
 def root(config: dict[str, Any]) -> Iterator[Path]:
-    """The files of the image."""
-    container = buildah("from", "--pull-never", IMAGE)
-    yield Path(buildah("mount", container))
-    buildah("rm", container)
+    with mounted_image() as folder:
+        yield folder
 
 
 def test_the_image_runs_the_service_as_a_user_of_its_own(config: dict[str, Any]) -> None:
     assert (config["User"], config["Entrypoint"], config["Cmd"][0]) == ("10001:10001", ["ptp-harness"], "serve")
-    assert list(config["Volumes"]) == [f"/{STATE}"]
+    assert list(config["Volumes"]) == [STATE]
     assert config["Labels"]["org.opencontainers.image.version"] == __version__
     assert config["Labels"]["org.opencontainers.image.licenses"] == "Apache-2.0"
     assert config["Healthcheck"]["Test"][:2] == ["CMD", "python3"]
@@ -83,102 +79,121 @@ def test_the_list_of_packages_is_true_and_of_the_published_form(root: Path) -> N
     assert of_debian >= {"python3", "openssh-client", "libc6"}
 
 
-@dataclass(frozen=True)
-class Container:
-    """The image, started by runc: read-only root, no capability, a volume, and this machine's loopback."""
-
-    name: str
-    port: int
-    volume: Path
-
-    def execute(self, *words: str) -> "subprocess.CompletedProcess[str]":
-        """Run a program in the container."""
-        argv = ["runc", "exec", self.name, *words]
-        return subprocess.run(argv, capture_output=True, text=True, timeout=120, check=False)
-
-    def ask(self, path: str, token: str, document: object = None) -> Any:
-        headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
-        body = None if document is None else json.dumps(document).encode()
-        request = urllib.request.Request(f"http://127.0.0.1:{self.port}{path}", body, headers)
-        with urllib.request.urlopen(request, timeout=30) as answer:
-            return json.loads(answer.read())
+def wait_for(condition: Callable[[], Any], what: str) -> Any:
+    give_up_at = time.monotonic() + _WITHIN_S
+    while not (value := condition()):
+        assert time.monotonic() < give_up_at, f"not within {_WITHIN_S} s: {what}"
+        time.sleep(0.2)
+    return value
 
 
-@pytest.fixture(scope="module")
-def container(
-    config: dict[str, Any], root: Path, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator["tuple[Container, subprocess.Popen[bytes]]"]:
-    if shutil.which("runc") is None:
-        pytest.skip("needs runc")
-    bundle = tmp_path_factory.mktemp("bundle")
-    volume = bundle / "volume"
+def ask(service: Container, port: int, path: str, token: str, document: object = None) -> Any:
+    """Send a request from within the container of the service."""
+    body = "" if document is None else json.dumps(document)
+    done = service.execute("python3", "-c", ASK.replace("PORT", str(port)), path, token, body)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def carry_out(service: Container, port: int, token: str) -> dict[str, Any]:
+    """Submit a campaign of the lab, and wait for its end."""
+    task = ask(service, port, "/v1/tasks", token, {"campaign": "instance_types: [lab.phc]\n"})["task"]
+
+    def find_ended() -> Any:
+        document = ask(service, port, f"/v1/tasks/{task}", token)
+        return None if document["state"] in ("queued", "running") else document
+
+    return dict(wait_for(find_ended, "the campaign ends"))
+
+
+def test_the_service_serves_from_a_read_only_root_without_any_right(
+    config: dict[str, Any], root: Path, tmp_path: Path
+) -> None:
+    volume = tmp_path / "volume"
     volume.mkdir()
     os.chown(volume, USER, USER)
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = int(free.getsockname()[1])
     argv = [*config["Entrypoint"], "serve", "--listen", f"127.0.0.1:{port}"]
-    (bundle / "config.json").write_text(json.dumps(make_runtime_config(root, volume, argv, config["Env"])))
-    name = f"ptp-harness-test-{os.getpid()}"
-    with (bundle / "log").open("wb") as log:
-        process = subprocess.Popen(["runc", "run", "--bundle", str(bundle), name], stdout=log, stderr=log)
-    try:
-        started = Container(name, port, volume)
-        give_up_at = time.monotonic() + _WITHIN_S
-        while "serving on" not in (bundle / "log").read_text():
-            assert process.poll() is None, (bundle / "log").read_text()
-            assert time.monotonic() < give_up_at, (bundle / "log").read_text()
-            time.sleep(0.1)
-        yield started, process
-    finally:
-        subprocess.run(["runc", "kill", name, "KILL"], capture_output=True, check=False)
-        process.wait(60)
+    with running(root, tmp_path / "alone", argv, config["Env"], binds={STATE: volume}) as service:
+        service.wait_for_line("serving on")
+        healthy = [word.replace("8440", str(port)) for word in config["Healthcheck"]["Test"][1:]]
+        assert service.execute(*healthy).returncode == 0
+        assert service.execute(*[word.replace("/healthz", "/nowhere") for word in healthy]).returncode == 1
+        assert service.execute("touch", "/opt/x").stderr.endswith("Read-only file system\n")
+        assert service.execute("id", "-u").stdout == f"{USER}\n"
+        token = service.execute("ptp-harness", "token", "create", "ada").stdout.strip()
+        assert ask(service, port, "/v1/info", token)["version"] == __version__
+        document = carry_out(service, port, token)
+        # The lab needs QEMU, which is not in the image: a process of its own took the task, and says so.
+        assert (document["state"], document["exit_code"]) == ("failed", 2), document
+        assert "not installed" in document["problem"] or "cannot" in document["problem"], document
+        assert service.stop() == 0
+    assert {path.name for path in volume.iterdir()} >= {"ledger.sqlite", "service"}
+    assert {path.stat().st_uid for path in volume.iterdir()} == {USER}
 
 
-def make_runtime_config(root: Path, volume: Path, argv: Sequence[str], environ: Sequence[str]) -> dict[str, Any]:
-    """Make the config of the container as the runtime specification has it, with what compose.yaml asks for."""
-    mounts = [
-        {"destination": "/proc", "type": "proc", "source": "proc"},
-        {"destination": "/dev", "type": "tmpfs", "source": "tmpfs", "options": ["nosuid", "mode=755", "size=64k"]},
-        {"destination": "/tmp", "type": "tmpfs", "source": "tmpfs", "options": ["nosuid", "nodev", "size=64m"]},
-        {"destination": f"/{STATE}", "type": "bind", "source": str(volume), "options": ["bind", "rw", "nosuid"]},
-    ]
-    return {
-        "ociVersion": "1.0.2",
-        "process": {
-            "user": {"uid": USER, "gid": USER},
-            "args": list(argv),
-            "env": list(environ),
-            "cwd": f"/{STATE}",
-            "noNewPrivileges": True,
-            "capabilities": {kind: [] for kind in ("bounding", "effective", "permitted", "inheritable", "ambient")},
-        },
-        "root": {"path": str(root), "readonly": True},
-        "mounts": mounts,
-        "linux": {"namespaces": [{"type": kind} for kind in ("pid", "mount", "ipc", "uts")]},
-    }
+@pytest.fixture
+def network(tmp_path: Path) -> Iterator[Path]:
+    """A network namespace with nothing but loopback: there, each port of compose.yaml is free."""
+    name = f"ptp-{os.getpid()}-compose"
+    ip = shutil.which("ip", path=f"{os.environ['PATH']}:/usr/sbin:/sbin")
+    if ip is None or subprocess.run([ip, "netns", "add", name], capture_output=True, check=False).returncode:
+        pytest.skip("needs iproute2, and the right to make network namespaces")
+    path = Path("/run/netns") / name
+    subprocess.run(["nsenter", f"--net={path}", "--", ip, "link", "set", "lo", "up"], check=True)
+    yield path
+    subprocess.run([ip, "netns", "delete", name], check=True)
 
 
-def test_the_service_serves_from_a_read_only_root_without_any_right(
-    container: "tuple[Container, subprocess.Popen[bytes]]", config: dict[str, Any]
+@pytest.fixture
+def database(network: Path, tmp_path: Path) -> Iterator[str]:
+    """PostgreSQL where compose.yaml has it, with the password of make-secrets; yields the folder of the secrets."""
+    programs = postgresql.find_programs()
+    if programs is None:
+        pytest.skip("PostgreSQL's server is not installed on this machine")
+    shutil.copy(COMPOSE / "make-secrets", tmp_path / "make-secrets")
+    subprocess.run([tmp_path / "make-secrets"], check=True, capture_output=True)
+    password = (tmp_path / "secrets" / "database-password").read_text()
+    with postgresql.serve(programs) as server:
+        server.execute(f"CREATE ROLE ptp LOGIN PASSWORD '{password}'")
+        server.execute("CREATE DATABASE ptp OWNER ptp")
+        server.stop()
+        hba = server.folder / "data" / "pg_hba.conf"
+        hba.write_text("local all all trust\nhost ptp ptp 127.0.0.1/32 scram-sha-256\n")
+        server.start("nsenter", f"--net={network}", "--", address="127.0.0.1")
+        yield str(tmp_path / "secrets")
+
+
+def test_service_worker_and_database_of_compose_carry_out_a_campaign(
+    config: dict[str, Any], root: Path, network: Path, database: str, tmp_path: Path
 ) -> None:
-    started, process = container
-    healthy = [word.replace("8440", str(started.port)) for word in config["Healthcheck"]["Test"][1:]]
-    assert started.execute(*healthy).returncode == 0
-    assert started.execute(*[word.replace("/healthz", "/nowhere") for word in healthy]).returncode == 1
-    assert started.execute("touch", "/opt/x").stderr.endswith("Read-only file system\n")
-    assert started.execute("id", "-u").stdout == f"{USER}\n"
-    token = started.execute("ptp-harness", "token", "create", "ada").stdout.strip()
-    assert len(token) > 40
-    assert started.ask("/v1/info", token)["version"] == __version__
-    task = started.ask("/v1/tasks", token, {"campaign": "instance_types: [lab.phc]\n"})["task"]
-    give_up_at = time.monotonic() + _WITHIN_S
-    while (document := started.ask(f"/v1/tasks/{task}", token))["state"] in ("queued", "running"):
-        assert time.monotonic() < give_up_at, document
-        time.sleep(0.2)
-    # The lab needs QEMU, which is not in the image: a process of its own took the task, and says so.
-    assert (document["state"], document["exit_code"]) == ("failed", 2), document
-    assert "not installed" in document["problem"] or "cannot" in document["problem"], document
-    subprocess.run(["runc", "kill", started.name, "TERM"], check=True)
-    assert process.wait(60) == 0
-    assert {path.name for path in started.volume.iterdir()} >= {"ledger.sqlite", "service"}
-    assert {path.stat().st_uid for path in started.volume.iterdir()} == {USER}
+    """With the commands, variables, secrets and names of compose.yaml; runc stands for the engine of containers."""
+    services = yaml.safe_load((COMPOSE / "compose.yaml").read_text())["services"]
+    volume, hosts = tmp_path / "volume", tmp_path / "hosts"
+    volume.mkdir()
+    os.chown(volume, USER, USER)
+    hosts.write_text("127.0.0.1 localhost database service\n")
+    secrets = {f"/run/secrets/{name}": Path(database) / name for name in services["service"]["secrets"]}
+    binds = {STATE: volume, "/etc/hosts": hosts, **secrets}
+    assert services["worker"]["secrets"] == services["service"]["secrets"]
+
+    def start(name: str) -> Any:
+        service = services[name]
+        assert service["volumes"] == [f"state:{STATE}"]
+        environ = [*config["Env"], *(f"{key}={value}" for key, value in service["environment"].items())]
+        argv = [*config["Entrypoint"], *service["command"]]
+        return running(root, tmp_path / name, argv, environ, binds=binds, network=network)
+
+    with start("service") as service, start("worker") as worker:
+        service.wait_for_line("serving on http://0.0.0.0:8440")
+        worker.wait_for_line("carrying out campaigns")
+        assert "ptp:***@database/ptp" in service.log.read_text()
+        assert service.execute(*config["Healthcheck"]["Test"][1:]).returncode == 0
+        assert worker.execute(*services["worker"]["healthcheck"]["test"][1:]).returncode == 0
+        token = service.execute("ptp-harness", "token", "create", "ada").stdout.strip()
+        document = carry_out(service, 8440, token)
+        assert (document["state"], document["exit_code"]) == ("failed", 2), document
+        assert not (volume / "ledger.sqlite").exists()
+        assert worker.stop() == 0
+        assert service.stop() == 0

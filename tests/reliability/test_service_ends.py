@@ -101,6 +101,40 @@ def test_a_server_s_ledger_of_an_earlier_version_is_refused_with_the_next_step(
     assert "next: `ptp-harness ledger upgrade` upgrades it" in service.read_log()
 
 
+def begin_campaign(service: ScriptedService, ledger: Ledger, *flags: str) -> "tuple[subprocess.Popen[bytes], str]":
+    """Begin a campaign in a process of `work`; return that, and the task."""
+    service.flags = ("--open", "--no-work")
+    service.start()
+    worker = service.launch_command("work", *flags)
+    task = service.submit(CAMPAIGN, "a")
+    wait_for(lambda: find_processes_of_tasks(ledger).get(task), "the task is begun")
+    return worker, task
+
+
+def test_a_worker_that_waits_ends_after_its_campaigns(service: ScriptedService) -> None:
+    ledger = Ledger(service.url)
+    worker, task = begin_campaign(service, ledger, "--wait")
+    later = service.submit(CAMPAIGN, "b")
+    worker.send_signal(signal.SIGTERM)
+    assert worker.wait(120) == 0
+    queue = TaskQueue(ledger)
+    assert (queue.find(task).state, queue.find(later).state) == ("ended", "queued")
+    assert "waiting for 1 campaigns; a second signal ends this, not those that run" in service.read_log()
+    ledger.close()
+
+
+def test_a_second_signal_ends_a_worker_that_waits_and_leaves_its_campaigns_alone(service: ScriptedService) -> None:
+    ledger = Ledger(service.url)
+    worker, task = begin_campaign(service, ledger, "--wait")
+    worker.send_signal(signal.SIGTERM)
+    wait_for(lambda: "waiting for 1 campaigns" in service.read_log(), "it waits")
+    worker.send_signal(signal.SIGTERM)
+    assert worker.wait(30) == 0
+    wait_for(lambda: TaskQueue(ledger).find(task).state.final, "the campaign ends")
+    assert (TaskQueue(ledger).find(task).state, TaskQueue(ledger).find(task).attempt) == ("ended", 1)
+    ledger.close()
+
+
 def test_a_port_that_another_program_has_is_named(service: ScriptedService) -> None:
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = other.getsockname()[1]

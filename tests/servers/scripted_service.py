@@ -59,7 +59,11 @@ class ScriptedService:
 
     def launch(self, *more: str) -> "subprocess.Popen[bytes]":
         """Start the command `serve` with more flags, without waiting for anything."""
-        argv = [sys.executable, "-m", "tests.programs.scripted_command", "serve", *self.flags, *more]
+        return self.launch_command("serve", *self.flags, *more)
+
+    def launch_command(self, *words: str) -> "subprocess.Popen[bytes]":
+        """Start another command with the ledger, the hosts and the log of this service."""
+        argv = [sys.executable, "-m", "tests.programs.scripted_command", *words]
         environ = os.environ | {
             "PYTHONPATH": f"{ROOT}:{ROOT / 'lab'}",
             FOLDER: str(self.folder),
