@@ -133,18 +133,20 @@ def service_context(
     sources = run_sources(settings, ledger)
     context = make_context(settings, options, ledger, benches(settings), lambda name: bench(name, settings), sources)
     if sites is not None:
+        from harness.service.sites.hub_metrics import HubCollector
         from harness.service.sites.make_hub import make_hub
 
         hub = make_hub(sites, ledger, settings)
+        context.metrics.registry.register(HubCollector(hub))
         context = replace(context, hub=hub, optional_checks={"registry": hub.why_not_ready})
     if executor is None:
         return context
-    bench_checks = {f"bench {name}": partial(find_missing, name, settings) for name in options.benches}
+    optional = {f"bench {name}": partial(find_missing, name, settings) for name in options.benches}
     return replace(
         context,
         wake=executor.wake,
         checks={"executor": executor.why_not_ready},
-        optional_checks={**context.optional_checks, **bench_checks},
+        optional_checks={**context.optional_checks, **optional},
     )
 
 

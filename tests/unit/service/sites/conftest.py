@@ -16,6 +16,7 @@ from harness.client.retries import RetryPolicy
 from harness.model.tasks import Scope
 from harness.service.context import ServiceContext
 from harness.service.sites.contacts import SiteToken
+from harness.service.sites.hub_metrics import HubCollector
 from harness.service.sites.make_hub import HubOptions, make_hub
 from tests.servers.service import RunningService, running_service
 
@@ -95,7 +96,8 @@ def make_hub_service(
 
         def add_hub(context: ServiceContext) -> ServiceContext:
             hub = make_hub(chosen, context.ledger, context.settings)
-            return replace(context, hub=hub, checks={"registry": hub.why_not_ready})
+            context.metrics.registry.register(HubCollector(hub))
+            return replace(context, hub=hub, optional_checks={"registry": hub.why_not_ready})
 
         return running_service(f"sqlite:///{tmp_path / 'hub.sqlite'}", tmp_path / "hub", change=add_hub, benches=())
 
