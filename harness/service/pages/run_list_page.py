@@ -13,6 +13,7 @@ from harness.service.cursors import read_cursor, write_cursor
 from harness.service.pages.addresses import with_query
 from harness.service.pages.rendering import render
 from harness.service.pages.viewer import PageViewer
+from harness.service.problems import ServiceError
 from harness.service.times import parse_moment_ns
 from harness.store.run_pages import RunSummary, list_page
 from harness.store.run_query import RunOrder, RunPlace, RunQuery, RunState
@@ -72,7 +73,7 @@ def list_runs(
         place = None if after is None else _read_place(after)
         types = [part for part in chosen.type.replace(",", " ").split() if part]
         runs = list_page(context.ledger.database, query, types=types, after=place, most=_ON_A_PAGE + 1)
-    except RequestError as error:
+    except (RequestError, ServiceError) as error:
         mistake = error.message
     else:
         if len(runs) > _ON_A_PAGE:
