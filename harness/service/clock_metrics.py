@@ -10,7 +10,7 @@ from prometheus_client.registry import Collector
 
 from harness.model import Outcome
 from harness.service.background_value import BackgroundValue
-from harness.store.clock_figures import ClockFigures, read_clocks
+from harness.store.newest_clocks import NewestClock, read_newest_clocks
 from harness.store.database import Database
 
 PREFIX = "ptp_harness_service_clock"
@@ -23,7 +23,7 @@ class ClockCollector(Collector):
     """The clocks of a ledger, read in the background: a ledger that hangs makes them old, and hangs nobody who asks."""
 
     def __init__(self, database: Database) -> None:
-        self._clocks = BackgroundValue("clocks", lambda: read_clocks(database), fresh_s=_FRESH_S)
+        self._clocks = BackgroundValue("clocks", lambda: read_newest_clocks(database), fresh_s=_FRESH_S)
 
     def describe(self) -> Iterable[Metric]:
         """Name no metrics beforehand: that would read the ledger."""
@@ -36,7 +36,7 @@ class ClockCollector(Collector):
             yield from write_clocks(look.value, look.age_s)
 
 
-def write_clocks(clocks: Sequence[ClockFigures], read_ago_s: float) -> Iterator[Metric]:
+def write_clocks(clocks: Sequence[NewestClock], read_ago_s: float) -> Iterator[Metric]:
     """Write the metrics of clocks that were read so long ago."""
     outcome = GaugeMetricFamily(
         f"{PREFIX}_outcome", "The newest verdict of a type: 1, and 0 for the others.", labels=(*_LABELS, "outcome")

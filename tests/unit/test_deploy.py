@@ -247,3 +247,62 @@ def test_prometheus_knows_its_files_and_every_expression(tmp_path: Path) -> None
     assert done.returncode == 0, done.stdout + done.stderr
     (tmp_path / "all.yml").write_text("groups: [{name: all, rules: [{record: x, expr: 'sum(('}]}]\n")
     assert check(programs / "promtool", "check", "rules", tmp_path / "all.yml").returncode != 0
+
+
+ALARMS = {
+    "ServiceAway": {'up{job="ptp-harness", instance="a"}': "0x20"},
+    "LedgerUnread": {'up{job="ptp-harness", instance="a"}': "1x20"},
+    "CampaignsWait": {"ptp_harness_service_oldest_waiting_seconds": "20000x30"},
+    "HostsBegunAgain": {"ptp_harness_service_retaken_hosts": "0+1x30"},
+    "ScheduleFails": {"ptp_harness_service_schedules_troubled": "1x30"},
+    "ClockFails": {
+        'ptp_harness_service_clock_outcome{bench="ec2", instance_type="m7i.large", outcome="FAIL"}': "0x10 1x20"
+    },
+    "RequestsFail": {
+        'ptp_harness_service_requests_total{route="/v1/tasks", status="200"}': "0+90x30",
+        'ptp_harness_service_requests_total{route="/v1/tasks", status="500"}': "0+10x30",
+    },
+}
+"""What each alert is about, one value a minute."""
+
+FINE = {
+    'up{job="ptp-harness", instance="a"}': "1x30",
+    'ptp_harness_service_ledger_figures_age_seconds{instance="a"}': "10x30",
+    "ptp_harness_service_oldest_waiting_seconds": "60x30",
+    "ptp_harness_service_retaken_hosts": "1x30",
+    "ptp_harness_service_schedules_troubled": "0x30",
+    'ptp_harness_service_clock_outcome{bench="ec2", instance_type="m7i.large", outcome="FAIL"}': "0x30",
+    'ptp_harness_service_requests_total{route="/v1/tasks", status="200"}': "0+90x30",
+}
+
+
+def firing(folder: Path, programs: Path, series: dict[str, str], alerts: dict[str, bool]) -> str:
+    """What promtool says against this claim about which alerts fire after half an hour; empty if nothing."""
+    rules = yaml.safe_load((DEPLOY / "prometheus" / "rules.yml").read_text())
+    for group in rules["groups"]:
+        for rule in group["rules"]:
+            rule["annotations"], rule["expr"] = {}, f"count({rule['expr']})"
+            rule["labels"] = {}
+    (folder / "rules.yml").write_text(yaml.safe_dump(rules))
+    tests = [
+        {"eval_time": "25m", "alertname": name, "exp_alerts": [{"exp_labels": {}}] if fires else []}
+        for name, fires in alerts.items()
+    ]
+    inputs = [{"series": name, "values": values} for name, values in series.items()]
+    test = {"interval": "1m", "input_series": inputs, "alert_rule_test": tests}
+    (folder / "test.yml").write_text(yaml.safe_dump({"rule_files": ["rules.yml"], "tests": [test]}))
+    done = check(programs / "promtool", "test", "rules", folder / "test.yml")
+    return "" if done.returncode == 0 else done.stdout + done.stderr
+
+
+@pytest.mark.programs
+def test_each_alert_fires_for_what_it_is_about_and_for_nothing_else(tmp_path: Path) -> None:
+    programs = prometheus.find_programs()
+    if programs is None:
+        pytest.skip("needs Prometheus' promtool, which is not installed")
+    (group,) = yaml.safe_load((DEPLOY / "prometheus" / "rules.yml").read_text())["groups"]
+    assert {rule["alert"] for rule in group["rules"]} == set(ALARMS)
+    assert firing(tmp_path, programs, FINE, dict.fromkeys(ALARMS, False)) == ""
+    assert firing(tmp_path, programs, FINE, {"ClockFails": True}) != ""
+    for name, series in ALARMS.items():
+        assert firing(tmp_path, programs, series, {name: True}) == "", name

@@ -6,23 +6,23 @@ from prometheus_client.registry import Collector
 
 from harness.model import Outcome
 from harness.service.clock_metrics import write_clocks
-from harness.store.clock_figures import ClockFigures
+from harness.store.newest_clocks import NewestClock
 
 
 class Written(Collector):
-    def __init__(self, *clocks: ClockFigures) -> None:
+    def __init__(self, *clocks: NewestClock) -> None:
         self._clocks = clocks
 
     def collect(self) -> list[Metric]:
         return [*write_clocks(self._clocks, 2.0)]
 
 
-def clock(**changes: object) -> ClockFigures:
+def clock(**changes: object) -> NewestClock:
     values = {"bench": "ec2", "instance_type": "m7i.large", "region": "eu-north-1", "outcome": Outcome.PASS}
-    return ClockFigures(**{**values, "offset_p99_ns": 80.0, "bound_p99_ns": 900.0, "age_s": 10.0, **changes})  # type: ignore[arg-type]
+    return NewestClock(**{**values, "offset_p99_ns": 80.0, "bound_p99_ns": 900.0, "age_s": 10.0, **changes})  # type: ignore[arg-type]
 
 
-def lines(*clocks: ClockFigures) -> list[str]:
+def lines(*clocks: NewestClock) -> list[str]:
     registry = CollectorRegistry()
     registry.register(Written(*clocks))
     return [line for line in generate_latest(registry).decode().splitlines() if not line.startswith("#")]

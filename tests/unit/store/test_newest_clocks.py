@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 from harness.model import Outcome
-from harness.store.clock_figures import ClockFigures, read_clocks
+from harness.store.newest_clocks import NewestClock, read_newest_clocks
 from harness.store.ledger import Ledger
 from harness.store.tables import HOSTS, RUNS
 from tests.doubles.records import make_host, make_verdict
@@ -31,7 +31,7 @@ def age(ledger: Ledger, run: str, seconds: float) -> None:
     ledger.database.write(lambda db: db.execute(earlier))
 
 
-def plain(clocks: list[ClockFigures]) -> set[tuple[object, ...]]:
+def plain(clocks: list[NewestClock]) -> set[tuple[object, ...]]:
     return {
         (each.bench, each.instance_type, each.region, each.outcome, each.offset_p99_ns, each.bound_p99_ns)
         for each in clocks
@@ -39,7 +39,7 @@ def plain(clocks: list[ClockFigures]) -> set[tuple[object, ...]]:
 
 
 def test_an_empty_ledger_has_no_clock(open_ledger: OpenLedger) -> None:
-    assert read_clocks(open_ledger().database) == []
+    assert read_newest_clocks(open_ledger().database) == []
 
 
 def test_each_type_has_its_newest_verdict_in_each_region(open_ledger: OpenLedger) -> None:
@@ -48,7 +48,7 @@ def test_each_type_has_its_newest_verdict_in_each_region(open_ledger: OpenLedger
     judge(ledger, "m7i.large", Outcome.PASS, offset_ns=80.0, region="eu-north-1")
     judge(ledger, "m7i.large", Outcome.INCONCLUSIVE, region="us-east-1")
     age(ledger, judge(ledger, "lab.phc", Outcome.PASS, offset_ns=50.0), 91 * 86400)
-    clocks = list(read_clocks(ledger.database))
+    clocks = list(read_newest_clocks(ledger.database))
     assert plain(clocks) == {
         ("ec2", "m7i.large", "eu-north-1", Outcome.PASS, 80.0, 800.0),
         ("ec2", "m7i.large", "us-east-1", Outcome.INCONCLUSIVE, None, None),
@@ -60,5 +60,5 @@ def test_a_host_without_a_verdict_hides_no_earlier_one(open_ledger: OpenLedger) 
     ledger = open_ledger()
     age(ledger, judge(ledger, "lab.phc", Outcome.PASS, offset_ns=50.0), 60)
     ledger.claim(ledger.open_run(bench="lab", campaign={}, hosts={"lab.phc": "lab.phc"}))
-    (clock,) = read_clocks(ledger.database)
+    (clock,) = read_newest_clocks(ledger.database)
     assert (clock.outcome, clock.offset_p99_ns) == (Outcome.PASS, 50.0)

@@ -15,7 +15,7 @@ MOST_TYPES = 1000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ClockFigures:
+class NewestClock:
     """The newest verdict of a type on a bench, in a Region; `age_s`: since its run began.
 
     `offset_p99_ns` and `bound_p99_ns`: None where that host has no figures.
@@ -30,12 +30,12 @@ class ClockFigures:
     age_s: float
 
 
-def read_clocks(database: Database) -> Sequence[ClockFigures]:
+def read_newest_clocks(database: Database) -> Sequence[NewestClock]:
     """Read the newest verdict of each type of the latest 90 days."""
     return database.read(_read)
 
 
-def _read(db: sql.Connection) -> list[ClockFigures]:
+def _read(db: sql.Connection) -> list[NewestClock]:
     now_ns = read_now(db)
     kind = (RUNS.c.bench, HOSTS.c.instance_type, HOSTS.c.region)
     newest_first = (RUNS.c.started_ns.desc(), HOSTS.c.position)
@@ -50,7 +50,7 @@ def _read(db: sql.Connection) -> list[ClockFigures]:
     columns = [column for column in judged.c if column.name != "number"]
     newest = sql.select(*columns).where(judged.c.number == 1).order_by(judged.c.started_ns.desc()).limit(MOST_TYPES)
     return [
-        ClockFigures(
+        NewestClock(
             bench=row.bench,
             instance_type=row.instance_type,
             region=row.region,
