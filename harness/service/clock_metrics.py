@@ -10,8 +10,8 @@ from prometheus_client.registry import Collector
 
 from harness.model import Outcome
 from harness.service.background_value import BackgroundValue
-from harness.store.newest_clocks import NewestClock, read_newest_clocks
 from harness.store.database import Database
+from harness.store.newest_clocks import NewestClock, read_newest_clocks
 
 PREFIX = "ptp_harness_service_clock"
 _FRESH_S = 60.0

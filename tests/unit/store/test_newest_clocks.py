@@ -3,8 +3,8 @@
 from collections.abc import Callable
 
 from harness.model import Outcome
-from harness.store.newest_clocks import NewestClock, read_newest_clocks
 from harness.store.ledger import Ledger
+from harness.store.newest_clocks import NewestClock, read_newest_clocks
 from harness.store.tables import HOSTS, RUNS
 from tests.doubles.records import make_host, make_verdict
 
