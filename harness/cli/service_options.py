@@ -76,11 +76,11 @@ def watch_queue(queue: TaskQueue, limits: QueueLimits, settings: Settings, *, wa
 
     with handling_stop_signals(handle):
         executor.start()
-        goes_on = "" if waits else ", not those that run"
-        output.say(f"carrying out campaigns, {limits.tasks} at once; Ctrl-C ends this{goes_on}")
+        those_that_run = "after those that run" if waits else "not those that run"
+        output.say(f"carrying out campaigns, {limits.tasks} at once; Ctrl-C ends this, {those_that_run}")
         stop.wait()
         executor.stop()
         if waits and (number := executor.count_busy()):
-            output.say(f"waiting for {number} campaigns; a second signal ends this, not those that run")
+            output.say(f"waiting for the campaigns that run ({number}); a second signal ends this, not those")
             while executor.count_busy() and not stop_at_once.wait(LOOK_EVERY_S):
                 pass

@@ -214,10 +214,10 @@ def end_run(run: str, ledger: Ledger, bench: Bench, progress: Callable[[str], No
     if ledger.find(run).owner.owner != ledger.owner:
         ledger.take_over(run, partial(_say_wait, run, progress), stopping=True)
     items = [item for item in survey(ledger, bench, taken_over=[run]).removable if item.token.run == run]
-    left = [word for words in remove(items, bench, progress).values() for word in words]
-    if not left:
+    remains = [word for words in remove(items, bench, progress).values() for word in words]
+    if not remains:
         close_runs([run], ledger, bench, progress)
-    return left
+    return remains
 
 
 def close_runs(runs: Collection[str], ledger: Ledger, bench: Bench, progress: Callable[[str], None]) -> list[str]:

@@ -42,12 +42,12 @@ def carry_out(line: TaskLine, ledger: Ledger, settings: Settings, benches: Bench
     except OwnershipLostError:
         raise
     except HarnessError as error:
-        left = _end_run(line, ledger, benches)
-        queue.finish(line, TaskState.FAILED, exit_code=int(error.exit_code), problem=f"{error}{left}")
+        remains = _end_run(line, ledger, benches)
+        queue.finish(line, TaskState.FAILED, exit_code=int(error.exit_code), problem=f"{error}{remains}")
         return TaskState.FAILED
     except Exception as error:
-        left = _end_run(line, ledger, benches)
-        queue.finish(line, TaskState.FAILED, problem=f"our fault: {type(error).__name__}: {error}{left}")
+        remains = _end_run(line, ledger, benches)
+        queue.finish(line, TaskState.FAILED, problem=f"our fault: {type(error).__name__}: {error}{remains}")
         raise
     state = TaskState.CANCELLED if queue.is_cancelled(line.task) else TaskState.ENDED
     if record is None:
@@ -110,13 +110,13 @@ def _end_run(line: TaskLine, ledger: Ledger, benches: Benches) -> str:
         run = TaskQueue(ledger).find(line.task).run
         if run is None or ledger.record(run) is not None:
             return ""
-        left = leftovers.end_run(run, ledger, benches.make_bench(campaign_run.read_campaign(run, ledger)))
+        remains = leftovers.end_run(run, ledger, benches.make_bench(campaign_run.read_campaign(run, ledger)))
     except OwnershipLostError:
         raise
     except Exception as error:
         _log.warning("the run of task %s was not ended: %s", line.task, error)
-        left = [f"what its run made ({error})"]
-    return f"; left: {', '.join(left)}: `ptp-harness sweep --yes`" if left else ""
+        remains = [f"what its run made ({error})"]
+    return f"; left: {', '.join(remains)}: `ptp-harness sweep --yes`" if remains else ""
 
 
 def _prepare_again(run: str, ledger: Ledger, settings: Settings, benches: Benches) -> Prepared:

@@ -119,7 +119,7 @@ def test_a_worker_that_waits_ends_after_its_campaigns(service: ScriptedService) 
     assert worker.wait(120) == 0
     queue = TaskQueue(ledger)
     assert (queue.find(task).state, queue.find(later).state) == ("ended", "queued")
-    assert "waiting for 1 campaigns; a second signal ends this, not those that run" in service.read_log()
+    assert "waiting for the campaigns that run (1); a second signal ends this, not those" in service.read_log()
     ledger.close()
 
 
@@ -127,7 +127,7 @@ def test_a_second_signal_ends_a_worker_that_waits_and_leaves_its_campaigns_alone
     ledger = Ledger(service.url)
     worker, task = begin_campaign(service, ledger, "--wait")
     worker.send_signal(signal.SIGTERM)
-    wait_for(lambda: "waiting for 1 campaigns" in service.read_log(), "it waits")
+    wait_for(lambda: "waiting for the campaigns that run (1)" in service.read_log(), "it waits")
     worker.send_signal(signal.SIGTERM)
     assert worker.wait(30) == 0
     wait_for(lambda: TaskQueue(ledger).find(task).state.final, "the campaign ends")
