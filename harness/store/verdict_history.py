@@ -154,9 +154,10 @@ def _read_verdicts(db: sql.Connection, *, runs: Sequence[str]) -> list[tuple[_Pl
         .join(RUNS, RUNS.c.run == HOSTS.c.run)
         .where(HOSTS.c.outcome.is_not(None))
     )
-    rows: list[Any] = []
-    for first in range(0, len(runs), _MOST_NAMES):
-        rows += db.execute(query.where(HOSTS.c.run.in_(runs[first : first + _MOST_NAMES]))).all()
+    if len(runs) > _MOST_NAMES:  # the first time: nearly all
+        wanted = {*runs}
+        return [_place_verdict(row) for row in db.execute(query) if row.run in wanted]
+    rows = db.execute(query.where(HOSTS.c.run.in_(runs))).all()
     return [_place_verdict(row) for row in rows]
 
 

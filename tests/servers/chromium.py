@@ -162,7 +162,7 @@ class Tab:
         give_up_at = time.monotonic() + within_s
         while True:
             with suppress(BrowserError):  # the page may be on its way to another one
-                if self.evaluate(expression):
+                if self.evaluate(f"Boolean({expression})"):
                     return
             assert time.monotonic() < give_up_at, f"not within {within_s} s: {expression}"
             time.sleep(0.02)

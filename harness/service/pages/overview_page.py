@@ -16,8 +16,8 @@ from harness.store.verdict_history import VerdictHistory
 
 router = APIRouter(include_in_schema=False)
 
-_MOST_TYPES = 60
-_MOST_NAMED = 24
+_MOST_TYPES = 40
+_MOST_NAMED = 20
 _MOST_ENVIRONMENTS = 5
 
 _TITLES = {

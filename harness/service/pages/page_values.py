@@ -1,6 +1,7 @@
 """Write moments, ages and figures for the pages. Times are in UTC, and say so."""
 
 import datetime
+from functools import lru_cache
 
 from markupsafe import Markup
 
@@ -43,6 +44,7 @@ def figure(value: float | None) -> str:
     return "\N{EN DASH}" if value is None else units.ns(value)
 
 
+@lru_cache(maxsize=4096)  # cells of a table tell of the same runs
 def _time(time_ns: int | None, form: str) -> Markup:
     if time_ns is None or not 0 <= time_ns < _MOST_NS:
         return Markup("\N{EN DASH}")

@@ -121,6 +121,6 @@ def _make_visible(value: object) -> object:
     """Escape what is invisible in a text. Pieces of the HTML report are markup already."""
     if isinstance(value, markup.Markup):
         return Markup(str(value))
-    if isinstance(value, str) and not isinstance(value, Markup):
+    if isinstance(value, str) and not isinstance(value, Markup) and not value.isprintable():
         return printable(value)
     return value

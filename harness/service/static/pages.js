@@ -126,12 +126,13 @@
 
   for (const editor of document.querySelectorAll("textarea[data-lines]")) {
     const numbers = document.getElementById(editor.dataset.lines);
+    let counted = numbers.textContent.split("\n").length, leaves = false;
     const count = () => {
       const lines = editor.value.split("\n").length;
-      numbers.textContent = Array.from({length: lines}, (_, at) => at + 1).join("\n");
+      if (lines !== counted) numbers.textContent = Array.from({length: lines}, (_, at) => at + 1).join("\n");
+      counted = lines;
       numbers.scrollTop = editor.scrollTop;
     };
-    let leaves = false;
     editor.addEventListener("input", count);
     editor.addEventListener("scroll", () => { numbers.scrollTop = editor.scrollTop; });
     editor.addEventListener("keydown", event => {

@@ -125,7 +125,7 @@
       }
       performance.mark("plots-begin");
       this.draw();
-      await null;  // uPlot draws in a microtask
+      await new Promise(requestAnimationFrame);  // uPlot draws before the next frame
       performance.measure("plots", "plots-begin");
     }
 
@@ -134,6 +134,7 @@
       this.drawn.forEach(plot => plot.destroy());
       const begin = single ? told.hosts[0].begin_s : 0, xs = [];
       for (let at = 0; at < told.columns; at++) xs.push(begin + told.first_s + (at + 0.5) * told.column_s);
+      this.place.dataset.shown = JSON.stringify([told.first_s, told.columns * told.column_s]);
       this.place.replaceChildren(this.tools(begin, single));
       this.drawn = panelsOf(told).map(panel => {
         const figure = make("div", "", {className: "panel"});
@@ -176,7 +177,8 @@
       button("Earlier", from <= 0, Math.max(0, from - span / 2), Math.max(span, to - span / 2));
       button("Later", to >= told.length_s, Math.min(told.length_s - span, from + span / 2), Math.min(told.length_s, to + span / 2));
       button("All", whole, null, null);
-      const shown = single ? `${moment(begin + from)} to ${moment(begin + to).slice(11)} UTC` : `${elapsed(from)} to ${elapsed(to)} after the first sample`;
+      const [first, last] = [moment(begin + from), moment(begin + to)];
+      const shown = single ? `${first} to ${last.slice(0, 10) === first.slice(0, 10) ? last.slice(11) : last} UTC` : `${elapsed(from)} to ${elapsed(to)} after the first sample`;
       bar.append(make("span", `${shown}, columns of ${elapsed(told.column_s)}`, {className: "small"}));
       queueMicrotask(() => {
         const again = [...bar.children].find(child => child.textContent === this.refocus && !child.disabled);
