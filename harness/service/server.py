@@ -63,11 +63,12 @@ class Certificate:
         if certificate is None or key is None:
             raise RequestError("--certificate and --key go together", next_step="name both files, or neither")
         try:
-            ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(certificate, key)
+            # With a password here nobody is asked for one at a terminal.
+            ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(certificate, key, password="")
         except OSError as error:  # SSLError is one
             raise RequestError(
                 f"the certificate {certificate} and the key {key} cannot be used: {error.strerror or error}",
-                next_step="both in PEM, and the key is that of the certificate",
+                next_step="both in PEM; the key is that of the certificate, and has no password",
             ) from error
         return cls(certificate=certificate, key=key)
 
@@ -91,6 +92,19 @@ def parse_address(text: str) -> Address:
             f"--listen is {shorten_value(text)}: it must be HOST:PORT", next_step="such as 127.0.0.1:8440 or [::1]:8440"
         )
     return Address(host=host, port=int(port))
+
+
+def parse_proxies(texts: Sequence[str]) -> tuple[str, ...]:
+    """Parse the addresses of proxies, or their networks. Raises RequestError."""
+    for text in texts:
+        try:
+            ipaddress.ip_network(text)
+        except ValueError as error:
+            raise RequestError(
+                f"--proxy is {shorten_value(text)}: it must be an address or a network",
+                next_step="such as 10.0.0.1 or 10.0.0.0/24; what a proxy says of clients counts, so name yours alone",
+            ) from error
+    return tuple(texts)
 
 
 @contextmanager

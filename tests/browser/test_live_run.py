@@ -71,7 +71,9 @@ def test_a_run_is_seen_live(service: RunningService, ledger: Ledger, tab: Tab) -
         tab.wait_until("document.querySelector('.hosts span.now')")
         shown = tab.text(".hosts tbody tr")
         assert re.search(r"[\d.]+ [num]s\s+[\d.]+ us\s+being measured", shown)
-        assert tab.text(".log li:last-child").endswith("lab.phc measure 20 s of 1 min: PHC0 selected, offset +84 ns <b>")
+        assert tab.text(".log li:last-child").endswith(
+            "lab.phc measure 20 s of 1 min: PHC0 selected, offset +84 ns <b>"
+        )
         steps = "[...document.querySelectorAll('.steps i')].map(mark => mark.className).join()"
         assert tab.evaluate(steps) == "done,done,done,now,ahead"
     ledger.end_step(measure, "done")
@@ -154,10 +156,13 @@ def test_a_campaign_is_submitted_by_the_editor(service: RunningService, tab: Tab
     assert "unknown key; did you mean 'depth'?" in tab.text("#mistakes")
     assert tab.text("#document-lines b") == "3"
     tab.click("#mistakes a")
-    assert tab.evaluate(
-        "document.getElementById('document').value.slice(document.getElementById('document').selectionStart,"
-        " document.getElementById('document').selectionEnd)"
-    ) == "dpeth: quick"
+    assert (
+        tab.evaluate(
+            "document.getElementById('document').value.slice(document.getElementById('document').selectionStart,"
+            " document.getElementById('document').selectionEnd)"
+        )
+        == "dpeth: quick"
+    )
     tab.evaluate("document.getElementById('document').value = 'bench: lab\\ninstance_types: [lab.phc]\\n'")
     tab.follow(".send button[value=submit]")
     assert "It waits for its turn" in tab.text()
@@ -207,9 +212,12 @@ def test_the_end_of_a_log_of_11_mb_is_seen_at_once_and_goes_on(
     record_property("counted", f"first screen of a log of 11 MB: {seconds:.3f} s")  # type: ignore[operator]
     assert seconds < 0.3
     assert "110000 0123456789" in tab.text(".log li:last-child")
-    assert tab.evaluate(
-        "(() => { const box = document.querySelector('.logbox'); return box.scrollHeight - box.scrollTop - box.clientHeight })()"
-    ) < 5
+    assert (
+        tab.evaluate(
+            "(() => { const box = document.querySelector('.logbox'); return box.scrollHeight - box.scrollTop - box.clientHeight })()"
+        )
+        < 5
+    )
     tell(ledger, run, "lab.phc", Stage.MEASURE, "one more")
     tab.wait_until("document.querySelector('.log li:last-child').innerText.includes('one more')", within_s=5)
     assert tab.bytes_received < 120_000
@@ -335,5 +343,7 @@ def test_the_part_of_a_plot_is_chosen_by_keys(service: RunningService, ledger: L
     assert "04:48:04 to 04:48:34 UTC" in tab.text(".plot-tools .small")
     for name in ("Earlier", "Later", "Zoom out"):
         shown = tab.text(".plot-tools .small")
-        tab.evaluate(f"[...document.querySelectorAll('.plot-tools button')].find(b => b.textContent === '{name}').click()")
+        tab.evaluate(
+            f"[...document.querySelectorAll('.plot-tools button')].find(b => b.textContent === '{name}').click()"
+        )
         tab.wait_until(f"document.querySelector('.plot-tools .small').innerText !== {json.dumps(shown)}")
