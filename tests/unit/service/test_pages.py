@@ -314,8 +314,14 @@ def test_a_submitter_cancels_own_tasks_alone(page_service: RunningService) -> No
 
 
 def test_a_campaign_is_submitted_by_the_form(open_service: RunningService) -> None:
-    fields = {"key.bench": "lab", "key.instance_types": "lab.phc, lab.no-phc\nlab.drifting", "key.measure.duration": "90s",
-              "key.limits.offset_ns.p99_abs": "20us", "key.expect": "lab.no-phc: no_phc", "priority": "7"}  # fmt: skip
+    fields = {
+        "key.bench": "lab",
+        "key.instance_types": "lab.phc, lab.no-phc\nlab.drifting",
+        "key.measure.duration": "90s",
+        "key.limits.offset_ns.p99_abs": "20us",
+        "key.expect": "lab.no-phc: no_phc",
+        "priority": "7",
+    }
     with open_service.client(None) as client:
         checked = post(client, "/submit", "/submit", do="check", **fields)
         assert "No mistake: 3 hosts on lab, depth standard, about" in checked.text
