@@ -214,7 +214,8 @@ def test_the_end_of_a_log_of_11_mb_is_seen_at_once_and_goes_on(
     assert "110000 0123456789" in tab.text(".log li:last-child")
     assert (
         tab.evaluate(
-            "(() => { const box = document.querySelector('.logbox'); return box.scrollHeight - box.scrollTop - box.clientHeight })()"
+            "(() => { const box = document.querySelector('.logbox');"
+            " return box.scrollHeight - box.scrollTop - box.clientHeight })()"
         )
         < 5
     )
@@ -226,7 +227,8 @@ def test_the_end_of_a_log_of_11_mb_is_seen_at_once_and_goes_on(
     tab.click(".earlier a")
     tab.wait_until("document.querySelectorAll('.log li').length > 350")
     assert tab.evaluate("document.querySelector('.log li').id") == f"event-{int(place[6:]) - 200}"
-    top = "document.getElementById({}).getBoundingClientRect().top - document.querySelector('.logbox').getBoundingClientRect().top"
+    event, box = "document.getElementById({})", "document.querySelector('.logbox')"
+    top = f"{event}.getBoundingClientRect().top - {box}.getBoundingClientRect().top"
     assert abs(tab.evaluate(top.format(json.dumps(place)))) < 60, "what was read stays in its place"
 
 
