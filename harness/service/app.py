@@ -25,11 +25,13 @@ from harness.service import (
     token_routes,
     type_routes,
 )
+from harness.service.answer_headers import AnswerHeaders
 from harness.service.audit_trail import AuditChanges
 from harness.service.authentication import Reader, TokenCache
 from harness.service.context import ServiceContext
 from harness.service.event_feed import EventFeed
 from harness.service.open_access import SameMachine
+from harness.service.openapi import describe_problems
 from harness.service.pages.assembly import add_pages
 from harness.service.problems import Problem, answer
 from harness.service.readiness import make_looks
@@ -87,7 +89,9 @@ def make_app(context: ServiceContext) -> FastAPI:
         """Return the JSON schema of campaign files."""
         return json_schema()
 
+    describe_problems(app)
     app.add_middleware(BodyLimit)
+    app.add_middleware(AnswerHeaders)
     app.add_middleware(NoNul)
     if context.options.is_open:
         app.add_middleware(SameMachine)

@@ -28,10 +28,18 @@ class EventForm(StrEnum):
     JSON = "json"
 
 
+_STREAMED_EVENT = {
+    "type": "object",
+    "description": "One event of the stream. `data` is an event of EventPage as JSON; `id` its number.",
+    "properties": {"id": {"type": "string"}, "event": {"type": "string"}, "data": {"type": "string"}},
+    "required": ["data"],
+}
+
+
 @router.get(
     "/{run}/events",
     response_class=Response,
-    responses={200: {"model": EventPage, "content": {"text/event-stream": {"schema": {"type": "string"}}}}},
+    responses={200: {"model": EventPage, "content": {"text/event-stream": {"schema": _STREAMED_EVENT}}}},
 )
 async def read_events(
     request: Request,

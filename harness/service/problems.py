@@ -10,6 +10,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
+from starlette.routing import Match
 
 from harness.campaign.mistakes import MistakesError
 from harness.errors import ConflictError, HarnessError, RequestError, SetupError, UnknownNameError
@@ -19,6 +20,7 @@ from harness.untrusted.plain_text import clip, printable
 
 MEDIA_TYPE = "application/problem+json"
 RETRY_AFTER_S = "60"
+_METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 _log = logging.getLogger(__name__)
 
 
@@ -123,7 +125,21 @@ def _answer_http_error(request: Request, error: HTTPException) -> JSONResponse:
     problem = Problem(
         title=phrase, status=error.status_code, detail=detail, next_step="/v1/openapi.json lists all paths"
     )
-    return answer(problem, error.headers)
+    headers = dict(error.headers or {})
+    if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
+        headers["Allow"] = ", ".join(_find_allowed(request))
+    return answer(problem, headers)
+
+
+def _find_allowed(request: Request) -> list[str]:
+    """Find the methods that an address takes: each may be a route of its own."""
+    return [
+        method
+        for method in _METHODS
+        if any(
+            route.matches({**request.scope, "method": method})[0] is Match.FULL for route in request.app.router.routes
+        )
+    ]
 
 
 def _answer_invalid(_request: Request, error: RequestValidationError) -> JSONResponse:
