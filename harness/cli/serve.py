@@ -10,9 +10,8 @@ from harness.cli import hub_options, output, service_options
 from harness.errors import RequestError
 from harness.model.bench_traits import BenchName
 from harness.service.context import ServiceOptions
-from harness.service.server import Address, Certificate, listen, parse_address, serve_requests
+from harness.service.server import Address, Certificate, listen, parse_address, parse_proxies, serve_requests
 from harness.store.task_queue import TaskQueue
-from harness.system import settings
 
 
 def serve(
@@ -32,10 +31,7 @@ def serve(
         list[str] | None,
         typer.Option("--proxy", metavar="ADDRESS", help="A proxy whose X-Forwarded-For counts; may be repeated."),
     ] = None,
-    archive_hosts: Annotated[
-        list[str] | None,
-        typer.Option("--archive-host", metavar="HOST", help="Take driver archives of this host alone; repeatable."),
-    ] = None,
+    archive_hosts: service_options.ArchiveHosts = None,
     benches: Annotated[
         list[BenchName] | None,
         typer.Option("--bench", help="A bench that campaigns may use (default: lab and ec2); may be repeated."),
@@ -73,8 +69,8 @@ def serve(
             next_step="listen on 127.0.0.1, or leave --open out: `ptp-harness token create NAME` makes tokens",
         )
     limits = service_options.make_limits(parallel, per_bench, per_submitter)
-    configuration = settings.load()
-    pair = Certificate.load(certificate, key)
+    configuration = service_options.load_settings(archive_hosts)
+    pair, trusted = Certificate.load(certificate, key), parse_proxies(proxies or ())
     sites = hub_options.make_hub_options(registry, registry_every, site_tokens)
     ledger = wiring.ledger(configuration)
     executor = service_options.make_executor(TaskQueue(ledger), limits, configuration) if works else None
@@ -82,7 +78,7 @@ def serve(
         limits=limits,
         benches=tuple(benches or (() if sites else (BenchName.LAB, BenchName.EC2))),
         is_open=is_open,
-        hosts_allowed=tuple(archive_hosts or ()),
+        hosts_allowed=configuration.archive_hosts,
         secure=pair is not None,
     )
     context = wiring.service_context(configuration, options, ledger, executor, sites)
@@ -92,4 +88,4 @@ def serve(
         output.say(f"serving on {scheme}://{bound}; ledger {ledger.url}; Ctrl-C stops it")
         if is_open:
             output.say("warning: requests need no token here (--open)")
-        serve_requests(context, listening, executor=executor, certificate=pair, proxies=proxies or ())
+        serve_requests(context, listening, executor=executor, certificate=pair, proxies=trusted)

@@ -3,6 +3,7 @@
 import os
 import threading
 from collections.abc import Sequence
+from dataclasses import replace
 from types import FrameType
 from typing import Annotated
 
@@ -14,11 +15,24 @@ from harness.model.bench_traits import BenchName
 from harness.service.executor import GO, LOOK_EVERY_S, Executor
 from harness.store.task_lines import QueueLimits
 from harness.store.task_queue import TaskQueue
+from harness.system import settings
 from harness.system.settings import Settings
 from harness.system.signals import handling_stop_signals
+from harness.untrusted import names
 from harness.untrusted.input_checks import shorten_value
 
-__all__ = ["GO", "TASKS_AT_ONCE", "Parallel", "PerBench", "PerSubmitter", "make_executor", "make_limits", "watch_queue"]
+__all__ = [
+    "GO",
+    "TASKS_AT_ONCE",
+    "ArchiveHosts",
+    "Parallel",
+    "PerBench",
+    "PerSubmitter",
+    "load_settings",
+    "make_executor",
+    "make_limits",
+    "watch_queue",
+]
 
 TASKS_AT_ONCE = 2
 
@@ -30,6 +44,24 @@ PerBench = Annotated[
 PerSubmitter = Annotated[
     int | None, typer.Option("--per-submitter", min=1, max=1000, metavar="N", help="Campaigns at once of one token.")
 ]
+ArchiveHosts = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--archive-host", metavar="HOST", help="Take driver archives of this host alone; it may be of your network."
+    ),
+]
+
+
+def load_settings(archive_hosts: Sequence[str] | None) -> Settings:
+    """Load the settings, with the hosts that driver archives may come from. Raises RequestError."""
+    hosts = tuple(host.lower().strip("[]") for host in archive_hosts or ())
+    for host in hosts:
+        if not names.fits(names.ADDRESS, host):
+            raise RequestError(
+                f"--archive-host is {shorten_value(host)}: it must be a host's name or address",
+                next_step="such as files.example.org, without https://",
+            )
+    return replace(settings.load(), archive_hosts=hosts)
 
 
 def make_limits(parallel: int, per_bench: Sequence[str] | None, per_submitter: int | None) -> QueueLimits:
@@ -46,12 +78,12 @@ def make_limits(parallel: int, per_bench: Sequence[str] | None, per_submitter: i
     return QueueLimits(tasks=parallel, per_bench=limits, per_submitter=per_submitter)
 
 
-def make_executor(queue: TaskQueue, limits: QueueLimits, settings: Settings) -> Executor:
+def make_executor(queue: TaskQueue, limits: QueueLimits, configuration: Settings) -> Executor:
     """Make the executor of a queue; its processes get this process's environment and the limits.
 
     Raises SetupError where their log cannot be written.
     """
-    log = settings.state_dir / "service" / "workers.log"
+    log = configuration.state_dir / "service" / "workers.log"
     try:
         log.parent.mkdir(parents=True, exist_ok=True)
         log.open("ab").close()
@@ -63,13 +95,14 @@ def make_executor(queue: TaskQueue, limits: QueueLimits, settings: Settings) -> 
     flags = [f"--parallel={limits.tasks}", *(f"--per-bench={name}={most}" for name, most in limits.per_bench.items())]
     if limits.per_submitter is not None:
         flags.append(f"--per-submitter={limits.per_submitter}")
-    environ = os.environ | {"PTP_HARNESS_STATE_DIR": str(settings.state_dir)}
+    flags += [f"--archive-host={host}" for host in configuration.archive_hosts]
+    environ = os.environ | {"PTP_HARNESS_STATE_DIR": str(configuration.state_dir)}
     return Executor(queue, limits, log, environ=environ, flags=flags)
 
 
-def watch_queue(queue: TaskQueue, limits: QueueLimits, settings: Settings, *, waits: bool) -> None:
+def watch_queue(queue: TaskQueue, limits: QueueLimits, configuration: Settings, *, waits: bool) -> None:
     """Begin tasks until a signal comes. `waits`: then until those that were begun here have ended, or a second one."""
-    executor, stop, stop_at_once = make_executor(queue, limits, settings), threading.Event(), threading.Event()
+    executor, stop, stop_at_once = make_executor(queue, limits, configuration), threading.Event(), threading.Event()
 
     def handle(_number: int, _frame: FrameType | None) -> None:
         (stop_at_once if stop.is_set() else stop).set()

@@ -11,13 +11,13 @@ from harness.model import Event
 from harness.runs import task_run
 from harness.runs.context import RunControls
 from harness.store.task_queue import TaskQueue
-from harness.system import settings
 
 
 def work(
     parallel: service_options.Parallel = service_options.TASKS_AT_ONCE,
     per_bench: service_options.PerBench = None,
     per_submitter: service_options.PerSubmitter = None,
+    archive_hosts: service_options.ArchiveHosts = None,
     waits: Annotated[
         bool, typer.Option("--wait", help="Once stopped, wait for the campaigns that run; for containers.")
     ] = False,
@@ -37,7 +37,7 @@ def work(
         ptp-harness work --wait
     """
     limits = service_options.make_limits(parallel, per_bench, per_submitter)
-    configuration = settings.load()
+    configuration = service_options.load_settings(archive_hosts)
     ledger = wiring.ledger(configuration)
     queue = TaskQueue(ledger)
     if not next_task:

@@ -29,6 +29,7 @@ def ensure(choice: DriverChoice, settings: Settings) -> DriverChoice:
     # Option and value are one argument: a value that begins with "-" does not become an option.
     arguments = [f"--{resolved.source.value}={resolved.value}", f"--cache={_cache(settings)}/archives"]
     arguments += [f"--sha256={resolved.sha256}"] if resolved.sha256 else []
+    arguments += [f"--host={host}" for host in settings.archive_hosts]
     script = settings.assets_dir / "roles/ena_driver/files/ena_archive.py"
     completed = proc.run([sys.executable, str(script), *arguments], timeout_s=_DEADLINE_S, check=False)
     if completed.status != 0:

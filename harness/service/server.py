@@ -93,6 +93,19 @@ def parse_address(text: str) -> Address:
     return Address(host=host, port=int(port))
 
 
+def parse_proxies(texts: Sequence[str]) -> tuple[str, ...]:
+    """Parse the addresses of proxies, or their networks. Raises RequestError."""
+    for text in texts:
+        try:
+            ipaddress.ip_network(text)
+        except ValueError as error:
+            raise RequestError(
+                f"--proxy is {shorten_value(text)}: it must be an address or a network",
+                next_step="such as 10.0.0.1 or 10.0.0.0/24; what a proxy says of clients counts, so name yours alone",
+            ) from error
+    return tuple(texts)
+
+
 @contextmanager
 def listen(address: Address) -> Iterator[socket.socket]:
     """Listen on an address. Raises SetupError when that cannot be."""

@@ -1,9 +1,7 @@
 """Check a campaign that somebody submits. It is a stranger's: it may name no file of this machine."""
 
 import hashlib
-import ipaddress
-import socket
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from urllib.parse import urlsplit
 
@@ -18,6 +16,7 @@ from harness.model.bench_traits import BenchName
 from harness.runs.prepare import Benches
 from harness.store.task_lines import NewTask
 from harness.system import profile_files
+from harness.untrusted.addresses import may_be_public
 from harness.untrusted.nearest import format_suggestion
 
 WHERE = "campaign.yaml"
@@ -107,6 +106,10 @@ def _mistakes_of_files(requested: Campaign) -> list[Mistake]:
 
 
 def _mistakes_in_archive(requested: Campaign, hosts_allowed: Sequence[str]) -> list[Mistake]:
+    """Find a URL that would have the service look into its own network. What a name leads to is not asked here.
+
+    The download itself connects to the address that it checked, at every redirect (host/driver_archive.py).
+    """
     driver = requested.driver
     if driver.source is not DriverSource.ARCHIVE or driver.value is None:
         return []
@@ -119,19 +122,10 @@ def _mistakes_in_archive(requested: Campaign, hosts_allowed: Sequence[str]) -> l
     if hosts_allowed and url.hostname not in hosts_allowed:
         listed = ", ".join(hosts_allowed)
         return [Mistake(path=path, problem=f"is of {url.hostname}", remedy=f"this service takes archives of {listed}")]
-    if not hosts_allowed and not is_public(url.hostname):
+    if not hosts_allowed and not may_be_public(url.hostname):
         problem = f"is of {url.hostname}, which has no public address"
         return [Mistake(path=path, problem=problem, remedy="start the service with --archive-host for that host")]
     return []
-
-
-def is_public(host: str, resolve: Callable[..., Sequence[tuple[object, ...]]] = socket.getaddrinfo) -> bool:
-    """Whether every address of a host is public: nobody may have the service look into its own network."""
-    try:
-        addresses = {str(entry[4][0]) for entry in resolve(host, 443)}  # type: ignore[index]
-    except (OSError, UnicodeError):
-        return False
-    return bool(addresses) and all(ipaddress.ip_address(address.partition("%")[0]).is_global for address in addresses)
 
 
 def _check_types(requested: Campaign, benches: Benches, places: Places) -> None:

@@ -31,6 +31,7 @@ class Settings:
     pulumi_backend: str | None = None  # a URL of any backend of Pulumi; None: files in state_dir
     ledger: str | None = None  # the URL of the ledger's database; None: a SQLite file in state_dir
     evidence: str | None = None  # the URL of a store that evidence is sent to; None: it stays in state_dir
+    archive_hosts: tuple[str, ...] = ()  # the only ones that driver archives come from; they may be private
     signing_key: Path | None = None  # signs the resources of the ec2 bench; None: a key in state_dir
 
     @property

@@ -253,6 +253,46 @@ def test_a_name_whose_address_is_not_public_is_not_fetched(run: Run) -> None:
     assert run.kept() == []
 
 
+def test_where_hosts_are_named_archives_come_from_them_alone(
+    run: Run, tmp_path: Path, served: tuple[str, list[str]]
+) -> None:
+    url, _ = served
+    archive(tmp_path / "www/ena.tar.gz", FILES)
+    refusal = run.refusal("--archive", f"{url}/ena.tar.gz", "--host=files.corp", "--host=mirror.corp")
+    assert refusal == f"{url}/ena.tar.gz is not downloaded: driver archives come from files.corp, mirror.corp alone"
+    assert run("--archive", f"{url}/ena.tar.gz", "--host=127.0.0.1").returncode == 0
+    to = urllib.parse.quote("https://example.com/x", safe="")
+    redirected = run.refusal("--archive", f"{url}/to/{to}", "--host=127.0.0.1")
+    assert "https://example.com/x is not downloaded: driver archives come from 127.0.0.1 alone" in redirected
+    assert "cannot be downloaded" in run.refusal("--archive", "https://10.255.255.1:1/x", "--host=10.255.255.1")
+
+
+@pytest.mark.parametrize(
+    ("address", "expected"),
+    [
+        ("93.184.215.14", True),
+        ("10.0.0.1", True),
+        ("100.64.0.1", True),
+        ("fd12::1", True),
+        ("127.0.0.1", False),
+        ("::1", False),
+        ("::ffff:127.0.0.1", False),
+        ("0.0.0.0", False),
+        ("169.254.169.254", False),
+        ("fe80::1%eth0", False),
+        ("fd00:ec2::254", False),
+        ("224.0.0.1", False),
+    ],
+)
+def test_a_host_that_is_named_may_be_near_but_not_this_machine(
+    load: Callable[[str], ModuleType], address: str, expected: bool
+) -> None:
+    module = load("ena_driver/files/ena_archive_urls.py")
+    assert module.may_connect(address, "Files.Corp", ["files.corp"], allow_local=False) is expected
+    assert module.may_connect(address, address, [address], allow_local=False), "it is named itself"
+    assert module.may_connect(address, "other.corp", ["files.corp"], allow_local=False) is (address[:3] == "93.")
+
+
 def test_a_password_in_a_url_is_not_repeated(run: Run) -> None:
     said = run.refusal("--archive", "https://me:secret@example.com/ena.tar.gz")
     assert "has a user name or password in it" in said

@@ -8,7 +8,7 @@ Prints {"path", "sha256", "version"} as JSON. A download happens once and is kep
 when the archive is unavailable, has another checksum, or holds no ENA driver with a clock.
 
 URLs and archives may come from others: a download uses https and public addresses only, at every redirect, and the
-size, memory and time of everything that is read are bounded.
+size, memory and time of everything that is read are bounded. Hosts that --host names may have private addresses.
 
 Runs on the machine that runs Ansible: Python 3.9, standard library only.
 """
@@ -33,6 +33,7 @@ import sys
 import tarfile
 import tempfile
 import zlib
+from collections.abc import Sequence
 from typing import IO, Any
 
 sys.dont_write_bytecode = True  # the folder is the role's
@@ -188,9 +189,11 @@ def strip_top_folder(name: str) -> str:
 # --- a download ------------------------------------------------------------------------------------------------------
 
 
-def fetch_cached(url: str, cache: str, sha256: str | None, *, allow_local: bool) -> dict[str, str]:
+def fetch_cached(
+    url: str, cache: str, sha256: str | None, *, allow_local: bool, hosts: Sequence[str] = ()
+) -> dict[str, str]:
     """Return a URL's archive in the cache; download it unless the cache has a usable one. Raises Unusable."""
-    check_url(url, allow_local=allow_local)
+    check_url(url, allow_local=allow_local, hosts=hosts)
     os.makedirs(cache, exist_ok=True)
     with contextlib.suppress(OSError):  # an earlier version of this script made it readable for all
         os.chmod(cache, 0o700)
@@ -203,15 +206,17 @@ def fetch_cached(url: str, cache: str, sha256: str | None, *, allow_local: bool)
                 return examine(path, sha256, path)
             except Unusable:  # another archive, or a broken one: the URL may have the right one by now
                 os.unlink(path)
-        return download(url, path, sha256, allow_local=allow_local)
+        return download(url, path, sha256, allow_local=allow_local, hosts=hosts)
 
 
-def download(url: str, path: str, sha256: str | None, *, allow_local: bool) -> dict[str, str]:
+def download(
+    url: str, path: str, sha256: str | None, *, allow_local: bool, hosts: Sequence[str] = ()
+) -> dict[str, str]:
     """Download a URL, and move the file to `path` in one step once it is found usable. Raises Unusable."""
     part = tempfile.NamedTemporaryFile(dir=os.path.dirname(path), prefix="part-", delete=False)  # noqa: SIM115
     try:
         with part:
-            with build_opener(allow_local=allow_local).open(url, timeout=SILENCE_S) as answer:
+            with build_opener(allow_local=allow_local, hosts=hosts).open(url, timeout=SILENCE_S) as answer:
                 received = 0
                 while chunk := answer.read(CHUNK):
                     received += len(chunk)
@@ -249,14 +254,15 @@ def limit_resources(deadline_s: float) -> None:
 
 def find(arguments: argparse.Namespace) -> dict[str, str]:
     """Find the requested archive. Raises Unusable."""
-    location = arguments.archive
+    location, hosts = arguments.archive, arguments.host
     if arguments.release is not None:
+        hosts = ()
         if not RELEASE.fullmatch(arguments.release):
             raise Unusable(f"{arguments.release!r} is no release of the ENA driver: they are called like 2.17.0")
         location = RELEASES.format(arguments.release.rstrip("g"))
     if URL.match(location):
         cache = os.path.expanduser(arguments.cache)
-        return fetch_cached(location, cache, arguments.sha256, allow_local=arguments.from_this_machine)
+        return fetch_cached(location, cache, arguments.sha256, allow_local=arguments.from_this_machine, hosts=hosts)
     return examine(os.path.expanduser(location), arguments.sha256, os.path.expanduser(location))
 
 
@@ -268,6 +274,13 @@ def main() -> int:
     source.add_argument("--archive", metavar="PATH|URL", help="the archive, a local file or a download")
     source.add_argument("--release", metavar="X.Y.Z", help="a release of amzn/amzn-drivers")
     parser.add_argument("--sha256", metavar="HEX", help="the archive's checksum")
+    parser.add_argument(
+        "--host",
+        metavar="HOST",
+        action="append",
+        default=[],
+        help="download --archive from this host alone; repeatable",
+    )
     parser.add_argument("--cache", metavar="DIR", required=True, help="where downloads are kept")
     parser.add_argument("--deadline", metavar="S", type=float, default=DEADLINE_S, help="seconds for all of it")
     parser.add_argument(

@@ -11,10 +11,12 @@ import ipaddress
 import socket
 import urllib.parse
 import urllib.request
+from collections.abc import Sequence
 from typing import Any
 
 SILENCE_S = 60.0  # a server that sends nothing for this long is given up
 MOST_URL_CHARACTERS = 2000
+METADATA = ("fd00:ec2::254",)  # of EC2, beside the link-local one
 NAT64 = ipaddress.ip_network("64:ff9b::/96")
 
 
@@ -22,8 +24,11 @@ class Unusable(Exception):
     """The archive cannot be used; the message says why, and what to do."""
 
 
-def check_url(url: str, *, allow_local: bool) -> None:
-    """Refuse a URL that is not https, or contains a password, which logs would keep. Raises Unusable."""
+def check_url(url: str, *, allow_local: bool, hosts: Sequence[str] = ()) -> None:
+    """Refuse a URL that is not https, or contains a password, which logs would keep. Raises Unusable.
+
+    `hosts`: those that archives may come from; empty: every one with a public address.
+    """
     if len(url) > MOST_URL_CHARACTERS:
         raise Unusable(f"the URL of the driver archive has more than {MOST_URL_CHARACTERS} characters")
     try:
@@ -42,17 +47,22 @@ def check_url(url: str, *, allow_local: bool) -> None:
         raise Unusable(f"{url} is not downloaded: a driver archive comes by https:// or is a file at hand")
     if not host:
         raise Unusable(f"{url} names no host to download the driver archive from")
+    if hosts and host not in hosts:
+        raise Unusable(f"{url} is not downloaded: driver archives come from {', '.join(hosts)} alone")
 
 
-def build_opener(*, allow_local: bool) -> urllib.request.OpenerDirector:
-    """Build an opener of https URLs only, through the proxy of the environment, if it names one."""
+def build_opener(*, allow_local: bool, hosts: Sequence[str] = ()) -> urllib.request.OpenerDirector:
+    """Build an opener of https URLs only, through the proxy of the environment, if it names one.
+
+    `hosts`: as `check_url` takes them; they may have private addresses.
+    """
     director = urllib.request.OpenerDirector()
     handlers: list[urllib.request.BaseHandler] = [
         urllib.request.UnknownHandler(),
         urllib.request.HTTPDefaultErrorHandler(),
         urllib.request.HTTPErrorProcessor(),
-        Redirects(allow_local=allow_local),
-        Secure(allow_local=allow_local),
+        Redirects(allow_local=allow_local, hosts=hosts),
+        Secure(allow_local=allow_local, hosts=hosts),
     ]
     handlers += [Plain(allow_local=allow_local)] if allow_local else [urllib.request.ProxyHandler()]
     for handler in handlers:
@@ -63,26 +73,26 @@ def build_opener(*, allow_local: bool) -> urllib.request.OpenerDirector:
 class Redirects(urllib.request.HTTPRedirectHandler):
     """Follow a redirect to a URL that `check_url` accepts."""
 
-    def __init__(self, *, allow_local: bool) -> None:
-        self.allow_local = allow_local
+    def __init__(self, *, allow_local: bool, hosts: Sequence[str] = ()) -> None:
+        self.allow_local, self.hosts = allow_local, hosts
 
     def redirect_request(self, req: Any, fp: Any, code: int, msg: str, headers: Any, newurl: str) -> Any:
-        check_url(newurl, allow_local=self.allow_local)
+        check_url(newurl, allow_local=self.allow_local, hosts=self.hosts)
         return super().redirect_request(req, fp, code, msg, headers, newurl)
 
 
 class Secure(urllib.request.HTTPSHandler):
-    """https, over connections to public addresses."""
+    """https, over connections to public addresses, or to hosts that are named."""
 
-    def __init__(self, *, allow_local: bool) -> None:
+    def __init__(self, *, allow_local: bool, hosts: Sequence[str] = ()) -> None:
         super().__init__()
-        self.allow_local = allow_local
+        self.allow_local, self.hosts = allow_local, hosts
 
     def https_open(self, req: Any) -> Any:
         def connection(host: str, **options: Any) -> http.client.HTTPSConnection:
             client = http.client.HTTPSConnection(host, **options)
             if not proxied:
-                client._create_connection = connector_to_public(self.allow_local)
+                client._create_connection = connector_to_public(self.allow_local, self.hosts)
             return client
 
         # Through a proxy the connection goes to the proxy, which resolves the name by itself.
@@ -108,14 +118,17 @@ class Plain(urllib.request.HTTPHandler):
         return self.do_open(connection, req)
 
 
-def connector_to_public(allow_local: bool) -> Any:
-    """Return a socket.create_connection for public addresses only; it connects to the very address that it checked."""
+def connector_to_public(allow_local: bool, hosts: Sequence[str] = ()) -> Any:
+    """Return a socket.create_connection for public addresses only; it connects to the very address that it checked.
+
+    `hosts`: those that may have private addresses, too.
+    """
 
     def connect(address: tuple[str, int], timeout: Any = None, source_address: Any = None, **_: Any) -> socket.socket:
         host, port = address
         error: OSError = OSError(f"{host} has no address")
         for family, kind, protocol, _name, socket_address in socket.getaddrinfo(host, port, 0, socket.SOCK_STREAM):
-            if not is_public(str(socket_address[0]), allow_local=allow_local):
+            if not may_connect(str(socket_address[0]), host, hosts, allow_local=allow_local):
                 raise Unusable(describe_not_public(host, str(socket_address[0])))
             candidate = socket.socket(family, kind, protocol)
             try:
@@ -129,6 +142,17 @@ def connector_to_public(allow_local: bool) -> Any:
         raise error
 
     return connect
+
+
+def may_connect(address: str, host: str, hosts: Sequence[str], *, allow_local: bool) -> bool:
+    """Tell whether to connect to an address of a host. One that is named may have a private address, but none of this
+    machine or link, where the metadata of clouds is, unless the address itself is named."""
+    if is_public(address, allow_local=allow_local) or address in hosts:
+        return True
+    there: Any = ipaddress.ip_address(address.partition("%")[0])
+    there = getattr(there, "ipv4_mapped", None) or there
+    near = there.is_loopback or there.is_link_local or there.is_unspecified or there.is_multicast
+    return host.lower() in hosts and not near and str(there) not in METADATA
 
 
 def describe_not_public(host: str, address: str) -> str:
