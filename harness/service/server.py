@@ -63,11 +63,12 @@ class Certificate:
         if certificate is None or key is None:
             raise RequestError("--certificate and --key go together", next_step="name both files, or neither")
         try:
-            ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(certificate, key)
+            # With a password here nobody is asked for one at a terminal.
+            ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(certificate, key, password="")
         except OSError as error:  # SSLError is one
             raise RequestError(
                 f"the certificate {certificate} and the key {key} cannot be used: {error.strerror or error}",
-                next_step="both in PEM, and the key is that of the certificate",
+                next_step="both in PEM; the key is that of the certificate, and has no password",
             ) from error
         return cls(certificate=certificate, key=key)
 

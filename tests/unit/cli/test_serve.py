@@ -62,6 +62,8 @@ def test_a_port_in_use_is_one_sentence(tmp_path: Path, call: Call) -> None:
         (("--certificate", "no.pem", "--key", "no.key"), "the certificate no.pem and the key no.key cannot be used"),
         (("--per-bench", "lab=0"), "--per-bench is 'lab=0': it must be BENCH=N"),
         (("--per-bench", "mars=1"), "--per-bench is 'mars=1'"),
+        (("--proxy", "*"), "--proxy is '*': it must be an address or a network"),
+        (("--archive-host", "https://x.test/"), "--archive-host is 'https://x.test/': it must be a host's name"),
         (("--parallel", "0"), "Invalid value for '--parallel'"),
     ],
 )
