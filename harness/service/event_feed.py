@@ -21,7 +21,7 @@ from typing import TypeVar
 from harness.errors import HarnessError
 from harness.runs.event_lines import event_document
 from harness.service.problems import ServiceError
-from harness.store.event_heads import EventHead, read_heads
+from harness.store.event_heads import EventHead, read_heads, read_news
 from harness.store.event_log import NumberedEvent
 from harness.store.ledger import Ledger
 from harness.store.run_query import RunState
@@ -88,6 +88,21 @@ class _FollowedRun:
             self.joined[number] = joined
         return joined
 
+    def begin(self, head: EventHead) -> None:
+        """Begin at the latest event, where nothing was read before."""
+        if self.head is None:
+            self.base = self.last = head.events
+
+    def take(self, head: EventHead, news: Sequence[NumberedEvent]) -> None:
+        """Take what was read of the run, and wake all who wait where there is something new."""
+        before, self.head = self.head, head
+        if news:
+            self.add(news)
+        else:
+            self.last = head.events  # what was pruned is not waited for
+        if before is None or news or not head.goes_on:
+            self.tell()
+
     def tell(self) -> None:
         """Wake all who wait for something new."""
         self.changed.set()
@@ -151,7 +166,7 @@ class EventFeed:
                     news, place, sent_at = followed.join_behind(place), followed.last, now
                     yield news
                     continue
-                if head is not None and not head.goes_on:
+                if head is not None and not head.goes_on and followed.last >= head.events:
                     yield encode_end(head.line.state, max(place, head.events))
                     return
                 await changed.wait()
@@ -202,27 +217,18 @@ class EventFeed:
             await _wait(self._wake, max(POLL_S, 9 * (time.monotonic() - begun)))
 
     async def _look(self) -> None:
-        names = [*self._runs]
-        heads = await self._read(lambda: read_heads(self._ledger.database, names))
-        for run, head in heads.items():
-            followed = self._runs.get(run)
-            if followed is not None:
-                await self._take_news(followed, head)
+        """Read how far the followed runs are, then what is new of them, and wake who waits for it.
 
-    async def _take_news(self, followed: _FollowedRun, head: EventHead) -> None:
-        """Read what is new of a run. The first time nothing is: clients read what was before from the ledger."""
-        if followed.head is None:
-            followed.base = followed.last = head.events
-        while followed.last < head.events:
-            after = followed.last
-            events = await self._read(lambda: self._ledger.events(followed.run, after=after, most=RECENT_EVENTS))  # noqa: B023
-            if not events:
-                break
-            followed.add(events)
-        is_new = followed.head is None or head.events != followed.head.events or not head.goes_on
-        followed.head = head
-        if is_new:
-            followed.tell()
+        Of a run that was not looked at before nothing is new: its clients read what was before from the ledger.
+        """
+        followed = dict(self._runs)
+        heads = await self._read(lambda: read_heads(self._ledger.database, followed))
+        for run, head in heads.items():
+            followed[run].begin(head)
+        behind = {run: followed[run].last for run, head in heads.items() if followed[run].last < head.events}
+        news = await self._read(lambda: read_news(self._ledger.database, behind, most=RECENT_EVENTS)) if behind else {}
+        for run, head in heads.items():
+            followed[run].take(head, news.get(run, ()))
 
     async def _read(self, action: Callable[[], Result]) -> Result:
         return await asyncio.get_running_loop().run_in_executor(self._threads, action)

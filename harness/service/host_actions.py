@@ -1,6 +1,7 @@
 """Keep and release hosts for requests: a few at once in threads of their own, each host by one request at a time."""
 
 import asyncio
+import contextvars
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -42,8 +43,9 @@ class HostActions:
             finally:
                 self._end(run, host)
 
+        context = contextvars.copy_context()  # the audit log notes in it what this request wrote
         try:
-            future = self._threads.submit(act)
+            future = self._threads.submit(context.run, act)
         except RuntimeError as error:  # the process ends
             self._end(run, host)
             raise ServiceError(HTTPStatus.SERVICE_UNAVAILABLE, "the service is being stopped") from error

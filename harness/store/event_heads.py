@@ -1,12 +1,13 @@
 """Read how far the events of many runs are, in one statement: for those who follow runs to their ends."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import sqlalchemy as sql
 
 from harness.model.tasks import TaskState
 from harness.store.database import Database
+from harness.store.event_log import NumberedEvent, read_events
 from harness.store.ledger_lines import RunLine
 from harness.store.ledger_reader import RUN_LINES, make_run_line
 from harness.store.tables import RUNS, TASKS
@@ -48,3 +49,10 @@ def read_heads(database: Database, runs: Collection[str]) -> Mapping[str, EventH
         for *line, events, state in rows
     )
     return {head.line.run: head for head in heads}
+
+
+def read_news(database: Database, behind: Mapping[str, int], *, most: int) -> Mapping[str, Sequence[NumberedEvent]]:
+    """Read the events of runs behind a number of each, in order, at most so many of each."""
+    return database.read(
+        lambda db: {run: read_events(db, run, after=after, most=most) for run, after in behind.items()}
+    )

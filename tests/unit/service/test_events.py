@@ -337,3 +337,32 @@ def test_one_poller_asks_for_all_clients_of_all_runs(
     assert {*counts} == {len(file_service.ledger.events(runs[0])) + 1}, "the events, and the end"
     assert max(asked) == 3
     assert len(asked) < 400
+
+
+def test_more_events_than_are_in_memory_come_before_the_end(
+    service: RunningService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A run that said much in a moment, and ended in the same."""
+    monkeypatch.setattr(event_feed, "RECENT_EVENTS", 16)
+    monkeypatch.setattr(event_feed, "POLL_S", 0.5)
+    run = add_run(service.ledger, ended=False)
+
+    def say_much() -> None:
+        for number in range(200):
+            service.ledger.say(make_event(f"{number}", run=run, host=None, stage=None))
+        end(service.ledger, run)
+
+    threading.Timer(0.7, say_much).start()
+    with streaming(service, run) as answer:
+        sent = Sent().read(answer)
+    assert sent.numbers == list(range(1, len(service.ledger.events(run)) + 1))
+    assert sent.end == {"state": "ended"}
+
+
+def test_events_that_were_pruned_are_not_waited_for(service: RunningService) -> None:
+    run = add_run(service.ledger)
+    service.ledger.prune_events(older_than_s=-60)
+    with streaming(service, run) as answer:
+        sent = Sent().read(answer)
+    assert (sent.numbers, sent.end) == ([], {"state": "ended"})
+    assert service.get(f"/v1/runs/{run}/log").text == ""

@@ -277,6 +277,25 @@ def test_a_host_is_released_by_one_request_and_others_go_on(service: RunningServ
     assert bench.list_made() == []
 
 
+def test_a_removal_that_takes_long_is_answered_when_it_is_done(
+    service: RunningService, bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Other requests get an answer in time."""
+    monkeypatch.setattr("harness.service.request_limits.ANSWER_WITHIN_S", 0.2)
+    run = add_run(service.ledger, {"a": KEPT})
+    bench.make(run, "a")
+    bench.goes_on.clear()
+
+    def go_on_later() -> None:
+        assert bench.begun.wait(30)
+        time.sleep(0.6)
+        bench.goes_on.set()
+
+    threading.Thread(target=go_on_later, daemon=True).start()
+    answer = service.post(f"/v1/hosts/{run}/a/release", Scope.OPERATE)
+    assert (answer.status_code, answer.json()["seconds"] > 0.5) == (200, True)
+
+
 def wait_until(condition: Callable[[], bool]) -> None:
     give_up_at = time.monotonic() + 30
     while not condition():
