@@ -20,11 +20,13 @@ from harness.runs.run_watch import MEASURING
 from harness.service.authentication import Context
 from harness.service.context import ServiceContext
 from harness.service.pages.addresses import run_path
+from harness.service.pages.remote_run import show_remote_run
 from harness.service.pages.rendering import render
 from harness.service.pages.task_actions import may_cancel
 from harness.service.pages.viewer import PageViewer
 from harness.store.host_progress import HostProgress, list_progress
 from harness.store.ledger_lines import RunLine
+from harness.store.ledger_reader import UnknownRunError
 from harness.store.run_pages import find_summary
 from harness.store.task_lines import TaskLine
 from harness.untrusted import names
@@ -54,7 +56,13 @@ class HostRow:
 @router.get("/runs/{run}")
 def show_run(run: str, request: Request, viewer: PageViewer, context: Context, after: int = -1) -> Response:
     """Show a run."""
-    line = context.ledger.find(run)
+    try:
+        line = context.ledger.find(run)
+    except UnknownRunError:
+        remote = show_remote_run(run, request, viewer, context)
+        if remote is None:
+            raise
+        return remote
     if line.run != run:
         return RedirectResponse(run_path(line.run))
     task = find_task(line, context)

@@ -24,6 +24,7 @@ from harness.service.pages.viewer import CheckedForm, Form, PageViewer, Viewer, 
 from harness.service.problems import ServiceError, status_of
 from harness.service.schedule_documents import ScheduleRequest
 from harness.service.schedule_routes import add_schedule
+from harness.service.sites.assignment import list_offered_benches
 from harness.service.task_making import check_campaign
 from harness.service.task_routes import submit_campaign
 from harness.untrusted.input_checks import show_path
@@ -99,13 +100,13 @@ def submit(request: Request, viewer: PageViewer, context: Context, form: Checked
         return _show(SubmitPage(as_yaml=True, document=document or EXAMPLE), request, viewer, context)
     try:
         if action == "check":
-            checked = _describe_plan(document, context)
+            checked = _describe_plan(document, context, site=form.get("site") or None)
             return _show(_change(page, checked=checked), request, viewer, context)
         priority = _read_priority(form.get("priority", ""))
         if action == "schedule":
             _add_schedule(form, document, priority, viewer, context)
             return RedirectResponse("/queue#schedules", status_code=303)
-        submission = Submission(campaign=document, priority=priority)
+        submission = Submission(campaign=document, priority=priority, site=form.get("site") or None)
         line, _ = submit_campaign(submission, context, viewer.caller, page.key)
     except ValidationError as error:
         wrong = tuple(ShownMistake(message=_describe(each)) for each in error.errors())
@@ -128,7 +129,8 @@ def _show(page: SubmitPage, request: Request, viewer: Viewer, context: ServiceCo
         submit=page,
         groups=[group for group in make_groups() if group.path[:1] != ("limits",) or len(group.path) == 1],
         limits=[group for group in make_groups() if group.path[:1] == ("limits",) and len(group.path) == 2],
-        benches=context.options.benches,
+        benches=list_offered_benches(context),
+        sites=[] if context.hub is None else [site.name for site in context.hub.cache.list_sites().sites],
         lines=range(1, lines + 1),
         wrong_lines={mistake.line for mistake in page.mistakes},
     )
@@ -147,6 +149,7 @@ def _add_schedule(form: Form, document: str, priority: int, viewer: Viewer, cont
         zone=form.get("zone", "").strip() or "UTC",
         campaign=document,
         priority=priority,
+        site=form.get("site") or None,
     )
     add_schedule(wish, Response(), context, viewer.caller)
 
@@ -177,9 +180,9 @@ def _read_priority(text: str) -> int:
     return priority
 
 
-def _describe_plan(document: str, context: ServiceContext) -> str:
-    """Check a campaign and say what it would do. Raises RequestError."""
-    requested = check_campaign(document, context)
+def _describe_plan(document: str, context: ServiceContext, *, site: str | None) -> str:
+    """Check a campaign and say what it would do. Raises RequestError and ServiceError."""
+    requested = check_campaign(document, context, site=site)
     typical_s = context.durations.find_s(requested.bench, requested.instance_types)
     taken_s, count = estimate_run_s(requested, typical_s), len(requested.instance_types)
     hosts = "the types that `select` selects" if requested.select else f"{count} host{'s' if count > 1 else ''}"

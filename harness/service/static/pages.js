@@ -50,6 +50,7 @@
       try {
         const part = await loadPart(box.dataset.hosts + location.search), shown = document.getElementById("hosts-live");
         const fresh = part.querySelector("#hosts-live");
+        if (fresh && part.querySelector("h1") && !part.querySelector(".logbox[data-follow]")) return location.reload();
         if (fresh && !shown.contains(document.activeElement)) shown.replaceWith(fresh);
         if (fresh && fresh.dataset.state !== "under way") end();
       } catch (error) {
