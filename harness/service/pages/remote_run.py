@@ -24,6 +24,4 @@ def show_remote_run(run: str, request: Request, viewer: Viewer, context: Service
         problem = error.message
     except HarnessError as error:
         problem = f"site {site} does not answer: {error.message}"
-    return render(
-        request, viewer, "remote_run.html", page="runs", run=run, site=site, detail=detail, problem=problem
-    )
+    return render(request, viewer, "remote_run.html", page="runs", run=run, site=site, detail=detail, problem=problem)
