@@ -74,7 +74,7 @@ def run(
         ptp-harness run --inventory hosts.yaml all --read-only
         ptp-harness run --inventory hosts.yaml rack7 --depth full
         ptp-harness run --join k3f9 --parallel 4
-        ptp-harness --server https://ptp.example.org run campaign.yaml -f junit=report.xml
+        ptp-harness --server https://ptp.example.org run campaign.yaml --json
         ptp-harness --server https://ptp.example.org run lab.phc --site rack7 --detach
     """
     if site is not None or priority or detach:

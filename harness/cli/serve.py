@@ -63,7 +63,7 @@ def serve(
         ptp-harness serve --open
         ptp-harness serve --listen 0.0.0.0:8440 --certificate cert.pem --key key.pem
         ptp-harness serve --listen 10.0.0.7:8440 --proxy 10.0.0.1
-        ptp-harness serve --registry https://ptp.example.org/sites.json --site-token rack7=/etc/ptp-harness/rack7.token
+        ptp-harness serve --registry sites.json --site-token rack7=rack7.token
         ptp-harness serve --parallel 4 --per-bench lab=1 --per-submitter 2
     """
     place = parse_address(address)
