@@ -92,7 +92,7 @@ _SCHEDULE = {
 _SITE = {
     "add": Command("harness.cli.site:add", "Add a site to the ledger, or change its URL and benches."),
     "list": Command("harness.cli.site:list_sites", "List the sites of the ledger, or those that a service has."),
-    "remove": Command("harness.cli.site:remove", "Remove a site from the ledger; what runs there goes on."),
+    "remove": Command("harness.cli.site:remove", "Remove a site from the ledger."),
     "sync": Command("harness.cli.site:sync", "Let a service read its registry of sites now."),
 }
 _LAB: Mapping[str, Command | Group] = {

@@ -5,12 +5,14 @@ Completion never fails and never makes anything: where the values cannot be read
 
 from __future__ import annotations  # what only types name is not imported: a Tab must be quick
 
+import os
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
 from typer import Context
 
 from harness import wiring
+from harness.cli.server_options import SERVER
 from harness.errors import HarnessError
 from harness.model.bench_traits import BenchName
 from harness.system import settings
@@ -155,7 +157,9 @@ def _hosts(ctx: Context, condition: Callable[[HostState | None], bool]) -> Compl
 
 
 def _existing_ledger() -> Ledger | None:
-    """Return the ledger if it exists; completion must not create it."""
+    """Return the ledger if it exists; completion must not create it. None where a service has the runs."""
+    if os.environ.get(SERVER):
+        return None
     configuration = settings.load()
     exists = configuration.ledger is not None or configuration.ledger_path.exists()
     return wiring.ledger(configuration) if exists else None

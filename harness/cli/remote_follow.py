@@ -19,7 +19,7 @@ from types import FrameType
 from harness.cli import output, progress
 from harness.cli.progress import ProgressDisplay
 from harness.client.client import Client
-from harness.client.documents import Task
+from harness.client.task_views import Task
 from harness.errors import ExitCode, HarnessError
 from harness.model import Event
 from harness.model.tasks import TaskState

@@ -8,7 +8,7 @@ from harness.cli import output, remote_runs, report_targets
 from harness.cli.report_targets import ReportTarget
 from harness.cli.server_options import NamedServer, connect
 from harness.client.client import Client
-from harness.client.runs import Comparison
+from harness.client.run_views import ComparedText
 from harness.report.comparison_forms import ComparisonForm
 from harness.report.formats import Format
 
@@ -54,7 +54,7 @@ def diff(
     with connect(server) as client:
 
         def compare(form: ComparisonForm) -> str:
-            compared: Comparison = client.compare(
+            compared: ComparedText = client.compare(
                 run, bases or (), baseline=baseline, form=form, all_figures=all_figures
             )
             codes.append(compared.exit_code)

@@ -11,8 +11,8 @@ from harness.cli.campaign_options import WrittenCampaign
 from harness.cli.remote_report import print_end
 from harness.cli.server_options import NamedServer, connect
 from harness.client.client import Client
-from harness.client.documents import Task
-from harness.client.problems import RefusedError, RefusedKey
+from harness.client.refusals import RefusedError, RefusedKey
+from harness.client.task_views import Task
 from harness.errors import ExitCode, RequestError
 from harness.model.tasks import TaskState
 from harness.untrusted.input_checks import MOST_MISTAKES

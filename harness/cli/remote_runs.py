@@ -9,8 +9,8 @@ from harness.cli import output
 from harness.cli.cancel import describe_cancelling
 from harness.cli.server_options import NamedServer, connect
 from harness.client.client import Client
-from harness.client.problems import RefusedError
-from harness.client.runs import Run
+from harness.client.refusals import RefusedError
+from harness.client.run_views import Run
 from harness.errors import RequestError
 from harness.model import Outcome
 from harness.report.table import align_rows

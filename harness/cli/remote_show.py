@@ -7,8 +7,8 @@ from typing import Any
 from harness.cli import output, remote_runs
 from harness.cli.server_options import NamedServer, connect
 from harness.client.client import Client
-from harness.client.host_records import read_host_record
-from harness.client.runs import Document, RunDetail
+from harness.client.host_reading import read_host_record
+from harness.client.run_views import Document, RunView
 from harness.errors import RequestError
 from harness.model import Stage
 from harness.report import text
@@ -48,14 +48,14 @@ def show(
         output.show("\n".join(_lines(client, detail, hosts)))
 
 
-def _follow(client: Client, detail: RunDetail, host: str | None, since: int, *, json: bool) -> None:
+def _follow(client: Client, detail: RunView, host: str | None, since: int, *, json: bool) -> None:
     for event in client.events(detail.run, after=since):
         if host in (None, event.host):
             numbered = NumberedEvent(number=event.number, event=event.to_event(detail.run))
             output.show(dumps(event_document(numbered)) if json else format_event(numbered, detail.bench))
 
 
-def _lines(client: Client, detail: RunDetail, hosts: Sequence[Document]) -> list[str]:
+def _lines(client: Client, detail: RunView, hosts: Sequence[Document]) -> list[str]:
     lines: list[str] = []
     for host in hosts:
         if host["outcome"] is None:
@@ -73,7 +73,7 @@ def _describe_step(step: Mapping[str, Any], bench: str) -> str:
     return f"  {step['token']:<32} {stage:<10} {duration:>9}  {step['result'] or ''}".rstrip()
 
 
-def _document(detail: RunDetail, hosts: Sequence[Document]) -> dict[str, Any]:
+def _document(detail: RunView, hosts: Sequence[Document]) -> dict[str, Any]:
     """Make the document that `show --json` prints."""
     of_run = ("run", "bench", "steps")
     return {

@@ -4,7 +4,7 @@ from dataclasses import asdict
 
 from harness.cli import output
 from harness.cli.server_options import NamedServer, connect
-from harness.client.sites import SiteListing
+from harness.client.site_views import SiteListing
 from harness.report.table import align_rows
 
 

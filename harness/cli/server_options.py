@@ -60,7 +60,7 @@ def connect(server: NamedServer) -> "Client":
     """Connect to a service, with the token of a file or of the environment. Raises RequestError."""
     from harness.client.addresses import ALLOW_PLAIN_HTTP
     from harness.client.client import Client  # slow to load, and needed for a service alone
-    from harness.client.connection import ConnectionOptions
+    from harness.client.service_connection import ConnectionOptions
 
     options = ConnectionOptions(notify=_say, allow_plain_http=os.environ.get(ALLOW_PLAIN_HTTP) == "1")
     return Client(server.url, _find_token(server.token_file), options)

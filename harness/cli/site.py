@@ -81,9 +81,10 @@ def list_sites(json: Json = False) -> None:
 
 
 def remove(name: Name) -> None:
-    """Remove a site from the ledger; what runs there goes on.
+    """Remove a site from the ledger.
 
-    Tasks that wait for the site wait on, until it is there again or they are cancelled.
+    Campaigns that it carries out go on there. Tasks that wait for the site wait on, until it is there again or they are
+    cancelled.
 
     Examples:
         ptp-harness site remove rack7

@@ -6,13 +6,14 @@ from types import TracebackType
 from typing import IO, Any, TypeVar
 from urllib.parse import quote
 
-from harness.client.connection import Connection, ConnectionOptions
-from harness.client.documents import ServiceVersion, Task, read_document
+from harness.client.document_reading import read_document
 from harness.client.event_stream import EVENT, follow_stream
-from harness.client.problems import RefusedError
+from harness.client.refusals import RefusedError
 from harness.client.retries import SLOW
-from harness.client.runs import Comparison, Document, KeptHost, Run, RunDetail, RunEvent
-from harness.client.sites import SiteListing
+from harness.client.run_views import ComparedText, Document, KeptHostView, Run, RunEvent, RunView
+from harness.client.service_connection import ConnectionOptions, ServiceConnection
+from harness.client.site_views import SiteListing
+from harness.client.task_views import ServiceVersion, Task
 from harness.errors import ExitCode
 from harness.model import HostState, Outcome
 from harness.model.tasks import TaskState
@@ -31,7 +32,7 @@ class Client:
     """
 
     def __init__(self, url: str, token: str | None = None, options: ConnectionOptions | None = None) -> None:
-        self._connection = Connection(url, token, options or ConnectionOptions())
+        self._connection = ServiceConnection(url, token, options or ConnectionOptions())
 
     def __enter__(self) -> "Client":
         return self
@@ -117,9 +118,9 @@ class Client:
         conditions |= {"since": since, "until": until, "min_offset": min_offset, "min_bound": min_bound, "sort": sort}
         return (self._read(Run, item) for item in self._list("/v1/runs", conditions))
 
-    def run(self, run: str) -> RunDetail:
+    def run(self, run: str) -> RunView:
         """Look at a run, by its name or `last`, with its hosts."""
-        return self._read(RunDetail, self._connection.get(f"/v1/runs/{_part(run)}"))
+        return self._read(RunView, self._connection.get(f"/v1/runs/{_part(run)}"))
 
     def host(self, run: str, host: str) -> Document:
         """Look at a host of a run: its ladder with the evidence, findings, figures and steps, as a document."""
@@ -147,11 +148,11 @@ class Client:
         baseline: str | None = None,
         form: str = "json",
         all_figures: bool = False,
-    ) -> Comparison:
+    ) -> ComparedText:
         """Compare a run with earlier ones, or with a baseline, in a form of `ptp-harness diff`."""
         parameters = {"base": list(bases) or None, "baseline": baseline, "form": form, "all": all_figures or None}
         answer = self._connection.get_answer(f"/v1/runs/{_part(run)}/diff", parameters)
-        return Comparison(text=answer.text, exit_code=int(answer.headers.get("x-exit-code", ExitCode.NOT_CONCLUSIVE)))
+        return ComparedText(text=answer.text, exit_code=int(answer.headers.get("x-exit-code", ExitCode.NOT_CONCLUSIVE)))
 
     def download_run(self, run: str, file: IO[bytes], *, most_bytes: int) -> None:
         """Write an ended run with its evidence into a file, as `ptp-harness ledger export` does."""
@@ -159,19 +160,19 @@ class Client:
 
     # -- kept hosts
 
-    def kept_hosts(self, *, run: str | None = None, bench: str | None = None) -> Iterator[KeptHost]:
+    def kept_hosts(self, *, run: str | None = None, bench: str | None = None) -> Iterator[KeptHostView]:
         """List the hosts that stayed after their runs, the first whose lease ends first."""
-        return (self._read(KeptHost, item) for item in self._list("/v1/hosts", {"run": run, "bench": bench}))
+        return (self._read(KeptHostView, item) for item in self._list("/v1/hosts", {"run": run, "bench": bench}))
 
     def kept_host(self, run: str, host: str) -> Document:
         """Look at a kept host, and how to log in to it, as a document."""
         document: Document = self._connection.get(f"/v1/hosts/{_part(run)}/{_part(host)}")
         return document
 
-    def keep(self, run: str, host: str, *, lease: str | None = None) -> KeptHost:
+    def keep(self, run: str, host: str, *, lease: str | None = None) -> KeptHostView:
         """Keep a host that still runs though its run has ended; with `lease` for so long from now: 30m, 8h, 2d."""
         path = f"/v1/hosts/{_part(run)}/{_part(host)}/keep"
-        return self._read(KeptHost, self._connection.post(path, {"lease": lease}, retries=SLOW))
+        return self._read(KeptHostView, self._connection.post(path, {"lease": lease}, retries=SLOW))
 
     def release(self, run: str, host: str) -> None:
         """Remove a kept host; return once it is gone, which may take minutes."""

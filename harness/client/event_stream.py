@@ -8,8 +8,8 @@ from typing import Any
 
 import httpx2
 
-from harness.client.connection import Connection
 from harness.client.failures import FailedTry
+from harness.client.service_connection import ServiceConnection
 from harness.errors import SetupError
 
 EVENT, END = "message", "end"
@@ -28,7 +28,7 @@ class StreamPart:
     data: Any
 
 
-def follow_stream(connection: Connection, path: str, *, after: int = 0) -> Iterator[StreamPart]:
+def follow_stream(connection: ServiceConnection, path: str, *, after: int = 0) -> Iterator[StreamPart]:
     """Yield the parts of a stream behind the number `after`, until its end.
 
     A connection that ends earlier is made again, with Last-Event-ID: no event is lost, none comes twice. Raises

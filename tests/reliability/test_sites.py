@@ -14,7 +14,7 @@ import pytest
 import sqlalchemy as sql
 
 from harness.client.client import Client
-from harness.client.documents import Task
+from harness.client.task_views import Task
 from harness.model.tasks import Scope, TaskState
 from harness.store.ledger import Ledger
 from harness.store.ledger_check import check

@@ -7,8 +7,8 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from harness.client.client import Client
-from harness.client.connection import ConnectionOptions
-from harness.client.documents import ServiceVersion
+from harness.client.service_connection import ConnectionOptions
+from harness.client.task_views import ServiceVersion
 from harness.errors import RequestError
 from harness.model.sites import Site
 from harness.system.token_files import read_token
@@ -28,7 +28,7 @@ class SiteState(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SiteContact:
-    """What a hub knows of a site. Times are s since the epoch; `since_s`: since when it is in this state."""
+    """The state of a site, as a hub knows it. Times are s since the epoch; `since_s`: since when that is so."""
 
     state: SiteState = SiteState.UNKNOWN
     since_s: float

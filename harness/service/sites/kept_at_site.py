@@ -5,8 +5,8 @@ from contextlib import closing, contextmanager
 from http import HTTPStatus
 
 from harness.client.client import Client
-from harness.client.problems import RefusedError
-from harness.client.runs import Document
+from harness.client.refusals import RefusedError
+from harness.client.run_views import Document
 from harness.service.context import ServiceContext
 from harness.service.problems import ServiceError
 from harness.service.sites.kept_refresh import refresh_run

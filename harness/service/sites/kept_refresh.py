@@ -1,7 +1,7 @@
 """Note what a site tells of the hosts that stayed there after runs of the hub."""
 
 from harness.client.client import Client
-from harness.client.problems import RefusedError
+from harness.client.refusals import RefusedError
 from harness.model import HostState
 from harness.store.database import Database
 from harness.store.site_hosts import HostNews, list_runs_with_kept, record_news

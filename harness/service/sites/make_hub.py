@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from harness.client.connection import ConnectionOptions
 from harness.client.retries import RetryPolicy
+from harness.client.service_connection import ConnectionOptions
 from harness.service.sites.contacts import SiteToken
 from harness.service.sites.hub import Hub
 from harness.service.sites.kept_refresh import refresh_all

@@ -9,8 +9,8 @@ from collections.abc import Callable
 from http import HTTPStatus
 
 from harness.client.client import Client
-from harness.client.documents import Task
-from harness.client.problems import RefusedError
+from harness.client.refusals import RefusedError
+from harness.client.task_views import Task
 from harness.errors import RequestError
 from harness.model.tasks import TaskState
 from harness.store.site_tasks import SiteTasks

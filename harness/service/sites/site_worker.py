@@ -9,8 +9,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from harness.client.client import Client
-from harness.client.connection import ConnectionOptions
 from harness.client.failures import UnavailableError
+from harness.client.service_connection import ConnectionOptions
 from harness.errors import HarnessError
 from harness.model.sites import Site
 from harness.service.sites.contacts import SiteContact, SiteState, SiteToken, check_version, connect
@@ -34,7 +34,7 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DispatchContext:
-    """What the workers of all sites share. `find_site`: looks a site up in the last known list.
+    """Shared by the workers of all sites. `find_site`: looks a site up in the last known list.
 
     `refresh_kept`: notes what a site tells of the hosts that stayed there.
     """

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from harness.client.client import Client
-from harness.client.connection import ConnectionOptions
 from harness.client.retries import RetryPolicy
+from harness.client.service_connection import ConnectionOptions
 from harness.model.tasks import Scope
 from tests.servers.service import RunningService, running_service
 

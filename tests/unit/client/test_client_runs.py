@@ -8,8 +8,8 @@ from collections.abc import Iterator
 import pytest
 
 from harness.client.failures import UnavailableError
-from harness.client.host_records import read_host_record
-from harness.client.problems import RefusedError
+from harness.client.host_reading import read_host_record
+from harness.client.refusals import RefusedError
 from harness.errors import SetupError
 from harness.model import HostState, Outcome, RunRecord, Stage
 from harness.model.tasks import Scope

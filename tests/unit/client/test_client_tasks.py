@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from harness.client.failures import UnavailableError
-from harness.client.problems import RefusedError
+from harness.client.refusals import RefusedError
 from harness.errors import RequestError, SetupError
 from harness.model.tasks import Scope, TaskState
 from tests.servers.cutting_proxy import CuttingProxy, cutting_proxy

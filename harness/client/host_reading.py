@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from harness.client.documents import read_document
-from harness.client.runs import Document
+from harness.client.document_reading import read_document
+from harness.client.run_views import Document
 from harness.model import HostRecord
 
 _OF_VERDICT = ("outcome", "reason", "sentence", "remedy", "findings", "contradictions", "unobserved", "remarks")

@@ -20,7 +20,7 @@ import httpx2
 from harness import __version__
 from harness.client.addresses import check_token, check_url, check_way
 from harness.client.failures import FailedTry, UnavailableError, naming_failures
-from harness.client.problems import RefusedError, describe_failure, read_refusal
+from harness.client.refusals import RefusedError, describe_failure, read_refusal
 from harness.client.retries import USUAL, RetryPolicy
 from harness.errors import RequestError, SetupError
 from harness.untrusted.input_checks import shorten_value
@@ -62,7 +62,7 @@ class Answer:
         return self.body.decode(errors="replace")
 
 
-class Connection:
+class ServiceConnection:
     """A connection to a service at `url`. Threads may share it; close it, or use it in a `with` block."""
 
     def __init__(self, url: str, token: str | None, options: ConnectionOptions) -> None:

@@ -52,7 +52,7 @@ class RunHost:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RunDetail(Run):
+class RunView(Run):
     """A run with its hosts. `outcome`: the worst of them. `events`: the number of its latest event."""
 
     leader: str
@@ -82,7 +82,7 @@ class RunEvent:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class KeptHost:
+class KeptHostView:
     """A host that stayed after its run. `left_s`: until its lease ends; None where no lease ends it.
 
     `command`: enters it from a machine that has the state of its run.
@@ -101,7 +101,7 @@ class KeptHost:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Comparison:
+class ComparedText:
     """A comparison of runs in one form. `exit_code`: 1 where something got worse, 3 where not all could be compared."""
 
     text: str
