@@ -19,10 +19,10 @@ from harness.store.ledger_lines import RunLine
 
 FindEvidence = Callable[[RunLine], FoundEvidence]
 
-_LOOKED_AGAIN_S = 30.0
+LOOKED_AGAIN_S = 30.0
 _MOST_REMEMBERED = 200
-_MOST_AT_ONCE = 2
-_WAITS_S = 20.0
+MOST_AT_ONCE, MOST_WAITING = 2, 8
+WAITS_S = 10.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,57 +42,95 @@ class RunSources:
 
 
 class HeavyWork:
-    """Bounds how many requests at once do what takes much memory and time: reports, samples, evidence to fetch."""
+    """Bounds how many requests at once do what takes much memory and time: reports, samples, evidence to fetch.
 
-    def __init__(self, most: int = _MOST_AT_ONCE, *, waits_s: float = _WAITS_S) -> None:
-        self._room, self._waits_s = threading.BoundedSemaphore(most), waits_s
+    A few more wait for a moment; all others are refused at once, so that they keep no thread from other requests.
+    """
+
+    def __init__(self, most: int = MOST_AT_ONCE, *, waiting: int = MOST_WAITING, waits_s: float = WAITS_S) -> None:
+        self._room, self._queue = threading.BoundedSemaphore(most), threading.BoundedSemaphore(most + waiting)
+        self._waits_s = waits_s
 
     @contextmanager
     def room(self) -> Iterator[None]:
         """Wait for room. Raises ServiceError (503) where there is none in time."""
-        if not self._room.acquire(timeout=self._waits_s):
-            raise ServiceError(
-                HTTPStatus.SERVICE_UNAVAILABLE,
-                "too many reports and samples are being made",
-                next_step="try again in a moment",
-                headers={"Retry-After": "10"},
-            )
+        if not self._queue.acquire(blocking=False):
+            raise _busy()
         try:
-            yield
+            if not self._room.acquire(timeout=self._waits_s):
+                raise _busy()
+            try:
+                yield
+            finally:
+                self._room.release()
         finally:
-            self._room.release()
+            self._queue.release()
+
+
+def _busy() -> ServiceError:
+    return ServiceError(
+        HTTPStatus.SERVICE_UNAVAILABLE,
+        "too many reports, samples and files of evidence are being made or fetched",
+        next_step="try again in a moment",
+        headers={"Retry-After": "10"},
+    )
 
 
 class RememberedEvidence:
     """Finds the evidence of runs, and remembers for half a minute where it was: a store is not asked each time.
 
-    Threads that look for the same run wait for the first of them.
+    One thread looks for the evidence of a run; others that want it are told to come again.
     """
 
     def __init__(self, find_evidence: FindEvidence) -> None:
-        self._find_evidence = find_evidence
+        self._find_evidence, self._work = find_evidence, HeavyWork()
         self._lock = threading.Lock()
         self._searches: OrderedDict[str, _Search] = OrderedDict()
 
     def __call__(self, line: RunLine) -> FoundEvidence:
-        """Find the evidence of a run that has ended, as `evidence_fetch.find_evidence` does."""
+        """Find the evidence of a run that has ended, as `evidence_fetch.find_evidence` does.
+
+        Raises ServiceError (503) while another thread fetches it.
+        """
         with self._lock:
             search = self._searches.setdefault(line.run, _Search())
             self._searches.move_to_end(line.run)
             while len(self._searches) > _MOST_REMEMBERED:
                 self._searches.popitem(last=False)
-        with search.lock:
-            now = time.monotonic()
-            if search.found is None or now - search.at_s > _LOOKED_AGAIN_S or not search.found.folder.is_dir():
-                search.found, search.at_s = self._find_evidence(line), now
-            return search.found
+        known = search.look()
+        if known is not None:
+            return known
+        with self._work.room():
+            if not search.lock.acquire(timeout=WAITS_S):
+                raise ServiceError(
+                    HTTPStatus.SERVICE_UNAVAILABLE,
+                    f"the evidence of run {line.run} is being fetched",
+                    next_step="try again in a moment",
+                    headers={"Retry-After": "10"},
+                )
+            try:
+                known = search.look()
+                if known is None:
+                    known = self._find_evidence(line)
+                    search.known = time.monotonic(), known
+                return known
+            finally:
+                search.lock.release()
 
 
 @dataclass(slots=True)
 class _Search:
+    """Where the evidence of a run was found, and when."""
+
     lock: threading.Lock = field(default_factory=threading.Lock)
-    found: FoundEvidence | None = None
-    at_s: float = 0.0
+    known: tuple[float, FoundEvidence] | None = None
+
+    def look(self) -> FoundEvidence | None:
+        """Return where it was found lately; None to look again."""
+        if self.known is None or time.monotonic() - self.known[0] > LOOKED_AGAIN_S:
+            return None
+        found = self.known[1]
+        return found if found.folder.is_dir() else None
 
 
 def find_folder(line: RunLine, sources: RunSources) -> FoundEvidence:
@@ -109,8 +147,7 @@ def find_folder(line: RunLine, sources: RunSources) -> FoundEvidence:
             )
         return FoundEvidence(folder=folder, fetched=False)
     try:
-        with sources.work.room():
-            found = sources.find_evidence(line)
+        found = sources.find_evidence(line)
     except RequestError as error:
         raise NotFoundError(error.message, next_step=error.next_step) from error
     if not found.folder.is_dir():
