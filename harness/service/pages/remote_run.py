@@ -2,7 +2,7 @@
 
 from fastapi import Request, Response
 
-from harness.client.problems import RefusedError
+from harness.client.refusals import RefusedError
 from harness.errors import HarnessError
 from harness.service.context import ServiceContext
 from harness.service.pages.rendering import render
