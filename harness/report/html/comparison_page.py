@@ -30,12 +30,21 @@ def render_comparison_page(comparison: Comparison, *, run: str, bases: Sequence[
     return write_document(
         title,
         element("header", element("h1", title), element("p", line, class_="small")),
-        _result_section(comparison),
-        _verdict_section(comparison.verdicts),
-        _disturbance_section(comparison.disturbances),
-        _figure_section(comparison),
-        _circumstance_section(comparison),
-        _uncompared_section(comparison.uncompared),
+        comparison_sections(comparison),
+    )
+
+
+def comparison_sections(comparison: Comparison) -> Markup:
+    """Write what a comparison shows: the result first, then each part of it that there is."""
+    return join(
+        [
+            _result_section(comparison),
+            _verdict_section(comparison.verdicts),
+            _disturbance_section(comparison.disturbances),
+            _figure_section(comparison),
+            _circumstance_section(comparison),
+            _uncompared_section(comparison.uncompared),
+        ]
     )
 
 

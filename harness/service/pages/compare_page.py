@@ -10,6 +10,7 @@ from harness.analysis.verdict_series import Standing, TypeStanding
 from harness.errors import RequestError
 from harness.model import HostRecord
 from harness.report.comparison_forms import ComparedRuns
+from harness.report.html.comparison_page import comparison_sections
 from harness.report.html.markup import EMPTY, Markup
 from harness.report.html.type_comparison import types_section
 from harness.runs.ended_runs import read_record
@@ -97,6 +98,7 @@ def compare(
         mistake=mistake,
         next_step=next_step,
         compared=compared,
+        sections=EMPTY if compared is None else comparison_sections(compared.comparison),
         standings=standings,
         offered=offered,
         side_by_side=_write_side_by_side(hosts),

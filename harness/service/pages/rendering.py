@@ -111,7 +111,6 @@ def _environment() -> jinja2.Environment:
         "span": page_values.span,
         "duration": units.duration,
         "usd": units.usd,
-        "with_unit": units.with_unit,
         "ns": values.ns,
     }
     return environment
