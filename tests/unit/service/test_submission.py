@@ -101,7 +101,8 @@ def test_the_fingerprint_tells_requests_apart(benches: Benches) -> None:
     others = [
         make_task(text + " ", requested, submitter="ada"),
         make_task(text, requested, submitter="ada", priority=1),
-        make_task(text, requested, submitter="ada", site="rack7"),
+        make_task(text, requested, submitter="ada", requested_site="rack7", site="rack7"),
     ]
     assert len({task.fingerprint, *(other.fingerprint for other in others)}) == 4
     assert make_task(text, requested, submitter="bob").fingerprint == task.fingerprint
+    assert make_task(text, requested, submitter="ada", site="chosen").fingerprint == task.fingerprint
