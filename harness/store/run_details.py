@@ -9,23 +9,29 @@ import sqlalchemy as sql
 from harness.model import HostState, Outcome
 from harness.store.ledger import Ledger
 from harness.store.ledger_lines import StepLine
-from harness.store.run_pages import RunSummary, find_summary
+from harness.store.ledger_reader import LAST
+from harness.store.run_pages import SUMMARY_LINES, TYPES_SHOWN, RunSummary, make_summary
 from harness.store.tables import HOSTS, RUNS
 
-_LINES = sql.select(
-    HOSTS.c.host,
-    HOSTS.c.instance_type,
-    HOSTS.c.attempt,
-    HOSTS.c.state,
-    HOSTS.c.outcome,
-    HOSTS.c.record[("verdict", "reason")].as_string().label("reason"),
-    HOSTS.c.record[("verdict", "sentence")].as_string().label("sentence"),
-    HOSTS.c.region,
-    HOSTS.c.offset_p99_ns,
-    HOSTS.c.bound_p99_ns,
-    HOSTS.c.kept_until_ns,
-    HOSTS.c.kept_by,
-).order_by(HOSTS.c.position)
+_RUN = SUMMARY_LINES.add_columns(RUNS.c.events, RUNS.c.record).where(RUNS.c.run == sql.bindparam("of_run"))
+_HOSTS = (
+    sql.select(
+        HOSTS.c.host,
+        HOSTS.c.instance_type,
+        HOSTS.c.attempt,
+        HOSTS.c.state,
+        HOSTS.c.outcome,
+        HOSTS.c.record[("verdict", "reason")].as_string().label("reason"),
+        HOSTS.c.record[("verdict", "sentence")].as_string().label("sentence"),
+        HOSTS.c.region,
+        HOSTS.c.offset_p99_ns,
+        HOSTS.c.bound_p99_ns,
+        HOSTS.c.kept_until_ns,
+        HOSTS.c.kept_by,
+    )
+    .where(HOSTS.c.run == sql.bindparam("of_run"))
+    .order_by(HOSTS.c.position)
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,24 +69,30 @@ class RunDetails:
 
 def read_details(ledger: Ledger, name: str) -> RunDetails:
     """Read a run by its name, or the newest as `last`. Raises UnknownRunError."""
-    run = ledger.find(name).run
-    summary = find_summary(ledger.database, run)
-    if summary is None:
-        raise LookupError(f"run {run} is in the ledger and was not read")
-    of_run = sql.select(RUNS.c.events, RUNS.c.record).where(RUNS.c.run == run)
-    head = ledger.database.read(lambda db: db.execute(of_run).one())
-    return RunDetails(
-        summary=summary,
-        events=head.events,
-        record=head.record,
-        hosts=list_hosts(ledger, run),
-        steps=() if summary.line.ended else ledger.steps(run),
+    run = ledger.find(name).run if name == LAST else name
+
+    def read(db: sql.Connection) -> tuple[Any, list[HostOverview]] | None:
+        row = db.execute(_RUN, {"of_run": run}).first()
+        return None if row is None else (row, _read_hosts(db, run))
+
+    found = ledger.database.read(read)
+    if found is None:
+        ledger.find(run)  # raises the error that tells the latest names
+        raise LookupError(f"run {run} was put into the ledger this moment")
+    row, hosts = found
+    kept = [host for host in hosts if host.state is HostState.KEPT]
+    summary = make_summary(
+        row,
+        hosts=len(hosts),
+        kept=len(kept),
+        kept_until_ns=min((host.kept_until_ns for host in kept if host.kept_until_ns is not None), default=None),
+        types=(host.instance_type for host in hosts[:TYPES_SHOWN]),
     )
+    steps = () if summary.line.ended else ledger.steps(run)
+    return RunDetails(summary=summary, events=row.events, record=row.record, hosts=hosts, steps=steps)
 
 
-def list_hosts(ledger: Ledger, run: str) -> list[HostOverview]:
-    """List the hosts of a run in the order of its campaign."""
-    rows = ledger.database.read(lambda db: db.execute(_LINES.where(HOSTS.c.run == run)).mappings().all())
+def _read_hosts(db: sql.Connection, run: str) -> list[HostOverview]:
     return [
         HostOverview(
             **{
@@ -89,5 +101,5 @@ def list_hosts(ledger: Ledger, run: str) -> list[HostOverview]:
                 "outcome": Outcome(row["outcome"]) if row["outcome"] else None,
             }
         )
-        for row in rows
+        for row in db.execute(_HOSTS, {"of_run": run}).mappings().all()
     ]

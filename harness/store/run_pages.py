@@ -1,31 +1,43 @@
 """Read lists of runs page by page, in a few statements for a page: verdicts, figures, kept hosts, and the task."""
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Any
 
 import sqlalchemy as sql
 
-from harness.model import Outcome
+from harness.model import HostState, Outcome
 from harness.model.bench_traits import traits_of_recorded
 from harness.store.database import Database
 from harness.store.ledger_lines import RunLine
 from harness.store.ledger_reader import RUN_LINES, find_living_leaders, make_run_line
 from harness.store.run_query import RunOrder, RunPlace, RunQuery, apply_query
 from harness.store.run_sums import VERDICTS
-from harness.store.tables import HOSTS, IS_KEPT, RUNS, TASKS
+from harness.store.tables import HOSTS, RUNS, TASKS
 
 TYPES_SHOWN = 20
 FEW_HOSTS = 5000
 
+# Statements that each request needs are made once: SQLAlchemy takes longer to make one than to run it.
 _SUMS = (*VERDICTS.values(), RUNS.c.offset_p99_ns, RUNS.c.bound_p99_ns)
-_LINES = RUN_LINES.add_columns(RUNS.c.task, TASKS.c.submitter, *_SUMS).outerjoin(TASKS, TASKS.c.task == RUNS.c.task)
+SUMMARY_LINES = RUN_LINES.add_columns(RUNS.c.task, TASKS.c.submitter, *_SUMS).outerjoin(
+    TASKS, TASKS.c.task == RUNS.c.task
+)
+"""What a run itself tells of its summary."""
+
+_LINE_COLUMNS = len(RUN_LINES.selected_columns)
+_NAMED = SUMMARY_LINES.where(RUNS.c.run == sql.bindparam("of_run"))
 _OF_RUNS = HOSTS.c.run.in_(sql.bindparam("runs", expanding=True))
-_COUNTS = sql.select(HOSTS.c.run, sql.func.count().label("hosts")).where(_OF_RUNS).group_by(HOSTS.c.run)
-_KEPT = (
-    sql.select(HOSTS.c.run, sql.func.count(), sql.func.min(HOSTS.c.kept_until_ns))
-    .where(IS_KEPT, _OF_RUNS)
+_IS_KEPT = HOSTS.c.state == HostState.KEPT
+_HOSTS = (
+    sql.select(
+        HOSTS.c.run,
+        sql.func.count().label("hosts"),
+        sql.func.count(sql.case((_IS_KEPT, 1))).label("kept"),
+        sql.func.min(sql.case((_IS_KEPT, HOSTS.c.kept_until_ns))).label("kept_until_ns"),
+    )
+    .where(_OF_RUNS)
     .group_by(HOSTS.c.run)
 )
 _FIRST_TYPES = (
@@ -78,7 +90,7 @@ def list_page(
     def read(db: sql.Connection) -> list[RunSummary]:
         conditions = [_match_hosts(db, types, query.outcome)] if types else []
         alive = find_living_leaders(db) if query.state is not None else ()
-        lines = apply_query(_LINES, query, after, alive=alive, most=most, conditions=conditions)
+        lines = apply_query(SUMMARY_LINES, query, after, alive=alive, most=most, conditions=conditions)
         return _summarise(db, db.execute(lines).all())
 
     return database.read(read)
@@ -86,7 +98,7 @@ def list_page(
 
 def find_summary(database: Database, run: str) -> RunSummary | None:
     """Find a run by its name; None where no run has it."""
-    summaries = database.read(lambda db: _summarise(db, db.execute(_LINES.where(RUNS.c.run == run)).all()))
+    summaries = database.read(lambda db: _summarise(db, db.execute(_NAMED, {"of_run": run}).all()))
     return summaries[0] if summaries else None
 
 
@@ -113,35 +125,37 @@ def _match_types(db: sql.Connection, patterns: Collection[str]) -> list[str]:
     return [name for name in names if any(fnmatchcase(name, pattern) for pattern in patterns)]
 
 
-def _summarise(db: sql.Connection, rows: Iterable[Any]) -> list[RunSummary]:
+def _summarise(db: sql.Connection, rows: Sequence[Any]) -> list[RunSummary]:
     """Add what the hosts of runs tell."""
     chosen = {"runs": [row.run for row in rows]}
-    if not chosen["runs"]:
+    if not rows:
         return []
-    counts = {row.run: row.hosts for row in db.execute(_COUNTS, chosen).all()}
-    kept = {run: (count, until_ns) for run, count, until_ns in db.execute(_KEPT, chosen).all()}
-    types: dict[str, dict[str, None]] = {}
+    hosts = {row.run: row for row in db.execute(_HOSTS, chosen).all()}
+    types: dict[str, list[str]] = {}
     for run, instance_type in db.execute(_FIRST_TYPES, chosen).all():
-        types.setdefault(run, {})[instance_type] = None
-    return [
-        _make_summary(row, counts.get(row.run, 0), kept.get(row.run, (0, None)), tuple(types.get(row.run, ())))
-        for row in rows
-    ]
+        types.setdefault(run, []).append(instance_type)
+    return [_add_hosts(row, hosts.get(row.run), types.get(row.run, ())) for row in rows]
 
 
-def _make_summary(row: Any, hosts: int, kept: tuple[int, int | None], types: tuple[str, ...]) -> RunSummary:
-    *line, task, submitter, passed, unsupported, inconclusive, failed, offset_ns, bound_ns = row
-    counts = zip(VERDICTS, (passed, unsupported, inconclusive, failed), strict=True)
+def _add_hosts(row: Any, hosts: Any, types: Sequence[str]) -> RunSummary:
+    if hosts is None:
+        return make_summary(row, hosts=0, kept=0, kept_until_ns=None, types=types)
+    return make_summary(row, hosts=hosts.hosts, kept=hosts.kept, kept_until_ns=hosts.kept_until_ns, types=types)
+
+
+def make_summary(row: Any, *, hosts: int, kept: int, kept_until_ns: int | None, types: Iterable[str]) -> RunSummary:
+    """Make the summary of a run from its row of SUMMARY_LINES, and what its hosts tell."""
+    counts = zip(VERDICTS, (row.passed, row.unsupported, row.inconclusive, row.failed), strict=True)
     makes_hosts = traits_of_recorded(row.bench).makes_hosts
     return RunSummary(
-        line=make_run_line(line),
-        task=task,
-        submitter=submitter,
+        line=make_run_line(row[:_LINE_COLUMNS]),
+        task=row.task,
+        submitter=row.submitter,
         hosts=hosts,
         verdicts={outcome: count for outcome, count in counts if count},
-        offset_p99_ns=offset_ns,
-        bound_p99_ns=bound_ns,
-        kept=kept[0] if makes_hosts else 0,
-        kept_until_ns=kept[1] if makes_hosts else None,
-        instance_types=types,
+        offset_p99_ns=row.offset_p99_ns,
+        bound_p99_ns=row.bound_p99_ns,
+        kept=kept if makes_hosts else 0,
+        kept_until_ns=kept_until_ns if makes_hosts else None,
+        instance_types=tuple(dict.fromkeys(types)),
     )
