@@ -43,4 +43,4 @@ def describe_cancelling(task: str, state: TaskState, run: str | None) -> str:
         return f"task {task} is cancelled once its site has heard of it"
     if state is TaskState.CANCELLED:
         return f"task {task} is cancelled"
-    return f"task {task} had {state} already, and stays as it is"
+    return f"task {task} has {state} already, and stays as it is"

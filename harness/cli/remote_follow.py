@@ -110,8 +110,7 @@ def _describe_waiting(task: Task) -> str:
         return ""
     if task.problem:
         return f"task {task.task} waits: {task.problem}"
-    place = f"number {task.position} of those that wait" if task.position else "waits"
-    return f"task {task.task}: {place}"
+    return f"task {task.task} waits" + (f", number {task.position} in the queue" if task.position else "")
 
 
 def _own_event(text: str) -> Event:

@@ -50,7 +50,7 @@ def run(
         task = submit(client, written, site=site, priority=priority)
         if detach:
             output.show(task.task)
-            output.say(f"submitted to {client.url}; `ptp-harness --server {client.url} runs` shows its run")
+            output.say(f"submitted; `ptp-harness --server {client.url} show {task.task} --follow` follows its run")
             return
         from harness.cli.remote_follow import follow_task  # loads rich
 

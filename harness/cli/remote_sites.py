@@ -1,6 +1,8 @@
 """`site list` and `site sync` with a service."""
 
+import datetime
 from dataclasses import asdict
+from typing import Any
 
 from harness.cli import output
 from harness.cli.server_options import NamedServer, connect
@@ -22,7 +24,7 @@ def sync(server: NamedServer) -> None:
 
 def _print_listing(listing: SiteListing, *, json: bool) -> None:
     if json:
-        output.emit(asdict(listing))
+        output.emit(_write_moments(asdict(listing)))
         return
     head = ("NAME", "STATE", "SINCE", "WAITING", "RUNNING", "BENCHES", "URL")
     rows = [
@@ -46,3 +48,12 @@ def _print_listing(listing: SiteListing, *, json: bool) -> None:
     for site in listing.sites:
         if site.problem:
             output.say(f"warning: site {site.name}: {site.problem}")
+
+
+def _write_moments(data: Any) -> Any:
+    """Write the times in plain data as RFC 3339 has them."""
+    if isinstance(data, datetime.datetime):
+        return data.isoformat()
+    if isinstance(data, dict):
+        return {key: _write_moments(value) for key, value in data.items()}
+    return [_write_moments(value) for value in data] if isinstance(data, list | tuple) else data

@@ -86,6 +86,8 @@ def serve(
         scheme = "https" if pair else "http"
         bound = Address.of_socket(listening)
         output.say(f"serving on {scheme}://{bound}; ledger {ledger.url}; Ctrl-C stops it")
+        if sites is not None:
+            output.say(f"a hub of the sites in the registry {sites.registry}, which is read every {sites.every_s:g} s")
         if is_open:
             output.say("warning: requests need no token here (--open)")
         serve_requests(context, listening, executor=executor, certificate=pair, proxies=trusted)

@@ -10,6 +10,7 @@ from harness.service.authentication import Context, Reader
 from harness.service.context import MOST_BODY_BYTES
 from harness.service.documents import Alive, ReadinessReport, ServiceInfo
 from harness.service.readiness import ReadinessLooks
+from harness.service.sites.assignment import list_offered_benches
 from harness.service.sites.contacts import SITE_SCHEMA
 from harness.store.schema import NEWEST
 
@@ -42,7 +43,7 @@ def info(context: Context, _caller: Reader) -> ServiceInfo:
     limits = context.options.limits
     return ServiceInfo(
         version=__version__,
-        benches=list(context.options.benches),
+        benches=list(list_offered_benches(context)),
         tasks_at_once=limits.tasks,
         tasks_per_bench=dict(limits.per_bench),
         tasks_per_submitter=limits.per_submitter,

@@ -5,7 +5,6 @@ process died is taken over, and its run goes on.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from typing import Any
 
 import sqlalchemy as sql
@@ -154,8 +153,7 @@ class TaskQueue:
         def read(db: sql.Connection) -> list[TaskLine]:
             running = db.execute(LINES.where(RUNNING).order_by(TASKS.c.begun_ns, TASKS.c.task)).all()
             waiting = db.execute(LINES.where(QUEUED).order_by(*IN_ORDER)).all()
-            numbered = (replace(make_task_line(row), position=number) for number, row in enumerate(waiting, 1))
-            return [*map(make_task_line, running), *numbered]
+            return [*map(make_task_line, running), *number_lines(db, [make_task_line(row) for row in waiting])]
 
         return self.ledger.database.read(read)
 

@@ -90,11 +90,11 @@ def _refuse_too_many(db: sql.Connection, submitter: str, most_waiting: int | Non
 
 
 def number_lines(db: sql.Connection, lines: Sequence[TaskLine]) -> list[TaskLine]:
-    """Give the tasks that wait their positions."""
+    """Give the tasks that wait their positions: among those of the same site, or of this service itself."""
     waiting = [line.task for line in lines if line.state is TaskState.QUEUED]
     if not waiting:
         return list(lines)
-    place = sql.func.row_number().over(order_by=IN_ORDER).label("place")
+    place = sql.func.row_number().over(partition_by=TASKS.c.site, order_by=IN_ORDER).label("place")
     numbered = sql.select(TASKS.c.task, place).where(QUEUED).subquery()
     rows = db.execute(sql.select(numbered).where(numbered.c.task.in_(waiting))).all()
     places = {row.task: row.place for row in rows}

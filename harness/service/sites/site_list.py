@@ -40,7 +40,9 @@ def parse_sites(content: bytes, where: str) -> tuple[Site, ...]:
         raise RegistryError(f"the registry {where} has no list `sites`", next_step=_EXAMPLE)
     if len(listed) > MOST_SITES:
         raise RegistryError(f"the registry {where} has {len(listed)} sites, more than {MOST_SITES}")
-    mistakes = [mistake for number, entry in enumerate(listed, 1) for mistake in _find_mistakes(number, entry)]
+    mistakes = [
+        mistake for number, entry in enumerate(listed, 1) for mistake in _find_mistakes(f"site {number}", entry)
+    ]
     names_given = [entry["name"] for entry in listed if isinstance(entry, Mapping) and "name" in entry]
     mistakes += [f"{shorten_value(name)} stands there twice" for name in _find_repeated(names_given)]
     if mistakes:
@@ -51,7 +53,7 @@ def parse_sites(content: bytes, where: str) -> tuple[Site, ...]:
 
 def check_site(site: Site) -> Site:
     """Check a site that a person adds. Raises RegistryError with every mistake."""
-    mistakes = _find_mistakes(1, {"name": site.name, "url": site.url, "benches": list(site.benches)})
+    mistakes = _find_mistakes("the site", {"name": site.name, "url": site.url, "benches": list(site.benches)})
     if mistakes:
         raise RegistryError("; ".join(mistakes), next_step="ptp-harness site add rack7 https://rack7.example.org lab")
     return _make_site({"name": site.name, "url": site.url, "benches": site.benches})
@@ -70,11 +72,10 @@ def _make_site(entry: Mapping[str, Any]) -> Site:
     )
 
 
-def _find_mistakes(number: int, entry: object) -> list[str]:
+def _find_mistakes(title: str, entry: object) -> list[str]:
     if not isinstance(entry, Mapping) or not entry.keys() >= _KEYS:
-        return [f"site {number} has no name, url and benches"]
+        return [f"{title} has no name, url and benches"]
     name, url, benches = entry["name"], entry["url"], entry["benches"]
-    title = f"site {number}"
     mistakes = []
     if not isinstance(name, str) or not names.fits(names.SITE, name):
         mistakes.append(f"{title}: {shorten_value(name)} is no name: small letters, digits, . and -, at most 63")

@@ -2,6 +2,7 @@
 
 import importlib
 import inspect
+import json
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -86,6 +87,12 @@ def test_an_empty_name_is_no_service(call: Call) -> None:
         (["--server", URL, "show", "last", "--watch"], "--watch draws the samples of this machine"),
         (["--server", URL, "show", "last", "--since", "3"], "--since goes with --follow"),
         (["run", "lab.phc", "--site", "rack7"], "--site, --priority and --detach go with a service"),
+        (["site", "add", "Rack", "ftp://x", "lab"], "the site: 'Rack' is no name"),
+        (["site", "remove", "rack7"], "there is no site 'rack7' in the ledger"),
+        (["serve", "--site-token", "a=b"], "--site-token goes with --registry"),
+        (["serve", "--registry", "ftp://x"], "is of no kind that is read"),
+        (["serve", "--registry", "ledger", "--registry-every", "soon"], "--registry-every is 'soon'"),
+        (["serve", "--registry", "ledger", "--site-token", "x"], "--site-token is 'x'"),
         (["site", "sync"], "asks a service to read its registry, and none is named"),
     ],
 )
@@ -205,3 +212,21 @@ def test_the_token_is_in_no_log(call: Call, service: RunningService, tmp_path: P
     log = (tmp_path / "log").read_text()
     assert f"GET {service.url}/v1/runs: 200" in log
     assert secret not in log + done.stderr + done.stdout
+
+
+def test_sites_of_the_ledger_are_added_listed_and_removed(call: Call) -> None:
+    assert "no sites in the ledger" in call("site", "list").stderr
+    assert (
+        "site rack7 is at https://rack7.example.org"
+        in call("site", "add", "rack7", "https://rack7.example.org/", "lab").stderr
+    )
+    assert call("site", "list").stdout.splitlines()[1].split()[:3] == ["rack7", "https://rack7.example.org", "lab"]
+    (listed,) = json.loads(call("site", "list", "--json").stdout)
+    assert (listed["name"], listed["benches"]) == ("rack7", ["lab"])
+    assert "is removed from the ledger" in call("site", "remove", "rack7").stderr
+
+
+def test_a_service_without_sites_lists_none(ask: Call) -> None:
+    done = ask("site", "list")
+    assert "this service has no sites" in done.stderr
+    assert done.returncode == 2

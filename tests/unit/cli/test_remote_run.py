@@ -151,7 +151,7 @@ def test_a_signal_while_the_campaign_waits_cancels_it(
 ) -> None:
     first = [client.submit("instance_types: [good]").task for _ in range(8)]
     command = Command("run", "good", environ=environ, folder=tmp_path)
-    command.wait_for("of those that wait")
+    command.wait_for("in the queue")
     command.process.send_signal(signal.SIGINT)
     assert command.end() == 130
     assert "was cancelled before its run began" in command.said

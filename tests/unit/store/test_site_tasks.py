@@ -157,3 +157,9 @@ def test_what_a_site_tells_of_kept_hosts_is_noted(queue: TaskQueue, tasks: SiteT
     a, b = ledger.hosts(run)
     assert (a.state, a.record and a.record.state) == (HostState.RELEASED, HostState.RELEASED)
     assert (b.state, b.kept_until_ns, b.kept_by) == (HostState.KEPT, 5 * 10**18, "ada")
+
+
+def test_a_task_has_its_place_among_those_of_its_site(queue: TaskQueue) -> None:
+    here, first, second = submit(queue, None), submit(queue), submit(queue)
+    assert [queue.find(task).position for task in (here, first, second)] == [1, 1, 2]
+    assert [(line.task, line.position) for line in queue.list_queue()] == [(here, 1), (first, 1), (second, 2)]

@@ -10,7 +10,9 @@ from typing import Any
 
 import pytest
 
+from harness.client.client import Client
 from harness.model import HostState, Outcome
+from harness.model.sites import Freshness
 from harness.model.tasks import Scope, TaskState
 from harness.store.tables import TASKS
 from harness.store.task_lines import QueueLimits, TaskLine, TaskQuery
@@ -388,3 +390,12 @@ def test_a_site_of_another_version_is_refused_with_clear_words(
     assert said in waiting["problem"]
     assert "upgrade ptp-harness at the" in waiting["problem"]
     assert hub.post(f"/v1/tasks/{task}/cancel").json()["state"] == "cancelled"
+
+
+def test_the_command_lists_the_sites_of_a_hub(hub: RunningService, site: RunningService) -> None:
+    with Client(hub.url, hub.tokens[Scope.OPERATE]) as client:
+        (listed,) = client.sites().sites
+        assert (listed.name, listed.url, listed.benches) == ("rack7", site.url, ("lab",))
+        wait_for(lambda: client.sites().sites[0].state == "reachable")
+        assert client.sync_sites().freshness is Freshness.FRESH
+        assert client.version().benches == ("lab",)
