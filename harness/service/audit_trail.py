@@ -9,6 +9,7 @@ import threading
 import time
 from collections import Counter, OrderedDict
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 
@@ -44,7 +45,7 @@ class AuditTrail:
 
     def __init__(self, audit: AuditLog, registry: CollectorRegistry) -> None:
         self._audit = audit
-        self._waiting: queue.Queue[AuditEntry] = queue.Queue(_MOST_WAITING)
+        self._waiting: queue.Queue[AuditEntry | None] = queue.Queue(_MOST_WAITING)  # None wakes the thread
         self._refusals = RefusalLimit()
         self._lock, self._ending = threading.Lock(), threading.Event()
         self._thread: threading.Thread | None = None
@@ -62,6 +63,8 @@ class AuditTrail:
     def stop(self) -> None:
         """Write what waits, and end; within seconds, also while the ledger is away."""
         self._ending.set()
+        with suppress(queue.Full):
+            self._waiting.put_nowait(None)
         if self._thread is not None:
             self._thread.join(_ENDS_WITHIN_S)
 
@@ -86,14 +89,12 @@ class AuditTrail:
 
     def _take(self) -> Sequence[AuditEntry]:
         """Take the entries that wait; wait for one for a second at most."""
-        taken: list[AuditEntry] = []
-        try:
-            taken.append(self._waiting.get(timeout=0.0 if self._ending.is_set() else 1.0))
+        taken: list[AuditEntry | None] = []
+        with suppress(queue.Empty):
+            taken.append(self._waiting.get(block=not self._ending.is_set(), timeout=1.0))
             while len(taken) < _MOST_AT_ONCE:
                 taken.append(self._waiting.get_nowait())
-        except (queue.Empty, ValueError):
-            pass
-        return taken
+        return [entry for entry in taken if entry is not None]
 
     def _write(self, entries: Sequence[AuditEntry]) -> None:
         try:

@@ -122,13 +122,12 @@ def test_a_client_that_reads_nothing_is_cut_off(service: RunningService, monkeyp
     monkeypatch.setattr(connections, "UNREAD_WITHIN_S", 1.0)
     with closing(connect(service)) as client:
         client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-        wanted = f"GET /v1/campaign-schema HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {service.tokens[Scope.READ]}"
-        give_up_at = time.monotonic() + 30
+        give_up_at = time.monotonic() + 60
         client.settimeout(1)
         with suppress(OSError):
             while time.monotonic() < give_up_at:
                 with suppress(TimeoutError):
-                    client.sendall(f"{wanted}\r\n\r\n".encode() * 20)
+                    client.sendall(b"GET /v1/openapi.json HTTP/1.1\r\nHost: x\r\n\r\n" * 20)
                 time.sleep(0.1)
         assert time.monotonic() < give_up_at, "it was never cut off"
     assert_serves(service)
