@@ -194,7 +194,7 @@ class Client:
 
     def sync_sites(self) -> SiteListing:
         """Let a hub read its registry now; list its sites then."""
-        return self._read(SiteListing, self._connection.post("/v1/sites/sync"))
+        return self._read(SiteListing, self._connection.post("/v1/registry/sync"))
 
     def _list(self, path: str, conditions: Mapping[str, Any], *, page: int = 100) -> Iterator[Mapping[str, Any]]:
         """List the items of all pages."""

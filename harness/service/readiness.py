@@ -34,20 +34,30 @@ _ANY_OBJECT = "ready"
 class ReadinessLooks:
     """The parts that a service needs. Threads share it."""
 
-    def __init__(self, required: Mapping[str, Check], optional: Mapping[str, Check]) -> None:
+    def __init__(
+        self, required: Mapping[str, Check], optional: Mapping[str, Check], *, at_once: Mapping[str, Check]
+    ) -> None:
+        self._at_once = at_once
         self._parts = [
             *(_Part(name, check, FRESH_S, required=True) for name, check in required.items()),
             *(_Part(name, check, RARELY_FRESH_S, required=False) for name, check in optional.items()),
         ]
 
     async def read(self) -> list[Readiness]:
-        """Return what is known of each part. Parts that are to be looked at have a second for it."""
+        """Return what is known of each part. Parts that are to be looked at have a second for it.
+
+        Checks of `at_once` take no time, and are made each time.
+        """
         for part in self._parts:
             part.value.refresh()
         give_up_at = time.monotonic() + WAIT_S
         while time.monotonic() < give_up_at and not all(part.value.ended.is_set() for part in self._parts):
             await asyncio.sleep(_POLL_S)
-        return [part.describe() for part in self._parts]
+        own = [
+            Readiness(name=name, ready=reason is None, reason=reason, age_s=0.0, required=True)
+            for name, reason in ((name, check()) for name, check in self._at_once.items())
+        ]
+        return [*own, *(part.describe() for part in self._parts)]
 
 
 class _Part:
@@ -81,14 +91,16 @@ def _try(check: Check) -> str | None:
 
 def make_looks(context: ServiceContext) -> ReadinessLooks:
     """Make the looks of a service: at its ledger, its queue, its evidence store, and what its context adds."""
-    required: dict[str, Check] = {
+    at_once: dict[str, Check] = {
         "service": lambda: "it is being stopped" if context.draining.is_set() else None,
+    }
+    required: dict[str, Check] = {
         "ledger": lambda: _look_at_ledger(context),
         "queue": lambda: _look_at_queue(context),
         "evidence store": _make_look_at_store(context.settings.evidence),
         **context.checks,
     }
-    return ReadinessLooks(required, context.optional_checks)
+    return ReadinessLooks(required, context.optional_checks, at_once=at_once)
 
 
 def _look_at_ledger(context: ServiceContext) -> str | None:

@@ -10,16 +10,16 @@ from harness.service.sites.hub import Hub
 from harness.service.sites.site_documents import SiteDocument, SiteListDocument, site_list_document
 from harness.service.task_routes import write_audit
 
-router = APIRouter(prefix="/v1/sites", tags=["sites"])
+router = APIRouter(prefix="/v1", tags=["sites"])
 
 
-@router.get("")
+@router.get("/sites")
 def list_sites(context: Context, _caller: Reader) -> SiteListDocument:
     """List the sites: how old the list is, and how the service gets on with each of them."""
     return site_list_document(_require_hub(context.hub))
 
 
-@router.post("/sync")
+@router.post("/registry/sync")
 def sync(context: Context, caller: Operator) -> SiteListDocument:
     """Read the registry now. Where that fails, the last known list stays, and the answer says why."""
     hub = _require_hub(context.hub)
@@ -28,7 +28,7 @@ def sync(context: Context, caller: Operator) -> SiteListDocument:
     return site_list_document(hub)
 
 
-@router.get("/{name}")
+@router.get("/sites/{name}")
 def show_site(name: str, context: Context, _caller: Reader) -> SiteDocument:
     """Show a site."""
     document = site_list_document(_require_hub(context.hub))

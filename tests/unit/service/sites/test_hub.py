@@ -311,11 +311,11 @@ def test_the_registry_is_read_on_demand(make_hub_service: MakeHub, registry_file
     with make_hub_service(every_s=3600.0) as hub:
         wait_for(lambda: hub.get("/v1/sites").json()["freshness"] == "fresh")
         write_registry(registry_file, rack7=(site.url, ["lab"]), rack8=(site.url, ["lab"]))
-        assert hub.post("/v1/sites/sync", Scope.SUBMIT).status_code == 403
-        synced = hub.post("/v1/sites/sync", Scope.OPERATE).json()
+        assert hub.post("/v1/registry/sync", Scope.SUBMIT).status_code == 403
+        synced = hub.post("/v1/registry/sync", Scope.OPERATE).json()
         assert [each["name"] for each in synced["sites"]] == ["rack7", "rack8"]
         registry_file.write_text("<html>")
-        broken = hub.post("/v1/sites/sync", Scope.OPERATE)
+        broken = hub.post("/v1/registry/sync", Scope.OPERATE)
         assert broken.status_code == 200
         assert "answers with HTML" in broken.json()["problem"]
         assert (broken.json()["freshness"], len(broken.json()["sites"])) == ("stale", 2)
