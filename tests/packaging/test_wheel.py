@@ -29,7 +29,9 @@ pytestmark = [
 
 ASSETS = "harness/_assets/"
 CARRIED = {"harness", "infra", "lab", "playbooks", "roles", "ansible.cfg", "Pulumi.yaml"}
-FOLDERS_LEFT_OUT = {"tests", "docs", "benchmarks", "examples", "tools", "requirements", "extensions", "meta", "plugins"}
+FOLDERS_LEFT_OUT = {
+    "tests", "docs", "benchmarks", "deploy", "examples", "tools", "requirements", "extensions", "meta", "plugins",
+}  # fmt: skip
 FILES_LEFT_OUT = {"Makefile", "LICENSE", "pyproject.toml", "galaxy.yml", "mkdocs.yml", "*.md", ".*"}
 SCENARIOS = ("roles/*/molecule/*", "roles/*/tests/*")
 
@@ -121,7 +123,7 @@ def test_what_the_hosts_and_the_lab_need_is_among_it(names: Mapping[str, bool]) 
 
 
 def test_no_test_and_no_cache_is_in_it(names: Mapping[str, bool]) -> None:
-    unwanted = ("*test_*", "*conftest.py", "*/molecule/*", "*__pycache__*", "*.pyc", "*/.*", "*~")
+    unwanted = ("*/test_*", "*conftest.py", "*/molecule/*", "*__pycache__*", "*.pyc", "*/.*", "*~")
     assert [name for name in names for pattern in unwanted if fnmatch(name, pattern)] == []
 
 

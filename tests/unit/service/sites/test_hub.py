@@ -319,7 +319,8 @@ def test_the_registry_is_read_on_demand(make_hub_service: MakeHub, registry_file
         assert broken.status_code == 200
         assert "answers with HTML" in broken.json()["problem"]
         assert (broken.json()["freshness"], len(broken.json()["sites"])) == ("stale", 2)
-        assert [entry.entry.action for entry in hub.context.audit.list_lines()][:2] == ["site.sync"] * 2
+        actions = [line.entry.action for line in hub.context.audit.list_lines()]
+        assert actions.count("site.sync") == 2
         metrics = hub.get("/metrics").text.splitlines()
         assert 'ptp_harness_service_registry_syncs_total{result="succeeded"} 2.0' in metrics
         assert 'ptp_harness_service_registry_syncs_total{result="failed"} 1.0' in metrics
