@@ -40,7 +40,7 @@ from harness.store.ledger_check import check
 from harness.store.ledger_lines import HostLine
 from tests.doubles.campaign_of_six import Surroundings, leave_out_ssh
 from tests.doubles.scripted_bench import ScriptedBench
-from tests.programs.kill_everywhere import NEVER, Points, warm_up
+from tests.programs.kill_everywhere import NEVER, Points, warm_up, watch_points
 
 LEASE_S, HEARTBEAT_S = 0.6, 0.1
 LONGEST_S = 60.0
@@ -101,7 +101,7 @@ class LeashedPoints(Points):
                 return write(database, work)
 
         patch.setattr(Database, "write", write_alone)
-        super().watch(patch)
+        watch_points(patch, self)
 
 
 @dataclass
