@@ -199,7 +199,7 @@ def test_a_dead_run_is_named_and_closed(call: Call, inventory: Callable[..., Non
     assert only_host(call(*RUN, PTP_HARNESS_SSH_TRIES="1"))["reason"] == "unreachable", "it stops no other run"
     done = call("report", died)
     assert "`ptp-harness sweep --yes`" in said_next(done)
-    assert re.search(rf"run {died} has no report: its process \d+ died", done.stderr)
+    assert re.search(rf"run {died} of [0-9: -]+ UTC has no report: its process \d+ died", done.stderr)
     assert f"closed the books of {died}" in call("sweep", "--yes").stdout
     (host,) = json.loads(call("report", died, "--json").stdout)["hosts"]
     assert (host["outcome"], host["reason"], host["state"]) == ("INCONCLUSIVE", "interrupted", "released")
@@ -210,7 +210,8 @@ def test_a_run_under_way_is_named(call: Call, tmp_path: Path) -> None:
     run = ledger.open_run(bench="lab", campaign={}, hosts={"lab.phc": "lab.phc"})
     done = call("report", run)
     assert f"`ptp-harness show {run}`" in said_next(done)
-    assert f"has not ended: process {os.getpid()} leads it since" in done.stderr
+    assert f"run {run} has not ended: it runs since " in done.stderr
+    assert f", process {os.getpid()} leads it since" in done.stderr
 
 
 @pytest.mark.programs
