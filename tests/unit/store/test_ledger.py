@@ -205,7 +205,7 @@ def test_a_run_is_asked_for_by_its_name_and_not_read_with_all_others(file_ledger
 def test_a_name_in_use_is_drawn_again(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
     used = ledger.open_run(bench="lab", campaign={}, hosts={})
     names = iter((used, used, "free"))
-    monkeypatch.setattr("harness.store.ledger.draw_name", lambda: next(names))
+    monkeypatch.setattr("harness.store.ledger.draw_name", lambda *_length: next(names))
     assert ledger.open_run(bench="lab", campaign={}, hosts={"a": "lab.phc"}) == "free"
 
 
