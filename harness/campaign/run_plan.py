@@ -5,13 +5,13 @@ import heapq
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 
 from harness import units
 from harness.campaign.campaign import Campaign
 from harness.campaign.choices import Keep
-from harness.campaign.mistakes import Mistake
+from harness.campaign.mistakes import Mistake, MistakesError, Places, refuse
 from harness.errors import RequestError
 from harness.model import Depth
 from harness.model.bench_traits import BenchName, traits_of
@@ -87,6 +87,16 @@ def check_types(names: Sequence[str], available: Sequence[str], bench: str) -> N
             more=max(len(unknown) - MOST_MISTAKES, 0),
             next_step=f"there are {len(available)} types on bench {bench}" + _list_available(available),
         )
+
+
+def place_unknown_types(error: UnknownTypesError, instance_types: Sequence[str], places: Places) -> MistakesError:
+    """Make the error that names unknown types with their places among the types that a campaign names."""
+    named = list(instance_types)
+    mistakes = [
+        replace(mistake, path=("instance_types", named.index(unknown))) if unknown in named else mistake
+        for unknown, mistake in error.mistakes.items()
+    ]
+    return refuse(mistakes, places, next_step=error.next_step, unnamed=error.more)
 
 
 def _hosts(instance_types: Sequence[str]) -> tuple[PlannedHost, ...]:

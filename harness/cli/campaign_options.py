@@ -11,10 +11,9 @@ import typer
 from harness.campaign import campaign
 from harness.campaign.campaign import Campaign
 from harness.campaign.choices import Keep
-from harness.campaign.mistakes import COMMAND_LINE, refuse
-from harness.campaign.run_plan import UnknownTypesError
+from harness.campaign.mistakes import COMMAND_LINE
+from harness.campaign.run_plan import UnknownTypesError, place_unknown_types
 from harness.cli import completion
-from harness.errors import RequestError
 from harness.model import Depth
 from harness.model.bench_traits import BENCHES
 from harness.model.disturbances import Disturbance
@@ -153,17 +152,8 @@ def placing_unknown_types(targets: Sequence[str]) -> Iterator[None]:
     except UnknownTypesError as error:
         if not _is_file(targets):
             raise
-        raise _add_places(error, targets[0]) from error
-
-
-def _add_places(error: UnknownTypesError, name: str) -> RequestError:
-    written, places = campaign.load_file(_read_text(name), where=name)
-    types = list(written.get("instance_types") or ())
-    mistakes = [
-        replace(mistake, path=("instance_types", types.index(unknown))) if unknown in types else mistake
-        for unknown, mistake in error.mistakes.items()
-    ]
-    return refuse(mistakes, places, next_step=error.next_step, unnamed=error.more)
+        written, places = campaign.load_file(_read_text(targets[0]), where=targets[0])
+        raise place_unknown_types(error, written.get("instance_types") or (), places) from error
 
 
 def _read_text(name: str) -> str:

@@ -8,7 +8,8 @@ from contextlib import contextmanager
 
 from harness.campaign import stored
 from harness.errors import HarnessError, RequestError, SetupError
-from harness.model import Outcome, RunRecord
+from harness.model import RunRecord
+from harness.model.outcomes import worst_outcome
 from harness.model.tasks import TaskState
 from harness.report.exit_codes import exit_code_of
 from harness.runs import campaign_run, leftovers
@@ -25,8 +26,6 @@ MOST_ATTEMPTS = 20
 """A task whose processes died so often is given up: each would begin its hosts anew."""
 
 _log = logging.getLogger(__name__)
-
-WORST_FIRST = (Outcome.FAIL, Outcome.INCONCLUSIVE, Outcome.UNSUPPORTED, Outcome.PASS)
 
 
 def carry_out(line: TaskLine, ledger: Ledger, settings: Settings, benches: Benches, controls: RunControls) -> TaskState:
@@ -53,14 +52,9 @@ def carry_out(line: TaskLine, ledger: Ledger, settings: Settings, benches: Bench
     if record is None:
         queue.finish(line, state)
     else:
-        queue.finish(line, state, exit_code=int(exit_code_of(record)), outcome=find_worst(record))
+        outcome = worst_outcome(host.verdict.outcome for host in record.hosts) if record.hosts else None
+        queue.finish(line, state, exit_code=int(exit_code_of(record)), outcome=outcome)
     return state
-
-
-def find_worst(record: RunRecord) -> Outcome | None:
-    """Find the worst outcome of a run's hosts; None for a run without hosts."""
-    outcomes = {host.verdict.outcome for host in record.hosts}
-    return next((outcome for outcome in WORST_FIRST if outcome in outcomes), None)
 
 
 def _lead(

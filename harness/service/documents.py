@@ -68,12 +68,6 @@ class TaskDocument(BaseModel):
     schedule: str | None
 
 
-class CampaignDocument(BaseModel):
-    """The campaign of a task, as it was submitted."""
-
-    campaign: str
-
-
 class Readiness(BaseModel):
     """One thing that the service needs. `reason`: why it is not ready; `age_s`: how long ago it was looked at.
 

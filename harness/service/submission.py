@@ -10,14 +10,12 @@ from harness.campaign.campaign import Campaign
 from harness.campaign.choices import DriverSource, Keep
 from harness.campaign.mistakes import Mistake, Places, refuse
 from harness.campaign.profiles import Profile
-from harness.campaign.run_plan import check_types, estimate_run_s
-from harness.errors import RequestError
+from harness.campaign.run_plan import UnknownTypesError, check_types, estimate_run_s, place_unknown_types
 from harness.model.bench_traits import BenchName
 from harness.runs.prepare import Benches
 from harness.store.task_lines import NewTask
 from harness.system import profile_files
 from harness.untrusted.addresses import may_be_public
-from harness.untrusted.nearest import format_suggestion
 
 WHERE = "campaign.yaml"
 _HINT = "GET /v1/campaign-schema has every key"
@@ -37,8 +35,8 @@ def read_campaign(
     `offered`: the benches that campaigns may use, `own`: those of this machine among them (None: all of them).
     `hosts_allowed`: hosts of which driver archives may come; empty: every host with a public address.
     """
-    requested = campaign.from_yaml(text, where=where, read_profile=_read_standard)
-    _, places = campaign.load_file(text, where=where)
+    written, places = campaign.load_file(text, where=where)
+    requested = campaign.from_mapping(written, places=places, read_profile=_read_standard)
     mistakes = [*_mistakes_of_files(requested), *_mistakes_in_archive(requested, hosts_allowed)]
     if requested.bench not in offered:
         problem = f"is {requested.bench}, and this service has {', '.join(offered) or 'none'}"
@@ -85,13 +83,9 @@ def make_task(
 
 def _read_standard(name: str) -> Profile:
     """Read a profile that comes along; a file would be one of this machine. Raises RequestError."""
-    standards = {profile.name: profile for profile in profile_files.load_standards()}
-    if name not in standards:
-        raise RequestError(
-            f"there is no profile {name!r}{format_suggestion(name, tuple(standards))}",
-            next_step=f"one of {', '.join(standards)}; a service reads no files of profiles",
-        )
-    return standards[name]
+    return profile_files.find_standard(name) or profile_files.refuse_unknown(
+        name, otherwise="; a service reads no files of profiles"
+    )
 
 
 def _mistakes_of_files(requested: Campaign) -> list[Mistake]:
@@ -130,23 +124,8 @@ def _mistakes_in_archive(requested: Campaign, hosts_allowed: Sequence[str]) -> l
 
 def _check_types(requested: Campaign, benches: Benches, places: Places) -> None:
     """Refuse types that the lab does not have, with their lines. Raises MistakesError."""
-    from harness.campaign.run_plan import UnknownTypesError
-
     bench = benches.make_bench(requested)
     try:
         check_types(bench.expand(requested.instance_types), list(bench.types()), requested.bench)
     except UnknownTypesError as error:
-        types = list(requested.instance_types)
-        raise refuse(
-            [
-                Mistake(
-                    path=("instance_types", types.index(name)) if name in types else ("instance_types",),
-                    problem=mistake.problem,
-                    remedy=mistake.remedy,
-                )
-                for name, mistake in error.mistakes.items()
-            ],
-            places,
-            next_step=error.next_step,
-            unnamed=error.more,
-        ) from error
+        raise place_unknown_types(error, requested.instance_types, places) from error

@@ -18,6 +18,12 @@ def refuse_while_stopping(context: ServiceContext) -> None:
 
 def check_campaign(text: str, context: ServiceContext, *, site: str | None = None) -> Campaign:
     """Parse and check a campaign for this service, or for a site. Raises MistakesError, RequestError, ServiceError."""
+    requested, _ = _check_and_assign(text, context, site)
+    return requested
+
+
+def _check_and_assign(text: str, context: ServiceContext, site: str | None) -> tuple[Campaign, str | None]:
+    """Check a campaign; return it with the site that is to carry it out, None for this service itself."""
     options = context.options
     requested = read_campaign(
         text,
@@ -26,8 +32,7 @@ def check_campaign(text: str, context: ServiceContext, *, site: str | None = Non
         offered=list_offered_benches(context),
         hosts_allowed=options.hosts_allowed,
     )
-    assign_site(context, site, requested.bench)
-    return requested
+    return requested, assign_site(context, site, requested.bench)
 
 
 def prepare_task(
@@ -41,14 +46,14 @@ def prepare_task(
     schedule: str | None = None,
 ) -> NewTask:
     """Check a campaign, and make its task. Raises what `check_campaign` raises."""
-    requested = check_campaign(text, context, site=site)
+    requested, assigned = _check_and_assign(text, context, site)
     return make_task(
         text,
         requested,
         submitter=submitter,
         priority=priority,
         requested_site=site,
-        site=assign_site(context, site, requested.bench),
+        site=assigned,
         idempotency_key=idempotency_key,
         schedule=schedule,
         typical_s=context.durations.find_s(requested.bench, requested.instance_types),

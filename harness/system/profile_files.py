@@ -2,6 +2,7 @@
 
 from functools import cache
 from importlib import resources
+from typing import NoReturn
 
 from harness.campaign.profile_format import parse_profile
 from harness.campaign.profiles import Profile
@@ -17,14 +18,25 @@ def load_standards() -> tuple[Profile, ...]:
     return tuple(parse_profile(files[name].read_text(), where=name) for name in sorted(files))
 
 
+def find_standard(name: str) -> Profile | None:
+    """Find a profile that comes along by its name; None where none has it."""
+    return next((profile for profile in load_standards() if profile.name == name), None)
+
+
+def refuse_unknown(name: str, *, otherwise: str) -> NoReturn:
+    """Raise the RequestError of a name that no profile has. `otherwise`: what else may be named, to end a sentence."""
+    standards = [profile.name for profile in load_standards()]
+    raise RequestError(
+        f"there is no profile {name!r}{format_suggestion(name, standards)}",
+        next_step=f"one of {', '.join(standards)}{otherwise}",
+    )
+
+
 def read_profile(name_or_file: str) -> Profile:
     """Read a profile that comes along by its name, or a file. Raises RequestError."""
-    standards = {profile.name: profile for profile in load_standards()}
-    if name_or_file in standards:
-        return standards[name_or_file]
+    standard = find_standard(name_or_file)
+    if standard is not None:
+        return standard
     if not name_or_file.endswith((".yaml", ".yml")):
-        raise RequestError(
-            f"there is no profile {name_or_file!r}{format_suggestion(name_or_file, tuple(standards))}",
-            next_step=f"one of {', '.join(standards)}, or a file such as mine.yaml",
-        )
+        refuse_unknown(name_or_file, otherwise=", or a file such as mine.yaml")
     return parse_profile(read_text(name_or_file, kind="profile", title="the profile"), where=name_or_file)

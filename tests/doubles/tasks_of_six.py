@@ -5,6 +5,7 @@ import sqlalchemy as sql
 from harness.benches.bench import Bench
 from harness.campaign import stored
 from harness.campaign.campaign import Campaign
+from harness.model.outcomes import worst_outcome
 from harness.model.tasks import TaskState
 from harness.runs import task_run
 from harness.runs.prepare import Benches
@@ -73,7 +74,8 @@ class QueueOfSix(Surroundings):
             faults.append("there is a run of no task")
         if runs and line.state is TaskState.ENDED:
             record = self.ledger.record(runs[0])
-            worst = None if record is None else task_run.find_worst(record)
+            outcomes = [] if record is None else [host.verdict.outcome for host in record.hosts]
+            worst = worst_outcome(outcomes) if outcomes else None
             if line.outcome != worst or line.exit_code is None:
                 faults.append(f"the outcome of the task is {line.outcome}, and that of its run {worst}")
         campaign = stored.from_document(self.queue.campaign(line.task))

@@ -3,7 +3,7 @@
 import re
 import secrets
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request, Response
@@ -101,7 +101,7 @@ def submit(request: Request, viewer: PageViewer, context: Context, form: Checked
     try:
         if action == "check":
             checked = _describe_plan(document, context, site=form.get("site") or None)
-            return _show(_change(page, checked=checked), request, viewer, context)
+            return _show(replace(page, checked=checked), request, viewer, context)
         priority = _read_priority(form.get("priority", ""))
         if action == "schedule":
             _add_schedule(form, document, priority, viewer, context)
@@ -110,10 +110,10 @@ def submit(request: Request, viewer: PageViewer, context: Context, form: Checked
         line, _ = submit_campaign(submission, context, viewer.caller, page.key)
     except ValidationError as error:
         wrong = tuple(ShownMistake(message=_describe(each)) for each in error.errors())
-        return _show(_change(page, mistakes=wrong, status=422), request, viewer, context)
+        return _show(replace(page, mistakes=wrong, status=422), request, viewer, context)
     except (RequestError, ServiceError) as error:
         wrong = tuple(_list_mistakes(error, document))
-        changed = _change(page, mistakes=wrong, next_step=_next_step(error), status=int(status_of(error)))
+        changed = replace(page, mistakes=wrong, next_step=_next_step(error), status=int(status_of(error)))
         return _show(changed, request, viewer, context)
     return RedirectResponse(f"/tasks/{line.task}", status_code=303)
 
@@ -134,10 +134,6 @@ def _show(page: SubmitPage, request: Request, viewer: Viewer, context: ServiceCo
         lines=range(1, lines + 1),
         wrong_lines={mistake.line for mistake in page.mistakes},
     )
-
-
-def _change(page: SubmitPage, **changes: Any) -> SubmitPage:
-    return SubmitPage(**{name: getattr(page, name) for name in page.__dataclass_fields__} | changes)
 
 
 def _add_schedule(form: Form, document: str, priority: int, viewer: Viewer, context: ServiceContext) -> None:
