@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from harness.campaign.query_values import parse_duration_within_s
 from harness.errors import RequestError
 from harness.untrusted.input_checks import shorten_value
 
@@ -53,15 +54,10 @@ def make_hub_options(registry: str | None, every: str, site_tokens: Sequence[str
 
 
 def _parse_every_s(text: str) -> float:
-    from harness.campaign.fields import parse_duration_s
-
     try:
-        every_s = parse_duration_s(text)
-    except (ValueError, OverflowError):
-        every_s = 0.0
-    if not _SHORTEST_S <= every_s <= _LONGEST_S:
+        return parse_duration_within_s(text, _SHORTEST_S, _LONGEST_S)
+    except ValueError as error:
         raise RequestError(
             f"--registry-every is {shorten_value(text)}: it must be a duration from 1s to 1d",
             next_step="such as --registry-every 60s",
-        )
-    return every_s
+        ) from error

@@ -8,6 +8,7 @@ import typer
 
 from harness import units, wiring
 from harness.benches.bench import Bench
+from harness.campaign.query_values import parse_duration_within_s
 from harness.cli import completion, output, run_argument
 from harness.errors import CleanupError, RequestError
 from harness.host import ssh
@@ -51,19 +52,13 @@ def keep(
 
 def _parse_lease_s(text: str) -> float:
     """Parse the length of a lease, s. Raises RequestError."""
-    # Imported here, since it is slow to load.
-    from harness.campaign.fields import parse_duration_s
-
     try:
-        lease_s = parse_duration_s(text)
-    except (ValueError, OverflowError):
-        lease_s = 0.0
-    if not SHORTEST_S <= lease_s <= LONGEST_S:
+        return parse_duration_within_s(text, SHORTEST_S, LONGEST_S)
+    except ValueError as error:
         raise RequestError(
             f"--for is {shorten_value(text)}: a lease lasts from 1 minute to 30 days, such as 30m, 8h or 2d",
             next_step="`ptp-harness keep --help`",
-        )
-    return lease_s
+        ) from error
 
 
 def release(

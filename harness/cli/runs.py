@@ -6,8 +6,8 @@ from typing import Annotated
 import typer
 
 from harness import units, wiring
+from harness.campaign import query_values
 from harness.cli import completion, figure_options, output
-from harness.errors import RequestError
 from harness.report.table import align_rows
 from harness.store import run_overview
 from harness.store.run_overview import RunOverview
@@ -68,7 +68,13 @@ def runs(
     """
     query = RunQuery(
         order=sort,
-        since_ns=None if since is None else _to_ns(_parse_since(since)),
+        since_ns=query_values.parse_moment_ns(
+            "--since",
+            since,
+            now=datetime.datetime.now(datetime.UTC),
+            kind="date",
+            next_step="`ptp-harness runs --help`",
+        ),
         min_offset_ns=figure_options.parse_ns("--min-offset", min_offset),
         min_bound_ns=figure_options.parse_ns("--min-bound", min_bound),
     )
@@ -96,30 +102,6 @@ def _describe_next_page(sort: RunOrder, last: str) -> str:
     if sort is RunOrder.NEWEST:
         return f"older runs: ptp-harness runs --before {last}"
     return f"more runs: ptp-harness runs --sort {sort} --after {last}"
-
-
-def _parse_since(text: str) -> datetime.datetime:
-    """Parse a duration before now, or a date or time (UTC unless it says otherwise). Raises RequestError."""
-    # Imported here, since it is slow to load and most lists have no such condition.
-    from harness.campaign.fields import parse_duration_s
-
-    try:
-        return datetime.datetime.now(datetime.UTC) - datetime.timedelta(seconds=parse_duration_s(text))
-    except (ValueError, OverflowError):
-        pass
-    try:
-        begun = datetime.datetime.fromisoformat(text)
-    except ValueError as error:
-        raise RequestError(
-            f"--since is {text!r}: it must be a duration such as 12h or 7d, or a date such as 2026-11-21",
-            next_step="`ptp-harness runs --help`",
-        ) from error
-    return begun if begun.tzinfo else begun.replace(tzinfo=datetime.UTC)
-
-
-def _to_ns(moment: datetime.datetime) -> int:
-    """Convert a moment to whole seconds since the epoch, in ns, as far as the ledger's times reach."""
-    return min(max(0, int(moment.timestamp()) * 10**9), 2**63 - 1)
 
 
 def _rows(overviews: list[RunOverview]) -> list[tuple[str, ...]]:

@@ -5,6 +5,7 @@ from typing import Annotated
 import typer
 
 from harness import units, wiring
+from harness.campaign.query_values import parse_duration_within_s
 from harness.cli import output
 from harness.errors import RequestError
 from harness.model.tasks import Scope
@@ -79,18 +80,13 @@ def revoke(name: Name) -> None:
 
 
 def _parse_expiry_s(text: str) -> float:
-    from harness.campaign.fields import parse_duration_s
-
     try:
-        seconds = parse_duration_s(text)
-    except (ValueError, OverflowError):
-        seconds = 0.0
-    if not SHORTEST_S <= seconds <= LONGEST_S:
+        return parse_duration_within_s(text, SHORTEST_S, LONGEST_S)
+    except ValueError as error:
         raise RequestError(
             f"--expires is {shorten_value(text)}: a token is valid from 1 minute to 10 years, such as 8h or 90d",
             next_step="`ptp-harness token create --help`",
-        )
-    return seconds
+        ) from error
 
 
 def _row(line: TokenLine) -> tuple[str, ...]:

@@ -10,6 +10,7 @@ from fastapi import APIRouter, Path, Query
 from starlette.concurrency import run_in_threadpool
 
 from harness.benches.bench import Bench
+from harness.campaign.query_values import parse_duration_within_s
 from harness.errors import ConflictError, HarnessError, RequestError, SetupError
 from harness.host import ssh
 from harness.model import HostState, Machine
@@ -169,19 +170,14 @@ def _asking_bench(action: Callable[[], Result]) -> Result:
 
 
 def _parse_lease_s(text: str) -> float:
-    from harness.campaign.fields import parse_duration_s
-
     try:
-        lease_s = parse_duration_s(text)
-    except (ValueError, OverflowError):
-        lease_s = 0.0
-    if not SHORTEST_S <= lease_s <= LONGEST_S:
+        return parse_duration_within_s(text, SHORTEST_S, LONGEST_S)
+    except ValueError as error:
         raise ServiceError(
             HTTPStatus.UNPROCESSABLE_ENTITY,
             f"lease is {shorten_value(text)}: it lasts from 1 minute to 30 days, such as 30m, 8h or 2d",
             next_step='send {"lease": "8h"}',
-        )
-    return lease_s
+        ) from error
 
 
 def _detail(kept: KeptLine, machine: Machine | None) -> KeptHostDetail:

@@ -5,6 +5,7 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Path, Query
 
+from harness.campaign.query_values import parse_figure_ns
 from harness.model import Outcome
 from harness.runs.run_document import build_host_document, build_step_document
 from harness.service.authentication import Context, Reader
@@ -12,7 +13,7 @@ from harness.service.cursors import read_cursor, write_cursor
 from harness.service.documents import Page
 from harness.service.problems import NotFoundError, ServiceError
 from harness.service.run_documents import RunDetail, RunItem, run_detail, run_item
-from harness.service.times import parse_figure_ns, parse_moment_ns
+from harness.service.times import parse_moment_ns
 from harness.store.ledger_lines import HostLine, RunLine
 from harness.store.run_details import read_details
 from harness.store.run_pages import list_page
