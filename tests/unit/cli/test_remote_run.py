@@ -149,7 +149,7 @@ def test_the_first_signal_cancels_the_campaign_and_waits_for_its_report(
 def test_a_signal_while_the_campaign_waits_cancels_it(
     environ: dict[str, str], tmp_path: Path, client: Client, service: ServiceProcess
 ) -> None:
-    first = [client.submit("instance_types: [good]").task for _ in range(8)]
+    first = [client.submit("instance_types: [good]").task for _ in range(16)]  # eight of them still wait
     command = Command("run", "good", environ=environ, folder=tmp_path)
     command.wait_for("in the queue")
     command.process.send_signal(signal.SIGINT)
