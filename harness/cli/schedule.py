@@ -9,10 +9,9 @@ from harness.cli import output
 from harness.errors import RequestError
 from harness.model.bench_traits import BenchName
 from harness.report.table import align_rows
-from harness.runs.due_times import check_times, find_next_ns
+from harness.runs.due_times import check_times, find_first_ns
 from harness.service.schedule_documents import schedule_document
 from harness.service.submission import read_campaign
-from harness.store.ledger import Ledger
 from harness.store.owners import name_user
 from harness.store.schedules import NewSchedule, ScheduleLine, Schedules, check_name
 from harness.system import settings
@@ -54,7 +53,7 @@ def add(
     submitter = name_user()[:_MOST_SUBMITTER]
     new = NewSchedule(name=name, cron=cron, zone=zone, document=text, submitter=submitter, site=site, priority=priority)
     ledger = wiring.ledger(configuration)
-    line = Schedules(ledger.database).add(new, due_ns=_find_next_ns(cron, zone, ledger))
+    line = Schedules(ledger.database).add(new, due_ns=find_first_ns(cron, zone, ledger.now_ns()))
     if json:
         output.emit(schedule_document(line).model_dump(mode="json"))
     else:
@@ -109,13 +108,8 @@ def resume(name: Name) -> None:
     line = schedules.find(name)
     if not line.paused:
         raise RequestError(f"schedule {name} is not paused", next_step=f"its next time is {_moment(line.due_ns)}")
-    line = schedules.go_on(name, due_ns=_find_next_ns(line.cron, line.zone, ledger))
+    line = schedules.go_on(name, due_ns=find_first_ns(line.cron, line.zone, ledger.now_ns()))
     output.say(f"schedule {name}: next at {_moment(line.due_ns)}")
-
-
-def _find_next_ns(cron: str, zone: str, ledger: Ledger) -> int:
-    now_ns = ledger.now_ns()
-    return find_next_ns(cron, zone, now_ns) or now_ns
 
 
 def _row(line: ScheduleLine) -> tuple[str, ...]:

@@ -167,6 +167,19 @@ def _closing_lines(record: RunRecord, report_path: str | None) -> list[str]:
     return lines
 
 
+def list_warnings(record: RunRecord) -> list[str]:
+    """List what a reader must know before the verdicts, a sentence each."""
+    lines: list[str] = []
+    if record.leftovers:
+        lines.append(f"STILL RUNNING: {left_running(record)}; remove with `ptp-harness sweep --yes`")
+    if record.interrupted:
+        lines.append("The run was interrupted: hosts that were not judged by then are INCONCLUSIVE.")
+    lines += [f"our fault: {failure}" for failure in record.failures]
+    if record.evidence_unsent is not None:
+        lines.append(f"evidence not sent: {record.evidence_unsent}; send it with `ptp-harness evidence send`")
+    return lines
+
+
 def left_running(record: RunRecord) -> str:
     """List the resources that could not be removed, each with its token; empty when nothing is left."""
     return ", ".join(f"{resource.kind} {resource.name} of {resource.token}" for resource in record.leftovers)

@@ -44,6 +44,11 @@ def find_next_ns(cron: str, zone: str, after_ns: int) -> int | None:
     return next(_iterate(cron, zone, after_ns), None)
 
 
+def find_first_ns(cron: str, zone: str, now_ns: int) -> int:
+    """Find when a schedule that is added or resumed is due first; now where it is never due again."""
+    return find_next_ns(cron, zone, now_ns) or now_ns
+
+
 def find_passed(cron: str, zone: str, due_ns: int, now_ns: int) -> PassedTimes:
     """Find the times of a schedule from `due_ns`, which has passed, until now. Raises RequestError."""
     latest_ns, missed = due_ns, 0

@@ -22,13 +22,3 @@ def find_host_folder(line: RunLine, host: HostLine, settings: Settings) -> Path 
 def list_files(folder: Path) -> dict[str, int]:
     """List the files of evidence in a host's folder by name, with their sizes in bytes."""
     return {name: path.stat().st_size for name, path in list_host_files(folder).items()}
-
-
-def find_file(folder: Path, name: str) -> Path | None:
-    """Find a file of evidence in a host's folder by its name; None for a name that no file of evidence has."""
-    if not names.fits(names.EVIDENCE_FILE, name):
-        return None
-    path = folder / name
-    if not path.is_file() or path.is_symlink() or folder.resolve() not in path.resolve().parents:
-        return None
-    return path

@@ -1,17 +1,17 @@
-"""Add to each answer what keeps it from being stored by others, or taken for another kind of content than it says."""
+"""Add to each answer what keeps others from storing it."""
 
 from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 
 class AnswerHeaders:
-    """Adds headers that an answer does not have itself. One with a tag may be kept, and is asked for again."""
+    """Adds `Cache-Control` to an answer without it. One with a tag may be kept, and is asked for again."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass a request on, and add headers to its answer."""
+        """Pass a request on, and add the header to its answer."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
@@ -19,7 +19,6 @@ class AnswerHeaders:
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
                 headers = MutableHeaders(scope=message)
-                headers.setdefault("X-Content-Type-Options", "nosniff")
                 headers.setdefault("Cache-Control", "private, no-cache" if "etag" in headers else "no-store")
             await send(message)
 

@@ -18,6 +18,7 @@ from prometheus_client import Counter as Metric
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from harness.errors import HarnessError
+from harness.service.methods import CHANGES_NOTHING
 from harness.service.request_metrics import find_route
 from harness.store.audit_log import AuditEntry, AuditLog
 
@@ -28,7 +29,6 @@ WINDOW_S = 600.0
 _MOST_WAITING, _MOST_AT_ONCE, _MOST_ADDRESSES = 1000, 100, 1000
 _AGAIN_S, _ENDS_WITHIN_S = 5.0, 3.0
 _REFUSALS = (401, 403)
-_CHANGES_NOTHING = ("GET", "HEAD", "OPTIONS")
 _log = logging.getLogger(__name__)
 _audited: ContextVar[list[bool] | None] = ContextVar("audited", default=None)
 
@@ -151,7 +151,7 @@ class AuditChanges:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a request on, and look at its answer."""
-        if scope["type"] != "http" or scope["method"] in _CHANGES_NOTHING:
+        if scope["type"] != "http" or scope["method"] in CHANGES_NOTHING:
             await self._app(scope, receive, send)
             return
         marks: list[bool] = []

@@ -6,10 +6,10 @@ from typing import Annotated
 from fastapi import APIRouter, Path, Query
 
 from harness.runs.baseline_changes import add_to_baseline, remove_from_baseline
+from harness.service.auditing import write_audit
 from harness.service.authentication import Context, Operator, Reader
 from harness.service.run_documents import BaselineItem, BaselineName, BaselineRuns, RemovedRuns, baseline_items
 from harness.service.run_routes import RunName
-from harness.service.task_routes import write_audit
 from harness.store.baselines import Baselines
 
 router = APIRouter(prefix="/v1/baselines", tags=["baselines"])

@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from harness.service.methods import CHANGES_NOTHING
 from harness.service.problems import Problem, answer
 
 PAGE_POLICY = (
@@ -26,7 +27,6 @@ _HEADERS = {
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cross-Origin-Resource-Policy": "same-origin",
 }
-_CHANGES_NOTHING = ("GET", "HEAD", "OPTIONS")
 
 
 class BrowserGuards:
@@ -50,7 +50,7 @@ class BrowserGuards:
 
 def is_of_other_page(method: str, headers: Headers) -> bool:
     """Whether a page of another origin sends a request that changes something. Old browsers tell the origin alone."""
-    if method in _CHANGES_NOTHING:
+    if method in CHANGES_NOTHING:
         return False
     site, origin = headers.get("sec-fetch-site"), headers.get("origin")
     if site is not None:

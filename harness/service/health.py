@@ -30,8 +30,7 @@ async def readyz(request: Request, response: Response) -> ReadinessReport:
     The answer comes within about a second, whatever hangs. Parts that are not `required` leave the service ready.
     """
     looks: ReadinessLooks = request.app.state.readiness
-    parts = await looks.read()
-    report = ReadinessReport(ready=all(part.ready for part in parts if part.required), parts=parts)
+    report = await looks.read()
     if not report.ready:
         response.status_code = HTTPStatus.SERVICE_UNAVAILABLE
     return report

@@ -17,6 +17,7 @@ from harness.model import HostState, Machine
 from harness.model.bench_traits import traits_of_recorded
 from harness.model.lease import LONGEST_S, SHORTEST_S
 from harness.runs import kept_hosts
+from harness.service.auditing import write_audit
 from harness.service.authentication import Caller, Context, Operator, Reader
 from harness.service.cursors import read_cursor, write_cursor
 from harness.service.documents import Page
@@ -31,7 +32,6 @@ from harness.service.run_documents import (
     kept_host,
 )
 from harness.service.sites.kept_at_site import find_site, keep_at_site, release_at_site, show_at_site
-from harness.service.task_routes import write_audit
 from harness.store.kept_lines import KeptLine, KeptPlace, find_kept_line, list_kept
 from harness.store.ledger_lines import RunLine
 from harness.untrusted.input_checks import shorten_value

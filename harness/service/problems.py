@@ -14,13 +14,13 @@ from starlette.routing import Match
 
 from harness.campaign.mistakes import MistakesError
 from harness.errors import ConflictError, HarnessError, RequestError, SetupError, UnknownNameError
+from harness.service.methods import METHODS
 from harness.store.task_queue import FullQueueError, RepeatedKeyError
 from harness.untrusted.input_checks import show_path
 from harness.untrusted.plain_text import clip, printable
 
 MEDIA_TYPE = "application/problem+json"
 RETRY_AFTER_S = "60"
-_METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 _log = logging.getLogger(__name__)
 
 
@@ -135,7 +135,7 @@ def _find_allowed(request: Request) -> list[str]:
     """Find the methods that an address takes: each may be a route of its own."""
     return [
         method
-        for method in _METHODS
+        for method in METHODS
         if any(
             route.matches({**request.scope, "method": method})[0] is Match.FULL for route in request.app.router.routes
         )

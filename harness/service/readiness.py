@@ -13,7 +13,7 @@ import sqlalchemy as sql
 from harness.errors import HarnessError
 from harness.service.background_value import BackgroundValue, Look
 from harness.service.context import ServiceContext
-from harness.service.documents import Readiness
+from harness.service.documents import Readiness, ReadinessReport
 from harness.store.object_store import ObjectStore, open_store
 from harness.store.tables import RUNS
 
@@ -43,7 +43,7 @@ class ReadinessLooks:
             *(_Part(name, check, RARELY_FRESH_S, required=False) for name, check in optional.items()),
         ]
 
-    async def read(self) -> list[Readiness]:
+    async def read(self) -> ReadinessReport:
         """Return what is known of each part. Parts that are to be looked at have a second for it.
 
         Checks of `at_once` take no time, and are made each time.
@@ -57,7 +57,8 @@ class ReadinessLooks:
             Readiness(name=name, ready=reason is None, reason=reason, age_s=0.0, required=True)
             for name, reason in ((name, check()) for name, check in self._at_once.items())
         ]
-        return [*own, *(part.describe() for part in self._parts)]
+        parts = [*own, *(part.describe() for part in self._parts)]
+        return ReadinessReport(ready=all(part.ready for part in parts if part.required), parts=parts)
 
 
 class _Part:

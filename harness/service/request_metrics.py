@@ -14,13 +14,13 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from harness.analysis.durations import DurationFigures, summarise_durations
+from harness.service.methods import METHODS
 
 WINDOW_S = 600.0
 MOST_KEPT = 1000
 """Durations that are kept of each route, the latest."""
 
 NO_ROUTE = "none"
-_METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 _MOST_ROUTES = 500
 _BUCKETS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 
@@ -52,7 +52,7 @@ class RequestMetrics:
 
     def add(self, method: str, route: str, status: int, seconds: float) -> None:
         """Count a request with its answer."""
-        method = method if method in _METHODS else "other"
+        method = method if method in METHODS else "other"
         with self._lock:
             if (method, route) not in self._routes and len(self._routes) >= _MOST_ROUTES:
                 route = NO_ROUTE

@@ -6,14 +6,13 @@ from typing import Annotated
 from fastapi import APIRouter, Path, Query, Response
 from fastapi.responses import PlainTextResponse
 
-from harness.runs.due_times import check_times, find_next_ns
+from harness.runs.due_times import check_times, find_first_ns
+from harness.service.auditing import write_audit
 from harness.service.authentication import Context, Operator, Reader
-from harness.service.context import ServiceContext
 from harness.service.cursors import read_cursor, write_cursor
 from harness.service.documents import Page, TaskDocument, task_document
 from harness.service.schedule_documents import ScheduleDocument, ScheduleRequest, schedule_document
-from harness.service.task_making import check_campaign, prepare_task, refuse_while_stopping
-from harness.service.task_routes import write_audit
+from harness.service.task_making import check_campaign, prepare_task, refuse_while_stopping, wake
 from harness.store.schedules import NewSchedule
 
 router = APIRouter(prefix="/v1/schedules", tags=["schedules"])
@@ -49,7 +48,7 @@ def add_schedule(request: ScheduleRequest, response: Response, context: Context,
         site=request.site,
         priority=request.priority,
     )
-    line = context.schedules.add(new, due_ns=_find_next_ns(request.cron, request.zone, context))
+    line = context.schedules.add(new, due_ns=find_first_ns(request.cron, request.zone, context.ledger.now_ns()))
     write_audit(context, caller, "schedule.add", line.name, HTTPStatus.CREATED)
     response.headers["Location"] = f"/v1/schedules/{line.name}"
     return schedule_document(line)
@@ -87,7 +86,7 @@ def resume_schedule(name: Name, context: Context, caller: Operator) -> ScheduleD
     """Resume a schedule that was paused: it makes a task at its next time."""
     line = context.schedules.find(name)
     if line.paused:
-        line = context.schedules.go_on(name, due_ns=_find_next_ns(line.cron, line.zone, context))
+        line = context.schedules.go_on(name, due_ns=find_first_ns(line.cron, line.zone, context.ledger.now_ns()))
     write_audit(context, caller, "schedule.resume", name, HTTPStatus.OK)
     return schedule_document(line)
 
@@ -107,11 +106,6 @@ def run_schedule(name: Name, response: Response, context: Context, caller: Opera
     )
     task, _ = context.queue.submit(new, most_waiting=context.options.most_waiting)
     write_audit(context, caller, "schedule.run", f"{name} {task.task}", HTTPStatus.CREATED)
-    context.wake()
+    wake(context, task)
     response.headers["Location"] = f"/v1/tasks/{task.task}"
     return task_document(task)
-
-
-def _find_next_ns(cron: str, zone: str, context: ServiceContext) -> int:
-    now_ns = context.ledger.now_ns()
-    return find_next_ns(cron, zone, now_ns) or now_ns

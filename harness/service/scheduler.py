@@ -6,7 +6,7 @@ import threading
 from harness.errors import HarnessError, RequestError
 from harness.runs.due_times import PassedTimes, find_passed
 from harness.service.context import ServiceContext
-from harness.service.task_making import prepare_task
+from harness.service.task_making import prepare_task, wake
 from harness.store.audit_log import AuditEntry
 from harness.store.schedules import DuePass, ScheduleLine
 from harness.store.task_lines import NewTask, TaskLine
@@ -43,8 +43,8 @@ class Scheduler:
     def _watch(self) -> None:
         while not self._ending.is_set():
             try:
-                if self.look():
-                    self._context.wake()
+                for task in self.look():
+                    wake(self._context, task)
             except HarnessError as error:
                 _log.warning("the schedules were not looked at: %s", error)
             except Exception:

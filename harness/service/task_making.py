@@ -7,7 +7,7 @@ from harness.service.context import ServiceContext
 from harness.service.problems import ServiceError
 from harness.service.sites.assignment import assign_site, list_offered_benches
 from harness.service.submission import make_task, read_campaign
-from harness.store.task_lines import NewTask
+from harness.store.task_lines import NewTask, TaskLine
 
 
 def refuse_while_stopping(context: ServiceContext) -> None:
@@ -58,3 +58,11 @@ def prepare_task(
         schedule=schedule,
         typical_s=context.durations.find_s(requested.bench, requested.instance_types),
     )
+
+
+def wake(context: ServiceContext, line: TaskLine) -> None:
+    """Let a task that was submitted or cancelled be looked at now, by this service or by the site of the task."""
+    if line.site is None:
+        context.wake()
+    elif context.hub is not None:
+        context.hub.wake(line.site)

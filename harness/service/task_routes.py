@@ -8,14 +8,13 @@ from fastapi.responses import PlainTextResponse
 
 from harness.model import Outcome
 from harness.model.tasks import Scope, TaskState
-from harness.service.audit_trail import note_audited
+from harness.service.auditing import write_audit
 from harness.service.authentication import Caller, Context, Reader, Submitter
 from harness.service.cursors import read_cursor, write_cursor
 from harness.service.documents import Page, Submission, TaskDocument, task_document
 from harness.service.problems import ServiceError
-from harness.service.task_making import prepare_task, refuse_while_stopping
+from harness.service.task_making import prepare_task, refuse_while_stopping, wake
 from harness.service.times import parse_moment_ns
-from harness.store.audit_log import AuditEntry
 from harness.store.task_lines import TaskLine, TaskPlace, TaskQuery
 
 router = APIRouter(prefix="/v1/tasks", tags=["tasks"])
@@ -64,8 +63,7 @@ def submit_campaign(
     line, is_new = context.queue.submit(new, most_waiting=context.options.most_waiting)
     if is_new:
         write_audit(context, caller, "task.submit", line.task, HTTPStatus.CREATED)
-        context.wake()
-        wake_hub(context, line)
+        wake(context, line)
     return line, is_new
 
 
@@ -138,18 +136,5 @@ def cancel_task(task: str, context: Context, caller: Caller) -> TaskLine:
         )
     cancelled = context.queue.cancel(task, by=caller.name)
     write_audit(context, caller, "task.cancel", task, HTTPStatus.OK)
-    wake_hub(context, cancelled)
+    wake(context, cancelled)
     return cancelled
-
-
-def wake_hub(context: Context, line: TaskLine) -> None:
-    """Let the site of a task be looked at now."""
-    if context.hub is not None and line.site is not None:
-        context.hub.wake(line.site)
-
-
-def write_audit(context: Context, caller: Caller, action: str, name: str, status: HTTPStatus) -> None:
-    """Write into the audit log what a caller did."""
-    entry = AuditEntry(actor=caller.name, address=caller.address, action=action, object=name, status=int(status))
-    context.audit.add(entry)
-    note_audited()

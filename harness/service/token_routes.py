@@ -9,10 +9,10 @@ from pydantic import BaseModel, Field
 from harness.campaign.fields import parse_duration_s
 from harness.errors import RequestError
 from harness.model.tasks import Scope
+from harness.service.auditing import write_audit
 from harness.service.authentication import Admin, Caller, Context
 from harness.service.documents import Document, moment
 from harness.service.problems import ServiceError
-from harness.service.task_routes import write_audit
 from harness.store.access_tokens import NAME, TokenLine
 from harness.untrusted.input_checks import shorten_value
 

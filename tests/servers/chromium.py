@@ -168,12 +168,18 @@ class Tab:
             time.sleep(0.02)
 
     def click(self, selector: str) -> None:
-        """Click the middle of an element, as a mouse does."""
-        place = self.evaluate(
+        """Click the middle of an element, as a mouse does, once the page shows it there.
+
+        A page that scrolls smoothly is still on its way when it has been asked to scroll: the scroll is instant here.
+        """
+        find = (
             f"(() => {{ const e = document.querySelector({json.dumps(selector)});"
-            " e.scrollIntoView({block: 'center'});"
-            " const b = e.getBoundingClientRect(); return [b.x + b.width / 2, b.y + b.height / 2] })()"
+            " e.scrollIntoView({block: 'center', behavior: 'instant'});"
+            " const b = e.getBoundingClientRect(), x = b.x + b.width / 2, y = b.y + b.height / 2;"
+            " return e.contains(document.elementFromPoint(x, y)) ? [x, y] : null })()"
         )
+        self.wait_until(find)
+        place = self.evaluate(find)
         for kind in ("mousePressed", "mouseReleased"):
             self.send("Input.dispatchMouseEvent", type=kind, x=place[0], y=place[1], button="left", clickCount=1)
 

@@ -54,15 +54,7 @@ def _measurement(record: RunRecord) -> str:
 
 
 def _warnings(record: RunRecord) -> Markup:
-    """Tell what a reader must know before the verdicts."""
-    lines: list[str] = []
-    if record.leftovers:
-        lines.append(f"STILL RUNNING: {text.left_running(record)}; remove with `ptp-harness sweep --yes`")
-    if record.interrupted:
-        lines.append("The run was interrupted: hosts that were not judged by then are INCONCLUSIVE.")
-    lines += [f"our fault: {failure}" for failure in record.failures]
-    if record.evidence_unsent is not None:
-        lines.append(f"evidence not sent: {record.evidence_unsent}; send it with `ptp-harness evidence send`")
+    lines = text.list_warnings(record)
     return element("div", items(lines), class_="warning", role="note") if lines else EMPTY
 
 

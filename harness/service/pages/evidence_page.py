@@ -6,7 +6,7 @@ from urllib.parse import quote
 from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import FileResponse
 
-from harness.runs.local_evidence import find_file, find_host_folder
+from harness.runs.local_evidence import find_host_folder
 from harness.runs.text_pages import read_part
 from harness.service.authentication import Context
 from harness.service.pages.addresses import host_path
@@ -14,6 +14,7 @@ from harness.service.pages.host_page import find_host
 from harness.service.pages.rendering import render
 from harness.service.pages.viewer import PageViewer
 from harness.service.problems import NotFoundError
+from harness.store.evidence_files import find_file
 
 router = APIRouter(include_in_schema=False)
 
@@ -35,7 +36,7 @@ def show_file(
     """Show a file, or send it. What a host wrote is never shown as anything but text."""
     line, of_host = find_host(run, host, context)
     folder = find_host_folder(line, of_host, context.settings)
-    path = None if folder is None else find_file(folder, name)
+    path = None if folder is None else find_file(folder.parent, f"{folder.name}/{name}")
     if path is None:
         raise NotFoundError("this file is not among the evidence on this machine", next_step="the host's page has all")
     if raw:

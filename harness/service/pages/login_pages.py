@@ -7,6 +7,7 @@ from fastapi import APIRouter, Depends, Query, Request, Response
 from fastapi.responses import RedirectResponse
 
 from harness.model.tasks import Scope
+from harness.service.auditing import write_audit
 from harness.service.authentication import ANYBODY, Caller, Context, client_address, identify
 from harness.service.pages.rendering import render, set_cookie
 from harness.service.pages.viewer import (
@@ -20,7 +21,6 @@ from harness.service.pages.viewer import (
 )
 from harness.service.problems import ServiceError
 from harness.service.sessions import LASTS_S
-from harness.service.task_routes import write_audit
 from harness.store.access_tokens import PREFIX
 
 router = APIRouter(include_in_schema=False)

@@ -11,9 +11,9 @@ from harness import units
 from harness.campaign.campaign import Campaign
 from harness.errors import HarnessError
 from harness.host.sampling import count_expected_samples
-from harness.model import DOING, HostState, Outcome, RunRecord, Stage
+from harness.model import DOING, HostState, Outcome, Stage
 from harness.model.bench_traits import traits_of_recorded
-from harness.report.text import left_running, stage_title, state_title
+from harness.report.text import list_warnings, stage_title, state_title
 from harness.runs import campaign_run
 from harness.runs.latest_sample import LatestSample, read_latest_sample
 from harness.runs.run_watch import MEASURING
@@ -74,7 +74,7 @@ def show_run(run: str, request: Request, viewer: PageViewer, context: Context, a
         page="runs",
         task=task,
         record=record,
-        warnings=list_warnings(record),
+        warnings=[] if record is None else list_warnings(record),
         may_cancel=may_cancel(task, viewer),
         events=context.ledger.latest_events(run, most=LOG_LINES),
         stage_title=lambda stage: stage_title(stage, line.bench),
@@ -116,21 +116,6 @@ def find_task(line: RunLine, context: ServiceContext) -> TaskLine | None:
     """Find the task whose run this is; None for a run that a command began."""
     summary = find_summary(context.ledger.database, line.run)
     return None if summary is None or summary.task is None else context.queue.find(summary.task)
-
-
-def list_warnings(record: RunRecord | None) -> list[str]:
-    """List what a reader must know before the verdicts."""
-    if record is None:
-        return []
-    lines = []
-    if record.leftovers:
-        lines.append(f"STILL RUNNING: {left_running(record)}; remove with `ptp-harness sweep --yes`")
-    if record.interrupted:
-        lines.append("The run was interrupted: hosts that were not judged by then are INCONCLUSIVE.")
-    lines += [f"our fault: {failure}" for failure in record.failures]
-    if record.evidence_unsent is not None:
-        lines.append(f"evidence not sent: {record.evidence_unsent}; send it with `ptp-harness evidence send`")
-    return lines
 
 
 def describe_hosts(line: RunLine, context: ServiceContext, *, after: int) -> dict[str, Any]:

@@ -6,7 +6,6 @@ from starlette.concurrency import run_in_threadpool
 
 from harness.model.tasks import Scope
 from harness.service.authentication import Context
-from harness.service.documents import ReadinessReport
 from harness.service.pages.rendering import render
 from harness.service.pages.viewer import CheckedForm, PageViewer, require_scope
 from harness.service.readiness import ReadinessLooks
@@ -20,15 +19,13 @@ router = APIRouter(include_in_schema=False)
 async def show_sites(request: Request, viewer: PageViewer, context: Context) -> Response:
     """Show this service and its sites."""
     looks: ReadinessLooks = request.app.state.readiness
-    parts = await looks.read()
-    report = ReadinessReport(ready=all(part.ready for part in parts if part.required), parts=parts)
     hub = context.hub
     return render(
         request,
         viewer,
         "sites.html",
         page="sites",
-        report=report,
+        report=await looks.read(),
         benches=context.options.benches,
         limits=context.options.limits,
         listed=None if hub is None else await run_in_threadpool(site_list_document, hub),

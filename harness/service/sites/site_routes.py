@@ -4,11 +4,11 @@ from http import HTTPStatus
 
 from fastapi import APIRouter
 
+from harness.service.auditing import write_audit
 from harness.service.authentication import Context, Operator, Reader
 from harness.service.problems import NotFoundError
 from harness.service.sites.hub import Hub
 from harness.service.sites.site_documents import SiteDocument, SiteListDocument, site_list_document
-from harness.service.task_routes import write_audit
 
 router = APIRouter(prefix="/v1", tags=["sites"])
 

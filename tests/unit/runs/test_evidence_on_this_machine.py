@@ -9,8 +9,9 @@ import pytest
 from harness.campaign.campaign import from_mapping
 from harness.runs.host_series import HostSeriesCache, list_parts
 from harness.runs.latest_sample import read_latest_sample
-from harness.runs.local_evidence import find_file, find_host_folder, list_files
+from harness.runs.local_evidence import find_host_folder, list_files
 from harness.runs.text_pages import PART_BYTES, read_part
+from harness.store.evidence_files import find_file
 from harness.store.evidence_parts import make_run_folder
 from harness.store.ledger import Ledger
 from harness.system.settings import Settings
@@ -53,9 +54,9 @@ def test_files_are_listed_and_found_by_their_own_names_alone(ledger: Ledger, set
     (folder / "link").symlink_to("/etc/passwd")
     assert "samples.jsonl" in list_files(folder)
     assert not {".hidden", "link", "SHA256SUMS"} & set(list_files(folder))
-    assert find_file(folder, "samples.jsonl") == folder / "samples.jsonl"
+    assert find_file(folder.parent, "lab.phc/samples.jsonl") == folder / "samples.jsonl"
     for name in ("none", ".hidden", "link", "../lab.phc/samples.jsonl", "/etc/passwd", "", "a\0b"):
-        assert find_file(folder, name) is None
+        assert find_file(folder.parent, f"lab.phc/{name}") is None
 
 
 # -- texts
