@@ -79,7 +79,6 @@ def serve(
         benches=tuple(benches or (() if sites else (BenchName.LAB, BenchName.EC2))),
         is_open=is_open,
         hosts_allowed=configuration.archive_hosts,
-        secure=pair is not None,
     )
     context = wiring.service_context(configuration, options, ledger, executor, sites)
     with listen(place) as listening:

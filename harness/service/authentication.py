@@ -117,10 +117,15 @@ def identify_session(request: Request, session: Session) -> Caller:
     return _identify(request, cache.find_listed(session.token))
 
 
+def came_by_https(request: Request) -> bool:
+    """Whether the client's own request came by HTTPS: to the service, or to a trusted proxy, as uvicorn applied."""
+    return request.url.scheme == "https"
+
+
 def find_session(request: Request) -> Session | None:
     """Find the session that a request carries; None without a valid one."""
     sessions: Sessions = request.app.state.sessions
-    value = request.cookies.get(sessions.cookie_name(secure=read_context(request).options.secure))
+    value = request.cookies.get(sessions.cookie_name(secure=came_by_https(request)))
     return None if value is None else sessions.read(value)
 
 

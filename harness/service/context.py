@@ -29,7 +29,7 @@ class ServiceOptions:
 
     `is_open`: requests without a token are served with every right; for a service that listens on loopback alone.
     `hosts_allowed`: hosts of which driver archives may be downloaded; empty: any with a public address. `most_waiting`:
-    how many tasks of one submitter may wait. `secure`: it is reached by HTTPS alone, and so are its cookies.
+    how many tasks of one submitter may wait.
     """
 
     limits: QueueLimits
@@ -37,7 +37,6 @@ class ServiceOptions:
     is_open: bool = False
     hosts_allowed: Sequence[str] = ()
     most_waiting: int = 200
-    secure: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

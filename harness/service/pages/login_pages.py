@@ -8,7 +8,7 @@ from fastapi.responses import RedirectResponse
 
 from harness.model.tasks import Scope
 from harness.service.auditing import write_audit
-from harness.service.authentication import ANYBODY, Caller, Context, client_address, identify
+from harness.service.authentication import ANYBODY, Caller, Context, came_by_https, client_address, identify
 from harness.service.pages.rendering import render, set_cookie
 from harness.service.pages.viewer import (
     CheckedForm,
@@ -55,7 +55,7 @@ def log_in(request: Request, context: Context, form: Annotated[Form, Depends(rea
     write_audit(context, caller, "session.begin", line.token, HTTPStatus.SEE_OTHER)
     response = RedirectResponse(target, status_code=HTTPStatus.SEE_OTHER)
     sessions = get_sessions(request)
-    name = sessions.cookie_name(secure=context.options.secure)
+    name = sessions.cookie_name(secure=came_by_https(request))
     set_cookie(request, response, name, sessions.begin(line.token), lasts_s=LASTS_S)
     return response
 
@@ -68,7 +68,8 @@ def log_out(request: Request, context: Context, viewer: PageViewer, _form: Check
         sessions.end(viewer.session)
         write_audit(context, viewer.caller, "session.end", viewer.session.token, HTTPStatus.SEE_OTHER)
     response = RedirectResponse("/login", status_code=HTTPStatus.SEE_OTHER)
-    name, secure = sessions.cookie_name(secure=context.options.secure), context.options.secure
+    secure = came_by_https(request)
+    name = sessions.cookie_name(secure=secure)
     response.delete_cookie(name, path="/", secure=secure, httponly=True, samesite="lax")
     return response
 

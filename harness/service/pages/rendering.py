@@ -14,7 +14,7 @@ from markupsafe import Markup
 
 from harness import __version__, units
 from harness.report.html import markup, values
-from harness.service.authentication import read_context
+from harness.service.authentication import came_by_https
 from harness.service.browser_guards import PAGE_POLICY
 from harness.service.pages import page_values
 from harness.service.pages.static_files import accepts_gzip, load_files
@@ -83,7 +83,7 @@ def set_cookie(
     request: Request, response: Response, name: str, value: str, *, lasts_s: int, strict: bool = False
 ) -> None:
     """Set a cookie that scripts cannot read, and that pages of others cannot send with what they submit."""
-    secure = read_context(request).options.secure
+    secure = came_by_https(request)
     site: Literal["strict", "lax"] = "strict" if strict else "lax"  # lax: links from elsewhere find one logged in
     response.set_cookie(name, value, max_age=lasts_s, path="/", secure=secure, httponly=True, samesite=site)
 

@@ -12,6 +12,7 @@ from harness.model.tasks import Scope
 from harness.service.authentication import (
     ANYBODY,
     Caller,
+    came_by_https,
     client_address,
     find_session,
     identify_session,
@@ -74,7 +75,7 @@ def find_visitor(request: Request, caller: Caller) -> Viewer:
 
 def visitor_cookie(request: Request) -> str:
     """Name the cookie of viewers without a session."""
-    return get_sessions(request).cookie_name(secure=read_context(request).options.secure, kind=_VISITOR)
+    return get_sessions(request).cookie_name(secure=came_by_https(request), kind=_VISITOR)
 
 
 def get_sessions(request: Request) -> Sessions:

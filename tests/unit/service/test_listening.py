@@ -68,7 +68,7 @@ def ledger_url(tmp_path: Path) -> str:
 
 def test_a_service_with_a_certificate_is_reached_by_https_alone(tmp_path: Path, make_pair: MakePair) -> None:
     pair = Certificate.load(*make_pair())
-    with running_service(ledger_url(tmp_path), tmp_path / "state", certificate=pair, secure=True) as service:
+    with running_service(ledger_url(tmp_path), tmp_path / "state", certificate=pair) as service:
         assert service.url.startswith("https://127.0.0.1:")
         trusted = ssl.create_default_context(cafile=str(tmp_path / "server.pem"))
         with httpx2.Client(verify=trusted, headers=service.headers()) as client:

@@ -110,10 +110,26 @@ def test_a_login_sets_a_cookie_without_the_secret_that_scripts_cannot_read(page_
 
 def test_cookies_of_a_service_with_https_are_sent_by_https_alone(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path / 'ledger.sqlite'}"
-    with running_service(url, tmp_path / "state", secure=True) as service, service.client(None) as client:
+    with (
+        running_service(url, tmp_path / "state", proxies=("127.0.0.1",)) as service,
+        service.client(None, headers={"X-Forwarded-Proto": "https"}) as client,
+    ):
         page = client.get("/login")
-        assert re.match(r"__Host-ptp-visitor-\w+=\w+; HttpOnly; Max-Age=\d+; Path=/; SameSite=strict; Secure$",
-                        page.headers["set-cookie"])  # fmt: skip
+        visitor = page.headers["set-cookie"]
+        assert re.match(r"__Host-ptp-visitor-\w+=\w+; HttpOnly; Max-Age=\d+; Path=/; SameSite=strict; Secure$", visitor)
+        fields = {"form_token": form_token(page), "token": service.tokens[Scope.READ]}
+        done = client.post("/login", data=fields, headers={"Cookie": visitor.partition(";")[0]})
+        session = done.headers["set-cookie"]
+        assert re.match(r"__Host-ptp-session-\w+=[^;]+; HttpOnly; Max-Age=\d+; Path=/; SameSite=lax; Secure$", session)
+        cookies = {"Cookie": session.partition(";")[0]}
+        assert client.get("/runs", headers=cookies).status_code == 200
+        with service.client(None, headers=cookies) as plain:
+            assert plain.get("/runs").status_code == 401, "a cookie of HTTPS is none of a request without"
+
+
+def test_a_client_that_is_no_proxy_does_not_choose_how_cookies_are_sent(page_service: RunningService) -> None:
+    with page_service.client(None, headers={"X-Forwarded-Proto": "https"}) as client:
+        assert "Secure" not in client.get("/login").headers["set-cookie"]
 
 
 @pytest.mark.parametrize("secret", ["", "ptph_wrong", HOSTILE, "\0", "x" * 100_000])

@@ -69,6 +69,7 @@ def test_a_url_is_a_registry(file_ledger: Ledger, registry: RegistryServer) -> N
         (302, LISTED, "answers 302 Found"),
         (200, b"[" + b" " * 50 * MOST_BYTES, f"has more than {MOST_BYTES} bytes"),
     ],
+    ids=["HTML", "not found", "a fault", "elsewhere", "too long"],
 )
 def test_a_url_that_answers_anything_else_is_refused(
     file_ledger: Ledger, registry: RegistryServer, status: int, body: bytes, said: str
