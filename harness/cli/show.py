@@ -68,7 +68,7 @@ def show(
         watching.watch(ledger.find(run), host, ledger, configuration)
         _tell_of_death(ledger.find(run))
     shown = run_argument.choose_hosts(run, ledger.hosts(run), [] if host is None else [host])
-    steps = [step for step in ledger.steps(run) if host is None or step.token.split("/")[1] == host]
+    steps = [step for step in ledger.steps(run) if host is None or step.host == host]
     overview = run_overview.find(ledger, run)
     if json:
         from harness.runs.run_document import build_document  # what else is shown needs no part of runs

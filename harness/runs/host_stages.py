@@ -9,8 +9,7 @@ from harness.untrusted import names
 
 def find_latest_steps(steps: Iterable[StepLine]) -> Mapping[str, StepLine]:
     """Find the latest step of each host that was begun, by the host's name."""
-    matches = ((names.TOKEN.fullmatch(step.token), step) for step in steps)
-    return {match[2]: step for match, step in matches if match is not None}
+    return {step.host: step for step in steps if names.TOKEN.fullmatch(step.token)}
 
 
 def describe_step(step: StepLine | None) -> str:

@@ -83,7 +83,7 @@ class RunWatch:
 
     def _has_evidence(self, host: str, step: StepLine) -> bool:
         """Whether the evidence of the host's present attempt is on this machine."""
-        return str(read_attempt(self._folder / host)) == step.token.rpartition("/")[2]
+        return read_attempt(self._folder / host) == step.attempt
 
     def _read(self, host: str) -> None:
         file = find_newest_file(self._folder / host)

@@ -97,7 +97,7 @@ def show_run(run: RunName, context: Context, _caller: Reader) -> RunDetail:
 @router.get("/{run}/hosts/{host}")
 def show_host(run: Run, host: Host, context: Context) -> dict[str, Any]:
     """Show a host: the ladder with its evidence, findings, figures and steps; before its verdict, the steps."""
-    steps = [step for step in context.ledger.steps(run.run) if step.token.split("/")[1] == host.host]
+    steps = [step for step in context.ledger.steps(run.run) if step.host == host.host]
     return {
         "run": run.run,
         "bench": run.bench,

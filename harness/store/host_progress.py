@@ -6,10 +6,11 @@ from typing import Any
 
 import sqlalchemy as sql
 
-from harness.model import HostState, Outcome, Stage
+from harness.model import HostState, Outcome
 from harness.store.database import Database
 from harness.store.ledger_lines import StepLine
-from harness.store.tables import HOSTS, STEPS
+from harness.store.ledger_reader import make_step_line
+from harness.store.tables import HOST_TOKEN, HOSTS, STEPS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,21 +45,15 @@ def list_progress(database: Database, run: str, *, after: int = -1, most: int = 
     """List the hosts of a run behind a position, in the order of its campaign, at most so many."""
     chosen = sql.and_(HOSTS.c.run == run, HOSTS.c.position > after)
     hosts = sql.select(*_COLUMNS, _VERDICT).where(chosen).order_by(HOSTS.c.position).limit(most)
-    token = HOSTS.c.run + "/" + HOSTS.c.host + "/" + sql.cast(HOSTS.c.attempt, sql.String)
-    ids = sql.select(sql.func.max(STEPS.c.id)).join(HOSTS, STEPS.c.token == token).where(chosen).group_by(STEPS.c.token)
-    steps = STEPS.select().where(STEPS.c.id.in_(ids))
+    latest = sql.select(sql.func.max(STEPS.c.id)).join(HOSTS, STEPS.c.token == HOST_TOKEN).where(chosen)
+    steps = STEPS.select().where(STEPS.c.id.in_(latest.group_by(STEPS.c.token)))
 
     def read(db: sql.Connection) -> list[HostProgress]:
-        latest = {row.token.split("/")[1]: _make_step(row) for row in db.execute(steps).all()}
-        return [_make_progress(row, latest) for row in db.execute(hosts).all()]
+        lines = [make_step_line(row) for row in db.execute(steps).all()]
+        by_host = {line.host: line for line in lines}
+        return [_make_progress(row, by_host) for row in db.execute(hosts).all()]
 
     return database.read(read)
-
-
-def _make_step(row: Any) -> StepLine:
-    return StepLine(
-        token=row.token, stage=Stage(row.stage), begun_ns=row.begun_ns, ended_ns=row.ended_ns, result=row.result
-    )
 
 
 def _make_progress(row: Any, latest: Mapping[str, StepLine]) -> HostProgress:

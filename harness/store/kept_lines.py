@@ -11,14 +11,13 @@ from harness.store.database import Database, now_ns
 from harness.store.ledger_lines import HostLine
 from harness.store.ledger_reader import make_host_line
 from harness.store.run_overview import compute_cost_usd
-from harness.store.tables import HOSTS, IS_KEPT, RUNS, STEPS
+from harness.store.tables import HOST_TOKEN, HOSTS, IS_KEPT, RUNS, STEPS
 
 _NO_END_NS = 2**63 - 1
 _UNTIL_NS = sql.func.coalesce(HOSTS.c.kept_until_ns, sql.literal(_NO_END_NS, sql.BigInteger))
-_TOKEN = HOSTS.c.run + "/" + HOSTS.c.host + "/" + sql.cast(HOSTS.c.attempt, sql.String)
 _BEGUN_NS = (
     sql.select(sql.func.max(STEPS.c.begun_ns))
-    .where(STEPS.c.token == _TOKEN, STEPS.c.stage == Stage.PROVISION)
+    .where(STEPS.c.token == HOST_TOKEN, STEPS.c.stage == Stage.PROVISION)
     .scalar_subquery()
 )
 

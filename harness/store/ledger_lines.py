@@ -150,6 +150,16 @@ class StepLine:
     ended_ns: int | None
     result: str | None
 
+    @property
+    def host(self) -> str:
+        """The name of the host, by the token."""
+        return self.token.split("/")[1]
+
+    @property
+    def attempt(self) -> int:
+        """The number of the attempt at the host, by the token."""
+        return int(self.token.split("/")[2])
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VerdictLine:

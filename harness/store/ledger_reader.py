@@ -30,7 +30,7 @@ from harness.store.run_query import (
     begun_before,
     figure_of_order,
 )
-from harness.store.tables import HOSTS, OWNERS, RUNS, STEPS
+from harness.store.tables import HOST_TOKEN, HOSTS, OWNERS, RUNS, STEPS
 
 LAST = "last"
 """The name of the newest run, accepted wherever a run is named. No run can have this name: names have no "l"."""
@@ -173,8 +173,7 @@ class LedgerReader:
 
     def host_summaries(self, runs: Collection[str]) -> list[HostSummary]:
         """List the hosts of runs in the order of each campaign, without reading their whole records."""
-        token = HOSTS.c.run + "/" + HOSTS.c.host + "/" + sql.cast(HOSTS.c.attempt, sql.String)
-        provision = (STEPS.c.token == token) & (STEPS.c.stage == Stage.PROVISION)
+        provision = (STEPS.c.token == HOST_TOKEN) & (STEPS.c.stage == Stage.PROVISION)
         begun_ns = sql.select(sql.func.max(STEPS.c.begun_ns)).where(provision).scalar_subquery()
         host, kept = (HOSTS.c.run, HOSTS.c.host, HOSTS.c.instance_type), (HOSTS.c.kept_until_ns, HOSTS.c.kept_by)
         figures = HOSTS.c.offset_p99_ns, HOSTS.c.bound_p99_ns
@@ -262,12 +261,7 @@ class LedgerReader:
             tokens = [f"{run}/{host}/{attempt}" for host, last in hosts for attempt in range(1, max(1, last) + 1)]
             return [row for some in _in_parts(tokens) for row in db.execute(_OF_TOKENS, {"tokens": some}).all()]
 
-        return [
-            StepLine(
-                token=row.token, stage=Stage(row.stage), begun_ns=row.begun_ns, ended_ns=row.ended_ns, result=row.result
-            )
-            for row in sorted(self.database.read(read), key=lambda row: int(row.id))
-        ]
+        return [make_step_line(row) for row in sorted(self.database.read(read), key=lambda row: int(row.id))]
 
     def events(self, run: str, *, after: int = 0, most: int = 1000) -> list[NumberedEvent]:
         """List the events of a run behind a number, in order, at most so many."""
@@ -329,6 +323,13 @@ def make_host_line(row: Any) -> HostLine:
         record=host_adapter().validate_python(row.record) if row.record else None,
         kept_until_ns=row.kept_until_ns,
         kept_by=row.kept_by,
+    )
+
+
+def make_step_line(row: Any) -> StepLine:
+    """Make the line of a row of STEPS."""
+    return StepLine(
+        token=row.token, stage=Stage(row.stage), begun_ns=row.begun_ns, ended_ns=row.ended_ns, result=row.result
     )
 
 

@@ -83,6 +83,9 @@ HOSTS = sql.Table(
     sql.Column("kernel", sql.String(128)),
     sql.Column("driver", sql.String(128)),  # with its version
 )
+HOST_TOKEN = HOSTS.c.run + "/" + HOSTS.c.host + "/" + sql.cast(HOSTS.c.attempt, sql.String)
+"""The token of a host's latest attempt, as steps and resources have it."""
+
 IS_KEPT = sql.text("state = 'kept'")  # as each query must write it, for the index to be used
 sql.Index("ix_hosts_kept", HOSTS.c.run, HOSTS.c.kept_until_ns, sqlite_where=IS_KEPT, postgresql_where=IS_KEPT)
 sql.Index("ix_hosts_figures", HOSTS.c.run, HOSTS.c.outcome, HOSTS.c.offset_p99_ns, HOSTS.c.bound_p99_ns)

@@ -64,7 +64,7 @@ def show_host(run: str, host: str, request: Request, viewer: PageViewer, context
         is_kept=of_host.state is HostState.KEPT and traits.makes_hosts,
         before=names[place - 1] if place else None,
         following=names[place + 1] if place + 1 < len(names) else None,
-        steps=[step for step in context.ledger.steps(run) if step.token.split("/")[1] == host],
+        steps=[step for step in context.ledger.steps(run) if step.host == host],
         stage_title=lambda stage: stage_title(stage, line.bench),
         parts=None if record is None else make_parts(of_host, folder),
         series=[(part, _PART_TITLES[part]) for part in list_parts(folder)] if folder and record else [],

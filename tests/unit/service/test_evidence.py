@@ -10,6 +10,7 @@ import pytest
 from pyarrow import parquet
 
 from harness.store.evidence_folder import SUMS, EvidenceFolder
+from tests.doubles.campaign_of_six import leave_out_ssh
 from tests.doubles.evidence_machine import Machine, content
 from tests.doubles.ledger_runs import MadeUpHost, add_run
 from tests.servers.service import RunningService, running_service
@@ -188,7 +189,10 @@ def test_evidence_that_is_nowhere_is_a_problem_that_names_who_has_it(file_servic
     assert f"is not on this machine: {os.uname().nodename} has it" in answer.json()["detail"]
 
 
-def test_evidence_of_another_machine_comes_from_the_store(evidence_url: str, tmp_path: Path) -> None:
+def test_evidence_of_another_machine_comes_from_the_store(
+    evidence_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    leave_out_ssh(monkeypatch)
     leader = Machine(tmp_path, "leader", evidence_url)
     run = leader.run().run
     with running_service(
