@@ -1,10 +1,10 @@
 """Measure the service: python benchmarks/service.py [PART ...].
 
 Parts: pages (any page of the lists of 10,000 runs, as one client gets it), reads (requests a second of one process,
-beside a bare route of FastAPI), events (500 clients that follow a run, and 50 runs that others follow). Each service is
-a process of `ptp-harness serve` on SQLite, and on PostgreSQL, which is started here with its durable settings; clients
-are another process. The limit of each figure is printed beside it; exit code 1: a limit was not held. Other programs on
-the machine change the figures.
+beside a bare route of FastAPI), events (500 clients that follow a run, and 50 runs that others follow), begun (from the
+submission of a campaign until its process begins it). Each service is a process of `ptp-harness serve` on SQLite, and
+on PostgreSQL, which is started here with its durable settings; clients are another process. The limit of each figure is
+printed beside it; exit code 1: a limit was not held. Other programs on the machine change the figures.
 """
 
 import argparse
@@ -32,11 +32,13 @@ ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
 from benchmarks.store import Store, databases, insert, percentile, sample_record  # noqa: E402
+from harness.client.client import Client  # noqa: E402
 from harness.model import Outcome, Stage  # noqa: E402
 from harness.runs.run_events import make_event  # noqa: E402
 from harness.store.ledger import Ledger  # noqa: E402
 from harness.store.ledger_lines import host_adapter  # noqa: E402
 from harness.store.run_sums import VERDICTS  # noqa: E402
+from harness.store.task_queue import TaskQueue  # noqa: E402
 from harness.system.settings import LEDGER_URL  # noqa: E402
 
 RUNS = 10_000
@@ -44,6 +46,10 @@ PAGE_MS = 20
 READS_PER_S, READ_P99_MS, CONNECTIONS, REQUESTS = 1500, 25, 24, 6000
 FOLLOWERS, OTHER_RUNS, EVENTS_SAID = 500, 50, 25
 EVENT_P99_MS, EVENTS_MB = 250, 150
+TASKS_BEGUN, BEGUN_P99_MS = 50, 200
+CAMPAIGN = "bench: lab\ninstance_types: [lab.no-capacity]\n"
+"""A campaign that begins as any, and soon ends: its type has no capacity."""
+
 START_NS, SECOND_NS = 1_760_000_000 * 10**9, 10**9
 OUTCOMES = (Outcome.PASS, Outcome.PASS, Outcome.PASS, Outcome.FAIL, Outcome.INCONCLUSIVE)
 SIZES = ("large", "xlarge", "2xlarge", "metal")
@@ -61,11 +67,12 @@ def bare_route() -> dict[str, str]:
 
 
 @contextmanager
-def serving(store: Store) -> Iterator[tuple[int, int]]:
-    """Run a service on the store's ledger; give its port and its process id."""
+def serving(store: Store, *, works: bool = False) -> Iterator[tuple[int, int]]:
+    """Run a service on the store's ledger; give its port and its process id. `works`: it carries out campaigns."""
     environ = os.environ | {LEDGER_URL: store.url, "PTP_HARNESS_STATE_DIR": str(store.folder / "state")}
     environ["PYTHONPATH"] = str(ROOT)
-    command = [sys.executable, "-m", "harness", "serve", "--open", "--no-work", "--listen", "127.0.0.1:0"]
+    command = [sys.executable, "-m", "harness", "serve", "--open", "--listen", "127.0.0.1:0"]
+    command.append("--work" if works else "--no-work")
     with subprocess.Popen(command, env=environ, stderr=subprocess.PIPE, text=True) as process:
         assert process.stderr is not None
         match = re.search(r"http://127\.0\.0\.1:(\d+)", process.stderr.readline())
@@ -322,7 +329,34 @@ def resident_mib(pid: int) -> float:
     return int(match[1]) / 1024
 
 
-PARTS: Mapping[str, Callable[[Store], None]] = {"pages": read_pages, "reads": read_much, "events": follow_events}
+# -- from a submission until the campaign begins
+
+
+def begin_campaigns(store: Store) -> None:
+    """Campaigns submitted one after the other: each a second after the end of the one before, then each at its end."""
+    ledger = Ledger(store.url)
+    queue = TaskQueue(ledger)
+    with serving(store, works=True) as (port, _), Client(f"http://127.0.0.1:{port}") as client:
+        for title, pause_s in (("a second after the last ended", 1.0), ("as soon as the last ended", 0.0)):
+            seconds = []
+            for _ in range(TASKS_BEGUN):
+                time.sleep(pause_s)
+                task = client.submit(CAMPAIGN).task
+                while (line := queue.find(task)).ended_ns is None:
+                    time.sleep(0.02)
+                assert line.begun_ns is not None, line.problem
+                seconds.append((line.begun_ns - line.submitted_ns) / 1e9)
+            store.tell(f"submitted {title}: until begun, median", 1000 * statistics.median(seconds), "ms", BEGUN_P99_MS)
+            store.tell(f"submitted {title}: until begun, p99", 1000 * percentile(seconds, 99), "ms", BEGUN_P99_MS)
+    ledger.close()
+
+
+PARTS: Mapping[str, Callable[[Store], None]] = {
+    "pages": read_pages,
+    "reads": read_much,
+    "events": follow_events,
+    "begun": begin_campaigns,
+}
 
 
 def main() -> int:

@@ -49,7 +49,7 @@ class Window:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WindowEnvelopes:
-    """What a host's series is within in each column of a window."""
+    """The envelopes of a host's series in the columns of a window."""
 
     offset_ns: Envelope
     delay_ns: Envelope

@@ -13,7 +13,7 @@ CURRENT_WITHIN_NS = 90 * 86_400 * 10**9
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Environment:
-    """What a clock depends on besides the machine. None: the record does not tell it."""
+    """Software and image that a clock depends on besides the machine. None: the record does not tell it."""
 
     image: str | None
     kernel: str | None

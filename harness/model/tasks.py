@@ -18,7 +18,7 @@ class TaskState(StrEnum):
 
 
 class Scope(StrEnum):
-    """What the bearer of a token may do, each scope with all before it.
+    """A scope of tokens: the rights of their bearers, each scope with all before it.
 
     `READ`: look at everything but tokens and the audit log. `SUBMIT`: submit campaigns, and cancel own tasks.
     `OPERATE`: cancel every task; keep and release hosts; baselines, schedules. `ADMIN`: tokens, sites, the audit log.

@@ -61,7 +61,7 @@ _Kind = tuple[str, str]
 
 @dataclass(slots=True, kw_only=True)
 class _Queue:
-    """What runs and what waits at a moment, which moves on with each end of a task.
+    """The tasks that run and those that wait at a moment, which moves on with each end of a task.
 
     `ready`: the next task of each kind, by its place, unless it is `held` by a full bench or a busy submitter: so each
     task is looked at once, and again after an end that may let it begin.

@@ -44,12 +44,12 @@ DESCRIPTION = (
     "Every error is application/problem+json with a next step."
 )
 
-_ROUTES = (
+_ROUTES = (  # each request is matched with them in this order: the most frequent come first
     health,
+    run_routes,
     task_routes,
     queue_routes,
     schedule_routes,
-    run_routes,
     event_routes,
     report_routes,
     evidence_routes,

@@ -1,14 +1,19 @@
-"""Find who sends a request, by the token that it carries, and refuse what the token's scope does not include."""
+"""Find who sends a request, by the token that it carries, and refuse what the token's scope does not include.
+
+Each request asks for this. It is asynchronous, and leaves the event loop only for a token that is not remembered: a
+dependency that is a plain function costs a change of threads.
+"""
 
 import time
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from http import HTTPStatus
 from threading import Lock
 from typing import Annotated
 
 from fastapi import Depends, Request
+from fastapi.concurrency import run_in_threadpool
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
 from harness.model.tasks import Scope
@@ -27,7 +32,7 @@ _bearer = HTTPBearer(auto_error=False, description="A token of `ptp-harness toke
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Caller:
-    """Who sends a request: the name of the token, its scope, and the client's address."""
+    """The sender of a request: the name of the token, its scope, and the client's address."""
 
     name: str
     scope: Scope
@@ -46,20 +51,23 @@ class TokenCache:
         self._lock = Lock()
         self._known: OrderedDict[str, tuple[float, TokenLine]] = OrderedDict()
 
-    def find(self, secret: str) -> TokenLine | None:
+    async def find(self, secret: str) -> TokenLine | None:
         """Find the token of a secret. One that is not known is looked up each time."""
-        return self._find(digest_secret(secret), lambda: self._tokens.find(secret))
+        return await self._find(digest_secret(secret), lambda: self._tokens.find(secret))
 
-    def find_listed(self, token: str) -> TokenLine | None:
+    async def find_listed(self, token: str) -> TokenLine | None:
         """Find a token by its public name, as sessions have it."""
-        return self._find(token, lambda: self._tokens.find_listed(token))
+        return await self._find(token, lambda: self._tokens.find_listed(token))
 
-    def _find(self, key: str, look_up: Callable[[], TokenLine | None]) -> TokenLine | None:
+    async def _find(self, key: str, look_up: Callable[[], TokenLine | None]) -> TokenLine | None:
         now = time.monotonic()
         with self._lock:
             known = self._known.get(key)
         if known is not None and now - known[0] < _CHECKED_AGAIN_S:
             return known[1]
+        return await run_in_threadpool(self._look_up, key, look_up, now)
+
+    def _look_up(self, key: str, look_up: Callable[[], TokenLine | None], now: float) -> TokenLine | None:
         line = look_up()
         if line is None:
             return None
@@ -78,7 +86,11 @@ def read_context(request: Request) -> ServiceContext:
     return context
 
 
-Context = Annotated[ServiceContext, Depends(read_context)]
+async def _depend_on_context(request: Request) -> ServiceContext:
+    return read_context(request)
+
+
+Context = Annotated[ServiceContext, Depends(_depend_on_context)]
 
 
 def client_address(request: Request) -> str:
@@ -86,35 +98,37 @@ def client_address(request: Request) -> str:
     return request.client.host if request.client else "unix"
 
 
-def read_caller(
-    request: Request, credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)] = None
-) -> Caller:
+async def _find_caller(request: Request, credentials: HTTPAuthorizationCredentials | None) -> Caller:
     """Find who sends a request. Raises ServiceError (401) without a valid token.
 
     Whoever is logged in to the pages may read with that session. It changes nothing here: other pages cannot send a
     token, but a browser adds its cookies to whatever they send.
     """
-    context, address = read_context(request), client_address(request)
     if credentials is not None:
-        return identify(request, credentials.credentials)
-    if context.options.is_open:
-        return Caller(name=ANYBODY, scope=Scope.ADMIN, address=address)
+        return make_caller(request, await identify(request, credentials.credentials))
+    if read_context(request).options.is_open:
+        return Caller(name=ANYBODY, scope=Scope.ADMIN, address=client_address(request))
     session = find_session(request) if request.method in ("GET", "HEAD") else None
     if session is not None:
-        return identify_session(request, session)
+        return make_caller(request, await identify_session(request, session))
     raise _unauthorised("no token was sent", "send the header Authorization: Bearer TOKEN")
 
 
-def identify(request: Request, secret: str) -> Caller:
-    """Find the bearer of a secret. Raises ServiceError (401) unless its token is valid."""
+async def identify(request: Request, secret: str) -> TokenLine:
+    """Find the token of a secret. Raises ServiceError (401) unless it is valid."""
     cache: TokenCache = request.app.state.token_cache
-    return _identify(request, cache.find(secret))
+    return _require_valid(await cache.find(secret))
 
 
-def identify_session(request: Request, session: Session) -> Caller:
-    """Find who is logged in. Raises ServiceError (401) unless the token of the session is valid."""
+async def identify_session(request: Request, session: Session) -> TokenLine:
+    """Find the token of who is logged in. Raises ServiceError (401) unless it is valid."""
     cache: TokenCache = request.app.state.token_cache
-    return _identify(request, cache.find_listed(session.token))
+    return _require_valid(await cache.find_listed(session.token))
+
+
+def make_caller(request: Request, line: TokenLine) -> Caller:
+    """Make the sender of a request that carries a token."""
+    return Caller(name=line.name, scope=line.scope, address=client_address(request))
 
 
 def came_by_https(request: Request) -> bool:
@@ -129,18 +143,21 @@ def find_session(request: Request) -> Session | None:
     return None if value is None else sessions.read(value)
 
 
-def _identify(request: Request, line: TokenLine | None) -> Caller:
+def _require_valid(line: TokenLine | None) -> TokenLine:
     if line is None:
         raise _unauthorised("the token is not known", "ask an admin for one: ptp-harness token create NAME")
     if line.state != "valid":
         raise _unauthorised(f"the token {line.name!r} is {line.state}", "ask an admin for a new one")
-    return Caller(name=line.name, scope=line.scope, address=client_address(request))
+    return line
 
 
-def require(scope: Scope) -> Callable[..., Caller]:
+def require(scope: Scope) -> Callable[..., Awaitable[Caller]]:
     """Make the dependency of routes that need a scope. It raises ServiceError: 401 without a token, else 403."""
 
-    def check(request: Request, caller: Annotated[Caller, Depends(read_caller)]) -> Caller:
+    async def check(
+        request: Request, credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)]
+    ) -> Caller:
+        caller = await _find_caller(request, credentials)
         request.state.caller = caller.name
         if not caller.may(scope):
             raise ServiceError(

@@ -11,7 +11,7 @@ Value = TypeVar("Value")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Look(Generic[Value]):
-    """What is known: the latest value and how old it is, s; both None before the first look has ended.
+    """A look at a value: the latest value and its age, s; both None before the first look has ended.
 
     `error`: that of the latest look, if it failed. `pending_s`: since when a look is under way, s; None without one.
     """

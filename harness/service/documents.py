@@ -95,7 +95,7 @@ class Alive(BaseModel):
 
 
 class ServiceInfo(BaseModel):
-    """What runs here. `schemas`: the version of each document by its name. `limits`: tasks at once."""
+    """The program that serves. `schemas`: the version of each document by its name. `limits`: tasks at once."""
 
     name: str = "ptp-harness"
     version: str

@@ -8,7 +8,7 @@ from pydantic import BaseModel, Field
 from harness.model import HostState, Outcome, Stage
 from harness.model.outcomes import worst_outcome
 from harness.runs.event_lines import event_document
-from harness.runs.host_stages import describe_step, find_latest_steps
+from harness.runs.host_stages import describe_step
 from harness.service.documents import Document, moment
 from harness.store.baselines import BaselineLine
 from harness.store.event_log import NumberedEvent
@@ -234,7 +234,6 @@ def _run_fields(summary: RunSummary) -> dict[str, Any]:
 def run_detail(details: RunDetails) -> RunDetail:
     """Write a run with its hosts."""
     summary, record = details.summary, details.record or {}
-    latest = find_latest_steps(details.steps)
     return RunDetail(
         **_run_fields(summary),
         leader=describe_owner(summary.line.owner),
@@ -245,7 +244,7 @@ def run_detail(details: RunDetails) -> RunDetail:
         failures=list(record.get("failures", ())),
         leftovers=[_describe_resource(resource) for resource in record.get("leftovers", ())],
         evidence_unsent=record.get("evidence_unsent"),
-        hosts=[_host_item(host, latest.get(host.host), run_ended=summary.line.ended) for host in details.hosts],
+        hosts=[_host_item(host, details.steps.get(host.host), run_ended=summary.line.ended) for host in details.hosts],
     )
 
 

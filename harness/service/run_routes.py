@@ -13,6 +13,7 @@ from harness.service.cursors import read_cursor, write_cursor
 from harness.service.documents import Page
 from harness.service.problems import NotFoundError, ServiceError
 from harness.service.run_documents import RunDetail, RunItem, run_detail, run_item
+from harness.service.short_reads import short_read
 from harness.service.times import parse_moment_ns
 from harness.store.ledger_lines import HostLine, RunLine
 from harness.store.run_details import read_details
@@ -46,6 +47,7 @@ Host = Annotated[HostLine, Depends(find_host)]
 
 
 @router.get("")
+@short_read
 def list_runs(
     context: Context,
     _caller: Reader,
@@ -89,12 +91,14 @@ def list_runs(
 
 
 @router.get("/{run}")
+@short_read
 def show_run(run: RunName, context: Context, _caller: Reader) -> RunDetail:
     """Show a run with its hosts: verdicts, figures, and the stage in which each is now."""
     return run_detail(read_details(context.ledger, run))
 
 
 @router.get("/{run}/hosts/{host}")
+@short_read
 def show_host(run: Run, host: Host, context: Context) -> dict[str, Any]:
     """Show a host: the ladder with its evidence, findings, figures and steps; before its verdict, the steps."""
     steps = [step for step in context.ledger.steps(run.run) if step.host == host.host]

@@ -13,6 +13,7 @@ from harness.service.authentication import Caller, Context, Reader, Submitter
 from harness.service.cursors import read_cursor, write_cursor
 from harness.service.documents import Page, Submission, TaskDocument, task_document
 from harness.service.problems import ServiceError
+from harness.service.short_reads import short_read
 from harness.service.task_making import prepare_task, refuse_while_stopping, wake
 from harness.service.times import parse_moment_ns
 from harness.store.task_lines import TaskLine, TaskPlace, TaskQuery
@@ -68,6 +69,7 @@ def submit_campaign(
 
 
 @router.get("")
+@short_read
 def list_tasks(
     context: Context,
     _caller: Reader,
@@ -107,6 +109,7 @@ def list_tasks(
 
 
 @router.get("/{task}")
+@short_read
 def show_task(task: str, context: Context, _caller: Reader) -> TaskDocument:
     """Show a task."""
     line = context.queue.find(task)

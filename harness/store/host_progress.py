@@ -45,8 +45,7 @@ def list_progress(database: Database, run: str, *, after: int = -1, most: int = 
     """List the hosts of a run behind a position, in the order of its campaign, at most so many."""
     chosen = sql.and_(HOSTS.c.run == run, HOSTS.c.position > after)
     hosts = sql.select(*_COLUMNS, _VERDICT).where(chosen).order_by(HOSTS.c.position).limit(most)
-    latest = sql.select(sql.func.max(STEPS.c.id)).join(HOSTS, STEPS.c.token == HOST_TOKEN).where(chosen)
-    steps = STEPS.select().where(STEPS.c.id.in_(latest.group_by(STEPS.c.token)))
+    steps = select_latest_steps(chosen)
 
     def read(db: sql.Connection) -> list[HostProgress]:
         lines = [make_step_line(row) for row in db.execute(steps).all()]
@@ -54,6 +53,12 @@ def list_progress(database: Database, run: str, *, after: int = -1, most: int = 
         return [_make_progress(row, by_host) for row in db.execute(hosts).all()]
 
     return database.read(read)
+
+
+def select_latest_steps(chosen: sql.ColumnElement[bool]) -> sql.Select[Any]:
+    """Select the latest step of the present attempt at each host that a condition on HOSTS chooses."""
+    latest = sql.select(sql.func.max(STEPS.c.id)).join(HOSTS, STEPS.c.token == HOST_TOKEN).where(chosen)
+    return STEPS.select().where(STEPS.c.id.in_(latest.group_by(STEPS.c.token)))
 
 
 def _make_progress(row: Any, latest: Mapping[str, StepLine]) -> HostProgress:

@@ -8,6 +8,9 @@ RUN_CHARACTERS, SUBMITTED_RUN_CHARACTERS = 4, 6
 """Characters of a run's name. Runs that were submitted to sites come together in the ledger of a hub: their names are
 drawn from 900 million, so that two of them are hardly ever the same."""
 
+TASK_CHARACTERS = 6
+"""Characters of a task's name."""
+
 
 def draw_name(characters: int = RUN_CHARACTERS) -> str:
     """Draw a name of so many letters and digits."""

@@ -7,9 +7,10 @@ from typing import Any
 import sqlalchemy as sql
 
 from harness.model import HostState, Outcome
+from harness.store.host_progress import select_latest_steps
 from harness.store.ledger import Ledger
 from harness.store.ledger_lines import StepLine
-from harness.store.ledger_reader import LAST
+from harness.store.ledger_reader import LAST, make_step_line
 from harness.store.run_pages import SUMMARY_LINES, TYPES_SHOWN, RunSummary, make_summary
 from harness.store.tables import HOSTS, RUNS
 
@@ -32,6 +33,7 @@ _HOSTS = (
     .where(HOSTS.c.run == sql.bindparam("of_run"))
     .order_by(HOSTS.c.position)
 )
+_STEPS = select_latest_steps(HOSTS.c.run == sql.bindparam("of_run"))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,30 +58,33 @@ class HostOverview:
 class RunDetails:
     """A run with its hosts in the order of its campaign. `events`: how many there are so far.
 
-    `record`: what was recorded of the run at its end, without its hosts; None before. `steps`: of a run that has not
-    ended, in the order in which they were begun.
+    `record`: what was recorded of the run at its end, without its hosts; None before. `steps`: the latest of each
+    host, by the host's name, of a run that has not ended.
     """
 
     summary: RunSummary
     events: int
     record: Mapping[str, Any] | None
     hosts: Sequence[HostOverview]
-    steps: Sequence[StepLine] = field(default_factory=tuple)
+    steps: Mapping[str, StepLine] = field(default_factory=dict)
 
 
 def read_details(ledger: Ledger, name: str) -> RunDetails:
     """Read a run by its name, or the newest as `last`. Raises UnknownRunError."""
     run = ledger.find(name).run if name == LAST else name
 
-    def read(db: sql.Connection) -> tuple[Any, list[HostOverview]] | None:
+    def read(db: sql.Connection) -> tuple[Any, list[HostOverview], list[StepLine]] | None:
         row = db.execute(_RUN, {"of_run": run}).first()
-        return None if row is None else (row, _read_hosts(db, run))
+        if row is None:
+            return None
+        steps = [] if row.record is not None else db.execute(_STEPS, {"of_run": run}).all()
+        return row, _read_hosts(db, run), [make_step_line(step) for step in steps]
 
     found = ledger.database.read(read)
     if found is None:
         ledger.find(run)  # raises the error that tells the latest names
         raise LookupError(f"run {run} was put into the ledger this moment")
-    row, hosts = found
+    row, hosts, steps = found
     kept = [host for host in hosts if host.state is HostState.KEPT]
     summary = make_summary(
         row,
@@ -88,8 +93,9 @@ def read_details(ledger: Ledger, name: str) -> RunDetails:
         kept_until_ns=min((host.kept_until_ns for host in kept if host.kept_until_ns is not None), default=None),
         types=(host.instance_type for host in hosts[:TYPES_SHOWN]),
     )
-    steps = () if summary.line.ended else ledger.steps(run)
-    return RunDetails(summary=summary, events=row.events, record=row.record, hosts=hosts, steps=steps)
+    return RunDetails(
+        summary=summary, events=row.events, record=row.record, hosts=hosts, steps={step.host: step for step in steps}
+    )
 
 
 def _read_hosts(db: sql.Connection, run: str) -> list[HostOverview]:

@@ -9,18 +9,15 @@ from sqlalchemy.exc import IntegrityError
 
 from harness.errors import ConflictError, RequestError, UnknownNameError
 from harness.store.database import Database
-from harness.store.names_at_random import draw_name
+from harness.store.names_at_random import TASK_CHARACTERS, draw_name
 from harness.store.owners import read_now
 from harness.store.tables import SCHEDULES, TASKS
 from harness.store.task_lines import NewTask, TaskLine
-from harness.store.task_rows import QUEUED, insert_task, read_task
+from harness.store.task_rows import QUEUED, insert_task, read_task, shorten_problem
 from harness.untrusted import names
 from harness.untrusted.input_checks import shorten_value
-from harness.untrusted.plain_text import clip, printable
 
 MOST_SCHEDULES = 1000
-_NAME_CHARACTERS = 6
-_MOST_CHARACTERS = 2000
 
 
 class UnknownScheduleError(UnknownNameError):
@@ -185,13 +182,13 @@ class Schedules:
             if due.task is not None and _waits(db, line.last_task):
                 problem = f"no new task, since task {line.last_task} of the time before still waits"
             while due.task is not None and problem is None and made is None:
-                drawn.append(draw_name(_NAME_CHARACTERS))
+                drawn.append(draw_name(TASK_CHARACTERS))
                 made, _ = insert_task(db, drawn[-1], due.task, most_waiting=most_waiting) or (None, False)
             values = {
                 "due_ns": line.due_ns if due.next_ns is None else due.next_ns,
                 "paused": due.next_ns is None,
                 "last_ns": due.time_ns,
-                "last_problem": None if problem is None else clip(printable(problem), _MOST_CHARACTERS),
+                "last_problem": None if problem is None else shorten_problem(problem),
                 "missed": SCHEDULES.c.missed + due.missed,
                 **({} if made is None else {"last_task": made.task}),
             }

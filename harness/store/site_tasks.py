@@ -17,14 +17,12 @@ from harness.store.ledger import Ledger
 from harness.store.owners import read_owner
 from harness.store.tables import RUNS, TASKS
 from harness.store.task_lines import TaskLine
-from harness.store.task_rows import IN_ORDER, LINES, make_task_line, read_task
-from harness.untrusted.plain_text import clip, printable
+from harness.store.task_rows import IN_ORDER, LINES, make_end_values, make_task_line, read_task, shorten_problem
 
 SENT = ""
 """The remote task of a task that was sent, and whose answer is not recorded."""
 
 _OPEN = TASKS.c.state.in_([TaskState.QUEUED, TaskState.RUNNING])
-_MOST_CHARACTERS = 2000
 
 
 class SiteTasks:
@@ -97,7 +95,7 @@ class SiteTasks:
 
     def note_waiting(self, line: TaskLine, problem: str) -> None:
         """Record why a task of this process does not go on at its site."""
-        self._change(line, {"problem": clip(printable(problem), _MOST_CHARACTERS)})
+        self._change(line, {"problem": shorten_problem(problem)})
 
     def finish(
         self,
@@ -109,9 +107,7 @@ class SiteTasks:
         problem: str | None = None,
     ) -> None:
         """Record the end of a task of this process. Raises OwnershipLostError where another process follows it."""
-        values: dict[str, Any] = {"state": state, "exit_code": exit_code, "outcome": outcome, "ended_ns": now_ns()}
-        values["problem"] = None if problem is None else clip(printable(problem), _MOST_CHARACTERS)
-        self._change(line, values)
+        self._change(line, make_end_values(state, exit_code=exit_code, outcome=outcome, problem=problem))
 
     def link_run(self, line: TaskLine, run: str) -> bool:
         """Make an imported run that of a task; return whether it is."""

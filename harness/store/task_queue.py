@@ -15,7 +15,7 @@ from harness.model.tasks import TaskState
 from harness.store import owners
 from harness.store.database import POSTGRESQL, now_ns
 from harness.store.ledger import Ledger
-from harness.store.names_at_random import draw_name
+from harness.store.names_at_random import TASK_CHARACTERS, draw_name
 from harness.store.owners import OwnerLine
 from harness.store.tables import OWNERS, TASKS
 from harness.store.task_claims import (
@@ -38,21 +38,19 @@ from harness.store.task_rows import (
     RepeatedKeyError,
     UnknownTaskError,
     insert_task,
+    make_end_values,
     make_task_line,
     number_lines,
     read_task,
     unknown_task,
 )
 from harness.system.proc import ProcessId
-from harness.untrusted.plain_text import clip, printable
 
 __all__ = ["FullQueueError", "RepeatedKeyError", "TaskQueue", "UnknownTaskError"]
 
 _CLAIM_LOCK = 7_428_163_056
 """Processes that claim tasks in one PostgreSQL database take turns by this number: they count what runs."""
 
-_NAME_CHARACTERS = 6  # a name of a run has four
-_MOST_CHARACTERS = 2000
 _MOST_LOOKED_AT = 1000  # tasks that wait, to count those that may begin
 _ALL = TaskQuery()
 
@@ -73,7 +71,7 @@ class TaskQueue:
         `most_waiting`: how many tasks of a submitter may wait. Raises RepeatedKeyError where the earlier request was
         another one, and FullQueueError.
         """
-        while (submitted := self._insert(draw_name(_NAME_CHARACTERS), new, most_waiting)) is None:
+        while (submitted := self._insert(draw_name(TASK_CHARACTERS), new, most_waiting)) is None:
             pass
         return submitted
 
@@ -261,8 +259,7 @@ class TaskQueue:
     ) -> None:
         """Record the end of a task of this process. Raises OwnershipLostError where another process has it."""
         owner = self.ledger.own()
-        values: dict[str, Any] = {"state": state, "exit_code": exit_code, "outcome": outcome, "ended_ns": now_ns()}
-        values["problem"] = None if problem is None else clip(printable(problem), _MOST_CHARACTERS)
+        values = make_end_values(state, exit_code=exit_code, outcome=outcome, problem=problem)
 
         def finish(db: sql.Connection) -> None:
             ours = (TASKS.c.task == line.task) & (TASKS.c.owner == owner) & (TASKS.c.attempt == line.attempt)

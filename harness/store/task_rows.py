@@ -17,6 +17,7 @@ from harness.untrusted.plain_text import clip, printable
 QUEUED, RUNNING = TASKS.c.state == TaskState.QUEUED, TASKS.c.state == TaskState.RUNNING
 HERE = TASKS.c.site.is_(None)
 IN_ORDER = (TASKS.c.priority.desc(), TASKS.c.submitted_ns, TASKS.c.task)
+_MOST_CHARACTERS = 2000
 _SUBMIT_LOCK = 7_428_163
 """Processes that submit for one submitter to one PostgreSQL database take turns: they count what waits."""
 
@@ -87,6 +88,24 @@ def _refuse_too_many(db: sql.Connection, submitter: str, most_waiting: int | Non
             f"{most_waiting} campaigns of {submitter} wait already",
             next_step="wait until some have begun, or cancel some",
         )
+
+
+def make_end_values(
+    state: TaskState, *, exit_code: int | None, outcome: Outcome | None, problem: str | None
+) -> dict[str, Any]:
+    """Make the values of TASKS that record the end of a task, at this moment of the database's time."""
+    return {
+        "state": state,
+        "exit_code": exit_code,
+        "outcome": outcome,
+        "ended_ns": now_ns(),
+        "problem": None if problem is None else shorten_problem(problem),
+    }
+
+
+def shorten_problem(problem: str) -> str:
+    """Make the text of a problem one that the ledger keeps: printable, and not too long."""
+    return clip(printable(problem), _MOST_CHARACTERS)
 
 
 def number_lines(db: sql.Connection, lines: Sequence[TaskLine]) -> list[TaskLine]:

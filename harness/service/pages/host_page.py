@@ -31,7 +31,7 @@ _PART_TITLES = {"": "measured", "disturbed": "while disturbed", "rebooted": "aft
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HostParts:
-    """What the page of a host with a verdict shows, as pieces of the HTML report."""
+    """Pieces of the HTML report that the page of a host with a verdict shows."""
 
     ladder: Markup
     notes: Markup

@@ -4,11 +4,20 @@ from http import HTTPStatus
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Query, Request, Response
+from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import RedirectResponse
 
 from harness.model.tasks import Scope
 from harness.service.auditing import write_audit
-from harness.service.authentication import ANYBODY, Caller, Context, came_by_https, client_address, identify
+from harness.service.authentication import (
+    ANYBODY,
+    Caller,
+    Context,
+    came_by_https,
+    client_address,
+    identify,
+    make_caller,
+)
 from harness.service.pages.rendering import render, set_cookie
 from harness.service.pages.viewer import (
     CheckedForm,
@@ -40,19 +49,17 @@ def show_login(request: Request, next: Annotated[str, Query(max_length=2000)] = 
 
 
 @router.post("/login")
-def log_in(request: Request, context: Context, form: Annotated[Form, Depends(read_form)]) -> Response:
+async def log_in(request: Request, context: Context, form: Annotated[Form, Depends(read_form)]) -> Response:
     """Begin a session of the bearer of a token."""
     viewer, target = find_visitor(request, _visitor(request)), own_path(form.get("next", "/"))
     check_form(request, viewer, form)
     try:
-        caller = identify(request, form.get("token", "").strip()[:_MOST_CHARACTERS])
+        line = await identify(request, form.get("token", "").strip()[:_MOST_CHARACTERS])
     except ServiceError as error:
         mistake = f"{error.message}; {error.next_step}"
         return render(request, viewer, "login.html", status=error.status, next=target, mistake=mistake, prefix=PREFIX)
-    line = context.tokens.find(form["token"].strip())
-    if line is None:
-        raise ServiceError(HTTPStatus.UNAUTHORIZED, "the token is not known", next_step="log in again")
-    write_audit(context, caller, "session.begin", line.token, HTTPStatus.SEE_OTHER)
+    caller = make_caller(request, line)
+    await run_in_threadpool(write_audit, context, caller, "session.begin", line.token, HTTPStatus.SEE_OTHER)
     response = RedirectResponse(target, status_code=HTTPStatus.SEE_OTHER)
     sessions = get_sessions(request)
     name = sessions.cookie_name(secure=came_by_https(request))

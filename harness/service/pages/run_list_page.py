@@ -28,7 +28,7 @@ _MOST_TYPES = 4
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunFilter:
-    """What the form of the list holds, as it stands in the address; "" chooses all."""
+    """The values of the form above the list, as they stand in the address; "" chooses all."""
 
     type: str = ""
     outcome: str = ""

@@ -48,7 +48,7 @@ class ShownMistake:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SubmitPage:
-    """What the page holds. `as_yaml`: the editor is shown, else the form. `checked`: what a good campaign would do."""
+    """Contents of the page. `as_yaml`: the editor is shown, else the form. `checked`: what a good campaign would do."""
 
     as_yaml: bool
     document: str = ""

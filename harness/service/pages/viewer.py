@@ -16,6 +16,7 @@ from harness.service.authentication import (
     client_address,
     find_session,
     identify_session,
+    make_caller,
     read_context,
 )
 from harness.service.problems import ServiceError
@@ -51,12 +52,12 @@ class Viewer:
         return self.caller.may(Scope(scope))
 
 
-def find_viewer(request: Request) -> Viewer | None:
+async def find_viewer(request: Request) -> Viewer | None:
     """Find who looks at a page; None without a session where one is needed."""
     session = find_session(request)
     if session is not None:
         try:
-            caller = identify_session(request, session)
+            caller = make_caller(request, await identify_session(request, session))
         except ServiceError:  # its token was revoked, or has expired
             return None
         return Viewer(caller=caller, session=session, binding=session.nonce, visitor=None)
@@ -84,9 +85,9 @@ def get_sessions(request: Request) -> Sessions:
     return sessions
 
 
-def read_viewer(request: Request) -> Viewer:
+async def read_viewer(request: Request) -> Viewer:
     """Find who looks at a page. Raises LoginNeededError without a session where one is needed."""
-    viewer = find_viewer(request)
+    viewer = await find_viewer(request)
     if viewer is None:
         raise LoginNeededError
     request.state.viewer = viewer
@@ -113,7 +114,7 @@ def check_form(request: Request, viewer: Viewer, form: Form) -> None:
         )
 
 
-def read_checked_form(request: Request, viewer: PageViewer, form: Annotated[Form, Depends(read_form)]) -> Form:
+async def read_checked_form(request: Request, viewer: PageViewer, form: Annotated[Form, Depends(read_form)]) -> Form:
     """Read a form that comes from a page of ours."""
     check_form(request, viewer, form)
     return form
