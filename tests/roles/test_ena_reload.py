@@ -9,7 +9,6 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
-from typing import Any
 
 import pytest
 
@@ -22,6 +21,7 @@ RECORD = {"clock": "ptp0", "boot_id": "b0"}
 def library(load: Callable[[str], ModuleType], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     module = load("ena_driver/library/ena_phc.py")
     monkeypatch.setattr(module, "RELOAD_REQUEST", str(tmp_path / "request"))
+    monkeypatch.setattr(module, "run_program", lambda task, argv, **_more: task.run(argv))
     return module
 
 
@@ -39,7 +39,7 @@ class Task:
     def get_bin_path(self, name: str, required: bool = False) -> str:
         return name
 
-    def run_command(self, argv: list[str], **_more: Any) -> tuple[int, str, str]:
+    def run(self, argv: list[str]) -> tuple[int, str, str]:
         self.ran.append(argv)
         if argv[:2] != ["systemctl", "is-active"]:
             return 0, "", ""

@@ -1,5 +1,6 @@
 """What the roles' modules share: files are written once and whole, and units are read as systemd shows them."""
 
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
@@ -7,8 +8,12 @@ from types import ModuleType
 import pytest
 
 
+class Failed(Exception):
+    """What a task fails with."""
+
+
 class Task:
-    """What a module is given by Ansible, as far as files are concerned."""
+    """What a module is given by Ansible, as far as files and failures are concerned."""
 
     def __init__(self, *, check_mode: bool = False) -> None:
         self.check_mode = check_mode
@@ -16,10 +21,34 @@ class Task:
     def atomic_move(self, source: str, target: str) -> None:
         Path(source).replace(target)
 
+    def fail_json(self, *, msg: str, rc: int, **_more: object) -> None:
+        raise Failed(msg, rc)
+
 
 @pytest.fixture
 def ptp_host(load: Callable[[str], ModuleType]) -> ModuleType:
     return load("ena_driver/module_utils/ptp_host.py")
+
+
+def test_a_program_s_output_is_whole_however_it_ends(ptp_host: ModuleType) -> None:
+    def run(code: str, **more: object) -> tuple[int, str, str]:
+        ran: tuple[int, str, str] = ptp_host.run_program(Task(), [sys.executable, "-c", code], **more)
+        return ran
+
+    assert run("import time; time.sleep(1.1); print('at the end')") == (0, "at the end\n", "")
+    assert run("print('x' * 300_000)") == (0, "x" * 300_000 + "\n", "")
+    assert run("import sys; print(sys.stdin.read()[::-1])", data="ab" * 100_000) == (0, "ba" * 100_000 + "\n", "")
+    assert run("print(input())")[0] == 1, "without data there is nothing to read"
+    assert run("import os; os.write(1, b'\\xff'); os.write(2, b'why'); exit(3)") == (3, "\ufffd", "why")
+    assert run("import os; print(os.environ['A'])", environ_update={"A": "b"}) == (0, "b\n", "")
+
+
+def test_a_program_that_fails_or_is_not_there_fails_the_task(ptp_host: ModuleType) -> None:
+    with pytest.raises(Failed, match="why") as failed:
+        ptp_host.run_program(Task(), ["sh", "-c", "echo why >&2; exit 3"], check_rc=True)
+    assert failed.value.args[1] == 3
+    with pytest.raises(Failed, match="/nowhere cannot be run: No such file or directory"):
+        ptp_host.run_program(Task(), ["/nowhere"])
 
 
 def test_a_file_is_written_where_it_differs_and_only_there(ptp_host: ModuleType, tmp_path: Path) -> None:

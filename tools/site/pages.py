@@ -14,6 +14,7 @@ PATTERNS = (
     "lab/*/README.md",
     "requirements/README.md",
     "LICENSE",
+    "examples/*",
     "examples/*/*",
     "examples/*/*/*",
 )

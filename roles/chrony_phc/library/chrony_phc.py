@@ -13,7 +13,16 @@ import shutil
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ..module_utils.ptp_host import UNIT_PROPERTIES, parse_units, read_json, read_phc, text, unsettled_units, write  # noqa: TID252  # found so in a role and in a collection
+from ..module_utils.ptp_host import (  # noqa: TID252  # found so in a role and in a collection
+    UNIT_PROPERTIES,
+    parse_units,
+    read_json,
+    read_phc,
+    run_program,
+    text,
+    unsettled_units,
+    write,
+)
 
 DOCUMENTATION = r"""
 module: chrony_phc
@@ -202,8 +211,8 @@ def link_clock(module: AnsibleModule) -> list[str]:
     written = write(module, LINK_RULES, module.params["link_rules"]) if module.params["link_rules"] else []
     if written and not module.check_mode:
         udevadm = module.get_bin_path("udevadm", required=True)
-        module.run_command([udevadm, "control", "--reload"], check_rc=True)
-        module.run_command([udevadm, "trigger", "--settle", "--action=change", "--subsystem-match=ptp"], check_rc=True)
+        run_program(module, [udevadm, "control", "--reload"], check_rc=True)
+        run_program(module, [udevadm, "trigger", "--settle", "--action=change", "--subsystem-match=ptp"], check_rc=True)
     return written
 
 
@@ -220,7 +229,7 @@ def write_config(module: AnsibleModule, path: str, config: str) -> list[str]:
         with open(candidate, "w", encoding="utf-8") as file:
             file.write(config)
         os.chmod(candidate, 0o644)
-        rc, out, err = module.run_command([module.get_bin_path("chronyd"), "-p", "-f", candidate])
+        rc, out, err = run_program(module, [module.get_bin_path("chronyd"), "-p", "-f", candidate])
         if rc != 0:
             os.unlink(candidate)
             module.fail_json(msg=f"chronyd does not accept the configuration: {(err or out).strip()[-500:]}")
@@ -257,7 +266,7 @@ def is_misled(module: AnsibleModule, service: str) -> bool:
         before_ns, phc_ns, after_ns = read_phc(module.params["device"])
     except OSError:
         return False
-    tracking = module.run_command(["chronyc", "-n", "-c", "tracking"])[1]
+    tracking = run_program(module, ["chronyc", "-n", "-c", "tracking"])[1]
     return bound_refuted(tracking, before_ns - phc_ns, after_ns - phc_ns)
 
 
@@ -274,7 +283,7 @@ def bound_refuted(tracking: str, low_ns: int, high_ns: int) -> bool:
 
 
 def drops_readings(module: AnsibleModule, service: str) -> bool:
-    sources = module.run_command(["chronyc", "-n", "-c", "sources"])[1]
+    sources = run_program(module, ["chronyc", "-n", "-c", "sources"])[1]
     return most_readings_dropped(sources, process_age_s(show_units(module, [service])[0]["MainPID"]))
 
 
@@ -293,7 +302,7 @@ def wait_for_sync(module: AnsibleModule, service: str, seconds: int) -> dict:
     params = module.params
     thresholds = [f"{params['settled_correction_s']:f}", f"{params['settled_skew_ppm']:f}"]
     command = ["chronyc", "-n", "waitsync", str(seconds), *thresholds, "1"]
-    rc, out, err = module.run_command(command)
+    rc, out, err = run_program(module, command)
     synchronised_after_s = process_age_s(show_units(module, [service])[0]["MainPID"])
     record = build_record(module, waited=True, command=" ".join(command), output=out + err, failure=None)
     return {**record, "converged": True, "converged_after_s": synchronised_after_s} if rc == 0 else record
@@ -301,10 +310,10 @@ def wait_for_sync(module: AnsibleModule, service: str, seconds: int) -> dict:
 
 def restart(module: AnsibleModule, service: str) -> str:
     """Restart chronyd; return the error, or "". A failed start is a result about this host, so the task goes on."""
-    rc, _, err = module.run_command([module.get_bin_path("systemctl", required=True), "restart", service])
+    rc, _, err = run_program(module, [module.get_bin_path("systemctl", required=True), "restart", service])
     if rc == 0:
         return ""
-    log = module.run_command(["journalctl", "-b", "-q", "--no-pager", "-o", "cat", "-n", "5", "-u", service])[1]
+    log = run_program(module, ["journalctl", "-b", "-q", "--no-pager", "-o", "cat", "-n", "5", "-u", service])[1]
     complaint = " / ".join(line.strip() for line in (err.splitlines()[:1] + log.splitlines()) if line.strip())[-500:]
     return complaint + explain_denial(complaint, text("/sys/fs/selinux/enforce"))
 
@@ -372,7 +381,7 @@ def stop_competitors(module: AnsibleModule, units: list[str]) -> list[str]:
 
 def systemctl(module: AnsibleModule, *arguments: str, environment: dict | None = None) -> str:
     argv = [module.get_bin_path("systemctl", required=True), *arguments]
-    return module.run_command(argv, check_rc=True, environ_update=environment)[1]
+    return run_program(module, argv, check_rc=True, environ_update=environment)[1]
 
 
 def process_age_s(pid: str) -> float:

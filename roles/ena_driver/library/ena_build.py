@@ -16,7 +16,7 @@ import tarfile
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ..module_utils.ptp_host import read_json, text  # noqa: TID252  # found so in a role and in a collection
+from ..module_utils.ptp_host import read_json, run_program, text  # noqa: TID252  # found so in a role and in a collection
 
 DOCUMENTATION = r"""
 module: ena_build
@@ -174,7 +174,7 @@ def write_record(module: AnsibleModule, kernel: str) -> None:
 def modprobe_file(module: AnsibleModule, kernel: str) -> str:
     """Return the file that modprobe would load; empty when there is none."""
     modinfo = module.get_bin_path("modinfo", required=True)
-    rc, out, _ = module.run_command([modinfo, "-k", kernel, "-F", "filename", "ena"])
+    rc, out, _ = run_program(module, [modinfo, "-k", kernel, "-F", "filename", "ena"])
     return out.strip() if rc == 0 else ""
 
 
@@ -243,7 +243,7 @@ def install_built(module: AnsibleModule, kernel: str) -> None:
 
 def run_or_fail(module: AnsibleModule, *argv: str) -> None:
     """Run a command. Fails the task with the compiler's first error, or with the end of the command's output."""
-    rc, out, err = module.run_command(list(argv))
+    rc, out, err = run_program(module, list(argv))
     if rc == 0:
         return
     log = text(f"/var/lib/dkms/{NAME}/{module.params['version']}/build/make.log")

@@ -13,7 +13,7 @@ import time
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ..module_utils.ptp_host import read_json, write  # noqa: TID252  # found so in a role and in a collection
+from ..module_utils.ptp_host import read_json, run_program, write  # noqa: TID252  # found so in a role and in a collection
 
 DOCUMENTATION = r"""
 module: ena_phc
@@ -148,7 +148,7 @@ def select_files(params: dict, plan: dict) -> list[tuple[str, str]]:
 def run_script(module: AnsibleModule, *flags: str) -> dict:
     """Run the script from standard input, so that probing leaves no file on the host; return its JSON."""
     argv = [module.get_bin_path("python3", required=True), "-", "--record", module.params["record"], *flags]
-    rc, out, err = module.run_command(argv, data=module.params["script"])
+    rc, out, err = run_program(module, argv, data=module.params["script"])
     if rc != 0:
         module.fail_json(
             msg=f"the ENA clock script ended with status {rc}: {err.strip()[-500:]}", stdout=out, stderr=err
@@ -185,7 +185,7 @@ def apply_files(module: AnsibleModule, written: list[str]) -> None:
 def run_tool(module: AnsibleModule, name: str, *arguments: str) -> str:
     """Run a system tool and return its output; "" when it is not installed. Fails the task when the tool fails."""
     path = module.get_bin_path(name)
-    return module.run_command([path, *arguments], check_rc=True)[1] if path is not None else ""
+    return run_program(module, [path, *arguments], check_rc=True)[1] if path is not None else ""
 
 
 def carries_connection(plan: dict) -> bool:
@@ -215,7 +215,7 @@ def schedule_by_systemd(module: AnsibleModule) -> None:
 def is_reloading(module: AnsibleModule) -> bool:
     """Tell whether systemd does a reload, or will do it."""
     argv = [module.get_bin_path("systemctl", required=True), "is-active", f"{RELOAD}.timer", f"{RELOAD}.service"]
-    return not {"active", "activating"}.isdisjoint(module.run_command(argv)[1].split())
+    return not {"active", "activating"}.isdisjoint(run_program(module, argv)[1].split())
 
 
 def read_reload_record(module: AnsibleModule) -> dict:

@@ -1,4 +1,4 @@
-"""Read and write the host's files, read its PTP clock, parse systemd's properties of units: for the roles' modules.
+"""Run programs, read and write files, read the PTP clock, parse systemd's properties of units: for the roles' modules.
 
 The modules import this by `..module_utils`, which Ansible resolves for a module of a role and of the collection alike.
 """
@@ -9,11 +9,33 @@ import fcntl
 import json
 import os
 import struct
+import subprocess
 import time
 
 READS, READ_GAP_S = 5, 0.04  # chrony reads 25 times in a row: readings this far apart cannot all collide with them
 PTP_SYS_OFFSET_EXTENDED = 0xC4C03D09  # _IOWR('=', 9, 1216 bytes): n_samples, 3 reserved, 25 x 3 x (s64 s, u32 ns, u32)
 UNIT_PROPERTIES = "--property=Id,LoadState,ActiveState,UnitFileState,MainPID"
+
+
+def run_program(
+    module, argv: list[str], *, check_rc: bool = False, data: str | None = None, environ_update: dict | None = None
+) -> tuple[int, str, str]:
+    """Run a program to its end: (exit status, standard output, standard error), as `module.run_command` does.
+
+    On a slow host that one loses what a program writes just before it ends (ansible/ansible#51393; so in ansible-core
+    2.19 too). Fails the task when the program cannot be run, and with `check_rc` when it fails.
+    """
+    stdin = {"stdin": subprocess.DEVNULL} if data is None else {"input": data}
+    env = {**os.environ, **(environ_update or {})}
+    try:
+        done = subprocess.run(argv, **stdin, capture_output=True, encoding="utf-8", errors="replace", env=env)
+    except OSError as error:
+        module.fail_json(msg=f"{argv[0]} cannot be run: {error.strerror}", rc=error.errno)
+    if check_rc and done.returncode != 0:
+        module.fail_json(
+            msg=done.stderr.rstrip(), cmd=" ".join(argv), rc=done.returncode, stdout=done.stdout, stderr=done.stderr
+        )
+    return done.returncode, done.stdout, done.stderr
 
 
 def text(path: str) -> str:

@@ -10,7 +10,14 @@ import re
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ..module_utils.ptp_host import UNIT_PROPERTIES, parse_units, text, unsettled_units, write  # noqa: TID252  # found so in a role and in a collection
+from ..module_utils.ptp_host import (  # noqa: TID252  # found so in a role and in a collection
+    UNIT_PROPERTIES,
+    parse_units,
+    run_program,
+    text,
+    unsettled_units,
+    write,
+)
 
 DOCUMENTATION = r"""
 module: linuxptp_tools
@@ -85,10 +92,10 @@ def stop_units(module: AnsibleModule, units: list[str]) -> list[str]:
     systemctl = module.get_bin_path("systemctl")
     if systemctl is None or not os.path.isdir("/run/systemd/system"):
         return []
-    _, out, _ = module.run_command([systemctl, "show", UNIT_PROPERTIES, *units])
+    _, out, _ = run_program(module, [systemctl, "show", UNIT_PROPERTIES, *units])
     steering = unsettled_units(parse_units(out))
     if steering and not module.check_mode:
-        module.run_command([systemctl, "disable", "--now", *steering], check_rc=True)
+        run_program(module, [systemctl, "disable", "--now", *steering], check_rc=True)
     return steering
 
 
@@ -100,7 +107,7 @@ def network_cards() -> list[str]:
 def check_card(module: AnsibleModule, interface: str) -> dict:
     """Check for hardware timestamps in both directions and a clock that can be adjusted, as ptp4l needs them."""
     ethtool = module.get_bin_path("ethtool")
-    out = module.run_command([ethtool, "-T", interface])[1] if ethtool else ""
+    out = run_program(module, [ethtool, "-T", interface])[1] if ethtool else ""
     reasons = list_obstacles(out, text) if out else ["ethtool does not say what the card can"]
     reason = "ptp4l: not applicable, " + " and ".join(reasons) if reasons else None
     return {"interface": interface, "applicable": not reasons if out else None, "reason": reason}
