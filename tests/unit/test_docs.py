@@ -12,8 +12,9 @@ import pytest
 import yaml
 
 import harness
-from harness import errors
+from harness import errors, units
 from harness.benches.lab.truths.truths import TRUTHS
+from harness.campaign import campaign
 from harness.cli import report
 from harness.errors import ExitCode, HarnessError
 from harness.ladder import OUTCOMES
@@ -194,3 +195,12 @@ def test_each_recipe_names_its_tests_and_they_are_there() -> None:
     named_tests = {name: re.findall(r"`(tests/[\w/.]+)`", recipe) for name, recipe in recipes}
     assert [name for name, paths in named_tests.items() if not paths] == []
     assert [path for paths in named_tests.values() for path in paths if not (ROOT / path).exists()] == []
+
+
+def test_the_example_of_a_report_is_of_the_campaign_that_the_page_names() -> None:
+    page = (ROOT / "docs" / "example-report.html").read_text()
+    text = (ROOT / "examples" / "lab-clocks.yaml").read_text()
+    requested = campaign.from_yaml(text, where="lab-clocks.yaml")
+    assert re.findall(r'id="host-\d+"[^>]*><h3>([^ ]+) ', page) == list(requested.instance_types)
+    assert f"measured for {units.duration(requested.measure_duration_s)}" in page
+    assert re.findall(r"/(?:root|home|tmp|work)/\S+", page) == [], "nothing of the machine that made it"
