@@ -136,10 +136,16 @@ def came_by_https(request: Request) -> bool:
     return request.url.scheme == "https"
 
 
+def name_cookie(request: Request, kind: str = "session") -> str:
+    """Name the cookie of a request's session, or one of another kind."""
+    sessions: Sessions = request.app.state.sessions
+    return sessions.cookie_name(secure=came_by_https(request), kind=kind)
+
+
 def find_session(request: Request) -> Session | None:
     """Find the session that a request carries; None without a valid one."""
     sessions: Sessions = request.app.state.sessions
-    value = request.cookies.get(sessions.cookie_name(secure=came_by_https(request)))
+    value = request.cookies.get(name_cookie(request))
     return None if value is None else sessions.read(value)
 
 

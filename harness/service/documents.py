@@ -21,7 +21,7 @@ class Document(BaseModel):
 
 
 class Page(BaseModel, Generic[Item]):
-    """One page of a list. `next`: the cursor of the next page; null on the last one."""
+    """A page of a list. `next`: the cursor of the next page; null on the last one."""
 
     items: list[Item]
     next: str | None = None
@@ -69,7 +69,7 @@ class TaskDocument(BaseModel):
 
 
 class Readiness(BaseModel):
-    """One thing that the service needs. `reason`: why it is not ready; `age_s`: how long ago it was looked at.
+    """State of a thing that the service needs. `reason`: why it is not ready; `age_s`: how long ago it was looked at.
 
     `required`: the service cannot do without it. `age_s` is null before the first look has ended.
     """

@@ -33,7 +33,7 @@ class ProblemMistake(BaseModel):
 
 
 class Problem(BaseModel):
-    """What went wrong, as RFC 9457 has it, with our `next_step` and, of a campaign, all its mistakes."""
+    """A problem of a request, as RFC 9457 has it, with our `next_step` and, of a campaign, all its mistakes."""
 
     type: str = "about:blank"
     title: str

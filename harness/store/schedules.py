@@ -66,7 +66,7 @@ class ScheduleLine:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DuePass:
-    """What becomes of a schedule whose time has come. `next_ns`: when it is due again; None: never, it is paused.
+    """The change of a schedule whose time has come. `next_ns`: when it is due again; None: never, it is paused.
 
     `task`: the task to make, or None with the `problem` for which there is none. `missed`: how many times were missed.
     """

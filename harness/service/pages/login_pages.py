@@ -17,6 +17,7 @@ from harness.service.authentication import (
     client_address,
     identify,
     make_caller,
+    name_cookie,
 )
 from harness.service.pages.rendering import render, set_cookie
 from harness.service.pages.viewer import (
@@ -61,23 +62,19 @@ async def log_in(request: Request, context: Context, form: Annotated[Form, Depen
     caller = make_caller(request, line)
     await run_in_threadpool(write_audit, context, caller, "session.begin", line.token, HTTPStatus.SEE_OTHER)
     response = RedirectResponse(target, status_code=HTTPStatus.SEE_OTHER)
-    sessions = get_sessions(request)
-    name = sessions.cookie_name(secure=came_by_https(request))
-    set_cookie(request, response, name, sessions.begin(line.token), lasts_s=LASTS_S)
+    set_cookie(request, response, name_cookie(request), get_sessions(request).begin(line.token), lasts_s=LASTS_S)
     return response
 
 
 @router.post("/logout")
 def log_out(request: Request, context: Context, viewer: PageViewer, _form: CheckedForm) -> Response:
     """End a session."""
-    sessions = get_sessions(request)
     if viewer.session is not None:
-        sessions.end(viewer.session)
+        get_sessions(request).end(viewer.session)
         write_audit(context, viewer.caller, "session.end", viewer.session.token, HTTPStatus.SEE_OTHER)
     response = RedirectResponse("/login", status_code=HTTPStatus.SEE_OTHER)
     secure = came_by_https(request)
-    name = sessions.cookie_name(secure=secure)
-    response.delete_cookie(name, path="/", secure=secure, httponly=True, samesite="lax")
+    response.delete_cookie(name_cookie(request), path="/", secure=secure, httponly=True, samesite="lax")
     return response
 
 

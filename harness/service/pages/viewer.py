@@ -12,11 +12,11 @@ from harness.model.tasks import Scope
 from harness.service.authentication import (
     ANYBODY,
     Caller,
-    came_by_https,
     client_address,
     find_session,
     identify_session,
     make_caller,
+    name_cookie,
     read_context,
 )
 from harness.service.problems import ServiceError
@@ -40,7 +40,7 @@ class LoginNeededError(ServiceError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Viewer:
-    """Who looks at a page. `binding`: what the tokens of forms are bound to; `visitor`: a new cookie that holds it."""
+    """Viewer of a page. `binding`: what the tokens of forms are bound to; `visitor`: a new cookie that holds it."""
 
     caller: Caller
     session: Session | None
@@ -76,7 +76,7 @@ def find_visitor(request: Request, caller: Caller) -> Viewer:
 
 def visitor_cookie(request: Request) -> str:
     """Name the cookie of viewers without a session."""
-    return get_sessions(request).cookie_name(secure=came_by_https(request), kind=_VISITOR)
+    return name_cookie(request, _VISITOR)
 
 
 def get_sessions(request: Request) -> Sessions:
