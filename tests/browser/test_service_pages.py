@@ -10,6 +10,7 @@ import pytest
 
 from tests.browser.conftest import ToldService
 from tests.servers.chromium import DESKTOP, PHONE, Tab
+from tests.servers.cutting_proxy import cutting_proxy
 
 pytestmark = pytest.mark.programs
 
@@ -63,11 +64,13 @@ def test_a_page_does_not_scroll_sideways_on_a_phone(told: ToldService, tab: Tab,
 @pytest.mark.parametrize("page", PAGES)
 def test_a_page_does_not_shift_while_it_is_loaded(told: ToldService, tab: Tab, page: str) -> None:
     tab.send("Page.addScriptToEvaluateOnNewDocument", source=WATCH_SHIFTS)
-    for size in (DESKTOP, PHONE):
-        tab.show(size)
-        tab.open(address(told, page))
-        tab.wait_until("!document.querySelector('.plot:not(:has(canvas)):not(:has(p))')")
-        assert tab.evaluate("window.shifts") == []
+    with cutting_proxy(told.url) as link:
+        for size in (DESKTOP, PHONE):
+            tab.show(size)
+            for link.piece_bytes in (None, 300):  # first what is kept for all pages, then the page piece by piece
+                tab.open(f"{link.url}{PAGES[page](told)}")
+                tab.wait_until("!document.querySelector('.plot:not(:has(canvas)):not(:has(p))')")
+                assert tab.evaluate("window.shifts") == []
 
 
 WATCH_SHIFTS = """

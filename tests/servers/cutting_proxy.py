@@ -2,10 +2,12 @@
 
 import socket
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
 _CHUNK = 65536
+_PIECE_EVERY_S = 0.03
 
 
 class CuttingProxy:
@@ -14,6 +16,7 @@ class CuttingProxy:
     `lose_answers`: so many connections are cut once the server has answered them, before anything of that arrives.
     `refuse`: so many are cut before the server hears of them. `cut_after_bytes`: each connection ends after so many
     bytes of its answer; None: at its own end. `answers`: what the next connections get instead of an answer.
+    `piece_bytes`: an answer arrives in pieces of so many bytes, as over a slow link; None: as fast as it goes.
     `silent`: no answer arrives. `away`: every connection is cut at once.
     """
 
@@ -23,6 +26,7 @@ class CuttingProxy:
         self._open: set[socket.socket] = set()
         self.lose_answers, self.refuse, self.connections = 0, 0, 0
         self.cut_after_bytes: int | None = None
+        self.piece_bytes: int | None = None
         self.answers: list[bytes] = []
         self.silent = self.away = False
         threading.Thread(target=self._accept, daemon=True).start()
@@ -92,13 +96,20 @@ class CuttingProxy:
                     continue
                 if self.cut_after_bytes is not None:
                     data = data[: max(0, self.cut_after_bytes - passed)]
-                client.sendall(data)
+                self._send(client, data)
                 passed += len(data)
                 if self.cut_after_bytes is not None and passed >= self.cut_after_bytes:
                     break
         for side in (client, server):
             _close(side)
             self._open.discard(side)
+
+    def _send(self, client: socket.socket, data: bytes) -> None:
+        while self.piece_bytes is not None and data:
+            client.sendall(data[: self.piece_bytes])
+            data = data[self.piece_bytes :]
+            time.sleep(_PIECE_EVERY_S)
+        client.sendall(data)
 
 
 @contextmanager
