@@ -84,14 +84,14 @@ def serving(store: Store, *, works: bool = False) -> Iterator[tuple[int, int]]:
             process.communicate()
 
 
-async def get(port: int, path: str, times: int) -> list[float]:
-    """Get a path again and again on one connection; return how long each answer took, s."""
+async def get(port: int, paths: Sequence[str], times: int) -> list[float]:
+    """Get paths in turn, so many in all, on one connection; return how long each answer took, s."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
-    request = f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\n\r\n".encode()
+    requests = [f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\n\r\n".encode() for path in paths]
     seconds: list[float] = []
-    for _ in range(times):
+    for number in range(times):
         begun = time.perf_counter()
-        writer.write(request)
+        writer.write(requests[number % len(requests)])
         head = await reader.readuntil(b"\r\n\r\n")
         assert head.startswith(b"HTTP/1.1 200"), head
         length = re.search(rb"content-length: (\d+)", head)
@@ -175,7 +175,7 @@ def read_pages(store: Store) -> None:
     """Every page of the lists of 10,000 runs, from the first to the last."""
     fill(store)
     with serving(store) as (port, _):
-        asyncio.run(get(port, "/v1/runs", 20))  # the first requests load what the service needs
+        asyncio.run(get(port, ["/v1/runs"], 20))  # the first requests load what the service needs
         for title, query in QUERIES.items():
             seconds = asyncio.run(_walk(port, query))
             store.tell(f"runs {title}, {len(seconds)} pages: median", 1000 * statistics.median(seconds), "ms", PAGE_MS)
@@ -190,7 +190,7 @@ async def _walk(port: int, query: str) -> list[float]:
     cursor: str | None = ""
     while cursor is not None:
         path = f"/v1/runs?{query}&limit=50" + (f"&cursor={cursor}" if cursor else "")
-        seconds.append(min(await get(port, path, 3)))
+        seconds.append(min(await get(port, [path], 3)))
         cursor = await _next_cursor(port, path)
     return seconds
 
@@ -212,22 +212,23 @@ def read_much(store: Store) -> None:
     ledger = Ledger(store.url)
     runs = [ledger.open_run(bench="lab", campaign={}, hosts={"h0": "lab.phc", "h1": "lab.phc"}) for _ in range(60)]
     with serving(store) as (port, _), serving_bare() as bare_port:
-        for name, of_port, path, least in (
-            ("a bare route of FastAPI", bare_port, "/", 0),
-            ("GET /v1/runs/{run}", port, f"/v1/runs/{runs[7]}", READS_PER_S),
-            ("GET /v1/runs, 50 of them", port, "/v1/runs?limit=50", 0),
+        for name, of_port, paths, least in (
+            ("a bare route of FastAPI", bare_port, ["/"], 0),
+            ("GET /v1/runs/{run}, 60 of them in turn", port, [f"/v1/runs/{run}" for run in runs], READS_PER_S),
+            ("GET /v1/runs, 50 of them", port, ["/v1/runs?limit=50"], 0),
         ):
-            rate, seconds = asyncio.run(_load(of_port, path))
+            rate, seconds = asyncio.run(_load(of_port, paths))
             tell_rate(store, name, rate, least)
             store.tell(f"{name}, {CONNECTIONS} connections: p99", 1000 * percentile(seconds, 99), "ms", READ_P99_MS)
     ledger.close()
 
 
-async def _load(port: int, path: str) -> tuple[float, list[float]]:
-    """Load a path by many connections; return requests a second, and how long each took, s."""
-    await get(port, path, 50)
+async def _load(port: int, paths: Sequence[str]) -> tuple[float, list[float]]:
+    """Load paths by many connections, each from another one on; return requests a second, and the time of each, s."""
+    await get(port, paths, 200)
+    orders = [[*paths[first:], *paths[:first]] for first in (number % len(paths) for number in range(CONNECTIONS))]
     begun = time.perf_counter()
-    taken = await asyncio.gather(*(get(port, path, REQUESTS // CONNECTIONS) for _ in range(CONNECTIONS)))
+    taken = await asyncio.gather(*(get(port, order, REQUESTS // CONNECTIONS) for order in orders))
     seconds = [each for of_connection in taken for each in of_connection]
     return len(seconds) / (time.perf_counter() - begun), seconds
 
@@ -285,7 +286,7 @@ def follow_events(store: Store) -> None:
     ledger = Ledger(store.url)
     runs = [ledger.open_run(bench="lab", campaign={}, hosts={"h0": "lab.phc"}) for _ in range(OTHER_RUNS + 1)]
     with serving(store) as (port, pid):
-        asyncio.run(get(port, "/v1/runs", 20))
+        asyncio.run(get(port, ["/v1/runs"], 20))
         before = resident_mib(pid)
         delays_s, expected, after = asyncio.run(_follow(ledger, runs, port, pid))
         clients = FOLLOWERS + OTHER_RUNS

@@ -17,7 +17,7 @@ from pathlib import Path
 from harness.errors import HarnessError
 from harness.store.task_lines import QueueLimits
 from harness.store.task_queue import TaskQueue
-from harness.system import proc
+from harness.system import proc, process_ends
 
 LOOK_EVERY_S = 1.0
 _STOPS_WITHIN_S = 5.0
@@ -57,7 +57,7 @@ class Executor:
         self._thread.start()
 
     def wake(self) -> None:
-        """Look at the queue now: a task was submitted."""
+        """Look at the queue now: a task was submitted, or a process has ended."""
         self._wake.set()
 
     def stop(self) -> None:
@@ -136,6 +136,7 @@ class Executor:
             raise
         finally:
             os.close(read)
+        process_ends.watch_end(process, self.wake)
         return _WaitingProcess(process=process, stdin=write)
 
 

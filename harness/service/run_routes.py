@@ -1,5 +1,6 @@
 """List runs, and look at one of them with its hosts."""
 
+from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 from typing import Annotated, Any
 
@@ -13,10 +14,11 @@ from harness.service.cursors import read_cursor, write_cursor
 from harness.service.documents import Page
 from harness.service.problems import NotFoundError, ServiceError
 from harness.service.run_documents import RunDetail, RunItem, run_detail, run_item
-from harness.service.short_reads import short_read
+from harness.service.short_reads import ReadTogether, short_read
 from harness.service.times import parse_moment_ns
+from harness.store.ledger import Ledger
 from harness.store.ledger_lines import HostLine, RunLine
-from harness.store.run_details import read_details
+from harness.store.run_details import RunDetails, read_details
 from harness.store.run_pages import list_page
 from harness.store.run_query import RunOrder, RunPlace, RunQuery, RunState
 
@@ -91,10 +93,9 @@ def list_runs(
 
 
 @router.get("/{run}")
-@short_read
-def show_run(run: RunName, context: Context, _caller: Reader) -> RunDetail:
+async def show_run(run: RunName, context: Context, _caller: Reader) -> RunDetail:
     """Show a run with its hosts: verdicts, figures, and the stage in which each is now."""
-    return run_detail(read_details(context.ledger, run))
+    return await _RUN_DETAILS.read((context.ledger, run))
 
 
 @router.get("/{run}/hosts/{host}")
@@ -108,6 +109,27 @@ def show_host(run: Run, host: Host, context: Context) -> dict[str, Any]:
         **build_host_document(host),
         "steps": [build_step_document(step) for step in steps],
     }
+
+
+def _read_runs(wanted: Sequence[tuple[Ledger, str]]) -> list[RunDetail | Exception]:
+    found = {
+        ledger: read_details(ledger, {name for of_ledger, name in wanted if of_ledger is ledger})
+        for ledger in {ledger for ledger, _ in wanted}
+    }
+    return [_make_detail(ledger, name, found[ledger]) for ledger, name in wanted]
+
+
+def _make_detail(ledger: Ledger, name: str, found: Mapping[str, RunDetails]) -> RunDetail | Exception:
+    try:
+        if name not in found:
+            name = ledger.find(name).run  # raises the error that tells the latest names, unless it is `last`
+            found = read_details(ledger, [name])
+        return run_detail(found[name])
+    except Exception as error:
+        return error
+
+
+_RUN_DETAILS = ReadTogether(_read_runs)
 
 
 def _read_place(cursor: str, sort: RunOrder) -> RunPlace:

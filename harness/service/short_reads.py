@@ -1,4 +1,4 @@
-"""Carry out short reads of the ledger together: one change of threads for all that wait.
+"""Carry out short reads of the ledger together: one change of threads, or one query, for all that wait.
 
 Threads of Python wait for one another: a read in a thread of its own costs its request more than the read itself.
 """
@@ -6,7 +6,7 @@ Threads of Python wait for one another: a read in a thread of its own costs its 
 import asyncio
 import functools
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Any, ParamSpec, TypeVar
+from typing import Any, Generic, ParamSpec, TypeVar
 
 from anyio import to_thread
 from anyio.lowlevel import RunVar
@@ -15,31 +15,41 @@ MOST_TOGETHER = 16
 """Reads of a batch. Each of them is answered once all of them are done."""
 
 Parameters = ParamSpec("Parameters")
+Key = TypeVar("Key")
 Result = TypeVar("Result")
 
 
-def short_read(route: Callable[Parameters, Result]) -> Callable[Parameters, Awaitable[Result]]:
-    """Make a route of a function that reads the ledger for about a millisecond, and does nothing else that waits."""
+class ReadTogether(Generic[Key, Result]):
+    """Reads what requests wait for at the same time, in one call in a thread.
 
-    @functools.wraps(route)
-    async def carry_out(*arguments: Parameters.args, **named: Parameters.kwargs) -> Result:
-        result: Result = await _batches().add(functools.partial(route, *arguments, **named))
-        return result
+    `read_all`: returns for each key its result, or its error; what it raises is the error of each.
+    """
 
-    return carry_out
+    def __init__(self, read_all: Callable[[Sequence[Key]], Sequence[Result | Exception]]) -> None:
+        self._read_all = read_all
+        self._batches: RunVar[_Batches[Key, Result]] = RunVar("batches")
+
+    async def read(self, key: Key) -> Result:
+        """Read what belongs to a key, not earlier than now."""
+        batches = self._batches.get(None)
+        if batches is None:
+            batches = _Batches(self._read_all)
+            self._batches.set(batches)
+        return await batches.add(key)
 
 
-class _Batches:
+class _Batches(Generic[Key, Result]):
     """The reads that wait, of one event loop."""
 
-    def __init__(self) -> None:
-        self._waiting: list[tuple[asyncio.Future[Any], Callable[[], Any]]] = []
+    def __init__(self, read_all: Callable[[Sequence[Key]], Sequence[Result | Exception]]) -> None:
+        self._read_all = read_all
+        self._waiting: list[tuple[asyncio.Future[Result], Key]] = []
         self._worker: asyncio.Task[None] | None = None
 
-    def add(self, read: Callable[[], Any]) -> "asyncio.Future[Any]":
+    def add(self, key: Key) -> "asyncio.Future[Result]":
         """Add a read; return its result to come."""
-        future = asyncio.get_running_loop().create_future()
-        self._waiting.append((future, read))
+        future: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
+        self._waiting.append((future, key))
         if self._worker is None:
             self._worker = asyncio.create_task(self._work())
         return future
@@ -48,43 +58,48 @@ class _Batches:
         try:
             while self._waiting:
                 batch, self._waiting = self._waiting[:MOST_TOGETHER], self._waiting[MOST_TOGETHER:]
-                await _answer(batch)
+                await self._answer(batch)
         finally:
             self._worker = None
 
+    async def _answer(self, batch: Sequence[tuple["asyncio.Future[Result]", Key]]) -> None:
+        results: Sequence[Result | Exception]
+        try:
+            results = await to_thread.run_sync(self._read_all, [key for _, key in batch])
+        except Exception as error:
+            results = [error] * len(batch)
+        except BaseException:  # the loop ends
+            for future, _ in batch:
+                future.cancel()
+            raise
+        for (future, _), result in zip(batch, results, strict=True):
+            if future.done():  # its request was given up
+                continue
+            if isinstance(result, Exception):
+                future.set_exception(result)
+            else:
+                future.set_result(result)
 
-async def _answer(batch: Sequence[tuple["asyncio.Future[Any]", Callable[[], Any]]]) -> None:
-    try:
-        done = await to_thread.run_sync(_read_all, [read for _, read in batch])
-    except BaseException:  # the loop ends
-        for future, _ in batch:
-            future.cancel()
-        raise
-    for (future, _), (result, error) in zip(batch, done, strict=True):
-        if future.done():  # its request was given up
-            continue
-        if error is None:
-            future.set_result(result)
-        else:
-            future.set_exception(error)
+
+def short_read(route: Callable[Parameters, Result]) -> Callable[Parameters, Awaitable[Result]]:
+    """Make a route of a function that reads the ledger for about a millisecond, and does nothing else that waits."""
+
+    @functools.wraps(route)
+    async def carry_out(*arguments: Parameters.args, **named: Parameters.kwargs) -> Result:
+        result: Result = await _SHORT_READS.read(functools.partial(route, *arguments, **named))
+        return result
+
+    return carry_out
 
 
-def _read_all(reads: Sequence[Callable[[], Any]]) -> list[tuple[Any, Exception | None]]:
-    done: list[tuple[Any, Exception | None]] = []
+def _carry_out(reads: Sequence[Callable[[], Any]]) -> list[Any]:
+    done: list[Any] = []
     for read in reads:
         try:
-            done.append((read(), None))
+            done.append(read())
         except Exception as error:
-            done.append((None, error))
+            done.append(error)
     return done
 
 
-_BATCHES: RunVar[_Batches] = RunVar("batches")
-
-
-def _batches() -> _Batches:
-    batches = _BATCHES.get(None)
-    if batches is None:
-        batches = _Batches()
-        _BATCHES.set(batches)
-    return batches
+_SHORT_READS: ReadTogether[Callable[[], Any], Any] = ReadTogether(_carry_out)

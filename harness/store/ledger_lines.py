@@ -151,6 +151,11 @@ class StepLine:
     result: str | None
 
     @property
+    def run(self) -> str:
+        """The name of the run, by the token."""
+        return self.token.split("/")[0]
+
+    @property
     def host(self) -> str:
         """The name of the host, by the token."""
         return self.token.split("/")[1]

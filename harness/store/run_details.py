@@ -1,7 +1,7 @@
-"""Read a run with its hosts for one page, without their whole records: verdicts, figures, stages and states."""
+"""Read runs with their hosts, without the hosts' whole records: verdicts, figures, stages and states."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import sqlalchemy as sql
@@ -10,13 +10,16 @@ from harness.model import HostState, Outcome
 from harness.store.host_progress import select_latest_steps
 from harness.store.ledger import Ledger
 from harness.store.ledger_lines import StepLine
-from harness.store.ledger_reader import LAST, make_step_line
+from harness.store.ledger_reader import make_step_line
 from harness.store.run_pages import SUMMARY_LINES, TYPES_SHOWN, RunSummary, make_summary
 from harness.store.tables import HOSTS, RUNS
 
-_RUN = SUMMARY_LINES.add_columns(RUNS.c.events, RUNS.c.record).where(RUNS.c.run == sql.bindparam("of_run"))
+_NAMES: sql.BindParameter[Any] = sql.bindparam("of_runs", expanding=True)
+_OF_RUNS = HOSTS.c.run.in_(_NAMES)
+_RUNS = SUMMARY_LINES.add_columns(RUNS.c.events, RUNS.c.record).where(RUNS.c.run.in_(_NAMES))
 _HOSTS = (
     sql.select(
+        HOSTS.c.run,
         HOSTS.c.host,
         HOSTS.c.instance_type,
         HOSTS.c.attempt,
@@ -30,10 +33,10 @@ _HOSTS = (
         HOSTS.c.kept_until_ns,
         HOSTS.c.kept_by,
     )
-    .where(HOSTS.c.run == sql.bindparam("of_run"))
-    .order_by(HOSTS.c.position)
+    .where(_OF_RUNS)
+    .order_by(HOSTS.c.run, HOSTS.c.position)
 )
-_STEPS = select_latest_steps(HOSTS.c.run == sql.bindparam("of_run"))
+_STEPS = select_latest_steps(_OF_RUNS)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,25 +69,49 @@ class RunDetails:
     events: int
     record: Mapping[str, Any] | None
     hosts: Sequence[HostOverview]
-    steps: Mapping[str, StepLine] = field(default_factory=dict)
+    steps: Mapping[str, StepLine]
 
 
-def read_details(ledger: Ledger, name: str) -> RunDetails:
-    """Read a run by its name, or the newest as `last`. Raises UnknownRunError."""
-    run = ledger.find(name).run if name == LAST else name
+def read_details(ledger: Ledger, names: Collection[str]) -> dict[str, RunDetails]:
+    """Read the runs that have these names, with so many queries as for one. A name that no run has is left out."""
 
-    def read(db: sql.Connection) -> tuple[Any, list[HostOverview], list[StepLine]] | None:
-        row = db.execute(_RUN, {"of_run": run}).first()
-        if row is None:
-            return None
-        steps = [] if row.record is not None else db.execute(_STEPS, {"of_run": run}).all()
-        return row, _read_hosts(db, run), [make_step_line(step) for step in steps]
+    def read(db: sql.Connection) -> tuple[list[Any], list[Any], list[StepLine]]:
+        runs = db.execute(_RUNS, {"of_runs": [*names]}).all()
+        under_way = [row.run for row in runs if row.record is None]
+        steps = db.execute(_STEPS, {"of_runs": under_way}).all() if under_way else ()
+        hosts = db.execute(_HOSTS, {"of_runs": [row.run for row in runs]}).all() if runs else ()
+        return [*runs], [*hosts], [make_step_line(step) for step in steps]
 
-    found = ledger.database.read(read)
-    if found is None:
-        ledger.find(run)  # raises the error that tells the latest names
-        raise LookupError(f"run {run} was put into the ledger this moment")
-    row, hosts, steps = found
+    runs, host_rows, lines = ledger.database.read(read)
+    hosts: dict[str, list[HostOverview]] = {row.run: [] for row in runs}
+    for row in host_rows:
+        hosts[row.run].append(_make_overview(row))
+    steps: dict[str, dict[str, StepLine]] = {row.run: {} for row in runs}
+    for line in lines:
+        steps[line.run][line.host] = line
+    return {row.run: _make_details(row, hosts[row.run], steps[row.run]) for row in runs}
+
+
+def _make_overview(row: Any) -> HostOverview:
+    _, host, instance_type, attempt, state, outcome, *others = row
+    reason, sentence, region, offset_p99_ns, bound_p99_ns, kept_until_ns, kept_by = others
+    return HostOverview(
+        host=host,
+        instance_type=instance_type,
+        attempt=attempt,
+        state=HostState(state) if state else None,
+        outcome=Outcome(outcome) if outcome else None,
+        reason=reason,
+        sentence=sentence,
+        region=region,
+        offset_p99_ns=offset_p99_ns,
+        bound_p99_ns=bound_p99_ns,
+        kept_until_ns=kept_until_ns,
+        kept_by=kept_by,
+    )
+
+
+def _make_details(row: Any, hosts: Sequence[HostOverview], steps: Mapping[str, StepLine]) -> RunDetails:
     kept = [host for host in hosts if host.state is HostState.KEPT]
     summary = make_summary(
         row,
@@ -93,19 +120,4 @@ def read_details(ledger: Ledger, name: str) -> RunDetails:
         kept_until_ns=min((host.kept_until_ns for host in kept if host.kept_until_ns is not None), default=None),
         types=(host.instance_type for host in hosts[:TYPES_SHOWN]),
     )
-    return RunDetails(
-        summary=summary, events=row.events, record=row.record, hosts=hosts, steps={step.host: step for step in steps}
-    )
-
-
-def _read_hosts(db: sql.Connection, run: str) -> list[HostOverview]:
-    return [
-        HostOverview(
-            **{
-                **row,
-                "state": HostState(row["state"]) if row["state"] else None,
-                "outcome": Outcome(row["outcome"]) if row["outcome"] else None,
-            }
-        )
-        for row in db.execute(_HOSTS, {"of_run": run}).mappings().all()
-    ]
+    return RunDetails(summary=summary, events=row.events, record=row.record, hosts=hosts, steps=steps)

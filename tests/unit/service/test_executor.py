@@ -79,6 +79,23 @@ def test_a_task_whose_process_still_loads_gets_no_second_one(
     assert (count_begun(tmp_path), running.count_busy()) == (2, 2)
 
 
+def test_the_end_of_a_process_is_seen_at_once(
+    tmp_path: Path, queue: TaskQueue, start: Callable[[], Executor], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(executor, "LOOK_EVERY_S", 60.0)
+    submit(queue)
+    start()
+    give_up_at = time.monotonic() + 30
+    while not count_begun(tmp_path):
+        assert time.monotonic() < give_up_at
+        time.sleep(0.05)
+    for process in proc.find_by_environment("PTP_TEST_EXECUTOR", str(tmp_path)):
+        proc.end(process, grace_s=5.0)  # the one that was to take the task, and the one that waits
+    while count_begun(tmp_path) < 2:
+        assert time.monotonic() < give_up_at, "the task whose process ended is given to the next one"
+        time.sleep(0.05)
+
+
 def test_a_ledger_that_hangs_does_not_hold_up_the_end(
     tmp_path: Path, queue: TaskQueue, start: Callable[[], Executor], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,6 +1,7 @@
 """Runs over HTTP: lists with conditions and cursors, a run with its hosts, a host with its ladder."""
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -177,6 +178,26 @@ def test_a_run_is_shown_with_its_hosts_and_their_stages(service: RunningService)
     assert detail["hosts"][0]["reason"] == "synchronised"
     assert (detail["hosts"][0]["offset_p99_ns"], detail["hosts"][0]["state"]) == (80.0, "released")
     assert detail["hosts"][1]["stage_since"].endswith("Z")
+
+
+def test_runs_that_are_asked_for_at_the_same_time_are_each_shown_as_alone(service: RunningService) -> None:
+    asked = ["none", "last"]
+    for number in range(40):
+        hosts = {f"{number}-{each}": MadeUpHost(outcome=None if number % 2 else FAIL) for each in "ab"}
+        asked.append(add_run(service.ledger, hosts, ended=number % 2 == 0))
+        if number % 2:
+            token = service.ledger.own_host(asked[-1], f"{number}-b").token
+            service.ledger.begin_step(token, (Stage.PROVISION, Stage.CONFIGURE, Stage.MEASURE)[number % 3])
+    alone = {run: service.get(f"/v1/runs/{run}").json() for run in asked}
+    with service.client() as client, ThreadPoolExecutor(24) as threads:
+        together = list(threads.map(lambda run: (run, client.get(f"/v1/runs/{run}").json()), asked * 5))
+    assert len(together) == 210
+    for run, shown in together:
+        assert shown == alone[run]
+    assert alone["none"]["detail"] == "there is no run 'none'"
+    assert alone["last"] == alone[asked[-1]]
+    assert [host["host"] for host in alone[asked[9]]["hosts"]] == ["7-a", "7-b"]
+    assert [host["stage"] for host in alone[asked[9]]["hosts"]] == [None, "configure"]
 
 
 def test_a_run_that_ended_says_how(service: RunningService) -> None:

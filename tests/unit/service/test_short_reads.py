@@ -2,14 +2,14 @@
 
 import asyncio
 import threading
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Annotated, Any
 
 import pytest
 from fastapi import FastAPI, Path
 
 from harness.errors import RequestError
-from harness.service.short_reads import MOST_TOGETHER, short_read
+from harness.service.short_reads import MOST_TOGETHER, ReadTogether, short_read
 
 READS = 5 * MOST_TOGETHER
 
@@ -62,6 +62,31 @@ def test_a_read_that_nobody_waits_for_any_more_leaves_the_others_alone() -> None
         return [await kept, await late]
 
     assert asyncio.run(read()) == [2, 3]
+
+
+def test_keys_are_read_together_and_what_the_reading_raises_is_the_error_of_each() -> None:
+    batches: list[list[int]] = []
+
+    def double_all(numbers: Sequence[int]) -> list[int | Exception]:
+        batches.append([*numbers])
+        if 20 in numbers:
+            raise RequestError("the ledger is away")
+        return [2 * number if number != 40 else RequestError("40 is refused") for number in numbers]
+
+    doubled = ReadTogether(double_all)
+
+    async def read() -> list[int | BaseException]:
+        return await asyncio.gather(*(doubled.read(number) for number in range(READS)), return_exceptions=True)
+
+    results = asyncio.run(read())
+    assert batches == [[*range(first, first + MOST_TOGETHER)] for first in range(0, READS, MOST_TOGETHER)]
+    for number, result in enumerate(results):
+        if 16 <= number < 32 or number == 40:
+            words = "the ledger is away" if number < 32 else "40 is refused"
+            assert isinstance(result, RequestError)
+            assert result.message == words
+        else:
+            assert result == 2 * number
 
 
 def test_each_loop_has_reads_of_its_own() -> None:
