@@ -5,6 +5,7 @@ The functions are the statements of one transaction of `Ledger`.
 
 from collections.abc import Collection
 from dataclasses import dataclass
+from typing import Any
 
 import sqlalchemy as sql
 
@@ -34,19 +35,26 @@ _HOLD_RUN = (
     .where(RUNS.c.run == sql.bindparam("of_run"))
     .with_for_update(read=True)
 )
-_LONGEST_FREE = (
-    sql.select(HOSTS.c.host)
-    .where(HOSTS.c.run == sql.bindparam("of_run"), _UNJUDGED, HOSTS.c.owner.is_(None))
-    .order_by(HOSTS.c.expected_s.desc(), HOSTS.c.position)
-    .limit(1)
-    .with_for_update(skip_locked=True)
-)
-_CLAIM = (
-    HOSTS.update()
-    .where(HOSTS.c.run == sql.bindparam("of_run"), HOSTS.c.host == _LONGEST_FREE.scalar_subquery())
-    .values(owner=sql.bindparam("for_owner"), attempt=HOSTS.c.attempt + 1)
-    .returning(HOSTS)
-)
+
+
+def _make_claim(*conditions: sql.ColumnElement[bool]) -> Any:
+    longest_free = (
+        sql.select(HOSTS.c.host)
+        .where(HOSTS.c.run == sql.bindparam("of_run"), _UNJUDGED, HOSTS.c.owner.is_(None), *conditions)
+        .order_by(HOSTS.c.expected_s.desc(), HOSTS.c.position)
+        .limit(1)
+        .with_for_update(skip_locked=True)
+    )
+    return (
+        HOSTS.update()
+        .where(HOSTS.c.run == sql.bindparam("of_run"), HOSTS.c.host == longest_free.scalar_subquery())
+        .values(owner=sql.bindparam("for_owner"), attempt=HOSTS.c.attempt + 1)
+        .returning(HOSTS)
+    )
+
+
+_CLAIM = _make_claim()
+_CLAIM_OF_TYPES = _make_claim(HOSTS.c.instance_type.in_(sql.bindparam("of_types", expanding=True)))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,8 +70,8 @@ def name_host(token: Token, owner: str) -> dict[str, object]:
     return {"of_run": token.run, "of_host": token.host, "of_attempt": token.attempt, "of_owner": owner}
 
 
-def claim_host(db: sql.Connection, run: str, owner: str) -> HostLine | None:
-    """Claim a host without verdict and owner; None when none is left.
+def claim_host(db: sql.Connection, run: str, owner: str, types: Collection[str] | None = None) -> HostLine | None:
+    """Claim a host without verdict and owner, of these instance types or of any; None when none is left.
 
     A process that does not lead the run gets none of a run that was asked to stop or has ended. The run's row is held
     meanwhile, so that whoever takes the run over sees every claim.
@@ -71,7 +79,11 @@ def claim_host(db: sql.Connection, run: str, owner: str) -> HostLine | None:
     line = db.execute(_HOLD_RUN, {"of_run": run}).first()
     if line is None or line.ended or (line.stopping and line.owner != owner):
         return None
-    row = db.execute(_CLAIM, {"of_run": run, "for_owner": owner}).first()
+    values: dict[str, object] = {"of_run": run, "for_owner": owner}
+    if types is None:
+        row = db.execute(_CLAIM, values).first()
+    else:
+        row = db.execute(_CLAIM_OF_TYPES, values | {"of_types": [*types]}).first()
     return None if row is None else make_host_line(row)
 
 

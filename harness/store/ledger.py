@@ -9,7 +9,7 @@ import os
 import secrets
 import socket
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Any
@@ -18,9 +18,9 @@ import sqlalchemy as sql
 from sqlalchemy.exc import IntegrityError
 
 from harness import units
-from harness.errors import RequestError
+from harness.errors import ConflictError, RequestError
 from harness.model import Event, HostRecord, HostState, RunRecord, Stage, Token
-from harness.store import host_claims, owners, schema
+from harness.store import host_claims, owners, schema, task_claims
 from harness.store.database import Database, Result, now_ns
 from harness.store.event_log import EventDraft, WaitingEvents, insert_events, make_draft, prune_events
 from harness.store.host_claims import HostAtWork
@@ -29,7 +29,7 @@ from harness.store.ledger_reader import LedgerReader, make_host_line
 from harness.store.names_at_random import RUN_CHARACTERS, SUBMITTED_RUN_CHARACTERS, draw_name
 from harness.store.owners import OwnerLine, Ownership, confirm_dead, describe_owner, name_user, read_owner
 from harness.store.run_sums import sum_up
-from harness.store.tables import HOSTS, OWNERS, RUNS, STEPS, TASKS
+from harness.store.tables import HOSTS, OWNERS, RUNS, STEPS
 
 _BEGIN_STEP = STEPS.insert().values(begun_ns=now_ns())
 _END_STEP = STEPS.update().where(STEPS.c.ident == sql.bindparam("of_ident")).values(ended_ns=now_ns())
@@ -84,12 +84,14 @@ class Ledger(LedgerReader):
         expected_s: Mapping[str, float] = MappingProxyType({}),
         holds_passed: bool = False,
         task: str | None = None,
+        name: str | None = None,
     ) -> str:
         """Record a new run of ours with all its hosts (name -> instance type, in order); return the run's short name.
 
         `expected_s`: how long each host is expected to take; the longest is claimed first. `holds_passed`: hosts that
-        pass stay, undecided, until we settle them. `task`: a task of ours, which has no run yet. Raises
-        OwnershipLostError where the task is another process's.
+        pass stay, undecided, until we settle them. `task`: a task of ours, which has no run yet. `name`: that of the
+        run; a random one by default. Raises OwnershipLostError where the task is another process's, ConflictError where
+        another run has the name.
         """
         row = {"bench": bench, "campaign": dict(campaign), "owner": self.owner, "holds_passed": holds_passed}
         row["task"] = task
@@ -98,8 +100,9 @@ class Ledger(LedgerReader):
             for number, (name, kind) in enumerate(hosts.items())
         ]
         characters = RUN_CHARACTERS if task is None else SUBMITTED_RUN_CHARACTERS
-        while not self._insert_run(run := draw_name(characters), row, host_rows):
-            pass
+        while not self._insert_run(run := name or draw_name(characters), row, host_rows):
+            if name is not None:
+                raise ConflictError(f"there is a run {name}", next_step=f"`ptp-harness show {name}` shows it")
         return run
 
     def _insert_run(self, run: str, row: Mapping[str, Any], host_rows: Sequence[Mapping[str, Any]]) -> bool:
@@ -111,7 +114,7 @@ class Ledger(LedgerReader):
             if owner_of_name is not None:
                 return bool(tries) and owner_of_name == self.owner  # committed before, and the answer was lost
             tries.append(1)
-            self._fence_task(db, row["task"])
+            task_claims.fence_task(db, row["task"], self.owner)
             db.execute(RUNS.insert().values(**row, run=run, started_ns=now_ns()))
             if host_rows:
                 db.execute(HOSTS.insert(), [{**host_row, "run": run} for host_row in host_rows])
@@ -196,9 +199,10 @@ class Ledger(LedgerReader):
 
     # -- hosts
 
-    def claim(self, run: str) -> HostLine | None:
+    def claim(self, run: str, types: Collection[str] | None = None) -> HostLine | None:
         """Claim a host of a run that has no verdict and no owner, the longest expected first; None when none is left.
 
+        `types`: of these instance types alone.
         None also for a run of another process that was asked to stop or has ended. The attempt of the host grows, so
         that nothing of an earlier attempt is mistaken for this one.
         """
@@ -209,7 +213,7 @@ class Ledger(LedgerReader):
             self._claimed.difference_update(ours)
             ours.clear()
             line = host_claims.find_unknown_claim(db, run, self.owner, self._claimed) if tries else None
-            line = line or host_claims.claim_host(db, run, self.owner)
+            line = line or host_claims.claim_host(db, run, self.owner, types)
             tries.append(1)
             if line is not None:
                 ours.append(line.token)
@@ -371,12 +375,6 @@ class Ledger(LedgerReader):
         """Hold the host until the transaction ends. Raises OwnershipLostError when it is not ours."""
         if db.execute(host_claims.HOLD_HOST, host_claims.name_host(token, self.owner)).first() is None:
             self._refuse(db, token)
-
-    def _fence_task(self, db: sql.Connection, task: str | None) -> None:
-        """Hold a task until the transaction ends. Raises OwnershipLostError when it is not ours."""
-        ours = sql.select(TASKS.c.task).where(TASKS.c.task == task, TASKS.c.owner == self.owner).with_for_update()
-        if task is not None and db.execute(ours).first() is None:
-            raise owners.lost(f"task {task}", owners.find_owner(db, TASKS, TASKS.c.task == task))
 
     def _refuse(
         self, db: sql.Connection, token: Token, *, settled_as: str | None = None, given_back: bool = False

@@ -9,7 +9,7 @@ import sqlalchemy as sql
 
 from harness.model.bench_traits import traits_of_recorded
 from harness.store.database import now_ns
-from harness.store.owners import OwnerLine, make_owner_line, own_place
+from harness.store.owners import OwnerLine, find_owner, lost, make_owner_line, own_place
 from harness.store.tables import OWNERS, TASKS
 from harness.store.task_lines import QueueLimits
 from harness.store.task_rows import HERE, QUEUED, RUNNING
@@ -49,6 +49,13 @@ def pause_after_death_s(attempt: int) -> float:
     """Return how long a task waits after the death of the process that carried out this attempt, s."""
     later = attempt - _DEATHS_UNPAUSED
     return 0.0 if later <= 0 else min(_FIRST_PAUSE_S * 2 ** min(later - 1, 20), _LONGEST_PAUSE_S)
+
+
+def fence_task(db: sql.Connection, task: str | None, owner: str) -> None:
+    """Hold a task, if any, until the transaction ends. Raises OwnershipLostError when it is not this owner's."""
+    ours = sql.select(TASKS.c.task).where(TASKS.c.task == task, TASKS.c.owner == owner).with_for_update()
+    if task is not None and db.execute(ours).first() is None:
+        raise lost(f"task {task}", find_owner(db, TASKS, TASKS.c.task == task))
 
 
 def find_uses(db: sql.Connection) -> list[TaskUse]:

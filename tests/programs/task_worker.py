@@ -9,6 +9,7 @@ step's result is a line of JSON.
 
 import json
 import sys
+import time
 from collections import Counter
 from collections.abc import Callable
 
@@ -68,6 +69,7 @@ class Worker:
             running = [each for each in self.queue.list_queue() if each.state is TaskState.RUNNING]
             seen = Counter([*(each.bench for each in running), *(each.submitter for each in running)])
             most |= seen + Counter(all=len(running))
+            time.sleep(0.01)  # as long as the others need to claim one
             self.queue.finish(line, TaskState.ENDED, exit_code=0, outcome=Outcome.PASS)
             done.append(line.task)
         return {"done": done, "most": dict(most)}

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy.exc import IntegrityError
 
-from harness.errors import RequestError, SetupError
+from harness.errors import ConflictError, RequestError, SetupError
 from harness.model import (
     HostRecord,
     HostState,
@@ -210,6 +210,15 @@ def test_a_name_in_use_is_drawn_again(ledger: Ledger, monkeypatch: pytest.Monkey
 
 
 @pytest.mark.timeout(30)
+def test_a_run_has_the_name_that_was_chosen_for_it_once(ledger: Ledger) -> None:
+    hosts = {"a": "lab.phc"}
+    assert ledger.open_run(bench="lab", campaign={}, hosts=hosts, name="chosen") == "chosen"
+    with pytest.raises(ConflictError) as caught:
+        ledger.open_run(bench="lab", campaign={}, hosts={"b": "lab.phc"}, name="chosen")
+    assert caught.value.message == "there is a run chosen"
+    assert [line.host for line in ledger.hosts("chosen")] == ["a"]
+
+
 def test_another_conflict_than_the_name_of_the_run_is_an_error(ledger: Ledger) -> None:
     with pytest.raises(IntegrityError, match="bench"):
         ledger.open_run(bench=None, campaign={}, hosts={})  # type: ignore[arg-type]

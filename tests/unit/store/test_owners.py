@@ -63,6 +63,17 @@ def test_the_longest_is_claimed_first_then_in_order(ledger: Ledger) -> None:
     assert ledger.claim(run) is None
 
 
+def test_hosts_of_chosen_types_are_claimed_in_the_same_order(ledger: Ledger) -> None:
+    hosts = {"a": "m7i.large", "b": "m7i.metal-24xl", "c": "m7i.large", "d": "c7i.metal-48xl", "e": "c7i.large"}
+    run = ledger.open_run(bench="ec2", campaign={}, hosts=hosts, expected_s={"c": 900.0, "d": 30.0})
+    metal = ["m7i.metal-24xl", "c7i.metal-48xl"]
+    claimed = [ledger.claim(run, metal) for _ in range(3)]
+    assert [line and line.host for line in claimed] == ["d", "b", None]
+    assert ledger.claim(run, ()) is None
+    others = [ledger.claim(run) for _ in range(4)]
+    assert [line and line.host for line in others] == ["c", "a", "e", None]
+
+
 def test_two_owners_never_claim_one_host(open_ledger: OpenLedger) -> None:
     first, second = open_ledger(), open_ledger()
     run = open_run(first, "a", "b")

@@ -109,6 +109,7 @@ def test_processes_drain_the_queue_within_its_limits(ledger: Ledger, start_worke
         for number in range(30)
     ]
     workers = [start_worker(QueueLimits(tasks=4, per_bench={"lab": 1}, per_submitter=2)) for _ in range(3)]
+    assert [worker.do("take_over") for worker in workers] == [None, None, None], "all are loaded"
     done: list[str] = []
     most: Counter[str] = Counter()
     while any(not line.state.final for line in queue.list_queue()):
