@@ -53,9 +53,10 @@ $(VENV)/.docs-ready: $(READY) requirements/docs.txt
 	@$(VENV)/bin/pip install --quiet --disable-pip-version-check --require-hashes -r requirements/docs.txt
 	@touch $@
 
-truth: $(READY)  ## every type of the lab against the verdict that its truth demands; an hour
+truth: $(READY)  ## every type of the lab against the verdict that its truth demands, and rarer faults of hosts; an hour and a half
 	$(VENV)/bin/ptp-harness lab build
 	$(VENV)/bin/pytest tests/truths --verbose
+	$(VENV)/bin/pytest tests/lab tests/roles -m truth --verbose
 
 soak: $(READY)   ## look for faults at length: property tests with 50 times the examples, SOAK_KILLS (20000) kills of runs, SOAK_SERVICE_KILLS (200) of the service, SOAK_ORDERS (2000) orders of steps, each fuzz target for SOAK_SECONDS (600)
 	@echo "--- atheris into $(VENV), as locked in requirements/soak.txt"

@@ -7,7 +7,7 @@ import json
 import os
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -31,7 +31,10 @@ def verdict(environ: dict[str, str]) -> tuple[str, str, str]:
     return host["outcome"], host["sentence"], host["state"]
 
 
-@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGQUIT], ids=["restarted", "killed"])
+@pytest.mark.parametrize(
+    "how",
+    [pytest.param(signal.SIGINT, id="restarted", marks=pytest.mark.truth), pytest.param(signal.SIGQUIT, id="killed")],
+)
 def test_the_server_of_the_ledger_is_away_for_a_moment(
     how: signal.Signals, state: dict[str, str], own_server: Server, tmp_path: Path
 ) -> None:
@@ -44,8 +47,9 @@ def test_the_server_of_the_ledger_is_away_for_a_moment(
     assert child.wait(600) in (0, 3), log.read_text()
     outcome, sentence, state_of_host = verdict(environ)
     assert state_of_host == "released", log.read_text()
-    # On a busy machine a guest's chronyd may update its clock less often than the limits want: the host's verdict.
-    assert outcome == "PASS" or "of at least 20 samples" in sentence, log.read_text()
+    # Beside other programs a guest's chronyd may be held up for longer than the limits want: the host's verdict.
+    noisy = ("of at least 20 samples" in sentence, "chrony's bound was refuted" in sentence)
+    assert outcome == "PASS" or any(noisy), log.read_text()
     assert len(call(environ, "samples", "last", "lab.phc").stdout.splitlines()) > 30
 
 
@@ -77,18 +81,22 @@ def kill_ssh_server(environ: dict[str, str]) -> None:
     call(environ, "ssh", "last", "lab.phc", "--", "systemctl stop ssh.socket ssh.service; pkill -9 sshd")
 
 
+LOST = ["the host was lost in measure.yml", "the closing look at the host failed"]  # it may have ended just before
+
+
 @pytest.mark.parametrize(
-    ("moment", "fault", "reason"),
+    ("moment", "fault", "reasons"),
     [
-        ("measure", signal_guest(signal.SIGKILL), "the host was lost in measure.yml"),
-        ("measure", signal_guest(signal.SIGSTOP), "the host was lost in measure.yml"),
-        ("configure", kill_ansible, "Ansible was killed while it played configure.yml"),
-        ("measure", kill_ssh_server, "the host was lost in measure.yml"),
+        pytest.param("measure", signal_guest(signal.SIGKILL), LOST, id="QEMU is killed"),
+        pytest.param("measure", signal_guest(signal.SIGSTOP), LOST, id="the guest is frozen", marks=pytest.mark.truth),
+        pytest.param(
+            "configure", kill_ansible, ["Ansible was killed while it played configure.yml"], id="Ansible is killed"
+        ),
+        pytest.param("measure", kill_ssh_server, LOST, id="the guest's SSH server is killed", marks=pytest.mark.truth),
     ],
-    ids=["QEMU is killed", "the guest is frozen", "Ansible is killed", "the guest's SSH server is killed"],
 )
 def test_a_host_that_fails_is_inconclusive_with_the_reason_and_is_gone(
-    moment: str, fault: Callable[[dict[str, str]], None], reason: str, state: dict[str, str], tmp_path: Path
+    moment: str, fault: Callable[[dict[str, str]], None], reasons: Sequence[str], state: dict[str, str], tmp_path: Path
 ) -> None:
     log = tmp_path / "log"
     environ = state | {"PTP_HARNESS_SSH_TRIES": "2"}
@@ -99,4 +107,4 @@ def test_a_host_that_fails_is_inconclusive_with_the_reason_and_is_gone(
     assert child.wait(900) == 3, log.read_text()
     outcome, sentence, state_of_host = verdict(environ)
     assert (outcome, state_of_host) == ("INCONCLUSIVE", "released"), log.read_text()
-    assert reason in sentence
+    assert any(reason in sentence for reason in reasons), sentence

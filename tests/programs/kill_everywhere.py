@@ -1,6 +1,6 @@
 """Kill a run at every point, recover it in every way, and see that nothing is lost, done twice or left.
 
-    python -m tests.programs.kill_everywhere URL FOLDER [--kills N] [--every N] [--seed S]
+    python -m tests.programs.kill_everywhere URL FOLDER [--kills N] [--every N] [--first N] [--seed S]
 
 The ledger at URL is emptied for each trial. A point is before, in or after each transaction of
 the ledger, each effect of the bench and each file of evidence. For each point K of a run, a child process is killed
@@ -218,6 +218,7 @@ def main() -> int:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--kills", type=int, default=1, metavar="N", help="go on with other seeds until so many")
     parser.add_argument("--every", type=int, default=1, metavar="N", help="kill at every N-th point only")
+    parser.add_argument("--first", type=int, default=1, metavar="N", help="the number of the first of these points")
     parser.add_argument("--seed", type=int, default=1)
     options = parser.parse_args()
     warm_up(options.folder / "first", options.url)
@@ -230,7 +231,7 @@ def main() -> int:
         whole.do(Surroundings.empty)
         _, said = whole.do(Surroundings.start)
         points.update(said["names"])  # type: ignore[call-overload]
-        for point in range(1, int(said["points"]) + 1, options.every):  # type: ignore[call-overload]
+        for point in range(options.first, int(said["points"]) + 1, options.every):  # type: ignore[call-overload]
             way = WAYS[(point + seed) % len(WAYS)]
             trial = Trial(options.url, options.folder / f"{seed}-{point}", seed)
             killed, found = kill_at_point(trial, point, way)

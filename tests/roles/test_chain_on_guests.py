@@ -128,6 +128,7 @@ def test_one_host_follows_another(pair: tuple[Host, Host]) -> None:
     assert client.configure(linuxptp_chain="off").changed == 0
 
 
+@pytest.mark.truth
 def test_what_cannot_be_is_refused_by_name(pair: tuple[Host, Host]) -> None:
     _, client = pair
     hardware = client.play(linuxptp_timestamping="hardware")

@@ -71,6 +71,7 @@ def test_a_reload_under_the_connection_leaves_the_host_as_it_was(bring_up: Calla
     assert follows_the_clock(found)
 
 
+@pytest.mark.truth
 def test_a_reload_that_begins_late_is_waited_for(bring_up: Callable[[str], Host]) -> None:
     """The host answers before the reload has begun: on a slow one systemd takes longer than the play waits at least."""
     host = bring_up("lab.on-card")

@@ -239,6 +239,7 @@ def test_the_sampler_survives_a_cut_connection(bring_up: Callable[[str], Host]) 
     assert 25 < per_s < 40
 
 
+@pytest.mark.truth
 @WITH_LAB
 def test_a_sampler_that_persists_goes_on_after_a_reboot_and_leaves_nothing(bring_up: Callable[[str], Host]) -> None:
     host = bring_up("lab.phc")
@@ -276,6 +277,7 @@ def test_a_sampler_that_persists_goes_on_after_a_reboot_and_leaves_nothing(bring
     assert left == {path, f"{path}.1"}, "its unit and its program are gone"
 
 
+@pytest.mark.truth
 @WITH_TRUTHS
 def test_a_clock_made_anew_is_followed(bring_up: Callable[[str], Host]) -> None:
     """A driver that is reloaded while chronyd and the sampler hold its clock gives it back under another number."""
@@ -325,6 +327,7 @@ def clock_source(host: Host) -> list[str]:
     return next(line.split(",") for line in host.run("chronyc -n -c sources").splitlines() if line[0] == "#")
 
 
+@pytest.mark.truth
 @WITH_TRUTHS
 def test_another_daemon_is_stopped_and_a_stray_one_is_seen(bring_up: Callable[[str], Host]) -> None:
     host = bring_up("lab.phc")
@@ -350,6 +353,7 @@ def test_another_daemon_is_stopped_and_a_stray_one_is_seen(bring_up: Callable[[s
     assert [name.partition("[")[0] for name in stray] == ["phc2sys"]
 
 
+@pytest.mark.truth
 @WITH_TRUTHS
 def test_a_device_without_a_clock_says_so_itself(bring_up: Callable[[str], Host]) -> None:
     host = bring_up("lab.no-phc")
