@@ -112,7 +112,7 @@ def ledger(settings: Settings) -> Ledger:
     """Open the ledger."""
     from harness.store.ledger import Ledger
 
-    return Ledger(settings.ledger_url)
+    return Ledger(settings.ledger_url, lease_s=settings.lease_s)
 
 
 def service_context(

@@ -25,6 +25,7 @@ class Command:
     function: str
     summary: str
     settings: Mapping[str, Any] = field(default_factory=dict)
+    hidden: bool = False  # other programs call it, and no list shows it
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +96,17 @@ _SITE = {
     "remove": Command("harness.cli.site:remove", "Remove a site from the ledger."),
     "sync": Command("harness.cli.site:sync", "Let a service read its registry of sites now."),
 }
+_CLUSTER = {
+    "run": Command("harness.cli.cluster:run", "Carry out a campaign on a cluster."),
+    "status": Command("harness.cli.cluster:status", "Show the runs of a namespace, or the Jobs and pods of one."),
+    "logs": Command("harness.cli.cluster:logs", "Print what all pods of a run print."),
+    "cancel": Command("harness.cli.cluster:cancel", "End a run; its hosts are released."),
+    "clean": Command("harness.cli.cluster:clean", "Remove the Jobs and pods of runs that have ended."),
+    "smoke": Command("harness.cli.cluster_smoke:smoke", "Say what a cluster lacks for runs, and how to get it."),
+    "probe": Command("harness.cli.cluster_pods:probe", "Look at what pods need, in a pod of a cluster.", hidden=True),
+    "coordinate": Command("harness.cli.cluster_pods:coordinate", "Lead a run, in a pod of a cluster.", hidden=True),
+    "pod": Command("harness.cli.cluster_pods:pod", "Qualify hosts of a run, in a pod of a cluster.", hidden=True),
+}
 _LAB: Mapping[str, Command | Group] = {
     "build": Command("harness.cli.lab:build", "Make what all lab hosts share."),
     "up": Command("harness.cli.lab:up", "Bring up a host of each type, until `lab down`."),
@@ -132,6 +144,7 @@ COMMANDS: Mapping[str, Command | Group] = {
     "token": Group("The access tokens of a service.", _TOKEN),
     "schedule": Group("Campaigns that a service submits at set times.", _SCHEDULE),
     "site": Group("The sites to which a hub gives campaigns.", _SITE),
+    "cluster": Group("Campaigns on Kubernetes, whose pods share the hosts of a run.", _CLUSTER),
     "image": Group("Machine images of your own to start campaigns from (EC2).", _IMAGE),
     "ledger": Group("The database of runs, hosts and steps.", _LEDGER),
     "profiles": Command("harness.cli.profiles:profiles", "List the limits of standards, regulations and vendors."),
@@ -145,7 +158,7 @@ class LazyCommand(TyperCommand):
     """Stands for a command in its group; the command itself is imported when a command line calls it."""
 
     def __init__(self, name: str, entry: Command) -> None:
-        super().__init__(name, help=entry.summary, rich_markup_mode=None)
+        super().__init__(name, help=entry.summary, rich_markup_mode=None, hidden=entry.hidden)
         self._entry = entry
 
     def load(self, server: NamedServer | None = None) -> HelpCommand:

@@ -22,7 +22,7 @@ from harness.report import start_line, text
 from harness.report.formats import Format, render
 from harness.runs import evidence_sending
 from harness.runs.context import RunContext, RunControls
-from harness.runs.host_workers import qualify_hosts
+from harness.runs.host_workers import Work, qualify_hosts
 from harness.runs.kept_hosts import keep_chosen, settle_judged
 from harness.runs.prepare import Prepared
 from harness.runs.release_failures import ReleaseFailures
@@ -36,14 +36,23 @@ REPORT_JSON = "report.json"
 
 
 def start(
-    prepared: Prepared, ledger: Ledger, settings: Settings, controls: RunControls, *, task: str | None = None
+    prepared: Prepared,
+    ledger: Ledger,
+    settings: Settings,
+    controls: RunControls,
+    *,
+    task: str | None = None,
+    name: str | None = None,
+    work: Work | None = None,
 ) -> RunRecord:
     """Begin a run, qualify its hosts, decide which of them stay, and end the run with its report.
 
     Works in any thread; several runs may be led in one process. `task`: the submitted campaign whose run this is.
+    `name`: of the run; random by default. `work`: who qualifies the hosts; threads of this process by default.
     """
-    context = begin(prepared, ledger, settings, controls, holds_passed=prepared.campaign.keep is Keep.ASK, task=task)
-    return _lead(prepared.plan, context)
+    holds = prepared.campaign.keep is Keep.ASK
+    context = begin(prepared, ledger, settings, controls, holds_passed=holds, task=task, name=name)
+    return _lead(prepared.plan, context, work=work)
 
 
 def begin(
@@ -54,6 +63,7 @@ def begin(
     *,
     holds_passed: bool,
     task: str | None = None,
+    name: str | None = None,
 ) -> RunContext:
     """Prepare what the hosts share, and record the run in the ledger. Raises SetupError, and the bench's errors."""
     plan, bench = prepared.plan, prepared.bench
@@ -66,6 +76,7 @@ def begin(
         expected_s=_expect_durations_s(plan, bench, ledger),
         holds_passed=holds_passed,
         task=task,
+        name=name,
     )
     context = make_context(run, prepared, ledger, settings, controls)
     terms = bench.terms(plan.campaign.instance_types)
@@ -90,7 +101,15 @@ def read_campaign(run: str, ledger: Ledger) -> Campaign:
         ) from error
 
 
-def resume(run: str, prepared: Prepared, ledger: Ledger, settings: Settings, controls: RunControls) -> RunRecord:
+def resume(
+    run: str,
+    prepared: Prepared,
+    ledger: Ledger,
+    settings: Settings,
+    controls: RunControls,
+    *,
+    work: Work | None = None,
+) -> RunRecord:
     """Continue a run whose process died: hosts that have their verdict keep it, the others begin anew.
 
     All that the first attempt at a host made is removed before the second begins, since its progress is unknown. Raises
@@ -111,7 +130,7 @@ def resume(run: str, prepared: Prepared, ledger: Ledger, settings: Settings, con
         f"run {run} goes on: {len(judged)} of {len(lines)} hosts are judged, {open_hosts} begin anew"
     )
     hosts = tuple(PlannedHost(name=line.host, instance_type=line.instance_type) for line in lines)
-    return _lead(replace(prepared.plan, hosts=hosts), context, judged)
+    return _lead(replace(prepared.plan, hosts=hosts), context, judged, work)
 
 
 def prepare_bench(prepared: Prepared, controls: RunControls) -> None:
@@ -159,13 +178,18 @@ def make_context(
     )
 
 
-def _lead(plan: Plan, context: RunContext, judged: Mapping[str, HostRecord] = MappingProxyType({})) -> RunRecord:
+def _lead(
+    plan: Plan,
+    context: RunContext,
+    judged: Mapping[str, HostRecord] = MappingProxyType({}),
+    work: Work | None = None,
+) -> RunRecord:
     """Qualify the hosts, decide which stay, and end the run.
 
     Hosts in `judged` already have a verdict and are not qualified again.
     """
     with context.controls.while_leading(context.run):
-        records = qualify_hosts(plan, context, judged)
+        records = qualify_hosts(plan, context, judged, work)
         ended_ns = read_time(context)  # before a person decides, who may take an hour
         records, question_interrupted = keep_chosen(records, context)
         return end(records, context, ended_ns=ended_ns, interrupted=question_interrupted)

@@ -1,7 +1,7 @@
 """Help with a run that another process leads, of this machine or another: qualify hosts that it has not begun yet."""
 
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 
 from harness.campaign.campaign import Campaign
@@ -41,18 +41,24 @@ def read_living_campaign(run: str, ledger: Ledger) -> Campaign:
 
 
 def help_with(
-    run: str, prepared: Prepared, ledger: Ledger, settings: Settings, controls: RunControls
+    run: str,
+    prepared: Prepared,
+    ledger: Ledger,
+    settings: Settings,
+    controls: RunControls,
+    *,
+    types: Collection[str] | None = None,
 ) -> Mapping[str, HostRecord]:
     """Qualify hosts of a run that another process leads, until none is left to begin; return their records.
 
-    Stops when the run is asked to stop, or when this process is; then hosts under way are given back. Raises
-    OwnershipLostError, SetupError and the bench's errors.
+    `types`: hosts of these instance types alone. Stops when the run is asked to stop, or when this process is; then
+    hosts under way are given back. Raises OwnershipLostError, SetupError and the bench's errors.
     """
     campaign_run.prepare_bench(prepared, controls)
     context = campaign_run.make_context(run, prepared, ledger, settings, controls, joined=True)
     records: dict[str, HostRecord] = {}
     with controls.while_leading(run), _watching_the_run(context):
-        errors = host_workers.qualify_claimed(prepared.plan.parallel, context, records, lambda: None)
+        errors = host_workers.qualify_claimed(prepared.plan.parallel, context, records, lambda: None, types)
         campaign_run.send_evidence(context)
     if errors:
         raise errors[0]

@@ -1,7 +1,7 @@
 """Qualify the hosts of a run that this process claims, several at once. No host's failure stops another."""
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import replace
 from types import MappingProxyType
@@ -18,19 +18,24 @@ from harness.untrusted.plain_text import bounded
 
 _POLL_S = 0.5
 
+Records = dict[str, HostRecord]
+Work = Callable[[int, RunContext, Records, Callable[[], None]], list[Exception]]
+"""Works until no host of the run can be claimed, as `qualify_claimed` does, or has other processes do it."""
+
 
 def qualify_hosts(
-    plan: Plan, context: RunContext, judged: Mapping[str, HostRecord] = MappingProxyType({})
+    plan: Plan, context: RunContext, judged: Mapping[str, HostRecord] = MappingProxyType({}), work: Work | None = None
 ) -> tuple[HostRecord, ...]:
     """Qualify every host of a run of ours that is not in `judged`; return the records of all, in the plan's order.
 
+    `work`: who qualifies them; threads of this process by default.
     Hosts that other processes work on are waited for, and begun anew where such a process died. Raises
     OwnershipLostError, after the hosts that are still ours, when another process goes on with one of them.
     """
     records, errors, helpers = dict(judged), list[Exception](), _Helpers(context)
     while True:
         unjudged = len(plan.hosts) - len(records)
-        errors = qualify_claimed(min(plan.parallel, unjudged), context, records, helpers.pass_stop_on)
+        errors = (work or qualify_claimed)(min(plan.parallel, unjudged), context, records, helpers.pass_stop_on)
         if errors or not helpers.wait():
             break
     for error in errors:
@@ -47,16 +52,21 @@ def qualify_hosts(
 
 
 def qualify_claimed(
-    parallel: int, context: RunContext, records: dict[str, HostRecord], on_poll: Callable[[], None]
+    parallel: int,
+    context: RunContext,
+    records: Records,
+    on_poll: Callable[[], None],
+    types: Collection[str] | None = None,
 ) -> list[Exception]:
     """Claim and qualify hosts until none is left; add the record of each to `records`. Returns the errors of claiming.
 
     `on_poll` is called twice a second. A process that helps with another's run claims nothing once it was stopped.
+    `types`: hosts of these instance types alone.
     """
 
     def work() -> None:
         while not (context.joined and context.controls.stop.is_set()):
-            line = context.ledger.claim(context.run)
+            line = context.ledger.claim(context.run, types)
             if line is None:
                 return
             record = _qualify_or_release(line, context)
@@ -132,7 +142,7 @@ class _Helpers:
             self._context.events.publish(f"waiting {seconds_left:.0f} s: a process that works on hosts may still live")
 
 
-def _add_records_of_helpers(names: Sequence[str], records: dict[str, HostRecord], context: RunContext) -> None:
+def _add_records_of_helpers(names: Sequence[str], records: Records, context: RunContext) -> None:
     """Add the records of these hosts, as far as other processes judged them, and settle those left undecided."""
     lines = context.failures.attempt("reading the hosts", context.ledger.hosts, context.run, names) if names else ()
     for line in lines or ():

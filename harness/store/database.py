@@ -33,6 +33,10 @@ _log = logging.getLogger(__name__)
 Result = TypeVar("Result")
 
 
+class LedgerAwayError(SetupError):
+    """The database of the ledger cannot be reached at the moment: the same action may succeed later."""
+
+
 class Retry(StrEnum):
     """A cause for which a transaction is made again: another transaction, or a server that is away for a moment."""
 
@@ -145,7 +149,8 @@ class Database:
                 f"cannot use the ledger {self.file}: {words}",
                 next_step="set PTP_HARNESS_STATE_DIR to a directory that you may write to, with room on its disk",
             )
-        return SetupError(f"cannot use the ledger {self.label}: {words}", next_step=_remedy(words, self.url))
+        kind = SetupError if find_cause(error) is None else LedgerAwayError
+        return kind(f"cannot use the ledger {self.label}: {words}", next_step=_remedy(words, self.url))
 
     def close(self) -> None:
         """Close all connections."""

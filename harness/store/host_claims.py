@@ -87,6 +87,13 @@ def claim_host(db: sql.Connection, run: str, owner: str, types: Collection[str] 
     return None if row is None else make_host_line(row)
 
 
+def count_free(db: sql.Connection, run: str) -> dict[str, int]:
+    """Count the hosts of a run that can be claimed, by instance type."""
+    free = (HOSTS.c.run == run) & _UNJUDGED & HOSTS.c.owner.is_(None)
+    query = sql.select(HOSTS.c.instance_type, sql.func.count()).where(free).group_by(HOSTS.c.instance_type)
+    return {str(name): int(count) for name, count in db.execute(query)}
+
+
 def find_unknown_claim(db: sql.Connection, run: str, owner: str, known: Collection[Token]) -> HostLine | None:
     """Find a host that the owner claimed without learning it: the answer to its commit was lost."""
     rows = db.execute(HOSTS.select().where(HOSTS.c.run == run, _UNJUDGED, HOSTS.c.owner == owner)).all()

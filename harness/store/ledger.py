@@ -49,13 +49,16 @@ class BegunStep:
 
 
 class Ledger(LedgerReader):
-    """The ledger, for one process that may own runs and hosts of it. Threads share an instance."""
+    """The ledger, for one process that may own runs and hosts of it. Threads share an instance.
 
-    def __init__(self, url: str) -> None:
+    `lease_s`: how long it is taken as alive after its last sign of life; owners.LEASE_S by default.
+    """
+
+    def __init__(self, url: str, *, lease_s: float | None = None) -> None:
         super().__init__(Database(url))
         schema.prepare(self.database)
         self._waiting = WaitingEvents()
-        self._owner = Ownership(self.database, self.flush)
+        self._owner = Ownership(self.database, self.flush, lease_s)
         self._claimed: set[Token] = set()  # those that a thread of ours knows of; works of transactions alone use it
 
     @property

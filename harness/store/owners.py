@@ -28,7 +28,7 @@ from harness.store.tables import OWNERS
 from harness.system.proc import ProcessId, own_process
 from harness.untrusted.plain_text import clip, printable
 
-LEASE_S = 30.0
+LEASE_S, SHORTEST_LEASE_S = 30.0, 2.0
 HEARTBEAT_S = 5.0
 TICK_S = 1.0
 _WATCH_S = 1.0
@@ -71,6 +71,11 @@ class OwnerLine:
         """Whether its lease had ended when this was read."""
         return self.until_ns is not None and self.until_ns <= self.read_ns
 
+    def lease_s(self) -> float:
+        """How long its lease is, s, from each renewal on: at most LEASE_S."""
+        recorded_s = 0.0 if self.until_ns is None else (self.until_ns - self.beat_ns) / 1e9
+        return recorded_s if SHORTEST_LEASE_S * 0.9 < recorded_s < LEASE_S else LEASE_S
+
     def alive(self) -> bool:
         """Whether it is to be taken as alive. One without a lease on another machine is: it cannot be checked."""
         return not self.ended_here() and not self.lease_ended()
@@ -80,11 +85,12 @@ class Ownership:
     """This process as an owner in a ledger, `ident` by name.
 
     A thread renews its lease until `close`, or until nobody refers to this object any more; it also calls `on_tick`
-    once a second.
+    once a second. `lease_s`: at most LEASE_S, which is the default; a shorter one is renewed four times in its length.
     """
 
-    def __init__(self, database: Database, on_tick: Callable[[], None]) -> None:
+    def __init__(self, database: Database, on_tick: Callable[[], None], lease_s: float | None = None) -> None:
         self._database, self._on_tick = database, on_tick
+        self._lease_s = lease_s
         self.ident = secrets.token_hex(8)
         self._lock = threading.Lock()
         self._stop = threading.Event()
@@ -95,7 +101,7 @@ class Ownership:
         with self._lock:
             if self._thread is None:
                 self._database.write(self._record)
-                arguments = (weakref.ref(self), self._stop)
+                arguments = (weakref.ref(self), self._stop, self._heartbeat_s())
                 self._thread = threading.Thread(target=_beat, args=arguments, name="heartbeat", daemon=True)
                 self._thread.start()
         return self.ident
@@ -130,24 +136,30 @@ class Ownership:
                 "since_ns": now,
                 "beats": 0,
                 "beat_ns": now,
-                "until_ns": now + round(LEASE_S * 1e9),
+                "until_ns": now + self._lease_ns(),
             },
         )
 
     def _renew(self, connection: sql.Connection) -> None:
-        values = {"beats": OWNERS.c.beats + 1, "beat_ns": now_ns(), "until_ns": now_ns() + round(LEASE_S * 1e9)}
+        values = {"beats": OWNERS.c.beats + 1, "beat_ns": now_ns(), "until_ns": now_ns() + self._lease_ns()}
         connection.execute(OWNERS.update().where(OWNERS.c.owner == self.ident).values(values))
 
+    def _heartbeat_s(self) -> float:
+        return HEARTBEAT_S if self._lease_s is None else min(HEARTBEAT_S, self._lease_s / 4)
 
-def _beat(owner: "weakref.ref[Ownership]", stop: threading.Event) -> None:
-    renew_at = time.monotonic() + HEARTBEAT_S
-    while not stop.wait(min(TICK_S, HEARTBEAT_S)):
+    def _lease_ns(self) -> int:
+        return round((LEASE_S if self._lease_s is None else self._lease_s) * 1e9)
+
+
+def _beat(owner: "weakref.ref[Ownership]", stop: threading.Event, heartbeat_s: float) -> None:
+    renew_at = time.monotonic() + heartbeat_s
+    while not stop.wait(min(TICK_S, heartbeat_s)):
         ownership = owner()
         if ownership is None:
             return
         try:
             if time.monotonic() >= renew_at:
-                renew_at = time.monotonic() + HEARTBEAT_S
+                renew_at = time.monotonic() + heartbeat_s
                 ownership.renew()
             ownership.tick()
         except Exception as error:  # the next write of this owner tells whether it still owns anything
@@ -209,10 +221,10 @@ def confirm_dead(
 ) -> OwnerLine | None:
     """Confirm that an owner whose lease has ended is dead; None when it renewed its lease meanwhile.
 
-    One of this machine is looked up; any other is watched for the length of a lease, once by this process. `progress`
+    One of this machine is looked up; any other is watched for the length of its lease, once by this process. `progress`
     gets the seconds left.
     """
-    end = time.monotonic() + (0 if _watched.get(line.owner) == line.beats else LEASE_S)
+    end = time.monotonic() + (0 if _watched.get(line.owner) == line.beats else line.lease_s())
     while not line.ended_here():
         left = end - time.monotonic()
         if left <= 0:

@@ -33,6 +33,7 @@ class Settings:
     evidence: str | None = None  # the URL of a store that evidence is sent to; None: it stays in state_dir
     archive_hosts: tuple[str, ...] = ()  # the only ones that driver archives come from; they may be private
     signing_key: Path | None = None  # signs the resources of the ec2 bench; None: a key in state_dir
+    lease_s: float | None = None  # of this process as an owner in the ledger; None: the usual length
 
     @property
     def runs_dir(self) -> Path:
@@ -53,7 +54,7 @@ def load(environ: Mapping[str, str] = os.environ) -> Settings:
     _LAB_GUESTS (lab guests at a time on this machine, over all processes; default: cores + 1),
     _PULUMI (the command), _PULUMI_BACKEND (where stacks are kept), _LEDGER_URL (of the ledger's database),
     _LEDGER_URL_FILE (a file with that URL, as secrets of services come), _EVIDENCE_URL (of the store that evidence is
-    sent to) and _SIGNING_KEY (a file that controllers share).
+    sent to), _SIGNING_KEY (a file that controllers share) and _LEASE (seconds after which this process counts as dead).
 
     Directories default to the XDG base directories. Raises RequestError on an invalid value.
     """
@@ -72,6 +73,7 @@ def load(environ: Mapping[str, str] = os.environ) -> Settings:
         ledger=_read_url(environ, LEDGER_URL) or _read_url_in_file(environ, LEDGER_URL_FILE),
         evidence=_read_url(environ, EVIDENCE_URL),
         signing_key=_read_path(environ, "PTP_HARNESS_SIGNING_KEY"),
+        lease_s=_read_number(environ, "PTP_HARNESS_LEASE", 0.0, least=2.0, most=30.0) or None,
     )
 
 

@@ -33,6 +33,7 @@ LAYERS = (
     "benches",
     # action
     "runs",
+    "cluster",
     "service",
     # entry
     "wiring",

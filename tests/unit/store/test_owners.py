@@ -132,6 +132,21 @@ def test_a_run_is_taken_over_once_its_owner_is_dead_and_that_one_can_write_no_mo
     assert [str(token) for token in again[0].tokens] == [f"{run}/begun/1", f"{run}/begun/2"]
 
 
+def test_an_owner_with_a_short_lease_is_watched_for_that_alone(ledger_url: str, open_ledger: OpenLedger) -> None:
+    first, second = Ledger(ledger_url, lease_s=2.0), open_ledger()
+    run = open_run(first, "a")
+    values = {"place": "elsewhere"}
+    first.database.write(lambda db: db.execute(OWNERS.update().where(OWNERS.c.owner == first.owner).values(values)))
+    time.sleep(3)
+    assert second.find(run).alive(), "it is renewed four times in its length"
+    first.close()
+    waited: list[float] = []
+    while second.find(run).alive():
+        time.sleep(0.1)
+    second.take_over(run, waited.append)
+    assert waited[0] == pytest.approx(2.0, abs=0.3)
+
+
 def test_an_owner_that_beats_while_it_is_watched_is_not_dead(quick: None, open_ledger: OpenLedger) -> None:
     """As after a step of the database's clock: all leases look ended, and nobody is."""
     first, second = open_ledger(), open_ledger()

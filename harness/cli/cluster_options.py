@@ -1,0 +1,69 @@
+"""Define the options that the commands of `cluster` share, and make connections of them."""
+
+from typing import Annotated
+
+import typer
+
+from harness.cli import output
+from harness.cluster.connection import Connection, connect
+from harness.errors import RequestError
+
+Context = Annotated[
+    str | None,
+    typer.Option("--context", metavar="NAME", help="The context of the kubeconfig (default: its current one)."),
+]
+Namespace = Annotated[
+    str | None,
+    typer.Option(
+        "--namespace",
+        "-n",
+        metavar="NAME",
+        envvar="K8S_NAMESPACE",
+        help="The namespace (default: that of the context).",
+    ),
+]
+Image = Annotated[
+    str | None,
+    typer.Option("--image", metavar="IMAGE", envvar="PTP_HARNESS_IMAGE", help="The image of the pods, with its tag."),
+]
+Registry = Annotated[
+    str | None,
+    typer.Option(
+        "--registry",
+        metavar="HOST/PATH",
+        envvar="PTP_HARNESS_REGISTRY",
+        help="Where the image of this version is, if --image does not name one.",
+    ),
+]
+Pull = Annotated[
+    str, typer.Option("--pull", metavar="POLICY", help="When nodes pull the image: IfNotPresent, Always or Never.")
+]
+Run = Annotated[str, typer.Argument(metavar="RUN", help="The name of the run.")]
+
+POLICIES = ("IfNotPresent", "Always", "Never")
+
+
+def open_connection(context: str | None, namespace: str | None) -> Connection:
+    """Choose the cluster, and say which one it is before anything is asked or made."""
+    connection = connect(context, namespace)
+    output.say(f"cluster: {connection}")
+    return connection
+
+
+def choose_image(image: str | None, registry: str | None, version: str) -> str:
+    """Choose the image of the pods. Raises RequestError where none is named."""
+    if image:
+        return image
+    if registry:
+        return f"{registry.rstrip('/')}/ptp-harness:{version}"
+    raise RequestError(
+        "no image is named for the pods",
+        next_step="--image REGISTRY/ptp-harness:VERSION, or --registry REGISTRY; `make image` builds one",
+    )
+
+
+def check_policy(policy: str) -> str:
+    """Check a pull policy. Raises RequestError."""
+    if policy not in POLICIES:
+        raise RequestError(f"--pull {policy} is no policy", next_step=f"one of: {', '.join(POLICIES)}")
+    return policy

@@ -1,0 +1,164 @@
+"""`cluster coordinate` and `cluster pod`: what the pods of a run carry out."""
+
+import json
+import os
+import signal
+import sys
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, replace
+from pathlib import Path
+from types import FrameType
+from typing import Annotated
+
+import typer
+
+from harness import wiring
+from harness.cli import output, run_controls
+from harness.cli.progress import show_progress
+from harness.errors import HarnessError
+from harness.report import text
+from harness.report.exit_codes import exit_code_of
+from harness.runs import helping
+from harness.runs.context import RunControls
+from harness.runs.prepare import prepare_resolved
+from harness.store.owners import OwnershipLostError
+from harness.system import settings
+from harness.system.signals import handling_stop_signals
+
+RunName = Annotated[str, typer.Argument(metavar="RUN", help="The name of the run.")]
+_TERMINATION_MESSAGE = Path("/dev/termination-log")
+_MOST_MESSAGE_CHARACTERS = 4000
+TRY_AGAIN = 75
+"""The exit code of a pod for a fault of its surroundings (EX_TEMPFAIL of sysexits.h): its Job tries again."""
+
+
+def coordinate(
+    run: RunName,
+    options: Annotated[str, typer.Option("--options", metavar="JSON", help="What all pods have in common.")],
+    hosts_per_pod: Annotated[int | None, typer.Option("--hosts-per-pod", min=1, metavar="N")] = None,
+) -> None:
+    """Lead a run, in a pod of a cluster.
+
+    `cluster run` makes that pod. Ends with 0 whatever the clocks are: a pod that fails tells of a fault of the cluster.
+    The report is printed; the pod's termination message has the exit code of the run.
+
+    Examples:
+        ptp-harness cluster coordinate k3f9mq --options '{"image": "..."}'
+    """
+    from harness.cluster.connection import connect
+    from harness.cluster.coordinator import coordinate as lead
+    from harness.cluster.jobs import read_options
+
+    configuration = settings.load()
+    connection = connect()
+    with (
+        _ending_at_once(f"run {run} goes on with the next coordinator"),
+        _trying_again(),
+        show_progress(output.console(), live=False) as display,
+    ):
+        record = lead(
+            run,
+            connection,
+            read_options(options),
+            wiring.ledger(configuration),
+            configuration,
+            wiring.benches(configuration),
+            RunControls(listener=display.show),
+            hosts_per_pod=hosts_per_pod,
+        )
+    output.show(text.summary(record, width=output.width()))
+    verdicts = Counter(str(host.verdict.outcome) for host in record.hosts)
+    _leave_message({"run": run, "exit_code": int(exit_code_of(record)), "verdicts": verdicts})
+
+
+def probe() -> None:
+    """Look at what pods need, in a pod of a cluster.
+
+    `cluster smoke` makes that pod, and reads the document of JSON that this prints.
+
+    Examples:
+        ptp-harness cluster probe
+    """
+    from harness.cluster.pod_probe import look
+
+    output.emit([asdict(check) for check in look(settings.load())])
+
+
+def pod(
+    run: RunName,
+    suite: Annotated[str, typer.Argument(metavar="SUITE", help="The hosts to claim: shared, metal, scarce, ...")],
+    parallel: Annotated[int, typer.Option("--parallel", min=1, metavar="N", help="Hosts at once in this pod.")] = 1,
+) -> None:
+    """Qualify hosts of a run, in a pod of a cluster.
+
+    The coordinator of the run makes such pods, which claim hosts until none of their suite is left. Ends with 0
+    whatever the clocks are, with 2 for work that no pod can do, with 75 for a fault of the surroundings.
+
+    Examples:
+        ptp-harness cluster pod k3f9mq shared --parallel 8
+    """
+    from harness.cluster.suites import make_suites
+
+    configuration = settings.load()
+    with _trying_again():
+        ledger = wiring.ledger(configuration)
+        line = ledger.find(run)
+        if line.ended or line.stopping:
+            output.say(f"run {run} needs no more hosts")
+            return
+        campaign = helping.read_living_campaign(run, ledger)
+        types = next((each.types for each in make_suites(campaign, campaign.instance_types) if each.kind == suite), ())
+        prepared = prepare_resolved(campaign, configuration, wiring.benches(configuration))
+        prepared = replace(prepared, plan=replace(prepared.plan, parallel=parallel))
+        with show_progress(output.console(), bench=campaign.bench, live=False) as display:
+            controls = run_controls.make_controls(display, lambda _run: "")
+            try:
+                records = helping.help_with(run, prepared, ledger, configuration, controls, types=types)
+            except OwnershipLostError as error:
+                output.say(f"another process goes on: {error.message}")
+                return
+    for host, record in records.items():
+        output.say(f"{host}: {record.verdict.outcome} {record.verdict.reason}")
+    if controls.stop.is_set():
+        raise typer.Exit(TRY_AGAIN)
+
+
+@contextmanager
+def _trying_again() -> Iterator[None]:
+    """End with TRY_AGAIN where the ledger, the evidence store or the API server is away; leave each error's message."""
+    from harness.cluster.connection import ClusterError
+    from harness.store.database import LedgerAwayError
+    from harness.store.object_store import StoreAwayError
+
+    try:
+        yield
+    except HarnessError as error:
+        _leave_message({"problem": str(error)})
+        passes = isinstance(error, LedgerAwayError | StoreAwayError) or (
+            isinstance(error, ClusterError) and error.may_pass
+        )
+        if passes:
+            output.say(f"ptp-harness: {error}")
+            raise typer.Exit(TRY_AGAIN) from error
+        raise
+
+
+@contextmanager
+def _ending_at_once(why: str) -> Iterator[None]:
+    """End this process at the first signal to stop, in the middle of anything: the next one goes on from the ledger."""
+
+    def handle(_number: int, _frame: FrameType | None) -> None:
+        sys.stderr.write(f"stopped: {why}\n")
+        sys.stderr.flush()
+        os._exit(128 + signal.SIGTERM)
+
+    with handling_stop_signals(handle):
+        yield
+
+
+def _leave_message(message: Mapping[str, object]) -> None:
+    """Write the pod's termination message, which its status shows."""
+    with suppress(OSError):  # outside a pod there is none
+        _TERMINATION_MESSAGE.write_text(json.dumps(message)[:_MOST_MESSAGE_CHARACTERS])

@@ -1,0 +1,46 @@
+"""`cluster smoke`: what a cluster lacks for runs."""
+
+from dataclasses import asdict
+from typing import Annotated
+
+import typer
+
+from harness import __version__
+from harness.cli import cluster_options, output
+from harness.errors import ExitCode
+
+
+def smoke(
+    context: cluster_options.Context = None,
+    namespace: cluster_options.Namespace = None,
+    image: cluster_options.Image = None,
+    registry: cluster_options.Registry = None,
+    pull: cluster_options.Pull = "IfNotPresent",
+    json: Annotated[bool, typer.Option("--json", help="Print JSON to standard output.")] = False,
+) -> None:
+    """Say what a cluster lacks for runs, and how to get it.
+
+    Asks the API server for its version and for each right that is used, then starts a pod that looks for the ledger,
+    the evidence store and the clock of its node, and removes it. Exit code 2 if something is missing.
+
+    Examples:
+        ptp-harness cluster smoke --registry registry.example
+        ptp-harness cluster smoke --context staging -n ptp
+    """
+    from harness.cluster.jobs import PodOptions
+    from harness.cluster.smoke import check_cluster
+
+    chosen = cluster_options.choose_image(image, registry, __version__)
+    options = PodOptions(image=chosen, pull=cluster_options.check_policy(pull))
+    connection = cluster_options.open_connection(context, namespace)
+    checks = []
+    for check in check_cluster(connection, options):
+        checks.append(check)
+        if not json:
+            output.show(f"{'ok     ' if check.ok else 'MISSING'}  {check.name:<28} {check.observed}")
+            if not check.ok:
+                output.show(f"         {'':<28} next: {check.remedy}")
+    if json:
+        output.emit([asdict(check) for check in checks])
+    if not all(check.ok for check in checks):
+        raise typer.Exit(ExitCode.BAD_REQUEST)

@@ -1,0 +1,144 @@
+"""Connect to the API server of a cluster, by a kubeconfig or by the service account of a pod."""
+
+import os
+import ssl
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from http import HTTPStatus
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import lightkube
+import yaml
+from lightkube import operators
+from lightkube.config.kubeconfig import DEFAULT_KUBECONFIG, KubeConfig, SingleConfig
+from lightkube.core.exceptions import ApiError, ConfigError
+
+from harness.errors import HarnessError, RequestError, SetupError
+from harness.untrusted.plain_text import clip, printable
+
+Selector = dict[str, str | operators.Operator[Any] | Iterable[Any] | None]
+FieldSelector = dict[str, str | operators.BinaryOperator | operators.SequenceOperator]
+IN_POD = "the pod's service account"
+_TIMEOUT = httpx2.Timeout(20.0, connect=10.0)
+_MOST_CHARACTERS = 300
+
+
+class ClusterError(HarnessError):
+    """A request that the API server refused, or that did not reach it. `status`: of HTTP; None without an answer."""
+
+    def __init__(self, message: str, *, next_step: str = "", status: int | None = None) -> None:
+        super().__init__(message, next_step=next_step)
+        self.status = status
+
+    @property
+    def may_pass(self) -> bool:
+        """Whether the same request may succeed later."""
+        return self.status is None or self.status == HTTPStatus.TOO_MANY_REQUESTS or self.status >= 500
+
+
+@dataclass(frozen=True, slots=True)
+class Connection:
+    """A connection to a cluster. `context`: the name in the kubeconfig, or IN_POD; `server`: the API server's URL."""
+
+    client: lightkube.Client
+    config: SingleConfig
+    context: str
+    namespace: str
+    server: str
+
+    def __str__(self) -> str:
+        return f"context {self.context}, namespace {self.namespace}, {self.server}"
+
+
+def connect(context: str | None = None, namespace: str | None = None) -> Connection:
+    """Choose a cluster, without a request yet.
+
+    `context`: of the kubeconfig (KUBECONFIG, else ~/.kube/config), by default its current one; in a pod, by default the
+    pod's service account. `namespace`: by default that of the context. Raises RequestError where there is none.
+    """
+    config = _choose(context)
+    chosen = namespace or config.namespace
+    if config.user is None:
+        raise RequestError(
+            f"the context {config.context_name} names no user", next_step="`kubectl config view` shows the contexts"
+        )
+    try:
+        client = lightkube.Client(config=config, namespace=chosen, timeout=_TIMEOUT, field_manager="ptp-harness")
+    except (OSError, ssl.SSLError, ValueError, ConfigError) as error:
+        raise RequestError(
+            f"the context {config.context_name} cannot be used: {_shorten(error)}",
+            next_step="`kubectl --context NAME get pods` tries it",
+        ) from error
+    name = IN_POD if config.fname is None else config.context_name
+    return Connection(client=client, config=config, context=name, namespace=chosen, server=str(config.cluster.server))
+
+
+@contextmanager
+def telling_errors(connection: Connection, what: str) -> Iterator[None]:
+    """Turn what lightkube raises into ClusterError or SetupError, in a sentence about `what` was tried."""
+    try:
+        yield
+    except ApiError as error:
+        raise _describe(connection, what, error) from error
+    except ConfigError as error:  # a program that makes the credentials failed
+        raise SetupError(f"{what}: {_shorten(error)}", next_step="renew the credentials of this context") from error
+    except httpx2.HTTPError as error:
+        raise ClusterError(
+            f"{what}: the API server {connection.server} does not answer: {_shorten(error)}",
+            next_step=f"see whether it can be reached from here ({connection.context})",
+        ) from error
+
+
+def _choose(context: str | None) -> SingleConfig:
+    if context is None and "KUBECONFIG" not in os.environ:
+        try:
+            config = KubeConfig.from_service_account().get()
+        except (ConfigError, KeyError, OSError):
+            config = None
+        if config is not None:
+            return config
+    file = os.environ.get("KUBECONFIG") or DEFAULT_KUBECONFIG
+    return _read(Path(file).expanduser(), context)
+
+
+def _read(file: Path, context: str | None) -> SingleConfig:
+    try:
+        config = KubeConfig.from_file(file)
+    except ConfigError as error:
+        raise RequestError(
+            f"there is no kubeconfig {file}", next_step="set KUBECONFIG to the file of your cluster"
+        ) from error
+    except (OSError, yaml.YAMLError, KeyError, TypeError, ValueError, AttributeError) as error:
+        raise RequestError(
+            f"{file} is no kubeconfig: {_shorten(error)}", next_step="`kubectl config view` checks it"
+        ) from error
+    names = ", ".join(sorted(config.contexts)) or "none"
+    try:
+        chosen = config.get(context) if context or config.current_context else None
+    except (ConfigError, KeyError) as error:
+        name = context or config.current_context
+        raise RequestError(
+            f"{file} has no context {name}, or not its cluster or user", next_step=f"--context NAME, one of: {names}"
+        ) from error
+    if chosen is None:
+        raise RequestError(f"{file} has no current context", next_step=f"--context NAME, one of: {names}")
+    return chosen
+
+
+def _describe(connection: Connection, what: str, error: ApiError) -> ClusterError:
+    status, said = error.response.status_code, _shorten(error.status.message or error)
+    remedies = {
+        401: f"renew the credentials of {connection.context}",
+        403: "`ptp-harness cluster smoke` lists the rights that are needed, and which are there",
+        404: f"`kubectl get namespace {connection.namespace}`, and see whether the cluster has this API",
+    }
+    if status == 401:
+        said = f"the API server {connection.server} does not know these credentials, or they have expired"
+    return ClusterError(f"{what}: {said}", next_step=remedies.get(status, ""), status=status)
+
+
+def _shorten(error: object) -> str:
+    return clip(printable(" ".join(str(error).split())), _MOST_CHARACTERS) or type(error).__name__

@@ -1,0 +1,270 @@
+"""Make the Jobs of a run: one coordinator, and one for the pods of each suite.
+
+The campaign travels in an annotation of the coordinator's pods, so that one request submits a run whole; a pod of a
+suite gets the run's name alone, and finds the rest in the ledger.
+"""
+
+import base64
+import gzip
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, cast
+
+from lightkube.resources.batch_v1 import Job
+from lightkube.resources.core_v1 import Pod
+
+from harness.campaign import stored
+from harness.campaign.campaign import Campaign
+from harness.errors import RequestError
+from harness.store.names_at_random import draw_name
+
+PREFIX = "ptp-harness.dev"
+RUN_LABEL, PART_LABEL, SUITE_LABEL = f"{PREFIX}/run", f"{PREFIX}/part", f"{PREFIX}/suite"
+OURS = {"app.kubernetes.io/name": "ptp-harness", "app.kubernetes.io/managed-by": "ptp-harness"}
+"""The labels of every object that this program makes."""
+
+COORDINATOR, SUITE, PROBE = "coordinator", "suite", "probe"
+CAMPAIGN_ANNOTATION, CANCELLED_ANNOTATION = f"{PREFIX}/campaign", f"{PREFIX}/cancelled"
+CAMPAIGN_FILE = "/run/ptp-harness/campaign"
+COORDINATOR_ACCOUNT, POD_ACCOUNT = "ptp-harness-coordinator", "ptp-harness-pod"
+SECRET = "ptp-harness"  # the name of the object
+SECRET_FOLDER = "/run/secrets/ptp-harness"  # where it is mounted
+LEDGER_KEY, EVIDENCE_KEY = "ledger-url", "evidence-url"
+STATE_FOLDER = "/var/lib/ptp-harness"
+USER = 10001
+
+MOST_ANNOTATION_BYTES = 48 * 1024
+"""With the Job and a pod that has it too, the objects of a run stay below 128 KiB."""
+
+COORDINATOR_LEASE_S, POD_LEASE_S = 4, 15
+COORDINATOR_TRIES, POD_TRIES = 6, 3
+KEPT_AFTER_END_S = 7 * 86400
+_PROBE_WITHIN_S = 300
+_GRACE_S = 120
+"""A pod that is to end removes the hosts that it works on."""
+
+_FAILS_JOB, _FAILS_INDEX, _COUNTS = 2, 70, 75
+"""Exit codes of a pod: a bad request fails its Job, a fault of ours its index, infrastructure is tried again."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PodOptions:
+    """What all pods of a run have in common. `image` is never pulled by a newer name: its tag is the version.
+
+    `environ`: further variables, such as AWS_REGION. `longest_s`: after which a Job is ended. `queue`: of Kueue.
+    """
+
+    image: str
+    pull: str = "IfNotPresent"
+    requests: Mapping[str, str] = field(default_factory=lambda: {"cpu": "250m", "memory": "384Mi"})
+    limits: Mapping[str, str] = field(default_factory=lambda: {"memory": "2Gi"})
+    environ: Mapping[str, str] = field(default_factory=dict)
+    longest_s: int = 24 * 3600
+    queue: str | None = None
+    priority_class: str | None = None
+
+
+def encode_campaign(campaign: Campaign) -> str:
+    """Write a campaign for an annotation. Raises RequestError for one that is too long."""
+    text = base64.b64encode(gzip.compress(json.dumps(stored.to_document(campaign)).encode(), mtime=0)).decode()
+    if len(text) > MOST_ANNOTATION_BYTES:
+        raise RequestError(
+            f"the campaign takes {len(text)} bytes, compressed, and an object of the cluster holds "
+            f"{MOST_ANNOTATION_BYTES}",
+            next_step="select types by conditions, or divide it into several campaigns",
+        )
+    return text
+
+
+def decode_campaign(text: str) -> Campaign:
+    """Read a campaign that `encode_campaign` wrote. Raises ValueError for any other text."""
+    return stored.from_document(json.loads(gzip.decompress(base64.b64decode(text, validate=True))))
+
+
+def name_coordinator(run: str) -> str:
+    """Name the coordinator's Job of a run."""
+    return f"ptp-{run}"
+
+
+def make_coordinator(run: str, campaign: Campaign, options: PodOptions, *, hosts_per_pod: int | None) -> Job:
+    """Make the Job that leads a run. Its pod is replaced when it dies or is evicted, and the next one goes on."""
+    annotations = {CAMPAIGN_ANNOTATION: encode_campaign(campaign)}
+    labels = _label(run, COORDINATOR)
+    argv = ["cluster", "coordinate", run, "--options", json.dumps(_write_options(options), separators=(",", ":"))]
+    argv += [] if hosts_per_pod is None else ["--hosts-per-pod", str(hosts_per_pod)]
+    pod = _make_pod(options, argv, lease_s=COORDINATOR_LEASE_S, account=COORDINATOR_ACCOUNT, reaches_api=True)
+    pod["volumes"].append(
+        {
+            "name": "campaign",
+            "downwardAPI": {
+                "items": [
+                    {
+                        "path": CAMPAIGN_FILE.rpartition("/")[2],
+                        "fieldRef": {"fieldPath": f"metadata.annotations['{CAMPAIGN_ANNOTATION}']"},
+                    }
+                ]
+            },
+        }
+    )
+    mount = {"name": "campaign", "mountPath": CAMPAIGN_FILE.rpartition("/")[0], "readOnly": True}
+    pod["containers"][0]["volumeMounts"].append(mount)
+    spec = {
+        "backoffLimit": COORDINATOR_TRIES,
+        "activeDeadlineSeconds": options.longest_s,
+        "ttlSecondsAfterFinished": KEPT_AFTER_END_S,
+        "podReplacementPolicy": "Failed",
+        "podFailurePolicy": {"rules": [_ignore_disruptions(), _fail_on(_FAILS_JOB, "FailJob")]},
+        "template": {"metadata": {"labels": labels, "annotations": annotations}, "spec": pod},
+    }
+    return _make_job(name_coordinator(run), labels, spec, options)
+
+
+def make_suite_job(
+    run: str, suite: str, number: int, options: PodOptions, *, pods: int, hosts_per_pod: int, owner: Job
+) -> Job:
+    """Make the Job whose pods claim the hosts of a suite. It goes when the coordinator's Job goes.
+
+    `number`: how many Jobs this suite has had before it.
+    """
+    labels = _label(run, SUITE) | {SUITE_LABEL: suite}
+    argv = ["cluster", "pod", run, suite, "--parallel", str(hosts_per_pod)]
+    pod = _make_pod(options, argv, lease_s=POD_LEASE_S, account=POD_ACCOUNT, reaches_api=False)
+    rules = [_ignore_disruptions(), _fail_on(_FAILS_JOB, "FailJob"), _fail_on(_FAILS_INDEX, "FailIndex")]
+    spec = {
+        "completionMode": "Indexed",
+        "completions": pods,
+        "parallelism": pods,
+        "backoffLimitPerIndex": POD_TRIES,
+        "maxFailedIndexes": pods,
+        "activeDeadlineSeconds": options.longest_s,
+        "podReplacementPolicy": "Failed",
+        "podFailurePolicy": {"rules": [*rules, _fail_on(_COUNTS, "Count")]},
+        "template": {"metadata": {"labels": labels}, "spec": pod},
+    }
+    return _make_job(f"{name_coordinator(run)}-{suite}-{number}", labels, spec, options, owner)
+
+
+def make_probe_job(options: PodOptions) -> Job:
+    """Make a Job whose pod prints what it sees of the things that pods of a run need."""
+    pod = _make_pod(options, ["cluster", "probe"], lease_s=POD_LEASE_S, account=POD_ACCOUNT, reaches_api=False)
+    labels = OURS | {PART_LABEL: PROBE}
+    spec = {
+        "backoffLimit": 0,
+        "activeDeadlineSeconds": _PROBE_WITHIN_S,
+        "ttlSecondsAfterFinished": _PROBE_WITHIN_S,
+        "template": {"metadata": {"labels": labels}, "spec": pod},
+    }
+    return _make_job(f"ptp-smoke-{draw_name()}", labels, spec, options)
+
+
+def find_end(job: Job) -> str | None:
+    """Find how a Job ended: "" for success, else the reason that Kubernetes gives; None while it goes on."""
+    for condition in (job.status and job.status.conditions) or ():
+        if condition.status == "True" and condition.type == "Complete":
+            return ""
+        if condition.status == "True" and condition.type == "Failed":
+            return condition.reason or "Failed"
+    return None
+
+
+def is_cancelled(job: Job) -> bool:
+    """Whether a coordinator's Job was marked as cancelled."""
+    return CANCELLED_ANNOTATION in ((job.metadata and job.metadata.annotations) or {})
+
+
+def name_of(item: Job | Pod) -> str:
+    """Return the name of an object."""
+    return str(item.metadata and item.metadata.name)
+
+
+def read_options(text: str) -> PodOptions:
+    """Read the options that `make_coordinator` wrote into its pod."""
+    return PodOptions(**json.loads(text))
+
+
+def _write_options(options: PodOptions) -> dict[str, Any]:
+    return {name: getattr(options, name) for name in PodOptions.__dataclass_fields__}
+
+
+def _label(run: str, part: str) -> dict[str, str]:
+    return OURS | {RUN_LABEL: run, PART_LABEL: part}
+
+
+def _make_job(
+    name: str, labels: Mapping[str, str], spec: Mapping[str, Any], options: PodOptions, owner: Job | None = None
+) -> Job:
+    queue = {} if options.queue is None else {"kueue.x-k8s.io/queue-name": options.queue}
+    metadata: dict[str, Any] = {"name": name, "labels": {**labels, **queue}}
+    if owner is not None and owner.metadata is not None:
+        reference = {"apiVersion": "batch/v1", "kind": "Job", "name": owner.metadata.name, "uid": owner.metadata.uid}
+        metadata["ownerReferences"] = [reference]
+    described = {"metadata": metadata, "spec": {**spec, **({"suspend": True} if queue else {})}}
+    return cast(Job, Job.from_dict({"apiVersion": "batch/v1", "kind": "Job", **described}))
+
+
+def _make_pod(
+    options: PodOptions, argv: Sequence[str], *, lease_s: int, account: str, reaches_api: bool
+) -> dict[str, Any]:
+    """Make the description of a pod that Pod Security `restricted` admits."""
+    fixed = {
+        "PTP_HARNESS_LEDGER_URL_FILE": f"{SECRET_FOLDER}/{LEDGER_KEY}",
+        "PTP_HARNESS_LEASE": str(lease_s),
+        "HOME": STATE_FOLDER,
+    }
+    environ: list[dict[str, Any]] = [
+        {"name": key, "value": value} for key, value in {**options.environ, **fixed}.items()
+    ]
+    evidence = {"secretKeyRef": {"name": SECRET, "key": EVIDENCE_KEY, "optional": True}}
+    environ.append({"name": "PTP_HARNESS_EVIDENCE_URL", "valueFrom": evidence})
+    container = {
+        "name": "harness",
+        "image": options.image,
+        "imagePullPolicy": options.pull,
+        "args": list(argv),
+        "env": environ,
+        "envFrom": [{"secretRef": {"name": f"{SECRET}-environment", "optional": True}}],
+        "resources": {"requests": dict(options.requests), "limits": dict(options.limits)},
+        "terminationMessagePolicy": "FallbackToLogsOnError",
+        "securityContext": {
+            "allowPrivilegeEscalation": False,
+            "readOnlyRootFilesystem": True,
+            "capabilities": {"drop": ["ALL"]},
+        },
+        "volumeMounts": [
+            {"name": "state", "mountPath": STATE_FOLDER},
+            {"name": "tmp", "mountPath": "/tmp"},  # of the pod alone
+            {"name": "secret", "mountPath": SECRET_FOLDER, "readOnly": True},
+        ],
+    }
+    return {
+        "restartPolicy": "Never",
+        "serviceAccountName": account,
+        "automountServiceAccountToken": reaches_api,
+        "enableServiceLinks": False,
+        "terminationGracePeriodSeconds": _GRACE_S,
+        **({} if options.priority_class is None else {"priorityClassName": options.priority_class}),
+        "securityContext": {
+            "runAsNonRoot": True,
+            "runAsUser": USER,
+            "runAsGroup": USER,
+            "fsGroup": USER,
+            "seccompProfile": {"type": "RuntimeDefault"},
+        },
+        "containers": [container],
+        "volumes": [
+            {"name": "state", "emptyDir": {}},
+            {"name": "tmp", "emptyDir": {}},
+            {"name": "secret", "secret": {"secretName": SECRET, "defaultMode": 0o440}},
+        ],
+    }
+
+
+def _ignore_disruptions() -> dict[str, Any]:
+    """A pod that was evicted, or whose node is drained, takes no try from its Job."""
+    return {"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]}
+
+
+def _fail_on(exit_code: int, action: str) -> dict[str, Any]:
+    codes = {"containerName": "harness", "operator": "In", "values": [exit_code]}
+    return {"action": action, "onExitCodes": codes}

@@ -1,0 +1,98 @@
+"""Tell what keeps pods from their work: they do not start, they cannot be placed, or they ended with an error."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from lightkube.models.core_v1 import ContainerStatus
+from lightkube.resources.core_v1 import Pod
+
+from harness.cluster.jobs import name_of
+from harness.untrusted.plain_text import clip, printable
+
+_MOST_CHARACTERS = 400
+_LASTING = {
+    "ErrImagePull": "see whether the name of the image is right, and whether the nodes may pull it",
+    "ImagePullBackOff": "see whether the name of the image is right, and whether the nodes may pull it",
+    "ErrImageNeverPull": "bring the image to the nodes, or choose another policy: `--pull IfNotPresent`",
+    "InvalidImageName": "see whether the name of the image is right",
+    "CreateContainerConfigError": "see whether the secret has all its keys: `ptp-harness cluster smoke`",
+    "CreateContainerError": "`kubectl describe pod` of such a pod says more",
+    "RunContainerError": "`kubectl describe pod` of such a pod says more",
+}
+"""Why a container waits, where waiting seldom helps; and what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class PodTrouble:
+    """What keeps pods from their work. `lasting`: it does not pass by itself. `remedy`: what to do, "" if unknown."""
+
+    text: str
+    lasting: bool
+    remedy: str = ""
+
+    def __str__(self) -> str:
+        return self.text
+
+
+def find_trouble(pods: Sequence[Pod], *, ended_because: str | None = None) -> PodTrouble | None:
+    """Find what keeps pods from their work, the gravest first. `ended_because`: why their Job has failed, if it has."""
+    waiting = _find_waiting(pods)
+    if waiting is not None:
+        return waiting
+    failed = _describe_failed(pods)
+    if ended_because is not None:
+        text = f"their Job ended with {ended_because}" + (f": {failed}" if failed else "")
+        return PodTrouble(
+            _clean(text), ended_because in ("PodFailurePolicy", "DeadlineExceeded"), _REMEDIES.get(ended_because, "")
+        )
+    unplaced = _find_unplaced(pods)
+    if unplaced is not None:
+        return unplaced
+    return PodTrouble(_clean(f"a pod failed and is tried again: {failed}"), lasting=False) if failed else None
+
+
+_REMEDIES = {
+    "PodFailurePolicy": "the pod refused its work: `ptp-harness cluster logs RUN` shows it whole",
+    "DeadlineExceeded": "divide the campaign into several: its Jobs may take a day",
+    "BackoffLimitExceeded": "`ptp-harness cluster logs RUN` shows what the pods printed",
+}
+
+
+def _find_waiting(pods: Iterable[Pod]) -> PodTrouble | None:
+    for pod in pods:
+        for status in _container_statuses(pod):
+            waiting = status.state and status.state.waiting
+            if waiting and waiting.reason in _LASTING:
+                text = f"pod {name_of(pod)} does not start: {waiting.reason}: {waiting.message or status.image}"
+                return PodTrouble(_clean(text), lasting=True, remedy=_LASTING[waiting.reason])
+    return None
+
+
+def _find_unplaced(pods: Iterable[Pod]) -> PodTrouble | None:
+    for pod in pods:
+        for condition in (pod.status and pod.status.conditions) or ():
+            if condition.type == "PodScheduled" and condition.status == "False":
+                text = f"pod {name_of(pod)} has no node: {condition.message or condition.reason}"
+                return PodTrouble(_clean(text), lasting=False, remedy="more nodes, or smaller requests of the pods")
+    return None
+
+
+def _describe_failed(pods: Iterable[Pod]) -> str:
+    for pod in pods:
+        if pod.status is None or pod.status.phase != "Failed":
+            continue
+        for status in _container_statuses(pod):
+            ended = status.state and status.state.terminated
+            if ended and ended.exitCode != 0:
+                lines = (ended.message or ended.reason or "").strip().splitlines()
+                return f"pod {name_of(pod)} ended with status {ended.exitCode}: {' '.join(lines[-2:])}"
+        return f"pod {name_of(pod)}: {pod.status.reason or ''} {pod.status.message or ''}"
+    return ""
+
+
+def _container_statuses(pod: Pod) -> Sequence[ContainerStatus]:
+    return (pod.status and pod.status.containerStatuses) or ()
+
+
+def _clean(text: str) -> str:
+    return clip(printable(" ".join(text.split())), _MOST_CHARACTERS)

@@ -1,0 +1,180 @@
+"""Have pods qualify the hosts of a run: a Job for each suite, until no host of it can be claimed."""
+
+import logging
+import time
+from collections.abc import Callable, Sequence
+
+from lightkube import operators
+from lightkube.resources.batch_v1 import Job
+from lightkube.resources.core_v1 import Pod
+from lightkube.types import CascadeType
+
+from harness.cluster.connection import ClusterError, Connection, FieldSelector, Selector, telling_errors
+from harness.cluster.jobs import (
+    RUN_LABEL,
+    SUITE_LABEL,
+    PodOptions,
+    find_end,
+    is_cancelled,
+    make_suite_job,
+    name_coordinator,
+    name_of,
+)
+from harness.cluster.pod_states import PodTrouble, find_trouble
+from harness.cluster.suites import Suite, make_suites
+from harness.errors import HarnessError
+from harness.runs.context import RunContext
+from harness.runs.host_workers import Records
+from harness.store.host_claims import count_free
+
+_LOOK_EVERY_S = 1.0
+_LOOK_AT_PODS_AFTER_S, _LOOK_AT_PODS_EVERY_S = 5.0, 10.0
+_GIVEN_UP_AFTER_S = 120.0
+"""How long a pod may fail to start, for a cause that seldom passes by itself, such as an image that is not there."""
+
+_MOST_BARREN = 3
+"""Jobs of a suite, one after the other, that brought no verdict: the next one would bring none either."""
+
+_log = logging.getLogger(__name__)
+
+
+class PodsFailedError(HarnessError):
+    """The pods of a suite could not do their work: a fault of the cluster or of its configuration, of no clock."""
+
+
+class PodWork:
+    """Qualifies hosts by pods, as `host_workers.Work`. `hosts_per_pod`: how many hosts a pod works on at once."""
+
+    def __init__(self, connection: Connection, own_job: Job, options: PodOptions, *, hosts_per_pod: int) -> None:
+        self._connection, self._own_job, self._options = connection, own_job, options
+        self._hosts_per_pod = hosts_per_pod
+        self._numbers: dict[str, int] = {}
+        self._barren: dict[str, int] = {}
+
+    def __call__(
+        self, parallel: int, context: RunContext, _records: Records, on_poll: Callable[[], None]
+    ) -> list[Exception]:
+        """Run the suites that have hosts to claim, one after the other; return why hosts could not be worked on."""
+        errors: list[Exception] = []
+        for suite in make_suites(context.campaign, _count_free(context)):
+            free = _count_free_of(suite, context)
+            if free and not context.controls.stop.is_set():
+                try:
+                    self._run(suite, min(parallel, free), free, context, on_poll)
+                except HarnessError as error:
+                    errors.append(error)
+        return errors
+
+    def _run(self, suite: Suite, parallel: int, free: int, context: RunContext, on_poll: Callable[[], None]) -> None:
+        """Run one Job of a suite to its end. Raises PodsFailedError when Jobs bring no verdict."""
+        job = self._submit(suite, -(-parallel // self._hosts_per_pod), context)
+        trouble = self._wait(job, suite, context, on_poll)
+        barren = _count_free_of(suite, context) >= free
+        self._barren[suite.kind] = self._barren.get(suite.kind, 0) + 1 if barren else 0
+        if trouble is not None:
+            context.events.publish(f"the pods of suite {suite.kind}: {trouble}")
+            if trouble.lasting or self._barren[suite.kind] >= _MOST_BARREN:
+                raise PodsFailedError(f"the pods of suite {suite.kind}: {trouble}", next_step=trouble.remedy)
+
+    def _submit(self, suite: Suite, pods: int, context: RunContext) -> str:
+        """Make the next Job of a suite, or find it, where an earlier coordinator made it; return its name."""
+        while True:
+            number = self._numbers.get(suite.kind, 0)
+            job = make_suite_job(
+                context.run,
+                suite.kind,
+                number,
+                self._options,
+                pods=pods,
+                hosts_per_pod=self._hosts_per_pod,
+                owner=self._own_job,
+            )
+            name = name_of(job)
+            try:
+                with telling_errors(self._connection, f"making the Job {name}"):
+                    self._connection.client.create(job)
+            except ClusterError as error:
+                if error.status != 409:
+                    raise
+                if find_end(self._read_job(name)) is not None:  # of an earlier coordinator, and it has ended
+                    self._numbers[suite.kind] = number + 1
+                    continue
+            else:
+                text = f"suite {suite.kind}: {pods} pods, Job {name}"
+                context.events.publish(text)
+            self._numbers[suite.kind] = number + 1
+            return name
+
+    def _wait(self, name: str, suite: Suite, context: RunContext, on_poll: Callable[[], None]) -> PodTrouble | None:
+        """Wait until a Job has ended; return what kept its pods from their work, if anything did."""
+        look_at_pods_at, since = time.monotonic() + _LOOK_AT_PODS_AFTER_S, dict[str, float]()
+        said: set[str] = set()
+        while True:
+            on_poll()
+            job = self._try_to_read(name)
+            end = None if job is None else find_end(job)
+            if end == "":
+                return None
+            if end is not None:
+                return find_trouble(self._list_pods(context.run, suite), ended_because=end)
+            self._pass_cancellation_on(context)
+            if time.monotonic() >= look_at_pods_at:
+                look_at_pods_at = time.monotonic() + _LOOK_AT_PODS_EVERY_S
+                trouble = find_trouble(self._list_pods(context.run, suite))
+                if trouble is not None and trouble.text not in said:
+                    said.add(trouble.text)
+                    context.events.publish(f"suite {suite.kind}: {trouble}")
+                if trouble is not None and trouble.lasting:
+                    first = since.setdefault(trouble.text, time.monotonic())
+                    if time.monotonic() - first > _GIVEN_UP_AFTER_S:
+                        self._delete(name)
+                        return trouble
+            time.sleep(_LOOK_EVERY_S)
+
+    def _read_job(self, name: str) -> Job:
+        with telling_errors(self._connection, f"reading the Job {name}"):
+            return self._connection.client.get(Job, name)
+
+    def _try_to_read(self, name: str) -> Job | None:
+        """Read a Job; None while the API server is away, which stops no pod."""
+        try:
+            return self._read_job(name)
+        except ClusterError as error:
+            if error.status == 404:
+                raise PodsFailedError(
+                    f"somebody deleted the Job {name}", next_step="`ptp-harness cluster cancel RUN` ends a run"
+                ) from error
+            _log.warning("%s", error)
+            return None
+
+    def _list_pods(self, run: str, suite: Suite) -> Sequence[Pod]:
+        """List the pods of a suite that do not run: those that wait, and those that failed."""
+        labels: Selector = {RUN_LABEL: run, SUITE_LABEL: str(suite.kind)}
+        try:
+            with telling_errors(self._connection, "listing pods"):
+                fields: FieldSelector = {"status.phase": operators.not_in(["Running", "Succeeded"])}
+                client, namespace = self._connection.client, self._connection.namespace
+                return [*client.list(Pod, namespace=namespace, labels=labels, fields=fields)]
+        except ClusterError as error:
+            _log.warning("%s", error)
+            return ()
+
+    def _pass_cancellation_on(self, context: RunContext) -> None:
+        """Stop the run when its Job was marked as cancelled."""
+        job = None if context.controls.stop.is_set() else self._try_to_read(name_coordinator(context.run))
+        if job is not None and is_cancelled(job):
+            context.events.publish("cancelled: hosts under way are released")
+            context.controls.stop.set()
+
+    def _delete(self, name: str) -> None:
+        with telling_errors(self._connection, f"deleting the Job {name}"):
+            self._connection.client.delete(Job, name, cascade=CascadeType.FOREGROUND)
+
+
+def _count_free(context: RunContext) -> dict[str, int]:
+    return context.ledger.database.read(lambda db: count_free(db, context.run))
+
+
+def _count_free_of(suite: Suite, context: RunContext) -> int:
+    counts = _count_free(context)
+    return sum(counts.get(name, 0) for name in suite.types)

@@ -1,0 +1,128 @@
+"""See how far a run on a cluster is: its Jobs and pods, and the end that its coordinator left."""
+
+import json
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from lightkube.resources.batch_v1 import Job
+from lightkube.resources.core_v1 import Pod
+
+from harness.cluster.connection import ClusterError, Connection, Selector, telling_errors
+from harness.cluster.jobs import (
+    COORDINATOR,
+    OURS,
+    PART_LABEL,
+    RUN_LABEL,
+    SUITE_LABEL,
+    find_end,
+    is_cancelled,
+    name_coordinator,
+    name_of,
+)
+from harness.errors import RequestError
+from harness.untrusted.plain_text import clip, printable
+
+
+@dataclass(frozen=True, slots=True)
+class JobState:
+    """A Job: `end` is None while it goes on, else Complete, or why it failed. The numbers count its pods."""
+
+    name: str
+    run: str
+    part: str
+    suite: str
+    end: str | None
+    cancelled: bool
+    active: int
+    succeeded: int
+    failed: int
+    created: str
+
+
+@dataclass(frozen=True, slots=True)
+class CoordinatorEnd:
+    """The end of a run, as the coordinator's pod left it. `exit_code`: of the run; None: it has none."""
+
+    exit_code: int | None
+    verdicts: dict[str, int] = field(default_factory=dict)
+    problem: str = ""
+
+
+def list_jobs(connection: Connection, run: str | None = None, *, part: str | None = None) -> list[JobState]:
+    """List our Jobs, or those of a run, the oldest first."""
+    with telling_errors(connection, f"listing Jobs in namespace {connection.namespace}"):
+        jobs = [*connection.client.list(Job, namespace=connection.namespace, labels=_select(run, part))]
+    return sorted(map(_make_state, jobs), key=lambda job: (job.created, job.name))
+
+
+def find_coordinator(connection: Connection, run: str) -> JobState:
+    """Find the coordinator's Job of a run. Raises RequestError where there is none."""
+    try:
+        with telling_errors(connection, f"reading run {run}"):
+            return _make_state(connection.client.get(Job, name_coordinator(run)))
+    except ClusterError as error:
+        if error.status != 404:
+            raise
+        known = [job.run for job in list_jobs(connection, part=COORDINATOR)]
+        raise RequestError(
+            f"namespace {connection.namespace} ({connection.context}) has no run {run}",
+            next_step=f"its runs: {', '.join(known[-10:]) or 'none'}",
+        ) from error
+
+
+def list_pods(connection: Connection, run: str, *, part: str | None = None) -> list[Pod]:
+    """List the pods of a run, the oldest first."""
+    with telling_errors(connection, f"listing the pods of run {run}"):
+        pods = [*connection.client.list(Pod, namespace=connection.namespace, labels=_select(run, part))]
+    return sorted(pods, key=lambda pod: str(pod.metadata and pod.metadata.creationTimestamp))
+
+
+def list_job_pods(connection: Connection, job: str) -> list[Pod]:
+    """List the pods of a Job, the oldest first."""
+    labels: Selector = {"batch.kubernetes.io/job-name": job}
+    with telling_errors(connection, f"listing the pods of Job {job}"):
+        pods = [*connection.client.list(Pod, namespace=connection.namespace, labels=labels)]
+    return sorted(pods, key=lambda pod: str(pod.metadata and pod.metadata.creationTimestamp))
+
+
+def read_end(pods: Sequence[Pod]) -> CoordinatorEnd | None:
+    """Read what the last coordinator's pod left when it ended; None where none has ended."""
+    for pod in reversed(pods):
+        for status in (pod.status and pod.status.containerStatuses) or ():
+            ended = status.state and status.state.terminated
+            if ended:
+                return _parse_end(ended.message or "", ended.exitCode)
+    return None
+
+
+def _select(run: str | None, part: str | None) -> Selector:
+    return {**OURS, **({RUN_LABEL: run} if run else {}), **({PART_LABEL: part} if part else {})}
+
+
+def _parse_end(message: str, status: int) -> CoordinatorEnd:
+    try:
+        left = json.loads(message)
+        if status == 0:
+            verdicts = Counter({str(name): int(count) for name, count in left["verdicts"].items()})
+            return CoordinatorEnd(exit_code=int(left["exit_code"]), verdicts=dict(verdicts))
+        return CoordinatorEnd(exit_code=None, problem=clip(printable(str(left["problem"])), 500))
+    except (ValueError, KeyError, TypeError, AttributeError):
+        last = " ".join(message.strip().splitlines()[-2:])
+        return CoordinatorEnd(exit_code=None, problem=clip(printable(f"status {status}: {last}"), 500))
+
+
+def _make_state(job: Job) -> JobState:
+    labels, status, end = (job.metadata and job.metadata.labels) or {}, job.status, find_end(job)
+    return JobState(
+        name=name_of(job),
+        run=labels.get(RUN_LABEL, ""),
+        part=labels.get(PART_LABEL, ""),
+        suite=labels.get(SUITE_LABEL, ""),
+        end=end if end is None else end or "Complete",
+        cancelled=is_cancelled(job),
+        active=(status and status.active) or 0,
+        succeeded=(status and status.succeeded) or 0,
+        failed=(status and status.failed) or 0,
+        created=str(job.metadata and job.metadata.creationTimestamp),
+    )
