@@ -13,7 +13,7 @@ import httpx2
 import lightkube
 import yaml
 from lightkube import operators
-from lightkube.config.kubeconfig import DEFAULT_KUBECONFIG, KubeConfig, SingleConfig
+from lightkube.config.kubeconfig import DEFAULT_KUBECONFIG, SERVICE_ACCOUNT, KubeConfig, SingleConfig
 from lightkube.core.exceptions import ApiError, ConfigError
 
 from harness.errors import HarnessError, RequestError, SetupError
@@ -95,7 +95,7 @@ def telling_errors(connection: Connection, what: str) -> Iterator[None]:
 def _choose(context: str | None) -> SingleConfig:
     if context is None and "KUBECONFIG" not in os.environ:
         try:
-            config = KubeConfig.from_service_account().get()
+            config = KubeConfig.from_service_account(SERVICE_ACCOUNT).get()
         except (ConfigError, KeyError, OSError):
             config = None
         if config is not None:

@@ -1,0 +1,160 @@
+"""The Jobs of a run are as Pod Security demands, small, without secrets, and bring the campaign whole."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+import yaml
+from lightkube.resources.batch_v1 import Job
+
+from harness.campaign import campaign
+from harness.campaign.campaign import Campaign
+from harness.cluster.jobs import (
+    CAMPAIGN_ANNOTATION,
+    COORDINATOR_ACCOUNT,
+    OURS,
+    POD_ACCOUNT,
+    PodOptions,
+    decode_campaign,
+    encode_campaign,
+    make_coordinator,
+    make_probe_job,
+    make_suite_job,
+    read_options,
+)
+from harness.cluster.smoke import RIGHTS
+from harness.errors import RequestError
+
+BASE = Path(__file__).parents[3] / "deploy" / "cluster" / "base"
+OPTIONS = PodOptions(image="registry.example/ptp-harness:0.1.0", environ={"AWS_REGION": "eu-north-1"})
+CAMPAIGN = campaign.from_mapping({"bench": "lab", "instance_types": ["lab.phc", "lab.drifting"]})
+
+
+def make_campaign(types: list[str]) -> Campaign:
+    """A campaign as its conditions may select it: more types than a file may name."""
+    named = campaign.from_mapping({"bench": "ec2", "region": "eu-north-1", "instance_types": types[:1]})
+    return replace(named, instance_types=tuple(types))
+
+
+def documents(name: str) -> list[dict[str, Any]]:
+    return [*yaml.safe_load_all((BASE / name).read_text())]
+
+
+def submitted(job: Job) -> Job:
+    """A Job as the API server returns it."""
+    described = job.to_dict()
+    return cast(Job, Job.from_dict({**described, "metadata": {**described["metadata"], "uid": "0f3a"}}))
+
+
+def all_jobs() -> dict[str, dict[str, Any]]:
+    coordinator = make_coordinator("k3f9mq", CAMPAIGN, OPTIONS, hosts_per_pod=3)
+    suite = make_suite_job("k3f9mq", "shared", 0, OPTIONS, pods=4, hosts_per_pod=3, owner=submitted(coordinator))
+    jobs = {"coordinator": coordinator, "suite": suite, "probe": make_probe_job(OPTIONS)}
+    return {name: dict(job.to_dict()) for name, job in jobs.items()}
+
+
+def pod_of(job: dict[str, Any]) -> dict[str, Any]:
+    pod: dict[str, Any] = job["spec"]["template"]["spec"]
+    return pod
+
+
+def test_a_campaign_comes_back_whole() -> None:
+    assert decode_campaign(encode_campaign(CAMPAIGN)) == CAMPAIGN
+    job = make_coordinator("k3f9mq", CAMPAIGN, OPTIONS, hosts_per_pod=None).to_dict()
+    assert decode_campaign(job["spec"]["template"]["metadata"]["annotations"][CAMPAIGN_ANNOTATION]) == CAMPAIGN
+
+
+def test_a_campaign_of_10_000_hosts_fits() -> None:
+    types = [f"m{number % 9}i.{size}xlarge" for number in range(1000) for size in range(2, 12)]
+    job = make_coordinator("k3f9mq", make_campaign(types), OPTIONS, hosts_per_pod=8)
+    suite = make_suite_job("k3f9mq", "shared", 0, OPTIONS, pods=1250, hosts_per_pod=8, owner=submitted(job))
+    assert len(json.dumps(job.to_dict())) + len(json.dumps(suite.to_dict())) <= 64 * 1024
+
+
+def test_a_campaign_that_is_too_long_is_refused() -> None:
+    types = [f"x{number * 7919 % 100_003:05d}-{number * 104_729 % 99_991:05d}.large" for number in range(30_000)]
+    with pytest.raises(RequestError, match=r"the campaign takes \d+ bytes, compressed, and an object"):
+        encode_campaign(make_campaign(types))
+
+
+@pytest.mark.parametrize("text", ["", "no base64!", "aGVsbG8=", "H4sIAAAAAAAA/wMAAAAAAAAAAAA="])
+def test_what_is_no_campaign_is_an_error(text: str) -> None:
+    with pytest.raises((ValueError, OSError, EOFError)):
+        decode_campaign(text)
+
+
+@pytest.mark.parametrize("name", all_jobs())
+def test_each_pod_is_as_pod_security_demands_at_its_strictest(name: str) -> None:
+    pod = pod_of(all_jobs()[name])
+    (container,) = pod["containers"]
+    assert pod["securityContext"]["runAsNonRoot"] is True
+    assert pod["securityContext"]["runAsUser"] > 0
+    assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+    assert container["securityContext"] == {
+        "allowPrivilegeEscalation": False,
+        "readOnlyRootFilesystem": True,
+        "capabilities": {"drop": ["ALL"]},
+    }
+    assert {next(iter(set(volume) - {"name"})) for volume in pod["volumes"]} <= {"emptyDir", "secret", "downwardAPI"}
+    assert {"requests", "limits"} == set(container["resources"])
+
+
+def test_no_secret_is_in_an_object() -> None:
+    for job in all_jobs().values():
+        environ = {each["name"]: each for each in pod_of(job)["containers"][0]["env"]}
+        assert environ["PTP_HARNESS_LEDGER_URL_FILE"]["value"] == "/run/secrets/ptp-harness/ledger-url"
+        assert "value" not in environ["PTP_HARNESS_EVIDENCE_URL"]
+        assert "postgresql" not in json.dumps(job)
+
+
+def test_only_the_coordinator_can_ask_the_api_server() -> None:
+    accounts = {name: pod_of(job) for name, job in all_jobs().items()}
+    assert accounts["coordinator"]["serviceAccountName"] == COORDINATOR_ACCOUNT
+    assert accounts["coordinator"]["automountServiceAccountToken"] is True
+    for name in ("suite", "probe"):
+        assert accounts[name]["serviceAccountName"] == POD_ACCOUNT
+        assert accounts[name]["automountServiceAccountToken"] is False
+    assert {each["metadata"]["name"] for each in documents("accounts.yaml")} == {COORDINATOR_ACCOUNT, POD_ACCOUNT}
+
+
+def test_the_pods_of_a_suite_carry_the_name_of_the_run_alone() -> None:
+    job = all_jobs()["suite"]
+    assert pod_of(job)["containers"][0]["args"] == ["cluster", "pod", "k3f9mq", "shared", "--parallel", "3"]
+    assert job["spec"]["completions"] == job["spec"]["parallelism"] == 4
+    assert [reference["name"] for reference in job["metadata"]["ownerReferences"]] == ["ptp-k3f9mq"]
+
+
+def test_exit_codes_decide_what_becomes_of_a_pod() -> None:
+    rules = all_jobs()["suite"]["spec"]["podFailurePolicy"]["rules"]
+    assert rules[0] == {"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]}
+    actions = {rule["onExitCodes"]["values"][0]: rule["action"] for rule in rules[1:]}
+    assert actions == {2: "FailJob", 70: "FailIndex", 75: "Count"}
+
+
+def test_the_options_come_to_the_coordinator() -> None:
+    argv = pod_of(all_jobs()["coordinator"])["containers"][0]["args"]
+    assert argv[:3] == ["cluster", "coordinate", "k3f9mq"]
+    assert read_options(argv[argv.index("--options") + 1]) == OPTIONS
+    assert argv[-2:] == ["--hosts-per-pod", "3"]
+
+
+def test_every_object_is_marked_as_ours() -> None:
+    for job in all_jobs().values():
+        assert set(OURS.items()) <= set(job["metadata"]["labels"].items())
+        assert set(OURS.items()) <= set(job["spec"]["template"]["metadata"]["labels"].items())
+    (policy,) = documents("network.yaml")
+    assert policy["spec"]["podSelector"]["matchLabels"].items() <= OURS.items()
+
+
+def test_the_role_of_a_submitter_has_the_rights_that_smoke_asks_for() -> None:
+    (role,) = [each for each in documents("rights.yaml") if each["metadata"]["name"] == "ptp-harness-submitter"]
+    granted = {
+        (verb, group, *resource.partition("/")[::2])
+        for rule in role["rules"]
+        for group in rule["apiGroups"]
+        for resource in rule["resources"]
+        for verb in rule["verbs"]
+    }
+    assert granted == set(RIGHTS)

@@ -1,0 +1,46 @@
+"""Hosts are grouped by whether they may run beside others, and the groups run in one order."""
+
+import pytest
+
+from harness.campaign import campaign
+from harness.campaign.campaign import Campaign
+from harness.cluster.suites import SuiteKind, make_suites
+
+
+def make_campaign(bench: str, types: list[str], **more: object) -> Campaign:
+    region = {"region": "eu-north-1"} if bench == "ec2" else {}
+    return campaign.from_mapping({"bench": bench, "instance_types": types, **region, **more})
+
+
+def test_what_shares_a_quota_runs_together_then_the_exclusive_ones_in_turn() -> None:
+    types = ["m7i.metal-24xl", "c7g.large", "p5.48xlarge", "m7i.large", "c7i.metal-48xl", "u7i-12tb.224xlarge"]
+    suites = make_suites(make_campaign("ec2", types), types)
+    assert [(suite.kind, suite.types, suite.exclusive) for suite in suites] == [
+        ("shared", ("c7g.large", "m7i.large"), False),
+        ("metal", ("c7i.metal-48xl", "m7i.metal-24xl"), True),
+        ("scarce", ("p5.48xlarge", "u7i-12tb.224xlarge"), True),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("family", "kind"),
+    [
+        *((family, SuiteKind.SHARED) for family in ("a1", "c7i-flex", "i4g", "im4gn", "is4gen", "r8g", "t3", "z1d")),
+        *((family, SuiteKind.SCARCE) for family in ("dl1", "f2", "g6", "hpc7g", "inf2", "mac2", "p4d", "trn1", "vt1")),
+    ],
+)
+def test_families_with_a_quota_of_their_own_are_scarce(family: str, kind: SuiteKind) -> None:
+    (suite,) = make_suites(make_campaign("ec2", [f"{family}.large"]), [f"{family}.large"])
+    assert suite.kind is kind
+
+
+def test_hosts_of_one_machine_that_are_disturbed_run_alone() -> None:
+    disturbed = make_campaign("lab", ["lab.phc"], depth="full", disturbances=["cpu-load"])
+    assert [suite.kind for suite in make_suites(disturbed, ["lab.phc"])] == [SuiteKind.DISTURBED]
+    assert [suite.kind for suite in make_suites(make_campaign("lab", ["lab.phc"]), ["lab.phc"])] == [SuiteKind.SHARED]
+
+
+def test_only_types_that_are_left_make_suites() -> None:
+    wanted = make_campaign("ec2", ["m7i.large", "m7i.metal-24xl"])
+    assert [suite.kind for suite in make_suites(wanted, ["m7i.metal-24xl"])] == [SuiteKind.METAL]
+    assert make_suites(wanted, []) == []
