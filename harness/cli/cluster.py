@@ -1,7 +1,5 @@
 """`cluster`: campaigns on Kubernetes, whose pods claim the hosts of a run."""
 
-import time
-from collections.abc import Iterator
 from typing import Annotated
 
 import typer
@@ -10,8 +8,6 @@ from harness import __version__
 from harness.cli import campaign_options, cluster_options, output
 from harness.cluster.connection import Connection
 from harness.errors import ExitCode, RequestError
-
-_LOOK_EVERY_S = 0.5
 
 
 def run(
@@ -50,7 +46,8 @@ def run(
     from lightkube.resources.batch_v1 import Job
 
     from harness.cluster.connection import telling_errors
-    from harness.cluster.jobs import PodOptions, make_coordinator
+    from harness.cluster.jobs import COORDINATOR, PodOptions, make_coordinator
+    from harness.cluster.log_merge import merge_logs
     from harness.store.names_at_random import SUBMITTED_RUN_CHARACTERS, draw_name
 
     host = {"bench": bench, "region": region, "image": image_name, "depth": depth, "disturbances": disturb or None}
@@ -68,7 +65,7 @@ def run(
         output.say(f"run {name} is submitted; `ptp-harness cluster logs {name}` follows it")
         return
     output.say(f"run {name} is submitted; Ctrl-C leaves it running, `ptp-harness cluster cancel {name}` ends it")
-    for line in _follow_coordinator(connection, name):
+    for _, line in merge_logs(connection, name, part=COORDINATOR):
         output.say(line)
     raise typer.Exit(_tell_end(connection, name))
 
@@ -194,32 +191,6 @@ def clean(
             output.show(job.run)
     if going_on:
         output.say(f"not ended, and left alone: {', '.join(going_on)}")
-
-
-def _follow_coordinator(connection: Connection, run: str) -> Iterator[str]:
-    """Yield what the coordinator prints, from pod to pod, until the run has ended; tell what keeps it from starting."""
-    from harness.cluster.jobs import COORDINATOR, name_of
-    from harness.cluster.pod_logs import follow_log
-    from harness.cluster.pod_states import find_trouble
-    from harness.cluster.run_state import find_coordinator, list_pods
-
-    shown: set[str] = set()
-    said = ""
-    while True:
-        ended = bool(find_coordinator(connection, run).end)
-        pods = list_pods(connection, run, part=COORDINATOR)
-        for pod in pods:
-            name = name_of(pod)
-            if name not in shown and pod.status is not None and pod.status.phase != "Pending":
-                shown.add(name)
-                yield from follow_log(connection, name)
-        trouble = find_trouble([pod for pod in pods if pod.status and pod.status.phase == "Pending"])
-        if trouble is not None and trouble.text != said:
-            said = trouble.text
-            yield said
-        if ended:
-            return
-        time.sleep(_LOOK_EVERY_S)
 
 
 def _tell_end(connection: Connection, run: str) -> ExitCode:

@@ -4,8 +4,10 @@ import json
 import os
 import signal
 import sys
+import threading
+import time
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -15,14 +17,16 @@ from typing import Annotated
 import typer
 
 from harness import wiring
+from harness.campaign.campaign import Campaign
 from harness.cli import output, run_controls
 from harness.cli.progress import show_progress
-from harness.errors import HarnessError
+from harness.errors import ConflictError, HarnessError
 from harness.report import text
 from harness.report.exit_codes import exit_code_of
 from harness.runs import helping
 from harness.runs.context import RunControls
 from harness.runs.prepare import prepare_resolved
+from harness.store.ledger import Ledger
 from harness.store.owners import OwnershipLostError
 from harness.system import settings
 from harness.system.signals import handling_stop_signals
@@ -30,6 +34,8 @@ from harness.system.signals import handling_stop_signals
 RunName = Annotated[str, typer.Argument(metavar="RUN", help="The name of the run.")]
 _TERMINATION_MESSAGE = Path("/dev/termination-log")
 _MOST_MESSAGE_CHARACTERS = 4000
+_RESIGNS_WITHIN_S = 2.0
+_LEADER_WITHIN_S, _LOOK_EVERY_S = 120.0, 1.0
 TRY_AGAIN = 75
 """The exit code of a pod for a fault of its surroundings (EX_TEMPFAIL of sysexits.h): its Job tries again."""
 
@@ -48,27 +54,26 @@ def coordinate(
         ptp-harness cluster coordinate k3f9mq --options '{"image": "..."}'
     """
     from harness.cluster.connection import connect
-    from harness.cluster.coordinator import coordinate as lead
+    from harness.cluster.coordinator import Coordinator
     from harness.cluster.jobs import read_options
 
     configuration = settings.load()
-    connection = connect()
-    with (
-        _ending_at_once(f"run {run} goes on with the next coordinator"),
-        _trying_again(),
-        show_progress(output.console(), live=False) as display,
-    ):
-        record = lead(
-            run,
-            connection,
-            read_options(options),
-            wiring.ledger(configuration),
-            configuration,
-            wiring.benches(configuration),
-            RunControls(listener=display.show),
+    with _trying_again(), show_progress(output.console(), live=False) as display:
+        ledger = wiring.ledger(configuration)
+        coordinator = Coordinator(
+            run=run,
+            connection=connect(),
+            options=read_options(options),
+            ledger=ledger,
+            settings=configuration,
+            benches=wiring.benches(configuration),
+            controls=RunControls(listener=display.show),
             hosts_per_pod=hosts_per_pod,
         )
-    output.show(text.summary(record, width=output.width()))
+        with _ending_at_once(f"the other coordinator goes on with run {run}", ledger.resign):
+            record, ended_here = coordinator.lead()
+    if ended_here:
+        output.show(text.summary(record, width=output.width()))
     verdicts = Counter(str(host.verdict.outcome) for host in record.hosts)
     _leave_message({"run": run, "exit_code": int(exit_code_of(record)), "verdicts": verdicts})
 
@@ -104,11 +109,10 @@ def pod(
     configuration = settings.load()
     with _trying_again():
         ledger = wiring.ledger(configuration)
-        line = ledger.find(run)
-        if line.ended or line.stopping:
+        campaign = _wait_for_leader(run, ledger)
+        if campaign is None:
             output.say(f"run {run} needs no more hosts")
             return
-        campaign = helping.read_living_campaign(run, ledger)
         types = next((each.types for each in make_suites(campaign, campaign.instance_types) if each.kind == suite), ())
         prepared = prepare_resolved(campaign, configuration, wiring.benches(configuration))
         prepared = replace(prepared, plan=replace(prepared.plan, parallel=parallel))
@@ -123,6 +127,22 @@ def pod(
         output.say(f"{host}: {record.verdict.outcome} {record.verdict.reason}")
     if controls.stop.is_set():
         raise typer.Exit(TRY_AGAIN)
+
+
+def _wait_for_leader(run: str, ledger: Ledger) -> Campaign | None:
+    """Wait until a coordinator leads the run; return its campaign, None where no more hosts are needed."""
+    give_up_at = time.monotonic() + _LEADER_WITHIN_S
+    while True:
+        try:
+            return helping.read_living_campaign(run, ledger)
+        except ConflictError as error:
+            line = ledger.find(run)
+            if line.ended or line.stopping:
+                return None
+            if time.monotonic() > give_up_at:
+                output.say(f"ptp-harness: {error}")
+                raise typer.Exit(TRY_AGAIN) from error
+        time.sleep(_LOOK_EVERY_S)
 
 
 @contextmanager
@@ -146,10 +166,13 @@ def _trying_again() -> Iterator[None]:
 
 
 @contextmanager
-def _ending_at_once(why: str) -> Iterator[None]:
-    """End this process at the first signal to stop, in the middle of anything: the next one goes on from the ledger."""
+def _ending_at_once(why: str, resign: Callable[[], None]) -> Iterator[None]:
+    """End this process at the first signal to stop, in the middle of anything: another one goes on from the ledger."""
 
     def handle(_number: int, _frame: FrameType | None) -> None:
+        leaving = threading.Thread(target=resign, daemon=True)  # this one may hold what the ledger needs
+        leaving.start()
+        leaving.join(_RESIGNS_WITHIN_S)
         sys.stderr.write(f"stopped: {why}\n")
         sys.stderr.flush()
         os._exit(128 + signal.SIGTERM)

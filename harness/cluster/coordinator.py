@@ -1,6 +1,11 @@
-"""Lead a run from a pod: open it or go on with it, have other pods qualify its hosts, and end it with its report."""
+"""Lead a run from a pod: open it or go on with it, have other pods qualify its hosts, and end it with its report.
 
+A run has two coordinators. One of them leads it; the other waits, and goes on when that one ends without its end.
+"""
+
+import logging
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
 from lightkube.resources.batch_v1 import Job
@@ -9,7 +14,7 @@ from harness.campaign.campaign import Campaign
 from harness.cluster.connection import Connection, telling_errors
 from harness.cluster.jobs import CAMPAIGN_FILE, PodOptions, decode_campaign, name_coordinator
 from harness.cluster.pod_work import PodWork
-from harness.errors import RequestError
+from harness.errors import ConflictError, RequestError
 from harness.model import RunRecord
 from harness.model.bench_traits import traits_of
 from harness.runs import campaign_run
@@ -21,57 +26,69 @@ from harness.system.settings import Settings
 
 _CLOUD_HOSTS_PER_POD = 8
 _LOOK_EVERY_S = 0.5
+_log = logging.getLogger(__name__)
 
 
-def coordinate(
-    run: str,
-    connection: Connection,
-    options: PodOptions,
-    ledger: Ledger,
-    settings: Settings,
-    benches: Benches,
-    controls: RunControls,
-    *,
-    hosts_per_pod: int | None = None,
-) -> RunRecord:
-    """Lead a run to its end. One that an earlier coordinator opened goes on, once that one counts as dead.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Coordinator:
+    """A process that may lead a run. `hosts_per_pod`: None for as many as is usual on the campaign's bench."""
 
-    Returns the record of a run that has ended already. Raises RequestError for a campaign of another version, and the
-    errors of the bench and of the cluster.
-    """
-    with telling_errors(connection, "reading our own Job"):
-        own_job = connection.client.get(Job, name_coordinator(run))
-    try:
-        line = ledger.find(run)
-    except UnknownRunError:
-        campaign = read_campaign(Path(CAMPAIGN_FILE))
-        prepared = prepare(campaign, settings, benches)
-        work = _make_work(campaign, connection, own_job, options, hosts_per_pod)
-        return campaign_run.start(prepared, ledger, settings, controls, name=run, work=work)
-    while line.alive():  # its pod has just died, or goes on on a node that is cut off
-        time.sleep(_LOOK_EVERY_S)
-        line = ledger.find(run)
-    if (record := ledger.record(run)) is not None:
-        return record
-    campaign = campaign_run.read_dead_campaign(run, ledger)
-    prepared = prepare_resolved(campaign, settings, benches)
-    work = _make_work(campaign, connection, own_job, options, hosts_per_pod)
-    return campaign_run.resume(run, prepared, ledger, settings, controls, work=work)
+    run: str
+    connection: Connection
+    options: PodOptions
+    ledger: Ledger
+    settings: Settings
+    benches: Benches
+    controls: RunControls
+    hosts_per_pod: int | None = None
+
+    def lead(self) -> tuple[RunRecord, bool]:
+        """Wait until no other coordinator leads the run, and lead it to its end, unless it has ended by then.
+
+        Returns its record, and whether this process ended it. Raises RequestError for a campaign of another version,
+        and the errors of the bench and of the cluster.
+        """
+        with telling_errors(self.connection, "reading our own Job"):
+            own_job = self.connection.client.get(Job, name_coordinator(self.run))
+        while True:
+            try:
+                record = self._begin_or_go_on(own_job)
+            except ConflictError as error:  # the other one was faster
+                _log.info("run %s: %s", self.run, error)
+                continue
+            if record is not None:
+                return record, True
+            if (record := self.ledger.record(self.run)) is not None:
+                return record, False
+
+    def _begin_or_go_on(self, own_job: Job) -> RunRecord | None:
+        """Lead the run to its end; None where another coordinator has done that."""
+        try:
+            line = self.ledger.find(self.run)
+        except UnknownRunError:
+            campaign = read_campaign(Path(CAMPAIGN_FILE))
+            prepared, work = prepare(campaign, self.settings, self.benches), self._make_work(campaign, own_job)
+            return campaign_run.start(prepared, self.ledger, self.settings, self.controls, name=self.run, work=work)
+        while line.alive():
+            time.sleep(_LOOK_EVERY_S)
+            line = self.ledger.find(self.run)
+        if line.ended:
+            return None
+        campaign = campaign_run.read_dead_campaign(self.run, self.ledger)
+        prepared, work = prepare_resolved(campaign, self.settings, self.benches), self._make_work(campaign, own_job)
+        return campaign_run.resume(self.run, prepared, self.ledger, self.settings, self.controls, work=work)
+
+    def _make_work(self, campaign: Campaign, own_job: Job) -> PodWork:
+        usual = _CLOUD_HOSTS_PER_POD if traits_of(campaign.bench).cloud else 1
+        return PodWork(self.connection, own_job, self.options, hosts_per_pod=self.hosts_per_pod or usual)
 
 
 def read_campaign(file: Path) -> Campaign:
     """Read the campaign that came with the coordinator's pod. Raises RequestError where it is not whole."""
     try:
         return decode_campaign(file.read_text())
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, EOFError, ValueError, KeyError, TypeError) as error:
         raise RequestError(
             f"{file} holds no campaign of this version: {type(error).__name__}",
             next_step="submit it with the version that the image has",
         ) from error
-
-
-def _make_work(
-    campaign: Campaign, connection: Connection, own_job: Job, options: PodOptions, hosts_per_pod: int | None
-) -> PodWork:
-    usual = _CLOUD_HOSTS_PER_POD if traits_of(campaign.bench).cloud else 1
-    return PodWork(connection, own_job, options, hosts_per_pod=hosts_per_pod or usual)

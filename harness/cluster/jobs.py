@@ -88,7 +88,10 @@ def name_coordinator(run: str) -> str:
 
 
 def make_coordinator(run: str, campaign: Campaign, options: PodOptions, *, hosts_per_pod: int | None) -> Job:
-    """Make the Job that leads a run. Its pod is replaced when it dies or is evicted, and the next one goes on."""
+    """Make the Job of the two pods that can lead a run: one waits, and goes on at once when the other is gone.
+
+    A pod that dies is replaced, until one of them has ended the run.
+    """
     annotations = {CAMPAIGN_ANNOTATION: encode_campaign(campaign)}
     labels = _label(run, COORDINATOR)
     argv = ["cluster", "coordinate", run, "--options", json.dumps(_write_options(options), separators=(",", ":"))]
@@ -110,6 +113,7 @@ def make_coordinator(run: str, campaign: Campaign, options: PodOptions, *, hosts
     mount = {"name": "campaign", "mountPath": CAMPAIGN_FILE.rpartition("/")[0], "readOnly": True}
     pod["containers"][0]["volumeMounts"].append(mount)
     spec = {
+        "parallelism": 2,
         "backoffLimit": COORDINATOR_TRIES,
         "activeDeadlineSeconds": options.longest_s,
         "ttlSecondsAfterFinished": KEPT_AFTER_END_S,

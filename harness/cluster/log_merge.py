@@ -8,14 +8,20 @@ from collections.abc import Iterator
 from harness.cluster.connection import Connection
 from harness.cluster.jobs import name_of
 from harness.cluster.pod_logs import follow_log
+from harness.cluster.pod_states import find_trouble
 from harness.cluster.run_state import find_coordinator, list_pods
 from harness.errors import HarnessError
 
 _LOOK_EVERY_S = 1.0
 
 
-def merge_logs(connection: Connection, run: str, *, follow: bool) -> Iterator[tuple[str, str]]:
-    """Yield (pod, line) of every pod of a run, so far or until the run has ended, in the order in which they come."""
+def merge_logs(
+    connection: Connection, run: str, *, follow: bool = True, part: str | None = None
+) -> Iterator[tuple[str, str]]:
+    """Yield (pod, line) of every pod of a run, or of a part of it, in the order in which they come.
+
+    So far, or until the run has ended; a line without a pod tells what keeps pods from starting.
+    """
     lines: queue.Queue[tuple[str, str] | HarnessError | None] = queue.Queue(10_000)
     threads: dict[str, threading.Thread] = {}
 
@@ -27,14 +33,20 @@ def merge_logs(connection: Connection, run: str, *, follow: bool) -> Iterator[tu
             lines.put(error)
 
     def watch() -> None:
+        said = ""
         try:
             while True:
                 ended = bool(find_coordinator(connection, run).end) or not follow
-                for pod in list_pods(connection, run):
+                pods = list_pods(connection, run, part=part)
+                for pod in pods:
                     name = name_of(pod)
                     if name not in threads and pod.status is not None and pod.status.phase != "Pending":
                         threads[name] = threading.Thread(target=read, args=(name,), daemon=True)
                         threads[name].start()
+                trouble = find_trouble([pod for pod in pods if pod.status and pod.status.phase == "Pending"])
+                if trouble is not None and trouble.text != said:
+                    said = trouble.text
+                    lines.put(("", said))
                 if ended:
                     break
                 time.sleep(_LOOK_EVERY_S)

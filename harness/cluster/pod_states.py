@@ -1,5 +1,6 @@
 """Tell what keeps pods from their work: they do not start, they cannot be placed, or they ended with an error."""
 
+import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -84,10 +85,18 @@ def _describe_failed(pods: Iterable[Pod]) -> str:
         for status in _container_statuses(pod):
             ended = status.state and status.state.terminated
             if ended and ended.exitCode != 0:
-                lines = (ended.message or ended.reason or "").strip().splitlines()
-                return f"pod {name_of(pod)} ended with status {ended.exitCode}: {' '.join(lines[-2:])}"
+                words = read_problem(ended.message or ended.reason or "")
+                return f"pod {name_of(pod)} ended with status {ended.exitCode}: {words}"
         return f"pod {name_of(pod)}: {pod.status.reason or ''} {pod.status.message or ''}"
     return ""
+
+
+def read_problem(message: str) -> str:
+    """Read why a pod of ours ended, from its termination message: a document that it left, or its last lines."""
+    try:
+        return str(json.loads(message)["problem"])
+    except (ValueError, KeyError, TypeError):
+        return " ".join(message.strip().splitlines()[-2:])
 
 
 def _container_statuses(pod: Pod) -> Sequence[ContainerStatus]:

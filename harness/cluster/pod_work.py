@@ -24,7 +24,7 @@ from harness.cluster.pod_states import PodTrouble, find_trouble
 from harness.cluster.suites import Suite, make_suites
 from harness.errors import HarnessError
 from harness.runs.context import RunContext
-from harness.runs.host_workers import Records
+from harness.runs.host_workers import HostsNotBegunError, Records
 from harness.store.host_claims import count_free
 
 _LOOK_EVERY_S = 1.0
@@ -38,7 +38,7 @@ _MOST_BARREN = 3
 _log = logging.getLogger(__name__)
 
 
-class PodsFailedError(HarnessError):
+class PodsFailedError(HostsNotBegunError):
     """The pods of a suite could not do their work: a fault of the cluster or of its configuration, of no clock."""
 
 

@@ -20,6 +20,7 @@ from harness.cluster.jobs import (
     name_coordinator,
     name_of,
 )
+from harness.cluster.pod_states import read_problem
 from harness.errors import RequestError
 from harness.untrusted.plain_text import clip, printable
 
@@ -106,10 +107,10 @@ def _parse_end(message: str, status: int) -> CoordinatorEnd:
         if status == 0:
             verdicts = Counter({str(name): int(count) for name, count in left["verdicts"].items()})
             return CoordinatorEnd(exit_code=int(left["exit_code"]), verdicts=dict(verdicts))
-        return CoordinatorEnd(exit_code=None, problem=clip(printable(str(left["problem"])), 500))
     except (ValueError, KeyError, TypeError, AttributeError):
-        last = " ".join(message.strip().splitlines()[-2:])
-        return CoordinatorEnd(exit_code=None, problem=clip(printable(f"status {status}: {last}"), 500))
+        pass
+    problem = clip(printable(f"status {status}: {read_problem(message)}"), 500)
+    return CoordinatorEnd(exit_code=None, problem=problem)
 
 
 def _make_state(job: Job) -> JobState:

@@ -125,9 +125,11 @@ def resume(
         for line in lines
         if line.record is not None and line.host not in of_others
     }
-    open_hosts = len(lines) - len(judged)
+    others_work = sum(each.owner is not None and each.owner.alive() for each in ledger.hosts_of_others(run))
+    open_hosts = len(lines) - len(judged) - others_work
     context.events.publish(
         f"run {run} goes on: {len(judged)} of {len(lines)} hosts are judged, {open_hosts} begin anew"
+        + (f", other processes work on {others_work}" if others_work else "")
     )
     hosts = tuple(PlannedHost(name=line.host, instance_type=line.instance_type) for line in lines)
     return _lead(replace(prepared.plan, hosts=hosts), context, judged, work)

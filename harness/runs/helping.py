@@ -6,7 +6,7 @@ from contextlib import contextmanager
 
 from harness.campaign.campaign import Campaign
 from harness.campaign.choices import Keep
-from harness.errors import HarnessError, RequestError
+from harness.errors import ConflictError, HarnessError, RequestError
 from harness.model import HostRecord
 from harness.model.bench_traits import traits_of_recorded
 from harness.runs import campaign_run, host_workers
@@ -20,16 +20,21 @@ _POLL_S = 1.0
 
 
 def read_living_campaign(run: str, ledger: Ledger) -> Campaign:
-    """Read the campaign of a run that can be helped with. Raises RequestError for any other run, and says why."""
+    """Read the campaign of a run that can be helped with. Raises RequestError for any other run, and says why.
+
+    ConflictError where it cannot be helped with now.
+    """
     line = ledger.find(run)
     if line.ended:
-        raise RequestError(f"run {run} has ended", next_step=f"`ptp-harness show {run}` shows it")
+        raise ConflictError(f"run {run} has ended", next_step=f"`ptp-harness show {run}` shows it")
     if not line.alive():
-        raise RequestError(
+        raise ConflictError(
             f"the process that leads run {run} died", next_step=f"`ptp-harness resume {run}` goes on with it"
         )
     if line.stopping:
-        raise RequestError(f"run {run} was asked to stop", next_step=f"`ptp-harness show {run} --follow` shows its end")
+        raise ConflictError(
+            f"run {run} was asked to stop", next_step=f"`ptp-harness show {run} --follow` shows its end"
+        )
     campaign = campaign_run.read_campaign(run, ledger)
     elsewhere, keeps = line.owner.place != own_place(), line.holds_passed or campaign.keep is not Keep.NONE
     if elsewhere and keeps and traits_of_recorded(line.bench).local:

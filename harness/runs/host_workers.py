@@ -7,6 +7,7 @@ from dataclasses import replace
 from types import MappingProxyType
 
 from harness.campaign.run_plan import Plan, PlannedHost
+from harness.errors import ExitCode, HarnessError
 from harness.ladder import judge
 from harness.model import Depth, Evidence, HostRecord, HostState, Token
 from harness.runs.context import RunContext
@@ -17,6 +18,13 @@ from harness.store.owners import OwnerLine, OwnershipLostError
 from harness.untrusted.plain_text import bounded
 
 _POLL_S = 0.5
+
+
+class HostsNotBegunError(HarnessError):
+    """Hosts that could not be worked on for a cause outside the harness: they stay INCONCLUSIVE, and it is no fault."""
+
+    exit_code = ExitCode.NOT_CONCLUSIVE
+
 
 Records = dict[str, HostRecord]
 Work = Callable[[int, RunContext, Records, Callable[[], None]], list[Exception]]
@@ -41,6 +49,8 @@ def qualify_hosts(
     for error in errors:
         if isinstance(error, OwnershipLostError):
             raise error
+        if isinstance(error, HostsNotBegunError):
+            continue
         context.failures.note_once(f"claiming the hosts of run {context.run}", error)
     _add_records_of_helpers([host.name for host in plan.hosts if host.name not in records], records, context)
     for host in plan.hosts:

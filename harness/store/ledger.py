@@ -18,7 +18,7 @@ import sqlalchemy as sql
 from sqlalchemy.exc import IntegrityError
 
 from harness import units
-from harness.errors import ConflictError, RequestError
+from harness.errors import ConflictError
 from harness.model import Event, HostRecord, HostState, RunRecord, Stage, Token
 from harness.store import host_claims, owners, schema, task_claims
 from harness.store.database import Database, Result, now_ns
@@ -69,6 +69,10 @@ class Ledger(LedgerReader):
     def own(self) -> str:
         """Record this process as an owner, and begin its heartbeat, once; return its name."""
         return self._owner.ensure_recorded()
+
+    def resign(self) -> None:
+        """Leave all that this process owns to others, at once. It must write nothing more."""
+        self._owner.resign()
 
     def close(self) -> None:
         """Write the events that wait, then end the heartbeat and all connections."""
@@ -127,13 +131,10 @@ class Ledger(LedgerReader):
         try:
             return self._write(insert)
         except IntegrityError:
-            if not self._is_taken(run):
+            of_name = sql.select(RUNS.c.run).where(RUNS.c.run == run)
+            if self.database.read(lambda db: db.execute(of_name).first()) is None:
                 raise  # another constraint was violated
             return False
-
-    def _is_taken(self, run: str) -> bool:
-        query = sql.select(RUNS.c.run).where(RUNS.c.run == run)
-        return self.database.read(lambda db: db.execute(query).first()) is not None
 
     def close_run(self, record: RunRecord) -> None:
         """Record the end of a run of ours. Raises OwnershipLostError when another process leads it."""
@@ -169,7 +170,7 @@ class Ledger(LedgerReader):
         line = self.find_dead_run(run)
         dead = confirm_dead(self.database, line.owner, progress)
         if dead is None:
-            raise RequestError(
+            raise ConflictError(
                 f"run {run} is under way: {describe_owner(self.find(run).owner)}", next_step="wait for its end"
             )
         owner = self.owner
@@ -188,7 +189,7 @@ class Ledger(LedgerReader):
             return True
 
         if not self._write(take):
-            raise RequestError(f"another process goes on with run {run}", next_step="wait for its end")
+            raise ConflictError(f"another process goes on with run {run}", next_step="wait for its end")
 
     def ask_to_stop(self, run: str) -> None:
         """Ask every process that works on hosts of a run of ours to end them. Raises OwnershipLostError."""

@@ -29,6 +29,9 @@ from harness.system.proc import ProcessId, own_process
 from harness.untrusted.plain_text import clip, printable
 
 LEASE_S, SHORTEST_LEASE_S = 30.0, 2.0
+_RESIGNED_NS = 0
+"""The end of the lease of an owner that gave up what it owns: nobody has to wait for its end."""
+
 HEARTBEAT_S = 5.0
 TICK_S = 1.0
 _WATCH_S = 1.0
@@ -48,7 +51,8 @@ class OwnershipLostError(HarnessError):
 class OwnerLine:
     """An owner as the ledger has it. `person`: whom it acts for; None: of a version that did not record it.
 
-    `read_ns`: the database's time at the reading. `until_ns`: the end of its lease; None: of a version without leases.
+    `read_ns`: the database's time at the reading. `until_ns`: the end of its lease, 0 once it has resigned; None: of a
+    version without leases.
     """
 
     owner: str
@@ -62,8 +66,10 @@ class OwnerLine:
     until_ns: int | None
     read_ns: int
 
-    def ended_here(self) -> bool:
-        """Whether it was a process of this machine, which has ended."""
+    def has_ended(self) -> bool:
+        """Whether it has resigned, or was a process of this machine, which has ended."""
+        if self.until_ns == _RESIGNED_NS:
+            return True
         here = self.machine == socket.gethostname() if self.until_ns is None else self.place == own_place()
         return here and not self.process.may_live()
 
@@ -78,7 +84,7 @@ class OwnerLine:
 
     def alive(self) -> bool:
         """Whether it is to be taken as alive. One without a lease on another machine is: it cannot be checked."""
-        return not self.ended_here() and not self.lease_ended()
+        return not self.has_ended() and not self.lease_ended()
 
 
 class Ownership:
@@ -109,6 +115,12 @@ class Ownership:
     def renew(self) -> None:
         """Renew the lease once."""
         self._database.write(self._renew)
+
+    def resign(self) -> None:
+        """Give up all that is owned, at the end of a process which leaves it to others."""
+        self._stop.set()
+        resigned = OWNERS.update().where(OWNERS.c.owner == self.ident).values(until_ns=_RESIGNED_NS)
+        self._database.write(lambda db: db.execute(resigned))
 
     def tick(self) -> None:
         """Do what is due each second."""
@@ -142,7 +154,8 @@ class Ownership:
 
     def _renew(self, connection: sql.Connection) -> None:
         values = {"beats": OWNERS.c.beats + 1, "beat_ns": now_ns(), "until_ns": now_ns() + self._lease_ns()}
-        connection.execute(OWNERS.update().where(OWNERS.c.owner == self.ident).values(values))
+        ours = OWNERS.update().where(OWNERS.c.owner == self.ident, OWNERS.c.until_ns != _RESIGNED_NS)
+        connection.execute(ours.values(values))
 
     def _heartbeat_s(self) -> float:
         return HEARTBEAT_S if self._lease_s is None else min(HEARTBEAT_S, self._lease_s / 4)
@@ -225,7 +238,7 @@ def confirm_dead(
     gets the seconds left.
     """
     end = time.monotonic() + (0 if _watched.get(line.owner) == line.beats else line.lease_s())
-    while not line.ended_here():
+    while not line.has_ended():
         left = end - time.monotonic()
         if left <= 0:
             _watched[line.owner] = line.beats

@@ -147,6 +147,19 @@ def test_an_owner_with_a_short_lease_is_watched_for_that_alone(ledger_url: str, 
     assert waited[0] == pytest.approx(2.0, abs=0.3)
 
 
+def test_what_an_owner_leaves_when_it_resigns_is_taken_over_at_once(quick: None, open_ledger: OpenLedger) -> None:
+    first, second = open_ledger(), open_ledger()
+    run = open_run(first, "a")
+    values = {"place": "elsewhere"}
+    first.database.write(lambda db: db.execute(OWNERS.update().where(OWNERS.c.owner == first.owner).values(values)))
+    first.resign()
+    time.sleep(0.5)  # no heartbeat renews it any more
+    assert not second.find(run).alive()
+    waited: list[float] = []
+    second.take_over(run, waited.append)
+    assert waited == []
+
+
 def test_an_owner_that_beats_while_it_is_watched_is_not_dead(quick: None, open_ledger: OpenLedger) -> None:
     """As after a step of the database's clock: all leases look ended, and nobody is."""
     first, second = open_ledger(), open_ledger()
@@ -171,7 +184,7 @@ def test_of_two_that_take_over_one_does(quick: None, open_ledger: OpenLedger) ->
 
 def test_a_process_of_this_machine_that_ended_is_not_waited_for(ledger: Ledger, ledger_url: str) -> None:
     run = book(ledger_url, "print(books.open_run(bench='lab', campaign={}, hosts={'a': 'lab.phc'}))").strip()
-    assert ledger.find(run).owner.ended_here()
+    assert ledger.find(run).owner.has_ended()
     waited: list[float] = []
     ledger.take_over(run, waited.append)
     assert waited == []
