@@ -21,6 +21,9 @@ from harness.store.names_at_random import draw_name
 
 PREFIX = "ptp-harness.dev"
 RUN_LABEL, PART_LABEL, SUITE_LABEL = f"{PREFIX}/run", f"{PREFIX}/part", f"{PREFIX}/suite"
+JOB_NAME_LABEL = "batch.kubernetes.io/job-name"
+"""The label by which Kubernetes itself marks the pods of a Job."""
+
 OURS = {"app.kubernetes.io/name": "ptp-harness", "app.kubernetes.io/managed-by": "ptp-harness"}
 """The labels of every object that this program makes."""
 

@@ -11,8 +11,7 @@ from lightkube.types import CascadeType
 
 from harness.cluster.connection import ClusterError, Connection, FieldSelector, Selector, telling_errors
 from harness.cluster.jobs import (
-    RUN_LABEL,
-    SUITE_LABEL,
+    JOB_NAME_LABEL,
     PodOptions,
     find_end,
     is_cancelled,
@@ -116,11 +115,11 @@ class PodWork:
             if end == "":
                 return None
             if end is not None:
-                return find_trouble(self._list_pods(context.run, suite), ended_because=end)
+                return find_trouble(self._list_pods(name), ended_because=end)
             self._pass_cancellation_on(context)
             if time.monotonic() >= look_at_pods_at:
                 look_at_pods_at = time.monotonic() + _LOOK_AT_PODS_EVERY_S
-                trouble = find_trouble(self._list_pods(context.run, suite))
+                trouble = find_trouble(self._list_pods(name))
                 if trouble is not None and trouble.text not in said:
                     said.add(trouble.text)
                     context.events.publish(f"suite {suite.kind}: {trouble}")
@@ -147,9 +146,9 @@ class PodWork:
             _log.warning("%s", error)
             return None
 
-    def _list_pods(self, run: str, suite: Suite) -> Sequence[Pod]:
-        """List the pods of a suite that do not run: those that wait, and those that failed."""
-        labels: Selector = {RUN_LABEL: run, SUITE_LABEL: str(suite.kind)}
+    def _list_pods(self, job: str) -> Sequence[Pod]:
+        """List the pods of a Job that do not run: those that wait, and those that failed."""
+        labels: Selector = {JOB_NAME_LABEL: job}
         try:
             with telling_errors(self._connection, "listing pods"):
                 fields: FieldSelector = {"status.phase": operators.not_in(["Running", "Succeeded"])}

@@ -11,6 +11,7 @@ from lightkube.resources.core_v1 import Pod
 from harness.cluster.connection import ClusterError, Connection, Selector, telling_errors
 from harness.cluster.jobs import (
     COORDINATOR,
+    JOB_NAME_LABEL,
     OURS,
     PART_LABEL,
     RUN_LABEL,
@@ -81,7 +82,7 @@ def list_pods(connection: Connection, run: str, *, part: str | None = None) -> l
 
 def list_job_pods(connection: Connection, job: str) -> list[Pod]:
     """List the pods of a Job, the oldest first."""
-    labels: Selector = {"batch.kubernetes.io/job-name": job}
+    labels: Selector = {JOB_NAME_LABEL: job}
     with telling_errors(connection, f"listing the pods of Job {job}"):
         pods = [*connection.client.list(Pod, namespace=connection.namespace, labels=labels)]
     return sorted(pods, key=lambda pod: str(pod.metadata and pod.metadata.creationTimestamp))
