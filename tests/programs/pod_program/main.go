@@ -1,6 +1,6 @@
 // The only program of an image for pods of tests: it also is the program of their sandboxes, which waits for its end.
 //
-//	wait              until SIGTERM or SIGINT
+//	wait              until SIGTERM or SIGINT; also without a word
 //	print TEXT...     to standard output
 //	exit STATUS
 //	get URL           print the answer; to the API server with the pod's service account
@@ -25,8 +25,11 @@ import (
 const account = "/var/run/secrets/kubernetes.io/serviceaccount/"
 
 func main() {
-	words := append(os.Args[1:], "wait")
-	switch argument := strings.Join(words[1:len(words)-1], " "); words[0] {
+	words := os.Args[1:]
+	if len(words) == 0 {
+		words = []string{"wait"}
+	}
+	switch argument := strings.Join(words[1:], " "); words[0] {
 	case "wait":
 		wait()
 	case "print":
